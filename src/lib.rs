@@ -1,0 +1,3 @@
+//! Countersign: an MCP server that exposes authorized tools.
+#![forbid(unsafe_code)]
+pub mod model;

@@ -1,0 +1,115 @@
+//! One attempt to get a person's consent, from the prompt to its end.
+//!
+//! Two records make an attempt. The [`Authorization`] stands behind the link; opening the link
+//! changes nothing. Each click on "Continue" adds a [`Started`], which is what a `state` redeems:
+//! deleting it by compare-and-swap is what makes the `state` one-time.
+
+use std::time::Duration;
+
+use secrecy::SecretString;
+use serde::{Deserialize, Serialize};
+
+use super::grant::Binding;
+use super::provider::{Revocation, TokenAuth, TokenBody, TokenResponseShape};
+use super::{Caller, ProviderId, Scopes, Time, ToolName};
+
+/// How long a link lives.
+pub const LIFETIME: Duration = Duration::from_secs(15 * 60);
+
+/// How often one link may be taken to the provider: enough for a person who goes back and forth,
+/// too little to fill the store with.
+pub const MOST_STARTS: u32 = 20;
+
+/// The attempt behind one connect link.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Authorization {
+    /// Random; names the attempt to waiters and elicitations, opens nothing.
+    pub id: String,
+    /// The secret part of the link.
+    #[serde(with = "super::secret::exposed")]
+    pub ticket: SecretString,
+    pub caller: Caller,
+    pub provider: ProviderId,
+    pub binding: Binding,
+    /// Union of what is granted and what is needed.
+    pub scopes: Scopes,
+    /// What the tools that asked cannot do without.
+    pub needed: Scopes,
+    pub asked_by: AskedBy,
+    /// Scheme, host and port of link and callback, e.g. `http://127.0.0.1:8971`.
+    pub origin: String,
+    pub created_at: Time,
+    pub starts: u32,
+    pub status: Status,
+}
+
+/// Who asks, for the connect page. Told by the client, so shown as its claim and trusted for nothing.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AskedBy {
+    pub client: Option<String>,
+    pub tool: Option<ToolName>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Status {
+    Pending,
+    /// The grant is durable.
+    Completed,
+    /// The person or the provider said no. The text is for people.
+    Failed(String),
+}
+
+impl Authorization {
+    pub fn expires_at(&self) -> Time {
+        self.created_at.after(LIFETIME)
+    }
+
+    pub fn is_expired(&self, now: Time) -> bool {
+        now >= self.expires_at()
+    }
+
+    /// Whether a new prompt may show this attempt's link again.
+    pub fn is_open(&self, now: Time) -> bool {
+        self.status == Status::Pending && !self.is_expired(now) && self.starts < MOST_STARTS
+    }
+
+    pub fn link(&self) -> String {
+        use secrecy::ExposeSecret as _;
+        format!("{}/connect/{}", self.origin, self.ticket.expose_secret())
+    }
+}
+
+/// One trip to the provider. Its key in the store is the fingerprint of `state`; it carries, sealed,
+/// all that the callback needs, so that any process with any `tools.toml` can finish it.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Started {
+    pub authorization: Authorization,
+    /// Fingerprint of the cookie of the browser that clicked "Continue".
+    pub browser: String,
+    /// RFC 7636 §4.1; absent where the provider breaks on PKCE.
+    #[serde(with = "super::secret::exposed_option")]
+    pub verifier: Option<SecretString>,
+    pub redirect_uri: String,
+    pub client: ClientRegistration,
+    /// RFC 9207: the `iss` that the answer must carry, if it carries one.
+    pub issuer: Option<String>,
+    /// RFC 9207 §2.3: whether an answer without `iss` is refused.
+    pub issuer_required: bool,
+    pub started_at: Time,
+}
+
+/// Our registration at the provider, resolved: what a token request needs.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct ClientRegistration {
+    pub client_id: String,
+    #[serde(with = "super::secret::exposed_option")]
+    pub client_secret: Option<SecretString>,
+    pub token_endpoint: url::Url,
+    pub token_auth: TokenAuth,
+    pub token_body: TokenBody,
+    pub response: TokenResponseShape,
+    pub revocation: Option<Revocation>,
+    /// Whether the endpoints were written by the operator or learnt from a discovery document on
+    /// another origin; decides which addresses they may resolve to.
+    pub learnt: bool,
+}

@@ -1,0 +1,22 @@
+//! Who calls.
+
+use serde::{Deserialize, Serialize};
+
+use super::UserId;
+
+/// The end user on whose behalf a call is made, kept apart by who vouches for the name.
+///
+/// Two issuers may both know a `sub` of `1`; the namespace keeps their grants apart.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Caller {
+    /// `local` for stdio and unauthenticated loopback; an issuer or a key's name otherwise.
+    pub namespace: String,
+    pub user: UserId,
+}
+
+impl Caller {
+    /// The person at this machine, named by `--user`, `COUNTERSIGN_USER` or `default`.
+    pub fn local(user: UserId) -> Self {
+        Self { namespace: "local".into(), user }
+    }
+}

@@ -1,0 +1,186 @@
+//! A kept consent, and what it is worth at a given moment.
+
+use std::time::Duration;
+
+use secrecy::SecretString;
+use serde::{Deserialize, Serialize};
+
+use super::provider::Hosts;
+use super::scope::Implied;
+use super::{ProviderId, Scopes, Time};
+
+/// What a grant is good for. A `tools.toml` in which the same provider name means another client,
+/// another token endpoint or more hosts does not get to use it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Binding {
+    pub client_id: String,
+    /// The configured token endpoint, or the issuer that names it by discovery.
+    pub token_endpoint: String,
+    pub hosts: Hosts,
+}
+
+impl Binding {
+    /// The part that keeps grants apart in the store; hosts may shrink without a new consent.
+    pub fn identity(&self) -> String {
+        super::secret::fingerprint(&format!(
+            "{}:{}{}",
+            self.client_id.len(),
+            self.client_id,
+            self.token_endpoint
+        ))
+    }
+
+    /// Whether a grant bound by `self` may be used under `configured`.
+    pub fn covers(&self, configured: &Binding) -> bool {
+        self.client_id == configured.client_id
+            && self.token_endpoint == configured.token_endpoint
+            && configured.hosts.is_subset(&self.hosts)
+    }
+}
+
+/// The tokens of one answer of a token endpoint (RFC 6749 §5.1), normalized.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct TokenSet {
+    #[serde(with = "super::secret::exposed")]
+    pub access: SecretString,
+    #[serde(with = "super::secret::exposed_option")]
+    pub refresh: Option<SecretString>,
+    /// `None`: the provider did not say; used until it is refused.
+    pub expires_at: Option<Time>,
+    /// When the answer came, from which the early-refresh margin is reckoned.
+    pub received_at: Time,
+}
+
+/// A consent that a person gave and that we keep.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Grant {
+    pub provider: ProviderId,
+    pub binding: Binding,
+    pub tokens: TokenSet,
+    pub scopes: Scopes,
+    /// Asked for and not granted the last time; named to the person instead of asked for again
+    /// and again without a word.
+    pub refused: Scopes,
+    pub connected_at: Time,
+    pub refreshed_at: Option<Time>,
+    /// Why the grant is of no use any more. The record stays, so that people see what happened.
+    pub ended: Option<String>,
+}
+
+/// What a grant is worth for a tool right now.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Standing {
+    Usable,
+    /// Expired or about to; a refresh may mend it.
+    Stale,
+    MissingScopes(Scopes),
+    /// Only a new consent helps.
+    Gone,
+}
+
+impl Grant {
+    pub fn standing(&self, needed: &Scopes, implied: &Implied, now: Time) -> Standing {
+        if self.ended.is_some() {
+            return Standing::Gone;
+        }
+        let missing = needed.missing_from(&self.scopes, implied);
+        if !missing.is_empty() {
+            return Standing::MissingScopes(missing);
+        }
+        if self.tokens.is_fresh(now) {
+            return Standing::Usable;
+        }
+        match self.tokens.refresh {
+            Some(_) => Standing::Stale,
+            None if self.tokens.is_live(now) => Standing::Usable,
+            None => Standing::Gone,
+        }
+    }
+}
+
+impl TokenSet {
+    /// Good for long enough that a call made with it will not run into its end: five minutes, or a
+    /// tenth of a short life.
+    pub fn is_fresh(&self, now: Time) -> bool {
+        self.expires_at.is_none_or(|end| {
+            let life = end.since(self.received_at);
+            let margin = (life / 10).min(Duration::from_secs(300));
+            now < end.before(margin)
+        })
+    }
+
+    pub fn is_live(&self, now: Time) -> bool {
+        self.expires_at.is_none_or(|end| now < end)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn grant(refresh: bool, life: Option<i64>) -> Grant {
+        Grant {
+            provider: ProviderId::new("acme"),
+            binding: Binding {
+                client_id: "c".into(),
+                token_endpoint: "https://login.acme.example/token".into(),
+                hosts: Hosts::new(["api.acme.example"]),
+            },
+            tokens: TokenSet {
+                access: "a".into(),
+                refresh: refresh.then(|| "r".into()),
+                expires_at: life.map(Time::from_millis),
+                received_at: Time::from_millis(0),
+            },
+            scopes: Scopes::new(["notes:read"]),
+            refused: Scopes::default(),
+            connected_at: Time::from_millis(0),
+            refreshed_at: None,
+            ended: None,
+        }
+    }
+
+    fn standing(grant: &Grant, now: i64) -> Standing {
+        grant.standing(&Scopes::new(["notes:read"]), &Implied::new(), Time::from_millis(now))
+    }
+
+    #[test]
+    fn a_grant_turns_stale_shortly_before_its_end() {
+        let grant = grant(true, Some(100_000));
+        assert_eq!(standing(&grant, 0), Standing::Usable);
+        assert_eq!(standing(&grant, 89_999), Standing::Usable);
+        assert_eq!(standing(&grant, 90_000), Standing::Stale);
+    }
+
+    #[test]
+    fn without_a_refresh_token_a_grant_is_used_to_its_end() {
+        let grant = grant(false, Some(100_000));
+        assert_eq!(standing(&grant, 99_999), Standing::Usable);
+        assert_eq!(standing(&grant, 100_000), Standing::Gone);
+    }
+
+    #[test]
+    fn an_unknown_end_is_no_end() {
+        assert_eq!(standing(&grant(false, None), i64::MAX), Standing::Usable);
+    }
+
+    #[test]
+    fn missing_scopes_come_before_freshness() {
+        let needed = Scopes::new(["notes:read", "notes:write"]);
+        let standing =
+            grant(true, Some(1)).standing(&needed, &Implied::new(), Time::from_millis(50));
+        assert_eq!(standing, Standing::MissingScopes(Scopes::new(["notes:write"])));
+    }
+
+    #[test]
+    fn a_binding_covers_fewer_hosts_and_never_more() {
+        let kept = grant(true, None).binding;
+        let with = |hosts: &[&str]| Binding { hosts: Hosts::new(hosts), ..kept.clone() };
+        assert!(kept.covers(&kept));
+        assert!(kept.covers(&with(&[])));
+        assert!(!kept.covers(&with(&["api.acme.example", "evil.example"])));
+        let elsewhere = Binding { token_endpoint: "https://evil.example/".into(), ..kept.clone() };
+        assert!(!kept.covers(&elsewhere));
+        assert_ne!(kept.identity(), elsewhere.identity());
+    }
+}

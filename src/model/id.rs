@@ -1,0 +1,49 @@
+//! Names that must never be mixed up with one another.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+macro_rules! name {
+    ($(#[$doc:meta])* $name:ident) => {
+        $(#[$doc])*
+        #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+        #[serde(transparent)]
+        pub struct $name(String);
+
+        impl $name {
+            pub fn new(name: impl Into<String>) -> Self {
+                Self(name.into())
+            }
+
+            pub fn as_str(&self) -> &str {
+                &self.0
+            }
+        }
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str(&self.0)
+            }
+        }
+
+        impl std::borrow::Borrow<str> for $name {
+            fn borrow(&self) -> &str {
+                &self.0
+            }
+        }
+    };
+}
+
+name! {
+    /// A provider's key in `tools.toml`, e.g. `github`. It is also a path segment of the redirect URI.
+    ProviderId
+}
+name! {
+    /// A tool's key in `tools.toml`, which is the name that MCP clients see.
+    ToolName
+}
+name! {
+    /// The end user for whom a call is made. Never taken from a tool's arguments.
+    UserId
+}

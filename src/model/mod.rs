@@ -1,0 +1,25 @@
+//! Ground layer: the product's nouns and its pure decisions.
+//!
+//! Nothing here is async, does I/O or knows a protocol version. Whatever can be decided from data
+//! alone is decided here, so that it can be tested without a store, a server or a clock.
+
+pub mod authorization;
+pub mod caller;
+pub mod grant;
+pub mod id;
+pub mod outcome;
+pub mod provider;
+pub mod scope;
+pub mod secret;
+pub mod time;
+pub mod tool;
+
+pub use authorization::{Authorization, Started, Status};
+pub use caller::Caller;
+pub use grant::{Grant, Standing, TokenSet};
+pub use id::{ProviderId, ToolName, UserId};
+pub use outcome::{ConnectPrompt, Outcome, PromptReason, ToolResult};
+pub use provider::Provider;
+pub use scope::Scopes;
+pub use time::{Clock, Time};
+pub use tool::{AuthorizationRequirement, Tool};

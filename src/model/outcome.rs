@@ -1,0 +1,64 @@
+//! What a call comes to. Needing consent is an outcome, never an error.
+
+use serde_json::Value;
+
+use super::{ProviderId, Scopes, Time, ToolName};
+
+#[derive(Clone, Debug)]
+pub enum Outcome {
+    Complete(ToolResult),
+    AuthorizationRequired(ConnectPrompt),
+}
+
+/// What a tool answers to the model.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ToolResult {
+    pub text: String,
+    /// The same data as the text, where the tool has an output schema.
+    pub structured: Option<Value>,
+    pub is_error: bool,
+}
+
+impl ToolResult {
+    pub fn text(text: impl Into<String>) -> Self {
+        Self { text: text.into(), structured: None, is_error: false }
+    }
+
+    /// A failure that the model can act on.
+    pub fn failure(text: impl Into<String>) -> Self {
+        Self { text: text.into(), structured: None, is_error: true }
+    }
+}
+
+/// All that a face needs to ask a person for a consent.
+#[derive(Clone, Debug)]
+pub struct ConnectPrompt {
+    pub provider: ProviderId,
+    /// The provider for people, e.g. `GitHub`.
+    pub title: String,
+    pub tool: Option<ToolName>,
+    /// What the consent will be asked for beyond what is granted, and what the tool needs of it.
+    pub scopes: Scopes,
+    /// The same in words, where the catalogue has them.
+    pub scope_words: Vec<String>,
+    pub reason: PromptReason,
+    /// Our own page. Never the provider's URL.
+    pub url: String,
+    /// Names the authorization to whoever waits for it; it opens nothing.
+    pub authorization: String,
+    pub expires_at: Time,
+    /// How long the link still lives.
+    pub lives_minutes: u64,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum PromptReason {
+    /// Nothing is connected yet.
+    NotConnected,
+    /// Connected, but not with these scopes.
+    MoreScopes,
+    /// The person was asked for these scopes and did not grant them.
+    NotGranted,
+    /// The provider does not honour the grant any more.
+    Ended,
+}

@@ -1,0 +1,284 @@
+//! A provider: who grants access, how it is asked, and where its credentials may go.
+//!
+//! Every quirk of a provider is data here, never a branch on its name.
+
+use std::path::PathBuf;
+
+use serde::{Deserialize, Serialize};
+use url::Url;
+
+use super::scope::Implied;
+use super::{ProviderId, Scopes};
+
+/// Where a secret stands. Configuration holds these, never values; they are read when needed.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum SecretRef {
+    /// `env:NAME`
+    Env(String),
+    /// `file:/path`: the file's content without a final newline.
+    File(PathBuf),
+    /// `cmd:program args`: the command's standard output, run without a shell.
+    Command(Vec<String>),
+    /// `keyring:NAME`: an entry of the operating system's keychain.
+    Keyring(String),
+}
+
+/// A text of the configuration that may, but need not, be a reference.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Setting {
+    Literal(String),
+    Secret(SecretRef),
+}
+
+/// A configured provider, built-in values and `tools.toml` already merged.
+#[derive(Clone, Debug)]
+pub struct Provider {
+    pub id: ProviderId,
+    /// For people, e.g. `GitHub`.
+    pub title: String,
+    /// What a tool's relative `request` is appended to.
+    pub base_url: Option<Url>,
+    /// The only hosts, besides the provider's own OAuth endpoints, that ever receive its credential.
+    pub hosts: Hosts,
+    /// Fixed headers of every request, e.g. `Notion-Version`.
+    pub headers: Vec<(String, String)>,
+    pub credential: Credential,
+    pub failure: FailureConvention,
+    /// Scopes in words, for connect pages and prompts.
+    pub scope_words: std::collections::BTreeMap<String, String>,
+}
+
+#[derive(Clone, Debug)]
+pub enum Credential {
+    /// One grant per end user, by OAuth 2.
+    OAuth(Box<OAuthSettings>),
+    /// One key for everybody.
+    ApiKey { place: KeyPlace, value: SecretRef },
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum KeyPlace {
+    /// Name of the query parameter.
+    Query(String),
+    /// Header name, and what stands before the key in its value, e.g. `Bearer `.
+    Header { name: String, prefix: String },
+}
+
+/// How to get a person's consent from this provider.
+#[derive(Clone, Debug)]
+pub struct OAuthSettings {
+    pub endpoints: Endpoints,
+    pub client_id: Setting,
+    pub client_secret: Option<SecretRef>,
+    /// `None`: whatever discovery says, else `client_secret_basic` (RFC 6749 §2.3.1).
+    pub token_auth: Option<TokenAuth>,
+    pub token_body: TokenBody,
+    /// Asked for on every connection, besides those of the tool.
+    pub scopes: Scopes,
+    pub scope_separator: String,
+    /// The authorization request's parameter that carries the scopes; Slack says `user_scope`.
+    pub scope_parameter: String,
+    pub implied: Implied,
+    /// RFC 7636 S256. On unless the provider breaks on it.
+    pub pkce: bool,
+    /// Extra parameters of the authorization request.
+    pub params: Vec<(String, String)>,
+    pub response: TokenResponseShape,
+    pub loopback: LoopbackRule,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Endpoints {
+    /// Source of whatever is `None` below, by RFC 8414 or OpenID Connect discovery.
+    pub issuer: Option<Url>,
+    pub authorize: Option<Url>,
+    pub token: Option<Url>,
+    pub revoke: Option<Revocation>,
+    pub device: Option<Url>,
+    pub userinfo: Option<Url>,
+}
+
+/// How a grant is ended at the provider.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Revocation {
+    /// RFC 7009.
+    Rfc7009(Url),
+    /// The access token authorizes its own end, e.g. Slack's `auth.revoke` or Dropbox.
+    Bearer(Url),
+    /// GitHub: `DELETE /applications/{client_id}/token`, Basic, JSON body.
+    GitHub(Url),
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum TokenAuth {
+    /// `client_secret_basic`
+    Basic,
+    /// `client_secret_post`
+    Post,
+    /// A public client: `client_id` in the body, no secret.
+    None,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum TokenBody {
+    /// RFC 6749 §4.1.3.
+    #[default]
+    Form,
+    /// Notion.
+    Json,
+}
+
+/// Where a token endpoint's answer differs from RFC 6749 §5.1.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TokenResponseShape {
+    /// The object that holds the person's token, e.g. Slack's `authed_user`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub nested: Option<String>,
+}
+
+/// Which loopback redirect URIs the provider accepts (RFC 8252 §7.3).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum LoopbackRule {
+    /// `http://127.0.0.1` with any port.
+    AnyPort,
+    /// `http://127.0.0.1:8971`, registered to the letter.
+    #[default]
+    Exact,
+    /// `http://localhost` with any port.
+    LocalhostAnyPort,
+    /// `http://localhost:8971`, registered to the letter.
+    LocalhostExact,
+    /// Only `https`: needs a server with a `public_url`.
+    Refused,
+}
+
+impl LoopbackRule {
+    /// The host that the connect link and the redirect URI share, so that the cookie returns.
+    pub fn host(self) -> &'static str {
+        match self {
+            Self::AnyPort | Self::Exact | Self::Refused => "127.0.0.1",
+            Self::LocalhostAnyPort | Self::LocalhostExact => "localhost",
+        }
+    }
+
+    pub fn any_port(self) -> bool {
+        matches!(self, Self::AnyPort | Self::LocalhostAnyPort)
+    }
+}
+
+/// How a provider's API says that a call failed, and why.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct FailureConvention {
+    /// JSON pointers (RFC 6901) into an error body; the first string found is the message.
+    pub message: Vec<String>,
+    /// A JSON pointer to a boolean that is `false` when a 200 is a failure (Slack's `/ok`).
+    pub ok: Option<String>,
+    /// A JSON pointer to the failure's code.
+    pub code: Option<String>,
+    /// Codes that mean: the access token is not accepted any more.
+    pub expired: Vec<String>,
+    /// Codes that mean: a scope is missing.
+    pub missing_scope: Vec<String>,
+    /// A JSON pointer to the scopes that would have been needed.
+    pub needed: Option<String>,
+}
+
+/// A set of `host` or `host:port`, where a leading `*.` stands for any subdomain.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Hosts(Vec<String>);
+
+impl Hosts {
+    /// Patterns as written, compared in lower case.
+    pub fn new<S: AsRef<str>>(patterns: impl IntoIterator<Item = S>) -> Self {
+        let mut hosts: Vec<String> =
+            patterns.into_iter().map(|host| host.as_ref().to_ascii_lowercase()).collect();
+        hosts.sort();
+        hosts.dedup();
+        Self(hosts)
+    }
+
+    pub fn iter(&self) -> impl Iterator<Item = &str> {
+        self.0.iter().map(String::as_str)
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// Whether a credential may be sent to this URL.
+    ///
+    /// A pattern without a port means the scheme's default port: a token for `api.example.com`
+    /// is not for whatever else listens on that machine.
+    pub fn admit(&self, url: &Url) -> bool {
+        let Some(host) = url.host_str() else { return false };
+        let host = host.to_ascii_lowercase();
+        self.iter().any(|pattern| {
+            let (name, port) = split_port(pattern);
+            let port_fits = match port {
+                Some(port) => url.port_or_known_default() == Some(port),
+                None => url.port().is_none(),
+            };
+            port_fits
+                && match name.strip_prefix("*.") {
+                    Some(suffix) => host
+                        .strip_suffix(suffix)
+                        .is_some_and(|front| front.len() > 1 && front.ends_with('.')),
+                    None => host == name,
+                }
+        })
+    }
+
+    /// Whether everything admitted here is named by `wider` too.
+    pub fn is_subset(&self, wider: &Hosts) -> bool {
+        self.iter().all(|host| wider.0.iter().any(|known| known == host))
+    }
+}
+
+fn split_port(pattern: &str) -> (&str, Option<u16>) {
+    match pattern.rsplit_once(':') {
+        Some((name, port)) if !name.is_empty() && !name.ends_with(':') => match port.parse() {
+            Ok(port) => (name, Some(port)),
+            Err(_) => (pattern, None),
+        },
+        _ => (pattern, None),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn admit(pattern: &str, url: &str) -> bool {
+        Hosts::new([pattern]).admit(&Url::parse(url).expect("a URL"))
+    }
+
+    #[test]
+    fn a_host_admits_itself_on_its_default_port_only() {
+        assert!(admit("api.example.com", "https://api.example.com/x"));
+        assert!(!admit("api.example.com", "https://api.example.com:8443/x"));
+        assert!(!admit("api.example.com", "https://api.example.com.evil.com/x"));
+        assert!(!admit("api.example.com", "https://evil.com/api.example.com"));
+        assert!(!admit("api.example.com", "https://api.example.com@evil.com/"));
+    }
+
+    #[test]
+    fn a_port_is_part_of_the_pattern() {
+        assert!(admit("127.0.0.1:9000", "http://127.0.0.1:9000/x"));
+        assert!(!admit("127.0.0.1:9000", "http://127.0.0.1:9001/x"));
+        assert!(admit("[::1]:9000", "http://[::1]:9000/x"));
+    }
+
+    #[test]
+    fn a_star_stands_for_subdomains_and_not_for_the_domain() {
+        assert!(admit("*.googleapis.com", "https://gmail.googleapis.com/x"));
+        assert!(admit("*.googleapis.com", "https://a.b.googleapis.com/x"));
+        assert!(!admit("*.googleapis.com", "https://googleapis.com/x"));
+        assert!(!admit("*.googleapis.com", "https://evilgoogleapis.com/x"));
+        assert!(!admit("*.googleapis.com", "https://.googleapis.com/x"));
+    }
+}

@@ -1,0 +1,99 @@
+//! Sets of OAuth scopes (RFC 6749 §3.3): case-sensitive, without order.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+/// A set of scope tokens.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Scopes(BTreeSet<String>);
+
+/// Which scopes are contained in which: GitHub answers `repo` to a request for `repo public_repo`.
+pub type Implied = BTreeMap<String, Vec<String>>;
+
+impl Scopes {
+    pub fn new<S: Into<String>>(scopes: impl IntoIterator<Item = S>) -> Self {
+        Self(
+            scopes.into_iter().map(Into::into).filter(|scope: &String| !scope.is_empty()).collect(),
+        )
+    }
+
+    /// Splits at white space and commas: RFC 6749 says spaces, GitHub and Slack send commas.
+    pub fn parse(text: &str) -> Self {
+        Self::new(text.split(|c: char| c.is_whitespace() || c == ','))
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    pub fn contains(&self, scope: &str) -> bool {
+        self.0.contains(scope)
+    }
+
+    pub fn iter(&self) -> impl Iterator<Item = &str> {
+        self.0.iter().map(String::as_str)
+    }
+
+    pub fn is_subset(&self, of: &Scopes) -> bool {
+        self.0.is_subset(&of.0)
+    }
+
+    #[must_use]
+    pub fn union(&self, other: &Scopes) -> Scopes {
+        Scopes(self.0.union(&other.0).cloned().collect())
+    }
+
+    /// What of `self` is not granted by `granted`, also not through a wider scope that implies it.
+    #[must_use]
+    pub fn missing_from(&self, granted: &Scopes, implied: &Implied) -> Scopes {
+        let granted = granted.closure(implied);
+        Scopes(self.0.difference(&granted).cloned().collect())
+    }
+
+    fn closure(&self, implied: &Implied) -> BTreeSet<String> {
+        let mut all = self.0.clone();
+        let mut open: Vec<String> = all.iter().cloned().collect();
+        while let Some(scope) = open.pop() {
+            for inner in implied.get(&scope).into_iter().flatten() {
+                if all.insert(inner.clone()) {
+                    open.push(inner.clone());
+                }
+            }
+        }
+        all
+    }
+
+    pub fn join(&self, separator: &str) -> String {
+        self.iter().collect::<Vec<_>>().join(separator)
+    }
+}
+
+impl fmt::Display for Scopes {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.join(" "))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_wider_scope_covers_what_it_implies() {
+        let implied = Implied::from([
+            ("admin:org".into(), vec!["write:org".into()]),
+            ("write:org".into(), vec!["read:org".into()]),
+        ]);
+        let needed = Scopes::new(["read:org", "gist"]);
+        let missing = needed.missing_from(&Scopes::parse("admin:org"), &implied);
+        assert_eq!(missing, Scopes::new(["gist"]));
+    }
+
+    #[test]
+    fn commas_and_spaces_both_separate() {
+        assert_eq!(Scopes::parse("a,b c,, "), Scopes::new(["a", "b", "c"]));
+    }
+}

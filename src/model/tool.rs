@@ -1,0 +1,184 @@
+//! A tool: what the model sees of it, what it needs, and what it does.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde_json::{Map, Value};
+use url::Url;
+
+use super::{ProviderId, Scopes, ToolName};
+
+/// A configured tool.
+#[derive(Clone, Debug)]
+pub struct Tool {
+    pub name: ToolName,
+    /// For people; made from the name where `tools.toml` has none.
+    pub title: String,
+    pub description: String,
+    pub params: Vec<Param>,
+    pub effect: Effect,
+    /// Whether a repeated call changes nothing more (RFC 9110 §9.2.2).
+    pub idempotent: bool,
+    /// The provider whose credential the call carries; `None` for a tool that needs none.
+    pub provider: Option<ProviderId>,
+    /// The scopes that this tool needs, prefix filled in.
+    pub scopes: Scopes,
+    pub action: Action,
+    /// JSON Schema of the result; then the result is also `structuredContent`.
+    pub output: Option<Arc<Map<String, Value>>>,
+}
+
+/// What must be granted before a tool runs.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AuthorizationRequirement {
+    pub provider: ProviderId,
+    pub scopes: Scopes,
+}
+
+/// How much a call may change, for the annotation hints.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Effect {
+    Read,
+    /// Adds or changes, in a way that can be undone.
+    Write,
+    Destroy,
+}
+
+#[derive(Clone, Debug)]
+pub enum Action {
+    Http(HttpAction),
+}
+
+/// One HTTP request, as a template.
+#[derive(Clone, Debug)]
+pub struct HttpAction {
+    pub method: Method,
+    /// Scheme, host, port and nothing else: no argument can ever reach these.
+    pub origin: Url,
+    /// Path segments in order, `["repos", "{owner}"]` for `/repos/{owner}`.
+    pub path: Vec<Template>,
+    /// Query parameters written in the request or in `query`, in order.
+    pub query: Vec<(String, Template)>,
+    pub headers: Vec<(String, Template)>,
+    pub body: Body,
+    /// A jq filter over the answer's JSON.
+    pub select: Option<String>,
+    /// A jq filter; a string that it yields makes the call a failure with that message.
+    pub error: Option<String>,
+    /// A fixed answer for endpoints that return nothing worth reading.
+    pub reply: Option<Template>,
+    pub timeout: Duration,
+    /// Longest result text in characters.
+    pub max_chars: usize,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Method {
+    Get,
+    Head,
+    Post,
+    Put,
+    Patch,
+    Delete,
+}
+
+impl Method {
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Get => "GET",
+            Self::Head => "HEAD",
+            Self::Post => "POST",
+            Self::Put => "PUT",
+            Self::Patch => "PATCH",
+            Self::Delete => "DELETE",
+        }
+    }
+
+    /// Where a parameter goes that no placeholder mentions.
+    pub fn has_body(self) -> bool {
+        matches!(self, Self::Post | Self::Put | Self::Patch)
+    }
+
+    /// RFC 9110 §9.2.2.
+    pub fn is_idempotent(self) -> bool {
+        !matches!(self, Self::Post | Self::Patch)
+    }
+}
+
+#[derive(Clone, Debug)]
+pub enum Body {
+    None,
+    Json(Node),
+    /// `application/x-www-form-urlencoded`
+    Form(Vec<(String, Template)>),
+}
+
+/// A JSON value with placeholders. Arguments enter as values, never as JSON text, so that no
+/// argument can break out of its quotes.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Node {
+    Fixed(Value),
+    /// A string that is exactly one placeholder: the argument keeps its type, and an absent
+    /// optional one drops its key or item.
+    Param(String),
+    /// Text around placeholders.
+    Text(Template),
+    List(Vec<Node>),
+    Table(Vec<(String, Node)>),
+}
+
+/// Text with placeholders.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Template(pub Vec<Piece>);
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Piece {
+    Text(String),
+    /// The parameter's name.
+    Param(String),
+}
+
+impl Template {
+    /// Names of the parameters that occur in it.
+    pub fn params(&self) -> impl Iterator<Item = &str> {
+        self.0.iter().filter_map(|piece| match piece {
+            Piece::Param(name) => Some(name.as_str()),
+            Piece::Text(_) => None,
+        })
+    }
+}
+
+/// A parameter as the model sees it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Param {
+    pub name: String,
+    pub description: Option<String>,
+    pub kind: Kind,
+    pub required: bool,
+    pub default: Option<Value>,
+    /// Allowed texts.
+    pub choices: Vec<String>,
+    /// Least and greatest value of a number, length of a text, count of a list.
+    pub min: Option<f64>,
+    pub max: Option<f64>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    String,
+    Integer,
+    Number,
+    Boolean,
+    Object,
+    /// A list of texts, integers…; lists do not nest.
+    Array(Item),
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Item {
+    String,
+    Integer,
+    Number,
+    Boolean,
+    Object,
+}
