@@ -72,3 +72,9 @@ impl fmt::Debug for Clock {
         f.write_str(if self.0.is_some() { "Clock(manual)" } else { "Clock(system)" })
     }
 }
+
+/// `2026-11-21T09:30:00Z`, for people.
+pub fn utc(time: Time) -> String {
+    jiff::Timestamp::from_millisecond(time.0 / 1000 * 1000)
+        .map_or_else(|_| "an unknown time".into(), |at| at.to_string())
+}

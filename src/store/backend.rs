@@ -1,0 +1,100 @@
+//! The port to whatever keeps bytes: a key-value world with one atomic step.
+
+use std::fmt;
+
+use futures_util::future::BoxFuture;
+
+/// A record's full name, e.g. `grant/<user hash>/github/<binding>/default`.
+///
+/// It is also the associated data of the record's seal, so it never holds more than it may show:
+/// user ids, tickets and states occur in it as keyed hashes only.
+#[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]
+pub struct Key(String);
+
+impl Key {
+    pub(super) fn new(path: String) -> Self {
+        Self(path)
+    }
+
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    pub fn as_bytes(&self) -> &[u8] {
+        self.0.as_bytes()
+    }
+}
+
+/// A sealed record. Only [`super::seal`] makes one from plaintext, so no backend can be handed any.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Sealed(Vec<u8>);
+
+impl Sealed {
+    /// For backends, which get back what they were given, and for the seal.
+    pub(super) fn from_stored(bytes: Vec<u8>) -> Self {
+        Self(bytes)
+    }
+
+    pub fn as_bytes(&self) -> &[u8] {
+        &self.0
+    }
+}
+
+impl fmt::Debug for Sealed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Sealed({} bytes)", self.0.len())
+    }
+}
+
+/// What every store of bytes promises; `contract.rs` is the same in executable form.
+///
+/// 1. Of racing swaps from the same `old` at most one returns true.
+/// 2. A swap that returned true survives `kill -9` of the process that asked.
+/// 3. A scan sees every swap that returned before it began.
+/// 4. Bytes are opaque.
+/// 5. A swap whose answer was lost is settled by reading: the key holding exactly `new` means that
+///    it happened; anything else means that it is not known to be ours.
+/// 6. After a failed flush every operation fails until a flush succeeds, because a swap may be
+///    visible before it is durable.
+pub trait Backend: Send + Sync + 'static {
+    fn get<'a>(&'a self, key: &'a Key) -> BoxFuture<'a, Result<Option<Sealed>, BackendError>>;
+
+    /// Every record whose key starts with `prefix`, in order of keys.
+    fn scan<'a>(
+        &'a self,
+        prefix: &'a Key,
+    ) -> BoxFuture<'a, Result<Vec<(Key, Sealed)>, BackendError>>;
+
+    /// Replaces `old` by `new` if the key holds exactly `old` (`None`: nothing), and says whether it
+    /// did. Durable when it returns true.
+    fn swap<'a>(
+        &'a self,
+        key: &'a Key,
+        old: Option<&'a Sealed>,
+        new: Option<&'a Sealed>,
+    ) -> BoxFuture<'a, Result<bool, BackendError>>;
+}
+
+/// Why a backend could not do what it was asked. Nothing is known to have changed.
+#[derive(Debug, thiserror::Error)]
+pub enum BackendError {
+    #[error("no space left on the disk that holds the store")]
+    Full,
+    #[error("a record of the store is damaged on disk")]
+    Corrupt,
+    #[error("the store could not be written or read: {0}")]
+    Io(#[source] std::io::Error),
+    #[error("the store is shutting down")]
+    Closed,
+}
+
+impl BackendError {
+    pub fn hint(&self) -> &'static str {
+        match self {
+            Self::Full => "free some space, then call again; nothing that was kept is lost",
+            Self::Corrupt => "connect the account again; a disk check is advisable",
+            Self::Io(_) => "check the disk and the permissions of the data folder",
+            Self::Closed => "start Countersign again",
+        }
+    }
+}

@@ -1,0 +1,369 @@
+//! The store: grants and authorizations, sealed, above a [`Backend`] of three methods.
+//!
+//! Whatever happens at the same time is decided by the backend's compare-and-swap: a `state` is
+//! redeemed by deleting its record, a grant is replaced only over the one that was read.
+//!
+//! # Keys
+//!
+//! | key | record |
+//! |---|---|
+//! | `ring` | the key ring, wrapped by the master key |
+//! | `grant/<user>/<provider>/<binding>/<account>` | a [`Grant`]; `<account>` is `default` so far |
+//! | `authorization/<user>/<provider>/<binding>` | the one [`Authorization`] of that person there |
+//! | `ticket/<ticket>` | which authorization a connect link leads to |
+//! | `state/<state>` | a [`Started`] authorization, until its `state` is redeemed |
+//!
+//! `<user>`, `<ticket>` and `<state>` are keyed hashes; `<binding>` is
+//! [`Binding::identity`](crate::model::grant::Binding::identity), so that a `tools.toml` that means
+//! something else by a provider's name neither finds nor overwrites what another one kept.
+
+mod backend;
+mod folder;
+mod key;
+mod record;
+mod seal;
+mod sled;
+
+#[cfg(test)]
+mod contract;
+#[cfg(test)]
+mod tests;
+
+use std::path::{Path, PathBuf};
+
+use secrecy::{ExposeSecret as _, SecretString};
+use zeroize::Zeroizing;
+
+pub use backend::{Backend, BackendError, Key, Sealed};
+pub use folder::FolderError;
+pub use key::{KeyError, KeySource, MasterKey};
+pub use record::RecordError;
+pub use seal::SealError;
+
+pub use self::sled::SledError;
+use crate::model::{Authorization, Caller, Grant, ProviderId, Started, Time};
+use record::{Pointer, Record};
+use seal::KeyRing;
+
+/// Everything that is kept. One per process.
+pub struct Store {
+    backend: Box<dyn Backend>,
+    ring: KeyRing,
+    notice: Option<Notice>,
+    /// Held for as long as the store lives.
+    _folder: Option<folder::Folder>,
+}
+
+/// A record as it was read: what a later swap replaces.
+#[derive(Debug)]
+pub struct Held<T> {
+    pub value: T,
+    key: Key,
+    sealed: Sealed,
+}
+
+/// Something that people must be told about the store.
+#[derive(Clone, Debug)]
+pub struct Notice(PathBuf);
+
+impl std::fmt::Display for Notice {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(
+            f,
+            "the store was damaged and has been set aside as `{}`; accounts must be connected again",
+            self.0.display()
+        )
+    }
+}
+
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    #[error(transparent)]
+    Folder(#[from] FolderError),
+    #[error(transparent)]
+    Open(#[from] SledError),
+    #[error(transparent)]
+    Key(#[from] KeyError),
+    #[error("the store was sealed with another key than the one given; nothing was touched")]
+    WrongKey,
+    #[error(transparent)]
+    Backend(#[from] BackendError),
+    #[error(transparent)]
+    Seal(#[from] SealError),
+    #[error(transparent)]
+    Record(#[from] RecordError),
+}
+
+impl StoreError {
+    /// What to do about it.
+    pub fn hint(&self) -> String {
+        match self {
+            Self::Folder(error) => error.hint(),
+            Self::Open(SledError::Full) => BackendError::Full.hint().into(),
+            Self::Open(SledError::Io { .. }) => {
+                "check the permissions of the data folder, or give another with `--data DIR`".into()
+            }
+            Self::Key(error) => error.hint(),
+            Self::WrongKey => "set COUNTERSIGN_KEY or COUNTERSIGN_KEY_FILE to the key that this store was made with, or give another folder with `--data DIR`".into(),
+            Self::Backend(error) => error.hint().into(),
+            Self::Record(RecordError::TooNew { .. }) => "use the newer Countersign".into(),
+            Self::Seal(_) | Self::Record(RecordError::Malformed(_)) => {
+                "connect the account again".into()
+            }
+        }
+    }
+}
+
+type Result<T> = std::result::Result<T, StoreError>;
+
+impl Store {
+    /// Opens the data folder and its key ring, making both where there is nothing yet.
+    ///
+    /// # Errors
+    /// [`FolderError::Busy`] while another process owns the folder; [`StoreError::WrongKey`], with
+    /// everything left as it was, if the key is not the one that the ring was wrapped with.
+    pub async fn open(data: &Path, keys: KeySource, purpose: &str, now: Time) -> Result<Self> {
+        let folder = folder::Folder::open(data, purpose, now)?;
+        let db = folder.db();
+        let (backend, aside) =
+            tokio::task::spawn_blocking(move || self::sled::SledBackend::open(&db, now))
+                .await
+                .map_err(|_| BackendError::Closed)??;
+        let notice = aside.map(|aside| Notice(aside.0));
+        if let Some(notice) = &notice {
+            tracing::error!("{notice}");
+        }
+        let ring = open_ring(&backend, &keys).await?;
+        Ok(Self { backend: Box::new(backend), ring, notice, _folder: Some(folder) })
+    }
+
+    pub fn notice(&self) -> Option<&Notice> {
+        self.notice.as_ref()
+    }
+
+    /// A key for `requestState`, the same in every process that opens this store.
+    pub fn request_state_key(&self) -> Zeroizing<Vec<u8>> {
+        self.ring.derive("request state")
+    }
+
+    // ── Grants ──────────────────────────────────────────────────────────────
+
+    pub async fn grant(
+        &self,
+        caller: &Caller,
+        provider: &ProviderId,
+        binding: &str,
+    ) -> Result<Option<Held<Grant>>> {
+        self.read(self.grant_key(caller, provider, binding)).await
+    }
+
+    /// All that this person has connected, by whatever `tools.toml`.
+    pub async fn grants(&self, caller: &Caller) -> Result<Vec<Held<Grant>>> {
+        self.read_all(&format!("grant/{}/", self.user(caller))).await
+    }
+
+    /// Keeps a grant where `over` stood (`None`: nothing). False if somebody else was faster; then
+    /// what stands there now is theirs and must be read again.
+    pub async fn keep(
+        &self,
+        caller: &Caller,
+        grant: &Grant,
+        over: Option<&Held<Grant>>,
+    ) -> Result<bool> {
+        let key = self.grant_key(caller, &grant.provider, &grant.binding.identity());
+        self.write(&key, grant, over).await
+    }
+
+    /// Deletes a record, unless it has changed since it was read.
+    pub async fn forget<T>(&self, held: &Held<T>) -> Result<bool> {
+        Ok(self.backend.swap(&held.key, Some(&held.sealed), None).await?)
+    }
+
+    // ── Authorizations ──────────────────────────────────────────────────────
+
+    pub async fn authorization(
+        &self,
+        caller: &Caller,
+        provider: &ProviderId,
+        binding: &str,
+    ) -> Result<Option<Held<Authorization>>> {
+        self.read(self.authorization_key(caller, provider, binding)).await
+    }
+
+    /// Keeps an authorization where `over` stood, and makes its link lead to it.
+    pub async fn open_link(
+        &self,
+        authorization: &Authorization,
+        over: Option<&Held<Authorization>>,
+    ) -> Result<bool> {
+        let key = self.key_of(authorization);
+        let ticket = self.ticket_key(authorization.ticket.expose_secret());
+        // The pointer first: a link must never be shown that leads nowhere. One that leads to an
+        // authorization with another ticket opens nothing, see `by_ticket`.
+        let pointer =
+            Pointer { to: key.as_str().to_owned(), expires_at: authorization.expires_at() };
+        self.write(&ticket, &pointer, None).await?;
+        self.write(&key, authorization, over).await
+    }
+
+    /// Replaces an authorization by its next state.
+    pub async fn update(
+        &self,
+        authorization: &Authorization,
+        over: &Held<Authorization>,
+    ) -> Result<bool> {
+        self.write(&over.key, authorization, Some(over)).await
+    }
+
+    /// The authorization that a connect link leads to.
+    pub async fn by_ticket(&self, ticket: &str) -> Result<Option<Held<Authorization>>> {
+        let Some(pointer) = self.read::<Pointer>(self.ticket_key(ticket)).await? else {
+            return Ok(None);
+        };
+        let found = self.read::<Authorization>(Key::new(pointer.value.to)).await?;
+        Ok(found
+            .filter(|held| crate::model::secret::same(held.value.ticket.expose_secret(), ticket)))
+    }
+
+    /// The authorization as it stands now, for whoever waits for it.
+    pub async fn reread(&self, started: &Authorization) -> Result<Option<Held<Authorization>>> {
+        let found = self.read::<Authorization>(self.key_of(started)).await?;
+        Ok(found.filter(|held| held.value.id == started.id))
+    }
+
+    /// Keeps a trip to the provider under its `state`.
+    pub async fn start(&self, state: &SecretString, started: &Started) -> Result<()> {
+        self.write(&self.state_key(state.expose_secret()), started, None).await?;
+        Ok(())
+    }
+
+    /// What a `state` stands for, without using it up.
+    pub async fn started(&self, state: &str) -> Result<Option<Held<Started>>> {
+        self.read(self.state_key(state)).await
+    }
+
+    /// Uses a `state` up. Of racing callbacks at most one gets true (RFC 9700 §4.7.1: one-time).
+    pub async fn redeem(&self, started: &Held<Started>) -> Result<bool> {
+        self.forget(started).await
+    }
+
+    /// Authorizations that a link may still be open for.
+    pub async fn open_authorizations(&self) -> Result<Vec<Held<Authorization>>> {
+        self.read_all("authorization/").await
+    }
+
+    /// Deletes what has expired: authorizations, their links and their states.
+    pub async fn sweep(&self, now: Time) -> Result<()> {
+        for held in self.read_all::<Authorization>("authorization/").await? {
+            if held.value.is_expired(now) {
+                self.forget(&held).await?;
+            }
+        }
+        for held in self.read_all::<Pointer>("ticket/").await? {
+            if now >= held.value.expires_at {
+                self.forget(&held).await?;
+            }
+        }
+        for held in self.read_all::<Started>("state/").await? {
+            if held.value.authorization.is_expired(now) {
+                self.forget(&held).await?;
+            }
+        }
+        Ok(())
+    }
+
+    // ── Keys and records ────────────────────────────────────────────────────
+
+    fn user(&self, caller: &Caller) -> String {
+        self.ring.hash("user", &[&caller.namespace, caller.user.as_str()])
+    }
+
+    fn grant_key(&self, caller: &Caller, provider: &ProviderId, binding: &str) -> Key {
+        Key::new(format!("grant/{}/{provider}/{binding}/default", self.user(caller)))
+    }
+
+    fn authorization_key(&self, caller: &Caller, provider: &ProviderId, binding: &str) -> Key {
+        Key::new(format!("authorization/{}/{provider}/{binding}", self.user(caller)))
+    }
+
+    fn key_of(&self, authorization: &Authorization) -> Key {
+        self.authorization_key(
+            &authorization.caller,
+            &authorization.provider,
+            &authorization.binding.identity(),
+        )
+    }
+
+    fn ticket_key(&self, ticket: &str) -> Key {
+        Key::new(format!("ticket/{}", self.ring.hash("ticket", &[ticket])))
+    }
+
+    fn state_key(&self, state: &str) -> Key {
+        Key::new(format!("state/{}", self.ring.hash("state", &[state])))
+    }
+
+    async fn read<T: Record>(&self, key: Key) -> Result<Option<Held<T>>> {
+        match self.backend.get(&key).await? {
+            Some(sealed) => self.unseal(key, sealed).map(Some),
+            None => Ok(None),
+        }
+    }
+
+    /// Every record under a prefix that opens. One that does not open is named in the log and left
+    /// alone: it must not keep a person from the others.
+    async fn read_all<T: Record>(&self, prefix: &str) -> Result<Vec<Held<T>>> {
+        let found = self.backend.scan(&Key::new(prefix.into())).await?;
+        let opened = found.into_iter().filter_map(|(key, sealed)| {
+            self.unseal(key, sealed)
+                .inspect_err(
+                    |error| tracing::warn!(record = T::NAME, %error, "left a record alone"),
+                )
+                .ok()
+        });
+        Ok(opened.collect())
+    }
+
+    fn unseal<T: Record>(&self, key: Key, sealed: Sealed) -> Result<Held<T>> {
+        let value = record::decode(&self.ring.open(&key, &sealed)?)?;
+        Ok(Held { value, key, sealed })
+    }
+
+    async fn write<T: Record>(
+        &self,
+        key: &Key,
+        record: &T,
+        over: Option<&Held<T>>,
+    ) -> Result<bool> {
+        let sealed = self.ring.seal(key, &record::encode(record)?)?;
+        Ok(self.backend.swap(key, over.map(|held| &held.sealed), Some(&sealed)).await?)
+    }
+}
+
+/// Opens the ring with the first key that fits and wraps it anew if that was not the first key of
+/// the list, which is what `COUNTERSIGN_KEY=new,old` is for.
+async fn open_ring(backend: &dyn Backend, keys: &KeySource) -> Result<KeyRing> {
+    let place = Key::new("ring".into());
+    // Twice at most: whoever loses the race to make the ring uses the winner's.
+    for _ in 0..2 {
+        let stored = backend.get(&place).await?;
+        let masters = keys.load(stored.is_none())?;
+        let newest = masters.first().ok_or(StoreError::WrongKey)?;
+        let Some(wrapped) = stored else {
+            let ring = KeyRing::generate();
+            if backend.swap(&place, None, Some(&ring.wrap(newest)?)).await? {
+                return Ok(ring);
+            }
+            continue;
+        };
+        let (at, ring) = masters
+            .iter()
+            .enumerate()
+            .find_map(|(at, master)| Some((at, KeyRing::unwrap(&wrapped, master).ok()?)))
+            .ok_or(StoreError::WrongKey)?;
+        if at > 0 {
+            backend.swap(&place, Some(&wrapped), Some(&ring.wrap(newest)?)).await?;
+        }
+        return Ok(ring);
+    }
+    Err(StoreError::WrongKey)
+}

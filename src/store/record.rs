@@ -1,0 +1,101 @@
+//! Versioned records: what is inside a seal.
+//!
+//! Every record is JSON, `{"v": <version>, "d": <data>}`. A version that this build does not know is
+//! an error and stays untouched, so that an older binary on a newer folder drops nothing.
+
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+use zeroize::Zeroizing;
+
+use crate::model::{Authorization, Grant, Started};
+
+/// Something that the store keeps.
+pub(super) trait Record: Serialize + DeserializeOwned {
+    const NAME: &'static str;
+    const VERSION: u32;
+}
+
+impl Record for Grant {
+    const NAME: &'static str = "grant";
+    const VERSION: u32 = 1;
+}
+
+impl Record for Authorization {
+    const NAME: &'static str = "authorization";
+    const VERSION: u32 = 1;
+}
+
+impl Record for Started {
+    const NAME: &'static str = "started authorization";
+    const VERSION: u32 = 1;
+}
+
+/// Where a ticket leads: the key of its authorization.
+#[derive(Serialize, Deserialize)]
+pub(super) struct Pointer {
+    pub(super) to: String,
+    pub(super) expires_at: crate::model::Time,
+}
+
+impl Record for Pointer {
+    const NAME: &'static str = "ticket";
+    const VERSION: u32 = 1;
+}
+
+#[derive(Debug, thiserror::Error)]
+pub enum RecordError {
+    #[error(
+        "a {name} record was written by a newer Countersign (format {found}, this one knows {known})"
+    )]
+    TooNew { name: &'static str, found: u32, known: u32 },
+    #[error("a {0} record is not readable")]
+    Malformed(&'static str),
+}
+
+#[derive(Serialize)]
+struct Written<'a, T> {
+    v: u32,
+    d: &'a T,
+}
+
+#[derive(Deserialize)]
+struct Read<T> {
+    d: T,
+}
+
+#[derive(Deserialize)]
+struct Version {
+    v: u32,
+}
+
+pub(super) fn encode<T: Record>(record: &T) -> Result<Zeroizing<Vec<u8>>, RecordError> {
+    serde_json::to_vec(&Written { v: T::VERSION, d: record })
+        .map(Zeroizing::new)
+        .map_err(|_| RecordError::Malformed(T::NAME))
+}
+
+pub(super) fn decode<T: Record>(plain: &[u8]) -> Result<T, RecordError> {
+    // The version first: a newer record need not have the shape that we would look for.
+    let malformed = |_| RecordError::Malformed(T::NAME);
+    let version: Version = serde_json::from_slice(plain).map_err(malformed)?;
+    if version.v > T::VERSION {
+        return Err(RecordError::TooNew { name: T::NAME, found: version.v, known: T::VERSION });
+    }
+    serde_json::from_slice::<Read<T>>(plain).map(|read| read.d).map_err(malformed)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::Time;
+
+    #[test]
+    fn a_newer_version_is_an_error_and_not_a_loss() {
+        let newer = br#"{"v":2,"d":{"something":"else"}}"#;
+        let found = decode::<Pointer>(newer);
+        assert!(matches!(found, Err(RecordError::TooNew { found: 2, known: 1, .. })));
+        let pointer = Pointer { to: "x".into(), expires_at: Time::from_millis(1) };
+        assert_eq!(decode::<Pointer>(&encode(&pointer).unwrap()).unwrap().to, "x");
+        assert!(matches!(decode::<Pointer>(b"{}"), Err(RecordError::Malformed("ticket"))));
+    }
+}

@@ -1,0 +1,262 @@
+//! The embedded backend: sled 0.34.7 and what it takes to trust it with tokens.
+//!
+//! sled's own `flush()` on Linux ends in `sync_file_range`, which promises nothing after a power
+//! loss, so every write is followed by `sync_data()` on a second handle of the same file. Its error
+//! types come without kinds worth matching, it panics on a truncated file, and it never opens again
+//! after a kill in the middle of a snapshot; all of that stays behind this file.
+
+use std::fs::{self, File};
+use std::io;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+
+use futures_util::FutureExt as _;
+use futures_util::future::BoxFuture;
+use parking_lot::Mutex;
+
+use super::backend::{Backend, BackendError, Key, Sealed};
+use crate::model::Time;
+
+const CACHE_BYTES: u64 = 16 << 20;
+
+/// Holds sled open. The caller holds the folder's lock.
+pub(super) struct SledBackend(Arc<Inner>);
+
+struct Inner {
+    db: sled::Db,
+    /// A second handle for `sync_data`; sled's lock is per open file and does not mind.
+    file: File,
+    /// Swaps made so far, and the last one that is known to be on disk: writers that come while one
+    /// flushes share the next flush.
+    made: AtomicU64,
+    flushed: Mutex<u64>,
+    /// Set by a failed flush, cleared by the next that succeeds (contract, 6).
+    unsure: AtomicBool,
+}
+
+/// What opening had to leave behind to go on.
+#[derive(Debug)]
+pub(super) struct SetAside(pub(super) PathBuf);
+
+#[derive(Debug, thiserror::Error)]
+pub enum SledError {
+    #[error("no space left on the disk that holds the store")]
+    Full,
+    #[error("the store `{}` could not be opened: {source}", path.display())]
+    Io { path: PathBuf, source: io::Error },
+}
+
+impl SledBackend {
+    /// Opens `path`, mending what can be mended. What still does not open is moved beside it under
+    /// a dated name, never deleted.
+    pub(super) fn open(path: &Path, now: Time) -> Result<(Self, Option<SetAside>), SledError> {
+        let io = |source| SledError::Io { path: path.into(), source };
+        super::folder::create_private(path).map_err(io)?;
+        // A kill while sled wrote a snapshot leaves this file, and with it sled never opens again.
+        remove_snapshots(path, |name| name.ends_with(".generating")).map_err(io)?;
+        let first = match attempt(path) {
+            Ok(db) => return Self::from_open(db, path).map(|backend| (backend, None)),
+            Err(failure) => failure,
+        };
+        first.unless_damage(path)?;
+        // The log is complete without its snapshots; only a damaged snapshot needs to go.
+        remove_snapshots(path, |_| true).map_err(io)?;
+        let second = match attempt(path) {
+            Ok(db) => return Self::from_open(db, path).map(|backend| (backend, None)),
+            Err(failure) => failure,
+        };
+        second.unless_damage(path)?;
+        let aside = path.with_file_name(format!("db.damaged-{}", now.millis()));
+        fs::rename(path, &aside).map_err(io)?;
+        super::folder::create_private(path).map_err(io)?;
+        match attempt(path) {
+            Ok(db) => Ok((Self::from_open(db, path)?, Some(SetAside(aside)))),
+            Err(failure) => Err(failure.into_error(path)),
+        }
+    }
+
+    fn from_open(db: sled::Db, path: &Path) -> Result<Self, SledError> {
+        let file = File::options()
+            .write(true)
+            .open(path.join("db"))
+            .map_err(|source| SledError::Io { path: path.into(), source })?;
+        Ok(Self(Arc::new(Inner {
+            db,
+            file,
+            made: AtomicU64::new(0),
+            flushed: Mutex::new(0),
+            unsure: AtomicBool::new(false),
+        })))
+    }
+
+    /// Runs sled's blocking calls off the async threads.
+    fn run<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&Inner) -> Result<T, BackendError> + Send + 'static,
+    ) -> BoxFuture<'static, Result<T, BackendError>> {
+        let inner = Arc::clone(&self.0);
+        async move {
+            tokio::task::spawn_blocking(move || {
+                // sled panics on some damage; that must cost this call, not the process.
+                catch_unwind(AssertUnwindSafe(|| {
+                    inner.settle()?;
+                    work(&inner)
+                }))
+                .unwrap_or(Err(BackendError::Corrupt))
+            })
+            .await
+            .unwrap_or(Err(BackendError::Closed))
+        }
+        .boxed()
+    }
+}
+
+enum Failure {
+    Sled(sled::Error),
+    Panic,
+}
+
+fn attempt(path: &Path) -> Result<sled::Db, Failure> {
+    let open = || {
+        sled::Config::new()
+            .path(path)
+            .mode(sled::Mode::LowSpace)
+            .cache_capacity(CACHE_BYTES)
+            .flush_every_ms(None)
+            .open()
+    };
+    catch_unwind(AssertUnwindSafe(open)).map_err(|_| Failure::Panic)?.map_err(Failure::Sled)
+}
+
+impl Failure {
+    /// Passes on what is no damage: a full disk or a missing permission mends itself or can be
+    /// mended, and moving the store away for it would lose every grant.
+    fn unless_damage(self, path: &Path) -> Result<(), SledError> {
+        match self {
+            Self::Panic | Self::Sled(sled::Error::Corruption { .. }) => Ok(()),
+            other @ Self::Sled(_) => Err(other.into_error(path)),
+        }
+    }
+
+    fn into_error(self, path: &Path) -> SledError {
+        let source = match self {
+            Self::Sled(sled::Error::Io(source)) => source,
+            Self::Sled(error) => io::Error::other(error.to_string()),
+            Self::Panic => io::Error::other("sled gave up on its files"),
+        };
+        if source.kind() == io::ErrorKind::StorageFull {
+            return SledError::Full;
+        }
+        SledError::Io { path: path.into(), source }
+    }
+}
+
+fn remove_snapshots(path: &Path, which: impl Fn(&str) -> bool) -> io::Result<()> {
+    for entry in fs::read_dir(path)? {
+        let entry = entry?;
+        let name = entry.file_name();
+        let name = name.to_string_lossy();
+        if name.starts_with("snap.") && which(&name) {
+            tracing::warn!(file = %name, "removing a snapshot that the store can do without");
+            fs::remove_file(entry.path())?;
+        }
+    }
+    Ok(())
+}
+
+impl Inner {
+    /// Contract, 6: after a failed flush nothing is answered until one has succeeded.
+    fn settle(&self) -> Result<(), BackendError> {
+        if self.unsure.load(Ordering::SeqCst) { self.persist() } else { Ok(()) }
+    }
+
+    /// Makes every swap so far durable, sharing the work with whoever else is waiting for it.
+    fn persist(&self) -> Result<(), BackendError> {
+        let mine = self.made.load(Ordering::SeqCst);
+        let mut flushed = self.flushed.lock();
+        let settled = !self.unsure.load(Ordering::SeqCst);
+        if settled && *flushed >= mine {
+            return Ok(());
+        }
+        let target = self.made.load(Ordering::SeqCst);
+        let written = self
+            .db
+            .flush()
+            .map_err(BackendError::from)
+            .and_then(|_| self.file.sync_data().map_err(from_io));
+        self.unsure.store(written.is_err(), Ordering::SeqCst);
+        written?;
+        *flushed = target;
+        Ok(())
+    }
+}
+
+impl Backend for SledBackend {
+    fn get<'a>(&'a self, key: &'a Key) -> BoxFuture<'a, Result<Option<Sealed>, BackendError>> {
+        let key = key.clone();
+        self.run(move |inner| {
+            let found = inner.db.get(key.as_bytes())?;
+            Ok(found.map(|bytes| Sealed::from_stored(bytes.to_vec())))
+        })
+    }
+
+    fn scan<'a>(
+        &'a self,
+        prefix: &'a Key,
+    ) -> BoxFuture<'a, Result<Vec<(Key, Sealed)>, BackendError>> {
+        let prefix = prefix.clone();
+        self.run(move |inner| {
+            inner
+                .db
+                .scan_prefix(prefix.as_bytes())
+                .map(|entry| {
+                    let (key, value) = entry?;
+                    let key = std::str::from_utf8(&key).map_err(|_| BackendError::Corrupt)?;
+                    Ok((Key::new(key.to_owned()), Sealed::from_stored(value.to_vec())))
+                })
+                .collect()
+        })
+    }
+
+    fn swap<'a>(
+        &'a self,
+        key: &'a Key,
+        old: Option<&'a Sealed>,
+        new: Option<&'a Sealed>,
+    ) -> BoxFuture<'a, Result<bool, BackendError>> {
+        let (key, old, new) = (key.clone(), old.cloned(), new.cloned());
+        self.run(move |inner| {
+            let outcome = inner.db.compare_and_swap(
+                key.as_bytes(),
+                old.as_ref().map(Sealed::as_bytes),
+                new.as_ref().map(Sealed::as_bytes),
+            )?;
+            if outcome.is_err() {
+                return Ok(false);
+            }
+            inner.made.fetch_add(1, Ordering::SeqCst);
+            inner.persist()?;
+            Ok(true)
+        })
+    }
+}
+
+impl From<sled::Error> for BackendError {
+    fn from(error: sled::Error) -> Self {
+        match error {
+            sled::Error::Io(source) => from_io(source),
+            sled::Error::Corruption { .. } => Self::Corrupt,
+            other => Self::Io(io::Error::other(other.to_string())),
+        }
+    }
+}
+
+fn from_io(source: io::Error) -> BackendError {
+    if source.kind() == io::ErrorKind::StorageFull {
+        BackendError::Full
+    } else {
+        BackendError::Io(source)
+    }
+}

@@ -1,0 +1,313 @@
+use std::fs;
+use std::sync::Arc;
+
+use super::*;
+use crate::model::authorization::{AskedBy, Status};
+use crate::model::grant::Binding;
+use crate::model::provider::Hosts;
+use crate::model::{Scopes, TokenSet, UserId};
+
+const NOW: Time = Time::from_millis(1_000);
+
+fn given(byte: u8) -> KeySource {
+    use base64::Engine as _;
+    let encoded = base64::engine::general_purpose::STANDARD.encode([byte; 32]);
+    KeySource::Given(encoded.into())
+}
+
+struct Place {
+    folder: tempfile::TempDir,
+}
+
+impl Place {
+    fn new() -> Self {
+        Self { folder: tempfile::tempdir().unwrap() }
+    }
+
+    fn data(&self) -> PathBuf {
+        self.folder.path().join("data")
+    }
+
+    async fn open(&self) -> Result<Store> {
+        Store::open(&self.data(), given(1), "test", NOW).await
+    }
+}
+
+fn caller(name: &str) -> Caller {
+    Caller::local(UserId::new(name))
+}
+
+fn binding(endpoint: &str) -> Binding {
+    Binding {
+        client_id: "client".into(),
+        token_endpoint: endpoint.into(),
+        hosts: Hosts::new(["api.acme.example"]),
+    }
+}
+
+fn grant(access: &str) -> Grant {
+    Grant {
+        provider: ProviderId::new("acme"),
+        binding: binding("https://login.acme.example/token"),
+        tokens: TokenSet {
+            access: access.into(),
+            refresh: None,
+            expires_at: None,
+            received_at: NOW,
+        },
+        scopes: Scopes::new(["notes"]),
+        refused: Scopes::default(),
+        connected_at: NOW,
+        refreshed_at: None,
+        ended: None,
+    }
+}
+
+fn authorization(user: &str) -> Authorization {
+    Authorization {
+        id: "id".into(),
+        ticket: crate::model::secret::random_ticket(),
+        caller: caller(user),
+        provider: ProviderId::new("acme"),
+        binding: binding("https://login.acme.example/token"),
+        scopes: Scopes::new(["notes"]),
+        needed: Scopes::new(["notes"]),
+        asked_by: AskedBy::default(),
+        origin: "http://127.0.0.1:8971".into(),
+        created_at: NOW,
+        starts: 0,
+        status: Status::Pending,
+    }
+}
+
+async fn access_of(store: &Store, user: &str) -> Option<String> {
+    let kept = grant("");
+    let held =
+        store.grant(&caller(user), &kept.provider, &kept.binding.identity()).await.unwrap()?;
+    Some(held.value.tokens.access.expose_secret().to_owned())
+}
+
+#[tokio::test]
+async fn sled_keeps_the_contract() {
+    let folder = tempfile::tempdir().unwrap();
+    let (backend, aside) = self::sled::SledBackend::open(folder.path(), NOW).unwrap();
+    assert!(aside.is_none());
+    contract::holds(Arc::new(backend)).await;
+}
+
+#[tokio::test]
+async fn a_grant_belongs_to_one_person_and_survives_reopening() {
+    let place = Place::new();
+    let store = place.open().await.unwrap();
+    assert!(store.keep(&caller("ana"), &grant("for-ana"), None).await.unwrap());
+    drop(store);
+    let store = place.open().await.unwrap();
+    assert_eq!(access_of(&store, "ana").await.as_deref(), Some("for-ana"));
+    assert_eq!(access_of(&store, "bob").await, None);
+    assert_eq!(store.grants(&caller("ana")).await.unwrap().len(), 1);
+    assert_eq!(store.grants(&caller("bob")).await.unwrap().len(), 0);
+}
+
+#[tokio::test]
+async fn a_copied_record_does_not_open_under_another_user() {
+    let place = Place::new();
+    let store = place.open().await.unwrap();
+    store.keep(&caller("ana"), &grant("for-ana"), None).await.unwrap();
+    let kept = grant("");
+    let [from, to] = ["ana", "bob"]
+        .map(|user| store.grant_key(&caller(user), &kept.provider, &kept.binding.identity()));
+    let sealed = store.backend.get(&from).await.unwrap().unwrap();
+    assert!(store.backend.swap(&to, None, Some(&sealed)).await.unwrap());
+    let stolen = store.grant(&caller("bob"), &kept.provider, &kept.binding.identity()).await;
+    assert!(matches!(stolen, Err(StoreError::Seal(SealError::Foreign))));
+}
+
+#[tokio::test]
+async fn another_meaning_of_a_provider_neither_finds_nor_overwrites_a_grant() {
+    let place = Place::new();
+    let store = place.open().await.unwrap();
+    store.keep(&caller("ana"), &grant("real"), None).await.unwrap();
+    let elsewhere = Grant { binding: binding("https://evil.example/token"), ..grant("evil") };
+    let found =
+        store.grant(&caller("ana"), &elsewhere.provider, &elsewhere.binding.identity()).await;
+    assert!(found.unwrap().is_none());
+    assert!(store.keep(&caller("ana"), &elsewhere, None).await.unwrap());
+    assert_eq!(access_of(&store, "ana").await.as_deref(), Some("real"));
+}
+
+#[tokio::test]
+async fn a_grant_is_replaced_only_over_the_one_that_was_read() {
+    let place = Place::new();
+    let store = place.open().await.unwrap();
+    let ana = caller("ana");
+    store.keep(&ana, &grant("1"), None).await.unwrap();
+    let kept = grant("");
+    let read = store.grant(&ana, &kept.provider, &kept.binding.identity()).await.unwrap().unwrap();
+    assert!(store.keep(&ana, &grant("2"), Some(&read)).await.unwrap());
+    assert!(!store.keep(&ana, &grant("3"), Some(&read)).await.unwrap());
+    assert!(!store.forget(&read).await.unwrap());
+    assert_eq!(access_of(&store, "ana").await.as_deref(), Some("2"));
+}
+
+#[tokio::test]
+async fn a_state_is_redeemed_once() {
+    let place = Place::new();
+    let store = Arc::new(place.open().await.unwrap());
+    let state = crate::model::secret::random();
+    store.start(&state, &started()).await.unwrap();
+    let racers = (0..32).map(|_| {
+        let (store, state) = (Arc::clone(&store), state.clone());
+        tokio::spawn(async move {
+            match store.started(state.expose_secret()).await.unwrap() {
+                Some(held) => store.redeem(&held).await.unwrap(),
+                None => false,
+            }
+        })
+    });
+    let mut winners = 0;
+    for racer in racers.collect::<Vec<_>>() {
+        winners += usize::from(racer.await.unwrap());
+    }
+    assert_eq!(winners, 1);
+    assert!(store.started(state.expose_secret()).await.unwrap().is_none());
+}
+
+fn started() -> Started {
+    use crate::model::authorization::ClientRegistration;
+    use crate::model::provider::{TokenAuth, TokenBody, TokenResponseShape};
+    Started {
+        authorization: authorization("ana"),
+        browser: String::new(),
+        verifier: None,
+        redirect_uri: "http://127.0.0.1:8971/oauth/callback/acme".into(),
+        client: ClientRegistration {
+            client_id: "client".into(),
+            client_secret: None,
+            token_endpoint: "https://login.acme.example/token".parse().unwrap(),
+            token_auth: TokenAuth::Basic,
+            token_body: TokenBody::Form,
+            response: TokenResponseShape::default(),
+            revocation: None,
+            learnt: false,
+        },
+        issuer: None,
+        issuer_required: false,
+        started_at: NOW,
+    }
+}
+
+#[tokio::test]
+async fn a_link_leads_to_its_authorization_until_it_is_swept() {
+    let place = Place::new();
+    let store = place.open().await.unwrap();
+    let first = authorization("ana");
+    assert!(store.open_link(&first, None).await.unwrap());
+    let held = store.by_ticket(first.ticket.expose_secret()).await.unwrap().unwrap();
+    let second = Authorization { created_at: Time::from_millis(5_000), ..authorization("ana") };
+    assert!(store.open_link(&second, Some(&held)).await.unwrap());
+    assert!(store.by_ticket(first.ticket.expose_secret()).await.unwrap().is_none());
+    assert!(store.by_ticket(second.ticket.expose_secret()).await.unwrap().is_some());
+    store.sweep(first.expires_at()).await.unwrap();
+    assert!(store.by_ticket(second.ticket.expose_secret()).await.unwrap().is_some());
+    store.sweep(second.expires_at()).await.unwrap();
+    assert!(store.by_ticket(second.ticket.expose_secret()).await.unwrap().is_none());
+    let left = store.backend.scan(&Key::new(String::new())).await.unwrap();
+    assert_eq!(left.iter().map(|(key, _)| key.as_str()).collect::<Vec<_>>(), ["ring"]);
+}
+
+#[tokio::test]
+async fn a_second_owner_is_told_who_the_first_is() {
+    let place = Place::new();
+    let _first = place.open().await.unwrap();
+    let second = place.open().await.map(|_| ()).unwrap_err();
+    assert!(matches!(second, StoreError::Folder(FolderError::Busy { .. })));
+    assert!(second.to_string().contains(&format!("process {}", std::process::id())), "{second}");
+}
+
+#[tokio::test]
+async fn a_wrong_key_touches_nothing() {
+    let place = Place::new();
+    let store = place.open().await.unwrap();
+    store.keep(&caller("ana"), &grant("kept"), None).await.unwrap();
+    drop(store);
+    let wrong = Store::open(&place.data(), given(2), "test", NOW).await;
+    assert!(matches!(wrong.map(|_| ()), Err(StoreError::WrongKey)));
+    let store = place.open().await.unwrap();
+    assert_eq!(access_of(&store, "ana").await.as_deref(), Some("kept"));
+}
+
+#[tokio::test]
+async fn rotating_the_master_key_keeps_every_grant() {
+    let place = Place::new();
+    let store = place.open().await.unwrap();
+    store.keep(&caller("ana"), &grant("kept"), None).await.unwrap();
+    drop(store);
+    let (KeySource::Given(new), KeySource::Given(old)) = (given(2), given(1)) else {
+        unreachable!("both are given")
+    };
+    let both = format!("{},{}", new.expose_secret(), old.expose_secret());
+    drop(Store::open(&place.data(), KeySource::Given(both.into()), "test", NOW).await.unwrap());
+    let store = Store::open(&place.data(), given(2), "test", NOW).await.unwrap();
+    assert_eq!(access_of(&store, "ana").await.as_deref(), Some("kept"));
+    drop(store);
+    assert!(matches!(place.open().await.map(|_| ()), Err(StoreError::WrongKey)));
+}
+
+#[cfg(unix)]
+#[tokio::test]
+async fn a_folder_that_is_not_private_ours_or_a_store_is_refused_untouched() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let place = Place::new();
+    let refuse = async |place: &Place| match place.open().await {
+        Err(StoreError::Folder(error)) => error,
+        other => panic!("{:?}", other.map(|_| ())),
+    };
+    fs::create_dir(place.data()).unwrap();
+    fs::set_permissions(place.data(), fs::Permissions::from_mode(0o755)).unwrap();
+    assert!(matches!(refuse(&place).await, FolderError::Exposed(_)));
+    fs::set_permissions(place.data(), fs::Permissions::from_mode(0o700)).unwrap();
+    fs::write(place.data().join("thesis.txt"), "years of work").unwrap();
+    assert!(matches!(refuse(&place).await, FolderError::OtherFormat(_)));
+    fs::remove_file(place.data().join("thesis.txt")).unwrap();
+    fs::write(place.data().join("FORMAT"), "countersign 9\n").unwrap();
+    assert!(matches!(refuse(&place).await, FolderError::OtherFormat(_)));
+    assert_eq!(fs::read_dir(place.data()).unwrap().count(), 1);
+    let elsewhere = place.folder.path().join("elsewhere");
+    fs::rename(place.data(), &elsewhere).unwrap();
+    std::os::unix::fs::symlink(&elsewhere, place.data()).unwrap();
+    assert!(matches!(refuse(&place).await, FolderError::NotAFolder(_)));
+}
+
+#[tokio::test]
+async fn leftover_and_broken_snapshots_do_not_lose_a_grant() {
+    let place = Place::new();
+    let store = place.open().await.unwrap();
+    store.keep(&caller("ana"), &grant("kept"), None).await.unwrap();
+    drop(store);
+    for name in ["snap.0000000000000000.generating", "snap.0000000000000001"] {
+        fs::write(place.data().join("db").join(name), b"cut off in the mid").unwrap();
+        let store = place.open().await.unwrap();
+        assert!(store.notice().is_none(), "{name}");
+        assert_eq!(access_of(&store, "ana").await.as_deref(), Some("kept"), "{name}");
+    }
+}
+
+#[tokio::test]
+async fn a_store_that_does_not_open_is_set_aside_and_named() {
+    let place = Place::new();
+    let store = place.open().await.unwrap();
+    for round in 0..200 {
+        let name = format!("user-{round}");
+        store.keep(&caller(&name), &grant(&"x".repeat(4_000)), None).await.unwrap();
+    }
+    drop(store);
+    let db = place.data().join("db").join("db");
+    let length = fs::metadata(&db).unwrap().len();
+    fs::File::options().write(true).open(&db).unwrap().set_len(length / 2).unwrap();
+    let store = place.open().await.unwrap();
+    // sled may also mend a cut log by itself; what must not happen is that it never opens again.
+    if let Some(notice) = store.notice() {
+        assert!(notice.0.exists() && notice.to_string().contains("damaged"), "{notice}");
+    }
+    assert!(store.keep(&caller("new"), &grant("works"), None).await.unwrap());
+}
