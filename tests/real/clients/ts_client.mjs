@@ -1,0 +1,37 @@
+// TypeScript `@modelcontextprotocol/client` 2.4.0. What it can be made to offer, read from its sources:
+//   2024-11-05, 2025-03-26, 2025-06-18, 2025-11-25  `supportedProtocolVersions: [v]`, whose first is what `initialize` offers
+//   2025-11-25                                      the default (`versionNegotiation.mode` "legacy")
+//   2026-07-28                                      `versionNegotiation.mode` "auto" or `{ pin }`
+// With "auto" and `{ pin }` over stdio it starts the server TWICE, one after the other: a first copy is asked
+// `server/discover` and signalled away, then the copy that is kept is started (`negotiateStdioViaSibling`).
+
+import { Client, UrlElicitationRequiredError } from '@modelcontextprotocol/client';
+import { StdioClientTransport } from '@modelcontextprotocol/client/stdio';
+import { run } from './journey.mjs';
+
+function versions(protocol) {
+  if (protocol === 'default') return {};
+  if (protocol === 'auto') return { versionNegotiation: { mode: 'auto' } };
+  if (protocol >= '2026-07-28') return { versionNegotiation: { mode: { pin: protocol } } };
+  return { supportedProtocolVersions: [protocol] };
+}
+
+await run('@modelcontextprotocol/client', async ({ binary, args, env, cwd, protocol, elicitation }, person) => {
+  const asks = elicitation === 'url';
+  const client = new Client({ name: 'ts-client', version: '2.4.0' }, {
+    ...versions(protocol),
+    capabilities: asks ? { elicitation: { url: {} } } : {},
+  });
+  if (asks) {
+    client.setRequestHandler('elicitation/create', async ({ params }) => person.elicited(params));
+    client.setNotificationHandler('notifications/elicitation/complete', ({ params }) => person.completed(params.elicitationId));
+  }
+  await client.connect(new StdioClientTransport({ command: binary, args, env, cwd }));
+  return {
+    negotiated: () => client.getNegotiatedProtocolVersion(),
+    toolNames: async () => (await client.listTools()).tools.map((tool) => tool.name),
+    call: (name, given) => client.callTool({ name, arguments: given }),
+    elicitationsOf: (error) => (error instanceof UrlElicitationRequiredError ? error.elicitations : undefined),
+    close: () => client.close(),
+  };
+});

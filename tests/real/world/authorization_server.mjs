@@ -1,0 +1,168 @@
+// A certified authorization server (npm `oidc-provider`) on loopback, configured as strict providers are: PKCE S256
+// required, `iss` in every answer (RFC 9207), refresh tokens rotate, and a refresh token that is sent twice destroys
+// the whole grant, so that a lost refresh race cannot go unseen.
+//
+//   node authorization_server.mjs '{"access_token_seconds": 60}'
+//   {"listening":"http://127.0.0.1:40001","issuer":"http://127.0.0.1:40001","clients":[…]}
+
+import { createPrivateKey, generateKeyPairSync, randomBytes } from 'node:crypto';
+import Provider from 'oidc-provider';
+import { Control } from './authorization_control.mjs';
+import { errorPage, interaction } from './authorization_pages.mjs';
+import { AuthorizationStore } from './authorization_store.mjs';
+import { options, sendJson, serve } from './serve.mjs';
+
+const given = options({
+  access_token_seconds: 3600,
+  scopes: ['openid', 'offline_access', 'profile', 'notes:read', 'notes:write'],
+  // Paths are exact; a client with `any_port` may use them on any loopback port (RFC 8252 §7.3).
+  redirect_uris: ['http://127.0.0.1/oauth/callback/notes', 'http://localhost/oauth/callback/notes'],
+  // The secret of `web-basic` has characters that RFC 6749 §2.3.1 wants form-encoded before base64.
+  clients: [
+    { client_id: 'web-basic', client_secret: 'basic+secret/with:signs%25', auth: 'client_secret_basic', any_port: true },
+    { client_id: 'web-post', client_secret: 'post-secret-0123456789', auth: 'client_secret_post', any_port: true },
+    { client_id: 'native', auth: 'none', any_port: true },
+    { client_id: 'one-port', client_secret: 'one-port-secret', auth: 'client_secret_basic', any_port: false,
+      redirect_uris: ['http://127.0.0.1:8971/oauth/callback/notes'] },
+  ],
+  introspector: { client_id: 'upstream', client_secret: 'upstream-secret' },
+  // A refresh token comes with every grant, as at most providers; `offline_access` asks oidc-provider's own, stricter rule.
+  refresh_tokens: 'always',
+  rotate_refresh_tokens: true,
+  // Put before every token value, so that a search through logs and files can name what it finds.
+  canary: { access_token: '', refresh_token: '', code: '' },
+});
+
+const store = new AuthorizationStore();
+const control = new Control(store, given.access_token_seconds);
+
+function registration({ client_id, client_secret, auth, any_port, redirect_uris }) {
+  return {
+    client_id,
+    ...(client_secret === undefined ? {} : { client_secret }),
+    token_endpoint_auth_method: auth,
+    // oidc-provider lets only native clients choose their loopback port; a secret is no contradiction to it.
+    application_type: any_port ? 'native' : 'web',
+    redirect_uris: redirect_uris ?? given.redirect_uris,
+    grant_types: ['authorization_code', 'refresh_token'],
+    response_types: ['code'],
+  };
+}
+
+function signingKeys() {
+  const { privateKey } = generateKeyPairSync('rsa', { modulusLength: 2048 });
+  return { keys: [{ ...createPrivateKey(privateKey.export({ type: 'pkcs8', format: 'pem' })).export({ format: 'jwk' }), use: 'sig', kid: 'test' }] };
+}
+
+function configure(issuer) {
+  const provider = new Provider(issuer, {
+    adapter: store.adapter,
+    jwks: signingKeys(),
+    cookies: { keys: [randomBytes(16).toString('hex')] },
+    clients: [
+      ...given.clients.map(registration),
+      { ...given.introspector, redirect_uris: [], grant_types: [], response_types: [], token_endpoint_auth_method: 'client_secret_basic' },
+    ],
+    scopes: given.scopes,
+    claims: { openid: ['sub'], profile: ['name'] },
+    clockTolerance: 0,
+    pkce: { required: () => true },
+    rotateRefreshToken: given.rotate_refresh_tokens,
+    ...(given.refresh_tokens === 'always' ? { issueRefreshToken: async (_ctx, client) => client.grantTypeAllowed('refresh_token') } : {}),
+    expiresWithSession: async () => false,
+    // Every authorization asks for consent anew, so that a scope refused yesterday can be allowed today.
+    loadExistingGrant: async (ctx) => {
+      const grantId = ctx.oidc.result?.consent?.grantId;
+      return grantId ? ctx.oidc.provider.Grant.find(grantId) : undefined;
+    },
+    findAccount: async (_ctx, sub) => ({ accountId: sub, claims: async () => ({ sub, name: `Test login ${sub}` }) }),
+    interactions: { url: (_ctx, { uid }) => `/interaction/${uid}` },
+    renderError: async (ctx, out) => {
+      ctx.type = 'html';
+      ctx.body = errorPage(out);
+    },
+    ttl: {
+      AccessToken: () => control.accessTokenSeconds,
+      AuthorizationCode: 60, IdToken: 3600, RefreshToken: 86400, Interaction: 3600, Session: 86400, Grant: 86400,
+    },
+    features: {
+      devInteractions: { enabled: false },
+      introspection: { enabled: true, allowedPolicy: async () => true },
+      revocation: { enabled: true },
+      resourceIndicators: { enabled: false },
+      dPoP: { enabled: false },
+    },
+  });
+  for (const [model, prefix] of [['AccessToken', 'access_token'], ['RefreshToken', 'refresh_token'], ['AuthorizationCode', 'code']]) {
+    const random = provider[model].prototype.generateTokenId;
+    provider[model].prototype.generateTokenId = function generateTokenId() {
+      return `${given.canary[prefix] ?? ''}${random.call(this)}`;
+    };
+  }
+  provider.use(observe());
+  provider.on('grant.error', (_ctx, error) => control.sawTokenError(error));
+  provider.on('grant.revoked', () => { control.counts.grants_destroyed += 1; });
+  provider.on('server_error', (_ctx, error) => console.error(error));
+  return provider;
+}
+
+/** Counts what arrives, and lets token requests in one after the other: a reuse is then seen in any order of arrival. */
+function observe() {
+  let turn = Promise.resolve();
+  return async (ctx, next) => {
+    if (ctx.path === '/auth') {
+      control.counts.authorization_requests += 1;
+      if (typeof ctx.query.state === 'string') store.issued.states.push(ctx.query.state);
+    }
+    if (ctx.path === '/token/introspection') control.counts.introspections += 1;
+    if (ctx.path === '/token/revocation') control.counts.revocations += 1;
+    if (ctx.path === '/me') control.counts.userinfo += 1;
+    if (ctx.path !== '/token' || ctx.method !== 'POST') return next();
+    const mine = turn.then(() => tokenRequest(ctx, next));
+    turn = mine.catch(() => {});
+    return mine;
+  };
+}
+
+async function tokenRequest(ctx, next) {
+  const fault = control.takeFault();
+  const body = await readAll(ctx.req);
+  control.sawTokenRequest(new URLSearchParams(body));
+  ctx.req.body = body;
+  // A wait is the fault itself here: a provider that is slow.
+  if (fault?.delay_ms) await new Promise((resolve) => { setTimeout(resolve, fault.delay_ms); });
+  if (fault?.drop !== 'before' && fault?.status === undefined) await next();
+  if (ctx.body?.id_token) store.issued.id_tokens.push(ctx.body.id_token);
+  if (fault?.drop) {
+    ctx.respond = false;
+    ctx.req.socket.destroy();
+  } else if (fault?.status !== undefined) {
+    ctx.status = fault.status;
+    ctx.set(fault.headers ?? {});
+    ctx.body = typeof fault.body === 'string' ? fault.body : JSON.stringify(fault.body ?? {});
+    ctx.type = fault.content_type ?? 'application/json';
+  }
+}
+
+async function readAll(request) {
+  const chunks = [];
+  for await (const chunk of request) chunks.push(chunk);
+  return Buffer.concat(chunks).toString();
+}
+
+await serve(async (issuer) => {
+  const provider = configure(issuer);
+  const protocol = provider.callback();
+  const handle = async (request, response) => {
+    const path = new URL(request.url, issuer).pathname;
+    try {
+      if (path.startsWith('/test/')) await control.handle(request, response, path);
+      else if (path.startsWith('/interaction/')) await interaction(provider, request, response);
+      else await protocol(request, response);
+    } catch (error) {
+      if (response.headersSent) response.destroy();
+      else sendJson(response, 400, { error: String(error.message) });
+    }
+  };
+  return { handle, ready: { issuer, clients: given.clients, introspector: given.introspector } };
+});

@@ -1,0 +1,138 @@
+// The same journey as consent.mjs in a real Chromium, by keyboard alone and with scripts switched off, looking at our
+// pages in light, in dark and 320 px wide.
+//
+//   node browser.mjs URL DIR [--deny] [--untick SCOPE]… [--login NAME]
+//   {"connect_title":"…","final_title":"…","final_url_path":"…","final_text":"…","screenshots":["connect-light.png",…],"problems":[]}
+//
+// `problems` names what a person would stumble over; an empty list is a pass. The browser is COUNTERSIGN_REAL_CHROMIUM
+// or Debian's.
+
+import { mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { parseArgs } from 'node:util';
+import { chromium } from 'playwright-core';
+import { shown } from './visitor.mjs';
+
+const MOST_TABS = 30;
+const WIDE = { width: 1000, height: 800 };
+const NARROW = { width: 320, height: 640 };
+
+const { values: wish, positionals: [link, folder] } = parseArgs({
+  allowPositionals: true,
+  options: {
+    deny: { type: 'boolean', default: false },
+    untick: { type: 'string', multiple: true, default: [] },
+    login: { type: 'string', default: 'ana' },
+  },
+});
+
+const problems = [];
+const screenshots = [];
+
+function watch(page) {
+  page.on('console', (message) => {
+    // Browsers ask for an icon of their own accord; not to have one is no fault.
+    if (message.type() === 'error' && !message.location().url.endsWith('/favicon.ico')) problems.push(`console: ${message.text().replace(/\?\S*/g, '?…')}`);
+  });
+  page.on('request', (request) => {
+    const { hostname, protocol } = new URL(request.url());
+    if (protocol !== 'data:' && !['127.0.0.1', 'localhost', '[::1]'].includes(hostname)) problems.push(`a request to ${hostname}`);
+  });
+}
+
+/** Pictures of the page as different people see it, and what only shows in a layout. */
+async function look(page, name) {
+  for (const [suffix, colorScheme, size] of [['light', 'light', WIDE], ['dark', 'dark', WIDE], ['320', 'light', NARROW]]) {
+    await page.emulateMedia({ colorScheme });
+    await page.setViewportSize(size);
+    await page.screenshot({ path: join(folder, `${name}-${suffix}.png`), fullPage: true });
+    screenshots.push(`${name}-${suffix}.png`);
+    const width = await page.evaluate(() => document.documentElement.scrollWidth);
+    if (width > size.width) problems.push(`${name} page: ${width} px wide in a window of ${size.width}`);
+  }
+  await page.emulateMedia({ colorScheme: 'light' });
+  await page.setViewportSize(WIDE);
+  if (!(await page.evaluate(() => document.documentElement.lang))) problems.push(`${name} page: no language`);
+  if ((await page.locator('h1').count()) !== 1) problems.push(`${name} page: not one main heading`);
+}
+
+/** Tabs to the first element that `matches` (a CSS selector), as somebody without a mouse does. */
+async function tabTo(page, matches) {
+  for (let pressed = 0; pressed < MOST_TABS; pressed += 1) {
+    const there = await page.evaluate((selector) => document.activeElement?.matches(selector) ?? false, matches);
+    if (there) return;
+    await page.keyboard.press('Tab');
+  }
+  throw new Error(`the keyboard does not reach ${matches}`);
+}
+
+async function press(page, matches) {
+  await tabTo(page, matches);
+  await Promise.all([page.waitForEvent('load'), page.keyboard.press('Enter')]);
+}
+
+async function connect(page) {
+  await page.goto(link);
+  const title = await page.title();
+  await look(page, 'connect');
+  const button = 'form[method="post" i] button, form[method="post" i] input[type="submit"]';
+  await tabTo(page, button);
+  const ring = await page.evaluate(() => {
+    const { outlineStyle, outlineWidth, boxShadow } = getComputedStyle(document.activeElement);
+    return (outlineStyle !== 'none' && outlineWidth !== '0px') || boxShadow !== 'none';
+  });
+  if (!ring) problems.push('connect page: one cannot see where the keyboard is');
+  await press(page, button);
+  return title;
+}
+
+async function authorize(page, ours) {
+  while (new URL(page.url()).origin !== ours) {
+    if (await page.locator('input[name="login"]').count()) {
+      await tabTo(page, 'input[name="login"]');
+      await page.keyboard.type(wish.login);
+      await press(page, 'button[value="allow"]');
+      continue;
+    }
+    for (const scope of wish.untick) {
+      await tabTo(page, `input[type="checkbox"][value="${scope}"]`);
+      await page.keyboard.press('Space');
+    }
+    await press(page, `button[value="${wish.deny ? 'deny' : 'allow'}"]`);
+  }
+}
+
+const profile = await mkdtemp(join(tmpdir(), 'countersign-chromium-'));
+const context = await chromium.launchPersistentContext(profile, {
+  executablePath: process.env.COUNTERSIGN_REAL_CHROMIUM ?? '/usr/bin/chromium',
+  headless: true,
+  javaScriptEnabled: false,
+  viewport: WIDE,
+  args: [
+    '--no-sandbox', '--disable-gpu', '--disable-quic', '--no-first-run', '--disable-background-networking',
+    '--disable-component-update', '--disable-sync', '--disable-dev-shm-usage',
+    '--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE localhost, EXCLUDE 127.0.0.1',
+  ],
+});
+try {
+  const [page] = context.pages();
+  watch(page);
+  const connectTitle = await connect(page);
+  await authorize(page, new URL(link).origin);
+  await look(page, 'result');
+  console.log(JSON.stringify({
+    connect_title: connectTitle,
+    final_title: await page.title(),
+    final_url_path: shown(new URL(page.url())),
+    final_text: (await page.locator('body').innerText()).replace(/\s+/g, ' ').trim(),
+    screenshots,
+    problems,
+  }));
+} catch (error) {
+  console.error(`browser: ${error.message.replace(/\?\S*/g, '?…')}`);
+  process.exitCode = 1;
+} finally {
+  await context.close();
+  await rm(profile, { recursive: true, force: true });
+}
