@@ -69,7 +69,7 @@ pub mod exposed {
 
 /// [`exposed`] for a secret that may be absent.
 pub mod exposed_option {
-    use secrecy::{ExposeSecret as _, SecretString};
+    use secrecy::SecretString;
     use serde::{Deserialize as _, Deserializer, Serialize as _, Serializer};
 
     pub fn serialize<S: Serializer>(
