@@ -1,3 +1,4 @@
 //! Countersign: an MCP server that exposes authorized tools.
 #![forbid(unsafe_code)]
 pub mod model;
+pub mod net;
