@@ -8,11 +8,11 @@ use jaq_core::load::{self, Arena, File, Loader, lex, parse};
 use jaq_core::{Ctx, Vars};
 use jaq_json::Val;
 
-/// Longest filter in bytes, and most operators and brackets in it. The parser and the compiler
-/// recurse; a filter of a megabyte of `(` would end the process instead of failing `check`.
+/// Longest filter in bytes.
 const LONGEST: usize = 8 * 1024;
-const MOST_OPERATORS: usize = 256;
-const DEEPEST: usize = 64;
+/// Deepest syntax tree, roughly. Parser, compiler and interpreter recurse; a filter of thousands of
+/// `(` or `.|.|.` would end the process instead of failing `check`.
+const DEEPEST: usize = 128;
 
 /// Natives that tell of the process (`env`), end it (`halt`) or write to its log and its standard
 /// error. `input`, `inputs` and `$ENV` are not there in the first place.
@@ -27,6 +27,13 @@ static PRELUDE: LazyLock<Vec<parse::Def<&'static str>>> = LazyLock::new(|| {
         .filter(|def| !LEFT_OUT_DEFINITIONS.contains(&def.name))
         .collect()
 });
+
+fn natives() -> impl Iterator<Item = jaq_core::native::Fun<JustLut<Val>>> {
+    jaq_core::funs()
+        .chain(jaq_std::funs())
+        .chain(jaq_json::funs())
+        .filter(|(name, ..)| !LEFT_OUT.contains(name))
+}
 
 /// A filter that does not compile.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -50,12 +57,8 @@ impl Compiled {
         let modules = Loader::new(PRELUDE.iter().cloned())
             .load(&arena, File { code: filter, path: () })
             .map_err(|errors| loading(filter, errors))?;
-        let natives = jaq_core::funs()
-            .chain(jaq_std::funs())
-            .chain(jaq_json::funs())
-            .filter(|(name, ..)| !LEFT_OUT.contains(name));
         jaq_core::Compiler::default()
-            .with_funs(natives)
+            .with_funs(natives())
             .compile(modules)
             .map(Self)
             .map_err(|errors| undefined(filter, &errors))
@@ -101,24 +104,43 @@ fn guard(filter: &str) -> Result<(), JqProblem> {
     if filter.len() > LONGEST {
         return Err(whole("the filter is longer than 8 KiB"));
     }
-    let (mut depth, mut deepest, mut operators) = (0_usize, 0, 0);
-    for byte in filter.bytes() {
-        match byte {
-            b'(' | b'[' | b'{' => depth += 1,
-            b')' | b']' | b'}' => depth = depth.saturating_sub(1),
-            b'|' | b',' | b'+' | b'-' | b'*' | b'/' | b'%' | b'=' | b'<' | b'>' => operators += 1,
-            _ => {}
-        }
-        deepest = deepest.max(depth);
-    }
-    if deepest > DEEPEST {
-        return Err(whole("the filter nests more than 64 brackets"));
-    }
-    operators += filter.matches("and").count() + filter.matches("or").count();
-    if operators > MOST_OPERATORS {
-        return Err(whole("the filter has more than 256 operators"));
+    if depth(filter) > DEEPEST {
+        return Err(whole("the filter chains or nests more than 128 operators"));
     }
     Ok(())
+}
+
+/// About how deep the syntax tree is, never less: each operator of a chain and each bracket is a
+/// level. The fields of an object lie side by side, so a comma there starts anew.
+fn depth(filter: &str) -> usize {
+    const KEYWORDS: [&str; 11] =
+        ["and", "or", "as", "def", "if", "then", "try", "catch", "reduce", "foreach", "label"];
+    // Levels opened by brackets, each with the operators that stood before it.
+    let mut open: Vec<(u8, usize)> = Vec::new();
+    let (mut here, mut deepest) = (0_usize, 0);
+    let mut word = String::new();
+    for byte in filter.bytes().chain([b' ']) {
+        if byte.is_ascii_alphanumeric() || byte == b'_' {
+            word.push(char::from(byte));
+            continue;
+        }
+        here += usize::from(KEYWORDS.contains(&word.as_str()));
+        word.clear();
+        match byte {
+            b'(' | b'[' | b'{' => {
+                open.push((byte, here));
+                here += 1;
+            }
+            b')' | b']' | b'}' => here = open.pop().map_or(here, |(_, before)| before),
+            b',' if open.last().is_some_and(|(bracket, _)| *bracket == b'{') => {
+                here = open.last().map_or(0, |(_, before)| before + 1);
+            }
+            b'|' | b',' | b'+' | b'-' | b'*' | b'/' | b'%' | b'=' | b'<' | b'>' => here += 1,
+            _ => {}
+        }
+        deepest = deepest.max(here);
+    }
+    deepest
 }
 
 /// Where `part` stands in `filter`; the end where it stands elsewhere or nowhere.
@@ -183,13 +205,14 @@ fn undefined(filter: &str, errors: &jaq_core::compile::Errors<&str, ()>) -> JqPr
     let nearest = PRELUDE
         .iter()
         .map(|def| def.name)
+        .chain(natives().map(|(name, ..)| name))
         .map(|known| (strsim::damerau_levenshtein(known, name), known))
         .filter(|(distance, _)| *distance <= 2)
         .min();
     let mut message = match kind {
         jaq_core::compile::Undefined::Filter(0) => format!("the filter `{name}` does not exist"),
         jaq_core::compile::Undefined::Filter(arity) => {
-            format!("the filter `{name}` with {arity} arguments does not exist")
+            format!("the filter `{name}/{arity}` (with as many arguments) does not exist")
         }
         other => format!("the {} `{name}` is not defined", other.as_str()),
     };

@@ -69,9 +69,12 @@ fn nothing_tells_of_the_process_or_leaves_it() {
 
 #[test]
 fn a_filter_that_would_overflow_the_parser_is_refused() {
-    for filter in ["(".repeat(5000), "-".repeat(5000) + "1", ".|".repeat(3000) + ".", ".and".repeat(1000) + "."] {
+    for filter in ["(".repeat(5000), "-".repeat(5000) + "1", ".|".repeat(3000) + ".", ".and".repeat(1000) + ".",
+        "try ".repeat(1000) + "."] {
         assert!(compile_check(&filter).is_err());
     }
-    let pipes = ".|".repeat(256) + ".";
+    let pipes = ".|".repeat(127) + ".";
     assert_eq!(compile_check(&pipes), Ok(()));
+    let wide = format!("{{{}}}", "\"field\": (.a // .b), ".repeat(300) + "z");
+    assert_eq!(compile_check(&wide), Ok(()));
 }
