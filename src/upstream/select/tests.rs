@@ -49,7 +49,7 @@ fn problems_have_a_place() {
     assert_eq!(&".items[] | lenght"[problem.range.clone()], "lenght");
     assert!(problem.message.contains("did you mean `length`?"), "{}", problem.message);
     let problem = compile_check("{a: .b").expect_err("not closed");
-    assert_eq!(problem.range.start, 0);
+    assert!(problem.message.contains("`{` is never closed"), "{}", problem.message);
     let problem = compile_check(".a |").expect_err("nothing follows");
     assert_eq!(problem.range, 4..4);
     let problem = compile_check("select(. = ; 1)").expect_err("no term");
