@@ -4,4 +4,6 @@ pub mod catalog;
 pub mod cli;
 pub mod config;
 pub mod model;
+pub mod net;
 pub mod store;
+pub mod upstream;
