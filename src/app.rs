@@ -11,6 +11,7 @@ use crate::oauth::OAuthClient;
 use crate::registry::Registry;
 use crate::store::{KeySource, Slot};
 use crate::upstream::Upstream;
+use crate::upstream::select::Jq;
 use crate::web::listener::Loopback;
 use crate::{mcp, web};
 
@@ -36,7 +37,9 @@ impl App {
     /// Puts the parts together. Opens nothing yet: no store, no port, no connection.
     pub fn new(config: Config, settings: Settings) -> Self {
         let Config { server, providers, tools, .. } = config;
-        let net = Net::new(Policy { allow_private: server.allow_private });
+        // Checked when the file was read; what is not a block allows nothing.
+        let allow_private = server.allow_private.iter().filter_map(|block| block.parse().ok());
+        let net = Net::new(Policy { allow_private: allow_private.collect() });
         let loopback = Loopback::new(server.port, server.public_url);
         let origin = Arc::clone(&loopback);
         let broker = Broker::new(Parts {
@@ -49,7 +52,7 @@ impl App {
                 settings.clock.clone(),
             ),
             oauth: OAuthClient::new(net.clone(), settings.clock.clone()),
-            upstream: Upstream::new(net, settings.worker),
+            upstream: Upstream::new(net, Jq::new(settings.worker)),
             clock: settings.clock,
             origin: Box::new(move |provider, rule| origin.origin(provider, rule)),
             after_connect: server.after_connect,

@@ -12,9 +12,7 @@ use super::tokens::Access;
 use crate::config::secret_ref;
 use crate::model::authorization::AskedBy;
 use crate::model::provider::{Credential as Held, KeyPlace};
-use crate::model::{
-    Caller, Outcome, PromptReason, Provider, ProviderId, Scopes, Time, Tool, ToolResult,
-};
+use crate::model::{Caller, Outcome, PromptReason, Provider, Scopes, Time, Tool, ToolResult};
 use crate::registry::{UnknownTool, accept};
 use crate::upstream::{Answer, Credential};
 
@@ -61,8 +59,7 @@ impl Broker {
         match &provider.credential {
             Held::ApiKey { place, value } => Ok(run.with_key(place, value).await),
             Held::OAuth(_) => {
-                let asked_by =
-                    AskedBy { client: call.client, tool: Some(tool.name.clone()) };
+                let asked_by = AskedBy { client: call.client, tool: Some(tool.name.clone()) };
                 Ok(run.with_grant(asked_by).await)
             }
         }
@@ -91,7 +88,11 @@ struct Run<'a> {
 }
 
 impl Run<'_> {
-    async fn with_key(&self, place: &KeyPlace, value: &crate::model::provider::SecretRef) -> Outcome {
+    async fn with_key(
+        &self,
+        place: &KeyPlace,
+        value: &crate::model::provider::SecretRef,
+    ) -> Outcome {
         let key = match secret_ref::resolve(value).await {
             Ok(key) => key,
             Err(error) => {
@@ -104,10 +105,9 @@ impl Run<'_> {
         };
         let credential = match place {
             KeyPlace::Query(name) => Credential::Query { name: name.clone(), value: key },
-            KeyPlace::Header { name, prefix } => Credential::Header {
-                name: name.clone(),
-                value: with_prefix(prefix, key),
-            },
+            KeyPlace::Header { name, prefix } => {
+                Credential::Header { name: name.clone(), value: with_prefix(prefix, key) }
+            }
         };
         Outcome::Complete(result_of(self.execute(&credential).await))
     }
@@ -131,7 +131,8 @@ impl Run<'_> {
                             Outcome::Complete(result)
                         }
                         Answer::Unauthorized { result } => {
-                            self.refused_for_good(Refused { token, result, ..first }, asked_by).await
+                            self.refused_for_good(Refused { token, result, ..first }, asked_by)
+                                .await
                         }
                     };
                 }

@@ -83,9 +83,8 @@ impl Broker {
         // The cookie was given to the browser in which the person clicked "Continue". Whoever
         // finishes in another one followed a forwarded link to the provider.
         let cookie = (callback.cookie)(&cookie_name(state));
-        let is_same = cookie.is_some_and(|cookie| {
-            secret::same(&secret::fingerprint(&cookie), &started.browser)
-        });
+        let is_same = cookie
+            .is_some_and(|cookie| secret::same(&secret::fingerprint(&cookie), &started.browser));
         if !is_same {
             tracing::warn!(provider = %authorization.provider, "refused a callback in another browser");
             return Err(CallbackError::OtherBrowser);

@@ -13,7 +13,9 @@ use url::Url;
 use crate::config::secret_ref::{self, SecretError};
 use crate::model::authorization::ClientRegistration;
 use crate::model::grant::Binding;
-use crate::model::provider::{Credential, OAuthSettings, Revocation, SecretRef, Setting, TokenAuth};
+use crate::model::provider::{
+    Credential, OAuthSettings, Revocation, SecretRef, Setting, TokenAuth,
+};
 use crate::model::{Provider, ProviderId};
 use crate::oauth::{DiscoveryError, Metadata, OAuthClient};
 

@@ -181,18 +181,14 @@ impl Broker {
             return Err(ConnectError::Exhausted);
         }
         let id = authorization.provider.as_str();
-        let provider =
-            self.provider(id).ok_or_else(|| ConnectError::NoProvider(id.to_owned()))?;
+        let provider = self.provider(id).ok_or_else(|| ConnectError::NoProvider(id.to_owned()))?;
         let settings = settings(provider)?;
         let registration = self.0.clients.registration(provider).await?;
         let path = format!("/oauth/callback/{id}");
         let redirect_uri = format!("{}{path}", authorization.origin);
         let state = secret::random();
-        let cookie = Cookie {
-            name: cookie_name(state.expose_secret()),
-            value: secret::random(),
-            path,
-        };
+        let cookie =
+            Cookie { name: cookie_name(state.expose_secret()), value: secret::random(), path };
         let verifier = settings.pkce.then(secret::random);
         let to = oauth::authorization_url(&AuthorizationRequest {
             endpoint: &registration.authorize,

@@ -65,7 +65,9 @@ pub type Origin = dyn Fn(&Provider, LoopbackRule) -> Result<String, OriginError>
 /// No place where a browser could come back to us.
 #[derive(Debug, thiserror::Error)]
 pub enum OriginError {
-    #[error("port {port} on this machine is taken by another program, and `{provider}` accepts no other")]
+    #[error(
+        "port {port} on this machine is taken by another program, and `{provider}` accepts no other"
+    )]
     Taken { provider: ProviderId, port: u16 },
     #[error("`{0}` accepts only https redirect URIs")]
     HttpsOnly(ProviderId),
@@ -119,6 +121,10 @@ impl Broker {
     /// A provider by its name in `tools.toml`.
     pub fn provider(&self, id: &str) -> Option<&Arc<Provider>> {
         self.0.parts.providers.get(id)
+    }
+
+    pub fn providers(&self) -> impl Iterator<Item = &Arc<Provider>> {
+        self.0.parts.providers.values()
     }
 
     /// Waits for what must not be broken off: refreshes and code exchanges under way.

@@ -83,9 +83,7 @@ impl Broker {
                         broker.refresh(&caller, &provider, &bound, &needed, rejected.as_ref()).await
                     })
                     .await
-                    .unwrap_or(Err(AccessError::Store(
-                        crate::store::BackendError::Closed.into(),
-                    )))
+                    .unwrap_or(Err(AccessError::Store(crate::store::BackendError::Closed.into())))
             }
         }
     }

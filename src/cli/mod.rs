@@ -2,9 +2,13 @@
 //!
 //! Results go to standard output through [`out::Out`]; everything else goes to standard error.
 
+mod auth;
 mod check;
+mod local;
+mod log;
 mod out;
 mod report;
+mod serve;
 mod tools;
 
 use std::path::{Path, PathBuf};
@@ -48,6 +52,8 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    /// Serve the tools to an MCP client.
+    Serve(serve::Serve),
     /// Report everything that is wrong with a tools.toml, all at once.
     #[command(after_help = "Exits 0 when the file can be served, 5 when it cannot.")]
     Check {
@@ -62,15 +68,21 @@ enum Command {
         after_help = "countersign schema > tools.schema.json, and `#:schema ./tools.schema.json` as the first line of tools.toml"
     )]
     Schema,
-    /// Look at the tools.
+    /// Look at the tools, or call one.
     Tools {
         #[command(subcommand)]
         command: tools::Command,
+    },
+    /// Connect accounts, see which are connected, disconnect them.
+    Auth {
+        #[command(subcommand)]
+        command: auth::Command,
     },
 }
 
 /// Runs the program.
 pub fn main() -> ExitCode {
+    protect();
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
         Err(error) => {
@@ -88,9 +100,22 @@ pub fn main() -> ExitCode {
     }
 }
 
+/// Whatever this process writes is for its owner alone, and its memory, which holds tokens, does not
+/// end up in a core dump.
+fn protect() {
+    #[cfg(unix)]
+    {
+        use rustix::process::{Resource, Rlimit, setrlimit, umask};
+        umask(rustix::fs::Mode::RWXG | rustix::fs::Mode::RWXO);
+        // Where the limit cannot be set the platform has none.
+        let _ = setrlimit(Resource::Core, Rlimit { current: Some(0), maximum: Some(0) });
+    }
+}
+
 fn run(cli: Cli) -> anyhow::Result<Exit> {
     let mut out = Out::stdout();
     match cli.command {
+        Command::Serve(serve) => serve::run(&serve, cli.config.as_deref()),
         Command::Check { file, json } => {
             check::run(&find(file.or(cli.config).as_deref())?, json, &mut out)
         }
@@ -100,20 +125,36 @@ fn run(cli: Cli) -> anyhow::Result<Exit> {
             Ok(Exit::Done)
         }
         Command::Tools { command } => match load(cli.config.as_deref())? {
-            Ok(config) => tools::run(&command, &config, &mut out),
-            Err(problems) => {
-                report::problems_to_stderr(&problems);
-                Ok(Exit::ConfigInvalid)
-            }
+            Ok(config) => tools::run(command, config, &mut out),
+            Err(problems) => Ok(invalid(&problems)),
+        },
+        Command::Auth { command } => match load(cli.config.as_deref())? {
+            Ok(config) => auth::run(command, config, &mut out),
+            Err(problems) => Ok(invalid(&problems)),
         },
     }
+}
+
+fn invalid(problems: &Problems) -> Exit {
+    report::problems_to_stderr(problems);
+    Exit::ConfigInvalid
+}
+
+/// Runs a command that talks to the store or to others.
+fn block_on<T>(work: impl Future<Output = anyhow::Result<T>>) -> anyhow::Result<T> {
+    log::begin(tracing::level_filters::LevelFilter::WARN);
+    tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .context("the runtime did not start")?
+        .block_on(work)
 }
 
 /// The file to use, named on standard error.
 fn find(argument: Option<&Path>) -> anyhow::Result<PathBuf> {
     let found = environment::find(argument).map_err(|error| {
         let hint = error.hint();
-        anyhow::Error::new(error).context(report::Hint(hint))
+        anyhow::Error::new(error).context(report::Hint(hint.into()))
     })?;
     report::note(&format!("using {} ({})", found.path.display(), found.by.words()));
     Ok(found.path)

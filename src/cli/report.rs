@@ -4,7 +4,7 @@
 //! greppable line, `file:line:column: error[code]: message`, and its help.
 
 use std::fmt;
-use std::io::{IsTerminal as _, Write as _};
+use std::io::Write as _;
 
 use miette::{
     Diagnostic, GraphicalReportHandler, GraphicalTheme, LabeledSpan, NamedSource, SourceCode,
@@ -132,17 +132,17 @@ pub(super) fn note(text: &str) {
 
 /// A way out, attached to an error as its context.
 #[derive(Debug)]
-pub(super) struct Hint(pub(super) &'static str);
+pub(super) struct Hint(pub(super) String);
 
 impl fmt::Display for Hint {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.0)
+        f.write_str(&self.0)
     }
 }
 
 /// Says why a command failed, what that was caused by, and what helps.
 pub(super) fn failure(error: &anyhow::Error) {
-    let hint = error.downcast_ref::<Hint>().map(|hint| hint.0);
+    let hint = error.downcast_ref::<Hint>().map(|hint| hint.0.as_str());
     let chain = error.chain().map(ToString::to_string).filter(|text| hint != Some(text.as_str()));
     let mut text = String::new();
     for (depth, message) in chain.enumerate() {

@@ -2,16 +2,17 @@
 
 use std::io::Write;
 
-use anyhow::bail;
+use anyhow::{Context as _, bail};
 use clap::Subcommand;
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
-use super::Exit;
+use super::local::Local;
 use super::out::Out;
-use crate::config::Config;
-use crate::config::problem::nearest;
-use crate::model::Tool;
+use super::{Exit, block_on, report};
+use crate::broker::{Call, CallError};
+use crate::config::{Config, nearest};
 use crate::model::tool::{Action, Effect, Param, Piece, Template};
+use crate::model::{ConnectPrompt, Outcome, Tool};
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Command {
@@ -28,14 +29,45 @@ pub(super) enum Command {
         #[arg(long)]
         json: bool,
     },
+    /// Call a tool and write its result.
+    #[command(after_help = "Exits 4 when somebody has to give a consent first.")]
+    Call {
+        name: String,
+        /// Arguments, e.g. `city=Oslo limit=3`.
+        #[arg(value_name = "NAME=VALUE")]
+        values: Vec<String>,
+        /// Arguments as a JSON object, e.g. `'{"limit": 3}'`.
+        #[arg(long, value_name = "JSON")]
+        arguments: Option<String>,
+        /// Write the result as JSON.
+        #[arg(long)]
+        json: bool,
+        #[command(flatten)]
+        local: Local,
+    },
 }
 
 pub(super) fn run<W: Write>(
-    command: &Command,
-    config: &Config,
+    command: Command,
+    config: Config,
     out: &mut Out<W>,
 ) -> anyhow::Result<Exit> {
     match command {
+        Command::Call { name, values, arguments, json, local } => {
+            let arguments = arguments_of(&values, arguments.as_deref())?;
+            return block_on(async move {
+                let app = local.app(config, "tools call")?;
+                let call = Call {
+                    caller: &local.caller(),
+                    tool: &name,
+                    arguments: Some(arguments),
+                    client: Some("countersign tools call".into()),
+                };
+                let outcome = app.broker.call(call).await;
+                app.close().await;
+                report_outcome(outcome, json, out)
+            });
+        }
         Command::List { json: true } => {
             let tools: Vec<Value> = config.tools.iter().map(|tool| describe(tool, false)).collect();
             out.line(&serde_json::to_string_pretty(&json!({ "version": 1, "tools": tools }))?)?;
@@ -52,8 +84,8 @@ pub(super) fn run<W: Write>(
             }
         }
         Command::Show { name, json } => {
-            let tool = find(name, config)?;
-            if *json {
+            let tool = find(&name, &config)?;
+            if json {
                 let mut shown = describe(tool, true);
                 if let Some(shown) = shown.as_object_mut() {
                     shown.insert("version".into(), 1.into());
@@ -65,6 +97,61 @@ pub(super) fn run<W: Write>(
         }
     }
     Ok(Exit::Done)
+}
+
+/// `name=value` pairs over a JSON object. Values are texts; the tool's types are made of them.
+fn arguments_of(values: &[String], json: Option<&str>) -> anyhow::Result<Map<String, Value>> {
+    let mut arguments = match json {
+        Some(json) => serde_json::from_str(json).context("`--arguments` is not a JSON object")?,
+        None => Map::new(),
+    };
+    for value in values {
+        let Some((name, value)) = value.split_once('=') else {
+            bail!("`{value}` is not of the form NAME=VALUE");
+        };
+        arguments.insert(name.to_owned(), value.into());
+    }
+    Ok(arguments)
+}
+
+fn report_outcome<W: Write>(
+    outcome: Result<Outcome, CallError>,
+    as_json: bool,
+    out: &mut Out<W>,
+) -> anyhow::Result<Exit> {
+    let result = match outcome? {
+        Outcome::Complete(result) => result,
+        Outcome::AuthorizationRequired(prompt) => {
+            report::note(&consent_needed(&prompt));
+            return Ok(Exit::ConsentNeeded);
+        }
+    };
+    if as_json {
+        let shown = json!({
+            "version": 1,
+            "text": result.text,
+            "structured": result.structured,
+            "is_error": result.is_error,
+        });
+        out.line(&serde_json::to_string_pretty(&shown)?)?;
+    } else if result.is_error {
+        report::note(&result.text);
+    } else {
+        out.line(&result.text)?;
+    }
+    Ok(if result.is_error { Exit::Failed } else { Exit::Done })
+}
+
+/// No link: it would lead to this process, which is about to end.
+fn consent_needed(prompt: &ConnectPrompt) -> String {
+    let scopes = match prompt.scopes.join(",") {
+        none if none.is_empty() => none,
+        scopes => format!(" --scopes {scopes}"),
+    };
+    format!(
+        "{} access is needed first.\nNext: countersign auth login {}{scopes}",
+        prompt.title, prompt.provider
+    )
 }
 
 fn find<'c>(name: &str, config: &'c Config) -> anyhow::Result<&'c Tool> {

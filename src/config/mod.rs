@@ -28,6 +28,7 @@ use url::Url;
 use crate::model::{Provider, ProviderId, Tool};
 use file::File;
 use problem::Findings;
+pub(crate) use problem::nearest;
 pub use problem::{Problem, Problems, Severity, Span};
 use read::Read as _;
 

@@ -58,7 +58,8 @@ impl Handler {
     }
 
     fn tools(&self) -> &[Tool] {
-        self.tools.get_or_init(|| self.broker.registry().entries().map(render::tool).collect())
+        self.tools
+            .get_or_init(|| self.broker.registry().entries().iter().map(render::tool).collect())
     }
 
     /// A call from its beginning.
@@ -177,11 +178,7 @@ impl Handler {
     }
 
     fn context<'a>(&'a self, request: &'a CallToolRequestParams) -> Context<'a> {
-        Context {
-            caller: &self.caller,
-            tool: &request.name,
-            arguments: request.arguments.as_ref(),
-        }
+        Context { caller: &self.caller, tool: &request.name, arguments: request.arguments.as_ref() }
     }
 
     async fn codec(&self) -> Result<RequestStateCodec, ErrorData> {
@@ -218,8 +215,7 @@ fn fault(error: impl std::error::Error) -> ErrorData {
 
 impl ServerHandler for Handler {
     fn get_info(&self) -> InitializeResult {
-        let mut info =
-            InitializeResult::new(ServerCapabilities::builder().enable_tools().build());
+        let mut info = InitializeResult::new(ServerCapabilities::builder().enable_tools().build());
         info.server_info =
             Implementation::new(self.text.name.clone(), env!("CARGO_PKG_VERSION").to_owned());
         info.instructions.clone_from(&self.text.instructions);

@@ -47,7 +47,7 @@ pub(super) fn tool(entry: &Entry) -> Tool {
     let described = Tool::new(
         tool.name.as_str().to_owned(),
         tool.description.clone(),
-        Arc::clone(entry.input_schema()),
+        Arc::clone(entry.schema()),
     )
     .with_title(hints.title)
     .with_annotations(annotations);
@@ -103,10 +103,7 @@ fn asked_for(prompt: &ConnectPrompt) -> String {
 /// The text path: for people through the model, and once more as data for programs.
 pub(super) fn text(prompt: &ConnectPrompt) -> CallToolResult {
     let message = message(prompt);
-    let again = match &prompt.tool {
-        Some(tool) => format!("then call {tool} again: call this tool again with the same arguments"),
-        None => "then try again".to_owned(),
-    };
+    let again = "then call this tool again with the same arguments";
     let minutes = prompt.lives_minutes;
     let plural = if minutes == 1 { "" } else { "s" };
     let human = format!(
@@ -117,7 +114,7 @@ pub(super) fn text(prompt: &ConnectPrompt) -> CallToolResult {
         "authorization_url": prompt.url,
         "message": message,
         "llm_instructions": format!(
-            "Show the user the authorization_url as a clickable link and ask them to approve access to {}. Do not fetch the link yourself. When the user says they have approved, {again}.",
+            "Show the user the authorization_url as a clickable link and ask them to approve access to {}. Do not fetch the link yourself. Once the user has approved, call this tool again with the same arguments.",
             prompt.title
         ),
     });
@@ -145,8 +142,7 @@ pub(super) fn input_required(prompt: &ConnectPrompt, state: String) -> InputRequ
         url: prompt.url.clone(),
         elicitation_id: prompt.authorization.clone(),
     });
-    let requests =
-        InputRequests::from([(input_key(prompt), InputRequest::Elicitation(request))]);
+    let requests = InputRequests::from([(input_key(prompt), InputRequest::Elicitation(request))]);
     InputRequiredResult::new(Some(requests), Some(state))
 }
 
@@ -222,8 +218,7 @@ mod tests {
             "public_repo",
             "15 minutes",
             "\nhttp://127.0.0.1:8971/connect/abc\n",
-            "then call",
-            "with the same arguments",
+            "then call this tool again with the same arguments",
         ] {
             assert!(human.contains(part), "{part}: {human}");
         }

@@ -91,8 +91,7 @@ mod tests {
         let (ana, bob) = (Caller::local(UserId::new("ana")), Caller::local(UserId::new("bob")));
         let arguments = |value: Value| value.as_object().cloned();
         let made_for = arguments(json!({"id": 1, "tag": "x"}));
-        let context =
-            Context { caller: &ana, tool: "read", arguments: made_for.as_ref() };
+        let context = Context { caller: &ana, tool: "read", arguments: made_for.as_ref() };
         let state = seal(&codec(), &waiting(), &context).unwrap();
         assert_eq!(open(&codec(), &state, &context).unwrap(), waiting());
 

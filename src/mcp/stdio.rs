@@ -42,8 +42,7 @@ pub async fn serve(
     announcements: &Announcements,
     streams: Streams,
 ) -> io::Result<()> {
-    let transport =
-        AsyncRwTransport::<RoleServer, _, _>::new_server(streams.input, streams.output);
+    let transport = AsyncRwTransport::<RoleServer, _, _>::new_server(streams.input, streams.output);
     let running = match handler.serve(announcements.watch(transport)).await {
         Ok(running) => running,
         // A client that only looked and hung up is no failure of ours.

@@ -113,7 +113,9 @@ mod tests {
     #[test]
     fn an_issuer_is_compared_to_the_letter() {
         let from = |query: &str, required| {
-            AuthorizationResponse::parse(query).unwrap().is_from(Some("https://a.example"), required)
+            AuthorizationResponse::parse(query)
+                .unwrap()
+                .is_from(Some("https://a.example"), required)
         };
         assert!(from("code=c&state=s&iss=https://a.example", true));
         assert!(!from("code=c&state=s&iss=https://a.example/", true));

@@ -42,11 +42,15 @@ pub enum DiscoveryError {
 impl DiscoveryError {
     pub fn hint(&self) -> &'static str {
         match self {
-            Self::Unreachable { .. } => "check `issuer` in tools.toml and that the host can be reached",
+            Self::Unreachable { .. } => {
+                "check `issuer` in tools.toml and that the host can be reached"
+            }
             Self::Missing { .. } | Self::Unusable { .. } => {
                 "check `issuer` in tools.toml, or write `authorize_url` and `token_url` instead"
             }
-            Self::OtherIssuer { .. } => "write `issuer` in tools.toml exactly as the server spells it",
+            Self::OtherIssuer { .. } => {
+                "write `issuer` in tools.toml exactly as the server spells it"
+            }
         }
     }
 }
@@ -72,8 +76,7 @@ async fn fetch(
     issuer: &Url,
     address: Url,
 ) -> Result<Result<Metadata, u16>, DiscoveryError> {
-    let unreachable =
-        |source| DiscoveryError::Unreachable { issuer: issuer.to_string(), source };
+    let unreachable = |source| DiscoveryError::Unreachable { issuer: issuer.to_string(), source };
     let mut request = reqwest::Request::new(reqwest::Method::GET, address);
     *request.timeout_mut() = Some(TIME_LIMIT);
     request
@@ -85,11 +88,9 @@ async fn fetch(
         return Ok(Err(status.as_u16()));
     }
     let body = net::read(response, LARGEST).await.map_err(unreachable)?;
-    let metadata: Metadata =
-        serde_json::from_slice(&body).map_err(|error| DiscoveryError::Unusable {
-            issuer: issuer.to_string(),
-            problem: error.to_string(),
-        })?;
+    let metadata: Metadata = serde_json::from_slice(&body).map_err(|error| {
+        DiscoveryError::Unusable { issuer: issuer.to_string(), problem: error.to_string() }
+    })?;
     check(&metadata, issuer)?;
     Ok(Ok(metadata))
 }
@@ -100,9 +101,8 @@ fn check(metadata: &Metadata, issuer: &Url) -> Result<(), DiscoveryError> {
     if metadata.issuer != issuer.as_str() && metadata.issuer != bare {
         return Err(DiscoveryError::OtherIssuer { issuer: issuer.to_string() });
     }
-    let unusable = |problem: String| {
-        Err(DiscoveryError::Unusable { issuer: issuer.to_string(), problem })
-    };
+    let unusable =
+        |problem: String| Err(DiscoveryError::Unusable { issuer: issuer.to_string(), problem });
     let endpoints = [
         Some(&metadata.authorization_endpoint),
         Some(&metadata.token_endpoint),
@@ -173,7 +173,8 @@ mod tests {
     #[test]
     fn an_endpoint_elsewhere_must_be_https() {
         let issuer: Url = "https://login.acme.example".parse().unwrap();
-        let clear = check(&metadata("https://login.acme.example", "http://10.0.0.1/token"), &issuer);
+        let clear =
+            check(&metadata("https://login.acme.example", "http://10.0.0.1/token"), &issuer);
         assert!(matches!(clear, Err(DiscoveryError::Unusable { .. })));
     }
 

@@ -11,6 +11,8 @@ mod normalize;
 
 use std::time::Duration;
 
+use futures_util::FutureExt as _;
+use futures_util::future::BoxFuture;
 use oauth2::basic::{BasicClient, BasicTokenResponse};
 use oauth2::{
     AuthType, AuthorizationCode, ClientId, ClientSecret, CsrfToken, PkceCodeChallenge,
@@ -122,7 +124,7 @@ impl OAuthClient {
             let verifier = PkceCodeVerifier::new(verifier.expose_secret().to_owned());
             request = request.set_pkce_verifier(verifier);
         }
-        let answer = request.request_async(&|request| self.post(client, request)).await;
+        let answer = request.request_async(&Courier { net: &self.net, client }).await;
         self.issued(answer)
     }
 
@@ -137,7 +139,7 @@ impl OAuthClient {
         let token = RefreshToken::new(refresh.expose_secret().to_owned());
         let answer = oauth
             .exchange_refresh_token(&token)
-            .request_async(&|request| self.post(client, request))
+            .request_async(&Courier { net: &self.net, client })
             .await;
         let mut issued = self.issued(answer)?;
         issued.tokens.refresh.get_or_insert_with(|| refresh.clone());
@@ -157,36 +159,6 @@ impl OAuthClient {
             Ok(answer) if answer.status() == http::StatusCode::NOT_FOUND => Revoked::Yes,
             Ok(_) | Err(_) => Revoked::Failed,
         }
-    }
-
-    /// One POST to a token endpoint, its answer made regular.
-    async fn post(
-        &self,
-        client: &ClientRegistration,
-        request: oauth2::HttpRequest,
-    ) -> Result<oauth2::HttpResponse, TokenError> {
-        let (head, body) = request.into_parts();
-        let mut out = reqwest::Request::new(head.method, client.token_endpoint.clone());
-        *out.headers_mut() = head.headers;
-        *out.timeout_mut() = Some(TIME_LIMIT);
-        *out.body_mut() = Some(match client.token_body {
-            TokenBody::Form => body.into(),
-            TokenBody::Json => {
-                let json = http::HeaderValue::from_static("application/json");
-                out.headers_mut().insert(http::header::CONTENT_TYPE, json);
-                json_of_form(&body).into()
-            }
-        });
-        let response = self.net.send(out, trust(client)).await?;
-        let status = response.status();
-        let body = net::read(response, LARGEST).await?;
-        let regular = normalize::normalize(status, &body, &client.response)?;
-        let body = serde_json::to_vec(&regular)
-            .map_err(|_| TokenError::Malformed("it could not be written as JSON"))?;
-        http::Response::builder()
-            .header(http::header::CONTENT_TYPE, "application/json")
-            .body(body)
-            .map_err(|_| TokenError::Malformed("it could not be passed on"))
     }
 
     fn issued<T: oauth2::ErrorResponse>(
@@ -213,6 +185,50 @@ impl OAuthClient {
                 .scopes()
                 .map(|scopes| Scopes::new(scopes.iter().map(|scope| scope.as_str()))),
         })
+    }
+}
+
+/// Carries the crate's messages to one client's token endpoint.
+struct Courier<'a> {
+    net: &'a Net,
+    client: &'a ClientRegistration,
+}
+
+impl<'c> oauth2::AsyncHttpClient<'c> for Courier<'_> {
+    type Error = TokenError;
+    type Future = BoxFuture<'c, Result<oauth2::HttpResponse, TokenError>>;
+
+    fn call(&'c self, request: oauth2::HttpRequest) -> Self::Future {
+        self.post(request).boxed()
+    }
+}
+
+impl Courier<'_> {
+    /// One POST to a token endpoint, its answer made regular.
+    async fn post(&self, request: oauth2::HttpRequest) -> Result<oauth2::HttpResponse, TokenError> {
+        let client = self.client;
+        let (head, body) = request.into_parts();
+        let mut out = reqwest::Request::new(head.method, client.token_endpoint.clone());
+        *out.headers_mut() = head.headers;
+        *out.timeout_mut() = Some(TIME_LIMIT);
+        *out.body_mut() = Some(match client.token_body {
+            TokenBody::Form => body.into(),
+            TokenBody::Json => {
+                let json = http::HeaderValue::from_static("application/json");
+                out.headers_mut().insert(http::header::CONTENT_TYPE, json);
+                json_of_form(&body).into()
+            }
+        });
+        let response = self.net.send(out, trust(client)).await?;
+        let status = response.status();
+        let body = net::read(response, LARGEST).await?;
+        let regular = normalize::normalize(status, &body, &client.response)?;
+        let body = serde_json::to_vec(&regular)
+            .map_err(|_| TokenError::Malformed("it could not be written as JSON"))?;
+        http::Response::builder()
+            .header(http::header::CONTENT_TYPE, "application/json")
+            .body(body)
+            .map_err(|_| TokenError::Malformed("it could not be passed on"))
     }
 }
 
@@ -307,9 +323,8 @@ fn revocation_request(
 /// RFC 6749 §2.3.1: both parts are form-encoded before they are joined.
 fn basic_header(id: &str, secret: &str) -> Option<http::HeaderValue> {
     use base64::Engine as _;
-    let encode = |text: &str| {
-        url::form_urlencoded::byte_serialize(text.as_bytes()).collect::<String>()
-    };
+    let encode =
+        |text: &str| url::form_urlencoded::byte_serialize(text.as_bytes()).collect::<String>();
     let pair = format!("{}:{}", encode(id), encode(secret));
     let encoded = base64::engine::general_purpose::STANDARD.encode(pair);
     let mut value = http::HeaderValue::try_from(format!("Basic {encoded}")).ok()?;

@@ -87,7 +87,9 @@ fn error_code(answer: &Map<String, Value>) -> Option<String> {
 }
 
 fn tidy(mut answer: Map<String, Value>) -> Result<Map<String, Value>, TokenError> {
-    check_token(answer.get("access_token").ok_or(TokenError::Malformed("it has no access_token"))?)?;
+    check_token(
+        answer.get("access_token").ok_or(TokenError::Malformed("it has no access_token"))?,
+    )?;
     match answer.get("refresh_token") {
         Some(Value::String(token)) if !token.is_empty() => {
             check_token(&Value::String(token.clone()))?;
@@ -213,7 +215,10 @@ mod tests {
         assert_eq!(code(200, r#"{"ok":false,"error":"token_expired"}"#), "token_expired");
         assert_eq!(code(200, "error=bad_verification_code"), "bad_verification_code");
         assert_eq!(code(400, r#"{"error":"invalid_grant"}"#), "invalid_grant");
-        assert_eq!(code(400, r#"{"error":{"type":"OAuthException","code":190}}"#), "OAuthException");
+        assert_eq!(
+            code(400, r#"{"error":{"type":"OAuthException","code":190}}"#),
+            "OAuthException"
+        );
         assert_eq!(code(400, r#"{"status":"BAD_REFRESH_TOKEN"}"#), "BAD_REFRESH_TOKEN");
         assert_eq!(code(400, "{\"error\":\"a\\nb<script>\"}"), "abscript");
     }

@@ -50,9 +50,14 @@ pub struct Upstream {
 pub enum Answer {
     Done(ToolResult),
     /// The credential was refused. `result` is what to show if no other can be had.
-    Unauthorized { result: ToolResult },
+    Unauthorized {
+        result: ToolResult,
+    },
     /// The credential lacks these scopes.
-    InsufficientScope { needed: Scopes, result: ToolResult },
+    InsufficientScope {
+        needed: Scopes,
+        result: ToolResult,
+    },
 }
 
 impl Upstream {
@@ -303,4 +308,3 @@ fn filter_failed(key: &str, error: &JqError, call: &Call<'_>, status: &str) -> R
         call.who, call.tool.name
     ))
 }
-

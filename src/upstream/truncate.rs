@@ -141,7 +141,8 @@ fn largest(root: &Value) -> Option<Place> {
                 let all: usize = sizes.clone().sum();
                 let (at, size) = sizes.enumerate().max_by_key(|(_, size)| *size)?;
                 let item = items.get(at)?;
-                let divisible = matches!(item, Value::Array(_) | Value::Object(_) | Value::String(_));
+                let divisible =
+                    matches!(item, Value::Array(_) | Value::Object(_) | Value::String(_));
                 if items.len() > 1 && (size < all / 2 || !divisible) {
                     return Some(place);
                 }
@@ -195,7 +196,8 @@ mod tests {
 
     #[test]
     fn a_list_is_cut_at_its_items() {
-        let value = Value::Array((0..124).map(|n| json!({"id": n, "name": "x".repeat(20)})).collect());
+        let value =
+            Value::Array((0..124).map(|n| json!({"id": n, "name": "x".repeat(20)})).collect());
         let fitted = fitted(&value, 1000);
         assert!(fitted.text.chars().count() <= 1000);
         let shown = data(&fitted).as_array().expect("a list").len();
@@ -242,8 +244,7 @@ mod tests {
 
     #[test]
     fn what_cannot_be_cut_is_described() {
-        let wide: Value =
-            Value::Object((0..500).map(|n| (format!("key{n}"), json!(n))).collect());
+        let wide: Value = Value::Object((0..500).map(|n| (format!("key{n}"), json!(n))).collect());
         let fitted = fitted(&wide, 500);
         assert!(fitted.text.starts_with("The answer is too long"), "{}", fitted.text);
     }

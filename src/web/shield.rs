@@ -119,7 +119,9 @@ mod tests {
     fn only_the_exact_host_is_ours() {
         let hosts = Hosts::new(["127.0.0.1:8971".to_owned()]);
         assert!(hosts.admit(&headers(&[("host", "127.0.0.1:8971")])));
-        for other in ["evil.example", "evil.example:8971", "127.0.0.1", "127.0.0.1:80", "localhost:8971"] {
+        for other in
+            ["evil.example", "evil.example:8971", "127.0.0.1", "127.0.0.1:80", "localhost:8971"]
+        {
             let mut map = HeaderMap::new();
             map.insert(header::HOST, HeaderValue::from_static(other));
             assert!(!hosts.admit(&map), "{other}");
