@@ -3,3 +3,4 @@
 pub mod model;
 pub mod net;
 pub mod upstream;
+pub mod registry;
