@@ -17,6 +17,8 @@ mod request;
 mod response;
 mod retry_after;
 mod scrub;
+#[cfg(test)]
+mod testing;
 mod truncate;
 
 use serde_json::{Map, Value};
