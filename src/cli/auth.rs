@@ -194,16 +194,15 @@ async fn revoke<W: Write>(
     provider: Option<&str>,
     out: &mut Out<W>,
 ) -> anyhow::Result<Exit> {
-    let names = match provider {
-        Some(name) => vec![name.to_owned()],
-        None => {
-            let accounts = app.broker.accounts(caller).await.map_err(with_hint)?;
-            accounts
-                .into_iter()
-                .filter(|account| account.state != AccountState::OtherConfiguration)
-                .map(|account| account.provider)
-                .collect()
-        }
+    let names = if let Some(name) = provider {
+        vec![name.to_owned()]
+    } else {
+        let accounts = app.broker.accounts(caller).await.map_err(with_hint)?;
+        accounts
+            .into_iter()
+            .filter(|account| account.state != AccountState::OtherConfiguration)
+            .map(|account| account.provider)
+            .collect()
     };
     for name in names {
         let provider = find(app, &name)?;

@@ -55,7 +55,7 @@ impl<T: JsonSchema> JsonSchema for At<T> {
 }
 
 /// A text with its place: most of what stands in a `tools.toml`.
-pub type Text = At<String>;
+pub(crate) type Text = At<String>;
 
 /// A type that a TOML value can be read as.
 pub(crate) trait Read: Sized {

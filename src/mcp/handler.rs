@@ -248,7 +248,8 @@ impl ServerHandler for Handler {
             .client_capabilities()
             .and_then(|capabilities| capabilities.elicitation)
             .is_some_and(|elicitation| elicitation.url.is_some());
-        let way = Way::of(revision.as_ref().map(|revision| revision.as_str()), declares_url);
+        let way =
+            Way::of(revision.as_ref().map(rmcp::model::ProtocolVersion::as_str), declares_url);
         match &request.request_state {
             Some(state) if way == Way::InputRequired => {
                 self.next_round(&request, &context, state).await

@@ -96,6 +96,7 @@ pub(super) fn provider(hosts: &[&str]) -> Provider {
             loopback: LoopbackRule::default(),
         })),
         failure: FailureConvention::default(),
+        console_url: None,
         scope_words: std::collections::BTreeMap::new(),
     }
 }

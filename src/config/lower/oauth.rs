@@ -62,7 +62,7 @@ pub(super) fn settings(
     {
         match grant.as_str() {
             "client_credentials" | "jwt_bearer" => {
-                not_yet(&grant.span, &format!("`grant = \"{}\"`", grant.value), find)
+                not_yet(&grant.span, &format!("`grant = \"{}\"`", grant.value), find);
             }
             _ => {
                 choice(grant, &[("code", ())], find);
