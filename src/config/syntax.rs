@@ -30,9 +30,7 @@ pub(crate) fn mend(source: &str, find: &mut Findings<'_>) -> String {
             .filter(|error| !is_about_meaning(error))
             .min_by_key(|error| error.span().map(|span| span.start));
         let Some(error) = first else {
-            for error in &errors {
-                report_duplicate(error, find);
-            }
+            report_duplicates(&errors, find);
             break;
         };
         let mistake = Mistake::locate(error, &text);
@@ -42,7 +40,8 @@ pub(crate) fn mend(source: &str, find: &mut Findings<'_>) -> String {
         });
         if !is_rest {
             find.error("config::syntax", &mistake.place, mistake.message.clone())
-                .label(mistake.label);
+                .label(mistake.label)
+                .hint(hint(&mistake.message));
         }
         find.damaged(&mistake.lines);
         hide_secrets(source, &mistake.lines, find);
@@ -57,12 +56,45 @@ fn is_about_meaning(error: &Error) -> bool {
     error.message() == "duplicate key" || error.message().starts_with("cannot extend")
 }
 
-fn report_duplicate(error: &Error, find: &mut Findings<'_>) {
-    let span = error.span().unwrap_or_default();
-    let key = find.source().get(span.clone()).unwrap_or_default().to_owned();
-    find.error("config::duplicate", &span, format!("`{key}` is given twice"))
-        .label("second time")
-        .hint("remove one of the two, or rename it");
+fn report_duplicates(errors: &[Error], find: &mut Findings<'_>) {
+    let source = find.source();
+    // A table given twice gives all its keys twice, which is one mistake.
+    let mut same_table = 0..0;
+    for error in errors {
+        let span = error.span().unwrap_or_default();
+        if same_table.contains(&span.start) {
+            continue;
+        }
+        let line = line_around(source, span.start);
+        if source.get(line.clone()).is_some_and(|line| line.trim_start().starts_with('[')) {
+            same_table = line.end..next_header(source, line.end);
+        }
+        let key = source.get(span.clone()).unwrap_or_default();
+        find.error("config::duplicate", &span, format!("`{key}` is given twice"))
+            .label("second time")
+            .hint("remove one of the two, or rename it");
+    }
+}
+
+/// What is usually meant.
+fn hint(message: &str) -> &'static str {
+    const HINTS: [(&str, &str); 8] = [
+        ("must be quoted", "put the text in quotes"),
+        ("escape", "write `\\\\` for a backslash, or the whole text in single quotes"),
+        ("never closed", "close it with the mark that closes what opened it: a quote, `]` or `}`"),
+        (
+            "string",
+            "a text begins and ends with the same quotes, on one line unless there are three",
+        ),
+        ("key with no value", "write `key = value`; a remark begins with `#`"),
+        ("missing comma", "put a comma between the two"),
+        ("unclosed", "add the bracket that closes it"),
+        ("unquoted key", "a key has letters, digits, `_` and `-`, or stands in quotes"),
+    ];
+    HINTS
+        .iter()
+        .find(|(part, _)| message.contains(part))
+        .map_or("toml.io describes the syntax", |(_, hint)| hint)
 }
 
 struct Mistake {

@@ -10,7 +10,8 @@ use super::super::read::Text;
 pub(super) fn check(filter: &Text, find: &mut Findings<'_>) {
     for (range, message) in complaints(filter.as_str()) {
         let span = filter.part(range, find.source());
-        find.error("tool::jq", &span, format!("this jq filter does not compile: {message}"));
+        find.error("tool::jq", &span, format!("this jq filter does not compile: {message}"))
+            .hint("try it with `jq` on an answer of the API");
     }
 }
 

@@ -14,12 +14,13 @@ mod template;
 mod tool;
 
 use std::collections::{BTreeMap, HashMap};
+use std::ops::RangeInclusive;
 use std::path::PathBuf;
 use std::sync::Arc;
 
 use super::file::File;
 use super::problem::Findings;
-use super::read::{Text, not_yet};
+use super::read::{At, Text, not_yet};
 use super::{Depth, Server};
 use crate::model::{Provider, ProviderId, Tool};
 pub(crate) use provider::Known;
@@ -79,6 +80,22 @@ pub(super) fn lower(file: File, depth: Depth, find: &mut Findings<'_>) -> Lowere
         tools,
         store,
     }
+}
+
+/// A number within bounds.
+pub(crate) fn within(
+    name: &str,
+    bounds: RangeInclusive<i64>,
+    given: &At<i64>,
+    find: &mut Findings<'_>,
+) -> Option<i64> {
+    if bounds.contains(&given.value) {
+        return Some(given.value);
+    }
+    let (least, most) = (bounds.start(), bounds.end());
+    find.error("config::range", &given.span, format!("`{name}` lies between {least} and {most}"))
+        .hint(format!("write a number from {least} to {most}"));
+    None
 }
 
 /// One of several words.

@@ -181,7 +181,11 @@ fn fill(table: &mut ProviderTable, find: &mut Findings<'_>) {
         is_single.then_some(Text::new(pattern, host.span))
     });
     for (name, value) in [("{tenant}", tenant), ("{host}", host)] {
-        let Some(value) = value else { continue };
+        // A wrong one has been reported, and its placeholder would be reported again.
+        let Some(value) = value else {
+            urls(table).for_each(|text| text.value = text.value.replace(name, "example.invalid"));
+            continue;
+        };
         let mut used = false;
         for text in urls(table) {
             if text.value.contains(name) {
@@ -281,7 +285,8 @@ fn api_key(id: &Text, key: ApiKeyTable, find: &mut Findings<'_>) -> Option<Crede
     let place = match (key.query, key.header) {
         (Some(query), None) => {
             if let Some(prefix) = &key.prefix {
-                find.error("provider::api_key", &prefix.span, "`prefix` is for headers");
+                find.error("provider::api_key", &prefix.span, "`prefix` is for headers")
+                    .hint("remove it");
             }
             KeyPlace::Query(query.value)
         }

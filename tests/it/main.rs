@@ -1,0 +1,14 @@
+//! What needs only Rust, driven through the real binary.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    reason = "tests"
+)]
+#![allow(unreachable_pub, reason = "nothing outside uses a test")]
+
+mod check;
+mod command;
+mod config;
