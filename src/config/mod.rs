@@ -13,7 +13,7 @@ pub mod environment;
 pub mod file;
 mod lower;
 pub(crate) mod problem;
-pub(crate) mod read;
+pub mod read;
 pub mod secret_ref;
 mod source;
 pub(crate) mod syntax;

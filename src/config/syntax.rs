@@ -15,6 +15,10 @@ pub(crate) type Value<'i> = Spanned<DeValue<'i>>;
 
 /// Readings of one file. More mistakes than that in its syntax are not told apart any more.
 const MAX_READINGS: usize = 50;
+/// Bytes read for them, so that a large file of rubbish is not read fifty times.
+const MAX_BYTES: usize = 8 * 1024 * 1024;
+/// How far up the beginning of an unclosed statement is looked for.
+const MAX_LINES: usize = 500;
 
 /// Finds the statements that are no TOML and blanks them out.
 ///
@@ -23,7 +27,8 @@ const MAX_READINGS: usize = 50;
 pub(crate) fn mend(source: &str, find: &mut Findings<'_>) -> String {
     let mut text = source.to_owned();
     let mut last: Option<Span> = None;
-    for _ in 0..MAX_READINGS {
+    let readings = (MAX_BYTES / source.len().max(1)).clamp(2, MAX_READINGS);
+    for _ in 0..readings {
         let (_, errors) = DeTable::parse_recoverable(&text);
         let first = errors
             .iter()
@@ -124,7 +129,10 @@ impl Mistake {
         }
         // The line is right by itself: an earlier statement was never closed and swallowed it.
         let mut opener = line.clone();
-        while opener.start > 0 {
+        for _ in 0..MAX_LINES {
+            if opener.start == 0 {
+                break;
+            }
             opener = line_around(text, opener.start - 1);
             if !stands_alone(text, &opener) && begins_statement(text, &opener) {
                 break;

@@ -1,6 +1,7 @@
 //! `[providers.*]`: what is written, over what the catalogue knows.
 
 use std::collections::BTreeMap;
+use std::fmt::Write as _;
 use std::sync::Arc;
 
 use super::super::file::{ApiKeyTable, FailureTable, ProviderTable};
@@ -83,11 +84,14 @@ pub(super) fn ensure(id: &Text, around: &mut Surroundings, find: &mut Findings<'
 /// Says once for each provider that a tool uses which of its secrets are not there.
 fn warn_of_missing_secrets(id: &Text, known: &mut Known, find: &mut Findings<'_>) {
     for reference in std::mem::take(&mut known.unchecked) {
-        if let Some(error) = secret_ref::is_missing(&reference) {
-            find.warning("secret::unset", &id.span, error.to_string())
-                .label(format!("`{}` needs it", id.value))
-                .hint(error.hint());
+        let Some(error) = secret_ref::is_missing(&reference) else { continue };
+        let mut hint = error.hint();
+        if let Some(console) = &known.provider.console_url {
+            let _ = write!(hint, "; an app is registered at {console}");
         }
+        find.warning("secret::unset", &id.span, error.to_string())
+            .label(format!("`{}` needs it", id.value))
+            .hint(hint);
     }
 }
 

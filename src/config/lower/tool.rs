@@ -11,6 +11,7 @@ use super::request::{Base, Line};
 use super::{
     Depth, Surroundings, body, choice, jq, output, provider, request, server, template, within,
 };
+use crate::model::provider::Credential;
 use crate::model::tool::{Action, Body, Effect, HttpAction, Method, Node, Template};
 use crate::model::{Scopes, Tool, ToolName};
 
@@ -115,7 +116,15 @@ pub(super) fn tool(
 fn scopes(table: &ToolTable, base: Base<'_>, find: &mut Findings<'_>) -> Scopes {
     let written = table.scopes.as_deref().unwrap_or_default();
     match base {
-        Base::Provider(known) => known.scopes.apply(written, find),
+        Base::Provider(known) => {
+            if let (Credential::ApiKey { .. }, Some(first)) =
+                (&known.provider.credential, written.first())
+            {
+                find.error("tool::scopes", &first.span, "an API key has no scopes")
+                    .hint("remove `scopes`");
+            }
+            known.scopes.apply(written, find)
+        }
         Base::Wrong => Scopes::default(),
         Base::Nothing => {
             if let Some(first) = written.first() {
