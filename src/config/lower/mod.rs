@@ -23,7 +23,7 @@ use super::problem::Findings;
 use super::read::{At, Text, not_yet};
 use super::{Depth, Server};
 use crate::model::{Provider, ProviderId, Tool};
-pub(crate) use provider::Known;
+use provider::Known;
 
 /// What a file says; complete only if no error was found.
 #[derive(Default)]
@@ -35,7 +35,7 @@ pub(super) struct Lowered {
 }
 
 /// Everything that tools are lowered against.
-pub(crate) struct Surroundings {
+pub(super) struct Surroundings {
     depth: Depth,
     max_chars: usize,
     /// By id; `None` for a provider that is itself wrong.
@@ -83,7 +83,7 @@ pub(super) fn lower(file: File, depth: Depth, find: &mut Findings<'_>) -> Lowere
 }
 
 /// A number within bounds.
-pub(crate) fn within(
+fn within(
     name: &str,
     bounds: RangeInclusive<i64>,
     given: &At<i64>,
@@ -99,11 +99,7 @@ pub(crate) fn within(
 }
 
 /// One of several words.
-pub(crate) fn choice<T: Copy>(
-    text: &Text,
-    choices: &[(&str, T)],
-    find: &mut Findings<'_>,
-) -> Option<T> {
+fn choice<T: Copy>(text: &Text, choices: &[(&str, T)], find: &mut Findings<'_>) -> Option<T> {
     if let Some((_, choice)) = choices.iter().find(|(word, _)| *word == text.as_str()) {
         return Some(*choice);
     }

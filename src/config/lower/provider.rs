@@ -14,7 +14,7 @@ use crate::model::provider::{Credential, FailureConvention, Hosts, KeyPlace, Sec
 use crate::model::{Provider, ProviderId, Scopes};
 
 /// A provider, and what its tools need to know of its ways.
-pub(crate) struct Known {
+pub(super) struct Known {
     pub(super) provider: Arc<Provider>,
     pub(super) scopes: ScopeRule,
     /// Secrets that nobody has looked for yet.
