@@ -118,6 +118,13 @@ fn our_own_tools_toml_is_valid_by_our_own_schema() {
     assert!(!validator.is_valid(&wrong));
 }
 
+#[test]
+fn the_schema_that_editors_read_is_the_one_we_write() {
+    let written = std::fs::read_to_string(package("tools.schema.json")).unwrap();
+    let (_, stdout, _) = run(countersign().arg("schema"));
+    assert!(written == stdout, "run `countersign schema > tools.schema.json`");
+}
+
 fn as_json(path: &str) -> Value {
     let text = std::fs::read_to_string(package(path)).unwrap();
     let table: toml::Table = text.parse().unwrap();
