@@ -2,5 +2,5 @@
 #![forbid(unsafe_code)]
 pub mod model;
 pub mod net;
-pub mod upstream;
 pub mod registry;
+pub mod upstream;

@@ -82,7 +82,9 @@ impl NetError {
                  [server] lists private addresses that hosts learnt from outside may have",
             ),
             Phase::Resolve(_) => Some("check the host's spelling and this machine's DNS"),
-            Phase::Connect(_) => Some("check that the service runs and that a firewall lets us out"),
+            Phase::Connect(_) => {
+                Some("check that the service runs and that a firewall lets us out")
+            }
             Phase::Tls(_) => {
                 Some("check the host's certificate, this machine's clock and its root certificates")
             }

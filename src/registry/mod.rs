@@ -45,8 +45,7 @@ impl Registry {
     pub fn new(mut tools: Vec<Tool>) -> Self {
         tools.sort_by(|a, b| a.name.cmp(&b.name));
         tools.dedup_by(|later, earlier| later.name == earlier.name);
-        let by_name =
-            tools.iter().enumerate().map(|(at, tool)| (tool.name.clone(), at)).collect();
+        let by_name = tools.iter().enumerate().map(|(at, tool)| (tool.name.clone(), at)).collect();
         let entries =
             tools.into_iter().map(|tool| Entry { tool, schema: OnceLock::new() }).collect();
         Self { entries, by_name }
@@ -89,7 +88,10 @@ impl Entry {
     ///
     /// # Errors
     /// See [`accept`].
-    pub fn accept(&self, arguments: Option<Map<String, Value>>) -> Result<Map<String, Value>, String> {
+    pub fn accept(
+        &self,
+        arguments: Option<Map<String, Value>>,
+    ) -> Result<Map<String, Value>, String> {
         accept(&self.tool, arguments)
     }
 }

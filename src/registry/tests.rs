@@ -90,7 +90,12 @@ fn schemas_are_made_when_asked_for_and_once() {
 fn the_schema_keeps_to_the_plain_subset() {
     let params = vec![
         Param { description: Some("Who.".into()), max: Some(20.0), ..param("who", Kind::String) },
-        Param { min: Some(1.0), max: Some(99.0), default: Some(json!(1)), ..param("n", Kind::Integer) },
+        Param {
+            min: Some(1.0),
+            max: Some(99.0),
+            default: Some(json!(1)),
+            ..param("n", Kind::Integer)
+        },
         Param { min: Some(0.5), ..optional("x", Kind::Number) },
         Param { choices: vec!["a".into(), "b".into()], ..optional("sort", Kind::String) },
         Param { max: Some(5.0), ..optional("labels", Kind::Array(Item::String)) },

@@ -121,12 +121,7 @@ impl Call<'_> {
     }
 
     /// Whether a refusal asks for another or a wider consent.
-    fn about_credential(
-        &self,
-        reply: &Reply,
-        body: Option<&Value>,
-        says: &str,
-    ) -> Option<Refusal> {
+    fn about_credential(&self, reply: &Reply, body: Option<&Value>, says: &str) -> Option<Refusal> {
         if !self.authorized {
             return None;
         }
@@ -135,7 +130,10 @@ impl Call<'_> {
         {
             return Some(refusal);
         }
-        if !matches!(reply.status, StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN | StatusCode::NOT_FOUND) {
+        if !matches!(
+            reply.status,
+            StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN | StatusCode::NOT_FOUND
+        ) {
             return None;
         }
         let needed = challenge(reply).or_else(|| google(body)).or_else(|| self.github(reply))?;
@@ -143,12 +141,7 @@ impl Call<'_> {
         Some(Refusal::InsufficientScope(needed, format!("{says} A permission is missing.")))
     }
 
-    fn by_code(
-        &self,
-        convention: &FailureConvention,
-        body: &Value,
-        says: &str,
-    ) -> Option<Refusal> {
+    fn by_code(&self, convention: &FailureConvention, body: &Value, says: &str) -> Option<Refusal> {
         let code = body.pointer(convention.code.as_deref()?)?.as_str()?;
         let among = |codes: &[String]| self.authorized && codes.iter().any(|known| known == code);
         if among(&convention.expired) {
@@ -195,7 +188,9 @@ impl Call<'_> {
         let narrow = |scope: &&str| {
             let others = accepted.iter().filter(|other| other != scope);
             let wide = Scopes::new([*scope]);
-            others.into_iter().all(|other| !Scopes::new([other]).missing_from(&wide, implied).is_empty())
+            others
+                .into_iter()
+                .all(|other| !Scopes::new([other]).missing_from(&wide, implied).is_empty())
         };
         accepted.iter().find(narrow).map(|scope| Scopes::new([scope]))
     }
@@ -204,9 +199,9 @@ impl Call<'_> {
     fn quote(&self, content: &Content) -> String {
         match content {
             Content::Json(value) => self.quote_json(value),
-            Content::Text(text) => quotation(text),
-            Content::Html { title: Some(title), .. } => quotation(title),
-            Content::Html { title: None, text } => quotation(text),
+            Content::Html { title: Some(text), .. }
+            | Content::Html { title: None, text }
+            | Content::Text(text) => quotation(text),
             Content::Nothing | Content::Binary(_) | Content::Unreadable(_) => ".".to_owned(),
         }
     }

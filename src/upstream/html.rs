@@ -63,7 +63,8 @@ fn after_end<'a>(tag: &'a str, end: &str) -> &'a str {
         return after(tag, ">");
     }
     let bytes = end.as_bytes();
-    let found = tag.as_bytes().windows(bytes.len()).position(|part| part.eq_ignore_ascii_case(bytes));
+    let found =
+        tag.as_bytes().windows(bytes.len()).position(|part| part.eq_ignore_ascii_case(bytes));
     found.and_then(|at| tag.get(at..)).map_or("", |tag| after(tag, ">"))
 }
 
@@ -106,7 +107,8 @@ mod tests {
 
     #[test]
     fn broken_markup_ends() {
-        for html in ["<", "<!--", "<script>", "<title>", "a < b", "<p", "</", "<script", "</script"] {
+        for html in ["<", "<!--", "<script>", "<title>", "a < b", "<p", "</", "<script", "</script"]
+        {
             let _ = strip(html);
         }
         assert_eq!(strip("1 < 2").text, "1 < 2");

@@ -52,9 +52,14 @@ pub struct Upstream {
 pub enum Answer {
     Done(ToolResult),
     /// The credential was refused. `result` is what to show if no other can be had.
-    Unauthorized { result: ToolResult },
+    Unauthorized {
+        result: ToolResult,
+    },
     /// The credential lacks these scopes.
-    InsufficientScope { needed: Scopes, result: ToolResult },
+    InsufficientScope {
+        needed: Scopes,
+        result: ToolResult,
+    },
 }
 
 impl Upstream {
@@ -163,7 +168,7 @@ impl Upstream {
                     call.who
                 )));
             }
-            other if action.reply.is_none() => Some(self.plain(call, action, other, &status)?),
+            other if action.reply.is_none() => Some(plain(call, action, other, &status)?),
             _ => None,
         };
         // The data, not a fixed sentence, where an output schema promises data.
@@ -189,36 +194,6 @@ impl Upstream {
             None => value,
         };
         self.show(call.tool, action, value, scrubber)
-    }
-
-    /// An answer that is not JSON, as a text.
-    #[expect(clippy::unused_self, reason = "reads like its neighbours")]
-    fn plain(
-        &self,
-        call: &Call<'_>,
-        action: &HttpAction,
-        content: Content,
-        status: &str,
-    ) -> Result<Value, Refusal> {
-        let (kind, text) = match content {
-            Content::Html { title, text } => {
-                let title = title.map_or(String::new(), |title| format!("{title}\n\n"));
-                ("a web page", format!("{title}{text}"))
-            }
-            Content::Text(text) => ("plain text", text),
-            Content::Binary(what) => {
-                ("binary data", format!("{} answered with {what}, not shown.", call.who))
-            }
-            Content::Json(_) | Content::Nothing | Content::Unreadable(_) => return Ok(Value::Null),
-        };
-        if action.select.is_none() {
-            return Ok(Value::String(text));
-        }
-        Err(Refusal::Failed(format!(
-            "{} answered {status} with {kind} where this tool expects JSON{}",
-            call.who,
-            failure::quotation(&text)
-        )))
     }
 
     /// The finished result: scrubbed, cut, and checked against what the tool promises.
@@ -248,6 +223,34 @@ impl Upstream {
         }
         Ok(ToolResult { text: fitted.text, structured: Some(fitted.value), is_error: false })
     }
+}
+
+/// An answer that is not JSON, as a text.
+fn plain(
+    call: &Call<'_>,
+    action: &HttpAction,
+    content: Content,
+    status: &str,
+) -> Result<Value, Refusal> {
+    let (kind, text) = match content {
+        Content::Html { title, text } => {
+            let title = title.map_or(String::new(), |title| format!("{title}\n\n"));
+            ("a web page", format!("{title}{text}"))
+        }
+        Content::Text(text) => ("plain text", text),
+        Content::Binary(what) => {
+            ("binary data", format!("{} answered with {what}, not shown.", call.who))
+        }
+        Content::Json(_) | Content::Nothing | Content::Unreadable(_) => return Ok(Value::Null),
+    };
+    if action.select.is_none() {
+        return Ok(Value::String(text));
+    }
+    Err(Refusal::Failed(format!(
+        "{} answered {status} with {kind} where this tool expects JSON{}",
+        call.who,
+        failure::quotation(&text)
+    )))
 }
 
 /// Several outputs are a list; one is itself.
@@ -305,4 +308,3 @@ fn filter_failed(key: &str, error: &JqError, call: &Call<'_>, status: &str) -> R
         call.who, call.tool.name
     ))
 }
-

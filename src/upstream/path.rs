@@ -35,7 +35,9 @@ pub(super) enum Unfit {
     Empty,
     #[error("must not be or contain `.` or `..` as a step, since it is part of the address")]
     Step,
-    #[error("must not begin or end with a slash or contain two in a row, since it is part of the address")]
+    #[error(
+        "must not begin or end with a slash or contain two in a row, since it is part of the address"
+    )]
     Slashes,
     #[error("must not contain control characters")]
     Control,

@@ -8,15 +8,13 @@
 //! by commas, objects as JSON. A list that is a query or form value by itself becomes a repeated
 //! key, `?label=a&label=b`. A pair or header whose parameter is absent is left out.
 
-use http::header::{
-    ACCEPT, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue,
-};
+use http::header::{ACCEPT, CONTENT_LENGTH, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
 use secrecy::ExposeSecret as _;
 use serde_json::{Map, Value};
 use url::{Url, form_urlencoded};
 
-use super::path::{self, Unfit};
 use super::Credential;
+use super::path::{self, Unfit};
 use crate::model::Provider;
 use crate::model::tool::{Body, HttpAction, Method, Node, Piece, Template};
 
@@ -95,11 +93,15 @@ pub(super) fn build(
     let mut headers = HeaderMap::with_capacity(6);
     headers.insert(ACCEPT, HeaderValue::from_static("application/json, text/*;q=0.9, */*;q=0.5"));
     for (name, value) in provider.iter().flat_map(|provider| &provider.headers) {
-        let value = HeaderValue::from_str(value)
-            .map_err(|_| RequestProblem::BadHeader(name.clone()))?;
+        let value =
+            HeaderValue::from_str(value).map_err(|_| RequestProblem::BadHeader(name.clone()))?;
         headers.insert(header_name(name)?, value);
     }
     let body = body(&action.body, arguments, &mut headers)?;
+    if body.is_none() && action.method.has_body() {
+        // Some servers answer 411 to a POST that does not say that it is empty (RFC 9110 §8.6).
+        headers.insert(CONTENT_LENGTH, HeaderValue::from_static("0"));
+    }
     for (name, template) in &action.headers {
         if let Some(value) = header_value(name, template, arguments)? {
             headers.insert(header_name(name)?, value);
@@ -211,9 +213,7 @@ fn present<'a>(arguments: &'a Map<String, Value>, name: &str) -> Option<&'a Valu
 fn text_of(value: &Value) -> std::borrow::Cow<'_, str> {
     match value {
         Value::String(text) => text.as_str().into(),
-        Value::Array(items) => {
-            items.iter().map(text_of).collect::<Vec<_>>().join(",").into()
-        }
+        Value::Array(items) => items.iter().map(text_of).collect::<Vec<_>>().join(",").into(),
         other => other.to_string().into(),
     }
 }
@@ -289,9 +289,7 @@ fn header_value(
         return Err(RequestProblem::Header { name: name.to_owned(), reason });
     }
     let Some(text) = render(template, arguments) else { return Ok(None) };
-    HeaderValue::from_str(&text)
-        .map(Some)
-        .map_err(|_| RequestProblem::BadHeader(header.to_owned()))
+    HeaderValue::from_str(&text).map(Some).map_err(|_| RequestProblem::BadHeader(header.to_owned()))
 }
 
 fn attach(

@@ -1,7 +1,7 @@
 //! What an answer's body is, decided by what it says it is and by looking.
 
-use http::header::{CONTENT_ENCODING, CONTENT_TYPE, HeaderMap};
 use http::StatusCode;
+use http::header::{CONTENT_ENCODING, CONTENT_TYPE, HeaderMap};
 use serde_json::Value;
 
 use super::html;

@@ -1,6 +1,8 @@
 //! Cutting a result to what a model's context can bear, at the items of a list and never in the
 //! middle of JSON.
 
+use std::fmt::Write as _;
+
 use serde_json::Value;
 
 /// A result that fits.
@@ -61,11 +63,11 @@ fn cut_json(mut value: Value, most: usize) -> Fitted {
     for _ in 0..ROUNDS {
         let json = value.to_string();
         let length = json.chars().count();
-        let noted: usize = notes.iter().map(|(place, note)| place.len() + note.len() + 2).sum();
-        if length + noted <= room {
+        let beside: usize = notes.iter().map(|(place, note)| place.len() + note.len() + 2).sum();
+        if length + beside <= room {
             return Fitted { text: with_note(json, &notes), value };
         }
-        let excess = length + noted - room;
+        let excess = length + beside - room;
         let Some(place) = largest(&value) else { break };
         let Some(found) = value.pointer_mut(&place) else { break };
         let note = shrink(found, excess);
@@ -141,11 +143,12 @@ fn largest(root: &Value) -> Option<Place> {
                 let all: usize = sizes.clone().sum();
                 let (at, size) = sizes.enumerate().max_by_key(|(_, size)| *size)?;
                 let item = items.get(at)?;
-                let divisible = matches!(item, Value::Array(_) | Value::Object(_) | Value::String(_));
+                let divisible =
+                    matches!(item, Value::Array(_) | Value::Object(_) | Value::String(_));
                 if items.len() > 1 && (size < all / 2 || !divisible) {
                     return Some(place);
                 }
-                place.push_str(&format!("/{at}"));
+                let _ = write!(place, "/{at}");
                 value = item;
             }
             Value::Object(entries) => {
@@ -195,7 +198,8 @@ mod tests {
 
     #[test]
     fn a_list_is_cut_at_its_items() {
-        let value = Value::Array((0..124).map(|n| json!({"id": n, "name": "x".repeat(20)})).collect());
+        let value =
+            Value::Array((0..124).map(|n| json!({"id": n, "name": "x".repeat(20)})).collect());
         let fitted = fitted(&value, 1000);
         assert!(fitted.text.chars().count() <= 1000);
         let shown = data(&fitted).as_array().expect("a list").len();
@@ -242,8 +246,7 @@ mod tests {
 
     #[test]
     fn what_cannot_be_cut_is_described() {
-        let wide: Value =
-            Value::Object((0..500).map(|n| (format!("key{n}"), json!(n))).collect());
+        let wide: Value = Value::Object((0..500).map(|n| (format!("key{n}"), json!(n))).collect());
         let fitted = fitted(&wide, 500);
         assert!(fitted.text.starts_with("The answer is too long"), "{}", fitted.text);
     }

@@ -36,11 +36,14 @@ fn arguments_fill_segments_and_nothing_else() {
 #[test]
 fn pieces_that_add_up_to_a_step_are_refused() {
     let dotted = action(Method::Delete, "https://api.acme.example/items/.{id}");
-    assert_eq!(url(&dotted, &json!({"id": ".x"})).as_deref(), Ok("https://api.acme.example/items/..x"));
-    assert_eq!(url(&dotted, &json!({"id": "."})), Err(RequestProblem::Path {
-        name: "id".into(),
-        reason: Unfit::Step
-    }));
+    assert_eq!(
+        url(&dotted, &json!({"id": ".x"})).as_deref(),
+        Ok("https://api.acme.example/items/..x")
+    );
+    assert_eq!(
+        url(&dotted, &json!({"id": "."})),
+        Err(RequestProblem::Path { name: "id".into(), reason: Unfit::Step })
+    );
     let encoded = action(Method::Delete, "https://api.acme.example/items/%2e%2e");
     assert_eq!(url(&encoded, &json!({})), Err(RequestProblem::Address));
 }
@@ -48,7 +51,10 @@ fn pieces_that_add_up_to_a_step_are_refused() {
 #[test]
 fn the_origin_stays_what_the_operator_wrote() {
     let local = action(Method::Get, "http://127.0.0.1:9000/{a}");
-    assert_eq!(url(&local, &json!({"a": "@evil.com"})).as_deref(), Ok("http://127.0.0.1:9000/%40evil.com"));
+    assert_eq!(
+        url(&local, &json!({"a": "@evil.com"})).as_deref(),
+        Ok("http://127.0.0.1:9000/%40evil.com")
+    );
     let root = action(Method::Get, "https://api.acme.example");
     assert_eq!(url(&root, &json!({})).as_deref(), Ok("https://api.acme.example/"));
 }
@@ -73,7 +79,8 @@ fn queries_are_form_encoded_and_absent_ones_dropped() {
         ("fixed".into(), template("a b")),
     ];
     assert_eq!(
-        url(&get, &json!({"q": "x&admin=1#\u{0}", "labels": ["a", "b,c"], "sort": null})).as_deref(),
+        url(&get, &json!({"q": "x&admin=1#\u{0}", "labels": ["a", "b,c"], "sort": null}))
+            .as_deref(),
         Ok("https://api.acme.example/search?q=x%26admin%3D1%23%00&label=a&label=b%2Cc&fixed=a+b")
     );
     get.query.truncate(2);
@@ -115,7 +122,10 @@ fn form_bodies_are_encoded() {
         ("tag".into(), template("{tags}")),
         ("none".into(), template("{none}")),
     ]);
-    assert_eq!(body_of(form, &json!({"text": "a&b=c d", "tags": [1, 2]})), "text=a%26b%3Dc+d&tag=1&tag=2");
+    assert_eq!(
+        body_of(form, &json!({"text": "a&b=c d", "tags": [1, 2]})),
+        "text=a%26b%3Dc+d&tag=1&tag=2"
+    );
 }
 
 #[test]

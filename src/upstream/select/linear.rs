@@ -37,10 +37,9 @@ pub(super) fn cost(filter: &str) -> Option<u64> {
 
 fn weigh(term: &Term<&str>) -> Option<Weight> {
     match term {
-        Term::Id | Term::Num(_) => Some(ONE),
+        Term::Id | Term::Num(_) | Term::Arr(None) => Some(ONE),
         Term::Str(None, parts) => text(parts),
         Term::Neg(inner) => single(weigh(inner)?),
-        Term::Arr(None) => Some(ONE),
         Term::Arr(Some(inner)) => {
             let inner = weigh(inner)?;
             Some(Weight { single: true, output: inner.output.saturating_add(1), ..inner })
@@ -138,9 +137,7 @@ fn binary(left: &Term<&str>, operator: &BinaryOp<&str>, right: &Term<&str>) -> O
         BinaryOp::Pipe(None) => Some(piped(a, b)),
         BinaryOp::Comma => Some(sum(a, b)),
         BinaryOp::Alt => Some(alternatives(a, b)),
-        BinaryOp::And | BinaryOp::Or => {
-            Some(Weight { output: 1, ..joined(a, b)? })
-        }
+        BinaryOp::And | BinaryOp::Or => Some(Weight { output: 1, ..joined(a, b)? }),
         BinaryOp::Cmp(_) => {
             // Comparing objects sorts their keys.
             let both = joined(a, b)?;
@@ -179,9 +176,7 @@ fn call(name: &str, arguments: &[Term<&str>]) -> Option<Weight> {
         ("empty", []) => Some(Weight { output: 0, ..ONE }),
         ("tostring", []) => Some(Weight { output: 2, ..ONE }),
         ("to_entries", []) => Some(Weight { cost: 4, output: 4, single: true }),
-        ("keys" | "sort" | "type" | "values", []) => {
-            Some(Weight { cost: SORTING, ..ONE })
-        }
+        ("keys" | "sort" | "type" | "values", []) => Some(Weight { cost: SORTING, ..ONE }),
         ("select", [condition]) => {
             let condition = single(weigh(condition)?)?;
             Some(Weight { cost: condition.cost.saturating_add(1), ..ONE })

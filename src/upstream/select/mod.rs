@@ -116,7 +116,11 @@ fn run_here(compiled: &Compiled, value: &Value) -> Result<Vec<Value>, JqError> {
 /// another one in its place.
 pub fn own_program() -> PathBuf {
     let link = PathBuf::from("/proc/self/exe");
-    if link.exists() { link } else { std::env::current_exe().unwrap_or_else(|_| "countersign".into()) }
+    if link.exists() {
+        link
+    } else {
+        std::env::current_exe().unwrap_or_else(|_| "countersign".into())
+    }
 }
 
 #[cfg(test)]

@@ -12,10 +12,7 @@ async fn here(filter: &str, value: Value) -> Result<Vec<Value>, JqError> {
 async fn a_linear_filter_runs_in_the_server() {
     let value = json!({"items": [{"id": 1, "name": "a"}, {"id": 2, "name": "b"}]});
     let outputs = here(".items[] | {id, called: .name}", value).await;
-    assert_eq!(
-        outputs,
-        Ok(vec![json!({"id": 1, "called": "a"}), json!({"id": 2, "called": "b"})])
-    );
+    assert_eq!(outputs, Ok(vec![json!({"id": 1, "called": "a"}), json!({"id": 2, "called": "b"})]));
 }
 
 #[tokio::test]
@@ -59,9 +56,23 @@ fn problems_have_a_place() {
 #[test]
 fn nothing_tells_of_the_process_or_leaves_it() {
     for filter in [
-        "env", "$ENV", "$ENV.HOME", "input", "inputs", "debug", "debug(.)", "stderr", "halt",
-        "halt_error", "input_filename", "$__prog_args", "include \"a\"; .", "import \"a\" as a; .",
-        "debug_empty", "stderr_empty", "get_search_list",
+        "env",
+        "$ENV",
+        "$ENV.HOME",
+        "input",
+        "inputs",
+        "debug",
+        "debug(.)",
+        "stderr",
+        "halt",
+        "halt_error",
+        "input_filename",
+        "$__prog_args",
+        "include \"a\"; .",
+        "import \"a\" as a; .",
+        "debug_empty",
+        "stderr_empty",
+        "get_search_list",
     ] {
         assert!(compile_check(filter).is_err(), "{filter}");
     }
@@ -69,8 +80,13 @@ fn nothing_tells_of_the_process_or_leaves_it() {
 
 #[test]
 fn a_filter_that_would_overflow_the_parser_is_refused() {
-    for filter in ["(".repeat(5000), "-".repeat(5000) + "1", ".|".repeat(3000) + ".", ".and".repeat(1000) + ".",
-        "try ".repeat(1000) + "."] {
+    for filter in [
+        "(".repeat(5000),
+        "-".repeat(5000) + "1",
+        ".|".repeat(3000) + ".",
+        ".and".repeat(1000) + ".",
+        "try ".repeat(1000) + ".",
+    ] {
         assert!(compile_check(&filter).is_err());
     }
     let pipes = ".|".repeat(127) + ".";

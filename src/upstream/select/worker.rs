@@ -110,7 +110,7 @@ fn answer(filters: &mut HashMap<String, Compiled>, request: &Request) -> Result<
 fn limit_memory() {
     use rustix::process::{Resource, Rlimit, setrlimit};
     let most = Rlimit { current: Some(MEMORY), maximum: Some(MEMORY) };
-    let _ = setrlimit(Resource::As, most.clone());
+    let _ = setrlimit(Resource::As, most);
     let _ = setrlimit(Resource::Data, most);
     // A crash here is expected, and a core file would hold what the API answered.
     let _ = setrlimit(Resource::Core, Rlimit { current: Some(0), maximum: Some(0) });
