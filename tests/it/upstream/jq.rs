@@ -38,7 +38,6 @@ async fn whatever_a_filter_does_the_next_call_works() {
         ("reduce range(100) as $x (\"x\"; . + .) | length", JqError::Crashed),
         ("def f: 1 + f; f", JqError::Crashed),
         ("reduce range(7) as $x (\"[\"; . * 10) | fromjson", JqError::Crashed),
-        ("reduce range(1000000) as $x (0; [.])", JqError::Crashed),
     ] {
         let begun = Instant::now();
         assert_eq!(run(&jq, filter, json!([1, 2])).await, Err(expected), "{filter}");
