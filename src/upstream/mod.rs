@@ -116,13 +116,13 @@ impl Upstream {
             // A second try only where the first cannot have been heard, and only of what may be
             // said twice.
             let again = action.method.is_idempotent().then(|| request.try_clone()).flatten();
-            let response = match (self.net.send(request, Trust::Written).await, again) {
+            let mut response = match (self.net.send(request, Trust::Written).await, again) {
                 (Err(error), Some(again)) if is_worth_another(&error) => {
                     self.net.send(again, Trust::Written).await?
                 }
                 (sent, _) => sent?,
             };
-            let (status, headers) = (response.status(), response.headers().clone());
+            let (status, headers) = (response.status(), std::mem::take(response.headers_mut()));
             let body = crate::net::read(response, LARGEST_ANSWER).await?;
             Ok(Reply { status, headers, body })
         };
@@ -277,8 +277,10 @@ fn is_worth_another(error: &NetError) -> bool {
 fn unanswered(call: &Call<'_>, error: &NetError) -> String {
     let what = match &error.phase {
         Phase::TooLarge { cap } => {
+            let done =
+                if call.tool.idempotent { "" } else { " It may have happened all the same." };
             return format!(
-                "{} answered with more than {} MiB. Ask for less: a smaller page, a filter.",
+                "{} answered with more than {} MiB.{done} Ask for less: a smaller page, a filter.",
                 call.who,
                 cap / (1024 * 1024)
             );

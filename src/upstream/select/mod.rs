@@ -1,7 +1,7 @@
 //! jq filters over answers, bounded in time and memory.
 //!
-//! A filter whose cost is known from its text ([`linear`]) and small for the answer at hand runs
-//! here, in microseconds. Any other runs in a worker process ([`worker`]), which can be killed.
+//! A filter whose cost is known from its text (`linear.rs`) and small for the answer at hand runs
+//! here, in microseconds. Any other runs in a worker process (`worker.rs`), which can be killed.
 
 mod compile;
 mod linear;

@@ -63,7 +63,7 @@ async fn a_compression_bomb_stops_at_the_cap() {
 async fn a_wrong_encoding_is_told() {
     let headers = "Content-Type: application/json\r\nContent-Encoding: gzip\r\n";
     let text = failure(&Server::saying(answer("200 OK", headers, "{\"a\":1}")).await).await;
-    assert!(text.contains("cannot be read as HTTP") || text.contains("broke"), "{text}");
+    assert!(text.contains("cannot be read as HTTP"), "{text}");
     for encoding in ["br", "zstd", "deflate"] {
         let headers = format!("Content-Type: application/json\r\nContent-Encoding: {encoding}\r\n");
         let text = failure(&Server::saying(answer("200 OK", &headers, "xx")).await).await;
