@@ -13,3 +13,4 @@ mod check;
 mod command;
 mod config;
 mod tidy;
+mod upstream;
