@@ -83,6 +83,7 @@ fn provider(server: &Server) -> Provider {
             value: SecretRef::Env("ACME_KEY".into()),
         },
         failure: FailureConvention::default(),
+        console_url: None,
         scope_words: std::collections::BTreeMap::new(),
     }
 }
