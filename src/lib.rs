@@ -1,5 +1,72 @@
-//! Countersign: an MCP server that exposes authorized tools.
+//! Countersign: an MCP server that exposes **authorized tools**.
+//!
+//! Tools and OAuth providers are declared in `tools.toml`. When a tool needs a consent that the end
+//! user has not given, the call answers with a link instead of running; the person approves in a
+//! browser; the token is kept per end user, sealed, in an embedded store; the next call runs, and
+//! every later one. What must hold whatever happens: **a consent is never lost, never leaked, never
+//! attached to the wrong person.**
+//!
+//! This page is the map. It is kept true by `cargo doc` (a broken link fails the build) and by
+//! `tests/it/tidy.rs` (an import that points up fails the tests).
+//!
+//! # Layers
+//!
+//! Imports point down only.
+//!
+//! | layer | modules | what it does |
+//! |---|---|---|
+//! | commands | [`cli`] | clap in, exit code out |
+//! | composition | [`app`] | puts the parts together |
+//! | faces | [`mcp`], [`web`] | speak MCP and HTTP; take no decision |
+//! | use cases | [`broker`] | every decision, readable from the top down; knows no protocol version |
+//! | catalogue | [`registry`] | which tools exist, what arguments they take |
+//! | adapters | [`upstream`], [`oauth`], [`store`], [`config`] | one outside world each |
+//! | ground | [`model`], [`catalog`], [`net`] | nouns and pure decisions; provider data; where requests may go |
+//!
+//! # Journey 1: a call
+//!
+//! [`mcp::Handler`] hands the call to [`broker::Broker::call`] → the [`registry`] finds the tool and
+//! [`accept`](registry::accept)s its arguments → a tool without a provider runs at once → otherwise
+//! the broker asks its single owner of freshness for a token. There is one:
+//! [`upstream::Upstream::execute`] runs the request, with one refresh after a 401 and a step-up
+//! after `insufficient_scope`. There is none: [`broker::Broker::begin`] makes a link, or finds the
+//! open one, and the call comes to [`model::Outcome::AuthorizationRequired`]. Needing a consent is an
+//! outcome, never an error. [`mcp`] renders it for whichever revision the client speaks.
+//!
+//! # Journey 2: a consent
+//!
+//! The link leads to our own page, never to the provider. `GET` shows who asks for what and changes
+//! nothing; `POST` binds this browser by a cookie and sends it off
+//! ([`broker::Broker::depart`]). Back at the callback ([`broker::Broker::arrive`]) the `state` is
+//! used up by one compare-and-swap; browser, provider and issuer are compared; the code is exchanged
+//! with PKCE; the grant is made durable; and only then is anybody told
+//! ([`broker::completion`]): a held retry goes on, a 2025-11-25 client gets its notice.
+//!
+//! # Invariants
+//!
+//! - A [`store::Sealed`] is made from plaintext in one file, so no backend can be handed any.
+//! - Whatever happens at the same time is decided by [`store::Backend::swap`].
+//! - A grant is used under the [`binding`](model::grant::Binding) that it was given for, and no other.
+//! - A credential goes to the provider's [`hosts`](model::provider::Hosts) only.
+//! - An argument reaches a path segment, a query value, a header value or a JSON value, and never
+//!   the host, the number of segments or the JSON around it.
+//! - Every outbound request passes [`net::Net::send`]; nothing relaxes its rules.
+//! - In stdio mode nobody but [`mcp::stdio`] can write to standard output.
+//! - Configuration holds references to secrets, never secrets.
+//!
+//! # Where this differs from the first plan, and why
+//!
+//! - The store is opened at first use ([`store::Slot`]), not at start: while another process owns the
+//!   folder, tools that need no grant go on working, and the rest mends itself when the owner ends.
+//! - The loopback listener opens with the first link, so that a server nobody connects with holds no
+//!   port.
+//! - A started trip ([`model::Started`]) is a record of its own under its `state`, and redeeming it
+//!   is deleting it: one link can be taken to the provider more than once, each trip at most once.
+//! - jq filters that are not plainly linear run in a child process: it is the only bound on time,
+//!   memory and stack that a filter cannot argue with.
+
 #![forbid(unsafe_code)]
+
 pub mod app;
 pub mod broker;
 pub mod catalog;

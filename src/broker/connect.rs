@@ -60,6 +60,8 @@ pub struct Invitation {
     /// Each scope, and what it means where the catalogue knows.
     pub scopes: Vec<(String, Option<String>)>,
     pub expires_at: Time,
+    /// Minutes left, rounded up.
+    pub lives_minutes: u64,
     pub status: Status,
     /// Asked for and not granted, once the authorization is completed.
     pub refused: Vec<String>,
@@ -148,6 +150,7 @@ impl Broker {
     /// What is behind a link. Changes nothing: link scanners and prefetching browsers come here too.
     pub async fn invitation(&self, ticket: &str) -> Result<Invitation, ConnectError> {
         let held = self.behind(ticket).await?;
+        let now = self.0.parts.clock.now();
         let authorization = &held.value;
         let provider = self.provider(authorization.provider.as_str());
         let word = |scope: &str| provider.and_then(|found| found.scope_words.get(scope).cloned());
@@ -163,9 +166,10 @@ impl Broker {
                 .map(|scope| (scope.to_owned(), word(scope)))
                 .collect(),
             expires_at: authorization.expires_at(),
+            lives_minutes: minutes_left(authorization, now),
             status: authorization.status.clone(),
             refused: authorization.refused.iter().map(str::to_owned).collect(),
-            is_expired: authorization.is_expired(self.0.parts.clock.now()),
+            is_expired: authorization.is_expired(now),
         })
     }
 
@@ -306,8 +310,12 @@ fn prompt(
         url: authorization.link(),
         authorization: authorization.id.clone(),
         expires_at: authorization.expires_at(),
-        lives_minutes: authorization.expires_at().since(now).as_secs().div_ceil(60),
+        lives_minutes: minutes_left(authorization, now),
     }
+}
+
+fn minutes_left(authorization: &Authorization, now: Time) -> u64 {
+    authorization.expires_at().since(now).as_secs().div_ceil(60)
 }
 
 /// A hint as a sentence of its own.

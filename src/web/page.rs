@@ -21,7 +21,7 @@ struct Connect {
     scopes: Vec<(String, Option<String>)>,
     user: String,
     until: String,
-    until_words: String,
+    minutes: u64,
 }
 
 /// Says how it ended.
@@ -147,7 +147,7 @@ fn connect(invitation: &Invitation) -> Connect {
         scopes: invitation.scopes.clone(),
         user: invitation.user.clone(),
         until: utc(invitation.expires_at),
-        until_words: utc(invitation.expires_at).replace('T', " ").replace('Z', " UTC"),
+        minutes: invitation.lives_minutes,
     }
 }
 
