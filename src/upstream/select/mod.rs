@@ -23,9 +23,9 @@ use compile::Compiled;
 use pool::Pool;
 use value::{Outputs, to_jq};
 
-/// Most work, in multiples of bytes, that a filter may be to run inside the server. Worth some ten
+/// Most work, in multiples of bytes, that a filter may be to run inside the server: some ten
 /// milliseconds in the worst case, during which nobody else runs on that thread.
-const AT_HAND: u64 = 2 * 1024 * 1024;
+const AT_HAND: u64 = 256 * 1024;
 
 /// Checks a filter without running it.
 ///
