@@ -26,7 +26,7 @@
 //! # Journey 1: a call
 //!
 //! [`mcp::Handler`] hands the call to [`broker::Broker::call`] → the [`registry`] finds the tool and
-//! [`accept`](registry::accept)s its arguments → a tool without a provider runs at once → otherwise
+//! [`accept`](registry::accept())s its arguments → a tool without a provider runs at once → otherwise
 //! the broker asks its single owner of freshness for a token. There is one:
 //! [`upstream::Upstream::execute`] runs the request, with one refresh after a 401 and a step-up
 //! after `insufficient_scope`. There is none: [`broker::Broker::begin`] makes a link, or finds the

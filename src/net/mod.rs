@@ -104,7 +104,7 @@ impl Net {
         self.rule(url, trust).map(|_| ())
     }
 
-    /// Sends a request and waits for the head of the answer. The body is read by [`read`].
+    /// Sends a request and waits for the head of the answer. The body is read by [`read()`].
     ///
     /// There is no total timeout here: the caller sets one around this and the reading.
     ///

@@ -87,7 +87,7 @@ impl Entry {
     /// Arguments as the tool takes them.
     ///
     /// # Errors
-    /// See [`accept`].
+    /// See [`accept()`].
     pub fn accept(
         &self,
         arguments: Option<Map<String, Value>>,

@@ -4,7 +4,7 @@
 //! `additionalProperties: false`, single types, enumerations of texts, `description`, `default`,
 //! `minimum`, `maximum`, `items`. No `$ref`, no combinators, no `format`, `pattern` or lengths: one
 //! host or another rejects the whole list of tools over each of these. Limits on lengths are
-//! checked all the same ([`super::accept`]) and put into words here.
+//! checked all the same ([`super::accept()`]) and put into words here.
 
 use serde_json::{Map, Number, Value, json};
 
