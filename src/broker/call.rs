@@ -18,7 +18,7 @@ use crate::upstream::{Answer, Credential};
 
 /// An API that refuses a token this soon after the consent will refuse the next one too; asking for
 /// a consent again would go round in circles.
-const TOO_SOON_TO_ASK_AGAIN: Duration = Duration::from_secs(120);
+const TOO_SOON_TO_ASK_AGAIN: Duration = Duration::from_mins(2);
 
 /// One request to run a tool.
 pub struct Call<'a> {

@@ -106,15 +106,18 @@ impl Clients {
             Some(reference) => Some(resolve(provider, reference).await?),
             None => None,
         };
-        let metadata = match &settings.endpoints.issuer {
-            Some(issuer) => Some(self.metadata(issuer).await?),
-            None => None,
+        // Where everything is written nothing needs to be asked: a built-in provider's `issuer` is
+        // there for RFC 9207 only.
+        let endpoints = &settings.endpoints;
+        let is_written = endpoints.token.is_some() && endpoints.authorize.is_some();
+        let metadata = match &endpoints.issuer {
+            Some(issuer) if !is_written => Some(self.metadata(issuer).await?),
+            _ => None,
         };
         let metadata = metadata.as_deref();
         let from = |written: &Option<Url>, learnt: fn(&Metadata) -> Option<&Url>| {
             written.clone().or_else(|| metadata.and_then(learnt).cloned())
         };
-        let endpoints = &settings.endpoints;
         let token_endpoint = from(&endpoints.token, |metadata| Some(&metadata.token_endpoint))
             .ok_or_else(|| no_endpoint(provider, "token"))?;
         let authorize =
@@ -141,7 +144,10 @@ impl Clients {
                 learnt,
             },
             authorize,
-            issuer: metadata.map(|metadata| metadata.issuer.clone()),
+            issuer: match metadata {
+                Some(metadata) => Some(metadata.issuer.clone()),
+                None => endpoints.issuer.as_ref().map(spelled),
+            },
             issuer_required: metadata
                 .is_some_and(|metadata| metadata.authorization_response_iss_parameter_supported),
         })
@@ -183,6 +189,13 @@ async fn resolve(provider: &Provider, reference: &SecretRef) -> Result<SecretStr
     secret_ref::resolve(reference)
         .await
         .map_err(|source| SetupError::Secret { provider: provider.id.clone(), source })
+}
+
+/// An issuer as servers spell it: `Url` adds a slash where there is no path.
+fn spelled(issuer: &Url) -> String {
+    let text = issuer.as_str();
+    let bare = if issuer.path() == "/" { text.strip_suffix('/') } else { None };
+    bare.unwrap_or(text).to_owned()
 }
 
 fn no_endpoint(provider: &Provider, endpoint: &'static str) -> SetupError {

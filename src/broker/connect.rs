@@ -105,6 +105,7 @@ impl Broker {
         let granted = granted.map(|held| held.value.scopes).unwrap_or_default();
         let scopes = granted.union(needed).union(&settings.scopes);
         let store = self.store().await?;
+        let notice = store.notice().map(ToString::to_string);
         for _ in 0..16 {
             let now = self.0.parts.clock.now();
             let held = store.authorization(caller, &provider.id, &bound.identity).await?;
@@ -116,7 +117,8 @@ impl Broker {
             });
             let authorization = match open {
                 Some(open) if scopes.is_subset(&open.scopes) && needed.is_subset(&open.needed) => {
-                    return Ok(prompt(provider, open, needed, asked_by, reason, now));
+                    let prompt = prompt(provider, open, needed, asked_by, reason, now);
+                    return Ok(ConnectPrompt { notice, ..prompt });
                 }
                 // The same link, for more: whoever opens it from now on sees all of it.
                 Some(open) => Authorization {
@@ -141,7 +143,8 @@ impl Broker {
                 },
             };
             if store.open_link(&authorization, held.as_ref()).await? {
-                return Ok(prompt(provider, &authorization, needed, asked_by, reason, now));
+                let prompt = prompt(provider, &authorization, needed, asked_by, reason, now);
+                return Ok(ConnectPrompt { notice, ..prompt });
             }
         }
         Err(ConnectError::Contended)
@@ -311,6 +314,7 @@ fn prompt(
         authorization: authorization.id.clone(),
         expires_at: authorization.expires_at(),
         lives_minutes: minutes_left(authorization, now),
+        notice: None,
     }
 }
 

@@ -64,17 +64,17 @@ pub(super) fn run<W: Write>(
                     None => needed_by_tools(&config, &provider),
                 };
                 let app = local.app(config, "auth login")?;
-                let exit = login(&app, &local.caller(), &provider, &scopes, out).await;
+                let exit = login(&app, &local.caller()?, &provider, &scopes, out).await;
                 app.close().await;
                 exit
             }
             Command::Status { json, local } => {
                 let app = local.app(config, "auth status")?;
-                status(&app, &local.caller(), json, out).await
+                status(&app, &local.caller()?, json, out).await
             }
             Command::Revoke { provider, all: _, local } => {
                 let app = local.app(config, "auth revoke")?;
-                revoke(&app, &local.caller(), provider.as_deref(), out).await
+                revoke(&app, &local.caller()?, provider.as_deref(), out).await
             }
         }
     })

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use anyhow::Context as _;
+use anyhow::{Context as _, bail};
 use clap::Args;
 
 use super::report::Hint;
@@ -10,6 +10,9 @@ use crate::app::{App, Settings};
 use crate::config::{Config, environment};
 use crate::model::{Caller, Clock, UserId};
 use crate::store::KeySource;
+
+/// Ids are names or addresses; anything longer is a mistake.
+const LONGEST_USER: usize = 256;
 
 #[derive(Clone, Debug, Args)]
 pub(super) struct Local {
@@ -22,9 +25,18 @@ pub(super) struct Local {
 }
 
 impl Local {
-    pub(super) fn caller(&self) -> Caller {
+    /// # Errors
+    /// A user id that could not be told apart from another one on a page or in a log.
+    pub(super) fn caller(&self) -> anyhow::Result<Caller> {
         let user = self.user.clone().or_else(environment::user);
-        Caller::local(UserId::new(user.unwrap_or_else(|| "default".into())))
+        let user = user.unwrap_or_else(|| "default".into());
+        if user.trim() != user || user.is_empty() || user.len() > LONGEST_USER {
+            bail!("the user id must have 1 to {LONGEST_USER} bytes, without white space around it");
+        }
+        if user.chars().any(char::is_control) {
+            bail!("the user id must not contain control characters");
+        }
+        Ok(Caller::local(UserId::new(user)))
     }
 
     /// Puts the parts together for one process. `purpose` names it to others.

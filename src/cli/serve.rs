@@ -49,9 +49,10 @@ async fn over_stdio(serve: &Serve, config: Option<&std::path::Path>) -> anyhow::
             return Ok(Exit::ConfigInvalid);
         }
     };
+    let caller = serve.local.caller()?;
     let app = serve.local.app(config, "serve --stdio")?;
     tokio::select! {
-        served = app.serve_stdio(serve.local.caller(), streams) => {
+        served = app.serve_stdio(caller, streams) => {
             served.context("the connection to the client broke")?;
         }
         () = ended() => app.close().await,

@@ -58,7 +58,7 @@ pub(super) fn run<W: Write>(
             return block_on(async move {
                 let app = local.app(config, "tools call")?;
                 let call = Call {
-                    caller: &local.caller(),
+                    caller: &local.caller()?,
                     tool: &name,
                     arguments: Some(arguments),
                     client: Some("countersign tools call".into()),

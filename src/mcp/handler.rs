@@ -28,7 +28,7 @@ const HOLD: Duration = Duration::from_secs(25);
 /// Clients drive at most ten rounds; the last ones are for saying so in words.
 const MOST_ROUNDS: u32 = 8;
 /// The list comes from a file that is read once, so clients may keep it for a while.
-const LIST_TTL: Duration = Duration::from_secs(300);
+const LIST_TTL: Duration = Duration::from_mins(5);
 
 /// What the server says of itself.
 #[derive(Clone, Debug)]

@@ -90,6 +90,9 @@ pub(super) fn message(prompt: &ConnectPrompt) -> String {
     if !prompt.scopes.is_empty() {
         let _ = write!(text, " Asked for: {}.", asked_for(prompt));
     }
+    if let Some(notice) = &prompt.notice {
+        let _ = write!(text, " Note: {notice}.");
+    }
     text
 }
 
@@ -185,6 +188,7 @@ mod tests {
             authorization: "id".into(),
             expires_at: Time::from_millis(0),
             lives_minutes: 15,
+            notice: None,
         }
     }
 

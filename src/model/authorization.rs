@@ -14,7 +14,7 @@ use super::provider::{Revocation, TokenAuth, TokenBody, TokenResponseShape};
 use super::{Caller, ProviderId, Scopes, Time, ToolName};
 
 /// How long a link lives.
-pub const LIFETIME: Duration = Duration::from_secs(15 * 60);
+pub const LIFETIME: Duration = Duration::from_mins(15);
 
 /// How often one link may be taken to the provider: enough for a person who goes back and forth,
 /// too little to fill the store with.

@@ -104,7 +104,7 @@ impl TokenSet {
     pub fn is_fresh(&self, now: Time) -> bool {
         self.expires_at.is_none_or(|end| {
             let life = end.since(self.received_at);
-            let margin = (life / 10).min(Duration::from_secs(300));
+            let margin = (life / 10).min(Duration::from_mins(5));
             now < end.before(margin)
         })
     }

@@ -49,6 +49,8 @@ pub struct ConnectPrompt {
     pub expires_at: Time,
     /// How long the link still lives.
     pub lives_minutes: u64,
+    /// Something about the store that people must know, e.g. that earlier consents are lost.
+    pub notice: Option<String>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]

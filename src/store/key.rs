@@ -92,8 +92,9 @@ impl MasterKey {
         <[u8; 32]>::try_from(bytes.as_slice()).map(Self).map_err(|_| "it is not 32 bytes long")
     }
 
-    fn encode(&self) -> Zeroizing<String> {
-        Zeroizing::new(STANDARD.encode(self.0))
+    /// As `COUNTERSIGN_KEY` and key files hold it.
+    pub fn to_base64(&self) -> SecretString {
+        SecretString::from(STANDARD.encode(self.0))
     }
 }
 
@@ -150,8 +151,9 @@ fn make(path: &Path) -> io::Result<()> {
     let folder = path.parent().ok_or(io::ErrorKind::InvalidInput)?;
     super::folder::create_private(folder)?;
     let draft = folder.join(format!(".{}.key", URL_SAFE_NO_PAD.encode(random_bytes::<9>())));
-    let written = write_private(&draft, MasterKey::generate().encode().as_bytes())
-        .and_then(|()| fs::hard_link(&draft, path));
+    let written =
+        write_private(&draft, MasterKey::generate().to_base64().expose_secret().as_bytes())
+            .and_then(|()| fs::hard_link(&draft, path));
     fs::remove_file(&draft)?;
     match written {
         Err(error) if error.kind() != io::ErrorKind::AlreadyExists => Err(error),

@@ -12,5 +12,7 @@
 mod check;
 mod command;
 mod config;
+mod consent;
+mod server;
 mod tidy;
 mod upstream;

@@ -9,7 +9,6 @@
 
 mod faults;
 mod jq;
-mod server;
 
 use std::time::Duration;
 
@@ -24,7 +23,7 @@ use countersign::upstream::{Answer, Credential, Upstream};
 use serde_json::{Map, Value, json};
 use url::Url;
 
-use server::{Server, json as json_answer};
+use crate::server::{self, Server, json as json_answer};
 
 const SECRET: &str = "canary-s3cr3t/token+42=";
 

@@ -6,7 +6,7 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 
 /// What the server does with one request.
-pub(super) enum Act {
+pub(crate) enum Act {
     /// Writes these bytes and keeps the connection.
     Say(Vec<u8>),
     /// Writes these bytes and closes the connection.
@@ -18,15 +18,15 @@ pub(super) enum Act {
 }
 
 /// A running server on a port of its own.
-pub(super) struct Server {
-    pub(super) origin: String,
+pub(crate) struct Server {
+    pub(crate) origin: String,
     requests: Arc<Mutex<Vec<String>>>,
     connections: Arc<Mutex<usize>>,
 }
 
 impl Server {
     /// `answer` is given each request, head and body, and says what to do.
-    pub(super) async fn start(answer: impl Fn(&str) -> Act + Send + Sync + 'static) -> Self {
+    pub(crate) async fn start(answer: impl Fn(&str) -> Act + Send + Sync + 'static) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
         let origin = format!("http://{}", listener.local_addr().expect("its address"));
         let requests = Arc::new(Mutex::new(Vec::new()));
@@ -44,16 +44,16 @@ impl Server {
     }
 
     /// Always the same bytes.
-    pub(super) async fn saying(bytes: impl Into<Vec<u8>>) -> Self {
+    pub(crate) async fn saying(bytes: impl Into<Vec<u8>>) -> Self {
         let bytes = bytes.into();
         Self::start(move |_| Act::Say(bytes.clone())).await
     }
 
-    pub(super) fn requests(&self) -> Vec<String> {
+    pub(crate) fn requests(&self) -> Vec<String> {
         self.requests.lock().expect("not poisoned").clone()
     }
 
-    pub(super) fn connections(&self) -> usize {
+    pub(crate) fn connections(&self) -> usize {
         *self.connections.lock().expect("not poisoned")
     }
 }
@@ -116,7 +116,7 @@ async fn read_request(stream: &mut TcpStream) -> Option<String> {
 }
 
 /// A whole answer with its length.
-pub(super) fn answer(status: &str, headers: &str, body: impl AsRef<[u8]>) -> Vec<u8> {
+pub(crate) fn answer(status: &str, headers: &str, body: impl AsRef<[u8]>) -> Vec<u8> {
     let body = body.as_ref();
     let mut bytes = format!("HTTP/1.1 {status}\r\n{headers}Content-Length: {}\r\n\r\n", body.len())
         .into_bytes();
@@ -125,6 +125,6 @@ pub(super) fn answer(status: &str, headers: &str, body: impl AsRef<[u8]>) -> Vec
 }
 
 /// `200 OK` with JSON.
-pub(super) fn json(body: impl AsRef<[u8]>) -> Vec<u8> {
+pub(crate) fn json(body: impl AsRef<[u8]>) -> Vec<u8> {
     answer("200 OK", "Content-Type: application/json\r\n", body)
 }

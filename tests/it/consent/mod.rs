@@ -1,0 +1,8 @@
+//! The two journeys in one process, with a clock that the tests hold.
+//!
+//! The authorization server here is a few lines that say what they are told; it stands for what a
+//! certified one never does. The certified one is in `tests/real`.
+
+mod expiry;
+mod token_endpoint;
+mod world;

@@ -1,0 +1,226 @@
+//! A whole server in this process, a provider beside it, and a browser of sorts.
+
+use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use countersign::app::{App, Settings};
+use countersign::broker::Call;
+use countersign::config;
+use countersign::model::{Caller, Clock, ConnectPrompt, Outcome, ToolResult, UserId};
+use countersign::store::{KeySource, MasterKey};
+use reqwest::StatusCode;
+use reqwest::header::{CONTENT_TYPE, COOKIE, LOCATION, SET_COOKIE};
+use url::Url;
+
+use crate::server::{Act, Server, answer, json};
+
+/// What the provider does next: its token endpoint, and its API.
+#[derive(Clone)]
+pub(super) struct Provider {
+    tokens: Arc<Mutex<Box<TokenEndpoint>>>,
+    /// The bearer tokens that the API accepts.
+    accepted: Arc<Mutex<Vec<String>>>,
+    grants: Arc<Mutex<Vec<String>>>,
+}
+
+type TokenEndpoint = dyn FnMut(&str) -> Act + Send;
+
+impl Provider {
+    fn answer(&self, request: &str) -> Act {
+        if request.starts_with("POST /token") {
+            let body = request.rsplit("\r\n\r\n").next().unwrap_or_default();
+            self.grants.lock().unwrap().push(body.to_owned());
+            return (self.tokens.lock().unwrap())(body);
+        }
+        let accepted = self.accepted.lock().unwrap();
+        let is_accepted = accepted.iter().any(|token| {
+            request.to_ascii_lowercase().contains(&format!("authorization: bearer {token}\r\n"))
+        });
+        Act::Say(match is_accepted {
+            true => json(r#"{"ok":true}"#),
+            false => answer("401 Unauthorized", "", ""),
+        })
+    }
+
+    /// From now on the token endpoint does this.
+    pub(super) fn tokens(&self, endpoint: impl FnMut(&str) -> Act + Send + 'static) {
+        *self.tokens.lock().unwrap() = Box::new(endpoint);
+    }
+
+    /// From now on the token endpoint says this.
+    pub(super) fn says(&self, bytes: Vec<u8>) {
+        self.tokens(move |_| Act::Say(bytes.clone()));
+    }
+
+    /// From now on the API accepts these and no others.
+    pub(super) fn accepts(&self, tokens: &[&str]) {
+        *self.accepted.lock().unwrap() = tokens.iter().map(|&token| token.to_owned()).collect();
+    }
+
+    /// The bodies that the token endpoint was sent.
+    pub(super) fn requests(&self) -> Vec<String> {
+        self.grants.lock().unwrap().clone()
+    }
+
+    pub(super) fn refreshes(&self) -> usize {
+        let requests = self.grants.lock().unwrap();
+        requests.iter().filter(|body| body.contains("grant_type=refresh_token")).count()
+    }
+}
+
+pub(super) struct World {
+    pub(super) app: App,
+    pub(super) provider: Provider,
+    now: Arc<AtomicI64>,
+    browser: reqwest::Client,
+    _folder: tempfile::TempDir,
+}
+
+/// A token response.
+pub(super) fn tokens(body: &str) -> Vec<u8> {
+    json(body)
+}
+
+impl World {
+    pub(super) async fn new() -> Self {
+        let provider = Provider {
+            tokens: Arc::new(Mutex::new(Box::new(|_| panic!("no token was to be asked for")))),
+            accepted: Arc::default(),
+            grants: Arc::default(),
+        };
+        let behind = provider.clone();
+        let server = Server::start(move |request| behind.answer(request)).await;
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("tools.toml");
+        std::fs::write(&path, tools_toml(&server.origin)).unwrap();
+        let config = config::load(&path).unwrap_or_else(|problems| panic!("{problems}"));
+        let now = Arc::new(AtomicI64::new(1_800_000_000_000));
+        let settings = Settings {
+            data: folder.path().join("data"),
+            keys: KeySource::Given(MasterKey::generate().to_base64()),
+            purpose: "test",
+            clock: Clock::manual(Arc::clone(&now)),
+            worker: env!("CARGO_BIN_EXE_countersign").into(),
+        };
+        let browser =
+            reqwest::Client::builder().redirect(reqwest::redirect::Policy::none()).no_proxy();
+        Self {
+            app: App::new(config, settings),
+            provider,
+            now,
+            browser: browser.build().unwrap(),
+            _folder: folder,
+        }
+    }
+
+    /// Time goes by.
+    pub(super) fn pass(&self, span: Duration) {
+        self.now.fetch_add(i64::try_from(span.as_millis()).unwrap(), Ordering::SeqCst);
+    }
+
+    pub(super) async fn call(&self) -> Outcome {
+        let call = Call {
+            caller: &Caller::local(UserId::new("ana")),
+            tool: "read",
+            arguments: None,
+            client: None,
+        };
+        self.app.broker.call(call).await.expect("the tool exists")
+    }
+
+    pub(super) async fn result(&self) -> ToolResult {
+        match self.call().await {
+            Outcome::Complete(result) => result,
+            Outcome::AuthorizationRequired(prompt) => panic!("asked again: {:?}", prompt.reason),
+        }
+    }
+
+    pub(super) async fn prompt(&self) -> ConnectPrompt {
+        match self.call().await {
+            Outcome::AuthorizationRequired(prompt) => prompt,
+            Outcome::Complete(result) => panic!("ran: {}", result.text),
+        }
+    }
+
+    pub(super) async fn get(&self, url: &str) -> Page {
+        Page::of(self.browser.get(url).send().await.unwrap()).await
+    }
+
+    /// Clicks "Continue": where the browser is sent, and what it is given.
+    pub(super) async fn click(&self, link: &str) -> Page {
+        let form = self
+            .browser
+            .post(link)
+            .header(CONTENT_TYPE, "application/x-www-form-urlencoded")
+            .body("answer=continue");
+        Page::of(form.send().await.unwrap()).await
+    }
+
+    /// Comes back from the provider with these parameters beside the state.
+    pub(super) async fn come_back(&self, departure: &Page, parameters: &str) -> Page {
+        let redirect = departure.parameter("redirect_uri");
+        let state = departure.parameter("state");
+        let request = self.browser.get(format!("{redirect}?state={state}&{parameters}"));
+        Page::of(request.header(COOKIE, departure.cookie()).send().await.unwrap()).await
+    }
+
+    /// The whole consent; the token endpoint must have been told what to say.
+    pub(super) async fn consent(&self) -> Page {
+        let link = self.prompt().await.url;
+        let departure = self.click(&link).await;
+        assert_eq!(departure.status, StatusCode::SEE_OTHER);
+        self.come_back(&departure, "code=c0de").await
+    }
+}
+
+/// What a browser got.
+pub(super) struct Page {
+    pub(super) status: StatusCode,
+    pub(super) text: String,
+    location: Option<String>,
+    cookie: Option<String>,
+}
+
+impl Page {
+    async fn of(response: reqwest::Response) -> Self {
+        let header =
+            |name| response.headers().get(name).map(|value| value.to_str().unwrap().to_owned());
+        let (location, cookie) = (header(LOCATION), header(SET_COOKIE));
+        Self { status: response.status(), location, cookie, text: response.text().await.unwrap() }
+    }
+
+    fn cookie(&self) -> String {
+        let cookie = self.cookie.as_deref().expect("a cookie");
+        cookie.split(';').next().unwrap().to_owned()
+    }
+
+    /// A parameter of the authorization request.
+    pub(super) fn parameter(&self, name: &str) -> String {
+        let url = Url::parse(self.location.as_deref().expect("a redirect")).unwrap();
+        let found = url.query_pairs().find(|(found, _)| found == name);
+        found.unwrap_or_else(|| panic!("no `{name}`")).1.into_owned()
+    }
+}
+
+fn tools_toml(origin: &str) -> String {
+    let host = origin.trim_start_matches("http://");
+    format!(
+        r#"
+        [providers.acme]
+        base_url  = "{origin}"
+        client_id = "us"
+        hosts     = ["{host}"]
+        [providers.acme.oauth]
+        authorize_url = "{origin}/authorize"
+        token_url     = "{origin}/token"
+        loopback      = "any-port"
+
+        [tools.read]
+        description = "Reads."
+        provider    = "acme"
+        scopes      = ["notes:read"]
+        request     = "GET /read"
+        "#
+    )
+}
