@@ -22,7 +22,7 @@ table! {
         /// Who grants access. Built-in ones need no table when NAME_CLIENT_ID and NAME_CLIENT_SECRET are set.
         "providers" => providers: Named<ProviderTable>,
         /// One table for each tool.
-        "tools" => tools: Named<ToolTable>,
+        "tools" => tools: Named<Box<ToolTable>>,
         /// Imported OpenAPI operations: not supported by this version yet.
         #[schemars(skip)]
         "openapi" => openapi: Later,

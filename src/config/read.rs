@@ -131,6 +131,13 @@ fn float(number: &DeFloat<'_>) -> Option<f64> {
     number.as_str().parse().ok().filter(|number: &f64| number.is_finite())
 }
 
+/// For tables that are large and moved about.
+impl<T: Read> Read for Box<T> {
+    fn read(value: &Value<'_>, find: &mut Findings<'_>) -> Option<Self> {
+        T::read(value, find).map(Box::new)
+    }
+}
+
 impl<T: Read> Read for Vec<T> {
     fn read(value: &Value<'_>, find: &mut Findings<'_>) -> Option<Self> {
         match value.get_ref() {
@@ -166,14 +173,15 @@ impl<T: Read> Read for Named<T> {
         let DeValue::Table(table) = value.get_ref() else {
             return mismatch(value, "a table", find);
         };
-        let mut entries: Vec<(Text, T)> = table
-            .iter()
-            .filter_map(|(key, value)| {
-                let key = At::new(key.get_ref().to_string(), key.span());
-                Some((key, T::read(value, find)?))
-            })
-            .collect();
-        entries.sort_by_key(|(key, _)| key.span.start);
+        // The parser moves tables that are opened twice; models and people expect the file's order.
+        let mut written: Vec<_> = table.iter().collect();
+        written.sort_by_key(|(key, _)| key.span().start);
+        let mut entries = Vec::with_capacity(written.len());
+        for (key, value) in written {
+            if let Some(value) = T::read(value, find) {
+                entries.push((At::new(key.get_ref().to_string(), key.span()), value));
+            }
+        }
         Some(Self { entries, span: value.span() })
     }
 }

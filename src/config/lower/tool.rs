@@ -28,7 +28,7 @@ const GOOD_COUNT: usize = 40;
 /// Lowers one tool; `None` for one that is disabled or wrong.
 pub(super) fn tool(
     name: &Text,
-    table: ToolTable,
+    table: Box<ToolTable>,
     around: &mut Surroundings,
     find: &mut Findings<'_>,
 ) -> Option<Tool> {
@@ -271,7 +271,7 @@ fn check_name(name: &Text, find: &mut Findings<'_>) {
 }
 
 /// Hosts and people do not tell names apart by case.
-pub(super) fn report_names_alike(tools: &Named<ToolTable>, find: &mut Findings<'_>) {
+pub(super) fn report_names_alike(tools: &Named<Box<ToolTable>>, find: &mut Findings<'_>) {
     let mut seen: HashMap<String, &str> = HashMap::with_capacity(tools.entries.len());
     for (name, _) in &tools.entries {
         if let Some(earlier) = seen.insert(name.value.to_ascii_lowercase(), name.as_str()) {
@@ -286,7 +286,7 @@ pub(super) fn report_names_alike(tools: &Named<ToolTable>, find: &mut Findings<'
 }
 
 /// What is allowed but unwise.
-pub(super) fn advise(tools: &Named<ToolTable>, server: &str, find: &mut Findings<'_>) {
+pub(super) fn advise(tools: &Named<Box<ToolTable>>, server: &str, find: &mut Findings<'_>) {
     let enabled =
         |table: &ToolTable| !table.disabled.as_ref().is_some_and(|disabled| disabled.value);
     let count = tools.entries.iter().filter(|(_, table)| enabled(table)).count();
