@@ -8,6 +8,7 @@ mod answer;
 mod error;
 mod metadata;
 mod normalize;
+mod revocation;
 
 use std::time::Duration;
 
@@ -26,7 +27,7 @@ pub use error::{TokenError, Verdict};
 pub use metadata::{DiscoveryError, Metadata, discover};
 
 use crate::model::authorization::ClientRegistration;
-use crate::model::provider::{Revocation, TokenAuth, TokenBody};
+use crate::model::provider::{TokenAuth, TokenBody};
 use crate::model::{Clock, Scopes, TokenSet};
 use crate::net::{self, Net, Trust};
 
@@ -146,11 +147,10 @@ impl OAuthClient {
         Ok(issued)
     }
 
-    /// Ends a grant at the provider: the refresh token where there is one, else the access token
-    /// (RFC 7009 §2.1), or in the provider's own way.
+    /// Ends a grant at the provider.
     pub async fn revoke(&self, client: &ClientRegistration, tokens: &TokenSet) -> Revoked {
-        let Some(revocation) = &client.revocation else { return Revoked::NoWay };
-        let Some(request) = revocation_request(client, revocation, tokens) else {
+        let Some(way) = &client.revocation else { return Revoked::NoWay };
+        let Some(request) = revocation::request(client, way, tokens) else {
             return Revoked::Failed;
         };
         match self.net.send(request, trust(client)).await {
@@ -262,72 +262,4 @@ fn json_of_form(body: &[u8]) -> Vec<u8> {
         .map(|(name, value)| (name.into_owned(), value.into_owned().into()))
         .collect();
     serde_json::Value::Object(fields).to_string().into_bytes()
-}
-
-fn revocation_request(
-    client: &ClientRegistration,
-    revocation: &Revocation,
-    tokens: &TokenSet,
-) -> Option<reqwest::Request> {
-    use http::header::{AUTHORIZATION, CONTENT_TYPE};
-    use reqwest::{Method, Request};
-
-    let secret = client.client_secret.as_ref().map(ExposeSecret::expose_secret);
-    let access = tokens.access.expose_secret();
-    let mut request = match revocation {
-        Revocation::Rfc7009(url) => {
-            let token = tokens.refresh.as_ref().unwrap_or(&tokens.access).expose_secret();
-            let mut form = url::form_urlencoded::Serializer::new(String::new());
-            form.append_pair("token", token);
-            let mut request = Request::new(Method::POST, url.clone());
-            match (client.token_auth, secret) {
-                (TokenAuth::Basic, Some(secret)) => {
-                    let value = basic_header(&client.client_id, secret)?;
-                    request.headers_mut().insert(AUTHORIZATION, value);
-                }
-                (TokenAuth::Post, Some(secret)) => {
-                    form.append_pair("client_id", &client.client_id);
-                    form.append_pair("client_secret", secret);
-                }
-                (_, None) | (TokenAuth::None, _) => {
-                    form.append_pair("client_id", &client.client_id);
-                }
-            }
-            let kind = http::HeaderValue::from_static("application/x-www-form-urlencoded");
-            request.headers_mut().insert(CONTENT_TYPE, kind);
-            *request.body_mut() = Some(form.finish().into());
-            request
-        }
-        Revocation::Bearer(url) => {
-            let mut request = Request::new(Method::POST, url.clone());
-            let mut value = http::HeaderValue::try_from(format!("Bearer {access}")).ok()?;
-            value.set_sensitive(true);
-            request.headers_mut().insert(AUTHORIZATION, value);
-            request
-        }
-        Revocation::GitHub(url) => {
-            let mut request = Request::new(Method::DELETE, url.clone());
-            let value = basic_header(&client.client_id, secret?)?;
-            request.headers_mut().insert(AUTHORIZATION, value);
-            let json = http::HeaderValue::from_static("application/json");
-            request.headers_mut().insert(CONTENT_TYPE, json);
-            let body = serde_json::json!({ "access_token": access }).to_string();
-            *request.body_mut() = Some(body.into());
-            request
-        }
-    };
-    *request.timeout_mut() = Some(TIME_LIMIT);
-    Some(request)
-}
-
-/// RFC 6749 §2.3.1: both parts are form-encoded before they are joined.
-fn basic_header(id: &str, secret: &str) -> Option<http::HeaderValue> {
-    use base64::Engine as _;
-    let encode =
-        |text: &str| url::form_urlencoded::byte_serialize(text.as_bytes()).collect::<String>();
-    let pair = format!("{}:{}", encode(id), encode(secret));
-    let encoded = base64::engine::general_purpose::STANDARD.encode(pair);
-    let mut value = http::HeaderValue::try_from(format!("Basic {encoded}")).ok()?;
-    value.set_sensitive(true);
-    Some(value)
 }
