@@ -41,6 +41,8 @@ pub struct Authorization {
     pub created_at: Time,
     pub starts: u32,
     pub status: Status,
+    /// Needed and not granted, once the authorization is completed.
+    pub refused: Scopes,
 }
 
 /// Who asks, for the connect page. Told by the client, so shown as its claim and trusted for nothing.

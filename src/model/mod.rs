@@ -23,3 +23,19 @@ pub use provider::Provider;
 pub use scope::Scopes;
 pub use time::{Clock, Time};
 pub use tool::{AuthorizationRequirement, Tool};
+
+/// An error and its causes in one line, for the log.
+pub fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(inner) = cause {
+        let inner_text = inner.to_string();
+        // Transparent errors repeat their cause.
+        if !text.ends_with(&inner_text) {
+            text.push_str(": ");
+            text.push_str(&inner_text);
+        }
+        cause = inner.source();
+    }
+    text
+}

@@ -36,6 +36,8 @@ pub struct Provider {
     pub id: ProviderId,
     /// For people, e.g. `GitHub`.
     pub title: String,
+    /// Where the OAuth app is registered, e.g. the provider's developer console.
+    pub console_url: Option<Url>,
     /// What a tool's relative `request` is appended to.
     pub base_url: Option<Url>,
     /// The only hosts, besides the provider's own OAuth endpoints, that ever receive its credential.

@@ -23,6 +23,7 @@ mod key;
 mod record;
 mod seal;
 mod sled;
+mod slot;
 
 #[cfg(test)]
 mod contract;
@@ -44,6 +45,7 @@ pub use self::sled::SledError;
 use crate::model::{Authorization, Caller, Grant, ProviderId, Started, Time};
 use record::{Pointer, Record};
 use seal::KeyRing;
+pub use slot::Slot;
 
 /// Everything that is kept. One per process.
 pub struct Store {

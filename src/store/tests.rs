@@ -77,6 +77,7 @@ fn authorization(user: &str) -> Authorization {
         created_at: NOW,
         starts: 0,
         status: Status::Pending,
+        refused: Scopes::default(),
     }
 }
 

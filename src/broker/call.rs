@@ -1,0 +1,235 @@
+//! Journey 1: a tool call, from the arguments to an [`Outcome`].
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use secrecy::SecretString;
+use serde_json::{Map, Value};
+
+use super::Broker;
+use super::connect::sentence;
+use super::tokens::Access;
+use crate::config::secret_ref;
+use crate::model::authorization::AskedBy;
+use crate::model::provider::{Credential as Held, KeyPlace};
+use crate::model::{Caller, Outcome, PromptReason, Provider, Scopes, Time, Tool, ToolResult};
+use crate::registry::{UnknownTool, accept};
+use crate::upstream::{Answer, Credential};
+
+/// An API that refuses a token this soon after the consent will refuse the next one too; asking for
+/// a consent again would go round in circles.
+const TOO_SOON_TO_ASK_AGAIN: Duration = Duration::from_secs(120);
+
+/// One request to run a tool.
+pub struct Call<'a> {
+    pub caller: &'a Caller,
+    pub tool: &'a str,
+    pub arguments: Option<Map<String, Value>>,
+    /// What the client calls itself; shown on the connect page, trusted for nothing.
+    pub client: Option<String>,
+}
+
+/// The call could not even become an outcome.
+#[derive(Debug, thiserror::Error)]
+pub enum CallError {
+    #[error(transparent)]
+    UnknownTool(#[from] UnknownTool),
+}
+
+impl Broker {
+    /// Runs a tool, or says which consent it waits for.
+    ///
+    /// # Errors
+    /// [`CallError::UnknownTool`]. Everything else that goes wrong, bad arguments included, is an
+    /// [`Outcome::Complete`] with `is_error`, in words that the model can act on.
+    pub async fn call(&self, call: Call<'_>) -> Result<Outcome, CallError> {
+        let entry = self.registry().get(call.tool)?;
+        let tool = entry.tool();
+        let arguments = match accept(tool, call.arguments) {
+            Ok(arguments) => arguments,
+            Err(problem) => return Ok(Outcome::Complete(ToolResult::failure(problem))),
+        };
+        let Some(provider) = &tool.provider else {
+            return Ok(self.run_open(tool, &arguments).await);
+        };
+        let Some(provider) = self.provider(provider.as_str()) else {
+            return Ok(failure(format!("the provider `{provider}` is not configured")));
+        };
+        let run = Run { broker: self, tool, provider, arguments, caller: call.caller };
+        match &provider.credential {
+            Held::ApiKey { place, value } => Ok(run.with_key(place, value).await),
+            Held::OAuth(_) => {
+                let asked_by = AskedBy { client: call.client, tool: Some(tool.name.clone()) };
+                Ok(run.with_grant(asked_by).await)
+            }
+        }
+    }
+
+    async fn run_open(&self, tool: &Tool, arguments: &Map<String, Value>) -> Outcome {
+        let answer = self.0.parts.upstream.execute(tool, None, arguments, None).await;
+        Outcome::Complete(result_of(answer))
+    }
+}
+
+/// A token that the API answered 401 to.
+struct Refused {
+    token: SecretString,
+    connected_at: Time,
+    result: ToolResult,
+}
+
+/// One call on its way.
+struct Run<'a> {
+    broker: &'a Broker,
+    tool: &'a Tool,
+    provider: &'a Arc<Provider>,
+    arguments: Map<String, Value>,
+    caller: &'a Caller,
+}
+
+impl Run<'_> {
+    async fn with_key(
+        &self,
+        place: &KeyPlace,
+        value: &crate::model::provider::SecretRef,
+    ) -> Outcome {
+        let key = match secret_ref::resolve(value).await {
+            Ok(key) => key,
+            Err(error) => {
+                return failure(format!(
+                    "{} needs a key that the operator of this server has not set: {error}. {}",
+                    self.provider.title,
+                    sentence(&error.hint())
+                ));
+            }
+        };
+        let credential = match place {
+            KeyPlace::Query(name) => Credential::Query { name: name.clone(), value: key },
+            KeyPlace::Header { name, prefix } => {
+                Credential::Header { name: name.clone(), value: with_prefix(prefix, key) }
+            }
+        };
+        Outcome::Complete(result_of(self.execute(&credential).await))
+    }
+
+    /// Executes with the caller's grant: one refresh after a 401, a step-up after
+    /// `insufficient_scope`, and no third try.
+    async fn with_grant(&self, asked_by: AskedBy) -> Outcome {
+        let mut refused: Option<Refused> = None;
+        loop {
+            let rejected = refused.as_ref().map(|refused| &refused.token);
+            let access =
+                self.broker.access(self.caller, self.provider, &self.tool.scopes, rejected).await;
+            let (token, granted, connected_at) = match (access, refused) {
+                (Ok(Access::Ready { token, granted, connected_at }), None) => {
+                    (token, granted, connected_at)
+                }
+                (Ok(Access::Ready { token, .. }), Some(first)) => {
+                    // The second and last try, with another token than the first.
+                    return match self.execute(&Credential::Bearer(token.clone())).await {
+                        Answer::Done(result) | Answer::InsufficientScope { result, .. } => {
+                            Outcome::Complete(result)
+                        }
+                        Answer::Unauthorized { result } => {
+                            self.refused_for_good(Refused { token, result, ..first }, asked_by)
+                                .await
+                        }
+                    };
+                }
+                (Ok(Access::Missing { needed, reason }), _) => {
+                    return self.ask(&needed, asked_by, reason).await;
+                }
+                (Ok(Access::Refused { connected_at }), Some(refused)) => {
+                    let refused = Refused { connected_at, ..refused };
+                    return self.refused_for_good(refused, asked_by).await;
+                }
+                (Ok(Access::Refused { .. }), None) => {
+                    return self.ask(&self.tool.scopes, asked_by, PromptReason::Ended).await;
+                }
+                (Err(error), _) => return failure(error.advice()),
+            };
+            match self.execute(&Credential::Bearer(token.clone())).await {
+                Answer::Done(result) => return Outcome::Complete(result),
+                Answer::InsufficientScope { needed, result } => {
+                    return self.step_up(&needed, &granted, asked_by, result).await;
+                }
+                // The token may have ended before its time; a refresh tells.
+                Answer::Unauthorized { result } => {
+                    refused = Some(Refused { token, connected_at, result });
+                }
+            }
+        }
+    }
+
+    async fn execute(&self, credential: &Credential) -> Answer {
+        self.broker
+            .0
+            .parts
+            .upstream
+            .execute(self.tool, Some(self.provider), &self.arguments, Some(credential))
+            .await
+    }
+
+    /// The API wants scopes that the token lacks, whatever we believed of it.
+    async fn step_up(
+        &self,
+        needed: &Scopes,
+        granted: &Scopes,
+        asked_by: AskedBy,
+        result: ToolResult,
+    ) -> Outcome {
+        let missing = needed.missing_from(granted, &crate::model::scope::Implied::new());
+        if missing.is_empty() {
+            // Asking for what is granted already would go round in circles.
+            return Outcome::Complete(result);
+        }
+        self.ask(&missing, asked_by, PromptReason::MoreScopes).await
+    }
+
+    /// The API refuses a token that should be good and cannot be mended by a refresh.
+    async fn refused_for_good(&self, refused: Refused, asked_by: AskedBy) -> Outcome {
+        let age = self.broker.0.parts.clock.now().since(refused.connected_at);
+        if age < TOO_SOON_TO_ASK_AGAIN {
+            return Outcome::Complete(refused.result);
+        }
+        if let Err(error) = self.broker.give_up(self.caller, self.provider, &refused.token).await {
+            return failure(error.advice());
+        }
+        self.ask(&self.tool.scopes, asked_by, PromptReason::Ended).await
+    }
+
+    async fn ask(&self, needed: &Scopes, asked_by: AskedBy, reason: PromptReason) -> Outcome {
+        match self.broker.begin(self.caller, self.provider, needed, asked_by, reason).await {
+            Ok(prompt) => Outcome::AuthorizationRequired(prompt),
+            Err(error) => {
+                let tool = &self.tool.name;
+                let title = &self.provider.title;
+                tracing::warn!(%tool, %error, "no link could be made");
+                failure(format!(
+                    "{title} access is needed before {tool} can run, but no link could be made: {error}. {}",
+                    sentence(&error.hint())
+                ))
+            }
+        }
+    }
+}
+
+fn result_of(answer: Answer) -> ToolResult {
+    match answer {
+        Answer::Done(result)
+        | Answer::Unauthorized { result }
+        | Answer::InsufficientScope { result, .. } => result,
+    }
+}
+
+fn failure(text: String) -> Outcome {
+    Outcome::Complete(ToolResult::failure(text))
+}
+
+fn with_prefix(prefix: &str, key: SecretString) -> SecretString {
+    use secrecy::ExposeSecret as _;
+    if prefix.is_empty() {
+        return key;
+    }
+    SecretString::from(format!("{prefix}{}", key.expose_secret()))
+}

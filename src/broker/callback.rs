@@ -1,0 +1,218 @@
+//! The second half of a consent: the browser comes back from the provider.
+//!
+//! The order of the checks is the defence. The `state` is used up before anything else is believed,
+//! so that of two callbacks at the same instant one is nobody. Browser, provider and issuer are
+//! compared before the code is exchanged, because after the exchange it is too late to find out
+//! that a stranger's account was on the other side (RFC 9700 §4.4 mix-up, §4.7 CSRF, and the
+//! session fixation of a forwarded link).
+
+use secrecy::ExposeSecret as _;
+
+use super::Broker;
+use super::connect::cookie_name;
+use crate::model::authorization::{Started, Status};
+use crate::model::secret;
+use crate::model::{Authorization, Grant, Scopes};
+use crate::oauth::{AnswerError, AuthorizationResponse, Denial, Issued, TokenError, Verdict};
+use crate::store::StoreError;
+
+/// What the browser brought.
+pub struct Callback<'a> {
+    /// The provider named in the path.
+    pub provider: &'a str,
+    /// The raw query string.
+    pub query: &'a str,
+    /// Looks a cookie of the request up.
+    pub cookie: &'a (dyn Fn(&str) -> Option<String> + Sync),
+}
+
+/// The authorization has come to its end; its page is behind its own link.
+#[derive(Debug)]
+pub struct Arrival {
+    pub link: String,
+    pub is_connected: bool,
+}
+
+/// The callback was not believed, or the provider did not do its part. No token was kept.
+#[derive(Debug, thiserror::Error)]
+pub enum CallbackError {
+    #[error(transparent)]
+    Answer(#[from] AnswerError),
+    /// Unknown, expired or used: one answer for all, since telling them apart helps nobody honest.
+    #[error("this step was finished before, or its time is over")]
+    Unknown,
+    #[error("this browser is not the one that the authorization was started in")]
+    OtherBrowser,
+    #[error("the answer came to another provider's address")]
+    OtherProvider,
+    #[error("the answer came from another issuer")]
+    OtherIssuer,
+    /// The link can be used again.
+    #[error("`{provider}` did not hand out a token: {source}")]
+    NoToken { provider: String, link: String, source: TokenError },
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    #[error("the server is ending")]
+    Ending,
+}
+
+impl Broker {
+    /// Finishes an authorization.
+    ///
+    /// # Errors
+    /// [`CallbackError`]; then no grant was kept and none was changed.
+    pub async fn arrive(&self, callback: Callback<'_>) -> Result<Arrival, CallbackError> {
+        let answer = AuthorizationResponse::parse(callback.query)?;
+        let state = answer.state.expose_secret();
+        let store = self.store().await?;
+        let held = store.started(state).await?.ok_or(CallbackError::Unknown)?;
+        // One-time: whatever is wrong below, this state is over, and a second try with better
+        // parameters finds nothing.
+        if !store.redeem(&held).await? {
+            return Err(CallbackError::Unknown);
+        }
+        let started = held.value;
+        let authorization = &started.authorization;
+        if authorization.is_expired(self.0.parts.clock.now()) {
+            return Err(CallbackError::Unknown);
+        }
+        if callback.provider != authorization.provider.as_str() {
+            tracing::warn!("refused a callback at another provider's address");
+            return Err(CallbackError::OtherProvider);
+        }
+        // The cookie was given to the browser in which the person clicked "Continue". Whoever
+        // finishes in another one followed a forwarded link to the provider.
+        let cookie = (callback.cookie)(&cookie_name(state));
+        let is_same = cookie
+            .is_some_and(|cookie| secret::same(&secret::fingerprint(&cookie), &started.browser));
+        if !is_same {
+            tracing::warn!(provider = %authorization.provider, "refused a callback in another browser");
+            return Err(CallbackError::OtherBrowser);
+        }
+        if !answer.is_from(started.issuer.as_deref(), started.issuer_required) {
+            tracing::warn!(provider = %authorization.provider, "refused a callback of another issuer");
+            return Err(CallbackError::OtherIssuer);
+        }
+        match answer.result {
+            Err(denial) => self.denied(authorization, &denial).await,
+            Ok(code) => {
+                // In a task of its own: a browser that hangs up after the code was sent must not
+                // take the tokens with it.
+                let broker = self.clone();
+                self.0
+                    .tasks
+                    .spawn(async move { broker.exchange(started, code).await })
+                    .await
+                    .unwrap_or(Err(CallbackError::Ending))
+            }
+        }
+    }
+
+    async fn denied(
+        &self,
+        authorization: &Authorization,
+        denial: &Denial,
+    ) -> Result<Arrival, CallbackError> {
+        let why = if denial.code == "access_denied" {
+            "You said no at the provider.".to_owned()
+        } else {
+            // From outside: a code's characters only, and the description cut; the page escapes it.
+            let code: String = denial
+                .code
+                .chars()
+                .filter(|c| c.is_ascii_alphanumeric() || "_-.".contains(*c))
+                .take(64)
+                .collect();
+            let description: String = denial
+                .description
+                .iter()
+                .flat_map(|text| text.chars())
+                .filter(|c| !c.is_control())
+                .take(300)
+                .collect();
+            format!("The provider answered: {code}. {description}").trim().to_owned()
+        };
+        self.conclude(authorization, Status::Failed(why), Scopes::default()).await?;
+        Ok(Arrival { link: authorization.link(), is_connected: false })
+    }
+
+    async fn exchange(
+        &self,
+        started: Started,
+        code: secrecy::SecretString,
+    ) -> Result<Arrival, CallbackError> {
+        let Started { authorization, client, .. } = started;
+        let issued = self
+            .0
+            .parts
+            .oauth
+            .exchange(&client, &code, &started.redirect_uri, started.verifier.as_ref())
+            .await
+            .map_err(|source| {
+                let provider = authorization.provider.to_string();
+                tracing::warn!(provider, error = %source, "no token for a code");
+                CallbackError::NoToken { provider, link: authorization.link(), source }
+            })?;
+        let refused = self.keep(&authorization, issued).await?;
+        // Only now is anybody told: what they wake up to is on disk.
+        self.conclude(&authorization, Status::Completed, refused).await?;
+        tracing::info!(provider = %authorization.provider, "connected");
+        Ok(Arrival { link: authorization.link(), is_connected: true })
+    }
+
+    /// Keeps the grant and says which needed scopes it lacks.
+    async fn keep(
+        &self,
+        authorization: &Authorization,
+        issued: Issued,
+    ) -> Result<Scopes, StoreError> {
+        let scopes = issued.scopes.unwrap_or_else(|| authorization.scopes.clone());
+        let implied = self
+            .provider(authorization.provider.as_str())
+            .and_then(|provider| super::clients::settings(provider).ok())
+            .map(|settings| settings.implied.clone())
+            .unwrap_or_default();
+        let refused = authorization.needed.missing_from(&scopes, &implied);
+        let grant = Grant {
+            provider: authorization.provider.clone(),
+            binding: authorization.binding.clone(),
+            tokens: issued.tokens,
+            scopes,
+            refused: refused.clone(),
+            connected_at: self.0.parts.clock.now(),
+            refreshed_at: None,
+            ended: None,
+        };
+        let store = self.store().await?;
+        let identity = authorization.binding.identity();
+        // Until it stands: a refresh of the old grant may come in between, and the new consent is
+        // the one that counts.
+        loop {
+            let held =
+                store.grant(&authorization.caller, &authorization.provider, &identity).await?;
+            if store.keep(&authorization.caller, &grant, held.as_ref()).await? {
+                return Ok(refused);
+            }
+        }
+    }
+}
+
+impl CallbackError {
+    /// For the page: what the person can do now.
+    pub fn hint(&self) -> String {
+        match self {
+            Self::Answer(_) | Self::Unknown | Self::OtherProvider | Self::OtherIssuer => {
+                "go back and ask again; you will get a new link".into()
+            }
+            Self::OtherBrowser => {
+                "open the link that you were given yourself, and stay in one browser".into()
+            }
+            Self::NoToken { source, .. } => match source.verdict() {
+                Verdict::Operator => "the operator of this server must check the provider's client_id, client_secret and redirect URI".into(),
+                Verdict::GrantEnded | Verdict::Passing => "try again".into(),
+            },
+            Self::Store(error) => error.hint(),
+            Self::Ending => "start Countersign again, then open the link once more".into(),
+        }
+    }
+}

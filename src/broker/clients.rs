@@ -1,0 +1,214 @@
+//! Our registrations at providers, resolved when they are needed and not before.
+//!
+//! A secret that is not set, or an issuer that does not answer, is named by the call that needs it;
+//! it keeps nothing else from working.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use parking_lot::Mutex;
+use secrecy::{ExposeSecret as _, SecretString};
+use url::Url;
+
+use crate::config::secret_ref::{self, SecretError};
+use crate::model::authorization::ClientRegistration;
+use crate::model::grant::Binding;
+use crate::model::provider::{
+    Credential, OAuthSettings, Revocation, SecretRef, Setting, TokenAuth,
+};
+use crate::model::{Provider, ProviderId};
+use crate::oauth::{DiscoveryError, Metadata, OAuthClient};
+
+/// What grants of this provider are bound to; all that a call needs while its token is good.
+#[derive(Debug)]
+pub(super) struct Bound {
+    pub(super) binding: Binding,
+    /// [`Binding::identity`], reckoned once.
+    pub(super) identity: String,
+}
+
+/// Everything that a trip to the provider needs.
+#[derive(Debug)]
+pub(super) struct Registration {
+    pub(super) client: ClientRegistration,
+    pub(super) authorize: Url,
+    /// RFC 9207.
+    pub(super) issuer: Option<String>,
+    pub(super) issuer_required: bool,
+}
+
+/// The operator's side of a provider is not in order.
+#[derive(Debug, thiserror::Error)]
+pub enum SetupError {
+    #[error("the OAuth app of `{provider}` is not set up: {source}")]
+    Secret { provider: ProviderId, source: SecretError },
+    #[error(transparent)]
+    Discovery(#[from] Arc<DiscoveryError>),
+    #[error("`{provider}` has no {endpoint} endpoint")]
+    NoEndpoint { provider: ProviderId, endpoint: &'static str },
+    #[error("`{0}` is not connected by OAuth")]
+    NotOAuth(ProviderId),
+}
+
+impl SetupError {
+    pub fn hint(&self) -> String {
+        match self {
+            Self::Secret { source, .. } => source.hint(),
+            Self::Discovery(error) => error.hint().into(),
+            Self::NoEndpoint { provider, endpoint } => format!(
+                "write `issuer`, or `{endpoint}_url`, in [providers.{provider}.oauth] of tools.toml"
+            ),
+            Self::NotOAuth(_) => "it uses a key of the server; there is nothing to connect".into(),
+        }
+    }
+}
+
+/// Resolves registrations and remembers what does not change.
+pub(super) struct Clients {
+    oauth: OAuthClient,
+    bound: Mutex<HashMap<ProviderId, Arc<Bound>>>,
+    metadata: Mutex<HashMap<Url, Arc<Metadata>>>,
+}
+
+impl Clients {
+    pub(super) fn new(oauth: OAuthClient) -> Self {
+        Self { oauth, bound: Mutex::default(), metadata: Mutex::default() }
+    }
+
+    /// What grants of this provider are bound to.
+    pub(super) async fn bound(&self, provider: &Provider) -> Result<Arc<Bound>, SetupError> {
+        if let Some(bound) = self.bound.lock().get(&provider.id) {
+            return Ok(Arc::clone(bound));
+        }
+        let settings = settings(provider)?;
+        let client_id = self.client_id(provider, settings).await?;
+        // The issuer stands for the token endpoint that it names, so that a call with a good token
+        // needs no discovery.
+        let token_endpoint = match (&settings.endpoints.token, &settings.endpoints.issuer) {
+            (Some(endpoint), _) | (None, Some(endpoint)) => endpoint.to_string(),
+            (None, None) => return Err(no_endpoint(provider, "token")),
+        };
+        let binding = Binding { client_id, token_endpoint, hosts: provider.hosts.clone() };
+        let identity = binding.identity();
+        let bound = Arc::new(Bound { binding, identity });
+        self.bound.lock().insert(provider.id.clone(), Arc::clone(&bound));
+        Ok(bound)
+    }
+
+    /// Everything that a trip to the provider needs; asks the issuer for what is not configured.
+    pub(super) async fn registration(
+        &self,
+        provider: &Provider,
+    ) -> Result<Registration, SetupError> {
+        let settings = settings(provider)?;
+        let client_id = self.client_id(provider, settings).await?;
+        let client_secret = match &settings.client_secret {
+            Some(reference) => Some(resolve(provider, reference).await?),
+            None => None,
+        };
+        let metadata = match &settings.endpoints.issuer {
+            Some(issuer) => Some(self.metadata(issuer).await?),
+            None => None,
+        };
+        let metadata = metadata.as_deref();
+        let from = |written: &Option<Url>, learnt: fn(&Metadata) -> Option<&Url>| {
+            written.clone().or_else(|| metadata.and_then(learnt).cloned())
+        };
+        let endpoints = &settings.endpoints;
+        let token_endpoint = from(&endpoints.token, |metadata| Some(&metadata.token_endpoint))
+            .ok_or_else(|| no_endpoint(provider, "token"))?;
+        let authorize =
+            from(&endpoints.authorize, |metadata| Some(&metadata.authorization_endpoint))
+                .ok_or_else(|| no_endpoint(provider, "authorize"))?;
+        let revocation = endpoints.revoke.clone().or_else(|| {
+            metadata.and_then(|found| found.revocation_endpoint.clone()).map(Revocation::Rfc7009)
+        });
+        // An endpoint that a document named on another origin is a stranger's word.
+        let learnt = endpoints.token.is_none()
+            && endpoints
+                .issuer
+                .as_ref()
+                .is_some_and(|issuer| issuer.origin() != token_endpoint.origin());
+        Ok(Registration {
+            client: ClientRegistration {
+                token_auth: token_auth(settings, client_secret.as_ref(), metadata),
+                client_id,
+                client_secret,
+                token_endpoint,
+                token_body: settings.token_body,
+                response: settings.response.clone(),
+                revocation,
+                learnt,
+            },
+            authorize,
+            issuer: metadata.map(|metadata| metadata.issuer.clone()),
+            issuer_required: metadata
+                .is_some_and(|metadata| metadata.authorization_response_iss_parameter_supported),
+        })
+    }
+
+    async fn client_id(
+        &self,
+        provider: &Provider,
+        settings: &OAuthSettings,
+    ) -> Result<String, SetupError> {
+        match &settings.client_id {
+            Setting::Literal(id) => Ok(id.clone()),
+            Setting::Secret(reference) => {
+                Ok(resolve(provider, reference).await?.expose_secret().to_owned())
+            }
+        }
+    }
+
+    /// The issuer's metadata, asked for once per process: endpoints do not move under a running
+    /// server, and a failure is not remembered.
+    async fn metadata(&self, issuer: &Url) -> Result<Arc<Metadata>, SetupError> {
+        if let Some(metadata) = self.metadata.lock().get(issuer) {
+            return Ok(Arc::clone(metadata));
+        }
+        let metadata = Arc::new(self.oauth.discover(issuer).await.map_err(Arc::new)?);
+        self.metadata.lock().insert(issuer.clone(), Arc::clone(&metadata));
+        Ok(metadata)
+    }
+}
+
+pub(super) fn settings(provider: &Provider) -> Result<&OAuthSettings, SetupError> {
+    match &provider.credential {
+        Credential::OAuth(settings) => Ok(settings),
+        Credential::ApiKey { .. } => Err(SetupError::NotOAuth(provider.id.clone())),
+    }
+}
+
+async fn resolve(provider: &Provider, reference: &SecretRef) -> Result<SecretString, SetupError> {
+    secret_ref::resolve(reference)
+        .await
+        .map_err(|source| SetupError::Secret { provider: provider.id.clone(), source })
+}
+
+fn no_endpoint(provider: &Provider, endpoint: &'static str) -> SetupError {
+    SetupError::NoEndpoint { provider: provider.id.clone(), endpoint }
+}
+
+/// As configured; else what the issuer supports, where `client_secret_basic` is the default
+/// (RFC 8414 §2); without a secret we are a public client.
+fn token_auth(
+    settings: &OAuthSettings,
+    secret: Option<&SecretString>,
+    metadata: Option<&Metadata>,
+) -> TokenAuth {
+    if secret.is_none() {
+        return TokenAuth::None;
+    }
+    let supported = |method: &str| {
+        metadata.is_some_and(|metadata| {
+            metadata.token_endpoint_auth_methods_supported.iter().any(|known| known == method)
+        })
+    };
+    settings.token_auth.unwrap_or_else(|| {
+        if supported("client_secret_post") && !supported("client_secret_basic") {
+            TokenAuth::Post
+        } else {
+            TokenAuth::Basic
+        }
+    })
+}

@@ -1,0 +1,135 @@
+//! Every decision, readable from top to bottom. Knows no protocol version and draws no page.
+//!
+//! - [`call`]: journey 1, a tool call
+//! - [`connect`] and [`callback`]: journey 2, a consent
+//! - [`tokens`]: the single owner of freshness
+//! - [`grants`]: what a person has connected, and ending it
+//! - [`completion`]: who waits for a consent hears of it here
+
+pub mod call;
+pub mod callback;
+mod clients;
+pub mod completion;
+pub mod connect;
+pub mod grants;
+mod tokens;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use tokio_util::task::TaskTracker;
+
+pub use call::{Call, CallError};
+pub use clients::SetupError;
+pub use connect::ConnectError;
+
+use crate::model::provider::LoopbackRule;
+use crate::model::{Clock, Provider, ProviderId};
+use crate::oauth::OAuthClient;
+use crate::registry::Registry;
+use crate::store;
+use crate::upstream::Upstream;
+
+/// Decides about consent, tokens and tools. Cheap to clone.
+#[derive(Clone)]
+pub struct Broker(Arc<Inner>);
+
+struct Inner {
+    parts: Parts,
+    clients: clients::Clients,
+    flights: tokens::Flights,
+    completion: completion::Completion,
+    /// Work that must not be broken off with the call that began it, such as a refresh between
+    /// sending and storing.
+    tasks: TaskTracker,
+}
+
+/// What a broker is made of.
+pub struct Parts {
+    pub registry: Registry,
+    pub providers: BTreeMap<ProviderId, Arc<Provider>>,
+    pub store: store::Slot,
+    pub oauth: OAuthClient,
+    pub upstream: Upstream,
+    pub clock: Clock,
+    /// Where browsers reach us, opened at the first link.
+    pub origin: Box<Origin>,
+    /// Where a browser goes after a consent, instead of our own page.
+    pub after_connect: Option<url::Url>,
+}
+
+/// Scheme, host and port that a provider's rule allows for link and callback; listening there once
+/// it has returned.
+pub type Origin = dyn Fn(&Provider, LoopbackRule) -> Result<String, OriginError> + Send + Sync;
+
+/// No place where a browser could come back to us.
+#[derive(Debug, thiserror::Error)]
+pub enum OriginError {
+    #[error(
+        "port {port} on this machine is taken by another program, and `{provider}` accepts no other"
+    )]
+    Taken { provider: ProviderId, port: u16 },
+    #[error("`{0}` accepts only https redirect URIs")]
+    HttpsOnly(ProviderId),
+    #[error("no port could be opened on this machine: {0}")]
+    Io(#[from] std::io::Error),
+}
+
+impl OriginError {
+    pub fn hint(&self) -> String {
+        match self {
+            Self::Taken { provider, port } => format!(
+                "end the program that holds port {port}, or set `port` in [server] to another and register http://127.0.0.1:<port>/oauth/callback/{provider} at the provider"
+            ),
+            Self::HttpsOnly(_) => {
+                "set `public_url` in [server] to an https address that leads to this server".into()
+            }
+            Self::Io(_) => "check what keeps this process from listening on 127.0.0.1".into(),
+        }
+    }
+}
+
+impl Broker {
+    pub fn new(parts: Parts) -> Self {
+        let clients = clients::Clients::new(parts.oauth.clone());
+        Self(Arc::new(Inner {
+            parts,
+            clients,
+            flights: tokens::Flights::default(),
+            completion: completion::Completion::new(),
+            tasks: TaskTracker::new(),
+        }))
+    }
+
+    pub fn registry(&self) -> &Registry {
+        &self.0.parts.registry
+    }
+
+    pub fn completion(&self) -> &completion::Completion {
+        &self.0.completion
+    }
+
+    pub fn after_connect(&self) -> Option<&url::Url> {
+        self.0.parts.after_connect.as_ref()
+    }
+
+    /// The store, opened at first use.
+    pub async fn store(&self) -> Result<&store::Store, store::StoreError> {
+        self.0.parts.store.get().await
+    }
+
+    /// A provider by its name in `tools.toml`.
+    pub fn provider(&self, id: &str) -> Option<&Arc<Provider>> {
+        self.0.parts.providers.get(id)
+    }
+
+    pub fn providers(&self) -> impl Iterator<Item = &Arc<Provider>> {
+        self.0.parts.providers.values()
+    }
+
+    /// Waits for what must not be broken off: refreshes and code exchanges under way.
+    pub async fn settle(&self) {
+        self.0.tasks.close();
+        self.0.tasks.wait().await;
+    }
+}

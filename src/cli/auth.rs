@@ -1,0 +1,243 @@
+//! `countersign auth`
+
+use std::io::Write;
+use std::sync::Arc;
+
+use anyhow::{Context as _, anyhow, bail};
+use clap::Subcommand;
+use serde_json::{Value, json};
+
+use super::local::Local;
+use super::out::Out;
+use super::report::{self, Hint};
+use super::{Exit, block_on};
+use crate::app::App;
+use crate::broker::completion::Waited;
+use crate::broker::grants::{Account, AccountState};
+use crate::config::{Config, nearest};
+use crate::model::authorization::{AskedBy, LIFETIME};
+use crate::model::time::utc;
+use crate::model::{Caller, PromptReason, Provider, Scopes};
+use crate::oauth::Revoked;
+
+#[derive(Debug, Subcommand)]
+pub(super) enum Command {
+    /// Connect an account: prints a link and waits until you have approved in a browser.
+    Login {
+        provider: String,
+        /// What to ask for, instead of all that the configured tools need.
+        #[arg(long, value_delimiter = ',', value_name = "SCOPE,…")]
+        scopes: Option<Vec<String>>,
+        #[command(flatten)]
+        local: Local,
+    },
+    /// Show what is connected.
+    Status {
+        /// Write it as JSON.
+        #[arg(long)]
+        json: bool,
+        #[command(flatten)]
+        local: Local,
+    },
+    /// Disconnect: end the consent at the provider, then forget it.
+    Revoke {
+        #[arg(required_unless_present = "all")]
+        provider: Option<String>,
+        /// Disconnect everything.
+        #[arg(long, conflicts_with = "provider")]
+        all: bool,
+        #[command(flatten)]
+        local: Local,
+    },
+}
+
+pub(super) fn run<W: Write>(
+    command: Command,
+    config: Config,
+    out: &mut Out<W>,
+) -> anyhow::Result<Exit> {
+    block_on(async move {
+        match command {
+            Command::Login { provider, scopes, local } => {
+                let scopes = match scopes {
+                    Some(scopes) => Scopes::new(scopes),
+                    None => needed_by_tools(&config, &provider),
+                };
+                let app = local.app(config, "auth login")?;
+                let exit = login(&app, &local.caller(), &provider, &scopes, out).await;
+                app.close().await;
+                exit
+            }
+            Command::Status { json, local } => {
+                let app = local.app(config, "auth status")?;
+                status(&app, &local.caller(), json, out).await
+            }
+            Command::Revoke { provider, all: _, local } => {
+                let app = local.app(config, "auth revoke")?;
+                revoke(&app, &local.caller(), provider.as_deref(), out).await
+            }
+        }
+    })
+}
+
+fn needed_by_tools(config: &Config, provider: &str) -> Scopes {
+    config
+        .tools
+        .iter()
+        .filter(|tool| tool.provider.as_ref().is_some_and(|id| id.as_str() == provider))
+        .fold(Scopes::default(), |all, tool| all.union(&tool.scopes))
+}
+
+async fn login<W: Write>(
+    app: &App,
+    caller: &Caller,
+    provider: &str,
+    scopes: &Scopes,
+    out: &mut Out<W>,
+) -> anyhow::Result<Exit> {
+    let provider = find(app, provider)?;
+    let asked_by = AskedBy { client: Some("countersign auth login".into()), tool: None };
+    let prompt = app
+        .broker
+        .begin(caller, provider, scopes, asked_by, PromptReason::NotConnected)
+        .await
+        .map_err(|error| {
+            let hint = error.hint();
+            anyhow!(error).context(Hint(hint))
+        })?;
+    report::note(&format!(
+        "Open this link in a browser on this computer; it works for {} minutes:\n",
+        prompt.lives_minutes
+    ));
+    out.line(&prompt.url)?;
+    let waited = app.broker.wait(caller, &prompt.provider, &prompt.authorization, LIFETIME).await?;
+    match waited {
+        Waited::Completed => {
+            report::note(&format!("\n{} is connected.", provider.title));
+            Ok(Exit::Done)
+        }
+        Waited::Failed(why) => bail!("{} was not connected: {why}", provider.title),
+        Waited::Pending | Waited::Over => {
+            bail!("the link's time is over; run the command again for a new one")
+        }
+    }
+}
+
+async fn status<W: Write>(
+    app: &App,
+    caller: &Caller,
+    as_json: bool,
+    out: &mut Out<W>,
+) -> anyhow::Result<Exit> {
+    let accounts = app.broker.accounts(caller).await.map_err(with_hint)?;
+    if as_json {
+        let accounts: Vec<Value> = accounts.iter().map(describe).collect();
+        let status = json!({ "version": 1, "user": caller.user, "accounts": accounts });
+        out.line(&serde_json::to_string_pretty(&status)?)?;
+        return Ok(Exit::Done);
+    }
+    if accounts.is_empty() {
+        report::note("Nothing is connected. Next: countersign auth login PROVIDER");
+    }
+    for account in &accounts {
+        out.line(&format!("{} {} ({})", sign(account), account.title, account.provider))?;
+        out.line(&format!("  {}", words(account)))?;
+        if !account.scopes.is_empty() {
+            out.line(&format!("  scopes: {}", account.scopes))?;
+        }
+    }
+    Ok(Exit::Done)
+}
+
+fn sign(account: &Account) -> char {
+    if account.state == AccountState::Connected { '✓' } else { '✗' }
+}
+
+fn words(account: &Account) -> String {
+    let since = utc(account.connected_at);
+    match (&account.state, account.expires_at) {
+        (AccountState::Ended(why), _) => {
+            format!("ended: {why}; next: countersign auth login {}", account.provider)
+        }
+        (AccountState::OtherConfiguration, _) => {
+            format!("connected since {since} for another tools.toml, of no use to this one")
+        }
+        (AccountState::Connected, Some(end)) if !account.renews => {
+            format!("connected since {since}, until {}", utc(end))
+        }
+        (AccountState::Connected, _) => format!("connected since {since}"),
+    }
+}
+
+fn describe(account: &Account) -> Value {
+    let (state, why) = match &account.state {
+        AccountState::Connected => ("connected", None),
+        AccountState::Ended(why) => ("ended", Some(why)),
+        AccountState::OtherConfiguration => ("other_configuration", None),
+    };
+    json!({
+        "provider": account.provider,
+        "title": account.title,
+        "state": state,
+        "reason": why,
+        "scopes": account.scopes,
+        "connected_at": utc(account.connected_at),
+        "refreshed_at": account.refreshed_at.map(utc),
+        "expires_at": account.expires_at.map(utc),
+        "renews": account.renews,
+    })
+}
+
+async fn revoke<W: Write>(
+    app: &App,
+    caller: &Caller,
+    provider: Option<&str>,
+    out: &mut Out<W>,
+) -> anyhow::Result<Exit> {
+    let names = if let Some(name) = provider {
+        vec![name.to_owned()]
+    } else {
+        let accounts = app.broker.accounts(caller).await.map_err(with_hint)?;
+        accounts
+            .into_iter()
+            .filter(|account| account.state != AccountState::OtherConfiguration)
+            .map(|account| account.provider)
+            .collect()
+    };
+    for name in names {
+        let provider = find(app, &name)?;
+        let title = &provider.title;
+        let revoked = app.broker.revoke(caller, provider).await.map_err(|error| {
+            let hint = error.hint();
+            anyhow!(error).context(Hint(hint))
+        })?;
+        out.line(&match revoked {
+            None => format!("{title} was not connected."),
+            Some(Revoked::Yes) => format!("{title} is disconnected."),
+            Some(Revoked::NoWay) => format!(
+                "{title} is forgotten here. It has no way for us to end the consent there: remove the app in your {title} settings."
+            ),
+            Some(Revoked::Failed) => format!(
+                "{title} is forgotten here, but did not confirm the end of the consent: remove the app in your {title} settings."
+            ),
+        })?;
+    }
+    Ok(Exit::Done)
+}
+
+fn find<'a>(app: &'a App, name: &str) -> anyhow::Result<&'a Arc<Provider>> {
+    if let Some(provider) = app.broker.provider(name) {
+        return Ok(provider);
+    }
+    let known = app.broker.providers().map(|provider| provider.id.as_str());
+    match nearest(name, known) {
+        Some(near) => bail!("there is no provider `{name}`; did you mean `{near}`?"),
+        None => Err(anyhow!("there is no provider `{name}` in this tools.toml"))
+            .context(Hint("name it in a tool, or give it a [providers] table".into())),
+    }
+}
+
+fn with_hint(error: crate::store::StoreError) -> anyhow::Error {
+    let hint = error.hint();
+    anyhow!(error).context(Hint(hint))
+}

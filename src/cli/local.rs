@@ -1,0 +1,68 @@
+//! What the commands share that work on this machine's store: which person, which folder, which key.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::Context as _;
+use clap::Args;
+
+use super::report::Hint;
+use crate::app::{App, Settings};
+use crate::config::{Config, environment};
+use crate::model::{Caller, Clock, UserId};
+use crate::store::KeySource;
+
+#[derive(Clone, Debug, Args)]
+pub(super) struct Local {
+    /// The end user, instead of COUNTERSIGN_USER or `default`.
+    #[arg(long, value_name = "ID")]
+    pub(super) user: Option<String>,
+    /// Where grants are kept, instead of the platform's data folder.
+    #[arg(long, value_name = "DIR")]
+    pub(super) data: Option<PathBuf>,
+}
+
+impl Local {
+    pub(super) fn caller(&self) -> Caller {
+        let user = self.user.clone().or_else(environment::user);
+        Caller::local(UserId::new(user.unwrap_or_else(|| "default".into())))
+    }
+
+    /// Puts the parts together for one process. `purpose` names it to others.
+    pub(super) fn app(&self, config: Config, purpose: &'static str) -> anyhow::Result<App> {
+        let data = self
+            .data
+            .clone()
+            .or_else(|| config.store.clone())
+            .or_else(environment::data_folder)
+            .context("there is no home folder to keep grants in")
+            .context(Hint("give one with `--data DIR`".into()))?;
+        let settings = Settings {
+            keys: key_source()?,
+            data: absolute(&data)?,
+            purpose,
+            clock: Clock::system(),
+            worker: crate::upstream::select::own_program(),
+        };
+        Ok(App::new(config, settings))
+    }
+}
+
+/// `COUNTERSIGN_KEY`, `COUNTERSIGN_KEY_FILE`, or a file of our own. That one lies in the
+/// configuration folder: whoever copies the data folder has not copied its key.
+fn key_source() -> anyhow::Result<KeySource> {
+    if let Some(key) = environment::key() {
+        return Ok(KeySource::Given(key));
+    }
+    if let Some(path) = environment::key_file() {
+        return Ok(KeySource::File(path));
+    }
+    let folder = environment::config_folder()
+        .context("there is no home folder to keep the store's key in")
+        .context(Hint("set COUNTERSIGN_KEY or COUNTERSIGN_KEY_FILE".into()))?;
+    Ok(KeySource::Automatic(folder.join("master.key")))
+}
+
+/// Hosts start us in a folder of their choice; messages must name a place that can be found.
+fn absolute(path: &Path) -> anyhow::Result<PathBuf> {
+    std::path::absolute(path).with_context(|| format!("`{}` is no usable path", path.display()))
+}

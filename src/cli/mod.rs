@@ -1,0 +1,167 @@
+//! The command line: arguments in, exit code out. Takes no decision of its own.
+//!
+//! Results go to standard output through [`out::Out`]; everything else goes to standard error.
+
+mod auth;
+mod check;
+mod local;
+mod log;
+mod out;
+mod report;
+mod serve;
+mod tools;
+
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use anyhow::Context as _;
+use clap::{Parser, Subcommand};
+
+use crate::config::{Config, Problems, environment};
+use out::Out;
+
+/// How a command ended; the numbers are a contract with scripts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Exit {
+    Done = 0,
+    Failed = 1,
+    /// Wrong arguments. clap uses it too.
+    Usage = 2,
+    /// Somebody has to give a consent first.
+    ConsentNeeded = 4,
+    ConfigInvalid = 5,
+}
+
+impl From<Exit> for ExitCode {
+    fn from(exit: Exit) -> Self {
+        Self::from(exit as u8)
+    }
+}
+
+/// An MCP server that exposes authorized tools.
+#[derive(Debug, Parser)]
+#[command(name = "countersign", version, about, max_term_width = 100)]
+struct Cli {
+    /// The file to use instead of COUNTERSIGN_CONFIG, ./tools.toml or the configuration folder's.
+    #[arg(long, global = true, value_name = "FILE")]
+    config: Option<PathBuf>,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Serve the tools to an MCP client.
+    Serve(serve::Serve),
+    /// Report everything that is wrong with a tools.toml, all at once.
+    #[command(after_help = "Exits 0 when the file can be served, 5 when it cannot.")]
+    Check {
+        /// The file to look at.
+        file: Option<PathBuf>,
+        /// Write the findings as JSON.
+        #[arg(long)]
+        json: bool,
+    },
+    /// Write the JSON Schema of tools.toml, for editors.
+    #[command(
+        after_help = "countersign schema > tools.schema.json, and `#:schema ./tools.schema.json` as the first line of tools.toml"
+    )]
+    Schema,
+    /// Look at the tools, or call one.
+    Tools {
+        #[command(subcommand)]
+        command: tools::Command,
+    },
+    /// Connect accounts, see which are connected, disconnect them.
+    Auth {
+        #[command(subcommand)]
+        command: auth::Command,
+    },
+}
+
+/// Runs the program.
+pub fn main() -> ExitCode {
+    protect();
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => {
+            // Help is a result, so clap writes it to standard output; a broken pipe is no news.
+            let _ = error.print();
+            return if error.use_stderr() { Exit::Usage.into() } else { Exit::Done.into() };
+        }
+    };
+    match run(cli) {
+        Ok(exit) => exit.into(),
+        Err(error) => {
+            report::failure(&error);
+            Exit::Failed.into()
+        }
+    }
+}
+
+/// Whatever this process writes is for its owner alone, and its memory, which holds tokens, does not
+/// end up in a core dump.
+fn protect() {
+    #[cfg(unix)]
+    {
+        use rustix::process::{Resource, Rlimit, setrlimit, umask};
+        umask(rustix::fs::Mode::RWXG | rustix::fs::Mode::RWXO);
+        // Where the limit cannot be set the platform has none.
+        let _ = setrlimit(Resource::Core, Rlimit { current: Some(0), maximum: Some(0) });
+    }
+}
+
+fn run(cli: Cli) -> anyhow::Result<Exit> {
+    let mut out = Out::stdout();
+    match cli.command {
+        Command::Serve(serve) => serve::run(&serve, cli.config.as_deref()),
+        Command::Check { file, json } => {
+            check::run(&find(file.or(cli.config).as_deref())?, json, &mut out)
+        }
+        Command::Schema => {
+            let schema = serde_json::to_string_pretty(&crate::config::file::schema())?;
+            out.line(&schema)?;
+            Ok(Exit::Done)
+        }
+        Command::Tools { command } => match load(cli.config.as_deref())? {
+            Ok(config) => tools::run(command, config, &mut out),
+            Err(problems) => Ok(invalid(&problems)),
+        },
+        Command::Auth { command } => match load(cli.config.as_deref())? {
+            Ok(config) => auth::run(command, config, &mut out),
+            Err(problems) => Ok(invalid(&problems)),
+        },
+    }
+}
+
+fn invalid(problems: &Problems) -> Exit {
+    report::problems_to_stderr(problems);
+    Exit::ConfigInvalid
+}
+
+/// Runs a command that talks to the store or to others.
+fn block_on<T>(work: impl Future<Output = anyhow::Result<T>>) -> anyhow::Result<T> {
+    log::begin(tracing::level_filters::LevelFilter::WARN);
+    tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .context("the runtime did not start")?
+        .block_on(work)
+}
+
+/// The file to use, named on standard error.
+fn find(argument: Option<&Path>) -> anyhow::Result<PathBuf> {
+    let found = environment::find(argument).map_err(|error| {
+        let hint = error.hint();
+        anyhow::Error::new(error).context(report::Hint(hint.into()))
+    })?;
+    report::note(&format!("using {} ({})", found.path.display(), found.by.words()));
+    Ok(found.path)
+}
+
+/// The configuration, or what is wrong with it.
+fn load(argument: Option<&Path>) -> anyhow::Result<Result<Config, Problems>> {
+    let path = find(argument).context("there is no configuration")?;
+    Ok(crate::config::load(&path))
+}

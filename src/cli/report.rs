@@ -1,0 +1,212 @@
+//! Problems and failures as people see them: `error`, `caused by`, `help`.
+//!
+//! On a terminal a problem of `tools.toml` is drawn with its line and a caret; otherwise it is one
+//! greppable line, `file:line:column: error[code]: message`, and its help.
+
+use std::fmt;
+use std::io::Write as _;
+
+use miette::{
+    Diagnostic, GraphicalReportHandler, GraphicalTheme, LabeledSpan, NamedSource, SourceCode,
+};
+
+use crate::config::{Problem, Problems, Severity, environment};
+
+/// Narrower is unreadable, wider is tiring.
+const WIDTH: usize = 100;
+
+/// How a stream takes problems.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Style {
+    Plain,
+    Drawn { colour: bool },
+}
+
+impl Style {
+    pub(super) fn of(stream: &impl std::io::IsTerminal) -> Self {
+        if stream.is_terminal() {
+            Self::Drawn { colour: !environment::no_color() }
+        } else {
+            Self::Plain
+        }
+    }
+}
+
+/// All problems, one after the other.
+pub(super) fn problems(problems: &Problems, style: Style) -> String {
+    let source = NamedSource::new(problems.path.display().to_string(), problems.source.clone());
+    let mut text = String::new();
+    for problem in &problems.list {
+        match style {
+            Style::Plain => text.push_str(&plain(problems, problem)),
+            Style::Drawn { colour } => {
+                let theme = if colour {
+                    GraphicalTheme::unicode()
+                } else {
+                    GraphicalTheme::unicode_nocolor()
+                };
+                let handler =
+                    GraphicalReportHandler::new_themed(theme).with_width(WIDTH).with_links(false);
+                let drawn = Drawn { problem, source: &source };
+                // Writing into a string cannot fail; a problem that cannot be drawn is still said.
+                if handler.render_report(&mut text, &drawn).is_err() {
+                    text.push_str(&plain(problems, problem));
+                }
+                text.push('\n');
+            }
+        }
+    }
+    text
+}
+
+fn plain(problems: &Problems, problem: &Problem) -> String {
+    let severity = word(problem.severity);
+    let place = match problem.line {
+        0 => problems.path.display().to_string(),
+        line => format!("{}:{line}:{}", problems.path.display(), problem.column),
+    };
+    let help = problem.hint.as_ref().map(|hint| format!("  help: {hint}\n")).unwrap_or_default();
+    format!("{place}: {severity}[{}]: {}\n{help}", problem.code, problem.message)
+}
+
+/// `error` or `warning`
+pub(super) fn word(severity: Severity) -> &'static str {
+    match severity {
+        Severity::Error => "error",
+        Severity::Warning => "warning",
+    }
+}
+
+/// One problem, as miette draws it.
+#[derive(Debug)]
+struct Drawn<'p> {
+    problem: &'p Problem,
+    source: &'p NamedSource<std::sync::Arc<str>>,
+}
+
+impl fmt::Display for Drawn<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.problem.message)
+    }
+}
+
+impl std::error::Error for Drawn<'_> {}
+
+impl Diagnostic for Drawn<'_> {
+    fn code<'a>(&'a self) -> Option<Box<dyn fmt::Display + 'a>> {
+        Some(Box::new(self.problem.code))
+    }
+
+    fn severity(&self) -> Option<miette::Severity> {
+        Some(match self.problem.severity {
+            Severity::Error => miette::Severity::Error,
+            Severity::Warning => miette::Severity::Warning,
+        })
+    }
+
+    fn help<'a>(&'a self) -> Option<Box<dyn fmt::Display + 'a>> {
+        self.problem.hint.as_ref().map(|hint| Box::new(hint) as Box<dyn fmt::Display>)
+    }
+
+    fn source_code(&self) -> Option<&dyn SourceCode> {
+        Some(self.source)
+    }
+
+    fn labels(&self) -> Option<Box<dyn Iterator<Item = LabeledSpan> + '_>> {
+        let span = self.problem.span.clone()?;
+        let label = LabeledSpan::new_with_span(Some(self.problem.label.clone()), span);
+        Some(Box::new(std::iter::once(label)))
+    }
+}
+
+/// Writes all problems to standard error.
+pub(super) fn problems_to_stderr(found: &Problems) {
+    let stderr = std::io::stderr();
+    write_stderr(&problems(found, Style::of(&stderr)));
+}
+
+/// A remark that is no result.
+pub(super) fn note(text: &str) {
+    write_stderr(&format!("{text}\n"));
+}
+
+/// A way out, attached to an error as its context.
+#[derive(Debug)]
+pub(super) struct Hint(pub(super) String);
+
+impl fmt::Display for Hint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// Says why a command failed, what that was caused by, and what helps.
+pub(super) fn failure(error: &anyhow::Error) {
+    let hint = error.downcast_ref::<Hint>().map(|hint| hint.0.as_str());
+    let chain = error.chain().map(ToString::to_string).filter(|text| hint != Some(text.as_str()));
+    let mut text = String::new();
+    for (depth, message) in chain.enumerate() {
+        text.push_str(if depth == 0 { "error: " } else { "  caused by: " });
+        text.push_str(&message);
+        text.push('\n');
+    }
+    if let Some(hint) = hint {
+        text.push_str("  help: ");
+        text.push_str(hint);
+        text.push('\n');
+    }
+    write_stderr(&text);
+}
+
+/// When nobody reads standard error any more there is nobody to tell.
+fn write_stderr(text: &str) {
+    let _ = std::io::stderr().lock().write_all(text.as_bytes());
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::PathBuf;
+
+    use super::*;
+
+    fn sample() -> Problems {
+        let problem = Problem {
+            severity: Severity::Error,
+            code: "config::unknown_key",
+            message: "unknown key `scope`".into(),
+            label: "no such key".into(),
+            hint: Some("did you mean `scopes`?".into()),
+            span: Some(10..15),
+            line: 2,
+            column: 1,
+        };
+        Problems {
+            path: PathBuf::from("tools.toml"),
+            source: "[tools.x]\nscope = [\"repo\"]\n".into(),
+            list: vec![problem],
+        }
+    }
+
+    #[test]
+    fn a_pipe_gets_lines() {
+        assert_eq!(
+            problems(&sample(), Style::Plain),
+            "tools.toml:2:1: error[config::unknown_key]: unknown key `scope`\n  help: did you mean `scopes`?\n"
+        );
+    }
+
+    #[test]
+    fn a_terminal_gets_a_drawing() {
+        let drawing = problems(&sample(), Style::Drawn { colour: false });
+        for part in [
+            "config::unknown_key",
+            "× unknown key `scope`",
+            "tools.toml:2:1",
+            "╰── no such key",
+            "help: did you mean `scopes`?",
+        ] {
+            assert!(drawing.contains(part), "{part} in\n{drawing}");
+        }
+        assert!(!drawing.contains('\u{1b}'));
+    }
+}

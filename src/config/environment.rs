@@ -1,0 +1,135 @@
+//! The only reader of environment variables, and the places on disk that follow from them.
+
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+
+use etcetera::BaseStrategy as _;
+
+/// The name of the file, wherever it lies.
+pub const FILE_NAME: &str = "tools.toml";
+
+/// What `tools.toml` is served, and who said so.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Found {
+    pub path: PathBuf,
+    pub by: FoundBy,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FoundBy {
+    /// `--config`, or a command's own argument.
+    Argument,
+    /// `COUNTERSIGN_CONFIG`
+    Variable,
+    WorkingFolder,
+    /// The platform's configuration folder.
+    Platform,
+}
+
+impl FoundBy {
+    /// In words, for the line that says which file is used.
+    pub fn words(self) -> &'static str {
+        match self {
+            Self::Argument => "as asked",
+            Self::Variable => "named by COUNTERSIGN_CONFIG",
+            Self::WorkingFolder => "in the current folder",
+            Self::Platform => "in the configuration folder",
+        }
+    }
+}
+
+/// There is no `tools.toml` to be found.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("no `tools.toml`: neither in the current folder{}", .platform.as_ref().map(|path| format!(" nor at `{}`", path.display())).unwrap_or_default())]
+pub struct NotFound {
+    platform: Option<PathBuf>,
+}
+
+impl NotFound {
+    pub fn hint(&self) -> &'static str {
+        "name one with `--config FILE` or COUNTERSIGN_CONFIG"
+    }
+}
+
+/// Finds the file: `argument`, `COUNTERSIGN_CONFIG`, the current folder, the platform's
+/// configuration folder. The first two are believed even where nothing is there: whoever names a
+/// file wants that one and no other.
+///
+/// # Errors
+/// [`NotFound`] with the places that were looked at.
+pub fn find(argument: Option<&Path>) -> Result<Found, NotFound> {
+    if let Some(path) = argument {
+        return Ok(Found { path: path.into(), by: FoundBy::Argument });
+    }
+    if let Some(path) = non_empty("COUNTERSIGN_CONFIG") {
+        return Ok(Found { path: path.into(), by: FoundBy::Variable });
+    }
+    let here = PathBuf::from(FILE_NAME);
+    if here.exists() {
+        return Ok(Found { path: here, by: FoundBy::WorkingFolder });
+    }
+    let platform = config_folder().map(|folder| folder.join(FILE_NAME));
+    match platform {
+        Some(path) if path.exists() => Ok(Found { path, by: FoundBy::Platform }),
+        platform => Err(NotFound { platform }),
+    }
+}
+
+/// `~/.config/countersign` and its like on other platforms; `None` without a home.
+pub fn config_folder() -> Option<PathBuf> {
+    Some(etcetera::choose_base_strategy().ok()?.config_dir().join("countersign"))
+}
+
+/// `~/.local/share/countersign` and its like on other platforms; `None` without a home.
+pub fn data_folder() -> Option<PathBuf> {
+    Some(etcetera::choose_base_strategy().ok()?.data_dir().join("countersign"))
+}
+
+/// Where sockets may lie when the data folder's path is too long; `None` where there is none.
+pub fn runtime_folder() -> Option<PathBuf> {
+    etcetera::choose_base_strategy().ok()?.runtime_dir()
+}
+
+/// The end user of a local server: `COUNTERSIGN_USER`.
+pub fn user() -> Option<String> {
+    text("COUNTERSIGN_USER")
+}
+
+/// The master key, or `new,old` while it is rotated: `COUNTERSIGN_KEY`.
+pub fn key() -> Option<secrecy::SecretString> {
+    text("COUNTERSIGN_KEY").map(Into::into)
+}
+
+/// A file that holds the master key: `COUNTERSIGN_KEY_FILE`.
+pub fn key_file() -> Option<PathBuf> {
+    non_empty("COUNTERSIGN_KEY_FILE").map(Into::into)
+}
+
+/// What is logged, in the syntax of `tracing-subscriber`: `COUNTERSIGN_LOG`.
+pub fn log() -> Option<String> {
+    text("COUNTERSIGN_LOG")
+}
+
+/// Whether <https://no-color.org> is asked for.
+pub fn no_color() -> bool {
+    non_empty("NO_COLOR").is_some()
+}
+
+/// Any variable, for `env:` references. `None` when it is not set or no UTF-8.
+pub(super) fn variable(name: &str) -> Option<String> {
+    read(name)?.into_string().ok()
+}
+
+fn text(name: &str) -> Option<String> {
+    non_empty(name)?.into_string().ok()
+}
+
+/// Hosts that do not know a variable pass it empty.
+fn non_empty(name: &str) -> Option<OsString> {
+    read(name).filter(|value| !value.is_empty())
+}
+
+#[expect(clippy::disallowed_methods, reason = "this is the single reader of the environment")]
+fn read(name: &str) -> Option<OsString> {
+    std::env::var_os(name)
+}

@@ -1,0 +1,295 @@
+//! `tools.toml` as it is written: every table and key of the language.
+//!
+//! The descriptions of the keys are what editors show; `countersign schema` prints them.
+
+use std::borrow::Cow;
+
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
+use toml::de::DeValue;
+
+use super::problem::Findings;
+use super::read::{At, Named, Read, Text, Tree, table};
+use super::syntax::Value;
+
+table! {
+    /// Tools for an MCP host, and the providers that authorize them.
+    File {
+        /// The server as a whole.
+        "server" => server: ServerTable,
+        /// Where grants are kept.
+        "store" => store: StoreTable,
+        /// Who grants access. Built-in ones need no table when NAME_CLIENT_ID and NAME_CLIENT_SECRET are set.
+        "providers" => providers: Named<ProviderTable>,
+        /// One table for each tool.
+        "tools" => tools: Named<ToolTable>,
+        /// Imported OpenAPI operations: not supported by this version yet.
+        #[schemars(skip)]
+        "openapi" => openapi: Later,
+        /// Upstream MCP servers: not supported by this version yet.
+        #[schemars(skip)]
+        "mcp" => mcp: Later,
+    }
+}
+
+table! {
+    /// The server as a whole.
+    ServerTable {
+        /// The name that hosts show. Default: `countersign`.
+        "name" => name: Text,
+        /// What the model is told about all tools together.
+        "instructions" => instructions: Text,
+        /// Where browsers reach this server, e.g. `https://tools.example.com`. Default: the loopback listener.
+        "public_url" => public_url: Text,
+        /// Where a browser goes after a consent. Default: a page of this server.
+        "after_connect" => after_connect: Text,
+        /// Longest tool output in characters, cut at array items. Default: 40000.
+        "max_chars" => max_chars: At<i64>,
+        /// Private addresses that hosts learnt from outside may have, e.g. `10.1.0.0/16`.
+        "allow_private" => allow_private: Vec<Text>,
+        /// The port of the loopback listener for connect links. Default: 8971.
+        "port" => port: At<i64>,
+    }
+    later { "auth", "trusted_proxies", "mode" }
+}
+
+table! {
+    /// Where grants are kept.
+    StoreTable {
+        /// `sled:` for the platform's data folder, or `sled:/path`.
+        "url" => url: Text,
+    }
+    later { "retention" }
+}
+
+table! {
+    /// Who grants access. For a built-in provider every entry overrides a single value.
+    ProviderTable {
+        /// For people, e.g. `GitHub`.
+        "title" => title: Text,
+        /// What the relative `request` of a tool is appended to.
+        "base_url" => base_url: Text,
+        /// The OAuth app's id, or a reference to it (`env:NAME`).
+        "client_id" => client_id: Text,
+        /// A reference to the OAuth app's secret: `env:NAME`, `keyring:NAME`, `file:/path` or `cmd:program args`.
+        "client_secret" => client_secret: Text,
+        /// Asked for on every connection, besides those of the tool.
+        "scopes" => scopes: Vec<Text>,
+        /// The only hosts (`host` or `host:port`, a leading `*.` for subdomains) that receive the credential. Default: that of base_url.
+        "hosts" => hosts: Vec<Text>,
+        /// Fixed headers of every request.
+        "headers" => headers: Named<Text>,
+        /// One key for everybody, instead of OAuth.
+        "api_key" => api_key: ApiKeyTable,
+        /// How OAuth differs here; a built-in provider needs none of it.
+        "oauth" => oauth: OAuthTable,
+        /// How this API says that a call failed.
+        "failure" => failure: FailureTable,
+        /// Scopes in words, for connect pages.
+        "scope_words" => scope_words: Named<Text>,
+        /// Microsoft: the directory, e.g. `contoso.onmicrosoft.com`. Default: `common`.
+        "tenant" => tenant: Text,
+        /// The host of a provider that people run themselves. Default for gitlab: `gitlab.com`.
+        "host" => host: Text,
+        /// Where the OAuth app is registered.
+        "console_url" => console_url: Text,
+    }
+    later { "bearer", "basic", "accounts", "retention" }
+}
+
+table! {
+    /// One key for everybody. Exactly one of `query` and `header` says where it goes.
+    ApiKeyTable {
+        /// The name of the query parameter that carries the key.
+        "query" => query: Text,
+        /// The name of the header that carries the key.
+        "header" => header: Text,
+        /// What stands before the key in the header, e.g. `Bearer `.
+        "prefix" => prefix: Text,
+        /// A reference to the key: `env:NAME`, `keyring:NAME`, `file:/path` or `cmd:program args`.
+        #[schemars(required)]
+        "value" => value: Text,
+    }
+}
+
+table! {
+    /// An OAuth 2 server. With an `issuer` the rest is discovered.
+    OAuthTable {
+        /// Source of whatever is not given, by RFC 8414 or OpenID Connect discovery.
+        "issuer" => issuer: Text,
+        "authorize_url" => authorize_url: Text,
+        "token_url" => token_url: Text,
+        "revoke_url" => revoke_url: Text,
+        /// How `revoke_url` is called: `rfc7009` (default), `bearer` or `github`.
+        "revoke" => revoke: Text,
+        "device_url" => device_url: Text,
+        "userinfo_url" => userinfo_url: Text,
+        /// How the client shows who it is: `basic`, `post` or `none` (a public client).
+        "token_auth" => token_auth: Text,
+        /// What is sent to the token endpoint: `form` (default) or `json`.
+        "token_body" => token_body: Text,
+        /// The object of the token response that holds the person's token, e.g. Slack's `authed_user`.
+        "token_object" => token_object: Text,
+        /// What stands between scopes in the authorization request. Default: a space.
+        "scope_separator" => scope_separator: Text,
+        /// The parameter of the authorization request that carries the scopes. Default: `scope`.
+        "scope_parameter" => scope_parameter: Text,
+        /// Put before every scope that is not a URL and not among `plain_scopes`.
+        "scope_prefix" => scope_prefix: Text,
+        /// Scopes that get no prefix.
+        "plain_scopes" => plain_scopes: Vec<Text>,
+        /// Which scopes a wider scope contains.
+        "implied" => implied: Named<Vec<Text>>,
+        /// RFC 7636. Default: true.
+        "pkce" => pkce: At<bool>,
+        /// Extra parameters of the authorization request.
+        "params" => params: Named<Text>,
+        /// Which loopback redirect URIs are accepted: `any-port`, `exact`, `localhost-any-port`, `localhost-exact` or `refused`.
+        "loopback" => loopback: Text,
+        /// How the grant is had. Only `code`, the default, is supported by this version.
+        "grant" => grant: Text,
+    }
+}
+
+table! {
+    /// How an API says that a call failed. Places are JSON pointers (RFC 6901).
+    FailureTable {
+        /// Where an error's message may stand; the first text found is it.
+        "message" => message: Vec<Text>,
+        /// A boolean that is `false` when a 200 is a failure.
+        "ok" => ok: Text,
+        /// The failure's code.
+        "code" => code: Text,
+        /// Codes that mean: the token is not accepted any more.
+        "expired" => expired: Vec<Text>,
+        /// Codes that mean: a scope is missing.
+        "missing_scope" => missing_scope: Vec<Text>,
+        /// The scopes that would have been needed.
+        "needed" => needed: Text,
+    }
+}
+
+table! {
+    /// A tool: one HTTP request that the model can make.
+    ToolTable {
+        /// What it does, for the model.
+        #[schemars(required)]
+        "description" => description: Text,
+        /// For people. Default: made from the name.
+        "title" => title: Text,
+        /// Whose credential the request carries. None: the request carries none.
+        "provider" => provider: Text,
+        /// Scopes that this tool needs, asked for at its first call.
+        "scopes" => scopes: Vec<Text>,
+        /// Method and path, or method and whole URL: `GET /repos/{owner}/{repo}`.
+        #[schemars(required)]
+        "request" => request: Text,
+        /// What the model fills in.
+        "params" => params: Named<ParamEntry>,
+        /// Fixed query parameters.
+        "query" => query: Named<Tree>,
+        /// Headers of the request.
+        "headers" => headers: Named<Text>,
+        /// The JSON body; a text that is one placeholder keeps its argument's type.
+        "body" => body: Tree,
+        /// The body as application/x-www-form-urlencoded, instead of `body`.
+        "form" => form: Named<Tree>,
+        /// A jq filter over the answer.
+        "select" => select: Text,
+        /// A jq filter over the answer; a text makes the call a failure with that message.
+        "error" => error: Text,
+        /// A fixed answer for requests that return nothing worth reading.
+        "reply" => reply: Text,
+        /// How much a call may change: `read`, `write` or `destroy`. Default: GET and HEAD read, everything else may destroy.
+        "effect" => effect: Text,
+        /// Seconds, 1 to 120. Default: 30.
+        "timeout" => timeout: At<i64>,
+        /// Longest output in characters. Default: that of the server.
+        "max_chars" => max_chars: At<i64>,
+        /// Not offered.
+        "disabled" => disabled: At<bool>,
+        /// JSON Schema of the result; then the result is also structured content.
+        "output" => output: Tree,
+        /// Example calls and what must hold for their results.
+        "tests" => tests: Tree,
+    }
+    later { "paginate", "each", "confirm", "allow" }
+}
+
+table! {
+    /// A parameter of a tool.
+    ParamTable {
+        /// The name that the API gives to it.
+        "as" => wire: Text,
+        /// What it means, for the model.
+        "description" => description: Text,
+        /// `string` (default), `integer`, `number`, `boolean`, `object` or `array`.
+        "type" => kind: Text,
+        /// What a list holds: `string` (default), `integer`, `number`, `boolean` or `object`.
+        "items" => items: Text,
+        /// Allowed texts.
+        "enum" => choices: At<Vec<Text>>,
+        /// Whether it may be left out.
+        "optional" => optional: At<bool>,
+        /// What is sent when it is left out.
+        "default" => default: Tree,
+        /// Least value of a number, length of a text, count of a list.
+        "min" => min: At<f64>,
+        /// Greatest value of a number, length of a text, count of a list.
+        "max" => max: At<f64>,
+    }
+}
+
+/// A parameter: a table, or just the description of a required text.
+#[derive(Clone, Debug)]
+pub enum ParamEntry {
+    Description(Text),
+    Table(Box<ParamTable>),
+}
+
+impl Read for ParamEntry {
+    fn read(value: &Value<'_>, find: &mut Findings<'_>) -> Option<Self> {
+        match value.get_ref() {
+            DeValue::Table(_) => {
+                ParamTable::read(value, find).map(|table| Self::Table(Box::new(table)))
+            }
+            _ => Text::read(value, find).map(Self::Description),
+        }
+    }
+}
+
+impl JsonSchema for ParamEntry {
+    fn schema_name() -> Cow<'static, str> {
+        "Param".into()
+    }
+
+    fn json_schema(generator: &mut SchemaGenerator) -> Schema {
+        let table = generator.subschema_for::<ParamTable>();
+        json_schema!({
+            "description": "What the model fills in: a table, or just the description of a required text.",
+            "anyOf": [{ "type": "string" }, table],
+        })
+    }
+}
+
+/// Named tables that a later version will read: where each begins.
+#[derive(Clone, Debug, Default)]
+pub struct Later(pub Vec<Text>);
+
+impl Read for Later {
+    fn read(value: &Value<'_>, _: &mut Findings<'_>) -> Option<Self> {
+        let names = match value.get_ref() {
+            DeValue::Table(table) if !table.is_empty() => table
+                .iter()
+                .map(|(key, value)| At::new(key.get_ref().to_string(), value.span()))
+                .collect(),
+            _ => vec![At::new(String::new(), value.span())],
+        };
+        Some(Self(names))
+    }
+}
+
+/// The JSON Schema of `tools.toml`, draft 7: what TOML editors read.
+pub fn schema() -> serde_json::Value {
+    let settings = schemars::generate::SchemaSettings::draft07();
+    settings.into_generator().into_root_schema_for::<File>().to_value()
+}

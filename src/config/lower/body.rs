@@ -1,0 +1,123 @@
+//! What a request carries besides its line: body, form, fixed query and headers.
+
+use serde_json::Value as Json;
+
+use super::super::problem::Findings;
+use super::super::read::{Branch, Named, Text, Tree};
+use super::param::Params;
+use super::{secret, template};
+use crate::model::tool::{Node, Piece, Template};
+
+/// A JSON body. A text that is one placeholder becomes the argument itself.
+pub(super) fn node(tree: Tree, params: &mut Params, find: &mut Findings<'_>) -> Node {
+    match tree.branch {
+        Branch::Fixed(value) => Node::Fixed(value),
+        Branch::List(items) => {
+            Node::List(items.into_iter().map(|item| node(item, params, find)).collect())
+        }
+        Branch::Table(entries) => Node::Table(
+            entries
+                .into_iter()
+                .map(|(key, value)| (key.value, node(value, params, find)))
+                .collect(),
+        ),
+        Branch::Text(text) => {
+            text_node(template::template(&Text::new(text, tree.span), params, find))
+        }
+    }
+}
+
+fn text_node(template: Template) -> Node {
+    match template.0.as_slice() {
+        [] => Node::Fixed(Json::String(String::new())),
+        [Piece::Param(name)] => Node::Param(name.clone()),
+        [Piece::Text(text)] => Node::Fixed(Json::String(text.clone())),
+        _ => Node::Text(template),
+    }
+}
+
+/// `query` or `form`: names and one value each.
+pub(super) fn fields(
+    table: Named<Tree>,
+    params: &mut Params,
+    find: &mut Findings<'_>,
+) -> Vec<(String, Template)> {
+    let mut fields = Vec::with_capacity(table.entries.len());
+    for (name, value) in table.entries {
+        let text = match value.branch {
+            Branch::Text(text) => template::template(&Text::new(text, value.span), params, find),
+            Branch::Fixed(fixed) => Template(vec![Piece::Text(fixed.to_string())]),
+            Branch::List(_) | Branch::Table(_) => {
+                find.error("config::type", &value.span, "a single value is wanted here")
+                    .label("a list or table")
+                    .hint("lists come from parameters of type `array`");
+                continue;
+            }
+        };
+        fields.push((name.value, text));
+    }
+    fields
+}
+
+/// Headers that say how a message is framed or who sends it; the client writes them itself.
+const FRAMING: [&str; 8] = [
+    "host",
+    "content-length",
+    "transfer-encoding",
+    "connection",
+    "te",
+    "trailer",
+    "upgrade",
+    "expect",
+];
+/// Headers that carry credentials, which belong to providers.
+const CREDENTIALS: [&str; 6] =
+    ["authorization", "proxy-authorization", "cookie", "x-api-key", "api-key", "x-auth-token"];
+
+/// Whether a header may have this name; says why not.
+pub(super) fn is_header_name(name: &Text, find: &mut Findings<'_>) -> bool {
+    let lower = name.value.to_ascii_lowercase();
+    if name.value.contains(['{', '}']) {
+        find.error("tool::header", &name.span, "the name of a header is fixed")
+            .hint("only its value may have placeholders");
+    } else if http::HeaderName::from_bytes(name.value.as_bytes()).is_err() {
+        find.error("tool::header", &name.span, "this is no name of a header");
+    } else if FRAMING.contains(&&*lower) {
+        find.error(
+            "tool::header",
+            &name.span,
+            format!("`{}` is written by the client itself", name.value),
+        )
+        .hint("remove it");
+    } else {
+        return true;
+    }
+    false
+}
+
+/// Headers with fixed names and values of text and placeholders.
+pub(super) fn headers(
+    table: Named<Text>,
+    params: &mut Params,
+    find: &mut Findings<'_>,
+) -> Vec<(String, Template)> {
+    let mut headers = Vec::with_capacity(table.entries.len());
+    for (name, value) in table.entries {
+        if CREDENTIALS.contains(&&*name.value.to_ascii_lowercase()) {
+            secret::hide(&value, find);
+            find.error("secret::header", &name.span, format!("`{}` carries a credential", name.value))
+                .label("belongs to a provider")
+                .hint("give the provider `api_key = { header = \"…\", value = \"env:…\" }` and name it in `provider`");
+            continue;
+        }
+        if !is_header_name(&name, find) {
+            continue;
+        }
+        if value.value.chars().any(char::is_control) {
+            find.error("tool::header", &value.span, "a header's value has no control characters");
+            continue;
+        }
+        headers.push((name.value, template::template(&value, params, find)));
+    }
+    headers
+}

@@ -1,0 +1,105 @@
+//! The tables as they are written to the model: every rule of the language that is not about form.
+
+mod address;
+mod body;
+mod jq;
+mod oauth;
+mod output;
+mod param;
+mod provider;
+mod request;
+mod secret;
+mod server;
+mod template;
+mod tool;
+
+use std::collections::{BTreeMap, HashMap};
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use super::file::File;
+use super::problem::Findings;
+use super::read::{Text, not_yet};
+use super::{Depth, Server};
+use crate::model::{Provider, ProviderId, Tool};
+pub(crate) use provider::Known;
+
+/// What a file says; complete only if no error was found.
+#[derive(Default)]
+pub(super) struct Lowered {
+    pub(super) server: Server,
+    pub(super) providers: BTreeMap<ProviderId, Arc<Provider>>,
+    pub(super) tools: Vec<Tool>,
+    pub(super) store: Option<PathBuf>,
+}
+
+/// Everything that tools are lowered against.
+pub(crate) struct Surroundings {
+    depth: Depth,
+    max_chars: usize,
+    /// By id; `None` for a provider that is itself wrong.
+    providers: HashMap<String, Option<Known>>,
+}
+
+pub(super) fn lower(file: File, depth: Depth, find: &mut Findings<'_>) -> Lowered {
+    let server = server::server(file.server.unwrap_or_default(), find);
+    let store = file.store.and_then(|store| server::store(store, find));
+    for (kind, later) in [("openapi", file.openapi), ("mcp", file.mcp)] {
+        for name in later.into_iter().flat_map(|later| later.0) {
+            let what = if name.value.is_empty() {
+                format!("`[{kind}]`")
+            } else {
+                format!("`[{kind}.{}]`", name.value)
+            };
+            not_yet(&name.span, &what, find);
+        }
+    }
+    let providers = file.providers.unwrap_or_default().entries.into_iter();
+    let mut around = Surroundings {
+        depth,
+        max_chars: server.max_chars,
+        providers: providers
+            .map(|(id, table)| (id.value.clone(), provider::provider(&id, Some(table), find)))
+            .collect(),
+    };
+    let written = file.tools.unwrap_or_default();
+    if depth == Depth::Check {
+        tool::advise(&written, &server.name, find);
+    }
+    tool::report_names_alike(&written, find);
+    let mut tools: Vec<Tool> = Vec::with_capacity(written.entries.len());
+    for (name, table) in written.entries {
+        tools.extend(tool::tool(&name, table, &mut around, find));
+    }
+    tools.sort_by(|a, b| a.name.cmp(&b.name));
+    let known = around.providers.into_values().flatten();
+    Lowered {
+        server,
+        providers: known.map(|known| (known.provider.id.clone(), known.provider)).collect(),
+        tools,
+        store,
+    }
+}
+
+/// One of several words.
+pub(crate) fn choice<T: Copy>(
+    text: &Text,
+    choices: &[(&str, T)],
+    find: &mut Findings<'_>,
+) -> Option<T> {
+    if let Some((_, choice)) = choices.iter().find(|(word, _)| *word == text.as_str()) {
+        return Some(*choice);
+    }
+    let words: Vec<&str> = choices.iter().map(|(word, _)| *word).collect();
+    let draft = find
+        .error("config::choice", &text.span, "this word means nothing here")
+        .label("no such choice");
+    match super::problem::nearest(text.as_str(), words.iter().copied()) {
+        Some(near) => draft.hint(format!(
+            "did you mean `{near}`? The choices are {}",
+            super::read::listed(&words)
+        )),
+        None => draft.hint(format!("the choices are {}", super::read::listed(&words))),
+    };
+    None
+}

@@ -1,0 +1,232 @@
+//! `[providers.*.oauth]` and the OAuth app's id and secret.
+
+use url::Url;
+
+use super::super::file::{OAuthTable, ProviderTable};
+use super::super::problem::Findings;
+use super::super::read::{Text, not_yet};
+use super::provider::{ScopeRule, variable};
+use super::{address, choice, secret};
+use crate::model::provider::{
+    Endpoints, LoopbackRule, OAuthSettings, Revocation, SecretRef, Setting, TokenAuth, TokenBody,
+    TokenResponseShape,
+};
+
+const TOKEN_AUTHS: [(&str, TokenAuth); 3] =
+    [("basic", TokenAuth::Basic), ("post", TokenAuth::Post), ("none", TokenAuth::None)];
+const TOKEN_BODIES: [(&str, TokenBody); 2] = [("form", TokenBody::Form), ("json", TokenBody::Json)];
+const LOOPBACKS: [(&str, LoopbackRule); 5] = [
+    ("any-port", LoopbackRule::AnyPort),
+    ("exact", LoopbackRule::Exact),
+    ("localhost-any-port", LoopbackRule::LocalhostAnyPort),
+    ("localhost-exact", LoopbackRule::LocalhostExact),
+    ("refused", LoopbackRule::Refused),
+];
+const REVOCATIONS: [(&str, fn(Url) -> Revocation); 3] = [
+    ("rfc7009", Revocation::Rfc7009),
+    ("bearer", Revocation::Bearer),
+    ("github", Revocation::GitHub),
+];
+/// Parameters of the authorization request that are ours to set (RFC 6749 §4.1.1, RFC 7636 §4.3).
+const OWN_PARAMS: [&str; 7] = [
+    "client_id",
+    "redirect_uri",
+    "response_type",
+    "state",
+    "scope",
+    "code_challenge",
+    "code_challenge_method",
+];
+
+/// How this provider's scopes are written in full.
+pub(super) fn scope_rule(table: Option<&OAuthTable>) -> ScopeRule {
+    let prefix = table.and_then(|table| table.scope_prefix.as_ref());
+    let plain = table.and_then(|table| table.plain_scopes.as_ref());
+    ScopeRule {
+        prefix: prefix.map(|text| text.value.clone()).unwrap_or_default(),
+        plain: plain.into_iter().flatten().map(|text| text.value.clone()).collect(),
+    }
+}
+
+/// Lowers what is needed to get a person's consent.
+pub(super) fn settings(
+    id: &Text,
+    table: &mut ProviderTable,
+    is_built_in: bool,
+    scopes: &ScopeRule,
+    find: &mut Findings<'_>,
+) -> Option<OAuthSettings> {
+    let oauth = table.oauth.take().unwrap_or_default();
+    if let Some(grant) = &oauth.grant
+        && grant.value != "code"
+    {
+        match grant.as_str() {
+            "client_credentials" | "jwt_bearer" => {
+                not_yet(&grant.span, &format!("`grant = \"{}\"`", grant.value), find);
+            }
+            _ => {
+                choice(grant, &[("code", ())], find);
+            }
+        }
+    }
+    let token_auth = oauth.token_auth.as_ref().and_then(|text| choice(text, &TOKEN_AUTHS, find));
+    let name = variable(id.as_str());
+    let client_id = client_id(id, table, is_built_in, &name, find);
+    let client_secret = client_secret(table, token_auth, is_built_in, &name, find);
+    let own_scopes = scopes.apply(table.scopes.as_deref().unwrap_or_default(), find);
+    let params = oauth.params.unwrap_or_default().entries;
+    for (param, _) in &params {
+        if OWN_PARAMS.contains(&param.as_str()) {
+            find.error(
+                "provider::params",
+                &param.span,
+                format!("`{}` is not free to be set", param.value),
+            )
+            .hint("remove it: it is made for each authorization");
+        }
+    }
+    let implied = oauth.implied.unwrap_or_default().entries.into_iter();
+    let text = |text: Option<Text>, default: &str| {
+        text.map_or_else(|| default.to_owned(), |text| text.value)
+    };
+    let shared = OAuthSettings {
+        token_body: oauth
+            .token_body
+            .as_ref()
+            .and_then(|text| choice(text, &TOKEN_BODIES, find))
+            .unwrap_or_default(),
+        loopback: oauth
+            .loopback
+            .as_ref()
+            .and_then(|text| choice(text, &LOOPBACKS, find))
+            .unwrap_or_default(),
+        endpoints: endpoints(
+            id,
+            &table.span,
+            &EndpointTexts {
+                issuer: oauth.issuer,
+                authorize: oauth.authorize_url,
+                token: oauth.token_url,
+                revoke: oauth.revoke_url,
+                revocation: oauth.revoke,
+                device: oauth.device_url,
+                userinfo: oauth.userinfo_url,
+            },
+            find,
+        )?,
+        client_id: client_id?,
+        client_secret,
+        token_auth,
+        scopes: own_scopes,
+        scope_separator: text(oauth.scope_separator, " "),
+        scope_parameter: text(oauth.scope_parameter, "scope"),
+        implied: implied
+            .map(|(wide, narrow)| {
+                (
+                    scopes.full(wide.as_str()),
+                    narrow.iter().map(|scope| scopes.full(scope.as_str())).collect(),
+                )
+            })
+            .collect(),
+        pkce: oauth.pkce.is_none_or(|pkce| pkce.value),
+        params: params.into_iter().map(|(name, value)| (name.value, value.value)).collect(),
+        response: TokenResponseShape { nested: oauth.token_object.map(|text| text.value) },
+    };
+    Some(shared)
+}
+
+fn client_id(
+    id: &Text,
+    table: &ProviderTable,
+    is_built_in: bool,
+    name: &str,
+    find: &mut Findings<'_>,
+) -> Option<Setting> {
+    match &table.client_id {
+        Some(text) => secret::setting(text, find),
+        None if is_built_in => Some(Setting::Secret(SecretRef::Env(format!("{name}_CLIENT_ID")))),
+        None => {
+            find.missing(
+                &id.span,
+                "client_id",
+                format!("write it, or a reference like `client_id = \"env:{name}_CLIENT_ID\"`"),
+            );
+            None
+        }
+    }
+}
+
+/// A public client has no secret; a built-in provider's is looked for where it usually stands.
+fn client_secret(
+    table: &ProviderTable,
+    token_auth: Option<TokenAuth>,
+    is_built_in: bool,
+    name: &str,
+    find: &mut Findings<'_>,
+) -> Option<SecretRef> {
+    let usual = format!("{name}_CLIENT_SECRET");
+    match &table.client_secret {
+        Some(text) => {
+            if token_auth == Some(TokenAuth::None) {
+                find.error(
+                    "provider::credential",
+                    &text.span,
+                    "a client with `token_auth = \"none\"` has no secret",
+                )
+                .hint("remove one of the two");
+            }
+            secret::secret(text, &format!("env:{usual}"), find)
+        }
+        None if is_built_in && token_auth != Some(TokenAuth::None) => Some(SecretRef::Env(usual)),
+        None => None,
+    }
+}
+
+struct EndpointTexts {
+    issuer: Option<Text>,
+    authorize: Option<Text>,
+    token: Option<Text>,
+    revoke: Option<Text>,
+    revocation: Option<Text>,
+    device: Option<Text>,
+    userinfo: Option<Text>,
+}
+
+fn endpoints(
+    id: &Text,
+    table: &super::super::problem::Span,
+    texts: &EndpointTexts,
+    find: &mut Findings<'_>,
+) -> Option<Endpoints> {
+    let mut url = |text: &Option<Text>| text.as_ref().and_then(|text| address::url(text, find));
+    let mut endpoints = Endpoints {
+        issuer: url(&texts.issuer),
+        authorize: url(&texts.authorize),
+        token: url(&texts.token),
+        revoke: None,
+        device: url(&texts.device),
+        userinfo: url(&texts.userinfo),
+    };
+    let revoke = url(&texts.revoke);
+    let kind = texts
+        .revocation
+        .as_ref()
+        .and_then(|text| choice(text, &REVOCATIONS, find))
+        .unwrap_or(Revocation::Rfc7009);
+    endpoints.revoke = revoke.map(kind);
+    if texts.issuer.is_none() && (texts.authorize.is_none() || texts.token.is_none()) {
+        if !find.is_damaged(table.start) {
+            find.error(
+                "provider::endpoints",
+                &id.span,
+                format!("nothing says where `{}` grants access", id.value),
+            )
+            .hint(format!(
+                "add `issuer` to [providers.{}.oauth], or `authorize_url` and `token_url`",
+                id.value
+            ));
+        }
+        return None;
+    }
+    Some(endpoints)
+}

@@ -1,0 +1,369 @@
+//! `[providers.*]`: what is written, over what the catalogue knows.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use super::super::file::{ApiKeyTable, FailureTable, ProviderTable};
+use super::super::problem::{Findings, nearest};
+use super::super::read::{Named, Text};
+use super::super::secret_ref;
+use super::{Depth, Surroundings, address, body, oauth, secret};
+use crate::catalog;
+use crate::model::provider::{Credential, FailureConvention, Hosts, KeyPlace, SecretRef, Setting};
+use crate::model::{Provider, ProviderId, Scopes};
+
+/// A provider, and what its tools need to know of its ways.
+pub(crate) struct Known {
+    pub(super) provider: Arc<Provider>,
+    pub(super) scopes: ScopeRule,
+    /// Secrets that nobody has looked for yet.
+    unchecked: Vec<SecretRef>,
+}
+
+/// How scopes that are written short become those that are asked for.
+#[derive(Clone, Debug, Default)]
+pub(super) struct ScopeRule {
+    pub(super) prefix: String,
+    /// Scopes that have no prefix.
+    pub(super) plain: Vec<String>,
+}
+
+impl ScopeRule {
+    pub(super) fn apply(&self, scopes: &[Text], find: &mut Findings<'_>) -> Scopes {
+        Scopes::new(scopes.iter().filter_map(|scope| self.checked(scope, find)))
+    }
+
+    fn checked(&self, scope: &Text, find: &mut Findings<'_>) -> Option<String> {
+        // RFC 6749 §3.3: printable ASCII without space, `"` and `\`.
+        let is_token = !scope.value.is_empty()
+            && scope.value.chars().all(|c| c.is_ascii_graphic() && c != '"' && c != '\\');
+        if !is_token {
+            find.error("provider::scope", &scope.span, "this is no scope")
+                .hint("write one scope in each text: `[\"repo\", \"gist\"]`");
+            return None;
+        }
+        Some(self.full(scope.as_str()))
+    }
+
+    pub(super) fn full(&self, scope: &str) -> String {
+        let is_plain = self.prefix.is_empty()
+            || scope.contains("://")
+            || self.plain.iter().any(|plain| plain == scope);
+        if is_plain { scope.to_owned() } else { format!("{}{scope}", self.prefix) }
+    }
+}
+
+/// Makes sure that a tool's provider is among `around`, a built-in one without a table included.
+pub(super) fn ensure(id: &Text, around: &mut Surroundings, find: &mut Findings<'_>) {
+    if !around.providers.contains_key(id.as_str()) {
+        if !catalog::is_built_in(id.as_str()) {
+            let configured = around.providers.keys().cloned();
+            let known: Vec<String> = configured.chain(catalog::ids().map(str::to_owned)).collect();
+            let near = nearest(id.as_str(), known.iter().map(String::as_str));
+            let draft = find
+                .error("tool::provider", &id.span, format!("there is no provider `{}`", id.value))
+                .label("no such provider");
+            match near {
+                Some(near) => draft.hint(format!("did you mean `{near}`?")),
+                None => draft.hint(format!("describe it in [providers.{}]", id.value)),
+            };
+            around.providers.insert(id.value.clone(), None);
+            return;
+        }
+        let known = provider(id, None, find);
+        around.providers.insert(id.value.clone(), known);
+    }
+    if around.depth == Depth::Check
+        && let Some(Some(known)) = around.providers.get_mut(id.as_str())
+    {
+        warn_of_missing_secrets(id, known, find);
+    }
+}
+
+/// Says once for each provider that a tool uses which of its secrets are not there.
+fn warn_of_missing_secrets(id: &Text, known: &mut Known, find: &mut Findings<'_>) {
+    for reference in std::mem::take(&mut known.unchecked) {
+        if let Some(error) = secret_ref::is_missing(&reference) {
+            find.warning("secret::unset", &id.span, error.to_string())
+                .label(format!("`{}` needs it", id.value))
+                .hint(error.hint());
+        }
+    }
+}
+
+/// Lowers one provider; `None` for one that cannot be used.
+pub(super) fn provider(
+    id: &Text,
+    table: Option<ProviderTable>,
+    find: &mut Findings<'_>,
+) -> Option<Known> {
+    let is_id = !id.value.is_empty()
+        && id
+            .value
+            .chars()
+            .all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || matches!(c, '_' | '-'));
+    if !is_id {
+        find.error(
+            "provider::name",
+            &id.span,
+            "a provider's name has lower-case letters, digits, `_` and `-` only",
+        )
+        .hint("it is part of the redirect URI that you register");
+        return None;
+    }
+    let errors_before = find.count_errors();
+    let written = table.unwrap_or_default();
+    let moved = written.base_url.is_some() && written.hosts.is_none();
+    let built_in = catalog::provider(id.as_str());
+    let is_built_in = built_in.is_some();
+    let mut table = merge(written, built_in);
+    fill(&mut table, find);
+
+    let base_url = table.base_url.as_ref().and_then(|text| base_url(text, find));
+    // Whoever points a built-in provider elsewhere does not mean its old hosts.
+    let hosts = match (&table.hosts, &base_url) {
+        (Some(hosts), _) if !moved => {
+            Hosts::new(hosts.iter().filter_map(|host| address::host_pattern(host, find)))
+        }
+        (_, Some(base)) => Hosts::new([address::host_of(base)]),
+        _ => Hosts::default(),
+    };
+    let scopes = oauth::scope_rule(table.oauth.as_ref());
+    let credential = credential(id, &mut table, is_built_in, &scopes, find);
+    let provider = Provider {
+        id: ProviderId::new(id.value.clone()),
+        title: table.title.map_or_else(|| capitalized(id.as_str()), |title| title.value),
+        console_url: table.console_url.as_ref().and_then(|text| address::url(text, find)),
+        base_url,
+        hosts,
+        headers: headers(table.headers.unwrap_or_default(), find),
+        credential: credential?,
+        failure: failure(table.failure.unwrap_or_default(), find),
+        scope_words: words(table.scope_words.unwrap_or_default(), &scopes),
+    };
+    if find.count_errors() > errors_before {
+        return None;
+    }
+    let unchecked = references(&provider.credential);
+    Some(Known { provider: Arc::new(provider), scopes, unchecked })
+}
+
+/// What is written, else what is built in, entry by entry.
+fn merge(mut written: ProviderTable, built_in: Option<ProviderTable>) -> ProviderTable {
+    let Some(mut built_in) = built_in else { return written };
+    let oauth = match (written.oauth.take(), built_in.oauth.take()) {
+        (Some(written), Some(built_in)) => Some(written.or(built_in)),
+        (written, built_in) => written.or(built_in),
+    };
+    let failure = match (written.failure.take(), built_in.failure.take()) {
+        (Some(written), Some(built_in)) => Some(written.or(built_in)),
+        (written, built_in) => written.or(built_in),
+    };
+    ProviderTable { oauth, failure, ..written.or(built_in) }
+}
+
+/// Puts `tenant` and `host` where `{tenant}` and `{host}` stand. Both come from the file or the
+/// catalogue and are held to letters that cannot end a host name or a path segment.
+fn fill(table: &mut ProviderTable, find: &mut Findings<'_>) {
+    let tenant = table.tenant.take().and_then(|tenant| {
+        let is_tenant = !tenant.value.is_empty()
+            && tenant.value.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '.' | '-'))
+            && tenant.value.starts_with(|c: char| c.is_ascii_alphanumeric());
+        if !is_tenant {
+            find.error("provider::tenant", &tenant.span, "this is no tenant")
+                .hint("write its id or its domain, e.g. `contoso.onmicrosoft.com`");
+        }
+        is_tenant.then_some(tenant)
+    });
+    let host = table.host.take().and_then(|host| {
+        let is_single = !host.value.starts_with("*.");
+        let pattern = address::host_pattern(&host, find)?;
+        is_single.then_some(Text::new(pattern, host.span))
+    });
+    for (name, value) in [("{tenant}", tenant), ("{host}", host)] {
+        let Some(value) = value else { continue };
+        let mut used = false;
+        for text in urls(table) {
+            if text.value.contains(name) {
+                text.value = text.value.replace(name, &value.value);
+                used = true;
+            }
+        }
+        if !used {
+            let key = name.trim_matches(['{', '}']);
+            find.error(
+                "provider::placeholder",
+                &value.span,
+                format!("`{key}` means nothing to this provider"),
+            )
+            .hint("remove it");
+        }
+    }
+}
+
+/// Every text in which a placeholder may stand.
+fn urls(table: &mut ProviderTable) -> impl Iterator<Item = &mut Text> {
+    let oauth = table.oauth.iter_mut().flat_map(|oauth| {
+        [
+            &mut oauth.issuer,
+            &mut oauth.authorize_url,
+            &mut oauth.token_url,
+            &mut oauth.revoke_url,
+            &mut oauth.device_url,
+            &mut oauth.userinfo_url,
+        ]
+    });
+    [&mut table.base_url, &mut table.console_url]
+        .into_iter()
+        .chain(oauth)
+        .flatten()
+        .chain(table.hosts.iter_mut().flatten())
+}
+
+fn base_url(text: &Text, find: &mut Findings<'_>) -> Option<url::Url> {
+    let url = address::url(text, find)?;
+    if url.query().is_some() {
+        find.error("provider::base_url", &text.span, "`base_url` has no query")
+            .hint("put fixed parameters into `query` of the tools");
+        return None;
+    }
+    Some(url)
+}
+
+fn credential(
+    id: &Text,
+    table: &mut ProviderTable,
+    is_built_in: bool,
+    scopes: &ScopeRule,
+    find: &mut Findings<'_>,
+) -> Option<Credential> {
+    if let Some(key) = table.api_key.take() {
+        if let (false, Some(client_id)) = (is_built_in, &table.client_id) {
+            find.error(
+                "provider::credential",
+                &client_id.span,
+                "this provider has an `api_key` and a client id",
+            )
+            .hint("keep one of them");
+        }
+        return api_key(id, key, find);
+    }
+    if table.oauth.is_none() && table.client_id.is_none() {
+        let hint = "add `client_id` and [providers.….oauth] with an `issuer`, or `api_key = { header = \"…\", value = \"env:…\" }`";
+        // Keys that are not supported yet may have said it.
+        if !find.has_error_within(&find.table_at(table.span.start))
+            && !find.is_damaged(table.span.start)
+        {
+            find.error(
+                "provider::credential",
+                &id.span,
+                format!("nothing says how `{}` grants access", id.value),
+            )
+            .hint(hint);
+        }
+        return None;
+    }
+    oauth::settings(id, table, is_built_in, scopes, find)
+        .map(|settings| Credential::OAuth(Box::new(settings)))
+}
+
+fn api_key(id: &Text, key: ApiKeyTable, find: &mut Findings<'_>) -> Option<Credential> {
+    let suggestion = format!("env:{}_API_KEY", variable(id.as_str()));
+    let Some(value) = &key.value else {
+        find.missing(
+            &key.span,
+            "value",
+            format!("write a reference, e.g. `value = \"{suggestion}\"`"),
+        );
+        return None;
+    };
+    let value = secret::secret(value, &suggestion, find);
+    let place = match (key.query, key.header) {
+        (Some(query), None) => {
+            if let Some(prefix) = &key.prefix {
+                find.error("provider::api_key", &prefix.span, "`prefix` is for headers");
+            }
+            KeyPlace::Query(query.value)
+        }
+        (None, Some(header)) => {
+            body::is_header_name(&header, find).then_some(())?;
+            KeyPlace::Header {
+                name: header.value,
+                prefix: key.prefix.map(|prefix| prefix.value).unwrap_or_default(),
+            }
+        }
+        _ => {
+            find.error("provider::api_key", &key.span, "where does the key go?")
+                .hint("write either `query = \"name\"` or `header = \"Name\"`");
+            return None;
+        }
+    };
+    Some(Credential::ApiKey { place, value: value? })
+}
+
+fn headers(table: Named<Text>, find: &mut Findings<'_>) -> Vec<(String, String)> {
+    let mut params = super::param::Params::none();
+    body::headers(table, &mut params, find)
+        .into_iter()
+        .map(|(name, template)| {
+            let texts = template.0.into_iter().filter_map(|piece| match piece {
+                crate::model::tool::Piece::Text(text) => Some(text),
+                crate::model::tool::Piece::Param(_) => None,
+            });
+            (name, texts.collect())
+        })
+        .collect()
+}
+
+fn failure(table: FailureTable, find: &mut Findings<'_>) -> FailureConvention {
+    let mut pointer = |text: Text| {
+        if !text.value.starts_with('/') {
+            find.error("provider::pointer", &text.span, "this is no JSON pointer")
+                .hint("write e.g. `/error/message`");
+        }
+        text.value
+    };
+    let texts = |texts: Option<Vec<Text>>| {
+        texts.unwrap_or_default().into_iter().map(|text| text.value).collect()
+    };
+    FailureConvention {
+        message: table.message.unwrap_or_default().into_iter().map(&mut pointer).collect(),
+        ok: table.ok.map(&mut pointer),
+        code: table.code.map(&mut pointer),
+        needed: table.needed.map(&mut pointer),
+        expired: texts(table.expired),
+        missing_scope: texts(table.missing_scope),
+    }
+}
+
+fn words(table: Named<Text>, scopes: &ScopeRule) -> BTreeMap<String, String> {
+    table
+        .entries
+        .into_iter()
+        .map(|(scope, words)| (scopes.full(scope.as_str()), words.value))
+        .collect()
+}
+
+/// The secrets that a credential is made of.
+fn references(credential: &Credential) -> Vec<SecretRef> {
+    match credential {
+        Credential::ApiKey { value, .. } => vec![value.clone()],
+        Credential::OAuth(settings) => {
+            let id = match &settings.client_id {
+                Setting::Secret(reference) => Some(reference.clone()),
+                Setting::Literal(_) => None,
+            };
+            id.into_iter().chain(settings.client_secret.clone()).collect()
+        }
+    }
+}
+
+/// `GITHUB` of `GITHUB_CLIENT_ID`.
+pub(super) fn variable(id: &str) -> String {
+    id.to_ascii_uppercase().replace('-', "_")
+}
+
+fn capitalized(id: &str) -> String {
+    let mut letters = id.chars();
+    letters.next().map_or_else(String::new, |first| first.to_uppercase().chain(letters).collect())
+}

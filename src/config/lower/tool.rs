@@ -1,0 +1,327 @@
+//! `[tools.*]`
+
+use std::collections::HashMap;
+use std::time::Duration;
+
+use super::super::file::ToolTable;
+use super::super::problem::{Findings, Severity, Span};
+use super::super::read::{Named, Text};
+use super::param::{Params, Unplaced};
+use super::request::{Base, Line};
+use super::{Depth, Surroundings, body, choice, jq, output, provider, request, server, template};
+use crate::model::tool::{Action, Body, Effect, HttpAction, Method, Node, Template};
+use crate::model::{Scopes, Tool, ToolName};
+
+const EFFECTS: [(&str, Effect); 3] =
+    [("read", Effect::Read), ("write", Effect::Write), ("destroy", Effect::Destroy)];
+const DEFAULT_TIMEOUT: u64 = 30;
+/// The name limit of the model APIs: `^[a-zA-Z0-9_-]{1,64}$`.
+const MOST_NAME: usize = 64;
+/// Hosts put `mcp__{server}__` before it.
+const GOOD_NAME: usize = 40;
+/// Cursor's limit, and about where models begin to choose badly.
+const GOOD_COUNT: usize = 40;
+
+/// Lowers one tool; `None` for one that is disabled or wrong.
+pub(super) fn tool(
+    name: &Text,
+    table: ToolTable,
+    around: &mut Surroundings,
+    find: &mut Findings<'_>,
+) -> Option<Tool> {
+    check_name(name, find);
+    if around.depth == Depth::Check {
+        for filter in [&table.select, &table.error].into_iter().flatten() {
+            jq::check(filter, find);
+        }
+    }
+    check_conflicts(&table, find);
+    let damaged = find.is_damaged(table.span.start);
+    if table.description.as_ref().is_none_or(|text| text.value.trim().is_empty()) {
+        let place = table.description.as_ref().map_or(&table.span, |text| &text.span);
+        find.missing(
+            place,
+            "description",
+            "say in a sentence what it does and when to use it: models choose tools by that",
+        );
+    }
+    if table.request.is_none() {
+        find.missing(&table.span, "request", "e.g. `request = \"GET /search\"`");
+    }
+    if let Some(id) = &table.provider {
+        provider::ensure(id, around, find);
+    }
+    let base = match &table.provider {
+        None => Base::Nothing,
+        Some(id) => around
+            .providers
+            .get(id.as_str())
+            .and_then(Option::as_ref)
+            .map_or(Base::Wrong, Base::Provider),
+    };
+    let scopes = scopes(&table, base, find);
+    let mut params = Params::read(name, table.params.unwrap_or_default(), damaged, find);
+
+    // Everything that mentions parameters is read before it is asked which are left over, also
+    // where the request itself is wrong.
+    let line = table.request.as_ref().and_then(|text| request::line(text, base, &mut params, find));
+    let fixed = body::fields(table.query.unwrap_or_default(), &mut params, find);
+    let headers = body::headers(table.headers.unwrap_or_default(), &mut params, find);
+    let written = written_body(table.body, table.form, line.as_ref(), &mut params, find);
+    let reply = table.reply.map(|text| template::template(&text, &mut params, find));
+    let effect = table.effect.as_ref().and_then(|text| choice(text, &EFFECTS, find));
+    let timeout = table.timeout.and_then(|given| {
+        let seconds = u64::try_from(given.value).ok().filter(|seconds| (1..=120).contains(seconds));
+        if seconds.is_none() {
+            find.error("config::range", &given.span, "`timeout` lies between 1 and 120 seconds");
+        }
+        seconds
+    });
+    let max_chars = table.max_chars.and_then(|given| server::max_chars(&given, find));
+    let schema = table.output.as_ref().and_then(|tree| output::output(tree, around.depth, find));
+
+    let line = line?;
+    let (query, body) = place(&line, fixed, written, &mut params, find);
+    if table.disabled.is_some_and(|disabled| disabled.value) {
+        return None;
+    }
+    Some(Tool {
+        title: table.title.map_or_else(|| title(name.as_str()), |title| title.value),
+        description: table.description?.value,
+        effect: effect.unwrap_or(match line.method {
+            Method::Get | Method::Head => Effect::Read,
+            _ => Effect::Destroy,
+        }),
+        idempotent: line.method.is_idempotent(),
+        provider: base.provider().map(|known| known.provider.id.clone()),
+        scopes,
+        output: schema,
+        params: params.into_list(),
+        name: ToolName::new(name.value.clone()),
+        action: Action::Http(HttpAction {
+            method: line.method,
+            origin: line.origin,
+            path: line.path,
+            query,
+            headers,
+            body,
+            select: table.select.map(|text| text.value),
+            error: table.error.map(|text| text.value),
+            reply,
+            timeout: Duration::from_secs(timeout.unwrap_or(DEFAULT_TIMEOUT)),
+            max_chars: max_chars.unwrap_or(around.max_chars),
+        }),
+    })
+}
+
+fn scopes(table: &ToolTable, base: Base<'_>, find: &mut Findings<'_>) -> Scopes {
+    let written = table.scopes.as_deref().unwrap_or_default();
+    match base {
+        Base::Provider(known) => known.scopes.apply(written, find),
+        Base::Wrong => Scopes::default(),
+        Base::Nothing => {
+            if let Some(first) = written.first() {
+                find.error("tool::scopes", &first.span, "scopes without a provider")
+                    .hint("name the `provider` that grants them");
+            }
+            Scopes::default()
+        }
+    }
+}
+
+/// What the file says about the body.
+enum Written {
+    Nothing,
+    Json(Node),
+    Form(Vec<(String, Template)>),
+}
+
+fn written_body(
+    body: Option<super::super::read::Tree>,
+    form: Option<Named<super::super::read::Tree>>,
+    line: Option<&Line>,
+    params: &mut Params,
+    find: &mut Findings<'_>,
+) -> Written {
+    let span = body.as_ref().map(|body| &body.span).or(form.as_ref().map(|form| &form.span));
+    if let (Some(span), Some(line)) = (span, line)
+        && matches!(line.method, Method::Get | Method::Head)
+    {
+        find.error("tool::body", span, format!("{} has no body", line.method.as_str()))
+            .hint("use `query`, or another method");
+    }
+    match (body, form) {
+        (Some(tree), _) => Written::Json(body::node(tree, params, find)),
+        (None, Some(form)) => Written::Form(body::fields(form, params, find)),
+        (None, None) => Written::Nothing,
+    }
+}
+
+/// Puts the parameters that nothing mentions where they go: into the query, the JSON body, or a
+/// form that was left empty for them.
+fn place(
+    line: &Line,
+    fixed: Vec<(String, Template)>,
+    written: Written,
+    params: &mut Params,
+    find: &mut Findings<'_>,
+) -> (Vec<(String, Template)>, Body) {
+    let unplaced = params.unplaced(find);
+    let mut query = line.query.clone();
+    query.extend(fixed);
+    let body = match written {
+        Written::Json(node) => {
+            report_stray(&unplaced, "body", find);
+            Body::Json(node)
+        }
+        Written::Form(fields) if !fields.is_empty() => {
+            report_stray(&unplaced, "form", find);
+            Body::Form(fields)
+        }
+        Written::Form(mut fields) => {
+            report_same_wire(&unplaced, &fields, find);
+            fields
+                .extend(unplaced.iter().map(|param| (param.wire.value.clone(), param.template())));
+            Body::Form(fields)
+        }
+        Written::Nothing if line.method.has_body() => {
+            report_same_wire(&unplaced, &[], find);
+            let entries =
+                unplaced.into_iter().map(|param| (param.wire.value, Node::Param(param.name)));
+            let entries: Vec<_> = entries.collect();
+            if entries.is_empty() { Body::None } else { Body::Json(Node::Table(entries)) }
+        }
+        Written::Nothing => {
+            report_same_wire(&unplaced, &query, find);
+            query.extend(unplaced.iter().map(|param| (param.wire.value.clone(), param.template())));
+            Body::None
+        }
+    };
+    (query, body)
+}
+
+fn report_stray(unplaced: &[Unplaced], place: &str, find: &mut Findings<'_>) {
+    for param in unplaced {
+        let name = &param.key.value;
+        find.error("param::unused", &param.key.span, format!("`{name}` goes nowhere"))
+            .label("not in the request")
+            .hint(format!("put `{{{name}}}` into `{place}`: with a `{place}` of its own, the request takes only what it names"));
+    }
+}
+
+/// Two values under one name: the API sees one of them.
+fn report_same_wire(unplaced: &[Unplaced], taken: &[(String, Template)], find: &mut Findings<'_>) {
+    for (index, param) in unplaced.iter().enumerate() {
+        let wire = param.wire.as_str();
+        let twice = unplaced.iter().take(index).any(|earlier| earlier.wire.value == wire)
+            || taken.iter().any(|(name, _)| name == wire);
+        if twice {
+            find.error("param::twice", &param.wire.span, format!("`{wire}` is sent twice"))
+                .label("second time")
+                .hint("give one of the two another name with `as`");
+        }
+    }
+}
+
+fn check_conflicts(table: &ToolTable, find: &mut Findings<'_>) {
+    let conflict = |span: &Span, message: &str, hint: &str, find: &mut Findings<'_>| {
+        find.error("tool::conflict", span, message).hint(hint);
+    };
+    if let (Some(reply), Some(_)) = (&table.reply, &table.select) {
+        conflict(
+            &reply.span,
+            "`reply` and `select` both say what the answer is",
+            "keep one of them",
+            find,
+        );
+    }
+    if let (Some(reply), Some(_)) = (&table.reply, &table.output) {
+        conflict(
+            &reply.span,
+            "`reply` is a text and has no `output` schema",
+            "keep one of them",
+            find,
+        );
+    }
+    if let (Some(_), Some(form)) = (&table.body, &table.form) {
+        conflict(&form.span, "`body` and `form` are both the body", "keep one of them", find);
+    }
+}
+
+fn check_name(name: &Text, find: &mut Findings<'_>) {
+    let is_name = name.value.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '_' | '-'));
+    if !is_name || name.value.is_empty() {
+        find.error("tool::name", &name.span, "a tool's name has letters, digits, `_` and `-` only")
+            .hint("models and hosts refuse every other character");
+    } else if name.value.len() > MOST_NAME {
+        find.error(
+            "tool::name",
+            &name.span,
+            format!("a tool's name has at most {MOST_NAME} characters"),
+        )
+        .hint("shorten it; 40 is a good limit");
+    }
+}
+
+/// Hosts and people do not tell names apart by case.
+pub(super) fn report_names_alike(tools: &Named<ToolTable>, find: &mut Findings<'_>) {
+    let mut seen: HashMap<String, &str> = HashMap::with_capacity(tools.entries.len());
+    for (name, _) in &tools.entries {
+        if let Some(earlier) = seen.insert(name.value.to_ascii_lowercase(), name.as_str()) {
+            find.error(
+                "tool::name",
+                &name.span,
+                format!("`{}` and `{earlier}` differ by case only", name.value),
+            )
+            .hint("rename one of the two");
+        }
+    }
+}
+
+/// What is allowed but unwise.
+pub(super) fn advise(tools: &Named<ToolTable>, server: &str, find: &mut Findings<'_>) {
+    let enabled =
+        |table: &ToolTable| !table.disabled.as_ref().is_some_and(|disabled| disabled.value);
+    let count = tools.entries.iter().filter(|(_, table)| enabled(table)).count();
+    if count > GOOD_COUNT {
+        find.whole(
+            Severity::Warning,
+            "tools::count",
+            format!("{count} tools are more than models choose well from"),
+        )
+        .hint(format!("keep at most {GOOD_COUNT} in a file; some hosts cut the list or refuse it"));
+    }
+    for (name, table) in &tools.entries {
+        let shown = "mcp__".len() + server.len() + "__".len() + name.value.len();
+        if name.value.len() <= MOST_NAME && (name.value.len() > GOOD_NAME || shown > MOST_NAME) {
+            find.warning(
+                "tool::name",
+                &name.span,
+                format!(
+                    "hosts show this tool as `mcp__{server}__{}`, {shown} characters",
+                    name.value
+                ),
+            )
+            .hint(format!("keep names to {GOOD_NAME} characters, and this to {MOST_NAME}"));
+        }
+        for (key, entry) in table.params.iter().flat_map(|params| &params.entries) {
+            if let super::super::file::ParamEntry::Table(param) = entry
+                && param.description.is_none()
+            {
+                find.warning(
+                    "param::description",
+                    &key.span,
+                    format!("`{}` has no description", key.value),
+                )
+                .hint("models guess what it is");
+            }
+        }
+    }
+}
+
+/// `github_star_repo` as people write it: `Github star repo`.
+fn title(name: &str) -> String {
+    let words = name.replace(['_', '-'], " ");
+    let mut letters = words.trim().chars();
+    letters.next().map_or_else(String::new, |first| first.to_uppercase().chain(letters).collect())
+}

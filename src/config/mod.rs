@@ -1,0 +1,154 @@
+//! From `tools.toml` to the model.
+//!
+//! 1. [`environment`] finds the file, `source` reads it as text.
+//! 2. `syntax` parses it into values that know their place, in spite of mistakes.
+//! 3. [`file`] reads those into the tables of the language, as they are written.
+//! 4. `lower` makes [`Provider`]s and [`Tool`]s of them, with [`crate::catalog`]'s values for what
+//!    built-in providers leave out.
+//!
+//! No step stops at the first mistake: each adds to the same [`Problems`], which come out together.
+//! No step follows a reference to a secret; [`secret_ref`] does that when one is needed.
+
+pub mod environment;
+pub mod file;
+mod lower;
+pub(crate) mod problem;
+pub(crate) mod read;
+pub mod secret_ref;
+mod source;
+pub(crate) mod syntax;
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use toml::de::DeTable;
+use url::Url;
+
+use crate::model::{Provider, ProviderId, Tool};
+use file::File;
+use problem::Findings;
+pub(crate) use problem::nearest;
+pub use problem::{Problem, Problems, Severity, Span};
+use read::Read as _;
+
+/// A `tools.toml` that can be served.
+#[derive(Clone, Debug)]
+pub struct Config {
+    pub path: PathBuf,
+    pub server: Server,
+    /// Those with a table of their own, and built-in ones that a tool uses.
+    pub providers: BTreeMap<ProviderId, Arc<Provider>>,
+    /// Sorted by name; disabled ones are left out.
+    pub tools: Vec<Tool>,
+    /// Where grants are kept, if not in the platform's data folder.
+    pub store: Option<PathBuf>,
+    /// What does not keep the file from being served; refers to `source`.
+    pub warnings: Vec<Problem>,
+    /// The file's text, for showing warnings.
+    pub source: Arc<str>,
+}
+
+/// `[server]`
+#[derive(Clone, Debug)]
+pub struct Server {
+    pub name: String,
+    pub instructions: Option<String>,
+    /// Scheme and host where browsers reach us; `None`: the loopback listener.
+    pub public_url: Option<Url>,
+    pub after_connect: Option<Url>,
+    pub max_chars: usize,
+    /// Blocks of private addresses, e.g. `10.1.0.0/16`, that hosts learnt from outside may have.
+    pub allow_private: Vec<String>,
+    /// The loopback listener's port, if not the default.
+    pub port: Option<u16>,
+}
+
+impl Default for Server {
+    fn default() -> Self {
+        Self {
+            name: "countersign".into(),
+            instructions: None,
+            public_url: None,
+            after_connect: None,
+            max_chars: 40_000,
+            allow_private: Vec::new(),
+            port: None,
+        }
+    }
+}
+
+/// How much is looked at.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Depth {
+    /// What serving needs: every mistake that could send a request to the wrong place, or keep a
+    /// host from listing the tools.
+    Serve,
+    /// Also what is found out anyway when a tool is called, and what is merely unwise.
+    Check,
+}
+
+/// Reads a `tools.toml` for serving.
+///
+/// jq filters are compiled when a tool is first called and secrets looked up when they are needed,
+/// so that a server with ten thousand tools starts as fast as one with ten.
+///
+/// # Errors
+/// Every problem at once, warnings included; at least one of them is an error.
+pub fn load(path: &Path) -> Result<Config, Problems> {
+    read_at(path, Depth::Serve)
+}
+
+/// [`load`], with all that `countersign check` looks at besides: jq filters, output schemas, unset
+/// secrets (a warning), what hosts cannot cope with (warnings).
+///
+/// # Errors
+/// As [`load`].
+pub fn check(path: &Path) -> Result<Config, Problems> {
+    read_at(path, Depth::Check)
+}
+
+fn read_at(path: &Path, depth: Depth) -> Result<Config, Problems> {
+    match source::read(path) {
+        Ok(source) => parse(path, &source, depth),
+        Err(error) => {
+            let mut find = Findings::new("");
+            find.whole(Severity::Error, "config::file", error.to_string()).hint(error.hint());
+            Err(find.finish(path))
+        }
+    }
+}
+
+fn parse(path: &Path, source: &str, depth: Depth) -> Result<Config, Problems> {
+    let mut find = Findings::new(source);
+    let (table, errors) = DeTable::parse_recoverable(source);
+    let file = if errors.is_empty() {
+        read_table(table, &mut find)
+    } else {
+        let mended = syntax::mend(source, &mut find);
+        read_table(DeTable::parse_recoverable(&mended).0, &mut find)
+    };
+    let lowered = lower::lower(file, depth, &mut find);
+    let failed = find.has_errors();
+    let problems = find.finish(path);
+    if failed {
+        return Err(problems);
+    }
+    Ok(Config {
+        path: problems.path,
+        server: lowered.server,
+        providers: lowered.providers,
+        tools: lowered.tools,
+        store: lowered.store,
+        warnings: problems.list,
+        source: problems.source,
+    })
+}
+
+fn read_table(table: toml::Spanned<DeTable<'_>>, find: &mut Findings<'_>) -> File {
+    let value = toml::Spanned::new(table.span(), toml::de::DeValue::Table(table.into_inner()));
+    File::read(&value, find).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,390 @@
+//! What is wrong with a `tools.toml`: all of it at once, each with its place and a way out.
+//!
+//! [`Findings`] collects while the file is read; [`Problems`] is what readers of the outcome see.
+//! Between the two every literal secret is blotted out of the source text, so that no later
+//! rendering, of this problem or of one on a neighbouring line, can print it.
+
+use std::borrow::Cow;
+use std::fmt;
+use std::ops::Range;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+/// Byte offsets into a source text.
+pub type Span = Range<usize>;
+
+/// What stands in a shown source text where a secret stood.
+const BLOT: &str = "•••";
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Severity {
+    /// The file cannot be served.
+    Error,
+    /// The file can be served, but somebody should know.
+    Warning,
+}
+
+/// One thing that is wrong.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Problem {
+    pub severity: Severity,
+    /// Stable and short, e.g. `tool::placeholder`.
+    pub code: &'static str,
+    /// A lowercase fragment that names the thing in backticks and never a value.
+    pub message: String,
+    /// What to write under the caret.
+    pub label: String,
+    /// The exact way out.
+    pub hint: Option<String>,
+    /// Where, in [`Problems::source`]; `None` for a problem of the whole file.
+    pub span: Option<Span>,
+    /// Counted from 1, in characters, as the file stands on disk; 0 for the whole file.
+    pub line: usize,
+    pub column: usize,
+}
+
+impl Problem {
+    #[must_use]
+    pub fn label(mut self, label: impl Into<String>) -> Self {
+        self.label = label.into();
+        self
+    }
+
+    #[must_use]
+    pub fn hint(mut self, hint: impl Into<String>) -> Self {
+        self.hint = Some(hint.into());
+        self
+    }
+
+    /// `12:3: message; help: hint`, on one line whatever the message holds.
+    pub fn line(&self) -> String {
+        let mut line = match self.line {
+            0 => self.message.clone(),
+            _ => format!("{}:{}: {}", self.line, self.column, self.message),
+        };
+        if let Some(hint) = &self.hint {
+            line.push_str("; help: ");
+            line.push_str(hint);
+        }
+        line.replace(['\n', '\r'], " ")
+    }
+}
+
+/// Everything that is wrong with one file, in the order of the file.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Problems {
+    pub path: PathBuf,
+    /// The file's text, literal secrets blotted out.
+    pub source: Arc<str>,
+    pub list: Vec<Problem>,
+}
+
+impl Problems {
+    pub fn errors(&self) -> impl Iterator<Item = &Problem> {
+        self.list.iter().filter(|problem| problem.severity == Severity::Error)
+    }
+
+    /// The first error as one line, for hosts that show no more: `tools.toml:12:3: …; help: …`.
+    pub fn first_line(&self) -> String {
+        let first = self.errors().next().or(self.list.first());
+        let Some(first) = first else { return String::new() };
+        let separator = if first.line == 0 { ": " } else { ":" };
+        format!("{}{separator}{}", self.path.display(), first.line())
+    }
+}
+
+impl fmt::Display for Problems {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.first_line())?;
+        match self.errors().count() {
+            0 | 1 => Ok(()),
+            2 => f.write_str(" (and 1 more problem: run `countersign check`)"),
+            n => write!(f, " (and {} more problems: run `countersign check`)", n - 1),
+        }
+    }
+}
+
+impl std::error::Error for Problems {}
+
+/// Collects problems while a source text is read.
+#[derive(Debug)]
+pub(crate) struct Findings<'s> {
+    source: &'s str,
+    list: Vec<Problem>,
+    /// Where secrets stand in the source.
+    blots: Vec<Span>,
+    /// Parts of the source that were no TOML.
+    damage: Vec<Span>,
+}
+
+impl<'s> Findings<'s> {
+    pub(crate) fn new(source: &'s str) -> Self {
+        Self { source, list: Vec::new(), blots: Vec::new(), damage: Vec::new() }
+    }
+
+    pub(crate) fn source(&self) -> &'s str {
+        self.source
+    }
+
+    pub(crate) fn error(
+        &mut self,
+        code: &'static str,
+        at: &Span,
+        message: impl Into<String>,
+    ) -> Draft<'_> {
+        self.push(Severity::Error, code, Some(at.clone()), message.into())
+    }
+
+    pub(crate) fn warning(
+        &mut self,
+        code: &'static str,
+        at: &Span,
+        message: impl Into<String>,
+    ) -> Draft<'_> {
+        self.push(Severity::Warning, code, Some(at.clone()), message.into())
+    }
+
+    /// A problem of the file as a whole.
+    pub(crate) fn whole(
+        &mut self,
+        severity: Severity,
+        code: &'static str,
+        message: impl Into<String>,
+    ) -> Draft<'_> {
+        self.push(severity, code, None, message.into())
+    }
+
+    fn push(
+        &mut self,
+        severity: Severity,
+        code: &'static str,
+        span: Option<Span>,
+        message: String,
+    ) -> Draft<'_> {
+        self.list.push(Problem {
+            severity,
+            code,
+            message,
+            label: "here".into(),
+            hint: None,
+            span,
+            line: 0,
+            column: 0,
+        });
+        Draft(self.list.last_mut())
+    }
+
+    /// Never show this part of the source.
+    pub(crate) fn blot(&mut self, span: &Span) {
+        self.blots.push(span.clone());
+    }
+
+    /// This part of the source could not be read, so what seems to be missing may stand there.
+    pub(crate) fn damaged(&mut self, span: &Span) {
+        self.damage.push(span.clone());
+    }
+
+    /// Whether something in the table that begins at `start` could not be read. Then nothing that
+    /// is missing from it is reported: one mistake, one problem.
+    pub(crate) fn is_damaged(&self, start: usize) -> bool {
+        self.damage.iter().any(|damage| {
+            damage.start >= start
+                && !self.source.get(start..damage.start).is_some_and(|between| {
+                    between.lines().skip(1).any(|line| line.trim_start().starts_with('['))
+                })
+        })
+    }
+
+    /// A key that must be there and is not, unless it stood where nothing could be read.
+    pub(crate) fn missing(&mut self, table: &Span, key: &str, hint: impl Into<String>) {
+        if !self.is_damaged(table.start) {
+            self.error("config::missing", table, format!("`{key}` is missing"))
+                .label(format!("no `{key}`"))
+                .hint(hint);
+        }
+    }
+
+    pub(crate) fn has_errors(&self) -> bool {
+        self.count_errors() > 0
+    }
+
+    pub(crate) fn count_errors(&self) -> usize {
+        self.list.iter().filter(|problem| problem.severity == Severity::Error).count()
+    }
+
+    /// Whether something has already been found wrong in this part of the source.
+    pub(crate) fn has_error_within(&self, part: &Span) -> bool {
+        self.list
+            .iter()
+            .filter_map(|problem| problem.span.as_ref())
+            .any(|span| part.contains(&span.start))
+    }
+
+    /// From the beginning of a table to that of the next.
+    pub(crate) fn table_at(&self, start: usize) -> Span {
+        let rest = self.source.get(start..).unwrap_or_default();
+        let len = rest.find("\n[").map_or(rest.len(), |at| at + 1);
+        start..start + len
+    }
+
+    pub(crate) fn finish(mut self, path: &Path) -> Problems {
+        self.list.sort_by_key(|problem| problem.span.as_ref().map(|span| (span.start, span.end)));
+        let mut places = Places::new(self.source);
+        for problem in &mut self.list {
+            if let Some(span) = &problem.span {
+                (problem.line, problem.column) = places.at(span.start);
+            }
+        }
+        let blots = merge(self.blots);
+        for span in self.list.iter_mut().filter_map(|problem| problem.span.as_mut()) {
+            *span =
+                shifted(span.start, &blots, self.source)..shifted(span.end, &blots, self.source);
+        }
+        Problems { path: path.into(), source: blot(self.source, &blots).into(), list: self.list }
+    }
+}
+
+/// A problem that can still get its label and hint.
+pub(crate) struct Draft<'f>(Option<&'f mut Problem>);
+
+impl Draft<'_> {
+    pub(crate) fn label(mut self, label: impl Into<String>) -> Self {
+        if let Some(problem) = &mut self.0 {
+            problem.label = label.into();
+        }
+        self
+    }
+
+    pub(crate) fn hint(mut self, hint: impl Into<String>) -> Self {
+        if let Some(problem) = &mut self.0 {
+            problem.hint = Some(hint.into());
+        }
+        self
+    }
+}
+
+/// Line and column of ascending offsets, in one pass over the text.
+struct Places<'s> {
+    source: &'s str,
+    offset: usize,
+    line: usize,
+    line_start: usize,
+}
+
+impl<'s> Places<'s> {
+    fn new(source: &'s str) -> Self {
+        Self { source, offset: 0, line: 1, line_start: 0 }
+    }
+
+    fn at(&mut self, offset: usize) -> (usize, usize) {
+        let passed = self.source.get(self.offset..offset).unwrap_or_default();
+        for (index, _) in passed.match_indices('\n') {
+            self.line += 1;
+            self.line_start = self.offset + index + 1;
+        }
+        self.offset = self.offset.max(offset);
+        let before = self.source.get(self.line_start..offset).unwrap_or_default();
+        (self.line, before.chars().count() + 1)
+    }
+}
+
+fn merge(mut spans: Vec<Span>) -> Vec<Span> {
+    spans.sort_by_key(|span| span.start);
+    let mut merged: Vec<Span> = Vec::with_capacity(spans.len());
+    for span in spans {
+        match merged.last_mut() {
+            Some(last) if span.start <= last.end => last.end = last.end.max(span.end),
+            _ => merged.push(span),
+        }
+    }
+    merged
+}
+
+/// What is shown for one blotted span: line breaks stay, so that line numbers hold.
+fn cover(hidden: &str) -> String {
+    format!("{BLOT}{}", "\n".repeat(hidden.matches('\n').count()))
+}
+
+fn blot<'s>(source: &'s str, blots: &[Span]) -> Cow<'s, str> {
+    if blots.is_empty() {
+        return Cow::Borrowed(source);
+    }
+    let mut shown = String::with_capacity(source.len());
+    let mut from = 0;
+    for span in blots {
+        shown.push_str(source.get(from..span.start).unwrap_or_default());
+        shown.push_str(&cover(source.get(span.clone()).unwrap_or_default()));
+        from = span.end;
+    }
+    shown.push_str(source.get(from..).unwrap_or_default());
+    Cow::Owned(shown)
+}
+
+/// Where an offset of the source lies in the blotted text.
+fn shifted(offset: usize, blots: &[Span], source: &str) -> usize {
+    let mut added = 0;
+    let mut removed = 0;
+    for span in blots.iter().take_while(|span| span.start < offset) {
+        let cover = cover(source.get(span.clone()).unwrap_or_default()).len();
+        if offset < span.end {
+            return span.start + added - removed + cover;
+        }
+        added += cover;
+        removed += span.len();
+    }
+    offset + added - removed
+}
+
+/// The name among `known` that a mistyped one most likely stands for.
+pub(crate) fn nearest<'a>(name: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+    let wanted = name.to_ascii_lowercase();
+    known
+        .into_iter()
+        .map(|candidate| {
+            (strsim::damerau_levenshtein(&wanted, &candidate.to_ascii_lowercase()), candidate)
+        })
+        .filter(|(distance, candidate)| {
+            // A third of the letters may be wrong; a name that begins with the other is near too.
+            *distance <= (candidate.len().max(wanted.len()) / 3).max(1)
+                || (wanted.len() >= 3
+                    && (candidate.starts_with(&*wanted) || wanted.starts_with(candidate)))
+        })
+        .min_by_key(|(distance, _)| *distance)
+        .map(|(_, candidate)| candidate)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_blotted_secret_is_gone_and_places_hold() {
+        let source = "a = \"hunter2\" # b\nc = 1\n";
+        let mut find = Findings::new(source);
+        find.blot(&(5..12));
+        find.error("x", &(4..13), "first");
+        find.error("x", &(18..19), "second");
+        let problems = find.finish(Path::new("t.toml"));
+        assert_eq!(&*problems.source, "a = \"•••\" # b\nc = 1\n");
+        assert_eq!(&problems.source[problems.list[0].span.clone().unwrap()], "\"•••\"");
+        assert_eq!(&problems.source[problems.list[1].span.clone().unwrap()], "c");
+        assert_eq!((problems.list[1].line, problems.list[1].column), (2, 1));
+    }
+
+    #[test]
+    fn the_nearest_name_is_near() {
+        let known = ["scopes", "select", "description", "url"];
+        assert_eq!(nearest("scope", known), Some("scopes"));
+        assert_eq!(nearest("descripton", known), Some("description"));
+        assert_eq!(nearest("desc", known), Some("description"));
+        assert_eq!(nearest("banana", known), None);
+    }
+
+    #[test]
+    fn one_line_says_where_and_what_to_do() {
+        let mut find = Findings::new("a = 1\n");
+        find.error("x", &(0..1), "unknown key `a`").hint("did you mean `b`?");
+        let problems = find.finish(Path::new("t.toml"));
+        assert_eq!(problems.first_line(), "t.toml:1:1: unknown key `a`; help: did you mean `b`?");
+    }
+}

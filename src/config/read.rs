@@ -1,0 +1,383 @@
+//! Typed readers over parsed TOML that report a mistake and go on.
+//!
+//! Serde stops at its first error and, through `untagged` or `flatten`, forgets where it stood.
+//! Here every key is read by itself, so that one run finds everything that is wrong.
+
+use std::borrow::Cow;
+
+use schemars::{JsonSchema, Schema, SchemaGenerator};
+use serde_json::{Number, Value as Json};
+use toml::de::{DeFloat, DeInteger, DeValue};
+
+use super::problem::{Findings, Span, nearest};
+use super::syntax::{SECRET_WORDS, Value};
+
+/// A value and where it was written.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct At<T> {
+    pub value: T,
+    pub span: Span,
+}
+
+impl<T> At<T> {
+    pub(crate) fn new(value: T, span: Span) -> Self {
+        Self { value, span }
+    }
+}
+
+impl At<String> {
+    pub(crate) fn as_str(&self) -> &str {
+        &self.value
+    }
+
+    /// Where a part of this text stands in the source. Exact unless the text was written with
+    /// escapes; then it is the whole string.
+    pub(crate) fn part(&self, range: Span, source: &str) -> Span {
+        let quoted = source.get(self.span.clone()).unwrap_or_default();
+        let Some(from) = quoted.find(self.value.as_str()) else { return self.span.clone() };
+        let start = self.span.start + from;
+        start + range.start..start + range.end
+    }
+}
+
+impl<T: JsonSchema> JsonSchema for At<T> {
+    fn inline_schema() -> bool {
+        T::inline_schema()
+    }
+
+    fn schema_name() -> Cow<'static, str> {
+        T::schema_name()
+    }
+
+    fn json_schema(generator: &mut SchemaGenerator) -> Schema {
+        T::json_schema(generator)
+    }
+}
+
+/// A text with its place: most of what stands in a `tools.toml`.
+pub(crate) type Text = At<String>;
+
+/// A type that a TOML value can be read as.
+pub(crate) trait Read: Sized {
+    /// `None` after a problem has been reported.
+    fn read(value: &Value<'_>, find: &mut Findings<'_>) -> Option<Self>;
+}
+
+fn mismatch<T>(value: &Value<'_>, wanted: &str, find: &mut Findings<'_>) -> Option<T> {
+    let given = match value.get_ref() {
+        DeValue::String(_) => "a text",
+        DeValue::Integer(_) => "a whole number",
+        DeValue::Float(_) => "a number",
+        DeValue::Boolean(_) => "true or false",
+        DeValue::Datetime(_) => "a date",
+        DeValue::Array(_) => "a list",
+        DeValue::Table(_) => "a table",
+    };
+    find.error("config::type", &value.span(), format!("{wanted} is wanted here, not {given}"))
+        .label(format!("write {wanted}"));
+    None
+}
+
+impl Read for Text {
+    fn read(value: &Value<'_>, find: &mut Findings<'_>) -> Option<Self> {
+        match value.get_ref() {
+            DeValue::String(text) => Some(At::new(text.to_string(), value.span())),
+            _ => mismatch(value, "a text in quotes", find),
+        }
+    }
+}
+
+impl Read for At<bool> {
+    fn read(value: &Value<'_>, find: &mut Findings<'_>) -> Option<Self> {
+        match value.get_ref() {
+            DeValue::Boolean(it) => Some(At::new(*it, value.span())),
+            _ => mismatch(value, "`true` or `false`", find),
+        }
+    }
+}
+
+impl Read for At<i64> {
+    fn read(value: &Value<'_>, find: &mut Findings<'_>) -> Option<Self> {
+        match value.get_ref() {
+            DeValue::Integer(number) => match whole(number) {
+                Some(number) => Some(At::new(number, value.span())),
+                None => mismatch(value, "a whole number of at most 64 bits", find),
+            },
+            _ => mismatch(value, "a whole number", find),
+        }
+    }
+}
+
+impl Read for At<f64> {
+    fn read(value: &Value<'_>, find: &mut Findings<'_>) -> Option<Self> {
+        let number = match value.get_ref() {
+            DeValue::Integer(number) => number.as_str().parse().ok(),
+            DeValue::Float(number) => float(number),
+            _ => None,
+        };
+        match number {
+            Some(number) => Some(At::new(number, value.span())),
+            None => mismatch(value, "a number", find),
+        }
+    }
+}
+
+fn whole(number: &DeInteger<'_>) -> Option<i64> {
+    i64::from_str_radix(number.as_str(), number.radix()).ok()
+}
+
+fn float(number: &DeFloat<'_>) -> Option<f64> {
+    number.as_str().parse().ok().filter(|number: &f64| number.is_finite())
+}
+
+impl<T: Read> Read for Vec<T> {
+    fn read(value: &Value<'_>, find: &mut Findings<'_>) -> Option<Self> {
+        match value.get_ref() {
+            DeValue::Array(items) => {
+                Some(items.iter().filter_map(|item| T::read(item, find)).collect())
+            }
+            _ => mismatch(value, "a list", find),
+        }
+    }
+}
+
+impl<T: Read> Read for At<Vec<T>> {
+    fn read(value: &Value<'_>, find: &mut Findings<'_>) -> Option<Self> {
+        Some(At::new(Read::read(value, find)?, value.span()))
+    }
+}
+
+/// A table whose keys are names that the operator chose, in the order of the file.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Named<T> {
+    pub entries: Vec<(Text, T)>,
+    pub span: Span,
+}
+
+impl<T> Default for Named<T> {
+    fn default() -> Self {
+        Self { entries: Vec::new(), span: Span::default() }
+    }
+}
+
+impl<T: Read> Read for Named<T> {
+    fn read(value: &Value<'_>, find: &mut Findings<'_>) -> Option<Self> {
+        let DeValue::Table(table) = value.get_ref() else {
+            return mismatch(value, "a table", find);
+        };
+        let mut entries: Vec<(Text, T)> = table
+            .iter()
+            .filter_map(|(key, value)| {
+                let key = At::new(key.get_ref().to_string(), key.span());
+                Some((key, T::read(value, find)?))
+            })
+            .collect();
+        entries.sort_by_key(|(key, _)| key.span.start);
+        Some(Self { entries, span: value.span() })
+    }
+}
+
+impl<T: JsonSchema> JsonSchema for Named<T> {
+    fn inline_schema() -> bool {
+        true
+    }
+
+    fn schema_name() -> Cow<'static, str> {
+        format!("Named_{}", T::schema_name()).into()
+    }
+
+    fn json_schema(generator: &mut SchemaGenerator) -> Schema {
+        std::collections::BTreeMap::<String, T>::json_schema(generator)
+    }
+}
+
+/// Any value that JSON can hold, places kept.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Tree {
+    pub branch: Branch,
+    pub span: Span,
+}
+
+#[derive(Clone, Debug, PartialEq)]
+pub enum Branch {
+    Text(String),
+    /// A number or a truth value.
+    Fixed(Json),
+    List(Vec<Tree>),
+    Table(Vec<(Text, Tree)>),
+}
+
+impl Tree {
+    pub fn to_json(&self) -> Json {
+        match &self.branch {
+            Branch::Text(text) => Json::String(text.clone()),
+            Branch::Fixed(value) => value.clone(),
+            Branch::List(items) => items.iter().map(Self::to_json).collect(),
+            Branch::Table(entries) => {
+                entries.iter().map(|(key, value)| (key.value.clone(), value.to_json())).collect()
+            }
+        }
+    }
+}
+
+impl Read for Tree {
+    fn read(value: &Value<'_>, find: &mut Findings<'_>) -> Option<Self> {
+        let branch = match value.get_ref() {
+            DeValue::String(text) => Branch::Text(text.to_string()),
+            DeValue::Boolean(it) => Branch::Fixed(Json::Bool(*it)),
+            DeValue::Integer(number) => match whole(number) {
+                Some(number) => Branch::Fixed(Json::Number(number.into())),
+                None => return mismatch(value, "a whole number of at most 64 bits", find),
+            },
+            DeValue::Float(number) => match float(number).and_then(Number::from_f64) {
+                Some(number) => Branch::Fixed(Json::Number(number)),
+                None => return mismatch(value, "a number that JSON can hold", find),
+            },
+            DeValue::Datetime(_) => return mismatch(value, "a text in quotes", find),
+            DeValue::Array(_) => Branch::List(Read::read(value, find)?),
+            DeValue::Table(_) => Branch::Table(Named::read(value, find)?.entries),
+        };
+        Some(Self { branch, span: value.span() })
+    }
+}
+
+impl JsonSchema for Tree {
+    fn inline_schema() -> bool {
+        true
+    }
+
+    fn schema_name() -> Cow<'static, str> {
+        "Any".into()
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        true.into()
+    }
+}
+
+/// Reports a key that the language does not have.
+pub(crate) fn unknown_key(
+    key: &Text,
+    value: &Value<'_>,
+    known: &[&str],
+    later: &[&str],
+    find: &mut Findings<'_>,
+) {
+    blot_texts(value, find);
+    if later.contains(&key.as_str()) {
+        return not_yet(&key.span, &format!("`{}`", key.value), find);
+    }
+    let draft =
+        find.error("config::unknown_key", &key.span, format!("unknown key `{}`", key.value));
+    match nearest(key.as_str(), known.iter().copied()) {
+        Some(near) => draft.label("no such key").hint(format!("did you mean `{near}`?")),
+        None => {
+            draft.label("no such key").hint(format!("the keys of this table are {}", listed(known)))
+        }
+    };
+}
+
+/// Reports something that a later version will read.
+pub(crate) fn not_yet(span: &Span, what: &str, find: &mut Findings<'_>) {
+    find.error("config::not_yet", span, format!("{what} is not supported by this version yet"))
+        .label("not supported by this version yet")
+        .hint("remove it until then");
+}
+
+/// Nobody knows what a value means whose key is unknown, so it is not shown when it may be a
+/// secret.
+fn blot_texts(value: &Value<'_>, find: &mut Findings<'_>) {
+    match value.get_ref() {
+        DeValue::String(text) if !super::secret_ref::looks_like_one(text) => {
+            let span = value.span();
+            if span.len() > 2 {
+                find.blot(&(span.start + 1..span.end - 1));
+            }
+        }
+        DeValue::Array(items) => items.iter().for_each(|item| blot_texts(item, find)),
+        DeValue::Table(table) => {
+            for (key, value) in table {
+                let key = key.get_ref().to_ascii_lowercase();
+                if SECRET_WORDS.iter().any(|word| key.contains(word)) {
+                    blot_texts(value, find);
+                }
+            }
+        }
+        _ => {}
+    }
+}
+
+/// `a`, `b` and `c`
+pub(crate) fn listed(names: &[&str]) -> String {
+    let quoted: Vec<String> = names.iter().map(|name| format!("`{name}`")).collect();
+    match quoted.split_last() {
+        Some((last, [])) => last.clone(),
+        Some((last, rest)) => format!("{} and {last}", rest.join(", ")),
+        None => String::new(),
+    }
+}
+
+/// A table of the language: its keys, their types and their descriptions, from which both the
+/// reader and the JSON Schema are made, so that neither can know a key that the other does not.
+macro_rules! table {
+    (
+        $(#[$meta:meta])*
+        $name:ident {
+            $( $(#[$field_meta:meta])* $key:literal => $field:ident : $type:ty, )*
+        }
+        $(later { $($later:literal),* $(,)? })?
+    ) => {
+        $(#[$meta])*
+        #[derive(Clone, Debug, Default, schemars::JsonSchema)]
+        #[schemars(deny_unknown_fields)]
+        pub struct $name {
+            /// Where the table begins.
+            #[schemars(skip)]
+            pub span: $crate::config::problem::Span,
+            $( $(#[$field_meta])* #[schemars(rename = $key)] pub $field: Option<$type>, )*
+        }
+
+        impl $name {
+            /// Each entry of `self`, or where it has none, that of `other`.
+            #[must_use]
+            #[allow(dead_code, reason = "not every table is merged")]
+            pub(crate) fn or(self, other: Self) -> Self {
+                Self { span: self.span, $( $field: self.$field.or(other.$field), )* }
+            }
+        }
+
+        impl $crate::config::read::Read for $name {
+            fn read(
+                value: &$crate::config::syntax::Value<'_>,
+                find: &mut $crate::config::problem::Findings<'_>,
+            ) -> Option<Self> {
+                const LATER: &[&str] = &[$($($later),*)?];
+                let entries = $crate::config::read::entries(value, find)?;
+                let mut table = Self { span: value.span(), ..Self::default() };
+                for (key, value) in entries {
+                    match key.get_ref().as_ref() {
+                        $( $key => table.$field = $crate::config::read::Read::read(value, find), )*
+                        name => {
+                            let key = $crate::config::read::At::new(name.to_owned(), key.span());
+                            let known: &[&str] = &[$($key),*];
+                            $crate::config::read::unknown_key(&key, value, known, LATER, find);
+                        }
+                    }
+                }
+                Some(table)
+            }
+        }
+    };
+}
+pub(crate) use table;
+
+/// The entries of a value that must be a table.
+pub(crate) fn entries<'v, 'i>(
+    value: &'v Value<'i>,
+    find: &mut Findings<'_>,
+) -> Option<&'v toml::de::DeTable<'i>> {
+    match value.get_ref() {
+        DeValue::Table(table) => Some(table),
+        _ => mismatch(value, "a table", find),
+    }
+}

@@ -1,0 +1,347 @@
+//! References to secrets: `env:NAME`, `keyring:NAME`, `file:/path`, `cmd:program args`.
+//!
+//! A reference is parsed when the file is loaded and followed when the secret is needed, so that a
+//! server starts without the secrets of tools that nobody calls.
+//!
+//! The keychain is asked through the platform's own program (`secret-tool`, `security`), by the
+//! same code that runs `cmd:`. A library for it would bring a D-Bus client and its own
+//! cryptography into every start; and a keychain that is locked over SSH and never answers is
+//! simply a command that ran out of time.
+
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+use std::time::Duration;
+
+use secrecy::SecretString;
+use tokio::io::AsyncReadExt as _;
+
+use super::environment;
+use crate::model::provider::SecretRef;
+
+/// What a reference begins with.
+pub(crate) const SCHEMES: [&str; 4] = ["env:", "keyring:", "file:", "cmd:"];
+
+const COMMAND_TIME: Duration = Duration::from_secs(10);
+/// More than any secret has, less than a wrong file.
+const MAX_BYTES: u64 = 64 * 1024;
+/// The service under which entries lie in the keychain.
+const KEYCHAIN_SERVICE: &str = "countersign";
+
+/// Why a text is no reference.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum RefError {
+    #[error("a secret stands here as it is")]
+    Literal,
+    #[error("`env:` wants the name of a variable, e.g. `env:GITHUB_CLIENT_SECRET`")]
+    Variable,
+    #[error("`file:` wants an absolute path, e.g. `file:/run/secrets/github`")]
+    File,
+    #[error("`cmd:` wants a program and its arguments, e.g. `cmd:pass show github`")]
+    Command,
+    #[error("`keyring:` wants the name of an entry, e.g. `keyring:github`")]
+    Keyring,
+}
+
+/// Whether a text at least begins like a reference.
+pub(crate) fn looks_like_one(text: &str) -> bool {
+    SCHEMES.iter().any(|scheme| text.starts_with(scheme))
+}
+
+/// Reads a reference.
+///
+/// # Errors
+/// [`RefError`], which never holds the text: it may be the secret itself.
+pub fn parse(text: &str) -> Result<SecretRef, RefError> {
+    let Some((scheme, rest)) = text.split_once(':') else { return Err(RefError::Literal) };
+    match scheme {
+        "env" if is_variable_name(rest) => Ok(SecretRef::Env(rest.into())),
+        "env" => Err(RefError::Variable),
+        "file" if Path::new(rest).is_absolute() => Ok(SecretRef::File(rest.into())),
+        "file" => Err(RefError::File),
+        "cmd" => split_words(rest).map(SecretRef::Command).ok_or(RefError::Command),
+        "keyring" if is_entry_name(rest) => Ok(SecretRef::Keyring(rest.into())),
+        "keyring" => Err(RefError::Keyring),
+        _ => Err(RefError::Literal),
+    }
+}
+
+fn is_variable_name(name: &str) -> bool {
+    !name.is_empty()
+        && !name.starts_with(|c: char| c.is_ascii_digit())
+        && name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_')
+}
+
+fn is_entry_name(name: &str) -> bool {
+    !name.is_empty()
+        && name.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '_' | '-' | '.'))
+}
+
+/// Splits at white space; quotes hold words together. There is no shell, so nothing else means
+/// anything. `None` when a quote is not closed or there is no program.
+fn split_words(text: &str) -> Option<Vec<String>> {
+    let mut words = Vec::new();
+    let mut word: Option<String> = None;
+    let mut quote = None;
+    for c in text.chars() {
+        match quote {
+            Some(open) if c == open => quote = None,
+            Some(_) => word.get_or_insert_default().push(c),
+            None if c == '"' || c == '\'' => {
+                quote = Some(c);
+                word.get_or_insert_default();
+            }
+            None if c.is_whitespace() => words.extend(word.take()),
+            None => word.get_or_insert_default().push(c),
+        }
+    }
+    words.extend(word);
+    (quote.is_none() && words.first().is_some_and(|program| !program.is_empty())).then_some(words)
+}
+
+/// A reference that leads to no secret. Names the reference, never a value.
+#[derive(Debug, thiserror::Error)]
+pub enum SecretError {
+    #[error("the environment variable `{0}` is not set")]
+    Unset(String),
+    #[error("the environment variable `{0}` holds the text `${{…}}` instead of a value")]
+    Unexpanded(String),
+    #[error("the secret file `{}` cannot be read", .0.display())]
+    File(PathBuf, #[source] std::io::Error),
+    #[error("the command `{0}` cannot be run")]
+    Command(String, #[source] std::io::Error),
+    #[error("the command `{0}` failed ({1})")]
+    Failed(String, std::process::ExitStatus),
+    #[error("the command `{0}` gave no answer within {time} s", time = COMMAND_TIME.as_secs())]
+    Slow(String),
+    #[error("the keychain has no entry `{0}`")]
+    NoEntry(String),
+    #[error("this platform's keychain is not supported (`keyring:{0}`)")]
+    NoKeychain(String),
+    #[error("the secret at `{0}` is empty")]
+    Empty(String),
+    #[error("the secret at `{0}` holds a line break or another control character")]
+    Control(String),
+    #[error("the secret at `{0}` is no text, or longer than {max} KiB", max = MAX_BYTES / 1024)]
+    NotText(String),
+}
+
+impl SecretError {
+    /// What the operator can do about it.
+    pub fn hint(&self) -> String {
+        match self {
+            Self::Unset(name) => format!(
+                "set {name} where the server is started (an MCP host: under `env` in its entry for this server)"
+            ),
+            Self::Unexpanded(name) => format!(
+                "this MCP host does not fill in variables: write the value of {name} into its `env` entry"
+            ),
+            Self::File(..) => "create the file, readable by the server's user only".into(),
+            Self::Command(..) => {
+                "the program must be on the PATH of the server; there is no shell".into()
+            }
+            Self::Failed(..) | Self::Slow(..) => {
+                "run the command in a terminal to see what it says; it must not ask anything".into()
+            }
+            Self::NoEntry(name) => format!(
+                "store it: `secret-tool store --label=countersign service {KEYCHAIN_SERVICE} account {name}` (Linux) or `security add-generic-password -s {KEYCHAIN_SERVICE} -a {name} -w` (macOS)"
+            ),
+            Self::NoKeychain(_) => "use `env:`, `file:` or `cmd:` instead".into(),
+            Self::Empty(_) | Self::Control(_) | Self::NotText(_) => {
+                "it must be the secret and nothing else; one line break at its end is ignored"
+                    .into()
+            }
+        }
+    }
+}
+
+/// How a reference is written.
+pub fn written(reference: &SecretRef) -> String {
+    match reference {
+        SecretRef::Env(name) => format!("env:{name}"),
+        SecretRef::File(path) => format!("file:{}", path.display()),
+        // Arguments may hold a password of the password manager.
+        SecretRef::Command(words) => format!("cmd:{}", words.first().map_or("", String::as_str)),
+        SecretRef::Keyring(name) => format!("keyring:{name}"),
+    }
+}
+
+/// Follows a reference to the secret.
+///
+/// # Errors
+/// [`SecretError`]: nothing there, or nothing that can be a secret.
+pub async fn resolve(reference: &SecretRef) -> Result<SecretString, SecretError> {
+    let value = match reference {
+        SecretRef::Env(name) => variable(name)?,
+        SecretRef::File(path) => read_file(path).await?,
+        SecretRef::Command(words) => run(words).await?,
+        SecretRef::Keyring(name) => ask_keychain(name).await?,
+    };
+    cleaned(value, reference)
+}
+
+/// Whether a reference leads nowhere, as far as can be said without running a program.
+pub(crate) fn is_missing(reference: &SecretRef) -> Option<SecretError> {
+    match reference {
+        SecretRef::Env(name) => variable(name).err(),
+        SecretRef::File(path) => {
+            std::fs::metadata(path).err().map(|error| SecretError::File(path.clone(), error))
+        }
+        SecretRef::Command(_) | SecretRef::Keyring(_) => None,
+    }
+}
+
+fn variable(name: &str) -> Result<String, SecretError> {
+    match environment::variable(name) {
+        // Claude Code and others pass `${NAME}` on when NAME is not set; MCPB leaves it empty.
+        Some(value) if value.starts_with("${") && value.ends_with('}') => {
+            Err(SecretError::Unexpanded(name.into()))
+        }
+        Some(value) if !value.trim().is_empty() => Ok(value),
+        _ => Err(SecretError::Unset(name.into())),
+    }
+}
+
+async fn read_file(path: &Path) -> Result<String, SecretError> {
+    let failed = |error| SecretError::File(path.into(), error);
+    let file = tokio::fs::File::open(path).await.map_err(failed)?;
+    let mut bytes = Vec::new();
+    file.take(MAX_BYTES + 1).read_to_end(&mut bytes).await.map_err(failed)?;
+    text(bytes, || format!("file:{}", path.display()))
+}
+
+/// Bytes to text; nothing of them survives in an error.
+fn text(bytes: Vec<u8>, reference: impl Fn() -> String) -> Result<String, SecretError> {
+    if bytes.len() as u64 > MAX_BYTES {
+        return Err(SecretError::NotText(reference()));
+    }
+    String::from_utf8(bytes).map_err(|_| SecretError::NotText(reference()))
+}
+
+async fn run(words: &[String]) -> Result<String, SecretError> {
+    let program = words.first().cloned().unwrap_or_default();
+    let failed = |error| SecretError::Command(program.clone(), error);
+    let mut child = tokio::process::Command::new(&program)
+        .args(words.iter().skip(1))
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        // Password managers have been seen to repeat secrets in their complaints.
+        .stderr(Stdio::null())
+        .kill_on_drop(true)
+        .spawn()
+        .map_err(failed)?;
+    let answer = tokio::time::timeout(COMMAND_TIME, async {
+        let mut bytes = Vec::new();
+        if let Some(stdout) = child.stdout.take() {
+            stdout.take(MAX_BYTES + 1).read_to_end(&mut bytes).await?;
+        }
+        Ok((bytes, child.wait().await?))
+    });
+    let (bytes, status) = match answer.await {
+        Ok(answer) => answer.map_err(failed)?,
+        Err(_) => return Err(SecretError::Slow(program)),
+    };
+    if !status.success() {
+        return Err(SecretError::Failed(program, status));
+    }
+    text(bytes, || format!("cmd:{program}"))
+}
+
+async fn ask_keychain(name: &str) -> Result<String, SecretError> {
+    let command: &[&str] = if cfg!(target_os = "macos") {
+        &["security", "find-generic-password", "-s", KEYCHAIN_SERVICE, "-a", name, "-w"]
+    } else if cfg!(unix) {
+        &["secret-tool", "lookup", "service", KEYCHAIN_SERVICE, "account", name]
+    } else {
+        return Err(SecretError::NoKeychain(name.into()));
+    };
+    let words: Vec<String> = command.iter().map(|&word| word.to_owned()).collect();
+    match run(&words).await {
+        Err(SecretError::Failed(..)) => Err(SecretError::NoEntry(name.into())),
+        answer => answer,
+    }
+}
+
+/// Without the line break at the end that editors and `echo` leave.
+fn cleaned(mut value: String, reference: &SecretRef) -> Result<SecretString, SecretError> {
+    if value.ends_with('\n') {
+        value.pop();
+        if value.ends_with('\r') {
+            value.pop();
+        }
+    }
+    // The moved value wipes itself also on the way into an error.
+    let length = value.len();
+    let has_control = value.chars().any(char::is_control);
+    let secret = SecretString::from(value);
+    match () {
+        () if length == 0 => Err(SecretError::Empty(written(reference))),
+        () if has_control => Err(SecretError::Control(written(reference))),
+        () => Ok(secret),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use secrecy::ExposeSecret as _;
+
+    use super::*;
+
+    fn block_on<T>(future: impl Future<Output = T>) -> T {
+        tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(future)
+    }
+
+    #[test]
+    fn references_are_read() {
+        assert_eq!(parse("env:A_1"), Ok(SecretRef::Env("A_1".into())));
+        assert_eq!(parse("file:/a b"), Ok(SecretRef::File("/a b".into())));
+        assert_eq!(parse("keyring:google"), Ok(SecretRef::Keyring("google".into())));
+        let words = ["op", "read", "a b", ""].map(str::to_owned).to_vec();
+        assert_eq!(parse("cmd:op  read 'a b' \"\""), Ok(SecretRef::Command(words)));
+    }
+
+    #[test]
+    fn what_is_no_reference_is_a_literal_or_says_what_is_missing() {
+        assert_eq!(parse("hunter2"), Err(RefError::Literal));
+        assert_eq!(parse("abc:def"), Err(RefError::Literal));
+        assert_eq!(parse("ENV:A"), Err(RefError::Literal));
+        assert_eq!(parse("env:"), Err(RefError::Variable));
+        assert_eq!(parse("env:1A"), Err(RefError::Variable));
+        assert_eq!(parse("env:A B"), Err(RefError::Variable));
+        assert_eq!(parse("file:secret"), Err(RefError::File));
+        assert_eq!(parse("cmd: "), Err(RefError::Command));
+        assert_eq!(parse("cmd:'a"), Err(RefError::Command));
+        assert_eq!(parse("keyring:a/b"), Err(RefError::Keyring));
+    }
+
+    #[test]
+    fn a_file_is_its_text_without_the_last_line_break() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("secret");
+        let read = |content: &[u8]| {
+            std::fs::write(&path, content).unwrap();
+            block_on(resolve(&SecretRef::File(path.clone())))
+        };
+        assert_eq!(read(b"s3cret\r\n").unwrap().expose_secret(), "s3cret");
+        assert!(matches!(read(b"\n"), Err(SecretError::Empty(_))));
+        assert!(matches!(read(b"a\nb"), Err(SecretError::Control(_))));
+        assert!(matches!(read(b"\xff"), Err(SecretError::NotText(_))));
+        assert!(!read(b"hunter2\nx").unwrap_err().to_string().contains("hunter2"));
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn a_command_answers_or_says_how_it_failed() {
+        let ask = |command: &str| block_on(resolve(&parse(command).unwrap()));
+        assert_eq!(ask("cmd:echo 's3 cret'").unwrap().expose_secret(), "s3 cret");
+        assert!(matches!(ask("cmd:false"), Err(SecretError::Failed(..))));
+        assert!(matches!(ask("cmd:no-such-program-here"), Err(SecretError::Command(..))));
+    }
+
+    #[test]
+    fn an_unset_variable_says_so() {
+        let error =
+            block_on(resolve(&SecretRef::Env("COUNTERSIGN_TEST_UNSET".into()))).unwrap_err();
+        assert!(error.to_string().contains("COUNTERSIGN_TEST_UNSET"));
+        assert!(error.hint().contains("COUNTERSIGN_TEST_UNSET"));
+    }
+}

@@ -1,0 +1,144 @@
+//! `notifications/elicitation/complete` of MCP 2025-11-25, never before the error it belongs to.
+//!
+//! A client that is told of a completion before it has seen the -32042 drops the notice and then
+//! waits for it for ever. The person may well be faster than the answer is on the wire, so each
+//! error gets an `elicitationId` of its own, and its notice is held until the transport has written
+//! that error.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use parking_lot::Mutex;
+use rmcp::model::{CustomNotification, JsonRpcMessage, ServerNotification};
+use rmcp::service::{Peer, RoleServer, RxJsonRpcMessage, TxJsonRpcMessage};
+use rmcp::transport::Transport;
+use serde_json::json;
+
+use super::render::URL_ELICITATION_REQUIRED;
+use crate::broker::Broker;
+use crate::broker::completion::Waited;
+use crate::model::authorization::LIFETIME;
+use crate::model::{Caller, ProviderId, secret};
+
+const METHOD: &str = "notifications/elicitation/complete";
+
+/// The completions that one client connection waits for.
+#[derive(Clone)]
+pub struct Announcements(Arc<Inner>);
+
+struct Inner {
+    broker: Broker,
+    /// By `elicitationId`, until its error is on the wire.
+    expected: Mutex<HashMap<String, Expected>>,
+}
+
+struct Expected {
+    peer: Peer<RoleServer>,
+    caller: Caller,
+    provider: ProviderId,
+    authorization: String,
+}
+
+impl Announcements {
+    pub fn new(broker: Broker) -> Self {
+        Self(Arc::new(Inner { broker, expected: Mutex::default() }))
+    }
+
+    /// Makes an `elicitationId` for an error that is about to be answered.
+    pub(super) fn expect(
+        &self,
+        peer: Peer<RoleServer>,
+        caller: &Caller,
+        provider: &ProviderId,
+        authorization: &str,
+    ) -> String {
+        use secrecy::ExposeSecret as _;
+        let elicitation = secret::random_ticket().expose_secret().to_owned();
+        let expected = Expected {
+            peer,
+            caller: caller.clone(),
+            provider: provider.clone(),
+            authorization: authorization.to_owned(),
+        };
+        self.0.expected.lock().insert(elicitation.clone(), expected);
+        elicitation
+    }
+
+    /// The error is on the wire: from now on the client may hear of its end.
+    fn delivered(&self, elicitation: String) {
+        let Some(expected) = self.0.expected.lock().remove(&elicitation) else { return };
+        let broker = self.0.broker.clone();
+        tokio::spawn(async move {
+            let Expected { peer, caller, provider, authorization } = expected;
+            let ended = tokio::select! {
+                ended = broker.wait(&caller, &provider, &authorization, LIFETIME) => ended,
+                // A client that hung up waits for nothing.
+                () = peer_gone(&peer) => return,
+            };
+            // Also after a refusal: the client shall stop waiting. The next call tells it why.
+            if matches!(ended, Ok(Waited::Completed | Waited::Failed(_) | Waited::Over)) {
+                let notice =
+                    CustomNotification::new(METHOD, Some(json!({ "elicitationId": elicitation })));
+                let notice = ServerNotification::CustomNotification(notice);
+                if let Err(error) = peer.send_notification(notice).await {
+                    tracing::debug!(%error, "a client is gone before its completion notice");
+                }
+            }
+        });
+    }
+
+    /// Watches what goes out, so that [`Self::delivered`] is called at the right moment.
+    pub fn watch<T: Transport<RoleServer>>(&self, transport: T) -> Watched<T> {
+        Watched { inner: transport, announcements: self.clone() }
+    }
+}
+
+async fn peer_gone(peer: &Peer<RoleServer>) {
+    let mut poll = tokio::time::interval(std::time::Duration::from_secs(5));
+    while !peer.is_transport_closed() {
+        poll.tick().await;
+    }
+}
+
+/// A transport that reports which -32042 errors it has written.
+pub struct Watched<T> {
+    inner: T,
+    announcements: Announcements,
+}
+
+impl<T: Transport<RoleServer>> Transport<RoleServer> for Watched<T> {
+    type Error = T::Error;
+
+    fn send(
+        &mut self,
+        item: TxJsonRpcMessage<RoleServer>,
+    ) -> impl Future<Output = Result<(), Self::Error>> + Send + 'static {
+        let elicitation = elicitation_of(&item);
+        let announcements = self.announcements.clone();
+        let sending = self.inner.send(item);
+        async move {
+            sending.await?;
+            if let Some(elicitation) = elicitation {
+                announcements.delivered(elicitation);
+            }
+            Ok(())
+        }
+    }
+
+    fn receive(&mut self) -> impl Future<Output = Option<RxJsonRpcMessage<RoleServer>>> + Send {
+        self.inner.receive()
+    }
+
+    fn close(&mut self) -> impl Future<Output = Result<(), Self::Error>> + Send {
+        self.inner.close()
+    }
+}
+
+fn elicitation_of(item: &TxJsonRpcMessage<RoleServer>) -> Option<String> {
+    let JsonRpcMessage::Error(error) = item else { return None };
+    if error.error.code != URL_ELICITATION_REQUIRED {
+        return None;
+    }
+    let data = error.error.data.as_ref()?;
+    data.pointer("/elicitations/0/elicitationId")?.as_str().map(str::to_owned)
+}

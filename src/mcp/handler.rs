@@ -1,0 +1,302 @@
+//! MCP requests to broker calls and back.
+
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+
+use rmcp::ErrorData;
+use rmcp::handler::server::ServerHandler;
+use rmcp::model::{
+    CacheScope, CallToolRequestParams, CallToolResponse, CompleteRequestMethod,
+    CompleteRequestParams, CompleteResult, ConstString as _, Implementation, InitializeResult,
+    InputRequiredResult, ListPromptsRequestMethod, ListPromptsResult,
+    ListResourceTemplatesRequestMethod, ListResourceTemplatesResult, ListResourcesRequestMethod,
+    ListResourcesResult, ListToolsResult, PaginatedRequestParams, RequestStateCodec,
+    ServerCapabilities, Tool,
+};
+use rmcp::service::{RequestContext, RoleServer};
+use serde_json::Value;
+
+use super::announce::Announcements;
+use super::render::{self, Way};
+use super::request_state::{self, Context, Waiting};
+use crate::broker::completion::Waited;
+use crate::broker::{Broker, Call, CallError};
+use crate::model::{Caller, ConnectPrompt, Outcome, PromptReason};
+
+/// How long a retry is held while the person is at it: below the 60 s after which clients give up.
+const HOLD: Duration = Duration::from_secs(25);
+/// Clients drive at most ten rounds; the last ones are for saying so in words.
+const MOST_ROUNDS: u32 = 8;
+/// The list comes from a file that is read once, so clients may keep it for a while.
+const LIST_TTL: Duration = Duration::from_secs(300);
+
+/// What the server says of itself.
+#[derive(Clone, Debug)]
+pub struct ServerText {
+    pub name: String,
+    pub instructions: Option<String>,
+}
+
+/// One client connection of one caller.
+#[derive(Clone)]
+pub struct Handler {
+    broker: Broker,
+    caller: Caller,
+    text: ServerText,
+    announcements: Announcements,
+    tools: Arc<OnceLock<Vec<Tool>>>,
+}
+
+impl Handler {
+    pub fn new(
+        broker: Broker,
+        caller: Caller,
+        text: ServerText,
+        announcements: Announcements,
+    ) -> Self {
+        Self { broker, caller, text, announcements, tools: Arc::default() }
+    }
+
+    fn tools(&self) -> &[Tool] {
+        self.tools
+            .get_or_init(|| self.broker.registry().entries().iter().map(render::tool).collect())
+    }
+
+    /// A call from its beginning.
+    async fn first_round(
+        &self,
+        request: &CallToolRequestParams,
+        context: &RequestContext<RoleServer>,
+        way: Way,
+    ) -> Result<CallToolResponse, ErrorData> {
+        match self.call(request, context).await? {
+            Outcome::Complete(result) => Ok(render::result(result).into()),
+            Outcome::AuthorizationRequired(prompt) => match way {
+                Way::Text => Ok(render::text(&prompt).into()),
+                Way::Error => {
+                    let elicitation = self.announcements.expect(
+                        context.peer.clone(),
+                        &self.caller,
+                        &prompt.provider,
+                        &prompt.authorization,
+                    );
+                    Err(render::error(&prompt, &elicitation))
+                }
+                Way::InputRequired => {
+                    let state = self.state(request, &prompt, 1).await?;
+                    Ok(render::input_required(&prompt, state).into())
+                }
+            },
+        }
+    }
+
+    /// The client comes back with a `requestState`: waits for the person, then runs the call.
+    async fn next_round(
+        &self,
+        request: &CallToolRequestParams,
+        context: &RequestContext<RoleServer>,
+        state: &str,
+    ) -> Result<CallToolResponse, ErrorData> {
+        let codec = self.codec().await?;
+        let waiting = request_state::open(&codec, state, &self.context(request)).map_err(|_| {
+            // Altered, expired, of another caller or for other arguments: all the same to whoever
+            // tries, and MUST be rejected (basic/patterns/mrtr).
+            ErrorData::invalid_params(
+                "`requestState` does not belong to this request, or its time is over; call the tool again without it",
+                None,
+            )
+        })?;
+        let title = self
+            .broker
+            .provider(waiting.provider.as_str())
+            .map_or_else(|| waiting.provider.to_string(), |provider| provider.title.clone());
+        if let Some(action) = refusal(request) {
+            return Ok(render::declined(&title, action).into());
+        }
+        let waited = tokio::select! {
+            waited = self.broker.wait(
+                &self.caller, &waiting.provider, &waiting.authorization, HOLD) => waited,
+            () = context.ct.cancelled() => return Err(cancelled()),
+        };
+        if let Ok(Waited::Failed(why)) = &waited {
+            return Ok(render::declined(&title, why).into());
+        }
+        let prompt = match self.call(request, context).await? {
+            Outcome::Complete(result) => return Ok(render::result(result).into()),
+            Outcome::AuthorizationRequired(prompt) => prompt,
+        };
+        // Completed and still not enough: the person left something unticked. Asking at once again
+        // would send them in circles.
+        if prompt.reason == PromptReason::NotGranted {
+            return Ok(render::text(&prompt).into());
+        }
+        if waiting.round >= MOST_ROUNDS {
+            return Ok(render::still_waiting(&prompt).into());
+        }
+        let state = self.state(request, &prompt, waiting.round + 1).await?;
+        if prompt.authorization == waiting.authorization {
+            return Ok(InputRequiredResult::from_request_state(state).into());
+        }
+        Ok(render::input_required(&prompt, state).into())
+    }
+
+    async fn call(
+        &self,
+        request: &CallToolRequestParams,
+        context: &RequestContext<RoleServer>,
+    ) -> Result<Outcome, ErrorData> {
+        let client = context.client_info().map(|info| info.title.unwrap_or(info.name));
+        let call = self.broker.call(Call {
+            caller: &self.caller,
+            tool: &request.name,
+            arguments: request.arguments.clone(),
+            client,
+        });
+        tokio::select! {
+            outcome = call => outcome.map_err(|error| match error {
+                CallError::UnknownTool(unknown) => {
+                    ErrorData::invalid_params(unknown.to_string(), None)
+                }
+            }),
+            () = context.ct.cancelled() => Err(cancelled()),
+        }
+    }
+
+    async fn state(
+        &self,
+        request: &CallToolRequestParams,
+        prompt: &ConnectPrompt,
+        round: u32,
+    ) -> Result<String, ErrorData> {
+        let waiting = Waiting {
+            authorization: prompt.authorization.clone(),
+            provider: prompt.provider.clone(),
+            round,
+        };
+        let codec = self.codec().await?;
+        request_state::seal(&codec, &waiting, &self.context(request)).map_err(fault)
+    }
+
+    fn context<'a>(&'a self, request: &'a CallToolRequestParams) -> Context<'a> {
+        Context { caller: &self.caller, tool: &request.name, arguments: request.arguments.as_ref() }
+    }
+
+    async fn codec(&self) -> Result<RequestStateCodec, ErrorData> {
+        let store = self.broker.store().await.map_err(fault)?;
+        RequestStateCodec::try_new(store.request_state_key().to_vec()).map_err(fault)
+    }
+}
+
+/// How the client's person answered, where that was not "accept".
+fn refusal(request: &CallToolRequestParams) -> Option<&'static str> {
+    let responses = request.input_responses.as_ref()?;
+    responses.values().find_map(|response| match response.get("action").and_then(Value::as_str) {
+        Some("decline") => Some("the user declined."),
+        Some("cancel") => Some("the user closed the question."),
+        _ => None,
+    })
+}
+
+fn cancelled() -> ErrorData {
+    ErrorData::internal_error("the call was cancelled", None)
+}
+
+/// Our own fault: generic outside, with an incident id; the chain once in the log.
+fn fault(error: impl std::error::Error) -> ErrorData {
+    use secrecy::ExposeSecret as _;
+    let incident: String =
+        crate::model::secret::random_ticket().expose_secret().chars().take(8).collect();
+    tracing::error!(incident, error = %crate::model::chain(&error), "a request failed by our own fault");
+    ErrorData::internal_error(
+        format!("internal error {incident}; the server's log says more under this id"),
+        None,
+    )
+}
+
+impl ServerHandler for Handler {
+    fn get_info(&self) -> InitializeResult {
+        let mut info = InitializeResult::new(ServerCapabilities::builder().enable_tools().build());
+        info.server_info =
+            Implementation::new(self.text.name.clone(), env!("CARGO_PKG_VERSION").to_owned());
+        info.instructions.clone_from(&self.text.instructions);
+        info
+    }
+
+    async fn list_tools(
+        &self,
+        _request: Option<PaginatedRequestParams>,
+        context: RequestContext<RoleServer>,
+    ) -> Result<ListToolsResult, ErrorData> {
+        // Everything in one page, whatever cursor a client brings.
+        let mut list = ListToolsResult::with_all_items(self.tools().to_vec());
+        let revision = context.protocol_version();
+        if revision.is_some_and(|revision| revision.as_str() >= "2026-07-28") {
+            list.ttl_ms = u64::try_from(LIST_TTL.as_millis()).ok();
+            list.cache_scope = Some(CacheScope::Public);
+        }
+        Ok(list)
+    }
+
+    async fn call_tool(
+        &self,
+        request: CallToolRequestParams,
+        context: RequestContext<RoleServer>,
+    ) -> Result<CallToolResponse, ErrorData> {
+        // Per request, not per session: a 2026-07-28 client declares what it can do each time.
+        let revision = context.protocol_version();
+        let declares_url = context
+            .client_capabilities()
+            .and_then(|capabilities| capabilities.elicitation)
+            .is_some_and(|elicitation| elicitation.url.is_some());
+        let way =
+            Way::of(revision.as_ref().map(rmcp::model::ProtocolVersion::as_str), declares_url);
+        match &request.request_state {
+            Some(state) if way == Way::InputRequired => {
+                self.next_round(&request, &context, state).await
+            }
+            _ => self.first_round(&request, &context, way).await,
+        }
+    }
+
+    fn get_tool(&self, name: &str) -> Option<Tool> {
+        self.broker.registry().get(name).ok().map(render::tool)
+    }
+
+    // Undeclared, so not to be answered: the defaults would answer with empty lists.
+
+    async fn complete(
+        &self,
+        _request: CompleteRequestParams,
+        _context: RequestContext<RoleServer>,
+    ) -> Result<CompleteResult, ErrorData> {
+        Err(not_offered(CompleteRequestMethod::VALUE))
+    }
+
+    async fn list_prompts(
+        &self,
+        _request: Option<PaginatedRequestParams>,
+        _context: RequestContext<RoleServer>,
+    ) -> Result<ListPromptsResult, ErrorData> {
+        Err(not_offered(ListPromptsRequestMethod::VALUE))
+    }
+
+    async fn list_resources(
+        &self,
+        _request: Option<PaginatedRequestParams>,
+        _context: RequestContext<RoleServer>,
+    ) -> Result<ListResourcesResult, ErrorData> {
+        Err(not_offered(ListResourcesRequestMethod::VALUE))
+    }
+
+    async fn list_resource_templates(
+        &self,
+        _request: Option<PaginatedRequestParams>,
+        _context: RequestContext<RoleServer>,
+    ) -> Result<ListResourceTemplatesResult, ErrorData> {
+        Err(not_offered(ListResourceTemplatesRequestMethod::VALUE))
+    }
+}
+
+fn not_offered(method: &'static str) -> ErrorData {
+    ErrorData::new(rmcp::model::ErrorCode::METHOD_NOT_FOUND, method, None)
+}

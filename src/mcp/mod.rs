@@ -1,0 +1,22 @@
+//! The MCP face: renders outcomes for whichever revision and client is on the other side. Takes no
+//! decision.
+//!
+//! # What a client gets when a consent is needed
+//!
+//! | revision | declares `elicitation.url` | gets | afterwards |
+//! |---|---|---|---|
+//! | 2026-07-28 | on this request | [`InputRequiredResult`](rmcp::model::InputRequiredResult) with a sealed `requestState` | the retry is held until the person is done, then runs |
+//! | 2025-11-25 | at `initialize` | error -32042 | `notifications/elicitation/complete`, then the client calls again |
+//! | any other | or not at all | an `isError` text with the link | the next call runs |
+//!
+//! Below 2025-11-25 there is no URL elicitation, so a declaration there is ignored. The text is no
+//! edge case: most hosts take it.
+
+mod announce;
+mod handler;
+mod render;
+mod request_state;
+pub mod stdio;
+
+pub use announce::Announcements;
+pub use handler::{Handler, ServerText};

@@ -1,0 +1,250 @@
+//! Outcomes and registry entries as MCP writes them. Pure.
+
+use std::fmt::Write as _;
+use std::sync::Arc;
+
+use rmcp::model::{
+    CallToolResult, ContentBlock, ElicitRequest, ElicitRequestParams, ErrorCode, ErrorData,
+    InputRequest, InputRequests, InputRequiredResult, Tool, ToolAnnotations,
+};
+use serde_json::json;
+
+use crate::model::{ConnectPrompt, PromptReason, ToolResult};
+use crate::registry::Entry;
+
+/// `URLElicitationRequiredError` of MCP 2025-11-25 (client/elicitation); gone from later revisions.
+pub(super) const URL_ELICITATION_REQUIRED: ErrorCode = ErrorCode(-32042);
+
+/// The way in which a client can be asked for a consent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Way {
+    InputRequired,
+    Error,
+    Text,
+}
+
+impl Way {
+    /// From the revision of the request and whether `elicitation.url` is declared for it.
+    pub(super) fn of(revision: Option<&str>, declares_url: bool) -> Self {
+        match revision {
+            // Revisions are dates, so their order is the alphabet's.
+            Some(revision) if revision >= "2026-07-28" && declares_url => Self::InputRequired,
+            Some("2025-11-25") if declares_url => Self::Error,
+            _ => Self::Text,
+        }
+    }
+}
+
+pub(super) fn tool(entry: &Entry) -> Tool {
+    let (tool, hints) = (entry.tool(), entry.hints());
+    let annotations = ToolAnnotations::from_raw(
+        Some(hints.title.clone()),
+        Some(hints.read_only),
+        Some(hints.destructive),
+        Some(hints.idempotent),
+        Some(hints.open_world),
+    );
+    let described = Tool::new(
+        tool.name.as_str().to_owned(),
+        tool.description.clone(),
+        Arc::clone(entry.schema()),
+    )
+    .with_title(hints.title)
+    .with_annotations(annotations);
+    match &tool.output {
+        Some(schema) => described.with_raw_output_schema(Arc::clone(schema)),
+        None => described,
+    }
+}
+
+pub(super) fn result(result: ToolResult) -> CallToolResult {
+    let content = vec![ContentBlock::text(result.text)];
+    let mut rendered = if result.is_error {
+        CallToolResult::error(content)
+    } else {
+        CallToolResult::success(content)
+    };
+    rendered.structured_content = result.structured;
+    rendered
+}
+
+/// What is needed and why, without the link.
+pub(super) fn message(prompt: &ConnectPrompt) -> String {
+    let title = &prompt.title;
+    let what = match &prompt.tool {
+        Some(tool) => format!("{title} access is needed before {tool} can run."),
+        None => format!("{title} access is needed."),
+    };
+    let mut text = match prompt.reason {
+        PromptReason::NotConnected => what,
+        PromptReason::MoreScopes => {
+            format!("{what} {title} is connected, but not yet for this.")
+        }
+        PromptReason::NotGranted => {
+            format!("{what} {title} is connected, but this was not granted: {}.", prompt.scopes)
+        }
+        PromptReason::Ended => {
+            format!("{what} The earlier consent has ended, so it must be given again.")
+        }
+    };
+    if !prompt.scopes.is_empty() {
+        let _ = write!(text, " Asked for: {}.", asked_for(prompt));
+    }
+    text
+}
+
+fn asked_for(prompt: &ConnectPrompt) -> String {
+    if prompt.scope_words.is_empty() {
+        return prompt.scopes.join(", ");
+    }
+    format!("{} ({})", prompt.scope_words.join("; "), prompt.scopes.join(", "))
+}
+
+/// The text path: for people through the model, and once more as data for programs.
+pub(super) fn text(prompt: &ConnectPrompt) -> CallToolResult {
+    let message = message(prompt);
+    let again = "then call this tool again with the same arguments";
+    let minutes = prompt.lives_minutes;
+    let plural = if minutes == 1 { "" } else { "s" };
+    let human = format!(
+        "{message}\nAsk the user to open this link in a browser and approve, {again}.\n\n{}\n\nThe link works for {minutes} minute{plural}. Give it to the user exactly as it is; do not open it yourself.",
+        prompt.url
+    );
+    let machine = json!({
+        "authorization_url": prompt.url,
+        "message": message,
+        "llm_instructions": format!(
+            "Show the user the authorization_url as a clickable link and ask them to approve access to {}. Do not fetch the link yourself. Once the user has approved, call this tool again with the same arguments.",
+            prompt.title
+        ),
+    });
+    CallToolResult::error(vec![ContentBlock::text(human), ContentBlock::text(machine.to_string())])
+}
+
+/// MCP 2025-11-25: error -32042.
+pub(super) fn error(prompt: &ConnectPrompt, elicitation: &str) -> ErrorData {
+    let data = json!({
+        "elicitations": [{
+            "mode": "url",
+            "elicitationId": elicitation,
+            "url": prompt.url,
+            "message": message(prompt),
+        }]
+    });
+    ErrorData::new(URL_ELICITATION_REQUIRED, message(prompt), Some(data))
+}
+
+/// MCP 2026-07-28: the first round.
+pub(super) fn input_required(prompt: &ConnectPrompt, state: String) -> InputRequiredResult {
+    let request = ElicitRequest::new(ElicitRequestParams::UrlElicitationParams {
+        meta: None,
+        message: message(prompt),
+        url: prompt.url.clone(),
+        elicitation_id: prompt.authorization.clone(),
+    });
+    let requests = InputRequests::from([(input_key(prompt), InputRequest::Elicitation(request))]);
+    InputRequiredResult::new(Some(requests), Some(state))
+}
+
+/// The key of our question among `inputRequests`.
+fn input_key(prompt: &ConnectPrompt) -> String {
+    format!("{}_authorization", prompt.provider)
+}
+
+pub(super) fn declined(title: &str, how: &str) -> CallToolResult {
+    CallToolResult::error(vec![ContentBlock::text(format!(
+        "{title} access was not given: {how} Do not ask again unless the user wants to."
+    ))])
+}
+
+/// The person is still at it; the client will not be kept in the loop for ever.
+pub(super) fn still_waiting(prompt: &ConnectPrompt) -> CallToolResult {
+    let mut result = text(prompt);
+    let note = format!(
+        "Still waiting for the approval of {} access. Ask the user to finish in the browser.",
+        prompt.title
+    );
+    result.content.insert(0, ContentBlock::text(note));
+    result
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::{ProviderId, Scopes, Time, ToolName};
+
+    fn prompt() -> ConnectPrompt {
+        ConnectPrompt {
+            provider: ProviderId::new("github"),
+            title: "GitHub".into(),
+            tool: Some(ToolName::new("github_star_repo")),
+            scopes: Scopes::new(["public_repo"]),
+            scope_words: vec!["star repositories".into()],
+            reason: PromptReason::NotConnected,
+            url: "http://127.0.0.1:8971/connect/abc".into(),
+            authorization: "id".into(),
+            expires_at: Time::from_millis(0),
+            lives_minutes: 15,
+        }
+    }
+
+    #[test]
+    fn the_way_follows_revision_and_declaration() {
+        let table = [
+            ("2024-11-05", true, Way::Text),
+            ("2025-03-26", true, Way::Text),
+            ("2025-06-18", true, Way::Text),
+            ("2025-11-25", true, Way::Error),
+            ("2025-11-25", false, Way::Text),
+            ("2026-07-28", true, Way::InputRequired),
+            ("2026-07-28", false, Way::Text),
+        ];
+        for (revision, declares, way) in table {
+            assert_eq!(Way::of(Some(revision), declares), way, "{revision} {declares}");
+        }
+        assert_eq!(Way::of(None, true), Way::Text);
+    }
+
+    #[test]
+    fn the_text_names_everything_and_the_second_block_is_data() {
+        let rendered = serde_json::to_value(text(&prompt())).unwrap();
+        assert_eq!(rendered["isError"], true);
+        assert!(rendered.get("structuredContent").is_none());
+        let human = rendered["content"][0]["text"].as_str().unwrap();
+        for part in [
+            "GitHub",
+            "github_star_repo",
+            "star repositories",
+            "public_repo",
+            "15 minutes",
+            "\nhttp://127.0.0.1:8971/connect/abc\n",
+            "then call this tool again with the same arguments",
+        ] {
+            assert!(human.contains(part), "{part}: {human}");
+        }
+        let machine: serde_json::Value =
+            serde_json::from_str(rendered["content"][1]["text"].as_str().unwrap()).unwrap();
+        assert_eq!(machine["authorization_url"], "http://127.0.0.1:8971/connect/abc");
+        assert!(machine["message"].is_string() && machine["llm_instructions"].is_string());
+    }
+
+    #[test]
+    fn the_error_carries_the_elicitation() {
+        let rendered = serde_json::to_value(error(&prompt(), "e1")).unwrap();
+        assert_eq!(rendered["code"], -32042);
+        let elicitation = &rendered["data"]["elicitations"][0];
+        assert_eq!(elicitation["mode"], "url");
+        assert_eq!(elicitation["elicitationId"], "e1");
+        assert_eq!(elicitation["url"], "http://127.0.0.1:8971/connect/abc");
+    }
+
+    #[test]
+    fn the_input_request_carries_link_and_state() {
+        let rendered = serde_json::to_value(input_required(&prompt(), "s".into())).unwrap();
+        assert_eq!(rendered["resultType"], "input_required");
+        assert_eq!(rendered["requestState"], "s");
+        let request = &rendered["inputRequests"]["github_authorization"];
+        assert_eq!(request["method"], "elicitation/create");
+        assert_eq!(request["params"]["mode"], "url");
+    }
+}

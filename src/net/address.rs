@@ -1,0 +1,239 @@
+//! Which addresses a request may reach: a pure decision over one IP address.
+//!
+//! Sources: RFC 6890 and the IANA special-purpose registries; the transition mechanisms of RFC 6052
+//! (NAT64), RFC 3056 (6to4) and RFC 4380 (Teredo), each of which carries an IPv4 address that would
+//! otherwise slip past a check of the IPv6 one.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::str::FromStr;
+
+/// A block of addresses, e.g. `10.1.0.0/16`; a lone address is a block of one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Cidr {
+    network: IpAddr,
+    prefix: u8,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("`{0}` is not a block of addresses like `10.1.0.0/16`")]
+pub struct CidrError(String);
+
+impl Cidr {
+    pub fn contains(&self, address: IpAddr) -> bool {
+        match (self.network, address) {
+            (IpAddr::V4(network), IpAddr::V4(address)) => {
+                let kept = u32::MAX.checked_shl(32 - u32::from(self.prefix)).unwrap_or(0);
+                network.to_bits() & kept == address.to_bits() & kept
+            }
+            (IpAddr::V6(network), IpAddr::V6(address)) => {
+                let kept = u128::MAX.checked_shl(128 - u32::from(self.prefix)).unwrap_or(0);
+                network.to_bits() & kept == address.to_bits() & kept
+            }
+            _ => false,
+        }
+    }
+}
+
+impl FromStr for Cidr {
+    type Err = CidrError;
+
+    fn from_str(text: &str) -> Result<Self, CidrError> {
+        let wrong = || CidrError(text.into());
+        let (network, prefix) = match text.split_once('/') {
+            Some((network, prefix)) => (network, Some(prefix)),
+            None => (text, None),
+        };
+        let network: IpAddr = network.trim().parse().map_err(|_| wrong())?;
+        let most = if network.is_ipv4() { 32 } else { 128 };
+        let prefix = match prefix {
+            Some(prefix) => prefix.trim().parse().map_err(|_| wrong())?,
+            None => most,
+        };
+        if prefix > most { Err(wrong()) } else { Ok(Self { network, prefix }) }
+    }
+}
+
+/// What an address is, as far as the policy cares.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Class {
+    /// Reachable from anywhere.
+    Public,
+    /// This machine or this network: loopback, private, shared (CGNAT), unique local.
+    Private,
+    /// 169.254/16 and fe80::/10: where clouds keep the metadata service that hands out the
+    /// machine's own credentials.
+    LinkLocal,
+    /// No single machine's address: unspecified, multicast, broadcast, documentation, benchmarking.
+    Special,
+}
+
+impl Class {
+    /// The class in words, for messages.
+    pub fn words(self) -> &'static str {
+        match self {
+            Self::Public => "public",
+            Self::Private => "private",
+            Self::LinkLocal => "link-local",
+            Self::Special => "reserved",
+        }
+    }
+}
+
+/// The class of an address, or of the IPv4 address that it wraps.
+pub fn classify(address: IpAddr) -> Class {
+    match address {
+        IpAddr::V4(address) => classify_v4(address),
+        IpAddr::V6(address) => classify_v6(address),
+    }
+}
+
+fn classify_v4(address: Ipv4Addr) -> Class {
+    match address.octets() {
+        [169, 254, ..] => Class::LinkLocal,
+        [10 | 127, ..] | [192, 168, ..] | [172, 16..=31, ..] | [100, 64..=127, ..] => {
+            Class::Private
+        }
+        // "this network" (connects to loopback on Linux), protocol assignments, documentation,
+        // the retired 6to4 relay, benchmarking, multicast, reserved and broadcast.
+        [0, ..]
+        | [192, 0, 0 | 2, _]
+        | [192, 88, 99, _]
+        | [198, 51, 100, _]
+        | [198, 18 | 19, ..]
+        | [203, 0, 113, _]
+        | [224..=255, ..] => Class::Special,
+        _ => Class::Public,
+    }
+}
+
+fn classify_v6(address: Ipv6Addr) -> Class {
+    if address.is_loopback() {
+        return Class::Private;
+    }
+    let [a, b, c, d, e, f, g, h] = address.segments();
+    match [a, b, c, d, e, f, g, h] {
+        [0, 0, 0, 0, 0, 0, 0, 0] => Class::Special,
+        // IPv4-compatible, IPv4-mapped and NAT64 addresses end in the IPv4 address.
+        [0, 0, 0, 0, 0, 0 | 0xffff, ..] | [0x64, 0xff9b, 0, 0, 0, 0, ..] => {
+            classify_v4(embedded(g, h))
+        }
+        // NAT64 of a network's own (RFC 8215): whatever it translates to, it is not public.
+        [0x64, 0xff9b, 1, ..] => worse(Class::Private, classify_v4(embedded(g, h))),
+        // 6to4: the IPv4 address follows the prefix.
+        [0x2002, ..] => classify_v4(embedded(b, c)),
+        // Teredo: the server's address, and the client's with all bits turned over.
+        [0x2001, 0, ..] => worse(classify_v4(embedded(c, d)), classify_v4(embedded(!g, !h))),
+        [0xfe80..=0xfebf, ..] => Class::LinkLocal,
+        // Unique local, and the site-local addresses that it replaced.
+        [0xfc00..=0xfdff | 0xfec0..=0xfeff, ..] => Class::Private,
+        // Multicast; discard-only; benchmarking; ORCHID; documentation.
+        [0xff00..=0xffff, ..]
+        | [0x100, 0, 0, 0, ..]
+        | [0x2001, 2, 0, ..]
+        | [0x2001, 0x10..=0x2f, ..]
+        | [0x2001, 0xdb8, ..]
+        | [0x3fff, 0..=0xfff, ..] => Class::Special,
+        _ => Class::Public,
+    }
+}
+
+fn embedded(high: u16, low: u16) -> Ipv4Addr {
+    Ipv4Addr::from_bits(u32::from(high) << 16 | u32::from(low))
+}
+
+/// The class that is refused by more rules.
+fn worse(a: Class, b: Class) -> Class {
+    let rank = |class| match class {
+        Class::Public => 0,
+        Class::Private => 1,
+        Class::Special => 2,
+        Class::LinkLocal => 3,
+    };
+    if rank(a) >= rank(b) { a } else { b }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_address_has_its_class() {
+        use Class::{LinkLocal, Private, Public, Special};
+        let table = [
+            ("1.1.1.1", Public),
+            ("93.184.216.34", Public),
+            ("172.15.0.1", Public),
+            ("172.32.0.1", Public),
+            ("100.63.0.1", Public),
+            ("100.128.0.1", Public),
+            ("127.0.0.1", Private),
+            ("127.255.255.254", Private),
+            ("10.0.0.1", Private),
+            ("172.16.0.1", Private),
+            ("172.31.255.255", Private),
+            ("192.168.1.1", Private),
+            ("100.64.0.1", Private),
+            ("169.254.169.254", LinkLocal),
+            ("169.254.0.1", LinkLocal),
+            ("0.0.0.0", Special),
+            ("0.1.2.3", Special),
+            ("192.0.0.8", Special),
+            ("192.0.2.1", Special),
+            ("192.88.99.1", Special),
+            ("198.18.0.1", Special),
+            ("198.51.100.1", Special),
+            ("203.0.113.1", Special),
+            ("224.0.0.1", Special),
+            ("240.0.0.1", Special),
+            ("255.255.255.255", Special),
+            ("2606:4700:4700::1111", Public),
+            ("::1", Private),
+            ("::", Special),
+            ("::127.0.0.1", Private),
+            ("::ffff:127.0.0.1", Private),
+            ("::ffff:169.254.169.254", LinkLocal),
+            ("::ffff:8.8.8.8", Public),
+            ("64:ff9b::a9fe:a9fe", LinkLocal),
+            ("64:ff9b::10.0.0.1", Private),
+            ("64:ff9b::8.8.8.8", Public),
+            ("64:ff9b:1::8.8.8.8", Private),
+            ("64:ff9b:1::169.254.169.254", LinkLocal),
+            ("2002:7f00:1::", Private),
+            ("2002:a9fe:a9fe::1", LinkLocal),
+            ("2002:808:808::1", Public),
+            // Teredo with the server 65.54.227.120 and the client 127.0.0.1, then 192.0.2.45.
+            ("2001:0:4136:e378:8000:63bf:80ff:fffe", Private),
+            ("2001:0:4136:e378:8000:63bf:3fff:fdd2", Special),
+            ("2001:0:a9fe:a9fe:8000:63bf:f7f7:f7f7", LinkLocal),
+            ("fe80::1", LinkLocal),
+            ("febf::1", LinkLocal),
+            ("fc00::1", Private),
+            ("fd00:ec2::254", Private),
+            ("fec0::1", Private),
+            ("ff02::1", Special),
+            ("100::1", Special),
+            ("2001:2::1", Special),
+            ("2001:db8::1", Special),
+            ("3fff::1", Special),
+        ];
+        for (address, class) in table {
+            let parsed: IpAddr = address.parse().expect("an address");
+            assert_eq!(classify(parsed), class, "{address}");
+        }
+    }
+
+    #[test]
+    fn a_block_contains_its_addresses_and_no_others() {
+        let block: Cidr = "10.1.0.0/16".parse().expect("a block");
+        assert!(block.contains("10.1.255.255".parse().expect("an address")));
+        assert!(!block.contains("10.2.0.0".parse().expect("an address")));
+        assert!(!block.contains("::ffff:10.1.0.1".parse().expect("an address")));
+        let all: Cidr = "::/0".parse().expect("a block");
+        assert!(all.contains("fd00::1".parse().expect("an address")));
+        let one: Cidr = "127.0.0.1".parse().expect("a block");
+        assert!(!one.contains("127.0.0.2".parse().expect("an address")));
+        for wrong in ["", "10.0.0.0/33", "10.0.0.0/", "ten/8", "10.0.0.0/-1"] {
+            assert!(wrong.parse::<Cidr>().is_err(), "{wrong}");
+        }
+    }
+}

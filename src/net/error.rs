@@ -1,0 +1,165 @@
+//! What went wrong between us and a host, without ever quoting a URL's query.
+
+use std::error::Error as _;
+use std::io;
+
+use url::Url;
+
+use super::resolve::ResolveError;
+
+/// A request that got no usable answer.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("`{host}` {phase}")]
+pub struct NetError {
+    /// Host, and port where it is not the scheme's own.
+    pub host: String,
+    pub phase: Phase,
+}
+
+/// How far the request got.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Phase {
+    #[error("may not be reached: {0}")]
+    Refused(String),
+    #[error("cannot be found: {0}")]
+    Resolve(String),
+    #[error("cannot be connected to: {0}")]
+    Connect(String),
+    #[error("cannot be spoken to securely: {0}")]
+    Tls(String),
+    #[error("did not answer in time")]
+    TimedOut,
+    #[error("broke the connection off: {0}")]
+    Broken(String),
+    #[error("sent more than {cap} bytes")]
+    TooLarge { cap: usize },
+    #[error("sent what cannot be read as HTTP: {0}")]
+    Garbled(String),
+    #[error("cannot be called: {0}")]
+    Client(String),
+}
+
+impl NetError {
+    pub(super) fn new(host: String, phase: Phase) -> Self {
+        Self { host, phase }
+    }
+
+    pub(super) fn from_reqwest(host: String, error: &reqwest::Error) -> Self {
+        Self { host, phase: phase(error) }
+    }
+
+    /// Whether the request certainly never reached the other side.
+    pub fn is_before_sending(&self) -> bool {
+        match self.phase {
+            Phase::Refused(_)
+            | Phase::Resolve(_)
+            | Phase::Connect(_)
+            | Phase::Tls(_)
+            | Phase::Client(_) => true,
+            Phase::TimedOut | Phase::Broken(_) | Phase::TooLarge { .. } | Phase::Garbled(_) => {
+                false
+            }
+        }
+    }
+
+    /// Whether trying the very same thing again may help.
+    pub fn is_passing(&self) -> bool {
+        match self.phase {
+            Phase::Resolve(_) | Phase::Connect(_) | Phase::TimedOut | Phase::Broken(_) => true,
+            Phase::Refused(_)
+            | Phase::Tls(_)
+            | Phase::TooLarge { .. }
+            | Phase::Garbled(_)
+            | Phase::Client(_) => false,
+        }
+    }
+
+    /// What the operator can do about it.
+    pub fn hint(&self) -> Option<&'static str> {
+        match self.phase {
+            Phase::Refused(_) => Some(
+                "write the host in tools.toml if it is meant to be called; `allow_private` in \
+                 [server] lists private addresses that hosts learnt from outside may have",
+            ),
+            Phase::Resolve(_) => Some("check the host's spelling and this machine's DNS"),
+            Phase::Connect(_) => {
+                Some("check that the service runs and that a firewall lets us out")
+            }
+            Phase::Tls(_) => {
+                Some("check the host's certificate, this machine's clock and its root certificates")
+            }
+            Phase::TooLarge { .. } => Some("ask for less: a page size, a filter, fewer fields"),
+            Phase::TimedOut | Phase::Broken(_) | Phase::Garbled(_) | Phase::Client(_) => None,
+        }
+    }
+}
+
+/// `host`, or `host:port` where the port is not the scheme's own.
+pub(super) fn host_of(url: &Url) -> String {
+    match (url.host_str(), url.port()) {
+        (Some(host), Some(port)) => format!("{host}:{port}"),
+        (Some(host), None) => host.to_owned(),
+        (None, _) => "(no host)".to_owned(),
+    }
+}
+
+/// Sorts a client error by looking through its causes: its own `Display` quotes the URL with the
+/// query, which may hold an API key.
+fn phase(error: &reqwest::Error) -> Phase {
+    let mut cause = error.source();
+    let mut innermost = String::new();
+    while let Some(inner) = cause {
+        if let Some(resolve) = inner.downcast_ref::<ResolveError>() {
+            return match resolve {
+                ResolveError::Refused(reason) => Phase::Refused(reason.clone()),
+                ResolveError::Lookup(_) | ResolveError::Nothing => {
+                    Phase::Resolve(resolve.to_string())
+                }
+            };
+        }
+        if let Some(tls) = tls_cause(inner) {
+            return Phase::Tls(tls);
+        }
+        innermost = inner.to_string();
+        cause = inner.source();
+    }
+    if error.is_connect() {
+        Phase::Connect(if error.is_timeout() { "no answer in 5 seconds".into() } else { innermost })
+    } else if error.is_timeout() {
+        Phase::TimedOut
+    } else if is_garbled(error) {
+        Phase::Garbled(innermost)
+    } else {
+        Phase::Broken(innermost)
+    }
+}
+
+/// rustls' error comes wrapped in an I/O error, whose `source` skips what it wraps.
+fn tls_cause(error: &(dyn std::error::Error + 'static)) -> Option<String> {
+    let wrapped = error.downcast_ref::<io::Error>().and_then(io::Error::get_ref);
+    let tls = match wrapped {
+        Some(wrapped) => wrapped.downcast_ref::<rustls::Error>(),
+        None => error.downcast_ref::<rustls::Error>(),
+    };
+    tls.map(ToString::to_string)
+}
+
+fn is_garbled(error: &reqwest::Error) -> bool {
+    // A body that is not what `Content-Encoding` says fails as a decoding error; so does one that
+    // breaks off, which has an I/O or protocol error below it.
+    let mut cause = error.source();
+    while let Some(inner) = cause {
+        if let Some(io) = inner.downcast_ref::<io::Error>() {
+            return matches!(
+                io.kind(),
+                io::ErrorKind::InvalidData | io::ErrorKind::InvalidInput | io::ErrorKind::Other
+            );
+        }
+        let text = inner.to_string();
+        if text.contains("invalid HTTP") || text.contains("message head is too large") {
+            return true;
+        }
+        cause = inner.source();
+    }
+    false
+}

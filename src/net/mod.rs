@@ -1,0 +1,217 @@
+//! The only way out: every outbound HTTP request of the product is sent by [`Net::send`].
+//!
+//! # Where requests may go
+//!
+//! | | [`Trust::Written`] | [`Trust::Learnt`] |
+//! |---|---|---|
+//! | who named the host | the operator, in `tools.toml` | a document or redirect from outside |
+//! | `https` | any address but link-local ones | public addresses, and those in `allow_private` |
+//! | `http` | loopback and private addresses | never |
+//!
+//! The check is made twice. A host that is an IP address is checked before sending, because an HTTP
+//! client does not ask its resolver about those (and `url` has already turned `0x7f.1`, `2130706433`
+//! and the like into `127.0.0.1`). Any other host is checked by the resolver that the client
+//! connects through: it hands over vetted addresses only, so a name that resolves to a public
+//! address first and to a private one later (DNS rebinding) has no second look-up to win.
+//!
+//! Nothing relaxes this: no environment variable, no proxy setting, no build flag.
+//!
+//! # What every client does
+//!
+//! No redirects: a redirect to another host would carry API keys and bodies along. No `Referer`: it
+//! would carry the query. No proxy from the environment: it would decide who resolves names. No
+//! retries behind our back. HTTP/1.1 with keep-alive. Clients are built at first use, since loading
+//! the machine's root certificates takes longer than the whole start of the process.
+
+mod address;
+mod error;
+mod read;
+mod resolve;
+
+use std::net::IpAddr;
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+
+use reqwest::{Client, Request, Response};
+use url::{Host, Url};
+
+pub use address::{Cidr, CidrError, Class, classify};
+pub use error::{NetError, Phase};
+pub use read::read;
+
+use resolve::VettingResolver;
+
+const CONNECT: Duration = Duration::from_secs(5);
+/// Idle connections are dropped before the usual 60 s of servers and load balancers run out: a
+/// request that meets a connection being closed cannot be told from one that was half done.
+const POOL_IDLE: Duration = Duration::from_secs(45);
+const USER_AGENT: &str = concat!("countersign/", env!("CARGO_PKG_VERSION"));
+
+/// Who named the host that a request goes to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Trust {
+    /// The operator, in `tools.toml`.
+    Written,
+    /// A discovery document on another origin, a redirect, an OpenAPI document…
+    Learnt,
+}
+
+/// What the operator allows beyond the rules.
+#[derive(Clone, Debug, Default)]
+pub struct Policy {
+    /// Addresses that hosts learnt from outside may have though they are private. Link-local ones
+    /// stay refused.
+    pub allow_private: Vec<Cidr>,
+}
+
+/// The outbound HTTP policy and its clients. Cheap to clone.
+#[derive(Clone)]
+pub struct Net(Arc<Inner>);
+
+struct Inner {
+    policy: Policy,
+    written: OnceLock<Client>,
+    written_plain: OnceLock<Client>,
+    learnt: OnceLock<Client>,
+}
+
+/// Which rule a connection falls under; each has a client of its own, so that a pooled connection
+/// made under one rule is never used under another.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Rule {
+    Written,
+    /// `http://` to a host that the operator wrote.
+    WrittenPlain,
+    Learnt,
+}
+
+impl Net {
+    pub fn new(policy: Policy) -> Self {
+        Self(Arc::new(Inner {
+            policy,
+            written: OnceLock::new(),
+            written_plain: OnceLock::new(),
+            learnt: OnceLock::new(),
+        }))
+    }
+
+    /// Whether a request to this URL may be tried at all. Names are looked up later, at connect
+    /// time, and may still turn out to be refused.
+    ///
+    /// # Errors
+    /// [`Phase::Refused`] with the reason.
+    pub fn vet(&self, url: &Url, trust: Trust) -> Result<(), NetError> {
+        self.rule(url, trust).map(|_| ())
+    }
+
+    /// Sends a request and waits for the head of the answer. The body is read by [`read`].
+    ///
+    /// There is no total timeout here: the caller sets one around this and the reading.
+    ///
+    /// # Errors
+    /// [`NetError`]: refused by the policy, or not answered. An answer with an error status is an
+    /// answer.
+    pub async fn send(&self, request: Request, trust: Trust) -> Result<Response, NetError> {
+        let rule = self.rule(request.url(), trust)?;
+        let host = error::host_of(request.url());
+        let client = self.client(rule).await.map_err(|error| NetError::new(host.clone(), error))?;
+        client.execute(request).await.map_err(|error| NetError::from_reqwest(host, &error))
+    }
+
+    fn rule(&self, url: &Url, trust: Trust) -> Result<Rule, NetError> {
+        let refuse = |reason: &str| {
+            Err(NetError::new(error::host_of(url), Phase::Refused(reason.to_owned())))
+        };
+        let rule = match (url.scheme(), trust) {
+            ("https", Trust::Written) => Rule::Written,
+            ("http", Trust::Written) => Rule::WrittenPlain,
+            ("https", Trust::Learnt) => Rule::Learnt,
+            ("http", Trust::Learnt) => {
+                return refuse("hosts that tools.toml does not name must be reached by https");
+            }
+            _ => return refuse("only http and https are spoken"),
+        };
+        if !url.username().is_empty() || url.password().is_some() {
+            return refuse("the URL carries a user name or password");
+        }
+        let literal = match url.host() {
+            Some(Host::Ipv4(address)) => IpAddr::V4(address),
+            Some(Host::Ipv6(address)) => IpAddr::V6(address),
+            Some(Host::Domain(_)) => return Ok(rule),
+            None => return refuse("the URL names no host"),
+        };
+        match self.0.policy.judge(literal, rule) {
+            Ok(()) => Ok(rule),
+            Err(reason) => refuse(&reason),
+        }
+    }
+
+    async fn client(&self, rule: Rule) -> Result<&Client, Phase> {
+        let slot = match rule {
+            Rule::Written => &self.0.written,
+            Rule::WrittenPlain => &self.0.written_plain,
+            Rule::Learnt => &self.0.learnt,
+        };
+        if let Some(client) = slot.get() {
+            return Ok(client);
+        }
+        let policy = self.0.policy.clone();
+        // Reading some 140 root certificates blocks for tens of milliseconds.
+        let built = tokio::task::spawn_blocking(move || build(policy, rule)).await;
+        match built {
+            Ok(Ok(client)) => Ok(slot.get_or_init(|| client)),
+            Ok(Err(error)) => Err(Phase::Client(error.without_url().to_string())),
+            Err(_) => Err(Phase::Client("the process is shutting down".into())),
+        }
+    }
+}
+
+/// The one place where a [`Client`] is made.
+fn build(policy: Policy, rule: Rule) -> Result<Client, reqwest::Error> {
+    let builder = Client::builder()
+        .user_agent(USER_AGENT)
+        .redirect(reqwest::redirect::Policy::none())
+        .referer(false)
+        .no_proxy()
+        .retry(reqwest::retry::never())
+        .http1_only()
+        .tcp_nodelay(true)
+        .connect_timeout(CONNECT)
+        .pool_idle_timeout(POOL_IDLE)
+        .dns_resolver(VettingResolver::new(policy, rule));
+    // An error means that a provider is installed already, which is as good.
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    match rule {
+        Rule::Written | Rule::Learnt => builder.https_only(true),
+        // Never speaks TLS, so it is spared the root certificates.
+        Rule::WrittenPlain => builder.tls_certs_only([]),
+    }
+    .build()
+}
+
+impl Policy {
+    /// Whether a connection under `rule` may be made to this address; if not, why.
+    fn judge(&self, address: IpAddr, rule: Rule) -> Result<(), String> {
+        let class = classify(address);
+        match (rule, class) {
+            (_, Class::LinkLocal) => {
+                Err(format!("{address} is link-local, where clouds keep machine credentials"))
+            }
+            (_, Class::Public) if rule != Rule::WrittenPlain => Ok(()),
+            (Rule::Written, _) | (Rule::WrittenPlain, Class::Private) => Ok(()),
+            (Rule::WrittenPlain, _) => Err(format!(
+                "{address} is not a loopback or private address, and http:// is for those only"
+            )),
+            (Rule::Learnt, _) if self.allow_private.iter().any(|block| block.contains(address)) => {
+                Ok(())
+            }
+            (Rule::Learnt, _) => Err(format!(
+                "{address} is {}, and tools.toml does not name this host",
+                class.words()
+            )),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

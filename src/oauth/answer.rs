@@ -1,0 +1,126 @@
+//! The authorization response: what comes back to the redirect URI (RFC 6749 §4.1.2, RFC 9207).
+
+use secrecy::SecretString;
+use url::form_urlencoded;
+
+/// Longest parameter accepted. Codes of 2 KB exist; 8 KB are somebody playing.
+const LONGEST: usize = 8 * 1024;
+
+/// The query of a callback, read but not yet believed.
+#[derive(Debug)]
+pub struct AuthorizationResponse {
+    pub state: SecretString,
+    /// RFC 9207.
+    pub issuer: Option<String>,
+    pub result: Result<SecretString, Denial>,
+}
+
+/// An authorization error response (RFC 6749 §4.1.2.1).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Denial {
+    pub code: String,
+    /// Text from outside: for a page that escapes it, never for a log.
+    pub description: Option<String>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum AnswerError {
+    #[error("the answer carries no `state`")]
+    NoState,
+    #[error("the answer carries `{0}` more than once")]
+    Repeated(&'static str),
+    #[error("the answer's `{0}` is too long")]
+    TooLong(&'static str),
+    #[error("the answer carries neither a code nor an error")]
+    Empty,
+}
+
+impl AuthorizationResponse {
+    /// Reads a query string. A parameter that occurs twice is refused (RFC 6749 §3.1): two readers
+    /// that choose differently between `state=a&state=b` can be played against each other.
+    pub fn parse(query: &str) -> Result<Self, AnswerError> {
+        let mut state = None;
+        let mut issuer = None;
+        let mut code = None;
+        let mut error = None;
+        let mut description = None;
+        for (name, value) in form_urlencoded::parse(query.as_bytes()) {
+            let (slot, name) = match &*name {
+                "state" => (&mut state, "state"),
+                "iss" => (&mut issuer, "iss"),
+                "code" => (&mut code, "code"),
+                "error" => (&mut error, "error"),
+                "error_description" => (&mut description, "error_description"),
+                _ => continue,
+            };
+            if value.len() > LONGEST {
+                return Err(AnswerError::TooLong(name));
+            }
+            if slot.replace(value.into_owned()).is_some() {
+                return Err(AnswerError::Repeated(name));
+            }
+        }
+        let state = state.filter(|state| !state.is_empty()).ok_or(AnswerError::NoState)?;
+        let result = match (error, code.filter(|code| !code.is_empty())) {
+            (Some(code), _) => Err(Denial { code, description }),
+            (None, Some(code)) => Ok(SecretString::from(code)),
+            (None, None) => return Err(AnswerError::Empty),
+        };
+        Ok(Self { state: SecretString::from(state), issuer, result })
+    }
+
+    /// RFC 9207 §2.4: compared as a plain string, without normalization. An answer of another
+    /// issuer means that somebody mixes authorization servers up; its other parameters are not
+    /// even looked at.
+    pub fn is_from(&self, expected: Option<&str>, required: bool) -> bool {
+        match (&self.issuer, expected) {
+            (Some(issuer), Some(expected)) => issuer == expected,
+            (Some(_), None) => true,
+            (None, _) => !required,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use secrecy::ExposeSecret as _;
+
+    use super::*;
+
+    #[test]
+    fn a_code_or_an_error_is_read() {
+        let answer = AuthorizationResponse::parse("code=c%2B1&state=s&iss=https://a").unwrap();
+        assert_eq!(answer.result.unwrap().expose_secret(), "c+1");
+        let denied =
+            AuthorizationResponse::parse("error=access_denied&error_description=no&state=s")
+                .unwrap();
+        assert_eq!(denied.result.unwrap_err().code, "access_denied");
+    }
+
+    #[test]
+    fn repeated_missing_and_endless_parameters_are_refused() {
+        let error = |query: &str| AuthorizationResponse::parse(query).map(|_| ()).unwrap_err();
+        assert_eq!(error("code=c"), AnswerError::NoState);
+        assert_eq!(error("code=c&state="), AnswerError::NoState);
+        assert_eq!(error("state=s"), AnswerError::Empty);
+        assert_eq!(error("state=s&code="), AnswerError::Empty);
+        assert_eq!(error("code=c&state=a&state=b"), AnswerError::Repeated("state"));
+        assert_eq!(error("code=c&code=d&state=a"), AnswerError::Repeated("code"));
+        let long = format!("state=s&code={}", "x".repeat(10 * 1024));
+        assert_eq!(error(&long), AnswerError::TooLong("code"));
+    }
+
+    #[test]
+    fn an_issuer_is_compared_to_the_letter() {
+        let from = |query: &str, required| {
+            AuthorizationResponse::parse(query)
+                .unwrap()
+                .is_from(Some("https://a.example"), required)
+        };
+        assert!(from("code=c&state=s&iss=https://a.example", true));
+        assert!(!from("code=c&state=s&iss=https://a.example/", true));
+        assert!(!from("code=c&state=s&iss=https://b.example", false));
+        assert!(!from("code=c&state=s", true));
+        assert!(from("code=c&state=s", false));
+    }
+}

@@ -1,0 +1,94 @@
+//! What a token endpoint said no with, and what follows from it.
+
+use crate::net::NetError;
+
+/// A token request that brought no token.
+#[derive(Debug, thiserror::Error)]
+pub enum TokenError {
+    /// An error response (RFC 6749 §5.2). `code` is its `error`, never free text.
+    #[error("the authorization server answered `{code}`")]
+    Refused { code: String },
+    #[error("the authorization server answered with status {status}")]
+    Status { status: u16 },
+    #[error("the authorization server's answer is no token response: {0}")]
+    Malformed(&'static str),
+    #[error(transparent)]
+    Unreachable(#[from] NetError),
+}
+
+/// What a failed token request means for the grant behind it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// The grant is over; only a new consent helps.
+    GrantEnded,
+    /// Our registration is refused. The operator's to mend; never a reason to ask people again.
+    Operator,
+    /// The answer says nothing about the grant; the same request may succeed later.
+    Passing,
+}
+
+impl TokenError {
+    pub fn verdict(&self) -> Verdict {
+        match self {
+            Self::Refused { code } => verdict_of(code),
+            // RFC 6749 §5.2 reserves 401 for a client that failed to authenticate.
+            Self::Status { status: 401 | 403 } => Verdict::Operator,
+            Self::Status { .. } | Self::Malformed(_) | Self::Unreachable(_) => Verdict::Passing,
+        }
+    }
+
+    /// Whether the authorization server may have acted on the request.
+    pub fn may_have_been_processed(&self) -> bool {
+        match self {
+            Self::Unreachable(error) => !error.is_before_sending(),
+            Self::Refused { .. } | Self::Status { .. } | Self::Malformed(_) => true,
+        }
+    }
+}
+
+fn verdict_of(code: &str) -> Verdict {
+    match code {
+        // RFC 6749 §5.2, and what Slack, Zoho and HubSpot say in its place.
+        "invalid_grant"
+        | "token_expired"
+        | "token_revoked"
+        | "invalid_refresh_token"
+        | "invalid_code"
+        | "BAD_REFRESH_TOKEN"
+        | "bad_refresh_token"
+        | "bad_verification_code"
+        | "account_inactive"
+        // OpenID Connect Core §3.1.2.6; Microsoft answers these to a refresh.
+        | "interaction_required"
+        | "consent_required"
+        | "login_required"
+        // The scopes can only be agreed anew.
+        | "invalid_scope" => Verdict::GrantEnded,
+        "invalid_client"
+        | "unauthorized_client"
+        | "unsupported_grant_type"
+        | "invalid_request"
+        | "bad_client_secret"
+        | "invalid_client_id"
+        | "incorrect_client_credentials"
+        | "redirect_uri_mismatch"
+        | "bad_redirect_uri" => Verdict::Operator,
+        _ => Verdict::Passing,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_a_clear_word_ends_a_grant() {
+        let verdict = |code: &str| TokenError::Refused { code: code.into() }.verdict();
+        assert_eq!(verdict("invalid_grant"), Verdict::GrantEnded);
+        assert_eq!(verdict("invalid_client"), Verdict::Operator);
+        assert_eq!(verdict("temporarily_unavailable"), Verdict::Passing);
+        assert_eq!(verdict("something_new"), Verdict::Passing);
+        assert_eq!(TokenError::Status { status: 503 }.verdict(), Verdict::Passing);
+        assert_eq!(TokenError::Malformed("HTML").verdict(), Verdict::Passing);
+    }
+}

@@ -1,0 +1,194 @@
+//! Discovery of an authorization server's endpoints: RFC 8414, and OpenID Connect Discovery 1.0.
+
+use std::time::Duration;
+
+use serde::Deserialize;
+use url::Url;
+
+use crate::net::{self, Net, NetError, Trust};
+
+/// A discovery document is a few kilobytes; ten megabytes are an attack.
+const LARGEST: usize = 256 * 1024;
+const TIME_LIMIT: Duration = Duration::from_secs(15);
+
+/// What we use of an authorization server's metadata (RFC 8414 §2).
+#[derive(Clone, Debug, Deserialize)]
+pub struct Metadata {
+    pub issuer: String,
+    pub authorization_endpoint: Url,
+    pub token_endpoint: Url,
+    pub revocation_endpoint: Option<Url>,
+    pub userinfo_endpoint: Option<Url>,
+    pub device_authorization_endpoint: Option<Url>,
+    #[serde(default)]
+    pub token_endpoint_auth_methods_supported: Vec<String>,
+    /// RFC 9207 §3.
+    #[serde(default)]
+    pub authorization_response_iss_parameter_supported: bool,
+}
+
+#[derive(Debug, thiserror::Error)]
+pub enum DiscoveryError {
+    #[error("the issuer `{issuer}` could not be asked for its endpoints: {source}")]
+    Unreachable { issuer: String, source: NetError },
+    #[error("the issuer `{issuer}` has no discovery document (status {status})")]
+    Missing { issuer: String, status: u16 },
+    #[error("the discovery document of `{issuer}` is not usable: {problem}")]
+    Unusable { issuer: String, problem: String },
+    #[error("the discovery document of `{issuer}` speaks for another issuer")]
+    OtherIssuer { issuer: String },
+}
+
+impl DiscoveryError {
+    pub fn hint(&self) -> &'static str {
+        match self {
+            Self::Unreachable { .. } => {
+                "check `issuer` in tools.toml and that the host can be reached"
+            }
+            Self::Missing { .. } | Self::Unusable { .. } => {
+                "check `issuer` in tools.toml, or write `authorize_url` and `token_url` instead"
+            }
+            Self::OtherIssuer { .. } => {
+                "write `issuer` in tools.toml exactly as the server spells it"
+            }
+        }
+    }
+}
+
+/// Asks the issuer for its endpoints.
+///
+/// # Errors
+/// See [`DiscoveryError`]. The document must name exactly the issuer that was asked (RFC 8414
+/// §3.3): otherwise one server could speak for another.
+pub async fn discover(net: &Net, issuer: &Url) -> Result<Metadata, DiscoveryError> {
+    let mut missing = 404;
+    for address in addresses(issuer) {
+        match fetch(net, issuer, address).await? {
+            Ok(metadata) => return Ok(metadata),
+            Err(status) => missing = status,
+        }
+    }
+    Err(DiscoveryError::Missing { issuer: issuer.to_string(), status: missing })
+}
+
+async fn fetch(
+    net: &Net,
+    issuer: &Url,
+    address: Url,
+) -> Result<Result<Metadata, u16>, DiscoveryError> {
+    let unreachable = |source| DiscoveryError::Unreachable { issuer: issuer.to_string(), source };
+    let mut request = reqwest::Request::new(reqwest::Method::GET, address);
+    *request.timeout_mut() = Some(TIME_LIMIT);
+    request
+        .headers_mut()
+        .insert(http::header::ACCEPT, http::HeaderValue::from_static("application/json"));
+    let response = net.send(request, Trust::Written).await.map_err(unreachable)?;
+    let status = response.status();
+    if !status.is_success() {
+        return Ok(Err(status.as_u16()));
+    }
+    let body = net::read(response, LARGEST).await.map_err(unreachable)?;
+    let metadata: Metadata = serde_json::from_slice(&body).map_err(|error| {
+        DiscoveryError::Unusable { issuer: issuer.to_string(), problem: error.to_string() }
+    })?;
+    check(&metadata, issuer)?;
+    Ok(Ok(metadata))
+}
+
+fn check(metadata: &Metadata, issuer: &Url) -> Result<(), DiscoveryError> {
+    // `Url` spells the root path as `/`, which the configuration may have left out.
+    let bare = issuer.as_str().trim_end_matches('/');
+    if metadata.issuer != issuer.as_str() && metadata.issuer != bare {
+        return Err(DiscoveryError::OtherIssuer { issuer: issuer.to_string() });
+    }
+    let unusable =
+        |problem: String| Err(DiscoveryError::Unusable { issuer: issuer.to_string(), problem });
+    let endpoints = [
+        Some(&metadata.authorization_endpoint),
+        Some(&metadata.token_endpoint),
+        metadata.revocation_endpoint.as_ref(),
+    ];
+    for endpoint in endpoints.into_iter().flatten() {
+        // On the issuer's own origin the operator's word for the issuer holds; anywhere else a
+        // document from outside must not make us, or the browser, speak in the clear.
+        if endpoint.origin() != issuer.origin() && endpoint.scheme() != "https" {
+            return unusable(format!("an endpoint at `{}` is not https", host(endpoint)));
+        }
+        if !endpoint.username().is_empty() || endpoint.password().is_some() {
+            return unusable("an endpoint carries a user name or password".into());
+        }
+    }
+    Ok(())
+}
+
+fn host(url: &Url) -> &str {
+    url.host_str().unwrap_or_default()
+}
+
+/// Where the document may be: RFC 8414 puts the well-known part between host and path, OpenID
+/// Connect after the path.
+fn addresses(issuer: &Url) -> Vec<Url> {
+    let path = issuer.path().trim_end_matches('/');
+    let mut places = vec![
+        format!("{path}/.well-known/openid-configuration"),
+        format!("/.well-known/oauth-authorization-server{path}"),
+    ];
+    if !path.is_empty() {
+        places.push(format!("/.well-known/openid-configuration{path}"));
+    }
+    places
+        .into_iter()
+        .map(|place| {
+            let mut address = issuer.clone();
+            address.set_query(None);
+            address.set_path(&place);
+            address
+        })
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn metadata(issuer: &str, token: &str) -> Metadata {
+        serde_json::from_value(serde_json::json!({
+            "issuer": issuer,
+            "authorization_endpoint": "https://login.acme.example/authorize",
+            "token_endpoint": token,
+        }))
+        .unwrap()
+    }
+
+    #[test]
+    fn a_document_speaks_for_its_own_issuer_only() {
+        let issuer: Url = "https://login.acme.example".parse().unwrap();
+        let token = "https://login.acme.example/token";
+        assert!(check(&metadata("https://login.acme.example", token), &issuer).is_ok());
+        assert!(check(&metadata("https://login.acme.example/", token), &issuer).is_ok());
+        let other = check(&metadata("https://evil.example", token), &issuer);
+        assert!(matches!(other, Err(DiscoveryError::OtherIssuer { .. })));
+    }
+
+    #[test]
+    fn an_endpoint_elsewhere_must_be_https() {
+        let issuer: Url = "https://login.acme.example".parse().unwrap();
+        let clear =
+            check(&metadata("https://login.acme.example", "http://10.0.0.1/token"), &issuer);
+        assert!(matches!(clear, Err(DiscoveryError::Unusable { .. })));
+    }
+
+    #[test]
+    fn the_well_known_part_goes_between_host_and_path_or_after_the_path() {
+        let issuer: Url = "https://login.acme.example/tenant".parse().unwrap();
+        let addresses: Vec<String> = addresses(&issuer).iter().map(Url::to_string).collect();
+        assert_eq!(
+            addresses,
+            [
+                "https://login.acme.example/tenant/.well-known/openid-configuration",
+                "https://login.acme.example/.well-known/oauth-authorization-server/tenant",
+                "https://login.acme.example/.well-known/openid-configuration/tenant",
+            ]
+        );
+    }
+}

@@ -1,0 +1,333 @@
+//! Our side of OAuth 2: we are a client, often of many authorization servers (RFC 9700).
+//!
+//! The `oauth2` crate builds and reads the messages; this module speaks HTTP for it through
+//! [`Net`], makes every answer regular before the crate sees it, and turns its errors, which may
+//! quote a raw body, into [`TokenError`] at once.
+
+mod answer;
+mod error;
+mod metadata;
+mod normalize;
+
+use std::time::Duration;
+
+use futures_util::FutureExt as _;
+use futures_util::future::BoxFuture;
+use oauth2::basic::{BasicClient, BasicTokenResponse};
+use oauth2::{
+    AuthType, AuthorizationCode, ClientId, ClientSecret, CsrfToken, PkceCodeChallenge,
+    PkceCodeVerifier, RedirectUrl, RefreshToken, RequestTokenError, TokenResponse as _, TokenUrl,
+};
+use secrecy::{ExposeSecret, SecretString};
+use url::Url;
+
+pub use answer::{AnswerError, AuthorizationResponse, Denial};
+pub use error::{TokenError, Verdict};
+pub use metadata::{DiscoveryError, Metadata, discover};
+
+use crate::model::authorization::ClientRegistration;
+use crate::model::provider::{Revocation, TokenAuth, TokenBody};
+use crate::model::{Clock, Scopes, TokenSet};
+use crate::net::{self, Net, Trust};
+
+/// A token response is a few kilobytes.
+const LARGEST: usize = 256 * 1024;
+const TIME_LIMIT: Duration = Duration::from_secs(20);
+
+/// Talks to authorization servers.
+#[derive(Clone)]
+pub struct OAuthClient {
+    net: Net,
+    clock: Clock,
+}
+
+/// What the browser is sent to the provider with.
+pub struct AuthorizationRequest<'a> {
+    pub endpoint: &'a Url,
+    pub client_id: &'a str,
+    pub redirect_uri: &'a str,
+    pub state: &'a SecretString,
+    pub verifier: Option<&'a SecretString>,
+    /// The scope parameter's name and its value, already joined.
+    pub scope: (&'a str, String),
+    pub params: &'a [(String, String)],
+}
+
+/// A token endpoint's success.
+#[derive(Debug)]
+pub struct Issued {
+    pub tokens: TokenSet,
+    /// `None`: as asked for (RFC 6749 §5.1).
+    pub scopes: Option<Scopes>,
+}
+
+/// How ending a grant at the provider went.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Revoked {
+    Yes,
+    /// The provider has no way to do it, or none that we know.
+    NoWay,
+    /// The provider did not confirm.
+    Failed,
+}
+
+/// The URL of an authorization request (RFC 6749 §4.1.1) with PKCE S256 (RFC 7636 §4.3).
+///
+/// # Errors
+/// A redirect URI that is no URL, which the configuration has excluded.
+pub fn authorization_url(request: &AuthorizationRequest<'_>) -> Result<Url, url::ParseError> {
+    let client = BasicClient::new(ClientId::new(request.client_id.to_owned()))
+        .set_auth_uri(oauth2::AuthUrl::from_url(request.endpoint.clone()))
+        .set_redirect_uri(RedirectUrl::new(request.redirect_uri.to_owned())?);
+    let state = CsrfToken::new(request.state.expose_secret().to_owned());
+    let mut url = client.authorize_url(|| state);
+    let (name, scope) = &request.scope;
+    if !scope.is_empty() {
+        url = url.add_extra_param(*name, scope);
+    }
+    for (name, value) in request.params {
+        url = url.add_extra_param(name, value);
+    }
+    if let Some(verifier) = request.verifier {
+        url = url.set_pkce_challenge(PkceCodeChallenge::from_code_verifier_sha256(
+            &PkceCodeVerifier::new(verifier.expose_secret().to_owned()),
+        ));
+    }
+    Ok(url.url().0)
+}
+
+impl OAuthClient {
+    pub fn new(net: Net, clock: Clock) -> Self {
+        Self { net, clock }
+    }
+
+    /// Asks an issuer for its endpoints.
+    pub async fn discover(&self, issuer: &Url) -> Result<Metadata, DiscoveryError> {
+        discover(&self.net, issuer).await
+    }
+
+    /// Exchanges a code for tokens (RFC 6749 §4.1.3). `redirect_uri` is the one of the
+    /// authorization request, byte for byte.
+    pub async fn exchange(
+        &self,
+        client: &ClientRegistration,
+        code: &SecretString,
+        redirect_uri: &str,
+        verifier: Option<&SecretString>,
+    ) -> Result<Issued, TokenError> {
+        let redirect = RedirectUrl::new(redirect_uri.to_owned())
+            .map_err(|_| TokenError::Malformed("the redirect URI is no URL"))?;
+        let oauth = basic(client).set_redirect_uri(redirect);
+        let mut request =
+            oauth.exchange_code(AuthorizationCode::new(code.expose_secret().to_owned()));
+        if let Some(verifier) = verifier {
+            let verifier = PkceCodeVerifier::new(verifier.expose_secret().to_owned());
+            request = request.set_pkce_verifier(verifier);
+        }
+        let answer = request.request_async(&Courier { net: &self.net, client }).await;
+        self.issued(answer)
+    }
+
+    /// Trades a refresh token for a new access token (RFC 6749 §6). Without a new refresh token in
+    /// the answer the one that was sent goes on.
+    pub async fn refresh(
+        &self,
+        client: &ClientRegistration,
+        refresh: &SecretString,
+    ) -> Result<Issued, TokenError> {
+        let oauth = basic(client);
+        let token = RefreshToken::new(refresh.expose_secret().to_owned());
+        let answer = oauth
+            .exchange_refresh_token(&token)
+            .request_async(&Courier { net: &self.net, client })
+            .await;
+        let mut issued = self.issued(answer)?;
+        issued.tokens.refresh.get_or_insert_with(|| refresh.clone());
+        Ok(issued)
+    }
+
+    /// Ends a grant at the provider: the refresh token where there is one, else the access token
+    /// (RFC 7009 §2.1), or in the provider's own way.
+    pub async fn revoke(&self, client: &ClientRegistration, tokens: &TokenSet) -> Revoked {
+        let Some(revocation) = &client.revocation else { return Revoked::NoWay };
+        let Some(request) = revocation_request(client, revocation, tokens) else {
+            return Revoked::Failed;
+        };
+        match self.net.send(request, trust(client)).await {
+            Ok(answer) if answer.status().is_success() => Revoked::Yes,
+            // GitHub answers 404 for a token that is gone already.
+            Ok(answer) if answer.status() == http::StatusCode::NOT_FOUND => Revoked::Yes,
+            Ok(_) | Err(_) => Revoked::Failed,
+        }
+    }
+
+    fn issued<T: oauth2::ErrorResponse>(
+        &self,
+        answer: Result<BasicTokenResponse, RequestTokenError<TokenError, T>>,
+    ) -> Result<Issued, TokenError> {
+        let answer = answer.map_err(|error| match error {
+            RequestTokenError::Request(error) => error,
+            // `Parse` carries the raw body; it ends here.
+            RequestTokenError::ServerResponse(_)
+            | RequestTokenError::Parse(..)
+            | RequestTokenError::Other(_) => TokenError::Malformed("it is not a token response"),
+        })?;
+        let now = self.clock.now();
+        let secret = |text: &str| SecretString::from(text.to_owned());
+        Ok(Issued {
+            tokens: TokenSet {
+                access: secret(answer.access_token().secret()),
+                refresh: answer.refresh_token().map(|token| secret(token.secret())),
+                expires_at: answer.expires_in().map(|life| now.after(life)),
+                received_at: now,
+            },
+            scopes: answer
+                .scopes()
+                .map(|scopes| Scopes::new(scopes.iter().map(|scope| scope.as_str()))),
+        })
+    }
+}
+
+/// Carries the crate's messages to one client's token endpoint.
+struct Courier<'a> {
+    net: &'a Net,
+    client: &'a ClientRegistration,
+}
+
+impl<'c> oauth2::AsyncHttpClient<'c> for Courier<'_> {
+    type Error = TokenError;
+    type Future = BoxFuture<'c, Result<oauth2::HttpResponse, TokenError>>;
+
+    fn call(&'c self, request: oauth2::HttpRequest) -> Self::Future {
+        self.post(request).boxed()
+    }
+}
+
+impl Courier<'_> {
+    /// One POST to a token endpoint, its answer made regular.
+    async fn post(&self, request: oauth2::HttpRequest) -> Result<oauth2::HttpResponse, TokenError> {
+        let client = self.client;
+        let (head, body) = request.into_parts();
+        let mut out = reqwest::Request::new(head.method, client.token_endpoint.clone());
+        *out.headers_mut() = head.headers;
+        *out.timeout_mut() = Some(TIME_LIMIT);
+        *out.body_mut() = Some(match client.token_body {
+            TokenBody::Form => body.into(),
+            TokenBody::Json => {
+                let json = http::HeaderValue::from_static("application/json");
+                out.headers_mut().insert(http::header::CONTENT_TYPE, json);
+                json_of_form(&body).into()
+            }
+        });
+        let response = self.net.send(out, trust(client)).await?;
+        let status = response.status();
+        let body = net::read(response, LARGEST).await?;
+        let regular = normalize::normalize(status, &body, &client.response)?;
+        let body = serde_json::to_vec(&regular)
+            .map_err(|_| TokenError::Malformed("it could not be written as JSON"))?;
+        http::Response::builder()
+            .header(http::header::CONTENT_TYPE, "application/json")
+            .body(body)
+            .map_err(|_| TokenError::Malformed("it could not be passed on"))
+    }
+}
+
+type Basic = BasicClient<
+    oauth2::EndpointNotSet,
+    oauth2::EndpointNotSet,
+    oauth2::EndpointNotSet,
+    oauth2::EndpointNotSet,
+    oauth2::EndpointSet,
+>;
+
+fn basic(client: &ClientRegistration) -> Basic {
+    let mut oauth = BasicClient::new(ClientId::new(client.client_id.clone()))
+        .set_token_uri(TokenUrl::from_url(client.token_endpoint.clone()))
+        .set_auth_type(match client.token_auth {
+            TokenAuth::Basic => AuthType::BasicAuth,
+            TokenAuth::Post | TokenAuth::None => AuthType::RequestBody,
+        });
+    if let (Some(secret), false) = (&client.client_secret, client.token_auth == TokenAuth::None) {
+        oauth = oauth.set_client_secret(ClientSecret::new(secret.expose_secret().to_owned()));
+    }
+    oauth
+}
+
+fn trust(client: &ClientRegistration) -> Trust {
+    if client.learnt { Trust::Learnt } else { Trust::Written }
+}
+
+fn json_of_form(body: &[u8]) -> Vec<u8> {
+    let fields: serde_json::Map<String, serde_json::Value> = url::form_urlencoded::parse(body)
+        .map(|(name, value)| (name.into_owned(), value.into_owned().into()))
+        .collect();
+    serde_json::Value::Object(fields).to_string().into_bytes()
+}
+
+fn revocation_request(
+    client: &ClientRegistration,
+    revocation: &Revocation,
+    tokens: &TokenSet,
+) -> Option<reqwest::Request> {
+    use http::header::{AUTHORIZATION, CONTENT_TYPE};
+    use reqwest::{Method, Request};
+
+    let secret = client.client_secret.as_ref().map(ExposeSecret::expose_secret);
+    let access = tokens.access.expose_secret();
+    let mut request = match revocation {
+        Revocation::Rfc7009(url) => {
+            let token = tokens.refresh.as_ref().unwrap_or(&tokens.access).expose_secret();
+            let mut form = url::form_urlencoded::Serializer::new(String::new());
+            form.append_pair("token", token);
+            let mut request = Request::new(Method::POST, url.clone());
+            match (client.token_auth, secret) {
+                (TokenAuth::Basic, Some(secret)) => {
+                    let value = basic_header(&client.client_id, secret)?;
+                    request.headers_mut().insert(AUTHORIZATION, value);
+                }
+                (TokenAuth::Post, Some(secret)) => {
+                    form.append_pair("client_id", &client.client_id);
+                    form.append_pair("client_secret", secret);
+                }
+                (_, None) | (TokenAuth::None, _) => {
+                    form.append_pair("client_id", &client.client_id);
+                }
+            }
+            let kind = http::HeaderValue::from_static("application/x-www-form-urlencoded");
+            request.headers_mut().insert(CONTENT_TYPE, kind);
+            *request.body_mut() = Some(form.finish().into());
+            request
+        }
+        Revocation::Bearer(url) => {
+            let mut request = Request::new(Method::POST, url.clone());
+            let mut value = http::HeaderValue::try_from(format!("Bearer {access}")).ok()?;
+            value.set_sensitive(true);
+            request.headers_mut().insert(AUTHORIZATION, value);
+            request
+        }
+        Revocation::GitHub(url) => {
+            let mut request = Request::new(Method::DELETE, url.clone());
+            let value = basic_header(&client.client_id, secret?)?;
+            request.headers_mut().insert(AUTHORIZATION, value);
+            let json = http::HeaderValue::from_static("application/json");
+            request.headers_mut().insert(CONTENT_TYPE, json);
+            let body = serde_json::json!({ "access_token": access }).to_string();
+            *request.body_mut() = Some(body.into());
+            request
+        }
+    };
+    *request.timeout_mut() = Some(TIME_LIMIT);
+    Some(request)
+}
+
+/// RFC 6749 §2.3.1: both parts are form-encoded before they are joined.
+fn basic_header(id: &str, secret: &str) -> Option<http::HeaderValue> {
+    use base64::Engine as _;
+    let encode =
+        |text: &str| url::form_urlencoded::byte_serialize(text.as_bytes()).collect::<String>();
+    let pair = format!("{}:{}", encode(id), encode(secret));
+    let encoded = base64::engine::general_purpose::STANDARD.encode(pair);
+    let mut value = http::HeaderValue::try_from(format!("Basic {encoded}")).ok()?;
+    value.set_sensitive(true);
+    Some(value)
+}

@@ -1,0 +1,261 @@
+//! Makes any token endpoint's answer into what RFC 6749 §5 describes.
+//!
+//! Form-encoded bodies, errors with status 200, tokens inside another object, scopes as arrays,
+//! lifetimes as text: each was seen at a real provider. After this step there is one shape.
+
+use http::StatusCode;
+use serde_json::{Map, Value};
+use url::form_urlencoded;
+
+use super::error::TokenError;
+use crate::model::provider::TokenResponseShape;
+
+/// Longest token accepted: it must fit into a header.
+const LONGEST_TOKEN: usize = 16 * 1024;
+/// Ten years, beyond which an `expires_in` is a mistake.
+const LONGEST_LIFE: f64 = 10.0 * 365.0 * 24.0 * 3600.0;
+
+/// A success body that satisfies RFC 6749 §5.1, as a JSON object.
+pub(super) fn normalize(
+    status: StatusCode,
+    body: &[u8],
+    shape: &TokenResponseShape,
+) -> Result<Map<String, Value>, TokenError> {
+    // A server in trouble may well send half a token response along; its status is what counts.
+    if status.is_server_error() || matches!(status.as_u16(), 408 | 429) || status.is_redirection() {
+        return Err(TokenError::Status { status: status.as_u16() });
+    }
+    let Some(mut answer) = object(body) else {
+        return Err(if status.is_success() {
+            TokenError::Malformed(describe(body))
+        } else {
+            TokenError::Status { status: status.as_u16() }
+        });
+    };
+    if let Some(code) = error_code(&answer) {
+        return Err(TokenError::Refused { code });
+    }
+    if !status.is_success() {
+        return Err(TokenError::Status { status: status.as_u16() });
+    }
+    if let Some(Value::Object(inner)) = shape.nested.as_ref().and_then(|name| answer.remove(name)) {
+        answer.extend(inner);
+    }
+    tidy(answer)
+}
+
+fn object(body: &[u8]) -> Option<Map<String, Value>> {
+    let text = std::str::from_utf8(body).ok()?.trim_start_matches('\u{feff}').trim();
+    if text.starts_with('{') {
+        return serde_json::from_str(text).ok();
+    }
+    // RFC 6749 wants JSON; GitHub without `Accept` and a few others send a form, under any type.
+    let is_form = text.contains('=') && !text.contains(['<', ' ', '\n']);
+    is_form.then(|| {
+        form_urlencoded::parse(text.as_bytes())
+            .map(|(name, value)| (name.into_owned(), Value::String(value.into_owned())))
+            .collect()
+    })
+}
+
+fn describe(body: &[u8]) -> &'static str {
+    match body.trim_ascii_start().first() {
+        None => "it is empty",
+        Some(b'<') => "it is HTML",
+        Some(_) => "it is not JSON",
+    }
+}
+
+/// The `error` of an answer, wherever it stands, reduced to a code: characters that RFC 6749 §5.2
+/// allows, so that nothing else gets from here into a log or a page.
+fn error_code(answer: &Map<String, Value>) -> Option<String> {
+    let failed = answer.get("ok") == Some(&Value::Bool(false));
+    let code = match answer.get("error") {
+        Some(Value::String(code)) if !code.is_empty() => Some(code.as_str()),
+        // Facebook: {"error": {"message", "type", "code"}}
+        Some(Value::Object(error)) => {
+            Some(error.get("type").and_then(Value::as_str).unwrap_or("error"))
+        }
+        _ if failed => Some("error"),
+        // HubSpot's older shape: {"status": "BAD_REFRESH_TOKEN", "message"}
+        _ if !answer.contains_key("access_token") => answer.get("status").and_then(Value::as_str),
+        _ => None,
+    }?;
+    let code: String =
+        code.chars().filter(|c| c.is_ascii_alphanumeric() || "_-.".contains(*c)).take(64).collect();
+    Some(code)
+}
+
+fn tidy(mut answer: Map<String, Value>) -> Result<Map<String, Value>, TokenError> {
+    check_token(
+        answer.get("access_token").ok_or(TokenError::Malformed("it has no access_token"))?,
+    )?;
+    match answer.get("refresh_token") {
+        Some(Value::String(token)) if !token.is_empty() => {
+            check_token(&Value::String(token.clone()))?;
+        }
+        // RFC 6749 §6: no new refresh token means that the old one goes on.
+        _ => {
+            answer.remove("refresh_token");
+        }
+    }
+    let kind = answer.get("token_type").and_then(Value::as_str).unwrap_or_default();
+    // Slack says `user` and `bot`, others nothing; all of them are used as bearer tokens.
+    if !kind.eq_ignore_ascii_case("bearer") {
+        answer.insert("token_type".into(), Value::from("bearer"));
+    }
+    match answer.remove("expires_in").and_then(|value| seconds(&value)) {
+        Some(life) => answer.insert("expires_in".into(), Value::from(life)),
+        None => None,
+    };
+    let scope = answer.remove("scope").or_else(|| answer.remove("scopes"));
+    if let Some(scope) = scope.and_then(scope_text) {
+        answer.insert("scope".into(), Value::String(scope));
+    }
+    Ok(answer)
+}
+
+/// A token goes into a header: visible ASCII only (RFC 6750 §2.1), so that no line break can add
+/// a header of its own.
+fn check_token(token: &Value) -> Result<(), TokenError> {
+    let token = token.as_str().ok_or(TokenError::Malformed("its token is not a text"))?;
+    if token.is_empty() {
+        return Err(TokenError::Malformed("its token is empty"));
+    }
+    if token.len() > LONGEST_TOKEN {
+        return Err(TokenError::Malformed("its token is longer than 16 KiB"));
+    }
+    if !token.bytes().all(|byte| byte.is_ascii_graphic()) {
+        return Err(TokenError::Malformed("its token has characters that no token may have"));
+    }
+    Ok(())
+}
+
+/// Whole seconds; `None` for what says nothing: absent, null, zero, negative or unreadable. Such a
+/// token is used until it is refused.
+fn seconds(value: &Value) -> Option<u64> {
+    let seconds = match value {
+        Value::Number(number) => number.as_f64()?,
+        Value::String(text) => text.trim().parse().ok()?,
+        _ => return None,
+    };
+    if !seconds.is_finite() || seconds < 1.0 {
+        return None;
+    }
+    #[expect(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "between 1 and ten years"
+    )]
+    Some(seconds.min(LONGEST_LIFE) as u64)
+}
+
+fn scope_text(scope: Value) -> Option<String> {
+    match scope {
+        // Slack and GitHub separate with commas.
+        Value::String(text) => Some(text.replace(',', " ")),
+        // Twitch sends an array.
+        Value::Array(items) => {
+            Some(items.iter().filter_map(Value::as_str).collect::<Vec<_>>().join(" "))
+        }
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn read(status: u16, body: &str) -> Result<Value, TokenError> {
+        let status = StatusCode::from_u16(status).unwrap();
+        normalize(status, body.as_bytes(), &TokenResponseShape::default()).map(Value::Object)
+    }
+
+    fn code(status: u16, body: &str) -> String {
+        match read(status, body) {
+            Err(TokenError::Refused { code }) => code,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn oddities_of_success_become_one_shape() {
+        let plain = json!({"access_token": "a", "token_type": "bearer"});
+        assert_eq!(read(201, r#"{"access_token":"a","refresh_token":null}"#).unwrap(), plain);
+        assert_eq!(read(200, r#"{"access_token":"a","refresh_token":""}"#).unwrap(), plain);
+        assert_eq!(read(200, "access_token=a&token_type=bearer").unwrap(), plain);
+        assert_eq!(read(200, "\u{feff}{\"access_token\":\"a\"}").unwrap(), plain);
+        let scopes = json!({"access_token": "a", "token_type": "bearer", "scope": "x y"});
+        assert_eq!(read(200, r#"{"access_token":"a","scope":["x","y"]}"#).unwrap(), scopes);
+        assert_eq!(read(200, r#"{"access_token":"a","scope":"x,y"}"#).unwrap(), scopes);
+    }
+
+    #[test]
+    fn lifetimes_are_numbers_texts_or_unknown() {
+        let life = |value: &str| {
+            read(200, &format!(r#"{{"access_token":"a","expires_in":{value}}}"#))
+                .unwrap()
+                .get("expires_in")
+                .and_then(Value::as_u64)
+        };
+        assert_eq!(life("3600"), Some(3600));
+        assert_eq!(life("\"3600\""), Some(3600));
+        assert_eq!(life("3600.5"), Some(3600));
+        for nothing in ["0", "-1", "null", "\"soon\"", "true"] {
+            assert_eq!(life(nothing), None, "{nothing}");
+        }
+        assert_eq!(life("1e12"), Some(315_360_000));
+    }
+
+    #[test]
+    fn errors_are_found_wherever_they_stand() {
+        assert_eq!(code(200, r#"{"error":"bad_verification_code"}"#), "bad_verification_code");
+        assert_eq!(code(200, r#"{"ok":false,"error":"token_expired"}"#), "token_expired");
+        assert_eq!(code(200, "error=bad_verification_code"), "bad_verification_code");
+        assert_eq!(code(400, r#"{"error":"invalid_grant"}"#), "invalid_grant");
+        assert_eq!(
+            code(400, r#"{"error":{"type":"OAuthException","code":190}}"#),
+            "OAuthException"
+        );
+        assert_eq!(code(400, r#"{"status":"BAD_REFRESH_TOKEN"}"#), "BAD_REFRESH_TOKEN");
+        assert_eq!(code(400, "{\"error\":\"a\\nb<script>\"}"), "abscript");
+    }
+
+    #[test]
+    fn what_is_no_token_response_says_nothing_about_the_grant() {
+        for (status, body) in [
+            (500, "{\"error\":\"invalid_grant\"}"),
+            (503, "<html>"),
+            (429, ""),
+            (302, ""),
+            (400, "<html>"),
+            (401, ""),
+            (418, "{}"),
+        ] {
+            assert!(matches!(read(status, body), Err(TokenError::Status { .. })), "{status}");
+        }
+        for body in ["", "<html>", "hello", "[]", "{}", r#"{"access_token":7}"#] {
+            assert!(matches!(read(200, body), Err(TokenError::Malformed(_))), "{body}");
+        }
+    }
+
+    #[test]
+    fn tokens_that_would_break_a_header_are_refused() {
+        for token in ["a\nb", "a b", "é", "", &"x".repeat(20_000)] {
+            let body = json!({"access_token": token}).to_string();
+            assert!(matches!(read(200, &body), Err(TokenError::Malformed(_))), "{token:.9}");
+        }
+    }
+
+    #[test]
+    fn a_nested_token_is_lifted() {
+        let shape = TokenResponseShape { nested: Some("authed_user".into()) };
+        let body = br#"{"ok":true,"access_token":"bot","scope":"x","authed_user":
+            {"access_token":"person","scope":"chat:write","token_type":"user"}}"#;
+        let answer = normalize(StatusCode::OK, body, &shape).unwrap();
+        assert_eq!(answer["access_token"], "person");
+        assert_eq!(answer["scope"], "chat:write");
+    }
+}

@@ -1,0 +1,117 @@
+//! The catalogue of tools that are served: by name in constant time, in one order, each with the
+//! schema and the hints that hosts are shown.
+//!
+//! Schemas are made when they are first asked for: a call to one of ten thousand tools costs what
+//! it costs with ten.
+
+mod accept;
+mod schema;
+
+use std::collections::HashMap;
+use std::sync::{Arc, OnceLock};
+
+use serde_json::{Map, Value};
+
+use crate::model::{Tool, ToolName};
+
+pub use accept::accept;
+pub use schema::{Hints, hints, input_schema};
+
+/// All tools that this process serves.
+#[derive(Debug, Default)]
+pub struct Registry {
+    /// Sorted by name.
+    entries: Vec<Entry>,
+    by_name: HashMap<ToolName, usize>,
+}
+
+/// A tool, and what clients see of it.
+#[derive(Debug)]
+pub struct Entry {
+    tool: Tool,
+    schema: OnceLock<Arc<Map<String, Value>>>,
+}
+
+/// No tool has this name.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("there is no tool of that name{}", nearest.as_ref().map(|name| format!(", did you mean `{name}`?")).unwrap_or_default())]
+pub struct UnknownTool {
+    /// The most similar name, if one is similar.
+    pub nearest: Option<String>,
+}
+
+impl Registry {
+    /// Names are unique by configuration; of two tools with one name the first stays.
+    pub fn new(mut tools: Vec<Tool>) -> Self {
+        tools.sort_by(|a, b| a.name.cmp(&b.name));
+        tools.dedup_by(|later, earlier| later.name == earlier.name);
+        let by_name = tools.iter().enumerate().map(|(at, tool)| (tool.name.clone(), at)).collect();
+        let entries =
+            tools.into_iter().map(|tool| Entry { tool, schema: OnceLock::new() }).collect();
+        Self { entries, by_name }
+    }
+
+    /// # Errors
+    /// [`UnknownTool`], with the most similar name.
+    pub fn get(&self, name: &str) -> Result<&Entry, UnknownTool> {
+        self.by_name
+            .get(name)
+            .and_then(|at| self.entries.get(*at))
+            .ok_or_else(|| UnknownTool { nearest: self.nearest(name) })
+    }
+
+    /// All tools, sorted by name: clients keep what they were listed in their prompt caches.
+    pub fn entries(&self) -> &[Entry] {
+        &self.entries
+    }
+
+    fn nearest(&self, name: &str) -> Option<String> {
+        nearest(name, self.entries.iter().map(|entry| entry.tool.name.as_str())).map(str::to_owned)
+    }
+}
+
+impl Entry {
+    pub fn tool(&self) -> &Tool {
+        &self.tool
+    }
+
+    /// JSON Schema of the arguments; made once.
+    pub fn schema(&self) -> &Arc<Map<String, Value>> {
+        self.schema.get_or_init(|| Arc::new(input_schema(&self.tool)))
+    }
+
+    pub fn hints(&self) -> Hints {
+        hints(&self.tool)
+    }
+
+    /// Arguments as the tool takes them.
+    ///
+    /// # Errors
+    /// See [`accept`].
+    pub fn accept(
+        &self,
+        arguments: Option<Map<String, Value>>,
+    ) -> Result<Map<String, Value>, String> {
+        accept(&self.tool, arguments)
+    }
+}
+
+/// The most similar of some names, if it is similar enough to have been meant.
+///
+/// Long input is not looked at: comparing costs the product of the lengths, and a name that nobody
+/// could have meant comes from somebody who wants to keep us busy.
+fn nearest<'a>(wanted: &str, names: impl Iterator<Item = &'a str>) -> Option<&'a str> {
+    const LONGEST: usize = 128;
+    if wanted.len() > LONGEST {
+        return None;
+    }
+    let wanted = wanted.to_lowercase();
+    names
+        .map(|name| (strsim::jaro_winkler(&wanted, &name.to_lowercase()), name))
+        .filter(|(similarity, _)| *similarity > 0.8)
+        .max_by(|(a, _), (b, _)| a.total_cmp(b))
+        .map(|(_, name)| name)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,283 @@
+use std::time::Duration;
+
+use serde_json::json;
+use url::Url;
+
+use super::*;
+use crate::model::Scopes;
+use crate::model::tool::{Action, Body, Effect, HttpAction, Item, Kind, Method, Param};
+
+fn param(name: &str, kind: Kind) -> Param {
+    Param {
+        name: name.into(),
+        description: None,
+        kind,
+        required: true,
+        default: None,
+        choices: Vec::new(),
+        min: None,
+        max: None,
+    }
+}
+
+fn optional(name: &str, kind: Kind) -> Param {
+    Param { required: false, ..param(name, kind) }
+}
+
+fn tool(name: &str, params: Vec<Param>) -> Tool {
+    Tool {
+        name: ToolName::new(name),
+        title: "A tool".into(),
+        description: String::new(),
+        params,
+        effect: Effect::Read,
+        idempotent: true,
+        provider: None,
+        scopes: Scopes::default(),
+        action: Action::Http(HttpAction {
+            method: Method::Get,
+            origin: Url::parse("https://api.example.com").expect("a URL"),
+            path: Vec::new(),
+            query: Vec::new(),
+            headers: Vec::new(),
+            body: Body::None,
+            select: None,
+            error: None,
+            reply: None,
+            timeout: Duration::from_secs(1),
+            max_chars: 1000,
+        }),
+        output: None,
+    }
+}
+
+fn accepted(params: Vec<Param>, arguments: &Value) -> Result<Value, String> {
+    let arguments = arguments.as_object().cloned();
+    accept(&tool("t", params), arguments).map(Value::Object)
+}
+
+#[test]
+fn tools_are_found_by_name_and_listed_in_order() {
+    let registry = Registry::new(vec![
+        tool("notes_list", vec![]),
+        tool("github_star_repo", vec![]),
+        tool("notes_add", vec![]),
+    ]);
+    assert_eq!(registry.get("notes_add").expect("it is there").tool().name.as_str(), "notes_add");
+    let names: Vec<_> = registry.entries().iter().map(|entry| entry.tool().name.as_str()).collect();
+    assert_eq!(names, ["github_star_repo", "notes_add", "notes_list"]);
+}
+
+#[test]
+fn an_unknown_tool_is_answered_with_the_nearest_name() {
+    let registry = Registry::new(vec![tool("github_star_repo", vec![]), tool("weather", vec![])]);
+    let nearest = |name: &str| registry.get(name).expect_err("unknown").nearest;
+    assert_eq!(nearest("github_star_repos").as_deref(), Some("github_star_repo"));
+    assert_eq!(nearest("GitHub_Star_Repo").as_deref(), Some("github_star_repo"));
+    assert_eq!(nearest("delete_everything"), None);
+    assert_eq!(nearest(&"github_star_repo".repeat(1_000_000)), None);
+}
+
+#[test]
+fn schemas_are_made_when_asked_for_and_once() {
+    let registry = Registry::new(vec![tool("t", vec![param("a", Kind::String)])]);
+    let entry = registry.get("t").expect("it is there");
+    assert!(entry.schema.get().is_none());
+    assert!(Arc::ptr_eq(entry.schema(), entry.schema()));
+}
+
+#[test]
+fn the_schema_keeps_to_the_plain_subset() {
+    let params = vec![
+        Param { description: Some("Who.".into()), max: Some(20.0), ..param("who", Kind::String) },
+        Param {
+            min: Some(1.0),
+            max: Some(99.0),
+            default: Some(json!(1)),
+            ..param("n", Kind::Integer)
+        },
+        Param { min: Some(0.5), ..optional("x", Kind::Number) },
+        Param { choices: vec!["a".into(), "b".into()], ..optional("sort", Kind::String) },
+        Param { max: Some(5.0), ..optional("labels", Kind::Array(Item::String)) },
+        optional("draft", Kind::Boolean),
+        optional("extra", Kind::Object),
+    ];
+    let schema = Value::Object(input_schema(&tool("t", params)));
+    assert_eq!(
+        schema,
+        json!({
+            "type": "object",
+            "properties": {
+                "who": {"type": "string", "description": "Who (at most 20 characters)"},
+                "n": {"type": "integer", "default": 1, "minimum": 1, "maximum": 99},
+                "x": {"type": "number", "minimum": 0.5},
+                "sort": {"type": "string", "enum": ["a", "b"]},
+                "labels": {
+                    "type": "array",
+                    "description": "at most 5 items",
+                    "items": {"type": "string"}
+                },
+                "draft": {"type": "boolean"},
+                "extra": {"type": "object"},
+            },
+            "required": ["who"],
+            "additionalProperties": false,
+        })
+    );
+    assert!(jsonschema::validator_for(&schema).is_ok());
+    let none = Value::Object(input_schema(&tool("t", vec![])));
+    assert_eq!(none, json!({"type": "object", "properties": {}, "additionalProperties": false}));
+}
+
+#[test]
+fn hints_follow_the_effect() {
+    let with = |effect, idempotent| {
+        let hints = hints(&Tool { effect, idempotent, ..tool("t", vec![]) });
+        (hints.read_only, hints.destructive, hints.idempotent, hints.open_world)
+    };
+    assert_eq!(with(Effect::Read, false), (true, false, true, true));
+    assert_eq!(with(Effect::Write, true), (false, false, true, true));
+    assert_eq!(with(Effect::Destroy, false), (false, true, false, true));
+}
+
+#[test]
+fn what_can_only_be_meant_one_way_is_taken_that_way() {
+    for (kind, given, taken) in [
+        (Kind::Integer, json!("10"), json!(10)),
+        (Kind::Integer, json!(" 10 "), json!(10)),
+        (Kind::Integer, json!(1.0), json!(1)),
+        (Kind::Integer, json!("1e3"), json!(1000)),
+        (Kind::Integer, json!(9_007_199_254_740_993_i64), json!(9_007_199_254_740_993_i64)),
+        (Kind::Integer, json!("9007199254740993"), json!(9_007_199_254_740_993_i64)),
+        (Kind::Integer, json!(u64::MAX), json!(u64::MAX)),
+        (Kind::Number, json!("1.5"), json!(1.5)),
+        (Kind::Number, json!("2"), json!(2)),
+        (Kind::Number, json!(2), json!(2)),
+        (Kind::Boolean, json!("true"), json!(true)),
+        (Kind::Boolean, json!("False"), json!(false)),
+        (Kind::String, json!(10), json!("10")),
+        (Kind::String, json!(1.5), json!("1.5")),
+        (Kind::String, json!(true), json!("true")),
+        (Kind::String, json!(""), json!("")),
+        (Kind::Object, json!("{\"a\": 1}"), json!({"a": 1})),
+        (Kind::Array(Item::String), json!("one"), json!(["one"])),
+        (Kind::Array(Item::String), json!("[\"a\", \"b\"]"), json!(["a", "b"])),
+        (Kind::Array(Item::Integer), json!(["1", 2.0]), json!([1, 2])),
+        (Kind::Array(Item::Integer), json!(3), json!([3])),
+    ] {
+        let result = accepted(vec![param("x", kind)], &json!({"x": given}));
+        assert_eq!(result, Ok(json!({"x": taken})), "{kind:?} {given}");
+    }
+}
+
+#[test]
+fn anything_else_is_refused() {
+    for (kind, given) in [
+        (Kind::Integer, json!("ten")),
+        (Kind::Integer, json!(1.5)),
+        (Kind::Integer, json!(1e300)),
+        (Kind::Integer, json!("9007199254740993.0")),
+        (Kind::Integer, json!("")),
+        (Kind::Integer, json!(true)),
+        (Kind::Number, json!("NaN")),
+        (Kind::Number, json!("inf")),
+        (Kind::Number, json!("-inf")),
+        (Kind::Number, json!("infinity")),
+        (Kind::Number, json!("1e400")),
+        (Kind::Number, json!("0x10")),
+        (Kind::Boolean, json!("yes")),
+        (Kind::Boolean, json!(1)),
+        (Kind::String, json!(["a"])),
+        (Kind::String, json!({})),
+        (Kind::Object, json!("[1]")),
+        (Kind::Object, json!([1])),
+        (Kind::Array(Item::Integer), json!(["a"])),
+        (Kind::Array(Item::String), json!([["a"]])),
+        (Kind::Array(Item::String), json!([null])),
+    ] {
+        let result = accepted(vec![param("x", kind)], &json!({"x": given}));
+        assert!(result.is_err(), "{kind:?} {given} {result:?}");
+    }
+}
+
+#[test]
+fn absent_and_null_are_the_same_and_defaults_are_filled_in() {
+    let params = vec![
+        optional("a", Kind::String),
+        Param { default: Some(json!(10)), ..optional("n", Kind::Integer) },
+    ];
+    assert_eq!(accepted(params.clone(), &json!({"a": null, "n": null})), Ok(json!({"n": 10})));
+    assert_eq!(accepted(params, &json!({})), Ok(json!({"n": 10})));
+    assert_eq!(accept(&tool("t", vec![]), None), Ok(Map::new()));
+    let missing = accepted(vec![param("a", Kind::String)], &json!({"a": null}));
+    assert!(missing.expect_err("required").contains("`a` is missing: a string"));
+}
+
+#[test]
+fn all_problems_are_told_at_once() {
+    let params = vec![
+        param("owner", Kind::String),
+        param("repo", Kind::String),
+        Param { min: Some(1.0), max: Some(99.0), ..param("count", Kind::Integer) },
+        Param { choices: vec!["stars".into(), "forks".into()], ..optional("sort", Kind::String) },
+        Param { max: Some(3.0), ..optional("note", Kind::String) },
+    ];
+    let message = accepted(
+        params,
+        &json!({"owner": [], "repositry": "x", "count": "100", "sort": "star", "note": "long"}),
+    )
+    .expect_err("six problems");
+    for part in [
+        "`owner` must be a string, not a list of 0",
+        "`repo` is missing: a string",
+        "`count` must be at most 99, not 100",
+        "`sort` must be one of `stars`, `forks`, not `star`, did you mean `stars`?",
+        "`note` must have at most 3 characters, and has 4",
+        "`repositry` is not known, did you mean `repo`?",
+    ] {
+        assert!(message.contains(part), "{part}\n{message}");
+    }
+}
+
+#[test]
+fn special_names_are_unknown_names() {
+    for name in ["__proto__", "_meta", "user_id", "access_token", "constructor"] {
+        let message = accepted(vec![optional("q", Kind::String)], &json!({name: "x"}));
+        assert!(message.expect_err("unknown").contains(&format!("`{name}` is not known")));
+    }
+    let message = accepted(vec![], &json!({"x": 1})).expect_err("unknown");
+    assert!(message.contains("takes no arguments"), "{message}");
+}
+
+#[test]
+fn oversized_arguments_are_refused() {
+    let text = vec![optional("x", Kind::String)];
+    let huge = json!({"x": "a".repeat(10 * 1024 * 1024)});
+    assert!(accepted(text, &huge).expect_err("too long").contains("1 MiB"));
+    let list = vec![optional("x", Kind::Array(Item::Integer))];
+    assert!(accepted(list, &json!({"x": vec![1; 10_001]})).expect_err("many").contains("10,000"));
+    let object = || vec![optional("x", Kind::Object)];
+    let mut deep = json!({});
+    for _ in 0..100 {
+        deep = json!({"a": deep});
+    }
+    assert!(accepted(object(), &json!({"x": deep})).expect_err("deep").contains("64 levels"));
+    // The same, hidden in a text.
+    assert!(accepted(object(), &json!({"x": deep.to_string()})).is_err());
+}
+
+#[test]
+fn a_message_quotes_little_of_what_came() {
+    let message =
+        accepted(vec![param("n", Kind::Integer)], &json!({"n": "x\u{1b}".repeat(10_000)}))
+            .expect_err("no integer");
+    assert!(message.chars().count() < 300 && !message.contains('\u{1b}'), "{message}");
+}
+
+#[test]
+fn ten_thousand_tools_are_ready_at_once() {
+    let tools = (0..10_000).map(|n| tool(&format!("tool_{n}"), vec![])).collect();
+    let registry = Registry::new(tools);
+    assert!(registry.get("tool_9999").is_ok());
+    assert!(registry.entries().iter().all(|entry| entry.schema.get().is_none()));
+}

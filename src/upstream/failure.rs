@@ -1,0 +1,295 @@
+//! What an answer that says "no" means, and how a model is told.
+//!
+//! Every text says what happened and what to do. The API's own words are quoted, since they are
+//! usually the best there is, but they are data from outside: cut short and scrubbed by the caller.
+
+use http::StatusCode;
+use serde_json::Value;
+
+use super::response::{Content, Reply};
+use super::retry_after;
+use crate::model::provider::{Credential as ProviderCredential, FailureConvention};
+use crate::model::scope::Implied;
+use crate::model::{Provider, Scopes, Tool};
+
+/// Longest quotation of an API's message, in characters.
+const QUOTATION: usize = 300;
+
+/// Where APIs keep their message, after the provider's own pointers.
+const COMMON: [&str; 14] = [
+    "/error/message",
+    "/message",
+    "/error_description",
+    "/detail",
+    "/errors/0/message",
+    "/errors/0/detail",
+    "/errors/0",
+    "/error/description",
+    "/error/detail",
+    "/description",
+    "/title",
+    "/reason",
+    "/msg",
+    "/error",
+];
+
+/// A refusal, and whether it is about the credential.
+#[derive(Debug, PartialEq)]
+pub(super) enum Refusal {
+    /// The credential is not accepted any more.
+    Unauthorized(String),
+    /// The credential is good, but not for this.
+    InsufficientScope(Scopes, String),
+    /// Anything else.
+    Failed(String),
+}
+
+/// Everything that a refusal is judged by.
+pub(super) struct Call<'a> {
+    pub(super) tool: &'a Tool,
+    pub(super) provider: Option<&'a Provider>,
+    /// Whether the request carried a credential.
+    pub(super) authorized: bool,
+    /// For people and models: the provider's title, or the host.
+    pub(super) who: &'a str,
+}
+
+impl Call<'_> {
+    /// What a status outside 2xx means.
+    pub(super) fn refusal(&self, reply: &Reply, content: &Content) -> Refusal {
+        let status = words(reply.status);
+        let quoted = self.quote(content);
+        let says = format!("{} answered {status}{quoted}", self.who);
+        let body = match content {
+            Content::Json(value) => Some(value),
+            _ => None,
+        };
+        if let Some(refusal) = self.about_credential(reply, body, &says) {
+            return refusal;
+        }
+        let again = self.again();
+        Refusal::Failed(match reply.status.as_u16() {
+            300..=399 => redirected(self.who, &status, reply),
+            401 if self.authorized => return Refusal::Unauthorized(says),
+            401 => format!(
+                "{says} It wants a credential, and this tool has none: the operator sets \
+                 `provider` in tools.toml."
+            ),
+            403 | 429 | 503 if let Some(wait) = retry_after::wait(reply) => {
+                format!("{says} Try again {wait}.")
+            }
+            429 => format!("{says} Too many requests: wait a minute, then try again."),
+            403 => format!(
+                "{says} The account may not do this. Calling again will not help; tell the user."
+            ),
+            404 | 410 => format!(
+                "{says} What the arguments name does not exist, or this account cannot see it. \
+                 Check them before calling again."
+            ),
+            409 => format!(
+                "{says} It conflicts with how things stand there. Look at the current state \
+                 before calling again."
+            ),
+            400 | 422 => format!("{says} Change the arguments before calling again."),
+            408 | 425 | 500..=599 => {
+                format!("{says} The service has a problem of its own. {again}")
+            }
+            _ => format!("{says} Calling again with the same arguments will not help."),
+        })
+    }
+
+    /// What to say about another try when nobody knows how far this one got.
+    pub(super) fn again(&self) -> &'static str {
+        if self.tool.idempotent {
+            "Try again in a minute."
+        } else {
+            "It may have happened all the same: look before trying again."
+        }
+    }
+
+    /// Whether a 2xx with this body is a failure by the provider's convention (Slack's `ok: false`).
+    pub(super) fn disguised(&self, body: &Value) -> Option<Refusal> {
+        let convention = &self.provider?.failure;
+        let ok = body.pointer(convention.ok.as_deref()?)?;
+        if *ok != Value::Bool(false) {
+            return None;
+        }
+        let says = format!("{} answered with a failure{}", self.who, self.quote_json(body));
+        Some(self.by_code(convention, body, &says).unwrap_or_else(|| {
+            Refusal::Failed(format!("{says} Change what it names before calling again."))
+        }))
+    }
+
+    /// Whether a refusal asks for another or a wider consent.
+    fn about_credential(&self, reply: &Reply, body: Option<&Value>, says: &str) -> Option<Refusal> {
+        if !self.authorized {
+            return None;
+        }
+        if let (Some(provider), Some(body)) = (self.provider, body)
+            && let Some(refusal) = self.by_code(&provider.failure, body, says)
+        {
+            return Some(refusal);
+        }
+        if !matches!(
+            reply.status,
+            StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN | StatusCode::NOT_FOUND
+        ) {
+            return None;
+        }
+        let needed = challenge(reply).or_else(|| google(body)).or_else(|| self.github(reply))?;
+        let needed = if needed.is_empty() { self.tool.scopes.clone() } else { needed };
+        Some(Refusal::InsufficientScope(needed, format!("{says} A permission is missing.")))
+    }
+
+    fn by_code(&self, convention: &FailureConvention, body: &Value, says: &str) -> Option<Refusal> {
+        let code = body.pointer(convention.code.as_deref()?)?.as_str()?;
+        let among = |codes: &[String]| self.authorized && codes.iter().any(|known| known == code);
+        if among(&convention.expired) {
+            return Some(Refusal::Unauthorized(says.to_owned()));
+        }
+        if !among(&convention.missing_scope) {
+            return None;
+        }
+        let needed = convention.needed.as_deref().and_then(|at| body.pointer(at));
+        let needed = match needed {
+            Some(Value::String(scopes)) => Scopes::parse(scopes),
+            Some(Value::Array(scopes)) => Scopes::new(scopes.iter().filter_map(Value::as_str)),
+            _ => Scopes::default(),
+        };
+        let needed = if needed.is_empty() { self.tool.scopes.clone() } else { needed };
+        Some(Refusal::InsufficientScope(needed, format!("{says} A permission is missing.")))
+    }
+
+    /// GitHub names the scopes of which any would do, and those that the token has.
+    ///
+    /// It answers 404 where the person might not even know that the thing exists. A 404 counts only
+    /// if a scope is missing that this tool says it needs: else every mistyped name would ask the
+    /// person for a wider consent.
+    fn github(&self, reply: &Reply) -> Option<Scopes> {
+        let accepted = Scopes::parse(reply.header("x-accepted-oauth-scopes")?);
+        let granted = Scopes::parse(reply.header("x-oauth-scopes")?);
+        let none = Implied::new();
+        let implied = match self.provider.map(|provider| &provider.credential) {
+            Some(ProviderCredential::OAuth(settings)) => &settings.implied,
+            _ => &none,
+        };
+        let covered = |scope: &str| Scopes::new([scope]).missing_from(&granted, implied).is_empty();
+        if accepted.is_empty() || accepted.iter().any(covered) {
+            return None;
+        }
+        let ours = Scopes::new(accepted.iter().filter(|scope| self.tool.scopes.contains(scope)));
+        if !ours.is_empty() {
+            return Some(ours);
+        }
+        if reply.status == StatusCode::NOT_FOUND {
+            return None;
+        }
+        // The narrowest: one that contains none of the others.
+        let narrow = |scope: &&str| {
+            let others = accepted.iter().filter(|other| other != scope);
+            let wide = Scopes::new([*scope]);
+            others
+                .into_iter()
+                .all(|other| !Scopes::new([other]).missing_from(&wide, implied).is_empty())
+        };
+        accepted.iter().find(narrow).map(|scope| Scopes::new([scope]))
+    }
+
+    /// `: “message”.` or just a full stop.
+    fn quote(&self, content: &Content) -> String {
+        match content {
+            Content::Json(value) => self.quote_json(value),
+            Content::Text(text) => quotation(text),
+            Content::Html { title: Some(title), .. } => quotation(title),
+            Content::Html { title: None, text } => quotation(text),
+            Content::Nothing | Content::Binary(_) | Content::Unreadable(_) => ".".to_owned(),
+        }
+    }
+
+    fn quote_json(&self, body: &Value) -> String {
+        let own = self.provider.map(|provider| &provider.failure);
+        let code = own.and_then(|failure| failure.code.as_deref());
+        let own = own.into_iter().flat_map(|failure| &failure.message).map(String::as_str);
+        let message = own
+            .chain(code)
+            .chain(COMMON)
+            .filter_map(|pointer| body.pointer(pointer)?.as_str())
+            .find(|message| !message.trim().is_empty());
+        message.map_or_else(|| ".".to_owned(), quotation)
+    }
+}
+
+/// `: “text”.`, cut short; just a full stop where there is no text.
+pub(super) fn quotation(text: &str) -> String {
+    let text = text.trim();
+    if text.is_empty() {
+        return ".".to_owned();
+    }
+    match text.char_indices().nth(QUOTATION) {
+        Some((end, _)) => format!(": “{}…”.", text.get(..end).unwrap_or_default()),
+        None => format!(": “{text}”."),
+    }
+}
+
+/// `404 Not Found`
+pub(super) fn words(status: StatusCode) -> String {
+    match status.canonical_reason() {
+        Some(reason) => format!("{} {reason}", status.as_u16()),
+        None => status.as_u16().to_string(),
+    }
+}
+
+/// The target's host and nothing more of it: its query may hold a credential.
+fn redirected(who: &str, status: &str, reply: &Reply) -> String {
+    let target = reply.header("location").and_then(|location| url::Url::parse(location).ok());
+    let target = match target.as_ref().and_then(url::Url::host_str) {
+        Some(host) => format!("to `{host}`"),
+        None => "elsewhere".to_owned(),
+    };
+    format!(
+        "{who} answered {status}, which points {target}. Redirects are not followed, so that no \
+         credential travels along: the operator writes the final address in tools.toml."
+    )
+}
+
+/// RFC 6750 §3.1: `WWW-Authenticate: Bearer error="insufficient_scope", scope="a b"`.
+fn challenge(reply: &Reply) -> Option<Scopes> {
+    let values = reply.headers.get_all(http::header::WWW_AUTHENTICATE);
+    let value = values
+        .iter()
+        .filter_map(|value| value.to_str().ok())
+        .find(|value| parameter(value, "error") == Some("insufficient_scope"))?;
+    Some(Scopes::parse(parameter(value, "scope").unwrap_or_default()))
+}
+
+/// The value of an auth parameter (RFC 9110 §11.2), quoted or not.
+fn parameter<'a>(challenge: &'a str, name: &str) -> Option<&'a str> {
+    let mut rest = challenge;
+    while let Some((before, after)) = rest.split_once('=') {
+        let key = before.trim_end().rsplit([' ', ',', '\t']).next().unwrap_or_default();
+        let after = after.trim_start();
+        let (value, following) = match after.strip_prefix('"') {
+            Some(quoted) => quoted.split_once('"').unwrap_or((quoted, "")),
+            None => after.split_at(after.find([',', ' ']).unwrap_or(after.len())),
+        };
+        if key.eq_ignore_ascii_case(name) {
+            return Some(value);
+        }
+        rest = following;
+    }
+    None
+}
+
+/// Google APIs say it in the body's `error.details[].reason`.
+fn google(body: Option<&Value>) -> Option<Scopes> {
+    let details = body?.pointer("/error/details")?.as_array()?;
+    details
+        .iter()
+        .any(|detail| {
+            detail.get("reason").and_then(Value::as_str) == Some("ACCESS_TOKEN_SCOPE_INSUFFICIENT")
+        })
+        .then(Scopes::default)
+}
+
+#[cfg(test)]
+mod tests;

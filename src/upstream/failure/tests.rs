@@ -1,0 +1,187 @@
+use http::{HeaderMap, HeaderName, HeaderValue};
+use serde_json::json;
+
+use super::super::testing::{action, provider, tool};
+use super::*;
+use crate::model::tool::Method;
+
+fn reply(status: u16, headers: &[(&'static str, &str)], body: &str) -> Reply {
+    let headers: HeaderMap = headers
+        .iter()
+        .map(|(name, value)| {
+            (HeaderName::from_static(name), HeaderValue::from_str(value).expect("a value"))
+        })
+        .collect();
+    let status = StatusCode::from_u16(status).expect("a status");
+    Reply { status, headers, body: body.as_bytes().to_vec() }
+}
+
+fn judged_by(provider: &Provider, method: Method, reply: &Reply) -> Refusal {
+    let tool = tool(action(method, "https://api.acme.example/x"));
+    let call = Call { tool: &tool, provider: Some(provider), authorized: true, who: "Acme" };
+    call.refusal(reply, &reply.content())
+}
+
+fn judged(status: u16, headers: &[(&'static str, &str)], body: &str) -> Refusal {
+    judged_by(&provider(&[]), Method::Post, &reply(status, headers, body))
+}
+
+fn text(refusal: Refusal) -> String {
+    match refusal {
+        Refusal::Failed(text)
+        | Refusal::Unauthorized(text)
+        | Refusal::InsufficientScope(_, text) => text,
+    }
+}
+
+fn needed(refusal: Refusal) -> Option<Scopes> {
+    match refusal {
+        Refusal::InsufficientScope(needed, _) => Some(needed),
+        Refusal::Failed(_) | Refusal::Unauthorized(_) => None,
+    }
+}
+
+#[test]
+fn the_api_s_own_message_is_quoted() {
+    for body in [
+        r#"{"message": "No such thing"}"#,
+        r#"{"error": {"code": 404, "message": "No such thing"}}"#,
+        r#"{"error": "not_found", "error_description": "No such thing"}"#,
+        r#"{"errors": [{"message": "No such thing"}]}"#,
+        r#"{"errors": ["No such thing"]}"#,
+        r#"{"type": "about:blank", "title": "Not Found", "detail": "No such thing"}"#,
+        "No such thing",
+        "<html><title>No such thing</title></html>",
+    ] {
+        let text = text(judged(404, &[], body));
+        assert!(text.starts_with("Acme answered 404 Not Found: “No such thing”."), "{body} {text}");
+    }
+    let long = text(judged(422, &[], &json!({"message": "x".repeat(5000)}).to_string()));
+    assert!(long.chars().count() < 450, "{long}");
+}
+
+#[test]
+fn the_provider_s_pointers_come_first() {
+    let mut ours = provider(&[]);
+    ours.failure.message = vec!["/fault/text".into()];
+    let reply = reply(400, &[], r#"{"message": "generic", "fault": {"text": "exact"}}"#);
+    assert!(text(judged_by(&ours, Method::Get, &reply)).contains("“exact”"));
+}
+
+#[test]
+fn each_status_says_what_to_do() {
+    for (status, words) in [
+        (400, "Change the arguments"),
+        (404, "does not exist"),
+        (409, "conflicts"),
+        (410, "does not exist"),
+        (422, "Change the arguments"),
+        (403, "may not do this"),
+        (429, "Too many requests"),
+        (500, "look before trying again"),
+        (503, "look before trying again"),
+        (418, "will not help"),
+    ] {
+        let text = text(judged(status, &[], ""));
+        assert!(text.contains(words), "{text}");
+    }
+    let reply = reply(502, &[], "");
+    assert!(text(judged_by(&provider(&[]), Method::Get, &reply)).contains("Try again in a minute"));
+}
+
+#[test]
+fn limits_tell_when_to_come_back() {
+    assert!(text(judged(429, &[("retry-after", "30")], "")).contains("Try again in 30 seconds."));
+    assert!(text(judged(429, &[("retry-after", "-1")], "")).contains("wait a minute"));
+    assert!(text(judged(503, &[("retry-after", "120")], "")).contains("Try again in 2 minutes."));
+    let exhausted = [
+        ("x-ratelimit-remaining", "0"),
+        ("x-ratelimit-reset", "784111817"),
+        ("date", "Sun, 06 Nov 1994 08:49:37 GMT"),
+    ];
+    assert!(text(judged(403, &exhausted, "")).contains("Try again in 40 seconds."));
+}
+
+#[test]
+fn a_redirect_is_named_by_its_host_only() {
+    let text = text(judged(302, &[("location", "https://login.example/x?token=canary")], ""));
+    assert!(text.contains("`login.example`") && !text.contains("canary"), "{text}");
+    let text = super::tests::text(judged(307, &[("location", "/elsewhere")], ""));
+    assert!(text.contains("elsewhere"), "{text}");
+}
+
+#[test]
+fn a_refused_credential_is_not_a_failure_yet() {
+    assert!(matches!(judged(401, &[], ""), Refusal::Unauthorized(_)));
+    let tool = tool(action(Method::Get, "https://api.acme.example/x"));
+    let call = Call { tool: &tool, provider: None, authorized: false, who: "api.acme.example" };
+    let reply = reply(401, &[], "");
+    let Refusal::Failed(text) = call.refusal(&reply, &reply.content()) else { panic!() };
+    assert!(text.contains("`provider`"), "{text}");
+}
+
+#[test]
+fn a_challenge_names_the_missing_scopes() {
+    let challenge = r#"Bearer realm="a=b", error="insufficient_scope", scope="notes:write admin""#;
+    let scopes = needed(judged(403, &[("www-authenticate", challenge)], ""));
+    assert_eq!(scopes, Some(Scopes::new(["notes:write", "admin"])));
+    let bare = needed(judged(403, &[("www-authenticate", "Bearer error=insufficient_scope")], ""));
+    assert_eq!(bare, Some(Scopes::new(["notes:write"])));
+    let other = judged(403, &[("www-authenticate", r#"Bearer error="invalid_token""#)], "");
+    assert_eq!(needed(other), None);
+}
+
+#[test]
+fn google_s_reason_is_understood() {
+    let body = json!({"error": {"code": 403, "message": "Request had insufficient scopes.",
+        "details": [{"reason": "ACCESS_TOKEN_SCOPE_INSUFFICIENT"}]}});
+    assert_eq!(needed(judged(403, &[], &body.to_string())), Some(Scopes::new(["notes:write"])));
+}
+
+#[test]
+fn github_s_headers_are_understood() {
+    let with = |status, accepted: &str, granted: &str| {
+        let headers = [("x-accepted-oauth-scopes", accepted), ("x-oauth-scopes", granted)];
+        needed(judged(status, &headers, ""))
+    };
+    // The tool's own scope is missing.
+    assert_eq!(with(404, "notes:write, admin", "gist"), Some(Scopes::new(["notes:write"])));
+    // Not the tool's own: the narrowest, and only where it is no mere 404.
+    assert_eq!(with(403, "public_repo, repo", "gist"), Some(Scopes::new(["public_repo"])));
+    assert_eq!(with(404, "public_repo, repo", "gist"), None);
+    // Granted, also through a wider scope.
+    assert_eq!(with(403, "public_repo", "repo"), None);
+    assert_eq!(with(403, "", "gist"), None);
+}
+
+#[test]
+fn slack_s_way_of_failing_is_understood() {
+    let mut slack = provider(&[]);
+    slack.failure = FailureConvention {
+        message: Vec::new(),
+        ok: Some("/ok".into()),
+        code: Some("/error".into()),
+        expired: vec!["token_revoked".into()],
+        missing_scope: vec!["missing_scope".into()],
+        needed: Some("/needed".into()),
+    };
+    let tool = tool(action(Method::Post, "https://api.acme.example/x"));
+    let call = Call { tool: &tool, provider: Some(&slack), authorized: true, who: "Slack" };
+    assert_eq!(call.disguised(&json!({"ok": true})), None);
+    assert_eq!(call.disguised(&json!({"other": 1})), None);
+    let Some(Refusal::Failed(text)) =
+        call.disguised(&json!({"ok": false, "error": "channel_not_found"}))
+    else {
+        panic!()
+    };
+    assert!(text.contains("“channel_not_found”"), "{text}");
+    let revoked = call.disguised(&json!({"ok": false, "error": "token_revoked"}));
+    assert!(matches!(revoked, Some(Refusal::Unauthorized(_))));
+    let missing = json!({"ok": false, "error": "missing_scope", "needed": "chat:write,im:write"});
+    let missing = call.disguised(&missing).and_then(needed);
+    assert_eq!(missing, Some(Scopes::new(["chat:write", "im:write"])));
+    // The same codes in an answer with an error status.
+    let reply = reply(403, &[], r#"{"error": "missing_scope"}"#);
+    let refusal = call.refusal(&reply, &reply.content());
+    assert_eq!(needed(refusal), Some(Scopes::new(["notes:write"])));
+}

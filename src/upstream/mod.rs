@@ -1,0 +1,312 @@
+//! Calling the APIs behind the tools: build the request, send it, read the answer, say what it means.
+//!
+//! Whatever happens becomes an [`Answer`]: a result that a model can act on, or the news that a
+//! consent is needed. Nothing in here is an `Err`, because no caller could do better with one.
+//!
+//! An answer from an API is data from outside. It is read up to a cap, parsed to a limited depth,
+//! filtered within limits, scrubbed of our own secrets and of deceiving characters, and cut.
+
+pub mod select;
+
+mod credential;
+mod failure;
+mod html;
+mod output;
+mod path;
+mod request;
+mod response;
+mod retry_after;
+mod scrub;
+#[cfg(test)]
+mod testing;
+mod truncate;
+
+use serde_json::{Map, Value};
+
+pub use credential::Credential;
+pub use request::is_reserved_header;
+
+use crate::model::tool::{Action, HttpAction};
+use crate::model::{Provider, Scopes, Tool, ToolResult};
+use crate::net::{Net, NetError, Phase, Trust};
+use failure::{Call, Refusal};
+use output::Validators;
+use request::Prepared;
+use response::{Content, Reply};
+use scrub::Scrubber;
+use select::{Jq, JqError};
+
+/// Most bytes of an answer, after decompression. What a model gets is far less; the rest is what a
+/// filter may pick from.
+const LARGEST_ANSWER: usize = 10 * 1024 * 1024;
+
+/// Executes tools. One for the whole process.
+pub struct Upstream {
+    net: Net,
+    jq: Jq,
+    validators: Validators,
+}
+
+/// What a call comes to, before it is decided whether a consent can help.
+#[derive(Debug)]
+pub enum Answer {
+    Done(ToolResult),
+    /// The credential was refused. `result` is what to show if no other can be had.
+    Unauthorized {
+        result: ToolResult,
+    },
+    /// The credential lacks these scopes.
+    InsufficientScope {
+        needed: Scopes,
+        result: ToolResult,
+    },
+}
+
+impl Upstream {
+    pub fn new(net: Net, jq: Jq) -> Self {
+        Self { net, jq, validators: Validators::default() }
+    }
+
+    /// Runs a tool with arguments that the registry has accepted.
+    ///
+    /// The credential is sent to the provider's `hosts` only; a tool that would carry it elsewhere
+    /// fails without a request.
+    pub async fn execute(
+        &self,
+        tool: &Tool,
+        provider: Option<&Provider>,
+        arguments: &Map<String, Value>,
+        credential: Option<&Credential>,
+    ) -> Answer {
+        let Action::Http(action) = &tool.action;
+        let scrubber = Scrubber::new(credential);
+        let host = action.origin.host_str().unwrap_or_default();
+        let call = Call {
+            tool,
+            provider,
+            authorized: credential.is_some(),
+            who: provider.map_or(host, |provider| &provider.title),
+        };
+        let prepared = match request::build(action, provider, arguments, credential) {
+            Ok(prepared) => prepared,
+            Err(problem) => return failed(&scrubber, &format!("Nothing was sent: {problem}.")),
+        };
+        let reply = match self.exchange(prepared, action).await {
+            Ok(reply) => reply,
+            Err(error) => return failed(&scrubber, &unanswered(&call, &error)),
+        };
+        match self.interpret(&call, action, reply, arguments, &scrubber).await {
+            Ok(result) => Answer::Done(result),
+            Err(Refusal::Failed(text)) => failed(&scrubber, &text),
+            Err(Refusal::Unauthorized(text)) => {
+                Answer::Unauthorized { result: failure_of(&scrubber, &text) }
+            }
+            Err(Refusal::InsufficientScope(needed, text)) => {
+                Answer::InsufficientScope { needed, result: failure_of(&scrubber, &text) }
+            }
+        }
+    }
+
+    async fn exchange(&self, prepared: Prepared, action: &HttpAction) -> Result<Reply, NetError> {
+        let host = prepared.url.host_str().unwrap_or_default().to_owned();
+        let whole = async {
+            let mut request = reqwest::Request::new(prepared.method, prepared.url);
+            *request.headers_mut() = prepared.headers;
+            *request.body_mut() = prepared.body.map(Into::into);
+            // A second try only where the first cannot have been heard, and only of what may be
+            // said twice.
+            let again = action.method.is_idempotent().then(|| request.try_clone()).flatten();
+            let response = match (self.net.send(request, Trust::Written).await, again) {
+                (Err(error), Some(again)) if is_worth_another(&error) => {
+                    self.net.send(again, Trust::Written).await?
+                }
+                (sent, _) => sent?,
+            };
+            let (status, headers) = (response.status(), response.headers().clone());
+            let body = crate::net::read(response, LARGEST_ANSWER).await?;
+            Ok(Reply { status, headers, body })
+        };
+        match tokio::time::timeout(action.timeout, whole).await {
+            Ok(result) => result,
+            Err(_) => Err(NetError { host, phase: Phase::TimedOut }),
+        }
+    }
+
+    async fn interpret(
+        &self,
+        call: &Call<'_>,
+        action: &HttpAction,
+        reply: Reply,
+        arguments: &Map<String, Value>,
+        scrubber: &Scrubber,
+    ) -> Result<ToolResult, Refusal> {
+        let content = reply.content();
+        if !reply.status.is_success() {
+            return Err(call.refusal(&reply, &content));
+        }
+        let status = failure::words(reply.status);
+        let value = match content {
+            Content::Json(value) => {
+                if let Some(refusal) = call.disguised(&value) {
+                    return Err(refusal);
+                }
+                if let Some(filter) = &action.error {
+                    let outputs = self.jq.run(filter, &value, reply.body.len()).await;
+                    let outputs =
+                        outputs.map_err(|error| filter_failed("error", &error, call, &status))?;
+                    let message = outputs.iter().find_map(Value::as_str);
+                    if let Some(message) = message.filter(|message| !message.trim().is_empty()) {
+                        return Err(Refusal::Failed(message.to_owned()));
+                    }
+                }
+                Some(value)
+            }
+            Content::Nothing => None,
+            Content::Unreadable(why) => {
+                return Err(Refusal::Failed(format!(
+                    "{} answered {status}, but the answer cannot be read: {why}.",
+                    call.who
+                )));
+            }
+            other if action.reply.is_none() => Some(self.plain(call, action, other, &status)?),
+            _ => None,
+        };
+        // The data, not a fixed sentence, where an output schema promises data.
+        if let (Some(reply), None) = (&action.reply, &call.tool.output) {
+            let text = request::render(reply, arguments).unwrap_or_else(|| "Done.".to_owned());
+            return Ok(ToolResult::text(scrubber.text(&text)));
+        }
+        let Some(value) = value else {
+            if call.tool.output.is_some() {
+                return Err(Refusal::Failed(format!(
+                    "{} answered {status} without the data that this tool promises. The request \
+                     itself succeeded; do not repeat it.",
+                    call.who
+                )));
+            }
+            return Ok(ToolResult::text(format!("Done: {} answered {status}.", call.who)));
+        };
+        let value = match &action.select {
+            Some(filter) => {
+                let outputs = self.jq.run(filter, &value, reply.body.len()).await;
+                melt(outputs.map_err(|error| filter_failed("select", &error, call, &status))?)
+            }
+            None => value,
+        };
+        self.show(call.tool, action, value, scrubber)
+    }
+
+    /// An answer that is not JSON, as a text.
+    #[expect(clippy::unused_self, reason = "reads like its neighbours")]
+    fn plain(
+        &self,
+        call: &Call<'_>,
+        action: &HttpAction,
+        content: Content,
+        status: &str,
+    ) -> Result<Value, Refusal> {
+        let (kind, text) = match content {
+            Content::Html { title, text } => {
+                let title = title.map_or(String::new(), |title| format!("{title}\n\n"));
+                ("a web page", format!("{title}{text}"))
+            }
+            Content::Text(text) => ("plain text", text),
+            Content::Binary(what) => {
+                ("binary data", format!("{} answered with {what}, not shown.", call.who))
+            }
+            Content::Json(_) | Content::Nothing | Content::Unreadable(_) => return Ok(Value::Null),
+        };
+        if action.select.is_none() {
+            return Ok(Value::String(text));
+        }
+        Err(Refusal::Failed(format!(
+            "{} answered {status} with {kind} where this tool expects JSON{}",
+            call.who,
+            failure::quotation(&text)
+        )))
+    }
+
+    /// The finished result: scrubbed, cut, and checked against what the tool promises.
+    fn show(
+        &self,
+        tool: &Tool,
+        action: &HttpAction,
+        value: Value,
+        scrubber: &Scrubber,
+    ) -> Result<ToolResult, Refusal> {
+        let mut value = value;
+        let mut text = truncate::write(&value);
+        // Before cutting: a secret cut in two would not be found any more.
+        if scrubber.concerns(&text) {
+            value = scrubber.value(value);
+            text = truncate::write(&value);
+        }
+        let fitted = truncate::fit(value, text, action.max_chars);
+        let Some(schema) = &tool.output else { return Ok(ToolResult::text(fitted.text)) };
+        if let Err(problem) = self.validators.check(schema, &fitted.value) {
+            return Err(Refusal::Failed(format!(
+                "The request succeeded; do not repeat it. But the answer does not fit what this \
+                 tool promises ({problem}): the operator must mend `select` or `output` of \
+                 [tools.{}] in tools.toml.",
+                tool.name
+            )));
+        }
+        Ok(ToolResult { text: fitted.text, structured: Some(fitted.value), is_error: false })
+    }
+}
+
+/// Several outputs are a list; one is itself.
+fn melt(mut outputs: Vec<Value>) -> Value {
+    match outputs.len() {
+        1 => outputs.pop().unwrap_or_default(),
+        _ => Value::Array(outputs),
+    }
+}
+
+fn failed(scrubber: &Scrubber, text: &str) -> Answer {
+    Answer::Done(failure_of(scrubber, text))
+}
+
+fn failure_of(scrubber: &Scrubber, text: &str) -> ToolResult {
+    ToolResult::failure(scrubber.text(text))
+}
+
+fn is_worth_another(error: &NetError) -> bool {
+    matches!(error.phase, Phase::Connect(_) | Phase::Resolve(_))
+}
+
+/// The tool's own timeout is the operator's to change; a model is told to go on.
+fn unanswered(call: &Call<'_>, error: &NetError) -> String {
+    let what = match &error.phase {
+        Phase::TooLarge { cap } => {
+            return format!(
+                "{} answered with more than {} MiB. Ask for less: a smaller page, a filter.",
+                call.who,
+                cap / (1024 * 1024)
+            );
+        }
+        _ => error.to_string(),
+    };
+    let then = match (error.is_before_sending(), error.is_passing()) {
+        (true, true) => "Nothing was sent. Try again in a minute.",
+        (true, false) => "Nothing was sent, and trying again will not help; tell the user.",
+        (false, _) => call.again(),
+    };
+    let hint = error.hint().map(|hint| format!(" (For the operator: {hint}.)")).unwrap_or_default();
+    format!("{what}. {then}{hint}")
+}
+
+/// The request went well; only what we made of the answer did not.
+fn filter_failed(key: &str, error: &JqError, call: &Call<'_>, status: &str) -> Refusal {
+    let then = match error {
+        JqError::TimedOut | JqError::Crashed => "ask for less, or the operator simplifies it",
+        JqError::Invalid(_) | JqError::Failed(_) | JqError::Unavailable(_) => {
+            "the operator must mend it"
+        }
+    };
+    Refusal::Failed(format!(
+        "{} answered {status}, so the request succeeded; do not repeat it if it changes anything. \
+         But `{key}` of [tools.{}] in tools.toml gave no result: {error}; {then}.",
+        call.who, call.tool.name
+    ))
+}

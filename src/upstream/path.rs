@@ -1,0 +1,164 @@
+//! Paths, built segment by segment.
+//!
+//! The attack: an argument that changes which resource a request is about. `..` in
+//! `DELETE /items/{id}` makes it `DELETE /items`, and it does so through any of string formatting,
+//! `url`'s own `push` (which silently drops dots) and a server that decodes once more than it
+//! should. So every character of an argument but the unreserved ones is encoded, and an argument
+//! that anybody might read as a step is refused.
+
+use std::fmt::Write as _;
+
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
+
+/// All but RFC 3986's unreserved characters.
+const ARGUMENT: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
+/// What may not stand in a path at all. What the operator wrote keeps its `:`, `@`, `,` and `%2F`.
+const WRITTEN: &AsciiSet = &percent_encoding::CONTROLS
+    .add(b' ')
+    .add(b'"')
+    .add(b'#')
+    .add(b'<')
+    .add(b'>')
+    .add(b'?')
+    .add(b'`')
+    .add(b'{')
+    .add(b'}')
+    .add(b'/')
+    .add(b'\\')
+    .add(b'^')
+    .add(b'|');
+
+/// Why an argument cannot stand in a path; a fragment that follows the parameter's name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub(super) enum Unfit {
+    #[error("must not be empty, since it is part of the address")]
+    Empty,
+    #[error("must not be or contain `.` or `..` as a step, since it is part of the address")]
+    Step,
+    #[error(
+        "must not begin or end with a slash or contain two in a row, since it is part of the address"
+    )]
+    Slashes,
+    #[error("must not contain control characters")]
+    Control,
+}
+
+pub(super) fn push_written(path: &mut String, text: &str) {
+    let _ = write!(path, "{}", utf8_percent_encode(text, WRITTEN));
+}
+
+/// Appends an argument to the segment under construction. A slash becomes `%2F`: GitLab names a
+/// project `group%2Fproject`.
+pub(super) fn push_argument(path: &mut String, text: &str) -> Result<(), Unfit> {
+    examine(text)?;
+    // As a server sees it that decodes twice.
+    if text.contains('%') {
+        let decoded: Vec<u8> = percent_decode_str(text).collect();
+        examine(&String::from_utf8_lossy(&decoded))?;
+    }
+    let _ = write!(path, "{}", utf8_percent_encode(text, ARGUMENT));
+    Ok(())
+}
+
+fn examine(text: &str) -> Result<(), Unfit> {
+    if text.is_empty() {
+        return Err(Unfit::Empty);
+    }
+    if text.chars().any(char::is_control) {
+        return Err(Unfit::Control);
+    }
+    for step in text.split(['/', '\\']) {
+        match step {
+            "" => return Err(Unfit::Slashes),
+            "." | ".." => return Err(Unfit::Step),
+            _ => {}
+        }
+    }
+    Ok(())
+}
+
+/// Whether a finished segment is a step for whoever resolves the path, `%2e` included, which every
+/// URL parser takes for a dot.
+pub(super) fn is_step(segment: &str) -> bool {
+    let plain = segment.to_ascii_lowercase().replace("%2e", ".");
+    plain == "." || plain == ".."
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn pushed(text: &str) -> Result<String, Unfit> {
+        let mut path = String::new();
+        push_argument(&mut path, text).map(|()| path)
+    }
+
+    #[test]
+    fn an_argument_stays_one_segment() {
+        for (argument, segment) in [
+            ("rust-lang", "rust-lang"),
+            ("group/project", "group%2Fproject"),
+            ("a b", "a%20b"),
+            ("@evil", "%40evil"),
+            (";x", "%3Bx"),
+            ("a?b#c", "a%3Fb%23c"),
+            ("a&admin=1", "a%26admin%3D1"),
+            ("a:80", "a%3A80"),
+            ("50%", "50%25"),
+            ("100%25", "100%2525"),
+            ("...", "..."),
+            (".git", ".git"),
+            ("é", "%C3%A9"),
+            ("\u{202e}x", "%E2%80%AEx"),
+            ("~me_1.2-3", "~me_1.2-3"),
+        ] {
+            assert_eq!(pushed(argument), Ok(segment.to_owned()), "{argument}");
+        }
+    }
+
+    #[test]
+    fn whatever_may_be_read_as_a_step_is_refused() {
+        for (argument, reason) in [
+            ("", Unfit::Empty),
+            (".", Unfit::Step),
+            ("..", Unfit::Step),
+            ("%2e%2e", Unfit::Step),
+            ("%2E.", Unfit::Step),
+            ("a/../b", Unfit::Step),
+            ("a\\..\\b", Unfit::Step),
+            ("a%2f..%2fb", Unfit::Step),
+            ("a%5c%2e%2e", Unfit::Step),
+            ("a/./b", Unfit::Step),
+            ("//evil.com", Unfit::Slashes),
+            ("/etc", Unfit::Slashes),
+            ("a/", Unfit::Slashes),
+            ("a//b", Unfit::Slashes),
+            ("%2fa", Unfit::Slashes),
+            ("\\\\host", Unfit::Slashes),
+            ("a\0b", Unfit::Control),
+            ("a%00b", Unfit::Control),
+            ("a\r\nb", Unfit::Control),
+            ("a%0d%0ab", Unfit::Control),
+            ("\u{85}", Unfit::Control),
+        ] {
+            assert_eq!(pushed(argument), Err(reason), "{argument}");
+        }
+    }
+
+    #[test]
+    fn what_the_operator_wrote_keeps_its_signs() {
+        let mut path = String::new();
+        push_written(&mut path, "a:batchUpdate@1,2;x=%2F (b)?");
+        assert_eq!(path, "a:batchUpdate@1,2;x=%2F%20(b)%3F");
+    }
+
+    #[test]
+    fn steps_are_seen_through_their_encoding() {
+        for step in [".", "..", "%2e", "%2E%2e", ".%2e"] {
+            assert!(is_step(step), "{step}");
+        }
+        for name in ["...", "a", ".a", "%252e", ""] {
+            assert!(!is_step(name), "{name}");
+        }
+    }
+}

@@ -1,0 +1,328 @@
+//! From a tool's template and its arguments to one HTTP request: pure, nothing is sent here.
+//!
+//! Arguments can reach path segments, query values, header values and the body, and nothing else:
+//! scheme, host and port come from `tools.toml` alone, and are compared with it once more when the
+//! URL is done.
+//!
+//! How a value becomes text: texts as they are, numbers and truth values as in JSON, lists joined
+//! by commas, objects as JSON. A list that is a query or form value by itself becomes a repeated
+//! key, `?label=a&label=b`. A pair or header whose parameter is absent is left out.
+
+use http::header::{ACCEPT, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
+use secrecy::ExposeSecret as _;
+use serde_json::{Map, Value};
+use url::{Url, form_urlencoded};
+
+use super::Credential;
+use super::path::{self, Unfit};
+use crate::model::Provider;
+use crate::model::tool::{Body, HttpAction, Method, Node, Piece, Template};
+
+/// Longest value of one header that holds an argument.
+const LONGEST_HEADER: usize = 8 * 1024;
+
+/// Headers that a tool may not set: they carry credentials or decide where a message ends.
+const RESERVED_HEADERS: [&str; 13] = [
+    "authorization",
+    "connection",
+    "content-length",
+    "cookie",
+    "expect",
+    "host",
+    "keep-alive",
+    "proxy-authorization",
+    "proxy-connection",
+    "te",
+    "trailer",
+    "transfer-encoding",
+    "upgrade",
+];
+
+/// A request that can be sent as it is.
+#[derive(Debug)]
+pub(super) struct Prepared {
+    pub(super) method: http::Method,
+    pub(super) url: Url,
+    pub(super) headers: HeaderMap,
+    pub(super) body: Option<Vec<u8>>,
+}
+
+/// Why no request came of it. The model can mend the first three, the operator the rest.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub(super) enum RequestProblem {
+    #[error("argument `{0}` is missing")]
+    Missing(String),
+    #[error("argument `{name}` {reason}")]
+    Path { name: String, reason: Unfit },
+    #[error("argument `{name}` {reason}")]
+    Header { name: String, reason: &'static str },
+    #[error("the request's address cannot be built from these arguments")]
+    Address,
+    #[error("the header `{0}` cannot be set by a tool; remove it from tools.toml")]
+    Reserved(String),
+    #[error("the header `{0}` in tools.toml has a name or value that HTTP does not allow")]
+    BadHeader(String),
+    #[error(
+        "the credential of `{provider}` may not be sent to `{host}`; if it is meant to be, the \
+         operator adds `{host}` to `hosts` of [providers.{provider}] in tools.toml"
+    )]
+    ForeignHost { provider: String, host: String },
+    #[error("the tool names no provider whose credential it could carry")]
+    NoProvider,
+    #[error("the credential holds characters that a header cannot carry")]
+    BadCredential,
+}
+
+/// Whether a tool's `headers` may name this header.
+pub fn is_reserved_header(name: &str) -> bool {
+    RESERVED_HEADERS.iter().any(|reserved| name.eq_ignore_ascii_case(reserved))
+}
+
+/// Builds the request.
+///
+/// # Errors
+/// [`RequestProblem`]. A credential that does not belong to the host is an error, never left out:
+/// the API would answer 401 and the person would be asked for a consent that is not missing.
+pub(super) fn build(
+    action: &HttpAction,
+    provider: Option<&Provider>,
+    arguments: &Map<String, Value>,
+    credential: Option<&Credential>,
+) -> Result<Prepared, RequestProblem> {
+    let mut url = address(action, arguments)?;
+    let mut headers = HeaderMap::with_capacity(6);
+    headers.insert(ACCEPT, HeaderValue::from_static("application/json, text/*;q=0.9, */*;q=0.5"));
+    for (name, value) in provider.iter().flat_map(|provider| &provider.headers) {
+        let value =
+            HeaderValue::from_str(value).map_err(|_| RequestProblem::BadHeader(name.clone()))?;
+        headers.insert(header_name(name)?, value);
+    }
+    let body = body(&action.body, arguments, &mut headers)?;
+    for (name, template) in &action.headers {
+        if let Some(value) = header_value(name, template, arguments)? {
+            headers.insert(header_name(name)?, value);
+        }
+    }
+    if let Some(credential) = credential {
+        attach(credential, provider, &mut url, &mut headers)?;
+    }
+    Ok(Prepared { method: method(action.method), url, headers, body })
+}
+
+fn method(method: Method) -> http::Method {
+    match method {
+        Method::Get => http::Method::GET,
+        Method::Head => http::Method::HEAD,
+        Method::Post => http::Method::POST,
+        Method::Put => http::Method::PUT,
+        Method::Patch => http::Method::PATCH,
+        Method::Delete => http::Method::DELETE,
+    }
+}
+
+fn address(action: &HttpAction, arguments: &Map<String, Value>) -> Result<Url, RequestProblem> {
+    let mut path = String::with_capacity(64);
+    for segment in &action.path {
+        path.push('/');
+        let start = path.len();
+        for piece in &segment.0 {
+            match piece {
+                Piece::Text(text) => path::push_written(&mut path, text),
+                Piece::Param(name) => {
+                    let text = present(arguments, name).map(text_of);
+                    let text = text.ok_or_else(|| RequestProblem::Missing(name.clone()))?;
+                    path::push_argument(&mut path, &text)
+                        .map_err(|reason| RequestProblem::Path { name: name.clone(), reason })?;
+                }
+            }
+        }
+        // Two harmless pieces may add up to a step: `{a}{b}` with `.` and `.`… is refused above, but
+        // `.{a}` with a name that starts with a dot is not.
+        if path.get(start..).is_some_and(path::is_step) {
+            return Err(RequestProblem::Address);
+        }
+    }
+    let mut url = action.origin.clone();
+    url.set_path(&path);
+    let expected = if path.is_empty() { "/" } else { &path };
+    // `set_path` resolves steps and drops tabs and line ends. Had it anything to resolve or drop,
+    // the URL would not be the one that was built: another resource, maybe another depth.
+    let same_origin = url.scheme() == action.origin.scheme()
+        && url.host_str() == action.origin.host_str()
+        && url.port() == action.origin.port()
+        && url.username().is_empty()
+        && url.password().is_none();
+    let depth = url.path_segments().map_or(0, Iterator::count);
+    if url.path() != expected || !same_origin || depth != action.path.len().max(1) {
+        return Err(RequestProblem::Address);
+    }
+    if !action.query.is_empty() {
+        let query = pairs(&action.query, arguments);
+        url.set_query((!query.is_empty()).then_some(&query));
+    }
+    Ok(url)
+}
+
+/// Form-encoded pairs, those of absent parameters left out.
+fn pairs(templates: &[(String, Template)], arguments: &Map<String, Value>) -> String {
+    let mut pairs = form_urlencoded::Serializer::new(String::new());
+    for (key, template) in templates {
+        match template.0.as_slice() {
+            [Piece::Param(name)] => match present(arguments, name) {
+                Some(Value::Array(items)) => {
+                    for item in items {
+                        pairs.append_pair(key, &text_of(item));
+                    }
+                }
+                Some(value) => {
+                    pairs.append_pair(key, &text_of(value));
+                }
+                None => {}
+            },
+            _ => {
+                if let Some(text) = render(template, arguments) {
+                    pairs.append_pair(key, &text);
+                }
+            }
+        }
+    }
+    pairs.finish()
+}
+
+/// A template with its parameters filled in; `None` where one of them is absent.
+pub(super) fn render(template: &Template, arguments: &Map<String, Value>) -> Option<String> {
+    let mut text = String::new();
+    for piece in &template.0 {
+        match piece {
+            Piece::Text(fixed) => text.push_str(fixed),
+            Piece::Param(name) => text.push_str(&text_of(present(arguments, name)?)),
+        }
+    }
+    Some(text)
+}
+
+/// An argument that is there; `null` is not.
+fn present<'a>(arguments: &'a Map<String, Value>, name: &str) -> Option<&'a Value> {
+    arguments.get(name).filter(|value| !value.is_null())
+}
+
+fn text_of(value: &Value) -> std::borrow::Cow<'_, str> {
+    match value {
+        Value::String(text) => text.as_str().into(),
+        Value::Array(items) => items.iter().map(text_of).collect::<Vec<_>>().join(",").into(),
+        other => other.to_string().into(),
+    }
+}
+
+fn body(
+    body: &Body,
+    arguments: &Map<String, Value>,
+    headers: &mut HeaderMap,
+) -> Result<Option<Vec<u8>>, RequestProblem> {
+    match body {
+        Body::None => Ok(None),
+        Body::Json(node) => {
+            headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+            let value = fill(node, arguments).unwrap_or(Value::Null);
+            serde_json::to_vec(&value).map(Some).map_err(|_| RequestProblem::Address)
+        }
+        Body::Form(templates) => {
+            headers.insert(
+                CONTENT_TYPE,
+                HeaderValue::from_static("application/x-www-form-urlencoded"),
+            );
+            Ok(Some(pairs(templates, arguments).into_bytes()))
+        }
+    }
+}
+
+/// A node with its parameters filled in; `None` where its own parameter is absent.
+fn fill(node: &Node, arguments: &Map<String, Value>) -> Option<Value> {
+    Some(match node {
+        Node::Fixed(value) => value.clone(),
+        Node::Param(name) => present(arguments, name)?.clone(),
+        Node::Text(template) => Value::String(render(template, arguments)?),
+        Node::List(items) => {
+            Value::Array(items.iter().filter_map(|item| fill(item, arguments)).collect())
+        }
+        Node::Table(entries) => Value::Object(
+            entries
+                .iter()
+                .filter_map(|(key, node)| Some((key.clone(), fill(node, arguments)?)))
+                .collect(),
+        ),
+    })
+}
+
+fn header_name(name: &str) -> Result<HeaderName, RequestProblem> {
+    if is_reserved_header(name) {
+        return Err(RequestProblem::Reserved(name.to_owned()));
+    }
+    HeaderName::from_bytes(name.as_bytes()).map_err(|_| RequestProblem::BadHeader(name.to_owned()))
+}
+
+/// `None` where a parameter is absent.
+///
+/// `http` lets TAB and non-ASCII bytes through, which servers read in different ways; a line break
+/// would be a header of its own.
+fn header_value(
+    header: &str,
+    template: &Template,
+    arguments: &Map<String, Value>,
+) -> Result<Option<HeaderValue>, RequestProblem> {
+    for name in template.params() {
+        let Some(value) = present(arguments, name) else { return Ok(None) };
+        let text = text_of(value);
+        let reason = if text.len() > LONGEST_HEADER {
+            "must not be longer than 8 KiB, since it is sent in a header"
+        } else if text.chars().any(char::is_control) {
+            "must not contain line breaks or other control characters, since it is sent in a header"
+        } else if !text.is_ascii() {
+            "must be plain ASCII, since it is sent in a header"
+        } else {
+            continue;
+        };
+        return Err(RequestProblem::Header { name: name.to_owned(), reason });
+    }
+    let Some(text) = render(template, arguments) else { return Ok(None) };
+    HeaderValue::from_str(&text).map(Some).map_err(|_| RequestProblem::BadHeader(header.to_owned()))
+}
+
+fn attach(
+    credential: &Credential,
+    provider: Option<&Provider>,
+    url: &mut Url,
+    headers: &mut HeaderMap,
+) -> Result<(), RequestProblem> {
+    let provider = provider.ok_or(RequestProblem::NoProvider)?;
+    if !provider.hosts.admit(url) {
+        let host = match (url.host_str().unwrap_or_default(), url.port()) {
+            (host, Some(port)) => format!("{host}:{port}"),
+            (host, None) => host.to_owned(),
+        };
+        return Err(RequestProblem::ForeignHost { provider: provider.id.to_string(), host });
+    }
+    let (name, value) = match credential {
+        Credential::Bearer(token) => {
+            let value = format!("Bearer {}", token.expose_secret());
+            (http::header::AUTHORIZATION, HeaderValue::try_from(value))
+        }
+        Credential::Header { name, value } => {
+            let name = HeaderName::from_bytes(name.as_bytes())
+                .map_err(|_| RequestProblem::BadHeader(name.clone()))?;
+            (name, HeaderValue::from_str(value.expose_secret()))
+        }
+        Credential::Query { name, value } => {
+            url.query_pairs_mut().append_pair(name, value.expose_secret());
+            return Ok(());
+        }
+    };
+    let mut value = value.map_err(|_| RequestProblem::BadCredential)?;
+    // Keeps it out of every `Debug` on the way.
+    value.set_sensitive(true);
+    headers.insert(name, value);
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests;

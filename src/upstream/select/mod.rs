@@ -1,0 +1,127 @@
+//! jq filters over answers, bounded in time and memory.
+//!
+//! A filter whose cost is known from its text ([`linear`]) and small for the answer at hand runs
+//! here, in microseconds. Any other runs in a worker process ([`worker`]), which can be killed.
+
+mod compile;
+mod linear;
+mod pool;
+mod value;
+mod worker;
+
+use std::collections::HashMap;
+use std::path::PathBuf;
+use std::sync::{Arc, PoisonError, RwLock};
+
+use serde_json::Value;
+
+pub use compile::JqProblem;
+pub use worker::{WORKER_ARGUMENT, worker_main};
+
+use compile::Compiled;
+use pool::Pool;
+use value::{Outputs, to_jq};
+
+/// Most work, in multiples of bytes, that a filter may be to run inside the server. Worth some ten
+/// milliseconds in the worst case, during which nobody else runs on that thread.
+const AT_HAND: u64 = 2 * 1024 * 1024;
+
+/// Checks a filter without running it.
+///
+/// # Errors
+/// The first problem, with its place in the filter.
+pub fn compile_check(filter: &str) -> Result<(), JqProblem> {
+    Compiled::new(filter).map(|_| ())
+}
+
+/// A filter that gave no result.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum JqError {
+    #[error("the filter is not valid: {0}")]
+    Invalid(#[from] JqProblem),
+    #[error("the filter failed: {0}")]
+    Failed(String),
+    #[error("the filter took too long")]
+    TimedOut,
+    #[error("the filter took too much memory")]
+    Crashed,
+    #[error("the filter's process cannot be started: {0}")]
+    Unavailable(String),
+}
+
+/// Runs filters, and keeps them compiled.
+pub struct Jq {
+    plans: RwLock<HashMap<Box<str>, Arc<Plan>>>,
+    pool: Pool,
+}
+
+/// How a filter is run: in here as long as its cost allows it.
+enum Plan {
+    Linear { compiled: Compiled, cost: u64 },
+    Unbounded,
+}
+
+impl Jq {
+    /// `program` is this product's executable, which is also the worker's.
+    pub fn new(program: PathBuf) -> Self {
+        Self { plans: RwLock::default(), pool: Pool::new(program) }
+    }
+
+    /// All outputs of a filter. `size` is about how many bytes of JSON the value has.
+    ///
+    /// # Errors
+    /// [`JqError`]; the caller's value is untouched.
+    pub async fn run(
+        &self,
+        filter: &str,
+        value: &Value,
+        size: usize,
+    ) -> Result<Vec<Value>, JqError> {
+        let plan = self.plan(filter)?;
+        match &*plan {
+            Plan::Linear { compiled, cost } if fits(*cost, size) => run_here(compiled, value),
+            Plan::Linear { .. } | Plan::Unbounded => self.pool.run(filter, value).await,
+        }
+    }
+
+    fn plan(&self, filter: &str) -> Result<Arc<Plan>, JqProblem> {
+        if let Some(plan) = self.plans.read().unwrap_or_else(PoisonError::into_inner).get(filter) {
+            return Ok(Arc::clone(plan));
+        }
+        let compiled = Compiled::new(filter)?;
+        let plan = Arc::new(match linear::cost(filter) {
+            Some(cost) => Plan::Linear { compiled, cost },
+            None => Plan::Unbounded,
+        });
+        let mut plans = self.plans.write().unwrap_or_else(PoisonError::into_inner);
+        plans.insert(filter.into(), Arc::clone(&plan));
+        Ok(plan)
+    }
+}
+
+fn fits(cost: u64, size: usize) -> bool {
+    u64::try_from(size).is_ok_and(|size| cost.saturating_mul(size) <= AT_HAND)
+}
+
+fn run_here(compiled: &Compiled, value: &Value) -> Result<Vec<Value>, JqError> {
+    let input = to_jq(value).map_err(JqError::Failed)?;
+    let mut outputs = Outputs::new();
+    compiled.run(input, |output| outputs.push(&output)).map_err(JqError::Failed)?;
+    Ok(outputs.into_values())
+}
+
+/// This executable, as a worker is started from it.
+///
+/// On Linux by the kernel's own link, which still leads to the right file after an update has put
+/// another one in its place.
+pub fn own_program() -> PathBuf {
+    let link = PathBuf::from("/proc/self/exe");
+    if link.exists() {
+        link
+    } else {
+        std::env::current_exe().unwrap_or_else(|_| "countersign".into())
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,149 @@
+//! The parent's side of the workers: a few are kept, one serves one call at a time.
+
+use std::io;
+use std::path::PathBuf;
+use std::process::Stdio;
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+use serde_json::Value;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::process::{Child, ChildStdin, ChildStdout, Command};
+use tokio::sync::Semaphore;
+
+use super::JqError;
+use super::worker::{DONE, WORKER_ARGUMENT};
+
+/// How many run at a time. A machine for one person has few processors, and a filter that needs a
+/// worker needs most of one.
+const WORKERS: usize = 2;
+/// How long one filter may take, waiting for a worker not counted.
+const TIME: Duration = Duration::from_secs(2);
+/// Largest answer read back; the worker holds itself to less.
+const LARGEST: u32 = 64 * 1024 * 1024;
+
+pub(super) struct Pool {
+    program: PathBuf,
+    idle: Mutex<Vec<Worker>>,
+    places: Semaphore,
+}
+
+/// A running worker. Dropping it kills the process, which is how a call that is cancelled or takes
+/// too long gets rid of its filter.
+struct Worker {
+    child: Child,
+    input: ChildStdin,
+    output: ChildStdout,
+}
+
+impl Pool {
+    pub(super) fn new(program: PathBuf) -> Self {
+        Self { program, idle: Mutex::new(Vec::new()), places: Semaphore::new(WORKERS) }
+    }
+
+    /// Runs a filter in a worker. After any failure but the filter's own the worker is dropped.
+    pub(super) async fn run(&self, filter: &str, value: &Value) -> Result<Vec<Value>, JqError> {
+        let json = serde_json::to_vec(value).map_err(|error| JqError::Failed(error.to_string()))?;
+        let _place = self.places.acquire().await.map_err(|_| JqError::Crashed)?;
+        let kept = self.idle.lock().unwrap_or_else(PoisonError::into_inner).pop();
+        // A kept worker may have died since: out of memory elsewhere, or of the last value's end.
+        if let Some(mut worker) = kept {
+            match worker.serve(filter, &json).await {
+                Err(JqError::Crashed) => {}
+                result => return self.settle(worker, result),
+            }
+        }
+        let mut worker = Worker::start(&self.program)?;
+        let result = worker.serve(filter, &json).await;
+        self.settle(worker, result)
+    }
+
+    fn settle(
+        &self,
+        worker: Worker,
+        result: Result<Vec<Value>, JqError>,
+    ) -> Result<Vec<Value>, JqError> {
+        if matches!(result, Ok(_) | Err(JqError::Failed(_))) {
+            self.idle.lock().unwrap_or_else(PoisonError::into_inner).push(worker);
+        }
+        result
+    }
+}
+
+impl Worker {
+    fn start(program: &PathBuf) -> Result<Self, JqError> {
+        let unavailable = |error: io::Error| JqError::Unavailable(error.to_string());
+        let mut child = Command::new(program)
+            .arg(WORKER_ARGUMENT)
+            .env_clear()
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null())
+            .kill_on_drop(true)
+            .spawn()
+            .map_err(unavailable)?;
+        match (child.stdin.take(), child.stdout.take()) {
+            (Some(input), Some(output)) => Ok(Self { child, input, output }),
+            _ => Err(JqError::Unavailable("it has no pipes".into())),
+        }
+    }
+
+    async fn serve(&mut self, filter: &str, json: &[u8]) -> Result<Vec<Value>, JqError> {
+        match tokio::time::timeout(TIME, self.exchange(filter, json)).await {
+            Ok(Ok(result)) => result,
+            // The pipe broke: the worker is dead or about to be.
+            Ok(Err(_)) => Err(self.cause_of_death().await),
+            Err(_) => Err(JqError::TimedOut),
+        }
+    }
+
+    async fn exchange(
+        &mut self,
+        filter: &str,
+        json: &[u8],
+    ) -> io::Result<Result<Vec<Value>, JqError>> {
+        let mut head = Vec::with_capacity(filter.len() + 8);
+        for length in [filter.len(), json.len()] {
+            let length = u32::try_from(length).map_err(io::Error::other)?;
+            head.extend_from_slice(&length.to_le_bytes());
+            if head.len() == 4 {
+                head.extend_from_slice(filter.as_bytes());
+            }
+        }
+        self.input.write_all(&head).await?;
+        self.input.write_all(json).await?;
+        self.input.flush().await?;
+        let status = self.output.read_u8().await?;
+        let length = self.output.read_u32_le().await?;
+        if length > LARGEST {
+            return Err(io::ErrorKind::InvalidData.into());
+        }
+        let mut payload = Vec::new();
+        (&mut self.output).take(u64::from(length)).read_to_end(&mut payload).await?;
+        if payload.len() as u64 != u64::from(length) {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
+        if status == DONE {
+            return serde_json::from_slice(&payload).map(Ok).map_err(io::Error::other);
+        }
+        Ok(Err(JqError::Failed(String::from_utf8_lossy(&payload).into_owned())))
+    }
+
+    /// The limit on processor time ends a process by a signal of its own; everything else that a
+    /// filter can do to its worker is memory or stack.
+    async fn cause_of_death(&mut self) -> JqError {
+        let status = match tokio::time::timeout(TIME, self.child.wait()).await {
+            Ok(Ok(status)) => status,
+            _ => return JqError::Crashed,
+        };
+        #[cfg(unix)]
+        {
+            use std::os::unix::process::ExitStatusExt as _;
+            if status.signal() == Some(rustix::process::Signal::XCPU.as_raw()) {
+                return JqError::TimedOut;
+            }
+        }
+        let _ = status;
+        JqError::Crashed
+    }
+}

@@ -1,0 +1,134 @@
+//! The child process in which a filter may do as it likes: this executable, run again.
+//!
+//! A filter that loops, fills the memory or overflows the stack takes the worker with it and
+//! nothing else. The worker has an empty environment, no files but its two pipes, and limits that it
+//! sets for itself. It ends when its standard input does, that is, with its parent.
+//!
+//! # Frames
+//! Lengths are 32-bit, little-endian.
+//! Request: length, filter, length, JSON value. Answer: status byte, length, JSON array of outputs
+//! ([`DONE`]) or the filter's error in words ([`FAILED`]).
+
+use std::collections::HashMap;
+use std::io::{self, Read, Write};
+use std::process::ExitCode;
+
+use jaq_json::Val;
+use serde::Deserialize as _;
+
+use super::compile::Compiled;
+use super::value::Outputs;
+
+/// The hidden first argument of the executable that makes it a worker.
+pub const WORKER_ARGUMENT: &str = "jq-worker";
+
+pub(super) const DONE: u8 = 0;
+pub(super) const FAILED: u8 = 1;
+
+/// Memory of a worker. The largest value that it is sent has 10 MiB of JSON, which takes ten times
+/// that in jaq.
+#[cfg(unix)]
+const MEMORY: u64 = 256 * 1024 * 1024;
+/// Seconds of processor time for one request; the parent gives up before that. It is for the worker
+/// whose parent was killed while a filter loops: nobody else would ever end it.
+#[cfg(unix)]
+const CPU_SECONDS: u64 = 5;
+/// Filters kept compiled.
+const MOST_FILTERS: usize = 256;
+
+/// Serves requests until standard input ends.
+pub fn worker_main() -> ExitCode {
+    limit_memory();
+    let mut filters = HashMap::new();
+    let (mut input, mut output) = (io::stdin().lock(), io::stdout().lock());
+    loop {
+        let Ok(Some(request)) = Request::read(&mut input) else { return ExitCode::SUCCESS };
+        limit_time();
+        let (status, payload) = match answer(&mut filters, &request) {
+            Ok(outputs) => (DONE, outputs),
+            Err(message) => (FAILED, message.into_bytes()),
+        };
+        if write_answer(&mut output, status, &payload).is_err() {
+            return ExitCode::SUCCESS;
+        }
+    }
+}
+
+struct Request {
+    filter: String,
+    value: Vec<u8>,
+}
+
+impl Request {
+    /// `None` at the end of the input.
+    fn read(input: &mut impl Read) -> io::Result<Option<Self>> {
+        let mut length = [0; 4];
+        match input.read_exact(&mut length) {
+            Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => return Ok(None),
+            read => read?,
+        }
+        let filter = String::from_utf8(read_bytes(input, length)?).map_err(io::Error::other)?;
+        input.read_exact(&mut length)?;
+        Ok(Some(Self { filter, value: read_bytes(input, length)? }))
+    }
+}
+
+fn read_bytes(input: &mut impl Read, length: [u8; 4]) -> io::Result<Vec<u8>> {
+    let length = u64::from(u32::from_le_bytes(length));
+    let mut bytes = Vec::new();
+    input.take(length).read_to_end(&mut bytes)?;
+    if bytes.len() as u64 == length { Ok(bytes) } else { Err(io::ErrorKind::UnexpectedEof.into()) }
+}
+
+fn write_answer(output: &mut impl Write, status: u8, payload: &[u8]) -> io::Result<()> {
+    let length = u32::try_from(payload.len()).map_err(io::Error::other)?;
+    output.write_all(&[status])?;
+    output.write_all(&length.to_le_bytes())?;
+    output.write_all(payload)?;
+    output.flush()
+}
+
+fn answer(filters: &mut HashMap<String, Compiled>, request: &Request) -> Result<Vec<u8>, String> {
+    // serde_json's reader, for its limit on nesting; not jaq's.
+    let mut reader = serde_json::Deserializer::from_slice(&request.value);
+    let input = Val::deserialize(&mut reader).map_err(|error| error.to_string())?;
+    if !filters.contains_key(&request.filter) {
+        if filters.len() >= MOST_FILTERS {
+            filters.clear();
+        }
+        let compiled = Compiled::new(&request.filter).map_err(|problem| problem.message)?;
+        filters.insert(request.filter.clone(), compiled);
+    }
+    let filter = filters.get(&request.filter).ok_or("the filter is gone")?;
+    let mut outputs = Outputs::new();
+    filter.run(input, |output| outputs.push(&output))?;
+    serde_json::to_vec(&outputs.into_values()).map_err(|error| error.to_string())
+}
+
+/// Not every system knows every limit; the parent's clock holds everywhere.
+#[cfg(unix)]
+fn limit_memory() {
+    use rustix::process::{Resource, Rlimit, setrlimit};
+    let most = Rlimit { current: Some(MEMORY), maximum: Some(MEMORY) };
+    let _ = setrlimit(Resource::As, most);
+    let _ = setrlimit(Resource::Data, most);
+    // A crash here is expected, and a core file would hold what the API answered.
+    let _ = setrlimit(Resource::Core, Rlimit { current: Some(0), maximum: Some(0) });
+}
+
+/// The limit is on the process's whole life, so it moves on with each request.
+#[cfg(unix)]
+fn limit_time() {
+    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+    use rustix::time::{ClockId, clock_gettime};
+    let spent = clock_gettime(ClockId::ProcessCPUTime).tv_sec;
+    let until = u64::try_from(spent).unwrap_or(0) + CPU_SECONDS;
+    let maximum = getrlimit(Resource::Cpu).maximum;
+    let _ = setrlimit(Resource::Cpu, Rlimit { current: Some(until), maximum });
+}
+
+#[cfg(not(unix))]
+fn limit_memory() {}
+
+#[cfg(not(unix))]
+fn limit_time() {}

@@ -1,0 +1,189 @@
+//! Journey 2 as pages and redirects.
+
+use axum::Form;
+use axum::extract::{Path, RawQuery, State};
+use axum::http::header::{COOKIE, LOCATION, SET_COOKIE};
+use axum::http::{HeaderMap, HeaderValue, StatusCode};
+use axum::response::{IntoResponse, Response};
+use secrecy::ExposeSecret as _;
+use serde::Deserialize;
+
+use super::page::{self, Kind, Page};
+use crate::broker::Broker;
+use crate::broker::ConnectError;
+use crate::broker::callback::{Callback, CallbackError};
+use crate::broker::connect::Departure;
+use crate::model::authorization::LIFETIME;
+use crate::model::secret;
+
+pub(super) async fn show(State(broker): State<Broker>, Path(ticket): Path<String>) -> Response {
+    match broker.invitation(&ticket).await {
+        Ok(invitation) => page::invitation(&invitation),
+        Err(error) => refused(&error).into_response(),
+    }
+}
+
+#[derive(Deserialize)]
+pub(super) struct Answer {
+    answer: String,
+}
+
+pub(super) async fn answer(
+    State(broker): State<Broker>,
+    Path(ticket): Path<String>,
+    Form(form): Form<Answer>,
+) -> Response {
+    if form.answer != "continue" {
+        return match broker.decline(&ticket).await {
+            Ok(()) => see_other(&format!("/connect/{ticket}")),
+            Err(error) => refused(&error).into_response(),
+        };
+    }
+    match broker.depart(&ticket).await {
+        Ok(departure) => depart(&departure),
+        Err(ConnectError::Unknown) => show(State(broker), Path(ticket)).await,
+        Err(error) => refused(&error).into_response(),
+    }
+}
+
+/// 303, so that the browser does not repeat the POST at the provider (RFC 9700 §4.12).
+fn depart(departure: &Departure) -> Response {
+    let cookie = &departure.cookie;
+    // `Lax`: the cookie must return with the provider's top-level GET, and with nothing else from
+    // another site. Not `Secure`: the listener is plain HTTP on loopback (RFC 8252 §8.3).
+    let set_cookie = format!(
+        "{}={}; Path={}; Max-Age={}; HttpOnly; SameSite=Lax",
+        cookie.name,
+        cookie.value.expose_secret(),
+        cookie.path,
+        LIFETIME.as_secs(),
+    );
+    let mut response = see_other(departure.to.as_str());
+    if let Ok(value) = HeaderValue::try_from(set_cookie) {
+        response.headers_mut().insert(SET_COOKIE, value);
+    }
+    response
+}
+
+pub(super) async fn callback(
+    State(broker): State<Broker>,
+    Path(provider): Path<String>,
+    RawQuery(query): RawQuery,
+    headers: HeaderMap,
+) -> Response {
+    let arrival = broker
+        .arrive(Callback {
+            provider: &provider,
+            query: query.as_deref().unwrap_or_default(),
+            cookie: &|name| cookie(&headers, name),
+        })
+        .await;
+    match arrival {
+        // On to an address without code and state, so that neither stays in the history.
+        Ok(arrival) => match broker.after_connect() {
+            Some(elsewhere) if arrival.is_connected => see_other(elsewhere.as_str()),
+            _ => see_other(path_of(&arrival.link)),
+        },
+        Err(error) => failed(&error).into_response(),
+    }
+}
+
+/// The value of a cookie that occurs once. Two of one name mean that somebody planted one.
+fn cookie(headers: &HeaderMap, name: &str) -> Option<String> {
+    let mut found = headers
+        .get_all(COOKIE)
+        .iter()
+        .filter_map(|value| value.to_str().ok())
+        .flat_map(|value| value.split(';'))
+        .filter_map(|pair| pair.trim().split_once('='))
+        .filter(|(cookie, _)| *cookie == name)
+        .map(|(_, value)| value.to_owned());
+    match (found.next(), found.next()) {
+        (Some(value), None) => Some(value),
+        _ => None,
+    }
+}
+
+fn path_of(link: &str) -> &str {
+    link.find("/connect/").and_then(|at| link.get(at..)).unwrap_or("/")
+}
+
+fn see_other(to: &str) -> Response {
+    match HeaderValue::try_from(to) {
+        Ok(to) => (StatusCode::SEE_OTHER, [(LOCATION, to)]).into_response(),
+        Err(_) => StatusCode::INTERNAL_SERVER_ERROR.into_response(),
+    }
+}
+
+fn refused(error: &ConnectError) -> Page {
+    let status = match error {
+        ConnectError::Unknown => return page::gone(),
+        ConnectError::Exhausted => StatusCode::TOO_MANY_REQUESTS,
+        ConnectError::Contended => StatusCode::CONFLICT,
+        ConnectError::NoProvider(_) => StatusCode::NOT_FOUND,
+        ConnectError::Setup(_) | ConnectError::Address(_) | ConnectError::Origin(_) => {
+            StatusCode::BAD_GATEWAY
+        }
+        ConnectError::Store(_) => StatusCode::SERVICE_UNAVAILABLE,
+    };
+    let lines = vec![sentence(&error.to_string()), sentence(&error.hint())];
+    Page::new(status, Kind::Bad, "This cannot go on", lines).incident(logged(error))
+}
+
+fn failed(error: &CallbackError) -> Page {
+    let (status, heading) = match error {
+        CallbackError::Answer(_) => (StatusCode::BAD_REQUEST, "This address is incomplete"),
+        CallbackError::Unknown => (StatusCode::GONE, "This step is over"),
+        CallbackError::OtherBrowser => (StatusCode::FORBIDDEN, "This was started elsewhere"),
+        // Nothing of such an answer is shown (RFC 9207 §2.4).
+        CallbackError::OtherProvider | CallbackError::OtherIssuer => {
+            (StatusCode::BAD_REQUEST, "This answer was not accepted")
+        }
+        CallbackError::NoToken { .. } => {
+            (StatusCode::BAD_GATEWAY, "The provider did not finish its part")
+        }
+        CallbackError::Store(_) | CallbackError::Ending => {
+            (StatusCode::SERVICE_UNAVAILABLE, "This could not be kept")
+        }
+    };
+    let lines = vec![
+        sentence(&error.to_string()),
+        sentence(&error.hint()),
+        "Nothing was connected.".to_owned(),
+    ];
+    let page = Page::new(status, Kind::Bad, heading, lines).incident(logged(error));
+    match error {
+        CallbackError::NoToken { link, .. } => page.again(path_of(link)),
+        _ => page,
+    }
+}
+
+/// Writes the whole chain to the log under an id that the page shows.
+fn logged(error: &dyn std::error::Error) -> String {
+    let incident: String = secret::random_ticket().expose_secret().chars().take(8).collect();
+    tracing::warn!(incident, error = %crate::model::chain(error), "a browser was turned away");
+    incident
+}
+
+fn sentence(fragment: &str) -> String {
+    let mut letters = fragment.chars();
+    let Some(first) = letters.next() else { return String::new() };
+    format!("{}{}.", first.to_uppercase(), letters.as_str().trim_end_matches('.'))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_cookie_counts_only_if_it_is_the_only_one_of_its_name() {
+        let headers = |value: &'static str| {
+            let mut headers = HeaderMap::new();
+            headers.insert(COOKIE, HeaderValue::from_static(value));
+            headers
+        };
+        assert_eq!(cookie(&headers("a=1; b=2"), "b").as_deref(), Some("2"));
+        assert_eq!(cookie(&headers("b=1; b=2"), "b"), None);
+        assert_eq!(cookie(&headers("ab=1"), "b"), None);
+    }
+}

@@ -1,0 +1,37 @@
+//! The HTTP face for browsers. One table of routes; what it decides is only how to say it.
+//!
+//! | route | |
+//! |---|---|
+//! | `GET /connect/{ticket}` | shows who asks for what; changes nothing |
+//! | `POST /connect/{ticket}` | binds this browser and sends it to the provider, or declines |
+//! | `GET /oauth/callback/{provider}` | finishes, and sends the browser on to a clean address |
+
+mod connect;
+pub mod listener;
+mod page;
+mod shield;
+
+use axum::Router;
+use axum::http::StatusCode;
+use axum::routing::get;
+
+use crate::broker::Broker;
+use page::{Kind, Page};
+pub use shield::Hosts;
+
+/// Every route of the browser's side, behind its shield.
+pub fn router(broker: Broker, hosts: Hosts) -> Router {
+    Router::new()
+        .route("/connect/{ticket}", get(connect::show).post(connect::answer))
+        .route("/oauth/callback/{provider}", get(connect::callback))
+        .fallback(async || {
+            let lines = vec!["There is nothing at this address.".into()];
+            Page::new(StatusCode::NOT_FOUND, Kind::Bad, "Nothing here", lines)
+        })
+        .method_not_allowed_fallback(async || {
+            let lines = vec!["This address is not used in this way.".into()];
+            Page::new(StatusCode::METHOD_NOT_ALLOWED, Kind::Bad, "Not like this", lines)
+        })
+        .layer(axum::middleware::from_fn_with_state(hosts, shield::shield))
+        .with_state(broker)
+}

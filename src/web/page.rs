@@ -1,0 +1,177 @@
+//! The pages: server-rendered, no script, one inline stylesheet.
+
+use askama::Template;
+use axum::http::StatusCode;
+use axum::response::{Html, IntoResponse, Response};
+
+use crate::broker::connect::Invitation;
+use crate::model::authorization::Status;
+use crate::model::time::utc;
+
+pub(super) const STYLE: &str = include_str!("templates/page.css");
+
+/// Asks the person. Opening it changes nothing.
+#[derive(Template)]
+#[template(path = "connect.html")]
+struct Connect {
+    title: String,
+    initial: char,
+    client: Option<String>,
+    tool: Option<String>,
+    scopes: Vec<(String, Option<String>)>,
+    user: String,
+    until: String,
+    until_words: String,
+}
+
+/// Says how it ended.
+#[derive(Template)]
+#[template(path = "result.html")]
+struct Ended {
+    kind: Kind,
+    heading: String,
+    lines: Vec<String>,
+    again: Option<String>,
+    incident: Option<String>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Kind {
+    Good,
+    Neutral,
+    Bad,
+}
+
+impl Kind {
+    fn class(self) -> &'static str {
+        match self {
+            Self::Good => "good",
+            Self::Neutral => "neutral",
+            Self::Bad => "bad",
+        }
+    }
+
+    /// State is told in words as well; the sign is for the eye.
+    fn sign(self) -> &'static str {
+        match self {
+            Self::Good => "✓",
+            Self::Neutral => "–",
+            Self::Bad => "!",
+        }
+    }
+
+    fn role(self) -> &'static str {
+        match self {
+            Self::Good | Self::Neutral => "status",
+            Self::Bad => "alert",
+        }
+    }
+}
+
+/// A page about to be sent.
+pub(super) struct Page {
+    status: StatusCode,
+    ended: Ended,
+}
+
+impl Page {
+    pub(super) fn new(
+        status: StatusCode,
+        kind: Kind,
+        heading: impl Into<String>,
+        lines: Vec<String>,
+    ) -> Self {
+        let ended = Ended { kind, heading: heading.into(), lines, again: None, incident: None };
+        Self { status, ended }
+    }
+
+    pub(super) fn again(mut self, link: impl Into<String>) -> Self {
+        self.ended.again = Some(link.into());
+        self
+    }
+
+    pub(super) fn incident(mut self, id: impl Into<String>) -> Self {
+        self.ended.incident = Some(id.into());
+        self
+    }
+}
+
+impl IntoResponse for Page {
+    fn into_response(self) -> Response {
+        html(self.status, &self.ended)
+    }
+}
+
+/// The page behind a connect link, whatever has become of it.
+pub(super) fn invitation(invitation: &Invitation) -> Response {
+    let title = &invitation.title;
+    match &invitation.status {
+        Status::Pending if invitation.is_expired => gone().into_response(),
+        Status::Pending => html(StatusCode::OK, &connect(invitation)),
+        Status::Completed if invitation.refused.is_empty() => Page::new(
+            StatusCode::OK,
+            Kind::Good,
+            format!("{title} is connected"),
+            vec!["You can close this page and go back; the tool can go on now.".into()],
+        )
+        .into_response(),
+        Status::Completed => Page::new(
+            StatusCode::OK,
+            Kind::Neutral,
+            format!("{title} is connected, but not for everything"),
+            vec![
+                format!("Not granted: {}.", invitation.refused.join(", ")),
+                "Tools that need it will not work until you grant it. Go back and call the tool again to be asked once more.".into(),
+            ],
+        )
+        .into_response(),
+        Status::Failed(why) => Page::new(
+            StatusCode::OK,
+            Kind::Neutral,
+            format!("{title} was not connected"),
+            vec![
+                why.clone(),
+                "Nothing was kept. If you change your mind, go back and ask again.".into(),
+            ],
+        )
+        .into_response(),
+    }
+}
+
+fn connect(invitation: &Invitation) -> Connect {
+    Connect {
+        title: invitation.title.clone(),
+        initial: invitation.title.chars().next().unwrap_or('·'),
+        client: invitation.asked_by.client.as_deref().map(shorten),
+        tool: invitation.asked_by.tool.as_ref().map(ToString::to_string),
+        scopes: invitation.scopes.clone(),
+        user: invitation.user.clone(),
+        until: utc(invitation.expires_at),
+        until_words: utc(invitation.expires_at).replace('T', " ").replace('Z', " UTC"),
+    }
+}
+
+/// A name that a program gives itself: told, but not at any length.
+fn shorten(name: &str) -> String {
+    name.chars().filter(|c| !c.is_control()).take(60).collect()
+}
+
+/// One page for unknown, expired and replaced links: telling them apart helps nobody honest.
+pub(super) fn gone() -> Page {
+    Page::new(
+        StatusCode::GONE,
+        Kind::Bad,
+        "This link does not work any more",
+        vec![
+            "It was used, replaced by a newer one, or its 15 minutes are over.".into(),
+            "Go back and ask again; you will get a new link.".into(),
+        ],
+    )
+}
+
+fn html(status: StatusCode, page: &impl Template) -> Response {
+    match page.render() {
+        Ok(body) => (status, Html(body)).into_response(),
+        Err(_) => StatusCode::INTERNAL_SERVER_ERROR.into_response(),
+    }
+}

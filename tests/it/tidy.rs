@@ -1,0 +1,130 @@
+//! The architecture's own rules: which layer may import which, who owns what, how long a file is.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+/// Layers from the ground up; a file imports its own layer's module and lower layers only.
+const LAYERS: &[&[&str]] = &[
+    &["model", "catalog", "net"],
+    &["upstream", "oauth", "store", "identity", "config"],
+    &["registry"],
+    &["broker"],
+    &["mcp", "web"],
+    &["app"],
+    &["cli"],
+];
+
+/// Imports sideways that are allowed, with the reason beside them.
+const SIDEWAYS: &[(&str, &str)] = &[
+    // Provider data is made of the model's types, and both speak of them with the net's words.
+    ("catalog", "model"),
+    ("net", "model"),
+    // `check` compiles jq filters with the compiler that will run them.
+    ("config", "upstream"),
+    // Both are faces, and neither knows the other.
+];
+
+/// Who alone may mention what.
+const OWNERS: &[(&str, &[&str])] = &[
+    ("rmcp::", &["mcp/"]),
+    ("axum::", &["web/"]),
+    ("oauth2::", &["oauth/"]),
+    ("sled::Config", &["store/sled.rs"]),
+    ("sled::Db", &["store/sled.rs"]),
+    ("reqwest::Client", &["net/"]),
+    ("Client::builder", &["net/"]),
+    ("clap::", &["cli/"]),
+    ("SystemTime", &["model/time.rs"]),
+    ("std::env::var", &["config/environment.rs"]),
+    ("env::var", &["config/environment.rs"]),
+    ("anyhow::", &["cli/"]),
+    ("askama::", &["web/"]),
+];
+
+#[test]
+fn imports_point_down() {
+    for (path, text) in sources() {
+        let Some(own) = module(&path) else { continue };
+        for line in text.lines().filter(|line| !is_comment(line)) {
+            for (at, _) in line.match_indices("crate::") {
+                let rest = &line[at + "crate::".len()..];
+                let other: String =
+                    rest.chars().take_while(|c| c.is_alphanumeric() || *c == '_').collect();
+                let (Some(from), Some(to)) = (layer(&own), layer(&other)) else { continue };
+                let allowed = own == other || to < from || SIDEWAYS.contains(&(&own, &other));
+                assert!(allowed, "{}: `{own}` imports `{other}`: {line}", path.display());
+            }
+        }
+    }
+}
+
+#[test]
+fn everything_has_one_owner() {
+    for (path, text) in sources() {
+        let name = path.strip_prefix(source()).unwrap().to_string_lossy().replace('\\', "/");
+        for line in text.lines().filter(|line| !is_comment(line)) {
+            for (what, owners) in OWNERS {
+                let is_there = line.match_indices(what).any(|(at, _)| {
+                    !line[..at].ends_with(|c: char| c.is_alphanumeric() || c == '_')
+                });
+                let owned = owners.iter().any(|owner| name.starts_with(owner));
+                assert!(!is_there || owned, "{name} mentions `{what}`: {line}");
+            }
+        }
+    }
+}
+
+#[test]
+fn files_stay_short() {
+    for (path, text) in sources() {
+        let lines = text.lines().count();
+        assert!(lines <= 600, "{} has {lines} lines", path.display());
+    }
+}
+
+#[test]
+fn every_layer_is_known() {
+    for entry in fs::read_dir(source()).unwrap() {
+        let name = entry.unwrap().file_name().to_string_lossy().into_owned();
+        let module = name.trim_end_matches(".rs");
+        let is_known = ["main", "lib"].contains(&module) || layer(module).is_some();
+        assert!(is_known, "`{module}` belongs to no layer");
+    }
+}
+
+fn source() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("src")
+}
+
+fn layer(module: &str) -> Option<usize> {
+    LAYERS.iter().position(|modules| modules.contains(&module))
+}
+
+fn module(path: &Path) -> Option<String> {
+    let first = path.strip_prefix(source()).unwrap().components().next()?;
+    let name = first.as_os_str().to_string_lossy();
+    let name = name.trim_end_matches(".rs");
+    layer(name).map(|_| name.to_owned())
+}
+
+fn is_comment(line: &str) -> bool {
+    line.trim_start().starts_with("//")
+}
+
+fn sources() -> Vec<(PathBuf, String)> {
+    let mut open = vec![source()];
+    let mut found = Vec::new();
+    while let Some(folder) = open.pop() {
+        for entry in fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                open.push(path);
+            } else if path.extension().is_some_and(|extension| extension == "rs") {
+                let text = fs::read_to_string(&path).unwrap();
+                found.push((path, text));
+            }
+        }
+    }
+    assert!(found.len() > 20, "the sources were not found");
+    found
+}
