@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use crate::harness::{Answer, Dialect, Home, Server, Visit, Way, World};
+use crate::harness::{Answer, Dialect, Home, Server, Visit, Way, World, listening, request};
 
 #[test]
 fn every_dialect_reaches_the_end() {
@@ -108,8 +108,9 @@ fn a_link_still_works_after_a_restart() {
     server.kill();
 
     let mut server = Server::start(&home, Dialect::PLAIN);
+    listening(&prompt.url);
     // The person who had already gone to the provider comes back to the new process.
-    let page = crate::harness::request("GET", &held.callback_url, &[("cookie", &held.cookie)], "");
+    let page = request("GET", &held.callback_url, &[("cookie", &held.cookie)], "");
     assert_eq!(page.status, 303, "{}", page.body);
     assert!(server.call("whoami", &json!({})).ran().contains("\"ana\""));
 
@@ -117,6 +118,7 @@ fn a_link_still_works_after_a_restart() {
     let prompt = server.call("write_note", &json!({"title": "x"})).asked();
     server.kill();
     let mut server = Server::start(&home, Dialect::PLAIN);
+    listening(&prompt.url);
     Visit::to(&prompt.url).approves();
     assert!(matches!(server.call("write_note", &json!({"title": "x"})), Answer::Ran(_)));
 }

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fs::{self, File};
+use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -17,13 +18,16 @@ const CLIENT_SECRET: &str = "basic+secret/with:signs%25";
 
 pub struct Home {
     folder: TempDir,
+    port: u16,
     variables: BTreeMap<String, String>,
 }
 
 impl Home {
     pub fn new(tools: &str) -> Self {
         let folder = tempfile::tempdir().expect("a temporary folder");
-        let home = Self { folder, variables: BTreeMap::new() };
+        let free = TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr());
+        let port = free.expect("a free port").port();
+        let home = Self { folder, port, variables: BTreeMap::new() };
         fs::create_dir(home.path("home")).expect("a HOME");
         home.write_tools(tools);
         let path = environment("PATH").expect("a PATH").to_string_lossy().into_owned();
@@ -66,7 +70,15 @@ impl Home {
         String::from_utf8_lossy(&fs::read(self.path("stderr.log")).unwrap_or_default()).into_owned()
     }
 
+    /// Replaces `tools.toml`. Every machine has a port of its own for its links, so that tests that
+    /// run at once do not take it from one another while a server is restarted.
     pub fn write_tools(&self, tools: &str) {
+        let server = format!("[server]\nport = {}\n", self.port);
+        self.write_tools_only(&format!("{server}{tools}"));
+    }
+
+    /// Replaces `tools.toml` with just this.
+    pub fn write_tools_only(&self, tools: &str) {
         fs::write(self.path("tools.toml"), tools).expect("tools.toml can be written");
     }
 

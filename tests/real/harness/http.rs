@@ -5,6 +5,7 @@ use std::io::{Read as _, Write as _};
 use std::net::TcpStream;
 
 use serde_json::Value;
+use tokio::time::Instant;
 
 use super::PATIENCE;
 
@@ -45,6 +46,17 @@ pub fn request(method: &str, url: &str, headers: &[(&str, &str)], body: &str) ->
     let answer = exchange(authority, text.as_bytes())
         .unwrap_or_else(|error| panic!("{method} {authority}{path}: {error}"));
     parse(&answer, method == "HEAD")
+}
+
+/// Waits until somebody listens where a URL points to: a server that was started again opens the
+/// ports of its links beside everything else.
+pub fn listening(url: &str) {
+    let (authority, _) = split(url);
+    let began = Instant::now();
+    while TcpStream::connect(authority).is_err() {
+        assert!(began.elapsed() < PATIENCE, "nobody listens at {authority}");
+        std::thread::yield_now();
+    }
 }
 
 fn split(url: &str) -> (&str, &str) {

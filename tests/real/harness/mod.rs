@@ -20,7 +20,7 @@ use std::time::Duration;
 pub use answer::{Answer, Prompt, Way};
 pub use dialect::Dialect;
 pub use home::{BINARY, Home, files};
-pub use http::{Reply, request};
+pub use http::{Reply, listening, request};
 pub use running::Running;
 pub use search::{Search, hex};
 pub use server::Server;
