@@ -77,26 +77,28 @@ fn a_provider_that_means_something_else_finds_no_grant() {
 fn a_token_goes_to_the_hosts_of_its_provider_only() {
     let world = World::start();
     let elsewhere = World::start();
-    let tools = format!(
-        "{}\n[tools.elsewhere]\ndescription = \"x\"\nprovider = \"notes\"\n\
-         request = \"GET {}/echo\"\n\
-         [tools.redirected]\ndescription = \"x\"\nprovider = \"notes\"\n\
-         request = \"GET /fault/redirect\"\nquery.to = \"{}/echo\"\nquery.status = \"307\"\n",
-        world.tools(),
-        elsewhere.api(),
-        elsewhere.api(),
-    );
-    let home = Home::new(&tools);
+    let tool = |name: &str, request: &str, query: &str| {
+        format!(
+            "[tools.{name}]\ndescription = \"x\"\nprovider = \"notes\"\n\
+             request = \"GET {request}\"\n{query}\n"
+        )
+    };
+    let to = format!("query.to = \"{}/echo\"\nquery.status = \"307\"", elsewhere.api());
+    let redirected = tool("redirected", "/fault/redirect", &to);
+    let home = Home::new(&format!("{}\n{redirected}", world.tools()));
     let mut server = Server::start(&home, Dialect::PLAIN);
     let prompt = server.call("whoami", &json!({})).asked();
     Visit::to(&prompt.url).approves();
-    server.call("whoami", &json!({})).ran();
-    for tool in ["elsewhere", "redirected"] {
-        let answer = server.call(tool, &json!({}));
-        for request in elsewhere.api_log() {
-            assert_eq!(request["token"], false, "{tool}: the token left: {answer:?}");
-        }
-    }
+    let text = server.call("redirected", &json!({})).failed();
+    assert!(text.contains("307"), "{text}");
+    server.close();
+
+    let direct = tool("elsewhere", &format!("{}/echo", elsewhere.api()), "");
+    home.write_tools(&format!("{}\n{direct}", world.tools()));
+    let checked = home.run(&["check"]);
+    assert_eq!(checked.code, Some(5), "{checked:?}");
+    assert!(checked.stdout.contains("would not be sent"), "{checked:?}");
+    assert_eq!(elsewhere.api_log(), Vec::<serde_json::Value>::new());
 }
 
 /// Each is one segment of the path or no request at all.

@@ -4,26 +4,27 @@ use std::sync::Barrier;
 
 use serde_json::json;
 
-use crate::harness::{Dialect, Held, Home, Reply, Server, Visit, World, provider, request};
+use crate::harness::{Dialect, Held, Home, Reply, Server, Visit, World, press, provider, request};
 
 /// A person who has consented at the provider and not yet come back.
-struct Returning {
-    world: World,
+struct Returning<'a> {
+    world: &'a World,
     _home: Home,
     server: Server,
     link: String,
     held: Held,
+    exchanged_before: u64,
 }
 
-impl Returning {
-    fn new() -> Self {
-        let world = World::start();
+impl<'a> Returning<'a> {
+    fn to(world: &'a World) -> Self {
         let tools = format!("{}{}", provider("other", world.issuer(), world.api()), world.tools());
         let home = Home::new(&tools);
         let mut server = Server::start(&home, Dialect::PLAIN);
         let link = server.call("whoami", &json!({})).asked().url;
         let held = Visit::to(&link).hold();
-        Self { world, _home: home, server, link, held }
+        let exchanged_before = exchanged(world);
+        Self { world, _home: home, server, link, held, exchanged_before }
     }
 
     /// Comes back with this browser's cookie.
@@ -40,7 +41,7 @@ impl Returning {
     }
 
     fn codes_exchanged(&self) -> u64 {
-        self.world.counts()["token_requests"]["authorization_code"].as_u64().unwrap_or(0)
+        exchanged(self.world) - self.exchanged_before
     }
 
     /// The held callback with its query changed.
@@ -61,6 +62,10 @@ impl Returning {
     }
 }
 
+fn exchanged(world: &World) -> u64 {
+    world.counts()["token_requests"]["authorization_code"].as_u64().unwrap_or(0)
+}
+
 fn pair(name: &str, value: &str) -> (String, String) {
     (name.into(), value.into())
 }
@@ -78,7 +83,8 @@ fn looking_at_a_link_changes_nothing() {
     ] {
         for method in ["GET", "HEAD", "GET"] {
             let reply = request(method, &link, headers, "");
-            assert_eq!(reply.status, 200, "{method}: {reply:?}");
+            let expected = if method == "HEAD" { 405 } else { 200 };
+            assert_eq!(reply.status, expected, "{method}: {reply:?}");
             assert!(reply.header("set-cookie").is_none(), "{reply:?}");
             assert!(reply.header("location").is_none(), "{reply:?}");
         }
@@ -90,7 +96,8 @@ fn looking_at_a_link_changes_nothing() {
 
 #[test]
 fn pages_are_armoured() {
-    let person = Returning::new();
+    let world = World::start();
+    let person = Returning::to(&world);
     let connect = request("GET", &person.link, &[], "");
     let gone = person.come_back(&person.held.callback_url.replace("state=", "state=x"));
     let missing = request("GET", &format!("{}x", person.link), &[], "");
@@ -108,12 +115,13 @@ fn pages_are_armoured() {
         assert!(!page.body.contains("<script"), "{name}");
     }
     assert!(connect.body.contains("notes:read"), "the page says what for: {}", connect.body);
-    assert_eq!(missing.status, 404);
+    assert_eq!(missing.status, 410);
 }
 
 #[test]
 fn a_state_is_redeemed_once() {
-    let mut person = Returning::new();
+    let world = World::start();
+    let mut person = Returning::to(&world);
     let url = person.held.callback_url.clone();
     assert_eq!(person.come_back(&url).status, 303);
     for _ in 0..3 {
@@ -126,8 +134,9 @@ fn a_state_is_redeemed_once() {
 
 #[test]
 fn two_callbacks_at_the_same_instant_have_one_winner() {
+    let world = World::start();
     for _ in 0..5 {
-        let mut person = Returning::new();
+        let mut person = Returning::to(&world);
         let start = Barrier::new(4);
         let held = &person.held;
         let mut statuses: Vec<u16> = std::thread::scope(|scope| {
@@ -152,53 +161,60 @@ fn two_callbacks_at_the_same_instant_have_one_winner() {
 
 #[test]
 fn another_browser_gets_nowhere() {
-    let mut person = Returning::new();
-    let url = person.held.callback_url.clone();
-    let (name, value) = person.held.cookie.split_once('=').unwrap();
-    let forged = format!("{name}={}", value.chars().rev().collect::<String>());
-    for headers in [&[][..], &[("cookie", "x=y")], &[("cookie", forged.as_str())]] {
-        let reply = request("GET", &url, headers, "");
+    let world = World::start();
+    for has in ["nothing", "a cookie of somebody else", "a forged one", "the same one twice"] {
+        let mut person = Returning::to(&world);
+        let (name, value) = person.held.cookie.split_once('=').unwrap();
+        let headers = match has {
+            "nothing" => None,
+            "a cookie of somebody else" => Some("x=y".to_owned()),
+            "a forged one" => Some(format!("{name}={}", value.chars().rev().collect::<String>())),
+            _ => Some(format!("{name}={value}; {name}={value}")),
+        };
+        let headers: Vec<_> = headers.iter().map(|cookie| ("cookie", cookie.as_str())).collect();
+        let reply = request("GET", &person.held.callback_url, &headers, "");
         person.assert_untouched(&reply);
+        // Somebody tried: this trip is over, also for the right browser, and a new one is not.
+        let reply = person.come_back(&person.held.callback_url);
+        person.assert_untouched(&reply);
+        Visit::to(&person.link).approves();
+        assert!(person.server.call("whoami", &json!({})).ran().contains("\"ana\""), "{has}");
     }
 }
 
 #[test]
 fn the_path_names_the_provider() {
-    let mut person = Returning::new();
-    let url = person.held.callback_url.replace("/callback/notes", "/callback/other");
-    assert_ne!(url, person.held.callback_url);
-    let reply = person.come_back(&url);
-    person.assert_untouched(&reply);
-    let reply = person.come_back(&url.replace("/callback/other", "/callback/unknown"));
-    person.assert_untouched(&reply);
+    let world = World::start();
+    for other in ["other", "unknown", "notes/", "notes%2f..", "../notes"] {
+        let mut person = Returning::to(&world);
+        let url =
+            person.held.callback_url.replace("/callback/notes", &format!("/callback/{other}"));
+        assert_ne!(url, person.held.callback_url);
+        let reply = person.come_back(&url);
+        person.assert_untouched(&reply);
+    }
 }
 
 #[test]
 fn an_answer_from_another_issuer_is_refused() {
-    for issuer in ["http://127.0.0.1:1", "", "slash"] {
-        let mut person = Returning::new();
-        let slash = format!("{}/", person.world.issuer());
-        let issuer = if issuer == "slash" { &slash } else { issuer };
+    let world = World::start();
+    let slash = format!("{}/", world.issuer());
+    // It says that it always sends `iss` (RFC 9207 §2.3), so an answer without it is not its own.
+    for issuer in [Some("http://127.0.0.1:1"), Some(""), Some(&slash), None] {
+        let mut person = Returning::to(&world);
         let url = person.with_query(|name, value| match name {
-            "iss" => vec![pair("iss", issuer)],
+            "iss" => issuer.map(|issuer| pair("iss", issuer)).into_iter().collect(),
             _ => vec![pair(name, value)],
         });
         let reply = person.come_back(&url);
         person.assert_untouched(&reply);
     }
-    // It says that it always sends `iss` (RFC 9207 §2.3), so an answer without it is not its own.
-    let mut person = Returning::new();
-    let url = person.with_query(|name, value| match name {
-        "iss" => vec![],
-        _ => vec![pair(name, value)],
-    });
-    let reply = person.come_back(&url);
-    person.assert_untouched(&reply);
 }
 
 #[test]
 fn doubled_and_missing_parameters_are_refused() {
-    let mut person = Returning::new();
+    let world = World::start();
+    let mut person = Returning::to(&world);
     for doubled in ["state", "code", "iss"] {
         let url = person.with_query(|name, value| {
             let times = if name == doubled { 2 } else { 1 };
@@ -220,7 +236,8 @@ fn doubled_and_missing_parameters_are_refused() {
 
 #[test]
 fn only_a_get_from_the_right_host_is_a_callback() {
-    let mut person = Returning::new();
+    let world = World::start();
+    let mut person = Returning::to(&world);
     let url = person.held.callback_url.clone();
     let cookie = person.held.cookie.clone();
     for method in ["HEAD", "POST", "PUT", "DELETE", "OPTIONS"] {
@@ -232,7 +249,6 @@ fn only_a_get_from_the_right_host_is_a_callback() {
     let wrong = [
         "evil.example".to_owned(),
         format!("evil.example:{port}"),
-        format!("localhost:{port}"),
         format!("127.0.0.1.evil.example:{port}"),
         "127.0.0.1".to_owned(),
         "127.0.0.1:1".to_owned(),
@@ -241,7 +257,22 @@ fn only_a_get_from_the_right_host_is_a_callback() {
     for host in &wrong {
         let reply = request("GET", &url, &[("cookie", &cookie), ("host", host)], "");
         person.assert_untouched(&reply);
-        let reply = request("POST", &person.link, &[("host", host)], "");
+        let reply = press(&person.link, &[("host", host)], "continue");
+        person.assert_untouched(&reply);
+    }
+    person.assert_still_good();
+}
+
+/// The link said `127.0.0.1`, so that is where the person is.
+#[test]
+fn a_callback_comes_to_the_host_that_the_link_named() {
+    let world = World::start();
+    let mut person = Returning::to(&world);
+    let url = person.held.callback_url.replace("http://127.0.0.1:", "");
+    let (port, _) = url.split_once('/').unwrap();
+    for host in [format!("localhost:{port}"), format!("[::1]:{port}")] {
+        let headers = [("cookie", person.held.cookie.as_str()), ("host", host.as_str())];
+        let reply = request("GET", &person.held.callback_url, &headers, "");
         person.assert_untouched(&reply);
     }
     person.assert_still_good();
@@ -249,13 +280,14 @@ fn only_a_get_from_the_right_host_is_a_callback() {
 
 #[test]
 fn a_page_of_somebody_else_cannot_press_the_button() {
-    let mut person = Returning::new();
+    let world = World::start();
+    let mut person = Returning::to(&world);
     let asked = person.world.counts()["authorization_requests"].clone();
     for headers in [
         &[("origin", "https://evil.example"), ("sec-fetch-site", "cross-site")][..],
         &[("origin", "http://127.0.0.1:1"), ("sec-fetch-site", "same-site")],
     ] {
-        let reply = request("POST", &person.link, headers, "");
+        let reply = press(&person.link, headers, "continue");
         assert_eq!(reply.status, 403, "{reply:?}");
         assert!(reply.header("set-cookie").is_none());
     }
@@ -265,7 +297,8 @@ fn a_page_of_somebody_else_cannot_press_the_button() {
 
 #[test]
 fn the_button_pressed_twice_still_connects_once() {
-    let mut person = Returning::new();
+    let world = World::start();
+    let mut person = Returning::to(&world);
     let second = Visit::to(&person.link).hold();
     assert_ne!(second.callback_url, person.held.callback_url);
     person.assert_still_good();
@@ -275,6 +308,20 @@ fn the_button_pressed_twice_still_connects_once() {
     let done = request("GET", &person.link, &[], "");
     assert_eq!(done.status, 200);
     assert!(!done.body.contains("<form"), "nothing is left to do: {}", done.body);
+}
+
+#[test]
+fn no_thanks_is_an_answer() {
+    let world = World::start();
+    let mut person = Returning::to(&world);
+    let reply = press(&person.link, &[], "decline");
+    assert_eq!(reply.status, 303, "{reply:?}");
+    let page = request("GET", &person.link, &[], "");
+    assert_eq!(page.status, 200);
+    assert!(!page.body.contains("<form"), "nothing is left to do: {}", page.body);
+    let again = person.server.call("whoami", &json!({})).asked();
+    assert_ne!(again.url, person.link);
+    assert_eq!(person.codes_exchanged(), 0);
 }
 
 #[test]
@@ -293,7 +340,8 @@ fn a_denial_is_said_and_the_next_call_asks_anew() {
 
 #[test]
 fn what_a_provider_says_is_text_and_never_markup() {
-    let person = Returning::new();
+    let world = World::start();
+    let person = Returning::to(&world);
     let url = person.with_query(|name, value| match name {
         "code" => vec![
             pair("error", "access_denied"),
@@ -316,7 +364,8 @@ fn what_a_provider_says_is_text_and_never_markup() {
 
 #[test]
 fn a_code_that_is_no_good_is_said_and_costs_nothing() {
-    let mut person = Returning::new();
+    let world = World::start();
+    let mut person = Returning::to(&world);
     let long = "x".repeat(10_000);
     let url = person.with_query(|name, value| match name {
         "code" => vec![pair("code", &long)],

@@ -19,6 +19,8 @@ const API_KEY: &str = "canary-api-key+0123/456789:abc";
 /// Everything that is searched, beside what lies on disk.
 struct Seen {
     world: World,
+    /// The API that takes a key.
+    keyed: World,
     home: Home,
     /// What came out on stdout, and what tools and commands answered.
     output: String,
@@ -38,22 +40,29 @@ impl Seen {
             "refresh_token": "canary-refresh-",
             "code": "canary-code-",
         });
-        let world = World::with(
-            &json!({"clients": [client], "canary": canaries}),
-            json!({"echo_extra": {"again": [STANDARD.encode(API_KEY), hex(API_KEY.as_bytes()), API_KEY]}}),
-        );
-        let tools = format!("{}\n{}", world.tools(), keyed_tools(world.api()))
+        let world = World::with(&json!({"clients": [client], "canary": canaries}), json!({}));
+        // Sends the key back in every way, beside the request itself.
+        let again = [STANDARD.encode(API_KEY), hex(API_KEY.as_bytes()), API_KEY.to_owned()];
+        let keyed = World::with(&json!({}), json!({"echo_extra": {"again": again}}));
+        let tools = format!("{}\n{}", world.tools(), keyed_tools(keyed.api()))
             .replace("client_id ", "scopes = [\"openid\"]\nclient_id ");
         let home = Home::new(&tools)
             .with("COUNTERSIGN_KEY", &STANDARD.encode(MASTER_KEY))
             .with("NOTES_CLIENT_SECRET", CLIENT_SECRET)
             .with("WEATHER_KEY", API_KEY)
             .with("COUNTERSIGN_LOG", "trace");
-        Self { world, home, output: String::new(), cookies: Vec::new() }
+        Self { world, keyed, home, output: String::new(), cookies: Vec::new() }
     }
 
     fn visit(&self, link: &str) -> Visit {
         Visit::to(link).keeping_pages(&self.home.path("pages"))
+    }
+
+    fn hold(&mut self, link: &str) -> Held {
+        let held = self.visit(link).hold();
+        let (_, value) = held.cookie.split_once('=').unwrap();
+        self.cookies.push(value.into());
+        held
     }
 
     /// Takes in all that a server has said.
@@ -172,8 +181,7 @@ fn connect(seen: &mut Seen, dialect: Dialect, user: &str) -> Server {
     let mut server = Server::start_as(&seen.home, dialect, user);
     let prompt = server.call("whoami", &json!({})).asked();
     seen.page("GET", &prompt.url, &[]);
-    let held = seen.visit(&prompt.url).hold();
-    come_back(seen, &held);
+    come_back(seen, &prompt.url);
     if prompt.way == Way::Input {
         server.finish_rounds("whoami", &json!({}), &prompt).ran();
     }
@@ -181,14 +189,14 @@ fn connect(seen: &mut Seen, dialect: Dialect, user: &str) -> Server {
     server
 }
 
-/// From another browser, from the right one, and once more.
-fn come_back(seen: &mut Seen, held: &Held) {
+/// From another browser, which uses the state up; then from the right one, and once more.
+fn come_back(seen: &mut Seen, link: &str) {
+    let held = seen.hold(link);
     seen.page("GET", &held.callback_url, &[]);
+    let held = seen.hold(link);
     seen.page("GET", &held.callback_url, &[("cookie", &held.cookie), ("host", "evil.example")]);
     seen.page("GET", &held.callback_url, &[("cookie", &held.cookie)]);
     seen.page("GET", &held.callback_url, &[("cookie", &held.cookie)]);
-    let (_, value) = held.cookie.split_once('=').unwrap();
-    seen.cookies.push(value.into());
 }
 
 fn use_and_refresh(seen: &mut Seen, mut server: Server) -> Server {
@@ -226,8 +234,8 @@ fn stray(seen: &mut Seen, mut server: Server) -> Server {
     let prompt = server.call("write_note", &write).asked();
     seen.visit(&prompt.url).denying().go();
     let prompt = server.call("write_note", &write).asked();
-    let held = seen.visit(&prompt.url).hold();
     for (from, to) in [("iss=", "iss=x"), ("code=", "code=x"), ("state=", "state=x")] {
+        let held = seen.hold(&prompt.url);
         seen.page("GET", &held.callback_url.replace(from, to), &[("cookie", &held.cookie)]);
     }
     let prompt = server.call("write_note", &write).asked();
@@ -275,7 +283,7 @@ fn keys(seen: &mut Seen) {
     {
         server.call(tool, &json!({})).failed();
     }
-    let log = seen.world.api_log();
+    let log = seen.keyed.api_log();
     let sent = log.iter().filter(|request| request["query"]["appid"] == API_KEY).count();
     assert!(sent >= 4, "the key was really sent: {log:?}");
     seen.end(server);
@@ -334,7 +342,7 @@ fn the_automatic_key_stands_in_its_file_only() {
     let mut search = Search::default();
     search.add("the key", key.trim().as_bytes());
     search.add("the key's bytes", &STANDARD.decode(key.trim()).unwrap());
-    assert_eq!(search.find(key.as_bytes()).len(), 1, "the search finds it in its file");
+    assert!(!search.find(key.as_bytes()).is_empty(), "the search finds it in its file");
     assert_eq!(search.find(home.log().as_bytes()), Vec::<&str>::new());
     assert_eq!(search.find(json!(heard).to_string().as_bytes()), Vec::<&str>::new());
     for file in files(&home.path("home")) {

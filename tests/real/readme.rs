@@ -77,7 +77,8 @@ fn a_broken_file_is_the_answer_to_the_first_request() {
     let mut server = Server::spawn(home.command(&["serve", "--stdio"]), Dialect::PLAIN);
     let answer = server.ask("initialize", Dialect::PLAIN.initialize());
     let message = answer["error"]["message"].as_str().unwrap();
-    assert!(message.contains("requset") && message.contains("request"), "{message}");
+    assert!(message.contains("tools.toml:") && message.contains("`request`"), "{message}");
+    assert!(message.contains("countersign check"), "{message}");
     let (status, _) = server.close();
     assert_eq!(status.code(), Some(5));
 }

@@ -40,11 +40,13 @@ impl Search {
             }
         }
         let percent = percent_encode(secret, PERCENT).to_string();
+        let thorough = percent_encode(secret, NON_ALPHANUMERIC).to_string();
         let forms = [
             ("hex", hex(secret)),
             ("upper-case hex", hex(secret).to_uppercase()),
             ("percent, lower-case", lower_escapes(&percent)),
             ("percent", percent),
+            ("percent, but letters and digits", thorough),
             ("percent, all of it", percent_encode_byte_by_byte(secret)),
         ];
         for (how, form) in forms {

@@ -6,11 +6,19 @@ use std::process::Command;
 use serde::Deserialize;
 use tempfile::NamedTempFile;
 
+use super::http::{Reply, request};
 use super::part;
 use super::running::Running;
 
 /// A visit to a connect link.
 pub struct Visit(Command);
+
+/// Presses a button of a connect page, and stays there.
+pub fn press(link: &str, headers: &[(&str, &str)], answer: &str) -> Reply {
+    let form = ("content-type", "application/x-www-form-urlencoded");
+    let headers: Vec<_> = headers.iter().copied().chain([form]).collect();
+    request("POST", link, &headers, &format!("answer={answer}"))
+}
 
 /// A visit under way.
 pub struct Visiting(Running);
