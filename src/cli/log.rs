@@ -23,7 +23,11 @@ pub(super) fn begin(usual: LevelFilter) {
 /// Our own targets as asked for; everybody else's warnings at most. At finer levels HTTP and MCP
 /// libraries write down whole messages, and with them tokens, codes and links.
 fn filter(asked: &str, usual: LevelFilter) -> Targets {
-    let asked: Targets = asked.parse().unwrap_or_default();
+    // An empty text would parse as `error`.
+    let asked: Targets = match asked.trim() {
+        "" => Targets::new(),
+        asked => asked.parse().unwrap_or_default(),
+    };
     let own = asked.default_level().filter(|level| *level != LevelFilter::OFF);
     let own = own.unwrap_or(usual);
     let finer: Vec<_> = asked
