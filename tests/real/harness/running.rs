@@ -37,6 +37,12 @@ impl Running {
         Self { name, child, output }
     }
 
+    /// The next line of its output.
+    pub fn line(&self) -> String {
+        let line = self.output.next(&format!("a line of {}", self.name)).expect("one more line");
+        String::from_utf8_lossy(&line).into_owned()
+    }
+
     pub fn end(mut self) -> Finished {
         let mut stdout = String::new();
         while let Some(line) = self.output.next(&format!("the end of {}", self.name)) {
