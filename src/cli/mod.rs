@@ -1,6 +1,6 @@
 //! The command line: arguments in, exit code out. Takes no decision of its own.
 //!
-//! Results go to standard output through [`out::Out`]; everything else goes to standard error.
+//! Results go to standard output through `out::Out`; everything else goes to standard error.
 
 mod auth;
 mod check;

@@ -234,7 +234,9 @@ fn request(tool: &Tool) -> String {
     }
     for (index, (name, value)) in action.query.iter().enumerate() {
         line.push(if index == 0 { '?' } else { '&' });
-        line.push_str(&format!("{name}={}", written(value)));
+        line.push_str(name);
+        line.push('=');
+        line.push_str(&written(value));
     }
     line
 }

@@ -5,6 +5,7 @@
 use std::borrow::Cow;
 
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
+use serde_json::Value as Json;
 use toml::de::DeValue;
 
 use super::problem::Findings;
@@ -120,12 +121,15 @@ table! {
         "token_url" => token_url: Text,
         "revoke_url" => revoke_url: Text,
         /// How `revoke_url` is called: `rfc7009` (default), `bearer` or `github`.
+        #[schemars(extend("enum" = ["rfc7009", "bearer", "github"]))]
         "revoke" => revoke: Text,
         "device_url" => device_url: Text,
         "userinfo_url" => userinfo_url: Text,
         /// How the client shows who it is: `basic`, `post` or `none` (a public client).
+        #[schemars(extend("enum" = ["basic", "post", "none"]))]
         "token_auth" => token_auth: Text,
         /// What is sent to the token endpoint: `form` (default) or `json`.
+        #[schemars(extend("enum" = ["form", "json"]))]
         "token_body" => token_body: Text,
         /// The object of the token response that holds the person's token, e.g. Slack's `authed_user`.
         "token_object" => token_object: Text,
@@ -144,8 +148,10 @@ table! {
         /// Extra parameters of the authorization request.
         "params" => params: Named<Text>,
         /// Which loopback redirect URIs are accepted: `any-port`, `exact`, `localhost-any-port`, `localhost-exact` or `refused`.
+        #[schemars(extend("enum" = ["any-port", "exact", "localhost-any-port", "localhost-exact", "refused"]))]
         "loopback" => loopback: Text,
         /// How the grant is had. Only `code`, the default, is supported by this version.
+        #[schemars(extend("enum" = ["code"]))]
         "grant" => grant: Text,
     }
 }
@@ -200,6 +206,7 @@ table! {
         /// A fixed answer for requests that return nothing worth reading.
         "reply" => reply: Text,
         /// How much a call may change: `read`, `write` or `destroy`. Default: GET and HEAD read, everything else may destroy.
+        #[schemars(extend("enum" = ["read", "write", "destroy"]))]
         "effect" => effect: Text,
         /// Seconds, 1 to 120. Default: 30.
         "timeout" => timeout: At<i64>,
@@ -223,8 +230,10 @@ table! {
         /// What it means, for the model.
         "description" => description: Text,
         /// `string` (default), `integer`, `number`, `boolean`, `object` or `array`.
+        #[schemars(extend("enum" = ["string", "integer", "number", "boolean", "object", "array"]))]
         "type" => kind: Text,
         /// What a list holds: `string` (default), `integer`, `number`, `boolean` or `object`.
+        #[schemars(extend("enum" = ["string", "integer", "number", "boolean", "object"]))]
         "items" => items: Text,
         /// Allowed texts.
         "enum" => choices: At<Vec<Text>>,
@@ -289,7 +298,42 @@ impl Read for Later {
 }
 
 /// The JSON Schema of `tools.toml`, draft 7: what TOML editors read.
-pub fn schema() -> serde_json::Value {
+pub fn schema() -> Json {
     let settings = schemars::generate::SchemaSettings::draft07();
-    settings.into_generator().into_root_schema_for::<File>().to_value()
+    let mut schema = settings.into_generator().into_root_schema_for::<File>().to_value();
+    without_null(&mut schema);
+    if let Some(root) = schema.as_object_mut() {
+        root.insert("title".into(), "tools.toml".into());
+    }
+    schema
+}
+
+/// TOML has no null: what may be left out is left out.
+fn without_null(schema: &mut Json) {
+    match schema {
+        Json::Array(items) => items.iter_mut().for_each(without_null),
+        Json::Object(keys) => {
+            if let Some(Json::Array(types)) = keys.get_mut("type") {
+                types.retain(|kind| kind != "null");
+                if let [only] = types.as_slice() {
+                    let only = only.clone();
+                    keys.insert("type".into(), only);
+                }
+            }
+            if let Some(Json::Array(any)) = keys.get_mut("anyOf") {
+                any.retain(|one| one.get("type").is_none_or(|kind| kind != "null"));
+                if let [Json::Object(only)] = any.as_slice() {
+                    let only = only.clone();
+                    keys.remove("anyOf");
+                    keys.extend(only);
+                }
+            }
+            // `int64` means nothing to an editor.
+            if keys.get("format").is_some_and(Json::is_string) {
+                keys.remove("format");
+            }
+            keys.values_mut().for_each(without_null);
+        }
+        _ => {}
+    }
 }

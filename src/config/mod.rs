@@ -2,7 +2,7 @@
 //!
 //! 1. [`environment`] finds the file, `source` reads it as text.
 //! 2. `syntax` parses it into values that know their place, in spite of mistakes.
-//! 3. [`file`] reads those into the tables of the language, as they are written.
+//! 3. [`mod@file`] reads those into the tables of the language, as they are written.
 //! 4. `lower` makes [`Provider`]s and [`Tool`]s of them, with [`crate::catalog`]'s values for what
 //!    built-in providers leave out.
 //!
@@ -13,7 +13,7 @@ pub mod environment;
 pub mod file;
 mod lower;
 pub(crate) mod problem;
-pub(crate) mod read;
+pub mod read;
 pub mod secret_ref;
 mod source;
 pub(crate) mod syntax;

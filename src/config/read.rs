@@ -74,7 +74,8 @@ fn mismatch<T>(value: &Value<'_>, wanted: &str, find: &mut Findings<'_>) -> Opti
         DeValue::Table(_) => "a table",
     };
     find.error("config::type", &value.span(), format!("{wanted} is wanted here, not {given}"))
-        .label(format!("write {wanted}"));
+        .label(format!("this is {given}"))
+        .hint(format!("write {wanted}"));
     None
 }
 
@@ -263,7 +264,7 @@ pub(crate) fn unknown_key(
     later: &[&str],
     find: &mut Findings<'_>,
 ) {
-    blot_texts(value, find);
+    blot_texts(value, sounds_secret(key.as_str()), find);
     if later.contains(&key.as_str()) {
         return not_yet(&key.span, &format!("`{}`", key.value), find);
     }
@@ -284,27 +285,35 @@ pub(crate) fn not_yet(span: &Span, what: &str, find: &mut Findings<'_>) {
         .hint("remove it until then");
 }
 
-/// Nobody knows what a value means whose key is unknown, so it is not shown when it may be a
-/// secret.
-fn blot_texts(value: &Value<'_>, find: &mut Findings<'_>) {
+/// Nobody knows what a value means whose key is unknown, so what may be a secret is not shown.
+fn blot_texts(value: &Value<'_>, may_be_secret: bool, find: &mut Findings<'_>) {
     match value.get_ref() {
-        DeValue::String(text) if !super::secret_ref::looks_like_one(text) => {
+        DeValue::String(text) if may_be_secret && !super::secret_ref::looks_like_one(text) => {
             let span = value.span();
             if span.len() > 2 {
                 find.blot(&(span.start + 1..span.end - 1));
             }
         }
-        DeValue::Array(items) => items.iter().for_each(|item| blot_texts(item, find)),
+        DeValue::Array(items) => {
+            items.iter().for_each(|item| blot_texts(item, may_be_secret, find));
+        }
         DeValue::Table(table) => {
             for (key, value) in table {
-                let key = key.get_ref().to_ascii_lowercase();
-                if SECRET_WORDS.iter().any(|word| key.contains(word)) {
-                    blot_texts(value, find);
-                }
+                blot_texts(value, sounds_secret(key.get_ref()), find);
             }
         }
         _ => {}
     }
+}
+
+/// Whether a key's value may be a secret, by the sound of the key and with a letter to spare.
+fn sounds_secret(key: &str) -> bool {
+    let key = key.to_ascii_lowercase();
+    key.split(['_', '-', '.']).any(|part| {
+        SECRET_WORDS
+            .iter()
+            .any(|word| part.contains(word) || strsim::damerau_levenshtein(part, word) == 1)
+    })
 }
 
 /// `a`, `b` and `c`

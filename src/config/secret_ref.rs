@@ -32,14 +32,26 @@ const KEYCHAIN_SERVICE: &str = "countersign";
 pub enum RefError {
     #[error("a secret stands here as it is")]
     Literal,
-    #[error("`env:` wants the name of a variable, e.g. `env:GITHUB_CLIENT_SECRET`")]
+    #[error("`env:` wants the name of a variable")]
     Variable,
-    #[error("`file:` wants an absolute path, e.g. `file:/run/secrets/github`")]
+    #[error("`file:` wants an absolute path")]
     File,
-    #[error("`cmd:` wants a program and its arguments, e.g. `cmd:pass show github`")]
+    #[error("`cmd:` wants a program and its arguments, quotes closed")]
     Command,
-    #[error("`keyring:` wants the name of an entry, e.g. `keyring:github`")]
+    #[error("`keyring:` wants the name of an entry")]
     Keyring,
+}
+
+impl RefError {
+    /// How it is written.
+    pub fn hint(self) -> &'static str {
+        match self {
+            Self::Literal | Self::Variable => "e.g. `env:GITHUB_CLIENT_SECRET`",
+            Self::File => "e.g. `file:/run/secrets/github`",
+            Self::Command => "e.g. `cmd:pass show github`",
+            Self::Keyring => "e.g. `keyring:github`",
+        }
+    }
 }
 
 /// Whether a text at least begins like a reference.
@@ -85,13 +97,12 @@ fn split_words(text: &str) -> Option<Vec<String>> {
     for c in text.chars() {
         match quote {
             Some(open) if c == open => quote = None,
-            Some(_) => word.get_or_insert_default().push(c),
             None if c == '"' || c == '\'' => {
                 quote = Some(c);
                 word.get_or_insert_default();
             }
             None if c.is_whitespace() => words.extend(word.take()),
-            None => word.get_or_insert_default().push(c),
+            _ => word.get_or_insert_default().push(c),
         }
     }
     words.extend(word);

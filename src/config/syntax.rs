@@ -15,6 +15,10 @@ pub(crate) type Value<'i> = Spanned<DeValue<'i>>;
 
 /// Readings of one file. More mistakes than that in its syntax are not told apart any more.
 const MAX_READINGS: usize = 50;
+/// Bytes read for them, so that a large file of rubbish is not read fifty times.
+const MAX_BYTES: usize = 8 * 1024 * 1024;
+/// How far up the beginning of an unclosed statement is looked for.
+const MAX_LINES: usize = 500;
 
 /// Finds the statements that are no TOML and blanks them out.
 ///
@@ -23,16 +27,15 @@ const MAX_READINGS: usize = 50;
 pub(crate) fn mend(source: &str, find: &mut Findings<'_>) -> String {
     let mut text = source.to_owned();
     let mut last: Option<Span> = None;
-    for _ in 0..MAX_READINGS {
+    let readings = (MAX_BYTES / source.len().max(1)).clamp(2, MAX_READINGS);
+    for _ in 0..readings {
         let (_, errors) = DeTable::parse_recoverable(&text);
         let first = errors
             .iter()
             .filter(|error| !is_about_meaning(error))
             .min_by_key(|error| error.span().map(|span| span.start));
         let Some(error) = first else {
-            for error in &errors {
-                report_duplicate(error, find);
-            }
+            report_duplicates(&errors, find);
             break;
         };
         let mistake = Mistake::locate(error, &text);
@@ -42,7 +45,8 @@ pub(crate) fn mend(source: &str, find: &mut Findings<'_>) -> String {
         });
         if !is_rest {
             find.error("config::syntax", &mistake.place, mistake.message.clone())
-                .label(mistake.label);
+                .label(mistake.label)
+                .hint(hint(&mistake.message));
         }
         find.damaged(&mistake.lines);
         hide_secrets(source, &mistake.lines, find);
@@ -57,12 +61,45 @@ fn is_about_meaning(error: &Error) -> bool {
     error.message() == "duplicate key" || error.message().starts_with("cannot extend")
 }
 
-fn report_duplicate(error: &Error, find: &mut Findings<'_>) {
-    let span = error.span().unwrap_or_default();
-    let key = find.source().get(span.clone()).unwrap_or_default().to_owned();
-    find.error("config::duplicate", &span, format!("`{key}` is given twice"))
-        .label("second time")
-        .hint("remove one of the two, or rename it");
+fn report_duplicates(errors: &[Error], find: &mut Findings<'_>) {
+    let source = find.source();
+    // A table given twice gives all its keys twice, which is one mistake.
+    let mut same_table = 0..0;
+    for error in errors {
+        let span = error.span().unwrap_or_default();
+        if same_table.contains(&span.start) {
+            continue;
+        }
+        let line = line_around(source, span.start);
+        if source.get(line.clone()).is_some_and(|line| line.trim_start().starts_with('[')) {
+            same_table = line.end..next_header(source, line.end);
+        }
+        let key = source.get(span.clone()).unwrap_or_default();
+        find.error("config::duplicate", &span, format!("`{key}` is given twice"))
+            .label("second time")
+            .hint("remove one of the two, or rename it");
+    }
+}
+
+/// What is usually meant.
+fn hint(message: &str) -> &'static str {
+    const HINTS: [(&str, &str); 8] = [
+        ("must be quoted", "put the text in quotes"),
+        ("escape", "write `\\\\` for a backslash, or the whole text in single quotes"),
+        ("never closed", "close it with the mark that closes what opened it: a quote, `]` or `}`"),
+        (
+            "string",
+            "a text begins and ends with the same quotes, on one line unless there are three",
+        ),
+        ("key with no value", "write `key = value`; a remark begins with `#`"),
+        ("missing comma", "put a comma between the two"),
+        ("unclosed", "add the bracket that closes it"),
+        ("unquoted key", "a key has letters, digits, `_` and `-`, or stands in quotes"),
+    ];
+    HINTS
+        .iter()
+        .find(|(part, _)| message.contains(part))
+        .map_or("toml.io describes the syntax", |(_, hint)| hint)
 }
 
 struct Mistake {
@@ -92,7 +129,10 @@ impl Mistake {
         }
         // The line is right by itself: an earlier statement was never closed and swallowed it.
         let mut opener = line.clone();
-        while opener.start > 0 {
+        for _ in 0..MAX_LINES {
+            if opener.start == 0 {
+                break;
+            }
             opener = line_around(text, opener.start - 1);
             if !stands_alone(text, &opener) && begins_statement(text, &opener) {
                 break;

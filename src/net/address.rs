@@ -95,13 +95,12 @@ fn classify_v4(address: Ipv4Addr) -> Class {
         }
         // "this network" (connects to loopback on Linux), protocol assignments, documentation,
         // the retired 6to4 relay, benchmarking, multicast, reserved and broadcast.
-        [0, ..]
+        [0 | 224..=255, ..]
         | [192, 0, 0 | 2, _]
         | [192, 88, 99, _]
-        | [198, 51, 100, _]
         | [198, 18 | 19, ..]
-        | [203, 0, 113, _]
-        | [224..=255, ..] => Class::Special,
+        | [198, 51, 100, _]
+        | [203, 0, 113, _] => Class::Special,
         _ => Class::Public,
     }
 }
@@ -110,28 +109,31 @@ fn classify_v6(address: Ipv6Addr) -> Class {
     if address.is_loopback() {
         return Class::Private;
     }
-    let [a, b, c, d, e, f, g, h] = address.segments();
-    match [a, b, c, d, e, f, g, h] {
-        [0, 0, 0, 0, 0, 0, 0, 0] => Class::Special,
+    if address.is_unspecified() {
+        return Class::Special;
+    }
+    match address.segments() {
         // IPv4-compatible, IPv4-mapped and NAT64 addresses end in the IPv4 address.
-        [0, 0, 0, 0, 0, 0 | 0xffff, ..] | [0x64, 0xff9b, 0, 0, 0, 0, ..] => {
-            classify_v4(embedded(g, h))
+        [0, 0, 0, 0, 0, 0 | 0xffff, high, low] | [0x64, 0xff9b, 0, 0, 0, 0, high, low] => {
+            classify_v4(embedded(high, low))
         }
         // NAT64 of a network's own (RFC 8215): whatever it translates to, it is not public.
-        [0x64, 0xff9b, 1, ..] => worse(Class::Private, classify_v4(embedded(g, h))),
+        [0x64, 0xff9b, 1, .., high, low] => worse(Class::Private, classify_v4(embedded(high, low))),
         // 6to4: the IPv4 address follows the prefix.
-        [0x2002, ..] => classify_v4(embedded(b, c)),
+        [0x2002, high, low, ..] => classify_v4(embedded(high, low)),
         // Teredo: the server's address, and the client's with all bits turned over.
-        [0x2001, 0, ..] => worse(classify_v4(embedded(c, d)), classify_v4(embedded(!g, !h))),
+        [0x2001, 0, server_high, server_low, .., high, low] => worse(
+            classify_v4(embedded(server_high, server_low)),
+            classify_v4(embedded(!high, !low)),
+        ),
         [0xfe80..=0xfebf, ..] => Class::LinkLocal,
         // Unique local, and the site-local addresses that it replaced.
         [0xfc00..=0xfdff | 0xfec0..=0xfeff, ..] => Class::Private,
-        // Multicast; discard-only; benchmarking; ORCHID; documentation.
+        // Multicast; discard-only; benchmarking; ORCHID and documentation; documentation.
         [0xff00..=0xffff, ..]
         | [0x100, 0, 0, 0, ..]
         | [0x2001, 2, 0, ..]
-        | [0x2001, 0x10..=0x2f, ..]
-        | [0x2001, 0xdb8, ..]
+        | [0x2001, 0x10..=0x2f | 0xdb8, ..]
         | [0x3fff, 0..=0xfff, ..] => Class::Special,
         _ => Class::Public,
     }

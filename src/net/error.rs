@@ -134,29 +134,27 @@ fn phase(error: &reqwest::Error) -> Phase {
     }
 }
 
-/// rustls' error comes wrapped in an I/O error, whose `source` skips what it wraps.
+/// rustls' error comes wrapped in I/O errors, whose `source` skips what they wrap.
 fn tls_cause(error: &(dyn std::error::Error + 'static)) -> Option<String> {
-    let wrapped = error.downcast_ref::<io::Error>().and_then(io::Error::get_ref);
-    let tls = match wrapped {
-        Some(wrapped) => wrapped.downcast_ref::<rustls::Error>(),
-        None => error.downcast_ref::<rustls::Error>(),
-    };
-    tls.map(ToString::to_string)
+    let mut error = error;
+    loop {
+        if let Some(tls) = error.downcast_ref::<rustls::Error>() {
+            return Some(tls.to_string());
+        }
+        error = error.downcast_ref::<io::Error>()?.get_ref()?;
+    }
 }
 
+/// A head that is no HTTP, or a body that is not what `Content-Encoding` says. The parser's own
+/// error type is not ours to name, so its words are read.
 fn is_garbled(error: &reqwest::Error) -> bool {
-    // A body that is not what `Content-Encoding` says fails as a decoding error; so does one that
-    // breaks off, which has an I/O or protocol error below it.
     let mut cause = error.source();
     while let Some(inner) = cause {
         if let Some(io) = inner.downcast_ref::<io::Error>() {
-            return matches!(
-                io.kind(),
-                io::ErrorKind::InvalidData | io::ErrorKind::InvalidInput | io::ErrorKind::Other
-            );
+            return matches!(io.kind(), io::ErrorKind::InvalidData | io::ErrorKind::InvalidInput);
         }
-        let text = inner.to_string();
-        if text.contains("invalid HTTP") || text.contains("message head is too large") {
+        let words = inner.to_string();
+        if words.starts_with("invalid ") || words.starts_with("message head is too large") {
             return true;
         }
         cause = inner.source();

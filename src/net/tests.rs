@@ -113,3 +113,19 @@ fn building_a_client_is_left_to_the_first_use() {
     assert!(build(Policy::default(), Rule::WrittenPlain).is_ok());
     assert!(build(Policy::default(), Rule::Written).is_ok());
 }
+
+#[tokio::test]
+async fn a_host_that_speaks_no_tls_is_told_as_such() {
+    use tokio::io::AsyncWriteExt as _;
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    let url = format!("https://{}/x", listener.local_addr().expect("its address"));
+    tokio::spawn(async move {
+        let (mut stream, _) = listener.accept().await.expect("a connection");
+        let _ = stream.write_all(b"HTTP/1.1 400 Bad Request\r\n\r\n").await;
+    });
+    let request = Request::new(reqwest::Method::GET, Url::parse(&url).expect("a URL"));
+    let error =
+        Net::new(Policy::default()).send(request, Trust::Written).await.expect_err("no TLS");
+    assert!(matches!(error.phase, Phase::Tls(_)), "{error:?}");
+    assert!(error.is_before_sending() && !error.is_passing());
+}

@@ -14,6 +14,7 @@ use crate::model::tool::{Effect, Item, Kind, Param};
 /// The annotation hints of MCP. A host that sees none assumes the worst (`destructiveHint` is true
 /// when absent), so all four are always given.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[expect(clippy::struct_excessive_bools, reason = "MCP's ToolAnnotations has these four")]
 pub struct Hints {
     pub title: String,
     pub read_only: bool,

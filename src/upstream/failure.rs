@@ -199,9 +199,9 @@ impl Call<'_> {
     fn quote(&self, content: &Content) -> String {
         match content {
             Content::Json(value) => self.quote_json(value),
-            Content::Text(text) => quotation(text),
-            Content::Html { title: Some(title), .. } => quotation(title),
-            Content::Html { title: None, text } => quotation(text),
+            Content::Html { title: Some(text), .. }
+            | Content::Html { title: None, text }
+            | Content::Text(text) => quotation(text),
             Content::Nothing | Content::Binary(_) | Content::Unreadable(_) => ".".to_owned(),
         }
     }

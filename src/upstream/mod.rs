@@ -116,13 +116,13 @@ impl Upstream {
             // A second try only where the first cannot have been heard, and only of what may be
             // said twice.
             let again = action.method.is_idempotent().then(|| request.try_clone()).flatten();
-            let response = match (self.net.send(request, Trust::Written).await, again) {
+            let mut response = match (self.net.send(request, Trust::Written).await, again) {
                 (Err(error), Some(again)) if is_worth_another(&error) => {
                     self.net.send(again, Trust::Written).await?
                 }
                 (sent, _) => sent?,
             };
-            let (status, headers) = (response.status(), response.headers().clone());
+            let (status, headers) = (response.status(), std::mem::take(response.headers_mut()));
             let body = crate::net::read(response, LARGEST_ANSWER).await?;
             Ok(Reply { status, headers, body })
         };
@@ -168,7 +168,7 @@ impl Upstream {
                     call.who
                 )));
             }
-            other if action.reply.is_none() => Some(self.plain(call, action, other, &status)?),
+            other if action.reply.is_none() => Some(plain(call, action, other, &status)?),
             _ => None,
         };
         // The data, not a fixed sentence, where an output schema promises data.
@@ -194,36 +194,6 @@ impl Upstream {
             None => value,
         };
         self.show(call.tool, action, value, scrubber)
-    }
-
-    /// An answer that is not JSON, as a text.
-    #[expect(clippy::unused_self, reason = "reads like its neighbours")]
-    fn plain(
-        &self,
-        call: &Call<'_>,
-        action: &HttpAction,
-        content: Content,
-        status: &str,
-    ) -> Result<Value, Refusal> {
-        let (kind, text) = match content {
-            Content::Html { title, text } => {
-                let title = title.map_or(String::new(), |title| format!("{title}\n\n"));
-                ("a web page", format!("{title}{text}"))
-            }
-            Content::Text(text) => ("plain text", text),
-            Content::Binary(what) => {
-                ("binary data", format!("{} answered with {what}, not shown.", call.who))
-            }
-            Content::Json(_) | Content::Nothing | Content::Unreadable(_) => return Ok(Value::Null),
-        };
-        if action.select.is_none() {
-            return Ok(Value::String(text));
-        }
-        Err(Refusal::Failed(format!(
-            "{} answered {status} with {kind} where this tool expects JSON{}",
-            call.who,
-            failure::quotation(&text)
-        )))
     }
 
     /// The finished result: scrubbed, cut, and checked against what the tool promises.
@@ -255,6 +225,34 @@ impl Upstream {
     }
 }
 
+/// An answer that is not JSON, as a text.
+fn plain(
+    call: &Call<'_>,
+    action: &HttpAction,
+    content: Content,
+    status: &str,
+) -> Result<Value, Refusal> {
+    let (kind, text) = match content {
+        Content::Html { title, text } => {
+            let title = title.map_or(String::new(), |title| format!("{title}\n\n"));
+            ("a web page", format!("{title}{text}"))
+        }
+        Content::Text(text) => ("plain text", text),
+        Content::Binary(what) => {
+            ("binary data", format!("{} answered with {what}, not shown.", call.who))
+        }
+        Content::Json(_) | Content::Nothing | Content::Unreadable(_) => return Ok(Value::Null),
+    };
+    if action.select.is_none() {
+        return Ok(Value::String(text));
+    }
+    Err(Refusal::Failed(format!(
+        "{} answered {status} with {kind} where this tool expects JSON{}",
+        call.who,
+        failure::quotation(&text)
+    )))
+}
+
 /// Several outputs are a list; one is itself.
 fn melt(mut outputs: Vec<Value>) -> Value {
     match outputs.len() {
@@ -279,8 +277,10 @@ fn is_worth_another(error: &NetError) -> bool {
 fn unanswered(call: &Call<'_>, error: &NetError) -> String {
     let what = match &error.phase {
         Phase::TooLarge { cap } => {
+            let done =
+                if call.tool.idempotent { "" } else { " It may have happened all the same." };
             return format!(
-                "{} answered with more than {} MiB. Ask for less: a smaller page, a filter.",
+                "{} answered with more than {} MiB.{done} Ask for less: a smaller page, a filter.",
                 call.who,
                 cap / (1024 * 1024)
             );

@@ -8,7 +8,7 @@
 //! by commas, objects as JSON. A list that is a query or form value by itself becomes a repeated
 //! key, `?label=a&label=b`. A pair or header whose parameter is absent is left out.
 
-use http::header::{ACCEPT, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
+use http::header::{ACCEPT, CONTENT_LENGTH, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
 use secrecy::ExposeSecret as _;
 use serde_json::{Map, Value};
 use url::{Url, form_urlencoded};
@@ -98,6 +98,10 @@ pub(super) fn build(
         headers.insert(header_name(name)?, value);
     }
     let body = body(&action.body, arguments, &mut headers)?;
+    if body.is_none() && action.method.has_body() {
+        // Some servers answer 411 to a POST that does not say that it is empty (RFC 9110 §8.6).
+        headers.insert(CONTENT_LENGTH, HeaderValue::from_static("0"));
+    }
     for (name, template) in &action.headers {
         if let Some(value) = header_value(name, template, arguments)? {
             headers.insert(header_name(name)?, value);

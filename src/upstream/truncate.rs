@@ -1,6 +1,8 @@
 //! Cutting a result to what a model's context can bear, at the items of a list and never in the
 //! middle of JSON.
 
+use std::fmt::Write as _;
+
 use serde_json::Value;
 
 /// A result that fits.
@@ -61,11 +63,11 @@ fn cut_json(mut value: Value, most: usize) -> Fitted {
     for _ in 0..ROUNDS {
         let json = value.to_string();
         let length = json.chars().count();
-        let noted: usize = notes.iter().map(|(place, note)| place.len() + note.len() + 2).sum();
-        if length + noted <= room {
+        let beside: usize = notes.iter().map(|(place, note)| place.len() + note.len() + 2).sum();
+        if length + beside <= room {
             return Fitted { text: with_note(json, &notes), value };
         }
-        let excess = length + noted - room;
+        let excess = length + beside - room;
         let Some(place) = largest(&value) else { break };
         let Some(found) = value.pointer_mut(&place) else { break };
         let note = shrink(found, excess);
@@ -146,7 +148,7 @@ fn largest(root: &Value) -> Option<Place> {
                 if items.len() > 1 && (size < all / 2 || !divisible) {
                     return Some(place);
                 }
-                place.push_str(&format!("/{at}"));
+                let _ = write!(place, "/{at}");
                 value = item;
             }
             Value::Object(entries) => {

@@ -1,4 +1,16 @@
-//! What can be shown with nothing but Rust: the library in process, and the real binary.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
+//! What needs only Rust: the real binary, and the rules of the sources.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    reason = "tests"
+)]
+#![allow(unreachable_pub, reason = "nothing outside uses a test")]
+
+mod check;
+mod command;
+mod config;
 mod tidy;
+mod upstream;

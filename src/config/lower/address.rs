@@ -36,13 +36,15 @@ pub(super) fn url_in(text: &Text, range: Span, find: &mut Findings<'_>) -> Optio
     if let Some(complaint) =
         written.chars().find(|c| c.is_control() || c.is_whitespace() || *c == '\\')
     {
-        find.error(CODE, &span, format!("{complaint:?} cannot stand in a URL"));
+        find.error(CODE, &span, format!("{complaint:?} cannot stand in a URL"))
+            .hint("remove it, or write it percent-encoded");
         return None;
     }
     let url = match Url::parse(written) {
         Ok(url) => url,
         Err(error) => {
-            find.error(CODE, &span, format!("this is no URL: {error}"));
+            find.error(CODE, &span, format!("this is no URL: {error}"))
+                .hint("a URL is `https://`, a host and a path");
             return None;
         }
     };

@@ -44,6 +44,9 @@ pub(super) fn fields(
 ) -> Vec<(String, Template)> {
     let mut fields = Vec::with_capacity(table.entries.len());
     for (name, value) in table.entries {
+        if secret::is_credential(name.as_str(), &value.span, find) {
+            continue;
+        }
         let text = match value.branch {
             Branch::Text(text) => template::template(&Text::new(text, value.span), params, find),
             Branch::Fixed(fixed) => Template(vec![Piece::Text(fixed.to_string())]),
@@ -81,7 +84,8 @@ pub(super) fn is_header_name(name: &Text, find: &mut Findings<'_>) -> bool {
         find.error("tool::header", &name.span, "the name of a header is fixed")
             .hint("only its value may have placeholders");
     } else if http::HeaderName::from_bytes(name.value.as_bytes()).is_err() {
-        find.error("tool::header", &name.span, "this is no name of a header");
+        find.error("tool::header", &name.span, "this is no name of a header")
+            .hint("it has letters, digits and `-`");
     } else if FRAMING.contains(&&*lower) {
         find.error(
             "tool::header",
@@ -114,7 +118,8 @@ pub(super) fn headers(
             continue;
         }
         if value.value.chars().any(char::is_control) {
-            find.error("tool::header", &value.span, "a header's value has no control characters");
+            find.error("tool::header", &value.span, "a header's value has no control characters")
+                .hint("remove line breaks and tabs");
             continue;
         }
         headers.push((name.value, template::template(&value, params, find)));

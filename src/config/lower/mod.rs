@@ -2,6 +2,7 @@
 
 mod address;
 mod body;
+mod built_in;
 mod jq;
 mod oauth;
 mod output;
@@ -14,15 +15,16 @@ mod template;
 mod tool;
 
 use std::collections::{BTreeMap, HashMap};
+use std::ops::RangeInclusive;
 use std::path::PathBuf;
 use std::sync::Arc;
 
 use super::file::File;
 use super::problem::Findings;
-use super::read::{Text, not_yet};
+use super::read::{At, Text, not_yet};
 use super::{Depth, Server};
 use crate::model::{Provider, ProviderId, Tool};
-pub(crate) use provider::Known;
+use provider::Known;
 
 /// What a file says; complete only if no error was found.
 #[derive(Default)]
@@ -34,7 +36,7 @@ pub(super) struct Lowered {
 }
 
 /// Everything that tools are lowered against.
-pub(crate) struct Surroundings {
+pub(super) struct Surroundings {
     depth: Depth,
     max_chars: usize,
     /// By id; `None` for a provider that is itself wrong.
@@ -81,12 +83,24 @@ pub(super) fn lower(file: File, depth: Depth, find: &mut Findings<'_>) -> Lowere
     }
 }
 
-/// One of several words.
-pub(crate) fn choice<T: Copy>(
-    text: &Text,
-    choices: &[(&str, T)],
+/// A number within bounds.
+fn within(
+    name: &str,
+    bounds: RangeInclusive<i64>,
+    given: &At<i64>,
     find: &mut Findings<'_>,
-) -> Option<T> {
+) -> Option<i64> {
+    if bounds.contains(&given.value) {
+        return Some(given.value);
+    }
+    let (least, most) = (bounds.start(), bounds.end());
+    find.error("config::range", &given.span, format!("`{name}` lies between {least} and {most}"))
+        .hint(format!("write a number from {least} to {most}"));
+    None
+}
+
+/// One of several words.
+fn choice<T: Copy>(text: &Text, choices: &[(&str, T)], find: &mut Findings<'_>) -> Option<T> {
     if let Some((_, choice)) = choices.iter().find(|(word, _)| *word == text.as_str()) {
         return Some(*choice);
     }

@@ -22,11 +22,12 @@ const LOOPBACKS: [(&str, LoopbackRule); 5] = [
     ("localhost-exact", LoopbackRule::LocalhostExact),
     ("refused", LoopbackRule::Refused),
 ];
-const REVOCATIONS: [(&str, fn(Url) -> Revocation); 3] = [
+const REVOCATIONS: [(&str, MakeRevocation); 3] = [
     ("rfc7009", Revocation::Rfc7009),
     ("bearer", Revocation::Bearer),
     ("github", Revocation::GitHub),
 ];
+type MakeRevocation = fn(Url) -> Revocation;
 /// Parameters of the authorization request that are ours to set (RFC 6749 §4.1.1, RFC 7636 §4.3).
 const OWN_PARAMS: [&str; 7] = [
     "client_id",

@@ -18,7 +18,8 @@ pub(super) fn output(
     find: &mut Findings<'_>,
 ) -> Option<Arc<Map<String, Json>>> {
     let Json::Object(schema) = tree.to_json() else {
-        find.error("tool::output", &tree.span, "an output schema is a table");
+        find.error("tool::output", &tree.span, "an output schema is a table")
+            .hint("write `output = { type = \"object\", … }`");
         return None;
     };
     if schema.get("type").and_then(Json::as_str) != Some("object") {

@@ -194,7 +194,8 @@ fn kind(table: &ParamTable, find: &mut Findings<'_>) -> Kind {
 fn choices(table: &ParamTable, kind: Kind, find: &mut Findings<'_>) -> Vec<String> {
     let Some(choices) = &table.choices else { return Vec::new() };
     if !matches!(kind, Kind::String | Kind::Array(Item::String)) {
-        find.error("param::enum", &choices.span, "`enum` lists texts, and this parameter is none");
+        find.error("param::enum", &choices.span, "`enum` lists texts, and this parameter is none")
+            .hint("remove `enum`, or make the parameter a `string`");
     }
     if choices.value.is_empty() {
         find.error("param::enum", &choices.span, "no value is allowed here")
@@ -202,7 +203,7 @@ fn choices(table: &ParamTable, kind: Kind, find: &mut Findings<'_>) -> Vec<Strin
     }
     for (index, choice) in choices.value.iter().enumerate() {
         if choices.value.iter().take(index).any(|earlier| earlier.value == choice.value) {
-            find.error("param::enum", &choice.span, "this text is listed twice");
+            find.error("param::enum", &choice.span, "this text is listed twice").hint("remove one");
         }
     }
     choices.value.iter().map(|choice| choice.value.clone()).collect()
@@ -212,9 +213,11 @@ fn limits(table: &ParamTable, kind: Kind, find: &mut Findings<'_>) {
     let is_number = matches!(kind, Kind::Integer | Kind::Number);
     for limit in [&table.min, &table.max].into_iter().flatten() {
         if matches!(kind, Kind::Boolean | Kind::Object) {
-            find.error("param::limits", &limit.span, "`min` and `max` mean nothing for this type");
+            find.error("param::limits", &limit.span, "`min` and `max` mean nothing for this type")
+                .hint("remove them, or change `type`");
         } else if !is_number && (limit.value < 0.0 || limit.value.fract() != 0.0) {
-            find.error("param::limits", &limit.span, "a length is a whole number from 0");
+            find.error("param::limits", &limit.span, "a length is a whole number from 0")
+                .hint("for a number, add `type = \"integer\"` or `type = \"number\"`");
         }
     }
     if let (Some(min), Some(max)) = (&table.min, &table.max)
@@ -265,7 +268,8 @@ fn fits(
     let above = table.max.as_ref().is_some_and(|max| size.is_some_and(|size| size > max.value));
     if below || above {
         let limit = if below { "less than `min`" } else { "greater than `max`" };
-        find.error("param::default", &default.span, format!("the default is {limit}"));
+        find.error("param::default", &default.span, format!("the default is {limit}"))
+            .hint("change one of the two");
         return false;
     }
     true

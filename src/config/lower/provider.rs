@@ -1,19 +1,20 @@
 //! `[providers.*]`: what is written, over what the catalogue knows.
 
 use std::collections::BTreeMap;
+use std::fmt::Write as _;
 use std::sync::Arc;
 
 use super::super::file::{ApiKeyTable, FailureTable, ProviderTable};
 use super::super::problem::{Findings, nearest};
 use super::super::read::{Named, Text};
 use super::super::secret_ref;
-use super::{Depth, Surroundings, address, body, oauth, secret};
+use super::{Depth, Surroundings, address, body, built_in, oauth, secret};
 use crate::catalog;
 use crate::model::provider::{Credential, FailureConvention, Hosts, KeyPlace, SecretRef, Setting};
 use crate::model::{Provider, ProviderId, Scopes};
 
 /// A provider, and what its tools need to know of its ways.
-pub(crate) struct Known {
+pub(super) struct Known {
     pub(super) provider: Arc<Provider>,
     pub(super) scopes: ScopeRule,
     /// Secrets that nobody has looked for yet.
@@ -83,11 +84,14 @@ pub(super) fn ensure(id: &Text, around: &mut Surroundings, find: &mut Findings<'
 /// Says once for each provider that a tool uses which of its secrets are not there.
 fn warn_of_missing_secrets(id: &Text, known: &mut Known, find: &mut Findings<'_>) {
     for reference in std::mem::take(&mut known.unchecked) {
-        if let Some(error) = secret_ref::is_missing(&reference) {
-            find.warning("secret::unset", &id.span, error.to_string())
-                .label(format!("`{}` needs it", id.value))
-                .hint(error.hint());
+        let Some(error) = secret_ref::is_missing(&reference) else { continue };
+        let mut hint = error.hint();
+        if let Some(console) = &known.provider.console_url {
+            let _ = write!(hint, "; an app is registered at {console}");
         }
+        find.warning("secret::unset", &id.span, error.to_string())
+            .label(format!("`{}` needs it", id.value))
+            .hint(hint);
     }
 }
 
@@ -114,7 +118,7 @@ pub(super) fn provider(
     let errors_before = find.count_errors();
     let written = table.unwrap_or_default();
     let moved = written.base_url.is_some() && written.hosts.is_none();
-    let built_in = catalog::provider(id.as_str());
+    let built_in = built_in::provider(id.as_str());
     let is_built_in = built_in.is_some();
     let mut table = merge(written, built_in);
     fill(&mut table, find);
@@ -181,7 +185,11 @@ fn fill(table: &mut ProviderTable, find: &mut Findings<'_>) {
         is_single.then_some(Text::new(pattern, host.span))
     });
     for (name, value) in [("{tenant}", tenant), ("{host}", host)] {
-        let Some(value) = value else { continue };
+        // A wrong one has been reported, and its placeholder would be reported again.
+        let Some(value) = value else {
+            urls(table).for_each(|text| text.value = text.value.replace(name, "example.invalid"));
+            continue;
+        };
         let mut used = false;
         for text in urls(table) {
             if text.value.contains(name) {
@@ -281,7 +289,8 @@ fn api_key(id: &Text, key: ApiKeyTable, find: &mut Findings<'_>) -> Option<Crede
     let place = match (key.query, key.header) {
         (Some(query), None) => {
             if let Some(prefix) = &key.prefix {
-                find.error("provider::api_key", &prefix.span, "`prefix` is for headers");
+                find.error("provider::api_key", &prefix.span, "`prefix` is for headers")
+                    .hint("remove it");
             }
             KeyPlace::Query(query.value)
         }

@@ -10,7 +10,7 @@ use super::super::problem::{Findings, Span, nearest};
 use super::super::read::Text;
 use super::param::Params;
 use super::provider::Known;
-use super::{address, template};
+use super::{address, secret, template};
 use crate::model::tool::{Kind, Method, Piece, Template};
 
 const METHODS: [Method; 6] =
@@ -250,7 +250,8 @@ fn path_param(name: &str, span: &Span, params: &Params, find: &mut Findings<'_>)
             "tool::path",
             span,
             format!("`{name}` is a list or table and cannot stand in a path"),
-        );
+        )
+        .hint("send it in the query or the body");
     }
 }
 
@@ -278,6 +279,10 @@ fn pairs(
             continue;
         }
         let value = (range.start + name_len + 1).min(range.end)..range.end;
+        let span = text.part(value.clone(), find.source());
+        if secret::is_credential(name, &span, find) {
+            continue;
+        }
         pairs.push((
             form_decoded(name),
             form_unescaped(template::template_in(text, value, params, find)),

@@ -1,6 +1,6 @@
 //! Places for secrets.
 
-use super::super::problem::Findings;
+use super::super::problem::{Findings, Span};
 use super::super::read::Text;
 use super::super::secret_ref::{self, RefError};
 use crate::model::provider::{SecretRef, Setting};
@@ -37,18 +37,44 @@ pub(super) fn setting(text: &Text, find: &mut Findings<'_>) -> Option<Setting> {
     }
 }
 
+/// Names under which APIs take a credential in the query.
+const QUERY_CREDENTIALS: [&str; 8] = [
+    "api_key",
+    "apikey",
+    "api-key",
+    "access_token",
+    "auth_token",
+    "client_secret",
+    "password",
+    "secret",
+];
+
+/// Reports a credential that stands in the query as it is; says whether it did.
+pub(super) fn is_credential(name: &str, value: &Span, find: &mut Findings<'_>) -> bool {
+    if !QUERY_CREDENTIALS.contains(&&*name.to_ascii_lowercase()) {
+        return false;
+    }
+    find.blot(value);
+    find.error("secret::query", value, format!("`{name}` carries a credential"))
+        .label("belongs to a provider")
+        .hint(format!("give the provider `api_key = {{ query = \"{name}\", value = \"env:…\" }}` and name it in `provider`"));
+    true
+}
+
 /// Never shows what stands between the quotes.
 pub(super) fn hide(text: &Text, find: &mut Findings<'_>) {
-    let quoted = find.source().get(text.span.clone()).unwrap_or_default();
-    let quotes = quoted.len() - quoted.trim_start_matches(['"', '\'']).len();
-    if quoted.len() > 2 * quotes {
-        find.blot(&(text.span.start + quotes..text.span.end - quotes));
+    let written = find.source().get(text.span.clone()).unwrap_or_default();
+    let marks = if written.starts_with("\"\"\"") || written.starts_with("'''") { 3 } else { 1 };
+    if written.len() > 2 * marks {
+        find.blot(&(text.span.start + marks..text.span.end - marks));
     }
 }
 
 fn malformed<T>(text: &Text, error: RefError, find: &mut Findings<'_>) -> Option<T> {
     // What follows the scheme may be the secret itself, put there by mistake.
     hide(text, find);
-    find.error("secret::reference", &text.span, error.to_string()).label("no reference");
+    find.error("secret::reference", &text.span, error.to_string())
+        .label("no reference")
+        .hint(error.hint());
     None
 }

@@ -8,7 +8,7 @@ use super::super::Server;
 use super::super::file::{ServerTable, StoreTable};
 use super::super::problem::Findings;
 use super::super::read::{At, Text, not_yet};
-use super::address;
+use super::{address, within};
 
 /// Fewer characters are no answer.
 const LEAST_CHARS: i64 = 200;
@@ -35,7 +35,8 @@ pub(super) fn server(table: ServerTable, find: &mut Findings<'_>) -> Server {
 
 fn server_name(name: Text, find: &mut Findings<'_>) -> Option<String> {
     if name.value.trim().is_empty() || name.value.chars().any(char::is_control) {
-        find.error("server::name", &name.span, "the server needs a name of printable characters");
+        find.error("server::name", &name.span, "the server needs a name of printable characters")
+            .hint("e.g. `my-tools`");
         return None;
     }
     Some(name.value)
@@ -57,15 +58,8 @@ fn public_url(text: &Text, find: &mut Findings<'_>) -> Option<Url> {
 }
 
 pub(super) fn max_chars(given: &At<i64>, find: &mut Findings<'_>) -> Option<usize> {
-    if !(LEAST_CHARS..=MOST_CHARS).contains(&given.value) {
-        find.error(
-            "config::range",
-            &given.span,
-            format!("`max_chars` lies between {LEAST_CHARS} and {MOST_CHARS}"),
-        );
-        return None;
-    }
-    usize::try_from(given.value).ok()
+    let given = within("max_chars", LEAST_CHARS..=MOST_CHARS, given, find)?;
+    usize::try_from(given).ok()
 }
 
 fn block(text: Text, find: &mut Findings<'_>) -> Option<String> {
@@ -78,11 +72,7 @@ fn block(text: Text, find: &mut Findings<'_>) -> Option<String> {
 }
 
 fn loopback_port(port: &At<i64>, find: &mut Findings<'_>) -> Option<u16> {
-    let number = u16::try_from(port.value).ok().filter(|port| *port > 0);
-    if number.is_none() {
-        find.error("config::range", &port.span, "a port lies between 1 and 65535");
-    }
-    number
+    u16::try_from(within("port", 1..=i64::from(u16::MAX), port, find)?).ok()
 }
 
 pub(super) fn store(table: StoreTable, find: &mut Findings<'_>) -> Option<PathBuf> {

@@ -8,7 +8,10 @@ use super::super::problem::{Findings, Severity, Span};
 use super::super::read::{Named, Text};
 use super::param::{Params, Unplaced};
 use super::request::{Base, Line};
-use super::{Depth, Surroundings, body, choice, jq, output, provider, request, server, template};
+use super::{
+    Depth, Surroundings, body, choice, jq, output, provider, request, server, template, within,
+};
+use crate::model::provider::Credential;
 use crate::model::tool::{Action, Body, Effect, HttpAction, Method, Node, Template};
 use crate::model::{Scopes, Tool, ToolName};
 
@@ -70,13 +73,9 @@ pub(super) fn tool(
     let written = written_body(table.body, table.form, line.as_ref(), &mut params, find);
     let reply = table.reply.map(|text| template::template(&text, &mut params, find));
     let effect = table.effect.as_ref().and_then(|text| choice(text, &EFFECTS, find));
-    let timeout = table.timeout.and_then(|given| {
-        let seconds = u64::try_from(given.value).ok().filter(|seconds| (1..=120).contains(seconds));
-        if seconds.is_none() {
-            find.error("config::range", &given.span, "`timeout` lies between 1 and 120 seconds");
-        }
-        seconds
-    });
+    let timeout = table
+        .timeout
+        .and_then(|given| u64::try_from(within("timeout", 1..=120, &given, find)?).ok());
     let max_chars = table.max_chars.and_then(|given| server::max_chars(&given, find));
     let schema = table.output.as_ref().and_then(|tree| output::output(tree, around.depth, find));
 
@@ -117,7 +116,15 @@ pub(super) fn tool(
 fn scopes(table: &ToolTable, base: Base<'_>, find: &mut Findings<'_>) -> Scopes {
     let written = table.scopes.as_deref().unwrap_or_default();
     match base {
-        Base::Provider(known) => known.scopes.apply(written, find),
+        Base::Provider(known) => {
+            if let (Credential::ApiKey { .. }, Some(first)) =
+                (&known.provider.credential, written.first())
+            {
+                find.error("tool::scopes", &first.span, "an API key has no scopes")
+                    .hint("remove `scopes`");
+            }
+            known.scopes.apply(written, find)
+        }
         Base::Wrong => Scopes::default(),
         Base::Nothing => {
             if let Some(first) = written.first() {

@@ -104,10 +104,10 @@ fn limits_tell_when_to_come_back() {
 
 #[test]
 fn a_redirect_is_named_by_its_host_only() {
-    let text = text(judged(302, &[("location", "https://login.example/x?token=canary")], ""));
-    assert!(text.contains("`login.example`") && !text.contains("canary"), "{text}");
-    let text = super::tests::text(judged(307, &[("location", "/elsewhere")], ""));
-    assert!(text.contains("elsewhere"), "{text}");
+    let said = text(judged(302, &[("location", "https://login.example/x?token=canary")], ""));
+    assert!(said.contains("`login.example`") && !said.contains("canary"), "{said}");
+    let said = text(judged(307, &[("location", "/elsewhere")], ""));
+    assert!(said.contains("elsewhere"), "{said}");
 }
 
 #[test]

@@ -217,7 +217,7 @@ fn undefined(filter: &str, errors: &jaq_core::compile::Errors<&str, ()>) -> JqPr
         other => format!("the {} `{name}` is not defined", other.as_str()),
     };
     if let Some((1.., near)) = nearest {
-        message.push_str(&format!(", did you mean `{near}`?"));
+        message = format!("{message}, did you mean `{near}`?");
     }
     JqProblem { message, range: place(filter, name) }
 }

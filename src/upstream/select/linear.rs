@@ -37,10 +37,9 @@ pub(super) fn cost(filter: &str) -> Option<u64> {
 
 fn weigh(term: &Term<&str>) -> Option<Weight> {
     match term {
-        Term::Id | Term::Num(_) => Some(ONE),
+        Term::Id | Term::Num(_) | Term::Arr(None) => Some(ONE),
         Term::Str(None, parts) => text(parts),
         Term::Neg(inner) => single(weigh(inner)?),
-        Term::Arr(None) => Some(ONE),
         Term::Arr(Some(inner)) => {
             let inner = weigh(inner)?;
             Some(Weight { single: true, output: inner.output.saturating_add(1), ..inner })

@@ -1,7 +1,7 @@
 //! jq filters over answers, bounded in time and memory.
 //!
-//! A filter whose cost is known from its text ([`linear`]) and small for the answer at hand runs
-//! here, in microseconds. Any other runs in a worker process ([`worker`]), which can be killed.
+//! A filter whose cost is known from its text (`linear.rs`) and small for the answer at hand runs
+//! here, in microseconds. Any other runs in a worker process (`worker.rs`), which can be killed.
 
 mod compile;
 mod linear;
@@ -10,6 +10,7 @@ mod value;
 mod worker;
 
 use std::collections::HashMap;
+use std::panic::AssertUnwindSafe;
 use std::path::PathBuf;
 use std::sync::{Arc, PoisonError, RwLock};
 
@@ -104,10 +105,16 @@ fn fits(cost: u64, size: usize) -> bool {
 }
 
 fn run_here(compiled: &Compiled, value: &Value) -> Result<Vec<Value>, JqError> {
-    let input = to_jq(value).map_err(JqError::Failed)?;
-    let mut outputs = Outputs::new();
-    compiled.run(input, |output| outputs.push(&output)).map_err(JqError::Failed)?;
-    Ok(outputs.into_values())
+    let run = || {
+        let mut outputs = Outputs::new();
+        compiled.run(to_jq(value)?, |output| outputs.push(&output))?;
+        Ok(outputs.into_values())
+    };
+    // A panic inside the interpreter would end the call's task, and the client would wait for ever.
+    // Nothing is shared with the interpreter but the compiled filter, which it cannot change.
+    let outcome = std::panic::catch_unwind(AssertUnwindSafe(run));
+    let outcome = outcome.unwrap_or_else(|_| Err("it met a value that it cannot handle".into()));
+    outcome.map_err(JqError::Failed)
 }
 
 /// This executable, as a worker is started from it.

@@ -1,9 +1,9 @@
 //! The parent's side of the workers: a few are kept, one serves one call at a time.
 
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Stdio;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use serde_json::Value;
@@ -45,33 +45,36 @@ impl Pool {
     pub(super) async fn run(&self, filter: &str, value: &Value) -> Result<Vec<Value>, JqError> {
         let json = serde_json::to_vec(value).map_err(|error| JqError::Failed(error.to_string()))?;
         let _place = self.places.acquire().await.map_err(|_| JqError::Crashed)?;
-        let kept = self.idle.lock().unwrap_or_else(PoisonError::into_inner).pop();
-        // A kept worker may have died since: out of memory elsewhere, or of the last value's end.
-        if let Some(mut worker) = kept {
-            match worker.serve(filter, &json).await {
-                Err(JqError::Crashed) => {}
-                result => return self.settle(worker, result),
-            }
-        }
-        let mut worker = Worker::start(&self.program)?;
+        let mut worker = match self.kept() {
+            Some(worker) => worker,
+            None => Worker::start(&self.program)?,
+        };
         let result = worker.serve(filter, &json).await;
-        self.settle(worker, result)
-    }
-
-    fn settle(
-        &self,
-        worker: Worker,
-        result: Result<Vec<Value>, JqError>,
-    ) -> Result<Vec<Value>, JqError> {
         if matches!(result, Ok(_) | Err(JqError::Failed(_))) {
-            self.idle.lock().unwrap_or_else(PoisonError::into_inner).push(worker);
+            self.idle().push(worker);
         }
         result
+    }
+
+    /// A kept worker that is still alive. Whatever a filter does to its worker it does before the
+    /// answer; one that is gone was ended from outside, as by a system short of memory.
+    fn kept(&self) -> Option<Worker> {
+        let mut idle = self.idle();
+        while let Some(mut worker) = idle.pop() {
+            if matches!(worker.child.try_wait(), Ok(None)) {
+                return Some(worker);
+            }
+        }
+        None
+    }
+
+    fn idle(&self) -> MutexGuard<'_, Vec<Worker>> {
+        self.idle.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl Worker {
-    fn start(program: &PathBuf) -> Result<Self, JqError> {
+    fn start(program: &Path) -> Result<Self, JqError> {
         let unavailable = |error: io::Error| JqError::Unavailable(error.to_string());
         let mut child = Command::new(program)
             .arg(WORKER_ARGUMENT)
@@ -132,9 +135,8 @@ impl Worker {
     /// The limit on processor time ends a process by a signal of its own; everything else that a
     /// filter can do to its worker is memory or stack.
     async fn cause_of_death(&mut self) -> JqError {
-        let status = match tokio::time::timeout(TIME, self.child.wait()).await {
-            Ok(Ok(status)) => status,
-            _ => return JqError::Crashed,
+        let Ok(Ok(status)) = tokio::time::timeout(TIME, self.child.wait()).await else {
+            return JqError::Crashed;
         };
         #[cfg(unix)]
         {

@@ -22,6 +22,13 @@ async fn numbers_come_through_unchanged() {
 }
 
 #[tokio::test]
+async fn a_panic_of_the_interpreter_is_a_failure() {
+    // Overflows where arithmetic is checked.
+    let result = here("length", json!(i64::MIN)).await;
+    assert_eq!(matches!(result, Err(JqError::Failed(_))), cfg!(debug_assertions), "{result:?}");
+}
+
+#[tokio::test]
 async fn any_other_filter_needs_a_worker() {
     let result = here("reduce .[] as $x (0; . + $x)", json!([1])).await;
     assert!(matches!(result, Err(JqError::Unavailable(_))), "{result:?}");

@@ -1,0 +1,65 @@
+//! The built-in providers, read as if they stood in `tools.toml`.
+
+use toml::de::{DeTable, DeValue};
+
+use crate::catalog;
+use crate::config::file::ProviderTable;
+use crate::config::problem::Findings;
+use crate::config::read::Read as _;
+
+/// A built-in provider's table.
+///
+/// The places in it refer to the catalogue, not to any `tools.toml`: whoever reports a problem has
+/// to point at what the operator wrote. The tests below make sure that the catalogue has none.
+pub(super) fn provider(id: &str) -> Option<ProviderTable> {
+    let section = catalog::provider(id)?;
+    read(id, section, &mut Findings::new(section))
+}
+
+fn read(id: &str, section: &str, find: &mut Findings<'_>) -> Option<ProviderTable> {
+    let root = DeTable::parse(section).ok()?;
+    let table = root.get_ref().get(id)?;
+    matches!(table.get_ref(), DeValue::Table(_)).then(|| ProviderTable::read(table, find))?
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::*;
+
+    #[test]
+    fn every_table_is_without_a_mistake() {
+        for id in catalog::ids() {
+            let section = catalog::provider(id).unwrap();
+            let mut find = Findings::new(section);
+            assert!(read(id, section, &mut find).is_some(), "{id}");
+            let problems = find.finish(Path::new("providers.toml"));
+            assert!(problems.list.is_empty(), "{id}: {problems}");
+        }
+    }
+
+    #[test]
+    fn the_providers_that_people_ask_for_first_are_there() {
+        for id in [
+            "github",
+            "google",
+            "slack",
+            "slack_bot",
+            "microsoft",
+            "gitlab",
+            "notion",
+            "linear",
+            "atlassian",
+            "discord",
+            "dropbox",
+            "spotify",
+            "hubspot",
+        ] {
+            let table = provider(id).unwrap_or_else(|| panic!("{id}"));
+            assert!(table.title.is_some() && table.console_url.is_some(), "{id}");
+            let oauth = table.oauth.unwrap_or_default();
+            assert!(oauth.authorize_url.is_some() && oauth.token_url.is_some(), "{id}");
+        }
+    }
+}

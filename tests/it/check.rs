@@ -1,0 +1,188 @@
+//! `countersign check`, `tools` and `schema`.
+
+use std::process::Command;
+
+use serde_json::Value;
+
+use crate::command::{countersign, fixture, package, run};
+
+/// The literal secret of the fixture.
+const CANARY: &str = "c4n4ry";
+
+fn check(name: &str) -> Command {
+    let mut command = countersign();
+    command.arg("check").arg(fixture(name));
+    command
+}
+
+fn json(command: &mut Command) -> (i32, Value) {
+    let (code, stdout, stderr) = run(command.arg("--json"));
+    (
+        code,
+        serde_json::from_str(&stdout).unwrap_or_else(|error| panic!("{error}: {stdout}{stderr}")),
+    )
+}
+
+#[test]
+fn ten_mistakes_are_ten_errors_each_with_its_place_and_a_hint() {
+    let (code, report) = json(&mut check("ten_mistakes.toml"));
+    assert_eq!(code, 5);
+    let errors: Vec<(u64, u64, &str)> = report["problems"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .filter(|problem| problem["severity"] == "error")
+        .map(|problem| {
+            (
+                problem["line"].as_u64().unwrap(),
+                problem["column"].as_u64().unwrap(),
+                problem["code"].as_str().unwrap(),
+            )
+        })
+        .collect();
+    let expected = [
+        (5, 1, "config::unknown_key"),
+        (9, 17, "secret::literal"),
+        (12, 13, "url::invalid"),
+        (18, 1, "config::unknown_key"),
+        (19, 43, "tool::placeholder"),
+        (26, 16, "tool::provider"),
+        (33, 28, "config::syntax"),
+        (39, 21, "tool::host"),
+        (45, 47, "param::default"),
+        (46, 31, "tool::jq"),
+    ];
+    assert_eq!(errors, expected);
+    for problem in report["problems"].as_array().unwrap() {
+        assert!(problem["hint"].is_string(), "{problem}");
+    }
+}
+
+#[test]
+fn a_literal_secret_is_reported_and_never_shown() {
+    for arguments in [&[][..], &["--json"]] {
+        let (code, stdout, stderr) = run(check("ten_mistakes.toml").args(arguments));
+        assert_eq!(code, 5);
+        assert!(stdout.contains("a secret stands here as it is"));
+        assert!(!stdout.contains(CANARY) && !stderr.contains(CANARY));
+    }
+}
+
+#[test]
+fn of_the_whole_language_only_what_is_not_served_yet_is_an_error() {
+    let (code, report) = json(&mut check("language.toml"));
+    assert_eq!(code, 5);
+    let messages: Vec<&str> = report["problems"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .filter(|problem| problem["severity"] == "error")
+        .map(|problem| problem["message"].as_str().unwrap())
+        .collect();
+    let expected = [
+        "`bearer`",
+        "`paginate`",
+        "`each`",
+        "`confirm`",
+        "`[openapi.stripe]`",
+        "`[mcp.linear]`",
+        "`[mcp.files]`",
+    ]
+    .map(|key| format!("{key} is not supported by this version yet"));
+    assert_eq!(messages, expected);
+}
+
+#[test]
+fn our_own_tools_toml_passes_and_unset_secrets_are_warnings() {
+    let (code, report) = json(countersign().arg("check").arg(package("tools.toml")));
+    assert_eq!(code, 0, "{report:#}");
+    assert_eq!(report["ok"], true);
+    assert!(report["tools"].as_u64().unwrap() > 10);
+    for problem in report["problems"].as_array().unwrap() {
+        assert_eq!(problem["code"], "secret::unset", "{problem}");
+    }
+}
+
+#[test]
+fn our_own_tools_toml_is_valid_by_our_own_schema() {
+    let (code, stdout, _) = run(countersign().arg("schema"));
+    assert_eq!(code, 0);
+    let schema: Value = serde_json::from_str(&stdout).unwrap();
+    let validator = jsonschema::validator_for(&schema).unwrap();
+    let document = as_json("tools.toml");
+    let errors: Vec<String> =
+        validator.iter_errors(&document).map(|error| error.to_string()).collect();
+    assert!(errors.is_empty(), "{errors:#?}");
+    let mut wrong = document;
+    wrong["tools"]["github_star_repo"]["scope"] = "x".into();
+    assert!(!validator.is_valid(&wrong));
+}
+
+#[test]
+fn the_schema_that_editors_read_is_the_one_we_write() {
+    let written = std::fs::read_to_string(package("tools.schema.json")).unwrap();
+    let (_, stdout, _) = run(countersign().arg("schema"));
+    assert!(written == stdout, "run `countersign schema > tools.schema.json`");
+}
+
+fn as_json(path: &str) -> Value {
+    let text = std::fs::read_to_string(package(path)).unwrap();
+    let table: toml::Table = text.parse().unwrap();
+    serde_json::to_value(table).unwrap()
+}
+
+#[test]
+fn tools_are_listed_and_shown() {
+    let (code, report) =
+        json(countersign().args(["tools", "list", "--config"]).arg(package("tools.toml")));
+    assert_eq!(code, 0);
+    let names: Vec<&str> = report["tools"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|tool| tool["name"].as_str().unwrap())
+        .collect();
+    assert!(names.is_sorted() && names.contains(&"github_star_repo"));
+    let (code, tool) = json(
+        countersign()
+            .args(["tools", "show", "github_star_repo", "--config"])
+            .arg(package("tools.toml")),
+    );
+    assert_eq!(code, 0);
+    assert_eq!(tool["effect"], "write");
+    assert_eq!(tool["request"], "PUT https://api.github.com/user/starred/{owner}/{repo}");
+}
+
+#[test]
+fn an_unknown_tool_is_a_failure_that_names_the_nearest() {
+    let (code, stdout, stderr) = run(countersign()
+        .args(["tools", "show", "github_star_rep", "--config"])
+        .arg(package("tools.toml")));
+    assert_eq!((code, stdout.as_str()), (1, ""));
+    assert!(stderr.contains("did you mean `github_star_repo`?"), "{stderr}");
+}
+
+#[test]
+fn wrong_arguments_are_wrong_usage() {
+    assert_eq!(run(countersign().arg("chek")).0, 2);
+    assert_eq!(run(countersign().arg("--help")).0, 0);
+}
+
+#[test]
+fn tools_of_a_broken_file_are_not_listed() {
+    let (code, stdout, stderr) =
+        run(countersign().args(["tools", "list", "--config"]).arg(fixture("ten_mistakes.toml")));
+    assert_eq!((code, stdout.as_str()), (5, ""));
+    assert!(stderr.contains("ten_mistakes.toml:5:1: error[config::unknown_key]"), "{stderr}");
+}
+
+#[cfg(unix)]
+#[test]
+fn a_reader_that_goes_away_is_no_failure() {
+    use std::process::Stdio;
+    let mut child =
+        countersign().arg("schema").stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    drop(child.stdout.take());
+    let output = child.wait_with_output().unwrap();
+    assert_eq!((output.status.code(), output.stderr.as_slice()), (Some(0), &b""[..]));
+}

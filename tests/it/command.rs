@@ -1,0 +1,26 @@
+//! Runs the real binary.
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+
+/// A file of this package, wherever it was checked out.
+pub fn package(path: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join(path)
+}
+
+pub fn fixture(name: &str) -> PathBuf {
+    package("tests/it/fixtures").join(name)
+}
+
+/// The binary in an empty environment and an empty folder.
+pub fn countersign() -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_countersign"));
+    command.env_clear().current_dir(std::env::temp_dir());
+    command
+}
+
+pub fn run(command: &mut Command) -> (i32, String, String) {
+    let Output { status, stdout, stderr } = command.output().expect("the binary starts");
+    let text = |bytes| String::from_utf8(bytes).expect("UTF-8");
+    (status.code().expect("it was not killed"), text(stdout), text(stderr))
+}
