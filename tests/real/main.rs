@@ -31,3 +31,4 @@ mod rounds;
 mod stdout;
 mod store;
 mod users;
+mod wire;

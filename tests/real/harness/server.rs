@@ -59,11 +59,14 @@ impl Server {
         self.child.id()
     }
 
-    /// Writes a line.
     pub fn say(&mut self, message: &Value) {
-        let line = format!("{message}\n");
+        self.say_bytes(message.to_string().as_bytes());
+    }
+
+    /// Writes a line, whatever is in it.
+    pub fn say_bytes(&mut self, line: &[u8]) {
         let stdin = self.stdin.as_mut().expect("stdin is open");
-        stdin.write_all(line.as_bytes()).expect("the server reads");
+        stdin.write_all(&[line, b"\n"].concat()).expect("the server reads");
     }
 
     /// Sends a request and does not wait; the id is what to wait for.
@@ -211,6 +214,7 @@ fn is_json_rpc(message: &Value) -> bool {
     object.get("jsonrpc").is_some_and(|version| version == "2.0")
         && match object.get("method") {
             Some(method) => method.is_string() && outcomes == 0,
-            None => object.contains_key("id") && outcomes == 1,
+            // What could not be read has no id to be answered under.
+            None => outcomes == 1 && (object.contains_key("id") || object.contains_key("error")),
         }
 }
