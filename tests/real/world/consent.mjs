@@ -1,13 +1,14 @@
 // The person who is asked: opens Countersign's link, presses "Continue", signs in at the authorization server, ticks
 // and unticks, allows or denies, and reads the page at the end.
 //
-//   node consent.mjs URL [--deny] [--untick SCOPE]… [--login NAME] [--hold FILE]
+//   node consent.mjs URL [--deny] [--untick SCOPE]… [--login NAME] [--hold FILE] [--pages FILE]
 //   {"steps":[{"method":"GET","url":"http://127.0.0.1:8971/connect/…","status":200},…],"final_status":200,…}
 //
 // Nothing secret is printed: no query, no ticket, no cookie. `--hold` stops before the callback and keeps its URL and
-// this browser's cookie in FILE (mode 0600), for tests that send it late, twice, or from another browser.
+// this browser's cookie in FILE (mode 0600), for tests that send it late, twice, or from another browser. `--pages`
+// adds the source of every page of Countersign's to FILE, for tests that search it.
 
-import { writeFileSync } from 'node:fs';
+import { appendFileSync, writeFileSync } from 'node:fs';
 import { pathToFileURL } from 'node:url';
 import { parseArgs } from 'node:util';
 import { entries, forms, text, title } from './html.mjs';
@@ -16,8 +17,17 @@ import { shown, Visitor } from './visitor.mjs';
 const MOST_FORMS = 8;
 
 /** Walks the journey to its end and reports it. Throws only where a person would be stuck. */
-export async function approve(url, { deny = false, untick = [], login = 'ana', hold = null } = {}) {
+export async function approve(url, { pages = null, ...wishes } = {}) {
   const visitor = new Visitor();
+  try {
+    return await walk(visitor, url, wishes);
+  } finally {
+    const ours = visitor.sources.filter(({ origin }) => origin === new URL(url).origin);
+    if (pages) appendFileSync(pages, ours.map(({ body }) => `${body}\n`).join(''));
+  }
+}
+
+async function walk(visitor, url, { deny = false, untick = [], login = 'ana', hold = null }) {
   await visitor.visit(url);
   const ours = new URL(url).origin;
   let asked = false;
@@ -75,6 +85,7 @@ async function main() {
       untick: { type: 'string', multiple: true, default: [] },
       login: { type: 'string', default: 'ana' },
       hold: { type: 'string' },
+      pages: { type: 'string' },
       json: { type: 'boolean', default: true },
     },
   });

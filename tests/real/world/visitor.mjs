@@ -47,6 +47,8 @@ export class Visitor {
   page = null;
   /** What was asked, in order, without anything secret. */
   steps = [];
+  /** The sources of all pages, by origin, those behind redirects too. */
+  sources = [];
 
   /** Types an address. */
   visit(url) {
@@ -105,6 +107,7 @@ export class Visitor {
     const answer = await exchange(url, { method, headers }, body);
     for (const header of [answer.headers['set-cookie'] ?? []].flat()) this.#cookies.keep(header, url);
     this.steps.push({ method, url: `${url.origin}${shown(url)}`, status: answer.status });
+    this.sources.push({ origin: url.origin, body: answer.body });
     return answer;
   }
 }

@@ -1,0 +1,169 @@
+//! How fast and how large: `cargo bench`.
+//!
+//! That is the one command, and not a script: Cargo builds the optimized binary and this program
+//! together and tells it where the binary is. Everything stays on loopback. Each figure of a call
+//! stands beside the same request made with reqwest alone, in the same run and in turns, so that a
+//! busy machine slows both.
+
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::print_stdout,
+    clippy::print_stderr,
+    reason = "a benchmark prints, and one that cannot go on says where"
+)]
+#![expect(unreachable_pub, reason = "a benchmark exports nothing; `pub` means: for other files")]
+
+mod api;
+mod figures;
+mod host;
+mod machine;
+
+use std::sync::mpsc::{RecvTimeoutError, channel};
+use std::time::Duration;
+
+use api::{Api, Direct};
+use figures::{Figures, mib, millis};
+use host::{Era, Host};
+use machine::Machine;
+use tokio::time::Instant;
+
+const STARTS: usize = 40;
+/// Turns that direct calls and calls through Countersign take.
+const TURNS: usize = 10;
+const ONE_BY_ONE: usize = 200;
+const AT_ONCE: usize = 2000;
+pub const IN_FLIGHT: usize = 64;
+
+const TOOLS: usize = 10;
+const MANY_TOOLS: usize = 10_000;
+const MANY_GRANTS: usize = 100_000;
+
+/// No run takes this long; one that hangs ends here.
+const LIMIT: Duration = Duration::from_secs(20 * 60);
+
+fn main() {
+    let (done, watched) = channel::<()>();
+    std::thread::spawn(move || {
+        if watched.recv_timeout(LIMIT) == Err(RecvTimeoutError::Timeout) {
+            eprintln!("no end after {LIMIT:?}");
+            std::process::exit(1);
+        }
+    });
+    let api = Api::start();
+    println!("{} processors, load {}\n", processors(), machine::load());
+    let ordinary = Machine::new(&api, TOOLS, 1);
+    let wide = Machine::new(&api, MANY_TOOLS, 1);
+    let began = Instant::now();
+    let full = Machine::new(&api, TOOLS, MANY_GRANTS);
+    eprintln!("{MANY_GRANTS} grants were written in {:?}", began.elapsed());
+    let machines =
+        [("10 tools, 1 grant", &ordinary), ("10,000 tools", &wide), ("100,000 grants", &full)];
+    starts(&machines);
+    calls(&api, &machines);
+    println!("\nload at the end {}", machine::load());
+    drop(done);
+}
+
+fn processors() -> usize {
+    std::thread::available_parallelism().map_or(1, Into::into)
+}
+
+fn starts(machines: &[(&str, &Machine)]) {
+    println!("process start to the first tools/list answer, {STARTS} starts each\n");
+    println!("| | first request | min ms | p50 ms | p99 ms | resident MiB |");
+    println!("|---|---|--:|--:|--:|--:|");
+    for (name, machine) in machines {
+        for (era, first) in [(Era::Initialize, "initialize"), (Era::Discover, "server/discover")] {
+            let mut resident = Figures::default();
+            let mut times = Figures::default();
+            for _ in 0..STARTS {
+                let began = Instant::now();
+                let mut host = Host::start(machine, era);
+                host.list_tools();
+                times.add(began.elapsed());
+                resident.add_number(host.memory("VmRSS"));
+            }
+            println!(
+                "| {name} | {first} | {} | {} | {} | {} |",
+                millis(times.min()),
+                millis(times.at(50)),
+                millis(times.at(99)),
+                mib(resident.at(50)),
+            );
+        }
+    }
+}
+
+/// The figures of one way to reach the API.
+#[derive(Default)]
+struct Way {
+    single: Figures,
+    /// Calls per second, one number for each turn.
+    rate: Figures,
+    rate_at_once: Figures,
+}
+
+fn calls(api: &Api, machines: &[(&str, &Machine)]) {
+    println!("\ntools/call of an authorized tool, {} calls one by one", TURNS * ONE_BY_ONE);
+    println!("and {} with {IN_FLIGHT} in flight\n", TURNS * AT_ONCE);
+    println!(
+        "| | p50 ms | p99 ms | calls/s | calls/s, {IN_FLIGHT} in flight | over direct, p50 ms | \
+         p50 against 10 tools | peak MiB |"
+    );
+    println!("|---|--:|--:|--:|--:|--:|--:|--:|");
+    let mut ordinary = None;
+    for (name, machine) in machines {
+        let (mut direct, mut plain, mut select) = (Way::default(), Way::default(), Way::default());
+        let requests = Direct::new(api);
+        let mut host = Host::start(machine, Era::Initialize);
+        host.list_tools();
+        requests.one_by_one(ONE_BY_ONE, &mut Figures::default());
+        host.one_by_one("read_0", ONE_BY_ONE, &mut Figures::default());
+        host.one_by_one("select_0", ONE_BY_ONE, &mut Figures::default());
+        for _ in 0..TURNS {
+            direct.turn(|all| requests.one_by_one(ONE_BY_ONE, all), || requests.at_once(AT_ONCE));
+            let host = std::cell::RefCell::new(&mut host);
+            for (way, tool) in [(&mut plain, "read_0"), (&mut select, "select_0")] {
+                way.turn(
+                    |all| host.borrow_mut().one_by_one(tool, ONE_BY_ONE, all),
+                    || host.borrow_mut().at_once(tool, AT_ONCE),
+                );
+            }
+        }
+        let base = *ordinary.get_or_insert(plain.single.at(50));
+        let peak = mib(host.memory("VmHWM"));
+        let over = |way: &Way| millis(way.single.at(50) - direct.single.at(50));
+        let against = format!("{:.2}", plain.single.at(50) / base);
+        direct.row("reqwest alone", "", "", "");
+        plain.row(name, &over(&plain), &against, &peak);
+        select.row(&format!("{name}, with select"), &over(&select), "", "");
+    }
+}
+
+impl Way {
+    fn turn(&mut self, single: impl FnOnce(&mut Figures), at_once: impl FnOnce()) {
+        let began = Instant::now();
+        single(&mut self.single);
+        self.rate.add_number(per_second(ONE_BY_ONE, began));
+        let began = Instant::now();
+        at_once();
+        self.rate_at_once.add_number(per_second(AT_ONCE, began));
+    }
+
+    fn row(&self, name: &str, over: &str, against: &str, peak: &str) {
+        println!(
+            "| {name} | {} | {} | {:.0} | {:.0} | {over} | {against} | {peak} |",
+            millis(self.single.at(50)),
+            millis(self.single.at(99)),
+            self.rate.at(50),
+            self.rate_at_once.at(50),
+        );
+    }
+}
+
+fn per_second(calls: usize, began: Instant) -> f64 {
+    figures::number(calls) / began.elapsed().as_secs_f64()
+}

@@ -1,0 +1,72 @@
+//! How a host speaks: a revision of the protocol, and whether it can open links.
+
+use serde_json::{Value, json};
+
+use super::Way;
+
+pub const REVISIONS: [&str; 5] =
+    ["2024-11-05", "2025-03-26", "2025-06-18", "2025-11-25", "2026-07-28"];
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Dialect {
+    pub revision: &'static str,
+    /// Declares `elicitation.url`, at whatever revision.
+    pub elicits: bool,
+}
+
+impl Dialect {
+    /// Declares nothing: the way of most hosts.
+    pub const PLAIN: Self = Self { revision: "2025-06-18", elicits: false };
+    /// Errors -32042 and completion notices.
+    pub const ERRORS: Self = Self { revision: "2025-11-25", elicits: true };
+    /// Results that require input.
+    pub const ROUNDS: Self = Self { revision: "2026-07-28", elicits: true };
+
+    pub fn all() -> impl Iterator<Item = Self> {
+        REVISIONS
+            .into_iter()
+            .flat_map(|revision| [true, false].map(|elicits| Self { revision, elicits }))
+    }
+
+    /// Without `initialize`: every request says who asks (2026-07-28).
+    pub fn is_stateless(self) -> bool {
+        self.revision >= "2026-07-28"
+    }
+
+    /// How a consent must be asked for. Below 2025-11-25 there are no links to be declared.
+    pub fn way(self) -> Way {
+        match self.revision {
+            "2026-07-28" if self.elicits => Way::Input,
+            "2025-11-25" if self.elicits => Way::Error,
+            _ => Way::Text,
+        }
+    }
+
+    pub fn capabilities(self) -> Value {
+        if self.elicits { json!({"elicitation": {"form": {}, "url": {}}}) } else { json!({}) }
+    }
+
+    pub fn initialize(self) -> Value {
+        json!({
+            "protocolVersion": self.revision,
+            "capabilities": self.capabilities(),
+            "clientInfo": client(),
+        })
+    }
+
+    /// Puts in what every request of this dialect carries.
+    pub fn sign(self, mut params: Value) -> Value {
+        if self.is_stateless() {
+            params["_meta"] = json!({
+                "io.modelcontextprotocol/protocolVersion": self.revision,
+                "io.modelcontextprotocol/clientInfo": client(),
+                "io.modelcontextprotocol/clientCapabilities": self.capabilities(),
+            });
+        }
+        params
+    }
+}
+
+fn client() -> Value {
+    json!({"name": "test-host", "version": "1"})
+}

@@ -1,0 +1,49 @@
+//! Lines of a child's output, read by a thread so that waiting for one can be bounded.
+
+use std::io::{BufRead as _, BufReader, Read};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
+
+use super::PATIENCE;
+
+pub struct Lines(Receiver<Vec<u8>>);
+
+impl Lines {
+    pub fn of(output: impl Read + Send + 'static) -> Self {
+        let (to, from) = channel();
+        std::thread::spawn(move || {
+            let mut output = BufReader::new(output);
+            let mut line = Vec::new();
+            while output.read_until(b'\n', &mut line).is_ok_and(|read| read > 0) {
+                if to.send(std::mem::take(&mut line)).is_err() {
+                    return;
+                }
+            }
+        });
+        Self(from)
+    }
+
+    /// The next line without its end, or `None` at the end of the output.
+    pub fn next(&self, waiting_for: &str) -> Option<Vec<u8>> {
+        match self.0.recv_timeout(PATIENCE) {
+            Ok(mut line) => {
+                if line.last() == Some(&b'\n') {
+                    line.pop();
+                }
+                Some(line)
+            }
+            Err(RecvTimeoutError::Disconnected) => None,
+            Err(RecvTimeoutError::Timeout) => panic!("{PATIENCE:?} without {waiting_for}"),
+        }
+    }
+
+    /// Reads on to the end. False if the end does not come.
+    pub fn ended(&self) -> bool {
+        loop {
+            match self.0.recv_timeout(PATIENCE) {
+                Ok(_) => {}
+                Err(RecvTimeoutError::Disconnected) => return true,
+                Err(RecvTimeoutError::Timeout) => return false,
+            }
+        }
+    }
+}

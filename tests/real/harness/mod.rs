@@ -1,0 +1,48 @@
+//! What the tests are written in: a [`World`] outside, a [`Home`] per machine, a [`Server`] that a host talks to, a
+//! [`Visit`] for the person at the browser.
+
+mod answer;
+mod dialect;
+mod home;
+mod http;
+mod lines;
+mod program;
+mod running;
+mod search;
+mod server;
+mod visit;
+mod world;
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+use std::time::Duration;
+
+pub use answer::{Answer, Prompt, Way};
+pub use dialect::Dialect;
+pub use home::{BINARY, Home, files};
+pub use http::{Reply, listening, request};
+pub use running::Running;
+pub use search::{Search, hex};
+pub use server::Server;
+pub use visit::{Held, Visit, press};
+pub use world::{World, provider};
+
+/// How long anything may take before a test gives up on it. Long, since a machine may be busy; never waited out by a
+/// test that passes.
+pub const PATIENCE: Duration = Duration::from_secs(60);
+
+/// A real part, as `./tests/run` names it.
+pub fn part(variable: &str) -> PathBuf {
+    environment(variable).map_or_else(
+        || panic!("{variable} is not set: the real parts are brought by ./tests/run"),
+        PathBuf::from,
+    )
+}
+
+#[expect(
+    clippy::disallowed_methods,
+    reason = "the only place where the tests read the environment"
+)]
+pub fn environment(variable: &str) -> Option<OsString> {
+    std::env::var_os(variable)
+}

@@ -1,0 +1,108 @@
+//! The person at the browser, played by `world/consent.mjs`.
+
+use std::path::Path;
+use std::process::Command;
+
+use serde::Deserialize;
+use tempfile::NamedTempFile;
+
+use super::http::{Reply, request};
+use super::part;
+use super::running::Running;
+
+/// A visit to a connect link.
+pub struct Visit(Command);
+
+/// Presses a button of a connect page, and stays there.
+pub fn press(link: &str, headers: &[(&str, &str)], answer: &str) -> Reply {
+    let form = ("content-type", "application/x-www-form-urlencoded");
+    let headers: Vec<_> = headers.iter().copied().chain([form]).collect();
+    request("POST", link, &headers, &format!("answer={answer}"))
+}
+
+/// A visit under way.
+pub struct Visiting(Running);
+
+/// How a visit went.
+#[derive(Debug, Deserialize)]
+pub struct Report {
+    #[serde(rename = "final_status")]
+    pub status: Option<u16>,
+    #[serde(rename = "final_title")]
+    pub title: String,
+    #[serde(rename = "final_text")]
+    pub text: String,
+}
+
+/// A visit that stopped before the callback: its URL, and the cookie of the browser that has the right to it.
+#[derive(Debug, Deserialize)]
+pub struct Held {
+    pub callback_url: String,
+    pub cookie: String,
+}
+
+impl Visit {
+    pub fn to(url: &str) -> Self {
+        let mut command = Command::new(part("COUNTERSIGN_REAL_NODE"));
+        command.arg(part("COUNTERSIGN_REAL_DIR").join("world/consent.mjs")).arg(url);
+        Self(command)
+    }
+
+    #[must_use]
+    pub fn denying(mut self) -> Self {
+        self.0.arg("--deny");
+        self
+    }
+
+    #[must_use]
+    pub fn without(mut self, scope: &str) -> Self {
+        self.0.args(["--untick", scope]);
+        self
+    }
+
+    #[must_use]
+    pub fn signed_in_as(mut self, login: &str) -> Self {
+        self.0.args(["--login", login]);
+        self
+    }
+
+    /// Keeps the source of every page of ours that is seen.
+    #[must_use]
+    pub fn keeping_pages(mut self, file: &Path) -> Self {
+        self.0.arg("--pages").arg(file);
+        self
+    }
+
+    pub fn begin(self) -> Visiting {
+        Visiting(Running::start(self.0))
+    }
+
+    pub fn go(self) -> Report {
+        self.begin().end()
+    }
+
+    /// Goes to the end and expects it to be a good one.
+    #[track_caller]
+    pub fn approves(self) -> Report {
+        let report = self.go();
+        assert_eq!(report.status, Some(200), "{report:?}");
+        report
+    }
+
+    /// Stops before the callback.
+    pub fn hold(mut self) -> Held {
+        let file = NamedTempFile::new().expect("a temporary file");
+        self.0.arg("--hold").arg(file.path());
+        self.go();
+        let held = std::fs::read(file.path()).expect("what was held is written");
+        serde_json::from_slice(&held).expect("what was held is JSON")
+    }
+}
+
+impl Visiting {
+    pub fn end(self) -> Report {
+        let finished = self.0.end();
+        assert_eq!(finished.code, Some(0), "the scripted browser got stuck");
+        serde_json::from_value(finished.json()).expect("a report")
+    }
+}

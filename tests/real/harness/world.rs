@@ -1,0 +1,100 @@
+//! The world outside: an authorization server, and the API whose tokens it issues.
+
+use serde_json::{Value, json};
+
+use super::http::request;
+use super::program::Program;
+
+pub struct World {
+    authorization: Program,
+    api: Program,
+}
+
+impl World {
+    pub fn start() -> Self {
+        Self::with(&json!({}), json!({}))
+    }
+
+    /// A world with options of its own for the authorization server and for the API.
+    pub fn with(authorization: &Value, mut api: Value) -> Self {
+        let authorization = Program::start("authorization_server.mjs", authorization);
+        api["authorization_server"] = authorization.url().into();
+        let api = Program::start("upstream.mjs", &api);
+        Self { authorization, api }
+    }
+
+    pub fn issuer(&self) -> &str {
+        self.authorization.url()
+    }
+
+    /// The API's base URL.
+    pub fn api(&self) -> &str {
+        self.api.url()
+    }
+
+    /// Counters of the authorization server.
+    pub fn counts(&self) -> Value {
+        self.look("counts")
+    }
+
+    /// Refresh requests that reached the authorization server.
+    pub fn refreshes(&self) -> u64 {
+        self.counts()["token_requests"]["refresh_token"].as_u64().unwrap_or(0)
+    }
+
+    /// Every secret that the authorization server has handed out or was handed, by kind.
+    pub fn issued(&self) -> Value {
+        self.look("issued")
+    }
+
+    fn look(&self, gauge: &str) -> Value {
+        request("GET", &format!("{}/test/{gauge}", self.issuer()), &[], "").json()
+    }
+
+    /// Pulls a lever of the authorization server.
+    pub fn pull(&self, lever: &str, how: &Value) {
+        let url = format!("{}/test/{lever}", self.issuer());
+        let reply = request("POST", &url, &[], &how.to_string());
+        assert_eq!(reply.status, 200, "{lever}: {}", reply.body);
+    }
+
+    /// Whether the authorization server still honours a token.
+    pub fn is_active(&self, token: &str) -> bool {
+        let headers = [
+            ("authorization", "Basic dXBzdHJlYW06dXBzdHJlYW0tc2VjcmV0"),
+            ("content-type", "application/x-www-form-urlencoded"),
+        ];
+        let url = format!("{}/token/introspection", self.issuer());
+        request("POST", &url, &headers, &format!("token={token}")).json()["active"] == true
+    }
+
+    /// The requests that reached the API, in order.
+    pub fn api_log(&self) -> Vec<Value> {
+        let log = request("GET", &format!("{}/test/log", self.api()), &[], "").json();
+        log.as_array().expect("a log is a list").clone()
+    }
+
+    /// A `tools.toml` with the provider `notes` and a tool for each thing that the API can do.
+    pub fn tools(&self) -> String {
+        let (issuer, api) = (self.issuer(), self.api());
+        format!("{}\n{TOOLS}", provider("notes", issuer, api))
+    }
+}
+
+/// The table of a provider whose OAuth app is `web-basic`.
+pub fn provider(name: &str, issuer: &str, api: &str) -> String {
+    format!(
+        r#"
+[providers.{name}]
+title         = "Notes"
+base_url      = "{api}"
+client_id     = "web-basic"
+client_secret = "env:NOTES_CLIENT_SECRET"
+[providers.{name}.oauth]
+issuer   = "{issuer}"
+loopback = "any-port"
+"#
+    )
+}
+
+const TOOLS: &str = include_str!("tools.toml");

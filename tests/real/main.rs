@@ -1,0 +1,34 @@
+//! The whole product against the real world: the binary as hosts start it, a certified authorization server, an API
+//! that believes nothing, other people's MCP clients, a browser. `./tests/run` brings all of it along; `cargo test`
+//! alone leaves this target out.
+//!
+//! Nothing here sleeps: every wait is for a line, an answer or an end, and is bounded. Nothing listens on a fixed port.
+
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a test that cannot go on fails, and says where"
+)]
+#![expect(unreachable_pub, reason = "a test binary exports nothing; `pub` means: for other files")]
+
+mod harness;
+
+mod binding;
+mod browser;
+mod callback;
+mod canary;
+mod clients;
+mod commands;
+mod faults;
+mod journey;
+mod loopback;
+mod ordering;
+mod readme;
+mod refresh;
+mod rounds;
+mod stdout;
+mod store;
+mod users;
+mod wire;

@@ -1,0 +1,209 @@
+//! What survives: other processes on the same folder, wrong keys, `kill -9` at any moment.
+
+use std::collections::BTreeSet;
+use std::ffi::OsString;
+use std::path::PathBuf;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use serde_json::json;
+
+use crate::harness::{Answer, Dialect, Home, Server, Visit, World, files, request};
+
+/// A tool that needs no account.
+fn with_open_tool(world: &World) -> String {
+    format!(
+        "{}\n[tools.greet]\ndescription = \"Needs nobody.\"\nrequest = \"GET {}/public\"\n",
+        world.tools(),
+        world.api()
+    )
+}
+
+#[test]
+fn a_second_process_names_the_first_and_does_what_needs_no_store() {
+    let world = World::start();
+    let home = Home::new(&with_open_tool(&world));
+    let mut first = Server::start(&home, Dialect::PLAIN);
+    let prompt = first.call("whoami", &json!({})).asked();
+    Visit::to(&prompt.url).approves();
+    first.call("whoami", &json!({})).ran();
+
+    let mut second = Server::start(&home, Dialect::PLAIN);
+    assert_eq!(second.tools().len(), first.tools().len());
+    assert!(second.call("greet", &json!({})).ran().contains("world"));
+    let text = second.call("whoami", &json!({})).failed();
+    assert!(text.contains(&first.pid().to_string()), "{text}");
+    assert!(!text.contains("/connect/"), "{text}");
+    let cli = home.run(&["tools", "call", "whoami"]);
+    assert_eq!(cli.code, Some(1), "{cli:?}");
+    assert!(home.log().contains(&first.pid().to_string()), "{}", home.log());
+
+    assert!(first.call("whoami", &json!({})).ran().contains("\"ana\""), "the first goes on");
+    first.close();
+    assert!(second.call("whoami", &json!({})).ran().contains("\"ana\""), "the folder is free now");
+}
+
+#[test]
+fn a_wrong_key_opens_nothing_and_touches_nothing() {
+    let key = |byte: u8| STANDARD.encode([byte; 32]);
+    let world = World::start();
+    let home = Home::new(&with_open_tool(&world)).with("COUNTERSIGN_KEY", &key(1));
+    let mut server = Server::start(&home, Dialect::PLAIN);
+    let prompt = server.call("whoami", &json!({})).asked();
+    Visit::to(&prompt.url).approves();
+    server.close();
+    let before = names(&home);
+
+    let home = home.with("COUNTERSIGN_KEY", &key(2));
+    let mut server = Server::start(&home, Dialect::PLAIN);
+    assert!(server.call("greet", &json!({})).ran().contains("world"));
+    let text = server.call("whoami", &json!({})).failed();
+    assert!(text.contains("COUNTERSIGN_KEY"), "{text}");
+    assert!(!text.contains(&key(2)), "{text}");
+    server.close();
+    assert_eq!(names(&home), before, "nothing was set aside");
+
+    // The old key opens it, and so does a rotation, which needs the old one only once.
+    let mut home = home;
+    for keys in [key(1), format!("{},{}", key(2), key(1)), key(2)] {
+        home = home.with("COUNTERSIGN_KEY", &keys);
+        let mut server = Server::start(&home, Dialect::PLAIN);
+        assert!(server.call("whoami", &json!({})).ran().contains("\"ana\""));
+        server.close();
+    }
+}
+
+/// What lies in the data folder. sled notes each opening in its log, so the bytes are its own affair;
+/// that the records are untouched shows when the right key opens them.
+fn names(home: &Home) -> BTreeSet<OsString> {
+    std::fs::read_dir(home.data()).unwrap().map(|entry| entry.unwrap().file_name()).collect()
+}
+
+#[test]
+fn a_key_that_made_itself_lies_apart_and_its_loss_is_said() {
+    let world = World::start();
+    let home = Home::new(&world.tools());
+    let mut server = Server::start(&home, Dialect::PLAIN);
+    let prompt = server.call("whoami", &json!({})).asked();
+    Visit::to(&prompt.url).approves();
+    server.close();
+    assert!(!home.key_file().starts_with(home.data()));
+    let aside = home.path("key-aside");
+    std::fs::rename(home.key_file(), &aside).unwrap();
+
+    let mut server = Server::start(&home, Dialect::PLAIN);
+    let text = server.call("whoami", &json!({})).failed();
+    assert!(text.contains("key"), "{text}");
+    assert!(!home.key_file().exists(), "no second key beside a store that the first one sealed");
+    server.close();
+
+    std::fs::rename(&aside, home.key_file()).unwrap();
+    let mut server = Server::start(&home, Dialect::PLAIN);
+    assert!(server.call("whoami", &json!({})).ran().contains("\"ana\""));
+}
+
+#[test]
+fn first_starts_at_once_agree_on_one_key() {
+    let world = World::start();
+    let home = Home::new(&world.tools());
+    let mut servers: Vec<Server> = (0..3).map(|_| Server::start(&home, Dialect::PLAIN)).collect();
+    let calls: Vec<u64> = servers.iter_mut().map(|one| one.begin("whoami", &json!({}))).collect();
+    let answers: Vec<Answer> =
+        servers.iter_mut().zip(calls).map(|(server, call)| server.end(call)).collect();
+    let asked = answers.iter().position(|answer| matches!(answer, Answer::Asked(_)));
+    let winner = asked.unwrap_or_else(|| panic!("one of them owns the folder: {answers:?}"));
+    for (at, answer) in answers.into_iter().enumerate() {
+        match answer {
+            Answer::Asked(prompt) => {
+                assert_eq!(at, winner);
+                Visit::to(&prompt.url).approves();
+            }
+            other => {
+                let text = other.failed();
+                assert!(text.contains(&servers[winner].pid().to_string()), "{text}");
+            }
+        }
+    }
+    for server in servers {
+        server.close();
+    }
+    let mut server = Server::start(&home, Dialect::PLAIN);
+    assert!(server.call("whoami", &json!({})).ran().contains("\"ana\""));
+}
+
+const KILLS: usize = 10;
+
+/// Whoever saw the page that says "connected" is connected, whatever happened right after it.
+#[test]
+fn no_consent_is_lost_to_kills_right_after_the_page() {
+    let world = World::start();
+    let home = Home::new(&world.tools());
+    for round in 0..KILLS {
+        let user = format!("user{round}");
+        let mut server = Server::start_as(&home, Dialect::PLAIN, &user);
+        let prompt = server.call("whoami", &json!({})).asked();
+        let held = Visit::to(&prompt.url).signed_in_as(&user).hold();
+        let reply = request("GET", &held.callback_url, &[("cookie", &held.cookie)], "");
+        server.kill();
+        assert_eq!(reply.status, 303, "{reply:?}");
+    }
+    for round in 0..KILLS {
+        let user = format!("user{round}");
+        let mut server = Server::start_as(&home, Dialect::PLAIN, &user);
+        let text = server.call("whoami", &json!({})).ran();
+        assert!(text.contains(&format!("\"{user}\"")), "{text}");
+    }
+}
+
+/// Killed while the callback is under way: connected or asked again, and nothing in between.
+#[test]
+fn a_kill_in_the_middle_of_a_callback_breaks_nothing() {
+    let world = World::start();
+    let home = Home::new(&world.tools());
+    for round in 0..KILLS {
+        let user = format!("user{round}");
+        let mut server = Server::start_as(&home, Dialect::PLAIN, &user);
+        let prompt = server.call("whoami", &json!({})).asked();
+        let held = Visit::to(&prompt.url).signed_in_as(&user).hold();
+        let exchanges = world.counts()["token_requests"]["authorization_code"].clone();
+        let callback = std::thread::spawn(move || {
+            std::panic::catch_unwind(|| {
+                request("GET", &held.callback_url, &[("cookie", &held.cookie)], "")
+            })
+        });
+        // In odd rounds not before the code has gone out.
+        while round % 2 == 1
+            && world.counts()["token_requests"]["authorization_code"] == exchanges
+            && !callback.is_finished()
+        {}
+        server.kill();
+        let _ = callback.join().unwrap();
+    }
+    for round in 0..KILLS {
+        let user = format!("user{round}");
+        let mut server = Server::start_as(&home, Dialect::PLAIN, &user);
+        let answer = match server.call("whoami", &json!({})) {
+            Answer::Asked(prompt) => {
+                Visit::to(&prompt.url).signed_in_as(&user).approves();
+                server.call("whoami", &json!({}))
+            }
+            other => other,
+        };
+        let text = answer.ran();
+        assert!(text.contains(&format!("\"{user}\"")), "{text}");
+    }
+}
+
+#[test]
+fn a_folder_that_others_can_read_is_refused() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let world = World::start();
+    let home = Home::new(&with_open_tool(&world));
+    std::fs::create_dir_all(home.data()).unwrap();
+    std::fs::set_permissions(home.data(), std::fs::Permissions::from_mode(0o755)).unwrap();
+    let mut server = Server::start(&home, Dialect::PLAIN);
+    assert!(server.call("greet", &json!({})).ran().contains("world"));
+    let text = server.call("whoami", &json!({})).failed();
+    assert!(text.contains("chmod 700"), "{text}");
+    assert_eq!(files(&home.data()), Vec::<PathBuf>::new(), "nothing was written into it");
+}
