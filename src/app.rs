@@ -40,7 +40,7 @@ impl App {
         // Checked when the file was read; what is not a block allows nothing.
         let allow_private = server.allow_private.iter().filter_map(|block| block.parse().ok());
         let net = Net::new(Policy { allow_private: allow_private.collect() });
-        let loopback = Loopback::new(server.port, server.public_url);
+        let loopback = Loopback::new(server.port);
         let origin = Arc::clone(&loopback);
         let broker = Broker::new(Parts {
             registry: Registry::new(tools),

@@ -11,6 +11,7 @@ use secrecy::ExposeSecret as _;
 use super::Broker;
 use super::connect::cookie_name;
 use crate::model::authorization::{Started, Status};
+use crate::model::provider::Revocation;
 use crate::model::secret;
 use crate::model::{Authorization, Grant, Scopes};
 use crate::oauth::{AnswerError, AuthorizationResponse, Denial, Issued, TokenError, Verdict};
@@ -153,7 +154,7 @@ impl Broker {
                 tracing::warn!(provider, error = %source, "no token for a code");
                 CallbackError::NoToken { provider, link: authorization.link(), source }
             })?;
-        let refused = self.keep(&authorization, issued).await?;
+        let refused = self.keep(&authorization, client.revocation, issued).await?;
         // Only now is anybody told: what they wake up to is on disk.
         self.conclude(&authorization, Status::Completed, refused).await?;
         tracing::info!(provider = %authorization.provider, "connected");
@@ -164,6 +165,7 @@ impl Broker {
     async fn keep(
         &self,
         authorization: &Authorization,
+        revocation: Option<Revocation>,
         issued: Issued,
     ) -> Result<Scopes, StoreError> {
         let scopes = issued.scopes.unwrap_or_else(|| authorization.scopes.clone());
@@ -181,6 +183,7 @@ impl Broker {
             refused: refused.clone(),
             connected_at: self.0.parts.clock.now(),
             refreshed_at: None,
+            revocation,
             ended: None,
         };
         let store = self.store().await?;

@@ -14,7 +14,7 @@ use crate::config::secret_ref::{self, SecretError};
 use crate::model::authorization::ClientRegistration;
 use crate::model::grant::Binding;
 use crate::model::provider::{
-    Credential, OAuthSettings, Revocation, SecretRef, Setting, TokenAuth,
+    Credential, Endpoints, OAuthSettings, Revocation, SecretRef, Setting, TokenAuth,
 };
 use crate::model::{Provider, ProviderId};
 use crate::oauth::{DiscoveryError, Metadata, OAuthClient};
@@ -82,13 +82,19 @@ impl Clients {
         }
         let settings = settings(provider)?;
         let client_id = self.client_id(provider, settings).await?;
-        // The issuer stands for the token endpoint that it names, so that a call with a good token
-        // needs no discovery.
-        let token_endpoint = match (&settings.endpoints.token, &settings.endpoints.issuer) {
-            (Some(endpoint), _) | (None, Some(endpoint)) => endpoint.to_string(),
-            (None, None) => return Err(no_endpoint(provider, "token")),
+        // The issuer stands for the endpoints that it names, so that a call with a good token needs
+        // no discovery.
+        let Endpoints { issuer, authorize, token, .. } = &settings.endpoints;
+        let named = |written: &Option<Url>, which| match (written, issuer) {
+            (Some(endpoint), _) | (None, Some(endpoint)) => Ok(endpoint.to_string()),
+            (None, None) => Err(no_endpoint(provider, which)),
         };
-        let binding = Binding { client_id, token_endpoint, hosts: provider.hosts.clone() };
+        let binding = Binding {
+            client_id,
+            authorize_endpoint: named(authorize, "authorize")?,
+            token_endpoint: named(token, "token")?,
+            hosts: provider.hosts.clone(),
+        };
         let identity = binding.identity();
         let bound = Arc::new(Bound { binding, identity });
         self.bound.lock().insert(provider.id.clone(), Arc::clone(&bound));
@@ -123,8 +129,13 @@ impl Clients {
         let authorize =
             from(&endpoints.authorize, |metadata| Some(&metadata.authorization_endpoint))
                 .ok_or_else(|| no_endpoint(provider, "authorize"))?;
+        // It is given the refresh token and our secret, so a discovery document may name one beside
+        // the token endpoint only.
         let revocation = endpoints.revoke.clone().or_else(|| {
-            metadata.and_then(|found| found.revocation_endpoint.clone()).map(Revocation::Rfc7009)
+            metadata
+                .and_then(|found| found.revocation_endpoint.clone())
+                .filter(|url| url.origin() == token_endpoint.origin())
+                .map(Revocation::Rfc7009)
         });
         // An endpoint that a document named on another origin is a stranger's word.
         let learnt = endpoints.token.is_none()

@@ -8,7 +8,9 @@ use super::clients::{SetupError, settings};
 use super::{Broker, OriginError};
 use crate::model::authorization::{AskedBy, Started, Status};
 use crate::model::secret;
-use crate::model::{Authorization, Caller, ConnectPrompt, PromptReason, Provider, Scopes, Time};
+use crate::model::{
+    Authorization, Caller, ConnectPrompt, PromptReason, Provider, ProviderId, Scopes, Time,
+};
 use crate::oauth::{self, AuthorizationRequest};
 use crate::store::{Held, StoreError};
 
@@ -27,6 +29,8 @@ pub enum ConnectError {
     Exhausted,
     #[error("`{0}` is not in this server's tools.toml")]
     NoProvider(String),
+    #[error("the link was made under another tools.toml, where `{0}` means something else")]
+    OtherConfiguration(ProviderId),
     #[error("the provider's address is not usable")]
     Address(#[from] url::ParseError),
     #[error("too much is going on for this account at once")]
@@ -39,7 +43,7 @@ impl ConnectError {
             Self::Store(error) => error.hint(),
             Self::Setup(error) => error.hint(),
             Self::Origin(error) => error.hint(),
-            Self::Unknown | Self::Exhausted => {
+            Self::Unknown | Self::Exhausted | Self::OtherConfiguration(_) => {
                 "go back and ask again; you will get a new link".into()
             }
             Self::NoProvider(_) => "`countersign tools list` shows what is configured".into(),
@@ -57,6 +61,8 @@ pub struct Invitation {
     pub asked_by: AskedBy,
     /// The end user whose account this will be.
     pub user: String,
+    /// Where the token may be sent.
+    pub hosts: Vec<String>,
     /// Each scope, and what it means where the catalogue knows.
     pub scopes: Vec<(String, Option<String>)>,
     pub expires_at: Time,
@@ -110,10 +116,9 @@ impl Broker {
             let now = self.0.parts.clock.now();
             let held = store.authorization(caller, &provider.id, &bound.identity).await?;
             let open = held.as_ref().map(|held| &held.value).filter(|open| {
-                open.is_open(now)
-                    && open.origin == origin
-                    // Added hosts are a new question to the person.
-                    && open.binding.covers(&bound.binding)
+                // To the letter: a link made under another tools.toml may carry more hosts than
+                // this one's page would show.
+                open.is_open(now) && open.origin == origin && open.binding == bound.binding
             });
             let authorization = match open {
                 Some(open) if scopes.is_subset(&open.scopes) && needed.is_subset(&open.needed) => {
@@ -163,6 +168,7 @@ impl Broker {
                 .map_or_else(|| authorization.provider.to_string(), |found| found.title.clone()),
             asked_by: authorization.asked_by.clone(),
             user: authorization.caller.user.to_string(),
+            hosts: authorization.binding.hosts.iter().map(str::to_owned).collect(),
             scopes: authorization
                 .scopes
                 .iter()
@@ -190,6 +196,11 @@ impl Broker {
         let id = authorization.provider.as_str();
         let provider = self.provider(id).ok_or_else(|| ConnectError::NoProvider(id.to_owned()))?;
         let settings = settings(provider)?;
+        // The link may come from a process with another tools.toml, in which this provider means
+        // something else than its page could show here.
+        if self.0.clients.bound(provider).await?.binding != authorization.binding {
+            return Err(ConnectError::OtherConfiguration(provider.id.clone()));
+        }
         let registration = self.0.clients.registration(provider).await?;
         let path = format!("/oauth/callback/{id}");
         let redirect_uri = format!("{}{path}", authorization.origin);

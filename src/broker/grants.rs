@@ -78,10 +78,16 @@ impl Broker {
         let bound = self.0.clients.bound(provider).await?;
         let store = self.store().await?;
         for _ in 0..16 {
-            let found = store.grant(caller, &provider.id, &bound.identity).await?;
+            let found = self.grant_of(caller, provider, &bound).await?;
             let Some(held) = found else { return Ok(None) };
             let revoked = match self.0.clients.registration(provider).await {
                 Ok(_) if held.value.ended.is_some() => Revoked::Yes,
+                // Tokens and our secret go to the endpoint that was known when the person
+                // consented, or nowhere: a tools.toml that names another is not to be trusted
+                // with either.
+                Ok(registration) if registration.client.revocation != held.value.revocation => {
+                    Revoked::NoWay
+                }
                 Ok(registration) => {
                     self.0.parts.oauth.revoke(&registration.client, &held.value.tokens).await
                 }

@@ -82,7 +82,7 @@ impl OriginError {
                 "end the program that holds port {port}, or set `port` in [server] to another and register http://127.0.0.1:<port>/oauth/callback/{provider} at the provider"
             ),
             Self::HttpsOnly(_) => {
-                "set `public_url` in [server] to an https address that leads to this server".into()
+                "it needs a server with a `public_url`, which this version does not offer yet; if your app may use a loopback address, say so with `loopback` in its [providers] table".into()
             }
             Self::Io(_) => "check what keeps this process from listening on 127.0.0.1".into(),
         }

@@ -5,16 +5,19 @@ use std::time::Duration;
 use secrecy::SecretString;
 use serde::{Deserialize, Serialize};
 
-use super::provider::Hosts;
+use super::provider::{Hosts, Revocation};
 use super::scope::Implied;
 use super::{ProviderId, Scopes, Time};
 
 /// What a grant is good for. A `tools.toml` in which the same provider name means another client,
-/// another token endpoint or more hosts does not get to use it.
+/// other endpoints or more hosts does not get to use it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Binding {
     pub client_id: String,
-    /// The configured token endpoint, or the issuer that names it by discovery.
+    /// As configured, or the issuer that names it by discovery. Bound because whoever chooses where
+    /// the browser goes chooses whose account comes back.
+    pub authorize_endpoint: String,
+    /// As configured, or the issuer that names it by discovery.
     pub token_endpoint: String,
     pub hosts: Hosts,
 }
@@ -22,17 +25,20 @@ pub struct Binding {
 impl Binding {
     /// The part that keeps grants apart in the store; hosts may shrink without a new consent.
     pub fn identity(&self) -> String {
-        super::secret::fingerprint(&format!(
-            "{}:{}{}",
-            self.client_id.len(),
-            self.client_id,
-            self.token_endpoint
-        ))
+        let mut written = String::new();
+        for part in [&self.client_id, &self.authorize_endpoint, &self.token_endpoint] {
+            // With its length, so that no two different bindings are written alike.
+            written.push_str(&part.len().to_string());
+            written.push(':');
+            written.push_str(part);
+        }
+        super::secret::fingerprint(&written)
     }
 
     /// Whether a grant bound by `self` may be used under `configured`.
     pub fn covers(&self, configured: &Binding) -> bool {
         self.client_id == configured.client_id
+            && self.authorize_endpoint == configured.authorize_endpoint
             && self.token_endpoint == configured.token_endpoint
             && configured.hosts.is_subset(&self.hosts)
     }
@@ -63,6 +69,8 @@ pub struct Grant {
     pub refused: Scopes,
     pub connected_at: Time,
     pub refreshed_at: Option<Time>,
+    /// How to end it, as it was when the person consented.
+    pub revocation: Option<Revocation>,
     /// Why the grant is of no use any more. The record stays, so that people see what happened.
     pub ended: Option<String>,
 }
@@ -123,6 +131,7 @@ mod tests {
             provider: ProviderId::new("acme"),
             binding: Binding {
                 client_id: "c".into(),
+                authorize_endpoint: "https://login.acme.example/authorize".into(),
                 token_endpoint: "https://login.acme.example/token".into(),
                 hosts: Hosts::new(["api.acme.example"]),
             },
@@ -136,6 +145,7 @@ mod tests {
             refused: Scopes::default(),
             connected_at: Time::from_millis(0),
             refreshed_at: None,
+            revocation: None,
             ended: None,
         }
     }
@@ -179,8 +189,14 @@ mod tests {
         assert!(kept.covers(&kept));
         assert!(kept.covers(&with(&[])));
         assert!(!kept.covers(&with(&["api.acme.example", "evil.example"])));
-        let elsewhere = Binding { token_endpoint: "https://evil.example/".into(), ..kept.clone() };
-        assert!(!kept.covers(&elsewhere));
-        assert_ne!(kept.identity(), elsewhere.identity());
+        let evil = || "https://evil.example/".to_owned();
+        for elsewhere in [
+            Binding { token_endpoint: evil(), ..kept.clone() },
+            Binding { authorize_endpoint: evil(), ..kept.clone() },
+            Binding { client_id: "other".into(), ..kept.clone() },
+        ] {
+            assert!(!kept.covers(&elsewhere));
+            assert_ne!(kept.identity(), elsewhere.identity());
+        }
     }
 }

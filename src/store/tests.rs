@@ -40,6 +40,7 @@ fn caller(name: &str) -> Caller {
 fn binding(endpoint: &str) -> Binding {
     Binding {
         client_id: "client".into(),
+        authorize_endpoint: "https://login.acme.example/authorize".into(),
         token_endpoint: endpoint.into(),
         hosts: Hosts::new(["api.acme.example"]),
     }
@@ -59,6 +60,7 @@ fn grant(access: &str) -> Grant {
         refused: Scopes::default(),
         connected_at: NOW,
         refreshed_at: None,
+        revocation: None,
         ended: None,
     }
 }

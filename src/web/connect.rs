@@ -119,7 +119,7 @@ fn refused(error: &ConnectError) -> Page {
     let status = match error {
         ConnectError::Unknown => return page::gone(),
         ConnectError::Exhausted => StatusCode::TOO_MANY_REQUESTS,
-        ConnectError::Contended => StatusCode::CONFLICT,
+        ConnectError::Contended | ConnectError::OtherConfiguration(_) => StatusCode::CONFLICT,
         ConnectError::NoProvider(_) => StatusCode::NOT_FOUND,
         ConnectError::Setup(_) | ConnectError::Address(_) | ConnectError::Origin(_) => {
             StatusCode::BAD_GATEWAY

@@ -25,7 +25,6 @@ pub const DEFAULT_PORT: u16 = 8971;
 /// Opens ports on demand and serves the browser's routes there.
 pub struct Loopback {
     port: u16,
-    public_url: Option<Url>,
     routes: OnceLock<Box<dyn Fn(Hosts) -> Router + Send + Sync>>,
     runtime: tokio::runtime::Handle,
     open: Mutex<Open>,
@@ -40,10 +39,9 @@ struct Open {
 
 impl Loopback {
     /// Must be called within the runtime that shall serve.
-    pub fn new(port: Option<u16>, public_url: Option<Url>) -> Arc<Self> {
+    pub fn new(port: Option<u16>) -> Arc<Self> {
         Arc::new(Self {
             port: port.unwrap_or(DEFAULT_PORT),
-            public_url,
             routes: OnceLock::new(),
             runtime: tokio::runtime::Handle::current(),
             open: Mutex::default(),
@@ -57,10 +55,6 @@ impl Loopback {
 
     /// Where a browser reaches us for this provider; listening there on return.
     pub fn origin(&self, provider: &Provider, rule: LoopbackRule) -> Result<String, OriginError> {
-        if let Some(url) = &self.public_url {
-            self.listen(self.port, rule)?;
-            return Ok(url.origin().ascii_serialization());
-        }
         if rule == LoopbackRule::Refused {
             return Err(OriginError::HttpsOnly(provider.id.clone()));
         }
@@ -125,7 +119,9 @@ impl Loopback {
         listener.set_nonblocking(true)?;
         let port = listener.local_addr()?.port();
         let routes = self.routes.get().ok_or(io::ErrorKind::NotConnected)?;
-        let router = routes(self.hosts(port));
+        let router = routes(Hosts::new(
+            ["127.0.0.1", "localhost", "[::1]"].map(|host| format!("{host}:{port}")),
+        ));
         let _entered = self.runtime.enter();
         let listener = tokio::net::TcpListener::from_std(listener)?;
         tracing::info!(address = %SocketAddr::new(address.ip(), port), "listening for browsers");
@@ -136,18 +132,6 @@ impl Loopback {
         });
         open.tasks.push(task.abort_handle());
         Ok(port)
-    }
-
-    fn hosts(&self, port: u16) -> Hosts {
-        let public = self.public_url.as_ref().and_then(|url| {
-            let host = url.host_str()?;
-            Some(url.port().map_or_else(|| host.to_owned(), |port| format!("{host}:{port}")))
-        });
-        Hosts::new(
-            [format!("127.0.0.1:{port}"), format!("localhost:{port}"), format!("[::1]:{port}")]
-                .into_iter()
-                .chain(public),
-        )
     }
 
     /// Stops listening.

@@ -20,6 +20,7 @@ struct Connect {
     tool: Option<String>,
     scopes: Vec<(String, Option<String>)>,
     user: String,
+    hosts: Vec<String>,
     until: String,
     minutes: u64,
 }
@@ -146,6 +147,7 @@ fn connect(invitation: &Invitation) -> Connect {
         tool: invitation.asked_by.tool.as_ref().map(ToString::to_string),
         scopes: invitation.scopes.clone(),
         user: invitation.user.clone(),
+        hosts: invitation.hosts.clone(),
         until: utc(invitation.expires_at),
         minutes: invitation.lives_minutes,
     }

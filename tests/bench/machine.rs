@@ -42,6 +42,7 @@ impl Machine {
             provider: ProviderId::new("notes"),
             binding: Binding {
                 client_id: "bench".into(),
+                authorize_endpoint: format!("http://{}/authorize", api.authority()),
                 token_endpoint: format!("http://{}/token", api.authority()),
                 hosts: Hosts::new([api.authority()]),
             },
@@ -55,6 +56,7 @@ impl Machine {
             refused: Scopes::default(),
             connected_at: now,
             refreshed_at: None,
+            revocation: None,
             ended: None,
         };
         let others = (1..grants).map(|other| format!("user{other}"));
