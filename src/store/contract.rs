@@ -18,6 +18,7 @@ pub(super) async fn holds(backend: Arc<dyn Backend>) {
     of_racing_swaps_one_wins(&backend).await;
     scan_sees_the_prefix_and_nothing_else(&*backend).await;
     bytes_are_opaque(&*backend).await;
+    a_read_never_misses_a_swap_that_returned(&backend).await;
 }
 
 async fn swap_replaces_exactly_what_it_was_told(backend: &dyn Backend) {
@@ -61,5 +62,35 @@ async fn bytes_are_opaque(backend: &dyn Backend) {
         let content = Sealed::from_stored(content);
         assert!(backend.swap(&key(at), None, Some(&content)).await.unwrap());
         assert_eq!(backend.get(&key(at)).await.unwrap(), Some(content));
+    }
+}
+
+/// Linearizable: whatever a backend remembers between reads must not outlive a swap.
+async fn a_read_never_misses_a_swap_that_returned(backend: &Arc<dyn Backend>) {
+    const ROUNDS: u32 = 200;
+    let at = key("linear");
+    let number = |n: u32| bytes(&n.to_be_bytes());
+    assert!(backend.swap(&at, None, Some(&number(0))).await.unwrap());
+    let done = Arc::new(std::sync::atomic::AtomicU32::new(0));
+    let readers = (0..4).map(|_| {
+        let (backend, at, done) = (Arc::clone(backend), at.clone(), Arc::clone(&done));
+        tokio::spawn(async move {
+            while done.load(std::sync::atomic::Ordering::SeqCst) < ROUNDS {
+                let before = done.load(std::sync::atomic::Ordering::SeqCst);
+                let found = backend.get(&at).await.unwrap().unwrap();
+                let found = u32::from_be_bytes(found.as_bytes().try_into().unwrap());
+                assert!(found >= before, "read {found} after {before} had returned");
+                tokio::task::yield_now().await;
+            }
+        })
+    });
+    let readers: Vec<_> = readers.collect();
+    for round in 1..=ROUNDS {
+        let (old, new) = (number(round - 1), number(round));
+        assert!(backend.swap(&at, Some(&old), Some(&new)).await.unwrap());
+        done.store(round, std::sync::atomic::Ordering::SeqCst);
+    }
+    for reader in readers {
+        reader.await.unwrap();
     }
 }

@@ -5,6 +5,7 @@
 //! types come without kinds worth matching, it panics on a truncated file, and it never opens again
 //! after a kill in the middle of a snapshot; all of that stays behind this file.
 
+use std::collections::HashMap;
 use std::fs::{self, File};
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -20,6 +21,8 @@ use super::backend::{Backend, BackendError, Key, Sealed};
 use crate::model::Time;
 
 const CACHE_BYTES: u64 = 16 << 20;
+/// Records remembered: some kilobytes each at most, and more people than call at once.
+const MOST_RECENT: usize = 1024;
 
 /// Holds sled open. The caller holds the folder's lock.
 pub(super) struct SledBackend(Arc<Inner>);
@@ -34,6 +37,17 @@ struct Inner {
     flushed: Mutex<u64>,
     /// Set by a failed flush, cleared by the next that succeeds (contract, 6).
     unsure: AtomicBool,
+    recent: Mutex<Recent>,
+}
+
+/// What was read last, so that the grant of a call does not cost a trip to another thread.
+///
+/// It is coherent because this process alone holds sled and every swap passes here: a swap takes
+/// its key out, and a read fills in only what no swap has overtaken.
+#[derive(Default)]
+struct Recent {
+    swaps: u64,
+    found: HashMap<Key, Sealed>,
 }
 
 /// What opening had to leave behind to go on.
@@ -88,6 +102,7 @@ impl SledBackend {
             made: AtomicU64::new(0),
             flushed: Mutex::new(0),
             unsure: AtomicBool::new(false),
+            recent: Mutex::default(),
         })))
     }
 
@@ -172,6 +187,30 @@ impl Inner {
         if self.unsure.load(Ordering::SeqCst) { self.persist() } else { Ok(()) }
     }
 
+    fn recent(&self, key: &Key) -> Option<Sealed> {
+        // Contract, 6: what a failed flush left visible must not be answered.
+        if self.unsure.load(Ordering::SeqCst) {
+            return None;
+        }
+        self.recent.lock().found.get(key).cloned()
+    }
+
+    fn remember(&self, key: Key, found: Sealed, swaps: u64) {
+        let mut recent = self.recent.lock();
+        if recent.swaps == swaps {
+            if recent.found.len() >= MOST_RECENT {
+                recent.found.clear();
+            }
+            recent.found.insert(key, found);
+        }
+    }
+
+    fn forget(&self, key: &Key) {
+        let mut recent = self.recent.lock();
+        recent.swaps += 1;
+        recent.found.remove(key);
+    }
+
     /// Makes every swap so far durable, sharing the work with whoever else is waiting for it.
     fn persist(&self) -> Result<(), BackendError> {
         let mine = self.made.load(Ordering::SeqCst);
@@ -195,10 +234,18 @@ impl Inner {
 
 impl Backend for SledBackend {
     fn get<'a>(&'a self, key: &'a Key) -> BoxFuture<'a, Result<Option<Sealed>, BackendError>> {
+        if let Some(found) = self.0.recent(key) {
+            return std::future::ready(Ok(Some(found))).boxed();
+        }
         let key = key.clone();
         self.run(move |inner| {
+            let swaps = inner.recent.lock().swaps;
             let found = inner.db.get(key.as_bytes())?;
-            Ok(found.map(|bytes| Sealed::from_stored(bytes.to_vec())))
+            let found = found.map(|bytes| Sealed::from_stored(bytes.to_vec()));
+            if let Some(found) = &found {
+                inner.remember(key, found.clone(), swaps);
+            }
+            Ok(found)
         })
     }
 
@@ -236,6 +283,7 @@ impl Backend for SledBackend {
             if outcome.is_err() {
                 return Ok(false);
             }
+            inner.forget(&key);
             inner.made.fetch_add(1, Ordering::SeqCst);
             inner.persist()?;
             Ok(true)

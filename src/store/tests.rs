@@ -90,7 +90,7 @@ async fn access_of(store: &Store, user: &str) -> Option<String> {
     Some(held.value.tokens.access.expose_secret().to_owned())
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread")]
 async fn sled_keeps_the_contract() {
     let folder = tempfile::tempdir().unwrap();
     let (backend, aside) = self::sled::SledBackend::open(folder.path(), NOW).unwrap();
