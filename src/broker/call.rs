@@ -8,11 +8,11 @@ use serde_json::{Map, Value};
 
 use super::Broker;
 use super::connect::sentence;
-use super::tokens::Access;
+use super::tokens::{Access, AccessError, Ready};
 use crate::config::secret_ref;
 use crate::model::authorization::AskedBy;
 use crate::model::provider::{Credential as Held, KeyPlace};
-use crate::model::{Caller, Outcome, PromptReason, Provider, Scopes, Time, Tool, ToolResult};
+use crate::model::{Caller, Outcome, PromptReason, Provider, Scopes, Tool, ToolResult};
 use crate::registry::{UnknownTool, accept};
 use crate::upstream::{Answer, Credential};
 
@@ -71,13 +71,6 @@ impl Broker {
     }
 }
 
-/// A token that the API answered 401 to.
-struct Refused {
-    token: SecretString,
-    connected_at: Time,
-    result: ToolResult,
-}
-
 /// One call on its way.
 struct Run<'a> {
     broker: &'a Broker,
@@ -115,50 +108,43 @@ impl Run<'_> {
     /// Executes with the caller's grant: one refresh after a 401, a step-up after
     /// `insufficient_scope`, and no third try.
     async fn with_grant(&self, asked_by: AskedBy) -> Outcome {
-        let mut refused: Option<Refused> = None;
-        loop {
-            let rejected = refused.as_ref().map(|refused| &refused.token);
-            let access =
-                self.broker.access(self.caller, self.provider, &self.tool.scopes, rejected).await;
-            let (token, granted, connected_at) = match (access, refused) {
-                (Ok(Access::Ready { token, granted, connected_at }), None) => {
-                    (token, granted, connected_at)
-                }
-                (Ok(Access::Ready { token, .. }), Some(first)) => {
-                    // The second and last try, with another token than the first.
-                    return match self.execute(&Credential::Bearer(token.clone())).await {
-                        Answer::Done(result) | Answer::InsufficientScope { result, .. } => {
-                            Outcome::Complete(result)
-                        }
-                        Answer::Unauthorized { result } => {
-                            self.refused_for_good(Refused { token, result, ..first }, asked_by)
-                                .await
-                        }
-                    };
-                }
-                (Ok(Access::Missing { needed, reason }), _) => {
-                    return self.ask(&needed, asked_by, reason).await;
-                }
-                (Ok(Access::Refused { connected_at }), Some(refused)) => {
-                    let refused = Refused { connected_at, ..refused };
-                    return self.refused_for_good(refused, asked_by).await;
-                }
-                (Ok(Access::Refused { .. }), None) => {
-                    return self.ask(&self.tool.scopes, asked_by, PromptReason::Ended).await;
-                }
-                (Err(error), _) => return failure(error.advice()),
-            };
-            match self.execute(&Credential::Bearer(token.clone())).await {
-                Answer::Done(result) => return Outcome::Complete(result),
-                Answer::InsufficientScope { needed, result } => {
-                    return self.step_up(&needed, &granted, asked_by, result).await;
-                }
-                // The token may have ended before its time; a refresh tells.
-                Answer::Unauthorized { result } => {
-                    refused = Some(Refused { token, connected_at, result });
-                }
+        let first = match self.access(None).await {
+            Ok(Access::Ready(ready)) => ready,
+            Ok(Access::Missing { needed, reason }) => {
+                return self.ask(&needed, asked_by, reason).await;
             }
+            Ok(Access::Refused) => {
+                return self.ask(&self.tool.scopes, asked_by, PromptReason::Ended).await;
+            }
+            Err(error) => return failure(error.advice()),
+        };
+        let refused = match self.execute(&Credential::Bearer(first.token.clone())).await {
+            Answer::Done(result) => return Outcome::Complete(result),
+            Answer::InsufficientScope { needed, result } => {
+                return self.step_up(&needed, &first.granted, asked_by, result).await;
+            }
+            Answer::Unauthorized { result } => result,
+        };
+        // The token may have ended before its time; a refresh tells.
+        let second = match self.access(Some(&first.token)).await {
+            Ok(Access::Ready(ready)) => ready,
+            Ok(Access::Missing { needed, reason }) => {
+                return self.ask(&needed, asked_by, reason).await;
+            }
+            Ok(Access::Refused) => return self.refused(first, asked_by, refused).await,
+            Err(error) => return failure(error.advice()),
+        };
+        match self.execute(&Credential::Bearer(second.token.clone())).await {
+            Answer::Done(result) => Outcome::Complete(result),
+            Answer::InsufficientScope { needed, result } => {
+                self.step_up(&needed, &second.granted, asked_by, result).await
+            }
+            Answer::Unauthorized { result } => self.refused(second, asked_by, result).await,
         }
+    }
+
+    async fn access(&self, rejected: Option<&SecretString>) -> Result<Access, AccessError> {
+        self.broker.access(self.caller, self.provider, &self.tool.scopes, rejected).await
     }
 
     async fn execute(&self, credential: &Credential) -> Answer {
@@ -187,12 +173,12 @@ impl Run<'_> {
     }
 
     /// The API refuses a token that should be good and cannot be mended by a refresh.
-    async fn refused_for_good(&self, refused: Refused, asked_by: AskedBy) -> Outcome {
-        let age = self.broker.0.parts.clock.now().since(refused.connected_at);
+    async fn refused(&self, token: Ready, asked_by: AskedBy, result: ToolResult) -> Outcome {
+        let age = self.broker.0.parts.clock.now().since(token.connected_at);
         if age < TOO_SOON_TO_ASK_AGAIN {
-            return Outcome::Complete(refused.result);
+            return Outcome::Complete(result);
         }
-        if let Err(error) = self.broker.give_up(self.caller, self.provider, &refused.token).await {
+        if let Err(error) = self.broker.give_up(self.caller, self.provider, &token.token).await {
             return failure(error.advice());
         }
         self.ask(&self.tool.scopes, asked_by, PromptReason::Ended).await

@@ -131,5 +131,6 @@ impl Broker {
     pub async fn settle(&self) {
         self.0.tasks.close();
         self.0.tasks.wait().await;
+        self.save_the_unsaved().await;
     }
 }

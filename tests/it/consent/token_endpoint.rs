@@ -159,3 +159,29 @@ async fn the_code_is_sent_with_the_verifier_of_its_own_trip() {
     assert_eq!(field("redirect_uri"), departure.parameter("redirect_uri"));
     assert_eq!(field("code"), "c0de");
 }
+
+#[tokio::test]
+async fn trouble_is_met_once_for_all_who_wait() {
+    let world = expired().await;
+    world.provider.says(answer("503 Service Unavailable", "", ""));
+    let calls = futures_util::future::join_all((0..50).map(|_| world.result())).await;
+    assert!(calls.iter().all(|result| result.text.contains("Nothing is lost")));
+    assert_eq!(world.provider.refreshes(), 1);
+}
+
+#[tokio::test]
+async fn a_token_endpoint_in_trouble_is_left_alone_while_the_token_lives() {
+    let world = World::new().await;
+    world.provider.accepts(&["first"]);
+    world.provider.says(tokens(FIRST));
+    world.consent().await;
+    world.pass(Duration::from_secs(575));
+    world.provider.says(answer("503 Service Unavailable", "", ""));
+    for _ in 0..5 {
+        assert!(!world.result().await.is_error);
+    }
+    assert_eq!(world.provider.refreshes(), 1);
+    world.pass(Duration::from_secs(15));
+    assert!(!world.result().await.is_error);
+    assert_eq!(world.provider.refreshes(), 2);
+}
