@@ -41,7 +41,6 @@ pub use key::{KeyError, KeySource, MasterKey};
 pub use record::RecordError;
 pub use seal::SealError;
 
-pub use self::sled::SledError;
 use crate::model::{Authorization, Caller, Grant, ProviderId, Started, Time};
 use record::{Pointer, Record};
 use seal::KeyRing;
@@ -83,8 +82,6 @@ pub enum StoreError {
     #[error(transparent)]
     Folder(#[from] FolderError),
     #[error(transparent)]
-    Open(#[from] SledError),
-    #[error(transparent)]
     Key(#[from] KeyError),
     #[error("the store was sealed with another key than the one given; nothing was touched")]
     WrongKey,
@@ -101,10 +98,6 @@ impl StoreError {
     pub fn hint(&self) -> String {
         match self {
             Self::Folder(error) => error.hint(),
-            Self::Open(SledError::Full) => BackendError::Full.hint().into(),
-            Self::Open(SledError::Io { .. }) => {
-                "check the permissions of the data folder, or give another with `--data DIR`".into()
-            }
             Self::Key(error) => error.hint(),
             Self::WrongKey => "set COUNTERSIGN_KEY or COUNTERSIGN_KEY_FILE to the key that this store was made with, or give another folder with `--data DIR`".into(),
             Self::Backend(error) => error.hint().into(),

@@ -15,7 +15,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use futures_util::FutureExt as _;
 use futures_util::future::BoxFuture;
-use parking_lot::Mutex;
+use parking_lot::{Mutex, RwLock};
 
 use super::backend::{Backend, BackendError, Key, Sealed};
 use crate::model::Time;
@@ -28,16 +28,22 @@ const MOST_RECENT: usize = 1024;
 pub(super) struct SledBackend(Arc<Inner>);
 
 struct Inner {
-    db: sled::Db,
-    /// A second handle for `sync_data`; sled's lock is per open file and does not mind.
-    file: File,
+    path: PathBuf,
+    /// `None` while it is being opened again.
+    open: RwLock<Option<Open>>,
     /// Swaps made so far, and the last one that is known to be on disk: writers that come while one
     /// flushes share the next flush.
     made: AtomicU64,
     flushed: Mutex<u64>,
-    /// Set by a failed flush, cleared by the next that succeeds (contract, 6).
+    /// Set by a failed write or flush, cleared by the next flush that succeeds (contract, 6).
     unsure: AtomicBool,
     recent: Mutex<Recent>,
+}
+
+struct Open {
+    db: sled::Db,
+    /// A second handle for `sync_data`; sled's lock is per open file and does not mind.
+    file: File,
 }
 
 /// What was read last, so that the grant of a call does not cost a trip to another thread.
@@ -54,51 +60,39 @@ struct Recent {
 #[derive(Debug)]
 pub(super) struct SetAside(pub(super) PathBuf);
 
-#[derive(Debug, thiserror::Error)]
-pub enum SledError {
-    #[error("no space left on the disk that holds the store")]
-    Full,
-    #[error("the store `{}` could not be opened: {source}", path.display())]
-    Io { path: PathBuf, source: io::Error },
-}
-
 impl SledBackend {
     /// Opens `path`, mending what can be mended. What still does not open is moved beside it under
     /// a dated name, never deleted.
-    pub(super) fn open(path: &Path, now: Time) -> Result<(Self, Option<SetAside>), SledError> {
-        let io = |source| SledError::Io { path: path.into(), source };
-        super::folder::create_private(path).map_err(io)?;
+    pub(super) fn open(path: &Path, now: Time) -> Result<(Self, Option<SetAside>), BackendError> {
+        super::folder::create_private(path).map_err(from_io)?;
         // A kill while sled wrote a snapshot leaves this file, and with it sled never opens again.
-        remove_snapshots(path, |name| name.ends_with(".generating")).map_err(io)?;
+        remove_snapshots(path, |name| name.ends_with(".generating")).map_err(from_io)?;
         let first = match attempt(path) {
             Ok(db) => return Self::from_open(db, path).map(|backend| (backend, None)),
             Err(failure) => failure,
         };
-        first.unless_damage(path)?;
+        first.unless_damage()?;
         // The log is complete without its snapshots; only a damaged snapshot needs to go.
-        remove_snapshots(path, |_| true).map_err(io)?;
+        remove_snapshots(path, |_| true).map_err(from_io)?;
         let second = match attempt(path) {
             Ok(db) => return Self::from_open(db, path).map(|backend| (backend, None)),
             Err(failure) => failure,
         };
-        second.unless_damage(path)?;
+        second.unless_damage()?;
         let aside = path.with_file_name(format!("db.damaged-{}", now.millis()));
-        fs::rename(path, &aside).map_err(io)?;
-        super::folder::create_private(path).map_err(io)?;
+        fs::rename(path, &aside).map_err(from_io)?;
+        super::folder::create_private(path).map_err(from_io)?;
         match attempt(path) {
             Ok(db) => Ok((Self::from_open(db, path)?, Some(SetAside(aside)))),
-            Err(failure) => Err(failure.into_error(path)),
+            Err(failure) => Err(failure.into_error()),
         }
     }
 
-    fn from_open(db: sled::Db, path: &Path) -> Result<Self, SledError> {
-        let file = File::options()
-            .write(true)
-            .open(path.join("db"))
-            .map_err(|source| SledError::Io { path: path.into(), source })?;
+    fn from_open(db: sled::Db, path: &Path) -> Result<Self, BackendError> {
+        let open = Open::new(db, path).map_err(from_io)?;
         Ok(Self(Arc::new(Inner {
-            db,
-            file,
+            path: path.into(),
+            open: RwLock::new(Some(open)),
             made: AtomicU64::new(0),
             flushed: Mutex::new(0),
             unsure: AtomicBool::new(false),
@@ -109,7 +103,7 @@ impl SledBackend {
     /// Runs sled's blocking calls off the async threads.
     fn run<T: Send + 'static>(
         &self,
-        work: impl FnOnce(&Inner) -> Result<T, BackendError> + Send + 'static,
+        work: impl FnOnce(&Inner, &Open) -> Result<T, BackendError> + Send + 'static,
     ) -> BoxFuture<'static, Result<T, BackendError>> {
         let inner = Arc::clone(&self.0);
         async move {
@@ -117,7 +111,12 @@ impl SledBackend {
                 // sled panics on some damage; that must cost this call, not the process.
                 catch_unwind(AssertUnwindSafe(|| {
                     inner.settle()?;
-                    work(&inner)
+                    let open = inner.open.read();
+                    let done = work(&inner, open.as_ref().ok_or(BackendError::Closed)?);
+                    if let Err(BackendError::Full | BackendError::Io(_)) = &done {
+                        inner.unsure.store(true, Ordering::SeqCst);
+                    }
+                    done
                 }))
                 .unwrap_or(Err(BackendError::Corrupt))
             })
@@ -125,6 +124,18 @@ impl SledBackend {
             .unwrap_or(Err(BackendError::Closed))
         }
         .boxed()
+    }
+}
+
+impl Open {
+    fn new(db: sled::Db, path: &Path) -> io::Result<Self> {
+        let file = File::options().write(true).open(path.join("db"))?;
+        Ok(Self { db, file })
+    }
+
+    fn persist(&self) -> Result<(), BackendError> {
+        self.db.flush()?;
+        self.file.sync_data().map_err(from_io)
     }
 }
 
@@ -148,23 +159,18 @@ fn attempt(path: &Path) -> Result<sled::Db, Failure> {
 impl Failure {
     /// Passes on what is no damage: a full disk or a missing permission mends itself or can be
     /// mended, and moving the store away for it would lose every grant.
-    fn unless_damage(self, path: &Path) -> Result<(), SledError> {
+    fn unless_damage(self) -> Result<(), BackendError> {
         match self {
             Self::Panic | Self::Sled(sled::Error::Corruption { .. }) => Ok(()),
-            other @ Self::Sled(_) => Err(other.into_error(path)),
+            other @ Self::Sled(_) => Err(other.into_error()),
         }
     }
 
-    fn into_error(self, path: &Path) -> SledError {
-        let source = match self {
-            Self::Sled(sled::Error::Io(source)) => source,
-            Self::Sled(error) => io::Error::other(error.to_string()),
-            Self::Panic => io::Error::other("sled gave up on its files"),
-        };
-        if source.kind() == io::ErrorKind::StorageFull {
-            return SledError::Full;
+    fn into_error(self) -> BackendError {
+        match self {
+            Self::Sled(error) => error.into(),
+            Self::Panic => BackendError::Io(io::Error::other("sled gave up on its files")),
         }
-        SledError::Io { path: path.into(), source }
     }
 }
 
@@ -184,7 +190,22 @@ fn remove_snapshots(path: &Path, which: impl Fn(&str) -> bool) -> io::Result<()>
 impl Inner {
     /// Contract, 6: after a failed flush nothing is answered until one has succeeded.
     fn settle(&self) -> Result<(), BackendError> {
-        if self.unsure.load(Ordering::SeqCst) { self.persist() } else { Ok(()) }
+        if !self.unsure.load(Ordering::SeqCst) {
+            return Ok(());
+        }
+        let mut open = self.open.write();
+        if !self.unsure.load(Ordering::SeqCst) {
+            return Ok(());
+        }
+        // sled remembers its first failed write for ever; only opening it anew shows whether the
+        // disk has room again. What it could not write is then gone, which every caller was told.
+        *open = None;
+        self.recent.lock().found.clear();
+        let db = attempt(&self.path).map_err(Failure::into_error)?;
+        let anew = open.insert(Open::new(db, &self.path).map_err(from_io)?);
+        anew.persist()?;
+        self.unsure.store(false, Ordering::SeqCst);
+        Ok(())
     }
 
     fn recent(&self, key: &Key) -> Option<Sealed> {
@@ -212,21 +233,14 @@ impl Inner {
     }
 
     /// Makes every swap so far durable, sharing the work with whoever else is waiting for it.
-    fn persist(&self) -> Result<(), BackendError> {
+    fn persist(&self, open: &Open) -> Result<(), BackendError> {
         let mine = self.made.load(Ordering::SeqCst);
         let mut flushed = self.flushed.lock();
-        let settled = !self.unsure.load(Ordering::SeqCst);
-        if settled && *flushed >= mine {
+        if *flushed >= mine {
             return Ok(());
         }
         let target = self.made.load(Ordering::SeqCst);
-        let written = self
-            .db
-            .flush()
-            .map_err(BackendError::from)
-            .and_then(|_| self.file.sync_data().map_err(from_io));
-        self.unsure.store(written.is_err(), Ordering::SeqCst);
-        written?;
+        open.persist()?;
         *flushed = target;
         Ok(())
     }
@@ -238,9 +252,9 @@ impl Backend for SledBackend {
             return std::future::ready(Ok(Some(found))).boxed();
         }
         let key = key.clone();
-        self.run(move |inner| {
+        self.run(move |inner, open| {
             let swaps = inner.recent.lock().swaps;
-            let found = inner.db.get(key.as_bytes())?;
+            let found = open.db.get(key.as_bytes())?;
             let found = found.map(|bytes| Sealed::from_stored(bytes.to_vec()));
             if let Some(found) = &found {
                 inner.remember(key, found.clone(), swaps);
@@ -254,9 +268,8 @@ impl Backend for SledBackend {
         prefix: &'a Key,
     ) -> BoxFuture<'a, Result<Vec<(Key, Sealed)>, BackendError>> {
         let prefix = prefix.clone();
-        self.run(move |inner| {
-            inner
-                .db
+        self.run(move |_, open| {
+            open.db
                 .scan_prefix(prefix.as_bytes())
                 .map(|entry| {
                     let (key, value) = entry?;
@@ -274,8 +287,8 @@ impl Backend for SledBackend {
         new: Option<&'a Sealed>,
     ) -> BoxFuture<'a, Result<bool, BackendError>> {
         let (key, old, new) = (key.clone(), old.cloned(), new.cloned());
-        self.run(move |inner| {
-            let outcome = inner.db.compare_and_swap(
+        self.run(move |inner, open| {
+            let outcome = open.db.compare_and_swap(
                 key.as_bytes(),
                 old.as_ref().map(Sealed::as_bytes),
                 new.as_ref().map(Sealed::as_bytes),
@@ -285,7 +298,7 @@ impl Backend for SledBackend {
             }
             inner.forget(&key);
             inner.made.fetch_add(1, Ordering::SeqCst);
-            inner.persist()?;
+            inner.persist(open)?;
             Ok(true)
         })
     }
