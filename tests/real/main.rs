@@ -21,6 +21,7 @@ mod callback;
 mod canary;
 mod clients;
 mod commands;
+mod disk;
 mod faults;
 mod journey;
 mod loopback;
