@@ -50,6 +50,7 @@ impl Host {
             .env("COUNTERSIGN_LOG", "error")
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
+            .stderr(machine.log())
             .spawn()
             .unwrap();
         let input = child.stdin.take();

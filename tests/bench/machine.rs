@@ -1,7 +1,7 @@
 //! A machine to measure on: a `tools.toml` with so many tools, a store with so many grants.
 
 use std::fmt::Write as _;
-use std::fs;
+use std::fs::{self, File};
 use std::path::PathBuf;
 
 use countersign::model::grant::{Binding, TokenSet};
@@ -32,6 +32,11 @@ impl Machine {
 
     pub fn path(&self, name: &str) -> PathBuf {
         self.folder.path().join(name)
+    }
+
+    /// Where servers say what went wrong.
+    pub fn log(&self) -> File {
+        File::options().create(true).append(true).open(self.path("stderr.log")).unwrap()
     }
 
     async fn keep(&self, api: &Api, grants: usize) {

@@ -21,6 +21,7 @@ mod figures;
 mod host;
 mod machine;
 
+use std::cell::RefCell;
 use std::sync::mpsc::{RecvTimeoutError, channel};
 use std::time::Duration;
 
@@ -36,6 +37,10 @@ const TURNS: usize = 10;
 const ONE_BY_ONE: usize = 200;
 const AT_ONCE: usize = 2000;
 pub const IN_FLIGHT: usize = 64;
+
+/// Two of the tools.
+const PLAIN: &str = "read_0";
+const SELECT: &str = "select_0";
 
 const TOOLS: usize = 10;
 const MANY_TOOLS: usize = 10_000;
@@ -114,32 +119,52 @@ fn calls(api: &Api, machines: &[(&str, &Machine)]) {
          p50 against 10 tools | peak MiB |"
     );
     println!("|---|--:|--:|--:|--:|--:|--:|--:|");
-    let mut ordinary = None;
-    for (name, machine) in machines {
-        let (mut direct, mut plain, mut select) = (Way::default(), Way::default(), Way::default());
-        let requests = Direct::new(api);
+    let requests = Direct::new(api);
+    let mut direct = Way::default();
+    requests.one_by_one(ONE_BY_ONE, &mut Figures::default());
+    let mut lanes: Vec<Lane> = machines.iter().map(|(_, machine)| Lane::new(machine)).collect();
+    // In turns, so that whatever else the machine does it does to all of them.
+    for _ in 0..TURNS {
+        direct.turn(|all| requests.one_by_one(ONE_BY_ONE, all), || requests.at_once(AT_ONCE));
+        for lane in &mut lanes {
+            lane.turn();
+        }
+    }
+    let base = lanes[0].plain.single.at(50);
+    let over = |way: &Way| millis(way.single.at(50) - direct.single.at(50));
+    direct.row("reqwest alone", "", "", "");
+    for ((name, _), Lane { host, plain, select }) in machines.iter().zip(&lanes) {
+        let against = format!("{:.2}", plain.single.at(50) / base);
+        plain.row(name, &over(plain), &against, &mib(host.memory("VmHWM")));
+        select.row(&format!("{name}, with select"), &over(select), "", "");
+    }
+}
+
+/// A server under measurement.
+struct Lane {
+    host: Host,
+    plain: Way,
+    select: Way,
+}
+
+impl Lane {
+    fn new(machine: &Machine) -> Self {
         let mut host = Host::start(machine, Era::Initialize);
         host.list_tools();
-        requests.one_by_one(ONE_BY_ONE, &mut Figures::default());
-        host.one_by_one("read_0", ONE_BY_ONE, &mut Figures::default());
-        host.one_by_one("select_0", ONE_BY_ONE, &mut Figures::default());
-        for _ in 0..TURNS {
-            direct.turn(|all| requests.one_by_one(ONE_BY_ONE, all), || requests.at_once(AT_ONCE));
-            let host = std::cell::RefCell::new(&mut host);
-            for (way, tool) in [(&mut plain, "read_0"), (&mut select, "select_0")] {
-                way.turn(
-                    |all| host.borrow_mut().one_by_one(tool, ONE_BY_ONE, all),
-                    || host.borrow_mut().at_once(tool, AT_ONCE),
-                );
-            }
+        for tool in [PLAIN, SELECT] {
+            host.one_by_one(tool, ONE_BY_ONE, &mut Figures::default());
         }
-        let base = *ordinary.get_or_insert(plain.single.at(50));
-        let peak = mib(host.memory("VmHWM"));
-        let over = |way: &Way| millis(way.single.at(50) - direct.single.at(50));
-        let against = format!("{:.2}", plain.single.at(50) / base);
-        direct.row("reqwest alone", "", "", "");
-        plain.row(name, &over(&plain), &against, &peak);
-        select.row(&format!("{name}, with select"), &over(&select), "", "");
+        Self { host, plain: Way::default(), select: Way::default() }
+    }
+
+    fn turn(&mut self) {
+        for (way, tool) in [(&mut self.plain, PLAIN), (&mut self.select, SELECT)] {
+            let host = RefCell::new(&mut self.host);
+            way.turn(
+                |all| host.borrow_mut().one_by_one(tool, ONE_BY_ONE, all),
+                || host.borrow_mut().at_once(tool, AT_ONCE),
+            );
+        }
     }
 }
 
