@@ -58,7 +58,9 @@ pub(super) fn tool(entry: &Entry) -> Tool {
 }
 
 pub(super) fn result(result: ToolResult) -> CallToolResult {
-    let content = vec![ContentBlock::text(result.text)];
+    // The note by itself: the text is JSON, and the very data of `structuredContent`.
+    let texts = std::iter::once(result.text).chain(result.note);
+    let content = texts.map(ContentBlock::text).collect();
     let mut rendered = if result.is_error {
         CallToolResult::error(content)
     } else {

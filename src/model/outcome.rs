@@ -16,17 +16,19 @@ pub struct ToolResult {
     pub text: String,
     /// The same data as the text, where the tool has an output schema.
     pub structured: Option<Value>,
+    /// Something about the data that is no part of it: how much of it was cut.
+    pub note: Option<String>,
     pub is_error: bool,
 }
 
 impl ToolResult {
     pub fn text(text: impl Into<String>) -> Self {
-        Self { text: text.into(), structured: None, is_error: false }
+        Self { text: text.into(), structured: None, note: None, is_error: false }
     }
 
     /// A failure that the model can act on.
     pub fn failure(text: impl Into<String>) -> Self {
-        Self { text: text.into(), structured: None, is_error: true }
+        Self { text: text.into(), structured: None, note: None, is_error: true }
     }
 }
 

@@ -48,6 +48,9 @@ pub struct Provider {
     pub failure: FailureConvention,
     /// Scopes in words, for connect pages and prompts.
     pub scope_words: std::collections::BTreeMap<String, String>,
+    /// Every scope that the catalogue or `tools.toml` speaks of, in whichever tool: all that an API
+    /// can make us ask a person for.
+    pub known_scopes: Scopes,
 }
 
 #[derive(Clone, Debug)]

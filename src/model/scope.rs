@@ -22,7 +22,12 @@ impl Scopes {
 
     /// Splits at white space and commas: RFC 6749 says spaces, GitHub and Slack send commas.
     pub fn parse(text: &str) -> Self {
-        Self::new(text.split(|c: char| c.is_whitespace() || c == ','))
+        Self::new(Self::split(text))
+    }
+
+    /// The tokens of [`Self::parse`], none of them copied.
+    pub fn split(text: &str) -> impl Iterator<Item = &str> {
+        text.split(|c: char| c.is_whitespace() || c == ',').filter(|scope| !scope.is_empty())
     }
 
     pub fn is_empty(&self) -> bool {

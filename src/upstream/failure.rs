@@ -1,7 +1,8 @@
 //! What an answer that says "no" means, and how a model is told.
 //!
 //! Every text says what happened and what to do. The API's own words are quoted, since they are
-//! usually the best there is, but they are data from outside: cut short and scrubbed by the caller.
+//! usually the best there is, but they are data from outside: scrubbed before they come here, and
+//! cut short.
 
 use http::StatusCode;
 use serde_json::Value;
@@ -14,6 +15,8 @@ use crate::model::{Provider, Scopes, Tool};
 
 /// Longest quotation of an API's message, in characters.
 const QUOTATION: usize = 300;
+/// Most scopes that an API can make us ask for at once; a person reads no longer list.
+const MOST_SCOPES: usize = 20;
 
 /// Where APIs keep their message, after the provider's own pointers.
 const COMMON: [&str; 14] = [
@@ -136,9 +139,40 @@ impl Call<'_> {
         ) {
             return None;
         }
-        let needed = challenge(reply).or_else(|| google(body)).or_else(|| self.github(reply))?;
-        let needed = if needed.is_empty() { self.tool.scopes.clone() } else { needed };
-        Some(Refusal::InsufficientScope(needed, format!("{says} A permission is missing.")))
+        if let Some(named) = challenge(reply) {
+            return Some(self.insufficient(Scopes::split(named), says));
+        }
+        if is_google_s(body) {
+            return Some(self.insufficient(std::iter::empty(), says));
+        }
+        self.github(reply).map(|named| self.insufficient(named.iter(), says))
+    }
+
+    /// A missing permission, by the scopes that the API named; by the tool's own if it named none.
+    ///
+    /// The names go into a prompt, and a person is asked for them. An API that could choose them
+    /// freely could put anything before the model (instructions, or our own token, echoed) and have
+    /// people asked for far more than any tool needs. So those that the operator or the catalogue
+    /// knows count, and the others are not even quoted.
+    fn insufficient<'n>(&self, named: impl Iterator<Item = &'n str>, says: &str) -> Refusal {
+        let mut named = named.peekable();
+        let needed = match named.peek() {
+            Some(_) => Scopes::new(named.filter(|scope| self.knows(scope)).take(MOST_SCOPES)),
+            None => self.tool.scopes.clone(),
+        };
+        if needed.is_empty() {
+            return Refusal::Failed(format!(
+                "{says} A permission is missing that nothing in tools.toml speaks of. Calling \
+                 again will not help; the operator adds it to `scopes` of [tools.{}].",
+                self.tool.name
+            ));
+        }
+        Refusal::InsufficientScope(needed, format!("{says} A permission is missing."))
+    }
+
+    fn knows(&self, scope: &str) -> bool {
+        self.tool.scopes.contains(scope)
+            || self.provider.is_some_and(|provider| provider.known_scopes.contains(scope))
     }
 
     fn by_code(&self, convention: &FailureConvention, body: &Value, says: &str) -> Option<Refusal> {
@@ -150,14 +184,14 @@ impl Call<'_> {
         if !among(&convention.missing_scope) {
             return None;
         }
-        let needed = convention.needed.as_deref().and_then(|at| body.pointer(at));
-        let needed = match needed {
-            Some(Value::String(scopes)) => Scopes::parse(scopes),
-            Some(Value::Array(scopes)) => Scopes::new(scopes.iter().filter_map(Value::as_str)),
-            _ => Scopes::default(),
-        };
-        let needed = if needed.is_empty() { self.tool.scopes.clone() } else { needed };
-        Some(Refusal::InsufficientScope(needed, format!("{says} A permission is missing.")))
+        let named = convention.needed.as_deref().and_then(|at| body.pointer(at));
+        Some(match named {
+            Some(Value::String(scopes)) => self.insufficient(Scopes::split(scopes), says),
+            Some(Value::Array(scopes)) => {
+                self.insufficient(scopes.iter().filter_map(Value::as_str), says)
+            }
+            _ => self.insufficient(std::iter::empty(), says),
+        })
     }
 
     /// GitHub names the scopes of which any would do, and those that the token has.
@@ -185,14 +219,15 @@ impl Call<'_> {
             return None;
         }
         // The narrowest: one that contains none of the others.
+        let known = Scopes::new(accepted.iter().filter(|scope| self.knows(scope)));
         let narrow = |scope: &&str| {
-            let others = accepted.iter().filter(|other| other != scope);
+            let others = known.iter().filter(|other| other != scope);
             let wide = Scopes::new([*scope]);
             others
                 .into_iter()
                 .all(|other| !Scopes::new([other]).missing_from(&wide, implied).is_empty())
         };
-        accepted.iter().find(narrow).map(|scope| Scopes::new([scope]))
+        known.iter().find(narrow).map(|scope| Scopes::new([scope]))
     }
 
     /// `: “message”.` or just a full stop.
@@ -253,13 +288,13 @@ fn redirected(who: &str, status: &str, reply: &Reply) -> String {
 }
 
 /// RFC 6750 §3.1: `WWW-Authenticate: Bearer error="insufficient_scope", scope="a b"`.
-fn challenge(reply: &Reply) -> Option<Scopes> {
+fn challenge(reply: &Reply) -> Option<&str> {
     let values = reply.headers.get_all(http::header::WWW_AUTHENTICATE);
     let value = values
         .iter()
         .filter_map(|value| value.to_str().ok())
         .find(|value| parameter(value, "error") == Some("insufficient_scope"))?;
-    Some(Scopes::parse(parameter(value, "scope").unwrap_or_default()))
+    Some(parameter(value, "scope").unwrap_or_default())
 }
 
 /// The value of an auth parameter (RFC 9110 §11.2), quoted or not.
@@ -281,14 +316,11 @@ fn parameter<'a>(challenge: &'a str, name: &str) -> Option<&'a str> {
 }
 
 /// Google APIs say it in the body's `error.details[].reason`.
-fn google(body: Option<&Value>) -> Option<Scopes> {
-    let details = body?.pointer("/error/details")?.as_array()?;
-    details
-        .iter()
-        .any(|detail| {
-            detail.get("reason").and_then(Value::as_str) == Some("ACCESS_TOKEN_SCOPE_INSUFFICIENT")
-        })
-        .then(Scopes::default)
+fn is_google_s(body: Option<&Value>) -> bool {
+    let details = body.and_then(|body| body.pointer("/error/details")?.as_array());
+    details.into_iter().flatten().any(|detail| {
+        detail.get("reason").and_then(Value::as_str) == Some("ACCESS_TOKEN_SCOPE_INSUFFICIENT")
+    })
 }
 
 #[cfg(test)]

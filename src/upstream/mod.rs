@@ -8,6 +8,7 @@
 
 pub mod select;
 
+mod aside;
 mod credential;
 mod failure;
 mod html;
@@ -21,6 +22,8 @@ mod scrub;
 mod testing;
 mod truncate;
 
+use std::sync::Arc;
+
 use serde_json::{Map, Value};
 
 pub use credential::Credential;
@@ -30,7 +33,7 @@ use crate::model::tool::{Action, HttpAction};
 use crate::model::{Provider, Scopes, Tool, ToolResult};
 use crate::net::{Net, NetError, Phase, Trust};
 use failure::{Call, Refusal};
-use output::Validators;
+use output::{Finish, Validators};
 use request::Prepared;
 use response::{Content, Reply};
 use scrub::Scrubber;
@@ -44,7 +47,7 @@ const LARGEST_ANSWER: usize = 10 * 1024 * 1024;
 pub struct Upstream {
     net: Net,
     jq: Jq,
-    validators: Validators,
+    validators: Arc<Validators>,
 }
 
 /// What a call comes to, before it is decided whether a consent can help.
@@ -64,7 +67,7 @@ pub enum Answer {
 
 impl Upstream {
     pub fn new(net: Net, jq: Jq) -> Self {
-        Self { net, jq, validators: Validators::default() }
+        Self { net, jq, validators: Arc::default() }
     }
 
     /// Runs a tool with arguments that the registry has accepted.
@@ -79,7 +82,7 @@ impl Upstream {
         credential: Option<&Credential>,
     ) -> Answer {
         let Action::Http(action) = &tool.action;
-        let scrubber = Scrubber::new(credential);
+        let scrubber = Arc::new(Scrubber::new(credential));
         let host = action.origin.host_str().unwrap_or_default();
         let call = Call {
             tool,
@@ -138,20 +141,26 @@ impl Upstream {
         action: &HttpAction,
         reply: Reply,
         arguments: &Map<String, Value>,
-        scrubber: &Scrubber,
+        scrubber: &Arc<Scrubber>,
     ) -> Result<ToolResult, Refusal> {
-        let content = reply.content();
+        let (size, scrub) = (reply.body.len(), Arc::clone(scrubber));
+        let (reply, content) = aside::run(size, move || {
+            let content = scrub.content(reply.content(), &reply.body);
+            (reply, content)
+        })
+        .await;
         if !reply.status.is_success() {
             return Err(call.refusal(&reply, &content));
         }
         let status = failure::words(reply.status);
         let value = match content {
             Content::Json(value) => {
+                let value = Arc::new(value);
                 if let Some(refusal) = call.disguised(&value) {
                     return Err(refusal);
                 }
                 if let Some(filter) = &action.error {
-                    let outputs = self.jq.run(filter, &value, reply.body.len()).await;
+                    let outputs = self.jq.run(filter, &value, size).await;
                     let outputs =
                         outputs.map_err(|error| filter_failed("error", &error, call, &status))?;
                     let message = outputs.iter().find_map(Value::as_str);
@@ -168,7 +177,7 @@ impl Upstream {
                     call.who
                 )));
             }
-            other if action.reply.is_none() => Some(plain(call, action, other, &status)?),
+            other if action.reply.is_none() => Some(Arc::new(plain(call, action, other, &status)?)),
             _ => None,
         };
         // The data, not a fixed sentence, where an output schema promises data.
@@ -188,40 +197,19 @@ impl Upstream {
         };
         let value = match &action.select {
             Some(filter) => {
-                let outputs = self.jq.run(filter, &value, reply.body.len()).await;
+                let outputs = self.jq.run(filter, &value, size).await;
                 melt(outputs.map_err(|error| filter_failed("select", &error, call, &status))?)
             }
-            None => value,
+            None => Arc::unwrap_or_clone(value),
         };
-        self.show(call.tool, action, value, scrubber)
-    }
-
-    /// The finished result: scrubbed, cut, and checked against what the tool promises.
-    fn show(
-        &self,
-        tool: &Tool,
-        action: &HttpAction,
-        value: Value,
-        scrubber: &Scrubber,
-    ) -> Result<ToolResult, Refusal> {
-        let mut value = value;
-        let mut text = truncate::write(&value);
-        // Before cutting: a secret cut in two would not be found any more.
-        if scrubber.concerns(&text) {
-            value = scrubber.value(value);
-            text = truncate::write(&value);
-        }
-        let fitted = truncate::fit(value, text, action.max_chars);
-        let Some(schema) = &tool.output else { return Ok(ToolResult::text(fitted.text)) };
-        if let Err(problem) = self.validators.check(schema, &fitted.value) {
-            return Err(Refusal::Failed(format!(
-                "The request succeeded; do not repeat it. But the answer does not fit what this \
-                 tool promises ({problem}): the operator must mend `select` or `output` of \
-                 [tools.{}] in tools.toml.",
-                tool.name
-            )));
-        }
-        Ok(ToolResult { text: fitted.text, structured: Some(fitted.value), is_error: false })
+        let finish = Finish {
+            scrubber: Arc::clone(scrubber),
+            validators: Arc::clone(&self.validators),
+            schema: call.tool.output.clone(),
+            max_chars: action.max_chars,
+            tool: call.tool.name.clone(),
+        };
+        aside::run(size, move || finish.result(value)).await.map_err(Refusal::Failed)
     }
 }
 

@@ -98,6 +98,7 @@ pub(super) fn provider(hosts: &[&str]) -> Provider {
         failure: FailureConvention::default(),
         console_url: None,
         scope_words: std::collections::BTreeMap::new(),
+        known_scopes: Scopes::default(),
     }
 }
 

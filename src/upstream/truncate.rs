@@ -9,8 +9,10 @@ use serde_json::Value;
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Fitted {
     pub(super) text: String,
-    /// The value that the text shows.
-    pub(super) value: Value,
+    /// The value that the text shows; `None` where it only says that there is too much.
+    pub(super) value: Option<Value>,
+    /// What is left of what, as JSON; fits beside the text.
+    pub(super) note: Option<String>,
 }
 
 /// How often something is cut before giving up. Each time the largest list or text shrinks.
@@ -30,16 +32,16 @@ pub(super) fn write(value: &Value) -> String {
 /// Cuts a value, already written out as `text`, to at most `most` characters.
 pub(super) fn fit(value: Value, text: String, most: usize) -> Fitted {
     if !is_longer(&text, most) {
-        return Fitted { text, value };
+        return Fitted { text, value: Some(value), note: None };
     }
     if let Value::String(whole) = &value {
         let text = cut_text(whole, most);
-        return Fitted { value: Value::String(text.clone()), text };
+        return Fitted { value: Some(Value::String(text.clone())), text, note: None };
     }
-    cut_json(value, most)
+    cut_json(value, text, most)
 }
 
-fn is_longer(text: &str, most: usize) -> bool {
+pub(super) fn is_longer(text: &str, most: usize) -> bool {
     text.len() > most && text.chars().nth(most).is_some()
 }
 
@@ -57,15 +59,15 @@ pub(super) fn cut_text(text: &str, most: usize) -> String {
 /// Where a list or text lies in a value, for the note and to find it again.
 type Place = String;
 
-fn cut_json(mut value: Value, most: usize) -> Fitted {
+fn cut_json(mut value: Value, mut json: String, most: usize) -> Fitted {
+    let all = json.chars().count();
     let room = most.saturating_sub(NOTE);
     let mut notes: Vec<(Place, String)> = Vec::new();
     for _ in 0..ROUNDS {
-        let json = value.to_string();
         let length = json.chars().count();
         let beside: usize = notes.iter().map(|(place, note)| place.len() + note.len() + 2).sum();
         if length + beside <= room {
-            return Fitted { text: with_note(json, &notes), value };
+            return Fitted { text: json, value: Some(value), note: written_out(&notes) };
         }
         let excess = length + beside - room;
         let Some(place) = largest(&value) else { break };
@@ -80,18 +82,18 @@ fn cut_json(mut value: Value, most: usize) -> Fitted {
             }
             None => notes.push((place, note)),
         }
+        json = value.to_string();
     }
     let text = format!(
-        "The answer is too long to be shown ({} characters) and has no list that could be cut. \
-         Ask for less, or ask the operator for a narrower `select`.",
-        value.to_string().chars().count()
+        "The answer is too long to be shown ({all} characters) and has no list that could be cut. \
+         Ask for less, or ask the operator for a narrower `select`."
     );
-    Fitted { text, value: Value::Null }
+    Fitted { text, value: None, note: None }
 }
 
-fn with_note(json: String, notes: &[(Place, String)]) -> String {
+fn written_out(notes: &[(Place, String)]) -> Option<String> {
     if notes.is_empty() {
-        return json;
+        return None;
     }
     let notes: Vec<String> = notes
         .iter()
@@ -100,8 +102,7 @@ fn with_note(json: String, notes: &[(Place, String)]) -> String {
             inner => format!("{}: {note}", inner.replace('/', ".")),
         })
         .collect();
-    let note = serde_json::json!({ "_more": notes.join("; ") });
-    format!("{json}\n{note}")
+    Some(serde_json::json!({ "_more": notes.join("; ") }).to_string())
 }
 
 /// Takes about `excess` characters from a list's or text's end; says what is left of what.
@@ -185,8 +186,17 @@ mod tests {
     }
 
     fn data(fitted: &Fitted) -> Value {
-        let first = fitted.text.lines().next().expect("a line");
-        serde_json::from_str(first).expect("whole JSON")
+        serde_json::from_str(&fitted.text).expect("whole JSON")
+    }
+
+    /// How long it is with its note.
+    fn length(fitted: &Fitted) -> usize {
+        let note = fitted.note.as_ref().map_or(0, |note| note.chars().count() + 1);
+        fitted.text.chars().count() + note
+    }
+
+    fn note(fitted: &Fitted) -> &str {
+        fitted.note.as_deref().expect("a note")
     }
 
     #[test]
@@ -201,46 +211,46 @@ mod tests {
         let value =
             Value::Array((0..124).map(|n| json!({"id": n, "name": "x".repeat(20)})).collect());
         let fitted = fitted(&value, 1000);
-        assert!(fitted.text.chars().count() <= 1000);
+        assert!(length(&fitted) <= 1000);
         let shown = data(&fitted).as_array().expect("a list").len();
         assert!(shown > 10);
-        assert!(fitted.text.ends_with(&format!("{{\"_more\":\"{shown} of 124 shown\"}}")));
-        assert_eq!(data(&fitted), fitted.value);
+        assert_eq!(note(&fitted), format!("{{\"_more\":\"{shown} of 124 shown\"}}"));
+        assert_eq!(Some(data(&fitted)), fitted.value);
     }
 
     #[test]
     fn a_list_inside_an_object_is_cut() {
         let value = json!({"total": 500, "data": {"items": vec!["0123456789"; 500]}});
         let fitted = fitted(&value, 1000);
-        assert!(fitted.text.chars().count() <= 1000);
-        assert_eq!(fitted.value["total"], 500);
-        assert!(fitted.text.contains("data.items: "), "{}", fitted.text);
-        assert!(fitted.text.contains(" of 500 shown"), "{}", fitted.text);
-        assert_eq!(data(&fitted), fitted.value);
+        assert!(length(&fitted) <= 1000);
+        assert_eq!(data(&fitted)["total"], 500);
+        assert!(note(&fitted).contains("data.items: "), "{}", note(&fitted));
+        assert!(note(&fitted).contains(" of 500 shown"), "{}", note(&fitted));
+        assert_eq!(Some(data(&fitted)), fitted.value);
     }
 
     #[test]
     fn one_huge_item_is_cut_inside() {
         let value = json!([{"id": 1, "body": "é".repeat(50_000)}, {"id": 2, "body": "b"}]);
         let fitted = fitted(&value, 1000);
-        assert!(fitted.text.chars().count() <= 1000);
-        assert_eq!(fitted.value[1]["id"], 2);
-        assert!(fitted.text.contains("of 50000 characters shown"), "{}", fitted.text);
-        assert_eq!(data(&fitted), fitted.value);
+        assert!(length(&fitted) <= 1000);
+        assert_eq!(data(&fitted)[1]["id"], 2);
+        assert!(note(&fitted).contains("of 50000 characters shown"), "{}", note(&fitted));
+        assert_eq!(Some(data(&fitted)), fitted.value);
     }
 
     #[test]
     fn several_large_parts_are_cut_in_turn() {
         let value = json!({"a": vec![1; 5000], "b": vec!["xy"; 5000], "c": "z".repeat(9000)});
         let fitted = fitted(&value, 2000);
-        assert!(fitted.text.chars().count() <= 2000, "{}", fitted.text.len());
-        assert_eq!(data(&fitted), fitted.value);
+        assert!(length(&fitted) <= 2000, "{}", fitted.text.len());
+        assert_eq!(Some(data(&fitted)), fitted.value);
     }
 
     #[test]
     fn a_long_text_is_cut_with_a_note() {
         let fitted = fitted(&json!("ü".repeat(5000)), 1000);
-        assert!(fitted.text.chars().count() <= 1000);
+        assert!(length(&fitted) <= 1000);
         assert!(fitted.text.ends_with("of 5000 characters]"));
     }
 
@@ -249,5 +259,6 @@ mod tests {
         let wide: Value = Value::Object((0..500).map(|n| (format!("key{n}"), json!(n))).collect());
         let fitted = fitted(&wide, 500);
         assert!(fitted.text.starts_with("The answer is too long"), "{}", fitted.text);
+        assert_eq!(fitted.value, None);
     }
 }

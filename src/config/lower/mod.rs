@@ -75,11 +75,22 @@ pub(super) fn lower(file: File, depth: Depth, find: &mut Findings<'_>) -> Lowere
     }
     tools.sort_by(|a, b| a.name.cmp(&b.name));
     let known = around.providers.into_values().flatten();
-    Lowered {
-        server,
-        providers: known.map(|known| (known.provider.id.clone(), known.provider)).collect(),
-        tools,
-        store,
+    let mut providers: BTreeMap<_, _> =
+        known.map(|known| (known.provider.id.clone(), known.provider)).collect();
+    add_known_scopes(&tools, &mut providers);
+    Lowered { server, providers, tools, store }
+}
+
+/// What one tool declares, an API may ask for on behalf of another.
+fn add_known_scopes(tools: &[Tool], providers: &mut BTreeMap<ProviderId, Arc<Provider>>) {
+    for tool in tools {
+        let provider = tool.provider.as_ref().and_then(|id| providers.get_mut(id));
+        if let Some(provider) = provider
+            && !tool.scopes.is_subset(&provider.known_scopes)
+        {
+            let provider = Arc::make_mut(provider);
+            provider.known_scopes = provider.known_scopes.union(&tool.scopes);
+        }
     }
 }
 

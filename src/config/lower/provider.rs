@@ -144,10 +144,12 @@ pub(super) fn provider(
         credential: credential?,
         failure: failure(table.failure.unwrap_or_default(), find),
         scope_words: words(table.scope_words.unwrap_or_default(), &scopes),
+        known_scopes: Scopes::default(),
     };
     if find.count_errors() > errors_before {
         return None;
     }
+    let provider = Provider { known_scopes: spoken_of(&provider), ..provider };
     let unchecked = references(&provider.credential);
     Some(Known { provider: Arc::new(provider), scopes, unchecked })
 }
@@ -351,6 +353,14 @@ fn words(table: Named<Text>, scopes: &ScopeRule) -> BTreeMap<String, String> {
         .into_iter()
         .map(|(scope, words)| (scopes.full(scope.as_str()), words.value))
         .collect()
+}
+
+/// The scopes that a provider's own table names.
+fn spoken_of(provider: &Provider) -> Scopes {
+    let described = Scopes::new(provider.scope_words.keys().map(String::as_str));
+    let Credential::OAuth(settings) = &provider.credential else { return described };
+    let implied = settings.implied.iter().flat_map(|(wide, narrow)| narrow.iter().chain([wide]));
+    described.union(&settings.scopes).union(&Scopes::new(implied.map(String::as_str)))
 }
 
 /// The secrets that a credential is made of.

@@ -12,8 +12,9 @@ mod worker;
 use std::collections::HashMap;
 use std::panic::AssertUnwindSafe;
 use std::path::PathBuf;
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::Arc;
 
+use parking_lot::RwLock;
 use serde_json::Value;
 
 pub use compile::JqProblem;
@@ -75,18 +76,18 @@ impl Jq {
     pub async fn run(
         &self,
         filter: &str,
-        value: &Value,
+        value: &Arc<Value>,
         size: usize,
     ) -> Result<Vec<Value>, JqError> {
         let plan = self.plan(filter)?;
         match &*plan {
             Plan::Linear { compiled, cost } if fits(*cost, size) => run_here(compiled, value),
-            Plan::Linear { .. } | Plan::Unbounded => self.pool.run(filter, value).await,
+            Plan::Linear { .. } | Plan::Unbounded => self.pool.run(filter, value, size).await,
         }
     }
 
     fn plan(&self, filter: &str) -> Result<Arc<Plan>, JqProblem> {
-        if let Some(plan) = self.plans.read().unwrap_or_else(PoisonError::into_inner).get(filter) {
+        if let Some(plan) = self.plans.read().get(filter) {
             return Ok(Arc::clone(plan));
         }
         let compiled = Compiled::new(filter)?;
@@ -94,8 +95,7 @@ impl Jq {
             Some(cost) => Plan::Linear { compiled, cost },
             None => Plan::Unbounded,
         });
-        let mut plans = self.plans.write().unwrap_or_else(PoisonError::into_inner);
-        plans.insert(filter.into(), Arc::clone(&plan));
+        self.plans.write().insert(filter.into(), Arc::clone(&plan));
         Ok(plan)
     }
 }

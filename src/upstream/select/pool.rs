@@ -3,14 +3,16 @@
 use std::io;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
+use parking_lot::Mutex;
 use serde_json::Value;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::process::{Child, ChildStdin, ChildStdout, Command};
 use tokio::sync::Semaphore;
 
+use super::super::aside;
 use super::JqError;
 use super::worker::{DONE, WORKER_ARGUMENT};
 
@@ -42,8 +44,15 @@ impl Pool {
     }
 
     /// Runs a filter in a worker. After any failure but the filter's own the worker is dropped.
-    pub(super) async fn run(&self, filter: &str, value: &Value) -> Result<Vec<Value>, JqError> {
-        let json = serde_json::to_vec(value).map_err(|error| JqError::Failed(error.to_string()))?;
+    pub(super) async fn run(
+        &self,
+        filter: &str,
+        value: &Arc<Value>,
+        size: usize,
+    ) -> Result<Vec<Value>, JqError> {
+        let value = Arc::clone(value);
+        let json = aside::run(size, move || serde_json::to_vec(&value)).await;
+        let json = json.map_err(|error| JqError::Failed(error.to_string()))?;
         let _place = self.places.acquire().await.map_err(|_| JqError::Crashed)?;
         let mut worker = match self.kept() {
             Some(worker) => worker,
@@ -51,7 +60,7 @@ impl Pool {
         };
         let result = worker.serve(filter, &json).await;
         if matches!(result, Ok(_) | Err(JqError::Failed(_))) {
-            self.idle().push(worker);
+            self.idle.lock().push(worker);
         }
         result
     }
@@ -59,17 +68,13 @@ impl Pool {
     /// A kept worker that is still alive. Whatever a filter does to its worker it does before the
     /// answer; one that is gone was ended from outside, as by a system short of memory.
     fn kept(&self) -> Option<Worker> {
-        let mut idle = self.idle();
+        let mut idle = self.idle.lock();
         while let Some(mut worker) = idle.pop() {
             if matches!(worker.child.try_wait(), Ok(None)) {
                 return Some(worker);
             }
         }
         None
-    }
-
-    fn idle(&self) -> MutexGuard<'_, Vec<Worker>> {
-        self.idle.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -127,7 +132,8 @@ impl Worker {
             return Err(io::ErrorKind::UnexpectedEof.into());
         }
         if status == DONE {
-            return serde_json::from_slice(&payload).map(Ok).map_err(io::Error::other);
+            let outputs = aside::run(payload.len(), move || serde_json::from_slice(&payload)).await;
+            return outputs.map(Ok).map_err(io::Error::other);
         }
         Ok(Err(JqError::Failed(String::from_utf8_lossy(&payload).into_owned())))
     }

@@ -5,7 +5,7 @@ use super::*;
 async fn here(filter: &str, value: Value) -> Result<Vec<Value>, JqError> {
     // No worker can be started: whatever answers has run in here.
     let size = value.to_string().len();
-    Jq::new("/nonexistent".into()).run(filter, &value, size).await
+    Jq::new("/nonexistent".into()).run(filter, &value.into(), size).await
 }
 
 #[tokio::test]

@@ -249,6 +249,46 @@ async fn an_echoed_credential_is_redacted() {
 }
 
 #[tokio::test]
+async fn a_filter_never_sees_the_credential() {
+    let spaced = SECRET.chars().map(String::from).collect::<Vec<_>>().join(" ");
+    for filter in [r#".echo | split("") | join(" ")"#, r#"[.echo | split("")] | .[] | join(" ")"#] {
+        let server = Server::start(|request| {
+            let line =
+                request.lines().find(|line| line.starts_with("authorization")).expect("sent");
+            Act::Say(json(serde_json::json!({"echo": line}).to_string()))
+        })
+        .await;
+        let token = Credential::Bearer(SECRET.into());
+        let provider = provider(&server);
+        for key in ["select", "error"] {
+            let tool = with(tool(&server), |action| match key {
+                "select" => action.select = Some(filter.into()),
+                _ => action.error = Some(filter.into()),
+            });
+            let answer =
+                upstream().execute(&tool, Some(&provider), &Map::new(), Some(&token)).await;
+            let text = result_of(answer).text;
+            assert!(!text.contains(&spaced) && text.contains("[ r e d a c t e d ]"), "{text}");
+        }
+    }
+}
+
+/// An answer made to be slow to look through: marks of shortened texts, and one character that
+/// makes all of it be looked at.
+#[tokio::test]
+async fn an_answer_full_of_ellipses_is_no_more_work_than_another() {
+    let text = format!("{}\u{202e}", "x…".repeat(2_000_000));
+    let server = Server::saying(answer("200 OK", "Content-Type: text/plain\r\n", text)).await;
+    let token = Credential::Bearer(SECRET.repeat(20).into());
+    let provider = provider(&server);
+    let (upstream, tool) = (upstream(), tool(&server));
+    let arguments = Map::new();
+    let call = upstream.execute(&tool, Some(&provider), &arguments, Some(&token));
+    let result = tokio::time::timeout(Duration::from_secs(10), call).await.expect("in time");
+    assert!(!result_of(result).is_error);
+}
+
+#[tokio::test]
 async fn a_key_in_the_query_stands_in_no_error() {
     let server = Server::start(|_| Act::SayAndClose(Vec::new())).await;
     let key = Credential::Query { name: "appid".into(), value: SECRET.into() };

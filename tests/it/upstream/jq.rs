@@ -13,7 +13,8 @@ const WORKER: &str = env!("CARGO_BIN_EXE_countersign");
 const SUM: &str = "reduce .[] as $x (0; . + $x)";
 
 async fn run(jq: &Jq, filter: &str, value: Value) -> Result<Vec<Value>, JqError> {
-    jq.run(filter, &value, value.to_string().len()).await
+    let size = value.to_string().len();
+    jq.run(filter, &value.into(), size).await
 }
 
 #[tokio::test]

@@ -84,6 +84,7 @@ fn provider(server: &Server) -> Provider {
         failure: FailureConvention::default(),
         console_url: None,
         scope_words: std::collections::BTreeMap::new(),
+        known_scopes: Scopes::default(),
     }
 }
 
@@ -218,12 +219,12 @@ async fn a_long_list_is_cut_at_its_items() {
 
 #[tokio::test]
 async fn a_wider_consent_is_asked_for_by_the_broker() {
-    let challenge = "WWW-Authenticate: Bearer error=\"insufficient_scope\", scope=\"a b\"\r\n";
+    let challenge = "WWW-Authenticate: Bearer error=\"insufficient_scope\", scope=\"a b c\"\r\n";
     let server = Server::saying(server::answer("403 Forbidden", challenge, "")).await;
     let token = Credential::Bearer(SECRET.into());
-    let answer = upstream()
-        .execute(&tool(&server), Some(&provider(&server)), &Map::new(), Some(&token))
-        .await;
+    let tool = Tool { scopes: Scopes::new(["a"]), ..tool(&server) };
+    let provider = Provider { known_scopes: Scopes::new(["b"]), ..provider(&server) };
+    let answer = upstream().execute(&tool, Some(&provider), &Map::new(), Some(&token)).await;
     let Answer::InsufficientScope { needed, result } = answer else { panic!("{answer:?}") };
     assert_eq!(needed, Scopes::new(["a", "b"]));
     assert!(result.is_error);
