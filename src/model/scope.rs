@@ -54,6 +54,9 @@ impl Scopes {
     /// What of `self` is not granted by `granted`, also not through a wider scope that implies it.
     #[must_use]
     pub fn missing_from(&self, granted: &Scopes, implied: &Implied) -> Scopes {
+        if self.is_subset(granted) {
+            return Scopes::default();
+        }
         let granted = granted.closure(implied);
         Scopes(self.0.difference(&granted).cloned().collect())
     }

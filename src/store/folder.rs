@@ -14,6 +14,9 @@ use std::path::{Path, PathBuf};
 use crate::model::Time;
 
 const FORMAT: &str = "countersign 1, sled 0.34\n";
+const MARKER: &str = "FORMAT";
+const MARKER_DRAFT: &str = "FORMAT.new";
+const LOCK: &str = "store.lock";
 
 /// An open data folder. The lock is the operating system's and ends with the process, however it
 /// ends.
@@ -73,26 +76,25 @@ impl Folder {
             // A link could be turned elsewhere between our checks and our writes.
             return Err(FolderError::NotAFolder(path.into()));
         }
-        #[cfg(unix)]
-        if std::os::unix::fs::MetadataExt::uid(&metadata) != rustix::process::geteuid().as_raw() {
+        if !is_ours(&metadata) {
             return Err(FolderError::NotOurs(path.into()));
         }
         if is_exposed(&metadata) {
             return Err(FolderError::Exposed(path.into()));
         }
-        let marker = path.join("FORMAT");
-        let known = match fs::read_to_string(&marker) {
+        let is_marked = match fs::read_to_string(path.join(MARKER)) {
             Ok(format) if format == FORMAT => true,
             Ok(_) => return Err(FolderError::OtherFormat(path.into())),
             Err(error) if error.kind() == io::ErrorKind::NotFound => false,
             Err(error) => return Err(io(error)),
         };
-        if !known && holds_anything_else(path).map_err(io)? {
+        // Before the lock, which would be the first thing of ours in a stranger's folder.
+        if !is_marked && holds_anything_else(path).map_err(io)? {
             return Err(FolderError::OtherFormat(path.into()));
         }
         let lock = take_lock(path, purpose, now)?;
-        if !known {
-            fs::write(&marker, FORMAT).and_then(|()| sync(path)).map_err(io)?;
+        if !is_marked {
+            mark(path).map_err(io)?;
         }
         Ok(Self { path: path.into(), _lock: lock })
     }
@@ -102,12 +104,21 @@ impl Folder {
     }
 }
 
+/// Whole or not at all: a marker that a crash left half-written would lock its own folder out.
+fn mark(path: &Path) -> io::Result<()> {
+    let draft = path.join(MARKER_DRAFT);
+    fs::write(&draft, FORMAT)?;
+    File::open(&draft)?.sync_all()?;
+    fs::rename(&draft, path.join(MARKER))?;
+    sync(path)
+}
+
 fn holds_anything_else(path: &Path) -> io::Result<bool> {
     for entry in fs::read_dir(path)? {
-        // Another first start may be just ahead of us: its lock is no stranger, and what it will
-        // write it writes under that lock.
+        // Another first start may be just ahead of us, or have been cut off: its files are no
+        // strangers, and what it writes it writes under the lock.
         let name = entry?.file_name();
-        if name != "store.lock" && name != "FORMAT" {
+        if ![LOCK, MARKER, MARKER_DRAFT].iter().any(|own| name == *own) {
             return Ok(true);
         }
     }
@@ -120,7 +131,7 @@ fn take_lock(path: &Path, purpose: &str, now: Time) -> Result<File, FolderError>
     options.read(true).write(true).create(true).truncate(false);
     #[cfg(unix)]
     std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-    let mut file = options.open(path.join("store.lock")).map_err(io)?;
+    let mut file = options.open(path.join(LOCK)).map_err(io)?;
     match file.try_lock() {
         Ok(()) => {}
         Err(fs::TryLockError::WouldBlock) => {
@@ -164,6 +175,15 @@ pub(super) fn is_exposed(metadata: &fs::Metadata) -> bool {
     return std::os::unix::fs::PermissionsExt::mode(&metadata.permissions()) & 0o077 != 0;
     #[cfg(not(unix))]
     false
+}
+
+/// Whether it belongs to the user that this process runs as.
+#[cfg_attr(not(unix), expect(unused_variables))]
+pub(super) fn is_ours(metadata: &fs::Metadata) -> bool {
+    #[cfg(unix)]
+    return std::os::unix::fs::MetadataExt::uid(metadata) == rustix::process::geteuid().as_raw();
+    #[cfg(not(unix))]
+    true
 }
 
 /// Makes a new name in the folder durable.

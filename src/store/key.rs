@@ -1,7 +1,7 @@
 //! The master key: where it comes from, and how the automatic one comes to be.
 
 use std::fs;
-use std::io::{self, Write as _};
+use std::io::{self, Read as _, Write as _};
 use std::path::{Path, PathBuf};
 
 use base64::Engine as _;
@@ -11,6 +11,9 @@ use sha2::{Digest as _, Sha256};
 use zeroize::{Zeroize, ZeroizeOnDrop, Zeroizing};
 
 use crate::model::secret::random_bytes;
+
+/// Two keys and some white space.
+const LARGEST: u64 = 4096;
 
 /// 256 bits that wrap the key ring.
 #[derive(Clone, Zeroize, ZeroizeOnDrop)]
@@ -32,8 +35,10 @@ pub enum KeySource {
 pub enum KeyError {
     #[error("{place} does not hold a key: {problem}")]
     Malformed { place: String, problem: &'static str },
-    #[error("the key file `{}` can be read by others", .0.display())]
+    #[error("the key file `{}` can be read by others, or is not this user's", .0.display())]
     Exposed(PathBuf),
+    #[error("the key file `{}` is not a file", .0.display())]
+    NotAFile(PathBuf),
     #[error("the key file `{}` could not be read: {source}", path.display())]
     Unreadable { path: PathBuf, source: io::Error },
     #[error("the key file `{}` could not be made: {source}", path.display())]
@@ -48,7 +53,10 @@ impl KeyError {
             Self::Malformed { .. } => {
                 "a key is 32 random bytes in base64, e.g. from `openssl rand -base64 32`".into()
             }
-            Self::Exposed(path) => format!("run `chmod 600 {}`", path.display()),
+            Self::Exposed(path) => {
+                format!("make it this user's own and run `chmod 600 {}`", path.display())
+            }
+            Self::NotAFile(_) => "give the path of a file with the key in it".into(),
             Self::Unreadable { path, .. } => {
                 format!("make `{}` readable for this user", path.display())
             }
@@ -135,14 +143,19 @@ fn parse_list(text: &str, place: &str) -> Result<Vec<MasterKey>, KeyError> {
 
 fn read(path: &Path) -> Result<Vec<MasterKey>, KeyError> {
     let unreadable = |source| KeyError::Unreadable { path: path.into(), source };
-    let metadata = fs::metadata(path).map_err(unreadable)?;
-    if super::folder::is_exposed(&metadata) {
+    // Asked before opening, which would hang on a pipe, and again of what was opened, which is
+    // what will be read.
+    if !fs::metadata(path).map_err(unreadable)?.is_file() {
+        return Err(KeyError::NotAFile(path.into()));
+    }
+    let file = fs::File::open(path).map_err(unreadable)?;
+    let metadata = file.metadata().map_err(unreadable)?;
+    if super::folder::is_exposed(&metadata) || !super::folder::is_ours(&metadata) {
         return Err(KeyError::Exposed(path.into()));
     }
-    let mut text = fs::read_to_string(path).map_err(unreadable)?;
-    let keys = parse_list(&text, &format!("`{}`", path.display()));
-    text.zeroize();
-    keys
+    let mut text = Zeroizing::new(String::new());
+    file.take(LARGEST).read_to_string(&mut text).map_err(unreadable)?;
+    parse_list(&text, &format!("`{}`", path.display()))
 }
 
 /// Makes a key file that appears whole or not at all: of several first starts at once the first to

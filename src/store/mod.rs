@@ -117,13 +117,20 @@ impl Store {
     /// # Errors
     /// [`FolderError::Busy`] while another process owns the folder; [`StoreError::WrongKey`], with
     /// everything left as it was, if the key is not the one that the ring was wrapped with.
-    pub async fn open(data: &Path, keys: KeySource, purpose: &str, now: Time) -> Result<Self> {
-        let folder = folder::Folder::open(data, purpose, now)?;
-        let db = folder.db();
-        let (backend, aside) =
-            tokio::task::spawn_blocking(move || self::sled::SledBackend::open(&db, now))
-                .await
-                .map_err(|_| BackendError::Closed)??;
+    pub async fn open(
+        data: &Path,
+        keys: KeySource,
+        purpose: &'static str,
+        now: Time,
+    ) -> Result<Self> {
+        let data = data.to_owned();
+        let blocking = move || -> Result<_> {
+            let folder = folder::Folder::open(&data, purpose, now)?;
+            let (backend, aside) = self::sled::SledBackend::open(&folder.db(), now)?;
+            Ok((folder, backend, aside))
+        };
+        let (folder, backend, aside) =
+            tokio::task::spawn_blocking(blocking).await.map_err(|_| BackendError::Closed)??;
         let notice = aside.map(|aside| Notice(aside.0));
         if let Some(notice) = &notice {
             tracing::error!("{notice}");
@@ -341,7 +348,10 @@ async fn open_ring(backend: &dyn Backend, keys: &KeySource) -> Result<KeyRing> {
     // Twice at most: whoever loses the race to make the ring uses the winner's.
     for _ in 0..2 {
         let stored = backend.get(&place).await?;
-        let masters = keys.load(stored.is_none())?;
+        let (keys, is_empty) = (keys.clone(), stored.is_none());
+        let masters = tokio::task::spawn_blocking(move || keys.load(is_empty))
+            .await
+            .map_err(|_| BackendError::Closed)??;
         let newest = masters.first().ok_or(StoreError::WrongKey)?;
         let Some(wrapped) = stored else {
             let ring = KeyRing::generate();

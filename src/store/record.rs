@@ -60,6 +60,7 @@ struct Written<'a, T> {
 
 #[derive(Deserialize)]
 struct Read<T> {
+    v: u32,
     d: T,
 }
 
@@ -75,13 +76,16 @@ pub(super) fn encode<T: Record>(record: &T) -> Result<Zeroizing<Vec<u8>>, Record
 }
 
 pub(super) fn decode<T: Record>(plain: &[u8]) -> Result<T, RecordError> {
-    // The version first: a newer record need not have the shape that we would look for.
-    let malformed = |_| RecordError::Malformed(T::NAME);
-    let version: Version = serde_json::from_slice(plain).map_err(malformed)?;
-    if version.v > T::VERSION {
-        return Err(RecordError::TooNew { name: T::NAME, found: version.v, known: T::VERSION });
+    match serde_json::from_slice::<Read<T>>(plain) {
+        Ok(read) if read.v <= T::VERSION => Ok(read.d),
+        // A newer record need not have the shape that we looked for; its version tells.
+        _ => match serde_json::from_slice::<Version>(plain) {
+            Ok(Version { v: found }) if found > T::VERSION => {
+                Err(RecordError::TooNew { name: T::NAME, found, known: T::VERSION })
+            }
+            _ => Err(RecordError::Malformed(T::NAME)),
+        },
     }
-    serde_json::from_slice::<Read<T>>(plain).map(|read| read.d).map_err(malformed)
 }
 
 #[cfg(test)]

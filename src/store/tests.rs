@@ -304,13 +304,42 @@ async fn a_store_that_does_not_open_is_set_aside_and_named() {
         store.keep(&caller(&name), &grant(&"x".repeat(4_000)), None).await.unwrap();
     }
     drop(store);
+    // Its own header says which settings the log was written with; sled does not open without it.
+    fs::write(place.data().join("db").join("conf"), b"nothing of the kind").unwrap();
+    let store = place.open().await.unwrap();
+    let notice = store.notice().expect("the store was damaged");
+    assert!(notice.0.exists() && notice.to_string().contains("damaged"), "{notice}");
+    assert!(store.keep(&caller("new"), &grant("works"), None).await.unwrap());
+    drop(store);
+    assert!(place.open().await.unwrap().notice().is_none(), "once is enough");
+}
+
+#[tokio::test]
+async fn a_log_that_was_cut_off_opens_or_is_set_aside() {
+    let place = Place::new();
+    let store = place.open().await.unwrap();
+    for round in 0..200 {
+        let name = format!("user-{round}");
+        store.keep(&caller(&name), &grant(&"x".repeat(4_000)), None).await.unwrap();
+    }
+    drop(store);
     let db = place.data().join("db").join("db");
     let length = fs::metadata(&db).unwrap().len();
-    fs::File::options().write(true).open(&db).unwrap().set_len(length / 2).unwrap();
-    let store = place.open().await.unwrap();
-    // sled may also mend a cut log by itself; what must not happen is that it never opens again.
-    if let Some(notice) = store.notice() {
-        assert!(notice.0.exists() && notice.to_string().contains("damaged"), "{notice}");
+    for part in [length / 2, 4_096, 1, 0] {
+        fs::File::options().write(true).open(&db).unwrap().set_len(part).unwrap();
+        let store = place.open().await.unwrap();
+        assert!(store.keep(&caller("new"), &grant("works"), None).await.is_ok(), "{part}");
     }
-    assert!(store.keep(&caller("new"), &grant("works"), None).await.unwrap());
+}
+
+#[tokio::test]
+async fn a_first_start_that_was_cut_off_does_not_lock_the_folder_out() {
+    let place = Place::new();
+    drop(place.open().await.unwrap());
+    for left_behind in ["store.lock", "FORMAT.new"] {
+        fs::remove_dir_all(place.data()).unwrap();
+        super::folder::create_private(&place.data()).unwrap();
+        fs::write(place.data().join(left_behind), "").unwrap();
+        assert!(place.open().await.is_ok(), "{left_behind}");
+    }
 }

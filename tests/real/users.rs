@@ -33,9 +33,13 @@ fn names_that_look_alike_are_different_people() {
     let prompt = ana.call("whoami", &json!({})).asked();
     Visit::to(&prompt.url).approves();
     ana.close();
-    for other in ["Ana", "ana ", "\u{430}na", "ana/", "../ana", "ana\u{301}"] {
+    for other in ["Ana", "\u{430}na", "ana/", "../ana", "ana\u{301}"] {
         let mut server = Server::start_as(&home, Dialect::PLAIN, other);
         server.call("whoami", &json!({})).asked();
+    }
+    for nobody in ["ana ", " ", "ana\n", &"a".repeat(300)] {
+        let refused = home.run(&["auth", "status", "--user", nobody]);
+        assert_eq!(refused.code, Some(1), "{nobody:?}");
     }
 }
 
