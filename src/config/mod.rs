@@ -30,6 +30,7 @@ use toml::de::DeTable;
 use url::Url;
 
 use crate::model::{Provider, ProviderId, Tool};
+use crate::net::Cidr;
 use environment::{Found, FoundBy};
 use file::File;
 use problem::Findings;
@@ -64,7 +65,7 @@ pub struct Server {
     pub after_connect: Option<Url>,
     pub max_chars: usize,
     /// Blocks of private addresses, e.g. `10.1.0.0/16`, that hosts learnt from outside may have.
-    pub allow_private: Vec<String>,
+    pub allow_private: Vec<Cidr>,
     /// The loopback listener's port, if not the default.
     pub port: Option<u16>,
 }

@@ -291,11 +291,8 @@ fn attach(
 ) -> Result<(), RequestProblem> {
     let provider = provider.ok_or(RequestProblem::NoProvider)?;
     if !provider.hosts.admit(url) {
-        let host = match (url.host_str().unwrap_or_default(), url.port()) {
-            (host, Some(port)) => format!("{host}:{port}"),
-            (host, None) => host.to_owned(),
-        };
-        return Err(RequestProblem::ForeignHost { provider: provider.id.to_string(), host });
+        let (provider, host) = (provider.id.to_string(), crate::net::host_of(url));
+        return Err(RequestProblem::ForeignHost { provider, host });
     }
     let (name, value) = match credential {
         Credential::Bearer(token) => {
