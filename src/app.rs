@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use crate::broker::{Broker, Parts};
 use crate::config::Config;
+use crate::mcp;
 use crate::model::{Caller, Clock};
 use crate::net::{Net, Policy};
 use crate::oauth::OAuthClient;
@@ -12,8 +13,8 @@ use crate::registry::Registry;
 use crate::store::{KeySource, Slot};
 use crate::upstream::Upstream;
 use crate::upstream::select::Jq;
+use crate::web;
 use crate::web::listener::Loopback;
-use crate::{mcp, web};
 
 /// What the command line and the environment decide, beside `tools.toml`.
 pub struct Settings {
@@ -37,9 +38,7 @@ impl App {
     /// Puts the parts together. Opens nothing yet: no store, no port, no connection.
     pub fn new(config: Config, settings: Settings) -> Self {
         let Config { server, providers, tools, .. } = config;
-        // Checked when the file was read; what is not a block allows nothing.
-        let allow_private = server.allow_private.iter().filter_map(|block| block.parse().ok());
-        let net = Net::new(Policy { allow_private: allow_private.collect() });
+        let net = Net::new(Policy { allow_private: server.allow_private });
         let loopback = Loopback::new(server.port);
         let origin = Arc::clone(&loopback);
         let broker = Broker::new(Parts {

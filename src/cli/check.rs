@@ -1,20 +1,20 @@
 //! `countersign check`
 
 use std::io::Write;
-use std::path::Path;
 
 use serde_json::json;
 
 use super::out::Out;
 use super::{Exit, report};
+use crate::config::environment::Found;
 use crate::config::{self, Config, Problems, Severity};
 
 /// Looks at a file and writes what was found.
 ///
 /// # Errors
 /// Only what writing fails with: what is wrong with the file is a result.
-pub(super) fn run<W: Write>(path: &Path, json: bool, out: &mut Out<W>) -> anyhow::Result<Exit> {
-    let (problems, tools) = match config::check(path) {
+pub(super) fn run<W: Write>(found: Found, json: bool, out: &mut Out<W>) -> anyhow::Result<Exit> {
+    let (problems, tools) = match config::check(found) {
         Ok(Config { path, warnings, source, tools, .. }) => {
             (Problems { path, source, list: warnings }, tools.len())
         }

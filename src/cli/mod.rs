@@ -17,7 +17,8 @@ use std::process::ExitCode;
 use anyhow::Context as _;
 use clap::{Parser, Subcommand};
 
-use crate::config::{Config, Problems, environment};
+use crate::config::environment::{self, Found};
+use crate::config::{Config, Problems};
 use out::Out;
 
 /// How a command ended; the numbers are a contract with scripts.
@@ -117,7 +118,7 @@ fn run(cli: Cli) -> anyhow::Result<Exit> {
     match cli.command {
         Command::Serve(serve) => serve::run(&serve, cli.config.as_deref()),
         Command::Check { file, json } => {
-            check::run(&find(file.or(cli.config).as_deref())?, json, &mut out)
+            check::run(find(file.or(cli.config).as_deref())?, json, &mut out)
         }
         Command::Schema => {
             let schema = serde_json::to_string_pretty(&crate::config::file::schema())?;
@@ -151,17 +152,17 @@ fn block_on<T>(work: impl Future<Output = anyhow::Result<T>>) -> anyhow::Result<
 }
 
 /// The file to use, named on standard error.
-fn find(argument: Option<&Path>) -> anyhow::Result<PathBuf> {
+fn find(argument: Option<&Path>) -> anyhow::Result<Found> {
     let found = environment::find(argument).map_err(|error| {
         let hint = error.hint();
         anyhow::Error::new(error).context(report::Hint(hint.into()))
     })?;
     report::note(&format!("using {} ({})", found.path.display(), found.by.words()));
-    Ok(found.path)
+    Ok(found)
 }
 
 /// The configuration, or what is wrong with it.
 fn load(argument: Option<&Path>) -> anyhow::Result<Result<Config, Problems>> {
-    let path = find(argument).context("there is no configuration")?;
-    Ok(crate::config::load(&path))
+    let found = find(argument).context("there is no configuration")?;
+    Ok(crate::config::load(found))
 }

@@ -34,7 +34,7 @@ pub(super) fn run(serve: &Serve, config: Option<&std::path::Path>) -> anyhow::Re
 async fn over_stdio(serve: &Serve, config: Option<&std::path::Path>) -> anyhow::Result<Exit> {
     let streams = Streams::take().context("standard input and output cannot be used")?;
     log::begin(LevelFilter::INFO);
-    let loaded = find(config).and_then(|path| Ok(config::load(&path)?));
+    let loaded = find(config).and_then(|found| Ok(config::load(found)?));
     let config = match loaded {
         Ok(config) => config,
         Err(error) => {

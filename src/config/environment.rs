@@ -5,6 +5,9 @@ use std::path::{Path, PathBuf};
 
 use etcetera::BaseStrategy as _;
 
+/// What leads to the master key: for nobody but us.
+pub(super) const KEY_VARIABLES: [&str; 2] = ["COUNTERSIGN_KEY", "COUNTERSIGN_KEY_FILE"];
+
 /// The name of the file, wherever it lies.
 pub const FILE_NAME: &str = "tools.toml";
 
@@ -26,7 +29,19 @@ pub enum FoundBy {
     Platform,
 }
 
+/// A path by itself is one that somebody named.
+impl<P: AsRef<Path> + ?Sized> From<&P> for Found {
+    fn from(path: &P) -> Self {
+        Self { path: path.as_ref().into(), by: FoundBy::Argument }
+    }
+}
+
 impl FoundBy {
+    /// Whether somebody named the file, and so says that what stands in it is meant.
+    pub fn is_named(self) -> bool {
+        matches!(self, Self::Argument | Self::Variable)
+    }
+
     /// In words, for the line that says which file is used.
     pub fn words(self) -> &'static str {
         match self {

@@ -6,6 +6,10 @@
 //! 4. `lower` makes [`Provider`]s and [`Tool`]s of them, with [`crate::catalog`]'s values for what
 //!    built-in providers leave out.
 //!
+//! A file that nobody named is trusted less: the current folder may be a repository of somebody
+//! else's, fetched a minute ago. It must be ours alone to write, and it may not make us run programs
+//! or read files ([`environment::FoundBy`]).
+//!
 //! No step stops at the first mistake: each adds to the same [`Problems`], which come out together.
 //! No step follows a reference to a secret; [`secret_ref`] does that when one is needed.
 
@@ -26,6 +30,8 @@ use toml::de::DeTable;
 use url::Url;
 
 use crate::model::{Provider, ProviderId, Tool};
+use crate::net::Cidr;
+use environment::{Found, FoundBy};
 use file::File;
 use problem::Findings;
 pub(crate) use problem::nearest;
@@ -59,7 +65,7 @@ pub struct Server {
     pub after_connect: Option<Url>,
     pub max_chars: usize,
     /// Blocks of private addresses, e.g. `10.1.0.0/16`, that hosts learnt from outside may have.
-    pub allow_private: Vec<String>,
+    pub allow_private: Vec<Cidr>,
     /// The loopback listener's port, if not the default.
     pub port: Option<u16>,
 }
@@ -95,8 +101,8 @@ pub(crate) enum Depth {
 ///
 /// # Errors
 /// Every problem at once, warnings included; at least one of them is an error.
-pub fn load(path: &Path) -> Result<Config, Problems> {
-    read_at(path, Depth::Serve)
+pub fn load(found: impl Into<Found>) -> Result<Config, Problems> {
+    read_at(&found.into(), Depth::Serve)
 }
 
 /// [`load`], with all that `countersign check` looks at besides: jq filters, output schemas, unset
@@ -104,13 +110,15 @@ pub fn load(path: &Path) -> Result<Config, Problems> {
 ///
 /// # Errors
 /// As [`load`].
-pub fn check(path: &Path) -> Result<Config, Problems> {
-    read_at(path, Depth::Check)
+pub fn check(found: impl Into<Found>) -> Result<Config, Problems> {
+    read_at(&found.into(), Depth::Check)
 }
 
-fn read_at(path: &Path, depth: Depth) -> Result<Config, Problems> {
-    match source::read(path) {
-        Ok(source) => parse(path, &source, depth),
+fn read_at(found: &Found, depth: Depth) -> Result<Config, Problems> {
+    let path = &found.path;
+    let vouched = if found.by.is_named() { Ok(()) } else { source::vouch(path) };
+    match vouched.and_then(|()| source::read(path)) {
+        Ok(source) => parse(path, &source, found.by, depth),
         Err(error) => {
             let mut find = Findings::new("");
             find.whole(Severity::Error, "config::file", error.to_string()).hint(error.hint());
@@ -119,8 +127,9 @@ fn read_at(path: &Path, depth: Depth) -> Result<Config, Problems> {
     }
 }
 
-fn parse(path: &Path, source: &str, depth: Depth) -> Result<Config, Problems> {
+fn parse(path: &Path, source: &str, by: FoundBy, depth: Depth) -> Result<Config, Problems> {
     let mut find = Findings::new(source);
+    find.follows_references = by != FoundBy::WorkingFolder;
     let (table, errors) = DeTable::parse_recoverable(source);
     let file = if errors.is_empty() {
         read_table(table, &mut find)

@@ -115,11 +115,19 @@ pub(crate) struct Findings<'s> {
     blots: Vec<Span>,
     /// Parts of the source that were no TOML.
     damage: Vec<Span>,
+    /// Whether this source may make us run programs and read files and keychains.
+    pub(crate) follows_references: bool,
 }
 
 impl<'s> Findings<'s> {
     pub(crate) fn new(source: &'s str) -> Self {
-        Self { source, list: Vec::new(), blots: Vec::new(), damage: Vec::new() }
+        Self {
+            source,
+            list: Vec::new(),
+            blots: Vec::new(),
+            damage: Vec::new(),
+            follows_references: true,
+        }
     }
 
     pub(crate) fn source(&self) -> &'s str {

@@ -34,6 +34,8 @@ pub enum RefError {
     Literal,
     #[error("`env:` wants the name of a variable")]
     Variable,
+    #[error("`env:` leads to no variable of Countersign's own")]
+    Own,
     #[error("`file:` wants an absolute path")]
     File,
     #[error("`cmd:` wants a program and its arguments, quotes closed")]
@@ -46,7 +48,7 @@ impl RefError {
     /// How it is written.
     pub fn hint(self) -> &'static str {
         match self {
-            Self::Literal | Self::Variable => "e.g. `env:GITHUB_CLIENT_SECRET`",
+            Self::Literal | Self::Variable | Self::Own => "e.g. `env:GITHUB_CLIENT_SECRET`",
             Self::File => "e.g. `file:/run/secrets/github`",
             Self::Command => "e.g. `cmd:pass show github`",
             Self::Keyring => "e.g. `keyring:github`",
@@ -66,6 +68,8 @@ pub(crate) fn looks_like_one(text: &str) -> bool {
 pub fn parse(text: &str) -> Result<SecretRef, RefError> {
     let Some((scheme, rest)) = text.split_once(':') else { return Err(RefError::Literal) };
     match scheme {
+        // The master key would go to whichever host the file names.
+        "env" if is_our_own(rest) => Err(RefError::Own),
         "env" if is_variable_name(rest) => Ok(SecretRef::Env(rest.into())),
         "env" => Err(RefError::Variable),
         "file" if Path::new(rest).is_absolute() => Ok(SecretRef::File(rest.into())),
@@ -81,6 +85,11 @@ fn is_variable_name(name: &str) -> bool {
     !name.is_empty()
         && !name.starts_with(|c: char| c.is_ascii_digit())
         && name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_')
+}
+
+/// In any case, since Windows makes no difference.
+fn is_our_own(name: &str) -> bool {
+    name.to_ascii_uppercase().starts_with("COUNTERSIGN_")
 }
 
 fn is_entry_name(name: &str) -> bool {
@@ -231,7 +240,11 @@ fn text(bytes: Vec<u8>, reference: impl Fn() -> String) -> Result<String, Secret
 async fn run(words: &[String]) -> Result<String, SecretError> {
     let program = words.first().cloned().unwrap_or_default();
     let failed = |error| SecretError::Command(program.clone(), error);
-    let mut child = tokio::process::Command::new(&program)
+    let mut command = tokio::process::Command::new(&program);
+    for variable in environment::KEY_VARIABLES {
+        command.env_remove(variable);
+    }
+    let mut child = command
         .args(words.iter().skip(1))
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
@@ -318,6 +331,8 @@ mod tests {
         assert_eq!(parse("env:"), Err(RefError::Variable));
         assert_eq!(parse("env:1A"), Err(RefError::Variable));
         assert_eq!(parse("env:A B"), Err(RefError::Variable));
+        assert_eq!(parse("env:COUNTERSIGN_KEY"), Err(RefError::Own));
+        assert_eq!(parse("env:countersign_key"), Err(RefError::Own));
         assert_eq!(parse("file:secret"), Err(RefError::File));
         assert_eq!(parse("cmd: "), Err(RefError::Command));
         assert_eq!(parse("cmd:'a"), Err(RefError::Command));

@@ -3,7 +3,7 @@ use crate::model::provider::{Credential, KeyPlace, SecretRef, Setting};
 use crate::model::tool::{Action, Body, Effect, HttpAction, Item, Kind, Node, Piece, Template};
 
 fn parse(source: &str) -> Result<Config, Problems> {
-    super::parse(Path::new("tools.toml"), source, Depth::Check)
+    super::parse(Path::new("tools.toml"), source, FoundBy::Argument, Depth::Check)
 }
 
 fn good(source: &str) -> Config {

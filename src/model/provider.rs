@@ -221,7 +221,6 @@ impl Hosts {
     /// is not for whatever else listens on that machine.
     pub fn admit(&self, url: &Url) -> bool {
         let Some(host) = url.host_str() else { return false };
-        let host = host.to_ascii_lowercase();
         self.iter().any(|pattern| {
             let (name, port) = split_port(pattern);
             let port_fits = match port {

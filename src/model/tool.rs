@@ -72,6 +72,21 @@ pub struct HttpAction {
     pub max_chars: usize,
 }
 
+/// Headers that decide where a message ends and who hears it. The client writes them itself; a tool
+/// that could set them could smuggle a second request into the first.
+pub const FRAMING_HEADERS: [&str; 10] = [
+    "connection",
+    "content-length",
+    "expect",
+    "host",
+    "keep-alive",
+    "proxy-connection",
+    "te",
+    "trailer",
+    "transfer-encoding",
+    "upgrade",
+];
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Method {
     Get,

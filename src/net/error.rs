@@ -95,7 +95,7 @@ impl NetError {
 }
 
 /// `host`, or `host:port` where the port is not the scheme's own.
-pub(super) fn host_of(url: &Url) -> String {
+pub fn host_of(url: &Url) -> String {
     match (url.host_str(), url.port()) {
         (Some(host), Some(port)) => format!("{host}:{port}"),
         (Some(host), None) => host.to_owned(),

@@ -36,7 +36,7 @@ use reqwest::{Client, Request, Response};
 use url::{Host, Url};
 
 pub use address::{Cidr, CidrError, Class, classify};
-pub use error::{NetError, Phase};
+pub use error::{NetError, Phase, host_of};
 pub use read::read;
 
 use resolve::VettingResolver;
@@ -113,15 +113,14 @@ impl Net {
     /// answer.
     pub async fn send(&self, request: Request, trust: Trust) -> Result<Response, NetError> {
         let rule = self.rule(request.url(), trust)?;
-        let host = error::host_of(request.url());
+        let host = host_of(request.url());
         let client = self.client(rule).await.map_err(|error| NetError::new(host.clone(), error))?;
         client.execute(request).await.map_err(|error| NetError::from_reqwest(host, &error))
     }
 
     fn rule(&self, url: &Url, trust: Trust) -> Result<Rule, NetError> {
-        let refuse = |reason: &str| {
-            Err(NetError::new(error::host_of(url), Phase::Refused(reason.to_owned())))
-        };
+        let refuse =
+            |reason: &str| Err(NetError::new(host_of(url), Phase::Refused(reason.to_owned())));
         let rule = match (url.scheme(), trust) {
             ("https", Trust::Written) => Rule::Written,
             ("http", Trust::Written) => Rule::WrittenPlain,

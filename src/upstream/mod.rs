@@ -27,14 +27,13 @@ use std::sync::Arc;
 use serde_json::{Map, Value};
 
 pub use credential::Credential;
-pub use request::is_reserved_header;
 
 use crate::model::tool::{Action, HttpAction};
 use crate::model::{Provider, Scopes, Tool, ToolResult};
 use crate::net::{Net, NetError, Phase, Trust};
 use failure::{Call, Refusal};
 use output::{Finish, Validators};
-use request::Prepared;
+use request::{Prepared, RequestProblem};
 use response::{Content, Reply};
 use scrub::Scrubber;
 use select::{Jq, JqError};
@@ -90,11 +89,12 @@ impl Upstream {
             authorized: credential.is_some(),
             who: provider.map_or(host, |provider| &provider.title),
         };
-        let prepared = match request::build(action, provider, arguments, credential) {
+        let build = || request::build(action, provider, arguments, credential);
+        let prepared = match build() {
             Ok(prepared) => prepared,
             Err(problem) => return failed(&scrubber, &format!("Nothing was sent: {problem}.")),
         };
-        let reply = match self.exchange(prepared, action).await {
+        let reply = match self.exchange(prepared, build, action).await {
             Ok(reply) => reply,
             Err(error) => return failed(&scrubber, &unanswered(&call, &error)),
         };
@@ -110,21 +110,26 @@ impl Upstream {
         }
     }
 
-    async fn exchange(&self, prepared: Prepared, action: &HttpAction) -> Result<Reply, NetError> {
+    async fn exchange(
+        &self,
+        prepared: Prepared,
+        build: impl Fn() -> Result<Prepared, RequestProblem>,
+        action: &HttpAction,
+    ) -> Result<Reply, NetError> {
         let host = prepared.url.host_str().unwrap_or_default().to_owned();
         let whole = async {
-            let mut request = reqwest::Request::new(prepared.method, prepared.url);
-            *request.headers_mut() = prepared.headers;
-            *request.body_mut() = prepared.body.map(Into::into);
+            let mut sent = self.net.send(prepared.into(), Trust::Written).await;
             // A second try only where the first cannot have been heard, and only of what may be
             // said twice.
-            let again = action.method.is_idempotent().then(|| request.try_clone()).flatten();
-            let mut response = match (self.net.send(request, Trust::Written).await, again) {
-                (Err(error), Some(again)) if is_worth_another(&error) => {
-                    self.net.send(again, Trust::Written).await?
-                }
-                (sent, _) => sent?,
-            };
+            if let Err(error) = &sent
+                && action.method.is_idempotent()
+                && error.is_before_sending()
+                && error.is_passing()
+                && let Ok(again) = build()
+            {
+                sent = self.net.send(again.into(), Trust::Written).await;
+            }
+            let mut response = sent?;
             let (status, headers) = (response.status(), std::mem::take(response.headers_mut()));
             let body = crate::net::read(response, LARGEST_ANSWER).await?;
             Ok(Reply { status, headers, body })
@@ -255,10 +260,6 @@ fn failed(scrubber: &Scrubber, text: &str) -> Answer {
 
 fn failure_of(scrubber: &Scrubber, text: &str) -> ToolResult {
     ToolResult::failure(scrubber.text(text))
-}
-
-fn is_worth_another(error: &NetError) -> bool {
-    matches!(error.phase, Phase::Connect(_) | Phase::Resolve(_))
 }
 
 /// The tool's own timeout is the operator's to change; a model is told to go on.

@@ -16,27 +16,13 @@ use url::{Url, form_urlencoded};
 use super::Credential;
 use super::path::{self, Unfit};
 use crate::model::Provider;
-use crate::model::tool::{Body, HttpAction, Method, Node, Piece, Template};
+use crate::model::tool::{Body, FRAMING_HEADERS, HttpAction, Method, Node, Piece, Template};
 
 /// Longest value of one header that holds an argument.
 const LONGEST_HEADER: usize = 8 * 1024;
 
-/// Headers that a tool may not set: they carry credentials or decide where a message ends.
-const RESERVED_HEADERS: [&str; 13] = [
-    "authorization",
-    "connection",
-    "content-length",
-    "cookie",
-    "expect",
-    "host",
-    "keep-alive",
-    "proxy-authorization",
-    "proxy-connection",
-    "te",
-    "trailer",
-    "transfer-encoding",
-    "upgrade",
-];
+/// Headers that are the provider's to set, beside [`FRAMING_HEADERS`], which are the client's.
+const CREDENTIAL_HEADERS: [&str; 3] = ["authorization", "cookie", "proxy-authorization"];
 
 /// A request that can be sent as it is.
 #[derive(Debug)]
@@ -45,6 +31,15 @@ pub(super) struct Prepared {
     pub(super) url: Url,
     pub(super) headers: HeaderMap,
     pub(super) body: Option<Vec<u8>>,
+}
+
+impl From<Prepared> for reqwest::Request {
+    fn from(prepared: Prepared) -> Self {
+        let mut request = Self::new(prepared.method, prepared.url);
+        *request.headers_mut() = prepared.headers;
+        *request.body_mut() = prepared.body.map(Into::into);
+        request
+    }
 }
 
 /// Why no request came of it. The model can mend the first three, the operator the rest.
@@ -71,11 +66,6 @@ pub(super) enum RequestProblem {
     NoProvider,
     #[error("the credential holds characters that a header cannot carry")]
     BadCredential,
-}
-
-/// Whether a tool's `headers` may name this header.
-pub fn is_reserved_header(name: &str) -> bool {
-    RESERVED_HEADERS.iter().any(|reserved| name.eq_ignore_ascii_case(reserved))
 }
 
 /// Builds the request.
@@ -259,7 +249,8 @@ fn fill(node: &Node, arguments: &Map<String, Value>) -> Option<Value> {
 }
 
 fn header_name(name: &str) -> Result<HeaderName, RequestProblem> {
-    if is_reserved_header(name) {
+    let mut reserved = FRAMING_HEADERS.iter().chain(&CREDENTIAL_HEADERS);
+    if reserved.any(|reserved| name.eq_ignore_ascii_case(reserved)) {
         return Err(RequestProblem::Reserved(name.to_owned()));
     }
     HeaderName::from_bytes(name.as_bytes()).map_err(|_| RequestProblem::BadHeader(name.to_owned()))
@@ -300,11 +291,8 @@ fn attach(
 ) -> Result<(), RequestProblem> {
     let provider = provider.ok_or(RequestProblem::NoProvider)?;
     if !provider.hosts.admit(url) {
-        let host = match (url.host_str().unwrap_or_default(), url.port()) {
-            (host, Some(port)) => format!("{host}:{port}"),
-            (host, None) => host.to_owned(),
-        };
-        return Err(RequestProblem::ForeignHost { provider: provider.id.to_string(), host });
+        let (provider, host) = (provider.id.to_string(), crate::net::host_of(url));
+        return Err(RequestProblem::ForeignHost { provider, host });
     }
     let (name, value) = match credential {
         Credential::Bearer(token) => {

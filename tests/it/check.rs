@@ -186,3 +186,85 @@ fn a_reader_that_goes_away_is_no_failure() {
     let output = child.wait_with_output().unwrap();
     assert_eq!((output.status.code(), output.stderr.as_slice()), (Some(0), &b""[..]));
 }
+
+/// A folder as it comes out of a repository of somebody else's.
+#[cfg(unix)]
+fn folder_with(tools: &str) -> tempfile::TempDir {
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(folder.path().join("tools.toml"), tools).unwrap();
+    folder
+}
+
+#[cfg(unix)]
+fn with_key(reference: &str) -> String {
+    format!(
+        "[providers.acme]\nbase_url = \"http://127.0.0.1:9\"\n\
+         api_key = {{ query = \"key\", value = \"{reference}\" }}\n\
+         [tools.get_it]\ndescription = \"x\"\nprovider = \"acme\"\nrequest = \"GET /x\"\n"
+    )
+}
+
+#[cfg(unix)]
+#[test]
+fn a_file_that_was_merely_found_may_not_run_programs_or_read_files() {
+    for reference in ["cmd:touch ran", "file:/etc/hostname", "keyring:acme"] {
+        let folder = folder_with(&with_key(reference));
+        let (code, report) = json(countersign().arg("check").current_dir(&folder));
+        assert_eq!(code, 5, "{reference}");
+        assert_eq!(report["problems"][0]["code"], "secret::trust", "{report:#}");
+        assert_eq!(report["problems"][0]["line"], 3, "{report:#}");
+        let (code, _, stderr) =
+            run(countersign().args(["tools", "call", "get_it"]).current_dir(&folder));
+        assert_eq!(code, 5, "{stderr}");
+        assert!(!folder.path().join("ran").exists());
+        // Whoever names it, trusts it.
+        let named = json(countersign().args(["check", "tools.toml"]).current_dir(&folder));
+        assert_eq!(named.0, 0, "{:#}", named.1);
+        let by_variable = json(
+            countersign().arg("check").env("COUNTERSIGN_CONFIG", "tools.toml").current_dir(&folder),
+        );
+        assert_eq!(by_variable.0, 0, "{:#}", by_variable.1);
+    }
+    let folder = folder_with(&with_key("env:ACME_KEY"));
+    assert_eq!(run(countersign().arg("check").current_dir(&folder)).0, 0);
+}
+
+#[cfg(unix)]
+#[test]
+fn a_found_file_that_others_may_write_is_refused() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let mode = std::fs::Permissions::from_mode;
+    let folder = folder_with(&with_key("env:ACME_KEY"));
+    let file = folder.path().join("tools.toml");
+    let check = || run(countersign().arg("check").current_dir(&folder));
+    assert_eq!(check().0, 0);
+    for (path, usual) in [(file.as_path(), 0o600), (folder.path(), 0o700)] {
+        std::fs::set_permissions(path, mode(usual | 0o002)).unwrap();
+        let (code, stdout, _) = check();
+        assert_eq!(code, 5, "{stdout}");
+        assert!(stdout.contains("others may write") && stdout.contains("--config"), "{stdout}");
+        let named = run(countersign().args(["check", "tools.toml"]).current_dir(&folder));
+        assert_eq!(named.0, 0);
+        std::fs::set_permissions(path, mode(usual)).unwrap();
+    }
+}
+
+#[cfg(unix)]
+#[test]
+fn the_master_key_is_for_nobody_else() {
+    for reference in ["env:COUNTERSIGN_KEY", "env:COUNTERSIGN_KEY_FILE"] {
+        let folder = folder_with(&with_key(reference));
+        let (code, report) = json(countersign().args(["check", "tools.toml"]).current_dir(&folder));
+        assert_eq!((code, &report["problems"][0]["code"]), (5, &"secret::reference".into()));
+    }
+    // A program gets to see the variable that is not ours, and no other.
+    let script = r#"cmd:sh -c 'test -n $MARK && test -z \"$COUNTERSIGN_KEY$COUNTERSIGN_KEY_FILE\" && echo k'"#;
+    let folder = folder_with(&with_key(script));
+    let (_, stdout, stderr) = run(countersign()
+        .args(["tools", "call", "get_it", "--config", "tools.toml"])
+        .envs([("PATH", "/usr/bin:/bin"), ("MARK", "1")])
+        .env("COUNTERSIGN_KEY", "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef")
+        .env("COUNTERSIGN_KEY_FILE", "/nonexistent")
+        .current_dir(&folder));
+    assert!(format!("{stdout}{stderr}").contains("cannot be connected to"), "{stdout}{stderr}");
+}

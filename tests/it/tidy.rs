@@ -16,9 +16,6 @@ const LAYERS: &[&[&str]] = &[
 
 /// Imports sideways that are allowed, with the reason beside them.
 const SIDEWAYS: &[(&str, &str)] = &[
-    // Provider data is made of the model's types, and both speak of them with the net's words.
-    ("catalog", "model"),
-    ("net", "model"),
     // `check` compiles jq filters with the compiler that will run them.
     ("config", "upstream"),
 ];
@@ -42,18 +39,30 @@ const OWNERS: &[(&str, &[&str])] = &[
 
 #[test]
 fn imports_point_down() {
+    let mut used = Vec::new();
     for (path, text) in sources() {
         let Some(own) = module(&path) else { continue };
         for line in text.lines().filter(|line| !is_comment(line)) {
+            // The names in it would escape the search below.
+            assert!(
+                !line.contains("crate::{"),
+                "{}: a line for each, please: {line}",
+                path.display()
+            );
             for (at, _) in line.match_indices("crate::") {
                 let rest = &line[at + "crate::".len()..];
                 let other: String =
                     rest.chars().take_while(|c| c.is_alphanumeric() || *c == '_').collect();
                 let (Some(from), Some(to)) = (layer(&own), layer(&other)) else { continue };
-                let allowed = own == other || to < from || SIDEWAYS.contains(&(&own, &other));
+                let exception = SIDEWAYS.iter().find(|pair| **pair == (&*own, &*other));
+                used.extend(exception);
+                let allowed = own == other || to < from || exception.is_some();
                 assert!(allowed, "{}: `{own}` imports `{other}`: {line}", path.display());
             }
         }
+    }
+    for exception in SIDEWAYS {
+        assert!(used.contains(&exception), "nobody needs {exception:?} any more");
     }
 }
 
@@ -62,11 +71,11 @@ fn everything_has_one_owner() {
     for (path, text) in sources() {
         let name = path.strip_prefix(source()).unwrap().to_string_lossy().replace('\\', "/");
         for line in text.lines().filter(|line| !is_comment(line)) {
+            let line = without_texts(line);
             for (what, owners) in OWNERS {
-                let is_there = !line.contains('"')
-                    && line.match_indices(what).any(|(at, _)| {
-                        !line[..at].ends_with(|c: char| c.is_alphanumeric() || c == '_')
-                    });
+                let is_there = line.match_indices(what).any(|(at, _)| {
+                    !line[..at].ends_with(|c: char| c.is_alphanumeric() || c == '_')
+                });
                 let owned = owners.iter().any(|owner| name.starts_with(owner));
                 assert!(!is_there || owned, "{name} mentions `{what}`: {line}");
             }
@@ -109,6 +118,11 @@ fn module(path: &Path) -> Option<String> {
 
 fn is_comment(line: &str) -> bool {
     line.trim_start().starts_with("//")
+}
+
+/// A line without what stands between quotes.
+fn without_texts(line: &str) -> String {
+    line.replace("\\\"", "").split('"').step_by(2).collect::<Vec<_>>().join("\"\"")
 }
 
 fn sources() -> Vec<(PathBuf, String)> {

@@ -3,12 +3,13 @@
 //! What is accepted is only what reads the same to a person and to the URL parser: `https://0x7f.1`
 //! and `https://exämple.com` are hosts that people take for others.
 
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::net::IpAddr;
 
 use url::{Host, Url};
 
 use super::super::problem::{Findings, Span};
 use super::super::read::Text;
+use crate::net::{Class, classify};
 
 const CODE: &str = "url::invalid";
 
@@ -77,7 +78,7 @@ fn is_plain_host(authority: &str, host: &Host<&str>, span: &Span, find: &mut Fin
             .hint(format!("write `{parsed}`"));
         return false;
     }
-    if is_link_local(host) {
+    if class(host) == Some(Class::LinkLocal) {
         find.error(CODE, span, "link-local addresses are never called")
             .label("link-local")
             .hint("clouds keep their machines' credentials there");
@@ -103,22 +104,19 @@ fn is_scheme_safe(url: &Url, host: &Host<&str>, span: &Span, find: &mut Findings
     }
 }
 
-fn is_link_local(host: &Host<&str>) -> bool {
+/// What a host that is an address is; a name is looked up when it is called.
+fn class(host: &Host<&str>) -> Option<Class> {
     match host {
-        Host::Ipv4(ip) => ip.is_link_local(),
-        Host::Ipv6(ip) => match ip.to_ipv4_mapped() {
-            Some(ip) => ip.is_link_local(),
-            None => ip.is_unicast_link_local(),
-        },
-        Host::Domain(_) => false,
+        Host::Ipv4(ip) => Some(classify(IpAddr::V4(*ip))),
+        Host::Ipv6(ip) => Some(classify(IpAddr::V6(*ip))),
+        Host::Domain(_) => None,
     }
 }
 
 /// Whether a host lies, by its name alone, on this machine or in a private network.
 pub(super) fn is_private(host: &Host<&str>) -> bool {
     match host {
-        Host::Ipv4(ip) => is_private_v4(*ip),
-        Host::Ipv6(ip) => is_private_v6(*ip),
+        Host::Ipv4(_) | Host::Ipv6(_) => class(host) == Some(Class::Private),
         Host::Domain(name) => {
             // No public host has a name of one label; the suffixes are reserved for private use
             // (RFC 6761, 6762, 8375 and ICANN's `.internal`).
@@ -128,15 +126,6 @@ pub(super) fn is_private(host: &Host<&str>) -> bool {
                     .any(|suffix| name.to_ascii_lowercase().ends_with(suffix))
         }
     }
-}
-
-fn is_private_v4(ip: Ipv4Addr) -> bool {
-    let is_shared = matches!(ip.octets(), [100, 64..=127, ..]);
-    ip.is_loopback() || ip.is_private() || is_shared
-}
-
-fn is_private_v6(ip: Ipv6Addr) -> bool {
-    ip.is_loopback() || ip.is_unique_local() || ip.to_ipv4_mapped().is_some_and(is_private_v4)
 }
 
 /// `host` or `host:port`, where a leading `*.` stands for any subdomain.
@@ -168,23 +157,6 @@ pub(super) fn host_pattern(text: &Text, find: &mut Findings<'_>) -> Option<Strin
         return None;
     }
     Some(pattern.to_ascii_lowercase())
-}
-
-/// A block of addresses like `10.1.0.0/16`, or a lone address.
-pub(super) fn is_block(text: &str) -> bool {
-    let (address, bits) = match text.split_once('/') {
-        Some((address, bits)) => (address, Some(bits)),
-        None => (text, None),
-    };
-    let Ok(address) = address.parse::<IpAddr>() else { return false };
-    let most = if address.is_ipv4() { 32 } else { 128 };
-    bits.is_none_or(|bits| bits.parse::<u8>().is_ok_and(|bits| bits <= most))
-}
-
-/// A host's own place in `hosts`: with its port where that is not the scheme's.
-pub(super) fn host_of(url: &Url) -> String {
-    let host = url.host_str().unwrap_or_default();
-    url.port().map_or_else(|| host.to_owned(), |port| format!("{host}:{port}"))
 }
 
 #[cfg(test)]

@@ -6,7 +6,7 @@ use super::super::problem::Findings;
 use super::super::read::{Branch, Named, Text, Tree};
 use super::param::Params;
 use super::{secret, template};
-use crate::model::tool::{Node, Piece, Template};
+use crate::model::tool::{self, Node, Piece, Template};
 
 /// A JSON body. A text that is one placeholder becomes the argument itself.
 pub(super) fn node(tree: Tree, params: &mut Params, find: &mut Findings<'_>) -> Node {
@@ -62,18 +62,7 @@ pub(super) fn fields(
     fields
 }
 
-/// Headers that say how a message is framed or who sends it; the client writes them itself.
-const FRAMING: [&str; 8] = [
-    "host",
-    "content-length",
-    "transfer-encoding",
-    "connection",
-    "te",
-    "trailer",
-    "upgrade",
-    "expect",
-];
-/// Headers that carry credentials, which belong to providers.
+/// Headers that usually carry credentials, which belong to providers.
 const CREDENTIALS: [&str; 6] =
     ["authorization", "proxy-authorization", "cookie", "x-api-key", "api-key", "x-auth-token"];
 
@@ -86,7 +75,7 @@ pub(super) fn is_header_name(name: &Text, find: &mut Findings<'_>) -> bool {
     } else if http::HeaderName::from_bytes(name.value.as_bytes()).is_err() {
         find.error("tool::header", &name.span, "this is no name of a header")
             .hint("it has letters, digits and `-`");
-    } else if FRAMING.contains(&&*lower) {
+    } else if tool::FRAMING_HEADERS.contains(&&*lower) {
         find.error(
             "tool::header",
             &name.span,

@@ -129,7 +129,7 @@ pub(super) fn provider(
         (Some(hosts), _) if !moved => {
             Hosts::new(hosts.iter().filter_map(|host| address::host_pattern(host, find)))
         }
-        (_, Some(base)) => Hosts::new([address::host_of(base)]),
+        (_, Some(base)) => Hosts::new([crate::net::host_of(base)]),
         _ => Hosts::default(),
     };
     let scopes = oauth::scope_rule(table.oauth.as_ref());

@@ -154,7 +154,7 @@ fn absolute(
     if let Some(known) = provider
         && !known.provider.hosts.admit(&url)
     {
-        let host = address::host_of(&url);
+        let host = crate::net::host_of(&url);
         let id = &known.provider.id;
         find.error(
             "tool::host",
@@ -183,7 +183,7 @@ fn relative(text: &Text, known: &Known, find: &mut Findings<'_>) -> Option<(Url,
         return None;
     };
     if !known.provider.hosts.admit(base) {
-        let host = address::host_of(base);
+        let host = crate::net::host_of(base);
         find.error(
             "tool::host",
             &text.span,

@@ -9,6 +9,7 @@ use super::super::file::{ServerTable, StoreTable};
 use super::super::problem::Findings;
 use super::super::read::{At, Text, not_yet};
 use super::{address, within};
+use crate::net::Cidr;
 
 /// Fewer characters are no answer.
 const LEAST_CHARS: i64 = 200;
@@ -27,7 +28,7 @@ pub(super) fn server(table: ServerTable, find: &mut Findings<'_>) -> Server {
             .allow_private
             .unwrap_or_default()
             .into_iter()
-            .filter_map(|text| block(text, find))
+            .filter_map(|text| block(&text, find))
             .collect(),
         port: table.port.and_then(|port| loopback_port(&port, find)),
     }
@@ -62,9 +63,9 @@ pub(super) fn max_chars(given: &At<i64>, find: &mut Findings<'_>) -> Option<usiz
     usize::try_from(given).ok()
 }
 
-fn block(text: Text, find: &mut Findings<'_>) -> Option<String> {
-    if address::is_block(text.as_str()) {
-        return Some(text.value);
+fn block(text: &Text, find: &mut Findings<'_>) -> Option<Cidr> {
+    if let Ok(block) = text.as_str().parse() {
+        return Some(block);
     }
     find.error("server::allow_private", &text.span, "this is no block of addresses")
         .hint("write an address or a block like `10.1.0.0/16`");
