@@ -57,7 +57,7 @@ impl App {
             after_connect: server.after_connect,
         });
         let routes = broker.clone();
-        loopback.serve(move |hosts| web::router(routes.clone(), hosts));
+        loopback.serve(move |origins| web::router(routes.clone(), origins));
         let text = mcp::ServerText { name: server.name, instructions: server.instructions };
         Self { broker, text, loopback }
     }

@@ -8,9 +8,9 @@
 
 use secrecy::ExposeSecret as _;
 
-use super::Broker;
-use super::connect::cookie_name;
-use crate::model::authorization::{Started, Status};
+use super::connect::{End, cookie_name};
+use super::{Broker, Contended, MOST_TRIES};
+use crate::model::authorization::Started;
 use crate::model::provider::Revocation;
 use crate::model::secret;
 use crate::model::{Authorization, Grant, Scopes};
@@ -27,11 +27,12 @@ pub struct Callback<'a> {
     pub cookie: &'a (dyn Fn(&str) -> Option<String> + Sync),
 }
 
-/// The authorization has come to its end; its page is behind its own link.
+/// The authorization has come to its end.
 #[derive(Debug)]
 pub struct Arrival {
-    pub link: String,
-    pub is_connected: bool,
+    /// Where the browser reads how: the page behind the link, or the operator's own after a consent
+    /// that lacks nothing, since only ours can name what was not granted.
+    pub next: String,
 }
 
 /// The callback was not believed, or the provider did not do its part. No token was kept.
@@ -53,6 +54,8 @@ pub enum CallbackError {
     NoToken { provider: String, link: String, source: TokenError },
     #[error(transparent)]
     Store(#[from] StoreError),
+    #[error(transparent)]
+    Contended(#[from] Contended),
     #[error("the server is ending")]
     Ending,
 }
@@ -117,24 +120,11 @@ impl Broker {
         let why = if denial.code == "access_denied" {
             "You said no at the provider.".to_owned()
         } else {
-            // From outside: a code's characters only, and the description cut; the page escapes it.
-            let code: String = denial
-                .code
-                .chars()
-                .filter(|c| c.is_ascii_alphanumeric() || "_-.".contains(*c))
-                .take(64)
-                .collect();
-            let description: String = denial
-                .description
-                .iter()
-                .flat_map(|text| text.chars())
-                .filter(|c| !c.is_control())
-                .take(300)
-                .collect();
-            format!("The provider answered: {code}. {description}").trim().to_owned()
+            format!("The provider answered: {}.", denial.code)
         };
-        self.conclude(authorization, Status::Failed(why), Scopes::default()).await?;
-        Ok(Arrival { link: authorization.link(), is_connected: false })
+        let end = End::Failed { why, said: denial.description.clone() };
+        self.conclude::<CallbackError>(authorization, end).await?;
+        Ok(Arrival { next: authorization.link() })
     }
 
     async fn exchange(
@@ -156,9 +146,11 @@ impl Broker {
             })?;
         let refused = self.keep(&authorization, client.revocation, issued).await?;
         // Only now is anybody told: what they wake up to is on disk.
-        self.conclude(&authorization, Status::Completed, refused).await?;
+        let is_whole = refused.is_empty();
+        self.conclude::<CallbackError>(&authorization, End::Completed { refused }).await?;
         tracing::info!(provider = %authorization.provider, "connected");
-        Ok(Arrival { link: authorization.link(), is_connected: true })
+        let elsewhere = self.0.parts.after_connect.as_ref().filter(|_| is_whole);
+        Ok(Arrival { next: elsewhere.map_or_else(|| authorization.link(), ToString::to_string) })
     }
 
     /// Keeps the grant and says which needed scopes it lacks.
@@ -167,7 +159,7 @@ impl Broker {
         authorization: &Authorization,
         revocation: Option<Revocation>,
         issued: Issued,
-    ) -> Result<Scopes, StoreError> {
+    ) -> Result<Scopes, CallbackError> {
         let scopes = issued.scopes.unwrap_or_else(|| authorization.scopes.clone());
         let implied = self
             .provider(authorization.provider.as_str())
@@ -188,15 +180,15 @@ impl Broker {
         };
         let store = self.store().await?;
         let identity = authorization.binding.identity();
-        // Until it stands: a refresh of the old grant may come in between, and the new consent is
-        // the one that counts.
-        loop {
+        // A refresh of the old grant may come in between; the new consent is the one that counts.
+        for _ in 0..MOST_TRIES {
             let held =
                 store.grant(&authorization.caller, &authorization.provider, &identity).await?;
             if store.keep(&authorization.caller, &grant, held.as_ref()).await? {
                 return Ok(refused);
             }
         }
+        Err(Contended.into())
     }
 }
 
@@ -215,6 +207,7 @@ impl CallbackError {
                 Verdict::GrantEnded | Verdict::Passing => "try again".into(),
             },
             Self::Store(error) => error.hint(),
+            Self::Contended(_) => "open the link once more".into(),
             Self::Ending => "start Countersign again, then open the link once more".into(),
         }
     }

@@ -4,60 +4,18 @@
 
 use std::time::Duration;
 
-use tokio::sync::broadcast;
+use tokio::sync::broadcast::error::RecvError;
 
 use super::Broker;
 use crate::model::authorization::Status;
-use crate::model::{Caller, ProviderId};
+use crate::model::{Caller, ProviderId, Scopes};
 use crate::store::StoreError;
-
-/// Announcements within this process.
-#[derive(Clone)]
-pub struct Completion(broadcast::Sender<String>);
-
-/// Hears every announcement made since it was created.
-pub struct Listener(broadcast::Receiver<String>);
-
-impl Completion {
-    pub(super) fn new() -> Self {
-        Self(broadcast::Sender::new(256))
-    }
-
-    pub(super) fn announce(&self, authorization: &str) {
-        // Nobody listening is no fault: most authorizations are not waited for.
-        let _ = self.0.send(authorization.to_owned());
-    }
-
-    /// Subscribe first, then look into the store: an end that falls between the two is heard.
-    pub fn listen(&self) -> Listener {
-        Listener(self.0.subscribe())
-    }
-}
-
-/// What a listener hears.
-pub enum Heard {
-    /// The authorization of this id has ended.
-    Ended(String),
-    /// Announcements were missed: look into the store.
-    Missed,
-    /// The process is ending.
-    Closed,
-}
-
-impl Listener {
-    pub async fn next(&mut self) -> Heard {
-        match self.0.recv().await {
-            Ok(authorization) => Heard::Ended(authorization),
-            Err(broadcast::error::RecvError::Lagged(_)) => Heard::Missed,
-            Err(broadcast::error::RecvError::Closed) => Heard::Closed,
-        }
-    }
-}
 
 /// How a wait for an authorization came out.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Waited {
-    Completed,
+    /// The grant is kept; it lacks what was needed and not granted.
+    Completed { refused: Scopes },
     /// The person or the provider said no; why.
     Failed(String),
     /// Still open.
@@ -75,7 +33,8 @@ impl Broker {
         id: &str,
         limit: Duration,
     ) -> Result<Waited, StoreError> {
-        let mut listener = self.completion().listen();
+        // Before the store is looked into: an end that falls between the two is heard.
+        let mut ends = self.0.ended.subscribe();
         let deadline = tokio::time::sleep(limit);
         tokio::pin!(deadline);
         loop {
@@ -86,10 +45,11 @@ impl Broker {
             loop {
                 tokio::select! {
                     () = &mut deadline => return Ok(Waited::Pending),
-                    heard = listener.next() => match heard {
-                        Heard::Ended(ended) if ended != id => {}
-                        Heard::Ended(_) | Heard::Missed => break,
-                        Heard::Closed => return Ok(Waited::Pending),
+                    ended = ends.recv() => match ended {
+                        Ok(ended) if ended != id => {}
+                        // Missed some: the store knows.
+                        Ok(_) | Err(RecvError::Lagged(_)) => break,
+                        Err(RecvError::Closed) => return Ok(Waited::Pending),
                     },
                 }
             }
@@ -108,7 +68,7 @@ impl Broker {
         let held = store.authorization(caller, &provider.id, &bound.identity).await?;
         let Some(held) = held.filter(|held| held.value.id == id) else { return Ok(Waited::Over) };
         Ok(match held.value.status {
-            Status::Completed => Waited::Completed,
+            Status::Completed => Waited::Completed { refused: held.value.refused },
             Status::Failed(why) => Waited::Failed(why),
             Status::Pending if held.value.is_expired(self.0.parts.clock.now()) => Waited::Over,
             Status::Pending => Waited::Pending,

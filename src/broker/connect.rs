@@ -1,15 +1,18 @@
 //! The first half of a consent: from "this needs a consent" to the browser leaving for the provider.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use secrecy::{ExposeSecret as _, SecretString};
 
 use super::clients::{SetupError, settings};
-use super::{Broker, OriginError};
-use crate::model::authorization::{AskedBy, Started, Status};
+use super::{Broker, Contended, MOST_TRIES, OriginError};
+use crate::model::authorization::{AskedBy, LIFETIME, Started, Status};
 use crate::model::secret;
+pub(super) use crate::model::text::sentence;
 use crate::model::{
     Authorization, Caller, ConnectPrompt, PromptReason, Provider, ProviderId, Scopes, Time,
+    ToolName,
 };
 use crate::oauth::{self, AuthorizationRequest};
 use crate::store::{Held, StoreError};
@@ -33,8 +36,11 @@ pub enum ConnectError {
     OtherConfiguration(ProviderId),
     #[error("the provider's address is not usable")]
     Address(#[from] url::ParseError),
-    #[error("too much is going on for this account at once")]
-    Contended,
+    /// The page that the person saw says less, or something else, than what would be sent.
+    #[error("what is asked for has changed since this page was opened")]
+    Changed,
+    #[error(transparent)]
+    Contended(#[from] Contended),
 }
 
 impl ConnectError {
@@ -48,7 +54,8 @@ impl ConnectError {
             }
             Self::NoProvider(_) => "`countersign tools list` shows what is configured".into(),
             Self::Address(_) => "check `authorize_url` in tools.toml".into(),
-            Self::Contended => "try again".into(),
+            Self::Changed => "read the page again before you go on".into(),
+            Self::Contended(_) => "try again".into(),
         }
     }
 }
@@ -58,7 +65,8 @@ impl ConnectError {
 pub struct Invitation {
     pub provider: String,
     pub title: String,
-    pub asked_by: AskedBy,
+    pub client: Option<String>,
+    pub tools: Vec<ToolName>,
     /// The end user whose account this will be.
     pub user: String,
     /// Where the token may be sent.
@@ -69,9 +77,13 @@ pub struct Invitation {
     /// Minutes left, rounded up.
     pub lives_minutes: u64,
     pub status: Status,
-    /// Asked for and not granted, once the authorization is completed.
+    /// Needed and not granted, once the authorization is completed.
     pub refused: Vec<String>,
+    /// The provider's own words for its refusal.
+    pub said: Option<String>,
     pub is_expired: bool,
+    /// Names what the page says; [`Broker::depart`] wants it back.
+    pub digest: String,
 }
 
 /// Where to send the browser that clicked "Continue", and the cookie that will know it again.
@@ -102,9 +114,6 @@ impl Broker {
         reason: PromptReason,
     ) -> Result<ConnectPrompt, ConnectError> {
         let settings = settings(provider)?;
-        // All that the trip will need is asked for now: a person must not be sent to a page that
-        // can only fail.
-        self.0.clients.registration(provider).await?;
         let origin = (self.0.parts.origin)(provider, settings.loopback)?;
         let bound = self.0.clients.bound(provider).await?;
         let granted = self.grant_of(caller, provider, &bound).await?;
@@ -112,7 +121,8 @@ impl Broker {
         let scopes = granted.union(needed).union(&settings.scopes);
         let store = self.store().await?;
         let notice = store.notice().map(ToString::to_string);
-        for _ in 0..16 {
+        self.sweep_in_time();
+        for _ in 0..MOST_TRIES {
             let now = self.0.parts.clock.now();
             let held = store.authorization(caller, &provider.id, &bound.identity).await?;
             let open = held.as_ref().map(|held| &held.value).filter(|open| {
@@ -121,7 +131,7 @@ impl Broker {
                 open.is_open(now) && open.origin == origin && open.binding == bound.binding
             });
             let authorization = match open {
-                Some(open) if scopes.is_subset(&open.scopes) && needed.is_subset(&open.needed) => {
+                Some(open) if shows(open, &scopes, needed, &asked_by) => {
                     let prompt = prompt(provider, open, needed, asked_by, reason, now);
                     return Ok(ConnectPrompt { notice, ..prompt });
                 }
@@ -129,6 +139,7 @@ impl Broker {
                 Some(open) => Authorization {
                     scopes: open.scopes.union(&scopes),
                     needed: open.needed.union(needed),
+                    tools: open.tools.iter().chain(&asked_by.tool).cloned().collect(),
                     ..open.clone()
                 },
                 None => Authorization {
@@ -139,20 +150,25 @@ impl Broker {
                     binding: bound.binding.clone(),
                     scopes: scopes.clone(),
                     needed: needed.clone(),
+                    tools: asked_by.tool.iter().cloned().collect(),
                     asked_by: asked_by.clone(),
                     origin: origin.clone(),
                     created_at: now,
                     starts: 0,
                     status: Status::Pending,
                     refused: Scopes::default(),
+                    said: None,
                 },
             };
+            // All that the trip will need is asked for now: a person must not be sent to a page
+            // that can only fail.
+            self.0.clients.registration(provider).await?;
             if store.open_link(&authorization, held.as_ref()).await? {
                 let prompt = prompt(provider, &authorization, needed, asked_by, reason, now);
                 return Ok(ConnectPrompt { notice, ..prompt });
             }
         }
-        Err(ConnectError::Contended)
+        Err(Contended.into())
     }
 
     /// What is behind a link. Changes nothing: link scanners and prefetching browsers come here too.
@@ -166,7 +182,8 @@ impl Broker {
             provider: authorization.provider.to_string(),
             title: provider
                 .map_or_else(|| authorization.provider.to_string(), |found| found.title.clone()),
-            asked_by: authorization.asked_by.clone(),
+            client: authorization.asked_by.client.clone(),
+            tools: authorization.tools.iter().cloned().collect(),
             user: authorization.caller.user.to_string(),
             hosts: authorization.binding.hosts.iter().map(str::to_owned).collect(),
             scopes: authorization
@@ -178,12 +195,15 @@ impl Broker {
             lives_minutes: minutes_left(authorization, now),
             status: authorization.status.clone(),
             refused: authorization.refused.iter().map(str::to_owned).collect(),
+            said: authorization.said.clone(),
             is_expired: authorization.is_expired(now),
+            digest: digest(authorization),
         })
     }
 
-    /// The person clicked "Continue": binds this browser and sends it to the provider.
-    pub async fn depart(&self, ticket: &str) -> Result<Departure, ConnectError> {
+    /// The person clicked "Continue" on the page of this `digest`: binds this browser and sends it to
+    /// the provider.
+    pub async fn depart(&self, ticket: &str, digest: &str) -> Result<Departure, ConnectError> {
         let held = self.behind(ticket).await?;
         let now = self.0.parts.clock.now();
         let authorization = &held.value;
@@ -192,6 +212,11 @@ impl Broker {
         }
         if !authorization.is_open(now) {
             return Err(ConnectError::Exhausted);
+        }
+        // A link may be widened while its page is on a screen; a click there approves what that page
+        // said and nothing more.
+        if !secret::same(digest, &self::digest(authorization)) {
+            return Err(ConnectError::Changed);
         }
         let id = authorization.provider.as_str();
         let provider = self.provider(id).ok_or_else(|| ConnectError::NoProvider(id.to_owned()))?;
@@ -224,7 +249,7 @@ impl Broker {
         let store = self.store().await?;
         // Counted first: without the count a link could fill the store with states.
         if !store.update(&started, &held).await? {
-            return Err(ConnectError::Contended);
+            return Err(Contended.into());
         }
         let started = Started {
             authorization: started,
@@ -245,16 +270,17 @@ impl Broker {
     pub async fn decline(&self, ticket: &str) -> Result<(), ConnectError> {
         let held = self.behind(ticket).await?;
         if held.value.status == Status::Pending {
-            self.conclude(&held.value, Status::Failed("You said no.".into()), Scopes::default())
-                .await?;
+            let end = End::Failed { why: "You said no.".into(), said: None };
+            return self.conclude(&held.value, end).await;
         }
         Ok(())
     }
 
     /// Clears away what has expired; returns where the links lead that are still open.
-    pub async fn open_origins(&self) -> Result<std::collections::BTreeSet<String>, StoreError> {
+    pub async fn open_origins(&self) -> Result<BTreeSet<String>, StoreError> {
         let store = self.store().await?;
         let now = self.0.parts.clock.now();
+        *self.0.swept.lock() = Some(now);
         store.sweep(now).await?;
         let open = store.open_authorizations().await?;
         Ok(open
@@ -264,36 +290,89 @@ impl Broker {
             .collect())
     }
 
+    /// Clears away what has expired, beside the call that comes here and once per life of a link: a
+    /// server that runs for months must not keep every link that was never opened.
+    fn sweep_in_time(&self) {
+        let now = self.0.parts.clock.now();
+        {
+            let mut swept = self.0.swept.lock();
+            if swept.is_some_and(|last| now.since(last) < LIFETIME) {
+                return;
+            }
+            *swept = Some(now);
+        }
+        let broker = self.clone();
+        self.0.tasks.spawn(async move {
+            let swept = async { broker.store().await?.sweep(now).await };
+            if let Err(error) = swept.await {
+                tracing::warn!(%error, "what has expired was not cleared away");
+            }
+        });
+    }
+
     async fn behind(&self, ticket: &str) -> Result<Held<Authorization>, ConnectError> {
         self.store().await?.by_ticket(ticket).await?.ok_or(ConnectError::Unknown)
     }
 
     /// Writes an authorization's end and, once that is durable, tells whoever waits.
-    pub(super) async fn conclude(
+    pub(super) async fn conclude<E: From<StoreError> + From<Contended>>(
         &self,
         authorization: &Authorization,
-        status: Status,
-        refused: Scopes,
-    ) -> Result<(), StoreError> {
+        end: End,
+    ) -> Result<(), E> {
         let store = self.store().await?;
-        for _ in 0..16 {
-            let Some(held) = store.reread(authorization).await? else { break };
+        let (status, refused, said) = match end {
+            End::Completed { refused } => (Status::Completed, refused, None),
+            End::Failed { why, said } => (Status::Failed(why), Scopes::default(), said),
+        };
+        for _ in 0..MOST_TRIES {
+            let Some(held) = store.reread(authorization).await? else { return Ok(()) };
             // A consent outweighs a refusal that comes after it, e.g. from a second tab.
             if held.value.status == Status::Completed {
-                break;
+                return Ok(());
             }
-            let end = Authorization {
+            let ended = Authorization {
                 status: status.clone(),
                 refused: refused.clone(),
+                said: said.clone(),
                 ..held.value.clone()
             };
-            if store.update(&end, &held).await? {
-                break;
+            if store.update(&ended, &held).await? {
+                // Nobody listening is no fault: most authorizations are not waited for.
+                let _ = self.0.ended.send(ended.id);
+                return Ok(());
             }
         }
-        self.0.completion.announce(&authorization.id);
-        Ok(())
+        Err(Contended.into())
     }
+}
+
+/// How an authorization ended.
+pub(super) enum End {
+    Completed {
+        /// Needed and not granted.
+        refused: Scopes,
+    },
+    Failed {
+        /// In our words.
+        why: String,
+        /// In the provider's.
+        said: Option<String>,
+    },
+}
+
+/// Whether the page of an open link says all that this asker wants.
+fn shows(open: &Authorization, scopes: &Scopes, needed: &Scopes, asked_by: &AskedBy) -> bool {
+    scopes.is_subset(&open.scopes)
+        && needed.is_subset(&open.needed)
+        && asked_by.tool.iter().all(|tool| open.tools.contains(tool))
+}
+
+/// Names what a connect page says of who asks for what.
+fn digest(authorization: &Authorization) -> String {
+    let Authorization { scopes, binding, asked_by, tools, .. } = authorization;
+    // `Debug` quotes every text, so no two pages are written alike.
+    secret::fingerprint(&format!("{:?}", (scopes, &binding.hosts, &asked_by.client, tools)))
 }
 
 /// The name of a trip's cookie. It tells nothing of the state, and the callback can reckon it.
@@ -331,17 +410,4 @@ fn prompt(
 
 fn minutes_left(authorization: &Authorization, now: Time) -> u64 {
     authorization.expires_at().since(now).as_secs().div_ceil(60)
-}
-
-/// A hint as a sentence of its own.
-pub(super) fn sentence(hint: &str) -> String {
-    let mut letters = hint.chars();
-    let Some(first) = letters.next() else { return String::new() };
-    let rest = letters.as_str();
-    let end = if rest.ends_with(['.', '`']) { "" } else { "." };
-    // A command or a name keeps its case.
-    if rest.starts_with(|c: char| c.is_uppercase() || c == '_') {
-        return format!("{hint}{end}");
-    }
-    format!("{}{rest}{end}", first.to_uppercase())
 }

@@ -1,8 +1,10 @@
 //! What a person has connected, and ending it.
 
-use super::Broker;
 use super::connect::ConnectError;
-use crate::model::{Caller, Grant, Provider, Scopes, Time};
+use super::{Broker, Contended, MOST_TRIES, SetupError};
+use crate::model::grant::Binding;
+use crate::model::scope::Implied;
+use crate::model::{Caller, Grant, ProviderId, Scopes, Standing, Time};
 use crate::oauth::Revoked;
 use crate::store::StoreError;
 
@@ -27,6 +29,20 @@ pub enum AccountState {
     Ended(String),
     /// Kept for a `tools.toml` that means something else by this provider's name.
     OtherConfiguration,
+    /// Nothing can be said: the provider's settings name something that is not there; what.
+    NotSetUp(String),
+}
+
+/// How a kept consent was ended. Here it is forgotten in every case.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Disconnected {
+    /// The provider was asked, or had ended it before.
+    AtProvider(Revoked),
+    /// Given for a `tools.toml` that means something else by this provider's name, which is not to
+    /// be told of its tokens.
+    OtherConfiguration,
+    /// The provider could not be asked: its settings name something that is not there; what.
+    NotSetUp(String),
 }
 
 impl Broker {
@@ -42,17 +58,17 @@ impl Broker {
 
     async fn account(&self, grant: Grant) -> Account {
         let provider = self.provider(grant.provider.as_str());
-        let is_ours = match provider {
-            Some(provider) => match self.0.clients.bound(provider).await {
-                Ok(bound) => grant.binding.covers(&bound.binding),
-                Err(_) => false,
-            },
-            None => false,
-        };
-        let state = match grant.ended {
-            Some(why) => AccountState::Ended(why),
-            None if is_ours => AccountState::Connected,
-            None => AccountState::OtherConfiguration,
+        // Whatever scopes it has: which of them a tool needs is the tool's matter.
+        let standing =
+            grant.standing(&Scopes::default(), &Implied::new(), self.0.parts.clock.now());
+        let state = match (grant.ended, self.is_ours(&grant.provider, &grant.binding).await) {
+            (Some(why), _) => AccountState::Ended(why),
+            (None, Ok(true)) if standing == Standing::Gone => {
+                AccountState::Ended("its time is over, and it does not renew".into())
+            }
+            (None, Ok(true)) => AccountState::Connected,
+            (None, Ok(false)) => AccountState::OtherConfiguration,
+            (None, Err(error)) => AccountState::NotSetUp(error.to_string()),
         };
         Account {
             title: provider.map_or_else(|| grant.provider.to_string(), |found| found.title.clone()),
@@ -66,39 +82,78 @@ impl Broker {
         }
     }
 
-    /// Ends this person's consent at the provider, then forgets it. `None`: there was none.
+    /// Whether what was given under `binding` may be used by this `tools.toml`.
+    async fn is_ours(&self, provider: &ProviderId, binding: &Binding) -> Result<bool, SetupError> {
+        match self.provider(provider.as_str()) {
+            Some(provider) => Ok(binding.covers(&self.0.clients.bound(provider).await?.binding)),
+            None => Ok(false),
+        }
+    }
+
+    /// Ends every consent that this person gave to a provider of this name, and forgets it; says of
+    /// each how it went.
     ///
-    /// It is forgotten also where the provider has no way to end it or does not answer: the person
-    /// asked for it to be gone, and is told what they have to do at the provider themselves.
+    /// It is forgotten also where it was given for another `tools.toml`, where the provider has no
+    /// way to end it, or does not answer: the person asked for it to be gone, and is told what they
+    /// have to do at the provider themselves.
     pub async fn revoke(
         &self,
         caller: &Caller,
-        provider: &Provider,
-    ) -> Result<Option<Revoked>, ConnectError> {
-        let bound = self.0.clients.bound(provider).await?;
-        let store = self.store().await?;
-        for _ in 0..16 {
-            let found = self.grant_of(caller, provider, &bound).await?;
-            let Some(held) = found else { return Ok(None) };
-            let revoked = match self.0.clients.registration(provider).await {
-                Ok(_) if held.value.ended.is_some() => Revoked::Yes,
-                // Tokens and our secret go to the endpoint that was known when the person
-                // consented, or nowhere: a tools.toml that names another is not to be trusted
-                // with either.
-                Ok(registration) if registration.client.revocation != held.value.revocation => {
-                    Revoked::NoWay
-                }
-                Ok(registration) => {
-                    self.0.parts.oauth.revoke(&registration.client, &held.value.tokens).await
-                }
-                Err(_) => Revoked::Failed,
-            };
-            // A refresh in between put another token there, which must end as well.
-            if store.forget(&held).await? {
-                tracing::info!(provider = %provider.id, "disconnected");
-                return Ok(Some(revoked));
+        provider: &str,
+    ) -> Result<Vec<Disconnected>, ConnectError> {
+        let mut ends = Vec::new();
+        for held in self.store().await?.grants(caller).await? {
+            if held.value.provider.as_str() == provider {
+                ends.extend(self.disconnect(caller, held.value).await?);
             }
         }
-        Err(ConnectError::Contended)
+        Ok(ends)
+    }
+
+    /// `None`: somebody else was faster.
+    async fn disconnect(
+        &self,
+        caller: &Caller,
+        Grant { provider, binding, .. }: Grant,
+    ) -> Result<Option<Disconnected>, ConnectError> {
+        let store = self.store().await?;
+        let identity = binding.identity();
+        for _ in 0..MOST_TRIES {
+            let Some(held) = store.grant(caller, &provider, &identity).await? else {
+                return Ok(None);
+            };
+            let end = self.end_at_provider(&held.value).await;
+            // A refresh in between put another token there, which must end as well.
+            if store.forget(&held).await? {
+                tracing::info!(%provider, "disconnected");
+                return Ok(Some(end));
+            }
+        }
+        Err(Contended.into())
+    }
+
+    async fn end_at_provider(&self, grant: &Grant) -> Disconnected {
+        if grant.ended.is_some() {
+            return Disconnected::AtProvider(Revoked::Yes);
+        }
+        match self.is_ours(&grant.provider, &grant.binding).await {
+            Ok(true) => {}
+            Ok(false) => return Disconnected::OtherConfiguration,
+            Err(error) => return Disconnected::NotSetUp(error.to_string()),
+        }
+        let Some(provider) = self.provider(grant.provider.as_str()) else {
+            return Disconnected::OtherConfiguration;
+        };
+        let registration = match self.0.clients.registration(provider).await {
+            Ok(registration) => registration,
+            Err(error) => return Disconnected::NotSetUp(error.to_string()),
+        };
+        // Tokens and our secret go to the endpoint that was known when the person consented, or
+        // nowhere: a tools.toml that names another is not to be trusted with either.
+        Disconnected::AtProvider(if registration.client.revocation == grant.revocation {
+            self.0.parts.oauth.revoke(&registration.client, &grant.tokens).await
+        } else {
+            Revoked::NoWay
+        })
     }
 }

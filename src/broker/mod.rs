@@ -17,6 +17,8 @@ mod tokens;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use parking_lot::Mutex;
+use tokio::sync::broadcast;
 use tokio_util::task::TaskTracker;
 
 pub use call::{Call, CallError};
@@ -24,7 +26,7 @@ pub use clients::SetupError;
 pub use connect::ConnectError;
 
 use crate::model::provider::LoopbackRule;
-use crate::model::{Clock, Provider, ProviderId};
+use crate::model::{Clock, Provider, ProviderId, Time};
 use crate::oauth::OAuthClient;
 use crate::registry::Registry;
 use crate::store;
@@ -38,7 +40,10 @@ struct Inner {
     parts: Parts,
     clients: clients::Clients,
     flights: tokens::Flights,
-    completion: completion::Completion,
+    /// The ids of authorizations that have ended, for whoever waits in this process.
+    ended: broadcast::Sender<String>,
+    /// When what has expired was last cleared away.
+    swept: Mutex<Option<Time>>,
     /// Work that must not be broken off with the call that began it, such as a refresh between
     /// sending and storing.
     tasks: TaskTracker,
@@ -57,6 +62,14 @@ pub struct Parts {
     /// Where a browser goes after a consent, instead of our own page.
     pub after_connect: Option<url::Url>,
 }
+
+/// How often a record is read again and written anew while others write it too.
+const MOST_TRIES: u32 = 16;
+
+/// Each time that a record was to be written, somebody else had just written it.
+#[derive(Debug, thiserror::Error)]
+#[error("too much is going on for this account at once")]
+pub struct Contended;
 
 /// Scheme, host and port that a provider's rule allows for link and callback; listening there once
 /// it has returned.
@@ -96,21 +109,14 @@ impl Broker {
             parts,
             clients,
             flights: tokens::Flights::default(),
-            completion: completion::Completion::new(),
+            ended: broadcast::Sender::new(256),
+            swept: Mutex::default(),
             tasks: TaskTracker::new(),
         }))
     }
 
     pub fn registry(&self) -> &Registry {
         &self.0.parts.registry
-    }
-
-    pub fn completion(&self) -> &completion::Completion {
-        &self.0.completion
-    }
-
-    pub fn after_connect(&self) -> Option<&url::Url> {
-        self.0.parts.after_connect.as_ref()
     }
 
     /// The store, opened at first use.

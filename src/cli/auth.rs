@@ -1,21 +1,24 @@
 //! `countersign auth`
 
+use std::collections::BTreeSet;
 use std::io::Write;
 use std::sync::Arc;
 
 use anyhow::{Context as _, anyhow, bail};
 use clap::Subcommand;
 use serde_json::{Value, json};
+use tracing::level_filters::LevelFilter;
 
 use super::local::Local;
 use super::out::Out;
-use super::report::{self, Hint};
+use super::report::{self, Hint, hinted};
 use super::{Exit, block_on};
 use crate::app::App;
 use crate::broker::completion::Waited;
-use crate::broker::grants::{Account, AccountState};
+use crate::broker::grants::{Account, AccountState, Disconnected};
 use crate::config::{Config, nearest};
 use crate::model::authorization::{AskedBy, LIFETIME};
+use crate::model::text::shown;
 use crate::model::time::utc;
 use crate::model::{Caller, PromptReason, Provider, Scopes};
 use crate::oauth::Revoked;
@@ -56,7 +59,7 @@ pub(super) fn run<W: Write>(
     config: Config,
     out: &mut Out<W>,
 ) -> anyhow::Result<Exit> {
-    block_on(async move {
+    block_on(LevelFilter::WARN, async move {
         match command {
             Command::Login { provider, scopes, local } => {
                 let scopes = match scopes {
@@ -80,6 +83,9 @@ pub(super) fn run<W: Write>(
     })
 }
 
+/// Of a line with what a provider says.
+const LONGEST: usize = 2000;
+
 fn needed_by_tools(config: &Config, provider: &str) -> Scopes {
     config
         .tools
@@ -101,19 +107,26 @@ async fn login<W: Write>(
         .broker
         .begin(caller, provider, scopes, asked_by, PromptReason::NotConnected)
         .await
-        .map_err(|error| {
-            let hint = error.hint();
-            anyhow!(error).context(Hint(hint))
-        })?;
+        .map_err(hinted)?;
     report::note(&format!(
         "Open this link in a browser on this computer; it works for {} minutes:\n",
         prompt.lives_minutes
     ));
     out.line(&prompt.url)?;
-    let waited = app.broker.wait(caller, &prompt.provider, &prompt.authorization, LIFETIME).await?;
+    let waited = app
+        .broker
+        .wait(caller, &prompt.provider, &prompt.authorization, LIFETIME)
+        .await
+        .map_err(hinted)?;
     match waited {
-        Waited::Completed => {
+        Waited::Completed { refused } => {
             report::note(&format!("\n{} is connected.", provider.title));
+            if !refused.is_empty() {
+                report::note(&format!(
+                    "Not granted: {}. Tools that need it will ask for it again.",
+                    shown(&refused.join(", "), LONGEST)
+                ));
+            }
             Ok(Exit::Done)
         }
         Waited::Failed(why) => bail!("{} was not connected: {why}", provider.title),
@@ -129,7 +142,7 @@ async fn status<W: Write>(
     as_json: bool,
     out: &mut Out<W>,
 ) -> anyhow::Result<Exit> {
-    let accounts = app.broker.accounts(caller).await.map_err(with_hint)?;
+    let accounts = app.broker.accounts(caller).await.map_err(hinted)?;
     if as_json {
         let accounts: Vec<Value> = accounts.iter().map(describe).collect();
         let status = json!({ "version": 1, "user": caller.user, "accounts": accounts });
@@ -143,7 +156,8 @@ async fn status<W: Write>(
         out.line(&format!("{} {} ({})", sign(account), account.title, account.provider))?;
         out.line(&format!("  {}", words(account)))?;
         if !account.scopes.is_empty() {
-            out.line(&format!("  scopes: {}", account.scopes))?;
+            let scopes = shown(&account.scopes.to_string(), LONGEST);
+            out.line(&format!("  scopes: {scopes}"))?;
         }
     }
     Ok(Exit::Done)
@@ -162,6 +176,9 @@ fn words(account: &Account) -> String {
         (AccountState::OtherConfiguration, _) => {
             format!("connected since {since} for another tools.toml, of no use to this one")
         }
+        (AccountState::NotSetUp(why), _) => {
+            format!("connected since {since}, but of no use now: {why}")
+        }
         (AccountState::Connected, Some(end)) if !account.renews => {
             format!("connected since {since}, until {}", utc(end))
         }
@@ -174,6 +191,7 @@ fn describe(account: &Account) -> Value {
         AccountState::Connected => ("connected", None),
         AccountState::Ended(why) => ("ended", Some(why)),
         AccountState::OtherConfiguration => ("other_configuration", None),
+        AccountState::NotSetUp(why) => ("not_set_up", Some(why)),
     };
     json!({
         "provider": account.provider,
@@ -195,34 +213,43 @@ async fn revoke<W: Write>(
     out: &mut Out<W>,
 ) -> anyhow::Result<Exit> {
     let names = if let Some(name) = provider {
-        vec![name.to_owned()]
+        BTreeSet::from([name.to_owned()])
     } else {
-        let accounts = app.broker.accounts(caller).await.map_err(with_hint)?;
-        accounts
-            .into_iter()
-            .filter(|account| account.state != AccountState::OtherConfiguration)
-            .map(|account| account.provider)
-            .collect()
+        let accounts = app.broker.accounts(caller).await.map_err(hinted)?;
+        accounts.into_iter().map(|account| account.provider).collect()
     };
     for name in names {
-        let provider = find(app, &name)?;
-        let title = &provider.title;
-        let revoked = app.broker.revoke(caller, provider).await.map_err(|error| {
-            let hint = error.hint();
-            anyhow!(error).context(Hint(hint))
-        })?;
-        out.line(&match revoked {
-            None => format!("{title} was not connected."),
-            Some(Revoked::Yes) => format!("{title} is disconnected."),
-            Some(Revoked::NoWay) => format!(
-                "{title} is forgotten here. It has no way for us to end the consent there: remove the app in your {title} settings."
-            ),
-            Some(Revoked::Failed) => format!(
-                "{title} is forgotten here, but did not confirm the end of the consent: remove the app in your {title} settings."
-            ),
-        })?;
+        let ends = app.broker.revoke(caller, &name).await.map_err(hinted)?;
+        let title = if ends.is_empty() {
+            &find(app, &name)?.title
+        } else {
+            app.broker.provider(&name).map_or(&name, |provider| &provider.title)
+        };
+        if ends.is_empty() {
+            out.line(&format!("{title} was not connected."))?;
+        }
+        for end in &ends {
+            out.line(&how(title, end))?;
+        }
     }
     Ok(Exit::Done)
+}
+
+fn how(title: &str, end: &Disconnected) -> String {
+    let why = match end {
+        Disconnected::AtProvider(Revoked::Yes) => return format!("{title} is disconnected."),
+        Disconnected::AtProvider(Revoked::NoWay) => {
+            "it has no way for us to end the consent there".to_owned()
+        }
+        Disconnected::AtProvider(Revoked::Failed) => {
+            "it did not confirm the end of the consent".to_owned()
+        }
+        Disconnected::OtherConfiguration => {
+            "the consent was given for another tools.toml, so it was not ended there".to_owned()
+        }
+        Disconnected::NotSetUp(why) => format!("the consent could not be ended there: {why}"),
+    };
+    format!("{title} is forgotten here, but {why}. Remove the app in your {title} settings.")
 }
 
 fn find<'a>(app: &'a App, name: &str) -> anyhow::Result<&'a Arc<Provider>> {
@@ -235,9 +262,4 @@ fn find<'a>(app: &'a App, name: &str) -> anyhow::Result<&'a Arc<Provider>> {
         None => Err(anyhow!("there is no provider `{name}` in this tools.toml"))
             .context(Hint("name it in a tool, or give it a [providers] table".into())),
     }
-}
-
-fn with_hint(error: crate::store::StoreError) -> anyhow::Error {
-    let hint = error.hint();
-    anyhow!(error).context(Hint(hint))
 }

@@ -7,7 +7,7 @@ use serde_json::json;
 use super::out::Out;
 use super::{Exit, report};
 use crate::config::environment::Found;
-use crate::config::{self, Config, Problems, Severity};
+use crate::config::{self, Config, Problems};
 
 /// Looks at a file and writes what was found.
 ///
@@ -56,7 +56,7 @@ fn as_json(problems: &Problems, tools: usize, ok: bool) -> serde_json::Value {
         .iter()
         .map(|problem| {
             json!({
-                "severity": match problem.severity { Severity::Error => "error", Severity::Warning => "warning" },
+                "severity": report::word(problem.severity),
                 "code": problem.code,
                 "message": problem.message,
                 "hint": problem.hint,

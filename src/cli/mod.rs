@@ -16,6 +16,7 @@ use std::process::ExitCode;
 
 use anyhow::Context as _;
 use clap::{Parser, Subcommand};
+use tracing::level_filters::LevelFilter;
 
 use crate::config::environment::{self, Found};
 use crate::config::{Config, Problems};
@@ -96,7 +97,7 @@ pub fn main() -> ExitCode {
         Ok(exit) => exit.into(),
         Err(error) => {
             report::failure(&error);
-            Exit::Failed.into()
+            exit_of(&error).into()
         }
     }
 }
@@ -125,44 +126,49 @@ fn run(cli: Cli) -> anyhow::Result<Exit> {
             out.line(&schema)?;
             Ok(Exit::Done)
         }
-        Command::Tools { command } => match load(cli.config.as_deref())? {
-            Ok(config) => tools::run(command, config, &mut out),
-            Err(problems) => Ok(invalid(&problems)),
-        },
-        Command::Auth { command } => match load(cli.config.as_deref())? {
-            Ok(config) => auth::run(command, config, &mut out),
-            Err(problems) => Ok(invalid(&problems)),
-        },
+        Command::Tools { command } => tools::run(command, load(cli.config.as_deref())?, &mut out),
+        Command::Auth { command } => auth::run(command, load(cli.config.as_deref())?, &mut out),
     }
 }
 
-fn invalid(problems: &Problems) -> Exit {
-    report::problems_to_stderr(problems);
-    Exit::ConfigInvalid
+/// What a failure means to a script.
+fn exit_of(error: &anyhow::Error) -> Exit {
+    if error.is::<Problems>() || error.is::<environment::NotFound>() {
+        Exit::ConfigInvalid
+    } else {
+        Exit::Failed
+    }
 }
 
-/// Runs a command that talks to the store or to others.
-fn block_on<T>(work: impl Future<Output = anyhow::Result<T>>) -> anyhow::Result<T> {
-    log::begin(tracing::level_filters::LevelFilter::WARN);
-    tokio::runtime::Builder::new_current_thread()
+/// Runs a command that talks to the store or to others; `usual` is its level of logging.
+fn block_on<T>(
+    usual: LevelFilter,
+    work: impl Future<Output = anyhow::Result<T>>,
+) -> anyhow::Result<T> {
+    log::begin(usual);
+    // One thread: a call is a chain of waits, and every hand-over to another thread costs more
+    // than the work in between. Blocking work has threads of its own.
+    let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
-        .context("the runtime did not start")?
-        .block_on(work)
+        .context("the runtime did not start")?;
+    let done = runtime.block_on(work);
+    // A thread may still hang in a read of standard input; there is nothing more to wait for.
+    runtime.shutdown_background();
+    done
 }
 
 /// The file to use, named on standard error.
 fn find(argument: Option<&Path>) -> anyhow::Result<Found> {
-    let found = environment::find(argument).map_err(|error| {
-        let hint = error.hint();
-        anyhow::Error::new(error).context(report::Hint(hint.into()))
-    })?;
+    let found = environment::find(argument).map_err(report::hinted)?;
     report::note(&format!("using {} ({})", found.path.display(), found.by.words()));
     Ok(found)
 }
 
-/// The configuration, or what is wrong with it.
-fn load(argument: Option<&Path>) -> anyhow::Result<Result<Config, Problems>> {
-    let found = find(argument).context("there is no configuration")?;
-    Ok(crate::config::load(found))
+/// The configuration.
+///
+/// # Errors
+/// [`environment::NotFound`] or [`Problems`], see [`exit_of`].
+fn load(argument: Option<&Path>) -> anyhow::Result<Config> {
+    Ok(crate::config::load(find(argument)?)?)
 }

@@ -10,7 +10,9 @@ use miette::{
     Diagnostic, GraphicalReportHandler, GraphicalTheme, LabeledSpan, NamedSource, SourceCode,
 };
 
+use crate::broker::ConnectError;
 use crate::config::{Problem, Problems, Severity, environment};
+use crate::store::StoreError;
 
 /// Narrower is unreadable, wider is tiring.
 const WIDTH: usize = 100;
@@ -119,12 +121,6 @@ impl Diagnostic for Drawn<'_> {
     }
 }
 
-/// Writes all problems to standard error.
-pub(super) fn problems_to_stderr(found: &Problems) {
-    let stderr = std::io::stderr();
-    write_stderr(&problems(found, Style::of(&stderr)));
-}
-
 /// A remark that is no result.
 pub(super) fn note(text: &str) {
     write_stderr(&format!("{text}\n"));
@@ -140,22 +136,78 @@ impl fmt::Display for Hint {
     }
 }
 
+/// An error that knows the way out.
+pub(super) trait Hinted: std::error::Error + Send + Sync + 'static {
+    fn hint(&self) -> String;
+}
+
+impl Hinted for StoreError {
+    fn hint(&self) -> String {
+        self.hint()
+    }
+}
+
+impl Hinted for ConnectError {
+    fn hint(&self) -> String {
+        self.hint()
+    }
+}
+
+impl Hinted for environment::NotFound {
+    fn hint(&self) -> String {
+        self.hint().into()
+    }
+}
+
+pub(super) fn hinted(error: impl Hinted) -> anyhow::Error {
+    let hint = Hint(error.hint());
+    anyhow::Error::new(error).context(hint)
+}
+
 /// Says why a command failed, what that was caused by, and what helps.
 pub(super) fn failure(error: &anyhow::Error) {
-    let hint = error.downcast_ref::<Hint>().map(|hint| hint.0.as_str());
-    let chain = error.chain().map(ToString::to_string).filter(|text| hint != Some(text.as_str()));
+    let stderr = std::io::stderr();
+    write_stderr(&match error.downcast_ref::<Problems>() {
+        Some(found) => problems(found, Style::of(&stderr)),
+        None => lines(error),
+    });
+}
+
+fn lines(error: &anyhow::Error) -> String {
     let mut text = String::new();
-    for (depth, message) in chain.enumerate() {
+    for (depth, message) in causes(error).iter().enumerate() {
         text.push_str(if depth == 0 { "error: " } else { "  caused by: " });
-        text.push_str(&message);
+        text.push_str(message);
         text.push('\n');
     }
-    if let Some(hint) = hint {
+    if let Some(Hint(hint)) = error.downcast_ref() {
         text.push_str("  help: ");
         text.push_str(hint);
         text.push('\n');
     }
-    write_stderr(&text);
+    text
+}
+
+/// The same in one line, for a host that shows what it is answered.
+pub(super) fn line(error: &anyhow::Error) -> String {
+    let causes = causes(error).join(": ");
+    match error.downcast_ref() {
+        Some(Hint(hint)) => format!("{causes}; help: {hint}"),
+        None => causes,
+    }
+}
+
+/// The error and its causes, from the outside in, without those that the one before has said.
+fn causes(error: &anyhow::Error) -> Vec<String> {
+    let hint = error.downcast_ref::<Hint>().map(|hint| hint.0.as_str());
+    let mut causes: Vec<String> = Vec::new();
+    for cause in error.chain().map(ToString::to_string) {
+        let is_said = causes.last().is_some_and(|last| last.ends_with(&cause));
+        if !is_said && hint != Some(cause.as_str()) {
+            causes.push(cause);
+        }
+    }
+    causes
 }
 
 /// When nobody reads standard error any more there is nobody to tell.
@@ -185,6 +237,24 @@ mod tests {
             source: "[tools.x]\nscope = [\"repo\"]\n".into(),
             list: vec![problem],
         }
+    }
+
+    #[test]
+    fn a_failure_is_said_once_and_its_hint_last() {
+        #[derive(Debug, thiserror::Error)]
+        #[error("the app is not set up: {0}")]
+        struct Outer(#[source] std::fmt::Error);
+        let cause = std::fmt::Error.to_string();
+        let error = anyhow::Error::new(Outer(std::fmt::Error))
+            .context(Hint("set it".into()))
+            .context("no link");
+        assert_eq!(
+            lines(&error),
+            format!(
+                "error: no link\n  caused by: the app is not set up: {cause}\n  help: set it\n"
+            )
+        );
+        assert_eq!(line(&error), format!("no link: the app is not set up: {cause}; help: set it"));
     }
 
     #[test]

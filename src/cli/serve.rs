@@ -1,13 +1,16 @@
 //! `countersign serve`
 
+use std::path::Path;
+
 use anyhow::Context as _;
 use clap::Args;
 use tracing::level_filters::LevelFilter;
 
 use super::local::Local;
-use super::{Exit, find, log, report};
-use crate::config;
+use super::{Exit, block_on, exit_of, load, report};
+use crate::app::App;
 use crate::mcp::stdio::{self, Streams};
+use crate::model::Caller;
 
 #[derive(Clone, Debug, Args)]
 pub(super) struct Serve {
@@ -18,39 +21,22 @@ pub(super) struct Serve {
     local: Local,
 }
 
-pub(super) fn run(serve: &Serve, config: Option<&std::path::Path>) -> anyhow::Result<Exit> {
-    // One thread: a call is a chain of waits, and every hand-over to another thread costs more
-    // than the work in between. Blocking work has threads of its own.
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .context("the runtime did not start")?;
-    let exit = runtime.block_on(over_stdio(serve, config));
-    // A thread may still hang in a read of standard input; there is nothing more to wait for.
-    runtime.shutdown_background();
-    exit
+pub(super) fn run(serve: &Serve, config: Option<&Path>) -> anyhow::Result<Exit> {
+    block_on(LevelFilter::INFO, over_stdio(serve, config))
 }
 
-async fn over_stdio(serve: &Serve, config: Option<&std::path::Path>) -> anyhow::Result<Exit> {
+async fn over_stdio(serve: &Serve, config: Option<&Path>) -> anyhow::Result<Exit> {
     let streams = Streams::take().context("standard input and output cannot be used")?;
-    log::begin(LevelFilter::INFO);
-    let loaded = find(config).and_then(|found| Ok(config::load(found)?));
-    let config = match loaded {
-        Ok(config) => config,
+    let (app, caller) = match prepare(serve, config) {
+        Ok(ready) => ready,
         Err(error) => {
             // A host shows what it is answered and hides what stands on standard error; so do both.
-            match error.downcast_ref::<config::Problems>() {
-                Some(problems) => report::problems_to_stderr(problems),
-                None => report::failure(&error),
-            }
-            stdio::refuse(streams, &format!("countersign cannot start: {error:#}"))
-                .await
-                .context("the client could not be told")?;
-            return Ok(Exit::ConfigInvalid);
+            report::failure(&error);
+            let message = format!("countersign cannot start: {}", report::line(&error));
+            stdio::refuse(streams, &message).await.context("the client could not be told")?;
+            return Ok(exit_of(&error));
         }
     };
-    let caller = serve.local.caller()?;
-    let app = serve.local.app(config, "serve --stdio")?;
     tokio::select! {
         served = app.serve_stdio(caller, streams) => {
             served.context("the connection to the client broke")?;
@@ -58,6 +44,13 @@ async fn over_stdio(serve: &Serve, config: Option<&std::path::Path>) -> anyhow::
         () = ended() => app.close().await,
     }
     Ok(Exit::Done)
+}
+
+/// All that may keep the server from starting.
+fn prepare(serve: &Serve, config: Option<&Path>) -> anyhow::Result<(App, Caller)> {
+    let config = load(config)?;
+    let caller = serve.local.caller()?;
+    Ok((serve.local.app(config, "serve --stdio")?, caller))
 }
 
 /// Somebody asks the process to end.

@@ -5,14 +5,20 @@ use std::io::Write;
 use anyhow::{Context as _, bail};
 use clap::Subcommand;
 use serde_json::{Map, Value, json};
+use tracing::level_filters::LevelFilter;
 
 use super::local::Local;
 use super::out::Out;
 use super::{Exit, block_on, report};
 use crate::broker::{Call, CallError};
 use crate::config::{Config, nearest};
-use crate::model::tool::{Action, Effect, Param, Piece, Template};
+use crate::model::text::shown;
+use crate::model::tool::{Action, Effect, Piece, Template};
 use crate::model::{ConnectPrompt, Outcome, Tool};
+use crate::registry;
+
+/// Of a line of somebody else's words.
+const LONGEST: usize = 2000;
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Command {
@@ -55,7 +61,7 @@ pub(super) fn run<W: Write>(
     match command {
         Command::Call { name, values, arguments, json, local } => {
             let arguments = arguments_of(&values, arguments.as_deref())?;
-            return block_on(async move {
+            return block_on(LevelFilter::WARN, async move {
                 let app = local.app(config, "tools call")?;
                 let call = Call {
                     caller: &local.caller()?,
@@ -122,7 +128,20 @@ fn report_outcome<W: Write>(
     let result = match outcome? {
         Outcome::Complete(result) => result,
         Outcome::AuthorizationRequired(prompt) => {
-            report::note(&consent_needed(&prompt));
+            report::note(&format!(
+                "{} access is needed first.\nNext: {}",
+                prompt.title,
+                next(&prompt)
+            ));
+            if as_json {
+                let needed = json!({
+                    "provider": prompt.provider,
+                    "scopes": prompt.scopes,
+                    "next": next(&prompt),
+                });
+                let shown = json!({ "version": 1, "consent_needed": needed });
+                out.line(&serde_json::to_string_pretty(&shown)?)?;
+            }
             return Ok(Exit::ConsentNeeded);
         }
     };
@@ -143,15 +162,13 @@ fn report_outcome<W: Write>(
 }
 
 /// No link: it would lead to this process, which is about to end.
-fn consent_needed(prompt: &ConnectPrompt) -> String {
+fn next(prompt: &ConnectPrompt) -> String {
     let scopes = match prompt.scopes.join(",") {
         none if none.is_empty() => none,
-        scopes => format!(" --scopes {scopes}"),
+        // An API may have named them, in the challenge of a refusal.
+        scopes => format!(" --scopes {}", shown(&scopes, LONGEST)),
     };
-    format!(
-        "{} access is needed first.\nNext: countersign auth login {}{scopes}",
-        prompt.title, prompt.provider
-    )
+    format!("countersign auth login {}{scopes}", prompt.provider)
 }
 
 fn find<'c>(name: &str, config: &'c Config) -> anyhow::Result<&'c Tool> {
@@ -165,15 +182,21 @@ fn find<'c>(name: &str, config: &'c Config) -> anyhow::Result<&'c Tool> {
 }
 
 fn show<W: Write>(tool: &Tool, out: &mut Out<W>) -> std::io::Result<()> {
-    out.line(&format!("{} ({})", tool.name, tool.title))?;
-    out.line(&format!("  {}", tool.description))?;
+    out.line(&format!("{} ({})", tool.name, shown(&tool.title, LONGEST)))?;
+    for line in tool.description.lines() {
+        out.line(&format!("  {}", shown(line, LONGEST)))?;
+    }
     out.line(&format!("  request  {}", request(tool)))?;
     out.line(&format!("  effect   {}", effect(tool.effect)))?;
     out.line(&format!("  needs    {}", needs(tool)))?;
-    for param in &tool.params {
-        let required = if param.required { "" } else { " (optional)" };
-        let about = param.description.as_deref().unwrap_or_default();
-        out.line(&format!("  {}{required}: {about}", param.name))?;
+    let schema = registry::input_schema(tool);
+    let required = schema.get("required").and_then(Value::as_array);
+    for (name, param) in schema.get("properties").and_then(Value::as_object).into_iter().flatten() {
+        let text = |key| param.get(key).and_then(Value::as_str).unwrap_or_default();
+        let is_required = required.is_some_and(|all| all.iter().any(|one| one == name));
+        let optional = if is_required { "" } else { ", optional" };
+        let about = shown(text("description"), LONGEST);
+        out.line(&format!("  {name} ({}{optional}): {about}", text("type")))?;
     }
     Ok(())
 }
@@ -189,22 +212,20 @@ fn describe(tool: &Tool, whole: bool) -> Value {
         "request": request(tool),
     });
     if whole && let Some(shown) = shown.as_object_mut() {
-        shown.insert("params".into(), tool.params.iter().map(describe_param).collect());
+        let hints = registry::hints(tool);
+        shown.insert("input_schema".into(), registry::input_schema(tool).into());
+        shown.insert(
+            "annotations".into(),
+            json!({
+                "title": hints.title,
+                "readOnlyHint": hints.read_only,
+                "destructiveHint": hints.destructive,
+                "idempotentHint": hints.idempotent,
+                "openWorldHint": hints.open_world,
+            }),
+        );
     }
     shown
-}
-
-fn describe_param(param: &Param) -> Value {
-    json!({
-        "name": param.name,
-        "description": param.description,
-        "type": format!("{:?}", param.kind).to_lowercase(),
-        "required": param.required,
-        "default": param.default,
-        "enum": param.choices,
-        "min": param.min,
-        "max": param.max,
-    })
 }
 
 fn effect(effect: Effect) -> &'static str {
@@ -219,7 +240,7 @@ fn needs(tool: &Tool) -> String {
     match &tool.provider {
         None => "nothing".into(),
         Some(provider) if tool.scopes.is_empty() => provider.to_string(),
-        Some(provider) => format!("{provider}: {}", tool.scopes),
+        Some(provider) => format!("{provider}: {}", shown(&tool.scopes.to_string(), LONGEST)),
     }
 }
 

@@ -76,7 +76,7 @@ impl Announcements {
                 () = peer_gone(&peer) => return,
             };
             // Also after a refusal: the client shall stop waiting. The next call tells it why.
-            if matches!(ended, Ok(Waited::Completed | Waited::Failed(_) | Waited::Over)) {
+            if matches!(ended, Ok(Waited::Completed { .. } | Waited::Failed(_) | Waited::Over)) {
                 let notice =
                     CustomNotification::new(METHOD, Some(json!({ "elicitationId": elicitation })));
                 let notice = ServerNotification::CustomNotification(notice);

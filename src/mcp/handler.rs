@@ -1,6 +1,5 @@
 //! MCP requests to broker calls and back.
 
-use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use rmcp::ErrorData;
@@ -11,7 +10,7 @@ use rmcp::model::{
     InputRequiredResult, ListPromptsRequestMethod, ListPromptsResult,
     ListResourceTemplatesRequestMethod, ListResourceTemplatesResult, ListResourcesRequestMethod,
     ListResourcesResult, ListToolsResult, PaginatedRequestParams, RequestStateCodec,
-    ServerCapabilities, Tool,
+    ServerCapabilities,
 };
 use rmcp::service::{RequestContext, RoleServer};
 use serde_json::Value;
@@ -21,6 +20,7 @@ use super::render::{self, Way};
 use super::request_state::{self, Context, Waiting};
 use crate::broker::completion::Waited;
 use crate::broker::{Broker, Call, CallError};
+use crate::model::text::incident;
 use crate::model::{Caller, ConnectPrompt, Outcome, PromptReason};
 
 /// How long a retry is held while the person is at it: below the 60 s after which clients give up.
@@ -44,7 +44,6 @@ pub struct Handler {
     caller: Caller,
     text: ServerText,
     announcements: Announcements,
-    tools: Arc<OnceLock<Vec<Tool>>>,
 }
 
 impl Handler {
@@ -54,12 +53,7 @@ impl Handler {
         text: ServerText,
         announcements: Announcements,
     ) -> Self {
-        Self { broker, caller, text, announcements, tools: Arc::default() }
-    }
-
-    fn tools(&self) -> &[Tool] {
-        self.tools
-            .get_or_init(|| self.broker.registry().entries().iter().map(render::tool).collect())
+        Self { broker, caller, text, announcements }
     }
 
     /// A call from its beginning.
@@ -203,9 +197,7 @@ fn cancelled() -> ErrorData {
 
 /// Our own fault: generic outside, with an incident id; the chain once in the log.
 fn fault(error: impl std::error::Error) -> ErrorData {
-    use secrecy::ExposeSecret as _;
-    let incident: String =
-        crate::model::secret::random_ticket().expose_secret().chars().take(8).collect();
+    let incident = incident();
     tracing::error!(incident, error = %crate::model::chain(&error), "a request failed by our own fault");
     ErrorData::internal_error(
         format!("internal error {incident}; the server's log says more under this id"),
@@ -228,7 +220,8 @@ impl ServerHandler for Handler {
         context: RequestContext<RoleServer>,
     ) -> Result<ListToolsResult, ErrorData> {
         // Everything in one page, whatever cursor a client brings.
-        let mut list = ListToolsResult::with_all_items(self.tools().to_vec());
+        let tools = self.broker.registry().entries().iter().map(render::tool).collect();
+        let mut list = ListToolsResult::with_all_items(tools);
         let revision = context.protocol_version();
         if revision.is_some_and(|revision| revision.as_str() >= "2026-07-28") {
             list.ttl_ms = u64::try_from(LIST_TTL.as_millis()).ok();
@@ -256,10 +249,6 @@ impl ServerHandler for Handler {
             }
             _ => self.first_round(&request, &context, way).await,
         }
-    }
-
-    fn get_tool(&self, name: &str) -> Option<Tool> {
-        self.broker.registry().get(name).ok().map(render::tool)
     }
 
     // Undeclared, so not to be answered: the defaults would answer with empty lists.

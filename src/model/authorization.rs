@@ -4,6 +4,7 @@
 //! changes nothing. Each click on "Continue" adds a [`Started`], which is what a `state` redeems:
 //! deleting it by compare-and-swap is what makes the `state` one-time.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use secrecy::SecretString;
@@ -35,7 +36,11 @@ pub struct Authorization {
     pub scopes: Scopes,
     /// What the tools that asked cannot do without.
     pub needed: Scopes,
+    /// Who asked first.
     pub asked_by: AskedBy,
+    /// Every tool that has asked since.
+    #[serde(default)]
+    pub tools: BTreeSet<ToolName>,
     /// Scheme, host and port of link and callback, e.g. `http://127.0.0.1:8971`.
     pub origin: String,
     pub created_at: Time,
@@ -43,6 +48,10 @@ pub struct Authorization {
     pub status: Status,
     /// Needed and not granted, once the authorization is completed.
     pub refused: Scopes,
+    /// The provider's own words for its refusal: for the page, which escapes them, and never for a
+    /// model, which might take them for instructions.
+    #[serde(default)]
+    pub said: Option<String>,
 }
 
 /// Who asks, for the connect page. Told by the client, so shown as its claim and trusted for nothing.

@@ -64,7 +64,7 @@ pub struct Grant {
     pub binding: Binding,
     pub tokens: TokenSet,
     pub scopes: Scopes,
-    /// Asked for and not granted the last time; named to the person instead of asked for again
+    /// Needed and not granted the last time; named to the person instead of asked for again
     /// and again without a word.
     pub refused: Scopes,
     pub connected_at: Time,

@@ -11,6 +11,7 @@ pub mod outcome;
 pub mod provider;
 pub mod scope;
 pub mod secret;
+pub mod text;
 pub mod time;
 pub mod tool;
 

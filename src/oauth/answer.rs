@@ -3,6 +3,8 @@
 use secrecy::SecretString;
 use url::form_urlencoded;
 
+use crate::model::text;
+
 /// Longest parameter accepted. Codes of 2 KB exist; 8 KB are somebody playing.
 const LONGEST: usize = 8 * 1024;
 
@@ -15,11 +17,12 @@ pub struct AuthorizationResponse {
     pub result: Result<SecretString, Denial>,
 }
 
-/// An authorization error response (RFC 6749 §4.1.2.1).
+/// An authorization error response (RFC 6749 §4.1.2.1), cut to what may be shown.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Denial {
+    /// Of a code's characters only: it is also told to a model.
     pub code: String,
-    /// Text from outside: for a page that escapes it, never for a log.
+    /// A stranger's words: for a page that escapes them, never for a log or a model.
     pub description: Option<String>,
 }
 
@@ -62,7 +65,7 @@ impl AuthorizationResponse {
         }
         let state = state.filter(|state| !state.is_empty()).ok_or(AnswerError::NoState)?;
         let result = match (error, code.filter(|code| !code.is_empty())) {
-            (Some(code), _) => Err(Denial { code, description }),
+            (Some(code), _) => Err(Denial::new(&code, description.as_deref())),
             (None, Some(code)) => Ok(SecretString::from(code)),
             (None, None) => return Err(AnswerError::Empty),
         };
@@ -81,6 +84,18 @@ impl AuthorizationResponse {
     }
 }
 
+impl Denial {
+    fn new(code: &str, description: Option<&str>) -> Self {
+        let is_of_a_code = |c: &char| c.is_ascii_alphanumeric() || "_-.".contains(*c);
+        Self {
+            code: code.chars().filter(is_of_a_code).take(64).collect(),
+            description: description
+                .map(|text| text::shown(text, 300))
+                .filter(|text| !text.trim().is_empty()),
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use secrecy::ExposeSecret as _;
@@ -95,6 +110,13 @@ mod tests {
             AuthorizationResponse::parse("error=access_denied&error_description=no&state=s")
                 .unwrap();
         assert_eq!(denied.result.unwrap_err().code, "access_denied");
+    }
+
+    #[test]
+    fn of_an_error_only_what_may_be_shown_is_kept() {
+        let query = "error=no<b>%20obey&error_description=a%E2%80%AEb%00c&state=s";
+        let denial = AuthorizationResponse::parse(query).unwrap().result.unwrap_err();
+        assert_eq!((denial.code.as_str(), denial.description.as_deref()), ("nobobey", Some("abc")));
     }
 
     #[test]

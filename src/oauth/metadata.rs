@@ -40,6 +40,16 @@ pub enum DiscoveryError {
 }
 
 impl DiscoveryError {
+    /// How much a problem tells of what is wrong.
+    fn weight(&self) -> u8 {
+        match self {
+            Self::Missing { status: 404, .. } | Self::Unreachable { .. } => 0,
+            Self::Missing { .. } => 1,
+            Self::Unusable { .. } => 2,
+            Self::OtherIssuer { .. } => 3,
+        }
+    }
+
     pub fn hint(&self) -> &'static str {
         match self {
             Self::Unreachable { .. } => {
@@ -61,21 +71,22 @@ impl DiscoveryError {
 /// See [`DiscoveryError`]. The document must name exactly the issuer that was asked (RFC 8414
 /// §3.3): otherwise one server could speak for another.
 pub async fn discover(net: &Net, issuer: &Url) -> Result<Metadata, DiscoveryError> {
-    let mut missing = 404;
+    let mut problem = DiscoveryError::Missing { issuer: issuer.to_string(), status: 404 };
     for address in addresses(issuer) {
-        match fetch(net, issuer, address).await? {
+        match fetch(net, issuer, address).await {
             Ok(metadata) => return Ok(metadata),
-            Err(status) => missing = status,
+            // Servers answer addresses that they do not know with a page of their own as well as
+            // with a 404, so no answer at one address says anything about the next.
+            Err(other) if other.weight() > problem.weight() => problem = other,
+            // The same host: what is not reached at one address is not reached at the next.
+            Err(unreachable @ DiscoveryError::Unreachable { .. }) => return Err(unreachable),
+            Err(_) => {}
         }
     }
-    Err(DiscoveryError::Missing { issuer: issuer.to_string(), status: missing })
+    Err(problem)
 }
 
-async fn fetch(
-    net: &Net,
-    issuer: &Url,
-    address: Url,
-) -> Result<Result<Metadata, u16>, DiscoveryError> {
+async fn fetch(net: &Net, issuer: &Url, address: Url) -> Result<Metadata, DiscoveryError> {
     let unreachable = |source| DiscoveryError::Unreachable { issuer: issuer.to_string(), source };
     let mut request = reqwest::Request::new(reqwest::Method::GET, address);
     *request.timeout_mut() = Some(TIME_LIMIT);
@@ -85,14 +96,15 @@ async fn fetch(
     let response = net.send(request, Trust::Written).await.map_err(unreachable)?;
     let status = response.status();
     if !status.is_success() {
-        return Ok(Err(status.as_u16()));
+        let status = status.as_u16();
+        return Err(DiscoveryError::Missing { issuer: issuer.to_string(), status });
     }
     let body = net::read(response, LARGEST).await.map_err(unreachable)?;
     let metadata: Metadata = serde_json::from_slice(&body).map_err(|error| {
         DiscoveryError::Unusable { issuer: issuer.to_string(), problem: error.to_string() }
     })?;
     check(&metadata, issuer)?;
-    Ok(Ok(metadata))
+    Ok(metadata)
 }
 
 fn check(metadata: &Metadata, issuer: &Url) -> Result<(), DiscoveryError> {

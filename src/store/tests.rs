@@ -80,6 +80,8 @@ fn authorization(user: &str) -> Authorization {
         starts: 0,
         status: Status::Pending,
         refused: Scopes::default(),
+        tools: std::collections::BTreeSet::new(),
+        said: None,
     }
 }
 

@@ -8,17 +8,21 @@ use axum::response::{IntoResponse, Response};
 use secrecy::ExposeSecret as _;
 use serde::Deserialize;
 
-use super::page::{self, Kind, Page};
+use super::page::{self, Change, Kind, Page};
 use crate::broker::Broker;
 use crate::broker::ConnectError;
 use crate::broker::callback::{Callback, CallbackError};
 use crate::broker::connect::Departure;
 use crate::model::authorization::LIFETIME;
-use crate::model::secret;
+use crate::model::text::{incident, sentence};
 
 pub(super) async fn show(State(broker): State<Broker>, Path(ticket): Path<String>) -> Response {
-    match broker.invitation(&ticket).await {
-        Ok(invitation) => page::invitation(&invitation),
+    render(&broker, &ticket, Change::None).await
+}
+
+async fn render(broker: &Broker, ticket: &str, change: Change) -> Response {
+    match broker.invitation(ticket).await {
+        Ok(invitation) => page::invitation(&invitation, change),
         Err(error) => refused(&error).into_response(),
     }
 }
@@ -26,6 +30,9 @@ pub(super) async fn show(State(broker): State<Broker>, Path(ticket): Path<String
 #[derive(Deserialize)]
 pub(super) struct Answer {
     answer: String,
+    /// The digest of the page that was answered.
+    #[serde(default)]
+    shown: String,
 }
 
 pub(super) async fn answer(
@@ -39,9 +46,10 @@ pub(super) async fn answer(
             Err(error) => refused(&error).into_response(),
         };
     }
-    match broker.depart(&ticket).await {
+    match broker.depart(&ticket, &form.shown).await {
         Ok(departure) => depart(&departure),
-        Err(ConnectError::Unknown) => show(State(broker), Path(ticket)).await,
+        Err(ConnectError::Unknown) => render(&broker, &ticket, Change::None).await,
+        Err(ConnectError::Changed) => render(&broker, &ticket, Change::SinceTheClick).await,
         Err(error) => refused(&error).into_response(),
     }
 }
@@ -80,10 +88,7 @@ pub(super) async fn callback(
         .await;
     match arrival {
         // On to an address without code and state, so that neither stays in the history.
-        Ok(arrival) => match broker.after_connect() {
-            Some(elsewhere) if arrival.is_connected => see_other(elsewhere.as_str()),
-            _ => see_other(path_of(&arrival.link)),
-        },
+        Ok(arrival) => see_other(&arrival.next),
         Err(error) => failed(&error).into_response(),
     }
 }
@@ -104,10 +109,6 @@ fn cookie(headers: &HeaderMap, name: &str) -> Option<String> {
     }
 }
 
-fn path_of(link: &str) -> &str {
-    link.find("/connect/").and_then(|at| link.get(at..)).unwrap_or("/")
-}
-
 fn see_other(to: &str) -> Response {
     match HeaderValue::try_from(to) {
         Ok(to) => (StatusCode::SEE_OTHER, [(LOCATION, to)]).into_response(),
@@ -119,7 +120,9 @@ fn refused(error: &ConnectError) -> Page {
     let status = match error {
         ConnectError::Unknown => return page::gone(),
         ConnectError::Exhausted => StatusCode::TOO_MANY_REQUESTS,
-        ConnectError::Contended | ConnectError::OtherConfiguration(_) => StatusCode::CONFLICT,
+        ConnectError::Changed
+        | ConnectError::Contended(_)
+        | ConnectError::OtherConfiguration(_) => StatusCode::CONFLICT,
         ConnectError::NoProvider(_) => StatusCode::NOT_FOUND,
         ConnectError::Setup(_) | ConnectError::Address(_) | ConnectError::Origin(_) => {
             StatusCode::BAD_GATEWAY
@@ -142,7 +145,7 @@ fn failed(error: &CallbackError) -> Page {
         CallbackError::NoToken { .. } => {
             (StatusCode::BAD_GATEWAY, "The provider did not finish its part")
         }
-        CallbackError::Store(_) | CallbackError::Ending => {
+        CallbackError::Store(_) | CallbackError::Contended(_) | CallbackError::Ending => {
             (StatusCode::SERVICE_UNAVAILABLE, "This could not be kept")
         }
     };
@@ -151,24 +154,24 @@ fn failed(error: &CallbackError) -> Page {
         sentence(&error.hint()),
         "Nothing was connected.".to_owned(),
     ];
-    let page = Page::new(status, Kind::Bad, heading, lines).incident(logged(error));
+    let page = Page::new(status, Kind::Bad, heading, lines);
     match error {
-        CallbackError::NoToken { link, .. } => page.again(path_of(link)),
-        _ => page,
+        // Any page of the web can make a browser come here, with an `<img>`, as often as it likes:
+        // that must not fill the log.
+        CallbackError::Answer(_) | CallbackError::Unknown => {
+            tracing::debug!(%error, "a browser was turned away");
+            page
+        }
+        CallbackError::NoToken { link, .. } => page.incident(logged(error)).again(link),
+        _ => page.incident(logged(error)),
     }
 }
 
 /// Writes the whole chain to the log under an id that the page shows.
 fn logged(error: &dyn std::error::Error) -> String {
-    let incident: String = secret::random_ticket().expose_secret().chars().take(8).collect();
+    let incident = incident();
     tracing::warn!(incident, error = %crate::model::chain(error), "a browser was turned away");
     incident
-}
-
-fn sentence(fragment: &str) -> String {
-    let mut letters = fragment.chars();
-    let Some(first) = letters.next() else { return String::new() };
-    format!("{}{}.", first.to_uppercase(), letters.as_str().trim_end_matches('.'))
 }
 
 #[cfg(test)]

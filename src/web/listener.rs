@@ -6,15 +6,20 @@
 
 use std::collections::BTreeMap;
 use std::io;
-use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener};
+use std::net::{Ipv4Addr, Ipv6Addr, TcpListener};
 use std::sync::{Arc, OnceLock};
+use std::time::Duration;
 
 use axum::Router;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::service::TowerToHyperService;
 use parking_lot::Mutex;
+use tokio::net::TcpStream;
+use tokio::sync::Semaphore;
 use tokio::task::AbortHandle;
 use url::Url;
 
-use super::Hosts;
+use super::Origins;
 use crate::broker::OriginError;
 use crate::model::Provider;
 use crate::model::provider::LoopbackRule;
@@ -22,19 +27,34 @@ use crate::model::provider::LoopbackRule;
 /// The port that README tells people to register.
 pub const DEFAULT_PORT: u16 = 8971;
 
+/// Connections at the same time. Any program on this machine may open them and say nothing, and a
+/// process has few descriptors (256 on macOS).
+const MOST_CONNECTIONS: usize = 64;
+/// How long a browser may take to send a request's head.
+const HEAD_LIMIT: Duration = Duration::from_secs(10);
+/// How long a connection lives. What must not be broken off with it runs in a task of its own.
+const CONNECTION_LIMIT: Duration = Duration::from_mins(1);
+
 /// Opens ports on demand and serves the browser's routes there.
 pub struct Loopback {
     port: u16,
-    routes: OnceLock<Box<dyn Fn(Hosts) -> Router + Send + Sync>>,
+    routes: OnceLock<Box<dyn Fn(Origins) -> Router + Send + Sync>>,
     runtime: tokio::runtime::Handle,
     open: Mutex<Open>,
+    connections: Arc<Semaphore>,
 }
 
 #[derive(Default)]
 struct Open {
-    /// Ports on 127.0.0.1, and whether ::1 listens there as well.
-    ports: BTreeMap<u16, bool>,
+    ports: BTreeMap<u16, Port>,
     tasks: Vec<AbortHandle>,
+}
+
+/// A port on 127.0.0.1 that is being served.
+struct Port {
+    origins: Origins,
+    /// Whether nobody else can listen there on ::1.
+    has_v6: bool,
 }
 
 impl Loopback {
@@ -45,11 +65,12 @@ impl Loopback {
             routes: OnceLock::new(),
             runtime: tokio::runtime::Handle::current(),
             open: Mutex::default(),
+            connections: Arc::new(Semaphore::new(MOST_CONNECTIONS)),
         })
     }
 
     /// What is served. Set once, after the broker exists, which needs [`Self::origin`].
-    pub fn serve(&self, routes: impl Fn(Hosts) -> Router + Send + Sync + 'static) {
+    pub fn serve(&self, routes: impl Fn(Origins) -> Router + Send + Sync + 'static) {
         let _ = self.routes.set(Box::new(routes));
     }
 
@@ -58,19 +79,25 @@ impl Loopback {
         if rule == LoopbackRule::Refused {
             return Err(OriginError::HttpsOnly(provider.id.clone()));
         }
-        let port = match self.listen(self.port, rule) {
-            Ok(port) => port,
-            Err(error) if error.kind() == io::ErrorKind::AddrInUse => {
-                if !rule.any_port() {
-                    let provider = provider.id.clone();
-                    return Err(OriginError::Taken { provider, port: self.port });
-                }
-                let other = self.open.lock().ports.keys().next().copied().unwrap_or(0);
-                self.listen(other, rule)?
+        match self.open_for(rule) {
+            Ok(port) => Ok(origin(rule, port)),
+            Err(error) if error.kind() == io::ErrorKind::AddrInUse && !rule.any_port() => {
+                Err(OriginError::Taken { provider: provider.id.clone(), port: self.port })
             }
-            Err(error) => return Err(error.into()),
-        };
-        Ok(format!("http://{}:{port}", rule.host()))
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// The usual port; where that is taken and any will do, another that is open already, or a new
+    /// one.
+    fn open_for(&self, rule: LoopbackRule) -> io::Result<u16> {
+        match self.listen(self.port, rule) {
+            Err(error) if error.kind() == io::ErrorKind::AddrInUse && rule.any_port() => {
+                let other = self.open.lock().ports.keys().copied().find(|port| *port != self.port);
+                self.listen(other.unwrap_or(0), rule)
+            }
+            outcome => outcome,
+        }
     }
 
     /// Listens again where links of an earlier run lead to, if that can still be had.
@@ -88,50 +115,44 @@ impl Loopback {
         }
     }
 
-    /// Opens `port` (0: any) unless it is open already.
+    /// Opens `port` (0: any) unless it is open already. Nothing is served before every address that
+    /// the rule wants is ours.
     fn listen(&self, port: u16, rule: LoopbackRule) -> io::Result<u16> {
         let mut open = self.open.lock();
+        let Open { ports, tasks } = &mut *open;
         let wants_v6 = rule.host() == "localhost";
-        if open.ports.get(&port).is_some_and(|has_v6| *has_v6 || !wants_v6) {
+        if let Some(known) = ports.get_mut(&port) {
+            if wants_v6 && !known.has_v6 {
+                if let Some(v6) = bind_v6(port)? {
+                    tasks.push(self.spawn(v6, &known.origins)?);
+                }
+                known.has_v6 = true;
+            }
+            known.origins.add(origin(rule, port));
             return Ok(port);
         }
-        let port = if open.ports.contains_key(&port) {
-            port
-        } else {
-            self.bind(SocketAddr::from((Ipv4Addr::LOCALHOST, port)), &mut open)?
-        };
-        open.ports.entry(port).or_insert(false);
-        // A browser may try ::1 first for `localhost`. If a stranger listens there, it would get
-        // the code; if the machine has no IPv6, nobody does.
-        if wants_v6 {
-            match self.bind(SocketAddr::from((Ipv6Addr::LOCALHOST, port)), &mut open) {
-                Ok(_) => {}
-                Err(error) if error.kind() == io::ErrorKind::AddrInUse => return Err(error),
-                Err(error) => tracing::debug!(%error, "no IPv6 loopback here"),
-            }
-            open.ports.insert(port, true);
+        let v4 = TcpListener::bind((Ipv4Addr::LOCALHOST, port))?;
+        let port = v4.local_addr()?.port();
+        let v6 = if wants_v6 { bind_v6(port)? } else { None };
+        let origins = Origins::default();
+        origins.add(origin(rule, port));
+        for listener in [Some(v4), v6].into_iter().flatten() {
+            tasks.push(self.spawn(listener, &origins)?);
         }
+        ports.insert(port, Port { origins, has_v6: wants_v6 });
         Ok(port)
     }
 
-    fn bind(&self, address: SocketAddr, open: &mut Open) -> io::Result<u16> {
-        let listener = TcpListener::bind(address)?;
-        listener.set_nonblocking(true)?;
-        let port = listener.local_addr()?.port();
+    fn spawn(&self, listener: TcpListener, origins: &Origins) -> io::Result<AbortHandle> {
         let routes = self.routes.get().ok_or(io::ErrorKind::NotConnected)?;
-        let router = routes(Hosts::new(
-            ["127.0.0.1", "localhost", "[::1]"].map(|host| format!("{host}:{port}")),
-        ));
+        let router = routes(origins.clone());
+        listener.set_nonblocking(true)?;
+        let address = listener.local_addr()?;
         let _entered = self.runtime.enter();
         let listener = tokio::net::TcpListener::from_std(listener)?;
-        tracing::info!(address = %SocketAddr::new(address.ip(), port), "listening for browsers");
-        let task = self.runtime.spawn(async move {
-            if let Err(error) = axum::serve(listener, router).await {
-                tracing::error!(%error, "the loopback listener ended");
-            }
-        });
-        open.tasks.push(task.abort_handle());
-        Ok(port)
+        tracing::info!(%address, "listening for browsers");
+        let connections = Arc::clone(&self.connections);
+        Ok(self.runtime.spawn(accept(listener, router, connections, HEAD_LIMIT)).abort_handle())
     }
 
     /// Stops listening.
@@ -139,5 +160,109 @@ impl Loopback {
         for task in self.open.lock().tasks.drain(..) {
             task.abort();
         }
+    }
+}
+
+fn origin(rule: LoopbackRule, port: u16) -> String {
+    format!("http://{}:{port}", rule.host())
+}
+
+/// ::1 beside 127.0.0.1: a browser may try it first for `localhost`. If a stranger listens there, it
+/// would get the code; if the machine has no IPv6 (`None`), nobody does.
+fn bind_v6(port: u16) -> io::Result<Option<TcpListener>> {
+    match TcpListener::bind((Ipv6Addr::LOCALHOST, port)) {
+        Ok(listener) => Ok(Some(listener)),
+        Err(error) if error.kind() == io::ErrorKind::AddrInUse => Err(error),
+        Err(error) => {
+            tracing::debug!(%error, "no IPv6 loopback here");
+            Ok(None)
+        }
+    }
+}
+
+async fn accept(
+    listener: tokio::net::TcpListener,
+    router: Router,
+    connections: Arc<Semaphore>,
+    head_limit: Duration,
+) {
+    // Nobody closes the semaphore.
+    while let Ok(place) = Arc::clone(&connections).acquire_owned().await {
+        match listener.accept().await {
+            Ok((stream, _)) => {
+                let router = router.clone();
+                tokio::spawn(async move {
+                    let _place = place;
+                    let served = serve(stream, router, head_limit);
+                    let served = tokio::time::timeout(CONNECTION_LIMIT, served);
+                    if let Ok(Err(error)) = served.await {
+                        tracing::debug!(%error, "a browser's connection broke");
+                    }
+                });
+            }
+            // Out of descriptors, or the browser was faster gone than seen: neither lasts.
+            Err(error) => {
+                tracing::debug!(%error, "a browser could not be let in");
+                tokio::time::sleep(Duration::from_millis(100)).await;
+            }
+        }
+    }
+}
+
+async fn serve(stream: TcpStream, router: Router, head_limit: Duration) -> hyper::Result<()> {
+    hyper::server::conn::http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(head_limit)
+        // A page is one request, so a connection that stays open only takes a place.
+        .keep_alive(false)
+        .serve_connection(TokioIo::new(stream), TowerToHyperService::new(router))
+        .await
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn loopback(port: u16) -> Arc<Loopback> {
+        let loopback = Loopback::new(Some(port));
+        loopback.serve(|_| Router::new());
+        loopback
+    }
+
+    #[tokio::test]
+    async fn a_stranger_on_either_address_sends_localhost_to_another_port() {
+        let v4 = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+        let v6 = TcpListener::bind((Ipv6Addr::LOCALHOST, 0)).unwrap();
+        for taken in [&v4, &v6] {
+            let taken = taken.local_addr().unwrap().port();
+            let loopback = loopback(taken);
+            let other = loopback.open_for(LoopbackRule::LocalhostAnyPort).unwrap();
+            assert_ne!(other, taken);
+            assert!(!loopback.open.lock().ports.contains_key(&taken), "half of it was kept");
+            // It is found again, and both addresses answer.
+            assert_eq!(loopback.open_for(LoopbackRule::LocalhostAnyPort).unwrap(), other);
+            TcpStream::connect((Ipv4Addr::LOCALHOST, other)).await.unwrap();
+            TcpStream::connect((Ipv6Addr::LOCALHOST, other)).await.unwrap();
+            let exact = loopback.open_for(LoopbackRule::LocalhostExact).unwrap_err();
+            assert_eq!(exact.kind(), io::ErrorKind::AddrInUse);
+        }
+    }
+
+    #[tokio::test]
+    async fn connections_that_say_nothing_keep_nobody_out() {
+        let listener = tokio::net::TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let (few, soon) = (Arc::new(Semaphore::new(2)), Duration::from_millis(20));
+        tokio::spawn(accept(listener, Router::new(), few, soon));
+        let mut silent = Vec::new();
+        for _ in 0..8 {
+            silent.push(TcpStream::connect(address).await.unwrap());
+        }
+        let mut browser = TcpStream::connect(address).await.unwrap();
+        let request = b"GET / HTTP/1.1\r\nHost: x\r\n\r\n";
+        tokio::io::AsyncWriteExt::write_all(&mut browser, request).await.unwrap();
+        let mut answer = Vec::new();
+        tokio::io::AsyncReadExt::read_to_end(&mut browser, &mut answer).await.unwrap();
+        assert!(answer.starts_with(b"HTTP/1.1 404"), "{}", String::from_utf8_lossy(&answer));
     }
 }

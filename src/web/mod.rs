@@ -17,10 +17,10 @@ use axum::routing::get;
 
 use crate::broker::Broker;
 use page::{Kind, Page};
-pub use shield::Hosts;
+pub use shield::Origins;
 
 /// Every route of the browser's side, behind its shield.
-pub fn router(broker: Broker, hosts: Hosts) -> Router {
+pub fn router(broker: Broker, origins: Origins) -> Router {
     Router::new()
         .route("/connect/{ticket}", get(connect::show).post(connect::answer))
         .route("/oauth/callback/{provider}", get(connect::callback))
@@ -32,6 +32,6 @@ pub fn router(broker: Broker, hosts: Hosts) -> Router {
             let lines = vec!["This address is not used in this way.".into()];
             Page::new(StatusCode::METHOD_NOT_ALLOWED, Kind::Bad, "Not like this", lines)
         })
-        .layer(axum::middleware::from_fn_with_state(hosts, shield::shield))
+        .layer(axum::middleware::from_fn_with_state(origins, shield::shield))
         .with_state(broker)
 }

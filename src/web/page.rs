@@ -6,9 +6,16 @@ use axum::response::{Html, IntoResponse, Response};
 
 use crate::broker::connect::Invitation;
 use crate::model::authorization::Status;
+use crate::model::text::shown;
 use crate::model::time::utc;
 
 pub(super) const STYLE: &str = include_str!("templates/page.css");
+
+/// Of a name that a program gives itself.
+const LONGEST_NAME: usize = 60;
+const LONGEST_SCOPE: usize = 200;
+/// Tools that are named one by one.
+const MOST_TOOLS: usize = 8;
 
 /// Asks the person. Opening it changes nothing.
 #[derive(Template)]
@@ -17,12 +24,15 @@ struct Connect {
     title: String,
     initial: char,
     client: Option<String>,
-    tool: Option<String>,
+    tools: Vec<String>,
+    more_tools: usize,
     scopes: Vec<(String, Option<String>)>,
     user: String,
     hosts: Vec<String>,
     until: String,
     minutes: u64,
+    digest: String,
+    has_changed: bool,
 }
 
 /// Says how it ended.
@@ -32,6 +42,8 @@ struct Ended {
     kind: Kind,
     heading: String,
     lines: Vec<String>,
+    /// The provider's own words.
+    said: Option<String>,
     again: Option<String>,
     incident: Option<String>,
 }
@@ -82,8 +94,14 @@ impl Page {
         heading: impl Into<String>,
         lines: Vec<String>,
     ) -> Self {
-        let ended = Ended { kind, heading: heading.into(), lines, again: None, incident: None };
+        let ended =
+            Ended { kind, heading: heading.into(), lines, said: None, again: None, incident: None };
         Self { status, ended }
+    }
+
+    fn said(mut self, words: Option<&str>) -> Self {
+        self.ended.said = words.map(str::to_owned);
+        self
     }
 
     pub(super) fn again(mut self, link: impl Into<String>) -> Self {
@@ -103,12 +121,19 @@ impl IntoResponse for Page {
     }
 }
 
+/// Said where a click was made on a page that said something else than this one.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Change {
+    None,
+    SinceTheClick,
+}
+
 /// The page behind a connect link, whatever has become of it.
-pub(super) fn invitation(invitation: &Invitation) -> Response {
+pub(super) fn invitation(invitation: &Invitation, change: Change) -> Response {
     let title = &invitation.title;
     match &invitation.status {
         Status::Pending if invitation.is_expired => gone().into_response(),
-        Status::Pending => html(StatusCode::OK, &connect(invitation)),
+        Status::Pending => html(StatusCode::OK, &connect(invitation, change)),
         Status::Completed if invitation.refused.is_empty() => Page::new(
             StatusCode::OK,
             Kind::Good,
@@ -135,27 +160,35 @@ pub(super) fn invitation(invitation: &Invitation) -> Response {
                 "Nothing was kept. If you change your mind, go back and ask again.".into(),
             ],
         )
+        .said(invitation.said.as_deref())
         .into_response(),
     }
 }
 
-fn connect(invitation: &Invitation) -> Connect {
+fn connect(invitation: &Invitation, change: Change) -> Connect {
     Connect {
         title: invitation.title.clone(),
         initial: invitation.title.chars().next().unwrap_or('·'),
-        client: invitation.asked_by.client.as_deref().map(shorten),
-        tool: invitation.asked_by.tool.as_ref().map(ToString::to_string),
-        scopes: invitation.scopes.clone(),
+        client: invitation
+            .client
+            .as_deref()
+            .map(|name| shown(name, LONGEST_NAME))
+            .filter(|name| !name.trim().is_empty()),
+        tools: invitation.tools.iter().take(MOST_TOOLS).map(ToString::to_string).collect(),
+        more_tools: invitation.tools.len().saturating_sub(MOST_TOOLS),
+        // An API may name them, in the challenge of a refusal.
+        scopes: invitation
+            .scopes
+            .iter()
+            .map(|(scope, words)| (shown(scope, LONGEST_SCOPE), words.clone()))
+            .collect(),
         user: invitation.user.clone(),
         hosts: invitation.hosts.clone(),
         until: utc(invitation.expires_at),
         minutes: invitation.lives_minutes,
+        digest: invitation.digest.clone(),
+        has_changed: change == Change::SinceTheClick,
     }
-}
-
-/// A name that a program gives itself: told, but not at any length.
-fn shorten(name: &str) -> String {
-    name.chars().filter(|c| !c.is_control()).take(60).collect()
 }
 
 /// One page for unknown, expired and replaced links: telling them apart helps nobody honest.

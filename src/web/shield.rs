@@ -1,5 +1,6 @@
 //! What holds for every request before any route sees it.
 
+use std::collections::BTreeSet;
 use std::sync::{Arc, LazyLock};
 
 use axum::extract::{Request, State};
@@ -9,35 +10,44 @@ use axum::middleware::Next;
 use axum::response::{IntoResponse as _, Response};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use parking_lot::RwLock;
 use sha2::{Digest as _, Sha256};
 
 use super::page::{Kind, Page, STYLE};
 
-/// The values of `Host` under which we are meant, e.g. `127.0.0.1:8971`.
-#[derive(Clone, Debug)]
-pub struct Hosts(Arc<[String]>);
+/// The origins that we have handed out for one listener, e.g. `http://127.0.0.1:8971`, and no other
+/// name of the same place. Clones share what is added later.
+#[derive(Clone, Debug, Default)]
+pub struct Origins(Arc<RwLock<BTreeSet<String>>>);
 
-impl Hosts {
-    pub fn new(hosts: impl IntoIterator<Item = String>) -> Self {
-        Self(hosts.into_iter().map(|host| host.to_ascii_lowercase()).collect())
+impl Origins {
+    pub fn add(&self, origin: impl Into<String>) {
+        self.0.write().insert(origin.into());
     }
 
+    /// Whether a request's `Host` is the host of one of them.
     fn admit(&self, headers: &HeaderMap) -> bool {
         let mut hosts = headers.get_all(header::HOST).iter();
         let (Some(host), None) = (hosts.next(), hosts.next()) else { return false };
-        host.to_str().is_ok_and(|host| self.0.iter().any(|known| known.eq_ignore_ascii_case(host)))
+        let host = host.to_str().unwrap_or_default();
+        self.0.read().iter().any(|origin| {
+            origin.split_once("://").is_some_and(|(_, own)| own.eq_ignore_ascii_case(host))
+        })
     }
 
-    /// Whether an `Origin` is one of ours.
-    fn is_own_origin(&self, origin: &str) -> bool {
-        origin
-            .split_once("://")
-            .is_some_and(|(_, host)| self.0.iter().any(|known| known.eq_ignore_ascii_case(host)))
+    /// Whether an `Origin` is one of them, scheme included: a page of `https://127.0.0.1:8971` is
+    /// somebody else's.
+    fn contain(&self, origin: &str) -> bool {
+        self.0.read().iter().any(|own| own.eq_ignore_ascii_case(origin))
     }
 }
 
-pub(super) async fn shield(State(hosts): State<Hosts>, request: Request, next: Next) -> Response {
-    let mut response = match refusal(&hosts, &request) {
+pub(super) async fn shield(
+    State(origins): State<Origins>,
+    request: Request,
+    next: Next,
+) -> Response {
+    let mut response = match refusal(&origins, &request) {
         Some(page) => page.into_response(),
         None => next.run(request).await,
     };
@@ -45,38 +55,42 @@ pub(super) async fn shield(State(hosts): State<Hosts>, request: Request, next: N
     response
 }
 
-fn refusal(hosts: &Hosts, request: &Request) -> Option<Page> {
+fn refusal(origins: &Origins, request: &Request) -> Option<Page> {
     let refuse = |status, line: &str| {
         Some(Page::new(status, Kind::Bad, "This request was refused", vec![line.to_owned()]))
     };
     // DNS rebinding: a page of evil.example, whose name has come to mean 127.0.0.1, still says
     // `Host: evil.example`.
-    if !hosts.admit(request.headers()) {
+    if !origins.admit(request.headers()) {
         return refuse(StatusCode::MISDIRECTED_REQUEST, "It was meant for another host.");
     }
     // A HEAD would run the GET's handler, and so use a `state` up for a link preview.
     if request.method() == Method::HEAD {
         return refuse(StatusCode::METHOD_NOT_ALLOWED, "Only GET and POST are answered.");
     }
-    // Cross-site request forgery. `Origin: null` is what browsers send from our own pages, since
-    // these carry `Referrer-Policy: no-referrer`; `Sec-Fetch-Site` then tells ours from others'.
-    if request.method() == Method::POST && !is_same_site(hosts, request.headers()) {
+    // Cross-site request forgery.
+    if request.method() == Method::POST && !is_same_origin(origins, request.headers()) {
         return refuse(StatusCode::FORBIDDEN, "It came from another site's page.");
     }
     None
 }
 
-fn is_same_site(hosts: &Hosts, headers: &HeaderMap) -> bool {
+/// Whether a form came from a page of ours.
+fn is_same_origin(origins: &Origins, headers: &HeaderMap) -> bool {
     let text = |name: HeaderName| headers.get(name).map(|value| value.to_str().unwrap_or("?"));
-    let site_fits = match text(HeaderName::from_static("sec-fetch-site")) {
-        Some(site) => site == "same-origin",
-        None => true,
+    let is_said_to_be = match text(HeaderName::from_static("sec-fetch-site")) {
+        Some("same-origin") => Some(true),
+        Some(_) => Some(false),
+        None => None,
     };
-    let origin_fits = match text(header::ORIGIN) {
-        None | Some("null") => true,
-        Some(origin) => hosts.is_own_origin(origin),
-    };
-    site_fits && origin_fits
+    match text(header::ORIGIN) {
+        // Browsers send `null` from our own pages, since these carry `Referrer-Policy: no-referrer`,
+        // but also from a sandboxed frame of anybody's: only together with the browser's own word.
+        Some("null") => is_said_to_be == Some(true),
+        Some(origin) => is_said_to_be != Some(false) && origins.contain(origin),
+        // With neither header it is no browser, and so nobody's page.
+        None => is_said_to_be != Some(false),
+    }
 }
 
 /// No `form-action`: Chromium applies it to the redirect after the form as well, and would stop
@@ -115,32 +129,55 @@ mod tests {
             .collect()
     }
 
+    fn origins() -> Origins {
+        let origins = Origins::default();
+        origins.add("http://127.0.0.1:8971");
+        origins
+    }
+
     #[test]
-    fn only_the_exact_host_is_ours() {
-        let hosts = Hosts::new(["127.0.0.1:8971".to_owned()]);
-        assert!(hosts.admit(&headers(&[("host", "127.0.0.1:8971")])));
-        for other in
-            ["evil.example", "evil.example:8971", "127.0.0.1", "127.0.0.1:80", "localhost:8971"]
-        {
-            let mut map = HeaderMap::new();
-            map.insert(header::HOST, HeaderValue::from_static(other));
-            assert!(!hosts.admit(&map), "{other}");
+    fn only_a_host_that_was_handed_out_is_ours() {
+        let origins = origins();
+        assert!(origins.admit(&headers(&[("host", "127.0.0.1:8971")])));
+        for other in [
+            "evil.example",
+            "evil.example:8971",
+            "127.0.0.1",
+            "127.0.0.1:80",
+            "localhost:8971",
+            "[::1]:8971",
+        ] {
+            let mut map = headers(&[("host", other)]);
+            assert!(!origins.admit(&map), "{other}");
             map.append(header::HOST, HeaderValue::from_static("127.0.0.1:8971"));
-            assert!(!hosts.admit(&map), "two hosts");
+            assert!(!origins.admit(&map), "two hosts");
         }
-        assert!(!hosts.admit(&HeaderMap::new()));
+        assert!(!origins.admit(&HeaderMap::new()));
+        origins.clone().add("http://localhost:8971");
+        assert!(origins.admit(&headers(&[("host", "localhost:8971")])));
     }
 
     #[test]
     fn a_form_of_another_site_is_refused() {
-        let hosts = Hosts::new(["127.0.0.1:8971".to_owned()]);
-        let same = |pairs: &[(&'static str, &'static str)]| is_same_site(&hosts, &headers(pairs));
+        let origins = origins();
+        let same =
+            |pairs: &[(&'static str, &'static str)]| is_same_origin(&origins, &headers(pairs));
+        let own = "http://127.0.0.1:8971";
         assert!(same(&[]));
-        assert!(same(&[("origin", "http://127.0.0.1:8971")]));
+        assert!(same(&[("origin", own)]));
+        assert!(same(&[("origin", own), ("sec-fetch-site", "same-origin")]));
         assert!(same(&[("origin", "null"), ("sec-fetch-site", "same-origin")]));
+        assert!(!same(&[("origin", "null")]));
         assert!(!same(&[("origin", "null"), ("sec-fetch-site", "cross-site")]));
-        assert!(!same(&[("origin", "http://127.0.0.1:9999"), ("sec-fetch-site", "same-site")]));
-        assert!(!same(&[("origin", "https://evil.example")]));
-        assert!(!same(&[("origin", "http://127.0.0.1:8971.evil.example")]));
+        assert!(!same(&[("sec-fetch-site", "cross-site")]));
+        for other in [
+            "http://127.0.0.1:9999",
+            "https://127.0.0.1:8971",
+            "https://evil.example",
+            "http://127.0.0.1:8971.evil.example",
+        ] {
+            assert!(!same(&[("origin", other)]), "{other}");
+            assert!(!same(&[("origin", other), ("sec-fetch-site", "same-origin")]), "{other}");
+        }
     }
 }

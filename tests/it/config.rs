@@ -69,7 +69,7 @@ fn no_file_at_all_says_where_it_was_looked_for() {
         .args(["tools", "list"])
         .current_dir(folder.path())
         .env("HOME", folder.path()));
-    assert_eq!((code, stdout.as_str()), (1, ""));
+    assert_eq!((code, stdout.as_str()), (5, ""));
     assert!(stderr.contains("no `tools.toml`") && stderr.contains("help: "), "{stderr}");
 }
 

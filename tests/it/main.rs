@@ -10,9 +10,11 @@
 #![allow(unreachable_pub, reason = "nothing outside uses a test")]
 
 mod check;
+mod cli;
 mod command;
 mod config;
 mod consent;
+mod discovery;
 mod server;
 mod tidy;
 mod upstream;

@@ -3,6 +3,8 @@
 //! The authorization server here is a few lines that say what they are told; it stands for what a
 //! certified one never does. The certified one is in `tests/real`.
 
+mod accounts;
 mod expiry;
+mod page;
 mod token_endpoint;
 mod world;

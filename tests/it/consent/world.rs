@@ -1,5 +1,6 @@
 //! A whole server in this process, a provider beside it, and a browser of sorts.
 
+use std::path::Path;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -11,6 +12,7 @@ use countersign::model::{Caller, Clock, ConnectPrompt, Outcome, ToolResult, User
 use countersign::store::{KeySource, MasterKey};
 use reqwest::StatusCode;
 use reqwest::header::{CONTENT_TYPE, COOKIE, LOCATION, SET_COOKIE};
+use secrecy::SecretString;
 use url::Url;
 
 use crate::server::{Act, Server, answer, json};
@@ -75,7 +77,8 @@ pub(super) struct World {
     pub(super) provider: Provider,
     now: Arc<AtomicI64>,
     browser: reqwest::Client,
-    _folder: tempfile::TempDir,
+    key: SecretString,
+    folder: tempfile::TempDir,
 }
 
 /// A token response.
@@ -85,36 +88,47 @@ pub(super) fn tokens(body: &str) -> Vec<u8> {
 
 impl World {
     pub(super) async fn new() -> Self {
+        Self::with("").await
+    }
+
+    /// With these lines in `[server]`.
+    pub(super) async fn with(server: &str) -> Self {
         let provider = Provider {
             tokens: Arc::new(Mutex::new(Box::new(|_| panic!("no token was to be asked for")))),
             accepted: Arc::default(),
             grants: Arc::default(),
         };
         let behind = provider.clone();
-        let server = Server::start(move |request| behind.answer(request)).await;
+        let upstream = Server::start(move |request| behind.answer(request)).await;
         let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("tools.toml");
-        std::fs::write(&path, tools_toml(&server.origin)).unwrap();
-        let config = config::load(&path).unwrap_or_else(|problems| panic!("{problems}"));
+        let tools = format!("[server]\n{server}\n{}", tools_toml(&upstream.origin));
+        std::fs::write(folder.path().join("tools.toml"), tools).unwrap();
         let now = Arc::new(AtomicI64::new(1_800_000_000_000));
-        let settings = Settings {
-            data: folder.path().join("data"),
-            keys: KeySource::Given(MasterKey::generate().to_base64()),
-            purpose: "test",
-            clock: Clock::manual(Arc::clone(&now)),
-            worker: env!("CARGO_BIN_EXE_countersign").into(),
-        };
+        let key = MasterKey::generate().to_base64();
         // Once for the process; the second time it says so.
         let _ = rustls::crypto::ring::default_provider().install_default();
         let browser =
             reqwest::Client::builder().redirect(reqwest::redirect::Policy::none()).no_proxy();
         Self {
-            app: App::new(config, settings),
+            app: app(&folder, "data", &key, &now),
             provider,
             now,
             browser: browser.build().unwrap(),
-            _folder: folder,
+            key,
+            folder,
         }
+    }
+
+    /// Another process with the same data, after `written` in its tools.toml has become `instead`.
+    pub(super) async fn restarted(self, written: &str, instead: &str) -> Self {
+        let path = self.folder.path().join("tools.toml");
+        let tools = std::fs::read_to_string(&path).unwrap();
+        assert!(tools.contains(written));
+        std::fs::write(&path, tools.replace(written, instead)).unwrap();
+        self.app.close().await;
+        // A copy, as the folder is held for as long as anything of this process holds the store.
+        copy(&self.folder.path().join("data"), &self.folder.path().join("later"));
+        Self { app: app(&self.folder, "later", &self.key, &self.now), ..self }
     }
 
     /// Time goes by.
@@ -123,11 +137,15 @@ impl World {
     }
 
     pub(super) async fn call(&self) -> Outcome {
+        self.call_tool("read", None).await
+    }
+
+    pub(super) async fn call_tool(&self, tool: &str, client: Option<&str>) -> Outcome {
         let call = Call {
             caller: &Caller::local(UserId::new("ana")),
-            tool: "read",
+            tool,
             arguments: None,
-            client: None,
+            client: client.map(str::to_owned),
         };
         self.app.broker.call(call).await.expect("the tool exists")
     }
@@ -150,13 +168,21 @@ impl World {
         Page::of(self.browser.get(url).send().await.unwrap()).await
     }
 
-    /// Clicks "Continue": where the browser is sent, and what it is given.
+    /// Opens the link and clicks "Continue": where the browser is sent, and what it is given.
     pub(super) async fn click(&self, link: &str) -> Page {
+        let page = self.get(link).await;
+        self.click_on(&page, link).await
+    }
+
+    /// Clicks "Continue" on a page that was opened before.
+    pub(super) async fn click_on(&self, page: &Page, link: &str) -> Page {
+        let shown = page.text.split_once(r#"name="shown" value=""#);
+        let shown = shown.and_then(|(_, rest)| rest.split_once('"')).map_or("", |(shown, _)| shown);
         let form = self
             .browser
             .post(link)
             .header(CONTENT_TYPE, "application/x-www-form-urlencoded")
-            .body("answer=continue");
+            .body(format!("answer=continue&shown={shown}"));
         Page::of(form.send().await.unwrap()).await
     }
 
@@ -174,6 +200,34 @@ impl World {
         let departure = self.click(&link).await;
         assert_eq!(departure.status, StatusCode::SEE_OTHER);
         self.come_back(&departure, "code=c0de").await
+    }
+}
+
+fn app(folder: &tempfile::TempDir, data: &str, key: &SecretString, now: &Arc<AtomicI64>) -> App {
+    let path = folder.path().join("tools.toml");
+    let config = config::load(&path).unwrap_or_else(|problems| panic!("{problems}"));
+    let settings = Settings {
+        data: folder.path().join(data),
+        keys: KeySource::Given(key.clone()),
+        purpose: "test",
+        clock: Clock::manual(Arc::clone(now)),
+        worker: env!("CARGO_BIN_EXE_countersign").into(),
+    };
+    App::new(config, settings)
+}
+
+fn copy(from: &Path, to: &Path) {
+    std::fs::create_dir(to).unwrap();
+    // The data folder is its owner's alone.
+    std::fs::set_permissions(to, std::fs::metadata(from).unwrap().permissions()).unwrap();
+    for entry in std::fs::read_dir(from).unwrap() {
+        let entry = entry.unwrap();
+        let to = to.join(entry.file_name());
+        if entry.file_type().unwrap().is_dir() {
+            copy(&entry.path(), &to);
+        } else if entry.file_type().unwrap().is_file() {
+            std::fs::copy(entry.path(), to).unwrap();
+        }
     }
 }
 
@@ -198,9 +252,13 @@ impl Page {
         cookie.split(';').next().unwrap().to_owned()
     }
 
+    pub(super) fn location(&self) -> &str {
+        self.location.as_deref().expect("a redirect")
+    }
+
     /// A parameter of the authorization request.
     pub(super) fn parameter(&self, name: &str) -> String {
-        let url = Url::parse(self.location.as_deref().expect("a redirect")).unwrap();
+        let url = Url::parse(self.location()).unwrap();
         let found = url.query_pairs().find(|(found, _)| found == name);
         found.unwrap_or_else(|| panic!("no `{name}`")).1.into_owned()
     }
@@ -224,6 +282,12 @@ fn tools_toml(origin: &str) -> String {
         provider    = "acme"
         scopes      = ["notes:read"]
         request     = "GET /read"
+
+        [tools.write]
+        description = "Writes."
+        provider    = "acme"
+        scopes      = ["notes:write"]
+        request     = "GET /write"
         "#
     )
 }

@@ -13,11 +13,14 @@ use super::running::Running;
 /// A visit to a connect link.
 pub struct Visit(Command);
 
-/// Presses a button of a connect page, and stays there.
+/// Opens a connect page, presses one of its buttons with these headers, and stays there.
 pub fn press(link: &str, headers: &[(&str, &str)], answer: &str) -> Reply {
+    let page = request("GET", link, &[], "").body;
+    let shown = page.split_once(r#"name="shown" value=""#);
+    let shown = shown.and_then(|(_, rest)| rest.split_once('"')).map_or("", |(shown, _)| shown);
     let form = ("content-type", "application/x-www-form-urlencoded");
     let headers: Vec<_> = headers.iter().copied().chain([form]).collect();
-    request("POST", link, &headers, &format!("answer={answer}"))
+    request("POST", link, &headers, &format!("answer={answer}&shown={shown}"))
 }
 
 /// A visit under way.

@@ -1,0 +1,59 @@
+//! Text for people: what comes from outside made fit to be shown, and what we say made whole.
+
+use super::secret::{self, ExposeSecret as _};
+
+/// Text from outside on one line of at most `most` characters, without what is not seen but changes
+/// what is: control characters steer a terminal, bidirectional ones turn `gnp.exe` around, and
+/// invisible ones make two names look alike or carry words for a model only.
+pub fn shown(text: &str, most: usize) -> String {
+    let visible = text.chars().filter(|c| !c.is_control() && !is_invisible(*c));
+    visible.take(most).collect()
+}
+
+fn is_invisible(c: char) -> bool {
+    matches!(c,
+        '\u{ad}' | '\u{61c}' | '\u{180e}' | '\u{feff}'
+        | '\u{200b}'..='\u{200f}'
+        | '\u{2028}'..='\u{202e}'
+        | '\u{2060}'..='\u{206f}'
+        | '\u{e0000}'..='\u{e007f}')
+}
+
+/// A fragment, such as an error or a hint, as a sentence of its own.
+pub fn sentence(fragment: &str) -> String {
+    let mut letters = fragment.chars();
+    let Some(first) = letters.next() else { return String::new() };
+    let rest = letters.as_str();
+    let end = if rest.ends_with(['.', '`']) { "" } else { "." };
+    // A command or a name keeps its case.
+    if rest.starts_with(|c: char| c.is_uppercase() || c == '_') {
+        return format!("{fragment}{end}");
+    }
+    format!("{}{rest}{end}", first.to_uppercase())
+}
+
+/// An id under which the log says more than is told outside.
+pub fn incident() -> String {
+    secret::random_ticket().expose_secret().chars().take(8).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_not_seen_is_not_shown() {
+        let steered = "a\u{1b}[2Jb\u{202e}c\u{2066}d\u{200b}e\u{feff}f\u{2060}g\u{e0041}h\ni";
+        assert_eq!(shown(steered, 60), "a[2Jbcdefghi");
+        assert_eq!(shown("Zoë’s 日本 – ✓", 60), "Zoë’s 日本 – ✓");
+        assert_eq!(shown("abc", 2), "ab");
+    }
+
+    #[test]
+    fn a_fragment_becomes_a_sentence() {
+        assert_eq!(sentence("try again"), "Try again.");
+        assert_eq!(sentence("COUNTERSIGN_KEY is not set"), "COUNTERSIGN_KEY is not set.");
+        assert_eq!(sentence("say `auth login`"), "Say `auth login`");
+        assert_eq!(sentence(""), "");
+    }
+}

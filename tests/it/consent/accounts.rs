@@ -1,0 +1,77 @@
+//! What a person is told of their accounts, and how they end one.
+
+use std::time::Duration;
+
+use countersign::broker::grants::{AccountState, Disconnected};
+use countersign::model::{Caller, UserId};
+use countersign::oauth::Revoked;
+
+use super::world::{World, tokens};
+
+fn ana() -> Caller {
+    Caller::local(UserId::new("ana"))
+}
+
+async fn state(world: &World) -> AccountState {
+    world.app.broker.accounts(&ana()).await.unwrap().pop().expect("an account").state
+}
+
+#[tokio::test]
+async fn an_account_whose_time_is_over_is_not_called_connected() {
+    let world = World::new().await;
+    world.provider.says(tokens(r#"{"access_token":"only","expires_in":600}"#));
+    world.consent().await;
+    assert_eq!(state(&world).await, AccountState::Connected);
+    world.pass(Duration::from_mins(10));
+    assert!(matches!(state(&world).await, AccountState::Ended(_)));
+
+    let world = World::new().await;
+    world.provider.says(tokens(r#"{"access_token":"a","refresh_token":"r","expires_in":600}"#));
+    world.consent().await;
+    world.pass(Duration::from_mins(100));
+    assert_eq!(state(&world).await, AccountState::Connected, "it renews by itself");
+}
+
+#[tokio::test]
+async fn what_is_revoked_is_forgotten_and_said_to_be() {
+    let world = World::new().await;
+    world.provider.says(tokens(r#"{"access_token":"first"}"#));
+    world.consent().await;
+    let broker = &world.app.broker;
+    assert_eq!(broker.revoke(&ana(), "other").await.unwrap(), []);
+    let ends = broker.revoke(&ana(), "acme").await.unwrap();
+    assert_eq!(ends, [Disconnected::AtProvider(Revoked::NoWay)]);
+    assert_eq!(broker.revoke(&ana(), "acme").await.unwrap(), []);
+    world.prompt().await;
+}
+
+/// As after a restart with a secret that is not set any more, or another tools.toml.
+#[tokio::test]
+async fn what_this_tools_toml_cannot_use_is_still_forgotten_and_nobody_is_told_its_tokens() {
+    let table = [
+        ("client_id = \"us\"", "client_id = \"env:TEST_UNSET\""),
+        ("client_id = \"us\"", "client_id = \"others\""),
+        ("acme", "umbrella"),
+    ];
+    for (written, instead) in table {
+        let world = World::new().await;
+        world.provider.says(tokens(r#"{"access_token":"first","refresh_token":"r1"}"#));
+        world.consent().await;
+        let world = world.restarted(written, instead).await;
+        let is_unset = instead.contains("UNSET");
+        match state(&world).await {
+            AccountState::NotSetUp(why) => assert!(is_unset && why.contains("UNSET"), "{why}"),
+            AccountState::OtherConfiguration => assert!(!is_unset),
+            other => panic!("{instead}: {other:?}"),
+        }
+        let sent = world.provider.requests().len();
+        let ends = world.app.broker.revoke(&ana(), "acme").await.unwrap();
+        match ends.as_slice() {
+            [Disconnected::NotSetUp(_)] => assert!(is_unset),
+            [Disconnected::OtherConfiguration] => assert!(!is_unset),
+            other => panic!("{instead}: {other:?}"),
+        }
+        assert_eq!(world.provider.requests().len(), sent);
+        assert!(world.app.broker.accounts(&ana()).await.unwrap().is_empty());
+    }
+}
