@@ -85,7 +85,7 @@ impl App {
     /// Lets what must not be broken off come to its end, then stops listening.
     pub async fn close(&self) {
         self.broker.settle().await;
-        self.loopback.close();
+        self.loopback.close().await;
     }
 }
 

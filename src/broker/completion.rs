@@ -56,6 +56,22 @@ impl Broker {
         }
     }
 
+    /// Waits until a browser has asked how the authorization `id` ended. Counts from this call on,
+    /// not from its first poll.
+    pub fn shown(&self, id: &str) -> impl Future<Output = ()> + use<> {
+        let mut shown = self.0.shown.subscribe();
+        let id = id.to_owned();
+        async move {
+            loop {
+                match shown.recv().await {
+                    Ok(seen) if seen != id => {}
+                    // Missed some: it may have been among them.
+                    Ok(_) | Err(RecvError::Lagged(_) | RecvError::Closed) => return,
+                }
+            }
+        }
+    }
+
     async fn state_of(
         &self,
         caller: &Caller,

@@ -176,6 +176,10 @@ impl Broker {
         let held = self.behind(ticket).await?;
         let now = self.0.parts.clock.now();
         let authorization = &held.value;
+        if authorization.status != Status::Pending {
+            // Nobody may be waiting to hear of it.
+            let _ = self.0.shown.send(authorization.id.clone());
+        }
         let provider = self.provider(authorization.provider.as_str());
         let word = |scope: &str| provider.and_then(|found| found.scope_words.get(scope).cloned());
         Ok(Invitation {

@@ -42,6 +42,8 @@ struct Inner {
     flights: tokens::Flights,
     /// The ids of authorizations that have ended, for whoever waits in this process.
     ended: broadcast::Sender<String>,
+    /// The ids of those whose end a browser has been shown.
+    shown: broadcast::Sender<String>,
     /// When what has expired was last cleared away.
     swept: Mutex<Option<Time>>,
     /// Work that must not be broken off with the call that began it, such as a refresh between
@@ -110,6 +112,7 @@ impl Broker {
             clients,
             flights: tokens::Flights::default(),
             ended: broadcast::Sender::new(256),
+            shown: broadcast::Sender::new(16),
             swept: Mutex::default(),
             tasks: TaskTracker::new(),
         }))

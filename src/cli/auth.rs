@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::io::Write;
 use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::{Context as _, anyhow, bail};
 use clap::Subcommand;
@@ -83,6 +84,9 @@ pub(super) fn run<W: Write>(
     })
 }
 
+/// How long a browser may take to come for the page that says how it ended.
+const RESULT_PAGE: Duration = Duration::from_secs(3);
+
 /// Of a line with what a provider says.
 const LONGEST: usize = 2000;
 
@@ -113,11 +117,16 @@ async fn login<W: Write>(
         prompt.lives_minutes
     ));
     out.line(&prompt.url)?;
+    let shown_in_browser = app.broker.shown(&prompt.authorization);
     let waited = app
         .broker
         .wait(caller, &prompt.provider, &prompt.authorization, LIFETIME)
         .await
         .map_err(hinted)?;
+    if matches!(waited, Waited::Completed { .. } | Waited::Failed(_)) {
+        // The page that says so comes from this process, so it stays until that is on its way.
+        let _ = tokio::time::timeout(RESULT_PAGE, shown_in_browser).await;
+    }
     match waited {
         Waited::Completed { refused } => {
             report::note(&format!("\n{} is connected.", provider.title));

@@ -35,6 +35,9 @@ const HEAD_LIMIT: Duration = Duration::from_secs(10);
 /// How long a connection lives. What must not be broken off with it runs in a task of its own.
 const CONNECTION_LIMIT: Duration = Duration::from_mins(1);
 
+/// How long a page may take to arrive once the process is about to end.
+const LAST_PAGES: Duration = Duration::from_millis(500);
+
 /// Opens ports on demand and serves the browser's routes there.
 pub struct Loopback {
     port: u16,
@@ -155,11 +158,14 @@ impl Loopback {
         Ok(self.runtime.spawn(accept(listener, router, connections, HEAD_LIMIT)).abort_handle())
     }
 
-    /// Stops listening.
-    pub fn close(&self) {
+    /// Stops listening, and lets the pages on their way arrive.
+    pub async fn close(&self) {
         for task in self.open.lock().tasks.drain(..) {
             task.abort();
         }
+        let all = u32::try_from(MOST_CONNECTIONS).unwrap_or(u32::MAX);
+        // Browsers also keep connections open that they ask nothing on.
+        let _ = tokio::time::timeout(LAST_PAGES, self.connections.acquire_many(all)).await;
     }
 }
 
