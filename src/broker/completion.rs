@@ -35,22 +35,18 @@ impl Broker {
     ) -> Result<Waited, StoreError> {
         // Before the store is looked into: an end that falls between the two is heard.
         let mut ends = self.0.ended.subscribe();
-        let deadline = tokio::time::sleep(limit);
-        tokio::pin!(deadline);
+        let deadline = tokio::time::Instant::now() + limit;
         loop {
             match self.state_of(caller, provider, id).await? {
                 Waited::Pending => {}
                 ended => return Ok(ended),
             }
             loop {
-                tokio::select! {
-                    () = &mut deadline => return Ok(Waited::Pending),
-                    ended = ends.recv() => match ended {
-                        Ok(ended) if ended != id => {}
-                        // Missed some: the store knows.
-                        Ok(_) | Err(RecvError::Lagged(_)) => break,
-                        Err(RecvError::Closed) => return Ok(Waited::Pending),
-                    },
+                match tokio::time::timeout_at(deadline, ends.recv()).await {
+                    Ok(Ok(ended)) if ended != id => {}
+                    // Missed some: the store knows.
+                    Ok(Ok(_) | Err(RecvError::Lagged(_))) => break,
+                    Ok(Err(RecvError::Closed)) | Err(_) => return Ok(Waited::Pending),
                 }
             }
         }

@@ -200,14 +200,8 @@ pub(super) fn line(error: &anyhow::Error) -> String {
 /// The error and its causes, from the outside in, without those that the one before has said.
 fn causes(error: &anyhow::Error) -> Vec<String> {
     let hint = error.downcast_ref::<Hint>().map(|hint| hint.0.as_str());
-    let mut causes: Vec<String> = Vec::new();
-    for cause in error.chain().map(ToString::to_string) {
-        let is_said = causes.last().is_some_and(|last| last.ends_with(&cause));
-        if !is_said && hint != Some(cause.as_str()) {
-            causes.push(cause);
-        }
-    }
-    causes
+    let told = crate::model::causes(error.as_ref());
+    told.into_iter().filter(|cause| hint != Some(cause)).collect()
 }
 
 /// When nobody reads standard error any more there is nobody to tell.

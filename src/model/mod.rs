@@ -25,18 +25,21 @@ pub use scope::Scopes;
 pub use time::{Clock, Time};
 pub use tool::{AuthorizationRequirement, Tool};
 
-/// An error and its causes in one line, for the log.
-pub fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(inner) = cause {
-        let inner_text = inner.to_string();
-        // Transparent errors repeat their cause.
-        if !text.ends_with(&inner_text) {
-            text.push_str(": ");
-            text.push_str(&inner_text);
+/// An error and its causes, outermost first; what merely repeats its cause is told once.
+pub fn causes(error: &dyn std::error::Error) -> Vec<String> {
+    let mut told: Vec<String> = Vec::new();
+    let mut next = Some(error);
+    while let Some(error) = next {
+        let text = error.to_string();
+        if !told.last().is_some_and(|last| last.ends_with(&text)) {
+            told.push(text);
         }
-        cause = inner.source();
+        next = error.source();
     }
-    text
+    told
+}
+
+/// [`causes`] in one line, for the log.
+pub fn chain(error: &dyn std::error::Error) -> String {
+    causes(error).join(": ")
 }

@@ -149,11 +149,14 @@ fn failed(error: &CallbackError) -> Page {
             (StatusCode::SERVICE_UNAVAILABLE, "This could not be kept")
         }
     };
-    let lines = vec![
-        sentence(&error.to_string()),
-        sentence(&error.hint()),
-        "Nothing was connected.".to_owned(),
-    ];
+    let outcome = match error {
+        // It may have been kept just before that failed; the link's own page knows.
+        CallbackError::Store(_) | CallbackError::Contended(_) | CallbackError::Ending => {
+            "Open the link again to see whether it was connected."
+        }
+        _ => "Nothing was connected.",
+    };
+    let lines = vec![sentence(&error.to_string()), sentence(&error.hint()), outcome.to_owned()];
     let page = Page::new(status, Kind::Bad, heading, lines);
     match error {
         // Any page of the web can make a browser come here, with an `<img>`, as often as it likes:
