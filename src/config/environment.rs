@@ -100,11 +100,6 @@ pub fn data_folder() -> Option<PathBuf> {
     Some(etcetera::choose_base_strategy().ok()?.data_dir().join("countersign"))
 }
 
-/// Where sockets may lie when the data folder's path is too long; `None` where there is none.
-pub fn runtime_folder() -> Option<PathBuf> {
-    etcetera::choose_base_strategy().ok()?.runtime_dir()
-}
-
 /// The end user of a local server: `COUNTERSIGN_USER`.
 pub fn user() -> Option<String> {
     text("COUNTERSIGN_USER")

@@ -34,7 +34,6 @@ use crate::net::Cidr;
 use environment::{Found, FoundBy};
 use file::File;
 use problem::Findings;
-pub(crate) use problem::nearest;
 pub use problem::{Problem, Problems, Severity, Span};
 use read::Read as _;
 

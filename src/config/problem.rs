@@ -343,24 +343,6 @@ fn shifted(offset: usize, blots: &[Span], source: &str) -> usize {
     offset + added - removed
 }
 
-/// The name among `known` that a mistyped one most likely stands for.
-pub(crate) fn nearest<'a>(name: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
-    let wanted = name.to_ascii_lowercase();
-    known
-        .into_iter()
-        .map(|candidate| {
-            (strsim::damerau_levenshtein(&wanted, &candidate.to_ascii_lowercase()), candidate)
-        })
-        .filter(|(distance, candidate)| {
-            // A third of the letters may be wrong; a name that begins with the other is near too.
-            *distance <= (candidate.len().max(wanted.len()) / 3).max(1)
-                || (wanted.len() >= 3
-                    && (candidate.starts_with(&*wanted) || wanted.starts_with(candidate)))
-        })
-        .min_by_key(|(distance, _)| *distance)
-        .map(|(_, candidate)| candidate)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -377,15 +359,6 @@ mod tests {
         assert_eq!(&problems.source[problems.list[0].span.clone().unwrap()], "\"•••\"");
         assert_eq!(&problems.source[problems.list[1].span.clone().unwrap()], "c");
         assert_eq!((problems.list[1].line, problems.list[1].column), (2, 1));
-    }
-
-    #[test]
-    fn the_nearest_name_is_near() {
-        let known = ["scopes", "select", "description", "url"];
-        assert_eq!(nearest("scope", known), Some("scopes"));
-        assert_eq!(nearest("descripton", known), Some("description"));
-        assert_eq!(nearest("desc", known), Some("description"));
-        assert_eq!(nearest("banana", known), None);
     }
 
     #[test]

@@ -9,8 +9,9 @@ use schemars::{JsonSchema, Schema, SchemaGenerator};
 use serde_json::{Number, Value as Json};
 use toml::de::{DeFloat, DeInteger, DeValue};
 
-use super::problem::{Findings, Span, nearest};
+use super::problem::{Findings, Span};
 use super::syntax::{SECRET_WORDS, Value};
+use crate::model::text::nearest;
 
 /// A value and where it was written.
 #[derive(Clone, Debug, Default, PartialEq)]

@@ -37,6 +37,31 @@ pub fn incident() -> String {
     secret::random_ticket().expose_secret().chars().take(8).collect()
 }
 
+/// The name among `known` that a mistyped one most likely stands for.
+///
+/// Long input is not looked at: comparing costs the product of the lengths, and a name that nobody
+/// could have meant comes from somebody who wants to keep us busy.
+pub fn nearest<'a>(name: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+    const LONGEST: usize = 128;
+    if name.len() > LONGEST {
+        return None;
+    }
+    let wanted = name.to_lowercase();
+    known
+        .into_iter()
+        .map(|candidate| {
+            (strsim::damerau_levenshtein(&wanted, &candidate.to_lowercase()), candidate)
+        })
+        .filter(|(distance, candidate)| {
+            // A third of the letters may be wrong; a name that begins with the other is near too.
+            *distance <= (candidate.len().max(wanted.len()) / 3).max(1)
+                || (wanted.len() >= 3
+                    && (candidate.starts_with(&*wanted) || wanted.starts_with(candidate)))
+        })
+        .min_by_key(|(distance, _)| *distance)
+        .map(|(_, candidate)| candidate)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -55,5 +80,14 @@ mod tests {
         assert_eq!(sentence("COUNTERSIGN_KEY is not set"), "COUNTERSIGN_KEY is not set.");
         assert_eq!(sentence("say `auth login`"), "Say `auth login`");
         assert_eq!(sentence(""), "");
+    }
+
+    #[test]
+    fn the_nearest_name_is_near() {
+        let known = ["scopes", "select", "description", "url"];
+        assert_eq!(nearest("scope", known), Some("scopes"));
+        assert_eq!(nearest("descripton", known), Some("description"));
+        assert_eq!(nearest("desc", known), Some("description"));
+        assert_eq!(nearest("banana", known), None);
     }
 }

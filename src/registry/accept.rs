@@ -12,6 +12,7 @@ use serde_json::{Map, Number, Value};
 
 use super::schema::{item_name, kind_name, number};
 use crate::model::Tool;
+use crate::model::text::nearest;
 use crate::model::tool::{Item, Kind, Param};
 
 /// Most bytes of text in all arguments together.
@@ -70,7 +71,7 @@ pub fn accept(
 fn unknown(tool: &Tool, name: &str) -> String {
     let names = || tool.params.iter().map(|param| param.name.as_str());
     let shown = shorten(name, 60);
-    if let Some(near) = super::nearest(name, names()) {
+    if let Some(near) = nearest(name, names()) {
         return format!("`{shown}` is not known, did you mean `{near}`?");
     }
     let all = names().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ");
@@ -222,7 +223,7 @@ fn check_choice(param: &Param, text: &str) -> Result<(), String> {
     if param.choices.is_empty() || param.choices.iter().any(|choice| choice == text) {
         return Ok(());
     }
-    let near = super::nearest(text, param.choices.iter().map(String::as_str));
+    let near = nearest(text, param.choices.iter().map(String::as_str));
     let near = near.map(|near| format!(", did you mean `{near}`?")).unwrap_or_default();
     Err(format!("must be {}, not `{}`{near}", wanted(param), shorten(text, 60)))
 }

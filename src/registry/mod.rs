@@ -12,6 +12,7 @@ use std::sync::{Arc, OnceLock};
 
 use serde_json::{Map, Value};
 
+use crate::model::text::nearest;
 use crate::model::{Tool, ToolName};
 
 pub use accept::accept;
@@ -83,34 +84,6 @@ impl Entry {
     pub fn hints(&self) -> Hints {
         hints(&self.tool)
     }
-
-    /// Arguments as the tool takes them.
-    ///
-    /// # Errors
-    /// See [`accept()`].
-    pub fn accept(
-        &self,
-        arguments: Option<Map<String, Value>>,
-    ) -> Result<Map<String, Value>, String> {
-        accept(&self.tool, arguments)
-    }
-}
-
-/// The most similar of some names, if it is similar enough to have been meant.
-///
-/// Long input is not looked at: comparing costs the product of the lengths, and a name that nobody
-/// could have meant comes from somebody who wants to keep us busy.
-fn nearest<'a>(wanted: &str, names: impl Iterator<Item = &'a str>) -> Option<&'a str> {
-    const LONGEST: usize = 128;
-    if wanted.len() > LONGEST {
-        return None;
-    }
-    let wanted = wanted.to_lowercase();
-    names
-        .map(|name| (strsim::jaro_winkler(&wanted, &name.to_lowercase()), name))
-        .filter(|(similarity, _)| *similarity > 0.8)
-        .max_by(|(a, _), (b, _)| a.total_cmp(b))
-        .map(|(_, name)| name)
 }
 
 #[cfg(test)]

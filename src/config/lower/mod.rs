@@ -119,7 +119,7 @@ fn choice<T: Copy>(text: &Text, choices: &[(&str, T)], find: &mut Findings<'_>) 
     let draft = find
         .error("config::choice", &text.span, "this word means nothing here")
         .label("no such choice");
-    match super::problem::nearest(text.as_str(), words.iter().copied()) {
+    match crate::model::text::nearest(text.as_str(), words.iter().copied()) {
         Some(near) => draft.hint(format!(
             "did you mean `{near}`? The choices are {}",
             super::read::listed(&words)

@@ -3,9 +3,10 @@
 use serde_json::Value as Json;
 
 use super::super::file::{ParamEntry, ParamTable};
-use super::super::problem::{Findings, Span, nearest};
+use super::super::problem::{Findings, Span};
 use super::super::read::{Named, Text, Tree};
 use super::choice;
+use crate::model::text::nearest;
 use crate::model::tool::{Item, Kind, Param, Piece, Template};
 
 const KINDS: [(&str, Kind); 6] = [

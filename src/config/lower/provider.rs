@@ -5,12 +5,13 @@ use std::fmt::Write as _;
 use std::sync::Arc;
 
 use super::super::file::{ApiKeyTable, FailureTable, ProviderTable};
-use super::super::problem::{Findings, nearest};
+use super::super::problem::Findings;
 use super::super::read::{Named, Text};
 use super::super::secret_ref;
 use super::{Depth, Surroundings, address, body, built_in, oauth, secret};
 use crate::catalog;
 use crate::model::provider::{Credential, FailureConvention, Hosts, KeyPlace, SecretRef, Setting};
+use crate::model::text::nearest;
 use crate::model::{Provider, ProviderId, Scopes};
 
 /// A provider, and what its tools need to know of its ways.

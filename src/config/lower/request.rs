@@ -6,11 +6,12 @@
 use percent_encoding::percent_decode_str;
 use url::Url;
 
-use super::super::problem::{Findings, Span, nearest};
+use super::super::problem::{Findings, Span};
 use super::super::read::Text;
 use super::param::Params;
 use super::provider::Known;
 use super::{address, secret, template};
+use crate::model::text::nearest;
 use crate::model::tool::{Kind, Method, Piece, Template};
 
 const METHODS: [Method; 6] =

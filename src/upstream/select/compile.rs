@@ -8,6 +8,8 @@ use jaq_core::load::{self, Arena, File, Loader, lex, parse};
 use jaq_core::{Ctx, Vars};
 use jaq_json::Val;
 
+use crate::model::text::nearest;
+
 /// Longest filter in bytes.
 const LONGEST: usize = 8 * 1024;
 /// Deepest syntax tree, roughly. Parser, compiler and interpreter recurse; a filter of thousands of
@@ -202,13 +204,8 @@ fn undefined(filter: &str, errors: &jaq_core::compile::Errors<&str, ()>) -> JqPr
     let Some((name, kind)) = first else {
         return JqProblem { message: "the filter is not valid jq".into(), range: 0..filter.len() };
     };
-    let nearest = PRELUDE
-        .iter()
-        .map(|def| def.name)
-        .chain(natives().map(|(name, ..)| name))
-        .map(|known| (strsim::damerau_levenshtein(known, name), known))
-        .filter(|(distance, _)| *distance <= 2)
-        .min();
+    let known = PRELUDE.iter().map(|def| def.name).chain(natives().map(|(name, ..)| name));
+    let nearest = nearest(name, known);
     let mut message = match kind {
         jaq_core::compile::Undefined::Filter(0) => format!("the filter `{name}` does not exist"),
         jaq_core::compile::Undefined::Filter(arity) => {
@@ -216,7 +213,7 @@ fn undefined(filter: &str, errors: &jaq_core::compile::Errors<&str, ()>) -> JqPr
         }
         other => format!("the {} `{name}` is not defined", other.as_str()),
     };
-    if let Some((1.., near)) = nearest {
+    if let Some(near) = nearest.filter(|near| near != name) {
         message = format!("{message}, did you mean `{near}`?");
     }
     JqProblem { message, range: place(filter, name) }
