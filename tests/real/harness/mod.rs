@@ -29,7 +29,7 @@ pub use world::{World, provider};
 
 /// How long anything may take before a test gives up on it. Long, since a machine may be busy; never waited out by a
 /// test that passes.
-pub const PATIENCE: Duration = Duration::from_secs(60);
+pub const PATIENCE: Duration = Duration::from_mins(1);
 
 /// A real part, as `./tests/run` names it.
 pub fn part(variable: &str) -> PathBuf {
