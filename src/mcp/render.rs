@@ -165,11 +165,11 @@ pub(super) fn declined(title: &str, how: &str) -> CallToolResult {
 /// The person is still at it; the client will not be kept in the loop for ever.
 pub(super) fn still_waiting(prompt: &ConnectPrompt) -> CallToolResult {
     let mut result = text(prompt);
-    let note = format!(
+    // Behind the other two: programs take the link out of the second.
+    result.content.push(ContentBlock::text(format!(
         "Still waiting for the approval of {} access. Ask the user to finish in the browser.",
         prompt.title
-    );
-    result.content.insert(0, ContentBlock::text(note));
+    )));
     result
 }
 
@@ -232,6 +232,14 @@ mod tests {
             serde_json::from_str(rendered["content"][1]["text"].as_str().unwrap()).unwrap();
         assert_eq!(machine["authorization_url"], "http://127.0.0.1:8971/connect/abc");
         assert!(machine["message"].is_string() && machine["llm_instructions"].is_string());
+    }
+
+    #[test]
+    fn who_still_waits_keeps_the_link_where_programs_look_for_it() {
+        let rendered = serde_json::to_value(still_waiting(&prompt())).unwrap();
+        let machine = rendered["content"][1]["text"].as_str().unwrap();
+        assert!(machine.contains("authorization_url"), "{machine}");
+        assert!(rendered["content"][2]["text"].as_str().unwrap().starts_with("Still waiting"));
     }
 
     #[test]

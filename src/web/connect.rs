@@ -29,6 +29,8 @@ async fn render(broker: &Broker, ticket: &str, change: Change) -> Response {
 
 #[derive(Deserialize)]
 pub(super) struct Answer {
+    /// `continue` or `decline`; anything else shows the page again.
+    #[serde(default)]
     answer: String,
     /// The digest of the page that was answered.
     #[serde(default)]
@@ -40,11 +42,15 @@ pub(super) async fn answer(
     Path(ticket): Path<String>,
     Form(form): Form<Answer>,
 ) -> Response {
-    if form.answer != "continue" {
-        return match broker.decline(&ticket).await {
-            Ok(()) => see_other(&format!("/connect/{ticket}")),
-            Err(error) => refused(&error).into_response(),
-        };
+    match form.answer.as_str() {
+        "continue" => {}
+        "decline" => {
+            return match broker.decline(&ticket).await {
+                Ok(()) => see_other(&format!("/connect/{ticket}")),
+                Err(error) => refused(&error).into_response(),
+            };
+        }
+        _ => return render(&broker, &ticket, Change::None).await,
     }
     match broker.depart(&ticket, &form.shown).await {
         Ok(departure) => depart(&departure),

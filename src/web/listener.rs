@@ -91,13 +91,16 @@ impl Loopback {
         }
     }
 
-    /// The usual port; where that is taken and any will do, another that is open already, or a new
-    /// one.
+    /// The usual port; where that is taken and any will do, another. A port that serves already is
+    /// kept even when the usual one has become free: links that lead there are still good.
     fn open_for(&self, rule: LoopbackRule) -> io::Result<u16> {
+        let other = self.open.lock().ports.keys().copied().find(|port| *port != self.port);
+        if let (true, Some(other)) = (rule.any_port(), other) {
+            return self.listen(other, rule).or_else(|_| self.listen(self.port, rule));
+        }
         match self.listen(self.port, rule) {
             Err(error) if error.kind() == io::ErrorKind::AddrInUse && rule.any_port() => {
-                let other = self.open.lock().ports.keys().copied().find(|port| *port != self.port);
-                self.listen(other.unwrap_or(0), rule)
+                self.listen(0, rule)
             }
             outcome => outcome,
         }
@@ -252,6 +255,17 @@ mod tests {
             let exact = loopback.open_for(LoopbackRule::LocalhostExact).unwrap_err();
             assert_eq!(exact.kind(), io::ErrorKind::AddrInUse);
         }
+    }
+
+    #[tokio::test]
+    async fn a_port_that_serves_is_kept_when_the_usual_one_becomes_free() {
+        let stranger = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+        let usual = stranger.local_addr().unwrap().port();
+        let loopback = loopback(usual);
+        let first = loopback.open_for(LoopbackRule::AnyPort).unwrap();
+        drop(stranger);
+        assert_eq!(loopback.open_for(LoopbackRule::AnyPort).unwrap(), first);
+        assert_eq!(loopback.open_for(LoopbackRule::Exact).unwrap(), usual);
     }
 
     #[tokio::test]
