@@ -232,7 +232,7 @@ impl Broker {
         }
         let registration = self.0.clients.registration(provider).await?;
         let path = format!("/oauth/callback/{id}");
-        let redirect_uri = format!("{}{path}", authorization.origin);
+        let redirect_uri = authorization.redirect_uri();
         let state = secret::random();
         let cookie =
             Cookie { name: cookie_name(state.expose_secret()), value: secret::random(), path };
@@ -405,6 +405,7 @@ fn prompt(
             .collect(),
         reason,
         url: authorization.link(),
+        redirect_uri: authorization.redirect_uri(),
         authorization: authorization.id.clone(),
         expires_at: authorization.expires_at(),
         lives_minutes: minutes_left(authorization, now),

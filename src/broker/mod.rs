@@ -83,7 +83,7 @@ pub enum OriginError {
     #[error(
         "port {port} on this machine is taken by another program, and `{provider}` accepts no other"
     )]
-    Taken { provider: ProviderId, port: u16 },
+    Taken { provider: ProviderId, host: &'static str, port: u16 },
     #[error("`{0}` accepts only https redirect URIs")]
     HttpsOnly(ProviderId),
     #[error("no port could be opened on this machine: {0}")]
@@ -93,12 +93,12 @@ pub enum OriginError {
 impl OriginError {
     pub fn hint(&self) -> String {
         match self {
-            Self::Taken { provider, port } => format!(
-                "end the program that holds port {port}, or set `port` in [server] to another and register http://127.0.0.1:<port>/oauth/callback/{provider} at the provider"
+            Self::Taken { provider, host, port } => format!(
+                "end the program that holds port {port}, or set `port` in [server] to another and register http://{host}:<port>/oauth/callback/{provider} at the provider"
             ),
-            Self::HttpsOnly(_) => {
-                "it needs a server with a `public_url`, which this version does not offer yet; if your app may use a loopback address, say so with `loopback` in its [providers] table".into()
-            }
+            Self::HttpsOnly(provider) => format!(
+                "it needs a server with a `public_url`, which this version does not offer yet; if your app may use a loopback address, say so with `loopback` in [providers.{provider}.oauth]"
+            ),
             Self::Io(_) => "check what keeps this process from listening on 127.0.0.1".into(),
         }
     }

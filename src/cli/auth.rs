@@ -114,8 +114,8 @@ async fn login<W: Write>(
         .await
         .map_err(hinted)?;
     report::note(&format!(
-        "Open this link in a browser on this computer; it works for {} minutes:\n",
-        prompt.lives_minutes
+        "The app at {} must know this redirect URI: {}\nOpen this link in a browser on this computer; it works for {} minutes while this command waits:\n",
+        provider.title, prompt.redirect_uri, prompt.lives_minutes
     ));
     out.line(&prompt.url)?;
     let shown_in_browser = app.broker.shown(&prompt.authorization);

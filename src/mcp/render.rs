@@ -187,6 +187,7 @@ mod tests {
             scope_words: vec!["star repositories".into()],
             reason: PromptReason::NotConnected,
             url: "http://127.0.0.1:8971/connect/abc".into(),
+            redirect_uri: "http://127.0.0.1:8971/oauth/callback/github".into(),
             authorization: "id".into(),
             expires_at: Time::from_millis(0),
             lives_minutes: 15,

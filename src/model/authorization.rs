@@ -84,6 +84,11 @@ impl Authorization {
         self.status == Status::Pending && !self.is_expired(now) && self.starts < MOST_STARTS
     }
 
+    /// Where the provider sends the browser back to.
+    pub fn redirect_uri(&self) -> String {
+        format!("{}/oauth/callback/{}", self.origin, self.provider)
+    }
+
     pub fn link(&self) -> String {
         use secrecy::ExposeSecret as _;
         format!("{}/connect/{}", self.origin, self.ticket.expose_secret())

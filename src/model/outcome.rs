@@ -46,6 +46,8 @@ pub struct ConnectPrompt {
     pub reason: PromptReason,
     /// Our own page. Never the provider's URL.
     pub url: String,
+    /// What must be registered at the provider.
+    pub redirect_uri: String,
     /// Names the authorization to whoever waits for it; it opens nothing.
     pub authorization: String,
     pub expires_at: Time,

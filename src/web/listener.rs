@@ -85,7 +85,8 @@ impl Loopback {
         match self.open_for(rule) {
             Ok(port) => Ok(origin(rule, port)),
             Err(error) if error.kind() == io::ErrorKind::AddrInUse && !rule.any_port() => {
-                Err(OriginError::Taken { provider: provider.id.clone(), port: self.port })
+                let provider = provider.id.clone();
+                Err(OriginError::Taken { provider, host: rule.host(), port: self.port })
             }
             Err(error) => Err(error.into()),
         }

@@ -10,7 +10,9 @@ use super::super::read::{Named, Text};
 use super::super::secret_ref;
 use super::{Depth, Surroundings, address, body, built_in, oauth, secret};
 use crate::catalog;
-use crate::model::provider::{Credential, FailureConvention, Hosts, KeyPlace, SecretRef, Setting};
+use crate::model::provider::{
+    Credential, FailureConvention, Hosts, KeyPlace, LoopbackRule, SecretRef, Setting,
+};
 use crate::model::text::nearest;
 use crate::model::{Provider, ProviderId, Scopes};
 
@@ -78,7 +80,27 @@ pub(super) fn ensure(id: &Text, around: &mut Surroundings, find: &mut Findings<'
     if around.depth == Depth::Check
         && let Some(Some(known)) = around.providers.get_mut(id.as_str())
     {
+        warn_of_no_way_back(id, known, find);
         warn_of_missing_secrets(id, known, find);
+    }
+}
+
+/// Says once for each provider that a tool uses that no browser could come back from it.
+fn warn_of_no_way_back(id: &Text, known: &Known, find: &mut Findings<'_>) {
+    let Credential::OAuth(settings) = &known.provider.credential else { return };
+    // Emptied when the provider is met for the first time.
+    if settings.loopback == LoopbackRule::Refused && !known.unchecked.is_empty() {
+        let message = format!(
+            "`{}` accepts only https redirect URIs, which this version cannot offer",
+            id.value
+        );
+        let hint = format!(
+            "if your app may use a loopback address, write `loopback = \"localhost-exact\"` (or another rule) in [providers.{}.oauth]",
+            id.value
+        );
+        find.warning("provider::loopback", &id.span, message)
+            .label("cannot be connected")
+            .hint(hint);
     }
 }
 

@@ -55,6 +55,12 @@ fn public_url(text: &Text, find: &mut Findings<'_>) -> Option<Url> {
         .hint(format!("write `{}`", url.origin().ascii_serialization()));
         return None;
     }
+    find.warning(
+        "server::public_url",
+        &text.span,
+        "`public_url` is for serving over HTTP, which this version does not do yet",
+    )
+    .hint("links lead to this machine's loopback address");
     Some(url)
 }
 
