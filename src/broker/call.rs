@@ -7,6 +7,7 @@ use secrecy::SecretString;
 use serde_json::{Map, Value};
 
 use super::Broker;
+use super::ConnectError;
 use super::connect::sentence;
 use super::tokens::{Access, AccessError, Ready};
 use crate::config::secret_ref;
@@ -55,7 +56,8 @@ impl Broker {
         let Some(provider) = self.provider(provider.as_str()) else {
             return Ok(failure(format!("the provider `{provider}` is not configured")));
         };
-        let run = Run { broker: self, tool, provider, arguments, caller: call.caller };
+        let run =
+            Run { broker: self, tool, provider, arguments, caller: call.caller, is_again: false };
         match &provider.credential {
             Held::ApiKey { place, value } => Ok(run.with_key(place, value).await),
             Held::OAuth(_) => {
@@ -78,6 +80,8 @@ struct Run<'a> {
     provider: &'a Arc<Provider>,
     arguments: Map<String, Value>,
     caller: &'a Caller,
+    /// The consent was given while the call was on its way, so it is tried a second time.
+    is_again: bool,
 }
 
 impl Run<'_> {
@@ -185,8 +189,13 @@ impl Run<'_> {
     }
 
     async fn ask(&self, needed: &Scopes, asked_by: AskedBy, reason: PromptReason) -> Outcome {
+        let repeat = asked_by.clone();
         match self.broker.begin(self.caller, self.provider, needed, asked_by, reason).await {
             Ok(prompt) => Outcome::AuthorizationRequired(prompt),
+            Err(ConnectError::GrantedMeanwhile) if !self.is_again => {
+                let again = Run { arguments: self.arguments.clone(), is_again: true, ..*self };
+                Box::pin(again.with_grant(repeat)).await
+            }
             Err(error) => {
                 let tool = &self.tool.name;
                 let title = &self.provider.title;

@@ -11,8 +11,8 @@ use crate::model::authorization::{AskedBy, LIFETIME, Started, Status};
 use crate::model::secret;
 pub(super) use crate::model::text::sentence;
 use crate::model::{
-    Authorization, Caller, ConnectPrompt, PromptReason, Provider, ProviderId, Scopes, Time,
-    ToolName,
+    Authorization, Caller, ConnectPrompt, Grant, PromptReason, Provider, ProviderId, Scopes,
+    Standing, Time, ToolName,
 };
 use crate::oauth::{self, AuthorizationRequest};
 use crate::store::{Held, StoreError};
@@ -30,6 +30,8 @@ pub enum ConnectError {
     Unknown,
     #[error("the link has been used too often")]
     Exhausted,
+    #[error("the consent has just been given")]
+    GrantedMeanwhile,
     #[error("`{0}` is not in this server's tools.toml")]
     NoProvider(String),
     #[error("the link was made under another tools.toml, where `{0}` means something else")]
@@ -55,7 +57,7 @@ impl ConnectError {
             Self::NoProvider(_) => "`countersign tools list` shows what is configured".into(),
             Self::Address(_) => "check `authorize_url` in tools.toml".into(),
             Self::Changed => "read the page again before you go on".into(),
-            Self::Contended(_) => "try again".into(),
+            Self::Contended(_) | Self::GrantedMeanwhile => "try again".into(),
         }
     }
 }
@@ -116,15 +118,25 @@ impl Broker {
         let settings = settings(provider)?;
         let origin = (self.0.parts.origin)(provider, settings.loopback)?;
         let bound = self.0.clients.bound(provider).await?;
-        let granted = self.grant_of(caller, provider, &bound).await?;
-        let granted = granted.map(|held| held.value.scopes).unwrap_or_default();
-        let scopes = granted.union(needed).union(&settings.scopes);
         let store = self.store().await?;
         let notice = store.notice().map(ToString::to_string);
         self.sweep_in_time();
         for _ in 0..MOST_TRIES {
             let now = self.0.parts.clock.now();
             let held = store.authorization(caller, &provider.id, &bound.identity).await?;
+            // After the authorization: one that is seen to be completed has its grant in the store.
+            let grant = self.grant_of(caller, provider, &bound).await?.map(|held| held.value);
+            let is_enough = |grant: &Grant| {
+                let standing = grant.standing(needed, &settings.implied, now);
+                matches!(standing, Standing::Usable | Standing::Stale)
+            };
+            // A call that found nothing while the consent was being kept: a new link would replace
+            // the one that has just done its work, and wait for a click that never comes.
+            if asked_by.tool.is_some() && grant.as_ref().is_some_and(is_enough) {
+                return Err(ConnectError::GrantedMeanwhile);
+            }
+            let granted = grant.map(|grant| grant.scopes).unwrap_or_default();
+            let scopes = granted.union(needed).union(&settings.scopes);
             let open = held.as_ref().map(|held| &held.value).filter(|open| {
                 // To the letter: a link made under another tools.toml may carry more hosts than
                 // this one's page would show.

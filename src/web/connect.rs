@@ -128,6 +128,7 @@ fn refused(error: &ConnectError) -> Page {
         ConnectError::Exhausted => StatusCode::TOO_MANY_REQUESTS,
         ConnectError::Changed
         | ConnectError::Contended(_)
+        | ConnectError::GrantedMeanwhile
         | ConnectError::OtherConfiguration(_) => StatusCode::CONFLICT,
         ConnectError::NoProvider(_) => StatusCode::NOT_FOUND,
         ConnectError::Setup(_) | ConnectError::Address(_) | ConnectError::Origin(_) => {
