@@ -168,7 +168,10 @@ impl Run<'_> {
         asked_by: AskedBy,
         result: ToolResult,
     ) -> Outcome {
-        let missing = needed.missing_from(granted, &crate::model::scope::Implied::new());
+        let missing = match &self.provider.credential {
+            Held::OAuth(settings) => needed.missing_from(granted, &settings.implied),
+            Held::ApiKey { .. } => Scopes::default(),
+        };
         if missing.is_empty() {
             // Asking for what is granted already would go round in circles.
             return Outcome::Complete(result);

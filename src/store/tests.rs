@@ -31,6 +31,15 @@ impl Place {
     async fn open(&self) -> Result<Store> {
         Store::open(&self.data(), given(1), "test", NOW).await
     }
+
+    /// Keeps so many grants that the log has more than one segment.
+    async fn fill(&self) {
+        let store = self.open().await.unwrap();
+        for round in 0..200 {
+            let name = format!("user-{round}");
+            store.keep(&caller(&name), &grant(&"x".repeat(4_000)), None).await.unwrap();
+        }
+    }
 }
 
 fn caller(name: &str) -> Caller {
@@ -300,12 +309,7 @@ async fn leftover_and_broken_snapshots_do_not_lose_a_grant() {
 #[tokio::test]
 async fn a_store_that_does_not_open_is_set_aside_and_named() {
     let place = Place::new();
-    let store = place.open().await.unwrap();
-    for round in 0..200 {
-        let name = format!("user-{round}");
-        store.keep(&caller(&name), &grant(&"x".repeat(4_000)), None).await.unwrap();
-    }
-    drop(store);
+    place.fill().await;
     // Its own header says which settings the log was written with; sled does not open without it.
     fs::write(place.data().join("db").join("conf"), b"nothing of the kind").unwrap();
     let store = place.open().await.unwrap();
@@ -319,12 +323,7 @@ async fn a_store_that_does_not_open_is_set_aside_and_named() {
 #[tokio::test]
 async fn a_log_that_was_cut_off_opens_or_is_set_aside() {
     let place = Place::new();
-    let store = place.open().await.unwrap();
-    for round in 0..200 {
-        let name = format!("user-{round}");
-        store.keep(&caller(&name), &grant(&"x".repeat(4_000)), None).await.unwrap();
-    }
-    drop(store);
+    place.fill().await;
     let db = place.data().join("db").join("db");
     let length = fs::metadata(&db).unwrap().len();
     for part in [length / 2, 4_096, 1, 0] {
