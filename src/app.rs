@@ -53,7 +53,10 @@ impl App {
             oauth: OAuthClient::new(net.clone(), settings.clock.clone()),
             upstream: Upstream::new(net, Jq::new(settings.worker)),
             clock: settings.clock,
-            origin: Box::new(move |provider, rule| origin.origin(provider, rule)),
+            origin: Box::new(move |provider, rule| {
+                let origin = origin.origin(&provider, rule);
+                Box::pin(std::future::ready(origin))
+            }),
             after_connect: server.after_connect,
         });
         let routes = broker.clone();

@@ -6,14 +6,16 @@ use std::time::Duration;
 use secrecy::SecretString;
 use serde_json::{Map, Value};
 
-use super::Broker;
 use super::ConnectError;
 use super::connect::sentence;
 use super::tokens::{Access, AccessError, Ready};
+use super::{Broker, Connection};
 use crate::config::secret_ref;
 use crate::model::authorization::AskedBy;
 use crate::model::provider::{Credential as Held, KeyPlace};
-use crate::model::{Caller, Outcome, PromptReason, Provider, Scopes, Tool, ToolResult};
+use crate::model::{
+    AccountName, Caller, Outcome, PromptReason, Provider, Scopes, Tool, ToolResult,
+};
 use crate::registry::{UnknownTool, accept};
 use crate::upstream::{Answer, Credential};
 
@@ -112,43 +114,59 @@ impl Run<'_> {
     /// Executes with the caller's grant: one refresh after a 401, a step-up after
     /// `insufficient_scope`, and no third try.
     async fn with_grant(&self, asked_by: AskedBy) -> Outcome {
-        let first = match self.access(None).await {
+        let account = AccountName::default();
+        match self.broker.connection(self.caller, self.provider, &account).await {
+            Ok(connection) => self.with_connection(&connection, asked_by).await,
+            Err(error) => failure(AccessError::from(error).advice()),
+        }
+    }
+
+    async fn with_connection(&self, connection: &Connection, asked_by: AskedBy) -> Outcome {
+        let first = match self.access(connection, None).await {
             Ok(Access::Ready(ready)) => ready,
             Ok(Access::Missing { needed, reason }) => {
-                return self.ask(&needed, asked_by, reason).await;
+                return self.ask(connection, &needed, asked_by, reason).await;
             }
             Ok(Access::Refused) => {
-                return self.ask(&self.tool.scopes, asked_by, PromptReason::Ended).await;
+                return self
+                    .ask(connection, &self.tool.scopes, asked_by, PromptReason::Ended)
+                    .await;
             }
             Err(error) => return failure(error.advice()),
         };
         let refused = match self.execute(&Credential::Bearer(first.token.clone())).await {
             Answer::Done(result) => return Outcome::Complete(result),
             Answer::InsufficientScope { needed, result } => {
-                return self.step_up(&needed, &first.granted, asked_by, result).await;
+                return self.step_up(connection, &needed, &first.granted, asked_by, result).await;
             }
             Answer::Unauthorized { result } => result,
         };
         // The token may have ended before its time; a refresh tells.
-        let second = match self.access(Some(&first.token)).await {
+        let second = match self.access(connection, Some(&first.token)).await {
             Ok(Access::Ready(ready)) => ready,
             Ok(Access::Missing { needed, reason }) => {
-                return self.ask(&needed, asked_by, reason).await;
+                return self.ask(connection, &needed, asked_by, reason).await;
             }
-            Ok(Access::Refused) => return self.refused(first, asked_by, refused).await,
+            Ok(Access::Refused) => return self.refused(connection, first, asked_by, refused).await,
             Err(error) => return failure(error.advice()),
         };
         match self.execute(&Credential::Bearer(second.token.clone())).await {
             Answer::Done(result) => Outcome::Complete(result),
             Answer::InsufficientScope { needed, result } => {
-                self.step_up(&needed, &second.granted, asked_by, result).await
+                self.step_up(connection, &needed, &second.granted, asked_by, result).await
             }
-            Answer::Unauthorized { result } => self.refused(second, asked_by, result).await,
+            Answer::Unauthorized { result } => {
+                self.refused(connection, second, asked_by, result).await
+            }
         }
     }
 
-    async fn access(&self, rejected: Option<&SecretString>) -> Result<Access, AccessError> {
-        self.broker.access(self.caller, self.provider, &self.tool.scopes, rejected).await
+    async fn access(
+        &self,
+        connection: &Connection,
+        rejected: Option<&SecretString>,
+    ) -> Result<Access, AccessError> {
+        self.broker.access(connection, &self.tool.scopes, rejected).await
     }
 
     async fn execute(&self, credential: &Credential) -> Answer {
@@ -163,6 +181,7 @@ impl Run<'_> {
     /// The API wants scopes that the token lacks, whatever we believed of it.
     async fn step_up(
         &self,
+        connection: &Connection,
         needed: &Scopes,
         granted: &Scopes,
         asked_by: AskedBy,
@@ -176,28 +195,40 @@ impl Run<'_> {
             // Asking for what is granted already would go round in circles.
             return Outcome::Complete(result);
         }
-        self.ask(&missing, asked_by, PromptReason::MoreScopes).await
+        self.ask(connection, &missing, asked_by, PromptReason::MoreScopes).await
     }
 
     /// The API refuses a token that should be good and cannot be mended by a refresh.
-    async fn refused(&self, token: Ready, asked_by: AskedBy, result: ToolResult) -> Outcome {
+    async fn refused(
+        &self,
+        connection: &Connection,
+        token: Ready,
+        asked_by: AskedBy,
+        result: ToolResult,
+    ) -> Outcome {
         let age = self.broker.0.parts.clock.now().since(token.connected_at);
         if age < TOO_SOON_TO_ASK_AGAIN {
             return Outcome::Complete(result);
         }
-        if let Err(error) = self.broker.give_up(self.caller, self.provider, &token.token).await {
+        if let Err(error) = self.broker.give_up(connection, &token.token).await {
             return failure(error.advice());
         }
-        self.ask(&self.tool.scopes, asked_by, PromptReason::Ended).await
+        self.ask(connection, &self.tool.scopes, asked_by, PromptReason::Ended).await
     }
 
-    async fn ask(&self, needed: &Scopes, asked_by: AskedBy, reason: PromptReason) -> Outcome {
+    async fn ask(
+        &self,
+        connection: &Connection,
+        needed: &Scopes,
+        asked_by: AskedBy,
+        reason: PromptReason,
+    ) -> Outcome {
         let repeat = asked_by.clone();
-        match self.broker.begin(self.caller, self.provider, needed, asked_by, reason).await {
+        match self.broker.prompt(connection, needed, asked_by, reason).await {
             Ok(prompt) => Outcome::AuthorizationRequired(prompt),
             Err(ConnectError::GrantedMeanwhile) if !self.is_again => {
                 let again = Run { arguments: self.arguments.clone(), is_again: true, ..*self };
-                Box::pin(again.with_grant(repeat)).await
+                Box::pin(again.with_connection(connection, repeat)).await
             }
             Err(error) => {
                 let tool = &self.tool.name;

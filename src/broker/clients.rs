@@ -11,7 +11,7 @@ use secrecy::{ExposeSecret as _, SecretString};
 use url::Url;
 
 use crate::config::secret_ref::{self, SecretError};
-use crate::model::authorization::ClientRegistration;
+use crate::model::authorization::{ClientRegistration, Trip};
 use crate::model::grant::Binding;
 use crate::model::provider::{
     Credential, Endpoints, OAuthSettings, Revocation, SecretRef, Setting, TokenAuth,
@@ -25,16 +25,6 @@ pub(super) struct Bound {
     pub(super) binding: Binding,
     /// [`Binding::identity`], reckoned once.
     pub(super) identity: String,
-}
-
-/// Everything that a trip to the provider needs.
-#[derive(Debug)]
-pub(super) struct Registration {
-    pub(super) client: ClientRegistration,
-    pub(super) authorize: Url,
-    /// RFC 9207.
-    pub(super) issuer: Option<String>,
-    pub(super) issuer_required: bool,
 }
 
 /// The operator's side of a provider is not in order.
@@ -102,10 +92,11 @@ impl Clients {
     }
 
     /// Everything that a trip to the provider needs; asks the issuer for what is not configured.
-    pub(super) async fn registration(
+    pub(super) async fn trip(
         &self,
         provider: &Provider,
-    ) -> Result<Registration, SetupError> {
+        after_connect: Option<Url>,
+    ) -> Result<Trip, SetupError> {
         let settings = settings(provider)?;
         let client_id = self.client_id(provider, settings).await?;
         let client_secret = match &settings.client_secret {
@@ -143,7 +134,15 @@ impl Clients {
                 .issuer
                 .as_ref()
                 .is_some_and(|issuer| issuer.origin() != token_endpoint.origin());
-        Ok(Registration {
+        Ok(Trip {
+            title: provider.title.clone(),
+            scope_words: provider.scope_words.clone(),
+            implied: settings.implied.clone(),
+            after_connect,
+            pkce: settings.pkce,
+            scope_parameter: settings.scope_parameter.clone(),
+            scope_separator: settings.scope_separator.clone(),
+            params: settings.params.clone(),
             client: ClientRegistration {
                 token_auth: token_auth(settings, client_secret.as_ref(), metadata),
                 client_id,
@@ -162,6 +161,14 @@ impl Clients {
             issuer_required: metadata
                 .is_some_and(|metadata| metadata.authorization_response_iss_parameter_supported),
         })
+    }
+
+    /// Our registration at the provider: what a token request needs.
+    pub(super) async fn registration(
+        &self,
+        provider: &Provider,
+    ) -> Result<ClientRegistration, SetupError> {
+        Ok(self.trip(provider, None).await?.client)
     }
 
     async fn client_id(

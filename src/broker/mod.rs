@@ -1,8 +1,8 @@
 //! Every decision, readable from top to bottom. Knows no protocol version and draws no page.
 //!
 //! - [`call`]: journey 1, a tool call
-//! - [`connect`] and [`callback`]: journey 2, a consent
-//! - [`tokens`]: the single owner of freshness
+//! - [`connect`], [`invitation`] and [`callback`]: journey 2, a consent
+//! - [`tokens`]: the single owner of freshness; [`renewal`] renews
 //! - [`grants`]: what a person has connected, and ending it
 //! - [`completion`]: who waits for a consent hears of it here
 
@@ -12,11 +12,14 @@ mod clients;
 pub mod completion;
 pub mod connect;
 pub mod grants;
+pub mod invitation;
+mod renewal;
 mod tokens;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use futures_util::future::BoxFuture;
 use parking_lot::Mutex;
 use tokio::sync::broadcast;
 use tokio_util::task::TaskTracker;
@@ -26,7 +29,7 @@ pub use clients::SetupError;
 pub use connect::ConnectError;
 
 use crate::model::provider::LoopbackRule;
-use crate::model::{Clock, Provider, ProviderId, Time};
+use crate::model::{AccountName, Caller, Clock, Provider, ProviderId, Time};
 use crate::oauth::OAuthClient;
 use crate::registry::Registry;
 use crate::store;
@@ -39,7 +42,7 @@ pub struct Broker(Arc<Inner>);
 struct Inner {
     parts: Parts,
     clients: clients::Clients,
-    flights: tokens::Flights,
+    flights: renewal::Flights,
     /// The ids of authorizations that have ended, for whoever waits in this process.
     ended: broadcast::Sender<String>,
     /// The ids of those whose end a browser has been shown.
@@ -65,6 +68,15 @@ pub struct Parts {
     pub after_connect: Option<url::Url>,
 }
 
+/// One person's account at one provider, as this `tools.toml` means the provider.
+#[derive(Clone)]
+struct Connection {
+    caller: Caller,
+    provider: Arc<Provider>,
+    bound: Arc<clients::Bound>,
+    account: AccountName,
+}
+
 /// How often a record is read again and written anew while others write it too.
 const MOST_TRIES: u32 = 16;
 
@@ -75,7 +87,9 @@ pub struct Contended;
 
 /// Scheme, host and port that a provider's rule allows for link and callback; listening there once
 /// it has returned.
-pub type Origin = dyn Fn(&Provider, LoopbackRule) -> Result<String, OriginError> + Send + Sync;
+pub type Origin = dyn Fn(ProviderId, LoopbackRule) -> BoxFuture<'static, Result<String, OriginError>>
+    + Send
+    + Sync;
 
 /// No place where a browser could come back to us.
 #[derive(Debug, thiserror::Error)]
@@ -110,7 +124,7 @@ impl Broker {
         Self(Arc::new(Inner {
             parts,
             clients,
-            flights: tokens::Flights::default(),
+            flights: renewal::Flights::default(),
             ended: broadcast::Sender::new(256),
             shown: broadcast::Sender::new(16),
             swept: Mutex::default(),
@@ -134,6 +148,20 @@ impl Broker {
 
     pub fn providers(&self) -> impl Iterator<Item = &Arc<Provider>> {
         self.0.parts.providers.values()
+    }
+
+    async fn connection(
+        &self,
+        caller: &Caller,
+        provider: &Arc<Provider>,
+        account: &AccountName,
+    ) -> Result<Connection, SetupError> {
+        Ok(Connection {
+            caller: caller.clone(),
+            provider: Arc::clone(provider),
+            bound: self.0.clients.bound(provider).await?,
+            account: account.clone(),
+        })
     }
 
     /// Waits for what must not be broken off: refreshes and code exchanges under way.

@@ -22,7 +22,7 @@ use crate::model::authorization::{AskedBy, LIFETIME};
 use crate::model::text::nearest;
 use crate::model::text::shown;
 use crate::model::time::utc;
-use crate::model::{Caller, PromptReason, Provider, Scopes};
+use crate::model::{AccountName, Caller, Provider, Scopes};
 use crate::oauth::Revoked;
 
 #[derive(Debug, Subcommand)]
@@ -110,7 +110,7 @@ async fn login<W: Write>(
     let asked_by = AskedBy { client: Some("countersign auth login".into()), tool: None };
     let prompt = app
         .broker
-        .begin(caller, provider, scopes, asked_by, PromptReason::NotConnected)
+        .begin(caller, provider, &AccountName::default(), scopes, asked_by)
         .await
         .map_err(hinted)?;
     report::note(&format!(
@@ -119,11 +119,7 @@ async fn login<W: Write>(
     ));
     out.line(&prompt.url)?;
     let shown_in_browser = app.broker.shown(&prompt.authorization);
-    let waited = app
-        .broker
-        .wait(caller, &prompt.provider, &prompt.authorization, LIFETIME)
-        .await
-        .map_err(hinted)?;
+    let waited = app.broker.wait(caller, &prompt.authorization, LIFETIME).await.map_err(hinted)?;
     if matches!(waited, Waited::Completed { .. } | Waited::Failed(_)) {
         // The page that says so comes from this process, so it stays until that is on its way.
         let _ = tokio::time::timeout(RESULT_PAGE, shown_in_browser).await;

@@ -71,7 +71,6 @@ impl Handler {
                     let elicitation = self.announcements.expect(
                         context.peer.clone(),
                         &self.caller,
-                        &prompt.provider,
                         &prompt.authorization,
                     );
                     Err(render::error(&prompt, &elicitation))
@@ -100,16 +99,16 @@ impl Handler {
                 None,
             )
         })?;
+        let provider = waiting.authorization.provider.as_str();
         let title = self
             .broker
-            .provider(waiting.provider.as_str())
-            .map_or_else(|| waiting.provider.to_string(), |provider| provider.title.clone());
+            .provider(provider)
+            .map_or_else(|| provider.to_owned(), |provider| provider.title.clone());
         if let Some(action) = refusal(request) {
             return Ok(render::declined(&title, action).into());
         }
         let waited = tokio::select! {
-            waited = self.broker.wait(
-                &self.caller, &waiting.provider, &waiting.authorization, HOLD) => waited,
+            waited = self.broker.wait(&self.caller, &waiting.authorization, HOLD) => waited,
             () = context.ct.cancelled() => return Err(cancelled()),
         };
         if let Ok(Waited::Failed(why)) = &waited {
@@ -162,11 +161,7 @@ impl Handler {
         prompt: &ConnectPrompt,
         round: u32,
     ) -> Result<String, ErrorData> {
-        let waiting = Waiting {
-            authorization: prompt.authorization.clone(),
-            provider: prompt.provider.clone(),
-            round,
-        };
+        let waiting = Waiting { authorization: prompt.authorization.clone(), round };
         let codec = self.codec().await?;
         request_state::seal(&codec, &waiting, &self.context(request)).map_err(fault)
     }

@@ -145,7 +145,7 @@ pub(super) fn input_required(prompt: &ConnectPrompt, state: String) -> InputRequ
         meta: None,
         message: message(prompt),
         url: prompt.url.clone(),
-        elicitation_id: prompt.authorization.clone(),
+        elicitation_id: prompt.authorization.id.clone(),
     });
     let requests = InputRequests::from([(input_key(prompt), InputRequest::Elicitation(request))]);
     InputRequiredResult::new(Some(requests), Some(state))
@@ -176,7 +176,8 @@ pub(super) fn still_waiting(prompt: &ConnectPrompt) -> CallToolResult {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::{ProviderId, Scopes, Time, ToolName};
+    use crate::model::authorization::AuthorizationName;
+    use crate::model::{AccountName, ProviderId, Scopes, Time, ToolName};
 
     fn prompt() -> ConnectPrompt {
         ConnectPrompt {
@@ -188,7 +189,11 @@ mod tests {
             reason: PromptReason::NotConnected,
             url: "http://127.0.0.1:8971/connect/abc".into(),
             redirect_uri: "http://127.0.0.1:8971/oauth/callback/github".into(),
-            authorization: "id".into(),
+            authorization: AuthorizationName {
+                provider: ProviderId::new("github"),
+                account: AccountName::default(),
+                id: "id".into(),
+            },
             expires_at: Time::from_millis(0),
             lives_minutes: 15,
             notice: None,

@@ -2,6 +2,7 @@
 
 use serde_json::Value;
 
+use super::authorization::AuthorizationName;
 use super::{ProviderId, Scopes, Time, ToolName};
 
 #[derive(Clone, Debug)]
@@ -48,8 +49,7 @@ pub struct ConnectPrompt {
     pub url: String,
     /// What must be registered at the provider.
     pub redirect_uri: String,
-    /// Names the authorization to whoever waits for it; it opens nothing.
-    pub authorization: String,
+    pub authorization: AuthorizationName,
     pub expires_at: Time,
     /// How long the link still lives.
     pub lives_minutes: u64,

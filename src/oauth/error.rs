@@ -1,5 +1,7 @@
 //! What a token endpoint said no with, and what follows from it.
 
+use std::time::Duration;
+
 use crate::net::NetError;
 
 /// A token request that brought no token.
@@ -9,7 +11,11 @@ pub enum TokenError {
     #[error("the authorization server answered `{code}`")]
     Refused { code: String },
     #[error("the authorization server answered with status {status}")]
-    Status { status: u16 },
+    Status {
+        status: u16,
+        /// `Retry-After` (RFC 9110 §10.2.3).
+        retry_after: Option<Duration>,
+    },
     #[error("the authorization server's answer is no token response: {0}")]
     Malformed(&'static str),
     #[error(transparent)]
@@ -32,16 +38,26 @@ impl TokenError {
         match self {
             Self::Refused { code } => verdict_of(code),
             // RFC 6749 §5.2 reserves 401 for a client that failed to authenticate.
-            Self::Status { status: 401 | 403 } => Verdict::Operator,
+            Self::Status { status: 401 | 403, .. } => Verdict::Operator,
             Self::Status { .. } | Self::Malformed(_) | Self::Unreachable(_) => Verdict::Passing,
         }
     }
 
-    /// Whether the authorization server may have acted on the request.
-    pub fn may_have_been_processed(&self) -> bool {
+    /// Whether the answer was lost on its way: the authorization server may have acted on the
+    /// request, and what it said is not known.
+    pub fn is_lost(&self) -> bool {
         match self {
             Self::Unreachable(error) => !error.is_before_sending(),
-            Self::Refused { .. } | Self::Status { .. } | Self::Malformed(_) => true,
+            Self::Malformed(_) => true,
+            Self::Refused { .. } | Self::Status { .. } => false,
+        }
+    }
+
+    /// When it wants to be asked again, if it said so.
+    pub fn retry_after(&self) -> Option<Duration> {
+        match self {
+            Self::Status { retry_after, .. } => *retry_after,
+            Self::Refused { .. } | Self::Malformed(_) | Self::Unreachable(_) => None,
         }
     }
 }
@@ -88,7 +104,10 @@ mod tests {
         assert_eq!(verdict("invalid_client"), Verdict::Operator);
         assert_eq!(verdict("temporarily_unavailable"), Verdict::Passing);
         assert_eq!(verdict("something_new"), Verdict::Passing);
-        assert_eq!(TokenError::Status { status: 503 }.verdict(), Verdict::Passing);
+        assert_eq!(
+            TokenError::Status { status: 503, retry_after: None }.verdict(),
+            Verdict::Passing
+        );
         assert_eq!(TokenError::Malformed("HTML").verdict(), Verdict::Passing);
     }
 }

@@ -221,14 +221,23 @@ impl Courier<'_> {
         });
         let response = self.net.send(out, trust(client)).await?;
         let status = response.status();
+        let retry_after = net::retry_after(|name| response.headers().get(name)?.to_str().ok());
         let body = net::read(response, LARGEST).await?;
-        let regular = normalize::normalize(status, &body, &client.response)?;
+        let regular = normalize::normalize(status, &body, &client.response)
+            .map_err(|error| with_retry_after(error, retry_after))?;
         let body = serde_json::to_vec(&regular)
             .map_err(|_| TokenError::Malformed("it could not be written as JSON"))?;
         http::Response::builder()
             .header(http::header::CONTENT_TYPE, "application/json")
             .body(body)
             .map_err(|_| TokenError::Malformed("it could not be passed on"))
+    }
+}
+
+fn with_retry_after(error: TokenError, retry_after: Option<Duration>) -> TokenError {
+    match error {
+        TokenError::Status { status, .. } => TokenError::Status { status, retry_after },
+        other => other,
     }
 }
 

@@ -23,25 +23,29 @@ pub(super) fn normalize(
 ) -> Result<Map<String, Value>, TokenError> {
     // A server in trouble may well send half a token response along; its status is what counts.
     if status.is_server_error() || matches!(status.as_u16(), 408 | 429) || status.is_redirection() {
-        return Err(TokenError::Status { status: status.as_u16() });
+        return Err(refused(status));
     }
     let Some(mut answer) = object(body) else {
         return Err(if status.is_success() {
             TokenError::Malformed(describe(body))
         } else {
-            TokenError::Status { status: status.as_u16() }
+            refused(status)
         });
     };
     if let Some(code) = error_code(&answer) {
         return Err(TokenError::Refused { code });
     }
     if !status.is_success() {
-        return Err(TokenError::Status { status: status.as_u16() });
+        return Err(refused(status));
     }
     if let Some(Value::Object(inner)) = shape.nested.as_ref().and_then(|name| answer.remove(name)) {
         answer.extend(inner);
     }
     tidy(answer)
+}
+
+fn refused(status: StatusCode) -> TokenError {
+    TokenError::Status { status: status.as_u16(), retry_after: None }
 }
 
 fn object(body: &[u8]) -> Option<Map<String, Value>> {

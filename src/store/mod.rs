@@ -8,12 +8,13 @@
 //! | key | record |
 //! |---|---|
 //! | `ring` | the key ring, wrapped by the master key |
-//! | `grant/<user>/<provider>/<binding>/<account>` | a [`Grant`]; `<account>` is `default` so far |
-//! | `authorization/<user>/<provider>/<binding>` | the one [`Authorization`] of that person there |
+//! | `grant/<user>/<provider>/<binding>/<account>` | a [`Grant`] |
+//! | `authorization/<user>/<provider>/<binding>/<account>` | the one [`Authorization`] of that person there |
 //! | `ticket/<ticket>` | which authorization a connect link leads to |
 //! | `state/<state>` | a [`Started`] authorization, until its `state` is redeemed |
 //!
-//! `<user>`, `<ticket>` and `<state>` are keyed hashes; `<binding>` is
+//! `<user>`, `<ticket>` and `<state>` are keyed hashes, and so is `<account>` unless it is `default`;
+//! `<binding>` is
 //! [`Binding::identity`](crate::model::grant::Binding::identity), so that a `tools.toml` that means
 //! something else by a provider's name neither finds nor overwrites what another one kept.
 
@@ -41,7 +42,8 @@ pub use key::{KeyError, KeySource, MasterKey};
 pub use record::RecordError;
 pub use seal::SealError;
 
-use crate::model::{Authorization, Caller, Grant, ProviderId, Started, Time};
+use crate::model::secret;
+use crate::model::{AccountName, Authorization, Caller, Grant, ProviderId, Started, Time};
 use record::{Pointer, Record};
 use seal::KeyRing;
 pub use slot::Slot;
@@ -51,8 +53,19 @@ pub struct Store {
     backend: Box<dyn Backend>,
     ring: KeyRing,
     notice: Option<Notice>,
+    instance: String,
     /// Held for as long as the store lives.
     _folder: Option<folder::Folder>,
+}
+
+/// What is known of a process that shares the store.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Life {
+    Ourselves,
+    Running,
+    Ended,
+    /// It runs, or ran, on another machine.
+    Unknown,
 }
 
 /// A record as it was read: what a later swap replaces.
@@ -136,7 +149,8 @@ impl Store {
             tracing::error!("{notice}");
         }
         let ring = open_ring(&backend, &keys).await?;
-        Ok(Self { backend: Box::new(backend), ring, notice, _folder: Some(folder) })
+        let instance = secret::random_ticket().expose_secret().to_owned();
+        Ok(Self { backend: Box::new(backend), ring, notice, instance, _folder: Some(folder) })
     }
 
     pub fn notice(&self) -> Option<&Notice> {
@@ -155,8 +169,9 @@ impl Store {
         caller: &Caller,
         provider: &ProviderId,
         binding: &str,
+        account: &AccountName,
     ) -> Result<Option<Held<Grant>>> {
-        self.read(self.grant_key(caller, provider, binding)).await
+        self.read(self.grant_key(caller, provider, binding, account)).await
     }
 
     /// All that this person has connected, by whatever `tools.toml`.
@@ -172,8 +187,17 @@ impl Store {
         grant: &Grant,
         over: Option<&Held<Grant>>,
     ) -> Result<bool> {
-        let key = self.grant_key(caller, &grant.provider, &grant.binding.identity());
+        let binding = grant.binding.identity();
+        let key = self.grant_key(caller, &grant.provider, &binding, &grant.account);
         self.write(&key, grant, over).await
+    }
+
+    /// Replaces a record by its next state, unless it has changed since it was read (`None`).
+    pub async fn replace<T: Record>(&self, value: T, over: &Held<T>) -> Result<Option<Held<T>>> {
+        let key = over.key.clone();
+        let sealed = self.ring.seal(&key, &record::encode(&value)?)?;
+        let is_ours = self.backend.swap(&key, Some(&over.sealed), Some(&sealed)).await?;
+        Ok(is_ours.then_some(Held { value, key, sealed }))
     }
 
     /// Deletes a record, unless it has changed since it was read.
@@ -188,8 +212,9 @@ impl Store {
         caller: &Caller,
         provider: &ProviderId,
         binding: &str,
+        account: &AccountName,
     ) -> Result<Option<Held<Authorization>>> {
-        self.read(self.authorization_key(caller, provider, binding)).await
+        self.read(self.authorization_key(caller, provider, binding, account)).await
     }
 
     /// Keeps an authorization where `over` stood, and makes its link lead to it.
@@ -208,23 +233,13 @@ impl Store {
         self.write(&key, authorization, over).await
     }
 
-    /// Replaces an authorization by its next state.
-    pub async fn update(
-        &self,
-        authorization: &Authorization,
-        over: &Held<Authorization>,
-    ) -> Result<bool> {
-        self.write(&over.key, authorization, Some(over)).await
-    }
-
     /// The authorization that a connect link leads to.
     pub async fn by_ticket(&self, ticket: &str) -> Result<Option<Held<Authorization>>> {
         let Some(pointer) = self.read::<Pointer>(self.ticket_key(ticket)).await? else {
             return Ok(None);
         };
         let found = self.read::<Authorization>(Key::new(pointer.value.to)).await?;
-        Ok(found
-            .filter(|held| crate::model::secret::same(held.value.ticket.expose_secret(), ticket)))
+        Ok(found.filter(|held| secret::same(held.value.ticket.expose_secret(), ticket)))
     }
 
     /// The authorization as it stands now, for whoever waits for it.
@@ -274,18 +289,44 @@ impl Store {
         Ok(())
     }
 
+    // ── Processes ───────────────────────────────────────────────────────────
+
+    /// Names this process to others that share the store.
+    pub async fn instance(&self) -> Result<String> {
+        Ok(self.instance.clone())
+    }
+
+    /// Whether the process of this name still runs.
+    pub async fn life_of(&self, instance: &str) -> Result<Life> {
+        Ok(if instance == self.instance { Life::Ourselves } else { Life::Unknown })
+    }
+
     // ── Keys and records ────────────────────────────────────────────────────
 
     fn user(&self, caller: &Caller) -> String {
         self.ring.hash("user", &[&caller.namespace, caller.user.as_str()])
     }
 
-    fn grant_key(&self, caller: &Caller, provider: &ProviderId, binding: &str) -> Key {
-        Key::new(format!("grant/{}/{provider}/{binding}/default", self.user(caller)))
+    fn grant_key(
+        &self,
+        caller: &Caller,
+        provider: &ProviderId,
+        binding: &str,
+        account: &AccountName,
+    ) -> Key {
+        let (user, account) = (self.user(caller), self.account(account));
+        Key::new(format!("grant/{user}/{provider}/{binding}/{account}"))
     }
 
-    fn authorization_key(&self, caller: &Caller, provider: &ProviderId, binding: &str) -> Key {
-        Key::new(format!("authorization/{}/{provider}/{binding}", self.user(caller)))
+    fn authorization_key(
+        &self,
+        caller: &Caller,
+        provider: &ProviderId,
+        binding: &str,
+        account: &AccountName,
+    ) -> Key {
+        let (user, account) = (self.user(caller), self.account(account));
+        Key::new(format!("authorization/{user}/{provider}/{binding}/{account}"))
     }
 
     fn key_of(&self, authorization: &Authorization) -> Key {
@@ -293,7 +334,16 @@ impl Store {
             &authorization.caller,
             &authorization.provider,
             &authorization.binding.identity(),
+            &authorization.account,
         )
+    }
+
+    /// People name accounts after their e-mail address.
+    fn account(&self, account: &AccountName) -> String {
+        if *account == AccountName::default() {
+            return account.to_string();
+        }
+        self.ring.hash("account", &[account.as_str()])
     }
 
     fn ticket_key(&self, ticket: &str) -> Key {

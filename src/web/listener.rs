@@ -21,7 +21,7 @@ use url::Url;
 
 use super::Origins;
 use crate::broker::OriginError;
-use crate::model::Provider;
+use crate::model::ProviderId;
 use crate::model::provider::LoopbackRule;
 
 /// The port that README tells people to register.
@@ -78,14 +78,14 @@ impl Loopback {
     }
 
     /// Where a browser reaches us for this provider; listening there on return.
-    pub fn origin(&self, provider: &Provider, rule: LoopbackRule) -> Result<String, OriginError> {
+    pub fn origin(&self, provider: &ProviderId, rule: LoopbackRule) -> Result<String, OriginError> {
         if rule == LoopbackRule::Refused {
-            return Err(OriginError::HttpsOnly(provider.id.clone()));
+            return Err(OriginError::HttpsOnly(provider.clone()));
         }
         match self.open_for(rule) {
             Ok(port) => Ok(origin(rule, port)),
             Err(error) if error.kind() == io::ErrorKind::AddrInUse && !rule.any_port() => {
-                let provider = provider.id.clone();
+                let provider = provider.clone();
                 Err(OriginError::Taken { provider, host: rule.host(), port: self.port })
             }
             Err(error) => Err(error.into()),

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 
 use countersign::model::grant::{Binding, TokenSet};
 use countersign::model::provider::Hosts;
-use countersign::model::{Caller, Clock, Grant, ProviderId, Scopes, UserId};
+use countersign::model::{AccountName, Caller, Clock, Grant, ProviderId, Scopes, UserId};
 use countersign::store::{KeySource, Store};
 use futures_util::StreamExt as _;
 use tempfile::TempDir;
@@ -45,6 +45,7 @@ impl Machine {
         let store = Store::open(&self.path("data"), key, "bench", now).await.unwrap();
         let grant = Grant {
             provider: ProviderId::new("notes"),
+            account: AccountName::default(),
             binding: Binding {
                 client_id: "bench".into(),
                 authorize_endpoint: format!("http://{}/authorize", api.authority()),
@@ -63,6 +64,7 @@ impl Machine {
             refreshed_at: None,
             revocation: None,
             ended: None,
+            attempt: None,
         };
         let others = (1..grants).map(|other| format!("user{other}"));
         let users = others.chain([USER.to_owned()]);
