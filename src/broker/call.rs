@@ -93,11 +93,8 @@ impl Run<'_> {
         let key = match secret_ref::resolve(value).await {
             Ok(key) => key,
             Err(error) => {
-                return failure(format!(
-                    "{} needs a key that the operator of this server has not set: {error}. {}",
-                    self.provider.title,
-                    sentence(&error.hint())
-                ));
+                let text = format!("{} needs a key of this server: {error}.", self.provider.title);
+                return Outcome::Complete(ToolResult::failure(text).for_operator(error.hint()));
             }
         };
         let credential = match place {
@@ -120,7 +117,7 @@ impl Run<'_> {
             Ok(Access::Refused) => {
                 return self.ask(&self.tool.scopes, asked_by, PromptReason::Ended).await;
             }
-            Err(error) => return failure(error.advice()),
+            Err(error) => return no_access(&error),
         };
         let refused = match self.execute(&Credential::Bearer(first.token.clone())).await {
             Answer::Done(result) => return Outcome::Complete(result),
@@ -136,7 +133,7 @@ impl Run<'_> {
                 return self.ask(&needed, asked_by, reason).await;
             }
             Ok(Access::Refused) => return self.refused(first, asked_by, refused).await,
-            Err(error) => return failure(error.advice()),
+            Err(error) => return no_access(&error),
         };
         match self.execute(&Credential::Bearer(second.token.clone())).await {
             Answer::Done(result) => Outcome::Complete(result),
@@ -186,7 +183,7 @@ impl Run<'_> {
             return Outcome::Complete(result);
         }
         if let Err(error) = self.broker.give_up(self.caller, self.provider, &token.token).await {
-            return failure(error.advice());
+            return no_access(&error);
         }
         self.ask(&self.tool.scopes, asked_by, PromptReason::Ended).await
     }
@@ -203,10 +200,26 @@ impl Run<'_> {
                 let tool = &self.tool.name;
                 let title = &self.provider.title;
                 tracing::warn!(%tool, %error, "no link could be made");
-                failure(format!(
-                    "{title} access is needed before {tool} can run, but no link could be made: {error}. {}",
-                    sentence(&error.hint())
-                ))
+                let text = format!(
+                    "{title} access is needed before {tool} can run, but no link could be made: {error}."
+                );
+                let hint = error.hint();
+                Outcome::Complete(match error {
+                    // What begins here is the operator's: the store, the app, the port, the file.
+                    ConnectError::Store(_)
+                    | ConnectError::Setup(_)
+                    | ConnectError::Origin(_)
+                    | ConnectError::NoProvider(_)
+                    | ConnectError::Address(_) => ToolResult::failure(text).for_operator(hint),
+                    ConnectError::Unknown
+                    | ConnectError::Exhausted
+                    | ConnectError::GrantedMeanwhile
+                    | ConnectError::OtherConfiguration(_)
+                    | ConnectError::Changed
+                    | ConnectError::Contended(_) => {
+                        ToolResult::failure(format!("{text} {}", sentence(&hint)))
+                    }
+                })
             }
         }
     }
@@ -218,6 +231,16 @@ fn result_of(answer: Answer) -> ToolResult {
         | Answer::Unauthorized { result }
         | Answer::InsufficientScope { result, .. } => result,
     }
+}
+
+/// Nothing can be said about the caller's access right now.
+fn no_access(error: &AccessError) -> Outcome {
+    let hint = match error {
+        AccessError::Store(error) => error.hint(),
+        AccessError::Setup(error) => error.hint(),
+        AccessError::Refresh { .. } | AccessError::Ending => return failure(error.advice()),
+    };
+    Outcome::Complete(ToolResult::failure(format!("{error}.")).for_operator(hint))
 }
 
 fn failure(text: String) -> Outcome {

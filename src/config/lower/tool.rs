@@ -12,7 +12,7 @@ use super::{
     Depth, Surroundings, body, choice, jq, output, provider, request, server, template, within,
 };
 use crate::model::provider::Credential;
-use crate::model::tool::{Action, Body, Effect, HttpAction, Method, Node, Template};
+use crate::model::tool::{Action, Body, Effect, Filter, HttpAction, Method, Node, Template};
 use crate::model::{Scopes, Tool, ToolName};
 
 const EFFECTS: [(&str, Effect); 3] =
@@ -104,13 +104,18 @@ pub(super) fn tool(
             query,
             headers,
             body,
-            select: table.select.map(|text| text.value),
-            error: table.error.map(|text| text.value),
+            select: table.select.map(|text| filter(text, find)),
+            error: table.error.map(|text| filter(text, find)),
             reply,
             timeout: Duration::from_secs(timeout.unwrap_or(DEFAULT_TIMEOUT)),
             max_chars: max_chars.unwrap_or(around.max_chars),
         }),
     })
+}
+
+fn filter(text: Text, find: &Findings<'_>) -> Filter {
+    let line = find.line(text.span.start);
+    Filter::new(text.value, line)
 }
 
 fn scopes(table: &ToolTable, base: Base<'_>, find: &mut Findings<'_>) -> Scopes {
