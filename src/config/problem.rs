@@ -11,6 +11,8 @@ use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use crate::model::text::quoted;
+
 /// Byte offsets into a source text.
 pub type Span = Range<usize>;
 
@@ -99,10 +101,12 @@ impl Problems {
 impl fmt::Display for Problems {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.first_line())?;
+        let path = self.path.to_string_lossy();
+        let path = quoted(&path);
         match self.errors().count() {
             0 | 1 => Ok(()),
-            2 => f.write_str(" (and 1 more problem: run `countersign check`)"),
-            n => write!(f, " (and {} more problems: run `countersign check`)", n - 1),
+            2 => write!(f, " (and 1 more problem: run `countersign check {path}`)"),
+            n => write!(f, " (and {} more problems: run `countersign check {path}`)", n - 1),
         }
     }
 }

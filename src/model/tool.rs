@@ -128,6 +128,14 @@ impl Method {
         matches!(self, Self::Post | Self::Put | Self::Patch)
     }
 
+    /// How much a request may change of which nothing more is said (RFC 9110 §9.2.1).
+    pub fn effect(self) -> Effect {
+        match self {
+            Self::Get | Self::Head => Effect::Read,
+            Self::Post | Self::Put | Self::Patch | Self::Delete => Effect::Destroy,
+        }
+    }
+
     /// RFC 9110 §9.2.2.
     pub fn is_idempotent(self) -> bool {
         !matches!(self, Self::Post | Self::Patch)

@@ -87,10 +87,7 @@ pub(super) fn tool(
     Some(Tool {
         title: table.title.map_or_else(|| title(name.as_str()), |title| title.value),
         description: table.description?.value,
-        effect: effect.unwrap_or(match line.method {
-            Method::Get | Method::Head => Effect::Read,
-            _ => Effect::Destroy,
-        }),
+        effect: effect.unwrap_or(line.method.effect()),
         idempotent: line.method.is_idempotent(),
         provider: base.provider().map(|known| known.provider.id.clone()),
         scopes,
