@@ -65,8 +65,9 @@ pub(super) fn run<W: Write>(
     match command {
         Command::Call { name, values, arguments, json, local } => {
             let tool = find(&name, &config, again)?;
-            let show =
-                || Hint(format!("{} says what it takes", again.command(&["tools", "show", &name])));
+            let show = || {
+                Hint(format!("`{}` says what it takes", again.command(&["tools", "show", &name])))
+            };
             let arguments = arguments_of(&values, arguments.as_deref()).with_context(show)?;
             registry::accept(tool, Some(arguments.clone())).map_err(Usage).with_context(show)?;
             return block_on(LevelFilter::WARN, async move {
@@ -200,7 +201,7 @@ fn find<'c>(name: &str, config: &'c Config, again: &Again) -> anyhow::Result<&'c
         Some(near) => format!("did you mean `{near}`?"),
         None if names.is_empty() => format!("`{}` has no tools", config.path.display()),
         None if names.len() <= MOST_NAMED => format!("the tools are {}", names.join(", ")),
-        None => format!("{} shows them all", again.command(&["tools", "list"])),
+        None => format!("`{}` shows them all", again.command(&["tools", "list"])),
     };
     Err(anyhow!(Usage(format!("there is no tool `{name}`"))).context(Hint(hint)))
 }

@@ -125,3 +125,44 @@ fn a_method_that_is_not_there_is_named() {
     assert_eq!(code(&answer), (-32602, 7.into()));
     assert!(answer["error"]["message"].as_str().unwrap().contains("`tools/call`"), "{answer}");
 }
+
+#[test]
+fn what_only_the_operator_can_do_is_said_to_be_for_the_operator() {
+    let folder = tempfile::tempdir().unwrap();
+    let tools = r#"
+        [providers.keyed]
+        base_url = "http://127.0.0.1:9"
+        api_key  = { query = "key", value = "env:KEYED_KEY" }
+        [providers.asked]
+        client_id     = "us"
+        client_secret = "env:ASKED_SECRET"
+        base_url      = "http://127.0.0.1:9"
+        [providers.asked.oauth]
+        authorize_url = "http://127.0.0.1:9/authorize"
+        token_url     = "http://127.0.0.1:9/token"
+        loopback      = "any-port"
+        [tools.with_key]
+        description = "x"
+        provider    = "keyed"
+        request     = "GET /x"
+        [tools.with_consent]
+        description = "x"
+        provider    = "asked"
+        request     = "GET /x"
+        [tools.away]
+        description = "x"
+        request     = "GET http://127.0.0.1:9/x"
+    "#;
+    let mut session = Session::over(&folder, tools);
+    for (tool, problem, hint) in [
+        ("with_key", "`KEYED_KEY` is not set.", "Set KEYED_KEY where"),
+        ("with_consent", "`ASKED_SECRET` is not set.", "Set ASKED_SECRET where"),
+        ("away", "cannot be connected to", "Check that the service runs"),
+    ] {
+        let text = session.failure(tool, &json!({}));
+        let (problems, hints) = text
+            .split_once("\nFor the operator of this server: ")
+            .unwrap_or_else(|| panic!("{text}"));
+        assert!(problems.contains(problem) && hints.starts_with(hint), "{text}");
+    }
+}
