@@ -238,7 +238,7 @@ fn read(line: &[u8]) -> Option<Line> {
         Ok(value) => unfit(&value).map(Line::Bad),
         Err(_) => Some(Line::Bad(Bad {
             code: ErrorCode::PARSE_ERROR,
-            why: "the line is not JSON; each message is one line of JSON in UTF-8",
+            why: "the line is no JSON in UTF-8, or nests too deep; each message is one line of it",
             id: Value::Null,
         })),
     }
