@@ -39,7 +39,9 @@ pub(super) enum Command {
         json: bool,
     },
     /// Call a tool and write its result.
-    #[command(after_help = "Exits 2 when there is no such tool or it takes no such arguments, 4 when somebody has to give a consent first.")]
+    #[command(
+        after_help = "Exits 2 when there is no such tool or it takes no such arguments, 4 when somebody has to give a consent first."
+    )]
     Call {
         name: String,
         /// Arguments, e.g. `city=Oslo limit=3`.
