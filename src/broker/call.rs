@@ -95,11 +95,8 @@ impl Run<'_> {
         let key = match secret_ref::resolve(value).await {
             Ok(key) => key,
             Err(error) => {
-                return failure(format!(
-                    "{} needs a key that the operator of this server has not set: {error}. {}",
-                    self.provider.title,
-                    sentence(&error.hint())
-                ));
+                let text = format!("{} needs a key of this server: {error}.", self.provider.title);
+                return Outcome::Complete(ToolResult::failure(text).for_operator(error.hint()));
             }
         };
         let credential = match place {
@@ -117,7 +114,7 @@ impl Run<'_> {
         let account = AccountName::default();
         match self.broker.connection(self.caller, self.provider, &account).await {
             Ok(connection) => self.with_connection(&connection, asked_by).await,
-            Err(error) => failure(AccessError::from(error).advice()),
+            Err(error) => no_access(&AccessError::from(error)),
         }
     }
 
@@ -132,7 +129,7 @@ impl Run<'_> {
                     .ask(connection, &self.tool.scopes, asked_by, PromptReason::Ended)
                     .await;
             }
-            Err(error) => return failure(error.advice()),
+            Err(error) => return no_access(&error),
         };
         let refused = match self.execute(&Credential::Bearer(first.token.clone())).await {
             Answer::Done(result) => return Outcome::Complete(result),
@@ -148,7 +145,7 @@ impl Run<'_> {
                 return self.ask(connection, &needed, asked_by, reason).await;
             }
             Ok(Access::Refused) => return self.refused(connection, first, asked_by, refused).await,
-            Err(error) => return failure(error.advice()),
+            Err(error) => return no_access(&error),
         };
         match self.execute(&Credential::Bearer(second.token.clone())).await {
             Answer::Done(result) => Outcome::Complete(result),
@@ -211,7 +208,7 @@ impl Run<'_> {
             return Outcome::Complete(result);
         }
         if let Err(error) = self.broker.give_up(connection, &token.token).await {
-            return failure(error.advice());
+            return no_access(&error);
         }
         self.ask(connection, &self.tool.scopes, asked_by, PromptReason::Ended).await
     }
@@ -234,10 +231,24 @@ impl Run<'_> {
                 let tool = &self.tool.name;
                 let title = &self.provider.title;
                 tracing::warn!(%tool, %error, "no link could be made");
-                failure(format!(
-                    "{title} access is needed before {tool} can run, but no link could be made: {error}. {}",
-                    sentence(&error.hint())
-                ))
+                let text = format!(
+                    "{title} access is needed before {tool} can run, but no link could be made: {error}."
+                );
+                let hint = error.hint();
+                Outcome::Complete(match error {
+                    // What begins here is the operator's: the store, the app, the port, the file.
+                    ConnectError::Store(_)
+                    | ConnectError::Setup(_)
+                    | ConnectError::Origin(_)
+                    | ConnectError::Address(_) => ToolResult::failure(text).for_operator(hint),
+                    ConnectError::Unknown
+                    | ConnectError::Exhausted
+                    | ConnectError::GrantedMeanwhile
+                    | ConnectError::Changed
+                    | ConnectError::Contended(_) => {
+                        ToolResult::failure(format!("{text} {}", sentence(&hint)))
+                    }
+                })
             }
         }
     }
@@ -249,6 +260,11 @@ fn result_of(answer: Answer) -> ToolResult {
         | Answer::Unauthorized { result }
         | Answer::InsufficientScope { result, .. } => result,
     }
+}
+
+/// Nothing can be said about the caller's access right now.
+fn no_access(error: &AccessError) -> Outcome {
+    Outcome::Complete(error.result())
 }
 
 fn failure(text: String) -> Outcome {

@@ -146,7 +146,7 @@ impl Broker {
         self.0.parts.providers.get(id)
     }
 
-    pub fn providers(&self) -> impl Iterator<Item = &Arc<Provider>> {
+    pub fn providers(&self) -> impl Iterator<Item = &Arc<Provider>> + Clone {
         self.0.parts.providers.values()
     }
 

@@ -6,8 +6,8 @@ use std::sync::Arc;
 use secrecy::{ExposeSecret as _, SecretString};
 
 use super::clients::{SetupError, settings};
-use super::{Broker, Connection, connect};
-use crate::model::{Grant, PromptReason, ProviderId, Scopes, Standing, Time};
+use super::{Broker, Connection};
+use crate::model::{Grant, PromptReason, ProviderId, Scopes, Standing, Time, ToolResult};
 use crate::oauth::{TokenError, Verdict};
 use crate::store::{Held, StoreError};
 
@@ -163,23 +163,25 @@ fn ready(grant: Grant) -> Ready {
 }
 
 impl AccessError {
-    /// What went wrong and what to do, in words for the model and the person behind it.
-    pub(super) fn advice(&self) -> String {
+    /// What went wrong and what to do, for whoever can do it.
+    pub(super) fn result(&self) -> ToolResult {
+        let failure = |advice: &str| ToolResult::failure(format!("{self}. {advice}"));
         match self {
-            Self::Store(error) => format!("{error}. {}", connect::sentence(&error.hint())),
-            Self::Setup(error) => format!("{error}. {}", connect::sentence(&error.hint())),
-            Self::Refresh { source, .. } => match source.verdict() {
-                Verdict::Operator => format!(
-                    "{self}: {source}. The operator must check the provider's client_id and client_secret; connecting again will not help."
-                ),
-                Verdict::Passing | Verdict::GrantEnded => {
-                    format!("{self}: {source}. Nothing is lost; call this tool again in a moment.")
-                }
-            },
-            Self::Elsewhere { .. } => {
-                format!("{self}. Nothing is lost; call this tool again in a moment.")
+            Self::Store(error) => {
+                ToolResult::failure(format!("{self}.")).for_operator(error.hint())
             }
-            Self::Ending => format!("{self}. Call this tool again when it runs."),
+            Self::Setup(error) => {
+                ToolResult::failure(format!("{self}.")).for_operator(error.hint())
+            }
+            Self::Refresh { source, .. } if source.verdict() == Verdict::Operator => {
+                ToolResult::failure(format!("{self}: {source}. Connecting again will not help."))
+                    .for_operator("check the provider's client_id and client_secret")
+            }
+            Self::Refresh { source, .. } => ToolResult::failure(format!(
+                "{self}: {source}. Nothing is lost; call this tool again in a moment."
+            )),
+            Self::Elsewhere { .. } => failure("Nothing is lost; call this tool again in a moment."),
+            Self::Ending => failure("Call this tool again when it runs."),
         }
     }
 }

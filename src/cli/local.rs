@@ -2,10 +2,10 @@
 
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context as _, bail};
+use anyhow::{Context as _, anyhow};
 use clap::Args;
 
-use super::report::Hint;
+use super::report::{Hint, Usage};
 use crate::app::{App, Settings};
 use crate::config::{Config, environment};
 use crate::model::{Caller, Clock, UserId};
@@ -30,13 +30,16 @@ impl Local {
     pub(super) fn caller(&self) -> anyhow::Result<Caller> {
         let user = self.user.clone().or_else(environment::user);
         let user = user.unwrap_or_else(|| "default".into());
-        if user.trim() != user || user.is_empty() || user.len() > LONGEST_USER {
-            bail!("the user id must have 1 to {LONGEST_USER} bytes, without white space around it");
-        }
-        if user.chars().any(char::is_control) {
-            bail!("the user id must not contain control characters");
-        }
-        Ok(Caller::local(UserId::new(user)))
+        let problem = if user.trim() != user || user.is_empty() || user.len() > LONGEST_USER {
+            format!(
+                "the user id must have 1 to {LONGEST_USER} bytes, without white space around it"
+            )
+        } else if user.chars().any(char::is_control) {
+            "the user id must not contain control characters".into()
+        } else {
+            return Ok(Caller::local(UserId::new(user)));
+        };
+        if self.user.is_some() { Err(Usage(problem).into()) } else { Err(anyhow!(problem)) }
     }
 
     /// Puts the parts together for one process. `purpose` names it to others.

@@ -220,6 +220,9 @@ table! {
         "tests" => tests: Tree,
     }
     later { "paginate", "each", "confirm", "allow" }
+    elsewhere "[providers.NAME], whose NAME the tool gives in `provider`" {
+        "api_key", "bearer", "basic", "oauth", "client_id", "client_secret", "base_url", "hosts",
+    }
 }
 
 table! {

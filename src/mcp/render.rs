@@ -9,6 +9,7 @@ use rmcp::model::{
 };
 use serde_json::json;
 
+use crate::model::text::sentence;
 use crate::model::{ConnectPrompt, PromptReason, ToolResult};
 use crate::registry::Entry;
 
@@ -58,8 +59,14 @@ pub(super) fn tool(entry: &Entry) -> Tool {
 }
 
 pub(super) fn result(result: ToolResult) -> CallToolResult {
+    let text = match result.for_operator {
+        Some(hint) => {
+            format!("{}\nFor the operator of this server: {}", result.text, sentence(&hint))
+        }
+        None => result.text,
+    };
     // The note by itself: the text is JSON, and the very data of `structuredContent`.
-    let texts = std::iter::once(result.text).chain(result.note);
+    let texts = std::iter::once(text).chain(result.note);
     let content = texts.map(ContentBlock::text).collect();
     let mut rendered = if result.is_error {
         CallToolResult::error(content)

@@ -53,7 +53,7 @@ pub(super) enum RequestProblem {
     Header { name: String, reason: &'static str },
     #[error("the request's address cannot be built from these arguments")]
     Address,
-    #[error("the header `{0}` cannot be set by a tool; remove it from tools.toml")]
+    #[error("the header `{0}` cannot be set by a tool; the operator removes it from tools.toml")]
     Reserved(String),
     #[error("the header `{0}` in tools.toml has a name or value that HTTP does not allow")]
     BadHeader(String),

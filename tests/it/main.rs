@@ -16,5 +16,6 @@ mod config;
 mod consent;
 mod discovery;
 mod server;
+mod stdio;
 mod tidy;
 mod upstream;

@@ -40,6 +40,14 @@ pub(super) fn setting(text: &Text, find: &mut Findings<'_>) -> Option<Setting> {
 /// Whoever fetches a repository and starts a host in it has not agreed to run what it says: a `cmd:`
 /// would be a program of the author's, a `file:` or `keyring:` could be sent to a host of theirs.
 fn permitted(reference: SecretRef, text: &Text, find: &mut Findings<'_>) -> Option<SecretRef> {
+    // A built-in provider's text stands in the catalogue, not here.
+    let is_here =
+        find.source().get(text.span.clone()).is_some_and(|written| written.contains(text.as_str()));
+    match &reference {
+        SecretRef::Env(name) if is_here => find.reference(name.clone(), &text.span),
+        SecretRef::File(path) if is_here => find.reference(path.display().to_string(), &text.span),
+        _ => {}
+    }
     let scheme = match &reference {
         SecretRef::Env(_) => return Some(reference),
         _ if find.follows_references => return Some(reference),

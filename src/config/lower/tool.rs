@@ -12,7 +12,7 @@ use super::{
     Depth, Surroundings, body, choice, jq, output, provider, request, server, template, within,
 };
 use crate::model::provider::Credential;
-use crate::model::tool::{Action, Body, Effect, HttpAction, Method, Node, Template};
+use crate::model::tool::{Action, Body, Effect, Filter, HttpAction, Method, Node, Template};
 use crate::model::{Scopes, Tool, ToolName};
 
 const EFFECTS: [(&str, Effect); 3] =
@@ -87,10 +87,7 @@ pub(super) fn tool(
     Some(Tool {
         title: table.title.map_or_else(|| title(name.as_str()), |title| title.value),
         description: table.description?.value,
-        effect: effect.unwrap_or(match line.method {
-            Method::Get | Method::Head => Effect::Read,
-            _ => Effect::Destroy,
-        }),
+        effect: effect.unwrap_or(line.method.effect()),
         idempotent: line.method.is_idempotent(),
         provider: base.provider().map(|known| known.provider.id.clone()),
         scopes,
@@ -104,13 +101,18 @@ pub(super) fn tool(
             query,
             headers,
             body,
-            select: table.select.map(|text| text.value),
-            error: table.error.map(|text| text.value),
+            select: table.select.map(|text| filter(text, find)),
+            error: table.error.map(|text| filter(text, find)),
             reply,
             timeout: Duration::from_secs(timeout.unwrap_or(DEFAULT_TIMEOUT)),
             max_chars: max_chars.unwrap_or(around.max_chars),
         }),
     })
+}
+
+fn filter(text: Text, find: &Findings<'_>) -> Filter {
+    let line = find.line(text.span.start);
+    Filter::new(text.value, line)
 }
 
 fn scopes(table: &ToolTable, base: Base<'_>, find: &mut Findings<'_>) -> Scopes {

@@ -98,7 +98,8 @@ async fn a_refused_client_is_the_operator_s_to_mend() {
         let world = expired().await;
         world.provider.says(bytes);
         let result = world.result().await;
-        assert!(result.text.contains("client_id and client_secret"), "{}", result.text);
+        let hint = result.for_operator.unwrap_or_default();
+        assert!(hint.contains("client_id and client_secret"), "{hint}");
         world.provider.says(tokens(SECOND));
         let sent = world.provider.refreshes();
         assert!(world.result().await.is_error, "the provider is left alone for a minute");

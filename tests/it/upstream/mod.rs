@@ -15,7 +15,7 @@ use std::time::Duration;
 use countersign::model::provider::{
     Credential as ProviderCredential, FailureConvention, Hosts, KeyPlace, SecretRef,
 };
-use countersign::model::tool::{Action, Body, Effect, HttpAction, Method, Piece, Template};
+use countersign::model::tool::{Action, Body, Effect, Filter, HttpAction, Method, Piece, Template};
 use countersign::model::{Provider, ProviderId, Scopes, Tool, ToolName, ToolResult};
 use countersign::net::{Net, Policy};
 use countersign::upstream::select::Jq;
@@ -107,7 +107,8 @@ fn result_of(answer: Answer) -> ToolResult {
 #[tokio::test]
 async fn an_answer_is_filtered_and_shown() {
     let server = Server::saying(json_answer(r#"{"items": [{"id": 1, "x": 0}, {"id": 2}]}"#)).await;
-    let tool = with(tool(&server), |action| action.select = Some("[.items[] | {id}]".into()));
+    let tool =
+        with(tool(&server), |action| action.select = Some(Filter::new("[.items[] | {id}]", 3)));
     assert_eq!(call(&tool).await, ToolResult::text(r#"[{"id":1},{"id":2}]"#));
 }
 
@@ -188,7 +189,7 @@ async fn an_error_filter_makes_a_failure() {
     let server =
         Server::saying(json_answer(r#"{"status": "rejected", "reason": "Out of stock"}"#)).await;
     let filter = r#"if .status == "rejected" then .reason else empty end"#;
-    let tool = with(tool(&server), |action| action.error = Some(filter.into()));
+    let tool = with(tool(&server), |action| action.error = Some(Filter::new(filter, 3)));
     assert_eq!(call(&tool).await, ToolResult::failure("Out of stock"));
 }
 
@@ -202,7 +203,7 @@ async fn structured_content_is_the_same_data_and_fits_its_schema() {
     assert_eq!(result.structured, Some(json!({"id": "a", "more": 1})));
     assert_eq!(result.text, r#"{"id":"a","more":1}"#);
 
-    let tool = with(tool, |action| action.select = Some("{id: 5}".into()));
+    let tool = with(tool, |action| action.select = Some(Filter::new("{id: 5}", 3)));
     let result = call(&tool).await;
     assert!(result.is_error && result.structured.is_none());
     assert!(result.text.contains("`output`"), "{}", result.text);
