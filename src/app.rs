@@ -75,10 +75,12 @@ impl App {
         served
     }
 
-    /// Lets what must not be broken off come to its end, then stops listening.
+    /// Lets what must not be broken off come to its end, then stops listening and leaves the data
+    /// folder to others.
     pub async fn close(&self) {
         self.broker.settle().await;
         self.loopback.close().await;
+        self.broker.leave().await;
     }
 }
 

@@ -1,6 +1,7 @@
 //! The peer's side: many operations at once over one connection to the owner.
 
 use std::collections::HashMap;
+use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -88,8 +89,13 @@ impl Peer {
             let mut out = FramedWrite::new(&stream, frame::codec());
             out.send(hello.encode()).await.ok()?;
             let mut incoming = FramedRead::new(&stream, frame::codec());
-            let first = incoming.next().await?;
-            Some(match first.ok().as_deref().and_then(Hello::decode) {
+            let said = match incoming.next().await? {
+                Ok(frame) => Hello::decode(&frame),
+                Err(error) if error.kind() == io::ErrorKind::InvalidData => None,
+                // An owner that was killed as we came.
+                Err(_) => return None,
+            };
+            Some(match said {
                 // The owner says nothing unasked, so nothing is left in what was read.
                 Some(owner) if owner.protocol == PROTOCOL => Ok((stream, owner)),
                 Some(owner) => Err(PeerError::OtherProtocol { owner }),
@@ -208,7 +214,7 @@ impl From<Fault> for BackendError {
             Fault::Corrupt => Self::Corrupt,
             Fault::TooLarge => Self::TooLarge,
             Fault::Closed | Fault::Unanswered => Self::Closed,
-            Fault::Io(text) => Self::Io(std::io::Error::other(text)),
+            Fault::Io(text) => Self::Io(io::Error::other(text)),
         }
     }
 }
