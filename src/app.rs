@@ -10,7 +10,7 @@ use crate::model::{Caller, Clock};
 use crate::net::{Net, Policy};
 use crate::oauth::OAuthClient;
 use crate::registry::Registry;
-use crate::store::{KeySource, Slot};
+use crate::store::{DataFolder, KeySource, Slot};
 use crate::upstream::Upstream;
 use crate::upstream::select::Jq;
 use crate::web;
@@ -18,10 +18,8 @@ use crate::web::listener::Loopback;
 
 /// What the command line and the environment decide, beside `tools.toml`.
 pub struct Settings {
-    pub data: PathBuf,
+    pub data: DataFolder,
     pub keys: KeySource,
-    /// Names this process to others that want the data folder.
-    pub purpose: &'static str,
     pub clock: Clock,
     /// The executable that runs jq filters which may not end by themselves.
     pub worker: PathBuf,
@@ -44,12 +42,7 @@ impl App {
         let broker = Broker::new(Parts {
             registry: Registry::new(tools),
             providers,
-            store: Slot::new(
-                settings.data,
-                settings.keys,
-                settings.purpose,
-                settings.clock.clone(),
-            ),
+            store: Slot::new(settings.data, settings.keys),
             oauth: OAuthClient::new(net.clone(), settings.clock.clone()),
             upstream: Upstream::new(net, Jq::new(settings.worker)),
             clock: settings.clock,
@@ -85,10 +78,12 @@ impl App {
         served
     }
 
-    /// Lets what must not be broken off come to its end, then stops listening.
+    /// Lets what must not be broken off come to its end, then stops listening and leaves the data
+    /// folder to others.
     pub async fn close(&self) {
         self.broker.settle().await;
         self.loopback.close().await;
+        self.broker.leave().await;
     }
 }
 

@@ -170,4 +170,9 @@ impl Broker {
         self.0.tasks.wait().await;
         self.save_the_unsaved().await;
     }
+
+    /// Hands the data folder over to whoever else uses it. The store is closed after it.
+    pub async fn leave(&self) {
+        self.0.parts.store.close().await;
+    }
 }

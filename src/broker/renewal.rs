@@ -33,7 +33,7 @@ use crate::model::authorization::ClientRegistration;
 use crate::model::grant::Attempt;
 use crate::model::{Grant, ProviderId, Scopes, Time, secret};
 use crate::oauth::{Issued, TokenError, Verdict};
-use crate::store::{Held, Life, StoreError};
+use crate::store::{Held, StoreError};
 
 /// How long a token endpoint in trouble is left alone while the old access token still works.
 const REST: Duration = Duration::from_secs(15);
@@ -46,11 +46,11 @@ const FIRST_PAUSE: Duration = Duration::from_millis(500);
 /// No further try begins later than this: a host waits a minute for a tool.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// How long an attempt counts whose process cannot be asked whether it lives.
-const LEASE: Duration = Duration::from_secs(30);
-/// How long one counts whose process lives. It may hold tokens that a full disk keeps it from
-/// storing; sending the spent refresh token would end the grant.
-const LONGEST_LEASE: Duration = Duration::from_mins(10);
+/// How long an attempt of another process counts while that process lives. It may hold tokens that a
+/// full disk keeps it from storing; sending the spent refresh token would end the grant.
+const LEASE: Duration = Duration::from_mins(10);
+/// How long a call waits for another process's renewal.
+const LONGEST_WAIT: Duration = Duration::from_secs(30);
 /// How often a grant is read while another process renews it. A store does not notify.
 const LOOK: Duration = Duration::from_millis(25);
 
@@ -180,7 +180,7 @@ impl Broker {
     ) -> Result<Option<(Held<Grant>, ClientRegistration)>, AccessError> {
         let provider = &connection.provider.id;
         let store = self.store().await?;
-        let give_up = Instant::now() + LEASE;
+        let give_up = Instant::now() + LONGEST_WAIT;
         loop {
             // Read anew each time: whoever read before us may be looking at a token that is spent.
             let held = self.grant_of(connection).await?;
@@ -219,13 +219,11 @@ impl Broker {
             return Ok(false);
         };
         let store = self.store().await?;
-        let age = self.0.parts.clock.now().since(attempt.begun_at);
-        Ok(match store.life_of(&attempt.by).await? {
-            // Flights keep us from meeting ourselves, so this one crashed in mid-air.
-            Life::Ourselves | Life::Ended => false,
-            Life::Running => age < LONGEST_LEASE,
-            Life::Unknown => age < LEASE,
-        })
+        // Flights keep us from meeting ourselves: one of ours that is not over crashed in mid-air.
+        if attempt.by == store.instance().await? || !store.is_alive(&attempt.by).await? {
+            return Ok(false);
+        }
+        Ok(self.0.parts.clock.now().since(attempt.begun_at) < LEASE)
     }
 
     /// Refuses at once what a provider that refuses our client would refuse.

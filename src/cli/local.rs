@@ -9,7 +9,7 @@ use super::report::{Hint, Usage};
 use crate::app::{App, Settings};
 use crate::config::{Config, environment};
 use crate::model::{Caller, Clock, UserId};
-use crate::store::KeySource;
+use crate::store::{DataFolder, KeySource};
 
 /// Ids are names or addresses; anything longer is a mistake.
 const LONGEST_USER: usize = 256;
@@ -51,11 +51,17 @@ impl Local {
             .or_else(environment::data_folder)
             .context("there is no home folder to keep grants in")
             .context(Hint("give one with `--data DIR`".into()))?;
+        let clock = Clock::system();
+        let data = DataFolder {
+            path: absolute(&data)?,
+            runtime: environment::runtime_folder(),
+            purpose,
+            clock: clock.clone(),
+        };
         let settings = Settings {
             keys: key_source()?,
-            data: absolute(&data)?,
-            purpose,
-            clock: Clock::system(),
+            data,
+            clock,
             worker: crate::upstream::select::own_program(),
         };
         Ok(App::new(config, settings))

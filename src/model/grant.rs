@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::provider::{Hosts, Revocation};
 use super::scope::Implied;
-use super::{AccountName, ProviderId, Scopes, Time};
+use super::{AccountName, InstanceId, ProviderId, Scopes, Time};
 
 /// What a grant is good for. A `tools.toml` in which the same provider name means another client,
 /// other endpoints or more hosts does not get to use it.
@@ -88,7 +88,7 @@ pub struct Grant {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Attempt {
     /// The process that made it.
-    pub by: String,
+    pub by: InstanceId,
     pub begun_at: Time,
     /// How often the grant's present refresh token was sent without an answer that we have kept,
     /// this attempt included.

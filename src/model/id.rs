@@ -48,6 +48,10 @@ name! {
     UserId
 }
 name! {
+    /// A process that shares a store, by a random name of its own.
+    InstanceId
+}
+name! {
     /// What a person calls one of several accounts at the same provider, e.g. `work`.
     AccountName
 }

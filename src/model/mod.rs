@@ -18,7 +18,7 @@ pub mod tool;
 pub use authorization::{Authorization, Started, Status};
 pub use caller::Caller;
 pub use grant::{Grant, Standing, TokenSet};
-pub use id::{AccountName, ProviderId, ToolName, UserId};
+pub use id::{AccountName, InstanceId, ProviderId, ToolName, UserId};
 pub use outcome::{ConnectPrompt, Outcome, PromptReason, ToolResult};
 pub use provider::Provider;
 pub use scope::Scopes;

@@ -3,6 +3,9 @@
 //! Whatever happens at the same time is decided by the backend's compare-and-swap: a `state` is
 //! redeemed by deleting its record, a grant is replaced only over the one that was read.
 //!
+//! Any number of processes share a data folder. One owns it and holds sled, the others are its
+//! [`peer`]s, and when it goes another takes over ([`shared`]); above the backend nobody can tell.
+//!
 //! # Keys
 //!
 //! | key | record |
@@ -18,11 +21,15 @@
 //! [`Binding::identity`](crate::model::grant::Binding::identity), so that a `tools.toml` that means
 //! something else by a provider's name neither finds nor overwrites what another one kept.
 
+mod alive;
 mod backend;
 mod folder;
 mod key;
+mod owner;
+mod peer;
 mod record;
 mod seal;
+mod shared;
 mod sled;
 mod slot;
 
@@ -31,41 +38,40 @@ mod contract;
 #[cfg(test)]
 mod tests;
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use secrecy::{ExposeSecret as _, SecretString};
+use tokio::sync::{OnceCell, watch};
 use zeroize::Zeroizing;
 
 pub use backend::{Backend, BackendError, Key, Sealed};
-pub use folder::FolderError;
+pub use folder::{DataFolder, FolderError};
 pub use key::{KeyError, KeySource, MasterKey};
+pub use peer::{Answer, PeerError};
 pub use record::RecordError;
 pub use seal::SealError;
+pub use shared::{AskError, Role};
 
 use crate::model::secret;
-use crate::model::{AccountName, Authorization, Caller, Grant, ProviderId, Started, Time};
+use crate::model::{
+    AccountName, Authorization, Caller, Grant, InstanceId, ProviderId, Started, Time,
+};
+use alive::Alive;
+use peer::Answering;
 use record::{Pointer, Record};
 use seal::KeyRing;
+use shared::Shared;
 pub use slot::Slot;
+
+/// The key of the key ring.
+const RING: &str = "ring";
 
 /// Everything that is kept. One per process.
 pub struct Store {
-    backend: Box<dyn Backend>,
+    backend: Shared,
     ring: KeyRing,
-    notice: Option<Notice>,
-    instance: String,
-    /// Held for as long as the store lives.
-    _folder: Option<folder::Folder>,
-}
-
-/// What is known of a process that shares the store.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Life {
-    Ourselves,
-    Running,
-    Ended,
-    /// It runs, or ran, on another machine.
-    Unknown,
+    folder: DataFolder,
+    alive: OnceCell<Alive>,
 }
 
 /// A record as it was read: what a later swap replaces.
@@ -113,7 +119,7 @@ impl StoreError {
             Self::Folder(error) => error.hint(),
             Self::Key(error) => error.hint(),
             Self::WrongKey => "set COUNTERSIGN_KEY or COUNTERSIGN_KEY_FILE to the key that this store was made with, or give another folder with `--data DIR`".into(),
-            Self::Backend(error) => error.hint().into(),
+            Self::Backend(error) => error.hint(),
             Self::Record(RecordError::TooNew { .. }) => "use the newer Countersign".into(),
             Self::Seal(_) | Self::Record(RecordError::Malformed(_)) => {
                 "connect the account again".into()
@@ -128,33 +134,45 @@ impl Store {
     /// Opens the data folder and its key ring, making both where there is nothing yet.
     ///
     /// # Errors
-    /// [`FolderError::Busy`] while another process owns the folder; [`StoreError::WrongKey`], with
-    /// everything left as it was, if the key is not the one that the ring was wrapped with.
-    pub async fn open(
-        data: &Path,
+    /// [`FolderError`], [`PeerError`] if the folder's owner cannot be asked;
+    /// [`StoreError::WrongKey`], with everything left as it was, if the key is not the one that the
+    /// ring was wrapped with.
+    pub async fn open(folder: DataFolder, keys: KeySource) -> Result<Self> {
+        Self::join(folder, keys, Answering::default(), watch::Sender::new(Role::Peer)).await
+    }
+
+    /// The same; `role` is kept at what this process is to the folder, and `answering` is asked
+    /// while it is the owner.
+    async fn join(
+        folder: DataFolder,
         keys: KeySource,
-        purpose: &'static str,
-        now: Time,
+        answering: Answering,
+        role: watch::Sender<Role>,
     ) -> Result<Self> {
-        let data = data.to_owned();
-        let blocking = move || -> Result<_> {
-            let folder = folder::Folder::open(&data, purpose, now)?;
-            let (backend, aside) = self::sled::SledBackend::open(&folder.db(), now)?;
-            Ok((folder, backend, aside))
-        };
-        let (folder, backend, aside) =
-            tokio::task::spawn_blocking(blocking).await.map_err(|_| BackendError::Closed)??;
-        let notice = aside.map(|aside| Notice(aside.0));
-        if let Some(notice) = &notice {
-            tracing::error!("{notice}");
-        }
+        let backend = Shared::open(folder.clone(), answering, role).await?;
         let ring = open_ring(&backend, &keys).await?;
-        let instance = secret::random_ticket().expose_secret().to_owned();
-        Ok(Self { backend: Box::new(backend), ring, notice, instance, _folder: Some(folder) })
+        let place = Key::new(RING.into());
+        if let Some(wrapped) = backend.get(&place).await? {
+            backend.found(place, wrapped);
+        }
+        Ok(Self { backend, ring, folder, alive: OnceCell::new() })
     }
 
     pub fn notice(&self) -> Option<&Notice> {
-        self.notice.as_ref()
+        self.backend.notice()
+    }
+
+    /// Hands the folder over to another process, or leaves its owner. Nothing works after it.
+    pub async fn close(&self) {
+        self.backend.close().await;
+    }
+
+    /// Puts a question to the process that owns the data folder, which may be this one.
+    ///
+    /// # Errors
+    /// [`AskError`]
+    pub async fn ask(&self, question: &[u8]) -> std::result::Result<Vec<u8>, AskError> {
+        self.backend.ask(question).await
     }
 
     /// A key for `requestState`, the same in every process that opens this store.
@@ -291,14 +309,19 @@ impl Store {
 
     // ── Processes ───────────────────────────────────────────────────────────
 
-    /// Names this process to others that share the store.
-    pub async fn instance(&self) -> Result<String> {
-        Ok(self.instance.clone())
+    /// What this process is called in records that others ask [`Self::is_alive`] about.
+    pub async fn instance(&self) -> Result<InstanceId> {
+        let begin = async || {
+            let data = self.folder.path.clone();
+            blocking(move || Alive::begin(&data)).await
+        };
+        Ok(self.alive.get_or_try_init(begin).await?.id().clone())
     }
 
-    /// Whether the process of this name still runs.
-    pub async fn life_of(&self, instance: &str) -> Result<Life> {
-        Ok(if instance == self.instance { Life::Ourselves } else { Life::Unknown })
+    /// Whether that process lives, be it stopped.
+    pub async fn is_alive(&self, instance: &InstanceId) -> Result<bool> {
+        let (data, instance) = (self.folder.path.clone(), instance.clone());
+        blocking(move || alive::is_alive(&data, &instance)).await
     }
 
     // ── Keys and records ────────────────────────────────────────────────────
@@ -394,7 +417,7 @@ impl Store {
 /// Opens the ring with the first key that fits and wraps it anew if that was not the first key of
 /// the list, which is what `COUNTERSIGN_KEY=new,old` is for.
 async fn open_ring(backend: &dyn Backend, keys: &KeySource) -> Result<KeyRing> {
-    let place = Key::new("ring".into());
+    let place = Key::new(RING.into());
     // Twice at most: whoever loses the race to make the ring uses the winner's.
     for _ in 0..2 {
         let stored = backend.get(&place).await?;
@@ -421,4 +444,11 @@ async fn open_ring(backend: &dyn Backend, keys: &KeySource) -> Result<KeyRing> {
         return Ok(ring);
     }
     Err(StoreError::WrongKey)
+}
+
+async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> std::io::Result<T> + Send + 'static,
+) -> Result<T> {
+    let done = tokio::task::spawn_blocking(work).await.map_err(|_| BackendError::Closed)?;
+    Ok(done.map_err(BackendError::Io)?)
 }

@@ -26,6 +26,7 @@ mod faults;
 mod journey;
 mod loopback;
 mod ordering;
+mod peers;
 mod readme;
 mod refresh;
 mod rounds;
