@@ -58,7 +58,7 @@ struct Inner {
 pub struct Parts {
     pub registry: Registry,
     pub providers: BTreeMap<ProviderId, Arc<Provider>>,
-    pub store: store::Slot,
+    pub store: Arc<store::Slot>,
     pub oauth: OAuthClient,
     pub upstream: Upstream,
     pub clock: Clock,
@@ -85,8 +85,8 @@ const MOST_TRIES: u32 = 16;
 #[error("too much is going on for this account at once")]
 pub struct Contended;
 
-/// Scheme, host and port that a provider's rule allows for link and callback; listening there once
-/// it has returned.
+/// Scheme, host and port that a provider's rule allows for link and callback; somebody listens there
+/// once it has returned.
 pub type Origin = dyn Fn(ProviderId, LoopbackRule) -> BoxFuture<'static, Result<String, OriginError>>
     + Send
     + Sync;
@@ -101,7 +101,9 @@ pub enum OriginError {
     #[error("`{0}` accepts only https redirect URIs")]
     HttpsOnly(ProviderId),
     #[error("no port could be opened on this machine: {0}")]
-    Io(#[from] std::io::Error),
+    Failed(String),
+    #[error(transparent)]
+    Store(#[from] store::StoreError),
 }
 
 impl OriginError {
@@ -113,7 +115,8 @@ impl OriginError {
             Self::HttpsOnly(provider) => format!(
                 "it needs a server with a `public_url`, which this version does not offer yet; if your app may use a loopback address, say so with `loopback` in [providers.{provider}.oauth]"
             ),
-            Self::Io(_) => "check what keeps this process from listening on 127.0.0.1".into(),
+            Self::Failed(_) => "check what keeps Countersign from listening on 127.0.0.1".into(),
+            Self::Store(error) => error.hint(),
         }
     }
 }
@@ -169,10 +172,5 @@ impl Broker {
         self.0.tasks.close();
         self.0.tasks.wait().await;
         self.save_the_unsaved().await;
-    }
-
-    /// Hands the data folder over to whoever else uses it. The store is closed after it.
-    pub async fn leave(&self) {
-        self.0.parts.store.close().await;
     }
 }

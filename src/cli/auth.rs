@@ -131,7 +131,7 @@ async fn login<W: Write>(
     ));
     let shown_in_browser = app.broker.shown(&prompt.authorization);
     let waited = app.broker.wait(caller, &prompt.authorization, LIFETIME).await.map_err(hinted)?;
-    if matches!(waited, Waited::Completed { .. } | Waited::Failed(_)) {
+    if matches!(waited, Waited::Completed { .. } | Waited::Failed(_)) && app.serves_browsers() {
         // The page that says so comes from this process, so it stays until that is on its way.
         let _ = tokio::time::timeout(RESULT_PAGE, shown_in_browser).await;
     }
