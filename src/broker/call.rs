@@ -9,10 +9,10 @@ use serde_json::{Map, Value};
 use super::Broker;
 use super::ConnectError;
 use super::connect::sentence;
+use super::secret;
 use super::tokens::{Access, AccessError, Ready};
-use crate::config::secret_ref;
 use crate::model::authorization::AskedBy;
-use crate::model::provider::{Credential as Held, KeyPlace};
+use crate::model::credential::{Credential as Held, Shared};
 use crate::model::{Caller, Outcome, PromptReason, Provider, Scopes, Tool, ToolResult};
 use crate::registry::{UnknownTool, accept};
 use crate::upstream::{Answer, Credential};
@@ -47,7 +47,7 @@ impl Broker {
         let entry = self.registry().get(call.tool)?;
         let tool = entry.tool();
         let arguments = match accept(tool, call.arguments) {
-            Ok(arguments) => arguments,
+            Ok(accepted) => accepted.arguments,
             Err(problem) => return Ok(Outcome::Complete(ToolResult::failure(problem))),
         };
         let Some(provider) = &tool.provider else {
@@ -59,7 +59,11 @@ impl Broker {
         let run =
             Run { broker: self, tool, provider, arguments, caller: call.caller, is_again: false };
         match &provider.credential {
-            Held::ApiKey { place, value } => Ok(run.with_key(place, value).await),
+            Held::Shared(shared) => Ok(run.with_shared(shared).await),
+            Held::Asked(_) => Ok(failure(not_yet(provider, "a key that each person pastes"))),
+            Held::OAuth(settings) if !settings.grant.is_by_consent() => {
+                Ok(failure(not_yet(provider, "a grant of the server itself")))
+            }
             Held::OAuth(_) => {
                 let asked_by = AskedBy { client: call.client, tool: Some(tool.name.clone()) };
                 Ok(run.with_grant(asked_by).await)
@@ -85,28 +89,16 @@ struct Run<'a> {
 }
 
 impl Run<'_> {
-    async fn with_key(
-        &self,
-        place: &KeyPlace,
-        value: &crate::model::provider::SecretRef,
-    ) -> Outcome {
-        let key = match secret_ref::resolve(value).await {
-            Ok(key) => key,
-            Err(error) => {
-                return failure(format!(
-                    "{} needs a key that the operator of this server has not set: {error}. {}",
-                    self.provider.title,
-                    sentence(&error.hint())
-                ));
-            }
-        };
-        let credential = match place {
-            KeyPlace::Query(name) => Credential::Query { name: name.clone(), value: key },
-            KeyPlace::Header { name, prefix } => {
-                Credential::Header { name: name.clone(), value: with_prefix(prefix, key) }
-            }
-        };
-        Outcome::Complete(result_of(self.execute(&credential).await))
+    /// Executes with the operator's own secret. There is nothing to mend or to consent to.
+    async fn with_shared(&self, shared: &Shared) -> Outcome {
+        match secret::shared(shared).await {
+            Ok(credential) => Outcome::Complete(result_of(self.execute(&credential).await)),
+            Err(error) => failure(format!(
+                "{} needs a key or password that the operator of this server has not set: {error}. {}",
+                self.provider.title,
+                sentence(&error.hint())
+            )),
+        }
     }
 
     /// Executes with the caller's grant: one refresh after a 401, a step-up after
@@ -170,7 +162,7 @@ impl Run<'_> {
     ) -> Outcome {
         let missing = match &self.provider.credential {
             Held::OAuth(settings) => needed.missing_from(granted, &settings.implied),
-            Held::ApiKey { .. } => Scopes::default(),
+            Held::Shared(_) | Held::Asked(_) => Scopes::default(),
         };
         if missing.is_empty() {
             // Asking for what is granted already would go round in circles.
@@ -224,10 +216,6 @@ fn failure(text: String) -> Outcome {
     Outcome::Complete(ToolResult::failure(text))
 }
 
-fn with_prefix(prefix: &str, key: SecretString) -> SecretString {
-    use secrecy::ExposeSecret as _;
-    if prefix.is_empty() {
-        return key;
-    }
-    SecretString::from(format!("{prefix}{}", key.expose_secret()))
+fn not_yet(provider: &Provider, what: &str) -> String {
+    format!("{} needs {what}, which this version cannot get yet.", provider.title)
 }

@@ -12,6 +12,7 @@ mod clients;
 pub mod completion;
 pub mod connect;
 pub mod grants;
+mod secret;
 mod tokens;
 
 use std::collections::BTreeMap;
