@@ -136,7 +136,7 @@ impl Clients {
         let token_endpoint = from(&endpoints.token, |metadata| Some(&metadata.token_endpoint))
             .ok_or_else(|| no_endpoint(provider, "token"))?;
         let authorize =
-            from(&endpoints.authorize, |metadata| Some(&metadata.authorization_endpoint))
+            from(&endpoints.authorize, |metadata| metadata.authorization_endpoint.as_ref())
                 .ok_or_else(|| no_endpoint(provider, "authorize"))?;
         // It is given the refresh token and our secret, so a discovery document may name one beside
         // the token endpoint only.

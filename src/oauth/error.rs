@@ -1,5 +1,6 @@
 //! What a token endpoint said no with, and what follows from it.
 
+use super::assertion::SignError;
 use crate::net::NetError;
 
 /// A token request that brought no token.
@@ -14,6 +15,8 @@ pub enum TokenError {
     Malformed(&'static str),
     #[error(transparent)]
     Unreachable(#[from] NetError),
+    #[error(transparent)]
+    Unsigned(#[from] SignError),
 }
 
 /// What a failed token request means for the grant behind it.
@@ -32,7 +35,7 @@ impl TokenError {
         match self {
             Self::Refused { code } => verdict_of(code),
             // RFC 6749 §5.2 reserves 401 for a client that failed to authenticate.
-            Self::Status { status: 401 | 403 } => Verdict::Operator,
+            Self::Status { status: 401 | 403 } | Self::Unsigned(_) => Verdict::Operator,
             Self::Status { .. } | Self::Malformed(_) | Self::Unreachable(_) => Verdict::Passing,
         }
     }
@@ -41,6 +44,7 @@ impl TokenError {
     pub fn may_have_been_processed(&self) -> bool {
         match self {
             Self::Unreachable(error) => !error.is_before_sending(),
+            Self::Unsigned(_) => false,
             Self::Refused { .. } | Self::Status { .. } | Self::Malformed(_) => true,
         }
     }
