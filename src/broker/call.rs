@@ -94,7 +94,7 @@ impl Run<'_> {
         match secret::shared(shared).await {
             Ok(credential) => Outcome::Complete(result_of(self.execute(&credential).await)),
             Err(error) => failure(format!(
-                "{} needs a key or password that the operator of this server has not set: {error}. {}",
+                "{} needs a key or password that the operator of this server sets: {error}. {}",
                 self.provider.title,
                 sentence(&error.hint())
             )),
