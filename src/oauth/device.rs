@@ -30,7 +30,8 @@ const LONGEST_USER_CODE: usize = 64;
 /// A device authorization response (RFC 8628 §3.2), fit to be shown on a terminal.
 #[derive(Debug)]
 pub struct DeviceCode {
-    device_code: SecretString,
+    /// `device_code`: what we ask the token endpoint about.
+    secret: SecretString,
     /// What the person types.
     pub user_code: String,
     /// Where.
@@ -92,8 +93,8 @@ impl OAuthClient {
         if self.clock.now() >= code.expires_at {
             return Ok(Poll::Expired);
         }
-        let device_code = code.device_code.clone();
-        let fields = vec![("grant_type", GRANT), ("device_code", device_code.expose_secret())];
+        let secret = code.secret.clone();
+        let fields = vec![("grant_type", GRANT), ("device_code", secret.expose_secret())];
         match self.ask(client, fields).await {
             Ok(issued) => Ok(Poll::Issued(issued)),
             Err(error) => code.after(error),
@@ -125,7 +126,7 @@ impl DeviceCode {
         };
         let life = span("expires_in", LONGEST_LIFE, LONGEST_LIFE);
         Ok(Self {
-            device_code: SecretString::from(device_code.to_owned()),
+            secret: SecretString::from(device_code.to_owned()),
             user_code,
             verification_uri,
             verification_uri_complete: complete,

@@ -99,7 +99,7 @@ pub(super) fn credential(
         return api_key(id, key, api, find);
     }
     if let Some(table) = table.basic.take() {
-        return basic(id, table, api, find);
+        return basic(id, &table, api, find);
     }
     if table.oauth.is_none() && table.client_id.is_none() {
         // Keys that could not be read may have said it.
@@ -178,7 +178,7 @@ fn api_key(
 
 fn basic(
     id: &Text,
-    table: BasicTable,
+    table: &BasicTable,
     api: Api<'_>,
     find: &mut Findings<'_>,
 ) -> Option<Credential> {

@@ -52,7 +52,7 @@ pub(super) fn lower(file: File, depth: Depth, find: &mut Findings<'_>) -> Lowere
     let server = server::server(file.server.unwrap_or_default(), find);
     let store = file.store.unwrap_or_default();
     let retention = store.retention.and_then(|text| server::retention(&text, find));
-    let store = store.url.and_then(|url| server::store(url, find));
+    let store = store.url.and_then(|url| server::store(&url, find));
     for (kind, later) in [("openapi", file.openapi), ("mcp", file.mcp)] {
         for name in later.into_iter().flat_map(|later| later.0) {
             let what = if name.value.is_empty() {

@@ -95,17 +95,17 @@ pub(super) fn retention(text: &Text, find: &mut Findings<'_>) -> Option<Retentio
 }
 
 /// Where grants are kept, if not in the platform's data folder.
-pub(super) fn store(url: Text, find: &mut Findings<'_>) -> Option<PathBuf> {
+pub(super) fn store(url: &Text, find: &mut Findings<'_>) -> Option<PathBuf> {
     match url.value.split_once(':') {
         Some(("sled", "")) => None,
         Some(("sled", path)) if Path::new(path).is_absolute() => Some(path.into()),
         Some(("postgres" | "postgresql", _)) => {
-            super::secret::hide(&url, find);
+            super::secret::hide(url, find);
             not_yet(&url.span, "a Postgres store", find);
             None
         }
         _ => {
-            super::secret::hide(&url, find);
+            super::secret::hide(url, find);
             find.error("store::url", &url.span, "this names no store")
                 .hint("write `sled:` for the platform's data folder, or `sled:/absolute/path`");
             None

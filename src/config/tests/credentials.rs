@@ -115,7 +115,7 @@ fn a_grant_of_the_server_s_own_needs_no_browser() {
         },
         subject: Some(Setting::Literal("ana".into())),
         audience: None,
-        lifetime: Duration::from_secs(60),
+        lifetime: Duration::from_mins(1),
         claims: vec![("box_sub_type".into(), "user".into())],
     };
     assert_eq!(**assertion, expected);

@@ -20,7 +20,7 @@ fn assertion(signer: Signer) -> Assertion {
         issuer: "us".into(),
         subject: Some("ana".into()),
         audience: "https://login.acme.example/token".into(),
-        lifetime: Duration::from_secs(300),
+        lifetime: Duration::from_mins(5),
         claims: vec![("box_sub_type".into(), "user".into())],
         claims_scope: false,
     }

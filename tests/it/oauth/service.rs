@@ -21,7 +21,7 @@ fn assertion() -> Assertion {
         issuer: "us".into(),
         subject: Some("us".into()),
         audience: "https://login.acme.example".into(),
-        lifetime: Duration::from_secs(300),
+        lifetime: Duration::from_mins(5),
         claims: Vec::new(),
         claims_scope: false,
     }
