@@ -7,16 +7,14 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use parking_lot::Mutex;
-use secrecy::{ExposeSecret as _, SecretString};
+use secrecy::SecretString;
 use url::Url;
 
 use crate::config::secret_ref::{self, SecretError};
 use crate::model::authorization::ClientRegistration;
 use crate::model::credential::Credential;
 use crate::model::grant::Binding;
-use crate::model::provider::{
-    Endpoints, OAuthSettings, Revocation, SecretRef, Setting, TokenAuth, spelled,
-};
+use crate::model::provider::{Endpoints, OAuthSettings, Revocation, SecretRef, TokenAuth, spelled};
 use crate::model::{Provider, ProviderId};
 use crate::oauth::{DiscoveryError, Metadata, OAuthClient};
 
@@ -180,10 +178,9 @@ impl Clients {
     ) -> Result<String, SetupError> {
         match &settings.client_id {
             None => Err(SetupError::NoClientId(provider.id.clone())),
-            Some(Setting::Literal(id)) => Ok(id.clone()),
-            Some(Setting::Secret(reference)) => {
-                Ok(resolve(provider, reference).await?.expose_secret().to_owned())
-            }
+            Some(setting) => secret_ref::resolve_setting(setting)
+                .await
+                .map_err(|source| SetupError::Secret { provider: provider.id.clone(), source }),
         }
     }
 

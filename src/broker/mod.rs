@@ -3,16 +3,18 @@
 //! - [`call`]: journey 1, a tool call
 //! - [`connect`] and [`callback`]: journey 2, a consent
 //! - [`tokens`]: the single owner of freshness
+//! - [`secret`] and [`assertion`]: credentials that nobody consents to
 //! - [`grants`]: what a person has connected, and ending it
 //! - [`completion`]: who waits for a consent hears of it here
 
+pub mod assertion;
 pub mod call;
 pub mod callback;
 mod clients;
 pub mod completion;
 pub mod connect;
 pub mod grants;
-mod secret;
+pub mod secret;
 mod tokens;
 
 use std::collections::BTreeMap;

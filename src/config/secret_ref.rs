@@ -16,7 +16,7 @@ use secrecy::{ExposeSecret as _, SecretString};
 use tokio::io::AsyncReadExt as _;
 
 use super::environment;
-use crate::model::provider::SecretRef;
+use crate::model::provider::{SecretRef, Setting};
 
 /// What a reference begins with.
 pub(crate) const SCHEMES: [&str; 4] = ["env:", "keyring:", "file:", "cmd:"];
@@ -191,6 +191,17 @@ pub fn written(reference: &SecretRef) -> String {
 /// [`SecretError`]: nothing there, or nothing that can be a secret.
 pub async fn resolve(reference: &SecretRef) -> Result<SecretString, SecretError> {
     cleaned(follow(reference).await?, reference)
+}
+
+/// The text of a setting, looked up if it is a reference.
+///
+/// # Errors
+/// [`SecretError`], as [`resolve`].
+pub async fn resolve_setting(setting: &Setting) -> Result<String, SecretError> {
+    match setting {
+        Setting::Literal(text) => Ok(text.clone()),
+        Setting::Secret(reference) => Ok(resolve(reference).await?.expose_secret().to_owned()),
+    }
 }
 
 /// Follows a reference to a secret of several lines: a key in PEM, a service account's JSON.

@@ -1,5 +1,6 @@
 //! Grants without a browser of ours, against a server on loopback that says what it is told to.
 
+mod assertion;
 mod device;
 mod service;
 
