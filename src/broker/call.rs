@@ -8,11 +8,11 @@ use serde_json::{Map, Value};
 
 use super::ConnectError;
 use super::connect::sentence;
+use super::secret;
 use super::tokens::{Access, AccessError, Ready};
 use super::{Broker, Connection};
-use crate::config::secret_ref;
 use crate::model::authorization::AskedBy;
-use crate::model::provider::{Credential as Held, KeyPlace};
+use crate::model::credential::{Credential as Held, Shared};
 use crate::model::{
     AccountName, Caller, Outcome, PromptReason, Provider, Scopes, Tool, ToolResult,
 };
@@ -49,7 +49,7 @@ impl Broker {
         let entry = self.registry().get(call.tool)?;
         let tool = entry.tool();
         let arguments = match accept(tool, call.arguments) {
-            Ok(arguments) => arguments,
+            Ok(accepted) => accepted.arguments,
             Err(problem) => return Ok(Outcome::Complete(ToolResult::failure(problem))),
         };
         let Some(provider) = &tool.provider else {
@@ -61,7 +61,11 @@ impl Broker {
         let run =
             Run { broker: self, tool, provider, arguments, caller: call.caller, is_again: false };
         match &provider.credential {
-            Held::ApiKey { place, value } => Ok(run.with_key(place, value).await),
+            Held::Shared(shared) => Ok(run.with_shared(shared).await),
+            Held::Asked(_) => Ok(failure(not_yet(provider, "a key that each person pastes"))),
+            Held::OAuth(settings) if !settings.grant.is_by_consent() => {
+                Ok(failure(not_yet(provider, "a grant of the server itself")))
+            }
             Held::OAuth(_) => {
                 let asked_by = AskedBy { client: call.client, tool: Some(tool.name.clone()) };
                 Ok(run.with_grant(asked_by).await)
@@ -87,25 +91,16 @@ struct Run<'a> {
 }
 
 impl Run<'_> {
-    async fn with_key(
-        &self,
-        place: &KeyPlace,
-        value: &crate::model::provider::SecretRef,
-    ) -> Outcome {
-        let key = match secret_ref::resolve(value).await {
-            Ok(key) => key,
+    /// Executes with the operator's own secret. There is nothing to mend or to consent to.
+    async fn with_shared(&self, shared: &Shared) -> Outcome {
+        match secret::shared(shared).await {
+            Ok(credential) => Outcome::Complete(result_of(self.execute(&credential).await)),
             Err(error) => {
-                let text = format!("{} needs a key of this server: {error}.", self.provider.title);
-                return Outcome::Complete(ToolResult::failure(text).for_operator(error.hint()));
+                let title = &self.provider.title;
+                let text = format!("{title} needs a key or password of this server: {error}.");
+                Outcome::Complete(ToolResult::failure(text).for_operator(error.hint()))
             }
-        };
-        let credential = match place {
-            KeyPlace::Query(name) => Credential::Query { name: name.clone(), value: key },
-            KeyPlace::Header { name, prefix } => {
-                Credential::Header { name: name.clone(), value: with_prefix(prefix, key) }
-            }
-        };
-        Outcome::Complete(result_of(self.execute(&credential).await))
+        }
     }
 
     /// Executes with the caller's grant: one refresh after a 401, a step-up after
@@ -186,7 +181,7 @@ impl Run<'_> {
     ) -> Outcome {
         let missing = match &self.provider.credential {
             Held::OAuth(settings) => needed.missing_from(granted, &settings.implied),
-            Held::ApiKey { .. } => Scopes::default(),
+            Held::Shared(_) | Held::Asked(_) => Scopes::default(),
         };
         if missing.is_empty() {
             // Asking for what is granted already would go round in circles.
@@ -271,10 +266,6 @@ fn failure(text: String) -> Outcome {
     Outcome::Complete(ToolResult::failure(text))
 }
 
-fn with_prefix(prefix: &str, key: SecretString) -> SecretString {
-    use secrecy::ExposeSecret as _;
-    if prefix.is_empty() {
-        return key;
-    }
-    SecretString::from(format!("{prefix}{}", key.expose_secret()))
+fn not_yet(provider: &Provider, what: &str) -> String {
+    format!("{} needs {what}, which this version cannot get yet.", provider.title)
 }

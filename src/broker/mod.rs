@@ -3,9 +3,11 @@
 //! - [`call`]: journey 1, a tool call
 //! - [`connect`], [`invitation`] and [`callback`]: journey 2, a consent
 //! - [`tokens`]: the single owner of freshness; [`renewal`] renews
+//! - [`secret`] and [`assertion`]: credentials that nobody consents to
 //! - [`grants`]: what a person has connected, and ending it
 //! - [`completion`]: who waits for a consent hears of it here
 
+pub mod assertion;
 pub mod call;
 pub mod callback;
 mod clients;
@@ -14,6 +16,7 @@ pub mod connect;
 pub mod grants;
 pub mod invitation;
 mod renewal;
+pub mod secret;
 mod tokens;
 
 use std::collections::BTreeMap;

@@ -20,7 +20,7 @@ use crate::broker::completion::Waited;
 use crate::broker::grants::{Account, AccountState, Disconnected};
 use crate::config::Config;
 use crate::model::authorization::{AskedBy, LIFETIME};
-use crate::model::provider::Credential;
+use crate::model::credential::Credential;
 use crate::model::text::nearest;
 use crate::model::text::shown;
 use crate::model::time::utc;

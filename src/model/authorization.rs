@@ -168,6 +168,7 @@ pub struct Started {
 /// Our registration at the provider, resolved: what a token request needs.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct ClientRegistration {
+    /// Empty: we say nothing of ourselves, since an assertion speaks (RFC 7523 §3.1).
     pub client_id: String,
     #[serde(with = "super::secret::exposed_option")]
     pub client_secret: Option<SecretString>,

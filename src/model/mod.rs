@@ -5,6 +5,7 @@
 
 pub mod authorization;
 pub mod caller;
+pub mod credential;
 pub mod grant;
 pub mod id;
 pub mod outcome;

@@ -16,6 +16,8 @@ pub struct Tool {
     pub title: String,
     pub description: String,
     pub params: Vec<Param>,
+    /// Whether it takes, beside its parameters, which of the person's accounts to act with.
+    pub accounts: bool,
     pub effect: Effect,
     /// Whether a repeated call changes nothing more (RFC 9110 §9.2.2).
     pub idempotent: bool,
@@ -27,6 +29,9 @@ pub struct Tool {
     /// JSON Schema of the result; then the result is also `structuredContent`.
     pub output: Option<Arc<Map<String, Value>>>,
 }
+
+/// The argument of a tool with [`Tool::accounts`] that names an account.
+pub const ACCOUNT: &str = "account";
 
 /// What must be granted before a tool runs.
 #[derive(Clone, Debug, PartialEq, Eq)]

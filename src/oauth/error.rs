@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use super::assertion::SignError;
 use crate::net::NetError;
 
 /// A token request that brought no token.
@@ -20,6 +21,8 @@ pub enum TokenError {
     Malformed(&'static str),
     #[error(transparent)]
     Unreachable(#[from] NetError),
+    #[error(transparent)]
+    Unsigned(#[from] SignError),
 }
 
 /// What a failed token request means for the grant behind it.
@@ -38,7 +41,7 @@ impl TokenError {
         match self {
             Self::Refused { code } => verdict_of(code),
             // RFC 6749 §5.2 reserves 401 for a client that failed to authenticate.
-            Self::Status { status: 401 | 403, .. } => Verdict::Operator,
+            Self::Status { status: 401 | 403, .. } | Self::Unsigned(_) => Verdict::Operator,
             Self::Status { .. } | Self::Malformed(_) | Self::Unreachable(_) => Verdict::Passing,
         }
     }
@@ -49,7 +52,7 @@ impl TokenError {
         match self {
             Self::Unreachable(error) => !error.is_before_sending(),
             Self::Malformed(_) => true,
-            Self::Refused { .. } | Self::Status { .. } => false,
+            Self::Refused { .. } | Self::Status { .. } | Self::Unsigned(_) => false,
         }
     }
 
@@ -57,7 +60,10 @@ impl TokenError {
     pub fn retry_after(&self) -> Option<Duration> {
         match self {
             Self::Status { retry_after, .. } => *retry_after,
-            Self::Refused { .. } | Self::Malformed(_) | Self::Unreachable(_) => None,
+            Self::Refused { .. }
+            | Self::Malformed(_)
+            | Self::Unreachable(_)
+            | Self::Unsigned(_) => None,
         }
     }
 }

@@ -26,7 +26,7 @@ use std::sync::Arc;
 
 use serde_json::{Map, Value};
 
-pub use credential::Credential;
+pub use credential::{Basic, BasicError, Credential};
 
 use crate::model::tool::{Action, HttpAction};
 use crate::model::{Provider, Scopes, Tool, ToolResult};

@@ -299,6 +299,9 @@ fn attach(
             let value = format!("Bearer {}", token.expose_secret());
             (http::header::AUTHORIZATION, HeaderValue::try_from(value))
         }
+        Credential::Basic(basic) => {
+            (http::header::AUTHORIZATION, HeaderValue::try_from(basic.header()))
+        }
         Credential::Header { name, value } => {
             let name = HeaderName::from_bytes(name.as_bytes())
                 .map_err(|_| RequestProblem::BadHeader(name.clone()))?;

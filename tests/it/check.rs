@@ -80,7 +80,6 @@ fn of_the_whole_language_only_what_is_not_served_yet_is_an_error() {
         .map(|problem| problem["message"].as_str().unwrap())
         .collect();
     let expected = [
-        "`bearer`",
         "`paginate`",
         "`each`",
         "`confirm`",

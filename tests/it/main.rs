@@ -15,6 +15,7 @@ mod command;
 mod config;
 mod consent;
 mod discovery;
+mod oauth;
 mod server;
 mod stdio;
 mod tidy;

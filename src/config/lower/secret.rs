@@ -20,13 +20,13 @@ pub(super) fn secret(text: &Text, suggestion: &str, find: &mut Findings<'_>) -> 
     }
 }
 
-/// A place that takes a text or a reference.
-pub(super) fn setting(text: &Text, find: &mut Findings<'_>) -> Option<Setting> {
+/// A place that takes a text, which is `what`, or a reference.
+pub(super) fn setting(text: &Text, what: &str, find: &mut Findings<'_>) -> Option<Setting> {
     if !secret_ref::looks_like_one(text.as_str()) {
         if text.value.is_empty() || text.value.chars().any(|c| c.is_control() || c.is_whitespace())
         {
-            find.error("config::value", &text.span, "this is no client id")
-                .hint("write the id, or a reference like `env:GITHUB_CLIENT_ID`");
+            find.error("config::value", &text.span, format!("this is no {what}"))
+                .hint(format!("write the {what}, or a reference like `env:GITHUB_CLIENT_ID`"));
             return None;
         }
         return Some(Setting::Literal(text.value.clone()));

@@ -12,9 +12,10 @@ mod jq;
 
 use std::time::Duration;
 
-use countersign::model::provider::{
-    Credential as ProviderCredential, FailureConvention, Hosts, KeyPlace, SecretRef,
+use countersign::model::credential::{
+    Credential as ProviderCredential, KeyPlace, Retention, Shared,
 };
+use countersign::model::provider::{FailureConvention, Hosts, SecretRef};
 use countersign::model::tool::{Action, Body, Effect, Filter, HttpAction, Method, Piece, Template};
 use countersign::model::{Provider, ProviderId, Scopes, Tool, ToolName, ToolResult};
 use countersign::net::{Net, Policy};
@@ -54,6 +55,7 @@ fn tool_of(action: HttpAction) -> Tool {
         title: "Acme tool".into(),
         description: String::new(),
         params: Vec::new(),
+        accounts: false,
         effect: Effect::Read,
         idempotent: action.method.is_idempotent(),
         provider: None,
@@ -77,14 +79,16 @@ fn provider(server: &Server) -> Provider {
         base_url: None,
         hosts: Hosts::new([server.origin.trim_start_matches("http://")]),
         headers: Vec::new(),
-        credential: ProviderCredential::ApiKey {
+        credential: ProviderCredential::Shared(Shared::Key {
             place: KeyPlace::Query("key".into()),
             value: SecretRef::Env("ACME_KEY".into()),
-        },
+        }),
         failure: FailureConvention::default(),
         console_url: None,
         scope_words: std::collections::BTreeMap::new(),
         known_scopes: Scopes::default(),
+        accounts: false,
+        retention: Retention::default(),
     }
 }
 
