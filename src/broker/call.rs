@@ -49,6 +49,10 @@ impl Broker {
         let entry = self.registry().get(call.tool)?;
         let tool = entry.tool();
         let arguments = match accept(tool, call.arguments) {
+            // Not to act with another account than the one that is meant.
+            Ok(accepted) if accepted.account.is_some() => {
+                return Ok(failure("this version cannot tell accounts apart yet".into()));
+            }
             Ok(accepted) => accepted.arguments,
             Err(problem) => return Ok(Outcome::Complete(ToolResult::failure(problem))),
         };

@@ -101,7 +101,7 @@ table! {
         "console_url" => console_url: Text,
         /// Whether a person may connect several accounts: tools then get an optional parameter `account`. Default: false.
         "accounts" => accounts: At<bool>,
-        /// As `retention` of [store], for this provider.
+        /// As `retention` of the table `store`, for this provider.
         #[schemars(extend("enum" = ["refresh", "no_refresh", "use_once"]))]
         "retention" => retention: Text,
     }
