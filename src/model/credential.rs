@@ -7,6 +7,8 @@
 
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
+
 use super::Tool;
 use super::provider::{OAuthSettings, SecretRef, Setting};
 
@@ -33,7 +35,7 @@ pub enum Shared {
     },
 }
 
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Asked {
     pub what: AskedFor,
     /// What to paste and where to find it, in the operator's words, for the page.
@@ -43,7 +45,7 @@ pub struct Asked {
     pub test: Box<Tool>,
 }
 
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum AskedFor {
     Key(KeyPlace),
     /// RFC 7617. `Some`: everybody's user is this one, and only the password is asked for.
@@ -53,7 +55,7 @@ pub enum AskedFor {
 }
 
 /// Where a key stands in a request.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum KeyPlace {
     /// Name of the query parameter.
     Query(String),
@@ -163,7 +165,7 @@ impl Algorithm {
 }
 
 /// How long what a person granted is kept.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Retention {
     /// Until it ends or is revoked, refreshed where that is possible.
     #[default]

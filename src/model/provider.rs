@@ -12,7 +12,7 @@ use super::scope::Implied;
 use super::{ProviderId, Scopes};
 
 /// Where a secret stands. Configuration holds these, never values; they are read when needed.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum SecretRef {
     /// `env:NAME`
     Env(String),
@@ -25,7 +25,7 @@ pub enum SecretRef {
 }
 
 /// A text of the configuration that may, but need not, be a reference.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Setting {
     Literal(String),
     Secret(SecretRef),
@@ -55,6 +55,40 @@ pub struct Provider {
     /// Whether a person may connect several accounts; its tools then take the name of one.
     pub accounts: bool,
     pub retention: Retention,
+}
+
+/// What a request to a provider's API has to know of the provider.
+#[derive(Clone, Copy, Debug)]
+pub struct Api<'a> {
+    pub id: &'a ProviderId,
+    /// For people.
+    pub title: &'a str,
+    /// Where its credential may go.
+    pub hosts: &'a Hosts,
+    /// Fixed headers of every request.
+    pub headers: &'a [(String, String)],
+    pub failure: &'a FailureConvention,
+}
+
+impl Provider {
+    pub fn api(&self) -> Api<'_> {
+        Api {
+            id: &self.id,
+            title: &self.title,
+            hosts: &self.hosts,
+            headers: &self.headers,
+            failure: &self.failure,
+        }
+    }
+
+    /// Which scopes contain which; nothing where there are none.
+    pub fn implied(&self) -> &Implied {
+        static NOTHING: Implied = Implied::new();
+        match &self.credential {
+            Credential::OAuth(settings) => &settings.implied,
+            Credential::Shared(_) | Credential::Asked(_) => &NOTHING,
+        }
+    }
 }
 
 /// How to get a grant from this provider.

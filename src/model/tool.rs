@@ -3,13 +3,14 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use url::Url;
 
 use super::{ProviderId, Scopes, ToolName};
 
 /// A configured tool.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Tool {
     pub name: ToolName,
     /// For people; made from the name where `tools.toml` has none.
@@ -41,7 +42,7 @@ pub struct AuthorizationRequirement {
 }
 
 /// How much a call may change, for the annotation hints.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Effect {
     Read,
     /// Adds or changes, in a way that can be undone.
@@ -49,13 +50,13 @@ pub enum Effect {
     Destroy,
 }
 
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub enum Action {
     Http(HttpAction),
 }
 
 /// One HTTP request, as a template.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct HttpAction {
     pub method: Method,
     /// Scheme, host, port and nothing else: no argument can ever reach these.
@@ -78,7 +79,7 @@ pub struct HttpAction {
 }
 
 /// A jq filter, compiled when it is first needed.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Filter {
     pub text: String,
     /// Where it stands in `tools.toml`, counted from 1.
@@ -106,7 +107,7 @@ pub const FRAMING_HEADERS: [&str; 10] = [
     "upgrade",
 ];
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Method {
     Get,
     Head,
@@ -147,7 +148,7 @@ impl Method {
     }
 }
 
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub enum Body {
     None,
     Json(Node),
@@ -157,7 +158,7 @@ pub enum Body {
 
 /// A JSON value with placeholders. Arguments enter as values, never as JSON text, so that no
 /// argument can break out of its quotes.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub enum Node {
     Fixed(Value),
     /// A string that is exactly one placeholder: the argument keeps its type, and an absent
@@ -170,10 +171,10 @@ pub enum Node {
 }
 
 /// Text with placeholders.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Template(pub Vec<Piece>);
 
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Piece {
     Text(String),
     /// The parameter's name.
@@ -191,7 +192,7 @@ impl Template {
 }
 
 /// A parameter as the model sees it.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Param {
     pub name: String,
     pub description: Option<String>,
@@ -205,7 +206,7 @@ pub struct Param {
     pub max: Option<f64>,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Kind {
     String,
     Integer,
@@ -216,7 +217,7 @@ pub enum Kind {
     Array(Item),
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Item {
     String,
     Integer,
