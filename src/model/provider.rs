@@ -68,6 +68,9 @@ pub struct Api<'a> {
     /// Fixed headers of every request.
     pub headers: &'a [(String, String)],
     pub failure: &'a FailureConvention,
+    pub implied: &'a Implied,
+    /// All that the API can make us ask a person for.
+    pub known_scopes: &'a Scopes,
 }
 
 impl Provider {
@@ -78,6 +81,8 @@ impl Provider {
             hosts: &self.hosts,
             headers: &self.headers,
             failure: &self.failure,
+            implied: self.implied(),
+            known_scopes: &self.known_scopes,
         }
     }
 

@@ -290,7 +290,7 @@ impl Store {
     /// Deletes what has expired: authorizations, their links and their states.
     pub async fn sweep(&self, now: Time) -> Result<()> {
         for held in self.read_all::<Authorization>("authorization/").await? {
-            if held.value.is_expired(now) {
+            if held.value.is_over(now) {
                 self.forget(&held).await?;
             }
         }

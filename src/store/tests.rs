@@ -3,9 +3,10 @@ use std::fs;
 use std::sync::Arc;
 
 use super::*;
-use crate::model::authorization::{AskedBy, ClientRegistration, Status, Trip};
+use crate::model::authorization::{AskedBy, ClientRegistration, CodeTrip, Status, Trip, Way};
 use crate::model::grant::Binding;
-use crate::model::provider::{Hosts, TokenAuth, TokenBody, TokenResponseShape};
+use crate::model::credential::Retention;
+use crate::model::provider::{FailureConvention, Hosts, TokenAuth, TokenBody, TokenResponseShape};
 use crate::model::{Clock, Scopes, TokenSet, UserId};
 
 const NOW: Time = Time::from_millis(1_000);
@@ -71,6 +72,7 @@ fn grant(access: &str) -> Grant {
         account: AccountName::default(),
         binding: binding("https://login.acme.example/token"),
         tokens: TokenSet {
+            user: None,
             access: access.into(),
             refresh: None,
             expires_at: None,
@@ -83,6 +85,8 @@ fn grant(access: &str) -> Grant {
         revocation: None,
         ended: None,
         attempt: None,
+        identity: None,
+        retention: Retention::default(),
     }
 }
 
@@ -104,6 +108,7 @@ fn authorization(user: &str) -> Authorization {
         refused: Scopes::default(),
         tools: std::collections::BTreeSet::new(),
         said: None,
+        refusals: Vec::new(),
         trip: trip(),
     }
 }
@@ -112,25 +117,30 @@ fn trip() -> Trip {
     Trip {
         title: "Acme".into(),
         scope_words: BTreeMap::default(),
-        implied: BTreeMap::default(),
         after_connect: None,
-        client: ClientRegistration {
-            client_id: "client".into(),
-            client_secret: None,
-            token_endpoint: "https://login.acme.example/token".parse().unwrap(),
-            token_auth: TokenAuth::Basic,
-            token_body: TokenBody::Form,
-            response: TokenResponseShape::default(),
-            revocation: None,
-            learnt: false,
-        },
-        authorize: "https://login.acme.example/authorize".parse().unwrap(),
-        issuer: None,
-        issuer_required: false,
-        pkce: true,
-        scope_parameter: "scope".into(),
-        scope_separator: " ".into(),
-        params: Vec::new(),
+        retention: Retention::default(),
+        headers: Vec::new(),
+        failure: FailureConvention::default(),
+        way: Way::Code(Box::new(CodeTrip {
+            client: ClientRegistration {
+                client_id: "client".into(),
+                client_secret: None,
+                token_endpoint: "https://login.acme.example/token".parse().unwrap(),
+                token_auth: TokenAuth::Basic,
+                token_body: TokenBody::Form,
+                response: TokenResponseShape::default(),
+                revocation: None,
+                learnt: false,
+            },
+            authorize: "https://login.acme.example/authorize".parse().unwrap(),
+            issuer: None,
+            issuer_required: false,
+            pkce: true,
+            scope_parameter: "scope".into(),
+            scope_separator: " ".into(),
+            params: Vec::new(),
+            implied: BTreeMap::default(),
+        })),
     }
 }
 

@@ -159,14 +159,14 @@ fn a_credential_goes_to_the_provider_s_hosts_only() {
     let get = action(Method::Get, "https://api.acme.example/x");
     let token = Credential::Bearer("canary".into());
     let ours = provider(&["api.acme.example"]);
-    let prepared = build(&get, Some(&ours), &Map::new(), Some(&token)).expect("a request");
+    let prepared = build(&get, Some(ours.api()), &Map::new(), Some(&token)).expect("a request");
     let value = prepared.headers.get("authorization").expect("attached");
     assert_eq!(value, "Bearer canary");
     assert!(value.is_sensitive());
     assert!(!format!("{prepared:?} {token:?}").contains("canary"));
 
     let theirs = provider(&["other.example"]);
-    let refused = build(&get, Some(&theirs), &Map::new(), Some(&token)).expect_err("refused");
+    let refused = build(&get, Some(theirs.api()), &Map::new(), Some(&token)).expect_err("refused");
     let text = refused.to_string();
     assert!(text.contains("`api.acme.example`") && text.contains("`hosts`"), "{text}");
     let none = build(&get, None, &Map::new(), Some(&token)).expect_err("refused");
@@ -179,13 +179,13 @@ fn keys_go_where_the_provider_wants_them() {
     get.query = vec![("q".into(), template("Oslo"))];
     let ours = provider(&["api.acme.example"]);
     let key = Credential::Query { name: "appid".into(), value: "k&y".into() };
-    let prepared = build(&get, Some(&ours), &Map::new(), Some(&key)).expect("a request");
+    let prepared = build(&get, Some(ours.api()), &Map::new(), Some(&key)).expect("a request");
     assert_eq!(prepared.url.query(), Some("q=Oslo&appid=k%26y"));
     let key = Credential::Header { name: "X-Key".into(), value: "k".into() };
-    let prepared = build(&get, Some(&ours), &Map::new(), Some(&key)).expect("a request");
+    let prepared = build(&get, Some(ours.api()), &Map::new(), Some(&key)).expect("a request");
     assert_eq!(prepared.headers.get("x-key").expect("attached"), "k");
     let broken = Credential::Header { name: "X-Key".into(), value: "canary\n".into() };
-    let error = build(&get, Some(&ours), &Map::new(), Some(&broken)).expect_err("a line break");
+    let error = build(&get, Some(ours.api()), &Map::new(), Some(&broken)).expect_err("a line break");
     assert!(!format!("{error} {error:?}").contains("canary"));
 }
 
@@ -195,7 +195,7 @@ fn a_tool_s_headers_win_over_the_provider_s() {
     get.headers = vec![("acme-version".into(), template("2"))];
     let mut ours = provider(&["api.acme.example"]);
     ours.headers = vec![("Acme-Version".into(), "1".into()), ("X-Other".into(), "o".into())];
-    let prepared = build(&get, Some(&ours), &Map::new(), None).expect("a request");
+    let prepared = build(&get, Some(ours.api()), &Map::new(), None).expect("a request");
     assert_eq!(prepared.headers.get("acme-version").expect("set"), "2");
     assert_eq!(prepared.headers.get("x-other").expect("set"), "o");
 }
