@@ -20,7 +20,10 @@
 mod backend;
 mod folder;
 mod key;
+mod key_file;
 mod record;
+mod ring;
+mod rotation;
 mod seal;
 mod sled;
 mod slot;
@@ -37,19 +40,20 @@ use zeroize::Zeroizing;
 
 pub use backend::{Backend, BackendError, Key, Sealed};
 pub use folder::FolderError;
-pub use key::{KeyError, KeySource, MasterKey};
+pub use key::{KeyError, KeyPlace, KeySource, MasterKey};
 pub use record::RecordError;
-pub use seal::SealError;
+pub use rotation::{DataKey, Rotated};
+pub use seal::{DataKeyId, SealError};
 
 use crate::model::{Authorization, Caller, Grant, ProviderId, Started, Time};
 use record::{Pointer, Record};
-use seal::KeyRing;
+use ring::Ring;
 pub use slot::Slot;
 
 /// Everything that is kept. One per process.
 pub struct Store {
     backend: Box<dyn Backend>,
-    ring: KeyRing,
+    ring: Ring,
     notice: Option<Notice>,
     /// Held for as long as the store lives.
     _folder: Option<folder::Folder>,
@@ -83,8 +87,14 @@ pub enum StoreError {
     Folder(#[from] FolderError),
     #[error(transparent)]
     Key(#[from] KeyError),
-    #[error("the store was sealed with another key than the one given; nothing was touched")]
-    WrongKey,
+    #[error("the store was sealed with another key than that in {place}; nothing was touched")]
+    WrongKey { place: KeyPlace },
+    #[error("the store's key ring is missing or damaged; nothing was touched")]
+    NoRing,
+    #[error("the store was replaced by another one while this process used it")]
+    Replaced,
+    #[error("others change the store faster than this process can")]
+    Contended,
     #[error(transparent)]
     Backend(#[from] BackendError),
     #[error(transparent)]
@@ -99,7 +109,9 @@ impl StoreError {
         match self {
             Self::Folder(error) => error.hint(),
             Self::Key(error) => error.hint(),
-            Self::WrongKey => "set COUNTERSIGN_KEY or COUNTERSIGN_KEY_FILE to the key that this store was made with, or give another folder with `--data DIR`".into(),
+            Self::WrongKey { place } => place.hint_when_wrong(),
+            Self::NoRing => "bring the data folder back from a backup or finish `countersign store import`; to start over, move the folder away".into(),
+            Self::Replaced | Self::Contended => "call again".into(),
             Self::Backend(error) => error.hint().into(),
             Self::Record(RecordError::TooNew { .. }) => "use the newer Countersign".into(),
             Self::Seal(_) | Self::Record(RecordError::Malformed(_)) => {
@@ -135,7 +147,7 @@ impl Store {
         if let Some(notice) = &notice {
             tracing::error!("{notice}");
         }
-        let ring = open_ring(&backend, &keys).await?;
+        let ring = Ring::open(&backend, keys, now).await?;
         Ok(Self { backend: Box::new(backend), ring, notice, _folder: Some(folder) })
     }
 
@@ -178,7 +190,7 @@ impl Store {
 
     /// Deletes a record, unless it has changed since it was read.
     pub async fn forget<T>(&self, held: &Held<T>) -> Result<bool> {
-        Ok(self.backend.swap(&held.key, Some(&held.sealed), None).await?)
+        self.swap(&held.key, Some(&held.sealed), None).await
     }
 
     // ── Authorizations ──────────────────────────────────────────────────────
@@ -306,7 +318,7 @@ impl Store {
 
     async fn read<T: Record>(&self, key: Key) -> Result<Option<Held<T>>> {
         match self.backend.get(&key).await? {
-            Some(sealed) => self.unseal(key, sealed).map(Some),
+            Some(sealed) => self.unseal(key, sealed).await.map(Some),
             None => Ok(None),
         }
     }
@@ -315,18 +327,18 @@ impl Store {
     /// alone: it must not keep a person from the others.
     async fn read_all<T: Record>(&self, prefix: &str) -> Result<Vec<Held<T>>> {
         let found = self.backend.scan(&Key::new(prefix.into())).await?;
-        let opened = found.into_iter().filter_map(|(key, sealed)| {
-            self.unseal(key, sealed)
-                .inspect_err(
-                    |error| tracing::warn!(record = T::NAME, %error, "left a record alone"),
-                )
-                .ok()
-        });
-        Ok(opened.collect())
+        let mut opened = Vec::with_capacity(found.len());
+        for (key, sealed) in found {
+            match self.unseal(key, sealed).await {
+                Ok(held) => opened.push(held),
+                Err(error) => tracing::warn!(record = T::NAME, %error, "left a record alone"),
+            }
+        }
+        Ok(opened)
     }
 
-    fn unseal<T: Record>(&self, key: Key, sealed: Sealed) -> Result<Held<T>> {
-        let value = record::decode(&self.ring.open(&key, &sealed)?)?;
+    async fn unseal<T: Record>(&self, key: Key, sealed: Sealed) -> Result<Held<T>> {
+        let value = record::decode(&self.ring.unseal(&*self.backend, &key, &sealed).await?)?;
         Ok(Held { value, key, sealed })
     }
 
@@ -336,39 +348,7 @@ impl Store {
         record: &T,
         over: Option<&Held<T>>,
     ) -> Result<bool> {
-        let sealed = self.ring.seal(key, &record::encode(record)?)?;
-        Ok(self.backend.swap(key, over.map(|held| &held.sealed), Some(&sealed)).await?)
+        let sealed = self.ring.seal(&*self.backend, key, &record::encode(record)?).await?;
+        self.swap(key, over.map(|held| &held.sealed), Some(&sealed)).await
     }
-}
-
-/// Opens the ring with the first key that fits and wraps it anew if that was not the first key of
-/// the list, which is what `COUNTERSIGN_KEY=new,old` is for.
-async fn open_ring(backend: &dyn Backend, keys: &KeySource) -> Result<KeyRing> {
-    let place = Key::new("ring".into());
-    // Twice at most: whoever loses the race to make the ring uses the winner's.
-    for _ in 0..2 {
-        let stored = backend.get(&place).await?;
-        let (keys, is_empty) = (keys.clone(), stored.is_none());
-        let masters = tokio::task::spawn_blocking(move || keys.load(is_empty))
-            .await
-            .map_err(|_| BackendError::Closed)??;
-        let newest = masters.first().ok_or(StoreError::WrongKey)?;
-        let Some(wrapped) = stored else {
-            let ring = KeyRing::generate();
-            if backend.swap(&place, None, Some(&ring.wrap(newest)?)).await? {
-                return Ok(ring);
-            }
-            continue;
-        };
-        let (at, ring) = masters
-            .iter()
-            .enumerate()
-            .find_map(|(at, master)| Some((at, KeyRing::unwrap(&wrapped, master).ok()?)))
-            .ok_or(StoreError::WrongKey)?;
-        if at > 0 {
-            backend.swap(&place, Some(&wrapped), Some(&ring.wrap(newest)?)).await?;
-        }
-        return Ok(ring);
-    }
-    Err(StoreError::WrongKey)
 }

@@ -7,29 +7,33 @@ use crate::model::grant::Binding;
 use crate::model::provider::Hosts;
 use crate::model::{Scopes, TokenSet, UserId};
 
-const NOW: Time = Time::from_millis(1_000);
+pub(super) const NOW: Time = Time::from_millis(1_000);
 
-fn given(byte: u8) -> KeySource {
+pub(super) fn given(byte: u8) -> KeySource {
     use base64::Engine as _;
     let encoded = base64::engine::general_purpose::STANDARD.encode([byte; 32]);
     KeySource::Given(encoded.into())
 }
 
-struct Place {
+pub(super) struct Place {
     folder: tempfile::TempDir,
 }
 
 impl Place {
-    fn new() -> Self {
+    pub(super) fn new() -> Self {
         Self { folder: tempfile::tempdir().unwrap() }
     }
 
-    fn data(&self) -> PathBuf {
+    pub(super) fn data(&self) -> PathBuf {
         self.folder.path().join("data")
     }
 
-    async fn open(&self) -> Result<Store> {
-        Store::open(&self.data(), given(1), "test", NOW).await
+    pub(super) async fn open(&self) -> Result<Store> {
+        self.open_with(given(1)).await
+    }
+
+    pub(super) async fn open_with(&self, keys: KeySource) -> Result<Store> {
+        Store::open(&self.data(), keys, "test", NOW).await
     }
 
     /// Keeps so many grants that the log has more than one segment.
@@ -42,7 +46,7 @@ impl Place {
     }
 }
 
-fn caller(name: &str) -> Caller {
+pub(super) fn caller(name: &str) -> Caller {
     Caller::local(UserId::new(name))
 }
 
@@ -55,7 +59,7 @@ fn binding(endpoint: &str) -> Binding {
     }
 }
 
-fn grant(access: &str) -> Grant {
+pub(super) fn grant(access: &str) -> Grant {
     Grant {
         provider: ProviderId::new("acme"),
         binding: binding("https://login.acme.example/token"),
@@ -74,7 +78,7 @@ fn grant(access: &str) -> Grant {
     }
 }
 
-fn authorization(user: &str) -> Authorization {
+pub(super) fn authorization(user: &str) -> Authorization {
     Authorization {
         id: "id".into(),
         ticket: crate::model::secret::random_ticket(),
@@ -94,7 +98,7 @@ fn authorization(user: &str) -> Authorization {
     }
 }
 
-async fn access_of(store: &Store, user: &str) -> Option<String> {
+pub(super) async fn access_of(store: &Store, user: &str) -> Option<String> {
     let kept = grant("");
     let held =
         store.grant(&caller(user), &kept.provider, &kept.binding.identity()).await.unwrap()?;
@@ -245,7 +249,7 @@ async fn a_wrong_key_touches_nothing() {
     store.keep(&caller("ana"), &grant("kept"), None).await.unwrap();
     drop(store);
     let wrong = Store::open(&place.data(), given(2), "test", NOW).await;
-    assert!(matches!(wrong.map(|_| ()), Err(StoreError::WrongKey)));
+    assert!(matches!(wrong.map(|_| ()), Err(StoreError::WrongKey { .. })));
     let store = place.open().await.unwrap();
     assert_eq!(access_of(&store, "ana").await.as_deref(), Some("kept"));
 }
@@ -264,7 +268,7 @@ async fn rotating_the_master_key_keeps_every_grant() {
     let store = Store::open(&place.data(), given(2), "test", NOW).await.unwrap();
     assert_eq!(access_of(&store, "ana").await.as_deref(), Some("kept"));
     drop(store);
-    assert!(matches!(place.open().await.map(|_| ()), Err(StoreError::WrongKey)));
+    assert!(matches!(place.open().await.map(|_| ()), Err(StoreError::WrongKey { .. })));
 }
 
 #[cfg(unix)]
