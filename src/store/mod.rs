@@ -17,6 +17,7 @@
 //! [`Binding::identity`](crate::model::grant::Binding::identity), so that a `tools.toml` that means
 //! something else by a provider's name neither finds nor overwrites what another one kept.
 
+mod archive;
 mod backend;
 mod folder;
 mod key;
@@ -27,6 +28,8 @@ mod rotation;
 mod seal;
 mod sled;
 mod slot;
+mod transfer;
+mod verify;
 
 #[cfg(test)]
 mod contract;
@@ -38,6 +41,7 @@ use std::path::{Path, PathBuf};
 use secrecy::{ExposeSecret as _, SecretString};
 use zeroize::Zeroizing;
 
+pub use archive::{Archive, ArchiveError};
 pub use backend::{Backend, BackendError, Key, Sealed};
 pub use folder::FolderError;
 pub use key::{KeyError, KeyPlace, KeySource, MasterKey};
@@ -49,6 +53,8 @@ use crate::model::{Authorization, Caller, Grant, ProviderId, Started, Time};
 use record::{Pointer, Record};
 use ring::Ring;
 pub use slot::Slot;
+pub use transfer::{ImportError, Imported};
+pub use verify::{Bad, Kind, Verified};
 
 /// Everything that is kept. One per process.
 pub struct Store {
@@ -121,6 +127,29 @@ impl StoreError {
     }
 }
 
+/// A data folder whose records can be moved, but not read.
+struct Opened {
+    backend: Box<dyn Backend>,
+    folder: folder::Folder,
+    notice: Option<Notice>,
+}
+
+async fn open_backend(data: &Path, purpose: &'static str, now: Time) -> Result<Opened> {
+    let data = data.to_owned();
+    let blocking = move || -> Result<_> {
+        let folder = folder::Folder::open(&data, purpose, now)?;
+        let (backend, aside) = self::sled::SledBackend::open(&folder.db(), now)?;
+        Ok((folder, backend, aside))
+    };
+    let (folder, backend, aside) =
+        tokio::task::spawn_blocking(blocking).await.map_err(|_| BackendError::Closed)??;
+    let notice = aside.map(|aside| Notice(aside.0));
+    if let Some(notice) = &notice {
+        tracing::error!("{notice}");
+    }
+    Ok(Opened { backend: Box::new(backend), folder, notice })
+}
+
 type Result<T> = std::result::Result<T, StoreError>;
 
 impl Store {
@@ -135,20 +164,9 @@ impl Store {
         purpose: &'static str,
         now: Time,
     ) -> Result<Self> {
-        let data = data.to_owned();
-        let blocking = move || -> Result<_> {
-            let folder = folder::Folder::open(&data, purpose, now)?;
-            let (backend, aside) = self::sled::SledBackend::open(&folder.db(), now)?;
-            Ok((folder, backend, aside))
-        };
-        let (folder, backend, aside) =
-            tokio::task::spawn_blocking(blocking).await.map_err(|_| BackendError::Closed)??;
-        let notice = aside.map(|aside| Notice(aside.0));
-        if let Some(notice) = &notice {
-            tracing::error!("{notice}");
-        }
-        let ring = Ring::open(&backend, keys, now).await?;
-        Ok(Self { backend: Box::new(backend), ring, notice, _folder: Some(folder) })
+        let Opened { backend, folder, notice } = open_backend(data, purpose, now).await?;
+        let ring = Ring::open(&*backend, keys, now).await?;
+        Ok(Self { backend, ring, notice, _folder: Some(folder) })
     }
 
     pub fn notice(&self) -> Option<&Notice> {

@@ -1,6 +1,8 @@
 use std::fs;
 use std::sync::Arc;
 
+use futures_util::future::BoxFuture;
+
 use super::*;
 use crate::model::authorization::{AskedBy, Status};
 use crate::model::grant::Binding;
@@ -43,6 +45,52 @@ impl Place {
             let name = format!("user-{round}");
             store.keep(&caller(&name), &grant(&"x".repeat(4_000)), None).await.unwrap();
         }
+    }
+}
+
+/// A store that several processes have open, as peers do.
+#[derive(Clone)]
+pub(super) struct Shared {
+    pub(super) backend: Arc<dyn Backend>,
+    _folder: Arc<tempfile::TempDir>,
+}
+
+impl Backend for Shared {
+    fn get<'a>(
+        &'a self,
+        key: &'a Key,
+    ) -> BoxFuture<'a, std::result::Result<Option<Sealed>, BackendError>> {
+        self.backend.get(key)
+    }
+
+    fn scan<'a>(
+        &'a self,
+        prefix: &'a Key,
+    ) -> BoxFuture<'a, std::result::Result<Vec<(Key, Sealed)>, BackendError>> {
+        self.backend.scan(prefix)
+    }
+
+    fn swap<'a>(
+        &'a self,
+        key: &'a Key,
+        old: Option<&'a Sealed>,
+        new: Option<&'a Sealed>,
+    ) -> BoxFuture<'a, std::result::Result<bool, BackendError>> {
+        self.backend.swap(key, old, new)
+    }
+}
+
+impl Shared {
+    pub(super) fn new() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let (backend, _) = self::sled::SledBackend::open(folder.path(), NOW).unwrap();
+        Self { backend: Arc::new(backend), _folder: Arc::new(folder) }
+    }
+
+    pub(super) async fn process(&self, keys: KeySource) -> Result<Store> {
+        let backend: Box<dyn Backend> = Box::new(self.clone());
+        let ring = Ring::open(&*backend, keys, NOW).await?;
+        Ok(Store { backend, ring, notice: None, _folder: None })
     }
 }
 

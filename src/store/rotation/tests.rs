@@ -1,59 +1,15 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use futures_util::future::BoxFuture;
 use secrecy::ExposeSecret as _;
 
-use super::super::backend::{Backend, BackendError};
-use super::super::ring::Ring;
-use super::super::tests::{NOW, Place, access_of, caller, given, grant};
+use super::super::tests::{NOW, Place, Shared, access_of, caller, given, grant};
 use super::*;
 
-/// A store that several processes have open, as peers do.
-#[derive(Clone)]
-struct Shared(Arc<dyn Backend>, Arc<tempfile::TempDir>);
-
-impl Backend for Shared {
-    fn get<'a>(&'a self, key: &'a Key) -> BoxFuture<'a, Result<Option<Sealed>, BackendError>> {
-        self.0.get(key)
-    }
-
-    fn scan<'a>(
-        &'a self,
-        prefix: &'a Key,
-    ) -> BoxFuture<'a, Result<Vec<(Key, Sealed)>, BackendError>> {
-        self.0.scan(prefix)
-    }
-
-    fn swap<'a>(
-        &'a self,
-        key: &'a Key,
-        old: Option<&'a Sealed>,
-        new: Option<&'a Sealed>,
-    ) -> BoxFuture<'a, Result<bool, BackendError>> {
-        self.0.swap(key, old, new)
-    }
-}
-
-type Result<T, E = StoreError> = std::result::Result<T, E>;
-
-impl Shared {
-    fn new() -> Self {
-        let folder = tempfile::tempdir().unwrap();
-        let (backend, _) = super::super::sled::SledBackend::open(folder.path(), NOW).unwrap();
-        Self(Arc::new(backend), Arc::new(folder))
-    }
-
-    async fn process(&self, keys: KeySource) -> Result<Store> {
-        let backend: Box<dyn Backend> = Box::new(self.clone());
-        let ring = Ring::open(&*backend, keys, NOW).await?;
-        Ok(Store { backend, ring, notice: None, _folder: None })
-    }
-
-    async fn ids(&self) -> Vec<DataKeyId> {
-        let found = self.0.scan(&Key::new("grant/".into())).await.unwrap();
-        found.iter().map(|(_, sealed)| seal::sealed_with(sealed).unwrap()).collect()
-    }
+/// The data keys of all grants.
+async fn ids(shared: &Shared) -> Vec<DataKeyId> {
+    let found = shared.backend.scan(&Key::new("grant/".into())).await.unwrap();
+    found.iter().map(|(_, sealed)| seal::sealed_with(sealed).unwrap()).collect()
 }
 
 async fn put(store: &Store, user: &str, access: &str) {
@@ -74,7 +30,7 @@ async fn every_record_is_sealed_anew_and_a_spent_key_goes_a_day_later() {
     let first = store.rotate_data_key(NOW).await.unwrap();
     assert_eq!((first.resealed, first.unreadable), (2, 0));
     assert_eq!((first.dropped, first.kept), (vec![], vec![before[0].id]));
-    assert_eq!(shared.ids().await, [first.new, first.new]);
+    assert_eq!(ids(&shared).await, [first.new, first.new]);
 
     let later = NOW.after(GRACE);
     let second = store.rotate_data_key(later).await.unwrap();
@@ -100,7 +56,7 @@ async fn a_running_process_reads_and_writes_with_keys_that_it_learns_of_on_the_w
     // By now the key that the running process read last is gone.
     put(&running, "bob", "after").await;
     assert_eq!(access_of(&other, "bob").await.as_deref(), Some("after"));
-    assert!(!shared.ids().await.contains(&newest.new));
+    assert!(!ids(&shared).await.contains(&newest.new));
     let (_, lost) = other.data_keys().await.unwrap();
     assert_eq!(lost, 0, "nothing was written under a key that is gone");
 }
@@ -169,13 +125,13 @@ async fn what_does_not_open_stays_as_it_is_and_keeps_its_key() {
     let shared = Shared::new();
     let store = shared.process(given(1)).await.unwrap();
     put(&store, "ana", "a").await;
-    let copied = shared.0.scan(&Key::new("grant/".into())).await.unwrap().remove(0).1;
+    let copied = shared.backend.scan(&Key::new("grant/".into())).await.unwrap().remove(0).1;
     let planted = Key::new("grant/somebody/acme/else/default".into());
-    assert!(shared.0.swap(&planted, None, Some(&copied)).await.unwrap());
+    assert!(shared.backend.swap(&planted, None, Some(&copied)).await.unwrap());
     let old = store.data_keys().await.unwrap().0[0].id;
     let rotated = store.rotate_data_key(NOW).await.unwrap();
     assert_eq!((rotated.resealed, rotated.unreadable), (1, 1));
-    assert_eq!(shared.0.get(&planted).await.unwrap(), Some(copied));
+    assert_eq!(shared.backend.get(&planted).await.unwrap(), Some(copied));
     let rotated = store.rotate_data_key(NOW.after(GRACE)).await.unwrap();
     assert!(rotated.dropped.is_empty() && rotated.kept.contains(&old));
 }
@@ -268,11 +224,11 @@ async fn no_new_ring_is_made_beside_records_that_it_did_not_seal() {
     let shared = Shared::new();
     put(&shared.process(given(1)).await.unwrap(), "ana", "kept").await;
     let place = Key::new(ring::PLACE.into());
-    let wrapped = shared.0.get(&place).await.unwrap().unwrap();
-    assert!(shared.0.swap(&place, Some(&wrapped), None).await.unwrap());
+    let wrapped = shared.backend.get(&place).await.unwrap().unwrap();
+    assert!(shared.backend.swap(&place, Some(&wrapped), None).await.unwrap());
     assert!(matches!(shared.process(given(1)).await.map(|_| ()), Err(StoreError::NoRing)));
-    assert_eq!(shared.0.get(&place).await.unwrap(), None);
-    assert!(shared.0.swap(&place, None, Some(&wrapped)).await.unwrap());
+    assert_eq!(shared.backend.get(&place).await.unwrap(), None);
+    assert!(shared.backend.swap(&place, None, Some(&wrapped)).await.unwrap());
     assert_eq!(access_of(&shared.process(given(1)).await.unwrap(), "ana").await.unwrap(), "kept");
 }
 
@@ -281,8 +237,8 @@ async fn a_store_that_was_replaced_under_a_process_is_noticed_before_anything_is
     let shared = Shared::new();
     let running = shared.process(given(1)).await.unwrap();
     let place = Key::new(ring::PLACE.into());
-    let wrapped = shared.0.get(&place).await.unwrap().unwrap();
-    assert!(shared.0.swap(&place, Some(&wrapped), None).await.unwrap());
+    let wrapped = shared.backend.get(&place).await.unwrap().unwrap();
+    assert!(shared.backend.swap(&place, Some(&wrapped), None).await.unwrap());
     let fresh = shared.process(given(1)).await.unwrap();
     let kept = grant("a");
     let refused = running.keep(&caller("ana"), &kept, None).await;
