@@ -9,7 +9,7 @@ use super::report::Hint;
 use crate::app::{App, Settings};
 use crate::config::{Config, environment};
 use crate::model::{Caller, Clock, UserId};
-use crate::store::KeySource;
+use crate::store::{KeySource, Slot};
 
 /// Ids are names or addresses; anything longer is a mistake.
 const LONGEST_USER: usize = 256;
@@ -41,22 +41,62 @@ impl Local {
 
     /// Puts the parts together for one process. `purpose` names it to others.
     pub(super) fn app(&self, config: Config, purpose: &'static str) -> anyhow::Result<App> {
-        let data = self
-            .data
-            .clone()
-            .or_else(|| config.store.clone())
-            .or_else(environment::data_folder)
-            .context("there is no home folder to keep grants in")
-            .context(Hint("give one with `--data DIR`".into()))?;
         let settings = Settings {
             keys: key_source()?,
-            data: absolute(&data)?,
+            data: folder(self.data.clone().or_else(|| config.store.clone()))?,
             purpose,
             clock: Clock::system(),
             worker: crate::upstream::select::own_program(),
         };
         Ok(App::new(config, settings))
     }
+}
+
+/// Which store, for commands that look at it as a whole.
+#[derive(Clone, Debug, Args)]
+pub(super) struct Place {
+    /// The store's folder, instead of the one that tools.toml names or the platform's.
+    #[arg(long, value_name = "DIR")]
+    data: Option<PathBuf>,
+}
+
+/// A store's folder and the source of its master key.
+pub(super) struct Whereabouts {
+    pub(super) data: PathBuf,
+    pub(super) keys: KeySource,
+}
+
+impl Place {
+    /// `config` is the file that names the folder; with `--data` none is needed.
+    pub(super) fn find(self, config: Option<&Path>) -> anyhow::Result<Whereabouts> {
+        let data = match self.data {
+            Some(data) => Some(data),
+            None => super::load(config)?.store,
+        };
+        Ok(Whereabouts { data: folder(data)?, keys: key_source()? })
+    }
+}
+
+impl Whereabouts {
+    /// The store, which must be there: a look at it should not make one.
+    pub(super) fn slot(&self, purpose: &'static str) -> anyhow::Result<Slot> {
+        let is_empty = match std::fs::read_dir(&self.data) {
+            Ok(mut entries) => entries.next().is_none(),
+            Err(error) => error.kind() == std::io::ErrorKind::NotFound,
+        };
+        if is_empty {
+            bail!("there is no store at `{}`", self.data.display());
+        }
+        Ok(Slot::new(self.data.clone(), self.keys.clone(), purpose, Clock::system()))
+    }
+}
+
+fn folder(given: Option<PathBuf>) -> anyhow::Result<PathBuf> {
+    let data = given
+        .or_else(environment::data_folder)
+        .context("there is no home folder to keep grants in")
+        .context(Hint("give one with `--data DIR`".into()))?;
+    absolute(&data)
 }
 
 /// `COUNTERSIGN_KEY`, `COUNTERSIGN_KEY_FILE`, or a file of our own. That one lies in the

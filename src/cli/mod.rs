@@ -4,11 +4,13 @@
 
 mod auth;
 mod check;
+mod key;
 mod local;
 mod log;
 mod out;
 mod report;
 mod serve;
+mod store;
 mod tools;
 
 use std::path::{Path, PathBuf};
@@ -75,6 +77,16 @@ enum Command {
         #[command(subcommand)]
         command: tools::Command,
     },
+    /// Make, look at and replace the keys that seal the store.
+    Key {
+        #[command(subcommand)]
+        command: key::Command,
+    },
+    /// Back up, move or check the store.
+    Store {
+        #[command(subcommand)]
+        command: store::Command,
+    },
     /// Connect accounts, see which are connected, disconnect them.
     Auth {
         #[command(subcommand)]
@@ -127,6 +139,8 @@ fn run(cli: Cli) -> anyhow::Result<Exit> {
             Ok(Exit::Done)
         }
         Command::Tools { command } => tools::run(command, load(cli.config.as_deref())?, &mut out),
+        Command::Key { command } => key::run(command, cli.config.as_deref(), &mut out),
+        Command::Store { command } => store::run(command, cli.config.as_deref(), &mut out),
         Command::Auth { command } => auth::run(command, load(cli.config.as_deref())?, &mut out),
     }
 }

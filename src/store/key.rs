@@ -167,6 +167,14 @@ impl KeySource {
         }
     }
 
+    /// Where the keys lie that an automatic one has replaced, if there are any.
+    pub fn replaced(&self) -> Option<PathBuf> {
+        match self {
+            Self::Automatic(path) => Some(key_file::old_keys(path)).filter(|old| old.exists()),
+            Self::Given(_) | Self::File(_) => None,
+        }
+    }
+
     pub fn place(&self) -> KeyPlace {
         match self {
             Self::Given(_) => KeyPlace::Variable,

@@ -15,6 +15,7 @@ mod command;
 mod config;
 mod consent;
 mod discovery;
+mod keys;
 mod server;
 mod tidy;
 mod upstream;
