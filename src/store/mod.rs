@@ -34,6 +34,8 @@ mod verify;
 #[cfg(test)]
 mod contract;
 #[cfg(test)]
+mod damage;
+#[cfg(test)]
 mod tests;
 
 use std::path::{Path, PathBuf};

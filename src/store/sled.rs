@@ -2,8 +2,9 @@
 //!
 //! sled's own `flush()` on Linux ends in `sync_file_range`, which promises nothing after a power
 //! loss, so every write is followed by `sync_data()` on a second handle of the same file. Its error
-//! types come without kinds worth matching, it panics on a truncated file, and it never opens again
-//! after a kill in the middle of a snapshot; all of that stays behind this file.
+//! types come without kinds worth matching, it panics on a truncated file or opens it as an empty one,
+//! and it never opens again after a kill in the middle of a snapshot; all of that stays behind this
+//! file.
 
 use std::collections::HashMap;
 use std::fs::{self, File};
@@ -18,11 +19,15 @@ use futures_util::future::BoxFuture;
 use parking_lot::{Mutex, RwLock};
 
 use super::backend::{Backend, BackendError, Key, Sealed};
+use super::ring;
 use crate::model::Time;
 
 const CACHE_BYTES: u64 = 16 << 20;
 /// Records remembered: some kilobytes each at most, and more people than call at once.
 const MOST_RECENT: usize = 1024;
+/// A file beside sled's, there while the key ring is. A store without its ring opens nothing, so a
+/// missing one tells a store that was lost from one that is new.
+const WITNESS: &str = "holds-a-ring";
 
 /// Holds sled open. The caller holds the folder's lock.
 pub(super) struct SledBackend(Arc<Inner>);
@@ -67,20 +72,28 @@ impl SledBackend {
         super::folder::create_private(path).map_err(from_io)?;
         // A kill while sled wrote a snapshot leaves this file, and with it sled never opens again.
         remove_snapshots(path, |name| name.ends_with(".generating")).map_err(from_io)?;
-        let first = match attempt(path) {
+        let first = match whole(path) {
             Ok(db) => return Self::from_open(db, path).map(|backend| (backend, None)),
             Err(failure) => failure,
         };
         first.unless_damage()?;
-        // The log is complete without its snapshots; only a damaged snapshot needs to go.
+        // The log is complete without its snapshots, so if only a snapshot is damaged, all is there
+        // again. If not, sled may take what it cannot read for the end of the log, and cut it off.
+        let aside = path.with_file_name(format!("db.damaged-{}", now.millis()));
+        copy(path, &aside).map_err(from_io)?;
         remove_snapshots(path, |_| true).map_err(from_io)?;
-        let second = match attempt(path) {
-            Ok(db) => return Self::from_open(db, path).map(|backend| (backend, None)),
+        let second = match whole(path) {
+            Ok(db) => {
+                tracing::warn!(
+                    "the store was damaged and is mended; the last changes may be missing"
+                );
+                fs::remove_dir_all(&aside).map_err(from_io)?;
+                return Self::from_open(db, path).map(|backend| (backend, None));
+            }
             Err(failure) => failure,
         };
         second.unless_damage()?;
-        let aside = path.with_file_name(format!("db.damaged-{}", now.millis()));
-        fs::rename(path, &aside).map_err(from_io)?;
+        fs::remove_dir_all(path).map_err(from_io)?;
         super::folder::create_private(path).map_err(from_io)?;
         match attempt(path) {
             Ok(db) => Ok((Self::from_open(db, path)?, Some(SetAside(aside)))),
@@ -142,6 +155,54 @@ impl Open {
 enum Failure {
     Sled(sled::Error),
     Panic,
+    /// The key ring was there, and is not any more.
+    Lost,
+}
+
+/// Opens sled and looks whether the store in it is one.
+fn whole(path: &Path) -> Result<sled::Db, Failure> {
+    let db = attempt(path)?;
+    let ring = catch_unwind(AssertUnwindSafe(|| db.get(ring::PLACE)));
+    match ring.map_err(|_| Failure::Panic)?.map_err(Failure::Sled)? {
+        Some(_) => testify(path),
+        None if path.join(WITNESS).exists() => return Err(Failure::Lost),
+        None => {}
+    }
+    Ok(db)
+}
+
+/// Leaves the witness. Where that fails the next opening does it.
+fn testify(path: &Path) {
+    let witness = path.join(WITNESS);
+    if !witness.exists()
+        && let Err(error) = File::create(&witness).and_then(|file| file.sync_all())
+    {
+        tracing::warn!(%error, "the store could not be marked as in use");
+    }
+}
+
+/// Takes the witness away, for an import that replaces the ring.
+fn retract(path: &Path) -> io::Result<()> {
+    match fs::remove_file(path.join(WITNESS)) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+        _ => Ok(()),
+    }
+}
+
+/// Copies a folder with all that is in it, onto the disk.
+fn copy(from: &Path, to: &Path) -> io::Result<()> {
+    super::folder::create_private(to)?;
+    for entry in fs::read_dir(from)? {
+        let entry = entry?;
+        let to = to.join(entry.file_name());
+        if entry.file_type()?.is_dir() {
+            copy(&entry.path(), &to)?;
+        } else {
+            fs::copy(entry.path(), &to)?;
+            File::options().write(true).open(&to)?.sync_all()?;
+        }
+    }
+    super::folder::sync(to)
 }
 
 fn attempt(path: &Path) -> Result<sled::Db, Failure> {
@@ -161,7 +222,7 @@ impl Failure {
     /// mended, and moving the store away for it would lose every grant.
     fn unless_damage(self) -> Result<(), BackendError> {
         match self {
-            Self::Panic | Self::Sled(sled::Error::Corruption { .. }) => Ok(()),
+            Self::Panic | Self::Lost | Self::Sled(sled::Error::Corruption { .. }) => Ok(()),
             other @ Self::Sled(_) => Err(other.into_error()),
         }
     }
@@ -169,7 +230,9 @@ impl Failure {
     fn into_error(self) -> BackendError {
         match self {
             Self::Sled(error) => error.into(),
-            Self::Panic => BackendError::Io(io::Error::other("sled gave up on its files")),
+            Self::Panic | Self::Lost => {
+                BackendError::Io(io::Error::other("sled gave up on its files"))
+            }
         }
     }
 }
@@ -288,6 +351,10 @@ impl Backend for SledBackend {
     ) -> BoxFuture<'a, Result<bool, BackendError>> {
         let (key, old, new) = (key.clone(), old.cloned(), new.cloned());
         self.run(move |inner, open| {
+            let is_ring = key.as_str() == ring::PLACE;
+            if is_ring && new.is_none() {
+                retract(&inner.path).map_err(from_io)?;
+            }
             let outcome = open.db.compare_and_swap(
                 key.as_bytes(),
                 old.as_ref().map(Sealed::as_bytes),
@@ -299,6 +366,9 @@ impl Backend for SledBackend {
             inner.forget(&key);
             inner.made.fetch_add(1, Ordering::SeqCst);
             inner.persist(open)?;
+            if is_ring && new.is_some() {
+                testify(&inner.path);
+            }
             Ok(true)
         })
     }

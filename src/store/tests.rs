@@ -37,15 +37,6 @@ impl Place {
     pub(super) async fn open_with(&self, keys: KeySource) -> Result<Store> {
         Store::open(&self.data(), keys, "test", NOW).await
     }
-
-    /// Keeps so many grants that the log has more than one segment.
-    async fn fill(&self) {
-        let store = self.open().await.unwrap();
-        for round in 0..200 {
-            let name = format!("user-{round}");
-            store.keep(&caller(&name), &grant(&"x".repeat(4_000)), None).await.unwrap();
-        }
-    }
 }
 
 /// A store that several processes have open, as peers do.
@@ -342,47 +333,6 @@ async fn a_folder_that_is_not_private_ours_or_a_store_is_refused_untouched() {
     fs::rename(place.data(), &elsewhere).unwrap();
     std::os::unix::fs::symlink(&elsewhere, place.data()).unwrap();
     assert!(matches!(refuse(&place).await, FolderError::NotAFolder(_)));
-}
-
-#[tokio::test]
-async fn leftover_and_broken_snapshots_do_not_lose_a_grant() {
-    let place = Place::new();
-    let store = place.open().await.unwrap();
-    store.keep(&caller("ana"), &grant("kept"), None).await.unwrap();
-    drop(store);
-    for name in ["snap.0000000000000000.generating", "snap.0000000000000001"] {
-        fs::write(place.data().join("db").join(name), b"cut off in the mid").unwrap();
-        let store = place.open().await.unwrap();
-        assert!(store.notice().is_none(), "{name}");
-        assert_eq!(access_of(&store, "ana").await.as_deref(), Some("kept"), "{name}");
-    }
-}
-
-#[tokio::test]
-async fn a_store_that_does_not_open_is_set_aside_and_named() {
-    let place = Place::new();
-    place.fill().await;
-    // Its own header says which settings the log was written with; sled does not open without it.
-    fs::write(place.data().join("db").join("conf"), b"nothing of the kind").unwrap();
-    let store = place.open().await.unwrap();
-    let notice = store.notice().expect("the store was damaged");
-    assert!(notice.0.exists() && notice.to_string().contains("damaged"), "{notice}");
-    assert!(store.keep(&caller("new"), &grant("works"), None).await.unwrap());
-    drop(store);
-    assert!(place.open().await.unwrap().notice().is_none(), "once is enough");
-}
-
-#[tokio::test]
-async fn a_log_that_was_cut_off_opens_or_is_set_aside() {
-    let place = Place::new();
-    place.fill().await;
-    let db = place.data().join("db").join("db");
-    let length = fs::metadata(&db).unwrap().len();
-    for part in [length / 2, 4_096, 1, 0] {
-        fs::File::options().write(true).open(&db).unwrap().set_len(part).unwrap();
-        let store = place.open().await.unwrap();
-        assert!(store.keep(&caller("new"), &grant("works"), None).await.is_ok(), "{part}");
-    }
 }
 
 #[tokio::test]
