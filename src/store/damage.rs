@@ -120,8 +120,8 @@ async fn a_flipped_byte_costs_the_records_of_its_page_and_says_so() {
         assert!(store.notice().is_none(), "nothing is set aside for it");
         let (mut left, mut damaged) = (0, Vec::new());
         for other in 0..USERS {
-            let read = store.grant(&caller(&user(other)), &kept.provider, &kept.binding.identity());
-            match read.await {
+            let (person, binding) = (caller(&user(other)), kept.binding.identity());
+            match store.grant(&person, &kept.provider, &binding).await {
                 Ok(found) => left += usize::from(found.is_some()),
                 Err(StoreError::Backend(BackendError::Corrupt)) => damaged.push(other),
                 Err(other) => panic!("{other}"),
