@@ -77,15 +77,21 @@ pub struct Held<T> {
 
 /// Something that people must be told about the store.
 #[derive(Clone, Debug)]
-pub struct Notice(PathBuf);
+pub struct Notice(self::sled::Damage);
 
 impl std::fmt::Display for Notice {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(
-            f,
-            "the store was damaged and has been set aside as `{}`; accounts must be connected again",
-            self.0.display()
-        )
+        match &self.0 {
+            self::sled::Damage::SetAside(path) => write!(
+                f,
+                "the store was damaged and has been set aside as `{}`; accounts must be connected again",
+                path.display()
+            ),
+            self::sled::Damage::Lost(changes) => write!(
+                f,
+                "the store was damaged, and its last changes are lost ({changes}); accounts that were connected or renewed last may have to be connected again"
+            ),
+        }
     }
 }
 
@@ -145,7 +151,7 @@ async fn open_backend(data: &Path, purpose: &'static str, now: Time) -> Result<O
     };
     let (folder, backend, aside) =
         tokio::task::spawn_blocking(blocking).await.map_err(|_| BackendError::Closed)??;
-    let notice = aside.map(|aside| Notice(aside.0));
+    let notice = aside.map(Notice);
     if let Some(notice) = &notice {
         tracing::error!("{notice}");
     }
