@@ -199,7 +199,7 @@ fn next_line(from: &mut impl BufRead) -> io::Result<Option<Vec<u8>>> {
 }
 
 fn hex(digest: Sha256) -> String {
-    digest.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
+    digest.finalize().iter().fold(String::new(), |text, byte| text + &format!("{byte:02x}"))
 }
 
 #[cfg(test)]

@@ -38,7 +38,7 @@ mod damage;
 #[cfg(test)]
 mod tests;
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use secrecy::{ExposeSecret as _, SecretString};
 use zeroize::Zeroizing;
