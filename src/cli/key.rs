@@ -52,15 +52,15 @@ pub(super) fn run<W: Write>(
             Ok(Exit::Done)
         }
         Command::Rotate { master, place } => {
-            let at = place.find(config)?;
+            let at = place.find(config, "key rotate")?;
             block_on(LevelFilter::WARN, async move {
-                let slot = at.slot("key rotate")?;
+                let slot = at.slot()?;
                 let store = slot.get().await.map_err(hinted)?;
                 if master { rotate_master(store, &at, out).await } else { rotate(store, out).await }
             })
         }
         Command::Status { json, place } => {
-            let at = place.find(config)?;
+            let at = place.find(config, "key status")?;
             block_on(LevelFilter::WARN, async move { status(&at, json, out).await })
         }
     }
@@ -110,7 +110,7 @@ async fn status<W: Write>(
     as_json: bool,
     out: &mut Out<W>,
 ) -> anyhow::Result<Exit> {
-    let slot = at.slot("key status")?;
+    let slot = at.slot()?;
     let place = at.keys.place();
     let opened = match slot.get().await {
         Ok(store) => Ok(store.data_keys().await.map_err(hinted)?),
@@ -121,7 +121,7 @@ async fn status<W: Write>(
         let (keys, foreign) = opened.as_ref().map(Clone::clone).unwrap_or_default();
         let status = json!({
             "version": 1,
-            "store": at.data,
+            "store": at.data.path,
             "master_key": source(&place),
             "opens": opened.is_ok(),
             "reason": opened.as_ref().err().map(ToString::to_string),
@@ -131,7 +131,7 @@ async fn status<W: Write>(
         out.line(&serde_json::to_string_pretty(&status)?)?;
         return Ok(if opened.is_ok() { Exit::Done } else { Exit::Failed });
     }
-    out.line(&format!("store: {}", at.data.display()))?;
+    out.line(&format!("store: {}", at.data.path.display()))?;
     out.line(&format!("master key: {place}"))?;
     let (keys, foreign) = opened.map_err(hinted)?;
     out.line("  it opens the store")?;

@@ -2,14 +2,14 @@
 
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context as _, bail};
+use anyhow::{Context as _, anyhow, bail};
 use clap::Args;
 
-use super::report::Hint;
+use super::report::{Hint, Usage};
 use crate::app::{App, Settings};
 use crate::config::{Config, environment};
 use crate::model::{Caller, Clock, UserId};
-use crate::store::{KeySource, Slot};
+use crate::store::{DataFolder, KeySource, Slot};
 
 /// Ids are names or addresses; anything longer is a mistake.
 const LONGEST_USER: usize = 256;
@@ -30,22 +30,26 @@ impl Local {
     pub(super) fn caller(&self) -> anyhow::Result<Caller> {
         let user = self.user.clone().or_else(environment::user);
         let user = user.unwrap_or_else(|| "default".into());
-        if user.trim() != user || user.is_empty() || user.len() > LONGEST_USER {
-            bail!("the user id must have 1 to {LONGEST_USER} bytes, without white space around it");
-        }
-        if user.chars().any(char::is_control) {
-            bail!("the user id must not contain control characters");
-        }
-        Ok(Caller::local(UserId::new(user)))
+        let problem = if user.trim() != user || user.is_empty() || user.len() > LONGEST_USER {
+            format!(
+                "the user id must have 1 to {LONGEST_USER} bytes, without white space around it"
+            )
+        } else if user.chars().any(char::is_control) {
+            "the user id must not contain control characters".into()
+        } else {
+            return Ok(Caller::local(UserId::new(user)));
+        };
+        if self.user.is_some() { Err(Usage(problem).into()) } else { Err(anyhow!(problem)) }
     }
 
     /// Puts the parts together for one process. `purpose` names it to others.
     pub(super) fn app(&self, config: Config, purpose: &'static str) -> anyhow::Result<App> {
+        let clock = Clock::system();
+        let data = folder(self.data.clone().or_else(|| config.store.clone()), purpose, &clock)?;
         let settings = Settings {
             keys: key_source()?,
-            data: folder(self.data.clone().or_else(|| config.store.clone()))?,
-            purpose,
-            clock: Clock::system(),
+            data,
+            clock,
             worker: crate::upstream::select::own_program(),
         };
         Ok(App::new(config, settings))
@@ -62,41 +66,56 @@ pub(super) struct Place {
 
 /// A store's folder and the source of its master key.
 pub(super) struct Whereabouts {
-    pub(super) data: PathBuf,
+    pub(super) data: DataFolder,
     pub(super) keys: KeySource,
 }
 
 impl Place {
-    /// `config` is the file that names the folder; with `--data` none is needed.
-    pub(super) fn find(self, config: Option<&Path>) -> anyhow::Result<Whereabouts> {
+    /// `config` is the file that names the folder; with `--data` none is needed. `purpose` names
+    /// this process to others.
+    pub(super) fn find(
+        self,
+        config: Option<&Path>,
+        purpose: &'static str,
+    ) -> anyhow::Result<Whereabouts> {
         let data = match self.data {
             Some(data) => Some(data),
             None => super::load(config)?.store,
         };
-        Ok(Whereabouts { data: folder(data)?, keys: key_source()? })
+        let data = folder(data, purpose, &Clock::system())?;
+        Ok(Whereabouts { data, keys: key_source()? })
     }
 }
 
 impl Whereabouts {
     /// The store, which must be there: a look at it should not make one.
-    pub(super) fn slot(&self, purpose: &'static str) -> anyhow::Result<Slot> {
-        let is_empty = match std::fs::read_dir(&self.data) {
+    pub(super) fn slot(&self) -> anyhow::Result<Slot> {
+        let is_empty = match std::fs::read_dir(&self.data.path) {
             Ok(mut entries) => entries.next().is_none(),
             Err(error) => error.kind() == std::io::ErrorKind::NotFound,
         };
         if is_empty {
-            bail!("there is no store at `{}`", self.data.display());
+            bail!("there is no store at `{}`", self.data.path.display());
         }
-        Ok(Slot::new(self.data.clone(), self.keys.clone(), purpose, Clock::system()))
+        Ok(Slot::new(self.data.clone(), self.keys.clone()))
     }
 }
 
-fn folder(given: Option<PathBuf>) -> anyhow::Result<PathBuf> {
-    let data = given
+fn folder(
+    given: Option<PathBuf>,
+    purpose: &'static str,
+    clock: &Clock,
+) -> anyhow::Result<DataFolder> {
+    let path = given
         .or_else(environment::data_folder)
         .context("there is no home folder to keep grants in")
         .context(Hint("give one with `--data DIR`".into()))?;
-    absolute(&data)
+    Ok(DataFolder {
+        path: absolute(&path)?,
+        runtime: environment::runtime_folder(),
+        purpose,
+        clock: clock.clone(),
+    })
 }
 
 /// `COUNTERSIGN_KEY`, `COUNTERSIGN_KEY_FILE`, or a file of our own. That one lies in the

@@ -2,6 +2,7 @@
 //!
 //! Results go to standard output through `out::Out`; everything else goes to standard error.
 
+mod again;
 mod auth;
 mod check;
 mod key;
@@ -22,6 +23,7 @@ use tracing::level_filters::LevelFilter;
 
 use crate::config::environment::{self, Found};
 use crate::config::{Config, Problems};
+use again::Again;
 use out::Out;
 
 /// How a command ended; the numbers are a contract with scripts.
@@ -138,10 +140,16 @@ fn run(cli: Cli) -> anyhow::Result<Exit> {
             out.line(&schema)?;
             Ok(Exit::Done)
         }
-        Command::Tools { command } => tools::run(command, load(cli.config.as_deref())?, &mut out),
+        Command::Tools { command } => {
+            let config = load(cli.config.as_deref())?;
+            tools::run(command, config, &Again::new(cli.config), &mut out)
+        }
         Command::Key { command } => key::run(command, cli.config.as_deref(), &mut out),
         Command::Store { command } => store::run(command, cli.config.as_deref(), &mut out),
-        Command::Auth { command } => auth::run(command, load(cli.config.as_deref())?, &mut out),
+        Command::Auth { command } => {
+            let config = load(cli.config.as_deref())?;
+            auth::run(command, config, &Again::new(cli.config), &mut out)
+        }
     }
 }
 
@@ -149,6 +157,8 @@ fn run(cli: Cli) -> anyhow::Result<Exit> {
 fn exit_of(error: &anyhow::Error) -> Exit {
     if error.is::<Problems>() || error.is::<environment::NotFound>() {
         Exit::ConfigInvalid
+    } else if error.is::<report::Usage>() {
+        Exit::Usage
     } else {
         Exit::Failed
     }

@@ -53,15 +53,15 @@ pub(super) fn run<W: Write>(
 ) -> anyhow::Result<Exit> {
     match command {
         Command::Export { file, place } => {
-            let at = place.find(config)?;
+            let at = place.find(config, "store export")?;
             block_on(LevelFilter::WARN, async move { export(&at, &file, out).await })
         }
         Command::Import { file, place } => {
-            let at = place.find(config)?;
+            let at = place.find(config, "store import")?;
             block_on(LevelFilter::WARN, async move { import(at, &file, out).await })
         }
         Command::Verify { json, place } => {
-            let at = place.find(config)?;
+            let at = place.find(config, "store verify")?;
             block_on(LevelFilter::WARN, async move { verify(&at, json, out).await })
         }
     }
@@ -72,7 +72,7 @@ fn is_stream(file: &Path) -> bool {
 }
 
 async fn export<W: Write>(at: &Whereabouts, file: &Path, out: &mut Out<W>) -> anyhow::Result<Exit> {
-    let slot = at.slot("store export")?;
+    let slot = at.slot()?;
     let store = slot.get().await.map_err(hinted)?;
     let archive = store.export(Clock::system().now()).await.map_err(hinted)?;
     if is_stream(file) {
@@ -104,14 +104,12 @@ async fn import<W: Write>(at: Whereabouts, file: &Path, out: &mut Out<W>) -> any
     let archive = archive
         .map_err(hinted)
         .with_context(|| format!("`{}` was not imported", file.display()))?;
-    let now = Clock::system().now();
     let place = at.keys.place();
-    let imported =
-        Store::import(&at.data, at.keys, "store import", now, &archive).await.map_err(hinted)?;
+    let imported = Store::import(at.data.clone(), at.keys, &archive).await.map_err(hinted)?;
     out.line(&format!(
         "imported {} into {}, exported at {}",
         records(imported.added),
-        at.data.display(),
+        at.data.path.display(),
         archive.exported_at
     ))?;
     if let Some(error) = imported.locked {
@@ -125,7 +123,7 @@ async fn verify<W: Write>(
     as_json: bool,
     out: &mut Out<W>,
 ) -> anyhow::Result<Exit> {
-    let slot = at.slot("store verify")?;
+    let slot = at.slot()?;
     let store = slot.get().await.map_err(hinted)?;
     let verified = store.verify().await.map_err(hinted)?;
     // A store that did not open any more was set aside before anybody could look into it.
@@ -134,7 +132,7 @@ async fn verify<W: Write>(
         let kinds: Vec<_> = verified.kinds.iter().map(describe).collect();
         let found = json!({
             "version": 1,
-            "store": at.data,
+            "store": at.data.path,
             "ok": ok,
             "kinds": kinds,
             "orphans": verified.orphans,

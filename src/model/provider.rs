@@ -7,6 +7,7 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 use url::Url;
 
+use super::credential::{AssertionSettings, Credential, GrantType, Retention};
 use super::scope::Implied;
 use super::{ProviderId, Scopes};
 
@@ -51,29 +52,18 @@ pub struct Provider {
     /// Every scope that the catalogue or `tools.toml` speaks of, in whichever tool: all that an API
     /// can make us ask a person for.
     pub known_scopes: Scopes,
+    /// Whether a person may connect several accounts; its tools then take the name of one.
+    pub accounts: bool,
+    pub retention: Retention,
 }
 
-#[derive(Clone, Debug)]
-pub enum Credential {
-    /// One grant per end user, by OAuth 2.
-    OAuth(Box<OAuthSettings>),
-    /// One key for everybody.
-    ApiKey { place: KeyPlace, value: SecretRef },
-}
-
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum KeyPlace {
-    /// Name of the query parameter.
-    Query(String),
-    /// Header name, and what stands before the key in its value, e.g. `Bearer `.
-    Header { name: String, prefix: String },
-}
-
-/// How to get a person's consent from this provider.
+/// How to get a grant from this provider.
 #[derive(Clone, Debug)]
 pub struct OAuthSettings {
+    pub grant: GrantType,
     pub endpoints: Endpoints,
-    pub client_id: Setting,
+    /// `None` only where an assertion speaks for itself (RFC 7523 §3.1).
+    pub client_id: Option<Setting>,
     pub client_secret: Option<SecretRef>,
     /// `None`: whatever discovery says, else `client_secret_basic` (RFC 6749 §2.3.1).
     pub token_auth: Option<TokenAuth>,
@@ -90,6 +80,28 @@ pub struct OAuthSettings {
     pub params: Vec<(String, String)>,
     pub response: TokenResponseShape,
     pub loopback: LoopbackRule,
+}
+
+impl OAuthSettings {
+    /// The `aud` of an assertion (RFC 7523 §3): as written, else the token endpoint as written, else
+    /// the issuer. Always a text of the operator's own: an audience taken from a discovery document
+    /// would let one authorization server have an assertion made out to another.
+    pub fn assertion_audience(&self, assertion: &AssertionSettings) -> Option<String> {
+        let Endpoints { token, issuer, .. } = &self.endpoints;
+        let written = || token.as_ref().map(Url::to_string);
+        assertion
+            .audience
+            .clone()
+            .or_else(written)
+            .or_else(|| issuer.as_ref().map(|issuer| spelled(issuer).to_owned()))
+    }
+}
+
+/// An issuer as servers spell it: `Url` adds a slash where there is no path.
+pub fn spelled(issuer: &Url) -> &str {
+    let text = issuer.as_str();
+    let bare = if issuer.path() == "/" { text.strip_suffix('/') } else { None };
+    bare.unwrap_or(text)
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]

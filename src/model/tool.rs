@@ -16,6 +16,8 @@ pub struct Tool {
     pub title: String,
     pub description: String,
     pub params: Vec<Param>,
+    /// Whether it takes, beside its parameters, which of the person's accounts to act with.
+    pub accounts: bool,
     pub effect: Effect,
     /// Whether a repeated call changes nothing more (RFC 9110 §9.2.2).
     pub idempotent: bool,
@@ -27,6 +29,9 @@ pub struct Tool {
     /// JSON Schema of the result; then the result is also `structuredContent`.
     pub output: Option<Arc<Map<String, Value>>>,
 }
+
+/// The argument of a tool with [`Tool::accounts`] that names an account.
+pub const ACCOUNT: &str = "account";
 
 /// What must be granted before a tool runs.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -61,15 +66,29 @@ pub struct HttpAction {
     pub query: Vec<(String, Template)>,
     pub headers: Vec<(String, Template)>,
     pub body: Body,
-    /// A jq filter over the answer's JSON.
-    pub select: Option<String>,
-    /// A jq filter; a string that it yields makes the call a failure with that message.
-    pub error: Option<String>,
+    /// Over the answer's JSON.
+    pub select: Option<Filter>,
+    /// A string that it yields makes the call a failure with that message.
+    pub error: Option<Filter>,
     /// A fixed answer for endpoints that return nothing worth reading.
     pub reply: Option<Template>,
     pub timeout: Duration,
     /// Longest result text in characters.
     pub max_chars: usize,
+}
+
+/// A jq filter, compiled when it is first needed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Filter {
+    pub text: String,
+    /// Where it stands in `tools.toml`, counted from 1.
+    pub line: usize,
+}
+
+impl Filter {
+    pub fn new(text: impl Into<String>, line: usize) -> Self {
+        Self { text: text.into(), line }
+    }
 }
 
 /// Headers that decide where a message ends and who hears it. The client writes them itself; a tool
@@ -112,6 +131,14 @@ impl Method {
     /// Where a parameter goes that no placeholder mentions.
     pub fn has_body(self) -> bool {
         matches!(self, Self::Post | Self::Put | Self::Patch)
+    }
+
+    /// How much a request may change of which nothing more is said (RFC 9110 §9.2.1).
+    pub fn effect(self) -> Effect {
+        match self {
+            Self::Get | Self::Head => Effect::Read,
+            Self::Post | Self::Put | Self::Patch | Self::Delete => Effect::Destroy,
+        }
     }
 
     /// RFC 9110 §9.2.2.

@@ -5,10 +5,14 @@
 //! quote a raw body, into [`TokenError`] at once.
 
 mod answer;
+mod assertion;
+mod device;
 mod error;
+mod message;
 mod metadata;
 mod normalize;
 mod revocation;
+mod service;
 
 use std::time::Duration;
 
@@ -23,6 +27,8 @@ use secrecy::{ExposeSecret, SecretString};
 use url::Url;
 
 pub use answer::{AnswerError, AuthorizationResponse, Denial};
+pub use assertion::{Assertion, KeyError, ServiceAccount, SignError, Signer};
+pub use device::{DeviceCode, Poll};
 pub use error::{TokenError, Verdict};
 pub use metadata::{DiscoveryError, Metadata, discover};
 
@@ -172,9 +178,13 @@ impl OAuthClient {
             | RequestTokenError::Parse(..)
             | RequestTokenError::Other(_) => TokenError::Malformed("it is not a token response"),
         })?;
+        Ok(self.issue(&answer))
+    }
+
+    fn issue(&self, answer: &BasicTokenResponse) -> Issued {
         let now = self.clock.now();
         let secret = |text: &str| SecretString::from(text.to_owned());
-        Ok(Issued {
+        Issued {
             tokens: TokenSet {
                 access: secret(answer.access_token().secret()),
                 refresh: answer.refresh_token().map(|token| secret(token.secret())),
@@ -184,7 +194,21 @@ impl OAuthClient {
             scopes: answer
                 .scopes()
                 .map(|scopes| Scopes::new(scopes.iter().map(|scope| scope.as_str()))),
-        })
+        }
+    }
+
+    /// Sends a token request of our own writing.
+    async fn ask(
+        &self,
+        client: &ClientRegistration,
+        fields: Vec<(&str, &str)>,
+    ) -> Result<Issued, TokenError> {
+        let request = message::post(client, &client.token_endpoint, fields)
+            .ok_or(TokenError::Malformed("the request cannot be written"))?;
+        let regular = Courier { net: &self.net, client }.carry(request).await?;
+        let answer = serde_json::from_value(serde_json::Value::Object(regular))
+            .map_err(|_| TokenError::Malformed("it is not a token response"))?;
+        Ok(self.issue(&answer))
     }
 }
 
@@ -219,16 +243,33 @@ impl Courier<'_> {
                 json_of_form(&body).into()
             }
         });
-        let response = self.net.send(out, trust(client)).await?;
-        let status = response.status();
-        let body = net::read(response, LARGEST).await?;
-        let regular = normalize::normalize(status, &body, &client.response)?;
+        let regular = self.carry(out).await?;
         let body = serde_json::to_vec(&regular)
             .map_err(|_| TokenError::Malformed("it could not be written as JSON"))?;
         http::Response::builder()
             .header(http::header::CONTENT_TYPE, "application/json")
             .body(body)
             .map_err(|_| TokenError::Malformed("it could not be passed on"))
+    }
+
+    /// Sends a token request, and makes its answer regular.
+    async fn carry(
+        &self,
+        request: reqwest::Request,
+    ) -> Result<serde_json::Map<String, serde_json::Value>, TokenError> {
+        let response = self.net.send(request, trust(self.client)).await?;
+        let status = response.status();
+        let retry_after = net::retry_after(|name| response.headers().get(name)?.to_str().ok());
+        let body = net::read(response, LARGEST).await?;
+        normalize::normalize(status, &body, &self.client.response)
+            .map_err(|error| with_retry_after(error, retry_after))
+    }
+}
+
+fn with_retry_after(error: TokenError, retry_after: Option<Duration>) -> TokenError {
+    match error {
+        TokenError::Status { status, .. } => TokenError::Status { status, retry_after },
+        other => other,
     }
 }
 

@@ -1,17 +1,14 @@
 //! Ending a grant at the provider: RFC 7009, or the provider's own way.
 
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
-use http::HeaderValue;
-use http::header::{AUTHORIZATION, CONTENT_TYPE};
 use reqwest::{Method, Request};
 use secrecy::ExposeSecret as _;
-use serde_json::{Value, json};
-use url::{Url, form_urlencoded};
+use serde_json::json;
+use url::Url;
 
+use super::message::{self, authorize, basic, send_json};
 use crate::model::TokenSet;
 use crate::model::authorization::ClientRegistration;
-use crate::model::provider::{Revocation, TokenAuth, TokenBody};
+use crate::model::provider::Revocation;
 
 /// The request that ends a grant; `None` where it cannot be written, e.g. for want of a secret.
 pub(super) fn request(
@@ -49,60 +46,17 @@ pub(super) fn request(
 /// The refresh token where there is one, else the access token (RFC 7009 §2.1): ending the former
 /// ends what came of it.
 fn rfc7009(client: &ClientRegistration, url: &Url, tokens: &TokenSet) -> Option<Request> {
-    let mut request = Request::new(Method::POST, url.clone());
     let token = tokens.refresh.as_ref().unwrap_or(&tokens.access).expose_secret();
-    let mut fields = vec![("token", token)];
-    match (client.token_auth, &client.client_secret) {
-        (TokenAuth::Basic, Some(_)) => authorize(&mut request, &basic(client)?)?,
-        (TokenAuth::Post, Some(secret)) => {
-            fields.push(("client_id", &client.client_id));
-            fields.push(("client_secret", secret.expose_secret()));
-        }
-        (_, None) | (TokenAuth::None, _) => fields.push(("client_id", &client.client_id)),
-    }
-    match client.token_body {
-        TokenBody::Form => {
-            let form =
-                form_urlencoded::Serializer::new(String::new()).extend_pairs(fields).finish();
-            set_body(&mut request, "application/x-www-form-urlencoded", form);
-        }
-        TokenBody::Json => {
-            let fields = fields.into_iter().map(|(name, value)| (name.to_owned(), value.into()));
-            send_json(&mut request, &Value::Object(fields.collect()));
-        }
-    }
-    Some(request)
-}
-
-fn send_json(request: &mut Request, body: &Value) {
-    set_body(request, "application/json", body.to_string());
-}
-
-fn set_body(request: &mut Request, kind: &'static str, body: String) {
-    request.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(kind));
-    *request.body_mut() = Some(body.into());
-}
-
-fn authorize(request: &mut Request, value: &str) -> Option<()> {
-    let mut value = HeaderValue::try_from(value).ok()?;
-    value.set_sensitive(true);
-    request.headers_mut().insert(AUTHORIZATION, value);
-    Some(())
-}
-
-/// RFC 6749 §2.3.1: both parts are form-encoded before they are joined.
-fn basic(client: &ClientRegistration) -> Option<String> {
-    let secret = client.client_secret.as_ref()?.expose_secret();
-    let encode = |text: &str| form_urlencoded::byte_serialize(text.as_bytes()).collect::<String>();
-    let pair = format!("{}:{}", encode(&client.client_id), encode(secret));
-    Some(format!("Basic {}", STANDARD.encode(pair)))
+    message::post(client, url, vec![("token", token)])
 }
 
 #[cfg(test)]
 mod tests {
+    use http::header::AUTHORIZATION;
+
     use super::*;
     use crate::model::Time;
-    use crate::model::provider::TokenResponseShape;
+    use crate::model::provider::{TokenAuth, TokenBody, TokenResponseShape};
 
     fn client(token_auth: TokenAuth, token_body: TokenBody) -> ClientRegistration {
         ClientRegistration {

@@ -5,7 +5,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use super::backend::BackendError;
-use super::tests::{NOW, Place, access_of, caller, given, grant};
+use super::tests::{Place, access_of, caller, given, grant};
 use super::*;
 
 const USERS: usize = 200;
@@ -97,7 +97,12 @@ async fn a_truncated_snapshot_costs_nothing_since_the_log_is_complete() {
 /// Where in the log a grant lies that was sealed under this name.
 async fn place_in_log(store: &Store, log: &[u8], number: usize) -> usize {
     let kept = grant("");
-    let key = store.grant_key(&caller(&user(number)), &kept.provider, &kept.binding.identity());
+    let key = store.grant_key(
+        &caller(&user(number)),
+        &kept.provider,
+        &kept.binding.identity(),
+        &kept.account,
+    );
     let sealed = store.backend.get(&key).await.unwrap().unwrap();
     // The last one counts, if the page was written more than once.
     memchr::memmem::rfind(log, &sealed.as_bytes()[100..200]).expect("sled keeps values as they are")
@@ -122,7 +127,7 @@ async fn a_flipped_byte_costs_what_lies_around_it_at_most() {
         let (mut left, mut damaged) = (0, 0);
         for other in 0..USERS {
             let (person, binding) = (caller(&user(other)), kept.binding.identity());
-            match store.grant(&person, &kept.provider, &binding).await {
+            match store.grant(&person, &kept.provider, &binding, &kept.account).await {
                 Ok(found) => left += usize::from(found.is_some()),
                 Err(StoreError::Backend(BackendError::Corrupt)) => damaged += 1,
                 Err(other) => panic!("{other}"),
@@ -213,7 +218,7 @@ async fn a_key_that_is_wrong_or_gone_leaves_the_folder_as_it_was() {
     let place = Place::filled().await;
     let missing = place.data().with_file_name("master.key");
     for keys in [given(2), KeySource::Automatic(missing.clone())] {
-        let refused = Store::open(&place.data(), keys, "test", NOW).await.map(|_| ());
+        let refused = place.open_with(keys).await.map(|_| ());
         assert!(matches!(refused, Err(StoreError::WrongKey { .. } | StoreError::Key(_))));
         assert!(!missing.exists());
     }

@@ -20,6 +20,7 @@ use zeroize::Zeroizing;
 use super::backend::{Backend, BackendError, Key, Sealed};
 use super::key::{KeySource, MasterKey};
 use super::seal::{self, KeyRing, SealError};
+use super::shared::Foundation;
 use super::{Result, StoreError};
 use crate::model::Time;
 
@@ -31,7 +32,7 @@ const ROUNDS: usize = 16;
 /// The ring, read again when it must be.
 pub(super) struct Ring {
     source: KeySource,
-    held: RwLock<Arc<Held>>,
+    held: Arc<RwLock<Arc<Held>>>,
 }
 
 struct Held {
@@ -76,11 +77,17 @@ impl Ring {
     }
 
     fn holding(source: KeySource, ring: KeyRing, wrapped: Sealed) -> Self {
-        Self { source, held: RwLock::new(Arc::new(Held { ring, wrapped })) }
+        Self { source, held: Arc::new(RwLock::new(Arc::new(Held { ring, wrapped }))) }
     }
 
     pub(super) fn source(&self) -> &KeySource {
         &self.source
+    }
+
+    /// The record under [`PLACE`] as it was read last, whenever asked.
+    pub(super) fn foundation(&self) -> Box<Foundation> {
+        let held = Arc::clone(&self.held);
+        Box::new(move || (Key::new(PLACE.into()), held.read().wrapped.clone()))
     }
 
     /// See [`KeyRing::hash`]. Needs no look at the store: what it comes from never changes.

@@ -10,7 +10,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use super::backend::{Key, Sealed};
+use futures_util::{StreamExt as _, TryStreamExt as _, stream};
+
+use super::backend::{Backend as _, Key, Sealed};
 use super::key::{KeyError, KeySource};
 use super::key_file::Replacing;
 use super::seal::{self, DataKeyId, KeyRing};
@@ -24,6 +26,21 @@ pub(super) const GRACE: Duration = Duration::from_hours(24);
 /// Goes over all records, in the hope to find nothing left to do. Who writes meanwhile writes under
 /// the new key, so a second look usually is the last.
 const PASSES: usize = 4;
+
+/// More rotations than this between two steps of one swap are a fault, not a race.
+const ROUNDS: usize = 16;
+
+/// Records that are sealed anew at once: they share the waiting for the disk.
+pub(super) const AT_ONCE: usize = 64;
+
+/// What became of one record.
+#[derive(PartialEq, Eq)]
+enum Step {
+    Moved,
+    /// There was nothing to do, or somebody else did it.
+    Left,
+    Unreadable,
+}
 
 /// A key of the ring.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -61,7 +78,7 @@ impl Store {
                 Err(_) => lost += 1,
             }
         }
-        let ring = self.ring.read(&*self.backend).await?;
+        let ring = self.ring.read(&self.backend).await?;
         let newest = ring.newest();
         let keys = ring.keys().map(|(id, made_at)| DataKey {
             id,
@@ -75,7 +92,7 @@ impl Store {
 
     /// Makes a new data key, seals every record with it and drops the keys that have had their time.
     pub async fn rotate_data_key(&self, now: Time) -> Result<Rotated> {
-        let ring = self.ring.replace(&*self.backend, |ring| Some(ring.with_new_key(now))).await?;
+        let ring = self.ring.replace(&self.backend, |ring| Some(ring.with_new_key(now))).await?;
         let new = ring.newest().ok_or(StoreError::NoRing)?;
         let mut resealed = 0;
         let mut unreadable = 0;
@@ -104,7 +121,7 @@ impl Store {
         // ones, and does the second step.
         let replacing = Replacing::begin(path)?;
         replacing.put_new_key()?;
-        self.ring.replace(&*self.backend, |ring| Some(ring.clone())).await?;
+        self.ring.replace(&self.backend, |ring| Some(ring.clone())).await?;
         Ok(())
     }
 
@@ -116,20 +133,33 @@ impl Store {
         old: Option<&Sealed>,
         new: Option<&Sealed>,
     ) -> Result<bool> {
-        if self.backend.swap(key, old, new).await? {
-            return Ok(true);
+        let mut over = old.cloned();
+        for _ in 0..ROUNDS {
+            if self.backend.swap(key, over.as_ref(), new).await? {
+                return Ok(true);
+            }
+            let (Some(was), Some(current)) = (over, self.backend.get(key).await?) else {
+                return Ok(false);
+            };
+            if !self.is_resealed(key, &was, &current).await? {
+                return Ok(false);
+            }
+            over = Some(current);
         }
-        let (Some(old), Some(current)) = (old, self.backend.get(key).await?) else {
-            return Ok(false);
-        };
-        if seal::sealed_with(old)? == seal::sealed_with(&current)? {
-            return Ok(false);
-        }
-        let was = self.ring.unseal(&*self.backend, key, old).await?;
-        if was != self.ring.unseal(&*self.backend, key, &current).await? {
+        Err(StoreError::Contended)
+    }
+
+    /// Whether these are the same record under two data keys.
+    async fn is_resealed(&self, key: &Key, was: &Sealed, is: &Sealed) -> Result<bool> {
+        if seal::sealed_with(was)? == seal::sealed_with(is)? {
             return Ok(false);
         }
-        Ok(self.backend.swap(key, Some(&current), new).await?)
+        match self.ring.unseal(&self.backend, key, was).await {
+            Ok(was) => Ok(was == self.ring.unseal(&self.backend, key, is).await?),
+            // Held for so long that its data key is gone: to be read again.
+            Err(StoreError::Seal(_)) => Ok(false),
+            Err(error) => Err(error),
+        }
     }
 
     /// Every record but the ring.
@@ -142,26 +172,32 @@ impl Store {
     /// One look at every record: how many were sealed anew, how many do not open.
     async fn reseal_all(&self, ring: &KeyRing) -> Result<(usize, usize)> {
         let (mut moved, mut unreadable) = (0, 0);
-        for (key, sealed) in self.records().await? {
-            // Another rotation's newer key is as good.
-            match seal::sealed_with(&sealed) {
-                Ok(id) if Some(id) == ring.newest() || !ring.knows(id) => continue,
-                _ => {}
-            }
-            let Ok(plain) = ring.open(&key, &sealed) else {
-                unreadable += 1;
-                continue;
-            };
-            let anew = ring.seal(&key, &plain)?;
-            moved += usize::from(self.backend.swap(&key, Some(&sealed), Some(&anew)).await?);
+        let mut steps = stream::iter(self.records().await?)
+            .map(|(key, sealed)| self.reseal(ring, key, sealed))
+            .buffer_unordered(AT_ONCE);
+        while let Some(step) = steps.try_next().await? {
+            moved += usize::from(step == Step::Moved);
+            unreadable += usize::from(step == Step::Unreadable);
         }
         Ok((moved, unreadable))
+    }
+
+    async fn reseal(&self, ring: &KeyRing, key: Key, sealed: Sealed) -> Result<Step> {
+        // Another rotation's newer key is as good.
+        match seal::sealed_with(&sealed) {
+            Ok(id) if Some(id) == ring.newest() || !ring.knows(id) => return Ok(Step::Left),
+            _ => {}
+        }
+        let Ok(plain) = ring.open(&key, &sealed) else { return Ok(Step::Unreadable) };
+        let anew = ring.seal(&key, &plain)?;
+        let is_ours = self.backend.swap(&key, Some(&sealed), Some(&anew)).await?;
+        Ok(if is_ours { Step::Moved } else { Step::Left })
     }
 
     /// Drops the data keys that have not sealed for [`GRACE`] and that no record refers to. Gives
     /// those, and the older ones that stay.
     async fn drop_keys(&self, now: Time) -> Result<(Vec<DataKeyId>, Vec<DataKeyId>)> {
-        let before = self.ring.read(&*self.backend).await?;
+        let before = self.ring.read(&self.backend).await?;
         // Judged by one ring and looked for after it: whatever had its time then is not written with
         // any more.
         let spent: Vec<DataKeyId> = spent(&before, now);
@@ -174,7 +210,7 @@ impl Store {
         let dropped: Vec<_> = spent.into_iter().filter(|id| !used.contains(id)).collect();
         let after = self
             .ring
-            .replace(&*self.backend, |ring| (!dropped.is_empty()).then(|| ring.without(&dropped)))
+            .replace(&self.backend, |ring| (!dropped.is_empty()).then(|| ring.without(&dropped)))
             .await?;
         let newest = after.newest();
         let kept = after.keys().map(|(id, _)| id).filter(|id| Some(*id) != newest).collect();

@@ -11,14 +11,15 @@ use std::fs::{self, File};
 use std::io::{self, Read as _, Seek as _, Write as _};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
 
 use futures_util::FutureExt as _;
 use futures_util::future::BoxFuture;
 use parking_lot::{Mutex, RwLock};
 
 use super::backend::{Backend, BackendError, Key, Sealed};
+use super::folder::Lock;
 use super::ring;
 use crate::model::Time;
 
@@ -33,7 +34,7 @@ const WITNESS: &str = "holds-a-ring";
 /// its log for a write that was cut off, and drops what came after it without a word.
 const SWAPS: &str = "swaps";
 
-/// Holds sled open. The caller holds the folder's lock.
+/// Holds sled open, under the folder's lock.
 pub(super) struct SledBackend(Arc<Inner>);
 
 struct Inner {
@@ -47,6 +48,9 @@ struct Inner {
     /// Set by a failed write or flush, cleared by the next flush that succeeds (contract, 6).
     unsure: AtomicBool,
     recent: Mutex<Recent>,
+    /// Last, so that nobody takes the folder over before sled is closed, which may be some time
+    /// after the backend itself is gone: a write under way still has hold of it.
+    lock: OnceLock<Lock>,
 }
 
 struct Open {
@@ -127,8 +131,14 @@ impl SledBackend {
             flushed: Mutex::new(inside),
             unsure: AtomicBool::new(false),
             recent: Mutex::default(),
+            lock: OnceLock::new(),
         }));
         Ok((backend, (lost > 0).then_some(Damage::Lost(lost))))
+    }
+
+    /// Keeps the folder's lock until sled is closed.
+    pub(super) fn hold(&self, lock: Lock) {
+        let _ = self.0.lock.set(lock);
     }
 
     /// Runs sled's blocking calls off the async threads.

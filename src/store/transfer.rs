@@ -1,12 +1,17 @@
 //! Export and import of a whole store, sealed as it is.
 
 use std::collections::BTreeMap;
-use std::path::Path;
+
+use futures_util::future::join_all;
+use tokio::sync::watch;
 
 use super::archive::Archive;
-use super::backend::{Backend, Key, Sealed};
+use super::backend::{Backend, BackendError, Key, Sealed};
+use super::peer::Answering;
 use super::ring::{self, Ring};
-use super::{KeySource, Opened, Store, StoreError, open_backend};
+use super::rotation::AT_ONCE;
+use super::shared::{Role, Shared};
+use super::{DataFolder, KeySource, Store, StoreError};
 use crate::model::Time;
 
 #[derive(Debug, thiserror::Error)]
@@ -52,7 +57,7 @@ impl Store {
             // Between two looks at the same ring, it had the data key of each.
             match self.backend.get(&place).await? {
                 Some(wrapped) if before.as_ref() == Some(&wrapped) => {
-                    let id = self.ring.read(&*self.backend).await?.store_id();
+                    let id = self.ring.read(&self.backend).await?.store_id();
                     records.insert(place, wrapped);
                     return Ok(Archive::new(id, now, records));
                 }
@@ -68,14 +73,15 @@ impl Store {
     /// The ring comes last, and without it no store opens: what was cut off is no half of a store,
     /// but one that the next import completes. What fails is undone.
     pub async fn import(
-        data: &Path,
+        folder: DataFolder,
         keys: KeySource,
-        purpose: &'static str,
-        now: Time,
         archive: &Archive,
     ) -> Result<Imported> {
-        let Opened { backend, folder: _folder, .. } = open_backend(data, purpose, now).await?;
-        let mut steps = Steps { backend: &*backend, done: Vec::new() };
+        let now = folder.clock.now();
+        let role = watch::Sender::new(Role::Peer);
+        // Like any process, owner or peer: a server may have the store open.
+        let backend = Shared::open(folder, Answering::default(), role).await?;
+        let mut steps = Steps { backend: &backend, done: Vec::new() };
         let added = match put(&mut steps, archive).await {
             Ok(added) => added,
             Err(error) => {
@@ -83,7 +89,7 @@ impl Store {
                 return Err(error);
             }
         };
-        let locked = Ring::open(&*backend, keys, now).await.err();
+        let locked = Ring::open(&backend, keys, now).await.err();
         Ok(Imported { added, locked })
     }
 }
@@ -102,13 +108,7 @@ async fn put(steps: &mut Steps<'_>, archive: &Archive) -> Result<usize> {
         // First of all, so that a running process writes nothing under it any more.
         steps.swap(&place, old_ring.as_ref(), None).await?;
     }
-    let mut added = 0;
-    for (key, sealed) in archive.records.iter().filter(|(key, _)| **key != place) {
-        if steps.read(key).await?.as_ref() != Some(sealed) {
-            steps.swap(key, None, Some(sealed)).await?;
-            added += 1;
-        }
-    }
+    let added = steps.add(archive).await?;
     // What a running process wrote in between would not open under the new ring.
     if steps.others(archive).await?.foreign > 0 {
         return Err(ImportError::NotEmpty);
@@ -146,16 +146,51 @@ impl Steps<'_> {
     }
 
     async fn swap(&mut self, key: &Key, old: Option<&Sealed>, new: Option<&Sealed>) -> Result<()> {
-        if !self.backend.swap(key, old, new).await.map_err(StoreError::from)? {
+        let swapped = self.backend.swap(key, old, new).await;
+        self.note(key, old, new, swapped)
+    }
+
+    /// Puts the records where they are not yet.
+    async fn add(&mut self, archive: &Archive) -> Result<usize> {
+        let there = self.backend.scan(&Key::new(String::new())).await.map_err(StoreError::from)?;
+        let there: BTreeMap<_, _> = there.into_iter().collect();
+        let is_missing = |(key, _): &(&Key, &Sealed)| **key != place() && !there.contains_key(key);
+        let missing: Vec<_> = archive.records.iter().filter(is_missing).collect();
+        for some in missing.chunks(AT_ONCE) {
+            let swaps = some.iter().map(|(key, sealed)| self.backend.swap(key, None, Some(sealed)));
+            // All of them to their end, or what failed could not be taken back.
+            let swapped = join_all(swaps).await.into_iter().zip(some);
+            let noted: Vec<_> = swapped
+                .map(|(swapped, (key, sealed))| self.note(key, None, Some(sealed), swapped))
+                .collect();
+            noted.into_iter().collect::<Result<()>>()?;
+        }
+        Ok(missing.len())
+    }
+
+    fn note(
+        &mut self,
+        key: &Key,
+        old: Option<&Sealed>,
+        new: Option<&Sealed>,
+        swapped: Result<bool, BackendError>,
+    ) -> Result<()> {
+        if let Ok(false) = swapped {
             return Err(ImportError::NotEmpty);
         }
+        // What failed may have happened all the same.
         self.done.push((key.clone(), new.cloned(), old.cloned()));
+        swapped.map_err(StoreError::from)?;
         Ok(())
     }
 
     async fn undo(self) {
         for (key, put, stood) in self.done.iter().rev() {
-            if !matches!(self.backend.swap(key, put.as_ref(), stood.as_ref()).await, Ok(true)) {
+            let is_undone = match self.backend.swap(key, put.as_ref(), stood.as_ref()).await {
+                Ok(false) => self.read(key).await.is_ok_and(|stands| stands == *stood),
+                undone => undone.is_ok(),
+            };
+            if !is_undone {
                 tracing::warn!("a step of the import could not be taken back; import again");
             }
         }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use secrecy::ExposeSecret as _;
 
-use super::backend::{Key, Sealed};
+use super::backend::{Backend as _, Key, Sealed};
 use super::record::{self, KINDS, Pointer};
 use super::{Result, Store, StoreError};
 use crate::model::{Authorization, Started};
@@ -44,7 +44,7 @@ impl Verified {
 impl Store {
     pub async fn verify(&self) -> Result<Verified> {
         // The ring itself: a copy in memory would open records that nobody else can.
-        self.ring.read(&*self.backend).await?;
+        self.ring.read(&self.backend).await?;
         let mut verified = Verified::default();
         let mut known = 0;
         for kind in KINDS {
@@ -106,7 +106,7 @@ impl Store {
         sealed: &Sealed,
         check: fn(&[u8]) -> std::result::Result<(), record::RecordError>,
     ) -> Result<()> {
-        Ok(check(&self.ring.unseal(&*self.backend, key, sealed).await?)?)
+        Ok(check(&self.ring.unseal(&self.backend, key, sealed).await?)?)
     }
 
     async fn orphans(&self) -> Result<usize> {
@@ -138,16 +138,16 @@ fn shape(key: &Key) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::super::tests::{Shared, authorization, caller, given, grant};
+    use super::super::tests::{Several, authorization, caller, given, grant};
     use super::*;
 
-    async fn plant(shared: &Shared, key: &str, sealed: &Sealed) {
+    async fn plant(shared: &Several, key: &str, sealed: &Sealed) {
         assert!(shared.backend.swap(&Key::new(key.into()), None, Some(sealed)).await.unwrap());
     }
 
     #[tokio::test]
     async fn what_does_not_open_or_decode_is_named_without_its_owner() {
-        let shared = Shared::new();
+        let shared = Several::new().await;
         let store = shared.process(given(1)).await.unwrap();
         store.keep(&caller("ana"), &grant("a"), None).await.unwrap();
         store.open_link(&authorization("ana"), None).await.unwrap();
@@ -156,7 +156,7 @@ mod tests {
         let found = shared.backend.scan(&Key::new("grant/".into())).await.unwrap();
         plant(&shared, "grant/stolen-by-bob/acme/b/default", &found[0].1).await;
         let newer = Key::new("state/newer".into());
-        let sealed = store.ring.seal(&shared, &newer, br#"{"v":9,"d":1}"#).await.unwrap();
+        let sealed = store.ring.seal(&*shared.backend, &newer, br#"{"v":9,"d":1}"#).await.unwrap();
         plant(&shared, newer.as_str(), &sealed).await;
         plant(&shared, "hobby/x", &found[0].1).await;
         let before = shared.backend.scan(&Key::new(String::new())).await.unwrap();
@@ -188,7 +188,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_link_that_leads_nowhere_any_more_is_an_orphan_and_no_damage() {
-        let shared = Shared::new();
+        let shared = Several::new().await;
         let store = shared.process(given(1)).await.unwrap();
         let first = authorization("ana");
         store.open_link(&first, None).await.unwrap();

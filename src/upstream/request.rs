@@ -53,7 +53,7 @@ pub(super) enum RequestProblem {
     Header { name: String, reason: &'static str },
     #[error("the request's address cannot be built from these arguments")]
     Address,
-    #[error("the header `{0}` cannot be set by a tool; remove it from tools.toml")]
+    #[error("the header `{0}` cannot be set by a tool; the operator removes it from tools.toml")]
     Reserved(String),
     #[error("the header `{0}` in tools.toml has a name or value that HTTP does not allow")]
     BadHeader(String),
@@ -298,6 +298,9 @@ fn attach(
         Credential::Bearer(token) => {
             let value = format!("Bearer {}", token.expose_secret());
             (http::header::AUTHORIZATION, HeaderValue::try_from(value))
+        }
+        Credential::Basic(basic) => {
+            (http::header::AUTHORIZATION, HeaderValue::try_from(basic.header()))
         }
         Credential::Header { name, value } => {
             let name = HeaderName::from_bytes(name.as_bytes())

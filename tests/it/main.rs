@@ -16,6 +16,8 @@ mod config;
 mod consent;
 mod discovery;
 mod keys;
+mod oauth;
 mod server;
+mod stdio;
 mod tidy;
 mod upstream;

@@ -3,24 +3,27 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use secrecy::ExposeSecret as _;
 
-use super::super::tests::{NOW, Place, Shared, access_of, caller, given, grant};
+use super::super::tests::{NOW, Place, Several, access_of, caller, given, grant};
 use super::*;
 
 /// The data keys of all grants.
-async fn ids(shared: &Shared) -> Vec<DataKeyId> {
+async fn ids(shared: &Several) -> Vec<DataKeyId> {
     let found = shared.backend.scan(&Key::new("grant/".into())).await.unwrap();
     found.iter().map(|(_, sealed)| seal::sealed_with(sealed).unwrap()).collect()
 }
 
 async fn put(store: &Store, user: &str, access: &str) {
     let kept = grant(access);
-    let held = store.grant(&caller(user), &kept.provider, &kept.binding.identity()).await.unwrap();
+    let held = store
+        .grant(&caller(user), &kept.provider, &kept.binding.identity(), &kept.account)
+        .await
+        .unwrap();
     assert!(store.keep(&caller(user), &kept, held.as_ref()).await.unwrap());
 }
 
 #[tokio::test]
 async fn every_record_is_sealed_anew_and_a_spent_key_goes_a_day_later() {
-    let shared = Shared::new();
+    let shared = Several::new().await;
     let store = shared.process(given(1)).await.unwrap();
     put(&store, "ana", "a").await;
     put(&store, "bob", "b").await;
@@ -44,7 +47,7 @@ async fn every_record_is_sealed_anew_and_a_spent_key_goes_a_day_later() {
 
 #[tokio::test]
 async fn a_running_process_reads_and_writes_with_keys_that_it_learns_of_on_the_way() {
-    let shared = Shared::new();
+    let shared = Several::new().await;
     let running = shared.process(given(1)).await.unwrap();
     put(&running, "ana", "before").await;
     let other = shared.process(given(1)).await.unwrap();
@@ -63,12 +66,14 @@ async fn a_running_process_reads_and_writes_with_keys_that_it_learns_of_on_the_w
 
 #[tokio::test]
 async fn a_record_that_was_only_sealed_anew_is_still_the_one_that_was_read() {
-    let shared = Shared::new();
+    let shared = Several::new().await;
     let store = shared.process(given(1)).await.unwrap();
     put(&store, "ana", "1").await;
     let kept = grant("2");
     let read = async |store: &Store| {
-        let found = store.grant(&caller("ana"), &kept.provider, &kept.binding.identity()).await;
+        let found = store
+            .grant(&caller("ana"), &kept.provider, &kept.binding.identity(), &kept.account)
+            .await;
         found.unwrap().unwrap()
     };
     let held = read(&store).await;
@@ -86,7 +91,7 @@ async fn a_record_that_was_only_sealed_anew_is_still_the_one_that_was_read() {
 #[tokio::test(flavor = "multi_thread")]
 async fn rotations_at_once_lose_no_key_and_no_write() {
     const WRITES: usize = 60;
-    let shared = Shared::new();
+    let shared = Several::new().await;
     let first = shared.process(given(1)).await.unwrap();
     for user in 0..20 {
         put(&first, &format!("user-{user}"), "kept").await;
@@ -122,7 +127,7 @@ async fn rotations_at_once_lose_no_key_and_no_write() {
 
 #[tokio::test]
 async fn what_does_not_open_stays_as_it_is_and_keeps_its_key() {
-    let shared = Shared::new();
+    let shared = Several::new().await;
     let store = shared.process(given(1)).await.unwrap();
     put(&store, "ana", "a").await;
     let copied = shared.backend.scan(&Key::new("grant/".into())).await.unwrap().remove(0).1;
@@ -138,7 +143,7 @@ async fn what_does_not_open_stays_as_it_is_and_keeps_its_key() {
 
 #[tokio::test]
 async fn a_running_process_goes_on_when_the_operator_replaces_the_master_key() {
-    let shared = Shared::new();
+    let shared = Several::new().await;
     let running = shared.process(given(1)).await.unwrap();
     put(&running, "ana", "1").await;
     let (KeySource::Given(new), KeySource::Given(old)) = (given(2), given(1)) else {
@@ -174,7 +179,7 @@ async fn the_automatic_key_is_replaced_under_running_processes_and_other_folders
     let home = tempfile::tempdir().unwrap();
     let path = home.path().join("master.key");
     let keys = || KeySource::Automatic(path.clone());
-    let (shared, elsewhere) = (Shared::new(), Shared::new());
+    let (shared, elsewhere) = (Several::new().await, Several::new().await);
     let running = shared.process(keys()).await.unwrap();
     put(&elsewhere.process(keys()).await.unwrap(), "ana", "elsewhere").await;
     put(&running, "ana", "1").await;
@@ -200,7 +205,7 @@ async fn a_rotation_of_the_master_key_that_was_cut_off_leaves_a_store_that_opens
     let home = tempfile::tempdir().unwrap();
     let path = home.path().join("master.key");
     let keys = || KeySource::Automatic(path.clone());
-    let shared = Shared::new();
+    let shared = Several::new().await;
     put(&shared.process(keys()).await.unwrap(), "ana", "kept").await;
     // Cut off before the ring is wrapped anew; before the new key is there, nothing has changed.
     Replacing::begin(&path).unwrap().put_new_key().unwrap();
@@ -212,7 +217,7 @@ async fn a_rotation_of_the_master_key_that_was_cut_off_leaves_a_store_that_opens
 
 #[tokio::test]
 async fn a_given_key_is_not_ours_to_replace() {
-    let shared = Shared::new();
+    let shared = Several::new().await;
     let store = shared.process(given(1)).await.unwrap();
     let refused = store.rotate_master_key().await.unwrap_err();
     assert!(matches!(refused, StoreError::Key(KeyError::NotOurs { .. })));
@@ -221,7 +226,7 @@ async fn a_given_key_is_not_ours_to_replace() {
 
 #[tokio::test]
 async fn no_new_ring_is_made_beside_records_that_it_did_not_seal() {
-    let shared = Shared::new();
+    let shared = Several::new().await;
     put(&shared.process(given(1)).await.unwrap(), "ana", "kept").await;
     let place = Key::new(ring::PLACE.into());
     let wrapped = shared.backend.get(&place).await.unwrap().unwrap();
@@ -234,7 +239,7 @@ async fn no_new_ring_is_made_beside_records_that_it_did_not_seal() {
 
 #[tokio::test]
 async fn a_store_that_was_replaced_under_a_process_is_noticed_before_anything_is_written() {
-    let shared = Shared::new();
+    let shared = Several::new().await;
     let running = shared.process(given(1)).await.unwrap();
     let place = Key::new(ring::PLACE.into());
     let wrapped = shared.backend.get(&place).await.unwrap().unwrap();

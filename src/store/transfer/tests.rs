@@ -3,7 +3,7 @@ use futures_util::future::BoxFuture;
 use parking_lot::Mutex;
 
 use super::super::BackendError;
-use super::super::tests::{NOW, Place, Shared, access_of, caller, given, grant};
+use super::super::tests::{NOW, Place, Several, access_of, caller, given, grant};
 use super::*;
 
 async fn filled() -> (Place, Archive) {
@@ -17,7 +17,7 @@ async fn filled() -> (Place, Archive) {
 }
 
 async fn import(place: &Place, archive: &Archive) -> Result<Imported> {
-    Store::import(&place.data(), given(1), "test", NOW, archive).await
+    Store::import(place.folder(), given(1), archive).await
 }
 
 #[tokio::test]
@@ -63,35 +63,35 @@ async fn a_store_that_only_started_takes_an_import_and_one_with_records_does_not
 async fn an_import_says_that_the_key_is_another() {
     let (_from, archive) = filled().await;
     let to = Place::new();
-    let imported = Store::import(&to.data(), given(2), "test", NOW, &archive).await.unwrap();
+    let imported = Store::import(to.folder(), given(2), &archive).await.unwrap();
     assert!(matches!(imported.locked, Some(StoreError::WrongKey { .. })));
     assert!(to.open().await.is_ok());
 }
 
 /// A backend whose disk fills up, or whose process is killed, after some swaps.
 struct Failing {
-    inner: Shared,
+    inner: Several,
     swaps: Mutex<usize>,
     /// Killed: nothing is taken back either.
     for_ever: bool,
 }
 
 impl Failing {
-    fn after(swaps: usize, inner: &Shared, for_ever: bool) -> Self {
+    fn after(swaps: usize, inner: &Several, for_ever: bool) -> Self {
         Self { inner: inner.clone(), swaps: Mutex::new(swaps), for_ever }
     }
 }
 
 impl Backend for Failing {
     fn get<'a>(&'a self, key: &'a Key) -> BoxFuture<'a, Result<Option<Sealed>, BackendError>> {
-        self.inner.get(key)
+        self.inner.backend.get(key)
     }
 
     fn scan<'a>(
         &'a self,
         prefix: &'a Key,
     ) -> BoxFuture<'a, Result<Vec<(Key, Sealed)>, BackendError>> {
-        self.inner.scan(prefix)
+        self.inner.backend.scan(prefix)
     }
 
     fn swap<'a>(
@@ -108,7 +108,7 @@ impl Backend for Failing {
             return std::future::ready(Err(BackendError::Full)).boxed();
         }
         *left -= 1;
-        self.inner.swap(key, old, new)
+        self.inner.backend.swap(key, old, new)
     }
 }
 
@@ -117,14 +117,14 @@ async fn an_import_that_fails_is_taken_back_wherever_it_fails() {
     let (_from, archive) = filled().await;
     // The old ring goes, two records and the new ring come.
     for swaps in 0..4 {
-        let to = Shared::new();
+        let to = Several::new().await;
         to.process(given(1)).await.unwrap();
-        let before = to.scan(&Key::new(String::new())).await.unwrap();
+        let before = to.backend.scan(&Key::new(String::new())).await.unwrap();
         let failing = Failing::after(swaps, &to, false);
         let mut steps = Steps { backend: &failing, done: Vec::new() };
         assert!(put(&mut steps, &archive).await.is_err(), "{swaps}");
         steps.undo().await;
-        assert_eq!(to.scan(&Key::new(String::new())).await.unwrap(), before, "{swaps}");
+        assert_eq!(to.backend.scan(&Key::new(String::new())).await.unwrap(), before, "{swaps}");
     }
 }
 
@@ -132,7 +132,7 @@ async fn an_import_that_fails_is_taken_back_wherever_it_fails() {
 async fn an_import_that_was_killed_opens_not_at_all_until_it_is_completed() {
     let (_from, archive) = filled().await;
     for swaps in 0..3 {
-        let to = Shared::new();
+        let to = Several::new().await;
         let failing = Failing::after(swaps, &to, true);
         let mut steps = Steps { backend: &failing, done: Vec::new() };
         assert!(put(&mut steps, &archive).await.is_err());
@@ -140,7 +140,7 @@ async fn an_import_that_was_killed_opens_not_at_all_until_it_is_completed() {
             let opened = to.process(given(1)).await.map(|_| ());
             assert!(matches!(opened, Err(StoreError::NoRing)), "{swaps}");
         }
-        let mut steps = Steps { backend: &to, done: Vec::new() };
+        let mut steps = Steps { backend: &*to.backend, done: Vec::new() };
         assert_eq!(put(&mut steps, &archive).await.unwrap(), 2 - swaps);
         assert!(to.process(given(1)).await.is_ok());
     }
