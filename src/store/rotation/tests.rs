@@ -252,6 +252,59 @@ async fn a_store_that_was_replaced_under_a_process_is_noticed_before_anything_is
     assert_eq!(access_of(&fresh, "ana").await.as_deref(), Some("a"));
 }
 
+/// A new owner whose store was set aside puts the ring back that it knows: the latest.
+#[tokio::test]
+async fn what_a_store_rests_on_is_the_ring_as_it_was_rotated_last() {
+    let place = Place::new();
+    let owner = place.open().await.unwrap();
+    let peer = place.open().await.unwrap();
+    peer.rotate_data_key(NOW).await.unwrap();
+    let (keys, _) = peer.data_keys().await.unwrap();
+    assert_eq!(keys.len(), 2);
+    let at = Key::new(ring::PLACE.into());
+    let wrapped = owner.backend.get(&at).await.unwrap().unwrap();
+    assert!(owner.backend.swap(&at, Some(&wrapped), None).await.unwrap());
+    owner.close().await;
+    assert_eq!(peer.data_keys().await.unwrap().0, keys);
+    put(&peer, "ana", "again").await;
+    assert_eq!(access_of(&place.open().await.unwrap(), "ana").await.as_deref(), Some("again"));
+}
+
+/// More records than one answer holds.
+#[tokio::test]
+async fn a_peer_rotates_verifies_and_exports_a_large_store() {
+    let most: usize = std::env::var("SCALE").map_or(2_000, |n| n.parse().unwrap());
+    let several = Several::new().await;
+    let store = several.process(given(1)).await.unwrap();
+    let t = std::time::Instant::now();
+    let puts = stream::iter(0..most)
+        .map(|user| {
+            let store = &store;
+            async move {
+                store.keep(&caller(&format!("user-{user}")), &grant(&"x".repeat(1_500)), None).await
+            }
+        })
+        .buffer_unordered(AT_ONCE);
+    let kept = puts.try_filter(|kept| std::future::ready(*kept)).try_collect::<Vec<_>>().await;
+    assert_eq!(kept.unwrap().len(), most);
+    eprintln!("filled {:?}", t.elapsed());
+    let t = std::time::Instant::now();
+    assert_eq!(store.rotate_data_key(NOW).await.unwrap().resealed, most);
+    eprintln!("rotated {:?}", t.elapsed());
+    let t = std::time::Instant::now();
+    let verified = store.verify().await.unwrap();
+    eprintln!("verified {:?}", t.elapsed());
+    assert_eq!((verified.is_good(), verified.kinds[0].good), (true, most));
+    let t = std::time::Instant::now();
+    let archive = store.export(NOW).await.unwrap();
+    assert_eq!(archive.len(), most);
+    eprintln!("exported {:?}", t.elapsed());
+    let t = std::time::Instant::now();
+    let to = Place::new();
+    assert_eq!(Store::import(to.folder(), given(1), &archive).await.unwrap().added, most);
+    eprintln!("imported {:?}", t.elapsed());
+}
+
 #[tokio::test]
 async fn a_wrong_key_names_its_source() {
     let place = Place::new();
