@@ -3,6 +3,9 @@
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
+use std::time::Duration;
+
+use parking_lot::Mutex;
 
 use secrecy::ExposeSecret as _;
 
@@ -224,16 +227,31 @@ impl Broker {
     /// server that runs for months must not keep every link that was never opened.
     fn sweep_in_time(&self) {
         let now = self.0.parts.clock.now();
-        {
-            let mut swept = self.0.swept.lock();
-            if swept.is_some_and(|last| now.since(last) < LIFETIME) {
-                return;
+        let is_due = |swept: &Mutex<Option<Time>>, every| {
+            let mut swept = swept.lock();
+            let is_due = swept.is_none_or(|last| now.since(last) >= every);
+            if is_due {
+                *swept = Some(now);
             }
-            *swept = Some(now);
+            is_due
+        };
+        let links = is_due(&self.0.swept, LIFETIME);
+        let grants = is_due(&self.0.swept_grants, Duration::from_hours(24));
+        if !links && !grants {
+            return;
         }
         let broker = self.clone();
         self.0.tasks.spawn(async move {
-            let swept = async { broker.store().await?.sweep(now).await };
+            let swept = async {
+                let store = broker.store().await?;
+                if links {
+                    store.sweep(now).await?;
+                }
+                if grants {
+                    store.sweep_grants(now).await?;
+                }
+                Ok::<_, StoreError>(())
+            };
             if let Err(error) = swept.await {
                 tracing::warn!(%error, "what has expired was not cleared away");
             }

@@ -55,6 +55,8 @@ struct Inner {
     shown: broadcast::Sender<String>,
     /// When what has expired was last cleared away.
     swept: Mutex<Option<Time>>,
+    /// The same of grants.
+    swept_grants: Mutex<Option<Time>>,
     /// Work that must not be broken off with the call that began it, such as a refresh between
     /// sending and storing.
     tasks: TaskTracker,
@@ -137,6 +139,7 @@ impl Broker {
             ended: broadcast::Sender::new(256),
             shown: broadcast::Sender::new(16),
             swept: Mutex::default(),
+            swept_grants: Mutex::default(),
             tasks: TaskTracker::new(),
         }))
     }

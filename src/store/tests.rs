@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use super::*;
 use crate::model::authorization::{AskedBy, ClientRegistration, CodeTrip, Status, Trip, Way};
-use crate::model::grant::Binding;
 use crate::model::credential::Retention;
+use crate::model::grant::Binding;
 use crate::model::provider::{FailureConvention, Hosts, TokenAuth, TokenBody, TokenResponseShape};
 use crate::model::{Clock, Scopes, TokenSet, UserId};
 

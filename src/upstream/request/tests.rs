@@ -185,7 +185,8 @@ fn keys_go_where_the_provider_wants_them() {
     let prepared = build(&get, Some(ours.api()), &Map::new(), Some(&key)).expect("a request");
     assert_eq!(prepared.headers.get("x-key").expect("attached"), "k");
     let broken = Credential::Header { name: "X-Key".into(), value: "canary\n".into() };
-    let error = build(&get, Some(ours.api()), &Map::new(), Some(&broken)).expect_err("a line break");
+    let error =
+        build(&get, Some(ours.api()), &Map::new(), Some(&broken)).expect_err("a line break");
     assert!(!format!("{error} {error:?}").contains("canary"));
 }
 

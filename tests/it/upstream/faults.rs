@@ -240,8 +240,9 @@ async fn an_echoed_credential_is_redacted() {
         let output = json!({"type": "object"}).as_object().cloned().map(std::sync::Arc::new);
         let output = output.filter(|_| kind == "application/json");
         let tool = Tool { output, ..tool(&server) };
-        let answer =
-            upstream().execute(&tool, Some(provider(&server).api()), &Map::new(), Some(&token)).await;
+        let answer = upstream()
+            .execute(&tool, Some(provider(&server).api()), &Map::new(), Some(&token))
+            .await;
         let shown = format!("{answer:?}");
         assert!(!shown.contains(SECRET), "{shown}");
         assert!(shown.contains("[redacted]"), "{shown}");
@@ -292,8 +293,9 @@ async fn an_answer_full_of_ellipses_is_no_more_work_than_another() {
 async fn a_key_in_the_query_stands_in_no_error() {
     let server = Server::start(|_| Act::SayAndClose(Vec::new())).await;
     let key = Credential::Query { name: "appid".into(), value: SECRET.into() };
-    let answer =
-        upstream().execute(&tool(&server), Some(provider(&server).api()), &Map::new(), Some(&key)).await;
+    let answer = upstream()
+        .execute(&tool(&server), Some(provider(&server).api()), &Map::new(), Some(&key))
+        .await;
     let text = result_of(answer).text;
     assert!(text.contains("broke") && !text.contains("canary"), "{text}");
     assert!(server.requests()[0].contains("appid=canary"));
