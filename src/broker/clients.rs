@@ -149,6 +149,8 @@ impl Clients {
                 client_id,
                 client_secret,
                 token_endpoint,
+                refresh_endpoint: endpoints.refresh.clone(),
+                token_params: settings.token_params.clone(),
                 token_body: settings.token_body,
                 response: settings.response.clone(),
                 revocation,

@@ -91,8 +91,18 @@ table! {
         "tenant" => tenant: Text,
         /// The host of a provider that people run themselves. Default for gitlab: `gitlab.com`.
         "host" => host: Text,
+        /// Shopify: the shop, e.g. `acme` of acme.myshopify.com.
+        "shop" => shop: Text,
+        /// Zendesk: what stands before .zendesk.com.
+        "subdomain" => subdomain: Text,
+        /// Where the account is kept: zoho's domain, e.g. `eu`; mailchimp's data centre, e.g. `us19`.
+        "region" => region: Text,
+        /// Keycloak: the realm.
+        "realm" => realm: Text,
         /// Where the OAuth app is registered.
         "console_url" => console_url: Text,
+        /// What `countersign providers show` says.
+        "guide" => guide: GuideTable,
     }
     later { "bearer", "basic", "accounts", "retention" }
 }
@@ -120,19 +130,28 @@ table! {
         "authorize_url" => authorize_url: Text,
         "token_url" => token_url: Text,
         "revoke_url" => revoke_url: Text,
-        /// How `revoke_url` is called: `rfc7009` (default), `bearer` or `github`.
-        #[schemars(extend("enum" = ["rfc7009", "bearer", "github"]))]
+        /// How `revoke_url` is called: `rfc7009` (default), `bearer` or `delete` (POST or DELETE, the access token as Bearer), `github` or `square`.
+        #[schemars(extend("enum" = ["rfc7009", "bearer", "delete", "github", "square"]))]
         "revoke" => revoke: Text,
+        /// Where tokens are refreshed, if not at `token_url`.
+        "refresh_url" => refresh_url: Text,
         "device_url" => device_url: Text,
+        /// OpenID Connect's userinfo endpoint: `identity` with `sub` as id, and email or name as label.
         "userinfo_url" => userinfo_url: Text,
-        /// How the client shows who it is: `basic`, `post` or `none` (a public client).
-        #[schemars(extend("enum" = ["basic", "post", "none"]))]
+        /// How to ask whose token it is, where there is no `userinfo_url`.
+        "identity" => identity: IdentityTable,
+        /// How the client shows who it is: `basic`, `post`, `bearer` (the secret as a bearer token) or `none` (a public client).
+        #[schemars(extend("enum" = ["basic", "post", "bearer", "none"]))]
         "token_auth" => token_auth: Text,
         /// What is sent to the token endpoint: `form` (default) or `json`.
         #[schemars(extend("enum" = ["form", "json"]))]
         "token_body" => token_body: Text,
+        /// Extra parameters of every token request.
+        "token_params" => token_params: Named<Text>,
         /// The object of the token response that holds the person's token, e.g. Slack's `authed_user`.
         "token_object" => token_object: Text,
+        /// The header that carries the bare access token. Default: `Authorization: Bearer …`.
+        "token_header" => token_header: Text,
         /// What stands between scopes in the authorization request. Default: a space.
         "scope_separator" => scope_separator: Text,
         /// The parameter of the authorization request that carries the scopes. Default: `scope`.
@@ -153,6 +172,54 @@ table! {
         /// How the grant is had. Only `code`, the default, is supported by this version.
         #[schemars(extend("enum" = ["code"]))]
         "grant" => grant: Text,
+    }
+}
+
+table! {
+    /// How to ask whose token it is. Places are JSON pointers (RFC 6901).
+    IdentityTable {
+        /// Method and whole URL, or method and a path below `base_url`: `GET /user`.
+        #[schemars(required)]
+        "request" => request: Text,
+        /// Headers of this request only.
+        "headers" => headers: Named<Text>,
+        /// The JSON body, e.g. a GraphQL query.
+        "body" => body: Tree,
+        /// Where the account's id stands that never changes.
+        #[schemars(required)]
+        "id" => id: Text,
+        /// Where that stands what people know the account by; the first text or number found is it.
+        "label" => label: Vec<Text>,
+    }
+}
+
+table! {
+    /// What `countersign providers show` says, in whole sentences.
+    GuideTable {
+        /// What it is, in a few words.
+        "about" => about: Text,
+        /// How to register an app.
+        "register" => register: Text,
+        /// How long its tokens live.
+        "tokens" => tokens: Text,
+        /// What surprises.
+        "notes" => notes: Vec<Text>,
+        /// How long lists are handed out, where all of them are alike.
+        "paginate" => paginate: PaginateTable,
+    }
+}
+
+table! {
+    /// How an API hands out long lists: `link`, `page`, or `cursor` with `next`.
+    PaginateTable {
+        /// By the `Link` header (RFC 8288).
+        "link" => link: At<bool>,
+        /// The query parameter that takes a page's number.
+        "page" => page: Text,
+        /// The query parameter that takes a cursor.
+        "cursor" => cursor: Text,
+        /// The jq path to the next cursor in an answer: `.nextPageToken`.
+        "next" => next: Text,
     }
 }
 

@@ -121,6 +121,12 @@ pub struct ClientRegistration {
     #[serde(with = "super::secret::exposed_option")]
     pub client_secret: Option<SecretString>,
     pub token_endpoint: url::Url,
+    /// Where tokens are refreshed, if not there.
+    #[serde(default)]
+    pub refresh_endpoint: Option<url::Url>,
+    /// Extra parameters of every token request.
+    #[serde(default)]
+    pub token_params: Vec<(String, String)>,
     pub token_auth: TokenAuth,
     pub token_body: TokenBody,
     pub response: TokenResponseShape,

@@ -5,9 +5,12 @@
 use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 use url::Url;
 
+use super::guide::Guide;
 use super::scope::Implied;
+use super::tool::Method;
 use super::{ProviderId, Scopes};
 
 /// Where a secret stands. Configuration holds these, never values; they are read when needed.
@@ -51,6 +54,7 @@ pub struct Provider {
     /// Every scope that the catalogue or `tools.toml` speaks of, in whichever tool: all that an API
     /// can make us ask a person for.
     pub known_scopes: Scopes,
+    pub guide: Guide,
 }
 
 #[derive(Clone, Debug)]
@@ -88,7 +92,12 @@ pub struct OAuthSettings {
     pub pkce: bool,
     /// Extra parameters of the authorization request.
     pub params: Vec<(String, String)>,
+    /// Extra parameters of every token request, e.g. Shopify's `expiring`.
+    pub token_params: Vec<(String, String)>,
     pub response: TokenResponseShape,
+    /// The header that carries the bare access token, where it is not `Authorization: Bearer …`.
+    pub token_header: Option<String>,
+    pub identity: Option<Identity>,
     pub loopback: LoopbackRule,
 }
 
@@ -98,9 +107,59 @@ pub struct Endpoints {
     pub issuer: Option<Url>,
     pub authorize: Option<Url>,
     pub token: Option<Url>,
+    /// Where tokens are refreshed, if not at `token`, e.g. Figma.
+    pub refresh: Option<Url>,
     pub revoke: Option<Revocation>,
     pub device: Option<Url>,
-    pub userinfo: Option<Url>,
+}
+
+/// How to ask a provider whose token this is. The request carries the provider's fixed headers and
+/// the access token, like any call.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Identity {
+    pub method: Method,
+    pub url: Url,
+    pub headers: Vec<(String, String)>,
+    /// A JSON body, e.g. a GraphQL query.
+    pub body: Option<Value>,
+    /// A JSON pointer (RFC 6901) to what never changes about the account.
+    pub id: String,
+    /// JSON pointers; the first that leads to something is what people know the account by.
+    pub label: Vec<String>,
+}
+
+impl Identity {
+    /// A userinfo endpoint (OpenID Connect Core §5.3).
+    pub fn openid(userinfo: Url) -> Self {
+        Self {
+            method: Method::Get,
+            url: userinfo,
+            headers: Vec::new(),
+            body: None,
+            id: "/sub".into(),
+            label: ["/email", "/preferred_username", "/name"].map(str::to_owned).to_vec(),
+        }
+    }
+
+    /// The account's stable id in the provider's answer; `None` where the answer has none, and then
+    /// nothing is known about the account.
+    pub fn id_in(&self, answer: &Value) -> Option<String> {
+        text_at(answer, &self.id)
+    }
+
+    /// The account's label, for people: a text from outside.
+    pub fn label_in(&self, answer: &Value) -> Option<String> {
+        self.label.iter().find_map(|pointer| text_at(answer, pointer))
+    }
+}
+
+/// Ids are numbers at some providers and texts at others.
+fn text_at(answer: &Value, pointer: &str) -> Option<String> {
+    match answer.pointer(pointer)? {
+        Value::String(text) if !text.trim().is_empty() => Some(text.clone()),
+        Value::Number(number) => Some(number.to_string()),
+        _ => None,
+    }
 }
 
 /// How a grant is ended at the provider.
@@ -110,8 +169,12 @@ pub enum Revocation {
     Rfc7009(Url),
     /// The access token authorizes its own end, e.g. Slack's `auth.revoke` or Dropbox.
     Bearer(Url),
+    /// As `Bearer`, with the method DELETE, e.g. Zendesk.
+    Delete(Url),
     /// GitHub: `DELETE /applications/{client_id}/token`, Basic, JSON body.
     GitHub(Url),
+    /// Square: `Authorization: Client {secret}`, the access token and the client id as JSON.
+    Square(Url),
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -121,6 +184,8 @@ pub enum TokenAuth {
     Basic,
     /// `client_secret_post`
     Post,
+    /// `Authorization: Bearer {secret}`: Stripe, whose secret is an API key.
+    Bearer,
     /// A public client: `client_id` in the body, no secret.
     None,
 }
@@ -138,7 +203,8 @@ pub enum TokenBody {
 /// Where a token endpoint's answer differs from RFC 6749 §5.1.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TokenResponseShape {
-    /// The object that holds the person's token, e.g. Slack's `authed_user`.
+    /// The object, or the array of one object, that holds the person's token where it is present,
+    /// e.g. Slack's `authed_user`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub nested: Option<String>,
 }
@@ -259,6 +325,19 @@ mod tests {
 
     fn admit(pattern: &str, url: &str) -> bool {
         Hosts::new([pattern]).admit(&Url::parse(url).expect("a URL"))
+    }
+
+    #[test]
+    fn an_account_has_a_stable_id_and_the_first_label_found() {
+        let identity = Identity {
+            id: "/id".into(),
+            label: vec!["/login".into(), "/email".into()],
+            ..Identity::openid(Url::parse("https://api.example.com/me").expect("a URL"))
+        };
+        let answer = serde_json::json!({"id": 7, "login": " ", "email": "ana@example.com"});
+        assert_eq!(identity.id_in(&answer).as_deref(), Some("7"));
+        assert_eq!(identity.label_in(&answer).as_deref(), Some("ana@example.com"));
+        assert_eq!(identity.id_in(&serde_json::json!({"id": null})), None);
     }
 
     #[test]

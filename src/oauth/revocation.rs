@@ -21,12 +21,8 @@ pub(super) fn request(
 ) -> Option<Request> {
     let mut request = match revocation {
         Revocation::Rfc7009(url) => rfc7009(client, url, tokens)?,
-        Revocation::Bearer(url) => {
-            let mut request = Request::new(Method::POST, url.clone());
-            let access = tokens.access.expose_secret();
-            authorize(&mut request, &format!("Bearer {access}"))?;
-            request
-        }
+        Revocation::Bearer(url) => by_itself(Method::POST, url, tokens)?,
+        Revocation::Delete(url) => by_itself(Method::DELETE, url, tokens)?,
         Revocation::GitHub(api) => {
             let mut url = api.clone();
             // The id is a path segment and must stay one.
@@ -41,8 +37,24 @@ pub(super) fn request(
             send_json(&mut request, &json!({ "access_token": access }));
             request
         }
+        Revocation::Square(url) => {
+            let mut request = Request::new(Method::POST, url.clone());
+            let secret = client.client_secret.as_ref()?.expose_secret();
+            authorize(&mut request, &format!("Client {secret}"))?;
+            let access = tokens.access.expose_secret();
+            let body = json!({ "access_token": access, "client_id": client.client_id });
+            send_json(&mut request, &body);
+            request
+        }
     };
     *request.timeout_mut() = Some(super::TIME_LIMIT);
+    Some(request)
+}
+
+/// The access token authorizes its own end.
+fn by_itself(method: Method, url: &Url, tokens: &TokenSet) -> Option<Request> {
+    let mut request = Request::new(method, url.clone());
+    authorize(&mut request, &format!("Bearer {}", tokens.access.expose_secret()))?;
     Some(request)
 }
 
@@ -57,6 +69,9 @@ fn rfc7009(client: &ClientRegistration, url: &Url, tokens: &TokenSet) -> Option<
         (TokenAuth::Post, Some(secret)) => {
             fields.push(("client_id", &client.client_id));
             fields.push(("client_secret", secret.expose_secret()));
+        }
+        (TokenAuth::Bearer, Some(secret)) => {
+            authorize(&mut request, &format!("Bearer {}", secret.expose_secret()))?;
         }
         (_, None) | (TokenAuth::None, _) => fields.push(("client_id", &client.client_id)),
     }
@@ -109,6 +124,8 @@ mod tests {
             client_id: "our id".into(),
             client_secret: Some("a+b".into()),
             token_endpoint: "https://login.acme.example/token".parse().unwrap(),
+            refresh_endpoint: None,
+            token_params: Vec::new(),
             token_auth,
             token_body,
             response: TokenResponseShape::default(),
@@ -165,5 +182,18 @@ mod tests {
         let client = client(TokenAuth::Post, TokenBody::Form);
         let sent = request(&client, &way, &tokens()).unwrap();
         assert_eq!(sent.headers()[AUTHORIZATION], "Bearer acc");
+        let way = Revocation::Delete(url("https://acme.zendesk.com/api/v2/oauth/tokens/current"));
+        let sent = request(&client, &way, &tokens()).unwrap();
+        assert_eq!(sent.method(), Method::DELETE);
+        assert_eq!(sent.headers()[AUTHORIZATION], "Bearer acc");
+    }
+
+    #[test]
+    fn square_s_way_shows_the_secret_and_names_the_token() {
+        let way = Revocation::Square(url("https://connect.squareup.com/oauth2/revoke"));
+        let client = client(TokenAuth::Post, TokenBody::Json);
+        let sent = request(&client, &way, &tokens()).unwrap();
+        assert_eq!(sent.headers()[AUTHORIZATION], "Client a+b");
+        assert_eq!(body(&sent), r#"{"access_token":"acc","client_id":"our id"}"#);
     }
 }

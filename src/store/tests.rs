@@ -198,6 +198,8 @@ fn started() -> Started {
             client_id: "client".into(),
             client_secret: None,
             token_endpoint: "https://login.acme.example/token".parse().unwrap(),
+            refresh_endpoint: None,
+            token_params: Vec::new(),
             token_auth: TokenAuth::Basic,
             token_body: TokenBody::Form,
             response: TokenResponseShape::default(),

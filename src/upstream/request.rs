@@ -16,6 +16,7 @@ use url::{Url, form_urlencoded};
 use super::Credential;
 use super::path::{self, Unfit};
 use crate::model::Provider;
+use crate::model::provider::Credential as ProviderCredential;
 use crate::model::tool::{Body, FRAMING_HEADERS, HttpAction, Method, Node, Piece, Template};
 
 /// Longest value of one header that holds an argument.
@@ -295,14 +296,15 @@ fn attach(
         return Err(RequestProblem::ForeignHost { provider, host });
     }
     let (name, value) = match credential {
-        Credential::Bearer(token) => {
-            let value = format!("Bearer {}", token.expose_secret());
-            (http::header::AUTHORIZATION, HeaderValue::try_from(value))
-        }
+        Credential::Bearer(token) => match token_header(provider) {
+            Some(name) => (named(name)?, HeaderValue::from_str(token.expose_secret())),
+            None => {
+                let value = format!("Bearer {}", token.expose_secret());
+                (http::header::AUTHORIZATION, HeaderValue::try_from(value))
+            }
+        },
         Credential::Header { name, value } => {
-            let name = HeaderName::from_bytes(name.as_bytes())
-                .map_err(|_| RequestProblem::BadHeader(name.clone()))?;
-            (name, HeaderValue::from_str(value.expose_secret()))
+            (named(name)?, HeaderValue::from_str(value.expose_secret()))
         }
         Credential::Query { name, value } => {
             url.query_pairs_mut().append_pair(name, value.expose_secret());
@@ -314,6 +316,19 @@ fn attach(
     value.set_sensitive(true);
     headers.insert(name, value);
     Ok(())
+}
+
+fn named(header: &str) -> Result<HeaderName, RequestProblem> {
+    HeaderName::from_bytes(header.as_bytes())
+        .map_err(|_| RequestProblem::BadHeader(header.to_owned()))
+}
+
+/// The provider's own header for access tokens, e.g. Shopify's `X-Shopify-Access-Token`.
+fn token_header(provider: &Provider) -> Option<&str> {
+    match &provider.credential {
+        ProviderCredential::OAuth(settings) => settings.token_header.as_deref(),
+        ProviderCredential::ApiKey { .. } => None,
+    }
 }
 
 #[cfg(test)]

@@ -78,9 +78,9 @@ pub(super) fn provider(hosts: &[&str]) -> Provider {
                 issuer: None,
                 authorize: None,
                 token: None,
+                refresh: None,
                 revoke: None,
                 device: None,
-                userinfo: None,
             },
             client_id: Setting::Literal("c".into()),
             client_secret: None,
@@ -92,6 +92,9 @@ pub(super) fn provider(hosts: &[&str]) -> Provider {
             implied: Implied::from([("repo".into(), vec!["public_repo".into()])]),
             pkce: true,
             params: Vec::new(),
+            token_params: Vec::new(),
+            token_header: None,
+            identity: None,
             response: TokenResponseShape::default(),
             loopback: LoopbackRule::default(),
         })),
@@ -99,6 +102,7 @@ pub(super) fn provider(hosts: &[&str]) -> Provider {
         console_url: None,
         scope_words: std::collections::BTreeMap::new(),
         known_scopes: Scopes::default(),
+        guide: crate::model::guide::Guide::default(),
     }
 }
 

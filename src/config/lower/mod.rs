@@ -3,10 +3,13 @@
 mod address;
 mod body;
 mod built_in;
+mod guide;
+mod identity;
 mod jq;
 mod oauth;
 mod output;
 mod param;
+mod placeholder;
 mod provider;
 mod request;
 mod secret;

@@ -4,16 +4,20 @@ use url::Url;
 
 use super::super::file::{OAuthTable, ProviderTable};
 use super::super::problem::Findings;
-use super::super::read::{Text, not_yet};
+use super::super::read::{Named, Text, not_yet};
 use super::provider::{ScopeRule, variable};
-use super::{address, choice, secret};
+use super::{address, body, choice, identity, secret};
 use crate::model::provider::{
     Endpoints, LoopbackRule, OAuthSettings, Revocation, SecretRef, Setting, TokenAuth, TokenBody,
     TokenResponseShape,
 };
 
-const TOKEN_AUTHS: [(&str, TokenAuth); 3] =
-    [("basic", TokenAuth::Basic), ("post", TokenAuth::Post), ("none", TokenAuth::None)];
+const TOKEN_AUTHS: [(&str, TokenAuth); 4] = [
+    ("basic", TokenAuth::Basic),
+    ("post", TokenAuth::Post),
+    ("bearer", TokenAuth::Bearer),
+    ("none", TokenAuth::None),
+];
 const TOKEN_BODIES: [(&str, TokenBody); 2] = [("form", TokenBody::Form), ("json", TokenBody::Json)];
 const LOOPBACKS: [(&str, LoopbackRule); 5] = [
     ("any-port", LoopbackRule::AnyPort),
@@ -22,10 +26,12 @@ const LOOPBACKS: [(&str, LoopbackRule); 5] = [
     ("localhost-exact", LoopbackRule::LocalhostExact),
     ("refused", LoopbackRule::Refused),
 ];
-const REVOCATIONS: [(&str, MakeRevocation); 3] = [
+const REVOCATIONS: [(&str, MakeRevocation); 5] = [
     ("rfc7009", Revocation::Rfc7009),
     ("bearer", Revocation::Bearer),
+    ("delete", Revocation::Delete),
     ("github", Revocation::GitHub),
+    ("square", Revocation::Square),
 ];
 type MakeRevocation = fn(Url) -> Revocation;
 /// Parameters of the authorization request that are ours to set (RFC 6749 §4.1.1, RFC 7636 §4.3).
@@ -37,6 +43,16 @@ const OWN_PARAMS: [&str; 7] = [
     "scope",
     "code_challenge",
     "code_challenge_method",
+];
+/// Parameters of a token request that are ours to set (RFC 6749 §4.1.3 and §6, RFC 7636 §4.5).
+const OWN_TOKEN_PARAMS: [&str; 7] = [
+    "grant_type",
+    "code",
+    "redirect_uri",
+    "client_id",
+    "client_secret",
+    "refresh_token",
+    "code_verifier",
 ];
 
 /// How this provider's scopes are written in full.
@@ -53,6 +69,7 @@ pub(super) fn scope_rule(table: Option<&OAuthTable>) -> ScopeRule {
 pub(super) fn settings(
     id: &Text,
     table: &mut ProviderTable,
+    base_url: Option<&Url>,
     is_built_in: bool,
     scopes: &ScopeRule,
     find: &mut Findings<'_>,
@@ -75,17 +92,11 @@ pub(super) fn settings(
     let client_id = client_id(id, table, is_built_in, &name, find);
     let client_secret = client_secret(table, token_auth, is_built_in, &name, find);
     let own_scopes = scopes.apply(table.scopes.as_deref().unwrap_or_default(), find);
-    let params = oauth.params.unwrap_or_default().entries;
-    for (param, _) in &params {
-        if OWN_PARAMS.contains(&param.as_str()) {
-            find.error(
-                "provider::params",
-                &param.span,
-                format!("`{}` is not free to be set", param.value),
-            )
-            .hint("remove it: it is made for each authorization");
-        }
-    }
+    let authorization_params = params(oauth.params, &OWN_PARAMS, find);
+    let token_params = params(oauth.token_params, &OWN_TOKEN_PARAMS, find);
+    let token_header =
+        oauth.token_header.filter(|name| body::is_header_name(name, find)).map(|name| name.value);
+    let identity = identity::identity(oauth.identity, oauth.userinfo_url, base_url, find);
     let implied = oauth.implied.unwrap_or_default().entries.into_iter();
     let text = |text: Option<Text>, default: &str| {
         text.map_or_else(|| default.to_owned(), |text| text.value)
@@ -110,8 +121,8 @@ pub(super) fn settings(
                 token: oauth.token_url,
                 revoke: oauth.revoke_url,
                 revocation: oauth.revoke,
+                refresh: oauth.refresh_url,
                 device: oauth.device_url,
-                userinfo: oauth.userinfo_url,
             },
             find,
         )?,
@@ -130,10 +141,31 @@ pub(super) fn settings(
             })
             .collect(),
         pkce: oauth.pkce.is_none_or(|pkce| pkce.value),
-        params: params.into_iter().map(|(name, value)| (name.value, value.value)).collect(),
+        params: authorization_params,
+        token_params,
+        token_header,
+        identity,
         response: TokenResponseShape { nested: oauth.token_object.map(|text| text.value) },
     };
     Some(shared)
+}
+
+/// Extra parameters of a request, none of which may be one of `own`.
+fn params(
+    written: Option<Named<Text>>,
+    own: &[&str],
+    find: &mut Findings<'_>,
+) -> Vec<(String, String)> {
+    let entries = written.unwrap_or_default().entries;
+    for (name, _) in entries.iter().filter(|(name, _)| own.contains(&name.as_str())) {
+        find.error(
+            "provider::params",
+            &name.span,
+            format!("`{}` is not free to be set", name.value),
+        )
+        .hint("remove it: it is made for each request");
+    }
+    entries.into_iter().map(|(name, value)| (name.value, value.value)).collect()
 }
 
 fn client_id(
@@ -189,8 +221,8 @@ struct EndpointTexts {
     token: Option<Text>,
     revoke: Option<Text>,
     revocation: Option<Text>,
+    refresh: Option<Text>,
     device: Option<Text>,
-    userinfo: Option<Text>,
 }
 
 fn endpoints(
@@ -204,9 +236,9 @@ fn endpoints(
         issuer: url(&texts.issuer),
         authorize: url(&texts.authorize),
         token: url(&texts.token),
+        refresh: url(&texts.refresh),
         revoke: None,
         device: url(&texts.device),
-        userinfo: url(&texts.userinfo),
     };
     let revoke = url(&texts.revoke);
     let kind = texts

@@ -8,7 +8,7 @@ use super::super::file::{ApiKeyTable, FailureTable, ProviderTable};
 use super::super::problem::Findings;
 use super::super::read::{Named, Text};
 use super::super::secret_ref;
-use super::{Depth, Surroundings, address, body, built_in, oauth, secret};
+use super::{Depth, Surroundings, address, body, built_in, guide, oauth, placeholder, secret};
 use crate::catalog;
 use crate::model::provider::{
     Credential, FailureConvention, Hosts, KeyPlace, LoopbackRule, SecretRef, Setting,
@@ -144,7 +144,7 @@ pub(super) fn provider(
     let built_in = built_in::provider(id.as_str());
     let is_built_in = built_in.is_some();
     let mut table = merge(written, built_in);
-    fill(&mut table, find);
+    placeholder::fill(id, &mut table, find);
 
     let base_url = table.base_url.as_ref().and_then(|text| base_url(text, find));
     // Whoever points a built-in provider elsewhere does not mean its old hosts.
@@ -156,7 +156,7 @@ pub(super) fn provider(
         _ => Hosts::default(),
     };
     let scopes = oauth::scope_rule(table.oauth.as_ref());
-    let credential = credential(id, &mut table, is_built_in, &scopes, find);
+    let credential = credential(id, &mut table, base_url.as_ref(), is_built_in, &scopes, find);
     let provider = Provider {
         id: ProviderId::new(id.value.clone()),
         title: table.title.map_or_else(|| capitalized(id.as_str()), |title| title.value),
@@ -168,6 +168,7 @@ pub(super) fn provider(
         failure: failure(table.failure.unwrap_or_default(), find),
         scope_words: words(table.scope_words.unwrap_or_default(), &scopes),
         known_scopes: Scopes::default(),
+        guide: guide::guide(table.guide.unwrap_or_default(), find),
     };
     if find.count_errors() > errors_before {
         return None;
@@ -191,68 +192,6 @@ fn merge(mut written: ProviderTable, built_in: Option<ProviderTable>) -> Provide
     ProviderTable { oauth, failure, ..written.or(built_in) }
 }
 
-/// Puts `tenant` and `host` where `{tenant}` and `{host}` stand. Both come from the file or the
-/// catalogue and are held to letters that cannot end a host name or a path segment.
-fn fill(table: &mut ProviderTable, find: &mut Findings<'_>) {
-    let tenant = table.tenant.take().and_then(|tenant| {
-        let is_tenant = !tenant.value.is_empty()
-            && tenant.value.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '.' | '-'))
-            && tenant.value.starts_with(|c: char| c.is_ascii_alphanumeric());
-        if !is_tenant {
-            find.error("provider::tenant", &tenant.span, "this is no tenant")
-                .hint("write its id or its domain, e.g. `contoso.onmicrosoft.com`");
-        }
-        is_tenant.then_some(tenant)
-    });
-    let host = table.host.take().and_then(|host| {
-        let is_single = !host.value.starts_with("*.");
-        let pattern = address::host_pattern(&host, find)?;
-        is_single.then_some(Text::new(pattern, host.span))
-    });
-    for (name, value) in [("{tenant}", tenant), ("{host}", host)] {
-        // A wrong one has been reported, and its placeholder would be reported again.
-        let Some(value) = value else {
-            urls(table).for_each(|text| text.value = text.value.replace(name, "example.invalid"));
-            continue;
-        };
-        let mut used = false;
-        for text in urls(table) {
-            if text.value.contains(name) {
-                text.value = text.value.replace(name, &value.value);
-                used = true;
-            }
-        }
-        if !used {
-            let key = name.trim_matches(['{', '}']);
-            find.error(
-                "provider::placeholder",
-                &value.span,
-                format!("`{key}` means nothing to this provider"),
-            )
-            .hint("remove it");
-        }
-    }
-}
-
-/// Every text in which a placeholder may stand.
-fn urls(table: &mut ProviderTable) -> impl Iterator<Item = &mut Text> {
-    let oauth = table.oauth.iter_mut().flat_map(|oauth| {
-        [
-            &mut oauth.issuer,
-            &mut oauth.authorize_url,
-            &mut oauth.token_url,
-            &mut oauth.revoke_url,
-            &mut oauth.device_url,
-            &mut oauth.userinfo_url,
-        ]
-    });
-    [&mut table.base_url, &mut table.console_url]
-        .into_iter()
-        .chain(oauth)
-        .flatten()
-        .chain(table.hosts.iter_mut().flatten())
-}
-
 fn base_url(text: &Text, find: &mut Findings<'_>) -> Option<url::Url> {
     let url = address::url(text, find)?;
     if url.query().is_some() {
@@ -266,6 +205,7 @@ fn base_url(text: &Text, find: &mut Findings<'_>) -> Option<url::Url> {
 fn credential(
     id: &Text,
     table: &mut ProviderTable,
+    base_url: Option<&url::Url>,
     is_built_in: bool,
     scopes: &ScopeRule,
     find: &mut Findings<'_>,
@@ -296,7 +236,7 @@ fn credential(
         }
         return None;
     }
-    oauth::settings(id, table, is_built_in, scopes, find)
+    oauth::settings(id, table, base_url, is_built_in, scopes, find)
         .map(|settings| Credential::OAuth(Box::new(settings)))
 }
 
@@ -335,7 +275,8 @@ fn api_key(id: &Text, key: ApiKeyTable, find: &mut Findings<'_>) -> Option<Crede
     Some(Credential::ApiKey { place, value: value? })
 }
 
-fn headers(table: Named<Text>, find: &mut Findings<'_>) -> Vec<(String, String)> {
+/// Fixed headers: no placeholders.
+pub(super) fn headers(table: Named<Text>, find: &mut Findings<'_>) -> Vec<(String, String)> {
     let mut params = super::param::Params::none();
     body::headers(table, &mut params, find)
         .into_iter()
@@ -350,13 +291,7 @@ fn headers(table: Named<Text>, find: &mut Findings<'_>) -> Vec<(String, String)>
 }
 
 fn failure(table: FailureTable, find: &mut Findings<'_>) -> FailureConvention {
-    let mut pointer = |text: Text| {
-        if !text.value.starts_with('/') {
-            find.error("provider::pointer", &text.span, "this is no JSON pointer")
-                .hint("write e.g. `/error/message`");
-        }
-        text.value
-    };
+    let mut pointer = |text: Text| pointer(text, find);
     let texts = |texts: Option<Vec<Text>>| {
         texts.unwrap_or_default().into_iter().map(|text| text.value).collect()
     };
@@ -368,6 +303,15 @@ fn failure(table: FailureTable, find: &mut Findings<'_>) -> FailureConvention {
         expired: texts(table.expired),
         missing_scope: texts(table.missing_scope),
     }
+}
+
+/// A JSON pointer (RFC 6901) that leads into a value, not to the whole of it.
+pub(super) fn pointer(text: Text, find: &mut Findings<'_>) -> String {
+    if !text.value.starts_with('/') {
+        find.error("provider::pointer", &text.span, "this is no JSON pointer")
+            .hint("write e.g. `/error/message`");
+    }
+    text.value
 }
 
 fn words(table: Named<Text>, scopes: &ScopeRule) -> BTreeMap<String, String> {

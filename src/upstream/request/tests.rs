@@ -165,6 +165,14 @@ fn a_credential_goes_to_the_provider_s_hosts_only() {
     assert!(value.is_sensitive());
     assert!(!format!("{prepared:?} {token:?}").contains("canary"));
 
+    let mut own_header = provider(&["api.acme.example"]);
+    if let ProviderCredential::OAuth(settings) = &mut own_header.credential {
+        settings.token_header = Some("X-Acme-Token".into());
+    }
+    let prepared = build(&get, Some(&own_header), &Map::new(), Some(&token)).expect("a request");
+    assert_eq!(prepared.headers.get("x-acme-token").expect("attached"), "canary");
+    assert!(prepared.headers.get("authorization").is_none());
+
     let theirs = provider(&["other.example"]);
     let refused = build(&get, Some(&theirs), &Map::new(), Some(&token)).expect_err("refused");
     let text = refused.to_string();

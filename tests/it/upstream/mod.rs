@@ -85,6 +85,7 @@ fn provider(server: &Server) -> Provider {
         console_url: None,
         scope_words: std::collections::BTreeMap::new(),
         known_scopes: Scopes::default(),
+        guide: countersign::model::guide::Guide::default(),
     }
 }
 
