@@ -130,8 +130,8 @@ table! {
         "authorize_url" => authorize_url: Text,
         "token_url" => token_url: Text,
         "revoke_url" => revoke_url: Text,
-        /// How `revoke_url` is called: `rfc7009` (default), `bearer` or `delete` (POST or DELETE, the access token as Bearer), `github` or `square`.
-        #[schemars(extend("enum" = ["rfc7009", "bearer", "delete", "github", "square"]))]
+        /// How `revoke_url` is called: `rfc7009` (default), `access-token` (the same, but never for the refresh token), `bearer` or `delete` (POST or DELETE, the access token as Bearer), `github` or `square`.
+        #[schemars(extend("enum" = ["rfc7009", "access-token", "bearer", "delete", "github", "square"]))]
         "revoke" => revoke: Text,
         /// Where tokens are refreshed, if not at `token_url`.
         "refresh_url" => refresh_url: Text,
@@ -230,7 +230,9 @@ table! {
         "message" => message: Vec<Text>,
         /// A boolean that is `false` when a 200 is a failure.
         "ok" => ok: Text,
-        /// The failure's code.
+        /// What stands in failures only, even with status 200: GraphQL's `/errors`.
+        "errors" => errors: Text,
+        /// The failure's code, a text or a number.
         "code" => code: Text,
         /// Codes that mean: the token is not accepted any more.
         "expired" => expired: Vec<Text>,

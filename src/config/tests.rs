@@ -178,22 +178,6 @@ fn built_in_providers_need_no_table_and_are_overridden_by_entry() {
 }
 
 #[test]
-fn every_built_in_provider_can_be_used_as_it_is() {
-    for id in crate::catalog::ids() {
-        let config = good(&format!(
-            "[tools.a]\ndescription = \"d\"\nprovider = \"{id}\"\nrequest = \"GET /x\""
-        ));
-        let provider = &config.providers[id];
-        assert!(provider.console_url.is_some(), "{id}");
-        let Credential::OAuth(oauth) = &provider.credential else { panic!("{id}") };
-        let endpoints = &oauth.endpoints;
-        for url in [&endpoints.authorize, &endpoints.token] {
-            assert!(url.as_ref().is_some_and(|url| url.scheme() == "https"), "{id}");
-        }
-    }
-}
-
-#[test]
 fn disabled_tools_are_left_out_and_the_rest_is_sorted() {
     let tool =
         |name: &str, more: &str| format!("[tools.{name}]\ndescription = \"d\"\n{GET}{more}\n");

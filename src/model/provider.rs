@@ -167,6 +167,8 @@ fn text_at(answer: &Value, pointer: &str) -> Option<String> {
 pub enum Revocation {
     /// RFC 7009.
     Rfc7009(Url),
+    /// RFC 7009, but for the access token only, e.g. Twitch.
+    AccessToken(Url),
     /// The access token authorizes its own end, e.g. Slack's `auth.revoke` or Dropbox.
     Bearer(Url),
     /// As `Bearer`, with the method DELETE, e.g. Zendesk.
@@ -248,7 +250,9 @@ pub struct FailureConvention {
     pub message: Vec<String>,
     /// A JSON pointer to a boolean that is `false` when a 200 is a failure (Slack's `/ok`).
     pub ok: Option<String>,
-    /// A JSON pointer to the failure's code.
+    /// A JSON pointer to what stands in failures only, even in a 200 (GraphQL's `/errors`).
+    pub errors: Option<String>,
+    /// A JSON pointer to the failure's code, a text or a number.
     pub code: Option<String>,
     /// Codes that mean: the access token is not accepted any more.
     pub expired: Vec<String>,

@@ -5,7 +5,7 @@ use base64::engine::general_purpose::STANDARD;
 use http::HeaderValue;
 use http::header::{AUTHORIZATION, CONTENT_TYPE};
 use reqwest::{Method, Request};
-use secrecy::ExposeSecret as _;
+use secrecy::{ExposeSecret as _, SecretString};
 use serde_json::{Value, json};
 use url::{Url, form_urlencoded};
 
@@ -20,7 +20,11 @@ pub(super) fn request(
     tokens: &TokenSet,
 ) -> Option<Request> {
     let mut request = match revocation {
-        Revocation::Rfc7009(url) => rfc7009(client, url, tokens)?,
+        // Ending the refresh token ends what came of it (RFC 7009 §2.1).
+        Revocation::Rfc7009(url) => {
+            rfc7009(client, url, tokens.refresh.as_ref().unwrap_or(&tokens.access))?
+        }
+        Revocation::AccessToken(url) => rfc7009(client, url, &tokens.access)?,
         Revocation::Bearer(url) => by_itself(Method::POST, url, tokens)?,
         Revocation::Delete(url) => by_itself(Method::DELETE, url, tokens)?,
         Revocation::GitHub(api) => {
@@ -58,11 +62,9 @@ fn by_itself(method: Method, url: &Url, tokens: &TokenSet) -> Option<Request> {
     Some(request)
 }
 
-/// The refresh token where there is one, else the access token (RFC 7009 §2.1): ending the former
-/// ends what came of it.
-fn rfc7009(client: &ClientRegistration, url: &Url, tokens: &TokenSet) -> Option<Request> {
+fn rfc7009(client: &ClientRegistration, url: &Url, token: &SecretString) -> Option<Request> {
     let mut request = Request::new(Method::POST, url.clone());
-    let token = tokens.refresh.as_ref().unwrap_or(&tokens.access).expose_secret();
+    let token = token.expose_secret();
     let mut fields = vec![("token", token)];
     match (client.token_auth, &client.client_secret) {
         (TokenAuth::Basic, Some(_)) => authorize(&mut request, &basic(client)?)?,
@@ -162,6 +164,10 @@ mod tests {
         let post = client(TokenAuth::Post, TokenBody::Form);
         let sent = request(&post, &way, &tokens()).unwrap();
         assert_eq!(body(&sent), "token=ref&client_id=our+id&client_secret=a%2Bb");
+        let way = Revocation::AccessToken(url("https://id.twitch.tv/oauth2/revoke"));
+        let sent = request(&post, &way, &tokens()).unwrap();
+        assert_eq!(body(&sent), "token=acc&client_id=our+id&client_secret=a%2Bb");
+        let way = Revocation::Rfc7009(url("https://login.acme.example/revoke"));
         let json = client(TokenAuth::Basic, TokenBody::Json);
         assert_eq!(body(&request(&json, &way, &tokens()).unwrap()), r#"{"token":"ref"}"#);
     }

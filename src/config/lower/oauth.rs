@@ -26,8 +26,9 @@ const LOOPBACKS: [(&str, LoopbackRule); 5] = [
     ("localhost-exact", LoopbackRule::LocalhostExact),
     ("refused", LoopbackRule::Refused),
 ];
-const REVOCATIONS: [(&str, MakeRevocation); 5] = [
+const REVOCATIONS: [(&str, MakeRevocation); 6] = [
     ("rfc7009", Revocation::Rfc7009),
+    ("access-token", Revocation::AccessToken),
     ("bearer", Revocation::Bearer),
     ("delete", Revocation::Delete),
     ("github", Revocation::GitHub),

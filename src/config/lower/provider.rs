@@ -298,6 +298,7 @@ fn failure(table: FailureTable, find: &mut Findings<'_>) -> FailureConvention {
     FailureConvention {
         message: table.message.unwrap_or_default().into_iter().map(&mut pointer).collect(),
         ok: table.ok.map(&mut pointer),
+        errors: table.errors.map(&mut pointer),
         code: table.code.map(&mut pointer),
         needed: table.needed.map(&mut pointer),
         expired: texts(table.expired),
