@@ -1,6 +1,8 @@
 //! The built-in providers: every entry loads, sends nobody to a wrong place, and asks for a consent
 //! as the golden file says.
 
+mod tokens;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::sync::Arc;
