@@ -7,6 +7,7 @@ mod check;
 mod local;
 mod log;
 mod out;
+mod providers;
 mod report;
 mod serve;
 mod tools;
@@ -75,6 +76,11 @@ enum Command {
         #[command(subcommand)]
         command: tools::Command,
     },
+    /// See which providers are built in, and how to set one up.
+    Providers {
+        #[command(subcommand)]
+        command: providers::Command,
+    },
     /// Connect accounts, see which are connected, disconnect them.
     Auth {
         #[command(subcommand)]
@@ -127,6 +133,9 @@ fn run(cli: Cli) -> anyhow::Result<Exit> {
             Ok(Exit::Done)
         }
         Command::Tools { command } => tools::run(command, load(cli.config.as_deref())?, &mut out),
+        Command::Providers { command } => {
+            providers::run(command, attempt(cli.config.as_deref())?, &mut out)
+        }
         Command::Auth { command } => auth::run(command, load(cli.config.as_deref())?, &mut out),
     }
 }
@@ -163,6 +172,26 @@ fn find(argument: Option<&Path>) -> anyhow::Result<Found> {
     let found = environment::find(argument).map_err(report::hinted)?;
     report::note(&format!("using {} ({})", found.path.display(), found.by.words()));
     Ok(found)
+}
+
+/// The configuration, for commands that help to write it: without a file, or with mistakes in it,
+/// they know less.
+fn attempt(argument: Option<&Path>) -> anyhow::Result<Option<Config>> {
+    let error = match load(argument) {
+        Ok(config) => return Ok(Some(config)),
+        Err(error) => error,
+    };
+    let has_mistakes = error
+        .downcast_ref::<Problems>()
+        .is_some_and(|found| found.errors().all(|problem| problem.code != "config::file"));
+    if has_mistakes {
+        report::note(
+            "it has mistakes, which `countersign check` shows, and counts for nothing here",
+        );
+    } else if argument.is_some() || !error.is::<environment::NotFound>() {
+        return Err(error);
+    }
+    Ok(None)
 }
 
 /// The configuration.

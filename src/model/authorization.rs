@@ -86,13 +86,18 @@ impl Authorization {
 
     /// Where the provider sends the browser back to.
     pub fn redirect_uri(&self) -> String {
-        format!("{}/oauth/callback/{}", self.origin, self.provider)
+        redirect_uri(&self.origin, &self.provider)
     }
 
     pub fn link(&self) -> String {
         use secrecy::ExposeSecret as _;
         format!("{}/connect/{}", self.origin, self.ticket.expose_secret())
     }
+}
+
+/// The redirect URI of a provider, which its app must know to the letter.
+pub fn redirect_uri(origin: &str, provider: &ProviderId) -> String {
+    format!("{origin}/oauth/callback/{provider}")
 }
 
 /// One trip to the provider. Its key in the store is the fingerprint of `state`; it carries, sealed,

@@ -27,6 +27,7 @@ use super::problem::Findings;
 use super::read::{At, Text, not_yet};
 use super::{Depth, Server};
 use crate::model::{Provider, ProviderId, Tool};
+pub use built_in::{BuiltIn, built_in};
 use provider::Known;
 
 /// What a file says; complete only if no error was found.

@@ -104,6 +104,28 @@ pub(super) fn fill(id: &Text, table: &mut ProviderTable, find: &mut Findings<'_>
     }
 }
 
+/// Puts examples where values are missing, for showing a provider that is not set up yet. Returns
+/// the keys that are.
+pub(super) fn imagine(table: &mut ProviderTable) -> Vec<&'static str> {
+    let mut missing = Vec::new();
+    for Placeholder { name, take, example, .. } in &PLACEHOLDERS {
+        let pattern = format!("{{{name}}}");
+        // What has a default stays with it.
+        if take(&mut table.clone()).is_some() {
+            continue;
+        }
+        let mut used = false;
+        for text in texts(table).filter(|text| text.value.contains(&pattern)) {
+            text.value = text.value.replace(&pattern, example);
+            used = true;
+        }
+        if used {
+            missing.push(*name);
+        }
+    }
+    missing
+}
+
 fn checked(placeholder: &Placeholder, value: Text, find: &mut Findings<'_>) -> Option<Text> {
     let name = placeholder.name;
     let is_good = match name {

@@ -1,6 +1,7 @@
 //! The built-in providers: every entry loads, sends nobody to a wrong place, and asks for a consent
 //! as the golden file says.
 
+mod cli;
 mod tokens;
 
 use std::collections::{BTreeMap, BTreeSet};
