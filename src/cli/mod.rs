@@ -134,7 +134,7 @@ fn run(cli: Cli) -> anyhow::Result<Exit> {
         }
         Command::Tools { command } => tools::run(command, load(cli.config.as_deref())?, &mut out),
         Command::Providers { command } => {
-            providers::run(command, attempt(cli.config.as_deref())?, &mut out)
+            providers::run(command, attempt(cli.config.as_deref())?.as_ref(), &mut out)
         }
         Command::Auth { command } => auth::run(command, load(cli.config.as_deref())?, &mut out),
     }

@@ -54,10 +54,9 @@ struct Entry {
 
 pub(super) fn run<W: Write>(
     command: Command,
-    config: Option<Config>,
+    config: Option<&Config>,
     out: &mut Out<W>,
 ) -> anyhow::Result<Exit> {
-    let config = config.as_ref();
     match command {
         Command::List { json } => list(&names(config), config, json, out)?,
         Command::Show { name, json } => {
@@ -103,15 +102,12 @@ fn unknown(name: &str, config: Option<&Config>) -> anyhow::Error {
 
 fn entry(name: &str, config: Option<&Config>) -> Option<Entry> {
     let configured = config.and_then(|config| config.providers.get(name));
-    let (provider, console_url, needs) = match configured {
-        Some(provider) => {
-            let console = provider.console_url.as_ref().map(ToString::to_string);
-            (Arc::clone(provider), console.unwrap_or_default(), Vec::new())
-        }
-        None => {
-            let known = config::built_in(name)?;
-            (known.provider, known.console_url, known.needs)
-        }
+    let (provider, console_url, needs) = if let Some(provider) = configured {
+        let console = provider.console_url.as_ref().map(ToString::to_string);
+        (Arc::clone(provider), console.unwrap_or_default(), Vec::new())
+    } else {
+        let known = config::built_in(name)?;
+        (known.provider, known.console_url, known.needs)
     };
     let oauth = oauth(&provider);
     let tools = config.into_iter().flat_map(|config| &config.tools);

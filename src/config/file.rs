@@ -130,9 +130,11 @@ table! {
         "authorize_url" => authorize_url: Text,
         "token_url" => token_url: Text,
         "revoke_url" => revoke_url: Text,
-        /// How `revoke_url` is called: `rfc7009` (default), `access-token` (the same, but never for the refresh token), `bearer` or `delete` (POST or DELETE, the access token as Bearer), `github` or `square`.
-        #[schemars(extend("enum" = ["rfc7009", "access-token", "bearer", "delete", "github", "square"]))]
+        /// How `revoke_url` is called: `rfc7009` (default), `access-token` (the same, but never for the refresh token), `bearer` or `delete` (POST or DELETE, the access token as Bearer) or `github`.
+        #[schemars(extend("enum" = ["rfc7009", "access-token", "bearer", "delete", "github"]))]
         "revoke" => revoke: Text,
+        /// What is posted to `revoke_url`, where that is nothing of `revoke`.
+        "revoke_request" => revoke_request: RevokeRequestTable,
         /// Where tokens are refreshed, if not at `token_url`.
         "refresh_url" => refresh_url: Text,
         "device_url" => device_url: Text,
@@ -172,6 +174,18 @@ table! {
         /// How the grant is had. Only `code`, the default, is supported by this version.
         #[schemars(extend("enum" = ["code"]))]
         "grant" => grant: Text,
+    }
+}
+
+table! {
+    /// A POST that ends a consent. `{client_id}`, `{client_secret}` and `{access_token}` stand for what they name.
+    RevokeRequestTable {
+        /// The header of that name, e.g. `Bearer {access_token}`.
+        "authorization" => authorization: Text,
+        /// The body as JSON.
+        "body" => body: Named<Text>,
+        /// The body as application/x-www-form-urlencoded, instead of `body`.
+        "form" => form: Named<Text>,
     }
 }
 

@@ -175,8 +175,19 @@ pub enum Revocation {
     Delete(Url),
     /// GitHub: `DELETE /applications/{client_id}/token`, Basic, JSON body.
     GitHub(Url),
-    /// Square: `Authorization: Client {secret}`, the access token and the client id as JSON.
-    Square(Url),
+    /// Any other POST.
+    Request(RevocationRequest),
+}
+
+/// A POST that ends a grant. In its texts `{client_id}`, `{client_secret}` and `{access_token}`
+/// stand for what they name.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RevocationRequest {
+    pub url: Url,
+    /// The header of that name, e.g. Square's `Client {client_secret}`.
+    pub authorization: Option<String>,
+    pub fields: Vec<(String, String)>,
+    pub body: TokenBody,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]

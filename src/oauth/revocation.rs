@@ -5,13 +5,13 @@ use base64::engine::general_purpose::STANDARD;
 use http::HeaderValue;
 use http::header::{AUTHORIZATION, CONTENT_TYPE};
 use reqwest::{Method, Request};
-use secrecy::{ExposeSecret as _, SecretString};
+use secrecy::{ExposeSecret, SecretString};
 use serde_json::{Value, json};
 use url::{Url, form_urlencoded};
 
 use crate::model::TokenSet;
 use crate::model::authorization::ClientRegistration;
-use crate::model::provider::{Revocation, TokenAuth, TokenBody};
+use crate::model::provider::{Revocation, RevocationRequest, TokenAuth, TokenBody};
 
 /// The request that ends a grant; `None` where it cannot be written, e.g. for want of a secret.
 pub(super) fn request(
@@ -41,17 +41,37 @@ pub(super) fn request(
             send_json(&mut request, &json!({ "access_token": access }));
             request
         }
-        Revocation::Square(url) => {
-            let mut request = Request::new(Method::POST, url.clone());
-            let secret = client.client_secret.as_ref()?.expose_secret();
-            authorize(&mut request, &format!("Client {secret}"))?;
-            let access = tokens.access.expose_secret();
-            let body = json!({ "access_token": access, "client_id": client.client_id });
-            send_json(&mut request, &body);
-            request
-        }
+        Revocation::Request(written) => as_written(client, written, tokens)?,
     };
     *request.timeout_mut() = Some(super::TIME_LIMIT);
+    Some(request)
+}
+
+/// A provider's own request, its placeholders filled. Values only: no text of ours becomes a name, a
+/// URL or a second header.
+fn as_written(
+    client: &ClientRegistration,
+    written: &RevocationRequest,
+    tokens: &TokenSet,
+) -> Option<Request> {
+    let secret = client.client_secret.as_ref().map(ExposeSecret::expose_secret);
+    let fill = |text: &str| {
+        if secret.is_none() && text.contains("{client_secret}") {
+            return None;
+        }
+        Some(
+            text.replace("{client_id}", &client.client_id)
+                .replace("{client_secret}", secret.unwrap_or_default())
+                .replace("{access_token}", tokens.access.expose_secret()),
+        )
+    };
+    let mut request = Request::new(Method::POST, written.url.clone());
+    if let Some(authorization) = &written.authorization {
+        authorize(&mut request, &fill(authorization)?)?;
+    }
+    let filled = written.fields.iter().map(|(name, value)| Some((name.clone(), fill(value)?)));
+    let filled: Vec<(String, String)> = filled.collect::<Option<_>>()?;
+    set_fields(&mut request, written.body, filled);
     Some(request)
 }
 
@@ -77,18 +97,28 @@ fn rfc7009(client: &ClientRegistration, url: &Url, token: &SecretString) -> Opti
         }
         (_, None) | (TokenAuth::None, _) => fields.push(("client_id", &client.client_id)),
     }
-    match client.token_body {
+    set_fields(&mut request, client.token_body, fields);
+    Some(request)
+}
+
+fn set_fields<N: AsRef<str>, V: AsRef<str>>(
+    request: &mut Request,
+    body: TokenBody,
+    fields: Vec<(N, V)>,
+) {
+    match body {
         TokenBody::Form => {
             let form =
                 form_urlencoded::Serializer::new(String::new()).extend_pairs(fields).finish();
-            set_body(&mut request, "application/x-www-form-urlencoded", form);
+            set_body(request, "application/x-www-form-urlencoded", form);
         }
         TokenBody::Json => {
-            let fields = fields.into_iter().map(|(name, value)| (name.to_owned(), value.into()));
-            send_json(&mut request, &Value::Object(fields.collect()));
+            let fields = fields
+                .iter()
+                .map(|(name, value)| (name.as_ref().to_owned(), value.as_ref().into()));
+            send_json(request, &Value::Object(fields.collect()));
         }
     }
-    Some(request)
 }
 
 fn send_json(request: &mut Request, body: &Value) {
@@ -195,11 +225,25 @@ mod tests {
     }
 
     #[test]
-    fn square_s_way_shows_the_secret_and_names_the_token() {
-        let way = Revocation::Square(url("https://connect.squareup.com/oauth2/revoke"));
-        let client = client(TokenAuth::Post, TokenBody::Json);
-        let sent = request(&client, &way, &tokens()).unwrap();
+    fn a_provider_s_own_way_is_filled_in() {
+        let texts = |pairs: &[(&str, &str)]| {
+            pairs.iter().map(|(name, value)| ((*name).into(), (*value).into())).collect()
+        };
+        let square = RevocationRequest {
+            url: url("https://connect.squareup.com/oauth2/revoke"),
+            authorization: Some("Client {client_secret}".into()),
+            fields: texts(&[("access_token", "{access_token}"), ("client_id", "{client_id}")]),
+            body: TokenBody::Json,
+        };
+        let post = client(TokenAuth::Post, TokenBody::Form);
+        let sent = request(&post, &Revocation::Request(square.clone()), &tokens()).unwrap();
         assert_eq!(sent.headers()[AUTHORIZATION], "Client a+b");
         assert_eq!(body(&sent), r#"{"access_token":"acc","client_id":"our id"}"#);
+        let form = RevocationRequest { body: TokenBody::Form, ..square.clone() };
+        let sent = request(&post, &Revocation::Request(form), &tokens()).unwrap();
+        assert_eq!(body(&sent), "access_token=acc&client_id=our+id");
+        // Without a secret it cannot be written.
+        let public = ClientRegistration { client_secret: None, ..post };
+        assert!(request(&public, &Revocation::Request(square), &tokens()).is_none());
     }
 }

@@ -296,13 +296,14 @@ fn attach(
         return Err(RequestProblem::ForeignHost { provider, host });
     }
     let (name, value) = match credential {
-        Credential::Bearer(token) => match token_header(provider) {
-            Some(name) => (named(name)?, HeaderValue::from_str(token.expose_secret())),
-            None => {
+        Credential::Bearer(token) => {
+            if let Some(name) = token_header(provider) {
+                (named(name)?, HeaderValue::from_str(token.expose_secret()))
+            } else {
                 let value = format!("Bearer {}", token.expose_secret());
                 (http::header::AUTHORIZATION, HeaderValue::try_from(value))
             }
-        },
+        }
         Credential::Header { name, value } => {
             (named(name)?, HeaderValue::from_str(value.expose_secret()))
         }

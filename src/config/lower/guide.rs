@@ -17,7 +17,7 @@ pub(super) fn guide(table: GuideTable, find: &mut Findings<'_>) -> Guide {
 }
 
 fn paginate(table: PaginateTable, find: &mut Findings<'_>) -> Option<Paginate> {
-    let link = table.link.map(|link| link.value).unwrap_or_default();
+    let link = table.link.is_some_and(|link| link.value);
     match (link, table.page, table.cursor, table.next) {
         (true, None, None, None) => Some(Paginate::Link),
         (false, Some(page), None, None) => Some(Paginate::Page(page.value)),

@@ -2,14 +2,14 @@
 
 use url::Url;
 
-use super::super::file::{OAuthTable, ProviderTable};
+use super::super::file::{OAuthTable, ProviderTable, RevokeRequestTable};
 use super::super::problem::Findings;
 use super::super::read::{Named, Text, not_yet};
 use super::provider::{ScopeRule, variable};
 use super::{address, body, choice, identity, secret};
 use crate::model::provider::{
-    Endpoints, LoopbackRule, OAuthSettings, Revocation, SecretRef, Setting, TokenAuth, TokenBody,
-    TokenResponseShape,
+    Endpoints, LoopbackRule, OAuthSettings, Revocation, RevocationRequest, SecretRef, Setting,
+    TokenAuth, TokenBody, TokenResponseShape,
 };
 
 const TOKEN_AUTHS: [(&str, TokenAuth); 4] = [
@@ -26,13 +26,12 @@ const LOOPBACKS: [(&str, LoopbackRule); 5] = [
     ("localhost-exact", LoopbackRule::LocalhostExact),
     ("refused", LoopbackRule::Refused),
 ];
-const REVOCATIONS: [(&str, MakeRevocation); 6] = [
+const REVOCATIONS: [(&str, MakeRevocation); 5] = [
     ("rfc7009", Revocation::Rfc7009),
     ("access-token", Revocation::AccessToken),
     ("bearer", Revocation::Bearer),
     ("delete", Revocation::Delete),
     ("github", Revocation::GitHub),
-    ("square", Revocation::Square),
 ];
 type MakeRevocation = fn(Url) -> Revocation;
 /// Parameters of the authorization request that are ours to set (RFC 6749 §4.1.1, RFC 7636 §4.3).
@@ -116,12 +115,13 @@ pub(super) fn settings(
         endpoints: endpoints(
             id,
             &table.span,
-            &EndpointTexts {
+            EndpointTexts {
                 issuer: oauth.issuer,
                 authorize: oauth.authorize_url,
                 token: oauth.token_url,
                 revoke: oauth.revoke_url,
                 revocation: oauth.revoke,
+                revocation_request: oauth.revoke_request,
                 refresh: oauth.refresh_url,
                 device: oauth.device_url,
             },
@@ -222,6 +222,7 @@ struct EndpointTexts {
     token: Option<Text>,
     revoke: Option<Text>,
     revocation: Option<Text>,
+    revocation_request: Option<RevokeRequestTable>,
     refresh: Option<Text>,
     device: Option<Text>,
 }
@@ -229,7 +230,7 @@ struct EndpointTexts {
 fn endpoints(
     id: &Text,
     table: &super::super::problem::Span,
-    texts: &EndpointTexts,
+    texts: EndpointTexts,
     find: &mut Findings<'_>,
 ) -> Option<Endpoints> {
     let mut url = |text: &Option<Text>| text.as_ref().and_then(|text| address::url(text, find));
@@ -242,12 +243,12 @@ fn endpoints(
         device: url(&texts.device),
     };
     let revoke = url(&texts.revoke);
-    let kind = texts
-        .revocation
-        .as_ref()
-        .and_then(|text| choice(text, &REVOCATIONS, find))
-        .unwrap_or(Revocation::Rfc7009);
-    endpoints.revoke = revoke.map(kind);
+    endpoints.revoke = if let Some(request) = texts.revocation_request {
+        revoke.and_then(|url| revocation_request(url, request, find))
+    } else {
+        let kind = texts.revocation.as_ref().and_then(|text| choice(text, &REVOCATIONS, find));
+        revoke.map(kind.unwrap_or(Revocation::Rfc7009))
+    };
     if texts.issuer.is_none() && (texts.authorize.is_none() || texts.token.is_none()) {
         if !find.is_damaged(table.start) {
             find.error(
@@ -263,4 +264,37 @@ fn endpoints(
         return None;
     }
     Some(endpoints)
+}
+
+fn revocation_request(
+    url: Url,
+    table: RevokeRequestTable,
+    find: &mut Findings<'_>,
+) -> Option<Revocation> {
+    let (body, fields) = match (table.body, table.form) {
+        (Some(fields), None) => (TokenBody::Json, fields),
+        (None, Some(fields)) => (TokenBody::Form, fields),
+        _ => {
+            find.error("provider::revoke", &table.span, "what is posted?")
+                .hint("write either `body = { … }` or `form = { … }`");
+            return None;
+        }
+    };
+    let values = fields.entries.iter().map(|(_, value)| value).chain(&table.authorization);
+    for text in values {
+        let known = ["{client_id}", "{client_secret}", "{access_token}"];
+        if known.iter().fold(text.value.clone(), |text, name| text.replace(name, "")).contains('{')
+        {
+            find.error("provider::revoke", &text.span, "nothing is known by this name").hint(
+                "there are `{client_id}`, `{client_secret}` and `{access_token}`, and no other braces",
+            );
+        }
+    }
+    let fields = fields.entries.into_iter().map(|(name, value)| (name.value, value.value));
+    Some(Revocation::Request(RevocationRequest {
+        url,
+        authorization: table.authorization.map(|text| text.value),
+        fields: fields.collect(),
+        body,
+    }))
 }

@@ -5,6 +5,7 @@ mod cli;
 mod tokens;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::Write as _;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -68,8 +69,8 @@ fn urls(settings: &OAuthSettings) -> Vec<&Url> {
         | Revocation::AccessToken(url)
         | Revocation::Bearer(url)
         | Revocation::Delete(url)
-        | Revocation::GitHub(url)
-        | Revocation::Square(url) => url,
+        | Revocation::GitHub(url) => url,
+        Revocation::Request(request) => &request.url,
     });
     [
         &endpoints.issuer,
@@ -207,7 +208,7 @@ fn golden(provider: &Provider, settings: &OAuthSettings) -> String {
     let mut names = BTreeSet::new();
     for (name, value) in url.query_pairs() {
         assert!(names.insert(name.to_string()), "{}: `{name}` is sent twice", provider.id);
-        block.push_str(&format!("    {name} = {value}\n"));
+        let _ = writeln!(block, "    {name} = {value}");
     }
     if settings.loopback == LoopbackRule::Refused {
         block.push_str("  and wants https for its redirect URI\n");

@@ -11,7 +11,7 @@ use countersign::model::authorization::ClientRegistration;
 use countersign::model::{Clock, Scopes, Time};
 use countersign::net::{Net, Policy};
 use countersign::oauth::{Issued, OAuthClient, TokenError};
-use secrecy::ExposeSecret as _;
+use secrecy::ExposeSecret;
 use url::form_urlencoded;
 
 use super::{oauth, provider};
@@ -88,7 +88,7 @@ async fn each_documented_answer_is_understood() {
             Ok(issued) => {
                 let access = issued.tokens.access.expose_secret();
                 assert_eq!(Some(access), sample.access.as_deref(), "{name}");
-                let refresh = issued.tokens.refresh.as_ref().map(|token| token.expose_secret());
+                let refresh = issued.tokens.refresh.as_ref().map(ExposeSecret::expose_secret);
                 assert_eq!(refresh, sample.refresh.as_deref(), "{name}");
                 let end =
                     sample.life.map(|life| Time::from_millis(NOW).after(Duration::from_secs(life)));
@@ -119,11 +119,13 @@ async fn server() -> Server {
     Server::start(|_| Act::Say(answer("200 OK", "", r#"{"access_token":"fake"}"#))).await
 }
 
+/// A provider, its `Authorization`, and the parameters that are not of RFC 6749 §4.1.3.
+type Way<'a> = (&'a str, Option<&'a str>, &'a [(&'a str, &'a str)]);
+
 #[tokio::test]
 async fn each_provider_is_shown_who_we_are_in_its_way() {
     let basic = format!("Basic {}", STANDARD.encode("our-id:our-secret"));
-    // Provider, authorization, the client's parameters, its own parameters.
-    let ways: &[(&str, Option<&str>, &[(&str, &str)])] = &[
+    let ways: &[Way<'_>] = &[
         ("github", None, &[("client_id", "our-id"), ("client_secret", "our-secret")]),
         ("notion", Some(&basic), &[]),
         ("zoom", Some(&basic), &[]),
