@@ -11,9 +11,11 @@ use std::sync::Arc;
 
 use countersign::catalog;
 use countersign::config::{self, Config};
+use countersign::model::authorization::redirect_uri;
 use countersign::model::provider::{Credential, Hosts, LoopbackRule, OAuthSettings, Revocation};
 use countersign::model::{Provider, Scopes};
 use countersign::oauth::{AuthorizationRequest, authorization_url};
+use countersign::web::listener::{DEFAULT_PORT, origin};
 use url::Url;
 
 use crate::command::package;
@@ -186,9 +188,7 @@ fn a_tenant_or_host_cannot_lead_elsewhere() {
 
 /// What the browser is sent to the provider with, by the code that sends it.
 fn golden(provider: &Provider, settings: &OAuthSettings) -> String {
-    let port = 8971;
-    let redirect_uri =
-        format!("http://{}:{port}/oauth/callback/{}", settings.loopback.host(), provider.id);
+    let redirect_uri = redirect_uri(&origin(settings.loopback, DEFAULT_PORT), &provider.id);
     let some = provider.scope_words.keys().filter(|scope| !settings.scopes.contains(scope));
     let scopes = settings.scopes.union(&Scopes::new(some.take(2)));
     let url = authorization_url(&AuthorizationRequest {
