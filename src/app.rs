@@ -3,6 +3,9 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use futures_util::FutureExt as _;
+use tokio::task::AbortHandle;
+
 use crate::broker::{Broker, Parts};
 use crate::config::Config;
 use crate::mcp;
@@ -10,18 +13,17 @@ use crate::model::{Caller, Clock};
 use crate::net::{Net, Policy};
 use crate::oauth::OAuthClient;
 use crate::registry::Registry;
-use crate::store::{KeySource, Slot};
+use crate::store::{DataFolder, KeySource, Role, Slot};
 use crate::upstream::Upstream;
 use crate::upstream::select::Jq;
 use crate::web;
 use crate::web::listener::Loopback;
+use crate::web::reach;
 
 /// What the command line and the environment decide, beside `tools.toml`.
 pub struct Settings {
-    pub data: PathBuf,
+    pub data: DataFolder,
     pub keys: KeySource,
-    /// Names this process to others that want the data folder.
-    pub purpose: &'static str,
     pub clock: Clock,
     /// The executable that runs jq filters which may not end by themselves.
     pub worker: PathBuf,
@@ -32,34 +34,48 @@ pub struct App {
     pub broker: Broker,
     text: mcp::ServerText,
     loopback: Arc<Loopback>,
+    store: Arc<Slot>,
+    following: AbortHandle,
 }
 
 impl App {
     /// Puts the parts together. Opens nothing yet: no store, no port, no connection.
+    /// Call within the runtime that shall serve.
     pub fn new(config: Config, settings: Settings) -> Self {
         let Config { server, providers, tools, .. } = config;
         let net = Net::new(Policy { allow_private: server.allow_private });
-        let loopback = Loopback::new(server.port);
-        let origin = Arc::clone(&loopback);
+        let loopback = Loopback::new();
+        let store = Arc::new(Slot::new(settings.data, settings.keys));
+        let (slot, port) = (Arc::clone(&store), server.port);
         let broker = Broker::new(Parts {
             registry: Registry::new(tools),
             providers,
-            store: Slot::new(
-                settings.data,
-                settings.keys,
-                settings.purpose,
-                settings.clock.clone(),
-            ),
+            store: Arc::clone(&store),
             oauth: OAuthClient::new(net.clone(), settings.clock.clone()),
             upstream: Upstream::new(net, Jq::new(settings.worker)),
             clock: settings.clock,
-            origin: Box::new(move |provider, rule| origin.origin(provider, rule)),
+            origin: Box::new(move |provider, rule| {
+                let slot = Arc::clone(&slot);
+                async move { reach::origin(&slot, port, provider, rule).await }.boxed()
+            }),
             after_connect: server.after_connect,
         });
         let routes = broker.clone();
         loopback.serve(move |origins| web::router(routes.clone(), origins));
+        let listener = Arc::clone(&loopback);
+        store.answer(Box::new(move |question| {
+            std::future::ready(reach::answer(&listener, &question)).boxed()
+        }));
+        let following = reach::follow(store.role(), broker.clone(), Arc::clone(&loopback));
+        let following = tokio::spawn(following).abort_handle();
         let text = mcp::ServerText { name: server.name, instructions: server.instructions };
-        Self { broker, text, loopback }
+        Self { broker, text, loopback, store, following }
+    }
+
+    /// Whether browsers get their pages from this process, and not from another one that shares
+    /// the data folder.
+    pub fn serves_browsers(&self) -> bool {
+        *self.store.role().borrow() == Role::Owner
     }
 
     /// Serves one MCP client over standard input and output until it hangs up.
@@ -68,7 +84,7 @@ impl App {
         caller: Caller,
         streams: mcp::stdio::Streams,
     ) -> std::io::Result<()> {
-        let resumed = tokio::spawn(resume(self.broker.clone(), Arc::clone(&self.loopback)));
+        let opened = tokio::spawn(open(self.broker.clone()));
         let announcements = mcp::Announcements::new(self.broker.clone());
         let handler = mcp::Handler::new(
             self.broker.clone(),
@@ -77,23 +93,27 @@ impl App {
             announcements.clone(),
         );
         let served = mcp::stdio::serve(handler, &announcements, streams).await;
-        resumed.abort();
+        opened.abort();
         self.close().await;
         served
     }
 
-    /// Lets what must not be broken off come to its end, then stops listening.
+    /// Lets what must not be broken off come to its end, then stops listening and leaves the data
+    /// folder to others.
     pub async fn close(&self) {
         self.broker.settle().await;
+        self.following.abort();
+        // Before the folder: whoever takes over wants the ports.
         self.loopback.close().await;
+        self.store.close().await;
     }
 }
 
-/// Opens the store ahead of the first call, and the ports that links of an earlier run lead to.
-async fn resume(broker: Broker, loopback: Arc<Loopback>) {
-    match broker.open_origins().await {
-        Ok(origins) => origins.iter().for_each(|origin| loopback.resume(origin)),
+/// Opens the store ahead of the first call, and with it the ports that links of an earlier run lead
+/// to.
+async fn open(broker: Broker) {
+    if let Err(error) = broker.store().await {
         // Said again, with its hint, by every call that needs the store.
-        Err(error) => tracing::warn!(%error, hint = error.hint(), "the store is not open"),
+        tracing::warn!(%error, hint = error.hint(), "the store is not open");
     }
 }

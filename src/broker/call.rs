@@ -6,14 +6,16 @@ use std::time::Duration;
 use secrecy::SecretString;
 use serde_json::{Map, Value};
 
-use super::Broker;
 use super::ConnectError;
 use super::connect::sentence;
+use super::secret;
 use super::tokens::{Access, AccessError, Ready};
-use crate::config::secret_ref;
+use super::{Broker, Connection};
 use crate::model::authorization::AskedBy;
-use crate::model::provider::{Credential as Held, KeyPlace};
-use crate::model::{Caller, Outcome, PromptReason, Provider, Scopes, Tool, ToolResult};
+use crate::model::credential::{Credential as Held, Shared};
+use crate::model::{
+    AccountName, Caller, Outcome, PromptReason, Provider, Scopes, Tool, ToolResult,
+};
 use crate::registry::{UnknownTool, accept};
 use crate::upstream::{Answer, Credential};
 
@@ -47,7 +49,11 @@ impl Broker {
         let entry = self.registry().get(call.tool)?;
         let tool = entry.tool();
         let arguments = match accept(tool, call.arguments) {
-            Ok(arguments) => arguments,
+            // Not to act with another account than the one that is meant.
+            Ok(accepted) if accepted.account.is_some() => {
+                return Ok(failure("this version cannot tell accounts apart yet".into()));
+            }
+            Ok(accepted) => accepted.arguments,
             Err(problem) => return Ok(Outcome::Complete(ToolResult::failure(problem))),
         };
         let Some(provider) = &tool.provider else {
@@ -59,7 +65,11 @@ impl Broker {
         let run =
             Run { broker: self, tool, provider, arguments, caller: call.caller, is_again: false };
         match &provider.credential {
-            Held::ApiKey { place, value } => Ok(run.with_key(place, value).await),
+            Held::Shared(shared) => Ok(run.with_shared(shared).await),
+            Held::Asked(_) => Ok(failure(not_yet(provider, "a key that each person pastes"))),
+            Held::OAuth(settings) if !settings.grant.is_by_consent() => {
+                Ok(failure(not_yet(provider, "a grant of the server itself")))
+            }
             Held::OAuth(_) => {
                 let asked_by = AskedBy { client: call.client, tool: Some(tool.name.clone()) };
                 Ok(run.with_grant(asked_by).await)
@@ -85,70 +95,74 @@ struct Run<'a> {
 }
 
 impl Run<'_> {
-    async fn with_key(
-        &self,
-        place: &KeyPlace,
-        value: &crate::model::provider::SecretRef,
-    ) -> Outcome {
-        let key = match secret_ref::resolve(value).await {
-            Ok(key) => key,
+    /// Executes with the operator's own secret. There is nothing to mend or to consent to.
+    async fn with_shared(&self, shared: &Shared) -> Outcome {
+        match secret::shared(shared).await {
+            Ok(credential) => Outcome::Complete(result_of(self.execute(&credential).await)),
             Err(error) => {
-                return failure(format!(
-                    "{} needs a key that the operator of this server has not set: {error}. {}",
-                    self.provider.title,
-                    sentence(&error.hint())
-                ));
+                let title = &self.provider.title;
+                let text = format!("{title} needs a key or password of this server: {error}.");
+                Outcome::Complete(ToolResult::failure(text).for_operator(error.hint()))
             }
-        };
-        let credential = match place {
-            KeyPlace::Query(name) => Credential::Query { name: name.clone(), value: key },
-            KeyPlace::Header { name, prefix } => {
-                Credential::Header { name: name.clone(), value: with_prefix(prefix, key) }
-            }
-        };
-        Outcome::Complete(result_of(self.execute(&credential).await))
+        }
     }
 
     /// Executes with the caller's grant: one refresh after a 401, a step-up after
     /// `insufficient_scope`, and no third try.
     async fn with_grant(&self, asked_by: AskedBy) -> Outcome {
-        let first = match self.access(None).await {
+        let account = AccountName::default();
+        match self.broker.connection(self.caller, self.provider, &account).await {
+            Ok(connection) => self.with_connection(&connection, asked_by).await,
+            Err(error) => no_access(&AccessError::from(error)),
+        }
+    }
+
+    async fn with_connection(&self, connection: &Connection, asked_by: AskedBy) -> Outcome {
+        let first = match self.access(connection, None).await {
             Ok(Access::Ready(ready)) => ready,
             Ok(Access::Missing { needed, reason }) => {
-                return self.ask(&needed, asked_by, reason).await;
+                return self.ask(connection, &needed, asked_by, reason).await;
             }
             Ok(Access::Refused) => {
-                return self.ask(&self.tool.scopes, asked_by, PromptReason::Ended).await;
+                return self
+                    .ask(connection, &self.tool.scopes, asked_by, PromptReason::Ended)
+                    .await;
             }
-            Err(error) => return failure(error.advice()),
+            Err(error) => return no_access(&error),
         };
         let refused = match self.execute(&Credential::Bearer(first.token.clone())).await {
             Answer::Done(result) => return Outcome::Complete(result),
             Answer::InsufficientScope { needed, result } => {
-                return self.step_up(&needed, &first.granted, asked_by, result).await;
+                return self.step_up(connection, &needed, &first.granted, asked_by, result).await;
             }
             Answer::Unauthorized { result } => result,
         };
         // The token may have ended before its time; a refresh tells.
-        let second = match self.access(Some(&first.token)).await {
+        let second = match self.access(connection, Some(&first.token)).await {
             Ok(Access::Ready(ready)) => ready,
             Ok(Access::Missing { needed, reason }) => {
-                return self.ask(&needed, asked_by, reason).await;
+                return self.ask(connection, &needed, asked_by, reason).await;
             }
-            Ok(Access::Refused) => return self.refused(first, asked_by, refused).await,
-            Err(error) => return failure(error.advice()),
+            Ok(Access::Refused) => return self.refused(connection, first, asked_by, refused).await,
+            Err(error) => return no_access(&error),
         };
         match self.execute(&Credential::Bearer(second.token.clone())).await {
             Answer::Done(result) => Outcome::Complete(result),
             Answer::InsufficientScope { needed, result } => {
-                self.step_up(&needed, &second.granted, asked_by, result).await
+                self.step_up(connection, &needed, &second.granted, asked_by, result).await
             }
-            Answer::Unauthorized { result } => self.refused(second, asked_by, result).await,
+            Answer::Unauthorized { result } => {
+                self.refused(connection, second, asked_by, result).await
+            }
         }
     }
 
-    async fn access(&self, rejected: Option<&SecretString>) -> Result<Access, AccessError> {
-        self.broker.access(self.caller, self.provider, &self.tool.scopes, rejected).await
+    async fn access(
+        &self,
+        connection: &Connection,
+        rejected: Option<&SecretString>,
+    ) -> Result<Access, AccessError> {
+        self.broker.access(connection, &self.tool.scopes, rejected).await
     }
 
     async fn execute(&self, credential: &Credential) -> Answer {
@@ -163,6 +177,7 @@ impl Run<'_> {
     /// The API wants scopes that the token lacks, whatever we believed of it.
     async fn step_up(
         &self,
+        connection: &Connection,
         needed: &Scopes,
         granted: &Scopes,
         asked_by: AskedBy,
@@ -170,43 +185,69 @@ impl Run<'_> {
     ) -> Outcome {
         let missing = match &self.provider.credential {
             Held::OAuth(settings) => needed.missing_from(granted, &settings.implied),
-            Held::ApiKey { .. } => Scopes::default(),
+            Held::Shared(_) | Held::Asked(_) => Scopes::default(),
         };
         if missing.is_empty() {
             // Asking for what is granted already would go round in circles.
             return Outcome::Complete(result);
         }
-        self.ask(&missing, asked_by, PromptReason::MoreScopes).await
+        self.ask(connection, &missing, asked_by, PromptReason::MoreScopes).await
     }
 
     /// The API refuses a token that should be good and cannot be mended by a refresh.
-    async fn refused(&self, token: Ready, asked_by: AskedBy, result: ToolResult) -> Outcome {
+    async fn refused(
+        &self,
+        connection: &Connection,
+        token: Ready,
+        asked_by: AskedBy,
+        result: ToolResult,
+    ) -> Outcome {
         let age = self.broker.0.parts.clock.now().since(token.connected_at);
         if age < TOO_SOON_TO_ASK_AGAIN {
             return Outcome::Complete(result);
         }
-        if let Err(error) = self.broker.give_up(self.caller, self.provider, &token.token).await {
-            return failure(error.advice());
+        if let Err(error) = self.broker.give_up(connection, &token.token).await {
+            return no_access(&error);
         }
-        self.ask(&self.tool.scopes, asked_by, PromptReason::Ended).await
+        self.ask(connection, &self.tool.scopes, asked_by, PromptReason::Ended).await
     }
 
-    async fn ask(&self, needed: &Scopes, asked_by: AskedBy, reason: PromptReason) -> Outcome {
+    async fn ask(
+        &self,
+        connection: &Connection,
+        needed: &Scopes,
+        asked_by: AskedBy,
+        reason: PromptReason,
+    ) -> Outcome {
         let repeat = asked_by.clone();
-        match self.broker.begin(self.caller, self.provider, needed, asked_by, reason).await {
+        match self.broker.prompt(connection, needed, asked_by, reason).await {
             Ok(prompt) => Outcome::AuthorizationRequired(prompt),
             Err(ConnectError::GrantedMeanwhile) if !self.is_again => {
                 let again = Run { arguments: self.arguments.clone(), is_again: true, ..*self };
-                Box::pin(again.with_grant(repeat)).await
+                Box::pin(again.with_connection(connection, repeat)).await
             }
             Err(error) => {
                 let tool = &self.tool.name;
                 let title = &self.provider.title;
                 tracing::warn!(%tool, %error, "no link could be made");
-                failure(format!(
-                    "{title} access is needed before {tool} can run, but no link could be made: {error}. {}",
-                    sentence(&error.hint())
-                ))
+                let text = format!(
+                    "{title} access is needed before {tool} can run, but no link could be made: {error}."
+                );
+                let hint = error.hint();
+                Outcome::Complete(match error {
+                    // What begins here is the operator's: the store, the app, the port, the file.
+                    ConnectError::Store(_)
+                    | ConnectError::Setup(_)
+                    | ConnectError::Origin(_)
+                    | ConnectError::Address(_) => ToolResult::failure(text).for_operator(hint),
+                    ConnectError::Unknown
+                    | ConnectError::Exhausted
+                    | ConnectError::GrantedMeanwhile
+                    | ConnectError::Changed
+                    | ConnectError::Contended(_) => {
+                        ToolResult::failure(format!("{text} {}", sentence(&hint)))
+                    }
+                })
             }
         }
     }
@@ -220,14 +261,15 @@ fn result_of(answer: Answer) -> ToolResult {
     }
 }
 
+/// Nothing can be said about the caller's access right now.
+fn no_access(error: &AccessError) -> Outcome {
+    Outcome::Complete(error.result())
+}
+
 fn failure(text: String) -> Outcome {
     Outcome::Complete(ToolResult::failure(text))
 }
 
-fn with_prefix(prefix: &str, key: SecretString) -> SecretString {
-    use secrecy::ExposeSecret as _;
-    if prefix.is_empty() {
-        return key;
-    }
-    SecretString::from(format!("{prefix}{}", key.expose_secret()))
+fn not_yet(provider: &Provider, what: &str) -> String {
+    format!("{} needs {what}, which this version cannot get yet.", provider.title)
 }

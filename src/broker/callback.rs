@@ -8,10 +8,10 @@
 
 use secrecy::ExposeSecret as _;
 
-use super::connect::{End, cookie_name};
+use super::connect::End;
+use super::invitation::cookie_name;
 use super::{Broker, Contended, MOST_TRIES};
 use crate::model::authorization::Started;
-use crate::model::provider::Revocation;
 use crate::model::secret;
 use crate::model::{Authorization, Grant, Scopes};
 use crate::oauth::{AnswerError, AuthorizationResponse, Denial, Issued, TokenError, Verdict};
@@ -77,6 +77,7 @@ impl Broker {
         }
         let started = held.value;
         let authorization = &started.authorization;
+        let trip = &authorization.trip;
         if authorization.is_expired(self.0.parts.clock.now()) {
             return Err(CallbackError::Unknown);
         }
@@ -93,7 +94,7 @@ impl Broker {
             tracing::warn!(provider = %authorization.provider, "refused a callback in another browser");
             return Err(CallbackError::OtherBrowser);
         }
-        if !answer.is_from(started.issuer.as_deref(), started.issuer_required) {
+        if !answer.is_from(trip.issuer.as_deref(), trip.issuer_required) {
             tracing::warn!(provider = %authorization.provider, "refused a callback of another issuer");
             return Err(CallbackError::OtherIssuer);
         }
@@ -132,24 +133,25 @@ impl Broker {
         started: Started,
         code: secrecy::SecretString,
     ) -> Result<Arrival, CallbackError> {
-        let Started { authorization, client, .. } = started;
+        let Started { authorization, .. } = started;
+        let client = &authorization.trip.client;
         let issued = self
             .0
             .parts
             .oauth
-            .exchange(&client, &code, &started.redirect_uri, started.verifier.as_ref())
+            .exchange(client, &code, &started.redirect_uri, started.verifier.as_ref())
             .await
             .map_err(|source| {
                 let provider = authorization.provider.to_string();
                 tracing::warn!(provider, error = %source, "no token for a code");
                 CallbackError::NoToken { provider, link: authorization.link(), source }
             })?;
-        let refused = self.keep(&authorization, client.revocation, issued).await?;
+        let refused = self.keep(&authorization, issued).await?;
         // Only now is anybody told: what they wake up to is on disk.
         let is_whole = refused.is_empty();
         self.conclude::<CallbackError>(&authorization, End::Completed { refused }).await?;
         tracing::info!(provider = %authorization.provider, "connected");
-        let elsewhere = self.0.parts.after_connect.as_ref().filter(|_| is_whole);
+        let elsewhere = authorization.trip.after_connect.as_ref().filter(|_| is_whole);
         Ok(Arrival { next: elsewhere.map_or_else(|| authorization.link(), ToString::to_string) })
     }
 
@@ -157,34 +159,31 @@ impl Broker {
     async fn keep(
         &self,
         authorization: &Authorization,
-        revocation: Option<Revocation>,
         issued: Issued,
     ) -> Result<Scopes, CallbackError> {
         let scopes = issued.scopes.unwrap_or_else(|| authorization.scopes.clone());
-        let implied = self
-            .provider(authorization.provider.as_str())
-            .and_then(|provider| super::clients::settings(provider).ok())
-            .map(|settings| settings.implied.clone())
-            .unwrap_or_default();
-        let refused = authorization.needed.missing_from(&scopes, &implied);
+        let trip = &authorization.trip;
+        let refused = authorization.needed.missing_from(&scopes, &trip.implied);
         let grant = Grant {
             provider: authorization.provider.clone(),
+            account: authorization.account.clone(),
             binding: authorization.binding.clone(),
             tokens: issued.tokens,
             scopes,
             refused: refused.clone(),
             connected_at: self.0.parts.clock.now(),
             refreshed_at: None,
-            revocation,
+            revocation: trip.client.revocation.clone(),
             ended: None,
+            attempt: None,
         };
         let store = self.store().await?;
-        let identity = authorization.binding.identity();
+        let Authorization { caller, provider, account, binding, .. } = authorization;
+        let identity = binding.identity();
         // A refresh of the old grant may come in between; the new consent is the one that counts.
         for _ in 0..MOST_TRIES {
-            let held =
-                store.grant(&authorization.caller, &authorization.provider, &identity).await?;
-            if store.keep(&authorization.caller, &grant, held.as_ref()).await? {
+            let held = store.grant(caller, provider, &identity, account).await?;
+            if store.keep(caller, &grant, held.as_ref()).await? {
                 return Ok(refused);
             }
         }

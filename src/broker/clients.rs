@@ -7,15 +7,14 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use parking_lot::Mutex;
-use secrecy::{ExposeSecret as _, SecretString};
+use secrecy::SecretString;
 use url::Url;
 
 use crate::config::secret_ref::{self, SecretError};
-use crate::model::authorization::ClientRegistration;
+use crate::model::authorization::{ClientRegistration, Trip};
+use crate::model::credential::Credential;
 use crate::model::grant::Binding;
-use crate::model::provider::{
-    Credential, Endpoints, OAuthSettings, Revocation, SecretRef, Setting, TokenAuth,
-};
+use crate::model::provider::{Endpoints, OAuthSettings, Revocation, SecretRef, TokenAuth, spelled};
 use crate::model::{Provider, ProviderId};
 use crate::oauth::{DiscoveryError, Metadata, OAuthClient};
 
@@ -25,16 +24,6 @@ pub(super) struct Bound {
     pub(super) binding: Binding,
     /// [`Binding::identity`], reckoned once.
     pub(super) identity: String,
-}
-
-/// Everything that a trip to the provider needs.
-#[derive(Debug)]
-pub(super) struct Registration {
-    pub(super) client: ClientRegistration,
-    pub(super) authorize: Url,
-    /// RFC 9207.
-    pub(super) issuer: Option<String>,
-    pub(super) issuer_required: bool,
 }
 
 /// The operator's side of a provider is not in order.
@@ -48,6 +37,10 @@ pub enum SetupError {
     NoEndpoint { provider: ProviderId, endpoint: &'static str },
     #[error("`{0}` is not connected by OAuth")]
     NotOAuth(ProviderId),
+    #[error("`{0}` is not connected by a person's consent")]
+    OfTheServer(ProviderId),
+    #[error("`{0}` has no client id")]
+    NoClientId(ProviderId),
 }
 
 impl SetupError {
@@ -58,7 +51,11 @@ impl SetupError {
             Self::NoEndpoint { provider, endpoint } => format!(
                 "write `issuer`, or `{endpoint}_url`, in [providers.{provider}.oauth] of tools.toml"
             ),
-            Self::NotOAuth(_) => "it uses a key of the server; there is nothing to connect".into(),
+            Self::NotOAuth(_) => "it uses a key or password; there is nothing to consent to".into(),
+            Self::OfTheServer(_) => "its grant is the server's; there is nothing to connect".into(),
+            Self::NoClientId(provider) => {
+                format!("write `client_id` in [providers.{provider}] of tools.toml")
+            }
         }
     }
 }
@@ -102,10 +99,11 @@ impl Clients {
     }
 
     /// Everything that a trip to the provider needs; asks the issuer for what is not configured.
-    pub(super) async fn registration(
+    pub(super) async fn trip(
         &self,
         provider: &Provider,
-    ) -> Result<Registration, SetupError> {
+        after_connect: Option<Url>,
+    ) -> Result<Trip, SetupError> {
         let settings = settings(provider)?;
         let client_id = self.client_id(provider, settings).await?;
         let client_secret = match &settings.client_secret {
@@ -127,7 +125,7 @@ impl Clients {
         let token_endpoint = from(&endpoints.token, |metadata| Some(&metadata.token_endpoint))
             .ok_or_else(|| no_endpoint(provider, "token"))?;
         let authorize =
-            from(&endpoints.authorize, |metadata| Some(&metadata.authorization_endpoint))
+            from(&endpoints.authorize, |metadata| metadata.authorization_endpoint.as_ref())
                 .ok_or_else(|| no_endpoint(provider, "authorize"))?;
         // It is given the refresh token and our secret, so a discovery document may name one beside
         // the token endpoint only.
@@ -143,7 +141,15 @@ impl Clients {
                 .issuer
                 .as_ref()
                 .is_some_and(|issuer| issuer.origin() != token_endpoint.origin());
-        Ok(Registration {
+        Ok(Trip {
+            title: provider.title.clone(),
+            scope_words: provider.scope_words.clone(),
+            implied: settings.implied.clone(),
+            after_connect,
+            pkce: settings.pkce,
+            scope_parameter: settings.scope_parameter.clone(),
+            scope_separator: settings.scope_separator.clone(),
+            params: settings.params.clone(),
             client: ClientRegistration {
                 token_auth: token_auth(settings, client_secret.as_ref(), metadata),
                 client_id,
@@ -159,11 +165,19 @@ impl Clients {
             authorize,
             issuer: match metadata {
                 Some(metadata) => Some(metadata.issuer.clone()),
-                None => endpoints.issuer.as_ref().map(spelled),
+                None => endpoints.issuer.as_ref().map(spelled).map(str::to_owned),
             },
             issuer_required: metadata
                 .is_some_and(|metadata| metadata.authorization_response_iss_parameter_supported),
         })
+    }
+
+    /// Our registration at the provider: what a token request needs.
+    pub(super) async fn registration(
+        &self,
+        provider: &Provider,
+    ) -> Result<ClientRegistration, SetupError> {
+        Ok(self.trip(provider, None).await?.client)
     }
 
     async fn client_id(
@@ -172,10 +186,10 @@ impl Clients {
         settings: &OAuthSettings,
     ) -> Result<String, SetupError> {
         match &settings.client_id {
-            Setting::Literal(id) => Ok(id.clone()),
-            Setting::Secret(reference) => {
-                Ok(resolve(provider, reference).await?.expose_secret().to_owned())
-            }
+            None => Err(SetupError::NoClientId(provider.id.clone())),
+            Some(setting) => secret_ref::resolve_setting(setting)
+                .await
+                .map_err(|source| SetupError::Secret { provider: provider.id.clone(), source }),
         }
     }
 
@@ -193,8 +207,11 @@ impl Clients {
 
 pub(super) fn settings(provider: &Provider) -> Result<&OAuthSettings, SetupError> {
     match &provider.credential {
-        Credential::OAuth(settings) => Ok(settings),
-        Credential::ApiKey { .. } => Err(SetupError::NotOAuth(provider.id.clone())),
+        Credential::OAuth(settings) if settings.grant.is_by_consent() => Ok(settings),
+        Credential::OAuth(_) => Err(SetupError::OfTheServer(provider.id.clone())),
+        Credential::Shared(_) | Credential::Asked(_) => {
+            Err(SetupError::NotOAuth(provider.id.clone()))
+        }
     }
 }
 
@@ -202,13 +219,6 @@ async fn resolve(provider: &Provider, reference: &SecretRef) -> Result<SecretStr
     secret_ref::resolve(reference)
         .await
         .map_err(|source| SetupError::Secret { provider: provider.id.clone(), source })
-}
-
-/// An issuer as servers spell it: `Url` adds a slash where there is no path.
-fn spelled(issuer: &Url) -> String {
-    let text = issuer.as_str();
-    let bare = if issuer.path() == "/" { text.strip_suffix('/') } else { None };
-    bare.unwrap_or(text).to_owned()
 }
 
 fn no_endpoint(provider: &Provider, endpoint: &'static str) -> SetupError {

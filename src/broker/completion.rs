@@ -7,9 +7,12 @@ use std::time::Duration;
 use tokio::sync::broadcast::error::RecvError;
 
 use super::Broker;
-use crate::model::authorization::Status;
-use crate::model::{Caller, ProviderId, Scopes};
+use crate::model::authorization::{AuthorizationName, Status};
+use crate::model::{Caller, Scopes};
 use crate::store::StoreError;
+
+/// How often the store is asked about an authorization that somebody waits for.
+const LOOK: Duration = Duration::from_millis(250);
 
 /// How a wait for an authorization came out.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -25,38 +28,40 @@ pub enum Waited {
 }
 
 impl Broker {
-    /// Waits until the authorization `id` of this person at this provider ends, at most `limit`.
+    /// Waits until this person's authorization ends, at most `limit`.
     pub async fn wait(
         &self,
         caller: &Caller,
-        provider: &ProviderId,
-        id: &str,
+        name: &AuthorizationName,
         limit: Duration,
     ) -> Result<Waited, StoreError> {
         // Before the store is looked into: an end that falls between the two is heard.
         let mut ends = self.0.ended.subscribe();
         let deadline = tokio::time::Instant::now() + limit;
         loop {
-            match self.state_of(caller, provider, id).await? {
+            match self.state_of(caller, name).await? {
                 Waited::Pending => {}
                 ended => return Ok(ended),
             }
+            // Another process may hold the listener and finish it, and a store does not notify.
+            let look = deadline.min(tokio::time::Instant::now() + LOOK);
             loop {
-                match tokio::time::timeout_at(deadline, ends.recv()).await {
-                    Ok(Ok(ended)) if ended != id => {}
-                    // Missed some: the store knows.
-                    Ok(Ok(_) | Err(RecvError::Lagged(_))) => break,
-                    Ok(Err(RecvError::Closed)) | Err(_) => return Ok(Waited::Pending),
+                match tokio::time::timeout_at(look, ends.recv()).await {
+                    Ok(Ok(ended)) if ended != name.id => {}
+                    Ok(Err(RecvError::Closed)) => return Ok(Waited::Pending),
+                    Err(_) if look == deadline => return Ok(Waited::Pending),
+                    // Also if some were missed: the store knows.
+                    Ok(Ok(_) | Err(RecvError::Lagged(_))) | Err(_) => break,
                 }
             }
         }
     }
 
-    /// Waits until a browser has asked how the authorization `id` ended. Counts from this call on,
+    /// Waits until a browser has asked this process how the authorization ended. Counts from this call on,
     /// not from its first poll.
-    pub fn shown(&self, id: &str) -> impl Future<Output = ()> + use<> {
+    pub fn shown(&self, name: &AuthorizationName) -> impl Future<Output = ()> + use<> {
         let mut shown = self.0.shown.subscribe();
-        let id = id.to_owned();
+        let id = name.id.clone();
         async move {
             loop {
                 match shown.recv().await {
@@ -71,14 +76,14 @@ impl Broker {
     async fn state_of(
         &self,
         caller: &Caller,
-        provider: &ProviderId,
-        id: &str,
+        AuthorizationName { provider, account, id }: &AuthorizationName,
     ) -> Result<Waited, StoreError> {
         let Some(provider) = self.provider(provider.as_str()) else { return Ok(Waited::Over) };
-        let Ok(bound) = self.0.clients.bound(provider).await else { return Ok(Waited::Over) };
-        let store = self.store().await?;
-        let held = store.authorization(caller, &provider.id, &bound.identity).await?;
-        let Some(held) = held.filter(|held| held.value.id == id) else { return Ok(Waited::Over) };
+        let Ok(connection) = self.connection(caller, provider, account).await else {
+            return Ok(Waited::Over);
+        };
+        let held = self.authorization_of(&connection).await?;
+        let Some(held) = held.filter(|held| held.value.id == *id) else { return Ok(Waited::Over) };
         Ok(match held.value.status {
             Status::Completed => Waited::Completed { refused: held.value.refused },
             Status::Failed(why) => Waited::Failed(why),

@@ -114,12 +114,12 @@ impl Broker {
     async fn disconnect(
         &self,
         caller: &Caller,
-        Grant { provider, binding, .. }: Grant,
+        Grant { provider, binding, account, .. }: Grant,
     ) -> Result<Option<Disconnected>, ConnectError> {
         let store = self.store().await?;
         let identity = binding.identity();
         for _ in 0..MOST_TRIES {
-            let Some(held) = store.grant(caller, &provider, &identity).await? else {
+            let Some(held) = store.grant(caller, &provider, &identity, &account).await? else {
                 return Ok(None);
             };
             let end = self.end_at_provider(&held.value).await;
@@ -150,8 +150,8 @@ impl Broker {
         };
         // Tokens and our secret go to the endpoint that was known when the person consented, or
         // nowhere: a tools.toml that names another is not to be trusted with either.
-        Disconnected::AtProvider(if registration.client.revocation == grant.revocation {
-            self.0.parts.oauth.revoke(&registration.client, &grant.tokens).await
+        Disconnected::AtProvider(if registration.revocation == grant.revocation {
+            self.0.parts.oauth.revoke(&registration, &grant.tokens).await
         } else {
             Revoked::NoWay
         })

@@ -1,22 +1,28 @@
 //! Every decision, readable from top to bottom. Knows no protocol version and draws no page.
 //!
 //! - [`call`]: journey 1, a tool call
-//! - [`connect`] and [`callback`]: journey 2, a consent
-//! - [`tokens`]: the single owner of freshness
+//! - [`connect`], [`invitation`] and [`callback`]: journey 2, a consent
+//! - [`tokens`]: the single owner of freshness; [`renewal`] renews
+//! - [`secret`] and [`assertion`]: credentials that nobody consents to
 //! - [`grants`]: what a person has connected, and ending it
 //! - [`completion`]: who waits for a consent hears of it here
 
+pub mod assertion;
 pub mod call;
 pub mod callback;
 mod clients;
 pub mod completion;
 pub mod connect;
 pub mod grants;
+pub mod invitation;
+mod renewal;
+pub mod secret;
 mod tokens;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use futures_util::future::BoxFuture;
 use parking_lot::Mutex;
 use tokio::sync::broadcast;
 use tokio_util::task::TaskTracker;
@@ -26,7 +32,7 @@ pub use clients::SetupError;
 pub use connect::ConnectError;
 
 use crate::model::provider::LoopbackRule;
-use crate::model::{Clock, Provider, ProviderId, Time};
+use crate::model::{AccountName, Caller, Clock, Provider, ProviderId, Time};
 use crate::oauth::OAuthClient;
 use crate::registry::Registry;
 use crate::store;
@@ -39,7 +45,7 @@ pub struct Broker(Arc<Inner>);
 struct Inner {
     parts: Parts,
     clients: clients::Clients,
-    flights: tokens::Flights,
+    flights: renewal::Flights,
     /// The ids of authorizations that have ended, for whoever waits in this process.
     ended: broadcast::Sender<String>,
     /// The ids of those whose end a browser has been shown.
@@ -55,7 +61,7 @@ struct Inner {
 pub struct Parts {
     pub registry: Registry,
     pub providers: BTreeMap<ProviderId, Arc<Provider>>,
-    pub store: store::Slot,
+    pub store: Arc<store::Slot>,
     pub oauth: OAuthClient,
     pub upstream: Upstream,
     pub clock: Clock,
@@ -63,6 +69,15 @@ pub struct Parts {
     pub origin: Box<Origin>,
     /// Where a browser goes after a consent, instead of our own page.
     pub after_connect: Option<url::Url>,
+}
+
+/// One person's account at one provider, as this `tools.toml` means the provider.
+#[derive(Clone)]
+struct Connection {
+    caller: Caller,
+    provider: Arc<Provider>,
+    bound: Arc<clients::Bound>,
+    account: AccountName,
 }
 
 /// How often a record is read again and written anew while others write it too.
@@ -73,9 +88,11 @@ const MOST_TRIES: u32 = 16;
 #[error("too much is going on for this account at once")]
 pub struct Contended;
 
-/// Scheme, host and port that a provider's rule allows for link and callback; listening there once
-/// it has returned.
-pub type Origin = dyn Fn(&Provider, LoopbackRule) -> Result<String, OriginError> + Send + Sync;
+/// Scheme, host and port that a provider's rule allows for link and callback; somebody listens there
+/// once it has returned.
+pub type Origin = dyn Fn(ProviderId, LoopbackRule) -> BoxFuture<'static, Result<String, OriginError>>
+    + Send
+    + Sync;
 
 /// No place where a browser could come back to us.
 #[derive(Debug, thiserror::Error)]
@@ -87,7 +104,9 @@ pub enum OriginError {
     #[error("`{0}` accepts only https redirect URIs")]
     HttpsOnly(ProviderId),
     #[error("no port could be opened on this machine: {0}")]
-    Io(#[from] std::io::Error),
+    Failed(String),
+    #[error(transparent)]
+    Store(#[from] store::StoreError),
 }
 
 impl OriginError {
@@ -99,7 +118,8 @@ impl OriginError {
             Self::HttpsOnly(provider) => format!(
                 "it needs a server with a `public_url`, which this version does not offer yet; if your app may use a loopback address, say so with `loopback` in [providers.{provider}.oauth]"
             ),
-            Self::Io(_) => "check what keeps this process from listening on 127.0.0.1".into(),
+            Self::Failed(_) => "check what keeps Countersign from listening on 127.0.0.1".into(),
+            Self::Store(error) => error.hint(),
         }
     }
 }
@@ -110,7 +130,7 @@ impl Broker {
         Self(Arc::new(Inner {
             parts,
             clients,
-            flights: tokens::Flights::default(),
+            flights: renewal::Flights::default(),
             ended: broadcast::Sender::new(256),
             shown: broadcast::Sender::new(16),
             swept: Mutex::default(),
@@ -132,8 +152,22 @@ impl Broker {
         self.0.parts.providers.get(id)
     }
 
-    pub fn providers(&self) -> impl Iterator<Item = &Arc<Provider>> {
+    pub fn providers(&self) -> impl Iterator<Item = &Arc<Provider>> + Clone {
         self.0.parts.providers.values()
+    }
+
+    async fn connection(
+        &self,
+        caller: &Caller,
+        provider: &Arc<Provider>,
+        account: &AccountName,
+    ) -> Result<Connection, SetupError> {
+        Ok(Connection {
+            caller: caller.clone(),
+            provider: Arc::clone(provider),
+            bound: self.0.clients.bound(provider).await?,
+            account: account.clone(),
+        })
     }
 
     /// Waits for what must not be broken off: refreshes and code exchanges under way.

@@ -5,24 +5,26 @@ use std::io::Write;
 use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::{Context as _, anyhow, bail};
+use anyhow::{anyhow, bail};
 use clap::Subcommand;
 use serde_json::{Value, json};
 use tracing::level_filters::LevelFilter;
 
+use super::again::Again;
 use super::local::Local;
 use super::out::Out;
-use super::report::{self, Hint, hinted};
+use super::report::{self, Hint, Usage, hinted};
 use super::{Exit, block_on};
 use crate::app::App;
 use crate::broker::completion::Waited;
 use crate::broker::grants::{Account, AccountState, Disconnected};
 use crate::config::Config;
 use crate::model::authorization::{AskedBy, LIFETIME};
+use crate::model::credential::Credential;
 use crate::model::text::nearest;
 use crate::model::text::shown;
 use crate::model::time::utc;
-use crate::model::{Caller, PromptReason, Provider, Scopes};
+use crate::model::{AccountName, Caller, Provider, Scopes};
 use crate::oauth::Revoked;
 
 #[derive(Debug, Subcommand)]
@@ -51,6 +53,9 @@ pub(super) enum Command {
         /// Disconnect everything.
         #[arg(long, conflicts_with = "provider")]
         all: bool,
+        /// Write what has become of each as JSON.
+        #[arg(long)]
+        json: bool,
         #[command(flatten)]
         local: Local,
     },
@@ -59,11 +64,13 @@ pub(super) enum Command {
 pub(super) fn run<W: Write>(
     command: Command,
     config: Config,
+    again: &Again,
     out: &mut Out<W>,
 ) -> anyhow::Result<Exit> {
     block_on(LevelFilter::WARN, async move {
         match command {
             Command::Login { provider, scopes, local } => {
+                let provider = Arc::clone(find(config.providers.values(), &provider)?);
                 let scopes = match scopes {
                     Some(scopes) => Scopes::new(scopes),
                     None => needed_by_tools(&config, &provider),
@@ -75,11 +82,12 @@ pub(super) fn run<W: Write>(
             }
             Command::Status { json, local } => {
                 let app = local.app(config, "auth status")?;
-                status(&app, &local.caller()?, json, out).await
+                let next = |provider: &str| again.local(&["auth", "login", provider], &local);
+                status(&app, &local.caller()?, next, json, out).await
             }
-            Command::Revoke { provider, all: _, local } => {
+            Command::Revoke { provider, all: _, json, local } => {
                 let app = local.app(config, "auth revoke")?;
-                revoke(&app, &local.caller()?, provider.as_deref(), out).await
+                revoke(&app, &local.caller()?, provider.as_deref(), json, out).await
             }
         }
     })
@@ -91,40 +99,39 @@ const RESULT_PAGE: Duration = Duration::from_secs(3);
 /// Of a line with what a provider says.
 const LONGEST: usize = 2000;
 
-fn needed_by_tools(config: &Config, provider: &str) -> Scopes {
+fn needed_by_tools(config: &Config, provider: &Provider) -> Scopes {
     config
         .tools
         .iter()
-        .filter(|tool| tool.provider.as_ref().is_some_and(|id| id.as_str() == provider))
+        .filter(|tool| tool.provider.as_ref().is_some_and(|id| *id == provider.id))
         .fold(Scopes::default(), |all, tool| all.union(&tool.scopes))
 }
 
 async fn login<W: Write>(
     app: &App,
     caller: &Caller,
-    provider: &str,
+    provider: &Arc<Provider>,
     scopes: &Scopes,
     out: &mut Out<W>,
 ) -> anyhow::Result<Exit> {
-    let provider = find(app, provider)?;
     let asked_by = AskedBy { client: Some("countersign auth login".into()), tool: None };
     let prompt = app
         .broker
-        .begin(caller, provider, scopes, asked_by, PromptReason::NotConnected)
+        .begin(caller, provider, &AccountName::default(), scopes, asked_by)
         .await
         .map_err(hinted)?;
     report::note(&format!(
-        "The app at {} must know this redirect URI: {}\nOpen this link in a browser on this computer; it works for {} minutes while this command waits:\n",
-        provider.title, prompt.redirect_uri, prompt.lives_minutes
+        "The app at {} must know this redirect URI: {}\nOpen this link in a browser on this computer:\n",
+        provider.title, prompt.redirect_uri
     ));
     out.line(&prompt.url)?;
+    report::note(&format!(
+        "\nWaiting for your approval, for at most {} minutes. The link works only while this command runs; Ctrl-C ends it.",
+        prompt.lives_minutes
+    ));
     let shown_in_browser = app.broker.shown(&prompt.authorization);
-    let waited = app
-        .broker
-        .wait(caller, &prompt.provider, &prompt.authorization, LIFETIME)
-        .await
-        .map_err(hinted)?;
-    if matches!(waited, Waited::Completed { .. } | Waited::Failed(_)) {
+    let waited = app.broker.wait(caller, &prompt.authorization, LIFETIME).await.map_err(hinted)?;
+    if matches!(waited, Waited::Completed { .. } | Waited::Failed(_)) && app.serves_browsers() {
         // The page that says so comes from this process, so it stays until that is on its way.
         let _ = tokio::time::timeout(RESULT_PAGE, shown_in_browser).await;
     }
@@ -149,6 +156,7 @@ async fn login<W: Write>(
 async fn status<W: Write>(
     app: &App,
     caller: &Caller,
+    next: impl Fn(&str) -> String,
     as_json: bool,
     out: &mut Out<W>,
 ) -> anyhow::Result<Exit> {
@@ -160,11 +168,18 @@ async fn status<W: Write>(
         return Ok(Exit::Done);
     }
     if accounts.is_empty() {
-        report::note("Nothing is connected. Next: countersign auth login PROVIDER");
+        report::note(&match &*connectable(app.broker.providers()) {
+            [] => "Nothing is connected, and no tool needs it.".into(),
+            [only] => format!("Nothing is connected. Next: {}", next(only)),
+            [first, rest @ ..] => {
+                let rest = rest.join(", ");
+                format!("Nothing is connected. Next: {} (or {rest})", next(first))
+            }
+        });
     }
     for account in &accounts {
         out.line(&format!("{} {} ({})", sign(account), account.title, account.provider))?;
-        out.line(&format!("  {}", words(account)))?;
+        out.line(&format!("  {}", words(account, &next)))?;
         if !account.scopes.is_empty() {
             let scopes = shown(&account.scopes.to_string(), LONGEST);
             out.line(&format!("  scopes: {scopes}"))?;
@@ -177,11 +192,11 @@ fn sign(account: &Account) -> char {
     if account.state == AccountState::Connected { '✓' } else { '✗' }
 }
 
-fn words(account: &Account) -> String {
+fn words(account: &Account, next: impl Fn(&str) -> String) -> String {
     let since = utc(account.connected_at);
     match (&account.state, account.expires_at) {
         (AccountState::Ended(why), _) => {
-            format!("ended: {why}; next: countersign auth login {}", account.provider)
+            format!("ended: {why}; next: {}", next(&account.provider))
         }
         (AccountState::OtherConfiguration, _) => {
             format!("connected since {since} for another tools.toml, of no use to this one")
@@ -220,6 +235,7 @@ async fn revoke<W: Write>(
     app: &App,
     caller: &Caller,
     provider: Option<&str>,
+    as_json: bool,
     out: &mut Out<W>,
 ) -> anyhow::Result<Exit> {
     let names = if let Some(name) = provider {
@@ -228,13 +244,21 @@ async fn revoke<W: Write>(
         let accounts = app.broker.accounts(caller).await.map_err(hinted)?;
         accounts.into_iter().map(|account| account.provider).collect()
     };
+    let mut told = Vec::new();
     for name in names {
         let ends = app.broker.revoke(caller, &name).await.map_err(hinted)?;
         let title = if ends.is_empty() {
-            &find(app, &name)?.title
+            &find(app.broker.providers(), &name)?.title
         } else {
             app.broker.provider(&name).map_or(&name, |provider| &provider.title)
         };
+        if as_json {
+            let states = ends.iter().map(state).chain(ends.is_empty().then_some("not_connected"));
+            told.extend(
+                states.map(|state| json!({ "provider": name, "title": title, "state": state })),
+            );
+            continue;
+        }
         if ends.is_empty() {
             out.line(&format!("{title} was not connected."))?;
         }
@@ -242,7 +266,22 @@ async fn revoke<W: Write>(
             out.line(&how(title, end))?;
         }
     }
+    if as_json {
+        let shown = json!({ "version": 1, "user": caller.user, "accounts": told });
+        out.line(&serde_json::to_string_pretty(&shown)?)?;
+    }
     Ok(Exit::Done)
+}
+
+/// `revoked`, or why the consent may still stand at the provider though it is forgotten here.
+fn state(end: &Disconnected) -> &'static str {
+    match end {
+        Disconnected::AtProvider(Revoked::Yes) => "revoked",
+        Disconnected::AtProvider(Revoked::NoWay) => "no_revocation",
+        Disconnected::AtProvider(Revoked::Failed) => "revocation_failed",
+        Disconnected::OtherConfiguration => "other_configuration",
+        Disconnected::NotSetUp(_) => "not_set_up",
+    }
 }
 
 fn how(title: &str, end: &Disconnected) -> String {
@@ -262,14 +301,28 @@ fn how(title: &str, end: &Disconnected) -> String {
     format!("{title} is forgotten here, but {why}. Remove the app in your {title} settings.")
 }
 
-fn find<'a>(app: &'a App, name: &str) -> anyhow::Result<&'a Arc<Provider>> {
-    if let Some(provider) = app.broker.provider(name) {
+fn find<'p>(
+    providers: impl Iterator<Item = &'p Arc<Provider>> + Clone,
+    name: &str,
+) -> anyhow::Result<&'p Arc<Provider>> {
+    if let Some(provider) = providers.clone().find(|provider| provider.id.as_str() == name) {
         return Ok(provider);
     }
-    let known = app.broker.providers().map(|provider| provider.id.as_str());
-    match nearest(name, known) {
-        Some(near) => bail!("there is no provider `{name}`; did you mean `{near}`?"),
-        None => Err(anyhow!("there is no provider `{name}` in this tools.toml"))
-            .context(Hint("name it in a tool, or give it a [providers] table".into())),
-    }
+    let hint = match nearest(name, providers.clone().map(|provider| provider.id.as_str())) {
+        Some(near) => format!("did you mean `{near}`?"),
+        None => match connectable(providers).join(", ") {
+            none if none.is_empty() => "name it in a tool, or give it a [providers] table".into(),
+            all => format!("those that can be connected are {all}"),
+        },
+    };
+    let problem = format!("there is no provider `{name}` in this tools.toml");
+    Err(anyhow!(Usage(problem)).context(Hint(hint)))
+}
+
+/// The providers that want a person's consent.
+fn connectable<'p>(providers: impl Iterator<Item = &'p Arc<Provider>>) -> Vec<&'p str> {
+    providers
+        .filter(|provider| matches!(provider.credential, Credential::OAuth(_)))
+        .map(|provider| provider.id.as_str())
+        .collect()
 }

@@ -28,7 +28,7 @@ pub(super) fn run<W: Write>(found: Found, json: bool, out: &mut Out<W>) -> anyho
         let style = report::Style::of(&std::io::stdout());
         let text = report::problems(&problems, style);
         if !text.is_empty() {
-            out.line(text.trim_end_matches('\n'))?;
+            out.drawing(text.trim_end_matches('\n'))?;
         }
         out.line(&summary(errors, warnings, tools))?;
     }

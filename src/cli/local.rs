@@ -2,14 +2,14 @@
 
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context as _, bail};
+use anyhow::{Context as _, anyhow};
 use clap::Args;
 
-use super::report::Hint;
+use super::report::{Hint, Usage};
 use crate::app::{App, Settings};
 use crate::config::{Config, environment};
 use crate::model::{Caller, Clock, UserId};
-use crate::store::KeySource;
+use crate::store::{DataFolder, KeySource};
 
 /// Ids are names or addresses; anything longer is a mistake.
 const LONGEST_USER: usize = 256;
@@ -30,13 +30,16 @@ impl Local {
     pub(super) fn caller(&self) -> anyhow::Result<Caller> {
         let user = self.user.clone().or_else(environment::user);
         let user = user.unwrap_or_else(|| "default".into());
-        if user.trim() != user || user.is_empty() || user.len() > LONGEST_USER {
-            bail!("the user id must have 1 to {LONGEST_USER} bytes, without white space around it");
-        }
-        if user.chars().any(char::is_control) {
-            bail!("the user id must not contain control characters");
-        }
-        Ok(Caller::local(UserId::new(user)))
+        let problem = if user.trim() != user || user.is_empty() || user.len() > LONGEST_USER {
+            format!(
+                "the user id must have 1 to {LONGEST_USER} bytes, without white space around it"
+            )
+        } else if user.chars().any(char::is_control) {
+            "the user id must not contain control characters".into()
+        } else {
+            return Ok(Caller::local(UserId::new(user)));
+        };
+        if self.user.is_some() { Err(Usage(problem).into()) } else { Err(anyhow!(problem)) }
     }
 
     /// Puts the parts together for one process. `purpose` names it to others.
@@ -48,11 +51,17 @@ impl Local {
             .or_else(environment::data_folder)
             .context("there is no home folder to keep grants in")
             .context(Hint("give one with `--data DIR`".into()))?;
+        let clock = Clock::system();
+        let data = DataFolder {
+            path: absolute(&data)?,
+            runtime: environment::runtime_folder(),
+            purpose,
+            clock: clock.clone(),
+        };
         let settings = Settings {
             keys: key_source()?,
-            data: absolute(&data)?,
-            purpose,
-            clock: Clock::system(),
+            data,
+            clock,
             worker: crate::upstream::select::own_program(),
         };
         Ok(App::new(config, settings))

@@ -2,6 +2,7 @@
 //!
 //! Results go to standard output through `out::Out`; everything else goes to standard error.
 
+mod again;
 mod auth;
 mod check;
 mod local;
@@ -21,6 +22,7 @@ use tracing::level_filters::LevelFilter;
 
 use crate::config::environment::{self, Found};
 use crate::config::{Config, Problems};
+use again::Again;
 use out::Out;
 
 /// How a command ended; the numbers are a contract with scripts.
@@ -132,11 +134,20 @@ fn run(cli: Cli) -> anyhow::Result<Exit> {
             out.line(&schema)?;
             Ok(Exit::Done)
         }
-        Command::Tools { command } => tools::run(command, load(cli.config.as_deref())?, &mut out),
-        Command::Providers { command } => {
-            providers::run(command, attempt(cli.config.as_deref())?.as_ref(), &mut out)
+        Command::Tools { command } => {
+            let config = load(cli.config.as_deref())?;
+            tools::run(command, config, &Again::new(cli.config), &mut out)
         }
-        Command::Auth { command } => auth::run(command, load(cli.config.as_deref())?, &mut out),
+        Command::Providers { command } => {
+            let argument = cli.config.clone();
+            let again = Again::new(cli.config);
+            let config = attempt(argument.as_deref(), &again)?;
+            providers::run(command, config.as_ref(), &again, &mut out)
+        }
+        Command::Auth { command } => {
+            let config = load(cli.config.as_deref())?;
+            auth::run(command, config, &Again::new(cli.config), &mut out)
+        }
     }
 }
 
@@ -144,6 +155,8 @@ fn run(cli: Cli) -> anyhow::Result<Exit> {
 fn exit_of(error: &anyhow::Error) -> Exit {
     if error.is::<Problems>() || error.is::<environment::NotFound>() {
         Exit::ConfigInvalid
+    } else if error.is::<report::Usage>() {
+        Exit::Usage
     } else {
         Exit::Failed
     }
@@ -176,7 +189,7 @@ fn find(argument: Option<&Path>) -> anyhow::Result<Found> {
 
 /// The configuration, for commands that help to write it: without a file, or with mistakes in it,
 /// they know less.
-fn attempt(argument: Option<&Path>) -> anyhow::Result<Option<Config>> {
+fn attempt(argument: Option<&Path>, again: &Again) -> anyhow::Result<Option<Config>> {
     let error = match load(argument) {
         Ok(config) => return Ok(Some(config)),
         Err(error) => error,
@@ -185,9 +198,10 @@ fn attempt(argument: Option<&Path>) -> anyhow::Result<Option<Config>> {
         .downcast_ref::<Problems>()
         .is_some_and(|found| found.errors().all(|problem| problem.code != "config::file"));
     if has_mistakes {
-        report::note(
-            "it has mistakes, which `countersign check` shows, and counts for nothing here",
-        );
+        report::note(&format!(
+            "it has mistakes, which `{}` shows, and counts for nothing here",
+            again.command(&["check"])
+        ));
     } else if argument.is_some() || !error.is::<environment::NotFound>() {
         return Err(error);
     }

@@ -1,26 +1,39 @@
 //! The one writer of standard output.
 
-use std::io::{self, ErrorKind, Write};
+use std::io::{self, ErrorKind, IsTerminal as _, Write};
+
+use crate::model::text::tame;
 
 /// Writes results. When the reader has gone (`countersign tools list | head`), nothing more is
 /// written and nobody is told: the command's exit code stands.
 pub(super) struct Out<W> {
     to: W,
+    is_terminal: bool,
     gone: bool,
 }
 
 impl Out<io::StdoutLock<'static>> {
     pub(super) fn stdout() -> Self {
-        Self { to: io::stdout().lock(), gone: false }
+        let to = io::stdout().lock();
+        Self { is_terminal: to.is_terminal(), to, gone: false }
     }
 }
 
 impl<W: Write> Out<W> {
-    /// Writes a line, or several.
+    /// Writes a line, or several. What comes from an API or a file may steer a terminal, so that
+    /// gets it tamed; a program gets it as it is.
     ///
     /// # Errors
     /// Whatever writing to standard output fails with, except that its reader has gone.
     pub(super) fn line(&mut self, line: &str) -> io::Result<()> {
+        if self.is_terminal { self.drawing(&tame(line)) } else { self.drawing(line) }
+    }
+
+    /// Writes what we have made for a terminal ourselves, colours included.
+    ///
+    /// # Errors
+    /// As [`Self::line`].
+    pub(super) fn drawing(&mut self, line: &str) -> io::Result<()> {
         if self.gone {
             return Ok(());
         }
@@ -52,9 +65,21 @@ mod tests {
 
     #[test]
     fn a_reader_that_has_gone_is_no_error() {
-        let mut out = Out { to: Gone, gone: false };
+        let mut out = Out { to: Gone, is_terminal: false, gone: false };
         assert!(out.line("a").is_ok());
         assert!(out.gone);
         assert!(out.line("b").is_ok());
+    }
+
+    #[test]
+    fn a_terminal_is_not_steered_and_a_program_gets_everything() {
+        let steering = "{\"a\":\n\"\u{9b}2J\u{1b}]0;x\u{7}\"}";
+        for (is_terminal, expected) in
+            [(true, "{\"a\":\n\"2J]0;x\"}\n".to_owned()), (false, format!("{steering}\n"))]
+        {
+            let mut out = Out { to: Vec::new(), is_terminal, gone: false };
+            out.line(steering).unwrap();
+            assert_eq!(String::from_utf8(out.to).unwrap(), expected);
+        }
     }
 }

@@ -8,13 +8,15 @@ use clap::Subcommand;
 use serde_json::{Value, json};
 
 use super::Exit;
+use super::again::Again;
 use super::out::Out;
-use super::report::{self, Hint};
+use super::report::{self, Hint, Usage};
 use crate::catalog;
 use crate::config::{self, Config, secret_ref};
 use crate::model::authorization::redirect_uri;
+use crate::model::credential::Credential;
 use crate::model::guide::Paginate;
-use crate::model::provider::{Credential, LoopbackRule, OAuthSettings, SecretRef, Setting};
+use crate::model::provider::{LoopbackRule, OAuthSettings, SecretRef};
 use crate::model::text::{nearest, shown};
 use crate::model::{Provider, Scopes};
 use crate::web::listener::{DEFAULT_PORT, origin};
@@ -55,15 +57,13 @@ struct Entry {
 pub(super) fn run<W: Write>(
     command: Command,
     config: Option<&Config>,
+    again: &Again,
     out: &mut Out<W>,
 ) -> anyhow::Result<Exit> {
     match command {
         Command::List { json } => list(&names(config), config, json, out)?,
         Command::Show { name, json } => {
-            let Some(entry) = entry(&name, config) else {
-                report::failure(&unknown(&name, config));
-                return Ok(Exit::Usage);
-            };
+            let entry = entry(&name, config).ok_or_else(|| unknown(&name, config, again))?;
             if json {
                 let mut shown = describe(&entry);
                 if let Some(shown) = shown.as_object_mut() {
@@ -71,7 +71,7 @@ pub(super) fn run<W: Write>(
                 }
                 out.line(&serde_json::to_string_pretty(&shown)?)?;
             } else {
-                for line in lines(&entry) {
+                for line in lines(&entry, again) {
                     out.line(&line)?;
                 }
             }
@@ -90,14 +90,16 @@ fn names(config: Option<&Config>) -> Vec<String> {
     names
 }
 
-fn unknown(name: &str, config: Option<&Config>) -> anyhow::Error {
+fn unknown(name: &str, config: Option<&Config>, again: &Again) -> anyhow::Error {
     let names = names(config);
     let hint = match nearest(name, names.iter().map(String::as_str)) {
         Some(near) => format!("did you mean `{near}`?"),
-        None => "`countersign providers list` shows them all; any other OAuth 2 server is described in tools.toml".into(),
+        None => format!(
+            "`{}` shows them all; any other OAuth 2 server is described in tools.toml",
+            again.command(&["providers", "list"])
+        ),
     };
-    let name = shown(name, LONGEST);
-    anyhow!("there is no provider `{name}`").context(Hint(hint))
+    anyhow!(Usage(format!("there is no provider `{name}`"))).context(Hint(hint))
 }
 
 fn entry(name: &str, config: Option<&Config>) -> Option<Entry> {
@@ -118,7 +120,7 @@ fn entry(name: &str, config: Option<&Config>) -> Option<Entry> {
         });
     let port = config.and_then(|config| config.server.port).unwrap_or(DEFAULT_PORT);
     let redirect_uri = oauth
-        .filter(|oauth| oauth.loopback != LoopbackRule::Refused)
+        .filter(|oauth| oauth.grant.is_by_consent() && oauth.loopback != LoopbackRule::Refused)
         .map(|oauth| redirect_uri(&origin(oauth.loopback, port), &provider.id));
     Some(Entry {
         is_configured: configured.is_some(),
@@ -133,7 +135,7 @@ fn entry(name: &str, config: Option<&Config>) -> Option<Entry> {
 fn oauth(provider: &Provider) -> Option<&OAuthSettings> {
     match &provider.credential {
         Credential::OAuth(settings) => Some(settings),
-        Credential::ApiKey { .. } => None,
+        Credential::Shared(_) | Credential::Asked(_) => None,
     }
 }
 
@@ -182,7 +184,7 @@ fn list<W: Write>(
 }
 
 /// Whatever is said about a provider, each with the word before it.
-fn lines(entry: &Entry) -> Vec<String> {
+fn lines(entry: &Entry, again: &Again) -> Vec<String> {
     let Entry { provider, .. } = entry;
     let guide = &provider.guide;
     let mut lines = Vec::new();
@@ -196,7 +198,9 @@ fn lines(entry: &Entry) -> Vec<String> {
     say("register", &entry.console_url);
     say("", &guide.register);
     if let Some(oauth) = oauth(provider) {
-        say("redirect", &redirect(entry, oauth.loopback));
+        if oauth.grant.is_by_consent() {
+            say("redirect", &redirect(entry, oauth.loopback));
+        }
         match entry.scopes.join(", ") {
             none if none.is_empty() => say("scopes", "none are asked for yet"),
             scopes => say("scopes", &scopes),
@@ -206,14 +210,17 @@ fn lines(entry: &Entry) -> Vec<String> {
             say("  known", &format!("{scope}: {words}"));
         }
     }
+    if let Credential::Asked(asked) = &provider.credential {
+        say("asks", &asked.words);
+    }
     for key in &entry.needs {
         say("write", &format!("`{key} = \"…\"` into [providers.{}]", provider.id));
     }
-    for reference in references(provider) {
+    for reference in provider.credential.references() {
         say("set", &format!("{}{}", wanted(&reference), set(&reference)));
     }
     say("tokens", &guide.tokens);
-    say("revoke", &end(provider));
+    say("revoke", &end(provider, again));
     if let Some(paginate) = &guide.paginate {
         say("lists", &written(paginate));
     }
@@ -231,20 +238,6 @@ fn redirect(entry: &Entry, rule: LoopbackRule) -> String {
     format!("{uri} ({how})")
 }
 
-/// The secrets that a provider is set up with.
-fn references(provider: &Provider) -> Vec<SecretRef> {
-    match &provider.credential {
-        Credential::ApiKey { value, .. } => vec![value.clone()],
-        Credential::OAuth(oauth) => {
-            let id = match &oauth.client_id {
-                Setting::Secret(reference) => Some(reference.clone()),
-                Setting::Literal(_) => None,
-            };
-            id.into_iter().chain(oauth.client_secret.clone()).collect()
-        }
-    }
-}
-
 /// `GITHUB_CLIENT_ID`, or the reference as it is written.
 fn wanted(reference: &SecretRef) -> String {
     match reference {
@@ -260,11 +253,13 @@ fn set(reference: &SecretRef) -> &'static str {
     }
 }
 
-fn end(provider: &Provider) -> String {
+fn end(provider: &Provider, again: &Again) -> String {
     let title = &provider.title;
-    match oauth(provider).map(|oauth| &oauth.endpoints) {
+    let consented = oauth(provider).filter(|oauth| oauth.grant.is_by_consent());
+    match consented.map(|oauth| &oauth.endpoints) {
         Some(endpoints) if endpoints.revoke.is_some() => {
-            format!("`countersign auth revoke {}` ends a consent at {title}, too", provider.id)
+            let revoke = again.command(&["auth", "revoke", provider.id.as_str()]);
+            format!("`{revoke}` ends a consent at {title}, too")
         }
         // A discovery document may name one.
         Some(endpoints) if endpoints.token.is_none() => String::new(),
@@ -287,7 +282,9 @@ fn written(paginate: &Paginate) -> String {
 fn describe(entry: &Entry) -> Value {
     let provider = &entry.provider;
     let oauth = oauth(provider);
-    let references: Vec<Value> = references(provider)
+    let references: Vec<Value> = provider
+        .credential
+        .references()
         .iter()
         .map(|reference| {
             let is_set = secret_ref::is_missing(reference).is_none();

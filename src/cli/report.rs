@@ -3,8 +3,9 @@
 //! On a terminal a problem of `tools.toml` is drawn with its line and a caret; otherwise it is one
 //! greppable line, `file:line:column: error[code]: message`, and its help.
 
+use std::borrow::Cow;
 use std::fmt;
-use std::io::Write as _;
+use std::io::{IsTerminal as _, Write as _};
 
 use miette::{
     Diagnostic, GraphicalReportHandler, GraphicalTheme, LabeledSpan, NamedSource, SourceCode,
@@ -12,6 +13,7 @@ use miette::{
 
 use crate::broker::ConnectError;
 use crate::config::{Problem, Problems, Severity, environment};
+use crate::model::text::tame;
 use crate::store::StoreError;
 
 /// Narrower is unreadable, wider is tiring.
@@ -123,7 +125,7 @@ impl Diagnostic for Drawn<'_> {
 
 /// A remark that is no result.
 pub(super) fn note(text: &str) {
-    write_stderr(&format!("{text}\n"));
+    write_stderr(&for_reader(&format!("{text}\n")));
 }
 
 /// A way out, attached to an error as its context.
@@ -135,6 +137,11 @@ impl fmt::Display for Hint {
         f.write_str(&self.0)
     }
 }
+
+/// The command line asks for what there is not: exit code 2.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub(super) struct Usage(pub(super) String);
 
 /// An error that knows the way out.
 pub(super) trait Hinted: std::error::Error + Send + Sync + 'static {
@@ -166,11 +173,10 @@ pub(super) fn hinted(error: impl Hinted) -> anyhow::Error {
 
 /// Says why a command failed, what that was caused by, and what helps.
 pub(super) fn failure(error: &anyhow::Error) {
-    let stderr = std::io::stderr();
-    write_stderr(&match error.downcast_ref::<Problems>() {
-        Some(found) => problems(found, Style::of(&stderr)),
-        None => lines(error),
-    });
+    match error.downcast_ref::<Problems>() {
+        Some(found) => write_stderr(&problems(found, Style::of(&std::io::stderr()))),
+        None => write_stderr(&for_reader(&lines(error))),
+    }
 }
 
 fn lines(error: &anyhow::Error) -> String {
@@ -202,6 +208,11 @@ fn causes(error: &anyhow::Error) -> Vec<String> {
     let hint = error.downcast_ref::<Hint>().map(|hint| hint.0.as_str());
     let told = crate::model::causes(error.as_ref());
     told.into_iter().filter(|cause| hint != Some(cause)).collect()
+}
+
+/// Whatever others have said in it must not steer a terminal.
+fn for_reader(text: &str) -> Cow<'_, str> {
+    if std::io::stderr().is_terminal() { tame(text) } else { text.into() }
 }
 
 /// When nobody reads standard error any more there is nobody to tell.

@@ -2,14 +2,16 @@
 
 use std::io::Write;
 
-use anyhow::{Context as _, bail};
+use anyhow::{Context as _, anyhow};
 use clap::Subcommand;
 use serde_json::{Map, Value, json};
 use tracing::level_filters::LevelFilter;
 
+use super::again::Again;
 use super::local::Local;
 use super::out::Out;
-use super::{Exit, block_on, report};
+use super::report::{self, Hint, Usage};
+use super::{Exit, block_on};
 use crate::broker::{Call, CallError};
 use crate::config::Config;
 use crate::model::text::nearest;
@@ -37,7 +39,9 @@ pub(super) enum Command {
         json: bool,
     },
     /// Call a tool and write its result.
-    #[command(after_help = "Exits 4 when somebody has to give a consent first.")]
+    #[command(
+        after_help = "Exits 2 when there is no such tool or it takes no such arguments, 4 when somebody has to give a consent first."
+    )]
     Call {
         name: String,
         /// Arguments, e.g. `city=Oslo limit=3`.
@@ -57,11 +61,17 @@ pub(super) enum Command {
 pub(super) fn run<W: Write>(
     command: Command,
     config: Config,
+    again: &Again,
     out: &mut Out<W>,
 ) -> anyhow::Result<Exit> {
     match command {
         Command::Call { name, values, arguments, json, local } => {
-            let arguments = arguments_of(&values, arguments.as_deref())?;
+            let tool = find(&name, &config, again)?;
+            let show = || {
+                Hint(format!("`{}` says what it takes", again.command(&["tools", "show", &name])))
+            };
+            let arguments = arguments_of(&values, arguments.as_deref()).with_context(show)?;
+            registry::accept(tool, Some(arguments.clone())).map_err(Usage).with_context(show)?;
             return block_on(LevelFilter::WARN, async move {
                 let app = local.app(config, "tools call")?;
                 let call = Call {
@@ -72,7 +82,8 @@ pub(super) fn run<W: Write>(
                 };
                 let outcome = app.broker.call(call).await;
                 app.close().await;
-                report_outcome(outcome, json, out)
+                let next = |prompt: &ConnectPrompt| next(prompt, again, &local);
+                report_outcome(outcome, next, json, out)
             });
         }
         Command::List { json: true } => {
@@ -91,7 +102,7 @@ pub(super) fn run<W: Write>(
             }
         }
         Command::Show { name, json } => {
-            let tool = find(&name, &config)?;
+            let tool = find(&name, &config, again)?;
             if json {
                 let mut shown = describe(tool, true);
                 if let Some(shown) = shown.as_object_mut() {
@@ -107,14 +118,15 @@ pub(super) fn run<W: Write>(
 }
 
 /// `name=value` pairs over a JSON object. Values are texts; the tool's types are made of them.
-fn arguments_of(values: &[String], json: Option<&str>) -> anyhow::Result<Map<String, Value>> {
+fn arguments_of(values: &[String], json: Option<&str>) -> Result<Map<String, Value>, Usage> {
     let mut arguments = match json {
-        Some(json) => serde_json::from_str(json).context("`--arguments` is not a JSON object")?,
+        Some(json) => serde_json::from_str(json)
+            .map_err(|error| Usage(format!("`--arguments` is not a JSON object: {error}")))?,
         None => Map::new(),
     };
     for value in values {
         let Some((name, value)) = value.split_once('=') else {
-            bail!("`{value}` is not of the form NAME=VALUE");
+            return Err(Usage(format!("`{value}` is not of the form NAME=VALUE")));
         };
         arguments.insert(name.to_owned(), value.into());
     }
@@ -123,6 +135,7 @@ fn arguments_of(values: &[String], json: Option<&str>) -> anyhow::Result<Map<Str
 
 fn report_outcome<W: Write>(
     outcome: Result<Outcome, CallError>,
+    next: impl Fn(&ConnectPrompt) -> String,
     as_json: bool,
     out: &mut Out<W>,
 ) -> anyhow::Result<Exit> {
@@ -152,10 +165,15 @@ fn report_outcome<W: Write>(
             "text": result.text,
             "structured": result.structured,
             "is_error": result.is_error,
+            "for_operator": result.for_operator,
         });
         out.line(&serde_json::to_string_pretty(&shown)?)?;
     } else if result.is_error {
         report::note(&result.text);
+        // Whoever runs commands here is the operator.
+        if let Some(hint) = &result.for_operator {
+            report::note(&format!("  help: {hint}"));
+        }
     } else {
         out.line(&result.text)?;
     }
@@ -163,23 +181,31 @@ fn report_outcome<W: Write>(
 }
 
 /// No link: it would lead to this process, which is about to end.
-fn next(prompt: &ConnectPrompt) -> String {
-    let scopes = match prompt.scopes.join(",") {
-        none if none.is_empty() => none,
-        // An API may have named them, in the challenge of a refusal.
-        scopes => format!(" --scopes {}", shown(&scopes, LONGEST)),
-    };
-    format!("countersign auth login {}{scopes}", prompt.provider)
+fn next(prompt: &ConnectPrompt, again: &Again, local: &Local) -> String {
+    // An API may have named them, in the challenge of a refusal.
+    let scopes = shown(&prompt.scopes.join(","), LONGEST);
+    let mut words = vec!["auth", "login", prompt.provider.as_str()];
+    if !scopes.is_empty() {
+        words.extend(["--scopes", &scopes]);
+    }
+    again.local(&words, local)
 }
 
-fn find<'c>(name: &str, config: &'c Config) -> anyhow::Result<&'c Tool> {
+/// How many tools are named to somebody who has named one that is not there.
+const MOST_NAMED: usize = 12;
+
+fn find<'c>(name: &str, config: &'c Config, again: &Again) -> anyhow::Result<&'c Tool> {
     if let Some(tool) = config.tools.iter().find(|tool| tool.name.as_str() == name) {
         return Ok(tool);
     }
-    match nearest(name, config.tools.iter().map(|tool| tool.name.as_str())) {
-        Some(near) => bail!("there is no tool `{name}`; did you mean `{near}`?"),
-        None => bail!("there is no tool `{name}`; `countersign tools list` shows them all"),
-    }
+    let names: Vec<&str> = config.tools.iter().map(|tool| tool.name.as_str()).collect();
+    let hint = match nearest(name, names.iter().copied()) {
+        Some(near) => format!("did you mean `{near}`?"),
+        None if names.is_empty() => format!("`{}` has no tools", config.path.display()),
+        None if names.len() <= MOST_NAMED => format!("the tools are {}", names.join(", ")),
+        None => format!("`{}` shows them all", again.command(&["tools", "list"])),
+    };
+    Err(anyhow!(Usage(format!("there is no tool `{name}`"))).context(Hint(hint)))
 }
 
 fn show<W: Write>(tool: &Tool, out: &mut Out<W>) -> std::io::Result<()> {
@@ -188,18 +214,58 @@ fn show<W: Write>(tool: &Tool, out: &mut Out<W>) -> std::io::Result<()> {
         out.line(&format!("  {}", shown(line, LONGEST)))?;
     }
     out.line(&format!("  request  {}", request(tool)))?;
-    out.line(&format!("  effect   {}", effect(tool.effect)))?;
+    out.line(&format!("  effect   {} ({})", effect(tool.effect), why(tool)))?;
     out.line(&format!("  needs    {}", needs(tool)))?;
     let schema = registry::input_schema(tool);
     let required = schema.get("required").and_then(Value::as_array);
     for (name, param) in schema.get("properties").and_then(Value::as_object).into_iter().flatten() {
-        let text = |key| param.get(key).and_then(Value::as_str).unwrap_or_default();
+        let about = param.get("description").and_then(Value::as_str).unwrap_or_default();
         let is_required = required.is_some_and(|all| all.iter().any(|one| one == name));
-        let optional = if is_required { "" } else { ", optional" };
-        let about = shown(text("description"), LONGEST);
-        out.line(&format!("  {name} ({}{optional}): {about}", text("type")))?;
+        let line = format!("{name} ({}): {about}", traits(param, is_required));
+        out.line(&format!("  {}", shown(&line, LONGEST)))?;
     }
     Ok(())
+}
+
+/// `integer, optional, default 10, 1 to 100`
+fn traits(param: &Value, is_required: bool) -> String {
+    let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+    let items = param.get("items");
+    let mut traits = vec![match items.and_then(|items| items.get("type")) {
+        Some(item) => format!("array of {}s", text(item)),
+        None => param.get("type").map(text).unwrap_or_default(),
+    }];
+    if !is_required {
+        traits.push("optional".into());
+    }
+    if let Some(default) = param.get("default") {
+        traits.push(format!("default {default}"));
+    }
+    match (param.get("minimum"), param.get("maximum")) {
+        (Some(min), Some(max)) => traits.push(format!("{min} to {max}")),
+        (Some(min), None) => traits.push(format!("at least {min}")),
+        (None, Some(max)) => traits.push(format!("at most {max}")),
+        (None, None) => {}
+    }
+    let choices = param.get("enum").or_else(|| items?.get("enum")).and_then(Value::as_array);
+    if let Some(choices) = choices {
+        let choices: Vec<String> = choices.iter().map(|one| format!("`{}`", text(one))).collect();
+        traits.push(format!("one of {}", choices.join(", ")));
+    }
+    traits.join(", ")
+}
+
+/// What makes the effect what it is.
+fn why(tool: &Tool) -> String {
+    let Action::Http(action) = &tool.action;
+    let method = action.method;
+    match method.effect() {
+        usual if usual != tool.effect => "as `effect` says".into(),
+        Effect::Read => format!("{} is read-only unless `effect` says otherwise", method.as_str()),
+        Effect::Write | Effect::Destroy => {
+            format!("{} may destroy unless `effect` says otherwise", method.as_str())
+        }
+    }
 }
 
 fn describe(tool: &Tool, whole: bool) -> Value {

@@ -100,6 +100,13 @@ pub fn data_folder() -> Option<PathBuf> {
     Some(etcetera::choose_base_strategy().ok()?.data_dir().join("countersign"))
 }
 
+/// Where what lives no longer than its process may lie: `XDG_RUNTIME_DIR`, else the folder for
+/// temporary files, in which others may write too.
+pub fn runtime_folder() -> PathBuf {
+    let folder = non_empty("XDG_RUNTIME_DIR").map(PathBuf::from);
+    folder.filter(|path| path.is_absolute()).unwrap_or_else(std::env::temp_dir)
+}
+
 /// The end user of a local server: `COUNTERSIGN_USER`.
 pub fn user() -> Option<String> {
     text("COUNTERSIGN_USER")

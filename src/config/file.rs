@@ -58,8 +58,10 @@ table! {
     StoreTable {
         /// `sled:` for the platform's data folder, or `sled:/path`.
         "url" => url: Text,
+        /// How long grants are kept: `refresh` (default), `no_refresh` (the refresh token is not kept) or `use_once` (deleted after one call).
+        #[schemars(extend("enum" = ["refresh", "no_refresh", "use_once"]))]
+        "retention" => retention: Text,
     }
-    later { "retention" }
 }
 
 table! {
@@ -79,8 +81,12 @@ table! {
         "hosts" => hosts: Vec<Text>,
         /// Fixed headers of every request.
         "headers" => headers: Named<Text>,
-        /// One key for everybody, instead of OAuth.
+        /// A key in a query parameter or header of its own, instead of OAuth.
         "api_key" => api_key: ApiKeyTable,
+        /// A token in `Authorization: Bearer`, instead of OAuth: a reference to one for everybody, or what to ask each person for.
+        "bearer" => bearer: BearerEntry,
+        /// User and password (RFC 7617), instead of OAuth: for everybody, or asked of each person.
+        "basic" => basic: BasicTable,
         /// How OAuth differs here; a built-in provider needs none of it.
         "oauth" => oauth: OAuthTable,
         /// How this API says that a call failed.
@@ -101,14 +107,18 @@ table! {
         "realm" => realm: Text,
         /// Where the OAuth app is registered.
         "console_url" => console_url: Text,
+        /// Whether a person may connect several accounts: tools then get an optional parameter `account`. Default: false.
+        "accounts" => accounts: At<bool>,
+        /// As `retention` of the table `store`, for this provider.
+        #[schemars(extend("enum" = ["refresh", "no_refresh", "use_once"]))]
+        "retention" => retention: Text,
         /// What `countersign providers show` says.
         "guide" => guide: GuideTable,
     }
-    later { "bearer", "basic", "accounts", "retention" }
 }
 
 table! {
-    /// One key for everybody. Exactly one of `query` and `header` says where it goes.
+    /// A key: everybody's by `value`, or each person's own by `ask` and `test`. Exactly one of `query` and `header` says where it goes.
     ApiKeyTable {
         /// The name of the query parameter that carries the key.
         "query" => query: Text,
@@ -117,8 +127,66 @@ table! {
         /// What stands before the key in the header, e.g. `Bearer `.
         "prefix" => prefix: Text,
         /// A reference to the key: `env:NAME`, `keyring:NAME`, `file:/path` or `cmd:program args`.
-        #[schemars(required)]
         "value" => value: Text,
+        /// What each person is asked to paste on our page, and where to find it.
+        "ask" => ask: Text,
+        /// A request that a pasted key must pass before it is kept: `GET /me`. GET, HEAD, or POST without a body.
+        "test" => test: Text,
+    }
+}
+
+table! {
+    /// A token that each person pastes on our page.
+    AskTable {
+        /// What to paste, and where to find it.
+        #[schemars(required)]
+        "ask" => ask: Text,
+        /// A request that a pasted token must pass before it is kept: `GET /me`. GET, HEAD, or POST without a body.
+        #[schemars(required)]
+        "test" => test: Text,
+    }
+}
+
+table! {
+    /// User and password: everybody's, or by `ask` and `test` each person's own.
+    BasicTable {
+        /// The user, or a reference to it. With `ask`: everybody's user, so that only the password is asked for.
+        "user" => user: Text,
+        /// A reference to the password: `env:NAME`, `keyring:NAME`, `file:/path` or `cmd:program args`.
+        "password" => password: Text,
+        /// What each person is asked to type on our page, and where to find it.
+        "ask" => ask: Text,
+        /// A request that what was typed must pass before it is kept: `GET /me`. GET, HEAD, or POST without a body.
+        "test" => test: Text,
+    }
+}
+
+/// A bearer token: a reference to everybody's, or how each person is asked for one.
+#[derive(Clone, Debug)]
+pub enum BearerEntry {
+    Reference(Text),
+    Ask(Box<AskTable>),
+}
+
+impl Read for BearerEntry {
+    fn read(value: &Value<'_>, find: &mut Findings<'_>) -> Option<Self> {
+        match value.get_ref() {
+            DeValue::Table(_) => {
+                AskTable::read(value, find).map(|table| Self::Ask(Box::new(table)))
+            }
+            _ => Text::read(value, find).map(Self::Reference),
+        }
+    }
+}
+
+impl JsonSchema for BearerEntry {
+    fn schema_name() -> Cow<'static, str> {
+        "Bearer".into()
+    }
+
+    fn json_schema(generator: &mut SchemaGenerator) -> Schema {
+        let table = generator.subschema_for::<AskTable>();
+        json_schema!({ "anyOf": [{ "type": "string" }, table] })
     }
 }
 
@@ -148,7 +216,7 @@ table! {
         /// What is sent to the token endpoint: `form` (default) or `json`.
         #[schemars(extend("enum" = ["form", "json"]))]
         "token_body" => token_body: Text,
-        /// Extra parameters of every token request.
+        /// Extra parameters of every token request, e.g. `audience` or `resource`.
         "token_params" => token_params: Named<Text>,
         /// The object of the token response that holds the person's token, e.g. Slack's `authed_user`.
         "token_object" => token_object: Text,
@@ -171,9 +239,36 @@ table! {
         /// Which loopback redirect URIs are accepted: `any-port`, `exact`, `localhost-any-port`, `localhost-exact` or `refused`.
         #[schemars(extend("enum" = ["any-port", "exact", "localhost-any-port", "localhost-exact", "refused"]))]
         "loopback" => loopback: Text,
-        /// How the grant is had. Only `code`, the default, is supported by this version.
-        #[schemars(extend("enum" = ["code"]))]
+        /// How the grant is had: `code` (default), by each person's consent; `client_credentials` or `jwt_bearer`, one grant for the whole server.
+        #[schemars(extend("enum" = ["code", "client_credentials", "jwt_bearer"]))]
         "grant" => grant: Text,
+        /// What is asserted, and who signs it; with `grant = "jwt_bearer"`.
+        "assertion" => assertion: AssertionTable,
+    }
+}
+
+table! {
+    /// An assertion that takes the place of a consent (RFC 7523 §2.1).
+    AssertionTable {
+        /// A reference to a Google service account's JSON file; it brings key, key id and issuer.
+        "service_account" => service_account: Text,
+        /// A reference to a PEM file with the private key, e.g. `file:/run/secrets/acme.pem`.
+        "private_key" => private_key: Text,
+        /// Default: `RS256`.
+        #[schemars(extend("enum" = ["RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "EdDSA"]))]
+        "algorithm" => algorithm: Text,
+        /// `kid`: which of our keys the server is to check it with.
+        "key_id" => key_id: Text,
+        /// `iss`, or a reference to it. Default: the client id.
+        "issuer" => issuer: Text,
+        /// `sub`, or a reference to it: on whose behalf. Default: as `issuer`.
+        "subject" => subject: Text,
+        /// `aud`. Default: `token_url` where it is written, else `issuer` of [providers.….oauth].
+        "audience" => audience: Text,
+        /// Seconds, 30 to 3600. Default: 300.
+        "lifetime" => lifetime: At<i64>,
+        /// Further claims, e.g. `box_sub_type`.
+        "claims" => claims: Named<Text>,
     }
 }
 
@@ -303,6 +398,9 @@ table! {
         "tests" => tests: Tree,
     }
     later { "paginate", "each", "confirm", "allow" }
+    elsewhere "[providers.NAME], whose NAME the tool gives in `provider`" {
+        "api_key", "bearer", "basic", "oauth", "client_id", "client_secret", "base_url", "hosts",
+    }
 }
 
 table! {

@@ -5,14 +5,19 @@
 //! rendering, of this problem or of one on a neighbouring line, can print it.
 
 use std::borrow::Cow;
+use std::cell::OnceCell;
 use std::fmt;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use crate::model::text::quoted;
+
 /// Byte offsets into a source text.
 pub type Span = Range<usize>;
 
+/// A secret that is needed and not there.
+const UNSET: &str = "secret::unset";
 /// What stands in a shown source text where a secret stood.
 const BLOT: &str = "•••";
 
@@ -96,10 +101,12 @@ impl Problems {
 impl fmt::Display for Problems {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.first_line())?;
+        let path = self.path.to_string_lossy();
+        let path = quoted(&path);
         match self.errors().count() {
             0 | 1 => Ok(()),
-            2 => f.write_str(" (and 1 more problem: run `countersign check`)"),
-            n => write!(f, " (and {} more problems: run `countersign check`)", n - 1),
+            2 => write!(f, " (and 1 more problem: run `countersign check {path}`)"),
+            n => write!(f, " (and {} more problems: run `countersign check {path}`)", n - 1),
         }
     }
 }
@@ -115,6 +122,11 @@ pub(crate) struct Findings<'s> {
     blots: Vec<Span>,
     /// Parts of the source that were no TOML.
     damage: Vec<Span>,
+    /// Keys that are written wrong: where their table begins, and what they most likely stand for.
+    misspelt: Vec<(usize, String)>,
+    /// What references to secrets name, and where they stand.
+    references: Vec<(String, Span)>,
+    lines: OnceCell<Lines>,
     /// Whether this source may make us run programs and read files and keychains.
     pub(crate) follows_references: bool,
 }
@@ -126,6 +138,9 @@ impl<'s> Findings<'s> {
             list: Vec::new(),
             blots: Vec::new(),
             damage: Vec::new(),
+            misspelt: Vec::new(),
+            references: Vec::new(),
+            lines: OnceCell::new(),
             follows_references: true,
         }
     }
@@ -203,9 +218,22 @@ impl<'s> Findings<'s> {
         })
     }
 
-    /// A key that must be there and is not, unless it stood where nothing could be read.
+    /// A key of the table at `table` has been reported that most likely stands for `key`.
+    pub(crate) fn misspelt(&mut self, table: &Span, key: &str) {
+        self.misspelt.push((table.start, key.to_owned()));
+    }
+
+    /// Here stands a reference to the secret called `name`.
+    pub(crate) fn reference(&mut self, name: String, at: &Span) {
+        self.references.push((name, at.clone()));
+    }
+
+    /// A key that must be there and is not, unless it stood where nothing could be read or has been
+    /// reported as another one: one mistake, one problem.
     pub(crate) fn missing(&mut self, table: &Span, key: &str, hint: impl Into<String>) {
-        if !self.is_damaged(table.start) {
+        let is_misspelt =
+            self.misspelt.iter().any(|(start, meant)| *start == table.start && meant == key);
+        if !is_misspelt && !self.is_damaged(table.start) {
             self.error("config::missing", table, format!("`{key}` is missing"))
                 .label(format!("no `{key}`"))
                 .hint(hint);
@@ -235,12 +263,36 @@ impl<'s> Findings<'s> {
         start..start + len
     }
 
+    /// The line, counted from 1, of a byte of the source.
+    pub(crate) fn line(&self, offset: usize) -> usize {
+        self.lines().at(offset).0
+    }
+
+    fn lines(&self) -> &Lines {
+        self.lines.get_or_init(|| Lines::of(self.source))
+    }
+
+    /// Whoever finds out that a secret is not set knows the tool that needs it. What is to be
+    /// looked at is the reference, where the file has one.
+    fn point_at_references(&mut self) {
+        for problem in self.list.iter_mut().filter(|problem| problem.code == UNSET) {
+            let stands =
+                |(name, _): &&(String, Span)| problem.message.contains(&format!("`{name}`"));
+            if let Some((_, span)) = self.references.iter().find(stands) {
+                problem.span = Some(span.clone());
+            }
+        }
+    }
+
     pub(crate) fn finish(mut self, path: &Path) -> Problems {
+        self.point_at_references();
         self.list.sort_by_key(|problem| problem.span.as_ref().map(|span| (span.start, span.end)));
-        let mut places = Places::new(self.source);
+        let lines = self.lines.take().unwrap_or_else(|| Lines::of(self.source));
         for problem in &mut self.list {
             if let Some(span) = &problem.span {
-                (problem.line, problem.column) = places.at(span.start);
+                let (line, start) = lines.at(span.start);
+                let before = self.source.get(start..span.start).unwrap_or_default();
+                (problem.line, problem.column) = (line, before.chars().count() + 1);
             }
         }
         let blots = merge(self.blots);
@@ -271,28 +323,20 @@ impl Draft<'_> {
     }
 }
 
-/// Line and column of ascending offsets, in one pass over the text.
-struct Places<'s> {
-    source: &'s str,
-    offset: usize,
-    line: usize,
-    line_start: usize,
-}
+/// Where the lines of a source begin.
+#[derive(Debug)]
+struct Lines(Vec<usize>);
 
-impl<'s> Places<'s> {
-    fn new(source: &'s str) -> Self {
-        Self { source, offset: 0, line: 1, line_start: 0 }
+impl Lines {
+    fn of(source: &str) -> Self {
+        let breaks = memchr::memchr_iter(b'\n', source.as_bytes());
+        Self(std::iter::once(0).chain(breaks.map(|at| at + 1)).collect())
     }
 
-    fn at(&mut self, offset: usize) -> (usize, usize) {
-        let passed = self.source.get(self.offset..offset).unwrap_or_default();
-        for (index, _) in passed.match_indices('\n') {
-            self.line += 1;
-            self.line_start = self.offset + index + 1;
-        }
-        self.offset = self.offset.max(offset);
-        let before = self.source.get(self.line_start..offset).unwrap_or_default();
-        (self.line, before.chars().count() + 1)
+    /// The line of an offset, counted from 1, and where it begins.
+    fn at(&self, offset: usize) -> (usize, usize) {
+        let line = self.0.partition_point(|start| *start <= offset);
+        (line, self.0.get(line.wrapping_sub(1)).copied().unwrap_or_default())
     }
 }
 

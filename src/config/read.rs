@@ -265,25 +265,39 @@ impl JsonSchema for Tree {
     }
 }
 
+/// The keys of one table, for what is reported of others.
+pub(crate) struct Keys {
+    pub(crate) known: &'static [&'static str],
+    /// A later version will read these.
+    pub(crate) later: &'static [&'static str],
+    /// These belong to another table, called by the name in front.
+    pub(crate) elsewhere: (&'static str, &'static [&'static str]),
+}
+
 /// Reports a key that the language does not have.
 pub(crate) fn unknown_key(
     key: &Text,
     value: &Value<'_>,
-    known: &[&str],
-    later: &[&str],
+    table: &Span,
+    keys: &Keys,
     find: &mut Findings<'_>,
 ) {
     blot_texts(value, sounds_secret(key.as_str()), find);
-    if later.contains(&key.as_str()) {
+    if keys.later.contains(&key.as_str()) {
         return not_yet(&key.span, &format!("`{}`", key.value), find);
     }
-    let draft =
-        find.error("config::unknown_key", &key.span, format!("unknown key `{}`", key.value));
-    match nearest(key.as_str(), known.iter().copied()) {
-        Some(near) => draft.label("no such key").hint(format!("did you mean `{near}`?")),
-        None => {
-            draft.label("no such key").hint(format!("the keys of this table are {}", listed(known)))
-        }
+    let near = nearest(key.as_str(), keys.known.iter().copied());
+    let (place, theirs) = keys.elsewhere;
+    let is_elsewhere = theirs.contains(&key.as_str());
+    if let (Some(near), false) = (near, is_elsewhere) {
+        find.misspelt(table, near);
+    }
+    let message = format!("unknown key `{}`", key.value);
+    let draft = find.error("config::unknown_key", &key.span, message).label("no such key");
+    match near {
+        _ if is_elsewhere => draft.hint(format!("`{}` belongs to {place}", key.value)),
+        Some(near) => draft.hint(format!("did you mean `{near}`?")),
+        None => draft.hint(format!("the keys of this table are {}", listed(keys.known))),
     };
 }
 
@@ -344,6 +358,7 @@ macro_rules! table {
             $( $(#[$field_meta:meta])* $key:literal => $field:ident : $type:ty, )*
         }
         $(later { $($later:literal),* $(,)? })?
+        $(elsewhere $place:literal { $($theirs:literal),* $(,)? })?
     ) => {
         $(#[$meta])*
         #[derive(Clone, Debug, Default, schemars::JsonSchema)]
@@ -369,7 +384,11 @@ macro_rules! table {
                 value: &$crate::config::syntax::Value<'_>,
                 find: &mut $crate::config::problem::Findings<'_>,
             ) -> Option<Self> {
-                const LATER: &[&str] = &[$($($later),*)?];
+                const KEYS: $crate::config::read::Keys = $crate::config::read::Keys {
+                    known: &[$($key),*],
+                    later: &[$($($later),*)?],
+                    elsewhere: $crate::config::read::elsewhere!($($place { $($theirs),* })?),
+                };
                 let entries = $crate::config::read::entries(value, find)?;
                 let mut table = Self { span: value.span(), ..Self::default() };
                 for (key, value) in entries {
@@ -377,8 +396,7 @@ macro_rules! table {
                         $( $key => table.$field = $crate::config::read::Read::read(value, find), )*
                         name => {
                             let key = $crate::config::read::At::new(name.to_owned(), key.span());
-                            let known: &[&str] = &[$($key),*];
-                            $crate::config::read::unknown_key(&key, value, known, LATER, find);
+                            $crate::config::read::unknown_key(&key, value, &table.span, &KEYS, find);
                         }
                     }
                 }
@@ -388,6 +406,16 @@ macro_rules! table {
     };
 }
 pub(crate) use table;
+
+macro_rules! elsewhere {
+    () => {
+        ("", &[])
+    };
+    ($place:literal { $($theirs:literal),* }) => {
+        ($place, &[$($theirs),*])
+    };
+}
+pub(crate) use elsewhere;
 
 /// The entries of a value that must be a table.
 pub(crate) fn entries<'v, 'i>(

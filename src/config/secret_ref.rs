@@ -12,11 +12,11 @@ use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::Duration;
 
-use secrecy::SecretString;
+use secrecy::{ExposeSecret as _, SecretString};
 use tokio::io::AsyncReadExt as _;
 
 use super::environment;
-use crate::model::provider::SecretRef;
+use crate::model::provider::{SecretRef, Setting};
 
 /// What a reference begins with.
 pub(crate) const SCHEMES: [&str; 4] = ["env:", "keyring:", "file:", "cmd:"];
@@ -190,13 +190,39 @@ pub fn written(reference: &SecretRef) -> String {
 /// # Errors
 /// [`SecretError`]: nothing there, or nothing that can be a secret.
 pub async fn resolve(reference: &SecretRef) -> Result<SecretString, SecretError> {
-    let value = match reference {
-        SecretRef::Env(name) => variable(name)?,
-        SecretRef::File(path) => read_file(path).await?,
-        SecretRef::Command(words) => run(words).await?,
-        SecretRef::Keyring(name) => ask_keychain(name).await?,
-    };
-    cleaned(value, reference)
+    cleaned(follow(reference).await?, reference)
+}
+
+/// The text of a setting, looked up if it is a reference.
+///
+/// # Errors
+/// [`SecretError`], as [`resolve`].
+pub async fn resolve_setting(setting: &Setting) -> Result<String, SecretError> {
+    match setting {
+        Setting::Literal(text) => Ok(text.clone()),
+        Setting::Secret(reference) => Ok(resolve(reference).await?.expose_secret().to_owned()),
+    }
+}
+
+/// Follows a reference to a secret of several lines: a key in PEM, a service account's JSON.
+///
+/// # Errors
+/// [`SecretError`]: nothing there.
+pub async fn resolve_document(reference: &SecretRef) -> Result<SecretString, SecretError> {
+    let document = SecretString::from(follow(reference).await?);
+    if document.expose_secret().trim().is_empty() {
+        return Err(SecretError::Empty(written(reference)));
+    }
+    Ok(document)
+}
+
+async fn follow(reference: &SecretRef) -> Result<String, SecretError> {
+    match reference {
+        SecretRef::Env(name) => variable(name),
+        SecretRef::File(path) => read_file(path).await,
+        SecretRef::Command(words) => run(words).await,
+        SecretRef::Keyring(name) => ask_keychain(name).await,
+    }
 }
 
 /// Whether a reference leads nowhere, as far as can be said without running a program.
@@ -306,8 +332,6 @@ fn cleaned(mut value: String, reference: &SecretRef) -> Result<SecretString, Sec
 
 #[cfg(test)]
 mod tests {
-    use secrecy::ExposeSecret as _;
-
     use super::*;
 
     fn block_on<T>(future: impl Future<Output = T>) -> T {
@@ -352,6 +376,11 @@ mod tests {
         assert!(matches!(read(b"a\nb"), Err(SecretError::Control(_))));
         assert!(matches!(read(b"\xff"), Err(SecretError::NotText(_))));
         assert!(!read(b"hunter2\nx").unwrap_err().to_string().contains("hunter2"));
+        std::fs::write(&path, "a\nb\n").unwrap();
+        let document = || block_on(resolve_document(&SecretRef::File(path.clone())));
+        assert_eq!(document().unwrap().expose_secret(), "a\nb\n");
+        std::fs::write(&path, "\n \n").unwrap();
+        assert!(matches!(document(), Err(SecretError::Empty(_))));
     }
 
     #[cfg(unix)]

@@ -247,8 +247,8 @@ fn hide_secrets(source: &str, lines: &Span, find: &mut Findings<'_>) {
 }
 
 /// Words in the names of keys whose values are not shown when nothing is known about them.
-pub(crate) const SECRET_WORDS: [&str; 6] =
-    ["secret", "token", "password", "key", "credential", "value"];
+pub(crate) const SECRET_WORDS: [&str; 8] =
+    ["secret", "token", "password", "key", "credential", "value", "bearer", "service_account"];
 
 #[cfg(test)]
 mod tests {

@@ -1,5 +1,8 @@
+mod credentials;
+
 use super::*;
-use crate::model::provider::{Credential, KeyPlace, SecretRef, Setting};
+use crate::model::credential::{Credential, KeyPlace, Shared};
+use crate::model::provider::{SecretRef, Setting};
 use crate::model::tool::{Action, Body, Effect, HttpAction, Item, Kind, Node, Piece, Template};
 
 fn parse(source: &str) -> Result<Config, Problems> {
@@ -122,7 +125,9 @@ fn relative_requests_follow_the_base_url() {
     assert_eq!(weather.path, [text("data"), text("2.5"), text("a b"), Template(vec![])]);
     let provider = &config.providers["openweather"];
     assert!(provider.hosts.admit(&weather.origin));
-    let Credential::ApiKey { place, value } = &provider.credential else { panic!("a key") };
+    let Credential::Shared(Shared::Key { place, value }) = &provider.credential else {
+        panic!("a key")
+    };
     assert_eq!(*place, KeyPlace::Query("appid".into()));
     assert_eq!(*value, SecretRef::Env("OPENWEATHER_API_KEY".into()));
 }
@@ -154,10 +159,10 @@ fn built_in_providers_need_no_table_and_are_overridden_by_entry() {
     );
     let oauth = |id: &str| match &config.providers[id].credential {
         Credential::OAuth(settings) => settings.clone(),
-        Credential::ApiKey { .. } => panic!("OAuth"),
+        other => panic!("{other:?}"),
     };
     let github = oauth("github");
-    assert_eq!(github.client_id, Setting::Secret(SecretRef::Env("GITHUB_CLIENT_ID".into())));
+    assert_eq!(github.client_id, Some(Setting::Secret(SecretRef::Env("GITHUB_CLIENT_ID".into()))));
     assert_eq!(github.client_secret, Some(SecretRef::Env("GITHUB_CLIENT_SECRET".into())));
     assert!(github.implied["repo"].contains(&"public_repo".to_owned()));
     let gitlab = oauth("gitlab");
@@ -165,7 +170,7 @@ fn built_in_providers_need_no_table_and_are_overridden_by_entry() {
         gitlab.endpoints.token.expect("a URL").as_str(),
         "https://git.example.com/oauth/token"
     );
-    assert_eq!(gitlab.client_id, Setting::Literal("abc".into()));
+    assert_eq!(gitlab.client_id, Some(Setting::Literal("abc".into())));
     assert!(!gitlab.pkce);
     assert!(config.providers["gitlab"].hosts.iter().eq(["git.example.com"]));
     let mail = config.tools.iter().find(|tool| tool.name.as_str() == "mail").expect("mail");
@@ -233,11 +238,7 @@ fn mistakes_in_server_store_and_at_the_top() {
             "2:7",
             "a Postgres store is not supported by this version yet",
         ),
-        (
-            "[store]\nretention = \"refresh\"",
-            "2:1",
-            "`retention` is not supported by this version yet",
-        ),
+        ("[store]\nretention = \"for_ever\"", "2:13", "this word means nothing here"),
         ("[store]\nurl = \"redis://x\"", "2:7", "no store"),
         ("[openapi.x]\nspec = \"a\"", "1:1", "`[openapi.x]` is not supported by this version yet"),
         ("[mcp.x]\nurl = \"a\"", "1:1", "`[mcp.x]` is not supported by this version yet"),
@@ -401,7 +402,7 @@ fn mistakes_in_the_rest_of_a_tool() {
                 "[providers.k]\nbase_url = \"https://api.example.com\"\napi_key = {{ query = \"k\", value = \"env:K\" }}\n{TOOL}{GET}provider = \"k\"\nscopes = [\"a\"]"
             ),
             "8:11",
-            "an API key has no scopes",
+            "a key or password has no scopes",
         ),
         (format!("{TOOL}{GET}select = \".a | nosuch\""), "4:16", "`nosuch` does not exist"),
         (format!("{TOOL}{GET}error = \"if\""), "4:12", "does not compile"),
@@ -450,8 +451,6 @@ fn mistakes_in_providers() {
         ("[providers.github]\ntenant = \"x\"".to_owned(), "2:10", "`tenant` means nothing"),
         ("[providers.microsoft]\ntenant = \"x/../y\"".to_owned(), "2:10", "no tenant"),
         ("[providers.gitlab]\nhost = \"https://x\"".to_owned(), "2:8", "no host"),
-        ("[providers.github]\nbearer = { ask = \"x\" }".to_owned(), "2:1", "`bearer` is not supported by this version yet"),
-        ("[providers.github]\noauth = { grant = \"jwt_bearer\" }".to_owned(), "2:19", "is not supported by this version yet"),
         ("[providers.github]\noauth = { params = { state = \"x\" } }".to_owned(), "2:22", "not free to be set"),
         ("[providers.github]\nhosts = [\"*.com\"]".to_owned(), "2:10", "top-level domain"),
         ("[providers.github]\nfailure = { message = [\"error\"] }".to_owned(), "2:24", "no JSON pointer"),

@@ -17,8 +17,8 @@ use serde_json::json;
 use super::render::URL_ELICITATION_REQUIRED;
 use crate::broker::Broker;
 use crate::broker::completion::Waited;
-use crate::model::authorization::LIFETIME;
-use crate::model::{Caller, ProviderId, secret};
+use crate::model::authorization::{AuthorizationName, LIFETIME};
+use crate::model::{Caller, secret};
 
 const METHOD: &str = "notifications/elicitation/complete";
 
@@ -35,8 +35,7 @@ struct Inner {
 struct Expected {
     peer: Peer<RoleServer>,
     caller: Caller,
-    provider: ProviderId,
-    authorization: String,
+    authorization: AuthorizationName,
 }
 
 impl Announcements {
@@ -49,17 +48,12 @@ impl Announcements {
         &self,
         peer: Peer<RoleServer>,
         caller: &Caller,
-        provider: &ProviderId,
-        authorization: &str,
+        authorization: &AuthorizationName,
     ) -> String {
         use secrecy::ExposeSecret as _;
         let elicitation = secret::random_ticket().expose_secret().to_owned();
-        let expected = Expected {
-            peer,
-            caller: caller.clone(),
-            provider: provider.clone(),
-            authorization: authorization.to_owned(),
-        };
+        let expected =
+            Expected { peer, caller: caller.clone(), authorization: authorization.clone() };
         self.0.expected.lock().insert(elicitation.clone(), expected);
         elicitation
     }
@@ -69,9 +63,9 @@ impl Announcements {
         let Some(expected) = self.0.expected.lock().remove(&elicitation) else { return };
         let broker = self.0.broker.clone();
         tokio::spawn(async move {
-            let Expected { peer, caller, provider, authorization } = expected;
+            let Expected { peer, caller, authorization } = expected;
             let ended = tokio::select! {
-                ended = broker.wait(&caller, &provider, &authorization, LIFETIME) => ended,
+                ended = broker.wait(&caller, &authorization, LIFETIME) => ended,
                 // A client that hung up waits for nothing.
                 () = peer_gone(&peer) => return,
             };

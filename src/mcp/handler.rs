@@ -5,12 +5,13 @@ use std::time::Duration;
 use rmcp::ErrorData;
 use rmcp::handler::server::ServerHandler;
 use rmcp::model::{
-    CacheScope, CallToolRequestParams, CallToolResponse, CompleteRequestMethod,
-    CompleteRequestParams, CompleteResult, ConstString as _, Implementation, InitializeResult,
-    InputRequiredResult, ListPromptsRequestMethod, ListPromptsResult,
+    CacheScope, CallToolRequestMethod, CallToolRequestParams, CallToolResponse,
+    CompleteRequestMethod, CompleteRequestParams, CompleteResult, ConstString as _, CustomRequest,
+    CustomResult, DiscoverRequestMethod, ErrorCode, Implementation, InitializeResult,
+    InitializeResultMethod, InputRequiredResult, ListPromptsRequestMethod, ListPromptsResult,
     ListResourceTemplatesRequestMethod, ListResourceTemplatesResult, ListResourcesRequestMethod,
-    ListResourcesResult, ListToolsResult, PaginatedRequestParams, RequestStateCodec,
-    ServerCapabilities,
+    ListResourcesResult, ListToolsRequestMethod, ListToolsResult, PaginatedRequestParams,
+    PingRequestMethod, RequestStateCodec, ServerCapabilities,
 };
 use rmcp::service::{RequestContext, RoleServer};
 use serde_json::Value;
@@ -20,7 +21,7 @@ use super::render::{self, Way};
 use super::request_state::{self, Context, Waiting};
 use crate::broker::completion::Waited;
 use crate::broker::{Broker, Call, CallError};
-use crate::model::text::incident;
+use crate::model::text::{incident, shown};
 use crate::model::{Caller, ConnectPrompt, Outcome, PromptReason};
 
 /// How long a retry is held while the person is at it: below the 60 s after which clients give up.
@@ -29,6 +30,17 @@ const HOLD: Duration = Duration::from_secs(25);
 const MOST_ROUNDS: u32 = 8;
 /// The list comes from a file that is read once, so clients may keep it for a while.
 const LIST_TTL: Duration = Duration::from_mins(5);
+
+/// The methods that are answered.
+const OFFERED: [&str; 5] = [
+    InitializeResultMethod::VALUE,
+    PingRequestMethod::VALUE,
+    ListToolsRequestMethod::VALUE,
+    CallToolRequestMethod::VALUE,
+    DiscoverRequestMethod::VALUE,
+];
+/// Of a method's name in an answer.
+const LONGEST_METHOD: usize = 80;
 
 /// What the server says of itself.
 #[derive(Clone, Debug)]
@@ -71,7 +83,6 @@ impl Handler {
                     let elicitation = self.announcements.expect(
                         context.peer.clone(),
                         &self.caller,
-                        &prompt.provider,
                         &prompt.authorization,
                     );
                     Err(render::error(&prompt, &elicitation))
@@ -100,16 +111,16 @@ impl Handler {
                 None,
             )
         })?;
+        let provider = waiting.authorization.provider.as_str();
         let title = self
             .broker
-            .provider(waiting.provider.as_str())
-            .map_or_else(|| waiting.provider.to_string(), |provider| provider.title.clone());
+            .provider(provider)
+            .map_or_else(|| provider.to_owned(), |provider| provider.title.clone());
         if let Some(action) = refusal(request) {
             return Ok(render::declined(&title, action).into());
         }
         let waited = tokio::select! {
-            waited = self.broker.wait(
-                &self.caller, &waiting.provider, &waiting.authorization, HOLD) => waited,
+            waited = self.broker.wait(&self.caller, &waiting.authorization, HOLD) => waited,
             () = context.ct.cancelled() => return Err(cancelled()),
         };
         if let Ok(Waited::Failed(why)) = &waited {
@@ -162,11 +173,7 @@ impl Handler {
         prompt: &ConnectPrompt,
         round: u32,
     ) -> Result<String, ErrorData> {
-        let waiting = Waiting {
-            authorization: prompt.authorization.clone(),
-            provider: prompt.provider.clone(),
-            round,
-        };
+        let waiting = Waiting { authorization: prompt.authorization.clone(), round };
         let codec = self.codec().await?;
         request_state::seal(&codec, &waiting, &self.context(request)).map_err(fault)
     }
@@ -284,8 +291,23 @@ impl ServerHandler for Handler {
     ) -> Result<ListResourceTemplatesResult, ErrorData> {
         Err(not_offered(ListResourceTemplatesRequestMethod::VALUE))
     }
+
+    /// Also what has the name of a method of MCP, but not its parameters.
+    async fn on_custom_request(
+        &self,
+        request: CustomRequest,
+        _context: RequestContext<RoleServer>,
+    ) -> Result<CustomResult, ErrorData> {
+        let method = request.method.as_str();
+        if OFFERED.contains(&method) {
+            let message = format!("the parameters of `{method}` are not those of MCP");
+            return Err(ErrorData::invalid_params(message, None));
+        }
+        Err(not_offered(method))
+    }
 }
 
-fn not_offered(method: &'static str) -> ErrorData {
-    ErrorData::new(rmcp::model::ErrorCode::METHOD_NOT_FOUND, method, None)
+fn not_offered(method: &str) -> ErrorData {
+    let message = format!("this server has no method `{}`", shown(method, LONGEST_METHOD));
+    ErrorData::new(ErrorCode::METHOD_NOT_FOUND, message, None)
 }

@@ -14,6 +14,7 @@
 
 mod announce;
 mod handler;
+mod lines;
 mod render;
 mod request_state;
 pub mod stdio;

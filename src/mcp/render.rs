@@ -9,6 +9,7 @@ use rmcp::model::{
 };
 use serde_json::json;
 
+use crate::model::text::sentence;
 use crate::model::{ConnectPrompt, PromptReason, ToolResult};
 use crate::registry::Entry;
 
@@ -58,8 +59,14 @@ pub(super) fn tool(entry: &Entry) -> Tool {
 }
 
 pub(super) fn result(result: ToolResult) -> CallToolResult {
+    let text = match result.for_operator {
+        Some(hint) => {
+            format!("{}\nFor the operator of this server: {}", result.text, sentence(&hint))
+        }
+        None => result.text,
+    };
     // The note by itself: the text is JSON, and the very data of `structuredContent`.
-    let texts = std::iter::once(result.text).chain(result.note);
+    let texts = std::iter::once(text).chain(result.note);
     let content = texts.map(ContentBlock::text).collect();
     let mut rendered = if result.is_error {
         CallToolResult::error(content)
@@ -145,7 +152,7 @@ pub(super) fn input_required(prompt: &ConnectPrompt, state: String) -> InputRequ
         meta: None,
         message: message(prompt),
         url: prompt.url.clone(),
-        elicitation_id: prompt.authorization.clone(),
+        elicitation_id: prompt.authorization.id.clone(),
     });
     let requests = InputRequests::from([(input_key(prompt), InputRequest::Elicitation(request))]);
     InputRequiredResult::new(Some(requests), Some(state))
@@ -176,7 +183,8 @@ pub(super) fn still_waiting(prompt: &ConnectPrompt) -> CallToolResult {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::{ProviderId, Scopes, Time, ToolName};
+    use crate::model::authorization::AuthorizationName;
+    use crate::model::{AccountName, ProviderId, Scopes, Time, ToolName};
 
     fn prompt() -> ConnectPrompt {
         ConnectPrompt {
@@ -188,7 +196,11 @@ mod tests {
             reason: PromptReason::NotConnected,
             url: "http://127.0.0.1:8971/connect/abc".into(),
             redirect_uri: "http://127.0.0.1:8971/oauth/callback/github".into(),
-            authorization: "id".into(),
+            authorization: AuthorizationName {
+                provider: ProviderId::new("github"),
+                account: AccountName::default(),
+                id: "id".into(),
+            },
             expires_at: Time::from_millis(0),
             lives_minutes: 15,
             notice: None,

@@ -9,8 +9,8 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use sha2::{Digest as _, Sha256};
 
-use crate::model::authorization::LIFETIME;
-use crate::model::{Caller, ProviderId};
+use crate::model::Caller;
+use crate::model::authorization::{AuthorizationName, LIFETIME};
 
 /// The call that a state was made for. Any difference and the state does not open.
 #[derive(Clone, Copy)]
@@ -24,9 +24,7 @@ pub(super) struct Context<'a> {
 #[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Waiting {
     #[serde(rename = "a")]
-    pub(super) authorization: String,
-    #[serde(rename = "p")]
-    pub(super) provider: ProviderId,
+    pub(super) authorization: AuthorizationName,
     #[serde(rename = "r")]
     pub(super) round: u32,
 }
@@ -76,14 +74,19 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::model::UserId;
+    use crate::model::{AccountName, ProviderId, UserId};
 
     fn codec() -> RequestStateCodec {
         RequestStateCodec::try_new([7; 32]).unwrap()
     }
 
     fn waiting() -> Waiting {
-        Waiting { authorization: "a".into(), provider: ProviderId::new("acme"), round: 1 }
+        let authorization = AuthorizationName {
+            provider: ProviderId::new("acme"),
+            account: AccountName::default(),
+            id: "a".into(),
+        };
+        Waiting { authorization, round: 1 }
     }
 
     #[test]

@@ -7,16 +7,15 @@
 use std::io;
 use std::pin::Pin;
 
-use rmcp::service::RoleServer;
-use rmcp::transport::async_rw::AsyncRwTransport;
 use rmcp::{ServiceExt as _, service::QuitReason};
 use tokio::io::{AsyncRead, AsyncWrite};
 
 use super::Handler;
 use super::announce::Announcements;
+use super::lines::Lines;
 
-type Reader = Pin<Box<dyn AsyncRead + Send>>;
-type Writer = Pin<Box<dyn AsyncWrite + Send>>;
+pub(super) type Reader = Pin<Box<dyn AsyncRead + Send>>;
+pub(super) type Writer = Pin<Box<dyn AsyncWrite + Send>>;
 
 /// The two ends of the protocol.
 pub struct Streams {
@@ -42,8 +41,7 @@ pub async fn serve(
     announcements: &Announcements,
     streams: Streams,
 ) -> io::Result<()> {
-    let transport = AsyncRwTransport::<RoleServer, _, _>::new_server(streams.input, streams.output);
-    let running = match handler.serve(announcements.watch(transport)).await {
+    let running = match handler.serve(announcements.watch(Lines::new(streams))).await {
         Ok(running) => running,
         // A client that only looked and hung up is no failure of ours.
         Err(error) => {

@@ -4,15 +4,18 @@
 //! changes nothing. Each click on "Continue" adds a [`Started`], which is what a `state` redeems:
 //! deleting it by compare-and-swap is what makes the `state` one-time.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use secrecy::SecretString;
 use serde::{Deserialize, Serialize};
+use url::Url;
+use zeroize::Zeroizing;
 
 use super::grant::Binding;
 use super::provider::{Revocation, TokenAuth, TokenBody, TokenResponseShape};
-use super::{Caller, ProviderId, Scopes, Time, ToolName};
+use super::scope::Implied;
+use super::{AccountName, Caller, ProviderId, Scopes, Time, ToolName};
 
 /// How long a link lives.
 pub const LIFETIME: Duration = Duration::from_mins(15);
@@ -20,6 +23,15 @@ pub const LIFETIME: Duration = Duration::from_mins(15);
 /// How often one link may be taken to the provider: enough for a person who goes back and forth,
 /// too little to fill the store with.
 pub const MOST_STARTS: u32 = 20;
+
+/// Names an authorization to whoever waits for it. It opens nothing.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AuthorizationName {
+    pub provider: ProviderId,
+    pub account: AccountName,
+    /// [`Authorization::id`]
+    pub id: String,
+}
 
 /// The attempt behind one connect link.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -31,6 +43,9 @@ pub struct Authorization {
     pub ticket: SecretString,
     pub caller: Caller,
     pub provider: ProviderId,
+    /// Which of the person's accounts there this is for.
+    #[serde(default)]
+    pub account: AccountName,
     pub binding: Binding,
     /// Union of what is granted and what is needed.
     pub scopes: Scopes,
@@ -52,6 +67,42 @@ pub struct Authorization {
     /// model, which might take them for instructions.
     #[serde(default)]
     pub said: Option<String>,
+    pub trip: Trip,
+}
+
+/// All that showing and finishing an authorization takes, as the process knew it that made the link:
+/// the one that holds the listener may have another `tools.toml` and none of our secrets.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Trip {
+    /// The provider's name, for people.
+    pub title: String,
+    /// Scopes in words.
+    pub scope_words: BTreeMap<String, String>,
+    pub implied: Implied,
+    /// Where the browser goes in the end, instead of our own page.
+    pub after_connect: Option<Url>,
+    pub client: ClientRegistration,
+    /// The authorization endpoint.
+    pub authorize: Url,
+    /// RFC 9207: the `iss` that the answer must carry, if it carries one.
+    pub issuer: Option<String>,
+    /// RFC 9207 §2.3: whether an answer without `iss` is refused.
+    pub issuer_required: bool,
+    /// RFC 7636 S256.
+    pub pkce: bool,
+    /// The authorization request's parameter that carries the scopes.
+    pub scope_parameter: String,
+    pub scope_separator: String,
+    /// Extra parameters of the authorization request.
+    pub params: Vec<(String, String)>,
+}
+
+impl Trip {
+    /// Names the trip with everything in it, secrets included; tells nothing of them.
+    pub fn fingerprint(&self) -> String {
+        let written = serde_json::to_string(self).map(Zeroizing::new);
+        written.map_or_else(|_| String::new(), |written| super::secret::fingerprint(&written))
+    }
 }
 
 /// Who asks, for the connect page. Told by the client, so shown as its claim and trusted for nothing.
@@ -71,6 +122,11 @@ pub enum Status {
 }
 
 impl Authorization {
+    pub fn name(&self) -> AuthorizationName {
+        let Self { provider, account, id, .. } = self.clone();
+        AuthorizationName { provider, account, id }
+    }
+
     pub fn expires_at(&self) -> Time {
         self.created_at.after(LIFETIME)
     }
@@ -111,24 +167,20 @@ pub struct Started {
     #[serde(with = "super::secret::exposed_option")]
     pub verifier: Option<SecretString>,
     pub redirect_uri: String,
-    pub client: ClientRegistration,
-    /// RFC 9207: the `iss` that the answer must carry, if it carries one.
-    pub issuer: Option<String>,
-    /// RFC 9207 §2.3: whether an answer without `iss` is refused.
-    pub issuer_required: bool,
     pub started_at: Time,
 }
 
 /// Our registration at the provider, resolved: what a token request needs.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct ClientRegistration {
+    /// Empty: we say nothing of ourselves, since an assertion speaks (RFC 7523 §3.1).
     pub client_id: String,
     #[serde(with = "super::secret::exposed_option")]
     pub client_secret: Option<SecretString>,
-    pub token_endpoint: url::Url,
+    pub token_endpoint: Url,
     /// Where tokens are refreshed, if not there.
     #[serde(default)]
-    pub refresh_endpoint: Option<url::Url>,
+    pub refresh_endpoint: Option<Url>,
     /// Extra parameters of every token request.
     #[serde(default)]
     pub token_params: Vec<(String, String)>,

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::provider::{Hosts, Revocation};
 use super::scope::Implied;
-use super::{ProviderId, Scopes, Time};
+use super::{AccountName, InstanceId, ProviderId, Scopes, Time};
 
 /// What a grant is good for. A `tools.toml` in which the same provider name means another client,
 /// other endpoints or more hosts does not get to use it.
@@ -61,6 +61,8 @@ pub struct TokenSet {
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Grant {
     pub provider: ProviderId,
+    #[serde(default)]
+    pub account: AccountName,
     pub binding: Binding,
     pub tokens: TokenSet,
     pub scopes: Scopes,
@@ -73,6 +75,26 @@ pub struct Grant {
     pub revocation: Option<Revocation>,
     /// Why the grant is of no use any more. The record stays, so that people see what happened.
     pub ended: Option<String>,
+    /// A renewal under way, or one whose answer nobody has seen.
+    #[serde(default)]
+    pub attempt: Option<Attempt>,
+}
+
+/// The mark of a process that renews a grant, durable before the refresh token is sent.
+///
+/// It is written over the grant by one compare-and-swap, so of all processes one sends; and it stays
+/// where the process dies before the answer is kept, so that what happened to a refresh token is
+/// never a guess.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Attempt {
+    /// The process that made it.
+    pub by: InstanceId,
+    pub begun_at: Time,
+    /// How often the grant's present refresh token was sent without an answer that we have kept,
+    /// this attempt included.
+    pub unanswered: u32,
+    /// Set once the process has given up on an answer that was lost: others may try.
+    pub is_over: bool,
 }
 
 /// What a grant is worth for a tool right now.
@@ -106,14 +128,27 @@ impl Grant {
     }
 }
 
+impl Grant {
+    /// The same grant without its tokens: of no use, but people see what happened and to what.
+    #[must_use]
+    pub fn ended(&self, why: &str) -> Grant {
+        let mut ended = Grant { ended: Some(why.to_owned()), ..self.clone() };
+        ended.tokens.access = SecretString::default();
+        ended.tokens.refresh = None;
+        ended
+    }
+}
+
 impl TokenSet {
     /// Good for long enough that a call made with it will not run into its end: five minutes, or a
-    /// tenth of a short life.
+    /// tenth of a short life, and up to a quarter of that more, so that what a thousand people
+    /// connected in the same minute is not renewed in the same minute.
     pub fn is_fresh(&self, now: Time) -> bool {
         self.expires_at.is_none_or(|end| {
             let life = end.since(self.received_at);
             let margin = (life / 10).min(Duration::from_mins(5));
-            now < end.before(margin)
+            let spread = u32::try_from(self.received_at.millis().rem_euclid(256)).unwrap_or(0);
+            now < end.before(margin + margin * spread / 1024)
         })
     }
 
@@ -129,6 +164,7 @@ mod tests {
     fn grant(refresh: bool, life: Option<i64>) -> Grant {
         Grant {
             provider: ProviderId::new("acme"),
+            account: AccountName::default(),
             binding: Binding {
                 client_id: "c".into(),
                 authorize_endpoint: "https://login.acme.example/authorize".into(),
@@ -147,6 +183,7 @@ mod tests {
             refreshed_at: None,
             revocation: None,
             ended: None,
+            attempt: None,
         }
     }
 

@@ -47,3 +47,18 @@ name! {
     /// The end user for whom a call is made. Never taken from a tool's arguments.
     UserId
 }
+name! {
+    /// A process that shares a store, by a random name of its own.
+    InstanceId
+}
+name! {
+    /// What a person calls one of several accounts at the same provider, e.g. `work`.
+    AccountName
+}
+
+impl Default for AccountName {
+    /// The account that a call means when it names none.
+    fn default() -> Self {
+        Self::new("default")
+    }
+}

@@ -5,6 +5,7 @@
 
 pub mod authorization;
 pub mod caller;
+pub mod credential;
 pub mod grant;
 pub mod guide;
 pub mod id;
@@ -19,7 +20,7 @@ pub mod tool;
 pub use authorization::{Authorization, Started, Status};
 pub use caller::Caller;
 pub use grant::{Grant, Standing, TokenSet};
-pub use id::{ProviderId, ToolName, UserId};
+pub use id::{AccountName, InstanceId, ProviderId, ToolName, UserId};
 pub use outcome::{ConnectPrompt, Outcome, PromptReason, ToolResult};
 pub use provider::Provider;
 pub use scope::Scopes;

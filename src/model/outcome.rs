@@ -2,6 +2,7 @@
 
 use serde_json::Value;
 
+use super::authorization::AuthorizationName;
 use super::{ProviderId, Scopes, Time, ToolName};
 
 #[derive(Clone, Debug)]
@@ -19,16 +20,30 @@ pub struct ToolResult {
     /// Something about the data that is no part of it: how much of it was cut.
     pub note: Option<String>,
     pub is_error: bool,
+    /// What the operator of the server can do about a failure, as a fragment. Neither the model nor
+    /// the person behind it can, so whoever shows it says for whom it is.
+    pub for_operator: Option<String>,
 }
 
 impl ToolResult {
     pub fn text(text: impl Into<String>) -> Self {
-        Self { text: text.into(), structured: None, note: None, is_error: false }
+        Self {
+            text: text.into(),
+            structured: None,
+            note: None,
+            is_error: false,
+            for_operator: None,
+        }
     }
 
     /// A failure that the model can act on.
     pub fn failure(text: impl Into<String>) -> Self {
-        Self { text: text.into(), structured: None, note: None, is_error: true }
+        Self { is_error: true, ..Self::text(text) }
+    }
+
+    #[must_use]
+    pub fn for_operator(self, hint: impl Into<String>) -> Self {
+        Self { for_operator: Some(hint.into()), ..self }
     }
 }
 
@@ -48,8 +63,7 @@ pub struct ConnectPrompt {
     pub url: String,
     /// What must be registered at the provider.
     pub redirect_uri: String,
-    /// Names the authorization to whoever waits for it; it opens nothing.
-    pub authorization: String,
+    pub authorization: AuthorizationName,
     pub expires_at: Time,
     /// How long the link still lives.
     pub lives_minutes: u64,

@@ -8,13 +8,14 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use url::Url;
 
+use super::credential::{AssertionSettings, Credential, GrantType, Retention};
 use super::guide::Guide;
 use super::scope::Implied;
 use super::tool::Method;
 use super::{ProviderId, Scopes};
 
 /// Where a secret stands. Configuration holds these, never values; they are read when needed.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum SecretRef {
     /// `env:NAME`
     Env(String),
@@ -27,10 +28,20 @@ pub enum SecretRef {
 }
 
 /// A text of the configuration that may, but need not, be a reference.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Setting {
     Literal(String),
     Secret(SecretRef),
+}
+
+impl Setting {
+    /// The secret that it refers to.
+    pub fn reference(&self) -> Option<SecretRef> {
+        match self {
+            Self::Secret(reference) => Some(reference.clone()),
+            Self::Literal(_) => None,
+        }
+    }
 }
 
 /// A configured provider, built-in values and `tools.toml` already merged.
@@ -54,30 +65,59 @@ pub struct Provider {
     /// Every scope that the catalogue or `tools.toml` speaks of, in whichever tool: all that an API
     /// can make us ask a person for.
     pub known_scopes: Scopes,
+    /// Whether a person may connect several accounts; its tools then take the name of one.
+    pub accounts: bool,
+    pub retention: Retention,
     pub guide: Guide,
 }
 
-#[derive(Clone, Debug)]
-pub enum Credential {
-    /// One grant per end user, by OAuth 2.
-    OAuth(Box<OAuthSettings>),
-    /// One key for everybody.
-    ApiKey { place: KeyPlace, value: SecretRef },
+/// What a request to a provider's API has to know of the provider.
+#[derive(Clone, Copy, Debug)]
+pub struct Api<'a> {
+    pub id: &'a ProviderId,
+    /// For people.
+    pub title: &'a str,
+    /// Where its credential may go.
+    pub hosts: &'a Hosts,
+    /// Fixed headers of every request.
+    pub headers: &'a [(String, String)],
+    /// See [`OAuthSettings::token_header`].
+    pub token_header: Option<&'a str>,
+    pub failure: &'a FailureConvention,
 }
 
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum KeyPlace {
-    /// Name of the query parameter.
-    Query(String),
-    /// Header name, and what stands before the key in its value, e.g. `Bearer `.
-    Header { name: String, prefix: String },
+impl Provider {
+    pub fn api(&self) -> Api<'_> {
+        Api {
+            id: &self.id,
+            title: &self.title,
+            hosts: &self.hosts,
+            headers: &self.headers,
+            token_header: match &self.credential {
+                Credential::OAuth(settings) => settings.token_header.as_deref(),
+                Credential::Shared(_) | Credential::Asked(_) => None,
+            },
+            failure: &self.failure,
+        }
+    }
+
+    /// Which scopes contain which; nothing where there are none.
+    pub fn implied(&self) -> &Implied {
+        static NOTHING: Implied = Implied::new();
+        match &self.credential {
+            Credential::OAuth(settings) => &settings.implied,
+            Credential::Shared(_) | Credential::Asked(_) => &NOTHING,
+        }
+    }
 }
 
-/// How to get a person's consent from this provider.
+/// How to get a grant from this provider.
 #[derive(Clone, Debug)]
 pub struct OAuthSettings {
+    pub grant: GrantType,
     pub endpoints: Endpoints,
-    pub client_id: Setting,
+    /// `None` only where an assertion speaks for itself (RFC 7523 §3.1).
+    pub client_id: Option<Setting>,
     pub client_secret: Option<SecretRef>,
     /// `None`: whatever discovery says, else `client_secret_basic` (RFC 6749 §2.3.1).
     pub token_auth: Option<TokenAuth>,
@@ -92,13 +132,36 @@ pub struct OAuthSettings {
     pub pkce: bool,
     /// Extra parameters of the authorization request.
     pub params: Vec<(String, String)>,
-    /// Extra parameters of every token request, e.g. Shopify's `expiring`.
+    /// Extra parameters of every token request, e.g. `audience`, `resource` (RFC 8707), or Shopify's
+    /// `expiring`.
     pub token_params: Vec<(String, String)>,
     pub response: TokenResponseShape,
     /// The header that carries the bare access token, where it is not `Authorization: Bearer …`.
     pub token_header: Option<String>,
     pub identity: Option<Identity>,
     pub loopback: LoopbackRule,
+}
+
+impl OAuthSettings {
+    /// The `aud` of an assertion (RFC 7523 §3): as written, else the token endpoint as written, else
+    /// the issuer. Always a text of the operator's own: an audience taken from a discovery document
+    /// would let one authorization server have an assertion made out to another.
+    pub fn assertion_audience(&self, assertion: &AssertionSettings) -> Option<String> {
+        let Endpoints { token, issuer, .. } = &self.endpoints;
+        let written = || token.as_ref().map(Url::to_string);
+        assertion
+            .audience
+            .clone()
+            .or_else(written)
+            .or_else(|| issuer.as_ref().map(|issuer| spelled(issuer).to_owned()))
+    }
+}
+
+/// An issuer as servers spell it: `Url` adds a slash where there is no path.
+pub fn spelled(issuer: &Url) -> &str {
+    let text = issuer.as_str();
+    let bare = if issuer.path() == "/" { text.strip_suffix('/') } else { None };
+    bare.unwrap_or(text)
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -1,5 +1,7 @@
 //! Text for people: what comes from outside made fit to be shown, and what we say made whole.
 
+use std::borrow::Cow;
+
 use super::secret::{self, ExposeSecret as _};
 
 /// Text from outside on one line of at most `most` characters, without what is not seen but changes
@@ -8,6 +10,21 @@ use super::secret::{self, ExposeSecret as _};
 pub fn shown(text: &str, most: usize) -> String {
     let visible = text.chars().filter(|c| !c.is_control() && !is_invisible(*c));
     visible.take(most).collect()
+}
+
+/// Text of several lines without what would steer a terminal or deceive its reader.
+pub fn tame(text: &str) -> Cow<'_, str> {
+    let is_wild = |c: char| (c.is_control() && !matches!(c, '\n' | '\t')) || is_invisible(c);
+    if text.contains(is_wild) { text.replace(is_wild, "").into() } else { text.into() }
+}
+
+/// One word of a command line, as a POSIX shell reads it back.
+pub fn quoted(word: &str) -> Cow<'_, str> {
+    let is_plain = |c: char| c.is_alphanumeric() || "_@%+=:,./-".contains(c);
+    if !word.is_empty() && word.chars().all(is_plain) {
+        return word.into();
+    }
+    format!("'{}'", word.replace('\'', r"'\''")).into()
 }
 
 fn is_invisible(c: char) -> bool {
@@ -72,6 +89,20 @@ mod tests {
         assert_eq!(shown(steered, 60), "a[2Jbcdefghi");
         assert_eq!(shown("Zoë’s 日本 – ✓", 60), "Zoë’s 日本 – ✓");
         assert_eq!(shown("abc", 2), "ab");
+    }
+
+    #[test]
+    fn lines_stay_and_a_terminal_is_not_steered() {
+        assert_eq!(tame("a\n\tb\u{1b}[2J\u{9b}1m\r\u{7}c\u{202e}"), "a\n\tb[2J1mc");
+        assert_eq!(tame("Zoë\n日本"), "Zoë\n日本");
+    }
+
+    #[test]
+    fn a_shell_reads_back_one_word() {
+        assert_eq!(quoted("/a/b.toml"), "/a/b.toml");
+        for (word, written) in [("", "''"), ("a b", "'a b'"), ("~", "'~'"), ("a'b", r"'a'\''b'")] {
+            assert_eq!(quoted(word), written);
+        }
     }
 
     #[test]

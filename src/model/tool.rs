@@ -3,19 +3,22 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use url::Url;
 
 use super::{ProviderId, Scopes, ToolName};
 
 /// A configured tool.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Tool {
     pub name: ToolName,
     /// For people; made from the name where `tools.toml` has none.
     pub title: String,
     pub description: String,
     pub params: Vec<Param>,
+    /// Whether it takes, beside its parameters, which of the person's accounts to act with.
+    pub accounts: bool,
     pub effect: Effect,
     /// Whether a repeated call changes nothing more (RFC 9110 §9.2.2).
     pub idempotent: bool,
@@ -28,6 +31,9 @@ pub struct Tool {
     pub output: Option<Arc<Map<String, Value>>>,
 }
 
+/// The argument of a tool with [`Tool::accounts`] that names an account.
+pub const ACCOUNT: &str = "account";
+
 /// What must be granted before a tool runs.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct AuthorizationRequirement {
@@ -36,7 +42,7 @@ pub struct AuthorizationRequirement {
 }
 
 /// How much a call may change, for the annotation hints.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Effect {
     Read,
     /// Adds or changes, in a way that can be undone.
@@ -44,13 +50,13 @@ pub enum Effect {
     Destroy,
 }
 
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub enum Action {
     Http(HttpAction),
 }
 
 /// One HTTP request, as a template.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct HttpAction {
     pub method: Method,
     /// Scheme, host, port and nothing else: no argument can ever reach these.
@@ -61,15 +67,29 @@ pub struct HttpAction {
     pub query: Vec<(String, Template)>,
     pub headers: Vec<(String, Template)>,
     pub body: Body,
-    /// A jq filter over the answer's JSON.
-    pub select: Option<String>,
-    /// A jq filter; a string that it yields makes the call a failure with that message.
-    pub error: Option<String>,
+    /// Over the answer's JSON.
+    pub select: Option<Filter>,
+    /// A string that it yields makes the call a failure with that message.
+    pub error: Option<Filter>,
     /// A fixed answer for endpoints that return nothing worth reading.
     pub reply: Option<Template>,
     pub timeout: Duration,
     /// Longest result text in characters.
     pub max_chars: usize,
+}
+
+/// A jq filter, compiled when it is first needed.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Filter {
+    pub text: String,
+    /// Where it stands in `tools.toml`, counted from 1.
+    pub line: usize,
+}
+
+impl Filter {
+    pub fn new(text: impl Into<String>, line: usize) -> Self {
+        Self { text: text.into(), line }
+    }
 }
 
 /// Headers that decide where a message ends and who hears it. The client writes them itself; a tool
@@ -87,7 +107,7 @@ pub const FRAMING_HEADERS: [&str; 10] = [
     "upgrade",
 ];
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Method {
     Get,
     Head,
@@ -114,13 +134,21 @@ impl Method {
         matches!(self, Self::Post | Self::Put | Self::Patch)
     }
 
+    /// How much a request may change of which nothing more is said (RFC 9110 §9.2.1).
+    pub fn effect(self) -> Effect {
+        match self {
+            Self::Get | Self::Head => Effect::Read,
+            Self::Post | Self::Put | Self::Patch | Self::Delete => Effect::Destroy,
+        }
+    }
+
     /// RFC 9110 §9.2.2.
     pub fn is_idempotent(self) -> bool {
         !matches!(self, Self::Post | Self::Patch)
     }
 }
 
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub enum Body {
     None,
     Json(Node),
@@ -130,7 +158,7 @@ pub enum Body {
 
 /// A JSON value with placeholders. Arguments enter as values, never as JSON text, so that no
 /// argument can break out of its quotes.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub enum Node {
     Fixed(Value),
     /// A string that is exactly one placeholder: the argument keeps its type, and an absent
@@ -143,10 +171,10 @@ pub enum Node {
 }
 
 /// Text with placeholders.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Template(pub Vec<Piece>);
 
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Piece {
     Text(String),
     /// The parameter's name.
@@ -164,7 +192,7 @@ impl Template {
 }
 
 /// A parameter as the model sees it.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Param {
     pub name: String,
     pub description: Option<String>,
@@ -178,7 +206,7 @@ pub struct Param {
     pub max: Option<f64>,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Kind {
     String,
     Integer,
@@ -189,7 +217,7 @@ pub enum Kind {
     Array(Item),
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Item {
     String,
     Integer,

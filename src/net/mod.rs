@@ -27,6 +27,7 @@ mod address;
 mod error;
 mod read;
 mod resolve;
+mod retry_after;
 
 use std::net::IpAddr;
 use std::sync::{Arc, OnceLock};
@@ -38,6 +39,7 @@ use url::{Host, Url};
 pub use address::{Cidr, CidrError, Class, classify};
 pub use error::{NetError, Phase, host_of};
 pub use read::read;
+pub use retry_after::retry_after;
 
 use resolve::VettingResolver;
 

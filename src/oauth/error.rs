@@ -1,5 +1,8 @@
 //! What a token endpoint said no with, and what follows from it.
 
+use std::time::Duration;
+
+use super::assertion::SignError;
 use crate::net::NetError;
 
 /// A token request that brought no token.
@@ -9,11 +12,17 @@ pub enum TokenError {
     #[error("the authorization server answered `{code}`")]
     Refused { code: String },
     #[error("the authorization server answered with status {status}")]
-    Status { status: u16 },
+    Status {
+        status: u16,
+        /// `Retry-After` (RFC 9110 §10.2.3).
+        retry_after: Option<Duration>,
+    },
     #[error("the authorization server's answer is no token response: {0}")]
     Malformed(&'static str),
     #[error(transparent)]
     Unreachable(#[from] NetError),
+    #[error(transparent)]
+    Unsigned(#[from] SignError),
 }
 
 /// What a failed token request means for the grant behind it.
@@ -32,16 +41,29 @@ impl TokenError {
         match self {
             Self::Refused { code } => verdict_of(code),
             // RFC 6749 §5.2 reserves 401 for a client that failed to authenticate.
-            Self::Status { status: 401 | 403 } => Verdict::Operator,
+            Self::Status { status: 401 | 403, .. } | Self::Unsigned(_) => Verdict::Operator,
             Self::Status { .. } | Self::Malformed(_) | Self::Unreachable(_) => Verdict::Passing,
         }
     }
 
-    /// Whether the authorization server may have acted on the request.
-    pub fn may_have_been_processed(&self) -> bool {
+    /// Whether the answer was lost on its way: the authorization server may have acted on the
+    /// request, and what it said is not known.
+    pub fn is_lost(&self) -> bool {
         match self {
             Self::Unreachable(error) => !error.is_before_sending(),
-            Self::Refused { .. } | Self::Status { .. } | Self::Malformed(_) => true,
+            Self::Malformed(_) => true,
+            Self::Refused { .. } | Self::Status { .. } | Self::Unsigned(_) => false,
+        }
+    }
+
+    /// When it wants to be asked again, if it said so.
+    pub fn retry_after(&self) -> Option<Duration> {
+        match self {
+            Self::Status { retry_after, .. } => *retry_after,
+            Self::Refused { .. }
+            | Self::Malformed(_)
+            | Self::Unreachable(_)
+            | Self::Unsigned(_) => None,
         }
     }
 }
@@ -88,7 +110,10 @@ mod tests {
         assert_eq!(verdict("invalid_client"), Verdict::Operator);
         assert_eq!(verdict("temporarily_unavailable"), Verdict::Passing);
         assert_eq!(verdict("something_new"), Verdict::Passing);
-        assert_eq!(TokenError::Status { status: 503 }.verdict(), Verdict::Passing);
+        assert_eq!(
+            TokenError::Status { status: 503, retry_after: None }.verdict(),
+            Verdict::Passing
+        );
         assert_eq!(TokenError::Malformed("HTML").verdict(), Verdict::Passing);
     }
 }

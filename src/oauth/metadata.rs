@@ -15,7 +15,8 @@ const TIME_LIMIT: Duration = Duration::from_secs(15);
 #[derive(Clone, Debug, Deserialize)]
 pub struct Metadata {
     pub issuer: String,
-    pub authorization_endpoint: Url,
+    /// Absent where no grant type needs it.
+    pub authorization_endpoint: Option<Url>,
     pub token_endpoint: Url,
     pub revocation_endpoint: Option<Url>,
     pub userinfo_endpoint: Option<Url>,
@@ -116,9 +117,11 @@ fn check(metadata: &Metadata, issuer: &Url) -> Result<(), DiscoveryError> {
     let unusable =
         |problem: String| Err(DiscoveryError::Unusable { issuer: issuer.to_string(), problem });
     let endpoints = [
-        Some(&metadata.authorization_endpoint),
+        metadata.authorization_endpoint.as_ref(),
         Some(&metadata.token_endpoint),
         metadata.revocation_endpoint.as_ref(),
+        metadata.userinfo_endpoint.as_ref(),
+        metadata.device_authorization_endpoint.as_ref(),
     ];
     for endpoint in endpoints.into_iter().flatten() {
         // On the issuer's own origin the operator's word for the issuer holds; anywhere else a

@@ -5,10 +5,14 @@
 //! quote a raw body, into [`TokenError`] at once.
 
 mod answer;
+mod assertion;
+mod device;
 mod error;
+mod message;
 mod metadata;
 mod normalize;
 mod revocation;
+mod service;
 
 use std::time::Duration;
 
@@ -23,11 +27,13 @@ use secrecy::{ExposeSecret, SecretString};
 use url::{Url, form_urlencoded};
 
 pub use answer::{AnswerError, AuthorizationResponse, Denial};
+pub use assertion::{Assertion, KeyError, ServiceAccount, SignError, Signer};
+pub use device::{DeviceCode, Poll};
 pub use error::{TokenError, Verdict};
 pub use metadata::{DiscoveryError, Metadata, discover};
 
 use crate::model::authorization::ClientRegistration;
-use crate::model::provider::{TokenAuth, TokenBody};
+use crate::model::provider::TokenAuth;
 use crate::model::{Clock, Scopes, TokenSet};
 use crate::net::{self, Net, Trust};
 
@@ -175,9 +181,13 @@ impl OAuthClient {
             | RequestTokenError::Parse(..)
             | RequestTokenError::Other(_) => TokenError::Malformed("it is not a token response"),
         })?;
+        Ok(self.issue(&answer))
+    }
+
+    fn issue(&self, answer: &BasicTokenResponse) -> Issued {
         let now = self.clock.now();
         let secret = |text: &str| SecretString::from(text.to_owned());
-        Ok(Issued {
+        Issued {
             tokens: TokenSet {
                 access: secret(answer.access_token().secret()),
                 refresh: answer.refresh_token().map(|token| secret(token.secret())),
@@ -187,7 +197,23 @@ impl OAuthClient {
             scopes: answer
                 .scopes()
                 .map(|scopes| Scopes::new(scopes.iter().map(|scope| scope.as_str()))),
-        })
+        }
+    }
+
+    /// Sends a token request of our own writing.
+    async fn ask<'a>(
+        &self,
+        client: &'a ClientRegistration,
+        mut fields: Vec<(&'a str, &'a str)>,
+    ) -> Result<Issued, TokenError> {
+        let params = client.token_params.iter();
+        fields.extend(params.map(|(name, value)| (name.as_str(), value.as_str())));
+        let request = message::post(client, &client.token_endpoint, fields)
+            .ok_or(TokenError::Malformed("the request cannot be written"))?;
+        let regular = self.courier(client, &client.token_endpoint).carry(request).await?;
+        let answer = serde_json::from_value(serde_json::Value::Object(regular))
+            .map_err(|_| TokenError::Malformed("it is not a token response"))?;
+        Ok(self.issue(&answer))
     }
 }
 
@@ -219,36 +245,39 @@ impl Courier<'_> {
         let mut fields: Vec<(String, String)> =
             form_urlencoded::parse(&body).into_owned().chain(client.token_params.clone()).collect();
         if let (TokenAuth::Bearer, Some(secret)) = (client.token_auth, &client.client_secret) {
-            let value = format!("Bearer {}", secret.expose_secret());
-            let mut value = http::HeaderValue::try_from(value)
-                .map_err(|_| TokenError::Malformed("the client secret cannot stand in a header"))?;
-            value.set_sensitive(true);
-            out.headers_mut().insert(http::header::AUTHORIZATION, value);
+            message::authorize(&mut out, &message::bearer(secret))
+                .ok_or(TokenError::Malformed("the request cannot be written"))?;
             // The secret says who we are; Stripe refuses a parameter that it does not expect.
             fields.retain(|(name, _)| name != "client_id");
         }
-        *out.body_mut() = Some(match client.token_body {
-            TokenBody::Form => {
-                let mut form = form_urlencoded::Serializer::new(String::new());
-                form.extend_pairs(fields).finish().into()
-            }
-            TokenBody::Json => {
-                let json = http::HeaderValue::from_static("application/json");
-                out.headers_mut().insert(http::header::CONTENT_TYPE, json);
-                let fields = fields.into_iter().map(|(name, value)| (name, value.into()));
-                serde_json::Value::Object(fields.collect()).to_string().into()
-            }
-        });
-        let response = self.net.send(out, trust(client)).await?;
-        let status = response.status();
-        let body = net::read(response, LARGEST).await?;
-        let regular = normalize::normalize(status, &body, &client.response, self.clock.now())?;
+        message::set_fields(&mut out, client.token_body, &fields);
+        let regular = self.carry(out).await?;
         let body = serde_json::to_vec(&regular)
             .map_err(|_| TokenError::Malformed("it could not be written as JSON"))?;
         http::Response::builder()
             .header(http::header::CONTENT_TYPE, "application/json")
             .body(body)
             .map_err(|_| TokenError::Malformed("it could not be passed on"))
+    }
+
+    /// Sends a token request, and makes its answer regular.
+    async fn carry(
+        &self,
+        request: reqwest::Request,
+    ) -> Result<serde_json::Map<String, serde_json::Value>, TokenError> {
+        let response = self.net.send(request, trust(self.client)).await?;
+        let status = response.status();
+        let retry_after = net::retry_after(|name| response.headers().get(name)?.to_str().ok());
+        let body = net::read(response, LARGEST).await?;
+        normalize::normalize(status, &body, &self.client.response, self.clock.now())
+            .map_err(|error| with_retry_after(error, retry_after))
+    }
+}
+
+fn with_retry_after(error: TokenError, retry_after: Option<Duration>) -> TokenError {
+    match error {
+        TokenError::Status { status, .. } => TokenError::Status { status, retry_after },
+        other => other,
     }
 }
 

@@ -23,24 +23,33 @@ pub(super) fn normalize(
     shape: &TokenResponseShape,
     now: Time,
 ) -> Result<Map<String, Value>, TokenError> {
+    tidy(person_s(success(status, body)?, shape)?, now)
+}
+
+/// The object of a body that is no error, whatever the status says of it.
+pub(super) fn success(status: StatusCode, body: &[u8]) -> Result<Map<String, Value>, TokenError> {
     // A server in trouble may well send half a token response along; its status is what counts.
     if status.is_server_error() || matches!(status.as_u16(), 408 | 429) || status.is_redirection() {
-        return Err(TokenError::Status { status: status.as_u16() });
+        return Err(refused(status));
     }
     let Some(answer) = object(body) else {
         return Err(if status.is_success() {
             TokenError::Malformed(describe(body))
         } else {
-            TokenError::Status { status: status.as_u16() }
+            refused(status)
         });
     };
     if let Some(code) = error_code(&answer) {
         return Err(TokenError::Refused { code });
     }
     if !status.is_success() {
-        return Err(TokenError::Status { status: status.as_u16() });
+        return Err(refused(status));
     }
-    tidy(person_s(answer, shape)?, now)
+    Ok(answer)
+}
+
+fn refused(status: StatusCode) -> TokenError {
+    TokenError::Status { status: status.as_u16(), retry_after: None }
 }
 
 /// The part of an answer that is about the person. Slack puts the bot's tokens around it: where the
@@ -155,7 +164,7 @@ fn check_token(token: &Value) -> Result<(), TokenError> {
 
 /// Whole seconds; `None` for what says nothing: absent, null, zero, negative or unreadable. Such a
 /// token is used until it is refused.
-fn seconds(value: &Value) -> Option<u64> {
+pub(super) fn seconds(value: &Value) -> Option<u64> {
     let seconds = match value {
         Value::Number(number) => number.as_f64()?,
         Value::String(text) => text.trim().parse().ok()?,

@@ -1,17 +1,14 @@
 //! Ending a grant at the provider: RFC 7009, or the provider's own way.
 
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
-use http::HeaderValue;
-use http::header::{AUTHORIZATION, CONTENT_TYPE};
 use reqwest::{Method, Request};
 use secrecy::{ExposeSecret, SecretString};
-use serde_json::{Value, json};
-use url::{Url, form_urlencoded};
+use serde_json::json;
+use url::Url;
 
+use super::message::{self, authorize, basic, bearer, send_json, set_fields};
 use crate::model::TokenSet;
 use crate::model::authorization::ClientRegistration;
-use crate::model::provider::{Revocation, RevocationRequest, TokenAuth, TokenBody};
+use crate::model::provider::{Revocation, RevocationRequest};
 
 /// The request that ends a grant; `None` where it cannot be written, e.g. for want of a secret.
 pub(super) fn request(
@@ -71,85 +68,28 @@ fn as_written(
     }
     let filled = written.fields.iter().map(|(name, value)| Some((name.clone(), fill(value)?)));
     let filled: Vec<(String, String)> = filled.collect::<Option<_>>()?;
-    set_fields(&mut request, written.body, filled);
+    set_fields(&mut request, written.body, &filled);
     Some(request)
 }
 
 /// The access token authorizes its own end.
 fn by_itself(method: Method, url: &Url, tokens: &TokenSet) -> Option<Request> {
     let mut request = Request::new(method, url.clone());
-    authorize(&mut request, &format!("Bearer {}", tokens.access.expose_secret()))?;
+    authorize(&mut request, &bearer(&tokens.access))?;
     Some(request)
 }
 
 fn rfc7009(client: &ClientRegistration, url: &Url, token: &SecretString) -> Option<Request> {
-    let mut request = Request::new(Method::POST, url.clone());
-    let token = token.expose_secret();
-    let mut fields = vec![("token", token)];
-    match (client.token_auth, &client.client_secret) {
-        (TokenAuth::Basic, Some(_)) => authorize(&mut request, &basic(client)?)?,
-        (TokenAuth::Post, Some(secret)) => {
-            fields.push(("client_id", &client.client_id));
-            fields.push(("client_secret", secret.expose_secret()));
-        }
-        (TokenAuth::Bearer, Some(secret)) => {
-            authorize(&mut request, &format!("Bearer {}", secret.expose_secret()))?;
-        }
-        (_, None) | (TokenAuth::None, _) => fields.push(("client_id", &client.client_id)),
-    }
-    set_fields(&mut request, client.token_body, fields);
-    Some(request)
-}
-
-fn set_fields<N: AsRef<str>, V: AsRef<str>>(
-    request: &mut Request,
-    body: TokenBody,
-    fields: Vec<(N, V)>,
-) {
-    match body {
-        TokenBody::Form => {
-            let form =
-                form_urlencoded::Serializer::new(String::new()).extend_pairs(fields).finish();
-            set_body(request, "application/x-www-form-urlencoded", form);
-        }
-        TokenBody::Json => {
-            let fields = fields
-                .iter()
-                .map(|(name, value)| (name.as_ref().to_owned(), value.as_ref().into()));
-            send_json(request, &Value::Object(fields.collect()));
-        }
-    }
-}
-
-fn send_json(request: &mut Request, body: &Value) {
-    set_body(request, "application/json", body.to_string());
-}
-
-fn set_body(request: &mut Request, kind: &'static str, body: String) {
-    request.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(kind));
-    *request.body_mut() = Some(body.into());
-}
-
-fn authorize(request: &mut Request, value: &str) -> Option<()> {
-    let mut value = HeaderValue::try_from(value).ok()?;
-    value.set_sensitive(true);
-    request.headers_mut().insert(AUTHORIZATION, value);
-    Some(())
-}
-
-/// RFC 6749 §2.3.1: both parts are form-encoded before they are joined.
-fn basic(client: &ClientRegistration) -> Option<String> {
-    let secret = client.client_secret.as_ref()?.expose_secret();
-    let encode = |text: &str| form_urlencoded::byte_serialize(text.as_bytes()).collect::<String>();
-    let pair = format!("{}:{}", encode(&client.client_id), encode(secret));
-    Some(format!("Basic {}", STANDARD.encode(pair)))
+    message::post(client, url, vec![("token", token.expose_secret())])
 }
 
 #[cfg(test)]
 mod tests {
+    use http::header::AUTHORIZATION;
+
     use super::*;
     use crate::model::Time;
-    use crate::model::provider::TokenResponseShape;
+    use crate::model::provider::{TokenAuth, TokenBody, TokenResponseShape};
 
     fn client(token_auth: TokenAuth, token_body: TokenBody) -> ClientRegistration {
         ClientRegistration {
@@ -198,6 +138,9 @@ mod tests {
         let sent = request(&post, &way, &tokens()).unwrap();
         assert_eq!(body(&sent), "token=acc&client_id=our+id&client_secret=a%2Bb");
         let way = Revocation::Rfc7009(url("https://login.acme.example/revoke"));
+        let bearer = request(&client(TokenAuth::Bearer, TokenBody::Form), &way, &tokens()).unwrap();
+        assert_eq!(bearer.headers()[AUTHORIZATION], "Bearer a+b");
+        assert_eq!(body(&bearer), "token=ref");
         let json = client(TokenAuth::Basic, TokenBody::Json);
         assert_eq!(body(&request(&json, &way, &tokens()).unwrap()), r#"{"token":"ref"}"#);
     }

@@ -10,10 +10,10 @@
 
 use serde_json::{Map, Number, Value};
 
-use super::schema::{item_name, kind_name, number};
+use super::schema::{account, item_name, kind_name, number};
 use crate::model::Tool;
 use crate::model::text::nearest;
-use crate::model::tool::{Item, Kind, Param};
+use crate::model::tool::{ACCOUNT, Item, Kind, Param};
 
 /// Most bytes of text in all arguments together.
 const MOST_TEXT: usize = 1024 * 1024;
@@ -21,19 +21,34 @@ const DEEPEST: usize = 64;
 /// Most items and entries in all arguments together.
 const MOST_ITEMS: usize = 10_000;
 
-/// Arguments as the tool takes them: known names only, of the right type, defaults filled in.
-/// Absent optional ones stay absent.
+/// Arguments that a tool takes.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Accepted {
+    /// Known names only, of the right type, defaults filled in. Absent optional ones stay absent.
+    pub arguments: Map<String, Value>,
+    /// The account to act with; it decides whose credential the request carries and is never part
+    /// of the request. `None`: the default one.
+    pub account: Option<String>,
+}
+
+/// Takes the arguments of a call.
 ///
 /// # Errors
 /// One message for a model that names every problem.
-pub fn accept(
-    tool: &Tool,
-    arguments: Option<Map<String, Value>>,
-) -> Result<Map<String, Value>, String> {
+pub fn accept(tool: &Tool, arguments: Option<Map<String, Value>>) -> Result<Accepted, String> {
     let mut given = arguments.unwrap_or_default();
     measure(&given)?;
     let mut accepted = Map::with_capacity(tool.params.len());
     let mut problems = Vec::new();
+    let account = if tool.accounts { given.swap_remove(ACCOUNT) } else { None };
+    let account = match account.filter(|value| !value.is_null()).map(name_of_account) {
+        Some(Ok(account)) => account,
+        Some(Err(problem)) => {
+            problems.push(format!("`{ACCOUNT}` {problem}"));
+            None
+        }
+        None => None,
+    };
     for param in &tool.params {
         // Order does not matter here, and `remove` would shift all that follow.
         let value = given.swap_remove(&param.name).filter(|value| !value.is_null());
@@ -57,13 +72,20 @@ pub fn accept(
         problems.push(unknown(tool, name));
     }
     if problems.is_empty() {
-        return Ok(accepted);
+        return Ok(Accepted { arguments: accepted, account });
     }
     Err(format!(
         "The arguments of {} were not accepted; nothing was done.\n- {}",
         tool.name,
         problems.join("\n- ")
     ))
+}
+
+/// Models say "no account in particular" by an empty text too.
+fn name_of_account(value: Value) -> Result<Option<String>, String> {
+    let name = coerce(&account(), value)?;
+    let name = name.as_str().map(str::trim).filter(|name| !name.is_empty());
+    Ok(name.map(str::to_owned))
 }
 
 /// `__proto__`, `_meta`, `user_id`, `access_token`: unknown names like any other. Who calls is never

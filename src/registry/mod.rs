@@ -15,7 +15,7 @@ use serde_json::{Map, Value};
 use crate::model::text::nearest;
 use crate::model::{Tool, ToolName};
 
-pub use accept::accept;
+pub use accept::{Accepted, accept};
 pub use schema::{Hints, hints, input_schema};
 
 /// All tools that this process serves.

@@ -9,7 +9,7 @@
 use serde_json::{Map, Number, Value, json};
 
 use crate::model::Tool;
-use crate::model::tool::{Effect, Item, Kind, Param};
+use crate::model::tool::{ACCOUNT, Effect, Item, Kind, Param};
 
 /// The annotation hints of MCP. A host that sees none assumes the worst (`destructiveHint` is true
 /// when absent), so all four are always given.
@@ -40,6 +40,9 @@ pub fn input_schema(tool: &Tool) -> Map<String, Value> {
     for param in &tool.params {
         properties.insert(param.name.clone(), Value::Object(property(param)));
     }
+    if tool.accounts {
+        properties.insert(ACCOUNT.into(), Value::Object(property(&account())));
+    }
     let required: Vec<&str> = tool
         .params
         .iter()
@@ -55,6 +58,25 @@ pub fn input_schema(tool: &Tool) -> Map<String, Value> {
     }
     schema.insert("additionalProperties".into(), false.into());
     schema
+}
+
+/// Which of the person's accounts to act with. The accounts themselves are not listed: the list of
+/// tools must not change because somebody connects one.
+pub(super) fn account() -> Param {
+    Param {
+        name: ACCOUNT.into(),
+        description: Some(
+            "Name of the connected account to act with, if the user has several. Leave it out for \
+             the default"
+                .into(),
+        ),
+        kind: Kind::String,
+        required: false,
+        default: None,
+        choices: Vec::new(),
+        min: None,
+        max: Some(200.0),
+    }
 }
 
 fn property(param: &Param) -> Map<String, Value> {

@@ -30,6 +30,7 @@ fn tool(name: &str, params: Vec<Param>) -> Tool {
         title: "A tool".into(),
         description: String::new(),
         params,
+        accounts: false,
         effect: Effect::Read,
         idempotent: true,
         provider: None,
@@ -53,7 +54,7 @@ fn tool(name: &str, params: Vec<Param>) -> Tool {
 
 fn accepted(params: Vec<Param>, arguments: &Value) -> Result<Value, String> {
     let arguments = arguments.as_object().cloned();
-    accept(&tool("t", params), arguments).map(Value::Object)
+    accept(&tool("t", params), arguments).map(|accepted| Value::Object(accepted.arguments))
 }
 
 #[test]
@@ -208,7 +209,7 @@ fn absent_and_null_are_the_same_and_defaults_are_filled_in() {
     ];
     assert_eq!(accepted(params.clone(), &json!({"a": null, "n": null})), Ok(json!({"n": 10})));
     assert_eq!(accepted(params, &json!({})), Ok(json!({"n": 10})));
-    assert_eq!(accept(&tool("t", vec![]), None), Ok(Map::new()));
+    assert_eq!(accept(&tool("t", vec![]), None), Ok(Accepted::default()));
     let missing = accepted(vec![param("a", Kind::String)], &json!({"a": null}));
     assert!(missing.expect_err("required").contains("`a` is missing: a string"));
 }
@@ -280,4 +281,34 @@ fn ten_thousand_tools_are_ready_at_once() {
     let registry = Registry::new(tools);
     assert!(registry.get("tool_9999").is_ok());
     assert!(registry.entries().iter().all(|entry| entry.schema.get().is_none()));
+}
+
+#[test]
+fn an_account_is_offered_where_there_may_be_several_and_is_no_argument() {
+    let several = Tool { accounts: true, ..tool("t", vec![param("q", Kind::String)]) };
+    let schema = Value::Object(input_schema(&several));
+    assert_eq!(schema["properties"]["account"]["type"], "string");
+    assert_eq!(schema["required"], json!(["q"]));
+    let take = |account: Value| {
+        let arguments = json!({"q": "x", "account": account}).as_object().cloned();
+        accept(&several, arguments)
+    };
+    for (given, account) in [
+        (json!(" work "), Some("work")),
+        (json!(7), Some("7")),
+        (json!(""), None),
+        (Value::Null, None),
+    ] {
+        let accepted = take(given).expect("an account");
+        assert_eq!(accepted.account.as_deref(), account);
+        assert_eq!(Value::Object(accepted.arguments), json!({"q": "x"}));
+    }
+    for wrong in [json!({"a": 1}), json!("x".repeat(300))] {
+        assert!(take(wrong).unwrap_err().contains("`account`"));
+    }
+    let single = accept(
+        &tool("t", vec![param("q", Kind::String)]),
+        json!({"q": "x", "account": "work"}).as_object().cloned(),
+    );
+    assert!(single.unwrap_err().contains("`account`"));
 }

@@ -1,8 +1,12 @@
 //! The port to whatever keeps bytes: a key-value world with one atomic step.
 
 use std::fmt;
+use std::sync::Arc;
 
 use futures_util::future::BoxFuture;
+
+use super::StoreError;
+use super::peer::PeerError;
 
 /// A record's full name, e.g. `grant/<user hash>/github/<binding>/default`.
 ///
@@ -86,15 +90,25 @@ pub enum BackendError {
     Io(#[source] std::io::Error),
     #[error("the store is shutting down")]
     Closed,
+    #[error("a record is too large to be kept")]
+    TooLarge,
+    #[error(transparent)]
+    Peer(#[from] PeerError),
+    /// The owner is gone and nobody could take over.
+    #[error(transparent)]
+    Unowned(Arc<StoreError>),
 }
 
 impl BackendError {
-    pub fn hint(&self) -> &'static str {
+    pub fn hint(&self) -> String {
         match self {
-            Self::Full => "free some space, then call again; nothing that was kept is lost",
-            Self::Corrupt => "connect the account again; a disk check is advisable",
-            Self::Io(_) => "check the disk and the permissions of the data folder",
-            Self::Closed => "start Countersign again",
+            Self::Full => "free some space, then call again; nothing that was kept is lost".into(),
+            Self::Corrupt => "connect the account again; a disk check is advisable".into(),
+            Self::Io(_) => "check the disk and the permissions of the data folder".into(),
+            Self::Closed => "start Countersign again".into(),
+            Self::TooLarge => "look at what the provider answers: no token is that long".into(),
+            Self::Peer(error) => error.hint(),
+            Self::Unowned(error) => error.hint(),
         }
     }
 }

@@ -3,7 +3,9 @@
 //! ```text
 //! <data>/            0700
 //!   FORMAT           what wrote this folder; another format is refused untouched
-//!   store.lock       held by the owner; names it for the others' error message
+//!   store.lock       held by the owner; says who that is and where it listens
+//!   store.sock       where the owner listens, see `peer`
+//!   alive/           a file for each process that others may ask about, see `alive`
 //!   db/              sled; the only part that is ever set aside
 //! ```
 
@@ -11,24 +13,48 @@ use std::fs::{self, File};
 use std::io::{self, Read as _, Seek as _, Write as _};
 use std::path::{Path, PathBuf};
 
-use crate::model::Time;
+use super::peer::Address;
+use crate::model::Clock;
 
 const FORMAT: &str = "countersign 1, sled 0.34\n";
 const MARKER: &str = "FORMAT";
 const MARKER_DRAFT: &str = "FORMAT.new";
 const LOCK: &str = "store.lock";
 
-/// An open data folder. The lock is the operating system's and ends with the process, however it
-/// ends.
+/// Opens the second line of the lock file.
+const LISTENS: &str = "listens at ";
+
+/// Where the store is, and who wants it.
+#[derive(Clone)]
+pub struct DataFolder {
+    pub path: PathBuf,
+    /// A private folder of the system for what lives no longer than we do: takes the owner's socket
+    /// where the data folder cannot.
+    pub runtime: PathBuf,
+    /// Names this process to others in a word, e.g. `serve --stdio`.
+    pub purpose: &'static str,
+    pub clock: Clock,
+}
+
+/// The sole right to the folder. It is the operating system's and ends with the process, however
+/// that ends.
 #[derive(Debug)]
-pub(super) struct Folder {
-    path: PathBuf,
-    _lock: File,
+pub(super) struct Lock {
+    file: File,
+    name: String,
+}
+
+/// Who holds the lock, by its own words; all of it may be missing while that process starts.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct OwnerNote {
+    pub(super) name: Option<String>,
+    pub(super) listens: Option<Address>,
 }
 
 #[derive(Debug, thiserror::Error)]
 pub enum FolderError {
-    #[error("the data folder `{}` is in use by another Countersign ({owner})", path.display())]
+    /// An owner of an earlier version, or one that found no place for a socket.
+    #[error("the data folder `{}` is in use by another Countersign ({owner}), which shares it with no other process", path.display())]
     Busy { path: PathBuf, owner: String },
     #[error("the data folder `{}` can be read by other users", .0.display())]
     Exposed(PathBuf),
@@ -46,7 +72,7 @@ impl FolderError {
     pub fn hint(&self) -> String {
         match self {
             Self::Busy { .. } => {
-                "end the other one, or give this one a folder of its own with `--data DIR`".into()
+                "end the other one and start it in this version, or give this one a folder of its own with `--data DIR`".into()
             }
             Self::Exposed(path) => format!("run `chmod 700 {}`", path.display()),
             Self::NotOurs(_) | Self::NotAFolder(_) | Self::OtherFormat(_) => {
@@ -62,11 +88,11 @@ impl FolderError {
     }
 }
 
-impl Folder {
-    /// Makes the folder if need be, checks that it is private and ours, and takes its lock.
-    ///
-    /// `purpose` says in a word what this process is, e.g. `serve --stdio`.
-    pub(super) fn open(path: &Path, purpose: &str, now: Time) -> Result<Self, FolderError> {
+impl DataFolder {
+    /// Makes the folder if need be, and checks that it is private, ours, and a store or empty. Holds
+    /// for whoever uses it, owner or peer.
+    pub(super) fn check(&self) -> Result<(), FolderError> {
+        let path = &self.path;
         let io = |source| FolderError::Io { path: path.into(), source };
         if fs::symlink_metadata(path).is_err() {
             create_private(path).map_err(io)?;
@@ -82,25 +108,98 @@ impl Folder {
         if is_exposed(&metadata) {
             return Err(FolderError::Exposed(path.into()));
         }
-        let is_marked = match fs::read_to_string(path.join(MARKER)) {
-            Ok(format) if format == FORMAT => true,
-            Ok(_) => return Err(FolderError::OtherFormat(path.into())),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => false,
-            Err(error) => return Err(io(error)),
-        };
-        // Before the lock, which would be the first thing of ours in a stranger's folder.
-        if !is_marked && holds_anything_else(path).map_err(io)? {
-            return Err(FolderError::OtherFormat(path.into()));
+        match self.is_marked()? {
+            true => Ok(()),
+            // Before the lock, which would be the first thing of ours in a stranger's folder.
+            false if holds_anything_else(path).map_err(io)? => match self.is_marked()? {
+                // Another first start was just ahead of us.
+                true => Ok(()),
+                false => Err(FolderError::OtherFormat(path.into())),
+            },
+            false => Ok(()),
         }
-        let lock = take_lock(path, purpose, now)?;
-        if !is_marked {
-            mark(path).map_err(io)?;
+    }
+
+    fn is_marked(&self) -> Result<bool, FolderError> {
+        match fs::read_to_string(self.path.join(MARKER)) {
+            Ok(format) if format == FORMAT => Ok(true),
+            Ok(_) => Err(FolderError::OtherFormat(self.path.clone())),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+            Err(source) => Err(FolderError::Io { path: self.path.clone(), source }),
         }
-        Ok(Self { path: path.into(), _lock: lock })
+    }
+
+    /// Takes the lock if nobody holds it.
+    pub(super) fn try_lock(&self) -> Result<Option<Lock>, FolderError> {
+        let io = |source| FolderError::Io { path: self.path.clone(), source };
+        let mut options = File::options();
+        options.read(true).write(true).create(true).truncate(false);
+        #[cfg(unix)]
+        std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+        let file = options.open(self.path.join(LOCK)).map_err(io)?;
+        match file.try_lock() {
+            Ok(()) => {}
+            Err(fs::TryLockError::WouldBlock) => return Ok(None),
+            Err(fs::TryLockError::Error(source)) => return Err(io(source)),
+        }
+        let name = format!(
+            "process {}, `{}`, version {}, started {}",
+            std::process::id(),
+            self.purpose,
+            env!("CARGO_PKG_VERSION"),
+            crate::model::time::utc(self.clock.now()),
+        );
+        let mut lock = Lock { file, name };
+        lock.write("").map_err(io)?;
+        if !self.is_marked()? {
+            mark(&self.path).map_err(io)?;
+        }
+        Ok(Some(lock))
+    }
+
+    /// What the owner wrote about itself.
+    pub(super) fn owner(&self) -> OwnerNote {
+        let mut text = String::new();
+        let read = File::open(self.path.join(LOCK))
+            .and_then(|file| file.take(16 << 10).read_to_string(&mut text));
+        // Where locks keep others from reading, as on Windows, it stays unknown.
+        if read.is_err() || !text.ends_with('\n') {
+            return OwnerNote { name: None, listens: Address::fixed(&self.path) };
+        }
+        let mut lines = text.lines();
+        let name = lines.next().filter(|name| !name.is_empty()).map(ToOwned::to_owned);
+        let listens = lines.next().and_then(|line| line.strip_prefix(LISTENS));
+        OwnerNote { name, listens: listens.map(|written| Address::read(written, &self.path)) }
     }
 
     pub(super) fn db(&self) -> PathBuf {
         self.path.join("db")
+    }
+}
+
+impl Lock {
+    /// Writes down where the owner listens. Without it others take the folder for one that is not
+    /// shared.
+    pub(super) fn announce(&mut self, written: &str) -> io::Result<()> {
+        self.write(&format!("{LISTENS}{written}\n"))
+    }
+
+    fn write(&mut self, more: &str) -> io::Result<()> {
+        let text = format!("{}\n{more}", self.name);
+        self.file.set_len(0)?;
+        self.file.rewind()?;
+        self.file.write_all(text.as_bytes())
+    }
+}
+
+impl OwnerNote {
+    pub(super) fn words(&self) -> String {
+        self.name.clone().unwrap_or_else(|| "starting".into())
+    }
+
+    pub(super) fn pid(&self) -> Option<u32> {
+        let number = self.name.as_deref()?.strip_prefix("process ")?.split(',').next()?;
+        number.parse().ok()
     }
 }
 
@@ -123,40 +222,6 @@ fn holds_anything_else(path: &Path) -> io::Result<bool> {
         }
     }
     Ok(false)
-}
-
-fn take_lock(path: &Path, purpose: &str, now: Time) -> Result<File, FolderError> {
-    let io = |source| FolderError::Io { path: path.into(), source };
-    let mut options = File::options();
-    options.read(true).write(true).create(true).truncate(false);
-    #[cfg(unix)]
-    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-    let mut file = options.open(path.join(LOCK)).map_err(io)?;
-    match file.try_lock() {
-        Ok(()) => {}
-        Err(fs::TryLockError::WouldBlock) => {
-            let mut owner = String::new();
-            // The owner may be just about to write its name.
-            (&file).take(200).read_to_string(&mut owner).map_err(io)?;
-            let owner = match owner.trim() {
-                "" => "starting".to_owned(),
-                owner => owner.to_owned(),
-            };
-            return Err(FolderError::Busy { path: path.into(), owner });
-        }
-        Err(fs::TryLockError::Error(source)) => return Err(io(source)),
-    }
-    let name = format!(
-        "process {}, `{purpose}`, version {}, started {}\n",
-        std::process::id(),
-        env!("CARGO_PKG_VERSION"),
-        crate::model::time::utc(now),
-    );
-    file.set_len(0)
-        .and_then(|()| file.rewind())
-        .and_then(|()| file.write_all(name.as_bytes()))
-        .map_err(io)?;
-    Ok(file)
 }
 
 /// Makes a folder and its parents; those that are new are open to their owner only.

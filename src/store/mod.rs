@@ -3,25 +3,33 @@
 //! Whatever happens at the same time is decided by the backend's compare-and-swap: a `state` is
 //! redeemed by deleting its record, a grant is replaced only over the one that was read.
 //!
+//! Any number of processes share a data folder. One owns it and holds sled, the others are its
+//! [`peer`]s, and when it goes another takes over ([`shared`]); above the backend nobody can tell.
+//!
 //! # Keys
 //!
 //! | key | record |
 //! |---|---|
 //! | `ring` | the key ring, wrapped by the master key |
-//! | `grant/<user>/<provider>/<binding>/<account>` | a [`Grant`]; `<account>` is `default` so far |
-//! | `authorization/<user>/<provider>/<binding>` | the one [`Authorization`] of that person there |
+//! | `grant/<user>/<provider>/<binding>/<account>` | a [`Grant`] |
+//! | `authorization/<user>/<provider>/<binding>/<account>` | the one [`Authorization`] of that person there |
 //! | `ticket/<ticket>` | which authorization a connect link leads to |
 //! | `state/<state>` | a [`Started`] authorization, until its `state` is redeemed |
 //!
-//! `<user>`, `<ticket>` and `<state>` are keyed hashes; `<binding>` is
+//! `<user>`, `<ticket>` and `<state>` are keyed hashes, and so is `<account>` unless it is `default`;
+//! `<binding>` is
 //! [`Binding::identity`](crate::model::grant::Binding::identity), so that a `tools.toml` that means
 //! something else by a provider's name neither finds nor overwrites what another one kept.
 
+mod alive;
 mod backend;
 mod folder;
 mod key;
+mod owner;
+mod peer;
 mod record;
 mod seal;
+mod shared;
 mod sled;
 mod slot;
 
@@ -30,29 +38,40 @@ mod contract;
 #[cfg(test)]
 mod tests;
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use secrecy::{ExposeSecret as _, SecretString};
+use tokio::sync::{OnceCell, watch};
 use zeroize::Zeroizing;
 
 pub use backend::{Backend, BackendError, Key, Sealed};
-pub use folder::FolderError;
+pub use folder::{DataFolder, FolderError};
 pub use key::{KeyError, KeySource, MasterKey};
+pub use peer::{Answer, PeerError};
 pub use record::RecordError;
 pub use seal::SealError;
+pub use shared::{AskError, Role};
 
-use crate::model::{Authorization, Caller, Grant, ProviderId, Started, Time};
+use crate::model::secret;
+use crate::model::{
+    AccountName, Authorization, Caller, Grant, InstanceId, ProviderId, Started, Time,
+};
+use alive::Alive;
+use peer::Answering;
 use record::{Pointer, Record};
 use seal::KeyRing;
+use shared::Shared;
 pub use slot::Slot;
+
+/// The key of the key ring.
+const RING: &str = "ring";
 
 /// Everything that is kept. One per process.
 pub struct Store {
-    backend: Box<dyn Backend>,
+    backend: Shared,
     ring: KeyRing,
-    notice: Option<Notice>,
-    /// Held for as long as the store lives.
-    _folder: Option<folder::Folder>,
+    folder: DataFolder,
+    alive: OnceCell<Alive>,
 }
 
 /// A record as it was read: what a later swap replaces.
@@ -100,7 +119,7 @@ impl StoreError {
             Self::Folder(error) => error.hint(),
             Self::Key(error) => error.hint(),
             Self::WrongKey => "set COUNTERSIGN_KEY or COUNTERSIGN_KEY_FILE to the key that this store was made with, or give another folder with `--data DIR`".into(),
-            Self::Backend(error) => error.hint().into(),
+            Self::Backend(error) => error.hint(),
             Self::Record(RecordError::TooNew { .. }) => "use the newer Countersign".into(),
             Self::Seal(_) | Self::Record(RecordError::Malformed(_)) => {
                 "connect the account again".into()
@@ -115,32 +134,45 @@ impl Store {
     /// Opens the data folder and its key ring, making both where there is nothing yet.
     ///
     /// # Errors
-    /// [`FolderError::Busy`] while another process owns the folder; [`StoreError::WrongKey`], with
-    /// everything left as it was, if the key is not the one that the ring was wrapped with.
-    pub async fn open(
-        data: &Path,
+    /// [`FolderError`], [`PeerError`] if the folder's owner cannot be asked;
+    /// [`StoreError::WrongKey`], with everything left as it was, if the key is not the one that the
+    /// ring was wrapped with.
+    pub async fn open(folder: DataFolder, keys: KeySource) -> Result<Self> {
+        Self::join(folder, keys, Answering::default(), watch::Sender::new(Role::Peer)).await
+    }
+
+    /// The same; `role` is kept at what this process is to the folder, and `answering` is asked
+    /// while it is the owner.
+    async fn join(
+        folder: DataFolder,
         keys: KeySource,
-        purpose: &'static str,
-        now: Time,
+        answering: Answering,
+        role: watch::Sender<Role>,
     ) -> Result<Self> {
-        let data = data.to_owned();
-        let blocking = move || -> Result<_> {
-            let folder = folder::Folder::open(&data, purpose, now)?;
-            let (backend, aside) = self::sled::SledBackend::open(&folder.db(), now)?;
-            Ok((folder, backend, aside))
-        };
-        let (folder, backend, aside) =
-            tokio::task::spawn_blocking(blocking).await.map_err(|_| BackendError::Closed)??;
-        let notice = aside.map(|aside| Notice(aside.0));
-        if let Some(notice) = &notice {
-            tracing::error!("{notice}");
-        }
+        let backend = Shared::open(folder.clone(), answering, role).await?;
         let ring = open_ring(&backend, &keys).await?;
-        Ok(Self { backend: Box::new(backend), ring, notice, _folder: Some(folder) })
+        let place = Key::new(RING.into());
+        if let Some(wrapped) = backend.get(&place).await? {
+            backend.found(place, wrapped);
+        }
+        Ok(Self { backend, ring, folder, alive: OnceCell::new() })
     }
 
     pub fn notice(&self) -> Option<&Notice> {
-        self.notice.as_ref()
+        self.backend.notice()
+    }
+
+    /// Hands the folder over to another process, or leaves its owner. Nothing works after it.
+    pub async fn close(&self) {
+        self.backend.close().await;
+    }
+
+    /// Puts a question to the process that owns the data folder, which may be this one.
+    ///
+    /// # Errors
+    /// [`AskError`]
+    pub async fn ask(&self, question: &[u8]) -> std::result::Result<Vec<u8>, AskError> {
+        self.backend.ask(question).await
     }
 
     /// A key for `requestState`, the same in every process that opens this store.
@@ -155,8 +187,9 @@ impl Store {
         caller: &Caller,
         provider: &ProviderId,
         binding: &str,
+        account: &AccountName,
     ) -> Result<Option<Held<Grant>>> {
-        self.read(self.grant_key(caller, provider, binding)).await
+        self.read(self.grant_key(caller, provider, binding, account)).await
     }
 
     /// All that this person has connected, by whatever `tools.toml`.
@@ -172,8 +205,17 @@ impl Store {
         grant: &Grant,
         over: Option<&Held<Grant>>,
     ) -> Result<bool> {
-        let key = self.grant_key(caller, &grant.provider, &grant.binding.identity());
+        let binding = grant.binding.identity();
+        let key = self.grant_key(caller, &grant.provider, &binding, &grant.account);
         self.write(&key, grant, over).await
+    }
+
+    /// Replaces a record by its next state, unless it has changed since it was read (`None`).
+    pub async fn replace<T: Record>(&self, value: T, over: &Held<T>) -> Result<Option<Held<T>>> {
+        let key = over.key.clone();
+        let sealed = self.ring.seal(&key, &record::encode(&value)?)?;
+        let is_ours = self.backend.swap(&key, Some(&over.sealed), Some(&sealed)).await?;
+        Ok(is_ours.then_some(Held { value, key, sealed }))
     }
 
     /// Deletes a record, unless it has changed since it was read.
@@ -188,8 +230,9 @@ impl Store {
         caller: &Caller,
         provider: &ProviderId,
         binding: &str,
+        account: &AccountName,
     ) -> Result<Option<Held<Authorization>>> {
-        self.read(self.authorization_key(caller, provider, binding)).await
+        self.read(self.authorization_key(caller, provider, binding, account)).await
     }
 
     /// Keeps an authorization where `over` stood, and makes its link lead to it.
@@ -208,23 +251,13 @@ impl Store {
         self.write(&key, authorization, over).await
     }
 
-    /// Replaces an authorization by its next state.
-    pub async fn update(
-        &self,
-        authorization: &Authorization,
-        over: &Held<Authorization>,
-    ) -> Result<bool> {
-        self.write(&over.key, authorization, Some(over)).await
-    }
-
     /// The authorization that a connect link leads to.
     pub async fn by_ticket(&self, ticket: &str) -> Result<Option<Held<Authorization>>> {
         let Some(pointer) = self.read::<Pointer>(self.ticket_key(ticket)).await? else {
             return Ok(None);
         };
         let found = self.read::<Authorization>(Key::new(pointer.value.to)).await?;
-        Ok(found
-            .filter(|held| crate::model::secret::same(held.value.ticket.expose_secret(), ticket)))
+        Ok(found.filter(|held| secret::same(held.value.ticket.expose_secret(), ticket)))
     }
 
     /// The authorization as it stands now, for whoever waits for it.
@@ -274,18 +307,49 @@ impl Store {
         Ok(())
     }
 
+    // ── Processes ───────────────────────────────────────────────────────────
+
+    /// What this process is called in records that others ask [`Self::is_alive`] about.
+    pub async fn instance(&self) -> Result<InstanceId> {
+        let begin = async || {
+            let data = self.folder.path.clone();
+            blocking(move || Alive::begin(&data)).await
+        };
+        Ok(self.alive.get_or_try_init(begin).await?.id().clone())
+    }
+
+    /// Whether that process lives, be it stopped.
+    pub async fn is_alive(&self, instance: &InstanceId) -> Result<bool> {
+        let (data, instance) = (self.folder.path.clone(), instance.clone());
+        blocking(move || alive::is_alive(&data, &instance)).await
+    }
+
     // ── Keys and records ────────────────────────────────────────────────────
 
     fn user(&self, caller: &Caller) -> String {
         self.ring.hash("user", &[&caller.namespace, caller.user.as_str()])
     }
 
-    fn grant_key(&self, caller: &Caller, provider: &ProviderId, binding: &str) -> Key {
-        Key::new(format!("grant/{}/{provider}/{binding}/default", self.user(caller)))
+    fn grant_key(
+        &self,
+        caller: &Caller,
+        provider: &ProviderId,
+        binding: &str,
+        account: &AccountName,
+    ) -> Key {
+        let (user, account) = (self.user(caller), self.account(account));
+        Key::new(format!("grant/{user}/{provider}/{binding}/{account}"))
     }
 
-    fn authorization_key(&self, caller: &Caller, provider: &ProviderId, binding: &str) -> Key {
-        Key::new(format!("authorization/{}/{provider}/{binding}", self.user(caller)))
+    fn authorization_key(
+        &self,
+        caller: &Caller,
+        provider: &ProviderId,
+        binding: &str,
+        account: &AccountName,
+    ) -> Key {
+        let (user, account) = (self.user(caller), self.account(account));
+        Key::new(format!("authorization/{user}/{provider}/{binding}/{account}"))
     }
 
     fn key_of(&self, authorization: &Authorization) -> Key {
@@ -293,7 +357,16 @@ impl Store {
             &authorization.caller,
             &authorization.provider,
             &authorization.binding.identity(),
+            &authorization.account,
         )
+    }
+
+    /// People name accounts after their e-mail address.
+    fn account(&self, account: &AccountName) -> String {
+        if *account == AccountName::default() {
+            return account.to_string();
+        }
+        self.ring.hash("account", &[account.as_str()])
     }
 
     fn ticket_key(&self, ticket: &str) -> Key {
@@ -344,7 +417,7 @@ impl Store {
 /// Opens the ring with the first key that fits and wraps it anew if that was not the first key of
 /// the list, which is what `COUNTERSIGN_KEY=new,old` is for.
 async fn open_ring(backend: &dyn Backend, keys: &KeySource) -> Result<KeyRing> {
-    let place = Key::new("ring".into());
+    let place = Key::new(RING.into());
     // Twice at most: whoever loses the race to make the ring uses the winner's.
     for _ in 0..2 {
         let stored = backend.get(&place).await?;
@@ -371,4 +444,11 @@ async fn open_ring(backend: &dyn Backend, keys: &KeySource) -> Result<KeyRing> {
         return Ok(ring);
     }
     Err(StoreError::WrongKey)
+}
+
+async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> std::io::Result<T> + Send + 'static,
+) -> Result<T> {
+    let done = tokio::task::spawn_blocking(work).await.map_err(|_| BackendError::Closed)?;
+    Ok(done.map_err(BackendError::Io)?)
 }

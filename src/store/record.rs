@@ -10,7 +10,7 @@ use zeroize::Zeroizing;
 use crate::model::{Authorization, Grant, Started};
 
 /// Something that the store keeps.
-pub(super) trait Record: Serialize + DeserializeOwned {
+pub trait Record: Serialize + DeserializeOwned {
     const NAME: &'static str;
     const VERSION: u32;
 }

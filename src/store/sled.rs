@@ -10,21 +10,22 @@ use std::fs::{self, File};
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 
 use futures_util::FutureExt as _;
 use futures_util::future::BoxFuture;
 use parking_lot::{Mutex, RwLock};
 
 use super::backend::{Backend, BackendError, Key, Sealed};
+use super::folder::Lock;
 use crate::model::Time;
 
 const CACHE_BYTES: u64 = 16 << 20;
 /// Records remembered: some kilobytes each at most, and more people than call at once.
 const MOST_RECENT: usize = 1024;
 
-/// Holds sled open. The caller holds the folder's lock.
+/// Holds sled open, under the folder's lock.
 pub(super) struct SledBackend(Arc<Inner>);
 
 struct Inner {
@@ -38,6 +39,9 @@ struct Inner {
     /// Set by a failed write or flush, cleared by the next flush that succeeds (contract, 6).
     unsure: AtomicBool,
     recent: Mutex<Recent>,
+    /// Last, so that nobody takes the folder over before sled is closed, which may be some time
+    /// after the backend itself is gone: a write under way still has hold of it.
+    lock: OnceLock<Lock>,
 }
 
 struct Open {
@@ -97,7 +101,13 @@ impl SledBackend {
             flushed: Mutex::new(0),
             unsure: AtomicBool::new(false),
             recent: Mutex::default(),
+            lock: OnceLock::new(),
         })))
+    }
+
+    /// Keeps the folder's lock until sled is closed.
+    pub(super) fn hold(&self, lock: Lock) {
+        let _ = self.0.lock.set(lock);
     }
 
     /// Runs sled's blocking calls off the async threads.

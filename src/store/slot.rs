@@ -1,28 +1,31 @@
 //! A store that is opened when it is first needed, and again if that failed.
 //!
-//! Another process may own the data folder, or the key may be missing: that must keep nobody from
-//! listing tools or calling those that need no grant, and must mend itself when its cause is gone.
+//! The key may be missing, or the folder's owner may not answer: that must keep nobody from listing
+//! tools or calling those that need no grant, and must mend itself when its cause is gone.
 
-use std::path::PathBuf;
+use tokio::sync::{OnceCell, watch};
 
-use tokio::sync::OnceCell;
-
-use super::{KeySource, Store, StoreError};
-use crate::model::Clock;
+use super::peer::Answering;
+use super::{Answer, AskError, DataFolder, KeySource, Role, Store, StoreError};
 
 /// Where the store is, and the store once it is open.
 pub struct Slot {
-    data: PathBuf,
+    folder: DataFolder,
     keys: KeySource,
-    purpose: &'static str,
-    clock: Clock,
+    answering: Answering,
+    role: watch::Sender<Role>,
     store: OnceCell<Store>,
 }
 
 impl Slot {
-    /// `purpose` names this process to others that want the folder, e.g. `serve --stdio`.
-    pub fn new(data: PathBuf, keys: KeySource, purpose: &'static str, clock: Clock) -> Self {
-        Self { data, keys, purpose, clock, store: OnceCell::new() }
+    pub fn new(folder: DataFolder, keys: KeySource) -> Self {
+        Self {
+            folder,
+            keys,
+            answering: Answering::default(),
+            role: watch::Sender::new(Role::Peer),
+            store: OnceCell::new(),
+        }
     }
 
     /// The store, opened now if it is not open yet.
@@ -30,10 +33,38 @@ impl Slot {
     /// # Errors
     /// As [`Store::open`]; the next call tries again.
     pub async fn get(&self) -> Result<&Store, StoreError> {
-        self.store
-            .get_or_try_init(|| {
-                Store::open(&self.data, self.keys.clone(), self.purpose, self.clock.now())
-            })
-            .await
+        let open = || {
+            let (answering, role) = (self.answering.clone(), self.role.clone());
+            Store::join(self.folder.clone(), self.keys.clone(), answering, role)
+        };
+        self.store.get_or_try_init(open).await
+    }
+
+    /// What this process is to the data folder, now and whenever that changes.
+    /// [`Role::Peer`] until the store is open.
+    pub fn role(&self) -> watch::Receiver<Role> {
+        self.role.subscribe()
+    }
+
+    /// Has the questions of all processes answered here, on the runtime of the caller, while this
+    /// process owns the folder. To be called once, before the store is open: nobody is served
+    /// without.
+    pub fn answer(&self, answer: Box<Answer>) {
+        self.answering.install(answer);
+    }
+
+    /// As [`Store::ask`], opening the store if need be.
+    ///
+    /// # Errors
+    /// [`AskError`]
+    pub async fn ask(&self, question: &[u8]) -> Result<Vec<u8>, AskError> {
+        self.get().await?.ask(question).await
+    }
+
+    /// Hands the folder over, if the store is open.
+    pub async fn close(&self) {
+        if let Some(store) = self.store.get() {
+            store.close().await;
+        }
     }
 }

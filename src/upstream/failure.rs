@@ -9,7 +9,8 @@ use serde_json::Value;
 
 use super::response::{Content, Reply};
 use super::retry_after;
-use crate::model::provider::{Credential as ProviderCredential, FailureConvention};
+use crate::model::credential::Credential as ProviderCredential;
+use crate::model::provider::FailureConvention;
 use crate::model::scope::Implied;
 use crate::model::{Provider, Scopes, Tool};
 

@@ -26,7 +26,7 @@ use std::sync::Arc;
 
 use serde_json::{Map, Value};
 
-pub use credential::Credential;
+pub use credential::{Basic, BasicError, Credential};
 
 use crate::model::tool::{Action, HttpAction};
 use crate::model::{Provider, Scopes, Tool, ToolResult};
@@ -89,6 +89,9 @@ impl Upstream {
             authorized: credential.is_some(),
             who: provider.map_or(host, |provider| &provider.title),
         };
+        if let Some(broken) = self.broken_filter(&call, action) {
+            return Answer::Done(broken);
+        }
         let build = || request::build(action, provider, arguments, credential);
         let prepared = match build() {
             Ok(prepared) => prepared,
@@ -96,7 +99,7 @@ impl Upstream {
         };
         let reply = match self.exchange(prepared, build, action).await {
             Ok(reply) => reply,
-            Err(error) => return failed(&scrubber, &unanswered(&call, &error)),
+            Err(error) => return Answer::Done(unanswered(&scrubber, &call, &error)),
         };
         match self.interpret(&call, action, reply, arguments, &scrubber).await {
             Ok(result) => Answer::Done(result),
@@ -108,6 +111,28 @@ impl Upstream {
                 Answer::InsufficientScope { needed, result: failure_of(&scrubber, &text) }
             }
         }
+    }
+
+    /// Found before anything is sent: a request that changes something and whose answer is then
+    /// lost would be sent again.
+    fn broken_filter(&self, call: &Call<'_>, action: &HttpAction) -> Option<ToolResult> {
+        let filters = [("select", &action.select), ("error", &action.error)];
+        let (key, filter, problem) = filters.into_iter().find_map(|(key, filter)| {
+            let filter = filter.as_ref()?;
+            Some((key, filter, self.jq.compile(&filter.text).err()?))
+        })?;
+        let tool = &call.tool.name;
+        Some(
+            ToolResult::failure(format!(
+                "Nothing was sent: the jq filter `{key}` of {tool} does not compile. Calling again \
+                 will not help."
+            ))
+            .for_operator(format!(
+                "line {} of tools.toml, `{key}` of [tools.{tool}]: {problem}; `countersign check` \
+                 shows the place",
+                filter.line
+            )),
+        )
     }
 
     async fn exchange(
@@ -165,7 +190,7 @@ impl Upstream {
                     return Err(refusal);
                 }
                 if let Some(filter) = &action.error {
-                    let outputs = self.jq.run(filter, &value, size).await;
+                    let outputs = self.jq.run(&filter.text, &value, size).await;
                     let outputs =
                         outputs.map_err(|error| filter_failed("error", &error, call, &status))?;
                     let message = outputs.iter().find_map(Value::as_str);
@@ -202,7 +227,7 @@ impl Upstream {
         };
         let value = match &action.select {
             Some(filter) => {
-                let outputs = self.jq.run(filter, &value, size).await;
+                let outputs = self.jq.run(&filter.text, &value, size).await;
                 melt(outputs.map_err(|error| filter_failed("select", &error, call, &status))?)
             }
             None => Arc::unwrap_or_clone(value),
@@ -263,16 +288,17 @@ fn failure_of(scrubber: &Scrubber, text: &str) -> ToolResult {
 }
 
 /// The tool's own timeout is the operator's to change; a model is told to go on.
-fn unanswered(call: &Call<'_>, error: &NetError) -> String {
+fn unanswered(scrubber: &Scrubber, call: &Call<'_>, error: &NetError) -> ToolResult {
     let what = match &error.phase {
         Phase::TooLarge { cap } => {
             let done =
                 if call.tool.idempotent { "" } else { " It may have happened all the same." };
-            return format!(
+            let text = format!(
                 "{} answered with more than {} MiB.{done} Ask for less: a smaller page, a filter.",
                 call.who,
                 cap / (1024 * 1024)
             );
+            return failure_of(scrubber, &text);
         }
         _ => error.to_string(),
     };
@@ -281,8 +307,11 @@ fn unanswered(call: &Call<'_>, error: &NetError) -> String {
         (true, false) => "Nothing was sent, and trying again will not help; tell the user.",
         (false, _) => call.again(),
     };
-    let hint = error.hint().map(|hint| format!(" (For the operator: {hint}.)")).unwrap_or_default();
-    format!("{what}. {then}{hint}")
+    let failure = failure_of(scrubber, &format!("{what}. {then}"));
+    match error.hint() {
+        Some(hint) => failure.for_operator(hint),
+        None => failure,
+    }
 }
 
 /// The request went well; only what we made of the answer did not.

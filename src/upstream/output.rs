@@ -61,6 +61,7 @@ impl Finish {
                 structured: Some(value),
                 note: fitted.note,
                 is_error: false,
+                for_operator: None,
             }),
             _ => Err(format!(
                 "The request succeeded; do not repeat it as it is. But the answer is longer than \

@@ -16,7 +16,6 @@ use url::{Url, form_urlencoded};
 use super::Credential;
 use super::path::{self, Unfit};
 use crate::model::Provider;
-use crate::model::provider::Credential as ProviderCredential;
 use crate::model::tool::{Body, FRAMING_HEADERS, HttpAction, Method, Node, Piece, Template};
 
 /// Longest value of one header that holds an argument.
@@ -54,7 +53,7 @@ pub(super) enum RequestProblem {
     Header { name: String, reason: &'static str },
     #[error("the request's address cannot be built from these arguments")]
     Address,
-    #[error("the header `{0}` cannot be set by a tool; remove it from tools.toml")]
+    #[error("the header `{0}` cannot be set by a tool; the operator removes it from tools.toml")]
     Reserved(String),
     #[error("the header `{0}` in tools.toml has a name or value that HTTP does not allow")]
     BadHeader(String),
@@ -297,12 +296,15 @@ fn attach(
     }
     let (name, value) = match credential {
         Credential::Bearer(token) => {
-            if let Some(name) = token_header(provider) {
+            if let Some(name) = provider.api().token_header {
                 (named(name)?, HeaderValue::from_str(token.expose_secret()))
             } else {
                 let value = format!("Bearer {}", token.expose_secret());
                 (http::header::AUTHORIZATION, HeaderValue::try_from(value))
             }
+        }
+        Credential::Basic(basic) => {
+            (http::header::AUTHORIZATION, HeaderValue::try_from(basic.header()))
         }
         Credential::Header { name, value } => {
             (named(name)?, HeaderValue::from_str(value.expose_secret()))
@@ -322,14 +324,6 @@ fn attach(
 fn named(header: &str) -> Result<HeaderName, RequestProblem> {
     HeaderName::from_bytes(header.as_bytes())
         .map_err(|_| RequestProblem::BadHeader(header.to_owned()))
-}
-
-/// The provider's own header for access tokens, e.g. Shopify's `X-Shopify-Access-Token`.
-fn token_header(provider: &Provider) -> Option<&str> {
-    match &provider.credential {
-        ProviderCredential::OAuth(settings) => settings.token_header.as_deref(),
-        ProviderCredential::ApiKey { .. } => None,
-    }
 }
 
 #[cfg(test)]

@@ -5,9 +5,10 @@ use std::time::Duration;
 use serde_json::{Map, Value};
 use url::Url;
 
+use crate::model::credential::{Credential, GrantType, Retention};
 use crate::model::provider::{
-    Credential, Endpoints, FailureConvention, Hosts, LoopbackRule, OAuthSettings, Setting,
-    TokenBody, TokenResponseShape,
+    Endpoints, FailureConvention, Hosts, LoopbackRule, OAuthSettings, Setting, TokenBody,
+    TokenResponseShape,
 };
 use crate::model::scope::Implied;
 use crate::model::tool::{Action, Body, Effect, HttpAction, Method, Piece, Template};
@@ -57,6 +58,7 @@ pub(super) fn tool(action: HttpAction) -> Tool {
         title: "Acme tool".into(),
         description: String::new(),
         params: Vec::new(),
+        accounts: false,
         effect: Effect::Write,
         idempotent: action.method.is_idempotent(),
         provider: Some(ProviderId::new("acme")),
@@ -74,6 +76,7 @@ pub(super) fn provider(hosts: &[&str]) -> Provider {
         hosts: Hosts::new(hosts),
         headers: Vec::new(),
         credential: Credential::OAuth(Box::new(OAuthSettings {
+            grant: GrantType::Code,
             endpoints: Endpoints {
                 issuer: None,
                 authorize: None,
@@ -82,7 +85,7 @@ pub(super) fn provider(hosts: &[&str]) -> Provider {
                 revoke: None,
                 device: None,
             },
-            client_id: Setting::Literal("c".into()),
+            client_id: Some(Setting::Literal("c".into())),
             client_secret: None,
             token_auth: None,
             token_body: TokenBody::Form,
@@ -102,6 +105,8 @@ pub(super) fn provider(hosts: &[&str]) -> Provider {
         console_url: None,
         scope_words: std::collections::BTreeMap::new(),
         known_scopes: Scopes::default(),
+        accounts: false,
+        retention: Retention::default(),
         guide: crate::model::guide::Guide::default(),
     }
 }

@@ -12,7 +12,7 @@ use super::page::{self, Change, Kind, Page};
 use crate::broker::Broker;
 use crate::broker::ConnectError;
 use crate::broker::callback::{Callback, CallbackError};
-use crate::broker::connect::Departure;
+use crate::broker::invitation::Departure;
 use crate::model::authorization::LIFETIME;
 use crate::model::text::{incident, sentence};
 
@@ -126,11 +126,9 @@ fn refused(error: &ConnectError) -> Page {
     let status = match error {
         ConnectError::Unknown => return page::gone(),
         ConnectError::Exhausted => StatusCode::TOO_MANY_REQUESTS,
-        ConnectError::Changed
-        | ConnectError::Contended(_)
-        | ConnectError::GrantedMeanwhile
-        | ConnectError::OtherConfiguration(_) => StatusCode::CONFLICT,
-        ConnectError::NoProvider(_) => StatusCode::NOT_FOUND,
+        ConnectError::Changed | ConnectError::Contended(_) | ConnectError::GrantedMeanwhile => {
+            StatusCode::CONFLICT
+        }
         ConnectError::Setup(_) | ConnectError::Address(_) | ConnectError::Origin(_) => {
             StatusCode::BAD_GATEWAY
         }

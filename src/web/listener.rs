@@ -20,8 +20,6 @@ use tokio::task::AbortHandle;
 use url::Url;
 
 use super::Origins;
-use crate::broker::OriginError;
-use crate::model::Provider;
 use crate::model::provider::LoopbackRule;
 
 /// The port that README tells people to register.
@@ -40,11 +38,17 @@ const LAST_PAGES: Duration = Duration::from_millis(500);
 
 /// Opens ports on demand and serves the browser's routes there.
 pub struct Loopback {
-    port: u16,
     routes: OnceLock<Box<dyn Fn(Origins) -> Router + Send + Sync>>,
     runtime: tokio::runtime::Handle,
     open: Mutex<Open>,
     connections: Arc<Semaphore>,
+}
+
+/// The wanted port cannot be had, nor one in its place.
+#[derive(Debug)]
+pub enum NoPort {
+    Taken,
+    Io(io::Error),
 }
 
 #[derive(Default)]
@@ -62,9 +66,8 @@ struct Port {
 
 impl Loopback {
     /// Must be called within the runtime that shall serve.
-    pub fn new(port: Option<u16>) -> Arc<Self> {
+    pub fn new() -> Arc<Self> {
         Arc::new(Self {
-            port: port.unwrap_or(DEFAULT_PORT),
             routes: OnceLock::new(),
             runtime: tokio::runtime::Handle::current(),
             open: Mutex::default(),
@@ -77,29 +80,25 @@ impl Loopback {
         let _ = self.routes.set(Box::new(routes));
     }
 
-    /// Where a browser reaches us for this provider; listening there on return.
-    pub fn origin(&self, provider: &Provider, rule: LoopbackRule) -> Result<String, OriginError> {
-        if rule == LoopbackRule::Refused {
-            return Err(OriginError::HttpsOnly(provider.id.clone()));
-        }
-        match self.open_for(rule) {
+    /// Where a browser reaches us under this rule; listening there on return.
+    ///
+    /// `wanted` is the port that people have registered at the provider.
+    pub fn origin(&self, wanted: u16, rule: LoopbackRule) -> Result<String, NoPort> {
+        match self.open_for(wanted, rule) {
             Ok(port) => Ok(origin(rule, port)),
-            Err(error) if error.kind() == io::ErrorKind::AddrInUse && !rule.any_port() => {
-                let provider = provider.id.clone();
-                Err(OriginError::Taken { provider, host: rule.host(), port: self.port })
-            }
-            Err(error) => Err(error.into()),
+            Err(error) if error.kind() == io::ErrorKind::AddrInUse => Err(NoPort::Taken),
+            Err(error) => Err(NoPort::Io(error)),
         }
     }
 
     /// The usual port; where that is taken and any will do, another. A port that serves already is
     /// kept even when the usual one has become free: links that lead there are still good.
-    fn open_for(&self, rule: LoopbackRule) -> io::Result<u16> {
-        let other = self.open.lock().ports.keys().copied().find(|port| *port != self.port);
+    fn open_for(&self, wanted: u16, rule: LoopbackRule) -> io::Result<u16> {
+        let other = self.open.lock().ports.keys().copied().find(|port| *port != wanted);
         if let (true, Some(other)) = (rule.any_port(), other) {
-            return self.listen(other, rule).or_else(|_| self.listen(self.port, rule));
+            return self.listen(other, rule).or_else(|_| self.listen(wanted, rule));
         }
-        match self.listen(self.port, rule) {
+        match self.listen(wanted, rule) {
             Err(error) if error.kind() == io::ErrorKind::AddrInUse && rule.any_port() => {
                 self.listen(0, rule)
             }
@@ -234,8 +233,8 @@ async fn serve(stream: TcpStream, router: Router, head_limit: Duration) -> hyper
 mod tests {
     use super::*;
 
-    fn loopback(port: u16) -> Arc<Loopback> {
-        let loopback = Loopback::new(Some(port));
+    fn loopback() -> Arc<Loopback> {
+        let loopback = Loopback::new();
         loopback.serve(|_| Router::new());
         loopback
     }
@@ -246,15 +245,15 @@ mod tests {
         let v6 = TcpListener::bind((Ipv6Addr::LOCALHOST, 0)).unwrap();
         for taken in [&v4, &v6] {
             let taken = taken.local_addr().unwrap().port();
-            let loopback = loopback(taken);
-            let other = loopback.open_for(LoopbackRule::LocalhostAnyPort).unwrap();
+            let loopback = loopback();
+            let other = loopback.open_for(taken, LoopbackRule::LocalhostAnyPort).unwrap();
             assert_ne!(other, taken);
             assert!(!loopback.open.lock().ports.contains_key(&taken), "half of it was kept");
             // It is found again, and both addresses answer.
-            assert_eq!(loopback.open_for(LoopbackRule::LocalhostAnyPort).unwrap(), other);
+            assert_eq!(loopback.open_for(taken, LoopbackRule::LocalhostAnyPort).unwrap(), other);
             TcpStream::connect((Ipv4Addr::LOCALHOST, other)).await.unwrap();
             TcpStream::connect((Ipv6Addr::LOCALHOST, other)).await.unwrap();
-            let exact = loopback.open_for(LoopbackRule::LocalhostExact).unwrap_err();
+            let exact = loopback.open_for(taken, LoopbackRule::LocalhostExact).unwrap_err();
             assert_eq!(exact.kind(), io::ErrorKind::AddrInUse);
         }
     }
@@ -263,11 +262,11 @@ mod tests {
     async fn a_port_that_serves_is_kept_when_the_usual_one_becomes_free() {
         let stranger = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
         let usual = stranger.local_addr().unwrap().port();
-        let loopback = loopback(usual);
-        let first = loopback.open_for(LoopbackRule::AnyPort).unwrap();
+        let loopback = loopback();
+        let first = loopback.open_for(usual, LoopbackRule::AnyPort).unwrap();
         drop(stranger);
-        assert_eq!(loopback.open_for(LoopbackRule::AnyPort).unwrap(), first);
-        assert_eq!(loopback.open_for(LoopbackRule::Exact).unwrap(), usual);
+        assert_eq!(loopback.open_for(usual, LoopbackRule::AnyPort).unwrap(), first);
+        assert_eq!(loopback.open_for(usual, LoopbackRule::Exact).unwrap(), usual);
     }
 
     #[tokio::test]

@@ -9,6 +9,7 @@
 mod connect;
 pub mod listener;
 mod page;
+pub mod reach;
 mod shield;
 
 use axum::Router;

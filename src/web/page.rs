@@ -4,7 +4,7 @@ use askama::Template;
 use axum::http::StatusCode;
 use axum::response::{Html, IntoResponse, Response};
 
-use crate::broker::connect::Invitation;
+use crate::broker::invitation::Invitation;
 use crate::model::authorization::Status;
 use crate::model::text::shown;
 use crate::model::time::utc;

@@ -6,8 +6,8 @@ use std::path::PathBuf;
 
 use countersign::model::grant::{Binding, TokenSet};
 use countersign::model::provider::Hosts;
-use countersign::model::{Caller, Clock, Grant, ProviderId, Scopes, UserId};
-use countersign::store::{KeySource, Store};
+use countersign::model::{AccountName, Caller, Clock, Grant, ProviderId, Scopes, UserId};
+use countersign::store::{DataFolder, KeySource, Store};
 use futures_util::StreamExt as _;
 use tempfile::TempDir;
 
@@ -41,10 +41,18 @@ impl Machine {
 
     async fn keep(&self, api: &Api, grants: usize) {
         let key = KeySource::Given(KEY.to_owned().into());
-        let now = Clock::system().now();
-        let store = Store::open(&self.path("data"), key, "bench", now).await.unwrap();
+        let clock = Clock::system();
+        let now = clock.now();
+        let folder = DataFolder {
+            path: self.path("data"),
+            runtime: self.path("run"),
+            purpose: "bench",
+            clock,
+        };
+        let store = Store::open(folder, key).await.unwrap();
         let grant = Grant {
             provider: ProviderId::new("notes"),
+            account: AccountName::default(),
             binding: Binding {
                 client_id: "bench".into(),
                 authorize_endpoint: format!("http://{}/authorize", api.authority()),
@@ -63,6 +71,7 @@ impl Machine {
             refreshed_at: None,
             revocation: None,
             ended: None,
+            attempt: None,
         };
         let others = (1..grants).map(|other| format!("user{other}"));
         let users = others.chain([USER.to_owned()]);

@@ -80,7 +80,6 @@ fn of_the_whole_language_only_what_is_not_served_yet_is_an_error() {
         .map(|problem| problem["message"].as_str().unwrap())
         .collect();
     let expected = [
-        "`bearer`",
         "`paginate`",
         "`each`",
         "`confirm`",
@@ -154,11 +153,11 @@ fn tools_are_listed_and_shown() {
 }
 
 #[test]
-fn an_unknown_tool_is_a_failure_that_names_the_nearest() {
+fn an_unknown_tool_is_wrong_usage_and_the_nearest_is_named() {
     let (code, stdout, stderr) = run(countersign()
         .args(["tools", "show", "github_star_rep", "--config"])
         .arg(package("tools.toml")));
-    assert_eq!((code, stdout.as_str()), (1, ""));
+    assert_eq!((code, stdout.as_str()), (2, ""));
     assert!(stderr.contains("did you mean `github_star_repo`?"), "{stderr}");
 }
 
@@ -166,6 +165,63 @@ fn an_unknown_tool_is_a_failure_that_names_the_nearest() {
 fn wrong_arguments_are_wrong_usage() {
     assert_eq!(run(countersign().arg("chek")).0, 2);
     assert_eq!(run(countersign().arg("--help")).0, 0);
+}
+
+/// What `check` says of a file: line, column, message and hint of each problem.
+fn problems(tools: &str) -> Vec<(u64, u64, String, String)> {
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(folder.path().join("tools.toml"), tools).unwrap();
+    let (_, report) = json(countersign().args(["check", "tools.toml"]).current_dir(&folder));
+    let text = |value: &Value| value.as_str().unwrap().to_owned();
+    let problem = |problem: &Value| {
+        let place = |key: &str| problem[key].as_u64().unwrap();
+        (place("line"), place("column"), text(&problem["message"]), text(&problem["hint"]))
+    };
+    report["problems"].as_array().unwrap().iter().map(problem).collect()
+}
+
+#[test]
+fn a_misspelt_key_is_one_problem_and_not_also_missing() {
+    let found = problems(
+        "[tools.a]\ndescription = \"x\"\nrequset = \"GET https://api.example.com/\"\n\
+         [tools.b]\ndescripton = \"x\"\nrequest = \"GET https://api.example.com/\"\n\
+         [tools.c]\ndescription = \"x\"\n",
+    );
+    let expected = [
+        (3, 1, "unknown key `requset`", "did you mean `request`?"),
+        (5, 1, "unknown key `descripton`", "did you mean `description`?"),
+        (7, 1, "`request` is missing", "e.g. `request = \"GET /search\"`"),
+    ];
+    let expected = expected
+        .map(|(line, column, message, hint)| (line, column, message.to_owned(), hint.to_owned()));
+    assert_eq!(found, expected);
+}
+
+#[test]
+fn a_credential_in_a_tool_is_sent_to_where_it_belongs() {
+    let found = problems(&format!(
+        "[tools.a]\ndescription = \"x\"\nrequest = \"GET https://api.example.com/\"\n\
+         api_key = {{ query = \"key\", value = \"{CANARY}\" }}\nbearer = \"{CANARY}\"\n"
+    ));
+    for ((_, _, message, hint), key) in found.iter().zip(["api_key", "bearer"]) {
+        assert_eq!(message, &format!("unknown key `{key}`"));
+        assert!(hint.starts_with(&format!("`{key}` belongs to [providers.NAME]")), "{hint}");
+    }
+    assert_eq!(found.len(), 2);
+    assert!(!format!("{found:?}").contains(CANARY));
+}
+
+#[test]
+fn an_unset_secret_is_shown_where_the_file_refers_to_it() {
+    let tool = "[tools.a]\ndescription = \"x\"\nprovider = \"acme\"\nrequest = \"GET /\"\n";
+    let provider = "[providers.acme]\nbase_url = \"https://api.example.com\"\n\
+                    api_key = { query = \"key\", value = \"env:ACME_KEY\" }\n";
+    let found = problems(&format!("{tool}{provider}"));
+    assert_eq!((found[0].0, found[0].1), (7, 36), "{found:?}");
+    assert!(found[0].2.contains("`ACME_KEY` is not set"), "{found:?}");
+    // A built-in provider's references stand in no file: what needs them is shown.
+    let found = problems(&tool.replace("acme", "github"));
+    assert_eq!((found[0].0, found[0].1), (3, 12), "{found:?}");
 }
 
 #[test]

@@ -5,7 +5,8 @@ use std::process::Stdio;
 
 use serde_json::{Value, json};
 
-use crate::command::{countersign, fixture, run};
+use crate::command::{countersign, fixture, package, run};
+use crate::server::{Server, answer};
 
 const TOOLS: &str = r#"
     [providers.acme]
@@ -23,6 +24,9 @@ const TOOLS: &str = r#"
     request     = "GET /notes/{id}"
     params.id   = { type = "integer", description = "Which." }
 "#;
+
+/// As it was called here, and so as it can be called again.
+const PROGRAM: &str = env!("CARGO_BIN_EXE_countersign");
 
 /// A folder with a `tools.toml`.
 fn folder() -> tempfile::TempDir {
@@ -84,7 +88,7 @@ fn a_needed_consent_is_data_too() {
         "consent_needed": {
             "provider": "acme",
             "scopes": ["notes:read"],
-            "next": "countersign auth login acme --scopes notes:read",
+            "next": format!("{PROGRAM} auth login acme --scopes notes:read"),
         },
     });
     assert_eq!((code, shown), (4, expected));
@@ -104,4 +108,220 @@ fn a_tool_is_shown_as_the_model_sees_it() {
     let (_, stdout, _) = show(&[]);
     assert!(stdout.contains("  id (integer): Which."), "{stdout}");
     assert!(stdout.contains("Reads.") && !stdout.contains('\u{1b}'), "{stdout:?}");
+}
+
+#[test]
+fn the_next_command_is_about_the_same_file_person_and_folder() {
+    let folder = folder();
+    let (config, data) = (folder.path().join("my tools.toml"), folder.path().join("it's here"));
+    std::fs::write(&config, TOOLS).unwrap();
+    let with = |arguments: &[&str]| {
+        let mut command = countersign();
+        command.env("HOME", folder.path()).args(arguments).args(["--user", "ana b"]);
+        run(command.arg("--config").arg(&config).arg("--data").arg(&data))
+    };
+    let (_, stdout, _) = with(&["tools", "call", "read", "id=1", "--json"]);
+    let shown: Value = serde_json::from_str(&stdout).unwrap();
+    let next = shown["consent_needed"]["next"].as_str().unwrap().to_owned();
+    let (_, _, stderr) = with(&["auth", "status"]);
+    let shorter = next.replace(" --scopes notes:read", "");
+    assert!(stderr.contains(&format!("Next: {shorter}\n")), "{stderr}");
+    // As it is printed, in a shell that knows nothing but it. The listener waits for a browser, so
+    // what is asked here is the status of the same store.
+    let status = next.replace("auth login acme --scopes notes:read", "auth status --json");
+    let mut shell = std::process::Command::new("/bin/sh");
+    let (code, stdout, stderr) =
+        run(shell.env_clear().env("HOME", folder.path()).current_dir("/").arg("-c").arg(status));
+    assert_eq!(code, 0, "{stderr}");
+    let shown: Value = serde_json::from_str(&stdout).unwrap();
+    assert_eq!(shown["user"], "ana b");
+    assert!(data.join("FORMAT").exists(), "another folder was used");
+}
+
+#[test]
+fn what_is_not_there_is_named_with_what_is_and_exits_2() {
+    let folder = folder();
+    let mistakes: &[(&[&str], &str, &str)] = &[
+        (&["tools", "call", "nope"], "there is no tool `nope`", "the tools are read"),
+        (&["tools", "show", "nope"], "there is no tool `nope`", "the tools are read"),
+        (&["tools", "call", "raed"], "there is no tool `raed`", "did you mean `read`?"),
+        (&["tools", "call", "read", "5"], "`5` is not of the form NAME=VALUE", "tools show read"),
+        (&["tools", "call", "read", "idd=5"], "`idd`", "tools show read"),
+        (&["tools", "call", "read", "id=x"], "`id` must be an integer", "tools show read"),
+        (&["tools", "call", "read", "--arguments", "[]"], "`--arguments` is not", "tools show"),
+        (&["auth", "login", "nope"], "there is no provider `nope`", "can be connected are acme"),
+        (&["auth", "login", "acne"], "there is no provider `acne`", "did you mean `acme`?"),
+        (&["auth", "revoke", "nope"], "there is no provider `nope`", "can be connected are acme"),
+        (&["auth", "status", "--user", " x"], "the user id must have", ""),
+    ];
+    for (arguments, problem, help) in mistakes {
+        let mut command = countersign();
+        command.current_dir(&folder).env("HOME", folder.path()).args(*arguments);
+        let (code, stdout, stderr) = run(command.stdin(Stdio::null()));
+        assert_eq!((code, stdout.as_str()), (2, ""), "{arguments:?}: {stderr}");
+        assert!(stderr.contains("error: ") && stderr.contains(problem), "{arguments:?}: {stderr}");
+        assert!(help.is_empty() || stderr.contains("  help: "), "{arguments:?}: {stderr}");
+        assert!(stderr.contains(help), "{arguments:?}: {stderr}");
+    }
+}
+
+#[test]
+fn what_was_revoked_is_data_too() {
+    let folder = folder();
+    let mut command = countersign();
+    command.current_dir(&folder).env("HOME", folder.path());
+    let (code, stdout, stderr) = run(command.args(["auth", "revoke", "acme", "--json"]));
+    let shown: Value = serde_json::from_str(&stdout).unwrap_or_else(|_| panic!("{stderr}"));
+    let account = json!({ "provider": "acme", "title": "Acme", "state": "not_connected" });
+    assert_eq!(
+        (code, shown),
+        (0, json!({ "version": 1, "user": "default", "accounts": [account] }))
+    );
+}
+
+#[test]
+fn a_login_says_that_it_waits_and_for_how_long() {
+    use std::io::{BufRead as _, BufReader};
+    let folder = folder();
+    let mut command = countersign();
+    command.current_dir(&folder).env("HOME", folder.path()).args(["auth", "login", "acme"]);
+    let mut child = command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
+    let said = BufReader::new(child.stderr.take().unwrap()).lines().map_while(Result::ok);
+    let waiting = said.into_iter().find(|line| line.starts_with("Waiting"));
+    child.kill().unwrap();
+    child.wait().unwrap();
+    assert!(waiting.unwrap().contains("for at most 15 minutes"));
+}
+
+#[test]
+fn a_tool_is_shown_with_all_that_its_arguments_must_be() {
+    let folder = tempfile::tempdir().unwrap();
+    let tools = r#"
+        [tools.find]
+        description = "Finds."
+        request = "GET https://api.example.com/{kind}"
+        params.kind = { description = "Of what", enum = ["cats", "dogs"] }
+        params.limit = { type = "integer", default = 10, min = 1, max = 50, description = "Most" }
+        params.tags = { type = "array", optional = true, max = 3, description = "All of" }
+        [tools.send]
+        description = "Sends."
+        request = "POST https://api.example.com/x"
+        [tools.add]
+        description = "Adds."
+        request = "POST https://api.example.com/x"
+        effect = "write"
+    "#;
+    std::fs::write(folder.path().join("tools.toml"), tools).unwrap();
+    let show = |tool: &str| run(countersign().current_dir(&folder).args(["tools", "show", tool])).1;
+    let find = show("find");
+    for line in [
+        "  effect   read (GET is read-only unless `effect` says otherwise)\n",
+        "  kind (string, one of `cats`, `dogs`): Of what\n",
+        "  limit (integer, optional, default 10, 1 to 50): Most\n",
+        "  tags (array of strings, optional): All of (at most 3 items)\n",
+    ] {
+        assert!(find.contains(line), "{line} in\n{find}");
+    }
+    let send = "  effect   destroy (POST may destroy unless `effect` says otherwise)\n";
+    assert!(show("send").contains(send), "{}", show("send"));
+    assert!(show("add").contains("  effect   write (as `effect` says)\n"), "{}", show("add"));
+}
+
+/// What the program writes when both streams are a terminal.
+#[cfg(target_os = "linux")]
+fn on_a_terminal(folder: &tempfile::TempDir, arguments: &[&str]) -> String {
+    use std::io::Read as _;
+    use std::os::unix::ffi::OsStrExt as _;
+    let flags = rustix::pty::OpenptFlags::RDWR | rustix::pty::OpenptFlags::NOCTTY;
+    let near = rustix::pty::openpt(flags).unwrap();
+    rustix::pty::grantpt(&near).unwrap();
+    rustix::pty::unlockpt(&near).unwrap();
+    let name = rustix::pty::ptsname(&near, Vec::new()).unwrap();
+    let far = std::fs::File::options()
+        .write(true)
+        .open(std::ffi::OsStr::from_bytes(name.as_bytes()))
+        .unwrap();
+    let mut command = countersign();
+    command.current_dir(folder).env("HOME", folder.path()).args(arguments).stdin(Stdio::null());
+    command.stdout(far.try_clone().unwrap()).stderr(far);
+    let mut child = command.spawn().unwrap();
+    drop(command);
+    let mut seen = Vec::new();
+    // Where the last writer has gone, Linux says so by an error.
+    let _ = std::fs::File::from(near).read_to_end(&mut seen);
+    child.wait().unwrap();
+    String::from_utf8(seen).unwrap()
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn nothing_steers_a_terminal_and_a_program_gets_it_as_it_is() {
+    let folder = tempfile::tempdir().unwrap();
+    let tools = r#"
+        [tools.say]
+        description = "Says."
+        title = "A\u009b2J\u001b]0;title\u0007\u202eZ"
+        request = "GET https://api.example.com/"
+    "#;
+    std::fs::write(folder.path().join("tools.toml"), tools).unwrap();
+    let (_, piped, _) = run(countersign().current_dir(&folder).args(["tools", "list", "--json"]));
+    assert!(piped.contains('\u{9b}') && piped.contains('\u{202e}'), "{piped:?}");
+    let commands: [&[&str]; 3] = [
+        &["tools", "list", "--json"],
+        &["tools", "show", "say"],
+        &["tools", "call", "no\u{9b}2Jpe"],
+    ];
+    for arguments in commands {
+        let seen = on_a_terminal(&folder, arguments);
+        assert!(
+            seen.contains("say") && !seen.contains(['\u{9b}', '\u{1b}', '\u{202e}']),
+            "{seen:?}"
+        );
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn whoever_calls_a_tool_here_is_the_operator() {
+    let folder = tempfile::tempdir().unwrap();
+    let tools = "[providers.acme]\nbase_url = \"http://127.0.0.1:9\"\n\
+         api_key = { query = \"key\", value = \"env:ACME_KEY\" }\n\
+         [tools.get_it]\ndescription = \"x\"\nprovider = \"acme\"\nrequest = \"GET /x\"\n";
+    std::fs::write(folder.path().join("tools.toml"), tools).unwrap();
+    let mut command = countersign();
+    command.current_dir(&folder).env("HOME", folder.path()).args(["tools", "call", "get_it"]);
+    let (code, _, stderr) = run(&mut command);
+    assert_eq!(code, 1);
+    assert!(stderr.contains("`ACME_KEY` is not set.\n  help: set ACME_KEY where"), "{stderr}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_filter_that_does_not_compile_is_found_before_anything_is_sent() {
+    let server = Server::saying(answer("200 OK", "", "{}")).await;
+    let folder = tempfile::tempdir().unwrap();
+    let tools = format!(
+        "[tools.send]\ndescription = \"x\"\nrequest = \"POST {}/x\"\n\nselect = \".a | lenght\"\n",
+        server.origin
+    );
+    std::fs::write(folder.path().join("tools.toml"), tools).unwrap();
+    let mut command = countersign();
+    command.current_dir(&folder).env("HOME", folder.path()).args(["tools", "call", "send"]);
+    let (code, _, stderr) = tokio::task::spawn_blocking(move || run(&mut command)).await.unwrap();
+    assert_eq!(code, 1);
+    assert!(stderr.contains("Nothing was sent: the jq filter `select` of send"), "{stderr}");
+    let help = "  help: line 5 of tools.toml, `select` of [tools.send]: the filter `lenght`";
+    assert!(stderr.contains(help), "{stderr}");
+    assert!(server.requests().is_empty());
+}
+
+#[test]
+fn our_own_tools_are_shown() {
+    let shown = |tool: &str| {
+        run(countersign().args(["tools", "show", tool, "--config"]).arg(package("tools.toml")))
+    };
+    let (code, stdout, stderr) =
+        run(countersign().args(["tools", "list", "--config"]).arg(package("tools.toml")));
+    assert_eq!(code, 0, "{stderr}");
+    for line in stdout.lines() {
+        assert_eq!(shown(line.split_whitespace().next().unwrap()).0, 0, "{line}");
+    }
 }

@@ -16,6 +16,8 @@ mod command;
 mod config;
 mod consent;
 mod discovery;
+mod oauth;
 mod server;
+mod stdio;
 mod tidy;
 mod upstream;

@@ -30,7 +30,7 @@ const OWNERS: &[(&str, &[&str])] = &[
     ("reqwest::Client", &["net/"]),
     ("Client::builder", &["net/"]),
     ("clap::", &["cli/"]),
-    ("SystemTime", &["model/time.rs"]),
+    ("SystemTime::now", &["model/time.rs"]),
     ("std::env::var", &["config/environment.rs"]),
     ("env::var", &["config/environment.rs"]),
     ("anyhow::", &["cli/"]),

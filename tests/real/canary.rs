@@ -164,7 +164,7 @@ fn no_secret_is_seen_anywhere() {
         [("plain", Dialect::PLAIN), ("errors", Dialect::ERRORS), ("rounds", Dialect::ROUNDS)]
     {
         let server = connect(&mut seen, dialect, user);
-        let server = use_and_refresh(&mut seen, server);
+        let server = use_and_refresh(&mut seen, server, dialect, user);
         let server = stray(&mut seen, server);
         seen.end(server);
         commands(&mut seen, user);
@@ -199,7 +199,7 @@ fn come_back(seen: &mut Seen, link: &str) {
     seen.page("GET", &held.callback_url, &[("cookie", &held.cookie)]);
 }
 
-fn use_and_refresh(seen: &mut Seen, mut server: Server) -> Server {
+fn use_and_refresh(seen: &mut Seen, mut server: Server, dialect: Dialect, user: &str) -> Server {
     let echo = server.call("echo", &json!({})).ran();
     assert!(echo.contains("[redacted]"), "the API sent the token back: {echo}");
     seen.world.pull("expire-access-tokens", &json!({}));
@@ -214,14 +214,17 @@ fn use_and_refresh(seen: &mut Seen, mut server: Server) -> Server {
         json!({"status": 500, "body": repeated, "content_type": "text/html"}),
         json!({"status": 400, "body": {"error": "moon", "error_description": repeated}}),
         json!({"status": 200, "body": {"access_token": 1, "note": repeated}}),
-        json!({"status": 401, "body": {"error": "invalid_client", "error_description": repeated}}),
         json!({"drop": "before"}),
+        json!({"status": 401, "body": {"error": "invalid_client", "error_description": repeated}}),
     ] {
         seen.world.pull("expire-access-tokens", &json!({}));
         seen.world.pull("token-fault", &fault);
         server.call("whoami", &json!({}));
     }
     seen.world.pull("token-fault", &json!({"times": 0}));
+    // A provider that refuses our client is left alone for a minute by the process that it refused.
+    seen.end(server);
+    let mut server = Server::start_as(&seen.home, dialect, user);
     server.call("whoami", &json!({})).ran();
     server
 }

@@ -20,30 +20,6 @@ fn with_open_tool(world: &World) -> String {
 }
 
 #[test]
-fn a_second_process_names_the_first_and_does_what_needs_no_store() {
-    let world = World::start();
-    let home = Home::new(&with_open_tool(&world));
-    let mut first = Server::start(&home, Dialect::PLAIN);
-    let prompt = first.call("whoami", &json!({})).asked();
-    Visit::to(&prompt.url).approves();
-    first.call("whoami", &json!({})).ran();
-
-    let mut second = Server::start(&home, Dialect::PLAIN);
-    assert_eq!(second.tools().len(), first.tools().len());
-    assert!(second.call("greet", &json!({})).ran().contains("world"));
-    let text = second.call("whoami", &json!({})).failed();
-    assert!(text.contains(&first.pid().to_string()), "{text}");
-    assert!(!text.contains("/connect/"), "{text}");
-    let cli = home.run(&["tools", "call", "whoami"]);
-    assert_eq!(cli.code, Some(1), "{cli:?}");
-    assert!(home.log().contains(&first.pid().to_string()), "{}", home.log());
-
-    assert!(first.call("whoami", &json!({})).ran().contains("\"ana\""), "the first goes on");
-    first.close();
-    assert!(second.call("whoami", &json!({})).ran().contains("\"ana\""), "the folder is free now");
-}
-
-#[test]
 fn a_wrong_key_opens_nothing_and_touches_nothing() {
     let key = |byte: u8| STANDARD.encode([byte; 32]);
     let world = World::start();
@@ -110,19 +86,13 @@ fn first_starts_at_once_agree_on_one_key() {
     let calls: Vec<u64> = servers.iter_mut().map(|one| one.begin("whoami", &json!({}))).collect();
     let answers: Vec<Answer> =
         servers.iter_mut().zip(calls).map(|(server, call)| server.end(call)).collect();
-    let asked = answers.iter().position(|answer| matches!(answer, Answer::Asked(_)));
-    let winner = asked.unwrap_or_else(|| panic!("one of them owns the folder: {answers:?}"));
-    for (at, answer) in answers.into_iter().enumerate() {
-        match answer {
-            Answer::Asked(prompt) => {
-                assert_eq!(at, winner);
-                Visit::to(&prompt.url).approves();
-            }
-            other => {
-                let text = other.failed();
-                assert!(text.contains(&servers[winner].pid().to_string()), "{text}");
-            }
-        }
+    for answer in answers {
+        answer.asked();
+    }
+    let prompt = servers[0].call("whoami", &json!({})).asked();
+    Visit::to(&prompt.url).approves();
+    for server in &mut servers {
+        assert!(server.call("whoami", &json!({})).ran().contains("\"ana\""));
     }
     for server in servers {
         server.close();

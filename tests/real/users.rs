@@ -39,7 +39,7 @@ fn names_that_look_alike_are_different_people() {
     }
     for nobody in ["ana ", " ", "ana\n", &"a".repeat(300)] {
         let refused = home.run(&["auth", "status", "--user", nobody]);
-        assert_eq!(refused.code, Some(1), "{nobody:?}");
+        assert_eq!(refused.code, Some(2), "{nobody:?}");
     }
 }
 

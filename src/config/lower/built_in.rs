@@ -10,6 +10,7 @@ use crate::config::file::ProviderTable;
 use crate::config::problem::Findings;
 use crate::config::read::{Read as _, Text};
 use crate::model::Provider;
+use crate::model::credential::Retention;
 
 /// A built-in provider that nobody has set up yet.
 #[derive(Clone, Debug)]
@@ -28,7 +29,7 @@ pub fn built_in(id: &str) -> Option<BuiltIn> {
     let console_url = table.console_url.as_ref().map(|text| text.value.clone());
     let needs = placeholder::imagine(&mut table);
     let id = Text::new(id.to_owned(), 0..0);
-    let known = provider::provider(&id, Some(table), &mut Findings::new(""))?;
+    let known = provider::provider(&id, Some(table), Retention::default(), &mut Findings::new(""))?;
     Some(BuiltIn { provider: known.provider, console_url: console_url.unwrap_or_default(), needs })
 }
 

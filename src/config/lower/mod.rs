@@ -1,8 +1,10 @@
 //! The tables as they are written to the model: every rule of the language that is not about form.
 
 mod address;
+mod assertion;
 mod body;
 mod built_in;
+mod credential;
 mod guide;
 mod identity;
 mod jq;
@@ -26,6 +28,7 @@ use super::file::File;
 use super::problem::Findings;
 use super::read::{At, Text, not_yet};
 use super::{Depth, Server};
+use crate::model::credential::Retention;
 use crate::model::{Provider, ProviderId, Tool};
 pub use built_in::{BuiltIn, built_in};
 use provider::Known;
@@ -43,13 +46,17 @@ pub(super) struct Lowered {
 pub(super) struct Surroundings {
     depth: Depth,
     max_chars: usize,
+    /// For providers that say nothing else.
+    retention: Retention,
     /// By id; `None` for a provider that is itself wrong.
     providers: HashMap<String, Option<Known>>,
 }
 
 pub(super) fn lower(file: File, depth: Depth, find: &mut Findings<'_>) -> Lowered {
     let server = server::server(file.server.unwrap_or_default(), find);
-    let store = file.store.and_then(|store| server::store(store, find));
+    let store = file.store.unwrap_or_default();
+    let retention = store.retention.and_then(|text| server::retention(&text, find));
+    let store = store.url.and_then(|url| server::store(&url, find));
     for (kind, later) in [("openapi", file.openapi), ("mcp", file.mcp)] {
         for name in later.into_iter().flat_map(|later| later.0) {
             let what = if name.value.is_empty() {
@@ -61,11 +68,15 @@ pub(super) fn lower(file: File, depth: Depth, find: &mut Findings<'_>) -> Lowere
         }
     }
     let providers = file.providers.unwrap_or_default().entries.into_iter();
+    let retention = retention.unwrap_or_default();
     let mut around = Surroundings {
         depth,
         max_chars: server.max_chars,
+        retention,
         providers: providers
-            .map(|(id, table)| (id.value.clone(), provider::provider(&id, Some(table), find)))
+            .map(|(id, table)| {
+                (id.value.clone(), provider::provider(&id, Some(table), retention, find))
+            })
             .collect(),
     };
     let written = file.tools.unwrap_or_default();

@@ -4,9 +4,10 @@ use url::Url;
 
 use super::super::file::{OAuthTable, ProviderTable, RevokeRequestTable};
 use super::super::problem::Findings;
-use super::super::read::{Named, Text, not_yet};
+use super::super::read::Text;
 use super::provider::{ScopeRule, variable};
-use super::{address, body, choice, identity, secret};
+use super::{address, assertion, body, choice, identity, secret};
+use crate::model::credential::GrantType;
 use crate::model::provider::{
     Endpoints, LoopbackRule, OAuthSettings, Revocation, RevocationRequest, SecretRef, Setting,
     TokenAuth, TokenBody, TokenResponseShape,
@@ -44,15 +45,21 @@ const OWN_PARAMS: [&str; 7] = [
     "code_challenge",
     "code_challenge_method",
 ];
-/// Parameters of a token request that are ours to set (RFC 6749 §4.1.3 and §6, RFC 7636 §4.5).
-const OWN_TOKEN_PARAMS: [&str; 7] = [
+/// Parameters of a token request that are made for each (RFC 6749 §4 and §6, RFC 7636 §4.5,
+/// RFC 7521 §4, RFC 8628 §3.4).
+const OWN_TOKEN_PARAMS: [&str; 12] = [
     "grant_type",
-    "code",
-    "redirect_uri",
     "client_id",
     "client_secret",
-    "refresh_token",
+    "client_assertion",
+    "client_assertion_type",
+    "assertion",
+    "scope",
+    "code",
     "code_verifier",
+    "device_code",
+    "redirect_uri",
+    "refresh_token",
 ];
 
 /// How this provider's scopes are written in full.
@@ -74,26 +81,35 @@ pub(super) fn settings(
     scopes: &ScopeRule,
     find: &mut Findings<'_>,
 ) -> Option<OAuthSettings> {
-    let oauth = table.oauth.take().unwrap_or_default();
-    if let Some(grant) = &oauth.grant
-        && grant.value != "code"
-    {
-        match grant.as_str() {
-            "client_credentials" | "jwt_bearer" => {
-                not_yet(&grant.span, &format!("`grant = \"{}\"`", grant.value), find);
-            }
-            _ => {
-                choice(grant, &[("code", ())], find);
-            }
-        }
-    }
+    let mut oauth = table.oauth.take().unwrap_or_default();
+    let grant = assertion::grant(&mut oauth, table.client_id.is_some(), find);
     let token_auth = oauth.token_auth.as_ref().and_then(|text| choice(text, &TOKEN_AUTHS, find));
     let name = variable(id.as_str());
-    let client_id = client_id(id, table, is_built_in, &name, find);
-    let client_secret = client_secret(table, token_auth, is_built_in, &name, find);
+    let client = match grant.as_ref()? {
+        GrantType::JwtBearer { .. } => Client::asserting(table, &name, find),
+        GrantType::Code => Client::read(id, table, token_auth, is_built_in, &name, find),
+        GrantType::ClientCredentials => {
+            let client = Client::read(id, table, token_auth, is_built_in, &name, find);
+            if table.client_secret.is_none() && !is_built_in {
+                // RFC 6749 §4.4: for clients that can show who they are.
+                find.missing(
+                    &id.span,
+                    "client_secret",
+                    "a client without a secret has no credentials to be granted anything for",
+                );
+            }
+            client
+        }
+    };
     let own_scopes = scopes.apply(table.scopes.as_deref().unwrap_or_default(), find);
-    let authorization_params = params(oauth.params, &OWN_PARAMS, find);
-    let token_params = params(oauth.token_params, &OWN_TOKEN_PARAMS, find);
+    let params =
+        assertion::pairs(oauth.params.unwrap_or_default(), &OWN_PARAMS, "provider::params", find);
+    let token_params = assertion::pairs(
+        oauth.token_params.unwrap_or_default(),
+        &OWN_TOKEN_PARAMS,
+        "oauth::token_params",
+        find,
+    );
     let token_header =
         oauth.token_header.filter(|name| body::is_header_name(name, find)).map(|name| name.value);
     let identity = identity::identity(oauth.identity, oauth.userinfo_url, base_url, find);
@@ -101,7 +117,8 @@ pub(super) fn settings(
     let text = |text: Option<Text>, default: &str| {
         text.map_or_else(|| default.to_owned(), |text| text.value)
     };
-    let shared = OAuthSettings {
+    let client = client?;
+    Some(OAuthSettings {
         token_body: oauth
             .token_body
             .as_ref()
@@ -125,10 +142,12 @@ pub(super) fn settings(
                 refresh: oauth.refresh_url,
                 device: oauth.device_url,
             },
+            grant.as_ref()?,
             find,
         )?,
-        client_id: client_id?,
-        client_secret,
+        grant: grant?,
+        client_id: client.id,
+        client_secret: client.secret,
         token_auth,
         scopes: own_scopes,
         scope_separator: text(oauth.scope_separator, " "),
@@ -142,31 +161,46 @@ pub(super) fn settings(
             })
             .collect(),
         pkce: oauth.pkce.is_none_or(|pkce| pkce.value),
-        params: authorization_params,
+        params,
         token_params,
         token_header,
         identity,
         response: TokenResponseShape { nested: oauth.token_object.map(|text| text.value) },
-    };
-    Some(shared)
+    })
 }
 
-/// Extra parameters of a request, none of which may be one of `own`.
-fn params(
-    written: Option<Named<Text>>,
-    own: &[&str],
-    find: &mut Findings<'_>,
-) -> Vec<(String, String)> {
-    let entries = written.unwrap_or_default().entries;
-    for (name, _) in entries.iter().filter(|(name, _)| own.contains(&name.as_str())) {
-        find.error(
-            "provider::params",
-            &name.span,
-            format!("`{}` is not free to be set", name.value),
-        )
-        .hint("remove it: it is made for each request");
+/// Our registration, as written.
+struct Client {
+    id: Option<Setting>,
+    secret: Option<SecretRef>,
+}
+
+impl Client {
+    fn read(
+        id: &Text,
+        table: &ProviderTable,
+        token_auth: Option<TokenAuth>,
+        is_built_in: bool,
+        name: &str,
+        find: &mut Findings<'_>,
+    ) -> Option<Self> {
+        let client_id = client_id(id, table, is_built_in, name, find);
+        let secret = client_secret(table, token_auth, is_built_in, name, find);
+        Some(Self { id: Some(client_id?), secret })
     }
-    entries.into_iter().map(|(name, value)| (name.value, value.value)).collect()
+
+    /// Only what is written: an assertion can do without (RFC 7523 §3.1), and the usual variables
+    /// belong to the app that people consent to.
+    fn asserting(table: &ProviderTable, name: &str, find: &mut Findings<'_>) -> Option<Self> {
+        let id = match &table.client_id {
+            Some(text) => Some(secret::setting(text, "client id", find)?),
+            None => None,
+        };
+        let secret = table.client_secret.as_ref();
+        let secret = secret
+            .and_then(|text| secret::secret(text, &format!("env:{name}_CLIENT_SECRET"), find));
+        Some(Self { id, secret })
+    }
 }
 
 fn client_id(
@@ -177,7 +211,7 @@ fn client_id(
     find: &mut Findings<'_>,
 ) -> Option<Setting> {
     match &table.client_id {
-        Some(text) => secret::setting(text, find),
+        Some(text) => secret::setting(text, "client id", find),
         None if is_built_in => Some(Setting::Secret(SecretRef::Env(format!("{name}_CLIENT_ID")))),
         None => {
             find.missing(
@@ -231,6 +265,7 @@ fn endpoints(
     id: &Text,
     table: &super::super::problem::Span,
     texts: EndpointTexts,
+    grant: &GrantType,
     find: &mut Findings<'_>,
 ) -> Option<Endpoints> {
     let mut url = |text: &Option<Text>| text.as_ref().and_then(|text| address::url(text, find));
@@ -249,7 +284,8 @@ fn endpoints(
         let kind = texts.revocation.as_ref().and_then(|text| choice(text, &REVOCATIONS, find));
         revoke.map(kind.unwrap_or(Revocation::Rfc7009))
     };
-    if texts.issuer.is_none() && (texts.authorize.is_none() || texts.token.is_none()) {
+    let lacks_authorize = grant.is_by_consent() && texts.authorize.is_none();
+    if texts.issuer.is_none() && (lacks_authorize || texts.token.is_none()) {
         if !find.is_damaged(table.start) {
             find.error(
                 "provider::endpoints",
@@ -257,8 +293,9 @@ fn endpoints(
                 format!("nothing says where `{}` grants access", id.value),
             )
             .hint(format!(
-                "add `issuer` to [providers.{}.oauth], or `authorize_url` and `token_url`",
-                id.value
+                "add `issuer` to [providers.{}.oauth], or {}`token_url`",
+                id.value,
+                if grant.is_by_consent() { "`authorize_url` and " } else { "" }
             ));
         }
         return None;

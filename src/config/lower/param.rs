@@ -28,7 +28,8 @@ const ITEMS: [(&str, Item); 5] = [
 
 /// The parameters of one tool, and which of them the request mentions.
 pub(super) struct Params {
-    tool: String,
+    /// `None` where there are no arguments.
+    tool: Option<String>,
     slots: Vec<Slot>,
     /// Parameters may stand in what could not be read.
     lenient: bool,
@@ -64,12 +65,12 @@ impl Params {
     ) -> Self {
         let slots =
             table.entries.into_iter().filter_map(|(key, entry)| slot(key, entry, find)).collect();
-        Self { tool: tool.value.clone(), slots, lenient: damaged }
+        Self { tool: Some(tool.value.clone()), slots, lenient: damaged }
     }
 
     /// For texts in which no placeholder means anything.
     pub(super) fn none() -> Self {
-        Self { tool: "a provider".into(), slots: Vec::new(), lenient: false }
+        Self { tool: None, slots: Vec::new(), lenient: false }
     }
 
     /// Notes that a placeholder names this parameter.
@@ -81,7 +82,13 @@ impl Params {
         if self.lenient {
             return;
         }
-        let message = format!("`{{{name}}}` is not a parameter of `{}`", self.tool);
+        let Some(tool) = &self.tool else {
+            find.error("tool::placeholder", span, format!("no argument reaches `{{{name}}}`"))
+                .label("not in a tool")
+                .hint(format!("write `{{{{{name}}}}}` for the text itself"));
+            return;
+        };
+        let message = format!("`{{{name}}}` is not a parameter of `{tool}`");
         let draft = find.error("tool::placeholder", span, message).label("no such parameter");
         match nearest(name, self.slots.iter().map(|slot| slot.param.name.as_str())) {
             Some(near) => draft.hint(format!("did you mean `{{{near}}}`?")),

@@ -4,15 +4,18 @@ use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::sync::Arc;
 
-use super::super::file::{ApiKeyTable, FailureTable, ProviderTable};
+use super::super::file::{FailureTable, ProviderTable};
 use super::super::problem::Findings;
 use super::super::read::{Named, Text};
 use super::super::secret_ref;
-use super::{Depth, Surroundings, address, body, built_in, guide, oauth, placeholder, secret};
-use crate::catalog;
-use crate::model::provider::{
-    Credential, FailureConvention, Hosts, KeyPlace, LoopbackRule, SecretRef, Setting,
+use super::credential::Kind;
+use super::request::Api;
+use super::{
+    Depth, Surroundings, address, body, built_in, credential, guide, oauth, placeholder, server,
 };
+use crate::catalog;
+use crate::model::credential::{Credential, Retention};
+use crate::model::provider::{FailureConvention, Hosts, LoopbackRule, SecretRef};
 use crate::model::text::nearest;
 use crate::model::{Provider, ProviderId, Scopes};
 
@@ -22,6 +25,14 @@ pub(super) struct Known {
     pub(super) scopes: ScopeRule,
     /// Secrets that nobody has looked for yet.
     unchecked: Vec<SecretRef>,
+}
+
+impl Known {
+    /// Where its credential may be sent.
+    pub(super) fn api(&self) -> Api<'_> {
+        let Provider { id, base_url, hosts, .. } = &*self.provider;
+        Api { id: id.as_str(), base_url: base_url.as_ref(), hosts }
+    }
 }
 
 /// How scopes that are written short become those that are asked for.
@@ -74,7 +85,7 @@ pub(super) fn ensure(id: &Text, around: &mut Surroundings, find: &mut Findings<'
             around.providers.insert(id.value.clone(), None);
             return;
         }
-        let known = provider(id, None, find);
+        let known = provider(id, None, around.retention, find);
         around.providers.insert(id.value.clone(), known);
     }
     if around.depth == Depth::Check
@@ -89,7 +100,10 @@ pub(super) fn ensure(id: &Text, around: &mut Surroundings, find: &mut Findings<'
 fn warn_of_no_way_back(id: &Text, known: &Known, find: &mut Findings<'_>) {
     let Credential::OAuth(settings) = &known.provider.credential else { return };
     // Emptied when the provider is met for the first time.
-    if settings.loopback == LoopbackRule::Refused && !known.unchecked.is_empty() {
+    if settings.grant.is_by_consent()
+        && settings.loopback == LoopbackRule::Refused
+        && !known.unchecked.is_empty()
+    {
         let message = format!(
             "`{}` accepts only https redirect URIs, which this version cannot offer",
             id.value
@@ -122,6 +136,7 @@ fn warn_of_missing_secrets(id: &Text, known: &mut Known, find: &mut Findings<'_>
 pub(super) fn provider(
     id: &Text,
     table: Option<ProviderTable>,
+    retention: Retention,
     find: &mut Findings<'_>,
 ) -> Option<Known> {
     let is_id = !id.value.is_empty()
@@ -141,9 +156,10 @@ pub(super) fn provider(
     let errors_before = find.count_errors();
     let written = table.unwrap_or_default();
     let moved = written.base_url.is_some() && written.hosts.is_none();
+    let kind = Kind::of(id, &written, find);
     let built_in = built_in::provider(id.as_str());
     let is_built_in = built_in.is_some();
-    let mut table = merge(written, built_in);
+    let mut table = merge(written, built_in.map(|table| credential::without_others(table, kind)));
     placeholder::fill(id, &mut table, find);
 
     let base_url = table.base_url.as_ref().and_then(|text| base_url(text, find));
@@ -156,7 +172,9 @@ pub(super) fn provider(
         _ => Hosts::default(),
     };
     let scopes = oauth::scope_rule(table.oauth.as_ref());
-    let credential = credential(id, &mut table, base_url.as_ref(), is_built_in, &scopes, find);
+    let api = Api { id: id.as_str(), base_url: base_url.as_ref(), hosts: &hosts };
+    let credential = credential::credential(id, &mut table, is_built_in, &scopes, api, find);
+    let kept = Kept::read(&table, retention, credential.as_ref(), find);
     let provider = Provider {
         id: ProviderId::new(id.value.clone()),
         title: table.title.map_or_else(|| capitalized(id.as_str()), |title| title.value),
@@ -168,14 +186,56 @@ pub(super) fn provider(
         failure: failure(table.failure.unwrap_or_default(), find),
         scope_words: words(table.scope_words.unwrap_or_default(), &scopes),
         known_scopes: Scopes::default(),
+        accounts: kept.accounts,
+        retention: kept.retention,
         guide: guide::guide(table.guide.unwrap_or_default(), find),
     };
     if find.count_errors() > errors_before {
         return None;
     }
     let provider = Provider { known_scopes: spoken_of(&provider), ..provider };
-    let unchecked = references(&provider.credential);
+    let unchecked = provider.credential.references();
     Some(Known { provider: Arc::new(provider), scopes, unchecked })
+}
+
+/// What becomes of what people grant or paste.
+struct Kept {
+    accounts: bool,
+    retention: Retention,
+}
+
+impl Kept {
+    fn read(
+        table: &ProviderTable,
+        usual: Retention,
+        credential: Option<&Credential>,
+        find: &mut Findings<'_>,
+    ) -> Self {
+        let is_of_the_server = credential.is_some_and(|credential| match credential {
+            Credential::OAuth(settings) => !settings.grant.is_by_consent(),
+            Credential::Shared(_) => true,
+            Credential::Asked(_) => false,
+        });
+        let written = [
+            ("accounts", table.accounts.as_ref().filter(|it| it.value).map(|it| &it.span)),
+            ("retention", table.retention.as_ref().map(|it| &it.span)),
+        ];
+        for (key, span) in written {
+            if let (true, Some(span)) = (is_of_the_server, span) {
+                find.error(
+                    "provider::shared",
+                    span,
+                    format!("`{key}` is for what people grant; this credential is the server's"),
+                )
+                .hint(format!("remove `{key}`"));
+            }
+        }
+        let retention = table.retention.as_ref().and_then(|text| server::retention(text, find));
+        Self {
+            accounts: table.accounts.as_ref().is_some_and(|accounts| accounts.value),
+            retention: retention.unwrap_or(usual),
+        }
+    }
 }
 
 /// What is written, else what is built in, entry by entry.
@@ -200,79 +260,6 @@ fn base_url(text: &Text, find: &mut Findings<'_>) -> Option<url::Url> {
         return None;
     }
     Some(url)
-}
-
-fn credential(
-    id: &Text,
-    table: &mut ProviderTable,
-    base_url: Option<&url::Url>,
-    is_built_in: bool,
-    scopes: &ScopeRule,
-    find: &mut Findings<'_>,
-) -> Option<Credential> {
-    if let Some(key) = table.api_key.take() {
-        if let (false, Some(client_id)) = (is_built_in, &table.client_id) {
-            find.error(
-                "provider::credential",
-                &client_id.span,
-                "this provider has an `api_key` and a client id",
-            )
-            .hint("keep one of them");
-        }
-        return api_key(id, key, find);
-    }
-    if table.oauth.is_none() && table.client_id.is_none() {
-        let hint = "add `client_id` and [providers.….oauth] with an `issuer`, or `api_key = { header = \"…\", value = \"env:…\" }`";
-        // Keys that are not supported yet may have said it.
-        if !find.has_error_within(&find.table_at(table.span.start))
-            && !find.is_damaged(table.span.start)
-        {
-            find.error(
-                "provider::credential",
-                &id.span,
-                format!("nothing says how `{}` grants access", id.value),
-            )
-            .hint(hint);
-        }
-        return None;
-    }
-    oauth::settings(id, table, base_url, is_built_in, scopes, find)
-        .map(|settings| Credential::OAuth(Box::new(settings)))
-}
-
-fn api_key(id: &Text, key: ApiKeyTable, find: &mut Findings<'_>) -> Option<Credential> {
-    let suggestion = format!("env:{}_API_KEY", variable(id.as_str()));
-    let Some(value) = &key.value else {
-        find.missing(
-            &key.span,
-            "value",
-            format!("write a reference, e.g. `value = \"{suggestion}\"`"),
-        );
-        return None;
-    };
-    let value = secret::secret(value, &suggestion, find);
-    let place = match (key.query, key.header) {
-        (Some(query), None) => {
-            if let Some(prefix) = &key.prefix {
-                find.error("provider::api_key", &prefix.span, "`prefix` is for headers")
-                    .hint("remove it");
-            }
-            KeyPlace::Query(query.value)
-        }
-        (None, Some(header)) => {
-            body::is_header_name(&header, find).then_some(())?;
-            KeyPlace::Header {
-                name: header.value,
-                prefix: key.prefix.map(|prefix| prefix.value).unwrap_or_default(),
-            }
-        }
-        _ => {
-            find.error("provider::api_key", &key.span, "where does the key go?")
-                .hint("write either `query = \"name\"` or `header = \"Name\"`");
-            return None;
-        }
-    };
-    Some(Credential::ApiKey { place, value: value? })
 }
 
 /// Fixed headers: no placeholders.
@@ -329,20 +316,6 @@ fn spoken_of(provider: &Provider) -> Scopes {
     let Credential::OAuth(settings) = &provider.credential else { return described };
     let implied = settings.implied.iter().flat_map(|(wide, narrow)| narrow.iter().chain([wide]));
     described.union(&settings.scopes).union(&Scopes::new(implied.map(String::as_str)))
-}
-
-/// The secrets that a credential is made of.
-fn references(credential: &Credential) -> Vec<SecretRef> {
-    match credential {
-        Credential::ApiKey { value, .. } => vec![value.clone()],
-        Credential::OAuth(settings) => {
-            let id = match &settings.client_id {
-                Setting::Secret(reference) => Some(reference.clone()),
-                Setting::Literal(_) => None,
-            };
-            id.into_iter().chain(settings.client_secret.clone()).collect()
-        }
-    }
 }
 
 /// `GITHUB` of `GITHUB_CLIENT_ID`.

@@ -9,8 +9,8 @@ use url::Url;
 use super::super::problem::{Findings, Span};
 use super::super::read::Text;
 use super::param::Params;
-use super::provider::Known;
 use super::{address, secret, template};
+use crate::model::provider::Hosts;
 use crate::model::text::nearest;
 use crate::model::tool::{Kind, Method, Piece, Template};
 
@@ -30,18 +30,17 @@ pub(super) struct Line {
 pub(super) enum Base<'a> {
     /// Nobody's in particular: the request carries no credential.
     Nothing,
-    Provider(&'a Known),
+    Provider(Api<'a>),
     /// A provider that is itself wrong, so that nothing can be said about its hosts.
     Wrong,
 }
 
-impl<'a> Base<'a> {
-    pub(super) fn provider(self) -> Option<&'a Known> {
-        match self {
-            Self::Provider(known) => Some(known),
-            Self::Nothing | Self::Wrong => None,
-        }
-    }
+/// Where a provider's credential may be sent.
+#[derive(Clone, Copy)]
+pub(super) struct Api<'a> {
+    pub(super) id: &'a str,
+    pub(super) base_url: Option<&'a Url>,
+    pub(super) hosts: &'a Hosts,
 }
 
 /// Reads a request line. Its placeholders are looked up even where the rest is wrong.
@@ -62,8 +61,9 @@ pub(super) fn line(
     let target = target_start..written.trim_end().len().max(target_start);
     let parts = Parts::split(text, target, find)?;
     let start = match (&parts.origin, base) {
-        (Some(origin), _) => absolute(text, origin.clone(), base.provider(), find),
-        (None, Base::Provider(known)) => relative(text, known, find),
+        (Some(origin), Base::Provider(api)) => absolute(text, origin.clone(), Some(api), find),
+        (Some(origin), _) => absolute(text, origin.clone(), None, find),
+        (None, Base::Provider(api)) => relative(text, api, find),
         (None, Base::Wrong) => None,
         (None, Base::Nothing) => {
             find.error("tool::request", &text.span, "a tool without a provider needs a whole URL")
@@ -140,7 +140,7 @@ impl Parts {
 fn absolute(
     text: &Text,
     origin: Span,
-    provider: Option<&Known>,
+    api: Option<Api<'_>>,
     find: &mut Findings<'_>,
 ) -> Option<(Url, Vec<Template>)> {
     let written = text.value.get(origin.clone()).unwrap_or_default();
@@ -152,11 +152,10 @@ fn absolute(
         return None;
     }
     let url = address::url_in(text, origin, find)?;
-    if let Some(known) = provider
-        && !known.provider.hosts.admit(&url)
+    if let Some(Api { id, hosts, .. }) = api
+        && !hosts.admit(&url)
     {
         let host = crate::net::host_of(&url);
-        let id = &known.provider.id;
         find.error(
             "tool::host",
             &span,
@@ -172,9 +171,9 @@ fn absolute(
 }
 
 /// A path below the provider's base URL.
-fn relative(text: &Text, known: &Known, find: &mut Findings<'_>) -> Option<(Url, Vec<Template>)> {
-    let id = &known.provider.id;
-    let Some(base) = &known.provider.base_url else {
+fn relative(text: &Text, api: Api<'_>, find: &mut Findings<'_>) -> Option<(Url, Vec<Template>)> {
+    let Api { id, base_url, hosts } = api;
+    let Some(base) = base_url else {
         find.error(
             "tool::request",
             &text.span,
@@ -183,7 +182,7 @@ fn relative(text: &Text, known: &Known, find: &mut Findings<'_>) -> Option<(Url,
         .hint(format!("add `base_url` to [providers.{id}], or write the whole URL"));
         return None;
     };
-    if !known.provider.hosts.admit(base) {
+    if !hosts.admit(base) {
         let host = crate::net::host_of(base);
         find.error(
             "tool::host",

@@ -20,13 +20,13 @@ pub(super) fn secret(text: &Text, suggestion: &str, find: &mut Findings<'_>) -> 
     }
 }
 
-/// A place that takes a text or a reference.
-pub(super) fn setting(text: &Text, find: &mut Findings<'_>) -> Option<Setting> {
+/// A place that takes a text, which is `what`, or a reference.
+pub(super) fn setting(text: &Text, what: &str, find: &mut Findings<'_>) -> Option<Setting> {
     if !secret_ref::looks_like_one(text.as_str()) {
         if text.value.is_empty() || text.value.chars().any(|c| c.is_control() || c.is_whitespace())
         {
-            find.error("config::value", &text.span, "this is no client id")
-                .hint("write the id, or a reference like `env:GITHUB_CLIENT_ID`");
+            find.error("config::value", &text.span, format!("this is no {what}"))
+                .hint(format!("write the {what}, or a reference like `env:GITHUB_CLIENT_ID`"));
             return None;
         }
         return Some(Setting::Literal(text.value.clone()));
@@ -40,6 +40,14 @@ pub(super) fn setting(text: &Text, find: &mut Findings<'_>) -> Option<Setting> {
 /// Whoever fetches a repository and starts a host in it has not agreed to run what it says: a `cmd:`
 /// would be a program of the author's, a `file:` or `keyring:` could be sent to a host of theirs.
 fn permitted(reference: SecretRef, text: &Text, find: &mut Findings<'_>) -> Option<SecretRef> {
+    // A built-in provider's text stands in the catalogue, not here.
+    let is_here =
+        find.source().get(text.span.clone()).is_some_and(|written| written.contains(text.as_str()));
+    match &reference {
+        SecretRef::Env(name) if is_here => find.reference(name.clone(), &text.span),
+        SecretRef::File(path) if is_here => find.reference(path.display().to_string(), &text.span),
+        _ => {}
+    }
     let scheme = match &reference {
         SecretRef::Env(_) => return Some(reference),
         _ if find.follows_references => return Some(reference),

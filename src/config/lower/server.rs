@@ -5,10 +5,11 @@ use std::path::{Path, PathBuf};
 use url::Url;
 
 use super::super::Server;
-use super::super::file::{ServerTable, StoreTable};
+use super::super::file::ServerTable;
 use super::super::problem::Findings;
 use super::super::read::{At, Text, not_yet};
-use super::{address, within};
+use super::{address, choice, within};
+use crate::model::credential::Retention;
 use crate::net::Cidr;
 
 /// Fewer characters are no answer.
@@ -82,18 +83,29 @@ fn loopback_port(port: &At<i64>, find: &mut Findings<'_>) -> Option<u16> {
     u16::try_from(within("port", 1..=i64::from(u16::MAX), port, find)?).ok()
 }
 
-pub(super) fn store(table: StoreTable, find: &mut Findings<'_>) -> Option<PathBuf> {
-    let url = table.url?;
+const RETENTIONS: [(&str, Retention); 3] = [
+    ("refresh", Retention::Refresh),
+    ("no_refresh", Retention::NoRefresh),
+    ("use_once", Retention::UseOnce),
+];
+
+/// How long grants are kept.
+pub(super) fn retention(text: &Text, find: &mut Findings<'_>) -> Option<Retention> {
+    choice(text, &RETENTIONS, find)
+}
+
+/// Where grants are kept, if not in the platform's data folder.
+pub(super) fn store(url: &Text, find: &mut Findings<'_>) -> Option<PathBuf> {
     match url.value.split_once(':') {
         Some(("sled", "")) => None,
         Some(("sled", path)) if Path::new(path).is_absolute() => Some(path.into()),
         Some(("postgres" | "postgresql", _)) => {
-            super::secret::hide(&url, find);
+            super::secret::hide(url, find);
             not_yet(&url.span, "a Postgres store", find);
             None
         }
         _ => {
-            super::secret::hide(&url, find);
+            super::secret::hide(url, find);
             find.error("store::url", &url.span, "this names no store")
                 .hint("write `sled:` for the platform's data folder, or `sled:/absolute/path`");
             None

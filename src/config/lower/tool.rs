@@ -3,16 +3,19 @@
 use std::collections::HashMap;
 use std::time::Duration;
 
-use super::super::file::ToolTable;
+use super::super::file::{ParamEntry, ToolTable};
 use super::super::problem::{Findings, Severity, Span};
 use super::super::read::{Named, Text};
 use super::param::{Params, Unplaced};
+use super::provider::Known;
 use super::request::{Base, Line};
 use super::{
     Depth, Surroundings, body, choice, jq, output, provider, request, server, template, within,
 };
-use crate::model::provider::Credential;
-use crate::model::tool::{Action, Body, Effect, HttpAction, Method, Node, Template};
+use crate::model::credential::Credential;
+use crate::model::tool::{
+    ACCOUNT, Action, Body, Effect, Filter, HttpAction, Method, Node, Template,
+};
 use crate::model::{Scopes, Tool, ToolName};
 
 const EFFECTS: [(&str, Effect); 3] =
@@ -54,15 +57,21 @@ pub(super) fn tool(
     if let Some(id) = &table.provider {
         provider::ensure(id, around, find);
     }
-    let base = match &table.provider {
-        None => Base::Nothing,
-        Some(id) => around
-            .providers
-            .get(id.as_str())
-            .and_then(Option::as_ref)
-            .map_or(Base::Wrong, Base::Provider),
+    let known = table
+        .provider
+        .as_ref()
+        .and_then(|id| around.providers.get(id.as_str()))
+        .and_then(Option::as_ref);
+    let base = match (&table.provider, known) {
+        (None, _) => Base::Nothing,
+        (Some(_), Some(known)) => Base::Provider(known.api()),
+        (Some(_), None) => Base::Wrong,
     };
-    let scopes = scopes(&table, base, find);
+    let scopes = scopes(&table, known, find);
+    let accounts = known.is_some_and(|known| known.provider.accounts);
+    if accounts {
+        report_taken(table.params.as_ref(), find);
+    }
     let mut params = Params::read(name, table.params.unwrap_or_default(), damaged, find);
 
     // Everything that mentions parameters is read before it is asked which are left over, also
@@ -87,12 +96,10 @@ pub(super) fn tool(
     Some(Tool {
         title: table.title.map_or_else(|| title(name.as_str()), |title| title.value),
         description: table.description?.value,
-        effect: effect.unwrap_or(match line.method {
-            Method::Get | Method::Head => Effect::Read,
-            _ => Effect::Destroy,
-        }),
+        effect: effect.unwrap_or(line.method.effect()),
         idempotent: line.method.is_idempotent(),
-        provider: base.provider().map(|known| known.provider.id.clone()),
+        accounts,
+        provider: known.map(|known| known.provider.id.clone()),
         scopes,
         output: schema,
         params: params.into_list(),
@@ -104,8 +111,8 @@ pub(super) fn tool(
             query,
             headers,
             body,
-            select: table.select.map(|text| text.value),
-            error: table.error.map(|text| text.value),
+            select: table.select.map(|text| filter(text, find)),
+            error: table.error.map(|text| filter(text, find)),
             reply,
             timeout: Duration::from_secs(timeout.unwrap_or(DEFAULT_TIMEOUT)),
             max_chars: max_chars.unwrap_or(around.max_chars),
@@ -113,25 +120,41 @@ pub(super) fn tool(
     })
 }
 
-fn scopes(table: &ToolTable, base: Base<'_>, find: &mut Findings<'_>) -> Scopes {
+fn filter(text: Text, find: &Findings<'_>) -> Filter {
+    let line = find.line(text.span.start);
+    Filter::new(text.value, line)
+}
+
+fn scopes(table: &ToolTable, known: Option<&Known>, find: &mut Findings<'_>) -> Scopes {
     let written = table.scopes.as_deref().unwrap_or_default();
-    match base {
-        Base::Provider(known) => {
-            if let (Credential::ApiKey { .. }, Some(first)) =
-                (&known.provider.credential, written.first())
-            {
-                find.error("tool::scopes", &first.span, "an API key has no scopes")
-                    .hint("remove `scopes`");
-            }
-            known.scopes.apply(written, find)
+    let Some(known) = known else {
+        if let (Some(first), None) = (written.first(), &table.provider) {
+            find.error("tool::scopes", &first.span, "scopes without a provider")
+                .hint("name the `provider` that grants them");
         }
-        Base::Wrong => Scopes::default(),
-        Base::Nothing => {
-            if let Some(first) = written.first() {
-                find.error("tool::scopes", &first.span, "scopes without a provider")
-                    .hint("name the `provider` that grants them");
-            }
-            Scopes::default()
+        return Scopes::default();
+    };
+    let without = match known.provider.credential {
+        Credential::OAuth(_) => None,
+        Credential::Shared(_) | Credential::Asked(_) => Some("a key or password has no scopes"),
+    };
+    if let (Some(message), Some(first)) = (without, written.first()) {
+        find.error("tool::scopes", &first.span, message).hint("remove `scopes`");
+    }
+    known.scopes.apply(written, find)
+}
+
+/// The model could not say which of the two it means.
+fn report_taken(params: Option<&Named<ParamEntry>>, find: &mut Findings<'_>) {
+    for (key, _) in params.into_iter().flat_map(|params| &params.entries) {
+        if key.value == ACCOUNT {
+            find.error(
+                "param::account",
+                &key.span,
+                format!("`{ACCOUNT}` says which of the person's accounts to act with"),
+            )
+            .label("taken by `accounts = true` of the provider")
+            .hint("choose another name and say with `as` what the API calls it");
         }
     }
 }
@@ -312,7 +335,7 @@ pub(super) fn advise(tools: &Named<Box<ToolTable>>, server: &str, find: &mut Fin
             .hint(format!("keep names to {GOOD_NAME} characters, and this to {MOST_NAME}"));
         }
         for (key, entry) in table.params.iter().flat_map(|params| &params.entries) {
-            if let super::super::file::ParamEntry::Table(param) = entry
+            if let ParamEntry::Table(param) = entry
                 && param.description.is_none()
             {
                 find.warning(

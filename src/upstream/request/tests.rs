@@ -166,7 +166,7 @@ fn a_credential_goes_to_the_provider_s_hosts_only() {
     assert!(!format!("{prepared:?} {token:?}").contains("canary"));
 
     let mut own_header = provider(&["api.acme.example"]);
-    if let ProviderCredential::OAuth(settings) = &mut own_header.credential {
+    if let crate::model::credential::Credential::OAuth(settings) = &mut own_header.credential {
         settings.token_header = Some("X-Acme-Token".into());
     }
     let prepared = build(&get, Some(&own_header), &Map::new(), Some(&token)).expect("a request");

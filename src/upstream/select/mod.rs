@@ -69,6 +69,14 @@ impl Jq {
         Self { plans: RwLock::default(), pool: Pool::new(program) }
     }
 
+    /// Compiles a filter, once for all runs.
+    ///
+    /// # Errors
+    /// The first problem, with its place in the filter.
+    pub fn compile(&self, filter: &str) -> Result<(), JqProblem> {
+        self.plan(filter).map(|_| ())
+    }
+
     /// All outputs of a filter. `size` is about how many bytes of JSON the value has.
     ///
     /// # Errors

@@ -12,7 +12,8 @@ use std::sync::Arc;
 use countersign::catalog;
 use countersign::config::{self, Config};
 use countersign::model::authorization::redirect_uri;
-use countersign::model::provider::{Credential, Hosts, LoopbackRule, OAuthSettings, Revocation};
+use countersign::model::credential::Credential;
+use countersign::model::provider::{Hosts, LoopbackRule, OAuthSettings, Revocation};
 use countersign::model::{Provider, Scopes};
 use countersign::oauth::{AuthorizationRequest, authorization_url};
 use countersign::web::listener::{DEFAULT_PORT, origin};
@@ -60,7 +61,7 @@ fn all() -> impl Iterator<Item = Arc<Provider>> {
 fn oauth(provider: &Provider) -> Option<&OAuthSettings> {
     match &provider.credential {
         Credential::OAuth(settings) => Some(settings),
-        Credential::ApiKey { .. } => None,
+        Credential::Shared(_) | Credential::Asked(_) => None,
     }
 }
 

@@ -79,5 +79,5 @@ async fn waited(world: &World, prompt: &countersign::model::ConnectPrompt) -> Wa
     let caller = Caller::local(UserId::new("ana"));
     let limit = std::time::Duration::ZERO;
     let broker = &world.app.broker;
-    broker.wait(&caller, &prompt.provider, &prompt.authorization, limit).await.unwrap()
+    broker.wait(&caller, &prompt.authorization, limit).await.unwrap()
 }

@@ -98,8 +98,13 @@ async fn a_refused_client_is_the_operator_s_to_mend() {
         let world = expired().await;
         world.provider.says(bytes);
         let result = world.result().await;
-        assert!(result.text.contains("client_id and client_secret"), "{}", result.text);
+        let hint = result.for_operator.unwrap_or_default();
+        assert!(hint.contains("client_id and client_secret"), "{hint}");
         world.provider.says(tokens(SECOND));
+        let sent = world.provider.refreshes();
+        assert!(world.result().await.is_error, "the provider is left alone for a minute");
+        assert_eq!(world.provider.refreshes(), sent);
+        world.pass(Duration::from_secs(61));
         assert!(!world.result().await.is_error, "the grant was kept");
     }
 }
@@ -166,7 +171,7 @@ async fn trouble_is_met_once_for_all_who_wait() {
     world.provider.says(answer("503 Service Unavailable", "", ""));
     let calls = futures_util::future::join_all((0..50).map(|_| world.result())).await;
     assert!(calls.iter().all(|result| result.text.contains("Nothing is lost")));
-    assert_eq!(world.provider.refreshes(), 1);
+    assert_eq!(world.provider.refreshes(), 3, "it is asked three times, not three times fifty");
 }
 
 #[tokio::test]

@@ -9,7 +9,7 @@ use countersign::app::{App, Settings};
 use countersign::broker::Call;
 use countersign::config;
 use countersign::model::{Caller, Clock, ConnectPrompt, Outcome, ToolResult, UserId};
-use countersign::store::{KeySource, MasterKey};
+use countersign::store::{DataFolder, KeySource, MasterKey};
 use reqwest::StatusCode;
 use reqwest::header::{CONTENT_TYPE, COOKIE, LOCATION, SET_COOKIE};
 use secrecy::SecretString;
@@ -206,11 +206,17 @@ impl World {
 fn app(folder: &tempfile::TempDir, data: &str, key: &SecretString, now: &Arc<AtomicI64>) -> App {
     let path = folder.path().join("tools.toml");
     let config = config::load(&path).unwrap_or_else(|problems| panic!("{problems}"));
-    let settings = Settings {
-        data: folder.path().join(data),
-        keys: KeySource::Given(key.clone()),
+    let clock = Clock::manual(Arc::clone(now));
+    let data = DataFolder {
+        path: folder.path().join(data),
+        runtime: folder.path().join("run"),
         purpose: "test",
-        clock: Clock::manual(Arc::clone(now)),
+        clock: clock.clone(),
+    };
+    let settings = Settings {
+        data,
+        keys: KeySource::Given(key.clone()),
+        clock,
         worker: env!("CARGO_BIN_EXE_countersign").into(),
     };
     App::new(config, settings)

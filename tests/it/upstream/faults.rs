@@ -174,7 +174,7 @@ async fn what_is_no_json_is_told_in_words() {
     let page = answer("200 OK", "Content-Type: text/html\r\n", html);
     assert_eq!(shown(page.clone()).await, "Sign in\n\nPlease sign in.");
     let server = Server::saying(page).await;
-    let tool = with(tool(&server), |action| action.select = Some(".id".into()));
+    let tool = with(tool(&server), |action| action.select = Some(Filter::new(".id", 3)));
     let result = call(&tool).await;
     assert!(result.is_error && result.text.contains("a web page where this tool expects JSON"));
 
@@ -262,8 +262,8 @@ async fn a_filter_never_sees_the_credential() {
         let provider = provider(&server);
         for key in ["select", "error"] {
             let tool = with(tool(&server), |action| match key {
-                "select" => action.select = Some(filter.into()),
-                _ => action.error = Some(filter.into()),
+                "select" => action.select = Some(Filter::new(filter, 3)),
+                _ => action.error = Some(Filter::new(filter, 3)),
             });
             let answer =
                 upstream().execute(&tool, Some(&provider), &Map::new(), Some(&token)).await;

@@ -66,11 +66,11 @@ async fn results_are_bounded_too() {
 #[tokio::test]
 async fn a_filter_that_takes_too_long_is_told_in_words() {
     let server = Server::saying(json_answer("[1]")).await;
-    let tool = with(tool(&server), |action| action.select = Some("def f: f; f".into()));
+    let tool = with(tool(&server), |action| action.select = Some(Filter::new("def f: f; f", 3)));
     let result = call(&tool).await;
     assert!(result.is_error && result.text.contains("took too long"), "{}", result.text);
     let hog = r#"reduce range(100) as $x ("x"; . + .) | length"#;
-    let tool = with(tool, |action| action.select = Some(hog.into()));
+    let tool = with(tool, |action| action.select = Some(Filter::new(hog, 3)));
     let result = call(&tool).await;
     assert!(result.is_error && result.text.contains("too much memory"), "{}", result.text);
 }

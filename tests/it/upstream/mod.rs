@@ -12,10 +12,11 @@ mod jq;
 
 use std::time::Duration;
 
-use countersign::model::provider::{
-    Credential as ProviderCredential, FailureConvention, Hosts, KeyPlace, SecretRef,
+use countersign::model::credential::{
+    Credential as ProviderCredential, KeyPlace, Retention, Shared,
 };
-use countersign::model::tool::{Action, Body, Effect, HttpAction, Method, Piece, Template};
+use countersign::model::provider::{FailureConvention, Hosts, SecretRef};
+use countersign::model::tool::{Action, Body, Effect, Filter, HttpAction, Method, Piece, Template};
 use countersign::model::{Provider, ProviderId, Scopes, Tool, ToolName, ToolResult};
 use countersign::net::{Net, Policy};
 use countersign::upstream::select::Jq;
@@ -54,6 +55,7 @@ fn tool_of(action: HttpAction) -> Tool {
         title: "Acme tool".into(),
         description: String::new(),
         params: Vec::new(),
+        accounts: false,
         effect: Effect::Read,
         idempotent: action.method.is_idempotent(),
         provider: None,
@@ -77,14 +79,16 @@ fn provider(server: &Server) -> Provider {
         base_url: None,
         hosts: Hosts::new([server.origin.trim_start_matches("http://")]),
         headers: Vec::new(),
-        credential: ProviderCredential::ApiKey {
+        credential: ProviderCredential::Shared(Shared::Key {
             place: KeyPlace::Query("key".into()),
             value: SecretRef::Env("ACME_KEY".into()),
-        },
+        }),
         failure: FailureConvention::default(),
         console_url: None,
         scope_words: std::collections::BTreeMap::new(),
         known_scopes: Scopes::default(),
+        accounts: false,
+        retention: Retention::default(),
         guide: countersign::model::guide::Guide::default(),
     }
 }
@@ -108,7 +112,8 @@ fn result_of(answer: Answer) -> ToolResult {
 #[tokio::test]
 async fn an_answer_is_filtered_and_shown() {
     let server = Server::saying(json_answer(r#"{"items": [{"id": 1, "x": 0}, {"id": 2}]}"#)).await;
-    let tool = with(tool(&server), |action| action.select = Some("[.items[] | {id}]".into()));
+    let tool =
+        with(tool(&server), |action| action.select = Some(Filter::new("[.items[] | {id}]", 3)));
     assert_eq!(call(&tool).await, ToolResult::text(r#"[{"id":1},{"id":2}]"#));
 }
 
@@ -189,7 +194,7 @@ async fn an_error_filter_makes_a_failure() {
     let server =
         Server::saying(json_answer(r#"{"status": "rejected", "reason": "Out of stock"}"#)).await;
     let filter = r#"if .status == "rejected" then .reason else empty end"#;
-    let tool = with(tool(&server), |action| action.error = Some(filter.into()));
+    let tool = with(tool(&server), |action| action.error = Some(Filter::new(filter, 3)));
     assert_eq!(call(&tool).await, ToolResult::failure("Out of stock"));
 }
 
@@ -203,7 +208,7 @@ async fn structured_content_is_the_same_data_and_fits_its_schema() {
     assert_eq!(result.structured, Some(json!({"id": "a", "more": 1})));
     assert_eq!(result.text, r#"{"id":"a","more":1}"#);
 
-    let tool = with(tool, |action| action.select = Some("{id: 5}".into()));
+    let tool = with(tool, |action| action.select = Some(Filter::new("{id: 5}", 3)));
     let result = call(&tool).await;
     assert!(result.is_error && result.structured.is_none());
     assert!(result.text.contains("`output`"), "{}", result.text);

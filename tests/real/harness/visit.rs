@@ -1,4 +1,4 @@
-//! The person at the browser, played by `world/consent.mjs`.
+//! The person at the browser, played by `world/consent.mjs` and `world/device.mjs`.
 
 use std::path::Path;
 use std::process::Command;
@@ -49,6 +49,21 @@ impl Visit {
         let mut command = Command::new(part("COUNTERSIGN_REAL_NODE"));
         command.arg(part("COUNTERSIGN_REAL_DIR").join("world/consent.mjs")).arg(url);
         Self(command)
+    }
+
+    /// Enters a device code at the page that the terminal named. An empty code: the page has it already.
+    pub fn with_code(url: &str, code: &str) -> Self {
+        let mut command = Command::new(part("COUNTERSIGN_REAL_NODE"));
+        command.arg(part("COUNTERSIGN_REAL_DIR").join("world/device.mjs"));
+        command.args([url, "--code", code]);
+        Self(command)
+    }
+
+    /// Says of a device code that it is not theirs.
+    #[must_use]
+    pub fn aborting(mut self) -> Self {
+        self.0.arg("--abort");
+        self
     }
 
     #[must_use]

@@ -27,6 +27,16 @@ impl World {
         self.authorization.url()
     }
 
+    /// Who signs assertions that the authorization server takes.
+    pub fn assertion_issuer(&self) -> &str {
+        self.authorization.ready["assertions"]["issuer"].as_str().expect("an issuer")
+    }
+
+    /// The private key, in PEM, that it takes assertions by; the key's id is the algorithm's name.
+    pub fn assertion_key(&self, algorithm: &str) -> &str {
+        self.authorization.ready["assertions"]["keys"][algorithm].as_str().expect("a key")
+    }
+
     /// The API's base URL.
     pub fn api(&self) -> &str {
         self.api.url()

@@ -17,6 +17,7 @@ export class Control {
     token_errors: {},
     refresh_reuses: 0,
     grants_destroyed: 0,
+    device_authorizations: 0,
     introspections: 0,
     revocations: 0,
     userinfo: 0,

@@ -32,6 +32,27 @@ function consentPage(action, client, login, scopes) {
     + '<button name="decision" value="deny">Deny</button></p></form>');
 }
 
+/** The device flow's own pages; oidc-provider makes the forms, which have no buttons. */
+export const devicePages = {
+  userCodeInputSource: async (ctx, form, _out, error) => {
+    ctx.type = 'html';
+    ctx.body = page('Enter the code', `${error ? '<p>This code is not known.</p>' : ''}${withButtons(form, '<button>Continue</button>')}`);
+  },
+  userCodeConfirmSource: async (ctx, form, client, _device, userCode) => {
+    ctx.type = 'html';
+    const buttons = '<button>Continue</button> <button name="abort" value="yes">Abort</button>';
+    ctx.body = page(`Connect ${client.clientId}?`, `<p>Your device shows <code>${escape(userCode)}</code>.</p>${withButtons(form, buttons)}`);
+  },
+  successSource: async (ctx) => {
+    ctx.type = 'html';
+    ctx.body = page('Device connected', '<p>You can close this page.</p>');
+  },
+};
+
+function withButtons(form, buttons) {
+  return form.replace('</form>', `${buttons}</form>`);
+}
+
 export function errorPage(fields) {
   const rows = Object.entries(fields).map(([name, value]) => `<dt>${escape(name)}</dt><dd>${escape(value)}</dd>`);
   return page('The authorization request failed', `<dl>${rows.join('')}</dl>`);

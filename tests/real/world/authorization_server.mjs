@@ -7,8 +7,11 @@
 
 import { createPrivateKey, generateKeyPairSync, randomBytes } from 'node:crypto';
 import Provider from 'oidc-provider';
+import {
+  ISSUER, JWT_BEARER, NOBODY, assertedClaims, assertionKeys, registerAssertions,
+} from './authorization_assertion.mjs';
 import { Control } from './authorization_control.mjs';
-import { errorPage, interaction } from './authorization_pages.mjs';
+import { devicePages, errorPage, interaction } from './authorization_pages.mjs';
 import { AuthorizationStore } from './authorization_store.mjs';
 import { options, sendJson, serve } from './serve.mjs';
 
@@ -24,6 +27,10 @@ const given = options({
     { client_id: 'native', auth: 'none', any_port: true },
     { client_id: 'one-port', client_secret: 'one-port-secret', auth: 'client_secret_basic', any_port: false,
       redirect_uris: ['http://127.0.0.1:8971/oauth/callback/notes'] },
+    // Acts for itself, by its secret or by assertions; nobody consents to it.
+    { client_id: 'robot', client_secret: 'robot-secret-0123456789', auth: 'client_secret_basic', redirect_uris: [],
+      grant_types: ['client_credentials', JWT_BEARER] },
+    { client_id: NOBODY, auth: 'none', redirect_uris: [], grant_types: [JWT_BEARER] },
   ],
   introspector: { client_id: 'upstream', client_secret: 'upstream-secret' },
   // A refresh token comes with every grant, as at most providers; `offline_access` asks oidc-provider's own, stricter rule.
@@ -31,12 +38,17 @@ const given = options({
   rotate_refresh_tokens: true,
   // Put before every token value, so that a search through logs and files can name what it finds.
   canary: { access_token: '', refresh_token: '', code: '' },
+  // Seconds between the questions of a device (null: left out), and until its code runs out.
+  device: { interval: 1, seconds: 600 },
 });
 
 const store = new AuthorizationStore();
 const control = new Control(store, given.access_token_seconds);
+const assertions = assertionKeys();
 
-function registration({ client_id, client_secret, auth, any_port, redirect_uris }) {
+const CONSENTS = ['authorization_code', 'refresh_token', 'urn:ietf:params:oauth:grant-type:device_code'];
+
+function registration({ client_id, client_secret, auth, any_port, redirect_uris, grant_types = CONSENTS }) {
   return {
     client_id,
     ...(client_secret === undefined ? {} : { client_secret }),
@@ -44,8 +56,8 @@ function registration({ client_id, client_secret, auth, any_port, redirect_uris 
     // oidc-provider lets only native clients choose their loopback port; a secret is no contradiction to it.
     application_type: any_port ? 'native' : 'web',
     redirect_uris: redirect_uris ?? given.redirect_uris,
-    grant_types: ['authorization_code', 'refresh_token'],
-    response_types: ['code'],
+    grant_types,
+    response_types: grant_types.includes('authorization_code') ? ['code'] : [],
   };
 }
 
@@ -76,6 +88,7 @@ function configure(issuer) {
       return grantId ? ctx.oidc.provider.Grant.find(grantId) : undefined;
     },
     findAccount: async (_ctx, sub) => ({ accountId: sub, claims: async () => ({ sub, name: `Test login ${sub}` }) }),
+    extraTokenClaims: assertedClaims,
     interactions: { url: (_ctx, { uid }) => `/interaction/${uid}` },
     renderError: async (ctx, out) => {
       ctx.type = 'html';
@@ -83,22 +96,27 @@ function configure(issuer) {
     },
     ttl: {
       AccessToken: () => control.accessTokenSeconds,
+      ClientCredentials: () => control.accessTokenSeconds,
+      DeviceCode: given.device.seconds,
       AuthorizationCode: 60, IdToken: 3600, RefreshToken: 86400, Interaction: 3600, Session: 86400, Grant: 86400,
     },
     features: {
       devInteractions: { enabled: false },
       introspection: { enabled: true, allowedPolicy: async () => true },
       revocation: { enabled: true },
+      clientCredentials: { enabled: true },
+      deviceFlow: { enabled: true, ...devicePages },
       resourceIndicators: { enabled: false },
       dPoP: { enabled: false },
     },
   });
-  for (const [model, prefix] of [['AccessToken', 'access_token'], ['RefreshToken', 'refresh_token'], ['AuthorizationCode', 'code']]) {
+  for (const [model, prefix] of [['AccessToken', 'access_token'], ['ClientCredentials', 'access_token'], ['RefreshToken', 'refresh_token'], ['AuthorizationCode', 'code']]) {
     const random = provider[model].prototype.generateTokenId;
     provider[model].prototype.generateTokenId = function generateTokenId() {
       return `${given.canary[prefix] ?? ''}${random.call(this)}`;
     };
   }
+  registerAssertions(provider, assertions.publicKeys, store.issued);
   provider.use(observe());
   provider.on('grant.error', (_ctx, error) => control.sawTokenError(error));
   provider.on('grant.revoked', () => { control.counts.grants_destroyed += 1; });
@@ -116,6 +134,7 @@ function observe() {
     }
     if (ctx.path === '/token/introspection') control.counts.introspections += 1;
     if (ctx.path === '/token/revocation') control.counts.revocations += 1;
+    if (ctx.path === '/device/auth') return deviceRequest(ctx, next);
     if (ctx.path === '/me') control.counts.userinfo += 1;
     if (ctx.path !== '/token' || ctx.method !== 'POST') return next();
     const mine = turn.then(() => tokenRequest(ctx, next));
@@ -124,11 +143,20 @@ function observe() {
   };
 }
 
+/** oidc-provider leaves the interval out; tests want a short one. */
+async function deviceRequest(ctx, next) {
+  control.counts.device_authorizations += 1;
+  await next();
+  if (ctx.body?.device_code && given.device.interval !== null) ctx.body.interval = given.device.interval;
+}
+
 async function tokenRequest(ctx, next) {
   const fault = control.takeFault();
   const body = await readAll(ctx.req);
   control.sawTokenRequest(new URLSearchParams(body));
-  ctx.req.body = body;
+  const sent = new URLSearchParams(body);
+  if (sent.get('grant_type') === JWT_BEARER && !sent.has('client_id') && !ctx.headers.authorization) sent.set('client_id', NOBODY);
+  ctx.req.body = sent.toString();
   // A wait is the fault itself here: a provider that is slow.
   if (fault?.delay_ms) await new Promise((resolve) => { setTimeout(resolve, fault.delay_ms); });
   if (fault?.drop !== 'before' && fault?.status === undefined) await next();
@@ -164,5 +192,5 @@ await serve(async (issuer) => {
       else sendJson(response, 400, { error: String(error.message) });
     }
   };
-  return { handle, ready: { issuer, clients: given.clients, introspector: given.introspector } };
+  return { handle, ready: { issuer, clients: given.clients, introspector: given.introspector, assertions: { issuer: ISSUER, keys: assertions.privateKeys } } };
 });

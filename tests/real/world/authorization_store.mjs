@@ -3,8 +3,10 @@
 
 import { createHash } from 'node:crypto';
 
-const BELONG_TO_A_GRANT = ['AccessToken', 'AuthorizationCode', 'RefreshToken'];
-const REMEMBERED = { AccessToken: 'access_tokens', RefreshToken: 'refresh_tokens', AuthorizationCode: 'codes' };
+const BELONG_TO_A_GRANT = ['AccessToken', 'AuthorizationCode', 'RefreshToken', 'DeviceCode'];
+const REMEMBERED = {
+  AccessToken: 'access_tokens', ClientCredentials: 'access_tokens', RefreshToken: 'refresh_tokens', AuthorizationCode: 'codes', DeviceCode: 'device_codes',
+};
 
 export function hashed(secret) {
   return createHash('sha256').update(secret).digest('hex').slice(0, 16);
@@ -13,7 +15,9 @@ export function hashed(secret) {
 export class AuthorizationStore {
   #artifacts = new Map();
   /** Everything issued or received since the start that must never be seen elsewhere. */
-  issued = { access_tokens: [], refresh_tokens: [], codes: [], id_tokens: [], states: [], code_verifiers: [] };
+  issued = {
+    access_tokens: [], refresh_tokens: [], codes: [], id_tokens: [], states: [], code_verifiers: [], device_codes: [], assertions: [],
+  };
 
   /** What oidc-provider calls to get the keeper of one kind of artifact. */
   adapter = (model) => ({
@@ -55,7 +59,7 @@ export class AuthorizationStore {
 
   /** As if every access token had run out: introspection says inactive, refreshing still works. */
   expireAccessTokens() {
-    return this.#forget(['AccessToken']);
+    return this.#forget(['AccessToken', 'ClientCredentials']);
   }
 
   /** As if the person had removed the app in the provider's settings. */

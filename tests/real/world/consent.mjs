@@ -46,7 +46,7 @@ async function walk(visitor, url, { deny = false, untick = [], login = 'ana', ho
 }
 
 /** Fills a form of the authorization server and says which button to press. */
-function answer(form, { deny, untick, login }) {
+export function answer(form, { deny, untick, login }) {
   const isConsent = !form.fields.some((field) => field.name === 'login');
   for (const field of form.fields) {
     if (field.name === 'login') field.value = login;
@@ -67,7 +67,7 @@ function keep(visitor, callback, file) {
   return { steps: visitor.steps, final_status: null, final_url_path: shown(callback), final_text: '', final_title: '' };
 }
 
-function report({ steps, page }) {
+export function report({ steps, page }) {
   return {
     steps,
     final_status: page.status,

@@ -12,6 +12,8 @@ const given = options({
   introspector: { client_id: 'upstream', client_secret: 'upstream-secret' },
   // What `GET /echo` adds to the request's headers, to plant a secret in an answer.
   echo_extra: {},
+  // What opens `GET /vault`: each of these, in its own place.
+  keys: { bearer: 'shared-token-0123456789', header: 'shared-header-0123456789', query: 'shared-query-0123456789', user: 'robot', password: 'shared:pässword-0123456789' },
 });
 
 let log = [];
@@ -93,6 +95,10 @@ async function route(request, response, url, body) {
     case 'GET /echo':
     case 'POST /echo':
       return sendJson(response, 200, { headers: request.headers, query: Object.fromEntries(url.searchParams), body: body.toString(), ...given.echo_extra });
+    case 'GET /vault': {
+      const by = opened(request, url);
+      return by ? sendJson(response, 200, { by }) : sendJson(response, 401, { message: 'no key that fits' });
+    }
     case 'GET /me': {
       const standing = await authorize(request, response);
       return standing && sendJson(response, 200, { sub: standing.sub, scope: standing.scope ?? '' });
@@ -113,6 +119,15 @@ async function route(request, response, url, body) {
     default:
       return sendJson(response, 404, { message: `no route ${request.method} ${url.pathname}` });
   }
+}
+
+/** Which key a request brought, or null. */
+function opened({ headers }, url) {
+  const { bearer, header, query, user, password } = given.keys;
+  if (headers.authorization === `Bearer ${bearer}`) return 'bearer';
+  if (headers.authorization === `Basic ${Buffer.from(`${user}:${password}`).toString('base64')}`) return 'basic';
+  if (headers['x-key'] === `Key ${header}`) return 'header';
+  return url.searchParams.get('key') === query ? 'query' : null;
 }
 
 function found(query) {

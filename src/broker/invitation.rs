@@ -1,0 +1,178 @@
+//! What a connect link leads to: who asks for what, and the browser leaving for the provider.
+//!
+//! Everything comes from the authorization itself. It may have been made by a process with another
+//! `tools.toml`; this one's has no say in it.
+
+use secrecy::{ExposeSecret as _, SecretString};
+
+use super::connect::{ConnectError, End};
+use super::{Broker, Contended};
+use crate::model::authorization::{Started, Status};
+use crate::model::secret;
+use crate::model::{AccountName, Authorization, Time, ToolName};
+use crate::oauth::{self, AuthorizationRequest};
+use crate::store::Held;
+
+/// What a connect page shows. Nothing in it is secret.
+#[derive(Clone, Debug)]
+pub struct Invitation {
+    pub provider: String,
+    pub title: String,
+    pub client: Option<String>,
+    pub tools: Vec<ToolName>,
+    /// The end user whose account this will be.
+    pub user: String,
+    /// Which of several accounts, where the person has more than one there.
+    pub account: Option<String>,
+    /// Where the token may be sent.
+    pub hosts: Vec<String>,
+    /// Each scope, and what it means where the catalogue knows.
+    pub scopes: Vec<(String, Option<String>)>,
+    pub expires_at: Time,
+    /// Minutes left, rounded up.
+    pub lives_minutes: u64,
+    pub status: Status,
+    /// Needed and not granted, once the authorization is completed.
+    pub refused: Vec<String>,
+    /// The provider's own words for its refusal.
+    pub said: Option<String>,
+    pub is_expired: bool,
+    /// Names what the page says; [`Broker::depart`] wants it back.
+    pub digest: String,
+}
+
+/// Where to send the browser that clicked "Continue", and the cookie that will know it again.
+pub struct Departure {
+    pub to: url::Url,
+    pub cookie: Cookie,
+}
+
+/// A cookie for one trip. Ports share cookies, so each trip has a name of its own.
+pub struct Cookie {
+    pub name: String,
+    pub value: SecretString,
+    /// Where it returns: the callback of this provider and nothing else.
+    pub path: String,
+}
+
+impl Broker {
+    /// What is behind a link. Changes nothing: link scanners and prefetching browsers come here too.
+    pub async fn invitation(&self, ticket: &str) -> Result<Invitation, ConnectError> {
+        let held = self.behind(ticket).await?;
+        let now = self.0.parts.clock.now();
+        let authorization = &held.value;
+        if authorization.status != Status::Pending {
+            // Nobody may be waiting to hear of it.
+            let _ = self.0.shown.send(authorization.id.clone());
+        }
+        let trip = &authorization.trip;
+        let word = |scope: &str| trip.scope_words.get(scope).cloned();
+        let is_default = authorization.account == AccountName::default();
+        Ok(Invitation {
+            provider: authorization.provider.to_string(),
+            title: trip.title.clone(),
+            account: (!is_default).then(|| authorization.account.to_string()),
+            client: authorization.asked_by.client.clone(),
+            tools: authorization.tools.iter().cloned().collect(),
+            user: authorization.caller.user.to_string(),
+            hosts: authorization.binding.hosts.iter().map(str::to_owned).collect(),
+            scopes: authorization
+                .scopes
+                .iter()
+                .map(|scope| (scope.to_owned(), word(scope)))
+                .collect(),
+            expires_at: authorization.expires_at(),
+            lives_minutes: minutes_left(authorization, now),
+            status: authorization.status.clone(),
+            refused: authorization.refused.iter().map(str::to_owned).collect(),
+            said: authorization.said.clone(),
+            is_expired: authorization.is_expired(now),
+            digest: digest(authorization),
+        })
+    }
+
+    /// The person clicked "Continue" on the page of this `digest`: binds this browser and sends it to
+    /// the provider.
+    pub async fn depart(&self, ticket: &str, digest: &str) -> Result<Departure, ConnectError> {
+        let held = self.behind(ticket).await?;
+        let now = self.0.parts.clock.now();
+        let authorization = &held.value;
+        if authorization.status != Status::Pending || authorization.is_expired(now) {
+            return Err(ConnectError::Unknown);
+        }
+        if !authorization.is_open(now) {
+            return Err(ConnectError::Exhausted);
+        }
+        // A link may be widened while its page is on a screen; a click there approves what that page
+        // said and nothing more.
+        if !secret::same(digest, &self::digest(authorization)) {
+            return Err(ConnectError::Changed);
+        }
+        let provider = &authorization.provider;
+        let trip = &authorization.trip;
+        let path = format!("/oauth/callback/{provider}");
+        let redirect_uri = authorization.redirect_uri();
+        let state = secret::random();
+        let cookie =
+            Cookie { name: cookie_name(state.expose_secret()), value: secret::random(), path };
+        let verifier = trip.pkce.then(secret::random);
+        let to = oauth::authorization_url(&AuthorizationRequest {
+            endpoint: &trip.authorize,
+            client_id: &trip.client.client_id,
+            redirect_uri: &redirect_uri,
+            state: &state,
+            verifier: verifier.as_ref(),
+            scope: (&trip.scope_parameter, authorization.scopes.join(&trip.scope_separator)),
+            params: &trip.params,
+        })?;
+        let counted = Authorization { starts: authorization.starts + 1, ..authorization.clone() };
+        let store = self.store().await?;
+        // Counted first: without the count a link could fill the store with states.
+        let Some(counted) = store.replace(counted, &held).await? else {
+            return Err(Contended.into());
+        };
+        let started = Started {
+            authorization: counted.value,
+            browser: secret::fingerprint(cookie.value.expose_secret()),
+            verifier,
+            redirect_uri,
+            started_at: now,
+        };
+        store.start(&state, &started).await?;
+        tracing::info!(%provider, "a browser left for the provider");
+        Ok(Departure { to, cookie })
+    }
+
+    /// The person clicked "No, thanks".
+    pub async fn decline(&self, ticket: &str) -> Result<(), ConnectError> {
+        let held = self.behind(ticket).await?;
+        if held.value.status == Status::Pending {
+            let end = End::Failed { why: "You said no.".into(), said: None };
+            return self.conclude(&held.value, end).await;
+        }
+        Ok(())
+    }
+
+    async fn behind(&self, ticket: &str) -> Result<Held<Authorization>, ConnectError> {
+        self.store().await?.by_ticket(ticket).await?.ok_or(ConnectError::Unknown)
+    }
+}
+
+/// Names what a connect page says of who asks for what.
+fn digest(authorization: &Authorization) -> String {
+    let Authorization { scopes, binding, asked_by, tools, trip, .. } = authorization;
+    let said = (&trip.title, scopes, &binding.hosts, &asked_by.client, tools);
+    // `Debug` quotes every text, so no two pages are written alike.
+    secret::fingerprint(&format!("{said:?}"))
+}
+
+/// The name of a trip's cookie. It tells nothing of the state, and the callback can reckon it.
+pub(super) fn cookie_name(state: &str) -> String {
+    let fingerprint = secret::fingerprint(state);
+    let short: String = fingerprint.chars().filter(char::is_ascii_alphanumeric).take(16).collect();
+    format!("countersign_{short}")
+}
+
+pub(super) fn minutes_left(authorization: &Authorization, now: Time) -> u64 {
+    authorization.expires_at().since(now).as_secs().div_ceil(60)
+}

@@ -1,0 +1,447 @@
+//! Renews grants: once, whoever asks and in however many processes, and never by losing one.
+//!
+//! Providers that rotate refresh tokens end the whole grant when one is sent twice (RFC 9700
+//! §4.14.2), so who sends is settled before anything is sent. Inside a process the calls that find a
+//! stale token share one flight. Across processes the grant itself is the lease: an
+//! [`Attempt`] is swapped into it, which one process can do, and is durable before the refresh token
+//! leaves. Where that process dies before it has kept the answer, the mark tells the next one.
+//!
+//! What follows from an answer:
+//!
+//! | the token endpoint | the grant | the caller |
+//! |---|---|---|
+//! | issues | renewed, durable before use | runs |
+//! | refuses the refresh token | ended, unless somebody has renewed it meanwhile | is asked for a consent |
+//! | refuses our client | kept; the provider is left alone for a minute | hears that the operator must act |
+//! | 5xx, 408, 429, `temporarily_unavailable`, … | kept; up to three tries | goes on with a token that lives, else hears when to call again |
+//! | nothing, or nothing readable, after sending | kept; the same token once more | as above |
+//! | cannot be reached | kept | as above |
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::FutureExt as _;
+use futures_util::future::{BoxFuture, Shared};
+use parking_lot::Mutex;
+use secrecy::SecretString;
+use tokio::time::Instant;
+
+use super::tokens::{AccessError, Judgement};
+use super::{Broker, Connection};
+use crate::model::authorization::ClientRegistration;
+use crate::model::grant::Attempt;
+use crate::model::{Grant, ProviderId, Scopes, Time, secret};
+use crate::oauth::{Issued, TokenError, Verdict};
+use crate::store::{Held, StoreError};
+
+/// How long a token endpoint in trouble is left alone while the old access token still works.
+const REST: Duration = Duration::from_secs(15);
+/// How long a provider that refuses our client is not asked at all: every call would only be
+/// refused again, and some providers lock clients out that insist.
+const OPERATOR_REST: Duration = Duration::from_mins(1);
+
+const MOST_SENDS: u32 = 3;
+const FIRST_PAUSE: Duration = Duration::from_millis(500);
+/// No further try begins later than this: a host waits a minute for a tool.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// How long an attempt of another process counts while that process lives. It may hold tokens that a
+/// full disk keeps it from storing; sending the spent refresh token would end the grant.
+const LEASE: Duration = Duration::from_mins(10);
+/// How long a call waits for another process's renewal.
+const LONGEST_WAIT: Duration = Duration::from_secs(30);
+/// How often a grant is read while another process renews it. A store does not notify.
+const LOOK: Duration = Duration::from_millis(25);
+
+/// How often the store is tried again for tokens that it could not keep.
+const SAVE_PAUSE: Duration = Duration::from_secs(2);
+const MOST_SAVES: u32 = 300;
+
+type Landing = Shared<BoxFuture<'static, Result<(), AccessError>>>;
+
+/// Renewals under way: one at a time for each grant, whose outcome, good or bad, is everybody's who
+/// waits for it.
+#[derive(Default)]
+pub(super) struct Flights {
+    flights: Mutex<HashMap<String, Flight>>,
+    /// Providers that refuse our client: until when they are left alone, and what they said.
+    refusing: Mutex<HashMap<ProviderId, (Time, Arc<TokenError>)>>,
+}
+
+enum Flight {
+    UnderWay(Landing),
+    /// The token endpoint had trouble; a token that still lives is used without asking again.
+    Resting(Time),
+    /// The provider has issued this and the store could not keep it. The refresh token that bought
+    /// it may be spent, so this is the only copy of the consent.
+    Unsaved(Box<Unsaved>),
+}
+
+struct Unsaved {
+    connection: Connection,
+    client: ClientRegistration,
+    renewed: Grant,
+    over: Held<Grant>,
+    /// How often the store has refused it.
+    saves: u32,
+}
+
+type Landed = (Result<(), AccessError>, Option<Flight>);
+
+impl Broker {
+    /// Joins the renewal of this grant, or begins it. Where the present token is good enough
+    /// (`is_usable`), an endpoint that has just had trouble is left alone.
+    pub(super) async fn renew(
+        &self,
+        connection: &Connection,
+        rejected: Option<&SecretString>,
+        is_usable: bool,
+    ) -> Result<(), AccessError> {
+        let name = name(connection);
+        let now = self.0.parts.clock.now();
+        let landing = {
+            let mut flights = self.0.flights.flights.lock();
+            match flights.remove(&name) {
+                Some(Flight::UnderWay(landing)) => {
+                    flights.insert(name, Flight::UnderWay(landing.clone()));
+                    landing
+                }
+                Some(Flight::Resting(until)) if is_usable && now < until => {
+                    flights.insert(name, Flight::Resting(until));
+                    return Ok(());
+                }
+                Some(Flight::Unsaved(unsaved)) => {
+                    let landing = self.take_off(name.clone(), |broker| broker.save(*unsaved));
+                    flights.insert(name, Flight::UnderWay(landing.clone()));
+                    landing
+                }
+                Some(Flight::Resting(_)) | None => {
+                    let (connection, rejected) = (connection.clone(), rejected.cloned());
+                    let landing = self.take_off(name.clone(), |broker| async move {
+                        broker.refresh(connection, rejected, is_usable).await
+                    });
+                    flights.insert(name, Flight::UnderWay(landing.clone()));
+                    landing
+                }
+            }
+        };
+        landing.await
+    }
+
+    /// In a task of its own: a caller that gives up while the answer is on its way must not take
+    /// the new refresh token with it.
+    fn take_off<F: Future<Output = Landed> + Send + 'static>(
+        &self,
+        name: String,
+        flight: impl FnOnce(Broker) -> F,
+    ) -> Landing {
+        let broker = self.clone();
+        let flight = flight(self.clone());
+        let task = self.0.tasks.spawn(async move {
+            let (landed, after) = flight.await;
+            let is_unsaved =
+                matches!(&after, Some(Flight::Unsaved(unsaved)) if unsaved.saves < MOST_SAVES);
+            {
+                let mut flights = broker.0.flights.flights.lock();
+                match after {
+                    Some(after) => flights.insert(name.clone(), after),
+                    None => flights.remove(&name),
+                };
+            }
+            if is_unsaved {
+                tokio::spawn(broker.save_in_time(name));
+            }
+            landed
+        });
+        task.map(|landed| landed.unwrap_or(Err(AccessError::Ending))).boxed().shared()
+    }
+
+    /// Sends the refresh token, unless somebody else renews or has renewed the grant.
+    async fn refresh(
+        self,
+        connection: Connection,
+        rejected: Option<SecretString>,
+        is_usable: bool,
+    ) -> Landed {
+        match self.marked(&connection, rejected.as_ref(), is_usable).await {
+            Ok(Some((marked, client))) => self.send(connection, client, marked, is_usable).await,
+            Ok(None) => (Ok(()), None),
+            Err(error) => (Err(error), None),
+        }
+    }
+
+    /// The grant with our attempt on it, durable. `None`: there is nothing to renew any more.
+    async fn marked(
+        &self,
+        connection: &Connection,
+        rejected: Option<&SecretString>,
+        is_usable: bool,
+    ) -> Result<Option<(Held<Grant>, ClientRegistration)>, AccessError> {
+        let provider = &connection.provider.id;
+        let store = self.store().await?;
+        let give_up = Instant::now() + LONGEST_WAIT;
+        loop {
+            // Read anew each time: whoever read before us may be looking at a token that is spent.
+            let held = self.grant_of(connection).await?;
+            let held = match self.judge(connection, held, &Scopes::default(), rejected)? {
+                Judgement::Renew(held) => *held,
+                Judgement::Settled(_) => return Ok(None),
+            };
+            if self.is_taken(&held.value).await? {
+                // Nobody needs to wait for a better token than one that does.
+                if is_usable || Instant::now() > give_up {
+                    return Err(AccessError::Elsewhere { provider: provider.clone() });
+                }
+                tokio::time::sleep(LOOK).await;
+                continue;
+            }
+            self.is_welcome(provider)?;
+            let client = self.0.clients.registration(&connection.provider).await?;
+            let unanswered = held.value.attempt.as_ref().map_or(0, |attempt| attempt.unanswered);
+            let attempt = Attempt {
+                by: store.instance().await?,
+                begun_at: self.0.parts.clock.now(),
+                unanswered: unanswered + 1,
+                is_over: false,
+            };
+            let marked = Grant { attempt: Some(attempt), ..held.value.clone() };
+            // Faster than us: another process, a new consent, or a disconnect.
+            if let Some(marked) = store.replace(marked, &held).await? {
+                return Ok(Some((marked, client)));
+            }
+        }
+    }
+
+    /// Whether another process is renewing this grant.
+    async fn is_taken(&self, grant: &Grant) -> Result<bool, StoreError> {
+        let Some(attempt) = grant.attempt.as_ref().filter(|attempt| !attempt.is_over) else {
+            return Ok(false);
+        };
+        let store = self.store().await?;
+        // Flights keep us from meeting ourselves: one of ours that is not over crashed in mid-air.
+        if attempt.by == store.instance().await? || !store.is_alive(&attempt.by).await? {
+            return Ok(false);
+        }
+        Ok(self.0.parts.clock.now().since(attempt.begun_at) < LEASE)
+    }
+
+    /// Refuses at once what a provider that refuses our client would refuse.
+    fn is_welcome(&self, provider: &ProviderId) -> Result<(), AccessError> {
+        let mut refusing = self.0.flights.refusing.lock();
+        match refusing.get(provider) {
+            Some((until, source)) if self.0.parts.clock.now() < *until => {
+                Err(AccessError::Refresh { provider: provider.clone(), source: Arc::clone(source) })
+            }
+            _ => {
+                refusing.remove(provider);
+                Ok(())
+            }
+        }
+    }
+
+    /// Asks the token endpoint, more than once where its answer allows it.
+    async fn send(
+        self,
+        connection: Connection,
+        client: ClientRegistration,
+        mut marked: Held<Grant>,
+        is_usable: bool,
+    ) -> Landed {
+        let provider = connection.provider.id.clone();
+        let Some(refresh) = marked.value.tokens.refresh.clone() else { return (Ok(()), None) };
+        let began = Instant::now();
+        let (mut sends, mut pause, mut is_lost) = (1, FIRST_PAUSE, false);
+        let error = loop {
+            let error = match self.0.parts.oauth.refresh(&client, &refresh).await {
+                Ok(issued) => {
+                    tracing::info!(%provider, "access token renewed");
+                    let renewed = self.renewed(&marked.value, issued);
+                    let over = marked;
+                    return self
+                        .save(Unsaved { connection, client, renewed, over, saves: 0 })
+                        .await;
+                }
+                Err(error) => error,
+            };
+            tracing::warn!(%provider, %error, "access token not renewed");
+            let was_lost = std::mem::replace(&mut is_lost, error.is_lost());
+            if error.verdict() != Verdict::Passing
+                || is_usable
+                || sends >= MOST_SENDS
+                // A lost answer may have spent the token. Providers forgive one repetition.
+                || (was_lost && is_lost)
+            {
+                break error;
+            }
+            let wait = error.retry_after().unwrap_or_else(|| with_jitter(pause));
+            if began.elapsed() + wait > PATIENCE {
+                break error;
+            }
+            tokio::time::sleep(wait).await;
+            (sends, pause) = (sends + 1, pause * 4);
+            // What was not lost was answered, and does not count.
+            let unanswered = unanswered(&marked.value, is_lost) + 1;
+            let begun_at = self.0.parts.clock.now();
+            match self.mark(&marked, |attempt| Attempt { begun_at, unanswered, ..attempt }).await {
+                Ok(Some(again)) => marked = again,
+                Ok(None) => return (Ok(()), None),
+                Err(error) => return (Err(error.into()), None),
+            }
+        };
+        self.failed(&provider, &marked, error, is_lost).await
+    }
+
+    /// Notes on the grant, or beside it, what a failed renewal means.
+    async fn failed(
+        &self,
+        provider: &ProviderId,
+        marked: &Held<Grant>,
+        error: TokenError,
+        is_lost: bool,
+    ) -> Landed {
+        let verdict = error.verdict();
+        let unanswered = unanswered(&marked.value, is_lost);
+        let noted = if verdict == Verdict::GrantEnded {
+            // Only over the token that was sent. If another stands there, somebody has renewed the
+            // grant or a person has consented anew, and that counts.
+            let why = why_ended(&error, unanswered);
+            self.replace(marked, marked.value.ended(&why)).await
+        } else if unanswered == 0 {
+            self.replace(marked, Grant { attempt: None, ..marked.value.clone() }).await
+        } else {
+            self.mark(marked, |attempt| Attempt { unanswered, is_over: true, ..attempt })
+                .await
+                .map(|_| ())
+        };
+        let now = self.0.parts.clock.now();
+        let source = Arc::new(error);
+        match (verdict, noted) {
+            (Verdict::GrantEnded, noted) => return (noted.map_err(Into::into), None),
+            (Verdict::Operator, _) => {
+                let until = now.after(OPERATOR_REST);
+                let refusing = (until, Arc::clone(&source));
+                self.0.flights.refusing.lock().insert(provider.clone(), refusing);
+            }
+            // The mark stays as it is, and its process lives: the next flight of ours goes on.
+            (Verdict::Passing, Err(error)) => {
+                tracing::warn!(%provider, %error, "an attempt's end was not noted");
+            }
+            (Verdict::Passing, Ok(())) => {}
+        }
+        let error = AccessError::Refresh { provider: provider.clone(), source };
+        (Err(error), Some(Flight::Resting(now.after(REST))))
+    }
+
+    async fn mark(
+        &self,
+        marked: &Held<Grant>,
+        change: impl FnOnce(Attempt) -> Attempt,
+    ) -> Result<Option<Held<Grant>>, StoreError> {
+        let attempt = marked.value.attempt.clone().map(change);
+        self.store().await?.replace(Grant { attempt, ..marked.value.clone() }, marked).await
+    }
+
+    async fn replace(&self, over: &Held<Grant>, by: Grant) -> Result<(), StoreError> {
+        self.store().await?.replace(by, over).await.map(|_| ())
+    }
+
+    /// Durable before use: a rotated refresh token that is only in memory is lost with the process,
+    /// and with it the consent.
+    async fn save(self, mut unsaved: Unsaved) -> Landed {
+        let kept = async {
+            let store = self.store().await?;
+            let kept = store.replace(unsaved.renewed.clone(), &unsaved.over).await?;
+            // What stands there instead counts: a newer consent, or what we wrote ourselves just
+            // before a flush failed. Nothing: the person has disconnected meanwhile.
+            let is_gone = kept.is_none() && self.grant_of(&unsaved.connection).await?.is_none();
+            Ok::<_, StoreError>(is_gone)
+        };
+        match kept.await {
+            Ok(false) => (Ok(()), None),
+            Ok(true) => {
+                let ended = self.0.parts.oauth.revoke(&unsaved.client, &unsaved.renewed.tokens);
+                let ended = ended.await;
+                tracing::info!(?ended, "a renewal came after the account was disconnected");
+                (Ok(()), None)
+            }
+            Err(error) => {
+                unsaved.saves += 1;
+                (Err(error.into()), Some(Flight::Unsaved(Box::new(unsaved))))
+            }
+        }
+    }
+
+    fn renewed(&self, grant: &Grant, issued: Issued) -> Grant {
+        Grant {
+            tokens: issued.tokens,
+            scopes: issued.scopes.unwrap_or_else(|| grant.scopes.clone()),
+            refreshed_at: Some(self.0.parts.clock.now()),
+            attempt: None,
+            ..grant.clone()
+        }
+    }
+
+    /// Tries the store again for as long as it lacks room: a call may be a long time coming.
+    async fn save_in_time(self, name: String) {
+        tokio::time::sleep(SAVE_PAUSE).await;
+        let mut flights = self.0.flights.flights.lock();
+        match flights.remove(&name) {
+            Some(Flight::Unsaved(unsaved)) => {
+                let landing = self.take_off(name.clone(), |broker| broker.save(*unsaved));
+                flights.insert(name, Flight::UnderWay(landing));
+            }
+            Some(other) => {
+                flights.insert(name, other);
+            }
+            None => {}
+        }
+    }
+
+    /// Tries once more to keep what the store could not keep.
+    pub(super) async fn save_the_unsaved(&self) {
+        let unsaved: Vec<Unsaved> = {
+            let mut flights = self.0.flights.flights.lock();
+            let all = std::mem::take(&mut *flights).into_values();
+            all.filter_map(|flight| match flight {
+                Flight::Unsaved(unsaved) => Some(*unsaved),
+                Flight::UnderWay(_) | Flight::Resting(_) => None,
+            })
+            .collect()
+        };
+        for unsaved in unsaved {
+            let provider = unsaved.renewed.provider.clone();
+            if let (Err(error), _) = self.clone().save(unsaved).await {
+                tracing::error!(%provider, %error, "a renewed consent is lost");
+            }
+        }
+    }
+}
+
+/// How many sends of the refresh token went without an answer, the last of which was `is_lost` or
+/// not.
+fn unanswered(marked: &Grant, is_lost: bool) -> u32 {
+    let counted = marked.attempt.as_ref().map_or(0, |attempt| attempt.unanswered);
+    counted.saturating_sub(u32::from(!is_lost))
+}
+
+/// For people: where an answer was lost, the provider is likely to have taken the second sending for
+/// a theft.
+fn why_ended(error: &TokenError, unanswered: u32) -> String {
+    if unanswered == 0 {
+        return error.to_string();
+    }
+    format!("an answer to a renewal was lost, and to the next try {error}")
+}
+
+fn name(connection: &Connection) -> String {
+    let Connection { caller, provider, bound, account } = connection;
+    // No name holds a NUL: two different connections never share a flight.
+    format!("{}\0{}\0{}\0{}\0{account}", caller.namespace, caller.user, provider.id, bound.identity)
+}
+
+/// Up to a half more, so that processes that failed together do not come back together.
+fn with_jitter(pause: Duration) -> Duration {
+    let [byte] = secret::random_bytes::<1>();
+    pause + pause * u32::from(byte) / 512
+}

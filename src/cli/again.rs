@@ -1,0 +1,74 @@
+//! What to run next: a command that works as it is printed.
+//!
+//! A command about another file, person or folder than the one at hand would be worse than none, so
+//! whatever this process was told of them is told to the next one too.
+
+use std::path::PathBuf;
+
+use super::local::Local;
+use crate::model::text::quoted;
+
+/// How this process was started.
+#[derive(Clone, Debug)]
+pub(super) struct Again {
+    program: String,
+    config: Option<PathBuf>,
+}
+
+impl Again {
+    pub(super) fn new(config: Option<PathBuf>) -> Self {
+        let program = std::env::args_os().next();
+        let program =
+            program.map_or_else(|| "countersign".into(), |name| name.to_string_lossy().into());
+        Self { program, config }
+    }
+
+    /// `countersign tools list`, for whatever file is at hand.
+    pub(super) fn command(&self, words: &[&str]) -> String {
+        self.words(words, None)
+    }
+
+    /// The same, for the person and the folder at hand.
+    pub(super) fn local(&self, words: &[&str], local: &Local) -> String {
+        self.words(words, Some(local))
+    }
+
+    fn words(&self, words: &[&str], local: Option<&Local>) -> String {
+        let mut all = vec![self.program.clone()];
+        all.extend(words.iter().map(|&word| word.to_owned()));
+        let path = |path: &PathBuf| path.to_string_lossy().into_owned();
+        let options = [
+            ("--config", self.config.as_ref().map(path)),
+            ("--user", local.and_then(|local| local.user.clone())),
+            ("--data", local.and_then(|local| local.data.as_ref().map(path))),
+        ];
+        for (option, value) in options {
+            // `--user=-x`: a value that begins with a dash is a value only like this.
+            match value {
+                Some(value) if value.starts_with('-') => all.push(format!("{option}={value}")),
+                Some(value) => all.extend([option.to_owned(), value]),
+                None => {}
+            }
+        }
+        all.iter().map(|word| quoted(word)).collect::<Vec<_>>().join(" ")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_next_command_is_about_the_same_file_person_and_folder() {
+        let again = Again { program: "countersign".into(), config: Some("my tools.toml".into()) };
+        let local = Local { user: Some("-o'hara".into()), data: Some("/d".into()) };
+        assert_eq!(
+            again.local(&["auth", "login", "acme", "--scopes", "a:b,$(c)"], &local),
+            r"countersign auth login acme --scopes 'a:b,$(c)' --config 'my tools.toml' '--user=-o'\''hara' --data /d"
+        );
+        assert_eq!(
+            again.command(&["tools", "list"]),
+            "countersign tools list --config 'my tools.toml'"
+        );
+    }
+}

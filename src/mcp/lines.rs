@@ -1,0 +1,357 @@
+//! One JSON-RPC message a line, and an answer to every line that is none.
+//!
+//! rmcp's own transport passes over what it cannot parse, and whoever sent it waits for ever. Here
+//! it is answered as JSON-RPC 2.0 §5.1 says, and the session goes on. A notification is never
+//! answered (§4.1), nor is a response, however wrong they are.
+
+use std::io;
+use std::sync::Arc;
+
+use futures_util::StreamExt as _;
+use rmcp::model::ErrorCode;
+use rmcp::service::{RoleServer, RxJsonRpcMessage, TxJsonRpcMessage};
+use rmcp::transport::Transport;
+use serde_json::{Value, json};
+use tokio::io::AsyncWriteExt as _;
+use tokio::sync::Mutex;
+use tokio_util::bytes::{Buf as _, BytesMut};
+use tokio_util::codec::{Decoder, FramedRead};
+
+use super::stdio::{Reader, Streams, Writer};
+
+/// Longest line in bytes, so that one that never ends does not fill the memory.
+const LONGEST: usize = 16 * 1024 * 1024;
+/// How many bad lines in a row are answered. A peer that puts our answers into its own complaints
+/// would otherwise keep both of us busy for ever.
+const MOST_ANSWERS: u32 = 64;
+
+/// A transport over two byte streams.
+pub(super) struct Lines {
+    input: FramedRead<Reader, Incoming>,
+    /// `None` once it is closed.
+    output: Arc<Mutex<Option<Output>>>,
+    /// The answer to the last bad line, until it is in the output's buffer.
+    owed: Option<Vec<u8>>,
+    /// That buffer may hold an answer which nobody else writes.
+    unflushed: bool,
+    bad_in_a_row: u32,
+}
+
+impl Lines {
+    pub(super) fn new(streams: Streams) -> Self {
+        let (input, output) = streams.into_parts();
+        let output = Output { to: output, buffer: BytesMut::new() };
+        Self {
+            input: FramedRead::new(input, Incoming::default()),
+            output: Arc::new(Mutex::new(Some(output))),
+            owed: None,
+            unflushed: false,
+            bad_in_a_row: 0,
+        }
+    }
+
+    /// Writes the answer to a bad line. May be dropped at any await and called again.
+    async fn answer(&mut self) -> io::Result<()> {
+        if self.owed.is_none() && !self.unflushed {
+            return Ok(());
+        }
+        let mut output = self.output.lock().await;
+        let output = output.as_mut().ok_or_else(closed)?;
+        if let Some(line) = self.owed.take() {
+            output.buffer.extend_from_slice(&line);
+            self.unflushed = true;
+        }
+        output.flush().await?;
+        self.unflushed = false;
+        Ok(())
+    }
+}
+
+/// Takes whole lines only: what a write that was dropped has begun, the next one finishes first.
+struct Output {
+    to: Writer,
+    buffer: BytesMut,
+}
+
+impl Output {
+    async fn flush(&mut self) -> io::Result<()> {
+        while !self.buffer.is_empty() {
+            if self.to.write_buf(&mut self.buffer).await? == 0 {
+                return Err(io::ErrorKind::WriteZero.into());
+            }
+        }
+        self.to.flush().await
+    }
+}
+
+impl Transport<RoleServer> for Lines {
+    type Error = io::Error;
+
+    fn send(
+        &mut self,
+        item: TxJsonRpcMessage<RoleServer>,
+    ) -> impl Future<Output = io::Result<()>> + Send + 'static {
+        let output = Arc::clone(&self.output);
+        async move {
+            let line = line(&item)?;
+            let mut output = output.lock().await;
+            let output = output.as_mut().ok_or_else(closed)?;
+            output.buffer.extend_from_slice(&line);
+            output.flush().await
+        }
+    }
+
+    /// Polled beside other work and dropped when that is done first, so nothing read or to be
+    /// written may be held across an await.
+    async fn receive(&mut self) -> Option<RxJsonRpcMessage<RoleServer>> {
+        loop {
+            if let Err(error) = self.answer().await {
+                tracing::debug!(%error, "the client cannot be answered");
+                return None;
+            }
+            match self.input.next().await? {
+                Ok(Line::Message(message)) => {
+                    self.bad_in_a_row = 0;
+                    return Some(*message);
+                }
+                Ok(Line::Bad(bad)) => {
+                    self.bad_in_a_row = self.bad_in_a_row.saturating_add(1);
+                    tracing::debug!(why = bad.why, "a line that is no message");
+                    if self.bad_in_a_row <= MOST_ANSWERS {
+                        self.owed = line(&bad.answer()).ok();
+                    }
+                }
+                Err(error) => {
+                    tracing::error!(%error, "the client cannot be read from");
+                    return None;
+                }
+            }
+        }
+    }
+
+    async fn close(&mut self) -> io::Result<()> {
+        self.output.lock().await.take();
+        Ok(())
+    }
+}
+
+fn closed() -> io::Error {
+    io::Error::new(io::ErrorKind::NotConnected, "the connection is closed")
+}
+
+fn line(message: &impl serde::Serialize) -> io::Result<Vec<u8>> {
+    let mut line = serde_json::to_vec(message)?;
+    line.push(b'\n');
+    Ok(line)
+}
+
+enum Line {
+    Message(Box<RxJsonRpcMessage<RoleServer>>),
+    Bad(Bad),
+}
+
+/// Why a line is no message, and whose request it may have been.
+#[derive(Debug, PartialEq)]
+struct Bad {
+    code: ErrorCode,
+    why: &'static str,
+    /// `null` where it cannot be told (JSON-RPC 2.0 §5).
+    id: Value,
+}
+
+impl Bad {
+    fn invalid(why: &'static str, id: Value) -> Self {
+        Self { code: ErrorCode::INVALID_REQUEST, why, id }
+    }
+
+    fn answer(&self) -> Value {
+        let error = json!({ "code": self.code, "message": self.why });
+        json!({ "jsonrpc": "2.0", "id": self.id, "error": error })
+    }
+}
+
+/// Cuts bytes into lines and reads each.
+#[derive(Default)]
+struct Incoming {
+    /// How much of the buffer holds no line break.
+    searched: usize,
+    /// Within a line that is too long and has been answered.
+    skipping: bool,
+}
+
+impl Decoder for Incoming {
+    type Item = Line;
+    type Error = io::Error;
+
+    fn decode(&mut self, buffer: &mut BytesMut) -> io::Result<Option<Line>> {
+        loop {
+            let rest = buffer.get(self.searched..).unwrap_or_default();
+            let Some(end) = memchr::memchr(b'\n', rest).map(|at| self.searched + at) else {
+                self.searched = buffer.len();
+                if self.searched <= LONGEST && !self.skipping {
+                    return Ok(None);
+                }
+                buffer.clear();
+                self.searched = 0;
+                let is_news = !std::mem::replace(&mut self.skipping, true);
+                return Ok(is_news.then(too_long));
+            };
+            self.searched = 0;
+            let line = buffer.split_to(end);
+            buffer.advance(1);
+            if std::mem::take(&mut self.skipping) {
+                continue;
+            }
+            let line = if line.len() > LONGEST { Some(too_long()) } else { read(&line) };
+            if line.is_some() {
+                return Ok(line);
+            }
+        }
+    }
+
+    /// What no line break ends was cut off, and whoever sent it has gone.
+    fn decode_eof(&mut self, buffer: &mut BytesMut) -> io::Result<Option<Line>> {
+        let line = self.decode(buffer)?;
+        if line.is_none() {
+            buffer.clear();
+            self.searched = 0;
+        }
+        Ok(line)
+    }
+}
+
+fn too_long() -> Line {
+    Line::Bad(Bad::invalid("the message is longer than 16 MiB", Value::Null))
+}
+
+/// `None` for what is not to be answered.
+fn read(line: &[u8]) -> Option<Line> {
+    // RFC 8259 §8.1: a byte order mark may be ignored.
+    let line = line.strip_prefix(b"\xEF\xBB\xBF").unwrap_or(line).trim_ascii();
+    if line.is_empty() {
+        return None;
+    }
+    if let Ok(message) = serde_json::from_slice(line) {
+        return Some(Line::Message(Box::new(message)));
+    }
+    match serde_json::from_slice(line) {
+        Ok(value) => unfit(&value).map(Line::Bad),
+        Err(_) => Some(Line::Bad(Bad {
+            code: ErrorCode::PARSE_ERROR,
+            why: "the line is no JSON in UTF-8, or nests too deep; each message is one line of it",
+            id: Value::Null,
+        })),
+    }
+}
+
+/// JSON that is no message of MCP.
+fn unfit(value: &Value) -> Option<Bad> {
+    let Value::Object(members) = value else {
+        let why = if value.is_array() {
+            "batches are not supported; send each message in a line of its own"
+        } else {
+            "a message is a JSON object"
+        };
+        return Some(Bad::invalid(why, Value::Null));
+    };
+    let is_notification =
+        members.get("method").is_some_and(Value::is_string) && !members.contains_key("id");
+    let is_response = !members.contains_key("method")
+        && (members.contains_key("result") || members.contains_key("error"));
+    if is_notification || is_response {
+        return None;
+    }
+    let id = members.get("id").filter(|id| id.is_string() || id.is_number());
+    let why = "a request has `jsonrpc` \"2.0\", an `id` and a `method`";
+    Some(Bad::invalid(why, id.cloned().unwrap_or_default()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What comes of some input: a message is `"message"`, anything else its answer.
+    fn lines(input: &[u8]) -> Vec<Value> {
+        let (mut incoming, mut buffer) = (Incoming::default(), BytesMut::new());
+        let mut seen = Vec::new();
+        for piece in input.chunks(1 << 20) {
+            buffer.extend_from_slice(piece);
+            while let Some(line) = incoming.decode(&mut buffer).unwrap() {
+                seen.push(match line {
+                    Line::Message(_) => "message".into(),
+                    Line::Bad(bad) => bad.answer(),
+                });
+            }
+        }
+        seen
+    }
+
+    fn codes(input: &[u8]) -> Vec<(i64, Value)> {
+        let told = |answer: &Value| {
+            assert_eq!(answer["jsonrpc"], "2.0");
+            (answer["error"]["code"].as_i64().unwrap(), answer["id"].clone())
+        };
+        lines(input).iter().map(told).collect()
+    }
+
+    #[test]
+    fn what_is_no_json_is_a_parse_error_without_an_id() {
+        for bad in ["{\"jsonrpc\":\"2.0\",", "Content-Length: 5", "{\"id\":1}}", "\u{1b}[2J"] {
+            assert_eq!(codes(format!("{bad}\r\n").as_bytes()), [(-32700, Value::Null)], "{bad}");
+        }
+        assert_eq!(codes(b"\"\xff\"\n"), [(-32700, Value::Null)]);
+    }
+
+    #[test]
+    fn what_is_no_message_is_an_invalid_request_under_its_id() {
+        for (bad, id) in [
+            (json!([{ "jsonrpc": "2.0", "id": 1, "method": "ping" }]), Value::Null),
+            (json!("ping"), Value::Null),
+            (json!({}), Value::Null),
+            (json!({ "id": 7, "method": "ping" }), json!(7)),
+            (json!({ "jsonrpc": "1.0", "id": "a", "method": "ping" }), json!("a")),
+            (json!({ "jsonrpc": "2.0", "id": 8, "method": 1 }), json!(8)),
+            (json!({ "jsonrpc": "2.0", "id": { "a": 1 }, "method": "ping" }), Value::Null),
+            (json!({ "jsonrpc": "2.0", "id": null, "method": "ping" }), Value::Null),
+        ] {
+            assert_eq!(codes(format!("{bad}\n").as_bytes()), [(-32600, id)], "{bad}");
+        }
+    }
+
+    #[test]
+    fn notifications_and_responses_are_never_answered() {
+        for quiet in [
+            json!({ "method": "notifications/none" }),
+            json!({ "jsonrpc": "2.0", "method": "notifications/progress", "params": 1 }),
+            json!({ "result": {} }),
+            json!({ "jsonrpc": "2.0", "id": [], "error": 1 }),
+        ] {
+            let seen = lines(format!("{quiet}\n").as_bytes());
+            assert!(seen.iter().all(|line| *line == "message"), "{quiet}: {seen:?}");
+        }
+        assert!(lines(b"\n \r\n").is_empty());
+    }
+
+    #[test]
+    fn a_message_is_read_in_whatever_pieces_it_comes() {
+        let ping = br#"{"jsonrpc":"2.0","id":1,"method":"ping"}"#;
+        let (mut incoming, mut buffer) = (Incoming::default(), BytesMut::new());
+        for byte in ping {
+            buffer.extend_from_slice(&[*byte]);
+            assert!(incoming.decode(&mut buffer).unwrap().is_none());
+        }
+        buffer.extend_from_slice(b"\n");
+        assert!(matches!(incoming.decode(&mut buffer), Ok(Some(Line::Message(_)))));
+        assert_eq!(lines(&[b"\xEF\xBB\xBF", &ping[..], b"\n"].concat()), ["message"]);
+    }
+
+    #[test]
+    fn a_line_without_end_is_answered_once_and_passed_over() {
+        let mut input = vec![b'x'; LONGEST + (3 << 20)];
+        input.extend_from_slice(b"\n{\"jsonrpc\":\"2.0\",\"id\":1,\"method\":\"ping\"}\n");
+        let seen = lines(&input);
+        assert_eq!(seen.len(), 2, "{seen:?}");
+        assert_eq!(seen[0]["error"]["code"], -32600);
+        assert_eq!(seen[1], "message");
+    }
+}

@@ -1,0 +1,177 @@
+//! The device flow (RFC 8628): a person types a code into a browser on whichever machine has one.
+//!
+//! No step of it can be bound to a browser: whoever is shown a code and enters it gives away their
+//! own account. So a code is for the terminal of the person who asked for it, and is never handed
+//! out through an agent (RFC 8628 §5.4).
+
+use std::time::Duration;
+
+use secrecy::{ExposeSecret as _, SecretString};
+use serde_json::{Map, Value};
+use url::Url;
+
+use super::normalize::{seconds, success};
+use super::{Issued, LARGEST, OAuthClient, TokenError, Verdict, message, trust};
+use crate::model::authorization::ClientRegistration;
+use crate::model::provider::TokenAuth;
+use crate::model::{Scopes, Time, text};
+use crate::net;
+
+const GRANT: &str = "urn:ietf:params:oauth:grant-type:device_code";
+/// RFC 8628 §3.2.
+const USUAL_INTERVAL: Duration = Duration::from_secs(5);
+/// RFC 8628 §3.5.
+const SLOWER_BY: Duration = Duration::from_secs(5);
+const LONGEST_INTERVAL: Duration = Duration::from_mins(1);
+const LONGEST_LIFE: Duration = Duration::from_mins(30);
+/// More characters nobody types.
+const LONGEST_USER_CODE: usize = 64;
+
+/// A device authorization response (RFC 8628 §3.2), fit to be shown on a terminal.
+#[derive(Debug)]
+pub struct DeviceCode {
+    /// `device_code`: what we ask the token endpoint about.
+    secret: SecretString,
+    /// What the person types.
+    pub user_code: String,
+    /// Where.
+    pub verification_uri: Url,
+    /// The same with the code filled in.
+    pub verification_uri_complete: Option<Url>,
+    pub expires_at: Time,
+    /// How long to wait before each [`OAuthClient::poll`]; grows as the server asks for it.
+    pub interval: Duration,
+}
+
+/// What one question to the token endpoint came to.
+#[derive(Debug)]
+pub enum Poll {
+    Issued(Issued),
+    /// Ask again after [`DeviceCode::interval`].
+    Pending,
+    /// The code's time is over.
+    Expired,
+    /// The person said no.
+    Denied,
+}
+
+impl OAuthClient {
+    /// Asks for a code (RFC 8628 §3.1). `endpoint` is the operator's, or one that the issuer named
+    /// beside its token endpoint: it may be given our secret.
+    pub async fn device_authorization(
+        &self,
+        client: &ClientRegistration,
+        endpoint: &Url,
+        scopes: &Scopes,
+    ) -> Result<DeviceCode, TokenError> {
+        let scope = scopes.join(" ");
+        let mut fields = vec![("scope", scope.as_str())];
+        fields.retain(|(_, value)| !value.is_empty());
+        if client.token_auth == TokenAuth::Basic && client.client_secret.is_some() {
+            // Beside the header too: several servers look here only.
+            fields.push(("client_id", &client.client_id));
+        }
+        let request = message::post(client, endpoint, fields)
+            .ok_or(TokenError::Malformed("the request cannot be written"))?;
+        let response = self.net.send(request, trust(client)).await?;
+        let status = response.status();
+        let body = net::read(response, LARGEST).await?;
+        DeviceCode::read(&success(status, &body)?, endpoint, self.clock.now())
+    }
+
+    /// Asks once whether the person is done (RFC 8628 §3.4). To be called after
+    /// [`DeviceCode::interval`], until the answer is final.
+    ///
+    /// # Errors
+    /// [`TokenError`] that asking again does not mend. Trouble on the way is [`Poll::Pending`] with
+    /// a longer interval (RFC 8628 §3.5); the code's end bounds how often.
+    pub async fn poll(
+        &self,
+        client: &ClientRegistration,
+        code: &mut DeviceCode,
+    ) -> Result<Poll, TokenError> {
+        if self.clock.now() >= code.expires_at {
+            return Ok(Poll::Expired);
+        }
+        let secret = code.secret.clone();
+        let fields = vec![("grant_type", GRANT), ("device_code", secret.expose_secret())];
+        match self.ask(client, fields).await {
+            Ok(issued) => Ok(Poll::Issued(issued)),
+            Err(error) => code.after(error),
+        }
+    }
+}
+
+impl DeviceCode {
+    fn read(answer: &Map<String, Value>, endpoint: &Url, now: Time) -> Result<Self, TokenError> {
+        let field = |name: &str| answer.get(name).and_then(Value::as_str);
+        let device_code = field("device_code")
+            .filter(|code| !code.is_empty())
+            .ok_or(TokenError::Malformed("it has no device_code"))?;
+        let user_code = text::shown(field("user_code").unwrap_or_default(), LONGEST_USER_CODE);
+        if user_code.trim().is_empty() {
+            return Err(TokenError::Malformed("it has no user_code"));
+        }
+        // Google's name for it is older than the RFC.
+        let verification_uri = field("verification_uri")
+            .or(field("verification_url"))
+            .and_then(|written| page(written, endpoint))
+            .ok_or(TokenError::Malformed("it has no usable verification_uri"))?;
+        let complete = field("verification_uri_complete")
+            .and_then(|written| page(written, endpoint))
+            .filter(|complete| complete.origin() == verification_uri.origin());
+        let span = |name: &str, usual: Duration, longest: Duration| {
+            let given = answer.get(name).and_then(seconds).map(Duration::from_secs);
+            given.unwrap_or(usual).min(longest)
+        };
+        let life = span("expires_in", LONGEST_LIFE, LONGEST_LIFE);
+        Ok(Self {
+            secret: SecretString::from(device_code.to_owned()),
+            user_code,
+            verification_uri,
+            verification_uri_complete: complete,
+            expires_at: now.after(life),
+            interval: span("interval", USUAL_INTERVAL, LONGEST_INTERVAL),
+        })
+    }
+
+    /// What follows from an answer without a token.
+    fn after(&mut self, error: TokenError) -> Result<Poll, TokenError> {
+        let code = match &error {
+            TokenError::Refused { code } => code.as_str(),
+            _ if error.verdict() == Verdict::Passing => return Ok(self.wait_longer()),
+            _ => return Err(error),
+        };
+        match code {
+            "authorization_pending" => Ok(Poll::Pending),
+            "slow_down" => {
+                self.interval = (self.interval + SLOWER_BY).min(LONGEST_INTERVAL);
+                Ok(Poll::Pending)
+            }
+            // RFC 6749 §4.1.2.1 and §5.2 know them elsewhere; they say nothing about the code.
+            "temporarily_unavailable" | "server_error" => Ok(self.wait_longer()),
+            // Some servers forget a code that has run out: RFC 6749 §5.2, GitHub, Microsoft.
+            "expired_token"
+            | "invalid_grant"
+            | "incorrect_device_code"
+            | "bad_verification_code" => Ok(Poll::Expired),
+            // The second is Microsoft's.
+            "access_denied" | "authorization_declined" => Ok(Poll::Denied),
+            _ => Err(error),
+        }
+    }
+
+    fn wait_longer(&mut self) -> Poll {
+        self.interval = (self.interval * 2).min(LONGEST_INTERVAL);
+        Poll::Pending
+    }
+}
+
+/// A page that a person may be sent to. `Url` leaves nothing in it that could steer a terminal.
+/// In the clear only beside an endpoint that is in the clear itself, by the operator's word.
+fn page(written: &str, endpoint: &Url) -> Option<Url> {
+    let url = Url::parse(written).ok()?;
+    let is_safe = url.scheme() == "https" || url.origin() == endpoint.origin();
+    let is_plain = url.username().is_empty() && url.password().is_none();
+    (is_safe && is_plain && url.has_host() && url.as_str().len() <= 2048).then_some(url)
+}

@@ -1,0 +1,51 @@
+//! Grants of the server's own, for which nobody is asked.
+
+use secrecy::ExposeSecret as _;
+
+use super::{Assertion, Issued, OAuthClient, TokenError};
+use crate::model::Scopes;
+use crate::model::authorization::ClientRegistration;
+
+const JWT_BEARER: &str = "urn:ietf:params:oauth:grant-type:jwt-bearer";
+
+impl OAuthClient {
+    /// Gets a token for our own client credentials (RFC 6749 §4.4).
+    pub async fn client_credentials(
+        &self,
+        client: &ClientRegistration,
+        scopes: &Scopes,
+    ) -> Result<Issued, TokenError> {
+        let scope = scopes.join(" ");
+        let fields = vec![("grant_type", "client_credentials")];
+        self.own(client, fields, &scope).await
+    }
+
+    /// Gets a token for an assertion that we sign (RFC 7523 §2.1). The client authenticates itself
+    /// if it is one; an empty client id means that only the assertion speaks.
+    pub async fn jwt_bearer(
+        &self,
+        client: &ClientRegistration,
+        assertion: &Assertion,
+        scopes: &Scopes,
+    ) -> Result<Issued, TokenError> {
+        let signed = assertion.sign(scopes, self.clock.now())?;
+        let scope = if assertion.claims_scope { String::new() } else { scopes.join(" ") };
+        let fields = vec![("grant_type", JWT_BEARER), ("assertion", signed.expose_secret())];
+        self.own(client, fields, &scope).await
+    }
+
+    async fn own<'a>(
+        &self,
+        client: &'a ClientRegistration,
+        mut fields: Vec<(&'a str, &'a str)>,
+        scope: &'a str,
+    ) -> Result<Issued, TokenError> {
+        if !scope.is_empty() {
+            fields.push(("scope", scope));
+        }
+        let mut issued = self.ask(client, fields).await?;
+        // Where there is one against RFC 6749 §4.4.3: the credentials themselves are the better one.
+        issued.tokens.refresh = None;
+        Ok(issued)
+    }
+}

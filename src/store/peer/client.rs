@@ -1,0 +1,301 @@
+//! The peer's side: many operations at once over one connection to the owner.
+
+use std::collections::HashMap;
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use futures_util::{SinkExt, StreamExt as _};
+use interprocess::local_socket::tokio::Stream;
+use parking_lot::Mutex;
+use tokio::sync::{mpsc, oneshot};
+use tokio::task::JoinHandle;
+use tokio::time::timeout;
+use tokio_util::bytes::Bytes;
+use tokio_util::codec::{FramedRead, FramedWrite};
+use tokio_util::sync::CancellationToken;
+
+use super::PeerError;
+use super::frame::{self, Answer, Fault, Hello, Numbered, PROTOCOL, Request};
+use super::socket::Address;
+use crate::store::backend::{BackendError, Key, Sealed};
+
+/// How long the owner may take for anything. A stopped one takes for ever.
+pub(in crate::store) const LIMIT: Duration = Duration::from_secs(5);
+
+/// Requests that wait to be written; more than calls at once.
+const MOST_QUEUED: usize = 256;
+
+/// A connection to the owner.
+pub(in crate::store) struct Peer {
+    owner: Hello,
+    out: mpsc::Sender<Bytes>,
+    waiting: Arc<Waiting>,
+    last_id: AtomicU64,
+    hung_up: CancellationToken,
+    task: JoinHandle<()>,
+}
+
+/// What keeps an operation from its answer.
+#[derive(Debug)]
+pub(in crate::store) enum Trouble {
+    /// The connection ended first. Whether the owner did what it was asked is not known.
+    Lost,
+    /// The owner's process installed nobody to answer questions.
+    Unanswered,
+    Failed(BackendError),
+}
+
+impl From<BackendError> for Trouble {
+    fn from(error: BackendError) -> Self {
+        Self::Failed(error)
+    }
+}
+
+/// A whole answer.
+#[derive(Debug)]
+enum Reply {
+    Got(Option<Sealed>),
+    Scanned(Vec<(Key, Sealed)>),
+    Swapped(bool),
+    Answered(Vec<u8>),
+    Failed(Fault),
+}
+
+/// Who waits for which answer; `None` once none will come any more.
+#[derive(Default)]
+struct Waiting(Mutex<Option<HashMap<u64, Waiter>>>);
+
+struct Waiter {
+    to: oneshot::Sender<Reply>,
+    /// Of a scan, what has come so far.
+    parts: Vec<(Key, Sealed)>,
+}
+
+impl Peer {
+    /// Connects and shakes hands. `None` if nobody listens there, or hangs up before saying hello.
+    ///
+    /// # Errors
+    /// Another protocol, or none; `silent()` if nothing is said at all.
+    pub(in crate::store) async fn connect(
+        address: &Address,
+        purpose: &str,
+        silent: impl FnOnce() -> PeerError,
+    ) -> Result<Option<Self>, PeerError> {
+        let hello = Hello::own(purpose);
+        let greet = async {
+            let stream = address.connect().await.ok()?;
+            let mut out = FramedWrite::new(&stream, frame::codec());
+            out.send(hello.encode()).await.ok()?;
+            let mut incoming = FramedRead::new(&stream, frame::codec());
+            let said = match incoming.next().await? {
+                Ok(frame) => Hello::decode(&frame),
+                Err(error) if error.kind() == io::ErrorKind::InvalidData => None,
+                // An owner that was killed as we came.
+                Err(_) => return None,
+            };
+            Some(match said {
+                // The owner says nothing unasked, so nothing is left in what was read.
+                Some(owner) if owner.protocol == PROTOCOL => Ok((stream, owner)),
+                Some(owner) => Err(PeerError::OtherProtocol { owner }),
+                None => Err(PeerError::Foreign),
+            })
+        };
+        match timeout(LIMIT, greet).await {
+            Ok(Some(Ok((stream, owner)))) => Ok(Some(Self::over(stream, owner))),
+            Ok(Some(Err(error))) => Err(error),
+            Ok(None) => Ok(None),
+            Err(_) => Err(silent()),
+        }
+    }
+
+    fn over(stream: Stream, owner: Hello) -> Self {
+        let (out, queue) = mpsc::channel(MOST_QUEUED);
+        let waiting = Arc::new(Waiting(Mutex::new(Some(HashMap::new()))));
+        let hung_up = CancellationToken::new();
+        let (answers, end) = (Arc::clone(&waiting), hung_up.clone());
+        let task = tokio::spawn(async move {
+            tokio::select! {
+                () = read(&stream, &answers) => {}
+                () = write(&stream, queue) => {}
+            }
+            answers.close();
+            end.cancel();
+        });
+        Self { owner, out, waiting, last_id: AtomicU64::new(0), hung_up, task }
+    }
+
+    /// Returns when the owner is gone.
+    pub(in crate::store) async fn hung_up(&self) {
+        self.hung_up.cancelled().await;
+    }
+
+    pub(in crate::store) async fn get(&self, key: &Key) -> Result<Option<Sealed>, Trouble> {
+        match self.call(Request::Get(key.as_str())).await? {
+            Reply::Got(found) => Ok(found),
+            _ => Err(self.nonsense()),
+        }
+    }
+
+    pub(in crate::store) async fn scan(&self, prefix: &Key) -> Result<Vec<(Key, Sealed)>, Trouble> {
+        match self.call(Request::Scan(prefix.as_str())).await? {
+            Reply::Scanned(found) => Ok(found),
+            _ => Err(self.nonsense()),
+        }
+    }
+
+    pub(in crate::store) async fn swap(
+        &self,
+        key: &Key,
+        old: Option<&Sealed>,
+        new: Option<&Sealed>,
+    ) -> Result<bool, Trouble> {
+        let [old, new] = [old, new].map(|sealed| sealed.map(Sealed::as_bytes));
+        match self.call(Request::Swap { key: key.as_str(), old, new }).await? {
+            Reply::Swapped(done) => Ok(done),
+            _ => Err(self.nonsense()),
+        }
+    }
+
+    pub(in crate::store) async fn ask(&self, question: &[u8]) -> Result<Vec<u8>, Trouble> {
+        match self.call(Request::Ask(question)).await? {
+            Reply::Answered(answer) => Ok(answer),
+            _ => Err(self.nonsense()),
+        }
+    }
+
+    async fn call(&self, request: Request<'_>) -> Result<Reply, Trouble> {
+        let id = self.last_id.fetch_add(1, Ordering::Relaxed);
+        let frame = frame::encode(id, request)?;
+        let answer = self.waiting.enter(id).ok_or(Trouble::Lost)?;
+        let answered = timeout(LIMIT, async {
+            self.out.send(frame).await.ok()?;
+            answer.await.ok()
+        });
+        let Ok(reply) = answered.await else {
+            self.waiting.leave(id);
+            return Err(Trouble::Failed(self.silent().into()));
+        };
+        match reply {
+            None | Some(Reply::Failed(Fault::Closed)) => Err(Trouble::Lost),
+            Some(Reply::Failed(Fault::Unanswered)) => Err(Trouble::Unanswered),
+            Some(Reply::Failed(fault)) => Err(Trouble::Failed(fault.into())),
+            Some(reply) => Ok(reply),
+        }
+    }
+
+    fn silent(&self) -> PeerError {
+        let about = &self.owner.about;
+        let owner =
+            format!("process {}, `{}`, version {}", about.pid, about.purpose, about.version);
+        PeerError::Silent { owner, pid: Some(about.pid) }
+    }
+
+    /// An answer to another question: this connection is good for nothing any more.
+    fn nonsense(&self) -> Trouble {
+        self.task.abort();
+        self.waiting.close();
+        self.hung_up.cancel();
+        Trouble::Lost
+    }
+}
+
+impl Drop for Peer {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+impl From<Fault> for BackendError {
+    fn from(fault: Fault) -> Self {
+        match fault {
+            Fault::Full => Self::Full,
+            Fault::Corrupt => Self::Corrupt,
+            Fault::TooLarge => Self::TooLarge,
+            Fault::Closed | Fault::Unanswered => Self::Closed,
+            Fault::Io(text) => Self::Io(io::Error::other(text)),
+        }
+    }
+}
+
+impl Waiting {
+    fn enter(&self, id: u64) -> Option<oneshot::Receiver<Reply>> {
+        let (to, from) = oneshot::channel();
+        self.0.lock().as_mut()?.insert(id, Waiter { to, parts: Vec::new() });
+        Some(from)
+    }
+
+    fn leave(&self, id: u64) {
+        if let Some(waiting) = &mut *self.0.lock() {
+            waiting.remove(&id);
+        }
+    }
+
+    /// Whoever waits learns by it that no answer comes.
+    fn close(&self) {
+        *self.0.lock() = None;
+    }
+
+    /// Hands an answer to who waits for it, if anybody still does. `None` for what is none.
+    fn take(&self, frame: &[u8]) -> Option<()> {
+        let Numbered { id, body } = frame::decode::<Answer<'_>>(frame)?;
+        let mut waiting = self.0.lock();
+        let waiting = waiting.as_mut()?;
+        let reply = match body {
+            Answer::Got(found) => {
+                Reply::Got(found.map(|bytes| Sealed::from_stored(bytes.to_vec())))
+            }
+            Answer::Swapped(done) => Reply::Swapped(done),
+            Answer::Answered(answer) => Reply::Answered(answer.to_vec()),
+            Answer::Failed(fault) => Reply::Failed(fault),
+            Answer::Scanned { records, last } => {
+                let Some(waiter) = waiting.get_mut(&id) else { return Some(()) };
+                waiter.parts.extend(records.into_iter().map(|(key, bytes)| {
+                    (Key::new(key.to_owned()), Sealed::from_stored(bytes.to_vec()))
+                }));
+                if !last {
+                    return Some(());
+                }
+                Reply::Scanned(std::mem::take(&mut waiter.parts))
+            }
+        };
+        if let Some(waiter) = waiting.remove(&id) {
+            let _ = waiter.to.send(reply);
+        }
+        Some(())
+    }
+}
+
+async fn read(stream: &Stream, waiting: &Waiting) {
+    let mut codec = frame::codec();
+    frame::trust(&mut codec);
+    let mut incoming = FramedRead::new(stream, codec);
+    while let Some(Ok(frame)) = incoming.next().await {
+        if waiting.take(&frame).is_none() {
+            return;
+        }
+    }
+}
+
+/// Writes what is queued, all of it at once. Waits as long as it takes: who asked does not.
+async fn write(stream: &Stream, mut queue: mpsc::Receiver<Bytes>) {
+    let mut codec = frame::codec();
+    frame::trust(&mut codec);
+    let mut out = FramedWrite::new(stream, codec);
+    while let Some(frame) = queue.recv().await {
+        let mut frame = frame;
+        loop {
+            if out.feed(frame).await.is_err() {
+                return;
+            }
+            match queue.try_recv() {
+                Ok(next) => frame = next,
+                Err(_) => break,
+            }
+        }
+        if SinkExt::<Bytes>::flush(&mut out).await.is_err() {
+            return;
+        }
+    }
+}

@@ -1,0 +1,90 @@
+//! How processes share one data folder: its owner serves the three methods of a
+//! [`Backend`](super::Backend) over a local socket, and everybody else is its peer.
+//!
+//! What goes over the socket is sealed already. It is still open to the same user only: the folder
+//! is private, the socket is, and both sides ask the system who is at the other end.
+
+mod client;
+mod frame;
+mod serve;
+mod socket;
+
+#[cfg(test)]
+mod tests;
+
+use std::sync::{Arc, OnceLock};
+
+use futures_util::future::BoxFuture;
+
+pub(super) use client::{Peer, Trouble};
+use frame::Hello;
+pub(super) use serve::Serving;
+pub(super) use socket::Address;
+
+/// Answers questions that other processes put to the owner, whatever they are about.
+pub type Answer = dyn Fn(Vec<u8>) -> BoxFuture<'static, Vec<u8>> + Send + Sync;
+
+/// The place for the one who answers, filled at most once in a process.
+#[derive(Clone, Default)]
+pub(super) struct Answering(Arc<OnceLock<Answerer>>);
+
+struct Answerer {
+    answer: Box<Answer>,
+    /// Where the answers are worked out: what they start must outlive the serving of peers.
+    runtime: tokio::runtime::Handle,
+}
+
+impl Answering {
+    /// Call within the runtime that answers. The first one stays.
+    pub(super) fn install(&self, answer: Box<Answer>) {
+        let runtime = tokio::runtime::Handle::current();
+        if self.0.set(Answerer { answer, runtime }).is_err() {
+            tracing::error!("somebody answers questions already");
+        }
+    }
+
+    /// `None` if nobody answers.
+    pub(super) async fn answer(&self, question: Vec<u8>) -> Option<Vec<u8>> {
+        let answerer = self.0.get()?;
+        answerer.runtime.spawn((answerer.answer)(question)).await.ok()
+    }
+}
+
+/// Why this process could not use the owner's store.
+#[derive(Debug, thiserror::Error)]
+pub enum PeerError {
+    #[error("the Countersign that owns the data folder ({owner}) does not answer")]
+    Silent { owner: String, pid: Option<u32> },
+    #[error(
+        "the data folder is owned by process {}, `{}`, of Countersign {}, which speaks protocol {} with other processes; this is Countersign {} and speaks protocol {}",
+        owner.about.pid, owner.about.purpose, owner.about.version, owner.protocol,
+        env!("CARGO_PKG_VERSION"), frame::PROTOCOL
+    )]
+    OtherProtocol { owner: Hello },
+    #[error("whatever listens in the place of the data folder's owner is none")]
+    Foreign,
+    #[error("no process could take over the data folder in time")]
+    NoOwner,
+}
+
+impl PeerError {
+    pub fn hint(&self) -> String {
+        match self {
+            Self::Silent { pid: Some(pid), .. } => format!(
+                "`kill -CONT {pid}` if it was stopped, otherwise end it: another process then takes over by itself"
+            ),
+            Self::Silent { pid: None, .. } => {
+                "let it go on if it was stopped, otherwise end it: another process then takes over by itself".into()
+            }
+            Self::OtherProtocol { owner } if owner.protocol > frame::PROTOCOL => {
+                "restart the program that started this process, so that it starts the newer version".into()
+            }
+            Self::OtherProtocol { owner } => format!(
+                "restart the program that started process {}, so that it starts the version of this one",
+                owner.about.pid
+            ),
+            Self::Foreign => "look for `store.sock` in the data folder and end what listens there".into(),
+            Self::NoOwner => "call again; if that does not help, end the other Countersign processes of this folder".into(),
+        }
+    }
+}

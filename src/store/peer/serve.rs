@@ -1,0 +1,205 @@
+//! The owner's side: answers its peers on a thread of its own, so that nothing that this process
+//! does besides, such as writing to a pipe that nobody reads, keeps them waiting.
+
+use std::io;
+use std::path::Path;
+use std::sync::Arc;
+use std::thread;
+use std::time::Duration;
+
+use futures_util::{SinkExt as _, StreamExt as _};
+use interprocess::local_socket::tokio::{Listener, Stream};
+use interprocess::local_socket::traits::tokio::Listener as _;
+use tokio::sync::Semaphore;
+use tokio::task::JoinSet;
+use tokio::time::timeout;
+use tokio_util::bytes::{Bytes, BytesMut};
+use tokio_util::codec::{FramedRead, FramedWrite};
+use tokio_util::sync::CancellationToken;
+
+use super::super::backend::{Backend, BackendError, Key, Sealed};
+use super::Answering;
+use super::frame::{self, Answer, Fault, Hello, Numbered, PROTOCOL, Request};
+use super::socket::{self, Address};
+
+/// More hosts than a person runs. Who comes when all places are taken waits for one.
+const MOST_PEERS: usize = 128;
+
+/// Requests of one peer that are worked on at once; the others wait in its socket.
+const MOST_AT_ONCE: usize = 64;
+
+/// How long a caller may take to say who it is, and a peer to take its answers. A stopped one
+/// connects anew when it goes on.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// How long writes to the disk that are under way may take when serving ends.
+const LAST_WRITES: Duration = Duration::from_secs(1);
+
+/// Serves until it is dropped; then the socket is gone and every peer has been hung up on.
+#[derive(Debug)]
+pub(in crate::store) struct Serving {
+    address: Address,
+    stop: CancellationToken,
+    thread: Option<thread::JoinHandle<()>>,
+}
+
+struct Owner {
+    backend: Arc<dyn Backend>,
+    answering: Answering,
+    hello: Hello,
+}
+
+impl Serving {
+    /// Starts to serve `backend` to the peers of the folder `data`, whose lock the caller holds.
+    pub(in crate::store) fn start(
+        data: &Path,
+        runtime: &Path,
+        purpose: &str,
+        backend: Arc<dyn Backend>,
+        answering: Answering,
+    ) -> io::Result<Self> {
+        let executor = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        let (listener, address) = {
+            let _within = executor.enter();
+            socket::listen(data, runtime)?
+        };
+        let stop = CancellationToken::new();
+        let stopped = stop.clone();
+        let owner = Arc::new(Owner { backend, answering, hello: Hello::own(purpose) });
+        let serve = move || {
+            executor.block_on(async {
+                tokio::select! {
+                    () = accept(&listener, &owner) => {}
+                    () = stopped.cancelled() => {}
+                }
+            });
+            drop(listener);
+            drop(owner);
+            executor.shutdown_timeout(LAST_WRITES);
+        };
+        let thread = thread::Builder::new().name("peers".into()).spawn(serve)?;
+        Ok(Self { address, stop, thread: Some(thread) })
+    }
+
+    pub(in crate::store) fn address(&self) -> &Address {
+        &self.address
+    }
+}
+
+impl Drop for Serving {
+    fn drop(&mut self) {
+        self.stop.cancel();
+        if let Some(thread) = self.thread.take() {
+            let _ = thread.join();
+        }
+    }
+}
+
+async fn accept(listener: &Listener, owner: &Arc<Owner>) {
+    let places = Arc::new(Semaphore::new(MOST_PEERS));
+    let mut connections = JoinSet::new();
+    loop {
+        let Ok(place) = Arc::clone(&places).acquire_owned().await else { return };
+        match listener.accept().await {
+            Ok(stream) => {
+                let owner = Arc::clone(owner);
+                connections.spawn(async move {
+                    serve(&stream, &owner).await;
+                    drop(place);
+                });
+            }
+            Err(error) => {
+                tracing::warn!(%error, "a process that shares the store could not be let in");
+                // Out of descriptors, most likely: nothing to wait for but time.
+                tokio::time::sleep(Duration::from_millis(50)).await;
+            }
+        }
+        while connections.try_join_next().is_some() {}
+    }
+}
+
+/// Serves one connection to its end. Whatever comes over it costs at most the connection.
+async fn serve(stream: &Stream, owner: &Owner) {
+    if !socket::is_ours(stream) {
+        tracing::warn!("another user's process called for the store and was refused");
+        return;
+    }
+    let mut requests = FramedRead::new(stream, frame::codec());
+    let mut answers = FramedWrite::new(stream, frame::codec());
+    // First of all, whoever calls: a peer of another version learns from it what it met.
+    if answers.send(owner.hello.encode()).await.is_err() {
+        return;
+    }
+    let Ok(Some(Ok(first))) = timeout(PATIENCE, requests.next()).await else { return };
+    match Hello::decode(&first) {
+        Some(peer) if peer.protocol == PROTOCOL => {}
+        Some(Hello { protocol, about }) => {
+            tracing::warn!(
+                pid = about.pid,
+                version = about.version,
+                protocol,
+                "a process of another version wanted to share the store and cannot"
+            );
+            return;
+        }
+        None => {
+            tracing::warn!("something that is no Countersign called for the store");
+            return;
+        }
+    }
+    frame::trust(requests.decoder_mut());
+    frame::trust(answers.encoder_mut());
+    let requests = requests.map(|frame| async move {
+        let frame = frame.ok()?;
+        owner.answer(&frame).await
+    });
+    let mut done = std::pin::pin!(requests.buffer_unordered(MOST_AT_ONCE));
+    while let Some(Some(frames)) = done.next().await {
+        for frame in frames {
+            let Ok(Ok(())) = timeout(PATIENCE, answers.send(frame)).await else { return };
+        }
+    }
+}
+
+impl Owner {
+    /// The frames that answer a request; `None` for what is no request.
+    async fn answer(&self, frame: &BytesMut) -> Option<Vec<Bytes>> {
+        let Numbered { id, body } = frame::decode::<Request<'_>>(frame)?;
+        let answered = match body {
+            Request::Get(key) => self.get(id, key).await,
+            Request::Scan(prefix) => match self.backend.scan(&Key::new(prefix.into())).await {
+                Ok(found) => frame::encode_scan(id, &found),
+                Err(error) => Err(error),
+            },
+            Request::Swap { key, old, new } => self.swap(id, key, old, new).await,
+            Request::Ask(question) => match self.answering.answer(question.to_vec()).await {
+                Some(answer) => one(frame::encode(id, Answer::Answered(&answer))),
+                None => one(frame::encode(id, Answer::Failed(Fault::Unanswered))),
+            },
+        };
+        let failed = |error: BackendError| frame::encode(id, Answer::Failed(error.into()));
+        answered.or_else(|error| one(failed(error))).ok()
+    }
+
+    async fn get(&self, id: u64, key: &str) -> Result<Vec<Bytes>, BackendError> {
+        let found = self.backend.get(&Key::new(key.into())).await?;
+        one(frame::encode(id, Answer::Got(found.as_ref().map(Sealed::as_bytes))))
+    }
+
+    async fn swap(
+        &self,
+        id: u64,
+        key: &str,
+        old: Option<&[u8]>,
+        new: Option<&[u8]>,
+    ) -> Result<Vec<Bytes>, BackendError> {
+        let sealed = |bytes: &[u8]| Sealed::from_stored(bytes.to_vec());
+        let (old, new) = (old.map(sealed), new.map(sealed));
+        let done = self.backend.swap(&Key::new(key.into()), old.as_ref(), new.as_ref()).await?;
+        one(frame::encode(id, Answer::Swapped(done)))
+    }
+}
+
+fn one(frame: Result<Bytes, BackendError>) -> Result<Vec<Bytes>, BackendError> {
+    frame.map(|frame| vec![frame])
+}

@@ -1,0 +1,120 @@
+//! Where the owner listens, and who may be at the other end.
+//!
+//! In the data folder, which is private, wherever that is possible. A socket's path is short (108
+//! bytes on Linux, 104 on macOS) and not every file system holds one; then it lies in a private
+//! folder of ours in the runtime directory. The owner writes into `store.lock` which it was.
+
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use interprocess::local_socket::tokio::{Listener, Stream};
+use interprocess::local_socket::traits::StreamCommon as _;
+use interprocess::local_socket::traits::tokio::Stream as _;
+use interprocess::local_socket::{GenericFilePath, ListenerOptions, Name, ToFsName as _};
+use sha2::{Digest as _, Sha256};
+
+use super::super::folder;
+
+const SOCKET: &str = "store.sock";
+
+/// The place of a socket. On Windows it is a pipe, which lies in no folder.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(in crate::store) struct Address(PathBuf);
+
+impl Address {
+    /// As it is written down for peers: the name alone where it lies in the data folder, which
+    /// another process may see under another path. `None` for a path that is no text.
+    pub(in crate::store) fn written(&self, data: &Path) -> Option<&str> {
+        match self.0.strip_prefix(data) {
+            Ok(name) => name.to_str(),
+            Err(_) => self.0.to_str(),
+        }
+    }
+
+    pub(in crate::store) fn read(written: &str, data: &Path) -> Self {
+        Self(data.join(written))
+    }
+
+    /// Where every owner of the folder listens, on systems where that does not depend.
+    pub(in crate::store) fn fixed(data: &Path) -> Option<Self> {
+        let data = fs::canonicalize(data).ok()?;
+        cfg!(windows).then(|| Self(PathBuf::from(format!(r"\\.\pipe\{}", name_of(&data)))))
+    }
+
+    pub(super) async fn connect(&self) -> io::Result<Stream> {
+        let stream = Stream::connect(self.name()?).await?;
+        if is_ours(&stream) { Ok(stream) } else { Err(io::ErrorKind::PermissionDenied.into()) }
+    }
+
+    fn name(&self) -> io::Result<Name<'_>> {
+        self.0.as_path().to_fs_name::<GenericFilePath>()
+    }
+}
+
+/// Listens in the data folder, else in the runtime directory. The caller holds the folder's lock,
+/// so that a socket that lies there already is nobody's any more.
+///
+/// Call within a runtime.
+pub(super) fn listen(data: &Path, runtime: &Path) -> io::Result<(Listener, Address)> {
+    if let Some(fixed) = Address::fixed(data) {
+        return bind(fixed);
+    }
+    bind(Address(data.join(SOCKET))).or_else(|error| {
+        tracing::debug!(%error, "no socket in the data folder");
+        let beside = runtime.join(name_of(&fs::canonicalize(data)?));
+        folder::create_private(&beside)?;
+        // In a directory where everybody may write, somebody else may have been here first.
+        let metadata = fs::symlink_metadata(&beside)?;
+        if !metadata.is_dir() || !folder::is_ours(&metadata) || folder::is_exposed(&metadata) {
+            return Err(io::ErrorKind::PermissionDenied.into());
+        }
+        bind(Address(beside.join(SOCKET)))
+    })
+}
+
+/// A name that is another one for every data folder.
+fn name_of(canonical: &Path) -> String {
+    let hash = Sha256::digest(canonical.as_os_str().as_encoded_bytes());
+    hash.iter().take(8).fold("countersign-".to_owned(), |name, byte| format!("{name}{byte:02x}"))
+}
+
+fn bind(address: Address) -> io::Result<(Listener, Address)> {
+    if cfg!(unix) {
+        match fs::remove_file(&address.0) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+            _ => {}
+        }
+    }
+    let options = ListenerOptions::new().name(address.name()?);
+    let listener = for_owner_only(options)?.create_tokio()?;
+    #[cfg(unix)]
+    fs::set_permissions(&address.0, std::os::unix::fs::PermissionsExt::from_mode(0o600))?;
+    Ok((listener, address))
+}
+
+/// The folder around it keeps others from a socket; a pipe has none, so it says so itself: all
+/// rights to its owner, and nothing inherited.
+fn for_owner_only(options: ListenerOptions<'_>) -> io::Result<ListenerOptions<'_>> {
+    #[cfg(windows)]
+    {
+        use interprocess::os::windows::local_socket::ListenerOptionsExt as _;
+        use interprocess::os::windows::security_descriptor::SecurityDescriptor;
+        let owner_only = widestring::u16cstr!("D:P(A;;GA;;;OW)");
+        return Ok(options.security_descriptor(SecurityDescriptor::deserialize(owner_only)?));
+    }
+    #[cfg(not(windows))]
+    Ok(options)
+}
+
+/// Whether the same user is at the other end, by the system's word.
+#[cfg_attr(not(unix), expect(unused_variables))]
+pub(super) fn is_ours(stream: &Stream) -> bool {
+    #[cfg(unix)]
+    return stream
+        .peer_creds()
+        .is_ok_and(|peer| peer.euid() == Some(rustix::process::geteuid().as_raw()));
+    // The pipe's own list of rights has seen to it.
+    #[cfg(not(unix))]
+    true
+}

@@ -1,0 +1,101 @@
+//! Where browsers reach us, whichever process asks.
+//!
+//! Several processes share a data folder, and its owner alone listens: a link has to work when the
+//! process that made it is gone, and a port that a provider wants to the letter can be had once. The
+//! others ask the owner to listen for them, and whoever succeeds it finds in the store where links
+//! lead to ([`follow`]).
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+use tokio::sync::watch;
+
+use super::listener::{DEFAULT_PORT, Loopback, NoPort};
+use crate::broker::{Broker, OriginError};
+use crate::model::ProviderId;
+use crate::model::provider::LoopbackRule;
+use crate::store::{AskError, Role, Slot};
+
+/// How often, and how long after one another, an owner is asked that answers no questions: a short
+/// command that only keeps the store's books.
+const TRIES: u32 = 20;
+const AGAIN: Duration = Duration::from_millis(100);
+
+/// A wish to be reached at a port under a rule.
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+struct Question {
+    port: u16,
+    rule: LoopbackRule,
+}
+
+#[derive(Clone, Debug, Serialize, Deserialize)]
+enum Reply {
+    /// Listening there, e.g. `http://127.0.0.1:8971`.
+    At(String),
+    Taken,
+    Failed(String),
+}
+
+/// Scheme, host and port for link and callback of this provider; the owner listens there on return.
+pub async fn origin(
+    slot: &Slot,
+    port: Option<u16>,
+    provider: ProviderId,
+    rule: LoopbackRule,
+) -> Result<String, OriginError> {
+    if rule == LoopbackRule::Refused {
+        return Err(OriginError::HttpsOnly(provider));
+    }
+    let port = port.unwrap_or(DEFAULT_PORT);
+    let garbled = || OriginError::Failed("the answer to that wish could not be read".to_owned());
+    let question = serde_json::to_vec(&Question { port, rule }).map_err(|_| garbled())?;
+    let reply = ask(slot, &question).await?;
+    match serde_json::from_slice(&reply).map_err(|_| garbled())? {
+        Reply::At(origin) => Ok(origin),
+        Reply::Taken => Err(OriginError::Taken { provider, host: rule.host(), port }),
+        Reply::Failed(why) => Err(OriginError::Failed(why)),
+    }
+}
+
+async fn ask(slot: &Slot, question: &[u8]) -> Result<Vec<u8>, OriginError> {
+    let mut tries = 0;
+    loop {
+        match slot.ask(question).await {
+            Ok(reply) => return Ok(reply),
+            Err(AskError::Unanswered) if tries < TRIES => tries += 1,
+            Err(AskError::Unanswered) => {
+                let why = AskError::Unanswered.to_string();
+                return Err(OriginError::Failed(why));
+            }
+            Err(AskError::Store(error)) => return Err(error.into()),
+        }
+        tokio::time::sleep(AGAIN).await;
+    }
+}
+
+/// The owner's answer to [`origin`].
+pub fn answer(loopback: &Loopback, question: &[u8]) -> Vec<u8> {
+    let reply = match serde_json::from_slice(question) {
+        Ok(Question { port, rule }) => match loopback.origin(port, rule) {
+            Ok(origin) => Reply::At(origin),
+            Err(NoPort::Taken) => Reply::Taken,
+            Err(NoPort::Io(error)) => Reply::Failed(error.to_string()),
+        },
+        Err(_) => Reply::Failed("the wish could not be read".to_owned()),
+    };
+    serde_json::to_vec(&reply).unwrap_or_default()
+}
+
+/// Whenever this process becomes the folder's owner, listens where the links lead that others made.
+pub async fn follow(mut role: watch::Receiver<Role>, broker: Broker, loopback: Arc<Loopback>) {
+    while role.wait_for(|role| *role == Role::Owner).await.is_ok() {
+        match broker.open_origins().await {
+            Ok(origins) => origins.iter().for_each(|origin| loopback.resume(origin)),
+            Err(error) => tracing::warn!(%error, "links of other processes lead nowhere for now"),
+        }
+        if role.changed().await.is_err() {
+            return;
+        }
+    }
+}

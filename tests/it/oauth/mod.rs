@@ -1,0 +1,57 @@
+//! Grants without a browser of ours, against a server on loopback that says what it is told to.
+
+mod assertion;
+mod device;
+mod service;
+
+use std::sync::Arc;
+use std::sync::atomic::AtomicI64;
+
+use countersign::model::authorization::ClientRegistration;
+use countersign::model::provider::{TokenAuth, TokenBody, TokenResponseShape};
+use countersign::model::{Clock, Time};
+use countersign::net::{Net, Policy};
+use countersign::oauth::OAuthClient;
+
+use crate::server::Server;
+
+const START: i64 = 1_700_000_000_000;
+
+fn clock() -> (Clock, Arc<AtomicI64>) {
+    let millis = Arc::new(AtomicI64::new(START));
+    (Clock::manual(Arc::clone(&millis)), millis)
+}
+
+fn oauth(clock: Clock) -> OAuthClient {
+    OAuthClient::new(Net::new(Policy::default()), clock)
+}
+
+fn at(seconds: i64) -> Time {
+    Time::from_millis(START + seconds * 1000)
+}
+
+fn client(server: &Server, token_auth: TokenAuth) -> ClientRegistration {
+    ClientRegistration {
+        client_id: "our-id".into(),
+        client_secret: (token_auth != TokenAuth::None).then(|| "our+secret".into()),
+        token_endpoint: format!("{}/token", server.origin).parse().expect("a URL"),
+        refresh_endpoint: None,
+        token_params: Vec::new(),
+        token_auth,
+        token_body: TokenBody::Form,
+        response: TokenResponseShape::default(),
+        revocation: None,
+        learnt: false,
+    }
+}
+
+/// The fields of the last request's form.
+fn sent(server: &Server) -> Vec<(String, String)> {
+    let request = server.requests().pop().expect("a request");
+    let (_, body) = request.split_once("\r\n\r\n").expect("a body");
+    url::form_urlencoded::parse(body.as_bytes()).into_owned().collect()
+}
+
+fn pairs(pairs: &[(&str, &str)]) -> Vec<(String, String)> {
+    pairs.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect()
+}
