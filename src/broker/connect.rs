@@ -181,6 +181,8 @@ impl Broker {
                     refusals,
                     said: None,
                     trip: trip.clone(),
+                    connected_as: None,
+                    candidate: None,
                 },
             };
             if !store.open_link(&authorization, held.as_ref()).await? {
@@ -266,13 +268,11 @@ impl Broker {
     ) -> Result<(), E> {
         let store = self.store().await?;
         let is_refusal = match &end {
-            End::Completed { refused } => !refused.is_empty(),
+            End::Completed { refused, .. } => !refused.is_empty(),
             End::Failed { by_person, .. } => *by_person,
+            End::OtherAccount { .. } => false,
         };
-        let (status, refused, said) = match end {
-            End::Completed { refused } => (Status::Completed, refused, None),
-            End::Failed { why, said, .. } => (Status::Failed(why), Scopes::default(), said),
-        };
+        let is_end = !matches!(end, End::OtherAccount { .. });
         for _ in 0..MOST_TRIES {
             let Some(held) = store.reread(authorization).await? else { return Ok(()) };
             // A consent outweighs a refusal that comes after it, e.g. from a second tab.
@@ -285,16 +285,12 @@ impl Broker {
             if is_refusal {
                 refusals.push(now);
             }
-            let ended = Authorization {
-                refusals,
-                status: status.clone(),
-                refused: refused.clone(),
-                said: said.clone(),
-                ..held.value.clone()
-            };
+            let ended = end.clone().of(Authorization { refusals, ..held.value.clone() });
             if let Some(ended) = store.replace(ended, &held).await? {
                 // Nobody listening is no fault: most authorizations are not waited for.
-                let _ = self.0.ended.send(ended.value.id);
+                if is_end {
+                    let _ = self.0.ended.send(ended.value.id);
+                }
                 return Ok(());
             }
         }
@@ -303,11 +299,16 @@ impl Broker {
 }
 
 /// How an authorization ended.
+#[derive(Clone)]
 pub(super) enum End {
     Completed {
         /// Needed and not granted.
         refused: Scopes,
+        /// What the person knows the account by.
+        connected_as: Option<String>,
     },
+    /// Not yet: the consent came from another account than the one `before`.
+    OtherAccount { before: String, candidate: Box<Grant> },
     Failed {
         /// In our words.
         why: String,
@@ -315,6 +316,32 @@ pub(super) enum End {
         said: Option<String>,
         by_person: bool,
     },
+}
+
+impl End {
+    fn of(self, authorization: Authorization) -> Authorization {
+        let ended = Authorization {
+            refused: Scopes::default(),
+            said: None,
+            connected_as: None,
+            candidate: None,
+            ..authorization
+        };
+        match self {
+            Self::Completed { refused, connected_as } => {
+                Authorization { status: Status::Completed, refused, connected_as, ..ended }
+            }
+            Self::OtherAccount { before, candidate } => {
+                let identity = candidate.identity.as_ref();
+                let now = identity.map(|identity| identity.words().to_owned()).unwrap_or_default();
+                let status = Status::OtherAccount { before, now };
+                Authorization { status, candidate: Some(candidate), ..ended }
+            }
+            Self::Failed { why, said, .. } => {
+                Authorization { status: Status::Failed(why), said, ..ended }
+            }
+        }
+    }
 }
 
 /// Whether the page of an open link says all that this asker wants.

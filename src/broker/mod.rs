@@ -15,6 +15,7 @@ mod clients;
 pub mod completion;
 pub mod connect;
 pub mod grants;
+mod identity;
 pub mod invitation;
 pub mod keeping;
 pub mod paste;

@@ -14,7 +14,7 @@ pub fn is_built_in(id: &str) -> bool {
     ids().any(|known| known == id)
 }
 
-/// What is known about a built-in provider, as TOML with the one table `[id]`. Placeholders
+/// What is known about a built-in provider, as TOML with the one table `[id]`. Placeholders such as
 /// `{tenant}` and `{host}` still stand.
 pub fn provider(id: &str) -> Option<&'static str> {
     sections().find(|(known, _)| *known == id).map(|(_, section)| section)

@@ -9,6 +9,7 @@ mod key;
 mod local;
 mod log;
 mod out;
+mod providers;
 mod report;
 mod serve;
 mod store;
@@ -89,6 +90,11 @@ enum Command {
         #[command(subcommand)]
         command: store::Command,
     },
+    /// See which providers are built in, and how to set one up.
+    Providers {
+        #[command(subcommand)]
+        command: providers::Command,
+    },
     /// Connect accounts, see which are connected, disconnect them.
     Auth {
         #[command(subcommand)]
@@ -146,6 +152,12 @@ fn run(cli: Cli) -> anyhow::Result<Exit> {
         }
         Command::Key { command } => key::run(command, cli.config.as_deref(), &mut out),
         Command::Store { command } => store::run(command, cli.config.as_deref(), &mut out),
+        Command::Providers { command } => {
+            let argument = cli.config.clone();
+            let again = Again::new(cli.config);
+            let config = attempt(argument.as_deref(), &again)?;
+            providers::run(command, config.as_ref(), &again, &mut out)
+        }
         Command::Auth { command } => {
             let config = load(cli.config.as_deref())?;
             auth::run(command, config, &Again::new(cli.config), &mut out)
@@ -187,6 +199,27 @@ fn find(argument: Option<&Path>) -> anyhow::Result<Found> {
     let found = environment::find(argument).map_err(report::hinted)?;
     report::note(&format!("using {} ({})", found.path.display(), found.by.words()));
     Ok(found)
+}
+
+/// The configuration, for commands that help to write it: without a file, or with mistakes in it,
+/// they know less.
+fn attempt(argument: Option<&Path>, again: &Again) -> anyhow::Result<Option<Config>> {
+    let error = match load(argument) {
+        Ok(config) => return Ok(Some(config)),
+        Err(error) => error,
+    };
+    let has_mistakes = error
+        .downcast_ref::<Problems>()
+        .is_some_and(|found| found.errors().all(|problem| problem.code != "config::file"));
+    if has_mistakes {
+        report::note(&format!(
+            "it has mistakes, which `{}` shows, and counts for nothing here",
+            again.command(&["check"])
+        ));
+    } else if argument.is_some() || !error.is::<environment::NotFound>() {
+        return Err(error);
+    }
+    Ok(None)
 }
 
 /// The configuration.

@@ -97,6 +97,14 @@ table! {
         "tenant" => tenant: Text,
         /// The host of a provider that people run themselves. Default for gitlab: `gitlab.com`.
         "host" => host: Text,
+        /// Shopify: the shop, e.g. `acme` of acme.myshopify.com.
+        "shop" => shop: Text,
+        /// Zendesk: what stands before .zendesk.com.
+        "subdomain" => subdomain: Text,
+        /// Where the account is kept: zoho's domain, e.g. `eu`; mailchimp's data centre, e.g. `us19`.
+        "region" => region: Text,
+        /// Keycloak: the realm.
+        "realm" => realm: Text,
         /// Where the OAuth app is registered.
         "console_url" => console_url: Text,
         /// Whether a person may connect several accounts: tools then get an optional parameter `account`. Default: false.
@@ -104,6 +112,8 @@ table! {
         /// As `retention` of the table `store`, for this provider.
         #[schemars(extend("enum" = ["refresh", "no_refresh", "use_once"]))]
         "retention" => retention: Text,
+        /// What `countersign providers show` says.
+        "guide" => guide: GuideTable,
     }
 }
 
@@ -188,19 +198,30 @@ table! {
         "authorize_url" => authorize_url: Text,
         "token_url" => token_url: Text,
         "revoke_url" => revoke_url: Text,
-        /// How `revoke_url` is called: `rfc7009` (default), `bearer` or `github`.
-        #[schemars(extend("enum" = ["rfc7009", "bearer", "github"]))]
+        /// How `revoke_url` is called: `rfc7009` (default), `access-token` (the same, but never for the refresh token), `bearer` or `delete` (POST or DELETE, the access token as Bearer) or `github`.
+        #[schemars(extend("enum" = ["rfc7009", "access-token", "bearer", "delete", "github"]))]
         "revoke" => revoke: Text,
+        /// What is posted to `revoke_url`, where that is nothing of `revoke`.
+        "revoke_request" => revoke_request: RevokeRequestTable,
+        /// Where tokens are refreshed, if not at `token_url`.
+        "refresh_url" => refresh_url: Text,
         "device_url" => device_url: Text,
+        /// OpenID Connect's userinfo endpoint: `identity` with `sub` as id, and email or name as label.
         "userinfo_url" => userinfo_url: Text,
-        /// How the client shows who it is: `basic`, `post` or `none` (a public client).
-        #[schemars(extend("enum" = ["basic", "post", "none"]))]
+        /// How to ask whose token it is, where there is no `userinfo_url`.
+        "identity" => identity: IdentityTable,
+        /// How the client shows who it is: `basic`, `post`, `bearer` (the secret as a bearer token) or `none` (a public client).
+        #[schemars(extend("enum" = ["basic", "post", "bearer", "none"]))]
         "token_auth" => token_auth: Text,
         /// What is sent to the token endpoint: `form` (default) or `json`.
         #[schemars(extend("enum" = ["form", "json"]))]
         "token_body" => token_body: Text,
+        /// Extra parameters of every token request, e.g. `audience` or `resource`.
+        "token_params" => token_params: Named<Text>,
         /// The object of the token response that holds the person's token, e.g. Slack's `authed_user`.
         "token_object" => token_object: Text,
+        /// The header that carries the bare access token. Default: `Authorization: Bearer …`.
+        "token_header" => token_header: Text,
         /// What stands between scopes in the authorization request. Default: a space.
         "scope_separator" => scope_separator: Text,
         /// The parameter of the authorization request that carries the scopes. Default: `scope`.
@@ -221,8 +242,6 @@ table! {
         /// How the grant is had: `code` (default), by each person's consent; `client_credentials` or `jwt_bearer`, one grant for the whole server.
         #[schemars(extend("enum" = ["code", "client_credentials", "jwt_bearer"]))]
         "grant" => grant: Text,
-        /// Extra parameters of the token request, e.g. `audience` or `resource`; not with `grant = "code"`.
-        "token_params" => token_params: Named<Text>,
         /// What is asserted, and who signs it; with `grant = "jwt_bearer"`.
         "assertion" => assertion: AssertionTable,
     }
@@ -254,13 +273,75 @@ table! {
 }
 
 table! {
+    /// A POST that ends a consent. `{client_id}`, `{client_secret}` and `{access_token}` stand for what they name.
+    RevokeRequestTable {
+        /// The header of that name, e.g. `Bearer {access_token}`.
+        "authorization" => authorization: Text,
+        /// The body as JSON.
+        "body" => body: Named<Text>,
+        /// The body as application/x-www-form-urlencoded, instead of `body`.
+        "form" => form: Named<Text>,
+    }
+}
+
+table! {
+    /// How to ask whose token it is. Places are JSON pointers (RFC 6901).
+    IdentityTable {
+        /// Method and whole URL, or method and a path below `base_url`: `GET /user`.
+        #[schemars(required)]
+        "request" => request: Text,
+        /// Headers of this request only.
+        "headers" => headers: Named<Text>,
+        /// The JSON body, e.g. a GraphQL query.
+        "body" => body: Tree,
+        /// Where the account's id stands that never changes.
+        #[schemars(required)]
+        "id" => id: Text,
+        /// Where that stands what people know the account by; the first text or number found is it.
+        "label" => label: Vec<Text>,
+    }
+}
+
+table! {
+    /// What `countersign providers show` says, in whole sentences.
+    GuideTable {
+        /// What it is, in a few words.
+        "about" => about: Text,
+        /// How to register an app.
+        "register" => register: Text,
+        /// How long its tokens live.
+        "tokens" => tokens: Text,
+        /// What surprises.
+        "notes" => notes: Vec<Text>,
+        /// How long lists are handed out, where all of them are alike.
+        "paginate" => paginate: PaginateTable,
+    }
+}
+
+table! {
+    /// How an API hands out long lists: `link`, `page`, or `cursor` with `next`.
+    PaginateTable {
+        /// By the `Link` header (RFC 8288).
+        "link" => link: At<bool>,
+        /// The query parameter that takes a page's number.
+        "page" => page: Text,
+        /// The query parameter that takes a cursor.
+        "cursor" => cursor: Text,
+        /// The jq path to the next cursor in an answer: `.nextPageToken`.
+        "next" => next: Text,
+    }
+}
+
+table! {
     /// How an API says that a call failed. Places are JSON pointers (RFC 6901).
     FailureTable {
         /// Where an error's message may stand; the first text found is it.
         "message" => message: Vec<Text>,
         /// A boolean that is `false` when a 200 is a failure.
         "ok" => ok: Text,
-        /// The failure's code.
+        /// What stands in failures only, even with status 200: GraphQL's `/errors`.
+        "errors" => errors: Text,
+        /// The failure's code, a text or a number.
         "code" => code: Text,
         /// Codes that mean: the token is not accepted any more.
         "expired" => expired: Vec<Text>,

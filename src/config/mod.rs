@@ -33,6 +33,7 @@ use crate::model::{Provider, ProviderId, Tool};
 use crate::net::Cidr;
 use environment::{Found, FoundBy};
 use file::File;
+pub use lower::{BuiltIn, built_in};
 use problem::Findings;
 pub use problem::{Problem, Problems, Severity, Span};
 use read::Read as _;

@@ -29,6 +29,8 @@ fn text(text: &str) -> Template {
 /// A tool that is right, to which a test adds its mistake.
 const TOOL: &str = "[tools.a]\ndescription = \"d\"\n";
 const GET: &str = "request = \"GET https://api.example.com/x\"\n";
+/// A provider of which only the rest of its OAuth table is missing.
+const OAUTH: &str = "[providers.acme]\nclient_id = \"x\"\n[providers.acme.oauth]\nauthorize_url = \"https://a.example/a\"\ntoken_url = \"https://a.example/t\"\n";
 const POST: &str = "request = \"POST https://api.example.com/x\"\n";
 
 #[test]
@@ -180,22 +182,6 @@ fn built_in_providers_need_no_table_and_are_overridden_by_entry() {
             .contains(&"email".to_owned())
     );
     assert_eq!(config.providers["google"].title, "Google");
-}
-
-#[test]
-fn every_built_in_provider_can_be_used_as_it_is() {
-    for id in crate::catalog::ids() {
-        let config = good(&format!(
-            "[tools.a]\ndescription = \"d\"\nprovider = \"{id}\"\nrequest = \"GET /x\""
-        ));
-        let provider = &config.providers[id];
-        assert!(provider.console_url.is_some(), "{id}");
-        let Credential::OAuth(oauth) = &provider.credential else { panic!("{id}") };
-        let endpoints = &oauth.endpoints;
-        for url in [&endpoints.authorize, &endpoints.token] {
-            assert!(url.as_ref().is_some_and(|url| url.scheme() == "https"), "{id}");
-        }
-    }
 }
 
 #[test]
@@ -470,6 +456,16 @@ fn mistakes_in_providers() {
         ("[providers.github]\nfailure = { message = [\"error\"] }".to_owned(), "2:24", "no JSON pointer"),
         (format!("{acme}[tools.a]\ndescription = \"d\"\nprovider = \"acme\"\nrequest = \"GET https://other.example/\""), "7:16", "would not be sent to `other.example`"),
         ("[providers.acme]\nbase_url = \"https://a.example\"\napi_key = { value = \"env:A\" }".to_owned(), "3:11", "where does the key go"),
+        (format!("{OAUTH}revoke_url = \"https://a.example/r\"\nrevoke_request = {{ authorization = \"x\" }}"), "7:18", "what is posted"),
+        (format!("{OAUTH}revoke_url = \"https://a.example/r\"\nrevoke_request = {{ form = {{ t = \"{{refresh_token}}\" }} }}"), "7:33", "nothing is known"),
+        (format!("{OAUTH}token_params = {{ grant_type = \"x\" }}"), "6:18", "not free to be set"),
+        (format!("{OAUTH}identity = {{ request = \"GET https://a.example/me\" }}"), "6:12", "`id`"),
+        (format!("{OAUTH}identity = {{ request = \"DELETE https://a.example/me\", id = \"/id\" }}"), "6:24", "means nothing here"),
+        (format!("{OAUTH}identity = {{ request = \"GET https://a.example/me\", id = \"id\" }}"), "6:57", "no JSON pointer"),
+        ("[providers.github]\nguide = { paginate = { cursor = \"c\" } }".to_owned(), "2:22", "how are lists paged"),
+        ("[providers.shopify]\nshop = \"evil.example/\"".to_owned(), "2:8", "this is no shop"),
+        ("[providers.shopify]\ntitle = \"S\"".to_owned(), "1:12", "`shopify` needs `shop`"),
+        ("[providers.salesforce]\nhost = \"*.salesforce.com\"".to_owned(), "2:8", "this is no host"),
         ("[providers.acme]\nbase_url = \"https://ana:hunter2@a.example\"\napi_key = { query = \"k\", value = \"env:A\" }".to_owned(), "2:13", "user name or password"),
     ]);
 }

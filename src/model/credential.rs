@@ -22,6 +22,39 @@ pub enum Credential {
     Asked(Asked),
 }
 
+impl Credential {
+    /// The secrets that it is made of.
+    pub fn references(&self) -> Vec<SecretRef> {
+        let mut found = Vec::new();
+        match self {
+            Self::Shared(Shared::Key { value, .. }) => found.push(value.clone()),
+            Self::Shared(Shared::Basic { user, password }) => {
+                found.extend(user.reference());
+                found.push(password.clone());
+            }
+            Self::Asked(Asked { what: AskedFor::Basic { user }, .. }) => {
+                found.extend(user.as_ref().and_then(Setting::reference));
+            }
+            Self::Asked(Asked { what: AskedFor::Key(_), .. }) => {}
+            Self::OAuth(settings) => {
+                found.extend(settings.client_id.as_ref().and_then(Setting::reference));
+                found.extend(settings.client_secret.clone());
+                if let GrantType::JwtBearer { assertion } = &settings.grant {
+                    found.extend(assertion.subject.as_ref().and_then(Setting::reference));
+                    match &assertion.key {
+                        AssertionKey::ServiceAccount(file) => found.push(file.clone()),
+                        AssertionKey::PrivateKey { key, issuer, .. } => {
+                            found.push(key.clone());
+                            found.extend(issuer.as_ref().and_then(Setting::reference));
+                        }
+                    }
+                }
+            }
+        }
+        found
+    }
+}
+
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Shared {
     Key {
@@ -77,12 +110,9 @@ pub enum GrantType {
     #[default]
     Code,
     /// By our own client credentials (RFC 6749 §4.4): one grant for the whole server.
-    ClientCredentials {
-        /// Extra parameters of the token request, e.g. `audience` or `resource` (RFC 8707).
-        params: Vec<(String, String)>,
-    },
+    ClientCredentials,
     /// By an assertion that we sign (RFC 7523 §2.1): one grant for the whole server.
-    JwtBearer { assertion: Box<AssertionSettings>, params: Vec<(String, String)> },
+    JwtBearer { assertion: Box<AssertionSettings> },
 }
 
 impl GrantType {

@@ -7,6 +7,7 @@ pub mod authorization;
 pub mod caller;
 pub mod credential;
 pub mod grant;
+pub mod guide;
 pub mod id;
 pub mod outcome;
 pub mod provider;

@@ -3,13 +3,18 @@
 //! Every quirk of a provider is data here, never a branch on its name.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
+use percent_encoding::percent_decode_str;
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 use url::Url;
 
 use super::credential::{AssertionSettings, Credential, GrantType, Retention};
+use super::guide::Guide;
 use super::scope::Implied;
-use super::{ProviderId, Scopes};
+use super::tool::{Action, Body, Effect, HttpAction, Method, Node, Piece, Template};
+use super::{ProviderId, Scopes, Tool, ToolName};
 
 /// Where a secret stands. Configuration holds these, never values; they are read when needed.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -29,6 +34,16 @@ pub enum SecretRef {
 pub enum Setting {
     Literal(String),
     Secret(SecretRef),
+}
+
+impl Setting {
+    /// The secret that it refers to.
+    pub fn reference(&self) -> Option<SecretRef> {
+        match self {
+            Self::Secret(reference) => Some(reference.clone()),
+            Self::Literal(_) => None,
+        }
+    }
 }
 
 /// A configured provider, built-in values and `tools.toml` already merged.
@@ -55,6 +70,7 @@ pub struct Provider {
     /// Whether a person may connect several accounts; its tools then take the name of one.
     pub accounts: bool,
     pub retention: Retention,
+    pub guide: Guide,
 }
 
 /// What a request to a provider's API has to know of the provider.
@@ -67,6 +83,8 @@ pub struct Api<'a> {
     pub hosts: &'a Hosts,
     /// Fixed headers of every request.
     pub headers: &'a [(String, String)],
+    /// See [`OAuthSettings::token_header`].
+    pub token_header: Option<&'a str>,
     pub failure: &'a FailureConvention,
     pub implied: &'a Implied,
     /// All that the API can make us ask a person for.
@@ -80,6 +98,10 @@ impl Provider {
             title: &self.title,
             hosts: &self.hosts,
             headers: &self.headers,
+            token_header: match &self.credential {
+                Credential::OAuth(settings) => settings.token_header.as_deref(),
+                Credential::Shared(_) | Credential::Asked(_) => None,
+            },
             failure: &self.failure,
             implied: self.implied(),
             known_scopes: &self.known_scopes,
@@ -117,7 +139,13 @@ pub struct OAuthSettings {
     pub pkce: bool,
     /// Extra parameters of the authorization request.
     pub params: Vec<(String, String)>,
+    /// Extra parameters of every token request, e.g. `audience`, `resource` (RFC 8707), or Shopify's
+    /// `expiring`.
+    pub token_params: Vec<(String, String)>,
     pub response: TokenResponseShape,
+    /// The header that carries the bare access token, where it is not `Authorization: Bearer …`.
+    pub token_header: Option<String>,
+    pub identity: Option<Identity>,
     pub loopback: LoopbackRule,
 }
 
@@ -149,9 +177,107 @@ pub struct Endpoints {
     pub issuer: Option<Url>,
     pub authorize: Option<Url>,
     pub token: Option<Url>,
+    /// Where tokens are refreshed, if not at `token`, e.g. Figma.
+    pub refresh: Option<Url>,
     pub revoke: Option<Revocation>,
     pub device: Option<Url>,
-    pub userinfo: Option<Url>,
+}
+
+/// A person waits for the page; whose account it is can also be left open.
+const IDENTITY_TIME: Duration = Duration::from_secs(8);
+/// Enough for any profile; cut, it would not be JSON any more.
+const IDENTITY_CHARS: usize = 1_000_000;
+
+/// How to ask a provider whose token this is. The request carries the provider's fixed headers and
+/// the access token, like any call.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Identity {
+    pub method: Method,
+    pub url: Url,
+    pub headers: Vec<(String, String)>,
+    /// A JSON body, e.g. a GraphQL query.
+    pub body: Option<Value>,
+    /// A JSON pointer (RFC 6901) to what never changes about the account.
+    pub id: String,
+    /// JSON pointers; the first that leads to something is what people know the account by.
+    pub label: Vec<String>,
+}
+
+impl Identity {
+    /// A userinfo endpoint (OpenID Connect Core §5.3).
+    pub fn openid(userinfo: Url) -> Self {
+        Self {
+            method: Method::Get,
+            url: userinfo,
+            headers: Vec::new(),
+            body: None,
+            id: "/sub".into(),
+            label: ["/email", "/preferred_username", "/name"].map(str::to_owned).to_vec(),
+        }
+    }
+
+    /// The request as a tool, which no client is ever offered.
+    pub fn tool(&self, provider: &ProviderId) -> Tool {
+        let text = |text: &str| Template(vec![Piece::Text(text.to_owned())]);
+        let segments = self.url.path_segments().into_iter().flatten();
+        let decoded = |segment: &str| percent_decode_str(segment).decode_utf8_lossy().into_owned();
+        let mut origin = self.url.clone();
+        origin.set_path("");
+        origin.set_query(None);
+        Tool {
+            name: ToolName::new(format!("{provider}_identity")),
+            title: String::new(),
+            description: String::new(),
+            params: Vec::new(),
+            accounts: false,
+            effect: Effect::Read,
+            idempotent: true,
+            provider: Some(provider.clone()),
+            scopes: Scopes::default(),
+            action: Action::Http(HttpAction {
+                method: self.method,
+                origin,
+                path: segments.map(|segment| text(&decoded(segment))).collect(),
+                query: self
+                    .url
+                    .query_pairs()
+                    .map(|(name, value)| (name.into_owned(), text(&value)))
+                    .collect(),
+                headers: self
+                    .headers
+                    .iter()
+                    .map(|(name, value)| (name.clone(), text(value)))
+                    .collect(),
+                body: self.body.clone().map_or(Body::None, |body| Body::Json(Node::Fixed(body))),
+                select: None,
+                error: None,
+                reply: None,
+                timeout: IDENTITY_TIME,
+                max_chars: IDENTITY_CHARS,
+            }),
+            output: None,
+        }
+    }
+
+    /// The account's stable id in the provider's answer; `None` where the answer has none, and then
+    /// nothing is known about the account.
+    pub fn id_in(&self, answer: &Value) -> Option<String> {
+        text_at(answer, &self.id)
+    }
+
+    /// The account's label, for people: a text from outside.
+    pub fn label_in(&self, answer: &Value) -> Option<String> {
+        self.label.iter().find_map(|pointer| text_at(answer, pointer))
+    }
+}
+
+/// Ids are numbers at some providers and texts at others.
+fn text_at(answer: &Value, pointer: &str) -> Option<String> {
+    match answer.pointer(pointer)? {
+        Value::String(text) if !text.trim().is_empty() => Some(text.clone()),
+        Value::Number(number) => Some(number.to_string()),
+        _ => None,
+    }
 }
 
 /// How a grant is ended at the provider.
@@ -159,10 +285,27 @@ pub struct Endpoints {
 pub enum Revocation {
     /// RFC 7009.
     Rfc7009(Url),
+    /// RFC 7009, but for the access token only, e.g. Twitch.
+    AccessToken(Url),
     /// The access token authorizes its own end, e.g. Slack's `auth.revoke` or Dropbox.
     Bearer(Url),
+    /// As `Bearer`, with the method DELETE, e.g. Zendesk.
+    Delete(Url),
     /// GitHub: `DELETE /applications/{client_id}/token`, Basic, JSON body.
     GitHub(Url),
+    /// Any other POST.
+    Request(RevocationRequest),
+}
+
+/// A POST that ends a grant. In its texts `{client_id}`, `{client_secret}` and `{access_token}`
+/// stand for what they name.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RevocationRequest {
+    pub url: Url,
+    /// The header of that name, e.g. Square's `Client {client_secret}`.
+    pub authorization: Option<String>,
+    pub fields: Vec<(String, String)>,
+    pub body: TokenBody,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -172,6 +315,8 @@ pub enum TokenAuth {
     Basic,
     /// `client_secret_post`
     Post,
+    /// `Authorization: Bearer {secret}`: Stripe, whose secret is an API key.
+    Bearer,
     /// A public client: `client_id` in the body, no secret.
     None,
 }
@@ -189,7 +334,8 @@ pub enum TokenBody {
 /// Where a token endpoint's answer differs from RFC 6749 §5.1.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TokenResponseShape {
-    /// The object that holds the person's token, e.g. Slack's `authed_user`.
+    /// The object, or the array of one object, that holds the person's token where it is present,
+    /// e.g. Slack's `authed_user`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub nested: Option<String>,
 }
@@ -233,7 +379,9 @@ pub struct FailureConvention {
     pub message: Vec<String>,
     /// A JSON pointer to a boolean that is `false` when a 200 is a failure (Slack's `/ok`).
     pub ok: Option<String>,
-    /// A JSON pointer to the failure's code.
+    /// A JSON pointer to what stands in failures only, even in a 200 (GraphQL's `/errors`).
+    pub errors: Option<String>,
+    /// A JSON pointer to the failure's code, a text or a number.
     pub code: Option<String>,
     /// Codes that mean: the access token is not accepted any more.
     pub expired: Vec<String>,
@@ -310,6 +458,19 @@ mod tests {
 
     fn admit(pattern: &str, url: &str) -> bool {
         Hosts::new([pattern]).admit(&Url::parse(url).expect("a URL"))
+    }
+
+    #[test]
+    fn an_account_has_a_stable_id_and_the_first_label_found() {
+        let identity = Identity {
+            id: "/id".into(),
+            label: vec!["/login".into(), "/email".into()],
+            ..Identity::openid(Url::parse("https://api.example.com/me").expect("a URL"))
+        };
+        let answer = serde_json::json!({"id": 7, "login": " ", "email": "ana@example.com"});
+        assert_eq!(identity.id_in(&answer).as_deref(), Some("7"));
+        assert_eq!(identity.label_in(&answer).as_deref(), Some("ana@example.com"));
+        assert_eq!(identity.id_in(&serde_json::json!({"id": null})), None);
     }
 
     #[test]

@@ -5,7 +5,7 @@ use base64::engine::general_purpose::STANDARD;
 use http::HeaderValue;
 use http::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE};
 use reqwest::{Method, Request};
-use secrecy::ExposeSecret as _;
+use secrecy::{ExposeSecret as _, SecretString};
 use serde_json::Value;
 use url::{Url, form_urlencoded};
 
@@ -29,22 +29,34 @@ pub(super) fn post<'a>(
             fields.push(("client_id", &client.client_id));
             fields.push(("client_secret", secret.expose_secret()));
         }
+        // The secret says who we are; Stripe refuses a parameter that it does not expect.
+        (TokenAuth::Bearer, Some(secret)) => authorize(&mut request, &bearer(secret))?,
         // An assertion may come from a client that says nothing of itself (RFC 7523 §3.1).
         (_, None) | (TokenAuth::None, _) if client.client_id.is_empty() => {}
         (_, None) | (TokenAuth::None, _) => fields.push(("client_id", &client.client_id)),
     }
-    match client.token_body {
+    set_fields(&mut request, client.token_body, &fields);
+    Some(request)
+}
+
+pub(super) fn set_fields<N: AsRef<str>, V: AsRef<str>>(
+    request: &mut Request,
+    body: TokenBody,
+    fields: &[(N, V)],
+) {
+    match body {
         TokenBody::Form => {
             let form =
                 form_urlencoded::Serializer::new(String::new()).extend_pairs(fields).finish();
-            set_body(&mut request, "application/x-www-form-urlencoded", form);
+            set_body(request, "application/x-www-form-urlencoded", form);
         }
         TokenBody::Json => {
-            let fields = fields.into_iter().map(|(name, value)| (name.to_owned(), value.into()));
-            send_json(&mut request, &Value::Object(fields.collect()));
+            let fields = fields
+                .iter()
+                .map(|(name, value)| (name.as_ref().to_owned(), value.as_ref().into()));
+            send_json(request, &Value::Object(fields.collect()));
         }
     }
-    Some(request)
 }
 
 pub(super) fn send_json(request: &mut Request, body: &Value) {
@@ -61,6 +73,11 @@ pub(super) fn authorize(request: &mut Request, value: &str) -> Option<()> {
     value.set_sensitive(true);
     request.headers_mut().insert(AUTHORIZATION, value);
     Some(())
+}
+
+/// RFC 6750 §2.1.
+pub(super) fn bearer(secret: &SecretString) -> String {
+    format!("Bearer {}", secret.expose_secret())
 }
 
 /// RFC 6749 §2.3.1: both parts are form-encoded before they are joined.

@@ -24,7 +24,7 @@ use oauth2::{
     PkceCodeVerifier, RedirectUrl, RefreshToken, RequestTokenError, TokenResponse as _, TokenUrl,
 };
 use secrecy::{ExposeSecret, SecretString};
-use url::Url;
+use url::{Url, form_urlencoded};
 
 pub use answer::{AnswerError, AuthorizationResponse, Denial};
 pub use assertion::{Assertion, KeyError, ServiceAccount, SignError, Signer};
@@ -33,7 +33,7 @@ pub use error::{TokenError, Verdict};
 pub use metadata::{DiscoveryError, Metadata, discover};
 
 use crate::model::authorization::ClientRegistration;
-use crate::model::provider::{TokenAuth, TokenBody};
+use crate::model::provider::TokenAuth;
 use crate::model::{Clock, Scopes, TokenSet};
 use crate::net::{self, Net, Trust};
 
@@ -131,8 +131,8 @@ impl OAuthClient {
             let verifier = PkceCodeVerifier::new(verifier.expose_secret().to_owned());
             request = request.set_pkce_verifier(verifier);
         }
-        let answer = request.request_async(&Courier { net: &self.net, client }).await;
-        self.issued(answer)
+        let courier = self.courier(client, &client.token_endpoint);
+        self.issued(request.request_async(&courier).await)
     }
 
     /// Trades a refresh token for a new access token (RFC 6749 §6). Without a new refresh token in
@@ -144,10 +144,9 @@ impl OAuthClient {
     ) -> Result<Issued, TokenError> {
         let oauth = basic(client);
         let token = RefreshToken::new(refresh.expose_secret().to_owned());
-        let answer = oauth
-            .exchange_refresh_token(&token)
-            .request_async(&Courier { net: &self.net, client })
-            .await;
+        let endpoint = client.refresh_endpoint.as_ref().unwrap_or(&client.token_endpoint);
+        let courier = self.courier(client, endpoint);
+        let answer = oauth.exchange_refresh_token(&token).request_async(&courier).await;
         let mut issued = self.issued(answer)?;
         issued.tokens.refresh.get_or_insert_with(|| refresh.clone());
         Ok(issued)
@@ -165,6 +164,10 @@ impl OAuthClient {
             Ok(answer) if answer.status() == http::StatusCode::NOT_FOUND => Revoked::Yes,
             Ok(_) | Err(_) => Revoked::Failed,
         }
+    }
+
+    fn courier<'a>(&'a self, client: &'a ClientRegistration, endpoint: &'a Url) -> Courier<'a> {
+        Courier { net: &self.net, clock: &self.clock, client, endpoint }
     }
 
     fn issued<T: oauth2::ErrorResponse>(
@@ -199,24 +202,28 @@ impl OAuthClient {
     }
 
     /// Sends a token request of our own writing.
-    async fn ask(
+    async fn ask<'a>(
         &self,
-        client: &ClientRegistration,
-        fields: Vec<(&str, &str)>,
+        client: &'a ClientRegistration,
+        mut fields: Vec<(&'a str, &'a str)>,
     ) -> Result<Issued, TokenError> {
+        let params = client.token_params.iter();
+        fields.extend(params.map(|(name, value)| (name.as_str(), value.as_str())));
         let request = message::post(client, &client.token_endpoint, fields)
             .ok_or(TokenError::Malformed("the request cannot be written"))?;
-        let regular = Courier { net: &self.net, client }.carry(request).await?;
+        let regular = self.courier(client, &client.token_endpoint).carry(request).await?;
         let answer = serde_json::from_value(serde_json::Value::Object(regular))
             .map_err(|_| TokenError::Malformed("it is not a token response"))?;
         Ok(self.issue(&answer))
     }
 }
 
-/// Carries the crate's messages to one client's token endpoint.
+/// Carries the crate's messages to one of a client's endpoints.
 struct Courier<'a> {
     net: &'a Net,
+    clock: &'a Clock,
     client: &'a ClientRegistration,
+    endpoint: &'a Url,
 }
 
 impl<'c> oauth2::AsyncHttpClient<'c> for Courier<'_> {
@@ -233,17 +240,18 @@ impl Courier<'_> {
     async fn post(&self, request: oauth2::HttpRequest) -> Result<oauth2::HttpResponse, TokenError> {
         let client = self.client;
         let (head, body) = request.into_parts();
-        let mut out = reqwest::Request::new(head.method, client.token_endpoint.clone());
+        let mut out = reqwest::Request::new(head.method, self.endpoint.clone());
         *out.headers_mut() = head.headers;
         *out.timeout_mut() = Some(TIME_LIMIT);
-        *out.body_mut() = Some(match client.token_body {
-            TokenBody::Form => body.into(),
-            TokenBody::Json => {
-                let json = http::HeaderValue::from_static("application/json");
-                out.headers_mut().insert(http::header::CONTENT_TYPE, json);
-                json_of_form(&body).into()
-            }
-        });
+        let mut fields: Vec<(String, String)> =
+            form_urlencoded::parse(&body).into_owned().chain(client.token_params.clone()).collect();
+        if let (TokenAuth::Bearer, Some(secret)) = (client.token_auth, &client.client_secret) {
+            message::authorize(&mut out, &message::bearer(secret))
+                .ok_or(TokenError::Malformed("the request cannot be written"))?;
+            // The secret says who we are; Stripe refuses a parameter that it does not expect.
+            fields.retain(|(name, _)| name != "client_id");
+        }
+        message::set_fields(&mut out, client.token_body, &fields);
         let regular = self.carry(out).await?;
         let body = serde_json::to_vec(&regular)
             .map_err(|_| TokenError::Malformed("it could not be written as JSON"))?;
@@ -262,7 +270,7 @@ impl Courier<'_> {
         let status = response.status();
         let retry_after = net::retry_after(|name| response.headers().get(name)?.to_str().ok());
         let body = net::read(response, LARGEST).await?;
-        normalize::normalize(status, &body, &self.client.response)
+        normalize::normalize(status, &body, &self.client.response, self.clock.now())
             .map_err(|error| with_retry_after(error, retry_after))
     }
 }
@@ -287,9 +295,11 @@ fn basic(client: &ClientRegistration) -> Basic {
         .set_token_uri(TokenUrl::from_url(client.token_endpoint.clone()))
         .set_auth_type(match client.token_auth {
             TokenAuth::Basic => AuthType::BasicAuth,
-            TokenAuth::Post | TokenAuth::None => AuthType::RequestBody,
+            TokenAuth::Post | TokenAuth::Bearer | TokenAuth::None => AuthType::RequestBody,
         });
-    if let (Some(secret), false) = (&client.client_secret, client.token_auth == TokenAuth::None) {
+    if let (Some(secret), TokenAuth::Basic | TokenAuth::Post) =
+        (&client.client_secret, client.token_auth)
+    {
         oauth = oauth.set_client_secret(ClientSecret::new(secret.expose_secret().to_owned()));
     }
     oauth
@@ -297,11 +307,4 @@ fn basic(client: &ClientRegistration) -> Basic {
 
 fn trust(client: &ClientRegistration) -> Trust {
     if client.learnt { Trust::Learnt } else { Trust::Written }
-}
-
-fn json_of_form(body: &[u8]) -> Vec<u8> {
-    let fields: serde_json::Map<String, serde_json::Value> = url::form_urlencoded::parse(body)
-        .map(|(name, value)| (name.into_owned(), value.into_owned().into()))
-        .collect();
-    serde_json::Value::Object(fields).to_string().into_bytes()
 }

@@ -1,13 +1,14 @@
 //! Makes any token endpoint's answer into what RFC 6749 §5 describes.
 //!
 //! Form-encoded bodies, errors with status 200, tokens inside another object, scopes as arrays,
-//! lifetimes as text: each was seen at a real provider. After this step there is one shape.
+//! lifetimes as text or as a date: each was seen at a real provider. After this step there is one shape.
 
 use http::StatusCode;
 use serde_json::{Map, Value};
 use url::form_urlencoded;
 
 use super::error::TokenError;
+use crate::model::Time;
 use crate::model::provider::TokenResponseShape;
 
 /// Longest token accepted: it must fit into a header.
@@ -15,17 +16,14 @@ const LONGEST_TOKEN: usize = 16 * 1024;
 /// Ten years, beyond which an `expires_in` is a mistake.
 const LONGEST_LIFE: f64 = 10.0 * 365.0 * 24.0 * 3600.0;
 
-/// A success body that satisfies RFC 6749 §5.1, as a JSON object.
+/// A success body that satisfies RFC 6749 §5.1, as a JSON object; it was received at `now`.
 pub(super) fn normalize(
     status: StatusCode,
     body: &[u8],
     shape: &TokenResponseShape,
+    now: Time,
 ) -> Result<Map<String, Value>, TokenError> {
-    let mut answer = success(status, body)?;
-    if let Some(Value::Object(inner)) = shape.nested.as_ref().and_then(|name| answer.remove(name)) {
-        answer.extend(inner);
-    }
-    tidy(answer)
+    tidy(person_s(success(status, body)?, shape)?, now)
 }
 
 /// The object of a body that is no error, whatever the status says of it.
@@ -52,6 +50,25 @@ pub(super) fn success(status: StatusCode, body: &[u8]) -> Result<Map<String, Val
 
 fn refused(status: StatusCode) -> TokenError {
     TokenError::Status { status: status.as_u16(), retry_after: None }
+}
+
+/// The part of an answer that is about the person. Slack puts the bot's tokens around it: where the
+/// part has none of its own, those must not be taken for them.
+fn person_s(
+    mut answer: Map<String, Value>,
+    shape: &TokenResponseShape,
+) -> Result<Map<String, Value>, TokenError> {
+    let inner = match shape.nested.as_ref().and_then(|name| answer.remove(name)) {
+        // Slack's answer to a refresh is flat.
+        None | Some(Value::Null) => return Ok(answer),
+        // Instagram: {"data": [{…}]}
+        Some(Value::Array(items)) => items.into_iter().next(),
+        inner => inner,
+    };
+    match inner {
+        Some(Value::Object(inner)) => Ok(inner),
+        _ => Err(TokenError::Malformed("the part about the person is no object")),
+    }
 }
 
 fn object(body: &[u8]) -> Option<Map<String, Value>> {
@@ -96,7 +113,7 @@ fn error_code(answer: &Map<String, Value>) -> Option<String> {
     Some(code)
 }
 
-fn tidy(mut answer: Map<String, Value>) -> Result<Map<String, Value>, TokenError> {
+fn tidy(mut answer: Map<String, Value>, now: Time) -> Result<Map<String, Value>, TokenError> {
     check_token(
         answer.get("access_token").ok_or(TokenError::Malformed("it has no access_token"))?,
     )?;
@@ -114,10 +131,14 @@ fn tidy(mut answer: Map<String, Value>) -> Result<Map<String, Value>, TokenError
     if !kind.eq_ignore_ascii_case("bearer") {
         answer.insert("token_type".into(), Value::from("bearer"));
     }
-    match answer.remove("expires_in").and_then(|value| seconds(&value)) {
-        Some(life) => answer.insert("expires_in".into(), Value::from(life)),
-        None => None,
+    let life = match (answer.remove("expires_in"), answer.remove("expires_at")) {
+        (Some(life), _) => seconds(&life),
+        (None, Some(end)) => until(&end, now),
+        (None, None) => None,
     };
+    if let Some(life) = life {
+        answer.insert("expires_in".into(), Value::from(life));
+    }
     let scope = answer.remove("scope").or_else(|| answer.remove("scopes"));
     if let Some(scope) = scope.and_then(scope_text) {
         answer.insert("scope".into(), Value::String(scope));
@@ -160,6 +181,17 @@ pub(super) fn seconds(value: &Value) -> Option<u64> {
     Some(seconds.min(LONGEST_LIFE) as u64)
 }
 
+/// Whole seconds from `now` to the end of a life: an RFC 3339 date (Square), or seconds since the
+/// Unix epoch (Strava).
+fn until(end: &Value, now: Time) -> Option<u64> {
+    let end = match end {
+        Value::Number(seconds) => seconds.as_i64()?.checked_mul(1000)?,
+        Value::String(date) => date.parse::<jiff::Timestamp>().ok()?.as_millisecond(),
+        _ => return None,
+    };
+    seconds(&Value::from(end.saturating_sub(now.millis()) / 1000))
+}
+
 fn scope_text(scope: Value) -> Option<String> {
     match scope {
         // Slack and GitHub separate with commas.
@@ -178,9 +210,12 @@ mod tests {
 
     use super::*;
 
+    /// 2026-01-01T00:00:00Z
+    const NOW: Time = Time::from_millis(1_767_225_600_000);
+
     fn read(status: u16, body: &str) -> Result<Value, TokenError> {
         let status = StatusCode::from_u16(status).unwrap();
-        normalize(status, body.as_bytes(), &TokenResponseShape::default()).map(Value::Object)
+        normalize(status, body.as_bytes(), &TokenResponseShape::default(), NOW).map(Value::Object)
     }
 
     fn code(status: u16, body: &str) -> String {
@@ -217,6 +252,21 @@ mod tests {
             assert_eq!(life(nothing), None, "{nothing}");
         }
         assert_eq!(life("1e12"), Some(315_360_000));
+    }
+
+    #[test]
+    fn a_date_is_reckoned_from_now_and_counts_where_there_is_no_lifetime() {
+        let life = |fields: &str| {
+            let answer = read(200, &format!(r#"{{"access_token":"a",{fields}}}"#)).unwrap();
+            assert!(answer.get("expires_at").is_none());
+            answer.get("expires_in").and_then(Value::as_u64)
+        };
+        assert_eq!(life(r#""expires_at":"2026-01-31T00:00:00Z""#), Some(30 * 86_400));
+        assert_eq!(life(r#""expires_at":1767229200"#), Some(3600));
+        assert_eq!(life(r#""expires_at":1767229200,"expires_in":60"#), Some(60));
+        for nothing in ["\"2025-01-01T00:00:00Z\"", "1", "\"soon\"", "null", "[]"] {
+            assert_eq!(life(&format!(r#""expires_at":{nothing}"#)), None, "{nothing}");
+        }
     }
 
     #[test]
@@ -260,12 +310,24 @@ mod tests {
     }
 
     #[test]
-    fn a_nested_token_is_lifted() {
-        let shape = TokenResponseShape { nested: Some("authed_user".into()) };
-        let body = br#"{"ok":true,"access_token":"bot","scope":"x","authed_user":
-            {"access_token":"person","scope":"chat:write","token_type":"user"}}"#;
-        let answer = normalize(StatusCode::OK, body, &shape).unwrap();
-        assert_eq!(answer["access_token"], "person");
-        assert_eq!(answer["scope"], "chat:write");
+    fn a_nested_token_is_lifted_and_nothing_around_it() {
+        let nested = |name: &str, body: &str| {
+            let shape = TokenResponseShape { nested: Some(name.into()) };
+            normalize(StatusCode::OK, body.as_bytes(), &shape, NOW).map(Value::Object)
+        };
+        let plain = json!({"access_token": "person", "token_type": "bearer"});
+        let around = r#"{"ok":true,"access_token":"bot","refresh_token":"bot's","scope":"x","#;
+        let body = format!(r#"{around}"authed_user":{{"access_token":"person"}}}}"#);
+        assert_eq!(nested("authed_user", &body).unwrap(), plain);
+        let flat = r#"{"ok":true,"access_token":"person"}"#;
+        assert_eq!(nested("authed_user", flat).unwrap()["access_token"], "person");
+        assert_eq!(nested("data", r#"{"data":[{"access_token":"person"}]}"#).unwrap(), plain);
+        for none in [r#"{"id":"U1"}"#, "[]", "7"] {
+            let body = format!(r#"{around}"authed_user":{none}}}"#);
+            assert!(
+                matches!(nested("authed_user", &body), Err(TokenError::Malformed(_))),
+                "{none}"
+            );
+        }
     }
 }

@@ -1,14 +1,14 @@
 //! Ending a grant at the provider: RFC 7009, or the provider's own way.
 
 use reqwest::{Method, Request};
-use secrecy::ExposeSecret as _;
+use secrecy::{ExposeSecret, SecretString};
 use serde_json::json;
 use url::Url;
 
-use super::message::{self, authorize, basic, send_json};
+use super::message::{self, authorize, basic, bearer, send_json, set_fields};
 use crate::model::TokenSet;
 use crate::model::authorization::ClientRegistration;
-use crate::model::provider::Revocation;
+use crate::model::provider::{Revocation, RevocationRequest};
 
 /// The request that ends a grant; `None` where it cannot be written, e.g. for want of a secret.
 pub(super) fn request(
@@ -17,13 +17,13 @@ pub(super) fn request(
     tokens: &TokenSet,
 ) -> Option<Request> {
     let mut request = match revocation {
-        Revocation::Rfc7009(url) => rfc7009(client, url, tokens)?,
-        Revocation::Bearer(url) => {
-            let mut request = Request::new(Method::POST, url.clone());
-            let access = tokens.access.expose_secret();
-            authorize(&mut request, &format!("Bearer {access}"))?;
-            request
+        // Ending the refresh token ends what came of it (RFC 7009 §2.1).
+        Revocation::Rfc7009(url) => {
+            rfc7009(client, url, tokens.refresh.as_ref().unwrap_or(&tokens.access))?
         }
+        Revocation::AccessToken(url) => rfc7009(client, url, &tokens.access)?,
+        Revocation::Bearer(url) => by_itself(Method::POST, url, tokens)?,
+        Revocation::Delete(url) => by_itself(Method::DELETE, url, tokens)?,
         Revocation::GitHub(api) => {
             let mut url = api.clone();
             // The id is a path segment and must stay one.
@@ -38,16 +38,49 @@ pub(super) fn request(
             send_json(&mut request, &json!({ "access_token": access }));
             request
         }
+        Revocation::Request(written) => as_written(client, written, tokens)?,
     };
     *request.timeout_mut() = Some(super::TIME_LIMIT);
     Some(request)
 }
 
-/// The refresh token where there is one, else the access token (RFC 7009 §2.1): ending the former
-/// ends what came of it.
-fn rfc7009(client: &ClientRegistration, url: &Url, tokens: &TokenSet) -> Option<Request> {
-    let token = tokens.refresh.as_ref().unwrap_or(&tokens.access).expose_secret();
-    message::post(client, url, vec![("token", token)])
+/// A provider's own request, its placeholders filled. Values only: no text of ours becomes a name, a
+/// URL or a second header.
+fn as_written(
+    client: &ClientRegistration,
+    written: &RevocationRequest,
+    tokens: &TokenSet,
+) -> Option<Request> {
+    let secret = client.client_secret.as_ref().map(ExposeSecret::expose_secret);
+    let fill = |text: &str| {
+        if secret.is_none() && text.contains("{client_secret}") {
+            return None;
+        }
+        Some(
+            text.replace("{client_id}", &client.client_id)
+                .replace("{client_secret}", secret.unwrap_or_default())
+                .replace("{access_token}", tokens.access.expose_secret()),
+        )
+    };
+    let mut request = Request::new(Method::POST, written.url.clone());
+    if let Some(authorization) = &written.authorization {
+        authorize(&mut request, &fill(authorization)?)?;
+    }
+    let filled = written.fields.iter().map(|(name, value)| Some((name.clone(), fill(value)?)));
+    let filled: Vec<(String, String)> = filled.collect::<Option<_>>()?;
+    set_fields(&mut request, written.body, &filled);
+    Some(request)
+}
+
+/// The access token authorizes its own end.
+fn by_itself(method: Method, url: &Url, tokens: &TokenSet) -> Option<Request> {
+    let mut request = Request::new(method, url.clone());
+    authorize(&mut request, &bearer(&tokens.access))?;
+    Some(request)
+}
+
+fn rfc7009(client: &ClientRegistration, url: &Url, token: &SecretString) -> Option<Request> {
+    message::post(client, url, vec![("token", token.expose_secret())])
 }
 
 #[cfg(test)]
@@ -63,6 +96,8 @@ mod tests {
             client_id: "our id".into(),
             client_secret: Some("a+b".into()),
             token_endpoint: "https://login.acme.example/token".parse().unwrap(),
+            refresh_endpoint: None,
+            token_params: Vec::new(),
             token_auth,
             token_body,
             response: TokenResponseShape::default(),
@@ -100,6 +135,13 @@ mod tests {
         let post = client(TokenAuth::Post, TokenBody::Form);
         let sent = request(&post, &way, &tokens()).unwrap();
         assert_eq!(body(&sent), "token=ref&client_id=our+id&client_secret=a%2Bb");
+        let way = Revocation::AccessToken(url("https://id.twitch.tv/oauth2/revoke"));
+        let sent = request(&post, &way, &tokens()).unwrap();
+        assert_eq!(body(&sent), "token=acc&client_id=our+id&client_secret=a%2Bb");
+        let way = Revocation::Rfc7009(url("https://login.acme.example/revoke"));
+        let bearer = request(&client(TokenAuth::Bearer, TokenBody::Form), &way, &tokens()).unwrap();
+        assert_eq!(bearer.headers()[AUTHORIZATION], "Bearer a+b");
+        assert_eq!(body(&bearer), "token=ref");
         let json = client(TokenAuth::Basic, TokenBody::Json);
         assert_eq!(body(&request(&json, &way, &tokens()).unwrap()), r#"{"token":"ref"}"#);
     }
@@ -120,5 +162,32 @@ mod tests {
         let client = client(TokenAuth::Post, TokenBody::Form);
         let sent = request(&client, &way, &tokens()).unwrap();
         assert_eq!(sent.headers()[AUTHORIZATION], "Bearer acc");
+        let way = Revocation::Delete(url("https://acme.zendesk.com/api/v2/oauth/tokens/current"));
+        let sent = request(&client, &way, &tokens()).unwrap();
+        assert_eq!(sent.method(), Method::DELETE);
+        assert_eq!(sent.headers()[AUTHORIZATION], "Bearer acc");
+    }
+
+    #[test]
+    fn a_provider_s_own_way_is_filled_in() {
+        let texts = |pairs: &[(&str, &str)]| {
+            pairs.iter().map(|(name, value)| ((*name).into(), (*value).into())).collect()
+        };
+        let square = RevocationRequest {
+            url: url("https://connect.squareup.com/oauth2/revoke"),
+            authorization: Some("Client {client_secret}".into()),
+            fields: texts(&[("access_token", "{access_token}"), ("client_id", "{client_id}")]),
+            body: TokenBody::Json,
+        };
+        let post = client(TokenAuth::Post, TokenBody::Form);
+        let sent = request(&post, &Revocation::Request(square.clone()), &tokens()).unwrap();
+        assert_eq!(sent.headers()[AUTHORIZATION], "Client a+b");
+        assert_eq!(body(&sent), r#"{"access_token":"acc","client_id":"our id"}"#);
+        let form = RevocationRequest { body: TokenBody::Form, ..square.clone() };
+        let sent = request(&post, &Revocation::Request(form), &tokens()).unwrap();
+        assert_eq!(body(&sent), "access_token=acc&client_id=our+id");
+        // Without a secret it cannot be written.
+        let public = ClientRegistration { client_secret: None, ..post };
+        assert!(request(&public, &Revocation::Request(square), &tokens()).is_none());
     }
 }

@@ -14,11 +14,10 @@ impl OAuthClient {
         &self,
         client: &ClientRegistration,
         scopes: &Scopes,
-        params: &[(String, String)],
     ) -> Result<Issued, TokenError> {
         let scope = scopes.join(" ");
         let fields = vec![("grant_type", "client_credentials")];
-        self.own(client, fields, &scope, params).await
+        self.own(client, fields, &scope).await
     }
 
     /// Gets a token for an assertion that we sign (RFC 7523 §2.1). The client authenticates itself
@@ -28,12 +27,11 @@ impl OAuthClient {
         client: &ClientRegistration,
         assertion: &Assertion,
         scopes: &Scopes,
-        params: &[(String, String)],
     ) -> Result<Issued, TokenError> {
         let signed = assertion.sign(scopes, self.clock.now())?;
         let scope = if assertion.claims_scope { String::new() } else { scopes.join(" ") };
         let fields = vec![("grant_type", JWT_BEARER), ("assertion", signed.expose_secret())];
-        self.own(client, fields, &scope, params).await
+        self.own(client, fields, &scope).await
     }
 
     async fn own<'a>(
@@ -41,12 +39,10 @@ impl OAuthClient {
         client: &'a ClientRegistration,
         mut fields: Vec<(&'a str, &'a str)>,
         scope: &'a str,
-        params: &'a [(String, String)],
     ) -> Result<Issued, TokenError> {
         if !scope.is_empty() {
             fields.push(("scope", scope));
         }
-        fields.extend(params.iter().map(|(name, value)| (name.as_str(), value.as_str())));
         let mut issued = self.ask(client, fields).await?;
         // Where there is one against RFC 6749 §4.4.3: the credentials themselves are the better one.
         issued.tokens.refresh = None;

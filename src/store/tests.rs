@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use super::*;
+use crate::model::Time;
 use crate::model::authorization::{AskedBy, ClientRegistration, CodeTrip, Status, Trip, Way};
 use crate::model::credential::Retention;
 use crate::model::grant::Binding;
@@ -126,6 +127,8 @@ pub(super) fn authorization(user: &str) -> Authorization {
         said: None,
         refusals: Vec::new(),
         trip: trip(),
+        connected_as: None,
+        candidate: None,
     }
 }
 
@@ -142,6 +145,8 @@ fn trip() -> Trip {
                 client_id: "client".into(),
                 client_secret: None,
                 token_endpoint: "https://login.acme.example/token".parse().unwrap(),
+                refresh_endpoint: None,
+                token_params: Vec::new(),
                 token_auth: TokenAuth::Basic,
                 token_body: TokenBody::Form,
                 response: TokenResponseShape::default(),
@@ -156,6 +161,8 @@ fn trip() -> Trip {
             scope_separator: " ".into(),
             params: Vec::new(),
             implied: BTreeMap::default(),
+            token_header: None,
+            identity: None,
         })),
     }
 }

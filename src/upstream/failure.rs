@@ -110,11 +110,18 @@ impl Call<'_> {
         }
     }
 
-    /// Whether a 2xx with this body is a failure by the provider's convention (Slack's `ok: false`).
+    /// Whether a 2xx with this body is a failure by the provider's convention (Slack's `ok: false`,
+    /// GraphQL's `errors`).
     pub(super) fn disguised(&self, body: &Value) -> Option<Refusal> {
         let convention = self.provider?.failure;
-        let ok = body.pointer(convention.ok.as_deref()?)?;
-        if *ok != Value::Bool(false) {
+        let at = |pointer: &Option<String>| body.pointer(pointer.as_deref()?);
+        let is_denied = at(&convention.ok) == Some(&Value::Bool(false));
+        let has_errors = match at(&convention.errors) {
+            Some(Value::Array(errors)) => !errors.is_empty(),
+            Some(Value::Null) | None => false,
+            Some(_) => true,
+        };
+        if !is_denied && !has_errors {
             return None;
         }
         let says = format!("{} answered with a failure{}", self.who, self.quote_json(body));
@@ -176,8 +183,13 @@ impl Call<'_> {
     }
 
     fn by_code(&self, convention: &FailureConvention, body: &Value, says: &str) -> Option<Refusal> {
-        let code = body.pointer(convention.code.as_deref()?)?.as_str()?;
-        let among = |codes: &[String]| self.authorized && codes.iter().any(|known| known == code);
+        let code = match body.pointer(convention.code.as_deref()?)? {
+            Value::String(code) => code.clone(),
+            // Meta, Zoom, Smartsheet
+            Value::Number(code) => code.to_string(),
+            _ => return None,
+        };
+        let among = |codes: &[String]| self.authorized && codes.contains(&code);
         if among(&convention.expired) {
             return Some(Refusal::Unauthorized(says.to_owned()));
         }

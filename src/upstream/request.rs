@@ -296,16 +296,18 @@ fn attach(
     }
     let (name, value) = match credential {
         Credential::Bearer(token) => {
-            let value = format!("Bearer {}", token.expose_secret());
-            (http::header::AUTHORIZATION, HeaderValue::try_from(value))
+            if let Some(name) = provider.token_header {
+                (named(name)?, HeaderValue::from_str(token.expose_secret()))
+            } else {
+                let value = format!("Bearer {}", token.expose_secret());
+                (http::header::AUTHORIZATION, HeaderValue::try_from(value))
+            }
         }
         Credential::Basic(basic) => {
             (http::header::AUTHORIZATION, HeaderValue::try_from(basic.header()))
         }
         Credential::Header { name, value } => {
-            let name = HeaderName::from_bytes(name.as_bytes())
-                .map_err(|_| RequestProblem::BadHeader(name.clone()))?;
-            (name, HeaderValue::from_str(value.expose_secret()))
+            (named(name)?, HeaderValue::from_str(value.expose_secret()))
         }
         Credential::Query { name, value } => {
             url.query_pairs_mut().append_pair(name, value.expose_secret());
@@ -317,6 +319,11 @@ fn attach(
     value.set_sensitive(true);
     headers.insert(name, value);
     Ok(())
+}
+
+fn named(header: &str) -> Result<HeaderName, RequestProblem> {
+    HeaderName::from_bytes(header.as_bytes())
+        .map_err(|_| RequestProblem::BadHeader(header.to_owned()))
 }
 
 #[cfg(test)]

@@ -81,9 +81,9 @@ pub(super) fn provider(hosts: &[&str]) -> Provider {
                 issuer: None,
                 authorize: None,
                 token: None,
+                refresh: None,
                 revoke: None,
                 device: None,
-                userinfo: None,
             },
             client_id: Some(Setting::Literal("c".into())),
             client_secret: None,
@@ -95,6 +95,9 @@ pub(super) fn provider(hosts: &[&str]) -> Provider {
             implied: Implied::from([("repo".into(), vec!["public_repo".into()])]),
             pkce: true,
             params: Vec::new(),
+            token_params: Vec::new(),
+            token_header: None,
+            identity: None,
             response: TokenResponseShape::default(),
             loopback: LoopbackRule::default(),
         })),
@@ -104,6 +107,7 @@ pub(super) fn provider(hosts: &[&str]) -> Provider {
         known_scopes: Scopes::default(),
         accounts: false,
         retention: Retention::default(),
+        guide: crate::model::guide::Guide::default(),
     }
 }
 

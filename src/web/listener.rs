@@ -172,7 +172,8 @@ impl Loopback {
     }
 }
 
-fn origin(rule: LoopbackRule, port: u16) -> String {
+/// Where a browser on this machine reaches a port of ours.
+pub fn origin(rule: LoopbackRule, port: u16) -> String {
     format!("http://{}:{port}", rule.host())
 }
 

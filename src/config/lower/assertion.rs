@@ -1,4 +1,4 @@
-//! `grant`, `token_params` and `assertion` of `[providers.*.oauth]`: how a grant is had.
+//! `grant` and `assertion` of `[providers.*.oauth]`: how a grant is had.
 
 use std::time::Duration;
 
@@ -21,19 +21,6 @@ const GRANTS: [(&str, Grant); 3] = [
     ("jwt_bearer", Grant::JwtBearer),
 ];
 const DEFAULT_LIFETIME: u64 = 300;
-/// Parameters of a token request that are made for each (RFC 6749 §4, RFC 7521 §4).
-const OWN_PARAMS: [&str; 10] = [
-    "grant_type",
-    "client_id",
-    "client_secret",
-    "client_assertion",
-    "client_assertion_type",
-    "assertion",
-    "scope",
-    "code",
-    "redirect_uri",
-    "refresh_token",
-];
 /// RFC 7519 §4.1.
 const OWN_CLAIMS: [&str; 7] = ["iss", "sub", "aud", "exp", "nbf", "iat", "jti"];
 
@@ -51,15 +38,9 @@ pub(super) fn grant(
         find.error("oauth::assertion", &assertion.span, "nothing asks for this assertion")
             .hint("write `grant = \"jwt_bearer\"`, or remove it");
     }
-    let params = table.token_params.take();
-    if let (Grant::Code, Some(params)) = (grant, &params) {
-        find.error("oauth::token_params", &params.span, "`token_params` is not for consents")
-            .hint("write `params`, which go to the authorization request");
-    }
-    let params = pairs(params.unwrap_or_default(), &OWN_PARAMS, "oauth::token_params", find);
     Some(match grant {
         Grant::Code => GrantType::Code,
-        Grant::ClientCredentials => GrantType::ClientCredentials { params },
+        Grant::ClientCredentials => GrantType::ClientCredentials,
         Grant::JwtBearer => {
             let Some(assertion) = table.assertion.take() else {
                 let place = table.grant.as_ref().map_or(&table.span, |grant| &grant.span);
@@ -70,8 +51,7 @@ pub(super) fn grant(
                 );
                 return None;
             };
-            let assertion = Box::new(settings(assertion, has_client_id, find)?);
-            GrantType::JwtBearer { assertion, params }
+            GrantType::JwtBearer { assertion: Box::new(settings(assertion, has_client_id, find)?) }
         }
     })
 }

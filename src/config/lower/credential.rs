@@ -9,9 +9,7 @@ use super::param::Params;
 use super::provider::{ScopeRule, variable};
 use super::request::{Api, Base};
 use super::{body, oauth, request, secret};
-use crate::model::credential::{
-    Asked, AskedFor, AssertionKey, Credential, GrantType, KeyPlace, Shared,
-};
+use crate::model::credential::{Asked, AskedFor, Credential, KeyPlace, Shared};
 use crate::model::provider::{SecretRef, Setting};
 use crate::model::tool::{Action, Body, Effect, HttpAction, Method};
 use crate::model::{ProviderId, Scopes, Tool, ToolName};
@@ -115,7 +113,7 @@ pub(super) fn credential(
         }
         return None;
     }
-    oauth::settings(id, table, is_built_in, scopes, find)
+    oauth::settings(id, table, api.base_url, is_built_in, scopes, find)
         .map(|settings| Credential::OAuth(Box::new(settings)))
 }
 
@@ -332,42 +330,4 @@ fn test_request(text: &Text, api: Api<'_>, find: &mut Findings<'_>) -> Option<To
         }),
         output: None,
     })
-}
-
-/// The secrets that a credential is made of.
-pub(super) fn references(credential: &Credential) -> Vec<SecretRef> {
-    let mut found = Vec::new();
-    match credential {
-        Credential::Shared(Shared::Key { value, .. }) => found.push(value.clone()),
-        Credential::Shared(Shared::Basic { user, password }) => {
-            found.extend(reference(Some(user)));
-            found.push(password.clone());
-        }
-        Credential::Asked(asked) => match &asked.what {
-            AskedFor::Basic { user } => found.extend(reference(user.as_ref())),
-            AskedFor::Key(_) => {}
-        },
-        Credential::OAuth(settings) => {
-            found.extend(reference(settings.client_id.as_ref()));
-            found.extend(settings.client_secret.clone());
-            if let GrantType::JwtBearer { assertion, .. } = &settings.grant {
-                found.extend(reference(assertion.subject.as_ref()));
-                match &assertion.key {
-                    AssertionKey::ServiceAccount(file) => found.push(file.clone()),
-                    AssertionKey::PrivateKey { key, issuer, .. } => {
-                        found.push(key.clone());
-                        found.extend(reference(issuer.as_ref()));
-                    }
-                }
-            }
-        }
-    }
-    found
-}
-
-fn reference(setting: Option<&Setting>) -> Option<SecretRef> {
-    match setting? {
-        Setting::Secret(reference) => Some(reference.clone()),
-        Setting::Literal(_) => None,
-    }
 }

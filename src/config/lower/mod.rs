@@ -5,10 +5,13 @@ mod assertion;
 mod body;
 mod built_in;
 mod credential;
+mod guide;
+mod identity;
 mod jq;
 mod oauth;
 mod output;
 mod param;
+mod placeholder;
 mod provider;
 mod request;
 mod secret;
@@ -27,6 +30,7 @@ use super::read::{At, Text, not_yet};
 use super::{Depth, Server};
 use crate::model::credential::Retention;
 use crate::model::{Provider, ProviderId, Tool};
+pub use built_in::{BuiltIn, built_in};
 use provider::Known;
 
 /// What a file says; complete only if no error was found.

@@ -2,19 +2,23 @@
 
 use url::Url;
 
-use super::super::file::{OAuthTable, ProviderTable};
+use super::super::file::{OAuthTable, ProviderTable, RevokeRequestTable};
 use super::super::problem::Findings;
 use super::super::read::Text;
 use super::provider::{ScopeRule, variable};
-use super::{address, assertion, choice, secret};
+use super::{address, assertion, body, choice, identity, secret};
 use crate::model::credential::GrantType;
 use crate::model::provider::{
-    Endpoints, LoopbackRule, OAuthSettings, Revocation, SecretRef, Setting, TokenAuth, TokenBody,
-    TokenResponseShape,
+    Endpoints, LoopbackRule, OAuthSettings, Revocation, RevocationRequest, SecretRef, Setting,
+    TokenAuth, TokenBody, TokenResponseShape,
 };
 
-const TOKEN_AUTHS: [(&str, TokenAuth); 3] =
-    [("basic", TokenAuth::Basic), ("post", TokenAuth::Post), ("none", TokenAuth::None)];
+const TOKEN_AUTHS: [(&str, TokenAuth); 4] = [
+    ("basic", TokenAuth::Basic),
+    ("post", TokenAuth::Post),
+    ("bearer", TokenAuth::Bearer),
+    ("none", TokenAuth::None),
+];
 const TOKEN_BODIES: [(&str, TokenBody); 2] = [("form", TokenBody::Form), ("json", TokenBody::Json)];
 const LOOPBACKS: [(&str, LoopbackRule); 5] = [
     ("any-port", LoopbackRule::AnyPort),
@@ -23,9 +27,11 @@ const LOOPBACKS: [(&str, LoopbackRule); 5] = [
     ("localhost-exact", LoopbackRule::LocalhostExact),
     ("refused", LoopbackRule::Refused),
 ];
-const REVOCATIONS: [(&str, MakeRevocation); 3] = [
+const REVOCATIONS: [(&str, MakeRevocation); 5] = [
     ("rfc7009", Revocation::Rfc7009),
+    ("access-token", Revocation::AccessToken),
     ("bearer", Revocation::Bearer),
+    ("delete", Revocation::Delete),
     ("github", Revocation::GitHub),
 ];
 type MakeRevocation = fn(Url) -> Revocation;
@@ -38,6 +44,22 @@ const OWN_PARAMS: [&str; 7] = [
     "scope",
     "code_challenge",
     "code_challenge_method",
+];
+/// Parameters of a token request that are made for each (RFC 6749 §4 and §6, RFC 7636 §4.5,
+/// RFC 7521 §4, RFC 8628 §3.4).
+const OWN_TOKEN_PARAMS: [&str; 12] = [
+    "grant_type",
+    "client_id",
+    "client_secret",
+    "client_assertion",
+    "client_assertion_type",
+    "assertion",
+    "scope",
+    "code",
+    "code_verifier",
+    "device_code",
+    "redirect_uri",
+    "refresh_token",
 ];
 
 /// How this provider's scopes are written in full.
@@ -54,6 +76,7 @@ pub(super) fn scope_rule(table: Option<&OAuthTable>) -> ScopeRule {
 pub(super) fn settings(
     id: &Text,
     table: &mut ProviderTable,
+    base_url: Option<&Url>,
     is_built_in: bool,
     scopes: &ScopeRule,
     find: &mut Findings<'_>,
@@ -65,7 +88,7 @@ pub(super) fn settings(
     let client = match grant.as_ref()? {
         GrantType::JwtBearer { .. } => Client::asserting(table, &name, find),
         GrantType::Code => Client::read(id, table, token_auth, is_built_in, &name, find),
-        GrantType::ClientCredentials { .. } => {
+        GrantType::ClientCredentials => {
             let client = Client::read(id, table, token_auth, is_built_in, &name, find);
             if table.client_secret.is_none() && !is_built_in {
                 // RFC 6749 §4.4: for clients that can show who they are.
@@ -81,6 +104,15 @@ pub(super) fn settings(
     let own_scopes = scopes.apply(table.scopes.as_deref().unwrap_or_default(), find);
     let params =
         assertion::pairs(oauth.params.unwrap_or_default(), &OWN_PARAMS, "provider::params", find);
+    let token_params = assertion::pairs(
+        oauth.token_params.unwrap_or_default(),
+        &OWN_TOKEN_PARAMS,
+        "oauth::token_params",
+        find,
+    );
+    let token_header =
+        oauth.token_header.filter(|name| body::is_header_name(name, find)).map(|name| name.value);
+    let identity = identity::identity(oauth.identity, oauth.userinfo_url, base_url, find);
     let implied = oauth.implied.unwrap_or_default().entries.into_iter();
     let text = |text: Option<Text>, default: &str| {
         text.map_or_else(|| default.to_owned(), |text| text.value)
@@ -100,14 +132,15 @@ pub(super) fn settings(
         endpoints: endpoints(
             id,
             &table.span,
-            &EndpointTexts {
+            EndpointTexts {
                 issuer: oauth.issuer,
                 authorize: oauth.authorize_url,
                 token: oauth.token_url,
                 revoke: oauth.revoke_url,
                 revocation: oauth.revoke,
+                revocation_request: oauth.revoke_request,
+                refresh: oauth.refresh_url,
                 device: oauth.device_url,
-                userinfo: oauth.userinfo_url,
             },
             grant.as_ref()?,
             find,
@@ -129,6 +162,9 @@ pub(super) fn settings(
             .collect(),
         pkce: oauth.pkce.is_none_or(|pkce| pkce.value),
         params,
+        token_params,
+        token_header,
+        identity,
         response: TokenResponseShape { nested: oauth.token_object.map(|text| text.value) },
     })
 }
@@ -220,14 +256,15 @@ struct EndpointTexts {
     token: Option<Text>,
     revoke: Option<Text>,
     revocation: Option<Text>,
+    revocation_request: Option<RevokeRequestTable>,
+    refresh: Option<Text>,
     device: Option<Text>,
-    userinfo: Option<Text>,
 }
 
 fn endpoints(
     id: &Text,
     table: &super::super::problem::Span,
-    texts: &EndpointTexts,
+    texts: EndpointTexts,
     grant: &GrantType,
     find: &mut Findings<'_>,
 ) -> Option<Endpoints> {
@@ -236,17 +273,17 @@ fn endpoints(
         issuer: url(&texts.issuer),
         authorize: url(&texts.authorize),
         token: url(&texts.token),
+        refresh: url(&texts.refresh),
         revoke: None,
         device: url(&texts.device),
-        userinfo: url(&texts.userinfo),
     };
     let revoke = url(&texts.revoke);
-    let kind = texts
-        .revocation
-        .as_ref()
-        .and_then(|text| choice(text, &REVOCATIONS, find))
-        .unwrap_or(Revocation::Rfc7009);
-    endpoints.revoke = revoke.map(kind);
+    endpoints.revoke = if let Some(request) = texts.revocation_request {
+        revoke.and_then(|url| revocation_request(url, request, find))
+    } else {
+        let kind = texts.revocation.as_ref().and_then(|text| choice(text, &REVOCATIONS, find));
+        revoke.map(kind.unwrap_or(Revocation::Rfc7009))
+    };
     let lacks_authorize = grant.is_by_consent() && texts.authorize.is_none();
     if texts.issuer.is_none() && (lacks_authorize || texts.token.is_none()) {
         if !find.is_damaged(table.start) {
@@ -264,4 +301,37 @@ fn endpoints(
         return None;
     }
     Some(endpoints)
+}
+
+fn revocation_request(
+    url: Url,
+    table: RevokeRequestTable,
+    find: &mut Findings<'_>,
+) -> Option<Revocation> {
+    let (body, fields) = match (table.body, table.form) {
+        (Some(fields), None) => (TokenBody::Json, fields),
+        (None, Some(fields)) => (TokenBody::Form, fields),
+        _ => {
+            find.error("provider::revoke", &table.span, "what is posted?")
+                .hint("write either `body = { … }` or `form = { … }`");
+            return None;
+        }
+    };
+    let values = fields.entries.iter().map(|(_, value)| value).chain(&table.authorization);
+    for text in values {
+        let known = ["{client_id}", "{client_secret}", "{access_token}"];
+        if known.iter().fold(text.value.clone(), |text, name| text.replace(name, "")).contains('{')
+        {
+            find.error("provider::revoke", &text.span, "nothing is known by this name").hint(
+                "there are `{client_id}`, `{client_secret}` and `{access_token}`, and no other braces",
+            );
+        }
+    }
+    let fields = fields.entries.into_iter().map(|(name, value)| (name.value, value.value));
+    Some(Revocation::Request(RevocationRequest {
+        url,
+        authorization: table.authorization.map(|text| text.value),
+        fields: fields.collect(),
+        body,
+    }))
 }

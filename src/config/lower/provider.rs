@@ -10,7 +10,9 @@ use super::super::read::{Named, Text};
 use super::super::secret_ref;
 use super::credential::Kind;
 use super::request::Api;
-use super::{Depth, Surroundings, address, body, built_in, credential, oauth, server};
+use super::{
+    Depth, Surroundings, address, body, built_in, credential, guide, oauth, placeholder, server,
+};
 use crate::catalog;
 use crate::model::credential::{Credential, Retention};
 use crate::model::provider::{FailureConvention, Hosts, LoopbackRule, SecretRef};
@@ -158,7 +160,7 @@ pub(super) fn provider(
     let built_in = built_in::provider(id.as_str());
     let is_built_in = built_in.is_some();
     let mut table = merge(written, built_in.map(|table| credential::without_others(table, kind)));
-    fill(&mut table, find);
+    placeholder::fill(id, &mut table, find);
 
     let base_url = table.base_url.as_ref().and_then(|text| base_url(text, find));
     // Whoever points a built-in provider elsewhere does not mean its old hosts.
@@ -186,12 +188,13 @@ pub(super) fn provider(
         known_scopes: Scopes::default(),
         accounts: kept.accounts,
         retention: kept.retention,
+        guide: guide::guide(table.guide.unwrap_or_default(), find),
     };
     if find.count_errors() > errors_before {
         return None;
     }
     let provider = Provider { known_scopes: spoken_of(&provider), ..provider };
-    let unchecked = credential::references(&provider.credential);
+    let unchecked = provider.credential.references();
     Some(Known { provider: Arc::new(provider), scopes, unchecked })
 }
 
@@ -249,68 +252,6 @@ fn merge(mut written: ProviderTable, built_in: Option<ProviderTable>) -> Provide
     ProviderTable { oauth, failure, ..written.or(built_in) }
 }
 
-/// Puts `tenant` and `host` where `{tenant}` and `{host}` stand. Both come from the file or the
-/// catalogue and are held to letters that cannot end a host name or a path segment.
-fn fill(table: &mut ProviderTable, find: &mut Findings<'_>) {
-    let tenant = table.tenant.take().and_then(|tenant| {
-        let is_tenant = !tenant.value.is_empty()
-            && tenant.value.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '.' | '-'))
-            && tenant.value.starts_with(|c: char| c.is_ascii_alphanumeric());
-        if !is_tenant {
-            find.error("provider::tenant", &tenant.span, "this is no tenant")
-                .hint("write its id or its domain, e.g. `contoso.onmicrosoft.com`");
-        }
-        is_tenant.then_some(tenant)
-    });
-    let host = table.host.take().and_then(|host| {
-        let is_single = !host.value.starts_with("*.");
-        let pattern = address::host_pattern(&host, find)?;
-        is_single.then_some(Text::new(pattern, host.span))
-    });
-    for (name, value) in [("{tenant}", tenant), ("{host}", host)] {
-        // A wrong one has been reported, and its placeholder would be reported again.
-        let Some(value) = value else {
-            urls(table).for_each(|text| text.value = text.value.replace(name, "example.invalid"));
-            continue;
-        };
-        let mut used = false;
-        for text in urls(table) {
-            if text.value.contains(name) {
-                text.value = text.value.replace(name, &value.value);
-                used = true;
-            }
-        }
-        if !used {
-            let key = name.trim_matches(['{', '}']);
-            find.error(
-                "provider::placeholder",
-                &value.span,
-                format!("`{key}` means nothing to this provider"),
-            )
-            .hint("remove it");
-        }
-    }
-}
-
-/// Every text in which a placeholder may stand.
-fn urls(table: &mut ProviderTable) -> impl Iterator<Item = &mut Text> {
-    let oauth = table.oauth.iter_mut().flat_map(|oauth| {
-        [
-            &mut oauth.issuer,
-            &mut oauth.authorize_url,
-            &mut oauth.token_url,
-            &mut oauth.revoke_url,
-            &mut oauth.device_url,
-            &mut oauth.userinfo_url,
-        ]
-    });
-    [&mut table.base_url, &mut table.console_url]
-        .into_iter()
-        .chain(oauth)
-        .flatten()
-        .chain(table.hosts.iter_mut().flatten())
-}
-
 fn base_url(text: &Text, find: &mut Findings<'_>) -> Option<url::Url> {
     let url = address::url(text, find)?;
     if url.query().is_some() {
@@ -321,7 +262,8 @@ fn base_url(text: &Text, find: &mut Findings<'_>) -> Option<url::Url> {
     Some(url)
 }
 
-fn headers(table: Named<Text>, find: &mut Findings<'_>) -> Vec<(String, String)> {
+/// Fixed headers: no placeholders.
+pub(super) fn headers(table: Named<Text>, find: &mut Findings<'_>) -> Vec<(String, String)> {
     let mut params = super::param::Params::none();
     body::headers(table, &mut params, find)
         .into_iter()
@@ -336,24 +278,28 @@ fn headers(table: Named<Text>, find: &mut Findings<'_>) -> Vec<(String, String)>
 }
 
 fn failure(table: FailureTable, find: &mut Findings<'_>) -> FailureConvention {
-    let mut pointer = |text: Text| {
-        if !text.value.starts_with('/') {
-            find.error("provider::pointer", &text.span, "this is no JSON pointer")
-                .hint("write e.g. `/error/message`");
-        }
-        text.value
-    };
+    let mut pointer = |text: Text| pointer(text, find);
     let texts = |texts: Option<Vec<Text>>| {
         texts.unwrap_or_default().into_iter().map(|text| text.value).collect()
     };
     FailureConvention {
         message: table.message.unwrap_or_default().into_iter().map(&mut pointer).collect(),
         ok: table.ok.map(&mut pointer),
+        errors: table.errors.map(&mut pointer),
         code: table.code.map(&mut pointer),
         needed: table.needed.map(&mut pointer),
         expired: texts(table.expired),
         missing_scope: texts(table.missing_scope),
     }
+}
+
+/// A JSON pointer (RFC 6901) that leads into a value, not to the whole of it.
+pub(super) fn pointer(text: Text, find: &mut Findings<'_>) -> String {
+    if !text.value.starts_with('/') {
+        find.error("provider::pointer", &text.span, "this is no JSON pointer")
+            .hint("write e.g. `/error/message`");
+    }
+    text.value
 }
 
 fn words(table: Named<Text>, scopes: &ScopeRule) -> BTreeMap<String, String> {

@@ -101,11 +101,11 @@ fn a_grant_of_the_server_s_own_needs_no_browser() {
         "{keys}grant = \"client_credentials\", token_params = {{ audience = \"https://api\" }} }}"
     ));
     let params = vec![("audience".to_owned(), "https://api".to_owned())];
-    assert_eq!(client.grant, GrantType::ClientCredentials { params });
+    assert_eq!((client.grant, client.token_params), (GrantType::ClientCredentials, params));
     let assertion = "assertion = { private_key = \"file:/k.pem\", algorithm = \"ES256\", key_id = \"1\", subject = \"ana\", lifetime = 60, claims = { box_sub_type = \"user\" } }";
     let signed = oauth(&format!("{keys}grant = \"jwt_bearer\", {assertion} }}"));
-    let GrantType::JwtBearer { assertion, params } = &signed.grant else { panic!("an assertion") };
-    assert!(params.is_empty());
+    let GrantType::JwtBearer { assertion } = &signed.grant else { panic!("an assertion") };
+    assert!(signed.token_params.is_empty());
     let expected = AssertionSettings {
         key: AssertionKey::PrivateKey {
             key: SecretRef::File("/k.pem".into()),
@@ -132,7 +132,7 @@ fn a_service_account_needs_no_client() {
     );
     let Credential::OAuth(google) = &config.providers["google"].credential else { panic!("OAuth") };
     assert_eq!((&google.client_id, &google.client_secret), (&None, &None));
-    let GrantType::JwtBearer { assertion, .. } = &google.grant else { panic!("an assertion") };
+    let GrantType::JwtBearer { assertion } = &google.grant else { panic!("an assertion") };
     assert_eq!(assertion.key, AssertionKey::ServiceAccount(SecretRef::File("/sa.json".into())));
     assert_eq!(
         google.assertion_audience(assertion).as_deref(),
@@ -145,7 +145,7 @@ fn an_audience_that_is_not_written_is_the_issuer_and_nothing_that_was_discovered
     let settings = oauth(
         "oauth = { issuer = \"https://login.acme.example\", grant = \"jwt_bearer\", assertion = { issuer = \"us\", private_key = \"file:/k.pem\" } }",
     );
-    let GrantType::JwtBearer { assertion, .. } = &settings.grant else { panic!("an assertion") };
+    let GrantType::JwtBearer { assertion } = &settings.grant else { panic!("an assertion") };
     let audience = settings.assertion_audience(assertion);
     assert_eq!(audience.as_deref(), Some("https://login.acme.example"));
 }
@@ -269,13 +269,6 @@ fn mistakes_in_grants_of_the_server() {
             grant("grant = \"client_credentials\", token_params = { scope = \"x\" }"),
             "5:93",
             "`scope` is not free",
-        ),
-        (
-            with(&format!(
-                "{client}oauth = {{ issuer = \"https://l.example\", token_params = {{ resource = \"x\" }} }}"
-            )),
-            "5:56",
-            "not for consents",
         ),
         (
             with(&format!(

@@ -198,6 +198,7 @@ fn slack_s_way_of_failing_is_understood() {
     slack.failure = FailureConvention {
         message: Vec::new(),
         ok: Some("/ok".into()),
+        errors: None,
         code: Some("/error".into()),
         expired: vec!["token_revoked".into()],
         missing_scope: vec!["missing_scope".into()],
@@ -223,4 +224,27 @@ fn slack_s_way_of_failing_is_understood() {
     let reply = reply(403, &[], r#"{"error": "missing_scope"}"#);
     let refusal = call.refusal(&reply, &reply.content());
     assert_eq!(needed(refusal), Some(Scopes::new(["notes:write"])));
+}
+
+#[test]
+fn graphql_fails_with_status_200() {
+    let mut linear = provider(&[]);
+    linear.failure = FailureConvention {
+        errors: Some("/errors".into()),
+        message: vec!["/errors/0/message".into()],
+        code: Some("/errors/0/code".into()),
+        expired: vec!["190".into()],
+        ..FailureConvention::default()
+    };
+    let tool = tool(action(Method::Post, "https://api.acme.example/x"));
+    let call = Call { tool: &tool, provider: Some(linear.api()), authorized: true, who: "Linear" };
+    for fine in [json!({"data": {}}), json!({"errors": []}), json!({"errors": null}), json!([])] {
+        assert_eq!(call.disguised(&fine), None, "{fine}");
+    }
+    let refused = call.disguised(&json!({"data": null, "errors": [{"message": "no such team"}]}));
+    let Some(Refusal::Failed(text)) = refused else { panic!() };
+    assert!(text.contains("“no such team”"), "{text}");
+    // A code may be a number.
+    let expired = call.disguised(&json!({"errors": [{"message": "m", "code": 190}]}));
+    assert!(matches!(expired, Some(Refusal::Unauthorized(_))));
 }

@@ -165,6 +165,15 @@ fn a_credential_goes_to_the_provider_s_hosts_only() {
     assert!(value.is_sensitive());
     assert!(!format!("{prepared:?} {token:?}").contains("canary"));
 
+    let mut own_header = provider(&["api.acme.example"]);
+    if let crate::model::credential::Credential::OAuth(settings) = &mut own_header.credential {
+        settings.token_header = Some("X-Acme-Token".into());
+    }
+    let prepared =
+        build(&get, Some(own_header.api()), &Map::new(), Some(&token)).expect("a request");
+    assert_eq!(prepared.headers.get("x-acme-token").expect("attached"), "canary");
+    assert!(prepared.headers.get("authorization").is_none());
+
     let theirs = provider(&["other.example"]);
     let refused = build(&get, Some(theirs.api()), &Map::new(), Some(&token)).expect_err("refused");
     let text = refused.to_string();

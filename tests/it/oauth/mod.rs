@@ -35,6 +35,8 @@ fn client(server: &Server, token_auth: TokenAuth) -> ClientRegistration {
         client_id: "our-id".into(),
         client_secret: (token_auth != TokenAuth::None).then(|| "our+secret".into()),
         token_endpoint: format!("{}/token", server.origin).parse().expect("a URL"),
+        refresh_endpoint: None,
+        token_params: Vec::new(),
         token_auth,
         token_body: TokenBody::Form,
         response: TokenResponseShape::default(),

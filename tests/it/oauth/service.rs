@@ -30,9 +30,12 @@ fn assertion() -> Assertion {
 #[tokio::test]
 async fn our_credentials_get_a_token_and_no_refresh_token() {
     let server = Server::saying(json(TOKEN)).await;
-    let params = pairs(&[("audience", "https://api")]);
+    let client = ClientRegistration {
+        token_params: pairs(&[("audience", "https://api")]),
+        ..client(&server, TokenAuth::Basic)
+    };
     let issued = oauth(clock().0)
-        .client_credentials(&client(&server, TokenAuth::Basic), &Scopes::new(["a", "b"]), &params)
+        .client_credentials(&client, &Scopes::new(["a", "b"]))
         .await
         .expect("a token");
     assert_eq!(issued.tokens.access.expose_secret(), "t");
@@ -49,6 +52,16 @@ async fn our_credentials_get_a_token_and_no_refresh_token() {
 }
 
 #[tokio::test]
+async fn a_secret_that_is_an_api_key_says_who_we_are() {
+    let server = Server::saying(json(TOKEN)).await;
+    let client = client(&server, TokenAuth::Bearer);
+    oauth(clock().0).client_credentials(&client, &Scopes::default()).await.expect("a token");
+    assert_eq!(sent(&server), pairs(&[("grant_type", "client_credentials")]));
+    let request = server.requests().remove(0);
+    assert!(request.contains("authorization: Bearer our+secret"), "{request}");
+}
+
+#[tokio::test]
 async fn an_assertion_speaks_for_itself_or_beside_a_client() {
     let server = Server::saying(json(TOKEN)).await;
     let nobody =
@@ -62,14 +75,14 @@ async fn an_assertion_speaks_for_itself_or_beside_a_client() {
     ] {
         let oauth = oauth(clock().0);
         let scopes = Scopes::new(["a"]);
-        oauth.jwt_bearer(&client, &assertion(), &scopes, &[]).await.expect("a token");
+        oauth.jwt_bearer(&client, &assertion(), &scopes).await.expect("a token");
         let mut fields = sent(&server);
         let (name, jwt) = fields.remove(1);
         assert_eq!((name.as_str(), jwt.split('.').count()), ("assertion", 3));
         let grant = ("grant_type", "urn:ietf:params:oauth:grant-type:jwt-bearer");
         assert_eq!(fields, [pairs(&[grant, ("scope", "a")]), more].concat());
         let google = Assertion { claims_scope: true, ..assertion() };
-        oauth.jwt_bearer(&client, &google, &scopes, &[]).await.expect("a token");
+        oauth.jwt_bearer(&client, &google, &scopes).await.expect("a token");
         assert!(sent(&server).iter().all(|(name, _)| name != "scope"));
     }
 }
@@ -86,9 +99,9 @@ async fn a_refusal_is_read_as_everywhere() {
         let server = Server::saying(bytes).await;
         let client = client(&server, TokenAuth::Basic);
         let none = Scopes::default();
-        let error = oauth(clock().0).client_credentials(&client, &none, &[]).await.unwrap_err();
+        let error = oauth(clock().0).client_credentials(&client, &none).await.unwrap_err();
         assert_eq!(error.verdict(), verdict, "{error}");
-        let error = oauth(clock().0).jwt_bearer(&client, &assertion(), &none, &[]).await;
+        let error = oauth(clock().0).jwt_bearer(&client, &assertion(), &none).await;
         let error: TokenError = error.unwrap_err();
         assert_eq!(error.verdict(), verdict, "{error}");
     }

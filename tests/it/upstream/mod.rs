@@ -89,6 +89,7 @@ fn provider(server: &Server) -> Provider {
         known_scopes: Scopes::default(),
         accounts: false,
         retention: Retention::default(),
+        guide: countersign::model::guide::Guide::default(),
     }
 }
 

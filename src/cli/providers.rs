@@ -1,0 +1,311 @@
+//! `countersign providers`
+
+use std::io::Write;
+use std::sync::Arc;
+
+use anyhow::anyhow;
+use clap::Subcommand;
+use serde_json::{Value, json};
+
+use super::Exit;
+use super::again::Again;
+use super::out::Out;
+use super::report::{self, Hint, Usage};
+use crate::catalog;
+use crate::config::{self, Config, secret_ref};
+use crate::model::authorization::redirect_uri;
+use crate::model::credential::Credential;
+use crate::model::guide::Paginate;
+use crate::model::provider::{LoopbackRule, OAuthSettings, SecretRef};
+use crate::model::text::{nearest, shown};
+use crate::model::{Provider, Scopes};
+use crate::web::listener::{DEFAULT_PORT, origin};
+
+/// Of a line of somebody else's words.
+const LONGEST: usize = 2000;
+
+#[derive(Debug, Subcommand)]
+pub(super) enum Command {
+    /// List the providers that are built in or in your tools.toml.
+    List {
+        /// Write them as JSON.
+        #[arg(long)]
+        json: bool,
+    },
+    /// Show how to set one up: where its app is registered, and with what.
+    #[command(after_help = "Exits 2 when there is no such provider.")]
+    Show {
+        name: String,
+        /// Write it as JSON.
+        #[arg(long)]
+        json: bool,
+    },
+}
+
+/// A provider as it is configured, or as it would be.
+struct Entry {
+    provider: Arc<Provider>,
+    is_configured: bool,
+    console_url: String,
+    /// Keys that its table in tools.toml has to have yet.
+    needs: Vec<&'static str>,
+    /// What the configured tools ask for, and what is asked for anyway.
+    scopes: Scopes,
+    redirect_uri: Option<String>,
+}
+
+pub(super) fn run<W: Write>(
+    command: Command,
+    config: Option<&Config>,
+    again: &Again,
+    out: &mut Out<W>,
+) -> anyhow::Result<Exit> {
+    match command {
+        Command::List { json } => list(&names(config), config, json, out)?,
+        Command::Show { name, json } => {
+            let entry = entry(&name, config).ok_or_else(|| unknown(&name, config, again))?;
+            if json {
+                let mut shown = describe(&entry);
+                if let Some(shown) = shown.as_object_mut() {
+                    shown.insert("version".into(), 1.into());
+                }
+                out.line(&serde_json::to_string_pretty(&shown)?)?;
+            } else {
+                for line in lines(&entry, again) {
+                    out.line(&line)?;
+                }
+            }
+        }
+    }
+    Ok(Exit::Done)
+}
+
+/// Built-in ones and those of the file, by name.
+fn names(config: Option<&Config>) -> Vec<String> {
+    let own = config.into_iter().flat_map(|config| config.providers.keys());
+    let mut names: Vec<String> =
+        catalog::ids().map(str::to_owned).chain(own.map(ToString::to_string)).collect();
+    names.sort();
+    names.dedup();
+    names
+}
+
+fn unknown(name: &str, config: Option<&Config>, again: &Again) -> anyhow::Error {
+    let names = names(config);
+    let hint = match nearest(name, names.iter().map(String::as_str)) {
+        Some(near) => format!("did you mean `{near}`?"),
+        None => format!(
+            "`{}` shows them all; any other OAuth 2 server is described in tools.toml",
+            again.command(&["providers", "list"])
+        ),
+    };
+    anyhow!(Usage(format!("there is no provider `{name}`"))).context(Hint(hint))
+}
+
+fn entry(name: &str, config: Option<&Config>) -> Option<Entry> {
+    let configured = config.and_then(|config| config.providers.get(name));
+    let (provider, console_url, needs) = if let Some(provider) = configured {
+        let console = provider.console_url.as_ref().map(ToString::to_string);
+        (Arc::clone(provider), console.unwrap_or_default(), Vec::new())
+    } else {
+        let known = config::built_in(name)?;
+        (known.provider, known.console_url, known.needs)
+    };
+    let oauth = oauth(&provider);
+    let tools = config.into_iter().flat_map(|config| &config.tools);
+    let scopes = tools
+        .filter(|tool| tool.provider.as_ref() == Some(&provider.id))
+        .fold(oauth.map(|oauth| oauth.scopes.clone()).unwrap_or_default(), |all, tool| {
+            all.union(&tool.scopes)
+        });
+    let port = config.and_then(|config| config.server.port).unwrap_or(DEFAULT_PORT);
+    let redirect_uri = oauth
+        .filter(|oauth| oauth.grant.is_by_consent() && oauth.loopback != LoopbackRule::Refused)
+        .map(|oauth| redirect_uri(&origin(oauth.loopback, port), &provider.id));
+    Some(Entry {
+        is_configured: configured.is_some(),
+        console_url,
+        needs,
+        scopes,
+        redirect_uri,
+        provider,
+    })
+}
+
+fn oauth(provider: &Provider) -> Option<&OAuthSettings> {
+    match &provider.credential {
+        Credential::OAuth(settings) => Some(settings),
+        Credential::Shared(_) | Credential::Asked(_) => None,
+    }
+}
+
+fn list<W: Write>(
+    names: &[String],
+    config: Option<&Config>,
+    as_json: bool,
+    out: &mut Out<W>,
+) -> anyhow::Result<()> {
+    let entries: Vec<Entry> = names.iter().filter_map(|name| entry(name, config)).collect();
+    if as_json {
+        let providers: Vec<Value> = entries
+            .iter()
+            .map(|Entry { provider, is_configured, .. }| {
+                json!({
+                    "name": provider.id,
+                    "title": provider.title,
+                    "about": provider.guide.about,
+                    "configured": is_configured,
+                })
+            })
+            .collect();
+        let shown = json!({ "version": 1, "providers": providers });
+        out.line(&serde_json::to_string_pretty(&shown)?)?;
+        return Ok(());
+    }
+    let width = |text: fn(&Entry) -> &str| {
+        entries.iter().map(|entry| text(entry).chars().count()).max().unwrap_or(0)
+    };
+    let name_width = width(|entry| entry.provider.id.as_str());
+    let title_width = width(|entry| &entry.provider.title);
+    for Entry { provider, is_configured, .. } in &entries {
+        let mark = if *is_configured { '*' } else { ' ' };
+        let line = format!(
+            "{mark} {:name_width$}  {:title_width$}  {}",
+            provider.id.as_str(),
+            shown(&provider.title, LONGEST),
+            shown(&provider.guide.about, LONGEST)
+        );
+        out.line(line.trim_end())?;
+    }
+    if config.is_some() {
+        report::note("* is in your tools.toml");
+    }
+    Ok(())
+}
+
+/// Whatever is said about a provider, each with the word before it.
+fn lines(entry: &Entry, again: &Again) -> Vec<String> {
+    let Entry { provider, .. } = entry;
+    let guide = &provider.guide;
+    let mut lines = Vec::new();
+    let about = if guide.about.is_empty() { String::new() } else { format!(": {}", guide.about) };
+    lines.push(shown(&format!("{} ({}){about}", provider.id, provider.title), LONGEST));
+    let mut say = |word: &str, text: &str| {
+        if !text.is_empty() {
+            lines.push(format!("  {word:9} {}", shown(text, LONGEST)));
+        }
+    };
+    say("register", &entry.console_url);
+    say("", &guide.register);
+    if let Some(oauth) = oauth(provider) {
+        if oauth.grant.is_by_consent() {
+            say("redirect", &redirect(entry, oauth.loopback));
+        }
+        match entry.scopes.join(", ") {
+            none if none.is_empty() => say("scopes", "none are asked for yet"),
+            scopes => say("scopes", &scopes),
+        }
+        // Whoever has tools already sees what they ask for; others want to know what there is.
+        for (scope, words) in provider.scope_words.iter().filter(|_| !entry.is_configured) {
+            say("  known", &format!("{scope}: {words}"));
+        }
+    }
+    if let Credential::Asked(asked) = &provider.credential {
+        say("asks", &asked.words);
+    }
+    for key in &entry.needs {
+        say("write", &format!("`{key} = \"…\"` into [providers.{}]", provider.id));
+    }
+    for reference in provider.credential.references() {
+        say("set", &format!("{}{}", wanted(&reference), set(&reference)));
+    }
+    say("tokens", &guide.tokens);
+    say("revoke", &end(provider, again));
+    if let Some(paginate) = &guide.paginate {
+        say("lists", &written(paginate));
+    }
+    for note in &guide.notes {
+        say("note", note);
+    }
+    lines
+}
+
+fn redirect(entry: &Entry, rule: LoopbackRule) -> String {
+    let Some(uri) = &entry.redirect_uri else {
+        return "only https is accepted, which this version cannot offer".into();
+    };
+    let how = if rule.any_port() { "any port will do" } else { "to the letter" };
+    format!("{uri} ({how})")
+}
+
+/// `GITHUB_CLIENT_ID`, or the reference as it is written.
+fn wanted(reference: &SecretRef) -> String {
+    match reference {
+        SecretRef::Env(name) => name.clone(),
+        other => secret_ref::written(other),
+    }
+}
+
+fn set(reference: &SecretRef) -> &'static str {
+    match secret_ref::is_missing(reference) {
+        Some(_) => " (not set)",
+        None => "",
+    }
+}
+
+fn end(provider: &Provider, again: &Again) -> String {
+    let title = &provider.title;
+    let consented = oauth(provider).filter(|oauth| oauth.grant.is_by_consent());
+    match consented.map(|oauth| &oauth.endpoints) {
+        Some(endpoints) if endpoints.revoke.is_some() => {
+            let revoke = again.command(&["auth", "revoke", provider.id.as_str()]);
+            format!("`{revoke}` ends a consent at {title}, too")
+        }
+        // A discovery document may name one.
+        Some(endpoints) if endpoints.token.is_none() => String::new(),
+        Some(_) => format!("a consent is forgotten here; {title} is not told"),
+        None => String::new(),
+    }
+}
+
+/// As `paginate` is written.
+fn written(paginate: &Paginate) -> String {
+    match paginate {
+        Paginate::Link => "paginate = { link = true }".into(),
+        Paginate::Page(param) => format!("paginate = {{ page = {param:?} }}"),
+        Paginate::Cursor { param, next } => {
+            format!("paginate = {{ cursor = {param:?}, next = {next:?} }}")
+        }
+    }
+}
+
+fn describe(entry: &Entry) -> Value {
+    let provider = &entry.provider;
+    let oauth = oauth(provider);
+    let references: Vec<Value> = provider
+        .credential
+        .references()
+        .iter()
+        .map(|reference| {
+            let is_set = secret_ref::is_missing(reference).is_none();
+            json!({ "reference": secret_ref::written(reference), "set": is_set })
+        })
+        .collect();
+    json!({
+        "name": provider.id,
+        "title": provider.title,
+        "configured": entry.is_configured,
+        "guide": provider.guide,
+        "console_url": entry.console_url,
+        "base_url": provider.base_url,
+        "hosts": provider.hosts,
+        "redirect_uri": entry.redirect_uri,
+        "loopback": oauth.map(|oauth| oauth.loopback),
+        "scopes": entry.scopes,
+        "scope_words": provider.scope_words,
+        "needs": entry.needs,
+        "secrets": references,
+        "revocation": oauth.is_some_and(|oauth| oauth.endpoints.revoke.is_some()),
+        "device": oauth.is_some_and(|oauth| oauth.endpoints.device.is_some()),
+    })
+}
