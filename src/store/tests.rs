@@ -68,6 +68,13 @@ impl Several {
     pub(super) async fn process(&self, keys: KeySource) -> Result<Store> {
         self.place.open_with(keys).await
     }
+
+    pub(super) async fn import(
+        &self,
+        archive: &Archive,
+    ) -> std::result::Result<Imported, ImportError> {
+        Store::import(self.place.folder(), given(1), archive).await
+    }
 }
 
 pub(super) fn caller(name: &str) -> Caller {
