@@ -68,7 +68,9 @@ impl Broker {
             Held::Shared(shared) => Ok(run.with_shared(shared).await),
             Held::Asked(_) => Ok(failure(not_yet(provider, "a key that each person pastes"))),
             Held::OAuth(settings) if !settings.grant.is_by_consent() => {
-                Ok(failure(not_yet(provider, "a grant of the server itself")))
+                let Run { arguments, .. } = run;
+                let result = self.run_as_server(tool, provider, settings, &arguments).await;
+                Ok(Outcome::Complete(result))
             }
             Held::OAuth(_) => {
                 let asked_by = AskedBy { client: call.client, tool: Some(tool.name.clone()) };

@@ -13,7 +13,7 @@ use super::invitation::cookie_name;
 use super::{Broker, Contended, MOST_TRIES};
 use crate::model::authorization::Started;
 use crate::model::secret;
-use crate::model::{Authorization, Grant, Scopes};
+use crate::model::{Authorization, Caller, Grant, Scopes};
 use crate::oauth::{AnswerError, AuthorizationResponse, Denial, Issued, TokenError, Verdict};
 use crate::store::StoreError;
 
@@ -177,14 +177,23 @@ impl Broker {
             ended: None,
             attempt: None,
         };
+        self.keep_over::<CallbackError>(&authorization.caller, &grant).await?;
+        Ok(refused)
+    }
+
+    /// Keeps a grant, whatever stands in its place: a refresh of the old one may come in between,
+    /// and the new one is the one that counts.
+    pub(super) async fn keep_over<E: From<StoreError> + From<Contended>>(
+        &self,
+        caller: &Caller,
+        grant: &Grant,
+    ) -> Result<(), E> {
         let store = self.store().await?;
-        let Authorization { caller, provider, account, binding, .. } = authorization;
-        let identity = binding.identity();
-        // A refresh of the old grant may come in between; the new consent is the one that counts.
+        let identity = grant.binding.identity();
         for _ in 0..MOST_TRIES {
-            let held = store.grant(caller, provider, &identity, account).await?;
-            if store.keep(caller, &grant, held.as_ref()).await? {
-                return Ok(refused);
+            let held = store.grant(caller, &grant.provider, &identity, &grant.account).await?;
+            if store.keep(caller, grant, held.as_ref()).await? {
+                return Ok(());
             }
         }
         Err(Contended.into())

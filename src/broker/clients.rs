@@ -10,12 +10,13 @@ use parking_lot::Mutex;
 use secrecy::SecretString;
 use url::Url;
 
+use super::assertion::{self, AssertionError, Speaker};
 use crate::config::secret_ref::{self, SecretError};
 use crate::model::authorization::{ClientRegistration, Trip};
-use crate::model::credential::Credential;
+use crate::model::credential::{Credential, GrantType};
 use crate::model::grant::Binding;
 use crate::model::provider::{Endpoints, OAuthSettings, Revocation, SecretRef, TokenAuth, spelled};
-use crate::model::{Provider, ProviderId};
+use crate::model::{Provider, ProviderId, secret};
 use crate::oauth::{DiscoveryError, Metadata, OAuthClient};
 
 /// What grants of this provider are bound to; all that a call needs while its token is good.
@@ -39,8 +40,12 @@ pub enum SetupError {
     NotOAuth(ProviderId),
     #[error("`{0}` is not connected by a person's consent")]
     OfTheServer(ProviderId),
+    #[error("`{0}` is connected by each person's consent")]
+    ByConsent(ProviderId),
     #[error("`{0}` has no client id")]
     NoClientId(ProviderId),
+    #[error("the assertion for `{provider}` cannot be made: {source}")]
+    Assertion { provider: ProviderId, source: AssertionError },
 }
 
 impl SetupError {
@@ -53,9 +58,11 @@ impl SetupError {
             ),
             Self::NotOAuth(_) => "it uses a key or password; there is nothing to consent to".into(),
             Self::OfTheServer(_) => "its grant is the server's; there is nothing to connect".into(),
+            Self::ByConsent(_) => "there is no grant of the server's own to be had".into(),
             Self::NoClientId(provider) => {
                 format!("write `client_id` in [providers.{provider}] of tools.toml")
             }
+            Self::Assertion { source, .. } => source.hint(),
         }
     }
 }
@@ -77,8 +84,12 @@ impl Clients {
         if let Some(bound) = self.bound.lock().get(&provider.id) {
             return Ok(Arc::clone(bound));
         }
-        let settings = settings(provider)?;
-        let client_id = self.client_id(provider, settings).await?;
+        self.bound_anew(provider).await
+    }
+
+    /// The same, with whatever is referred to looked up again.
+    pub(super) async fn bound_anew(&self, provider: &Provider) -> Result<Arc<Bound>, SetupError> {
+        let settings = oauth(provider)?;
         // The issuer stands for the endpoints that it names, so that a call with a good token needs
         // no discovery.
         let Endpoints { issuer, authorize, token, .. } = &settings.endpoints;
@@ -86,9 +97,32 @@ impl Clients {
             (Some(endpoint), _) | (None, Some(endpoint)) => Ok(endpoint.to_string()),
             (None, None) => Err(no_endpoint(provider, which)),
         };
+        let (client_id, authorize_endpoint) = match &settings.grant {
+            GrantType::Code => {
+                (self.client_id(provider, settings).await?, named(authorize, "authorize")?)
+            }
+            GrantType::ClientCredentials { params } => {
+                let written = format!("client_credentials {params:?}");
+                (self.client_id(provider, settings).await?, secret::fingerprint(&written))
+            }
+            GrantType::JwtBearer { assertion: written, params } => {
+                let speaker = assertion::speaker(settings, written).await;
+                let Speaker { issuer, subject } =
+                    speaker.map_err(|source| unasserted(provider, source))?;
+                let audience = settings.assertion_audience(written);
+                // `Debug` quotes every text, so no two are written alike.
+                let spoken = (&issuer, subject, audience, &written.claims, params);
+                let fingerprint = secret::fingerprint(&format!("jwt_bearer {spoken:?}"));
+                let client_id = match &settings.client_id {
+                    Some(_) => self.client_id(provider, settings).await?,
+                    None => issuer,
+                };
+                (client_id, fingerprint)
+            }
+        };
         let binding = Binding {
             client_id,
-            authorize_endpoint: named(authorize, "authorize")?,
+            authorize_endpoint,
             token_endpoint: named(token, "token")?,
             hosts: provider.hosts.clone(),
         };
@@ -105,28 +139,57 @@ impl Clients {
         after_connect: Option<Url>,
     ) -> Result<Trip, SetupError> {
         let settings = settings(provider)?;
-        let client_id = self.client_id(provider, settings).await?;
+        let client = self.registration(provider).await?;
+        let metadata = self.unwritten(settings).await?;
+        let metadata = metadata.as_deref();
+        let learnt = || metadata?.authorization_endpoint.clone();
+        let Endpoints { authorize, issuer, .. } = &settings.endpoints;
+        let authorize =
+            authorize.clone().or_else(learnt).ok_or_else(|| no_endpoint(provider, "authorize"))?;
+        Ok(Trip {
+            title: provider.title.clone(),
+            scope_words: provider.scope_words.clone(),
+            implied: settings.implied.clone(),
+            after_connect,
+            pkce: settings.pkce,
+            scope_parameter: settings.scope_parameter.clone(),
+            scope_separator: settings.scope_separator.clone(),
+            params: settings.params.clone(),
+            client,
+            authorize,
+            issuer: match metadata {
+                Some(metadata) => Some(metadata.issuer.clone()),
+                None => issuer.as_ref().map(spelled).map(str::to_owned),
+            },
+            issuer_required: metadata
+                .is_some_and(|metadata| metadata.authorization_response_iss_parameter_supported),
+        })
+    }
+
+    /// Our registration at the provider: what a token request needs.
+    pub(super) async fn registration(
+        &self,
+        provider: &Provider,
+    ) -> Result<ClientRegistration, SetupError> {
+        let settings = oauth(provider)?;
+        let client_id = match (&settings.grant, &settings.client_id) {
+            // Only the assertion speaks (RFC 7523 §3.1).
+            (GrantType::JwtBearer { .. }, None) => String::new(),
+            _ => self.client_id(provider, settings).await?,
+        };
         let client_secret = match &settings.client_secret {
             Some(reference) => Some(resolve(provider, reference).await?),
             None => None,
         };
-        // Where everything is written nothing needs to be asked: a built-in provider's `issuer` is
-        // there for RFC 9207 only.
         let endpoints = &settings.endpoints;
-        let is_written = endpoints.token.is_some() && endpoints.authorize.is_some();
-        let metadata = match &endpoints.issuer {
-            Some(issuer) if !is_written => Some(self.metadata(issuer).await?),
-            _ => None,
-        };
+        let metadata = self.unwritten(settings).await?;
         let metadata = metadata.as_deref();
-        let from = |written: &Option<Url>, learnt: fn(&Metadata) -> Option<&Url>| {
-            written.clone().or_else(|| metadata.and_then(learnt).cloned())
-        };
-        let token_endpoint = from(&endpoints.token, |metadata| Some(&metadata.token_endpoint))
+        let learnt = || Some(metadata?.token_endpoint.clone());
+        let token_endpoint = endpoints
+            .token
+            .clone()
+            .or_else(learnt)
             .ok_or_else(|| no_endpoint(provider, "token"))?;
-        let authorize =
-            from(&endpoints.authorize, |metadata| metadata.authorization_endpoint.as_ref())
-                .ok_or_else(|| no_endpoint(provider, "authorize"))?;
         // It is given the refresh token and our secret, so a discovery document may name one beside
         // the token endpoint only.
         let revocation = endpoints.revoke.clone().or_else(|| {
@@ -141,41 +204,52 @@ impl Clients {
                 .issuer
                 .as_ref()
                 .is_some_and(|issuer| issuer.origin() != token_endpoint.origin());
-        Ok(Trip {
-            title: provider.title.clone(),
-            scope_words: provider.scope_words.clone(),
-            implied: settings.implied.clone(),
-            after_connect,
-            pkce: settings.pkce,
-            scope_parameter: settings.scope_parameter.clone(),
-            scope_separator: settings.scope_separator.clone(),
-            params: settings.params.clone(),
-            client: ClientRegistration {
-                token_auth: token_auth(settings, client_secret.as_ref(), metadata),
-                client_id,
-                client_secret,
-                token_endpoint,
-                token_body: settings.token_body,
-                response: settings.response.clone(),
-                revocation,
-                learnt,
-            },
-            authorize,
-            issuer: match metadata {
-                Some(metadata) => Some(metadata.issuer.clone()),
-                None => endpoints.issuer.as_ref().map(spelled).map(str::to_owned),
-            },
-            issuer_required: metadata
-                .is_some_and(|metadata| metadata.authorization_response_iss_parameter_supported),
+        Ok(ClientRegistration {
+            token_auth: token_auth(settings, client_secret.as_ref(), metadata),
+            client_id,
+            client_secret,
+            token_endpoint,
+            token_body: settings.token_body,
+            response: settings.response.clone(),
+            revocation,
+            learnt,
         })
     }
 
-    /// Our registration at the provider: what a token request needs.
-    pub(super) async fn registration(
+    /// Where `client` asks for a device code (RFC 8628 §3.1). It is given our secret, so a discovery
+    /// document may name one beside the token endpoint only.
+    pub(super) async fn device_endpoint(
         &self,
         provider: &Provider,
-    ) -> Result<ClientRegistration, SetupError> {
-        Ok(self.trip(provider, None).await?.client)
+        client: &ClientRegistration,
+    ) -> Result<Url, SetupError> {
+        let endpoints = &settings(provider)?.endpoints;
+        if let Some(written) = &endpoints.device {
+            return Ok(written.clone());
+        }
+        let metadata = match &endpoints.issuer {
+            Some(issuer) => Some(self.metadata(issuer).await?),
+            None => None,
+        };
+        metadata
+            .and_then(|found| found.device_authorization_endpoint.clone())
+            .filter(|url| url.origin() == client.token_endpoint.origin())
+            .ok_or_else(|| no_endpoint(provider, "device"))
+    }
+
+    /// What the issuer says of the endpoints that are not written. Where all are, nothing needs to be
+    /// asked: a built-in provider's `issuer` is there for RFC 9207 only.
+    async fn unwritten(
+        &self,
+        settings: &OAuthSettings,
+    ) -> Result<Option<Arc<Metadata>>, SetupError> {
+        let Endpoints { issuer, authorize, token, .. } = &settings.endpoints;
+        let is_written =
+            token.is_some() && (authorize.is_some() || !settings.grant.is_by_consent());
+        match issuer {
+            Some(issuer) if !is_written => Ok(Some(self.metadata(issuer).await?)),
+            _ => Ok(None),
+        }
     }
 
     async fn client_id(
@@ -203,10 +277,18 @@ impl Clients {
     }
 }
 
+/// How a person's grant is had.
 pub(super) fn settings(provider: &Provider) -> Result<&OAuthSettings, SetupError> {
+    match oauth(provider)? {
+        settings if settings.grant.is_by_consent() => Ok(settings),
+        _ => Err(SetupError::OfTheServer(provider.id.clone())),
+    }
+}
+
+/// How a grant is had, a person's or the server's own.
+pub(super) fn oauth(provider: &Provider) -> Result<&OAuthSettings, SetupError> {
     match &provider.credential {
-        Credential::OAuth(settings) if settings.grant.is_by_consent() => Ok(settings),
-        Credential::OAuth(_) => Err(SetupError::OfTheServer(provider.id.clone())),
+        Credential::OAuth(settings) => Ok(settings),
         Credential::Shared(_) | Credential::Asked(_) => {
             Err(SetupError::NotOAuth(provider.id.clone()))
         }
@@ -217,6 +299,10 @@ async fn resolve(provider: &Provider, reference: &SecretRef) -> Result<SecretStr
     secret_ref::resolve(reference)
         .await
         .map_err(|source| SetupError::Secret { provider: provider.id.clone(), source })
+}
+
+pub(super) fn unasserted(provider: &Provider, source: AssertionError) -> SetupError {
+    SetupError::Assertion { provider: provider.id.clone(), source }
 }
 
 fn no_endpoint(provider: &Provider, endpoint: &'static str) -> SetupError {

@@ -19,6 +19,8 @@ pub struct Account {
     pub expires_at: Option<Time>,
     /// Whether it goes on by itself when its access token expires.
     pub renews: bool,
+    /// Whether it is the server's own, which nobody has connected.
+    pub is_of_the_server: bool,
     pub state: AccountState,
 }
 
@@ -46,11 +48,21 @@ pub enum Disconnected {
 }
 
 impl Broker {
-    /// Everything that this person has connected, sorted by provider.
+    /// Everything that this person has connected, and what the server has for everybody, sorted by
+    /// provider.
     pub async fn accounts(&self, caller: &Caller) -> Result<Vec<Account>, StoreError> {
         let mut accounts = Vec::new();
-        for held in self.store().await?.grants(caller).await? {
-            accounts.push(self.account(held.value).await);
+        let server = Caller::server();
+        for caller in [caller, &server] {
+            for held in self.store().await?.grants(caller).await? {
+                let is_of_the_server = *caller == server;
+                let account = self.account(held.value).await;
+                accounts.push(Account {
+                    is_of_the_server,
+                    renews: account.renews || is_of_the_server,
+                    ..account
+                });
+            }
         }
         accounts.sort_by(|a, b| a.provider.cmp(&b.provider));
         Ok(accounts)
@@ -78,6 +90,7 @@ impl Broker {
             refreshed_at: grant.refreshed_at,
             expires_at: grant.tokens.expires_at,
             renews: grant.tokens.refresh.is_some(),
+            is_of_the_server: false,
             state,
         }
     }

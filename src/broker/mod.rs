@@ -3,6 +3,7 @@
 //! - [`call`]: journey 1, a tool call
 //! - [`connect`], [`invitation`] and [`callback`]: journey 2, a consent
 //! - [`tokens`]: the single owner of freshness; [`renewal`] renews
+//! - [`service`]: grants of the server itself
 //! - [`secret`] and [`assertion`]: credentials that nobody consents to
 //! - [`grants`]: what a person has connected, and ending it
 //! - [`completion`]: who waits for a consent hears of it here
@@ -17,6 +18,7 @@ pub mod grants;
 pub mod invitation;
 mod renewal;
 pub mod secret;
+mod service;
 mod tokens;
 
 use std::collections::BTreeMap;
@@ -84,7 +86,7 @@ struct Connection {
 const MOST_TRIES: u32 = 16;
 
 /// Each time that a record was to be written, somebody else had just written it.
-#[derive(Debug, thiserror::Error)]
+#[derive(Clone, Copy, Debug, thiserror::Error)]
 #[error("too much is going on for this account at once")]
 pub struct Contended;
 
