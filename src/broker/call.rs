@@ -68,8 +68,7 @@ impl Broker {
             Held::Shared(shared) => Ok(run.with_shared(shared).await),
             Held::Asked(_) => Ok(failure(not_yet(provider, "a key that each person pastes"))),
             Held::OAuth(settings) if !settings.grant.is_by_consent() => {
-                let Run { arguments, .. } = run;
-                let result = self.run_as_server(tool, provider, settings, &arguments).await;
+                let result = self.run_as_server(tool, provider, settings, &run.arguments).await;
                 Ok(Outcome::Complete(result))
             }
             Held::OAuth(_) => {

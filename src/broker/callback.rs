@@ -11,9 +11,10 @@ use secrecy::ExposeSecret as _;
 use super::connect::End;
 use super::invitation::cookie_name;
 use super::{Broker, Contended, MOST_TRIES};
-use crate::model::authorization::Started;
+use crate::model::authorization::{Started, Trip};
+use crate::model::grant::Binding;
 use crate::model::secret;
-use crate::model::{Authorization, Caller, Grant, Scopes};
+use crate::model::{AccountName, Authorization, Caller, Grant, ProviderId, Scopes};
 use crate::oauth::{AnswerError, AuthorizationResponse, Denial, Issued, TokenError, Verdict};
 use crate::store::StoreError;
 
@@ -25,6 +26,26 @@ pub struct Callback<'a> {
     pub query: &'a str,
     /// Looks a cookie of the request up.
     pub cookie: &'a (dyn Fn(&str) -> Option<String> + Sync),
+}
+
+/// What a person has consented to, in whichever way.
+pub(super) struct Consent<'a> {
+    pub(super) caller: &'a Caller,
+    pub(super) provider: &'a ProviderId,
+    pub(super) account: &'a AccountName,
+    pub(super) binding: &'a Binding,
+    pub(super) asked: &'a Scopes,
+    /// What of it the tools cannot do without.
+    pub(super) needed: &'a Scopes,
+    pub(super) trip: &'a Trip,
+}
+
+impl<'a> Consent<'a> {
+    fn of(authorization: &'a Authorization) -> Self {
+        let Authorization { caller, provider, account, binding, scopes, needed, trip, .. } =
+            authorization;
+        Self { caller, provider, account, binding, asked: scopes, needed, trip }
+    }
 }
 
 /// The authorization has come to its end.
@@ -146,7 +167,7 @@ impl Broker {
                 tracing::warn!(provider, error = %source, "no token for a code");
                 CallbackError::NoToken { provider, link: authorization.link(), source }
             })?;
-        let refused = self.keep(&authorization, issued).await?;
+        let refused = self.keep(Consent::of(&authorization), issued).await?;
         // Only now is anybody told: what they wake up to is on disk.
         let is_whole = refused.is_empty();
         self.conclude::<CallbackError>(&authorization, End::Completed { refused }).await?;
@@ -156,18 +177,17 @@ impl Broker {
     }
 
     /// Keeps the grant and says which needed scopes it lacks.
-    async fn keep(
+    pub(super) async fn keep(
         &self,
-        authorization: &Authorization,
+        Consent { caller, provider, account, binding, asked, needed, trip }: Consent<'_>,
         issued: Issued,
     ) -> Result<Scopes, CallbackError> {
-        let scopes = issued.scopes.unwrap_or_else(|| authorization.scopes.clone());
-        let trip = &authorization.trip;
-        let refused = authorization.needed.missing_from(&scopes, &trip.implied);
+        let scopes = issued.scopes.unwrap_or_else(|| asked.clone());
+        let refused = needed.missing_from(&scopes, &trip.implied);
         let grant = Grant {
-            provider: authorization.provider.clone(),
-            account: authorization.account.clone(),
-            binding: authorization.binding.clone(),
+            provider: provider.clone(),
+            account: account.clone(),
+            binding: binding.clone(),
             tokens: issued.tokens,
             scopes,
             refused: refused.clone(),
@@ -177,7 +197,7 @@ impl Broker {
             ended: None,
             attempt: None,
         };
-        self.keep_over::<CallbackError>(&authorization.caller, &grant).await?;
+        self.keep_over::<CallbackError>(caller, &grant).await?;
         Ok(refused)
     }
 

@@ -55,27 +55,21 @@ impl Broker {
         let server = Caller::server();
         for caller in [caller, &server] {
             for held in self.store().await?.grants(caller).await? {
-                let is_of_the_server = *caller == server;
-                let account = self.account(held.value).await;
-                accounts.push(Account {
-                    is_of_the_server,
-                    renews: account.renews || is_of_the_server,
-                    ..account
-                });
+                accounts.push(self.account(held.value, *caller == server).await);
             }
         }
         accounts.sort_by(|a, b| a.provider.cmp(&b.provider));
         Ok(accounts)
     }
 
-    async fn account(&self, grant: Grant) -> Account {
+    async fn account(&self, grant: Grant, is_of_the_server: bool) -> Account {
         let provider = self.provider(grant.provider.as_str());
         // Whatever scopes it has: which of them a tool needs is the tool's matter.
         let standing =
             grant.standing(&Scopes::default(), &Implied::new(), self.0.parts.clock.now());
         let state = match (grant.ended, self.is_ours(&grant.provider, &grant.binding).await) {
             (Some(why), _) => AccountState::Ended(why),
-            (None, Ok(true)) if standing == Standing::Gone => {
+            (None, Ok(true)) if standing == Standing::Gone && !is_of_the_server => {
                 AccountState::Ended("its time is over, and it does not renew".into())
             }
             (None, Ok(true)) => AccountState::Connected,
@@ -89,8 +83,8 @@ impl Broker {
             connected_at: grant.connected_at,
             refreshed_at: grant.refreshed_at,
             expires_at: grant.tokens.expires_at,
-            renews: grant.tokens.refresh.is_some(),
-            is_of_the_server: false,
+            renews: grant.tokens.refresh.is_some() || is_of_the_server,
+            is_of_the_server,
             state,
         }
     }
@@ -103,8 +97,8 @@ impl Broker {
         }
     }
 
-    /// Ends every consent that this person gave to a provider of this name, and forgets it; says of
-    /// each how it went.
+    /// Ends every consent that this person gave to a provider of this name, and the server's own
+    /// grant there, and forgets it; says of each how it went.
     ///
     /// It is forgotten also where it was given for another `tools.toml`, where the provider has no
     /// way to end it, or does not answer: the person asked for it to be gone, and is told what they
@@ -115,9 +109,11 @@ impl Broker {
         provider: &str,
     ) -> Result<Vec<Disconnected>, ConnectError> {
         let mut ends = Vec::new();
-        for held in self.store().await?.grants(caller).await? {
-            if held.value.provider.as_str() == provider {
-                ends.extend(self.disconnect(caller, held.value).await?);
+        for caller in [caller, &Caller::server()] {
+            for held in self.store().await?.grants(caller).await? {
+                if held.value.provider.as_str() == provider {
+                    ends.extend(self.disconnect(caller, held.value).await?);
+                }
             }
         }
         Ok(ends)

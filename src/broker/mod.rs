@@ -2,6 +2,7 @@
 //!
 //! - [`call`]: journey 1, a tool call
 //! - [`connect`], [`invitation`] and [`callback`]: journey 2, a consent
+//! - [`device`]: a consent from another machine's browser
 //! - [`tokens`]: the single owner of freshness; [`renewal`] renews
 //! - [`service`]: grants of the server itself
 //! - [`secret`] and [`assertion`]: credentials that nobody consents to
@@ -14,6 +15,7 @@ pub mod callback;
 mod clients;
 pub mod completion;
 pub mod connect;
+pub mod device;
 pub mod grants;
 pub mod invitation;
 mod renewal;
