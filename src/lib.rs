@@ -31,7 +31,9 @@
 //! [`upstream::Upstream::execute`] runs the request, with one refresh after a 401 and a step-up
 //! after `insufficient_scope`. There is none: [`broker::Broker::begin`] makes a link, or finds the
 //! open one, and the call comes to [`model::Outcome::AuthorizationRequired`]. Needing a consent is an
-//! outcome, never an error. [`mcp`] renders it for whichever revision the client speaks.
+//! outcome, never an error. [`mcp`] renders it for whichever revision the client speaks. Where the
+//! grant is the server's own, there is nobody to ask: it is got from the token endpoint, kept in the
+//! same store under [`model::Caller::server`], and whatever is refused is said to the operator.
 //!
 //! # Journey 2: a consent
 //!

@@ -64,7 +64,8 @@ impl Broker {
         match &provider.credential {
             Held::Shared(shared) => Ok(run.with_shared(shared).await),
             Held::OAuth(settings) if !settings.grant.is_by_consent() => {
-                Ok(failure(not_yet(provider, "a grant of the server itself")))
+                let result = self.run_as_server(tool, provider, settings, &run.arguments).await;
+                Ok(Outcome::Complete(result))
             }
             Held::OAuth(_) | Held::Asked(_) => {
                 let asked_by = AskedBy { client: call.client, tool: Some(tool.name.clone()) };
@@ -284,8 +285,4 @@ fn no_access(error: &AccessError) -> Outcome {
 
 fn failure(text: String) -> Outcome {
     Outcome::Complete(ToolResult::failure(text))
-}
-
-fn not_yet(provider: &Provider, what: &str) -> String {
-    format!("{} needs {what}, which this version cannot get yet.", provider.title)
 }

@@ -10,14 +10,15 @@ use parking_lot::Mutex;
 use secrecy::SecretString;
 use url::Url;
 
+use super::assertion::{self, AssertionError, Speaker};
 use crate::config::secret_ref::{self, SecretError};
 use crate::model::authorization::{ClientRegistration, CodeTrip, Trip, Way};
-use crate::model::credential::{Asked, AskedFor, Credential};
+use crate::model::credential::{Asked, AskedFor, Credential, GrantType};
 use crate::model::grant::Binding;
 use crate::model::provider::{
     Endpoints, Identity, OAuthSettings, Revocation, SecretRef, Setting, TokenAuth, spelled,
 };
-use crate::model::{Provider, ProviderId};
+use crate::model::{Provider, ProviderId, secret};
 use crate::oauth::{DiscoveryError, Metadata, OAuthClient};
 
 /// What grants of this provider are bound to; all that a call needs while its token is good.
@@ -41,8 +42,12 @@ pub enum SetupError {
     NotOAuth(ProviderId),
     #[error("`{0}` is not connected by a person's consent")]
     OfTheServer(ProviderId),
+    #[error("`{0}` is connected by each person's consent")]
+    ByConsent(ProviderId),
     #[error("`{0}` has no client id")]
     NoClientId(ProviderId),
+    #[error("the assertion for `{provider}` cannot be made: {source}")]
+    Assertion { provider: ProviderId, source: AssertionError },
 }
 
 impl SetupError {
@@ -55,9 +60,11 @@ impl SetupError {
             ),
             Self::NotOAuth(_) => "it uses a key or password; there is nothing to consent to".into(),
             Self::OfTheServer(_) => "its grant is the server's; there is nothing to connect".into(),
+            Self::ByConsent(_) => "there is no grant of the server's own to be had".into(),
             Self::NoClientId(provider) => {
                 format!("write `client_id` in [providers.{provider}] of tools.toml")
             }
+            Self::Assertion { source, .. } => source.hint(),
         }
     }
 }
@@ -79,11 +86,15 @@ impl Clients {
         if let Some(bound) = self.bound.lock().get(&provider.id) {
             return Ok(Arc::clone(bound));
         }
+        self.bound_anew(provider).await
+    }
+
+    /// The same, with whatever is referred to looked up again.
+    pub(super) async fn bound_anew(&self, provider: &Provider) -> Result<Arc<Bound>, SetupError> {
         if let Credential::Asked(_) = &provider.credential {
             return Ok(self.remember(provider, Binding::pasted(provider.hosts.clone())));
         }
-        let settings = settings(provider)?;
-        let client_id = self.client_id(provider, settings).await?;
+        let settings = oauth(provider)?;
         // The issuer stands for the endpoints that it names, so that a call with a good token needs
         // no discovery.
         let Endpoints { issuer, authorize, token, .. } = &settings.endpoints;
@@ -91,9 +102,34 @@ impl Clients {
             (Some(endpoint), _) | (None, Some(endpoint)) => Ok(endpoint.to_string()),
             (None, None) => Err(no_endpoint(provider, which)),
         };
+        let (client_id, authorize_endpoint) = match &settings.grant {
+            GrantType::Code => {
+                (self.client_id(provider, settings).await?, named(authorize, "authorize")?)
+            }
+            GrantType::ClientCredentials => {
+                let params = &settings.token_params;
+                let written = format!("client_credentials {params:?}");
+                (self.client_id(provider, settings).await?, secret::fingerprint(&written))
+            }
+            GrantType::JwtBearer { assertion: written } => {
+                let params = &settings.token_params;
+                let speaker = assertion::speaker(settings, written).await;
+                let Speaker { issuer, subject } =
+                    speaker.map_err(|source| unasserted(provider, source))?;
+                let audience = settings.assertion_audience(written);
+                // `Debug` quotes every text, so no two are written alike.
+                let spoken = (&issuer, subject, audience, &written.claims, params);
+                let fingerprint = secret::fingerprint(&format!("jwt_bearer {spoken:?}"));
+                let client_id = match &settings.client_id {
+                    Some(_) => self.client_id(provider, settings).await?,
+                    None => issuer,
+                };
+                (client_id, fingerprint)
+            }
+        };
         let binding = Binding {
             client_id,
-            authorize_endpoint: named(authorize, "authorize")?,
+            authorize_endpoint,
             token_endpoint: named(token, "token")?,
             hosts: provider.hosts.clone(),
         };
@@ -144,28 +180,62 @@ impl Clients {
     /// Everything that a trip to the provider needs; asks the issuer for what is not configured.
     async fn code_trip(&self, provider: &Provider) -> Result<CodeTrip, SetupError> {
         let settings = settings(provider)?;
-        let client_id = self.client_id(provider, settings).await?;
+        let client = self.registration(provider).await?;
+        let metadata = self.unwritten(settings).await?;
+        let metadata = metadata.as_deref();
+        let learnt = || metadata?.authorization_endpoint.clone();
+        let Endpoints { authorize, issuer, .. } = &settings.endpoints;
+        let authorize =
+            authorize.clone().or_else(learnt).ok_or_else(|| no_endpoint(provider, "authorize"))?;
+        let userinfo = || metadata?.userinfo_endpoint.clone();
+        Ok(CodeTrip {
+            implied: settings.implied.clone(),
+            token_header: settings.token_header.clone(),
+            // A document may name one beside the issuer as the operator wrote it only: it is given
+            // the token.
+            identity: settings.identity.clone().or_else(|| {
+                let (userinfo, issuer) = (userinfo()?, issuer.as_ref()?);
+                (userinfo.origin() == issuer.origin()).then(|| Identity::openid(userinfo))
+            }),
+            pkce: settings.pkce,
+            scope_parameter: settings.scope_parameter.clone(),
+            scope_separator: settings.scope_separator.clone(),
+            params: settings.params.clone(),
+            client,
+            authorize,
+            issuer: match metadata {
+                Some(metadata) => Some(metadata.issuer.clone()),
+                None => issuer.as_ref().map(spelled).map(str::to_owned),
+            },
+            issuer_required: metadata
+                .is_some_and(|metadata| metadata.authorization_response_iss_parameter_supported),
+        })
+    }
+
+    /// Our registration at the provider: what a token request needs.
+    pub(super) async fn registration(
+        &self,
+        provider: &Provider,
+    ) -> Result<ClientRegistration, SetupError> {
+        let settings = oauth(provider)?;
+        let client_id = match (&settings.grant, &settings.client_id) {
+            // Only the assertion speaks (RFC 7523 §3.1).
+            (GrantType::JwtBearer { .. }, None) => String::new(),
+            _ => self.client_id(provider, settings).await?,
+        };
         let client_secret = match &settings.client_secret {
             Some(reference) => Some(resolve(provider, reference).await?),
             None => None,
         };
-        // Where everything is written nothing needs to be asked: a built-in provider's `issuer` is
-        // there for RFC 9207 only.
         let endpoints = &settings.endpoints;
-        let is_written = endpoints.token.is_some() && endpoints.authorize.is_some();
-        let metadata = match &endpoints.issuer {
-            Some(issuer) if !is_written => Some(self.metadata(issuer).await?),
-            _ => None,
-        };
+        let metadata = self.unwritten(settings).await?;
         let metadata = metadata.as_deref();
-        let from = |written: &Option<Url>, learnt: fn(&Metadata) -> Option<&Url>| {
-            written.clone().or_else(|| metadata.and_then(learnt).cloned())
-        };
-        let token_endpoint = from(&endpoints.token, |metadata| Some(&metadata.token_endpoint))
+        let learnt = || Some(metadata?.token_endpoint.clone());
+        let token_endpoint = endpoints
+            .token
+            .clone()
+            .or_else(learnt)
             .ok_or_else(|| no_endpoint(provider, "token"))?;
-        let authorize =
-            from(&endpoints.authorize, |metadata| metadata.authorization_endpoint.as_ref())
-                .ok_or_else(|| no_endpoint(provider, "authorize"))?;
         // It is given the refresh token and our secret, so a discovery document may name one beside
         // the token endpoint only.
         let revocation = endpoints.revoke.clone().or_else(|| {
@@ -180,48 +250,54 @@ impl Clients {
                 .issuer
                 .as_ref()
                 .is_some_and(|issuer| issuer.origin() != token_endpoint.origin());
-        Ok(CodeTrip {
-            implied: settings.implied.clone(),
-            token_header: settings.token_header.clone(),
-            // A document may name one beside the issuer as the operator wrote it only: it is given
-            // the token.
-            identity: settings.identity.clone().or_else(|| {
-                let userinfo = metadata?.userinfo_endpoint.clone()?;
-                let issuer = endpoints.issuer.as_ref()?;
-                (userinfo.origin() == issuer.origin()).then(|| Identity::openid(userinfo))
-            }),
-            pkce: settings.pkce,
-            scope_parameter: settings.scope_parameter.clone(),
-            scope_separator: settings.scope_separator.clone(),
-            params: settings.params.clone(),
-            client: ClientRegistration {
-                token_auth: token_auth(settings, client_secret.as_ref(), metadata),
-                client_id,
-                client_secret,
-                token_endpoint,
-                refresh_endpoint: endpoints.refresh.clone(),
-                token_params: settings.token_params.clone(),
-                token_body: settings.token_body,
-                response: settings.response.clone(),
-                revocation,
-                learnt,
-            },
-            authorize,
-            issuer: match metadata {
-                Some(metadata) => Some(metadata.issuer.clone()),
-                None => endpoints.issuer.as_ref().map(spelled).map(str::to_owned),
-            },
-            issuer_required: metadata
-                .is_some_and(|metadata| metadata.authorization_response_iss_parameter_supported),
+        Ok(ClientRegistration {
+            token_auth: token_auth(settings, client_secret.as_ref(), metadata),
+            client_id,
+            client_secret,
+            token_endpoint,
+            refresh_endpoint: endpoints.refresh.clone(),
+            token_params: settings.token_params.clone(),
+            token_body: settings.token_body,
+            response: settings.response.clone(),
+            revocation,
+            learnt,
         })
     }
 
-    /// Our registration at the provider: what a token request needs.
-    pub(super) async fn registration(
+    /// Where `client` asks for a device code (RFC 8628 §3.1). It is given our secret, so a discovery
+    /// document may name one beside the token endpoint only.
+    pub(super) async fn device_endpoint(
         &self,
         provider: &Provider,
-    ) -> Result<ClientRegistration, SetupError> {
-        Ok(self.code_trip(provider).await?.client)
+        client: &ClientRegistration,
+    ) -> Result<Url, SetupError> {
+        let endpoints = &settings(provider)?.endpoints;
+        if let Some(written) = &endpoints.device {
+            return Ok(written.clone());
+        }
+        let metadata = match &endpoints.issuer {
+            Some(issuer) => Some(self.metadata(issuer).await?),
+            None => None,
+        };
+        metadata
+            .and_then(|found| found.device_authorization_endpoint.clone())
+            .filter(|url| url.origin() == client.token_endpoint.origin())
+            .ok_or_else(|| no_endpoint(provider, "device"))
+    }
+
+    /// What the issuer says of the endpoints that are not written. Where all are, nothing needs to be
+    /// asked: a built-in provider's `issuer` is there for RFC 9207 only.
+    async fn unwritten(
+        &self,
+        settings: &OAuthSettings,
+    ) -> Result<Option<Arc<Metadata>>, SetupError> {
+        let Endpoints { issuer, authorize, token, .. } = &settings.endpoints;
+        let is_written =
+            token.is_some() && (authorize.is_some() || !settings.grant.is_by_consent());
+        match issuer {
+            Some(issuer) if !is_written => Ok(Some(self.metadata(issuer).await?)),
+            _ => Ok(None),
+        }
     }
 
     async fn client_id(
@@ -249,10 +325,18 @@ impl Clients {
     }
 }
 
+/// How a person's grant is had.
 pub(super) fn settings(provider: &Provider) -> Result<&OAuthSettings, SetupError> {
+    match oauth(provider)? {
+        settings if settings.grant.is_by_consent() => Ok(settings),
+        _ => Err(SetupError::OfTheServer(provider.id.clone())),
+    }
+}
+
+/// How a grant is had, a person's or the server's own.
+pub(super) fn oauth(provider: &Provider) -> Result<&OAuthSettings, SetupError> {
     match &provider.credential {
-        Credential::OAuth(settings) if settings.grant.is_by_consent() => Ok(settings),
-        Credential::OAuth(_) => Err(SetupError::OfTheServer(provider.id.clone())),
+        Credential::OAuth(settings) => Ok(settings),
         Credential::Shared(_) | Credential::Asked(_) => {
             Err(SetupError::NotOAuth(provider.id.clone()))
         }
@@ -263,6 +347,10 @@ async fn resolve(provider: &Provider, reference: &SecretRef) -> Result<SecretStr
     secret_ref::resolve(reference)
         .await
         .map_err(|source| SetupError::Secret { provider: provider.id.clone(), source })
+}
+
+pub(super) fn unasserted(provider: &Provider, source: AssertionError) -> SetupError {
+    SetupError::Assertion { provider: provider.id.clone(), source }
 }
 
 fn no_endpoint(provider: &Provider, endpoint: &'static str) -> SetupError {

@@ -19,6 +19,8 @@ pub struct Account {
     pub expires_at: Option<Time>,
     /// Whether it goes on by itself when its access token expires.
     pub renews: bool,
+    /// Whether it is the server's own, which nobody has connected.
+    pub is_of_the_server: bool,
     pub state: AccountState,
 }
 
@@ -46,24 +48,28 @@ pub enum Disconnected {
 }
 
 impl Broker {
-    /// Everything that this person has connected, sorted by provider.
+    /// Everything that this person has connected, and what the server has for everybody, sorted by
+    /// provider.
     pub async fn accounts(&self, caller: &Caller) -> Result<Vec<Account>, StoreError> {
         let mut accounts = Vec::new();
-        for held in self.store().await?.grants(caller).await? {
-            accounts.push(self.account(held.value).await);
+        let server = Caller::server();
+        for caller in [caller, &server] {
+            for held in self.store().await?.grants(caller).await? {
+                accounts.push(self.account(held.value, *caller == server).await);
+            }
         }
         accounts.sort_by(|a, b| a.provider.cmp(&b.provider));
         Ok(accounts)
     }
 
-    async fn account(&self, grant: Grant) -> Account {
+    async fn account(&self, grant: Grant, is_of_the_server: bool) -> Account {
         let provider = self.provider(grant.provider.as_str());
         // Whatever scopes it has: which of them a tool needs is the tool's matter.
         let standing =
             grant.standing(&Scopes::default(), &Implied::new(), self.0.parts.clock.now());
         let state = match (grant.ended, self.is_ours(&grant.provider, &grant.binding).await) {
             (Some(why), _) => AccountState::Ended(why),
-            (None, Ok(true)) if standing == Standing::Gone => {
+            (None, Ok(true)) if standing == Standing::Gone && !is_of_the_server => {
                 AccountState::Ended("its time is over, and it does not renew".into())
             }
             (None, Ok(true)) => AccountState::Connected,
@@ -77,7 +83,8 @@ impl Broker {
             connected_at: grant.connected_at,
             refreshed_at: grant.refreshed_at,
             expires_at: grant.tokens.expires_at,
-            renews: grant.tokens.refresh.is_some(),
+            renews: grant.tokens.refresh.is_some() || is_of_the_server,
+            is_of_the_server,
             state,
         }
     }
@@ -90,8 +97,8 @@ impl Broker {
         }
     }
 
-    /// Ends every consent that this person gave to a provider of this name, and forgets it; says of
-    /// each how it went.
+    /// Ends every consent that this person gave to a provider of this name, and the server's own
+    /// grant there, and forgets it; says of each how it went.
     ///
     /// It is forgotten also where it was given for another `tools.toml`, where the provider has no
     /// way to end it, or does not answer: the person asked for it to be gone, and is told what they
@@ -102,9 +109,11 @@ impl Broker {
         provider: &str,
     ) -> Result<Vec<Disconnected>, ConnectError> {
         let mut ends = Vec::new();
-        for held in self.store().await?.grants(caller).await? {
-            if held.value.provider.as_str() == provider {
-                ends.extend(self.disconnect(caller, held.value).await?);
+        for caller in [caller, &Caller::server()] {
+            for held in self.store().await?.grants(caller).await? {
+                if held.value.provider.as_str() == provider {
+                    ends.extend(self.disconnect(caller, held.value).await?);
+                }
             }
         }
         Ok(ends)

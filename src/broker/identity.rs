@@ -4,10 +4,11 @@ use secrecy::SecretString;
 use serde_json::{Map, Value};
 
 use super::Broker;
+use super::keeping::Consent;
 use crate::model::authorization::Way;
 use crate::model::grant::AccountIdentity;
-use crate::model::provider::{Api, Hosts};
-use crate::model::{Authorization, text};
+use crate::model::provider::Hosts;
+use crate::model::text;
 use crate::net::host_of;
 use crate::upstream::{Answer, Credential};
 
@@ -19,16 +20,15 @@ impl Broker {
     /// consent is not lost for that.
     pub(super) async fn whose(
         &self,
-        authorization: &Authorization,
+        Consent { provider, binding, trip, .. }: Consent<'_>,
         token: &SecretString,
     ) -> Option<AccountIdentity> {
-        let Way::Code(trip) = &authorization.trip.way else { return None };
-        let identity = trip.identity.as_ref()?;
-        let provider = &authorization.provider;
+        let Way::Code(code) = &trip.way else { return None };
+        let identity = code.identity.as_ref()?;
         // The identity endpoint is the provider's own, wherever it is.
         let own = host_of(&identity.url);
-        let hosts = Hosts::new(authorization.binding.hosts.iter().chain([own.as_str()]));
-        let api = Api { hosts: &hosts, ..authorization.api() };
+        let hosts = Hosts::new(binding.hosts.iter().chain([own.as_str()]));
+        let api = trip.api(provider, &hosts);
         let credential = Credential::Bearer(token.clone());
         let tool = identity.tool(provider);
         let upstream = &self.0.parts.upstream;

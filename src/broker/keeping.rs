@@ -2,9 +2,10 @@
 
 use super::connect::{ConnectError, End};
 use super::{Broker, Contended, MOST_TRIES};
-use crate::model::authorization::{Status, Way};
+use crate::model::authorization::{Status, Trip, Way};
 use crate::model::credential::Retention;
-use crate::model::{Authorization, Grant};
+use crate::model::grant::Binding;
+use crate::model::{AccountName, Authorization, Caller, Grant, ProviderId, Scopes};
 use crate::oauth::{Issued, Revoked};
 use crate::store::StoreError;
 
@@ -16,6 +17,27 @@ pub struct Arrival {
     pub next: String,
 }
 
+/// What a person has consented to, in whichever way.
+#[derive(Clone, Copy)]
+pub(super) struct Consent<'a> {
+    pub(super) caller: &'a Caller,
+    pub(super) provider: &'a ProviderId,
+    pub(super) account: &'a AccountName,
+    pub(super) binding: &'a Binding,
+    pub(super) asked: &'a Scopes,
+    /// What of it the tools cannot do without.
+    pub(super) needed: &'a Scopes,
+    pub(super) trip: &'a Trip,
+}
+
+impl<'a> Consent<'a> {
+    fn of(authorization: &'a Authorization) -> Self {
+        let Authorization { caller, provider, account, binding, scopes, needed, trip, .. } =
+            authorization;
+        Self { caller, provider, account, binding, asked: scopes, needed, trip }
+    }
+}
+
 impl Broker {
     /// Makes a grant durable and concludes the authorization that it came of.
     pub(super) async fn keep<E: From<StoreError> + From<Contended>>(
@@ -23,18 +45,32 @@ impl Broker {
         authorization: &Authorization,
         issued: Issued,
     ) -> Result<Arrival, E> {
-        let scopes = issued.scopes.unwrap_or_else(|| authorization.scopes.clone());
-        let trip = &authorization.trip;
-        let refused = authorization.needed.missing_from(&scopes, trip.implied());
+        let consent = Consent::of(authorization);
+        let grant = self.grant_for(consent, issued).await;
+        if let Some(before) = self.other_account(consent, &grant).await? {
+            let end = End::OtherAccount { before, candidate: Box::new(grant) };
+            self.conclude::<E>(authorization, end).await?;
+            return Ok(Arrival { next: authorization.link() });
+        }
+        self.put::<E>(&authorization.caller, &grant).await?;
+        // Only now is anybody told: what they wake up to is on disk.
+        self.finish(authorization, &grant).await
+    }
+
+    /// What is kept of a consent.
+    pub(super) async fn grant_for(&self, consent: Consent<'_>, issued: Issued) -> Grant {
+        let Consent { provider, account, binding, asked, needed, trip, .. } = consent;
+        let scopes = issued.scopes.unwrap_or_else(|| asked.clone());
+        let refused = needed.missing_from(&scopes, trip.implied());
         let mut tokens = issued.tokens;
         if trip.retention != Retention::Refresh {
             tokens.refresh = None;
         }
-        let identity = self.whose(authorization, &tokens.access).await;
-        let grant = Grant {
-            provider: authorization.provider.clone(),
-            account: authorization.account.clone(),
-            binding: authorization.binding.clone(),
+        let identity = self.whose(consent, &tokens.access).await;
+        Grant {
+            provider: provider.clone(),
+            account: account.clone(),
+            binding: binding.clone(),
             tokens,
             scopes,
             refused,
@@ -45,25 +81,16 @@ impl Broker {
             attempt: None,
             identity,
             retention: trip.retention,
-        };
-        if let Some(before) = self.other_account(authorization, &grant).await? {
-            let end = End::OtherAccount { before, candidate: Box::new(grant) };
-            self.conclude::<E>(authorization, end).await?;
-            return Ok(Arrival { next: authorization.link() });
         }
-        self.put::<E>(authorization, &grant).await?;
-        // Only now is anybody told: what they wake up to is on disk.
-        self.finish(authorization, &grant).await
     }
 
     /// The account that was connected until now, if the grant is of another one. A browser that is
     /// signed in as somebody else would otherwise change without a word whose data the tools see.
-    async fn other_account(
+    pub(super) async fn other_account(
         &self,
-        authorization: &Authorization,
+        Consent { caller, provider, account, binding, .. }: Consent<'_>,
         grant: &Grant,
     ) -> Result<Option<String>, StoreError> {
-        let Authorization { caller, provider, account, binding, .. } = authorization;
         let store = self.store().await?;
         let before = store.grant(caller, provider, &binding.identity(), account).await?;
         let before = before.and_then(|held| held.value.identity);
@@ -89,7 +116,7 @@ impl Broker {
             return Err(ConnectError::Unknown);
         }
         if is_meant {
-            self.put::<ConnectError>(&authorization, grant).await?;
+            self.put::<ConnectError>(&authorization.caller, grant).await?;
             return self.finish(&authorization, grant).await;
         }
         if let Way::Code(trip) = &authorization.trip.way {
@@ -142,17 +169,17 @@ impl Broker {
         Ok(())
     }
 
-    /// A refresh of the old grant may come in between; the new consent is the one that counts.
-    async fn put<E: From<StoreError> + From<Contended>>(
+    /// Keeps a grant, whatever stands in its place: a refresh of the old one may come in between,
+    /// and the new one is the one that counts.
+    pub(super) async fn put<E: From<StoreError> + From<Contended>>(
         &self,
-        authorization: &Authorization,
+        caller: &Caller,
         grant: &Grant,
     ) -> Result<(), E> {
         let store = self.store().await?;
-        let Authorization { caller, provider, account, binding, .. } = authorization;
-        let identity = binding.identity();
+        let identity = grant.binding.identity();
         for _ in 0..MOST_TRIES {
-            let held = store.grant(caller, provider, &identity, account).await?;
+            let held = store.grant(caller, &grant.provider, &identity, &grant.account).await?;
             if store.keep(caller, grant, held.as_ref()).await? {
                 return Ok(());
             }

@@ -2,7 +2,9 @@
 //!
 //! - [`call`]: journey 1, a tool call
 //! - [`connect`], [`invitation`] and [`callback`]: journey 2, a consent
+//! - [`device`]: a consent from another machine's browser
 //! - [`tokens`]: the single owner of freshness; [`renewal`] renews
+//! - [`service`]: grants of the server itself
 //! - [`secret`] and [`assertion`]: credentials that nobody consents to
 //! - [`grants`]: what a person has connected, and ending it
 //! - [`completion`]: who waits for a consent hears of it here
@@ -14,6 +16,7 @@ pub mod callback;
 mod clients;
 pub mod completion;
 pub mod connect;
+pub mod device;
 pub mod grants;
 mod identity;
 pub mod invitation;
@@ -21,6 +24,7 @@ pub mod keeping;
 pub mod paste;
 mod renewal;
 pub mod secret;
+mod service;
 mod tokens;
 
 use std::collections::BTreeMap;
@@ -90,7 +94,7 @@ struct Connection {
 const MOST_TRIES: u32 = 16;
 
 /// Each time that a record was to be written, somebody else had just written it.
-#[derive(Debug, thiserror::Error)]
+#[derive(Clone, Copy, Debug, thiserror::Error)]
 #[error("too much is going on for this account at once")]
 pub struct Contended;
 

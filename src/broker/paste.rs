@@ -90,7 +90,8 @@ impl Broker {
         credential: &Credential,
     ) -> Result<(), PasteError> {
         let upstream = &self.0.parts.upstream;
-        let api = Some(authorization.api());
+        let Authorization { provider, binding, trip, .. } = authorization;
+        let api = Some(trip.api(provider, &binding.hosts));
         let title = || authorization.trip.title.clone();
         match upstream.execute(&asked.test, api, &Map::new(), Some(credential)).await {
             Answer::Done(result) if !result.is_error => Ok(()),

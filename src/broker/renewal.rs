@@ -36,10 +36,10 @@ use crate::oauth::{Issued, TokenError, Verdict};
 use crate::store::{Held, StoreError};
 
 /// How long a token endpoint in trouble is left alone while the old access token still works.
-const REST: Duration = Duration::from_secs(15);
+pub(super) const REST: Duration = Duration::from_secs(15);
 /// How long a provider that refuses our client is not asked at all: every call would only be
 /// refused again, and some providers lock clients out that insist.
-const OPERATOR_REST: Duration = Duration::from_mins(1);
+pub(super) const OPERATOR_REST: Duration = Duration::from_mins(1);
 
 const MOST_SENDS: u32 = 3;
 const FIRST_PAUSE: Duration = Duration::from_millis(500);
@@ -65,11 +65,12 @@ type Landing = Shared<BoxFuture<'static, Result<(), AccessError>>>;
 #[derive(Default)]
 pub(super) struct Flights {
     flights: Mutex<HashMap<String, Flight>>,
-    /// Providers that refuse our client: until when they are left alone, and what they said.
-    refusing: Mutex<HashMap<ProviderId, (Time, Arc<TokenError>)>>,
+    /// Providers that refuse our client, or these scopes to it: until when they are left alone, and
+    /// what they said.
+    refusing: Mutex<HashMap<(ProviderId, Scopes), (Time, Arc<TokenError>)>>,
 }
 
-enum Flight {
+pub(super) enum Flight {
     UnderWay(Landing),
     /// The token endpoint had trouble; a token that still lives is used without asking again.
     Resting(Time),
@@ -78,7 +79,7 @@ enum Flight {
     Unsaved(Box<Unsaved>),
 }
 
-struct Unsaved {
+pub(super) struct Unsaved {
     connection: Connection,
     client: ClientRegistration,
     renewed: Grant,
@@ -87,7 +88,8 @@ struct Unsaved {
     saves: u32,
 }
 
-type Landed = (Result<(), AccessError>, Option<Flight>);
+/// How a flight ended, for those who wait and for those who come later.
+pub(super) type Landed = (Result<(), AccessError>, Option<Flight>);
 
 impl Broker {
     /// Joins the renewal of this grant, or begins it. Where the present token is good enough
@@ -97,6 +99,20 @@ impl Broker {
         connection: &Connection,
         rejected: Option<&SecretString>,
         is_usable: bool,
+    ) -> Result<(), AccessError> {
+        let (renewed, rejected) = (connection.clone(), rejected.cloned());
+        let refresh =
+            |broker: Broker| async move { broker.refresh(renewed, rejected, is_usable).await };
+        self.fly(connection, is_usable, refresh).await
+    }
+
+    /// Joins what is under way for this grant, or begins `flight`. Where the present token is good
+    /// enough (`is_usable`), an endpoint that has just had trouble is left alone.
+    pub(super) async fn fly<F: Future<Output = Landed> + Send + 'static>(
+        &self,
+        connection: &Connection,
+        is_usable: bool,
+        flight: impl FnOnce(Broker) -> F,
     ) -> Result<(), AccessError> {
         let name = name(connection);
         let now = self.0.parts.clock.now();
@@ -117,10 +133,7 @@ impl Broker {
                     landing
                 }
                 Some(Flight::Resting(_)) | None => {
-                    let (connection, rejected) = (connection.clone(), rejected.cloned());
-                    let landing = self.take_off(name.clone(), |broker| async move {
-                        broker.refresh(connection, rejected, is_usable).await
-                    });
+                    let landing = self.take_off(name.clone(), flight);
                     flights.insert(name, Flight::UnderWay(landing.clone()));
                     landing
                 }
@@ -196,7 +209,9 @@ impl Broker {
                 tokio::time::sleep(LOOK).await;
                 continue;
             }
-            self.is_welcome(provider)?;
+            if let Some(source) = self.refusal(provider, &Scopes::default()) {
+                return Err(AccessError::Refresh { provider: provider.clone(), source });
+            }
             let client = self.0.clients.registration(&connection.provider).await?;
             let unanswered = held.value.attempt.as_ref().map_or(0, |attempt| attempt.unanswered);
             let attempt = Attempt {
@@ -226,18 +241,30 @@ impl Broker {
         Ok(self.0.parts.clock.now().since(attempt.begun_at) < LEASE)
     }
 
-    /// Refuses at once what a provider that refuses our client would refuse.
-    fn is_welcome(&self, provider: &ProviderId) -> Result<(), AccessError> {
+    /// What a provider that refuses our client, or these scopes to it, would only say again.
+    pub(super) fn refusal(
+        &self,
+        provider: &ProviderId,
+        scopes: &Scopes,
+    ) -> Option<Arc<TokenError>> {
+        let now = self.0.parts.clock.now();
         let mut refusing = self.0.flights.refusing.lock();
-        match refusing.get(provider) {
-            Some((until, source)) if self.0.parts.clock.now() < *until => {
-                Err(AccessError::Refresh { provider: provider.clone(), source: Arc::clone(source) })
-            }
-            _ => {
-                refusing.remove(provider);
-                Ok(())
-            }
-        }
+        refusing.retain(|_, (until, _)| now < *until);
+        [Scopes::default(), scopes.clone()]
+            .into_iter()
+            .find_map(|scopes| refusing.get(&(provider.clone(), scopes)))
+            .map(|(_, source)| Arc::clone(source))
+    }
+
+    /// Leaves a provider alone that refuses our client; where it refuses some scopes, only these.
+    pub(super) fn leave_alone(
+        &self,
+        provider: &ProviderId,
+        scopes: Scopes,
+        source: Arc<TokenError>,
+    ) {
+        let until = self.0.parts.clock.now().after(OPERATOR_REST);
+        self.0.flights.refusing.lock().insert((provider.clone(), scopes), (until, source));
     }
 
     /// Asks the token endpoint, more than once where its answer allows it.
@@ -250,8 +277,7 @@ impl Broker {
     ) -> Landed {
         let provider = connection.provider.id.clone();
         let Some(refresh) = marked.value.tokens.refresh.clone() else { return (Ok(()), None) };
-        let began = Instant::now();
-        let (mut sends, mut pause, mut is_lost) = (1, FIRST_PAUSE, false);
+        let (mut tries, mut is_lost) = (Tries::new(), false);
         let error = loop {
             let error = match self.0.parts.oauth.refresh(&client, &refresh).await {
                 Ok(issued) => {
@@ -268,18 +294,13 @@ impl Broker {
             let was_lost = std::mem::replace(&mut is_lost, error.is_lost());
             if error.verdict() != Verdict::Passing
                 || is_usable
-                || sends >= MOST_SENDS
                 // A lost answer may have spent the token. Providers forgive one repetition.
                 || (was_lost && is_lost)
             {
                 break error;
             }
-            let wait = error.retry_after().unwrap_or_else(|| with_jitter(pause));
-            if began.elapsed() + wait > PATIENCE {
-                break error;
-            }
+            let Some(wait) = tries.again(&error) else { break error };
             tokio::time::sleep(wait).await;
-            (sends, pause) = (sends + 1, pause * 4);
             // What was not lost was answered, and does not count.
             let unanswered = unanswered(&marked.value, is_lost) + 1;
             let begun_at = self.0.parts.clock.now();
@@ -319,9 +340,7 @@ impl Broker {
         match (verdict, noted) {
             (Verdict::GrantEnded, noted) => return (noted.map_err(Into::into), None),
             (Verdict::Operator, _) => {
-                let until = now.after(OPERATOR_REST);
-                let refusing = (until, Arc::clone(&source));
-                self.0.flights.refusing.lock().insert(provider.clone(), refusing);
+                self.leave_alone(provider, Scopes::default(), Arc::clone(&source));
             }
             // The mark stays as it is, and its process lives: the next flight of ours goes on.
             (Verdict::Passing, Err(error)) => {
@@ -415,6 +434,30 @@ impl Broker {
                 tracing::error!(%provider, %error, "a renewed consent is lost");
             }
         }
+    }
+}
+
+/// How often, and how soon, a token endpoint in trouble is asked again.
+pub(super) struct Tries {
+    began: Instant,
+    sends: u32,
+    pause: Duration,
+}
+
+impl Tries {
+    /// The first one is made now.
+    pub(super) fn new() -> Self {
+        Self { began: Instant::now(), sends: 1, pause: FIRST_PAUSE }
+    }
+
+    /// How long to wait before the next one after this trouble; `None`: it has been tried enough.
+    pub(super) fn again(&mut self, trouble: &TokenError) -> Option<Duration> {
+        let wait = trouble.retry_after().unwrap_or_else(|| with_jitter(self.pause));
+        if self.sends >= MOST_SENDS || self.began.elapsed() + wait > PATIENCE {
+            return None;
+        }
+        (self.sends, self.pause) = (self.sends + 1, self.pause * 4);
+        Some(wait)
     }
 }
 

@@ -6,7 +6,8 @@ use std::sync::Arc;
 use secrecy::{ExposeSecret as _, SecretString};
 
 use super::clients::SetupError;
-use super::{Broker, Connection};
+use super::service;
+use super::{Broker, Connection, Contended};
 use crate::model::credential::Retention;
 use crate::model::{Grant, PromptReason, ProviderId, Scopes, Standing, Time, ToolResult};
 use crate::oauth::{TokenError, Verdict};
@@ -43,8 +44,12 @@ pub(super) enum AccessError {
     Setup(Arc<SetupError>),
     #[error("the access token of `{provider}` has expired and could not be renewed")]
     Refresh { provider: ProviderId, source: Arc<TokenError> },
+    #[error("`{provider}` has issued no access token to this server")]
+    NotIssued { provider: ProviderId, source: Arc<TokenError> },
     #[error("another Countersign on this machine is renewing the access token of `{provider}`")]
     Elsewhere { provider: ProviderId },
+    #[error(transparent)]
+    Contended(#[from] Contended),
     #[error("the server is ending")]
     Ending,
 }
@@ -191,7 +196,7 @@ fn retention(connection: &Connection, grant: &Grant) -> Retention {
     grant.retention.max(connection.provider.retention)
 }
 
-fn ready(grant: Grant) -> Ready {
+pub(super) fn ready(grant: Grant) -> Ready {
     Ready {
         token: grant.tokens.access,
         user: grant.tokens.user,
@@ -215,10 +220,16 @@ impl AccessError {
                 ToolResult::failure(format!("{self}: {source}. Connecting again will not help."))
                     .for_operator("check the provider's client_id and client_secret")
             }
-            Self::Refresh { source, .. } => ToolResult::failure(format!(
-                "{self}: {source}. Nothing is lost; call this tool again in a moment."
-            )),
-            Self::Elsewhere { .. } => failure("Nothing is lost; call this tool again in a moment."),
+            Self::NotIssued { source, .. } if service::is_refusal(source) => {
+                ToolResult::failure(format!("{self}: {source}. Calling again will not help."))
+                    .for_operator(service::remedy(source))
+            }
+            Self::Refresh { source, .. } | Self::NotIssued { source, .. } => ToolResult::failure(
+                format!("{self}: {source}. Nothing is lost; call this tool again in a moment."),
+            ),
+            Self::Elsewhere { .. } | Self::Contended(_) => {
+                failure("Nothing is lost; call this tool again in a moment.")
+            }
             Self::Ending => failure("Call this tool again when it runs."),
         }
     }

@@ -14,6 +14,7 @@ use super::again::Again;
 use super::local::Local;
 use super::out::Out;
 use super::report::{self, Hint, Usage, hinted};
+use super::serve::ended;
 use super::{Exit, block_on};
 use crate::app::App;
 use crate::broker::completion::Waited;
@@ -32,6 +33,9 @@ pub(super) enum Command {
     /// Connect an account: prints a link and waits until you have approved in a browser.
     Login {
         provider: String,
+        /// Approve on any other device: prints a code to enter there, instead of a link.
+        #[arg(long)]
+        device: bool,
         /// What to ask for, instead of all that the configured tools need.
         #[arg(long, value_delimiter = ',', value_name = "SCOPE,…")]
         scopes: Option<Vec<String>>,
@@ -69,14 +73,22 @@ pub(super) fn run<W: Write>(
 ) -> anyhow::Result<Exit> {
     block_on(LevelFilter::WARN, async move {
         match command {
-            Command::Login { provider, scopes, local } => {
+            Command::Login { provider, device, scopes, local } => {
                 let provider = Arc::clone(find(config.providers.values(), &provider)?);
                 let scopes = match scopes {
                     Some(scopes) => Scopes::new(scopes),
                     None => needed_by_tools(&config, &provider),
                 };
                 let app = local.app(config, "auth login")?;
-                let exit = login(&app, &local.caller()?, &provider, &scopes, out).await;
+                let caller = local.caller()?;
+                let exit = if device {
+                    tokio::select! {
+                        exit = login_by_device(&app, &caller, &provider, &scopes, out) => exit,
+                        () = ended() => Err(anyhow!("{} was not connected: stopped", provider.title)),
+                    }
+                } else {
+                    login(&app, &caller, &provider, &scopes, out).await
+                };
                 app.close().await;
                 exit
             }
@@ -136,21 +148,50 @@ async fn login<W: Write>(
         let _ = tokio::time::timeout(RESULT_PAGE, shown_in_browser).await;
     }
     match waited {
-        Waited::Completed { refused } => {
-            report::note(&format!("\n{} is connected.", provider.title));
-            if !refused.is_empty() {
-                report::note(&format!(
-                    "Not granted: {}. Tools that need it will ask for it again.",
-                    shown(&refused.join(", "), LONGEST)
-                ));
-            }
-            Ok(Exit::Done)
-        }
+        Waited::Completed { refused } => Ok(connected(provider, &refused)),
         Waited::Failed(why) => bail!("{} was not connected: {why}", provider.title),
         Waited::Pending | Waited::Over => {
             bail!("the link's time is over; run the command again for a new one")
         }
     }
+}
+
+/// Connects by a code that is entered in a browser anywhere.
+async fn login_by_device<W: Write>(
+    app: &App,
+    caller: &Caller,
+    provider: &Arc<Provider>,
+    scopes: &Scopes,
+    out: &mut Out<W>,
+) -> anyhow::Result<Exit> {
+    let account = AccountName::default();
+    let login = app.broker.begin_device_login(caller, provider, &account, scopes).await;
+    let login = login.map_err(hinted)?;
+    report::note("Open this page in a browser on any device:\n");
+    out.line(login.page().as_str())?;
+    report::note("\nEnter this code there, and nothing that somebody else gave you:\n");
+    out.line(login.code())?;
+    if let Some(page) = login.page_with_code() {
+        report::note(&format!("\nWith the code filled in, the page is {page}"));
+    }
+    let minutes = app.broker.device_login_lives(&login).as_secs().div_ceil(60);
+    report::note(&format!(
+        "\nWaiting for your approval, for at most {minutes} minutes. Ctrl-C ends it."
+    ));
+    let refused = app.broker.finish_device_login(login).await.map_err(hinted)?;
+    Ok(connected(provider, &refused))
+}
+
+/// Says that it is done, and what it lacks.
+fn connected(provider: &Provider, refused: &Scopes) -> Exit {
+    report::note(&format!("\n{} is connected.", provider.title));
+    if !refused.is_empty() {
+        report::note(&format!(
+            "Not granted: {}. Tools that need it will ask for it again.",
+            shown(&refused.join(", "), LONGEST)
+        ));
+    }
+    Exit::Done
 }
 
 async fn status<W: Write>(
@@ -194,6 +235,9 @@ fn sign(account: &Account) -> char {
 
 fn words(account: &Account, next: impl Fn(&str) -> String) -> String {
     let since = utc(account.connected_at);
+    if account.is_of_the_server && account.state == AccountState::Connected {
+        return format!("this server's own, for everybody, since {since}");
+    }
     match (&account.state, account.expires_at) {
         (AccountState::Ended(why), _) => {
             format!("ended: {why}; next: {}", next(&account.provider))
@@ -228,6 +272,7 @@ fn describe(account: &Account) -> Value {
         "refreshed_at": account.refreshed_at.map(utc),
         "expires_at": account.expires_at.map(utc),
         "renews": account.renews,
+        "of_the_server": account.is_of_the_server,
     })
 }
 
@@ -322,7 +367,9 @@ fn find<'p>(
 /// The providers that want a person's consent.
 fn connectable<'p>(providers: impl Iterator<Item = &'p Arc<Provider>>) -> Vec<&'p str> {
     providers
-        .filter(|provider| matches!(provider.credential, Credential::OAuth(_)))
+        .filter(|provider| {
+            matches!(&provider.credential, Credential::OAuth(settings) if settings.grant.is_by_consent())
+        })
         .map(|provider| provider.id.as_str())
         .collect()
 }

@@ -12,6 +12,7 @@ use miette::{
 };
 
 use crate::broker::ConnectError;
+use crate::broker::device::DeviceError;
 use crate::config::{Problem, Problems, Severity, environment};
 use crate::model::text::tame;
 use crate::store::{ArchiveError, ImportError, StoreError};
@@ -146,6 +147,12 @@ pub(super) struct Usage(pub(super) String);
 /// An error that knows the way out.
 pub(super) trait Hinted: std::error::Error + Send + Sync + 'static {
     fn hint(&self) -> String;
+}
+
+impl Hinted for DeviceError {
+    fn hint(&self) -> String {
+        self.hint()
+    }
 }
 
 impl Hinted for StoreError {

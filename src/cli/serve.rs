@@ -54,7 +54,7 @@ fn prepare(serve: &Serve, config: Option<&Path>) -> anyhow::Result<(App, Caller)
 }
 
 /// Somebody asks the process to end.
-async fn ended() {
+pub(super) async fn ended() {
     #[cfg(unix)]
     {
         use tokio::signal::unix::{SignalKind, signal};

@@ -15,7 +15,7 @@ use zeroize::Zeroizing;
 use super::credential::{Asked, Retention};
 use super::grant::Binding;
 use super::provider::{
-    Api, FailureConvention, Identity, Revocation, TokenAuth, TokenBody, TokenResponseShape,
+    Api, FailureConvention, Hosts, Identity, Revocation, TokenAuth, TokenBody, TokenResponseShape,
 };
 use super::scope::Implied;
 use super::{AccountName, Caller, Grant, ProviderId, Scopes, Time, ToolName};
@@ -146,6 +146,24 @@ impl Trip {
         written.map_or_else(|_| String::new(), |written| super::secret::fingerprint(&written))
     }
 
+    /// What requests to the API have to know, without a `tools.toml`.
+    pub fn api<'a>(&'a self, id: &'a ProviderId, hosts: &'a Hosts) -> Api<'a> {
+        static NO_SCOPES: Scopes = Scopes::none();
+        Api {
+            id,
+            title: &self.title,
+            hosts,
+            headers: &self.headers,
+            failure: &self.failure,
+            implied: self.implied(),
+            known_scopes: &NO_SCOPES,
+            token_header: match &self.way {
+                Way::Code(code) => code.token_header.as_deref(),
+                Way::Paste(_) => None,
+            },
+        }
+    }
+
     /// How to end what comes of it.
     pub fn revocation(&self) -> Option<&Revocation> {
         match &self.way {
@@ -208,24 +226,6 @@ impl Authorization {
     /// How often the person has said no within the last hour.
     pub fn late_refusals(&self, now: Time) -> usize {
         self.refusals.iter().filter(|at| now.since(**at) < REFUSAL).count()
-    }
-
-    /// What requests to the API have to know, without a `tools.toml`.
-    pub fn api(&self) -> Api<'_> {
-        static NO_SCOPES: Scopes = Scopes::none();
-        Api {
-            id: &self.provider,
-            title: &self.trip.title,
-            hosts: &self.binding.hosts,
-            headers: &self.trip.headers,
-            failure: &self.trip.failure,
-            implied: self.trip.implied(),
-            known_scopes: &NO_SCOPES,
-            token_header: match &self.trip.way {
-                Way::Code(code) => code.token_header.as_deref(),
-                Way::Paste(_) => None,
-            },
-        }
     }
 
     /// Whether nothing needs to be remembered of it any more.

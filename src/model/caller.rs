@@ -9,7 +9,8 @@ use super::UserId;
 /// Two issuers may both know a `sub` of `1`; the namespace keeps their grants apart.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Caller {
-    /// `local` for stdio and unauthenticated loopback; an issuer or a key's name otherwise.
+    /// `local` for stdio and unauthenticated loopback; an issuer or a key's name otherwise; `server`
+    /// for the server itself.
     pub namespace: String,
     pub user: UserId,
 }
@@ -18,5 +19,11 @@ impl Caller {
     /// The person at this machine, named by `--user`, `COUNTERSIGN_USER` or `default`.
     pub fn local(user: UserId) -> Self {
         Self { namespace: "local".into(), user }
+    }
+
+    /// The server itself, which is granted what no person is asked for. No end user comes from this
+    /// namespace, whatever they are called.
+    pub fn server() -> Self {
+        Self { namespace: "server".into(), user: UserId::new("server") }
     }
 }

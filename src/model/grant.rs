@@ -14,9 +14,12 @@ use super::{AccountName, InstanceId, ProviderId, Scopes, Time};
 /// other endpoints or more hosts does not get to use it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Binding {
+    /// Of a service account, which is no client: its e-mail address.
     pub client_id: String,
     /// As configured, or the issuer that names it by discovery. Bound because whoever chooses where
-    /// the browser goes chooses whose account comes back.
+    /// the browser goes chooses whose account comes back. A grant of the server itself has no such
+    /// endpoint; in its place stands a fingerprint of what chooses there: the grant type, who asserts
+    /// on whose behalf, and the extra parameters.
     pub authorize_endpoint: String,
     /// As configured, or the issuer that names it by discovery.
     pub token_endpoint: String,

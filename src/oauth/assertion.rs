@@ -218,27 +218,41 @@ impl ServiceAccount {
     /// [`KeyError`]. A file whose `token_uri` is not the configured endpoint is refused rather than
     /// corrected: whoever handed it out meant the assertion to go somewhere else.
     pub fn read(json: &SecretString, token_endpoint: &Url) -> Result<Self, KeyError> {
-        #[derive(Deserialize)]
-        struct File {
-            #[serde(rename = "type")]
-            kind: String,
-            client_email: String,
-            #[serde(with = "secret::exposed")]
-            private_key: SecretString,
-            private_key_id: Option<String>,
-            token_uri: Url,
-        }
-        // What serde complains of may quote the key.
-        let file: File =
-            serde_json::from_str(json.expose_secret()).map_err(|_| KeyError::NoServiceAccount)?;
-        if file.kind != "service_account" {
-            return Err(KeyError::NoServiceAccount);
-        }
+        let file = File::read(json)?;
         if file.token_uri != *token_endpoint {
             return Err(KeyError::Elsewhere);
         }
         let signer = Signer::new(&file.private_key, Algorithm::RS256, file.private_key_id)?;
         Ok(Self { signer, email: file.client_email })
+    }
+
+    /// Whose key the file holds.
+    ///
+    /// # Errors
+    /// [`KeyError::NoServiceAccount`].
+    pub fn email(json: &SecretString) -> Result<String, KeyError> {
+        Ok(File::read(json)?.client_email)
+    }
+}
+
+#[derive(Deserialize)]
+struct File {
+    #[serde(rename = "type")]
+    kind: String,
+    client_email: String,
+    #[serde(with = "secret::exposed")]
+    private_key: SecretString,
+    private_key_id: Option<String>,
+    token_uri: Url,
+}
+
+impl File {
+    fn read(json: &SecretString) -> Result<Self, KeyError> {
+        // What serde complains of may quote the key.
+        serde_json::from_str(json.expose_secret())
+            .ok()
+            .filter(|file: &Self| file.kind == "service_account")
+            .ok_or(KeyError::NoServiceAccount)
     }
 }
 

@@ -35,6 +35,10 @@ const OWNERS: &[(&str, &[&str])] = &[
     ("env::var", &["config/environment.rs"]),
     ("anyhow::", &["cli/"]),
     ("askama::", &["web/"]),
+    // A code is for the terminal of the person who asked for it: an agent that could get one would
+    // have it typed by somebody else (RFC 8628 §5.4).
+    ("begin_device_login", &["broker/device.rs", "cli/"]),
+    ("device_authorization", &["broker/device.rs", "oauth/"]),
 ];
 
 #[test]

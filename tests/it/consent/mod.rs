@@ -6,5 +6,6 @@
 mod accounts;
 mod expiry;
 mod page;
+mod service;
 mod token_endpoint;
 mod world;

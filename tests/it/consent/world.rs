@@ -35,6 +35,10 @@ impl Provider {
             self.grants.lock().unwrap().push(body.to_owned());
             return (self.tokens.lock().unwrap())(body);
         }
+        if request.starts_with("GET /barred") {
+            let challenge = "WWW-Authenticate: Bearer error=insufficient_scope\r\n";
+            return Act::Say(answer("403 Forbidden", challenge, ""));
+        }
         let accepted = self.accepted.lock().unwrap();
         let is_accepted = accepted.iter().any(|token| {
             request.to_ascii_lowercase().contains(&format!("authorization: bearer {token}\r\n"))
@@ -93,6 +97,11 @@ impl World {
 
     /// With these lines in `[server]`.
     pub(super) async fn with(server: &str) -> Self {
+        Self::of(|origin| format!("[server]\n{server}\n{}", tools_toml(origin))).await
+    }
+
+    /// With this `tools.toml`, given where the provider is.
+    pub(super) async fn of(tools: impl FnOnce(&str) -> String) -> Self {
         let provider = Provider {
             tokens: Arc::new(Mutex::new(Box::new(|_| panic!("no token was to be asked for")))),
             accepted: Arc::default(),
@@ -101,8 +110,7 @@ impl World {
         let behind = provider.clone();
         let upstream = Server::start(move |request| behind.answer(request)).await;
         let folder = tempfile::tempdir().unwrap();
-        let tools = format!("[server]\n{server}\n{}", tools_toml(&upstream.origin));
-        std::fs::write(folder.path().join("tools.toml"), tools).unwrap();
+        std::fs::write(folder.path().join("tools.toml"), tools(&upstream.origin)).unwrap();
         let now = Arc::new(AtomicI64::new(1_800_000_000_000));
         let key = MasterKey::generate().to_base64();
         // Once for the process; the second time it says so.
@@ -151,7 +159,11 @@ impl World {
     }
 
     pub(super) async fn result(&self) -> ToolResult {
-        match self.call().await {
+        self.result_of("read").await
+    }
+
+    pub(super) async fn result_of(&self, tool: &str) -> ToolResult {
+        match self.call_tool(tool, None).await {
             Outcome::Complete(result) => result,
             Outcome::AuthorizationRequired(prompt) => panic!("asked again: {:?}", prompt.reason),
         }

@@ -37,6 +37,10 @@ impl Running {
         Self { name, child, output }
     }
 
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
     /// The next line of its output.
     pub fn line(&self) -> String {
         let line = self.output.next(&format!("a line of {}", self.name)).expect("one more line");

@@ -1,0 +1,173 @@
+//! A consent without a browser of ours: the device flow (RFC 8628), for `auth login --device`.
+//!
+//! Whoever types a code into the provider's page gives their own account to whoever asked for the
+//! code, and nothing binds the two together (RFC 8628 §5.4). So it is for the terminal of the person
+//! who asked, and no other part of the program may begin one: `tests/it/tidy.rs` sees to it.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use url::Url;
+
+use super::clients::{SetupError, settings};
+use super::keeping::Consent;
+use super::{Broker, Connection, Contended};
+use crate::model::authorization::{ClientRegistration, Trip, Way};
+use crate::model::{AccountName, Caller, Provider, ProviderId, Scopes};
+use crate::oauth::{DeviceCode, Poll, TokenError, Verdict};
+use crate::store::StoreError;
+
+/// A code on its way to a person, and what it is for.
+pub struct DeviceLogin {
+    connection: Connection,
+    trip: Trip,
+    client: ClientRegistration,
+    asked: Scopes,
+    needed: Scopes,
+    code: DeviceCode,
+}
+
+/// No grant was kept, and none was changed.
+#[derive(Debug, thiserror::Error)]
+pub enum DeviceError {
+    #[error(transparent)]
+    Setup(#[from] SetupError),
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    #[error("`{provider}` did not hand out a code or a token: {source}")]
+    NoToken { provider: ProviderId, source: TokenError },
+    #[error("the code's time is over")]
+    Expired,
+    #[error("you said no at the provider")]
+    Denied,
+    #[error(transparent)]
+    Contended(#[from] Contended),
+    #[error(
+        "`{before}` was connected until now, and you have signed in as `{now}`; nothing was changed"
+    )]
+    OtherAccount { before: String, now: String },
+    #[error("the program is ending")]
+    Ending,
+}
+
+impl DeviceError {
+    pub fn hint(&self) -> String {
+        match self {
+            Self::Setup(error) => error.hint(),
+            Self::Store(error) => error.hint(),
+            Self::NoToken { source, .. } => match source.verdict() {
+                Verdict::Operator => {
+                    "check the provider's client_id and client_secret, and that its app may use the device flow".into()
+                }
+                Verdict::GrantEnded | Verdict::Passing => "run the command again".into(),
+            },
+            Self::Expired | Self::Denied | Self::Ending => {
+                "run the command again for a new code".into()
+            }
+            Self::Contended(_) => "run the command again".into(),
+            Self::OtherAccount { .. } => "sign in as before, disconnect that account first with `countersign auth revoke`, or keep both with `--account NAME`".into(),
+        }
+    }
+}
+
+impl DeviceLogin {
+    /// Where the person goes, on whichever machine has a browser.
+    pub fn page(&self) -> &Url {
+        &self.code.verification_uri
+    }
+
+    /// The same with the code filled in.
+    pub fn page_with_code(&self) -> Option<&Url> {
+        self.code.verification_uri_complete.as_ref()
+    }
+
+    /// What they type there.
+    pub fn code(&self) -> &str {
+        &self.code.user_code
+    }
+}
+
+impl Broker {
+    /// Asks the provider for a code: for what is granted, and for `needed`.
+    pub async fn begin_device_login(
+        &self,
+        caller: &Caller,
+        provider: &Arc<Provider>,
+        account: &AccountName,
+        needed: &Scopes,
+    ) -> Result<DeviceLogin, DeviceError> {
+        let settings = settings(provider)?;
+        let connection = self.connection(caller, provider, account).await?;
+        let trip = self.0.clients.trip(provider, None).await?;
+        let Way::Code(code) = &trip.way else {
+            return Err(SetupError::NotOAuth(provider.id.clone()).into());
+        };
+        let client = code.client.clone();
+        let endpoint = self.0.clients.device_endpoint(provider, &client).await?;
+        // Before the code: a person must not approve what a store that does not open cannot keep.
+        let grant = self.grant_of(&connection).await?.map(|held| held.value);
+        let granted = grant.map(|grant| grant.scopes).unwrap_or_default();
+        let asked = granted.union(needed).union(&settings.scopes);
+        let code = self.0.parts.oauth.device_authorization(&client, &endpoint, &asked).await;
+        let code =
+            code.map_err(|source| DeviceError::NoToken { provider: provider.id.clone(), source })?;
+        Ok(DeviceLogin { connection, trip, client, asked, needed: needed.clone(), code })
+    }
+
+    /// How long the person has.
+    pub fn device_login_lives(&self, login: &DeviceLogin) -> Duration {
+        login.code.expires_at.since(self.0.parts.clock.now())
+    }
+
+    /// Waits for the person and keeps the grant; says which needed scopes it lacks.
+    pub async fn finish_device_login(&self, mut login: DeviceLogin) -> Result<Scopes, DeviceError> {
+        loop {
+            tokio::time::sleep(login.code.interval).await;
+            let broker = self.clone();
+            // In a task of its own: whoever stops waiting must not take a token with them that the
+            // provider has just handed out.
+            let step = self.0.tasks.spawn(async move {
+                let kept = broker.ask_for_device(&mut login).await;
+                (kept, login)
+            });
+            let (kept, same) = step.await.map_err(|_| DeviceError::Ending)?;
+            if let Some(refused) = kept? {
+                return Ok(refused);
+            }
+            login = same;
+        }
+    }
+
+    /// Asks once. `None`: the person is not done.
+    async fn ask_for_device(&self, login: &mut DeviceLogin) -> Result<Option<Scopes>, DeviceError> {
+        let DeviceLogin { connection, trip, client, asked, needed, code } = login;
+        let Connection { caller, provider, bound, account } = connection;
+        let polled = self.0.parts.oauth.poll(client, code).await;
+        let polled = polled
+            .map_err(|source| DeviceError::NoToken { provider: provider.id.clone(), source })?;
+        let issued = match polled {
+            Poll::Issued(issued) => issued,
+            Poll::Pending => return Ok(None),
+            Poll::Expired => return Err(DeviceError::Expired),
+            Poll::Denied => return Err(DeviceError::Denied),
+        };
+        let consent = Consent {
+            caller,
+            provider: &provider.id,
+            account,
+            binding: &bound.binding,
+            asked,
+            needed,
+            trip,
+        };
+        let grant = self.grant_for(consent, issued).await;
+        if let Some(before) = self.other_account(consent, &grant).await? {
+            self.0.parts.oauth.revoke(client, &grant.tokens).await;
+            let now = grant.identity.map(|identity| identity.words().to_owned());
+            return Err(DeviceError::OtherAccount { before, now: now.unwrap_or_default() });
+        }
+        self.put::<DeviceError>(caller, &grant).await?;
+        tracing::info!(provider = %provider.id, "connected by a device code");
+        Ok(Some(grant.refused))
+    }
+}

@@ -1,0 +1,360 @@
+//! Calls with a grant of the server itself: client credentials, or an assertion that we sign. One
+//! token for everybody.
+//!
+//! It is kept like any grant, under [`Caller::server`], so that restarts and other processes share
+//! it. To get a new one spends nothing, so two processes that do so at once need not know of each
+//! other; within a process the flights of [`super::renewal`] make it one request. Nobody can consent
+//! to anything here: whatever is refused is the operator's to mend, and no call comes to a link.
+//!
+//! | the stored token | what happens |
+//! |---|---|
+//! | fresh, with the scopes that the tool needs | it is used |
+//! | near its end | a new one; where none is to be had, it is used to its end |
+//! | ended, refused by the API, or none | a new one |
+//! | lacks a scope that the tool needs | a new one with both; what the server then leaves out is asked for again after a minute, and until then the API decides |
+//!
+//! | the token endpoint | what follows |
+//! |---|---|
+//! | issues | kept, used |
+//! | 5xx, 408, 429, `temporarily_unavailable`, unreachable, unreadable | up to three tries, as for a refresh |
+//! | refuses | left alone for a minute; the operator must act |
+
+use std::sync::Arc;
+
+use secrecy::{ExposeSecret as _, SecretString};
+use serde_json::{Map, Value};
+
+use super::assertion::assertion;
+use super::clients::{SetupError, oauth, unasserted};
+use super::renewal::{Flight, Landed, OPERATOR_REST, REST, Tries};
+use super::tokens::{AccessError, Ready, ready};
+use super::{Broker, Connection, Contended, MOST_TRIES};
+use crate::model::authorization::ClientRegistration;
+use crate::model::credential::{GrantType, Retention};
+use crate::model::provider::OAuthSettings;
+use crate::model::scope::Implied;
+use crate::model::{AccountName, Caller, Grant, Provider, Scopes, Time, Tool, ToolResult};
+use crate::oauth::{Issued, TokenError, Verdict};
+use crate::registry::Entry;
+use crate::upstream::{Answer, Credential};
+
+/// What the stored token is worth for a call.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Worth {
+    Good,
+    /// Lives, and a new one would be better: it is near its end, or the server left out a scope that
+    /// the tool needs.
+    Ageing,
+    Ended,
+    /// Was not asked for with what the tool needs.
+    Lacking,
+    /// The API has refused it.
+    Refused,
+    Missing,
+}
+
+impl Broker {
+    /// Runs a tool with the server's own token: one new one after a 401, and no third try.
+    pub(super) async fn run_as_server(
+        &self,
+        tool: &Tool,
+        provider: &Arc<Provider>,
+        settings: &OAuthSettings,
+        arguments: &Map<String, Value>,
+    ) -> ToolResult {
+        let mut rejected: Option<SecretString> = None;
+        loop {
+            let Ready { token, granted, .. } =
+                match self.own_token(provider, &tool.scopes, rejected.as_ref()).await {
+                    Ok(ready) => ready,
+                    Err(error) => return error.result(),
+                };
+            let credential = Credential::Bearer(token.clone());
+            let upstream = &self.0.parts.upstream;
+            match upstream.execute(tool, Some(provider.api()), arguments, Some(&credential)).await {
+                Answer::Done(result) => return result,
+                Answer::InsufficientScope { needed, result } => {
+                    let missing = needed.missing_from(&granted, &settings.implied);
+                    return insufficient(provider, tool, &missing, result);
+                }
+                Answer::Unauthorized { result } if rejected.is_some() => {
+                    return unwelcome(result);
+                }
+                Answer::Unauthorized { .. } => rejected = Some(token),
+            }
+        }
+    }
+
+    /// A token of the server's that is good for `needed`, or the best that is issued. `rejected` is
+    /// one that the API has just refused.
+    async fn own_token(
+        &self,
+        provider: &Arc<Provider>,
+        needed: &Scopes,
+        rejected: Option<&SecretString>,
+    ) -> Result<Ready, AccessError> {
+        let implied = &oauth(provider)?.implied;
+        let mut has_landed = false;
+        for _ in 0..MOST_TRIES {
+            // Each time: a flight may have found another account's key.
+            let connection =
+                self.connection(&Caller::server(), provider, &AccountName::default()).await?;
+            let held = self.grant_of(&connection).await?.map(|held| held.value);
+            let now = self.0.parts.clock.now();
+            let worth = worth(held.as_ref(), needed, implied, rejected, now);
+            match (worth, held.clone()) {
+                (Worth::Good, Some(grant)) => return Ok(ready(grant)),
+                // Its life is shorter than its way, or the server hands out the same one again; it
+                // is tried as it is.
+                (Worth::Ageing | Worth::Ended | Worth::Refused, Some(grant)) if has_landed => {
+                    return Ok(ready(grant));
+                }
+                _ => {}
+            }
+            let is_usable = worth == Worth::Ageing;
+            let (lacking, refused) = (needed.clone(), rejected.cloned());
+            let flight = {
+                let connection = connection.clone();
+                |broker: Broker| async move {
+                    broker.obtain(connection, lacking, refused, is_usable).await
+                }
+            };
+            match (self.fly(&connection, is_usable, flight).await, held) {
+                (Ok(()), _) => has_landed = true,
+                (Err(AccessError::NotIssued { .. } | AccessError::Setup(_)), Some(grant))
+                    if is_usable =>
+                {
+                    return Ok(ready(grant));
+                }
+                (Err(error), _) => return Err(error),
+            }
+        }
+        Err(Contended.into())
+    }
+
+    /// Gets and keeps a token, unless another process has done so.
+    async fn obtain(
+        self,
+        connection: Connection,
+        needed: Scopes,
+        rejected: Option<SecretString>,
+        is_usable: bool,
+    ) -> Landed {
+        match self.obtained(&connection, &needed, rejected.as_ref(), is_usable).await {
+            Ok(()) => (Ok(()), None),
+            Err(error) => {
+                let until = self.0.parts.clock.now().after(REST);
+                (Err(error), Some(Flight::Resting(until)))
+            }
+        }
+    }
+
+    async fn obtained(
+        &self,
+        connection: &Connection,
+        needed: &Scopes,
+        rejected: Option<&SecretString>,
+        is_usable: bool,
+    ) -> Result<(), AccessError> {
+        let Connection { caller, provider, bound, account } = connection;
+        let settings = oauth(provider)?;
+        let held = self.grant_of(connection).await?.map(|held| held.value);
+        let now = self.0.parts.clock.now();
+        if worth(held.as_ref(), needed, &settings.implied, rejected, now) == Worth::Good {
+            return Ok(());
+        }
+        // The key is read anew. Where it is another account's by now, its token is not for this
+        // binding.
+        if self.0.clients.bound_anew(provider).await?.identity != bound.identity {
+            return Ok(());
+        }
+        let granted = held.map(|grant| grant.scopes).unwrap_or_default();
+        let asked = self.asked(provider, settings, needed, &granted);
+        let client = self.0.clients.registration(provider).await?;
+        let issued = self.issued(provider, settings, &client, &asked, is_usable).await?;
+        let scopes = issued.scopes.unwrap_or_else(|| asked.clone());
+        let grant = Grant {
+            provider: provider.id.clone(),
+            account: account.clone(),
+            binding: bound.binding.clone(),
+            tokens: issued.tokens,
+            refused: asked.missing_from(&scopes, &settings.implied),
+            scopes,
+            connected_at: self.0.parts.clock.now(),
+            refreshed_at: None,
+            revocation: client.revocation,
+            ended: None,
+            attempt: None,
+            identity: None,
+            retention: Retention::Refresh,
+        };
+        self.put(caller, &grant).await
+    }
+
+    /// The scopes to ask for: the provider's, the tool's, and what other tools have been granted, so
+    /// that two tools do not take each other's token away in turns.
+    fn asked(
+        &self,
+        provider: &Provider,
+        settings: &OAuthSettings,
+        needed: &Scopes,
+        granted: &Scopes,
+    ) -> Scopes {
+        let tools = self.registry().entries().iter().map(Entry::tool);
+        let others = tools
+            .filter(|tool| tool.provider.as_ref() == Some(&provider.id))
+            .flat_map(|tool| tool.scopes.iter())
+            .filter(|scope| granted.contains(scope));
+        settings.scopes.union(needed).union(&Scopes::new(others))
+    }
+
+    /// Asks the token endpoint, more than once where its answer allows it.
+    async fn issued(
+        &self,
+        provider: &Provider,
+        settings: &OAuthSettings,
+        client: &ClientRegistration,
+        scopes: &Scopes,
+        is_usable: bool,
+    ) -> Result<Issued, AccessError> {
+        let provider_id = &provider.id;
+        let not_issued = |source| AccessError::NotIssued { provider: provider_id.clone(), source };
+        if let Some(source) = self.refusal(provider_id, scopes) {
+            return Err(not_issued(source));
+        }
+        let mut tries = Tries::new();
+        loop {
+            let error = match self.ask(provider, settings, client, scopes).await? {
+                Ok(issued) => {
+                    tracing::info!(provider = %provider_id, "an access token for the server");
+                    return Ok(issued);
+                }
+                Err(error) => error,
+            };
+            tracing::warn!(provider = %provider_id, %error, "no access token for the server");
+            let is_refusal = is_refusal(&error);
+            let wait = if is_refusal || is_usable { None } else { tries.again(&error) };
+            if let Some(wait) = wait {
+                tokio::time::sleep(wait).await;
+                continue;
+            }
+            let source = Arc::new(error);
+            if is_refusal {
+                // Another tool may need less.
+                let about =
+                    if is_about_scopes(&source) { scopes.clone() } else { Scopes::default() };
+                self.leave_alone(provider_id, about, Arc::clone(&source));
+            }
+            return Err(not_issued(source));
+        }
+    }
+
+    /// One token request. An assertion is signed for each: it is good once.
+    async fn ask(
+        &self,
+        provider: &Provider,
+        settings: &OAuthSettings,
+        client: &ClientRegistration,
+        scopes: &Scopes,
+    ) -> Result<Result<Issued, TokenError>, AccessError> {
+        let server = &self.0.parts.oauth;
+        Ok(match &settings.grant {
+            GrantType::ClientCredentials => server.client_credentials(client, scopes).await,
+            GrantType::JwtBearer { assertion: written } => {
+                let assertion = assertion(settings, written, &client.token_endpoint)
+                    .await
+                    .map_err(|source| unasserted(provider, source))?;
+                server.jwt_bearer(client, &assertion, scopes).await
+            }
+            GrantType::Code => return Err(SetupError::ByConsent(provider.id.clone()).into()),
+        })
+    }
+}
+
+fn worth(
+    grant: Option<&Grant>,
+    needed: &Scopes,
+    implied: &Implied,
+    rejected: Option<&SecretString>,
+    now: Time,
+) -> Worth {
+    let Some(Grant { tokens, scopes, refused, .. }) = grant else { return Worth::Missing };
+    if rejected.is_some_and(|token| token.expose_secret() == tokens.access.expose_secret()) {
+        return Worth::Refused;
+    }
+    let missing = needed.missing_from(scopes, implied);
+    if !missing.is_subset(refused) {
+        return Worth::Lacking;
+    }
+    let is_whole = missing.is_empty() || now.since(tokens.received_at) < OPERATOR_REST;
+    if is_whole && tokens.is_fresh(now) {
+        Worth::Good
+    } else if tokens.is_live(now) {
+        Worth::Ageing
+    } else {
+        Worth::Ended
+    }
+}
+
+/// Whether the token endpoint has said no to us. There is no person's grant that could have ended, so
+/// every code is about the operator's side, but for those that name themselves passing.
+pub(super) fn is_refusal(error: &TokenError) -> bool {
+    match error {
+        TokenError::Refused { code } => {
+            !matches!(code.as_str(), "temporarily_unavailable" | "server_error" | "slow_down")
+        }
+        other => other.verdict() != Verdict::Passing,
+    }
+}
+
+fn is_about_scopes(error: &TokenError) -> bool {
+    matches!(error, TokenError::Refused { code } if code == "invalid_scope")
+}
+
+/// What the operator can do about a refusal.
+pub(super) fn remedy(refusal: &TokenError) -> &'static str {
+    match refusal {
+        TokenError::Refused { code } if code == "invalid_grant" => {
+            "check the key, `issuer`, `subject` and `audience` of the provider's assertion, and this machine's clock"
+        }
+        TokenError::Unsigned(_) => "check the private key of the provider's assertion",
+        _ if is_about_scopes(refusal) => {
+            "check `scopes` of the provider and its tools, and what its client may ask for there"
+        }
+        _ => {
+            "check the provider's client_id and client_secret, and that its client may use this grant type"
+        }
+    }
+}
+
+/// The API refuses what has just been issued.
+fn unwelcome(result: ToolResult) -> ToolResult {
+    let text = format!("{} The token is this server's, and new.", result.text);
+    ToolResult { text, ..result }.for_operator(
+        "check what the provider's client may do there, and an `audience` or `resource` in its `token_params`",
+    )
+}
+
+/// The API wants scopes that the token lacks, whatever was asked for.
+fn insufficient(
+    provider: &Provider,
+    tool: &Tool,
+    missing: &Scopes,
+    result: ToolResult,
+) -> ToolResult {
+    let scopes = missing.join("`, `");
+    let (text, hint) = if missing.is_empty() {
+        (format!("{} Calling again will not help.", result.text), String::new())
+    } else {
+        (
+            format!(
+                "{} This server's token lacks `{scopes}`. Calling again will not help.",
+                result.text
+            ),
+            format!(", and name `{scopes}` in `scopes` of [tools.{}]", tool.name),
+        )
+    };
+    let title = &provider.title;
+    ToolResult { text, ..result }
+        .for_operator(format!("allow it to the server's client at {title}{hint}"))
+}
