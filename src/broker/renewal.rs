@@ -198,12 +198,14 @@ impl Broker {
             }
             self.is_welcome(provider)?;
             let client = self.0.clients.registration(&connection.provider).await?;
-            let unanswered = held.value.attempt.as_ref().map_or(0, |attempt| attempt.unanswered);
+            let before = held.value.attempt.as_ref();
             let attempt = Attempt {
                 by: store.instance().await?,
                 begun_at: self.0.parts.clock.now(),
-                unanswered: unanswered + 1,
+                unanswered: before.map_or(0, |before| before.unanswered) + 1,
                 is_over: false,
+                was_broken_off: before
+                    .is_some_and(|before| before.was_broken_off || !before.is_over),
             };
             let marked = Grant { attempt: Some(attempt), ..held.value.clone() };
             // Faster than us: another process, a new consent, or a disconnect.
@@ -305,7 +307,9 @@ impl Broker {
         let noted = if verdict == Verdict::GrantEnded {
             // Only over the token that was sent. If another stands there, somebody has renewed the
             // grant or a person has consented anew, and that counts.
-            let why = why_ended(&error, unanswered);
+            let was_broken_off =
+                marked.value.attempt.as_ref().is_some_and(|attempt| attempt.was_broken_off);
+            let why = why_ended(&error, unanswered, was_broken_off);
             self.replace(marked, marked.value.ended(&why)).await
         } else if unanswered == 0 {
             self.replace(marked, Grant { attempt: None, ..marked.value.clone() }).await
@@ -427,11 +431,14 @@ fn unanswered(marked: &Grant, is_lost: bool) -> u32 {
 
 /// For people: where an answer was lost, the provider is likely to have taken the second sending for
 /// a theft.
-fn why_ended(error: &TokenError, unanswered: u32) -> String {
-    if unanswered == 0 {
-        return error.to_string();
+fn why_ended(error: &TokenError, unanswered: u32, was_broken_off: bool) -> String {
+    match (unanswered, was_broken_off) {
+        (0, _) => error.to_string(),
+        (_, false) => format!("an answer to a renewal was lost, and to the next try {error}"),
+        (_, true) => format!(
+            "a process ended in the middle of a renewal, before its answer was kept, and to the next try {error}"
+        ),
     }
-    format!("an answer to a renewal was lost, and to the next try {error}")
 }
 
 fn name(connection: &Connection) -> String {

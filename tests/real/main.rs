@@ -28,6 +28,7 @@ mod journey;
 mod loopback;
 mod ordering;
 mod peers;
+mod peers_under_fire;
 mod readme;
 mod refresh;
 mod rounds;

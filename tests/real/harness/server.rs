@@ -139,6 +139,23 @@ impl Server {
         self.end(id)
     }
 
+    /// Calls a process that may be killed meanwhile; `None` if it is.
+    pub fn call_while_it_lives(&mut self, tool: &str, arguments: &Value) -> Option<Answer> {
+        self.heard.clear();
+        self.last_id += 1;
+        let id = self.last_id;
+        let params = self.dialect.sign(json!({"name": tool, "arguments": arguments}));
+        let request = json!({"jsonrpc": "2.0", "id": id, "method": "tools/call", "params": params});
+        let line = format!("{request}\n");
+        self.stdin.as_mut().expect("stdin is open").write_all(line.as_bytes()).ok()?;
+        while self.hear("an answer") {
+            if let Some(answer) = self.heard.last().filter(|message| message["id"] == id) {
+                return Some(Answer::of(answer));
+            }
+        }
+        None
+    }
+
     /// Sends a call again that required input, with the person's `action` on the request, and does not wait.
     pub fn begin_round(
         &mut self,
