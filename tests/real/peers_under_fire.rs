@@ -15,6 +15,7 @@ use serde_json::json;
 use tokio::time::Instant;
 
 use crate::harness::{Answer, Dialect, Home, PATIENCE, Server, Visit, World};
+use crate::kills::BROKEN_OFF;
 
 /// How long the calls go on.
 const LENGTH: Duration = Duration::from_mins(1);
@@ -22,8 +23,6 @@ const LENGTH: Duration = Duration::from_mins(1);
 const KILL_EVERY: Duration = Duration::from_secs(5);
 /// No call takes longer, though an owner is killed and another takes over on a machine that has more to do.
 const LONGEST_CALL: Duration = Duration::from_secs(10);
-/// What `auth status` says of a grant that ended with a process: its attempt marker was still there.
-const PROOF: &str = "a process ended in the middle of a renewal, before its answer was kept";
 
 /// What a caller tells.
 enum Told {
@@ -290,7 +289,7 @@ fn the_owner_is_killed_again_and_again_and_the_others_go_on() {
         assert!(is_explained, "{times:?} and nobody was killed in between: {:?}", figures.kills);
     }
     for reason in &figures.reasons {
-        assert!(reason.contains(PROOF), "{reason}");
+        assert!(reason.contains(BROKEN_OFF), "{reason}");
     }
     assert!(figures.reasons.len() <= twice.len(), "{:?}", figures.reasons);
     assert_eq!(world.counts()["grants_destroyed"], figures.reasons.len(), "{}", world.counts());

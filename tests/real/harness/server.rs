@@ -2,6 +2,7 @@
 
 use std::io::Write as _;
 use std::process::{Child, ChildStdin, Command, ExitStatus, Stdio};
+use std::time::Duration;
 
 use serde_json::{Value, json};
 
@@ -106,12 +107,16 @@ impl Server {
     /// Takes in one more line. False at the end of the output.
     fn hear(&mut self, what: &str) -> bool {
         let Some(line) = self.output.next(what) else { return false };
-        let message =
-            serde_json::from_slice::<Value>(&line).ok().filter(is_json_rpc).unwrap_or_else(|| {
-                panic!("not JSON-RPC on stdout: {}", String::from_utf8_lossy(&line))
-            });
-        self.heard.push(message);
+        self.take(&line);
         true
+    }
+
+    fn take(&mut self, line: &[u8]) {
+        let message = serde_json::from_slice::<Value>(line)
+            .ok()
+            .filter(is_json_rpc)
+            .unwrap_or_else(|| panic!("not JSON-RPC on stdout: {}", String::from_utf8_lossy(line)));
+        self.heard.push(message);
     }
 
     pub fn heard(&self) -> &[Value] {
@@ -132,6 +137,13 @@ impl Server {
 
     pub fn end(&mut self, id: u64) -> Answer {
         Answer::of(&self.wait(id))
+    }
+
+    /// The answer to a call, if it comes in time; nothing else may come before it.
+    pub fn end_within(&mut self, id: u64, time: Duration) -> Option<Answer> {
+        let line = self.output.next_within(time)?;
+        self.take(&line);
+        self.heard.last().filter(|message| message["id"] == id).map(Answer::of)
     }
 
     pub fn call(&mut self, tool: &str, arguments: &Value) -> Answer {
