@@ -10,10 +10,11 @@ use secrecy::ExposeSecret as _;
 
 use super::connect::End;
 use super::invitation::cookie_name;
-use super::{Broker, Contended, MOST_TRIES};
+use super::unkept::Consent;
+use super::{Broker, Contended};
 use crate::model::authorization::Started;
 use crate::model::secret;
-use crate::model::{Authorization, Grant, Scopes};
+use crate::model::{Authorization, Grant};
 use crate::oauth::{AnswerError, AuthorizationResponse, Denial, Issued, TokenError, Verdict};
 use crate::store::StoreError;
 
@@ -146,48 +147,40 @@ impl Broker {
                 tracing::warn!(provider, error = %source, "no token for a code");
                 CallbackError::NoToken { provider, link: authorization.link(), source }
             })?;
-        let refused = self.keep(&authorization, issued).await?;
-        // Only now is anybody told: what they wake up to is on disk.
-        let is_whole = refused.is_empty();
-        self.conclude::<CallbackError>(&authorization, End::Completed { refused }).await?;
+        let consent = self.consent(authorization, issued);
+        // Durable first: what anybody wakes up to is on disk.
+        if let Err(error) = self.keep(&consent).await {
+            // The code is spent, and with it the person's consent, if nobody holds the tokens.
+            if matches!(error, CallbackError::Store(_)) {
+                self.hold(consent);
+            }
+            return Err(error);
+        }
+        let Consent { authorization, grant } = consent;
         tracing::info!(provider = %authorization.provider, "connected");
+        // Only our own page can name what was not granted.
+        let is_whole = grant.refused.is_empty();
         let elsewhere = authorization.trip.after_connect.as_ref().filter(|_| is_whole);
         Ok(Arrival { next: elsewhere.map_or_else(|| authorization.link(), ToString::to_string) })
     }
 
-    /// Keeps the grant and says which needed scopes it lacks.
-    async fn keep(
-        &self,
-        authorization: &Authorization,
-        issued: Issued,
-    ) -> Result<Scopes, CallbackError> {
+    fn consent(&self, authorization: Authorization, issued: Issued) -> Consent {
         let scopes = issued.scopes.unwrap_or_else(|| authorization.scopes.clone());
         let trip = &authorization.trip;
-        let refused = authorization.needed.missing_from(&scopes, &trip.implied);
         let grant = Grant {
             provider: authorization.provider.clone(),
             account: authorization.account.clone(),
             binding: authorization.binding.clone(),
             tokens: issued.tokens,
+            refused: authorization.needed.missing_from(&scopes, &trip.implied),
             scopes,
-            refused: refused.clone(),
             connected_at: self.0.parts.clock.now(),
             refreshed_at: None,
             revocation: trip.client.revocation.clone(),
             ended: None,
             attempt: None,
         };
-        let store = self.store().await?;
-        let Authorization { caller, provider, account, binding, .. } = authorization;
-        let identity = binding.identity();
-        // A refresh of the old grant may come in between; the new consent is the one that counts.
-        for _ in 0..MOST_TRIES {
-            let held = store.grant(caller, provider, &identity, account).await?;
-            if store.keep(caller, &grant, held.as_ref()).await? {
-                return Ok(refused);
-            }
-        }
-        Err(Contended.into())
+        Consent { authorization, grant }
     }
 }
 

@@ -5,6 +5,7 @@
 //! - [`tokens`]: the single owner of freshness; [`renewal`] renews
 //! - [`secret`] and [`assertion`]: credentials that nobody consents to
 //! - [`grants`]: what a person has connected, and ending it
+//! - [`unkept`]: consents that a full disk keeps from being kept
 //! - [`completion`]: who waits for a consent hears of it here
 
 pub mod assertion;
@@ -18,6 +19,7 @@ pub mod invitation;
 mod renewal;
 pub mod secret;
 mod tokens;
+mod unkept;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -46,6 +48,7 @@ struct Inner {
     parts: Parts,
     clients: clients::Clients,
     flights: renewal::Flights,
+    unkept: unkept::Unkept,
     /// The ids of authorizations that have ended, for whoever waits in this process.
     ended: broadcast::Sender<String>,
     /// The ids of those whose end a browser has been shown.
@@ -131,6 +134,7 @@ impl Broker {
             parts,
             clients,
             flights: renewal::Flights::default(),
+            unkept: unkept::Unkept::default(),
             ended: broadcast::Sender::new(256),
             shown: broadcast::Sender::new(16),
             swept: Mutex::default(),
@@ -175,5 +179,6 @@ impl Broker {
         self.0.tasks.close();
         self.0.tasks.wait().await;
         self.save_the_unsaved().await;
+        self.keep_all_held().await;
     }
 }

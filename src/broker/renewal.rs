@@ -31,7 +31,7 @@ use super::tokens::{AccessError, Judgement};
 use super::{Broker, Connection};
 use crate::model::authorization::ClientRegistration;
 use crate::model::grant::Attempt;
-use crate::model::{Grant, ProviderId, Scopes, Time, secret};
+use crate::model::{AccountName, Caller, Grant, ProviderId, Scopes, Time, secret};
 use crate::oauth::{Issued, TokenError, Verdict};
 use crate::store::{Held, StoreError};
 
@@ -98,7 +98,7 @@ impl Broker {
         rejected: Option<&SecretString>,
         is_usable: bool,
     ) -> Result<(), AccessError> {
-        let name = name(connection);
+        let name = connection.name();
         let now = self.0.parts.clock.now();
         let landing = {
             let mut flights = self.0.flights.flights.lock();
@@ -441,10 +441,21 @@ fn why_ended(error: &TokenError, unanswered: u32, was_broken_off: bool) -> Strin
     }
 }
 
-fn name(connection: &Connection) -> String {
-    let Connection { caller, provider, bound, account } = connection;
-    // No name holds a NUL: two different connections never share a flight.
-    format!("{}\0{}\0{}\0{}\0{account}", caller.namespace, caller.user, provider.id, bound.identity)
+/// The name of one account, in this process. No part of it holds a NUL: two different accounts never
+/// share a flight.
+pub(super) fn name(
+    caller: &Caller,
+    provider: &ProviderId,
+    identity: &str,
+    account: &AccountName,
+) -> String {
+    format!("{}\0{}\0{provider}\0{identity}\0{account}", caller.namespace, caller.user)
+}
+
+impl Connection {
+    pub(super) fn name(&self) -> String {
+        name(&self.caller, &self.provider.id, &self.bound.identity, &self.account)
+    }
 }
 
 /// Up to a half more, so that processes that failed together do not come back together.
