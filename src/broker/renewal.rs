@@ -107,7 +107,7 @@ impl Broker {
                     flights.insert(name, Flight::UnderWay(landing.clone()));
                     landing
                 }
-                Some(Flight::Resting(until)) if is_usable && now < until => {
+                Some(Flight::Resting(until)) if is_usable && is_ahead(until, now, REST) => {
                     flights.insert(name, Flight::Resting(until));
                     return Ok(());
                 }
@@ -232,7 +232,7 @@ impl Broker {
     fn is_welcome(&self, provider: &ProviderId) -> Result<(), AccessError> {
         let mut refusing = self.0.flights.refusing.lock();
         match refusing.get(provider) {
-            Some((until, source)) if self.0.parts.clock.now() < *until => {
+            Some((until, source)) if is_ahead(*until, self.0.parts.clock.now(), OPERATOR_REST) => {
                 Err(AccessError::Refresh { provider: provider.clone(), source: Arc::clone(source) })
             }
             _ => {
@@ -420,6 +420,12 @@ impl Broker {
             }
         }
     }
+}
+
+/// Whether a rest goes on. One that ends later than it can have been meant to was begun before the
+/// clock was set back.
+fn is_ahead(until: Time, now: Time, rest: Duration) -> bool {
+    now < until && until.since(now) <= rest
 }
 
 /// How many sends of the refresh token went without an answer, the last of which was `is_lost` or

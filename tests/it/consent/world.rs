@@ -30,7 +30,7 @@ type TokenEndpoint = dyn FnMut(&str) -> Act + Send;
 
 impl Provider {
     fn answer(&self, request: &str) -> Act {
-        if request.starts_with("POST /token") {
+        if request.starts_with("POST /token") || request.starts_with("POST /revoke") {
             let body = request.rsplit("\r\n\r\n").next().unwrap_or_default();
             self.grants.lock().unwrap().push(body.to_owned());
             return (self.tokens.lock().unwrap())(body);
@@ -46,7 +46,7 @@ impl Provider {
         })
     }
 
-    /// From now on the token endpoint does this.
+    /// From now on the token endpoint does this, and the revocation endpoint too.
     pub(super) fn tokens(&self, endpoint: impl FnMut(&str) -> Act + Send + 'static) {
         *self.tokens.lock().unwrap() = Box::new(endpoint);
     }
@@ -75,6 +75,8 @@ impl Provider {
 pub(super) struct World {
     pub(super) app: App,
     pub(super) provider: Provider,
+    /// Where the provider is.
+    pub(super) origin: String,
     now: Arc<AtomicI64>,
     browser: reqwest::Client,
     key: SecretString,
@@ -112,6 +114,7 @@ impl World {
         Self {
             app: app(&folder, "data", &key, &now),
             provider,
+            origin: upstream.origin,
             now,
             browser: browser.build().unwrap(),
             key,
@@ -129,6 +132,11 @@ impl World {
         // A copy, as the folder is held for as long as anything of this process holds the store.
         copy(&self.folder.path().join("data"), &self.folder.path().join("later"));
         Self { app: app(&self.folder, "later", &self.key, &self.now), ..self }
+    }
+
+    /// The clock is set back.
+    pub(super) fn set_back(&self, span: Duration) {
+        self.now.fetch_sub(i64::try_from(span.as_millis()).unwrap(), Ordering::SeqCst);
     }
 
     /// Time goes by.
