@@ -20,10 +20,13 @@ use crate::server::{Act, Server, answer, json};
 /// What the provider does next: its token endpoint, and its API.
 #[derive(Clone)]
 pub(super) struct Provider {
+    now: Arc<AtomicI64>,
     tokens: Arc<Mutex<Box<TokenEndpoint>>>,
     /// The bearer tokens that the API accepts.
     accepted: Arc<Mutex<Vec<String>>>,
     grants: Arc<Mutex<Vec<String>>>,
+    /// How long the API takes to refuse a token.
+    hesitation: Arc<AtomicI64>,
 }
 
 type TokenEndpoint = dyn FnMut(&str) -> Act + Send;
@@ -42,6 +45,7 @@ impl Provider {
         Act::Say(if is_accepted {
             json(r#"{"ok":true}"#)
         } else {
+            self.now.fetch_add(self.hesitation.load(Ordering::SeqCst), Ordering::SeqCst);
             answer("401 Unauthorized", "", "")
         })
     }
@@ -59,6 +63,11 @@ impl Provider {
     /// From now on the API accepts these and no others.
     pub(super) fn accepts(&self, tokens: &[&str]) {
         *self.accepted.lock().unwrap() = tokens.iter().map(|&token| token.to_owned()).collect();
+    }
+
+    /// From now on the API takes that long to refuse a token.
+    pub(super) fn hesitates(&self, span: Duration) {
+        self.hesitation.store(i64::try_from(span.as_millis()).unwrap(), Ordering::SeqCst);
     }
 
     /// The bodies that the token endpoint was sent.
@@ -95,17 +104,19 @@ impl World {
 
     /// With these lines in `[server]`.
     pub(super) async fn with(server: &str) -> Self {
+        let now = Arc::new(AtomicI64::new(1_800_000_000_000));
         let provider = Provider {
+            now: Arc::clone(&now),
             tokens: Arc::new(Mutex::new(Box::new(|_| panic!("no token was to be asked for")))),
             accepted: Arc::default(),
             grants: Arc::default(),
+            hesitation: Arc::default(),
         };
         let behind = provider.clone();
         let upstream = Server::start(move |request| behind.answer(request)).await;
         let folder = tempfile::tempdir().unwrap();
         let tools = format!("[server]\n{server}\n{}", tools_toml(&upstream.origin));
         std::fs::write(folder.path().join("tools.toml"), tools).unwrap();
-        let now = Arc::new(AtomicI64::new(1_800_000_000_000));
         let key = MasterKey::generate().to_base64();
         // Once for the process; the second time it says so.
         let _ = rustls::crypto::ring::default_provider().install_default();
