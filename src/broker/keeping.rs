@@ -1,6 +1,7 @@
 //! Keeps what was granted, by whatever way it came, and only then tells anybody.
 
 use super::connect::{ConnectError, End};
+use super::unkept::Granted;
 use super::{Broker, Contended, MOST_TRIES};
 use crate::model::authorization::{Status, Trip, Way};
 use crate::model::credential::Retention;
@@ -52,9 +53,29 @@ impl Broker {
             self.conclude::<E>(authorization, end).await?;
             return Ok(Arrival { next: authorization.link() });
         }
-        self.put::<E>(&authorization.caller, &grant).await?;
-        // Only now is anybody told: what they wake up to is on disk.
-        self.finish(authorization, &grant).await
+        self.settle_down(authorization.clone(), grant).await.map_err(KeepError::either)
+    }
+
+    /// Durable first: what anybody wakes up to is on disk.
+    async fn settle_down(
+        &self,
+        authorization: Authorization,
+        grant: Grant,
+    ) -> Result<Arrival, KeepError> {
+        let granted = Granted { authorization, grant };
+        if let Err(error) = self.write_down(&granted).await {
+            // The code is spent, and with it the person's consent, if nobody holds the tokens.
+            if matches!(error, KeepError::Store(_)) {
+                self.hold(granted);
+            }
+            return Err(error);
+        }
+        let Granted { authorization, grant } = granted;
+        tracing::info!(provider = %authorization.provider, "connected");
+        // Only our own page can name what was not granted.
+        let is_whole = grant.refused.is_empty();
+        let elsewhere = authorization.trip.after_connect.as_ref().filter(|_| is_whole);
+        Ok(Arrival { next: elsewhere.map_or_else(|| authorization.link(), ToString::to_string) })
     }
 
     /// What is kept of a consent.
@@ -116,8 +137,9 @@ impl Broker {
             return Err(ConnectError::Unknown);
         }
         if is_meant {
-            self.put::<ConnectError>(&authorization.caller, grant).await?;
-            return self.finish(&authorization, grant).await;
+            let grant = Grant::clone(grant);
+            let settled = self.settle_down(authorization, grant).await;
+            return settled.map_err(KeepError::either);
         }
         if let Way::Code(trip) = &authorization.trip.way {
             self.0.parts.oauth.revoke(&trip.client, &grant.tokens).await;
@@ -186,18 +208,22 @@ impl Broker {
         }
         Err(Contended.into())
     }
+}
 
-    async fn finish<E: From<StoreError> + From<Contended>>(
-        &self,
-        authorization: &Authorization,
-        grant: &Grant,
-    ) -> Result<Arrival, E> {
-        let refused = grant.refused.clone();
-        let is_whole = refused.is_empty();
-        let connected_as = grant.identity.as_ref().map(|identity| identity.words().to_owned());
-        self.conclude::<E>(authorization, End::Completed { refused, connected_as }).await?;
-        tracing::info!(provider = %authorization.provider, "connected");
-        let elsewhere = authorization.trip.after_connect.as_ref().filter(|_| is_whole);
-        Ok(Arrival { next: elsewhere.map_or_else(|| authorization.link(), ToString::to_string) })
+/// What was granted could not be kept.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum KeepError {
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    #[error(transparent)]
+    Contended(#[from] Contended),
+}
+
+impl KeepError {
+    fn either<E: From<StoreError> + From<Contended>>(self) -> E {
+        match self {
+            Self::Store(error) => error.into(),
+            Self::Contended(error) => error.into(),
+        }
     }
 }

@@ -7,6 +7,7 @@
 //! - [`service`]: grants of the server itself
 //! - [`secret`] and [`assertion`]: credentials that nobody consents to
 //! - [`grants`]: what a person has connected, and ending it
+//! - [`unkept`]: consents that a full disk keeps from being kept
 //! - [`completion`]: who waits for a consent hears of it here
 
 mod accounts;
@@ -26,6 +27,7 @@ mod renewal;
 pub mod secret;
 mod service;
 mod tokens;
+mod unkept;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -54,6 +56,7 @@ struct Inner {
     parts: Parts,
     clients: clients::Clients,
     flights: renewal::Flights,
+    unkept: unkept::Unkept,
     /// The ids of authorizations that have ended, for whoever waits in this process.
     ended: broadcast::Sender<String>,
     /// The ids of those whose end a browser has been shown.
@@ -141,6 +144,7 @@ impl Broker {
             parts,
             clients,
             flights: renewal::Flights::default(),
+            unkept: unkept::Unkept::default(),
             ended: broadcast::Sender::new(256),
             shown: broadcast::Sender::new(16),
             swept: Mutex::default(),
@@ -186,5 +190,6 @@ impl Broker {
         self.0.tasks.close();
         self.0.tasks.wait().await;
         self.save_the_unsaved().await;
+        self.keep_all_held().await;
     }
 }

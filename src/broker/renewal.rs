@@ -31,7 +31,7 @@ use super::tokens::{AccessError, Judgement};
 use super::{Broker, Connection};
 use crate::model::authorization::ClientRegistration;
 use crate::model::grant::Attempt;
-use crate::model::{Grant, ProviderId, Scopes, Time, secret};
+use crate::model::{AccountName, Caller, Grant, ProviderId, Scopes, Time, secret};
 use crate::oauth::{Issued, TokenError, Verdict};
 use crate::store::{Held, StoreError};
 
@@ -114,7 +114,7 @@ impl Broker {
         is_usable: bool,
         flight: impl FnOnce(Broker) -> F,
     ) -> Result<(), AccessError> {
-        let name = name(connection);
+        let name = connection.name();
         let now = self.0.parts.clock.now();
         let landing = {
             let mut flights = self.0.flights.flights.lock();
@@ -123,7 +123,7 @@ impl Broker {
                     flights.insert(name, Flight::UnderWay(landing.clone()));
                     landing
                 }
-                Some(Flight::Resting(until)) if is_usable && now < until => {
+                Some(Flight::Resting(until)) if is_usable && is_ahead(until, now, REST) => {
                     flights.insert(name, Flight::Resting(until));
                     return Ok(());
                 }
@@ -213,12 +213,14 @@ impl Broker {
                 return Err(AccessError::Refresh { provider: provider.clone(), source });
             }
             let client = self.0.clients.registration(&connection.provider).await?;
-            let unanswered = held.value.attempt.as_ref().map_or(0, |attempt| attempt.unanswered);
+            let before = held.value.attempt.as_ref();
             let attempt = Attempt {
                 by: store.instance().await?,
                 begun_at: self.0.parts.clock.now(),
-                unanswered: unanswered + 1,
+                unanswered: before.map_or(0, |before| before.unanswered) + 1,
                 is_over: false,
+                was_broken_off: before
+                    .is_some_and(|before| before.was_broken_off || !before.is_over),
             };
             let marked = Grant { attempt: Some(attempt), ..held.value.clone() };
             // Faster than us: another process, a new consent, or a disconnect.
@@ -249,7 +251,7 @@ impl Broker {
     ) -> Option<Arc<TokenError>> {
         let now = self.0.parts.clock.now();
         let mut refusing = self.0.flights.refusing.lock();
-        refusing.retain(|_, (until, _)| now < *until);
+        refusing.retain(|_, (until, _)| is_ahead(*until, now, OPERATOR_REST));
         [Scopes::default(), scopes.clone()]
             .into_iter()
             .find_map(|scopes| refusing.get(&(provider.clone(), scopes)))
@@ -326,7 +328,9 @@ impl Broker {
         let noted = if verdict == Verdict::GrantEnded {
             // Only over the token that was sent. If another stands there, somebody has renewed the
             // grant or a person has consented anew, and that counts.
-            let why = why_ended(&error, unanswered);
+            let was_broken_off =
+                marked.value.attempt.as_ref().is_some_and(|attempt| attempt.was_broken_off);
+            let why = why_ended(&error, unanswered, was_broken_off);
             self.replace(marked, marked.value.ended(&why)).await
         } else if unanswered == 0 {
             self.replace(marked, Grant { attempt: None, ..marked.value.clone() }).await
@@ -437,6 +441,12 @@ impl Broker {
     }
 }
 
+/// Whether a rest goes on. One that ends later than it can have been meant to was begun before the
+/// clock was set back.
+fn is_ahead(until: Time, now: Time, rest: Duration) -> bool {
+    now < until && until.since(now) <= rest
+}
+
 /// How often, and how soon, a token endpoint in trouble is asked again.
 pub(super) struct Tries {
     began: Instant,
@@ -470,17 +480,31 @@ fn unanswered(marked: &Grant, is_lost: bool) -> u32 {
 
 /// For people: where an answer was lost, the provider is likely to have taken the second sending for
 /// a theft.
-fn why_ended(error: &TokenError, unanswered: u32) -> String {
-    if unanswered == 0 {
-        return error.to_string();
+fn why_ended(error: &TokenError, unanswered: u32, was_broken_off: bool) -> String {
+    match (unanswered, was_broken_off) {
+        (0, _) => error.to_string(),
+        (_, false) => format!("an answer to a renewal was lost, and to the next try {error}"),
+        (_, true) => format!(
+            "a process ended in the middle of a renewal, before its answer was kept, and to the next try {error}"
+        ),
     }
-    format!("an answer to a renewal was lost, and to the next try {error}")
 }
 
-fn name(connection: &Connection) -> String {
-    let Connection { caller, provider, bound, account } = connection;
-    // No name holds a NUL: two different connections never share a flight.
-    format!("{}\0{}\0{}\0{}\0{account}", caller.namespace, caller.user, provider.id, bound.identity)
+/// The name of one account, in this process. No part of it holds a NUL: two different accounts never
+/// share a flight.
+pub(super) fn name(
+    caller: &Caller,
+    provider: &ProviderId,
+    identity: &str,
+    account: &AccountName,
+) -> String {
+    format!("{}\0{}\0{provider}\0{identity}\0{account}", caller.namespace, caller.user)
+}
+
+impl Connection {
+    pub(super) fn name(&self) -> String {
+        name(&self.caller, &self.provider.id, &self.bound.identity, &self.account)
+    }
 }
 
 /// Up to a half more, so that processes that failed together do not come back together.

@@ -77,6 +77,7 @@ impl Broker {
         needed: &Scopes,
         rejected: Option<&SecretString>,
     ) -> Result<Access, AccessError> {
+        self.keep_held(&connection.name()).await?;
         let held = self.grant_of(connection).await?;
         let grant = match self.judge(connection, held, needed, rejected) {
             Judgement::Ready(held) => return self.hand_out(connection, *held).await,
@@ -175,7 +176,10 @@ impl Broker {
         rejected: &SecretString,
     ) -> Result<(), AccessError> {
         let Some(held) = self.grant_of(connection).await? else { return Ok(()) };
-        if held.value.tokens.access.expose_secret() == rejected.expose_secret() {
+        let tokens = &held.value.tokens;
+        // One whose life ran out on its way to the API was refused for that.
+        let is_meant = tokens.is_live(self.0.parts.clock.now());
+        if is_meant && tokens.access.expose_secret() == rejected.expose_secret() {
             let ended = held.value.ended("the API refuses the access token");
             // Replaced meanwhile: then what stands there is not what was refused.
             self.store().await?.replace(ended, &held).await?;

@@ -124,6 +124,9 @@ pub struct Attempt {
     pub unanswered: u32,
     /// Set once the process has given up on an answer that was lost: others may try.
     pub is_over: bool,
+    /// Among those that went unanswered is one whose process ended in the middle of it.
+    #[serde(default)]
+    pub was_broken_off: bool,
 }
 
 /// What a grant is worth for a tool right now.

@@ -51,7 +51,9 @@ impl TokenError {
     pub fn is_lost(&self) -> bool {
         match self {
             Self::Unreachable(error) => !error.is_before_sending(),
-            Self::Malformed(_) => true,
+            // A gateway did not get the answer, or not a good one (RFC 9110 §15.6.3, §15.6.5); who
+            // was to give it may have acted.
+            Self::Malformed(_) | Self::Status { status: 502 | 504, .. } => true,
             Self::Refused { .. } | Self::Status { .. } | Self::Unsigned(_) => false,
         }
     }

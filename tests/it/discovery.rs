@@ -57,3 +57,13 @@ async fn what_tells_most_is_reported() {
     }
     assert_eq!(reports, [200, 302, 500, 404]);
 }
+
+#[tokio::test]
+async fn a_document_without_end_is_not_read_to_it() {
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    let server =
+        Server::start(|_| Act::Forever(b"HTTP/1.1 200 OK\r\n\r\n{".to_vec(), vec![b' '; 64 << 10]))
+            .await;
+    let found = discover(&Net::new(Policy::default()), &server.origin.parse().unwrap()).await;
+    assert!(matches!(found, Err(DiscoveryError::Unreachable { .. })), "{found:?}");
+}

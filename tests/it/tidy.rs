@@ -38,7 +38,7 @@ const OWNERS: &[(&str, &[&str])] = &[
     // A code is for the terminal of the person who asked for it: an agent that could get one would
     // have it typed by somebody else (RFC 8628 §5.4).
     ("begin_device_login", &["broker/device.rs", "cli/"]),
-    ("device_authorization", &["broker/device.rs", "oauth/"]),
+    ("device_authorization(", &["broker/device.rs", "oauth/"]),
 ];
 
 #[test]

@@ -8,7 +8,7 @@ use std::process::Command;
 
 use serde_json::json;
 
-use crate::harness::{Dialect, Home, Server, Visit, World};
+use crate::harness::{Dialect, Held, Home, Prompt, Reply, Server, Visit, World, press, request};
 
 /// A file system of a few megabytes, which only root may mount.
 struct SmallDisk(PathBuf);
@@ -53,21 +53,21 @@ fn fill(path: &Path) {
     }
 }
 
+fn serve(home: &Home, disk: &SmallDisk) -> Server {
+    // Deeper than the disk, so that the filler beside it is nothing foreign inside it.
+    let mut command = home.command(&["serve", "--stdio", "--user", "ana", "--data"]);
+    command.arg(disk.0.join("data"));
+    let mut server = Server::spawn(command, Dialect::PLAIN);
+    server.shake_hands();
+    server
+}
+
 #[test]
 fn a_full_disk_during_a_refresh_loses_nothing() {
     let world = World::start();
     let home = Home::new(&world.tools());
-    // Deeper than the data folder, so that the filler beside it is nothing foreign inside it.
     let disk = SmallDisk::mount(&home.path("disk"));
-    let data = disk.0.join("data");
-    let serve = |home: &Home| {
-        let mut command = home.command(&["serve", "--stdio", "--data"]);
-        command.arg(&data);
-        let mut server = Server::spawn(command, Dialect::PLAIN);
-        server.shake_hands();
-        server
-    };
-    let mut server = serve(&home);
+    let mut server = serve(&home, &disk);
     let prompt = server.call("whoami", &json!({})).asked();
     Visit::to(&prompt.url).approves();
     server.call("whoami", &json!({})).ran();
@@ -97,7 +97,84 @@ fn a_full_disk_during_a_refresh_loses_nothing() {
     assert_eq!(world.counts()["grants_destroyed"], 0);
     server.kill();
 
-    let mut server = serve(&home);
+    let mut server = serve(&home, &disk);
     server.call("whoami", &json!({})).ran();
     server.close();
+}
+
+/// A server on a small disk, with a consent under way that has come as far as the provider's answer.
+fn at_the_callback(home: &Home) -> (SmallDisk, Server, Prompt, Held) {
+    let disk = SmallDisk::mount(&home.path("disk"));
+    let mut server = serve(home, &disk);
+    let prompt = server.call("whoami", &json!({})).asked();
+    let held = Visit::to(&prompt.url).hold();
+    (disk, server, prompt, held)
+}
+
+fn exchanged(world: &World) -> u64 {
+    world.counts()["token_requests"]["authorization_code"].as_u64().unwrap_or(0)
+}
+
+fn come_back(held: &Held) -> Reply {
+    request("GET", &held.callback_url, &[("cookie", &held.cookie)], "")
+}
+
+/// Takes all the room there is: also what pages that are allocated already still have, by clicks on the link.
+fn fill_for_good(disk: &SmallDisk, prompt: &Prompt) -> PathBuf {
+    let filler = disk.0.join("filler");
+    fill(&filler);
+    let refused =
+        (0..16).map(|_| press(&prompt.url, &[], "continue")).find(|reply| reply.status == 503);
+    assert_full(&refused.expect("the disk was never full"));
+    filler
+}
+
+fn assert_full(reply: &Reply) {
+    assert_eq!(reply.status, 503, "{}", reply.body);
+    for words in ["No space left", "Free some space"] {
+        assert!(reply.body.contains(words), "{}", reply.body);
+    }
+}
+
+#[test]
+fn a_full_disk_is_noticed_before_a_code_is_spent() {
+    let world = World::start();
+    let home = Home::new(&world.tools());
+    let (disk, mut server, prompt, held) = at_the_callback(&home);
+    let filler = fill_for_good(&disk, &prompt);
+    assert_full(&come_back(&held));
+    assert_eq!(exchanged(&world), 0, "the code was spent");
+    let text = server.call("whoami", &json!({})).failed();
+    assert!(text.contains("no space left"), "{text}");
+
+    fs::remove_file(&filler).unwrap();
+    assert_eq!(come_back(&held).status, 303);
+    server.call("whoami", &json!({})).ran();
+    assert_eq!(exchanged(&world), 1);
+}
+
+#[test]
+fn a_disk_that_fills_up_while_a_code_is_exchanged_costs_no_consent() {
+    let world = World::start();
+    let home = Home::new(&world.tools());
+    let (disk, mut server, prompt, held) = at_the_callback(&home);
+    // The provider takes its time, in which the disk fills up.
+    world.pull("token-fault", &json!({"delay_ms": 1500}));
+    let (filler, reply) = std::thread::scope(|scope| {
+        let coming = scope.spawn(|| come_back(&held));
+        while exchanged(&world) == 0 {}
+        (fill_for_good(&disk, &prompt), coming.join().unwrap())
+    });
+    assert_full(&reply);
+    let text = server.call("whoami", &json!({})).failed();
+    assert!(text.contains("no space left"), "{text}");
+    assert!(!text.contains("/connect/"), "no second consent is asked for: {text}");
+
+    fs::remove_file(&filler).unwrap();
+    server.call("whoami", &json!({})).ran();
+    world.pull("expire-access-tokens", &json!({}));
+    server.call("whoami", &json!({})).ran();
+    assert_eq!(exchanged(&world), 1);
+    server.kill();
+    serve(&home, &disk).call("whoami", &json!({})).ran();
 }

@@ -5,8 +5,10 @@ use std::time::Duration;
 use countersign::broker::grants::{AccountState, Disconnected};
 use countersign::model::{Caller, UserId};
 use countersign::oauth::Revoked;
+use futures_util::future::join_all;
 
 use super::world::{World, tokens};
+use crate::server::{Act, answer};
 
 fn ana() -> Caller {
     Caller::local(UserId::new("ana"))
@@ -74,4 +76,33 @@ async fn what_this_tools_toml_cannot_use_is_still_forgotten_and_nobody_is_told_i
         assert_eq!(world.provider.requests().len(), sent);
         assert!(world.app.broker.accounts(&ana()).await.unwrap().is_empty());
     }
+}
+
+/// The person asked for it to be gone: it is forgotten here, and they are told what the provider did.
+#[tokio::test]
+async fn what_the_provider_does_not_end_is_forgotten_all_the_same() {
+    let table: Vec<(fn() -> Act, Revoked)> = vec![
+        (|| Act::Say(answer("200 OK", "", "")), Revoked::Yes),
+        (|| Act::Say(answer("404 Not Found", "", "")), Revoked::Yes),
+        (|| Act::Say(answer("500 Internal Server Error", "", "")), Revoked::Failed),
+        (|| Act::Say(answer("302 Found", "Location: /login\r\n", "")), Revoked::Failed),
+        (|| Act::SayAndClose(Vec::new()), Revoked::Failed),
+        // Twenty seconds, beside the other tests.
+        (|| Act::Stall(Vec::new()), Revoked::Failed),
+    ];
+    join_all(table.into_iter().map(|(act, end)| async move {
+        let world = World::new().await;
+        world.prompt().await;
+        let way = format!("loopback      = \"any-port\"\nrevoke_url = \"{}/revoke\"", world.origin);
+        let world = world.restarted("loopback      = \"any-port\"", &way).await;
+        world.provider.says(tokens(r#"{"access_token":"first","refresh_token":"r1"}"#));
+        world.consent().await;
+        world.provider.tokens(move |_| act());
+        let ends = world.app.broker.revoke(&ana(), "acme").await.unwrap();
+        assert_eq!(ends, [Disconnected::AtProvider(end)]);
+        assert_eq!(world.provider.requests().pop().unwrap(), "token=r1&client_id=us");
+        assert!(world.app.broker.accounts(&ana()).await.unwrap().is_empty());
+        world.prompt().await;
+    }))
+    .await;
 }

@@ -134,3 +134,18 @@ async fn a_token_that_is_refused_right_after_the_consent_does_not_go_round_in_ci
     world.pass(3 * MINUTE);
     assert_eq!(world.prompt().await.reason, PromptReason::Ended);
 }
+
+/// A provider's clock ahead of ours, or a machine that is slow: no reason to ask a person anew.
+#[tokio::test]
+async fn a_token_whose_time_runs_out_on_its_way_does_not_end_the_grant() {
+    let world = World::new().await;
+    world.provider.says(tokens(r#"{"access_token":"a","refresh_token":"r","expires_in":60}"#));
+    world.consent().await;
+    world.pass(3 * MINUTE);
+    world.provider.hesitates(MINUTE);
+    let result = world.result().await;
+    assert!(result.is_error, "{}", result.text);
+    assert!(world.provider.refreshes() <= 4, "{}", world.provider.refreshes());
+    world.provider.accepts(&["a"]);
+    assert!(!world.result().await.is_error);
+}

@@ -1,8 +1,34 @@
 //! Everything that a token endpoint may answer, and what it means for a grant.
+//!
+//! | fault | shown by |
+//! |---|---|
+//! | an error with status 200, `ok: false`, an error that is an object, an unknown one | [`errors_are_read_wherever_they_stand`] |
+//! | 201, plain text, a form, a byte order mark, a nested or missing part | [`what_is_odd_and_still_a_token_is_taken`] |
+//! | 302, 4xx with HTML, 5xx, 429, an empty body, no token, a token that no header can carry | [`answers_that_say_nothing_about_the_grant_keep_it`] |
+//! | lifetimes as text, zero, negative, endless, null, with a fraction | [`what_is_odd_and_still_a_token_is_taken`] |
+//! | a refresh token that is null, empty, missing or the same | [`a_refresh_token_goes_on_until_another_comes`] |
+//! | `invalid_grant` and its kin; an access removed by the person | [`only_a_clear_word_ends_the_grant`] |
+//! | `invalid_client` and its kin; an app removed by its owner | [`a_refused_client_is_the_operator_s_to_mend`] |
+//! | `invalid_scope` | [`a_renewal_asks_for_no_scope`]: it cannot be asked for too much |
+//! | the connection breaks off, in the head and in the body | [`a_connection_that_breaks_off_keeps_the_grant`] |
+//! | no answer, or one that never ends | [`an_answer_that_does_not_come_is_waited_for_once`] |
+//! | nobody listens | `net::tests`: it says so, and that nothing was sent; then as above |
+//! | an answer lost by a gateway | [`a_lost_answer_is_asked_for_once_more_and_not_twice`] |
+//! | a kill between sending and keeping | `tests/real/kills.rs` |
+//! | many calls at once, many processes at once | [`trouble_is_met_once_for_all_who_wait`], `super::expiry`, `tests/real/{refresh,peers_under_fire}.rs` |
+//! | a disk that is full when the answer comes | `tests/real/disk.rs` |
+//! | a clock that jumps | [`a_clock_that_is_set_back_keeps_nobody_waiting`], [`a_clock_that_jumps_costs_a_renewal_and_no_consent`] |
+//! | 401 again after a renewal | `tests/real/refresh.rs`; 403 `insufficient_scope` likewise |
+//! | a discovery document of somebody else, in the clear, too long, elsewhere | `oauth::metadata`, `net::tests`, `crate::discovery` |
+//! | an `id_token` with no or a wrong signature | [`what_is_odd_and_still_a_token_is_taken`]: nobody reads it |
+//! | revocation fails or hangs | `super::accounts` |
+//! | device codes | `crate::oauth::device` |
 
 use std::time::Duration;
 
-use countersign::model::PromptReason;
+use countersign::broker::grants::AccountState;
+use countersign::model::{Caller, PromptReason, UserId};
+use futures_util::future::join_all;
 use reqwest::StatusCode;
 
 use super::world::{World, tokens};
@@ -34,10 +60,22 @@ async fn answers_that_say_nothing_about_the_grant_keep_it() {
         ("empty", answer("200 OK", "", "")),
         ("no token", answer("200 OK", "", r#"{"token_type":"bearer"}"#)),
         ("temporarily", answer("400 Bad Request", "", r#"{"error":"temporarily_unavailable"}"#)),
+        ("text", answer("200 OK", "Content-Type: text/plain\r\n", "try again later")),
+        ("400 text", answer("400 Bad Request", "Content-Type: text/plain\r\n", "no")),
+        ("unknown", answer("400 Bad Request", "", r#"{"error":"out_of_cheese"}"#)),
+        ("object", answer("400 Bad Request", "", r#"{"error":{"type":"Odd","code":1}}"#)),
+        ("null", answer("200 OK", "", r#"{"access_token":null}"#)),
+        ("not ASCII", answer("200 OK", "", r#"{"access_token":"é"}"#)),
+        (
+            "too long",
+            answer("200 OK", "", format!(r#"{{"access_token":"{}"}}"#, "a".repeat(20 << 10))),
+        ),
+        ("bad refresh", answer("200 OK", "", r#"{"access_token":"a","refresh_token":"r\n"}"#)),
         ("line break", answer("200 OK", "", r#"{"access_token":"a\r\nb"}"#)),
         ("huge", answer("200 OK", "", vec![b' '; 300 * 1024])),
     ];
-    for (name, bytes) in answers {
+    // Each asks more than once, with pauses in between.
+    join_all(answers.into_iter().map(|(name, bytes)| async move {
         let world = expired().await;
         world.provider.says(bytes);
         let result = world.result().await;
@@ -45,17 +83,21 @@ async fn answers_that_say_nothing_about_the_grant_keep_it() {
         assert!(result.text.contains("Nothing is lost"), "{name}: {}", result.text);
         world.provider.says(tokens(SECOND));
         assert!(!world.result().await.is_error, "{name}: works again");
-    }
+    }))
+    .await;
 }
 
 #[tokio::test]
 async fn a_connection_that_breaks_off_keeps_the_grant() {
-    for act in
-        [|| Act::SayAndClose(Vec::new()), || Act::SayAndClose(b"HTTP/1.1 200 OK\r\n".to_vec())]
-    {
+    for cut in [
+        "",
+        "HTTP/1.1 200 OK\r\n",
+        "HTTP/1.1 200 OK\r\nContent-Length: 99\r\n\r\n{\"access_token\":\"s",
+    ] {
         let world = expired().await;
-        world.provider.tokens(move |_| act());
+        world.provider.tokens(move |_| Act::SayAndClose(cut.into()));
         assert!(world.result().await.text.contains("Nothing is lost"));
+        assert_eq!(world.provider.refreshes(), 2, "once more, as an answer was lost");
         world.provider.says(tokens(SECOND));
         assert!(!world.result().await.is_error);
     }
@@ -189,4 +231,159 @@ async fn a_token_endpoint_in_trouble_is_left_alone_while_the_token_lives() {
     world.pass(Duration::from_secs(15));
     assert!(!world.result().await.is_error);
     assert_eq!(world.provider.refreshes(), 2);
+}
+
+/// As much as any of them says: a token, of the same worth.
+fn odd_tokens() -> Vec<(&'static str, Vec<u8>)> {
+    let form = "access_token=second&token_type=bearer&scope=notes%3Aread";
+    let plain = "Content-Type: text/plain\r\n";
+    let mut answers = vec![
+        ("201", answer("201 Created", "", r#"{"access_token":"second"}"#)),
+        ("a form", answer("200 OK", "Content-Type: application/x-www-form-urlencoded\r\n", form)),
+        ("a form as text", answer("200 OK", plain, form)),
+        ("JSON as text", answer("200 OK", plain, r#"{"access_token":"second"}"#)),
+        ("a byte order mark", answer("200 OK", "", "\u{feff}{\"access_token\":\"second\"}")),
+    ];
+    let bodies = [
+        r#"{"ok":true,"access_token":"second","token_type":"user"}"#,
+        r#"{"access_token":"second","expires_in":"3600"}"#,
+        r#"{"access_token":"second","expires_in":0}"#,
+        r#"{"access_token":"second","expires_in":-1}"#,
+        r#"{"access_token":"second","expires_in":1e12}"#,
+        r#"{"access_token":"second","expires_in":null}"#,
+        r#"{"access_token":"second","expires_in":3600.5}"#,
+        r#"{"access_token":"second","scope":["notes:read"]}"#,
+        r#"{"access_token":"second","scope":"notes:read,profile"}"#,
+        r#"{"access_token":"second","id_token":"eyJhbGciOiJub25lIn0.eyJzdWIiOiJtYWxsb3J5In0."}"#,
+        r#"{"access_token":"second","id_token":{"iss":"https://evil.example"}}"#,
+    ];
+    answers.extend(bodies.map(|body| (body, tokens(body))));
+    answers
+}
+
+#[tokio::test]
+async fn what_is_odd_and_still_a_token_is_taken() {
+    for (name, bytes) in odd_tokens() {
+        let world = expired().await;
+        world.provider.says(bytes.clone());
+        assert!(!world.result().await.is_error, "{name}");
+        assert_eq!(world.provider.refreshes(), 1, "{name}");
+
+        let world = World::new().await;
+        world.provider.accepts(&["second"]);
+        world.provider.says(bytes);
+        assert_eq!(world.consent().await.status, StatusCode::SEE_OTHER, "{name}");
+        assert!(!world.result().await.is_error, "{name}: for a code");
+    }
+}
+
+#[tokio::test]
+async fn errors_are_read_wherever_they_stand() {
+    for (body, is_the_end) in [
+        (r#"{"error":"invalid_grant"}"#, true),
+        (r#"{"ok":false,"error":"token_expired"}"#, true),
+        (r#"{"ok":false}"#, false),
+        (r#"{"error":{"type":"OAuthException","code":190}}"#, false),
+        ("error=bad_verification_code&error_description=x", true),
+    ] {
+        let world = expired().await;
+        world.provider.says(tokens(body));
+        if is_the_end {
+            assert_eq!(world.prompt().await.reason, PromptReason::Ended, "{body}");
+        } else {
+            assert!(world.result().await.text.contains("Nothing is lost"), "{body}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_refresh_token_goes_on_until_another_comes() {
+    for (refresh, next) in [("null", "r1"), (r#""""#, "r1"), (r#""r1""#, "r1"), (r#""r2""#, "r2")] {
+        let world = expired().await;
+        let body =
+            format!(r#"{{"access_token":"second","refresh_token":{refresh},"expires_in":600}}"#);
+        world.provider.says(tokens(&body));
+        assert!(!world.result().await.is_error, "{refresh}");
+        world.pass(Duration::from_secs(601));
+        assert!(!world.result().await.is_error, "{refresh}");
+        let sent = world.provider.requests().pop().unwrap();
+        assert!(sent.contains(&format!("refresh_token={next}")), "{refresh}: {sent}");
+    }
+}
+
+#[tokio::test]
+async fn a_renewal_asks_for_no_scope() {
+    let world = expired().await;
+    world.provider.says(tokens(SECOND));
+    assert!(!world.result().await.is_error);
+    let sent = world.provider.requests().pop().unwrap();
+    assert!(sent.contains("grant_type=refresh_token") && !sent.contains("scope"), "{sent}");
+}
+
+/// One more time, in case the answer was lost and providers forgive it (RFC 9700 §4.14.2 does not ask them to), and
+/// never a third.
+#[tokio::test]
+async fn a_lost_answer_is_asked_for_once_more_and_not_twice() {
+    for status in ["502 Bad Gateway", "504 Gateway Timeout"] {
+        let world = expired().await;
+        world.provider.says(answer(status, "", "<html>"));
+        assert!(world.result().await.text.contains("Nothing is lost"), "{status}");
+        assert_eq!(world.provider.refreshes(), 2, "{status}");
+        world.provider.says(answer("400 Bad Request", "", r#"{"error":"invalid_grant"}"#));
+        assert_eq!(world.prompt().await.reason, PromptReason::Ended);
+        let ana = Caller::local(UserId::new("ana"));
+        let state = world.app.broker.accounts(&ana).await.unwrap().pop().unwrap().state;
+        let AccountState::Ended(why) = state else { panic!("{state:?}") };
+        assert!(why.contains("an answer to a renewal was lost"), "{why}");
+    }
+}
+
+/// The one test here that takes twenty seconds: it is what a provider is given.
+#[tokio::test]
+async fn an_answer_that_does_not_come_is_waited_for_once() {
+    let head = b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\n{";
+    join_all([&b""[..], head].map(|begun| async move {
+        let world = expired().await;
+        world.provider.tokens(move |_| Act::Stall(begun.into()));
+        let calls = join_all((0..3).map(|_| world.result())).await;
+        assert!(calls.iter().all(|result| result.text.contains("Nothing is lost")));
+        assert_eq!(world.provider.refreshes(), 1, "a host does not wait for another");
+        world.provider.says(tokens(SECOND));
+        assert!(!world.result().await.is_error);
+        assert_eq!(world.provider.refreshes(), 2);
+    }))
+    .await;
+}
+
+#[tokio::test]
+async fn a_clock_that_jumps_costs_a_renewal_and_no_consent() {
+    let hour = Duration::from_hours(1);
+    let world = World::new().await;
+    world.provider.accepts(&["first"]);
+    world.provider.says(tokens(FIRST));
+    world.consent().await;
+    // Back: the token has run out, and seems to have an hour left.
+    world.set_back(hour);
+    assert!(!world.result().await.is_error);
+    world.provider.accepts(&["second"]);
+    world.provider.says(tokens(SECOND));
+    assert!(!world.result().await.is_error, "the API says so, and it is renewed");
+    // Forth: it has ten minutes left, and seems to have run out an hour ago.
+    world.pass(hour);
+    assert!(!world.result().await.is_error);
+    assert_eq!(world.provider.refreshes(), 2);
+}
+
+#[tokio::test]
+async fn a_clock_that_is_set_back_keeps_nobody_waiting() {
+    let world = expired().await;
+    world.provider.says(answer("401 Unauthorized", "", r#"{"error":"invalid_client"}"#));
+    assert!(world.result().await.is_error);
+    world.set_back(Duration::from_mins(30));
+    world.provider.says(tokens(SECOND));
+    world.provider.accepts(&["second"]);
+    assert!(
+        !world.result().await.is_error,
+        "the minute in which it is left alone is not half an hour"
+    );
 }

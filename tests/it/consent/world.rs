@@ -20,17 +20,20 @@ use crate::server::{Act, Server, answer, json};
 /// What the provider does next: its token endpoint, and its API.
 #[derive(Clone)]
 pub(super) struct Provider {
+    now: Arc<AtomicI64>,
     tokens: Arc<Mutex<Box<TokenEndpoint>>>,
     /// The bearer tokens that the API accepts.
     accepted: Arc<Mutex<Vec<String>>>,
     grants: Arc<Mutex<Vec<String>>>,
+    /// How long the API takes to refuse a token.
+    hesitation: Arc<AtomicI64>,
 }
 
 type TokenEndpoint = dyn FnMut(&str) -> Act + Send;
 
 impl Provider {
     fn answer(&self, request: &str) -> Act {
-        if request.starts_with("POST /token") {
+        if request.starts_with("POST /token") || request.starts_with("POST /revoke") {
             let body = request.rsplit("\r\n\r\n").next().unwrap_or_default();
             self.grants.lock().unwrap().push(body.to_owned());
             return (self.tokens.lock().unwrap())(body);
@@ -46,11 +49,12 @@ impl Provider {
         Act::Say(if is_accepted {
             json(r#"{"ok":true}"#)
         } else {
+            self.now.fetch_add(self.hesitation.load(Ordering::SeqCst), Ordering::SeqCst);
             answer("401 Unauthorized", "", "")
         })
     }
 
-    /// From now on the token endpoint does this.
+    /// From now on the token endpoint does this, and the revocation endpoint too.
     pub(super) fn tokens(&self, endpoint: impl FnMut(&str) -> Act + Send + 'static) {
         *self.tokens.lock().unwrap() = Box::new(endpoint);
     }
@@ -63,6 +67,11 @@ impl Provider {
     /// From now on the API accepts these and no others.
     pub(super) fn accepts(&self, tokens: &[&str]) {
         *self.accepted.lock().unwrap() = tokens.iter().map(|&token| token.to_owned()).collect();
+    }
+
+    /// From now on the API takes that long to refuse a token.
+    pub(super) fn hesitates(&self, span: Duration) {
+        self.hesitation.store(i64::try_from(span.as_millis()).unwrap(), Ordering::SeqCst);
     }
 
     /// The bodies that the token endpoint was sent.
@@ -79,6 +88,8 @@ impl Provider {
 pub(super) struct World {
     pub(super) app: App,
     pub(super) provider: Provider,
+    /// Where the provider is.
+    pub(super) origin: String,
     now: Arc<AtomicI64>,
     browser: reqwest::Client,
     key: SecretString,
@@ -102,16 +113,18 @@ impl World {
 
     /// With this `tools.toml`, given where the provider is.
     pub(super) async fn of(tools: impl FnOnce(&str) -> String) -> Self {
+        let now = Arc::new(AtomicI64::new(1_800_000_000_000));
         let provider = Provider {
+            now: Arc::clone(&now),
             tokens: Arc::new(Mutex::new(Box::new(|_| panic!("no token was to be asked for")))),
             accepted: Arc::default(),
             grants: Arc::default(),
+            hesitation: Arc::default(),
         };
         let behind = provider.clone();
         let upstream = Server::start(move |request| behind.answer(request)).await;
         let folder = tempfile::tempdir().unwrap();
         std::fs::write(folder.path().join("tools.toml"), tools(&upstream.origin)).unwrap();
-        let now = Arc::new(AtomicI64::new(1_800_000_000_000));
         let key = MasterKey::generate().to_base64();
         // Once for the process; the second time it says so.
         let _ = rustls::crypto::ring::default_provider().install_default();
@@ -120,6 +133,7 @@ impl World {
         Self {
             app: app(&folder, "data", &key, &now),
             provider,
+            origin: upstream.origin,
             now,
             browser: browser.build().unwrap(),
             key,
@@ -137,6 +151,11 @@ impl World {
         // A copy, as the folder is held for as long as anything of this process holds the store.
         copy(&self.folder.path().join("data"), &self.folder.path().join("later"));
         Self { app: app(&self.folder, "later", &self.key, &self.now), ..self }
+    }
+
+    /// The clock is set back.
+    pub(super) fn set_back(&self, span: Duration) {
+        self.now.fetch_sub(i64::try_from(span.as_millis()).unwrap(), Ordering::SeqCst);
     }
 
     /// Time goes by.

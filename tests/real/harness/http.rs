@@ -30,6 +30,26 @@ impl Reply {
 /// Sends a request to `http://host:port/…`. A `host` among the headers replaces the true one.
 pub fn request(method: &str, url: &str, headers: &[(&str, &str)], body: &str) -> Reply {
     let (authority, path) = split(url);
+    let answer = exchange(authority, &message(method, authority, path, headers, body))
+        .unwrap_or_else(|error| panic!("{method} {authority}{path}: {error}"));
+    parse(&answer, method == "HEAD")
+}
+
+/// Asks somebody who may be killed meanwhile for a page; `None` without a whole answer.
+pub fn page_while_it_lives(url: &str, headers: &[(&str, &str)]) -> Option<Reply> {
+    let (authority, path) = split(url);
+    let answer = exchange(authority, &message("GET", authority, path, headers, "")).ok()?;
+    let is_whole = answer.windows(4).any(|four| four == b"\r\n\r\n");
+    is_whole.then(|| parse(&answer, true))
+}
+
+fn message(
+    method: &str,
+    authority: &str,
+    path: &str,
+    headers: &[(&str, &str)],
+    body: &str,
+) -> Vec<u8> {
     let mut text = format!("{method} {path} HTTP/1.1\r\nconnection: close\r\n");
     let mut add = |name: &str, value: &str| {
         let _ = write!(text, "{name}: {value}\r\n");
@@ -43,9 +63,7 @@ pub fn request(method: &str, url: &str, headers: &[(&str, &str)], body: &str) ->
     add("content-length", &body.len().to_string());
     text.push_str("\r\n");
     text.push_str(body);
-    let answer = exchange(authority, text.as_bytes())
-        .unwrap_or_else(|error| panic!("{method} {authority}{path}: {error}"));
-    parse(&answer, method == "HEAD")
+    text.into_bytes()
 }
 
 /// Waits until somebody listens where a URL points to: a server that was started again opens the

@@ -2,6 +2,7 @@
 
 use std::io::{BufRead as _, BufReader, Read};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
+use std::time::Duration;
 
 use super::PATIENCE;
 
@@ -25,15 +26,15 @@ impl Lines {
     /// The next line without its end, or `None` at the end of the output.
     pub fn next(&self, waiting_for: &str) -> Option<Vec<u8>> {
         match self.0.recv_timeout(PATIENCE) {
-            Ok(mut line) => {
-                if line.last() == Some(&b'\n') {
-                    line.pop();
-                }
-                Some(line)
-            }
+            Ok(line) => Some(without_end(line)),
             Err(RecvTimeoutError::Disconnected) => None,
             Err(RecvTimeoutError::Timeout) => panic!("{PATIENCE:?} without {waiting_for}"),
         }
+    }
+
+    /// The next line, if it comes in time.
+    pub fn next_within(&self, time: Duration) -> Option<Vec<u8>> {
+        self.0.recv_timeout(time).ok().map(without_end)
     }
 
     /// Reads on to the end. False if the end does not come.
@@ -46,4 +47,11 @@ impl Lines {
             }
         }
     }
+}
+
+fn without_end(mut line: Vec<u8>) -> Vec<u8> {
+    if line.last() == Some(&b'\n') {
+        line.pop();
+    }
+    line
 }

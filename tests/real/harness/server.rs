@@ -2,6 +2,7 @@
 
 use std::io::Write as _;
 use std::process::{Child, ChildStdin, Command, ExitStatus, Stdio};
+use std::time::Duration;
 
 use serde_json::{Value, json};
 
@@ -106,12 +107,16 @@ impl Server {
     /// Takes in one more line. False at the end of the output.
     fn hear(&mut self, what: &str) -> bool {
         let Some(line) = self.output.next(what) else { return false };
-        let message =
-            serde_json::from_slice::<Value>(&line).ok().filter(is_json_rpc).unwrap_or_else(|| {
-                panic!("not JSON-RPC on stdout: {}", String::from_utf8_lossy(&line))
-            });
-        self.heard.push(message);
+        self.take(&line);
         true
+    }
+
+    fn take(&mut self, line: &[u8]) {
+        let message = serde_json::from_slice::<Value>(line)
+            .ok()
+            .filter(is_json_rpc)
+            .unwrap_or_else(|| panic!("not JSON-RPC on stdout: {}", String::from_utf8_lossy(line)));
+        self.heard.push(message);
     }
 
     pub fn heard(&self) -> &[Value] {
@@ -134,9 +139,33 @@ impl Server {
         Answer::of(&self.wait(id))
     }
 
+    /// The answer to a call, if it comes in time; nothing else may come before it.
+    pub fn end_within(&mut self, id: u64, time: Duration) -> Option<Answer> {
+        let line = self.output.next_within(time)?;
+        self.take(&line);
+        self.heard.last().filter(|message| message["id"] == id).map(Answer::of)
+    }
+
     pub fn call(&mut self, tool: &str, arguments: &Value) -> Answer {
         let id = self.begin(tool, arguments);
         self.end(id)
+    }
+
+    /// Calls a process that may be killed meanwhile; `None` if it is.
+    pub fn call_while_it_lives(&mut self, tool: &str, arguments: &Value) -> Option<Answer> {
+        self.heard.clear();
+        self.last_id += 1;
+        let id = self.last_id;
+        let params = self.dialect.sign(json!({"name": tool, "arguments": arguments}));
+        let request = json!({"jsonrpc": "2.0", "id": id, "method": "tools/call", "params": params});
+        let line = format!("{request}\n");
+        self.stdin.as_mut().expect("stdin is open").write_all(line.as_bytes()).ok()?;
+        while self.hear("an answer") {
+            if let Some(answer) = self.heard.last().filter(|message| message["id"] == id) {
+                return Some(Answer::of(answer));
+            }
+        }
+        None
     }
 
     /// Sends a call again that required input, with the person's `action` on the request, and does not wait.

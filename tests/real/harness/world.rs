@@ -52,6 +52,19 @@ impl World {
         self.counts()["token_requests"]["refresh_token"].as_u64().unwrap_or(0)
     }
 
+    /// For each refresh token that came, when: milliseconds since 1970.
+    pub fn refresh_token_sends(&self) -> Vec<Vec<u64>> {
+        let counts = self.counts();
+        let sends = counts["refresh_token_sends"].as_object().expect("sends by token");
+        let times = sends.values().map(|times| times.as_array().expect("a list of times"));
+        times.map(|times| times.iter().filter_map(Value::as_u64).collect()).collect()
+    }
+
+    /// By the authorization server's clock: milliseconds since 1970.
+    pub fn now(&self) -> u64 {
+        self.look("now").as_u64().expect("a time")
+    }
+
     /// Every secret that the authorization server has handed out or was handed, by kind.
     pub fn issued(&self) -> Value {
         self.look("issued")

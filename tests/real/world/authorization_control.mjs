@@ -21,6 +21,7 @@ export class Control {
     introspections: 0,
     revocations: 0,
     userinfo: 0,
+    // For each refresh token, by its hash, when it came: milliseconds since 1970.
     refresh_token_sends: {},
   };
 
@@ -43,7 +44,7 @@ export class Control {
     if (form.get('code_verifier')) this.#store.issued.code_verifiers.push(form.get('code_verifier'));
     if (kind !== 'refresh_token') return;
     const hash = hashed(form.get('refresh_token') ?? '');
-    this.counts.refresh_token_sends[hash] = (this.counts.refresh_token_sends[hash] ?? 0) + 1;
+    (this.counts.refresh_token_sends[hash] ??= []).push(Date.now());
   }
 
   sawTokenError(error) {
@@ -57,6 +58,8 @@ export class Control {
     switch (`${request.method} ${path}`) {
       case 'GET /test/counts':
         return sendJson(response, 200, this.counts);
+      case 'GET /test/now':
+        return sendJson(response, 200, Date.now());
       case 'GET /test/issued':
         return sendJson(response, 200, this.#store.issued);
       case 'POST /test/expire-access-tokens':

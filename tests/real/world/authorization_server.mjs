@@ -17,6 +17,8 @@ import { options, sendJson, serve } from './serve.mjs';
 
 const given = options({
   access_token_seconds: 3600,
+  // How long a token request is on its way before anything is decided about it.
+  token_delay_ms: 0,
   scopes: ['openid', 'offline_access', 'profile', 'notes:read', 'notes:write'],
   // Paths are exact; a client with `any_port` may use them on any loopback port (RFC 8252 §7.3).
   redirect_uris: ['http://127.0.0.1/oauth/callback/notes', 'http://localhost/oauth/callback/notes'],
@@ -158,7 +160,8 @@ async function tokenRequest(ctx, next) {
   if (sent.get('grant_type') === JWT_BEARER && !sent.has('client_id') && !ctx.headers.authorization) sent.set('client_id', NOBODY);
   ctx.req.body = sent.toString();
   // A wait is the fault itself here: a provider that is slow.
-  if (fault?.delay_ms) await new Promise((resolve) => { setTimeout(resolve, fault.delay_ms); });
+  const delay = fault?.delay_ms ?? given.token_delay_ms;
+  if (delay) await new Promise((resolve) => { setTimeout(resolve, delay); });
   if (fault?.drop !== 'before' && fault?.status === undefined) await next();
   if (ctx.body?.id_token) store.issued.id_tokens.push(ctx.body.id_token);
   if (fault?.drop) {

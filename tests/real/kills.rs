@@ -1,0 +1,195 @@
+//! `kill -9` between any two instructions: what a person was told is connected stays so, and what is lost all the same
+//! is a refresh token that went out with the process, and said to be.
+
+use std::hash::{BuildHasher as _, RandomState};
+use std::sync::mpsc::{RecvTimeoutError, channel};
+use std::time::Duration;
+
+use serde_json::json;
+
+use crate::harness::{
+    Dialect, Finished, Held, Home, Server, Visit, World, files, page_while_it_lives,
+};
+
+/// What `auth status` says of a grant that ended with a process: its attempt marker was still there.
+pub const BROKEN_OFF: &str =
+    "a process ended in the middle of a renewal, before its answer was kept";
+
+const ROUNDS: usize = 200;
+/// In microseconds: longer than a callback or a renewal takes on a machine at rest, so that some are killed when they
+/// are done.
+const LATEST: u64 = 50_000;
+
+/// A server that is stopped in the middle of a renewal, and one beside it, with ana's consent.
+fn in_the_middle(world: &World, fault: &serde_json::Value) -> (Home, Server) {
+    let home = Home::new(&world.tools());
+    let mut killed = Server::start(&home, Dialect::PLAIN);
+    let prompt = killed.call("whoami", &json!({})).asked();
+    Visit::to(&prompt.url).approves();
+    let mut other = Server::start(&home, Dialect::PLAIN);
+    other.call("whoami", &json!({})).ran();
+    world.pull("expire-access-tokens", &json!({}));
+    world.pull("token-fault", fault);
+    killed.begin("whoami", &json!({}));
+    // Each question takes its time.
+    while world.refreshes() == 0 {}
+    killed.kill();
+    (home, other)
+}
+
+#[test]
+fn a_refresh_token_that_went_out_with_a_process_is_tried_once_and_its_loss_is_told() {
+    let world = World::start();
+    let (home, mut other) = in_the_middle(&world, &json!({"delay_ms": 200}));
+    let prompt = other.call("whoami", &json!({})).asked();
+    let account = status(&home, "ana");
+    assert_eq!(account["state"], "ended", "{account}");
+    assert!(account["reason"].as_str().unwrap().contains(BROKEN_OFF), "{account}");
+    assert_eq!(world.refresh_token_sends().iter().map(Vec::len).collect::<Vec<_>>(), [2]);
+    assert_eq!(world.counts()["grants_destroyed"], 1);
+    Visit::to(&prompt.url).approves();
+    other.call("whoami", &json!({})).ran();
+}
+
+#[test]
+fn a_refresh_token_that_never_arrived_is_good_for_the_next_process() {
+    let world = World::start();
+    let (_home, mut other) = in_the_middle(&world, &json!({"delay_ms": 200, "drop": "before"}));
+    other.call("whoami", &json!({})).ran();
+    world.pull("expire-access-tokens", &json!({}));
+    other.call("whoami", &json!({})).ran();
+    let mut sends: Vec<usize> = world.refresh_token_sends().iter().map(Vec::len).collect();
+    sends.sort_unstable();
+    assert_eq!(sends, [1, 2]);
+    assert_eq!(world.counts()["grants_destroyed"], 0);
+}
+
+#[derive(Debug, Default)]
+struct Figures {
+    consents: usize,
+    consents_announced: usize,
+    renewals: usize,
+    renewals_announced: usize,
+    /// Consents that were neither announced nor kept: their code went with the process.
+    unkept: usize,
+    /// Grants whose refresh token went with the process, as the provider's own record says.
+    lost: usize,
+}
+
+#[test]
+fn nothing_that_was_announced_is_lost_to_two_hundred_kills() {
+    let mut random = Random::new();
+    println!("seed {}", random.0);
+    let world = World::with(&json!({"token_delay_ms": 5}), json!({}));
+    let home = Home::new(&world.tools());
+    let mut connected: Vec<String> = Vec::new();
+    let mut figures = Figures::default();
+    for round in 0..ROUNDS {
+        let moment = Duration::from_micros(random.below(LATEST));
+        if connected.is_empty() || random.below(4) == 0 {
+            let user = format!("user{round}");
+            let is_announced = consent(&home, &user, moment);
+            figures.consents += 1;
+            figures.consents_announced += usize::from(is_announced);
+            match is_connected(&home, &user) {
+                true => connected.push(user),
+                false => {
+                    assert!(!is_announced, "round {round}: {user} was connected and is not");
+                    assert!(status(&home, &user).is_null(), "round {round}");
+                    figures.unkept += 1;
+                }
+            }
+        } else {
+            let at = usize::try_from(random.below(connected.len() as u64)).unwrap();
+            let destroyed = world.counts()["grants_destroyed"].as_u64().unwrap();
+            let is_announced = renewal(&world, &home, &connected[at], moment);
+            figures.renewals += 1;
+            figures.renewals_announced += usize::from(is_announced);
+            if !is_connected(&home, &connected[at]) {
+                let user = connected.swap_remove(at);
+                let account = status(&home, &user);
+                assert!(!is_announced, "round {round}: {user} had run and is gone: {account}");
+                let reason = account["reason"].as_str().unwrap();
+                assert!(reason.contains(BROKEN_OFF), "round {round}: {account}");
+                assert_eq!(world.counts()["grants_destroyed"], destroyed + 1, "round {round}");
+                figures.lost += 1;
+            }
+        }
+    }
+    for user in &connected {
+        assert!(is_connected(&home, user), "{user} is not connected any more");
+    }
+    let twice = world.refresh_token_sends().iter().filter(|times| times.len() > 1).count();
+    println!("{figures:?}, {} connected, {twice} refresh tokens sent twice", connected.len());
+    assert!(world.refresh_token_sends().iter().all(|times| times.len() <= 2));
+    assert_eq!(world.counts()["grants_destroyed"], figures.lost);
+    assert!(twice >= figures.lost);
+    let aside = files(&home.data()).into_iter().find(|file| file.ends_with("damaged"));
+    assert_eq!(aside, None, "the store was set aside");
+}
+
+/// A consent, and a kill at that moment after the browser has come back. True if the browser was told of a success.
+fn consent(home: &Home, user: &str, moment: Duration) -> bool {
+    let mut server = Server::start_as(home, Dialect::PLAIN, user);
+    let prompt = server.call("whoami", &json!({})).asked();
+    let Held { callback_url, cookie } = Visit::to(&prompt.url).signed_in_as(user).hold();
+    let (tell, told) = channel();
+    std::thread::spawn(move || {
+        let reply = page_while_it_lives(&callback_url, &[("cookie", &cookie)]);
+        tell.send(reply.map(|reply| reply.status))
+    });
+    let early = told.recv_timeout(moment);
+    server.kill();
+    let status = match early {
+        Err(RecvTimeoutError::Timeout) => told.recv().unwrap(),
+        told => told.unwrap(),
+    };
+    status == Some(303)
+}
+
+/// A call with a token that has run out, and a kill at that moment after. True if it ran.
+fn renewal(world: &World, home: &Home, user: &str, moment: Duration) -> bool {
+    let mut server = Server::start_as(home, Dialect::PLAIN, user);
+    // What a process has to do only once is not what is to be broken off.
+    server.call("whoami", &json!({})).ran();
+    world.pull("expire-access-tokens", &json!({}));
+    let call = server.begin("whoami", &json!({}));
+    let answer = server.end_within(call, moment);
+    server.kill();
+    answer.map(|answer| answer.ran()).is_some()
+}
+
+/// Whether a call runs in a process that has just opened the store; if not, a consent is what it waits for.
+#[track_caller]
+fn is_connected(home: &Home, user: &str) -> bool {
+    let called: Finished = home.run(&["tools", "call", "whoami", "--user", user]);
+    match called.code {
+        Some(0) => {
+            assert!(called.stdout.contains(&format!("\"{user}\"")), "{called:?}");
+            true
+        }
+        Some(4) => false,
+        _ => panic!("{called:?}\n{}", home.log()),
+    }
+}
+
+/// The one account of a person, as `auth status` has it.
+fn status(home: &Home, user: &str) -> serde_json::Value {
+    home.run(&["auth", "status", "--json", "--user", user]).json()["accounts"][0].clone()
+}
+
+/// Xorshift (Marsaglia 2003): what is drawn follows from the seed.
+struct Random(u64);
+
+impl Random {
+    fn new() -> Self {
+        Self(RandomState::new().hash_one(0) | 1)
+    }
+
+    fn below(&mut self, end: u64) -> u64 {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        self.0 % end
+    }
+}
