@@ -7,6 +7,7 @@ use secrecy::SecretString;
 use serde_json::{Map, Value};
 
 use super::ConnectError;
+use super::accounts::NamedError;
 use super::connect::sentence;
 use super::secret;
 use super::tokens::{Access, AccessError, Ready};
@@ -16,7 +17,7 @@ use crate::model::credential::{Credential as Held, Shared};
 use crate::model::{
     AccountName, Caller, Outcome, PromptReason, Provider, Scopes, Tool, ToolResult,
 };
-use crate::registry::{UnknownTool, accept};
+use crate::registry::{Accepted, UnknownTool, accept};
 use crate::upstream::{Answer, Credential};
 
 /// An API that refuses a token this soon after the consent will refuse the next one too; asking for
@@ -48,12 +49,8 @@ impl Broker {
     pub async fn call(&self, call: Call<'_>) -> Result<Outcome, CallError> {
         let entry = self.registry().get(call.tool)?;
         let tool = entry.tool();
-        let arguments = match accept(tool, call.arguments) {
-            // Not to act with another account than the one that is meant.
-            Ok(accepted) if accepted.account.is_some() => {
-                return Ok(failure("this version cannot tell accounts apart yet".into()));
-            }
-            Ok(accepted) => accepted.arguments,
+        let Accepted { arguments, account } = match accept(tool, call.arguments) {
+            Ok(accepted) => accepted,
             Err(problem) => return Ok(Outcome::Complete(ToolResult::failure(problem))),
         };
         let Some(provider) = &tool.provider else {
@@ -66,13 +63,12 @@ impl Broker {
             Run { broker: self, tool, provider, arguments, caller: call.caller, is_again: false };
         match &provider.credential {
             Held::Shared(shared) => Ok(run.with_shared(shared).await),
-            Held::Asked(_) => Ok(failure(not_yet(provider, "a key that each person pastes"))),
             Held::OAuth(settings) if !settings.grant.is_by_consent() => {
                 Ok(failure(not_yet(provider, "a grant of the server itself")))
             }
-            Held::OAuth(_) => {
+            Held::OAuth(_) | Held::Asked(_) => {
                 let asked_by = AskedBy { client: call.client, tool: Some(tool.name.clone()) };
-                Ok(run.with_grant(asked_by).await)
+                Ok(run.with_grant(account, asked_by).await)
             }
         }
     }
@@ -109,9 +105,19 @@ impl Run<'_> {
 
     /// Executes with the caller's grant: one refresh after a 401, a step-up after
     /// `insufficient_scope`, and no third try.
-    async fn with_grant(&self, asked_by: AskedBy) -> Outcome {
-        let account = AccountName::default();
-        match self.broker.connection(self.caller, self.provider, &account).await {
+    async fn with_grant(&self, account: Option<String>, asked_by: AskedBy) -> Outcome {
+        let connection = match account {
+            None => {
+                let account = AccountName::default();
+                self.broker.connection(self.caller, self.provider, &account).await
+            }
+            Some(name) => match self.broker.named(self.caller, self.provider, &name).await {
+                Ok(connection) => Ok(connection),
+                Err(NamedError::Name(problem)) => return failure(problem.to_string()),
+                Err(NamedError::Access(error)) => return no_access(&error),
+            },
+        };
+        match connection {
             Ok(connection) => self.with_connection(&connection, asked_by).await,
             Err(error) => no_access(&AccessError::from(error)),
         }
@@ -130,7 +136,7 @@ impl Run<'_> {
             }
             Err(error) => return no_access(&error),
         };
-        let refused = match self.execute(&Credential::Bearer(first.token.clone())).await {
+        let refused = match self.execute_with(&first).await {
             Answer::Done(result) => return Outcome::Complete(result),
             Answer::InsufficientScope { needed, result } => {
                 return self.step_up(connection, &needed, &first.granted, asked_by, result).await;
@@ -146,7 +152,7 @@ impl Run<'_> {
             Ok(Access::Refused) => return self.refused(connection, first, asked_by, refused).await,
             Err(error) => return no_access(&error),
         };
-        match self.execute(&Credential::Bearer(second.token.clone())).await {
+        match self.execute_with(&second).await {
             Answer::Done(result) => Outcome::Complete(result),
             Answer::InsufficientScope { needed, result } => {
                 self.step_up(connection, &needed, &second.granted, asked_by, result).await
@@ -165,12 +171,23 @@ impl Run<'_> {
         self.broker.access(connection, &self.tool.scopes, rejected).await
     }
 
+    async fn execute_with(&self, ready: &Ready) -> Answer {
+        match secret::kept(self.provider, ready.user.as_deref(), &ready.token).await {
+            Ok(credential) => self.execute(&credential).await,
+            // Kept for another kind of credential, or with a user that is not set any more.
+            Err(error) => {
+                let text = format!("{} cannot be called: {error}.", self.provider.title);
+                Answer::Done(ToolResult::failure(text).for_operator(error.hint()))
+            }
+        }
+    }
+
     async fn execute(&self, credential: &Credential) -> Answer {
         self.broker
             .0
             .parts
             .upstream
-            .execute(self.tool, Some(self.provider), &self.arguments, Some(credential))
+            .execute(self.tool, Some(self.provider.api()), &self.arguments, Some(credential))
             .await
     }
 
@@ -183,10 +200,7 @@ impl Run<'_> {
         asked_by: AskedBy,
         result: ToolResult,
     ) -> Outcome {
-        let missing = match &self.provider.credential {
-            Held::OAuth(settings) => needed.missing_from(granted, &settings.implied),
-            Held::Shared(_) | Held::Asked(_) => Scopes::default(),
-        };
+        let missing = needed.missing_from(granted, self.provider.implied());
         if missing.is_empty() {
             // Asking for what is granted already would go round in circles.
             return Outcome::Complete(result);
@@ -244,7 +258,9 @@ impl Run<'_> {
                     | ConnectError::Exhausted
                     | ConnectError::GrantedMeanwhile
                     | ConnectError::Changed
-                    | ConnectError::Contended(_) => {
+                    | ConnectError::RefusedOften
+                    | ConnectError::Contended(_)
+                    | ConnectError::Ending => {
                         ToolResult::failure(format!("{text} {}", sentence(&hint)))
                     }
                 })

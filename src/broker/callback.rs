@@ -10,11 +10,12 @@ use secrecy::ExposeSecret as _;
 
 use super::connect::End;
 use super::invitation::cookie_name;
-use super::{Broker, Contended, MOST_TRIES};
-use crate::model::authorization::Started;
+use super::keeping::Arrival;
+use super::{Broker, Contended};
+use crate::model::Authorization;
+use crate::model::authorization::{Started, Way};
 use crate::model::secret;
-use crate::model::{Authorization, Grant, Scopes};
-use crate::oauth::{AnswerError, AuthorizationResponse, Denial, Issued, TokenError, Verdict};
+use crate::oauth::{AnswerError, AuthorizationResponse, Denial, TokenError, Verdict};
 use crate::store::StoreError;
 
 /// What the browser brought.
@@ -25,14 +26,6 @@ pub struct Callback<'a> {
     pub query: &'a str,
     /// Looks a cookie of the request up.
     pub cookie: &'a (dyn Fn(&str) -> Option<String> + Sync),
-}
-
-/// The authorization has come to its end.
-#[derive(Debug)]
-pub struct Arrival {
-    /// Where the browser reads how: the page behind the link, or the operator's own after a consent
-    /// that lacks nothing, since only ours can name what was not granted.
-    pub next: String,
 }
 
 /// The callback was not believed, or the provider did not do its part. No token was kept.
@@ -77,7 +70,6 @@ impl Broker {
         }
         let started = held.value;
         let authorization = &started.authorization;
-        let trip = &authorization.trip;
         if authorization.is_expired(self.0.parts.clock.now()) {
             return Err(CallbackError::Unknown);
         }
@@ -94,6 +86,7 @@ impl Broker {
             tracing::warn!(provider = %authorization.provider, "refused a callback in another browser");
             return Err(CallbackError::OtherBrowser);
         }
+        let Way::Code(trip) = &authorization.trip.way else { return Err(CallbackError::Unknown) };
         if !answer.is_from(trip.issuer.as_deref(), trip.issuer_required) {
             tracing::warn!(provider = %authorization.provider, "refused a callback of another issuer");
             return Err(CallbackError::OtherIssuer);
@@ -123,7 +116,8 @@ impl Broker {
         } else {
             format!("The provider answered: {}.", denial.code)
         };
-        let end = End::Failed { why, said: denial.description.clone() };
+        let by_person = denial.code == "access_denied";
+        let end = End::Failed { why, said: denial.description.clone(), by_person };
         self.conclude::<CallbackError>(authorization, end).await?;
         Ok(Arrival { next: authorization.link() })
     }
@@ -133,61 +127,16 @@ impl Broker {
         started: Started,
         code: secrecy::SecretString,
     ) -> Result<Arrival, CallbackError> {
-        let Started { authorization, .. } = started;
-        let client = &authorization.trip.client;
-        let issued = self
-            .0
-            .parts
-            .oauth
-            .exchange(client, &code, &started.redirect_uri, started.verifier.as_ref())
-            .await
-            .map_err(|source| {
-                let provider = authorization.provider.to_string();
-                tracing::warn!(provider, error = %source, "no token for a code");
-                CallbackError::NoToken { provider, link: authorization.link(), source }
-            })?;
-        let refused = self.keep(&authorization, issued).await?;
-        // Only now is anybody told: what they wake up to is on disk.
-        let is_whole = refused.is_empty();
-        self.conclude::<CallbackError>(&authorization, End::Completed { refused }).await?;
-        tracing::info!(provider = %authorization.provider, "connected");
-        let elsewhere = authorization.trip.after_connect.as_ref().filter(|_| is_whole);
-        Ok(Arrival { next: elsewhere.map_or_else(|| authorization.link(), ToString::to_string) })
-    }
-
-    /// Keeps the grant and says which needed scopes it lacks.
-    async fn keep(
-        &self,
-        authorization: &Authorization,
-        issued: Issued,
-    ) -> Result<Scopes, CallbackError> {
-        let scopes = issued.scopes.unwrap_or_else(|| authorization.scopes.clone());
-        let trip = &authorization.trip;
-        let refused = authorization.needed.missing_from(&scopes, &trip.implied);
-        let grant = Grant {
-            provider: authorization.provider.clone(),
-            account: authorization.account.clone(),
-            binding: authorization.binding.clone(),
-            tokens: issued.tokens,
-            scopes,
-            refused: refused.clone(),
-            connected_at: self.0.parts.clock.now(),
-            refreshed_at: None,
-            revocation: trip.client.revocation.clone(),
-            ended: None,
-            attempt: None,
-        };
-        let store = self.store().await?;
-        let Authorization { caller, provider, account, binding, .. } = authorization;
-        let identity = binding.identity();
-        // A refresh of the old grant may come in between; the new consent is the one that counts.
-        for _ in 0..MOST_TRIES {
-            let held = store.grant(caller, provider, &identity, account).await?;
-            if store.keep(caller, &grant, held.as_ref()).await? {
-                return Ok(refused);
-            }
-        }
-        Err(Contended.into())
+        let Started { authorization, redirect_uri, verifier, .. } = started;
+        let Way::Code(trip) = &authorization.trip.way else { return Err(CallbackError::Unknown) };
+        let oauth = &self.0.parts.oauth;
+        let issued = oauth.exchange(&trip.client, &code, &redirect_uri, verifier.as_ref());
+        let issued = issued.await.map_err(|source| {
+            let provider = authorization.provider.to_string();
+            tracing::warn!(provider, error = %source, "no token for a code");
+            CallbackError::NoToken { provider, link: authorization.link(), source }
+        })?;
+        Ok(self.keep::<CallbackError>(&authorization, issued).await?)
     }
 }
 

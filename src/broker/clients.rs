@@ -11,10 +11,12 @@ use secrecy::SecretString;
 use url::Url;
 
 use crate::config::secret_ref::{self, SecretError};
-use crate::model::authorization::{ClientRegistration, Trip};
-use crate::model::credential::Credential;
+use crate::model::authorization::{ClientRegistration, CodeTrip, Trip, Way};
+use crate::model::credential::{Asked, AskedFor, Credential};
 use crate::model::grant::Binding;
-use crate::model::provider::{Endpoints, OAuthSettings, Revocation, SecretRef, TokenAuth, spelled};
+use crate::model::provider::{
+    Endpoints, OAuthSettings, Revocation, SecretRef, Setting, TokenAuth, spelled,
+};
 use crate::model::{Provider, ProviderId};
 use crate::oauth::{DiscoveryError, Metadata, OAuthClient};
 
@@ -77,6 +79,9 @@ impl Clients {
         if let Some(bound) = self.bound.lock().get(&provider.id) {
             return Ok(Arc::clone(bound));
         }
+        if let Credential::Asked(_) = &provider.credential {
+            return Ok(self.remember(provider, Binding::pasted(provider.hosts.clone())));
+        }
         let settings = settings(provider)?;
         let client_id = self.client_id(provider, settings).await?;
         // The issuer stands for the endpoints that it names, so that a call with a good token needs
@@ -92,18 +97,52 @@ impl Clients {
             token_endpoint: named(token, "token")?,
             hosts: provider.hosts.clone(),
         };
+        Ok(self.remember(provider, binding))
+    }
+
+    fn remember(&self, provider: &Provider, binding: Binding) -> Arc<Bound> {
         let identity = binding.identity();
         let bound = Arc::new(Bound { binding, identity });
         self.bound.lock().insert(provider.id.clone(), Arc::clone(&bound));
-        Ok(bound)
+        bound
     }
 
-    /// Everything that a trip to the provider needs; asks the issuer for what is not configured.
+    /// Everything that getting a person's consent needs.
     pub(super) async fn trip(
         &self,
         provider: &Provider,
         after_connect: Option<Url>,
     ) -> Result<Trip, SetupError> {
+        let way = match &provider.credential {
+            Credential::Asked(asked) => Way::Paste(Box::new(self.asked(provider, asked).await?)),
+            Credential::OAuth(_) | Credential::Shared(_) => {
+                Way::Code(Box::new(self.code_trip(provider).await?))
+            }
+        };
+        Ok(Trip {
+            title: provider.title.clone(),
+            scope_words: provider.scope_words.clone(),
+            after_connect,
+            retention: provider.retention,
+            headers: provider.headers.clone(),
+            failure: provider.failure.clone(),
+            way,
+        })
+    }
+
+    /// With everybody's user in place of the reference to it: whoever serves the page may not have
+    /// what it refers to.
+    async fn asked(&self, provider: &Provider, asked: &Asked) -> Result<Asked, SetupError> {
+        let AskedFor::Basic { user: Some(user) } = &asked.what else { return Ok(asked.clone()) };
+        let user = secret_ref::resolve_setting(user)
+            .await
+            .map_err(|source| SetupError::Secret { provider: provider.id.clone(), source })?;
+        let what = AskedFor::Basic { user: Some(Setting::Literal(user)) };
+        Ok(Asked { what, ..asked.clone() })
+    }
+
+    /// Everything that a trip to the provider needs; asks the issuer for what is not configured.
+    async fn code_trip(&self, provider: &Provider) -> Result<CodeTrip, SetupError> {
         let settings = settings(provider)?;
         let client_id = self.client_id(provider, settings).await?;
         let client_secret = match &settings.client_secret {
@@ -141,11 +180,8 @@ impl Clients {
                 .issuer
                 .as_ref()
                 .is_some_and(|issuer| issuer.origin() != token_endpoint.origin());
-        Ok(Trip {
-            title: provider.title.clone(),
-            scope_words: provider.scope_words.clone(),
+        Ok(CodeTrip {
             implied: settings.implied.clone(),
-            after_connect,
             pkce: settings.pkce,
             scope_parameter: settings.scope_parameter.clone(),
             scope_separator: settings.scope_separator.clone(),
@@ -177,7 +213,7 @@ impl Clients {
         &self,
         provider: &Provider,
     ) -> Result<ClientRegistration, SetupError> {
-        Ok(self.trip(provider, None).await?.client)
+        Ok(self.code_trip(provider).await?.client)
     }
 
     async fn client_id(

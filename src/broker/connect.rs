@@ -9,7 +9,8 @@ use secrecy::ExposeSecret as _;
 use super::clients::{SetupError, settings};
 use super::invitation::minutes_left;
 use super::{Broker, Connection, Contended, MOST_TRIES, OriginError};
-use crate::model::authorization::{AskedBy, LIFETIME, Status};
+use crate::model::authorization::{AskedBy, LIFETIME, MOST_REFUSALS, REFUSAL, Status};
+use crate::model::credential::Credential;
 use crate::model::provider::LoopbackRule;
 use crate::model::secret;
 pub(super) use crate::model::text::sentence;
@@ -39,8 +40,14 @@ pub enum ConnectError {
     /// The page that the person saw says less, or something else, than what would be sent.
     #[error("what is asked for has changed since this page was opened")]
     Changed,
+    #[error(
+        "it was refused {MOST_REFUSALS} times within the last hour, so it is not asked for again by itself"
+    )]
+    RefusedOften,
     #[error(transparent)]
     Contended(#[from] Contended),
+    #[error("the server is ending")]
+    Ending,
 }
 
 impl ConnectError {
@@ -54,7 +61,11 @@ impl ConnectError {
             }
             Self::Address(_) => "check `authorize_url` in tools.toml".into(),
             Self::Changed => "read the page again before you go on".into(),
+            Self::RefusedOften => {
+                "who wants it after all runs `countersign auth login` for this provider".into()
+            }
             Self::Contended(_) | Self::GrantedMeanwhile => "try again".into(),
+            Self::Ending => "start Countersign again, then open the link once more".into(),
         }
     }
 }
@@ -85,8 +96,15 @@ impl Broker {
         reason: PromptReason,
     ) -> Result<ConnectPrompt, ConnectError> {
         let Connection { caller, provider, bound, account } = connection;
-        let settings = settings(provider)?;
-        let origin = self.origin(provider, settings.loopback).await?;
+        let (rule, own_scopes) = match &provider.credential {
+            // Only our own page, and no provider to have a say in where it is.
+            Credential::Asked(_) => (LoopbackRule::AnyPort, &Scopes::none()),
+            Credential::OAuth(_) | Credential::Shared(_) => {
+                let settings = settings(provider)?;
+                (settings.loopback, &settings.scopes)
+            }
+        };
+        let origin = self.origin(provider, rule).await?;
         let store = self.store().await?;
         let notice = store.notice().map(ToString::to_string);
         // All that the trip will need is asked for now: a person must not be sent to a page that
@@ -101,7 +119,7 @@ impl Broker {
             // After the authorization: one that is seen to be completed has its grant in the store.
             let grant = self.grant_of(connection).await?.map(|held| held.value);
             let is_enough = |grant: &Grant| {
-                let standing = grant.standing(needed, &settings.implied, now);
+                let standing = grant.standing(needed, provider.implied(), now);
                 matches!(standing, Standing::Usable | Standing::Stale)
             };
             // A call that found nothing while the consent was being kept: a new link would replace
@@ -109,8 +127,17 @@ impl Broker {
             if asked_by.tool.is_some() && grant.as_ref().is_some_and(is_enough) {
                 return Err(ConnectError::GrantedMeanwhile);
             }
+            let refusals = held.as_ref().map(|held| held.value.refusals.clone());
+            let refusals = refusals.unwrap_or_default();
+            if asked_by.tool.is_some()
+                && held.as_ref().is_some_and(|held| {
+                    !held.value.is_open(now) && held.value.late_refusals(now) >= MOST_REFUSALS
+                })
+            {
+                return Err(ConnectError::RefusedOften);
+            }
             let granted = grant.map(|grant| grant.scopes).unwrap_or_default();
-            let scopes = granted.union(needed).union(&settings.scopes);
+            let scopes = granted.union(needed).union(own_scopes);
             let open = held.as_ref().map(|held| &held.value).filter(|open| {
                 // To the letter: a link made under another tools.toml may carry more hosts than
                 // this one's page would show.
@@ -148,6 +175,7 @@ impl Broker {
                     starts: 0,
                     status: Status::Pending,
                     refused: Scopes::default(),
+                    refusals,
                     said: None,
                     trip: trip.clone(),
                 },
@@ -157,7 +185,7 @@ impl Broker {
             }
             // The process that listens there may have ended before its successor could find this
             // link in the store.
-            if self.origin(provider, settings.loopback).await? == origin {
+            if self.origin(provider, rule).await? == origin {
                 let prompt = prompt(provider, &authorization, needed, asked_by, reason, now);
                 return Ok(ConnectPrompt { notice, ..prompt });
             }
@@ -219,9 +247,13 @@ impl Broker {
         end: End,
     ) -> Result<(), E> {
         let store = self.store().await?;
+        let is_refusal = match &end {
+            End::Completed { refused } => !refused.is_empty(),
+            End::Failed { by_person, .. } => *by_person,
+        };
         let (status, refused, said) = match end {
             End::Completed { refused } => (Status::Completed, refused, None),
-            End::Failed { why, said } => (Status::Failed(why), Scopes::default(), said),
+            End::Failed { why, said, .. } => (Status::Failed(why), Scopes::default(), said),
         };
         for _ in 0..MOST_TRIES {
             let Some(held) = store.reread(authorization).await? else { return Ok(()) };
@@ -229,7 +261,14 @@ impl Broker {
             if held.value.status == Status::Completed {
                 return Ok(());
             }
+            let now = self.0.parts.clock.now();
+            let mut refusals = held.value.refusals.clone();
+            refusals.retain(|at| now.since(*at) < REFUSAL);
+            if is_refusal {
+                refusals.push(now);
+            }
             let ended = Authorization {
+                refusals,
                 status: status.clone(),
                 refused: refused.clone(),
                 said: said.clone(),
@@ -256,6 +295,7 @@ pub(super) enum End {
         why: String,
         /// In the provider's.
         said: Option<String>,
+        by_person: bool,
     },
 }
 

@@ -7,7 +7,8 @@ use secrecy::{ExposeSecret as _, SecretString};
 
 use super::connect::{ConnectError, End};
 use super::{Broker, Contended};
-use crate::model::authorization::{Started, Status};
+use crate::model::authorization::{Started, Status, Way};
+use crate::model::credential::AskedFor;
 use crate::model::secret;
 use crate::model::{AccountName, Authorization, Time, ToolName};
 use crate::oauth::{self, AuthorizationRequest};
@@ -37,8 +38,25 @@ pub struct Invitation {
     /// The provider's own words for its refusal.
     pub said: Option<String>,
     pub is_expired: bool,
+    /// What is to be pasted on the page itself; `None` where the provider's own page comes next.
+    pub paste: Option<Paste>,
     /// Names what the page says; [`Broker::depart`] wants it back.
     pub digest: String,
+}
+
+/// What a person is to paste.
+#[derive(Clone, Debug)]
+pub struct Paste {
+    /// In the operator's words.
+    pub words: String,
+    pub what: PasteWhat,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PasteWhat {
+    Key,
+    Password,
+    UserAndPassword,
 }
 
 /// Where to send the browser that clicked "Continue", and the cookie that will know it again.
@@ -87,6 +105,17 @@ impl Broker {
             refused: authorization.refused.iter().map(str::to_owned).collect(),
             said: authorization.said.clone(),
             is_expired: authorization.is_expired(now),
+            paste: match &trip.way {
+                Way::Code(_) => None,
+                Way::Paste(asked) => {
+                    let what = match asked.what {
+                        AskedFor::Key(_) => PasteWhat::Key,
+                        AskedFor::Basic { user: Some(_) } => PasteWhat::Password,
+                        AskedFor::Basic { user: None } => PasteWhat::UserAndPassword,
+                    };
+                    Some(Paste { words: asked.words.clone(), what })
+                }
+            },
             digest: digest(authorization),
         })
     }
@@ -94,22 +123,9 @@ impl Broker {
     /// The person clicked "Continue" on the page of this `digest`: binds this browser and sends it to
     /// the provider.
     pub async fn depart(&self, ticket: &str, digest: &str) -> Result<Departure, ConnectError> {
-        let held = self.behind(ticket).await?;
-        let now = self.0.parts.clock.now();
-        let authorization = &held.value;
-        if authorization.status != Status::Pending || authorization.is_expired(now) {
-            return Err(ConnectError::Unknown);
-        }
-        if !authorization.is_open(now) {
-            return Err(ConnectError::Exhausted);
-        }
-        // A link may be widened while its page is on a screen; a click there approves what that page
-        // said and nothing more.
-        if !secret::same(digest, &self::digest(authorization)) {
-            return Err(ConnectError::Changed);
-        }
+        let authorization = self.begin_trip(ticket, digest).await?;
+        let Way::Code(trip) = &authorization.trip.way else { return Err(ConnectError::Unknown) };
         let provider = &authorization.provider;
-        let trip = &authorization.trip;
         let path = format!("/oauth/callback/{provider}");
         let redirect_uri = authorization.redirect_uri();
         let state = secret::random();
@@ -125,29 +141,52 @@ impl Broker {
             scope: (&trip.scope_parameter, authorization.scopes.join(&trip.scope_separator)),
             params: &trip.params,
         })?;
-        let counted = Authorization { starts: authorization.starts + 1, ..authorization.clone() };
-        let store = self.store().await?;
-        // Counted first: without the count a link could fill the store with states.
-        let Some(counted) = store.replace(counted, &held).await? else {
-            return Err(Contended.into());
-        };
         let started = Started {
-            authorization: counted.value,
+            authorization: authorization.clone(),
             browser: secret::fingerprint(cookie.value.expose_secret()),
             verifier,
             redirect_uri,
-            started_at: now,
+            started_at: self.0.parts.clock.now(),
         };
-        store.start(&state, &started).await?;
+        self.store().await?.start(&state, &started).await?;
         tracing::info!(%provider, "a browser left for the provider");
         Ok(Departure { to, cookie })
+    }
+
+    /// The person went on from the page of this `digest`: counts that, and says from what.
+    pub(super) async fn begin_trip(
+        &self,
+        ticket: &str,
+        digest: &str,
+    ) -> Result<Authorization, ConnectError> {
+        let held = self.behind(ticket).await?;
+        let now = self.0.parts.clock.now();
+        let authorization = &held.value;
+        if authorization.status != Status::Pending || authorization.is_expired(now) {
+            return Err(ConnectError::Unknown);
+        }
+        if !authorization.is_open(now) {
+            return Err(ConnectError::Exhausted);
+        }
+        // A link may be widened while its page is on a screen; a click there approves what that page
+        // said and nothing more.
+        if !secret::same(digest, &self::digest(authorization)) {
+            return Err(ConnectError::Changed);
+        }
+        // Counted first: without the count a link could fill the store with states, or be used to
+        // try out keys.
+        let counted = Authorization { starts: authorization.starts + 1, ..authorization.clone() };
+        match self.store().await?.replace(counted, &held).await? {
+            Some(counted) => Ok(counted.value),
+            None => Err(Contended.into()),
+        }
     }
 
     /// The person clicked "No, thanks".
     pub async fn decline(&self, ticket: &str) -> Result<(), ConnectError> {
         let held = self.behind(ticket).await?;
         if held.value.status == Status::Pending {
-            let end = End::Failed { why: "You said no.".into(), said: None };
+            let end = End::Failed { why: "You said no.".into(), said: None, by_person: true };
             return self.conclude(&held.value, end).await;
         }
         Ok(())

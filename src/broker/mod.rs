@@ -7,6 +7,7 @@
 //! - [`grants`]: what a person has connected, and ending it
 //! - [`completion`]: who waits for a consent hears of it here
 
+mod accounts;
 pub mod assertion;
 pub mod call;
 pub mod callback;
@@ -15,6 +16,8 @@ pub mod completion;
 pub mod connect;
 pub mod grants;
 pub mod invitation;
+pub mod keeping;
+pub mod paste;
 mod renewal;
 pub mod secret;
 mod tokens;

@@ -184,9 +184,9 @@ impl Broker {
         loop {
             // Read anew each time: whoever read before us may be looking at a token that is spent.
             let held = self.grant_of(connection).await?;
-            let held = match self.judge(connection, held, &Scopes::default(), rejected)? {
+            let held = match self.judge(connection, held, &Scopes::default(), rejected) {
                 Judgement::Renew(held) => *held,
-                Judgement::Settled(_) => return Ok(None),
+                Judgement::Ready(_) | Judgement::Settled(_) => return Ok(None),
             };
             if self.is_taken(&held.value).await? {
                 // Nobody needs to wait for a better token than one that does.

@@ -3,7 +3,8 @@
 use secrecy::SecretString;
 
 use crate::config::secret_ref::{SecretError, resolve, resolve_setting};
-use crate::model::credential::{AskedFor, Shared};
+use crate::model::Provider;
+use crate::model::credential::{self, AskedFor, Shared};
 use crate::upstream::{Basic, BasicError, Credential};
 
 /// A secret that makes no credential.
@@ -37,6 +38,44 @@ pub enum Pasted {
         user: Option<String>,
         password: SecretString,
     },
+}
+
+impl Pasted {
+    pub(super) fn secret(&self) -> &SecretString {
+        match self {
+            Self::Key(secret) | Self::Basic { password: secret, .. } => secret,
+        }
+    }
+
+    pub(super) fn user(&self) -> Option<&str> {
+        match self {
+            Self::Key(_) => None,
+            Self::Basic { user, .. } => user.as_deref(),
+        }
+    }
+}
+
+/// A person's token, key or password as it was kept, where the provider expects it.
+///
+/// # Errors
+/// [`CredentialError`]
+pub(super) async fn kept(
+    provider: &Provider,
+    user: Option<&str>,
+    secret: &SecretString,
+) -> Result<Credential, CredentialError> {
+    let asked_for = match &provider.credential {
+        credential::Credential::OAuth(_) => return Ok(Credential::Bearer(secret.clone())),
+        credential::Credential::Asked(asked) => &asked.what,
+        credential::Credential::Shared(_) => return Err(CredentialError::Other),
+    };
+    let pasted = match asked_for {
+        AskedFor::Key(_) => Pasted::Key(secret.clone()),
+        AskedFor::Basic { .. } => {
+            Pasted::Basic { user: user.map(str::to_owned), password: secret.clone() }
+        }
+    };
+    asked(asked_for, pasted).await
 }
 
 /// The operator's secret, looked up anew for every call, so that a changed one is used at once.

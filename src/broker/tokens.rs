@@ -5,8 +5,9 @@ use std::sync::Arc;
 
 use secrecy::{ExposeSecret as _, SecretString};
 
-use super::clients::{SetupError, settings};
+use super::clients::SetupError;
 use super::{Broker, Connection};
+use crate::model::credential::Retention;
 use crate::model::{Grant, PromptReason, ProviderId, Scopes, Standing, Time, ToolResult};
 use crate::oauth::{TokenError, Verdict};
 use crate::store::{Held, StoreError};
@@ -26,6 +27,8 @@ pub(super) enum Access {
 /// A token to call with.
 pub(super) struct Ready {
     pub(super) token: SecretString,
+    /// The user that belongs to a pasted password.
+    pub(super) user: Option<String>,
     /// For step-up: what the token is good for.
     pub(super) granted: Scopes,
     pub(super) connected_at: Time,
@@ -70,7 +73,8 @@ impl Broker {
         rejected: Option<&SecretString>,
     ) -> Result<Access, AccessError> {
         let held = self.grant_of(connection).await?;
-        let grant = match self.judge(connection, held, needed, rejected)? {
+        let grant = match self.judge(connection, held, needed, rejected) {
+            Judgement::Ready(held) => return self.hand_out(connection, *held).await,
             Judgement::Settled(access) => return Ok(access),
             Judgement::Renew(held) => held.value,
         };
@@ -84,23 +88,47 @@ impl Broker {
             Err(error) => return Err(error),
         }
         let held = self.grant_of(connection).await?;
-        Ok(match self.judge(connection, held, needed, rejected)? {
-            Judgement::Settled(access) => access,
-            // Stale on arrival: its life is shorter than its way. It is tried as it is.
-            Judgement::Renew(held) => Access::Ready(ready(held.value)),
-        })
+        match self.judge(connection, held, needed, rejected) {
+            // The latter is stale on arrival: its life is shorter than its way. It is tried as it is.
+            Judgement::Ready(held) | Judgement::Renew(held) => {
+                self.hand_out(connection, *held).await
+            }
+            Judgement::Settled(access) => Ok(access),
+        }
+    }
+
+    /// A token for one call. What is to be used once is deleted first: of two calls at the same
+    /// instant one gets it.
+    async fn hand_out(
+        &self,
+        connection: &Connection,
+        held: Held<Grant>,
+    ) -> Result<Access, AccessError> {
+        let is_for_once = retention(connection, &held.value) == Retention::UseOnce;
+        if is_for_once && !self.store().await?.forget(&held).await? {
+            let reason = PromptReason::NotConnected;
+            return Ok(Access::Missing { needed: held.value.scopes, reason });
+        }
+        Ok(Access::Ready(ready(held.value)))
     }
 
     /// The grant behind a connection, if it was given for this client, these endpoints and these
     /// hosts.
     pub(super) async fn grant_of(
         &self,
-        Connection { caller, provider, bound, account }: &Connection,
+        connection: &Connection,
     ) -> Result<Option<Held<Grant>>, StoreError> {
+        let Connection { caller, provider, bound, account } = connection;
         let store = self.store().await?;
         let held = store.grant(caller, &provider.id, &bound.identity, account).await?;
         // A `tools.toml` that adds hosts would carry the token to where nobody agreed to.
-        Ok(held.filter(|held| held.value.binding.covers(&bound.binding)))
+        let mut held = held.filter(|held| held.value.binding.covers(&bound.binding));
+        if let Some(held) = &mut held
+            && retention(connection, &held.value) != Retention::Refresh
+        {
+            held.value.tokens.refresh = None;
+        }
+        Ok(held)
     }
 
     pub(super) fn judge(
@@ -109,20 +137,18 @@ impl Broker {
         held: Option<Held<Grant>>,
         needed: &Scopes,
         rejected: Option<&SecretString>,
-    ) -> Result<Judgement, SetupError> {
+    ) -> Judgement {
         let missing =
             |needed: Scopes, reason| Judgement::Settled(Access::Missing { needed, reason });
         let Some(held) = held else {
-            return Ok(missing(needed.clone(), PromptReason::NotConnected));
+            return missing(needed.clone(), PromptReason::NotConnected);
         };
         let grant = &held.value;
-        let implied = &settings(&connection.provider)?.implied;
+        let implied = connection.provider.implied();
         let is_rejected = rejected
             .is_some_and(|token| token.expose_secret() == grant.tokens.access.expose_secret());
-        Ok(match grant.standing(needed, implied, self.0.parts.clock.now()) {
-            Standing::Usable if !is_rejected => {
-                Judgement::Settled(Access::Ready(ready(held.value)))
-            }
+        match grant.standing(needed, implied, self.0.parts.clock.now()) {
+            Standing::Usable if !is_rejected => Judgement::Ready(Box::new(held)),
             Standing::Usable | Standing::Stale if grant.tokens.refresh.is_some() => {
                 Judgement::Renew(Box::new(held))
             }
@@ -134,7 +160,7 @@ impl Broker {
             }
             Standing::Usable => Judgement::Settled(Access::Refused),
             Standing::Stale | Standing::Gone => missing(needed.clone(), PromptReason::Ended),
-        })
+        }
     }
 
     /// The API refuses a token that should be good and cannot be renewed.
@@ -154,12 +180,24 @@ impl Broker {
 }
 
 pub(super) enum Judgement {
+    Ready(Box<Held<Grant>>),
+    /// There is nothing to hand out.
     Settled(Access),
     Renew(Box<Held<Grant>>),
 }
 
+/// The stricter of what the person agreed to and what `tools.toml` says now.
+fn retention(connection: &Connection, grant: &Grant) -> Retention {
+    grant.retention.max(connection.provider.retention)
+}
+
 fn ready(grant: Grant) -> Ready {
-    Ready { token: grant.tokens.access, granted: grant.scopes, connected_at: grant.connected_at }
+    Ready {
+        token: grant.tokens.access,
+        user: grant.tokens.user,
+        granted: grant.scopes,
+        connected_at: grant.connected_at,
+    }
 }
 
 impl AccessError {

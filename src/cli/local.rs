@@ -2,14 +2,14 @@
 
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context as _, anyhow};
+use anyhow::{Context as _, anyhow, bail};
 use clap::Args;
 
 use super::report::{Hint, Usage};
 use crate::app::{App, Settings};
 use crate::config::{Config, environment};
 use crate::model::{Caller, Clock, UserId};
-use crate::store::{DataFolder, KeySource};
+use crate::store::{DataFolder, KeySource, Slot};
 
 /// Ids are names or addresses; anything longer is a mistake.
 const LONGEST_USER: usize = 256;
@@ -44,20 +44,8 @@ impl Local {
 
     /// Puts the parts together for one process. `purpose` names it to others.
     pub(super) fn app(&self, config: Config, purpose: &'static str) -> anyhow::Result<App> {
-        let data = self
-            .data
-            .clone()
-            .or_else(|| config.store.clone())
-            .or_else(environment::data_folder)
-            .context("there is no home folder to keep grants in")
-            .context(Hint("give one with `--data DIR`".into()))?;
         let clock = Clock::system();
-        let data = DataFolder {
-            path: absolute(&data)?,
-            runtime: environment::runtime_folder(),
-            purpose,
-            clock: clock.clone(),
-        };
+        let data = folder(self.data.clone().or_else(|| config.store.clone()), purpose, &clock)?;
         let settings = Settings {
             keys: key_source()?,
             data,
@@ -66,6 +54,68 @@ impl Local {
         };
         Ok(App::new(config, settings))
     }
+}
+
+/// Which store, for commands that look at it as a whole.
+#[derive(Clone, Debug, Args)]
+pub(super) struct Place {
+    /// The store's folder, instead of the one that tools.toml names or the platform's.
+    #[arg(long, value_name = "DIR")]
+    data: Option<PathBuf>,
+}
+
+/// A store's folder and the source of its master key.
+pub(super) struct Whereabouts {
+    pub(super) data: DataFolder,
+    pub(super) keys: KeySource,
+}
+
+impl Place {
+    /// `config` is the file that names the folder; with `--data` none is needed. `purpose` names
+    /// this process to others.
+    pub(super) fn find(
+        self,
+        config: Option<&Path>,
+        purpose: &'static str,
+    ) -> anyhow::Result<Whereabouts> {
+        let data = match self.data {
+            Some(data) => Some(data),
+            None => super::load(config)?.store,
+        };
+        let data = folder(data, purpose, &Clock::system())?;
+        Ok(Whereabouts { data, keys: key_source()? })
+    }
+}
+
+impl Whereabouts {
+    /// The store, which must be there: a look at it should not make one.
+    pub(super) fn slot(&self) -> anyhow::Result<Slot> {
+        let is_empty = match std::fs::read_dir(&self.data.path) {
+            Ok(mut entries) => entries.next().is_none(),
+            Err(error) => error.kind() == std::io::ErrorKind::NotFound,
+        };
+        if is_empty {
+            bail!("there is no store at `{}`", self.data.path.display());
+        }
+        Ok(Slot::new(self.data.clone(), self.keys.clone()))
+    }
+}
+
+fn folder(
+    given: Option<PathBuf>,
+    purpose: &'static str,
+    clock: &Clock,
+) -> anyhow::Result<DataFolder> {
+    let path = given
+        .or_else(environment::data_folder)
+        .context("there is no home folder to keep grants in")
+        .context(Hint("give one with `--data DIR`".into()))?;
+    Ok(DataFolder {
+        path: absolute(&path)?,
+        runtime: environment::runtime_folder(),
+        purpose,
+        clock: clock.clone(),
+    })
 }
 
 /// `COUNTERSIGN_KEY`, `COUNTERSIGN_KEY_FILE`, or a file of our own. That one lies in the

@@ -5,12 +5,14 @@
 mod again;
 mod auth;
 mod check;
+mod key;
 mod local;
 mod log;
 mod out;
 mod providers;
 mod report;
 mod serve;
+mod store;
 mod tools;
 
 use std::path::{Path, PathBuf};
@@ -83,6 +85,16 @@ enum Command {
         #[command(subcommand)]
         command: providers::Command,
     },
+    /// Make, look at and replace the keys that seal the store.
+    Key {
+        #[command(subcommand)]
+        command: key::Command,
+    },
+    /// Back up, move or check the store.
+    Store {
+        #[command(subcommand)]
+        command: store::Command,
+    },
     /// Connect accounts, see which are connected, disconnect them.
     Auth {
         #[command(subcommand)]
@@ -144,6 +156,8 @@ fn run(cli: Cli) -> anyhow::Result<Exit> {
             let config = attempt(argument.as_deref(), &again)?;
             providers::run(command, config.as_ref(), &again, &mut out)
         }
+        Command::Key { command } => key::run(command, cli.config.as_deref(), &mut out),
+        Command::Store { command } => store::run(command, cli.config.as_deref(), &mut out),
         Command::Auth { command } => {
             let config = load(cli.config.as_deref())?;
             auth::run(command, config, &Again::new(cli.config), &mut out)

@@ -14,7 +14,7 @@ use miette::{
 use crate::broker::ConnectError;
 use crate::config::{Problem, Problems, Severity, environment};
 use crate::model::text::tame;
-use crate::store::StoreError;
+use crate::store::{ArchiveError, ImportError, StoreError};
 
 /// Narrower is unreadable, wider is tiring.
 const WIDTH: usize = 100;
@@ -149,6 +149,18 @@ pub(super) trait Hinted: std::error::Error + Send + Sync + 'static {
 }
 
 impl Hinted for StoreError {
+    fn hint(&self) -> String {
+        self.hint()
+    }
+}
+
+impl Hinted for ArchiveError {
+    fn hint(&self) -> String {
+        self.hint().into()
+    }
+}
+
+impl Hinted for ImportError {
     fn hint(&self) -> String {
         self.hint()
     }

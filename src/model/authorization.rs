@@ -12,8 +12,11 @@ use serde::{Deserialize, Serialize};
 use url::Url;
 use zeroize::Zeroizing;
 
+use super::credential::{Asked, Retention};
 use super::grant::Binding;
-use super::provider::{Revocation, TokenAuth, TokenBody, TokenResponseShape};
+use super::provider::{
+    Api, FailureConvention, Revocation, TokenAuth, TokenBody, TokenResponseShape,
+};
 use super::scope::Implied;
 use super::{AccountName, Caller, ProviderId, Scopes, Time, ToolName};
 
@@ -23,6 +26,12 @@ pub const LIFETIME: Duration = Duration::from_mins(15);
 /// How often one link may be taken to the provider: enough for a person who goes back and forth,
 /// too little to fill the store with.
 pub const MOST_STARTS: u32 = 20;
+
+/// How long a person's no counts.
+pub const REFUSAL: Duration = Duration::from_hours(1);
+
+/// After so many in that time a tool does not ask again by itself.
+pub const MOST_REFUSALS: usize = 2;
 
 /// Names an authorization to whoever waits for it. It opens nothing.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -63,6 +72,9 @@ pub struct Authorization {
     pub status: Status,
     /// Needed and not granted, once the authorization is completed.
     pub refused: Scopes,
+    /// When the person said no of late, to this attempt or the ones before it.
+    #[serde(default)]
+    pub refusals: Vec<Time>,
     /// The provider's own words for its refusal: for the page, which escapes them, and never for a
     /// model, which might take them for instructions.
     #[serde(default)]
@@ -78,9 +90,28 @@ pub struct Trip {
     pub title: String,
     /// Scopes in words.
     pub scope_words: BTreeMap<String, String>,
-    pub implied: Implied,
     /// Where the browser goes in the end, instead of our own page.
     pub after_connect: Option<Url>,
+    /// What is kept of the consent.
+    pub retention: Retention,
+    /// Fixed headers of every request to the API.
+    pub headers: Vec<(String, String)>,
+    pub failure: FailureConvention,
+    pub way: Way,
+}
+
+/// How a consent is had.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub enum Way {
+    /// At the provider, by an authorization code (RFC 6749 §4.1).
+    Code(Box<CodeTrip>),
+    /// On our own page, by pasting a key or a password.
+    Paste(Box<Asked>),
+}
+
+/// What a trip to the provider takes.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct CodeTrip {
     pub client: ClientRegistration,
     /// The authorization endpoint.
     pub authorize: Url,
@@ -95,6 +126,7 @@ pub struct Trip {
     pub scope_separator: String,
     /// Extra parameters of the authorization request.
     pub params: Vec<(String, String)>,
+    pub implied: Implied,
 }
 
 impl Trip {
@@ -102,6 +134,22 @@ impl Trip {
     pub fn fingerprint(&self) -> String {
         let written = serde_json::to_string(self).map(Zeroizing::new);
         written.map_or_else(|_| String::new(), |written| super::secret::fingerprint(&written))
+    }
+
+    /// How to end what comes of it.
+    pub fn revocation(&self) -> Option<&Revocation> {
+        match &self.way {
+            Way::Code(code) => code.client.revocation.as_ref(),
+            Way::Paste(_) => None,
+        }
+    }
+
+    pub fn implied(&self) -> &Implied {
+        static NOTHING: Implied = Implied::new();
+        match &self.way {
+            Way::Code(code) => &code.implied,
+            Way::Paste(_) => &NOTHING,
+        }
     }
 }
 
@@ -138,6 +186,32 @@ impl Authorization {
     /// Whether a new prompt may show this attempt's link again.
     pub fn is_open(&self, now: Time) -> bool {
         self.status == Status::Pending && !self.is_expired(now) && self.starts < MOST_STARTS
+    }
+
+    /// How often the person has said no within the last hour.
+    pub fn late_refusals(&self, now: Time) -> usize {
+        self.refusals.iter().filter(|at| now.since(**at) < REFUSAL).count()
+    }
+
+    /// What requests to the API have to know, without a `tools.toml`.
+    pub fn api(&self) -> Api<'_> {
+        static NO_SCOPES: Scopes = Scopes::none();
+        Api {
+            id: &self.provider,
+            title: &self.trip.title,
+            hosts: &self.binding.hosts,
+            headers: &self.trip.headers,
+            // Of what OAuth issues; this is asked for before there is any of it.
+            token_header: None,
+            failure: &self.trip.failure,
+            implied: self.trip.implied(),
+            known_scopes: &NO_SCOPES,
+        }
+    }
+
+    /// Whether nothing needs to be remembered of it any more.
+    pub fn is_over(&self, now: Time) -> bool {
+        self.is_expired(now) && self.late_refusals(now) == 0
     }
 
     /// Where the provider sends the browser back to.

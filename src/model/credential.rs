@@ -194,8 +194,8 @@ impl Algorithm {
     }
 }
 
-/// How long what a person granted is kept.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+/// How long what a person granted is kept, in order of strictness.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub enum Retention {
     /// Until it ends or is revoked, refreshed where that is possible.
     #[default]

@@ -5,6 +5,7 @@ use std::time::Duration;
 use secrecy::SecretString;
 use serde::{Deserialize, Serialize};
 
+use super::credential::Retention;
 use super::provider::{Hosts, Revocation};
 use super::scope::Implied;
 use super::{AccountName, InstanceId, ProviderId, Scopes, Time};
@@ -23,6 +24,12 @@ pub struct Binding {
 }
 
 impl Binding {
+    /// Of a key that its owner pasted: it is for these hosts, and nobody issued it to us.
+    pub fn pasted(hosts: Hosts) -> Self {
+        let none = String::new;
+        Self { client_id: none(), authorize_endpoint: none(), token_endpoint: none(), hosts }
+    }
+
     /// The part that keeps grants apart in the store; hosts may shrink without a new consent.
     pub fn identity(&self) -> String {
         let mut written = String::new();
@@ -47,6 +54,10 @@ impl Binding {
 /// The tokens of one answer of a token endpoint (RFC 6749 §5.1), normalized.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct TokenSet {
+    /// The user that belongs to a pasted password, where the person typed one.
+    #[serde(default)]
+    pub user: Option<String>,
+    /// The access token; of what was pasted, the key or the password.
     #[serde(with = "super::secret::exposed")]
     pub access: SecretString,
     #[serde(with = "super::secret::exposed_option")]
@@ -75,9 +86,24 @@ pub struct Grant {
     pub revocation: Option<Revocation>,
     /// Why the grant is of no use any more. The record stays, so that people see what happened.
     pub ended: Option<String>,
+    /// Whose account it is, as the provider tells it.
+    #[serde(default)]
+    pub identity: Option<AccountIdentity>,
+    /// What the person agreed to have kept.
+    #[serde(default)]
+    pub retention: Retention,
     /// A renewal under way, or one whose answer nobody has seen.
     #[serde(default)]
     pub attempt: Option<Attempt>,
+}
+
+/// An account as its provider knows it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AccountIdentity {
+    /// What never changes about it.
+    pub id: String,
+    /// What people know it by, e.g. a login or an e-mail address.
+    pub label: Option<String>,
 }
 
 /// The mark of a process that renews a grant, durable before the refresh token is sent.
@@ -108,7 +134,19 @@ pub enum Standing {
     Gone,
 }
 
+/// How long people see what became of a grant that has ended.
+const REMEMBERED: Duration = Duration::from_hours(30 * 24);
+
 impl Grant {
+    /// Whether nothing is left of it that is of use to anybody.
+    pub fn is_spent(&self, now: Time) -> bool {
+        if self.ended.is_some() {
+            let last = self.refreshed_at.unwrap_or(self.connected_at).max(self.tokens.received_at);
+            return now.since(last) >= REMEMBERED;
+        }
+        self.tokens.refresh.is_none() && !self.tokens.is_live(now)
+    }
+
     pub fn standing(&self, needed: &Scopes, implied: &Implied, now: Time) -> Standing {
         if self.ended.is_some() {
             return Standing::Gone;
@@ -172,6 +210,7 @@ mod tests {
                 hosts: Hosts::new(["api.acme.example"]),
             },
             tokens: TokenSet {
+                user: None,
                 access: "a".into(),
                 refresh: refresh.then(|| "r".into()),
                 expires_at: life.map(Time::from_millis),
@@ -184,6 +223,8 @@ mod tests {
             revocation: None,
             ended: None,
             attempt: None,
+            identity: None,
+            retention: Retention::default(),
         }
     }
 

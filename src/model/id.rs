@@ -62,3 +62,25 @@ impl Default for AccountName {
         Self::new("default")
     }
 }
+
+/// Longer ones are no names.
+const LONGEST_ACCOUNT: usize = 100;
+
+/// An account cannot be called that.
+#[derive(Debug, thiserror::Error)]
+#[error("an account's name has 1 to {LONGEST_ACCOUNT} characters and no line breaks")]
+pub struct BadAccountName;
+
+impl AccountName {
+    /// A name that a person or a model gave.
+    ///
+    /// # Errors
+    /// [`BadAccountName`]
+    pub fn parse(name: &str) -> Result<Self, BadAccountName> {
+        let name = name.trim();
+        let is_fit = !name.is_empty()
+            && name.chars().count() <= LONGEST_ACCOUNT
+            && !name.chars().any(char::is_control);
+        if is_fit { Ok(Self::new(name)) } else { Err(BadAccountName) }
+    }
+}

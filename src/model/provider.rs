@@ -84,6 +84,9 @@ pub struct Api<'a> {
     /// See [`OAuthSettings::token_header`].
     pub token_header: Option<&'a str>,
     pub failure: &'a FailureConvention,
+    pub implied: &'a Implied,
+    /// All that the API can make us ask a person for.
+    pub known_scopes: &'a Scopes,
 }
 
 impl Provider {
@@ -98,6 +101,8 @@ impl Provider {
                 Credential::Shared(_) | Credential::Asked(_) => None,
             },
             failure: &self.failure,
+            implied: self.implied(),
+            known_scopes: &self.known_scopes,
         }
     }
 

@@ -20,6 +20,10 @@ impl Scopes {
         )
     }
 
+    pub const fn none() -> Self {
+        Self(BTreeSet::new())
+    }
+
     /// Splits at white space and commas: RFC 6749 says spaces, GitHub and Slack send commas.
     pub fn parse(text: &str) -> Self {
         Self::new(Self::split(text))

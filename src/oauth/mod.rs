@@ -189,6 +189,7 @@ impl OAuthClient {
         let secret = |text: &str| SecretString::from(text.to_owned());
         Issued {
             tokens: TokenSet {
+                user: None,
                 access: secret(answer.access_token().secret()),
                 refresh: answer.refresh_token().map(|token| secret(token.secret())),
                 expires_at: answer.expires_in().map(|life| now.after(life)),

@@ -108,6 +108,7 @@ mod tests {
 
     fn tokens() -> TokenSet {
         TokenSet {
+            user: None,
             access: "acc".into(),
             refresh: Some("ref".into()),
             expires_at: None,

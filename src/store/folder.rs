@@ -108,15 +108,12 @@ impl DataFolder {
         if is_exposed(&metadata) {
             return Err(FolderError::Exposed(path.into()));
         }
-        match self.is_marked()? {
-            true => Ok(()),
-            // Before the lock, which would be the first thing of ours in a stranger's folder.
-            false if holds_anything_else(path).map_err(io)? => match self.is_marked()? {
-                // Another first start was just ahead of us.
-                true => Ok(()),
-                false => Err(FolderError::OtherFormat(path.into())),
-            },
-            false => Ok(()),
+        // Before the lock, which would be the first thing of ours in a stranger's folder. The second
+        // look is for another first start that was just ahead of us.
+        if self.is_marked()? || !holds_anything_else(path).map_err(io)? || self.is_marked()? {
+            Ok(())
+        } else {
+            Err(FolderError::OtherFormat(path.into()))
         }
     }
 

@@ -1,8 +1,8 @@
-//! The master key: where it comes from, and how the automatic one comes to be.
+//! The master key and where it comes from.
 
-use std::fs;
-use std::io::{self, Read as _, Write as _};
-use std::path::{Path, PathBuf};
+use std::fmt;
+use std::io;
+use std::path::PathBuf;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, STANDARD_NO_PAD, URL_SAFE, URL_SAFE_NO_PAD};
@@ -10,10 +10,8 @@ use secrecy::{ExposeSecret as _, SecretString};
 use sha2::{Digest as _, Sha256};
 use zeroize::{Zeroize, ZeroizeOnDrop, Zeroizing};
 
+use super::key_file;
 use crate::model::secret::random_bytes;
-
-/// Two keys and some white space.
-const LARGEST: u64 = 4096;
 
 /// 256 bits that wrap the key ring.
 #[derive(Clone, Zeroize, ZeroizeOnDrop)]
@@ -31,6 +29,46 @@ pub enum KeySource {
     Automatic(PathBuf),
 }
 
+/// Names a [`KeySource`] to people, without the key.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum KeyPlace {
+    Variable,
+    File(PathBuf),
+    Automatic(PathBuf),
+}
+
+impl fmt::Display for KeyPlace {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Variable => f.write_str("COUNTERSIGN_KEY"),
+            Self::File(path) => {
+                write!(f, "`{}`, which COUNTERSIGN_KEY_FILE names", path.display())
+            }
+            Self::Automatic(path) => write!(f, "the key file `{}`", path.display()),
+        }
+    }
+}
+
+impl KeyPlace {
+    /// What to do where the key from here does not open the store.
+    pub fn hint_when_wrong(&self) -> String {
+        let other = "to use another store, give its folder with `--data DIR`";
+        match self {
+            Self::Variable => format!(
+                "set COUNTERSIGN_KEY to the key that this store was sealed with, or to `new,old` while it is rotated; {other}"
+            ),
+            Self::File(path) => format!(
+                "put the key that this store was sealed with into `{}`, or `new,old` while it is rotated; {other}",
+                path.display()
+            ),
+            Self::Automatic(path) => format!(
+                "if this store was sealed with a key of yours, set COUNTERSIGN_KEY or COUNTERSIGN_KEY_FILE to it; if it comes from another machine, bring that machine's `{}` along; {other}",
+                path.file_name().unwrap_or_default().display()
+            ),
+        }
+    }
+}
+
 #[derive(Debug, thiserror::Error)]
 pub enum KeyError {
     #[error("{place} does not hold a key: {problem}")]
@@ -45,6 +83,10 @@ pub enum KeyError {
     NotMade { path: PathBuf, source: io::Error },
     #[error("the key file `{}` is missing, but the store was sealed with a key", .0.display())]
     Missing(PathBuf),
+    #[error("the key file `{}` is being replaced by another process", .0.display())]
+    Locked(PathBuf),
+    #[error("the master key comes from {place}, so it is not this program's to replace")]
+    NotOurs { place: KeyPlace },
 }
 
 impl KeyError {
@@ -65,6 +107,12 @@ impl KeyError {
                 path.parent().unwrap_or(path).display()
             ),
             Self::Missing(_) => "restore it from a backup or set COUNTERSIGN_KEY to the same key; to start over, move the data folder away".into(),
+            Self::Locked(_) => "run the command again when the other one is done".into(),
+            Self::NotOurs { place: KeyPlace::Variable } => "make a key with `countersign key generate`; set COUNTERSIGN_KEY to `new,old` for every process and start each once; then set it to `new` alone".into(),
+            Self::NotOurs { place: KeyPlace::File(path) | KeyPlace::Automatic(path) } => format!(
+                "make a key with `countersign key generate`; let `{}` hold `new,old` and run `countersign key status` or start a process once; then let it hold `new` alone",
+                path.display()
+            ),
         }
     }
 }
@@ -114,25 +162,30 @@ impl KeySource {
     pub(super) fn load(&self, store_is_empty: bool) -> Result<Vec<MasterKey>, KeyError> {
         match self {
             Self::Given(text) => parse_list(text.expose_secret(), "COUNTERSIGN_KEY"),
-            Self::File(path) => read(path),
-            Self::Automatic(path) => match read(path) {
-                Err(KeyError::Unreadable { source, .. })
-                    if source.kind() == io::ErrorKind::NotFound =>
-                {
-                    if !store_is_empty {
-                        return Err(KeyError::Missing(path.clone()));
-                    }
-                    make(path)
-                        .map_err(|source| KeyError::NotMade { path: path.clone(), source })?;
-                    read(path)
-                }
-                other => other,
-            },
+            Self::File(path) => key_file::read(path),
+            Self::Automatic(path) => key_file::read_or_make(path, store_is_empty),
+        }
+    }
+
+    /// Where the keys lie that an automatic one has replaced, if there are any.
+    pub fn replaced(&self) -> Option<PathBuf> {
+        match self {
+            Self::Automatic(path) => Some(key_file::old_keys(path)).filter(|old| old.exists()),
+            Self::Given(_) | Self::File(_) => None,
+        }
+    }
+
+    pub fn place(&self) -> KeyPlace {
+        match self {
+            Self::Given(_) => KeyPlace::Variable,
+            Self::File(path) => KeyPlace::File(path.clone()),
+            Self::Automatic(path) => KeyPlace::Automatic(path.clone()),
         }
     }
 }
 
-fn parse_list(text: &str, place: &str) -> Result<Vec<MasterKey>, KeyError> {
+/// `place` is where the text stands, for the error.
+pub(super) fn parse_list(text: &str, place: &str) -> Result<Vec<MasterKey>, KeyError> {
     text.split(',')
         .map(|part| {
             MasterKey::parse(part)
@@ -141,92 +194,9 @@ fn parse_list(text: &str, place: &str) -> Result<Vec<MasterKey>, KeyError> {
         .collect()
 }
 
-fn read(path: &Path) -> Result<Vec<MasterKey>, KeyError> {
-    let unreadable = |source| KeyError::Unreadable { path: path.into(), source };
-    // Asked before opening, which would hang on a pipe, and again of what was opened, which is
-    // what will be read.
-    if !fs::metadata(path).map_err(unreadable)?.is_file() {
-        return Err(KeyError::NotAFile(path.into()));
-    }
-    let file = fs::File::open(path).map_err(unreadable)?;
-    let metadata = file.metadata().map_err(unreadable)?;
-    if super::folder::is_exposed(&metadata) || !super::folder::is_ours(&metadata) {
-        return Err(KeyError::Exposed(path.into()));
-    }
-    let mut text = Zeroizing::new(String::new());
-    file.take(LARGEST).read_to_string(&mut text).map_err(unreadable)?;
-    parse_list(&text, &format!("`{}`", path.display()))
-}
-
-/// Makes a key file that appears whole or not at all: of several first starts at once the first to
-/// link wins, and the others read its key.
-fn make(path: &Path) -> io::Result<()> {
-    let folder = path.parent().ok_or(io::ErrorKind::InvalidInput)?;
-    super::folder::create_private(folder)?;
-    let draft = folder.join(format!(".{}.key", URL_SAFE_NO_PAD.encode(random_bytes::<9>())));
-    let written =
-        write_private(&draft, MasterKey::generate().to_base64().expose_secret().as_bytes())
-            .and_then(|()| fs::hard_link(&draft, path));
-    fs::remove_file(&draft)?;
-    match written {
-        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => Err(error),
-        _ => super::folder::sync(folder),
-    }
-}
-
-fn write_private(path: &Path, content: &[u8]) -> io::Result<()> {
-    let mut options = fs::OpenOptions::new();
-    options.write(true).create_new(true);
-    #[cfg(unix)]
-    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-    let mut file = options.open(path)?;
-    file.write_all(content)?;
-    file.sync_all()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn first_starts_at_once_agree_on_one_key() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("config").join("master.key");
-        let ids: Vec<_> = std::thread::scope(|scope| {
-            let starts: Vec<_> = (0..8)
-                .map(|_| {
-                    let source = KeySource::Automatic(path.clone());
-                    scope.spawn(move || source.load(true).unwrap()[0].id())
-                })
-                .collect();
-            starts.into_iter().map(|start| start.join().unwrap()).collect()
-        });
-        assert!(ids.windows(2).all(|pair| pair[0] == pair[1]));
-        assert_eq!(fs::read_dir(path.parent().unwrap()).unwrap().count(), 1, "drafts are gone");
-    }
-
-    #[test]
-    fn beside_a_used_store_no_new_key_is_made() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("master.key");
-        let missing = KeySource::Automatic(path.clone()).load(false);
-        assert!(matches!(missing, Err(KeyError::Missing(_))));
-        assert!(!path.exists());
-    }
-
-    #[cfg(unix)]
-    #[test]
-    fn a_key_file_that_others_can_read_is_refused() {
-        use std::os::unix::fs::PermissionsExt as _;
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("key");
-        fs::write(&path, STANDARD.encode([7; 32])).unwrap();
-        fs::set_permissions(&path, fs::Permissions::from_mode(0o640)).unwrap();
-        let source = KeySource::File(path.clone());
-        assert!(matches!(source.load(true), Err(KeyError::Exposed(_))));
-        fs::set_permissions(&path, fs::Permissions::from_mode(0o400)).unwrap();
-        assert!(source.load(true).is_ok());
-    }
 
     #[test]
     fn passphrases_and_short_keys_are_refused_without_being_repeated() {

@@ -22,34 +22,42 @@
 //! something else by a provider's name neither finds nor overwrites what another one kept.
 
 mod alive;
+mod archive;
 mod backend;
 mod folder;
 mod key;
+mod key_file;
 mod owner;
 mod peer;
 mod record;
+mod ring;
+mod rotation;
 mod seal;
 mod shared;
 mod sled;
 mod slot;
+mod transfer;
+mod verify;
 
 #[cfg(test)]
 mod contract;
 #[cfg(test)]
+mod damage;
+#[cfg(test)]
 mod tests;
-
-use std::path::PathBuf;
 
 use secrecy::{ExposeSecret as _, SecretString};
 use tokio::sync::{OnceCell, watch};
 use zeroize::Zeroizing;
 
+pub use archive::{Archive, ArchiveError};
 pub use backend::{Backend, BackendError, Key, Sealed};
 pub use folder::{DataFolder, FolderError};
-pub use key::{KeyError, KeySource, MasterKey};
+pub use key::{KeyError, KeyPlace, KeySource, MasterKey};
 pub use peer::{Answer, PeerError};
 pub use record::RecordError;
-pub use seal::SealError;
+pub use rotation::{DataKey, Rotated};
+pub use seal::{DataKeyId, SealError};
 pub use shared::{AskError, Role};
 
 use crate::model::secret;
@@ -59,17 +67,16 @@ use crate::model::{
 use alive::Alive;
 use peer::Answering;
 use record::{Pointer, Record};
-use seal::KeyRing;
+use ring::Ring;
 use shared::Shared;
 pub use slot::Slot;
-
-/// The key of the key ring.
-const RING: &str = "ring";
+pub use transfer::{ImportError, Imported};
+pub use verify::{Bad, Kind, Verified};
 
 /// Everything that is kept. One per process.
 pub struct Store {
     backend: Shared,
-    ring: KeyRing,
+    ring: Ring,
     folder: DataFolder,
     alive: OnceCell<Alive>,
 }
@@ -84,15 +91,21 @@ pub struct Held<T> {
 
 /// Something that people must be told about the store.
 #[derive(Clone, Debug)]
-pub struct Notice(PathBuf);
+pub struct Notice(self::sled::Damage);
 
 impl std::fmt::Display for Notice {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(
-            f,
-            "the store was damaged and has been set aside as `{}`; accounts must be connected again",
-            self.0.display()
-        )
+        match &self.0 {
+            self::sled::Damage::SetAside(path) => write!(
+                f,
+                "the store was damaged and has been set aside as `{}`; accounts must be connected again",
+                path.display()
+            ),
+            self::sled::Damage::Lost(changes) => write!(
+                f,
+                "the store was damaged, and its last changes are lost ({changes}); accounts that were connected or renewed last may have to be connected again"
+            ),
+        }
     }
 }
 
@@ -102,8 +115,14 @@ pub enum StoreError {
     Folder(#[from] FolderError),
     #[error(transparent)]
     Key(#[from] KeyError),
-    #[error("the store was sealed with another key than the one given; nothing was touched")]
-    WrongKey,
+    #[error("the store was sealed with another key than that in {place}; nothing was touched")]
+    WrongKey { place: KeyPlace },
+    #[error("the store's key ring is missing or damaged; nothing was touched")]
+    NoRing,
+    #[error("the store was replaced by another one while this process used it")]
+    Replaced,
+    #[error("others change the store faster than this process can")]
+    Contended,
     #[error(transparent)]
     Backend(#[from] BackendError),
     #[error(transparent)]
@@ -118,7 +137,9 @@ impl StoreError {
         match self {
             Self::Folder(error) => error.hint(),
             Self::Key(error) => error.hint(),
-            Self::WrongKey => "set COUNTERSIGN_KEY or COUNTERSIGN_KEY_FILE to the key that this store was made with, or give another folder with `--data DIR`".into(),
+            Self::WrongKey { place } => place.hint_when_wrong(),
+            Self::NoRing => "bring the data folder back from a backup or finish `countersign store import`; to start over, move the folder away".into(),
+            Self::Replaced | Self::Contended => "call again".into(),
             Self::Backend(error) => error.hint(),
             Self::Record(RecordError::TooNew { .. }) => "use the newer Countersign".into(),
             Self::Seal(_) | Self::Record(RecordError::Malformed(_)) => {
@@ -150,11 +171,8 @@ impl Store {
         role: watch::Sender<Role>,
     ) -> Result<Self> {
         let backend = Shared::open(folder.clone(), answering, role).await?;
-        let ring = open_ring(&backend, &keys).await?;
-        let place = Key::new(RING.into());
-        if let Some(wrapped) = backend.get(&place).await? {
-            backend.found(place, wrapped);
-        }
+        let ring = Ring::open(&backend, keys, folder.clock.now()).await?;
+        backend.found(ring.foundation());
         Ok(Self { backend, ring, folder, alive: OnceCell::new() })
     }
 
@@ -213,14 +231,14 @@ impl Store {
     /// Replaces a record by its next state, unless it has changed since it was read (`None`).
     pub async fn replace<T: Record>(&self, value: T, over: &Held<T>) -> Result<Option<Held<T>>> {
         let key = over.key.clone();
-        let sealed = self.ring.seal(&key, &record::encode(&value)?)?;
-        let is_ours = self.backend.swap(&key, Some(&over.sealed), Some(&sealed)).await?;
+        let sealed = self.ring.seal(&self.backend, &key, &record::encode(&value)?).await?;
+        let is_ours = self.swap(&key, Some(&over.sealed), Some(&sealed)).await?;
         Ok(is_ours.then_some(Held { value, key, sealed }))
     }
 
     /// Deletes a record, unless it has changed since it was read.
     pub async fn forget<T>(&self, held: &Held<T>) -> Result<bool> {
-        Ok(self.backend.swap(&held.key, Some(&held.sealed), None).await?)
+        self.swap(&held.key, Some(&held.sealed), None).await
     }
 
     // ── Authorizations ──────────────────────────────────────────────────────
@@ -290,7 +308,7 @@ impl Store {
     /// Deletes what has expired: authorizations, their links and their states.
     pub async fn sweep(&self, now: Time) -> Result<()> {
         for held in self.read_all::<Authorization>("authorization/").await? {
-            if held.value.is_expired(now) {
+            if held.value.is_over(now) {
                 self.forget(&held).await?;
             }
         }
@@ -379,7 +397,7 @@ impl Store {
 
     async fn read<T: Record>(&self, key: Key) -> Result<Option<Held<T>>> {
         match self.backend.get(&key).await? {
-            Some(sealed) => self.unseal(key, sealed).map(Some),
+            Some(sealed) => self.unseal(key, sealed).await.map(Some),
             None => Ok(None),
         }
     }
@@ -388,18 +406,18 @@ impl Store {
     /// alone: it must not keep a person from the others.
     async fn read_all<T: Record>(&self, prefix: &str) -> Result<Vec<Held<T>>> {
         let found = self.backend.scan(&Key::new(prefix.into())).await?;
-        let opened = found.into_iter().filter_map(|(key, sealed)| {
-            self.unseal(key, sealed)
-                .inspect_err(
-                    |error| tracing::warn!(record = T::NAME, %error, "left a record alone"),
-                )
-                .ok()
-        });
-        Ok(opened.collect())
+        let mut opened = Vec::with_capacity(found.len());
+        for (key, sealed) in found {
+            match self.unseal(key, sealed).await {
+                Ok(held) => opened.push(held),
+                Err(error) => tracing::warn!(record = T::NAME, %error, "left a record alone"),
+            }
+        }
+        Ok(opened)
     }
 
-    fn unseal<T: Record>(&self, key: Key, sealed: Sealed) -> Result<Held<T>> {
-        let value = record::decode(&self.ring.open(&key, &sealed)?)?;
+    async fn unseal<T: Record>(&self, key: Key, sealed: Sealed) -> Result<Held<T>> {
+        let value = record::decode(&self.ring.unseal(&self.backend, &key, &sealed).await?)?;
         Ok(Held { value, key, sealed })
     }
 
@@ -409,41 +427,9 @@ impl Store {
         record: &T,
         over: Option<&Held<T>>,
     ) -> Result<bool> {
-        let sealed = self.ring.seal(key, &record::encode(record)?)?;
-        Ok(self.backend.swap(key, over.map(|held| &held.sealed), Some(&sealed)).await?)
+        let sealed = self.ring.seal(&self.backend, key, &record::encode(record)?).await?;
+        self.swap(key, over.map(|held| &held.sealed), Some(&sealed)).await
     }
-}
-
-/// Opens the ring with the first key that fits and wraps it anew if that was not the first key of
-/// the list, which is what `COUNTERSIGN_KEY=new,old` is for.
-async fn open_ring(backend: &dyn Backend, keys: &KeySource) -> Result<KeyRing> {
-    let place = Key::new(RING.into());
-    // Twice at most: whoever loses the race to make the ring uses the winner's.
-    for _ in 0..2 {
-        let stored = backend.get(&place).await?;
-        let (keys, is_empty) = (keys.clone(), stored.is_none());
-        let masters = tokio::task::spawn_blocking(move || keys.load(is_empty))
-            .await
-            .map_err(|_| BackendError::Closed)??;
-        let newest = masters.first().ok_or(StoreError::WrongKey)?;
-        let Some(wrapped) = stored else {
-            let ring = KeyRing::generate();
-            if backend.swap(&place, None, Some(&ring.wrap(newest)?)).await? {
-                return Ok(ring);
-            }
-            continue;
-        };
-        let (at, ring) = masters
-            .iter()
-            .enumerate()
-            .find_map(|(at, master)| Some((at, KeyRing::unwrap(&wrapped, master).ok()?)))
-            .ok_or(StoreError::WrongKey)?;
-        if at > 0 {
-            backend.swap(&place, Some(&wrapped), Some(&ring.wrap(newest)?)).await?;
-        }
-        return Ok(ring);
-    }
-    Err(StoreError::WrongKey)
 }
 
 async fn blocking<T: Send + 'static>(

@@ -10,7 +10,7 @@ use super::StoreError;
 use super::backend::{Backend, BackendError};
 use super::folder::{DataFolder, FolderError, Lock};
 use super::peer::{Answering, Peer, PeerError, Serving};
-use super::sled::{SetAside, SledBackend};
+use super::sled::{Damage, SledBackend};
 
 /// How long an owner may be on its way: opening the store, then its socket.
 const START: Duration = Duration::from_secs(5);
@@ -31,7 +31,7 @@ pub(super) struct Owner {
 
 /// What came of an election.
 pub(super) enum Elected {
-    Owner(Owner, Option<SetAside>),
+    Owner(Owner, Option<Damage>),
     Peer(Peer),
 }
 
@@ -47,8 +47,8 @@ pub(super) async fn elect(
     loop {
         let (ours, answers) = (folder.clone(), answering.clone());
         let taken = tokio::task::spawn_blocking(move || take(&ours, answers));
-        if let Some((owner, aside)) = taken.await.map_err(|_| BackendError::Closed)?? {
-            return Ok(Elected::Owner(owner, aside));
+        if let Some((owner, damage)) = taken.await.map_err(|_| BackendError::Closed)?? {
+            return Ok(Elected::Owner(owner, damage));
         }
         let note = folder.owner();
         if let Some(address) = &note.listens {
@@ -71,10 +71,10 @@ pub(super) async fn elect(
 fn take(
     folder: &DataFolder,
     answering: Answering,
-) -> Result<Option<(Owner, Option<SetAside>)>, StoreError> {
+) -> Result<Option<(Owner, Option<Damage>)>, StoreError> {
     folder.check()?;
     let Some(mut lock) = folder.try_lock()? else { return Ok(None) };
-    let (backend, aside) = open_sled(folder)?;
+    let (backend, damage) = open_sled(folder)?;
     let backend = Arc::new(backend);
     let serving = match serve(folder, &backend, &mut lock, answering) {
         Ok(serving) => Some(serving),
@@ -85,10 +85,10 @@ fn take(
         }
     };
     backend.hold(lock);
-    Ok(Some((Owner { _serving: serving, backend }, aside)))
+    Ok(Some((Owner { _serving: serving, backend }, damage)))
 }
 
-fn open_sled(folder: &DataFolder) -> Result<(SledBackend, Option<SetAside>), BackendError> {
+fn open_sled(folder: &DataFolder) -> Result<(SledBackend, Option<Damage>), BackendError> {
     let mut tries = 0;
     loop {
         match SledBackend::open(&folder.db(), folder.clock.now()) {

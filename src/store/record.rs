@@ -42,6 +42,30 @@ impl Record for Pointer {
     const VERSION: u32 = 1;
 }
 
+/// What lies under a prefix of the keys.
+pub(super) struct Kind {
+    pub(super) prefix: &'static str,
+    pub(super) check: fn(&[u8]) -> Result<(), RecordError>,
+}
+
+/// Every kind of record, for whoever looks at them all.
+pub(super) const KINDS: &[Kind] = &[
+    Kind::of::<Grant>("grant/"),
+    Kind::of::<Authorization>("authorization/"),
+    Kind::of::<Pointer>("ticket/"),
+    Kind::of::<Started>("state/"),
+];
+
+impl Kind {
+    const fn of<T: Record>(prefix: &'static str) -> Self {
+        Self { prefix, check: check::<T> }
+    }
+}
+
+fn check<T: Record>(plain: &[u8]) -> Result<(), RecordError> {
+    decode::<T>(plain).map(drop)
+}
+
 #[derive(Debug, thiserror::Error)]
 pub enum RecordError {
     #[error(

@@ -18,7 +18,6 @@ use super::backend::{Backend, BackendError, Key, Sealed};
 use super::folder::DataFolder;
 use super::owner::{Elected, Owner, elect};
 use super::peer::{Answering, Peer, PeerError, Trouble};
-use super::sled::SetAside;
 use super::{Notice, StoreError};
 
 /// How often an operation is asked of yet another owner. Each may be killed as it is asked.
@@ -26,6 +25,9 @@ const MOST_OWNERS: u32 = 8;
 
 /// How long an operation waits for an owner. An election is shorter.
 const ELECTION: Duration = Duration::from_secs(12);
+
+/// What a store rests on, as this process has seen it last.
+pub(super) type Foundation = dyn Fn() -> (Key, Sealed) + Send + Sync;
 
 /// What a process is to its data folder.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -49,8 +51,8 @@ struct Inner {
     role: watch::Sender<Role>,
     /// An operation found the seat empty after an election that failed.
     wanted: Notify,
-    /// What a store without it is not this one, see [`Shared::found`].
-    foundation: OnceLock<(Key, Sealed)>,
+    /// See [`Shared::found`].
+    foundation: OnceLock<Box<Foundation>>,
     notice: OnceLock<Notice>,
 }
 
@@ -95,8 +97,11 @@ impl Shared {
     /// Names the record that every store of this process must hold: a new owner that finds its
     /// store empty, because the old one was damaged and set aside, puts it back. Without it,
     /// processes that live and those that come would each use a ring of their own.
-    pub(super) fn found(&self, key: Key, sealed: Sealed) {
-        let _ = self.inner.foundation.set((key, sealed));
+    ///
+    /// It changes when keys are rotated, so it is asked for when it is needed. What this process
+    /// knows of it may be behind; in a store without records no key is missing for that.
+    pub(super) fn found(&self, foundation: Box<Foundation>) {
+        let _ = self.inner.foundation.set(foundation);
     }
 
     /// Puts a question to the owner's process. It may be put twice, if an owner is lost over it.
@@ -177,18 +182,29 @@ impl Inner {
             Elected::Peer(peer) => {
                 self.take(Seat::Peer(Arc::new(peer)));
             }
-            Elected::Owner(owner, aside) => {
-                if let Some(SetAside(aside)) = aside {
-                    let notice = self.notice.get_or_init(|| Notice(aside));
+            Elected::Owner(owner, damage) => {
+                if let Some(damage) = damage {
+                    let notice = self.notice.get_or_init(|| Notice(damage));
                     tracing::error!("{notice}");
                 }
-                if let Some((key, sealed)) = self.foundation.get() {
-                    owner.backend.swap(key, None, Some(sealed)).await?;
-                }
+                self.put_back(&owner).await?;
                 if self.take(Seat::Owner(Arc::new(owner))) {
                     self.role.send_replace(Role::Owner);
                 }
             }
+        }
+        Ok(())
+    }
+
+    /// Puts the foundation into a store that is empty. Beside records a missing ring means that an
+    /// import is under way or was cut off: they would not open with ours.
+    async fn put_back(&self, owner: &Owner) -> Result<(), StoreError> {
+        let Some((key, sealed)) = self.foundation.get().map(|foundation| foundation()) else {
+            return Ok(());
+        };
+        let stands = owner.backend.get(&key).await?;
+        if stands.is_none() && owner.backend.scan(&Key::new(String::new())).await?.is_empty() {
+            owner.backend.swap(&key, None, Some(&sealed)).await?;
         }
         Ok(())
     }

@@ -2,15 +2,16 @@
 //!
 //! sled's own `flush()` on Linux ends in `sync_file_range`, which promises nothing after a power
 //! loss, so every write is followed by `sync_data()` on a second handle of the same file. Its error
-//! types come without kinds worth matching, it panics on a truncated file, and it never opens again
-//! after a kill in the middle of a snapshot; all of that stays behind this file.
+//! types come without kinds worth matching, it panics on a truncated file or opens it as an empty one,
+//! and it never opens again after a kill in the middle of a snapshot; all of that stays behind this
+//! file.
 
 use std::collections::HashMap;
 use std::fs::{self, File};
-use std::io;
+use std::io::{self, Read as _, Seek as _, Write as _};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 
 use futures_util::FutureExt as _;
@@ -19,11 +20,19 @@ use parking_lot::{Mutex, RwLock};
 
 use super::backend::{Backend, BackendError, Key, Sealed};
 use super::folder::Lock;
+use super::ring;
 use crate::model::Time;
 
 const CACHE_BYTES: u64 = 16 << 20;
 /// Records remembered: some kilobytes each at most, and more people than call at once.
 const MOST_RECENT: usize = 1024;
+/// A file beside sled's, there while the key ring is. A store without its ring opens nothing, so a
+/// missing one tells a store that was lost from one that is new.
+const WITNESS: &str = "holds-a-ring";
+/// Counts the swaps, in a tree of sled's own and in a file beside it. The file is written when a swap
+/// is on disk, so it is never ahead, unless sled has lost what it had: it takes damage near the end of
+/// its log for a write that was cut off, and drops what came after it without a word.
+const SWAPS: &str = "swaps";
 
 /// Holds sled open, under the folder's lock.
 pub(super) struct SledBackend(Arc<Inner>);
@@ -34,7 +43,7 @@ struct Inner {
     open: RwLock<Option<Open>>,
     /// Swaps made so far, and the last one that is known to be on disk: writers that come while one
     /// flushes share the next flush.
-    made: AtomicU64,
+    made: Mutex<u64>,
     flushed: Mutex<u64>,
     /// Set by a failed write or flush, cleared by the next flush that succeeds (contract, 6).
     unsure: AtomicBool,
@@ -48,6 +57,9 @@ struct Open {
     db: sled::Db,
     /// A second handle for `sync_data`; sled's lock is per open file and does not mind.
     file: File,
+    /// See [`SWAPS`].
+    inner_count: sled::Tree,
+    outer_count: File,
 }
 
 /// What was read last, so that the grant of a call does not cost a trip to another thread.
@@ -60,49 +72,68 @@ struct Recent {
     found: HashMap<Key, Sealed>,
 }
 
-/// What opening had to leave behind to go on.
-#[derive(Debug)]
-pub(super) struct SetAside(pub(super) PathBuf);
+/// What opening found that cannot be mended.
+#[derive(Clone, Debug)]
+pub(super) enum Damage {
+    /// All of it, which now lies here.
+    SetAside(PathBuf),
+    /// So many of the last changes.
+    Lost(u64),
+}
 
 impl SledBackend {
     /// Opens `path`, mending what can be mended. What still does not open is moved beside it under
     /// a dated name, never deleted.
-    pub(super) fn open(path: &Path, now: Time) -> Result<(Self, Option<SetAside>), BackendError> {
+    pub(super) fn open(path: &Path, now: Time) -> Result<(Self, Option<Damage>), BackendError> {
         super::folder::create_private(path).map_err(from_io)?;
         // A kill while sled wrote a snapshot leaves this file, and with it sled never opens again.
         remove_snapshots(path, |name| name.ends_with(".generating")).map_err(from_io)?;
-        let first = match attempt(path) {
-            Ok(db) => return Self::from_open(db, path).map(|backend| (backend, None)),
+        let first = match whole(path) {
+            Ok(db) => return Self::from_open(db, path),
             Err(failure) => failure,
         };
         first.unless_damage()?;
-        // The log is complete without its snapshots; only a damaged snapshot needs to go.
+        // The log is complete without its snapshots, so if only a snapshot is damaged, all is there
+        // again. If not, sled may take what it cannot read for the end of the log, and cut it off.
+        let aside = path.with_file_name(format!("db.damaged-{}", now.millis()));
+        copy(path, &aside).map_err(from_io)?;
         remove_snapshots(path, |_| true).map_err(from_io)?;
-        let second = match attempt(path) {
-            Ok(db) => return Self::from_open(db, path).map(|backend| (backend, None)),
+        let second = match whole(path) {
+            Ok(db) => {
+                tracing::warn!(
+                    "the store was damaged and is mended; the last changes may be missing"
+                );
+                fs::remove_dir_all(&aside).map_err(from_io)?;
+                return Self::from_open(db, path);
+            }
             Err(failure) => failure,
         };
         second.unless_damage()?;
-        let aside = path.with_file_name(format!("db.damaged-{}", now.millis()));
-        fs::rename(path, &aside).map_err(from_io)?;
+        fs::remove_dir_all(path).map_err(from_io)?;
         super::folder::create_private(path).map_err(from_io)?;
         match attempt(path) {
-            Ok(db) => Ok((Self::from_open(db, path)?, Some(SetAside(aside)))),
+            Ok(db) => Ok((Self::from_open(db, path)?.0, Some(Damage::SetAside(aside)))),
             Err(failure) => Err(failure.into_error()),
         }
     }
 
-    fn from_open(db: sled::Db, path: &Path) -> Result<Self, BackendError> {
-        let open = Open::new(db, path).map_err(from_io)?;
-        Ok(Self(Arc::new(Inner {
+    fn from_open(db: sled::Db, path: &Path) -> Result<(Self, Option<Damage>), BackendError> {
+        let open = Open::new(db, path)?;
+        let (inside, outside) = open.counts()?;
+        let lost = outside.saturating_sub(inside);
+        if lost > 0 {
+            open.count_outside(inside);
+        }
+        let backend = Self(Arc::new(Inner {
             path: path.into(),
             open: RwLock::new(Some(open)),
-            made: AtomicU64::new(0),
-            flushed: Mutex::new(0),
+            made: Mutex::new(inside),
+            flushed: Mutex::new(inside),
             unsure: AtomicBool::new(false),
             recent: Mutex::default(),
             lock: OnceLock::new(),
-        })))
+        }));
+        Ok((backend, (lost > 0).then_some(Damage::Lost(lost))))
     }
 
     /// Keeps the folder's lock until sled is closed.
@@ -138,9 +169,31 @@ impl SledBackend {
 }
 
 impl Open {
-    fn new(db: sled::Db, path: &Path) -> io::Result<Self> {
-        let file = File::options().write(true).open(path.join("db"))?;
-        Ok(Self { db, file })
+    fn new(db: sled::Db, path: &Path) -> Result<Self, BackendError> {
+        let file = File::options().write(true).open(path.join("db")).map_err(from_io)?;
+        let inner_count = db.open_tree(SWAPS)?;
+        let mut options = File::options();
+        options.read(true).write(true).create(true).truncate(false);
+        let outer_count = options.open(path.join(SWAPS)).map_err(from_io)?;
+        Ok(Self { db, file, inner_count, outer_count })
+    }
+
+    /// The swaps that sled has, and those that were known to be on disk.
+    fn counts(&self) -> Result<(u64, u64), BackendError> {
+        let number = |bytes: &[u8]| bytes.try_into().map_or(0, u64::from_be_bytes);
+        let inside = self.inner_count.get(SWAPS)?.map_or(0, |bytes| number(&bytes));
+        let mut bytes = Vec::new();
+        (&self.outer_count).take(9).read_to_end(&mut bytes).map_err(from_io)?;
+        Ok((inside, number(&bytes)))
+    }
+
+    /// Needs no sync: it may lag behind. So where it fails, nothing is lost but a warning.
+    fn count_outside(&self, swaps: u64) {
+        let mut file = &self.outer_count;
+        let written = file.rewind().and_then(|()| file.write_all(&swaps.to_be_bytes()));
+        if let Err(error) = written {
+            tracing::warn!(%error, "the store's changes could not be counted");
+        }
     }
 
     fn persist(&self) -> Result<(), BackendError> {
@@ -152,6 +205,54 @@ impl Open {
 enum Failure {
     Sled(sled::Error),
     Panic,
+    /// The key ring was there, and is not any more.
+    Lost,
+}
+
+/// Opens sled and looks whether the store in it is one.
+fn whole(path: &Path) -> Result<sled::Db, Failure> {
+    let db = attempt(path)?;
+    let ring = catch_unwind(AssertUnwindSafe(|| db.get(ring::PLACE)));
+    match ring.map_err(|_| Failure::Panic)?.map_err(Failure::Sled)? {
+        Some(_) => testify(path),
+        None if path.join(WITNESS).exists() => return Err(Failure::Lost),
+        None => {}
+    }
+    Ok(db)
+}
+
+/// Leaves the witness. Where that fails the next opening does it.
+fn testify(path: &Path) {
+    let witness = path.join(WITNESS);
+    if !witness.exists()
+        && let Err(error) = File::create(&witness).and_then(|file| file.sync_all())
+    {
+        tracing::warn!(%error, "the store could not be marked as in use");
+    }
+}
+
+/// Takes the witness away, for an import that replaces the ring.
+fn retract(path: &Path) -> io::Result<()> {
+    match fs::remove_file(path.join(WITNESS)) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+        _ => Ok(()),
+    }
+}
+
+/// Copies a folder with all that is in it, onto the disk.
+fn copy(from: &Path, to: &Path) -> io::Result<()> {
+    super::folder::create_private(to)?;
+    for entry in fs::read_dir(from)? {
+        let entry = entry?;
+        let to = to.join(entry.file_name());
+        if entry.file_type()?.is_dir() {
+            copy(&entry.path(), &to)?;
+        } else {
+            fs::copy(entry.path(), &to)?;
+            File::options().write(true).open(&to)?.sync_all()?;
+        }
+    }
+    super::folder::sync(to)
 }
 
 fn attempt(path: &Path) -> Result<sled::Db, Failure> {
@@ -171,7 +272,7 @@ impl Failure {
     /// mended, and moving the store away for it would lose every grant.
     fn unless_damage(self) -> Result<(), BackendError> {
         match self {
-            Self::Panic | Self::Sled(sled::Error::Corruption { .. }) => Ok(()),
+            Self::Panic | Self::Lost | Self::Sled(sled::Error::Corruption { .. }) => Ok(()),
             other @ Self::Sled(_) => Err(other.into_error()),
         }
     }
@@ -179,7 +280,9 @@ impl Failure {
     fn into_error(self) -> BackendError {
         match self {
             Self::Sled(error) => error.into(),
-            Self::Panic => BackendError::Io(io::Error::other("sled gave up on its files")),
+            Self::Panic | Self::Lost => {
+                BackendError::Io(io::Error::other("sled gave up on its files"))
+            }
         }
     }
 }
@@ -212,7 +315,7 @@ impl Inner {
         *open = None;
         self.recent.lock().found.clear();
         let db = attempt(&self.path).map_err(Failure::into_error)?;
-        let anew = open.insert(Open::new(db, &self.path).map_err(from_io)?);
+        let anew = open.insert(Open::new(db, &self.path)?);
         anew.persist()?;
         self.unsure.store(false, Ordering::SeqCst);
         Ok(())
@@ -244,13 +347,14 @@ impl Inner {
 
     /// Makes every swap so far durable, sharing the work with whoever else is waiting for it.
     fn persist(&self, open: &Open) -> Result<(), BackendError> {
-        let mine = self.made.load(Ordering::SeqCst);
+        let mine = *self.made.lock();
         let mut flushed = self.flushed.lock();
         if *flushed >= mine {
             return Ok(());
         }
-        let target = self.made.load(Ordering::SeqCst);
+        let target = *self.made.lock();
         open.persist()?;
+        open.count_outside(target);
         *flushed = target;
         Ok(())
     }
@@ -298,17 +402,29 @@ impl Backend for SledBackend {
     ) -> BoxFuture<'a, Result<bool, BackendError>> {
         let (key, old, new) = (key.clone(), old.cloned(), new.cloned());
         self.run(move |inner, open| {
-            let outcome = open.db.compare_and_swap(
-                key.as_bytes(),
-                old.as_ref().map(Sealed::as_bytes),
-                new.as_ref().map(Sealed::as_bytes),
-            )?;
-            if outcome.is_err() {
-                return Ok(false);
+            let is_ring = key.as_str() == ring::PLACE;
+            if is_ring && new.is_none() {
+                retract(&inner.path).map_err(from_io)?;
             }
-            inner.forget(&key);
-            inner.made.fetch_add(1, Ordering::SeqCst);
+            {
+                // One at a time, or the count inside could go back.
+                let mut made = inner.made.lock();
+                let outcome = open.db.compare_and_swap(
+                    key.as_bytes(),
+                    old.as_ref().map(Sealed::as_bytes),
+                    new.as_ref().map(Sealed::as_bytes),
+                )?;
+                if outcome.is_err() {
+                    return Ok(false);
+                }
+                inner.forget(&key);
+                *made += 1;
+                open.inner_count.insert(SWAPS, &made.to_be_bytes())?;
+            }
             inner.persist(open)?;
+            if is_ring && new.is_some() {
+                testify(&inner.path);
+            }
             Ok(true)
         })
     }

@@ -9,10 +9,9 @@ use serde_json::Value;
 
 use super::response::{Content, Reply};
 use super::retry_after;
-use crate::model::credential::Credential as ProviderCredential;
-use crate::model::provider::FailureConvention;
+use crate::model::provider::{Api, FailureConvention};
 use crate::model::scope::Implied;
-use crate::model::{Provider, Scopes, Tool};
+use crate::model::{Scopes, Tool};
 
 /// Longest quotation of an API's message, in characters.
 const QUOTATION: usize = 300;
@@ -51,7 +50,7 @@ pub(super) enum Refusal {
 /// Everything that a refusal is judged by.
 pub(super) struct Call<'a> {
     pub(super) tool: &'a Tool,
-    pub(super) provider: Option<&'a Provider>,
+    pub(super) provider: Option<Api<'a>>,
     /// Whether the request carried a credential.
     pub(super) authorized: bool,
     /// For people and models: the provider's title, or the host.
@@ -114,7 +113,7 @@ impl Call<'_> {
     /// Whether a 2xx with this body is a failure by the provider's convention (Slack's `ok: false`,
     /// GraphQL's `errors`).
     pub(super) fn disguised(&self, body: &Value) -> Option<Refusal> {
-        let convention = &self.provider?.failure;
+        let convention = self.provider?.failure;
         let at = |pointer: &Option<String>| body.pointer(pointer.as_deref()?);
         let is_denied = at(&convention.ok) == Some(&Value::Bool(false));
         let has_errors = match at(&convention.errors) {
@@ -137,7 +136,7 @@ impl Call<'_> {
             return None;
         }
         if let (Some(provider), Some(body)) = (self.provider, body)
-            && let Some(refusal) = self.by_code(&provider.failure, body, says)
+            && let Some(refusal) = self.by_code(provider.failure, body, says)
         {
             return Some(refusal);
         }
@@ -216,10 +215,7 @@ impl Call<'_> {
         let accepted = Scopes::parse(reply.header("x-accepted-oauth-scopes")?);
         let granted = Scopes::parse(reply.header("x-oauth-scopes")?);
         let none = Implied::new();
-        let implied = match self.provider.map(|provider| &provider.credential) {
-            Some(ProviderCredential::OAuth(settings)) => &settings.implied,
-            _ => &none,
-        };
+        let implied = self.provider.map_or(&none, |provider| provider.implied);
         let covered = |scope: &str| Scopes::new([scope]).missing_from(&granted, implied).is_empty();
         if accepted.is_empty() || accepted.iter().any(covered) {
             return None;
@@ -255,7 +251,7 @@ impl Call<'_> {
     }
 
     fn quote_json(&self, body: &Value) -> String {
-        let own = self.provider.map(|provider| &provider.failure);
+        let own = self.provider.map(|provider| provider.failure);
         let code = own.and_then(|failure| failure.code.as_deref());
         let own = own.into_iter().flat_map(|failure| &failure.message).map(String::as_str);
         let message = own

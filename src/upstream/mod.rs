@@ -28,8 +28,9 @@ use serde_json::{Map, Value};
 
 pub use credential::{Basic, BasicError, Credential};
 
+use crate::model::provider::Api;
 use crate::model::tool::{Action, HttpAction};
-use crate::model::{Provider, Scopes, Tool, ToolResult};
+use crate::model::{Scopes, Tool, ToolResult};
 use crate::net::{Net, NetError, Phase, Trust};
 use failure::{Call, Refusal};
 use output::{Finish, Validators};
@@ -76,7 +77,7 @@ impl Upstream {
     pub async fn execute(
         &self,
         tool: &Tool,
-        provider: Option<&Provider>,
+        provider: Option<Api<'_>>,
         arguments: &Map<String, Value>,
         credential: Option<&Credential>,
     ) -> Answer {
@@ -87,7 +88,7 @@ impl Upstream {
             tool,
             provider,
             authorized: credential.is_some(),
-            who: provider.map_or(host, |provider| &provider.title),
+            who: provider.map_or(host, |provider| provider.title),
         };
         if let Some(broken) = self.broken_filter(&call, action) {
             return Answer::Done(broken);

@@ -15,7 +15,7 @@ use url::{Url, form_urlencoded};
 
 use super::Credential;
 use super::path::{self, Unfit};
-use crate::model::Provider;
+use crate::model::provider::Api;
 use crate::model::tool::{Body, FRAMING_HEADERS, HttpAction, Method, Node, Piece, Template};
 
 /// Longest value of one header that holds an argument.
@@ -75,14 +75,14 @@ pub(super) enum RequestProblem {
 /// the API would answer 401 and the person would be asked for a consent that is not missing.
 pub(super) fn build(
     action: &HttpAction,
-    provider: Option<&Provider>,
+    provider: Option<Api<'_>>,
     arguments: &Map<String, Value>,
     credential: Option<&Credential>,
 ) -> Result<Prepared, RequestProblem> {
     let mut url = address(action, arguments)?;
     let mut headers = HeaderMap::with_capacity(6);
     headers.insert(ACCEPT, HeaderValue::from_static("application/json, text/*;q=0.9, */*;q=0.5"));
-    for (name, value) in provider.iter().flat_map(|provider| &provider.headers) {
+    for (name, value) in provider.iter().flat_map(|provider| provider.headers) {
         let value =
             HeaderValue::from_str(value).map_err(|_| RequestProblem::BadHeader(name.clone()))?;
         headers.insert(header_name(name)?, value);
@@ -285,7 +285,7 @@ fn header_value(
 
 fn attach(
     credential: &Credential,
-    provider: Option<&Provider>,
+    provider: Option<Api<'_>>,
     url: &mut Url,
     headers: &mut HeaderMap,
 ) -> Result<(), RequestProblem> {
@@ -296,7 +296,7 @@ fn attach(
     }
     let (name, value) = match credential {
         Credential::Bearer(token) => {
-            if let Some(name) = provider.api().token_header {
+            if let Some(name) = provider.token_header {
                 (named(name)?, HeaderValue::from_str(token.expose_secret()))
             } else {
                 let value = format!("Bearer {}", token.expose_secret());

@@ -5,14 +5,16 @@ use axum::extract::{Path, RawQuery, State};
 use axum::http::header::{COOKIE, LOCATION, SET_COOKIE};
 use axum::http::{HeaderMap, HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
-use secrecy::ExposeSecret as _;
+use secrecy::{ExposeSecret as _, SecretString};
 use serde::Deserialize;
 
 use super::page::{self, Change, Kind, Page};
 use crate::broker::Broker;
 use crate::broker::ConnectError;
 use crate::broker::callback::{Callback, CallbackError};
-use crate::broker::invitation::Departure;
+use crate::broker::invitation::{Departure, Paste, PasteWhat};
+use crate::broker::paste::PasteError;
+use crate::broker::secret::Pasted;
 use crate::model::authorization::LIFETIME;
 use crate::model::text::{incident, sentence};
 
@@ -35,6 +37,11 @@ pub(super) struct Answer {
     /// The digest of the page that was answered.
     #[serde(default)]
     shown: String,
+    /// What was pasted, where the page asks for it.
+    #[serde(default, with = "crate::model::secret::exposed_option")]
+    secret: Option<SecretString>,
+    /// The user that belongs to a password.
+    user: Option<String>,
 }
 
 pub(super) async fn answer(
@@ -52,11 +59,47 @@ pub(super) async fn answer(
         }
         _ => return render(&broker, &ticket, Change::None).await,
     }
+    if let Some(secret) = form.secret {
+        return paste(&broker, &ticket, &form.shown, secret, form.user).await;
+    }
     match broker.depart(&ticket, &form.shown).await {
         Ok(departure) => depart(&departure),
-        Err(ConnectError::Unknown) => render(&broker, &ticket, Change::None).await,
-        Err(ConnectError::Changed) => render(&broker, &ticket, Change::SinceTheClick).await,
-        Err(error) => refused(&error).into_response(),
+        Err(error) => again(&broker, &ticket, error).await,
+    }
+}
+
+/// What was pasted goes no further than the broker: it is never shown again.
+async fn paste(
+    broker: &Broker,
+    ticket: &str,
+    shown: &str,
+    secret: SecretString,
+    user: Option<String>,
+) -> Response {
+    let pasted = match broker.invitation(ticket).await.map(|invitation| invitation.paste) {
+        Ok(Some(Paste { what: PasteWhat::Key, .. })) => Pasted::Key(secret),
+        Ok(Some(Paste { what: PasteWhat::Password | PasteWhat::UserAndPassword, .. })) => {
+            Pasted::Basic { user, password: secret }
+        }
+        Ok(None) => return refused(&ConnectError::Unknown).into_response(),
+        Err(error) => return refused(&error).into_response(),
+    };
+    match broker.paste(ticket, shown, pasted).await {
+        Ok(arrival) => see_other(&arrival.next),
+        Err(PasteError::Connect(error)) => again(broker, ticket, error).await,
+        Err(error) => {
+            let text = format!("{} {}", sentence(&error.to_string()), sentence(&error.hint()));
+            render(broker, ticket, Change::Problem(text)).await
+        }
+    }
+}
+
+/// The page once more where that helps.
+async fn again(broker: &Broker, ticket: &str, error: ConnectError) -> Response {
+    match error {
+        ConnectError::Unknown => render(broker, ticket, Change::None).await,
+        ConnectError::Changed => render(broker, ticket, Change::SinceTheClick).await,
+        error => refused(&error).into_response(),
     }
 }
 
@@ -132,7 +175,8 @@ fn refused(error: &ConnectError) -> Page {
         ConnectError::Setup(_) | ConnectError::Address(_) | ConnectError::Origin(_) => {
             StatusCode::BAD_GATEWAY
         }
-        ConnectError::Store(_) => StatusCode::SERVICE_UNAVAILABLE,
+        ConnectError::RefusedOften => StatusCode::FORBIDDEN,
+        ConnectError::Store(_) | ConnectError::Ending => StatusCode::SERVICE_UNAVAILABLE,
     };
     let lines = vec![sentence(&error.to_string()), sentence(&error.hint())];
     Page::new(status, Kind::Bad, "This cannot go on", lines).incident(logged(error))

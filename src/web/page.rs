@@ -4,7 +4,7 @@ use askama::Template;
 use axum::http::StatusCode;
 use axum::response::{Html, IntoResponse, Response};
 
-use crate::broker::invitation::Invitation;
+use crate::broker::invitation::{Invitation, PasteWhat};
 use crate::model::authorization::Status;
 use crate::model::text::shown;
 use crate::model::time::utc;
@@ -33,6 +33,16 @@ struct Connect {
     minutes: u64,
     digest: String,
     has_changed: bool,
+    problem: Option<String>,
+    paste: Option<PasteForm>,
+    account: Option<String>,
+}
+
+/// What is to be pasted.
+struct PasteForm {
+    words: String,
+    label: &'static str,
+    wants_user: bool,
 }
 
 /// Says how it ended.
@@ -121,11 +131,13 @@ impl IntoResponse for Page {
     }
 }
 
-/// Said where a click was made on a page that said something else than this one.
-#[derive(Clone, Copy, PartialEq, Eq)]
+/// What is said above a page that is shown once more.
 pub(super) enum Change {
     None,
+    /// A click was made on a page that said something else than this one.
     SinceTheClick,
+    /// What was pasted was not kept; why.
+    Problem(String),
 }
 
 /// The page behind a connect link, whatever has become of it.
@@ -187,7 +199,20 @@ fn connect(invitation: &Invitation, change: Change) -> Connect {
         until: utc(invitation.expires_at),
         minutes: invitation.lives_minutes,
         digest: invitation.digest.clone(),
-        has_changed: change == Change::SinceTheClick,
+        has_changed: matches!(change, Change::SinceTheClick),
+        problem: match change {
+            Change::Problem(problem) => Some(problem),
+            Change::None | Change::SinceTheClick => None,
+        },
+        paste: invitation.paste.clone().map(|paste| PasteForm {
+            words: paste.words,
+            label: match paste.what {
+                PasteWhat::Key => "Key",
+                PasteWhat::Password | PasteWhat::UserAndPassword => "Password",
+            },
+            wants_user: paste.what == PasteWhat::UserAndPassword,
+        }),
+        account: invitation.account.clone(),
     }
 }
 

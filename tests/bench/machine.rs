@@ -4,6 +4,7 @@ use std::fmt::Write as _;
 use std::fs::{self, File};
 use std::path::PathBuf;
 
+use countersign::model::credential::Retention;
 use countersign::model::grant::{Binding, TokenSet};
 use countersign::model::provider::Hosts;
 use countersign::model::{AccountName, Caller, Clock, Grant, ProviderId, Scopes, UserId};
@@ -60,6 +61,7 @@ impl Machine {
                 hosts: Hosts::new([api.authority()]),
             },
             tokens: TokenSet {
+                user: None,
                 access: TOKEN.into(),
                 refresh: None,
                 expires_at: None,
@@ -72,6 +74,8 @@ impl Machine {
             revocation: None,
             ended: None,
             attempt: None,
+            identity: None,
+            retention: Retention::default(),
         };
         let others = (1..grants).map(|other| format!("user{other}"));
         let users = others.chain([USER.to_owned()]);

@@ -16,6 +16,7 @@ mod command;
 mod config;
 mod consent;
 mod discovery;
+mod keys;
 mod oauth;
 mod server;
 mod stdio;

@@ -25,6 +25,7 @@ mod disk;
 mod faults;
 mod grants;
 mod journey;
+mod keys;
 mod loopback;
 mod ordering;
 mod peers;

@@ -9,7 +9,7 @@ use std::time::Duration;
 use futures_util::{SinkExt, StreamExt as _};
 use interprocess::local_socket::tokio::Stream;
 use parking_lot::Mutex;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
 use tokio_util::bytes::Bytes;
@@ -21,7 +21,8 @@ use super::frame::{self, Answer, Fault, Hello, Numbered, PROTOCOL, Request};
 use super::socket::Address;
 use crate::store::backend::{BackendError, Key, Sealed};
 
-/// How long the owner may take for anything. A stopped one takes for ever.
+/// How long the owner may take for anything, and for each part of a long answer. A stopped one
+/// takes for ever.
 pub(in crate::store) const LIMIT: Duration = Duration::from_secs(5);
 
 /// Requests that wait to be written; more than calls at once.
@@ -53,11 +54,12 @@ impl From<BackendError> for Trouble {
     }
 }
 
-/// A whole answer.
+/// An answer, or a part of one.
 #[derive(Debug)]
 enum Reply {
     Got(Option<Sealed>),
-    Scanned(Vec<(Key, Sealed)>),
+    /// Part of a scan, and whether it is the last one.
+    Scanned(Vec<(Key, Sealed)>, bool),
     Swapped(bool),
     Answered(Vec<u8>),
     Failed(Fault),
@@ -65,12 +67,12 @@ enum Reply {
 
 /// Who waits for which answer; `None` once none will come any more.
 #[derive(Default)]
-struct Waiting(Mutex<Option<HashMap<u64, Waiter>>>);
+struct Waiting(Mutex<Option<HashMap<u64, mpsc::UnboundedSender<Reply>>>>);
 
-struct Waiter {
-    to: oneshot::Sender<Reply>,
-    /// Of a scan, what has come so far.
-    parts: Vec<(Key, Sealed)>,
+/// Where the answers to one request arrive.
+struct Asked {
+    id: u64,
+    replies: mpsc::UnboundedReceiver<Reply>,
 }
 
 impl Peer {
@@ -139,9 +141,18 @@ impl Peer {
     }
 
     pub(in crate::store) async fn scan(&self, prefix: &Key) -> Result<Vec<(Key, Sealed)>, Trouble> {
-        match self.call(Request::Scan(prefix.as_str())).await? {
-            Reply::Scanned(found) => Ok(found),
-            _ => Err(self.nonsense()),
+        let mut asked = self.begin(Request::Scan(prefix.as_str())).await?;
+        let mut found = Vec::new();
+        loop {
+            match self.next(&mut asked).await? {
+                Reply::Scanned(part, last) => {
+                    found.extend(part);
+                    if last {
+                        return Ok(found);
+                    }
+                }
+                _ => return Err(self.nonsense()),
+            }
         }
     }
 
@@ -166,16 +177,25 @@ impl Peer {
     }
 
     async fn call(&self, request: Request<'_>) -> Result<Reply, Trouble> {
+        let mut asked = self.begin(request).await?;
+        self.next(&mut asked).await
+    }
+
+    async fn begin(&self, request: Request<'_>) -> Result<Asked, Trouble> {
         let id = self.last_id.fetch_add(1, Ordering::Relaxed);
         let frame = frame::encode(id, request)?;
-        let answer = self.waiting.enter(id).ok_or(Trouble::Lost)?;
-        let answered = timeout(LIMIT, async {
-            self.out.send(frame).await.ok()?;
-            answer.await.ok()
-        });
-        let Ok(reply) = answered.await else {
-            self.waiting.leave(id);
-            return Err(Trouble::Failed(self.silent().into()));
+        let replies = self.waiting.enter(id).ok_or(Trouble::Lost)?;
+        match timeout(LIMIT, self.out.send(frame)).await {
+            Ok(Ok(())) => Ok(Asked { id, replies }),
+            Ok(Err(_)) => Err(Trouble::Lost),
+            Err(_) => Err(self.give_up(id)),
+        }
+    }
+
+    /// The next part of an answer, for each of which the owner has [`LIMIT`].
+    async fn next(&self, asked: &mut Asked) -> Result<Reply, Trouble> {
+        let Ok(reply) = timeout(LIMIT, asked.replies.recv()).await else {
+            return Err(self.give_up(asked.id));
         };
         match reply {
             None | Some(Reply::Failed(Fault::Closed)) => Err(Trouble::Lost),
@@ -185,11 +205,12 @@ impl Peer {
         }
     }
 
-    fn silent(&self) -> PeerError {
+    fn give_up(&self, id: u64) -> Trouble {
+        self.waiting.leave(id);
         let about = &self.owner.about;
         let owner =
             format!("process {}, `{}`, version {}", about.pid, about.purpose, about.version);
-        PeerError::Silent { owner, pid: Some(about.pid) }
+        Trouble::Failed(PeerError::Silent { owner, pid: Some(about.pid) }.into())
     }
 
     /// An answer to another question: this connection is good for nothing any more.
@@ -220,9 +241,9 @@ impl From<Fault> for BackendError {
 }
 
 impl Waiting {
-    fn enter(&self, id: u64) -> Option<oneshot::Receiver<Reply>> {
-        let (to, from) = oneshot::channel();
-        self.0.lock().as_mut()?.insert(id, Waiter { to, parts: Vec::new() });
+    fn enter(&self, id: u64) -> Option<mpsc::UnboundedReceiver<Reply>> {
+        let (to, from) = mpsc::unbounded_channel();
+        self.0.lock().as_mut()?.insert(id, to);
         Some(from)
     }
 
@@ -250,18 +271,18 @@ impl Waiting {
             Answer::Answered(answer) => Reply::Answered(answer.to_vec()),
             Answer::Failed(fault) => Reply::Failed(fault),
             Answer::Scanned { records, last } => {
-                let Some(waiter) = waiting.get_mut(&id) else { return Some(()) };
-                waiter.parts.extend(records.into_iter().map(|(key, bytes)| {
+                let owned = |(key, bytes): (&str, &[u8])| {
                     (Key::new(key.to_owned()), Sealed::from_stored(bytes.to_vec()))
-                }));
-                if !last {
-                    return Some(());
-                }
-                Reply::Scanned(std::mem::take(&mut waiter.parts))
+                };
+                Reply::Scanned(records.into_iter().map(owned).collect(), last)
             }
         };
-        if let Some(waiter) = waiting.remove(&id) {
-            let _ = waiter.to.send(reply);
+        if let Reply::Scanned(_, false) = reply {
+            if let Some(waiter) = waiting.get(&id) {
+                let _ = waiter.send(reply);
+            }
+        } else if let Some(waiter) = waiting.remove(&id) {
+            let _ = waiter.send(reply);
         }
         Some(())
     }

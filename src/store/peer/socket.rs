@@ -95,6 +95,7 @@ fn bind(address: Address) -> io::Result<(Listener, Address)> {
 
 /// The folder around it keeps others from a socket; a pipe has none, so it says so itself: all
 /// rights to its owner, and nothing inherited.
+#[cfg_attr(not(windows), expect(clippy::unnecessary_wraps, reason = "a pipe can be refused"))]
 fn for_owner_only(options: ListenerOptions<'_>) -> io::Result<ListenerOptions<'_>> {
     #[cfg(windows)]
     {

@@ -488,10 +488,22 @@ async fn a_record_that_everything_rests_on_is_put_back() {
     let (owner, peer) = (place.open().await.unwrap(), place.open().await.unwrap());
     let ring = (key("ring"), bytes(b"wrapped"));
     assert!(owner.swap(&ring.0, None, Some(&ring.1)).await.unwrap());
-    peer.found(ring.0.clone(), ring.1.clone());
+    let known = ring.clone();
+    peer.found(Box::new(move || known.clone()));
     assert!(owner.swap(&ring.0, Some(&ring.1), None).await.unwrap());
     drop(owner);
     assert_eq!(peer.get(&ring.0).await.unwrap(), Some(ring.1));
+}
+
+/// An import begins by taking the ring away, and its owner may be killed over it.
+#[tokio::test]
+async fn what_everything_rests_on_is_not_put_beside_records_of_others() {
+    let place = Place::new();
+    let (owner, peer) = (place.open().await.unwrap(), place.open().await.unwrap());
+    peer.found(Box::new(|| (key("ring"), bytes(b"ours"))));
+    assert!(owner.swap(&key("grant/imported"), None, Some(&bytes(b"v"))).await.unwrap());
+    drop(owner);
+    assert_eq!(peer.get(&key("ring")).await.unwrap(), None);
 }
 
 #[tokio::test]

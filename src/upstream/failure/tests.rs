@@ -3,6 +3,7 @@ use serde_json::json;
 
 use super::super::testing::{action, provider, tool};
 use super::*;
+use crate::model::Provider;
 use crate::model::tool::Method;
 
 fn reply(status: u16, headers: &[(&'static str, &str)], body: &str) -> Reply {
@@ -18,7 +19,7 @@ fn reply(status: u16, headers: &[(&'static str, &str)], body: &str) -> Reply {
 
 fn judged_by(provider: &Provider, method: Method, reply: &Reply) -> Refusal {
     let tool = tool(action(method, "https://api.acme.example/x"));
-    let call = Call { tool: &tool, provider: Some(provider), authorized: true, who: "Acme" };
+    let call = Call { tool: &tool, provider: Some(provider.api()), authorized: true, who: "Acme" };
     call.refusal(reply, &reply.content())
 }
 
@@ -204,7 +205,7 @@ fn slack_s_way_of_failing_is_understood() {
         needed: Some("/needed".into()),
     };
     let tool = tool(action(Method::Post, "https://api.acme.example/x"));
-    let call = Call { tool: &tool, provider: Some(&slack), authorized: true, who: "Slack" };
+    let call = Call { tool: &tool, provider: Some(slack.api()), authorized: true, who: "Slack" };
     assert_eq!(call.disguised(&json!({"ok": true})), None);
     assert_eq!(call.disguised(&json!({"other": 1})), None);
     let Some(Refusal::Failed(text)) =
@@ -236,7 +237,7 @@ fn graphql_fails_with_status_200() {
         ..FailureConvention::default()
     };
     let tool = tool(action(Method::Post, "https://api.acme.example/x"));
-    let call = Call { tool: &tool, provider: Some(&linear), authorized: true, who: "Linear" };
+    let call = Call { tool: &tool, provider: Some(linear.api()), authorized: true, who: "Linear" };
     for fine in [json!({"data": {}}), json!({"errors": []}), json!({"errors": null}), json!([])] {
         assert_eq!(call.disguised(&fine), None, "{fine}");
     }

@@ -159,7 +159,7 @@ fn a_credential_goes_to_the_provider_s_hosts_only() {
     let get = action(Method::Get, "https://api.acme.example/x");
     let token = Credential::Bearer("canary".into());
     let ours = provider(&["api.acme.example"]);
-    let prepared = build(&get, Some(&ours), &Map::new(), Some(&token)).expect("a request");
+    let prepared = build(&get, Some(ours.api()), &Map::new(), Some(&token)).expect("a request");
     let value = prepared.headers.get("authorization").expect("attached");
     assert_eq!(value, "Bearer canary");
     assert!(value.is_sensitive());
@@ -169,12 +169,13 @@ fn a_credential_goes_to_the_provider_s_hosts_only() {
     if let crate::model::credential::Credential::OAuth(settings) = &mut own_header.credential {
         settings.token_header = Some("X-Acme-Token".into());
     }
-    let prepared = build(&get, Some(&own_header), &Map::new(), Some(&token)).expect("a request");
+    let prepared =
+        build(&get, Some(own_header.api()), &Map::new(), Some(&token)).expect("a request");
     assert_eq!(prepared.headers.get("x-acme-token").expect("attached"), "canary");
     assert!(prepared.headers.get("authorization").is_none());
 
     let theirs = provider(&["other.example"]);
-    let refused = build(&get, Some(&theirs), &Map::new(), Some(&token)).expect_err("refused");
+    let refused = build(&get, Some(theirs.api()), &Map::new(), Some(&token)).expect_err("refused");
     let text = refused.to_string();
     assert!(text.contains("`api.acme.example`") && text.contains("`hosts`"), "{text}");
     let none = build(&get, None, &Map::new(), Some(&token)).expect_err("refused");
@@ -187,13 +188,14 @@ fn keys_go_where_the_provider_wants_them() {
     get.query = vec![("q".into(), template("Oslo"))];
     let ours = provider(&["api.acme.example"]);
     let key = Credential::Query { name: "appid".into(), value: "k&y".into() };
-    let prepared = build(&get, Some(&ours), &Map::new(), Some(&key)).expect("a request");
+    let prepared = build(&get, Some(ours.api()), &Map::new(), Some(&key)).expect("a request");
     assert_eq!(prepared.url.query(), Some("q=Oslo&appid=k%26y"));
     let key = Credential::Header { name: "X-Key".into(), value: "k".into() };
-    let prepared = build(&get, Some(&ours), &Map::new(), Some(&key)).expect("a request");
+    let prepared = build(&get, Some(ours.api()), &Map::new(), Some(&key)).expect("a request");
     assert_eq!(prepared.headers.get("x-key").expect("attached"), "k");
     let broken = Credential::Header { name: "X-Key".into(), value: "canary\n".into() };
-    let error = build(&get, Some(&ours), &Map::new(), Some(&broken)).expect_err("a line break");
+    let error =
+        build(&get, Some(ours.api()), &Map::new(), Some(&broken)).expect_err("a line break");
     assert!(!format!("{error} {error:?}").contains("canary"));
 }
 
@@ -203,7 +205,7 @@ fn a_tool_s_headers_win_over_the_provider_s() {
     get.headers = vec![("acme-version".into(), template("2"))];
     let mut ours = provider(&["api.acme.example"]);
     ours.headers = vec![("Acme-Version".into(), "1".into()), ("X-Other".into(), "o".into())];
-    let prepared = build(&get, Some(&ours), &Map::new(), None).expect("a request");
+    let prepared = build(&get, Some(ours.api()), &Map::new(), None).expect("a request");
     assert_eq!(prepared.headers.get("acme-version").expect("set"), "2");
     assert_eq!(prepared.headers.get("x-other").expect("set"), "o");
 }

@@ -35,7 +35,7 @@ async fn a_redirect_is_not_followed() {
         let server = Server::saying(answer(status, &location, "")).await;
         let token = Credential::Bearer(SECRET.into());
         let answer = upstream()
-            .execute(&tool(&server), Some(&provider(&server)), &Map::new(), Some(&token))
+            .execute(&tool(&server), Some(provider(&server).api()), &Map::new(), Some(&token))
             .await;
         let result = result_of(answer);
         assert!(result.is_error && result.text.contains("`127.0.0.1`"), "{}", result.text);
@@ -240,8 +240,9 @@ async fn an_echoed_credential_is_redacted() {
         let output = json!({"type": "object"}).as_object().cloned().map(std::sync::Arc::new);
         let output = output.filter(|_| kind == "application/json");
         let tool = Tool { output, ..tool(&server) };
-        let answer =
-            upstream().execute(&tool, Some(&provider(&server)), &Map::new(), Some(&token)).await;
+        let answer = upstream()
+            .execute(&tool, Some(provider(&server).api()), &Map::new(), Some(&token))
+            .await;
         let shown = format!("{answer:?}");
         assert!(!shown.contains(SECRET), "{shown}");
         assert!(shown.contains("[redacted]"), "{shown}");
@@ -266,7 +267,7 @@ async fn a_filter_never_sees_the_credential() {
                 _ => action.error = Some(Filter::new(filter, 3)),
             });
             let answer =
-                upstream().execute(&tool, Some(&provider), &Map::new(), Some(&token)).await;
+                upstream().execute(&tool, Some(provider.api()), &Map::new(), Some(&token)).await;
             let text = result_of(answer).text;
             assert!(!text.contains(&spaced) && text.contains("[ r e d a c t e d ]"), "{text}");
         }
@@ -283,7 +284,7 @@ async fn an_answer_full_of_ellipses_is_no_more_work_than_another() {
     let provider = provider(&server);
     let (upstream, tool) = (upstream(), tool(&server));
     let arguments = Map::new();
-    let call = upstream.execute(&tool, Some(&provider), &arguments, Some(&token));
+    let call = upstream.execute(&tool, Some(provider.api()), &arguments, Some(&token));
     let result = tokio::time::timeout(Duration::from_secs(10), call).await.expect("in time");
     assert!(!result_of(result).is_error);
 }
@@ -292,8 +293,9 @@ async fn an_answer_full_of_ellipses_is_no_more_work_than_another() {
 async fn a_key_in_the_query_stands_in_no_error() {
     let server = Server::start(|_| Act::SayAndClose(Vec::new())).await;
     let key = Credential::Query { name: "appid".into(), value: SECRET.into() };
-    let answer =
-        upstream().execute(&tool(&server), Some(&provider(&server)), &Map::new(), Some(&key)).await;
+    let answer = upstream()
+        .execute(&tool(&server), Some(provider(&server).api()), &Map::new(), Some(&key))
+        .await;
     let text = result_of(answer).text;
     assert!(text.contains("broke") && !text.contains("canary"), "{text}");
     assert!(server.requests()[0].contains("appid=canary"));

@@ -122,7 +122,7 @@ async fn a_credential_travels_in_its_header() {
     let server = Server::saying(json_answer("{}")).await;
     let token = Credential::Bearer(SECRET.into());
     let answer = upstream()
-        .execute(&tool(&server), Some(&provider(&server)), &Map::new(), Some(&token))
+        .execute(&tool(&server), Some(provider(&server).api()), &Map::new(), Some(&token))
         .await;
     assert!(!result_of(answer).is_error);
     let request = server.requests().pop().expect("a request");
@@ -137,7 +137,7 @@ async fn a_credential_is_never_sent_to_another_host() {
     let elsewhere = Provider { hosts: Hosts::new(["api.acme.example"]), ..provider(&server) };
     let token = Credential::Bearer(SECRET.into());
     let answer =
-        upstream().execute(&tool(&server), Some(&elsewhere), &Map::new(), Some(&token)).await;
+        upstream().execute(&tool(&server), Some(elsewhere.api()), &Map::new(), Some(&token)).await;
     let result = result_of(answer);
     assert!(result.is_error && result.text.contains("`hosts`"), "{}", result.text);
     assert_eq!(server.connections(), 0);
@@ -230,7 +230,7 @@ async fn a_wider_consent_is_asked_for_by_the_broker() {
     let token = Credential::Bearer(SECRET.into());
     let tool = Tool { scopes: Scopes::new(["a"]), ..tool(&server) };
     let provider = Provider { known_scopes: Scopes::new(["b"]), ..provider(&server) };
-    let answer = upstream().execute(&tool, Some(&provider), &Map::new(), Some(&token)).await;
+    let answer = upstream().execute(&tool, Some(provider.api()), &Map::new(), Some(&token)).await;
     let Answer::InsufficientScope { needed, result } = answer else { panic!("{answer:?}") };
     assert_eq!(needed, Scopes::new(["a", "b"]));
     assert!(result.is_error);

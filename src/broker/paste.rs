@@ -1,0 +1,125 @@
+//! A consent without a provider's page: the person pastes a key or a password of their own on ours.
+//! It is tried at the API before it is kept, and never passes through the client or a model.
+
+use secrecy::ExposeSecret as _;
+use serde_json::Map;
+
+use super::Broker;
+use super::connect::ConnectError;
+use super::keeping::Arrival;
+use super::secret::{self, CredentialError, Pasted};
+use crate::model::authorization::Way;
+use crate::model::credential::Asked;
+use crate::model::{Authorization, TokenSet};
+use crate::oauth::Issued;
+use crate::upstream::{Answer, Credential};
+
+/// Longer ones are no keys. Some are signed documents of a few kilobytes.
+const LONGEST: usize = 16 * 1024;
+
+/// What was pasted was not kept.
+#[derive(Debug, thiserror::Error)]
+pub enum PasteError {
+    #[error(transparent)]
+    Connect(#[from] ConnectError),
+    #[error(transparent)]
+    Credential(#[from] CredentialError),
+    #[error("nothing was pasted")]
+    Nothing,
+    #[error("what was pasted is too long for a key, or holds characters that no key has")]
+    NoKey,
+    /// The API was asked and said no.
+    #[error("`{0}` does not accept it")]
+    Refused(String),
+    /// Nobody can say whether it is good. The API's own words are in the log only.
+    #[error("`{0}` could not be asked whether it is good")]
+    Unclear(String),
+}
+
+impl PasteError {
+    pub fn hint(&self) -> String {
+        match self {
+            Self::Connect(error) => error.hint(),
+            Self::Credential(error) => error.hint(),
+            Self::Nothing | Self::NoKey => "copy it once more and paste all of it".into(),
+            Self::Refused(_) => "check that it is the right one, and has not been revoked".into(),
+            Self::Unclear(_) => "try again in a moment; nothing was kept".into(),
+        }
+    }
+}
+
+impl Broker {
+    /// Tries what was pasted on the page of this `digest`, and keeps it if the API accepts it.
+    ///
+    /// # Errors
+    /// [`PasteError`]; then nothing was kept, and the link can be used again.
+    pub async fn paste(
+        &self,
+        ticket: &str,
+        digest: &str,
+        pasted: Pasted,
+    ) -> Result<Arrival, PasteError> {
+        let authorization = self.begin_trip(ticket, digest).await?;
+        let Way::Paste(asked) = authorization.trip.way.clone() else {
+            return Err(ConnectError::Unknown.into());
+        };
+        let pasted = trimmed(pasted)?;
+        let tokens = TokenSet {
+            user: pasted.user().map(str::to_owned),
+            access: pasted.secret().clone(),
+            refresh: None,
+            expires_at: None,
+            received_at: self.0.parts.clock.now(),
+        };
+        let credential = secret::asked(&asked.what, pasted).await?;
+        // In a task of its own: a browser that hangs up must not leave it half kept.
+        let broker = self.clone();
+        let kept = self.0.tasks.spawn(async move {
+            broker.test(&authorization, &asked, &credential).await?;
+            let issued = Issued { tokens, scopes: None };
+            Ok(broker.keep::<ConnectError>(&authorization, issued).await?)
+        });
+        kept.await.unwrap_or(Err(PasteError::Connect(ConnectError::Ending)))
+    }
+
+    /// Makes the request that succeeds with a good secret and changes nothing.
+    async fn test(
+        &self,
+        authorization: &Authorization,
+        asked: &Asked,
+        credential: &Credential,
+    ) -> Result<(), PasteError> {
+        let upstream = &self.0.parts.upstream;
+        let api = Some(authorization.api());
+        let title = || authorization.trip.title.clone();
+        match upstream.execute(&asked.test, api, &Map::new(), Some(credential)).await {
+            Answer::Done(result) if !result.is_error => Ok(()),
+            Answer::Done(result) => {
+                // Scrubbed of the secret; still a stranger's words, and not for the page.
+                tracing::info!(provider = %authorization.provider, answer = result.text, "a test came to nothing");
+                Err(PasteError::Unclear(title()))
+            }
+            Answer::Unauthorized { .. } | Answer::InsufficientScope { .. } => {
+                Err(PasteError::Refused(title()))
+            }
+        }
+    }
+}
+
+/// Without the white space that copying brings along.
+fn trimmed(pasted: Pasted) -> Result<Pasted, PasteError> {
+    let text = pasted.secret().expose_secret().trim().to_owned();
+    if text.is_empty() {
+        return Err(PasteError::Nothing);
+    }
+    if text.len() > LONGEST || text.chars().any(char::is_control) {
+        return Err(PasteError::NoKey);
+    }
+    Ok(match pasted {
+        Pasted::Key(_) => Pasted::Key(text.into()),
+        Pasted::Basic { user, password: _ } => {
+            let user = user.map(|user| user.trim().to_owned());
+            Pasted::Basic { user, password: text.into() }
+        }
+    })
+}

@@ -1,0 +1,180 @@
+//! `countersign store`
+
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::io::{BufReader, Write};
+use std::path::{Path, PathBuf};
+
+use anyhow::Context as _;
+use clap::Subcommand;
+use serde_json::json;
+use tracing::level_filters::LevelFilter;
+
+use super::key::records;
+use super::local::{Place, Whereabouts};
+use super::out::Out;
+use super::report::{self, hinted};
+use super::{Exit, block_on};
+use crate::model::Clock;
+use crate::store::{Archive, ArchiveError, Kind, Store, Verified};
+
+#[derive(Debug, Subcommand)]
+pub(super) enum Command {
+    /// Write the whole store into one file, still sealed.
+    #[command(after_help = "The master key is not in it: without that key the file opens nothing.")]
+    Export {
+        /// A new file, or `-` for standard output.
+        file: PathBuf,
+        #[command(flatten)]
+        place: Place,
+    },
+    /// Bring an export back into an empty store.
+    Import {
+        /// What `store export` wrote, or `-` for standard input.
+        file: PathBuf,
+        #[command(flatten)]
+        place: Place,
+    },
+    /// Look at every record: whether it opens and can be read. Changes none.
+    #[command(after_help = "Exits 1 when something is damaged.")]
+    Verify {
+        /// Write it as JSON.
+        #[arg(long)]
+        json: bool,
+        #[command(flatten)]
+        place: Place,
+    },
+}
+
+pub(super) fn run<W: Write>(
+    command: Command,
+    config: Option<&Path>,
+    out: &mut Out<W>,
+) -> anyhow::Result<Exit> {
+    match command {
+        Command::Export { file, place } => {
+            let at = place.find(config, "store export")?;
+            block_on(LevelFilter::WARN, async move { export(&at, &file, out).await })
+        }
+        Command::Import { file, place } => {
+            let at = place.find(config, "store import")?;
+            block_on(LevelFilter::WARN, async move { import(at, &file, out).await })
+        }
+        Command::Verify { json, place } => {
+            let at = place.find(config, "store verify")?;
+            block_on(LevelFilter::WARN, async move { verify(&at, json, out).await })
+        }
+    }
+}
+
+fn is_stream(file: &Path) -> bool {
+    file.as_os_str() == "-"
+}
+
+async fn export<W: Write>(at: &Whereabouts, file: &Path, out: &mut Out<W>) -> anyhow::Result<Exit> {
+    let slot = at.slot()?;
+    let store = slot.get().await.map_err(hinted)?;
+    let archive = store.export(Clock::system().now()).await.map_err(hinted)?;
+    if is_stream(file) {
+        let mut text = Vec::new();
+        archive.write(&mut text)?;
+        out.line(String::from_utf8(text)?.trim_end())?;
+    } else {
+        archive
+            .save(file)
+            .map_err(|error| hinted(ArchiveError::from(error)))
+            .with_context(|| format!("`{}` was not written", file.display()))?;
+    }
+    report::note(&format!(
+        "exported {}; keep the master key too, which is in {}",
+        records(archive.len()),
+        at.keys.place()
+    ));
+    Ok(Exit::Done)
+}
+
+async fn import<W: Write>(at: Whereabouts, file: &Path, out: &mut Out<W>) -> anyhow::Result<Exit> {
+    let archive = if is_stream(file) {
+        Archive::read(std::io::stdin().lock())
+    } else {
+        File::open(file)
+            .map_err(ArchiveError::from)
+            .and_then(|file| Archive::read(BufReader::new(file)))
+    };
+    let archive = archive
+        .map_err(hinted)
+        .with_context(|| format!("`{}` was not imported", file.display()))?;
+    let place = at.keys.place();
+    let imported = Store::import(at.data.clone(), at.keys, &archive).await.map_err(hinted)?;
+    out.line(&format!(
+        "imported {} into {}, exported at {}",
+        records(imported.added),
+        at.data.path.display(),
+        archive.exported_at
+    ))?;
+    if let Some(error) = imported.locked {
+        report::note(&format!("but {place} does not open it: {error}\n  help: {}", error.hint()));
+    }
+    Ok(Exit::Done)
+}
+
+async fn verify<W: Write>(
+    at: &Whereabouts,
+    as_json: bool,
+    out: &mut Out<W>,
+) -> anyhow::Result<Exit> {
+    let slot = at.slot()?;
+    let store = slot.get().await.map_err(hinted)?;
+    let verified = store.verify().await.map_err(hinted)?;
+    // A store that did not open any more was set aside before anybody could look into it.
+    let ok = verified.is_good() && store.notice().is_none();
+    if as_json {
+        let kinds: Vec<_> = verified.kinds.iter().map(describe).collect();
+        let found = json!({
+            "version": 1,
+            "store": at.data.path,
+            "ok": ok,
+            "kinds": kinds,
+            "orphans": verified.orphans,
+            "notice": store.notice().map(ToString::to_string),
+        });
+        out.line(&serde_json::to_string_pretty(&found)?)?;
+    } else {
+        tell(&verified, out)?;
+    }
+    Ok(if ok { Exit::Done } else { Exit::Failed })
+}
+
+fn tell<W: Write>(verified: &Verified, out: &mut Out<W>) -> std::io::Result<()> {
+    for kind in &verified.kinds {
+        let sign = if kind.bad.is_empty() { '✓' } else { '✗' };
+        out.line(&format!("{sign} {}: {} good", kind.name, kind.good))?;
+        for ((key, why), count) in damage(kind) {
+            out.line(&format!("    {key}: {}: {why}", records(count)))?;
+        }
+    }
+    if verified.orphans > 0 {
+        out.line(&format!(
+            "  {} of which the authorization is gone; no harm, they go when their time is over",
+            records(verified.orphans)
+        ))?;
+    }
+    Ok(())
+}
+
+fn describe(kind: &Kind) -> serde_json::Value {
+    let bad: Vec<_> = damage(kind)
+        .into_iter()
+        .map(|((key, why), count)| json!({ "key": key, "reason": why, "records": count }))
+        .collect();
+    json!({ "kind": kind.name, "good": kind.good, "bad": bad })
+}
+
+/// What is bad, counted by where and why.
+fn damage(kind: &Kind) -> BTreeMap<(String, String), usize> {
+    let mut counted = BTreeMap::new();
+    for bad in &kind.bad {
+        *counted.entry((bad.key.clone(), bad.why.to_string())).or_default() += 1;
+    }
+    counted
+}

@@ -1,0 +1,257 @@
+//! The key file: how the automatic one comes to be, and how it is replaced.
+//!
+//! ```text
+//! master.key       the master key
+//! master.key.old   the ones before it, newest first
+//! master.key.lock  held while the key is replaced
+//! ```
+//!
+//! Several data folders may have been sealed with the same automatic key, and only the one at hand
+//! is wrapped anew when the key is replaced. So a replaced key is not thrown away: it goes into the
+//! file beside it, with which the other folders still open, and are wrapped anew when they do.
+
+use std::fs::{self, File};
+use std::io::{self, Read as _, Write as _};
+use std::path::{Path, PathBuf};
+
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use secrecy::ExposeSecret;
+use zeroize::Zeroizing;
+
+use super::folder;
+use super::key::{KeyError, MasterKey, parse_list};
+use crate::model::secret::random_bytes;
+
+/// Some hundred keys.
+const LARGEST: u64 = 16 * 1024;
+/// Replaced keys that are kept.
+const MOST_OLD: usize = 200;
+
+/// The keys in a file that the operator keeps.
+pub(super) fn read(path: &Path) -> Result<Vec<MasterKey>, KeyError> {
+    let unreadable = |source| KeyError::Unreadable { path: path.into(), source };
+    // Asked before opening, which would hang on a pipe, and again of what was opened, which is
+    // what will be read.
+    if !fs::metadata(path).map_err(unreadable)?.is_file() {
+        return Err(KeyError::NotAFile(path.into()));
+    }
+    let file = File::open(path).map_err(unreadable)?;
+    let metadata = file.metadata().map_err(unreadable)?;
+    if folder::is_exposed(&metadata) || !folder::is_ours(&metadata) {
+        return Err(KeyError::Exposed(path.into()));
+    }
+    let mut text = Zeroizing::new(String::new());
+    file.take(LARGEST).read_to_string(&mut text).map_err(unreadable)?;
+    parse_list(&text, &format!("`{}`", path.display()))
+}
+
+/// The keys in the file that makes itself, with those that it held before.
+pub(super) fn read_or_make(path: &Path, store_is_empty: bool) -> Result<Vec<MasterKey>, KeyError> {
+    let mut keys = match read(path) {
+        Err(error) if error.is_missing_file() => {
+            if !store_is_empty {
+                return Err(KeyError::Missing(path.into()));
+            }
+            make(path).map_err(|source| KeyError::NotMade { path: path.into(), source })?;
+            read(path)?
+        }
+        other => other?,
+    };
+    keys.append(&mut read_old(path)?);
+    Ok(keys)
+}
+
+/// A key file while it is replaced. Ends, and lets others replace it, when it is dropped.
+pub(super) struct Replacing {
+    path: PathBuf,
+    _lock: File,
+}
+
+impl Replacing {
+    /// # Errors
+    /// [`KeyError::Locked`] while another process does the same: two at once would throw away each
+    /// other's key.
+    pub(super) fn begin(path: &Path) -> Result<Self, KeyError> {
+        let not_made = |source| KeyError::NotMade { path: path.into(), source };
+        let mut options = File::options();
+        options.write(true).create(true).truncate(false);
+        #[cfg(unix)]
+        std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+        let lock = options.open(beside(path, "lock")).map_err(not_made)?;
+        match lock.try_lock() {
+            Ok(()) => Ok(Self { path: path.into(), _lock: lock }),
+            Err(fs::TryLockError::WouldBlock) => Err(KeyError::Locked(path.into())),
+            Err(fs::TryLockError::Error(source)) => Err(not_made(source)),
+        }
+    }
+
+    /// Puts a new key in front. Whenever it is cut off, all keys so far are in one file or the other.
+    pub(super) fn put_new_key(&self) -> Result<(), KeyError> {
+        let mut old = read(&self.path)?;
+        old.append(&mut read_old(&self.path)?);
+        let mut seen = std::collections::BTreeSet::new();
+        old.retain(|key| seen.insert(key.id()));
+        old.truncate(MOST_OLD);
+        let list: Vec<_> = old.iter().map(MasterKey::to_base64).collect();
+        let list: Vec<_> = list.iter().map(ExposeSecret::expose_secret).collect();
+        let list = Zeroizing::new(list.join(","));
+        let old = beside(&self.path, "old");
+        // The old ones first: the new key is of no use to a ring that is not wrapped with it yet.
+        overwrite(&old, list.as_bytes())
+            .and_then(|()| {
+                let new = MasterKey::generate().to_base64();
+                overwrite(&self.path, new.expose_secret().as_bytes())
+            })
+            .map_err(|source| KeyError::NotMade { path: self.path.clone(), source })
+    }
+}
+
+impl KeyError {
+    fn is_missing_file(&self) -> bool {
+        matches!(self, Self::Unreadable { source, .. } if source.kind() == io::ErrorKind::NotFound)
+    }
+}
+
+/// Where the keys lie that the file held before.
+pub(super) fn old_keys(path: &Path) -> PathBuf {
+    beside(path, "old")
+}
+
+fn read_old(path: &Path) -> Result<Vec<MasterKey>, KeyError> {
+    match read(&old_keys(path)) {
+        Err(error) if error.is_missing_file() => Ok(Vec::new()),
+        other => other,
+    }
+}
+
+fn beside(path: &Path, what: &str) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(".");
+    name.push(what);
+    name.into()
+}
+
+/// Makes a key file that appears whole or not at all: of several first starts at once the first to
+/// link wins, and the others read its key.
+fn make(path: &Path) -> io::Result<()> {
+    let folder = path.parent().ok_or(io::ErrorKind::InvalidInput)?;
+    folder::create_private(folder)?;
+    let draft = draft(folder);
+    let written =
+        write_private(&draft, MasterKey::generate().to_base64().expose_secret().as_bytes())
+            .and_then(|()| fs::hard_link(&draft, path));
+    fs::remove_file(&draft)?;
+    match written {
+        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => Err(error),
+        _ => folder::sync(folder),
+    }
+}
+
+/// Replaces a file's content, whole or not at all.
+fn overwrite(path: &Path, content: &[u8]) -> io::Result<()> {
+    let folder = path.parent().ok_or(io::ErrorKind::InvalidInput)?;
+    let draft = draft(folder);
+    let written = write_private(&draft, content).and_then(|()| fs::rename(&draft, path));
+    if written.is_err() {
+        // Nothing more can be done for a draft that cannot be removed.
+        let _ = fs::remove_file(&draft);
+    }
+    written.and_then(|()| folder::sync(folder))
+}
+
+fn draft(folder: &Path) -> PathBuf {
+    folder.join(format!(".{}.key", URL_SAFE_NO_PAD.encode(random_bytes::<9>())))
+}
+
+/// Makes a file that nobody else can read.
+pub(super) fn write_private(path: &Path, content: &[u8]) -> io::Result<()> {
+    let mut options = fs::OpenOptions::new();
+    options.write(true).create_new(true);
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    let mut file = options.open(path)?;
+    file.write_all(content)?;
+    file.sync_all()
+}
+
+#[cfg(test)]
+mod tests {
+    use base64::engine::general_purpose::STANDARD;
+
+    use super::super::key::KeySource;
+    use super::*;
+
+    #[test]
+    fn first_starts_at_once_agree_on_one_key() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("config").join("master.key");
+        let ids: Vec<_> = std::thread::scope(|scope| {
+            let starts: Vec<_> = (0..8)
+                .map(|_| {
+                    let source = KeySource::Automatic(path.clone());
+                    scope.spawn(move || source.load(true).unwrap()[0].id())
+                })
+                .collect();
+            starts.into_iter().map(|start| start.join().unwrap()).collect()
+        });
+        assert!(ids.windows(2).all(|pair| pair[0] == pair[1]));
+        assert_eq!(fs::read_dir(path.parent().unwrap()).unwrap().count(), 1, "drafts are gone");
+    }
+
+    #[test]
+    fn beside_a_used_store_no_new_key_is_made() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("master.key");
+        let missing = KeySource::Automatic(path.clone()).load(false);
+        assert!(matches!(missing, Err(KeyError::Missing(_))));
+        assert!(!path.exists());
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn a_key_file_that_others_can_read_is_refused() {
+        use std::os::unix::fs::PermissionsExt as _;
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("key");
+        fs::write(&path, STANDARD.encode([7; 32])).unwrap();
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o640)).unwrap();
+        let source = KeySource::File(path.clone());
+        assert!(matches!(source.load(true), Err(KeyError::Exposed(_))));
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o400)).unwrap();
+        assert!(source.load(true).is_ok());
+    }
+
+    #[test]
+    fn a_replaced_key_stays_at_hand_and_nothing_else_does() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("master.key");
+        let source = KeySource::Automatic(path.clone());
+        let ids = || source.load(false).unwrap().iter().map(MasterKey::id).collect::<Vec<_>>();
+        source.load(true).unwrap();
+        let mut before = ids();
+        for _ in 0..3 {
+            Replacing::begin(&path).unwrap().put_new_key().unwrap();
+            assert_eq!(read(&path).unwrap().len(), 1);
+            let after = ids();
+            assert_eq!(after[1..], before);
+            before = after;
+        }
+        let names = ["master.key", "master.key.lock", "master.key.old"];
+        let mut found: Vec<_> =
+            fs::read_dir(folder.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+        found.sort();
+        assert_eq!(found, names);
+    }
+
+    #[test]
+    fn a_key_is_replaced_by_one_at_a_time() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("master.key");
+        KeySource::Automatic(path.clone()).load(true).unwrap();
+        let first = Replacing::begin(&path).unwrap();
+        assert!(matches!(Replacing::begin(&path).map(|_| ()), Err(KeyError::Locked(_))));
+        drop(first);
+        assert!(Replacing::begin(&path).is_ok());
+    }
+}

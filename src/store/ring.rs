@@ -1,0 +1,218 @@
+//! The key ring as a running process holds it, while others rotate keys.
+//!
+//! The ring lies in the store under `ring` and is replaced by compare-and-swap only, so of two
+//! rotations at once neither loses the other's key. What a process holds may be behind:
+//!
+//! - **Reading**: a record under a data key that it does not know sends it to the `ring` record once.
+//!   A new data key is on disk before the first record that needs it.
+//! - **Writing**: every write reads the `ring` record first and seals with what stands there. A data
+//!   key is dropped no sooner than [`GRACE`](super::rotation::GRACE) after it stopped sealing, so a
+//!   write would have to hang for that long between its two steps to end under a key that is gone.
+//! - **A master key replaced meanwhile**: the source is read again. Where it still gives the old one
+//!   (a variable cannot change under a running process), the process goes on with the ring that it
+//!   holds for as long as its data key is listed in front of the new one.
+
+use std::sync::Arc;
+
+use parking_lot::RwLock;
+use zeroize::Zeroizing;
+
+use super::backend::{Backend, BackendError, Key, Sealed};
+use super::key::{KeySource, MasterKey};
+use super::seal::{self, KeyRing, SealError};
+use super::shared::Foundation;
+use super::{Result, StoreError};
+use crate::model::Time;
+
+/// Where the wrapped ring lies.
+pub(super) const PLACE: &str = "ring";
+/// More changes of the ring than this at once are a fault, not a race.
+const ROUNDS: usize = 16;
+
+/// The ring, read again when it must be.
+pub(super) struct Ring {
+    source: KeySource,
+    held: Arc<RwLock<Arc<Held>>>,
+}
+
+struct Held {
+    ring: KeyRing,
+    /// As it was read: while the store holds exactly this, nothing has changed.
+    wrapped: Sealed,
+}
+
+impl Ring {
+    /// Opens the ring of a store, and makes it where the store is empty.
+    ///
+    /// A ring that was wrapped by a later key of the list is wrapped anew by the first, which is what
+    /// `COUNTERSIGN_KEY=new,old` is for.
+    pub(super) async fn open(backend: &dyn Backend, source: KeySource, now: Time) -> Result<Self> {
+        let place = Key::new(PLACE.into());
+        // Whoever loses a race to make the ring, or to wrap it anew, goes on with the winner's.
+        for _ in 0..ROUNDS {
+            let Some(wrapped) = backend.get(&place).await? else {
+                // A ring beside records that it did not seal would only hide that theirs is gone.
+                if !backend.scan(&Key::new(String::new())).await?.is_empty() {
+                    return Err(StoreError::NoRing);
+                }
+                let masters = load(&source, true).await?;
+                let ring = KeyRing::generate(now);
+                let wrapped = ring.wrap(first(&masters, &source)?)?;
+                if backend.swap(&place, None, Some(&wrapped)).await? {
+                    return Ok(Self::holding(source, ring, wrapped));
+                }
+                continue;
+            };
+            let masters = load(&source, false).await?;
+            let (at, ring) = unwrap(&wrapped, &masters, &source)?;
+            if at == 0 {
+                return Ok(Self::holding(source, ring, wrapped));
+            }
+            let anew = ring.wrap(first(&masters, &source)?)?;
+            if backend.swap(&place, Some(&wrapped), Some(&anew)).await? {
+                return Ok(Self::holding(source, ring, anew));
+            }
+        }
+        Err(StoreError::Contended)
+    }
+
+    fn holding(source: KeySource, ring: KeyRing, wrapped: Sealed) -> Self {
+        Self { source, held: Arc::new(RwLock::new(Arc::new(Held { ring, wrapped }))) }
+    }
+
+    pub(super) fn source(&self) -> &KeySource {
+        &self.source
+    }
+
+    /// The record under [`PLACE`] as it was read last, whenever asked.
+    pub(super) fn foundation(&self) -> Box<Foundation> {
+        let held = Arc::clone(&self.held);
+        Box::new(move || (Key::new(PLACE.into()), held.read().wrapped.clone()))
+    }
+
+    /// See [`KeyRing::hash`]. Needs no look at the store: what it comes from never changes.
+    pub(super) fn hash(&self, purpose: &str, parts: &[&str]) -> String {
+        self.held().ring.hash(purpose, parts)
+    }
+
+    /// See [`KeyRing::derive`].
+    pub(super) fn derive(&self, purpose: &str) -> Zeroizing<Vec<u8>> {
+        self.held().ring.derive(purpose)
+    }
+
+    /// Seals a record with the data key that is the newest now.
+    pub(super) async fn seal(
+        &self,
+        backend: &dyn Backend,
+        key: &Key,
+        plain: &[u8],
+    ) -> Result<Sealed> {
+        let held = match self.current(backend).await {
+            Ok(current) => current,
+            Err(error @ (StoreError::WrongKey { .. } | StoreError::Key(_))) => {
+                let held = self.held();
+                let stored = backend.get(&Key::new(PLACE.into())).await?;
+                let listed = stored.as_ref().map(seal::listed).unwrap_or_default();
+                if !held.ring.newest().is_some_and(|newest| listed.contains(&newest)) {
+                    return Err(error);
+                }
+                tracing::warn!(%error, "the master key was replaced while this process ran");
+                held
+            }
+            Err(error) => return Err(error),
+        };
+        Ok(held.ring.seal(key, plain)?)
+    }
+
+    /// Opens a record, after a look at the store where its data key is not known here.
+    pub(super) async fn unseal(
+        &self,
+        backend: &dyn Backend,
+        key: &Key,
+        sealed: &Sealed,
+    ) -> Result<Zeroizing<Vec<u8>>> {
+        let mut held = self.held();
+        if !held.ring.knows(seal::sealed_with(sealed)?) {
+            held = self.current(backend).await?;
+        }
+        Ok(held.ring.open(key, sealed)?)
+    }
+
+    /// A copy of the ring as the store has it now.
+    pub(super) async fn read(&self, backend: &dyn Backend) -> Result<KeyRing> {
+        Ok(self.current(backend).await?.ring.clone())
+    }
+
+    /// Replaces the ring by what `change` makes of it, wrapped by the first key of the source.
+    /// `change` is asked again when somebody else was faster; `None` leaves the ring as it is.
+    pub(super) async fn replace(
+        &self,
+        backend: &dyn Backend,
+        change: impl Fn(&KeyRing) -> Option<KeyRing>,
+    ) -> Result<KeyRing> {
+        let place = Key::new(PLACE.into());
+        for _ in 0..ROUNDS {
+            let stored = backend.get(&place).await?.ok_or(StoreError::Replaced)?;
+            let masters = load(&self.source, false).await?;
+            let (_, ring) = unwrap(&stored, &masters, &self.source)?;
+            let Some(changed) = change(&ring) else { return Ok(ring) };
+            let wrapped = changed.wrap(first(&masters, &self.source)?)?;
+            if backend.swap(&place, Some(&stored), Some(&wrapped)).await? {
+                self.hold(changed.clone(), wrapped)?;
+                return Ok(changed);
+            }
+        }
+        Err(StoreError::Contended)
+    }
+
+    fn held(&self) -> Arc<Held> {
+        Arc::clone(&self.held.read())
+    }
+
+    /// The ring as the store has it now.
+    async fn current(&self, backend: &dyn Backend) -> Result<Arc<Held>> {
+        let held = self.held();
+        let stored = backend.get(&Key::new(PLACE.into())).await?.ok_or(StoreError::Replaced)?;
+        if stored == held.wrapped {
+            return Ok(held);
+        }
+        let masters = load(&self.source, false).await?;
+        let (_, ring) = unwrap(&stored, &masters, &self.source)?;
+        self.hold(ring, stored)
+    }
+
+    /// Under the ring of another store, keys were hashed in a way that nobody would find again, so
+    /// what was begun under the old one fails, once.
+    fn hold(&self, ring: KeyRing, wrapped: Sealed) -> Result<Arc<Held>> {
+        let new = Arc::new(Held { ring, wrapped });
+        let old = std::mem::replace(&mut *self.held.write(), Arc::clone(&new));
+        if !new.ring.is_of_the_store_of(&old.ring) {
+            return Err(StoreError::Replaced);
+        }
+        Ok(new)
+    }
+}
+
+async fn load(source: &KeySource, store_is_empty: bool) -> Result<Vec<MasterKey>> {
+    let source = source.clone();
+    Ok(tokio::task::spawn_blocking(move || source.load(store_is_empty))
+        .await
+        .map_err(|_| BackendError::Closed)??)
+}
+
+fn first<'m>(masters: &'m [MasterKey], source: &KeySource) -> Result<&'m MasterKey> {
+    masters.first().ok_or_else(|| StoreError::WrongKey { place: source.place() })
+}
+
+/// The ring, and which of the keys it was that opened it.
+fn unwrap(wrapped: &Sealed, masters: &[MasterKey], source: &KeySource) -> Result<(usize, KeyRing)> {
+    for (at, master) in masters.iter().enumerate() {
+        match KeyRing::unwrap(wrapped, master) {
+            Ok(ring) => return Ok((at, ring)),
+            Err(SealError::Foreign) => {}
+            // The right key, or nothing that any key would open: no reason to look for another.
+            Err(SealError::Format | SealError::Seal) => return Err(StoreError::NoRing),
+        }
+    }
+    Err(StoreError::WrongKey { place: source.place() })
+}

@@ -1,0 +1,232 @@
+//! Rotation of keys, while servers run.
+//!
+//! **A new data key**: the ring gets one more key, which seals from then on; every record is sealed
+//! anew by compare-and-swap, which leaves alone whatever somebody else writes meanwhile; then the
+//! keys go that no record refers to. A key that has just stopped sealing stays for [`GRACE`], because
+//! a write may be under way that was sealed with it, so it is a later rotation that drops it.
+//!
+//! **A new master key** wraps the ring anew and moves no record.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use futures_util::{StreamExt as _, TryStreamExt as _, stream};
+
+use super::backend::{Backend as _, Key, Sealed};
+use super::key::{KeyError, KeySource};
+use super::key_file::Replacing;
+use super::seal::{self, DataKeyId, KeyRing};
+use super::{Result, Store, StoreError, ring};
+use crate::model::Time;
+
+/// How long a data key stays that seals no more. Every write reads the ring right before it seals,
+/// so this is how long a process may hang in between (a stopped process, a sleeping laptop).
+pub(super) const GRACE: Duration = Duration::from_hours(24);
+
+/// Goes over all records, in the hope to find nothing left to do. Who writes meanwhile writes under
+/// the new key, so a second look usually is the last.
+const PASSES: usize = 4;
+
+/// More rotations than this between two steps of one swap are a fault, not a race.
+const ROUNDS: usize = 16;
+
+/// Records that are sealed anew at once: they share the waiting for the disk.
+pub(super) const AT_ONCE: usize = 64;
+
+/// What became of one record.
+#[derive(PartialEq, Eq)]
+enum Step {
+    Moved,
+    /// There was nothing to do, or somebody else did it.
+    Left,
+    Unreadable,
+}
+
+/// A key of the ring.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DataKey {
+    pub id: DataKeyId,
+    /// `None` where an earlier version made it.
+    pub made_at: Option<Time>,
+    /// Whether it is the one that seals; the others only open.
+    pub seals: bool,
+    pub records: usize,
+}
+
+/// What a rotation of the data key did.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Rotated {
+    pub new: DataKeyId,
+    /// Records that were sealed anew.
+    pub resealed: usize,
+    /// Records that do not open, and were left as they are.
+    pub unreadable: usize,
+    pub dropped: Vec<DataKeyId>,
+    /// Older keys that stay until a later rotation.
+    pub kept: Vec<DataKeyId>,
+}
+
+impl Store {
+    /// The data keys, oldest first, and the number of records whose data key the ring lacks.
+    pub async fn data_keys(&self) -> Result<(Vec<DataKey>, usize)> {
+        // The ring after the records: a data key is in it before the first record that needs it.
+        let mut counts: BTreeMap<DataKeyId, usize> = BTreeMap::new();
+        let mut lost = 0;
+        for (_, sealed) in self.records().await? {
+            match seal::sealed_with(&sealed) {
+                Ok(id) => *counts.entry(id).or_default() += 1,
+                Err(_) => lost += 1,
+            }
+        }
+        let ring = self.ring.read(&self.backend).await?;
+        let newest = ring.newest();
+        let keys = ring.keys().map(|(id, made_at)| DataKey {
+            id,
+            made_at,
+            seals: Some(id) == newest,
+            records: counts.remove(&id).unwrap_or(0),
+        });
+        let keys = keys.collect();
+        Ok((keys, lost + counts.into_values().sum::<usize>()))
+    }
+
+    /// Makes a new data key, seals every record with it and drops the keys that have had their time.
+    pub async fn rotate_data_key(&self, now: Time) -> Result<Rotated> {
+        let ring = self.ring.replace(&self.backend, |ring| Some(ring.with_new_key(now))).await?;
+        let new = ring.newest().ok_or(StoreError::NoRing)?;
+        let mut resealed = 0;
+        let mut unreadable = 0;
+        for _ in 0..PASSES {
+            let (moved, left) = self.reseal_all(&ring).await?;
+            resealed += moved;
+            unreadable = left;
+            if moved == 0 {
+                break;
+            }
+        }
+        let (dropped, kept) = self.drop_keys(now).await?;
+        Ok(Rotated { new, resealed, unreadable, dropped, kept })
+    }
+
+    /// Makes a new master key and wraps the ring with it.
+    ///
+    /// # Errors
+    /// [`KeyError::NotOurs`] where the operator gives the key, [`KeyError::Locked`] while another
+    /// process does the same.
+    pub async fn rotate_master_key(&self) -> Result<()> {
+        let KeySource::Automatic(path) = self.ring.source() else {
+            return Err(KeyError::NotOurs { place: self.ring.source().place() }.into());
+        };
+        // Whoever opens the store between these two steps finds the key that opens it among the old
+        // ones, and does the second step.
+        let replacing = Replacing::begin(path)?;
+        replacing.put_new_key()?;
+        self.ring.replace(&self.backend, |ring| Some(ring.clone())).await?;
+        Ok(())
+    }
+
+    /// Swaps a record that was read as `old`. One that was only sealed anew since then is the same
+    /// record, so a rotation makes nobody lose a race.
+    pub(super) async fn swap(
+        &self,
+        key: &Key,
+        old: Option<&Sealed>,
+        new: Option<&Sealed>,
+    ) -> Result<bool> {
+        let mut over = old.cloned();
+        for _ in 0..ROUNDS {
+            if self.backend.swap(key, over.as_ref(), new).await? {
+                return Ok(true);
+            }
+            let (Some(was), Some(current)) = (over, self.backend.get(key).await?) else {
+                return Ok(false);
+            };
+            if !self.is_resealed(key, &was, &current).await? {
+                return Ok(false);
+            }
+            over = Some(current);
+        }
+        Err(StoreError::Contended)
+    }
+
+    /// Whether these are the same record under two data keys.
+    async fn is_resealed(&self, key: &Key, was: &Sealed, is: &Sealed) -> Result<bool> {
+        if seal::sealed_with(was)? == seal::sealed_with(is)? {
+            return Ok(false);
+        }
+        match self.ring.unseal(&self.backend, key, was).await {
+            Ok(was) => Ok(was == self.ring.unseal(&self.backend, key, is).await?),
+            // Held for so long that its data key is gone: to be read again.
+            Err(StoreError::Seal(_)) => Ok(false),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Every record but the ring.
+    pub(super) async fn records(&self) -> Result<Vec<(Key, Sealed)>> {
+        let mut found = self.backend.scan(&Key::new(String::new())).await?;
+        found.retain(|(key, _)| key.as_str() != ring::PLACE);
+        Ok(found)
+    }
+
+    /// One look at every record: how many were sealed anew, how many do not open.
+    async fn reseal_all(&self, ring: &KeyRing) -> Result<(usize, usize)> {
+        let (mut moved, mut unreadable) = (0, 0);
+        let mut steps = stream::iter(self.records().await?)
+            .map(|(key, sealed)| self.reseal(ring, key, sealed))
+            .buffer_unordered(AT_ONCE);
+        while let Some(step) = steps.try_next().await? {
+            moved += usize::from(step == Step::Moved);
+            unreadable += usize::from(step == Step::Unreadable);
+        }
+        Ok((moved, unreadable))
+    }
+
+    async fn reseal(&self, ring: &KeyRing, key: Key, sealed: Sealed) -> Result<Step> {
+        // Another rotation's newer key is as good.
+        match seal::sealed_with(&sealed) {
+            Ok(id) if Some(id) == ring.newest() || !ring.knows(id) => return Ok(Step::Left),
+            _ => {}
+        }
+        let Ok(plain) = ring.open(&key, &sealed) else { return Ok(Step::Unreadable) };
+        let anew = ring.seal(&key, &plain)?;
+        let is_ours = self.backend.swap(&key, Some(&sealed), Some(&anew)).await?;
+        Ok(if is_ours { Step::Moved } else { Step::Left })
+    }
+
+    /// Drops the data keys that have not sealed for [`GRACE`] and that no record refers to. Gives
+    /// those, and the older ones that stay.
+    async fn drop_keys(&self, now: Time) -> Result<(Vec<DataKeyId>, Vec<DataKeyId>)> {
+        let before = self.ring.read(&self.backend).await?;
+        // Judged by one ring and looked for after it: whatever had its time then is not written with
+        // any more.
+        let spent: Vec<DataKeyId> = spent(&before, now);
+        let used: BTreeSet<DataKeyId> = self
+            .records()
+            .await?
+            .iter()
+            .filter_map(|(_, sealed)| seal::sealed_with(sealed).ok())
+            .collect();
+        let dropped: Vec<_> = spent.into_iter().filter(|id| !used.contains(id)).collect();
+        let after = self
+            .ring
+            .replace(&self.backend, |ring| (!dropped.is_empty()).then(|| ring.without(&dropped)))
+            .await?;
+        let newest = after.newest();
+        let kept = after.keys().map(|(id, _)| id).filter(|id| Some(*id) != newest).collect();
+        Ok((dropped, kept))
+    }
+}
+
+/// The keys that stopped sealing long enough ago: when the one after them was made.
+fn spent(ring: &KeyRing, now: Time) -> Vec<DataKeyId> {
+    let keys: Vec<_> = ring.keys().collect();
+    let pairs = keys.iter().zip(keys.iter().skip(1));
+    pairs
+        .filter(|(_, (_, next))| next.is_some_and(|made_at| now.since(made_at) >= GRACE))
+        .map(|((id, _), _)| *id)
+        .collect()
+}
+
+#[cfg(test)]
+mod tests;
