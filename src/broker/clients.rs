@@ -15,7 +15,7 @@ use crate::model::authorization::{ClientRegistration, CodeTrip, Trip, Way};
 use crate::model::credential::{Asked, AskedFor, Credential};
 use crate::model::grant::Binding;
 use crate::model::provider::{
-    Endpoints, OAuthSettings, Revocation, SecretRef, Setting, TokenAuth, spelled,
+    Endpoints, Identity, OAuthSettings, Revocation, SecretRef, Setting, TokenAuth, spelled,
 };
 use crate::model::{Provider, ProviderId};
 use crate::oauth::{DiscoveryError, Metadata, OAuthClient};
@@ -182,6 +182,14 @@ impl Clients {
                 .is_some_and(|issuer| issuer.origin() != token_endpoint.origin());
         Ok(CodeTrip {
             implied: settings.implied.clone(),
+            token_header: settings.token_header.clone(),
+            // A document may name one beside the issuer as the operator wrote it only: it is given
+            // the token.
+            identity: settings.identity.clone().or_else(|| {
+                let userinfo = metadata?.userinfo_endpoint.clone()?;
+                let issuer = endpoints.issuer.as_ref()?;
+                (userinfo.origin() == issuer.origin()).then(|| Identity::openid(userinfo))
+            }),
             pkce: settings.pkce,
             scope_parameter: settings.scope_parameter.clone(),
             scope_separator: settings.scope_separator.clone(),

@@ -87,8 +87,10 @@ impl Broker {
         Ok(match held.value.status {
             Status::Completed => Waited::Completed { refused: held.value.refused },
             Status::Failed(why) => Waited::Failed(why),
-            Status::Pending if held.value.is_expired(self.0.parts.clock.now()) => Waited::Over,
-            Status::Pending => Waited::Pending,
+            Status::Pending | Status::OtherAccount { .. } => {
+                let is_over = held.value.is_expired(self.0.parts.clock.now());
+                if is_over { Waited::Over } else { Waited::Pending }
+            }
         })
     }
 }

@@ -3,6 +3,9 @@
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
+use std::time::Duration;
+
+use parking_lot::Mutex;
 
 use secrecy::ExposeSecret as _;
 
@@ -178,6 +181,8 @@ impl Broker {
                     refusals,
                     said: None,
                     trip: trip.clone(),
+                    connected_as: None,
+                    candidate: None,
                 },
             };
             if !store.open_link(&authorization, held.as_ref()).await? {
@@ -224,16 +229,31 @@ impl Broker {
     /// server that runs for months must not keep every link that was never opened.
     fn sweep_in_time(&self) {
         let now = self.0.parts.clock.now();
-        {
-            let mut swept = self.0.swept.lock();
-            if swept.is_some_and(|last| now.since(last) < LIFETIME) {
-                return;
+        let is_due = |swept: &Mutex<Option<Time>>, every| {
+            let mut swept = swept.lock();
+            let is_due = swept.is_none_or(|last| now.since(last) >= every);
+            if is_due {
+                *swept = Some(now);
             }
-            *swept = Some(now);
+            is_due
+        };
+        let links = is_due(&self.0.swept, LIFETIME);
+        let grants = is_due(&self.0.swept_grants, Duration::from_hours(24));
+        if !links && !grants {
+            return;
         }
         let broker = self.clone();
         self.0.tasks.spawn(async move {
-            let swept = async { broker.store().await?.sweep(now).await };
+            let swept = async {
+                let store = broker.store().await?;
+                if links {
+                    store.sweep(now).await?;
+                }
+                if grants {
+                    store.sweep_grants(now).await?;
+                }
+                Ok::<_, StoreError>(())
+            };
             if let Err(error) = swept.await {
                 tracing::warn!(%error, "what has expired was not cleared away");
             }
@@ -248,13 +268,11 @@ impl Broker {
     ) -> Result<(), E> {
         let store = self.store().await?;
         let is_refusal = match &end {
-            End::Completed { refused } => !refused.is_empty(),
+            End::Completed { refused, .. } => !refused.is_empty(),
             End::Failed { by_person, .. } => *by_person,
+            End::OtherAccount { .. } => false,
         };
-        let (status, refused, said) = match end {
-            End::Completed { refused } => (Status::Completed, refused, None),
-            End::Failed { why, said, .. } => (Status::Failed(why), Scopes::default(), said),
-        };
+        let is_end = !matches!(end, End::OtherAccount { .. });
         for _ in 0..MOST_TRIES {
             let Some(held) = store.reread(authorization).await? else { return Ok(()) };
             // A consent outweighs a refusal that comes after it, e.g. from a second tab.
@@ -267,16 +285,12 @@ impl Broker {
             if is_refusal {
                 refusals.push(now);
             }
-            let ended = Authorization {
-                refusals,
-                status: status.clone(),
-                refused: refused.clone(),
-                said: said.clone(),
-                ..held.value.clone()
-            };
+            let ended = end.clone().of(Authorization { refusals, ..held.value.clone() });
             if let Some(ended) = store.replace(ended, &held).await? {
                 // Nobody listening is no fault: most authorizations are not waited for.
-                let _ = self.0.ended.send(ended.value.id);
+                if is_end {
+                    let _ = self.0.ended.send(ended.value.id);
+                }
                 return Ok(());
             }
         }
@@ -285,11 +299,16 @@ impl Broker {
 }
 
 /// How an authorization ended.
+#[derive(Clone)]
 pub(super) enum End {
     Completed {
         /// Needed and not granted.
         refused: Scopes,
+        /// What the person knows the account by.
+        connected_as: Option<String>,
     },
+    /// Not yet: the consent came from another account than the one `before`.
+    OtherAccount { before: String, candidate: Box<Grant> },
     Failed {
         /// In our words.
         why: String,
@@ -297,6 +316,32 @@ pub(super) enum End {
         said: Option<String>,
         by_person: bool,
     },
+}
+
+impl End {
+    fn of(self, authorization: Authorization) -> Authorization {
+        let ended = Authorization {
+            refused: Scopes::default(),
+            said: None,
+            connected_as: None,
+            candidate: None,
+            ..authorization
+        };
+        match self {
+            Self::Completed { refused, connected_as } => {
+                Authorization { status: Status::Completed, refused, connected_as, ..ended }
+            }
+            Self::OtherAccount { before, candidate } => {
+                let identity = candidate.identity.as_ref();
+                let now = identity.map(|identity| identity.words().to_owned()).unwrap_or_default();
+                let status = Status::OtherAccount { before, now };
+                Authorization { status, candidate: Some(candidate), ..ended }
+            }
+            Self::Failed { why, said, .. } => {
+                Authorization { status: Status::Failed(why), said, ..ended }
+            }
+        }
+    }
 }
 
 /// Whether the page of an open link says all that this asker wants.

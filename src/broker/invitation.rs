@@ -33,6 +33,8 @@ pub struct Invitation {
     /// Minutes left, rounded up.
     pub lives_minutes: u64,
     pub status: Status,
+    /// What the person knows the account by that is connected now.
+    pub connected_as: Option<String>,
     /// Needed and not granted, once the authorization is completed.
     pub refused: Vec<String>,
     /// The provider's own words for its refusal.
@@ -79,7 +81,7 @@ impl Broker {
         let held = self.behind(ticket).await?;
         let now = self.0.parts.clock.now();
         let authorization = &held.value;
-        if authorization.status != Status::Pending {
+        if !matches!(authorization.status, Status::Pending | Status::OtherAccount { .. }) {
             // Nobody may be waiting to hear of it.
             let _ = self.0.shown.send(authorization.id.clone());
         }
@@ -101,6 +103,7 @@ impl Broker {
                 .collect(),
             expires_at: authorization.expires_at(),
             lives_minutes: minutes_left(authorization, now),
+            connected_as: authorization.connected_as.clone(),
             status: authorization.status.clone(),
             refused: authorization.refused.iter().map(str::to_owned).collect(),
             said: authorization.said.clone(),
@@ -192,7 +195,7 @@ impl Broker {
         Ok(())
     }
 
-    async fn behind(&self, ticket: &str) -> Result<Held<Authorization>, ConnectError> {
+    pub(super) async fn behind(&self, ticket: &str) -> Result<Held<Authorization>, ConnectError> {
         self.store().await?.by_ticket(ticket).await?.ok_or(ConnectError::Unknown)
     }
 }

@@ -15,6 +15,7 @@ mod clients;
 pub mod completion;
 pub mod connect;
 pub mod grants;
+mod identity;
 pub mod invitation;
 pub mod keeping;
 pub mod paste;
@@ -55,6 +56,8 @@ struct Inner {
     shown: broadcast::Sender<String>,
     /// When what has expired was last cleared away.
     swept: Mutex<Option<Time>>,
+    /// The same of grants.
+    swept_grants: Mutex<Option<Time>>,
     /// Work that must not be broken off with the call that began it, such as a refresh between
     /// sending and storing.
     tasks: TaskTracker,
@@ -137,6 +140,7 @@ impl Broker {
             ended: broadcast::Sender::new(256),
             shown: broadcast::Sender::new(16),
             swept: Mutex::default(),
+            swept_grants: Mutex::default(),
             tasks: TaskTracker::new(),
         }))
     }

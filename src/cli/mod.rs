@@ -80,11 +80,6 @@ enum Command {
         #[command(subcommand)]
         command: tools::Command,
     },
-    /// See which providers are built in, and how to set one up.
-    Providers {
-        #[command(subcommand)]
-        command: providers::Command,
-    },
     /// Make, look at and replace the keys that seal the store.
     Key {
         #[command(subcommand)]
@@ -94,6 +89,11 @@ enum Command {
     Store {
         #[command(subcommand)]
         command: store::Command,
+    },
+    /// See which providers are built in, and how to set one up.
+    Providers {
+        #[command(subcommand)]
+        command: providers::Command,
     },
     /// Connect accounts, see which are connected, disconnect them.
     Auth {
@@ -150,14 +150,14 @@ fn run(cli: Cli) -> anyhow::Result<Exit> {
             let config = load(cli.config.as_deref())?;
             tools::run(command, config, &Again::new(cli.config), &mut out)
         }
+        Command::Key { command } => key::run(command, cli.config.as_deref(), &mut out),
+        Command::Store { command } => store::run(command, cli.config.as_deref(), &mut out),
         Command::Providers { command } => {
             let argument = cli.config.clone();
             let again = Again::new(cli.config);
             let config = attempt(argument.as_deref(), &again)?;
             providers::run(command, config.as_ref(), &again, &mut out)
         }
-        Command::Key { command } => key::run(command, cli.config.as_deref(), &mut out),
-        Command::Store { command } => store::run(command, cli.config.as_deref(), &mut out),
         Command::Auth { command } => {
             let config = load(cli.config.as_deref())?;
             auth::run(command, config, &Again::new(cli.config), &mut out)

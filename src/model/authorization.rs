@@ -15,10 +15,10 @@ use zeroize::Zeroizing;
 use super::credential::{Asked, Retention};
 use super::grant::Binding;
 use super::provider::{
-    Api, FailureConvention, Revocation, TokenAuth, TokenBody, TokenResponseShape,
+    Api, FailureConvention, Identity, Revocation, TokenAuth, TokenBody, TokenResponseShape,
 };
 use super::scope::Implied;
-use super::{AccountName, Caller, ProviderId, Scopes, Time, ToolName};
+use super::{AccountName, Caller, Grant, ProviderId, Scopes, Time, ToolName};
 
 /// How long a link lives.
 pub const LIFETIME: Duration = Duration::from_mins(15);
@@ -80,6 +80,12 @@ pub struct Authorization {
     #[serde(default)]
     pub said: Option<String>,
     pub trip: Trip,
+    /// What the person knows the account by that is connected now.
+    #[serde(default)]
+    pub connected_as: Option<String>,
+    /// A grant of another account than the one before, until the person says that they mean it.
+    #[serde(default)]
+    pub candidate: Option<Box<Grant>>,
 }
 
 /// All that showing and finishing an authorization takes, as the process knew it that made the link:
@@ -127,6 +133,10 @@ pub struct CodeTrip {
     /// Extra parameters of the authorization request.
     pub params: Vec<(String, String)>,
     pub implied: Implied,
+    /// The header that carries the bare access token, where it is not `Authorization: Bearer …`.
+    pub token_header: Option<String>,
+    /// How to ask whose account it is.
+    pub identity: Option<Identity>,
 }
 
 impl Trip {
@@ -163,6 +173,12 @@ pub struct AskedBy {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Status {
     Pending,
+    /// The consent came from another account than the one before; the person has to say whether
+    /// they mean it.
+    OtherAccount {
+        before: String,
+        now: String,
+    },
     /// The grant is durable.
     Completed,
     /// The person or the provider said no. The text is for people.
@@ -185,7 +201,8 @@ impl Authorization {
 
     /// Whether a new prompt may show this attempt's link again.
     pub fn is_open(&self, now: Time) -> bool {
-        self.status == Status::Pending && !self.is_expired(now) && self.starts < MOST_STARTS
+        let is_undecided = matches!(self.status, Status::Pending | Status::OtherAccount { .. });
+        is_undecided && !self.is_expired(now) && self.starts < MOST_STARTS
     }
 
     /// How often the person has said no within the last hour.
@@ -201,11 +218,13 @@ impl Authorization {
             title: &self.trip.title,
             hosts: &self.binding.hosts,
             headers: &self.trip.headers,
-            // Of what OAuth issues; this is asked for before there is any of it.
-            token_header: None,
             failure: &self.trip.failure,
             implied: self.trip.implied(),
             known_scopes: &NO_SCOPES,
+            token_header: match &self.trip.way {
+                Way::Code(code) => code.token_header.as_deref(),
+                Way::Paste(_) => None,
+            },
         }
     }
 

@@ -3,7 +3,9 @@
 //! Every quirk of a provider is data here, never a branch on its name.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
+use percent_encoding::percent_decode_str;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use url::Url;
@@ -11,8 +13,8 @@ use url::Url;
 use super::credential::{AssertionSettings, Credential, GrantType, Retention};
 use super::guide::Guide;
 use super::scope::Implied;
-use super::tool::Method;
-use super::{ProviderId, Scopes};
+use super::tool::{Action, Body, Effect, HttpAction, Method, Node, Piece, Template};
+use super::{ProviderId, Scopes, Tool, ToolName};
 
 /// Where a secret stands. Configuration holds these, never values; they are read when needed.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -181,9 +183,14 @@ pub struct Endpoints {
     pub device: Option<Url>,
 }
 
+/// A person waits for the page; whose account it is can also be left open.
+const IDENTITY_TIME: Duration = Duration::from_secs(8);
+/// Enough for any profile; cut, it would not be JSON any more.
+const IDENTITY_CHARS: usize = 1_000_000;
+
 /// How to ask a provider whose token this is. The request carries the provider's fixed headers and
 /// the access token, like any call.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Identity {
     pub method: Method,
     pub url: Url,
@@ -206,6 +213,49 @@ impl Identity {
             body: None,
             id: "/sub".into(),
             label: ["/email", "/preferred_username", "/name"].map(str::to_owned).to_vec(),
+        }
+    }
+
+    /// The request as a tool, which no client is ever offered.
+    pub fn tool(&self, provider: &ProviderId) -> Tool {
+        let text = |text: &str| Template(vec![Piece::Text(text.to_owned())]);
+        let segments = self.url.path_segments().into_iter().flatten();
+        let decoded = |segment: &str| percent_decode_str(segment).decode_utf8_lossy().into_owned();
+        let mut origin = self.url.clone();
+        origin.set_path("");
+        origin.set_query(None);
+        Tool {
+            name: ToolName::new(format!("{provider}_identity")),
+            title: String::new(),
+            description: String::new(),
+            params: Vec::new(),
+            accounts: false,
+            effect: Effect::Read,
+            idempotent: true,
+            provider: Some(provider.clone()),
+            scopes: Scopes::default(),
+            action: Action::Http(HttpAction {
+                method: self.method,
+                origin,
+                path: segments.map(|segment| text(&decoded(segment))).collect(),
+                query: self
+                    .url
+                    .query_pairs()
+                    .map(|(name, value)| (name.into_owned(), text(&value)))
+                    .collect(),
+                headers: self
+                    .headers
+                    .iter()
+                    .map(|(name, value)| (name.clone(), text(value)))
+                    .collect(),
+                body: self.body.clone().map_or(Body::None, |body| Body::Json(Node::Fixed(body))),
+                select: None,
+                error: None,
+                reply: None,
+                timeout: IDENTITY_TIME,
+                max_chars: IDENTITY_CHARS,
+            }),
+            output: None,
         }
     }
 

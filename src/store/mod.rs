@@ -36,6 +36,7 @@ mod seal;
 mod shared;
 mod sled;
 mod slot;
+mod sweep;
 mod transfer;
 mod verify;
 
@@ -61,9 +62,7 @@ pub use seal::{DataKeyId, SealError};
 pub use shared::{AskError, Role};
 
 use crate::model::secret;
-use crate::model::{
-    AccountName, Authorization, Caller, Grant, InstanceId, ProviderId, Started, Time,
-};
+use crate::model::{AccountName, Authorization, Caller, Grant, InstanceId, ProviderId, Started};
 use alive::Alive;
 use peer::Answering;
 use record::{Pointer, Record};
@@ -303,26 +302,6 @@ impl Store {
     /// Authorizations that a link may still be open for.
     pub async fn open_authorizations(&self) -> Result<Vec<Held<Authorization>>> {
         self.read_all("authorization/").await
-    }
-
-    /// Deletes what has expired: authorizations, their links and their states.
-    pub async fn sweep(&self, now: Time) -> Result<()> {
-        for held in self.read_all::<Authorization>("authorization/").await? {
-            if held.value.is_over(now) {
-                self.forget(&held).await?;
-            }
-        }
-        for held in self.read_all::<Pointer>("ticket/").await? {
-            if now >= held.value.expires_at {
-                self.forget(&held).await?;
-            }
-        }
-        for held in self.read_all::<Started>("state/").await? {
-            if held.value.authorization.is_expired(now) {
-                self.forget(&held).await?;
-            }
-        }
-        Ok(())
     }
 
     // ── Processes ───────────────────────────────────────────────────────────

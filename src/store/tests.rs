@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use super::*;
+use crate::model::Time;
 use crate::model::authorization::{AskedBy, ClientRegistration, CodeTrip, Status, Trip, Way};
 use crate::model::credential::Retention;
 use crate::model::grant::Binding;
@@ -67,6 +68,13 @@ impl Several {
     pub(super) async fn process(&self, keys: KeySource) -> Result<Store> {
         self.place.open_with(keys).await
     }
+
+    pub(super) async fn import(
+        &self,
+        archive: &Archive,
+    ) -> std::result::Result<Imported, ImportError> {
+        Store::import(self.place.folder(), given(1), archive).await
+    }
 }
 
 pub(super) fn caller(name: &str) -> Caller {
@@ -126,6 +134,8 @@ pub(super) fn authorization(user: &str) -> Authorization {
         said: None,
         refusals: Vec::new(),
         trip: trip(),
+        connected_as: None,
+        candidate: None,
     }
 }
 
@@ -158,6 +168,8 @@ fn trip() -> Trip {
             scope_separator: " ".into(),
             params: Vec::new(),
             implied: BTreeMap::default(),
+            token_header: None,
+            identity: None,
         })),
     }
 }

@@ -31,7 +31,8 @@ async fn render(broker: &Broker, ticket: &str, change: Change) -> Response {
 
 #[derive(Deserialize)]
 pub(super) struct Answer {
-    /// `continue` or `decline`; anything else shows the page again.
+    /// `continue` or `decline`, `confirm` or `keep`, `disconnect`; anything else shows the page
+    /// again.
     #[serde(default)]
     answer: String,
     /// The digest of the page that was answered.
@@ -55,6 +56,18 @@ pub(super) async fn answer(
             return match broker.decline(&ticket).await {
                 Ok(()) => see_other(&format!("/connect/{ticket}")),
                 Err(error) => refused(&error).into_response(),
+            };
+        }
+        "confirm" | "keep" => {
+            return match broker.confirm(&ticket, form.answer == "confirm").await {
+                Ok(arrival) => see_other(&arrival.next),
+                Err(error) => again(&broker, &ticket, error).await,
+            };
+        }
+        "disconnect" => {
+            return match broker.undo(&ticket).await {
+                Ok(()) => see_other(&format!("/connect/{ticket}")),
+                Err(error) => again(&broker, &ticket, error).await,
             };
         }
         _ => return render(&broker, &ticket, Change::None).await,

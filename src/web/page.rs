@@ -54,8 +54,16 @@ struct Ended {
     lines: Vec<String>,
     /// The provider's own words.
     said: Option<String>,
+    choices: Vec<Choice>,
     again: Option<String>,
     incident: Option<String>,
+}
+
+/// A button: what it sends, and what it says.
+struct Choice {
+    answer: &'static str,
+    label: String,
+    is_main: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -104,13 +112,25 @@ impl Page {
         heading: impl Into<String>,
         lines: Vec<String>,
     ) -> Self {
-        let ended =
-            Ended { kind, heading: heading.into(), lines, said: None, again: None, incident: None };
+        let ended = Ended {
+            kind,
+            heading: heading.into(),
+            lines,
+            said: None,
+            choices: Vec::new(),
+            again: None,
+            incident: None,
+        };
         Self { status, ended }
     }
 
     fn said(mut self, words: Option<&str>) -> Self {
         self.ended.said = words.map(str::to_owned);
+        self
+    }
+
+    fn choice(mut self, answer: &'static str, label: impl Into<String>, is_main: bool) -> Self {
+        self.ended.choices.push(Choice { answer, label: label.into(), is_main });
         self
     }
 
@@ -146,13 +166,29 @@ pub(super) fn invitation(invitation: &Invitation, change: Change) -> Response {
     match &invitation.status {
         Status::Pending if invitation.is_expired => gone().into_response(),
         Status::Pending => html(StatusCode::OK, &connect(invitation, change)),
-        Status::Completed if invitation.refused.is_empty() => Page::new(
+        Status::OtherAccount { .. } if invitation.is_expired => gone().into_response(),
+        Status::OtherAccount { before, now } => Page::new(
             StatusCode::OK,
-            Kind::Good,
-            format!("{title} is connected"),
-            vec!["You can close this page and go back; the tool can go on now.".into()],
+            Kind::Neutral,
+            format!("This is another {title} account than before"),
+            vec![
+                format!("Until now {before} was connected. You have just signed in as {now}."),
+                "Nothing has changed yet. If this browser was merely signed in as somebody else, keep the one from before.".into(),
+            ],
         )
+        .choice("confirm", format!("Use {now} from now on"), true)
+        .choice("keep", format!("Keep {before}"), false)
         .into_response(),
+        Status::Completed if invitation.refused.is_empty() => {
+            let heading = match &invitation.connected_as {
+                Some(account) => format!("{title} is connected as {account}"),
+                None => format!("{title} is connected"),
+            };
+            let lines = vec!["You can close this page and go back; the tool can go on now.".into()];
+            Page::new(StatusCode::OK, Kind::Good, heading, lines)
+                .choice("disconnect", "Disconnect again", false)
+                .into_response()
+        }
         Status::Completed => Page::new(
             StatusCode::OK,
             Kind::Neutral,
@@ -162,6 +198,7 @@ pub(super) fn invitation(invitation: &Invitation, change: Change) -> Response {
                 "Tools that need it will not work until you grant it. Go back and call the tool again to be asked once more.".into(),
             ],
         )
+        .choice("disconnect", "Disconnect again", false)
         .into_response(),
         Status::Failed(why) => Page::new(
             StatusCode::OK,

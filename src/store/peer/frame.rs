@@ -153,27 +153,43 @@ pub(super) fn decode<'a, T: Deserialize<'a>>(frame: &'a [u8]) -> Option<Numbered
     }
 }
 
-/// The answer to a scan, in as many frames as it needs.
-///
-/// # Errors
-/// [`BackendError::TooLarge`] for a record that fills a frame by itself.
-pub(super) fn encode_scan(id: u64, found: &[(Key, Sealed)]) -> Result<Vec<Bytes>, BackendError> {
-    let mut frames = Vec::new();
-    let mut rest = found;
-    loop {
+/// The answer to a scan, in as many frames as it needs, each made when the one before it is on its
+/// way: a peer waits for the next part, however many there are.
+pub(super) struct Parts {
+    id: u64,
+    rest: std::vec::IntoIter<(Key, Sealed)>,
+    is_over: bool,
+}
+
+impl Parts {
+    pub(super) fn new(id: u64, found: Vec<(Key, Sealed)>) -> Self {
+        Self { id, rest: found.into_iter(), is_over: false }
+    }
+}
+
+impl Iterator for Parts {
+    /// [`BackendError::TooLarge`] for a record that fills a frame by itself; nothing follows it.
+    type Item = Result<Bytes, BackendError>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        if self.is_over {
+            return None;
+        }
+        let rest = self.rest.as_slice();
         let mut size = 0;
         let fits = rest.iter().take_while(|(key, sealed)| {
             let is_first = size == 0;
             size += key.as_bytes().len() + sealed.as_bytes().len();
             is_first || size <= PART
         });
-        let (part, after) = rest.split_at_checked(fits.count()).unwrap_or((rest, &[]));
-        let records = part.iter().map(|(key, sealed)| (key.as_str(), sealed.as_bytes())).collect();
-        frames.push(encode(id, Answer::Scanned { records, last: after.is_empty() })?);
-        if after.is_empty() {
-            return Ok(frames);
-        }
-        rest = after;
+        let count = fits.count();
+        let part = rest.iter().take(count);
+        let records = part.map(|(key, sealed)| (key.as_str(), sealed.as_bytes())).collect();
+        let last = count == rest.len();
+        let frame = encode(self.id, Answer::Scanned { records, last });
+        self.is_over = last || frame.is_err();
+        self.rest.by_ref().take(count).for_each(drop);
+        Some(frame)
     }
 }
 
@@ -189,7 +205,7 @@ mod tests {
         for sizes in [vec![], vec![0], vec![1_000; 3], vec![100_000; 50], vec![PART * 2; 3]] {
             let found: Vec<_> =
                 sizes.iter().enumerate().map(|(number, size)| record(number, *size)).collect();
-            let frames = encode_scan(3, &found).unwrap();
+            let frames: Vec<_> = Parts::new(3, found.clone()).collect::<Result<_, _>>().unwrap();
             let mut back = Vec::new();
             for (at, frame) in frames.iter().enumerate() {
                 assert!(frame.len() <= PART * 3);
@@ -205,7 +221,8 @@ mod tests {
             }
             assert_eq!(back, found);
         }
-        assert!(encode_scan(3, &[record(0, LONGEST_FRAME)]).is_err());
+        let mut parts = Parts::new(3, vec![record(0, LONGEST_FRAME), record(1, 1)]);
+        assert!(matches!((parts.next(), parts.next()), (Some(Err(_)), None)));
     }
 
     #[test]

@@ -2,6 +2,7 @@
 //! does besides, such as writing to a pipe that nobody reads, keeps them waiting.
 
 use std::io;
+use std::iter;
 use std::path::Path;
 use std::sync::Arc;
 use std::thread;
@@ -19,7 +20,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::super::backend::{Backend, BackendError, Key, Sealed};
 use super::Answering;
-use super::frame::{self, Answer, Fault, Hello, Numbered, PROTOCOL, Request};
+use super::frame::{self, Answer, Fault, Hello, Numbered, PROTOCOL, Parts, Request};
 use super::socket::{self, Address};
 
 /// More hosts than a person runs. Who comes when all places are taken waits for one.
@@ -42,6 +43,9 @@ pub(in crate::store) struct Serving {
     stop: CancellationToken,
     thread: Option<thread::JoinHandle<()>>,
 }
+
+/// What answers a request, or what keeps it from being answered.
+type Frames = Box<dyn Iterator<Item = Result<Bytes, BackendError>> + Send>;
 
 struct Owner {
     backend: Arc<dyn Backend>,
@@ -156,19 +160,23 @@ async fn serve(stream: &Stream, owner: &Owner) {
     let mut done = std::pin::pin!(requests.buffer_unordered(MOST_AT_ONCE));
     while let Some(Some(frames)) = done.next().await {
         for frame in frames {
+            let Some(frame) = frame else { return };
             let Ok(Ok(())) = timeout(PATIENCE, answers.send(frame)).await else { return };
         }
     }
 }
 
 impl Owner {
-    /// The frames that answer a request; `None` for what is no request.
-    async fn answer(&self, frame: &BytesMut) -> Option<Vec<Bytes>> {
+    /// The frames that answer a request; `None` for what is no request, or cannot be answered.
+    async fn answer(
+        &self,
+        frame: &BytesMut,
+    ) -> Option<impl Iterator<Item = Option<Bytes>> + use<>> {
         let Numbered { id, body } = frame::decode::<Request<'_>>(frame)?;
         let answered = match body {
             Request::Get(key) => self.get(id, key).await,
             Request::Scan(prefix) => match self.backend.scan(&Key::new(prefix.into())).await {
-                Ok(found) => frame::encode_scan(id, &found),
+                Ok(found) => Ok(Box::new(Parts::new(id, found)) as Frames),
                 Err(error) => Err(error),
             },
             Request::Swap { key, old, new } => self.swap(id, key, old, new).await,
@@ -177,11 +185,12 @@ impl Owner {
                 None => one(frame::encode(id, Answer::Failed(Fault::Unanswered))),
             },
         };
-        let failed = |error: BackendError| frame::encode(id, Answer::Failed(error.into()));
-        answered.or_else(|error| one(failed(error))).ok()
+        let frames = answered.unwrap_or_else(|error| Box::new(iter::once(Err(error))));
+        let failed = move |error: BackendError| frame::encode(id, Answer::Failed(error.into()));
+        Some(frames.map(move |frame| frame.or_else(failed).ok()))
     }
 
-    async fn get(&self, id: u64, key: &str) -> Result<Vec<Bytes>, BackendError> {
+    async fn get(&self, id: u64, key: &str) -> Result<Frames, BackendError> {
         let found = self.backend.get(&Key::new(key.into())).await?;
         one(frame::encode(id, Answer::Got(found.as_ref().map(Sealed::as_bytes))))
     }
@@ -192,7 +201,7 @@ impl Owner {
         key: &str,
         old: Option<&[u8]>,
         new: Option<&[u8]>,
-    ) -> Result<Vec<Bytes>, BackendError> {
+    ) -> Result<Frames, BackendError> {
         let sealed = |bytes: &[u8]| Sealed::from_stored(bytes.to_vec());
         let (old, new) = (old.map(sealed), new.map(sealed));
         let done = self.backend.swap(&Key::new(key.into()), old.as_ref(), new.as_ref()).await?;
@@ -200,6 +209,6 @@ impl Owner {
     }
 }
 
-fn one(frame: Result<Bytes, BackendError>) -> Result<Vec<Bytes>, BackendError> {
-    frame.map(|frame| vec![frame])
+fn one(frame: Result<Bytes, BackendError>) -> Result<Frames, BackendError> {
+    frame.map(|frame| Box::new(iter::once(Ok(frame))) as Frames)
 }

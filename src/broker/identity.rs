@@ -1,0 +1,56 @@
+//! Whose account a token is of, as the provider tells it.
+
+use secrecy::SecretString;
+use serde_json::{Map, Value};
+
+use super::Broker;
+use crate::model::authorization::Way;
+use crate::model::grant::AccountIdentity;
+use crate::model::provider::{Api, Hosts};
+use crate::model::{Authorization, text};
+use crate::net::host_of;
+use crate::upstream::{Answer, Credential};
+
+/// Of a login or an e-mail address.
+const LONGEST: usize = 200;
+
+impl Broker {
+    /// Asks the provider whose token this is. `None` where it has no way to tell, or did not: a
+    /// consent is not lost for that.
+    pub(super) async fn whose(
+        &self,
+        authorization: &Authorization,
+        token: &SecretString,
+    ) -> Option<AccountIdentity> {
+        let Way::Code(trip) = &authorization.trip.way else { return None };
+        let identity = trip.identity.as_ref()?;
+        let provider = &authorization.provider;
+        // The identity endpoint is the provider's own, wherever it is.
+        let own = host_of(&identity.url);
+        let hosts = Hosts::new(authorization.binding.hosts.iter().chain([own.as_str()]));
+        let api = Api { hosts: &hosts, ..authorization.api() };
+        let credential = Credential::Bearer(token.clone());
+        let tool = identity.tool(provider);
+        let upstream = &self.0.parts.upstream;
+        let answer = match upstream.execute(&tool, Some(api), &Map::new(), Some(&credential)).await
+        {
+            Answer::Done(result) if !result.is_error => result.text,
+            Answer::Done(_) | Answer::Unauthorized { .. } | Answer::InsufficientScope { .. } => {
+                tracing::info!(%provider, "the provider does not tell whose account it is");
+                return None;
+            }
+        };
+        let answer: Value = serde_json::from_str(&answer).ok()?;
+        Some(AccountIdentity {
+            id: identity.id_in(&answer)?,
+            label: identity.label_in(&answer).map(|label| text::shown(&label, LONGEST)),
+        })
+    }
+}
+
+impl AccountIdentity {
+    /// What people know it by; its id where there is nothing better.
+    pub fn words(&self) -> &str {
+        self.label.as_deref().unwrap_or(&self.id)
+    }
+}

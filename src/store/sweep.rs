@@ -1,0 +1,40 @@
+//! Deletes what is of no use to anybody any more.
+
+use super::record::{Pointer, Record};
+use super::{Held, Result, Store};
+use crate::model::{Authorization, Grant, Started, Time};
+
+/// What a hash of a user begins with: base64url.
+const BEGINNINGS: &str = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
+
+impl Store {
+    /// Deletes what has expired: authorizations, their links and their states.
+    pub async fn sweep(&self, now: Time) -> Result<()> {
+        self.clear::<Authorization>("authorization/", |held| held.is_over(now)).await?;
+        self.clear::<Pointer>("ticket/", |held| now >= held.expires_at).await?;
+        self.clear::<Started>("state/", |held| held.authorization.is_expired(now)).await
+    }
+
+    /// Deletes grants that nobody can use any more: expired ones that do not renew, and what is left
+    /// of those that ended long ago.
+    ///
+    /// A sixty-fourth at a time, so that calls get their turn in a store of many people.
+    pub async fn sweep_grants(&self, now: Time) -> Result<()> {
+        for beginning in BEGINNINGS.chars() {
+            let prefix = format!("grant/{beginning}");
+            self.clear::<Grant>(&prefix, |held| held.is_spent(now)).await?;
+            tokio::task::yield_now().await;
+        }
+        Ok(())
+    }
+
+    async fn clear<T: Record>(&self, prefix: &str, is_over: impl Fn(&T) -> bool) -> Result<()> {
+        for held in self.read_all::<T>(prefix).await? {
+            let Held { value, .. } = &held;
+            if is_over(value) {
+                self.forget(&held).await?;
+            }
+        }
+        Ok(())
+    }
+}
