@@ -37,6 +37,8 @@ impl Us {
             client_id: id.into(),
             client_secret: (token_auth != TokenAuth::None).then(|| secret.into()),
             token_endpoint: self.metadata.token_endpoint.clone(),
+            refresh_endpoint: None,
+            token_params: Vec::new(),
             token_auth,
             token_body: TokenBody::Form,
             response: TokenResponseShape::default(),
@@ -107,10 +109,10 @@ fn our_own_credentials_get_a_token_for_the_server() {
     run(async {
         let us = Us::at(&world).await;
         let scopes = Scopes::new(["notes:read"]);
-        let issued = us.oauth.client_credentials(&us.robot(), &scopes, &[]).await.unwrap();
+        let issued = us.oauth.client_credentials(&us.robot(), &scopes).await.unwrap();
         assert_eq!(whoami(&world, &issued), json!({"sub": "robot", "scope": "notes:read"}));
         let wrong = us.client("robot", "wrong", TokenAuth::Basic);
-        let error = us.oauth.client_credentials(&wrong, &scopes, &[]).await.unwrap_err();
+        let error = us.oauth.client_credentials(&wrong, &scopes).await.unwrap_err();
         assert_eq!(error.verdict(), Verdict::Operator);
     });
 }
@@ -136,12 +138,12 @@ fn assertions_signed_by_any_algorithm_are_taken_once() {
             };
             // As a client of its own, and as nobody else than the assertion says; twice, since each is another one.
             for client in [&us.robot(), &nobody, &nobody] {
-                let issued = us.oauth.jwt_bearer(client, &assertion, &scopes, &[]).await.unwrap();
+                let issued = us.oauth.jwt_bearer(client, &assertion, &scopes).await.unwrap();
                 let who = whoami(&world, &issued);
                 assert_eq!(who, json!({"sub": "ana", "scope": "notes:read"}), "{name}");
             }
             let elsewhere = Assertion { audience: "https://other.example".into(), ..assertion };
-            let refused = us.oauth.jwt_bearer(&nobody, &elsewhere, &scopes, &[]).await;
+            let refused = us.oauth.jwt_bearer(&nobody, &elsewhere, &scopes).await;
             assert_eq!(refused.unwrap_err().verdict(), Verdict::GrantEnded);
         }
     });
@@ -173,7 +175,7 @@ fn a_service_account_s_file_is_all_that_is_needed() {
         };
         let nobody = us.client("", "", TokenAuth::None);
         let scopes = Scopes::new(["notes:read"]);
-        let issued = us.oauth.jwt_bearer(&nobody, &assertion, &scopes, &[]).await.unwrap();
+        let issued = us.oauth.jwt_bearer(&nobody, &assertion, &scopes).await.unwrap();
         let who = whoami(&world, &issued);
         assert_eq!(who, json!({"sub": world.assertion_issuer(), "scope": "notes:read"}));
     });
