@@ -136,7 +136,7 @@ impl Broker {
             tracing::warn!(provider, error = %source, "no token for a code");
             CallbackError::NoToken { provider, link: authorization.link(), source }
         })?;
-        Ok(self.keep::<CallbackError>(&authorization, issued).await?)
+        self.keep(&authorization, issued).await
     }
 }
 

@@ -67,8 +67,11 @@ pub(super) struct Flights {
     flights: Mutex<HashMap<String, Flight>>,
     /// Providers that refuse our client, or these scopes to it: until when they are left alone, and
     /// what they said.
-    refusing: Mutex<HashMap<(ProviderId, Scopes), (Time, Arc<TokenError>)>>,
+    refusing: Mutex<HashMap<(ProviderId, Scopes), Refusing>>,
 }
+
+/// Until when, and what was said.
+type Refusing = (Time, Arc<TokenError>);
 
 pub(super) enum Flight {
     UnderWay(Landing),

@@ -30,7 +30,7 @@ async fn render(broker: &Broker, ticket: &str, change: Change) -> Response {
 }
 
 #[derive(Deserialize)]
-pub(super) struct Answer {
+pub(super) struct Answered {
     /// `continue` or `decline`, `confirm` or `keep`, `disconnect`; anything else shows the page
     /// again.
     #[serde(default)]
@@ -48,7 +48,7 @@ pub(super) struct Answer {
 pub(super) async fn answer(
     State(broker): State<Broker>,
     Path(ticket): Path<String>,
-    Form(form): Form<Answer>,
+    Form(form): Form<Answered>,
 ) -> Response {
     match form.answer.as_str() {
         "continue" => {}

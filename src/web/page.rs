@@ -164,9 +164,10 @@ pub(super) enum Change {
 pub(super) fn invitation(invitation: &Invitation, change: Change) -> Response {
     let title = &invitation.title;
     match &invitation.status {
-        Status::Pending if invitation.is_expired => gone().into_response(),
+        Status::Pending | Status::OtherAccount { .. } if invitation.is_expired => {
+            gone().into_response()
+        }
         Status::Pending => html(StatusCode::OK, &connect(invitation, change)),
-        Status::OtherAccount { .. } if invitation.is_expired => gone().into_response(),
         Status::OtherAccount { before, now } => Page::new(
             StatusCode::OK,
             Kind::Neutral,
