@@ -47,10 +47,3 @@ impl Broker {
         })
     }
 }
-
-impl AccountIdentity {
-    /// What people know it by; its id where there is nothing better.
-    pub fn words(&self) -> &str {
-        self.label.as_deref().unwrap_or(&self.id)
-    }
-}

@@ -48,34 +48,33 @@ impl Broker {
     ) -> Result<Arrival, E> {
         let consent = Consent::of(authorization);
         let grant = self.grant_for(consent, issued).await;
-        if let Some(before) = self.other_account(consent, &grant).await? {
-            let end = End::OtherAccount { before, candidate: Box::new(grant) };
-            self.conclude::<E>(authorization, end).await?;
-            return Ok(Arrival { next: authorization.link() });
-        }
-        self.settle_down(authorization.clone(), grant).await.map_err(KeepError::either)
+        self.arrived(authorization.clone(), grant, false).await.map_err(KeepError::either)
     }
 
     /// Durable first: what anybody wakes up to is on disk.
-    async fn settle_down(
+    async fn arrived(
         &self,
         authorization: Authorization,
         grant: Grant,
+        is_meant: bool,
     ) -> Result<Arrival, KeepError> {
-        let granted = Granted { authorization, grant };
-        if let Err(error) = self.write_down(&granted).await {
-            // The code is spent, and with it the person's consent, if nobody holds the tokens.
-            if matches!(error, KeepError::Store(_)) {
-                self.hold(granted);
+        // Only our own page can name what was not granted, and ask about another account.
+        let is_plain = grant.refused.is_empty();
+        let page = authorization.link();
+        let elsewhere = authorization.trip.after_connect.as_ref().map(ToString::to_string);
+        let granted = Granted { authorization, grant, is_meant };
+        let is_whole = match self.write_down(&granted).await {
+            Ok(is_kept) => is_kept && is_plain,
+            Err(error) => {
+                // The code is spent, and with it the person's consent, if nobody holds the tokens.
+                if matches!(error, KeepError::Store(_)) {
+                    self.hold(granted);
+                }
+                return Err(error);
             }
-            return Err(error);
-        }
-        let Granted { authorization, grant } = granted;
-        tracing::info!(provider = %authorization.provider, "connected");
-        // Only our own page can name what was not granted.
-        let is_whole = grant.refused.is_empty();
-        let elsewhere = authorization.trip.after_connect.as_ref().filter(|_| is_whole);
-        Ok(Arrival { next: elsewhere.map_or_else(|| authorization.link(), ToString::to_string) })
+        };
+        tracing::info!(provider = %granted.grant.provider, "connected");
+        Ok(Arrival { next: elsewhere.filter(|_| is_whole).unwrap_or(page) })
     }
 
     /// What is kept of a consent.
@@ -114,11 +113,7 @@ impl Broker {
     ) -> Result<Option<String>, StoreError> {
         let store = self.store().await?;
         let before = store.grant(caller, provider, &binding.identity(), account).await?;
-        let before = before.and_then(|held| held.value.identity);
-        Ok(match (before, &grant.identity) {
-            (Some(before), Some(now)) if before.id != now.id => Some(before.words().to_owned()),
-            _ => None,
-        })
+        Ok(before.and_then(|held| grant.other_account(&held.value).map(str::to_owned)))
     }
 
     /// The person says whether they mean the other account that they gave their consent with.
@@ -138,7 +133,7 @@ impl Broker {
         }
         if is_meant {
             let grant = Grant::clone(grant);
-            let settled = self.settle_down(authorization, grant).await;
+            let settled = self.arrived(authorization, grant, true).await;
             return settled.map_err(KeepError::either);
         }
         if let Way::Code(trip) = &authorization.trip.way {

@@ -24,6 +24,8 @@ const MOST_TRIES_LATER: u32 = 300;
 pub(super) struct Granted {
     pub(super) authorization: Authorization,
     pub(super) grant: Grant,
+    /// Whether the person has said that they mean this account, if it is another one than before.
+    pub(super) is_meant: bool,
 }
 
 /// The consents held, by the account that they are for. Whoever keeps one has it locked, so that a
@@ -32,8 +34,9 @@ pub(super) struct Granted {
 pub(super) struct Unkept(Mutex<HashMap<String, Arc<tokio::sync::Mutex<Option<Granted>>>>>);
 
 impl Broker {
-    /// Makes a consent durable, and only then tells whoever waits for it.
-    pub(super) async fn write_down(&self, granted: &Granted) -> Result<(), KeepError> {
+    /// Makes a consent durable, and only then tells whoever waits for it. False: the person is to
+    /// say first whether they mean another account than before.
+    pub(super) async fn write_down(&self, granted: &Granted) -> Result<bool, KeepError> {
         self.write(granted, |_| false).await
     }
 
@@ -64,9 +67,10 @@ impl Broker {
             let is_settled = |there: &Grant| there.connected_at >= found.grant.connected_at;
             match self.write(found, is_settled).await {
                 Err(KeepError::Store(error)) => return Err(error),
-                kept => kept.unwrap_or_else(|error| {
+                Err(error @ KeepError::Contended(_)) => {
                     tracing::error!(provider = %found.grant.provider, %error, "a consent is lost");
-                }),
+                }
+                Ok(_) => {}
             }
             *consent = None;
         }
@@ -88,14 +92,21 @@ impl Broker {
     /// grant may come in between, and the new consent is the one that counts.
     async fn write(
         &self,
-        Granted { authorization, grant }: &Granted,
+        Granted { authorization, grant, is_meant }: &Granted,
         is_settled: impl Fn(&Grant) -> bool,
-    ) -> Result<(), KeepError> {
+    ) -> Result<bool, KeepError> {
         let store = self.store().await?;
         let Authorization { caller, provider, account, binding, .. } = authorization;
         let identity = binding.identity();
         for _ in 0..MOST_TRIES {
             let held = store.grant(caller, provider, &identity, account).await?;
+            let before = held.as_ref().and_then(|held| grant.other_account(&held.value));
+            if let (Some(before), false) = (before, *is_meant) {
+                let candidate = Box::new(grant.clone());
+                let end = End::OtherAccount { before: before.to_owned(), candidate };
+                self.conclude::<KeepError>(authorization, end).await?;
+                return Ok(false);
+            }
             let is_there = held.as_ref().is_some_and(|held| is_settled(&held.value));
             if is_there || store.keep(caller, grant, held.as_ref()).await? {
                 let identity = grant.identity.as_ref();
@@ -103,7 +114,8 @@ impl Broker {
                     refused: grant.refused.clone(),
                     connected_as: identity.map(|identity| identity.words().to_owned()),
                 };
-                return self.conclude(authorization, end).await;
+                self.conclude::<KeepError>(authorization, end).await?;
+                return Ok(true);
             }
         }
         Err(Contended.into())

@@ -109,6 +109,13 @@ pub struct AccountIdentity {
     pub label: Option<String>,
 }
 
+impl AccountIdentity {
+    /// What people know it by; its id where there is nothing better.
+    pub fn words(&self) -> &str {
+        self.label.as_deref().unwrap_or(&self.id)
+    }
+}
+
 /// The mark of a process that renews a grant, durable before the refresh token is sent.
 ///
 /// It is written over the grant by one compare-and-swap, so of all processes one sends; and it stays
@@ -173,6 +180,14 @@ impl Grant {
 }
 
 impl Grant {
+    /// The account of the grant `before`, for people, if this one is of another.
+    pub fn other_account<'a>(&self, before: &'a Grant) -> Option<&'a str> {
+        match (&before.identity, &self.identity) {
+            (Some(before), Some(now)) if before.id != now.id => Some(before.words()),
+            _ => None,
+        }
+    }
+
     /// The same grant without its tokens: of no use, but people see what happened and to what.
     #[must_use]
     pub fn ended(&self, why: &str) -> Grant {

@@ -165,7 +165,7 @@ fn no_secret_is_seen_anywhere() {
     {
         let server = connect(&mut seen, dialect, user);
         let server = use_and_refresh(&mut seen, server, dialect, user);
-        let server = stray(&mut seen, server);
+        let server = stray(&mut seen, server, dialect, user);
         seen.end(server);
         commands(&mut seen, user);
     }
@@ -230,12 +230,15 @@ fn use_and_refresh(seen: &mut Seen, mut server: Server, dialect: Dialect, user: 
 }
 
 /// Consents that come to nothing, and a grant that ends.
-fn stray(seen: &mut Seen, mut server: Server) -> Server {
+fn stray(seen: &mut Seen, mut server: Server, dialect: Dialect, user: &str) -> Server {
     let write = json!({"title": "x"});
     let prompt = server.call("write_note", &write).asked();
     seen.visit(&prompt.url).without("notes:write").go();
-    let prompt = server.call("write_note", &write).asked();
+    // Somebody else: who says no twice is not asked again.
+    let mut other = Server::start_as(&seen.home, dialect, &format!("{user}-who-says-no"));
+    let prompt = other.call("write_note", &write).asked();
     seen.visit(&prompt.url).denying().go();
+    seen.end(other);
     let prompt = server.call("write_note", &write).asked();
     for (from, to) in [("iss=", "iss=x"), ("code=", "code=x"), ("state=", "state=x")] {
         let held = seen.hold(&prompt.url);

@@ -169,6 +169,28 @@ pub(super) fn settings(
     })
 }
 
+/// What of a built-in provider's table fits what is `written`: where that names another
+/// authorization server, the quirks and not the places. Another server's tokens are not for the
+/// built-in one's revocation or identity endpoint, nor is its `iss` (RFC 9207) the right one.
+pub(super) fn fitting(built_in: OAuthTable, written: &OAuthTable) -> OAuthTable {
+    if written.issuer.is_none() && written.authorize_url.is_none() && written.token_url.is_none() {
+        return built_in;
+    }
+    OAuthTable {
+        issuer: None,
+        authorize_url: None,
+        token_url: None,
+        refresh_url: None,
+        revoke_url: None,
+        revoke: None,
+        revoke_request: None,
+        device_url: None,
+        userinfo_url: None,
+        identity: None,
+        ..built_in
+    }
+}
+
 /// Our registration, as written.
 struct Client {
     id: Option<Setting>,

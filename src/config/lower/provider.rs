@@ -242,7 +242,10 @@ impl Kept {
 fn merge(mut written: ProviderTable, built_in: Option<ProviderTable>) -> ProviderTable {
     let Some(mut built_in) = built_in else { return written };
     let oauth = match (written.oauth.take(), built_in.oauth.take()) {
-        (Some(written), Some(built_in)) => Some(written.or(built_in)),
+        (Some(written), Some(built_in)) => {
+            let built_in = oauth::fitting(built_in, &written);
+            Some(written.or(built_in))
+        }
         (written, built_in) => written.or(built_in),
     };
     let failure = match (written.failure.take(), built_in.failure.take()) {
