@@ -8,7 +8,7 @@ use std::time::Duration;
 use serde_json::json;
 
 use crate::harness::{
-    Dialect, Finished, Held, Home, Server, Visit, World, files, page_while_it_lives,
+    Dialect, Finished, Held, Home, Server, Visit, World, files, page_while_it_lives, report,
 };
 
 /// What `auth status` says of a grant that ended with a process: its attempt marker was still there.
@@ -79,7 +79,7 @@ struct Figures {
 #[test]
 fn nothing_that_was_announced_is_lost_to_two_hundred_kills() {
     let mut random = Random::new();
-    println!("seed {}", random.0);
+    report(&format!("seed {}", random.0));
     let world = World::with(&json!({"token_delay_ms": 5}), json!({}));
     let home = Home::new(&world.tools());
     let mut connected: Vec<String> = Vec::new();
@@ -120,7 +120,10 @@ fn nothing_that_was_announced_is_lost_to_two_hundred_kills() {
         assert!(is_connected(&home, user), "{user} is not connected any more");
     }
     let twice = world.refresh_token_sends().iter().filter(|times| times.len() > 1).count();
-    println!("{figures:?}, {} connected, {twice} refresh tokens sent twice", connected.len());
+    report(&format!(
+        "{figures:?}, {} connected, {twice} refresh tokens sent twice",
+        connected.len()
+    ));
     assert!(world.refresh_token_sends().iter().all(|times| times.len() <= 2));
     assert_eq!(world.counts()["grants_destroyed"], figures.lost);
     assert!(twice >= figures.lost);

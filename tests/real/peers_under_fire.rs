@@ -14,7 +14,7 @@ use rustix::process::{Pid, Signal, kill_process};
 use serde_json::json;
 use tokio::time::Instant;
 
-use crate::harness::{Answer, Dialect, Home, PATIENCE, Server, Visit, World};
+use crate::harness::{Answer, Dialect, Home, PATIENCE, Server, Visit, World, report};
 use crate::kills::BROKEN_OFF;
 
 /// How long the calls go on.
@@ -247,12 +247,8 @@ fn three_copies_renew_once_each_time_and_nobody_is_asked_again() {
     let world = World::with(&json!({"access_token_seconds": 2}), json!({}));
     let (world, figures) = Fire::kindle(world).burn(false);
     let sends = world.refresh_token_sends();
-    println!(
-        "{} calls, the longest {:?}; {} refresh tokens sent",
-        figures.calls,
-        figures.longest,
-        sends.len()
-    );
+    let Figures { calls, longest, .. } = figures;
+    report(&format!("{calls} calls, the longest {longest:?}; {} refresh tokens sent", sends.len()));
     assert_eq!(figures.failures, [""; 0]);
     assert_eq!(figures.reasons, [""; 0], "somebody was asked again");
     assert!(sends.iter().all(|times| times.len() == 1), "{sends:?}");
@@ -271,15 +267,14 @@ fn the_owner_is_killed_again_and_again_and_the_others_go_on() {
     let (world, figures) = Fire::kindle(World::with(&slow, json!({}))).burn(true);
     let sends = world.refresh_token_sends();
     let twice: Vec<&Vec<u64>> = sends.iter().filter(|times| times.len() > 1).collect();
-    println!(
-        "{} calls, the longest {:?}; {} kills; {} refresh tokens sent, {} of them twice; {} consents given again",
-        figures.calls,
-        figures.longest,
-        figures.kills.len(),
+    let Figures { calls, longest, ref kills, ref reasons, .. } = figures;
+    report(&format!(
+        "{calls} calls, the longest {longest:?}; {} kills; {} refresh tokens sent, {} of them twice; {} consents given again",
+        kills.len(),
         sends.len(),
         twice.len(),
-        figures.reasons.len()
-    );
+        reasons.len()
+    ));
     assert_eq!(figures.failures, [""; 0]);
     assert!(figures.longest < LONGEST_CALL, "{:?}", figures.longest);
     for times in &twice {

@@ -14,6 +14,7 @@ mod visit;
 mod world;
 
 use std::ffi::OsString;
+use std::io::Write as _;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -30,6 +31,11 @@ pub use world::{World, provider};
 /// How long anything may take before a test gives up on it. Long, since a machine may be busy; never waited out by a
 /// test that passes.
 pub const PATIENCE: Duration = Duration::from_mins(1);
+
+/// Puts figures into the output, of a test that passes too.
+pub fn report(figures: &str) {
+    let _ = writeln!(std::io::stderr(), "{figures}");
+}
 
 /// A real part, as `./tests/run` names it.
 pub fn part(variable: &str) -> PathBuf {
