@@ -78,6 +78,15 @@ impl Host {
         assert!(list.result["tools"].is_array(), "{}", self.line);
     }
 
+    /// What the pipes and the protocol cost by themselves.
+    pub fn ping(&mut self, times: usize, all: &mut Figures) {
+        for _ in 0..times {
+            let began = Instant::now();
+            self.ask("ping", json!({}));
+            all.add(began.elapsed());
+        }
+    }
+
     pub fn one_by_one(&mut self, tool: &str, calls: usize, times: &mut Figures) {
         for _ in 0..calls {
             let began = Instant::now();

@@ -122,10 +122,15 @@ fn calls(api: &Api, machines: &[(&str, &Machine)]) {
     let requests = Direct::new(api);
     let mut direct = Way::default();
     requests.one_by_one(ONE_BY_ONE, &mut Figures::default());
+    // The first process on a data folder owns it; one that comes later is its peer.
+    let peer = ("10 tools, a peer of the first", machines[0].1);
+    let machines: Vec<_> = machines.iter().copied().chain([peer]).collect();
     let mut lanes: Vec<Lane> = machines.iter().map(|(_, machine)| Lane::new(machine)).collect();
+    let mut pings = Figures::default();
     // In turns, so that whatever else the machine does it does to all of them.
     for _ in 0..TURNS {
         direct.turn(|all| requests.one_by_one(ONE_BY_ONE, all), || requests.at_once(AT_ONCE));
+        lanes[0].host.ping(ONE_BY_ONE, &mut pings);
         for lane in &mut lanes {
             lane.turn();
         }
@@ -133,6 +138,11 @@ fn calls(api: &Api, machines: &[(&str, &Machine)]) {
     let base = lanes[0].plain.single.at(50);
     let over = |way: &Way| millis(way.single.at(50) - direct.single.at(50));
     direct.row("reqwest alone", "", "", "");
+    println!(
+        "| an MCP ping alone | {} | {} | | | | | |",
+        millis(pings.at(50)),
+        millis(pings.at(99))
+    );
     for ((name, _), Lane { host, plain, select }) in machines.iter().zip(&lanes) {
         let against = format!("{:.2}", plain.single.at(50) / base);
         plain.row(name, &over(plain), &against, &mib(host.memory("VmHWM")));
