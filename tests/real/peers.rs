@@ -5,7 +5,7 @@ use std::io::{Read as _, Write as _};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::time::{Duration, Instant};
 
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::process::{Pid, Signal, WaitOptions, kill_process, waitpid};
 use serde_json::json;
 
 use crate::harness::{Dialect, Home, Server, Visit, World};
@@ -30,9 +30,15 @@ fn assert_runs(server: &mut Server) {
     assert!(server.call("whoami", &json!({})).ran().contains("\"ana\""));
 }
 
-fn send(signal: Signal, server: &Server) {
-    let pid = Pid::from_raw(server.pid().try_into().unwrap()).unwrap();
-    kill_process(pid, signal).unwrap();
+fn pid(server: &Server) -> Pid {
+    Pid::from_raw(server.pid().try_into().unwrap()).unwrap()
+}
+
+/// Stops a process, and waits until all of it stands still.
+fn stop(server: &Server) {
+    kill_process(pid(server), Signal::STOP).unwrap();
+    let (_, status) = waitpid(Some(pid(server)), WaitOptions::UNTRACED).unwrap().unwrap();
+    assert!(status.stopped());
 }
 
 /// Waits until the folder says that this process owns it.
@@ -114,6 +120,7 @@ fn the_folder_passes_on_though_nobody_calls() {
     let begun = Instant::now();
     peer.close();
     wait_for_owner(&home, &third, begun);
+    assert_runs(&mut third);
     third.close();
     assert!(!home.data().join("store.sock").exists());
 }
@@ -122,7 +129,7 @@ fn the_folder_passes_on_though_nobody_calls() {
 fn a_stopped_owner_is_named_and_nobody_hangs() {
     let world = World::start();
     let (home, owner, mut peer) = two(&world);
-    send(Signal::STOP, &owner);
+    stop(&owner);
     let begun = Instant::now();
     let text = peer.call("whoami", &json!({})).failed();
     assert!(begun.elapsed() < Duration::from_secs(10), "{:?}", begun.elapsed());
@@ -132,12 +139,12 @@ fn a_stopped_owner_is_named_and_nobody_hangs() {
     let status = home.run(&["auth", "status", "--user", "ana"]);
     assert_eq!(status.code, Some(1), "{status:?}");
     assert!(home.log().contains(&told), "{}", home.log());
-    send(Signal::CONT, &owner);
+    kill_process(pid(&owner), Signal::CONT).unwrap();
     assert_runs(&mut peer);
     let status = home.run(&["auth", "status", "--user", "ana"]);
     assert_eq!(status.code, Some(0), "{status:?}");
     // Stopped and then killed: its lock ends with it.
-    send(Signal::STOP, &owner);
+    stop(&owner);
     owner.kill();
     assert_runs(&mut peer);
 }
