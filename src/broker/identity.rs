@@ -50,7 +50,7 @@ impl Broker {
 
 impl AccountIdentity {
     /// What people know it by; its id where there is nothing better.
-    pub fn words(&self) -> &str {
-        self.label.as_deref().unwrap_or(&self.id)
+    pub fn words(&self) -> String {
+        self.label.clone().unwrap_or_else(|| text::shown(&self.id, LONGEST))
     }
 }

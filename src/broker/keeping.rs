@@ -116,7 +116,7 @@ impl Broker {
         let before = store.grant(caller, provider, &binding.identity(), account).await?;
         let before = before.and_then(|held| held.value.identity);
         Ok(match (before, &grant.identity) {
-            (Some(before), Some(now)) if before.id != now.id => Some(before.words().to_owned()),
+            (Some(before), Some(now)) if before.id != now.id => Some(before.words()),
             _ => None,
         })
     }

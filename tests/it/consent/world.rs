@@ -185,6 +185,7 @@ impl World {
         match self.call_tool(tool, None).await {
             Outcome::Complete(result) => result,
             Outcome::AuthorizationRequired(prompt) => panic!("asked again: {:?}", prompt.reason),
+            Outcome::Refused(_) => panic!("refused"),
         }
     }
 
@@ -192,6 +193,7 @@ impl World {
         match self.call().await {
             Outcome::AuthorizationRequired(prompt) => prompt,
             Outcome::Complete(result) => panic!("ran: {}", result.text),
+            Outcome::Refused(_) => panic!("refused"),
         }
     }
 
