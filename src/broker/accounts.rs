@@ -38,9 +38,10 @@ impl Broker {
             return Ok(connection);
         }
         let grants = self.store().await?.grants(caller).await?;
-        let known = grants.into_iter().map(|held| held.value).find(|grant| {
-            is_usable(grant, &connection) && grant.is_labelled(&account)
-        });
+        let known = grants
+            .into_iter()
+            .map(|held| held.value)
+            .find(|grant| is_usable(grant, &connection) && grant.is_labelled(&account));
         Ok(match known {
             Some(grant) => Connection { account: grant.account, ..connection },
             None => connection,

@@ -90,7 +90,8 @@ impl Broker {
         Ok(Invitation {
             provider: authorization.provider.to_string(),
             title: trip.title.clone(),
-            account: (!authorization.account.is_default()).then(|| authorization.account.to_string()),
+            account: (!authorization.account.is_default())
+                .then(|| authorization.account.to_string()),
             client: authorization.asked_by.client.clone(),
             tools: authorization.tools.iter().cloned().collect(),
             user: authorization.caller.user.to_string(),

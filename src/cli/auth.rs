@@ -151,11 +151,8 @@ async fn login<W: Write>(
     out: &mut Out<W>,
 ) -> anyhow::Result<Exit> {
     let asked_by = AskedBy { client: Some("countersign auth login".into()), tool: None };
-    let prompt = app
-        .broker
-        .begin(caller, provider, account, scopes, asked_by)
-        .await
-        .map_err(hinted)?;
+    let prompt =
+        app.broker.begin(caller, provider, account, scopes, asked_by).await.map_err(hinted)?;
     let title = &provider.title;
     report::note(&match &prompt.redirect_uri {
         Some(uri) => format!(

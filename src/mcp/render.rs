@@ -105,7 +105,8 @@ pub(super) fn message(prompt: &ConnectPrompt) -> String {
         let _ = write!(text, " Asked for: {}.", asked_for(prompt));
     }
     if !prompt.connected.is_empty() {
-        let _ = write!(text, " Accounts that are connected already: {}.", prompt.connected.join(", "));
+        let _ =
+            write!(text, " Accounts that are connected already: {}.", prompt.connected.join(", "));
     }
     if let Some(notice) = &prompt.notice {
         let _ = write!(text, " Note: {notice}.");

@@ -3,16 +3,11 @@
 use std::time::Duration;
 
 use countersign::broker::grants::{AccountState, Disconnected, Ended};
-use countersign::model::{Caller, UserId};
 use countersign::oauth::Revoked;
 use futures_util::future::join_all;
 
-use super::world::{World, tokens};
+use super::world::{World, ana, tokens};
 use crate::server::{Act, answer};
-
-fn ana() -> Caller {
-    Caller::local(UserId::new("ana"))
-}
 
 fn how(ends: Vec<Ended>) -> Vec<Disconnected> {
     ends.into_iter().map(|end| end.how).collect()
