@@ -92,7 +92,7 @@ impl App {
             self.text.clone(),
             announcements.clone(),
         );
-        let served = mcp::stdio::serve(handler, &announcements, streams).await;
+        let served = Box::pin(mcp::stdio::serve(handler, &announcements, streams)).await;
         opened.abort();
         self.close().await;
         served

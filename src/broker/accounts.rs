@@ -8,7 +8,8 @@ use std::sync::Arc;
 use super::tokens::AccessError;
 use super::{Broker, Connection};
 use crate::model::id::BadAccountName;
-use crate::model::{AccountName, Caller, Provider};
+use crate::model::{AccountName, Caller, Grant, Provider};
+use crate::store::StoreError;
 
 /// No connection by that name.
 pub(super) enum NamedError {
@@ -37,15 +38,51 @@ impl Broker {
             return Ok(connection);
         }
         let grants = self.store().await?.grants(caller).await?;
-        let known = grants.into_iter().map(|held| held.value).find(|grant| {
-            let label = grant.identity.as_ref().and_then(|identity| identity.label.as_deref());
-            grant.provider == provider.id
-                && grant.binding.covers(&connection.bound.binding)
-                && label.is_some_and(|label| label.eq_ignore_ascii_case(account.as_str()))
-        });
+        let known = grants
+            .into_iter()
+            .map(|held| held.value)
+            .find(|grant| is_usable(grant, &connection) && grant.is_labelled(&account));
         Ok(match known {
             Some(grant) => Connection { account: grant.account, ..connection },
             None => connection,
         })
+    }
+
+    /// The accounts that this person has at this provider, for a prompt: each by its name and, behind
+    /// it, what the provider calls it.
+    pub(super) async fn connected(
+        &self,
+        connection: &Connection,
+    ) -> Result<Vec<String>, StoreError> {
+        if !connection.provider.accounts {
+            return Ok(Vec::new());
+        }
+        let grants = self.store().await?.grants(&connection.caller).await?;
+        let usable = grants.into_iter().map(|held| held.value);
+        let mut words: Vec<String> = usable
+            .filter(|grant| grant.ended.is_none() && is_usable(grant, connection))
+            .map(|grant| match grant.label() {
+                Some(label) => format!("{} ({label})", grant.account),
+                None => grant.account.to_string(),
+            })
+            .collect();
+        words.sort();
+        Ok(words)
+    }
+}
+
+fn is_usable(grant: &Grant, connection: &Connection) -> bool {
+    grant.provider == connection.provider.id && grant.binding.covers(&connection.bound.binding)
+}
+
+impl Grant {
+    /// What the provider calls the account.
+    pub(super) fn label(&self) -> Option<&str> {
+        self.identity.as_ref().and_then(|identity| identity.label.as_deref())
+    }
+
+    /// Whether the provider calls the account what somebody else wrote.
+    pub(super) fn is_labelled(&self, written: &AccountName) -> bool {
+        self.label().is_some_and(|label| label.eq_ignore_ascii_case(written.as_str()))
     }
 }

@@ -15,7 +15,7 @@ use super::{Broker, Connection};
 use crate::model::authorization::AskedBy;
 use crate::model::credential::{Credential as Held, Shared};
 use crate::model::{
-    AccountName, Caller, Outcome, PromptReason, Provider, Scopes, Tool, ToolResult,
+    AccountName, Caller, Outcome, PromptReason, Provider, Refused, Scopes, Tool, ToolResult,
 };
 use crate::registry::{Accepted, UnknownTool, accept};
 use crate::upstream::{Answer, Credential};
@@ -241,6 +241,13 @@ impl Run<'_> {
                 let again = Run { arguments: self.arguments.clone(), is_again: true, ..*self };
                 Box::pin(again.with_connection(connection, repeat)).await
             }
+            Err(ConnectError::RefusedOften) => Outcome::Refused(Refused {
+                provider: self.provider.id.clone(),
+                title: self.provider.title.clone(),
+                account: connection.account.clone(),
+                tool: self.tool.name.clone(),
+                scopes: needed.clone(),
+            }),
             Err(error) => {
                 let tool = &self.tool.name;
                 let title = &self.provider.title;

@@ -12,8 +12,9 @@ use secrecy::ExposeSecret as _;
 use super::clients::{SetupError, settings};
 use super::invitation::minutes_left;
 use super::{Broker, Connection, Contended, MOST_TRIES, OriginError};
-use crate::model::authorization::{AskedBy, LIFETIME, MOST_REFUSALS, REFUSAL, Status};
+use crate::model::authorization::{AskedBy, LIFETIME, MOST_REFUSALS, REFUSAL, Status, Way};
 use crate::model::credential::Credential;
+use crate::model::grant::AccountIdentity;
 use crate::model::provider::LoopbackRule;
 use crate::model::secret;
 pub(super) use crate::model::text::sentence;
@@ -43,9 +44,8 @@ pub enum ConnectError {
     /// The page that the person saw says less, or something else, than what would be sent.
     #[error("what is asked for has changed since this page was opened")]
     Changed,
-    #[error(
-        "it was refused {MOST_REFUSALS} times within the last hour, so it is not asked for again by itself"
-    )]
+    /// [`MOST_REFUSALS`] times within the last hour. Only a tool gets this.
+    #[error("it was refused too often to be asked for again by a tool")]
     RefusedOften,
     #[error(transparent)]
     Contended(#[from] Contended),
@@ -65,7 +65,7 @@ impl ConnectError {
             Self::Address(_) => "check `authorize_url` in tools.toml".into(),
             Self::Changed => "read the page again before you go on".into(),
             Self::RefusedOften => {
-                "who wants it after all runs `countersign auth login` for this provider".into()
+                "begin it yourself with `auth login`, or wait until an hour has gone by".into()
             }
             Self::Contended(_) | Self::GrantedMeanwhile => "try again".into(),
             Self::Ending => "start Countersign again, then open the link once more".into(),
@@ -115,6 +115,7 @@ impl Broker {
         let after_connect = self.0.parts.after_connect.clone();
         let trip = self.0.clients.trip(provider, after_connect).await?;
         let fingerprint = trip.fingerprint();
+        let connected = self.connected(connection).await?;
         self.sweep_in_time();
         for _ in 0..MOST_TRIES {
             let now = self.0.parts.clock.now();
@@ -152,7 +153,7 @@ impl Broker {
                         && open.trip.fingerprint() == fingerprint =>
                 {
                     let prompt = prompt(provider, open, needed, asked_by, reason, now);
-                    return Ok(ConnectPrompt { notice, ..prompt });
+                    return Ok(ConnectPrompt { connected, notice, ..prompt });
                 }
                 // The same link, for more: whoever opens it from now on sees all of it.
                 Some(open) => Authorization {
@@ -192,7 +193,7 @@ impl Broker {
             // link in the store.
             if self.origin(provider, rule).await? == origin {
                 let prompt = prompt(provider, &authorization, needed, asked_by, reason, now);
-                return Ok(ConnectPrompt { notice, ..prompt });
+                return Ok(ConnectPrompt { connected, notice, ..prompt });
             }
         }
         Err(Contended.into())
@@ -220,7 +221,7 @@ impl Broker {
         let open = store.open_authorizations().await?;
         Ok(open
             .into_iter()
-            .filter(|held| held.value.status == Status::Pending)
+            .filter(|held| held.value.is_open(now))
             .map(|held| held.value.origin)
             .collect())
     }
@@ -333,7 +334,7 @@ impl End {
             }
             Self::OtherAccount { before, candidate } => {
                 let identity = candidate.identity.as_ref();
-                let now = identity.map(|identity| identity.words().to_owned()).unwrap_or_default();
+                let now = identity.map(AccountIdentity::words).unwrap_or_default();
                 let status = Status::OtherAccount { before, now };
                 Authorization { status, candidate: Some(candidate), ..ended }
             }
@@ -370,7 +371,12 @@ fn prompt(
             .collect(),
         reason,
         url: authorization.link(),
-        redirect_uri: authorization.redirect_uri(),
+        redirect_uri: match authorization.trip.way {
+            Way::Code(_) => Some(authorization.redirect_uri()),
+            Way::Paste(_) => None,
+        },
+        account: authorization.account.clone(),
+        connected: Vec::new(),
         authorization: authorization.name(),
         expires_at: authorization.expires_at(),
         lives_minutes: minutes_left(authorization, now),

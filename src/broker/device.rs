@@ -163,7 +163,7 @@ impl Broker {
         let grant = self.grant_for(consent, issued).await;
         if let Some(before) = self.other_account(consent, &grant).await? {
             self.0.parts.oauth.revoke(client, &grant.tokens).await;
-            let now = grant.identity.map(|identity| identity.words().to_owned());
+            let now = grant.identity.map(|identity| identity.words());
             return Err(DeviceError::OtherAccount { before, now: now.unwrap_or_default() });
         }
         self.put::<DeviceError>(caller, &grant).await?;

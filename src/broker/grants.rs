@@ -4,7 +4,7 @@ use super::connect::ConnectError;
 use super::{Broker, Contended, MOST_TRIES, SetupError};
 use crate::model::grant::Binding;
 use crate::model::scope::Implied;
-use crate::model::{Caller, Grant, ProviderId, Scopes, Standing, Time};
+use crate::model::{AccountName, Caller, Grant, ProviderId, Scopes, Standing, Time};
 use crate::oauth::Revoked;
 use crate::store::StoreError;
 
@@ -13,6 +13,10 @@ use crate::store::StoreError;
 pub struct Account {
     pub provider: String,
     pub title: String,
+    /// Which of the person's accounts there.
+    pub account: AccountName,
+    /// What the provider calls it.
+    pub label: Option<String>,
     pub scopes: Scopes,
     pub connected_at: Time,
     pub refreshed_at: Option<Time>,
@@ -35,6 +39,15 @@ pub enum AccountState {
     NotSetUp(String),
 }
 
+/// A consent that was ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Ended {
+    pub account: AccountName,
+    /// What the provider called the account.
+    pub label: Option<String>,
+    pub how: Disconnected,
+}
+
 /// How a kept consent was ended. Here it is forgotten in every case.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Disconnected {
@@ -49,7 +62,7 @@ pub enum Disconnected {
 
 impl Broker {
     /// Everything that this person has connected, and what the server has for everybody, sorted by
-    /// provider.
+    /// provider, the default account first.
     pub async fn accounts(&self, caller: &Caller) -> Result<Vec<Account>, StoreError> {
         let mut accounts = Vec::new();
         let server = Caller::server();
@@ -58,7 +71,9 @@ impl Broker {
                 accounts.push(self.account(held.value, *caller == server).await);
             }
         }
-        accounts.sort_by(|a, b| a.provider.cmp(&b.provider));
+        accounts.sort_by_cached_key(|it| {
+            (it.provider.clone(), !it.account.is_default(), it.account.to_string())
+        });
         Ok(accounts)
     }
 
@@ -67,6 +82,7 @@ impl Broker {
         // Whatever scopes it has: which of them a tool needs is the tool's matter.
         let standing =
             grant.standing(&Scopes::default(), &Implied::new(), self.0.parts.clock.now());
+        let label = grant.label().map(str::to_owned);
         let state = match (grant.ended, self.is_ours(&grant.provider, &grant.binding).await) {
             (Some(why), _) => AccountState::Ended(why),
             (None, Ok(true)) if standing == Standing::Gone && !is_of_the_server => {
@@ -79,6 +95,8 @@ impl Broker {
         Account {
             title: provider.map_or_else(|| grant.provider.to_string(), |found| found.title.clone()),
             provider: grant.provider.to_string(),
+            account: grant.account,
+            label,
             scopes: grant.scopes,
             connected_at: grant.connected_at,
             refreshed_at: grant.refreshed_at,
@@ -97,8 +115,8 @@ impl Broker {
         }
     }
 
-    /// Ends every consent that this person gave to a provider of this name, and the server's own
-    /// grant there, and forgets it; says of each how it went.
+    /// Ends the consent for this account, or every one that this person gave to a provider of this
+    /// name and the server's own grant there, and forgets it; says of each how it went.
     ///
     /// It is forgotten also where it was given for another `tools.toml`, where the provider has no
     /// way to end it, or does not answer: the person asked for it to be gone, and is told what they
@@ -107,13 +125,17 @@ impl Broker {
         &self,
         caller: &Caller,
         provider: &str,
-    ) -> Result<Vec<Disconnected>, ConnectError> {
+        account: Option<&AccountName>,
+    ) -> Result<Vec<Ended>, ConnectError> {
         let mut ends = Vec::new();
         for caller in [caller, &Caller::server()] {
-            for held in self.store().await?.grants(caller).await? {
-                if held.value.provider.as_str() == provider {
-                    ends.extend(self.disconnect(caller, held.value).await?);
-                }
+            let grants = self.store().await?.grants(caller).await?;
+            let there = grants.into_iter().map(|held| held.value);
+            let there = there.filter(|grant| grant.provider.as_str() == provider).collect();
+            for grant in meant(there, account) {
+                let (account, label) = (grant.account.clone(), grant.label().map(str::to_owned));
+                let how = self.disconnect(caller, grant).await?;
+                ends.extend(how.map(|how| Ended { account, label, how }));
             }
         }
         Ok(ends)
@@ -165,4 +187,15 @@ impl Broker {
             Revoked::NoWay
         })
     }
+}
+
+/// Those of the account's name, else those that the provider calls so.
+fn meant(grants: Vec<Grant>, account: Option<&AccountName>) -> Vec<Grant> {
+    let Some(account) = account else { return grants };
+    let (named, others): (Vec<_>, Vec<_>) =
+        grants.into_iter().partition(|grant| grant.account == *account);
+    if !named.is_empty() {
+        return named;
+    }
+    others.into_iter().filter(|grant| grant.is_labelled(account)).collect()
 }

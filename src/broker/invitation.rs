@@ -10,7 +10,7 @@ use super::{Broker, Contended};
 use crate::model::authorization::{Started, Status, Way};
 use crate::model::credential::AskedFor;
 use crate::model::secret;
-use crate::model::{AccountName, Authorization, Time, ToolName};
+use crate::model::{Authorization, Time, ToolName};
 use crate::oauth::{self, AuthorizationRequest};
 use crate::store::Held;
 
@@ -87,11 +87,11 @@ impl Broker {
         }
         let trip = &authorization.trip;
         let word = |scope: &str| trip.scope_words.get(scope).cloned();
-        let is_default = authorization.account == AccountName::default();
         Ok(Invitation {
             provider: authorization.provider.to_string(),
             title: trip.title.clone(),
-            account: (!is_default).then(|| authorization.account.to_string()),
+            account: (!authorization.account.is_default())
+                .then(|| authorization.account.to_string()),
             client: authorization.asked_by.client.clone(),
             tools: authorization.tools.iter().cloned().collect(),
             user: authorization.caller.user.to_string(),

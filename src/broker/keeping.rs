@@ -113,7 +113,7 @@ impl Broker {
     ) -> Result<Option<String>, StoreError> {
         let store = self.store().await?;
         let before = store.grant(caller, provider, &binding.identity(), account).await?;
-        Ok(before.and_then(|held| grant.other_account(&held.value).map(str::to_owned)))
+        Ok(before.and_then(|held| grant.other_account(&held.value)))
     }
 
     /// The person says whether they mean the other account that they gave their consent with.

@@ -13,6 +13,7 @@ use parking_lot::Mutex;
 use super::connect::End;
 use super::keeping::KeepError;
 use super::{Broker, Contended, MOST_TRIES, renewal};
+use crate::model::grant::AccountIdentity;
 use crate::model::{Authorization, Grant};
 use crate::store::StoreError;
 
@@ -103,7 +104,7 @@ impl Broker {
             let before = held.as_ref().and_then(|held| grant.other_account(&held.value));
             if let (Some(before), false) = (before, *is_meant) {
                 let candidate = Box::new(grant.clone());
-                let end = End::OtherAccount { before: before.to_owned(), candidate };
+                let end = End::OtherAccount { before, candidate };
                 self.conclude::<KeepError>(authorization, end).await?;
                 return Ok(false);
             }
@@ -112,7 +113,7 @@ impl Broker {
                 let identity = grant.identity.as_ref();
                 let end = End::Completed {
                     refused: grant.refused.clone(),
-                    connected_as: identity.map(|identity| identity.words().to_owned()),
+                    connected_as: identity.map(AccountIdentity::words),
                 };
                 self.conclude::<KeepError>(authorization, end).await?;
                 return Ok(true);

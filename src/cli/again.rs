@@ -6,6 +6,7 @@
 use std::path::PathBuf;
 
 use super::local::Local;
+use crate::model::AccountName;
 use crate::model::text::quoted;
 
 /// How this process was started.
@@ -52,6 +53,16 @@ impl Again {
         }
         all.iter().map(|word| quoted(word)).collect::<Vec<_>>().join(" ")
     }
+}
+
+/// `auth login` for an account.
+pub(super) fn login(provider: &str, account: &AccountName) -> Vec<String> {
+    let mut words: Vec<String> = ["auth", "login", provider].map(str::to_owned).into();
+    if !account.is_default() {
+        // In one word: a name may begin with a dash.
+        words.push(format!("--account={account}"));
+    }
+    words
 }
 
 #[cfg(test)]

@@ -10,7 +10,7 @@ use clap::Subcommand;
 use serde_json::{Value, json};
 use tracing::level_filters::LevelFilter;
 
-use super::again::Again;
+use super::again::{Again, login as login_words};
 use super::local::Local;
 use super::out::Out;
 use super::report::{self, Hint, Usage, hinted};
@@ -18,7 +18,7 @@ use super::serve::ended;
 use super::{Exit, block_on};
 use crate::app::App;
 use crate::broker::completion::Waited;
-use crate::broker::grants::{Account, AccountState, Disconnected};
+use crate::broker::grants::{Account, AccountState, Disconnected, Ended};
 use crate::config::Config;
 use crate::model::authorization::{AskedBy, LIFETIME};
 use crate::model::credential::Credential;
@@ -33,6 +33,9 @@ pub(super) enum Command {
     /// Connect an account: prints a link and waits until you have approved in a browser.
     Login {
         provider: String,
+        /// A name of your choice for the account, where you connect several of this provider.
+        #[arg(long, value_name = "NAME", value_parser = AccountName::parse)]
+        account: Option<AccountName>,
         /// Approve on any other device: prints a code to enter there, instead of a link.
         #[arg(long)]
         device: bool,
@@ -54,6 +57,9 @@ pub(super) enum Command {
     Revoke {
         #[arg(required_unless_present = "all")]
         provider: Option<String>,
+        /// Only this account of the provider, by your name or the provider's for it.
+        #[arg(long, value_name = "NAME", value_parser = AccountName::parse, requires = "provider")]
+        account: Option<AccountName>,
         /// Disconnect everything.
         #[arg(long, conflicts_with = "provider")]
         all: bool,
@@ -73,8 +79,9 @@ pub(super) fn run<W: Write>(
 ) -> anyhow::Result<Exit> {
     block_on(LevelFilter::WARN, async move {
         match command {
-            Command::Login { provider, device, scopes, local } => {
+            Command::Login { provider, account, device, scopes, local } => {
                 let provider = Arc::clone(find(config.providers.values(), &provider)?);
+                let account = wanted(&provider, account)?;
                 let scopes = match scopes {
                     Some(scopes) => Scopes::new(scopes),
                     None => needed_by_tools(&config, &provider),
@@ -83,23 +90,27 @@ pub(super) fn run<W: Write>(
                 let caller = local.caller()?;
                 let exit = if device {
                     tokio::select! {
-                        exit = login_by_device(&app, &caller, &provider, &scopes, out) => exit,
+                        exit = login_by_device(&app, &caller, &provider, &account, &scopes, out) => exit,
                         () = ended() => Err(anyhow!("{} was not connected: stopped", provider.title)),
                     }
                 } else {
-                    login(&app, &caller, &provider, &scopes, out).await
+                    login(&app, &caller, &provider, &account, &scopes, out).await
                 };
                 app.close().await;
                 exit
             }
             Command::Status { json, local } => {
                 let app = local.app(config, "auth status")?;
-                let next = |provider: &str| again.local(&["auth", "login", provider], &local);
+                let next = |provider: &str, account: &AccountName| {
+                    let words = login_words(provider, account);
+                    again.local(&words.iter().map(String::as_str).collect::<Vec<_>>(), &local)
+                };
                 status(&app, &local.caller()?, next, json, out).await
             }
-            Command::Revoke { provider, all: _, json, local } => {
+            Command::Revoke { provider, account, all: _, json, local } => {
                 let app = local.app(config, "auth revoke")?;
-                revoke(&app, &local.caller()?, provider.as_deref(), json, out).await
+                let caller = local.caller()?;
+                revoke(&app, &caller, provider.as_deref(), account.as_ref(), json, out).await
             }
         }
     })
@@ -119,23 +130,38 @@ fn needed_by_tools(config: &Config, provider: &Provider) -> Scopes {
         .fold(Scopes::default(), |all, tool| all.union(&tool.scopes))
 }
 
+/// The account to connect: only where there may be several can it be another than the default.
+fn wanted(provider: &Provider, account: Option<AccountName>) -> anyhow::Result<AccountName> {
+    match account {
+        Some(account) if !account.is_default() && !provider.accounts => {
+            let problem = format!("`{}` takes one account of each person", provider.id);
+            let hint = format!("set `accounts = true` in [providers.{}]", provider.id);
+            Err(anyhow!(Usage(problem)).context(Hint(hint)))
+        }
+        account => Ok(account.unwrap_or_default()),
+    }
+}
+
 async fn login<W: Write>(
     app: &App,
     caller: &Caller,
     provider: &Arc<Provider>,
+    account: &AccountName,
     scopes: &Scopes,
     out: &mut Out<W>,
 ) -> anyhow::Result<Exit> {
     let asked_by = AskedBy { client: Some("countersign auth login".into()), tool: None };
-    let prompt = app
-        .broker
-        .begin(caller, provider, &AccountName::default(), scopes, asked_by)
-        .await
-        .map_err(hinted)?;
-    report::note(&format!(
-        "The app at {} must know this redirect URI: {}\nOpen this link in a browser on this computer:\n",
-        provider.title, prompt.redirect_uri
-    ));
+    let prompt =
+        app.broker.begin(caller, provider, account, scopes, asked_by).await.map_err(hinted)?;
+    let title = &provider.title;
+    report::note(&match &prompt.redirect_uri {
+        Some(uri) => format!(
+            "The app at {title} must know this redirect URI: {uri}\nOpen this link in a browser on this computer:\n"
+        ),
+        None => format!(
+            "Open this link in a browser on this computer and paste your key or password for {title} on that page:\n"
+        ),
+    });
     out.line(&prompt.url)?;
     report::note(&format!(
         "\nWaiting for your approval, for at most {} minutes. The link works only while this command runs; Ctrl-C ends it.",
@@ -161,11 +187,11 @@ async fn login_by_device<W: Write>(
     app: &App,
     caller: &Caller,
     provider: &Arc<Provider>,
+    account: &AccountName,
     scopes: &Scopes,
     out: &mut Out<W>,
 ) -> anyhow::Result<Exit> {
-    let account = AccountName::default();
-    let login = app.broker.begin_device_login(caller, provider, &account, scopes).await;
+    let login = app.broker.begin_device_login(caller, provider, account, scopes).await;
     let login = login.map_err(hinted)?;
     report::note("Open this page in a browser on any device:\n");
     out.line(login.page().as_str())?;
@@ -197,7 +223,7 @@ fn connected(provider: &Provider, refused: &Scopes) -> Exit {
 async fn status<W: Write>(
     app: &App,
     caller: &Caller,
-    next: impl Fn(&str) -> String,
+    next: impl Fn(&str, &AccountName) -> String,
     as_json: bool,
     out: &mut Out<W>,
 ) -> anyhow::Result<Exit> {
@@ -209,6 +235,7 @@ async fn status<W: Write>(
         return Ok(Exit::Done);
     }
     if accounts.is_empty() {
+        let next = |provider: &str| next(provider, &AccountName::default());
         report::note(&match &*connectable(app.broker.providers()) {
             [] => "Nothing is connected, and no tool needs it.".into(),
             [only] => format!("Nothing is connected. Next: {}", next(only)),
@@ -219,7 +246,9 @@ async fn status<W: Write>(
         });
     }
     for account in &accounts {
-        out.line(&format!("{} {} ({})", sign(account), account.title, account.provider))?;
+        let Account { title, provider, .. } = account;
+        let name = name(account, accounts.iter().filter(|it| it.provider == *provider).count());
+        out.line(&format!("{} {title} ({provider}){name}", sign(account)))?;
         out.line(&format!("  {}", words(account, &next)))?;
         if !account.scopes.is_empty() {
             let scopes = shown(&account.scopes.to_string(), LONGEST);
@@ -233,14 +262,29 @@ fn sign(account: &Account) -> char {
     if account.state == AccountState::Connected { '✓' } else { '✗' }
 }
 
-fn words(account: &Account, next: impl Fn(&str) -> String) -> String {
+/// `, account work: octocat`. The default account has its name said where there are `others`.
+fn name(account: &Account, of_the_provider: usize) -> String {
+    let mut words = match &account.account {
+        _ if account.is_of_the_server => return String::new(),
+        name if !name.is_default() => format!(", account {name}"),
+        _ if of_the_provider > 1 => ", default account".into(),
+        _ => String::new(),
+    };
+    if let Some(label) = &account.label {
+        words.push_str(": ");
+        words.push_str(label);
+    }
+    words
+}
+
+fn words(account: &Account, next: impl Fn(&str, &AccountName) -> String) -> String {
     let since = utc(account.connected_at);
     if account.is_of_the_server && account.state == AccountState::Connected {
         return format!("this server's own, for everybody, since {since}");
     }
     match (&account.state, account.expires_at) {
         (AccountState::Ended(why), _) => {
-            format!("ended: {why}; next: {}", next(&account.provider))
+            format!("ended: {why}; next: {}", next(&account.provider, &account.account))
         }
         (AccountState::OtherConfiguration, _) => {
             format!("connected since {since} for another tools.toml, of no use to this one")
@@ -265,6 +309,8 @@ fn describe(account: &Account) -> Value {
     json!({
         "provider": account.provider,
         "title": account.title,
+        "account": (!account.is_of_the_server).then_some(&account.account),
+        "label": account.label,
         "state": state,
         "reason": why,
         "scopes": account.scopes,
@@ -280,6 +326,7 @@ async fn revoke<W: Write>(
     app: &App,
     caller: &Caller,
     provider: Option<&str>,
+    account: Option<&AccountName>,
     as_json: bool,
     out: &mut Out<W>,
 ) -> anyhow::Result<Exit> {
@@ -291,21 +338,25 @@ async fn revoke<W: Write>(
     };
     let mut told = Vec::new();
     for name in names {
-        let ends = app.broker.revoke(caller, &name).await.map_err(hinted)?;
+        let ends = app.broker.revoke(caller, &name, account).await.map_err(hinted)?;
         let title = if ends.is_empty() {
             &find(app.broker.providers(), &name)?.title
         } else {
             app.broker.provider(&name).map_or(&name, |provider| &provider.title)
         };
         if as_json {
-            let states = ends.iter().map(state).chain(ends.is_empty().then_some("not_connected"));
-            told.extend(
-                states.map(|state| json!({ "provider": name, "title": title, "state": state })),
-            );
+            told.extend(ends.iter().map(|end| {
+                let Ended { account, label, how } = end;
+                json!({ "provider": name, "title": title, "account": account, "label": label, "state": state(how) })
+            }));
+            if ends.is_empty() {
+                told.push(json!({ "provider": name, "title": title, "account": account, "label": null, "state": "not_connected" }));
+            }
             continue;
         }
         if ends.is_empty() {
-            out.line(&format!("{title} was not connected."))?;
+            let account = account.map(|account| format!(" account {account}")).unwrap_or_default();
+            out.line(&format!("{title}{account} was not connected."))?;
         }
         for end in &ends {
             out.line(&how(title, end))?;
@@ -329,9 +380,16 @@ fn state(end: &Disconnected) -> &'static str {
     }
 }
 
-fn how(title: &str, end: &Disconnected) -> String {
-    let why = match end {
-        Disconnected::AtProvider(Revoked::Yes) => return format!("{title} is disconnected."),
+fn how(title: &str, Ended { account, label, how }: &Ended) -> String {
+    let mut name = title.to_owned();
+    if !account.is_default() {
+        name = format!("{name} account {account}");
+    }
+    if let Some(label) = label {
+        name = format!("{name} ({label})");
+    }
+    let why = match how {
+        Disconnected::AtProvider(Revoked::Yes) => return format!("{name} is disconnected."),
         Disconnected::AtProvider(Revoked::NoWay) => {
             "it has no way for us to end the consent there".to_owned()
         }
@@ -343,7 +401,7 @@ fn how(title: &str, end: &Disconnected) -> String {
         }
         Disconnected::NotSetUp(why) => format!("the consent could not be ended there: {why}"),
     };
-    format!("{title} is forgotten here, but {why}. Remove the app in your {title} settings.")
+    format!("{name} is forgotten here, but {why}. Remove the app in your {title} settings.")
 }
 
 fn find<'p>(
@@ -367,8 +425,10 @@ fn find<'p>(
 /// The providers that want a person's consent.
 fn connectable<'p>(providers: impl Iterator<Item = &'p Arc<Provider>>) -> Vec<&'p str> {
     providers
-        .filter(|provider| {
-            matches!(&provider.credential, Credential::OAuth(settings) if settings.grant.is_by_consent())
+        .filter(|provider| match &provider.credential {
+            Credential::OAuth(settings) => settings.grant.is_by_consent(),
+            Credential::Asked(_) => true,
+            Credential::Shared(_) => false,
         })
         .map(|provider| provider.id.as_str())
         .collect()

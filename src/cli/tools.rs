@@ -7,17 +7,18 @@ use clap::Subcommand;
 use serde_json::{Map, Value, json};
 use tracing::level_filters::LevelFilter;
 
-use super::again::Again;
+use super::again::{Again, login};
 use super::local::Local;
 use super::out::Out;
 use super::report::{self, Hint, Usage};
 use super::{Exit, block_on};
 use crate::broker::{Call, CallError};
 use crate::config::Config;
+use crate::model::authorization::MOST_REFUSALS;
 use crate::model::text::nearest;
 use crate::model::text::shown;
 use crate::model::tool::{Action, Effect, Piece, Template};
-use crate::model::{ConnectPrompt, Outcome, Tool};
+use crate::model::{AccountName, Outcome, ProviderId, Scopes, Tool};
 use crate::registry;
 
 /// Of a line of somebody else's words.
@@ -82,7 +83,7 @@ pub(super) fn run<W: Write>(
                 };
                 let outcome = app.broker.call(call).await;
                 app.close().await;
-                let next = |prompt: &ConnectPrompt| next(prompt, again, &local);
+                let next = |needed: &Needed| needed.next(again, &local);
                 report_outcome(outcome, next, json, out)
             });
         }
@@ -135,28 +136,24 @@ fn arguments_of(values: &[String], json: Option<&str>) -> Result<Map<String, Val
 
 fn report_outcome<W: Write>(
     outcome: Result<Outcome, CallError>,
-    next: impl Fn(&ConnectPrompt) -> String,
+    next: impl Fn(&Needed) -> String,
     as_json: bool,
     out: &mut Out<W>,
 ) -> anyhow::Result<Exit> {
     let result = match outcome? {
         Outcome::Complete(result) => result,
         Outcome::AuthorizationRequired(prompt) => {
-            report::note(&format!(
-                "{} access is needed first.\nNext: {}",
-                prompt.title,
-                next(&prompt)
-            ));
-            if as_json {
-                let needed = json!({
-                    "provider": prompt.provider,
-                    "scopes": prompt.scopes,
-                    "next": next(&prompt),
-                });
-                let shown = json!({ "version": 1, "consent_needed": needed });
-                out.line(&serde_json::to_string_pretty(&shown)?)?;
-            }
-            return Ok(Exit::ConsentNeeded);
+            let why = format!("{} access is needed first.", prompt.title);
+            let needed = Needed::new(prompt.provider, prompt.account, prompt.scopes);
+            return needed.report(&why, &next(&needed), as_json, out);
+        }
+        Outcome::Refused(refused) => {
+            let why = format!(
+                "{} access is needed first, and was refused {MOST_REFUSALS} times within the last hour.",
+                refused.title
+            );
+            let needed = Needed::new(refused.provider, refused.account, refused.scopes);
+            return needed.report(&why, &next(&needed), as_json, out);
         }
     };
     if as_json {
@@ -180,15 +177,49 @@ fn report_outcome<W: Write>(
     Ok(if result.is_error { Exit::Failed } else { Exit::Done })
 }
 
-/// No link: it would lead to this process, which is about to end.
-fn next(prompt: &ConnectPrompt, again: &Again, local: &Local) -> String {
-    // An API may have named them, in the challenge of a refusal.
-    let scopes = shown(&prompt.scopes.join(","), LONGEST);
-    let mut words = vec!["auth", "login", prompt.provider.as_str()];
-    if !scopes.is_empty() {
-        words.extend(["--scopes", &scopes]);
+/// A consent that somebody has to give first. No link to it: that would lead to this process, which
+/// is about to end.
+struct Needed {
+    provider: ProviderId,
+    account: AccountName,
+    scopes: Scopes,
+}
+
+impl Needed {
+    fn new(provider: ProviderId, account: AccountName, scopes: Scopes) -> Self {
+        Self { provider, account, scopes }
     }
-    again.local(&words, local)
+
+    /// The command that gives it.
+    fn next(&self, again: &Again, local: &Local) -> String {
+        let mut words = login(self.provider.as_str(), &self.account);
+        if !self.scopes.is_empty() {
+            // An API may have named them, in the challenge of a refusal.
+            words.extend(["--scopes".into(), shown(&self.scopes.join(","), LONGEST)]);
+        }
+        again.local(&words.iter().map(String::as_str).collect::<Vec<_>>(), local)
+    }
+
+    fn report<W: Write>(
+        &self,
+        why: &str,
+        next: &str,
+        as_json: bool,
+        out: &mut Out<W>,
+    ) -> anyhow::Result<Exit> {
+        report::note(&format!("{why}\nNext: {next}"));
+        if as_json {
+            let needed = json!({
+                "provider": self.provider,
+                "account": self.account,
+                "scopes": self.scopes,
+                "next": next,
+            });
+            let shown = json!({ "version": 1, "consent_needed": needed });
+            out.line(&serde_json::to_string_pretty(&shown)?)?;
+        }
+        Ok(Exit::ConsentNeeded)
+    }
 }
 
 /// How many tools are named to somebody who has named one that is not there.

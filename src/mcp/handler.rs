@@ -77,6 +77,7 @@ impl Handler {
     ) -> Result<CallToolResponse, ErrorData> {
         match self.call(request, context).await? {
             Outcome::Complete(result) => Ok(render::result(result).into()),
+            Outcome::Refused(refused) => Ok(render::refused(&refused).into()),
             Outcome::AuthorizationRequired(prompt) => match way {
                 Way::Text => Ok(render::text(&prompt).into()),
                 Way::Error => {
@@ -128,6 +129,7 @@ impl Handler {
         }
         let prompt = match self.call(request, context).await? {
             Outcome::Complete(result) => return Ok(render::result(result).into()),
+            Outcome::Refused(refused) => return Ok(render::refused(&refused).into()),
             Outcome::AuthorizationRequired(prompt) => prompt,
         };
         // Completed and still not enough: the person left something unticked. Asking at once again

@@ -9,8 +9,9 @@ use rmcp::model::{
 };
 use serde_json::json;
 
+use crate::model::authorization::MOST_REFUSALS;
 use crate::model::text::sentence;
-use crate::model::{ConnectPrompt, PromptReason, ToolResult};
+use crate::model::{ConnectPrompt, PromptReason, Refused, ToolResult};
 use crate::registry::Entry;
 
 /// `URLElicitationRequiredError` of MCP 2025-11-25 (client/elicitation); gone from later revisions.
@@ -80,9 +81,13 @@ pub(super) fn result(result: ToolResult) -> CallToolResult {
 /// What is needed and why, without the link.
 pub(super) fn message(prompt: &ConnectPrompt) -> String {
     let title = &prompt.title;
+    let account = match &prompt.account {
+        account if account.is_default() => String::new(),
+        account => format!(" for the account `{account}`"),
+    };
     let what = match &prompt.tool {
-        Some(tool) => format!("{title} access is needed before {tool} can run."),
-        None => format!("{title} access is needed."),
+        Some(tool) => format!("{title} access{account} is needed before {tool} can run."),
+        None => format!("{title} access{account} is needed."),
     };
     let mut text = match prompt.reason {
         PromptReason::NotConnected => what,
@@ -98,6 +103,10 @@ pub(super) fn message(prompt: &ConnectPrompt) -> String {
     };
     if !prompt.scopes.is_empty() {
         let _ = write!(text, " Asked for: {}.", asked_for(prompt));
+    }
+    if !prompt.connected.is_empty() {
+        let _ =
+            write!(text, " Accounts that are connected already: {}.", prompt.connected.join(", "));
     }
     if let Some(notice) = &prompt.notice {
         let _ = write!(text, " Note: {notice}.");
@@ -118,15 +127,29 @@ pub(super) fn text(prompt: &ConnectPrompt) -> CallToolResult {
     let again = "then call this tool again with the same arguments";
     let minutes = prompt.lives_minutes;
     let plural = if minutes == 1 { "" } else { "s" };
+    let (human_act, act) = if prompt.is_pasted() {
+        (
+            "paste their own key or password on that page (never in this chat)",
+            "paste their own key or password there, and never here, to give",
+        )
+    } else {
+        ("approve", "approve")
+    };
+    // A name that was mistyped asks for an account that nobody has.
+    let named = if prompt.connected.is_empty() {
+        ""
+    } else {
+        "\nIf the user means one of the accounts that are connected already, call this tool again with its name as `account` instead."
+    };
     let human = format!(
-        "{message}\nAsk the user to open this link in a browser and approve, {again}.\n\n{}\n\nThe link works for {minutes} minute{plural}. Give it to the user exactly as it is; do not open it yourself.",
+        "{message}\nAsk the user to open this link in a browser and {human_act}, {again}.{named}\n\n{}\n\nThe link works for {minutes} minute{plural}. Give it to the user exactly as it is; do not open it yourself.",
         prompt.url
     );
     let machine = json!({
         "authorization_url": prompt.url,
         "message": message,
         "llm_instructions": format!(
-            "Show the user the authorization_url as a clickable link and ask them to approve access to {}. Do not fetch the link yourself. Once the user has approved, call this tool again with the same arguments.",
+            "Show the user the authorization_url as a clickable link and ask them to {act} access to {}. Do not fetch the link yourself. Once the user has done so, call this tool again with the same arguments.",
             prompt.title
         ),
     });
@@ -163,6 +186,17 @@ fn input_key(prompt: &ConnectPrompt) -> String {
     format!("{}_authorization", prompt.provider)
 }
 
+/// The person has said no more than once; a tool that goes on asking wears them down.
+pub(super) fn refused(Refused { title, provider, tool, account, .. }: &Refused) -> CallToolResult {
+    let account = match account {
+        account if account.is_default() => String::new(),
+        account => format!(" for the account `{account}`"),
+    };
+    CallToolResult::error(vec![ContentBlock::text(format!(
+        "{title} access{account} is needed before {tool} can run, but the user has refused it {MOST_REFUSALS} times within the last hour, so they are not asked again. Do not call this tool again unless the user wants to. A user who wants to after all connects `{provider}` themselves, with Countersign's command `auth login`, or waits until the hour is over."
+    ))])
+}
+
 pub(super) fn declined(title: &str, how: &str) -> CallToolResult {
     CallToolResult::error(vec![ContentBlock::text(format!(
         "{title} access was not given: {how} Do not ask again unless the user wants to."
@@ -195,7 +229,9 @@ mod tests {
             scope_words: vec!["star repositories".into()],
             reason: PromptReason::NotConnected,
             url: "http://127.0.0.1:8971/connect/abc".into(),
-            redirect_uri: "http://127.0.0.1:8971/oauth/callback/github".into(),
+            redirect_uri: Some("http://127.0.0.1:8971/oauth/callback/github".into()),
+            account: AccountName::default(),
+            connected: Vec::new(),
             authorization: AuthorizationName {
                 provider: ProviderId::new("github"),
                 account: AccountName::default(),
@@ -245,6 +281,27 @@ mod tests {
             serde_json::from_str(rendered["content"][1]["text"].as_str().unwrap()).unwrap();
         assert_eq!(machine["authorization_url"], "http://127.0.0.1:8971/connect/abc");
         assert!(machine["message"].is_string() && machine["llm_instructions"].is_string());
+    }
+
+    #[test]
+    fn a_mistyped_account_is_named_beside_those_that_there_are() {
+        let connected = vec!["default (ana)".into(), "work".into()];
+        let prompt = ConnectPrompt { account: AccountName::new("wrok"), connected, ..prompt() };
+        let rendered = serde_json::to_value(text(&prompt)).unwrap();
+        let human = rendered["content"][0]["text"].as_str().unwrap();
+        for part in ["for the account `wrok`", "already: default (ana), work.", "as `account`"] {
+            assert!(human.contains(part), "{part}: {human}");
+        }
+    }
+
+    #[test]
+    fn a_key_is_pasted_on_the_page_and_not_in_the_chat() {
+        let prompt = ConnectPrompt { redirect_uri: None, ..prompt() };
+        let rendered = serde_json::to_value(text(&prompt)).unwrap();
+        let human = rendered["content"][0]["text"].as_str().unwrap();
+        assert!(human.contains("paste their own key") && human.contains("never in this chat"));
+        let machine = rendered["content"][1]["text"].as_str().unwrap();
+        assert!(machine.contains("never here"), "{machine}");
     }
 
     #[test]

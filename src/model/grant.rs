@@ -109,10 +109,13 @@ pub struct AccountIdentity {
     pub label: Option<String>,
 }
 
+/// Of a text from outside that stands in for a label.
+const LONGEST_ID: usize = 200;
+
 impl AccountIdentity {
     /// What people know it by; its id where there is nothing better.
-    pub fn words(&self) -> &str {
-        self.label.as_deref().unwrap_or(&self.id)
+    pub fn words(&self) -> String {
+        self.label.clone().unwrap_or_else(|| super::text::shown(&self.id, LONGEST_ID))
     }
 }
 
@@ -181,7 +184,7 @@ impl Grant {
 
 impl Grant {
     /// The account of the grant `before`, for people, if this one is of another.
-    pub fn other_account<'a>(&self, before: &'a Grant) -> Option<&'a str> {
+    pub fn other_account(&self, before: &Grant) -> Option<String> {
         match (&before.identity, &self.identity) {
             (Some(before), Some(now)) if before.id != now.id => Some(before.words()),
             _ => None,

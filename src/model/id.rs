@@ -68,19 +68,22 @@ const LONGEST_ACCOUNT: usize = 100;
 
 /// An account cannot be called that.
 #[derive(Debug, thiserror::Error)]
-#[error("an account's name has 1 to {LONGEST_ACCOUNT} characters and no line breaks")]
+#[error("an account's name has 1 to {LONGEST_ACCOUNT} characters, all of which can be seen")]
 pub struct BadAccountName;
 
 impl AccountName {
+    pub fn is_default(&self) -> bool {
+        *self == Self::default()
+    }
+
     /// A name that a person or a model gave.
     ///
     /// # Errors
     /// [`BadAccountName`]
     pub fn parse(name: &str) -> Result<Self, BadAccountName> {
         let name = name.trim();
-        let is_fit = !name.is_empty()
-            && name.chars().count() <= LONGEST_ACCOUNT
-            && !name.chars().any(char::is_control);
+        // Two names that look alike would be two accounts.
+        let is_fit = !name.is_empty() && super::text::shown(name, LONGEST_ACCOUNT) == name;
         if is_fit { Ok(Self::new(name)) } else { Err(BadAccountName) }
     }
 }

@@ -21,7 +21,7 @@ pub use authorization::{Authorization, Started, Status};
 pub use caller::Caller;
 pub use grant::{Grant, Standing, TokenSet};
 pub use id::{AccountName, InstanceId, ProviderId, ToolName, UserId};
-pub use outcome::{ConnectPrompt, Outcome, PromptReason, ToolResult};
+pub use outcome::{ConnectPrompt, Outcome, PromptReason, Refused, ToolResult};
 pub use provider::Provider;
 pub use scope::Scopes;
 pub use time::{Clock, Time};

@@ -3,12 +3,26 @@
 use serde_json::Value;
 
 use super::authorization::AuthorizationName;
-use super::{ProviderId, Scopes, Time, ToolName};
+use super::{AccountName, ProviderId, Scopes, Time, ToolName};
 
 #[derive(Clone, Debug)]
 pub enum Outcome {
     Complete(ToolResult),
     AuthorizationRequired(ConnectPrompt),
+    /// A consent is needed that the person has refused too often of late to be asked again by a
+    /// tool; they can still begin it themselves.
+    Refused(Refused),
+}
+
+/// A consent that is not asked for.
+#[derive(Clone, Debug)]
+pub struct Refused {
+    pub provider: ProviderId,
+    /// The provider for people.
+    pub title: String,
+    pub account: AccountName,
+    pub tool: ToolName,
+    pub scopes: Scopes,
 }
 
 /// What a tool answers to the model.
@@ -61,14 +75,27 @@ pub struct ConnectPrompt {
     pub reason: PromptReason,
     /// Our own page. Never the provider's URL.
     pub url: String,
-    /// What must be registered at the provider.
-    pub redirect_uri: String,
+    /// What must be registered at the provider. `None` where no provider is gone to: the person
+    /// pastes a key or a password on our page.
+    pub redirect_uri: Option<String>,
+    /// Which account it is for.
+    pub account: AccountName,
+    /// The accounts that can be used already, where a call may name one, as people know them: a model
+    /// that mistyped a name finds it here.
+    pub connected: Vec<String>,
     pub authorization: AuthorizationName,
     pub expires_at: Time,
     /// How long the link still lives.
     pub lives_minutes: u64,
     /// Something about the store that people must know, e.g. that earlier consents are lost.
     pub notice: Option<String>,
+}
+
+impl ConnectPrompt {
+    /// Whether the person pastes a secret on our page, instead of approving at the provider.
+    pub fn is_pasted(&self) -> bool {
+        self.redirect_uri.is_none()
+    }
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -2,16 +2,15 @@
 
 use std::time::Duration;
 
-use countersign::broker::grants::{AccountState, Disconnected};
-use countersign::model::{Caller, UserId};
+use countersign::broker::grants::{AccountState, Disconnected, Ended};
 use countersign::oauth::Revoked;
 use futures_util::future::join_all;
 
-use super::world::{World, tokens};
+use super::world::{World, ana, tokens};
 use crate::server::{Act, answer};
 
-fn ana() -> Caller {
-    Caller::local(UserId::new("ana"))
+fn how(ends: Vec<Ended>) -> Vec<Disconnected> {
+    ends.into_iter().map(|end| end.how).collect()
 }
 
 async fn state(world: &World) -> AccountState {
@@ -40,10 +39,10 @@ async fn what_is_revoked_is_forgotten_and_said_to_be() {
     world.provider.says(tokens(r#"{"access_token":"first"}"#));
     world.consent().await;
     let broker = &world.app.broker;
-    assert_eq!(broker.revoke(&ana(), "other").await.unwrap(), []);
-    let ends = broker.revoke(&ana(), "acme").await.unwrap();
+    assert_eq!(broker.revoke(&ana(), "other", None).await.unwrap(), []);
+    let ends = how(broker.revoke(&ana(), "acme", None).await.unwrap());
     assert_eq!(ends, [Disconnected::AtProvider(Revoked::NoWay)]);
-    assert_eq!(broker.revoke(&ana(), "acme").await.unwrap(), []);
+    assert_eq!(broker.revoke(&ana(), "acme", None).await.unwrap(), []);
     world.prompt().await;
 }
 
@@ -67,7 +66,7 @@ async fn what_this_tools_toml_cannot_use_is_still_forgotten_and_nobody_is_told_i
             other => panic!("{instead}: {other:?}"),
         }
         let sent = world.provider.requests().len();
-        let ends = world.app.broker.revoke(&ana(), "acme").await.unwrap();
+        let ends = how(world.app.broker.revoke(&ana(), "acme", None).await.unwrap());
         match ends.as_slice() {
             [Disconnected::NotSetUp(_)] => assert!(is_unset),
             [Disconnected::OtherConfiguration] => assert!(!is_unset),
@@ -98,7 +97,7 @@ async fn what_the_provider_does_not_end_is_forgotten_all_the_same() {
         world.provider.says(tokens(r#"{"access_token":"first","refresh_token":"r1"}"#));
         world.consent().await;
         world.provider.tokens(move |_| act());
-        let ends = world.app.broker.revoke(&ana(), "acme").await.unwrap();
+        let ends = how(world.app.broker.revoke(&ana(), "acme", None).await.unwrap());
         assert_eq!(ends, [Disconnected::AtProvider(end)]);
         assert_eq!(world.provider.requests().pop().unwrap(), "token=r1&client_id=us");
         assert!(world.app.broker.accounts(&ana()).await.unwrap().is_empty());

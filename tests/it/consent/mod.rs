@@ -5,7 +5,12 @@
 
 mod accounts;
 mod expiry;
+mod identity;
 mod page;
+mod paste;
+mod refusals;
+mod retention;
 mod service;
+mod several;
 mod token_endpoint;
 mod world;

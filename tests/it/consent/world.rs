@@ -7,12 +7,14 @@ use std::time::Duration;
 
 use countersign::app::{App, Settings};
 use countersign::broker::Call;
+use countersign::broker::grants::Account;
 use countersign::config;
-use countersign::model::{Caller, Clock, ConnectPrompt, Outcome, ToolResult, UserId};
+use countersign::model::{Caller, Clock, ConnectPrompt, Outcome, Time, ToolResult, UserId};
 use countersign::store::{DataFolder, KeySource, MasterKey};
 use reqwest::StatusCode;
 use reqwest::header::{CONTENT_TYPE, COOKIE, LOCATION, SET_COOKIE};
 use secrecy::SecretString;
+use serde_json::{Map, Value};
 use url::Url;
 
 use crate::server::{Act, Server, answer, json};
@@ -27,6 +29,10 @@ pub(super) struct Provider {
     grants: Arc<Mutex<Vec<String>>>,
     /// How long the API takes to refuse a token.
     hesitation: Arc<AtomicI64>,
+    /// What the API does instead, whatever is accepted.
+    api: Arc<Mutex<Option<Box<TokenEndpoint>>>>,
+    /// What reached the API.
+    calls: Arc<Mutex<Vec<String>>>,
 }
 
 type TokenEndpoint = dyn FnMut(&str) -> Act + Send;
@@ -37,6 +43,10 @@ impl Provider {
             let body = request.rsplit("\r\n\r\n").next().unwrap_or_default();
             self.grants.lock().unwrap().push(body.to_owned());
             return (self.tokens.lock().unwrap())(body);
+        }
+        self.calls.lock().unwrap().push(request.to_owned());
+        if let Some(api) = &mut *self.api.lock().unwrap() {
+            return api(request);
         }
         if request.starts_with("GET /barred") {
             let challenge = "WWW-Authenticate: Bearer error=insufficient_scope\r\n";
@@ -74,6 +84,16 @@ impl Provider {
         self.hesitation.store(i64::try_from(span.as_millis()).unwrap(), Ordering::SeqCst);
     }
 
+    /// From now on the API does this.
+    pub(super) fn api(&self, api: impl FnMut(&str) -> Act + Send + 'static) {
+        *self.api.lock().unwrap() = Some(Box::new(api));
+    }
+
+    /// The requests that reached the API, head and body.
+    pub(super) fn calls(&self) -> Vec<String> {
+        self.calls.lock().unwrap().clone()
+    }
+
     /// The bodies that the token endpoint was sent.
     pub(super) fn requests(&self) -> Vec<String> {
         self.grants.lock().unwrap().clone()
@@ -94,6 +114,11 @@ pub(super) struct World {
     browser: reqwest::Client,
     key: SecretString,
     folder: tempfile::TempDir,
+}
+
+/// Everybody here.
+pub(super) fn ana() -> Caller {
+    Caller::local(UserId::new("ana"))
 }
 
 /// A token response.
@@ -120,6 +145,8 @@ impl World {
             accepted: Arc::default(),
             grants: Arc::default(),
             hesitation: Arc::default(),
+            api: Arc::default(),
+            calls: Arc::default(),
         };
         let behind = provider.clone();
         let upstream = Server::start(move |request| behind.answer(request)).await;
@@ -168,12 +195,23 @@ impl World {
     }
 
     pub(super) async fn call_tool(&self, tool: &str, client: Option<&str>) -> Outcome {
-        let call = Call {
-            caller: &Caller::local(UserId::new("ana")),
-            tool,
-            arguments: None,
-            client: client.map(str::to_owned),
-        };
+        self.call_with(tool, client, None).await
+    }
+
+    /// Calls `read` with this account, if any.
+    pub(super) async fn call_as(&self, account: Option<&str>) -> Outcome {
+        let arguments = account.map(|name| Map::from_iter([("account".into(), name.into())]));
+        self.call_with("read", None, arguments).await
+    }
+
+    async fn call_with(
+        &self,
+        tool: &str,
+        client: Option<&str>,
+        arguments: Option<Map<String, Value>>,
+    ) -> Outcome {
+        let caller = &ana();
+        let call = Call { caller, tool, arguments, client: client.map(str::to_owned) };
         self.app.broker.call(call).await.expect("the tool exists")
     }
 
@@ -185,13 +223,19 @@ impl World {
         match self.call_tool(tool, None).await {
             Outcome::Complete(result) => result,
             Outcome::AuthorizationRequired(prompt) => panic!("asked again: {:?}", prompt.reason),
+            Outcome::Refused(_) => panic!("refused"),
         }
     }
 
     pub(super) async fn prompt(&self) -> ConnectPrompt {
-        match self.call().await {
+        self.prompt_as(None).await
+    }
+
+    pub(super) async fn prompt_as(&self, account: Option<&str>) -> ConnectPrompt {
+        match self.call_as(account).await {
             Outcome::AuthorizationRequired(prompt) => prompt,
             Outcome::Complete(result) => panic!("ran: {}", result.text),
+            Outcome::Refused(_) => panic!("refused"),
         }
     }
 
@@ -207,13 +251,24 @@ impl World {
 
     /// Clicks "Continue" on a page that was opened before.
     pub(super) async fn click_on(&self, page: &Page, link: &str) -> Page {
-        let shown = page.text.split_once(r#"name="shown" value=""#);
-        let shown = shown.and_then(|(_, rest)| rest.split_once('"')).map_or("", |(shown, _)| shown);
+        self.post(link, &[("answer", "continue"), ("shown", page.shown())]).await
+    }
+
+    /// Opens the link, fills in the form and goes on.
+    pub(super) async fn paste(&self, link: &str, fields: &[(&str, &str)]) -> Page {
+        let page = self.get(link).await;
+        let own = [("answer", "continue"), ("shown", page.shown())];
+        self.post(link, &[&own, fields].concat()).await
+    }
+
+    pub(super) async fn post(&self, link: &str, fields: &[(&str, &str)]) -> Page {
+        let body =
+            url::form_urlencoded::Serializer::new(String::new()).extend_pairs(fields).finish();
         let form = self
             .browser
             .post(link)
             .header(CONTENT_TYPE, "application/x-www-form-urlencoded")
-            .body(format!("answer=continue&shown={shown}"));
+            .body(body);
         Page::of(form.send().await.unwrap()).await
     }
 
@@ -228,9 +283,22 @@ impl World {
     /// The whole consent; the token endpoint must have been told what to say.
     pub(super) async fn consent(&self) -> Page {
         let link = self.prompt().await.url;
-        let departure = self.click(&link).await;
+        self.consent_by(&link).await
+    }
+
+    pub(super) async fn consent_by(&self, link: &str) -> Page {
+        let departure = self.click(link).await;
         assert_eq!(departure.status, StatusCode::SEE_OTHER);
         self.come_back(&departure, "code=c0de").await
+    }
+
+    /// All that this person has.
+    pub(super) async fn accounts(&self) -> Vec<Account> {
+        self.app.broker.accounts(&ana()).await.unwrap()
+    }
+
+    pub(super) fn time(&self) -> Time {
+        Time::from_millis(self.now.load(Ordering::SeqCst))
     }
 }
 
@@ -289,6 +357,12 @@ impl Page {
         cookie.split(';').next().unwrap().to_owned()
     }
 
+    /// The digest in the page's form; of a page without one, nothing.
+    fn shown(&self) -> &str {
+        let shown = self.text.split_once(r#"name="shown" value=""#);
+        shown.and_then(|(_, rest)| rest.split_once('"')).map_or("", |(shown, _)| shown)
+    }
+
     pub(super) fn location(&self) -> &str {
         self.location.as_deref().expect("a redirect")
     }
@@ -301,7 +375,7 @@ impl Page {
     }
 }
 
-fn tools_toml(origin: &str) -> String {
+pub(super) fn tools_toml(origin: &str) -> String {
     let host = origin.trim_start_matches("http://");
     format!(
         r#"

@@ -1,0 +1,224 @@
+//! Whose account it is: shown, and compared with the one before.
+
+use std::time::Duration;
+
+use countersign::broker::completion::Waited;
+use countersign::model::ConnectPrompt;
+use reqwest::StatusCode;
+
+use super::world::{Page, World, ana, tokens};
+use crate::server::{Act, answer, json};
+
+/// An API that knows whose token it is, since the token says so.
+pub(super) fn me(world: &World) {
+    world.provider.api(|request| {
+        let request = request.to_ascii_lowercase();
+        let Some((_, token)) = request.split_once("bearer ") else {
+            return Act::Say(answer("401 Unauthorized", "", ""));
+        };
+        let who = token.split_once('\r').unwrap().0;
+        Act::Say(json(format!(r#"{{"sub":"id-of-{who}","email":"{who}@example.com"}}"#)))
+    });
+}
+
+/// Token responses by the browser's account.
+fn signed_in_as(world: &World, who: &str) {
+    let said = format!(r#"{{"access_token":"{who}","refresh_token":"refresh-{who}"}}"#);
+    world.provider.says(tokens(&said));
+}
+
+async fn connected_as(who: &str) -> World {
+    let world = World::of(tools_toml).await;
+    me(&world);
+    signed_in_as(&world, who);
+    world.consent().await;
+    world
+}
+
+async fn waited(world: &World, prompt: &ConnectPrompt) -> Waited {
+    let broker = &world.app.broker;
+    broker.wait(&ana(), &prompt.authorization, Duration::ZERO).await.unwrap()
+}
+
+/// A world in which ana is connected and the browser has just come back as bob.
+async fn other() -> (World, ConnectPrompt, Page) {
+    let world = connected_as("ana").await;
+    let prompt = wider(&world).await;
+    signed_in_as(&world, "bob");
+    world.consent_by(&prompt.url).await;
+    let page = world.get(&prompt.url).await;
+    (world, prompt, page)
+}
+
+/// A tool that needs more than was granted.
+async fn wider(world: &World) -> ConnectPrompt {
+    match world.call_tool("write", None).await {
+        countersign::model::Outcome::AuthorizationRequired(prompt) => prompt,
+        other => panic!("{other:?}"),
+    }
+}
+
+#[tokio::test]
+async fn the_page_and_the_status_say_whose_account_it_is() {
+    let world = World::of(tools_toml).await;
+    me(&world);
+    signed_in_as(&world, "ana");
+    let link = world.prompt().await.url;
+    world.consent_by(&link).await;
+    let page = world.get(&link).await;
+    assert!(page.text.contains("acme is connected as ana@example.com"), "{}", page.text);
+    assert_eq!(world.accounts().await[0].label.as_deref(), Some("ana@example.com"));
+}
+
+/// Whose it is is good to know, and no reason to lose a consent.
+#[tokio::test]
+async fn a_provider_that_does_not_tell_is_connected_all_the_same() {
+    let faults: [fn() -> Act; 6] = [
+        || Act::Say(answer("500 Internal Server Error", "", "")),
+        || Act::Say(answer("401 Unauthorized", "", "")),
+        || Act::Say(json("{}")),
+        || Act::Say(json(r#"{"sub":null,"email":"x"}"#)),
+        || Act::Say(json("[1")),
+        || Act::SayAndClose(Vec::new()),
+    ];
+    for fault in faults {
+        let world = World::of(tools_toml).await;
+        world.provider.api(move |_| fault());
+        signed_in_as(&world, "ana");
+        let link = world.prompt().await.url;
+        world.consent_by(&link).await;
+        assert!(world.get(&link).await.text.contains("acme is connected<"));
+        let accounts = world.accounts().await;
+        assert_eq!((accounts.len(), accounts[0].label.as_deref()), (1, None));
+    }
+}
+
+#[tokio::test]
+async fn a_label_cannot_turn_the_page_around() {
+    let world = World::of(tools_toml).await;
+    let label = r#"{"sub":"1","email":"a\u202e\u001b[31m<b>"}"#;
+    world.provider.api(move |_| Act::Say(json(label)));
+    signed_in_as(&world, "ana");
+    let link = world.prompt().await.url;
+    world.consent_by(&link).await;
+    let page = world.get(&link).await;
+    assert!(page.text.contains("connected as a&#60;b&#62;"), "{}", page.text);
+    assert_eq!(world.accounts().await[0].label.as_deref(), Some("a<b>"));
+}
+
+#[tokio::test]
+async fn the_same_account_again_is_no_question() {
+    let world = connected_as("ana").await;
+    let prompt = wider(&world).await;
+    world.consent_by(&prompt.url).await;
+    assert!(matches!(waited(&world, &prompt).await, Waited::Completed { .. }));
+}
+
+#[tokio::test]
+async fn another_account_replaces_the_one_before_only_when_it_is_meant() {
+    let (world, prompt, page) = other().await;
+    assert_eq!(page.status, StatusCode::OK);
+    for part in ["This is another acme account", "ana@example.com", "bob@example.com"] {
+        assert!(page.text.contains(part), "{part}: {}", page.text);
+    }
+    // Nothing has changed yet.
+    assert_eq!(waited(&world, &prompt).await, Waited::Pending);
+    assert_eq!(world.accounts().await[0].label.as_deref(), Some("ana@example.com"));
+    assert!(!world.result().await.is_error);
+    assert!(world.provider.calls().last().unwrap().to_lowercase().contains("bearer ana"));
+
+    let confirmed = world.post(&prompt.url, &[("answer", "confirm")]).await;
+    assert_eq!(confirmed.location(), prompt.url);
+    assert!(world.get(&prompt.url).await.text.contains("connected as bob@example.com"));
+    assert!(matches!(waited(&world, &prompt).await, Waited::Completed { .. }));
+    assert!(!world.result_of("write").await.is_error);
+    assert!(world.provider.calls().last().unwrap().to_lowercase().contains("bearer bob"));
+    assert_eq!(world.accounts().await.len(), 1);
+}
+
+#[tokio::test]
+async fn the_account_before_is_kept_and_the_other_one_s_consent_ended() {
+    let (world, prompt, _) = other().await;
+    let before = world.provider.requests().len();
+    world.post(&prompt.url, &[("answer", "keep")]).await;
+    let revoked = world.provider.requests().split_off(before);
+    assert_eq!(revoked, ["token=refresh-bob&client_id=us"]);
+    let page = world.get(&prompt.url).await;
+    assert!(page.text.contains("You stay with the account ana@example.com."), "{}", page.text);
+    assert!(matches!(waited(&world, &prompt).await, Waited::Failed(_)));
+    assert_eq!(world.accounts().await[0].label.as_deref(), Some("ana@example.com"));
+    // Too late to change one's mind by the same link.
+    world.post(&prompt.url, &[("answer", "confirm")]).await;
+    assert_eq!(world.accounts().await[0].label.as_deref(), Some("ana@example.com"));
+}
+
+#[tokio::test]
+async fn a_question_that_is_not_answered_in_time_leaves_everything_as_it_is() {
+    let (world, prompt, _) = other().await;
+    world.pass(Duration::from_mins(15));
+    assert_eq!(world.get(&prompt.url).await.status, StatusCode::GONE);
+    assert_eq!(world.post(&prompt.url, &[("answer", "confirm")]).await.status, StatusCode::GONE);
+    assert_eq!(world.accounts().await[0].label.as_deref(), Some("ana@example.com"));
+    assert_eq!(waited(&world, &prompt).await, Waited::Over);
+}
+
+#[tokio::test]
+async fn nobody_confirms_what_was_not_asked() {
+    let world = World::of(tools_toml).await;
+    let link = world.prompt().await.url;
+    for answer in ["confirm", "keep", "disconnect"] {
+        let page = world.post(&link, &[("answer", answer)]).await;
+        assert!(page.text.contains("Continue to acme"), "{answer}: {}", page.text);
+    }
+    assert!(world.accounts().await.is_empty());
+}
+
+#[tokio::test]
+async fn what_is_disconnected_on_its_page_is_ended_at_the_provider_and_forgotten() {
+    let table: [(Vec<u8>, &str); 2] = [
+        (answer("200 OK", "", ""), "acme has ended the access"),
+        (answer("500 Internal Server Error", "", ""), "acme did not confirm it"),
+    ];
+    for (said, words) in table {
+        let world = World::of(tools_toml).await;
+        me(&world);
+        signed_in_as(&world, "ana");
+        let link = world.prompt().await.url;
+        world.consent_by(&link).await;
+        assert!(world.get(&link).await.text.contains("Disconnect"));
+        world.provider.says(said);
+        world.post(&link, &[("answer", "disconnect")]).await;
+        assert_eq!(world.provider.requests().pop().unwrap(), "token=refresh-ana&client_id=us");
+        let page = world.get(&link).await;
+        assert!(page.text.contains(words), "{}", page.text);
+        assert!(world.accounts().await.is_empty());
+        world.prompt().await;
+    }
+}
+
+pub(super) fn tools_toml(origin: &str) -> String {
+    let tool = |name: &str| {
+        format!(
+            "[tools.{name}]\ndescription = \"x\"\nprovider = \"acme\"\n\
+             scopes = [\"notes:{name}\"]\nrequest = \"GET /{name}\"\n"
+        )
+    };
+    format!(
+        r#"
+        [providers.acme]
+        title     = "acme"
+        base_url  = "{origin}"
+        client_id = "us"
+        accounts  = true
+        [providers.acme.oauth]
+        authorize_url = "{origin}/authorize"
+        token_url     = "{origin}/token"
+        revoke_url    = "{origin}/revoke"
+        userinfo_url  = "{origin}/userinfo"
+        loopback      = "any-port"
+        {}{}
+        "#,
+        tool("read"),
+        tool("write")
+    )
+}

@@ -1,0 +1,118 @@
+//! How long what was granted is kept: as long as the stricter of then and now says.
+
+use std::time::Duration;
+
+use countersign::model::{Outcome, PromptReason};
+use futures_util::future::join_all;
+
+use super::world::{World, ana, tokens, tools_toml};
+use crate::server::answer;
+
+const BOTH: &str =
+    r#"{"access_token":"first","refresh_token":"r1","expires_in":600,"scope":"notes:read"}"#;
+
+async fn connected(retention: &str) -> World {
+    let written = "client_id = \"us\"";
+    let tools =
+        |origin: &str| tools_toml(origin).replace(written, &format!("{written}\n{retention}"));
+    let world = World::of(tools).await;
+    world.provider.accepts(&["first"]);
+    world.provider.says(tokens(BOTH));
+    world.consent().await;
+    world
+}
+
+async fn ran(world: &World) -> bool {
+    matches!(world.call().await, Outcome::Complete(result) if !result.is_error)
+}
+
+#[tokio::test]
+async fn a_refresh_token_that_is_not_to_be_kept_is_not_used_either() {
+    let world = connected("retention = \"no_refresh\"").await;
+    assert!(!world.accounts().await[0].renews);
+    assert!(ran(&world).await && ran(&world).await);
+    world.pass(Duration::from_mins(10));
+    assert_eq!(world.prompt().await.reason, PromptReason::Ended);
+    assert_eq!(world.provider.refreshes(), 0);
+}
+
+#[tokio::test]
+async fn of_many_calls_at_once_one_uses_a_consent_for_once() {
+    let world = connected("retention = \"use_once\"").await;
+    let calls = join_all((0..20).map(|_| world.call())).await;
+    let ran = calls.iter().filter(|it| matches!(it, Outcome::Complete(it) if !it.is_error)).count();
+    let asked = calls.iter().filter(|it| matches!(it, Outcome::AuthorizationRequired(_))).count();
+    assert_eq!((ran, asked, world.provider.calls().len()), (1, 19, 1));
+    assert!(world.accounts().await.is_empty());
+    world.consent().await;
+    assert!(self::ran(&world).await);
+}
+
+#[tokio::test]
+async fn a_consent_for_once_that_comes_to_nothing_is_gone_too() {
+    let world = connected("retention = \"use_once\"").await;
+    world.provider.accepts(&[]);
+    world.prompt().await;
+    assert_eq!(world.provider.refreshes(), 0);
+    assert!(world.accounts().await.is_empty());
+}
+
+#[tokio::test]
+async fn what_becomes_stricter_counts_at_once_and_what_becomes_laxer_does_not() {
+    let world = connected("").await;
+    let once = "client_id = \"us\"\nretention = \"use_once\"";
+    let world = world.restarted("client_id = \"us\"", once).await;
+    assert!(ran(&world).await);
+    world.prompt().await;
+
+    let world = connected("retention = \"no_refresh\"").await;
+    let world = world.restarted("retention = \"no_refresh\"", "").await;
+    assert!(ran(&world).await);
+    world.pass(Duration::from_mins(10));
+    assert_eq!(world.prompt().await.reason, PromptReason::Ended);
+    assert_eq!(world.provider.refreshes(), 0);
+
+    let world = connected("").await;
+    let strict = "client_id = \"us\"\nretention = \"no_refresh\"";
+    let world = world.restarted("client_id = \"us\"", strict).await;
+    world.pass(Duration::from_mins(10));
+    world.prompt().await;
+    assert_eq!(world.provider.refreshes(), 0);
+}
+
+#[tokio::test]
+async fn what_nobody_can_use_any_more_is_deleted_and_nothing_else() {
+    let day = Duration::from_hours(25);
+    for (tokens_said, is_left) in [
+        (r#"{"access_token":"first","expires_in":600}"#, false),
+        (r#"{"access_token":"first","refresh_token":"r","expires_in":600}"#, true),
+        (r#"{"access_token":"first"}"#, true),
+    ] {
+        let world = connected("").await;
+        world.provider.says(tokens(tokens_said));
+        let broker = &world.app.broker;
+        broker.revoke(&ana(), "acme", None).await.unwrap();
+        world.consent().await;
+        world.pass(day);
+        let store = broker.store().await.unwrap();
+        store.sweep_grants(world.time()).await.unwrap();
+        assert_eq!(!world.accounts().await.is_empty(), is_left, "{tokens_said}");
+    }
+}
+
+/// The traces of a grant that has ended are left for people to see, and not for ever.
+#[tokio::test]
+async fn what_has_ended_is_shown_for_a_month() {
+    let world = connected("").await;
+    world.provider.accepts(&[]);
+    world.pass(Duration::from_mins(3));
+    world.provider.says(answer("400 Bad Request", "", r#"{"error":"invalid_grant"}"#));
+    world.pass(Duration::from_mins(10));
+    world.prompt().await;
+    let store = world.app.broker.store().await.unwrap();
+    for (days, is_left) in [(29, true), (2, false)] {
+        world.pass(Duration::from_hours(days * 24));
+        store.sweep_grants(world.time()).await.unwrap();
+        assert_eq!(!world.accounts().await.is_empty(), is_left, "{days}");
+    }
+}

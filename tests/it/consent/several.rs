@@ -1,0 +1,101 @@
+//! Several accounts of one person at the same provider.
+
+use countersign::model::Outcome;
+
+use super::identity::{me, tools_toml};
+use super::world::{World, ana, tokens};
+
+/// A world in which `work` and the default account are connected.
+async fn world() -> World {
+    let world = World::of(tools_toml).await;
+    me(&world);
+    connect(&world, None, "ana").await;
+    connect(&world, Some("work"), "bob").await;
+    world
+}
+
+/// Whose token it is stands in it.
+async fn connect(world: &World, account: Option<&str>, whose: &str) {
+    world.provider.says(tokens(&format!(r#"{{"access_token":"{whose}"}}"#)));
+    let link = world.prompt_as(account).await.url;
+    let back = world.consent_by(&link).await;
+    assert_eq!(back.location(), link, "{}", world.get(&link).await.text);
+}
+
+/// Whose credential a call was made with.
+async fn whose(world: &World, account: Option<&str>) -> String {
+    match world.call_as(account).await {
+        Outcome::Complete(result) if !result.is_error => {
+            let call = world.provider.calls().pop().unwrap().to_ascii_lowercase();
+            let token = call.split_once("bearer ").unwrap().1;
+            token.split_once('\r').unwrap().0.to_owned()
+        }
+        other => panic!("{other:?}"),
+    }
+}
+
+#[tokio::test]
+async fn a_call_is_made_with_the_account_that_it_names() {
+    let world = world().await;
+    for (account, token) in [
+        (None, "ana"),
+        (Some("default"), "ana"),
+        (Some(""), "ana"),
+        (Some("work"), "bob"),
+        (Some(" work "), "bob"),
+        // As the provider calls them.
+        (Some("Bob@example.com"), "bob"),
+        (Some("ana@example.com"), "ana"),
+    ] {
+        assert_eq!(whose(&world, account).await, token, "{account:?}");
+    }
+    let accounts = world.accounts().await;
+    let said: Vec<_> =
+        accounts.iter().map(|it| (it.account.as_str(), it.label.as_deref().unwrap())).collect();
+    assert_eq!(said, [("default", "ana@example.com"), ("work", "bob@example.com")]);
+}
+
+#[tokio::test]
+async fn an_account_that_is_not_there_is_asked_for_and_those_that_are_are_named() {
+    let world = world().await;
+    let prompt = world.prompt_as(Some("wrok")).await;
+    assert_eq!(prompt.account.as_str(), "wrok");
+    assert_eq!(prompt.connected, ["default (ana@example.com)", "work (bob@example.com)"]);
+    let page = world.get(&prompt.url).await;
+    assert!(page.text.contains("as the account <strong><bdi>wrok</bdi></strong>"), "{}", page.text);
+    connect(&world, Some("wrok"), "eve").await;
+    for (account, token) in [(Some("wrok"), "eve"), (None, "ana"), (Some("work"), "bob")] {
+        assert_eq!(whose(&world, account).await, token);
+    }
+}
+
+#[tokio::test]
+async fn what_is_no_name_is_an_answer_and_not_a_link() {
+    let world = world().await;
+    let long = "x".repeat(101);
+    for name in ["two\nlines", "wo\u{200b}rk", "wo\u{202e}rk", &*long] {
+        match world.call_as(Some(name)).await {
+            Outcome::Complete(result) => {
+                assert!(result.is_error && result.text.contains("name"), "{}", result.text);
+            }
+            other => panic!("{name}: {other:?}"),
+        }
+    }
+}
+
+#[tokio::test]
+async fn one_account_is_revoked_and_the_others_stay() {
+    let world = world().await;
+    let broker = &world.app.broker;
+    let nobody = countersign::model::AccountName::new("nobody");
+    assert_eq!(broker.revoke(&ana(), "acme", Some(&nobody)).await.unwrap(), []);
+    for (name, left) in [("bob@example.com", 1), ("default", 0)] {
+        let name = countersign::model::AccountName::new(name);
+        let ends = broker.revoke(&ana(), "acme", Some(&name)).await.unwrap();
+        assert_eq!(ends.len(), 1);
+        assert_eq!(world.accounts().await.len(), left);
+    }
+    connect(&world, None, "ana").await;
+    connect(&world, Some("work"), "bob").await;
+    assert_eq!(broker.revoke(&ana(), "acme", None).await.unwrap().len(), 2);
+}
