@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use countersign::broker::Call;
 use countersign::model::{Outcome, PromptReason};
 use futures_util::future::join_all;
 
@@ -36,16 +37,27 @@ async fn a_refresh_token_that_is_not_to_be_kept_is_not_used_either() {
     assert_eq!(world.provider.refreshes(), 0);
 }
 
-#[tokio::test]
+/// On as many threads as there are, since calls of one thread do not meet between read and claim.
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn of_many_calls_at_once_one_uses_a_consent_for_once() {
     let world = connected("retention = \"use_once\"").await;
-    let calls = join_all((0..20).map(|_| world.call())).await;
-    let ran = calls.iter().filter(|it| matches!(it, Outcome::Complete(it) if !it.is_error)).count();
-    let asked = calls.iter().filter(|it| matches!(it, Outcome::AuthorizationRequired(_))).count();
-    assert_eq!((ran, asked, world.provider.calls().len()), (1, 19, 1));
-    assert!(world.accounts().await.is_empty());
-    world.consent().await;
-    assert!(self::ran(&world).await);
+    for round in 1..=20 {
+        let calls = (0..8).map(|_| {
+            let broker = world.app.broker.clone();
+            tokio::spawn(async move {
+                let call = Call { caller: &ana(), tool: "read", arguments: None, client: None };
+                broker.call(call).await.unwrap()
+            })
+        });
+        let calls: Vec<_> = join_all(calls).await.into_iter().map(Result::unwrap).collect();
+        let ran =
+            calls.iter().filter(|it| matches!(it, Outcome::Complete(it) if !it.is_error)).count();
+        let asked =
+            calls.iter().filter(|it| matches!(it, Outcome::AuthorizationRequired(_))).count();
+        assert_eq!((ran, asked, world.provider.calls().len()), (1, 7, round), "round {round}");
+        assert!(world.accounts().await.is_empty());
+        world.consent().await;
+    }
 }
 
 #[tokio::test]
