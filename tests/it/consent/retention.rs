@@ -12,11 +12,13 @@ use crate::server::answer;
 const BOTH: &str =
     r#"{"access_token":"first","refresh_token":"r1","expires_in":600,"scope":"notes:read"}"#;
 
-async fn connected(retention: &str) -> World {
+fn tools(origin: &str, retention: &str) -> String {
     let written = "client_id = \"us\"";
-    let tools =
-        |origin: &str| tools_toml(origin).replace(written, &format!("{written}\n{retention}"));
-    let world = World::of(tools).await;
+    tools_toml(origin).replace(written, &format!("{written}\n{retention}"))
+}
+
+async fn connected(retention: &str) -> World {
+    let world = World::of(|origin| tools(origin, retention)).await;
     world.provider.accepts(&["first"]);
     world.provider.says(tokens(BOTH));
     world.consent().await;
@@ -25,6 +27,21 @@ async fn connected(retention: &str) -> World {
 
 async fn ran(world: &World) -> bool {
     matches!(world.call().await, Outcome::Complete(result) if !result.is_error)
+}
+
+#[tokio::test]
+async fn the_page_says_how_long_it_is_kept() {
+    for (retention, words) in [
+        ("", None),
+        ("retention = \"no_refresh\"", Some("until the access runs out")),
+        ("retention = \"use_once\"", Some("for one call")),
+    ] {
+        let world = World::of(|origin| tools(origin, retention)).await;
+        let page = world.get(&world.prompt().await.url).await;
+        for said in ["until the access runs out", "for one call"] {
+            assert_eq!(page.text.contains(said), words == Some(said), "{retention}: {said}");
+        }
+    }
 }
 
 #[tokio::test]
