@@ -97,7 +97,7 @@ impl Clients {
         let settings = oauth(provider)?;
         // The issuer stands for the endpoints that it names, so that a call with a good token needs
         // no discovery.
-        let Endpoints { issuer, authorize, token, .. } = &settings.endpoints;
+        let Endpoints { issuer, authorize, token, refresh, .. } = &settings.endpoints;
         let named = |written: &Option<Url>, which| match (written, issuer) {
             (Some(endpoint), _) | (None, Some(endpoint)) => Ok(endpoint.to_string()),
             (None, None) => Err(no_endpoint(provider, which)),
@@ -131,6 +131,7 @@ impl Clients {
             client_id,
             authorize_endpoint,
             token_endpoint: named(token, "token")?,
+            refresh_endpoint: refresh.as_ref().map(Url::to_string),
             hosts: provider.hosts.clone(),
         };
         Ok(self.remember(provider, binding))

@@ -87,6 +87,10 @@ impl Broker {
         Ok(match held.value.status {
             Status::Completed => Waited::Completed { refused: held.value.refused },
             Status::Failed(why) => Waited::Failed(why),
+            Status::Stayed(before) => {
+                Waited::Failed(format!("You stay with the account {before}."))
+            }
+            Status::Undone(_) => Waited::Failed("You disconnected it again.".into()),
             Status::Pending | Status::OtherAccount { .. } => {
                 let is_over = held.value.is_expired(self.0.parts.clock.now());
                 if is_over { Waited::Over } else { Waited::Pending }

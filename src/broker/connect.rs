@@ -271,7 +271,7 @@ impl Broker {
         let is_refusal = match &end {
             End::Completed { refused, .. } => !refused.is_empty(),
             End::Failed { by_person, .. } => *by_person,
-            End::OtherAccount { .. } => false,
+            End::OtherAccount { .. } | End::Stayed { .. } => false,
         };
         let is_end = !matches!(end, End::OtherAccount { .. });
         for _ in 0..MOST_TRIES {
@@ -310,6 +310,8 @@ pub(super) enum End {
     },
     /// Not yet: the consent came from another account than the one `before`.
     OtherAccount { before: String, candidate: Box<Grant> },
+    /// The person did not mean the other account.
+    Stayed { before: String },
     Failed {
         /// In our words.
         why: String,
@@ -338,6 +340,7 @@ impl End {
                 let status = Status::OtherAccount { before, now };
                 Authorization { status, candidate: Some(candidate), ..ended }
             }
+            Self::Stayed { before } => Authorization { status: Status::Stayed(before), ..ended },
             Self::Failed { why, said, .. } => {
                 Authorization { status: Status::Failed(why), said, ..ended }
             }

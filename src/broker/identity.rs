@@ -25,9 +25,12 @@ impl Broker {
     ) -> Option<AccountIdentity> {
         let Way::Code(code) = &trip.way else { return None };
         let identity = code.identity.as_ref()?;
-        // The identity endpoint is the provider's own, wherever it is.
-        let own = host_of(&identity.url);
-        let hosts = Hosts::new(binding.hosts.iter().chain([own.as_str()]));
+        // Beside an endpoint that the grant is bound to, as the configuration has made sure; the
+        // record may be another process's.
+        let bound = [&code.authorize, &code.client.token_endpoint];
+        let is_beside = bound.iter().any(|bound| bound.origin() == identity.url.origin());
+        let own = is_beside.then(|| host_of(&identity.url));
+        let hosts = Hosts::new(binding.hosts.iter().chain(own.as_deref()));
         let api = trip.api(provider, &hosts);
         let credential = Credential::Bearer(token.clone());
         let tool = identity.tool(provider);

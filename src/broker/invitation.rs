@@ -8,7 +8,7 @@ use secrecy::{ExposeSecret as _, SecretString};
 use super::connect::{ConnectError, End};
 use super::{Broker, Contended};
 use crate::model::authorization::{Started, Status, Way};
-use crate::model::credential::AskedFor;
+use crate::model::credential::{AskedFor, Retention};
 use crate::model::secret;
 use crate::model::{Authorization, Time, ToolName};
 use crate::oauth::{self, AuthorizationRequest};
@@ -25,6 +25,8 @@ pub struct Invitation {
     pub user: String,
     /// Which of several accounts, where the person has more than one there.
     pub account: Option<String>,
+    /// How long it will be kept.
+    pub retention: Retention,
     /// Where the token may be sent.
     pub hosts: Vec<String>,
     /// Each scope, and what it means where the catalogue knows.
@@ -92,6 +94,7 @@ impl Broker {
             title: trip.title.clone(),
             account: (!authorization.account.is_default())
                 .then(|| authorization.account.to_string()),
+            retention: trip.retention,
             client: authorization.asked_by.client.clone(),
             tools: authorization.tools.iter().cloned().collect(),
             user: authorization.caller.user.to_string(),
@@ -203,7 +206,12 @@ impl Broker {
 /// Names what a connect page says of who asks for what.
 fn digest(authorization: &Authorization) -> String {
     let Authorization { scopes, binding, asked_by, tools, trip, .. } = authorization;
-    let said = (&trip.title, scopes, &binding.hosts, &asked_by.client, tools);
+    let words = match &trip.way {
+        Way::Code(_) => None,
+        Way::Paste(asked) => Some(&asked.words),
+    };
+    let asker = (&asked_by.client, tools);
+    let said = (&trip.title, scopes, &binding.hosts, asker, trip.retention, words);
     // `Debug` quotes every text, so no two pages are written alike.
     secret::fingerprint(&format!("{said:?}"))
 }

@@ -139,8 +139,7 @@ impl Broker {
         if let Way::Code(trip) = &authorization.trip.way {
             self.0.parts.oauth.revoke(&trip.client, &grant.tokens).await;
         }
-        let why = format!("You stay with the account {before}.");
-        let end = End::Failed { why, said: None, by_person: false };
+        let end = End::Stayed { before: before.clone() };
         self.conclude::<ConnectError>(&authorization, end).await?;
         Ok(Arrival { next: authorization.link() })
     }
@@ -173,15 +172,15 @@ impl Broker {
         }
         let title = &held.value.trip.title;
         let why = match revoked {
-            Revoked::Yes => format!("You disconnected it again, and {title} has ended the access."),
+            Revoked::Yes => format!("{title} has ended the access."),
             Revoked::NoWay => format!(
-                "You disconnected it again. {title} has no way for us to end the access there: remove it in your account's settings."
+                "It is forgotten here. {title} has no way for us to end the access there: remove it in your account's settings."
             ),
             Revoked::Failed => format!(
-                "You disconnected it again, but {title} did not confirm it: look into your account's settings there."
+                "It is forgotten here, but {title} did not confirm the end of the access: look into your account's settings there."
             ),
         };
-        let ended = Authorization { status: Status::Failed(why), ..held.value.clone() };
+        let ended = Authorization { status: Status::Undone(why), ..held.value.clone() };
         store.replace(ended, &held).await?;
         Ok(())
     }

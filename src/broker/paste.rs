@@ -28,11 +28,11 @@ pub enum PasteError {
     Nothing,
     #[error("what was pasted is too long for a key, or holds characters that no key has")]
     NoKey,
-    /// The API was asked and said no.
-    #[error("`{0}` does not accept it")]
+    /// The API was asked and said no. Its title, for the page.
+    #[error("{0} does not accept it")]
     Refused(String),
     /// Nobody can say whether it is good. The API's own words are in the log only.
-    #[error("`{0}` could not be asked whether it is good")]
+    #[error("{0} could not be asked whether it is good")]
     Unclear(String),
 }
 

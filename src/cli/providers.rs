@@ -213,6 +213,10 @@ fn lines(entry: &Entry, again: &Again) -> Vec<String> {
     if let Credential::Asked(asked) = &provider.credential {
         say("asks", &asked.words);
     }
+    if provider.accounts {
+        let login = ["auth", "login", provider.id.as_str(), "--account", "NAME"];
+        say("accounts", &format!("several; `{}` connects one more", again.command(&login)));
+    }
     for key in &entry.needs {
         say("write", &format!("`{key} = \"…\"` into [providers.{}]", provider.id));
     }
@@ -303,6 +307,11 @@ fn describe(entry: &Entry) -> Value {
         "loopback": oauth.map(|oauth| oauth.loopback),
         "scopes": entry.scopes,
         "scope_words": provider.scope_words,
+        "accounts": provider.accounts,
+        "asks": match &provider.credential {
+            Credential::Asked(asked) => Some(&asked.words),
+            Credential::OAuth(_) | Credential::Shared(_) => None,
+        },
         "needs": entry.needs,
         "secrets": references,
         "revocation": oauth.is_some_and(|oauth| oauth.endpoints.revoke.is_some()),

@@ -201,6 +201,10 @@ pub enum Status {
     Completed,
     /// The person or the provider said no. The text is for people.
     Failed(String),
+    /// The person kept the account before, of this name.
+    Stayed(String),
+    /// The person disconnected what the link had connected; what the provider did. For people.
+    Undone(String),
 }
 
 impl Authorization {

@@ -23,6 +23,9 @@ pub struct Binding {
     pub authorize_endpoint: String,
     /// As configured, or the issuer that names it by discovery.
     pub token_endpoint: String,
+    /// Where tokens are refreshed, if not at the token endpoint: it is sent the refresh token.
+    #[serde(default)]
+    pub refresh_endpoint: Option<String>,
     pub hosts: Hosts,
 }
 
@@ -30,13 +33,20 @@ impl Binding {
     /// Of a key that its owner pasted: it is for these hosts, and nobody issued it to us.
     pub fn pasted(hosts: Hosts) -> Self {
         let none = String::new;
-        Self { client_id: none(), authorize_endpoint: none(), token_endpoint: none(), hosts }
+        Self {
+            client_id: none(),
+            authorize_endpoint: none(),
+            token_endpoint: none(),
+            refresh_endpoint: None,
+            hosts,
+        }
     }
 
     /// The part that keeps grants apart in the store; hosts may shrink without a new consent.
     pub fn identity(&self) -> String {
         let mut written = String::new();
-        for part in [&self.client_id, &self.authorize_endpoint, &self.token_endpoint] {
+        let parts = [&self.client_id, &self.authorize_endpoint, &self.token_endpoint];
+        for part in parts.into_iter().chain(&self.refresh_endpoint) {
             // With its length, so that no two different bindings are written alike.
             written.push_str(&part.len().to_string());
             written.push(':');
@@ -50,6 +60,7 @@ impl Binding {
         self.client_id == configured.client_id
             && self.authorize_endpoint == configured.authorize_endpoint
             && self.token_endpoint == configured.token_endpoint
+            && self.refresh_endpoint == configured.refresh_endpoint
             && configured.hosts.is_subset(&self.hosts)
     }
 }
@@ -231,6 +242,7 @@ mod tests {
                 client_id: "c".into(),
                 authorize_endpoint: "https://login.acme.example/authorize".into(),
                 token_endpoint: "https://login.acme.example/token".into(),
+                refresh_endpoint: None,
                 hosts: Hosts::new(["api.acme.example"]),
             },
             tokens: TokenSet {
@@ -295,6 +307,7 @@ mod tests {
         for elsewhere in [
             Binding { token_endpoint: evil(), ..kept.clone() },
             Binding { authorize_endpoint: evil(), ..kept.clone() },
+            Binding { refresh_endpoint: Some(evil()), ..kept.clone() },
             Binding { client_id: "other".into(), ..kept.clone() },
         ] {
             assert!(!kept.covers(&elsewhere));

@@ -297,6 +297,20 @@ pub enum Revocation {
     Request(RevocationRequest),
 }
 
+impl Revocation {
+    /// Where it goes.
+    pub fn url(&self) -> &Url {
+        match self {
+            Self::Rfc7009(url)
+            | Self::AccessToken(url)
+            | Self::Bearer(url)
+            | Self::Delete(url)
+            | Self::GitHub(url) => url,
+            Self::Request(request) => &request.url,
+        }
+    }
+}
+
 /// A POST that ends a grant. In its texts `{client_id}`, `{client_secret}` and `{access_token}`
 /// stand for what they name.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -86,6 +86,7 @@ fn binding(endpoint: &str) -> Binding {
         client_id: "client".into(),
         authorize_endpoint: "https://login.acme.example/authorize".into(),
         token_endpoint: endpoint.into(),
+        refresh_endpoint: None,
         hosts: Hosts::new(["api.acme.example"]),
     }
 }

@@ -6,6 +6,7 @@ use axum::response::{Html, IntoResponse, Response};
 
 use crate::broker::invitation::{Invitation, PasteWhat};
 use crate::model::authorization::Status;
+use crate::model::credential::Retention;
 use crate::model::text::shown;
 use crate::model::time::utc;
 
@@ -36,6 +37,8 @@ struct Connect {
     problem: Option<String>,
     paste: Option<PasteForm>,
     account: Option<String>,
+    /// How long it is kept, if not until further notice.
+    until_when: Option<&'static str>,
 }
 
 /// What is to be pasted.
@@ -177,7 +180,7 @@ pub(super) fn invitation(invitation: &Invitation, change: Change) -> Response {
                 "Nothing has changed yet. If this browser was merely signed in as somebody else, keep the one from before.".into(),
             ],
         )
-        .choice("confirm", format!("Use {now} from now on"), true)
+        .choice("confirm", format!("Switch to {now}"), true)
         .choice("keep", format!("Keep {before}"), false)
         .into_response(),
         Status::Completed if invitation.refused.is_empty() => {
@@ -211,6 +214,20 @@ pub(super) fn invitation(invitation: &Invitation, change: Change) -> Response {
             ],
         )
         .said(invitation.said.as_deref())
+        .into_response(),
+        Status::Stayed(before) => Page::new(
+            StatusCode::OK,
+            Kind::Neutral,
+            format!("You stay with {before}"),
+            vec!["Nothing has changed. You can close this page and go back.".into()],
+        )
+        .into_response(),
+        Status::Undone(how) => Page::new(
+            StatusCode::OK,
+            Kind::Neutral,
+            format!("{title} is disconnected"),
+            vec![how.clone(), "If you change your mind, go back and ask again.".into()],
+        )
         .into_response(),
     }
 }
@@ -251,6 +268,11 @@ fn connect(invitation: &Invitation, change: Change) -> Connect {
             wants_user: paste.what == PasteWhat::UserAndPassword,
         }),
         account: invitation.account.clone(),
+        until_when: match invitation.retention {
+            Retention::Refresh => None,
+            Retention::NoRefresh => Some("until the access runs out"),
+            Retention::UseOnce => Some("for one call"),
+        },
     }
 }
 

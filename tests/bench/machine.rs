@@ -58,6 +58,7 @@ impl Machine {
                 client_id: "bench".into(),
                 authorize_endpoint: format!("http://{}/authorize", api.authority()),
                 token_endpoint: format!("http://{}/token", api.authority()),
+                refresh_endpoint: None,
                 hosts: Hosts::new([api.authority()]),
             },
             tokens: TokenSet {

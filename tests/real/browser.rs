@@ -30,6 +30,103 @@ fn a_person_gets_through_in_a_real_browser() {
     assert_eq!(report["problems"], json!([]), "{report}");
 }
 
+/// Tried at the API before it is kept: the first one is wrong.
+#[test]
+fn a_key_is_pasted_in_a_real_browser() {
+    let world = World::start();
+    let api = world.api();
+    let home = Home::new(&format!(
+        r#"
+[providers.vault]
+title = "Vault"
+base_url = "{api}"
+bearer = {{ ask = "Make a token at vault.example/tokens, with the right to read, and copy it here.", test = "GET /vault" }}
+[tools.open]
+description = "x"
+provider = "vault"
+request = "GET /vault"
+[tools.echo]
+description = "x"
+provider = "vault"
+request = "GET /echo"
+"#
+    ));
+    let secrets = home.path("secrets");
+    std::fs::write(&secrets, format!("wrong-{KEY}\n{KEY}\n")).unwrap();
+    let mut server = Server::start(&home, Dialect::PLAIN);
+    let prompt = server.call("open", &json!({})).asked();
+    assert!(prompt.message.contains("never in this chat"), "{}", prompt.message);
+    let report = drive(&prompt.url, "pasted", &["--paste", secrets.to_str().unwrap()]);
+    assert_eq!(report["problems"], json!([]), "{report}");
+    assert!(report["final_text"].as_str().unwrap().contains("Vault is connected"), "{report}");
+    assert!(server.call("open", &json!({})).ran().contains("bearer"));
+    assert!(server.call("echo", &json!({})).ran().contains("[redacted]"));
+
+    let report = drive(&prompt.url, "pasted-over", &["--press", "disconnect"]);
+    assert_eq!(report["problems"], json!([]), "{report}");
+    server.call("open", &json!({})).asked();
+    let (_, heard) = server.close();
+    for place in [home.log(), json!(heard).to_string()] {
+        assert!(!place.contains(KEY));
+    }
+}
+
+/// Opens `GET /vault`.
+const KEY: &str = "shared-token-0123456789";
+
+/// Whose account it is comes from the authorization server's userinfo endpoint (OpenID Connect Core §5.3).
+#[test]
+fn another_account_is_confirmed_in_a_real_browser() {
+    let world = World::start();
+    let tools = world
+        .tools()
+        .replace("client_id ", "accounts = true\nscopes = [\"openid\", \"profile\"]\nclient_id ");
+    let home = Home::new(&tools);
+    let mut server = Server::start(&home, Dialect::PLAIN);
+    let prompt = server.call("whoami", &json!({})).asked();
+    let report = drive(&prompt.url, "identity", &[]);
+    assert_eq!(report["problems"], json!([]), "{report}");
+    let text = report["final_text"].as_str().unwrap();
+    assert!(text.contains("connected as Test login ana"), "{report}");
+
+    let prompt = server.call("write_note", &json!({"title": "x"})).asked();
+    let report = drive(&prompt.url, "kept", &["--login", "bob", "--press", "keep"]);
+    assert_eq!(report["problems"], json!([]), "{report}");
+    assert!(server.call("whoami", &json!({})).ran().contains("\"ana\""));
+    assert_eq!(world.counts()["revocations"], 1);
+
+    let prompt = server.call("write_note", &json!({"title": "x"})).asked();
+    let presses = ["--login", "bob", "--press", "confirm"];
+    let report = drive(&prompt.url, "confirmed", &presses);
+    assert_eq!(report["problems"], json!([]), "{report}");
+    assert!(server.call("whoami", &json!({})).ran().contains("\"bob\""));
+
+    let login = Running::start(home.command(&[
+        "auth",
+        "login",
+        "notes",
+        "--account",
+        "home",
+        "--user",
+        "ana",
+    ]));
+    let report = drive(&login.line(), "second", &[]);
+    assert_eq!(report["problems"], json!([]), "{report}");
+    assert_eq!(login.end().code, Some(0), "{}", home.log());
+    assert!(server.call("whoami", &json!({"account": "home"})).ran().contains("\"ana\""));
+    let status = home.run(&["auth", "status", "--user", "ana"]).stdout;
+    assert!(status.contains("✓ Notes (notes), default account: Test login bob\n"), "{status}");
+    assert!(status.contains("✓ Notes (notes), account home: Test login ana\n"), "{status}");
+    let accounts = home.run(&["auth", "status", "--json", "--user", "ana"]).json();
+    assert_eq!(accounts["accounts"][1]["account"], "home", "{accounts}");
+    assert_eq!(accounts["accounts"][1]["label"], "Test login ana", "{accounts}");
+    let asked = server.call("whoami", &json!({"account": "hoem"})).asked();
+    assert!(asked.message.contains("default (Test login bob), home (Test login ana)"), "{asked:?}");
+    let revoke = ["auth", "revoke", "notes", "--account", "home", "--user", "ana"];
+    assert_eq!(home.run(&revoke).stdout, "Notes account home (Test login ana) is disconnected.\n");
+    assert!(server.call("whoami", &json!({})).ran().contains("\"bob\""));
+}
+
 fn drive(link: &str, name: &str, wishes: &[&str]) -> serde_json::Value {
     let pictures = Path::new(env!("CARGO_MANIFEST_DIR")).join("target/real/screens").join(name);
     std::fs::create_dir_all(&pictures).unwrap();

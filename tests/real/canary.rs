@@ -1,6 +1,7 @@
 //! A canary in every secret's place, and a search for each of them after all that can happen has
 //! happened at the most talkative log level.
 
+use std::fmt::Write as _;
 use std::fs;
 use std::path::Path;
 
@@ -9,12 +10,15 @@ use base64::engine::general_purpose::STANDARD;
 use serde_json::{Value, json};
 
 use crate::harness::{
-    Answer, Dialect, Held, Home, Search, Server, Visit, Way, World, files, hex, request,
+    Answer, Dialect, Held, Home, Search, Server, Visit, Way, World, files, hex, paste, request,
 };
 
 const MASTER_KEY: [u8; 32] = *b"canary of the master key \x01\x02\xf3\xe4\xd5\xc6\xb7";
 const CLIENT_SECRET: &str = "canary-client+secret/with:signs%25";
 const API_KEY: &str = "canary-api-key+0123/456789:abc";
+
+/// A person's own. It opens nothing: an echo takes it as it takes any.
+const PASTED_KEY: &str = "canary-pasted-key+0123/456789:abc";
 
 /// Everything that is searched, beside what lies on disk.
 struct Seen {
@@ -42,10 +46,13 @@ impl Seen {
         });
         let world = World::with(&json!({"clients": [client], "canary": canaries}), json!({}));
         // Sends the key back in every way, beside the request itself.
-        let again = [STANDARD.encode(API_KEY), hex(API_KEY.as_bytes()), API_KEY.to_owned()];
+        let again: Vec<String> = [API_KEY, PASTED_KEY]
+            .iter()
+            .flat_map(|key| [STANDARD.encode(key), hex(key.as_bytes()), (*key).to_owned()])
+            .collect();
         let keyed = World::with(&json!({}), json!({"echo_extra": {"again": again}}));
         let tools = format!("{}\n{}", world.tools(), keyed_tools(keyed.api()))
-            .replace("client_id ", "scopes = [\"openid\"]\nclient_id ");
+            .replace("client_id ", "accounts = true\nscopes = [\"openid\"]\nclient_id ");
         let home = Home::new(&tools)
             .with("COUNTERSIGN_KEY", &STANDARD.encode(MASTER_KEY))
             .with("NOTES_CLIENT_SECRET", CLIENT_SECRET)
@@ -93,6 +100,7 @@ impl Seen {
         search.add("the master key as given", STANDARD.encode(MASTER_KEY).as_bytes());
         search.add("the client secret", CLIENT_SECRET.as_bytes());
         search.add("the API key", API_KEY.as_bytes());
+        search.add("the pasted key", PASTED_KEY.as_bytes());
         for kind in
             ["access_tokens", "refresh_tokens", "codes", "id_tokens", "states", "code_verifiers"]
         {
@@ -147,6 +155,19 @@ base_url = "http://127.0.0.1:1"
 api_key  = {{ query = "appid", value = "env:WEATHER_KEY" }}
 "#
     );
+    for (name, base, test) in [
+        ("own", api, "/echo"),
+        ("own_refused", api, "/me"),
+        ("own_nowhere", "http://127.0.0.1:1", "/"),
+    ] {
+        let _ = write!(
+            text,
+            "[providers.{name}]\nbase_url = \"{base}\"\n\
+             api_key = {{ query = \"own\", ask = \"Paste it.\", test = \"GET {test}\" }}\n"
+        );
+        text.push_str(&tool(name, name, "GET /echo"));
+    }
+    text.push_str(&tool("own_broken", "own", "GET /fault/500"));
     text.push_str(&tool("weather", "weather", "GET /echo"));
     text.push_str(&tool("weather_header", "weather_header", "GET /echo"));
     text.push_str(&tool("weather_broken", "weather", "GET /fault/500"));
@@ -170,6 +191,7 @@ fn no_secret_is_seen_anywhere() {
         commands(&mut seen, user);
     }
     keys(&mut seen);
+    pasted(&mut seen);
     wrong_key(&mut seen);
 
     let search = seen.search();
@@ -234,11 +256,9 @@ fn stray(seen: &mut Seen, mut server: Server, dialect: Dialect, user: &str) -> S
     let write = json!({"title": "x"});
     let prompt = server.call("write_note", &write).asked();
     seen.visit(&prompt.url).without("notes:write").go();
-    // Somebody else: who says no twice is not asked again.
-    let mut other = Server::start_as(&seen.home, dialect, &format!("{user}-who-says-no"));
-    let prompt = other.call("write_note", &write).asked();
+    // Of another account: who says no twice to one is not asked a third time.
+    let prompt = server.call("write_note", &json!({"title": "x", "account": "other"})).asked();
     seen.visit(&prompt.url).denying().go();
-    seen.end(other);
     let prompt = server.call("write_note", &write).asked();
     for (from, to) in [("iss=", "iss=x"), ("code=", "code=x"), ("state=", "state=x")] {
         let held = seen.hold(&prompt.url);
@@ -295,6 +315,25 @@ fn keys(seen: &mut Seen) {
     seen.end(server);
 }
 
+/// Pasted where it is refused, where nobody answers, and where it is kept.
+fn pasted(seen: &mut Seen) {
+    let mut server = Server::start(&seen.home, Dialect::PLAIN);
+    for (tool, status) in [("own_refused", 200), ("own_nowhere", 200), ("own", 303)] {
+        let link = server.call(tool, &json!({})).asked().url;
+        let page = paste(&link, PASTED_KEY);
+        assert_eq!(page.status, status, "{tool}: {}", page.body);
+        seen.output.push_str(&page.body);
+        seen.page("GET", &link, &[]);
+    }
+    let text = server.call("own", &json!({})).ran();
+    assert!(text.contains("[redacted]"), "the API sent the key back: {text}");
+    server.call("own_broken", &json!({})).failed();
+    let log = seen.keyed.api_log();
+    let sent = log.iter().filter(|request| request["query"]["own"] == PASTED_KEY).count();
+    assert!(sent >= 2, "the key was really sent: {log:?}");
+    seen.end(server);
+}
+
 fn wrong_key(seen: &mut Seen) {
     let mut command = seen.home.command(&["serve", "--stdio"]);
     command.env("COUNTERSIGN_KEY", STANDARD.encode([9; 32]));
@@ -321,6 +360,7 @@ fn plant(seen: &Seen, search: &Search) {
         format!("…{refresh_token}…"),
         percent_encoding::utf8_percent_encode(API_KEY, percent_encoding::NON_ALPHANUMERIC)
             .to_string(),
+        STANDARD.encode(PASTED_KEY),
     ] {
         fs::write(&planted, &secret).unwrap();
         let found = seen.leaks(search);

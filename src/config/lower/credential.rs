@@ -113,7 +113,7 @@ pub(super) fn credential(
         }
         return None;
     }
-    oauth::settings(id, table, api.base_url, is_built_in, scopes, find)
+    oauth::settings(id, table, api, is_built_in, scopes, find)
         .map(|settings| Credential::OAuth(Box::new(settings)))
 }
 

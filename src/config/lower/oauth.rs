@@ -3,14 +3,15 @@
 use url::Url;
 
 use super::super::file::{OAuthTable, ProviderTable, RevokeRequestTable};
-use super::super::problem::Findings;
+use super::super::problem::{Findings, Span};
 use super::super::read::Text;
 use super::provider::{ScopeRule, variable};
+use super::request::Api;
 use super::{address, assertion, body, choice, identity, secret};
 use crate::model::credential::GrantType;
 use crate::model::provider::{
-    Endpoints, LoopbackRule, OAuthSettings, Revocation, RevocationRequest, SecretRef, Setting,
-    TokenAuth, TokenBody, TokenResponseShape,
+    Endpoints, Hosts, LoopbackRule, OAuthSettings, Revocation, RevocationRequest, SecretRef,
+    Setting, TokenAuth, TokenBody, TokenResponseShape,
 };
 
 const TOKEN_AUTHS: [(&str, TokenAuth); 4] = [
@@ -76,12 +77,13 @@ pub(super) fn scope_rule(table: Option<&OAuthTable>) -> ScopeRule {
 pub(super) fn settings(
     id: &Text,
     table: &mut ProviderTable,
-    base_url: Option<&Url>,
+    api: Api<'_>,
     is_built_in: bool,
     scopes: &ScopeRule,
     find: &mut Findings<'_>,
 ) -> Option<OAuthSettings> {
     let mut oauth = table.oauth.take().unwrap_or_default();
+    let places = Places::of(&oauth);
     let grant = assertion::grant(&mut oauth, table.client_id.is_some(), find);
     let token_auth = oauth.token_auth.as_ref().and_then(|text| choice(text, &TOKEN_AUTHS, find));
     let name = variable(id.as_str());
@@ -112,13 +114,14 @@ pub(super) fn settings(
     );
     let token_header =
         oauth.token_header.filter(|name| body::is_header_name(name, find)).map(|name| name.value);
-    let identity = identity::identity(oauth.identity, oauth.userinfo_url, base_url, find);
+    let identity = identity::identity(oauth.identity, oauth.userinfo_url, api.base_url, find);
     let implied = oauth.implied.unwrap_or_default().entries.into_iter();
     let text = |text: Option<Text>, default: &str| {
         text.map_or_else(|| default.to_owned(), |text| text.value)
     };
     let client = client?;
-    Some(OAuthSettings {
+    let parameter = scope_parameter(oauth.scope_parameter, find);
+    let settings = OAuthSettings {
         token_body: oauth
             .token_body
             .as_ref()
@@ -151,7 +154,7 @@ pub(super) fn settings(
         token_auth,
         scopes: own_scopes,
         scope_separator: text(oauth.scope_separator, " "),
-        scope_parameter: text(oauth.scope_parameter, "scope"),
+        scope_parameter: parameter,
         implied: implied
             .map(|(wide, narrow)| {
                 (
@@ -166,7 +169,79 @@ pub(super) fn settings(
         token_header,
         identity,
         response: TokenResponseShape { nested: oauth.token_object.map(|text| text.value) },
-    })
+    };
+    places.check(&settings, api.hosts, find);
+    Some(settings)
+}
+
+/// The scopes' own parameter is none that is made for each request.
+fn scope_parameter(written: Option<Text>, find: &mut Findings<'_>) -> String {
+    let Some(written) = written else { return "scope".to_owned() };
+    if written.value != "scope" && OWN_PARAMS.contains(&written.as_str()) {
+        find.error(
+            "oauth::scope_parameter",
+            &written.span,
+            format!("`{}` is not free to be set", written.value),
+        )
+        .hint("remove it, or name the parameter that carries the scopes");
+    }
+    written.value
+}
+
+/// Where the endpoints are written that are given tokens or our secret and that a grant is not bound
+/// to. They stand beside the ones that it is bound to: else a `tools.toml` with our client, our
+/// endpoints and our hosts could name one of its own and be sent what others have granted.
+struct Places {
+    identity: Option<Span>,
+    revoke: Option<Span>,
+    device: Option<Span>,
+}
+
+impl Places {
+    fn of(oauth: &OAuthTable) -> Self {
+        let span = |text: &Option<Text>| text.as_ref().map(|text| text.span.clone());
+        let identity = oauth.identity.as_ref().map(|table| table.span.clone());
+        Self {
+            identity: identity.or_else(|| span(&oauth.userinfo_url)),
+            revoke: span(&oauth.revoke_url),
+            device: span(&oauth.device_url),
+        }
+    }
+
+    fn check(&self, settings: &OAuthSettings, hosts: &Hosts, find: &mut Findings<'_>) {
+        let Endpoints { issuer, authorize, token, revoke, device, .. } = &settings.endpoints;
+        let bound = [issuer, authorize, token];
+        let is_beside =
+            |url: &Url| bound.into_iter().flatten().any(|bound| bound.origin() == url.origin());
+        let identity = settings.identity.as_ref().map(|identity| &identity.url);
+        let revoke = revoke.as_ref().map(Revocation::url);
+        for (key, span, url, may_be_host) in [
+            ("identity", &self.identity, identity, true),
+            ("revoke_url", &self.revoke, revoke, true),
+            // It is given our secret, and shows people where to go.
+            ("device_url", &self.device, device.as_ref(), false),
+        ] {
+            let (Some(span), Some(url)) = (span, url) else { continue };
+            if is_beside(url) || (may_be_host && hosts.admit(url)) {
+                continue;
+            }
+            let host = crate::net::host_of(url);
+            let hint = if may_be_host {
+                format!(
+                    "it is given tokens: name a place at the token endpoint's host, or add \"{host}\" to `hosts`"
+                )
+            } else {
+                "it is given the client secret: name a place at the token endpoint's host"
+                    .to_owned()
+            };
+            find.error(
+                "oauth::places",
+                span,
+                format!("`{key}` is at {host}, of which nothing else speaks"),
+            )
+            .hint(hint);
+        }
+    }
 }
 
 /// What of a built-in provider's table fits what is `written`: where that names another

@@ -144,7 +144,7 @@ async fn the_account_before_is_kept_and_the_other_one_s_consent_ended() {
     let revoked = world.provider.requests().split_off(before);
     assert_eq!(revoked, ["token=refresh-bob&client_id=us"]);
     let page = world.get(&prompt.url).await;
-    assert!(page.text.contains("You stay with the account ana@example.com."), "{}", page.text);
+    assert!(page.text.contains("You stay with ana@example.com"), "{}", page.text);
     assert!(matches!(waited(&world, &prompt).await, Waited::Failed(_)));
     assert_eq!(world.accounts().await[0].label.as_deref(), Some("ana@example.com"));
     // Too late to change one's mind by the same link.
@@ -177,7 +177,7 @@ async fn nobody_confirms_what_was_not_asked() {
 async fn what_is_disconnected_on_its_page_is_ended_at_the_provider_and_forgotten() {
     let table: [(Vec<u8>, &str); 2] = [
         (answer("200 OK", "", ""), "acme has ended the access"),
-        (answer("500 Internal Server Error", "", ""), "acme did not confirm it"),
+        (answer("500 Internal Server Error", "", ""), "acme did not confirm the end"),
     ];
     for (said, words) in table {
         let world = World::of(tools_toml).await;

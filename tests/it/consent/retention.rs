@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use countersign::broker::Call;
 use countersign::model::{Outcome, PromptReason};
 use futures_util::future::join_all;
 
@@ -11,11 +12,13 @@ use crate::server::answer;
 const BOTH: &str =
     r#"{"access_token":"first","refresh_token":"r1","expires_in":600,"scope":"notes:read"}"#;
 
-async fn connected(retention: &str) -> World {
+fn tools(origin: &str, retention: &str) -> String {
     let written = "client_id = \"us\"";
-    let tools =
-        |origin: &str| tools_toml(origin).replace(written, &format!("{written}\n{retention}"));
-    let world = World::of(tools).await;
+    tools_toml(origin).replace(written, &format!("{written}\n{retention}"))
+}
+
+async fn connected(retention: &str) -> World {
+    let world = World::of(|origin| tools(origin, retention)).await;
     world.provider.accepts(&["first"]);
     world.provider.says(tokens(BOTH));
     world.consent().await;
@@ -24,6 +27,21 @@ async fn connected(retention: &str) -> World {
 
 async fn ran(world: &World) -> bool {
     matches!(world.call().await, Outcome::Complete(result) if !result.is_error)
+}
+
+#[tokio::test]
+async fn the_page_says_how_long_it_is_kept() {
+    for (retention, words) in [
+        ("", None),
+        ("retention = \"no_refresh\"", Some("until the access runs out")),
+        ("retention = \"use_once\"", Some("for one call")),
+    ] {
+        let world = World::of(|origin| tools(origin, retention)).await;
+        let page = world.get(&world.prompt().await.url).await;
+        for said in ["until the access runs out", "for one call"] {
+            assert_eq!(page.text.contains(said), words == Some(said), "{retention}: {said}");
+        }
+    }
 }
 
 #[tokio::test]
@@ -36,16 +54,27 @@ async fn a_refresh_token_that_is_not_to_be_kept_is_not_used_either() {
     assert_eq!(world.provider.refreshes(), 0);
 }
 
-#[tokio::test]
+/// On as many threads as there are, since calls of one thread do not meet between read and claim.
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn of_many_calls_at_once_one_uses_a_consent_for_once() {
     let world = connected("retention = \"use_once\"").await;
-    let calls = join_all((0..20).map(|_| world.call())).await;
-    let ran = calls.iter().filter(|it| matches!(it, Outcome::Complete(it) if !it.is_error)).count();
-    let asked = calls.iter().filter(|it| matches!(it, Outcome::AuthorizationRequired(_))).count();
-    assert_eq!((ran, asked, world.provider.calls().len()), (1, 19, 1));
-    assert!(world.accounts().await.is_empty());
-    world.consent().await;
-    assert!(self::ran(&world).await);
+    for round in 1..=20 {
+        let calls = (0..8).map(|_| {
+            let broker = world.app.broker.clone();
+            tokio::spawn(async move {
+                let call = Call { caller: &ana(), tool: "read", arguments: None, client: None };
+                broker.call(call).await.unwrap()
+            })
+        });
+        let calls: Vec<_> = join_all(calls).await.into_iter().map(Result::unwrap).collect();
+        let ran =
+            calls.iter().filter(|it| matches!(it, Outcome::Complete(it) if !it.is_error)).count();
+        let asked =
+            calls.iter().filter(|it| matches!(it, Outcome::AuthorizationRequired(_))).count();
+        assert_eq!((ran, asked, world.provider.calls().len()), (1, 7, round), "round {round}");
+        assert!(world.accounts().await.is_empty());
+        world.consent().await;
+    }
 }
 
 #[tokio::test]

@@ -25,7 +25,7 @@ pub use http::{Reply, listening, page_while_it_lives, request};
 pub use running::{Finished, Running};
 pub use search::{Search, hex};
 pub use server::Server;
-pub use visit::{Held, Visit, press};
+pub use visit::{Held, Visit, paste, press};
 pub use world::{World, provider};
 
 /// How long anything may take before a test gives up on it. Long, since a machine may be busy; never waited out by a

@@ -15,12 +15,23 @@ pub struct Visit(Command);
 
 /// Opens a connect page, presses one of its buttons with these headers, and stays there.
 pub fn press(link: &str, headers: &[(&str, &str)], answer: &str) -> Reply {
+    send(link, headers, &[("answer", answer)])
+}
+
+/// Opens a connect page, pastes a secret and goes on.
+pub fn paste(link: &str, secret: &str) -> Reply {
+    send(link, &[], &[("answer", "continue"), ("secret", secret)])
+}
+
+fn send(link: &str, headers: &[(&str, &str)], fields: &[(&str, &str)]) -> Reply {
     let page = request("GET", link, &[], "").body;
     let shown = page.split_once(r#"name="shown" value=""#);
     let shown = shown.and_then(|(_, rest)| rest.split_once('"')).map_or("", |(shown, _)| shown);
     let form = ("content-type", "application/x-www-form-urlencoded");
     let headers: Vec<_> = headers.iter().copied().chain([form]).collect();
-    request("POST", link, &headers, &format!("answer={answer}&shown={shown}"))
+    let mut body = url::form_urlencoded::Serializer::new(String::new());
+    let body = body.append_pair("shown", shown).extend_pairs(fields).finish();
+    request("POST", link, &headers, &body)
 }
 
 /// A visit under way.

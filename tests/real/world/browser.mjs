@@ -1,13 +1,16 @@
 // The same journey as consent.mjs in a real Chromium, by keyboard alone and with scripts switched off, looking at our
 // pages in light, in dark and 320 px wide.
 //
-//   node browser.mjs URL DIR [--deny] [--untick SCOPE]… [--login NAME]
+//   node browser.mjs URL DIR [--deny] [--untick SCOPE]… [--login NAME] [--paste FILE]… [--press ANSWER]…
 //   {"connect_title":"…","final_title":"…","final_url_path":"…","final_text":"…","screenshots":["connect-light.png",…],"problems":[]}
+//
+// `--paste` fills in our own form with a line of a file, as often as it is given: a secret has no place among a program's
+// arguments. `--press` presses a button of the page at the end, by what it answers.
 //
 // `problems` names what a person would stumble over; an empty list is a pass. The browser is COUNTERSIGN_REAL_CHROMIUM
 // or Debian's.
 
-import { mkdtemp, rm } from 'node:fs/promises';
+import { mkdtemp, readFile, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
@@ -24,6 +27,8 @@ const { values: wish, positionals: [link, folder] } = parseArgs({
     deny: { type: 'boolean', default: false },
     untick: { type: 'string', multiple: true, default: [] },
     login: { type: 'string', default: 'ana' },
+    paste: { type: 'string' },
+    press: { type: 'string', multiple: true, default: [] },
   },
 });
 
@@ -72,10 +77,30 @@ async function press(page, matches) {
   await Promise.all([page.waitForEvent('load'), page.keyboard.press('Enter')]);
 }
 
+/** Types each line into our page's password field and goes on; all but the last are refused. */
+async function paste(page, secrets) {
+  for (const [index, secret] of secrets.entries()) {
+    await tabTo(page, 'input[type="password"]');
+    await page.keyboard.type(secret);
+    await Promise.all([page.waitForEvent('load'), page.keyboard.press('Enter')]);
+    if (index + 1 === secrets.length) return;
+    await look(page, 'refused');
+    if ((await page.content()).includes(secret)) problems.push('refused page: it repeats the secret');
+    if (await page.locator('input[type="password"]').inputValue()) problems.push('refused page: the field is not empty');
+    if ((await page.locator('[role="alert"]').count()) !== 1) problems.push('refused page: no alert');
+  }
+}
+
 async function connect(page) {
   await page.goto(link);
   const title = await page.title();
+  // A link that has done its work leads to the page that says so.
+  if (!(await page.locator('button[value="continue"]').count())) return title;
   await look(page, 'connect');
+  if (wish.paste) {
+    await paste(page, (await readFile(wish.paste, 'utf8')).split('\n').filter(Boolean));
+    return title;
+  }
   const button = 'form[method="post" i] button, form[method="post" i] input[type="submit"]';
   await tabTo(page, button);
   const ring = await page.evaluate(() => {
@@ -120,6 +145,10 @@ try {
   watch(page);
   const connectTitle = await connect(page);
   await authorize(page, new URL(link).origin);
+  for (const [index, answer] of wish.press.entries()) {
+    await look(page, `before-${index}-${answer}`);
+    await press(page, `button[value="${answer}"]`);
+  }
   await look(page, 'result');
   console.log(JSON.stringify({
     connect_title: connectTitle,
