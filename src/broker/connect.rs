@@ -143,14 +143,18 @@ impl Broker {
             let granted = grant.map(|grant| grant.scopes).unwrap_or_default();
             let scopes = granted.union(needed).union(own_scopes);
             let open = held.as_ref().map(|held| &held.value).filter(|open| {
-                // To the letter: a link made under another tools.toml may carry more hosts than
-                // this one's page would show.
-                open.is_open(now) && open.origin == origin && open.binding == bound.binding
+                // To the letter: a link made under another tools.toml may mean more than this one's
+                // page would show, and what a person has before them is not exchanged for something
+                // else.
+                open.is_open(now)
+                    && open.origin == origin
+                    && open.binding == bound.binding
+                    && open.trip.fingerprint() == fingerprint
             });
             let authorization = match open {
                 Some(open)
                     if shows(open, &scopes, needed, &asked_by)
-                        && open.trip.fingerprint() == fingerprint =>
+                        || open.status != Status::Pending =>
                 {
                     let prompt = prompt(provider, open, needed, asked_by, reason, now);
                     return Ok(ConnectPrompt { connected, notice, ..prompt });
@@ -160,7 +164,6 @@ impl Broker {
                     scopes: open.scopes.union(&scopes),
                     needed: open.needed.union(needed),
                     tools: open.tools.iter().chain(&asked_by.tool).cloned().collect(),
-                    trip: trip.clone(),
                     ..open.clone()
                 },
                 None => Authorization {
@@ -261,12 +264,13 @@ impl Broker {
         });
     }
 
-    /// Writes an authorization's end and, once that is durable, tells whoever waits.
+    /// Writes an authorization's end and, once that is durable, tells whoever waits. False: it had come
+    /// to an end before, or is not there any more.
     pub(super) async fn conclude<E: From<StoreError> + From<Contended>>(
         &self,
         authorization: &Authorization,
         end: End,
-    ) -> Result<(), E> {
+    ) -> Result<bool, E> {
         let store = self.store().await?;
         let is_refusal = match &end {
             End::Completed { refused, .. } => !refused.is_empty(),
@@ -275,10 +279,10 @@ impl Broker {
         };
         let is_end = !matches!(end, End::OtherAccount { .. });
         for _ in 0..MOST_TRIES {
-            let Some(held) = store.reread(authorization).await? else { return Ok(()) };
+            let Some(held) = store.reread(authorization).await? else { return Ok(false) };
             // A consent outweighs a refusal that comes after it, e.g. from a second tab.
             if held.value.status == Status::Completed {
-                return Ok(());
+                return Ok(false);
             }
             let now = self.0.parts.clock.now();
             let mut refusals = held.value.refusals.clone();
@@ -292,7 +296,7 @@ impl Broker {
                 if is_end {
                     let _ = self.0.ended.send(ended.value.id);
                 }
-                return Ok(());
+                return Ok(true);
             }
         }
         Err(Contended.into())

@@ -10,12 +10,16 @@ use std::time::Duration;
 use url::Url;
 
 use super::clients::{SetupError, settings};
-use super::keeping::Consent;
+use super::keeping::{Consent, KeepError};
 use super::{Broker, Connection, Contended};
 use crate::model::authorization::{ClientRegistration, Trip, Way};
-use crate::model::{AccountName, Caller, Provider, ProviderId, Scopes};
+use crate::model::{AccountName, Caller, Grant, Provider, ProviderId, Scopes};
 use crate::oauth::{DeviceCode, Poll, TokenError, Verdict};
 use crate::store::StoreError;
+
+/// How often, and how long after one another, the store is asked to keep what a code has brought.
+const MOST_PUTS: u32 = 15;
+const PUT_PAUSE: Duration = Duration::from_secs(2);
 
 /// A code on its way to a person, and what it is for.
 pub struct DeviceLogin {
@@ -152,7 +156,6 @@ impl Broker {
             Poll::Denied => return Err(DeviceError::Denied),
         };
         let consent = Consent {
-            caller,
             provider: &provider.id,
             account,
             binding: &bound.binding,
@@ -161,13 +164,39 @@ impl Broker {
             trip,
         };
         let grant = self.grant_for(consent, issued).await;
-        if let Some(before) = self.other_account(consent, &grant).await? {
-            self.0.parts.oauth.revoke(client, &grant.tokens).await;
-            let now = grant.identity.map(|identity| identity.words());
-            return Err(DeviceError::OtherAccount { before, now: now.unwrap_or_default() });
+        match self.put_patiently(caller, &grant).await {
+            Ok(None) => {}
+            Ok(Some(before)) => {
+                self.end_there(client, &grant).await;
+                let now = grant.identity.map(|identity| identity.words());
+                return Err(DeviceError::OtherAccount { before, now: now.unwrap_or_default() });
+            }
+            Err(error) => {
+                self.end_there(client, &grant).await;
+                return Err(error.either());
+            }
         }
-        self.put::<DeviceError>(caller, &grant).await?;
         tracing::info!(provider = %provider.id, "connected by a device code");
         Ok(Some(grant.refused))
+    }
+
+    /// The code is spent, so what was issued for it is not given up at once if the store cannot take
+    /// it: a disk may be given room, and another process take the store over.
+    async fn put_patiently(
+        &self,
+        caller: &Caller,
+        grant: &Grant,
+    ) -> Result<Option<String>, KeepError> {
+        let mut tries = 1;
+        loop {
+            match self.put_unless(caller, grant, false, |_| false).await {
+                Err(KeepError::Store(error)) if tries < MOST_PUTS => {
+                    tracing::warn!(%error, "the account is not kept yet");
+                    tries += 1;
+                    tokio::time::sleep(PUT_PAUSE).await;
+                }
+                done => return done,
+            }
+        }
     }
 }

@@ -2,6 +2,7 @@
 
 use super::connect::ConnectError;
 use super::{Broker, Contended, MOST_TRIES, SetupError};
+use crate::model::authorization::ClientRegistration;
 use crate::model::grant::Binding;
 use crate::model::scope::Implied;
 use crate::model::{AccountName, Caller, Grant, ProviderId, Scopes, Standing, Time};
@@ -179,13 +180,16 @@ impl Broker {
             Ok(registration) => registration,
             Err(error) => return Disconnected::NotSetUp(error.to_string()),
         };
-        // Tokens and our secret go to the endpoint that was known when the person consented, or
-        // nowhere: a tools.toml that names another is not to be trusted with either.
-        Disconnected::AtProvider(if registration.revocation == grant.revocation {
-            self.0.parts.oauth.revoke(&registration, &grant.tokens).await
-        } else {
-            Revoked::NoWay
-        })
+        Disconnected::AtProvider(self.end_there(&registration, grant).await)
+    }
+
+    /// Ends a grant at the provider. Tokens and our secret go to the endpoint that was known when the
+    /// person consented, or nowhere: a tools.toml that names another is not to be trusted with either.
+    pub(super) async fn end_there(&self, client: &ClientRegistration, grant: &Grant) -> Revoked {
+        if client.revocation != grant.revocation {
+            return Revoked::NoWay;
+        }
+        self.0.parts.oauth.revoke(client, &grant.tokens).await
     }
 }
 

@@ -193,7 +193,7 @@ impl Broker {
         let held = self.behind(ticket).await?;
         if held.value.status == Status::Pending {
             let end = End::Failed { why: "You said no.".into(), said: None, by_person: true };
-            return self.conclude(&held.value, end).await;
+            self.conclude::<ConnectError>(&held.value, end).await?;
         }
         Ok(())
     }
@@ -203,17 +203,16 @@ impl Broker {
     }
 }
 
-/// Names what a connect page says of who asks for what.
-fn digest(authorization: &Authorization) -> String {
-    let Authorization { scopes, binding, asked_by, tools, trip, .. } = authorization;
-    let words = match &trip.way {
-        Way::Code(_) => None,
-        Way::Paste(asked) => Some(&asked.words),
-    };
-    let asker = (&asked_by.client, tools);
-    let said = (&trip.title, scopes, &binding.hosts, asker, trip.retention, words);
+/// Names what the page behind a link says, and what an answer to it would set going: a link may be
+/// changed while its page is on a screen, also by a process with another `tools.toml`.
+pub(super) fn digest(authorization: &Authorization) -> String {
+    let Authorization { account, scopes, binding, asked_by, tools, trip, status, .. } =
+        authorization;
+    let asked = (account, scopes, &binding.hosts, &asked_by.client, tools);
+    let candidate = authorization.candidate.as_ref();
+    let candidate = candidate.map(|grant| secret::fingerprint(grant.tokens.access.expose_secret()));
     // `Debug` quotes every text, so no two pages are written alike.
-    secret::fingerprint(&format!("{said:?}"))
+    secret::fingerprint(&format!("{:?}", (asked, trip.fingerprint(), status, candidate)))
 }
 
 /// The name of a trip's cookie. It tells nothing of the state, and the callback can reckon it.

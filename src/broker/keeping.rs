@@ -1,11 +1,13 @@
 //! Keeps what was granted, by whatever way it came, and only then tells anybody.
 
 use super::connect::{ConnectError, End};
+use super::invitation::digest;
 use super::unkept::Granted;
 use super::{Broker, Contended, MOST_TRIES};
 use crate::model::authorization::{Status, Trip, Way};
 use crate::model::credential::Retention;
 use crate::model::grant::Binding;
+use crate::model::secret;
 use crate::model::{AccountName, Authorization, Caller, Grant, ProviderId, Scopes};
 use crate::oauth::{Issued, Revoked};
 use crate::store::StoreError;
@@ -21,7 +23,6 @@ pub struct Arrival {
 /// What a person has consented to, in whichever way.
 #[derive(Clone, Copy)]
 pub(super) struct Consent<'a> {
-    pub(super) caller: &'a Caller,
     pub(super) provider: &'a ProviderId,
     pub(super) account: &'a AccountName,
     pub(super) binding: &'a Binding,
@@ -33,9 +34,8 @@ pub(super) struct Consent<'a> {
 
 impl<'a> Consent<'a> {
     fn of(authorization: &'a Authorization) -> Self {
-        let Authorization { caller, provider, account, binding, scopes, needed, trip, .. } =
-            authorization;
-        Self { caller, provider, account, binding, asked: scopes, needed, trip }
+        let Authorization { provider, account, binding, scopes, needed, trip, .. } = authorization;
+        Self { provider, account, binding, asked: scopes, needed, trip }
     }
 }
 
@@ -104,43 +104,34 @@ impl Broker {
         }
     }
 
-    /// The account that was connected until now, if the grant is of another one. A browser that is
-    /// signed in as somebody else would otherwise change without a word whose data the tools see.
-    pub(super) async fn other_account(
-        &self,
-        Consent { caller, provider, account, binding, .. }: Consent<'_>,
-        grant: &Grant,
-    ) -> Result<Option<String>, StoreError> {
-        let store = self.store().await?;
-        let before = store.grant(caller, provider, &binding.identity(), account).await?;
-        Ok(before.and_then(|held| grant.other_account(&held.value)))
-    }
-
     /// The person says whether they mean the other account that they gave their consent with.
     ///
     /// # Errors
     /// [`ConnectError::Unknown`] if nobody asked.
-    pub async fn confirm(&self, ticket: &str, is_meant: bool) -> Result<Arrival, ConnectError> {
-        let held = self.behind(ticket).await?;
-        let authorization = held.value;
+    pub async fn confirm(
+        &self,
+        ticket: &str,
+        digest: &str,
+        is_meant: bool,
+    ) -> Result<Arrival, ConnectError> {
+        let authorization = self.shown_at(ticket, digest).await?;
         let (Status::OtherAccount { before, .. }, Some(grant)) =
             (&authorization.status, &authorization.candidate)
         else {
             return Err(ConnectError::Unknown);
         };
-        if authorization.is_expired(self.0.parts.clock.now()) {
-            return Err(ConnectError::Unknown);
-        }
         if is_meant {
             let grant = Grant::clone(grant);
             let settled = self.arrived(authorization, grant, true).await;
             return settled.map_err(KeepError::either);
         }
-        if let Way::Code(trip) = &authorization.trip.way {
-            self.0.parts.oauth.revoke(&trip.client, &grant.tokens).await;
-        }
+        // First of all: of two answers at once one counts, and a grant that is kept is not revoked.
         let end = End::Stayed { before: before.clone() };
-        self.conclude::<ConnectError>(&authorization, end).await?;
+        if self.conclude::<ConnectError>(&authorization, end).await?
+            && let Way::Code(trip) = &authorization.trip.way
+        {
+            self.end_there(&trip.client, grant).await;
+        }
         Ok(Arrival { next: authorization.link() })
     }
 
@@ -148,10 +139,10 @@ impl Broker {
     ///
     /// # Errors
     /// [`ConnectError::Unknown`] if nothing is connected by it.
-    pub async fn undo(&self, ticket: &str) -> Result<(), ConnectError> {
-        let held = self.behind(ticket).await?;
+    pub async fn undo(&self, ticket: &str, digest: &str) -> Result<(), ConnectError> {
+        let authorization = self.shown_at(ticket, digest).await?;
         let store = self.store().await?;
-        let Authorization { caller, provider, account, binding, status, .. } = &held.value;
+        let Authorization { caller, provider, account, binding, trip, status, .. } = &authorization;
         if *status != Status::Completed {
             return Err(ConnectError::Unknown);
         }
@@ -161,8 +152,8 @@ impl Broker {
             let Some(grant) = store.grant(caller, provider, &identity, account).await? else {
                 break;
             };
-            if let Way::Code(trip) = &held.value.trip.way {
-                revoked = self.0.parts.oauth.revoke(&trip.client, &grant.value.tokens).await;
+            if let Way::Code(trip) = &trip.way {
+                revoked = self.end_there(&trip.client, &grant.value).await;
             }
             // A refresh in between put another token there, which must end as well.
             if store.forget(&grant).await? {
@@ -170,7 +161,7 @@ impl Broker {
                 break;
             }
         }
-        let title = &held.value.trip.title;
+        let title = &trip.title;
         let why = match revoked {
             Revoked::Yes => format!("{title} has ended the access."),
             Revoked::NoWay => format!(
@@ -180,24 +171,60 @@ impl Broker {
                 "It is forgotten here, but {title} did not confirm the end of the access: look into your account's settings there."
             ),
         };
-        let ended = Authorization { status: Status::Undone(why), ..held.value.clone() };
-        store.replace(ended, &held).await?;
+        if let Some(held) = store.reread(&authorization).await? {
+            let undone = Authorization { status: Status::Undone(why), ..held.value.clone() };
+            store.replace(undone, &held).await?;
+        }
         Ok(())
     }
 
-    /// Keeps a grant, whatever stands in its place: a refresh of the old one may come in between,
-    /// and the new one is the one that counts.
+    /// The authorization behind a link, if its page still says what was answered.
+    async fn shown_at(&self, ticket: &str, digest: &str) -> Result<Authorization, ConnectError> {
+        let authorization = self.behind(ticket).await?.value;
+        if authorization.is_expired(self.0.parts.clock.now()) {
+            return Err(ConnectError::Unknown);
+        }
+        if !secret::same(digest, &self::digest(&authorization)) {
+            return Err(ConnectError::Changed);
+        }
+        Ok(authorization)
+    }
+
+    /// Keeps a grant, whatever stands in its place.
     pub(super) async fn put<E: From<StoreError> + From<Contended>>(
         &self,
         caller: &Caller,
         grant: &Grant,
     ) -> Result<(), E> {
+        let kept = self.put_unless(caller, grant, true, |_| false).await;
+        kept.map(drop).map_err(KeepError::either)
+    }
+
+    /// Keeps a grant over whatever stands in its place, unless that `is_settled`: a refresh of the old
+    /// one may come in between, and the new one is the one that counts.
+    ///
+    /// Nothing is kept if another account was connected until now and nobody has said that the new
+    /// one `is_meant`; then that account is returned. A browser that is signed in as somebody else
+    /// would otherwise change without a word whose data the tools see.
+    pub(super) async fn put_unless(
+        &self,
+        caller: &Caller,
+        grant: &Grant,
+        is_meant: bool,
+        is_settled: impl Fn(&Grant) -> bool,
+    ) -> Result<Option<String>, KeepError> {
         let store = self.store().await?;
         let identity = grant.binding.identity();
         for _ in 0..MOST_TRIES {
             let held = store.grant(caller, &grant.provider, &identity, &grant.account).await?;
-            if store.keep(caller, grant, held.as_ref()).await? {
-                return Ok(());
+            let there = held.as_ref().map(|held| &held.value);
+            if let (Some(before), false) =
+                (there.and_then(|there| grant.other_account(there)), is_meant)
+            {
+                return Ok(Some(before));
+            }
+            if there.is_some_and(&is_settled) || store.keep(caller, grant, held.as_ref()).await? {
+                return Ok(None);
             }
         }
         Err(Contended.into())
@@ -214,7 +241,7 @@ pub(super) enum KeepError {
 }
 
 impl KeepError {
-    fn either<E: From<StoreError> + From<Contended>>(self) -> E {
+    pub(super) fn either<E: From<StoreError> + From<Contended>>(self) -> E {
         match self {
             Self::Store(error) => error.into(),
             Self::Contended(error) => error.into(),

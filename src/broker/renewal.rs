@@ -386,8 +386,7 @@ impl Broker {
         match kept.await {
             Ok(false) => (Ok(()), None),
             Ok(true) => {
-                let ended = self.0.parts.oauth.revoke(&unsaved.client, &unsaved.renewed.tokens);
-                let ended = ended.await;
+                let ended = self.end_there(&unsaved.client, &unsaved.renewed).await;
                 tracing::info!(?ended, "a renewal came after the account was disconnected");
                 (Ok(()), None)
             }

@@ -80,7 +80,7 @@ impl Broker {
         self.keep_held(&connection.name()).await?;
         let held = self.grant_of(connection).await?;
         let grant = match self.judge(connection, held, needed, rejected) {
-            Judgement::Ready(held) => return self.hand_out(connection, *held).await,
+            Judgement::Ready(held) => return self.hand_out(*held).await,
             Judgement::Settled(access) => return Ok(access),
             Judgement::Renew(held) => held.value,
         };
@@ -96,21 +96,17 @@ impl Broker {
         let held = self.grant_of(connection).await?;
         match self.judge(connection, held, needed, rejected) {
             // The latter is stale on arrival: its life is shorter than its way. It is tried as it is.
-            Judgement::Ready(held) | Judgement::Renew(held) => {
-                self.hand_out(connection, *held).await
-            }
+            Judgement::Ready(held) | Judgement::Renew(held) => self.hand_out(*held).await,
             Judgement::Settled(access) => Ok(access),
         }
     }
 
     /// A token for one call. What is to be used once is deleted first: of two calls at the same
     /// instant one gets it.
-    async fn hand_out(
-        &self,
-        connection: &Connection,
-        held: Held<Grant>,
-    ) -> Result<Access, AccessError> {
-        let is_for_once = retention(connection, &held.value) == Retention::UseOnce;
+    async fn hand_out(&self, held: Held<Grant>) -> Result<Access, AccessError> {
+        // As the person agreed to: another tools.toml with a stricter setting is no reason to take
+        // away what this one may use for longer.
+        let is_for_once = held.value.retention == Retention::UseOnce;
         if is_for_once && !self.store().await?.forget(&held).await? {
             let reason = PromptReason::NotConnected;
             return Ok(Access::Missing { needed: held.value.scopes, reason });

@@ -12,7 +12,7 @@ use parking_lot::Mutex;
 
 use super::connect::End;
 use super::keeping::KeepError;
-use super::{Broker, Contended, MOST_TRIES, renewal};
+use super::{Broker, renewal};
 use crate::model::grant::AccountIdentity;
 use crate::model::{Authorization, Grant};
 use crate::store::StoreError;
@@ -96,30 +96,17 @@ impl Broker {
         Granted { authorization, grant, is_meant }: &Granted,
         is_settled: impl Fn(&Grant) -> bool,
     ) -> Result<bool, KeepError> {
-        let store = self.store().await?;
-        let Authorization { caller, provider, account, binding, .. } = authorization;
-        let identity = binding.identity();
-        for _ in 0..MOST_TRIES {
-            let held = store.grant(caller, provider, &identity, account).await?;
-            let before = held.as_ref().and_then(|held| grant.other_account(&held.value));
-            if let (Some(before), false) = (before, *is_meant) {
-                let candidate = Box::new(grant.clone());
-                let end = End::OtherAccount { before, candidate };
-                self.conclude::<KeepError>(authorization, end).await?;
-                return Ok(false);
-            }
-            let is_there = held.as_ref().is_some_and(|held| is_settled(&held.value));
-            if is_there || store.keep(caller, grant, held.as_ref()).await? {
-                let identity = grant.identity.as_ref();
-                let end = End::Completed {
-                    refused: grant.refused.clone(),
-                    connected_as: identity.map(AccountIdentity::words),
-                };
-                self.conclude::<KeepError>(authorization, end).await?;
-                return Ok(true);
-            }
-        }
-        Err(Contended.into())
+        let caller = &authorization.caller;
+        let end = match self.put_unless(caller, grant, *is_meant, is_settled).await? {
+            Some(before) => End::OtherAccount { before, candidate: Box::new(grant.clone()) },
+            None => End::Completed {
+                refused: grant.refused.clone(),
+                connected_as: grant.identity.as_ref().map(AccountIdentity::words),
+            },
+        };
+        let is_kept = matches!(end, End::Completed { .. });
+        self.conclude::<KeepError>(authorization, end).await?;
+        Ok(is_kept)
     }
 }
 

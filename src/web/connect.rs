@@ -59,13 +59,13 @@ pub(super) async fn answer(
             };
         }
         "confirm" | "keep" => {
-            return match broker.confirm(&ticket, form.answer == "confirm").await {
+            return match broker.confirm(&ticket, &form.shown, form.answer == "confirm").await {
                 Ok(arrival) => see_other(&arrival.next),
                 Err(error) => again(&broker, &ticket, error).await,
             };
         }
         "disconnect" => {
-            return match broker.undo(&ticket).await {
+            return match broker.undo(&ticket, &form.shown).await {
                 Ok(()) => see_other(&format!("/connect/{ticket}")),
                 Err(error) => again(&broker, &ticket, error).await,
             };

@@ -58,6 +58,7 @@ struct Ended {
     /// The provider's own words.
     said: Option<String>,
     choices: Vec<Choice>,
+    digest: String,
     again: Option<String>,
     incident: Option<String>,
 }
@@ -121,6 +122,7 @@ impl Page {
             lines,
             said: None,
             choices: Vec::new(),
+            digest: String::new(),
             again: None,
             incident: None,
         };
@@ -129,6 +131,12 @@ impl Page {
 
     fn said(mut self, words: Option<&str>) -> Self {
         self.ended.said = words.map(str::to_owned);
+        self
+    }
+
+    /// The page that the choices below are made on.
+    fn of(mut self, invitation: &Invitation) -> Self {
+        self.ended.digest.clone_from(&invitation.digest);
         self
     }
 
@@ -180,6 +188,7 @@ pub(super) fn invitation(invitation: &Invitation, change: Change) -> Response {
                 "Nothing has changed yet. If this browser was merely signed in as somebody else, keep the one from before.".into(),
             ],
         )
+        .of(invitation)
         .choice("confirm", format!("Switch to {now}"), true)
         .choice("keep", format!("Keep {before}"), false)
         .into_response(),
@@ -190,6 +199,7 @@ pub(super) fn invitation(invitation: &Invitation, change: Change) -> Response {
             };
             let lines = vec!["You can close this page and go back; the tool can go on now.".into()];
             Page::new(StatusCode::OK, Kind::Good, heading, lines)
+                .of(invitation)
                 .choice("disconnect", "Disconnect again", false)
                 .into_response()
         }
@@ -202,6 +212,7 @@ pub(super) fn invitation(invitation: &Invitation, change: Change) -> Response {
                 "Tools that need it will not work until you grant it. Go back and call the tool again to be asked once more.".into(),
             ],
         )
+        .of(invitation)
         .choice("disconnect", "Disconnect again", false)
         .into_response(),
         Status::Failed(why) => Page::new(

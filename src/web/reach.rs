@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
+use url::Url;
 
 use super::listener::{DEFAULT_PORT, Loopback, NoPort};
 use crate::broker::{Broker, OriginError};
@@ -52,10 +53,19 @@ pub async fn origin(
     let question = serde_json::to_vec(&Question { port, rule }).map_err(|_| garbled())?;
     let reply = ask(slot, &question).await?;
     match serde_json::from_slice(&reply).map_err(|_| garbled())? {
-        Reply::At(origin) => Ok(origin),
+        Reply::At(origin) if is_fit(&origin, port, rule) => Ok(origin),
+        Reply::At(_) => Err(garbled()),
         Reply::Taken => Err(OriginError::Taken { provider, host: rule.host(), port }),
         Reply::Failed(why) => Err(OriginError::Failed(why)),
     }
+}
+
+/// Whether this is where the rule wants browsers to go. The owner is a process of ours; were it not,
+/// a link must still not lead elsewhere.
+fn is_fit(origin: &str, wanted: u16, rule: LoopbackRule) -> bool {
+    let Ok(url) = Url::parse(origin) else { return false };
+    let port_fits = rule.any_port() || url.port() == Some(wanted);
+    url.scheme() == "http" && url.host_str() == Some(rule.host()) && port_fits && url.path() == "/"
 }
 
 async fn ask(slot: &Slot, question: &[u8]) -> Result<Vec<u8>, OriginError> {

@@ -209,6 +209,10 @@ impl Places {
     }
 
     fn check(&self, settings: &OAuthSettings, hosts: &Hosts, find: &mut Findings<'_>) {
+        if hosts.is_empty() {
+            // They were wrong, which is said already.
+            return;
+        }
         let Endpoints { issuer, authorize, token, revoke, device, .. } = &settings.endpoints;
         let bound = [issuer, authorize, token];
         let is_beside =
