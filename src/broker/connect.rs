@@ -153,7 +153,7 @@ impl Broker {
                         && open.trip.fingerprint() == fingerprint =>
                 {
                     let prompt = prompt(provider, open, needed, asked_by, reason, now);
-                    return Ok(ConnectPrompt { notice, connected, ..prompt });
+                    return Ok(ConnectPrompt { connected, notice, ..prompt });
                 }
                 // The same link, for more: whoever opens it from now on sees all of it.
                 Some(open) => Authorization {
@@ -193,7 +193,7 @@ impl Broker {
             // link in the store.
             if self.origin(provider, rule).await? == origin {
                 let prompt = prompt(provider, &authorization, needed, asked_by, reason, now);
-                return Ok(ConnectPrompt { notice, connected, ..prompt });
+                return Ok(ConnectPrompt { connected, notice, ..prompt });
             }
         }
         Err(Contended.into())

@@ -13,6 +13,7 @@ use parking_lot::Mutex;
 use super::connect::End;
 use super::keeping::KeepError;
 use super::{Broker, Contended, MOST_TRIES, renewal};
+use crate::model::grant::AccountIdentity;
 use crate::model::{Authorization, Grant};
 use crate::store::StoreError;
 
@@ -101,7 +102,7 @@ impl Broker {
                 let identity = grant.identity.as_ref();
                 let end = End::Completed {
                     refused: grant.refused.clone(),
-                    connected_as: identity.map(|identity| identity.words().to_owned()),
+                    connected_as: identity.map(AccountIdentity::words),
                 };
                 return self.conclude(authorization, end).await;
             }

@@ -145,7 +145,7 @@ fn report_outcome<W: Write>(
         Outcome::AuthorizationRequired(prompt) => {
             let why = format!("{} access is needed first.", prompt.title);
             let needed = Needed::new(prompt.provider, prompt.account, prompt.scopes);
-            return needed.report(&why, next(&needed), as_json, out);
+            return needed.report(&why, &next(&needed), as_json, out);
         }
         Outcome::Refused(refused) => {
             let why = format!(
@@ -153,7 +153,7 @@ fn report_outcome<W: Write>(
                 refused.title
             );
             let needed = Needed::new(refused.provider, refused.account, refused.scopes);
-            return needed.report(&why, next(&needed), as_json, out);
+            return needed.report(&why, &next(&needed), as_json, out);
         }
     };
     if as_json {
@@ -203,7 +203,7 @@ impl Needed {
     fn report<W: Write>(
         &self,
         why: &str,
-        next: String,
+        next: &str,
         as_json: bool,
         out: &mut Out<W>,
     ) -> anyhow::Result<Exit> {
