@@ -24,12 +24,9 @@ async fn supplied() -> World {
     world
 }
 
-#[track_caller]
-fn runs(world: &World, tool: &str) -> impl Future<Output = ()> {
-    async move {
-        let result = world.result_of(tool).await;
-        assert!(!result.is_error, "{}", result.text);
-    }
+async fn runs(world: &World, tool: &str) {
+    let result = world.result_of(tool).await;
+    assert!(!result.is_error, "{}", result.text);
 }
 
 fn scope(body: &str) -> String {
