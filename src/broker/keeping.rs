@@ -48,12 +48,33 @@ impl Broker {
     ) -> Result<Arrival, E> {
         let consent = Consent::of(authorization);
         let grant = self.grant_for(consent, issued).await;
-        if let Some(before) = self.other_account(consent, &grant).await? {
-            let end = End::OtherAccount { before, candidate: Box::new(grant) };
-            self.conclude::<E>(authorization, end).await?;
-            return Ok(Arrival { next: authorization.link() });
+        match self.asks_about(authorization, &grant).await {
+            Ok(true) => Ok(Arrival { next: authorization.link() }),
+            Ok(false) => {
+                let settled = self.settle_down(authorization.clone(), grant).await;
+                settled.map_err(KeepError::either)
+            }
+            Err(error) => {
+                // Nobody knows whether to ask; what the spent code was exchanged for must outlast it.
+                if matches!(error, KeepError::Store(_)) {
+                    self.hold(Granted { authorization: authorization.clone(), grant });
+                }
+                Err(error.either())
+            }
         }
-        self.settle_down(authorization.clone(), grant).await.map_err(KeepError::either)
+    }
+
+    /// Asks the person, if the consent came from another account than the one before.
+    pub(super) async fn asks_about(
+        &self,
+        authorization: &Authorization,
+        grant: &Grant,
+    ) -> Result<bool, KeepError> {
+        let consent = Consent::of(authorization);
+        let Some(before) = self.other_account(consent, grant).await? else { return Ok(false) };
+        let end = End::OtherAccount { before, candidate: Box::new(grant.clone()) };
+        self.conclude::<KeepError>(authorization, end).await?;
+        Ok(true)
     }
 
     /// Durable first: what anybody wakes up to is on disk.

@@ -63,7 +63,12 @@ impl Broker {
             // It may have been written just before that failed, and renewed since; and whoever has
             // consented once more has done so knowing of this one's failure.
             let is_settled = |there: &Grant| there.connected_at >= found.grant.connected_at;
-            match self.write(found, is_settled).await {
+            let kept = match self.asks_about(&found.authorization, &found.grant).await {
+                Ok(true) => Ok(()),
+                Ok(false) => self.write(found, is_settled).await,
+                Err(error) => Err(error),
+            };
+            match kept {
                 Err(KeepError::Store(error)) => return Err(error),
                 kept => kept.unwrap_or_else(|error| {
                     tracing::error!(provider = %found.grant.provider, %error, "a consent is lost");
