@@ -235,7 +235,8 @@ impl Run<'_> {
         reason: PromptReason,
     ) -> Outcome {
         let repeat = asked_by.clone();
-        match self.broker.prompt(connection, needed, asked_by, reason).await {
+        // Boxed: most calls need no link, and their future should not be as large as if they did.
+        match Box::pin(self.broker.prompt(connection, needed, asked_by, reason)).await {
             Ok(prompt) => Outcome::AuthorizationRequired(prompt),
             Err(ConnectError::GrantedMeanwhile) if !self.is_again => {
                 let again = Run { arguments: self.arguments.clone(), is_again: true, ..*self };

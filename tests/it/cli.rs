@@ -87,6 +87,7 @@ fn a_needed_consent_is_data_too() {
         "version": 1,
         "consent_needed": {
             "provider": "acme",
+            "account": "default",
             "scopes": ["notes:read"],
             "next": format!("{PROGRAM} auth login acme --scopes notes:read"),
         },
@@ -172,11 +173,27 @@ fn what_was_revoked_is_data_too() {
     command.current_dir(&folder).env("HOME", folder.path());
     let (code, stdout, stderr) = run(command.args(["auth", "revoke", "acme", "--json"]));
     let shown: Value = serde_json::from_str(&stdout).unwrap_or_else(|_| panic!("{stderr}"));
-    let account = json!({ "provider": "acme", "title": "Acme", "state": "not_connected" });
+    let account = json!({
+        "provider": "acme",
+        "title": "Acme",
+        "account": null,
+        "label": null,
+        "state": "not_connected",
+    });
     assert_eq!(
         (code, shown),
         (0, json!({ "version": 1, "user": "default", "accounts": [account] }))
     );
+}
+
+#[test]
+fn an_account_s_name_is_for_providers_that_take_several() {
+    let folder = folder();
+    let mut command = countersign();
+    command.current_dir(&folder).env("HOME", folder.path());
+    let (code, _, stderr) = run(command.args(["auth", "login", "acme", "--account", "work"]));
+    assert_eq!(code, 2, "{stderr}");
+    assert!(stderr.contains("set `accounts = true` in [providers.acme]"), "{stderr}");
 }
 
 #[test]

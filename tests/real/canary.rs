@@ -25,6 +25,8 @@ struct Seen {
     world: World,
     /// The API that takes a key.
     keyed: World,
+    /// The API that takes a key of each person's own.
+    own: World,
     home: Home,
     /// What came out on stdout, and what tools and commands answered.
     output: String,
@@ -46,19 +48,19 @@ impl Seen {
         });
         let world = World::with(&json!({"clients": [client], "canary": canaries}), json!({}));
         // Sends the key back in every way, beside the request itself.
-        let again: Vec<String> = [API_KEY, PASTED_KEY]
-            .iter()
-            .flat_map(|key| [STANDARD.encode(key), hex(key.as_bytes()), (*key).to_owned()])
-            .collect();
-        let keyed = World::with(&json!({}), json!({"echo_extra": {"again": again}}));
-        let tools = format!("{}\n{}", world.tools(), keyed_tools(keyed.api()))
+        let echoing = |key: &str| {
+            let again = [STANDARD.encode(key), hex(key.as_bytes()), key.to_owned()];
+            World::with(&json!({}), json!({"echo_extra": {"again": again}}))
+        };
+        let (keyed, own) = (echoing(API_KEY), echoing(PASTED_KEY));
+        let tools = format!("{}\n{}", world.tools(), keyed_tools(keyed.api(), own.api()))
             .replace("client_id ", "accounts = true\nscopes = [\"openid\"]\nclient_id ");
         let home = Home::new(&tools)
             .with("COUNTERSIGN_KEY", &STANDARD.encode(MASTER_KEY))
             .with("NOTES_CLIENT_SECRET", CLIENT_SECRET)
             .with("WEATHER_KEY", API_KEY)
             .with("COUNTERSIGN_LOG", "trace");
-        Self { world, keyed, home, output: String::new(), cookies: Vec::new() }
+        Self { world, keyed, own, home, output: String::new(), cookies: Vec::new() }
     }
 
     fn visit(&self, link: &str) -> Visit {
@@ -135,7 +137,7 @@ impl Seen {
     }
 }
 
-fn keyed_tools(api: &str) -> String {
+fn keyed_tools(api: &str, own: &str) -> String {
     let tool = |name: &str, provider: &str, request: &str| {
         format!(
             "[tools.{name}]\ndescription = \"x\"\nprovider = \"{provider}\"\n\
@@ -156,8 +158,8 @@ api_key  = {{ query = "appid", value = "env:WEATHER_KEY" }}
 "#
     );
     for (name, base, test) in [
-        ("own", api, "/echo"),
-        ("own_refused", api, "/me"),
+        ("own", own, "/echo"),
+        ("own_refused", own, "/me"),
         ("own_nowhere", "http://127.0.0.1:1", "/"),
     ] {
         let _ = write!(
@@ -328,7 +330,7 @@ fn pasted(seen: &mut Seen) {
     let text = server.call("own", &json!({})).ran();
     assert!(text.contains("[redacted]"), "the API sent the key back: {text}");
     server.call("own_broken", &json!({})).failed();
-    let log = seen.keyed.api_log();
+    let log = seen.own.api_log();
     let sent = log.iter().filter(|request| request["query"]["own"] == PASTED_KEY).count();
     assert!(sent >= 2, "the key was really sent: {log:?}");
     seen.end(server);

@@ -127,7 +127,7 @@ async fn another_account_replaces_the_one_before_only_when_it_is_meant() {
     assert!(!world.result().await.is_error);
     assert!(world.provider.calls().last().unwrap().to_lowercase().contains("bearer ana"));
 
-    let confirmed = world.post(&prompt.url, &[("answer", "confirm")]).await;
+    let confirmed = world.press(&prompt.url, "confirm").await;
     assert_eq!(confirmed.location(), prompt.url);
     assert!(world.get(&prompt.url).await.text.contains("connected as bob@example.com"));
     assert!(matches!(waited(&world, &prompt).await, Waited::Completed { .. }));
@@ -140,7 +140,7 @@ async fn another_account_replaces_the_one_before_only_when_it_is_meant() {
 async fn the_account_before_is_kept_and_the_other_one_s_consent_ended() {
     let (world, prompt, _) = other().await;
     let before = world.provider.requests().len();
-    world.post(&prompt.url, &[("answer", "keep")]).await;
+    world.press(&prompt.url, "keep").await;
     let revoked = world.provider.requests().split_off(before);
     assert_eq!(revoked, ["token=refresh-bob&client_id=us"]);
     let page = world.get(&prompt.url).await;
@@ -148,7 +148,7 @@ async fn the_account_before_is_kept_and_the_other_one_s_consent_ended() {
     assert!(matches!(waited(&world, &prompt).await, Waited::Failed(_)));
     assert_eq!(world.accounts().await[0].label.as_deref(), Some("ana@example.com"));
     // Too late to change one's mind by the same link.
-    world.post(&prompt.url, &[("answer", "confirm")]).await;
+    world.press(&prompt.url, "confirm").await;
     assert_eq!(world.accounts().await[0].label.as_deref(), Some("ana@example.com"));
 }
 
@@ -157,9 +157,23 @@ async fn a_question_that_is_not_answered_in_time_leaves_everything_as_it_is() {
     let (world, prompt, _) = other().await;
     world.pass(Duration::from_mins(15));
     assert_eq!(world.get(&prompt.url).await.status, StatusCode::GONE);
-    assert_eq!(world.post(&prompt.url, &[("answer", "confirm")]).await.status, StatusCode::GONE);
+    assert_eq!(world.press(&prompt.url, "confirm").await.status, StatusCode::GONE);
     assert_eq!(world.accounts().await[0].label.as_deref(), Some("ana@example.com"));
     assert_eq!(waited(&world, &prompt).await, Waited::Over);
+}
+
+/// A click answers the page that it was made on: what has changed behind it is shown first.
+#[tokio::test]
+async fn an_answer_counts_for_the_page_that_asked() {
+    let (world, prompt, page) = other().await;
+    world.press(&prompt.url, "keep").await;
+    let late = world.press_on(&page, &prompt.url, "confirm").await;
+    assert_eq!(late.status, StatusCode::OK);
+    assert_eq!(world.accounts().await[0].label.as_deref(), Some("ana@example.com"));
+    let (world, prompt, _) = other().await;
+    world.post(&prompt.url, &[("answer", "confirm")]).await;
+    world.post(&prompt.url, &[("answer", "confirm"), ("shown", "made up")]).await;
+    assert_eq!(world.accounts().await[0].label.as_deref(), Some("ana@example.com"));
 }
 
 #[tokio::test]
@@ -167,7 +181,7 @@ async fn nobody_confirms_what_was_not_asked() {
     let world = World::of(tools_toml).await;
     let link = world.prompt().await.url;
     for answer in ["confirm", "keep", "disconnect"] {
-        let page = world.post(&link, &[("answer", answer)]).await;
+        let page = world.press(&link, answer).await;
         assert!(page.text.contains("Continue to acme"), "{answer}: {}", page.text);
     }
     assert!(world.accounts().await.is_empty());
@@ -187,7 +201,7 @@ async fn what_is_disconnected_on_its_page_is_ended_at_the_provider_and_forgotten
         world.consent_by(&link).await;
         assert!(world.get(&link).await.text.contains("Disconnect"));
         world.provider.says(said);
-        world.post(&link, &[("answer", "disconnect")]).await;
+        world.press(&link, "disconnect").await;
         assert_eq!(world.provider.requests().pop().unwrap(), "token=refresh-ana&client_id=us");
         let page = world.get(&link).await;
         assert!(page.text.contains(words), "{}", page.text);

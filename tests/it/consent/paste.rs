@@ -236,7 +236,7 @@ async fn a_pasted_key_is_forgotten_by_the_button_on_its_page() {
     opened_by(&world, KEY);
     let link = world.prompt().await.url;
     world.paste(&link, &[("secret", KEY)]).await;
-    assert_eq!(world.post(&link, &[("answer", "disconnect")]).await.status, StatusCode::SEE_OTHER);
+    assert_eq!(world.press(&link, "disconnect").await.status, StatusCode::SEE_OTHER);
     let page = world.get(&link).await;
     assert!(page.text.contains("has no way for us to end the access"), "{}", page.text);
     assert!(is_unkept(&world).await);

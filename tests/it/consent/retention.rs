@@ -88,11 +88,14 @@ async fn a_consent_for_once_that_comes_to_nothing_is_gone_too() {
 
 #[tokio::test]
 async fn what_becomes_stricter_counts_at_once_and_what_becomes_laxer_does_not() {
+    // But nothing is taken away that another tools.toml may use for longer.
     let world = connected("").await;
     let once = "client_id = \"us\"\nretention = \"use_once\"";
     let world = world.restarted("client_id = \"us\"", once).await;
-    assert!(ran(&world).await);
-    world.prompt().await;
+    assert!(ran(&world).await && ran(&world).await);
+    world.pass(Duration::from_mins(10));
+    assert_eq!(world.prompt().await.reason, PromptReason::Ended);
+    assert_eq!(world.accounts().await.len(), 1);
 
     let world = connected("retention = \"no_refresh\"").await;
     let world = world.restarted("retention = \"no_refresh\"", "").await;

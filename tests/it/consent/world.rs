@@ -251,7 +251,18 @@ impl World {
 
     /// Clicks "Continue" on a page that was opened before.
     pub(super) async fn click_on(&self, page: &Page, link: &str) -> Page {
-        self.post(link, &[("answer", "continue"), ("shown", page.shown())]).await
+        self.press_on(page, link, "continue").await
+    }
+
+    /// Opens the link and presses the button of this answer.
+    pub(super) async fn press(&self, link: &str, answer: &str) -> Page {
+        let page = self.get(link).await;
+        self.press_on(&page, link, answer).await
+    }
+
+    /// Presses a button of a page that was opened before.
+    pub(super) async fn press_on(&self, page: &Page, link: &str, answer: &str) -> Page {
+        self.post(link, &[("answer", answer), ("shown", page.shown())]).await
     }
 
     /// Opens the link, fills in the form and goes on.
