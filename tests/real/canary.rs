@@ -188,7 +188,7 @@ fn no_secret_is_seen_anywhere() {
     {
         let server = connect(&mut seen, dialect, user);
         let server = use_and_refresh(&mut seen, server, dialect, user);
-        let server = stray(&mut seen, server, dialect, user);
+        let server = stray(&mut seen, server);
         seen.end(server);
         commands(&mut seen, user);
     }
@@ -254,7 +254,7 @@ fn use_and_refresh(seen: &mut Seen, mut server: Server, dialect: Dialect, user: 
 }
 
 /// Consents that come to nothing, and a grant that ends.
-fn stray(seen: &mut Seen, mut server: Server, dialect: Dialect, user: &str) -> Server {
+fn stray(seen: &mut Seen, mut server: Server) -> Server {
     let write = json!({"title": "x"});
     let prompt = server.call("write_note", &write).asked();
     seen.visit(&prompt.url).without("notes:write").go();

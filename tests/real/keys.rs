@@ -2,11 +2,12 @@
 
 use std::fs;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use serde_json::{Value, json};
 
 use crate::harness::{Answer, Dialect, Home, Server, Visit, World};
+use tokio::time::Instant;
 
 /// How long a server may take to open its store.
 const START: Duration = Duration::from_secs(5);

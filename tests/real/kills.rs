@@ -91,13 +91,12 @@ fn nothing_that_was_announced_is_lost_to_two_hundred_kills() {
             let is_announced = consent(&home, &user, moment);
             figures.consents += 1;
             figures.consents_announced += usize::from(is_announced);
-            match is_connected(&home, &user) {
-                true => connected.push(user),
-                false => {
-                    assert!(!is_announced, "round {round}: {user} was connected and is not");
-                    assert!(status(&home, &user).is_null(), "round {round}");
-                    figures.unkept += 1;
-                }
+            if is_connected(&home, &user) {
+                connected.push(user);
+            } else {
+                assert!(!is_announced, "round {round}: {user} was connected and is not");
+                assert!(status(&home, &user).is_null(), "round {round}");
+                figures.unkept += 1;
             }
         } else {
             let at = usize::try_from(random.below(connected.len() as u64)).unwrap();

@@ -3,12 +3,13 @@
 use std::fs::{self, File};
 use std::io::{Read as _, Write as _};
 use std::os::unix::net::{UnixListener, UnixStream};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use rustix::process::{Pid, Signal, WaitOptions, kill_process, waitpid};
 use serde_json::json;
 
 use crate::harness::{Dialect, Home, Server, Visit, World};
+use tokio::time::Instant;
 
 /// How long a takeover may take.
 const TAKEOVER: Duration = Duration::from_secs(1);

@@ -170,7 +170,10 @@ pub(super) fn settings(
         identity,
         response: TokenResponseShape { nested: oauth.token_object.map(|text| text.value) },
     };
-    places.check(&settings, api.hosts, find);
+    // Hosts that were wrong are said already.
+    if !api.hosts.is_empty() || !find.has_error_within(&find.table_at(table.span.start)) {
+        places.check(&settings, api.hosts, find);
+    }
     Some(settings)
 }
 
@@ -209,10 +212,6 @@ impl Places {
     }
 
     fn check(&self, settings: &OAuthSettings, hosts: &Hosts, find: &mut Findings<'_>) {
-        if hosts.is_empty() {
-            // They were wrong, which is said already.
-            return;
-        }
         let Endpoints { issuer, authorize, token, revoke, device, .. } = &settings.endpoints;
         let bound = [issuer, authorize, token];
         let is_beside =
