@@ -44,6 +44,9 @@
 //! with PKCE; the grant is made durable; and only then is anybody told
 //! ([`broker::completion`]): a held retry goes on, a 2025-11-25 client gets its notice.
 //!
+//! A key or a password is pasted on our page instead and tried at the API ([`broker::paste`]);
+//! `auth login --device` needs no browser of ours ([`broker::device`]).
+//!
 //! # Invariants
 //!
 //! - A [`store::Sealed`] is made from plaintext in one file, so no backend can be handed any.
@@ -58,10 +61,14 @@
 //!
 //! # Where this differs from the first plan, and why
 //!
-//! - The store is opened at first use ([`store::Slot`]), not at start: while another process owns the
-//!   folder, tools that need no grant go on working, and the rest mends itself when the owner ends.
+//! - The store is opened at first use ([`store::Slot`]), not at start: a key that is missing or an
+//!   owner that does not answer keeps nobody from tools that need no grant, and mends itself when its
+//!   cause is gone.
+//! - The grant is the lease of its own renewal ([`model::grant::Attempt`]): marking it is one swap, and
+//!   what happened to a refresh token stands where the token stands.
 //! - The loopback listener opens with the first link, so that a server nobody connects with holds no
-//!   port.
+//!   port. Of the processes that share a data folder its owner alone listens, for all of them
+//!   ([`web::reach`]).
 //! - A started trip ([`model::Started`]) is a record of its own under its `state`, and redeeming it
 //!   is deleting it: one link can be taken to the provider more than once, each trip at most once.
 //! - jq filters that are not plainly linear run in a child process: it is the only bound on time,

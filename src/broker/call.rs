@@ -18,6 +18,7 @@ use crate::model::{
     AccountName, Caller, Outcome, PromptReason, Provider, Refused, Scopes, Tool, ToolResult,
 };
 use crate::registry::{Accepted, UnknownTool, accept};
+use crate::store::StoreError;
 use crate::upstream::{Answer, Credential};
 
 /// An API that refuses a token this soon after the consent will refuse the next one too; asking for
@@ -259,6 +260,9 @@ impl Run<'_> {
                 let hint = error.hint();
                 Outcome::Complete(match error {
                     // What begins here is the operator's: the store, the app, the port, the file.
+                    ConnectError::Store(StoreError::Contended) => {
+                        ToolResult::failure(format!("{text} Call this tool again."))
+                    }
                     ConnectError::Store(_)
                     | ConnectError::Setup(_)
                     | ConnectError::Origin(_)
@@ -268,7 +272,6 @@ impl Run<'_> {
                     | ConnectError::GrantedMeanwhile
                     | ConnectError::Changed
                     | ConnectError::RefusedOften
-                    | ConnectError::Contended(_)
                     | ConnectError::Ending => {
                         ToolResult::failure(format!("{text} {}", sentence(&hint)))
                     }

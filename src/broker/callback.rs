@@ -8,10 +8,10 @@
 
 use secrecy::ExposeSecret as _;
 
+use super::Broker;
 use super::connect::End;
 use super::invitation::cookie_name;
 use super::keeping::Arrival;
-use super::{Broker, Contended};
 use crate::model::Authorization;
 use crate::model::authorization::{Started, Way};
 use crate::model::secret;
@@ -28,7 +28,8 @@ pub struct Callback<'a> {
     pub cookie: &'a (dyn Fn(&str) -> Option<String> + Sync),
 }
 
-/// The callback was not believed, or the provider did not do its part. No token was kept.
+/// The callback was not believed, or the provider did not do its part. No token was kept; with
+/// [`Self::Store`] what was issued is held until there is room.
 #[derive(Debug, thiserror::Error)]
 pub enum CallbackError {
     #[error(transparent)]
@@ -47,8 +48,6 @@ pub enum CallbackError {
     NoToken { provider: String, link: String, source: TokenError },
     #[error(transparent)]
     Store(#[from] StoreError),
-    #[error(transparent)]
-    Contended(#[from] Contended),
     #[error("the server is ending")]
     Ending,
 }
@@ -118,7 +117,7 @@ impl Broker {
         };
         let by_person = denial.code == "access_denied";
         let end = End::Failed { why, said: denial.description.clone(), by_person };
-        self.conclude::<CallbackError>(authorization, end).await?;
+        self.conclude(authorization, end).await?;
         Ok(Arrival { next: authorization.link() })
     }
 
@@ -136,7 +135,7 @@ impl Broker {
             tracing::warn!(provider, error = %source, "no token for a code");
             CallbackError::NoToken { provider, link: authorization.link(), source }
         })?;
-        self.keep(&authorization, issued).await
+        Ok(self.keep(&authorization, issued).await?)
     }
 }
 
@@ -155,7 +154,6 @@ impl CallbackError {
                 Verdict::GrantEnded | Verdict::Passing => "try again".into(),
             },
             Self::Store(error) => error.hint(),
-            Self::Contended(_) => "open the link once more".into(),
             Self::Ending => "start Countersign again, then open the link once more".into(),
         }
     }

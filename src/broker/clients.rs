@@ -25,8 +25,8 @@ use crate::oauth::{DiscoveryError, Metadata, OAuthClient};
 #[derive(Debug)]
 pub(super) struct Bound {
     pub(super) binding: Binding,
-    /// [`Binding::identity`], reckoned once.
-    pub(super) identity: String,
+    /// [`Binding::fingerprint`], reckoned once.
+    pub(super) fingerprint: String,
 }
 
 /// The operator's side of a provider is not in order.
@@ -138,8 +138,8 @@ impl Clients {
     }
 
     fn remember(&self, provider: &Provider, binding: Binding) -> Arc<Bound> {
-        let identity = binding.identity();
-        let bound = Arc::new(Bound { binding, identity });
+        let fingerprint = binding.fingerprint();
+        let bound = Arc::new(Bound { binding, fingerprint });
         self.bound.lock().insert(provider.id.clone(), Arc::clone(&bound));
         bound
     }

@@ -11,7 +11,7 @@ use secrecy::ExposeSecret as _;
 
 use super::clients::{SetupError, settings};
 use super::invitation::minutes_left;
-use super::{Broker, Connection, Contended, MOST_TRIES, OriginError};
+use super::{Broker, Connection, MOST_TRIES, OriginError};
 use crate::model::authorization::{AskedBy, LIFETIME, MOST_REFUSALS, REFUSAL, Status, Way};
 use crate::model::credential::Credential;
 use crate::model::grant::AccountIdentity;
@@ -47,8 +47,6 @@ pub enum ConnectError {
     /// [`MOST_REFUSALS`] times within the last hour. Only a tool gets this.
     #[error("it was refused too often to be asked for again by a tool")]
     RefusedOften,
-    #[error(transparent)]
-    Contended(#[from] Contended),
     #[error("the server is ending")]
     Ending,
 }
@@ -67,7 +65,7 @@ impl ConnectError {
             Self::RefusedOften => {
                 "begin it yourself with `auth login`, or wait until an hour has gone by".into()
             }
-            Self::Contended(_) | Self::GrantedMeanwhile => "try again".into(),
+            Self::GrantedMeanwhile => "try again".into(),
             Self::Ending => "start Countersign again, then open the link once more".into(),
         }
     }
@@ -199,7 +197,7 @@ impl Broker {
                 return Ok(ConnectPrompt { connected, notice, ..prompt });
             }
         }
-        Err(Contended.into())
+        Err(StoreError::Contended.into())
     }
 
     async fn origin(&self, provider: &Provider, rule: LoopbackRule) -> Result<String, OriginError> {
@@ -212,7 +210,7 @@ impl Broker {
         Connection { caller, provider, bound, account }: &Connection,
     ) -> Result<Option<Held<Authorization>>, StoreError> {
         let store = self.store().await?;
-        store.authorization(caller, &provider.id, &bound.identity, account).await
+        store.authorization(caller, &provider.id, &bound.fingerprint, account).await
     }
 
     /// Clears away what has expired; returns where the links lead that are still open.
@@ -264,13 +262,13 @@ impl Broker {
         });
     }
 
-    /// Writes an authorization's end and, once that is durable, tells whoever waits. False: it had come
-    /// to an end before, or is not there any more.
-    pub(super) async fn conclude<E: From<StoreError> + From<Contended>>(
+    /// Writes an authorization's end and, once that is durable, tells whoever waits. False: it was
+    /// completed before, or is not there any more.
+    pub(super) async fn conclude(
         &self,
         authorization: &Authorization,
         end: End,
-    ) -> Result<bool, E> {
+    ) -> Result<bool, StoreError> {
         let store = self.store().await?;
         let is_refusal = match &end {
             End::Completed { refused, .. } => !refused.is_empty(),
@@ -299,7 +297,7 @@ impl Broker {
                 return Ok(true);
             }
         }
-        Err(Contended.into())
+        Err(StoreError::Contended)
     }
 }
 

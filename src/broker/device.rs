@@ -10,8 +10,8 @@ use std::time::Duration;
 use url::Url;
 
 use super::clients::{SetupError, settings};
-use super::keeping::{Consent, KeepError};
-use super::{Broker, Connection, Contended};
+use super::keeping::Consent;
+use super::{Broker, Connection};
 use crate::model::authorization::{ClientRegistration, Trip, Way};
 use crate::model::{AccountName, Caller, Grant, Provider, ProviderId, Scopes};
 use crate::oauth::{DeviceCode, Poll, TokenError, Verdict};
@@ -44,8 +44,6 @@ pub enum DeviceError {
     Expired,
     #[error("you said no at the provider")]
     Denied,
-    #[error(transparent)]
-    Contended(#[from] Contended),
     #[error(
         "`{before}` was connected until now, and you have signed in as `{now}`; nothing was changed"
     )]
@@ -68,7 +66,6 @@ impl DeviceError {
             Self::Expired | Self::Denied | Self::Ending => {
                 "run the command again for a new code".into()
             }
-            Self::Contended(_) => "run the command again".into(),
             Self::OtherAccount { .. } => "sign in as before, disconnect that account first with `countersign auth revoke`, or keep both with `--account NAME`".into(),
         }
     }
@@ -173,7 +170,7 @@ impl Broker {
             }
             Err(error) => {
                 self.end_there(client, &grant).await;
-                return Err(error.either());
+                return Err(error.into());
             }
         }
         tracing::info!(provider = %provider.id, "connected by a device code");
@@ -186,11 +183,11 @@ impl Broker {
         &self,
         caller: &Caller,
         grant: &Grant,
-    ) -> Result<Option<String>, KeepError> {
+    ) -> Result<Option<String>, StoreError> {
         let mut tries = 1;
         loop {
             match self.put_unless(caller, grant, false, |_| false).await {
-                Err(KeepError::Store(error)) if tries < MOST_PUTS => {
+                Err(error) if tries < MOST_PUTS => {
                     tracing::warn!(%error, "the account is not kept yet");
                     tries += 1;
                     tokio::time::sleep(PUT_PAUSE).await;

@@ -1,7 +1,7 @@
 //! What a person has connected, and ending it.
 
 use super::connect::ConnectError;
-use super::{Broker, Contended, MOST_TRIES, SetupError};
+use super::{Broker, MOST_TRIES, SetupError};
 use crate::model::authorization::ClientRegistration;
 use crate::model::grant::Binding;
 use crate::model::scope::Implied;
@@ -149,7 +149,7 @@ impl Broker {
         Grant { provider, binding, account, .. }: Grant,
     ) -> Result<Option<Disconnected>, ConnectError> {
         let store = self.store().await?;
-        let identity = binding.identity();
+        let identity = binding.fingerprint();
         for _ in 0..MOST_TRIES {
             let Some(held) = store.grant(caller, &provider, &identity, &account).await? else {
                 return Ok(None);
@@ -161,7 +161,7 @@ impl Broker {
                 return Ok(Some(end));
             }
         }
-        Err(Contended.into())
+        Err(StoreError::Contended.into())
     }
 
     async fn end_at_provider(&self, grant: &Grant) -> Disconnected {

@@ -5,14 +5,14 @@
 
 use secrecy::{ExposeSecret as _, SecretString};
 
+use super::Broker;
 use super::connect::{ConnectError, End};
-use super::{Broker, Contended};
 use crate::model::authorization::{Started, Status, Way};
 use crate::model::credential::{AskedFor, Retention};
 use crate::model::secret;
 use crate::model::{Authorization, Time, ToolName};
 use crate::oauth::{self, AuthorizationRequest};
-use crate::store::Held;
+use crate::store::{Held, StoreError};
 
 /// What a connect page shows. Nothing in it is secret.
 #[derive(Clone, Debug)]
@@ -184,7 +184,7 @@ impl Broker {
         let counted = Authorization { starts: authorization.starts + 1, ..authorization.clone() };
         match self.store().await?.replace(counted, &held).await? {
             Some(counted) => Ok(counted.value),
-            None => Err(Contended.into()),
+            None => Err(StoreError::Contended.into()),
         }
     }
 
@@ -193,7 +193,7 @@ impl Broker {
         let held = self.behind(ticket).await?;
         if held.value.status == Status::Pending {
             let end = End::Failed { why: "You said no.".into(), said: None, by_person: true };
-            self.conclude::<ConnectError>(&held.value, end).await?;
+            self.conclude(&held.value, end).await?;
         }
         Ok(())
     }
@@ -211,8 +211,11 @@ pub(super) fn digest(authorization: &Authorization) -> String {
     let asked = (account, scopes, &binding.hosts, &asked_by.client, tools);
     let candidate = authorization.candidate.as_ref();
     let candidate = candidate.map(|grant| secret::fingerprint(grant.tokens.access.expose_secret()));
+    // A question is answered once; a link to the provider may be gone on from again.
+    let answers = candidate.is_some().then_some(authorization.starts);
     // `Debug` quotes every text, so no two pages are written alike.
-    secret::fingerprint(&format!("{:?}", (asked, trip.fingerprint(), status, candidate)))
+    let said = (asked, trip.fingerprint(), status, candidate, answers);
+    secret::fingerprint(&format!("{said:?}"))
 }
 
 /// The name of a trip's cookie. It tells nothing of the state, and the callback can reckon it.

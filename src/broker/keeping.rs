@@ -3,14 +3,14 @@
 use super::connect::{ConnectError, End};
 use super::invitation::digest;
 use super::unkept::Granted;
-use super::{Broker, Contended, MOST_TRIES};
+use super::{Broker, MOST_TRIES};
 use crate::model::authorization::{Status, Trip, Way};
 use crate::model::credential::Retention;
 use crate::model::grant::Binding;
 use crate::model::secret;
 use crate::model::{AccountName, Authorization, Caller, Grant, ProviderId, Scopes};
 use crate::oauth::{Issued, Revoked};
-use crate::store::StoreError;
+use crate::store::{Held, StoreError};
 
 /// The authorization has come to its end.
 #[derive(Debug)]
@@ -41,14 +41,14 @@ impl<'a> Consent<'a> {
 
 impl Broker {
     /// Makes a grant durable and concludes the authorization that it came of.
-    pub(super) async fn keep<E: From<StoreError> + From<Contended>>(
+    pub(super) async fn keep(
         &self,
         authorization: &Authorization,
         issued: Issued,
-    ) -> Result<Arrival, E> {
+    ) -> Result<Arrival, StoreError> {
         let consent = Consent::of(authorization);
         let grant = self.grant_for(consent, issued).await;
-        self.arrived(authorization.clone(), grant, false).await.map_err(KeepError::either)
+        self.arrived(authorization.clone(), grant, false).await
     }
 
     /// Durable first: what anybody wakes up to is on disk.
@@ -57,23 +57,25 @@ impl Broker {
         authorization: Authorization,
         grant: Grant,
         is_meant: bool,
-    ) -> Result<Arrival, KeepError> {
+    ) -> Result<Arrival, StoreError> {
         // Only our own page can name what was not granted, and ask about another account.
         let is_plain = grant.refused.is_empty();
         let page = authorization.link();
         let elsewhere = authorization.trip.after_connect.as_ref().map(ToString::to_string);
         let granted = Granted { authorization, grant, is_meant };
         let is_whole = match self.write_down(&granted).await {
-            Ok(is_kept) => is_kept && is_plain,
+            Ok(is_kept) => {
+                if is_kept {
+                    tracing::info!(provider = %granted.grant.provider, "connected");
+                }
+                is_kept && is_plain
+            }
             Err(error) => {
                 // The code is spent, and with it the person's consent, if nobody holds the tokens.
-                if matches!(error, KeepError::Store(_)) {
-                    self.hold(granted);
-                }
+                self.hold(granted);
                 return Err(error);
             }
         };
-        tracing::info!(provider = %granted.grant.provider, "connected");
         Ok(Arrival { next: elsewhere.filter(|_| is_whole).unwrap_or(page) })
     }
 
@@ -114,23 +116,23 @@ impl Broker {
         digest: &str,
         is_meant: bool,
     ) -> Result<Arrival, ConnectError> {
-        let authorization = self.shown_at(ticket, digest).await?;
+        let held = self.shown_at(ticket, digest).await?;
         let (Status::OtherAccount { before, .. }, Some(grant)) =
-            (&authorization.status, &authorization.candidate)
+            (&held.value.status, held.value.candidate.clone())
         else {
             return Err(ConnectError::Unknown);
         };
+        let before = before.clone();
+        // Of two answers at once one counts: it changes what the page of the other was made from.
+        let counted = Authorization { starts: held.value.starts + 1, ..held.value.clone() };
+        let claimed = self.store().await?.replace(counted, &held).await?;
+        let authorization = claimed.ok_or(ConnectError::Changed)?.value;
         if is_meant {
-            let grant = Grant::clone(grant);
-            let settled = self.arrived(authorization, grant, true).await;
-            return settled.map_err(KeepError::either);
+            return Ok(self.arrived(authorization, *grant, true).await?);
         }
-        // First of all: of two answers at once one counts, and a grant that is kept is not revoked.
-        let end = End::Stayed { before: before.clone() };
-        if self.conclude::<ConnectError>(&authorization, end).await?
-            && let Way::Code(trip) = &authorization.trip.way
-        {
-            self.end_there(&trip.client, grant).await;
+        self.conclude(&authorization, End::Stayed { before }).await?;
+        if let Way::Code(trip) = &authorization.trip.way {
+            self.end_there(&trip.client, &grant).await;
         }
         Ok(Arrival { next: authorization.link() })
     }
@@ -140,18 +142,20 @@ impl Broker {
     /// # Errors
     /// [`ConnectError::Unknown`] if nothing is connected by it.
     pub async fn undo(&self, ticket: &str, digest: &str) -> Result<(), ConnectError> {
-        let authorization = self.shown_at(ticket, digest).await?;
+        let authorization = self.shown_at(ticket, digest).await?.value;
         let store = self.store().await?;
         let Authorization { caller, provider, account, binding, trip, status, .. } = &authorization;
         if *status != Status::Completed {
             return Err(ConnectError::Unknown);
         }
-        let identity = binding.identity();
+        let identity = binding.fingerprint();
         let mut revoked = Revoked::NoWay;
-        for _ in 0..MOST_TRIES {
-            let Some(grant) = store.grant(caller, provider, &identity, account).await? else {
-                break;
-            };
+        let mut tries = 0;
+        while let Some(grant) = store.grant(caller, provider, &identity, account).await? {
+            tries += 1;
+            if tries > MOST_TRIES {
+                return Err(StoreError::Contended.into());
+            }
             if let Way::Code(trip) = &trip.way {
                 revoked = self.end_there(&trip.client, &grant.value).await;
             }
@@ -179,25 +183,19 @@ impl Broker {
     }
 
     /// The authorization behind a link, if its page still says what was answered.
-    async fn shown_at(&self, ticket: &str, digest: &str) -> Result<Authorization, ConnectError> {
-        let authorization = self.behind(ticket).await?.value;
-        if authorization.is_expired(self.0.parts.clock.now()) {
+    async fn shown_at(
+        &self,
+        ticket: &str,
+        digest: &str,
+    ) -> Result<Held<Authorization>, ConnectError> {
+        let held = self.behind(ticket).await?;
+        if held.value.is_expired(self.0.parts.clock.now()) {
             return Err(ConnectError::Unknown);
         }
-        if !secret::same(digest, &self::digest(&authorization)) {
+        if !secret::same(digest, &self::digest(&held.value)) {
             return Err(ConnectError::Changed);
         }
-        Ok(authorization)
-    }
-
-    /// Keeps a grant, whatever stands in its place.
-    pub(super) async fn put<E: From<StoreError> + From<Contended>>(
-        &self,
-        caller: &Caller,
-        grant: &Grant,
-    ) -> Result<(), E> {
-        let kept = self.put_unless(caller, grant, true, |_| false).await;
-        kept.map(drop).map_err(KeepError::either)
+        Ok(held)
     }
 
     /// Keeps a grant over whatever stands in its place, unless that `is_settled`: a refresh of the old
@@ -212,9 +210,9 @@ impl Broker {
         grant: &Grant,
         is_meant: bool,
         is_settled: impl Fn(&Grant) -> bool,
-    ) -> Result<Option<String>, KeepError> {
+    ) -> Result<Option<String>, StoreError> {
         let store = self.store().await?;
-        let identity = grant.binding.identity();
+        let identity = grant.binding.fingerprint();
         for _ in 0..MOST_TRIES {
             let held = store.grant(caller, &grant.provider, &identity, &grant.account).await?;
             let there = held.as_ref().map(|held| &held.value);
@@ -227,24 +225,6 @@ impl Broker {
                 return Ok(None);
             }
         }
-        Err(Contended.into())
-    }
-}
-
-/// What was granted could not be kept.
-#[derive(Debug, thiserror::Error)]
-pub(super) enum KeepError {
-    #[error(transparent)]
-    Store(#[from] StoreError),
-    #[error(transparent)]
-    Contended(#[from] Contended),
-}
-
-impl KeepError {
-    pub(super) fn either<E: From<StoreError> + From<Contended>>(self) -> E {
-        match self {
-            Self::Store(error) => error.into(),
-            Self::Contended(error) => error.into(),
-        }
+        Err(StoreError::Contended)
     }
 }

@@ -2,12 +2,14 @@
 //!
 //! - [`call`]: journey 1, a tool call
 //! - [`connect`], [`invitation`] and [`callback`]: journey 2, a consent
-//! - [`device`]: a consent from another machine's browser
+//! - [`paste`]: a consent on our own page; [`device`]: one from another machine's browser
+//! - [`keeping`]: what was granted becomes a grant; [`unkept`]: for which the store has no room yet
+//! - [`identity`] and [`accounts`]: whose account it is, and which of several
 //! - [`tokens`]: the single owner of freshness; [`renewal`] renews
 //! - [`service`]: grants of the server itself
-//! - [`secret`] and [`assertion`]: credentials that nobody consents to
+//! - [`secret`] and [`assertion`]: keys and passwords, and what we sign, as credentials of a call
+//! - [`clients`]: our registrations at providers
 //! - [`grants`]: what a person has connected, and ending it
-//! - [`unkept`]: consents that a full disk keeps from being kept
 //! - [`completion`]: who waits for a consent hears of it here
 
 mod accounts;
@@ -96,11 +98,6 @@ struct Connection {
 /// How often a record is read again and written anew while others write it too.
 const MOST_TRIES: u32 = 16;
 
-/// Each time that a record was to be written, somebody else had just written it.
-#[derive(Clone, Copy, Debug, thiserror::Error)]
-#[error("too much is going on for this account at once")]
-pub struct Contended;
-
 /// Scheme, host and port that a provider's rule allows for link and callback; somebody listens there
 /// once it has returned.
 pub type Origin = dyn Fn(ProviderId, LoopbackRule) -> BoxFuture<'static, Result<String, OriginError>>
@@ -185,7 +182,8 @@ impl Broker {
         })
     }
 
-    /// Waits for what must not be broken off: refreshes and code exchanges under way.
+    /// Waits for what must not be broken off: refreshes and code exchanges under way; then tries once more to
+    /// keep what the store had no room for.
     pub async fn settle(&self) {
         self.0.tasks.close();
         self.0.tasks.wait().await;

@@ -77,7 +77,7 @@ impl Broker {
         let kept = self.0.tasks.spawn(async move {
             broker.test(&authorization, &asked, &credential).await?;
             let issued = Issued { tokens, scopes: None };
-            Ok(broker.keep::<ConnectError>(&authorization, issued).await?)
+            Ok(broker.keep(&authorization, issued).await.map_err(ConnectError::from)?)
         });
         kept.await.unwrap_or(Err(PasteError::Connect(ConnectError::Ending)))
     }

@@ -505,7 +505,7 @@ pub(super) fn name(
 
 impl Connection {
     pub(super) fn name(&self) -> String {
-        name(&self.caller, &self.provider.id, &self.bound.identity, &self.account)
+        name(&self.caller, &self.provider.id, &self.bound.fingerprint, &self.account)
     }
 }
 

@@ -28,7 +28,7 @@ use super::assertion::assertion;
 use super::clients::{SetupError, oauth, unasserted};
 use super::renewal::{Flight, Landed, OPERATOR_REST, REST, Tries};
 use super::tokens::{AccessError, Ready, ready};
-use super::{Broker, Connection, Contended, MOST_TRIES};
+use super::{Broker, Connection, MOST_TRIES};
 use crate::model::authorization::ClientRegistration;
 use crate::model::credential::{GrantType, Retention};
 use crate::model::provider::OAuthSettings;
@@ -36,6 +36,7 @@ use crate::model::scope::Implied;
 use crate::model::{AccountName, Caller, Grant, Provider, Scopes, Time, Tool, ToolResult};
 use crate::oauth::{Issued, TokenError, Verdict};
 use crate::registry::Entry;
+use crate::store::StoreError;
 use crate::upstream::{Answer, Credential};
 
 /// What the stored token is worth for a call.
@@ -129,7 +130,7 @@ impl Broker {
                 (Err(error), _) => return Err(error),
             }
         }
-        Err(Contended.into())
+        Err(StoreError::Contended.into())
     }
 
     /// Gets and keeps a token, unless another process has done so.
@@ -165,7 +166,7 @@ impl Broker {
         }
         // The key is read anew. Where it is another account's by now, its token is not for this
         // binding.
-        if self.0.clients.bound_anew(provider).await?.identity != bound.identity {
+        if self.0.clients.bound_anew(provider).await?.fingerprint != bound.fingerprint {
             return Ok(());
         }
         let granted = held.map(|grant| grant.scopes).unwrap_or_default();
@@ -188,7 +189,7 @@ impl Broker {
             identity: None,
             retention: Retention::Refresh,
         };
-        self.put(caller, &grant).await
+        Ok(self.put_unless(caller, &grant, true, |_| false).await.map(drop)?)
     }
 
     /// The scopes to ask for: the provider's, the tool's, and what other tools have been granted, so

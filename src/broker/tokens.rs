@@ -7,7 +7,7 @@ use secrecy::{ExposeSecret as _, SecretString};
 
 use super::clients::SetupError;
 use super::service;
-use super::{Broker, Connection, Contended};
+use super::{Broker, Connection};
 use crate::model::credential::Retention;
 use crate::model::{Grant, PromptReason, ProviderId, Scopes, Standing, Time, ToolResult};
 use crate::oauth::{TokenError, Verdict};
@@ -48,8 +48,6 @@ pub(super) enum AccessError {
     NotIssued { provider: ProviderId, source: Arc<TokenError> },
     #[error("another Countersign on this machine is renewing the access token of `{provider}`")]
     Elsewhere { provider: ProviderId },
-    #[error(transparent)]
-    Contended(#[from] Contended),
     #[error("the server is ending")]
     Ending,
 }
@@ -122,7 +120,7 @@ impl Broker {
     ) -> Result<Option<Held<Grant>>, StoreError> {
         let Connection { caller, provider, bound, account } = connection;
         let store = self.store().await?;
-        let held = store.grant(caller, &provider.id, &bound.identity, account).await?;
+        let held = store.grant(caller, &provider.id, &bound.fingerprint, account).await?;
         // A `tools.toml` that adds hosts would carry the token to where nobody agreed to.
         let mut held = held.filter(|held| held.value.binding.covers(&bound.binding));
         if let Some(held) = &mut held
@@ -227,9 +225,7 @@ impl AccessError {
             Self::Refresh { source, .. } | Self::NotIssued { source, .. } => ToolResult::failure(
                 format!("{self}: {source}. Nothing is lost; call this tool again in a moment."),
             ),
-            Self::Elsewhere { .. } | Self::Contended(_) => {
-                failure("Nothing is lost; call this tool again in a moment.")
-            }
+            Self::Elsewhere { .. } => failure("Nothing is lost; call this tool again in a moment."),
             Self::Ending => failure("Call this tool again when it runs."),
         }
     }

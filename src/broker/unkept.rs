@@ -11,7 +11,6 @@ use std::time::Duration;
 use parking_lot::Mutex;
 
 use super::connect::End;
-use super::keeping::KeepError;
 use super::{Broker, renewal};
 use crate::model::grant::AccountIdentity;
 use crate::model::{Authorization, Grant};
@@ -37,7 +36,7 @@ pub(super) struct Unkept(Mutex<HashMap<String, Arc<tokio::sync::Mutex<Option<Gra
 impl Broker {
     /// Makes a consent durable, and only then tells whoever waits for it. False: the person is to
     /// say first whether they mean another account than before.
-    pub(super) async fn write_down(&self, granted: &Granted) -> Result<bool, KeepError> {
+    pub(super) async fn write_down(&self, granted: &Granted) -> Result<bool, StoreError> {
         self.write(granted, |_| false).await
     }
 
@@ -66,13 +65,7 @@ impl Broker {
             // It may have been written just before that failed, and renewed since; and whoever has
             // consented once more has done so knowing of this one's failure.
             let is_settled = |there: &Grant| there.connected_at >= found.grant.connected_at;
-            match self.write(found, is_settled).await {
-                Err(KeepError::Store(error)) => return Err(error),
-                Err(error @ KeepError::Contended(_)) => {
-                    tracing::error!(provider = %found.grant.provider, %error, "a consent is lost");
-                }
-                Ok(_) => {}
-            }
+            self.write(found, is_settled).await?;
             *consent = None;
         }
         self.0.unkept.0.lock().retain(|_, other| !Arc::ptr_eq(other, &held));
@@ -95,7 +88,7 @@ impl Broker {
         &self,
         Granted { authorization, grant, is_meant }: &Granted,
         is_settled: impl Fn(&Grant) -> bool,
-    ) -> Result<bool, KeepError> {
+    ) -> Result<bool, StoreError> {
         let caller = &authorization.caller;
         let end = match self.put_unless(caller, grant, *is_meant, is_settled).await? {
             Some(before) => End::OtherAccount { before, candidate: Box::new(grant.clone()) },
@@ -105,7 +98,7 @@ impl Broker {
             },
         };
         let is_kept = matches!(end, End::Completed { .. });
-        self.conclude::<KeepError>(authorization, end).await?;
+        self.conclude(authorization, end).await?;
         Ok(is_kept)
     }
 }
@@ -113,6 +106,6 @@ impl Broker {
 impl Granted {
     fn name(&self) -> String {
         let Authorization { caller, provider, account, binding, .. } = &self.authorization;
-        renewal::name(caller, provider, &binding.identity(), account)
+        renewal::name(caller, provider, &binding.fingerprint(), account)
     }
 }

@@ -43,7 +43,7 @@ impl Binding {
     }
 
     /// The part that keeps grants apart in the store; hosts may shrink without a new consent.
-    pub fn identity(&self) -> String {
+    pub fn fingerprint(&self) -> String {
         let mut written = String::new();
         let parts = [&self.client_id, &self.authorize_endpoint, &self.token_endpoint];
         for part in parts.into_iter().chain(&self.refresh_endpoint) {
@@ -311,7 +311,7 @@ mod tests {
             Binding { client_id: "other".into(), ..kept.clone() },
         ] {
             assert!(!kept.covers(&elsewhere));
-            assert_ne!(kept.identity(), elsewhere.identity());
+            assert_ne!(kept.fingerprint(), elsewhere.fingerprint());
         }
     }
 }

@@ -100,7 +100,7 @@ async fn place_in_log(store: &Store, log: &[u8], number: usize) -> usize {
     let key = store.grant_key(
         &caller(&user(number)),
         &kept.provider,
-        &kept.binding.identity(),
+        &kept.binding.fingerprint(),
         &kept.account,
     );
     let sealed = store.backend.get(&key).await.unwrap().unwrap();
@@ -126,7 +126,7 @@ async fn a_flipped_byte_costs_what_lies_around_it_at_most() {
         let store = place.open().await.unwrap();
         let (mut left, mut damaged) = (0, 0);
         for other in 0..USERS {
-            let (person, binding) = (caller(&user(other)), kept.binding.identity());
+            let (person, binding) = (caller(&user(other)), kept.binding.fingerprint());
             match store.grant(&person, &kept.provider, &binding, &kept.account).await {
                 Ok(found) => left += usize::from(found.is_some()),
                 Err(StoreError::Backend(BackendError::Corrupt)) => damaged += 1,

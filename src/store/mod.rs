@@ -18,7 +18,7 @@
 //!
 //! `<user>`, `<ticket>` and `<state>` are keyed hashes, and so is `<account>` unless it is `default`;
 //! `<binding>` is
-//! [`Binding::identity`](crate::model::grant::Binding::identity), so that a `tools.toml` that means
+//! [`Binding::fingerprint`](crate::model::grant::Binding::fingerprint), so that a `tools.toml` that means
 //! something else by a provider's name neither finds nor overwrites what another one kept.
 
 mod alive;
@@ -222,7 +222,7 @@ impl Store {
         grant: &Grant,
         over: Option<&Held<Grant>>,
     ) -> Result<bool> {
-        let binding = grant.binding.identity();
+        let binding = grant.binding.fingerprint();
         let key = self.grant_key(caller, &grant.provider, &binding, &grant.account);
         self.write(&key, grant, over).await
     }
@@ -353,7 +353,7 @@ impl Store {
         self.authorization_key(
             &authorization.caller,
             &authorization.provider,
-            &authorization.binding.identity(),
+            &authorization.binding.fingerprint(),
             &authorization.account,
         )
     }

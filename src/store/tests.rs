@@ -178,7 +178,7 @@ fn trip() -> Trip {
 pub(super) async fn access_of(store: &Store, user: &str) -> Option<String> {
     let kept = grant("");
     let held = store
-        .grant(&caller(user), &kept.provider, &kept.binding.identity(), &AccountName::default())
+        .grant(&caller(user), &kept.provider, &kept.binding.fingerprint(), &AccountName::default())
         .await
         .unwrap()?;
     Some(held.value.tokens.access.expose_secret().to_owned())
@@ -215,14 +215,14 @@ async fn a_copied_record_does_not_open_under_another_user() {
         store.grant_key(
             &caller(user),
             &kept.provider,
-            &kept.binding.identity(),
+            &kept.binding.fingerprint(),
             &AccountName::default(),
         )
     });
     let sealed = store.backend.get(&from).await.unwrap().unwrap();
     assert!(store.backend.swap(&to, None, Some(&sealed)).await.unwrap());
     let stolen = store
-        .grant(&caller("bob"), &kept.provider, &kept.binding.identity(), &AccountName::default())
+        .grant(&caller("bob"), &kept.provider, &kept.binding.fingerprint(), &AccountName::default())
         .await;
     assert!(matches!(stolen, Err(StoreError::Seal(SealError::Foreign))));
 }
@@ -237,7 +237,7 @@ async fn another_meaning_of_a_provider_neither_finds_nor_overwrites_a_grant() {
         .grant(
             &caller("ana"),
             &elsewhere.provider,
-            &elsewhere.binding.identity(),
+            &elsewhere.binding.fingerprint(),
             &AccountName::default(),
         )
         .await;
@@ -254,7 +254,7 @@ async fn a_grant_is_replaced_only_over_the_one_that_was_read() {
     store.keep(&ana, &grant("1"), None).await.unwrap();
     let kept = grant("");
     let read = store
-        .grant(&ana, &kept.provider, &kept.binding.identity(), &AccountName::default())
+        .grant(&ana, &kept.provider, &kept.binding.fingerprint(), &AccountName::default())
         .await
         .unwrap()
         .unwrap();

@@ -182,9 +182,7 @@ fn refused(error: &ConnectError) -> Page {
     let status = match error {
         ConnectError::Unknown => return page::gone(),
         ConnectError::Exhausted => StatusCode::TOO_MANY_REQUESTS,
-        ConnectError::Changed | ConnectError::Contended(_) | ConnectError::GrantedMeanwhile => {
-            StatusCode::CONFLICT
-        }
+        ConnectError::Changed | ConnectError::GrantedMeanwhile => StatusCode::CONFLICT,
         ConnectError::Setup(_) | ConnectError::Address(_) | ConnectError::Origin(_) => {
             StatusCode::BAD_GATEWAY
         }
@@ -207,13 +205,13 @@ fn failed(error: &CallbackError) -> Page {
         CallbackError::NoToken { .. } => {
             (StatusCode::BAD_GATEWAY, "The provider did not finish its part")
         }
-        CallbackError::Store(_) | CallbackError::Contended(_) | CallbackError::Ending => {
+        CallbackError::Store(_) | CallbackError::Ending => {
             (StatusCode::SERVICE_UNAVAILABLE, "This could not be kept")
         }
     };
     let outcome = match error {
         // It may have been kept just before that failed; the link's own page knows.
-        CallbackError::Store(_) | CallbackError::Contended(_) | CallbackError::Ending => {
+        CallbackError::Store(_) | CallbackError::Ending => {
             "Open the link again to see whether it was connected."
         }
         _ => "Nothing was connected.",

@@ -3,7 +3,7 @@
 //! | route | |
 //! |---|---|
 //! | `GET /connect/{ticket}` | shows who asks for what; changes nothing |
-//! | `POST /connect/{ticket}` | binds this browser and sends it to the provider, or declines |
+//! | `POST /connect/{ticket}` | sends this browser to the provider, takes what was pasted, or answers the page: declines, confirms or keeps an account, disconnects |
 //! | `GET /oauth/callback/{provider}` | finishes, and sends the browser on to a clean address |
 
 mod connect;

@@ -15,7 +15,7 @@ async fn ids(shared: &Several) -> Vec<DataKeyId> {
 async fn put(store: &Store, user: &str, access: &str) {
     let kept = grant(access);
     let held = store
-        .grant(&caller(user), &kept.provider, &kept.binding.identity(), &kept.account)
+        .grant(&caller(user), &kept.provider, &kept.binding.fingerprint(), &kept.account)
         .await
         .unwrap();
     assert!(store.keep(&caller(user), &kept, held.as_ref()).await.unwrap());
@@ -72,7 +72,7 @@ async fn a_record_that_was_only_sealed_anew_is_still_the_one_that_was_read() {
     let kept = grant("2");
     let read = async |store: &Store| {
         let found = store
-            .grant(&caller("ana"), &kept.provider, &kept.binding.identity(), &kept.account)
+            .grant(&caller("ana"), &kept.provider, &kept.binding.fingerprint(), &kept.account)
             .await;
         found.unwrap().unwrap()
     };
