@@ -14,7 +14,7 @@ use super::invitation::minutes_left;
 use super::{Broker, Connection, MOST_TRIES, OriginError};
 use crate::model::authorization::{AskedBy, LIFETIME, MOST_REFUSALS, REFUSAL, Status, Way};
 use crate::model::credential::Credential;
-use crate::model::grant::AccountIdentity;
+use crate::model::grant::{AccountIdentity, unnamed};
 use crate::model::provider::LoopbackRule;
 use crate::model::secret;
 pub(super) use crate::model::text::sentence;
@@ -338,7 +338,7 @@ impl End {
             }
             Self::OtherAccount { before, candidate } => {
                 let identity = candidate.identity.as_ref();
-                let now = identity.map(AccountIdentity::words).unwrap_or_default();
+                let now = identity.map_or_else(unnamed, AccountIdentity::words);
                 let status = Status::OtherAccount { before, now };
                 Authorization { status, candidate: Some(candidate), ..ended }
             }

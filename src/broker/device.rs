@@ -13,6 +13,7 @@ use super::clients::{SetupError, settings};
 use super::keeping::Consent;
 use super::{Broker, Connection};
 use crate::model::authorization::{ClientRegistration, Trip, Way};
+use crate::model::grant::unnamed;
 use crate::model::{AccountName, Caller, Grant, Provider, ProviderId, Scopes};
 use crate::oauth::{DeviceCode, Poll, TokenError, Verdict};
 use crate::store::StoreError;
@@ -166,7 +167,7 @@ impl Broker {
             Ok(Some(before)) => {
                 self.end_there(client, &grant).await;
                 let now = grant.identity.map(|identity| identity.words());
-                return Err(DeviceError::OtherAccount { before, now: now.unwrap_or_default() });
+                return Err(DeviceError::OtherAccount { before, now: now.unwrap_or_else(unnamed) });
             }
             Err(error) => {
                 self.end_there(client, &grant).await;

@@ -120,6 +120,11 @@ pub struct AccountIdentity {
     pub label: Option<String>,
 }
 
+/// In the place of an account's name, where the provider did not tell it.
+pub fn unnamed() -> String {
+    "an account that the provider does not name".to_owned()
+}
+
 /// Of a text from outside that stands in for a label.
 const LONGEST_ID: usize = 200;
 
@@ -194,12 +199,12 @@ impl Grant {
 }
 
 impl Grant {
-    /// The account of the grant `before`, for people, if this one is of another.
+    /// The account of the grant `before`, for people, if this one is of another, or of one that the
+    /// provider did not name.
     pub fn other_account(&self, before: &Grant) -> Option<String> {
-        match (&before.identity, &self.identity) {
-            (Some(before), Some(now)) if before.id != now.id => Some(before.words()),
-            _ => None,
-        }
+        let before = before.identity.as_ref()?;
+        let is_same = self.identity.as_ref().is_some_and(|now| now.id == before.id);
+        (!is_same).then(|| before.words())
     }
 
     /// The same grant without its tokens: of no use, but people see what happened and to what.

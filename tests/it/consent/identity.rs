@@ -162,6 +162,19 @@ async fn a_question_that_is_not_answered_in_time_leaves_everything_as_it_is() {
     assert_eq!(waited(&world, &prompt).await, Waited::Over);
 }
 
+/// Whose it is now cannot be told, so the person is asked rather than the account changed unseen.
+#[tokio::test]
+async fn an_account_that_the_provider_does_not_name_is_asked_about_too() {
+    let world = connected_as("ana").await;
+    let prompt = wider(&world).await;
+    signed_in_as(&world, "bob");
+    world.provider.api(|_| Act::Say(answer("500 Internal Server Error", "", "")));
+    world.consent_by(&prompt.url).await;
+    let page = world.get(&prompt.url).await;
+    assert!(page.text.contains("does not name"), "{}", page.text);
+    assert_eq!(world.accounts().await[0].label.as_deref(), Some("ana@example.com"));
+}
+
 /// A click answers the page that it was made on: what has changed behind it is shown first.
 #[tokio::test]
 async fn an_answer_counts_for_the_page_that_asked() {
