@@ -9,7 +9,7 @@ use tokio::task::AbortHandle;
 use crate::broker::{Broker, Parts};
 use crate::config::Config;
 use crate::mcp;
-use crate::model::{Caller, Clock};
+use crate::model::{Caller, Clock, Principal};
 use crate::net::{Net, Policy};
 use crate::oauth::OAuthClient;
 use crate::registry::Registry;
@@ -88,7 +88,7 @@ impl App {
         let announcements = mcp::Announcements::new(self.broker.clone());
         let handler = mcp::Handler::new(
             self.broker.clone(),
-            caller,
+            mcp::Who::One(Arc::new(Principal::local(caller))),
             self.text.clone(),
             announcements.clone(),
         );

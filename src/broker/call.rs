@@ -15,7 +15,7 @@ use super::{Broker, Connection};
 use crate::model::authorization::AskedBy;
 use crate::model::credential::{Credential as Held, Shared};
 use crate::model::{
-    AccountName, Caller, Outcome, PromptReason, Provider, Refused, Scopes, Tool, ToolResult,
+    AccountName, Outcome, Principal, PromptReason, Provider, Refused, Scopes, Tool, ToolResult,
 };
 use crate::registry::{Accepted, UnknownTool, accept};
 use crate::store::StoreError;
@@ -27,7 +27,7 @@ const TOO_SOON_TO_ASK_AGAIN: Duration = Duration::from_mins(2);
 
 /// One request to run a tool.
 pub struct Call<'a> {
-    pub caller: &'a Caller,
+    pub principal: &'a Principal,
     pub tool: &'a str,
     pub arguments: Option<Map<String, Value>>,
     /// What the client calls itself; shown on the connect page, trusted for nothing.
@@ -48,7 +48,7 @@ impl Broker {
     /// [`CallError::UnknownTool`]. Everything else that goes wrong, bad arguments included, is an
     /// [`Outcome::Complete`] with `is_error`, in words that the model can act on.
     pub async fn call(&self, call: Call<'_>) -> Result<Outcome, CallError> {
-        let entry = self.registry().get(call.tool)?;
+        let entry = self.registry().get(call.tool, call.principal)?;
         let tool = entry.tool();
         let Accepted { arguments, account } = match accept(tool, call.arguments) {
             Ok(accepted) => accepted,
@@ -60,8 +60,14 @@ impl Broker {
         let Some(provider) = self.provider(provider.as_str()) else {
             return Ok(failure(format!("the provider `{provider}` is not configured")));
         };
-        let run =
-            Run { broker: self, tool, provider, arguments, caller: call.caller, is_again: false };
+        let run = Run {
+            broker: self,
+            tool,
+            provider,
+            arguments,
+            principal: call.principal,
+            is_again: false,
+        };
         match &provider.credential {
             Held::Shared(shared) => Ok(run.with_shared(shared).await),
             Held::OAuth(settings) if !settings.grant.is_by_consent() => {
@@ -87,7 +93,7 @@ struct Run<'a> {
     tool: &'a Tool,
     provider: &'a Arc<Provider>,
     arguments: Map<String, Value>,
-    caller: &'a Caller,
+    principal: &'a Principal,
     /// The consent was given while the call was on its way, so it is tried a second time.
     is_again: bool,
 }
@@ -111,13 +117,15 @@ impl Run<'_> {
         let connection = match account {
             None => {
                 let account = AccountName::default();
-                self.broker.connection(self.caller, self.provider, &account).await
+                self.broker.connection(&self.principal.caller, self.provider, &account).await
             }
-            Some(name) => match self.broker.named(self.caller, self.provider, &name).await {
-                Ok(connection) => Ok(connection),
-                Err(NamedError::Name(problem)) => return failure(problem.to_string()),
-                Err(NamedError::Access(error)) => return no_access(&error),
-            },
+            Some(name) => {
+                match self.broker.named(&self.principal.caller, self.provider, &name).await {
+                    Ok(connection) => Ok(connection),
+                    Err(NamedError::Name(problem)) => return failure(problem.to_string()),
+                    Err(NamedError::Access(error)) => return no_access(&error),
+                }
+            }
         };
         match connection {
             Ok(connection) => self.with_connection(&connection, asked_by).await,
@@ -237,7 +245,15 @@ impl Run<'_> {
     ) -> Outcome {
         let repeat = asked_by.clone();
         // Boxed: most calls need no link, and their future should not be as large as if they did.
-        match Box::pin(self.broker.prompt(connection, needed, asked_by, reason)).await {
+        match Box::pin(self.broker.prompt(
+            connection,
+            &self.principal.opener,
+            needed,
+            asked_by,
+            reason,
+        ))
+        .await
+        {
             Ok(prompt) => Outcome::AuthorizationRequired(prompt),
             Err(ConnectError::GrantedMeanwhile) if !self.is_again => {
                 let again = Run { arguments: self.arguments.clone(), is_again: true, ..*self };
@@ -266,9 +282,11 @@ impl Run<'_> {
                     ConnectError::Store(_)
                     | ConnectError::Setup(_)
                     | ConnectError::Origin(_)
+                    | ConnectError::Opener(_)
                     | ConnectError::Address(_) => ToolResult::failure(text).for_operator(hint),
                     ConnectError::Unknown
                     | ConnectError::Exhausted
+                    | ConnectError::Stranger(_)
                     | ConnectError::GrantedMeanwhile
                     | ConnectError::Changed
                     | ConnectError::RefusedOften

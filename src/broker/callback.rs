@@ -8,10 +8,10 @@
 
 use secrecy::ExposeSecret as _;
 
-use super::Broker;
 use super::connect::End;
 use super::invitation::cookie_name;
 use super::keeping::Arrival;
+use super::{Broker, Stranger, Visitor};
 use crate::model::Authorization;
 use crate::model::authorization::{Started, Way};
 use crate::model::secret;
@@ -26,6 +26,7 @@ pub struct Callback<'a> {
     pub query: &'a str,
     /// Looks a cookie of the request up.
     pub cookie: &'a (dyn Fn(&str) -> Option<String> + Sync),
+    pub visitor: &'a Visitor,
 }
 
 /// The callback was not believed, or the provider did not do its part. No token was kept; with
@@ -39,6 +40,9 @@ pub enum CallbackError {
     Unknown,
     #[error("this browser is not the one that the authorization was started in")]
     OtherBrowser,
+    /// Nor the person: the provider's page was forwarded, or somebody else has signed in meanwhile.
+    #[error(transparent)]
+    Stranger(#[from] Stranger),
     #[error("the answer came to another provider's address")]
     OtherProvider,
     #[error("the answer came from another issuer")]
@@ -84,6 +88,12 @@ impl Broker {
         if !is_same {
             tracing::warn!(provider = %authorization.provider, "refused a callback in another browser");
             return Err(CallbackError::OtherBrowser);
+        }
+        // Once more, and before the code is exchanged: whoever passed the connect page may have sent
+        // the provider's address to somebody else (cross-user session fixation).
+        if let Err(stranger) = callback.visitor.may_finish(authorization) {
+            tracing::warn!(provider = %authorization.provider, %stranger, "refused a callback");
+            return Err(stranger.into());
         }
         let Way::Code(trip) = &authorization.trip.way else { return Err(CallbackError::Unknown) };
         if !answer.is_from(trip.issuer.as_deref(), trip.issuer_required) {
@@ -146,7 +156,7 @@ impl CallbackError {
             Self::Answer(_) | Self::Unknown | Self::OtherProvider | Self::OtherIssuer => {
                 "go back and ask again; you will get a new link".into()
             }
-            Self::OtherBrowser => {
+            Self::OtherBrowser | Self::Stranger(_) => {
                 "open the link that you were given yourself, and stay in one browser".into()
             }
             Self::NoToken { source, .. } => match source.verdict() {

@@ -11,15 +11,16 @@ use secrecy::ExposeSecret as _;
 
 use super::clients::{SetupError, settings};
 use super::invitation::minutes_left;
-use super::{Broker, Connection, MOST_TRIES, OriginError};
+use super::{Broker, Connection, MOST_TRIES, OriginError, Stranger};
 use crate::model::authorization::{AskedBy, LIFETIME, MOST_REFUSALS, REFUSAL, Status, Way};
 use crate::model::credential::Credential;
 use crate::model::grant::{AccountIdentity, unnamed};
+use crate::model::principal::{NoOpener, Opener};
 use crate::model::provider::LoopbackRule;
 use crate::model::secret;
 pub(super) use crate::model::text::sentence;
 use crate::model::{
-    AccountName, Authorization, Caller, ConnectPrompt, Grant, PromptReason, Provider, Scopes,
+    AccountName, Authorization, ConnectPrompt, Grant, Principal, PromptReason, Provider, Scopes,
     Standing, Time,
 };
 use crate::store::{Held, StoreError};
@@ -33,6 +34,12 @@ pub enum ConnectError {
     Setup(#[from] SetupError),
     #[error(transparent)]
     Origin(#[from] OriginError),
+    /// Nobody could tell whose browser opens it.
+    #[error(transparent)]
+    Opener(#[from] NoOpener),
+    /// It is not the browser of the person whose link it is.
+    #[error(transparent)]
+    Stranger(#[from] Stranger),
     #[error("the link is not known, or its time is over")]
     Unknown,
     #[error("the link has been used too often")]
@@ -57,6 +64,11 @@ impl ConnectError {
             Self::Store(error) => error.hint(),
             Self::Setup(error) => error.hint(),
             Self::Origin(error) => error.hint(),
+            Self::Opener(error) => error.hint(),
+            Self::Stranger(Stranger::OtherPerson) => {
+                "open only links that you were given yourself; to use this one, sign in as the person it was made for".into()
+            }
+            Self::Stranger(_) => "sign in first".into(),
             Self::Unknown | Self::Exhausted => {
                 "go back and ask again; you will get a new link".into()
             }
@@ -75,14 +87,15 @@ impl Broker {
     /// A link for this person to connect an account, outside any call.
     pub async fn begin(
         &self,
-        caller: &Caller,
+        principal: &Principal,
         provider: &Arc<Provider>,
         account: &AccountName,
         needed: &Scopes,
         asked_by: AskedBy,
     ) -> Result<ConnectPrompt, ConnectError> {
-        let connection = self.connection(caller, provider, account).await?;
-        self.prompt(&connection, needed, asked_by, PromptReason::NotConnected).await
+        let connection = self.connection(&principal.caller, provider, account).await?;
+        self.prompt(&connection, &principal.opener, needed, asked_by, PromptReason::NotConnected)
+            .await
     }
 
     /// A link for this person to grant `needed`: the open one if there is one, else a new one.
@@ -92,10 +105,12 @@ impl Broker {
     pub(super) async fn prompt(
         &self,
         connection: &Connection,
+        opener: &Result<Opener, NoOpener>,
         needed: &Scopes,
         asked_by: AskedBy,
         reason: PromptReason,
     ) -> Result<ConnectPrompt, ConnectError> {
+        let opener = opener.clone()?;
         let Connection { caller, provider, bound, account } = connection;
         let (rule, own_scopes) = match &provider.credential {
             // Only our own page, and no provider to have a say in where it is.
@@ -146,6 +161,7 @@ impl Broker {
                 // else.
                 open.is_open(now)
                     && open.origin == origin
+                    && open.opener == opener
                     && open.binding == bound.binding
                     && open.trip.fingerprint() == fingerprint
             });
@@ -168,6 +184,7 @@ impl Broker {
                     id: secret::random().expose_secret().to_owned(),
                     ticket: secret::random_ticket(),
                     caller: caller.clone(),
+                    opener: opener.clone(),
                     provider: provider.id.clone(),
                     account: account.clone(),
                     binding: bound.binding.clone(),
@@ -213,7 +230,8 @@ impl Broker {
         store.authorization(caller, &provider.id, &bound.fingerprint, account).await
     }
 
-    /// Clears away what has expired; returns where the links lead that are still open.
+    /// Clears away what has expired; returns where on this machine's loopback address the links lead
+    /// that are still open.
     pub async fn open_origins(&self) -> Result<BTreeSet<String>, StoreError> {
         let store = self.store().await?;
         let now = self.0.parts.clock.now();
@@ -222,7 +240,8 @@ impl Broker {
         let open = store.open_authorizations().await?;
         Ok(open
             .into_iter()
-            .filter(|held| held.value.is_open(now))
+            // Of the others it is one server's own business where they lead.
+            .filter(|held| held.value.is_open(now) && held.value.opener == Opener::Loopback)
             .map(|held| held.value.origin)
             .collect())
     }

@@ -5,14 +5,14 @@
 
 use secrecy::{ExposeSecret as _, SecretString};
 
-use super::Broker;
 use super::connect::{ConnectError, End};
+use super::{Broker, Visitor};
 use crate::model::authorization::{Started, Status, Way};
 use crate::model::credential::{AskedFor, Retention};
 use crate::model::secret;
 use crate::model::{Authorization, Time, ToolName};
 use crate::oauth::{self, AuthorizationRequest};
-use crate::store::{Held, StoreError};
+use crate::store::StoreError;
 
 /// What a connect page shows. Nothing in it is secret.
 #[derive(Clone, Debug)]
@@ -79,8 +79,12 @@ pub struct Cookie {
 
 impl Broker {
     /// What is behind a link. Changes nothing: link scanners and prefetching browsers come here too.
-    pub async fn invitation(&self, ticket: &str) -> Result<Invitation, ConnectError> {
-        let held = self.behind(ticket).await?;
+    pub async fn invitation(
+        &self,
+        ticket: &str,
+        visitor: &Visitor,
+    ) -> Result<Invitation, ConnectError> {
+        let held = self.behind(ticket, visitor).await?;
         let now = self.0.parts.clock.now();
         let authorization = &held.value;
         if !matches!(authorization.status, Status::Pending | Status::OtherAccount { .. }) {
@@ -128,8 +132,13 @@ impl Broker {
 
     /// The person clicked "Continue" on the page of this `digest`: binds this browser and sends it to
     /// the provider.
-    pub async fn depart(&self, ticket: &str, digest: &str) -> Result<Departure, ConnectError> {
-        let authorization = self.begin_trip(ticket, digest).await?;
+    pub async fn depart(
+        &self,
+        ticket: &str,
+        visitor: &Visitor,
+        digest: &str,
+    ) -> Result<Departure, ConnectError> {
+        let authorization = self.begin_trip(ticket, visitor, digest).await?;
         let Way::Code(trip) = &authorization.trip.way else { return Err(ConnectError::Unknown) };
         let provider = &authorization.provider;
         let path = format!("/oauth/callback/{provider}");
@@ -163,9 +172,10 @@ impl Broker {
     pub(super) async fn begin_trip(
         &self,
         ticket: &str,
+        visitor: &Visitor,
         digest: &str,
     ) -> Result<Authorization, ConnectError> {
-        let held = self.behind(ticket).await?;
+        let held = self.behind(ticket, visitor).await?;
         let now = self.0.parts.clock.now();
         let authorization = &held.value;
         if authorization.status != Status::Pending || authorization.is_expired(now) {
@@ -189,17 +199,13 @@ impl Broker {
     }
 
     /// The person clicked "No, thanks".
-    pub async fn decline(&self, ticket: &str) -> Result<(), ConnectError> {
-        let held = self.behind(ticket).await?;
+    pub async fn decline(&self, ticket: &str, visitor: &Visitor) -> Result<(), ConnectError> {
+        let held = self.behind(ticket, visitor).await?;
         if held.value.status == Status::Pending {
             let end = End::Failed { why: "You said no.".into(), said: None, by_person: true };
             self.conclude(&held.value, end).await?;
         }
         Ok(())
-    }
-
-    pub(super) async fn behind(&self, ticket: &str) -> Result<Held<Authorization>, ConnectError> {
-        self.store().await?.by_ticket(ticket).await?.ok_or(ConnectError::Unknown)
     }
 }
 

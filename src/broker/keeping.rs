@@ -3,7 +3,7 @@
 use super::connect::{ConnectError, End};
 use super::invitation::digest;
 use super::unkept::Granted;
-use super::{Broker, MOST_TRIES};
+use super::{Broker, MOST_TRIES, Visitor};
 use crate::model::authorization::{Status, Trip, Way};
 use crate::model::credential::Retention;
 use crate::model::grant::Binding;
@@ -113,10 +113,11 @@ impl Broker {
     pub async fn confirm(
         &self,
         ticket: &str,
+        visitor: &Visitor,
         digest: &str,
         is_meant: bool,
     ) -> Result<Arrival, ConnectError> {
-        let held = self.shown_at(ticket, digest).await?;
+        let held = self.shown_at(ticket, visitor, digest).await?;
         let (Status::OtherAccount { before, .. }, Some(grant)) =
             (&held.value.status, held.value.candidate.clone())
         else {
@@ -141,8 +142,13 @@ impl Broker {
     ///
     /// # Errors
     /// [`ConnectError::Unknown`] if nothing is connected by it.
-    pub async fn undo(&self, ticket: &str, digest: &str) -> Result<(), ConnectError> {
-        let authorization = self.shown_at(ticket, digest).await?.value;
+    pub async fn undo(
+        &self,
+        ticket: &str,
+        visitor: &Visitor,
+        digest: &str,
+    ) -> Result<(), ConnectError> {
+        let authorization = self.shown_at(ticket, visitor, digest).await?.value;
         let store = self.store().await?;
         let Authorization { caller, provider, account, binding, trip, status, .. } = &authorization;
         if *status != Status::Completed {
@@ -186,9 +192,10 @@ impl Broker {
     async fn shown_at(
         &self,
         ticket: &str,
+        visitor: &Visitor,
         digest: &str,
     ) -> Result<Held<Authorization>, ConnectError> {
-        let held = self.behind(ticket).await?;
+        let held = self.behind(ticket, visitor).await?;
         if held.value.is_expired(self.0.parts.clock.now()) {
             return Err(ConnectError::Unknown);
         }

@@ -2,6 +2,7 @@
 //!
 //! - [`call`]: journey 1, a tool call
 //! - [`connect`], [`invitation`] and [`callback`]: journey 2, a consent
+//! - [`visitor`]: whether it is the browser of the person who asked
 //! - [`paste`]: a consent on our own page; [`device`]: one from another machine's browser
 //! - [`keeping`]: what was granted becomes a grant; [`unkept`]: for which the store has no room yet
 //! - [`identity`] and [`accounts`]: whose account it is, and which of several
@@ -30,6 +31,7 @@ pub mod secret;
 mod service;
 mod tokens;
 mod unkept;
+pub mod visitor;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -42,6 +44,7 @@ use tokio_util::task::TaskTracker;
 pub use call::{Call, CallError};
 pub use clients::SetupError;
 pub use connect::ConnectError;
+pub use visitor::{Stranger, Visitor};
 
 use crate::model::provider::LoopbackRule;
 use crate::model::{AccountName, Caller, Clock, Provider, ProviderId, Time};

@@ -4,10 +4,10 @@
 use secrecy::ExposeSecret as _;
 use serde_json::Map;
 
-use super::Broker;
 use super::connect::ConnectError;
 use super::keeping::Arrival;
 use super::secret::{self, CredentialError, Pasted};
+use super::{Broker, Visitor};
 use crate::model::authorization::Way;
 use crate::model::credential::Asked;
 use crate::model::{Authorization, TokenSet};
@@ -56,10 +56,11 @@ impl Broker {
     pub async fn paste(
         &self,
         ticket: &str,
+        visitor: &Visitor,
         digest: &str,
         pasted: Pasted,
     ) -> Result<Arrival, PasteError> {
-        let authorization = self.begin_trip(ticket, digest).await?;
+        let authorization = self.begin_trip(ticket, visitor, digest).await?;
         let Way::Paste(asked) = authorization.trip.way.clone() else {
             return Err(ConnectError::Unknown.into());
         };

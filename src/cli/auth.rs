@@ -25,7 +25,7 @@ use crate::model::credential::Credential;
 use crate::model::text::nearest;
 use crate::model::text::shown;
 use crate::model::time::utc;
-use crate::model::{AccountName, Caller, Provider, Scopes};
+use crate::model::{AccountName, Caller, Principal, Provider, Scopes};
 use crate::oauth::Revoked;
 
 #[derive(Debug, Subcommand)]
@@ -150,9 +150,10 @@ async fn login<W: Write>(
     scopes: &Scopes,
     out: &mut Out<W>,
 ) -> anyhow::Result<Exit> {
+    let principal = Principal::local(caller.clone());
     let asked_by = AskedBy { client: Some("countersign auth login".into()), tool: None };
     let prompt =
-        app.broker.begin(caller, provider, account, scopes, asked_by).await.map_err(hinted)?;
+        app.broker.begin(&principal, provider, account, scopes, asked_by).await.map_err(hinted)?;
     let title = &provider.title;
     report::note(&match &prompt.redirect_uri {
         Some(uri) => format!(

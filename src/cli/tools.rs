@@ -18,7 +18,7 @@ use crate::model::authorization::MOST_REFUSALS;
 use crate::model::text::nearest;
 use crate::model::text::shown;
 use crate::model::tool::{Action, Effect, Piece, Template};
-use crate::model::{AccountName, Outcome, ProviderId, Scopes, Tool};
+use crate::model::{AccountName, Outcome, Principal, ProviderId, Scopes, Tool};
 use crate::registry;
 
 /// Of a line of somebody else's words.
@@ -76,7 +76,7 @@ pub(super) fn run<W: Write>(
             return block_on(LevelFilter::WARN, async move {
                 let app = local.app(config, "tools call")?;
                 let call = Call {
-                    caller: &local.caller()?,
+                    principal: &Principal::local(local.caller()?),
                     tool: &name,
                     arguments: Some(arguments),
                     client: Some("countersign tools call".into()),

@@ -29,6 +29,7 @@ use std::sync::Arc;
 use toml::de::DeTable;
 use url::Url;
 
+use crate::model::server_auth::ServerAuth;
 use crate::model::{Provider, ProviderId, Tool};
 use crate::net::Cidr;
 use environment::{Found, FoundBy};
@@ -68,6 +69,10 @@ pub struct Server {
     pub allow_private: Vec<Cidr>,
     /// The loopback listener's port, if not the default.
     pub port: Option<u16>,
+    /// `[server.auth]`; `None`: one local user.
+    pub auth: Option<ServerAuth>,
+    /// Whose `X-Forwarded-*` headers are believed.
+    pub trusted_proxies: Vec<Cidr>,
 }
 
 impl Default for Server {
@@ -80,6 +85,8 @@ impl Default for Server {
             max_chars: 40_000,
             allow_private: Vec::new(),
             port: None,
+            auth: None,
+            trusted_proxies: Vec::new(),
         }
     }
 }

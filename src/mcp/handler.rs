@@ -1,5 +1,6 @@
 //! MCP requests to broker calls and back.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use rmcp::ErrorData;
@@ -22,7 +23,7 @@ use super::request_state::{self, Context, Waiting};
 use crate::broker::completion::Waited;
 use crate::broker::{Broker, Call, CallError};
 use crate::model::text::{incident, shown};
-use crate::model::{Caller, ConnectPrompt, Outcome, PromptReason};
+use crate::model::{ConnectPrompt, Outcome, Principal, PromptReason};
 
 /// How long a retry is held while the person is at it: below the 60 s after which clients give up.
 const HOLD: Duration = Duration::from_secs(25);
@@ -53,29 +54,46 @@ pub struct ServerText {
 #[derive(Clone)]
 pub struct Handler {
     broker: Broker,
-    caller: Caller,
+    who: Who,
     text: ServerText,
     announcements: Announcements,
 }
 
+/// Whose calls come over a connection.
+#[derive(Clone)]
+pub enum Who {
+    /// One person's.
+    One(Arc<Principal>),
+    /// That of whoever authenticated the HTTP request, found in its extensions: a session proves nobody
+    /// (basic/security_best_practices).
+    OfTheRequest,
+}
+
 impl Handler {
-    pub fn new(
-        broker: Broker,
-        caller: Caller,
-        text: ServerText,
-        announcements: Announcements,
-    ) -> Self {
-        Self { broker, caller, text, announcements }
+    pub fn new(broker: Broker, who: Who, text: ServerText, announcements: Announcements) -> Self {
+        Self { broker, who, text, announcements }
+    }
+
+    fn principal(&self, context: &RequestContext<RoleServer>) -> Result<Arc<Principal>, ErrorData> {
+        let principal = match &self.who {
+            Who::One(principal) => Some(principal),
+            Who::OfTheRequest => context
+                .extensions
+                .get::<http::request::Parts>()
+                .and_then(|parts| parts.extensions.get::<Arc<Principal>>()),
+        };
+        principal.cloned().ok_or_else(|| fault(Unauthenticated))
     }
 
     /// A call from its beginning.
     async fn first_round(
         &self,
+        principal: &Principal,
         request: &CallToolRequestParams,
         context: &RequestContext<RoleServer>,
         way: Way,
     ) -> Result<CallToolResponse, ErrorData> {
-        match self.call(request, context).await? {
+        match self.call(principal, request, context).await? {
             Outcome::Complete(result) => Ok(render::result(result).into()),
             Outcome::Refused(refused) => Ok(render::refused(&refused).into()),
             Outcome::AuthorizationRequired(prompt) => match way {
@@ -83,13 +101,13 @@ impl Handler {
                 Way::Error => {
                     let elicitation = self.announcements.expect(
                         context.peer.clone(),
-                        &self.caller,
+                        &principal.caller,
                         &prompt.authorization,
                     );
                     Err(render::error(&prompt, &elicitation))
                 }
                 Way::InputRequired => {
-                    let state = self.state(request, &prompt, 1).await?;
+                    let state = self.state(principal, request, &prompt, 1).await?;
                     Ok(render::input_required(&prompt, state).into())
                 }
             },
@@ -99,12 +117,13 @@ impl Handler {
     /// The client comes back with a `requestState`: waits for the person, then runs the call.
     async fn next_round(
         &self,
+        principal: &Principal,
         request: &CallToolRequestParams,
         context: &RequestContext<RoleServer>,
         state: &str,
     ) -> Result<CallToolResponse, ErrorData> {
         let codec = self.codec().await?;
-        let waiting = request_state::open(&codec, state, &self.context(request)).map_err(|_| {
+        let waiting = request_state::open(&codec, state, &context_of(principal, request)).map_err(|_| {
             // Altered, expired, of another caller or for other arguments: all the same to whoever
             // tries, and MUST be rejected (basic/patterns/mrtr).
             ErrorData::invalid_params(
@@ -121,13 +140,13 @@ impl Handler {
             return Ok(render::declined(&title, action).into());
         }
         let waited = tokio::select! {
-            waited = self.broker.wait(&self.caller, &waiting.authorization, HOLD) => waited,
+            waited = self.broker.wait(&principal.caller, &waiting.authorization, HOLD) => waited,
             () = context.ct.cancelled() => return Err(cancelled()),
         };
         if let Ok(Waited::Failed(why)) = &waited {
             return Ok(render::declined(&title, why).into());
         }
-        let prompt = match self.call(request, context).await? {
+        let prompt = match self.call(principal, request, context).await? {
             Outcome::Complete(result) => return Ok(render::result(result).into()),
             Outcome::Refused(refused) => return Ok(render::refused(&refused).into()),
             Outcome::AuthorizationRequired(prompt) => prompt,
@@ -140,7 +159,7 @@ impl Handler {
         if waiting.round >= MOST_ROUNDS {
             return Ok(render::still_waiting(&prompt).into());
         }
-        let state = self.state(request, &prompt, waiting.round + 1).await?;
+        let state = self.state(principal, request, &prompt, waiting.round + 1).await?;
         if prompt.authorization == waiting.authorization {
             return Ok(InputRequiredResult::from_request_state(state).into());
         }
@@ -149,12 +168,13 @@ impl Handler {
 
     async fn call(
         &self,
+        principal: &Principal,
         request: &CallToolRequestParams,
         context: &RequestContext<RoleServer>,
     ) -> Result<Outcome, ErrorData> {
         let client = context.client_info().map(|info| info.title.unwrap_or(info.name));
         let call = self.broker.call(Call {
-            caller: &self.caller,
+            principal,
             tool: &request.name,
             arguments: request.arguments.clone(),
             client,
@@ -171,17 +191,14 @@ impl Handler {
 
     async fn state(
         &self,
+        principal: &Principal,
         request: &CallToolRequestParams,
         prompt: &ConnectPrompt,
         round: u32,
     ) -> Result<String, ErrorData> {
         let waiting = Waiting { authorization: prompt.authorization.clone(), round };
         let codec = self.codec().await?;
-        request_state::seal(&codec, &waiting, &self.context(request)).map_err(fault)
-    }
-
-    fn context<'a>(&'a self, request: &'a CallToolRequestParams) -> Context<'a> {
-        Context { caller: &self.caller, tool: &request.name, arguments: request.arguments.as_ref() }
+        request_state::seal(&codec, &waiting, &context_of(principal, request)).map_err(fault)
     }
 
     async fn codec(&self) -> Result<RequestStateCodec, ErrorData> {
@@ -189,6 +206,17 @@ impl Handler {
         RequestStateCodec::try_new(store.request_state_key().to_vec()).map_err(fault)
     }
 }
+
+/// What a `requestState` is bound to.
+fn context_of<'a>(principal: &'a Principal, request: &'a CallToolRequestParams) -> Context<'a> {
+    let caller = &principal.caller;
+    Context { caller, tool: &request.name, arguments: request.arguments.as_ref() }
+}
+
+/// A request got here without passing the authenticator: a mistake in the routes.
+#[derive(Debug, thiserror::Error)]
+#[error("a request of nobody")]
+struct Unauthenticated;
 
 /// How the client's person answered, where that was not "accept".
 fn refusal(request: &CallToolRequestParams) -> Option<&'static str> {
@@ -229,12 +257,16 @@ impl ServerHandler for Handler {
         context: RequestContext<RoleServer>,
     ) -> Result<ListToolsResult, ErrorData> {
         // Everything in one page, whatever cursor a client brings.
-        let tools = self.broker.registry().entries().iter().map(render::tool).collect();
+        let principal = self.principal(&context)?;
+        let registry = self.broker.registry();
+        let tools = registry.entries_for(&principal).map(render::tool).collect();
         let mut list = ListToolsResult::with_all_items(tools);
         let revision = context.protocol_version();
         if revision.is_some_and(|revision| revision.as_str() >= "2026-07-28") {
             list.ttl_ms = u64::try_from(LIST_TTL.as_millis()).ok();
-            list.cache_scope = Some(CacheScope::Public);
+            let is_public = registry.is_for_everybody();
+            list.cache_scope =
+                Some(if is_public { CacheScope::Public } else { CacheScope::Private });
         }
         Ok(list)
     }
@@ -244,6 +276,7 @@ impl ServerHandler for Handler {
         request: CallToolRequestParams,
         context: RequestContext<RoleServer>,
     ) -> Result<CallToolResponse, ErrorData> {
+        let principal = self.principal(&context)?;
         // Per request, not per session: a 2026-07-28 client declares what it can do each time.
         let revision = context.protocol_version();
         let declares_url = context
@@ -254,9 +287,9 @@ impl ServerHandler for Handler {
             Way::of(revision.as_ref().map(rmcp::model::ProtocolVersion::as_str), declares_url);
         match &request.request_state {
             Some(state) if way == Way::InputRequired => {
-                self.next_round(&request, &context, state).await
+                self.next_round(&principal, &request, &context, state).await
             }
-            _ => self.first_round(&request, &context, way).await,
+            _ => self.first_round(&principal, &request, &context, way).await,
         }
     }
 

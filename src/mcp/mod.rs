@@ -20,4 +20,4 @@ mod request_state;
 pub mod stdio;
 
 pub use announce::Announcements;
-pub use handler::{Handler, ServerText};
+pub use handler::{Handler, ServerText, Who};

@@ -14,6 +14,7 @@ use zeroize::Zeroizing;
 
 use super::credential::{Asked, Retention};
 use super::grant::Binding;
+use super::principal::Opener;
 use super::provider::{
     Api, FailureConvention, Hosts, Identity, Revocation, TokenAuth, TokenBody, TokenResponseShape,
 };
@@ -51,6 +52,9 @@ pub struct Authorization {
     #[serde(with = "super::secret::exposed")]
     pub ticket: SecretString,
     pub caller: Caller,
+    /// Whose browser may finish it.
+    #[serde(default)]
+    pub opener: Opener,
     pub provider: ProviderId,
     /// Which of the person's accounts there this is for.
     #[serde(default)]

@@ -255,6 +255,7 @@ impl Identity {
                 timeout: IDENTITY_TIME,
                 max_chars: IDENTITY_CHARS,
             }),
+            allow: None,
             output: None,
         }
     }

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use url::Url;
 
-use super::{ProviderId, Scopes, ToolName};
+use super::{Principal, ProviderId, Scopes, ToolName, UserId};
 
 /// A configured tool.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -27,8 +27,31 @@ pub struct Tool {
     /// The scopes that this tool needs, prefix filled in.
     pub scopes: Scopes,
     pub action: Action,
+    /// Who sees and calls it, where callers are told apart; `None`: everybody.
+    pub allow: Option<Vec<Allowed>>,
     /// JSON Schema of the result; then the result is also `structuredContent`.
     pub output: Option<Arc<Map<String, Value>>>,
+}
+
+/// Somebody who may use a tool.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Allowed {
+    User(UserId),
+    /// Everybody of whom the issuer says that they belong to it.
+    Group(String),
+}
+
+impl Tool {
+    /// Whether this person may see and call it. Whoever runs a server for themselves may do what
+    /// they have written.
+    pub fn admits(&self, principal: &Principal) -> bool {
+        let Some(allow) = &self.allow else { return true };
+        principal.is_local()
+            || allow.iter().any(|allowed| match allowed {
+                Allowed::User(user) => *user == principal.caller.user,
+                Allowed::Group(group) => principal.groups.contains(group),
+            })
+    }
 }
 
 /// The argument of a tool with [`Tool::accounts`] that names an account.

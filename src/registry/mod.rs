@@ -13,7 +13,7 @@ use std::sync::{Arc, OnceLock};
 use serde_json::{Map, Value};
 
 use crate::model::text::nearest;
-use crate::model::{Tool, ToolName};
+use crate::model::{Principal, Tool, ToolName};
 
 pub use accept::{Accepted, accept};
 pub use schema::{Hints, hints, input_schema};
@@ -52,22 +52,37 @@ impl Registry {
         Self { entries, by_name }
     }
 
+    /// A tool, for somebody who may use it: to anybody else there is none of that name.
+    ///
     /// # Errors
-    /// [`UnknownTool`], with the most similar name.
-    pub fn get(&self, name: &str) -> Result<&Entry, UnknownTool> {
+    /// [`UnknownTool`], with the most similar name that they may know.
+    pub fn get(&self, name: &str, principal: &Principal) -> Result<&Entry, UnknownTool> {
         self.by_name
             .get(name)
             .and_then(|at| self.entries.get(*at))
-            .ok_or_else(|| UnknownTool { nearest: self.nearest(name) })
+            .filter(|entry| entry.tool.admits(principal))
+            .ok_or_else(|| UnknownTool { nearest: self.nearest(name, principal) })
     }
 
-    /// All tools, sorted by name: clients keep what they were listed in their prompt caches.
+    /// All tools, sorted by name.
     pub fn entries(&self) -> &[Entry] {
         &self.entries
     }
 
-    fn nearest(&self, name: &str) -> Option<String> {
-        nearest(name, self.entries.iter().map(|entry| entry.tool.name.as_str())).map(str::to_owned)
+    /// All tools that this person may use, sorted by name: clients keep what they were listed in
+    /// their prompt caches.
+    pub fn entries_for<'a>(&'a self, principal: &'a Principal) -> impl Iterator<Item = &'a Entry> {
+        self.entries.iter().filter(|entry| entry.tool.admits(principal))
+    }
+
+    /// Whether everybody may use all of them.
+    pub fn is_for_everybody(&self) -> bool {
+        self.entries.iter().all(|entry| entry.tool.allow.is_none())
+    }
+
+    fn nearest(&self, name: &str, principal: &Principal) -> Option<String> {
+        let visible = self.entries_for(principal);
+        nearest(name, visible.map(|entry| entry.tool.name.as_str())).map(str::to_owned)
     }
 }
 

@@ -4,8 +4,8 @@ use serde_json::json;
 use url::Url;
 
 use super::*;
-use crate::model::Scopes;
 use crate::model::tool::{Action, Body, Effect, HttpAction, Item, Kind, Method, Param};
+use crate::model::{Caller, Principal, Scopes, UserId};
 
 fn param(name: &str, kind: Kind) -> Param {
     Param {
@@ -22,6 +22,10 @@ fn param(name: &str, kind: Kind) -> Param {
 
 fn optional(name: &str, kind: Kind) -> Param {
     Param { required: false, ..param(name, kind) }
+}
+
+fn ana() -> Principal {
+    Principal::local(Caller::local(UserId::new("ana")))
 }
 
 fn tool(name: &str, params: Vec<Param>) -> Tool {
@@ -48,6 +52,7 @@ fn tool(name: &str, params: Vec<Param>) -> Tool {
             timeout: Duration::from_secs(1),
             max_chars: 1000,
         }),
+        allow: None,
         output: None,
     }
 }
@@ -64,7 +69,10 @@ fn tools_are_found_by_name_and_listed_in_order() {
         tool("github_star_repo", vec![]),
         tool("notes_add", vec![]),
     ]);
-    assert_eq!(registry.get("notes_add").expect("it is there").tool().name.as_str(), "notes_add");
+    assert_eq!(
+        registry.get("notes_add", &ana()).expect("it is there").tool().name.as_str(),
+        "notes_add"
+    );
     let names: Vec<_> = registry.entries().iter().map(|entry| entry.tool().name.as_str()).collect();
     assert_eq!(names, ["github_star_repo", "notes_add", "notes_list"]);
 }
@@ -72,7 +80,7 @@ fn tools_are_found_by_name_and_listed_in_order() {
 #[test]
 fn an_unknown_tool_is_answered_with_the_nearest_name() {
     let registry = Registry::new(vec![tool("github_star_repo", vec![]), tool("weather", vec![])]);
-    let nearest = |name: &str| registry.get(name).expect_err("unknown").nearest;
+    let nearest = |name: &str| registry.get(name, &ana()).expect_err("unknown").nearest;
     assert_eq!(nearest("github_star_repos").as_deref(), Some("github_star_repo"));
     assert_eq!(nearest("GitHub_Star_Repo").as_deref(), Some("github_star_repo"));
     assert_eq!(nearest("delete_everything"), None);
@@ -82,7 +90,7 @@ fn an_unknown_tool_is_answered_with_the_nearest_name() {
 #[test]
 fn schemas_are_made_when_asked_for_and_once() {
     let registry = Registry::new(vec![tool("t", vec![param("a", Kind::String)])]);
-    let entry = registry.get("t").expect("it is there");
+    let entry = registry.get("t", &ana()).expect("it is there");
     assert!(entry.schema.get().is_none());
     assert!(Arc::ptr_eq(entry.schema(), entry.schema()));
 }
@@ -279,7 +287,7 @@ fn a_message_quotes_little_of_what_came() {
 fn ten_thousand_tools_are_ready_at_once() {
     let tools = (0..10_000).map(|n| tool(&format!("tool_{n}"), vec![])).collect();
     let registry = Registry::new(tools);
-    assert!(registry.get("tool_9999").is_ok());
+    assert!(registry.get("tool_9999", &ana()).is_ok());
     assert!(registry.entries().iter().all(|entry| entry.schema.get().is_none()));
 }
 

@@ -120,6 +120,7 @@ pub(super) fn authorization(user: &str) -> Authorization {
         id: "id".into(),
         ticket: crate::model::secret::random_ticket(),
         caller: caller(user),
+        opener: crate::model::principal::Opener::Loopback,
         provider: ProviderId::new("acme"),
         account: AccountName::default(),
         binding: binding("https://login.acme.example/token"),

@@ -64,6 +64,7 @@ pub(super) fn tool(action: HttpAction) -> Tool {
         provider: Some(ProviderId::new("acme")),
         scopes: Scopes::new(["notes:write"]),
         action: Action::Http(action),
+        allow: None,
         output: None,
     }
 }

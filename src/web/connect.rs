@@ -1,29 +1,33 @@
 //! Journey 2 as pages and redirects.
 
-use axum::Form;
 use axum::extract::{Path, RawQuery, State};
 use axum::http::header::{COOKIE, LOCATION, SET_COOKIE};
 use axum::http::{HeaderMap, HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
+use axum::{Extension, Form};
 use secrecy::{ExposeSecret as _, SecretString};
 use serde::Deserialize;
 
 use super::page::{self, Change, Kind, Page};
 use crate::broker::Broker;
-use crate::broker::ConnectError;
 use crate::broker::callback::{Callback, CallbackError};
 use crate::broker::invitation::{Departure, Paste, PasteWhat};
 use crate::broker::paste::PasteError;
 use crate::broker::secret::Pasted;
+use crate::broker::{ConnectError, Visitor};
 use crate::model::authorization::LIFETIME;
 use crate::model::text::{incident, sentence};
 
-pub(super) async fn show(State(broker): State<Broker>, Path(ticket): Path<String>) -> Response {
-    render(&broker, &ticket, Change::None).await
+pub(super) async fn show(
+    State(broker): State<Broker>,
+    Extension(visitor): Extension<Visitor>,
+    Path(ticket): Path<String>,
+) -> Response {
+    render(&broker, &ticket, &visitor, Change::None).await
 }
 
-async fn render(broker: &Broker, ticket: &str, change: Change) -> Response {
-    match broker.invitation(ticket).await {
+async fn render(broker: &Broker, ticket: &str, visitor: &Visitor, change: Change) -> Response {
+    match broker.invitation(ticket, visitor).await {
         Ok(invitation) => page::invitation(&invitation, change),
         Err(error) => refused(&error).into_response(),
     }
@@ -47,37 +51,39 @@ pub(super) struct Answered {
 
 pub(super) async fn answer(
     State(broker): State<Broker>,
+    Extension(visitor): Extension<Visitor>,
     Path(ticket): Path<String>,
     Form(form): Form<Answered>,
 ) -> Response {
     match form.answer.as_str() {
         "continue" => {}
         "decline" => {
-            return match broker.decline(&ticket).await {
+            return match broker.decline(&ticket, &visitor).await {
                 Ok(()) => see_other(&format!("/connect/{ticket}")),
                 Err(error) => refused(&error).into_response(),
             };
         }
         "confirm" | "keep" => {
-            return match broker.confirm(&ticket, &form.shown, form.answer == "confirm").await {
+            let is_meant = form.answer == "confirm";
+            return match broker.confirm(&ticket, &visitor, &form.shown, is_meant).await {
                 Ok(arrival) => see_other(&arrival.next),
-                Err(error) => again(&broker, &ticket, error).await,
+                Err(error) => again(&broker, &ticket, &visitor, error).await,
             };
         }
         "disconnect" => {
-            return match broker.undo(&ticket, &form.shown).await {
+            return match broker.undo(&ticket, &visitor, &form.shown).await {
                 Ok(()) => see_other(&format!("/connect/{ticket}")),
-                Err(error) => again(&broker, &ticket, error).await,
+                Err(error) => again(&broker, &ticket, &visitor, error).await,
             };
         }
-        _ => return render(&broker, &ticket, Change::None).await,
+        _ => return render(&broker, &ticket, &visitor, Change::None).await,
     }
     if let Some(secret) = form.secret {
-        return paste(&broker, &ticket, &form.shown, secret, form.user).await;
+        return paste(&broker, &ticket, &visitor, &form.shown, secret, form.user).await;
     }
-    match broker.depart(&ticket, &form.shown).await {
+    match broker.depart(&ticket, &visitor, &form.shown).await {
         Ok(departure) => depart(&departure),
-        Err(error) => again(&broker, &ticket, error).await,
+        Err(error) => again(&broker, &ticket, &visitor, error).await,
     }
 }
 
@@ -85,11 +91,12 @@ pub(super) async fn answer(
 async fn paste(
     broker: &Broker,
     ticket: &str,
+    visitor: &Visitor,
     shown: &str,
     secret: SecretString,
     user: Option<String>,
 ) -> Response {
-    let pasted = match broker.invitation(ticket).await.map(|invitation| invitation.paste) {
+    let pasted = match broker.invitation(ticket, visitor).await.map(|invitation| invitation.paste) {
         Ok(Some(Paste { what: PasteWhat::Key, .. })) => Pasted::Key(secret),
         Ok(Some(Paste { what: PasteWhat::Password | PasteWhat::UserAndPassword, .. })) => {
             Pasted::Basic { user, password: secret }
@@ -97,21 +104,21 @@ async fn paste(
         Ok(None) => return refused(&ConnectError::Unknown).into_response(),
         Err(error) => return refused(&error).into_response(),
     };
-    match broker.paste(ticket, shown, pasted).await {
+    match broker.paste(ticket, visitor, shown, pasted).await {
         Ok(arrival) => see_other(&arrival.next),
-        Err(PasteError::Connect(error)) => again(broker, ticket, error).await,
+        Err(PasteError::Connect(error)) => again(broker, ticket, visitor, error).await,
         Err(error) => {
             let text = format!("{} {}", sentence(&error.to_string()), sentence(&error.hint()));
-            render(broker, ticket, Change::Problem(text)).await
+            render(broker, ticket, visitor, Change::Problem(text)).await
         }
     }
 }
 
 /// The page once more where that helps.
-async fn again(broker: &Broker, ticket: &str, error: ConnectError) -> Response {
+async fn again(broker: &Broker, ticket: &str, visitor: &Visitor, error: ConnectError) -> Response {
     match error {
-        ConnectError::Unknown => render(broker, ticket, Change::None).await,
-        ConnectError::Changed => render(broker, ticket, Change::SinceTheClick).await,
+        ConnectError::Unknown => render(broker, ticket, visitor, Change::None).await,
+        ConnectError::Changed => render(broker, ticket, visitor, Change::SinceTheClick).await,
         error => refused(&error).into_response(),
     }
 }
@@ -137,6 +144,7 @@ fn depart(departure: &Departure) -> Response {
 
 pub(super) async fn callback(
     State(broker): State<Broker>,
+    Extension(visitor): Extension<Visitor>,
     Path(provider): Path<String>,
     RawQuery(query): RawQuery,
     headers: HeaderMap,
@@ -146,6 +154,7 @@ pub(super) async fn callback(
             provider: &provider,
             query: query.as_deref().unwrap_or_default(),
             cookie: &|name| cookie(&headers, name),
+            visitor: &visitor,
         })
         .await;
     match arrival {
@@ -183,10 +192,11 @@ fn refused(error: &ConnectError) -> Page {
         ConnectError::Unknown => return page::gone(),
         ConnectError::Exhausted => StatusCode::TOO_MANY_REQUESTS,
         ConnectError::Changed | ConnectError::GrantedMeanwhile => StatusCode::CONFLICT,
-        ConnectError::Setup(_) | ConnectError::Address(_) | ConnectError::Origin(_) => {
-            StatusCode::BAD_GATEWAY
-        }
-        ConnectError::RefusedOften => StatusCode::FORBIDDEN,
+        ConnectError::Setup(_)
+        | ConnectError::Address(_)
+        | ConnectError::Opener(_)
+        | ConnectError::Origin(_) => StatusCode::BAD_GATEWAY,
+        ConnectError::RefusedOften | ConnectError::Stranger(_) => StatusCode::FORBIDDEN,
         ConnectError::Store(_) | ConnectError::Ending => StatusCode::SERVICE_UNAVAILABLE,
     };
     let lines = vec![sentence(&error.to_string()), sentence(&error.hint())];
@@ -197,7 +207,9 @@ fn failed(error: &CallbackError) -> Page {
     let (status, heading) = match error {
         CallbackError::Answer(_) => (StatusCode::BAD_REQUEST, "This address is incomplete"),
         CallbackError::Unknown => (StatusCode::GONE, "This step is over"),
-        CallbackError::OtherBrowser => (StatusCode::FORBIDDEN, "This was started elsewhere"),
+        CallbackError::OtherBrowser | CallbackError::Stranger(_) => {
+            (StatusCode::FORBIDDEN, "This was started elsewhere")
+        }
         // Nothing of such an answer is shown (RFC 9207 §2.4).
         CallbackError::OtherProvider | CallbackError::OtherIssuer => {
             (StatusCode::BAD_REQUEST, "This answer was not accepted")

@@ -12,15 +12,15 @@ mod page;
 pub mod reach;
 mod shield;
 
-use axum::Router;
 use axum::http::StatusCode;
 use axum::routing::get;
+use axum::{Extension, Router};
 
-use crate::broker::Broker;
+use crate::broker::{Broker, Visitor};
 use page::{Kind, Page};
 pub use shield::Origins;
 
-/// Every route of the browser's side, behind its shield.
+/// The routes of the loopback listener, behind their shield.
 pub fn router(broker: Broker, origins: Origins) -> Router {
     Router::new()
         .route("/connect/{ticket}", get(connect::show).post(connect::answer))
@@ -33,6 +33,7 @@ pub fn router(broker: Broker, origins: Origins) -> Router {
             let lines = vec!["This address is not used in this way.".into()];
             Page::new(StatusCode::METHOD_NOT_ALLOWED, Kind::Bad, "Not like this", lines)
         })
+        .layer(Extension(Visitor::Loopback))
         .layer(axum::middleware::from_fn_with_state(origins, shield::shield))
         .with_state(broker)
 }

@@ -328,6 +328,7 @@ fn test_request(text: &Text, api: Api<'_>, find: &mut Findings<'_>) -> Option<To
             timeout: TEST_TIME,
             max_chars: TEST_CHARS,
         }),
+        allow: None,
         output: None,
     })
 }

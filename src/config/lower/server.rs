@@ -32,6 +32,8 @@ pub(super) fn server(table: ServerTable, find: &mut Findings<'_>) -> Server {
             .filter_map(|text| block(&text, find))
             .collect(),
         port: table.port.and_then(|port| loopback_port(&port, find)),
+        auth: None,
+        trusted_proxies: Vec::new(),
     }
 }
 

@@ -101,6 +101,7 @@ pub(super) fn tool(
         accounts,
         provider: known.map(|known| known.provider.id.clone()),
         scopes,
+        allow: None,
         output: schema,
         params: params.into_list(),
         name: ToolName::new(name.value.clone()),

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use countersign::model::authorization::AskedBy;
-use countersign::model::{AccountName, Outcome, Scopes};
+use countersign::model::{AccountName, Outcome, Principal, Scopes};
 
 use super::world::{World, ana, tokens};
 
@@ -47,7 +47,10 @@ async fn a_person_can_still_begin_it_themselves() {
     let provider = broker.provider("acme").unwrap();
     let (account, asked_by) = (AccountName::default(), AskedBy::default());
     let scopes = Scopes::new(["notes:read"]);
-    let prompt = broker.begin(&ana(), provider, &account, &scopes, asked_by).await.unwrap();
+    let prompt = broker
+        .begin(&Principal::local(ana()), provider, &account, &scopes, asked_by)
+        .await
+        .unwrap();
     // Which is open for tools, too.
     assert_eq!(world.prompt().await.url, prompt.url);
     world.provider.says(tokens(r#"{"access_token":"first"}"#));

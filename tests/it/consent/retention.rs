@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use countersign::broker::Call;
-use countersign::model::{Outcome, PromptReason};
+use countersign::model::{Outcome, Principal, PromptReason};
 use futures_util::future::join_all;
 
 use super::world::{World, ana, tokens, tools_toml};
@@ -62,7 +62,8 @@ async fn of_many_calls_at_once_one_uses_a_consent_for_once() {
         let calls = (0..8).map(|_| {
             let broker = world.app.broker.clone();
             tokio::spawn(async move {
-                let call = Call { caller: &ana(), tool: "read", arguments: None, client: None };
+                let ana = Principal::local(ana());
+                let call = Call { principal: &ana, tool: "read", arguments: None, client: None };
                 broker.call(call).await.unwrap()
             })
         });

@@ -9,7 +9,9 @@ use countersign::app::{App, Settings};
 use countersign::broker::Call;
 use countersign::broker::grants::Account;
 use countersign::config;
-use countersign::model::{Caller, Clock, ConnectPrompt, Outcome, Time, ToolResult, UserId};
+use countersign::model::{
+    Caller, Clock, ConnectPrompt, Outcome, Principal, Time, ToolResult, UserId,
+};
 use countersign::store::{DataFolder, KeySource, MasterKey};
 use reqwest::StatusCode;
 use reqwest::header::{CONTENT_TYPE, COOKIE, LOCATION, SET_COOKIE};
@@ -211,7 +213,8 @@ impl World {
         arguments: Option<Map<String, Value>>,
     ) -> Outcome {
         let caller = &ana();
-        let call = Call { caller, tool, arguments, client: client.map(str::to_owned) };
+        let principal = &Principal::local(caller.clone());
+        let call = Call { principal, tool, arguments, client: client.map(str::to_owned) };
         self.app.broker.call(call).await.expect("the tool exists")
     }
 

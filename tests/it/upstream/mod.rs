@@ -61,6 +61,7 @@ fn tool_of(action: HttpAction) -> Tool {
         provider: None,
         scopes: Scopes::default(),
         action: Action::Http(action),
+        allow: None,
         output: None,
     }
 }
