@@ -3,6 +3,7 @@
 //! - [`call`]: journey 1, a tool call
 //! - [`connect`], [`invitation`] and [`callback`]: journey 2, a consent
 //! - [`visitor`]: whether it is the browser of the person who asked
+//! - [`confirmation`]: where an application answers for that
 //! - [`paste`]: a consent on our own page; [`device`]: one from another machine's browser
 //! - [`keeping`]: what was granted becomes a grant; [`unkept`]: for which the store has no room yet
 //! - [`identity`] and [`accounts`]: whose account it is, and which of several
@@ -19,6 +20,7 @@ pub mod call;
 pub mod callback;
 mod clients;
 pub mod completion;
+pub mod confirmation;
 pub mod connect;
 pub mod device;
 pub mod grants;
