@@ -118,6 +118,8 @@ pub enum OriginError {
     Taken { provider: ProviderId, host: &'static str, port: u16 },
     #[error("`{0}` accepts only https redirect URIs")]
     HttpsOnly(ProviderId),
+    #[error("of the names of this machine `{provider}` accepts only `{host}` in redirect URIs")]
+    OtherHost { provider: ProviderId, host: &'static str },
     #[error("no port could be opened on this machine: {0}")]
     Failed(String),
     #[error(transparent)]
@@ -131,7 +133,10 @@ impl OriginError {
                 "end the program that holds port {port}, or set `port` in [server] to another and register http://{host}:<port>/oauth/callback/{provider} at the provider"
             ),
             Self::HttpsOnly(provider) => format!(
-                "it needs a server with a `public_url`, which this version does not offer yet; if your app may use a loopback address, say so with `loopback` in [providers.{provider}.oauth]"
+                "serve over HTTP with [server.auth] and an https `public_url`; if your app may use a loopback address, say so with `loopback` in [providers.{provider}.oauth]"
+            ),
+            Self::OtherHost { host, .. } => format!(
+                "set `public_url` in [server] to `http://{host}:<port>` with the port that is served, or to an https address"
             ),
             Self::Failed(_) => "check what keeps Countersign from listening on 127.0.0.1".into(),
             Self::Store(error) => error.hint(),
