@@ -18,6 +18,8 @@ const LAYERS: &[&[&str]] = &[
 const SIDEWAYS: &[(&str, &str)] = &[
     // `check` compiles jq filters with the compiler that will run them.
     ("config", "upstream"),
+    // Who calls is known by tokens of an authorization server, which `oauth` knows how to ask.
+    ("identity", "oauth"),
 ];
 
 /// Who alone may mention what.
