@@ -30,6 +30,7 @@ mod key;
 mod key_file;
 mod owner;
 mod peer;
+mod private_file;
 mod record;
 mod ring;
 mod rotation;
@@ -38,6 +39,7 @@ mod shared;
 mod sled;
 mod slot;
 mod sweep;
+pub mod token_file;
 mod transfer;
 mod verify;
 
