@@ -16,18 +16,22 @@
 )]
 #![expect(unreachable_pub, reason = "a benchmark exports nothing; `pub` means: for other files")]
 
-mod api;
-mod figures;
+mod direct;
 mod host;
+mod http;
+#[allow(dead_code, reason = "some of it is there for the tests under load alone")]
+#[path = "../load/mod.rs"]
+mod load;
 mod machine;
 
 use std::cell::RefCell;
 use std::sync::mpsc::{RecvTimeoutError, channel};
 use std::time::Duration;
 
-use api::{Api, Direct};
-use figures::{Figures, mib, millis};
+use direct::Direct;
 use host::{Era, Host};
+use load::api::Api;
+use load::figures::{self, Figures, mib, millis};
 use machine::Machine;
 use tokio::time::Instant;
 
@@ -68,6 +72,7 @@ fn main() {
         [("10 tools, 1 grant", &ordinary), ("10,000 tools", &wide), ("100,000 grants", &full)];
     starts(&machines);
     calls(&api, &machines);
+    http::calls(&api);
     println!("\nload at the end {}", machine::load());
     drop(done);
 }
