@@ -27,6 +27,7 @@ mod commands;
 mod device;
 mod disk;
 mod faults;
+mod garbage_http;
 mod grants;
 mod journey;
 mod keys;
