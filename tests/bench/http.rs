@@ -125,7 +125,9 @@ impl Lane {
         }
         rate_of_many.add_number(per_second(AT_ONCE, began));
         let after = self.server.as_ref().map(|server| server.process.processor());
-        *processor += after.zip(before).map_or(Duration::ZERO, |(after, before)| after - before);
+        *processor += after
+            .zip(before)
+            .map_or(Duration::ZERO, |(after, before)| after.saturating_sub(before));
         *calls += AT_ONCE;
     }
 

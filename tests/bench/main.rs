@@ -1,4 +1,4 @@
-//! How fast and how large: `cargo bench`.
+//! How fast and how large: `cargo bench`, or a part of it, `cargo bench -- stdio` or `-- http`.
 //!
 //! That is the one command, and not a script: Cargo builds the optimized binary and this program
 //! together and tells it where the binary is. Everything stays on loopback. Each figure of a call
@@ -63,18 +63,32 @@ fn main() {
     });
     let api = Api::start();
     println!("{} processors, load {}\n", processors(), machine::load());
-    let ordinary = Machine::new(&api, TOOLS, 1);
-    let wide = Machine::new(&api, MANY_TOOLS, 1);
+    if is_wanted("stdio") {
+        stdio(&api);
+    }
+    if is_wanted("http") {
+        http::calls(&api);
+    }
+    println!("\nload at the end {}", machine::load());
+    drop(done);
+}
+
+/// `cargo bench -- http` leaves the rest out.
+fn is_wanted(part: &str) -> bool {
+    let mut named = std::env::args().skip(1).filter(|word| !word.starts_with("--")).peekable();
+    named.peek().is_none() || named.any(|word| word == part)
+}
+
+fn stdio(api: &Api) {
+    let ordinary = Machine::new(api, TOOLS, 1);
+    let wide = Machine::new(api, MANY_TOOLS, 1);
     let began = Instant::now();
-    let full = Machine::new(&api, TOOLS, MANY_GRANTS);
+    let full = Machine::new(api, TOOLS, MANY_GRANTS);
     eprintln!("{MANY_GRANTS} grants were written in {:?}", began.elapsed());
     let machines =
         [("10 tools, 1 grant", &ordinary), ("10,000 tools", &wide), ("100,000 grants", &full)];
     starts(&machines);
-    calls(&api, &machines);
-    http::calls(&api);
-    println!("\nload at the end {}", machine::load());
-    drop(done);
+    calls(api, &machines);
 }
 
 fn processors() -> usize {

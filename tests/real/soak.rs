@@ -228,7 +228,9 @@ impl Soak {
 
 fn median(looks: &[f64]) -> f64 {
     let mut figures = Figures::default();
-    looks.iter().for_each(|look| figures.add_number(*look));
+    for look in looks {
+        figures.add_number(*look);
+    }
     figures.at(50)
 }
 
@@ -249,7 +251,7 @@ fn five_thousand_people_in_five_hundred_sessions_get_what_is_theirs() {
     let before = process.processor();
     let (called, looks) = runtime.block_on(join(try_join_all(callers), soak.look_at(&process)));
     called.unwrap_or_else(|error| panic!("{error}"));
-    let processor = process.processor() - before;
+    let processor = process.processor().saturating_sub(before);
     let (first, last) = (median(&looks[..LOOKS]), median(&looks[looks.len() - LOOKS..]));
     report(&format!(
         "{} users came, {} descriptors, {} MiB once warm, {} MiB at the end, {:.1} s of processor time",

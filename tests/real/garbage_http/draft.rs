@@ -7,6 +7,7 @@ use flate2::write::GzEncoder;
 use serde_json::{Value, json};
 
 use super::dice::Dice;
+use super::words::{BODIES, HEADERS, METHODS, RAW, TARGETS, VALUES, VERSIONS};
 
 /// A request, still in parts.
 pub struct Draft {
@@ -32,171 +33,6 @@ enum Framing {
     Nothing,
 }
 
-const METHODS: [&[u8]; 17] = [
-    b"GET",
-    b"HEAD",
-    b"POST",
-    b"PUT",
-    b"DELETE",
-    b"PATCH",
-    b"OPTIONS",
-    b"TRACE",
-    b"CONNECT",
-    b"PRI",
-    b"get",
-    b"PO ST",
-    b"\xce\xa9",
-    b"",
-    b"POST\0",
-    b"M-SEARCH",
-    b"PROPFIND",
-];
-const TARGETS: [&[u8]; 33] = [
-    b"/mcp",
-    b"/mcp/",
-    b"//mcp",
-    b"/MCP",
-    b"/mcp?x=1",
-    b"/mcp#x",
-    b"/mcp%00",
-    b"/%6dcp",
-    b"/mcp/../mcp",
-    b"/sse",
-    b"/sse?",
-    b"/messages",
-    b"/messages?sessionId=",
-    b"/messages?sessionId=x&sessionId=y",
-    b"/messages?sessionId=%00%ff",
-    b"/connect/x",
-    b"/connect/",
-    b"/connect/../mcp",
-    b"/oauth/callback/notes?code=x&state=y",
-    b"/oauth/callback/",
-    b"/connections",
-    b"/health",
-    b"/.well-known/oauth-protected-resource",
-    b"/.well-known/oauth-protected-resource/mcp",
-    b"/signin",
-    b"/v1/auth/confirm_user",
-    b"*",
-    b"",
-    b"mcp",
-    b"http://127.0.0.1/mcp",
-    b"http://evil.example/mcp",
-    b"/\xff\xfe",
-    b"/mcp\x01",
-];
-const VERSIONS: [&[u8]; 8] = [
-    b"HTTP/1.0",
-    b"HTTP/1.1",
-    b"HTTP/2.0",
-    b"HTTP/0.9",
-    b"HTTP/9.9",
-    b"http/1.1",
-    b"",
-    b"HTTP/1.1 HTTP/1.1",
-];
-const HEADERS: [&[u8]; 25] = [
-    b"accept",
-    b"content-type",
-    b"host",
-    b"origin",
-    b"mcp-protocol-version",
-    b"mcp-method",
-    b"mcp-name",
-    b"mcp-session-id",
-    b"authorization",
-    b"countersign-user",
-    b"arcade-user-id",
-    b"content-length",
-    b"transfer-encoding",
-    b"content-encoding",
-    b"expect",
-    b"connection",
-    b"upgrade",
-    b"cookie",
-    b"last-event-id",
-    b"forwarded",
-    b"x-forwarded-for",
-    b"x-forwarded-proto",
-    b"x-forwarded-host",
-    b"if-none-match",
-    b"te",
-];
-const VALUES: [&[u8]; 44] = [
-    b"",
-    b" ",
-    b"*/*",
-    b"application/json",
-    b"text/event-stream",
-    b"application/json; charset=utf-16",
-    b"application/json, text/event-stream;q=0",
-    b"text/html",
-    b"multipart/form-data; boundary=",
-    b"application/x-www-form-urlencoded",
-    b"2026-07-28",
-    b"2025-11-25",
-    b"2024-11-05",
-    b"1999-01-01",
-    b"9999-99-99",
-    b"2026-07-28, 2025-11-25",
-    b"tools/call",
-    b"tools/list",
-    b"initialize",
-    b"open",
-    b"nothing",
-    b"evil.example",
-    b"127.0.0.1",
-    b"localhost:1",
-    b"[::1]",
-    b"http://evil.example",
-    b"null",
-    b"file://",
-    b"Bearer ",
-    b"Bearer x",
-    b"Bearer \xff\xff",
-    b"Basic Og==",
-    b"bearer",
-    b"100-continue",
-    b"200-ok",
-    b"chunked",
-    b"gzip, chunked",
-    b"identity",
-    b"close",
-    b"upgrade",
-    b"h2c",
-    b"-1",
-    b"18446744073709551616",
-    b"\xc3\xa9\xe2\x82\xac",
-];
-/// Whole bodies.
-const BODIES: [&[u8]; 26] = [
-    b"", b" ", b"{", b"[", b"null", b"true", b"1", b"\"\"", b"[]", b"[[]]", b"{}", b"[{}]", b"not JSON", b"\0",
-    b"\xef\xbb\xbf{}", b"\xff\xfe{\0}\0", b"{\"jsonrpc\":\"2.0\"}",
-    b"{\"jsonrpc\":\"2.0\",\"id\":1}", b"{\"jsonrpc\":\"1.0\",\"id\":1,\"method\":\"ping\"}",
-    b"{\"jsonrpc\":\"2.0\",\"id\":1,\"result\":{}}",
-    b"{\"jsonrpc\":\"2.0\",\"id\":1,\"error\":{\"code\":1e99,\"message\":\"\"}}",
-    b"{\"jsonrpc\":\"2.0\",\"id\":1,\"id\":2,\"method\":\"ping\",\"method\":\"tools/list\"}",
-    b"{\"jsonrpc\":\"2.0\",\"id\":1,\"method\":\"ping\"}{\"jsonrpc\":\"2.0\",\"id\":2,\"method\":\"ping\"}",
-    b"{\"jsonrpc\":\"2.0\",\"method\":\"notifications/cancelled\",\"params\":{\"requestId\":1}}",
-    b"{\"jsonrpc\":\"2.0\",\"id\":\"\\ud800\",\"method\":\"ping\"}",
-    b"{\"jsonrpc\":\"2.0\",\"id\":1e400,\"method\":\"ping\"}",
-];
-/// Bytes that are no HTTP, or not quite.
-const RAW: [&[u8]; 12] = [
-    b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03",
-    b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0",
-    b"\x05\x01\x00",
-    b"SSH-2.0-x\r\n",
-    b"GET /mcp\r\n\r\n",
-    b"\r\n\r\n\r\n\r\n",
-    b"GET /health HTTP/1.1\n\n",
-    b"GET /health HTTP/1.1\r\nhost : x\r\n\r\n",
-    b"GET /health HTTP/1.1\r\nhost: x\r\n folded: y\r\n\r\n",
-    b"GET  /health  HTTP/1.1\r\n\r\n",
-    b"{\"jsonrpc\":\"2.0\",\"id\":1,\"method\":\"ping\"}\n",
-    b"GET /health HTTP/1.1\r\nhost: a\r\nhost: b\r\n\r\n",
-];
 const REVISION: &str = "2026-07-28";
 
 /// Whatever stands in for a request.
@@ -344,7 +180,7 @@ impl Draft {
             3 => self.body = vec![b'['; 20_000],
             4 => {
                 self.body =
-                    format!("[{}]", vec![String::from_utf8_lossy(&self.body); 50].join(",")).into()
+                    format!("[{}]", vec![String::from_utf8_lossy(&self.body); 50].join(",")).into();
             }
             _ => {
                 let long = "9".repeat(dice.below(5_000));

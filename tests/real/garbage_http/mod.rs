@@ -4,6 +4,7 @@
 
 mod dice;
 mod draft;
+mod words;
 
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
