@@ -25,6 +25,9 @@ pub struct Settings {
     pub data: DataFolder,
     pub keys: KeySource,
     pub clock: Clock,
+    /// Where everybody's browsers reach this server, e.g. `https://tools.example.com`; `None`: each
+    /// link leads to the loopback address of the machine that it is opened on.
+    pub public: Option<String>,
     /// The executable that runs jq filters which may not end by themselves.
     pub worker: PathBuf,
 }
@@ -54,10 +57,15 @@ impl App {
             oauth: OAuthClient::new(net.clone(), settings.clock.clone()),
             upstream: Upstream::new(net, Jq::new(settings.worker)),
             clock: settings.clock,
-            origin: Box::new(move |provider, rule| {
-                let slot = Arc::clone(&slot);
-                async move { reach::origin(&slot, port, provider, rule).await }.boxed()
-            }),
+            origin: match settings.public {
+                Some(public) => Box::new(move |provider, rule| {
+                    std::future::ready(reach::public(&public, provider, rule)).boxed()
+                }),
+                None => Box::new(move |provider, rule| {
+                    let slot = Arc::clone(&slot);
+                    async move { reach::origin(&slot, port, provider, rule).await }.boxed()
+                }),
+            },
             after_connect: server.after_connect,
         });
         let routes = broker.clone();
