@@ -28,6 +28,7 @@ pub use dialect::Dialect;
 pub use home::{BINARY, Home, files};
 pub use host::{Host, Wire};
 pub use http::{Reply, listening, page_while_it_lives, request};
+pub use program::Program;
 pub use running::{Finished, Running};
 pub use search::{Search, hex};
 pub use served::{Served, Transport};
