@@ -3,6 +3,7 @@
 //! - [`call`]: journey 1, a tool call
 //! - [`connect`], [`invitation`] and [`callback`]: journey 2, a consent
 //! - [`visitor`]: whether it is the browser of the person who asked
+//! - [`confirmation`]: where an application answers for that
 //! - [`paste`]: a consent on our own page; [`device`]: one from another machine's browser
 //! - [`keeping`]: what was granted becomes a grant; [`unkept`]: for which the store has no room yet
 //! - [`identity`] and [`accounts`]: whose account it is, and which of several
@@ -19,6 +20,7 @@ pub mod call;
 pub mod callback;
 mod clients;
 pub mod completion;
+pub mod confirmation;
 pub mod connect;
 pub mod device;
 pub mod grants;
@@ -116,6 +118,8 @@ pub enum OriginError {
     Taken { provider: ProviderId, host: &'static str, port: u16 },
     #[error("`{0}` accepts only https redirect URIs")]
     HttpsOnly(ProviderId),
+    #[error("of the names of this machine `{provider}` accepts only `{host}` in redirect URIs")]
+    OtherHost { provider: ProviderId, host: &'static str },
     #[error("no port could be opened on this machine: {0}")]
     Failed(String),
     #[error(transparent)]
@@ -129,7 +133,10 @@ impl OriginError {
                 "end the program that holds port {port}, or set `port` in [server] to another and register http://{host}:<port>/oauth/callback/{provider} at the provider"
             ),
             Self::HttpsOnly(provider) => format!(
-                "it needs a server with a `public_url`, which this version does not offer yet; if your app may use a loopback address, say so with `loopback` in [providers.{provider}.oauth]"
+                "serve over HTTP with [server.auth] and an https `public_url`; if your app may use a loopback address, say so with `loopback` in [providers.{provider}.oauth]"
+            ),
+            Self::OtherHost { host, .. } => format!(
+                "set `public_url` in [server] to `http://{host}:<port>` with the port that is served, or to an https address"
             ),
             Self::Failed(_) => "check what keeps Countersign from listening on 127.0.0.1".into(),
             Self::Store(error) => error.hint(),

@@ -7,7 +7,7 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
-use crate::model::{Authorization, Grant, Started};
+use crate::model::{Authorization, Grant, Started, Unconfirmed};
 
 /// Something that the store keeps.
 pub trait Record: Serialize + DeserializeOwned {
@@ -22,6 +22,11 @@ impl Record for Grant {
 
 impl Record for Authorization {
     const NAME: &'static str = "authorization";
+    const VERSION: u32 = 1;
+}
+
+impl Record for Unconfirmed {
+    const NAME: &'static str = "unconfirmed consent";
     const VERSION: u32 = 1;
 }
 
@@ -54,6 +59,7 @@ pub(super) const KINDS: &[Kind] = &[
     Kind::of::<Authorization>("authorization/"),
     Kind::of::<Pointer>("ticket/"),
     Kind::of::<Started>("state/"),
+    Kind::of::<Unconfirmed>("unconfirmed/"),
 ];
 
 impl Kind {
