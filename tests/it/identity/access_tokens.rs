@@ -289,6 +289,21 @@ async fn an_address_names_a_person_only_if_it_is_verified() {
     }
 }
 
+/// Some issuers end in a slash, which a URL does not tell: what the issuer itself says counts.
+#[tokio::test]
+async fn an_issuer_is_spelled_as_it_spells_itself() {
+    let world = World::new().await;
+    let (bare, slash) = (world.server.origin.clone(), format!("{}/", world.server.origin));
+    let servers =
+        |world: &World| world.authenticator.resource_metadata().unwrap().authorization_servers;
+    assert_eq!(servers(&world), [bare.clone()]);
+    world.answers.lock().unwrap().metadata = json!({"issuer": slash});
+    let ana = world.accepted(&world.token(&json!({}), &json!({"iss": slash}))).await;
+    assert_eq!(ana.caller.namespace, bare);
+    assert_eq!(world.fault(&world.token(&json!({}), &json!({}))).await, TokenFault::Issuer);
+    assert_eq!(servers(&world), [slash]);
+}
+
 /// The same `sub` of two issuers is two people.
 #[tokio::test]
 async fn people_are_kept_apart_by_their_issuer() {
