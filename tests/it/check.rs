@@ -2,7 +2,7 @@
 
 use std::process::Command;
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::command::{countersign, fixture, package, run};
 
@@ -121,6 +121,15 @@ fn our_own_tools_toml_is_valid_by_our_own_schema() {
     let mut wrong = document;
     wrong["tools"]["github_star_repo"]["scope"] = "x".into();
     assert!(!validator.is_valid(&wrong));
+    let with = |auth: Value| {
+        let mut document = as_json("tools.toml");
+        document["server"]["auth"] = auth;
+        validator.is_valid(&document)
+    };
+    let key = json!({ "name": "ana", "key": "env:ANA_KEY", "user": "ana" });
+    assert!(with(json!({ "issuer": "https://login.example.com", "api_keys": [key] })));
+    assert!(!with(json!({ "isuer": "https://login.example.com" })));
+    assert!(!with(json!({ "api_keys": [{ "name": "ana", "user": "ana" }] })));
 }
 
 #[test]
