@@ -6,11 +6,16 @@
 //! | `POST /connect/{ticket}` | sends this browser to the provider, takes what was pasted, or answers the page: declines, confirms or keeps an account, disconnects |
 //! | `GET /oauth/callback/{provider}` | finishes, and sends the browser on to a clean address |
 
+pub mod auth;
+pub mod confirm;
 mod connect;
+mod denied;
 pub mod listener;
 mod page;
 pub mod reach;
+pub mod server;
 mod shield;
+pub mod well_known;
 
 use axum::http::StatusCode;
 use axum::routing::get;
