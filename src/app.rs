@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use futures_util::FutureExt as _;
 use tokio::task::AbortHandle;
+use tokio_util::sync::CancellationToken;
 
 use crate::broker::{Broker, Parts};
 use crate::config::Config;
@@ -17,6 +18,7 @@ use crate::store::{DataFolder, KeySource, Role, Slot};
 use crate::upstream::Upstream;
 use crate::upstream::select::Jq;
 use crate::web;
+use crate::web::auth::Gate;
 use crate::web::listener::Loopback;
 use crate::web::reach;
 
@@ -101,6 +103,44 @@ impl App {
             announcements.clone(),
         );
         let served = Box::pin(mcp::stdio::serve(handler, &announcements, streams)).await;
+        opened.abort();
+        self.close().await;
+        served
+    }
+
+    /// Serves MCP over HTTP, on a port that is bound already, until `end`.
+    pub async fn serve_http(
+        &self,
+        listener: std::net::TcpListener,
+        gate: Gate,
+        end: impl Future<Output = ()>,
+    ) -> std::io::Result<()> {
+        let opened = tokio::spawn(open(self.broker.clone()));
+        let announcements = mcp::Announcements::new(self.broker.clone());
+        let handler = mcp::Handler::new(
+            self.broker.clone(),
+            mcp::Who::OfTheRequest,
+            self.text.clone(),
+            announcements.clone(),
+        );
+        let address = listener.local_addr()?;
+        let origins = web::Origins::default();
+        origins.add(format!("http://{address}"));
+        origins.add(format!("http://localhost:{}", address.port()));
+        let ended = CancellationToken::new();
+        let router = mcp::streamable::routes(handler.clone(), ended.clone())
+            .merge(mcp::sse::routes(handler, announcements, ended.clone()))
+            .layer(axum::middleware::from_fn_with_state(
+                web::auth::Guard { origins, gate },
+                web::auth::guard,
+            ));
+        let stop = CancellationToken::new();
+        let served = web::server::serve(listener, router, stop.clone());
+        let served = tokio::select! {
+            served = served => served,
+            () = end => Ok(()),
+        };
+        ended.cancel();
         opened.abort();
         self.close().await;
         served

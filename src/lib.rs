@@ -20,7 +20,7 @@
 //! | faces | [`mcp`], [`web`] | speak MCP and HTTP; take no decision |
 //! | use cases | [`broker`] | every decision, readable from the top down; knows no protocol version |
 //! | catalogue | [`registry`] | which tools exist, what arguments they take |
-//! | adapters | [`upstream`], [`oauth`], [`store`], [`config`] | one outside world each |
+//! | adapters | [`upstream`], [`oauth`], [`store`], [`identity`], [`config`] | one outside world each |
 //! | ground | [`model`], [`catalog`], [`net`] | nouns and pure decisions; provider data; where requests may go |
 //!
 //! # Journey 1: a call
@@ -81,6 +81,7 @@ pub mod broker;
 pub mod catalog;
 pub mod cli;
 pub mod config;
+pub mod identity;
 pub mod mcp;
 pub mod model;
 pub mod net;

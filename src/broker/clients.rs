@@ -368,16 +368,5 @@ fn token_auth(
     if secret.is_none() {
         return TokenAuth::None;
     }
-    let supported = |method: &str| {
-        metadata.is_some_and(|metadata| {
-            metadata.token_endpoint_auth_methods_supported.iter().any(|known| known == method)
-        })
-    };
-    settings.token_auth.unwrap_or_else(|| {
-        if supported("client_secret_post") && !supported("client_secret_basic") {
-            TokenAuth::Post
-        } else {
-            TokenAuth::Basic
-        }
-    })
+    settings.token_auth.or_else(|| metadata.map(Metadata::token_auth)).unwrap_or(TokenAuth::Basic)
 }

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context as _, anyhow, bail};
+use anyhow::{Context as _, bail};
 use clap::Args;
 
 use super::report::{Hint, Usage};
@@ -10,9 +10,6 @@ use crate::app::{App, Settings};
 use crate::config::{Config, environment};
 use crate::model::{Caller, Clock, UserId};
 use crate::store::{DataFolder, KeySource, Slot};
-
-/// Ids are names or addresses; anything longer is a mistake.
-const LONGEST_USER: usize = 256;
 
 #[derive(Clone, Debug, Args)]
 pub(super) struct Local {
@@ -30,16 +27,11 @@ impl Local {
     pub(super) fn caller(&self) -> anyhow::Result<Caller> {
         let user = self.user.clone().or_else(environment::user);
         let user = user.unwrap_or_else(|| "default".into());
-        let problem = if user.trim() != user || user.is_empty() || user.len() > LONGEST_USER {
-            format!(
-                "the user id must have 1 to {LONGEST_USER} bytes, without white space around it"
-            )
-        } else if user.chars().any(char::is_control) {
-            "the user id must not contain control characters".into()
-        } else {
-            return Ok(Caller::local(UserId::new(user)));
-        };
-        if self.user.is_some() { Err(Usage(problem).into()) } else { Err(anyhow!(problem)) }
+        match UserId::parse(&user) {
+            Ok(user) => Ok(Caller::local(user)),
+            Err(problem) if self.user.is_some() => Err(Usage(problem.to_string()).into()),
+            Err(problem) => Err(problem.into()),
+        }
     }
 
     /// Puts the parts together for one process. `purpose` names it to others.

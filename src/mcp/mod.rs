@@ -17,7 +17,9 @@ mod handler;
 mod lines;
 mod render;
 mod request_state;
+pub mod sse;
 pub mod stdio;
+pub mod streamable;
 
 pub use announce::Announcements;
 pub use handler::{Handler, ServerText, Who};

@@ -5,6 +5,7 @@ use std::time::Duration;
 use serde::Deserialize;
 use url::Url;
 
+use crate::model::provider::TokenAuth;
 use crate::net::{self, Net, NetError, Trust};
 
 /// A discovery document is a few kilobytes; ten megabytes are an attack.
@@ -21,11 +22,30 @@ pub struct Metadata {
     pub revocation_endpoint: Option<Url>,
     pub userinfo_endpoint: Option<Url>,
     pub device_authorization_endpoint: Option<Url>,
+    /// RFC 7662.
+    pub introspection_endpoint: Option<Url>,
+    /// The keys of what it signs (RFC 7517).
+    pub jwks_uri: Option<Url>,
     #[serde(default)]
     pub token_endpoint_auth_methods_supported: Vec<String>,
     /// RFC 9207 §3.
     #[serde(default)]
     pub authorization_response_iss_parameter_supported: bool,
+}
+
+impl Metadata {
+    /// How a client with a secret authenticates: as RFC 6749 §2.3.1 has it, unless the server speaks
+    /// the other way only.
+    pub fn token_auth(&self) -> TokenAuth {
+        let supported = |method: &str| {
+            self.token_endpoint_auth_methods_supported.iter().any(|known| known == method)
+        };
+        if supported("client_secret_post") && !supported("client_secret_basic") {
+            TokenAuth::Post
+        } else {
+            TokenAuth::Basic
+        }
+    }
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -122,6 +142,8 @@ fn check(metadata: &Metadata, issuer: &Url) -> Result<(), DiscoveryError> {
         metadata.revocation_endpoint.as_ref(),
         metadata.userinfo_endpoint.as_ref(),
         metadata.device_authorization_endpoint.as_ref(),
+        metadata.introspection_endpoint.as_ref(),
+        metadata.jwks_uri.as_ref(),
     ];
     for endpoint in endpoints.into_iter().flatten() {
         // On the issuer's own origin the operator's word for the issuer holds; anywhere else a

@@ -8,11 +8,13 @@ mod answer;
 mod assertion;
 mod device;
 mod error;
+mod introspection;
 mod message;
 mod metadata;
 mod normalize;
 mod revocation;
 mod service;
+mod userinfo;
 
 use std::time::Duration;
 

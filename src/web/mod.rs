@@ -6,10 +6,12 @@
 //! | `POST /connect/{ticket}` | sends this browser to the provider, takes what was pasted, or answers the page: declines, confirms or keeps an account, disconnects |
 //! | `GET /oauth/callback/{provider}` | finishes, and sends the browser on to a clean address |
 
+pub mod auth;
 mod connect;
 pub mod listener;
 mod page;
 pub mod reach;
+pub mod server;
 mod shield;
 
 use axum::http::StatusCode;

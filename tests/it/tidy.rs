@@ -18,12 +18,15 @@ const LAYERS: &[&[&str]] = &[
 const SIDEWAYS: &[(&str, &str)] = &[
     // `check` compiles jq filters with the compiler that will run them.
     ("config", "upstream"),
+    // Who calls is known by tokens of an authorization server, which `oauth` knows how to ask.
+    ("identity", "oauth"),
 ];
 
 /// Who alone may mention what.
 const OWNERS: &[(&str, &[&str])] = &[
     ("rmcp::", &["mcp/"]),
-    ("axum::", &["web/"]),
+    // MCP over HTTP has routes too, and the root puts both tables on one port.
+    ("axum::", &["web/", "mcp/sse.rs", "mcp/streamable.rs", "app.rs"]),
     ("oauth2::", &["oauth/"]),
     ("sled::Config", &["store/sled.rs"]),
     ("sled::Db", &["store/sled.rs"]),

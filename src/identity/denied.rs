@@ -1,0 +1,228 @@
+//! Why a request is not answered, and what HTTP says about that.
+
+use std::sync::Arc;
+
+use url::Url;
+
+use super::issuer::IssuerError;
+use crate::model::id::BadUserId;
+
+/// The request is not accepted. `Display` is fit for the client: it names neither token nor person.
+///
+/// There is no 403 `insufficient_scope` (RFC 6750 §3.1): no scope is demanded of a token, since which
+/// tools a person may use is decided by `allow` of each tool, and a tool that one may not use does
+/// not exist.
+#[derive(Debug, thiserror::Error)]
+pub enum Denied {
+    /// 401. No credentials, or of a scheme that is not spoken here.
+    #[error("the request carries no bearer token")]
+    Missing,
+    /// 401, `invalid_token`.
+    #[error("the bearer token is not accepted: {0}")]
+    InvalidToken(#[from] TokenFault),
+    /// 400, `invalid_request`.
+    #[error(transparent)]
+    Malformed(#[from] Malformed),
+    /// 403. A good key, of a person, where an application is asked for.
+    #[error("the key belongs to a person, and this is for applications")]
+    NotAnApplication,
+    /// 503. It is not the client's fault, and the same request may succeed later.
+    #[error("the issuer of access tokens cannot be asked at the moment")]
+    Unavailable(#[source] Arc<IssuerError>),
+}
+
+/// What is wrong with a token.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum TokenFault {
+    #[error("it is not known here")]
+    Unknown,
+    #[error("it is longer than 16 KiB")]
+    TooLong,
+    #[error("it is not a signed JWT")]
+    NotSigned,
+    #[error("its signature algorithm is not accepted")]
+    Algorithm,
+    #[error("it demands an extension that is not spoken here")]
+    Critical,
+    #[error("its signature is not one of the issuer's keys")]
+    Signature,
+    #[error("it is not an access token")]
+    NotAccess,
+    #[error("it is not an ID token")]
+    NotIdentity,
+    #[error("the issuer says that it is not active")]
+    Inactive,
+    #[error("it is bound to a key, and a bearer cannot prove to hold it")]
+    Bound,
+    #[error("it is of another issuer")]
+    Issuer,
+    #[error("it is for another audience")]
+    Audience,
+    #[error("it was given to another client")]
+    Client,
+    #[error("it does not belong to this sign-in")]
+    Nonce,
+    #[error("it has expired")]
+    Expired,
+    #[error("it is not valid yet")]
+    TooEarly,
+    #[error("its claim `{0}` is missing or not of the right kind")]
+    Claim(&'static str),
+    #[error("its claim about the person is missing or not a text")]
+    NoPerson,
+    #[error("its claim about the person cannot be used: {0}")]
+    Person(#[from] BadUserId),
+    #[error("its `email` is not verified")]
+    Unverified,
+}
+
+/// The request contradicts itself or cannot be read (RFC 6750 §3.1 `invalid_request`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Malformed {
+    #[error("there is more than one `Authorization` header")]
+    TwoAuthorizations,
+    #[error("the `Authorization` header is not `Bearer` and a token")]
+    Authorization,
+    #[error("an application must name its end user in the `Countersign-User` header")]
+    NoUser,
+    #[error("there is more than one header that names the end user, and they differ or repeat")]
+    TwoUsers,
+    #[error("the header that names the end user cannot be used: {0}")]
+    User(#[from] BadUserId),
+    #[error("the header that names the end user is not UTF-8")]
+    UserEncoding,
+    #[error("a header names another end user than whom the credentials belong to")]
+    OtherUser,
+}
+
+impl Denied {
+    /// `error` of RFC 6750 §3.1.
+    pub fn code(&self) -> Option<&'static str> {
+        match self {
+            Self::InvalidToken(_) => Some("invalid_token"),
+            Self::Malformed(_) => Some("invalid_request"),
+            // "SHOULD NOT include an error code": nothing was wrong, only missing.
+            Self::Missing | Self::NotAnApplication | Self::Unavailable(_) => None,
+        }
+    }
+
+    /// `WWW-Authenticate` (RFC 6750 §3, RFC 9728 §5.1), where one belongs to the answer. `metadata`
+    /// is the address of [`super::ResourceMetadata`].
+    pub fn challenge(&self, metadata: Option<&Url>) -> Option<String> {
+        match self {
+            Self::Missing | Self::InvalidToken(_) | Self::Malformed(_) => {}
+            Self::NotAnApplication | Self::Unavailable(_) => return None,
+        }
+        // The scheme must be followed by a parameter, whichever.
+        let mut challenge = match metadata {
+            // A `Url` has neither quotes nor backslashes in it.
+            Some(url) => format!("Bearer resource_metadata=\"{url}\""),
+            None => "Bearer realm=\"countersign\"".to_owned(),
+        };
+        if let Some(code) = self.code() {
+            // Ours to the letter: no quote, no backslash, nothing of the request.
+            challenge.push_str(&format!(", error=\"{code}\", error_description=\"{self}\""));
+        }
+        Some(challenge)
+    }
+
+    /// What whoever sent the request can do.
+    pub fn hint(&self) -> &'static str {
+        match self {
+            Self::Missing => "send `Authorization: Bearer …` with an access token or an API key",
+            Self::InvalidToken(fault) => fault.hint(),
+            Self::Malformed(problem) => problem.hint(),
+            Self::NotAnApplication => {
+                "use the key of an application, one without `user` in [[server.auth.api_keys]]"
+            }
+            Self::Unavailable(_) => "try again in a minute; the server's log says what is wrong",
+        }
+    }
+}
+
+impl TokenFault {
+    fn hint(self) -> &'static str {
+        match self {
+            Self::Unknown => {
+                "check the key or token; one that is no JWT of the issuer needs `introspect = true` in [server.auth]"
+            }
+            Self::Audience => {
+                "ask the issuer for a token for this server (RFC 8707 `resource`), or write what it says in `aud` as `audience` in [server.auth]"
+            }
+            Self::Issuer => "sign in at the issuer that this server's metadata names",
+            Self::NotAccess => "send the access token, not the ID token",
+            Self::NoPerson | Self::Person(_) => {
+                "check `user_claim` in [server.auth] and which claims the issuer puts into its access tokens"
+            }
+            Self::Unverified => {
+                "verify the address at the issuer, or choose another `user_claim` in [server.auth], such as `sub`"
+            }
+            Self::TooEarly | Self::Expired => {
+                "sign in again; if that does not help, compare the clocks of this server and the issuer"
+            }
+            Self::Bound => {
+                "ask the issuer for a bearer token, without DPoP or a client certificate"
+            }
+            Self::TooLong
+            | Self::NotSigned
+            | Self::Algorithm
+            | Self::Critical
+            | Self::Signature
+            | Self::NotIdentity
+            | Self::Inactive
+            | Self::Client
+            | Self::Nonce
+            | Self::Claim(_) => "sign in again",
+        }
+    }
+}
+
+impl Malformed {
+    fn hint(self) -> &'static str {
+        match self {
+            Self::TwoAuthorizations => "send one of them",
+            Self::Authorization => "write `Authorization: Bearer TOKEN`, nothing else on the line",
+            Self::NoUser | Self::TwoUsers | Self::User(_) | Self::UserEncoding => {
+                "send `Countersign-User: ID` once, with the id by which the application knows the person"
+            }
+            Self::OtherUser => {
+                "leave the header out; to call for several people, use an application's key: [[server.auth.api_keys]] without `user`"
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_challenge_says_where_to_go_and_what_was_wrong() {
+        let metadata: Url =
+            "https://tools.acme.example/.well-known/oauth-protected-resource/mcp".parse().unwrap();
+        let at = format!("Bearer resource_metadata=\"{metadata}\"");
+        assert_eq!(Denied::Missing.challenge(Some(&metadata)).unwrap(), at);
+        assert_eq!(Denied::Missing.challenge(None).unwrap(), "Bearer realm=\"countersign\"");
+        assert_eq!(
+            Denied::from(TokenFault::Expired).challenge(Some(&metadata)).unwrap(),
+            format!(
+                "{at}, error=\"invalid_token\", error_description=\"the bearer token is not accepted: it has expired\""
+            )
+        );
+        let malformed = Denied::from(Malformed::TwoAuthorizations).challenge(None).unwrap();
+        assert!(malformed.contains("error=\"invalid_request\""));
+        assert_eq!(Denied::NotAnApplication.challenge(Some(&metadata)), None);
+    }
+
+    /// RFC 6750 §3: `error_description` has no quote, no backslash and ASCII only.
+    #[test]
+    fn a_description_can_stand_between_quotes() {
+        for fault in [TokenFault::Claim("exp"), TokenFault::Person(BadUserId::Size)] {
+            let text = Denied::from(fault).to_string();
+            assert!(
+                text.bytes().all(|byte| matches!(byte, 0x20 | 0x21 | 0x23..=0x5b | 0x5d..=0x7e)),
+                "{text}"
+            );
+        }
+    }
+}

@@ -1,0 +1,134 @@
+//! What a request says of itself: its token, and the end user that an application names.
+
+use http::HeaderMap;
+use http::header::AUTHORIZATION;
+
+use super::denied::{Denied, Malformed, TokenFault};
+use crate::model::UserId;
+
+/// Either; both must say the same. The second is what Arcade's clients send.
+const END_USER: [&str; 2] = ["countersign-user", "arcade-user-id"];
+/// A request's head has to be read whole before anybody is known; tokens are a few kilobytes.
+const LONGEST_TOKEN: usize = 16 * 1024;
+
+/// The bearer token (RFC 6750 §2.1). It is taken from nowhere else: what stands in a query ends up
+/// in logs and histories, and what stands in a body can be sent by another site's form.
+pub(super) fn bearer(headers: &HeaderMap) -> Result<&str, Denied> {
+    let mut all = headers.get_all(AUTHORIZATION).iter();
+    let first = all.next().ok_or(Denied::Missing)?;
+    // Which of two a proxy looked at cannot be known.
+    if all.next().is_some() {
+        return Err(Malformed::TwoAuthorizations.into());
+    }
+    let text = first.to_str().map_err(|_| Malformed::Authorization)?;
+    let (scheme, token) = text.split_once(' ').unwrap_or((text, ""));
+    if !scheme.eq_ignore_ascii_case("bearer") {
+        return Err(Denied::Missing);
+    }
+    let token = token.trim_matches(' ');
+    if token.is_empty() || !token.bytes().all(|byte| byte.is_ascii_graphic()) {
+        return Err(Malformed::Authorization.into());
+    }
+    if token.len() > LONGEST_TOKEN {
+        return Err(TokenFault::TooLong.into());
+    }
+    Ok(token)
+}
+
+/// The end user that an application names.
+pub(super) fn end_user(headers: &HeaderMap) -> Result<Option<UserId>, Malformed> {
+    let mut found: Option<&[u8]> = None;
+    for name in END_USER {
+        let mut all = headers.get_all(name).iter();
+        let Some(value) = all.next().map(http::HeaderValue::as_bytes) else { continue };
+        if all.next().is_some() || found.is_some_and(|other| other != value) {
+            return Err(Malformed::TwoUsers);
+        }
+        found = Some(value);
+    }
+    let Some(value) = found else { return Ok(None) };
+    let text = std::str::from_utf8(value).map_err(|_| Malformed::UserEncoding)?;
+    Ok(Some(UserId::parse(text)?))
+}
+
+/// Refuses a header that names somebody else than `user`: an application that was given a person's
+/// credentials by mistake would mix all its users up in that person's accounts.
+pub(super) fn only(user: &UserId, headers: &HeaderMap) -> Result<(), Malformed> {
+    match end_user(headers)? {
+        Some(other) if other != *user => Err(Malformed::OtherUser),
+        Some(_) | None => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use http::HeaderValue;
+
+    use super::*;
+
+    fn headers(fields: &[(&'static str, &str)]) -> HeaderMap {
+        let mut headers = HeaderMap::new();
+        for (name, value) in fields {
+            headers.append(*name, HeaderValue::from_bytes(value.as_bytes()).unwrap());
+        }
+        headers
+    }
+
+    fn token(fields: &[(&'static str, &str)]) -> Result<String, Denied> {
+        bearer(&headers(fields)).map(str::to_owned)
+    }
+
+    #[test]
+    fn a_token_is_what_follows_bearer() {
+        for value in ["Bearer abc", "bearer abc", "BEARER   abc "] {
+            assert_eq!(token(&[("authorization", value)]).unwrap(), "abc");
+        }
+    }
+
+    #[test]
+    fn no_token_is_no_mistake_and_a_garbled_one_is() {
+        assert!(matches!(token(&[]), Err(Denied::Missing)));
+        for value in ["Basic YTpi", "abc", "", "DPoP abc", "Bearerabc"] {
+            let denied = token(&[("authorization", value)]);
+            assert!(matches!(denied, Err(Denied::Missing)), "{value}: {denied:?}");
+        }
+        for value in [
+            "Bearer",
+            "Bearer ",
+            "Bearer a b",
+            "Bearer a, Bearer b",
+            "Bearer a\tb",
+            "Bearer \u{e9}",
+        ] {
+            let denied = token(&[("authorization", value)]);
+            assert!(
+                matches!(denied, Err(Denied::Malformed(Malformed::Authorization))),
+                "{value}: {denied:?}"
+            );
+        }
+        let denied = token(&[("authorization", "Bearer a"), ("authorization", "Bearer a")]);
+        assert!(matches!(denied, Err(Denied::Malformed(Malformed::TwoAuthorizations))));
+        let denied = token(&[("authorization", &format!("Bearer {}", "a".repeat(16 * 1024 + 1)))]);
+        assert!(matches!(denied, Err(Denied::InvalidToken(TokenFault::TooLong))));
+    }
+
+    #[test]
+    fn an_end_user_is_named_once_or_twice_alike() {
+        let named = |fields: &[(&'static str, &str)]| {
+            end_user(&headers(fields)).map(|user| user.map(|user| user.to_string()))
+        };
+        let (ours, theirs) = ("countersign-user", "arcade-user-id");
+        assert_eq!(named(&[]), Ok(None));
+        assert_eq!(named(&[(ours, "ana")]), Ok(Some("ana".into())));
+        assert_eq!(named(&[(theirs, "an\u{e1}")]), Ok(Some("an\u{e1}".into())));
+        assert_eq!(named(&[(ours, "ana"), (theirs, "ana")]), Ok(Some("ana".into())));
+        assert_eq!(named(&[(ours, "ana"), (theirs, "bob")]), Err(Malformed::TwoUsers));
+        assert_eq!(named(&[(ours, "ana"), (theirs, "Ana")]), Err(Malformed::TwoUsers));
+        assert_eq!(named(&[(ours, "ana"), (ours, "ana")]), Err(Malformed::TwoUsers));
+        assert!(matches!(named(&[(ours, "")]), Err(Malformed::User(_))));
+        assert!(matches!(named(&[(ours, &"u".repeat(1024))]), Err(Malformed::User(_))));
+        let mut latin1 = HeaderMap::new();
+        latin1.insert(ours, HeaderValue::from_bytes(b"an\xe1").unwrap());
+        assert_eq!(end_user(&latin1), Err(Malformed::UserEncoding));
+    }
+}

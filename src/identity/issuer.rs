@@ -1,0 +1,326 @@
+//! An issuer whose word we take for who somebody is: by an access token, or by an ID token.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::time::Duration;
+
+use secrecy::SecretString;
+use tokio::sync::Semaphore;
+use url::Url;
+
+use super::claims::Claims;
+use super::denied::{Denied, TokenFault};
+use super::jws::Jws;
+use super::published::{Publication, Published};
+use super::remembered::Remembered;
+use super::settings::{ClientSettings, IssuerSettings};
+use crate::model::authorization::ClientRegistration;
+use crate::model::principal::{NoOpener, Opener};
+use crate::model::provider::{TokenAuth, TokenBody, TokenResponseShape};
+use crate::model::{Caller, Clock, Principal, Time};
+use crate::net::{Net, NetError};
+use crate::oauth::{DiscoveryError, Metadata, OAuthClient, TokenError};
+
+/// How long a good token is not looked at again, and so how late its revocation is noticed.
+const REMEMBERED: Duration = Duration::from_mins(1);
+/// Tokens that are asked about at the same time; others wait their turn.
+const MOST_QUESTIONS: usize = 32;
+
+/// The issuer.
+pub struct Issuer {
+    name: String,
+    url: Url,
+    audience: String,
+    client: Option<ClientSettings>,
+    user_claim: String,
+    groups_claim: String,
+    introspects: bool,
+    publication: Publication,
+    oauth: OAuthClient,
+    clock: Clock,
+    remembered: Remembered,
+    questions: Semaphore,
+}
+
+/// Somebody whom the issuer named.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Person {
+    pub caller: Caller,
+    pub groups: BTreeSet<String>,
+}
+
+/// The issuer could not be asked.
+#[derive(Debug, thiserror::Error)]
+pub enum IssuerError {
+    #[error(transparent)]
+    Discovery(#[from] DiscoveryError),
+    #[error("the issuer `{issuer}` did not answer in time")]
+    Slow { issuer: String },
+    #[error("the issuer's keys could not be fetched: {0}")]
+    Keys(#[source] NetError),
+    #[error("the issuer's keys could not be fetched (status {status})")]
+    NoKeys { status: u16 },
+    #[error("the issuer's key set is not usable: {0}")]
+    BadKeys(&'static str),
+    #[error("the issuer names no `{0}` on its own origin")]
+    NoEndpoint(&'static str),
+    #[error("this server has no `client_id` at the issuer")]
+    NoClient,
+    #[error("the issuer did not say what a token is: {0}")]
+    Introspection(#[source] TokenError),
+    #[error("the issuer did not say whose a token is: {0}")]
+    Userinfo(#[source] TokenError),
+}
+
+impl IssuerError {
+    pub fn hint(&self) -> &'static str {
+        match self {
+            Self::Discovery(error) => match error {
+                DiscoveryError::OtherIssuer { .. } => error.hint(),
+                _ => "check `issuer` in [server.auth] and that its host can be reached from here",
+            },
+            Self::Slow { .. } | Self::NoKeys { .. } | Self::BadKeys(_) => {
+                "look at the issuer's own log; it is asked again by itself"
+            }
+            Self::Keys(error) => error.hint().unwrap_or(
+                "check that the host of the issuer's `jwks_uri` can be reached from here",
+            ),
+            Self::NoEndpoint(_) => "leave `introspect` out if the issuer's access tokens are JWTs",
+            Self::NoClient => {
+                "register this server at the issuer and write its `client_id` in [server.auth]"
+            }
+            Self::Introspection(TokenError::Status { status: 401 | 403, .. }) => {
+                "check `client_id` and `client_secret` in [server.auth], and that the issuer lets this client introspect"
+            }
+            Self::Introspection(_) | Self::Userinfo(_) => "look at the issuer's own log",
+        }
+    }
+}
+
+impl Issuer {
+    pub(super) fn new(settings: IssuerSettings, resource: &Url, net: &Net, clock: &Clock) -> Self {
+        let IssuerSettings { url, audience, client, user_claim, groups_claim, introspect } =
+            settings;
+        Self {
+            name: spelled(&url),
+            audience: audience.unwrap_or_else(|| resource.to_string()),
+            publication: Publication::new(url.clone(), net.clone(), clock.clone()),
+            url,
+            client,
+            user_claim,
+            groups_claim,
+            introspects: introspect,
+            oauth: OAuthClient::new(net.clone(), clock.clone()),
+            clock: clock.clone(),
+            remembered: Remembered::default(),
+            questions: Semaphore::new(MOST_QUESTIONS),
+        }
+    }
+
+    /// What its people are kept apart from others by. It comes from `tools.toml` alone: it is the
+    /// same whether the issuer answers or not.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Our registration there.
+    pub fn client(&self) -> Option<&ClientSettings> {
+        self.client.as_ref()
+    }
+
+    /// How a person's browser is known to be theirs.
+    pub(super) fn opener(&self) -> Result<Opener, NoOpener> {
+        self.client.as_ref().map(|_| Opener::SignedIn).ok_or(NoOpener::NoClientId)
+    }
+
+    /// As it spells itself, where it has said so already: a slash at the end may make the difference.
+    pub(super) fn spelling(&self) -> String {
+        self.publication
+            .last()
+            .map_or_else(|| self.name.clone(), |last| last.metadata.issuer.clone())
+    }
+
+    /// Its endpoints.
+    ///
+    /// # Errors
+    /// [`Denied::Unavailable`]
+    pub async fn metadata(&self) -> Result<Metadata, Denied> {
+        Ok(self.published().await?.metadata.clone())
+    }
+
+    /// Our registration, as token requests need it.
+    ///
+    /// # Errors
+    /// [`Denied::Unavailable`]
+    pub async fn registration(&self) -> Result<ClientRegistration, Denied> {
+        let published = self.published().await?;
+        self.registered(&published.metadata).map_err(unavailable)
+    }
+
+    /// The person that claims are about. Access tokens and ID tokens go the same way, so that a
+    /// browser's person is the caller or is not.
+    ///
+    /// # Errors
+    /// [`TokenFault::NoPerson`] and its like: there are no such claims.
+    pub fn person(&self, claims: &Claims) -> Result<Person, TokenFault> {
+        let user = claims.user(&self.user_claim)?;
+        Ok(Person {
+            caller: Caller { namespace: self.name.clone(), user },
+            groups: claims.groups(&self.groups_claim),
+        })
+    }
+
+    /// Checks an ID token that came from the token endpoint for `nonce`.
+    ///
+    /// # Errors
+    /// [`Denied::InvalidToken`], [`Denied::Unavailable`]
+    pub async fn verify_id_token(
+        &self,
+        token: &SecretString,
+        client_id: &str,
+        nonce: &SecretString,
+    ) -> Result<Claims, Denied> {
+        let jws = Jws::read(secrecy::ExposeSecret::expose_secret(token))?;
+        let jws = jws.ok_or(TokenFault::NotSigned)?;
+        if jws.kind.as_deref().is_some_and(|kind| kind != "jwt") {
+            return Err(TokenFault::NotIdentity.into());
+        }
+        let published = self.signer(&jws).await?;
+        let claims = Claims::new(jws.claims()?);
+        let issuer = &published.metadata.issuer;
+        claims.check_identity(issuer, client_id, nonce, self.clock.now())?;
+        Ok(claims)
+    }
+
+    /// What the issuer says beside an ID token, for where [`Self::person`] found nobody in it.
+    ///
+    /// # Errors
+    /// [`Denied::Unavailable`]; [`TokenFault::NoPerson`] where it speaks of somebody else.
+    pub async fn userinfo(
+        &self,
+        access: &SecretString,
+        identity: &Claims,
+    ) -> Result<Claims, Denied> {
+        let published = self.published().await?;
+        let endpoint = published.metadata.userinfo_endpoint.as_ref();
+        let endpoint = endpoint
+            .filter(|url| url.origin() == self.url.origin())
+            .ok_or_else(|| unavailable(IssuerError::NoEndpoint("userinfo_endpoint")))?;
+        let claims = self.oauth.userinfo(endpoint, access).await;
+        let claims =
+            Claims::new(claims.map_err(|error| unavailable(IssuerError::Userinfo(error)))?);
+        // OpenID Connect Core §5.3.2: otherwise another person's token would make their claims ours.
+        if claims.subject().is_none() || claims.subject() != identity.subject() {
+            return Err(TokenFault::NoPerson.into());
+        }
+        Ok(claims)
+    }
+
+    /// Who presents an access token.
+    pub(super) async fn principal(
+        &self,
+        token: &str,
+        digest: [u8; 32],
+    ) -> Result<Arc<Principal>, Denied> {
+        let now = self.clock.now();
+        if let Some(principal) = self.remembered.recall(&digest, now) {
+            return Ok(principal);
+        }
+        let claims = match Jws::read(token)? {
+            Some(jws) => self.access_token(&jws, now).await?,
+            None if self.introspects => self.introspected(token, now).await?,
+            None => return Err(TokenFault::Unknown.into()),
+        };
+        let Person { caller, groups } = self.person(&claims)?;
+        let principal = Arc::new(Principal { caller, groups, opener: self.opener() });
+        let until = now.after(REMEMBERED);
+        let until = claims.expires_at().map_or(until, |end| end.min(until));
+        self.remembered.keep(digest, Arc::clone(&principal), now, until);
+        Ok(principal)
+    }
+
+    async fn access_token(&self, jws: &Jws<'_>, now: Time) -> Result<Claims, Denied> {
+        let published = self.signer(jws).await?;
+        let claims = Claims::new(jws.claims()?);
+        // RFC 9068 §2.1 names the kind. Elsewhere an ID token looks the same, and has been shown to
+        // every client that the person ever signed in to.
+        let is_access = match jws.kind.as_deref() {
+            Some("at+jwt") => true,
+            Some("jwt") | None => !claims.is_no_access_token(),
+            Some(_) => false,
+        };
+        if !is_access {
+            return Err(TokenFault::NotAccess.into());
+        }
+        claims.check_access(&published.metadata.issuer, &self.audience, now)?;
+        Ok(claims)
+    }
+
+    /// Finds the key that signed it. One that is not found may be new.
+    async fn signer(&self, jws: &Jws<'_>) -> Result<Arc<Published>, Denied> {
+        let published = self.published().await?;
+        if published.keys.verify(jws) {
+            return Ok(published);
+        }
+        match self.publication.newer(&published).await {
+            Some(newer) if newer.keys.verify(jws) => Ok(newer),
+            _ => Err(TokenFault::Signature.into()),
+        }
+    }
+
+    async fn introspected(&self, token: &str, now: Time) -> Result<Claims, Denied> {
+        let published = self.published().await?;
+        let metadata = &published.metadata;
+        let client = self.registered(metadata).map_err(unavailable)?;
+        // It is given our secret: beside the token endpoint only.
+        let endpoint = metadata.introspection_endpoint.as_ref();
+        let endpoint = endpoint
+            .filter(|url| url.origin() == client.token_endpoint.origin())
+            .ok_or_else(|| unavailable(IssuerError::NoEndpoint("introspection_endpoint")))?;
+        let _turn = self.questions.acquire().await;
+        let answer = self.oauth.introspect(&client, endpoint, &token.into()).await;
+        let answer = answer.map_err(|error| unavailable(IssuerError::Introspection(error)))?;
+        let claims = Claims::new(answer);
+        claims.check_answer(&metadata.issuer, &self.audience, now)?;
+        Ok(claims)
+    }
+
+    async fn published(&self) -> Result<Arc<Published>, Denied> {
+        self.publication.current().await.map_err(Denied::Unavailable)
+    }
+
+    fn registered(&self, metadata: &Metadata) -> Result<ClientRegistration, IssuerError> {
+        let client = self.client.as_ref().ok_or(IssuerError::NoClient)?;
+        let token_endpoint = metadata.token_endpoint.clone();
+        Ok(ClientRegistration {
+            client_id: client.id.clone(),
+            token_auth: match client.secret {
+                Some(_) => metadata.token_auth(),
+                None => TokenAuth::None,
+            },
+            client_secret: client.secret.clone(),
+            learnt: token_endpoint.origin() != self.url.origin(),
+            token_endpoint,
+            refresh_endpoint: None,
+            token_params: Vec::new(),
+            token_body: TokenBody::Form,
+            response: TokenResponseShape::default(),
+            revocation: None,
+        })
+    }
+}
+
+fn unavailable(error: IssuerError) -> Denied {
+    tracing::warn!(
+        error = crate::model::chain(&error),
+        hint = error.hint(),
+        "the issuer was of no help"
+    );
+    Denied::Unavailable(Arc::new(error))
+}
+
+/// An issuer without a path is written without the slash that [`Url`] adds.
+fn spelled(url: &Url) -> String {
+    let text = url.as_str();
+    if url.path() == "/" { text.trim_end_matches('/').to_owned() } else { text.to_owned() }
+}

@@ -1,0 +1,134 @@
+//! Static keys: a person's own, or an application's that names its end user with every call.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use secrecy::ExposeSecret as _;
+use subtle::ConstantTimeEq as _;
+
+use super::settings::{Holder, KeySettings};
+use crate::model::principal::{NoOpener, Opener, Verifier};
+use crate::model::{Caller, Principal, UserId, secret};
+
+/// The keys, by their hashes.
+pub(super) struct Keys(Vec<([u8; 32], Held)>);
+
+/// Whom a key stands for.
+pub(super) enum Held {
+    Person(Arc<Principal>),
+    Application(Application),
+}
+
+/// An application that calls for its end users.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Application {
+    /// The name of its key.
+    pub name: String,
+    opener: Result<Opener, NoOpener>,
+}
+
+/// Keys that cannot be told apart, or that nobody could send.
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+pub enum KeyError {
+    #[error("the API key `{name}` is empty or has characters that no header carries")]
+    Unfit { name: String },
+    #[error("the API keys `{first}` and `{second}` have the same value")]
+    SameValue { first: String, second: String },
+    #[error("two API keys are named `{name}`")]
+    SameName { name: String },
+}
+
+impl KeyError {
+    pub fn hint(&self) -> &'static str {
+        match self {
+            Self::Unfit { .. } | Self::SameValue { .. } => {
+                "make a key for each with `openssl rand -hex 32`"
+            }
+            Self::SameName { .. } => "the name tells whose end users they are; choose another one",
+        }
+    }
+}
+
+impl Keys {
+    /// `issuer` is who vouches for people here, if anybody does beside the keys.
+    pub(super) fn new(
+        settings: Vec<KeySettings>,
+        issuer: Option<(&str, Result<Opener, NoOpener>)>,
+    ) -> Result<Self, KeyError> {
+        let mut keys: Vec<(String, [u8; 32], Held)> = Vec::new();
+        for KeySettings { name, key, holder } in settings {
+            let text = key.expose_secret();
+            if text.is_empty() || !text.bytes().all(|byte| byte.is_ascii_graphic()) {
+                return Err(KeyError::Unfit { name });
+            }
+            let digest = secret::digest(text);
+            for (first, other, _) in &keys {
+                if *first == name {
+                    return Err(KeyError::SameName { name });
+                }
+                if *other == digest {
+                    return Err(KeyError::SameValue { first: first.clone(), second: name });
+                }
+            }
+            let held = match holder {
+                Holder::Person(user) => {
+                    Held::Person(Arc::new(person(&name, user, issuer.as_ref())))
+                }
+                Holder::Application { verifier_url } => Held::Application(Application {
+                    opener: match verifier_url {
+                        Some(url) => Ok(Opener::Application(Verifier { key: name.clone(), url })),
+                        None => Err(NoOpener::NoVerifier { key: name.clone() }),
+                    },
+                    name: name.clone(),
+                }),
+            };
+            keys.push((name, digest, held));
+        }
+        Ok(Self(keys.into_iter().map(|(_, digest, held)| (digest, held)).collect()))
+    }
+
+    /// Whose key it is. All are compared, each in constant time, so that how long it takes tells
+    /// nothing of any.
+    pub(super) fn find(&self, digest: &[u8; 32]) -> Option<&Held> {
+        let mut found = None;
+        for (own, held) in &self.0 {
+            if own.ct_eq(digest).into() {
+                found = Some(held);
+            }
+        }
+        found
+    }
+}
+
+impl Application {
+    /// An end user of this application, apart from everybody of the same name elsewhere.
+    pub fn caller(&self, user: UserId) -> Caller {
+        Caller { namespace: namespace(&self.name), user }
+    }
+
+    pub(super) fn principal(&self, user: UserId) -> Principal {
+        Principal {
+            caller: self.caller(user),
+            groups: BTreeSet::new(),
+            opener: self.opener.clone(),
+        }
+    }
+}
+
+/// Beside an issuer a key's user is the person whom the issuer calls so: the same accounts, and
+/// signing in there is how their browser is known. Without one the key itself is the sign-in.
+fn person(
+    name: &str,
+    user: UserId,
+    issuer: Option<&(&str, Result<Opener, NoOpener>)>,
+) -> Principal {
+    let (namespace, opener) = match issuer {
+        Some((issuer, opener)) => ((*issuer).to_owned(), opener.clone()),
+        None => (namespace(name), Ok(Opener::SignedIn)),
+    };
+    Principal { caller: Caller { namespace, user }, groups: BTreeSet::new(), opener }
+}
+
+fn namespace(key: &str) -> String {
+    format!("key:{key}")
+}

@@ -1,0 +1,175 @@
+//! Who calls: the outside world of credentials that others present to us.
+//!
+//! | what stands after `Bearer` | who it is | kept apart by |
+//! |---|---|---|
+//! | nothing, on a server of one's own machine | the one local person | `local` |
+//! | the token of `serve --token` | the same | `local` |
+//! | a person's API key | the person it was written for | the issuer if there is one, else `key:<name>` |
+//! | an application's API key | the end user that a header names | `key:<name>` |
+//! | an access token of the issuer | the person in the token's claim | the issuer |
+//!
+//! [`Authenticator::authenticate`] reads the headers of one request and says who it is or why not;
+//! [`Denied`] knows what HTTP says about that, and the face says it. Static keys ([`keys`]) are known
+//! by their hashes. A JWT ([`jws`]) is checked with the keys that the issuer publishes
+//! ([`published`], [`jwks`]) and then for what it claims ([`claims`]); a token that is no JWT is asked
+//! about at the issuer, where the operator wants that (RFC 7662). What was found good is remembered
+//! for a minute at most ([`remembered`]), so that a call does not pay for it each time.
+//!
+//! The same issuer signs browsers in: [`Issuer::verify_id_token`] and [`Issuer::person`] make of an
+//! ID token the very [`Caller`](crate::model::Caller) that the access token made, which is how a
+//! browser is known to be the caller's.
+
+mod claims;
+mod denied;
+mod headers;
+mod issuer;
+mod jwks;
+mod jws;
+mod keys;
+mod published;
+mod remembered;
+mod resource;
+mod settings;
+
+use std::sync::Arc;
+
+use http::HeaderMap;
+use secrecy::{ExposeSecret as _, SecretString};
+use subtle::ConstantTimeEq as _;
+use url::Url;
+
+pub use claims::Claims;
+pub use denied::{Denied, Malformed, TokenFault};
+pub use issuer::{Issuer, IssuerError, Person};
+pub use keys::{Application, KeyError};
+pub use resource::ResourceMetadata;
+pub use settings::{ClientSettings, Holder, IssuerSettings, KeySettings, Settings};
+
+use crate::model::{Caller, Clock, Principal, secret};
+use crate::net::Net;
+use keys::{Held, Keys};
+
+/// Knows who calls. Cheap to clone.
+#[derive(Clone)]
+pub struct Authenticator(Arc<Way>);
+
+enum Way {
+    /// Whoever reaches this machine's loopback address.
+    Local(Arc<Principal>),
+    /// Whoever also knows the token.
+    Token {
+        digest: [u8; 32],
+        principal: Arc<Principal>,
+    },
+    Server(Box<Server>),
+}
+
+/// `[server.auth]`.
+struct Server {
+    keys: Keys,
+    issuer: Option<Issuer>,
+    resource: Url,
+}
+
+impl Authenticator {
+    /// For one person, without credentials: a server that only this machine reaches.
+    pub fn local(principal: Principal) -> Self {
+        Self(Arc::new(Way::Local(Arc::new(principal))))
+    }
+
+    /// For one person, who has the token.
+    pub fn with_token(principal: Principal, token: &SecretString) -> Self {
+        let digest = secret::digest(token.expose_secret());
+        Self(Arc::new(Way::Token { digest, principal: Arc::new(principal) }))
+    }
+
+    /// For many people. Asks nobody anything yet.
+    ///
+    /// # Errors
+    /// [`KeyError`]: keys that cannot be told apart.
+    pub fn new(settings: Settings, net: &Net, clock: &Clock) -> Result<Self, KeyError> {
+        let Settings { issuer, keys, resource } = settings;
+        let issuer = issuer.map(|issuer| Issuer::new(issuer, &resource, net, clock));
+        let vouching = issuer.as_ref().map(|issuer| (issuer.name(), issuer.opener()));
+        let keys = Keys::new(keys, vouching)?;
+        Ok(Self(Arc::new(Way::Server(Box::new(Server { keys, issuer, resource })))))
+    }
+
+    /// Who sent a request with these headers.
+    ///
+    /// # Errors
+    /// [`Denied`]
+    pub async fn authenticate(&self, headers: &HeaderMap) -> Result<Arc<Principal>, Denied> {
+        let principal = match &*self.0 {
+            Way::Local(principal) => Arc::clone(principal),
+            Way::Token { digest, principal } => {
+                let given = secret::digest(headers::bearer(headers)?);
+                if !bool::from(digest.ct_eq(&given)) {
+                    return Err(TokenFault::Unknown.into());
+                }
+                Arc::clone(principal)
+            }
+            Way::Server(server) => return server.authenticate(headers).await,
+        };
+        headers::only(&principal.caller.user, headers)?;
+        Ok(principal)
+    }
+
+    /// Whose personal key this is; `None` for any other.
+    pub fn person_of_key(&self, key: &SecretString) -> Option<Caller> {
+        let Way::Server(server) = &*self.0 else { return None };
+        match server.keys.find(&secret::digest(key.expose_secret()))? {
+            Held::Person(principal) => Some(principal.caller.clone()),
+            Held::Application(_) => None,
+        }
+    }
+
+    /// The application whose key came with a request that names its end user elsewhere than in a
+    /// header.
+    ///
+    /// # Errors
+    /// [`Denied`]
+    pub fn application(&self, headers: &HeaderMap) -> Result<Application, Denied> {
+        let digest = secret::digest(headers::bearer(headers)?);
+        let Way::Server(server) = &*self.0 else { return Err(Denied::NotAnApplication) };
+        match server.keys.find(&digest) {
+            Some(Held::Application(application)) => Ok(application.clone()),
+            Some(Held::Person(_)) => Err(Denied::NotAnApplication),
+            None => Err(TokenFault::Unknown.into()),
+        }
+    }
+
+    /// Where people's browsers sign in.
+    pub fn issuer(&self) -> Option<&Issuer> {
+        match &*self.0 {
+            Way::Server(server) => server.issuer.as_ref(),
+            Way::Local(_) | Way::Token { .. } => None,
+        }
+    }
+
+    /// What clients without a token are told (RFC 9728); `None` where there is no issuer to send
+    /// them to.
+    pub fn resource_metadata(&self) -> Option<ResourceMetadata> {
+        let Way::Server(server) = &*self.0 else { return None };
+        let issuer = server.issuer.as_ref()?;
+        Some(ResourceMetadata::new(server.resource.clone(), issuer.spelling()))
+    }
+}
+
+impl Server {
+    async fn authenticate(&self, headers: &HeaderMap) -> Result<Arc<Principal>, Denied> {
+        let token = headers::bearer(headers)?;
+        let digest = secret::digest(token);
+        let principal = match (self.keys.find(&digest), &self.issuer) {
+            (Some(Held::Application(application)), _) => {
+                let user = headers::end_user(headers)?.ok_or(Malformed::NoUser)?;
+                return Ok(Arc::new(application.principal(user)));
+            }
+            (Some(Held::Person(principal)), _) => Arc::clone(principal),
+            (None, Some(issuer)) => issuer.principal(token, digest).await?,
+            (None, None) => return Err(TokenFault::Unknown.into()),
+        };
+        headers::only(&principal.caller.user, headers)?;
+        Ok(principal)
+    }
+}

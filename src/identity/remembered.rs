@@ -1,0 +1,86 @@
+//! Tokens that were found good a moment ago, by their hashes.
+
+use std::collections::HashMap;
+use std::mem;
+use std::sync::Arc;
+
+use parking_lot::RwLock;
+
+use crate::model::{Principal, Time};
+
+/// In each of two halves, so that 16,384 people at once pay for each token once a minute.
+const HALF: usize = 8192;
+
+/// A bounded memory. When one half is full it becomes the older one, and the older one is forgotten:
+/// no search for what to drop, and no more than twice [`HALF`] whatever comes in.
+#[derive(Default)]
+pub(super) struct Remembered(RwLock<Halves>);
+
+#[derive(Default)]
+struct Halves {
+    younger: HashMap<[u8; 32], Entry>,
+    older: HashMap<[u8; 32], Entry>,
+}
+
+struct Entry {
+    principal: Arc<Principal>,
+    since: Time,
+    until: Time,
+}
+
+impl Remembered {
+    pub(super) fn recall(&self, digest: &[u8; 32], now: Time) -> Option<Arc<Principal>> {
+        let halves = self.0.read();
+        let entry = halves.younger.get(digest).or_else(|| halves.older.get(digest))?;
+        // A clock that was set back must not make a minute last longer.
+        (entry.since <= now && now < entry.until).then(|| Arc::clone(&entry.principal))
+    }
+
+    pub(super) fn keep(
+        &self,
+        digest: [u8; 32],
+        principal: Arc<Principal>,
+        since: Time,
+        until: Time,
+    ) {
+        if until <= since {
+            return;
+        }
+        let mut halves = self.0.write();
+        if halves.younger.len() >= HALF {
+            halves.older = mem::take(&mut halves.younger);
+        }
+        halves.younger.insert(digest, Entry { principal, since, until });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::{Caller, UserId};
+
+    fn digest(number: usize) -> [u8; 32] {
+        let mut digest = [0; 32];
+        digest[..8].copy_from_slice(&number.to_be_bytes());
+        digest
+    }
+
+    #[test]
+    fn it_is_short_and_bounded() {
+        let remembered = Remembered::default();
+        let ana = Arc::new(Principal::local(Caller::local(UserId::new("ana"))));
+        let (start, end) = (Time::from_millis(1000), Time::from_millis(2000));
+        let keep = |number| remembered.keep(digest(number), Arc::clone(&ana), start, end);
+        let knows = |number, millis| {
+            remembered.recall(&digest(number), Time::from_millis(millis)).is_some()
+        };
+        keep(0);
+        assert!(knows(0, 1000) && knows(0, 1999));
+        assert!(!knows(0, 2000) && !knows(0, 999) && !knows(1, 1000));
+        (1..=HALF).for_each(keep);
+        assert!(knows(0, 1000) && knows(HALF, 1000));
+        (HALF..=2 * HALF).for_each(keep);
+        assert!(!knows(0, 1000) && knows(2 * HALF, 1000));
+        assert!(Arc::strong_count(&ana) <= 2 * HALF + 1);
+    }
+}
