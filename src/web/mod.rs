@@ -8,13 +8,16 @@
 //! | `GET /health` | whether the process serves; on the served port |
 
 pub mod auth;
+pub mod confirm;
 mod connect;
+mod denied;
 pub mod listener;
 pub mod neighbours;
 mod page;
 pub mod reach;
 pub mod server;
 mod shield;
+pub mod well_known;
 
 use axum::http::StatusCode;
 use axum::routing::get;

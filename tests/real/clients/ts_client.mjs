@@ -5,7 +5,7 @@
 // With "auto" and `{ pin }` over stdio it starts the server TWICE, one after the other: a first copy is asked
 // `server/discover` and signalled away, then the copy that is kept is started (`negotiateStdioViaSibling`).
 
-import { Client, UrlElicitationRequiredError } from '@modelcontextprotocol/client';
+import { Client, SSEClientTransport, StreamableHTTPClientTransport, UrlElicitationRequiredError } from '@modelcontextprotocol/client';
 import { StdioClientTransport } from '@modelcontextprotocol/client/stdio';
 import { run } from './journey.mjs';
 
@@ -16,22 +16,31 @@ function versions(protocol) {
   return { supportedProtocolVersions: [protocol] };
 }
 
-await run('@modelcontextprotocol/client', async ({ binary, args, env, cwd, protocol, elicitation }, person) => {
-  const asks = elicitation === 'url';
+function transport({ url, transport: kind, binary: command, args, env, cwd }) {
+  if (kind === 'http') return new StreamableHTTPClientTransport(new URL(url));
+  if (kind === 'sse') return new SSEClientTransport(new URL(url));
+  return new StdioClientTransport({ command, args, env, cwd });
+}
+
+await run('@modelcontextprotocol/client', async ({ server, protocol, elicits }, person) => {
   const client = new Client({ name: 'ts-client', version: '2.4.0' }, {
     ...versions(protocol),
-    capabilities: asks ? { elicitation: { url: {} } } : {},
+    capabilities: elicits ? { elicitation: { url: {} } } : {},
   });
-  if (asks) {
+  if (elicits) {
     client.setRequestHandler('elicitation/create', async ({ params }) => person.elicited(params));
     client.setNotificationHandler('notifications/elicitation/complete', ({ params }) => person.completed(params.elicitationId));
   }
-  await client.connect(new StdioClientTransport({ command: binary, args, env, cwd }));
+  const wire = transport(server);
+  await client.connect(wire);
   return {
     negotiated: () => client.getNegotiatedProtocolVersion(),
     toolNames: async () => (await client.listTools()).tools.map((tool) => tool.name),
-    call: (name, given) => client.callTool({ name, arguments: given }),
+    call: (name) => client.callTool({ name, arguments: {} }),
     elicitationsOf: (error) => (error instanceof UrlElicitationRequiredError ? error.elicitations : undefined),
-    close: () => client.close(),
+    close: async () => {
+      await wire.terminateSession?.();
+      await client.close();
+    },
   };
 });

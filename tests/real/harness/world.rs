@@ -17,9 +17,9 @@ impl World {
 
     /// A world with options of its own for the authorization server and for the API.
     pub fn with(authorization: &Value, mut api: Value) -> Self {
-        let authorization = Program::start("authorization_server.mjs", authorization);
+        let authorization = Program::start("world/authorization_server.mjs", authorization);
         api["authorization_server"] = authorization.url().into();
-        let api = Program::start("upstream.mjs", &api);
+        let api = Program::start("world/upstream.mjs", &api);
         Self { authorization, api }
     }
 
