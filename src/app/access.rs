@@ -17,7 +17,7 @@ pub enum Access {
     /// The same person's, who also has to show this token.
     Token(Caller, SecretString),
     /// Many people's, by `[server.auth]`. `resource` is the address of `/mcp` as clients reach it.
-    Many { auth: ResolvedAuth, resource: Url },
+    Many { auth: Box<ResolvedAuth>, resource: Url },
 }
 
 impl Access {

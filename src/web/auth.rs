@@ -27,7 +27,9 @@ impl Gate {
     /// `names` are scheme, host and port of every name of this server.
     pub fn new(names: &[String], authenticator: Authenticator) -> Self {
         let origins = Origins::default();
-        names.iter().for_each(|name| origins.add(name));
+        for name in names {
+            origins.add(name);
+        }
         let metadata = authenticator
             .resource_metadata()
             .and_then(|metadata| metadata.resource.join(well_known::RESOURCE).ok());

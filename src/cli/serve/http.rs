@@ -54,7 +54,7 @@ pub(super) async fn serve(
 enum Plan {
     Local,
     Token,
-    Many(ServerAuth),
+    Many(Box<ServerAuth>),
 }
 
 impl Plan {
@@ -85,7 +85,7 @@ impl Plan {
         if !is_local && server.public_url.is_none() {
             return Err(hinted(Refusal::NoPublicUrl(address)));
         }
-        Ok(Self::Many(auth.clone()))
+        Ok(Self::Many(Box::new(auth.clone())))
     }
 
     /// Who may call, and how to say so.
@@ -106,7 +106,7 @@ impl Plan {
                 let resource = resource.and_then(|origin| origin.join("/mcp"));
                 let resource = resource.context("this server has no address")?;
                 let said = format!("for whoever [server.auth] accepts, as {resource}");
-                (Access::Many { auth, resource }, said)
+                (Access::Many { auth: Box::new(auth), resource }, said)
             }
         })
     }
