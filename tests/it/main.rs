@@ -17,6 +17,7 @@ mod command;
 mod config;
 mod consent;
 mod discovery;
+mod identity;
 mod keys;
 mod oauth;
 mod server;
