@@ -7,7 +7,7 @@ use crate::model::grant::Binding;
 use crate::model::scope::Implied;
 use crate::model::{AccountName, Caller, Grant, ProviderId, Scopes, Standing, Time};
 use crate::oauth::Revoked;
-use crate::store::StoreError;
+use crate::store::{Held, StoreError};
 
 /// A connected account, for people.
 #[derive(Clone, Debug)]
@@ -21,6 +21,8 @@ pub struct Account {
     pub scopes: Scopes,
     pub connected_at: Time,
     pub refreshed_at: Option<Time>,
+    /// When a token of it was last handed out to a call; to the hour where another process did.
+    pub last_used: Option<Time>,
     pub expires_at: Option<Time>,
     /// Whether it goes on by itself when its access token expires.
     pub renews: bool,
@@ -69,7 +71,7 @@ impl Broker {
         let server = Caller::server();
         for caller in [caller, &server] {
             for held in self.store().await?.grants(caller).await? {
-                accounts.push(self.account(held.value, *caller == server).await);
+                accounts.push(self.account(held, *caller == server).await);
             }
         }
         accounts.sort_by_cached_key(|it| {
@@ -78,7 +80,9 @@ impl Broker {
         Ok(accounts)
     }
 
-    async fn account(&self, grant: Grant, is_of_the_server: bool) -> Account {
+    async fn account(&self, held: Held<Grant>, is_of_the_server: bool) -> Account {
+        let last_used = self.last_use(&held).await;
+        let grant = held.value;
         let provider = self.provider(grant.provider.as_str());
         // Whatever scopes it has: which of them a tool needs is the tool's matter.
         let standing =
@@ -101,6 +105,7 @@ impl Broker {
             scopes: grant.scopes,
             connected_at: grant.connected_at,
             refreshed_at: grant.refreshed_at,
+            last_used,
             expires_at: grant.tokens.expires_at,
             renews: grant.tokens.refresh.is_some() || is_of_the_server,
             is_of_the_server,
@@ -156,7 +161,7 @@ impl Broker {
             };
             let end = self.end_at_provider(&held.value).await;
             // A refresh in between put another token there, which must end as well.
-            if store.forget(&held).await? {
+            if store.forget_grant(&held).await? {
                 tracing::info!(%provider, "disconnected");
                 return Ok(Some(end));
             }

@@ -294,10 +294,14 @@ fn words(account: &Account, next: impl Fn(&str, &AccountName) -> String) -> Stri
             format!("connected since {since}, but of no use now: {why}")
         }
         (AccountState::Connected, Some(end)) if !account.renews => {
-            format!("connected since {since}, until {}", utc(end))
+            format!("connected since {since}, until {}{}", utc(end), used(account))
         }
-        (AccountState::Connected, _) => format!("connected since {since}"),
+        (AccountState::Connected, _) => format!("connected since {since}{}", used(account)),
     }
+}
+
+fn used(account: &Account) -> String {
+    account.last_used.map(|at| format!(", last used {}", utc(at))).unwrap_or_default()
 }
 
 fn describe(account: &Account) -> Value {
@@ -317,6 +321,7 @@ fn describe(account: &Account) -> Value {
         "scopes": account.scopes,
         "connected_at": utc(account.connected_at),
         "refreshed_at": account.refreshed_at.map(utc),
+        "last_used_at": account.last_used.map(utc),
         "expires_at": account.expires_at.map(utc),
         "renews": account.renews,
         "of_the_server": account.is_of_the_server,

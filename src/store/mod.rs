@@ -12,6 +12,7 @@
 //! |---|---|
 //! | `ring` | the key ring, wrapped by the master key |
 //! | `grant/<user>/<provider>/<binding>/<account>` | a [`Grant`] |
+//! | `used/<user>/<provider>/<binding>/<account>` | when the grant of that place was last [`Used`](crate::model::grant::Used) |
 //! | `authorization/<user>/<provider>/<binding>/<account>` | the one [`Authorization`] of that person there |
 //! | `ticket/<ticket>` | which authorization a connect link leads to |
 //! | `state/<state>` | a [`Started`] authorization, until its `state` is redeemed |
@@ -39,6 +40,7 @@ mod sled;
 mod slot;
 mod sweep;
 mod transfer;
+mod used;
 mod verify;
 
 #[cfg(test)]

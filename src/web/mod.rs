@@ -7,12 +7,15 @@
 //! | `GET /oauth/callback/{provider}` | finishes, and sends the browser on to a clean address |
 
 pub mod auth;
+pub mod confirm;
 mod connect;
+mod denied;
 pub mod listener;
 mod page;
 pub mod reach;
 pub mod server;
 mod shield;
+pub mod well_known;
 
 use axum::http::StatusCode;
 use axum::routing::get;
