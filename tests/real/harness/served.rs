@@ -20,11 +20,6 @@ pub enum Transport {
 
 impl Transport {
     pub const ALL: [Self; 2] = [Self::Streamable, Self::Sse];
-
-    /// How hosts may speak over it. What needs no handshake needs no HTTP+SSE either.
-    pub fn dialects(self) -> impl Iterator<Item = Dialect> {
-        Dialect::all().filter(move |dialect| self == Self::Streamable || !dialect.is_stateless())
-    }
 }
 
 pub struct Served {
