@@ -12,10 +12,13 @@
 //! - [`secret`] and [`assertion`]: keys and passwords, and what we sign, as credentials of a call
 //! - [`clients`]: our registrations at providers
 //! - [`grants`]: what a person has connected, and ending it
+//! - [`usage`]: when it was last of use to them
+//! - [`by_hand`]: connecting outside any call
 //! - [`completion`]: who waits for a consent hears of it here
 
 mod accounts;
 pub mod assertion;
+mod by_hand;
 pub mod call;
 pub mod callback;
 mod clients;
@@ -33,6 +36,7 @@ pub mod secret;
 mod service;
 mod tokens;
 mod unkept;
+mod usage;
 pub mod visitor;
 
 use std::collections::BTreeMap;
@@ -64,6 +68,7 @@ struct Inner {
     clients: clients::Clients,
     flights: renewal::Flights,
     unkept: unkept::Unkept,
+    usage: usage::Usage,
     /// The ids of authorizations that have ended, for whoever waits in this process.
     ended: broadcast::Sender<String>,
     /// The ids of those whose end a browser has been shown.
@@ -152,6 +157,7 @@ impl Broker {
             clients,
             flights: renewal::Flights::default(),
             unkept: unkept::Unkept::default(),
+            usage: usage::Usage::default(),
             ended: broadcast::Sender::new(256),
             shown: broadcast::Sender::new(16),
             swept: Mutex::default(),
@@ -193,11 +199,12 @@ impl Broker {
     }
 
     /// Waits for what must not be broken off: refreshes and code exchanges under way; then tries once more to
-    /// keep what the store had no room for.
+    /// keep what the store had no room for, and writes down what was used.
     pub async fn settle(&self) {
         self.0.tasks.close();
         self.0.tasks.wait().await;
         self.save_the_unsaved().await;
         self.keep_all_held().await;
+        self.write_uses().await;
     }
 }

@@ -12,6 +12,7 @@
 //! |---|---|
 //! | `ring` | the key ring, wrapped by the master key |
 //! | `grant/<user>/<provider>/<binding>/<account>` | a [`Grant`] |
+//! | `used/<user>/<provider>/<binding>/<account>` | when the grant of that place was last [`Used`](crate::model::grant::Used) |
 //! | `authorization/<user>/<provider>/<binding>/<account>` | the one [`Authorization`] of that person there |
 //! | `ticket/<ticket>` | which authorization a connect link leads to |
 //! | `state/<state>` | a [`Started`] authorization, until its `state` is redeemed |
@@ -30,6 +31,7 @@ mod key;
 mod key_file;
 mod owner;
 mod peer;
+mod private_file;
 mod record;
 mod ring;
 mod rotation;
@@ -38,7 +40,9 @@ mod shared;
 mod sled;
 mod slot;
 mod sweep;
+pub mod token_file;
 mod transfer;
+mod used;
 mod verify;
 
 #[cfg(test)]

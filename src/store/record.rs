@@ -7,6 +7,7 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
+use crate::model::grant::Used;
 use crate::model::{Authorization, Grant, Started, Unconfirmed};
 
 /// Something that the store keeps.
@@ -17,6 +18,11 @@ pub trait Record: Serialize + DeserializeOwned {
 
 impl Record for Grant {
     const NAME: &'static str = "grant";
+    const VERSION: u32 = 1;
+}
+
+impl Record for Used {
+    const NAME: &'static str = "use of a grant";
     const VERSION: u32 = 1;
 }
 
@@ -56,6 +62,7 @@ pub(super) struct Kind {
 /// Every kind of record, for whoever looks at them all.
 pub(super) const KINDS: &[Kind] = &[
     Kind::of::<Grant>("grant/"),
+    Kind::of::<Used>("used/"),
     Kind::of::<Authorization>("authorization/"),
     Kind::of::<Pointer>("ticket/"),
     Kind::of::<Started>("state/"),

@@ -24,6 +24,7 @@ impl Store {
         for beginning in BEGINNINGS.chars() {
             let prefix = format!("grant/{beginning}");
             self.clear::<Grant>(&prefix, |held| held.is_spent(now)).await?;
+            self.clear_uses(&format!("used/{beginning}")).await?;
             tokio::task::yield_now().await;
         }
         Ok(())

@@ -9,6 +9,7 @@
 )]
 #![allow(unreachable_pub, reason = "nothing outside uses a test")]
 
+mod allow;
 mod catalog;
 mod check;
 mod cli;
@@ -16,6 +17,7 @@ mod command;
 mod config;
 mod consent;
 mod discovery;
+mod identity;
 mod keys;
 mod oauth;
 mod server;

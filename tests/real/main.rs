@@ -24,6 +24,7 @@ mod callback;
 mod canary;
 mod clients;
 mod commands;
+mod conformance;
 mod device;
 mod disk;
 mod faults;

@@ -14,4 +14,5 @@ mod retention;
 mod service;
 mod several;
 mod token_endpoint;
+mod usage;
 mod world;
