@@ -15,7 +15,7 @@
 //! about at the issuer, where the operator wants that (RFC 7662). What was found good is remembered
 //! for a minute at most ([`remembered`]), so that a call does not pay for it each time.
 //!
-//! The same issuer signs browsers in: [`Issuer::verify_id_token`] and [`Issuer::person`] make of an
+//! The same issuer signs browsers in ([`login`]): [`Issuer::verify_id_token`] and [`Issuer::person`] make of an
 //! ID token the very [`Caller`](crate::model::Caller) that the access token made, which is how a
 //! browser is known to be the caller's.
 

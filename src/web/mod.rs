@@ -5,6 +5,15 @@
 //! | `GET /connect/{ticket}` | shows who asks for what; changes nothing |
 //! | `POST /connect/{ticket}` | sends this browser to the provider, takes what was pasted, or answers the page: declines, confirms or keeps an account, disconnects |
 //! | `GET /oauth/callback/{provider}` | finishes, and sends the browser on to a clean address |
+//! | `GET /signin` | asks who it is; changes nothing |
+//! | `POST /signin` | sends this browser to the issuer, or takes a personal key |
+//! | `GET /signin/callback` | signs this browser in, and sends it on to where it wanted to go |
+//! | `POST /signout` | signs this browser out |
+//!
+//! The first three are served to this machine alone or to everybody ([`router`], [`public`]); who
+//! comes is in the request's extensions, as a [`Visitor`] and, where somebody has signed in, as a
+//! [`Session`](crate::model::Session). A page with a form is given its token by
+//! [`Browser`], and the form comes back as `csrf::OwnForm`.
 
 pub mod auth;
 mod browser;
