@@ -1,5 +1,7 @@
 //! The composition root: configuration in, running parts out.
 
+mod access;
+
 use std::io;
 use std::net::TcpListener;
 use std::path::PathBuf;
@@ -26,6 +28,7 @@ use crate::web::listener::Loopback;
 use crate::web::neighbours::Neighbours;
 use crate::web::reach;
 use crate::web::server::Port;
+pub use access::Access;
 
 /// How long running calls may take once the process is about to end: as long as a call's request
 /// may, unless `tools.toml` gives it more.
@@ -49,7 +52,9 @@ pub struct Settings {
 pub struct Http {
     /// Bound already: whoever starts the server is told where.
     pub listener: TcpListener,
-    pub gate: Gate,
+    pub access: Access,
+    /// Scheme, host and port of every name that clients and browsers reach this server by.
+    pub origins: Vec<String>,
     pub neighbours: Neighbours,
 }
 
@@ -57,6 +62,8 @@ pub struct Http {
 pub struct App {
     pub broker: Broker,
     text: mcp::ServerText,
+    net: Net,
+    clock: Clock,
     loopback: Arc<Loopback>,
     store: Arc<Slot>,
     following: AbortHandle,
@@ -76,8 +83,8 @@ impl App {
             providers,
             store: Arc::clone(&store),
             oauth: OAuthClient::new(net.clone(), settings.clock.clone()),
-            upstream: Upstream::new(net, Jq::new(settings.worker)),
-            clock: settings.clock,
+            upstream: Upstream::new(net.clone(), Jq::new(settings.worker)),
+            clock: settings.clock.clone(),
             origin: match settings.public {
                 Some(public) => Box::new(move |provider, rule| {
                     std::future::ready(reach::public(&public, provider, rule)).boxed()
@@ -98,7 +105,7 @@ impl App {
         let following = reach::follow(store.role(), broker.clone(), Arc::clone(&loopback));
         let following = tokio::spawn(following).abort_handle();
         let text = mcp::ServerText { name: server.name, instructions: server.instructions };
-        Self { broker, text, loopback, store, following }
+        Self { broker, text, net, clock: settings.clock, loopback, store, following }
     }
 
     /// Whether browsers get their pages from this process, and not from another one that shares
@@ -130,12 +137,21 @@ impl App {
     /// Serves MCP over HTTP until `end`, then lets what runs come to its end.
     ///
     /// # Errors
-    /// The port cannot be used.
+    /// The port cannot be used, or the keys of `[server.auth]` cannot be told apart.
     pub async fn serve_http(&self, http: Http, end: impl Future<Output = ()>) -> io::Result<()> {
+        let authenticator =
+            http.access.authenticator(&self.net, &self.clock).map_err(io::Error::other)?;
         let opened = tokio::spawn(open(self.broker.clone()));
         let (running, ended) = (mcp::Running::default(), CancellationToken::new());
-        let router = self.http_routes(http.gate, &running, &ended);
-        let port = Port::serve(http.listener, router, http.neighbours)?;
+        let routes = self
+            .mcp_routes(&running, &ended)
+            .layer(axum::middleware::from_fn_with_state(
+                Gate::new(&http.origins, authenticator.clone()),
+                web::auth::gate,
+            ))
+            .merge(web::well_known::routes(authenticator.resource_metadata().as_ref()))
+            .merge(web::confirm::routes(self.broker.clone(), authenticator));
+        let port = Port::serve(http.listener, routes, http.neighbours)?;
         end.await;
         port.stop();
         if tokio::time::timeout(LAST_CALLS, running.drain()).await.is_err() {
@@ -149,12 +165,8 @@ impl App {
         Ok(())
     }
 
-    fn http_routes(
-        &self,
-        gate: Gate,
-        running: &mcp::Running,
-        ended: &CancellationToken,
-    ) -> axum::Router {
+    /// `/mcp`, `/sse` and `/messages`, which must not be reached but through the gate.
+    fn mcp_routes(&self, running: &mcp::Running, ended: &CancellationToken) -> axum::Router {
         let announcements = mcp::Announcements::new(self.broker.clone());
         let handler = mcp::Handler::new(
             self.broker.clone(),
@@ -165,8 +177,6 @@ impl App {
         let (sessions, streams) = (handler.clone(), handler);
         mcp::streamable::routes(sessions, announcements.clone(), running.clone(), ended.clone())
             .merge(mcp::sse::routes(streams, announcements, running.clone(), ended.clone()))
-            .layer(axum::middleware::from_fn_with_state(gate, web::auth::gate))
-            .merge(web::open_routes())
     }
 
     /// Lets what must not be broken off come to its end, then stops listening and leaves the data

@@ -95,6 +95,10 @@ impl IntoResponse for Refusal {
 
 /// The whole of a POST's body, which says that it is JSON.
 pub(super) async fn read(headers: &HeaderMap, body: Body) -> Result<Bytes, Refusal> {
+    read_within(ARRIVES_WITHIN, headers, body).await
+}
+
+async fn read_within(limit: Duration, headers: &HeaderMap, body: Body) -> Result<Bytes, Refusal> {
     // A form or a script of another site can send text without asking first, but not this.
     if !is_json(headers) {
         let why = "the Content-Type must be application/json";
@@ -110,7 +114,7 @@ pub(super) async fn read(headers: &HeaderMap, body: Body) -> Result<Bytes, Refus
     if announced > LARGEST as u64 {
         return Err(too_large());
     }
-    match tokio::time::timeout(ARRIVES_WITHIN, axum::body::to_bytes(body, LARGEST)).await {
+    match tokio::time::timeout(limit, axum::body::to_bytes(body, LARGEST)).await {
         Ok(Ok(body)) => Ok(body),
         Ok(Err(error)) if is_limit(&error) => Err(too_large()),
         Ok(Err(_)) => Err(Refusal::new(StatusCode::BAD_REQUEST, "the body broke off")),
@@ -138,6 +142,8 @@ pub(super) fn json_response(status: StatusCode, body: Vec<u8>) -> Response {
 
 #[cfg(test)]
 mod tests {
+    use futures_util::StreamExt as _;
+
     use super::*;
 
     fn headers(pairs: &[(&'static str, &'static str)]) -> HeaderMap {
@@ -175,13 +181,13 @@ mod tests {
         assert!(read(&[json], vec![b' '; LARGEST].into()).await.is_ok());
     }
 
-    #[tokio::test(start_paused = true)]
+    #[tokio::test]
     async fn a_body_that_does_not_come_is_not_waited_for() {
         let never =
             Body::from_stream(futures_util::stream::pending::<Result<Bytes, axum::Error>>());
         let json = headers(&[("content-type", "application/json")]);
-        assert_eq!(read(&json, never).await.unwrap_err().status, StatusCode::REQUEST_TIMEOUT);
+        let refusal = read_within(Duration::from_millis(10), &json, never).await.unwrap_err();
+        assert_eq!(refusal.status, StatusCode::REQUEST_TIMEOUT);
+        assert_eq!(refusal.into_response().headers()["connection"], "close");
     }
-
-    use futures_util::StreamExt as _;
 }

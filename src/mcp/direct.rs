@@ -8,7 +8,7 @@
 //! dropped with it.
 //!
 //! Nothing is decided here that rmcp decides otherwise. Whatever is not plainly that request, wrong
-//! or merely unusual, is not [recognized](Direct::recognize) and takes the long way, which knows the
+//! or merely unusual, is not [recognized](recognize) and takes the long way, which knows the
 //! proper answer; `tests/it/http/direct.rs` compares the answers of both.
 
 use std::borrow::Cow;
@@ -74,31 +74,6 @@ impl Direct {
         Self { handler, nobody }
     }
 
-    /// Whether this is that request.
-    pub(super) fn recognize(&self, headers: &HeaderMap, body: &Bytes) -> Option<Call> {
-        let is_accepted =
-            once(headers, header::ACCEPT.as_str()).is_some_and(|accept| ACCEPTED.contains(&accept));
-        let is_fit = is_accepted
-            && once(headers, "mcp-protocol-version") == Some(REVISION.as_str())
-            && once(headers, "mcp-method") == Some(CallToolRequestMethod::VALUE)
-            && !headers.contains_key("mcp-session-id");
-        if !is_fit {
-            return None;
-        }
-        let name = once(headers, "mcp-name")?;
-        let mut message: Message<'_> = serde_json::from_slice(body).ok()?;
-        let meta = message.params.meta.take()?;
-        let is_that = message.jsonrpc == "2.0"
-            && message.method == CallToolRequestMethod::VALUE
-            && message.params.name == name
-            // A name in this form is decoded before it is compared.
-            && !name.starts_with("=?")
-            && meta.protocol_version() == Some(REVISION)
-            && meta.missing_required_keys(&REVISION).is_empty()
-            && meta.client_info().is_some();
-        is_that.then_some(Call { id: message.id, params: message.params, meta })
-    }
-
     pub(super) async fn answer(&self, call: Call, parts: Parts) -> Response {
         let Call { id, params, meta } = call;
         let mut context = RequestContext::new(id.clone(), self.nobody.peer().clone());
@@ -116,6 +91,31 @@ impl Direct {
             Err(_) => Refusal::unwritable().into_response(),
         }
     }
+}
+
+/// Whether this is that request.
+pub(super) fn recognize(headers: &HeaderMap, body: &Bytes) -> Option<Call> {
+    let is_accepted =
+        once(headers, header::ACCEPT.as_str()).is_some_and(|accept| ACCEPTED.contains(&accept));
+    let is_fit = is_accepted
+        && once(headers, "mcp-protocol-version") == Some(REVISION.as_str())
+        && once(headers, "mcp-method") == Some(CallToolRequestMethod::VALUE)
+        && !headers.contains_key("mcp-session-id");
+    if !is_fit {
+        return None;
+    }
+    let name = once(headers, "mcp-name")?;
+    let mut message: Message<'_> = serde_json::from_slice(body).ok()?;
+    let meta = message.params.meta.take()?;
+    let is_that = message.jsonrpc == "2.0"
+        && message.method == CallToolRequestMethod::VALUE
+        && message.params.name == name
+        // A name in this form is decoded before it is compared.
+        && !name.starts_with("=?")
+        && meta.protocol_version() == Some(REVISION)
+        && meta.missing_required_keys(&REVISION).is_empty()
+        && meta.client_info().is_some();
+    is_that.then_some(Call { id: message.id, params: message.params, meta })
 }
 
 /// The value of a header that is there once.
@@ -157,5 +157,108 @@ impl Transport<RoleServer> for Silence {
 
     async fn close(&mut self) -> Result<(), Infallible> {
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    fn headers() -> HeaderMap {
+        let mut headers = HeaderMap::new();
+        for (name, value) in [
+            ("accept", "application/json, text/event-stream"),
+            ("mcp-protocol-version", "2026-07-28"),
+            ("mcp-method", "tools/call"),
+            ("mcp-name", "read"),
+        ] {
+            headers.insert(name, value.parse().unwrap());
+        }
+        headers
+    }
+
+    fn body() -> Value {
+        json!({ "jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": {
+            "name": "read",
+            "arguments": { "id": 5 },
+            "_meta": {
+                "io.modelcontextprotocol/protocolVersion": "2026-07-28",
+                "io.modelcontextprotocol/clientInfo": { "name": "it", "version": "1" },
+                "io.modelcontextprotocol/clientCapabilities": {},
+            },
+        }})
+    }
+
+    fn is_known(headers: &HeaderMap, body: &Value) -> bool {
+        recognize(headers, &body.to_string().into()).is_some()
+    }
+
+    #[test]
+    fn the_plain_request_is_recognized() {
+        let call = recognize(&headers(), &body().to_string().into()).unwrap();
+        assert_eq!(call.id, RequestId::Number(1));
+        assert_eq!(call.params.name, "read");
+        assert_eq!(call.params.arguments.unwrap()["id"], 5);
+        assert!(call.params.meta.is_none());
+        assert_eq!(call.meta.client_info().unwrap().name, "it");
+    }
+
+    #[test]
+    fn a_header_that_is_not_right_is_not_for_us() {
+        for (name, value) in [
+            ("accept", "application/json"),
+            ("accept", "*/*"),
+            ("mcp-protocol-version", "2025-11-25"),
+            ("mcp-protocol-version", "2099-01-01"),
+            ("mcp-method", "tools/list"),
+            ("mcp-method", "Tools/call"),
+            ("mcp-name", "write"),
+            ("mcp-name", "=?base64?cmVhZA==?="),
+            ("mcp-session-id", "x"),
+        ] {
+            let mut changed = headers();
+            changed.insert(name, value.parse().unwrap());
+            assert!(!is_known(&changed, &body()), "{name}: {value}");
+        }
+        for name in ["accept", "mcp-protocol-version", "mcp-method", "mcp-name"] {
+            let mut without = headers();
+            let value = without.remove(name).unwrap();
+            assert!(!is_known(&without, &body()), "without {name}");
+            without.append(name, value.clone());
+            without.append(name, value);
+            assert!(!is_known(&without, &body()), "two {name}");
+        }
+    }
+
+    #[test]
+    fn a_body_that_is_not_right_is_not_for_us() {
+        for (pointer, value) in [
+            ("/jsonrpc", json!("1.0")),
+            ("/id", Value::Null),
+            ("/id", json!({})),
+            ("/method", json!("tools/list")),
+            ("/params", json!([])),
+            ("/params/name", json!(5)),
+            ("/params/name", json!("write")),
+            ("/params/arguments", json!([])),
+            ("/params/_meta", Value::Null),
+            ("/params/_meta/io.modelcontextprotocol~1protocolVersion", json!("2025-11-25")),
+            ("/params/_meta/io.modelcontextprotocol~1clientCapabilities", json!(1)),
+            ("/params/_meta/io.modelcontextprotocol~1clientInfo", Value::Null),
+        ] {
+            let mut changed = body();
+            *changed.pointer_mut(pointer).unwrap() = value;
+            assert!(!is_known(&headers(), &changed), "{pointer}");
+        }
+        let mut more = body();
+        more["result"] = json!({});
+        assert!(!is_known(&headers(), &more), "a stray member");
+        let batch = json!([body()]);
+        assert!(!is_known(&headers(), &batch));
+        for text in ["", "{", "null"] {
+            assert!(recognize(&headers(), &text.into()).is_none());
+        }
     }
 }

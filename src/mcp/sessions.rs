@@ -3,21 +3,14 @@
 //! rmcp keeps the sessions and knows nobody; a session id alone must prove nothing
 //! (basic/security_best_practices, session hijacking). So each of its questions is answered here for
 //! the one who asks, whom [`asked_by`] names for the time of a request: a session of somebody else
-//! does not exist.
-//!
-//! There are two limits. A principal with [`MOST_OF_ONE`] sessions loses the one that was not used
-//! for longest when another begins: clients forget sessions without saying so, and one that meets a
-//! lost one begins anew (404, basic/transports). With [`MOST`] sessions altogether, one goes that
-//! nobody has used for [`STALE`]; where there is none a newcomer is asked to come later, since it must
-//! not be able to end other people's.
+//! does not exist. How many there may be is said in [`owned`].
+
+mod owned;
 
 use std::cell::Cell;
-use std::collections::HashMap;
-use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::{Stream, StreamExt as _, stream};
-use parking_lot::Mutex;
 use rmcp::model::{ClientJsonRpcMessage, ServerJsonRpcMessage};
 use rmcp::transport::WorkerTransport;
 use rmcp::transport::streamable_http_server::session::local::{
@@ -26,17 +19,13 @@ use rmcp::transport::streamable_http_server::session::local::{
 use rmcp::transport::streamable_http_server::session::{
     ServerSseMessage, SessionId, SessionManager,
 };
-use tokio::time::Instant;
 
 use super::announce::{Announcements, elicitation_of};
 use crate::model::Caller;
+use owned::{NoRoom, Owned};
 
 /// How long a session lives that nobody uses: longer than a person takes for a consent.
 const IDLE: Duration = Duration::from_hours(1);
-/// Each takes some tens of kilobytes.
-const MOST: usize = 4096;
-const MOST_OF_ONE: usize = 1024;
-const STALE: Duration = Duration::from_mins(5);
 /// How long the answer to a broken connection is kept: clients come back after three seconds.
 const KEPT: Duration = Duration::from_secs(6);
 
@@ -79,23 +68,8 @@ pub(super) enum SessionsError {
 
 pub(super) struct Sessions {
     kept: LocalSessionManager,
-    open: Mutex<HashMap<SessionId, Open>>,
+    owned: Owned,
     announcements: Announcements,
-    most: usize,
-    most_of_one: usize,
-}
-
-struct Open {
-    caller: Caller,
-    used: Instant,
-    /// Each of its streams holds another one.
-    attached: Arc<()>,
-}
-
-impl Open {
-    fn is_attached(&self) -> bool {
-        Arc::strong_count(&self.attached) > 1
-    }
 }
 
 impl Sessions {
@@ -104,43 +78,7 @@ impl Sessions {
         kept.session_config = SessionConfig::default();
         kept.session_config.keep_alive = Some(IDLE);
         kept.session_config.completed_cache_ttl = KEPT;
-        let open = Mutex::default();
-        Self { kept, open, announcements, most: MOST, most_of_one: MOST_OF_ONE }
-    }
-
-    /// Notes a new session; with it the one that makes room for it.
-    ///
-    /// # Errors
-    /// There is no room.
-    fn admit(&self, id: &SessionId, caller: Caller) -> Result<Option<SessionId>, SessionsError> {
-        let mut open = self.open.lock();
-        let own = open.values().filter(|other| other.caller == caller).count();
-        let goes = if own >= self.most_of_one {
-            longest_unused(&open, |other| other.caller == caller)
-        } else if open.len() >= self.most {
-            longest_unused(&open, |other| other.used.elapsed() >= STALE)
-        } else {
-            None
-        };
-        if goes.is_none() && (own >= self.most_of_one || open.len() >= self.most) {
-            return Err(SessionsError::TooMany);
-        }
-        if let Some(goes) = &goes {
-            open.remove(goes);
-        }
-        let new = Open { caller, used: Instant::now(), attached: Arc::default() };
-        open.insert(Arc::clone(id), new);
-        Ok(goes)
-    }
-
-    /// Whether the session exists for whoever asks; then it is in use.
-    fn is_open(&self, id: &SessionId, caller: &Caller) -> bool {
-        let mut open = self.open.lock();
-        let Some(found) = open.get_mut(id).filter(|found| found.caller == *caller) else {
-            return false;
-        };
-        found.used = Instant::now();
-        true
+        Self { kept, owned: Owned::default(), announcements }
     }
 
     /// What goes out on a stream: it holds its session, and tells of -32042 errors that went.
@@ -149,7 +87,7 @@ impl Sessions {
         id: &SessionId,
         stream: impl Stream<Item = ServerSseMessage> + Send + Sync + 'static,
     ) -> impl Stream<Item = ServerSseMessage> + Send + Sync + 'static {
-        let attached = self.open.lock().get(id).map(|open| Arc::clone(&open.attached));
+        let attached = self.owned.attach(id);
         let announcements = self.announcements.clone();
         let state = (Box::pin(stream), None::<String>, attached, announcements);
         stream::unfold(state, |(mut stream, shown, attached, announcements)| async move {
@@ -162,14 +100,6 @@ impl Sessions {
             Some((event, (stream, shown, attached, announcements)))
         })
     }
-}
-
-fn longest_unused(
-    open: &HashMap<SessionId, Open>,
-    may_go: impl Fn(&Open) -> bool,
-) -> Option<SessionId> {
-    let unused = open.iter().filter(|(_, other)| !other.is_attached() && may_go(other));
-    unused.min_by_key(|(_, other)| other.used).map(|(id, _)| Arc::clone(id))
 }
 
 /// Who asks, where it is a request that does.
@@ -194,8 +124,8 @@ impl SessionManager for Sessions {
     async fn create_session(&self) -> Result<(SessionId, Self::Transport), SessionsError> {
         let (id, transport) = self.kept.create_session().await?;
         let admitted = match asking() {
-            Some(caller) => self.admit(&id, caller),
-            None => Err(SessionsError::TooMany),
+            Some(caller) => self.owned.admit(&id, caller),
+            None => Err(NoRoom),
         };
         match admitted {
             Ok(goes) => {
@@ -205,10 +135,10 @@ impl SessionManager for Sessions {
                 }
                 Ok((id, transport))
             }
-            Err(error) => {
+            Err(NoRoom) => {
                 refuse(Refused::TooMany);
                 self.kept.close_session(&id).await?;
-                Err(error)
+                Err(SessionsError::TooMany)
             }
         }
     }
@@ -222,16 +152,16 @@ impl SessionManager for Sessions {
     }
 
     async fn has_session(&self, id: &SessionId) -> Result<bool, SessionsError> {
-        Ok(asking().is_some_and(|caller| self.is_open(id, &caller)))
+        Ok(asking().is_some_and(|caller| self.owned.is_open(id, &caller)))
     }
 
     /// Asked by a DELETE, or by rmcp when a session has come to its end.
     async fn close_session(&self, id: &SessionId) -> Result<(), SessionsError> {
-        if asking().is_some_and(|caller| !self.is_open(id, &caller)) {
+        if asking().is_some_and(|caller| !self.owned.is_open(id, &caller)) {
             refuse(Refused::NoSession);
             return Ok(());
         }
-        self.open.lock().remove(id);
+        self.owned.forget(id);
         Ok(self.kept.close_session(id).await?)
     }
 

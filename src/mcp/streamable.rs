@@ -18,7 +18,7 @@ use rmcp::transport::streamable_http_server::{StreamableHttpServerConfig, Stream
 use tokio_util::sync::CancellationToken;
 
 use super::body::{self, Refusal};
-use super::direct::Direct;
+use super::direct::{self, Direct};
 use super::running::{Run, Running};
 use super::sessions::{Refused, Sessions, asked_by};
 use super::{Announcements, Handler};
@@ -73,7 +73,7 @@ impl Face {
         let busy = || Refusal::busy("too many requests run at the moment");
         let run = self.running.begin().ok_or_else(busy)?;
         parts.extensions.insert(run.clone());
-        let response = match self.direct.recognize(&parts.headers, &body) {
+        let response = match direct::recognize(&parts.headers, &body) {
             Some(call) => self.direct.answer(call, parts).await,
             None => {
                 let request = Request::from_parts(parts, Body::from(body.clone()));

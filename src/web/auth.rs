@@ -10,18 +10,29 @@ use axum::middleware::Next;
 use axum::response::{IntoResponse as _, Response};
 use url::Url;
 
-use super::Origins;
+use super::{Origins, denied, well_known};
 use crate::identity::{Authenticator, Denied};
-use crate::model::causes;
+use crate::model::chain;
 
 /// What a request has to pass.
 #[derive(Clone)]
 pub struct Gate {
-    /// Where this server is reached.
-    pub origins: Origins,
-    pub authenticator: Authenticator,
+    origins: Origins,
+    authenticator: Authenticator,
     /// Where clients without a token learn how to get one (RFC 9728 §3).
-    pub metadata: Option<Url>,
+    metadata: Option<Url>,
+}
+
+impl Gate {
+    /// `names` are scheme, host and port of every name of this server.
+    pub fn new(names: &[String], authenticator: Authenticator) -> Self {
+        let origins = Origins::default();
+        names.iter().for_each(|name| origins.add(name));
+        let metadata = authenticator
+            .resource_metadata()
+            .and_then(|metadata| metadata.resource.join(well_known::RESOURCE).ok());
+        Self { origins, authenticator, metadata }
+    }
 }
 
 pub async fn gate(State(gate): State<Gate>, mut request: Request, next: Next) -> Response {
@@ -37,7 +48,7 @@ pub async fn gate(State(gate): State<Gate>, mut request: Request, next: Next) ->
             request.extensions_mut().insert(principal);
             next.run(request).await
         }
-        Err(denied) => answer(&denied, gate.metadata.as_ref()),
+        Err(denied) => refusal(&denied, gate.metadata.as_ref()),
     }
 }
 
@@ -60,24 +71,13 @@ fn elsewhere(origins: &Origins, uri: &Uri, headers: &HeaderMap) -> Option<Respon
     None
 }
 
-fn answer(denied: &Denied, metadata: Option<&Url>) -> Response {
-    let status = match denied {
-        Denied::Missing | Denied::InvalidToken(_) => StatusCode::UNAUTHORIZED,
-        Denied::Malformed(_) => StatusCode::BAD_REQUEST,
-        Denied::NotAnApplication => StatusCode::FORBIDDEN,
-        Denied::Unavailable(error) => {
-            tracing::warn!(error = %causes(error.as_ref()).join(": "), "the issuer cannot be asked");
-            StatusCode::SERVICE_UNAVAILABLE
-        }
-    };
-    let mut response = (status, format!("{denied}; {}", denied.hint())).into_response();
-    let challenge = denied.challenge(metadata).map(HeaderValue::try_from);
-    if let Some(Ok(challenge)) = challenge {
-        response.headers_mut().insert(header::WWW_AUTHENTICATE, challenge);
+fn refusal(denied: &Denied, metadata: Option<&Url>) -> Response {
+    if let Denied::Unavailable(error) = denied {
+        tracing::warn!(error = %chain(error.as_ref()), "the issuer cannot be asked");
     }
-    if status == StatusCode::SERVICE_UNAVAILABLE {
-        response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static("30"));
-    }
+    let said = format!("{denied}; {}", denied.hint());
+    let mut response = (denied::status(denied), said).into_response();
+    denied::explain(denied, metadata, &mut response);
     response
 }
 

@@ -27,11 +27,6 @@ use crate::broker::{Broker, Visitor};
 use page::{Kind, Page};
 pub use shield::Origins;
 
-/// What everybody may ask the served port.
-pub fn open_routes() -> Router {
-    Router::new().route("/health", get(async || "ok\n"))
-}
-
 /// The routes of the loopback listener, behind their shield.
 pub fn router(broker: Broker, origins: Origins) -> Router {
     Router::new()
