@@ -13,12 +13,11 @@ pub(super) struct Digest([u8; 32]);
 /// They are looked up in tables and compared like any other bytes. How long that takes depends on
 /// digests alone, and nobody outside can compute one or choose what it begins with, so that time
 /// tells nothing of a key: a comparison in constant time, at no cost per key.
-#[derive(Clone)]
-pub(super) struct Digester(hmac::Key);
+pub(super) struct Digester(Box<hmac::Key>);
 
 impl Digester {
     pub(super) fn new() -> Self {
-        Self(hmac::Key::new(hmac::HMAC_SHA256, &secret::random_bytes::<32>()))
+        Self(Box::new(hmac::Key::new(hmac::HMAC_SHA256, &secret::random_bytes::<32>())))
     }
 
     pub(super) fn digest(&self, presented: &str) -> Digest {

@@ -53,7 +53,7 @@ impl Keys {
     /// `issuer` is who vouches for people here, if anybody does beside the keys.
     pub(super) fn new(
         settings: Vec<KeySettings>,
-        issuer: Option<(&str, Result<Opener, NoOpener>)>,
+        issuer: Option<&(&str, Result<Opener, NoOpener>)>,
         digester: &Digester,
     ) -> Result<Self, KeyError> {
         let mut names: HashMap<Digest, String> = HashMap::new();
@@ -70,7 +70,7 @@ impl Keys {
             if let Some(first) = names.insert(digest, name.clone()) {
                 return Err(KeyError::SameValue { first, second: name });
             }
-            keys.insert(digest, Held::new(name, holder, issuer.as_ref()));
+            keys.insert(digest, Held::new(name, holder, issuer));
         }
         Ok(Self(keys))
     }

@@ -96,7 +96,7 @@ impl Authenticator {
         let issuer = issuer.map(|issuer| Issuer::new(issuer, &resource, net, clock));
         let vouching = issuer.as_ref().map(|issuer| (issuer.name(), issuer.opener()));
         let digester = Digester::new();
-        let keys = Keys::new(keys, vouching, &digester)?;
+        let keys = Keys::new(keys, vouching.as_ref(), &digester)?;
         Ok(Self(Arc::new(Way::Server(Box::new(Server { digester, keys, issuer, resource })))))
     }
 

@@ -50,7 +50,7 @@ async fn many_at_the_first_start_ask_once() {
 async fn a_question_outlives_whoever_caused_it() {
     let world = World::new().await;
     let token = world.token(&json!({}), &json!({}));
-    let (headers, mut asking) = (bearer(&token), std::pin::pin!(world.present(&token)));
+    let (headers, mut asking) = (bearer(&token), Box::pin(world.present(&token)));
     assert!(futures_util::poll!(&mut asking).is_pending());
     drop(asking);
     let ana = world.authenticator.authenticate(&headers).await;
