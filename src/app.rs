@@ -1,10 +1,14 @@
 //! The composition root: configuration in, running parts out.
 
+use std::io;
+use std::net::TcpListener;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use futures_util::FutureExt as _;
 use tokio::task::AbortHandle;
+use tokio_util::sync::CancellationToken;
 
 use crate::broker::{Broker, Parts};
 use crate::config::Config;
@@ -17,16 +21,36 @@ use crate::store::{DataFolder, KeySource, Role, Slot};
 use crate::upstream::Upstream;
 use crate::upstream::select::Jq;
 use crate::web;
+use crate::web::auth::Gate;
 use crate::web::listener::Loopback;
+use crate::web::neighbours::Neighbours;
 use crate::web::reach;
+use crate::web::server::Port;
+
+/// How long running calls may take once the process is about to end: as long as a call's request
+/// may, unless `tools.toml` gives it more.
+const LAST_CALLS: Duration = Duration::from_secs(30);
+/// How long answers may take to arrive after that.
+const LAST_ANSWERS: Duration = Duration::from_secs(2);
 
 /// What the command line and the environment decide, beside `tools.toml`.
 pub struct Settings {
     pub data: DataFolder,
     pub keys: KeySource,
     pub clock: Clock,
+    /// Where everybody's browsers reach this server, e.g. `https://tools.example.com`; `None`: each
+    /// link leads to the loopback address of the machine that it is opened on.
+    pub public: Option<String>,
     /// The executable that runs jq filters which may not end by themselves.
     pub worker: PathBuf,
+}
+
+/// How MCP is served over HTTP.
+pub struct Http {
+    /// Bound already: whoever starts the server is told where.
+    pub listener: TcpListener,
+    pub gate: Gate,
+    pub neighbours: Neighbours,
 }
 
 /// The running parts.
@@ -54,10 +78,15 @@ impl App {
             oauth: OAuthClient::new(net.clone(), settings.clock.clone()),
             upstream: Upstream::new(net, Jq::new(settings.worker)),
             clock: settings.clock,
-            origin: Box::new(move |provider, rule| {
-                let slot = Arc::clone(&slot);
-                async move { reach::origin(&slot, port, provider, rule).await }.boxed()
-            }),
+            origin: match settings.public {
+                Some(public) => Box::new(move |provider, rule| {
+                    std::future::ready(reach::public(&public, provider, rule)).boxed()
+                }),
+                None => Box::new(move |provider, rule| {
+                    let slot = Arc::clone(&slot);
+                    async move { reach::origin(&slot, port, provider, rule).await }.boxed()
+                }),
+            },
             after_connect: server.after_connect,
         });
         let routes = broker.clone();
@@ -96,6 +125,48 @@ impl App {
         opened.abort();
         self.close().await;
         served
+    }
+
+    /// Serves MCP over HTTP until `end`, then lets what runs come to its end.
+    ///
+    /// # Errors
+    /// The port cannot be used.
+    pub async fn serve_http(&self, http: Http, end: impl Future<Output = ()>) -> io::Result<()> {
+        let opened = tokio::spawn(open(self.broker.clone()));
+        let (running, ended) = (mcp::Running::default(), CancellationToken::new());
+        let router = self.http_routes(http.gate, &running, &ended);
+        let port = Port::serve(http.listener, router, http.neighbours)?;
+        end.await;
+        port.stop();
+        if tokio::time::timeout(LAST_CALLS, running.drain()).await.is_err() {
+            tracing::warn!("calls are broken off, which have not ended within {LAST_CALLS:?}");
+        }
+        // From here on streams carry nothing any more.
+        ended.cancel();
+        let _ = tokio::time::timeout(LAST_ANSWERS, port.ended()).await;
+        opened.abort();
+        self.close().await;
+        Ok(())
+    }
+
+    fn http_routes(
+        &self,
+        gate: Gate,
+        running: &mcp::Running,
+        ended: &CancellationToken,
+    ) -> axum::Router {
+        let announcements = mcp::Announcements::new(self.broker.clone());
+        let handler = mcp::Handler::new(
+            self.broker.clone(),
+            mcp::Who::OfTheRequest,
+            self.text.clone(),
+            announcements.clone(),
+        );
+        let (sessions, streams) = (handler.clone(), handler);
+        mcp::streamable::routes(sessions, announcements.clone(), running.clone(), ended.clone())
+            .merge(mcp::sse::routes(streams, announcements, running.clone(), ended.clone()))
+            .layer(axum::middleware::from_fn_with_state(gate, web::auth::gate))
+            .merge(web::open_routes())
     }
 
     /// Lets what must not be broken off come to its end, then stops listening and leaves the data

@@ -13,7 +13,8 @@ use super::invitation::cookie_name;
 use super::keeping::Arrival;
 use super::{Broker, Stranger, Visitor};
 use crate::model::Authorization;
-use crate::model::authorization::{Started, Way};
+use crate::model::authorization::{Brought, Started, Way};
+use crate::model::principal::Opener;
 use crate::model::secret;
 use crate::oauth::{AnswerError, AuthorizationResponse, Denial, TokenError, Verdict};
 use crate::store::StoreError;
@@ -103,6 +104,11 @@ impl Broker {
         match answer.result {
             Err(denial) => self.denied(authorization, &denial).await,
             Ok(code) => {
+                if let Opener::Application(verifier) = &authorization.opener {
+                    let verifier = verifier.clone();
+                    let brought = Brought::Code { started: Box::new(started), code };
+                    return Ok(self.hold_back(&verifier, brought).await?);
+                }
                 // In a task of its own: a browser that hangs up after the code was sent must not
                 // take the tokens with it.
                 let broker = self.clone();
@@ -131,7 +137,7 @@ impl Broker {
         Ok(Arrival { next: authorization.link() })
     }
 
-    async fn exchange(
+    pub(super) async fn exchange(
         &self,
         started: Started,
         code: secrecy::SecretString,

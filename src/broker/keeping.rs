@@ -166,7 +166,7 @@ impl Broker {
                 revoked = self.end_there(&trip.client, &grant.value).await;
             }
             // A refresh in between put another token there, which must end as well.
-            if store.forget(&grant).await? {
+            if store.forget_grant(&grant).await? {
                 tracing::info!(%provider, "disconnected");
                 break;
             }

@@ -3,6 +3,7 @@
 //! - [`call`]: journey 1, a tool call
 //! - [`connect`], [`invitation`] and [`callback`]: journey 2, a consent
 //! - [`visitor`]: whether it is the browser of the person who asked
+//! - [`confirmation`]: where an application answers for that
 //! - [`paste`]: a consent on our own page; [`device`]: one from another machine's browser
 //! - [`keeping`]: what was granted becomes a grant; [`unkept`]: for which the store has no room yet
 //! - [`identity`] and [`accounts`]: whose account it is, and which of several
@@ -11,14 +12,18 @@
 //! - [`secret`] and [`assertion`]: keys and passwords, and what we sign, as credentials of a call
 //! - [`clients`]: our registrations at providers
 //! - [`grants`]: what a person has connected, and ending it
+//! - [`usage`]: when it was last of use to them
+//! - [`by_hand`]: connecting outside any call
 //! - [`completion`]: who waits for a consent hears of it here
 
 mod accounts;
 pub mod assertion;
+mod by_hand;
 pub mod call;
 pub mod callback;
 mod clients;
 pub mod completion;
+pub mod confirmation;
 pub mod connect;
 pub mod device;
 pub mod grants;
@@ -31,6 +36,7 @@ pub mod secret;
 mod service;
 mod tokens;
 mod unkept;
+mod usage;
 pub mod visitor;
 
 use std::collections::BTreeMap;
@@ -62,6 +68,7 @@ struct Inner {
     clients: clients::Clients,
     flights: renewal::Flights,
     unkept: unkept::Unkept,
+    usage: usage::Usage,
     /// The ids of authorizations that have ended, for whoever waits in this process.
     ended: broadcast::Sender<String>,
     /// The ids of those whose end a browser has been shown.
@@ -116,6 +123,8 @@ pub enum OriginError {
     Taken { provider: ProviderId, host: &'static str, port: u16 },
     #[error("`{0}` accepts only https redirect URIs")]
     HttpsOnly(ProviderId),
+    #[error("of the names of this machine `{provider}` accepts only `{host}` in redirect URIs")]
+    OtherHost { provider: ProviderId, host: &'static str },
     #[error("no port could be opened on this machine: {0}")]
     Failed(String),
     #[error(transparent)]
@@ -129,7 +138,10 @@ impl OriginError {
                 "end the program that holds port {port}, or set `port` in [server] to another and register http://{host}:<port>/oauth/callback/{provider} at the provider"
             ),
             Self::HttpsOnly(provider) => format!(
-                "it needs a server with a `public_url`, which this version does not offer yet; if your app may use a loopback address, say so with `loopback` in [providers.{provider}.oauth]"
+                "serve over HTTP with [server.auth] and an https `public_url`; if your app may use a loopback address, say so with `loopback` in [providers.{provider}.oauth]"
+            ),
+            Self::OtherHost { host, .. } => format!(
+                "set `public_url` in [server] to `http://{host}:<port>` with the port that is served, or to an https address"
             ),
             Self::Failed(_) => "check what keeps Countersign from listening on 127.0.0.1".into(),
             Self::Store(error) => error.hint(),
@@ -145,6 +157,7 @@ impl Broker {
             clients,
             flights: renewal::Flights::default(),
             unkept: unkept::Unkept::default(),
+            usage: usage::Usage::default(),
             ended: broadcast::Sender::new(256),
             shown: broadcast::Sender::new(16),
             swept: Mutex::default(),
@@ -186,11 +199,12 @@ impl Broker {
     }
 
     /// Waits for what must not be broken off: refreshes and code exchanges under way; then tries once more to
-    /// keep what the store had no room for.
+    /// keep what the store had no room for, and writes down what was used.
     pub async fn settle(&self) {
         self.0.tasks.close();
         self.0.tasks.wait().await;
         self.save_the_unsaved().await;
         self.keep_all_held().await;
+        self.write_uses().await;
     }
 }

@@ -8,8 +8,9 @@ use super::connect::ConnectError;
 use super::keeping::Arrival;
 use super::secret::{self, CredentialError, Pasted};
 use super::{Broker, Visitor};
-use crate::model::authorization::Way;
+use crate::model::authorization::{Brought, Way};
 use crate::model::credential::Asked;
+use crate::model::principal::Opener;
 use crate::model::{Authorization, TokenSet};
 use crate::oauth::Issued;
 use crate::upstream::{Answer, Credential};
@@ -77,6 +78,12 @@ impl Broker {
         let broker = self.clone();
         let kept = self.0.tasks.spawn(async move {
             broker.test(&authorization, &asked, &credential).await?;
+            if let Opener::Application(verifier) = authorization.opener.clone() {
+                let authorization = Box::new(authorization);
+                let brought = Brought::Pasted { authorization, tokens };
+                let held = broker.hold_back(&verifier, brought).await;
+                return Ok(held.map_err(ConnectError::from)?);
+            }
             let issued = Issued { tokens, scopes: None };
             Ok(broker.keep(&authorization, issued).await.map_err(ConnectError::from)?)
         });

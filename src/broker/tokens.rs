@@ -77,17 +77,17 @@ impl Broker {
     ) -> Result<Access, AccessError> {
         self.keep_held(&connection.name()).await?;
         let held = self.grant_of(connection).await?;
-        let grant = match self.judge(connection, held, needed, rejected) {
+        let stale = match self.judge(connection, held, needed, rejected) {
             Judgement::Ready(held) => return self.hand_out(*held).await,
             Judgement::Settled(access) => return Ok(access),
-            Judgement::Renew(held) => held.value,
+            Judgement::Renew(held) => *held,
         };
         // A token that still lives does for this call if a new one is not to be had at once.
-        let is_usable = rejected.is_none() && grant.tokens.is_live(self.0.parts.clock.now());
+        let is_usable = rejected.is_none() && stale.value.tokens.is_live(self.0.parts.clock.now());
         match self.renew(connection, rejected, is_usable).await {
             Ok(()) => {}
             Err(AccessError::Refresh { .. } | AccessError::Elsewhere { .. }) if is_usable => {
-                return Ok(Access::Ready(ready(grant)));
+                return self.hand_out(stale).await;
             }
             Err(error) => return Err(error),
         }
@@ -108,6 +108,9 @@ impl Broker {
         if is_for_once && !self.store().await?.forget(&held).await? {
             let reason = PromptReason::NotConnected;
             return Ok(Access::Missing { needed: held.value.scopes, reason });
+        }
+        if !is_for_once {
+            self.saw_use(&held);
         }
         Ok(Access::Ready(ready(held.value)))
     }

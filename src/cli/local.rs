@@ -42,6 +42,7 @@ impl Local {
             keys: key_source()?,
             data,
             clock,
+            public: None,
             worker: crate::upstream::select::own_program(),
         };
         Ok(App::new(config, settings))

@@ -1,5 +1,8 @@
 //! `countersign serve`
 
+mod address;
+
+use std::net::TcpListener;
 use std::path::Path;
 
 use anyhow::Context as _;
@@ -8,21 +11,54 @@ use tracing::level_filters::LevelFilter;
 
 use super::local::Local;
 use super::{Exit, block_on, exit_of, load, report};
-use crate::app::App;
+use crate::app::{App, Http};
+use crate::identity::Authenticator;
 use crate::mcp::stdio::{self, Streams};
-use crate::model::Caller;
+use crate::model::{Caller, Principal};
+use crate::web::Origins;
+use crate::web::auth::Gate;
+use crate::web::neighbours::Neighbours;
+use address::Address;
 
 #[derive(Clone, Debug, Args)]
 pub(super) struct Serve {
     /// Serve one MCP client over standard input and output.
-    #[arg(long, required = true)]
+    #[arg(long, required_unless_present = "sse", conflicts_with = "sse")]
     stdio: bool,
+    /// Serve over HTTP, at /mcp and, for older clients, /sse; `:8080` is port 8080 of this machine.
+    #[arg(
+        long,
+        visible_alias = "http",
+        value_name = "ADDRESS",
+        num_args = 0..=1,
+        default_missing_value = ":8080"
+    )]
+    sse: Option<Address>,
     #[command(flatten)]
     local: Local,
 }
 
 pub(super) fn run(serve: &Serve, config: Option<&Path>) -> anyhow::Result<Exit> {
-    block_on(LevelFilter::INFO, over_stdio(serve, config))
+    match &serve.sse {
+        Some(address) => block_on(LevelFilter::INFO, over_http(serve, *address, config)),
+        None => block_on(LevelFilter::INFO, over_stdio(serve, config)),
+    }
+}
+
+async fn over_http(serve: &Serve, address: Address, config: Option<&Path>) -> anyhow::Result<Exit> {
+    let (app, caller) = prepare(serve, config)?;
+    let listener = TcpListener::bind(address.0)
+        .with_context(|| format!("`{}` cannot be listened on", address.0))?;
+    let bound = listener.local_addr()?;
+    report::note(&format!("listening on http://{bound}/mcp (older clients: http://{bound}/sse)"));
+    let origins = Origins::default();
+    origins.add(format!("http://{bound}"));
+    origins.add(format!("http://localhost:{}", bound.port()));
+    let authenticator = Authenticator::local(Principal::local(caller));
+    let gate = Gate { origins, authenticator, metadata: None };
+    let http = Http { listener, gate, neighbours: Neighbours::of_this_user() };
+    app.serve_http(http, ended()).await.context("the port could not be served")?;
+    Ok(Exit::Done)
 }
 
 async fn over_stdio(serve: &Serve, config: Option<&Path>) -> anyhow::Result<Exit> {
@@ -50,7 +86,8 @@ async fn over_stdio(serve: &Serve, config: Option<&Path>) -> anyhow::Result<Exit
 fn prepare(serve: &Serve, config: Option<&Path>) -> anyhow::Result<(App, Caller)> {
     let config = load(config)?;
     let caller = serve.local.caller()?;
-    Ok((serve.local.app(config, "serve --stdio")?, caller))
+    let purpose = if serve.stdio { "serve --stdio" } else { "serve --sse" };
+    Ok((serve.local.app(config, purpose)?, caller))
 }
 
 /// Somebody asks the process to end.

@@ -11,6 +11,9 @@ use toml::de::DeValue;
 use super::problem::Findings;
 use super::read::{At, Named, Read, Text, Tree, table};
 use super::syntax::Value;
+use server::{ServerTable, StoreTable};
+
+pub mod server;
 
 table! {
     /// Tools for an MCP host, and the providers that authorize them.
@@ -29,38 +32,6 @@ table! {
         /// Upstream MCP servers: not supported by this version yet.
         #[schemars(skip)]
         "mcp" => mcp: Later,
-    }
-}
-
-table! {
-    /// The server as a whole.
-    ServerTable {
-        /// The name that hosts show. Default: `countersign`.
-        "name" => name: Text,
-        /// What the model is told about all tools together.
-        "instructions" => instructions: Text,
-        /// Where browsers reach this server, e.g. `https://tools.example.com`. Default: the loopback listener.
-        "public_url" => public_url: Text,
-        /// Where a browser goes after a consent. Default: a page of this server.
-        "after_connect" => after_connect: Text,
-        /// Longest tool output in characters, cut at array items. Default: 40000.
-        "max_chars" => max_chars: At<i64>,
-        /// Private addresses that hosts learnt from outside may have, e.g. `10.1.0.0/16`.
-        "allow_private" => allow_private: Vec<Text>,
-        /// The port of the loopback listener for connect links. Default: 8971.
-        "port" => port: At<i64>,
-    }
-    later { "auth", "trusted_proxies", "mode" }
-}
-
-table! {
-    /// Where grants are kept.
-    StoreTable {
-        /// `sled:` for the platform's data folder, or `sled:/path`.
-        "url" => url: Text,
-        /// How long grants are kept: `refresh` (default), `no_refresh` (the refresh token is not kept) or `use_once` (deleted after one call).
-        #[schemars(extend("enum" = ["refresh", "no_refresh", "use_once"]))]
-        "retention" => retention: Text,
     }
 }
 
@@ -392,12 +363,14 @@ table! {
         "max_chars" => max_chars: At<i64>,
         /// Not offered.
         "disabled" => disabled: At<bool>,
+        /// Who sees and calls it, where callers are told apart: `group:NAME` and `user:ID`. Default: everybody.
+        "allow" => allow: At<Vec<Text>>,
         /// JSON Schema of the result; then the result is also structured content.
         "output" => output: Tree,
         /// Example calls and what must hold for their results.
         "tests" => tests: Tree,
     }
-    later { "paginate", "each", "confirm", "allow" }
+    later { "paginate", "each", "confirm" }
     elsewhere "[providers.NAME], whose NAME the tool gives in `provider`" {
         "api_key", "bearer", "basic", "oauth", "client_id", "client_secret", "base_url", "hosts",
     }

@@ -11,7 +11,8 @@
 //! or read files ([`environment::FoundBy`]).
 //!
 //! No step stops at the first mistake: each adds to the same [`Problems`], which come out together.
-//! No step follows a reference to a secret; [`secret_ref`] does that when one is needed.
+//! No step follows a reference to a secret; [`secret_ref`] does that when one is needed, and
+//! [`server_auth`] before the first call is accepted.
 
 pub mod environment;
 pub mod file;
@@ -19,6 +20,7 @@ mod lower;
 pub(crate) mod problem;
 pub mod read;
 pub mod secret_ref;
+pub mod server_auth;
 mod source;
 pub(crate) mod syntax;
 

@@ -228,16 +228,21 @@ impl<'s> Findings<'s> {
         self.references.push((name, at.clone()));
     }
 
-    /// A key that must be there and is not, unless it stood where nothing could be read or has been
-    /// reported as another one: one mistake, one problem.
+    /// A key that must be there and is not, unless it [`may`](Self::may_be_there) be after all: one
+    /// mistake, one problem.
     pub(crate) fn missing(&mut self, table: &Span, key: &str, hint: impl Into<String>) {
-        let is_misspelt =
-            self.misspelt.iter().any(|(start, meant)| *start == table.start && meant == key);
-        if !is_misspelt && !self.is_damaged(table.start) {
+        if !self.may_be_there(table, key) {
             self.error("config::missing", table, format!("`{key}` is missing"))
                 .label(format!("no `{key}`"))
                 .hint(hint);
         }
+    }
+
+    /// Whether a key that is not there may stand where nothing could be read, or has been reported as
+    /// another one.
+    pub(crate) fn may_be_there(&self, table: &Span, key: &str) -> bool {
+        self.misspelt.iter().any(|(start, meant)| *start == table.start && meant == key)
+            || self.is_damaged(table.start)
     }
 
     pub(crate) fn has_errors(&self) -> bool {

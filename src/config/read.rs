@@ -82,10 +82,12 @@ fn mismatch<T>(value: &Value<'_>, wanted: &str, find: &mut Findings<'_>) -> Opti
 
 impl Read for Text {
     fn read(value: &Value<'_>, find: &mut Findings<'_>) -> Option<Self> {
-        match value.get_ref() {
-            DeValue::String(text) => Some(At::new(text.to_string(), value.span())),
-            _ => mismatch(value, "a text in quotes", find),
+        if let DeValue::String(text) = value.get_ref() {
+            return Some(At::new(text.to_string(), value.span()));
         }
+        // It may be a secret's place.
+        blot_texts(value, true, find);
+        mismatch(value, "a text in quotes", find)
     }
 }
 
@@ -171,9 +173,7 @@ impl<T> Default for Named<T> {
 
 impl<T: Read> Read for Named<T> {
     fn read(value: &Value<'_>, find: &mut Findings<'_>) -> Option<Self> {
-        let DeValue::Table(table) = value.get_ref() else {
-            return mismatch(value, "a table", find);
-        };
+        let table = entries(value, find)?;
         // The parser moves tables that are opened twice; models and people expect the file's order.
         let mut written: Vec<_> = table.iter().collect();
         written.sort_by_key(|(key, _)| key.span().start);
@@ -308,7 +308,8 @@ pub(crate) fn not_yet(span: &Span, what: &str, find: &mut Findings<'_>) {
         .hint("remove it until then");
 }
 
-/// Nobody knows what a value means whose key is unknown, so what may be a secret is not shown.
+/// Nobody knows what a value means whose key is unknown or that is of another kind than its key's, so
+/// what may be a secret is not shown.
 fn blot_texts(value: &Value<'_>, may_be_secret: bool, find: &mut Findings<'_>) {
     match value.get_ref() {
         DeValue::String(text) if may_be_secret && !super::secret_ref::looks_like_one(text) => {
@@ -393,7 +394,12 @@ macro_rules! table {
                 let mut table = Self { span: value.span(), ..Self::default() };
                 for (key, value) in entries {
                     match key.get_ref().as_ref() {
-                        $( $key => table.$field = $crate::config::read::Read::read(value, find), )*
+                        $( $key => {
+                            table.$field = $crate::config::read::Read::read(value, find);
+                            if table.$field.is_none() {
+                                find.misspelt(&table.span, $key);
+                            }
+                        } )*
                         name => {
                             let key = $crate::config::read::At::new(name.to_owned(), key.span());
                             $crate::config::read::unknown_key(&key, value, &table.span, &KEYS, find);
@@ -422,8 +428,10 @@ pub(crate) fn entries<'v, 'i>(
     value: &'v Value<'i>,
     find: &mut Findings<'_>,
 ) -> Option<&'v toml::de::DeTable<'i>> {
-    match value.get_ref() {
-        DeValue::Table(table) => Some(table),
-        _ => mismatch(value, "a table", find),
+    if let DeValue::Table(table) = value.get_ref() {
+        return Some(table);
     }
+    // `api_key = "…"`: it may be the key.
+    blot_texts(value, true, find);
+    mismatch(value, "a table", find)
 }

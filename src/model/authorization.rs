@@ -14,12 +14,12 @@ use zeroize::Zeroizing;
 
 use super::credential::{Asked, Retention};
 use super::grant::Binding;
-use super::principal::Opener;
+use super::principal::{Opener, Verifier};
 use super::provider::{
     Api, FailureConvention, Hosts, Identity, Revocation, TokenAuth, TokenBody, TokenResponseShape,
 };
 use super::scope::Implied;
-use super::{AccountName, Caller, Grant, ProviderId, Scopes, Time, ToolName};
+use super::{AccountName, Caller, Grant, ProviderId, Scopes, Time, TokenSet, ToolName};
 
 /// How long a link lives.
 pub const LIFETIME: Duration = Duration::from_mins(15);
@@ -269,6 +269,45 @@ pub struct Started {
     pub verifier: Option<SecretString>,
     pub redirect_uri: String,
     pub started_at: Time,
+}
+
+/// What a browser has brought back, until an application says who sits at it: neither exchanged nor
+/// of any use to whoever asked.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Unconfirmed {
+    pub verifier: Verifier,
+    pub brought: Brought,
+    pub arrived_at: Time,
+}
+
+/// How long a browser may take on its way to the application and its application to us.
+pub const CONFIRMATION: Duration = Duration::from_mins(5);
+
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub enum Brought {
+    /// An authorization code, with the trip that it belongs to.
+    Code {
+        started: Box<Started>,
+        #[serde(with = "super::secret::exposed")]
+        code: SecretString,
+    },
+    /// What was pasted on our page, and has passed its test.
+    Pasted { authorization: Box<Authorization>, tokens: TokenSet },
+}
+
+impl Brought {
+    pub fn authorization(&self) -> &Authorization {
+        match self {
+            Self::Code { started, .. } => &started.authorization,
+            Self::Pasted { authorization, .. } => authorization,
+        }
+    }
+}
+
+impl Unconfirmed {
+    pub fn is_expired(&self, now: Time) -> bool {
+        now >= self.arrived_at.after(CONFIRMATION)
+    }
 }
 
 /// Our registration at the provider, resolved: what a token request needs.

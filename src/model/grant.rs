@@ -155,6 +155,13 @@ pub struct Attempt {
     pub was_broken_off: bool,
 }
 
+/// When a token of a grant was last handed out. A record of its own: to write it into the grant would
+/// get in the way of the grant's renewal.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Used {
+    pub at: Time,
+}
+
 /// What a grant is worth for a tool right now.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Standing {

@@ -19,7 +19,7 @@ pub mod text;
 pub mod time;
 pub mod tool;
 
-pub use authorization::{Authorization, Started, Status};
+pub use authorization::{Authorization, Started, Status, Unconfirmed};
 pub use caller::Caller;
 pub use grant::{Grant, Standing, TokenSet};
 pub use id::{AccountName, InstanceId, ProviderId, ToolName, UserId};

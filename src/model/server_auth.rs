@@ -1,5 +1,6 @@
 //! `[server.auth]`: whose calls a server for many people accepts.
 
+use secrecy::SecretString;
 use url::Url;
 
 use super::UserId;
@@ -15,34 +16,65 @@ pub struct ServerAuth {
 /// An `OpenID` provider whose access tokens are accepted, and where browsers sign in.
 #[derive(Clone, Debug)]
 pub struct Issuer {
-    /// As the operator wrote it; tokens name it to the letter, without the slash that [`Url`] adds.
+    /// Tokens name it to the letter (RFC 9068 §4), and a [`Url`] adds a slash: its discovery document
+    /// says how it is spelt.
     pub url: Url,
     /// What a token must be for (RFC 9068 §4); `None`: the address of `/mcp`.
     pub audience: Option<String>,
     /// Our registration there, for signing browsers in and for introspection.
     pub client_id: Option<Setting>,
+    /// Only with a `client_id`.
     pub client_secret: Option<SecretRef>,
     /// The claim that names the person, in access tokens and in ID tokens alike.
     pub user_claim: String,
     /// The claim that lists what the person belongs to.
     pub groups_claim: String,
-    /// Whether tokens that are no JWT are asked about at the issuer (RFC 7662).
+    /// Whether tokens that are no JWT are asked about at the issuer (RFC 7662); only with a
+    /// `client_id` and a `client_secret`.
     pub introspect: bool,
 }
 
 /// A static key.
 #[derive(Clone, Debug)]
 pub struct ApiKey {
+    /// 1 to 64 of `A-Z a-z 0-9 _ -`; no two are alike in any case.
     pub name: String,
     pub key: SecretRef,
     pub holder: KeyHolder,
 }
 
 /// Whom a key stands for.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum KeyHolder {
     /// One person.
     Person(UserId),
     /// An application that names its end user with every call.
     Application { verifier_url: Option<Url> },
+}
+
+/// A [`ServerAuth`] whose references have been followed.
+#[derive(Clone, Debug, Default)]
+pub struct ResolvedAuth {
+    pub issuer: Option<ResolvedIssuer>,
+    pub keys: Vec<ResolvedKey>,
+}
+
+#[derive(Clone, Debug)]
+pub struct ResolvedIssuer {
+    pub issuer: Issuer,
+    pub client: Option<Client>,
+}
+
+/// A registration at an issuer; a public one has no secret.
+#[derive(Clone, Debug)]
+pub struct Client {
+    pub id: String,
+    pub secret: Option<SecretString>,
+}
+
+#[derive(Clone, Debug)]
+pub struct ResolvedKey {
+    pub name: String,
+    pub key: SecretString,
+    pub holder: KeyHolder,
 }

@@ -19,6 +19,12 @@ pub struct Cidr {
 pub struct CidrError(String);
 
 impl Cidr {
+    /// Whether it holds more than `10.0.0.0/8` or `fc00::/7`, the largest networks that are anybody's
+    /// own (RFC 1918, RFC 4193).
+    pub fn is_wider_than_a_network(&self) -> bool {
+        self.prefix < if self.network.is_ipv4() { 8 } else { 7 }
+    }
+
     pub fn contains(&self, address: IpAddr) -> bool {
         match (self.network, address) {
             (IpAddr::V4(network), IpAddr::V4(address)) => {

@@ -12,11 +12,13 @@
 //! |---|---|
 //! | `ring` | the key ring, wrapped by the master key |
 //! | `grant/<user>/<provider>/<binding>/<account>` | a [`Grant`] |
+//! | `used/<user>/<provider>/<binding>/<account>` | when the grant of that place was last [`Used`](crate::model::grant::Used) |
 //! | `authorization/<user>/<provider>/<binding>/<account>` | the one [`Authorization`] of that person there |
 //! | `ticket/<ticket>` | which authorization a connect link leads to |
 //! | `state/<state>` | a [`Started`] authorization, until its `state` is redeemed |
+//! | `unconfirmed/<flow>` | an [`Unconfirmed`] consent, until the application confirms it |
 //!
-//! `<user>`, `<ticket>` and `<state>` are keyed hashes, and so is `<account>` unless it is `default`;
+//! `<user>`, `<ticket>`, `<state>` and `<flow>` are keyed hashes, and so is `<account>` unless it is `default`;
 //! `<binding>` is
 //! [`Binding::fingerprint`](crate::model::grant::Binding::fingerprint), so that a `tools.toml` that means
 //! something else by a provider's name neither finds nor overwrites what another one kept.
@@ -29,6 +31,7 @@ mod key;
 mod key_file;
 mod owner;
 mod peer;
+mod private_file;
 mod record;
 mod ring;
 mod rotation;
@@ -37,7 +40,9 @@ mod shared;
 mod sled;
 mod slot;
 mod sweep;
+pub mod token_file;
 mod transfer;
+mod used;
 mod verify;
 
 #[cfg(test)]
@@ -62,7 +67,9 @@ pub use seal::{DataKeyId, SealError};
 pub use shared::{AskError, Role};
 
 use crate::model::secret;
-use crate::model::{AccountName, Authorization, Caller, Grant, InstanceId, ProviderId, Started};
+use crate::model::{
+    AccountName, Authorization, Caller, Grant, InstanceId, ProviderId, Started, Unconfirmed,
+};
 use alive::Alive;
 use peer::Answering;
 use record::{Pointer, Record};
@@ -299,6 +306,17 @@ impl Store {
         self.forget(started).await
     }
 
+    /// Keeps what a browser brought under the nonce that it takes to the application.
+    pub async fn hold_back(&self, flow: &SecretString, brought: &Unconfirmed) -> Result<()> {
+        self.write(&self.flow_key(flow.expose_secret()), brought, None).await?;
+        Ok(())
+    }
+
+    /// What such a nonce stands for, without using it up; [`Self::forget`] does that.
+    pub async fn held_back(&self, flow: &str) -> Result<Option<Held<Unconfirmed>>> {
+        self.read(self.flow_key(flow)).await
+    }
+
     /// Authorizations that a link may still be open for.
     pub async fn open_authorizations(&self) -> Result<Vec<Held<Authorization>>> {
         self.read_all("authorization/").await
@@ -372,6 +390,10 @@ impl Store {
 
     fn state_key(&self, state: &str) -> Key {
         Key::new(format!("state/{}", self.ring.hash("state", &[state])))
+    }
+
+    fn flow_key(&self, flow: &str) -> Key {
+        Key::new(format!("unconfirmed/{}", self.ring.hash("flow", &[flow])))
     }
 
     async fn read<T: Record>(&self, key: Key) -> Result<Option<Held<T>>> {

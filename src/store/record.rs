@@ -7,7 +7,8 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
-use crate::model::{Authorization, Grant, Started};
+use crate::model::grant::Used;
+use crate::model::{Authorization, Grant, Started, Unconfirmed};
 
 /// Something that the store keeps.
 pub trait Record: Serialize + DeserializeOwned {
@@ -20,8 +21,18 @@ impl Record for Grant {
     const VERSION: u32 = 1;
 }
 
+impl Record for Used {
+    const NAME: &'static str = "use of a grant";
+    const VERSION: u32 = 1;
+}
+
 impl Record for Authorization {
     const NAME: &'static str = "authorization";
+    const VERSION: u32 = 1;
+}
+
+impl Record for Unconfirmed {
+    const NAME: &'static str = "unconfirmed consent";
     const VERSION: u32 = 1;
 }
 
@@ -51,9 +62,11 @@ pub(super) struct Kind {
 /// Every kind of record, for whoever looks at them all.
 pub(super) const KINDS: &[Kind] = &[
     Kind::of::<Grant>("grant/"),
+    Kind::of::<Used>("used/"),
     Kind::of::<Authorization>("authorization/"),
     Kind::of::<Pointer>("ticket/"),
     Kind::of::<Started>("state/"),
+    Kind::of::<Unconfirmed>("unconfirmed/"),
 ];
 
 impl Kind {

@@ -2,7 +2,7 @@
 
 use super::record::{Pointer, Record};
 use super::{Held, Result, Store};
-use crate::model::{Authorization, Grant, Started, Time};
+use crate::model::{Authorization, Grant, Started, Time, Unconfirmed};
 
 /// What a hash of a user begins with: base64url.
 const BEGINNINGS: &str = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
@@ -12,7 +12,8 @@ impl Store {
     pub async fn sweep(&self, now: Time) -> Result<()> {
         self.clear::<Authorization>("authorization/", |held| held.is_over(now)).await?;
         self.clear::<Pointer>("ticket/", |held| now >= held.expires_at).await?;
-        self.clear::<Started>("state/", |held| held.authorization.is_expired(now)).await
+        self.clear::<Started>("state/", |held| held.authorization.is_expired(now)).await?;
+        self.clear::<Unconfirmed>("unconfirmed/", |held| held.is_expired(now)).await
     }
 
     /// Deletes grants that nobody can use any more: expired ones that do not renew, and what is left
@@ -23,6 +24,7 @@ impl Store {
         for beginning in BEGINNINGS.chars() {
             let prefix = format!("grant/{beginning}");
             self.clear::<Grant>(&prefix, |held| held.is_spent(now)).await?;
+            self.clear_uses(&format!("used/{beginning}")).await?;
             tokio::task::yield_now().await;
         }
         Ok(())

@@ -207,6 +207,30 @@ async fn a_grant_belongs_to_one_person_and_survives_reopening() {
 }
 
 #[tokio::test]
+async fn the_use_of_a_grant_that_is_gone_is_swept_away() {
+    let place = Place::new();
+    let store = place.open().await.unwrap();
+    store.keep(&caller("ana"), &grant("for-ana"), None).await.unwrap();
+    store.keep(&caller("bob"), &grant("for-bob"), None).await.unwrap();
+    let mut places = Vec::new();
+    for name in ["ana", "bob"] {
+        let held = store.grants(&caller(name)).await.unwrap().pop().unwrap();
+        store.note_use(held.place(), NOW).await.unwrap();
+        places.push(held);
+    }
+    let [ana, bob] = &places[..] else { panic!("two") };
+    // As where a process ended between the one and the other.
+    assert!(store.forget(ana).await.unwrap());
+    store.note_use(bob.place(), Time::from_millis(0)).await.unwrap();
+    assert!(store.last_use(ana.place()).await.unwrap().is_some());
+    store.sweep_grants(NOW).await.unwrap();
+    assert_eq!(store.last_use(ana.place()).await.unwrap(), None);
+    assert_eq!(store.last_use(bob.place()).await.unwrap(), Some(NOW), "nor an earlier one");
+    store.note_use(ana.place(), NOW).await.unwrap();
+    assert_eq!(store.last_use(ana.place()).await.unwrap(), None, "of nothing");
+}
+
+#[tokio::test]
 async fn a_copied_record_does_not_open_under_another_user() {
     let place = Place::new();
     let store = place.open().await.unwrap();

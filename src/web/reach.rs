@@ -60,6 +60,26 @@ pub async fn origin(
     }
 }
 
+/// The same where everybody's browsers come to `public`, if the provider lets them come back to it.
+pub fn public(
+    public: &str,
+    provider: ProviderId,
+    rule: LoopbackRule,
+) -> Result<String, OriginError> {
+    let host = match public.split_once("://") {
+        Some(("http", rest)) => rest.split(':').next().unwrap_or_default(),
+        // What providers say of loopback addresses is about those only.
+        _ => return Ok(public.to_owned()),
+    };
+    if rule == LoopbackRule::Refused {
+        Err(OriginError::HttpsOnly(provider))
+    } else if rule.host() == "localhost" && host != rule.host() {
+        Err(OriginError::OtherHost { provider, host: rule.host() })
+    } else {
+        Ok(public.to_owned())
+    }
+}
+
 /// Whether this is where the rule wants browsers to go. The owner is a process of ours; were it not,
 /// a link must still not lead elsewhere.
 fn is_fit(origin: &str, wanted: u16, rule: LoopbackRule) -> bool {

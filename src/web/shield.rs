@@ -26,10 +26,14 @@ impl Origins {
     }
 
     /// Whether a request's `Host` is the host of one of them.
-    fn admit(&self, headers: &HeaderMap) -> bool {
+    pub(super) fn admit(&self, headers: &HeaderMap) -> bool {
         let mut hosts = headers.get_all(header::HOST).iter();
         let (Some(host), None) = (hosts.next(), hosts.next()) else { return false };
-        let host = host.to_str().unwrap_or_default();
+        self.are_at(host.to_str().unwrap_or_default())
+    }
+
+    /// Whether one of them has this host, with its port.
+    pub(super) fn are_at(&self, host: &str) -> bool {
         self.0.read().iter().any(|origin| {
             origin.split_once("://").is_some_and(|(_, own)| own.eq_ignore_ascii_case(host))
         })
@@ -37,7 +41,7 @@ impl Origins {
 
     /// Whether an `Origin` is one of them, scheme included: a page of `https://127.0.0.1:8971` is
     /// somebody else's.
-    fn contain(&self, origin: &str) -> bool {
+    pub(super) fn contain(&self, origin: &str) -> bool {
         self.0.read().iter().any(|own| own.eq_ignore_ascii_case(origin))
     }
 }

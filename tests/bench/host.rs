@@ -1,15 +1,15 @@
 //! The binary as a host drives it: pipes, one thread, one line at a time.
 
 use std::io::{BufRead as _, BufReader, Write as _};
-use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
+use std::process::{Child, ChildStdin, ChildStdout, Stdio};
 
 use serde::Deserialize;
 use serde_json::{Value, json};
 use tokio::time::Instant;
 
 use crate::IN_FLIGHT;
-use crate::figures::Figures;
-use crate::machine::{KEY, Machine, USER};
+use crate::load::figures::Figures;
+use crate::machine::Machine;
 
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub enum Era {
@@ -39,15 +39,8 @@ struct Answer {
 impl Host {
     /// Starts a server and shakes hands with it.
     pub fn start(machine: &Machine, era: Era) -> Self {
-        let mut child = Command::new(env!("CARGO_BIN_EXE_countersign"))
-            .args(["serve", "--stdio", "--user", USER, "--config"])
-            .arg(machine.path("tools.toml"))
-            .arg("--data")
-            .arg(machine.path("data"))
-            .env_clear()
-            .env("HOME", machine.path(""))
-            .env("COUNTERSIGN_KEY", KEY)
-            .env("COUNTERSIGN_LOG", "error")
+        let mut child = machine
+            .command(&["serve", "--stdio"])
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(machine.log())

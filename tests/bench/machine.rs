@@ -3,19 +3,14 @@
 use std::fmt::Write as _;
 use std::fs::{self, File};
 use std::path::PathBuf;
+use std::process::Command;
 
-use countersign::model::credential::Retention;
-use countersign::model::grant::{Binding, TokenSet};
-use countersign::model::provider::Hosts;
-use countersign::model::{AccountName, Caller, Clock, Grant, ProviderId, Scopes, UserId};
-use countersign::store::{DataFolder, KeySource, Store};
-use futures_util::StreamExt as _;
+use countersign::model::{Caller, UserId};
 use tempfile::TempDir;
 
-use crate::api::{Api, TOKEN};
+use crate::load::api::Api;
+use crate::load::grants::{self, KEY};
 
-/// 32 bytes in base64.
-pub const KEY: &str = "YmVuY2ggYmVuY2ggYmVuY2ggYmVuY2ggYmVuY2ggMSE=";
 pub const USER: &str = "ana";
 
 pub struct Machine {
@@ -27,7 +22,10 @@ impl Machine {
     pub fn new(api: &Api, tools: usize, grants: usize) -> Self {
         let machine = Self { folder: tempfile::tempdir().unwrap() };
         fs::write(machine.path("tools.toml"), tools_toml(api, tools)).unwrap();
-        tokio::runtime::Runtime::new().unwrap().block_on(machine.keep(api, grants));
+        let others = (1..grants).map(|other| format!("user{other}"));
+        let callers = others.chain([USER.to_owned()]).map(|user| Caller::local(UserId::new(user)));
+        let kept = grants::keep(machine.path("data"), machine.path("run"), api, callers);
+        tokio::runtime::Runtime::new().unwrap().block_on(kept);
         machine
     }
 
@@ -35,72 +33,30 @@ impl Machine {
         self.folder.path().join(name)
     }
 
+    /// The binary, ready to be started as [`USER`]'s server.
+    pub fn command(&self, arguments: &[&str]) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_countersign"));
+        command
+            .args(arguments)
+            .args(["--user", USER, "--config"])
+            .arg(self.path("tools.toml"))
+            .arg("--data")
+            .arg(self.path("data"))
+            .env_clear()
+            .env("HOME", self.path(""))
+            .env("COUNTERSIGN_KEY", KEY)
+            .env("COUNTERSIGN_LOG", "error");
+        command
+    }
+
     /// Where servers say what went wrong.
     pub fn log(&self) -> File {
         File::options().create(true).append(true).open(self.path("stderr.log")).unwrap()
     }
-
-    async fn keep(&self, api: &Api, grants: usize) {
-        let key = KeySource::Given(KEY.to_owned().into());
-        let clock = Clock::system();
-        let now = clock.now();
-        let folder = DataFolder {
-            path: self.path("data"),
-            runtime: self.path("run"),
-            purpose: "bench",
-            clock,
-        };
-        let store = Store::open(folder, key).await.unwrap();
-        let grant = Grant {
-            provider: ProviderId::new("notes"),
-            account: AccountName::default(),
-            binding: Binding {
-                client_id: "bench".into(),
-                authorize_endpoint: format!("http://{}/authorize", api.authority()),
-                token_endpoint: format!("http://{}/token", api.authority()),
-                refresh_endpoint: None,
-                hosts: Hosts::new([api.authority()]),
-            },
-            tokens: TokenSet {
-                user: None,
-                access: TOKEN.into(),
-                refresh: None,
-                expires_at: None,
-                received_at: now,
-            },
-            scopes: Scopes::new(["notes:read"]),
-            refused: Scopes::default(),
-            connected_at: now,
-            refreshed_at: None,
-            revocation: None,
-            ended: None,
-            attempt: None,
-            identity: None,
-            retention: Retention::default(),
-        };
-        let others = (1..grants).map(|other| format!("user{other}"));
-        let users = others.chain([USER.to_owned()]);
-        futures_util::stream::iter(users)
-            .for_each_concurrent(64, |user| async {
-                let caller = Caller::local(UserId::new(user));
-                assert!(store.keep(&caller, &grant, None).await.unwrap());
-            })
-            .await;
-    }
 }
 
 fn tools_toml(api: &Api, tools: usize) -> String {
-    let api = api.authority();
-    let mut text = format!(
-        r#"
-[providers.notes]
-base_url  = "http://{api}"
-client_id = "bench"
-[providers.notes.oauth]
-authorize_url = "http://{api}/authorize"
-token_url     = "http://{api}/token"
-"#
-    );
+    let mut text = grants::provider(api);
     for at in 0..tools / 2 {
         for (name, select) in [("read", ""), ("select", "select = \"[.notes[] | .title]\"")] {
             write!(

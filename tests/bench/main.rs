@@ -1,4 +1,4 @@
-//! How fast and how large: `cargo bench`.
+//! How fast and how large: `cargo bench`, or a part of it, `cargo bench -- stdio` or `-- http`.
 //!
 //! That is the one command, and not a script: Cargo builds the optimized binary and this program
 //! together and tells it where the binary is. Everything stays on loopback. Each figure of a call
@@ -16,18 +16,22 @@
 )]
 #![expect(unreachable_pub, reason = "a benchmark exports nothing; `pub` means: for other files")]
 
-mod api;
-mod figures;
+mod direct;
 mod host;
+mod http;
+#[allow(dead_code, reason = "some of it is there for the tests under load alone")]
+#[path = "../load/mod.rs"]
+mod load;
 mod machine;
 
 use std::cell::RefCell;
 use std::sync::mpsc::{RecvTimeoutError, channel};
 use std::time::Duration;
 
-use api::{Api, Direct};
-use figures::{Figures, mib, millis};
+use direct::Direct;
 use host::{Era, Host};
+use load::api::Api;
+use load::figures::{self, Figures, mib, millis};
 use machine::Machine;
 use tokio::time::Instant;
 
@@ -59,17 +63,32 @@ fn main() {
     });
     let api = Api::start();
     println!("{} processors, load {}\n", processors(), machine::load());
-    let ordinary = Machine::new(&api, TOOLS, 1);
-    let wide = Machine::new(&api, MANY_TOOLS, 1);
+    if is_wanted("stdio") {
+        stdio(&api);
+    }
+    if is_wanted("http") {
+        http::calls(&api);
+    }
+    println!("\nload at the end {}", machine::load());
+    drop(done);
+}
+
+/// `cargo bench -- http` leaves the rest out.
+fn is_wanted(part: &str) -> bool {
+    let mut named = std::env::args().skip(1).filter(|word| !word.starts_with("--")).peekable();
+    named.peek().is_none() || named.any(|word| word == part)
+}
+
+fn stdio(api: &Api) {
+    let ordinary = Machine::new(api, TOOLS, 1);
+    let wide = Machine::new(api, MANY_TOOLS, 1);
     let began = Instant::now();
-    let full = Machine::new(&api, TOOLS, MANY_GRANTS);
+    let full = Machine::new(api, TOOLS, MANY_GRANTS);
     eprintln!("{MANY_GRANTS} grants were written in {:?}", began.elapsed());
     let machines =
         [("10 tools, 1 grant", &ordinary), ("10,000 tools", &wide), ("100,000 grants", &full)];
     starts(&machines);
-    calls(&api, &machines);
-    println!("\nload at the end {}", machine::load());
-    drop(done);
+    calls(api, &machines);
 }
 
 fn processors() -> usize {

@@ -9,6 +9,7 @@
 )]
 #![allow(unreachable_pub, reason = "nothing outside uses a test")]
 
+mod allow;
 mod catalog;
 mod check;
 mod cli;

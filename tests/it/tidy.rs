@@ -25,7 +25,8 @@ const SIDEWAYS: &[(&str, &str)] = &[
 /// Who alone may mention what.
 const OWNERS: &[(&str, &[&str])] = &[
     ("rmcp::", &["mcp/"]),
-    ("axum::", &["web/"]),
+    // MCP over HTTP has routes too, and the root puts both tables on one port.
+    ("axum::", &["web/", "mcp/sse.rs", "mcp/streamable.rs", "app.rs"]),
     ("oauth2::", &["oauth/"]),
     ("sled::Config", &["store/sled.rs"]),
     ("sled::Db", &["store/sled.rs"]),

@@ -1,73 +1,215 @@
-//! Clients that we did not write walk the whole journey, in every revision that each can be made to
-//! offer. What that takes is told at the top of each of their files.
+//! Clients that we did not write walk the whole journey, over every transport, in every revision that each can be made
+//! to offer. What that takes is told at the top of each of their files.
 
-use std::path::Path;
 use std::process::Command;
 
-use serde_json::json;
+use serde_json::{Value, json};
 
-use crate::harness::{Dialect, Home, Running, Way, World, part};
+use crate::harness::{
+    Answer, BINARY, Dialect, Home, Program, Running, Served, Transport, Visit, Way, World, part,
+};
 
-/// What is asked of a client, and the revision that this comes to.
-type Offer = (&'static str, &'static str);
-
-const BY_HANDSHAKE: [Offer; 3] =
-    [("2024-11-05", "2024-11-05"), ("2025-03-26", "2025-03-26"), ("2025-06-18", "2025-06-18")];
-
-#[test]
-fn python_mcp() {
-    let offers =
-        [("default", "2026-07-28"), ("2026-07-28", "2026-07-28"), ("2025-11-25", "2025-11-25")];
-    walk(&part("COUNTERSIGN_REAL_PYTHON"), "python_mcp.py", "mcp", &offers);
+struct Client {
+    file: &'static str,
+    name: &'static str,
+    /// What is asked of it, and the revision that this comes to.
+    offers: &'static [(&'static str, &'static str)],
+    /// Where the same comes to something else over HTTP+SSE.
+    over_sse: &'static [(&'static str, &'static str)],
 }
 
-#[test]
-fn typescript_client() {
-    let offers = [
+const PYTHON_MCP: Client = Client {
+    file: "clients/python_mcp.py",
+    name: "mcp",
+    offers: &[
+        ("default", "2026-07-28"),
+        ("2026-07-28", "2026-07-28"),
+        ("2025-11-25", "2025-11-25"),
+        ("2025-06-18", "2025-06-18"),
+        ("2025-03-26", "2025-03-26"),
+        ("2024-11-05", "2024-11-05"),
+    ],
+    over_sse: &[],
+};
+
+const FASTMCP: Client = Client {
+    file: "clients/python_fastmcp.py",
+    name: "fastmcp",
+    offers: PYTHON_MCP.offers,
+    over_sse: &[("default", "2025-11-25")],
+};
+
+const TYPESCRIPT_CLIENT: Client = Client {
+    file: "clients/ts_client.mjs",
+    name: "@modelcontextprotocol/client",
+    offers: &[
         ("default", "2025-11-25"),
         ("auto", "2026-07-28"),
         ("2026-07-28", "2026-07-28"),
         ("2025-11-25", "2025-11-25"),
-    ];
-    let node = part("COUNTERSIGN_REAL_NODE");
-    walk(&node, "ts_client.mjs", "@modelcontextprotocol/client", &offers);
+        ("2025-06-18", "2025-06-18"),
+        ("2025-03-26", "2025-03-26"),
+        ("2024-11-05", "2024-11-05"),
+    ],
+    over_sse: &[],
+};
+
+const TYPESCRIPT_SDK: Client = Client {
+    file: "clients/ts_sdk.mjs",
+    name: "@modelcontextprotocol/sdk",
+    offers: &[
+        ("default", "2025-11-25"),
+        ("2025-06-18", "2025-06-18"),
+        ("2025-03-26", "2025-03-26"),
+        ("2024-11-05", "2024-11-05"),
+    ],
+    over_sse: &[],
+};
+
+#[test]
+fn python_mcp_over_stdio() {
+    PYTHON_MCP.over_stdio();
 }
 
 #[test]
-fn typescript_sdk() {
-    let node = part("COUNTERSIGN_REAL_NODE");
-    walk(&node, "ts_sdk.mjs", "@modelcontextprotocol/sdk", &[("default", "2025-11-25")]);
+fn python_mcp_over_http() {
+    PYTHON_MCP.over_http();
 }
 
-fn walk(program: &Path, file: &str, name: &str, offers: &[Offer]) {
-    let world = World::start();
-    for (protocol, revision) in offers.iter().chain(&BY_HANDSHAKE).copied() {
-        for elicits in [true, false] {
-            let home = Home::new(&world.tools());
-            let mut client = Command::new(program);
-            client
-                .arg(part("COUNTERSIGN_REAL_DIR").join("clients").join(file))
-                .args(["--binary", crate::harness::BINARY])
-                .args(["--args", &json!(["serve", "--stdio"]).to_string()])
-                .args(["--env", &json!(home.variables()).to_string()])
-                .arg("--cwd")
-                .arg(home.path(""))
-                .args(["--tool", "whoami", "--protocol", protocol])
-                .args(["--elicitation", if elicits { "url" } else { "none" }])
-                .env("NODE", part("COUNTERSIGN_REAL_NODE"));
-            let finished = Running::start(client).end();
-            assert_eq!(finished.code, Some(0), "{protocol}, {elicits}: {finished:?}");
-            let report = finished.json();
-            let way = match (Dialect { revision, elicits }).way() {
-                Way::Text => "text",
-                Way::Error => "-32042",
-                Way::Input => "input_required",
-            };
-            assert_eq!(report["client"], name);
-            assert_eq!(report["protocol_negotiated"], revision, "{protocol}, {elicits}: {report}");
-            assert_eq!(report["path"], way, "{protocol}, {elicits}: {report}");
-            let text = report["result_text"].as_str().unwrap();
-            assert!(text.contains("\"ana\""), "{protocol}, {elicits}: {report}");
+#[test]
+fn fastmcp_over_stdio() {
+    FASTMCP.over_stdio();
+}
+
+#[test]
+fn fastmcp_over_http() {
+    FASTMCP.over_http();
+}
+
+#[test]
+fn typescript_client_over_stdio() {
+    TYPESCRIPT_CLIENT.over_stdio();
+}
+
+#[test]
+fn typescript_client_over_http() {
+    TYPESCRIPT_CLIENT.over_http();
+}
+
+#[test]
+fn typescript_sdk_over_stdio() {
+    TYPESCRIPT_SDK.over_stdio();
+}
+
+#[test]
+fn typescript_sdk_over_http() {
+    TYPESCRIPT_SDK.over_http();
+}
+
+impl Client {
+    fn start(&self) -> Program {
+        let program = Program::start(self.file, &json!({}));
+        assert_eq!(program.ready["client"], self.name);
+        program
+    }
+
+    fn over_stdio(&self) {
+        let world = World::start();
+        let mut program = self.start();
+        for (protocol, revision) in self.offers.iter().copied() {
+            for elicits in [true, false] {
+                let home = Home::new(&world.tools());
+                let server = json!({
+                    "binary": BINARY,
+                    "args": ["serve", "--stdio"],
+                    "env": home.variables(),
+                    "cwd": home.path(""),
+                });
+                walk(&mut program, &server, protocol, Dialect { revision, elicits });
+            }
         }
     }
+
+    fn over_http(&self) {
+        let world = World::start();
+        let home = Home::new(&world.tools());
+        let served = Served::start(&home);
+        let mut program = self.start();
+        for transport in Transport::ALL {
+            let server = json!({"url": served.url(transport), "transport": name(transport)});
+            for (protocol, revision) in self.offers.iter().copied() {
+                let changed = self.over_sse.iter().find(|(changed, _)| *changed == protocol);
+                let revision = match changed {
+                    Some((_, revision)) if transport == Transport::Sse => revision,
+                    _ => revision,
+                };
+                for elicits in [true, false] {
+                    walk(&mut program, &server, protocol, Dialect { revision, elicits });
+                    let revoked = home.run(&["auth", "revoke", "notes"]);
+                    assert_eq!(revoked.code, Some(0), "{}", home.log());
+                }
+            }
+        }
+        assert_eq!(served.end().code(), Some(0), "{}", home.log());
+    }
+}
+
+/// Declares no elicitation, and calls once: the person comes between two of its runs.
+#[test]
+fn the_inspector_over_http() {
+    let world = World::start();
+    let home = Home::new(&world.tools());
+    let served = Served::start(&home);
+    for transport in Transport::ALL {
+        for era in ["legacy", "auto", "modern"] {
+            let prompt = inspect(&home, &served, transport, era).asked();
+            assert_eq!(prompt.way, Way::Text);
+            Visit::to(&prompt.url).approves();
+            let text = inspect(&home, &served, transport, era).ran();
+            assert!(text.contains("\"ana\""), "{transport:?}, {era}: {text}");
+            let revoked = home.run(&["auth", "revoke", "notes"]);
+            assert_eq!(revoked.code, Some(0), "{}", home.log());
+        }
+    }
+    assert_eq!(served.end().code(), Some(0), "{}", home.log());
+}
+
+fn inspect(home: &Home, served: &Served, transport: Transport, era: &str) -> Answer {
+    const INSPECTOR: &str =
+        "node_modules/@modelcontextprotocol/inspector/clients/launcher/build/index.js";
+    let mut command = Command::new(part("COUNTERSIGN_REAL_NODE"));
+    command
+        .arg(part("COUNTERSIGN_REAL_DIR").join(INSPECTOR))
+        .args(["--cli", &served.url(transport), "--transport", name(transport)])
+        .args(["--method", "tools/call", "--tool-name", "whoami"])
+        .args(["--protocol-era", era, "--format", "json"])
+        .env("HOME", home.path("home"));
+    Answer::of(&Running::start(command).end().json())
+}
+
+/// As clients call it.
+fn name(transport: Transport) -> &'static str {
+    match transport {
+        Transport::Streamable => "http",
+        Transport::Sse => "sse",
+    }
+}
+
+fn walk(program: &mut Program, server: &Value, protocol: &str, dialect: Dialect) {
+    let wish = json!({
+        "server": server, "tool": "whoami", "protocol": protocol, "elicits": dialect.elicits,
+    });
+    let report = program.ask(&wish);
+    let way = match dialect.way() {
+        Way::Text => "text",
+        Way::Error => "-32042",
+        Way::Input => "input_required",
+    };
+    assert_eq!(
+        report["protocol_negotiated"], dialect.revision,
+        "{protocol}, {dialect:?}: {report}"
+    );
+    assert_eq!(report["path"], way, "{protocol}, {dialect:?}: {report}");
+    let text = report["result_text"].as_str().unwrap();
+    assert!(text.contains("\"ana\""), "{protocol}, {dialect:?}: {report}");
 }

@@ -1,8 +1,12 @@
-//! Call, link, consent, call: in every revision of the protocol, with and without `elicitation.url`.
+//! Call, link, consent, call: in every revision of the protocol, with and without `elicitation.url`, over every
+//! transport.
 
-use serde_json::json;
+use serde_json::{Value, json};
 
-use crate::harness::{Answer, Dialect, Home, Server, Visit, Way, World, listening, request};
+use crate::harness::{
+    Answer, Dialect, Home, Host, Served, Server, Transport, Visit, Way, Wire, World, listening,
+    request,
+};
 
 #[test]
 fn every_dialect_reaches_the_end() {
@@ -10,34 +14,63 @@ fn every_dialect_reaches_the_end() {
     for dialect in Dialect::all() {
         let home = Home::new(&world.tools());
         let mut server = Server::start(&home, dialect);
-        let prompt = server.call("whoami", &json!({})).asked();
-        assert_eq!(prompt.way, dialect.way(), "{dialect:?}");
-        assert!(prompt.message.contains("Notes"), "{dialect:?}: {}", prompt.message);
-        let answer = match prompt.way {
-            Way::Text => {
-                Visit::to(&prompt.url).approves();
-                server.call("whoami", &json!({}))
-            }
-            Way::Error => {
-                Visit::to(&prompt.url).approves();
-                server.completion(prompt.elicitation.as_deref().unwrap());
-                server.call("whoami", &json!({}))
-            }
-            Way::Input => {
-                let visit = Visit::to(&prompt.url).begin();
-                let answer = server.finish_rounds("whoami", &json!({}), &prompt);
-                visit.end();
-                answer
-            }
-        };
-        let text = answer.ran();
-        assert!(text.contains("\"ana\"") && text.contains("notes:read"), "{dialect:?}: {text}");
+        walk(&mut server, dialect);
         let (status, heard) = server.close();
         assert!(status.success(), "{dialect:?}: {status}");
-        let notices = heard.iter().filter(|message| message.get("method").is_some()).count();
-        let due = usize::from(prompt.way == Way::Error);
-        assert_eq!(notices, due, "{dialect:?}: {heard:?}");
+        assert_notices(&heard, dialect);
     }
+}
+
+#[test]
+fn every_dialect_reaches_the_end_over_http() {
+    let world = World::start();
+    let home = Home::new(&world.tools());
+    let served = Served::start(&home);
+    for transport in Transport::ALL {
+        for dialect in Dialect::all() {
+            let mut host = served.host(transport, dialect);
+            walk(&mut host, dialect);
+            host.tools();
+            assert_notices(host.heard(), dialect);
+            let revoked = home.run(&["auth", "revoke", "notes"]);
+            assert_eq!(revoked.code, Some(0), "{transport:?}, {dialect:?}: {}", home.log());
+        }
+    }
+    assert_eq!(served.end().code(), Some(0), "{}", home.log());
+    assert_eq!(world.counts()["refresh_reuses"], 0);
+}
+
+/// From a call that needs a consent to one that runs.
+fn walk(host: &mut Host<impl Wire>, dialect: Dialect) {
+    let prompt = host.call("whoami", &json!({})).asked();
+    assert_eq!(prompt.way, dialect.way(), "{dialect:?}");
+    assert!(prompt.message.contains("Notes"), "{dialect:?}: {}", prompt.message);
+    let answer = match prompt.way {
+        Way::Text => {
+            Visit::to(&prompt.url).approves();
+            host.call("whoami", &json!({}))
+        }
+        Way::Error => {
+            Visit::to(&prompt.url).approves();
+            host.completion(prompt.elicitation.as_deref().unwrap());
+            host.call("whoami", &json!({}))
+        }
+        Way::Input => {
+            let visit = Visit::to(&prompt.url).begin();
+            let answer = host.finish_rounds("whoami", &json!({}), &prompt);
+            visit.end();
+            answer
+        }
+    };
+    let text = answer.ran();
+    assert!(text.contains("\"ana\"") && text.contains("notes:read"), "{dialect:?}: {text}");
+}
+
+/// One notice where a completion is announced; nothing else says anything of its own accord.
+fn assert_notices(heard: &[Value], dialect: Dialect) {
+    let notices = heard.iter().filter(|message| message.get("method").is_some()).count();
+    let due = usize::from(dialect.way() == Way::Error);
+    assert_eq!(notices, due, "{dialect:?}: {heard:?}");
 }
 
 #[test]

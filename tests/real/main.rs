@@ -14,6 +14,9 @@
 #![expect(unreachable_pub, reason = "a test binary exports nothing; `pub` means: for other files")]
 
 mod harness;
+#[allow(dead_code, reason = "some of it is there for the benchmark alone")]
+#[path = "../load/mod.rs"]
+mod load;
 
 mod binding;
 mod browser;
@@ -21,9 +24,11 @@ mod callback;
 mod canary;
 mod clients;
 mod commands;
+mod conformance;
 mod device;
 mod disk;
 mod faults;
+mod garbage_http;
 mod grants;
 mod journey;
 mod keys;
@@ -37,6 +42,7 @@ mod refresh;
 mod rounds;
 mod service;
 mod shared;
+mod soak;
 mod stdout;
 mod store;
 mod users;

@@ -18,6 +18,21 @@ pub(super) fn url(text: &Text, find: &mut Findings<'_>) -> Option<Url> {
     url_in(text, 0..text.value.len(), find)
 }
 
+/// A URL to which browsers are sent with what nobody on the way may read or change: `https`, or
+/// `http` on their own machine, where nobody is on the way. Cookies that are `Secure` are kept by
+/// the same rule.
+pub(super) fn browser_url(text: &Text, find: &mut Findings<'_>) -> Option<Url> {
+    let url = url(text, find)?;
+    if url.scheme() == "https" || url.host().is_some_and(|host| is_loopback(&host)) {
+        return Some(url);
+    }
+    let span = text.part(0..text.value.len(), find.source());
+    find.error(CODE, &span, "browsers are sent here by `https://` only")
+        .label("everybody on the way can read this")
+        .hint("write `https://`; `http://` is for this machine's own address, e.g. `http://127.0.0.1:8080`");
+    None
+}
+
 /// The URL that is `range` of a text.
 pub(super) fn url_in(text: &Text, range: Span, find: &mut Findings<'_>) -> Option<Url> {
     let written = text.value.get(range.clone()).unwrap_or_default();
@@ -125,6 +140,15 @@ pub(super) fn is_private(host: &Host<&str>) -> bool {
                     .iter()
                     .any(|suffix| name.to_ascii_lowercase().ends_with(suffix))
         }
+    }
+}
+
+/// Whether a host is the machine on which its name is looked up (RFC 6761 §6.3).
+fn is_loopback(host: &Host<&str>) -> bool {
+    match host {
+        Host::Ipv4(ip) => ip.is_loopback(),
+        Host::Ipv6(ip) => ip.is_loopback(),
+        Host::Domain(name) => *name == "localhost" || name.ends_with(".localhost"),
     }
 }
 

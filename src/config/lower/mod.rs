@@ -1,9 +1,11 @@
 //! The tables as they are written to the model: every rule of the language that is not about form.
 
 mod address;
+mod allow;
 mod assertion;
 mod body;
 mod built_in;
+mod caller_key;
 mod credential;
 mod guide;
 mod identity;
@@ -16,6 +18,7 @@ mod provider;
 mod request;
 mod secret;
 mod server;
+mod server_auth;
 mod template;
 mod tool;
 
@@ -30,6 +33,7 @@ use super::read::{At, Text, not_yet};
 use super::{Depth, Server};
 use crate::model::credential::Retention;
 use crate::model::{Provider, ProviderId, Tool};
+use allow::Callers;
 pub use built_in::{BuiltIn, built_in};
 use provider::Known;
 
@@ -46,6 +50,9 @@ pub(super) struct Lowered {
 pub(super) struct Surroundings {
     depth: Depth,
     max_chars: usize,
+    callers: Callers,
+    /// Whether browsers reach us by https.
+    https: bool,
     /// For providers that say nothing else.
     retention: Retention,
     /// By id; `None` for a provider that is itself wrong.
@@ -53,7 +60,9 @@ pub(super) struct Surroundings {
 }
 
 pub(super) fn lower(file: File, depth: Depth, find: &mut Findings<'_>) -> Lowered {
-    let server = server::server(file.server.unwrap_or_default(), find);
+    let server = file.server.unwrap_or_default();
+    let callers = Callers::of(server.auth.as_ref());
+    let server = server::server(server, depth, find);
     let store = file.store.unwrap_or_default();
     let retention = store.retention.and_then(|text| server::retention(&text, find));
     let store = store.url.and_then(|url| server::store(&url, find));
@@ -72,6 +81,9 @@ pub(super) fn lower(file: File, depth: Depth, find: &mut Findings<'_>) -> Lowere
     let mut around = Surroundings {
         depth,
         max_chars: server.max_chars,
+        callers,
+        https: server.auth.is_some()
+            && server.public_url.as_ref().is_some_and(|url| url.scheme() == "https"),
         retention,
         providers: providers
             .map(|(id, table)| {

@@ -91,7 +91,9 @@ pub(super) fn ensure(id: &Text, around: &mut Surroundings, find: &mut Findings<'
     if around.depth == Depth::Check
         && let Some(Some(known)) = around.providers.get_mut(id.as_str())
     {
-        warn_of_no_way_back(id, known, find);
+        if !around.https {
+            warn_of_no_way_back(id, known, find);
+        }
         warn_of_missing_secrets(id, known, find);
     }
 }
@@ -105,11 +107,11 @@ fn warn_of_no_way_back(id: &Text, known: &Known, find: &mut Findings<'_>) {
         && !known.unchecked.is_empty()
     {
         let message = format!(
-            "`{}` accepts only https redirect URIs, which this version cannot offer",
+            "`{}` accepts only https redirect URIs, which a server for one machine cannot offer",
             id.value
         );
         let hint = format!(
-            "if your app may use a loopback address, write `loopback = \"localhost-exact\"` (or another rule) in [providers.{}.oauth]",
+            "if your app may use a loopback address, write `loopback = \"localhost-exact\"` (or another rule) in [providers.{}.oauth]; a server with [server.auth] has an https `public_url`",
             id.value
         );
         find.warning("provider::loopback", &id.span, message)

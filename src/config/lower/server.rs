@@ -1,14 +1,14 @@
-//! `[server]` and `[store]`.
+//! `[server]` and `[store]`; who calls is [`super::server_auth`].
 
 use std::path::{Path, PathBuf};
 
 use url::Url;
 
 use super::super::Server;
-use super::super::file::ServerTable;
+use super::super::file::server::ServerTable;
 use super::super::problem::Findings;
 use super::super::read::{At, Text, not_yet};
-use super::{address, choice, within};
+use super::{Depth, address, choice, server_auth, within};
 use crate::model::credential::Retention;
 use crate::net::Cidr;
 
@@ -17,7 +17,8 @@ const LEAST_CHARS: i64 = 200;
 /// More is no answer to a model either.
 const MOST_CHARS: i64 = 1_000_000;
 
-pub(super) fn server(table: ServerTable, find: &mut Findings<'_>) -> Server {
+pub(super) fn server(table: ServerTable, depth: Depth, find: &mut Findings<'_>) -> Server {
+    warn_of_what_does_not_fit(&table, find);
     let default = Server::default();
     Server {
         name: table.name.and_then(|name| server_name(name, find)).unwrap_or(default.name),
@@ -29,11 +30,48 @@ pub(super) fn server(table: ServerTable, find: &mut Findings<'_>) -> Server {
             .allow_private
             .unwrap_or_default()
             .into_iter()
-            .filter_map(|text| block(&text, find))
+            .filter_map(|text| block(&text, "server::allow_private", find))
             .collect(),
         port: table.port.and_then(|port| loopback_port(&port, find)),
-        auth: None,
-        trusted_proxies: Vec::new(),
+        auth: table.auth.map(|auth| server_auth::server_auth(auth, depth, find)),
+        trusted_proxies: table
+            .trusted_proxies
+            .unwrap_or_default()
+            .into_iter()
+            .filter_map(|text| proxies(&text, find))
+            .collect(),
+    }
+}
+
+/// What has no effect, or not the one that is meant.
+fn warn_of_what_does_not_fit(table: &ServerTable, find: &mut Findings<'_>) {
+    let Some(auth) = &table.auth else {
+        if let Some(url) = &table.public_url {
+            find.warning(
+                "server::public_url",
+                &url.span,
+                "`public_url` has no effect without [server.auth]",
+            )
+            .hint("say in [server.auth] who calls; links of one local user lead to this machine's loopback address");
+        }
+        if let Some(proxy) = table.trusted_proxies.iter().flatten().next() {
+            find.warning(
+                "server::trusted_proxies",
+                &proxy.span,
+                "`trusted_proxies` has no effect without [server.auth]",
+            )
+            .hint("say in [server.auth] who calls; a server for one local user takes no calls from a proxy");
+        }
+        return;
+    };
+    if table.public_url.is_none() && !find.may_be_there(&table.span, "public_url") {
+        find.warning(
+            "server::public_url",
+            &auth.span,
+            "without `public_url`, links lead to the loopback address that is served",
+        )
+        .label("only browsers on this machine get there")
+        .hint("write in [server] where browsers reach this server, e.g. `public_url = \"https://tools.example.com\"`");
     }
 }
 
@@ -48,7 +86,7 @@ fn server_name(name: Text, find: &mut Findings<'_>) -> Option<String> {
 
 /// Redirect URIs are made from it, so it is an origin and nothing more.
 fn public_url(text: &Text, find: &mut Findings<'_>) -> Option<Url> {
-    let url = address::url(text, find)?;
+    let url = address::browser_url(text, find)?;
     if url.path() != "/" || url.query().is_some() {
         find.error(
             "server::public_url",
@@ -58,12 +96,6 @@ fn public_url(text: &Text, find: &mut Findings<'_>) -> Option<Url> {
         .hint(format!("write `{}`", url.origin().ascii_serialization()));
         return None;
     }
-    find.warning(
-        "server::public_url",
-        &text.span,
-        "`public_url` is for serving over HTTP, which this version does not do yet",
-    )
-    .hint("links lead to this machine's loopback address");
     Some(url)
 }
 
@@ -72,11 +104,27 @@ pub(super) fn max_chars(given: &At<i64>, find: &mut Findings<'_>) -> Option<usiz
     usize::try_from(given).ok()
 }
 
-fn block(text: &Text, find: &mut Findings<'_>) -> Option<Cidr> {
+/// Whoever is believed says where a request comes from, and by which name we are called.
+fn proxies(text: &Text, find: &mut Findings<'_>) -> Option<Cidr> {
+    let block = block(text, "server::trusted_proxies", find)?;
+    if block.is_wider_than_a_network() {
+        find.error(
+            "server::trusted_proxies",
+            &text.span,
+            "these are more addresses than any network of one's own has",
+        )
+        .label("strangers would be believed")
+        .hint("write the addresses of your proxies, e.g. `10.0.0.7` or `10.1.0.0/16`");
+        return None;
+    }
+    Some(block)
+}
+
+fn block(text: &Text, code: &'static str, find: &mut Findings<'_>) -> Option<Cidr> {
     if let Ok(block) = text.as_str().parse() {
         return Some(block);
     }
-    find.error("server::allow_private", &text.span, "this is no block of addresses")
+    find.error(code, &text.span, "this is no block of addresses")
         .hint("write an address or a block like `10.1.0.0/16`");
     None
 }

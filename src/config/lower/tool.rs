@@ -10,7 +10,8 @@ use super::param::{Params, Unplaced};
 use super::provider::Known;
 use super::request::{Base, Line};
 use super::{
-    Depth, Surroundings, body, choice, jq, output, provider, request, server, template, within,
+    Depth, Surroundings, allow, body, choice, jq, output, provider, request, server, template,
+    within,
 };
 use crate::model::credential::Credential;
 use crate::model::tool::{
@@ -86,6 +87,7 @@ pub(super) fn tool(
         .timeout
         .and_then(|given| u64::try_from(within("timeout", 1..=120, &given, find)?).ok());
     let max_chars = table.max_chars.and_then(|given| server::max_chars(&given, find));
+    let allow = table.allow.as_ref().map(|list| allow::allow(list, &around.callers, find));
     let schema = table.output.as_ref().and_then(|tree| output::output(tree, around.depth, find));
 
     let line = line?;
@@ -101,7 +103,7 @@ pub(super) fn tool(
         accounts,
         provider: known.map(|known| known.provider.id.clone()),
         scopes,
-        allow: None,
+        allow,
         output: schema,
         params: params.into_list(),
         name: ToolName::new(name.value.clone()),

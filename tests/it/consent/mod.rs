@@ -4,6 +4,7 @@
 //! certified one never does. The certified one is in `tests/real`.
 
 mod accounts;
+mod confirmation;
 mod expiry;
 mod identity;
 mod page;
@@ -13,4 +14,5 @@ mod retention;
 mod service;
 mod several;
 mod token_endpoint;
+mod usage;
 mod world;

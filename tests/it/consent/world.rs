@@ -140,6 +140,11 @@ impl World {
 
     /// With this `tools.toml`, given where the provider is.
     pub(super) async fn of(tools: impl FnOnce(&str) -> String) -> Self {
+        Self::at(None, tools).await
+    }
+
+    /// Whose links lead to this address.
+    pub(super) async fn at(public: Option<&str>, tools: impl FnOnce(&str) -> String) -> Self {
         let now = Arc::new(AtomicI64::new(1_800_000_000_000));
         let provider = Provider {
             now: Arc::clone(&now),
@@ -160,7 +165,7 @@ impl World {
         let browser =
             reqwest::Client::builder().redirect(reqwest::redirect::Policy::none()).no_proxy();
         Self {
-            app: app(&folder, "data", &key, &now),
+            app: app(&folder, "data", &key, &now, public),
             provider,
             origin: upstream.origin,
             now,
@@ -179,7 +184,7 @@ impl World {
         self.app.close().await;
         // A copy, as the folder is held for as long as anything of this process holds the store.
         copy(&self.folder.path().join("data"), &self.folder.path().join("later"));
-        Self { app: app(&self.folder, "later", &self.key, &self.now), ..self }
+        Self { app: app(&self.folder, "later", &self.key, &self.now, None), ..self }
     }
 
     /// The clock is set back.
@@ -316,7 +321,13 @@ impl World {
     }
 }
 
-fn app(folder: &tempfile::TempDir, data: &str, key: &SecretString, now: &Arc<AtomicI64>) -> App {
+fn app(
+    folder: &tempfile::TempDir,
+    data: &str,
+    key: &SecretString,
+    now: &Arc<AtomicI64>,
+    public: Option<&str>,
+) -> App {
     let path = folder.path().join("tools.toml");
     let config = config::load(&path).unwrap_or_else(|problems| panic!("{problems}"));
     let clock = Clock::manual(Arc::clone(now));
@@ -330,6 +341,7 @@ fn app(folder: &tempfile::TempDir, data: &str, key: &SecretString, now: &Arc<Ato
         data,
         keys: KeySource::Given(key.clone()),
         clock,
+        public: public.map(str::to_owned),
         worker: env!("CARGO_BIN_EXE_countersign").into(),
     };
     App::new(config, settings)

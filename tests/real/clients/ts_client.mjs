@@ -5,9 +5,9 @@
 // With "auto" and `{ pin }` over stdio it starts the server TWICE, one after the other: a first copy is asked
 // `server/discover` and signalled away, then the copy that is kept is started (`negotiateStdioViaSibling`).
 
-import { Client, UrlElicitationRequiredError } from '@modelcontextprotocol/client';
+import { Client, SSEClientTransport, StreamableHTTPClientTransport, UrlElicitationRequiredError } from '@modelcontextprotocol/client';
 import { StdioClientTransport } from '@modelcontextprotocol/client/stdio';
-import { run } from './journey.mjs';
+import { run, transport } from './journey.mjs';
 
 function versions(protocol) {
   if (protocol === 'default') return {};
@@ -16,22 +16,27 @@ function versions(protocol) {
   return { supportedProtocolVersions: [protocol] };
 }
 
-await run('@modelcontextprotocol/client', async ({ binary, args, env, cwd, protocol, elicitation }, person) => {
-  const asks = elicitation === 'url';
+const transports = { http: StreamableHTTPClientTransport, sse: SSEClientTransport, stdio: StdioClientTransport };
+
+await run('@modelcontextprotocol/client', async ({ server, protocol, elicits }, person) => {
   const client = new Client({ name: 'ts-client', version: '2.4.0' }, {
     ...versions(protocol),
-    capabilities: asks ? { elicitation: { url: {} } } : {},
+    capabilities: elicits ? { elicitation: { url: {} } } : {},
   });
-  if (asks) {
+  if (elicits) {
     client.setRequestHandler('elicitation/create', async ({ params }) => person.elicited(params));
     client.setNotificationHandler('notifications/elicitation/complete', ({ params }) => person.completed(params.elicitationId));
   }
-  await client.connect(new StdioClientTransport({ command: binary, args, env, cwd }));
+  const wire = transport(server, transports);
+  await client.connect(wire);
   return {
     negotiated: () => client.getNegotiatedProtocolVersion(),
     toolNames: async () => (await client.listTools()).tools.map((tool) => tool.name),
-    call: (name, given) => client.callTool({ name, arguments: given }),
+    call: (name) => client.callTool({ name, arguments: {} }),
     elicitationsOf: (error) => (error instanceof UrlElicitationRequiredError ? error.elicitations : undefined),
-    close: () => client.close(),
+    close: async () => {
+      await wire.terminateSession?.();
+      await client.close();
+    },
   };
 });

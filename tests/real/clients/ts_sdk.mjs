@@ -5,9 +5,11 @@
 //   2026-07-28                          not known to it
 
 import { Client } from '@modelcontextprotocol/sdk/client/index.js';
+import { SSEClientTransport } from '@modelcontextprotocol/sdk/client/sse.js';
 import { StdioClientTransport } from '@modelcontextprotocol/sdk/client/stdio.js';
+import { StreamableHTTPClientTransport } from '@modelcontextprotocol/sdk/client/streamableHttp.js';
 import { ElicitationCompleteNotificationSchema, ElicitRequestSchema, UrlElicitationRequiredError } from '@modelcontextprotocol/sdk/types.js';
-import { run } from './journey.mjs';
+import { run, transport } from './journey.mjs';
 
 class ClientOf extends Client {
   offers = 'default';
@@ -22,20 +24,25 @@ class ClientOf extends Client {
   }
 }
 
-await run('@modelcontextprotocol/sdk', async ({ binary, args, env, cwd, protocol, elicitation }, person) => {
-  const asks = elicitation === 'url';
-  const client = new ClientOf({ name: 'ts-sdk', version: '1.32.2' }, { capabilities: asks ? { elicitation: { url: {} } } : {} });
+const transports = { http: StreamableHTTPClientTransport, sse: SSEClientTransport, stdio: StdioClientTransport };
+
+await run('@modelcontextprotocol/sdk', async ({ server, protocol, elicits }, person) => {
+  const client = new ClientOf({ name: 'ts-sdk', version: '1.32.2' }, { capabilities: elicits ? { elicitation: { url: {} } } : {} });
   client.offers = protocol;
-  if (asks) {
+  if (elicits) {
     client.setRequestHandler(ElicitRequestSchema, async ({ params }) => person.elicited(params));
     client.setNotificationHandler(ElicitationCompleteNotificationSchema, ({ params }) => person.completed(params.elicitationId));
   }
-  await client.connect(new StdioClientTransport({ command: binary, args, env, cwd }));
+  const wire = transport(server, transports);
+  await client.connect(wire);
   return {
     negotiated: () => client.negotiated,
     toolNames: async () => (await client.listTools()).tools.map((tool) => tool.name),
-    call: (name, given) => client.callTool({ name, arguments: given }),
+    call: (name) => client.callTool({ name, arguments: {} }),
     elicitationsOf: (error) => (error instanceof UrlElicitationRequiredError ? error.elicitations : undefined),
-    close: () => client.close(),
+    close: async () => {
+      await wire.terminateSession?.();
+      await client.close();
+    },
   };
 });

@@ -54,6 +54,21 @@ impl Dialect {
         })
     }
 
+    /// The headers of an HTTP request, which carries a message or opens a stream.
+    pub fn headers(self, message: Option<&Value>) -> Vec<(&'static str, String)> {
+        let about = |key: &str| message.and_then(|message| message.pointer(key)?.as_str());
+        let method = about("/method");
+        let mut headers = Vec::new();
+        if self.revision >= "2025-06-18" && method != Some("initialize") {
+            headers.push(("mcp-protocol-version", self.revision.to_owned()));
+        }
+        if self.is_stateless() {
+            headers.extend(method.map(|method| ("mcp-method", method.to_owned())));
+            headers.extend(about("/params/name").map(|name| ("mcp-name", name.to_owned())));
+        }
+        headers
+    }
+
     /// Puts in what every request of this dialect carries.
     pub fn sign(self, mut params: Value) -> Value {
         if self.is_stateless() {

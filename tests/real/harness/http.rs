@@ -1,7 +1,7 @@
 //! One HTTP request, written out by hand: tests send what no well-behaved client would.
 
 use std::fmt::Write as _;
-use std::io::{Read as _, Write as _};
+use std::io::{self, BufRead as _, BufReader, Read, Write as _};
 use std::net::TcpStream;
 
 use serde_json::Value;
@@ -18,7 +18,7 @@ pub struct Reply {
 
 impl Reply {
     pub fn header(&self, name: &str) -> Option<&str> {
-        self.headers.iter().find(|(known, _)| known == name).map(|(_, value)| value.as_str())
+        header(&self.headers, name)
     }
 
     pub fn json(&self) -> Value {
@@ -29,18 +29,139 @@ impl Reply {
 
 /// Sends a request to `http://host:port/…`. A `host` among the headers replaces the true one.
 pub fn request(method: &str, url: &str, headers: &[(&str, &str)], body: &str) -> Reply {
-    let (authority, path) = split(url);
-    let answer = exchange(authority, &message(method, authority, path, headers, body))
-        .unwrap_or_else(|error| panic!("{method} {authority}{path}: {error}"));
-    parse(&answer, method == "HEAD")
+    Sent::to(url, method, headers, body)
+        .and_then(Sent::response)
+        .and_then(Response::whole)
+        .unwrap_or_else(|error| panic!("{method} {}: {error}", without_query(url)))
 }
 
-/// Asks somebody who may be killed meanwhile for a page; `None` without a whole answer.
+/// Asks somebody who may be killed meanwhile for a page; `None` without a whole head.
 pub fn page_while_it_lives(url: &str, headers: &[(&str, &str)]) -> Option<Reply> {
-    let (authority, path) = split(url);
-    let answer = exchange(authority, &message("GET", authority, path, headers, "")).ok()?;
-    let is_whole = answer.windows(4).any(|four| four == b"\r\n\r\n");
-    is_whole.then(|| parse(&answer, true))
+    let sent = Sent::to(url, "GET", headers, "").ok()?;
+    let Response { status, headers, .. } = sent.response().ok()?;
+    Some(Reply { status, headers, body: String::new() })
+}
+
+/// Waits until somebody listens where a URL points to: a server that was started again opens the
+/// ports of its links beside everything else.
+pub fn listening(url: &str) {
+    let (authority, _) = split(url);
+    let began = Instant::now();
+    while TcpStream::connect(authority).is_err() {
+        assert!(began.elapsed() < PATIENCE, "nobody listens at {authority}");
+        std::thread::yield_now();
+    }
+}
+
+/// A request on its way.
+pub struct Sent {
+    connection: TcpStream,
+    has_body: bool,
+}
+
+impl Sent {
+    pub fn to(url: &str, method: &str, headers: &[(&str, &str)], body: &str) -> io::Result<Self> {
+        let (authority, path) = split(url);
+        let mut connection = TcpStream::connect(authority)?;
+        connection.set_nodelay(true)?;
+        connection.set_read_timeout(Some(PATIENCE))?;
+        connection.write_all(&message(method, authority, path, headers, body))?;
+        Ok(Self { connection, has_body: method != "HEAD" })
+    }
+
+    /// Reads the answer up to its body.
+    pub fn response(self) -> io::Result<Response> {
+        let mut from = BufReader::new(self.connection);
+        let status = line(&mut from)?.split(' ').nth(1).and_then(|code| code.parse().ok());
+        let mut headers = Vec::new();
+        loop {
+            let line = line(&mut from)?;
+            if line.is_empty() {
+                break;
+            }
+            let (name, value) = line.split_once(':').ok_or(io::ErrorKind::InvalidData)?;
+            headers.push((name.to_ascii_lowercase(), value.trim().to_owned()));
+        }
+        let framing = match header(&headers, "transfer-encoding") {
+            _ if !self.has_body => Framing::Over,
+            Some("chunked") => Framing::Chunked { left: 0, is_first: true },
+            _ => Framing::UntilTheEnd,
+        };
+        let status = status.ok_or(io::ErrorKind::InvalidData)?;
+        Ok(Response { status, headers, body: Body { from, framing } })
+    }
+}
+
+/// An answer whose body comes as it comes.
+pub struct Response {
+    pub status: u16,
+    headers: Vec<(String, String)>,
+    body: Body,
+}
+
+impl Response {
+    pub fn header(&self, name: &str) -> Option<&str> {
+        header(&self.headers, name)
+    }
+
+    pub fn whole(mut self) -> io::Result<Reply> {
+        let mut body = Vec::new();
+        self.body.read_to_end(&mut body)?;
+        let body = String::from_utf8_lossy(&body).into_owned();
+        Ok(Reply { status: self.status, headers: self.headers, body })
+    }
+
+    /// The connection, to end it by; and the body, read for as long as anything comes.
+    pub fn stream(self) -> io::Result<(TcpStream, BufReader<Body>)> {
+        let connection = self.body.from.get_ref().try_clone()?;
+        connection.set_read_timeout(None)?;
+        Ok((connection, BufReader::new(self.body)))
+    }
+}
+
+/// What follows the head. Every request asks for the connection to be closed after it.
+pub struct Body {
+    from: BufReader<TcpStream>,
+    framing: Framing,
+}
+
+enum Framing {
+    Chunked { left: usize, is_first: bool },
+    UntilTheEnd,
+    Over,
+}
+
+impl Read for Body {
+    fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
+        match &mut self.framing {
+            Framing::Over => Ok(0),
+            Framing::UntilTheEnd => self.from.read(into),
+            Framing::Chunked { left, is_first } => {
+                if *left == 0 {
+                    if !std::mem::take(is_first) {
+                        line(&mut self.from)?;
+                    }
+                    *left = usize::from_str_radix(&line(&mut self.from)?, 16)
+                        .map_err(|_| io::ErrorKind::InvalidData)?;
+                    if *left == 0 {
+                        self.framing = Framing::Over;
+                        return Ok(0);
+                    }
+                }
+                let most = into.len().min(*left);
+                let read = self.from.read(&mut into[..most])?;
+                *left -= read;
+                if read == 0 { Err(io::ErrorKind::UnexpectedEof.into()) } else { Ok(read) }
+            }
+        }
+    }
+}
+
+fn line(from: &mut BufReader<TcpStream>) -> io::Result<String> {
+    let mut line = Vec::new();
+    from.read_until(b'\n', &mut line)?;
+    let line = line.strip_suffix(b"\r\n").ok_or(io::ErrorKind::UnexpectedEof)?;
+    Ok(String::from_utf8_lossy(line).into_owned())
 }
 
 fn message(
@@ -66,15 +187,8 @@ fn message(
     text.into_bytes()
 }
 
-/// Waits until somebody listens where a URL points to: a server that was started again opens the
-/// ports of its links beside everything else.
-pub fn listening(url: &str) {
-    let (authority, _) = split(url);
-    let began = Instant::now();
-    while TcpStream::connect(authority).is_err() {
-        assert!(began.elapsed() < PATIENCE, "nobody listens at {authority}");
-        std::thread::yield_now();
-    }
+fn header<'a>(headers: &'a [(String, String)], name: &str) -> Option<&'a str> {
+    headers.iter().find(|(known, _)| known == name).map(|(_, value)| value.as_str())
 }
 
 fn split(url: &str) -> (&str, &str) {
@@ -85,51 +199,6 @@ fn split(url: &str) -> (&str, &str) {
     }
 }
 
-fn exchange(authority: &str, request: &[u8]) -> std::io::Result<Vec<u8>> {
-    let mut connection = TcpStream::connect(authority)?;
-    connection.set_read_timeout(Some(PATIENCE))?;
-    connection.write_all(request)?;
-    let mut answer = Vec::new();
-    connection.read_to_end(&mut answer)?;
-    Ok(answer)
-}
-
-fn parse(answer: &[u8], no_body: bool) -> Reply {
-    let end = answer.windows(4).position(|four| four == b"\r\n\r\n").expect("an HTTP answer");
-    let head = String::from_utf8_lossy(&answer[..end]);
-    let mut lines = head.split("\r\n");
-    let status =
-        lines.next().and_then(|line| line.split(' ').nth(1)).and_then(|code| code.parse().ok());
-    let headers: Vec<(String, String)> = lines
-        .filter_map(|line| line.split_once(':'))
-        .map(|(name, value)| (name.to_ascii_lowercase(), value.trim().to_owned()))
-        .collect();
-    let chunked =
-        headers.iter().any(|(name, value)| name == "transfer-encoding" && value == "chunked");
-    let body = match &answer[end + 4..] {
-        _ if no_body => Vec::new(),
-        body if chunked => without_chunks(body),
-        body => body.to_vec(),
-    };
-    Reply {
-        status: status.expect("a status line"),
-        headers,
-        body: String::from_utf8_lossy(&body).into_owned(),
-    }
-}
-
-fn without_chunks(mut body: &[u8]) -> Vec<u8> {
-    let mut whole = Vec::new();
-    loop {
-        let end = body.windows(2).position(|two| two == b"\r\n").expect("a chunk's size");
-        let size = std::str::from_utf8(&body[..end])
-            .ok()
-            .and_then(|hex| usize::from_str_radix(hex, 16).ok());
-        let size = size.expect("a chunk's size in hex");
-        if size == 0 {
-            return whole;
-        }
-        whole.extend_from_slice(&body[end + 2..end + 2 + size]);
-        body = &body[end + 2 + size + 2..];
-    }
+fn without_query(url: &str) -> &str {
+    url.split('?').next().unwrap_or(url)
 }

@@ -1,7 +1,7 @@
-//! Lines of a child's output, read by a thread so that waiting for one can be bounded.
+//! Lines of somebody's output, read by a thread so that waiting for one can be bounded.
 
 use std::io::{BufRead as _, BufReader, Read};
-use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::time::Duration;
 
 use super::PATIENCE;
@@ -9,8 +9,14 @@ use super::PATIENCE;
 pub struct Lines(Receiver<Vec<u8>>);
 
 impl Lines {
-    pub fn of(output: impl Read + Send + 'static) -> Self {
+    /// Those that are put in.
+    pub fn fed() -> (Sender<Vec<u8>>, Self) {
         let (to, from) = channel();
+        (to, Self(from))
+    }
+
+    pub fn of(output: impl Read + Send + 'static) -> Self {
+        let (to, lines) = Self::fed();
         std::thread::spawn(move || {
             let mut output = BufReader::new(output);
             let mut line = Vec::new();
@@ -20,7 +26,7 @@ impl Lines {
                 }
             }
         });
-        Self(from)
+        lines
     }
 
     /// The next line without its end, or `None` at the end of the output.

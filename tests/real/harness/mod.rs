@@ -1,15 +1,20 @@
-//! What the tests are written in: a [`World`] outside, a [`Home`] per machine, a [`Server`] that a host talks to, a
-//! [`Visit`] for the person at the browser.
+//! What the tests are written in: a [`World`] outside, a [`Home`] per machine, a [`Server`] of its own that a host talks
+//! to or a [`Served`] one for all of them, a [`Visit`] for the person at the browser.
 
 mod answer;
 mod dialect;
+mod events;
 mod home;
+mod host;
 mod http;
 mod lines;
 mod program;
 mod running;
 mod search;
+mod served;
 mod server;
+mod sse;
+mod streamable;
 mod visit;
 mod world;
 
@@ -21,9 +26,12 @@ use std::time::Duration;
 pub use answer::{Answer, Prompt, Way};
 pub use dialect::Dialect;
 pub use home::{BINARY, Home, files};
+pub use host::{Host, Wire};
 pub use http::{Reply, listening, page_while_it_lives, request};
+pub use program::Program;
 pub use running::{Finished, Running};
 pub use search::{Search, hex};
+pub use served::{Served, Transport};
 pub use server::Server;
 pub use visit::{Held, Visit, paste, press};
 pub use world::{World, provider};

@@ -1,5 +1,7 @@
-//! A Node program of `world/` that listens: its ready line is awaited, and closing its stdin ends it.
+//! A program of `world/` or `clients/`: its ready line is awaited, and closing its stdin ends it.
 
+use std::io::Write as _;
+use std::path::Path;
 use std::process::{Child, ChildStdin, Command, Stdio};
 
 use serde_json::Value;
@@ -8,6 +10,7 @@ use super::lines::Lines;
 use super::part;
 
 pub struct Program {
+    file: String,
     child: Child,
     stdin: Option<ChildStdin>,
     output: Lines,
@@ -16,9 +19,12 @@ pub struct Program {
 }
 
 impl Program {
+    /// Starts e.g. `world/upstream.mjs`.
     pub fn start(file: &str, options: &Value) -> Self {
-        let mut child = Command::new(part("COUNTERSIGN_REAL_NODE"))
-            .arg(part("COUNTERSIGN_REAL_DIR").join("world").join(file))
+        let is_python = Path::new(file).extension().is_some_and(|kind| kind == "py");
+        let language = if is_python { "COUNTERSIGN_REAL_PYTHON" } else { "COUNTERSIGN_REAL_NODE" };
+        let mut child = Command::new(part(language))
+            .arg(part("COUNTERSIGN_REAL_DIR").join(file))
             .arg(options.to_string())
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
@@ -26,10 +32,23 @@ impl Program {
             .unwrap_or_else(|error| panic!("{file} does not start: {error}"));
         let stdin = child.stdin.take();
         let output = Lines::of(child.stdout.take().expect("stdout is piped"));
-        let line = output.next(&format!("a ready line of {file}"));
-        let line = line.unwrap_or_else(|| panic!("{file} ended before it was ready"));
-        let ready = serde_json::from_slice(&line).expect("a ready line is JSON");
-        Self { child, stdin, output, ready }
+        let mut program = Self { file: file.into(), child, stdin, output, ready: Value::Null };
+        program.ready = program.line();
+        program
+    }
+
+    /// The next thing it says.
+    fn line(&self) -> Value {
+        let line = self.output.next(&format!("a line of {}", self.file));
+        let line = line.unwrap_or_else(|| panic!("{} has ended", self.file));
+        serde_json::from_slice(&line).expect("a line is JSON")
+    }
+
+    /// Says something to it, and waits for what it says to that.
+    pub fn ask(&mut self, what: &Value) -> Value {
+        let stdin = self.stdin.as_mut().expect("stdin is open");
+        stdin.write_all(format!("{what}\n").as_bytes()).expect("it reads");
+        self.line()
     }
 
     /// Where it listens, e.g. `http://127.0.0.1:40001`.

@@ -17,9 +17,9 @@ impl World {
 
     /// A world with options of its own for the authorization server and for the API.
     pub fn with(authorization: &Value, mut api: Value) -> Self {
-        let authorization = Program::start("authorization_server.mjs", authorization);
+        let authorization = Program::start("world/authorization_server.mjs", authorization);
         api["authorization_server"] = authorization.url().into();
-        let api = Program::start("upstream.mjs", &api);
+        let api = Program::start("world/upstream.mjs", &api);
         Self { authorization, api }
     }
 
@@ -97,10 +97,14 @@ impl World {
         log.as_array().expect("a log is a list").clone()
     }
 
+    /// The table of the provider `notes`.
+    pub fn provider(&self) -> String {
+        provider("notes", self.issuer(), self.api())
+    }
+
     /// A `tools.toml` with the provider `notes` and a tool for each thing that the API can do.
     pub fn tools(&self) -> String {
-        let (issuer, api) = (self.issuer(), self.api());
-        format!("{}\n{TOOLS}", provider("notes", issuer, api))
+        format!("{}\n{TOOLS}", self.provider())
     }
 }
 

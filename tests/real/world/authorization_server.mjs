@@ -35,6 +35,10 @@ const given = options({
     { client_id: NOBODY, auth: 'none', redirect_uris: [], grant_types: [JWT_BEARER] },
   ],
   introspector: { client_id: 'upstream', client_secret: 'upstream-secret' },
+  // Of a token for a resource that the client names (RFC 8707): jwt (RFC 9068) or opaque; null: resources are not known here.
+  resource_tokens: null,
+  // What the access tokens of a login say it belongs to.
+  groups: {},
   // A refresh token comes with every grant, as at most providers; `offline_access` asks oidc-provider's own, stricter rule.
   refresh_tokens: 'always',
   rotate_refresh_tokens: true,
@@ -68,11 +72,16 @@ function signingKeys() {
   return { keys: [{ ...createPrivateKey(privateKey.export({ type: 'pkcs8', format: 'pem' })).export({ format: 'jwk' }), use: 'sig', kid: 'test' }] };
 }
 
+function cookieNames(port) {
+  return { interaction: `_interaction_${port}`, resume: `_interaction_resume_${port}`, session: `_session_${port}` };
+}
+
 function configure(issuer) {
   const provider = new Provider(issuer, {
     adapter: store.adapter,
     jwks: signingKeys(),
-    cookies: { keys: [randomBytes(16).toString('hex')] },
+    // Browsers tell cookies of two servers on one host apart by their names alone.
+    cookies: { keys: [randomBytes(16).toString('hex')], names: cookieNames(new URL(issuer).port) },
     clients: [
       ...given.clients.map(registration),
       { ...given.introspector, redirect_uris: [], grant_types: [], response_types: [], token_endpoint_auth_method: 'client_secret_basic' },
@@ -90,7 +99,7 @@ function configure(issuer) {
       return grantId ? ctx.oidc.provider.Grant.find(grantId) : undefined;
     },
     findAccount: async (_ctx, sub) => ({ accountId: sub, claims: async () => ({ sub, name: `Test login ${sub}` }) }),
-    extraTokenClaims: assertedClaims,
+    extraTokenClaims: async (ctx, token) => ({ ...await assertedClaims(ctx, token), groups: given.groups[token.accountId] }),
     interactions: { url: (_ctx, { uid }) => `/interaction/${uid}` },
     renderError: async (ctx, out) => {
       ctx.type = 'html';
@@ -108,7 +117,13 @@ function configure(issuer) {
       revocation: { enabled: true },
       clientCredentials: { enabled: true },
       deviceFlow: { enabled: true, ...devicePages },
-      resourceIndicators: { enabled: false },
+      resourceIndicators: {
+        enabled: given.resource_tokens !== null,
+        useGrantedResource: async () => true,
+        getResourceServerInfo: async (_ctx, audience) => ({
+          audience, scope: '', accessTokenFormat: given.resource_tokens, jwt: { sign: { alg: 'RS256' } },
+        }),
+      },
       dPoP: { enabled: false },
     },
   });

@@ -7,14 +7,12 @@
 // `--paste` fills in our own form with a line of a file, as often as it is given: a secret has no place among a program's
 // arguments. `--press` presses a button of the page at the end, by what it answers.
 //
-// `problems` names what a person would stumble over; an empty list is a pass. The browser is COUNTERSIGN_REAL_CHROMIUM
-// or Debian's.
+// `problems` names what a person would stumble over; an empty list is a pass.
 
-import { mkdtemp, readFile, rm } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
+import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
-import { chromium } from 'playwright-core';
+import { launch } from './chromium.mjs';
 import { shown } from './visitor.mjs';
 
 const MOST_TABS = 30;
@@ -128,18 +126,7 @@ async function authorize(page, ours) {
   }
 }
 
-const profile = await mkdtemp(join(tmpdir(), 'countersign-chromium-'));
-const context = await chromium.launchPersistentContext(profile, {
-  executablePath: process.env.COUNTERSIGN_REAL_CHROMIUM ?? '/usr/bin/chromium',
-  headless: true,
-  javaScriptEnabled: false,
-  viewport: WIDE,
-  args: [
-    '--no-sandbox', '--disable-gpu', '--disable-quic', '--no-first-run', '--disable-background-networking',
-    '--disable-component-update', '--disable-sync', '--disable-dev-shm-usage',
-    '--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE localhost, EXCLUDE 127.0.0.1',
-  ],
-});
+const { context, close } = await launch({ viewport: WIDE });
 try {
   const [page] = context.pages();
   watch(page);
@@ -162,6 +149,5 @@ try {
   console.error(`browser: ${error.message.replace(/\?\S*/g, '?…')}`);
   process.exitCode = 1;
 } finally {
-  await context.close();
-  await rm(profile, { recursive: true, force: true });
+  await close();
 }

@@ -15,6 +15,14 @@ impl Figures {
         self.0.push(number);
     }
 
+    pub fn join(&mut self, others: Self) {
+        self.0.extend(others.0);
+    }
+
+    pub fn len(&self) -> usize {
+        self.0.len()
+    }
+
     pub fn min(&self) -> f64 {
         self.0.iter().copied().fold(f64::INFINITY, f64::min)
     }

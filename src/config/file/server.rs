@@ -1,0 +1,77 @@
+//! `[server]`, `[server.auth]` and `[store]`.
+
+use super::super::read::{At, Text, table};
+
+table! {
+    /// The server as a whole.
+    ServerTable {
+        /// The name that hosts show. Default: `countersign`.
+        "name" => name: Text,
+        /// What the model is told about all tools together.
+        "instructions" => instructions: Text,
+        /// Where browsers reach this server, e.g. `https://tools.example.com`; with [server.auth]. Default: its loopback address.
+        "public_url" => public_url: Text,
+        /// Where a browser goes after a consent. Default: a page of this server.
+        "after_connect" => after_connect: Text,
+        /// Longest tool output in characters, cut at array items. Default: 40000.
+        "max_chars" => max_chars: At<i64>,
+        /// Private addresses that hosts learnt from outside may have, e.g. `10.1.0.0/16`.
+        "allow_private" => allow_private: Vec<Text>,
+        /// The port of the loopback listener for connect links. Default: 8971.
+        "port" => port: At<i64>,
+        /// Who calls, where one server is for many people. Default: one local user.
+        "auth" => auth: AuthTable,
+        /// Addresses of the proxies in front of this server, e.g. `10.0.0.0/8`, whose X-Forwarded-* headers are believed. Default: nobody's.
+        "trusted_proxies" => trusted_proxies: Vec<Text>,
+    }
+    later { "mode" }
+}
+
+table! {
+    /// Who calls, where one server is for many people: those of an issuer, holders of keys, or both.
+    AuthTable {
+        /// An OpenID provider whose access tokens are accepted, e.g. `https://login.example.com`, written as it writes itself; browsers sign in there.
+        "issuer" => issuer: Text,
+        /// What access tokens must be for. Default: the address of /mcp.
+        "audience" => audience: Text,
+        /// This server's registration at the issuer, or a reference to it (`env:NAME`): browsers sign in with it.
+        "client_id" => client_id: Text,
+        /// A reference to that registration's secret: `env:NAME`, `keyring:NAME`, `file:/path` or `cmd:program args`.
+        "client_secret" => client_secret: Text,
+        /// The claim of access and ID tokens that names a person. Default: `sub`.
+        "user_claim" => user_claim: Text,
+        /// The claim of access tokens that lists a person's groups, for `allow` of tools. Default: `groups`.
+        "groups_claim" => groups_claim: Text,
+        /// Whether the issuer is asked about access tokens that are no JWT (RFC 7662). Default: false.
+        "introspect" => introspect: At<bool>,
+        /// Static keys, of one person or of an application that names its end users.
+        "api_keys" => api_keys: At<Vec<CallerKeyTable>>,
+    }
+}
+
+table! {
+    /// A key that calls are made with: one person's by `user`, else an application's.
+    CallerKeyTable {
+        /// What it is called in logs, and what keeps its users apart from those of other keys.
+        #[schemars(required)]
+        "name" => name: Text,
+        /// A reference to the key: `env:NAME`, `keyring:NAME`, `file:/path` or `cmd:program args`.
+        #[schemars(required)]
+        "key" => key: Text,
+        /// The person whose key it is.
+        "user" => user: Text,
+        /// The application's page that tells who opened a connect link, e.g. `https://app.example.com/verify`.
+        "verifier_url" => verifier_url: Text,
+    }
+}
+
+table! {
+    /// Where grants are kept.
+    StoreTable {
+        /// `sled:` for the platform's data folder, or `sled:/path`.
+        "url" => url: Text,
+        /// How long grants are kept: `refresh` (default), `no_refresh` (the refresh token is not kept) or `use_once` (deleted after one call).
+        #[schemars(extend("enum" = ["refresh", "no_refresh", "use_once"]))]
+        "retention" => retention: Text,
+    }
+}

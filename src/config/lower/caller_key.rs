@@ -1,0 +1,190 @@
+//! `[[server.auth.api_keys]]`
+
+use super::super::file::server::CallerKeyTable;
+use super::super::problem::Findings;
+use super::super::read::Text;
+use super::provider::variable;
+use super::server_auth::References;
+use super::{address, secret};
+use crate::model::UserId;
+use crate::model::provider::SecretRef;
+use crate::model::server_auth::{ApiKey, KeyHolder};
+
+/// The name is part of what a person's grants are filed under, and stands in logs.
+const LONGEST_NAME: usize = 64;
+
+pub(super) fn keys(
+    written: Vec<CallerKeyTable>,
+    has_issuer: bool,
+    references: &mut References,
+    find: &mut Findings<'_>,
+) -> Vec<ApiKey> {
+    let mut keys: Vec<ApiKey> = Vec::with_capacity(written.len());
+    let mut earlier = Earlier::default();
+    for table in written {
+        let name = name(&table, &mut earlier, find);
+        let key = key(&table, name.as_deref(), &mut earlier, references, find);
+        let holder = holder(&table, name.as_deref(), find);
+        if let (Some(KeyHolder::Person(user)), false) = (&holder, has_issuer) {
+            warn_of_two_keys(&table, user, &keys, find);
+        }
+        if let (Some(name), Some(key), Some(holder)) = (name, key, holder) {
+            keys.push(ApiKey { name, key, holder });
+        }
+    }
+    keys
+}
+
+/// What is taken, also by keys that are wrong in another way.
+#[derive(Default)]
+struct Earlier {
+    names: Vec<String>,
+    /// Each with the name of its key, to be shown.
+    references: Vec<(SecretRef, String)>,
+}
+
+fn name(table: &CallerKeyTable, earlier: &mut Earlier, find: &mut Findings<'_>) -> Option<String> {
+    const CODE: &str = "auth::key_name";
+    let Some(text) = &table.name else {
+        find.missing(&table.span, "name", "e.g. `name = \"my-app\"`");
+        return None;
+    };
+    let name = text.as_str();
+    let is_fit = (1..=LONGEST_NAME).contains(&name.len())
+        && name.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '_' | '-'));
+    if !is_fit {
+        find.error(
+            CODE,
+            &text.span,
+            format!("a key's name has 1 to {LONGEST_NAME} letters, digits, `_` and `-`"),
+        )
+        .hint("e.g. `my-app`");
+        return None;
+    }
+    if let Some(other) = earlier.names.iter().find(|other| other.eq_ignore_ascii_case(name)) {
+        let message = if other == name {
+            format!("there is a key `{name}` already")
+        } else {
+            format!("`{name}` and `{other}` differ by case only")
+        };
+        find.error(CODE, &text.span, message)
+            .label("second one")
+            .hint("give it another name: the name keeps its users apart from those of other keys");
+        return None;
+    }
+    earlier.names.push(name.to_owned());
+    Some(name.to_owned())
+}
+
+fn key(
+    table: &CallerKeyTable,
+    name: Option<&str>,
+    earlier: &mut Earlier,
+    references: &mut References,
+    find: &mut Findings<'_>,
+) -> Option<SecretRef> {
+    let suggestion = format!("env:{}_KEY", variable(name.unwrap_or("my-app")));
+    let Some(text) = &table.key else {
+        find.missing(
+            &table.span,
+            "key",
+            format!("write a reference, e.g. `key = \"{suggestion}\"`"),
+        );
+        return None;
+    };
+    let reference = secret::secret(text, &suggestion, find)?;
+    if let Some((_, other)) = earlier.references.iter().find(|(other, _)| *other == reference) {
+        find.error("auth::key", &text.span, format!("this is the key of {other} already"))
+            .label("whose is it?")
+            .hint("a key stands for one person or application: refer to another one");
+        return None;
+    }
+    let whose = name.map_or_else(|| "another table".into(), |name| format!("`{name}`"));
+    earlier.references.push((reference.clone(), whose));
+    references.add(&reference, text);
+    Some(reference)
+}
+
+fn holder(
+    table: &CallerKeyTable,
+    name: Option<&str>,
+    find: &mut Findings<'_>,
+) -> Option<KeyHolder> {
+    let verifier_url = table.verifier_url.as_ref().map(|text| verifier_url(text, find));
+    match (&table.user, verifier_url) {
+        (Some(user), None) => person(user, find).map(KeyHolder::Person),
+        (None, Some(url)) => Some(KeyHolder::Application { verifier_url: Some(url?) }),
+        (Some(user), Some(_)) => {
+            find.error(
+                "auth::key",
+                &user.span,
+                "`user` makes this one person's key, and `verifier_url` an application's",
+            )
+            .hint("keep one of them");
+            None
+        }
+        (None, None) => {
+            let may_be_there = |key| find.may_be_there(&table.span, key);
+            if !may_be_there("user") && !may_be_there("verifier_url") {
+                warn_of_no_verifier(table, name, find);
+            }
+            Some(KeyHolder::Application { verifier_url: None })
+        }
+    }
+}
+
+/// Without an issuer the key's name is all that vouches for its person.
+fn warn_of_two_keys(
+    table: &CallerKeyTable,
+    user: &UserId,
+    earlier: &[ApiKey],
+    find: &mut Findings<'_>,
+) {
+    let is_theirs =
+        |key: &&ApiKey| matches!(&key.holder, KeyHolder::Person(other) if other == user);
+    let (Some(earlier), Some(text)) = (earlier.iter().find(is_theirs), &table.user) else { return };
+    find.warning(
+        "auth::user",
+        &text.span,
+        format!(
+            "what `{user}` connects with this key is not there with the key `{}`",
+            earlier.name
+        ),
+    )
+    .hint("keep one key for each person; people of an issuer may have several");
+}
+
+/// Nobody could tell whether whoever opens a link is who asked for it.
+fn warn_of_no_verifier(table: &CallerKeyTable, name: Option<&str>, find: &mut Findings<'_>) {
+    let span = table.name.as_ref().map_or(&table.span, |name| &name.span);
+    let whose = name.map_or("this application".into(), |name| format!("`{name}`"));
+    find.warning(
+        "auth::verifier_url",
+        span,
+        format!("without `verifier_url` no links are made for users of {whose}"),
+    )
+    .hint("write `verifier_url`, a page of the application that knows its users; or `user`, if the key is one person's");
+}
+
+fn person(text: &Text, find: &mut Findings<'_>) -> Option<UserId> {
+    match UserId::parse(text.as_str()) {
+        Ok(user) => Some(user),
+        Err(error) => {
+            find.error("auth::user", &text.span, error.to_string()).hint(
+                "e.g. `user = \"ana@example.com\"`; beside an issuer, what its `user_claim` says",
+            );
+            None
+        }
+    }
+}
+
+/// The nonce that the application confirms with is put into its query.
+fn verifier_url(text: &Text, find: &mut Findings<'_>) -> Option<url::Url> {
+    let url = address::browser_url(text, find)?;
+    if url.query_pairs().any(|(name, _)| name == "flow_id") {
+        find.error("auth::verifier_url", &text.span, "`flow_id` is not free to be set")
+            .hint("remove it: every browser that is sent there brings one of its own");
+        return None;
+    }
+    Some(url)
+}

@@ -1,0 +1,203 @@
+//! `[server.auth]`: the issuer; the keys are [`super::caller_key`].
+
+use super::super::file::server::AuthTable;
+use super::super::problem::{Findings, Span};
+use super::super::read::Text;
+use super::super::secret_ref;
+use super::{Depth, address, caller_key, secret};
+use crate::model::provider::{SecretRef, Setting};
+use crate::model::server_auth::{Issuer, ServerAuth};
+
+/// Claims that are the same for many people, or another for each token (RFC 7519 §4.1, RFC 9068
+/// §2.2): whoever was told apart by one would get at what others have connected.
+const NOBODYS_CLAIMS: [&str; 13] = [
+    "iss",
+    "aud",
+    "exp",
+    "nbf",
+    "iat",
+    "jti",
+    "azp",
+    "client_id",
+    "scope",
+    "nonce",
+    "sid",
+    "groups",
+    "roles",
+];
+/// Claims that people change, or that pass from one to another (OpenID Connect Core §5.7).
+const PASSING_CLAIMS: [&str; 8] = [
+    "email",
+    "preferred_username",
+    "name",
+    "nickname",
+    "given_name",
+    "family_name",
+    "phone_number",
+    "upn",
+];
+
+pub(super) fn server_auth(table: AuthTable, depth: Depth, find: &mut Findings<'_>) -> ServerAuth {
+    let mut references = References::default();
+    let span = table.span.clone();
+    let keys = table.api_keys.clone().unwrap_or_default().value;
+    let has_issuer = table.issuer.is_some();
+    if !has_issuer {
+        report_nobody(&table, find);
+    }
+    let auth = ServerAuth {
+        issuer: issuer(table, &span, &mut references, find),
+        keys: caller_key::keys(keys, has_issuer, &mut references, find),
+    };
+    if depth == Depth::Check {
+        references.warn_of_missing(find);
+    }
+    auth
+}
+
+/// There is no issuer, and so perhaps nobody.
+fn report_nobody(table: &AuthTable, find: &mut Findings<'_>) {
+    let span = |text: &Option<Text>| text.as_ref().map(|text| text.span.clone());
+    let about_it = [
+        ("audience", span(&table.audience)),
+        ("client_id", span(&table.client_id)),
+        ("client_secret", span(&table.client_secret)),
+        ("user_claim", span(&table.user_claim)),
+        ("groups_claim", span(&table.groups_claim)),
+        ("introspect", table.introspect.as_ref().map(|it| it.span.clone())),
+    ];
+    let about_it = about_it.into_iter().find_map(|(key, span)| Some((key, span?)));
+    let may_be_there = |key| find.may_be_there(&table.span, key);
+    if may_be_there("issuer") || may_be_there("api_keys") {
+        return;
+    }
+    if let Some((key, span)) = about_it {
+        find.error("auth::issuer", &span, format!("`{key}` is about an issuer, and there is none"))
+            .hint("write `issuer = \"https://…\"` beside it, or remove it");
+        return;
+    }
+    let keys = table.api_keys.as_ref();
+    if keys.is_none_or(|keys| keys.value.is_empty() && !find.has_error_within(&keys.span)) {
+        find.error("auth::nobody", &table.span, "nothing says whose calls are accepted")
+            .label("neither an issuer nor a key")
+            .hint("write `issuer = \"https://…\"`, or a [[server.auth.api_keys]] with `name` and `key`");
+    }
+}
+
+fn issuer(
+    table: AuthTable,
+    span: &Span,
+    references: &mut References,
+    find: &mut Findings<'_>,
+) -> Option<Issuer> {
+    let url = table.issuer.as_ref().and_then(|text| issuer_url(text, find));
+    let client_id = table.client_id.as_ref().and_then(|text| {
+        let setting = secret::setting(text, "client id", find)?;
+        if let Setting::Secret(reference) = &setting {
+            references.add(reference, text);
+        }
+        Some(setting)
+    });
+    let client_secret = table.client_secret.as_ref().and_then(|text| {
+        let reference = secret::secret(text, "env:LOGIN_CLIENT_SECRET", find)?;
+        references.add(&reference, text);
+        Some(reference)
+    });
+    let introspect = table.introspect.as_ref().is_some_and(|it| it.value);
+    let audience = table.audience.as_ref().and_then(|text| {
+        word(text, "`https://tools.example.com/mcp`, or what the issuer calls this server", find)
+    });
+    let user_claim = table.user_claim.as_ref().and_then(|text| user_claim(text, find));
+    let groups_claim = table.groups_claim.as_ref().and_then(|text| word(text, "`groups`", find));
+    let written = table.issuer?;
+    let has_secret = table.client_secret.is_some();
+    if table.client_id.is_none() {
+        if introspect || has_secret {
+            find.missing(
+                span,
+                "client_id",
+                "write the id that the issuer gave to this server, together with that secret",
+            );
+        } else if !find.may_be_there(span, "client_id") {
+            find.warning("auth::client_id", &written.span, "without `client_id` nobody can sign in to open a link, so no links are made")
+                .hint("register this server at the issuer with the redirect URI <public_url>/signin/callback, and write its `client_id` in [server.auth]");
+        }
+    }
+    if introspect && !has_secret {
+        // RFC 7662 §2.1: else anybody could try tokens there.
+        find.missing(
+            span,
+            "client_secret",
+            "an issuer is asked about tokens by a client with a secret: write it, e.g. `client_secret = \"env:LOGIN_CLIENT_SECRET\"`, or remove `introspect`",
+        );
+    }
+    Some(Issuer {
+        url: url?,
+        audience,
+        client_id,
+        client_secret,
+        user_claim: user_claim.unwrap_or_else(|| "sub".into()),
+        groups_claim: groups_claim.unwrap_or_else(|| "groups".into()),
+        introspect,
+    })
+}
+
+/// RFC 8414 §2: `https`, without query and fragment.
+fn issuer_url(text: &Text, find: &mut Findings<'_>) -> Option<url::Url> {
+    let url = address::url(text, find)?;
+    if url.query().is_some() {
+        find.error("auth::issuer", &text.span, "an issuer has no query")
+            .hint("remove `?` and what follows");
+        return None;
+    }
+    Some(url)
+}
+
+fn user_claim(text: &Text, find: &mut Findings<'_>) -> Option<String> {
+    let claim = word(text, "`sub`", find)?;
+    if NOBODYS_CLAIMS.contains(&&*claim) {
+        find.error("auth::user_claim", &text.span, format!("`{claim}` is no person's name"))
+            .label("many people share it, or it changes")
+            .hint("leave it out: `sub` is a person's for good");
+        return None;
+    }
+    if PASSING_CLAIMS.contains(&&*claim) {
+        find.warning(
+            "auth::user_claim",
+            &text.span,
+            format!("`{claim}` may pass from one person to another, and with it what they have connected"),
+        )
+        .hint("leave it out: `sub` is a person's for good");
+    }
+    Some(claim)
+}
+
+/// A text without white space; `example` says what it could be.
+fn word(text: &Text, example: &str, find: &mut Findings<'_>) -> Option<String> {
+    if text.value.is_empty() || text.value.chars().any(|c| c.is_control() || c.is_whitespace()) {
+        find.error("auth::word", &text.span, "one word is wanted here, without white space")
+            .hint(format!("e.g. {example}; or leave it out"));
+        return None;
+    }
+    Some(text.value.clone())
+}
+
+/// References, and where they are written.
+#[derive(Default)]
+pub(super) struct References(Vec<(SecretRef, Span)>);
+
+impl References {
+    pub(super) fn add(&mut self, reference: &SecretRef, text: &Text) {
+        self.0.push((reference.clone(), text.span.clone()));
+    }
+
+    fn warn_of_missing(&self, find: &mut Findings<'_>) {
+        for (reference, span) in &self.0 {
+            if let Some(error) = secret_ref::is_missing(reference) {
+                find.warning("secret::unset", span, error.to_string())
+                    .label("[server.auth] needs it")
+                    .hint(error.hint());
+            }
+        }
+    }
+}

@@ -1,0 +1,140 @@
+//! The secrets of `[server.auth]`. Unlike those of providers they are looked up before anything is
+//! served: a server that does not know its keys would refuse everybody, or somebody's key would turn
+//! out too weak after it has been used.
+
+use secrecy::ExposeSecret as _;
+
+use super::secret_ref::{self, SecretError, written};
+use crate::model::server_auth::{
+    ApiKey, Client, Issuer, ResolvedAuth, ResolvedIssuer, ResolvedKey, ServerAuth,
+};
+
+/// A key is tried by anybody who reaches the port. 20 characters are 120 bits in base64, which no
+/// rate of trying gets through.
+const SHORTEST_KEY: usize = 20;
+
+/// A secret of `[server.auth]` that cannot be used. Names who it belongs to, never a value.
+#[derive(Debug, thiserror::Error)]
+pub enum AuthError {
+    #[error("`{key}` of [server.auth] cannot be looked up")]
+    Client { key: &'static str, source: SecretError },
+    #[error("the key `{name}` of [server.auth] cannot be looked up")]
+    Key { name: String, source: SecretError },
+    #[error(
+        "the key `{name}` of [server.auth] has less than {SHORTEST_KEY} characters, and could be guessed"
+    )]
+    Short { name: String, reference: String },
+}
+
+impl AuthError {
+    /// What the operator can do about it.
+    pub fn hint(&self) -> String {
+        match self {
+            Self::Client { source, .. } | Self::Key { source, .. } => source.hint(),
+            Self::Short { reference, .. } => {
+                format!("make one with `openssl rand -base64 32`, and let `{reference}` lead to it")
+            }
+        }
+    }
+}
+
+/// Follows every reference.
+///
+/// # Errors
+/// [`AuthError`], the first one.
+pub async fn resolve(auth: &ServerAuth) -> Result<ResolvedAuth, AuthError> {
+    let mut resolved = ResolvedAuth::default();
+    if let Some(issuer) = &auth.issuer {
+        let client = client(issuer).await?;
+        resolved.issuer = Some(ResolvedIssuer { issuer: issuer.clone(), client });
+    }
+    for key in &auth.keys {
+        resolved.keys.push(self::key(key).await?);
+    }
+    Ok(resolved)
+}
+
+async fn client(issuer: &Issuer) -> Result<Option<Client>, AuthError> {
+    let failed = |key| move |source| AuthError::Client { key, source };
+    let Some(id) = &issuer.client_id else { return Ok(None) };
+    let id = secret_ref::resolve_setting(id).await.map_err(failed("client_id"))?;
+    let secret = match &issuer.client_secret {
+        Some(secret) => Some(secret_ref::resolve(secret).await.map_err(failed("client_secret"))?),
+        None => None,
+    };
+    Ok(Some(Client { id, secret }))
+}
+
+async fn key(key: &ApiKey) -> Result<ResolvedKey, AuthError> {
+    let ApiKey { name, key: reference, holder } = key.clone();
+    let key = secret_ref::resolve(&reference)
+        .await
+        .map_err(|source| AuthError::Key { name: name.clone(), source })?;
+    if key.expose_secret().len() < SHORTEST_KEY {
+        return Err(AuthError::Short { name, reference: written(&reference) });
+    }
+    Ok(ResolvedKey { name, key, holder })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::UserId;
+    use crate::model::provider::{SecretRef, Setting};
+    use crate::model::server_auth::KeyHolder;
+
+    fn resolved(auth: &ServerAuth) -> Result<ResolvedAuth, AuthError> {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+        runtime.expect("a runtime").block_on(resolve(auth))
+    }
+
+    fn kept(folder: &tempfile::TempDir, name: &str, secret: &str) -> SecretRef {
+        let path = folder.path().join(name);
+        std::fs::write(&path, secret).expect("it is written");
+        SecretRef::File(path)
+    }
+
+    fn key(name: &str, key: SecretRef) -> ApiKey {
+        ApiKey { name: name.into(), key, holder: KeyHolder::Person(UserId::new(name)) }
+    }
+
+    const LONG: &str = "hunter2-0123456789abcdef";
+
+    #[test]
+    fn every_secret_is_looked_up() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let issuer = Issuer {
+            url: "https://login.example.com".parse().expect("a URL"),
+            audience: None,
+            client_id: Some(Setting::Literal("us".into())),
+            client_secret: Some(kept(&folder, "client", "s")),
+            user_claim: "sub".into(),
+            groups_claim: "groups".into(),
+            introspect: false,
+        };
+        let auth =
+            ServerAuth { issuer: Some(issuer), keys: vec![key("ana", kept(&folder, "ana", LONG))] };
+        let resolved = resolved(&auth).expect("all there");
+        let client = resolved.issuer.and_then(|issuer| issuer.client).expect("a client");
+        assert_eq!(client.id, "us");
+        assert_eq!(client.secret.expect("a secret").expose_secret(), "s");
+        assert_eq!(resolved.keys[0].key.expose_secret(), LONG);
+    }
+
+    #[test]
+    fn a_bad_key_is_named_with_the_way_out_and_never_shown() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let unset = SecretRef::Env("ANA_KEY".into());
+        let short = kept(&folder, "short", &LONG[..19]);
+        for (keys, message, hint) in [
+            (vec![key("ana", unset)], "the key `ana` of", "set ANA_KEY where"),
+            (vec![key("ana", short)], "less than 20", "`openssl rand -base64 32`"),
+        ] {
+            let error = resolved(&ServerAuth { issuer: None, keys }).expect_err(message);
+            let told = format!("{error} {error:?} {}", error.hint());
+            assert!(error.to_string().contains(message), "{told}");
+            assert!(error.hint().contains(hint), "{told}");
+            assert!(!told.contains("hunter2"), "{told}");
+        }
+    }
+}

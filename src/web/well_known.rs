@@ -1,0 +1,34 @@
+//! Where this server says of itself who issues tokens for it (RFC 9728), and that it is there.
+
+use std::sync::Arc;
+
+use axum::Router;
+use axum::http::header::{ACCESS_CONTROL_ALLOW_ORIGIN, CACHE_CONTROL, CONTENT_TYPE};
+use axum::response::IntoResponse as _;
+use axum::routing::get;
+
+use crate::identity::ResourceMetadata;
+
+/// The well-known address of the resource `/mcp` (RFC 9728 §3.1: the resource's path comes last).
+pub const RESOURCE: &str = "/.well-known/oauth-protected-resource/mcp";
+/// Where clients look that take the whole server for the resource.
+const ROOT: &str = "/.well-known/oauth-protected-resource";
+
+/// `/health`, and the metadata if there is an issuer to send clients to.
+pub fn routes(metadata: Option<&ResourceMetadata>) -> Router {
+    let routes = Router::new().route("/health", get(async || "ok\n"));
+    let Some(written) = metadata.and_then(|metadata| serde_json::to_string(metadata).ok()) else {
+        return routes;
+    };
+    let written: Arc<str> = written.into();
+    let answer = get(async move || {
+        // Clients in browsers read it from their own origin; it is no secret.
+        let headers = [
+            (CONTENT_TYPE, "application/json"),
+            (ACCESS_CONTROL_ALLOW_ORIGIN, "*"),
+            (CACHE_CONTROL, "max-age=3600"),
+        ];
+        (headers, written.to_string()).into_response()
+    });
+    routes.route(RESOURCE, answer.clone()).route(ROOT, answer)
+}

@@ -1,0 +1,103 @@
+//! The API behind the tools: HTTP/1.1 by hand, each answer made beforehand but for the name of whose token came.
+
+use std::net::SocketAddr;
+use std::sync::mpsc::channel;
+
+use memchr::memmem;
+use tokio::io::AsyncWriteExt as _;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::runtime::Builder;
+
+use super::wire::Connection;
+
+const TOKEN: &str = "bench-access-token-of-";
+
+/// The access token of a user.
+pub fn token(user: &str) -> String {
+    format!("{TOKEN}{user}")
+}
+
+/// What stands in every answer to a user's token, and in nobody else's.
+pub fn mark(user: &str) -> String {
+    format!("notes of {user}.")
+}
+
+/// Ten notes, 600 bytes.
+const NOTES: &str = r#"{"id":1,"title":"note 1","text":"some words about it"},{"id":2,"title":"note 2","text":"some words about it"},{"id":3,"title":"note 3","text":"some words about it"},{"id":4,"title":"note 4","text":"some words about it"},{"id":5,"title":"note 5","text":"some words about it"},{"id":6,"title":"note 6","text":"some words about it"},{"id":7,"title":"note 7","text":"some words about it"},{"id":8,"title":"note 8","text":"some words about it"},{"id":9,"title":"note 9","text":"some words about it"},{"id":10,"title":"note 10","text":"some words about it"}"#;
+/// So often they stand in `/archive`: 200 KB.
+const ARCHIVED: usize = 340;
+
+pub struct Api(SocketAddr);
+
+impl Api {
+    /// Serves until the program ends, on a thread and a runtime of its own.
+    ///
+    /// `GET /notes` and `GET /archive` want the token of a user; `GET /open` wants none.
+    pub fn start() -> Self {
+        let (to, from) = channel();
+        std::thread::spawn(move || {
+            let runtime = Builder::new_current_thread().enable_all().build().unwrap();
+            runtime.block_on(async {
+                let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+                to.send(listener.local_addr().unwrap()).unwrap();
+                let archive = vec![NOTES; ARCHIVED].join(",");
+                let archive: &'static str = archive.leak();
+                while let Ok((stream, _)) = listener.accept().await {
+                    tokio::spawn(serve(stream, archive));
+                }
+            });
+        });
+        Self(from.recv().unwrap())
+    }
+
+    pub fn address(&self) -> SocketAddr {
+        self.0
+    }
+}
+
+/// Until the client hangs up.
+async fn serve(stream: TcpStream, archive: &str) {
+    let mut connection = Connection::new(stream);
+    while let Ok(head) = connection.head().await {
+        let answer = answer(&head, archive);
+        if connection.stream.write_all(answer.as_bytes()).await.is_err() {
+            return;
+        }
+    }
+}
+
+fn answer(head: &[u8], archive: &str) -> String {
+    let path = head.strip_prefix(b"GET ").unwrap_or_default();
+    let notes = if path.starts_with(b"/notes") {
+        NOTES
+    } else if path.starts_with(b"/archive") {
+        archive
+    } else if path.starts_with(b"/open") {
+        return found(r#"{"open":"to everybody"}"#);
+    } else {
+        return failure("404 Not Found");
+    };
+    match user(head) {
+        Some(user) => found(&format!(r#"{{"title":"{}","notes":[{notes}]}}"#, mark(user))),
+        None => failure("401 Unauthorized"),
+    }
+}
+
+/// Whose token it is.
+fn user(head: &[u8]) -> Option<&str> {
+    let at = memmem::find(head, b"authorization: Bearer ")?;
+    let token = head.get(at + "authorization: Bearer ".len()..)?;
+    let token = token.split(|byte| *byte == b'\r').next()?;
+    std::str::from_utf8(token).ok()?.strip_prefix(TOKEN)
+}
+
+fn found(body: &str) -> String {
+    let length = body.len();
+    format!(
+        "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: {length}\r\n\r\n{body}"
+    )
+}
+
+fn failure(status: &str) -> String {
+    format!("HTTP/1.1 {status}\r\ncontent-length: 0\r\n\r\n")
+}

@@ -1,0 +1,226 @@
+//! Thirty thousand requests that nobody means, beside people who go on with theirs.
+//!
+//! The seed is told; with `COUNTERSIGN_REAL_SEED` the same requests come again, if not in the same order.
+
+mod dice;
+mod draft;
+mod words;
+
+use std::cell::{Cell, RefCell};
+use std::collections::BTreeMap;
+use std::io;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use futures_util::StreamExt as _;
+use futures_util::future::{join, join_all};
+use memchr::memmem;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpStream;
+use tokio::runtime::Builder;
+use tokio::time::{Instant, timeout};
+
+use crate::harness::{Home, PATIENCE, environment, report};
+use crate::load::api::Api;
+use crate::load::figures::mib;
+use crate::load::process::Process;
+use crate::load::session::{Expected, Session, Way};
+use crate::load::wire::Connection;
+use dice::Dice;
+
+const REQUESTS: usize = 30_000;
+/// Of those that answers are counted of; from then on nothing may grow any more.
+const WARM: usize = REQUESTS / 3;
+const CONNECTIONS: usize = 48;
+/// Requests one after the other on a connection, as long as the server leaves it open.
+const PIPELINED: usize = 12;
+/// A server that says nothing for so long waits for a body that does not come, or streams.
+const SILENCE: Duration = Duration::from_millis(150);
+/// Sessions that garbage has opened and that are kept for more of it.
+const SESSIONS: usize = 32;
+/// No good call takes longer beside all that.
+const LONGEST_CALL: Duration = Duration::from_secs(5);
+const MOST_GROWTH: f64 = 1.10;
+
+/// What came of it.
+#[derive(Default)]
+struct Seen {
+    statuses: RefCell<BTreeMap<u16, usize>>,
+    /// Connections that ended without any answer to what was sent last.
+    cut: Cell<usize>,
+    sessions: RefCell<Vec<String>>,
+    faults: RefCell<Vec<String>>,
+}
+
+impl Seen {
+    fn requests(&self) -> usize {
+        self.statuses.borrow().values().sum::<usize>() + self.cut.get()
+    }
+
+    /// All that the server said on a connection.
+    fn take(&self, sent: &[u8], said: &[u8]) {
+        let mut answers = 0;
+        for at in memmem::find_iter(said, b"HTTP/1.") {
+            let status = said.get(at + 9..at + 12).and_then(|code| std::str::from_utf8(code).ok());
+            let Some(status) = status.and_then(|code| code.parse::<u16>().ok()) else { continue };
+            *self.statuses.borrow_mut().entry(status).or_default() += usize::from(status != 100);
+            answers += 1;
+            // Its limits are 503, and documented.
+            if status >= 500 && status != 503 {
+                self.fault(sent, &said[at..]);
+            }
+        }
+        if let Some(at) = memmem::find(said, b"-32603") {
+            self.fault(sent, &said[at.saturating_sub(300)..]);
+        }
+        if answers == 0 {
+            self.cut.set(self.cut.get() + 1);
+        }
+        let mut sessions = self.sessions.borrow_mut();
+        for name in [&b"mcp-session-id: "[..], b"sessionId="] {
+            for at in memmem::find_iter(said, name) {
+                let rest = &said[at + name.len()..];
+                let end = rest.iter().position(|byte| !byte.is_ascii_graphic()).unwrap_or(0);
+                sessions.push(String::from_utf8_lossy(&rest[..end]).into_owned());
+            }
+        }
+    }
+
+    fn fault(&self, sent: &[u8], said: &[u8]) {
+        let head = |bytes: &[u8], most: usize| {
+            String::from_utf8_lossy(&bytes[..bytes.len().min(most)]).into_owned()
+        };
+        self.faults.borrow_mut().push(format!(
+            "{}\n--- after\n{}",
+            head(said, 600),
+            head(sent, 6000)
+        ));
+    }
+
+    /// The sessions that are too many, to be closed in a good way.
+    fn surplus(&self) -> Vec<String> {
+        let mut sessions = self.sessions.borrow_mut();
+        let surplus = sessions.len().saturating_sub(SESSIONS);
+        sessions.drain(..surplus).collect()
+    }
+}
+
+/// Sends what `dice` has for one connection, and takes whatever is said to it.
+async fn connection(at: SocketAddr, mut dice: Dice, seen: &Seen) {
+    let mut sent = Vec::new();
+    let host = at.to_string();
+    for id in seen.surplus() {
+        sent.extend(
+            format!("DELETE /mcp HTTP/1.1\r\nhost: {host}\r\nmcp-session-id: {id}\r\n\r\n")
+                .into_bytes(),
+        );
+    }
+    let known = seen.sessions.borrow().clone();
+    for _ in 0..=dice.below(PIPELINED) {
+        sent.extend(draft::garbage(&mut dice, &host, &known));
+    }
+    let stream = TcpStream::connect(at).await.expect("the server accepts connections");
+    let (mut input, mut output) = stream.into_split();
+    let (mut said, mut buffer) = (Vec::new(), vec![0; 16 << 10]);
+    let read = async {
+        while let Ok(Ok(read @ 1..)) = timeout(SILENCE, input.read(&mut buffer)).await {
+            said.extend_from_slice(&buffer[..read]);
+        }
+    };
+    // It may stop reading what it does not want to have.
+    let _ = join(timeout(SILENCE, output.write_all(&sent)), read).await;
+    seen.take(&sent, &said);
+}
+
+/// Somebody who means what they ask, in every way, until the garbage has come to its end. Their slowest call.
+async fn good_calls(at: SocketAddr, is_over: &Cell<bool>) -> io::Result<Duration> {
+    let mut longest = Duration::ZERO;
+    let mut connection = Connection::open(at).await?;
+    let mut sessions = Vec::new();
+    for way in Way::ALL {
+        sessions.push(Session::open(way, at, "", &mut connection).await?);
+    }
+    let expected = Expected::result("to everybody");
+    while !is_over.get() {
+        for session in &mut sessions {
+            let mut request = session.call("open", "");
+            let began = Instant::now();
+            expected.check(&session.ask(&mut request, &mut connection).await?)?;
+            longest = longest.max(began.elapsed());
+        }
+    }
+    for session in sessions {
+        session.close(&mut connection).await?;
+    }
+    Ok(longest)
+}
+
+fn seed() -> u64 {
+    let given = environment("COUNTERSIGN_REAL_SEED");
+    given.and_then(|seed| seed.to_str()?.parse().ok()).unwrap_or_else(|| {
+        use std::hash::{BuildHasher as _, Hasher as _, RandomState};
+        RandomState::new().build_hasher().finish()
+    })
+}
+
+#[test]
+fn thirty_thousand_requests_of_garbage_disturb_nobody() {
+    let api = Api::start();
+    let address = api.address();
+    let home = Home::new(&format!(
+        "[tools.open]\ndescription = \"What everybody may read.\"\nrequest = \"GET http://{address}/open\"\n"
+    ));
+    let process = Process::start(home.command(&["serve", "--http", "127.0.0.1:0"]));
+    let at = process.address;
+    let seed = seed();
+    report(&format!("seed {seed}"));
+    let seen = Seen::default();
+    let mut dice = Dice::new(seed);
+    let runtime = Builder::new_current_thread().enable_all().build().unwrap();
+    let descriptors = process.descriptors();
+    let mut send = |requests: usize| {
+        let is_over = Cell::new(false);
+        let garbage = async {
+            let rolls = std::iter::from_fn(|| (seen.requests() < requests).then(|| dice.roll()));
+            futures_util::stream::iter(rolls)
+                .for_each_concurrent(CONNECTIONS, |roll| connection(at, Dice::new(roll), &seen))
+                .await;
+            is_over.set(true);
+        };
+        let (longest, ()) = runtime.block_on(join(good_calls(at, &is_over), garbage));
+        longest.unwrap_or_else(|error| panic!("seed {seed}: {error}"))
+    };
+    let longest = send(WARM);
+    let warm = process.memory("VmRSS");
+    let longest = send(REQUESTS).max(longest);
+    // The sessions that are left are closed, as everything else is.
+    let rest = seen.sessions.take();
+    runtime.block_on(join_all(rest.iter().map(async |id| {
+        let mut connection = Connection::open(at).await.unwrap();
+        let delete = format!("DELETE /mcp HTTP/1.1\r\nhost: {at}\r\nmcp-session-id: {id}\r\n\r\n");
+        let _ = connection.exchange(delete.as_bytes()).await;
+    })));
+    let began = Instant::now();
+    // The one connection to the API is kept.
+    while process.descriptors() > descriptors + 1 && began.elapsed() < PATIENCE {
+        std::thread::yield_now();
+    }
+    let (left, last) = (process.descriptors(), process.memory("VmRSS"));
+    let (status, said) = process.end();
+    report(&format!(
+        "answers {:?}, {} connections cut; the longest good call {longest:?}; {} MiB after a third, {} MiB at the \
+         end; {descriptors} descriptors, {left} at the end; {} bytes of log",
+        seen.statuses.borrow(),
+        seen.cut.get(),
+        mib(warm),
+        mib(last),
+        said.len()
+    ));
+    let faults = seen.faults.take();
+    assert!(faults.is_empty(), "seed {seed}: {} faults, the first:\n{}", faults.len(), faults[0]);
+    assert!(!said.contains("panicked") && !said.contains("ERROR"), "seed {seed}: {said}");
+    assert!(status.success(), "seed {seed}: {status}: {said}");
+    assert!(longest < LONGEST_CALL, "seed {seed}: {longest:?}");
+    assert!(left <= descriptors + 1, "seed {seed}: {left} descriptors of {descriptors}");
+    assert!(last < warm * MOST_GROWTH, "seed {seed}: {warm} KiB became {last}");
+}

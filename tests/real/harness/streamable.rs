@@ -1,0 +1,120 @@
+//! Streamable HTTP: every message a POST of its own; what belongs to no request comes on one standing GET.
+
+use std::net::{Shutdown, TcpStream};
+use std::sync::mpsc::Sender;
+
+use serde_json::Value;
+
+use super::Dialect;
+use super::events::events;
+use super::host::Wire;
+use super::http::{Response, Sent};
+use super::lines::Lines;
+
+pub struct Streamable {
+    url: String,
+    dialect: Dialect,
+    session: Option<String>,
+    standing: Option<TcpStream>,
+    to: Sender<Vec<u8>>,
+    output: Lines,
+}
+
+impl Streamable {
+    pub fn to(url: &str, dialect: Dialect) -> Self {
+        let (to, output) = Lines::fed();
+        Self { url: url.into(), dialect, session: None, standing: None, to, output }
+    }
+
+    fn send(&self, method: &str, message: Option<&Value>) -> Sent {
+        let mut headers = vec![
+            ("content-type", "application/json"),
+            ("accept", "application/json, text/event-stream"),
+        ];
+        let signed = self.dialect.headers(message);
+        headers.extend(signed.iter().map(|(name, value)| (*name, value.as_str())));
+        headers.extend(self.session.iter().map(|id| ("mcp-session-id", id.as_str())));
+        let body = message.map(Value::to_string).unwrap_or_default();
+        Sent::to(&self.url, method, &headers, &body)
+            .unwrap_or_else(|error| panic!("{method} {}: {error}", self.url))
+    }
+
+    /// Opens the stream for what the server says of its own accord.
+    fn listen(&mut self) {
+        let response = self.send("GET", None).response().expect("an answer to a GET");
+        assert_eq!(response.status, 200, "a session has a standing stream");
+        let (connection, body) = response.stream().expect("a stream");
+        self.standing = Some(connection);
+        let to = self.to.clone();
+        std::thread::spawn(move || {
+            for event in events(body) {
+                let _ = to.send(event.data.into_bytes());
+            }
+        });
+    }
+}
+
+impl Wire for Streamable {
+    fn say(&mut self, message: &Value) {
+        let sent = self.send("POST", Some(message));
+        if message.get("id").is_none() || message.get("method").is_none() {
+            let reply = sent.response().and_then(Response::whole).expect("an answer");
+            assert_eq!((reply.status, reply.body.as_str()), (202, ""), "{message}");
+            if message["method"] == "notifications/initialized" {
+                self.listen();
+            }
+            return;
+        }
+        let to = self.to.clone();
+        if message["method"] == "initialize" {
+            let response = sent.response().expect("an answer to initialize");
+            self.session = response.header("mcp-session-id").map(str::to_owned);
+            assert!(self.session.is_some(), "{}: no session", response.status);
+            std::thread::spawn(move || take_in(response, &to));
+        } else {
+            std::thread::spawn(move || match sent.response() {
+                Ok(response) => take_in(response, &to),
+                Err(error) => drop(to.send(format!("no answer: {error}").into_bytes())),
+            });
+        }
+    }
+
+    fn output(&self) -> &Lines {
+        &self.output
+    }
+}
+
+/// Whatever the answer to a request carries; what is no message is for the reader to stumble over.
+fn take_in(response: Response, to: &Sender<Vec<u8>>) {
+    let status = response.status;
+    match response.header("content-type") {
+        Some(kind) if kind.starts_with("text/event-stream") => {
+            let Ok((_, body)) = response.stream() else { return };
+            for event in events(body) {
+                let _ = to.send(event.data.into_bytes());
+            }
+        }
+        Some(kind) if kind.starts_with("application/json") => {
+            let _ = match response.whole() {
+                Ok(reply) => to.send(reply.body.into_bytes()),
+                Err(error) => to.send(format!("{status} and no more: {error}").into_bytes()),
+            };
+        }
+        _ => {
+            let body = response.whole().map(|reply| reply.body).unwrap_or_default();
+            let _ = to.send(format!("{status}: {body}").into_bytes());
+        }
+    }
+}
+
+impl Drop for Streamable {
+    fn drop(&mut self) {
+        if let Some(standing) = &self.standing {
+            let _ = standing.shutdown(Shutdown::Both);
+        }
+        if self.session.is_some() && !std::thread::panicking() {
+            let ended = self.send("DELETE", None).response().expect("an answer to a DELETE");
+            assert!((200..300).contains(&ended.status), "a session can be ended: {}", ended.status);
+        }
+    }
+}

@@ -1,0 +1,321 @@
+//! Thousands of people at once, in all the ways in which clients come, for as long as it takes to see what grows.
+//!
+//! Whose token reached the API stands in its answer, so that every answer shows whether it went to the right person.
+
+use std::cell::{Cell, RefCell};
+use std::collections::VecDeque;
+use std::io;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use countersign::model::{Caller, UserId};
+use futures_util::future::{join, try_join_all};
+use tokio::runtime::Builder;
+use tokio::time::Instant;
+
+use crate::harness::{Home, PATIENCE, report};
+use crate::load::api::{Api, mark};
+use crate::load::figures::{Figures, mib, millis, number};
+use crate::load::grants::{self, KEY};
+use crate::load::process::Process;
+use crate::load::session::{Expected, Request, Session, Way};
+use crate::load::wire::Connection;
+
+const USERS: usize = 5000;
+/// Half of them at `/mcp`, half at `/sse`; beside them there are those who have none.
+const SESSIONS: usize = 500;
+/// Calls in flight for each way: enough that both processors are busy all the time. More would measure how long a
+/// queue is, and this is not the optimized build.
+const IN_FLIGHT: usize = 8;
+/// After so many calls a session ends, and somebody else comes.
+const CALLS_OF_A_SESSION: usize = 30;
+/// From the moment on at which every user has called.
+const LENGTH: Duration = Duration::from_mins(1);
+/// How often memory is looked at, and how many of these times, at either end, make a figure.
+const LOOK_EVERY: Duration = Duration::from_millis(250);
+const LOOKS: usize = 20;
+
+const LONGEST_P99: Duration = Duration::from_millis(100);
+/// Of resident memory, from either end to the other.
+const MOST_GROWTH: f64 = 1.10;
+
+const APP_KEY: &str = "soak-application-key-0123456789";
+
+fn tools(api: &Api) -> String {
+    let provider = grants::provider(api);
+    let address = api.address();
+    format!(
+        r#"
+[server.auth]
+[[server.auth.api_keys]]
+name         = "app"
+key          = "env:APP_KEY"
+verifier_url = "http://{address}/verify"
+{provider}
+[providers.other]
+base_url      = "http://{address}"
+client_id     = "soak"
+[providers.other.oauth]
+authorize_url = "http://{address}/authorize"
+token_url     = "http://{address}/token"
+
+[tools.notes]
+description  = "List notes."
+provider     = "notes"
+scopes       = ["notes:read"]
+request      = "GET /notes"
+params.limit = {{ type = "integer", default = 10, max = 50, description = "How many" }}
+
+[tools.titles]
+description = "List titles of notes."
+provider    = "notes"
+scopes      = ["notes:read"]
+request     = "GET /notes"
+select      = "[.title, (.notes[] | .title)]"
+
+[tools.archive]
+description = "List all notes ever."
+provider    = "notes"
+scopes      = ["notes:read"]
+request     = "GET /archive"
+
+[tools.open]
+description = "What everybody may read."
+request     = "GET http://{address}/open"
+
+[tools.never_connected]
+description = "Something of somebody else's."
+provider    = "other"
+request     = "GET /notes"
+"#
+    )
+}
+
+/// A machine with a consent of every user.
+fn home(api: &Api) -> Home {
+    let home = Home::new("").with("COUNTERSIGN_KEY", KEY).with("APP_KEY", APP_KEY);
+    home.write_tools_only(&tools(api));
+    let callers =
+        (0..USERS).map(|at| Caller { namespace: "key:app".into(), user: UserId::new(user(at)) });
+    let kept = grants::keep(home.data(), home.path("home/run"), api, callers);
+    tokio::runtime::Runtime::new().unwrap().block_on(kept);
+    home
+}
+
+fn user(at: usize) -> String {
+    format!("user-{}", at % USERS)
+}
+
+/// The header lines that name a user.
+fn who(user: &str) -> String {
+    format!("authorization: Bearer {APP_KEY}\r\ncountersign-user: {user}\r\n")
+}
+
+fn start(home: &Home) -> Process {
+    Process::start(home.command(&["serve", "--http", "127.0.0.1:0"]))
+}
+
+/// A session, and whose it is.
+struct Seat {
+    session: Session,
+    user: String,
+    calls: usize,
+}
+
+impl Seat {
+    async fn take(
+        way: Way,
+        at: SocketAddr,
+        user: String,
+        connection: &mut Connection,
+    ) -> io::Result<Self> {
+        let mut session = Session::open(way, at, &who(&user), connection).await?;
+        if way == Way::Session {
+            session.listen(at).await?;
+        }
+        Ok(Self { session, user, calls: 0 })
+    }
+
+    /// The next of a dozen calls, and what it must come to.
+    fn next(&self, turn: usize) -> (Request, Expected) {
+        let Self { session, user, .. } = self;
+        let call = |tool, arguments| session.call(tool, arguments);
+        match turn % 12 {
+            0 => (session.list(), Expected::result("never_connected")),
+            1 | 2 => (call("open", ""), Expected::result("to everybody")),
+            3 => (call("never_connected", ""), Expected::other("/connect/")),
+            4 => (call("notes", r#""limit":"many""#), Expected::other("limit")),
+            5 => (call("archive", ""), Expected::result(&mark(user))),
+            6..8 => (call("titles", ""), Expected::result(&mark(user))),
+            _ => (call("notes", r#""limit":10"#), Expected::result(&mark(user))),
+        }
+    }
+}
+
+/// What all callers share.
+struct Soak {
+    at: SocketAddr,
+    users: Cell<usize>,
+    /// Once everybody has called.
+    end: Cell<Option<Instant>>,
+    times: RefCell<[Figures; Way::ALL.len()]>,
+}
+
+impl Soak {
+    fn next_user(&self) -> String {
+        let next = self.users.get();
+        self.users.set(next + 1);
+        if next == USERS {
+            self.end.set(Some(Instant::now() + LENGTH));
+        }
+        user(next)
+    }
+
+    fn is_over(&self) -> bool {
+        self.end.get().is_some_and(|end| Instant::now() >= end)
+    }
+
+    /// Calls without a pause, in one session after the other.
+    async fn caller(&self, way: usize, first: usize) -> io::Result<()> {
+        let at = self.at;
+        let (seats, life) = match Way::ALL[way] {
+            Way::Stateless => (1, 1),
+            Way::Session | Way::Sse => (SESSIONS.div_ceil(2 * IN_FLIGHT), CALLS_OF_A_SESSION),
+        };
+        let mut connection = Connection::open(at).await?;
+        let mut taken = VecDeque::new();
+        for _ in 0..seats {
+            taken
+                .push_back(Seat::take(Way::ALL[way], at, self.next_user(), &mut connection).await?);
+        }
+        let mut turns = first..;
+        while let (Some(mut seat), false) = (taken.pop_front(), self.is_over()) {
+            let (mut request, expected) = seat.next(turns.next().unwrap_or_default());
+            let began = Instant::now();
+            let message = seat.session.ask(&mut request, &mut connection).await?;
+            let took = began.elapsed();
+            expected.check(&message)?;
+            if self.end.get().is_some() {
+                self.times.borrow_mut()[way].add(took);
+            }
+            seat.calls += 1;
+            if seat.calls >= life {
+                seat.session.close(&mut connection).await?;
+                seat = Seat::take(Way::ALL[way], at, self.next_user(), &mut connection).await?;
+            }
+            taken.push_back(seat);
+        }
+        for seat in taken {
+            seat.session.close(&mut connection).await?;
+        }
+        Ok(())
+    }
+
+    /// Resident memory, again and again, from the moment on at which everybody has called.
+    async fn look_at(&self, process: &Process) -> Vec<f64> {
+        let mut looks = Vec::new();
+        let began = Instant::now();
+        while !self.is_over() {
+            tokio::time::sleep(LOOK_EVERY).await;
+            match self.end.get() {
+                Some(_) => looks.push(process.memory("VmRSS")),
+                None => assert!(began.elapsed() < PATIENCE, "not everybody has called yet"),
+            }
+        }
+        looks
+    }
+}
+
+fn median(looks: &[f64]) -> f64 {
+    let mut figures = Figures::default();
+    for look in looks {
+        figures.add_number(*look);
+    }
+    figures.at(50)
+}
+
+#[test]
+fn five_thousand_people_in_five_hundred_sessions_get_what_is_theirs() {
+    let api = Api::start();
+    let home = home(&api);
+    let process = start(&home);
+    let soak = Soak {
+        at: process.address,
+        users: Cell::new(0),
+        end: Cell::new(None),
+        times: RefCell::default(),
+    };
+    let callers = (0..Way::ALL.len() * IN_FLIGHT)
+        .map(|caller| soak.caller(caller % Way::ALL.len(), caller * 5));
+    let runtime = Builder::new_current_thread().enable_all().build().unwrap();
+    let before = process.processor();
+    let (called, looks) = runtime.block_on(join(try_join_all(callers), soak.look_at(&process)));
+    called.unwrap_or_else(|error| panic!("{error}"));
+    let processor = process.processor().saturating_sub(before);
+    let (first, last) = (median(&looks[..LOOKS]), median(&looks[looks.len() - LOOKS..]));
+    report(&format!(
+        "{} users came, {} descriptors, {} MiB once warm, {} MiB at the end, {:.1} s of processor time",
+        soak.users.get(),
+        process.descriptors(),
+        mib(first),
+        mib(last),
+        processor.as_secs_f64(),
+    ));
+    let times = soak.times.into_inner();
+    for (way, times) in Way::ALL.iter().zip(&times) {
+        let (name, rate) = (way.name(), number(times.len()) / LENGTH.as_secs_f64());
+        let (middle, high) = (millis(times.at(50)), millis(times.at(99)));
+        report(&format!("{name}: {rate:.0} calls/s, p50 {middle} ms, p99 {high} ms"));
+    }
+    let (status, said) = process.end();
+    assert!(status.success(), "{status}: {said}");
+    assert!(!said.contains("panicked") && !said.contains("ERROR"), "{said}");
+    assert!(last < first * MOST_GROWTH, "memory grows: {looks:?}");
+    for (way, times) in Way::ALL.iter().zip(&times) {
+        assert!(times.at(99) < LONGEST_P99.as_secs_f64(), "{}", way.name());
+    }
+}
+
+/// Sessions of a round, half of each way.
+const COMING: usize = 200;
+const ROUNDS: usize = 12;
+/// After so many rounds nothing may grow any more.
+const WARM: usize = 4;
+
+#[test]
+fn sessions_that_end_leave_nothing_behind() {
+    let api = Api::start();
+    let home = home(&api);
+    let process = start(&home);
+    let runtime = Builder::new_current_thread().enable_all().build().unwrap();
+    let mut looks = Vec::new();
+    for _ in 0..ROUNDS {
+        let open = process.descriptors();
+        runtime.block_on(come_and_go(process.address)).unwrap();
+        let began = Instant::now();
+        // The first round leaves connections to the API open, which are kept.
+        while looks.len() > 1 && process.descriptors() > open {
+            assert!(began.elapsed() < PATIENCE, "{} of {open}", process.descriptors());
+            std::thread::yield_now();
+        }
+        looks.push(process.memory("VmRSS"));
+    }
+    report(&format!("resident, round by round, KiB: {looks:?}"));
+    let (status, said) = process.end();
+    assert!(status.success(), "{status}: {said}");
+    assert!(looks[ROUNDS - 1] < looks[WARM] * MOST_GROWTH, "memory grows: {looks:?}");
+}
+
+async fn come_and_go(at: SocketAddr) -> io::Result<()> {
+    let visits = (0..COMING).map(async |visitor| {
+        let way = if visitor % 2 == 0 { Way::Session } else { Way::Sse };
+        let mut connection = Connection::open(at).await?;
+        let mut seat = Seat::take(way, at, user(visitor), &mut connection).await?;
+        for turn in 0..3 {
+            let (mut request, expected) = seat.next(turn * 4);
+            expected.check(&seat.session.ask(&mut request, &mut connection).await?)?;
+        }
+        seat.session.close(&mut connection).await
+    });
+    try_join_all(visits).await.map(|_| ())
+}
