@@ -10,6 +10,7 @@ use url::Url;
 
 use super::claims::Claims;
 use super::denied::{Denied, TokenFault};
+use super::digest::Digest;
 use super::jws::Jws;
 use super::published::{Publication, Published};
 use super::remembered::Remembered;
@@ -220,7 +221,7 @@ impl Issuer {
     pub(super) async fn principal(
         &self,
         token: &str,
-        digest: [u8; 32],
+        digest: Digest,
     ) -> Result<Arc<Principal>, Denied> {
         let now = self.clock.now();
         if let Some(principal) = self.remembered.recall(&digest, now) {

@@ -21,6 +21,7 @@
 
 mod claims;
 mod denied;
+mod digest;
 mod headers;
 mod issuer;
 mod jwks;
@@ -35,7 +36,6 @@ use std::sync::Arc;
 
 use http::HeaderMap;
 use secrecy::{ExposeSecret as _, SecretString};
-use subtle::ConstantTimeEq as _;
 use url::Url;
 
 pub use claims::Claims;
@@ -45,8 +45,9 @@ pub use keys::{Application, KeyError};
 pub use resource::ResourceMetadata;
 pub use settings::{ClientSettings, Holder, IssuerSettings, KeySettings, Settings};
 
-use crate::model::{Caller, Clock, Principal, secret};
+use crate::model::{Caller, Clock, Principal};
 use crate::net::Net;
+use digest::{Digest, Digester};
 use keys::{Held, Keys};
 
 /// Knows who calls. Cheap to clone.
@@ -58,7 +59,8 @@ enum Way {
     Local(Arc<Principal>),
     /// Whoever also knows the token.
     Token {
-        digest: [u8; 32],
+        digester: Digester,
+        digest: Digest,
         principal: Arc<Principal>,
     },
     Server(Box<Server>),
@@ -66,6 +68,7 @@ enum Way {
 
 /// `[server.auth]`.
 struct Server {
+    digester: Digester,
     keys: Keys,
     issuer: Option<Issuer>,
     resource: Url,
@@ -79,8 +82,9 @@ impl Authenticator {
 
     /// For one person, who has the token.
     pub fn with_token(principal: Principal, token: &SecretString) -> Self {
-        let digest = secret::digest(token.expose_secret());
-        Self(Arc::new(Way::Token { digest, principal: Arc::new(principal) }))
+        let digester = Digester::new();
+        let digest = digester.digest(token.expose_secret());
+        Self(Arc::new(Way::Token { digester, digest, principal: Arc::new(principal) }))
     }
 
     /// For many people. Asks nobody anything yet.
@@ -91,8 +95,9 @@ impl Authenticator {
         let Settings { issuer, keys, resource } = settings;
         let issuer = issuer.map(|issuer| Issuer::new(issuer, &resource, net, clock));
         let vouching = issuer.as_ref().map(|issuer| (issuer.name(), issuer.opener()));
-        let keys = Keys::new(keys, vouching)?;
-        Ok(Self(Arc::new(Way::Server(Box::new(Server { keys, issuer, resource })))))
+        let digester = Digester::new();
+        let keys = Keys::new(keys, vouching.as_ref(), &digester)?;
+        Ok(Self(Arc::new(Way::Server(Box::new(Server { digester, keys, issuer, resource })))))
     }
 
     /// Who sent a request with these headers.
@@ -102,9 +107,8 @@ impl Authenticator {
     pub async fn authenticate(&self, headers: &HeaderMap) -> Result<Arc<Principal>, Denied> {
         let principal = match &*self.0 {
             Way::Local(principal) => Arc::clone(principal),
-            Way::Token { digest, principal } => {
-                let given = secret::digest(headers::bearer(headers)?);
-                if !bool::from(digest.ct_eq(&given)) {
+            Way::Token { digester, digest, principal } => {
+                if digester.digest(headers::bearer(headers)?) != *digest {
                     return Err(TokenFault::Unknown.into());
                 }
                 Arc::clone(principal)
@@ -118,7 +122,7 @@ impl Authenticator {
     /// Whose personal key this is; `None` for any other.
     pub fn person_of_key(&self, key: &SecretString) -> Option<Caller> {
         let Way::Server(server) = &*self.0 else { return None };
-        match server.keys.find(&secret::digest(key.expose_secret()))? {
+        match server.keys.find(&server.digester.digest(key.expose_secret()))? {
             Held::Person(principal) => Some(principal.caller.clone()),
             Held::Application(_) => None,
         }
@@ -130,9 +134,9 @@ impl Authenticator {
     /// # Errors
     /// [`Denied`]
     pub fn application(&self, headers: &HeaderMap) -> Result<Application, Denied> {
-        let digest = secret::digest(headers::bearer(headers)?);
+        let token = headers::bearer(headers)?;
         let Way::Server(server) = &*self.0 else { return Err(Denied::NotAnApplication) };
-        match server.keys.find(&digest) {
+        match server.keys.find(&server.digester.digest(token)) {
             Some(Held::Application(application)) => Ok(application.clone()),
             Some(Held::Person(_)) => Err(Denied::NotAnApplication),
             None => Err(TokenFault::Unknown.into()),
@@ -159,7 +163,7 @@ impl Authenticator {
 impl Server {
     async fn authenticate(&self, headers: &HeaderMap) -> Result<Arc<Principal>, Denied> {
         let token = headers::bearer(headers)?;
-        let digest = secret::digest(token);
+        let digest = self.digester.digest(token);
         let principal = match (self.keys.find(&digest), &self.issuer) {
             (Some(Held::Application(application)), _) => {
                 let user = headers::end_user(headers)?.ok_or(Malformed::NoUser)?;

@@ -1,6 +1,6 @@
 //! Browsers that signed in: ID tokens (OpenID Connect Core §3.1.3.7) and userinfo.
 
-use countersign::identity::{Claims, Denied, Issuer, TokenFault};
+use countersign::identity::{Claims, Denied, Issuer, IssuerError, TokenFault};
 use countersign::model::secret::SecretString;
 use serde_json::{Value, json};
 
@@ -110,6 +110,23 @@ async fn userinfo_names_whom_the_id_token_does_not() {
         let found = issuer(&world).userinfo(&access, &claims).await;
         assert!(matches!(found, Err(Denied::InvalidToken(TokenFault::NoPerson))), "{found:?}");
     }
+}
+
+/// The access token goes to the issuer that the operator wrote.
+#[tokio::test]
+async fn userinfo_elsewhere_is_not_asked() {
+    let (world, elsewhere) = (World::new().await, World::new().await);
+    let url = elsewhere.server.origin.replacen("http", "https", 1) + "/userinfo";
+    world.answers.lock().unwrap().metadata = json!({"userinfo_endpoint": url});
+    let claims = verify(&world, id_token(&world, &json!({}))).await.unwrap();
+    let found = issuer(&world).userinfo(&"access-canary".into(), &claims).await;
+    match found {
+        Err(Denied::Unavailable(error)) => {
+            assert!(matches!(*error, IssuerError::NoEndpoint(_)), "{error}");
+        }
+        other => panic!("{other:?}"),
+    }
+    assert_eq!(elsewhere.server.connections(), 0);
 }
 
 #[tokio::test]
