@@ -4,7 +4,7 @@
 //   {"ready":true}
 //   {"who":"ana","goto":"http://127.0.0.1:8971/connect/…"}
 //   {"url":"…","status":200,"title":"…","text":"…","fields":["login"],"buttons":["allow","deny"]}
-//   {"who":"ana","fill":{"login":"ana"},"press":"allow"}                 a button by its value
+//   {"who":"ana","fill":{"login":"ana"},"press":"allow"}                 a button by its value; "": the only one
 //
 // A profile is made when somebody first does something, and keeps its cookies until stdin closes. The whole address is
 // told, query and all: tests hand it on to somebody else.
@@ -37,7 +37,7 @@ async function act({ who, goto, fill = {}, press }) {
   if (goto) await page.goto(goto);
   for (const [name, value] of Object.entries(fill)) await page.locator(`input[name="${name}"]`).fill(value);
   if (press !== undefined) {
-    await Promise.all([page.waitForEvent('load'), page.locator(`button[value="${press}"]`).click()]);
+    await Promise.all([page.waitForEvent('load'), page.locator(press ? `button[value="${press}"]` : 'button').click()]);
   }
   const all = (selector, attribute) => page.locator(selector).evaluateAll((found, name) => found.map((one) => one.getAttribute(name)), attribute);
   return {
