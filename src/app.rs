@@ -1,7 +1,10 @@
 //! The composition root: configuration in, running parts out.
 
+use std::io;
+use std::net::TcpListener;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use futures_util::FutureExt as _;
 use tokio::task::AbortHandle;
@@ -20,7 +23,15 @@ use crate::upstream::select::Jq;
 use crate::web;
 use crate::web::auth::Gate;
 use crate::web::listener::Loopback;
+use crate::web::neighbours::Neighbours;
 use crate::web::reach;
+use crate::web::server::Port;
+
+/// How long running calls may take once the process is about to end: as long as a call's request
+/// may, unless `tools.toml` gives it more.
+const LAST_CALLS: Duration = Duration::from_secs(30);
+/// How long answers may take to arrive after that.
+const LAST_ANSWERS: Duration = Duration::from_secs(2);
 
 /// What the command line and the environment decide, beside `tools.toml`.
 pub struct Settings {
@@ -32,6 +43,14 @@ pub struct Settings {
     pub public: Option<String>,
     /// The executable that runs jq filters which may not end by themselves.
     pub worker: PathBuf,
+}
+
+/// How MCP is served over HTTP.
+pub struct Http {
+    /// Bound already: whoever starts the server is told where.
+    pub listener: TcpListener,
+    pub gate: Gate,
+    pub neighbours: Neighbours,
 }
 
 /// The running parts.
@@ -108,14 +127,34 @@ impl App {
         served
     }
 
-    /// Serves MCP over HTTP, on a port that is bound already, until `end`.
-    pub async fn serve_http(
-        &self,
-        listener: std::net::TcpListener,
-        gate: Gate,
-        end: impl Future<Output = ()>,
-    ) -> std::io::Result<()> {
+    /// Serves MCP over HTTP until `end`, then lets what runs come to its end.
+    ///
+    /// # Errors
+    /// The port cannot be used.
+    pub async fn serve_http(&self, http: Http, end: impl Future<Output = ()>) -> io::Result<()> {
         let opened = tokio::spawn(open(self.broker.clone()));
+        let (running, ended) = (mcp::Running::default(), CancellationToken::new());
+        let router = self.http_routes(http.gate, &running, &ended);
+        let port = Port::serve(http.listener, router, http.neighbours)?;
+        end.await;
+        port.stop();
+        if tokio::time::timeout(LAST_CALLS, running.drain()).await.is_err() {
+            tracing::warn!("calls are broken off, which have not ended within {LAST_CALLS:?}");
+        }
+        // From here on streams carry nothing any more.
+        ended.cancel();
+        let _ = tokio::time::timeout(LAST_ANSWERS, port.ended()).await;
+        opened.abort();
+        self.close().await;
+        Ok(())
+    }
+
+    fn http_routes(
+        &self,
+        gate: Gate,
+        running: &mcp::Running,
+        ended: &CancellationToken,
+    ) -> axum::Router {
         let announcements = mcp::Announcements::new(self.broker.clone());
         let handler = mcp::Handler::new(
             self.broker.clone(),
@@ -123,27 +162,11 @@ impl App {
             self.text.clone(),
             announcements.clone(),
         );
-        let address = listener.local_addr()?;
-        let origins = web::Origins::default();
-        origins.add(format!("http://{address}"));
-        origins.add(format!("http://localhost:{}", address.port()));
-        let ended = CancellationToken::new();
-        let router = mcp::streamable::routes(handler.clone(), ended.clone())
-            .merge(mcp::sse::routes(handler, announcements, ended.clone()))
-            .layer(axum::middleware::from_fn_with_state(
-                web::auth::Guard { origins, gate },
-                web::auth::guard,
-            ));
-        let stop = CancellationToken::new();
-        let served = web::server::serve(listener, router, stop.clone());
-        let served = tokio::select! {
-            served = served => served,
-            () = end => Ok(()),
-        };
-        ended.cancel();
-        opened.abort();
-        self.close().await;
-        served
+        let (sessions, streams) = (handler.clone(), handler);
+        mcp::streamable::routes(sessions, announcements.clone(), running.clone(), ended.clone())
+            .merge(mcp::sse::routes(streams, announcements, running.clone(), ended.clone()))
+            .layer(axum::middleware::from_fn_with_state(gate, web::auth::gate))
+            .merge(web::open_routes())
     }
 
     /// Lets what must not be broken off come to its end, then stops listening and leaves the data

@@ -4,7 +4,6 @@ mod address;
 
 use std::net::TcpListener;
 use std::path::Path;
-use std::sync::Arc;
 
 use anyhow::Context as _;
 use clap::Args;
@@ -12,10 +11,13 @@ use tracing::level_filters::LevelFilter;
 
 use super::local::Local;
 use super::{Exit, block_on, exit_of, load, report};
-use crate::app::App;
+use crate::app::{App, Http};
+use crate::identity::Authenticator;
 use crate::mcp::stdio::{self, Streams};
 use crate::model::{Caller, Principal};
+use crate::web::Origins;
 use crate::web::auth::Gate;
+use crate::web::neighbours::Neighbours;
 use address::Address;
 
 #[derive(Clone, Debug, Args)]
@@ -49,8 +51,13 @@ async fn over_http(serve: &Serve, address: Address, config: Option<&Path>) -> an
         .with_context(|| format!("`{}` cannot be listened on", address.0))?;
     let bound = listener.local_addr()?;
     report::note(&format!("listening on http://{bound}/mcp (older clients: http://{bound}/sse)"));
-    let gate = Gate::Local(Arc::new(Principal::local(caller)));
-    app.serve_http(listener, gate, ended()).await.context("the port could not be served")?;
+    let origins = Origins::default();
+    origins.add(format!("http://{bound}"));
+    origins.add(format!("http://localhost:{}", bound.port()));
+    let authenticator = Authenticator::local(Principal::local(caller));
+    let gate = Gate { origins, authenticator, metadata: None };
+    let http = Http { listener, gate, neighbours: Neighbours::of_this_user() };
+    app.serve_http(http, ended()).await.context("the port could not be served")?;
     Ok(Exit::Done)
 }
 

@@ -13,13 +13,19 @@
 //! edge case: most hosts take it.
 
 mod announce;
+mod body;
+mod direct;
 mod handler;
 mod lines;
+mod malformed;
 mod render;
 mod request_state;
+mod running;
+mod sessions;
 pub mod sse;
 pub mod stdio;
 pub mod streamable;
 
 pub use announce::Announcements;
 pub use handler::{Handler, ServerText, Who};
+pub use running::Running;

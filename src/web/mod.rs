@@ -5,12 +5,14 @@
 //! | `GET /connect/{ticket}` | shows who asks for what; changes nothing |
 //! | `POST /connect/{ticket}` | sends this browser to the provider, takes what was pasted, or answers the page: declines, confirms or keeps an account, disconnects |
 //! | `GET /oauth/callback/{provider}` | finishes, and sends the browser on to a clean address |
+//! | `GET /health` | whether the process serves; on the served port |
 
 pub mod auth;
 pub mod confirm;
 mod connect;
 mod denied;
 pub mod listener;
+pub mod neighbours;
 mod page;
 pub mod reach;
 pub mod server;
@@ -24,6 +26,11 @@ use axum::{Extension, Router};
 use crate::broker::{Broker, Visitor};
 use page::{Kind, Page};
 pub use shield::Origins;
+
+/// What everybody may ask the served port.
+pub fn open_routes() -> Router {
+    Router::new().route("/health", get(async || "ok\n"))
+}
 
 /// The routes of the loopback listener, behind their shield.
 pub fn router(broker: Broker, origins: Origins) -> Router {

@@ -29,7 +29,11 @@ impl Origins {
     pub(super) fn admit(&self, headers: &HeaderMap) -> bool {
         let mut hosts = headers.get_all(header::HOST).iter();
         let (Some(host), None) = (hosts.next(), hosts.next()) else { return false };
-        let host = host.to_str().unwrap_or_default();
+        self.are_at(host.to_str().unwrap_or_default())
+    }
+
+    /// Whether one of them has this host, with its port.
+    pub(super) fn are_at(&self, host: &str) -> bool {
         self.0.read().iter().any(|origin| {
             origin.split_once("://").is_some_and(|(_, own)| own.eq_ignore_ascii_case(host))
         })
