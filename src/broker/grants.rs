@@ -5,6 +5,7 @@ use super::{Broker, MOST_TRIES, SetupError};
 use crate::model::authorization::ClientRegistration;
 use crate::model::grant::Binding;
 use crate::model::scope::Implied;
+use crate::model::secret;
 use crate::model::{AccountName, Caller, Grant, ProviderId, Scopes, Standing, Time};
 use crate::oauth::Revoked;
 use crate::store::{Held, StoreError};
@@ -29,6 +30,11 @@ pub struct Account {
     /// Whether it is the server's own, which nobody has connected.
     pub is_of_the_server: bool,
     pub state: AccountState,
+    /// Whether its owner can connect it again.
+    pub reconnects: bool,
+    /// Names what is said here of what was consented to; whoever acts on it wants it back, so that
+    /// they act on nothing else.
+    pub digest: String,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -83,7 +89,9 @@ impl Broker {
     async fn account(&self, held: Held<Grant>, is_of_the_server: bool) -> Account {
         let last_used = self.last_use(&held).await;
         let grant = held.value;
+        let digest = digest(&grant);
         let provider = self.provider(grant.provider.as_str());
+        let reconnects = provider.is_some_and(|it| it.is_by_consent() && it.takes(&grant.account));
         // Whatever scopes it has: which of them a tool needs is the tool's matter.
         let standing =
             grant.standing(&Scopes::default(), &Implied::new(), self.0.parts.clock.now());
@@ -110,11 +118,13 @@ impl Broker {
             renews: grant.tokens.refresh.is_some() || is_of_the_server,
             is_of_the_server,
             state,
+            reconnects: reconnects && !is_of_the_server,
+            digest,
         }
     }
 
     /// Whether what was given under `binding` may be used by this `tools.toml`.
-    async fn is_ours(&self, provider: &ProviderId, binding: &Binding) -> Result<bool, SetupError> {
+    pub(super) async fn is_ours(&self, provider: &ProviderId, binding: &Binding) -> Result<bool, SetupError> {
         match self.provider(provider.as_str()) {
             Some(provider) => Ok(binding.covers(&self.0.clients.bound(provider).await?.binding)),
             None => Ok(false),
@@ -140,18 +150,44 @@ impl Broker {
             let there = there.filter(|grant| grant.provider.as_str() == provider).collect();
             for grant in meant(there, account) {
                 let (account, label) = (grant.account.clone(), grant.label().map(str::to_owned));
-                let how = self.disconnect(caller, grant).await?;
+                let how = self.disconnect(caller, grant, |_| true).await?;
                 ends.extend(how.map(|how| Ended { account, label, how }));
             }
         }
         Ok(ends)
     }
 
-    /// `None`: somebody else was faster.
+    /// The person ends the account that a page of this [`Account::digest`] showed them, as
+    /// [`Self::revoke`] does, and no other.
+    ///
+    /// # Errors
+    /// [`ConnectError::Changed`] if it is not there any more, or has been consented to anew.
+    pub async fn end(&self, caller: &Caller, digest: &str) -> Result<Ended, ConnectError> {
+        let grant = self.shown_as(caller, digest).await?;
+        let (account, label) = (grant.account.clone(), grant.label().map(str::to_owned));
+        let is_meant = |there: &Grant| secret::same(digest, &self::digest(there));
+        let how = self.disconnect(caller, grant, is_meant).await?;
+        Ok(Ended { account, label, how: how.ok_or(ConnectError::Changed)? })
+    }
+
+    /// This person's grant that a page of this [`Account::digest`] showed.
+    pub(super) async fn shown_as(
+        &self,
+        caller: &Caller,
+        digest: &str,
+    ) -> Result<Grant, ConnectError> {
+        let grants = self.store().await?.grants(caller).await?;
+        let mut there = grants.into_iter().map(|held| held.value);
+        let found = there.find(|grant| secret::same(digest, &self::digest(grant)));
+        found.ok_or(ConnectError::Changed)
+    }
+
+    /// `None`: somebody else was faster, or what stands there now is not what `is_meant`.
     async fn disconnect(
         &self,
         caller: &Caller,
         Grant { provider, binding, account, .. }: Grant,
+        is_meant: impl Fn(&Grant) -> bool,
     ) -> Result<Option<Disconnected>, ConnectError> {
         let store = self.store().await?;
         let identity = binding.fingerprint();
@@ -159,6 +195,9 @@ impl Broker {
             let Some(held) = store.grant(caller, &provider, &identity, &account).await? else {
                 return Ok(None);
             };
+            if !is_meant(&held.value) {
+                return Ok(None);
+            }
             let end = self.end_at_provider(&held.value).await;
             // A refresh in between put another token there, which must end as well.
             if store.forget_grant(&held).await? {
@@ -196,6 +235,14 @@ impl Broker {
         }
         self.0.parts.oauth.revoke(client, &grant.tokens).await
     }
+}
+
+/// Names a consent: what was granted, when and by which account. A refresh changes nothing of that.
+fn digest(grant: &Grant) -> String {
+    let Grant { provider, account, binding, identity, scopes, connected_at, .. } = grant;
+    // `Debug` quotes every text, so no two are written alike.
+    let said = (provider, account, binding.fingerprint(), identity, scopes, connected_at);
+    secret::fingerprint(&format!("{said:?}"))
 }
 
 /// Those of the account's name, else those that the provider calls so.

@@ -13,10 +13,12 @@
 //! - [`clients`]: our registrations at providers
 //! - [`grants`]: what a person has connected, and ending it
 //! - [`usage`]: when it was last of use to them
+//! - [`by_hand`]: connecting outside any call
 //! - [`completion`]: who waits for a consent hears of it here
 
 mod accounts;
 pub mod assertion;
+mod by_hand;
 pub mod call;
 pub mod callback;
 mod clients;
