@@ -94,6 +94,8 @@ pub struct Page {
     pub text: String,
     pub fields: Vec<String>,
     pub buttons: Vec<Option<String>>,
+    /// The addresses that led there, redirects included.
+    pub visited: Vec<String>,
 }
 
 impl Page {
