@@ -75,6 +75,14 @@ impl Keys {
         Ok(Self(keys))
     }
 
+    /// Everybody who has a key of their own.
+    pub(super) fn people(&self) -> impl Iterator<Item = &Caller> {
+        self.0.values().filter_map(|held| match held {
+            Held::Person(principal) => Some(&principal.caller),
+            Held::Application(_) => None,
+        })
+    }
+
     /// Whose key it is.
     pub(super) fn find(&self, digest: &Digest) -> Option<&Held> {
         self.0.get(digest)

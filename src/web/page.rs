@@ -33,6 +33,8 @@ struct Connect {
     until: String,
     minutes: u64,
     digest: String,
+    /// See [`super::csrf`].
+    csrf: String,
     has_changed: bool,
     problem: Option<String>,
     paste: Option<PasteForm>,
@@ -59,6 +61,7 @@ struct Ended {
     said: Option<String>,
     choices: Vec<Choice>,
     digest: String,
+    csrf: String,
     again: Option<String>,
     incident: Option<String>,
 }
@@ -123,6 +126,7 @@ impl Page {
             said: None,
             choices: Vec::new(),
             digest: String::new(),
+            csrf: String::new(),
             again: None,
             incident: None,
         };
@@ -135,8 +139,9 @@ impl Page {
     }
 
     /// The page that the choices below are made on.
-    fn of(mut self, invitation: &Invitation) -> Self {
+    fn of(mut self, invitation: &Invitation, csrf: String) -> Self {
         self.ended.digest.clone_from(&invitation.digest);
+        self.ended.csrf = csrf;
         self
     }
 
@@ -171,14 +176,14 @@ pub(super) enum Change {
     Problem(String),
 }
 
-/// The page behind a connect link, whatever has become of it.
-pub(super) fn invitation(invitation: &Invitation, change: Change) -> Response {
+/// The page behind a connect link, whatever has become of it. `csrf` is for its form.
+pub(super) fn invitation(invitation: &Invitation, csrf: String, change: Change) -> Response {
     let title = &invitation.title;
     match &invitation.status {
         Status::Pending | Status::OtherAccount { .. } if invitation.is_expired => {
             gone().into_response()
         }
-        Status::Pending => html(StatusCode::OK, &connect(invitation, change)),
+        Status::Pending => html(StatusCode::OK, &connect(invitation, csrf, change)),
         Status::OtherAccount { before, now } => Page::new(
             StatusCode::OK,
             Kind::Neutral,
@@ -188,7 +193,7 @@ pub(super) fn invitation(invitation: &Invitation, change: Change) -> Response {
                 "Nothing has changed yet. If this browser was merely signed in as somebody else, keep the one from before.".into(),
             ],
         )
-        .of(invitation)
+        .of(invitation, csrf)
         .choice("confirm", format!("Switch to {now}"), true)
         .choice("keep", format!("Keep {before}"), false)
         .into_response(),
@@ -199,7 +204,7 @@ pub(super) fn invitation(invitation: &Invitation, change: Change) -> Response {
             };
             let lines = vec!["You can close this page and go back; the tool can go on now.".into()];
             Page::new(StatusCode::OK, Kind::Good, heading, lines)
-                .of(invitation)
+                .of(invitation, csrf)
                 .choice("disconnect", "Disconnect again", false)
                 .into_response()
         }
@@ -212,7 +217,7 @@ pub(super) fn invitation(invitation: &Invitation, change: Change) -> Response {
                 "Tools that need it will not work until you grant it. Go back and call the tool again to be asked once more.".into(),
             ],
         )
-        .of(invitation)
+        .of(invitation, csrf)
         .choice("disconnect", "Disconnect again", false)
         .into_response(),
         Status::Failed(why) => Page::new(
@@ -243,7 +248,7 @@ pub(super) fn invitation(invitation: &Invitation, change: Change) -> Response {
     }
 }
 
-fn connect(invitation: &Invitation, change: Change) -> Connect {
+fn connect(invitation: &Invitation, csrf: String, change: Change) -> Connect {
     Connect {
         title: invitation.title.clone(),
         initial: invitation.title.chars().next().unwrap_or('·'),
@@ -265,6 +270,7 @@ fn connect(invitation: &Invitation, change: Change) -> Connect {
         until: utc(invitation.expires_at),
         minutes: invitation.lives_minutes,
         digest: invitation.digest.clone(),
+        csrf,
         has_changed: matches!(change, Change::SinceTheClick),
         problem: match change {
             Change::Problem(problem) => Some(problem),
@@ -300,7 +306,7 @@ pub(super) fn gone() -> Page {
     )
 }
 
-fn html(status: StatusCode, page: &impl Template) -> Response {
+pub(super) fn html(status: StatusCode, page: &impl Template) -> Response {
     match page.render() {
         Ok(body) => (status, Html(body)).into_response(),
         Err(_) => StatusCode::INTERNAL_SERVER_ERROR.into_response(),

@@ -10,6 +10,7 @@
 #![allow(unreachable_pub, reason = "nothing outside uses a test")]
 
 mod allow;
+mod browser;
 mod catalog;
 mod check;
 mod cli;
