@@ -121,6 +121,11 @@ impl Authenticator {
         Ok(principal)
     }
 
+    /// Whether it knows several people apart.
+    pub fn is_for_many(&self) -> bool {
+        matches!(&*self.0, Way::Server(_))
+    }
+
     /// Whose personal key this is; `None` for any other.
     pub fn person_of_key(&self, key: &SecretString) -> Option<Caller> {
         let Way::Server(server) = &*self.0 else { return None };
