@@ -20,7 +20,7 @@ use tokio_util::sync::CancellationToken;
 use super::body::{self, Refusal};
 use super::direct::{self, Direct};
 use super::running::{Run, Running};
-use super::sessions::{Refused, Sessions, asked_by};
+use super::sessions::{COME_BACK, Refused, Sessions, asked_by};
 use super::{Announcements, Handler};
 use crate::model::Principal;
 
@@ -34,6 +34,7 @@ pub fn routes(
 ) -> Router {
     let config = StreamableHttpServerConfig::default()
         .with_json_response(true)
+        .with_sse_retry(Some(COME_BACK))
         .with_max_request_body_bytes(body::LARGEST)
         // The gate before us knows our names better.
         .disable_allowed_hosts()

@@ -18,6 +18,7 @@ mod command;
 mod config;
 mod consent;
 mod discovery;
+mod http;
 mod identity;
 mod keys;
 mod oauth;
