@@ -23,6 +23,7 @@ mod identity;
 mod keys;
 mod oauth;
 mod server;
+mod sign_in;
 mod stdio;
 mod tidy;
 mod upstream;
