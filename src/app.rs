@@ -131,9 +131,14 @@ impl App {
         let router = mcp::streamable::routes(handler.clone(), ended.clone())
             .merge(mcp::sse::routes(handler, announcements, ended.clone()))
             .layer(axum::middleware::from_fn_with_state(
-                web::auth::Guard { origins, gate },
+                web::auth::Guard { origins: origins.clone(), gate: gate.clone() },
                 web::auth::guard,
             ));
+        let router = match gate {
+            Gate::Local(principal) => {
+                router.merge(web::local(self.broker.clone(), principal, origins))
+            }
+        };
         let stop = CancellationToken::new();
         let served = web::server::serve(listener, router, stop.clone());
         let served = tokio::select! {

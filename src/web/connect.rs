@@ -28,7 +28,7 @@ pub(super) async fn show(
 
 async fn render(broker: &Broker, ticket: &str, visitor: &Visitor, change: Change) -> Response {
     match broker.invitation(ticket, visitor).await {
-        Ok(invitation) => page::invitation(&invitation, change),
+        Ok(invitation) => page::invitation(&invitation, String::new(), change),
         Err(error) => refused(&error).into_response(),
     }
 }
@@ -180,14 +180,14 @@ fn cookie(headers: &HeaderMap, name: &str) -> Option<String> {
     }
 }
 
-fn see_other(to: &str) -> Response {
+pub(super) fn see_other(to: &str) -> Response {
     match HeaderValue::try_from(to) {
         Ok(to) => (StatusCode::SEE_OTHER, [(LOCATION, to)]).into_response(),
         Err(_) => StatusCode::INTERNAL_SERVER_ERROR.into_response(),
     }
 }
 
-fn refused(error: &ConnectError) -> Page {
+pub(super) fn refused(error: &ConnectError) -> Page {
     let status = match error {
         ConnectError::Unknown => return page::gone(),
         ConnectError::Exhausted => StatusCode::TOO_MANY_REQUESTS,
