@@ -5,6 +5,7 @@
 
 mod accounts;
 mod confirmation;
+mod connections;
 mod expiry;
 mod identity;
 mod page;

@@ -12,11 +12,13 @@ use countersign::config;
 use countersign::model::{
     Caller, Clock, ConnectPrompt, Outcome, Principal, Time, ToolResult, UserId,
 };
+use countersign::web::{self, Origins};
 use countersign::store::{DataFolder, KeySource, MasterKey};
 use reqwest::StatusCode;
 use reqwest::header::{CONTENT_TYPE, COOKIE, LOCATION, SET_COOKIE};
 use secrecy::SecretString;
 use serde_json::{Map, Value};
+use tokio_util::sync::CancellationToken;
 use url::Url;
 
 use crate::server::{Act, Server, answer, json};
@@ -311,6 +313,18 @@ impl World {
         self.come_back(&departure, "code=c0de").await
     }
 
+    /// Serves this person's own pages until the test ends; the address of their accounts.
+    pub(super) async fn connections(&self, whose: Caller) -> String {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let origin = format!("http://{}", listener.local_addr().unwrap());
+        let origins = Origins::default();
+        origins.add(origin.clone());
+        let principal = Arc::new(Principal::local(whose));
+        let pages = web::local(self.app.broker.clone(), principal, origins);
+        tokio::spawn(web::server::serve(listener, pages, CancellationToken::new()));
+        format!("{origin}/connections")
+    }
+
     /// All that this person has.
     pub(super) async fn accounts(&self) -> Vec<Account> {
         self.app.broker.accounts(&ana()).await.unwrap()
@@ -383,8 +397,8 @@ impl Page {
         cookie.split(';').next().unwrap().to_owned()
     }
 
-    /// The digest in the page's form; of a page without one, nothing.
-    fn shown(&self) -> &str {
+    /// The digest in the page's first form; of a page without one, nothing.
+    pub(super) fn shown(&self) -> &str {
         let shown = self.text.split_once(r#"name="shown" value=""#);
         shown.and_then(|(_, rest)| rest.split_once('"')).map_or("", |(shown, _)| shown)
     }
