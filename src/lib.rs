@@ -25,6 +25,7 @@
 //!
 //! # Journey 1: a call
 //!
+//! Over HTTP [`identity::Authenticator`] has said who calls, by the request's headers alone.
 //! [`mcp::Handler`] hands the call to [`broker::Broker::call`] → the [`registry`] finds the tool and
 //! [`accept`](registry::accept())s its arguments → a tool without a provider runs at once → otherwise
 //! the broker asks its single owner of freshness for a token. There is one:

@@ -149,7 +149,11 @@ impl Broker {
     }
 
     /// Whether what was given under `binding` may be used by this `tools.toml`.
-    pub(super) async fn is_ours(&self, provider: &ProviderId, binding: &Binding) -> Result<bool, SetupError> {
+    pub(super) async fn is_ours(
+        &self,
+        provider: &ProviderId,
+        binding: &Binding,
+    ) -> Result<bool, SetupError> {
         match self.provider(provider.as_str()) {
             Some(provider) => Ok(binding.covers(&self.0.clients.bound(provider).await?.binding)),
             None => Ok(false),

@@ -99,8 +99,19 @@ pub struct Departure {
 pub struct Cookie {
     pub name: String,
     pub value: SecretString,
-    /// Where it returns: the callback of this provider and nothing else.
+    /// Where it returns: the callback of this provider and nothing else, unless the name demands `/`.
     pub path: String,
+}
+
+impl Cookie {
+    fn of(authorization: &Authorization, state: &str) -> Self {
+        let path = if authorization.is_on_https() {
+            "/".into()
+        } else {
+            format!("/oauth/callback/{}", authorization.provider)
+        };
+        Self { name: cookie_name(authorization, state), value: secret::random(), path }
+    }
 }
 
 impl Broker {
@@ -169,11 +180,9 @@ impl Broker {
         let authorization = self.begin_trip(ticket, visitor, digest).await?;
         let Way::Code(trip) = &authorization.trip.way else { return Err(ConnectError::Unknown) };
         let provider = &authorization.provider;
-        let path = format!("/oauth/callback/{provider}");
         let redirect_uri = authorization.redirect_uri();
         let state = secret::random();
-        let cookie =
-            Cookie { name: cookie_name(state.expose_secret()), value: secret::random(), path };
+        let cookie = Cookie::of(&authorization, state.expose_secret());
         let verifier = trip.pkce.then(secret::random);
         let to = oauth::authorization_url(&AuthorizationRequest {
             endpoint: &trip.authorize,
@@ -253,10 +262,14 @@ pub(super) fn digest(authorization: &Authorization) -> String {
 }
 
 /// The name of a trip's cookie. It tells nothing of the state, and the callback can reckon it.
-pub(super) fn cookie_name(state: &str) -> String {
+///
+/// With `__Host-` no sibling host can plant one, and with it its own trip, in the browser of somebody
+/// else (draft-ietf-httpbis-rfc6265bis §4.1.3.2). A browser accepts that on https only.
+pub(super) fn cookie_name(authorization: &Authorization, state: &str) -> String {
+    let prefix = if authorization.is_on_https() { "__Host-" } else { "" };
     let fingerprint = secret::fingerprint(state);
     let short: String = fingerprint.chars().filter(char::is_ascii_alphanumeric).take(16).collect();
-    format!("countersign_{short}")
+    format!("{prefix}countersign_{short}")
 }
 
 fn host(url: &Url) -> String {

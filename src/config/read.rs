@@ -396,7 +396,12 @@ macro_rules! table {
                 let mut table = Self { span: value.span(), ..Self::default() };
                 for (key, value) in entries {
                     match key.get_ref().as_ref() {
-                        $( $key => table.$field = $crate::config::read::Read::read(value, find), )*
+                        $( $key => {
+                            table.$field = $crate::config::read::Read::read(value, find);
+                            if table.$field.is_none() {
+                                find.misspelt(&table.span, $key);
+                            }
+                        } )*
                         name => {
                             let key = $crate::config::read::At::new(name.to_owned(), key.span());
                             $crate::config::read::unknown_key(&key, value, &table.span, &KEYS, find);

@@ -1,4 +1,5 @@
 mod credentials;
+mod server_auth;
 
 use super::*;
 use crate::model::credential::{Credential, KeyPlace, Shared};
@@ -228,11 +229,15 @@ fn mistakes_in_server_store_and_at_the_top() {
         ("[server]\nmax_chars = 1", "2:13", "`max_chars` lies"),
         ("[server]\nallow_private = [\"10.0.0.0/33\"]", "2:18", "block of addresses"),
         ("[server]\nname = 5", "2:8", "a text in quotes is wanted"),
-        (
-            "[server.auth]\nissuer = \"https://a.example\"",
-            "1:9",
-            "`auth` is not supported by this version yet",
-        ),
+        ("[server]\nmode = \"x\"", "2:1", "`mode` is not supported by this version yet"),
+        ("[server]\npublic_url = \"http://10.0.0.1\"", "2:15", "by `https://` only"),
+        ("[server]\npublic_url = \"http://tools\"", "2:15", "by `https://` only"),
+        ("[server]\npublic_url = \"https://ana:hunter2@a.example\"", "2:15", "user name"),
+        ("[server]\ntrusted_proxies = [\"10.0.0.0/33\"]", "2:20", "block of addresses"),
+        ("[server]\ntrusted_proxies = [\"0.0.0.0/0\"]", "2:20", "more addresses than any"),
+        ("[server]\ntrusted_proxies = [\"128.0.0.0/1\"]", "2:20", "more addresses than any"),
+        ("[server]\ntrusted_proxies = [\"::/0\"]", "2:20", "more addresses than any"),
+        ("[server]\nauth = \"hunter2\"", "2:8", "a table is wanted"),
         (
             "[store]\nurl = \"postgres://u:p@h/d\"",
             "2:7",

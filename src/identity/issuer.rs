@@ -123,6 +123,11 @@ impl Issuer {
         &self.name
     }
 
+    /// The claim that names a person.
+    pub(super) fn user_claim(&self) -> &str {
+        &self.user_claim
+    }
+
     /// Our registration there.
     pub fn client(&self) -> Option<&ClientSettings> {
         self.client.as_ref()

@@ -87,6 +87,14 @@ impl Keys {
         Ok(Self(keys.into_iter().map(|(_, digest, held)| (digest, held)).collect()))
     }
 
+    /// Everybody who has a key of their own.
+    pub(super) fn people(&self) -> impl Iterator<Item = &Caller> {
+        self.0.iter().filter_map(|(_, held)| match held {
+            Held::Person(principal) => Some(&principal.caller),
+            Held::Application(_) => None,
+        })
+    }
+
     /// Whose key it is. All are compared, each in constant time, so that how long it takes tells
     /// nothing of any.
     pub(super) fn find(&self, digest: &[u8; 32]) -> Option<&Held> {

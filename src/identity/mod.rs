@@ -26,6 +26,7 @@ mod issuer;
 mod jwks;
 mod jws;
 mod keys;
+mod login;
 mod published;
 mod remembered;
 mod resource;
@@ -42,6 +43,7 @@ pub use claims::Claims;
 pub use denied::{Denied, Malformed, TokenFault};
 pub use issuer::{Issuer, IssuerError, Person};
 pub use keys::{Application, KeyError};
+pub use login::{Login, LoginError};
 pub use resource::ResourceMetadata;
 pub use settings::{ClientSettings, Holder, IssuerSettings, KeySettings, Settings};
 
@@ -67,7 +69,7 @@ enum Way {
 /// `[server.auth]`.
 struct Server {
     keys: Keys,
-    issuer: Option<Issuer>,
+    issuer: Option<Arc<Issuer>>,
     resource: Url,
 }
 
@@ -89,7 +91,7 @@ impl Authenticator {
     /// [`KeyError`]: keys that cannot be told apart.
     pub fn new(settings: Settings, net: &Net, clock: &Clock) -> Result<Self, KeyError> {
         let Settings { issuer, keys, resource } = settings;
-        let issuer = issuer.map(|issuer| Issuer::new(issuer, &resource, net, clock));
+        let issuer = issuer.map(|issuer| Arc::new(Issuer::new(issuer, &resource, net, clock)));
         let vouching = issuer.as_ref().map(|issuer| (issuer.name(), issuer.opener()));
         let keys = Keys::new(keys, vouching)?;
         Ok(Self(Arc::new(Way::Server(Box::new(Server { keys, issuer, resource })))))
@@ -124,6 +126,20 @@ impl Authenticator {
         }
     }
 
+    /// Whether there are people who are known by a key of their own.
+    pub fn has_personal_keys(&self) -> bool {
+        matches!(&*self.0, Way::Server(server) if server.keys.people().next().is_some())
+    }
+
+    /// Whether it is still somebody whom the issuer or a personal key can vouch for.
+    pub fn vouches_for(&self, caller: &Caller) -> bool {
+        let Way::Server(server) = &*self.0 else { return false };
+        match &server.issuer {
+            Some(issuer) => issuer.name() == caller.namespace,
+            None => server.keys.people().any(|person| *person == *caller),
+        }
+    }
+
     /// The application whose key came with a request that names its end user elsewhere than in a
     /// header.
     ///
@@ -140,7 +156,7 @@ impl Authenticator {
     }
 
     /// Where people's browsers sign in.
-    pub fn issuer(&self) -> Option<&Issuer> {
+    pub fn issuer(&self) -> Option<&Arc<Issuer>> {
         match &*self.0 {
             Way::Server(server) => server.issuer.as_ref(),
             Way::Local(_) | Way::Token { .. } => None,

@@ -150,8 +150,8 @@ pub enum AssertionKey {
     ServiceAccount(SecretRef),
 }
 
-/// How an assertion is signed (RFC 7518 §3.1, RFC 8037 §3.1). Public-key algorithms only: with a
-/// shared secret the authorization server could make our assertions itself.
+/// How a JWT is signed, an assertion of ours or a token of an issuer's (RFC 7518 §3.1, RFC 8037
+/// §3.1). Public-key algorithms only: with a shared secret whoever checks a signature could make it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Algorithm {
     RS256,

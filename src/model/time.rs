@@ -81,8 +81,10 @@ pub fn utc(time: Time) -> String {
 
 /// `21 November 2026, 09:30 UTC`, for pages.
 pub fn date(time: Time) -> String {
-    jiff::Timestamp::from_millisecond(time.0)
-        .map_or_else(|_| "an unknown time".into(), |at| at.strftime("%-d %B %Y, %H:%M UTC").to_string())
+    jiff::Timestamp::from_millisecond(time.0).map_or_else(
+        |_| "an unknown time".into(),
+        |at| at.strftime("%-d %B %Y, %H:%M UTC").to_string(),
+    )
 }
 
 /// How long ago that was, to the hour: `3 hours ago`.

@@ -12,17 +12,21 @@ mod list;
 use std::sync::Arc;
 
 use axum::Router;
-use axum::extract::{Form, FromRequestParts};
+use axum::extract::FromRequestParts;
 use axum::http::StatusCode;
 use axum::http::request::Parts;
 use axum::response::{IntoResponse as _, Response};
 use axum::routing::get;
 use serde::Deserialize;
 
+use super::browser::Browser;
 use super::connect::{refused, see_other};
+use super::csrf::OwnForm;
 use super::page::{Kind, Page, html};
+use super::signin;
 use crate::broker::grants::Ended;
 use crate::broker::{Broker, ConnectError};
+use crate::model::session::Destination;
 use crate::model::text::sentence;
 use crate::model::{AccountName, Principal};
 use list::List;
@@ -49,16 +53,19 @@ pub(super) fn routes() -> Router<Broker> {
 struct Accounts {
     broker: Broker,
     person: Person,
+    browser: Browser,
 }
 
 impl FromRequestParts<Broker> for Accounts {
     type Rejection = Response;
 
     async fn from_request_parts(parts: &mut Parts, broker: &Broker) -> Result<Self, Response> {
-        let Some(person) = parts.extensions.get::<Person>().cloned() else {
-            return Err(see_other(&format!("/signin?to={PATH}")));
+        let (person, browser) =
+            (parts.extensions.get::<Person>(), parts.extensions.get::<Browser>());
+        let (Some(person), Some(browser)) = (person.cloned(), browser.cloned()) else {
+            return Err(signin::needed(Some(Destination::default())));
         };
-        Ok(Self { broker: broker.clone(), person })
+        Ok(Self { broker: broker.clone(), person, browser })
     }
 }
 
@@ -79,8 +86,8 @@ struct Answered {
     account: Option<String>,
 }
 
-async fn answer(accounts: Accounts, Form(form): Form<Answered>) -> Response {
-    let Accounts { broker, person } = &accounts;
+async fn answer(accounts: Accounts, OwnForm(form): OwnForm<Answered>) -> Response {
+    let Accounts { broker, person, .. } = &accounts;
     let prompt = match form.answer.as_str() {
         "connect" => {
             let account = form.account.as_deref().map(AccountName::parse).transpose();
@@ -105,14 +112,17 @@ async fn answer(accounts: Accounts, Form(form): Form<Answered>) -> Response {
 impl Accounts {
     /// All accounts, under what kept the last click from being done, if anything did.
     async fn page(&self, problem: Option<&str>) -> Response {
-        let Self { broker, person } = self;
+        let Self { broker, person, browser } = self;
         let accounts = match broker.accounts(&person.principal.caller).await {
             Ok(accounts) => accounts,
             Err(error) => return refused(&error.into()).into_response(),
         };
         let status = if problem.is_some() { StatusCode::CONFLICT } else { StatusCode::OK };
-        let signout = person.has_signed_in.then(|| self.csrf("/signout"));
-        html(status, &List::of(broker, person, &accounts, self.csrf(PATH), signout, problem))
+        let signout = person.has_signed_in.then(|| browser.form_token("/signout"));
+        html(
+            status,
+            &List::of(broker, person, &accounts, browser.form_token(PATH), signout, problem),
+        )
     }
 
     /// Asks once more: nothing brings a consent back but giving it again.
@@ -125,11 +135,14 @@ impl Accounts {
         let Some(account) = meant else { return self.failed(&ConnectError::Changed).await };
         let name = called(&account.title, &account.account, account.label.as_deref());
         let lines = vec![
-            format!("Programs can use {name} no longer, and {} is asked to end the access. Nothing else changes there.", account.title),
+            format!(
+                "Programs can use {name} no longer, and {} is asked to end the access. Nothing else changes there.",
+                account.title
+            ),
             "To have it back you will have to give your consent again.".into(),
         ];
         Page::new(StatusCode::OK, Kind::Neutral, format!("Disconnect {name}?"), lines)
-            .of(&account.digest, self.csrf(PATH))
+            .of(&account.digest, self.browser.form_token(PATH))
             .choice("end", "Yes, disconnect", true)
             .next(PATH, "No, back to your accounts")
             .into_response()
@@ -144,7 +157,8 @@ impl Accounts {
         let name = called(&title, &account, label.as_deref());
         let page = match how.leaves() {
             None => {
-                let lines = vec![format!("{title} has ended the access, and nothing is kept here.")];
+                let lines =
+                    vec![format!("{title} has ended the access, and nothing is kept here.")];
                 Page::new(StatusCode::OK, Kind::Good, format!("{name} is disconnected"), lines)
             }
             Some(why) => {
@@ -167,10 +181,5 @@ impl Accounts {
             }
             error => refused(error).next(PATH, "Back to your accounts").into_response(),
         }
-    }
-
-    /// For a form that is sent to `path`.
-    fn csrf(&self, _path: &str) -> String {
-        String::new()
     }
 }

@@ -9,34 +9,45 @@
 
 pub mod accounts;
 pub mod auth;
+mod browser;
+mod client;
 pub mod confirm;
 mod connect;
+mod csrf;
 mod denied;
 pub mod listener;
 mod page;
+mod rate_limit;
 pub mod reach;
 pub mod server;
 mod shield;
+mod signin;
 pub mod well_known;
 
 use std::sync::Arc;
 
+use axum::extract::DefaultBodyLimit;
 use axum::http::StatusCode;
+use axum::middleware::from_fn_with_state;
 use axum::routing::get;
 use axum::{Extension, Router};
 
+use crate::broker::sign_in::SignIn;
 use crate::broker::{Broker, Visitor};
+use crate::model::Clock;
 use crate::model::Principal;
+use crate::net::Cidr;
 use accounts::Person;
+pub use browser::Browser;
 use page::{Kind, Page};
 pub use shield::Origins;
 
+/// A form is a few fields, of which a pasted key may be the longest.
+const LARGEST_FORM: usize = 64 * 1024;
+
 /// The routes of the loopback listener, behind their shield.
 pub fn router(broker: Broker, origins: Origins) -> Router {
-    let routes = Router::new()
-        .route("/connect/{ticket}", get(connect::show).post(connect::answer))
-        .route("/oauth/callback/{provider}", get(connect::callback))
-        .layer(Extension(Visitor::Loopback));
+    let routes = consent().layer(Extension(Visitor::Loopback));
     shielded(routes.with_state(broker), origins)
 }
 
@@ -46,6 +57,34 @@ pub fn local(broker: Broker, principal: Arc<Principal>, origins: Origins) -> Rou
     let person = Person { principal, name, has_signed_in: false };
     let routes = accounts::routes().layer(Extension(person));
     shielded(routes.with_state(broker), origins)
+}
+
+/// The pages of the address that everybody reaches.
+pub struct Public {
+    /// Scheme, host and port of that address, without a slash at its end.
+    pub origin: String,
+    pub sign_in: SignIn,
+    /// Whose `X-Forwarded-For` is believed.
+    pub trusted_proxies: Vec<Cidr>,
+    pub clock: Clock,
+}
+
+/// The routes of the public address, behind their shield.
+pub fn public(broker: Broker, public: Public) -> Router {
+    let Public { origin, sign_in, trusted_proxies, clock } = public;
+    let origins = Origins::default();
+    origins.add(origin);
+    let door = signin::Door::new(sign_in.clone(), trusted_proxies, &clock);
+    let own = consent().merge(accounts::routes());
+    let routes = own.with_state(broker).merge(signin::routes(door));
+    shielded(routes.layer(from_fn_with_state(sign_in, signin::know)), origins)
+}
+
+/// The pages behind a link. Who comes to them is in the request's extensions.
+fn consent() -> Router<Broker> {
+    Router::new()
+        .route("/connect/{ticket}", get(connect::show).post(connect::answer))
+        .route("/oauth/callback/{provider}", get(connect::callback))
 }
 
 /// What holds for every page.
@@ -59,5 +98,7 @@ fn shielded(routes: Router, origins: Origins) -> Router {
             let lines = vec!["This address is not used in this way.".into()];
             Page::new(StatusCode::METHOD_NOT_ALLOWED, Kind::Bad, "Not like this", lines)
         })
-        .layer(axum::middleware::from_fn_with_state(origins, shield::shield))
+        .layer(DefaultBodyLimit::max(LARGEST_FORM))
+        .layer(from_fn_with_state(origins.clone(), browser::know))
+        .layer(from_fn_with_state(origins, shield::shield))
 }

@@ -156,7 +156,12 @@ impl Page {
         self
     }
 
-    pub(super) fn choice(mut self, answer: &'static str, label: impl Into<String>, is_main: bool) -> Self {
+    pub(super) fn choice(
+        mut self,
+        answer: &'static str,
+        label: impl Into<String>,
+        is_main: bool,
+    ) -> Self {
         self.ended.choices.push(Choice { answer, label: label.into(), is_main });
         self
     }
@@ -338,7 +343,8 @@ pub(super) fn gone() -> Page {
         "This link does not work any more",
         vec![
             "It was used, replaced by a newer one, or its 15 minutes are over.".into(),
-            "Nothing was changed by opening it. Go back and ask again; you will get a new link.".into(),
+            "Nothing was changed by opening it. Go back and ask again; you will get a new link."
+                .into(),
         ],
     )
 }

@@ -2,7 +2,7 @@
 
 use std::process::Command;
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::command::{countersign, fixture, package, run};
 
@@ -79,6 +79,12 @@ fn of_the_whole_language_only_what_is_not_served_yet_is_an_error() {
         .filter(|problem| problem["severity"] == "error")
         .map(|problem| problem["message"].as_str().unwrap())
         .collect();
+    // Beside errors and secrets that are not set there is nothing to complain about.
+    let others = report["problems"].as_array().unwrap().iter().filter(|problem| {
+        problem["severity"] == "warning"
+            && !["secret::unset", "provider::loopback"].contains(&problem["code"].as_str().unwrap())
+    });
+    assert_eq!(others.collect::<Vec<_>>(), Vec::<&Value>::new());
     let expected = [
         "`paginate`",
         "`each`",
@@ -115,6 +121,15 @@ fn our_own_tools_toml_is_valid_by_our_own_schema() {
     let mut wrong = document;
     wrong["tools"]["github_star_repo"]["scope"] = "x".into();
     assert!(!validator.is_valid(&wrong));
+    let with = |auth: Value| {
+        let mut document = as_json("tools.toml");
+        document["server"]["auth"] = auth;
+        validator.is_valid(&document)
+    };
+    let key = json!({ "name": "ana", "key": "env:ANA_KEY", "user": "ana" });
+    assert!(with(json!({ "issuer": "https://login.example.com", "api_keys": [key] })));
+    assert!(!with(json!({ "isuer": "https://login.example.com" })));
+    assert!(!with(json!({ "api_keys": [{ "name": "ana", "user": "ana" }] })));
 }
 
 #[test]
@@ -219,6 +234,20 @@ fn an_unset_secret_is_shown_where_the_file_refers_to_it() {
     let found = problems(&format!("{tool}{provider}"));
     assert_eq!((found[0].0, found[0].1), (7, 36), "{found:?}");
     assert!(found[0].2.contains("`ACME_KEY` is not set"), "{found:?}");
+    let auth = "[server.auth]\nissuer = \"https://login.example.com\"\nclient_id = \"env:OUR_ID\"\n\
+                client_secret = \"env:OUR_SECRET\"\n[[server.auth.api_keys]]\nname = \"ana\"\n\
+                key = \"env:ANA_KEY\"\nuser = \"ana\"\n";
+    let unset: Vec<_> = problems(auth)
+        .into_iter()
+        .filter(|(_, _, message, _)| message.ends_with("is not set"))
+        .map(|(line, column, message, hint)| {
+            let name = message.split('`').nth(1).unwrap().to_owned();
+            assert!(hint.starts_with(&format!("set {name} where")), "{hint}");
+            (line, column, name)
+        })
+        .collect();
+    let expected = [(3, 13, "OUR_ID"), (4, 17, "OUR_SECRET"), (7, 7, "ANA_KEY")];
+    assert_eq!(unset, expected.map(|(line, column, name)| (line, column, name.to_owned())));
     // A built-in provider's references stand in no file: what needs them is shown.
     let found = problems(&tool.replace("acme", "github"));
     assert_eq!((found[0].0, found[0].1), (3, 12), "{found:?}");
@@ -282,6 +311,30 @@ fn a_file_that_was_merely_found_may_not_run_programs_or_read_files() {
         assert_eq!(by_variable.0, 0, "{:#}", by_variable.1);
     }
     let folder = folder_with(&with_key("env:ACME_KEY"));
+    assert_eq!(run(countersign().arg("check").current_dir(&folder)).0, 0);
+}
+
+#[cfg(unix)]
+#[test]
+fn neither_for_its_own_keys() {
+    let with = |[id, secret, key]: [&str; 3]| {
+        folder_with(&format!(
+            "[server.auth]\nissuer = \"http://127.0.0.1:9\"\nclient_id = \"{id}\"\n\
+             client_secret = \"{secret}\"\n[[server.auth.api_keys]]\nname = \"ana\"\n\
+             key = \"{key}\"\nuser = \"ana\"\n"
+        ))
+    };
+    let folder = with(["file:/etc/hostname", "keyring:login", "cmd:touch ran"]);
+    let (code, report) = json(countersign().arg("check").current_dir(&folder));
+    let found = report["problems"].as_array().unwrap().iter();
+    let errors: Vec<_> = found
+        .filter(|problem| problem["code"] == "secret::trust")
+        .map(|problem| problem["line"].as_u64().unwrap())
+        .collect();
+    assert_eq!((code, errors), (5, vec![3, 4, 7]), "{report:#}");
+    assert!(!folder.path().join("ran").exists());
+    assert_eq!(run(countersign().args(["check", "tools.toml"]).current_dir(&folder)).0, 0);
+    let folder = with(["env:LOGIN_ID", "env:LOGIN_SECRET", "env:ANA_KEY"]);
     assert_eq!(run(countersign().arg("check").current_dir(&folder)).0, 0);
 }
 

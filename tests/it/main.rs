@@ -9,6 +9,8 @@
 )]
 #![allow(unreachable_pub, reason = "nothing outside uses a test")]
 
+mod allow;
+mod browser;
 mod catalog;
 mod check;
 mod cli;
@@ -16,6 +18,7 @@ mod command;
 mod config;
 mod consent;
 mod discovery;
+mod identity;
 mod keys;
 mod oauth;
 mod server;

@@ -26,7 +26,8 @@ pub(super) fn browser_url(text: &Text, find: &mut Findings<'_>) -> Option<Url> {
     if url.scheme() == "https" || url.host().is_some_and(|host| is_loopback(&host)) {
         return Some(url);
     }
-    find.error(CODE, &text.span, "browsers are sent here by `https://` only")
+    let span = text.part(0..text.value.len(), find.source());
+    find.error(CODE, &span, "browsers are sent here by `https://` only")
         .label("everybody on the way can read this")
         .hint("write `https://`; `http://` is for this machine's own address, e.g. `http://127.0.0.1:8080`");
     None

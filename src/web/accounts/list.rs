@@ -83,7 +83,9 @@ impl List {
 
 fn offers(broker: &Broker, person: &Person, accounts: &[Account]) -> Vec<Offer> {
     let has_default = |id: &str| {
-        accounts.iter().any(|it| it.provider == id && it.account.is_default() && !it.is_of_the_server)
+        accounts
+            .iter()
+            .any(|it| it.provider == id && it.account.is_default() && !it.is_of_the_server)
     };
     let offer = |provider: &Arc<Provider>| {
         let is_another = has_default(provider.id.as_str());
@@ -109,10 +111,9 @@ fn shown(broker: &Broker, person: &Person, account: &Account) -> Shown {
         state,
         scopes: account.scopes.iter().map(|scope| scope_line(scope, words(scope))).collect(),
         since: at(account.connected_at),
-        used: account.last_used.map(|used| Moment {
-            datetime: utc(used),
-            words: ago(broker.now().since(used)),
-        }),
+        used: account
+            .last_used
+            .map(|used| Moment { datetime: utc(used), words: ago(broker.now().since(used)) }),
         lasts: lasts(account),
         is_over: account.state != AccountState::Connected,
         is_of_the_server: account.is_of_the_server,
@@ -156,7 +157,9 @@ fn lasts(account: &Account) -> Option<String> {
     match (&account.state, account.expires_at) {
         _ if account.is_of_the_server => None,
         (AccountState::Ended(_), _) => None,
-        (_, Some(end)) if !account.renews => Some(format!("until {}, then you are asked again", date(end))),
+        (_, Some(end)) if !account.renews => {
+            Some(format!("until {}, then you are asked again", date(end)))
+        }
         (_, Some(_)) => Some("until you end it; it renews itself".into()),
         (_, None) => Some("until you end it".into()),
     }

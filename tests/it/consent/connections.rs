@@ -5,7 +5,8 @@ use std::time::Duration;
 use countersign::model::{Caller, UserId};
 use reqwest::StatusCode;
 
-use super::world::{Page, World, ana, tokens};
+use super::world::{World, ana, tokens};
+use crate::browser::Page;
 use crate::server::{Act, answer};
 
 /// A world in which `acme` is connected, and the page that says so.

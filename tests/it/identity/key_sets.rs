@@ -1,0 +1,195 @@
+//! The issuer's keys: down, slow to change, lying, and asked for no more than needed (faults.md 87).
+
+use std::time::Duration;
+
+use countersign::identity::{Denied, IssuerError, TokenFault};
+use futures_util::future::join_all;
+use serde_json::{Value, json};
+
+use super::signing::{Key, with};
+use super::world::{World, bearer};
+use crate::server::{answer, json as said};
+
+const JWKS: &str = "/jwks";
+
+async fn unavailable(world: &World, token: &str) -> std::sync::Arc<IssuerError> {
+    match world.present(token).await {
+        Err(Denied::Unavailable(error)) => error,
+        other => panic!("{other:?}"),
+    }
+}
+
+#[tokio::test]
+async fn an_issuer_that_is_down_lets_nobody_in_and_mends_itself() {
+    let world = World::new().await;
+    let token = world.token(&json!({}), &json!({}));
+    world.answers.lock().unwrap().is_down = true;
+    let error = unavailable(&world, &token).await;
+    assert!(!error.hint().is_empty());
+    assert_eq!(Denied::Unavailable(error).challenge(None), None);
+    // For a moment it is not even asked.
+    let before = world.server.requests().len();
+    unavailable(&world, &token).await;
+    assert_eq!(world.server.requests().len(), before);
+    world.answers.lock().unwrap().is_down = false;
+    world.pass(Duration::from_secs(6));
+    world.accepted(&token).await;
+}
+
+#[tokio::test]
+async fn many_at_the_first_start_ask_once() {
+    let world = World::new().await;
+    let token = world.token(&json!({}), &json!({}));
+    let all = join_all((0..100).map(|_| world.present(&token))).await;
+    assert!(all.iter().all(Result::is_ok));
+    assert_eq!(world.asked(JWKS), 1);
+}
+
+/// Whoever sends the first token and hangs up does not leave the others without keys.
+#[tokio::test]
+async fn a_question_outlives_whoever_caused_it() {
+    let world = World::new().await;
+    let token = world.token(&json!({}), &json!({}));
+    let (headers, mut asking) = (bearer(&token), std::pin::pin!(world.present(&token)));
+    assert!(futures_util::poll!(&mut asking).is_pending());
+    drop(asking);
+    let ana = world.authenticator.authenticate(&headers).await;
+    assert!(ana.is_ok(), "{ana:?}");
+    assert_eq!(world.asked(JWKS), 1);
+}
+
+#[tokio::test]
+async fn a_thousand_invented_keys_make_no_storm() {
+    let world = World::new().await;
+    world.accepted(&world.token(&json!({}), &json!({}))).await;
+    world.pass(Duration::from_secs(61));
+    let invented = |number: usize| world.token(&json!({"kid": format!("k-{number}")}), &json!({}));
+    let tokens: Vec<String> = (0..1000).map(invented).collect();
+    for part in tokens.chunks(250) {
+        for denied in join_all(part.iter().map(|token| world.present(token))).await {
+            assert!(matches!(denied, Err(Denied::InvalidToken(TokenFault::Signature))));
+        }
+    }
+    assert_eq!(world.asked(JWKS), 2);
+}
+
+#[tokio::test]
+async fn a_new_key_is_found_within_a_minute() {
+    let world = World::new().await;
+    world.accepted(&world.token(&json!({}), &json!({}))).await;
+    let new = Key::ed25519();
+    world.publish(&[world.key.named("k1"), new.named("k2")]);
+    world.pass(Duration::from_secs(61));
+    let token = new.sign(&json!({"alg": "EdDSA", "kid": "k2"}), &world.claims());
+    world.accepted(&token).await;
+    world.accepted(&world.token(&json!({}), &json!({"sub": "bob"}))).await;
+    assert_eq!(world.asked(JWKS), 2);
+}
+
+/// Issuers that keep the name and change the key.
+#[tokio::test]
+async fn a_key_that_was_exchanged_under_its_name_is_found_too() {
+    let world = World::new().await;
+    world.accepted(&world.token(&json!({}), &json!({}))).await;
+    let new = Key::p256();
+    world.publish(&[new.named("k1")]);
+    world.pass(Duration::from_secs(61));
+    world.accepted(&new.sign(&json!({"alg": "ES256", "kid": "k1"}), &world.claims())).await;
+    let old = world.token(&json!({}), &json!({"sub": "bob"}));
+    assert_eq!(world.fault(&old).await, TokenFault::Signature);
+}
+
+#[tokio::test]
+async fn several_keys_of_one_name_are_each_tried() {
+    let world = World::new().await;
+    world.publish(&[Key::p256().named("k1"), Key::rsa().named("k1"), world.key.named("k1")]);
+    world.accepted(&world.token(&json!({}), &json!({}))).await;
+}
+
+#[tokio::test]
+async fn old_keys_go_on_for_a_day_while_the_issuer_is_down() {
+    let world = World::new().await;
+    world.accepted(&world.token(&json!({}), &json!({}))).await;
+    world.answers.lock().unwrap().is_down = true;
+    for _ in 0..23 {
+        world.pass(Duration::from_hours(1));
+        world.accepted(&world.token(&json!({}), &json!({}))).await;
+    }
+    world.pass(Duration::from_mins(61));
+    unavailable(&world, &world.token(&json!({}), &json!({}))).await;
+    world.answers.lock().unwrap().is_down = false;
+    world.pass(Duration::from_secs(6));
+    world.accepted(&world.token(&json!({}), &json!({}))).await;
+}
+
+/// A key that the issuer took back is refused when the set has become old, used meanwhile or not.
+#[tokio::test]
+async fn a_key_that_was_taken_back_is_no_longer_good() {
+    let world = World::new().await;
+    world.accepted(&world.token(&json!({}), &json!({}))).await;
+    world.publish(&[Key::p256().named("k2")]);
+    world.pass(Duration::from_mins(16));
+    let token = world.token(&json!({}), &json!({}));
+    assert_eq!(world.fault(&token).await, TokenFault::Signature);
+}
+
+#[tokio::test]
+async fn a_key_set_that_is_none_lets_nobody_in() {
+    let many: Vec<Value> = (0..101).map(|_| json!({"kty": "oct"})).collect();
+    let large = format!("{{\"keys\":[],\"x\":\"{}\"}}", "x".repeat(300 * 1024));
+    let faults = [
+        answer("500 Internal Server Error", "", ""),
+        answer("302 Found", "Location: /jwks2\r\n", ""),
+        said("<html>"),
+        said("[]"),
+        said("{\"keys\": {}}"),
+        said(json!({ "keys": many }).to_string()),
+        said(large),
+    ];
+    for fault in faults {
+        let world = World::new().await;
+        world.answers.lock().unwrap().keys = fault;
+        unavailable(&world, &world.token(&json!({}), &json!({}))).await;
+    }
+}
+
+/// Tomorrow's key, and somebody's mistake, must not take today's away.
+#[tokio::test]
+async fn keys_that_are_not_understood_are_passed_over() {
+    let world = World::new().await;
+    let odd = |more: Value| with(world.key.named("k1"), &more);
+    world.publish(&[
+        json!({"kty": "AKP", "alg": "ML-DSA-44", "kid": "k1", "pub": "x"}),
+        json!({"kty": "oct", "kid": "k1", "k": "c2VjcmV0"}),
+        json!({"kty": 1}),
+        json!("k1"),
+        odd(json!({"x": "AA"})),
+        odd(json!({"y": "!"})),
+        odd(json!({"crv": "P-521"})),
+        world.key.named("k1"),
+    ]);
+    world.accepted(&world.token(&json!({}), &json!({}))).await;
+}
+
+#[tokio::test]
+async fn a_document_that_speaks_for_another_issuer_is_not_believed() {
+    let world = World::new().await;
+    world.answers.lock().unwrap().metadata = json!({"issuer": "https://other.example"});
+    let error = unavailable(&world, &world.token(&json!({}), &json!({}))).await;
+    assert!(matches!(*error, IssuerError::Discovery(_)), "{error}");
+}
+
+/// What a document names on another origin is a stranger's word: https and public addresses only.
+#[tokio::test]
+async fn keys_elsewhere_are_not_fetched_from_this_machine() {
+    let world = World::new().await;
+    let elsewhere = World::new().await;
+    let token = world.token(&json!({}), &json!({}));
+    for scheme in ["http", "https"] {
+        let origin = elsewhere.server.origin.replacen("http", scheme, 1);
+        world.answers.lock().unwrap().metadata = json!({"jwks_uri": format!("{origin}/jwks")});
+        unavailable(&world, &token).await;
+        world.pass(Duration::from_secs(6));
+    }
+    assert_eq!(elsewhere.server.connections(), 0);
+}

@@ -1,0 +1,9 @@
+//! Who calls, by keys and by the tokens of an issuer that is served here.
+
+mod access_tokens;
+mod id_tokens;
+mod introspection;
+mod key_sets;
+mod signing;
+mod static_keys;
+mod world;

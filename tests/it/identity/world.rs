@@ -1,0 +1,159 @@
+//! An issuer on loopback whose every answer a test decides, and a server that trusts it.
+
+use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use countersign::identity::{
+    Authenticator, ClientSettings, Denied, IssuerSettings, Settings, TokenFault,
+};
+use countersign::model::{Clock, Principal};
+use countersign::net::{Net, Policy};
+use http::{HeaderMap, HeaderValue};
+use serde_json::{Value, json};
+
+use super::signing::{Key, with};
+use crate::server::{Act, Server, answer, json as said};
+
+pub(super) const RESOURCE: &str = "https://tools.acme.example/mcp";
+
+/// What the issuer answers.
+pub(super) struct Answers {
+    /// How each key request is answered, by the request's path.
+    pub(super) keys: Vec<u8>,
+    pub(super) introspection: Vec<u8>,
+    pub(super) userinfo: Vec<u8>,
+    /// Fields of the discovery document beyond the usual ones; `null` takes one away.
+    pub(super) metadata: Value,
+    /// Breaks every connection off.
+    pub(super) is_down: bool,
+}
+
+/// The issuer, and the server.
+pub(super) struct World {
+    pub(super) server: Server,
+    pub(super) answers: Arc<Mutex<Answers>>,
+    pub(super) authenticator: Authenticator,
+    pub(super) key: Key,
+    now: Arc<AtomicI64>,
+}
+
+/// What the operator writes beyond `issuer`.
+pub(super) fn settings(url: &str) -> IssuerSettings {
+    IssuerSettings {
+        url: url.parse().unwrap(),
+        audience: None,
+        client: Some(ClientSettings { id: "us".into(), secret: Some("our-secret".into()) }),
+        user_claim: "sub".into(),
+        groups_claim: "groups".into(),
+        introspect: false,
+    }
+}
+
+impl World {
+    pub(super) async fn new() -> Self {
+        Self::of(|_| {}).await
+    }
+
+    /// A server whose operator wrote something else than the usual.
+    pub(super) async fn of(write: impl FnOnce(&mut IssuerSettings)) -> Self {
+        let key = Key::p256();
+        let answers = Arc::new(Mutex::new(Answers {
+            keys: said(json!({"keys": [key.named("k1")]}).to_string()),
+            introspection: answer("500 Internal Server Error", "", ""),
+            userinfo: answer("500 Internal Server Error", "", ""),
+            metadata: json!({}),
+            is_down: false,
+        }));
+        let deciding = Arc::clone(&answers);
+        let server =
+            Server::start(move |request| respond(request, &deciding.lock().unwrap())).await;
+        let now = Arc::new(AtomicI64::new(1_800_000_000_000));
+        let mut issuer = settings(&server.origin);
+        write(&mut issuer);
+        let authenticator = Authenticator::new(
+            Settings {
+                issuer: Some(issuer),
+                keys: Vec::new(),
+                resource: RESOURCE.parse().unwrap(),
+            },
+            &Net::new(Policy::default()),
+            &Clock::manual(Arc::clone(&now)),
+        );
+        Self { server, answers, authenticator: authenticator.unwrap(), key, now }
+    }
+
+    pub(super) fn publish(&self, keys: &[Value]) {
+        self.answers.lock().unwrap().keys = said(json!({"keys": keys}).to_string());
+    }
+
+    pub(super) fn seconds(&self) -> i64 {
+        self.now.load(Ordering::SeqCst) / 1000
+    }
+
+    pub(super) fn pass(&self, span: Duration) {
+        self.now.fetch_add(i64::try_from(span.as_millis()).unwrap(), Ordering::SeqCst);
+    }
+
+    /// Claims of a good access token of `ana`.
+    pub(super) fn claims(&self) -> Value {
+        let now = self.seconds();
+        json!({"iss": self.server.origin, "sub": "ana", "aud": RESOURCE, "iat": now, "exp": now + 600})
+    }
+
+    /// A good access token, but for what is changed in header and claims.
+    pub(super) fn token(&self, header: &Value, claims: &Value) -> String {
+        let usual = json!({"alg": "ES256", "kid": "k1", "typ": "at+jwt"});
+        self.key.sign(&with(usual, header), &with(self.claims(), claims))
+    }
+
+    pub(super) async fn present(&self, token: &str) -> Result<Arc<Principal>, Denied> {
+        self.authenticator.authenticate(&bearer(token)).await
+    }
+
+    /// Whom a token is accepted for.
+    pub(super) async fn accepted(&self, token: &str) -> Arc<Principal> {
+        self.present(token).await.unwrap()
+    }
+
+    /// What is wrong with a token.
+    pub(super) async fn fault(&self, token: &str) -> TokenFault {
+        match self.present(token).await {
+            Err(Denied::InvalidToken(fault)) => fault,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    /// How often a path was asked for.
+    pub(super) fn asked(&self, path: &str) -> usize {
+        let line = |request: &String| request.split(' ').nth(1) == Some(path);
+        self.server.requests().iter().filter(|request| line(request)).count()
+    }
+}
+
+pub(super) fn bearer(token: &str) -> HeaderMap {
+    let value = HeaderValue::try_from(format!("Bearer {token}")).unwrap();
+    HeaderMap::from_iter([(http::header::AUTHORIZATION, value)])
+}
+
+fn respond(request: &str, answers: &Answers) -> Act {
+    if answers.is_down {
+        return Act::SayAndClose(Vec::new());
+    }
+    let host = request.lines().find_map(|line| line.strip_prefix("host: ")).unwrap();
+    let at = |path: &str| format!("http://{host}{path}");
+    Act::Say(match request.split(' ').nth(1).unwrap() {
+        "/.well-known/openid-configuration" => {
+            let usual = json!({
+                "issuer": at(""), "authorization_endpoint": at("/authorize"),
+                "token_endpoint": at("/token"), "jwks_uri": at("/jwks"),
+                "introspection_endpoint": at("/introspect"), "userinfo_endpoint": at("/userinfo"),
+            });
+            said(with(usual, &answers.metadata).to_string())
+        }
+        "/jwks" => answers.keys.clone(),
+        "/introspect" => answers.introspection.clone(),
+        "/userinfo" => answers.userinfo.clone(),
+        _ => answer("404 Not Found", "", ""),
+    })
+}
