@@ -21,6 +21,7 @@ mod discovery;
 mod identity;
 mod keys;
 mod oauth;
+mod pages;
 mod server;
 mod stdio;
 mod tidy;

@@ -7,6 +7,7 @@ mod accounts;
 mod confirmation;
 mod connections;
 mod expiry;
+mod gallery;
 mod identity;
 mod page;
 mod paste;
