@@ -85,6 +85,10 @@ impl Browser {
         page
     }
 
+    pub(crate) async fn head(&self, url: &str) -> Page {
+        self.send(reqwest::Method::HEAD, url, &[], None).await
+    }
+
     async fn send(
         &self,
         method: reqwest::Method,
@@ -148,7 +152,11 @@ impl Browser {
     }
 
     pub(crate) fn set(&self, name: &str, value: &str) {
-        self.jar.lock().unwrap().insert(name.to_owned(), value.to_owned());
+        let before = self.jar.lock().unwrap().insert(name.to_owned(), value.to_owned());
+        if before.is_some_and(|before| before != value) {
+            // The pages that are open are out of date.
+            self.tokens.lock().unwrap().clear();
+        }
     }
 }
 

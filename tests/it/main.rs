@@ -23,6 +23,7 @@ mod keys;
 mod oauth;
 mod pages;
 mod server;
+mod sign_in;
 mod stdio;
 mod tidy;
 mod upstream;
