@@ -22,6 +22,7 @@ mod http;
 mod identity;
 mod keys;
 mod oauth;
+mod pages;
 mod server;
 mod sign_in;
 mod stdio;
