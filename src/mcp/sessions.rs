@@ -156,7 +156,11 @@ impl SessionManager for Sessions {
     }
 
     async fn has_session(&self, id: &SessionId) -> Result<bool, SessionsError> {
-        Ok(asking().is_some_and(|caller| self.owned.is_open(id, &caller)))
+        let is_open = asking().is_some_and(|caller| self.owned.is_open(id, &caller));
+        if !is_open {
+            refuse(Refused::NoSession);
+        }
+        Ok(is_open)
     }
 
     /// Asked by a DELETE, or by rmcp when a session has come to its end.

@@ -42,7 +42,7 @@ fn what_must_not_be_served_is_refused_with_the_way_out() {
         (&auth, &[key, one], &["--sse", ":0", "--token"], 2, "`--token` is for", ""),
         (&auth, &[key, one], &["--sse", ":0", "--user", "bob"], 2, "`--user` is for", ""),
         ("", &[], &["--stdio", "--sse", ":0"], 2, "cannot be used with", ""),
-        ("", &[], &["--stdio", "--token"], 2, "--sse", ""),
+        ("", &[], &["--stdio", "--token"], 2, "cannot be used with", ""),
         ("", &[], &[], 2, "--stdio", ""),
         ("", &[], &["--sse", "tools.example.com:80"], 2, "no address to listen on", ":8080"),
     ];
