@@ -176,7 +176,8 @@ impl Page {
         let cookies = cookies.map(|value| value.to_str().unwrap().to_owned()).collect();
         let (status, text) = (response.status(), response.text().await.unwrap());
         let kind = headers.get(CONTENT_TYPE).and_then(|kind| kind.to_str().ok());
-        if kind.is_some_and(|kind| kind.starts_with("text/html")) {
+        // The answer to a HEAD is empty.
+        if !text.is_empty() && kind.is_some_and(|kind| kind.starts_with("text/html")) {
             pages::hold(&text);
         }
         Self { status, headers, cookies, text }
