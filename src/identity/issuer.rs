@@ -201,7 +201,8 @@ impl Issuer {
     /// What the issuer says beside an ID token, for where [`Self::person`] found nobody in it.
     ///
     /// # Errors
-    /// [`Denied::Unavailable`]; [`TokenFault::NoPerson`] where it speaks of somebody else.
+    /// [`Denied::Unavailable`]; [`TokenFault::NoPerson`] where it speaks of somebody else, or has
+    /// no such endpoint on its own origin.
     pub async fn userinfo(
         &self,
         access: &SecretString,
@@ -209,9 +210,8 @@ impl Issuer {
     ) -> Result<Claims, Denied> {
         let published = self.published().await?;
         let endpoint = published.metadata.userinfo_endpoint.as_ref();
-        let endpoint = endpoint
-            .filter(|url| url.origin() == self.url.origin())
-            .ok_or_else(|| unavailable(IssuerError::NoEndpoint("userinfo_endpoint")))?;
+        let endpoint =
+            endpoint.filter(|url| url.origin() == self.url.origin()).ok_or(TokenFault::NoPerson)?;
         let claims = self.oauth.userinfo(endpoint, access).await;
         let claims =
             Claims::new(claims.map_err(|error| unavailable(IssuerError::Userinfo(error)))?);

@@ -16,7 +16,7 @@
 //! for a minute at most ([`remembered`]), so that a call does not pay for it each time.
 //!
 //! The same issuer signs browsers in: [`Issuer::verify_id_token`] and [`Issuer::person`] make of an
-//! ID token the very [`Caller`](crate::model::Caller) that the access token made, which is how a
+//! ID token the very [`Caller`] that the access token made, which is how a
 //! browser is known to be the caller's.
 
 mod claims;
