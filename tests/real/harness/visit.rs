@@ -23,14 +23,19 @@ pub fn paste(link: &str, secret: &str) -> Reply {
     send(link, &[], &[("answer", "continue"), ("secret", secret)])
 }
 
+/// Sends the form of a page, hidden fields and cookie included.
 fn send(link: &str, headers: &[(&str, &str)], fields: &[(&str, &str)]) -> Reply {
-    let page = request("GET", link, &[], "").body;
-    let shown = page.split_once(r#"name="shown" value=""#);
-    let shown = shown.and_then(|(_, rest)| rest.split_once('"')).map_or("", |(shown, _)| shown);
-    let form = ("content-type", "application/x-www-form-urlencoded");
-    let headers: Vec<_> = headers.iter().copied().chain([form]).collect();
+    let page = request("GET", link, &[], "");
+    let hidden = page.body.split(r#"<input type="hidden" name=""#).skip(1).filter_map(|rest| {
+        let (name, rest) = rest.split_once(r#"" value=""#)?;
+        Some((name, rest.split_once('"')?.0))
+    });
     let mut body = url::form_urlencoded::Serializer::new(String::new());
-    let body = body.append_pair("shown", shown).extend_pairs(fields).finish();
+    let body = body.extend_pairs(hidden).extend_pairs(fields).finish();
+    let cookie = page.header("set-cookie").and_then(|cookie| cookie.split(';').next());
+    let cookie = cookie.map(|cookie| ("cookie", cookie));
+    let form = ("content-type", "application/x-www-form-urlencoded");
+    let headers: Vec<_> = headers.iter().copied().chain([form]).chain(cookie).collect();
     request("POST", link, &headers, &body)
 }
 
