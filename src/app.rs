@@ -173,22 +173,20 @@ impl App {
         Ok(())
     }
 
-    /// What browsers see of a server for many people. The one person of any other has their pages on
-    /// the loopback listener.
+    /// What browsers see of the served port.
     fn pages(&self, authenticator: &Authenticator, origins: &[String]) -> axum::Router {
-        let Some(origin) = origins.first().filter(|_| authenticator.is_for_many()) else {
-            return axum::Router::new();
-        };
-        let login = |issuer| Login::new(issuer, self.oauth.clone(), origin);
-        let login = authenticator.issuer().and_then(login);
+        if let Some(principal) = authenticator.only_person() {
+            return web::local(self.broker.clone(), Arc::clone(principal), origins);
+        }
+        // Many people share one name of the server, to which their cookies and redirect URIs belong.
+        let names = if authenticator.is_for_many() { 1 } else { origins.len() };
+        let origins: Vec<String> = origins.iter().take(names).cloned().collect();
+        let login = authenticator.issuer().zip(origins.first());
+        let login =
+            login.and_then(|(issuer, origin)| Login::new(issuer, self.oauth.clone(), origin));
         let sign_in = SignIn::new(self.broker.clone(), authenticator.clone(), login);
-        let public = web::Public {
-            origin: origin.clone(),
-            sign_in,
-            trusted_proxies: self.trusted_proxies.clone(),
-            clock: self.clock.clone(),
-        };
-        web::public(self.broker.clone(), public)
+        let (clock, trusted_proxies) = (self.clock.clone(), self.trusted_proxies.clone());
+        web::public(self.broker.clone(), web::Public { origins, sign_in, trusted_proxies, clock })
     }
 
     /// `/mcp`, `/sse` and `/messages`, which must not be reached but through the gate.

@@ -176,6 +176,11 @@ impl Broker {
         self.0.parts.store.get().await
     }
 
+    /// The present, for pages that say how long ago something was.
+    pub fn now(&self) -> Time {
+        self.0.parts.clock.now()
+    }
+
     /// A provider by its name in `tools.toml`.
     pub fn provider(&self, id: &str) -> Option<&Arc<Provider>> {
         self.0.parts.providers.get(id)

@@ -31,7 +31,7 @@ pub(super) struct Serve {
     )]
     sse: Option<Address>,
     /// Demand a bearer token, which is made and kept in a file beside the configuration.
-    #[arg(long, requires = "sse")]
+    #[arg(long, requires = "sse", conflicts_with = "stdio")]
     token: bool,
     #[command(flatten)]
     local: Local,

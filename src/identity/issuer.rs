@@ -317,11 +317,6 @@ impl Issuer {
 }
 
 fn unavailable(error: IssuerError) -> Denied {
-    tracing::warn!(
-        error = crate::model::chain(&error),
-        hint = error.hint(),
-        "the issuer was of no help"
-    );
     Denied::Unavailable(Arc::new(error))
 }
 

@@ -121,6 +121,14 @@ impl Authenticator {
         Ok(principal)
     }
 
+    /// The one person who needs no credentials.
+    pub fn only_person(&self) -> Option<&Arc<Principal>> {
+        match &*self.0 {
+            Way::Local(principal) => Some(principal),
+            Way::Token { .. } | Way::Server(_) => None,
+        }
+    }
+
     /// Whether it knows several people apart.
     pub fn is_for_many(&self) -> bool {
         matches!(&*self.0, Way::Server(_))
@@ -128,7 +136,14 @@ impl Authenticator {
 
     /// Whose personal key this is; `None` for any other.
     pub fn person_of_key(&self, key: &SecretString) -> Option<Caller> {
-        let Way::Server(server) = &*self.0 else { return None };
+        let server = match &*self.0 {
+            Way::Local(_) => return None,
+            Way::Token { digester, digest, principal } => {
+                let is_it = digester.digest(key.expose_secret()) == *digest;
+                return is_it.then(|| principal.caller.clone());
+            }
+            Way::Server(server) => server,
+        };
         match server.keys.find(&server.digester.digest(key.expose_secret()))? {
             Held::Person(principal) => Some(principal.caller.clone()),
             Held::Application(_) => None,
@@ -137,12 +152,20 @@ impl Authenticator {
 
     /// Whether there are people who are known by a key of their own.
     pub fn has_personal_keys(&self) -> bool {
-        matches!(&*self.0, Way::Server(server) if server.keys.people().next().is_some())
+        match &*self.0 {
+            Way::Local(_) => false,
+            Way::Token { .. } => true,
+            Way::Server(server) => server.keys.people().next().is_some(),
+        }
     }
 
     /// Whether it is still somebody whom the issuer or a personal key can vouch for.
     pub fn vouches_for(&self, caller: &Caller) -> bool {
-        let Way::Server(server) = &*self.0 else { return false };
+        let server = match &*self.0 {
+            Way::Local(_) => return false,
+            Way::Token { principal, .. } => return principal.caller == *caller,
+            Way::Server(server) => server,
+        };
         match &server.issuer {
             Some(issuer) => issuer.name() == caller.namespace,
             None => server.keys.people().any(|person| *person == *caller),

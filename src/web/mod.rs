@@ -5,8 +5,10 @@
 //! | `GET /connect/{ticket}` | shows who asks for what; changes nothing |
 //! | `POST /connect/{ticket}` | sends this browser to the provider, takes what was pasted, or answers the page: declines, confirms or keeps an account, disconnects |
 //! | `GET /oauth/callback/{provider}` | finishes, and sends the browser on to a clean address |
+//! | `GET`, `POST /connections` | [a person's accounts](accounts) |
 //! | `GET /health` | whether the process serves; on the served port |
 
+pub mod accounts;
 pub mod auth;
 mod browser;
 mod client;
@@ -24,6 +26,8 @@ mod shield;
 mod signin;
 pub mod well_known;
 
+use std::sync::Arc;
+
 use axum::extract::DefaultBodyLimit;
 use axum::http::StatusCode;
 use axum::middleware::from_fn_with_state;
@@ -33,7 +37,9 @@ use axum::{Extension, Router};
 use crate::broker::sign_in::SignIn;
 use crate::broker::{Broker, Visitor};
 use crate::model::Clock;
+use crate::model::Principal;
 use crate::net::Cidr;
+use accounts::Person;
 pub use browser::Browser;
 use page::{Kind, Page};
 pub use shield::Origins;
@@ -47,23 +53,35 @@ pub fn router(broker: Broker, origins: Origins) -> Router {
     shielded(routes.with_state(broker), origins)
 }
 
-/// The pages of the address that everybody reaches.
+/// The pages of a port that only the person of this machine is served on, behind their shield.
+pub fn local(broker: Broker, principal: Arc<Principal>, names: &[String]) -> Router {
+    let origins = Origins::default();
+    names.iter().for_each(|name| origins.add(name));
+    let name = principal.caller.user.to_string();
+    let person = Person { principal, name, has_signed_in: false };
+    let routes = accounts::routes().layer(Extension(person));
+    shielded(routes.with_state(broker), origins)
+}
+
+/// The pages of an address where people sign in.
 pub struct Public {
-    /// Scheme, host and port of that address, without a slash at its end.
-    pub origin: String,
+    /// Scheme, host and port of that address, without a slash at its end; several names of one
+    /// machine where it is a person's own.
+    pub origins: Vec<String>,
     pub sign_in: SignIn,
     /// Whose `X-Forwarded-For` is believed.
     pub trusted_proxies: Vec<Cidr>,
     pub clock: Clock,
 }
 
-/// The routes of the public address, behind their shield.
+/// The routes of such an address, behind their shield.
 pub fn public(broker: Broker, public: Public) -> Router {
-    let Public { origin, sign_in, trusted_proxies, clock } = public;
+    let Public { origins: names, sign_in, trusted_proxies, clock } = public;
     let origins = Origins::default();
-    origins.add(origin);
+    names.into_iter().for_each(|name| origins.add(name));
     let door = signin::Door::new(sign_in.clone(), trusted_proxies, &clock);
-    let routes = consent().with_state(broker).merge(signin::routes(door));
+    let own = consent().merge(accounts::routes());
+    let routes = own.with_state(broker).merge(signin::routes(door));
     shielded(routes.layer(from_fn_with_state(sign_in, signin::know)), origins)
 }
 

@@ -10,6 +10,8 @@ use reqwest::header::{
 };
 use url::Url;
 
+use crate::pages;
+
 /// One browser, with cookies of its own.
 pub(crate) struct Browser {
     http: reqwest::Client,
@@ -83,6 +85,10 @@ impl Browser {
         page
     }
 
+    pub(crate) async fn head(&self, url: &str) -> Page {
+        self.send(reqwest::Method::HEAD, url, &[], None).await
+    }
+
     async fn send(
         &self,
         method: reqwest::Method,
@@ -146,7 +152,11 @@ impl Browser {
     }
 
     pub(crate) fn set(&self, name: &str, value: &str) {
-        self.jar.lock().unwrap().insert(name.to_owned(), value.to_owned());
+        let before = self.jar.lock().unwrap().insert(name.to_owned(), value.to_owned());
+        if before.is_some_and(|before| before != value) {
+            // The pages that are open are out of date.
+            self.tokens.lock().unwrap().clear();
+        }
     }
 }
 
@@ -164,7 +174,13 @@ impl Page {
         let headers = response.headers().clone();
         let cookies = headers.get_all(SET_COOKIE).iter();
         let cookies = cookies.map(|value| value.to_str().unwrap().to_owned()).collect();
-        Self { status: response.status(), headers, cookies, text: response.text().await.unwrap() }
+        let (status, text) = (response.status(), response.text().await.unwrap());
+        let kind = headers.get(CONTENT_TYPE).and_then(|kind| kind.to_str().ok());
+        // The answer to a HEAD is empty.
+        if !text.is_empty() && kind.is_some_and(|kind| kind.starts_with("text/html")) {
+            pages::hold(&text);
+        }
+        Self { status, headers, cookies, text }
     }
 
     /// The value of a hidden field; of a page without it, nothing.

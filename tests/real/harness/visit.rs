@@ -23,19 +23,19 @@ pub fn paste(link: &str, secret: &str) -> Reply {
     send(link, &[], &[("answer", "continue"), ("secret", secret)])
 }
 
-/// Sends the form of a page, hidden fields and cookie included.
 fn send(link: &str, headers: &[(&str, &str)], fields: &[(&str, &str)]) -> Reply {
     let page = request("GET", link, &[], "");
-    let hidden = page.body.split(r#"<input type="hidden" name=""#).skip(1).filter_map(|rest| {
-        let (name, rest) = rest.split_once(r#"" value=""#)?;
-        Some((name, rest.split_once('"')?.0))
-    });
-    let mut body = url::form_urlencoded::Serializer::new(String::new());
-    let body = body.extend_pairs(hidden).extend_pairs(fields).finish();
+    let hidden = |name: &str| {
+        let found = page.body.split_once(&format!(r#"name="{name}" value=""#));
+        found.and_then(|(_, rest)| rest.split_once('"')).map_or("", |(value, _)| value)
+    };
     let cookie = page.header("set-cookie").and_then(|cookie| cookie.split(';').next());
-    let cookie = cookie.map(|cookie| ("cookie", cookie));
+    let own = cookie.map(|cookie| ("cookie", cookie));
     let form = ("content-type", "application/x-www-form-urlencoded");
-    let headers: Vec<_> = headers.iter().copied().chain([form]).chain(cookie).collect();
+    let headers: Vec<_> = headers.iter().copied().chain(own).chain([form]).collect();
+    let mut body = url::form_urlencoded::Serializer::new(String::new());
+    let body = body.extend_pairs(["csrf", "shown"].map(|name| (name, hidden(name))));
+    let body = body.extend_pairs(fields).finish();
     request("POST", link, &headers, &body)
 }
 
