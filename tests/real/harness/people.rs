@@ -124,10 +124,8 @@ impl Browsers {
             if !page.is_at(at) {
                 return page;
             }
-            let fill = match page.fields.iter().any(|field| field == "login") {
-                true => json!({ "login": login }),
-                false => json!({}),
-            };
+            let has_login = page.fields.iter().any(|field| field == "login");
+            let fill = if has_login { json!({ "login": login }) } else { json!({}) };
             page = self.act(&json!({ "who": who, "fill": fill, "press": "allow" }));
         }
         panic!("{who} is still at {at}: {page:?}");
