@@ -1,17 +1,24 @@
 //! The composition root: configuration in, running parts out.
 
+mod access;
+
+use std::io;
+use std::net::TcpListener;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use futures_util::FutureExt as _;
 use tokio::task::AbortHandle;
 use tokio_util::sync::CancellationToken;
 
+use crate::broker::sign_in::SignIn;
 use crate::broker::{Broker, Parts};
 use crate::config::Config;
+use crate::identity::{Authenticator, Login};
 use crate::mcp;
 use crate::model::{Caller, Clock, Principal};
-use crate::net::{Net, Policy};
+use crate::net::{Cidr, Net, Policy};
 use crate::oauth::OAuthClient;
 use crate::registry::Registry;
 use crate::store::{DataFolder, KeySource, Role, Slot};
@@ -20,7 +27,16 @@ use crate::upstream::select::Jq;
 use crate::web;
 use crate::web::auth::Gate;
 use crate::web::listener::Loopback;
+use crate::web::neighbours::Neighbours;
 use crate::web::reach;
+use crate::web::server::Port;
+pub use access::Access;
+
+/// How long running calls may take once the process is about to end: as long as a call's request
+/// may, unless `tools.toml` gives it more.
+const LAST_CALLS: Duration = Duration::from_secs(30);
+/// How long answers may take to arrive after that.
+const LAST_ANSWERS: Duration = Duration::from_secs(2);
 
 /// What the command line and the environment decide, beside `tools.toml`.
 pub struct Settings {
@@ -34,10 +50,24 @@ pub struct Settings {
     pub worker: PathBuf,
 }
 
+/// How MCP is served over HTTP.
+pub struct Http {
+    /// Bound already: whoever starts the server is told where.
+    pub listener: TcpListener,
+    pub access: Access,
+    /// Scheme, host and port of every name that clients and browsers reach this server by.
+    pub origins: Vec<String>,
+    pub neighbours: Neighbours,
+}
+
 /// The running parts.
 pub struct App {
     pub broker: Broker,
     text: mcp::ServerText,
+    net: Net,
+    oauth: OAuthClient,
+    clock: Clock,
+    trusted_proxies: Vec<Cidr>,
     loopback: Arc<Loopback>,
     store: Arc<Slot>,
     following: AbortHandle,
@@ -51,14 +81,15 @@ impl App {
         let net = Net::new(Policy { allow_private: server.allow_private });
         let loopback = Loopback::new();
         let store = Arc::new(Slot::new(settings.data, settings.keys));
+        let oauth = OAuthClient::new(net.clone(), settings.clock.clone());
         let (slot, port) = (Arc::clone(&store), server.port);
         let broker = Broker::new(Parts {
             registry: Registry::new(tools),
             providers,
             store: Arc::clone(&store),
-            oauth: OAuthClient::new(net.clone(), settings.clock.clone()),
-            upstream: Upstream::new(net, Jq::new(settings.worker)),
-            clock: settings.clock,
+            oauth: oauth.clone(),
+            upstream: Upstream::new(net.clone(), Jq::new(settings.worker)),
+            clock: settings.clock.clone(),
             origin: match settings.public {
                 Some(public) => Box::new(move |provider, rule| {
                     std::future::ready(reach::public(&public, provider, rule)).boxed()
@@ -79,7 +110,8 @@ impl App {
         let following = reach::follow(store.role(), broker.clone(), Arc::clone(&loopback));
         let following = tokio::spawn(following).abort_handle();
         let text = mcp::ServerText { name: server.name, instructions: server.instructions };
-        Self { broker, text, loopback, store, following }
+        let (clock, trusted_proxies) = (settings.clock, server.trusted_proxies);
+        Self { broker, text, net, oauth, clock, trusted_proxies, loopback, store, following }
     }
 
     /// Whether browsers get their pages from this process, and not from another one that shares
@@ -108,14 +140,57 @@ impl App {
         served
     }
 
-    /// Serves MCP over HTTP, on a port that is bound already, until `end`.
-    pub async fn serve_http(
-        &self,
-        listener: std::net::TcpListener,
-        gate: Gate,
-        end: impl Future<Output = ()>,
-    ) -> std::io::Result<()> {
+    /// Serves MCP over HTTP until `end`, then lets what runs come to its end.
+    ///
+    /// # Errors
+    /// The port cannot be used, or the keys of `[server.auth]` cannot be told apart.
+    pub async fn serve_http(&self, http: Http, end: impl Future<Output = ()>) -> io::Result<()> {
+        let authenticator =
+            http.access.authenticator(&self.net, &self.clock).map_err(io::Error::other)?;
+        let pages = self.pages(&authenticator, &http.origins);
         let opened = tokio::spawn(open(self.broker.clone()));
+        let (running, ended) = (mcp::Running::default(), CancellationToken::new());
+        let routes = self
+            .mcp_routes(&running, &ended)
+            .layer(axum::middleware::from_fn_with_state(
+                Gate::new(&http.origins, authenticator.clone()),
+                web::auth::gate,
+            ))
+            .merge(web::well_known::routes(authenticator.resource_metadata().as_ref()))
+            .merge(web::confirm::routes(self.broker.clone(), authenticator))
+            .merge(pages);
+        let port = Port::serve(http.listener, routes, http.neighbours)?;
+        end.await;
+        port.stop();
+        if tokio::time::timeout(LAST_CALLS, running.drain()).await.is_err() {
+            tracing::warn!("calls are broken off, which have not ended within {LAST_CALLS:?}");
+        }
+        // From here on streams carry nothing any more.
+        ended.cancel();
+        let _ = tokio::time::timeout(LAST_ANSWERS, port.ended()).await;
+        opened.abort();
+        self.close().await;
+        Ok(())
+    }
+
+    /// What browsers see of the served port.
+    fn pages(&self, authenticator: &Authenticator, origins: &[String]) -> axum::Router {
+        if let Some(principal) = authenticator.only_person() {
+            return web::local(self.broker.clone(), Arc::clone(principal), origins);
+        }
+        // Many people share one name of the server, to which their cookies and redirect URIs belong.
+        let names = if authenticator.is_for_many() { 1 } else { origins.len() };
+        let origins: Vec<String> = origins.iter().take(names).cloned().collect();
+        let login = authenticator.issuer().zip(origins.first());
+        let login =
+            login.and_then(|(issuer, origin)| Login::new(issuer, self.oauth.clone(), origin));
+        let sign_in = SignIn::new(self.broker.clone(), authenticator.clone(), login);
+        let (clock, trusted_proxies) = (self.clock.clone(), self.trusted_proxies.clone());
+        web::public(self.broker.clone(), web::Public { origins, sign_in, trusted_proxies, clock })
+    }
+
+    /// `/mcp`, `/sse` and `/messages`, which must not be reached but through the gate.
+    fn mcp_routes(&self, running: &mcp::Running, ended: &CancellationToken) -> axum::Router {
         let announcements = mcp::Announcements::new(self.broker.clone());
         let handler = mcp::Handler::new(
             self.broker.clone(),
@@ -123,27 +198,9 @@ impl App {
             self.text.clone(),
             announcements.clone(),
         );
-        let address = listener.local_addr()?;
-        let origins = web::Origins::default();
-        origins.add(format!("http://{address}"));
-        origins.add(format!("http://localhost:{}", address.port()));
-        let ended = CancellationToken::new();
-        let router = mcp::streamable::routes(handler.clone(), ended.clone())
-            .merge(mcp::sse::routes(handler, announcements, ended.clone()))
-            .layer(axum::middleware::from_fn_with_state(
-                web::auth::Guard { origins, gate },
-                web::auth::guard,
-            ));
-        let stop = CancellationToken::new();
-        let served = web::server::serve(listener, router, stop.clone());
-        let served = tokio::select! {
-            served = served => served,
-            () = end => Ok(()),
-        };
-        ended.cancel();
-        opened.abort();
-        self.close().await;
-        served
+        let (sessions, streams) = (handler.clone(), handler);
+        mcp::streamable::routes(sessions, announcements.clone(), running.clone(), ended.clone())
+            .merge(mcp::sse::routes(streams, announcements, running.clone(), ended.clone()))
     }
 
     /// Lets what must not be broken off come to its end, then stops listening and leaves the data

@@ -25,7 +25,8 @@
 //!
 //! # Journey 1: a call
 //!
-//! Over HTTP [`identity::Authenticator`] has said who calls, by the request's headers alone.
+//! Over HTTP the gate ([`web::auth`]) has looked for which host the request is meant, which site sent
+//! it and, by [`identity::Authenticator`], who calls; all by the request's headers alone.
 //! [`mcp::Handler`] hands the call to [`broker::Broker::call`] → the [`registry`] finds the tool and
 //! [`accept`](registry::accept())s its arguments → a tool without a provider runs at once → otherwise
 //! the broker asks its single owner of freshness for a token. There is one:
@@ -65,6 +66,8 @@
 //! - Every outbound request passes [`net::Net::send`]; nothing relaxes its rules.
 //! - A form counts only in the browser that was shown its page (`web/csrf.rs`), and a link only in the
 //!   browser of the person who asked for it.
+//! - `/mcp`, `/sse` and `/messages` are reached through the gate alone, and a session or stream by
+//!   whoever opened it alone.
 //! - In stdio mode nobody but [`mcp::stdio`] can write to standard output.
 //! - Configuration holds references to secrets, never secrets.
 //!

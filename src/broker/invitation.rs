@@ -4,11 +4,13 @@
 //! `tools.toml`; this one's has no say in it.
 
 use secrecy::{ExposeSecret as _, SecretString};
+use url::Url;
 
 use super::connect::{ConnectError, End};
 use super::{Broker, Visitor};
 use crate::model::authorization::{Started, Status, Way};
 use crate::model::credential::{AskedFor, Retention};
+use crate::model::principal::Opener;
 use crate::model::secret;
 use crate::model::{Authorization, Time, ToolName};
 use crate::oauth::{self, AuthorizationRequest};
@@ -23,6 +25,8 @@ pub struct Invitation {
     pub tools: Vec<ToolName>,
     /// The end user whose account this will be.
     pub user: String,
+    /// How the browser is known to be theirs.
+    pub proof: Proof,
     /// Which of several accounts, where the person has more than one there.
     pub account: Option<String>,
     /// How long it will be kept.
@@ -31,6 +35,8 @@ pub struct Invitation {
     pub hosts: Vec<String>,
     /// Each scope, and what it means where the catalogue knows.
     pub scopes: Vec<(String, Option<String>)>,
+    /// The host of the operator's own page, where that comes after a consent that lacks nothing.
+    pub after: Option<String>,
     pub expires_at: Time,
     /// Minutes left, rounded up.
     pub lives_minutes: u64,
@@ -46,6 +52,26 @@ pub struct Invitation {
     pub paste: Option<Paste>,
     /// Names what the page says; [`Broker::depart`] wants it back.
     pub digest: String,
+}
+
+/// What shows that the browser belongs to the person who asked.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Proof {
+    /// It came to this machine's loopback address.
+    SameMachine,
+    SignedIn,
+    /// Not yet: the application at this host will say so.
+    Application(String),
+}
+
+impl Proof {
+    fn of(opener: &Opener) -> Self {
+        match opener {
+            Opener::Loopback => Self::SameMachine,
+            Opener::SignedIn => Self::SignedIn,
+            Opener::Application(verifier) => Self::Application(host(&verifier.url)),
+        }
+    }
 }
 
 /// What a person is to paste.
@@ -65,7 +91,7 @@ pub enum PasteWhat {
 
 /// Where to send the browser that clicked "Continue", and the cookie that will know it again.
 pub struct Departure {
-    pub to: url::Url,
+    pub to: Url,
     pub cookie: Cookie,
 }
 
@@ -113,6 +139,8 @@ impl Broker {
             client: authorization.asked_by.client.clone(),
             tools: authorization.tools.iter().cloned().collect(),
             user: authorization.caller.user.to_string(),
+            proof: Proof::of(&authorization.opener),
+            after: trip.after_connect.as_ref().map(host),
             hosts: authorization.binding.hosts.iter().map(str::to_owned).collect(),
             scopes: authorization
                 .scopes
@@ -242,6 +270,10 @@ pub(super) fn cookie_name(authorization: &Authorization, state: &str) -> String 
     let fingerprint = secret::fingerprint(state);
     let short: String = fingerprint.chars().filter(char::is_ascii_alphanumeric).take(16).collect();
     format!("{prefix}countersign_{short}")
+}
+
+fn host(url: &Url) -> String {
+    url.host_str().unwrap_or_default().to_owned()
 }
 
 pub(super) fn minutes_left(authorization: &Authorization, now: Time) -> u64 {

@@ -13,10 +13,12 @@
 //! - [`clients`]: our registrations at providers
 //! - [`grants`]: what a person has connected, and ending it
 //! - [`usage`]: when it was last of use to them
+//! - [`by_hand`]: connecting outside any call
 //! - [`completion`]: who waits for a consent hears of it here
 
 mod accounts;
 pub mod assertion;
+mod by_hand;
 pub mod call;
 pub mod callback;
 mod clients;
@@ -172,6 +174,11 @@ impl Broker {
     /// The store, opened at first use.
     pub async fn store(&self) -> Result<&store::Store, store::StoreError> {
         self.0.parts.store.get().await
+    }
+
+    /// The present, for pages that say how long ago something was.
+    pub fn now(&self) -> Time {
+        self.0.parts.clock.now()
     }
 
     /// A provider by its name in `tools.toml`.

@@ -36,13 +36,23 @@ impl Local {
 
     /// Puts the parts together for one process. `purpose` names it to others.
     pub(super) fn app(&self, config: Config, purpose: &'static str) -> anyhow::Result<App> {
+        self.app_at(config, purpose, None)
+    }
+
+    /// [`Self::app`], reached by everybody's browsers at [`Settings::public`].
+    pub(super) fn app_at(
+        &self,
+        config: Config,
+        purpose: &'static str,
+        public: Option<String>,
+    ) -> anyhow::Result<App> {
         let clock = Clock::system();
         let data = folder(self.data.clone().or_else(|| config.store.clone()), purpose, &clock)?;
         let settings = Settings {
             keys: key_source()?,
             data,
             clock,
-            public: None,
+            public,
             worker: crate::upstream::select::own_program(),
         };
         Ok(App::new(config, settings))
@@ -113,7 +123,7 @@ fn folder(
 
 /// `COUNTERSIGN_KEY`, `COUNTERSIGN_KEY_FILE`, or a file of our own. That one lies in the
 /// configuration folder: whoever copies the data folder has not copied its key.
-fn key_source() -> anyhow::Result<KeySource> {
+pub(super) fn key_source() -> anyhow::Result<KeySource> {
     if let Some(key) = environment::key() {
         return Ok(KeySource::Given(key));
     }

@@ -37,8 +37,9 @@ fn filter(asked: &str, usual: LevelFilter) -> Targets {
         .collect();
     Targets::new()
         .with_default(own.min(LevelFilter::WARN))
-        // Warns with the whole of an error response, the link included.
-        .with_target("rmcp", own.min(LevelFilter::ERROR))
+        // Its warnings hold whole error responses, the link included, and its errors what a client
+        // said before the protocol began. What matters of them is said by whoever uses it.
+        .with_target("rmcp", LevelFilter::OFF)
         .with_target("countersign", own)
         .with_targets(finer)
 }
@@ -58,7 +59,7 @@ mod tests {
             for foreign in ["hyper::proto", "reqwest", "oauth2", "rmcp::service", "rustls"] {
                 assert!(!filter.would_enable(foreign, &Level::INFO), "{asked} {foreign}");
             }
-            assert!(!filter.would_enable("rmcp::service", &Level::WARN), "{asked}");
+            assert!(!filter.would_enable("rmcp::service", &Level::ERROR), "{asked}");
         }
         assert!(
             filter("trace", LevelFilter::INFO).would_enable("countersign::broker", &Level::TRACE)

@@ -1,21 +1,19 @@
 //! `countersign serve`
 
 mod address;
+mod http;
 
-use std::net::TcpListener;
 use std::path::Path;
-use std::sync::Arc;
 
 use anyhow::Context as _;
 use clap::Args;
 use tracing::level_filters::LevelFilter;
 
 use super::local::Local;
-use super::{Exit, block_on, exit_of, load, report};
+use super::{Exit, block_on, block_on_threads, exit_of, load, report};
 use crate::app::App;
 use crate::mcp::stdio::{self, Streams};
-use crate::model::{Caller, Principal};
-use crate::web::auth::Gate;
+use crate::model::Caller;
 use address::Address;
 
 #[derive(Clone, Debug, Args)]
@@ -32,26 +30,18 @@ pub(super) struct Serve {
         default_missing_value = ":8080"
     )]
     sse: Option<Address>,
+    /// Demand a bearer token, which is made and kept in a file beside the configuration.
+    #[arg(long, requires = "sse", conflicts_with = "stdio")]
+    token: bool,
     #[command(flatten)]
     local: Local,
 }
 
 pub(super) fn run(serve: &Serve, config: Option<&Path>) -> anyhow::Result<Exit> {
-    match &serve.sse {
-        Some(address) => block_on(LevelFilter::INFO, over_http(serve, *address, config)),
+    match serve.sse {
+        Some(address) => block_on_threads(LevelFilter::INFO, http::serve(serve, address, config)),
         None => block_on(LevelFilter::INFO, over_stdio(serve, config)),
     }
-}
-
-async fn over_http(serve: &Serve, address: Address, config: Option<&Path>) -> anyhow::Result<Exit> {
-    let (app, caller) = prepare(serve, config)?;
-    let listener = TcpListener::bind(address.0)
-        .with_context(|| format!("`{}` cannot be listened on", address.0))?;
-    let bound = listener.local_addr()?;
-    report::note(&format!("listening on http://{bound}/mcp (older clients: http://{bound}/sse)"));
-    let gate = Gate::Local(Arc::new(Principal::local(caller)));
-    app.serve_http(listener, gate, ended()).await.context("the port could not be served")?;
-    Ok(Exit::Done)
 }
 
 async fn over_stdio(serve: &Serve, config: Option<&Path>) -> anyhow::Result<Exit> {
@@ -79,8 +69,7 @@ async fn over_stdio(serve: &Serve, config: Option<&Path>) -> anyhow::Result<Exit
 fn prepare(serve: &Serve, config: Option<&Path>) -> anyhow::Result<(App, Caller)> {
     let config = load(config)?;
     let caller = serve.local.caller()?;
-    let purpose = if serve.stdio { "serve --stdio" } else { "serve --sse" };
-    Ok((serve.local.app(config, purpose)?, caller))
+    Ok((serve.local.app(config, "serve --stdio")?, caller))
 }
 
 /// Somebody asks the process to end.

@@ -13,6 +13,7 @@ use rmcp::model::{CustomNotification, JsonRpcMessage, ServerNotification};
 use rmcp::service::{Peer, RoleServer, RxJsonRpcMessage, TxJsonRpcMessage};
 use rmcp::transport::Transport;
 use serde_json::json;
+use tokio::time::Instant;
 
 use super::render::URL_ELICITATION_REQUIRED;
 use crate::broker::Broker;
@@ -21,8 +22,10 @@ use crate::model::authorization::{AuthorizationName, LIFETIME};
 use crate::model::{Caller, secret};
 
 const METHOD: &str = "notifications/elicitation/complete";
+/// From so many on it is looked for those that nobody waits for any more.
+const MANY: usize = 256;
 
-/// The completions that one client connection waits for.
+/// The completions that clients wait for.
 #[derive(Clone)]
 pub struct Announcements(Arc<Inner>);
 
@@ -36,6 +39,7 @@ struct Expected {
     peer: Peer<RoleServer>,
     caller: Caller,
     authorization: AuthorizationName,
+    since: Instant,
 }
 
 impl Announcements {
@@ -52,18 +56,28 @@ impl Announcements {
     ) -> String {
         use secrecy::ExposeSecret as _;
         let elicitation = secret::random_ticket().expose_secret().to_owned();
-        let expected =
-            Expected { peer, caller: caller.clone(), authorization: authorization.clone() };
-        self.0.expected.lock().insert(elicitation.clone(), expected);
+        let expected = Expected {
+            peer,
+            caller: caller.clone(),
+            authorization: authorization.clone(),
+            since: Instant::now(),
+        };
+        let mut all = self.0.expected.lock();
+        // An error whose connection broke is never delivered.
+        if all.len() >= MANY {
+            all.retain(|_, old| !old.peer.is_transport_closed() && old.since.elapsed() < LIFETIME);
+        }
+        all.insert(elicitation.clone(), expected);
         elicitation
     }
 
     /// The error is on the wire: from now on the client may hear of its end.
-    fn delivered(&self, elicitation: String) {
-        let Some(expected) = self.0.expected.lock().remove(&elicitation) else { return };
+    pub(super) fn delivered(&self, elicitation: &str) {
+        let Some(expected) = self.0.expected.lock().remove(elicitation) else { return };
+        let elicitation = elicitation.to_owned();
         let broker = self.0.broker.clone();
         tokio::spawn(async move {
-            let Expected { peer, caller, authorization } = expected;
+            let Expected { peer, caller, authorization, since: _ } = expected;
             let ended = tokio::select! {
                 ended = broker.wait(&caller, &authorization, LIFETIME) => ended,
                 // A client that hung up waits for nothing.
@@ -113,7 +127,7 @@ impl<T: Transport<RoleServer>> Transport<RoleServer> for Watched<T> {
         async move {
             sending.await?;
             if let Some(elicitation) = elicitation {
-                announcements.delivered(elicitation);
+                announcements.delivered(&elicitation);
             }
             Ok(())
         }
@@ -128,7 +142,8 @@ impl<T: Transport<RoleServer>> Transport<RoleServer> for Watched<T> {
     }
 }
 
-fn elicitation_of(item: &TxJsonRpcMessage<RoleServer>) -> Option<String> {
+/// The `elicitationId` of a -32042.
+pub(super) fn elicitation_of(item: &TxJsonRpcMessage<RoleServer>) -> Option<String> {
     let JsonRpcMessage::Error(error) = item else { return None };
     if error.error.code != URL_ELICITATION_REQUIRED {
         return None;

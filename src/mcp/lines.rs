@@ -8,15 +8,15 @@ use std::io;
 use std::sync::Arc;
 
 use futures_util::StreamExt as _;
-use rmcp::model::ErrorCode;
 use rmcp::service::{RoleServer, RxJsonRpcMessage, TxJsonRpcMessage};
 use rmcp::transport::Transport;
-use serde_json::{Value, json};
+use serde_json::Value;
 use tokio::io::AsyncWriteExt as _;
 use tokio::sync::Mutex;
 use tokio_util::bytes::{Buf as _, BytesMut};
 use tokio_util::codec::{Decoder, FramedRead};
 
+use super::malformed::Malformed;
 use super::stdio::{Reader, Streams, Writer};
 
 /// Longest line in bytes, so that one that never ends does not fill the memory.
@@ -147,27 +147,7 @@ fn line(message: &impl serde::Serialize) -> io::Result<Vec<u8>> {
 
 enum Line {
     Message(Box<RxJsonRpcMessage<RoleServer>>),
-    Bad(Bad),
-}
-
-/// Why a line is no message, and whose request it may have been.
-#[derive(Debug, PartialEq)]
-struct Bad {
-    code: ErrorCode,
-    why: &'static str,
-    /// `null` where it cannot be told (JSON-RPC 2.0 §5).
-    id: Value,
-}
-
-impl Bad {
-    fn invalid(why: &'static str, id: Value) -> Self {
-        Self { code: ErrorCode::INVALID_REQUEST, why, id }
-    }
-
-    fn answer(&self) -> Value {
-        let error = json!({ "code": self.code, "message": self.why });
-        json!({ "jsonrpc": "2.0", "id": self.id, "error": error })
-    }
+    Bad(Malformed),
 }
 
 /// Cuts bytes into lines and reads each.
@@ -221,7 +201,7 @@ impl Decoder for Incoming {
 }
 
 fn too_long() -> Line {
-    Line::Bad(Bad::invalid("the message is longer than 16 MiB", Value::Null))
+    Line::Bad(Malformed::invalid("the message is longer than 16 MiB", Value::Null))
 }
 
 /// `None` for what is not to be answered.
@@ -234,40 +214,14 @@ fn read(line: &[u8]) -> Option<Line> {
     if let Ok(message) = serde_json::from_slice(line) {
         return Some(Line::Message(Box::new(message)));
     }
-    match serde_json::from_slice(line) {
-        Ok(value) => unfit(&value).map(Line::Bad),
-        Err(_) => Some(Line::Bad(Bad {
-            code: ErrorCode::PARSE_ERROR,
-            why: "the line is no JSON in UTF-8, or nests too deep; each message is one line of it",
-            id: Value::Null,
-        })),
-    }
-}
-
-/// JSON that is no message of MCP.
-fn unfit(value: &Value) -> Option<Bad> {
-    let Value::Object(members) = value else {
-        let why = if value.is_array() {
-            "batches are not supported; send each message in a line of its own"
-        } else {
-            "a message is a JSON object"
-        };
-        return Some(Bad::invalid(why, Value::Null));
-    };
-    let is_notification =
-        members.get("method").is_some_and(Value::is_string) && !members.contains_key("id");
-    let is_response = !members.contains_key("method")
-        && (members.contains_key("result") || members.contains_key("error"));
-    if is_notification || is_response {
-        return None;
-    }
-    let id = members.get("id").filter(|id| id.is_string() || id.is_number());
-    let why = "a request has `jsonrpc` \"2.0\", an `id` and a `method`";
-    Some(Bad::invalid(why, id.cloned().unwrap_or_default()))
+    let bad = Malformed::of(line);
+    (!bad.is_quiet).then_some(Line::Bad(bad))
 }
 
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
+
     use super::*;
 
     /// What comes of some input: a message is `"message"`, anything else its answer.

@@ -7,7 +7,8 @@
 //!                                event: message    data: {"jsonrpc":"2.0",…}
 //! ```
 //!
-//! A session is its stream: it ends with it, and only who opened it may write to it.
+//! A session is its stream: it ends with it, and only who opened it may write to it. The answers to
+//! what was written come on the stream, so what runs is counted from one to the other.
 
 use std::collections::HashMap;
 use std::convert::Infallible;
@@ -16,7 +17,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
-use axum::body::Bytes;
 use axum::extract::{Request, State};
 use axum::http::{HeaderName, HeaderValue, StatusCode, header};
 use axum::response::sse::{Event, KeepAlive, Sse};
@@ -25,6 +25,7 @@ use axum::routing::{get, post};
 use futures_util::{Stream, StreamExt as _, stream};
 use parking_lot::Mutex;
 use rmcp::ServiceExt as _;
+use rmcp::model::{ClientNotification, JsonRpcMessage, RequestId};
 use rmcp::service::{RoleServer, RxJsonRpcMessage, TxJsonRpcMessage};
 use rmcp::transport::Transport;
 use secrecy::ExposeSecret as _;
@@ -32,34 +33,48 @@ use tokio::sync::mpsc;
 use tokio_util::sync::{CancellationToken, DropGuard};
 use url::form_urlencoded;
 
+use super::body::{self, Refusal};
+use super::running::{Run, Running};
 use super::{Announcements, Handler};
 use crate::model::{Caller, Principal, secret};
 
 /// Messages on their way to either side.
 const QUEUE: usize = 64;
-/// A call is a name and arguments.
-const LARGEST: usize = 1 << 20;
+/// Streams of one principal.
+const MOST_OF_ONE: usize = 1024;
 /// How often a silent stream shows that it lives: below what proxies wait for.
 const KEEP_ALIVE: Duration = Duration::from_secs(15);
 
 /// `/sse` and `/messages`. Who calls must stand in each request's extensions, and its `Host` and
-/// `Origin` must have been looked at. `ended` ends every stream.
-pub fn routes(handler: Handler, announcements: Announcements, ended: CancellationToken) -> Router {
-    let face = Arc::new(Face { handler, announcements, ended, sessions: Mutex::default() });
+/// `Origin` must have been looked at. `ended` ends every stream, and what still runs in it.
+pub fn routes(
+    handler: Handler,
+    announcements: Announcements,
+    running: Running,
+    ended: CancellationToken,
+) -> Router {
+    let face = Arc::new(Face { handler, announcements, running, ended, open: Mutex::default() });
     Router::new().route("/sse", get(open)).route("/messages", post(message)).with_state(face)
 }
 
 struct Face {
     handler: Handler,
     announcements: Announcements,
+    running: Running,
     ended: CancellationToken,
-    sessions: Mutex<HashMap<String, Session>>,
+    /// By session id.
+    open: Mutex<HashMap<String, Session>>,
 }
 
+#[derive(Clone)]
 struct Session {
     caller: Caller,
     incoming: mpsc::Sender<RxJsonRpcMessage<RoleServer>>,
+    unanswered: Unanswered,
 }
+
+/// The requests whose answers have not gone out.
+type Unanswered = Arc<Mutex<HashMap<RequestId, Run>>>;
 
 /// Ends a session with its stream.
 struct Ending {
@@ -70,20 +85,23 @@ struct Ending {
 
 impl Drop for Ending {
     fn drop(&mut self) {
-        self.face.sessions.lock().remove(&self.id);
+        self.face.open.lock().remove(&self.id);
     }
 }
 
 async fn open(State(face): State<Arc<Face>>, request: Request) -> Response {
     let Some(principal) = request.extensions().get::<Arc<Principal>>() else {
-        return StatusCode::UNAUTHORIZED.into_response();
+        return Refusal::nobody().into_response();
     };
-    let id = secret::random_ticket().expose_secret().to_owned();
+    let id = secret::random().expose_secret().to_owned();
     let (incoming, from_client) = mpsc::channel(QUEUE);
     let (to_client, outgoing) = mpsc::channel(QUEUE);
-    let session = Session { caller: principal.caller.clone(), incoming };
-    face.sessions.lock().insert(id.clone(), session);
-    let running = CancellationToken::new();
+    let unanswered = Unanswered::default();
+    let caller = principal.caller.clone();
+    if !face.admit(&id, Session { caller, incoming, unanswered: Arc::clone(&unanswered) }) {
+        return Refusal::busy("there are too many streams").into_response();
+    }
+    let running = face.ended.child_token();
     let ending =
         Ending { face: Arc::clone(&face), id: id.clone(), _running: running.clone().drop_guard() };
     let transport = face.announcements.watch(Pipe { from_client, to_client });
@@ -91,59 +109,105 @@ async fn open(State(face): State<Arc<Face>>, request: Request) -> Response {
     tokio::spawn(async move {
         match handler.serve_with_ct(transport, running).await {
             Ok(running) => drop(running.waiting().await),
-            Err(error) => tracing::debug!(%error, "a client left before the protocol began"),
+            // Its words may be the client's.
+            Err(_) => tracing::debug!("a client left before the protocol began"),
         }
     });
     let endpoint = Event::default().event("endpoint").data(format!("/messages?sessionId={id}"));
-    let events = stream::once(std::future::ready(endpoint)).chain(events(outgoing));
+    let events = stream::once(std::future::ready(endpoint)).chain(events(outgoing, unanswered));
     let events = events.map(move |event| {
         let _held = &ending;
         Ok::<_, Infallible>(event)
     });
     let events = events.take_until(face.ended.clone().cancelled_owned());
-    let mut response =
-        Sse::new(events).keep_alive(KeepAlive::new().interval(KEEP_ALIVE)).into_response();
+    let keep_alive = KeepAlive::new().interval(KEEP_ALIVE);
+    let mut response = Sse::new(events).keep_alive(keep_alive).into_response();
     let headers = response.headers_mut();
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
     headers.insert(HeaderName::from_static("x-accel-buffering"), HeaderValue::from_static("no"));
     response
 }
 
-fn events(outgoing: mpsc::Receiver<TxJsonRpcMessage<RoleServer>>) -> impl Stream<Item = Event> {
-    stream::unfold(outgoing, |mut outgoing| async move {
+/// What goes out.
+fn events(
+    outgoing: mpsc::Receiver<TxJsonRpcMessage<RoleServer>>,
+    unanswered: Unanswered,
+) -> impl Stream<Item = Event> {
+    let state = (outgoing, unanswered, None::<Run>);
+    stream::unfold(state, |(mut outgoing, unanswered, gone)| async move {
+        // Whoever asks for the next event has taken the one before.
+        drop(gone);
         let message = outgoing.recv().await?;
+        let id = match &message {
+            JsonRpcMessage::Response(response) => Some(&response.id),
+            JsonRpcMessage::Error(error) => error.id.as_ref(),
+            _ => None,
+        };
+        let going = id.and_then(|id| unanswered.lock().remove(id));
         let text = serde_json::to_string(&message).ok()?;
-        Some((Event::default().event("message").data(text), outgoing))
+        let event = Event::default().event("message").data(text);
+        Some((event, (outgoing, unanswered, going)))
     })
 }
 
 async fn message(State(face): State<Arc<Face>>, request: Request) -> Response {
-    let (parts, body) = request.into_parts();
-    let Some(principal) = parts.extensions.get::<Arc<Principal>>() else {
-        return StatusCode::UNAUTHORIZED.into_response();
-    };
-    let query = parts.uri.query().unwrap_or_default();
-    let id = form_urlencoded::parse(query.as_bytes()).find(|(name, _)| name == "sessionId");
-    let incoming = id.and_then(|(_, id)| {
-        let sessions = face.sessions.lock();
-        let session = sessions.get(id.as_ref())?;
-        (session.caller == principal.caller).then(|| session.incoming.clone())
-    });
-    let Some(incoming) = incoming else {
-        return (StatusCode::NOT_FOUND, "there is no such session").into_response();
-    };
-    let body: Bytes = match axum::body::to_bytes(body, LARGEST).await {
-        Ok(body) => body,
-        Err(_) => return StatusCode::PAYLOAD_TOO_LARGE.into_response(),
-    };
-    let Ok(mut message) = serde_json::from_slice::<RxJsonRpcMessage<RoleServer>>(&body) else {
-        return StatusCode::BAD_REQUEST.into_response();
-    };
-    message.insert_extension(parts);
-    match incoming.try_send(message) {
-        Ok(()) => (StatusCode::ACCEPTED, "Accepted").into_response(),
-        Err(mpsc::error::TrySendError::Full(_)) => StatusCode::SERVICE_UNAVAILABLE.into_response(),
-        Err(mpsc::error::TrySendError::Closed(_)) => StatusCode::NOT_FOUND.into_response(),
+    face.take(request).await.unwrap_or_else(Refusal::into_response)
+}
+
+impl Face {
+    /// Notes a session, unless its principal has too many.
+    fn admit(&self, id: &str, session: Session) -> bool {
+        let mut open = self.open.lock();
+        let own = open.values().filter(|other| other.caller == session.caller).count();
+        if own >= MOST_OF_ONE {
+            return false;
+        }
+        open.insert(id.to_owned(), session);
+        true
+    }
+
+    /// A message of a client to its session.
+    async fn take(&self, request: Request) -> Result<Response, Refusal> {
+        let (mut parts, body) = request.into_parts();
+        let principal = parts.extensions.get::<Arc<Principal>>().ok_or_else(Refusal::nobody)?;
+        let session = self.session(parts.uri.query().unwrap_or_default(), &principal.caller);
+        let session = session.ok_or_else(Refusal::no_session)?;
+        let body = body::read(&parts.headers, body).await?;
+        let mut message: RxJsonRpcMessage<RoleServer> =
+            serde_json::from_slice(&body).map_err(|_| Refusal::malformed(&body))?;
+        let busy = || Refusal::busy("too many requests run at the moment");
+        let place = session.incoming.try_reserve().map_err(|error| match error {
+            mpsc::error::TrySendError::Full(()) => busy(),
+            mpsc::error::TrySendError::Closed(()) => Refusal::no_session(),
+        })?;
+        match &message {
+            JsonRpcMessage::Request(request) => {
+                let run = self.running.begin().ok_or_else(busy)?;
+                parts.extensions.insert(run.clone());
+                session.unanswered.lock().insert(request.id.clone(), run);
+            }
+            // It will not be answered.
+            JsonRpcMessage::Notification(notification) => {
+                if let ClientNotification::CancelledNotification(cancelled) =
+                    &notification.notification
+                    && let Some(id) = &cancelled.params.request_id
+                {
+                    session.unanswered.lock().remove(id);
+                }
+            }
+            JsonRpcMessage::Response(_) | JsonRpcMessage::Error(_) => {}
+        }
+        message.insert_extension(parts);
+        place.send(message);
+        Ok((StatusCode::ACCEPTED, "Accepted").into_response())
+    }
+
+    /// The session that a query names, if it is this caller's.
+    fn session(&self, query: &str, caller: &Caller) -> Option<Session> {
+        let mut named = form_urlencoded::parse(query.as_bytes())
+            .filter_map(|(name, value)| (name == "sessionId").then_some(value));
+        let (Some(id), None) = (named.next(), named.next()) else { return None };
+        self.open.lock().get(id.as_ref()).filter(|session| session.caller == *caller).cloned()
     }
 }
 

@@ -16,9 +16,8 @@ pub struct ServerAuth {
 /// An `OpenID` provider whose access tokens are accepted, and where browsers sign in.
 #[derive(Clone, Debug)]
 pub struct Issuer {
-    /// Its identifier as the operator wrote it. Tokens name it to the letter (RFC 9068 §4,
-    /// OpenID Connect Core §3.1.3.7), and whether it ends with a slash is lost in a [`Url`].
-    pub id: String,
+    /// Tokens name it to the letter (RFC 9068 §4), and a [`Url`] adds a slash: its discovery document
+    /// says how it is spelt.
     pub url: Url,
     /// What a token must be for (RFC 9068 §4); `None`: the address of `/mcp`.
     pub audience: Option<String>,
@@ -57,7 +56,6 @@ pub enum KeyHolder {
 #[derive(Clone, Debug, Default)]
 pub struct ResolvedAuth {
     pub issuer: Option<ResolvedIssuer>,
-    /// No two have the same value.
     pub keys: Vec<ResolvedKey>,
 }
 

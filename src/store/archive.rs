@@ -19,7 +19,7 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
 use super::backend::{Key, Sealed};
-use super::{key_file, ring};
+use super::{private_file, ring};
 use crate::model::Time;
 use crate::model::time::utc;
 
@@ -138,7 +138,7 @@ impl Archive {
     pub fn save(&self, path: &Path) -> io::Result<()> {
         let mut content = Vec::new();
         self.write(&mut content)?;
-        let written = key_file::write_private(path, &content);
+        let written = private_file::write_private(path, &content);
         if written.as_ref().is_err_and(|error| error.kind() != io::ErrorKind::AlreadyExists) {
             // Half an export is none; one that cannot be removed is refused by `read`.
             let _ = std::fs::remove_file(path);

@@ -11,38 +11,25 @@
 //! file beside it, with which the other folders still open, and are wrapped anew when they do.
 
 use std::fs::{self, File};
-use std::io::{self, Read as _, Write as _};
+use std::io;
 use std::path::{Path, PathBuf};
 
-use base64::Engine as _;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use secrecy::ExposeSecret;
 use zeroize::Zeroizing;
 
-use super::folder;
 use super::key::{KeyError, MasterKey, parse_list};
-use crate::model::secret::random_bytes;
+use super::private_file::{self, Unfit, overwrite};
 
-/// Some hundred keys.
-const LARGEST: u64 = 16 * 1024;
 /// Replaced keys that are kept.
 const MOST_OLD: usize = 200;
 
 /// The keys in a file that the operator keeps.
 pub(super) fn read(path: &Path) -> Result<Vec<MasterKey>, KeyError> {
-    let unreadable = |source| KeyError::Unreadable { path: path.into(), source };
-    // Asked before opening, which would hang on a pipe, and again of what was opened, which is
-    // what will be read.
-    if !fs::metadata(path).map_err(unreadable)?.is_file() {
-        return Err(KeyError::NotAFile(path.into()));
-    }
-    let file = File::open(path).map_err(unreadable)?;
-    let metadata = file.metadata().map_err(unreadable)?;
-    if folder::is_exposed(&metadata) || !folder::is_ours(&metadata) {
-        return Err(KeyError::Exposed(path.into()));
-    }
-    let mut text = Zeroizing::new(String::new());
-    file.take(LARGEST).read_to_string(&mut text).map_err(unreadable)?;
+    let text = private_file::read(path).map_err(|unfit| match unfit {
+        Unfit::Exposed => KeyError::Exposed(path.into()),
+        Unfit::NotAFile => KeyError::NotAFile(path.into()),
+        Unfit::Unreadable(source) => KeyError::Unreadable { path: path.into(), source },
+    })?;
     parse_list(&text, &format!("`{}`", path.display()))
 }
 
@@ -132,51 +119,13 @@ fn beside(path: &Path, what: &str) -> PathBuf {
     name.into()
 }
 
-/// Makes a key file that appears whole or not at all: of several first starts at once the first to
-/// link wins, and the others read its key.
 fn make(path: &Path) -> io::Result<()> {
-    let folder = path.parent().ok_or(io::ErrorKind::InvalidInput)?;
-    folder::create_private(folder)?;
-    let draft = draft(folder);
-    let written =
-        write_private(&draft, MasterKey::generate().to_base64().expose_secret().as_bytes())
-            .and_then(|()| fs::hard_link(&draft, path));
-    fs::remove_file(&draft)?;
-    match written {
-        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => Err(error),
-        _ => folder::sync(folder),
-    }
-}
-
-/// Replaces a file's content, whole or not at all.
-fn overwrite(path: &Path, content: &[u8]) -> io::Result<()> {
-    let folder = path.parent().ok_or(io::ErrorKind::InvalidInput)?;
-    let draft = draft(folder);
-    let written = write_private(&draft, content).and_then(|()| fs::rename(&draft, path));
-    if written.is_err() {
-        // Nothing more can be done for a draft that cannot be removed.
-        let _ = fs::remove_file(&draft);
-    }
-    written.and_then(|()| folder::sync(folder))
-}
-
-fn draft(folder: &Path) -> PathBuf {
-    folder.join(format!(".{}.key", URL_SAFE_NO_PAD.encode(random_bytes::<9>())))
-}
-
-/// Makes a file that nobody else can read.
-pub(super) fn write_private(path: &Path, content: &[u8]) -> io::Result<()> {
-    let mut options = fs::OpenOptions::new();
-    options.write(true).create_new(true);
-    #[cfg(unix)]
-    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-    let mut file = options.open(path)?;
-    file.write_all(content)?;
-    file.sync_all()
+    private_file::make(path, MasterKey::generate().to_base64().expose_secret().as_bytes())
 }
 
 #[cfg(test)]
 mod tests {
+    use base64::Engine as _;
     use base64::engine::general_purpose::STANDARD;
 
     use super::super::key::KeySource;

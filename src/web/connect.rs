@@ -202,7 +202,7 @@ pub(super) fn see_other(to: &str) -> Response {
     }
 }
 
-fn refused(error: &ConnectError) -> Page {
+pub(super) fn refused(error: &ConnectError) -> Page {
     let status = match error {
         ConnectError::Unknown => return page::gone(),
         ConnectError::Exhausted => StatusCode::TOO_MANY_REQUESTS,

@@ -11,15 +11,15 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use axum::Router;
-use hyper_util::rt::{TokioIo, TokioTimer};
-use hyper_util::service::TowerToHyperService;
 use parking_lot::Mutex;
-use tokio::net::TcpStream;
 use tokio::sync::Semaphore;
 use tokio::task::AbortHandle;
+use tokio_util::sync::CancellationToken;
 use url::Url;
 
 use super::Origins;
+use super::neighbours::Neighbours;
+use super::server::{Rules, accept};
 use crate::model::provider::LoopbackRule;
 
 /// The port that README tells people to register.
@@ -42,6 +42,8 @@ pub struct Loopback {
     runtime: tokio::runtime::Handle,
     open: Mutex<Open>,
     connections: Arc<Semaphore>,
+    /// Asked for with the first port.
+    neighbours: OnceLock<Neighbours>,
 }
 
 /// The wanted port cannot be had, nor one in its place.
@@ -72,6 +74,7 @@ impl Loopback {
             runtime: tokio::runtime::Handle::current(),
             open: Mutex::default(),
             connections: Arc::new(Semaphore::new(MOST_CONNECTIONS)),
+            neighbours: OnceLock::new(),
         })
     }
 
@@ -158,7 +161,16 @@ impl Loopback {
         let listener = tokio::net::TcpListener::from_std(listener)?;
         tracing::info!(%address, "listening for browsers");
         let connections = Arc::clone(&self.connections);
-        Ok(self.runtime.spawn(accept(listener, router, connections, HEAD_LIMIT)).abort_handle())
+        let rules = Rules {
+            head_limit: HEAD_LIMIT,
+            // A page is one request, so a connection that stays open only takes a place.
+            keep_alive: false,
+            longest: CONNECTION_LIMIT,
+            // A link of one person's must not be opened by another, who is at the same machine.
+            neighbours: *self.neighbours.get_or_init(Neighbours::of_this_user),
+        };
+        let accepting = accept(listener, router, connections, rules, CancellationToken::new());
+        Ok(self.runtime.spawn(accepting).abort_handle())
     }
 
     /// Stops listening, and lets the pages on their way arrive.
@@ -190,47 +202,10 @@ fn bind_v6(port: u16) -> io::Result<Option<TcpListener>> {
     }
 }
 
-async fn accept(
-    listener: tokio::net::TcpListener,
-    router: Router,
-    connections: Arc<Semaphore>,
-    head_limit: Duration,
-) {
-    // Nobody closes the semaphore.
-    while let Ok(place) = Arc::clone(&connections).acquire_owned().await {
-        match listener.accept().await {
-            Ok((stream, _)) => {
-                let router = router.clone();
-                tokio::spawn(async move {
-                    let _place = place;
-                    let served = serve(stream, router, head_limit);
-                    let served = tokio::time::timeout(CONNECTION_LIMIT, served);
-                    if let Ok(Err(error)) = served.await {
-                        tracing::debug!(%error, "a browser's connection broke");
-                    }
-                });
-            }
-            // Out of descriptors, or the browser was faster gone than seen: neither lasts.
-            Err(error) => {
-                tracing::debug!(%error, "a browser could not be let in");
-                tokio::time::sleep(Duration::from_millis(100)).await;
-            }
-        }
-    }
-}
-
-async fn serve(stream: TcpStream, router: Router, head_limit: Duration) -> hyper::Result<()> {
-    hyper::server::conn::http1::Builder::new()
-        .timer(TokioTimer::new())
-        .header_read_timeout(head_limit)
-        // A page is one request, so a connection that stays open only takes a place.
-        .keep_alive(false)
-        .serve_connection(TokioIo::new(stream), TowerToHyperService::new(router))
-        .await
-}
-
 #[cfg(test)]
 mod tests {
+    use tokio::net::TcpStream;
+
     use super::*;
 
     fn loopback() -> Arc<Loopback> {
@@ -273,8 +248,14 @@ mod tests {
     async fn connections_that_say_nothing_keep_nobody_out() {
         let listener = tokio::net::TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
         let address = listener.local_addr().unwrap();
-        let (few, soon) = (Arc::new(Semaphore::new(2)), Duration::from_millis(20));
-        tokio::spawn(accept(listener, Router::new(), few, soon));
+        let few = Arc::new(Semaphore::new(2));
+        let rules = Rules {
+            head_limit: Duration::from_millis(20),
+            keep_alive: false,
+            longest: CONNECTION_LIMIT,
+            neighbours: Neighbours::Everybody,
+        };
+        tokio::spawn(accept(listener, Router::new(), few, rules, CancellationToken::new()));
         let mut silent = Vec::new();
         for _ in 0..8 {
             silent.push(TcpStream::connect(address).await.unwrap());

@@ -9,12 +9,15 @@
 //! | `POST /signin` | sends this browser to the issuer, or takes a personal key |
 //! | `GET /signin/callback` | signs this browser in, and sends it on to where it wanted to go |
 //! | `POST /signout` | signs this browser out |
+//! | `GET`, `POST /connections` | [a person's accounts](accounts) |
+//! | `GET /health` | whether the process serves; on the served port |
 //!
-//! The first three are served to this machine alone or to everybody ([`router`], [`public`]); who
+//! Those of a link are served to this machine alone or to everybody ([`router`], [`public`]); who
 //! comes is in the request's extensions, as a [`Visitor`] and, where somebody has signed in, as a
 //! [`Session`](crate::model::Session). A page with a form is given its token by
 //! [`Browser`], and the form comes back as `csrf::OwnForm`.
 
+pub mod accounts;
 pub mod auth;
 mod browser;
 mod client;
@@ -23,6 +26,7 @@ mod connect;
 mod csrf;
 mod denied;
 pub mod listener;
+pub mod neighbours;
 mod page;
 mod rate_limit;
 pub mod reach;
@@ -30,6 +34,8 @@ pub mod server;
 mod shield;
 mod signin;
 pub mod well_known;
+
+use std::sync::Arc;
 
 use axum::extract::DefaultBodyLimit;
 use axum::http::StatusCode;
@@ -40,7 +46,9 @@ use axum::{Extension, Router};
 use crate::broker::sign_in::SignIn;
 use crate::broker::{Broker, Visitor};
 use crate::model::Clock;
+use crate::model::Principal;
 use crate::net::Cidr;
+use accounts::Person;
 pub use browser::Browser;
 use page::{Kind, Page};
 pub use shield::Origins;
@@ -54,23 +62,35 @@ pub fn router(broker: Broker, origins: Origins) -> Router {
     shielded(routes.with_state(broker), origins)
 }
 
-/// The pages of the address that everybody reaches.
+/// The pages of a port that only the person of this machine is served on, behind their shield.
+pub fn local(broker: Broker, principal: Arc<Principal>, names: &[String]) -> Router {
+    let origins = Origins::default();
+    names.iter().for_each(|name| origins.add(name));
+    let name = principal.caller.user.to_string();
+    let person = Person { principal, name, has_signed_in: false };
+    let routes = accounts::routes().layer(Extension(person));
+    shielded(routes.with_state(broker), origins)
+}
+
+/// The pages of an address where people sign in.
 pub struct Public {
-    /// Scheme, host and port of that address, without a slash at its end.
-    pub origin: String,
+    /// Scheme, host and port of that address, without a slash at its end; several names of one
+    /// machine where it is a person's own.
+    pub origins: Vec<String>,
     pub sign_in: SignIn,
     /// Whose `X-Forwarded-For` is believed.
     pub trusted_proxies: Vec<Cidr>,
     pub clock: Clock,
 }
 
-/// The routes of the public address, behind their shield.
+/// The routes of such an address, behind their shield.
 pub fn public(broker: Broker, public: Public) -> Router {
-    let Public { origin, sign_in, trusted_proxies, clock } = public;
+    let Public { origins: names, sign_in, trusted_proxies, clock } = public;
     let origins = Origins::default();
-    origins.add(origin);
+    names.into_iter().for_each(|name| origins.add(name));
     let door = signin::Door::new(sign_in.clone(), trusted_proxies, &clock);
-    let routes = consent().with_state(broker).merge(signin::routes(door));
+    let own = consent().merge(accounts::routes());
+    let routes = own.with_state(broker).merge(signin::routes(door));
     shielded(routes.layer(from_fn_with_state(sign_in, signin::know)), origins)
 }
 

@@ -34,7 +34,15 @@ impl Origins {
     pub(super) fn of(&self, headers: &HeaderMap) -> Option<String> {
         let mut hosts = headers.get_all(header::HOST).iter();
         let (Some(host), None) = (hosts.next(), hosts.next()) else { return None };
-        let host = host.to_str().unwrap_or_default();
+        self.at(host.to_str().unwrap_or_default())
+    }
+
+    /// Whether one of them has this host, with its port.
+    pub(super) fn are_at(&self, host: &str) -> bool {
+        self.at(host).is_some()
+    }
+
+    fn at(&self, host: &str) -> Option<String> {
         let is_named = |origin: &&String| {
             origin.split_once("://").is_some_and(|(_, own)| own.eq_ignore_ascii_case(host))
         };

@@ -16,6 +16,7 @@ use secrecy::SecretString;
 use serde::Deserialize;
 use url::form_urlencoded;
 
+use super::accounts::Person;
 use super::browser::Browser;
 use super::client;
 use super::connect::{logged, see_other};
@@ -26,7 +27,7 @@ use crate::broker::Visitor;
 use crate::broker::sign_in::{Offer, SignIn, SignInError};
 use crate::model::session::{Destination, Session};
 use crate::model::text::sentence;
-use crate::model::{Clock, secret};
+use crate::model::{Clock, Principal, secret};
 use crate::net::Cidr;
 
 /// Where browsers are let in.
@@ -83,8 +84,17 @@ pub(super) async fn know(
     let caller = session.as_ref().map(|session| session.caller.clone());
     extensions.insert(Visitor::Public(caller));
     extensions.insert(sign_in);
-    session.map(|session| extensions.insert(session));
+    if let Some(session) = session {
+        extensions.insert(person(&session));
+        extensions.insert(session);
+    }
     next.run(request).await
+}
+
+fn person(session: &Session) -> Person {
+    let Session { caller, groups, name, .. } = session.clone();
+    let principal = Principal::signed_in(caller, groups);
+    Person { principal: Arc::new(principal), name, has_signed_in: true }
 }
 
 /// The sign-in page is where to go on.

@@ -10,6 +10,8 @@ use reqwest::header::{
 };
 use url::Url;
 
+use crate::pages;
+
 /// One browser, with cookies of its own.
 pub(crate) struct Browser {
     http: reqwest::Client,
@@ -172,7 +174,13 @@ impl Page {
         let headers = response.headers().clone();
         let cookies = headers.get_all(SET_COOKIE).iter();
         let cookies = cookies.map(|value| value.to_str().unwrap().to_owned()).collect();
-        Self { status: response.status(), headers, cookies, text: response.text().await.unwrap() }
+        let (status, text) = (response.status(), response.text().await.unwrap());
+        let kind = headers.get(CONTENT_TYPE).and_then(|kind| kind.to_str().ok());
+        // The answer to a HEAD is empty.
+        if !text.is_empty() && kind.is_some_and(|kind| kind.starts_with("text/html")) {
+            pages::hold(&text);
+        }
+        Self { status, headers, cookies, text }
     }
 
     /// The value of a hidden field; of a page without it, nothing.

@@ -26,7 +26,10 @@ const SIDEWAYS: &[(&str, &str)] = &[
 const OWNERS: &[(&str, &[&str])] = &[
     ("rmcp::", &["mcp/"]),
     // MCP over HTTP has routes too, and the root puts both tables on one port.
-    ("axum::", &["web/", "mcp/sse.rs", "mcp/streamable.rs", "app.rs"]),
+    (
+        "axum::",
+        &["web/", "mcp/body.rs", "mcp/direct.rs", "mcp/sse.rs", "mcp/streamable.rs", "app.rs"],
+    ),
     ("oauth2::", &["oauth/"]),
     ("sled::Config", &["store/sled.rs"]),
     ("sled::Db", &["store/sled.rs"]),

@@ -32,7 +32,8 @@ pub struct Api(SocketAddr);
 impl Api {
     /// Serves until the program ends, on a thread and a runtime of its own.
     ///
-    /// `GET /notes` and `GET /archive` want the token of a user; `GET /open` wants none.
+    /// `GET /notes` and `GET /archive` want the token of a user; `GET /open` and `GET /once` want none. After the
+    /// last the connection is closed.
     pub fn start() -> Self {
         let (to, from) = channel();
         std::thread::spawn(move || {
@@ -60,7 +61,8 @@ async fn serve(stream: TcpStream, archive: &str) {
     let mut connection = Connection::new(stream);
     while let Ok(head) = connection.head().await {
         let answer = answer(&head, archive);
-        if connection.stream.write_all(answer.as_bytes()).await.is_err() {
+        let written = connection.stream.write_all(answer.as_bytes()).await;
+        if written.is_err() || head.starts_with(b"GET /once") {
             return;
         }
     }
@@ -72,7 +74,7 @@ fn answer(head: &[u8], archive: &str) -> String {
         NOTES
     } else if path.starts_with(b"/archive") {
         archive
-    } else if path.starts_with(b"/open") {
+    } else if path.starts_with(b"/o") {
         return found(r#"{"open":"to everybody"}"#);
     } else {
         return failure("404 Not Found");

@@ -294,7 +294,7 @@ async fn a_wrong_key_names_its_source() {
     drop(place.open().await.unwrap());
     let file = place.data().with_file_name("mine.key");
     let KeySource::Given(other) = given(2) else { unreachable!("it is given") };
-    super::super::key_file::write_private(&file, other.expose_secret().as_bytes()).unwrap();
+    super::super::private_file::write_private(&file, other.expose_secret().as_bytes()).unwrap();
     for (keys, named) in [
         (given(2), "COUNTERSIGN_KEY"),
         (KeySource::File(file.clone()), "mine.key"),

@@ -13,6 +13,9 @@ use countersign::model::{
     Caller, Clock, ConnectPrompt, Outcome, Principal, Time, ToolResult, UserId,
 };
 use countersign::store::{DataFolder, KeySource, MasterKey};
+use countersign::web;
+use countersign::web::neighbours::Neighbours;
+use countersign::web::server::Port;
 use reqwest::StatusCode;
 use secrecy::SecretString;
 use serde_json::{Map, Value};
@@ -296,6 +299,16 @@ impl World {
         let departure = self.click(link).await;
         assert_eq!(departure.status, StatusCode::SEE_OTHER);
         self.come_back(&departure, "code=c0de").await
+    }
+
+    /// Serves this person's own pages until the test ends; the address of their accounts.
+    pub(super) async fn connections(&self, whose: Caller) -> String {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let origin = format!("http://{}", listener.local_addr().unwrap());
+        let principal = Arc::new(Principal::local(whose));
+        let pages = web::local(self.app.broker.clone(), principal, std::slice::from_ref(&origin));
+        Port::serve(listener, pages, Neighbours::of_this_user()).unwrap();
+        format!("{origin}/connections")
     }
 
     /// All that this person has.

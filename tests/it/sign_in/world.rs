@@ -85,7 +85,7 @@ impl World {
         let login = login.and_then(|issuer| Login::new(issuer, oauth, ORIGIN));
         let sign_in = SignIn::new(broker.clone(), authenticator, login);
         let public = web::Public {
-            origin: ORIGIN.into(),
+            origins: vec![ORIGIN.into()],
             sign_in,
             trusted_proxies: vec!["127.0.0.1".parse().unwrap()],
             clock,

@@ -1,0 +1,193 @@
+//! Bodies of requests, and what a request is refused with: JSON-RPC errors, also where it is HTTP
+//! that refuses, so that a client which looks at one or the other understands.
+
+use std::time::Duration;
+
+use axum::body::{Body, Bytes};
+use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use rmcp::model::ErrorCode;
+use serde_json::Value;
+
+use super::malformed::Malformed;
+use crate::model::text::incident;
+
+/// A call is a name and arguments.
+pub(super) const LARGEST: usize = 1 << 20;
+/// How long a body may take to arrive.
+const ARRIVES_WITHIN: Duration = Duration::from_secs(30);
+/// What clients shall wait, in seconds, before they try again.
+const LATER: u32 = 1;
+/// JSON-RPC leaves this range to servers.
+const REFUSED: ErrorCode = ErrorCode(-32000);
+
+/// A request that gets no further.
+#[derive(Debug)]
+pub(super) struct Refusal {
+    status: StatusCode,
+    body: Value,
+}
+
+impl Refusal {
+    fn new(status: StatusCode, why: &'static str) -> Self {
+        Self::with(status, REFUSED, why, Value::Null)
+    }
+
+    fn with(status: StatusCode, code: ErrorCode, why: &'static str, id: Value) -> Self {
+        Self { status, body: Malformed { code, why, id, is_quiet: false }.answer() }
+    }
+
+    /// Neither we nor the request are at fault.
+    pub(super) fn busy(why: &'static str) -> Self {
+        Self::new(StatusCode::SERVICE_UNAVAILABLE, why)
+    }
+
+    pub(super) fn no_session() -> Self {
+        Self::new(StatusCode::NOT_FOUND, "there is no such session; begin a new one")
+    }
+
+    /// The routes let through what the gate did not see: our own mistake.
+    pub(super) fn nobody() -> Self {
+        Self::fault("a request of nobody")
+    }
+
+    /// An answer that is no JSON: our own mistake.
+    pub(super) fn unwritable() -> Self {
+        Self::fault("an answer could not be written")
+    }
+
+    fn fault(what: &'static str) -> Self {
+        let incident = incident();
+        tracing::error!(incident, what, "a request failed by our own fault");
+        Self::with(StatusCode::INTERNAL_SERVER_ERROR, ErrorCode::INTERNAL_ERROR, what, Value::Null)
+    }
+
+    /// What came is no message.
+    pub(super) fn malformed(body: &[u8]) -> Self {
+        Self { status: StatusCode::BAD_REQUEST, body: Malformed::of(body).answer() }
+    }
+}
+
+impl IntoResponse for Refusal {
+    fn into_response(self) -> Response {
+        let body = self.body.to_string();
+        let mut response =
+            (self.status, [(header::CONTENT_TYPE, "application/json")], body).into_response();
+        let headers = response.headers_mut();
+        match self.status {
+            StatusCode::SERVICE_UNAVAILABLE => {
+                headers.insert(header::RETRY_AFTER, LATER.into());
+            }
+            // RFC 9110 §12.5.3
+            StatusCode::UNSUPPORTED_MEDIA_TYPE => {
+                let identity = HeaderValue::from_static("identity");
+                headers.insert(header::ACCEPT_ENCODING, identity);
+            }
+            // What is left of the body will not be read.
+            StatusCode::PAYLOAD_TOO_LARGE | StatusCode::REQUEST_TIMEOUT => {
+                headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
+            }
+            _ => {}
+        }
+        response
+    }
+}
+
+/// The whole of a POST's body, which says that it is JSON.
+pub(super) async fn read(headers: &HeaderMap, body: Body) -> Result<Bytes, Refusal> {
+    read_within(ARRIVES_WITHIN, headers, body).await
+}
+
+async fn read_within(limit: Duration, headers: &HeaderMap, body: Body) -> Result<Bytes, Refusal> {
+    // A form or a script of another site can send text without asking first, but not this.
+    if !is_json(headers) {
+        let why = "the Content-Type must be application/json";
+        return Err(Refusal::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, why));
+    }
+    // A few bytes could become gigabytes.
+    if headers.contains_key(header::CONTENT_ENCODING) {
+        let why = "a body must not be compressed";
+        return Err(Refusal::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, why));
+    }
+    let too_large = || Refusal::new(StatusCode::PAYLOAD_TOO_LARGE, "a body has at most 1 MiB");
+    let announced = axum::body::HttpBody::size_hint(&body).lower();
+    if announced > LARGEST as u64 {
+        return Err(too_large());
+    }
+    match tokio::time::timeout(limit, axum::body::to_bytes(body, LARGEST)).await {
+        Ok(Ok(body)) => Ok(body),
+        Ok(Err(error)) if is_limit(&error) => Err(too_large()),
+        Ok(Err(_)) => Err(Refusal::new(StatusCode::BAD_REQUEST, "the body broke off")),
+        Err(_) => Err(Refusal::new(StatusCode::REQUEST_TIMEOUT, "the body did not arrive in time")),
+    }
+}
+
+fn is_limit(error: &axum::Error) -> bool {
+    std::error::Error::source(error)
+        .is_some_and(|source| source.is::<http_body_util::LengthLimitError>())
+}
+
+fn is_json(headers: &HeaderMap) -> bool {
+    let mut all = headers.get_all(header::CONTENT_TYPE).iter();
+    let (Some(kind), None) = (all.next(), all.next()) else { return false };
+    let kind = kind.to_str().unwrap_or_default();
+    let essence = kind.split(';').next().unwrap_or_default().trim();
+    essence.eq_ignore_ascii_case("application/json")
+}
+
+/// An answer of JSON.
+pub(super) fn json_response(status: StatusCode, body: Vec<u8>) -> Response {
+    (status, [(header::CONTENT_TYPE, "application/json")], body).into_response()
+}
+
+#[cfg(test)]
+mod tests {
+    use futures_util::StreamExt as _;
+
+    use super::*;
+
+    fn headers(pairs: &[(&'static str, &'static str)]) -> HeaderMap {
+        let mut headers = HeaderMap::new();
+        for (name, value) in pairs {
+            headers.append(*name, HeaderValue::from_static(value));
+        }
+        headers
+    }
+
+    #[tokio::test]
+    async fn only_plain_json_is_read_and_not_too_much_of_it() {
+        let json = ("content-type", "application/json");
+        let read = async |pairs: &[_], body: Body| {
+            read(&headers(pairs), body).await.map_err(|refusal| refusal.status.as_u16())
+        };
+        assert_eq!(read(&[json], "{}".into()).await.unwrap(), "{}");
+        let charset = ("content-type", "Application/JSON; charset=utf-8");
+        assert!(read(&[charset], "{}".into()).await.is_ok());
+        for pairs in [
+            &[][..],
+            &[("content-type", "text/plain")],
+            &[("content-type", "application/json-seq")],
+            &[json, ("content-type", "text/plain")],
+            &[json, ("content-encoding", "gzip")],
+        ] {
+            assert_eq!(read(pairs, "{}".into()).await, Err(415), "{pairs:?}");
+        }
+        let long = vec![b' '; LARGEST + 1];
+        assert_eq!(read(&[json], long.clone().into()).await, Err(413));
+        let chunks = futures_util::stream::iter(long.chunks(4096).map(<[u8]>::to_vec).map(Ok));
+        let chunks = chunks.collect::<Vec<Result<_, std::io::Error>>>().await;
+        let unannounced = Body::from_stream(futures_util::stream::iter(chunks));
+        assert_eq!(read(&[json], unannounced).await, Err(413));
+        assert!(read(&[json], vec![b' '; LARGEST].into()).await.is_ok());
+    }
+
+    #[tokio::test]
+    async fn a_body_that_does_not_come_is_not_waited_for() {
+        let never =
+            Body::from_stream(futures_util::stream::pending::<Result<Bytes, axum::Error>>());
+        let json = headers(&[("content-type", "application/json")]);
+        let refusal = read_within(Duration::from_millis(10), &json, never).await.unwrap_err();
+        assert_eq!(refusal.status, StatusCode::REQUEST_TIMEOUT);
+        assert_eq!(refusal.into_response().headers()["connection"], "close");
+    }
+}

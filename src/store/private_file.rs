@@ -1,0 +1,81 @@
+//! Files that are one person's alone, with a secret in them: read only if nobody else can, made whole
+//! or not at all.
+
+use std::fs::{self, File};
+use std::io::{self, Read as _, Write as _};
+use std::path::{Path, PathBuf};
+
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use zeroize::Zeroizing;
+
+use super::folder;
+use crate::model::secret::random_bytes;
+
+/// Some hundred keys.
+const LARGEST: u64 = 16 * 1024;
+
+/// Why a file is not read.
+#[derive(Debug)]
+pub(super) enum Unfit {
+    Unreadable(io::Error),
+    NotAFile,
+    Exposed,
+}
+
+pub(super) fn read(path: &Path) -> Result<Zeroizing<String>, Unfit> {
+    // Asked before opening, which would hang on a pipe, and again of what was opened, which is
+    // what will be read.
+    if !fs::metadata(path).map_err(Unfit::Unreadable)?.is_file() {
+        return Err(Unfit::NotAFile);
+    }
+    let file = File::open(path).map_err(Unfit::Unreadable)?;
+    let metadata = file.metadata().map_err(Unfit::Unreadable)?;
+    if folder::is_exposed(&metadata) || !folder::is_ours(&metadata) {
+        return Err(Unfit::Exposed);
+    }
+    let mut text = Zeroizing::new(String::new());
+    file.take(LARGEST).read_to_string(&mut text).map_err(Unfit::Unreadable)?;
+    Ok(text)
+}
+
+/// Makes a file that appears whole or not at all: of several first starts at once the first to
+/// link wins, and the others read what it wrote.
+pub(super) fn make(path: &Path, content: &[u8]) -> io::Result<()> {
+    let folder = path.parent().ok_or(io::ErrorKind::InvalidInput)?;
+    folder::create_private(folder)?;
+    let draft = draft(folder);
+    let written = write_private(&draft, content).and_then(|()| fs::hard_link(&draft, path));
+    fs::remove_file(&draft)?;
+    match written {
+        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => Err(error),
+        _ => folder::sync(folder),
+    }
+}
+
+/// Replaces a file's content, whole or not at all.
+pub(super) fn overwrite(path: &Path, content: &[u8]) -> io::Result<()> {
+    let folder = path.parent().ok_or(io::ErrorKind::InvalidInput)?;
+    let draft = draft(folder);
+    let written = write_private(&draft, content).and_then(|()| fs::rename(&draft, path));
+    if written.is_err() {
+        // Nothing more can be done for a draft that cannot be removed.
+        let _ = fs::remove_file(&draft);
+    }
+    written.and_then(|()| folder::sync(folder))
+}
+
+fn draft(folder: &Path) -> PathBuf {
+    folder.join(format!(".{}.key", URL_SAFE_NO_PAD.encode(random_bytes::<9>())))
+}
+
+/// Makes a file that nobody else can read.
+pub(super) fn write_private(path: &Path, content: &[u8]) -> io::Result<()> {
+    let mut options = fs::OpenOptions::new();
+    options.write(true).create_new(true);
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    let mut file = options.open(path)?;
+    file.write_all(content)?;
+    file.sync_all()
+}

@@ -1,0 +1,122 @@
+//! Which user of this machine is at the other end of a loopback connection.
+//!
+//! A port on 127.0.0.1 is open to every user of the machine, and what is behind ours acts with one
+//! person's grants. Linux knows whose socket the other end is, and only our own user's is let in.
+//!
+//! Not even root's. Root could read our memory and needs no port; but a container that shares the
+//! host's network has a root of its own, and services of root fetch addresses that others give them.
+//! Whoever is root and means it can become the user.
+//!
+//! Where the kernel cannot be asked, or does not know, everybody is let in, and whoever starts the
+//! server is told ([`Neighbours::are_told_apart`]): other platforms; sandboxes without `NETLINK_SOCK_DIAG`; WSL,
+//! where the person's browser is a program of another system.
+
+use std::net::SocketAddr;
+
+#[cfg(target_os = "linux")]
+mod diag;
+
+/// Whose connections are let in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Neighbours {
+    Everybody,
+    /// This user's, by its id.
+    Only(u32),
+}
+
+impl Neighbours {
+    /// As it should be for whoever runs this process, if the kernel tells users apart.
+    #[cfg(target_os = "linux")]
+    pub fn of_this_user() -> Self {
+        let own = rustix::process::geteuid().as_raw();
+        if is_wsl() || diag::own_connection() != Some(own) {
+            return Self::Everybody;
+        }
+        Self::Only(own)
+    }
+
+    #[cfg(not(target_os = "linux"))]
+    pub fn of_this_user() -> Self {
+        Self::Everybody
+    }
+
+    pub fn are_told_apart(self) -> bool {
+        self != Self::Everybody
+    }
+
+    /// Whether this connection may stay. One whose other end is gone already is nobody's: it would
+    /// be known no more whose it was.
+    #[cfg(target_os = "linux")]
+    pub(super) fn admit(self, theirs: SocketAddr, ours: SocketAddr) -> bool {
+        match self {
+            Self::Everybody => true,
+            Self::Only(user) => diag::user_of(theirs, ours) == Some(user),
+        }
+    }
+
+    #[cfg(not(target_os = "linux"))]
+    pub(super) fn admit(self, _theirs: SocketAddr, _ours: SocketAddr) -> bool {
+        true
+    }
+}
+
+#[cfg(target_os = "linux")]
+fn is_wsl() -> bool {
+    std::fs::read_to_string("/proc/sys/kernel/osrelease")
+        .is_ok_and(|release| release.to_ascii_lowercase().contains("microsoft"))
+}
+
+#[cfg(all(test, target_os = "linux"))]
+mod tests {
+    use std::net::{Ipv4Addr, Ipv6Addr, TcpListener, TcpStream};
+
+    use super::*;
+
+    /// Both ends, and the address of each.
+    fn ends(listener: &TcpListener, to: SocketAddr) -> ([TcpStream; 2], SocketAddr, SocketAddr) {
+        let client = TcpStream::connect(to).unwrap();
+        let (server, theirs) = listener.accept().unwrap();
+        ([client, server], theirs, listener.local_addr().unwrap())
+    }
+
+    #[test]
+    fn our_own_user_is_known_and_let_in_and_nobody_else() {
+        let own = rustix::process::geteuid().as_raw();
+        let v4 = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+        let port = v4.local_addr().unwrap().port();
+        let mapped = Ipv4Addr::LOCALHOST.to_ipv6_mapped();
+        for to in [(Ipv4Addr::LOCALHOST, port).into(), SocketAddr::from((mapped, port))] {
+            let (_ends, theirs, ours) = ends(&v4, to);
+            assert_eq!(diag::user_of(theirs, ours), Some(own), "{to}");
+            assert!(Neighbours::Only(own).admit(theirs, ours));
+            assert!(!Neighbours::Only(own + 1).admit(theirs, ours));
+            assert!(Neighbours::Everybody.admit(theirs, ours));
+        }
+        if let Ok(v6) = TcpListener::bind((Ipv6Addr::LOCALHOST, 0)) {
+            let (_ends, theirs, ours) = ends(&v6, v6.local_addr().unwrap());
+            assert_eq!(diag::user_of(theirs, ours), Some(own));
+        }
+        assert_eq!(Neighbours::of_this_user(), Neighbours::Only(own));
+    }
+
+    /// The kernel says that a closed socket is user 0's: whoever writes a request and hangs up would
+    /// be taken for root.
+    #[test]
+    fn whose_end_is_closed_is_nobody() {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+        let ([client, server], theirs, ours) = ends(&listener, listener.local_addr().unwrap());
+        drop(client);
+        assert_eq!(diag::user_of(theirs, ours), None);
+        assert!(!Neighbours::Only(0).admit(theirs, ours));
+        drop(server);
+        assert_eq!(diag::user_of(theirs, ours), None);
+    }
+
+    #[test]
+    fn who_only_has_nothing_more_to_say_is_still_known() {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+        let ([client, _server], theirs, ours) = ends(&listener, listener.local_addr().unwrap());
+        client.shutdown(std::net::Shutdown::Write).unwrap();
+        assert_eq!(diag::user_of(theirs, ours), Some(rustix::process::geteuid().as_raw()));
+    }
+}
