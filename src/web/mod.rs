@@ -19,6 +19,7 @@ pub mod listener;
 mod page;
 mod rate_limit;
 pub mod reach;
+mod refused;
 pub mod server;
 mod shield;
 mod signin;
