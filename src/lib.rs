@@ -25,7 +25,8 @@
 //!
 //! # Journey 1: a call
 //!
-//! Over HTTP [`identity::Authenticator`] has said who calls, by the request's headers alone.
+//! Over HTTP the gate ([`web::auth`]) has looked for which host the request is meant, which site sent
+//! it and, by [`identity::Authenticator`], who calls; all by the request's headers alone.
 //! [`mcp::Handler`] hands the call to [`broker::Broker::call`] → the [`registry`] finds the tool and
 //! [`accept`](registry::accept())s its arguments → a tool without a provider runs at once → otherwise
 //! the broker asks its single owner of freshness for a token. There is one:
@@ -41,9 +42,15 @@
 //! The link leads to our own page, never to the provider. `GET` shows who asks for what and changes
 //! nothing; `POST` binds this browser by a cookie and sends it off
 //! ([`broker::Broker::depart`]). Back at the callback ([`broker::Broker::arrive`]) the `state` is
-//! used up by one compare-and-swap; browser, provider and issuer are compared; the code is exchanged
-//! with PKCE; the grant is made durable; and only then is anybody told
+//! used up by one compare-and-swap; browser, person, provider and issuer are compared; the code is
+//! exchanged with PKCE; the grant is made durable; and only then is anybody told
 //! ([`broker::completion`]): a held retry goes on, a 2025-11-25 client gets its notice.
+//!
+//! A link may be forwarded, so its page and its callback are for the person who asked
+//! ([`broker::Visitor`]). On one's own machine whoever reaches the loopback listener is that person.
+//! At an address that everybody reaches the browser signs in first ([`broker::sign_in`]): at the
+//! issuer whose tokens the calls carry ([`identity::Login`]), or with the key that they carry. What
+//! it is known by from then on is the session behind its one cookie ([`web::Browser`]).
 //!
 //! A key or a password is pasted on our page instead and tried at the API ([`broker::paste`]);
 //! `auth login --device` needs no browser of ours ([`broker::device`]).
@@ -57,6 +64,10 @@
 //! - An argument reaches a path segment, a query value, a header value or a JSON value, and never
 //!   the host, the number of segments or the JSON around it.
 //! - Every outbound request passes [`net::Net::send`]; nothing relaxes its rules.
+//! - A form counts only in the browser that was shown its page (`web/csrf.rs`), and a link only in the
+//!   browser of the person who asked for it.
+//! - `/mcp`, `/sse` and `/messages` are reached through the gate alone, and a session or stream by
+//!   whoever opened it alone.
 //! - In stdio mode nobody but [`mcp::stdio`] can write to standard output.
 //! - Configuration holds references to secrets, never secrets.
 //!

@@ -13,8 +13,7 @@ impl Broker {
         &'a self,
         principal: &'a Principal,
     ) -> impl Iterator<Item = &'a Arc<Provider>> {
-        let is_of_use =
-            |id: &_| self.registry().scopes_for(principal, id).is_some();
+        let is_of_use = |id: &_| self.registry().scopes_for(principal, id).is_some();
         self.providers().filter(move |it| it.is_by_consent() && is_of_use(&it.id))
     }
 

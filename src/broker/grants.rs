@@ -51,6 +51,8 @@ pub enum AccountState {
 /// A consent that was ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Ended {
+    /// The provider's.
+    pub title: String,
     pub account: AccountName,
     /// What the provider called the account.
     pub label: Option<String>,
@@ -67,6 +69,23 @@ pub enum Disconnected {
     OtherConfiguration,
     /// The provider could not be asked: its settings name something that is not there; what.
     NotSetUp(String),
+}
+
+impl Disconnected {
+    /// Why the consent may still stand at the provider, which then has to be told by the person.
+    pub fn leaves(&self) -> Option<String> {
+        Some(match self {
+            Self::AtProvider(Revoked::Yes) => return None,
+            Self::AtProvider(Revoked::NoWay) => {
+                "it has no way for us to end the consent there".into()
+            }
+            Self::AtProvider(Revoked::Failed) => "it did not confirm the end of the consent".into(),
+            Self::OtherConfiguration => {
+                "the consent was given for another tools.toml, so it was not ended there".into()
+            }
+            Self::NotSetUp(why) => format!("the consent could not be ended there: {why}"),
+        })
+    }
 }
 
 impl Broker {
@@ -106,7 +125,7 @@ impl Broker {
             (None, Err(error)) => AccountState::NotSetUp(error.to_string()),
         };
         Account {
-            title: provider.map_or_else(|| grant.provider.to_string(), |found| found.title.clone()),
+            title: self.title(&grant.provider),
             provider: grant.provider.to_string(),
             account: grant.account,
             label,
@@ -123,8 +142,18 @@ impl Broker {
         }
     }
 
+    /// What people call a provider; its name where it is not configured any more.
+    fn title(&self, provider: &ProviderId) -> String {
+        let found = self.provider(provider.as_str());
+        found.map_or_else(|| provider.to_string(), |found| found.title.clone())
+    }
+
     /// Whether what was given under `binding` may be used by this `tools.toml`.
-    pub(super) async fn is_ours(&self, provider: &ProviderId, binding: &Binding) -> Result<bool, SetupError> {
+    pub(super) async fn is_ours(
+        &self,
+        provider: &ProviderId,
+        binding: &Binding,
+    ) -> Result<bool, SetupError> {
         match self.provider(provider.as_str()) {
             Some(provider) => Ok(binding.covers(&self.0.clients.bound(provider).await?.binding)),
             None => Ok(false),
@@ -149,9 +178,7 @@ impl Broker {
             let there = grants.into_iter().map(|held| held.value);
             let there = there.filter(|grant| grant.provider.as_str() == provider).collect();
             for grant in meant(there, account) {
-                let (account, label) = (grant.account.clone(), grant.label().map(str::to_owned));
-                let how = self.disconnect(caller, grant, |_| true).await?;
-                ends.extend(how.map(|how| Ended { account, label, how }));
+                ends.extend(self.disconnect(caller, grant, |_| true).await?);
             }
         }
         Ok(ends)
@@ -164,10 +191,8 @@ impl Broker {
     /// [`ConnectError::Changed`] if it is not there any more, or has been consented to anew.
     pub async fn end(&self, caller: &Caller, digest: &str) -> Result<Ended, ConnectError> {
         let grant = self.shown_as(caller, digest).await?;
-        let (account, label) = (grant.account.clone(), grant.label().map(str::to_owned));
         let is_meant = |there: &Grant| secret::same(digest, &self::digest(there));
-        let how = self.disconnect(caller, grant, is_meant).await?;
-        Ok(Ended { account, label, how: how.ok_or(ConnectError::Changed)? })
+        self.disconnect(caller, grant, is_meant).await?.ok_or(ConnectError::Changed)
     }
 
     /// This person's grant that a page of this [`Account::digest`] showed.
@@ -188,7 +213,7 @@ impl Broker {
         caller: &Caller,
         Grant { provider, binding, account, .. }: Grant,
         is_meant: impl Fn(&Grant) -> bool,
-    ) -> Result<Option<Disconnected>, ConnectError> {
+    ) -> Result<Option<Ended>, ConnectError> {
         let store = self.store().await?;
         let identity = binding.fingerprint();
         for _ in 0..MOST_TRIES {
@@ -198,11 +223,13 @@ impl Broker {
             if !is_meant(&held.value) {
                 return Ok(None);
             }
-            let end = self.end_at_provider(&held.value).await;
+            let how = self.end_at_provider(&held.value).await;
             // A refresh in between put another token there, which must end as well.
             if store.forget_grant(&held).await? {
                 tracing::info!(%provider, "disconnected");
-                return Ok(Some(end));
+                let (account, label) = (account, held.value.label().map(str::to_owned));
+                let title = self.title(&provider);
+                return Ok(Some(Ended { title, account, label, how }));
             }
         }
         Err(StoreError::Contended.into())

@@ -2,7 +2,7 @@
 //!
 //! - [`call`]: journey 1, a tool call
 //! - [`connect`], [`invitation`] and [`callback`]: journey 2, a consent
-//! - [`visitor`]: whether it is the browser of the person who asked
+//! - [`sign_in`] and [`visitor`]: who sits at a browser, and whether they are the person who asked
 //! - [`confirmation`]: where an application answers for that
 //! - [`paste`]: a consent on our own page; [`device`]: one from another machine's browser
 //! - [`keeping`]: what was granted becomes a grant; [`unkept`]: for which the store has no room yet
@@ -34,6 +34,7 @@ pub mod paste;
 mod renewal;
 pub mod secret;
 mod service;
+pub mod sign_in;
 mod tokens;
 mod unkept;
 mod usage;
@@ -173,6 +174,11 @@ impl Broker {
     /// The store, opened at first use.
     pub async fn store(&self) -> Result<&store::Store, store::StoreError> {
         self.0.parts.store.get().await
+    }
+
+    /// The present, for pages that say how long ago something was.
+    pub fn now(&self) -> Time {
+        self.0.parts.clock.now()
     }
 
     /// A provider by its name in `tools.toml`.

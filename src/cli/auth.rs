@@ -348,7 +348,7 @@ async fn revoke<W: Write>(
         };
         if as_json {
             told.extend(ends.iter().map(|end| {
-                let Ended { account, label, how } = end;
+                let Ended { account, label, how, .. } = end;
                 json!({ "provider": name, "title": title, "account": account, "label": label, "state": state(how) })
             }));
             if ends.is_empty() {
@@ -361,7 +361,7 @@ async fn revoke<W: Write>(
             out.line(&format!("{title}{account} was not connected."))?;
         }
         for end in &ends {
-            out.line(&how(title, end))?;
+            out.line(&how(end))?;
         }
     }
     if as_json {
@@ -382,27 +382,15 @@ fn state(end: &Disconnected) -> &'static str {
     }
 }
 
-fn how(title: &str, Ended { account, label, how }: &Ended) -> String {
-    let mut name = title.to_owned();
+fn how(Ended { title, account, label, how }: &Ended) -> String {
+    let mut name = title.clone();
     if !account.is_default() {
         name = format!("{name} account {account}");
     }
     if let Some(label) = label {
         name = format!("{name} ({label})");
     }
-    let why = match how {
-        Disconnected::AtProvider(Revoked::Yes) => return format!("{name} is disconnected."),
-        Disconnected::AtProvider(Revoked::NoWay) => {
-            "it has no way for us to end the consent there".to_owned()
-        }
-        Disconnected::AtProvider(Revoked::Failed) => {
-            "it did not confirm the end of the consent".to_owned()
-        }
-        Disconnected::OtherConfiguration => {
-            "the consent was given for another tools.toml, so it was not ended there".to_owned()
-        }
-        Disconnected::NotSetUp(why) => format!("the consent could not be ended there: {why}"),
-    };
+    let Some(why) = how.leaves() else { return format!("{name} is disconnected.") };
     format!("{name} is forgotten here, but {why}. Remove the app in your {title} settings.")
 }
 

@@ -114,16 +114,18 @@ impl Denied {
             Self::NotAnApplication | Self::Unavailable(_) => return None,
         }
         // The scheme must be followed by a parameter, whichever.
-        let mut challenge = match metadata {
+        let challenge = match metadata {
             // A `Url` has neither quotes nor backslashes in it.
             Some(url) => format!("Bearer resource_metadata=\"{url}\""),
             None => "Bearer realm=\"countersign\"".to_owned(),
         };
-        if let Some(code) = self.code() {
+        Some(match self.code() {
             // Ours to the letter: no quote, no backslash, nothing of the request.
-            challenge.push_str(&format!(", error=\"{code}\", error_description=\"{self}\""));
-        }
-        Some(challenge)
+            Some(code) => {
+                format!("{challenge}, error=\"{code}\", error_description=\"{self}\"")
+            }
+            None => challenge,
+        })
     }
 
     /// What whoever sent the request can do.

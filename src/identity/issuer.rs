@@ -10,6 +10,7 @@ use url::Url;
 
 use super::claims::Claims;
 use super::denied::{Denied, TokenFault};
+use super::digest::Digest;
 use super::jws::Jws;
 use super::published::{Publication, Published};
 use super::remembered::Remembered;
@@ -123,6 +124,11 @@ impl Issuer {
         &self.name
     }
 
+    /// The claim that names a person.
+    pub(super) fn user_claim(&self) -> &str {
+        &self.user_claim
+    }
+
     /// Our registration there.
     pub fn client(&self) -> Option<&ClientSettings> {
         self.client.as_ref()
@@ -195,7 +201,8 @@ impl Issuer {
     /// What the issuer says beside an ID token, for where [`Self::person`] found nobody in it.
     ///
     /// # Errors
-    /// [`Denied::Unavailable`]; [`TokenFault::NoPerson`] where it speaks of somebody else.
+    /// [`Denied::Unavailable`]; [`TokenFault::NoPerson`] where it speaks of somebody else, or has
+    /// no such endpoint on its own origin.
     pub async fn userinfo(
         &self,
         access: &SecretString,
@@ -203,9 +210,8 @@ impl Issuer {
     ) -> Result<Claims, Denied> {
         let published = self.published().await?;
         let endpoint = published.metadata.userinfo_endpoint.as_ref();
-        let endpoint = endpoint
-            .filter(|url| url.origin() == self.url.origin())
-            .ok_or_else(|| unavailable(IssuerError::NoEndpoint("userinfo_endpoint")))?;
+        let endpoint =
+            endpoint.filter(|url| url.origin() == self.url.origin()).ok_or(TokenFault::NoPerson)?;
         let claims = self.oauth.userinfo(endpoint, access).await;
         let claims =
             Claims::new(claims.map_err(|error| unavailable(IssuerError::Userinfo(error)))?);
@@ -220,7 +226,7 @@ impl Issuer {
     pub(super) async fn principal(
         &self,
         token: &str,
-        digest: [u8; 32],
+        digest: Digest,
     ) -> Result<Arc<Principal>, Denied> {
         let now = self.clock.now();
         if let Some(principal) = self.remembered.recall(&digest, now) {
@@ -311,11 +317,6 @@ impl Issuer {
 }
 
 fn unavailable(error: IssuerError) -> Denied {
-    tracing::warn!(
-        error = crate::model::chain(&error),
-        hint = error.hint(),
-        "the issuer was of no help"
-    );
     Denied::Unavailable(Arc::new(error))
 }
 

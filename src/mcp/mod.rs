@@ -11,6 +11,18 @@
 //!
 //! Below 2025-11-25 there is no URL elicitation, so a declaration there is ignored. The text is no
 //! edge case: most hosts take it.
+//!
+//! # Ways in
+//!
+//! | way | which revisions | who calls |
+//! |---|---|---|
+//! | [`stdio`] | all | the one at the other end |
+//! | [`streamable`], `/mcp` | 2026-07-28 without sessions; from 2025-03-26 on with them | whoever authenticated the request |
+//! | [`sse`], `/sse` and `/messages` | up to 2025-11-25 | the same |
+//!
+//! rmcp speaks the protocol on all of them. What it leaves to others is here: whose a session is
+//! (`sessions`), what runs and how much of it (`running`), what is no message (`malformed`, `body`,
+//! `lines`), and a shorter way for the commonest request (`direct`).
 
 mod announce;
 mod body;

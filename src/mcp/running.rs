@@ -1,7 +1,10 @@
 //! Requests that run: how many there may be, and when the last of them has ended.
 
+use std::pin::Pin;
 use std::sync::Arc;
+use std::task::{Context, Poll};
 
+use hyper::body::{Body, Frame, SizeHint};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 /// A call takes some kilobytes and a connection to its API; one that waits for a person's consent
@@ -35,6 +38,39 @@ impl Running {
         if let Ok(all) = self.0.acquire_many(MOST).await {
             all.forget();
         }
+    }
+}
+
+impl Run {
+    /// The answer, until whose end the request runs.
+    pub(super) fn until_sent<B>(self, body: B) -> Sent<B> {
+        Sent { body, _run: self }
+    }
+}
+
+/// An answer on its way.
+pub(super) struct Sent<B> {
+    body: B,
+    _run: Run,
+}
+
+impl<B: Body + Unpin> Body for Sent<B> {
+    type Data = B::Data;
+    type Error = B::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<B::Data>, B::Error>>> {
+        Pin::new(&mut self.body).poll_frame(context)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
     }
 }
 

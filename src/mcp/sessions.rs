@@ -26,8 +26,11 @@ use owned::{NoRoom, Owned};
 
 /// How long a session lives that nobody uses: longer than a person takes for a consent.
 const IDLE: Duration = Duration::from_hours(1);
-/// How long the answer to a broken connection is kept: clients come back after three seconds.
-const KEPT: Duration = Duration::from_secs(6);
+/// When a client shall come back whose connection broke.
+pub(super) const COME_BACK: Duration = Duration::from_secs(1);
+/// How long the answer is kept that broke off. rmcp looks through all of them at each event, so not
+/// for long.
+const KEPT: Duration = Duration::from_secs(3);
 
 tokio::task_local! {
     static ASKING: Asking;
@@ -78,6 +81,7 @@ impl Sessions {
         kept.session_config = SessionConfig::default();
         kept.session_config.keep_alive = Some(IDLE);
         kept.session_config.completed_cache_ttl = KEPT;
+        kept.session_config.sse_retry = Some(COME_BACK);
         Self { kept, owned: Owned::default(), announcements }
     }
 
@@ -152,7 +156,11 @@ impl SessionManager for Sessions {
     }
 
     async fn has_session(&self, id: &SessionId) -> Result<bool, SessionsError> {
-        Ok(asking().is_some_and(|caller| self.owned.is_open(id, &caller)))
+        let is_open = asking().is_some_and(|caller| self.owned.is_open(id, &caller));
+        if !is_open {
+            refuse(Refused::NoSession);
+        }
+        Ok(is_open)
     }
 
     /// Asked by a DELETE, or by rmcp when a session has come to its end.

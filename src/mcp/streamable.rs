@@ -13,14 +13,13 @@ use axum::http::request::Parts;
 use axum::http::{Method, StatusCode};
 use axum::response::{IntoResponse as _, Response};
 use axum::routing::any;
-use http_body_util::BodyExt as _;
 use rmcp::transport::streamable_http_server::{StreamableHttpServerConfig, StreamableHttpService};
 use tokio_util::sync::CancellationToken;
 
 use super::body::{self, Refusal};
 use super::direct::{self, Direct};
-use super::running::{Run, Running};
-use super::sessions::{Refused, Sessions, asked_by};
+use super::running::Running;
+use super::sessions::{COME_BACK, Refused, Sessions, asked_by};
 use super::{Announcements, Handler};
 use crate::model::Principal;
 
@@ -34,6 +33,7 @@ pub fn routes(
 ) -> Router {
     let config = StreamableHttpServerConfig::default()
         .with_json_response(true)
+        .with_sse_retry(Some(COME_BACK))
         .with_max_request_body_bytes(body::LARGEST)
         // The gate before us knows our names better.
         .disable_allowed_hosts()
@@ -80,7 +80,7 @@ impl Face {
                 self.by_rmcp(request, principal, || Refusal::malformed(&body)).await?
             }
         };
-        Ok(held(response, run))
+        Ok(response.map(|body| Body::new(run.until_sent(body))))
     }
 
     /// Streams of sessions are opened and sessions ended; nothing runs.
@@ -114,14 +114,4 @@ impl Face {
         }
         Ok(response.map(Body::new))
     }
-}
-
-/// An answer that is on its way still runs.
-fn held(response: Response, run: Run) -> Response {
-    response.map(|body| {
-        Body::new(body.map_frame(move |frame| {
-            let _run = &run;
-            frame
-        }))
-    })
 }

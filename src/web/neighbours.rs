@@ -72,10 +72,11 @@ mod tests {
 
     use super::*;
 
-    fn ends(listener: &TcpListener, to: SocketAddr) -> (TcpStream, SocketAddr, SocketAddr) {
+    /// Both ends, and the address of each.
+    fn ends(listener: &TcpListener, to: SocketAddr) -> ([TcpStream; 2], SocketAddr, SocketAddr) {
         let client = TcpStream::connect(to).unwrap();
-        let (_, theirs) = listener.accept().unwrap();
-        (client, theirs, listener.local_addr().unwrap())
+        let (server, theirs) = listener.accept().unwrap();
+        ([client, server], theirs, listener.local_addr().unwrap())
     }
 
     #[test]
@@ -85,14 +86,14 @@ mod tests {
         let port = v4.local_addr().unwrap().port();
         let mapped = Ipv4Addr::LOCALHOST.to_ipv6_mapped();
         for to in [(Ipv4Addr::LOCALHOST, port).into(), SocketAddr::from((mapped, port))] {
-            let (_client, theirs, ours) = ends(&v4, to);
+            let (_ends, theirs, ours) = ends(&v4, to);
             assert_eq!(diag::user_of(theirs, ours), Some(own), "{to}");
             assert!(Neighbours::Only(own).admit(theirs, ours));
             assert!(!Neighbours::Only(own + 1).admit(theirs, ours));
             assert!(Neighbours::Everybody.admit(theirs, ours));
         }
         if let Ok(v6) = TcpListener::bind((Ipv6Addr::LOCALHOST, 0)) {
-            let (_client, theirs, ours) = ends(&v6, v6.local_addr().unwrap());
+            let (_ends, theirs, ours) = ends(&v6, v6.local_addr().unwrap());
             assert_eq!(diag::user_of(theirs, ours), Some(own));
         }
         assert_eq!(Neighbours::of_this_user(), Neighbours::Only(own));
@@ -103,9 +104,7 @@ mod tests {
     #[test]
     fn whose_end_is_closed_is_nobody() {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
-        let ours = listener.local_addr().unwrap();
-        let client = TcpStream::connect(ours).unwrap();
-        let (server, theirs) = listener.accept().unwrap();
+        let ([client, server], theirs, ours) = ends(&listener, listener.local_addr().unwrap());
         drop(client);
         assert_eq!(diag::user_of(theirs, ours), None);
         assert!(!Neighbours::Only(0).admit(theirs, ours));
@@ -116,7 +115,7 @@ mod tests {
     #[test]
     fn who_only_has_nothing_more_to_say_is_still_known() {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
-        let (client, theirs, ours) = ends(&listener, listener.local_addr().unwrap());
+        let ([client, _server], theirs, ours) = ends(&listener, listener.local_addr().unwrap());
         client.shutdown(std::net::Shutdown::Write).unwrap();
         assert_eq!(diag::user_of(theirs, ours), Some(rustix::process::geteuid().as_raw()));
     }

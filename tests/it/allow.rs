@@ -182,7 +182,7 @@ async fn a_tool_that_one_may_not_see_is_a_tool_that_is_not_there() {
     let near = ana.call("payroll_exports").await;
     assert!(near.contains("did you mean `payroll_export`?"), "{near}");
     let ran = ana.call("payroll_export").await;
-    assert!(ran.contains(r#"ok"#) && !ran.contains("\"error\""), "{ran}");
+    assert!(ran.contains("ok") && !ran.contains("\"error\""), "{ran}");
     assert_eq!(server.requests().len(), 1);
     with.close().await;
     without.close().await;

@@ -10,6 +10,7 @@
 #![allow(unreachable_pub, reason = "nothing outside uses a test")]
 
 mod allow;
+mod browser;
 mod catalog;
 mod check;
 mod cli;
@@ -17,10 +18,13 @@ mod command;
 mod config;
 mod consent;
 mod discovery;
+mod http;
 mod identity;
 mod keys;
 mod oauth;
+mod pages;
 mod server;
+mod sign_in;
 mod stdio;
 mod tidy;
 mod upstream;

@@ -37,6 +37,7 @@ mod loopback;
 mod ordering;
 mod peers;
 mod peers_under_fire;
+mod people;
 mod readme;
 mod refresh;
 mod rounds;

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use countersign::identity::{
     Authenticator, Denied, Holder, KeyError, KeySettings, Malformed, Settings, TokenFault,
 };
+use countersign::model::id::BadUserId;
 use countersign::model::principal::{NoOpener, Opener, Verifier};
 use countersign::model::{Caller, Clock, Principal, UserId};
 use countersign::net::{Net, Policy};
@@ -109,23 +110,17 @@ async fn an_application_names_its_end_user() {
 async fn an_end_user_must_be_one_and_an_id() {
     let server = with_keys(usual(), None).unwrap();
     let long = "u".repeat(1024);
-    let cases: [(&[(&'static str, &str)], fn(&Malformed) -> bool); 6] = [
-        (&[], |found| *found == Malformed::NoUser),
-        (&[("countersign-user", "")], |found| matches!(found, Malformed::User(_))),
-        (&[("countersign-user", &long)], |found| matches!(found, Malformed::User(_))),
-        (&[("countersign-user", "ana"), ("countersign-user", "ana")], |found| {
-            *found == Malformed::TwoUsers
-        }),
-        (&[("countersign-user", "ana"), ("arcade-user-id", "bob")], |found| {
-            *found == Malformed::TwoUsers
-        }),
-        (&[("arcade-user-id", "ana"), ("arcade-user-id", "bob")], |found| {
-            *found == Malformed::TwoUsers
-        }),
+    let cases: [(&[(&'static str, &str)], Malformed); 6] = [
+        (&[], Malformed::NoUser),
+        (&[("countersign-user", "")], Malformed::User(BadUserId::Size)),
+        (&[("countersign-user", &long)], Malformed::User(BadUserId::Size)),
+        (&[("countersign-user", "ana"), ("countersign-user", "ana")], Malformed::TwoUsers),
+        (&[("countersign-user", "ana"), ("arcade-user-id", "bob")], Malformed::TwoUsers),
+        (&[("arcade-user-id", "ana"), ("arcade-user-id", "bob")], Malformed::TwoUsers),
     ];
     for (headers, expected) in cases {
         match present(&server, SHOP, headers).await {
-            Err(Denied::Malformed(found)) => assert!(expected(&found), "{headers:?}: {found:?}"),
+            Err(Denied::Malformed(found)) => assert_eq!(found, expected, "{headers:?}"),
             other => panic!("{headers:?}: {other:?}"),
         }
     }

@@ -8,6 +8,7 @@ use rustix::process::{Pid, Signal, kill_process};
 
 use super::host::{Host, Wire};
 use super::lines::Lines;
+use super::sender::Sender;
 use super::sse::Sse;
 use super::streamable::Streamable;
 use super::{Dialect, Home};
@@ -70,9 +71,20 @@ impl Served {
 
     /// Connects and shakes hands.
     pub fn host(&self, transport: Transport, dialect: Dialect) -> Host<Box<dyn Wire>> {
+        self.host_with(transport, dialect, &[])
+    }
+
+    /// Connects with these headers in every request, and shakes hands.
+    pub fn host_with(
+        &self,
+        transport: Transport,
+        dialect: Dialect,
+        headers: &[(&'static str, &str)],
+    ) -> Host<Box<dyn Wire>> {
+        let sender = Sender::new(dialect, headers);
         let wire: Box<dyn Wire> = match transport {
-            Transport::Streamable => Box::new(Streamable::to(&self.url(transport), dialect)),
-            Transport::Sse => Box::new(Sse::to(&self.origin, dialect)),
+            Transport::Streamable => Box::new(Streamable::to(&self.url(transport), sender)),
+            Transport::Sse => Box::new(Sse::to(&self.origin, sender)),
         };
         let mut host = Host::over(wire, dialect);
         host.shake_hands();

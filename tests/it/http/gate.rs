@@ -1,0 +1,104 @@
+//! Who is let through to `/mcp`, `/sse` and `/messages`.
+
+use super::wire::{POST, Served, initialize};
+
+const PATHS: [&str; 3] = ["POST /mcp", "GET /sse", "POST /messages?sessionId=x"];
+
+#[test]
+fn a_request_for_another_host_is_misdirected() {
+    let served = Served::over("");
+    let port = served.port();
+    for host in [
+        "evil.example".to_owned(),
+        format!("evil.example:{port}"),
+        "127.0.0.1".into(),
+        format!("127.0.0.1.evil.example:{port}"),
+        format!("0.0.0.0:{port}"),
+        format!("127.0.0.1:{port}@evil.example"),
+    ] {
+        for path in PATHS {
+            let answer = served.ask(path, &[&POST[..], &[("Host", &host)]].concat(), b"{}");
+            assert_eq!(answer.status, 421, "{path} {host}");
+        }
+    }
+    let two = [("Host", served.address.as_str()), ("Host", "evil.example")];
+    assert!([400, 421].contains(&served.ask("GET /sse", &two, b"").status));
+    // The target outranks the header.
+    let target = "GET http://evil.example/sse";
+    assert_eq!(served.ask(target, &[], b"").status, 421);
+    for host in ["localhost", "[::1]", "127.0.0.1", "LOCALHOST"] {
+        let host = format!("{host}:{port}");
+        let headers = [&POST[..], &[("Host", &host)]].concat();
+        let answer = served.ask("POST /mcp", &headers, initialize().to_string().as_bytes());
+        assert_eq!(answer.status, 200, "{host}");
+    }
+}
+
+#[test]
+fn a_script_of_another_sites_page_is_refused() {
+    let served = Served::over("");
+    let port = served.port();
+    for origin in [
+        "null".to_owned(),
+        "https://evil.example".into(),
+        "http://127.0.0.1".into(),
+        format!("https://127.0.0.1:{port}"),
+        format!("http://127.0.0.1:{port}.evil.example"),
+        format!("http://127.0.0.1:{port}, https://evil.example"),
+        "chrome-extension://abc".into(),
+    ] {
+        for path in PATHS {
+            let answer = served.ask(path, &[&POST[..], &[("Origin", &origin)]].concat(), b"{}");
+            assert_eq!(answer.status, 403, "{path} {origin}");
+            assert_eq!(answer.header("access-control-allow-origin"), None);
+        }
+    }
+    let own = format!("http://127.0.0.1:{port}");
+    assert_eq!(served.post(&[("Origin", &own)], &initialize()).status, 200);
+    // A preflight gets no leave.
+    let preflight = [("Origin", "https://evil.example"), ("Access-Control-Request-Method", "POST")];
+    let answer = served.ask("OPTIONS /mcp", &preflight, b"");
+    assert_eq!(answer.status, 403);
+}
+
+#[test]
+fn the_token_is_demanded_once_and_in_its_header() {
+    let served = Served::start("", |command| command.arg("--token"));
+    let path = served.folder.path().join(".config/countersign/http.token");
+    let token = std::fs::read_to_string(path).unwrap();
+    let token = token.trim();
+    let good = format!("Bearer {token}");
+    let with = |path: &str, headers: &[(&str, &str)]| {
+        served.ask(path, &[&POST[..], headers].concat(), initialize().to_string().as_bytes())
+    };
+    assert_eq!(with("POST /mcp", &[("Authorization", &good)]).status, 200);
+    let mut changed = token.to_owned();
+    changed.pop();
+    for path in PATHS {
+        for wrong in [
+            None,
+            Some("Bearer ".to_owned()),
+            Some("Bearer".into()),
+            Some(format!("Bearer {changed}")),
+            Some(format!("Bearer {token}x")),
+            Some(format!("Bearer {}", token.to_ascii_lowercase())),
+            Some(format!("Basic {token}")),
+            Some(token.to_owned()),
+            Some(format!("Bearer {token} {token}")),
+        ] {
+            let headers: Vec<_> =
+                wrong.as_deref().map(|value| ("Authorization", value)).into_iter().collect();
+            let answer = with(path, &headers);
+            assert!([400, 401].contains(&answer.status), "{path} {wrong:?}: {answer:?}");
+            assert!(answer.header("www-authenticate").is_some_and(|it| it.starts_with("Bearer ")));
+            assert!(!answer.body.contains(token));
+        }
+        let twice = [("Authorization", good.as_str()), ("Authorization", &good)];
+        assert_eq!(with(path, &twice).status, 400, "{path} twice");
+    }
+    // What stands in a query ends up in logs.
+    for query in ["access_token", "token", "key"] {
+        assert_eq!(with(&format!("POST /mcp?{query}={token}"), &[]).status, 401);
+    }
+    assert_eq!(served.ask("GET /health", &[], b"").status, 200);
+}

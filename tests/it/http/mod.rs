@@ -1,0 +1,9 @@
+//! The real binary behind its port: who is let in, what is refused, how it ends.
+
+mod direct;
+mod ending;
+mod gate;
+mod requests;
+mod sessions;
+mod starts;
+mod wire;

@@ -1,0 +1,209 @@
+//! A server process and raw requests to it, with no HTTP library in between.
+
+use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+use std::net::TcpStream;
+use std::process::{Child, ChildStderr, Command, Stdio};
+use std::time::Duration;
+
+use serde_json::{Value, json};
+
+use crate::command::countersign;
+
+/// More than any answer takes; a test that hangs ends here.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// A running `countersign serve --sse`.
+pub(super) struct Served {
+    child: Child,
+    pub(super) folder: tempfile::TempDir,
+    /// `127.0.0.1:PORT`
+    pub(super) address: String,
+    /// What it said when it was ready.
+    pub(super) said: String,
+    stderr: BufReader<ChildStderr>,
+}
+
+impl Served {
+    /// Over this `tools.toml`, on a free port.
+    pub(super) fn over(tools: &str) -> Self {
+        Self::start(tools, |command| command)
+    }
+
+    pub(super) fn start(tools: &str, with: impl FnOnce(&mut Command) -> &mut Command) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::write(folder.path().join("tools.toml"), tools).unwrap();
+        let mut command = countersign();
+        command.current_dir(&folder).env("HOME", folder.path());
+        with(command.args(["serve", "--sse", "127.0.0.1:0"]));
+        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
+        let mut child = command.spawn().unwrap();
+        let mut stderr = BufReader::new(child.stderr.take().unwrap());
+        let mut said = String::new();
+        let address = loop {
+            let mut line = String::new();
+            assert!(stderr.read_line(&mut line).unwrap() > 0, "it did not start: {said}");
+            said.push_str(&line);
+            if let Some(rest) = line.strip_prefix("listening on http://") {
+                break rest.split('/').next().unwrap().to_owned();
+            }
+        };
+        Self { child, folder, address, said, stderr }
+    }
+
+    pub(super) fn port(&self) -> &str {
+        self.address.rsplit(':').next().unwrap()
+    }
+
+    /// A connection that has asked this. `Host` is added unless it is there.
+    pub(super) fn open(&self, target: &str, headers: &[(&str, &str)], body: &[u8]) -> TcpStream {
+        let mut stream = TcpStream::connect(&self.address).unwrap();
+        stream.set_read_timeout(Some(PATIENCE)).unwrap();
+        let mut head = format!("{target} HTTP/1.1\r\n");
+        if !headers.iter().any(|(name, _)| name.eq_ignore_ascii_case("host")) {
+            head.push_str(&format!("Host: {}\r\n", self.address));
+        }
+        for (name, value) in headers {
+            head.push_str(&format!("{name}: {value}\r\n"));
+        }
+        if target.starts_with("POST") {
+            head.push_str(&format!("Content-Length: {}\r\n", body.len()));
+        }
+        head.push_str("\r\n");
+        stream.write_all(head.as_bytes()).unwrap();
+        // A server that refuses early may hang up on the rest.
+        let _ = stream.write_all(body);
+        stream
+    }
+
+    /// Asks, and reads the whole answer.
+    pub(super) fn ask(&self, target: &str, headers: &[(&str, &str)], body: &[u8]) -> Answer {
+        let headers = [headers, &[("Connection", "close")]].concat();
+        Answer::read(self.open(target, &headers, body))
+    }
+
+    /// `POST /mcp` as an SDK of the older revisions does it.
+    pub(super) fn post(&self, more: &[(&str, &str)], body: &Value) -> Answer {
+        let headers = [&POST[..], more].concat();
+        self.ask("POST /mcp", &headers, body.to_string().as_bytes())
+    }
+
+    /// Begins a session of 2025-11-25; its id.
+    pub(super) fn session(&self, more: &[(&str, &str)]) -> String {
+        let answer = self.post(more, &initialize());
+        assert_eq!(answer.status, 200, "{answer:?}");
+        answer.header("mcp-session-id").expect("a session").to_owned()
+    }
+
+    /// Asks the process to end, and waits until it has done so well, and without breaking calls off.
+    pub(super) fn end(mut self) {
+        self.terminate();
+        let mut rest = String::new();
+        self.stderr.read_to_string(&mut rest).unwrap();
+        assert!(!rest.contains("broken off"), "{rest}");
+        assert_eq!(self.child.wait().unwrap().code(), Some(0), "{rest}");
+    }
+
+    pub(super) fn terminate(&self) {
+        let id = i32::try_from(self.child.id()).unwrap();
+        let id = rustix::process::Pid::from_raw(id).unwrap();
+        rustix::process::kill_process(id, rustix::process::Signal::TERM).unwrap();
+    }
+}
+
+impl Drop for Served {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+pub(super) const POST: [(&str, &str); 2] =
+    [("Accept", "application/json, text/event-stream"), ("Content-Type", "application/json")];
+
+pub(super) fn initialize() -> Value {
+    json!({ "jsonrpc": "2.0", "id": 1, "method": "initialize", "params": {
+        "protocolVersion": "2025-11-25",
+        "capabilities": {},
+        "clientInfo": { "name": "it", "version": "1" },
+    }})
+}
+
+pub(super) fn ping() -> Value {
+    json!({ "jsonrpc": "2.0", "id": 2, "method": "ping" })
+}
+
+/// An HTTP response, read to the end of its connection.
+#[derive(Debug, PartialEq)]
+pub(super) struct Answer {
+    pub(super) status: u16,
+    headers: Vec<(String, String)>,
+    pub(super) body: String,
+}
+
+impl Answer {
+    pub(super) fn read(mut stream: TcpStream) -> Self {
+        let mut bytes = Vec::new();
+        // Whoever refuses early may reset the connection behind its answer.
+        let _ = stream.read_to_end(&mut bytes);
+        let text = String::from_utf8(bytes).unwrap();
+        let (head, body) = text.split_once("\r\n\r\n").unwrap_or_else(|| panic!("{text:?}"));
+        let mut lines = head.lines();
+        let status = lines.next().unwrap().split(' ').nth(1).unwrap().parse().unwrap();
+        let headers = lines.map(|line| {
+            let (name, value) = line.split_once(": ").unwrap();
+            (name.to_ascii_lowercase(), value.to_owned())
+        });
+        Self { status, headers: headers.collect(), body: body.to_owned() }
+    }
+
+    pub(super) fn header(&self, name: &str) -> Option<&str> {
+        self.headers.iter().find(|(own, _)| own == name).map(|(_, value)| value.as_str())
+    }
+
+    /// All headers but the time.
+    pub(super) fn lasting_headers(&self) -> Vec<(String, String)> {
+        self.headers.iter().filter(|(name, _)| name != "date").cloned().collect()
+    }
+
+    pub(super) fn json(&self) -> Value {
+        serde_json::from_str(&self.body).unwrap_or_else(|_| panic!("{self:?}"))
+    }
+
+    /// The code of a JSON-RPC error.
+    pub(super) fn code(&self) -> i64 {
+        let answer = self.json();
+        assert_eq!(answer["jsonrpc"], "2.0", "{self:?}");
+        answer["error"]["code"].as_i64().unwrap_or_else(|| panic!("{self:?}"))
+    }
+}
+
+/// The events of a stream, one after the other.
+pub(super) struct Events(BufReader<TcpStream>);
+
+impl Events {
+    /// Past the head, which must be good.
+    pub(super) fn of(stream: TcpStream) -> Self {
+        let mut lines = BufReader::new(stream);
+        let mut head = String::new();
+        while !head.ends_with("\r\n\r\n") {
+            assert!(lines.read_line(&mut head).unwrap() > 0, "{head:?}");
+        }
+        assert!(head.starts_with("HTTP/1.1 200 "), "{head}");
+        Self(lines)
+    }
+
+    /// The data of the next event that has any; `None` when the stream ends.
+    pub(super) fn next(&mut self) -> Option<String> {
+        loop {
+            let mut line = String::new();
+            if self.0.read_line(&mut line).ok()? == 0 {
+                return None;
+            }
+            if let Some(data) = line.trim_end().strip_prefix("data: ")
+                && !data.is_empty()
+            {
+                return Some(data.to_owned());
+            }
+        }
+    }
+}
