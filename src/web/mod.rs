@@ -30,6 +30,7 @@ pub mod neighbours;
 mod page;
 mod rate_limit;
 pub mod reach;
+mod refused;
 pub mod server;
 mod shield;
 mod signin;

@@ -181,6 +181,13 @@ impl Page {
     }
 }
 
+impl Ended {
+    /// A line in parts; those between backticks are names of things, and true.
+    fn parts(line: &str) -> impl Iterator<Item = (bool, &str)> {
+        line.split('`').enumerate().map(|(at, part)| (at % 2 == 1, part))
+    }
+}
+
 impl IntoResponse for Page {
     fn into_response(self) -> Response {
         html(self.status, &self.ended)

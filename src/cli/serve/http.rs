@@ -27,6 +27,10 @@ pub(super) async fn serve(
 ) -> anyhow::Result<Exit> {
     let config = load(config)?;
     let plan = Plan::of(serve, address, &config.server)?;
+    if let Plan::Many(_) = plan {
+        // What keeps links from being made must not wait for the first person who needs one.
+        report::warnings(&config);
+    }
     let listener = bind(address)?;
     let bound = listener.local_addr()?;
     let origins = origins(bound, config.server.public_url.as_ref());
