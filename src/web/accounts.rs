@@ -64,7 +64,7 @@ impl FromRequestParts<Broker> for Accounts {
         let (person, browser) =
             (parts.extensions.get::<Person>(), parts.extensions.get::<Browser>());
         let (Some(person), Some(browser)) = (person.cloned(), browser.cloned()) else {
-            return Err(signin::needed(Some(Destination::default())));
+            return Err(signin::needed(Some(&Destination::default())));
         };
         Ok(Self { broker: broker.clone(), person, browser })
     }

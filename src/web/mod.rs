@@ -66,7 +66,9 @@ pub fn router(broker: Broker, origins: Origins) -> Router {
 /// The pages of a port that only the person of this machine is served on, behind their shield.
 pub fn local(broker: Broker, principal: Arc<Principal>, names: &[String]) -> Router {
     let origins = Origins::default();
-    names.iter().for_each(|name| origins.add(name));
+    for name in names {
+        origins.add(name);
+    }
     let name = principal.caller.user.to_string();
     let person = Person { principal, name, has_signed_in: false };
     let routes = accounts::routes().layer(Extension(person));
@@ -88,7 +90,9 @@ pub struct Public {
 pub fn public(broker: Broker, public: Public) -> Router {
     let Public { origins: names, sign_in, trusted_proxies, clock } = public;
     let origins = Origins::default();
-    names.into_iter().for_each(|name| origins.add(name));
+    for name in names {
+        origins.add(name);
+    }
     let door = signin::Door::new(sign_in.clone(), trusted_proxies, &clock);
     let own = consent().merge(accounts::routes());
     let routes = own.with_state(broker).merge(signin::routes(door));

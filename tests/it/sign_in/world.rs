@@ -1,5 +1,6 @@
 //! A server for several people in this process, an issuer and a provider beside it.
 
+use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
@@ -147,7 +148,7 @@ impl World {
         };
         Principal {
             caller: Caller { namespace, user: UserId::new(person) },
-            groups: Default::default(),
+            groups: BTreeSet::new(),
             opener: Ok(Opener::SignedIn),
         }
     }
