@@ -10,9 +10,12 @@ use axum::middleware::Next;
 use axum::response::{IntoResponse as _, Response};
 use url::Url;
 
-use super::{Origins, denied, well_known};
+use super::{Origins, well_known};
 use crate::identity::{Authenticator, Denied};
 use crate::model::chain;
+
+/// How soon an issuer that could not be asked may be asked again, in seconds.
+const SOON: HeaderValue = HeaderValue::from_static("10");
 
 /// What a request has to pass.
 #[derive(Clone)]
@@ -76,9 +79,21 @@ fn refusal(denied: &Denied, metadata: Option<&Url>) -> Response {
         tracing::warn!(error = %chain(error.as_ref()), "the issuer cannot be asked");
     }
     let said = format!("{denied}; {}", denied.hint());
-    let mut response = (denied::status(denied), said).into_response();
-    denied::explain(denied, metadata, &mut response);
+    let mut response = (denied.status(), said).into_response();
+    explain(denied, metadata, &mut response);
     response
+}
+
+/// Adds the headers that belong to it. `metadata` is where this resource describes itself (RFC 9728
+/// §5.1), if it does.
+pub(super) fn explain(denied: &Denied, metadata: Option<&Url>, response: &mut Response) {
+    let headers = response.headers_mut();
+    if matches!(denied, Denied::Unavailable(_)) {
+        headers.insert(header::RETRY_AFTER, SOON);
+    }
+    if let Some(Ok(challenge)) = denied.challenge(metadata).map(HeaderValue::try_from) {
+        headers.insert(header::WWW_AUTHENTICATE, challenge);
+    }
 }
 
 #[cfg(test)]

@@ -24,7 +24,6 @@ mod client;
 pub mod confirm;
 mod connect;
 mod csrf;
-mod denied;
 pub mod listener;
 pub mod neighbours;
 mod page;
