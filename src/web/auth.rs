@@ -29,8 +29,7 @@ pub struct Gate {
 impl Gate {
     /// `names` are scheme, host and port of every name of this server.
     pub fn new(names: &[String], authenticator: Authenticator) -> Self {
-        let origins = Origins::default();
-        names.iter().for_each(|name| origins.add(name));
+        let origins = Origins::of(names);
         let metadata = authenticator
             .resource_metadata()
             .and_then(|metadata| metadata.resource.join(well_known::RESOURCE).ok());
@@ -59,8 +58,8 @@ pub async fn gate(State(gate): State<Gate>, mut request: Request, next: Next) ->
 fn elsewhere(origins: &Origins, uri: &Uri, headers: &HeaderMap) -> Option<Response> {
     // DNS rebinding: a page of evil.example, whose name has come to mean 127.0.0.1, still says
     // `Host: evil.example`. A target with a host in it outranks the header (RFC 9112 §3.2.2).
-    let is_ours = origins.admit(headers)
-        && uri.authority().is_none_or(|authority| origins.are_at(authority.as_str()));
+    let is_ours = origins.asked(headers).is_some()
+        && uri.authority().is_none_or(|authority| origins.at(authority.as_str()).is_some());
     if !is_ours {
         return Some(
             (StatusCode::MISDIRECTED_REQUEST, "it was meant for another host").into_response(),
@@ -101,8 +100,7 @@ mod tests {
     use super::*;
 
     fn refused(target: &str, pairs: &[(&'static str, &'static str)]) -> Option<u16> {
-        let origins = Origins::default();
-        origins.add("http://127.0.0.1:8080");
+        let origins = Origins::of(["http://127.0.0.1:8080"]);
         let mut headers = HeaderMap::new();
         for (name, value) in pairs {
             headers.append(*name, HeaderValue::from_static(value));
