@@ -24,7 +24,6 @@ mod client;
 pub mod confirm;
 mod connect;
 mod csrf;
-mod denied;
 pub mod listener;
 pub mod neighbours;
 mod page;
@@ -65,14 +64,10 @@ pub fn router(broker: Broker, origins: Origins) -> Router {
 
 /// The pages of a port that only the person of this machine is served on, behind their shield.
 pub fn local(broker: Broker, principal: Arc<Principal>, names: &[String]) -> Router {
-    let origins = Origins::default();
-    for name in names {
-        origins.add(name);
-    }
     let name = principal.caller.user.to_string();
     let person = Person { principal, name, has_signed_in: false };
     let routes = accounts::routes().layer(Extension(person));
-    shielded(routes.with_state(broker), origins)
+    shielded(routes.with_state(broker), Origins::of(names))
 }
 
 /// The pages of an address where people sign in.
@@ -88,15 +83,11 @@ pub struct Public {
 
 /// The routes of such an address, behind their shield.
 pub fn public(broker: Broker, public: Public) -> Router {
-    let Public { origins: names, sign_in, trusted_proxies, clock } = public;
-    let origins = Origins::default();
-    for name in names {
-        origins.add(name);
-    }
+    let Public { origins, sign_in, trusted_proxies, clock } = public;
     let door = signin::Door::new(sign_in.clone(), trusted_proxies, &clock);
     let own = consent().merge(accounts::routes());
     let routes = own.with_state(broker).merge(signin::routes(door));
-    shielded(routes.layer(from_fn_with_state(sign_in, signin::know)), origins)
+    shielded(routes.layer(from_fn_with_state(sign_in, signin::know)), Origins::of(origins))
 }
 
 /// The pages behind a link. Who comes to them is in the request's extensions.
