@@ -122,7 +122,7 @@ async fn a_no_of_the_issuer_is_a_page_and_nothing_of_it_is_believed() {
     let world = World::new().await;
     let browser = world.browser();
     for (error, words) in [
-        ("access_denied", "The issuer answered `access_denied`"),
+        ("access_denied", "The issuer answered <code>access_denied</code>"),
         ("server_error", "The issuer answered `server_error`"),
         ("%3Cscript%3E", "The issuer answered `script`"),
     ] {
