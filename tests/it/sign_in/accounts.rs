@@ -10,7 +10,9 @@ async fn whoever_has_not_signed_in_is_sent_to_do_so() {
     let browser = world.browser();
     for page in [
         browser.get(&at("/connections")).await,
-        browser.post_bare(&at("/connections"), &[("answer", "connect"), ("provider", "acme")]).await,
+        browser
+            .post_bare(&at("/connections"), &[("answer", "connect"), ("provider", "acme")])
+            .await,
     ] {
         assert_eq!(page.status, StatusCode::SEE_OTHER, "{}", page.text);
         assert_eq!(page.location(), "/signin?to=/connections");
