@@ -55,6 +55,10 @@
 //! A key or a password is pasted on our page instead and tried at the API ([`broker::paste`]);
 //! `auth login --device` needs no browser of ours ([`broker::device`]).
 //!
+//! What they have connected, since when and when it was last of use people see at `/connections`
+//! ([`web::accounts`]), and end it there. A click counts for what its page showed: each account and
+//! each link has a digest that its forms send back.
+//!
 //! # Invariants
 //!
 //! - A [`store::Sealed`] is made from plaintext in one file, so no backend can be handed any.
