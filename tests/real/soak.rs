@@ -29,7 +29,10 @@ const SESSIONS: usize = 500;
 const IN_FLIGHT: usize = if cfg!(debug_assertions) { 2 } else { 16 };
 /// After so many calls a session ends, and somebody else comes.
 const CALLS_OF_A_SESSION: usize = 30;
-/// From the moment on at which every user has called.
+/// So many visits are for getting warm: everybody has come twice, so that what is kept of each person is there, in
+/// memory and in the store's cache.
+const WARM: usize = 2 * USERS;
+/// From then on.
 const LENGTH: Duration = Duration::from_mins(1);
 /// How long it may take until then.
 const LONGEST_WARM_UP: Duration = Duration::from_mins(5);
@@ -160,7 +163,7 @@ impl Seat {
 struct Soak {
     at: SocketAddr,
     users: Cell<usize>,
-    /// Once everybody has called.
+    /// Once it is warm.
     end: Cell<Option<Instant>>,
     times: RefCell<[Figures; Way::ALL.len()]>,
 }
@@ -169,7 +172,7 @@ impl Soak {
     fn next_user(&self) -> String {
         let next = self.users.get();
         self.users.set(next + 1);
-        if next == USERS {
+        if next == WARM {
             self.end.set(Some(Instant::now() + LENGTH));
         }
         user(next)
@@ -215,7 +218,7 @@ impl Soak {
         Ok(())
     }
 
-    /// Resident memory, again and again, from the moment on at which everybody has called.
+    /// Resident memory, again and again, from then on.
     async fn look_at(&self, process: &Process) -> Vec<f64> {
         let mut looks = Vec::new();
         let began = Instant::now();
@@ -225,7 +228,7 @@ impl Soak {
                 Some(_) => looks.push(process.memory("VmRSS")),
                 None => assert!(
                     began.elapsed() < LONGEST_WARM_UP,
-                    "after {LONGEST_WARM_UP:?} only {} users have called",
+                    "after {LONGEST_WARM_UP:?} only {} visits",
                     self.users.get()
                 ),
             }
@@ -262,7 +265,7 @@ fn five_thousand_people_in_five_hundred_sessions_get_what_is_theirs() {
     let processor = process.processor().saturating_sub(before);
     let (first, last) = (median(&looks[..LOOKS]), median(&looks[looks.len() - LOOKS..]));
     report(&format!(
-        "{} users came, {} descriptors, {} MiB once warm, {} MiB at the end, {:.1} s of processor time",
+        "{} visits, {} descriptors, {} MiB once warm, {} MiB at the end, {:.1} s of processor time",
         soak.users.get(),
         process.descriptors(),
         mib(first),
