@@ -1,4 +1,5 @@
-//! The HTTP face for browsers. One table of routes; what it decides is only how to say it.
+//! The HTTP face: pages for browsers, what servers ask of us, and the gate before MCP ([`auth`]). One
+//! table of routes; what it decides is only how to say it.
 //!
 //! | route | |
 //! |---|---|
@@ -10,6 +11,8 @@
 //! | `GET /signin/callback` | signs this browser in, and sends it on to where it wanted to go |
 //! | `POST /signout` | signs this browser out |
 //! | `GET`, `POST /connections` | [a person's accounts](accounts) |
+//! | `POST /v1/auth/confirm_user` | [an application says who sat at a browser](confirm) |
+//! | `GET /.well-known/oauth-protected-resource`, `…/mcp` | [who issues tokens for this server](well_known) |
 //! | `GET /health` | whether the process serves; on the served port |
 //!
 //! Those of a link are served to this machine alone or to everybody ([`router`], [`public`]); who
