@@ -12,11 +12,13 @@ use futures_util::FutureExt as _;
 use tokio::task::AbortHandle;
 use tokio_util::sync::CancellationToken;
 
+use crate::broker::sign_in::SignIn;
 use crate::broker::{Broker, Parts};
 use crate::config::Config;
+use crate::identity::{Authenticator, Login};
 use crate::mcp;
 use crate::model::{Caller, Clock, Principal};
-use crate::net::{Net, Policy};
+use crate::net::{Cidr, Net, Policy};
 use crate::oauth::OAuthClient;
 use crate::registry::Registry;
 use crate::store::{DataFolder, KeySource, Role, Slot};
@@ -63,7 +65,9 @@ pub struct App {
     pub broker: Broker,
     text: mcp::ServerText,
     net: Net,
+    oauth: OAuthClient,
     clock: Clock,
+    trusted_proxies: Vec<Cidr>,
     loopback: Arc<Loopback>,
     store: Arc<Slot>,
     following: AbortHandle,
@@ -77,12 +81,13 @@ impl App {
         let net = Net::new(Policy { allow_private: server.allow_private });
         let loopback = Loopback::new();
         let store = Arc::new(Slot::new(settings.data, settings.keys));
+        let oauth = OAuthClient::new(net.clone(), settings.clock.clone());
         let (slot, port) = (Arc::clone(&store), server.port);
         let broker = Broker::new(Parts {
             registry: Registry::new(tools),
             providers,
             store: Arc::clone(&store),
-            oauth: OAuthClient::new(net.clone(), settings.clock.clone()),
+            oauth: oauth.clone(),
             upstream: Upstream::new(net.clone(), Jq::new(settings.worker)),
             clock: settings.clock.clone(),
             origin: match settings.public {
@@ -105,7 +110,8 @@ impl App {
         let following = reach::follow(store.role(), broker.clone(), Arc::clone(&loopback));
         let following = tokio::spawn(following).abort_handle();
         let text = mcp::ServerText { name: server.name, instructions: server.instructions };
-        Self { broker, text, net, clock: settings.clock, loopback, store, following }
+        let (clock, trusted_proxies) = (settings.clock, server.trusted_proxies);
+        Self { broker, text, net, oauth, clock, trusted_proxies, loopback, store, following }
     }
 
     /// Whether browsers get their pages from this process, and not from another one that shares
@@ -121,14 +127,12 @@ impl App {
         streams: mcp::stdio::Streams,
     ) -> std::io::Result<()> {
         let opened = tokio::spawn(open(self.broker.clone()));
-        let announcements = mcp::Announcements::new(self.broker.clone());
         let handler = mcp::Handler::new(
             self.broker.clone(),
             mcp::Who::One(Arc::new(Principal::local(caller))),
             self.text.clone(),
-            announcements.clone(),
         );
-        let served = Box::pin(mcp::stdio::serve(handler, &announcements, streams)).await;
+        let served = Box::pin(mcp::stdio::serve(handler, streams)).await;
         opened.abort();
         self.close().await;
         served
@@ -141,6 +145,7 @@ impl App {
     pub async fn serve_http(&self, http: Http, end: impl Future<Output = ()>) -> io::Result<()> {
         let authenticator =
             http.access.authenticator(&self.net, &self.clock).map_err(io::Error::other)?;
+        let pages = self.pages(&authenticator, &http.origins);
         let opened = tokio::spawn(open(self.broker.clone()));
         let (running, ended) = (mcp::Running::default(), CancellationToken::new());
         let routes = self
@@ -150,7 +155,8 @@ impl App {
                 web::auth::gate,
             ))
             .merge(web::well_known::routes(authenticator.resource_metadata().as_ref()))
-            .merge(web::confirm::routes(self.broker.clone(), authenticator));
+            .merge(web::confirm::routes(self.broker.clone(), authenticator))
+            .merge(pages);
         let port = Port::serve(http.listener, routes, http.neighbours)?;
         end.await;
         port.stop();
@@ -165,18 +171,32 @@ impl App {
         Ok(())
     }
 
+    /// What browsers see of the served port.
+    fn pages(&self, authenticator: &Authenticator, origins: &[String]) -> axum::Router {
+        if let Some(principal) = authenticator.only_person() {
+            return web::local(self.broker.clone(), Arc::clone(principal), origins);
+        }
+        // Many people share one name of the server, to which their cookies and redirect URIs belong.
+        let names = if authenticator.is_for_many() { 1 } else { origins.len() };
+        let origins: Vec<String> = origins.iter().take(names).cloned().collect();
+        let login = authenticator.issuer().zip(origins.first());
+        let login =
+            login.and_then(|(issuer, origin)| Login::new(issuer, self.oauth.clone(), origin));
+        let sign_in = SignIn::new(self.broker.clone(), authenticator.clone(), login);
+        let (clock, trusted_proxies) = (self.clock.clone(), self.trusted_proxies.clone());
+        web::public(self.broker.clone(), web::Public { origins, sign_in, trusted_proxies, clock })
+    }
+
     /// `/mcp`, `/sse` and `/messages`, which must not be reached but through the gate.
     fn mcp_routes(&self, running: &mcp::Running, ended: &CancellationToken) -> axum::Router {
-        let announcements = mcp::Announcements::new(self.broker.clone());
-        let handler = mcp::Handler::new(
-            self.broker.clone(),
-            mcp::Who::OfTheRequest,
-            self.text.clone(),
-            announcements.clone(),
-        );
+        let handler =
+            mcp::Handler::new(self.broker.clone(), mcp::Who::OfTheRequest, self.text.clone());
         let (sessions, streams) = (handler.clone(), handler);
-        mcp::streamable::routes(sessions, announcements.clone(), running.clone(), ended.clone())
-            .merge(mcp::sse::routes(streams, announcements, running.clone(), ended.clone()))
+        mcp::streamable::routes(sessions, running.clone(), ended.clone()).merge(mcp::sse::routes(
+            streams,
+            running.clone(),
+            ended.clone(),
+        ))
     }
 
     /// Lets what must not be broken off come to its end, then stops listening and leaves the data

@@ -83,7 +83,7 @@ impl Broker {
         }
         // The cookie was given to the browser in which the person clicked "Continue". Whoever
         // finishes in another one followed a forwarded link to the provider.
-        let cookie = (callback.cookie)(&cookie_name(state));
+        let cookie = (callback.cookie)(&cookie_name(authorization, state));
         let is_same = cookie
             .is_some_and(|cookie| secret::same(&secret::fingerprint(&cookie), &started.browser));
         if !is_same {

@@ -101,9 +101,9 @@ impl Broker {
     async fn accept(&self, brought: Brought) -> Result<Arrival, CallbackError> {
         match brought {
             Brought::Code { started, code } => self.exchange(*started, code).await,
-            Brought::Pasted { authorization, tokens } => {
-                Ok(self.keep(&authorization, Issued { tokens, scopes: None }).await?)
-            }
+            Brought::Pasted { authorization, tokens } => Ok(self
+                .keep(&authorization, Issued { tokens, scopes: None, id_token: None })
+                .await?),
         }
     }
 }

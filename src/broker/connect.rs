@@ -248,7 +248,7 @@ impl Broker {
 
     /// Clears away what has expired, beside the call that comes here and once per life of a link: a
     /// server that runs for months must not keep every link that was never opened.
-    fn sweep_in_time(&self) {
+    pub(super) fn sweep_in_time(&self) {
         let now = self.0.parts.clock.now();
         let is_due = |swept: &Mutex<Option<Time>>, every| {
             let mut swept = swept.lock();

@@ -5,6 +5,7 @@ use super::{Broker, MOST_TRIES, SetupError};
 use crate::model::authorization::ClientRegistration;
 use crate::model::grant::Binding;
 use crate::model::scope::Implied;
+use crate::model::secret;
 use crate::model::{AccountName, Caller, Grant, ProviderId, Scopes, Standing, Time};
 use crate::oauth::Revoked;
 use crate::store::{Held, StoreError};
@@ -29,6 +30,11 @@ pub struct Account {
     /// Whether it is the server's own, which nobody has connected.
     pub is_of_the_server: bool,
     pub state: AccountState,
+    /// Whether its owner can connect it again.
+    pub reconnects: bool,
+    /// Names what is said here of what was consented to; whoever acts on it wants it back, so that
+    /// they act on nothing else.
+    pub digest: String,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -45,6 +51,8 @@ pub enum AccountState {
 /// A consent that was ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Ended {
+    /// The provider's.
+    pub title: String,
     pub account: AccountName,
     /// What the provider called the account.
     pub label: Option<String>,
@@ -61,6 +69,23 @@ pub enum Disconnected {
     OtherConfiguration,
     /// The provider could not be asked: its settings name something that is not there; what.
     NotSetUp(String),
+}
+
+impl Disconnected {
+    /// Why the consent may still stand at the provider, which then has to be told by the person.
+    pub fn leaves(&self) -> Option<String> {
+        Some(match self {
+            Self::AtProvider(Revoked::Yes) => return None,
+            Self::AtProvider(Revoked::NoWay) => {
+                "it has no way for us to end the consent there".into()
+            }
+            Self::AtProvider(Revoked::Failed) => "it did not confirm the end of the consent".into(),
+            Self::OtherConfiguration => {
+                "the consent was given for another tools.toml, so it was not ended there".into()
+            }
+            Self::NotSetUp(why) => format!("the consent could not be ended there: {why}"),
+        })
+    }
 }
 
 impl Broker {
@@ -83,7 +108,9 @@ impl Broker {
     async fn account(&self, held: Held<Grant>, is_of_the_server: bool) -> Account {
         let last_used = self.last_use(&held).await;
         let grant = held.value;
+        let digest = digest(&grant);
         let provider = self.provider(grant.provider.as_str());
+        let reconnects = provider.is_some_and(|it| it.is_by_consent() && it.takes(&grant.account));
         // Whatever scopes it has: which of them a tool needs is the tool's matter.
         let standing =
             grant.standing(&Scopes::default(), &Implied::new(), self.0.parts.clock.now());
@@ -98,7 +125,7 @@ impl Broker {
             (None, Err(error)) => AccountState::NotSetUp(error.to_string()),
         };
         Account {
-            title: provider.map_or_else(|| grant.provider.to_string(), |found| found.title.clone()),
+            title: self.title(&grant.provider),
             provider: grant.provider.to_string(),
             account: grant.account,
             label,
@@ -110,11 +137,23 @@ impl Broker {
             renews: grant.tokens.refresh.is_some() || is_of_the_server,
             is_of_the_server,
             state,
+            reconnects: reconnects && !is_of_the_server,
+            digest,
         }
     }
 
+    /// What people call a provider; its name where it is not configured any more.
+    fn title(&self, provider: &ProviderId) -> String {
+        let found = self.provider(provider.as_str());
+        found.map_or_else(|| provider.to_string(), |found| found.title.clone())
+    }
+
     /// Whether what was given under `binding` may be used by this `tools.toml`.
-    async fn is_ours(&self, provider: &ProviderId, binding: &Binding) -> Result<bool, SetupError> {
+    pub(super) async fn is_ours(
+        &self,
+        provider: &ProviderId,
+        binding: &Binding,
+    ) -> Result<bool, SetupError> {
         match self.provider(provider.as_str()) {
             Some(provider) => Ok(binding.covers(&self.0.clients.bound(provider).await?.binding)),
             None => Ok(false),
@@ -139,31 +178,58 @@ impl Broker {
             let there = grants.into_iter().map(|held| held.value);
             let there = there.filter(|grant| grant.provider.as_str() == provider).collect();
             for grant in meant(there, account) {
-                let (account, label) = (grant.account.clone(), grant.label().map(str::to_owned));
-                let how = self.disconnect(caller, grant).await?;
-                ends.extend(how.map(|how| Ended { account, label, how }));
+                ends.extend(self.disconnect(caller, grant, |_| true).await?);
             }
         }
         Ok(ends)
     }
 
-    /// `None`: somebody else was faster.
+    /// The person ends the account that a page of this [`Account::digest`] showed them, as
+    /// [`Self::revoke`] does, and no other.
+    ///
+    /// # Errors
+    /// [`ConnectError::Changed`] if it is not there any more, or has been consented to anew.
+    pub async fn end(&self, caller: &Caller, digest: &str) -> Result<Ended, ConnectError> {
+        let grant = self.shown_as(caller, digest).await?;
+        let is_meant = |there: &Grant| secret::same(digest, &self::digest(there));
+        self.disconnect(caller, grant, is_meant).await?.ok_or(ConnectError::Changed)
+    }
+
+    /// This person's grant that a page of this [`Account::digest`] showed.
+    pub(super) async fn shown_as(
+        &self,
+        caller: &Caller,
+        digest: &str,
+    ) -> Result<Grant, ConnectError> {
+        let grants = self.store().await?.grants(caller).await?;
+        let mut there = grants.into_iter().map(|held| held.value);
+        let found = there.find(|grant| secret::same(digest, &self::digest(grant)));
+        found.ok_or(ConnectError::Changed)
+    }
+
+    /// `None`: somebody else was faster, or what stands there now is not what `is_meant`.
     async fn disconnect(
         &self,
         caller: &Caller,
         Grant { provider, binding, account, .. }: Grant,
-    ) -> Result<Option<Disconnected>, ConnectError> {
+        is_meant: impl Fn(&Grant) -> bool,
+    ) -> Result<Option<Ended>, ConnectError> {
         let store = self.store().await?;
         let identity = binding.fingerprint();
         for _ in 0..MOST_TRIES {
             let Some(held) = store.grant(caller, &provider, &identity, &account).await? else {
                 return Ok(None);
             };
-            let end = self.end_at_provider(&held.value).await;
+            if !is_meant(&held.value) {
+                return Ok(None);
+            }
+            let how = self.end_at_provider(&held.value).await;
             // A refresh in between put another token there, which must end as well.
             if store.forget_grant(&held).await? {
                 tracing::info!(%provider, "disconnected");
-                return Ok(Some(end));
+                let (account, label) = (account, held.value.label().map(str::to_owned));
+                let title = self.title(&provider);
+                return Ok(Some(Ended { title, account, label, how }));
             }
         }
         Err(StoreError::Contended.into())
@@ -196,6 +262,14 @@ impl Broker {
         }
         self.0.parts.oauth.revoke(client, &grant.tokens).await
     }
+}
+
+/// Names a consent: what was granted, when and by which account. A refresh changes nothing of that.
+fn digest(grant: &Grant) -> String {
+    let Grant { provider, account, binding, identity, scopes, connected_at, .. } = grant;
+    // `Debug` quotes every text, so no two are written alike.
+    let said = (provider, account, binding.fingerprint(), identity, scopes, connected_at);
+    secret::fingerprint(&format!("{said:?}"))
 }
 
 /// Those of the account's name, else those that the provider calls so.

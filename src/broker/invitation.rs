@@ -4,11 +4,13 @@
 //! `tools.toml`; this one's has no say in it.
 
 use secrecy::{ExposeSecret as _, SecretString};
+use url::Url;
 
 use super::connect::{ConnectError, End};
 use super::{Broker, Visitor};
 use crate::model::authorization::{Started, Status, Way};
 use crate::model::credential::{AskedFor, Retention};
+use crate::model::principal::Opener;
 use crate::model::secret;
 use crate::model::{Authorization, Time, ToolName};
 use crate::oauth::{self, AuthorizationRequest};
@@ -23,6 +25,8 @@ pub struct Invitation {
     pub tools: Vec<ToolName>,
     /// The end user whose account this will be.
     pub user: String,
+    /// How the browser is known to be theirs.
+    pub proof: Proof,
     /// Which of several accounts, where the person has more than one there.
     pub account: Option<String>,
     /// How long it will be kept.
@@ -31,6 +35,8 @@ pub struct Invitation {
     pub hosts: Vec<String>,
     /// Each scope, and what it means where the catalogue knows.
     pub scopes: Vec<(String, Option<String>)>,
+    /// The host of the operator's own page, where that comes after a consent that lacks nothing.
+    pub after: Option<String>,
     pub expires_at: Time,
     /// Minutes left, rounded up.
     pub lives_minutes: u64,
@@ -46,6 +52,26 @@ pub struct Invitation {
     pub paste: Option<Paste>,
     /// Names what the page says; [`Broker::depart`] wants it back.
     pub digest: String,
+}
+
+/// What shows that the browser belongs to the person who asked.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Proof {
+    /// It came to this machine's loopback address.
+    SameMachine,
+    SignedIn,
+    /// Not yet: the application at this host will say so.
+    Application(String),
+}
+
+impl Proof {
+    fn of(opener: &Opener) -> Self {
+        match opener {
+            Opener::Loopback => Self::SameMachine,
+            Opener::SignedIn => Self::SignedIn,
+            Opener::Application(verifier) => Self::Application(host(&verifier.url)),
+        }
+    }
 }
 
 /// What a person is to paste.
@@ -65,7 +91,7 @@ pub enum PasteWhat {
 
 /// Where to send the browser that clicked "Continue", and the cookie that will know it again.
 pub struct Departure {
-    pub to: url::Url,
+    pub to: Url,
     pub cookie: Cookie,
 }
 
@@ -73,8 +99,19 @@ pub struct Departure {
 pub struct Cookie {
     pub name: String,
     pub value: SecretString,
-    /// Where it returns: the callback of this provider and nothing else.
+    /// Where it returns: the callback of this provider and nothing else, unless the name demands `/`.
     pub path: String,
+}
+
+impl Cookie {
+    fn of(authorization: &Authorization, state: &str) -> Self {
+        let path = if authorization.is_on_https() {
+            "/".into()
+        } else {
+            format!("/oauth/callback/{}", authorization.provider)
+        };
+        Self { name: cookie_name(authorization, state), value: secret::random(), path }
+    }
 }
 
 impl Broker {
@@ -102,6 +139,8 @@ impl Broker {
             client: authorization.asked_by.client.clone(),
             tools: authorization.tools.iter().cloned().collect(),
             user: authorization.caller.user.to_string(),
+            proof: Proof::of(&authorization.opener),
+            after: trip.after_connect.as_ref().map(host),
             hosts: authorization.binding.hosts.iter().map(str::to_owned).collect(),
             scopes: authorization
                 .scopes
@@ -141,11 +180,9 @@ impl Broker {
         let authorization = self.begin_trip(ticket, visitor, digest).await?;
         let Way::Code(trip) = &authorization.trip.way else { return Err(ConnectError::Unknown) };
         let provider = &authorization.provider;
-        let path = format!("/oauth/callback/{provider}");
         let redirect_uri = authorization.redirect_uri();
         let state = secret::random();
-        let cookie =
-            Cookie { name: cookie_name(state.expose_secret()), value: secret::random(), path };
+        let cookie = Cookie::of(&authorization, state.expose_secret());
         let verifier = trip.pkce.then(secret::random);
         let to = oauth::authorization_url(&AuthorizationRequest {
             endpoint: &trip.authorize,
@@ -225,10 +262,18 @@ pub(super) fn digest(authorization: &Authorization) -> String {
 }
 
 /// The name of a trip's cookie. It tells nothing of the state, and the callback can reckon it.
-pub(super) fn cookie_name(state: &str) -> String {
+///
+/// With `__Host-` no sibling host can plant one, and with it its own trip, in the browser of somebody
+/// else (draft-ietf-httpbis-rfc6265bis §4.1.3.2). A browser accepts that on https only.
+pub(super) fn cookie_name(authorization: &Authorization, state: &str) -> String {
+    let prefix = if authorization.is_on_https() { "__Host-" } else { "" };
     let fingerprint = secret::fingerprint(state);
     let short: String = fingerprint.chars().filter(char::is_ascii_alphanumeric).take(16).collect();
-    format!("countersign_{short}")
+    format!("{prefix}countersign_{short}")
+}
+
+fn host(url: &Url) -> String {
+    url.host_str().unwrap_or_default().to_owned()
 }
 
 pub(super) fn minutes_left(authorization: &Authorization, now: Time) -> u64 {

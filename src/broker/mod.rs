@@ -2,7 +2,7 @@
 //!
 //! - [`call`]: journey 1, a tool call
 //! - [`connect`], [`invitation`] and [`callback`]: journey 2, a consent
-//! - [`visitor`]: whether it is the browser of the person who asked
+//! - [`sign_in`] and [`visitor`]: who sits at a browser, and whether they are the person who asked
 //! - [`confirmation`]: where an application answers for that
 //! - [`paste`]: a consent on our own page; [`device`]: one from another machine's browser
 //! - [`keeping`]: what was granted becomes a grant; [`unkept`]: for which the store has no room yet
@@ -11,12 +11,13 @@
 //! - [`service`]: grants of the server itself
 //! - [`secret`] and [`assertion`]: keys and passwords, and what we sign, as credentials of a call
 //! - [`clients`]: our registrations at providers
-//! - [`grants`]: what a person has connected, and ending it
-//! - [`usage`]: when it was last of use to them
+//! - [`grants`]: what a person has connected, and ending it; [`usage`]: when it was last of use
+//! - [`by_hand`]: connecting outside any call
 //! - [`completion`]: who waits for a consent hears of it here
 
 mod accounts;
 pub mod assertion;
+mod by_hand;
 pub mod call;
 pub mod callback;
 mod clients;
@@ -32,6 +33,7 @@ pub mod paste;
 mod renewal;
 pub mod secret;
 mod service;
+pub mod sign_in;
 mod tokens;
 mod unkept;
 mod usage;
@@ -171,6 +173,11 @@ impl Broker {
     /// The store, opened at first use.
     pub async fn store(&self) -> Result<&store::Store, store::StoreError> {
         self.0.parts.store.get().await
+    }
+
+    /// The present, for pages that say how long ago something was.
+    pub fn now(&self) -> Time {
+        self.0.parts.clock.now()
     }
 
     /// A provider by its name in `tools.toml`.

@@ -84,7 +84,7 @@ impl Broker {
                 let held = broker.hold_back(&verifier, brought).await;
                 return Ok(held.map_err(ConnectError::from)?);
             }
-            let issued = Issued { tokens, scopes: None };
+            let issued = Issued { tokens, scopes: None, id_token: None };
             Ok(broker.keep(&authorization, issued).await.map_err(ConnectError::from)?)
         });
         kept.await.unwrap_or(Err(PasteError::Connect(ConnectError::Ending)))

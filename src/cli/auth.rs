@@ -12,7 +12,7 @@ use tracing::level_filters::LevelFilter;
 
 use super::again::{Again, login as login_words};
 use super::local::Local;
-use super::out::Out;
+use super::out::{LONGEST_LINE, Out};
 use super::report::{self, Hint, Usage, hinted};
 use super::serve::ended;
 use super::{Exit, block_on};
@@ -21,7 +21,6 @@ use crate::broker::completion::Waited;
 use crate::broker::grants::{Account, AccountState, Disconnected, Ended};
 use crate::config::Config;
 use crate::model::authorization::{AskedBy, LIFETIME};
-use crate::model::credential::Credential;
 use crate::model::text::nearest;
 use crate::model::text::shown;
 use crate::model::time::utc;
@@ -82,12 +81,12 @@ pub(super) fn run<W: Write>(
             Command::Login { provider, account, device, scopes, local } => {
                 let provider = Arc::clone(find(config.providers.values(), &provider)?);
                 let account = wanted(&provider, account)?;
-                let scopes = match scopes {
-                    Some(scopes) => Scopes::new(scopes),
-                    None => needed_by_tools(&config, &provider),
-                };
                 let app = local.app(config, "auth login")?;
                 let caller = local.caller()?;
+                let scopes = match scopes {
+                    Some(scopes) => Scopes::new(scopes),
+                    None => needed_by_tools(&app, &caller, &provider),
+                };
                 let exit = if device {
                     tokio::select! {
                         exit = login_by_device(&app, &caller, &provider, &account, &scopes, out) => exit,
@@ -119,21 +118,15 @@ pub(super) fn run<W: Write>(
 /// How long a browser may take to come for the page that says how it ended.
 const RESULT_PAGE: Duration = Duration::from_secs(3);
 
-/// Of a line with what a provider says.
-const LONGEST: usize = 2000;
-
-fn needed_by_tools(config: &Config, provider: &Provider) -> Scopes {
-    config
-        .tools
-        .iter()
-        .filter(|tool| tool.provider.as_ref().is_some_and(|id| *id == provider.id))
-        .fold(Scopes::default(), |all, tool| all.union(&tool.scopes))
+fn needed_by_tools(app: &App, caller: &Caller, provider: &Provider) -> Scopes {
+    let principal = Principal::local(caller.clone());
+    app.broker.registry().scopes_for(&principal, &provider.id).unwrap_or_default()
 }
 
 /// The account to connect: only where there may be several can it be another than the default.
 fn wanted(provider: &Provider, account: Option<AccountName>) -> anyhow::Result<AccountName> {
     match account {
-        Some(account) if !account.is_default() && !provider.accounts => {
+        Some(account) if !provider.takes(&account) => {
             let problem = format!("`{}` takes one account of each person", provider.id);
             let hint = format!("set `accounts = true` in [providers.{}]", provider.id);
             Err(anyhow!(Usage(problem)).context(Hint(hint)))
@@ -215,7 +208,7 @@ fn connected(provider: &Provider, refused: &Scopes) -> Exit {
     if !refused.is_empty() {
         report::note(&format!(
             "Not granted: {}. Tools that need it will ask for it again.",
-            shown(&refused.join(", "), LONGEST)
+            shown(&refused.join(", "), LONGEST_LINE)
         ));
     }
     Exit::Done
@@ -252,7 +245,7 @@ async fn status<W: Write>(
         out.line(&format!("{} {title} ({provider}){name}", sign(account)))?;
         out.line(&format!("  {}", words(account, &next)))?;
         if !account.scopes.is_empty() {
-            let scopes = shown(&account.scopes.to_string(), LONGEST);
+            let scopes = shown(&account.scopes.to_string(), LONGEST_LINE);
             out.line(&format!("  scopes: {scopes}"))?;
         }
     }
@@ -352,7 +345,7 @@ async fn revoke<W: Write>(
         };
         if as_json {
             told.extend(ends.iter().map(|end| {
-                let Ended { account, label, how } = end;
+                let Ended { account, label, how, .. } = end;
                 json!({ "provider": name, "title": title, "account": account, "label": label, "state": state(how) })
             }));
             if ends.is_empty() {
@@ -365,7 +358,7 @@ async fn revoke<W: Write>(
             out.line(&format!("{title}{account} was not connected."))?;
         }
         for end in &ends {
-            out.line(&how(title, end))?;
+            out.line(&how(end))?;
         }
     }
     if as_json {
@@ -386,27 +379,15 @@ fn state(end: &Disconnected) -> &'static str {
     }
 }
 
-fn how(title: &str, Ended { account, label, how }: &Ended) -> String {
-    let mut name = title.to_owned();
+fn how(Ended { title, account, label, how }: &Ended) -> String {
+    let mut name = title.clone();
     if !account.is_default() {
         name = format!("{name} account {account}");
     }
     if let Some(label) = label {
         name = format!("{name} ({label})");
     }
-    let why = match how {
-        Disconnected::AtProvider(Revoked::Yes) => return format!("{name} is disconnected."),
-        Disconnected::AtProvider(Revoked::NoWay) => {
-            "it has no way for us to end the consent there".to_owned()
-        }
-        Disconnected::AtProvider(Revoked::Failed) => {
-            "it did not confirm the end of the consent".to_owned()
-        }
-        Disconnected::OtherConfiguration => {
-            "the consent was given for another tools.toml, so it was not ended there".to_owned()
-        }
-        Disconnected::NotSetUp(why) => format!("the consent could not be ended there: {why}"),
-    };
+    let Some(why) = how.leaves() else { return format!("{name} is disconnected.") };
     format!("{name} is forgotten here, but {why}. Remove the app in your {title} settings.")
 }
 
@@ -431,11 +412,7 @@ fn find<'p>(
 /// The providers that want a person's consent.
 fn connectable<'p>(providers: impl Iterator<Item = &'p Arc<Provider>>) -> Vec<&'p str> {
     providers
-        .filter(|provider| match &provider.credential {
-            Credential::OAuth(settings) => settings.grant.is_by_consent(),
-            Credential::Asked(_) => true,
-            Credential::Shared(_) => false,
-        })
+        .filter(|provider| provider.is_by_consent())
         .map(|provider| provider.id.as_str())
         .collect()
 }

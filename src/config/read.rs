@@ -82,14 +82,12 @@ fn mismatch<T>(value: &Value<'_>, wanted: &str, find: &mut Findings<'_>) -> Opti
 
 impl Read for Text {
     fn read(value: &Value<'_>, find: &mut Findings<'_>) -> Option<Self> {
-        match value.get_ref() {
-            DeValue::String(text) => Some(At::new(text.to_string(), value.span())),
-            _ => {
-                // It may be a secret's place.
-                blot_texts(value, true, find);
-                mismatch(value, "a text in quotes", find)
-            }
+        if let DeValue::String(text) = value.get_ref() {
+            return Some(At::new(text.to_string(), value.span()));
         }
+        // It may be a secret's place.
+        blot_texts(value, true, find);
+        mismatch(value, "a text in quotes", find)
     }
 }
 
@@ -430,12 +428,10 @@ pub(crate) fn entries<'v, 'i>(
     value: &'v Value<'i>,
     find: &mut Findings<'_>,
 ) -> Option<&'v toml::de::DeTable<'i>> {
-    match value.get_ref() {
-        DeValue::Table(table) => Some(table),
-        _ => {
-            // `api_key = "…"`: it may be the key.
-            blot_texts(value, true, find);
-            mismatch(value, "a table", find)
-        }
+    if let DeValue::Table(table) = value.get_ref() {
+        return Some(table);
     }
+    // `api_key = "…"`: it may be the key.
+    blot_texts(value, true, find);
+    mismatch(value, "a table", find)
 }

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use http::StatusCode;
 use url::Url;
 
 use super::issuer::IssuerError;
@@ -96,6 +97,16 @@ pub enum Malformed {
 }
 
 impl Denied {
+    /// RFC 6750 §3.1.
+    pub fn status(&self) -> StatusCode {
+        match self {
+            Self::Missing | Self::InvalidToken(_) => StatusCode::UNAUTHORIZED,
+            Self::Malformed(_) => StatusCode::BAD_REQUEST,
+            Self::NotAnApplication => StatusCode::FORBIDDEN,
+            Self::Unavailable(_) => StatusCode::SERVICE_UNAVAILABLE,
+        }
+    }
+
     /// `error` of RFC 6750 §3.1.
     pub fn code(&self) -> Option<&'static str> {
         match self {
@@ -114,16 +125,18 @@ impl Denied {
             Self::NotAnApplication | Self::Unavailable(_) => return None,
         }
         // The scheme must be followed by a parameter, whichever.
-        let mut challenge = match metadata {
+        let challenge = match metadata {
             // A `Url` has neither quotes nor backslashes in it.
             Some(url) => format!("Bearer resource_metadata=\"{url}\""),
             None => "Bearer realm=\"countersign\"".to_owned(),
         };
-        if let Some(code) = self.code() {
+        Some(match self.code() {
             // Ours to the letter: no quote, no backslash, nothing of the request.
-            challenge.push_str(&format!(", error=\"{code}\", error_description=\"{self}\""));
-        }
-        Some(challenge)
+            Some(code) => {
+                format!("{challenge}, error=\"{code}\", error_description=\"{self}\"")
+            }
+            None => challenge,
+        })
     }
 
     /// What whoever sent the request can do.

@@ -10,13 +10,14 @@ use url::Url;
 
 use super::claims::Claims;
 use super::denied::{Denied, TokenFault};
+use super::digest::Digest;
 use super::jws::Jws;
 use super::published::{Publication, Published};
 use super::remembered::Remembered;
-use super::settings::{ClientSettings, IssuerSettings};
 use crate::model::authorization::ClientRegistration;
 use crate::model::principal::{NoOpener, Opener};
 use crate::model::provider::{TokenAuth, TokenBody, TokenResponseShape};
+use crate::model::server_auth::{Client, ResolvedIssuer};
 use crate::model::{Caller, Clock, Principal, Time};
 use crate::net::{Net, NetError};
 use crate::oauth::{DiscoveryError, Metadata, OAuthClient, TokenError};
@@ -31,7 +32,7 @@ pub struct Issuer {
     name: String,
     url: Url,
     audience: String,
-    client: Option<ClientSettings>,
+    client: Option<Client>,
     user_claim: String,
     groups_claim: String,
     introspects: bool,
@@ -98,9 +99,8 @@ impl IssuerError {
 }
 
 impl Issuer {
-    pub(super) fn new(settings: IssuerSettings, resource: &Url, net: &Net, clock: &Clock) -> Self {
-        let IssuerSettings { url, audience, client, user_claim, groups_claim, introspect } =
-            settings;
+    pub(super) fn new(issuer: ResolvedIssuer, resource: &Url, net: &Net, clock: &Clock) -> Self {
+        let ResolvedIssuer { url, audience, client, user_claim, groups_claim, introspect } = issuer;
         Self {
             name: spelled(&url),
             audience: audience.unwrap_or_else(|| resource.to_string()),
@@ -123,8 +123,13 @@ impl Issuer {
         &self.name
     }
 
+    /// The claim that names a person.
+    pub(super) fn user_claim(&self) -> &str {
+        &self.user_claim
+    }
+
     /// Our registration there.
-    pub fn client(&self) -> Option<&ClientSettings> {
+    pub fn client(&self) -> Option<&Client> {
         self.client.as_ref()
     }
 
@@ -195,7 +200,8 @@ impl Issuer {
     /// What the issuer says beside an ID token, for where [`Self::person`] found nobody in it.
     ///
     /// # Errors
-    /// [`Denied::Unavailable`]; [`TokenFault::NoPerson`] where it speaks of somebody else.
+    /// [`Denied::Unavailable`]; [`TokenFault::NoPerson`] where it speaks of somebody else, or has
+    /// no such endpoint on its own origin.
     pub async fn userinfo(
         &self,
         access: &SecretString,
@@ -203,9 +209,8 @@ impl Issuer {
     ) -> Result<Claims, Denied> {
         let published = self.published().await?;
         let endpoint = published.metadata.userinfo_endpoint.as_ref();
-        let endpoint = endpoint
-            .filter(|url| url.origin() == self.url.origin())
-            .ok_or_else(|| unavailable(IssuerError::NoEndpoint("userinfo_endpoint")))?;
+        let endpoint =
+            endpoint.filter(|url| url.origin() == self.url.origin()).ok_or(TokenFault::NoPerson)?;
         let claims = self.oauth.userinfo(endpoint, access).await;
         let claims =
             Claims::new(claims.map_err(|error| unavailable(IssuerError::Userinfo(error)))?);
@@ -220,7 +225,7 @@ impl Issuer {
     pub(super) async fn principal(
         &self,
         token: &str,
-        digest: [u8; 32],
+        digest: Digest,
     ) -> Result<Arc<Principal>, Denied> {
         let now = self.clock.now();
         if let Some(principal) = self.remembered.recall(&digest, now) {
@@ -311,11 +316,6 @@ impl Issuer {
 }
 
 fn unavailable(error: IssuerError) -> Denied {
-    tracing::warn!(
-        error = crate::model::chain(&error),
-        hint = error.hint(),
-        "the issuer was of no help"
-    );
     Denied::Unavailable(Arc::new(error))
 }
 

@@ -1,17 +1,17 @@
 //! Static keys: a person's own, or an application's that names its end user with every call.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
 use secrecy::ExposeSecret as _;
-use subtle::ConstantTimeEq as _;
 
-use super::settings::{Holder, KeySettings};
+use super::digest::{Digest, Digester};
 use crate::model::principal::{NoOpener, Opener, Verifier};
-use crate::model::{Caller, Principal, UserId, secret};
+use crate::model::server_auth::{KeyHolder, ResolvedKey};
+use crate::model::{Caller, Principal, UserId};
 
-/// The keys, by their hashes.
-pub(super) struct Keys(Vec<([u8; 32], Held)>);
+/// The keys, by their digests.
+pub(super) struct Keys(HashMap<Digest, Held>);
 
 /// Whom a key stands for.
 pub(super) enum Held {
@@ -52,51 +52,59 @@ impl KeyError {
 impl Keys {
     /// `issuer` is who vouches for people here, if anybody does beside the keys.
     pub(super) fn new(
-        settings: Vec<KeySettings>,
-        issuer: Option<(&str, Result<Opener, NoOpener>)>,
+        resolved: Vec<ResolvedKey>,
+        issuer: Option<&(&str, Result<Opener, NoOpener>)>,
+        digester: &Digester,
     ) -> Result<Self, KeyError> {
-        let mut keys: Vec<(String, [u8; 32], Held)> = Vec::new();
-        for KeySettings { name, key, holder } in settings {
+        let mut names: HashMap<Digest, String> = HashMap::new();
+        let mut keys = HashMap::new();
+        for ResolvedKey { name, key, holder } in resolved {
             let text = key.expose_secret();
             if text.is_empty() || !text.bytes().all(|byte| byte.is_ascii_graphic()) {
                 return Err(KeyError::Unfit { name });
             }
-            let digest = secret::digest(text);
-            for (first, other, _) in &keys {
-                if *first == name {
-                    return Err(KeyError::SameName { name });
-                }
-                if *other == digest {
-                    return Err(KeyError::SameValue { first: first.clone(), second: name });
-                }
+            if names.values().any(|other| *other == name) {
+                return Err(KeyError::SameName { name });
             }
-            let held = match holder {
-                Holder::Person(user) => {
-                    Held::Person(Arc::new(person(&name, user, issuer.as_ref())))
-                }
-                Holder::Application { verifier_url } => Held::Application(Application {
-                    opener: match verifier_url {
-                        Some(url) => Ok(Opener::Application(Verifier { key: name.clone(), url })),
-                        None => Err(NoOpener::NoVerifier { key: name.clone() }),
-                    },
-                    name: name.clone(),
-                }),
-            };
-            keys.push((name, digest, held));
+            let digest = digester.digest(text);
+            if let Some(first) = names.insert(digest, name.clone()) {
+                return Err(KeyError::SameValue { first, second: name });
+            }
+            keys.insert(digest, Held::new(name, holder, issuer));
         }
-        Ok(Self(keys.into_iter().map(|(_, digest, held)| (digest, held)).collect()))
+        Ok(Self(keys))
     }
 
-    /// Whose key it is. All are compared, each in constant time, so that how long it takes tells
-    /// nothing of any.
-    pub(super) fn find(&self, digest: &[u8; 32]) -> Option<&Held> {
-        let mut found = None;
-        for (own, held) in &self.0 {
-            if own.ct_eq(digest).into() {
-                found = Some(held);
-            }
+    /// Everybody who has a key of their own.
+    pub(super) fn people(&self) -> impl Iterator<Item = &Caller> {
+        self.0.values().filter_map(|held| match held {
+            Held::Person(principal) => Some(&principal.caller),
+            Held::Application(_) => None,
+        })
+    }
+
+    /// Whose key it is.
+    pub(super) fn find(&self, digest: &Digest) -> Option<&Held> {
+        self.0.get(digest)
+    }
+}
+
+impl Held {
+    fn new(
+        name: String,
+        holder: KeyHolder,
+        issuer: Option<&(&str, Result<Opener, NoOpener>)>,
+    ) -> Self {
+        match holder {
+            KeyHolder::Person(user) => Self::Person(Arc::new(person(&name, user, issuer))),
+            KeyHolder::Application { verifier_url } => Self::Application(Application {
+                opener: match verifier_url {
+                    Some(url) => Ok(Opener::Application(Verifier { key: name.clone(), url })),
+                    None => Err(NoOpener::NoVerifier { key: name.clone() }),
+                },
+                name,
+            }),
         }
-        found
     }
 }
 

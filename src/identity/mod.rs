@@ -15,38 +15,40 @@
 //! about at the issuer, where the operator wants that (RFC 7662). What was found good is remembered
 //! for a minute at most ([`remembered`]), so that a call does not pay for it each time.
 //!
-//! The same issuer signs browsers in: [`Issuer::verify_id_token`] and [`Issuer::person`] make of an
-//! ID token the very [`Caller`](crate::model::Caller) that the access token made, which is how a
+//! The same issuer signs browsers in ([`login`]): [`Issuer::verify_id_token`] and [`Issuer::person`]
+//! make of an ID token the very [`Caller`] that the access token made, which is how a
 //! browser is known to be the caller's.
 
 mod claims;
 mod denied;
+mod digest;
 mod headers;
 mod issuer;
 mod jwks;
 mod jws;
 mod keys;
+mod login;
 mod published;
 mod remembered;
 mod resource;
-mod settings;
 
 use std::sync::Arc;
 
 use http::HeaderMap;
 use secrecy::{ExposeSecret as _, SecretString};
-use subtle::ConstantTimeEq as _;
 use url::Url;
 
 pub use claims::Claims;
 pub use denied::{Denied, Malformed, TokenFault};
 pub use issuer::{Issuer, IssuerError, Person};
 pub use keys::{Application, KeyError};
+pub use login::{Login, LoginError};
 pub use resource::ResourceMetadata;
-pub use settings::{ClientSettings, Holder, IssuerSettings, KeySettings, Settings};
 
-use crate::model::{Caller, Clock, Principal, secret};
+use crate::model::server_auth::ResolvedAuth;
+use crate::model::{Caller, Clock, Principal};
 use crate::net::Net;
+use digest::{Digest, Digester};
 use keys::{Held, Keys};
 
 /// Knows who calls. Cheap to clone.
@@ -58,7 +60,8 @@ enum Way {
     Local(Arc<Principal>),
     /// Whoever also knows the token.
     Token {
-        digest: [u8; 32],
+        digester: Digester,
+        digest: Digest,
         principal: Arc<Principal>,
     },
     Server(Box<Server>),
@@ -66,8 +69,9 @@ enum Way {
 
 /// `[server.auth]`.
 struct Server {
+    digester: Digester,
     keys: Keys,
-    issuer: Option<Issuer>,
+    issuer: Option<Arc<Issuer>>,
     resource: Url,
 }
 
@@ -79,20 +83,28 @@ impl Authenticator {
 
     /// For one person, who has the token.
     pub fn with_token(principal: Principal, token: &SecretString) -> Self {
-        let digest = secret::digest(token.expose_secret());
-        Self(Arc::new(Way::Token { digest, principal: Arc::new(principal) }))
+        let digester = Digester::new();
+        let digest = digester.digest(token.expose_secret());
+        Self(Arc::new(Way::Token { digester, digest, principal: Arc::new(principal) }))
     }
 
-    /// For many people. Asks nobody anything yet.
+    /// For many people. `resource` is the address of `/mcp` as clients reach it: what tokens are for
+    /// (RFC 8707 §2), and the `resource` of RFC 9728. Asks nobody anything yet.
     ///
     /// # Errors
     /// [`KeyError`]: keys that cannot be told apart.
-    pub fn new(settings: Settings, net: &Net, clock: &Clock) -> Result<Self, KeyError> {
-        let Settings { issuer, keys, resource } = settings;
-        let issuer = issuer.map(|issuer| Issuer::new(issuer, &resource, net, clock));
+    pub fn new(
+        auth: ResolvedAuth,
+        resource: Url,
+        net: &Net,
+        clock: &Clock,
+    ) -> Result<Self, KeyError> {
+        let ResolvedAuth { issuer, keys } = auth;
+        let issuer = issuer.map(|issuer| Arc::new(Issuer::new(issuer, &resource, net, clock)));
         let vouching = issuer.as_ref().map(|issuer| (issuer.name(), issuer.opener()));
-        let keys = Keys::new(keys, vouching)?;
-        Ok(Self(Arc::new(Way::Server(Box::new(Server { keys, issuer, resource })))))
+        let digester = Digester::new();
+        let keys = Keys::new(keys, vouching.as_ref(), &digester)?;
+        Ok(Self(Arc::new(Way::Server(Box::new(Server { digester, keys, issuer, resource })))))
     }
 
     /// Who sent a request with these headers.
@@ -102,9 +114,8 @@ impl Authenticator {
     pub async fn authenticate(&self, headers: &HeaderMap) -> Result<Arc<Principal>, Denied> {
         let principal = match &*self.0 {
             Way::Local(principal) => Arc::clone(principal),
-            Way::Token { digest, principal } => {
-                let given = secret::digest(headers::bearer(headers)?);
-                if !bool::from(digest.ct_eq(&given)) {
+            Way::Token { digester, digest, principal } => {
+                if digester.digest(headers::bearer(headers)?) != *digest {
                     return Err(TokenFault::Unknown.into());
                 }
                 Arc::clone(principal)
@@ -115,12 +126,54 @@ impl Authenticator {
         Ok(principal)
     }
 
+    /// The one person who needs no credentials.
+    pub fn only_person(&self) -> Option<&Arc<Principal>> {
+        match &*self.0 {
+            Way::Local(principal) => Some(principal),
+            Way::Token { .. } | Way::Server(_) => None,
+        }
+    }
+
+    /// Whether it knows several people apart.
+    pub fn is_for_many(&self) -> bool {
+        matches!(&*self.0, Way::Server(_))
+    }
+
     /// Whose personal key this is; `None` for any other.
     pub fn person_of_key(&self, key: &SecretString) -> Option<Caller> {
-        let Way::Server(server) = &*self.0 else { return None };
-        match server.keys.find(&secret::digest(key.expose_secret()))? {
+        let server = match &*self.0 {
+            Way::Local(_) => return None,
+            Way::Token { digester, digest, principal } => {
+                let is_it = digester.digest(key.expose_secret()) == *digest;
+                return is_it.then(|| principal.caller.clone());
+            }
+            Way::Server(server) => server,
+        };
+        match server.keys.find(&server.digester.digest(key.expose_secret()))? {
             Held::Person(principal) => Some(principal.caller.clone()),
             Held::Application(_) => None,
+        }
+    }
+
+    /// Whether there are people who are known by a key of their own.
+    pub fn has_personal_keys(&self) -> bool {
+        match &*self.0 {
+            Way::Local(_) => false,
+            Way::Token { .. } => true,
+            Way::Server(server) => server.keys.people().next().is_some(),
+        }
+    }
+
+    /// Whether it is still somebody whom the issuer or a personal key can vouch for.
+    pub fn vouches_for(&self, caller: &Caller) -> bool {
+        let server = match &*self.0 {
+            Way::Local(_) => return false,
+            Way::Token { principal, .. } => return principal.caller == *caller,
+            Way::Server(server) => server,
+        };
+        match &server.issuer {
+            Some(issuer) => issuer.name() == caller.namespace,
+            None => server.keys.people().any(|person| *person == *caller),
         }
     }
 
@@ -130,9 +183,9 @@ impl Authenticator {
     /// # Errors
     /// [`Denied`]
     pub fn application(&self, headers: &HeaderMap) -> Result<Application, Denied> {
-        let digest = secret::digest(headers::bearer(headers)?);
+        let token = headers::bearer(headers)?;
         let Way::Server(server) = &*self.0 else { return Err(Denied::NotAnApplication) };
-        match server.keys.find(&digest) {
+        match server.keys.find(&server.digester.digest(token)) {
             Some(Held::Application(application)) => Ok(application.clone()),
             Some(Held::Person(_)) => Err(Denied::NotAnApplication),
             None => Err(TokenFault::Unknown.into()),
@@ -140,7 +193,7 @@ impl Authenticator {
     }
 
     /// Where people's browsers sign in.
-    pub fn issuer(&self) -> Option<&Issuer> {
+    pub fn issuer(&self) -> Option<&Arc<Issuer>> {
         match &*self.0 {
             Way::Server(server) => server.issuer.as_ref(),
             Way::Local(_) | Way::Token { .. } => None,
@@ -159,7 +212,7 @@ impl Authenticator {
 impl Server {
     async fn authenticate(&self, headers: &HeaderMap) -> Result<Arc<Principal>, Denied> {
         let token = headers::bearer(headers)?;
-        let digest = secret::digest(token);
+        let digest = self.digester.digest(token);
         let principal = match (self.keys.find(&digest), &self.issuer) {
             (Some(Held::Application(application)), _) => {
                 let user = headers::end_user(headers)?.ok_or(Malformed::NoUser)?;

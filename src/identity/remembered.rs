@@ -1,4 +1,4 @@
-//! Tokens that were found good a moment ago, by their hashes.
+//! Tokens that were found good a moment ago, by their digests.
 
 use std::collections::HashMap;
 use std::mem;
@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use parking_lot::RwLock;
 
+use super::digest::Digest;
 use crate::model::{Principal, Time};
 
 /// In each of two halves, so that 16,384 people at once pay for each token once a minute.
@@ -18,8 +19,8 @@ pub(super) struct Remembered(RwLock<Halves>);
 
 #[derive(Default)]
 struct Halves {
-    younger: HashMap<[u8; 32], Entry>,
-    older: HashMap<[u8; 32], Entry>,
+    younger: HashMap<Digest, Entry>,
+    older: HashMap<Digest, Entry>,
 }
 
 struct Entry {
@@ -29,20 +30,14 @@ struct Entry {
 }
 
 impl Remembered {
-    pub(super) fn recall(&self, digest: &[u8; 32], now: Time) -> Option<Arc<Principal>> {
+    pub(super) fn recall(&self, digest: &Digest, now: Time) -> Option<Arc<Principal>> {
         let halves = self.0.read();
         let entry = halves.younger.get(digest).or_else(|| halves.older.get(digest))?;
         // A clock that was set back must not make a minute last longer.
         (entry.since <= now && now < entry.until).then(|| Arc::clone(&entry.principal))
     }
 
-    pub(super) fn keep(
-        &self,
-        digest: [u8; 32],
-        principal: Arc<Principal>,
-        since: Time,
-        until: Time,
-    ) {
+    pub(super) fn keep(&self, digest: Digest, principal: Arc<Principal>, since: Time, until: Time) {
         if until <= since {
             return;
         }
@@ -56,18 +51,14 @@ impl Remembered {
 
 #[cfg(test)]
 mod tests {
+    use super::super::digest::Digester;
     use super::*;
     use crate::model::{Caller, UserId};
 
-    fn digest(number: usize) -> [u8; 32] {
-        let mut digest = [0; 32];
-        digest[..8].copy_from_slice(&number.to_be_bytes());
-        digest
-    }
-
     #[test]
     fn it_is_short_and_bounded() {
-        let remembered = Remembered::default();
+        let (remembered, digester) = (Remembered::default(), Digester::new());
+        let digest = |number: usize| digester.digest(&number.to_string());
         let ana = Arc::new(Principal::local(Caller::local(UserId::new("ana"))));
         let (start, end) = (Time::from_millis(1000), Time::from_millis(2000));
         let keep = |number| remembered.keep(digest(number), Arc::clone(&ana), start, end);

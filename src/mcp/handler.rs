@@ -12,7 +12,7 @@ use rmcp::model::{
     InitializeResultMethod, InputRequiredResult, ListPromptsRequestMethod, ListPromptsResult,
     ListResourceTemplatesRequestMethod, ListResourceTemplatesResult, ListResourcesRequestMethod,
     ListResourcesResult, ListToolsRequestMethod, ListToolsResult, PaginatedRequestParams,
-    PingRequestMethod, RequestStateCodec, ServerCapabilities,
+    PingRequestMethod, ProtocolVersion, RequestStateCodec, ServerCapabilities,
 };
 use rmcp::service::{RequestContext, RoleServer};
 use serde_json::Value;
@@ -70,8 +70,14 @@ pub enum Who {
 }
 
 impl Handler {
-    pub fn new(broker: Broker, who: Who, text: ServerText, announcements: Announcements) -> Self {
+    pub fn new(broker: Broker, who: Who, text: ServerText) -> Self {
+        let announcements = Announcements::new(broker.clone());
         Self { broker, who, text, announcements }
+    }
+
+    /// What its clients are still to be told; one for all clones, whichever way they are reached.
+    pub(super) fn announcements(&self) -> &Announcements {
+        &self.announcements
     }
 
     fn principal(&self, context: &RequestContext<RoleServer>) -> Result<Arc<Principal>, ErrorData> {
@@ -261,8 +267,7 @@ impl ServerHandler for Handler {
         let registry = self.broker.registry();
         let tools = registry.entries_for(&principal).map(render::tool).collect();
         let mut list = ListToolsResult::with_all_items(tools);
-        let revision = context.protocol_version();
-        if revision.is_some_and(|revision| revision.as_str() >= "2026-07-28") {
+        if is_stateless(context.protocol_version()) {
             list.ttl_ms = u64::try_from(LIST_TTL.as_millis()).ok();
             let is_public = registry.is_for_everybody();
             list.cache_scope =
@@ -283,8 +288,7 @@ impl ServerHandler for Handler {
             .client_capabilities()
             .and_then(|capabilities| capabilities.elicitation)
             .is_some_and(|elicitation| elicitation.url.is_some());
-        let way =
-            Way::of(revision.as_ref().map(rmcp::model::ProtocolVersion::as_str), declares_url);
+        let way = Way::of(revision.as_ref().map(ProtocolVersion::as_str), declares_url);
         match &request.request_state {
             Some(state) if way == Way::InputRequired => {
                 self.next_round(&principal, &request, &context, state).await
@@ -331,15 +335,22 @@ impl ServerHandler for Handler {
     async fn on_custom_request(
         &self,
         request: CustomRequest,
-        _context: RequestContext<RoleServer>,
+        context: RequestContext<RoleServer>,
     ) -> Result<CustomResult, ErrorData> {
         let method = request.method.as_str();
-        if OFFERED.contains(&method) {
+        // 2026-07-28 has no handshake (its changelog); what asks for one under that name is unknown to it.
+        let is_removed =
+            method == InitializeResultMethod::VALUE && is_stateless(context.protocol_version());
+        if OFFERED.contains(&method) && !is_removed {
             let message = format!("the parameters of `{method}` are not those of MCP");
             return Err(ErrorData::invalid_params(message, None));
         }
         Err(not_offered(method))
     }
+}
+
+fn is_stateless(revision: Option<ProtocolVersion>) -> bool {
+    revision.is_some_and(|revision| revision.as_str() >= "2026-07-28")
 }
 
 fn not_offered(method: &str) -> ErrorData {

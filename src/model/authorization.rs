@@ -241,6 +241,11 @@ impl Authorization {
         self.is_expired(now) && self.late_refusals(now) == 0
     }
 
+    /// Whether browsers come for it in a way that nobody between can read or alter.
+    pub fn is_on_https(&self) -> bool {
+        self.origin.starts_with("https://")
+    }
+
     /// Where the provider sends the browser back to.
     pub fn redirect_uri(&self) -> String {
         redirect_uri(&self.origin, &self.provider)

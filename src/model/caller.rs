@@ -21,6 +21,11 @@ impl Caller {
         Self { namespace: "local".into(), user }
     }
 
+    /// Whether it is such a person.
+    pub fn is_local(&self) -> bool {
+        self.namespace == "local"
+    }
+
     /// The server itself, which is granted what no person is asked for. No end user comes from this
     /// namespace, whatever they are called.
     pub fn server() -> Self {

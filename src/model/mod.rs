@@ -15,6 +15,7 @@ pub mod provider;
 pub mod scope;
 pub mod secret;
 pub mod server_auth;
+pub mod session;
 pub mod text;
 pub mod time;
 pub mod tool;
@@ -27,6 +28,7 @@ pub use outcome::{ConnectPrompt, Outcome, PromptReason, Refused, ToolResult};
 pub use principal::Principal;
 pub use provider::Provider;
 pub use scope::Scopes;
+pub use session::{Destination, Session, SigningIn};
 pub use time::{Clock, Time};
 pub use tool::{AuthorizationRequirement, Tool};
 

@@ -24,6 +24,13 @@ impl Principal {
         Self { caller, groups: BTreeSet::new(), opener: Ok(Opener::Loopback) }
     }
 
+    /// Somebody whose browser is known: that is how they open links, unless these stay on their own
+    /// machine.
+    pub fn signed_in(caller: Caller, groups: BTreeSet<String>) -> Self {
+        let opener = Ok(if caller.is_local() { Opener::Loopback } else { Opener::SignedIn });
+        Self { caller, groups, opener }
+    }
+
     /// Whether it is the person whose machine and `tools.toml` this is.
     pub fn is_local(&self) -> bool {
         self.opener == Ok(Opener::Loopback)

@@ -14,7 +14,7 @@ use super::credential::{AssertionSettings, Credential, GrantType, Retention};
 use super::guide::Guide;
 use super::scope::Implied;
 use super::tool::{Action, Body, Effect, HttpAction, Method, Node, Piece, Template};
-use super::{ProviderId, Scopes, Tool, ToolName};
+use super::{AccountName, ProviderId, Scopes, Tool, ToolName};
 
 /// Where a secret stands. Configuration holds these, never values; they are read when needed.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -106,6 +106,20 @@ impl Provider {
             implied: self.implied(),
             known_scopes: &self.known_scopes,
         }
+    }
+
+    /// Whether people connect accounts of their own here.
+    pub fn is_by_consent(&self) -> bool {
+        match &self.credential {
+            Credential::OAuth(settings) => settings.grant.is_by_consent(),
+            Credential::Asked(_) => true,
+            Credential::Shared(_) => false,
+        }
+    }
+
+    /// Whether a person's account there may have this name.
+    pub fn takes(&self, account: &AccountName) -> bool {
+        self.accounts || account.is_default()
     }
 
     /// Which scopes contain which; nothing where there are none.

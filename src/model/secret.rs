@@ -42,15 +42,10 @@ pub fn random_bytes<const N: usize>() -> [u8; N] {
     bytes
 }
 
-/// SHA-256 of a high-entropy value. Kept in memory in place of keys and tokens.
-pub fn digest(value: &str) -> [u8; 32] {
-    Sha256::digest(value.as_bytes()).into()
-}
-
-/// [`digest`] as base64url. Stored in place of states and cookies, so that a read of the store does
-/// not let anybody finish an authorization.
+/// SHA-256 of a high-entropy value, base64url. Stored in place of states and cookies, so that a
+/// read of the store does not let anybody finish an authorization.
 pub fn fingerprint(value: &str) -> String {
-    URL_SAFE_NO_PAD.encode(digest(value))
+    URL_SAFE_NO_PAD.encode(Sha256::digest(value.as_bytes()))
 }
 
 /// Compares in constant time, so that a listener on loopback does not become an oracle.

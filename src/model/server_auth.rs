@@ -16,9 +16,8 @@ pub struct ServerAuth {
 /// An `OpenID` provider whose access tokens are accepted, and where browsers sign in.
 #[derive(Clone, Debug)]
 pub struct Issuer {
-    /// Its identifier as the operator wrote it. Tokens name it to the letter (RFC 9068 §4,
-    /// OpenID Connect Core §3.1.3.7), and whether it ends with a slash is lost in a [`Url`].
-    pub id: String,
+    /// Tokens name it to the letter (RFC 9068 §4), and a [`Url`] adds a slash: its discovery document
+    /// says how it is spelt.
     pub url: Url,
     /// What a token must be for (RFC 9068 §4); `None`: the address of `/mcp`.
     pub audience: Option<String>,
@@ -57,14 +56,18 @@ pub enum KeyHolder {
 #[derive(Clone, Debug, Default)]
 pub struct ResolvedAuth {
     pub issuer: Option<ResolvedIssuer>,
-    /// No two have the same value.
     pub keys: Vec<ResolvedKey>,
 }
 
+/// An [`Issuer`], secrets at hand.
 #[derive(Clone, Debug)]
 pub struct ResolvedIssuer {
-    pub issuer: Issuer,
+    pub url: Url,
+    pub audience: Option<String>,
     pub client: Option<Client>,
+    pub user_claim: String,
+    pub groups_claim: String,
+    pub introspect: bool,
 }
 
 /// A registration at an issuer; a public one has no secret.
@@ -74,6 +77,7 @@ pub struct Client {
     pub secret: Option<SecretString>,
 }
 
+/// An [`ApiKey`], secret at hand.
 #[derive(Clone, Debug)]
 pub struct ResolvedKey {
     pub name: String,

@@ -78,3 +78,43 @@ pub fn utc(time: Time) -> String {
     jiff::Timestamp::from_millisecond(time.0 / 1000 * 1000)
         .map_or_else(|_| "an unknown time".into(), |at| at.to_string())
 }
+
+/// `21 November 2026, 09:30 UTC`, for pages.
+pub fn date(time: Time) -> String {
+    jiff::Timestamp::from_millisecond(time.0).map_or_else(
+        |_| "an unknown time".into(),
+        |at| at.strftime("%-d %B %Y, %H:%M UTC").to_string(),
+    )
+}
+
+/// How long ago that was, to the hour: `3 hours ago`.
+pub fn ago(past: Duration) -> String {
+    const HOUR: u64 = 60 * 60;
+    let (count, unit) = match past.as_secs() / HOUR {
+        0 => return "within the last hour".into(),
+        hours @ 1..48 => (hours, "hour"),
+        hours => (hours / 24, "day"),
+    };
+    format!("{count} {unit}{} ago", if count == 1 { "" } else { "s" })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times_are_words() {
+        assert_eq!(date(Time::from_millis(1_795_253_400_000)), "21 November 2026, 09:30 UTC");
+        assert_eq!(date(Time::from_millis(i64::MAX)), "an unknown time");
+        for (minutes, words) in [
+            (0, "within the last hour"),
+            (59, "within the last hour"),
+            (60, "1 hour ago"),
+            (24 * 60, "24 hours ago"),
+            (48 * 60, "2 days ago"),
+            (400 * 24 * 60, "400 days ago"),
+        ] {
+            assert_eq!(ago(Duration::from_mins(minutes)), words);
+        }
+    }
+}

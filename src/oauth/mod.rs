@@ -20,12 +20,16 @@ use std::time::Duration;
 
 use futures_util::FutureExt as _;
 use futures_util::future::BoxFuture;
-use oauth2::basic::{BasicClient, BasicTokenResponse};
+use oauth2::basic::{
+    BasicClient, BasicErrorResponse, BasicRevocationErrorResponse, BasicTokenIntrospectionResponse,
+    BasicTokenType,
+};
 use oauth2::{
     AuthType, AuthorizationCode, ClientId, ClientSecret, CsrfToken, PkceCodeChallenge,
     PkceCodeVerifier, RedirectUrl, RefreshToken, RequestTokenError, TokenResponse as _, TokenUrl,
 };
 use secrecy::{ExposeSecret, SecretString};
+use serde::{Deserialize, Serialize};
 use url::{Url, form_urlencoded};
 
 pub use answer::{AnswerError, AuthorizationResponse, Denial};
@@ -68,6 +72,9 @@ pub struct Issued {
     pub tokens: TokenSet,
     /// `None`: as asked for (RFC 6749 §5.1).
     pub scopes: Option<Scopes>,
+    /// Unread (OpenID Connect Core §3.1.3.3). It says something to whoever signs people in, and
+    /// nothing to anybody else.
+    pub id_token: Option<SecretString>,
 }
 
 /// How ending a grant at the provider went.
@@ -174,7 +181,7 @@ impl OAuthClient {
 
     fn issued<T: oauth2::ErrorResponse>(
         &self,
-        answer: Result<BasicTokenResponse, RequestTokenError<TokenError, T>>,
+        answer: Result<TokenResponse, RequestTokenError<TokenError, T>>,
     ) -> Result<Issued, TokenError> {
         let answer = answer.map_err(|error| match error {
             RequestTokenError::Request(error) => error,
@@ -186,7 +193,7 @@ impl OAuthClient {
         Ok(self.issue(&answer))
     }
 
-    fn issue(&self, answer: &BasicTokenResponse) -> Issued {
+    fn issue(&self, answer: &TokenResponse) -> Issued {
         let now = self.clock.now();
         let secret = |text: &str| SecretString::from(text.to_owned());
         Issued {
@@ -200,6 +207,12 @@ impl OAuthClient {
             scopes: answer
                 .scopes()
                 .map(|scopes| Scopes::new(scopes.iter().map(|scope| scope.as_str()))),
+            id_token: answer
+                .extra_fields()
+                .id_token
+                .as_ref()
+                .and_then(|it| it.as_str())
+                .map(secret),
         }
     }
 
@@ -284,7 +297,23 @@ fn with_retry_after(error: TokenError, retry_after: Option<Duration>) -> TokenEr
     }
 }
 
-type Basic = BasicClient<
+/// A token response with what OpenID Connect adds to it.
+type TokenResponse = oauth2::StandardTokenResponse<IdToken, BasicTokenType>;
+
+#[derive(Debug, Serialize, Deserialize)]
+struct IdToken {
+    /// Whatever it is: servers that nobody signs in with must not fail by it.
+    id_token: Option<serde_json::Value>,
+}
+
+impl oauth2::ExtraTokenFields for IdToken {}
+
+type Basic = oauth2::Client<
+    BasicErrorResponse,
+    TokenResponse,
+    BasicTokenIntrospectionResponse,
+    oauth2::StandardRevocableToken,
+    BasicRevocationErrorResponse,
     oauth2::EndpointNotSet,
     oauth2::EndpointNotSet,
     oauth2::EndpointNotSet,
@@ -293,7 +322,7 @@ type Basic = BasicClient<
 >;
 
 fn basic(client: &ClientRegistration) -> Basic {
-    let mut oauth = BasicClient::new(ClientId::new(client.client_id.clone()))
+    let mut oauth = oauth2::Client::new(ClientId::new(client.client_id.clone()))
         .set_token_uri(TokenUrl::from_url(client.token_endpoint.clone()))
         .set_auth_type(match client.token_auth {
             TokenAuth::Basic => AuthType::BasicAuth,

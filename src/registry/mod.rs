@@ -13,7 +13,7 @@ use std::sync::{Arc, OnceLock};
 use serde_json::{Map, Value};
 
 use crate::model::text::nearest;
-use crate::model::{Principal, Tool, ToolName};
+use crate::model::{Principal, ProviderId, Scopes, Tool, ToolName};
 
 pub use accept::{Accepted, accept};
 pub use schema::{Hints, hints, input_schema};
@@ -73,6 +73,14 @@ impl Registry {
     /// their prompt caches.
     pub fn entries_for<'a>(&'a self, principal: &'a Principal) -> impl Iterator<Item = &'a Entry> {
         self.entries.iter().filter(|entry| entry.tool.admits(principal))
+    }
+
+    /// All scopes that this person's tools need of a provider; `None` if no tool of theirs uses it.
+    pub fn scopes_for(&self, principal: &Principal, provider: &ProviderId) -> Option<Scopes> {
+        self.entries_for(principal)
+            .filter(|entry| entry.tool.provider.as_ref() == Some(provider))
+            .map(|entry| entry.tool.scopes.clone())
+            .reduce(|all, scopes| all.union(&scopes))
     }
 
     /// Whether everybody may use all of them.

@@ -17,8 +17,10 @@
 //! | `ticket/<ticket>` | which authorization a connect link leads to |
 //! | `state/<state>` | a [`Started`] authorization, until its `state` is redeemed |
 //! | `unconfirmed/<flow>` | an [`Unconfirmed`] consent, until the application confirms it |
+//! | `session/<cookie>` | the [`Session`] of a browser |
+//! | `signin/<state>` | a browser that is [`SigningIn`], until its `state` is redeemed |
 //!
-//! `<user>`, `<ticket>`, `<state>` and `<flow>` are keyed hashes, and so is `<account>` unless it is `default`;
+//! `<user>`, `<ticket>`, `<state>`, `<flow>` and `<cookie>` are keyed hashes, and so is `<account>` unless it is `default`;
 //! `<binding>` is
 //! [`Binding::fingerprint`](crate::model::grant::Binding::fingerprint), so that a `tools.toml` that means
 //! something else by a provider's name neither finds nor overwrites what another one kept.
@@ -68,7 +70,8 @@ pub use shared::{AskError, Role};
 
 use crate::model::secret;
 use crate::model::{
-    AccountName, Authorization, Caller, Grant, InstanceId, ProviderId, Started, Unconfirmed,
+    AccountName, Authorization, Caller, Grant, InstanceId, ProviderId, Session, SigningIn, Started,
+    Unconfirmed,
 };
 use alive::Alive;
 use peer::Answering;
@@ -322,6 +325,34 @@ impl Store {
         self.read_all("authorization/").await
     }
 
+    // ── Browsers ────────────────────────────────────────────────────────────
+
+    /// Whoever has signed in with the browser of this cookie, be it long ago.
+    pub async fn session(&self, cookie: &SecretString) -> Result<Option<Held<Session>>> {
+        self.read(self.session_key(cookie)).await
+    }
+
+    /// Keeps a session under a cookie that no browser has had before.
+    pub async fn begin_session(&self, cookie: &SecretString, session: &Session) -> Result<()> {
+        self.write(&self.session_key(cookie), session, None).await?;
+        Ok(())
+    }
+
+    /// Keeps a trip to the issuer under its `state`.
+    pub async fn start_signing_in(&self, state: &SecretString, trip: &SigningIn) -> Result<()> {
+        self.write(&self.signing_in_key(state), trip, None).await?;
+        Ok(())
+    }
+
+    /// The trip to the issuer that a `state` stands for, and uses the `state` up: of racing callbacks
+    /// at most one gets it.
+    pub async fn redeem_signing_in(&self, state: &SecretString) -> Result<Option<SigningIn>> {
+        let Some(held) = self.read::<SigningIn>(self.signing_in_key(state)).await? else {
+            return Ok(None);
+        };
+        Ok(self.forget(&held).await?.then_some(held.value))
+    }
+
     // ── Processes ───────────────────────────────────────────────────────────
 
     /// What this process is called in records that others ask [`Self::is_alive`] about.
@@ -394,6 +425,14 @@ impl Store {
 
     fn flow_key(&self, flow: &str) -> Key {
         Key::new(format!("unconfirmed/{}", self.ring.hash("flow", &[flow])))
+    }
+
+    fn session_key(&self, cookie: &SecretString) -> Key {
+        Key::new(format!("session/{}", self.ring.hash("session", &[cookie.expose_secret()])))
+    }
+
+    fn signing_in_key(&self, state: &SecretString) -> Key {
+        Key::new(format!("signin/{}", self.ring.hash("signin", &[state.expose_secret()])))
     }
 
     async fn read<T: Record>(&self, key: Key) -> Result<Option<Held<T>>> {

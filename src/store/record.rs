@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
 use crate::model::grant::Used;
-use crate::model::{Authorization, Grant, Started, Unconfirmed};
+use crate::model::{Authorization, Grant, Session, SigningIn, Started, Unconfirmed};
 
 /// Something that the store keeps.
 pub trait Record: Serialize + DeserializeOwned {
@@ -41,6 +41,16 @@ impl Record for Started {
     const VERSION: u32 = 1;
 }
 
+impl Record for Session {
+    const NAME: &'static str = "session";
+    const VERSION: u32 = 1;
+}
+
+impl Record for SigningIn {
+    const NAME: &'static str = "started sign-in";
+    const VERSION: u32 = 1;
+}
+
 /// Where a ticket leads: the key of its authorization.
 #[derive(Serialize, Deserialize)]
 pub(super) struct Pointer {
@@ -67,6 +77,8 @@ pub(super) const KINDS: &[Kind] = &[
     Kind::of::<Pointer>("ticket/"),
     Kind::of::<Started>("state/"),
     Kind::of::<Unconfirmed>("unconfirmed/"),
+    Kind::of::<Session>("session/"),
+    Kind::of::<SigningIn>("signin/"),
 ];
 
 impl Kind {

@@ -2,18 +2,21 @@
 
 use super::record::{Pointer, Record};
 use super::{Held, Result, Store};
-use crate::model::{Authorization, Grant, Started, Time, Unconfirmed};
+use crate::model::{Authorization, Grant, Session, SigningIn, Started, Time, Unconfirmed};
 
 /// What a hash of a user begins with: base64url.
 const BEGINNINGS: &str = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
 
 impl Store {
-    /// Deletes what has expired: authorizations, their links and their states.
+    /// Deletes what has expired: authorizations, their links and their states, sessions and trips to
+    /// the issuer.
     pub async fn sweep(&self, now: Time) -> Result<()> {
         self.clear::<Authorization>("authorization/", |held| held.is_over(now)).await?;
         self.clear::<Pointer>("ticket/", |held| now >= held.expires_at).await?;
         self.clear::<Started>("state/", |held| held.authorization.is_expired(now)).await?;
-        self.clear::<Unconfirmed>("unconfirmed/", |held| held.is_expired(now)).await
+        self.clear::<Unconfirmed>("unconfirmed/", |held| held.is_expired(now)).await?;
+        self.clear::<SigningIn>("signin/", |trip| trip.is_over(now)).await?;
+        self.clear::<Session>("session/", |session| session.is_over(now)).await
     }
 
     /// Deletes grants that nobody can use any more: expired ones that do not renew, and what is left

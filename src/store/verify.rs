@@ -175,13 +175,17 @@ mod tests {
             told,
             [
                 ("grant", 1, vec!["grant/…/acme"]),
+                ("used", 0, vec![]),
                 ("authorization", 1, vec![]),
                 ("ticket", 1, vec![]),
                 ("state", 0, vec!["state/…"]),
+                ("unconfirmed", 0, vec![]),
+                ("session", 0, vec![]),
+                ("signin", 0, vec![]),
                 ("hobby", 0, vec!["hobby/…"]),
             ]
         );
-        let why = verified.kinds[3].bad[0].why.to_string();
+        let why = verified.kinds[4].bad[0].why.to_string();
         assert!(why.contains("newer Countersign"), "{why}");
         assert_eq!(shared.backend.scan(&Key::new(String::new())).await.unwrap(), before);
     }

@@ -1,36 +1,58 @@
 //! Journey 2 as pages and redirects.
 
-use axum::extract::{Path, RawQuery, State};
-use axum::http::header::{COOKIE, LOCATION, SET_COOKIE};
+use axum::Extension;
+use axum::extract::{FromRequestParts, Path, RawQuery, State};
+use axum::http::header::{LOCATION, SET_COOKIE};
+use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
-use axum::{Extension, Form};
-use secrecy::{ExposeSecret as _, SecretString};
+use secrecy::SecretString;
 use serde::Deserialize;
 
-use super::page::{self, Change, Kind, Page};
+use super::browser::{Browser, cookie, set_cookie};
+use super::csrf::OwnForm;
+use super::page::{self, Change};
+use super::refused::{self, Reader};
+use super::signin;
 use crate::broker::Broker;
-use crate::broker::callback::{Callback, CallbackError};
+use crate::broker::callback::Callback;
 use crate::broker::invitation::{Departure, Paste, PasteWhat};
 use crate::broker::paste::PasteError;
 use crate::broker::secret::Pasted;
-use crate::broker::{ConnectError, Visitor};
+use crate::broker::sign_in::SignIn;
+use crate::broker::{ConnectError, Stranger, Visitor};
+use crate::model::Destination;
 use crate::model::authorization::LIFETIME;
-use crate::model::text::{incident, sentence};
+use crate::model::text::sentence;
 
-pub(super) async fn show(
-    State(broker): State<Broker>,
-    Extension(visitor): Extension<Visitor>,
-    Path(ticket): Path<String>,
-) -> Response {
-    render(&broker, &ticket, &visitor, Change::None).await
+/// A link, and the browser that came by it.
+pub(super) struct Link {
+    broker: Broker,
+    visitor: Visitor,
+    browser: Browser,
+    sign_in: Option<SignIn>,
+    ticket: String,
 }
 
-async fn render(broker: &Broker, ticket: &str, visitor: &Visitor, change: Change) -> Response {
-    match broker.invitation(ticket, visitor).await {
-        Ok(invitation) => page::invitation(&invitation, change),
-        Err(error) => refused(&error).into_response(),
+impl FromRequestParts<Broker> for Link {
+    type Rejection = Response;
+
+    async fn from_request_parts(parts: &mut Parts, broker: &Broker) -> Result<Self, Response> {
+        let Path(ticket) = Path::<String>::from_request_parts(parts, broker)
+            .await
+            .map_err(|_| page::gone().into_response())?;
+        let extensions = &parts.extensions;
+        let (visitor, browser) = (extensions.get::<Visitor>(), extensions.get::<Browser>());
+        let (Some(visitor), Some(browser)) = (visitor.cloned(), browser.cloned()) else {
+            return Err(page::gone().into_response());
+        };
+        let sign_in = extensions.get::<SignIn>().cloned();
+        Ok(Self { broker: broker.clone(), visitor, browser, sign_in, ticket })
     }
+}
+
+pub(super) async fn show(link: Link) -> Response {
+    link.page(Change::None).await
 }
 
 #[derive(Deserialize)]
@@ -49,96 +71,108 @@ pub(super) struct Answered {
     user: Option<String>,
 }
 
-pub(super) async fn answer(
-    State(broker): State<Broker>,
-    Extension(visitor): Extension<Visitor>,
-    Path(ticket): Path<String>,
-    Form(form): Form<Answered>,
-) -> Response {
+pub(super) async fn answer(link: Link, OwnForm(form): OwnForm<Answered>) -> Response {
+    let Link { broker, visitor, ticket, .. } = &link;
     match form.answer.as_str() {
         "continue" => {}
         "decline" => {
-            return match broker.decline(&ticket, &visitor).await {
+            return match broker.decline(ticket, visitor).await {
                 Ok(()) => see_other(&format!("/connect/{ticket}")),
-                Err(error) => refused(&error).into_response(),
+                Err(error) => link.refused(&error),
             };
         }
         "confirm" | "keep" => {
             let is_meant = form.answer == "confirm";
-            return match broker.confirm(&ticket, &visitor, &form.shown, is_meant).await {
+            return match broker.confirm(ticket, visitor, &form.shown, is_meant).await {
                 Ok(arrival) => see_other(&arrival.next),
-                Err(error) => again(&broker, &ticket, &visitor, error).await,
+                Err(error) => link.again(error).await,
             };
         }
         "disconnect" => {
-            return match broker.undo(&ticket, &visitor, &form.shown).await {
+            return match broker.undo(ticket, visitor, &form.shown).await {
                 Ok(()) => see_other(&format!("/connect/{ticket}")),
-                Err(error) => again(&broker, &ticket, &visitor, error).await,
+                Err(error) => link.again(error).await,
             };
         }
-        _ => return render(&broker, &ticket, &visitor, Change::None).await,
+        _ => return link.page(Change::None).await,
     }
     if let Some(secret) = form.secret {
-        return paste(&broker, &ticket, &visitor, &form.shown, secret, form.user).await;
+        return link.paste(&form.shown, secret, form.user).await;
     }
-    match broker.depart(&ticket, &visitor, &form.shown).await {
+    match broker.depart(ticket, visitor, &form.shown).await {
         Ok(departure) => depart(&departure),
-        Err(error) => again(&broker, &ticket, &visitor, error).await,
+        Err(error) => link.again(error).await,
     }
 }
 
-/// What was pasted goes no further than the broker: it is never shown again.
-async fn paste(
-    broker: &Broker,
-    ticket: &str,
-    visitor: &Visitor,
-    shown: &str,
-    secret: SecretString,
-    user: Option<String>,
-) -> Response {
-    let pasted = match broker.invitation(ticket, visitor).await.map(|invitation| invitation.paste) {
-        Ok(Some(Paste { what: PasteWhat::Key, .. })) => Pasted::Key(secret),
-        Ok(Some(Paste { what: PasteWhat::Password | PasteWhat::UserAndPassword, .. })) => {
-            Pasted::Basic { user, password: secret }
-        }
-        Ok(None) => return refused(&ConnectError::Unknown).into_response(),
-        Err(error) => return refused(&error).into_response(),
-    };
-    match broker.paste(ticket, visitor, shown, pasted).await {
-        Ok(arrival) => see_other(&arrival.next),
-        Err(PasteError::Connect(error)) => again(broker, ticket, visitor, error).await,
-        Err(error) => {
-            let text = format!("{} {}", sentence(&error.to_string()), sentence(&error.hint()));
-            render(broker, ticket, visitor, Change::Problem(text)).await
+impl Link {
+    async fn page(&self, change: Change) -> Response {
+        match self.broker.invitation(&self.ticket, &self.visitor).await {
+            Ok(invitation) => {
+                let token = self.browser.form_token(&format!("/connect/{}", self.ticket));
+                page::invitation(&invitation, token, change)
+            }
+            Err(error) => self.refused(&error),
         }
     }
-}
 
-/// The page once more where that helps.
-async fn again(broker: &Broker, ticket: &str, visitor: &Visitor, error: ConnectError) -> Response {
-    match error {
-        ConnectError::Unknown => render(broker, ticket, visitor, Change::None).await,
-        ConnectError::Changed => render(broker, ticket, visitor, Change::SinceTheClick).await,
-        error => refused(&error).into_response(),
+    /// The page once more where that helps.
+    async fn again(&self, error: ConnectError) -> Response {
+        match error {
+            ConnectError::Unknown => self.page(Change::None).await,
+            ConnectError::Changed => self.page(Change::SinceTheClick).await,
+            error => self.refused(&error),
+        }
+    }
+
+    /// What was pasted goes no further than the broker: it is never shown again.
+    async fn paste(&self, shown: &str, secret: SecretString, user: Option<String>) -> Response {
+        let Self { broker, visitor, ticket, .. } = self;
+        let asked = broker.invitation(ticket, visitor).await.map(|invitation| invitation.paste);
+        let pasted = match asked {
+            Ok(Some(Paste { what: PasteWhat::Key, .. })) => Pasted::Key(secret),
+            Ok(Some(Paste { what: PasteWhat::Password | PasteWhat::UserAndPassword, .. })) => {
+                Pasted::Basic { user, password: secret }
+            }
+            Ok(None) => return self.refused(&ConnectError::Unknown),
+            Err(error) => return self.refused(&error),
+        };
+        match broker.paste(ticket, visitor, shown, pasted).await {
+            Ok(arrival) => see_other(&arrival.next),
+            Err(PasteError::Connect(error)) => self.again(error).await,
+            Err(error) => {
+                let text = format!("{} {}", sentence(&error.to_string()), sentence(&error.hint()));
+                self.page(Change::Problem(text)).await
+            }
+        }
+    }
+
+    fn refused(&self, error: &ConnectError) -> Response {
+        let to = Destination::link(&self.ticket);
+        match (error, &self.visitor) {
+            // Whether there is such a link, and what for, is told to nobody who has not signed in:
+            // link previews come here, and whoever a link was forwarded to.
+            (
+                ConnectError::Unknown | ConnectError::Stranger(Stranger::Unknown),
+                Visitor::Public(None),
+            ) if self.sign_in.as_ref().is_some_and(SignIn::is_possible) => {
+                signin::needed(to.as_ref())
+            }
+            (ConnectError::Stranger(Stranger::OtherPerson), _) => {
+                tracing::warn!("refused a link in the browser of another person");
+                signin::other_person(&self.browser, to)
+            }
+            _ => refused::link(error, Reader::at(&self.visitor)).into_response(),
+        }
     }
 }
 
 /// 303, so that the browser does not repeat the POST at the provider (RFC 9700 §4.12).
 fn depart(departure: &Departure) -> Response {
     let cookie = &departure.cookie;
-    // `Lax`: the cookie must return with the provider's top-level GET, and with nothing else from
-    // another site. Not `Secure`: the listener is plain HTTP on loopback (RFC 8252 §8.3).
-    let set_cookie = format!(
-        "{}={}; Path={}; Max-Age={}; HttpOnly; SameSite=Lax",
-        cookie.name,
-        cookie.value.expose_secret(),
-        cookie.path,
-        LIFETIME.as_secs(),
-    );
+    let set = set_cookie(&cookie.name, &cookie.value, &cookie.path, LIFETIME.as_secs());
     let mut response = see_other(departure.to.as_str());
-    if let Ok(value) = HeaderValue::try_from(set_cookie) {
-        response.headers_mut().insert(SET_COOKIE, value);
-    }
+    response.headers_mut().extend(set.map(|set| (SET_COOKIE, set)));
     response
 }
 
@@ -160,108 +194,13 @@ pub(super) async fn callback(
     match arrival {
         // On to an address without code and state, so that neither stays in the history.
         Ok(arrival) => see_other(&arrival.next),
-        Err(error) => failed(&error).into_response(),
+        Err(error) => refused::callback(&error, Reader::at(&visitor)).into_response(),
     }
 }
 
-/// The value of a cookie that occurs once. Two of one name mean that somebody planted one.
-fn cookie(headers: &HeaderMap, name: &str) -> Option<String> {
-    let mut found = headers
-        .get_all(COOKIE)
-        .iter()
-        .filter_map(|value| value.to_str().ok())
-        .flat_map(|value| value.split(';'))
-        .filter_map(|pair| pair.trim().split_once('='))
-        .filter(|(cookie, _)| *cookie == name)
-        .map(|(_, value)| value.to_owned());
-    match (found.next(), found.next()) {
-        (Some(value), None) => Some(value),
-        _ => None,
-    }
-}
-
-fn see_other(to: &str) -> Response {
+pub(super) fn see_other(to: &str) -> Response {
     match HeaderValue::try_from(to) {
         Ok(to) => (StatusCode::SEE_OTHER, [(LOCATION, to)]).into_response(),
         Err(_) => StatusCode::INTERNAL_SERVER_ERROR.into_response(),
-    }
-}
-
-fn refused(error: &ConnectError) -> Page {
-    let status = match error {
-        ConnectError::Unknown => return page::gone(),
-        ConnectError::Exhausted => StatusCode::TOO_MANY_REQUESTS,
-        ConnectError::Changed | ConnectError::GrantedMeanwhile => StatusCode::CONFLICT,
-        ConnectError::Setup(_)
-        | ConnectError::Address(_)
-        | ConnectError::Opener(_)
-        | ConnectError::Origin(_) => StatusCode::BAD_GATEWAY,
-        ConnectError::RefusedOften | ConnectError::Stranger(_) => StatusCode::FORBIDDEN,
-        ConnectError::Store(_) | ConnectError::Ending => StatusCode::SERVICE_UNAVAILABLE,
-    };
-    let lines = vec![sentence(&error.to_string()), sentence(&error.hint())];
-    Page::new(status, Kind::Bad, "This cannot go on", lines).incident(logged(error))
-}
-
-fn failed(error: &CallbackError) -> Page {
-    let (status, heading) = match error {
-        CallbackError::Answer(_) => (StatusCode::BAD_REQUEST, "This address is incomplete"),
-        CallbackError::Unknown => (StatusCode::GONE, "This step is over"),
-        CallbackError::OtherBrowser | CallbackError::Stranger(_) => {
-            (StatusCode::FORBIDDEN, "This was started elsewhere")
-        }
-        // Nothing of such an answer is shown (RFC 9207 §2.4).
-        CallbackError::OtherProvider | CallbackError::OtherIssuer => {
-            (StatusCode::BAD_REQUEST, "This answer was not accepted")
-        }
-        CallbackError::NoToken { .. } => {
-            (StatusCode::BAD_GATEWAY, "The provider did not finish its part")
-        }
-        CallbackError::Store(_) | CallbackError::Ending => {
-            (StatusCode::SERVICE_UNAVAILABLE, "This could not be kept")
-        }
-    };
-    let outcome = match error {
-        // It may have been kept just before that failed; the link's own page knows.
-        CallbackError::Store(_) | CallbackError::Ending => {
-            "Open the link again to see whether it was connected."
-        }
-        _ => "Nothing was connected.",
-    };
-    let lines = vec![sentence(&error.to_string()), sentence(&error.hint()), outcome.to_owned()];
-    let page = Page::new(status, Kind::Bad, heading, lines);
-    match error {
-        // Any page of the web can make a browser come here, with an `<img>`, as often as it likes:
-        // that must not fill the log.
-        CallbackError::Answer(_) | CallbackError::Unknown => {
-            tracing::debug!(%error, "a browser was turned away");
-            page
-        }
-        CallbackError::NoToken { link, .. } => page.incident(logged(error)).again(link),
-        _ => page.incident(logged(error)),
-    }
-}
-
-/// Writes the whole chain to the log under an id that the page shows.
-fn logged(error: &dyn std::error::Error) -> String {
-    let incident = incident();
-    tracing::warn!(incident, error = %crate::model::chain(error), "a browser was turned away");
-    incident
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_cookie_counts_only_if_it_is_the_only_one_of_its_name() {
-        let headers = |value: &'static str| {
-            let mut headers = HeaderMap::new();
-            headers.insert(COOKIE, HeaderValue::from_static(value));
-            headers
-        };
-        assert_eq!(cookie(&headers("a=1; b=2"), "b").as_deref(), Some("2"));
-        assert_eq!(cookie(&headers("b=1; b=2"), "b"), None);
-        assert_eq!(cookie(&headers("ab=1"), "b"), None);
     }
 }

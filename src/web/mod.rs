@@ -1,37 +1,108 @@
-//! The HTTP face for browsers. One table of routes; what it decides is only how to say it.
+//! The HTTP face: pages for browsers, what servers ask of us, and the gate before MCP ([`auth`]). One
+//! table of routes; what it decides is only how to say it.
 //!
 //! | route | |
 //! |---|---|
 //! | `GET /connect/{ticket}` | shows who asks for what; changes nothing |
 //! | `POST /connect/{ticket}` | sends this browser to the provider, takes what was pasted, or answers the page: declines, confirms or keeps an account, disconnects |
 //! | `GET /oauth/callback/{provider}` | finishes, and sends the browser on to a clean address |
+//! | `GET /signin` | asks who it is; changes nothing |
+//! | `POST /signin` | sends this browser to the issuer, or takes a personal key |
+//! | `GET /signin/callback` | signs this browser in, and sends it on to where it wanted to go |
+//! | `POST /signout` | signs this browser out |
+//! | `GET`, `POST /connections` | [a person's accounts](accounts) |
+//! | `POST /v1/auth/confirm_user` | [an application says who sat at a browser](confirm) |
+//! | `GET /.well-known/oauth-protected-resource`, `…/mcp` | [who issues tokens for this server](well_known) |
 //! | `GET /health` | whether the process serves; on the served port |
+//!
+//! Those of a link are served to this machine alone or to everybody ([`router`], [`public`]); who
+//! comes is in the request's extensions, as a [`Visitor`] and, where somebody has signed in, as a
+//! [`Session`](crate::model::Session). A page with a form is given its token by
+//! [`Browser`], and the form comes back as `csrf::OwnForm`.
 
+pub mod accounts;
 pub mod auth;
+mod browser;
+mod client;
 pub mod confirm;
 mod connect;
-mod denied;
+mod csrf;
 pub mod listener;
 pub mod neighbours;
 mod page;
+mod rate_limit;
 pub mod reach;
+mod refused;
 pub mod server;
 mod shield;
+mod signin;
 pub mod well_known;
 
+use std::sync::Arc;
+
+use axum::extract::DefaultBodyLimit;
 use axum::http::StatusCode;
+use axum::middleware::from_fn_with_state;
 use axum::routing::get;
 use axum::{Extension, Router};
 
+use crate::broker::sign_in::SignIn;
 use crate::broker::{Broker, Visitor};
+use crate::model::Clock;
+use crate::model::Principal;
+use crate::net::Cidr;
+use accounts::Person;
+pub use browser::Browser;
 use page::{Kind, Page};
 pub use shield::Origins;
 
+/// A form is a few fields, of which a pasted key may be the longest.
+const LARGEST_FORM: usize = 64 * 1024;
+
 /// The routes of the loopback listener, behind their shield.
 pub fn router(broker: Broker, origins: Origins) -> Router {
+    let routes = consent().layer(Extension(Visitor::Loopback));
+    shielded(routes.with_state(broker), origins)
+}
+
+/// The pages of a port that only the person of this machine is served on, behind their shield.
+pub fn local(broker: Broker, principal: Arc<Principal>, names: &[String]) -> Router {
+    let name = principal.caller.user.to_string();
+    let person = Person { principal, name, has_signed_in: false };
+    let routes = accounts::routes().layer(Extension(person));
+    shielded(routes.with_state(broker), Origins::of(names))
+}
+
+/// The pages of an address where people sign in.
+pub struct Public {
+    /// Scheme, host and port of that address, without a slash at its end; several names of one
+    /// machine where it is a person's own.
+    pub origins: Vec<String>,
+    pub sign_in: SignIn,
+    /// Whose `X-Forwarded-For` is believed.
+    pub trusted_proxies: Vec<Cidr>,
+    pub clock: Clock,
+}
+
+/// The routes of such an address, behind their shield.
+pub fn public(broker: Broker, public: Public) -> Router {
+    let Public { origins, sign_in, trusted_proxies, clock } = public;
+    let door = signin::Door::new(sign_in.clone(), trusted_proxies, &clock);
+    let own = consent().merge(accounts::routes());
+    let routes = own.with_state(broker).merge(signin::routes(door));
+    shielded(routes.layer(from_fn_with_state(sign_in, signin::know)), Origins::of(origins))
+}
+
+/// The pages behind a link. Who comes to them is in the request's extensions.
+fn consent() -> Router<Broker> {
     Router::new()
         .route("/connect/{ticket}", get(connect::show).post(connect::answer))
         .route("/oauth/callback/{provider}", get(connect::callback))
+}
+
+/// What holds for every page.
+fn shielded(routes: Router, origins: Origins) -> Router {
+    routes
         .fallback(async || {
             let lines = vec!["There is nothing at this address.".into()];
             Page::new(StatusCode::NOT_FOUND, Kind::Bad, "Nothing here", lines)
@@ -40,7 +111,7 @@ pub fn router(broker: Broker, origins: Origins) -> Router {
             let lines = vec!["This address is not used in this way.".into()];
             Page::new(StatusCode::METHOD_NOT_ALLOWED, Kind::Bad, "Not like this", lines)
         })
-        .layer(Extension(Visitor::Loopback))
-        .layer(axum::middleware::from_fn_with_state(origins, shield::shield))
-        .with_state(broker)
+        .layer(DefaultBodyLimit::max(LARGEST_FORM))
+        .layer(from_fn_with_state(origins.clone(), browser::know))
+        .layer(from_fn_with_state(origins, shield::shield))
 }

@@ -4,7 +4,7 @@ use askama::Template;
 use axum::http::StatusCode;
 use axum::response::{Html, IntoResponse, Response};
 
-use crate::broker::invitation::{Invitation, PasteWhat};
+use crate::broker::invitation::{Invitation, PasteWhat, Proof};
 use crate::model::authorization::Status;
 use crate::model::credential::Retention;
 use crate::model::text::shown;
@@ -24,21 +24,33 @@ const MOST_TOOLS: usize = 8;
 struct Connect {
     title: String,
     initial: char,
-    client: Option<String>,
+    asker: Asker,
     tools: Vec<String>,
     more_tools: usize,
     scopes: Vec<(String, Option<String>)>,
     user: String,
+    proof: Proof,
     hosts: Vec<String>,
+    after: Option<String>,
     until: String,
     minutes: u64,
     digest: String,
+    /// See [`super::csrf`].
+    csrf: String,
     has_changed: bool,
     problem: Option<String>,
     paste: Option<PasteForm>,
     account: Option<String>,
     /// How long it is kept, if not until further notice.
     until_when: Option<&'static str>,
+}
+
+/// On whose behalf the page asks.
+enum Asker {
+    /// Whoever reads it began this outside any call.
+    Oneself,
+    /// Which says that this is its name.
+    Program(Option<String>),
 }
 
 /// What is to be pasted.
@@ -59,7 +71,9 @@ struct Ended {
     said: Option<String>,
     choices: Vec<Choice>,
     digest: String,
-    again: Option<String>,
+    csrf: String,
+    /// Where to go on, and what that is called.
+    next: Option<(String, &'static str)>,
     incident: Option<String>,
 }
 
@@ -74,30 +88,33 @@ struct Choice {
 pub(super) enum Kind {
     Good,
     Neutral,
+    /// It asks for something.
+    Question,
     Bad,
 }
 
 impl Kind {
-    fn class(self) -> &'static str {
+    pub(super) fn class(self) -> &'static str {
         match self {
             Self::Good => "good",
-            Self::Neutral => "neutral",
+            Self::Neutral | Self::Question => "neutral",
             Self::Bad => "bad",
         }
     }
 
     /// State is told in words as well; the sign is for the eye.
-    fn sign(self) -> &'static str {
+    pub(super) fn sign(self) -> &'static str {
         match self {
             Self::Good => "✓",
             Self::Neutral => "–",
+            Self::Question => "?",
             Self::Bad => "!",
         }
     }
 
     fn role(self) -> &'static str {
         match self {
-            Self::Good | Self::Neutral => "status",
+            Self::Good | Self::Neutral | Self::Question => "status",
             Self::Bad => "alert",
         }
     }
@@ -123,7 +140,8 @@ impl Page {
             said: None,
             choices: Vec::new(),
             digest: String::new(),
-            again: None,
+            csrf: String::new(),
+            next: None,
             incident: None,
         };
         Self { status, ended }
@@ -135,24 +153,41 @@ impl Page {
     }
 
     /// The page that the choices below are made on.
-    fn of(mut self, invitation: &Invitation) -> Self {
-        self.ended.digest.clone_from(&invitation.digest);
+    pub(super) fn of(mut self, digest: &str, csrf: String) -> Self {
+        digest.clone_into(&mut self.ended.digest);
+        self.ended.csrf = csrf;
         self
     }
 
-    fn choice(mut self, answer: &'static str, label: impl Into<String>, is_main: bool) -> Self {
+    pub(super) fn choice(
+        mut self,
+        answer: &'static str,
+        label: impl Into<String>,
+        is_main: bool,
+    ) -> Self {
         self.ended.choices.push(Choice { answer, label: label.into(), is_main });
         self
     }
 
-    pub(super) fn again(mut self, link: impl Into<String>) -> Self {
-        self.ended.again = Some(link.into());
+    pub(super) fn again(self, link: impl Into<String>) -> Self {
+        self.next(link, "Try again")
+    }
+
+    pub(super) fn next(mut self, link: impl Into<String>, words: &'static str) -> Self {
+        self.ended.next = Some((link.into(), words));
         self
     }
 
     pub(super) fn incident(mut self, id: impl Into<String>) -> Self {
         self.ended.incident = Some(id.into());
         self
+    }
+}
+
+impl Ended {
+    /// A line in parts; those between backticks are names of things, and true.
+    fn parts(line: &str) -> impl Iterator<Item = (bool, &str)> {
+        line.split('`').enumerate().map(|(at, part)| (at % 2 == 1, part))
     }
 }
 
@@ -171,24 +206,24 @@ pub(super) enum Change {
     Problem(String),
 }
 
-/// The page behind a connect link, whatever has become of it.
-pub(super) fn invitation(invitation: &Invitation, change: Change) -> Response {
+/// The page behind a connect link, whatever has become of it. `csrf` is for its form.
+pub(super) fn invitation(invitation: &Invitation, csrf: String, change: Change) -> Response {
     let title = &invitation.title;
     match &invitation.status {
         Status::Pending | Status::OtherAccount { .. } if invitation.is_expired => {
             gone().into_response()
         }
-        Status::Pending => html(StatusCode::OK, &connect(invitation, change)),
+        Status::Pending => html(StatusCode::OK, &connect(invitation, csrf, change)),
         Status::OtherAccount { before, now } => Page::new(
             StatusCode::OK,
-            Kind::Neutral,
+            Kind::Question,
             format!("This is another {title} account than before"),
             vec![
                 format!("Until now {before} was connected. You have just signed in as {now}."),
                 "Nothing has changed yet. If this browser was merely signed in as somebody else, keep the one from before.".into(),
             ],
         )
-        .of(invitation)
+        .of(&invitation.digest, csrf)
         .choice("confirm", format!("Switch to {now}"), true)
         .choice("keep", format!("Keep {before}"), false)
         .into_response(),
@@ -197,9 +232,9 @@ pub(super) fn invitation(invitation: &Invitation, change: Change) -> Response {
                 Some(account) => format!("{title} is connected as {account}"),
                 None => format!("{title} is connected"),
             };
-            let lines = vec!["You can close this page and go back; the tool can go on now.".into()];
+            let lines = vec![kept(invitation), go_back(invitation)];
             Page::new(StatusCode::OK, Kind::Good, heading, lines)
-                .of(invitation)
+                .of(&invitation.digest, csrf)
                 .choice("disconnect", "Disconnect again", false)
                 .into_response()
         }
@@ -209,10 +244,10 @@ pub(super) fn invitation(invitation: &Invitation, change: Change) -> Response {
             format!("{title} is connected, but not for everything"),
             vec![
                 format!("Not granted: {}.", invitation.refused.join(", ")),
-                "Tools that need it will not work until you grant it. Go back and call the tool again to be asked once more.".into(),
+                format!("{} Tools that need more will not work until you grant it: go back and call the tool again to be asked once more.", kept(invitation)),
             ],
         )
-        .of(invitation)
+        .of(&invitation.digest, csrf)
         .choice("disconnect", "Disconnect again", false)
         .into_response(),
         Status::Failed(why) => Page::new(
@@ -221,7 +256,7 @@ pub(super) fn invitation(invitation: &Invitation, change: Change) -> Response {
             format!("{title} was not connected"),
             vec![
                 why.clone(),
-                "Nothing was kept. If you change your mind, go back and ask again.".into(),
+                "Nothing was kept, and what was connected before stays as it was. If you change your mind, go back and ask again.".into(),
             ],
         )
         .said(invitation.said.as_deref())
@@ -243,28 +278,26 @@ pub(super) fn invitation(invitation: &Invitation, change: Change) -> Response {
     }
 }
 
-fn connect(invitation: &Invitation, change: Change) -> Connect {
+fn connect(invitation: &Invitation, csrf: String, change: Change) -> Connect {
     Connect {
         title: invitation.title.clone(),
         initial: invitation.title.chars().next().unwrap_or('·'),
-        client: invitation
-            .client
-            .as_deref()
-            .map(|name| shown(name, LONGEST_NAME))
-            .filter(|name| !name.trim().is_empty()),
+        asker: asker(invitation),
         tools: invitation.tools.iter().take(MOST_TOOLS).map(ToString::to_string).collect(),
         more_tools: invitation.tools.len().saturating_sub(MOST_TOOLS),
-        // An API may name them, in the challenge of a refusal.
         scopes: invitation
             .scopes
             .iter()
-            .map(|(scope, words)| (shown(scope, LONGEST_SCOPE), words.clone()))
+            .map(|(scope, words)| scope_line(scope, words.as_ref()))
             .collect(),
         user: invitation.user.clone(),
+        proof: invitation.proof.clone(),
         hosts: invitation.hosts.clone(),
+        after: invitation.after.clone(),
         until: utc(invitation.expires_at),
         minutes: invitation.lives_minutes,
         digest: invitation.digest.clone(),
+        csrf,
         has_changed: matches!(change, Change::SinceTheClick),
         problem: match change {
             Change::Problem(problem) => Some(problem),
@@ -287,6 +320,31 @@ fn connect(invitation: &Invitation, change: Change) -> Connect {
     }
 }
 
+fn kept(invitation: &Invitation) -> String {
+    format!("The access is kept on this server, sealed, for {}.", invitation.user)
+}
+
+fn go_back(invitation: &Invitation) -> String {
+    match &*invitation.tools {
+        [] => "You can close this page.".into(),
+        _ => "You can close this page and go back; the tool can go on now.".into(),
+    }
+}
+
+fn asker(invitation: &Invitation) -> Asker {
+    let name = invitation.client.as_deref().map(|name| shown(name, LONGEST_NAME));
+    match name.filter(|name| !name.trim().is_empty()) {
+        None if invitation.tools.is_empty() => Asker::Oneself,
+        name => Asker::Program(name),
+    }
+}
+
+/// A scope and, where the catalogue knows, what it means. An API may name it, in the challenge of a
+/// refusal.
+pub(super) fn scope_line(scope: &str, words: Option<&String>) -> (String, Option<String>) {
+    (shown(scope, LONGEST_SCOPE), words.cloned())
+}
+
 /// One page for unknown, expired and replaced links: telling them apart helps nobody honest.
 pub(super) fn gone() -> Page {
     Page::new(
@@ -295,12 +353,13 @@ pub(super) fn gone() -> Page {
         "This link does not work any more",
         vec![
             "It was used, replaced by a newer one, or its 15 minutes are over.".into(),
-            "Go back and ask again; you will get a new link.".into(),
+            "Nothing was changed by opening it. Go back and ask again; you will get a new link."
+                .into(),
         ],
     )
 }
 
-fn html(status: StatusCode, page: &impl Template) -> Response {
+pub(super) fn html(status: StatusCode, page: &impl Template) -> Response {
     match page.render() {
         Ok(body) => (status, Html(body)).into_response(),
         Err(_) => StatusCode::INTERNAL_SERVER_ERROR.into_response(),

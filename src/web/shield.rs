@@ -21,22 +21,29 @@ use super::page::{Kind, Page, STYLE};
 pub struct Origins(Arc<RwLock<BTreeSet<String>>>);
 
 impl Origins {
+    /// Of these names of one place.
+    pub fn of(names: impl IntoIterator<Item = impl Into<String>>) -> Self {
+        let names = names.into_iter().map(Into::into).collect();
+        Self(Arc::new(RwLock::new(names)))
+    }
+
     pub fn add(&self, origin: impl Into<String>) {
         self.0.write().insert(origin.into());
     }
 
-    /// Whether a request's `Host` is the host of one of them.
-    pub(super) fn admit(&self, headers: &HeaderMap) -> bool {
+    /// The one whose host is a request's `Host`.
+    pub(super) fn asked(&self, headers: &HeaderMap) -> Option<String> {
         let mut hosts = headers.get_all(header::HOST).iter();
-        let (Some(host), None) = (hosts.next(), hosts.next()) else { return false };
-        self.are_at(host.to_str().unwrap_or_default())
+        let (Some(host), None) = (hosts.next(), hosts.next()) else { return None };
+        self.at(host.to_str().unwrap_or_default())
     }
 
-    /// Whether one of them has this host, with its port.
-    pub(super) fn are_at(&self, host: &str) -> bool {
-        self.0.read().iter().any(|origin| {
+    /// The one that has this host, with its port.
+    pub(super) fn at(&self, host: &str) -> Option<String> {
+        let is_named = |origin: &&String| {
             origin.split_once("://").is_some_and(|(_, own)| own.eq_ignore_ascii_case(host))
-        })
+        };
+        self.0.read().iter().find(is_named).cloned()
     }
 
     /// Whether an `Origin` is one of them, scheme included: a page of `https://127.0.0.1:8971` is
@@ -51,30 +58,36 @@ pub(super) async fn shield(
     request: Request,
     next: Next,
 ) -> Response {
-    let mut response = match refusal(&origins, &request) {
+    // DNS rebinding: a page of evil.example, whose name has come to mean 127.0.0.1, still says
+    // `Host: evil.example`.
+    let origin = origins.asked(request.headers());
+    let refusal = match &origin {
+        None => Some(refuse(StatusCode::MISDIRECTED_REQUEST, "It was meant for another host.")),
+        Some(_) => refusal(&origins, &request),
+    };
+    let mut response = match refusal {
         Some(page) => page.into_response(),
         None => next.run(request).await,
     };
     harden(response.headers_mut());
+    if origin.is_some_and(|origin| origin.starts_with("https://")) {
+        response.headers_mut().insert(header::STRICT_TRANSPORT_SECURITY, ONLY_HTTPS);
+    }
     response
 }
 
+fn refuse(status: StatusCode, line: &str) -> Page {
+    Page::new(status, Kind::Bad, "This request was refused", vec![line.to_owned()])
+}
+
 fn refusal(origins: &Origins, request: &Request) -> Option<Page> {
-    let refuse = |status, line: &str| {
-        Some(Page::new(status, Kind::Bad, "This request was refused", vec![line.to_owned()]))
-    };
-    // DNS rebinding: a page of evil.example, whose name has come to mean 127.0.0.1, still says
-    // `Host: evil.example`.
-    if !origins.admit(request.headers()) {
-        return refuse(StatusCode::MISDIRECTED_REQUEST, "It was meant for another host.");
-    }
     // A HEAD would run the GET's handler, and so use a `state` up for a link preview.
     if request.method() == Method::HEAD {
-        return refuse(StatusCode::METHOD_NOT_ALLOWED, "Only GET and POST are answered.");
+        return Some(refuse(StatusCode::METHOD_NOT_ALLOWED, "Only GET and POST are answered."));
     }
     // Cross-site request forgery.
     if request.method() == Method::POST && !is_same_origin(origins, request.headers()) {
-        return refuse(StatusCode::FORBIDDEN, "It came from another site's page.");
+        return Some(refuse(StatusCode::FORBIDDEN, "It came from another site's page."));
     }
     None
 }
@@ -107,6 +120,9 @@ static POLICY: LazyLock<HeaderValue> = LazyLock::new(|| {
     HeaderValue::try_from(policy).unwrap_or(HeaderValue::from_static("default-src 'none'"))
 });
 
+/// RFC 6797, of this host alone: what else its domain serves is not ours to say.
+const ONLY_HTTPS: HeaderValue = HeaderValue::from_static("max-age=31536000");
+
 fn harden(headers: &mut HeaderMap) {
     headers.insert(header::CONTENT_SECURITY_POLICY, POLICY.clone());
     for (name, value) in [
@@ -134,15 +150,13 @@ mod tests {
     }
 
     fn origins() -> Origins {
-        let origins = Origins::default();
-        origins.add("http://127.0.0.1:8971");
-        origins
+        Origins::of(["http://127.0.0.1:8971"])
     }
 
     #[test]
     fn only_a_host_that_was_handed_out_is_ours() {
         let origins = origins();
-        assert!(origins.admit(&headers(&[("host", "127.0.0.1:8971")])));
+        assert!(origins.asked(&headers(&[("host", "127.0.0.1:8971")])).is_some());
         for other in [
             "evil.example",
             "evil.example:8971",
@@ -152,13 +166,13 @@ mod tests {
             "[::1]:8971",
         ] {
             let mut map = headers(&[("host", other)]);
-            assert!(!origins.admit(&map), "{other}");
+            assert!(origins.asked(&map).is_none(), "{other}");
             map.append(header::HOST, HeaderValue::from_static("127.0.0.1:8971"));
-            assert!(!origins.admit(&map), "two hosts");
+            assert!(origins.asked(&map).is_none(), "two hosts");
         }
-        assert!(!origins.admit(&HeaderMap::new()));
+        assert!(origins.asked(&HeaderMap::new()).is_none());
         origins.clone().add("http://localhost:8971");
-        assert!(origins.admit(&headers(&[("host", "localhost:8971")])));
+        assert!(origins.asked(&headers(&[("host", "localhost:8971")])).is_some());
     }
 
     #[test]

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use countersign::app::{App, Settings};
 use countersign::config;
-use countersign::mcp::{Announcements, Handler, ServerText, Who};
+use countersign::mcp::{Handler, ServerText, Who};
 use countersign::model::principal::Opener;
 use countersign::model::{Caller, Clock, Principal, UserId};
 use countersign::store::{DataFolder, KeySource, MasterKey};
@@ -77,7 +77,6 @@ impl Client {
             app.broker.clone(),
             Who::One(Arc::new(principal)),
             ServerText { name: "it".into(), instructions: None },
-            Announcements::new(app.broker.clone()),
         );
         tokio::spawn(async move {
             let running = handler.serve(far).await.expect("it begins");
@@ -182,7 +181,7 @@ async fn a_tool_that_one_may_not_see_is_a_tool_that_is_not_there() {
     let near = ana.call("payroll_exports").await;
     assert!(near.contains("did you mean `payroll_export`?"), "{near}");
     let ran = ana.call("payroll_export").await;
-    assert!(ran.contains(r#"ok"#) && !ran.contains("\"error\""), "{ran}");
+    assert!(ran.contains("ok") && !ran.contains("\"error\""), "{ran}");
     assert_eq!(server.requests().len(), 1);
     with.close().await;
     without.close().await;

@@ -10,6 +10,7 @@
 #![allow(unreachable_pub, reason = "nothing outside uses a test")]
 
 mod allow;
+mod browser;
 mod catalog;
 mod check;
 mod cli;
@@ -21,7 +22,9 @@ mod http;
 mod identity;
 mod keys;
 mod oauth;
+mod pages;
 mod server;
+mod sign_in;
 mod stdio;
 mod tidy;
 mod upstream;

@@ -1,15 +1,21 @@
 //! Clients that we did not write walk the whole journey, over every transport, in every revision that each can be made
 //! to offer. What that takes is told at the top of each of their files.
 
+use std::process::Command;
+
 use serde_json::{Value, json};
 
-use crate::harness::{BINARY, Dialect, Home, Program, Served, Transport, Way, World};
+use crate::harness::{
+    Answer, BINARY, Dialect, Home, Program, Running, Served, Transport, Visit, Way, World, part,
+};
 
 struct Client {
     file: &'static str,
     name: &'static str,
     /// What is asked of it, and the revision that this comes to.
     offers: &'static [(&'static str, &'static str)],
+    /// Where the same comes to something else over HTTP+SSE.
+    over_sse: &'static [(&'static str, &'static str)],
 }
 
 const PYTHON_MCP: Client = Client {
@@ -23,10 +29,15 @@ const PYTHON_MCP: Client = Client {
         ("2025-03-26", "2025-03-26"),
         ("2024-11-05", "2024-11-05"),
     ],
+    over_sse: &[],
 };
 
-const FASTMCP: Client =
-    Client { file: "clients/python_fastmcp.py", name: "fastmcp", offers: PYTHON_MCP.offers };
+const FASTMCP: Client = Client {
+    file: "clients/python_fastmcp.py",
+    name: "fastmcp",
+    offers: PYTHON_MCP.offers,
+    over_sse: &[("default", "2025-11-25")],
+};
 
 const TYPESCRIPT_CLIENT: Client = Client {
     file: "clients/ts_client.mjs",
@@ -40,6 +51,7 @@ const TYPESCRIPT_CLIENT: Client = Client {
         ("2025-03-26", "2025-03-26"),
         ("2024-11-05", "2024-11-05"),
     ],
+    over_sse: &[],
 };
 
 const TYPESCRIPT_SDK: Client = Client {
@@ -51,6 +63,7 @@ const TYPESCRIPT_SDK: Client = Client {
         ("2025-03-26", "2025-03-26"),
         ("2024-11-05", "2024-11-05"),
     ],
+    over_sse: &[],
 };
 
 #[test]
@@ -122,9 +135,14 @@ impl Client {
         let home = Home::new(&world.tools());
         let served = Served::start(&home);
         let mut program = self.start();
-        for (transport, kind) in [(Transport::Streamable, "http"), (Transport::Sse, "sse")] {
-            let server = json!({"url": served.url(transport), "transport": kind});
+        for transport in Transport::ALL {
+            let server = json!({"url": served.url(transport), "transport": name(transport)});
             for (protocol, revision) in self.offers.iter().copied() {
+                let changed = self.over_sse.iter().find(|(changed, _)| *changed == protocol);
+                let revision = match changed {
+                    Some((_, revision)) if transport == Transport::Sse => revision,
+                    _ => revision,
+                };
                 for elicits in [true, false] {
                     walk(&mut program, &server, protocol, Dialect { revision, elicits });
                     let revoked = home.run(&["auth", "revoke", "notes"]);
@@ -133,6 +151,47 @@ impl Client {
             }
         }
         assert_eq!(served.end().code(), Some(0), "{}", home.log());
+    }
+}
+
+/// Declares no elicitation, and calls once: the person comes between two of its runs.
+#[test]
+fn the_inspector_over_http() {
+    let world = World::start();
+    let home = Home::new(&world.tools());
+    let served = Served::start(&home);
+    for transport in Transport::ALL {
+        for era in ["legacy", "auto", "modern"] {
+            let prompt = inspect(&home, &served, transport, era).asked();
+            assert_eq!(prompt.way, Way::Text);
+            Visit::to(&prompt.url).approves();
+            let text = inspect(&home, &served, transport, era).ran();
+            assert!(text.contains("\"ana\""), "{transport:?}, {era}: {text}");
+            let revoked = home.run(&["auth", "revoke", "notes"]);
+            assert_eq!(revoked.code, Some(0), "{}", home.log());
+        }
+    }
+    assert_eq!(served.end().code(), Some(0), "{}", home.log());
+}
+
+fn inspect(home: &Home, served: &Served, transport: Transport, era: &str) -> Answer {
+    const INSPECTOR: &str =
+        "node_modules/@modelcontextprotocol/inspector/clients/launcher/build/index.js";
+    let mut command = Command::new(part("COUNTERSIGN_REAL_NODE"));
+    command
+        .arg(part("COUNTERSIGN_REAL_DIR").join(INSPECTOR))
+        .args(["--cli", &served.url(transport), "--transport", name(transport)])
+        .args(["--method", "tools/call", "--tool-name", "whoami"])
+        .args(["--protocol-era", era, "--format", "json"])
+        .env("HOME", home.path("home"));
+    Answer::of(&Running::start(command).end().json())
+}
+
+/// As clients call it.
+fn name(transport: Transport) -> &'static str {
+    match transport {
+        Transport::Streamable => "http",
+        Transport::Sse => "sse",
     }
 }
 

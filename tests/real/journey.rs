@@ -27,7 +27,7 @@ fn every_dialect_reaches_the_end_over_http() {
     let home = Home::new(&world.tools());
     let served = Served::start(&home);
     for transport in Transport::ALL {
-        for dialect in transport.dialects() {
+        for dialect in Dialect::all() {
             let mut host = served.host(transport, dialect);
             walk(&mut host, dialect);
             host.tools();

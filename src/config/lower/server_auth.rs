@@ -132,7 +132,6 @@ fn issuer(
         );
     }
     Some(Issuer {
-        id: written.value,
         url: url?,
         audience,
         client_id,

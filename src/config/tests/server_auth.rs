@@ -44,7 +44,7 @@ fn an_issuer_and_keys_are_read() {
         key("my-app", "verifier_url = \"https://app.example.com/verify?a=b\""),
     ));
     let issuer = auth.issuer.expect("an issuer");
-    assert_eq!(issuer.id, "https://login.example.com");
+    assert_eq!(issuer.url.as_str(), "https://login.example.com/");
     assert_eq!(issuer.audience.as_deref(), Some("api://tools"));
     assert_eq!(issuer.client_id, Some(Setting::Literal("us".into())));
     assert_eq!(issuer.client_secret, Some(SecretRef::Env("S".into())));
@@ -69,8 +69,7 @@ fn an_issuer_and_keys_are_read() {
 fn what_is_left_out_has_its_default() {
     let issuer =
         auth("[server.auth]\nissuer = \"http://127.0.0.1:9/realms/x/\"").issuer.expect("one");
-    // As it stands, since tokens name it so.
-    assert_eq!(issuer.id, "http://127.0.0.1:9/realms/x/");
+    assert_eq!(issuer.url.as_str(), "http://127.0.0.1:9/realms/x/");
     assert_eq!((issuer.user_claim.as_str(), issuer.groups_claim.as_str()), ("sub", "groups"));
     assert!(issuer.audience.is_none() && issuer.client_id.is_none() && !issuer.introspect);
     let config = good("");

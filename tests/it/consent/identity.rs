@@ -6,7 +6,8 @@ use countersign::broker::completion::Waited;
 use countersign::model::ConnectPrompt;
 use reqwest::StatusCode;
 
-use super::world::{Page, World, ana, tokens};
+use super::world::{World, ana, tokens};
+use crate::browser::Page;
 use crate::server::{Act, answer, json};
 
 /// An API that knows whose token it is, since the token says so.

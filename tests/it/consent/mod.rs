@@ -5,7 +5,9 @@
 
 mod accounts;
 mod confirmation;
+mod connections;
 mod expiry;
+mod gallery;
 mod identity;
 mod page;
 mod paste;

@@ -35,6 +35,26 @@ async fn a_click_without_a_page_goes_nowhere() {
     assert_eq!(world.click_on(&elsewhere, &link).await.status, StatusCode::OK);
 }
 
+/// On this machine too: any site that a browser has open may send it forms.
+#[tokio::test]
+async fn a_form_counts_in_the_browser_that_was_shown_it() {
+    let world = World::new().await;
+    let link = world.prompt().await.url;
+    let ours = crate::browser::Browser::new();
+    let page = ours.get(&link).await;
+    let port = url::Url::parse(&link).unwrap().port().unwrap();
+    assert!(page.cookie().starts_with(&format!("countersign_{port}=")), "{}", page.cookie());
+    let theirs = world.get(&link).await;
+    let fields = |csrf| [("csrf", csrf), ("answer", "decline")];
+    for csrf in ["", theirs.hidden("csrf")] {
+        let refused = ours.post_bare(&link, &fields(csrf)).await;
+        assert_eq!(refused.status, StatusCode::FORBIDDEN, "{csrf}");
+    }
+    assert!(ours.get(&link).await.text.contains("Continue to"), "still open");
+    let said = ours.post_bare(&link, &fields(page.hidden("csrf"))).await;
+    assert_eq!(said.status, StatusCode::SEE_OTHER);
+}
+
 #[tokio::test]
 async fn a_client_s_name_cannot_turn_the_page_around() {
     let world = World::new().await;

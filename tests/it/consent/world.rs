@@ -13,12 +13,14 @@ use countersign::model::{
     Caller, Clock, ConnectPrompt, Outcome, Principal, Time, ToolResult, UserId,
 };
 use countersign::store::{DataFolder, KeySource, MasterKey};
+use countersign::web;
+use countersign::web::neighbours::Neighbours;
+use countersign::web::server::Port;
 use reqwest::StatusCode;
-use reqwest::header::{CONTENT_TYPE, COOKIE, LOCATION, SET_COOKIE};
 use secrecy::SecretString;
 use serde_json::{Map, Value};
-use url::Url;
 
+use crate::browser::{Browser, Page};
 use crate::server::{Act, Server, answer, json};
 
 /// What the provider does next: its token endpoint, and its API.
@@ -113,7 +115,7 @@ pub(super) struct World {
     /// Where the provider is.
     pub(super) origin: String,
     now: Arc<AtomicI64>,
-    browser: reqwest::Client,
+    browser: Browser,
     key: SecretString,
     folder: tempfile::TempDir,
 }
@@ -160,16 +162,12 @@ impl World {
         let folder = tempfile::tempdir().unwrap();
         std::fs::write(folder.path().join("tools.toml"), tools(&upstream.origin)).unwrap();
         let key = MasterKey::generate().to_base64();
-        // Once for the process; the second time it says so.
-        let _ = rustls::crypto::ring::default_provider().install_default();
-        let browser =
-            reqwest::Client::builder().redirect(reqwest::redirect::Policy::none()).no_proxy();
         Self {
             app: app(&folder, "data", &key, &now, public),
             provider,
             origin: upstream.origin,
             now,
-            browser: browser.build().unwrap(),
+            browser: Browser::new(),
             key,
             folder,
         }
@@ -248,7 +246,7 @@ impl World {
     }
 
     pub(super) async fn get(&self, url: &str) -> Page {
-        Page::of(self.browser.get(url).send().await.unwrap()).await
+        self.browser.get(url).await
     }
 
     /// Opens the link and clicks "Continue": where the browser is sent, and what it is given.
@@ -281,22 +279,14 @@ impl World {
     }
 
     pub(super) async fn post(&self, link: &str, fields: &[(&str, &str)]) -> Page {
-        let body =
-            url::form_urlencoded::Serializer::new(String::new()).extend_pairs(fields).finish();
-        let form = self
-            .browser
-            .post(link)
-            .header(CONTENT_TYPE, "application/x-www-form-urlencoded")
-            .body(body);
-        Page::of(form.send().await.unwrap()).await
+        self.browser.post(link, fields).await
     }
 
     /// Comes back from the provider with these parameters beside the state.
     pub(super) async fn come_back(&self, departure: &Page, parameters: &str) -> Page {
         let redirect = departure.parameter("redirect_uri");
         let state = departure.parameter("state");
-        let request = self.browser.get(format!("{redirect}?state={state}&{parameters}"));
-        Page::of(request.header(COOKIE, departure.cookie()).send().await.unwrap()).await
+        self.browser.get(&format!("{redirect}?state={state}&{parameters}")).await
     }
 
     /// The whole consent; the token endpoint must have been told what to say.
@@ -309,6 +299,16 @@ impl World {
         let departure = self.click(link).await;
         assert_eq!(departure.status, StatusCode::SEE_OTHER);
         self.come_back(&departure, "code=c0de").await
+    }
+
+    /// Serves this person's own pages until the test ends; the address of their accounts.
+    pub(super) async fn connections(&self, whose: Caller) -> String {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let origin = format!("http://{}", listener.local_addr().unwrap());
+        let principal = Arc::new(Principal::local(whose));
+        let pages = web::local(self.app.broker.clone(), principal, std::slice::from_ref(&origin));
+        Port::serve(listener, pages, Neighbours::of_this_user()).unwrap();
+        format!("{origin}/connections")
     }
 
     /// All that this person has.
@@ -359,45 +359,6 @@ fn copy(from: &Path, to: &Path) {
         } else if entry.file_type().unwrap().is_file() {
             std::fs::copy(entry.path(), to).unwrap();
         }
-    }
-}
-
-/// What a browser got.
-pub(super) struct Page {
-    pub(super) status: StatusCode,
-    pub(super) text: String,
-    location: Option<String>,
-    cookie: Option<String>,
-}
-
-impl Page {
-    async fn of(response: reqwest::Response) -> Self {
-        let header =
-            |name| response.headers().get(name).map(|value| value.to_str().unwrap().to_owned());
-        let (location, cookie) = (header(LOCATION), header(SET_COOKIE));
-        Self { status: response.status(), location, cookie, text: response.text().await.unwrap() }
-    }
-
-    fn cookie(&self) -> String {
-        let cookie = self.cookie.as_deref().expect("a cookie");
-        cookie.split(';').next().unwrap().to_owned()
-    }
-
-    /// The digest in the page's form; of a page without one, nothing.
-    fn shown(&self) -> &str {
-        let shown = self.text.split_once(r#"name="shown" value=""#);
-        shown.and_then(|(_, rest)| rest.split_once('"')).map_or("", |(shown, _)| shown)
-    }
-
-    pub(super) fn location(&self) -> &str {
-        self.location.as_deref().expect("a redirect")
-    }
-
-    /// A parameter of the authorization request.
-    pub(super) fn parameter(&self, name: &str) -> String {
-        let url = Url::parse(self.location()).unwrap();
-        let found = url.query_pairs().find(|(found, _)| found == name);
-        found.unwrap_or_else(|| panic!("no `{name}`")).1.into_owned()
     }
 }
 

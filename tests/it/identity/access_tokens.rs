@@ -296,7 +296,7 @@ async fn an_issuer_is_spelled_as_it_spells_itself() {
     let (bare, slash) = (world.server.origin.clone(), format!("{}/", world.server.origin));
     let servers =
         |world: &World| world.authenticator.resource_metadata().unwrap().authorization_servers;
-    assert_eq!(servers(&world), [bare.clone()]);
+    assert_eq!(servers(&world), [bare.as_str()]);
     world.answers.lock().unwrap().metadata = json!({"issuer": slash});
     let ana = world.accepted(&world.token(&json!({}), &json!({"iss": slash}))).await;
     assert_eq!(ana.caller.namespace, bare);

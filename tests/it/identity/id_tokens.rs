@@ -112,6 +112,18 @@ async fn userinfo_names_whom_the_id_token_does_not() {
     }
 }
 
+/// The access token goes to the issuer that the operator wrote.
+#[tokio::test]
+async fn userinfo_elsewhere_is_not_asked() {
+    let (world, elsewhere) = (World::new().await, World::new().await);
+    let url = elsewhere.server.origin.replacen("http", "https", 1) + "/userinfo";
+    world.answers.lock().unwrap().metadata = json!({"userinfo_endpoint": url});
+    let claims = verify(&world, id_token(&world, &json!({}))).await.unwrap();
+    let found = issuer(&world).userinfo(&"access-canary".into(), &claims).await;
+    assert!(matches!(found, Err(Denied::InvalidToken(TokenFault::NoPerson))), "{found:?}");
+    assert_eq!(elsewhere.server.connections(), 0);
+}
+
 #[tokio::test]
 async fn our_registration_is_what_a_code_is_exchanged_with() {
     let world = World::new().await;

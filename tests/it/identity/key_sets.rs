@@ -50,7 +50,7 @@ async fn many_at_the_first_start_ask_once() {
 async fn a_question_outlives_whoever_caused_it() {
     let world = World::new().await;
     let token = world.token(&json!({}), &json!({}));
-    let (headers, mut asking) = (bearer(&token), std::pin::pin!(world.present(&token)));
+    let (headers, mut asking) = (bearer(&token), Box::pin(world.present(&token)));
     assert!(futures_util::poll!(&mut asking).is_pending());
     drop(asking);
     let ana = world.authenticator.authenticate(&headers).await;
@@ -120,6 +120,22 @@ async fn old_keys_go_on_for_a_day_while_the_issuer_is_down() {
     world.answers.lock().unwrap().is_down = false;
     world.pass(Duration::from_secs(6));
     world.accepted(&world.token(&json!({}), &json!({}))).await;
+}
+
+/// Known to be in trouble, it keeps nobody waiting.
+#[tokio::test]
+async fn nobody_waits_for_an_issuer_that_failed_a_moment_ago() {
+    let world = World::new().await;
+    world.accepted(&world.token(&json!({}), &json!({}))).await;
+    world.answers.lock().unwrap().is_down = true;
+    world.pass(Duration::from_mins(16));
+    world.accepted(&world.token(&json!({}), &json!({}))).await;
+    world.pass(Duration::from_mins(2));
+    let token = world.token(&json!({}), &json!({}));
+    let asked = world.server.requests().len();
+    let mut presented = std::pin::pin!(world.present(&token));
+    assert!(matches!(futures_util::poll!(&mut presented), std::task::Poll::Ready(Ok(_))));
+    assert_eq!(world.server.requests().len(), asked);
 }
 
 /// A key that the issuer took back is refused when the set has become old, used meanwhile or not.

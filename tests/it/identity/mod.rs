@@ -4,6 +4,6 @@ mod access_tokens;
 mod id_tokens;
 mod introspection;
 mod key_sets;
-mod signing;
+pub(crate) mod signing;
 mod static_keys;
 mod world;

@@ -13,7 +13,7 @@ use rustls::pki_types::pem::PemObject as _;
 use serde_json::{Value, json};
 
 /// A private key of some kind.
-pub(super) enum Key {
+pub(crate) enum Key {
     Rsa(Box<RsaKeyPair>),
     P256(EcdsaKeyPair),
     P384(EcdsaKeyPair),
@@ -22,7 +22,7 @@ pub(super) enum Key {
 
 impl Key {
     /// The one of the fixtures: `ring` makes none.
-    pub(super) fn rsa() -> Self {
+    pub(crate) fn rsa() -> Self {
         let pem = include_bytes!("../fixtures/rsa.pem");
         let pair = match PrivateKeyDer::from_pem_slice(pem).unwrap() {
             PrivateKeyDer::Pkcs8(key) => RsaKeyPair::from_pkcs8(key.secret_pkcs8_der()),
@@ -32,25 +32,25 @@ impl Key {
         Self::Rsa(Box::new(pair.unwrap()))
     }
 
-    pub(super) fn p256() -> Self {
+    pub(crate) fn p256() -> Self {
         let (by, random) = (&ECDSA_P256_SHA256_FIXED_SIGNING, SystemRandom::new());
         let made = EcdsaKeyPair::generate_pkcs8(by, &random).unwrap();
         Self::P256(EcdsaKeyPair::from_pkcs8(by, made.as_ref(), &random).unwrap())
     }
 
-    pub(super) fn p384() -> Self {
+    pub(crate) fn p384() -> Self {
         let (by, random) = (&ECDSA_P384_SHA384_FIXED_SIGNING, SystemRandom::new());
         let made = EcdsaKeyPair::generate_pkcs8(by, &random).unwrap();
         Self::P384(EcdsaKeyPair::from_pkcs8(by, made.as_ref(), &random).unwrap())
     }
 
-    pub(super) fn ed25519() -> Self {
+    pub(crate) fn ed25519() -> Self {
         let made = Ed25519KeyPair::generate_pkcs8(&SystemRandom::new()).unwrap();
         Self::Ed25519(Ed25519KeyPair::from_pkcs8(made.as_ref()).unwrap())
     }
 
     /// Its public half as an issuer publishes it, without a name.
-    pub(super) fn jwk(&self) -> Value {
+    pub(crate) fn jwk(&self) -> Value {
         let halves = |bytes: &[u8]| {
             let (x, y) = bytes[1..].split_at((bytes.len() - 1) / 2);
             (encode(x), encode(y))
@@ -75,12 +75,12 @@ impl Key {
     }
 
     /// The same with a name.
-    pub(super) fn named(&self, id: &str) -> Value {
+    pub(crate) fn named(&self, id: &str) -> Value {
         with(self.jwk(), &json!({"kid": id}))
     }
 
     /// A JWT. What the header says of the algorithm is how it is signed.
-    pub(super) fn sign(&self, header: &Value, claims: &Value) -> String {
+    pub(crate) fn sign(&self, header: &Value, claims: &Value) -> String {
         let signed = format!("{}.{}", encode(header.to_string()), encode(claims.to_string()));
         let signature = self.signature(header["alg"].as_str().unwrap(), signed.as_bytes());
         format!("{signed}.{}", encode(signature))
@@ -111,7 +111,7 @@ impl Key {
 }
 
 /// An object with further fields; those that are `null` are taken away.
-pub(super) fn with(mut object: Value, more: &Value) -> Value {
+pub(crate) fn with(mut object: Value, more: &Value) -> Value {
     let fields = object.as_object_mut().unwrap();
     for (name, value) in more.as_object().unwrap() {
         match value {
@@ -122,6 +122,6 @@ pub(super) fn with(mut object: Value, more: &Value) -> Value {
     object
 }
 
-pub(super) fn encode(bytes: impl AsRef<[u8]>) -> String {
+pub(crate) fn encode(bytes: impl AsRef<[u8]>) -> String {
     URL_SAFE_NO_PAD.encode(bytes)
 }

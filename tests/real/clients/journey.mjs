@@ -110,6 +110,12 @@ async function walk(wish, connect) {
   }
 }
 
+/** A library's transport to a `server`. */
+export function transport({ url, transport: kind = 'stdio', binary: command, args, env, cwd }, transports) {
+  const Transport = transports[kind];
+  return kind === 'stdio' ? new Transport({ command, args, env, cwd }) : new Transport(new URL(url));
+}
+
 export async function run(name, connect) {
   const say = (line) => process.stdout.write(`${JSON.stringify(line)}\n`);
   say({ client: name });

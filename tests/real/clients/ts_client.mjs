@@ -7,7 +7,7 @@
 
 import { Client, SSEClientTransport, StreamableHTTPClientTransport, UrlElicitationRequiredError } from '@modelcontextprotocol/client';
 import { StdioClientTransport } from '@modelcontextprotocol/client/stdio';
-import { run } from './journey.mjs';
+import { run, transport } from './journey.mjs';
 
 function versions(protocol) {
   if (protocol === 'default') return {};
@@ -16,11 +16,7 @@ function versions(protocol) {
   return { supportedProtocolVersions: [protocol] };
 }
 
-function transport({ url, transport: kind, binary: command, args, env, cwd }) {
-  if (kind === 'http') return new StreamableHTTPClientTransport(new URL(url));
-  if (kind === 'sse') return new SSEClientTransport(new URL(url));
-  return new StdioClientTransport({ command, args, env, cwd });
-}
+const transports = { http: StreamableHTTPClientTransport, sse: SSEClientTransport, stdio: StdioClientTransport };
 
 await run('@modelcontextprotocol/client', async ({ server, protocol, elicits }, person) => {
   const client = new Client({ name: 'ts-client', version: '2.4.0' }, {
@@ -31,7 +27,7 @@ await run('@modelcontextprotocol/client', async ({ server, protocol, elicits }, 
     client.setRequestHandler('elicitation/create', async ({ params }) => person.elicited(params));
     client.setNotificationHandler('notifications/elicitation/complete', ({ params }) => person.completed(params.elicitationId));
   }
-  const wire = transport(server);
+  const wire = transport(server, transports);
   await client.connect(wire);
   return {
     negotiated: () => client.getNegotiatedProtocolVersion(),

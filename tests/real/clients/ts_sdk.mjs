@@ -9,7 +9,7 @@ import { SSEClientTransport } from '@modelcontextprotocol/sdk/client/sse.js';
 import { StdioClientTransport } from '@modelcontextprotocol/sdk/client/stdio.js';
 import { StreamableHTTPClientTransport } from '@modelcontextprotocol/sdk/client/streamableHttp.js';
 import { ElicitationCompleteNotificationSchema, ElicitRequestSchema, UrlElicitationRequiredError } from '@modelcontextprotocol/sdk/types.js';
-import { run } from './journey.mjs';
+import { run, transport } from './journey.mjs';
 
 class ClientOf extends Client {
   offers = 'default';
@@ -24,11 +24,7 @@ class ClientOf extends Client {
   }
 }
 
-function transport({ url, transport: kind, binary: command, args, env, cwd }) {
-  if (kind === 'http') return new StreamableHTTPClientTransport(new URL(url));
-  if (kind === 'sse') return new SSEClientTransport(new URL(url));
-  return new StdioClientTransport({ command, args, env, cwd });
-}
+const transports = { http: StreamableHTTPClientTransport, sse: SSEClientTransport, stdio: StdioClientTransport };
 
 await run('@modelcontextprotocol/sdk', async ({ server, protocol, elicits }, person) => {
   const client = new ClientOf({ name: 'ts-sdk', version: '1.32.2' }, { capabilities: elicits ? { elicitation: { url: {} } } : {} });
@@ -37,7 +33,7 @@ await run('@modelcontextprotocol/sdk', async ({ server, protocol, elicits }, per
     client.setRequestHandler(ElicitRequestSchema, async ({ params }) => person.elicited(params));
     client.setNotificationHandler(ElicitationCompleteNotificationSchema, ({ params }) => person.completed(params.elicitationId));
   }
-  const wire = transport(server);
+  const wire = transport(server, transports);
   await client.connect(wire);
   return {
     negotiated: () => client.negotiated,

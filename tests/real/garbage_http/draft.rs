@@ -51,6 +51,7 @@ pub fn garbage(dice: &mut Dice, host: &str, sessions: &[String]) -> Vec<u8> {
 
 fn good(dice: &mut Dice, host: &str, sessions: &[String]) -> Draft {
     let session = if sessions.is_empty() { "none" } else { &sessions[dice.below(sessions.len())] };
+    let tool = dice.pick(&["open", "connect"]);
     let (method, params) = match dice.below(7) {
         0 => (
             "initialize",
@@ -63,7 +64,7 @@ fn good(dice: &mut Dice, host: &str, sessions: &[String]) -> Draft {
         1 | 2 => ("tools/list", json!({})),
         3 => ("ping", json!({})),
         4 => ("server/discover", json!({})),
-        _ => ("tools/call", json!({"name": "open", "arguments": {}})),
+        _ => ("tools/call", json!({"name": tool, "arguments": {}})),
     };
     let mut message = json!({"jsonrpc": "2.0", "id": 1, "method": method, "params": params});
     let mut headers = vec![
@@ -82,7 +83,7 @@ fn good(dice: &mut Dice, host: &str, sessions: &[String]) -> Draft {
             headers.push(("mcp-protocol-version", REVISION.into()));
             headers.push(("mcp-method", method.into()));
             if method == "tools/call" {
-                headers.push(("mcp-name", "open".into()));
+                headers.push(("mcp-name", tool.into()));
             }
         }
         4 | 5 => {

@@ -22,16 +22,17 @@ use tokio::time::{Instant, timeout};
 
 use crate::harness::{Home, PATIENCE, environment, report};
 use crate::load::api::Api;
-use crate::load::figures::mib;
+use crate::load::grants;
 use crate::load::process::Process;
 use crate::load::session::{Expected, Session, Way};
 use crate::load::wire::Connection;
 use dice::Dice;
 
 const REQUESTS: usize = 30_000;
-/// Of those that answers are counted of; from then on nothing may grow any more.
-const WARM: usize = REQUESTS / 3;
-const CONNECTIONS: usize = 48;
+/// Memory is looked at after each sixth, and may not grow any more after the second.
+const PARTS: usize = 6;
+const WARM: usize = 2;
+const CONNECTIONS: usize = 96;
 /// Requests one after the other on a connection, as long as the server leaves it open.
 const PIPELINED: usize = 12;
 /// A server that says nothing for so long waits for a body that does not come, or streams.
@@ -49,7 +50,8 @@ struct Seen {
     /// Connections that ended without any answer to what was sent last.
     cut: Cell<usize>,
     sessions: RefCell<Vec<String>>,
-    faults: RefCell<Vec<String>>,
+    /// By what was said, one of each kind.
+    faults: RefCell<BTreeMap<String, String>>,
 }
 
 impl Seen {
@@ -87,14 +89,14 @@ impl Seen {
     }
 
     fn fault(&self, sent: &[u8], said: &[u8]) {
-        let head = |bytes: &[u8], most: usize| {
+        let text = |bytes: &[u8], most: usize| {
             String::from_utf8_lossy(&bytes[..bytes.len().min(most)]).into_owned()
         };
-        self.faults.borrow_mut().push(format!(
-            "{}\n--- after\n{}",
-            head(said, 600),
-            head(sent, 6000)
-        ));
+        let said = text(said, 400);
+        let (_, body) = said.split_once("\r\n\r\n").unwrap_or_default();
+        let kind = body.split("HTTP/1.").next().unwrap_or_default().to_owned();
+        let fault = || format!("{said}\n--- to one of these:\n{}", text(sent, 6000));
+        self.faults.borrow_mut().entry(kind).or_insert_with(fault);
     }
 
     /// The sessions that are too many, to be closed in a good way.
@@ -119,6 +121,9 @@ async fn connection(at: SocketAddr, mut dice: Dice, seen: &Seen) {
     for _ in 0..=dice.below(PIPELINED) {
         sent.extend(draft::garbage(&mut dice, &host, &known));
     }
+    // Where the server has understood that much, it need not be waited for.
+    let last = "GET /nothing HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n";
+    sent.extend(last.as_bytes());
     let stream = TcpStream::connect(at).await.expect("the server accepts connections");
     let (mut input, mut output) = stream.into_split();
     let (mut said, mut buffer) = (Vec::new(), vec![0; 16 << 10]);
@@ -140,13 +145,19 @@ async fn good_calls(at: SocketAddr, is_over: &Cell<bool>) -> io::Result<Duration
     for way in Way::ALL {
         sessions.push(Session::open(way, at, "", &mut connection).await?);
     }
-    let expected = Expected::result("to everybody");
-    while !is_over.get() {
+    let calls =
+        [("open", Expected::result("to everybody")), ("connect", Expected::other("/connect/"))];
+    loop {
         for session in &mut sessions {
-            let mut request = session.call("open", "");
-            let began = Instant::now();
-            expected.check(&session.ask(&mut request, &mut connection).await?)?;
-            longest = longest.max(began.elapsed());
+            for (tool, expected) in &calls {
+                let mut request = session.call(tool, "");
+                let began = Instant::now();
+                expected.check(&session.ask(&mut request, &mut connection).await?)?;
+                longest = longest.max(began.elapsed());
+            }
+        }
+        if is_over.get() {
+            break;
         }
     }
     for session in sessions {
@@ -168,7 +179,17 @@ fn thirty_thousand_requests_of_garbage_disturb_nobody() {
     let api = Api::start();
     let address = api.address();
     let home = Home::new(&format!(
-        "[tools.open]\ndescription = \"What everybody may read.\"\nrequest = \"GET http://{address}/open\"\n"
+        r#"{provider}
+[tools.open]
+description = "What everybody may read."
+request     = "GET http://{address}/once"
+
+[tools.connect]
+description = "Something that nobody has consented to."
+provider    = "notes"
+request     = "GET /notes"
+"#,
+        provider = grants::provider(&api),
     ));
     let process = Process::start(home.command(&["serve", "--http", "127.0.0.1:0"]));
     let at = process.address;
@@ -177,7 +198,6 @@ fn thirty_thousand_requests_of_garbage_disturb_nobody() {
     let seen = Seen::default();
     let mut dice = Dice::new(seed);
     let runtime = Builder::new_current_thread().enable_all().build().unwrap();
-    let descriptors = process.descriptors();
     let mut send = |requests: usize| {
         let is_over = Cell::new(false);
         let garbage = async {
@@ -190,9 +210,14 @@ fn thirty_thousand_requests_of_garbage_disturb_nobody() {
         let (longest, ()) = runtime.block_on(join(good_calls(at, &is_over), garbage));
         longest.unwrap_or_else(|error| panic!("seed {seed}: {error}"))
     };
-    let longest = send(WARM);
-    let warm = process.memory("VmRSS");
-    let longest = send(REQUESTS).max(longest);
+    // The store is open now, and the port of the links.
+    send(0);
+    let descriptors = process.descriptors();
+    let (mut longest, mut looks) = (Duration::ZERO, Vec::new());
+    for part in 1..=PARTS {
+        longest = longest.max(send(REQUESTS * part / PARTS));
+        looks.push(process.memory("VmRSS"));
+    }
     // The sessions that are left are closed, as everything else is.
     let rest = seen.sessions.take();
     runtime.block_on(join_all(rest.iter().map(async |id| {
@@ -201,26 +226,25 @@ fn thirty_thousand_requests_of_garbage_disturb_nobody() {
         let _ = connection.exchange(delete.as_bytes()).await;
     })));
     let began = Instant::now();
-    // The one connection to the API is kept.
-    while process.descriptors() > descriptors + 1 && began.elapsed() < PATIENCE {
+    while process.descriptors() > descriptors && began.elapsed() < PATIENCE {
         std::thread::yield_now();
     }
-    let (left, last) = (process.descriptors(), process.memory("VmRSS"));
+    let left = process.descriptors();
     let (status, said) = process.end();
     report(&format!(
-        "answers {:?}, {} connections cut; the longest good call {longest:?}; {} MiB after a third, {} MiB at the \
-         end; {descriptors} descriptors, {left} at the end; {} bytes of log",
+        "answers {:?}, {} connections cut; the longest good call {longest:?}; resident, KiB, after each \
+         sixth: {looks:?}; {descriptors} descriptors, {left} at the end; {} bytes of log",
         seen.statuses.borrow(),
         seen.cut.get(),
-        mib(warm),
-        mib(last),
         said.len()
     ));
     let faults = seen.faults.take();
-    assert!(faults.is_empty(), "seed {seed}: {} faults, the first:\n{}", faults.len(), faults[0]);
+    let faults: Vec<String> = faults.into_values().collect();
+    assert!(faults.is_empty(), "seed {seed}: {}", faults.join("\n\n=== and\n"));
     assert!(!said.contains("panicked") && !said.contains("ERROR"), "seed {seed}: {said}");
     assert!(status.success(), "seed {seed}: {status}: {said}");
     assert!(longest < LONGEST_CALL, "seed {seed}: {longest:?}");
-    assert!(left <= descriptors + 1, "seed {seed}: {left} descriptors of {descriptors}");
-    assert!(last < warm * MOST_GROWTH, "seed {seed}: {warm} KiB became {last}");
+    assert!(left <= descriptors, "seed {seed}: {left} descriptors of {descriptors}");
+    let grown = looks[PARTS - 1] / looks[WARM - 1];
+    assert!(grown < MOST_GROWTH, "seed {seed}: memory grows: {looks:?}");
 }

@@ -8,6 +8,7 @@ use rustix::process::{Pid, Signal, kill_process};
 
 use super::host::{Host, Wire};
 use super::lines::Lines;
+use super::sender::Sender;
 use super::sse::Sse;
 use super::streamable::Streamable;
 use super::{Dialect, Home};
@@ -20,11 +21,6 @@ pub enum Transport {
 
 impl Transport {
     pub const ALL: [Self; 2] = [Self::Streamable, Self::Sse];
-
-    /// How hosts may speak over it. What needs no handshake needs no HTTP+SSE either.
-    pub fn dialects(self) -> impl Iterator<Item = Dialect> {
-        Dialect::all().filter(move |dialect| self == Self::Streamable || !dialect.is_stateless())
-    }
 }
 
 pub struct Served {
@@ -75,9 +71,20 @@ impl Served {
 
     /// Connects and shakes hands.
     pub fn host(&self, transport: Transport, dialect: Dialect) -> Host<Box<dyn Wire>> {
+        self.host_with(transport, dialect, &[])
+    }
+
+    /// Connects with these headers in every request, and shakes hands.
+    pub fn host_with(
+        &self,
+        transport: Transport,
+        dialect: Dialect,
+        headers: &[(&'static str, &str)],
+    ) -> Host<Box<dyn Wire>> {
+        let sender = Sender::new(dialect, headers);
         let wire: Box<dyn Wire> = match transport {
-            Transport::Streamable => Box::new(Streamable::to(&self.url(transport), dialect)),
-            Transport::Sse => Box::new(Sse::to(&self.origin, dialect)),
+            Transport::Streamable => Box::new(Streamable::to(&self.url(transport), sender)),
+            Transport::Sse => Box::new(Sse::to(&self.origin, sender)),
         };
         let mut host = Host::over(wire, dialect);
         host.shake_hands();

@@ -4,26 +4,24 @@ use std::net::{Shutdown, TcpStream};
 
 use serde_json::Value;
 
-use super::Dialect;
 use super::events::events;
 use super::host::Wire;
-use super::http::{Sent, request};
+use super::http::Response;
 use super::lines::Lines;
+use super::sender::Sender;
 
 pub struct Sse {
     messages: String,
-    dialect: Dialect,
+    sender: Sender,
     connection: TcpStream,
     output: Lines,
 }
 
 impl Sse {
     /// Connects to the server at `origin`, and waits for the endpoint.
-    pub fn to(origin: &str, dialect: Dialect) -> Self {
-        let response =
-            Sent::to(&format!("{origin}/sse"), "GET", &[("accept", "text/event-stream")], "")
-                .and_then(Sent::response)
-                .expect("an answer to a GET");
+    pub fn to(origin: &str, sender: Sender) -> Self {
+        let response = sender.send("GET", &format!("{origin}/sse"), None).response();
+        let response = response.expect("an answer to a GET");
         assert_eq!(response.status, 200);
         let (connection, body) = response.stream().expect("a stream");
         let (to, output) = Lines::fed();
@@ -38,16 +36,14 @@ impl Sse {
         let endpoint = output.next("an endpoint").expect("an endpoint");
         let endpoint = String::from_utf8(endpoint).expect("an endpoint is text");
         assert!(endpoint.starts_with("/messages?"), "{endpoint}");
-        Self { messages: format!("{origin}{endpoint}"), dialect, connection, output }
+        Self { messages: format!("{origin}{endpoint}"), sender, connection, output }
     }
 }
 
 impl Wire for Sse {
     fn say(&mut self, message: &Value) {
-        let signed = self.dialect.headers(Some(message));
-        let mut headers = vec![("content-type", "application/json")];
-        headers.extend(signed.iter().map(|(name, value)| (*name, value.as_str())));
-        let reply = request("POST", &self.messages, &headers, &message.to_string());
+        let sent = self.sender.send("POST", &self.messages, Some(message));
+        let reply = sent.response().and_then(Response::whole).expect("an answer to a POST");
         assert_eq!(reply.status, 202, "{message}: {}", reply.body);
     }
 

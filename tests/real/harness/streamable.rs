@@ -1,42 +1,33 @@
 //! Streamable HTTP: every message a POST of its own; what belongs to no request comes on one standing GET.
 
 use std::net::{Shutdown, TcpStream};
-use std::sync::mpsc::Sender;
+use std::sync::mpsc;
 
 use serde_json::Value;
 
-use super::Dialect;
 use super::events::events;
 use super::host::Wire;
 use super::http::{Response, Sent};
 use super::lines::Lines;
+use super::sender::Sender;
 
 pub struct Streamable {
     url: String,
-    dialect: Dialect,
-    session: Option<String>,
+    sender: Sender,
+    has_session: bool,
     standing: Option<TcpStream>,
-    to: Sender<Vec<u8>>,
+    to: mpsc::Sender<Vec<u8>>,
     output: Lines,
 }
 
 impl Streamable {
-    pub fn to(url: &str, dialect: Dialect) -> Self {
+    pub fn to(url: &str, sender: Sender) -> Self {
         let (to, output) = Lines::fed();
-        Self { url: url.into(), dialect, session: None, standing: None, to, output }
+        Self { url: url.into(), sender, has_session: false, standing: None, to, output }
     }
 
     fn send(&self, method: &str, message: Option<&Value>) -> Sent {
-        let mut headers = vec![
-            ("content-type", "application/json"),
-            ("accept", "application/json, text/event-stream"),
-        ];
-        let signed = self.dialect.headers(message);
-        headers.extend(signed.iter().map(|(name, value)| (*name, value.as_str())));
-        headers.extend(self.session.iter().map(|id| ("mcp-session-id", id.as_str())));
-        let body = message.map(Value::to_string).unwrap_or_default();
-        Sent::to(&self.url, method, &headers, &body)
-            .unwrap_or_else(|error| panic!("{method} {}: {error}", self.url))
+        self.sender.send(method, &self.url, message)
     }
 
     /// Opens the stream for what the server says of its own accord.
@@ -68,8 +59,10 @@ impl Wire for Streamable {
         let to = self.to.clone();
         if message["method"] == "initialize" {
             let response = sent.response().expect("an answer to initialize");
-            self.session = response.header("mcp-session-id").map(str::to_owned);
-            assert!(self.session.is_some(), "{}: no session", response.status);
+            let session = response.header("mcp-session-id");
+            let session = session.unwrap_or_else(|| panic!("{}: no session", response.status));
+            self.sender.add("mcp-session-id", session);
+            self.has_session = true;
             std::thread::spawn(move || take_in(response, &to));
         } else {
             std::thread::spawn(move || match sent.response() {
@@ -85,7 +78,7 @@ impl Wire for Streamable {
 }
 
 /// Whatever the answer to a request carries; what is no message is for the reader to stumble over.
-fn take_in(response: Response, to: &Sender<Vec<u8>>) {
+fn take_in(response: Response, to: &mpsc::Sender<Vec<u8>>) {
     let status = response.status;
     match response.header("content-type") {
         Some(kind) if kind.starts_with("text/event-stream") => {
@@ -112,7 +105,7 @@ impl Drop for Streamable {
         if let Some(standing) = &self.standing {
             let _ = standing.shutdown(Shutdown::Both);
         }
-        if self.session.is_some() && !std::thread::panicking() {
+        if self.has_session && !std::thread::panicking() {
             let ended = self.send("DELETE", None).response().expect("an answer to a DELETE");
             assert!((200..300).contains(&ended.status), "a session can be ended: {}", ended.status);
         }

@@ -24,13 +24,18 @@ pub fn paste(link: &str, secret: &str) -> Reply {
 }
 
 fn send(link: &str, headers: &[(&str, &str)], fields: &[(&str, &str)]) -> Reply {
-    let page = request("GET", link, &[], "").body;
-    let shown = page.split_once(r#"name="shown" value=""#);
-    let shown = shown.and_then(|(_, rest)| rest.split_once('"')).map_or("", |(shown, _)| shown);
+    let page = request("GET", link, &[], "");
+    let hidden = |name: &str| {
+        let found = page.body.split_once(&format!(r#"name="{name}" value=""#));
+        found.and_then(|(_, rest)| rest.split_once('"')).map_or("", |(value, _)| value)
+    };
+    let cookie = page.header("set-cookie").and_then(|cookie| cookie.split(';').next());
+    let own = cookie.map(|cookie| ("cookie", cookie));
     let form = ("content-type", "application/x-www-form-urlencoded");
-    let headers: Vec<_> = headers.iter().copied().chain([form]).collect();
+    let headers: Vec<_> = headers.iter().copied().chain(own).chain([form]).collect();
     let mut body = url::form_urlencoded::Serializer::new(String::new());
-    let body = body.append_pair("shown", shown).extend_pairs(fields).finish();
+    let body = body.extend_pairs(["csrf", "shown"].map(|name| (name, hidden(name))));
+    let body = body.extend_pairs(fields).finish();
     request("POST", link, &headers, &body)
 }
 

@@ -97,10 +97,14 @@ impl World {
         log.as_array().expect("a log is a list").clone()
     }
 
+    /// The table of the provider `notes`.
+    pub fn provider(&self) -> String {
+        provider("notes", self.issuer(), self.api())
+    }
+
     /// A `tools.toml` with the provider `notes` and a tool for each thing that the API can do.
     pub fn tools(&self) -> String {
-        let (issuer, api) = (self.issuer(), self.api());
-        format!("{}\n{TOOLS}", provider("notes", issuer, api))
+        format!("{}\n{TOOLS}", self.provider())
     }
 }
 

@@ -62,8 +62,13 @@ function isCallback(url) {
   return url.searchParams.has('state') && (url.searchParams.has('code') || url.searchParams.has('error'));
 }
 
+/** The cookie of this trip, without the one that the browser's forms are known by, which has the port for its name. */
+function tripCookie(visitor, callback) {
+  return visitor.cookieHeader(callback).split('; ').filter((cookie) => !/^countersign_\d{1,5}=/.test(cookie)).join('; ');
+}
+
 function keep(visitor, callback, file) {
-  writeFileSync(file, JSON.stringify({ callback_url: callback.href, cookie: visitor.cookieHeader(callback) }), { mode: 0o600 });
+  writeFileSync(file, JSON.stringify({ callback_url: callback.href, cookie: tripCookie(visitor, callback) }), { mode: 0o600 });
   return { steps: visitor.steps, final_status: null, final_url_path: shown(callback), final_text: '', final_title: '' };
 }
 

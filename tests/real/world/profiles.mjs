@@ -3,8 +3,8 @@
 //   node profiles.mjs
 //   {"ready":true}
 //   {"who":"ana","goto":"http://127.0.0.1:8971/connect/…"}
-//   {"url":"…","status":200,"title":"…","text":"…","fields":["login"],"buttons":["allow","deny"]}
-//   {"who":"ana","fill":{"login":"ana"},"press":"allow"}                 a button by its value
+//   {"url":"…","status":200,"title":"…","text":"…","fields":["login"],"buttons":["allow","deny"],"visited":[…]}
+//   {"who":"ana","fill":{"login":"ana"},"press":"allow"}                 a button by its value; "": the only one
 //
 // A profile is made when somebody first does something, and keeps its cookies until stdin closes. The whole address is
 // told, query and all: tests hand it on to somebody else.
@@ -23,9 +23,11 @@ async function person(who) {
     const { context, close } = await launch({});
     context.setDefaultTimeout(PATIENCE_MS);
     const [page] = context.pages();
-    const last = { status: null };
+    const last = { status: null, visited: [] };
     page.on('response', (response) => {
-      if (response.request().isNavigationRequest()) last.status = response.status();
+      if (!response.request().isNavigationRequest()) return;
+      last.status = response.status();
+      last.visited.push(response.url());
     });
     people.set(who, { page, last, close });
   }
@@ -34,10 +36,11 @@ async function person(who) {
 
 async function act({ who, goto, fill = {}, press }) {
   const { page, last } = await person(who);
+  last.visited = [];
   if (goto) await page.goto(goto);
   for (const [name, value] of Object.entries(fill)) await page.locator(`input[name="${name}"]`).fill(value);
   if (press !== undefined) {
-    await Promise.all([page.waitForEvent('load'), page.locator(`button[value="${press}"]`).click()]);
+    await Promise.all([page.waitForEvent('load'), page.locator(press ? `button[value="${press}"]` : 'button').click()]);
   }
   const all = (selector, attribute) => page.locator(selector).evaluateAll((found, name) => found.map((one) => one.getAttribute(name)), attribute);
   return {
@@ -47,6 +50,7 @@ async function act({ who, goto, fill = {}, press }) {
     text: (await page.locator('body').innerText()).replace(/\s+/g, ' ').trim(),
     fields: await all('input:not([type="hidden"])', 'name'),
     buttons: await all('button', 'value'),
+    visited: last.visited,
   };
 }
 

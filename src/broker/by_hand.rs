@@ -1,0 +1,64 @@
+//! Connecting by hand: what a person sets going on the page of their accounts, outside any call.
+
+use std::sync::Arc;
+
+use super::Broker;
+use super::connect::ConnectError;
+use crate::model::authorization::AskedBy;
+use crate::model::{AccountName, ConnectPrompt, Principal, Provider, Scopes};
+
+impl Broker {
+    /// The providers that this person's tools use and that want a consent.
+    pub fn connectable<'a>(
+        &'a self,
+        principal: &'a Principal,
+    ) -> impl Iterator<Item = &'a Arc<Provider>> {
+        let is_of_use = |id: &_| self.registry().scopes_for(principal, id).is_some();
+        self.providers().filter(move |it| it.is_by_consent() && is_of_use(&it.id))
+    }
+
+    /// A link for an account of one of [`Self::connectable`], with all that the person's tools need.
+    ///
+    /// # Errors
+    /// [`ConnectError::Unknown`] if the provider is none of them, or takes no account of that name.
+    pub async fn connect(
+        &self,
+        principal: &Principal,
+        provider: &str,
+        account: &AccountName,
+    ) -> Result<ConnectPrompt, ConnectError> {
+        let mut known = self.connectable(principal);
+        let provider = known.find(|it| it.id.as_str() == provider && it.takes(account));
+        let provider = provider.ok_or(ConnectError::Unknown)?;
+        let needed = self.needed(principal, provider);
+        self.begin(principal, provider, account, &needed, AskedBy::default()).await
+    }
+
+    /// A link for the account that a page of this
+    /// [`Account::digest`](super::grants::Account::digest) showed, with the scopes that were
+    /// granted; where they were granted to another `tools.toml`, with what the person's tools need.
+    ///
+    /// # Errors
+    /// [`ConnectError::Changed`] if it is not there any more, or has been consented to anew;
+    /// [`ConnectError::Unknown`] if it cannot be connected again.
+    pub async fn reconnect(
+        &self,
+        principal: &Principal,
+        digest: &str,
+    ) -> Result<ConnectPrompt, ConnectError> {
+        let grant = self.shown_as(&principal.caller, digest).await?;
+        let provider = self.provider(grant.provider.as_str());
+        let provider = provider.filter(|it| it.is_by_consent() && it.takes(&grant.account));
+        let provider = provider.ok_or(ConnectError::Unknown)?;
+        let needed = if self.is_ours(&grant.provider, &grant.binding).await? {
+            grant.scopes
+        } else {
+            self.needed(principal, provider)
+        };
+        self.begin(principal, provider, &grant.account, &needed, AskedBy::default()).await
+    }
+
+    fn needed(&self, principal: &Principal, provider: &Provider) -> Scopes {
+        self.registry().scopes_for(principal, &provider.id).unwrap_or_default()
+    }
+}

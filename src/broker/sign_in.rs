@@ -1,0 +1,243 @@
+//! Who sits at a browser: signing it in, knowing it again, signing it out.
+//!
+//! A browser signs in where the calls of the same person get their tokens, at the issuer, or with the
+//! personal key that the person's calls carry. What comes of it is a [`Session`] of the same
+//! [`Caller`](crate::model::Caller), which [`super::visitor`] compares with whoever asked for a link.
+//!
+//! The order of the checks at the callback is the defence, as in [`super::callback`]: the `state` is
+//! used up first, and browser and issuer are compared before the code is exchanged. Were a browser
+//! signed in by an answer that another one had asked for, an attacker could sign a victim in as
+//! themselves, and have them finish the attacker's own link (login CSRF, RFC 9700 §4.7).
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use secrecy::{ExposeSecret as _, SecretString};
+use url::Url;
+
+use super::{Broker, MOST_TRIES};
+use crate::identity::{Authenticator, Login, LoginError, Person};
+use crate::model::secret;
+use crate::model::session::{Destination, Session, SigningIn};
+use crate::oauth::{AnswerError, AuthorizationResponse};
+use crate::store::StoreError;
+
+/// Signs browsers in and out. Cheap to clone.
+#[derive(Clone)]
+pub struct SignIn(Arc<Inner>);
+
+struct Inner {
+    broker: Broker,
+    authenticator: Authenticator,
+    login: Option<Login>,
+}
+
+/// How a browser can be signed in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Offer<'a> {
+    /// At the issuer of this host.
+    Issuer(&'a str),
+    /// By a personal key.
+    Key,
+    /// Not at all.
+    Nothing,
+}
+
+/// A browser that came back from the issuer and is signed in.
+#[derive(Debug)]
+pub struct SignedIn {
+    /// What it is known by from now on.
+    pub cookie: SecretString,
+    pub to: Destination,
+}
+
+/// Nobody was signed in, or out.
+#[derive(Debug, thiserror::Error)]
+pub enum SignInError {
+    #[error(transparent)]
+    Answer(#[from] AnswerError),
+    /// Unknown, expired or used: one answer for all, since telling them apart helps nobody honest.
+    #[error("this step was finished before, or its time is over")]
+    Unknown,
+    #[error("this browser is not the one that the sign-in was started in")]
+    OtherBrowser,
+    #[error("the answer came from another issuer")]
+    OtherIssuer,
+    /// Of a code's characters only.
+    #[error("the issuer answered `{code}`")]
+    Denied { code: String },
+    #[error(transparent)]
+    Login(#[from] LoginError),
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+impl SignInError {
+    pub fn hint(&self) -> String {
+        match self {
+            Self::Answer(_) | Self::Unknown | Self::OtherIssuer => "sign in again".into(),
+            Self::OtherBrowser => {
+                "sign in again, and stay in one browser until you are back here".into()
+            }
+            Self::Denied { code } if code == "access_denied" => {
+                "sign in again if that was not what you wanted".into()
+            }
+            Self::Denied { .. } => {
+                "try again; if it stays, tell the operator of this server".into()
+            }
+            Self::Login(error) => error.hint(),
+            Self::Store(error) => error.hint(),
+        }
+    }
+}
+
+impl SignIn {
+    /// `login`: at the issuer, where it knows us.
+    pub fn new(broker: Broker, authenticator: Authenticator, login: Option<Login>) -> Self {
+        Self(Arc::new(Inner { broker, authenticator, login }))
+    }
+
+    pub fn offer(&self) -> Offer<'_> {
+        let Inner { authenticator, login, .. } = &*self.0;
+        match login {
+            Some(login) => Offer::Issuer(login.host()),
+            // Beside an issuer a key's person is the issuer's, and signs in there.
+            None if authenticator.issuer().is_some() => Offer::Nothing,
+            None if authenticator.has_personal_keys() => Offer::Key,
+            None => Offer::Nothing,
+        }
+    }
+
+    pub fn is_possible(&self) -> bool {
+        self.offer() != Offer::Nothing
+    }
+
+    /// Who has signed in with the browser of this cookie. A store that cannot be read knows nobody,
+    /// and whose key or issuer is not in `tools.toml` any more is not signed in any more.
+    pub async fn session(&self, cookie: &SecretString) -> Option<Session> {
+        self.find(cookie).await.unwrap_or_else(|error| {
+            tracing::warn!(%error, "who has signed in could not be looked up");
+            None
+        })
+    }
+
+    async fn find(&self, cookie: &SecretString) -> Result<Option<Session>, StoreError> {
+        let store = self.0.broker.store().await?;
+        let Some(held) = store.session(cookie).await? else { return Ok(None) };
+        let now = self.0.broker.0.parts.clock.now();
+        if held.value.is_over(now) || !self.0.authenticator.vouches_for(&held.value.caller) {
+            store.forget(&held).await?;
+            return Ok(None);
+        }
+        if let Some(seen) = held.value.seen(now) {
+            // `None`: another request has said so, or has signed the browser out, which holds from
+            // the next one on.
+            store.replace(seen, &held).await?;
+        }
+        Ok(Some(held.value))
+    }
+
+    /// Where the issuer signs the browser of this cookie in.
+    pub async fn depart(&self, cookie: &SecretString, to: Destination) -> Result<Url, SignInError> {
+        let Inner { broker, login, .. } = &*self.0;
+        let login = login.as_ref().ok_or(SignInError::Unknown)?;
+        let trip = SigningIn {
+            browser: secret::fingerprint(cookie.expose_secret()),
+            verifier: secret::random(),
+            nonce: secret::random(),
+            to,
+            started_at: broker.0.parts.clock.now(),
+        };
+        let state = secret::random();
+        let issuer = login.authorization_url(&trip, &state).await?;
+        broker.store().await?.start_signing_in(&state, &trip).await?;
+        broker.sweep_in_time();
+        Ok(issuer)
+    }
+
+    /// The browser came back from the issuer with this query.
+    pub async fn arrive(
+        &self,
+        cookie: Option<&SecretString>,
+        query: &str,
+    ) -> Result<SignedIn, SignInError> {
+        let Inner { broker, login, .. } = &*self.0;
+        let login = login.as_ref().ok_or(SignInError::Unknown)?;
+        let answer = AuthorizationResponse::parse(query)?;
+        // One-time: whatever is wrong below, this state is over.
+        let trip = broker.store().await?.redeem_signing_in(&answer.state).await?;
+        let trip = trip.ok_or(SignInError::Unknown)?;
+        if trip.is_over(broker.0.parts.clock.now()) {
+            return Err(SignInError::Unknown);
+        }
+        let own = cookie.filter(|cookie| {
+            secret::same(&secret::fingerprint(cookie.expose_secret()), &trip.browser)
+        });
+        let Some(cookie) = own else {
+            tracing::warn!("refused a sign-in that was started in another browser");
+            return Err(SignInError::OtherBrowser);
+        };
+        if !login.gave(&answer).await? {
+            tracing::warn!("refused a sign-in with an answer of another issuer");
+            return Err(SignInError::OtherIssuer);
+        }
+        let code = answer.result.map_err(|denial| SignInError::Denied { code: denial.code })?;
+        let person = login.person(&trip, &code).await?;
+        let cookie = self.begin(person, Some(cookie)).await?;
+        Ok(SignedIn { cookie, to: trip.to })
+    }
+
+    /// Signs a browser in by a personal key; `None`: it is nobody's. What the browser is known by from
+    /// now on.
+    pub async fn by_key(
+        &self,
+        cookie: Option<&SecretString>,
+        key: &SecretString,
+    ) -> Result<Option<SecretString>, SignInError> {
+        if self.offer() != Offer::Key {
+            return Ok(None);
+        }
+        let Some(caller) = self.0.authenticator.person_of_key(key) else {
+            tracing::warn!("refused to sign a browser in with a key that is nobody's");
+            return Ok(None);
+        };
+        let person = Person { caller, groups: BTreeSet::new() };
+        Ok(Some(self.begin(person, cookie).await?))
+    }
+
+    /// Signs the browser of this cookie out.
+    pub async fn leave(&self, cookie: &SecretString) -> Result<(), SignInError> {
+        let store = self.0.broker.store().await?;
+        for _ in 0..MOST_TRIES {
+            let Some(held) = store.session(cookie).await? else { return Ok(()) };
+            // Else it was just seen in another tab, and is to end all the same.
+            if store.forget(&held).await? {
+                tracing::info!("a browser has signed out");
+                return Ok(());
+            }
+        }
+        Err(StoreError::Contended.into())
+    }
+
+    /// Begins a session under a cookie that nobody can have planted (session fixation), and ends the
+    /// one before.
+    async fn begin(
+        &self,
+        person: Person,
+        before: Option<&SecretString>,
+    ) -> Result<SecretString, SignInError> {
+        let broker = &self.0.broker;
+        if let Some(before) = before {
+            self.leave(before).await?;
+        }
+        let now = broker.0.parts.clock.now();
+        let Person { caller, groups } = person;
+        let name = caller.user.to_string();
+        let session = Session { caller, groups, name, began_at: now, seen_at: now };
+        let cookie = secret::random();
+        broker.store().await?.begin_session(&cookie, &session).await?;
+        broker.sweep_in_time();
+        tracing::info!("a browser has signed in");
+        Ok(cookie)
+    }
+}

@@ -1,0 +1,150 @@
+//! Who sits at a browser that has signed in here, and the way there.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use secrecy::SecretString;
+use serde::{Deserialize, Serialize};
+
+use super::{Caller, Time};
+
+/// A browser that asked nothing for so long has been left.
+pub const IDLE: Duration = Duration::from_mins(30);
+/// Nobody stays signed in for longer.
+pub const LONGEST: Duration = Duration::from_hours(12);
+/// How far behind [`Session::seen_at`] may be, so that a click is not always a write.
+const SEEN_WITHIN: Duration = Duration::from_mins(3);
+/// How long a trip to the issuer may take.
+pub const SIGN_IN_LIFETIME: Duration = Duration::from_mins(10);
+
+/// A browser that somebody has signed in with. Its key in the store is a keyed hash of the browser's
+/// cookie.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Session {
+    pub caller: Caller,
+    /// What the issuer says that they belong to.
+    pub groups: BTreeSet<String>,
+    /// What they are called on a page.
+    pub name: String,
+    pub began_at: Time,
+    /// At most a few minutes before the browser last came.
+    pub seen_at: Time,
+}
+
+impl Session {
+    pub fn is_over(&self, now: Time) -> bool {
+        now.since(self.seen_at) >= IDLE || now.since(self.began_at) >= LONGEST
+    }
+
+    /// The session as it is to be kept, now that the browser has come again; `None`: as it is.
+    #[must_use]
+    pub fn seen(&self, now: Time) -> Option<Self> {
+        let is_news = now.since(self.seen_at) >= SEEN_WITHIN;
+        is_news.then(|| Self { seen_at: now, ..self.clone() })
+    }
+}
+
+/// A browser's trip to the issuer. Its key in the store is a keyed hash of its `state`.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct SigningIn {
+    /// Fingerprint of the cookie of the browser that left.
+    pub browser: String,
+    /// RFC 7636 §4.1
+    #[serde(with = "super::secret::exposed")]
+    pub verifier: SecretString,
+    /// What the ID token must repeat (OpenID Connect Core §3.1.2.1).
+    #[serde(with = "super::secret::exposed")]
+    pub nonce: SecretString,
+    /// Where it wanted to go.
+    pub to: Destination,
+    pub started_at: Time,
+}
+
+impl SigningIn {
+    pub fn is_over(&self, now: Time) -> bool {
+        now.since(self.started_at) >= SIGN_IN_LIFETIME
+    }
+}
+
+/// Where a browser goes once it has signed in: a page of ours and nothing else, since an address
+/// that anybody may give would make us a step of their phishing (RFC 9700 §4.11, open redirect).
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Destination(String);
+
+impl Destination {
+    /// Reads `/connections` or `/connect/{ticket}`.
+    pub fn parse(path: &str) -> Option<Self> {
+        match path.strip_prefix("/connect/") {
+            Some(ticket) => Self::link(ticket),
+            None => (path == "/connections").then(Self::default),
+        }
+    }
+
+    /// The page behind a link; `None` for what is no [`ticket`](super::secret::random_ticket).
+    pub fn link(ticket: &str) -> Option<Self> {
+        let is_ticket = (1..=64).contains(&ticket.len())
+            && ticket.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit());
+        is_ticket.then(|| Self(format!("/connect/{ticket}")))
+    }
+
+    /// A path of this server.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl Default for Destination {
+    fn default() -> Self {
+        Self("/connections".into())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::UserId;
+
+    #[test]
+    fn a_session_ends_when_it_is_left_and_when_it_is_old() {
+        let at = |minutes: u64| Time::from_millis(0).after(Duration::from_mins(minutes));
+        let caller = Caller::local(UserId::new("ana"));
+        let session = |seen_at| Session {
+            caller: caller.clone(),
+            groups: BTreeSet::new(),
+            name: "ana".into(),
+            began_at: at(0),
+            seen_at,
+        };
+        assert!(!session(at(0)).is_over(at(29)));
+        assert!(session(at(0)).is_over(at(30)));
+        assert!(!session(at(719)).is_over(at(719)));
+        assert!(session(at(719)).is_over(at(720)));
+        assert_eq!(session(at(0)).seen(at(1)), None);
+        assert_eq!(session(at(0)).seen(at(4)), Some(session(at(4))));
+    }
+
+    #[test]
+    fn a_destination_is_a_page_of_ours() {
+        for good in ["/connections", "/connect/0123456789abcdefghjkmnpqrs"] {
+            assert_eq!(Destination::parse(good).unwrap().as_str(), good);
+        }
+        for bad in [
+            "",
+            "/",
+            "//evil.example",
+            "https://evil.example/connections",
+            "/\\evil.example",
+            "/connect/",
+            "/connect/..",
+            "/connect/../signout",
+            "/connect/a%2f..",
+            "/connect/a?b",
+            "/connect/a\r\nSet-Cookie: x",
+            "/connections/",
+            "/connections?to=x",
+            "/signout",
+        ] {
+            assert_eq!(Destination::parse(bad), None, "{bad}");
+        }
+    }
+}

@@ -1,0 +1,194 @@
+//! `/connections`: what a person has connected, and what they can do about it.
+//!
+//! | `answer` of a POST | |
+//! |---|---|
+//! | `connect` | a link for an account of `provider`; the browser goes there |
+//! | `reconnect` | the same for the account that was `shown` |
+//! | `disconnect` | asks once more |
+//! | `end` | disconnects the account that was `shown` |
+
+mod list;
+
+use std::sync::Arc;
+
+use axum::Router;
+use axum::extract::FromRequestParts;
+use axum::http::StatusCode;
+use axum::http::request::Parts;
+use axum::response::{IntoResponse as _, Response};
+use axum::routing::get;
+use serde::Deserialize;
+
+use super::browser::Browser;
+use super::connect::see_other;
+use super::csrf::OwnForm;
+use super::page::{Kind, Page, html};
+use super::refused::{self, Reader};
+use super::signin;
+use crate::broker::grants::Ended;
+use crate::broker::{Broker, ConnectError};
+use crate::model::session::Destination;
+use crate::model::text::sentence;
+use crate::model::{AccountName, Principal};
+use list::List;
+use list::called;
+
+const PATH: &str = "/connections";
+
+/// Who sits at the browser. Whoever serves these routes puts it into the request's extensions; where
+/// it is missing, somebody has to sign in.
+#[derive(Clone)]
+pub struct Person {
+    pub principal: Arc<Principal>,
+    /// What they are called on the page.
+    pub name: String,
+    /// Whether they can sign out.
+    pub has_signed_in: bool,
+}
+
+pub(super) fn routes() -> Router<Broker> {
+    Router::new().route(PATH, get(show).post(answer))
+}
+
+/// The page of one person.
+struct Accounts {
+    broker: Broker,
+    person: Person,
+    browser: Browser,
+}
+
+impl FromRequestParts<Broker> for Accounts {
+    type Rejection = Response;
+
+    async fn from_request_parts(parts: &mut Parts, broker: &Broker) -> Result<Self, Response> {
+        let (person, browser) =
+            (parts.extensions.get::<Person>(), parts.extensions.get::<Browser>());
+        let (Some(person), Some(browser)) = (person.cloned(), browser.cloned()) else {
+            return Err(signin::needed(Some(&Destination::default())));
+        };
+        Ok(Self { broker: broker.clone(), person, browser })
+    }
+}
+
+async fn show(accounts: Accounts) -> Response {
+    accounts.page(None).await
+}
+
+#[derive(Deserialize)]
+struct Answered {
+    #[serde(default)]
+    answer: String,
+    /// The digest of the account that was answered about.
+    #[serde(default)]
+    shown: String,
+    #[serde(default)]
+    provider: String,
+    /// The name of a further account.
+    account: Option<String>,
+}
+
+async fn answer(accounts: Accounts, OwnForm(form): OwnForm<Answered>) -> Response {
+    let Accounts { broker, person, .. } = &accounts;
+    let prompt = match form.answer.as_str() {
+        "connect" => {
+            let account = form.account.as_deref().map(AccountName::parse).transpose();
+            match account.map(Option::unwrap_or_default) {
+                Ok(account) => broker.connect(&person.principal, &form.provider, &account).await,
+                Err(problem) => {
+                    return accounts.page(Some(&sentence(&problem.to_string()))).await;
+                }
+            }
+        }
+        "reconnect" => broker.reconnect(&person.principal, &form.shown).await,
+        "disconnect" => return accounts.ask(&form.shown).await,
+        "end" => return accounts.end(&form.shown).await,
+        _ => return accounts.page(None).await,
+    };
+    match prompt {
+        Ok(prompt) => see_other(&prompt.url),
+        Err(error) => accounts.failed(&error).await,
+    }
+}
+
+impl Accounts {
+    /// All accounts, under what kept the last click from being done, if anything did.
+    async fn page(&self, problem: Option<&str>) -> Response {
+        let Self { broker, person, browser } = self;
+        let accounts = match broker.accounts(&person.principal.caller).await {
+            Ok(accounts) => accounts,
+            Err(error) => return self.refused(&error.into()),
+        };
+        let status = if problem.is_some() { StatusCode::CONFLICT } else { StatusCode::OK };
+        let signout = person.has_signed_in.then(|| browser.form_token("/signout"));
+        html(
+            status,
+            &List::of(broker, person, &accounts, browser.form_token(PATH), signout, problem),
+        )
+    }
+
+    /// Asks once more: nothing brings a consent back but giving it again.
+    async fn ask(&self, shown: &str) -> Response {
+        let accounts = match self.broker.accounts(&self.person.principal.caller).await {
+            Ok(accounts) => accounts,
+            Err(error) => return self.refused(&error.into()),
+        };
+        let meant = accounts.into_iter().find(|it| it.digest == shown && !it.is_of_the_server);
+        let Some(account) = meant else { return self.failed(&ConnectError::Changed).await };
+        let name = called(&account.title, &account.account, account.label.as_deref());
+        let lines = vec![
+            format!(
+                "Programs can use {name} no longer, and {} is asked to end the access. Nothing else changes there.",
+                account.title
+            ),
+            "To have it back you will have to give your consent again.".into(),
+        ];
+        Page::new(StatusCode::OK, Kind::Question, format!("Disconnect {name}?"), lines)
+            .of(&account.digest, self.browser.form_token(PATH))
+            .choice("end", "Yes, disconnect", true)
+            .next(PATH, "No, back to your accounts")
+            .into_response()
+    }
+
+    async fn end(&self, shown: &str) -> Response {
+        let ended = match self.broker.end(&self.person.principal.caller, shown).await {
+            Ok(ended) => ended,
+            Err(error) => return self.failed(&error).await,
+        };
+        let Ended { title, account, label, how } = ended;
+        let name = called(&title, &account, label.as_deref());
+        let page = match how.leaves() {
+            None => {
+                let lines =
+                    vec![format!("{title} has ended the access, and nothing is kept here.")];
+                Page::new(StatusCode::OK, Kind::Good, format!("{name} is disconnected"), lines)
+            }
+            Some(why) => {
+                let lines = vec![
+                    format!(
+                        "Nothing is kept here any more. At {title} the consent may still stand: {why}."
+                    ),
+                    format!("Remove the app in your {title} settings as well."),
+                ];
+                let heading = format!("{name} is forgotten here");
+                Page::new(StatusCode::OK, Kind::Neutral, heading, lines)
+            }
+        };
+        page.next(PATH, "Back to your accounts").into_response()
+    }
+
+    async fn failed(&self, error: &ConnectError) -> Response {
+        match error {
+            ConnectError::Changed | ConnectError::Unknown => {
+                let problem = "What you clicked on has changed since this page was opened, so nothing was done. Look at it again.";
+                self.page(Some(problem)).await
+            }
+            error => self.refused(error),
+        }
+    }
+
+    fn refused(&self, error: &ConnectError) -> Response {
+        let is_local = self.person.principal.is_local();
+        let reader = if is_local { Reader::Operator } else { Reader::Anybody };
+        refused::link(error, reader).next(PATH, "Back to your accounts").into_response()
+    }
+}

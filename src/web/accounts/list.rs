@@ -1,0 +1,170 @@
+//! The page of all accounts.
+
+use std::sync::Arc;
+
+use askama::Template;
+
+use super::Person;
+use crate::broker::Broker;
+use crate::broker::grants::{Account, AccountState};
+use crate::model::text::sentence;
+use crate::model::time::{ago, date, utc};
+use crate::model::{AccountName, Provider, Time};
+use crate::web::page::{Kind, scope_line};
+
+/// More scopes than that are folded away.
+const SHOWN_AT_ONCE: usize = 6;
+
+#[derive(Template)]
+#[template(path = "accounts.html")]
+pub(super) struct List {
+    name: String,
+    problem: Option<String>,
+    accounts: Vec<Shown>,
+    offers: Vec<Offer>,
+    csrf: String,
+    /// For the form that signs out, where one can.
+    signout: Option<String>,
+}
+
+/// A connected account.
+struct Shown {
+    title: String,
+    label: Option<String>,
+    /// The person's own name for it.
+    name: Option<String>,
+    /// Tells it from the others, in the words of a button.
+    called: String,
+    kind: Kind,
+    state: String,
+    scopes: Vec<(String, Option<String>)>,
+    since: Moment,
+    used: Option<Moment>,
+    lasts: Option<String>,
+    is_over: bool,
+    is_of_the_server: bool,
+    reconnects: bool,
+    digest: String,
+}
+
+/// An account that can be connected.
+struct Offer {
+    id: String,
+    title: String,
+    /// Beside one that is connected, and so under a name.
+    is_another: bool,
+}
+
+/// For `<time>`.
+struct Moment {
+    datetime: String,
+    words: String,
+}
+
+impl List {
+    pub(super) fn of(
+        broker: &Broker,
+        person: &Person,
+        accounts: &[Account],
+        csrf: String,
+        signout: Option<String>,
+        problem: Option<&str>,
+    ) -> Self {
+        Self {
+            name: person.name.clone(),
+            problem: problem.map(str::to_owned),
+            offers: offers(broker, person, accounts),
+            accounts: accounts.iter().map(|account| shown(broker, person, account)).collect(),
+            csrf,
+            signout,
+        }
+    }
+}
+
+fn offers(broker: &Broker, person: &Person, accounts: &[Account]) -> Vec<Offer> {
+    let has_default = |id: &str| {
+        accounts
+            .iter()
+            .any(|it| it.provider == id && it.account.is_default() && !it.is_of_the_server)
+    };
+    let offer = |provider: &Arc<Provider>| {
+        let is_another = has_default(provider.id.as_str());
+        (provider.accounts || !is_another).then(|| Offer {
+            id: provider.id.to_string(),
+            title: provider.title.clone(),
+            is_another,
+        })
+    };
+    broker.connectable(&person.principal).filter_map(offer).collect()
+}
+
+fn shown(broker: &Broker, person: &Person, account: &Account) -> Shown {
+    let provider = broker.provider(&account.provider);
+    let words = |scope: &str| provider.and_then(|it| it.scope_words.get(scope));
+    let (kind, state) = state(account, person.principal.is_local());
+    Shown {
+        title: account.title.clone(),
+        label: account.label.clone(),
+        name: (!account.account.is_default()).then(|| account.account.to_string()),
+        called: called(&account.title, &account.account, account.label.as_deref()),
+        kind,
+        state,
+        scopes: account.scopes.iter().map(|scope| scope_line(scope, words(scope))).collect(),
+        since: at(account.connected_at),
+        used: account
+            .last_used
+            .map(|used| Moment { datetime: utc(used), words: ago(broker.now().since(used)) }),
+        lasts: lasts(account),
+        is_over: account.state != AccountState::Connected,
+        is_of_the_server: account.is_of_the_server,
+        reconnects: account.reconnects,
+        digest: account.digest.clone(),
+    }
+}
+
+/// `GitHub`, `GitHub work (octocat)`.
+pub(super) fn called(title: &str, account: &AccountName, label: Option<&str>) -> String {
+    let mut words = title.to_owned();
+    if !account.is_default() {
+        words = format!("{words} {account}");
+    }
+    match label {
+        Some(label) => format!("{words} ({label})"),
+        None => words,
+    }
+}
+
+/// `is_local`: it is the operator who reads it.
+fn state(account: &Account, is_local: bool) -> (Kind, String) {
+    match &account.state {
+        AccountState::Connected => (Kind::Good, "Connected".into()),
+        AccountState::Ended(why) => (Kind::Bad, format!("Ended: {}", sentence(why))),
+        AccountState::OtherConfiguration => (
+            Kind::Bad,
+            "Of no use now: it was connected under other settings of this server.".into(),
+        ),
+        AccountState::NotSetUp(why) if is_local => {
+            (Kind::Bad, format!("Of no use now: {}", sentence(why)))
+        }
+        AccountState::NotSetUp(_) => (
+            Kind::Bad,
+            "Of no use now: the operator of this server has to mend its settings.".into(),
+        ),
+    }
+}
+
+fn lasts(account: &Account) -> Option<String> {
+    match (&account.state, account.expires_at) {
+        _ if account.is_of_the_server => None,
+        (AccountState::Ended(_), _) => None,
+        (_, Some(end)) if !account.renews => {
+            Some(format!("until {}, then you are asked again", date(end)))
+        }
+        (_, Some(_)) => Some("until you end it; it renews itself".into()),
+        (_, None) => Some("until you end it".into()),
+    }
+}
+
+fn at(time: Time) -> Moment {
+    Moment { datetime: utc(time), words: date(time) }
+}

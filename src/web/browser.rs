@@ -1,0 +1,169 @@
+//! Which browser a request comes from: one cookie, which is also what its forms are known by.
+//!
+//! The cookie is 256 random bits and means nothing by itself. Where somebody signs in, a session is
+//! kept under its keyed hash ([`crate::broker::sign_in`]); the tokens of our forms are made from it
+//! ([`super::csrf`]). It gets a new value whenever somebody signs in or out, so that a value that was
+//! planted before is worth nothing after (session fixation).
+
+use std::sync::Arc;
+
+use axum::extract::{Request, State};
+use axum::http::header::{COOKIE, SET_COOKIE};
+use axum::http::{HeaderMap, HeaderValue};
+use axum::middleware::Next;
+use axum::response::Response;
+use parking_lot::Mutex;
+use secrecy::{ExposeSecret as _, SecretString};
+use url::Url;
+
+use super::shield::Origins;
+use crate::model::secret;
+use crate::model::session;
+
+/// Characters of [`secret::random`].
+const LENGTH: usize = 43;
+
+/// The browser that a request came from.
+#[derive(Clone)]
+pub struct Browser(Arc<Known>);
+
+struct Known {
+    cookie: SecretString,
+    /// Whether the request came without a cookie that counts.
+    is_new: bool,
+    /// The cookie that the answer sets.
+    next: Mutex<Option<SecretString>>,
+}
+
+impl Browser {
+    fn of(headers: &HeaderMap, name: &str) -> Self {
+        let brought = cookie(headers, name).filter(|value| value.len() == LENGTH);
+        let is_new = brought.is_none();
+        let cookie = brought.map_or_else(secret::random, SecretString::from);
+        Self(Arc::new(Known { cookie, is_new, next: Mutex::default() }))
+    }
+
+    /// The cookie's value, if the browser brought one that counts.
+    pub fn cookie(&self) -> Option<&SecretString> {
+        (!self.0.is_new).then_some(&self.0.cookie)
+    }
+
+    /// The cookie's value for a page with a form, which a browser without one is given along with it.
+    pub(super) fn cookie_for_a_form(&self) -> &SecretString {
+        if self.0.is_new {
+            self.becomes(self.0.cookie.clone());
+        }
+        &self.0.cookie
+    }
+
+    /// From this answer on the cookie has that value.
+    pub(super) fn becomes(&self, cookie: SecretString) {
+        *self.0.next.lock() = Some(cookie);
+    }
+}
+
+/// Finds out which browser it is, and gives it the cookie that the answer wants it to have.
+pub(super) async fn know(
+    State(origins): State<Origins>,
+    mut request: Request,
+    next: Next,
+) -> Response {
+    let Some(origin) = origins.asked(request.headers()) else { return next.run(request).await };
+    let name = cookie_name(&origin);
+    let browser = Browser::of(request.headers(), &name);
+    request.extensions_mut().insert(browser.clone());
+    let mut response = next.run(request).await;
+    if let Some(value) = browser.0.next.lock().take() {
+        let set = set_cookie(&name, &value, "/", session::LONGEST.as_secs());
+        response.headers_mut().extend(set.map(|set| (SET_COOKIE, set)));
+    }
+    response
+}
+
+/// On https no other host and no page in the clear can set a cookie of this prefix
+/// (draft-ietf-httpbis-rfc6265bis §4.1.3.2). On loopback ports share cookies, so the name tells them apart.
+fn cookie_name(origin: &str) -> String {
+    let port = Url::parse(origin).ok().and_then(|url| url.port_or_known_default());
+    match port {
+        _ if origin.starts_with("https://") => format!("{HOST_PREFIX}countersign"),
+        Some(port) => format!("countersign_{port}"),
+        None => "countersign".into(),
+    }
+}
+
+/// What a browser accepts only with `Secure`, `Path=/` and without `Domain`.
+const HOST_PREFIX: &str = "__Host-";
+
+/// `Lax`: the cookie must return with a provider's or issuer's top-level GET, and with nothing else
+/// from another site. `Secure` where the name demands it; the loopback listener is plain HTTP
+/// (RFC 8252 §8.3).
+pub(super) fn set_cookie(
+    name: &str,
+    value: &SecretString,
+    path: &str,
+    seconds: u64,
+) -> Option<HeaderValue> {
+    let secure = if name.starts_with(HOST_PREFIX) { "; Secure" } else { "" };
+    let value = value.expose_secret();
+    let set =
+        format!("{name}={value}; Path={path}; Max-Age={seconds}; HttpOnly; SameSite=Lax{secure}");
+    HeaderValue::try_from(set).ok()
+}
+
+/// The value of a cookie that occurs once. Two of one name mean that somebody planted one.
+pub(super) fn cookie(headers: &HeaderMap, name: &str) -> Option<String> {
+    let mut found = headers
+        .get_all(COOKIE)
+        .iter()
+        .filter_map(|value| value.to_str().ok())
+        .flat_map(|value| value.split(';'))
+        .filter_map(|pair| pair.trim().split_once('='))
+        .filter(|(cookie, _)| *cookie == name)
+        .map(|(_, value)| value.to_owned());
+    match (found.next(), found.next()) {
+        (Some(value), None) => Some(value),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn headers(cookies: &str) -> HeaderMap {
+        [(COOKIE, HeaderValue::try_from(cookies).unwrap())].into_iter().collect()
+    }
+
+    #[test]
+    fn a_cookie_counts_only_if_it_is_the_only_one_of_its_name() {
+        assert_eq!(cookie(&headers("a=1; b=2"), "b").as_deref(), Some("2"));
+        assert_eq!(cookie(&headers("b=1; b=2"), "b"), None);
+        assert_eq!(cookie(&headers("ab=1"), "b"), None);
+        let mut two = headers("b=1");
+        two.append(COOKIE, HeaderValue::from_static("b=1"));
+        assert_eq!(cookie(&two, "b"), None);
+    }
+
+    #[test]
+    fn a_browser_is_known_by_a_whole_cookie_only() {
+        let whole = "x".repeat(LENGTH);
+        let known = |cookies: &str| Browser::of(&headers(cookies), "c").cookie().is_some();
+        assert!(known(&format!("c={whole}")));
+        for other in ["c=".to_owned(), "c=x".to_owned(), format!("c={whole}; c={whole}")] {
+            assert!(!known(&other), "{other}");
+        }
+    }
+
+    #[test]
+    fn the_name_keeps_others_from_setting_it_and_ports_apart() {
+        assert_eq!(cookie_name("https://tools.example"), "__Host-countersign");
+        assert_eq!(cookie_name("http://127.0.0.1:8971"), "countersign_8971");
+        let set = |name| {
+            let set = set_cookie(name, &"v".into(), "/", 60).unwrap();
+            set.to_str().unwrap().to_owned()
+        };
+        let plain = "c=v; Path=/; Max-Age=60; HttpOnly; SameSite=Lax";
+        assert_eq!(set("c"), plain);
+        assert_eq!(set("__Host-c"), format!("__Host-{plain}; Secure"));
+    }
+}

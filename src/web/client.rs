@@ -1,0 +1,72 @@
+//! Where a request comes from, as far as limits need to know it.
+
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+
+use axum::extract::ConnectInfo;
+use axum::http::request::Parts;
+use axum::http::{HeaderMap, HeaderName};
+
+use crate::net::Cidr;
+
+const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
+
+/// The nearest address that is not a proxy of ours.
+///
+/// `X-Forwarded-For` is read from its end, where our own proxies wrote: what stands before that was
+/// written by whoever sent the request.
+pub(super) fn address(request: &Parts, proxies: &[Cidr]) -> IpAddr {
+    let peer =
+        request.extensions.get::<ConnectInfo<SocketAddr>>().map(|ConnectInfo(peer)| peer.ip());
+    // Whoever the listener knows nothing of shares one limit with all such.
+    let peer = peer.unwrap_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED)).to_canonical();
+    nearest(peer, &request.headers, proxies)
+}
+
+fn nearest(peer: IpAddr, headers: &HeaderMap, proxies: &[Cidr]) -> IpAddr {
+    let is_ours = |address: IpAddr| proxies.iter().any(|block| block.contains(address));
+    let mut nearest = peer;
+    let values = headers.get_all(FORWARDED_FOR).iter().map(|value| value.to_str().unwrap_or("?"));
+    let hops: Vec<&str> = values.flat_map(|value| value.split(',')).collect();
+    for hop in hops.into_iter().rev() {
+        if !is_ours(nearest) {
+            break;
+        }
+        let Some(before) = hop_address(hop.trim()) else { break };
+        nearest = before;
+    }
+    nearest
+}
+
+/// An address, with or without a port.
+fn hop_address(hop: &str) -> Option<IpAddr> {
+    let address = hop.parse().or_else(|_| hop.parse::<SocketAddr>().map(|hop| hop.ip()));
+    Some(address.ok()?.to_canonical())
+}
+
+#[cfg(test)]
+mod tests {
+    use axum::http::HeaderValue;
+
+    use super::*;
+
+    #[test]
+    fn only_what_our_own_proxies_wrote_counts() {
+        let proxies = ["10.0.0.0/8".parse().unwrap(), "::1".parse().unwrap()];
+        let seen = |peer: &str, forwarded: &[&'static str]| {
+            let headers = forwarded
+                .iter()
+                .map(|value| (FORWARDED_FOR, HeaderValue::from_static(value)))
+                .collect();
+            nearest(peer.parse().unwrap(), &headers, &proxies).to_string()
+        };
+        assert_eq!(seen("192.0.2.1", &["198.51.100.1"]), "192.0.2.1", "no proxy of ours");
+        assert_eq!(seen("10.0.0.1", &[]), "10.0.0.1");
+        assert_eq!(seen("10.0.0.1", &["198.51.100.1"]), "198.51.100.1");
+        assert_eq!(seen("::1", &["192.0.2.9, 198.51.100.1 ,10.1.1.1"]), "198.51.100.1");
+        assert_eq!(seen("10.0.0.1", &["192.0.2.9", "198.51.100.1"]), "198.51.100.1");
+        assert_eq!(seen("10.0.0.1", &["198.51.100.1:4711"]), "198.51.100.1");
+        assert_eq!(seen("10.0.0.1", &["[2001:db8::1]:4711"]), "2001:db8::1");
+        assert_eq!(seen("10.0.0.1", &["198.51.100.1, unknown"]), "10.0.0.1");
+        assert_eq!(seen("10.0.0.1", &["::ffff:198.51.100.1"]), "198.51.100.1");
+    }
+}

@@ -1,0 +1,91 @@
+//! Forms count only when they come from our page in the very browser that it was shown to.
+//!
+//! The hidden field `csrf` is a fingerprint over the browser's cookie and the path that the form is
+//! sent to, neither of which another site's page knows. It holds besides the checks of
+//! [`super::shield`], which trust what the browser says of itself.
+
+use axum::body::{Body, Bytes};
+use axum::extract::{Form, FromRequest, Request};
+use axum::http::StatusCode;
+use axum::response::{IntoResponse as _, Response};
+use secrecy::{ExposeSecret as _, SecretString};
+use serde::de::DeserializeOwned;
+use url::form_urlencoded;
+use zeroize::Zeroizing;
+
+use super::browser::Browser;
+use super::page::{Kind, Page};
+use crate::model::secret;
+
+/// The name of the hidden field.
+const FIELD: &str = "csrf";
+
+impl Browser {
+    /// What the hidden field `csrf` of a form says that is sent to `path`.
+    pub(super) fn form_token(&self, path: &str) -> String {
+        token(self.cookie_for_a_form(), path)
+    }
+}
+
+fn token(cookie: &SecretString, path: &str) -> String {
+    let cookie = cookie.expose_secret();
+    secret::fingerprint(&Zeroizing::new(format!("form {cookie} {path}")))
+}
+
+/// A form from a page of ours.
+pub(super) struct OwnForm<T>(pub(super) T);
+
+impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for OwnForm<T> {
+    type Rejection = Response;
+
+    async fn from_request(request: Request, state: &S) -> Result<Self, Response> {
+        let (parts, body) = request.into_parts();
+        let browser = parts.extensions.get::<Browser>().cloned();
+        let path = parts.uri.path().to_owned();
+        let body = Request::from_parts(parts.clone(), body);
+        let body = Bytes::from_request(body, state)
+            .await
+            .map_err(|unread| refused(unread.status(), "It could not be read.").into_response())?;
+        let cookie = browser.as_ref().and_then(Browser::cookie);
+        if !cookie.is_some_and(|cookie| is_own(&body, cookie, &path)) {
+            let line = "It came from a page that is out of date or was shown elsewhere. Open the page again, and then try once more.";
+            return Err(refused(StatusCode::FORBIDDEN, line).into_response());
+        }
+        let whole = Request::from_parts(parts, Body::from(body));
+        match Form::from_request(whole, state).await {
+            Ok(Form(form)) => Ok(Self(form)),
+            Err(unread) => Err(refused(unread.status(), "It could not be read.").into_response()),
+        }
+    }
+}
+
+/// Whether the field is there, once, and says what our page's said.
+fn is_own(body: &[u8], cookie: &SecretString, path: &str) -> bool {
+    let mut found = form_urlencoded::parse(body).filter(|(name, _)| name == FIELD);
+    match (found.next(), found.next()) {
+        (Some((_, said)), None) => secret::same(&said, &token(cookie, path)),
+        _ => false,
+    }
+}
+
+fn refused(status: StatusCode, line: &str) -> Page {
+    Page::new(status, Kind::Bad, "This form was refused", vec![line.into()])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_token_is_good_for_one_browser_and_one_path() {
+        let (ana, bob) = (SecretString::from("ana"), SecretString::from("bob"));
+        let said = token(&ana, "/connect/1");
+        let own = |body: &str| is_own(body.as_bytes(), &ana, "/connect/1");
+        assert!(own(&format!("answer=continue&csrf={said}")));
+        assert!(!own("answer=continue"));
+        assert!(!own("csrf="));
+        assert!(!own(&format!("csrf={said}&csrf={said}")));
+        assert!(!is_own(format!("csrf={said}").as_bytes(), &bob, "/connect/1"));
+        assert!(!is_own(format!("csrf={said}").as_bytes(), &ana, "/connect/2"));
+    }
+}

@@ -1,0 +1,210 @@
+//! A browser of sorts: it keeps cookies, sends a page's form with what the page hid in it, and
+//! follows no redirect by itself.
+
+use std::collections::BTreeMap;
+use std::sync::Mutex;
+
+use reqwest::StatusCode;
+use reqwest::header::{
+    CONTENT_TYPE, COOKIE, HOST, HeaderMap, HeaderName, HeaderValue, LOCATION, SET_COOKIE,
+};
+use url::Url;
+
+use crate::pages;
+
+/// One browser, with cookies of its own.
+pub(crate) struct Browser {
+    http: reqwest::Client,
+    /// By name, as there is one host.
+    jar: Mutex<BTreeMap<String, String>>,
+    /// The hidden `csrf` of the pages seen, by where their forms lead.
+    tokens: Mutex<BTreeMap<String, String>>,
+    /// A public origin, and where it is in truth.
+    proxied: Option<(String, String)>,
+}
+
+impl Browser {
+    pub(crate) fn new() -> Self {
+        // Once for the process; the second time it says so.
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        let http =
+            reqwest::Client::builder().redirect(reqwest::redirect::Policy::none()).no_proxy();
+        Self {
+            http: http.build().unwrap(),
+            jar: Mutex::default(),
+            tokens: Mutex::default(),
+            proxied: None,
+        }
+    }
+
+    /// For which `origin` is reached at `address`, as behind a proxy that passes `Host` on.
+    pub(crate) fn behind(origin: &str, address: &str) -> Self {
+        Self { proxied: Some((origin.to_owned(), address.to_owned())), ..Self::new() }
+    }
+
+    pub(crate) async fn get(&self, url: &str) -> Page {
+        self.get_with(url, &[]).await
+    }
+
+    /// With these headers besides; a `Cookie` among them comes after the jar's own.
+    pub(crate) async fn get_with(&self, url: &str, headers: &[(HeaderName, &str)]) -> Page {
+        let page = self.send(reqwest::Method::GET, url, headers, None).await;
+        self.remember(url, &page);
+        page
+    }
+
+    /// Sends a form, with the `csrf` of the page that it belongs to; the page is opened before if it
+    /// was not.
+    pub(crate) async fn post(&self, url: &str, fields: &[(&str, &str)]) -> Page {
+        let known = |this: &Self| this.tokens.lock().unwrap().get(url).cloned();
+        if known(self).is_none() {
+            self.get(url).await;
+        }
+        let token = known(self).unwrap_or_default();
+        self.post_bare(url, &[&[("csrf", token.as_str())], fields].concat()).await
+    }
+
+    /// Sends a form of these fields and no others.
+    pub(crate) async fn post_bare(&self, url: &str, fields: &[(&str, &str)]) -> Page {
+        self.post_with(url, &[], fields).await
+    }
+
+    pub(crate) async fn post_with(
+        &self,
+        url: &str,
+        headers: &[(HeaderName, &str)],
+        fields: &[(&str, &str)],
+    ) -> Page {
+        let body =
+            url::form_urlencoded::Serializer::new(String::new()).extend_pairs(fields).finish();
+        let page = self.send(reqwest::Method::POST, url, headers, Some(body)).await;
+        self.remember(url, &page);
+        page
+    }
+
+    pub(crate) async fn head(&self, url: &str) -> Page {
+        self.send(reqwest::Method::HEAD, url, &[], None).await
+    }
+
+    async fn send(
+        &self,
+        method: reqwest::Method,
+        url: &str,
+        headers: &[(HeaderName, &str)],
+        form: Option<String>,
+    ) -> Page {
+        let mut all = HeaderMap::new();
+        let address = match &self.proxied {
+            Some((origin, address)) => {
+                let host = origin.split_once("://").unwrap().1;
+                all.insert(HOST, HeaderValue::try_from(host).unwrap());
+                url.replacen(origin, address, 1)
+            }
+            None => url.to_owned(),
+        };
+        let mut cookies: Vec<String> = self.cookies();
+        for (name, value) in headers {
+            if name == COOKIE {
+                cookies.push((*value).to_owned());
+            } else {
+                all.append(name.clone(), HeaderValue::try_from(*value).unwrap());
+            }
+        }
+        if !cookies.is_empty() {
+            all.insert(COOKIE, HeaderValue::try_from(cookies.join("; ")).unwrap());
+        }
+        let mut request = self.http.request(method, address).headers(all);
+        if let Some(form) = form {
+            request = request.header(CONTENT_TYPE, "application/x-www-form-urlencoded").body(form);
+        }
+        let page = Page::of(request.send().await.unwrap()).await;
+        for cookie in &page.cookies {
+            let (name, value) = cookie.split(';').next().unwrap().split_once('=').unwrap();
+            self.set(name, value);
+        }
+        page
+    }
+
+    fn remember(&self, url: &str, page: &Page) {
+        let hidden = page.hidden("csrf");
+        if hidden.is_empty() {
+            return;
+        }
+        let action = page.text.split_once(r#"action=""#).and_then(|(_, rest)| rest.split_once('"'));
+        let leads = match action {
+            Some((path, _)) => Url::parse(url).unwrap().join(path).unwrap().to_string(),
+            None => url.to_owned(),
+        };
+        self.tokens.lock().unwrap().insert(leads, hidden.to_owned());
+    }
+
+    /// `name=value` of each.
+    pub(crate) fn cookies(&self) -> Vec<String> {
+        self.jar.lock().unwrap().iter().map(|(name, value)| format!("{name}={value}")).collect()
+    }
+
+    /// The value of a cookie.
+    pub(crate) fn cookie(&self, name: &str) -> Option<String> {
+        self.jar.lock().unwrap().get(name).cloned()
+    }
+
+    pub(crate) fn set(&self, name: &str, value: &str) {
+        let before = self.jar.lock().unwrap().insert(name.to_owned(), value.to_owned());
+        if before.is_some_and(|before| before != value) {
+            // The pages that are open are out of date.
+            self.tokens.lock().unwrap().clear();
+        }
+    }
+}
+
+/// What a browser got.
+pub(crate) struct Page {
+    pub(crate) status: StatusCode,
+    pub(crate) text: String,
+    pub(crate) headers: HeaderMap,
+    /// As they were set.
+    pub(crate) cookies: Vec<String>,
+}
+
+impl Page {
+    async fn of(response: reqwest::Response) -> Self {
+        let headers = response.headers().clone();
+        let cookies = headers.get_all(SET_COOKIE).iter();
+        let cookies = cookies.map(|value| value.to_str().unwrap().to_owned()).collect();
+        let (status, text) = (response.status(), response.text().await.unwrap());
+        let kind = headers.get(CONTENT_TYPE).and_then(|kind| kind.to_str().ok());
+        // The answer to a HEAD is empty.
+        if !text.is_empty() && kind.is_some_and(|kind| kind.starts_with("text/html")) {
+            pages::hold(&text);
+        }
+        Self { status, text, headers, cookies }
+    }
+
+    /// The value of a hidden field; of a page without it, nothing.
+    pub(crate) fn hidden(&self, name: &str) -> &str {
+        let found = self.text.split_once(&format!(r#"name="{name}" value=""#));
+        found.and_then(|(_, rest)| rest.split_once('"')).map_or("", |(value, _)| value)
+    }
+
+    /// The digest in the page's form; of a page without one, nothing.
+    pub(crate) fn shown(&self) -> &str {
+        self.hidden("shown")
+    }
+
+    pub(crate) fn location(&self) -> &str {
+        self.headers.get(LOCATION).expect("a redirect").to_str().unwrap()
+    }
+
+    /// A parameter of the authorization request.
+    pub(crate) fn parameter(&self, name: &str) -> String {
+        let url = Url::parse(self.location()).unwrap();
+        let found = url.query_pairs().find(|(found, _)| found == name);
+        found.unwrap_or_else(|| panic!("no `{name}`")).1.into_owned()
+    }
+
+    /// The cookie that was set, `name=value`.
+    pub(crate) fn cookie(&self) -> &str {
+        assert_eq!(self.cookies.len(), 1, "{:?}", self.cookies);
+        self.cookies[0].split(';').next().unwrap()
+    }
+}

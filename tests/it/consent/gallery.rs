@@ -1,0 +1,164 @@
+//! Every state of the pages once: each says which it is, by its title too. What holds for all pages
+//! is checked by [`crate::pages`] as they are got.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use countersign::model::Outcome;
+use reqwest::StatusCode;
+
+use super::identity::{me, tools_toml};
+use super::world::{World, ana, tokens};
+use crate::browser::{Browser, Page};
+use crate::pages;
+use crate::server::{Act, answer};
+
+/// The states seen so far, by their titles.
+#[derive(Default)]
+struct Gallery(BTreeMap<String, &'static str>);
+
+impl Gallery {
+    /// A page of a state that was not there before.
+    fn hang(&mut self, state: &'static str, page: &Page) {
+        let title = pages::title(&page.text).to_owned();
+        assert!(!title.is_empty(), "{state}: {} {}", page.status, page.text);
+        let other = self.0.insert(title.clone(), state);
+        assert_eq!(other, None, "`{state}` has the title of another state: {title}");
+    }
+}
+
+impl World {
+    async fn link_for(&self, tool: &str) -> String {
+        match self.call_tool(tool, Some("Some client")).await {
+            Outcome::AuthorizationRequired(prompt) => prompt.url,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    /// Consents to what a tool needs, signed in as `who`; the page that it ends on.
+    async fn ends(&self, tool: &str, who: &str, scopes: &str) -> (String, Page) {
+        let said = format!(
+            r#"{{"access_token":"{who}","refresh_token":"r","expires_in":3600,"scope":"{scopes}"}}"#
+        );
+        self.provider.says(tokens(&said));
+        let link = self.link_for(tool).await;
+        self.consent_by(&link).await;
+        let page = self.get(&link).await;
+        (link, page)
+    }
+}
+
+async fn world() -> World {
+    let world = World::of(tools_toml).await;
+    me(&world);
+    world
+}
+
+#[tokio::test]
+async fn every_state_of_a_link_has_a_page_and_a_title_of_its_own() {
+    let mut gallery = Gallery::default();
+    let world = world().await;
+    let link = world.link_for("read").await;
+    let page = world.get(&link).await;
+    gallery.hang("connect", &page);
+    world.link_for("write").await;
+    gallery.hang("changed", &world.click_on(&page, &link).await);
+    world.press(&link, "decline").await;
+    gallery.hang("declined", &world.get(&link).await);
+
+    // Elsewhere, as whoever says no is not asked again and again.
+    let world = self::world().await;
+    let (_, page) = world.ends("write", "ana", "notes:read").await;
+    gallery.hang("partly granted", &page);
+    let (_, page) = world.ends("write", "ana", "notes:read notes:write").await;
+    gallery.hang("connected", &page);
+
+    world.provider.tokens(|_| Act::Say(answer("200 OK", "", "")));
+    world.app.broker.revoke(&ana(), "acme", None).await.unwrap();
+    world.ends("read", "ana", "notes:read").await;
+    let (link, page) = world.ends("write", "bob", "notes:read notes:write").await;
+    gallery.hang("another account", &page);
+    world.provider.tokens(|_| Act::Say(answer("200 OK", "", "")));
+    world.press(&link, "keep").await;
+    gallery.hang("kept the one before", &world.get(&link).await);
+
+    let (link, _) = world.ends("write", "bob", "notes:read notes:write").await;
+    world.press(&link, "confirm").await;
+    gallery.hang("switched", &world.get(&link).await);
+    world.provider.tokens(|_| Act::Say(answer("200 OK", "", "")));
+    world.press(&link, "disconnect").await;
+    gallery.hang("disconnected", &world.get(&link).await);
+    let link = world.link_for("read").await;
+    world.pass(Duration::from_mins(16));
+    gallery.hang("over", &world.get(&link).await);
+}
+
+#[tokio::test]
+async fn every_way_to_fail_has_a_page_and_a_title_of_its_own() {
+    let mut gallery = Gallery::default();
+    let world = world().await;
+    let link = world.link_for("read").await;
+    let origin = &link[..link.find("/connect/").unwrap()];
+    let back = format!("{origin}/oauth/callback/acme");
+
+    gallery.hang("no such page", &world.get(&format!("{origin}/nothing")).await);
+    gallery.hang("no such method", &world.post(&back, &[]).await);
+    gallery.hang("no state", &world.get(&back).await);
+    let departure = world.click(&link).await;
+    let state = departure.parameter("state");
+    let stranger = Browser::new();
+    let forwarded = format!("{back}?code=c0de&state={state}");
+    gallery.hang("another browser", &stranger.get(&forwarded).await);
+    gallery.hang("used up", &stranger.get(&forwarded).await);
+    gallery.hang("another page's form", &stranger.post_bare(&link, &[("answer", "x")]).await);
+
+    world.provider.tokens(|_| Act::Say(answer("500 Internal Server Error", "", "")));
+    let departure = world.click(&link).await;
+    let failed = world.come_back(&departure, "code=c0de").await;
+    assert!(failed.text.contains("Try again") && failed.text.contains("Incident"));
+    gallery.hang("no token", &failed);
+    let departure = world.click(&link).await;
+    let elsewhere =
+        format!("{origin}/oauth/callback/other?code=c&state={}", departure.parameter("state"));
+    gallery.hang("another provider", &world.get(&elsewhere).await);
+    while world.click(&link).await.status == StatusCode::SEE_OTHER {}
+    gallery.hang("too often", &world.click(&link).await);
+}
+
+#[tokio::test]
+async fn every_state_of_a_paste_has_a_title_of_its_own() {
+    let mut gallery = Gallery::default();
+    let world = World::of(|origin| {
+        format!(
+            "[providers.vault]\ntitle = \"Vault\"\nbase_url = \"{origin}\"\n\
+             basic = {{ ask = \"Make a password at vault.example.\", test = \"GET /me\" }}\n\
+             [tools.read]\ndescription = \"x\"\nprovider = \"vault\"\nrequest = \"GET /read\"\n"
+        )
+    })
+    .await;
+    let link = world.link_for("read").await;
+    gallery.hang("paste", &world.get(&link).await);
+    let wrong = [("user", "ana"), ("secret", "wrong-password")];
+    gallery.hang("wrong", &world.paste(&link, &wrong).await);
+}
+
+#[tokio::test]
+async fn every_state_of_the_accounts_has_a_page_and_those_that_ask_titles() {
+    let mut gallery = Gallery::default();
+    let world = world().await;
+    let address = world.connections(ana()).await;
+    assert!(world.get(&address).await.text.contains("Nothing is connected yet"));
+    world.ends("read", "ana", "notes:read").await;
+    let list = world.get(&address).await;
+    assert!(list.text.contains("Connect another acme account"), "{}", list.text);
+    gallery.hang("accounts", &list);
+    gallery.hang("changed", &world.post(&address, &[("answer", "end")]).await);
+    let asked = world.press_on(&list, &address, "disconnect").await;
+    gallery.hang("asked once more", &asked);
+    world.provider.tokens(|_| Act::Say(answer("200 OK", "", "")));
+    gallery.hang("disconnected", &world.press_on(&asked, &address, "end").await);
+    world.ends("read", "ana", "notes:read").await;
+    world.provider.tokens(|_| Act::Say(answer("500 Internal Server Error", "", "")));
+    let list = world.get(&address).await;
+    gallery.hang("not confirmed", &world.press_on(&list, &address, "end").await);
+}

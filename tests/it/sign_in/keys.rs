@@ -1,0 +1,101 @@
+//! Where there is no issuer, a browser is known by the key that its person's calls carry.
+
+use std::time::Duration;
+
+use reqwest::StatusCode;
+use reqwest::header::HeaderName;
+
+use super::world::{COOKIE, World, at};
+use crate::browser::{Browser, Page};
+
+async fn paste(browser: &Browser, key: &str) -> Page {
+    browser.post(&at("/signin"), &[("to", "/connections"), ("key", key)]).await
+}
+
+/// Pastes a key, coming from an address behind a proxy of ours.
+async fn paste_from(browser: &Browser, forwarded: &str, key: &str) -> StatusCode {
+    let token = browser.get(&at("/signin")).await.hidden("csrf").to_owned();
+    let fields = [("csrf", token.as_str()), ("key", key)];
+    let headers = [(HeaderName::from_static("x-forwarded-for"), forwarded)];
+    browser.post_with(&at("/signin"), &headers, &fields).await.status
+}
+
+#[tokio::test]
+async fn a_key_of_one_s_own_signs_the_browser_in() {
+    let world = World::with_keys().await;
+    let link = world.link("ana").await;
+    let ana = world.browser();
+    let page = ana.get(&at("/signin")).await;
+    assert!(page.text.contains(r#"type="password" autocomplete="off""#), "{}", page.text);
+    let before = ana.cookie(COOKIE).unwrap();
+    let path = link.strip_prefix(&at("")).unwrap().to_owned();
+    let arrived = ana.post(&at("/signin"), &[("to", &path), ("key", "ana-s-key")]).await;
+    assert_eq!(arrived.location(), path);
+    assert_ne!(ana.cookie(COOKIE).unwrap(), before);
+    assert!(ana.get(&link).await.text.contains("Connect Acme Notes"));
+    let bob = world.browser();
+    assert_eq!(paste(&bob, "bob-s-key").await.status, StatusCode::SEE_OTHER);
+    assert_eq!(bob.get(&link).await.status, StatusCode::FORBIDDEN);
+}
+
+#[tokio::test]
+async fn what_is_nobody_s_own_key_signs_nobody_in_and_is_not_said_back() {
+    let world = World::with_keys().await;
+    let browser = world.browser();
+    let mut pages = Vec::new();
+    // The last one is an application's, which is no person.
+    for key in ["wrong-key", "ana-s-ke", "", "app-s-key"] {
+        let page = paste(&browser, key).await;
+        assert_eq!(page.status, StatusCode::FORBIDDEN, "{key}");
+        assert!(key.is_empty() || !page.text.contains(key), "{}", page.text);
+        pages.push(page.text);
+    }
+    assert!(pages.windows(2).all(|pair| pair[0] == pair[1]), "one answer for all");
+    assert_eq!(browser.get(&at("/signin")).await.status, StatusCode::OK);
+}
+
+#[tokio::test]
+async fn keys_cannot_be_tried_out() {
+    let world = World::with_keys().await;
+    let mallory = world.browser();
+    let mut refused = 0;
+    for _ in 0..30 {
+        match paste_from(&mallory, "192.0.2.66", "guess").await {
+            StatusCode::TOO_MANY_REQUESTS => refused += 1,
+            status => assert_eq!(status, StatusCode::FORBIDDEN),
+        }
+    }
+    assert_eq!(refused, 20);
+    // Not even the right one is looked at, whatever else the request says of where it comes from.
+    let spoofed = "198.51.100.7, 192.0.2.66";
+    assert_eq!(paste_from(&mallory, spoofed, "ana-s-key").await, StatusCode::TOO_MANY_REQUESTS);
+    assert_eq!(paste_from(&world.browser(), "192.0.2.1", "ana-s-key").await, StatusCode::SEE_OTHER);
+    world.pass(Duration::from_mins(1));
+    assert_eq!(paste_from(&mallory, "192.0.2.66", "ana-s-key").await, StatusCode::SEE_OTHER);
+}
+
+#[tokio::test]
+async fn many_addresses_together_cannot_try_keys_out_either() {
+    let world = World::with_keys().await;
+    let browser = world.browser();
+    let mut looked_at = 0;
+    for n in 0..150 {
+        let status = paste_from(&browser, &format!("192.0.2.{n}"), "guess").await;
+        looked_at += usize::from(status == StatusCode::FORBIDDEN);
+    }
+    assert_eq!(looked_at, 100);
+}
+
+#[tokio::test]
+async fn who_has_no_key_any_more_is_not_signed_in_any_more() {
+    let world = World::with_keys().await;
+    let (ana, bob) = (world.browser(), world.browser());
+    paste(&ana, "ana-s-key").await;
+    paste(&bob, "bob-s-key").await;
+    let later = world.with_only_the_key_of("bob");
+    let session = async |browser: &Browser| {
+        later.session(&browser.cookie(COOKIE).unwrap().into()).await.map(|it| it.caller.user)
+    };
+    assert_eq!(session(&ana).await, None);
+    assert_eq!(session(&bob).await.unwrap().as_str(), "bob");
+}

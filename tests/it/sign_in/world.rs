@@ -1,0 +1,310 @@
+//! A server for several people in this process, an issuer and a provider beside it.
+
+use std::collections::BTreeSet;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
+use std::time::Duration;
+
+use countersign::broker::sign_in::SignIn;
+use countersign::broker::{Broker, Call, Parts};
+use countersign::config;
+use countersign::identity::{Authenticator, Login};
+use countersign::model::principal::Opener;
+use countersign::model::server_auth::{
+    Client, KeyHolder, ResolvedAuth, ResolvedIssuer, ResolvedKey,
+};
+use countersign::model::{Caller, Clock, Outcome, Principal, UserId, secret};
+use countersign::net::{Net, Policy};
+use countersign::oauth::OAuthClient;
+use countersign::registry::Registry;
+use countersign::store::{DataFolder, KeySource, MasterKey, Slot};
+use countersign::upstream::Upstream;
+use countersign::upstream::select::Jq;
+use countersign::web;
+use futures_util::FutureExt as _;
+use reqwest::StatusCode;
+use secrecy::SecretString;
+
+use super::issuer::{Issuer, way_back};
+use crate::browser::{Browser, Page};
+use crate::server::{Act, Server, answer, json};
+
+/// Where everybody reaches the server, through a proxy that there is none of here.
+pub(super) const ORIGIN: &str = "https://tools.example";
+/// The cookie of a browser there.
+pub(super) const COOKIE: &str = "__Host-countersign";
+
+pub(super) struct World {
+    pub(super) broker: Broker,
+    pub(super) issuer: Issuer,
+    /// The provider `acme`.
+    provider: Server,
+    /// Where the server is in truth.
+    address: String,
+    /// Who vouches for people.
+    namespace: String,
+    now: Arc<AtomicI64>,
+    net: Net,
+    _folder: tempfile::TempDir,
+}
+
+/// How the people of a world are known.
+enum People {
+    Issuer,
+    Keys,
+}
+
+impl World {
+    /// Whose people sign in at an issuer.
+    pub(super) async fn new() -> Self {
+        Self::of(People::Issuer).await
+    }
+
+    /// Whose people have keys of their own: `ana-s-key` and `bob-s-key`.
+    pub(super) async fn with_keys() -> Self {
+        Self::of(People::Keys).await
+    }
+
+    async fn of(people: People) -> Self {
+        let now = Arc::new(AtomicI64::new(1_800_000_000_000));
+        let clock = Clock::manual(Arc::clone(&now));
+        let net = Net::new(Policy::default());
+        let issuer = Issuer::new(Arc::clone(&now)).await;
+        let provider = Server::start(provide).await;
+        let folder = tempfile::tempdir().unwrap();
+        let oauth = OAuthClient::new(net.clone(), clock.clone());
+        let broker = broker(&folder, &provider.origin, &oauth, &net, &clock);
+        let (issuer_settings, keys, namespace) = match people {
+            People::Issuer => (Some(settings(&issuer.origin)), Vec::new(), issuer.origin.clone()),
+            People::Keys => {
+                let keys = vec![person("ana"), person("bob"), application("app")];
+                (None, keys, String::new())
+            }
+        };
+        let authenticator = authenticator(issuer_settings, keys, &net, &clock);
+        let login = authenticator.issuer();
+        let login = login.and_then(|issuer| Login::new(issuer, oauth, ORIGIN));
+        let sign_in = SignIn::new(broker.clone(), authenticator, login);
+        let public = web::Public {
+            origins: vec![ORIGIN.into()],
+            sign_in,
+            trusted_proxies: vec!["127.0.0.1".parse().unwrap()],
+            clock,
+        };
+        let router = web::public(broker.clone(), public);
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = format!("http://{}", listener.local_addr().unwrap());
+        let service = router.into_make_service_with_connect_info::<SocketAddr>();
+        tokio::spawn(async move { axum::serve(listener, service).await });
+        Self { broker, issuer, provider, address, namespace, now, net, _folder: folder }
+    }
+
+    /// Another browser.
+    pub(super) fn browser(&self) -> Browser {
+        Browser::behind(ORIGIN, &self.address)
+    }
+
+    pub(super) fn address(&self) -> String {
+        self.address.clone()
+    }
+
+    /// A browser in which this person has signed in.
+    pub(super) async fn browser_of(&self, person: &str) -> Browser {
+        let browser = self.browser();
+        let arrived = self.sign_in_with(&browser, person).await;
+        assert_eq!(arrived.status, StatusCode::SEE_OTHER, "{}", arrived.text);
+        browser
+    }
+
+    /// Signs in where nothing else was wanted.
+    pub(super) async fn sign_in_with(&self, browser: &Browser, person: &str) -> Page {
+        let departure = self.departs(browser, "/connections").await;
+        let brought = self.issuer.signs_in(&departure, person);
+        self.comes_back(browser, &departure, &brought).await
+    }
+
+    /// Leaves for the issuer.
+    pub(super) async fn departs(&self, browser: &Browser, to: &str) -> Page {
+        let departure = browser.post(&at("/signin"), &[("to", to)]).await;
+        assert_eq!(departure.status, StatusCode::SEE_OTHER, "{}", departure.text);
+        departure
+    }
+
+    /// Comes back from the issuer with this query.
+    pub(super) async fn comes_back(
+        &self,
+        browser: &Browser,
+        departure: &Page,
+        query: &str,
+    ) -> Page {
+        browser.get(&format!("{}?{query}", way_back(departure))).await
+    }
+
+    /// Who a call of this person is.
+    pub(super) fn principal(&self, person: &str) -> Principal {
+        let namespace = match self.namespace.as_str() {
+            "" => format!("key:{person}"),
+            issuer => issuer.to_owned(),
+        };
+        Principal {
+            caller: Caller { namespace, user: UserId::new(person) },
+            groups: BTreeSet::new(),
+            opener: Ok(Opener::SignedIn),
+        }
+    }
+
+    /// What a call of this person comes to.
+    pub(super) async fn call(&self, person: &str) -> Outcome {
+        let principal = &self.principal(person);
+        let call = Call { principal, tool: "read", arguments: None, client: None };
+        self.broker.call(call).await.expect("the tool exists")
+    }
+
+    /// The link that a call of this person gets.
+    pub(super) async fn link(&self, person: &str) -> String {
+        match self.call(person).await {
+            Outcome::AuthorizationRequired(prompt) => prompt.url,
+            Outcome::Complete(result) => panic!("ran: {}", result.text),
+            Outcome::Refused(_) => panic!("refused"),
+        }
+    }
+
+    /// All that is kept about a link.
+    pub(super) async fn record(&self, link: &str) -> String {
+        let ticket = link.rsplit('/').next().unwrap();
+        let held = self.broker.store().await.unwrap().by_ticket(ticket).await.unwrap();
+        serde_json::to_string(&held.expect("a link").value).unwrap()
+    }
+
+    pub(super) async fn accounts(&self, person: &str) -> usize {
+        self.broker.accounts(&self.principal(person).caller).await.unwrap().len()
+    }
+
+    /// How many codes were exchanged at the provider.
+    pub(super) fn exchanges(&self) -> usize {
+        let requests = self.provider.requests();
+        requests.iter().filter(|request| request.starts_with("POST /token ")).count()
+    }
+
+    /// Time goes by.
+    pub(super) fn pass(&self, span: Duration) {
+        self.now.fetch_add(i64::try_from(span.as_millis()).unwrap(), Ordering::SeqCst);
+    }
+
+    /// The same server after its operator took all keys but the one of this person away.
+    pub(super) fn with_only_the_key_of(&self, name: &str) -> SignIn {
+        let clock = Clock::manual(Arc::clone(&self.now));
+        let authenticator = authenticator(None, vec![person(name)], &self.net, &clock);
+        SignIn::new(self.broker.clone(), authenticator, None)
+    }
+}
+
+/// Sends a form with the token that this browser's pages would have: whoever the browser belongs to
+/// can reckon it.
+pub(super) async fn own_form(browser: &Browser, path: &str, fields: &[(&str, &str)]) -> Page {
+    let cookie = browser.cookie(COOKIE).expect("a browser that was here before");
+    let token = secret::fingerprint(&format!("form {cookie} {path}"));
+    browser.post_bare(&at(path), &[&[("csrf", token.as_str())], fields].concat()).await
+}
+
+/// An address of the server.
+pub(super) fn at(path: &str) -> String {
+    format!("{ORIGIN}{path}")
+}
+
+fn settings(issuer: &str) -> ResolvedIssuer {
+    ResolvedIssuer {
+        url: issuer.parse().unwrap(),
+        audience: None,
+        client: Some(Client { id: "us".into(), secret: Some("our-secret".into()) }),
+        user_claim: "sub".into(),
+        groups_claim: "groups".into(),
+        introspect: false,
+    }
+}
+
+fn person(name: &str) -> ResolvedKey {
+    let holder = KeyHolder::Person(UserId::new(name));
+    ResolvedKey { name: name.into(), key: format!("{name}-s-key").into(), holder }
+}
+
+fn application(name: &str) -> ResolvedKey {
+    let holder = KeyHolder::Application { verifier_url: None };
+    ResolvedKey { name: name.into(), key: format!("{name}-s-key").into(), holder }
+}
+
+fn authenticator(
+    issuer: Option<ResolvedIssuer>,
+    keys: Vec<ResolvedKey>,
+    net: &Net,
+    clock: &Clock,
+) -> Authenticator {
+    let resource = format!("{ORIGIN}/mcp").parse().unwrap();
+    Authenticator::new(ResolvedAuth { issuer, keys }, resource, net, clock).unwrap()
+}
+
+fn broker(
+    folder: &tempfile::TempDir,
+    provider: &str,
+    oauth: &OAuthClient,
+    net: &Net,
+    clock: &Clock,
+) -> Broker {
+    let path = folder.path().join("tools.toml");
+    std::fs::write(&path, tools_toml(provider)).unwrap();
+    let config = config::load(&path).unwrap_or_else(|problems| panic!("{problems}"));
+    let data = DataFolder {
+        path: folder.path().join("data"),
+        runtime: folder.path().join("run"),
+        purpose: "test",
+        clock: clock.clone(),
+    };
+    let key: SecretString = MasterKey::generate().to_base64();
+    Broker::new(Parts {
+        registry: Registry::new(config.tools),
+        providers: config.providers,
+        store: Arc::new(Slot::new(data, KeySource::Given(key))),
+        oauth: oauth.clone(),
+        upstream: Upstream::new(net.clone(), Jq::new(env!("CARGO_BIN_EXE_countersign").into())),
+        clock: clock.clone(),
+        origin: Box::new(|_, _| std::future::ready(Ok(ORIGIN.into())).boxed()),
+        after_connect: None,
+    })
+}
+
+fn provide(request: &str) -> Act {
+    Act::Say(match request.split(' ').nth(1).unwrap() {
+        "/token" => json(r#"{"access_token":"first"}"#),
+        "/read" => json(r#"{"ok":true}"#),
+        _ => answer("404 Not Found", "", ""),
+    })
+}
+
+fn tools_toml(origin: &str) -> String {
+    let provider = |name: &str| {
+        format!(
+            r#"
+            [providers.{name}]
+            title     = "Acme Notes"
+            base_url  = "{origin}"
+            client_id = "us"
+            [providers.{name}.oauth]
+            authorize_url = "{origin}/authorize"
+            token_url     = "{origin}/token"
+            loopback      = "any-port"
+            "#
+        )
+    };
+    format!(
+        r#"{}{}
+        [tools.read]
+        description = "Reads."
+        provider    = "acme"
+        scopes      = ["notes:read"]
+        request     = "GET /read"
+        "#,
+        provider("acme"),
+        provider("other"),
+    )
+}

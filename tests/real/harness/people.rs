@@ -1,0 +1,141 @@
+//! Where people are: at an issuer that knows them, at browsers of their own, in an application.
+
+use std::process::Command;
+
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+use super::http::request;
+use super::program::Program;
+use super::running::Running;
+use super::{Served, Transport, part};
+
+/// An OpenID provider that people sign in at, theirs and that of the server which is tested.
+pub struct Issuer(Program);
+
+impl Issuer {
+    pub const CLIENT: (&str, &str) = ("countersign", "sign-in-secret-0123456789");
+
+    /// Its access tokens are `jwt` or `opaque`.
+    pub fn start(tokens: &str) -> Self {
+        let (client_id, client_secret) = Self::CLIENT;
+        let clients = json!([
+            {
+                "client_id": client_id,
+                "client_secret": client_secret,
+                "auth": "client_secret_basic",
+                "any_port": true,
+                "redirect_uris": ["http://127.0.0.1/signin/callback"],
+            },
+            {
+                "client_id": "mcp-client",
+                "auth": "none",
+                "any_port": true,
+                "redirect_uris": [REDIRECT],
+            },
+        ]);
+        let options = json!({ "clients": clients, "resource_tokens": tokens });
+        Self(Program::start("world/authorization_server.mjs", &options))
+    }
+
+    pub fn url(&self) -> &str {
+        self.0.url()
+    }
+
+    /// A person signs in at an MCP client, which gets an access token for the server.
+    pub fn access_token(&self, served: &Served, login: &str) -> String {
+        let mut command = Command::new(part("COUNTERSIGN_REAL_NODE"));
+        command
+            .arg(part("COUNTERSIGN_REAL_DIR").join("world/sign_in.mjs"))
+            .args([self.url(), "mcp-client", REDIRECT])
+            .args([&served.url(Transport::Streamable), login]);
+        let tokens = Running::start(command).end().json();
+        tokens["access_token"].as_str().expect("an access token").to_owned()
+    }
+}
+
+const REDIRECT: &str = "http://127.0.0.1/callback";
+
+/// An application with a key, whose verifier page tells who sits at a browser.
+pub struct Application(Program);
+
+impl Application {
+    pub fn start(key: &str) -> Self {
+        Self(Program::start("world/app.mjs", &json!({ "key": key })))
+    }
+
+    pub fn url(&self) -> &str {
+        self.0.url()
+    }
+
+    /// From now on it confirms whatever comes, to this server.
+    pub fn confirm_to(&self, served: &Served) {
+        let body = json!({ "url": served.origin() }).to_string();
+        let reply = request("POST", &format!("{}/test/server", self.url()), &[], &body);
+        assert_eq!(reply.status, 200);
+    }
+
+    /// What came to its verifier page: `flow_id`, `user_id`, and the `status` of the confirmation.
+    pub fn flows(&self) -> Vec<Value> {
+        let flows = request("GET", &format!("{}/test/flows", self.url()), &[], "").json();
+        flows.as_array().expect("flows are a list").clone()
+    }
+}
+
+/// People, each at a Chromium with a profile of their own.
+pub struct Browsers(Program);
+
+/// What somebody has on the screen.
+#[derive(Debug, Deserialize)]
+pub struct Page {
+    pub url: String,
+    pub status: u16,
+    pub title: String,
+    pub text: String,
+    pub fields: Vec<String>,
+    pub buttons: Vec<Option<String>>,
+    /// The addresses that led there, redirects included.
+    pub visited: Vec<String>,
+}
+
+impl Page {
+    pub fn is_at(&self, origin: &str) -> bool {
+        self.url.strip_prefix(origin).is_some_and(|path| path.starts_with('/'))
+    }
+}
+
+impl Browsers {
+    pub fn start() -> Self {
+        Self(Program::start("world/profiles.mjs", &json!({})))
+    }
+
+    pub fn open(&mut self, who: &str, url: &str) -> Page {
+        self.act(&json!({ "who": who, "goto": url }))
+    }
+
+    /// Presses a button by its value, or the only one.
+    pub fn press(&mut self, who: &str, button: &str) -> Page {
+        self.act(&json!({ "who": who, "press": button }))
+    }
+
+    /// Signs in and allows everything, wherever that is asked for, until somebody else asks.
+    pub fn allow(&mut self, who: &str, at: &str, login: &str, mut page: Page) -> Page {
+        for _ in 0..MOST_FORMS {
+            if !page.is_at(at) {
+                return page;
+            }
+            let has_login = page.fields.iter().any(|field| field == "login");
+            let fill = if has_login { json!({ "login": login }) } else { json!({}) };
+            page = self.act(&json!({ "who": who, "fill": fill, "press": "allow" }));
+        }
+        panic!("{who} is still at {at}: {page:?}");
+    }
+
+    fn act(&mut self, what: &Value) -> Page {
+        let page = self.0.ask(what);
+        assert!(page.get("error").is_none(), "{what}: {page}");
+        serde_json::from_value(page).expect("a page")
+    }
+}
+
+const MOST_FORMS: usize = 4;
