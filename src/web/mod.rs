@@ -10,6 +10,7 @@
 
 pub mod accounts;
 pub mod auth;
+mod body;
 mod browser;
 mod client;
 pub mod confirm;
