@@ -20,10 +20,19 @@ use crate::model::provider::LoopbackRule;
 use crate::model::secret;
 pub(super) use crate::model::text::sentence;
 use crate::model::{
-    AccountName, Authorization, ConnectPrompt, Grant, Principal, PromptReason, Provider, Scopes,
-    Standing, Time,
+    AccountName, Authorization, Caller, Clock, ConnectPrompt, Grant, Principal, PromptReason,
+    Provider, RateLimit, Scopes, Standing, Time,
 };
 use crate::store::{Held, StoreError};
+
+/// Links for one person within an hour. Each is a record in the store, and so is each way to the
+/// provider from it: one person must not fill the disk that everybody's consents are kept on.
+const MOST_LINKS: u32 = 60;
+
+/// See [`MOST_LINKS`].
+pub(super) fn limit(clock: Clock) -> RateLimit<Caller> {
+    RateLimit::per(Duration::from_hours(1), clock, MOST_LINKS, u32::MAX)
+}
 
 /// No link could be made, or it leads nowhere.
 #[derive(Debug, thiserror::Error)]
@@ -44,6 +53,9 @@ pub enum ConnectError {
     Unknown,
     #[error("the link has been used too often")]
     Exhausted,
+    /// [`MOST_LINKS`] within the last hour.
+    #[error("too many links were made for one person")]
+    TooManyLinks,
     #[error("the consent has just been given")]
     GrantedMeanwhile,
     #[error("the provider's address is not usable")]
@@ -72,6 +84,7 @@ impl ConnectError {
             Self::Unknown | Self::Exhausted => {
                 "go back and ask again; you will get a new link".into()
             }
+            Self::TooManyLinks => "use one that is still open, or try again in a few minutes".into(),
             Self::Address(_) => "check `authorize_url` in tools.toml".into(),
             Self::Changed => "read the page again before you go on".into(),
             Self::RefusedOften => {
@@ -130,6 +143,7 @@ impl Broker {
         let fingerprint = trip.fingerprint();
         let connected = self.connected(connection).await?;
         self.sweep_in_time();
+        let mut is_counted = false;
         for _ in 0..MOST_TRIES {
             let now = self.0.parts.clock.now();
             let held = self.authorization_of(connection).await?;
@@ -165,6 +179,13 @@ impl Broker {
                     && open.binding == bound.binding
                     && open.trip.fingerprint() == fingerprint
             });
+            // Whoever runs a server for themselves may fill their own disk.
+            if open.is_none() && opener != Opener::Loopback && !is_counted {
+                if !self.0.links.admits(caller.clone()) {
+                    return Err(ConnectError::TooManyLinks);
+                }
+                is_counted = true;
+            }
             let authorization = match open {
                 Some(open)
                     if shows(open, &scopes, needed, &asked_by)

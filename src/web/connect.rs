@@ -205,7 +205,7 @@ pub(super) fn see_other(to: &str) -> Response {
 pub(super) fn refused(error: &ConnectError) -> Page {
     let status = match error {
         ConnectError::Unknown => return page::gone(),
-        ConnectError::Exhausted => StatusCode::TOO_MANY_REQUESTS,
+        ConnectError::Exhausted | ConnectError::TooManyLinks => StatusCode::TOO_MANY_REQUESTS,
         ConnectError::Changed | ConnectError::GrantedMeanwhile => StatusCode::CONFLICT,
         ConnectError::Setup(_)
         | ConnectError::Address(_)

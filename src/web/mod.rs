@@ -20,7 +20,6 @@ mod denied;
 pub mod listener;
 pub mod neighbours;
 mod page;
-mod rate_limit;
 pub mod reach;
 pub mod server;
 mod shield;
