@@ -80,6 +80,9 @@ impl ConnectError {
             Self::Stranger(Stranger::OtherPerson) => {
                 "open only links that you were given yourself; to use this one, sign in as the person it was made for".into()
             }
+            Self::Stranger(Stranger::OtherBrowser) => {
+                "open it in the browser in which the consent was given".into()
+            }
             Self::Stranger(_) => "sign in first".into(),
             Self::Unknown | Self::Exhausted => {
                 "go back and ask again; you will get a new link".into()
@@ -221,6 +224,7 @@ impl Broker {
                     refusals,
                     said: None,
                     trip: trip.clone(),
+                    browser: None,
                     connected_as: None,
                     candidate: None,
                 },
@@ -328,7 +332,8 @@ impl Broker {
             if is_refusal {
                 refusals.push(now);
             }
-            let ended = end.clone().of(Authorization { refusals, ..held.value.clone() });
+            let browser = authorization.browser.clone().or_else(|| held.value.browser.clone());
+            let ended = end.clone().of(Authorization { refusals, browser, ..held.value.clone() });
             if let Some(ended) = store.replace(ended, &held).await? {
                 // Nobody listening is no fault: most authorizations are not waited for.
                 if is_end {

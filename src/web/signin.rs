@@ -13,7 +13,7 @@ use axum::middleware::Next;
 use axum::response::{IntoResponse as _, Response};
 use axum::routing::{get, post};
 use axum::{Extension, Router};
-use secrecy::SecretString;
+use secrecy::{ExposeSecret as _, SecretString};
 use serde::Deserialize;
 use url::form_urlencoded;
 
@@ -85,7 +85,9 @@ pub(super) async fn know(
     };
     let extensions = request.extensions_mut();
     let caller = session.as_ref().map(|session| session.caller.clone());
-    extensions.insert(Visitor::Public(caller));
+    let cookie = browser.as_ref().and_then(Browser::cookie);
+    let browser = cookie.map(|cookie| secret::fingerprint(cookie.expose_secret()));
+    extensions.insert(Visitor::Public { caller, browser });
     extensions.insert(sign_in);
     if let Some(session) = session {
         extensions.insert(person(&session));

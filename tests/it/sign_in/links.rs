@@ -214,7 +214,7 @@ async fn one_person_cannot_fill_the_store_with_links() {
             world.broker.begin(&principal, &provider, &account, &scopes, Default::default());
         begun.await.map(|prompt| prompt.url)
     };
-    let ana = Visitor::Public(Some(principal.caller.clone()));
+    let ana = Visitor::Public { caller: Some(principal.caller.clone()), browser: None };
     let mut links = 0;
     loop {
         match begin().await {
