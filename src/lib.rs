@@ -42,12 +42,24 @@
 //! The link leads to our own page, never to the provider. `GET` shows who asks for what and changes
 //! nothing; `POST` binds this browser by a cookie and sends it off
 //! ([`broker::Broker::depart`]). Back at the callback ([`broker::Broker::arrive`]) the `state` is
-//! used up by one compare-and-swap; browser, provider and issuer are compared; the code is exchanged
-//! with PKCE; the grant is made durable; and only then is anybody told
+//! used up by one compare-and-swap; browser, person, provider and issuer are compared; the code is
+//! exchanged with PKCE; the grant is made durable; and only then is anybody told
 //! ([`broker::completion`]): a held retry goes on, a 2025-11-25 client gets its notice.
+//!
+//! A link may be forwarded, so its page and its callback are for the person who asked
+//! ([`broker::Visitor`]). On one's own machine whoever reaches the loopback listener is that person.
+//! At an address that everybody reaches the browser signs in first ([`broker::sign_in`]): at the
+//! issuer whose tokens the calls carry ([`identity::Login`]), or with the key that they carry. What
+//! it is known by from then on is the session behind its one cookie ([`web::Browser`]). Where an
+//! application asks for its users, the code is held back until it says who sat at the browser
+//! ([`broker::confirmation`]).
 //!
 //! A key or a password is pasted on our page instead and tried at the API ([`broker::paste`]);
 //! `auth login --device` needs no browser of ours ([`broker::device`]).
+//!
+//! What they have connected, since when and when it was last of use people see at `/connections`
+//! ([`web::accounts`]), and end it there. A click counts for what its page showed: each account and
+//! each link has a digest that its forms send back.
 //!
 //! # Invariants
 //!
@@ -58,6 +70,8 @@
 //! - An argument reaches a path segment, a query value, a header value or a JSON value, and never
 //!   the host, the number of segments or the JSON around it.
 //! - Every outbound request passes [`net::Net::send`]; nothing relaxes its rules.
+//! - A form counts only in the browser that was shown its page (`web/csrf.rs`), and a link only in the
+//!   browser of the person who asked for it.
 //! - `/mcp`, `/sse` and `/messages` are reached through the gate alone, and a session or stream by
 //!   whoever opened it alone.
 //! - In stdio mode nobody but [`mcp::stdio`] can write to standard output.

@@ -11,8 +11,12 @@ use crate::model::authorization::{AuthorizationName, Status};
 use crate::model::{Caller, Scopes};
 use crate::store::StoreError;
 
-/// How often the store is asked about an authorization that somebody waits for.
-const LOOK: Duration = Duration::from_millis(250);
+/// How long until the store is first asked about an authorization that somebody waits for; then
+/// twice as long each time, so that what another process finishes is never heard of later than
+/// after as long again as the person took.
+const FIRST_LOOK: Duration = Duration::from_millis(250);
+/// A server has as many open links as it has people, each waited for up to its whole life.
+const RAREST_LOOK: Duration = Duration::from_secs(4);
 
 /// How a wait for an authorization came out.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -38,13 +42,15 @@ impl Broker {
         // Before the store is looked into: an end that falls between the two is heard.
         let mut ends = self.0.ended.subscribe();
         let deadline = tokio::time::Instant::now() + limit;
+        let mut pause = FIRST_LOOK;
         loop {
             match self.state_of(caller, name).await? {
                 Waited::Pending => {}
                 ended => return Ok(ended),
             }
             // Another process may hold the listener and finish it, and a store does not notify.
-            let look = deadline.min(tokio::time::Instant::now() + LOOK);
+            let look = deadline.min(tokio::time::Instant::now() + pause);
+            pause = RAREST_LOOK.min(pause * 2);
             loop {
                 match tokio::time::timeout_at(look, ends.recv()).await {
                     Ok(Ok(ended)) if ended != name.id => {}

@@ -146,7 +146,6 @@ impl Broker {
         let fingerprint = trip.fingerprint();
         let connected = self.connected(connection).await?;
         self.sweep_in_time();
-        let mut is_counted = false;
         for _ in 0..MOST_TRIES {
             let now = self.0.parts.clock.now();
             let held = self.authorization_of(connection).await?;
@@ -182,12 +181,8 @@ impl Broker {
                     && open.binding == bound.binding
                     && open.trip.fingerprint() == fingerprint
             });
-            // Whoever runs a server for themselves may fill their own disk.
-            if open.is_none() && opener != Opener::Loopback && !is_counted {
-                if !self.0.links.admits(caller.clone()) {
-                    return Err(ConnectError::TooManyLinks);
-                }
-                is_counted = true;
+            if open.is_none() {
+                self.count_link(caller, &opener)?;
             }
             let authorization = match open {
                 Some(open)
@@ -240,6 +235,12 @@ impl Broker {
             }
         }
         Err(StoreError::Contended.into())
+    }
+
+    /// One link more for this person. Whoever runs a server for themselves may fill their own disk.
+    fn count_link(&self, caller: &Caller, opener: &Opener) -> Result<(), ConnectError> {
+        let is_within = *opener == Opener::Loopback || self.0.links.admits(caller.clone());
+        if is_within { Ok(()) } else { Err(ConnectError::TooManyLinks) }
     }
 
     async fn origin(&self, provider: &Provider, rule: LoopbackRule) -> Result<String, OriginError> {

@@ -13,7 +13,7 @@ use miette::{
 
 use crate::broker::ConnectError;
 use crate::broker::device::DeviceError;
-use crate::config::{Problem, Problems, Severity, environment};
+use crate::config::{Config, Problem, Problems, Severity, environment};
 use crate::model::text::tame;
 use crate::store::{ArchiveError, ImportError, StoreError};
 
@@ -127,6 +127,13 @@ impl Diagnostic for Drawn<'_> {
 /// A remark that is no result.
 pub(super) fn note(text: &str) {
     write_stderr(&for_reader(&format!("{text}\n")));
+}
+
+/// What does not keep a configuration from being served.
+pub(super) fn warnings(config: &Config) {
+    let Config { path, warnings, source, .. } = config;
+    let found = Problems { path: path.clone(), source: source.clone(), list: warnings.clone() };
+    write_stderr(&problems(&found, Style::of(&std::io::stderr())));
 }
 
 /// A way out, attached to an error as its context.

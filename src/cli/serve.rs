@@ -6,7 +6,7 @@ mod http;
 use std::path::Path;
 
 use anyhow::Context as _;
-use clap::Args;
+use clap::{ArgGroup, Args};
 use tracing::level_filters::LevelFilter;
 
 use super::local::Local;
@@ -17,9 +17,10 @@ use crate::model::Caller;
 use address::Address;
 
 #[derive(Clone, Debug, Args)]
+#[command(group = ArgGroup::new("transport").required(true).args(["stdio", "sse"]))]
 pub(super) struct Serve {
     /// Serve one MCP client over standard input and output.
-    #[arg(long, required_unless_present = "sse", conflicts_with = "sse")]
+    #[arg(long)]
     stdio: bool,
     /// Serve over HTTP, at /mcp and, for older clients, /sse; `:8080` is port 8080 of this machine.
     #[arg(

@@ -27,7 +27,7 @@ const MANY: usize = 256;
 
 /// The completions that clients wait for.
 #[derive(Clone)]
-pub struct Announcements(Arc<Inner>);
+pub(super) struct Announcements(Arc<Inner>);
 
 struct Inner {
     broker: Broker,
@@ -43,7 +43,7 @@ struct Expected {
 }
 
 impl Announcements {
-    pub fn new(broker: Broker) -> Self {
+    pub(super) fn new(broker: Broker) -> Self {
         Self(Arc::new(Inner { broker, expected: Mutex::default() }))
     }
 
@@ -96,7 +96,7 @@ impl Announcements {
     }
 
     /// Watches what goes out, so that [`Self::delivered`] is called at the right moment.
-    pub fn watch<T: Transport<RoleServer>>(&self, transport: T) -> Watched<T> {
+    pub(super) fn watch<T: Transport<RoleServer>>(&self, transport: T) -> Watched<T> {
         Watched { inner: transport, announcements: self.clone() }
     }
 }
@@ -109,7 +109,7 @@ async fn peer_gone(peer: &Peer<RoleServer>) {
 }
 
 /// A transport that reports which -32042 errors it has written.
-pub struct Watched<T> {
+pub(super) struct Watched<T> {
     inner: T,
     announcements: Announcements,
 }

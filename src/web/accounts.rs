@@ -20,9 +20,10 @@ use axum::routing::get;
 use serde::Deserialize;
 
 use super::browser::Browser;
-use super::connect::{refused, see_other};
+use super::connect::see_other;
 use super::csrf::OwnForm;
 use super::page::{Kind, Page, html};
+use super::refused::{self, Reader};
 use super::signin;
 use crate::broker::grants::Ended;
 use crate::broker::{Broker, ConnectError};
@@ -63,7 +64,7 @@ impl FromRequestParts<Broker> for Accounts {
         let (person, browser) =
             (parts.extensions.get::<Person>(), parts.extensions.get::<Browser>());
         let (Some(person), Some(browser)) = (person.cloned(), browser.cloned()) else {
-            return Err(signin::needed(Some(Destination::default())));
+            return Err(signin::needed(Some(&Destination::default())));
         };
         Ok(Self { broker: broker.clone(), person, browser })
     }
@@ -115,7 +116,7 @@ impl Accounts {
         let Self { broker, person, browser } = self;
         let accounts = match broker.accounts(&person.principal.caller).await {
             Ok(accounts) => accounts,
-            Err(error) => return refused(&error.into()).into_response(),
+            Err(error) => return self.refused(&error.into()),
         };
         let status = if problem.is_some() { StatusCode::CONFLICT } else { StatusCode::OK };
         let signout = person.has_signed_in.then(|| browser.form_token("/signout"));
@@ -129,7 +130,7 @@ impl Accounts {
     async fn ask(&self, shown: &str) -> Response {
         let accounts = match self.broker.accounts(&self.person.principal.caller).await {
             Ok(accounts) => accounts,
-            Err(error) => return refused(&error.into()).into_response(),
+            Err(error) => return self.refused(&error.into()),
         };
         let meant = accounts.into_iter().find(|it| it.digest == shown && !it.is_of_the_server);
         let Some(account) = meant else { return self.failed(&ConnectError::Changed).await };
@@ -141,7 +142,7 @@ impl Accounts {
             ),
             "To have it back you will have to give your consent again.".into(),
         ];
-        Page::new(StatusCode::OK, Kind::Neutral, format!("Disconnect {name}?"), lines)
+        Page::new(StatusCode::OK, Kind::Question, format!("Disconnect {name}?"), lines)
             .of(&account.digest, self.browser.form_token(PATH))
             .choice("end", "Yes, disconnect", true)
             .next(PATH, "No, back to your accounts")
@@ -163,7 +164,9 @@ impl Accounts {
             }
             Some(why) => {
                 let lines = vec![
-                    format!("Nothing is kept here any more, but {why}."),
+                    format!(
+                        "Nothing is kept here any more. At {title} the consent may still stand: {why}."
+                    ),
                     format!("Remove the app in your {title} settings as well."),
                 ];
                 let heading = format!("{name} is forgotten here");
@@ -179,7 +182,13 @@ impl Accounts {
                 let problem = "What you clicked on has changed since this page was opened, so nothing was done. Look at it again.";
                 self.page(Some(problem)).await
             }
-            error => refused(error).next(PATH, "Back to your accounts").into_response(),
+            error => self.refused(error),
         }
+    }
+
+    fn refused(&self, error: &ConnectError) -> Response {
+        let is_local = self.person.principal.is_local();
+        let reader = if is_local { Reader::Operator } else { Reader::Anybody };
+        refused::link(error, reader).next(PATH, "Back to your accounts").into_response()
     }
 }

@@ -9,8 +9,8 @@ use axum::routing::post;
 use secrecy::SecretString;
 use serde::{Deserialize, Serialize};
 
+use super::auth;
 use super::body;
-use super::denied;
 use crate::broker::Broker;
 use crate::broker::callback::CallbackError;
 use crate::broker::confirmation::ConfirmationError;
@@ -123,13 +123,13 @@ fn failed(error: &ConfirmationError) -> Response {
 }
 
 fn refused(denied: &Denied) -> Response {
-    let status = denied::status(denied);
+    let status = denied.status();
     let name = match status {
         StatusCode::BAD_REQUEST => "malformed_request",
         _ => "invalid_authorization",
     };
     let mut response = problem(status, name, format!("{denied}; {}", denied.hint()));
-    denied::explain(denied, None, &mut response);
+    auth::explain(denied, None, &mut response);
     response
 }
 

@@ -11,10 +11,11 @@ use serde::Deserialize;
 
 use super::browser::{Browser, cookie, set_cookie};
 use super::csrf::OwnForm;
-use super::page::{self, Change, Kind, Page};
+use super::page::{self, Change};
+use super::refused::{self, Reader};
 use super::signin;
 use crate::broker::Broker;
-use crate::broker::callback::{Callback, CallbackError};
+use crate::broker::callback::Callback;
 use crate::broker::invitation::{Departure, Paste, PasteWhat};
 use crate::broker::paste::PasteError;
 use crate::broker::secret::Pasted;
@@ -22,7 +23,7 @@ use crate::broker::sign_in::SignIn;
 use crate::broker::{ConnectError, Stranger, Visitor};
 use crate::model::Destination;
 use crate::model::authorization::LIFETIME;
-use crate::model::text::{incident, sentence};
+use crate::model::text::sentence;
 
 /// A link, and the browser that came by it.
 pub(super) struct Link {
@@ -154,12 +155,14 @@ impl Link {
             (
                 ConnectError::Unknown | ConnectError::Stranger(Stranger::Unknown),
                 Visitor::Public { caller: None, .. },
-            ) if self.sign_in.as_ref().is_some_and(SignIn::is_possible) => signin::needed(to),
+            ) if self.sign_in.as_ref().is_some_and(SignIn::is_possible) => {
+                signin::needed(to.as_ref())
+            }
             (ConnectError::Stranger(Stranger::OtherPerson), _) => {
                 tracing::warn!("refused a link in the browser of another person");
                 signin::other_person(&self.browser, to)
             }
-            _ => refused(error).into_response(),
+            _ => refused::link(error, Reader::at(&self.visitor)).into_response(),
         }
     }
 }
@@ -191,7 +194,7 @@ pub(super) async fn callback(
     match arrival {
         // On to an address without code and state, so that neither stays in the history.
         Ok(arrival) => see_other(&arrival.next),
-        Err(error) => failed(&error).into_response(),
+        Err(error) => refused::callback(&error, Reader::at(&visitor)).into_response(),
     }
 }
 
@@ -200,66 +203,4 @@ pub(super) fn see_other(to: &str) -> Response {
         Ok(to) => (StatusCode::SEE_OTHER, [(LOCATION, to)]).into_response(),
         Err(_) => StatusCode::INTERNAL_SERVER_ERROR.into_response(),
     }
-}
-
-pub(super) fn refused(error: &ConnectError) -> Page {
-    let status = match error {
-        ConnectError::Unknown => return page::gone(),
-        ConnectError::Exhausted | ConnectError::TooManyLinks => StatusCode::TOO_MANY_REQUESTS,
-        ConnectError::Changed | ConnectError::GrantedMeanwhile => StatusCode::CONFLICT,
-        ConnectError::Setup(_)
-        | ConnectError::Address(_)
-        | ConnectError::Opener(_)
-        | ConnectError::Origin(_) => StatusCode::BAD_GATEWAY,
-        ConnectError::RefusedOften | ConnectError::Stranger(_) => StatusCode::FORBIDDEN,
-        ConnectError::Store(_) | ConnectError::Ending => StatusCode::SERVICE_UNAVAILABLE,
-    };
-    let lines = vec![sentence(&error.to_string()), sentence(&error.hint())];
-    Page::new(status, Kind::Bad, "This cannot go on", lines).incident(logged(error))
-}
-
-fn failed(error: &CallbackError) -> Page {
-    let (status, heading) = match error {
-        CallbackError::Answer(_) => (StatusCode::BAD_REQUEST, "This address is incomplete"),
-        CallbackError::Unknown => (StatusCode::GONE, "This step is over"),
-        CallbackError::OtherBrowser | CallbackError::Stranger(_) => {
-            (StatusCode::FORBIDDEN, "This was started elsewhere")
-        }
-        // Nothing of such an answer is shown (RFC 9207 §2.4).
-        CallbackError::OtherProvider | CallbackError::OtherIssuer => {
-            (StatusCode::BAD_REQUEST, "This answer was not accepted")
-        }
-        CallbackError::NoToken { .. } => {
-            (StatusCode::BAD_GATEWAY, "The provider did not finish its part")
-        }
-        CallbackError::Store(_) | CallbackError::Ending => {
-            (StatusCode::SERVICE_UNAVAILABLE, "This could not be kept")
-        }
-    };
-    let outcome = match error {
-        // It may have been kept just before that failed; the link's own page knows.
-        CallbackError::Store(_) | CallbackError::Ending => {
-            "Open the link again to see whether it was connected."
-        }
-        _ => "Nothing was connected.",
-    };
-    let lines = vec![sentence(&error.to_string()), sentence(&error.hint()), outcome.to_owned()];
-    let page = Page::new(status, Kind::Bad, heading, lines);
-    match error {
-        // Any page of the web can make a browser come here, with an `<img>`, as often as it likes:
-        // that must not fill the log.
-        CallbackError::Answer(_) | CallbackError::Unknown => {
-            tracing::debug!(%error, "a browser was turned away");
-            page
-        }
-        CallbackError::NoToken { link, .. } => page.incident(logged(error)).again(link),
-        _ => page.incident(logged(error)),
-    }
-}
-
-/// Writes the whole chain to the log under an id that the page shows.
-pub(super) fn logged(error: &dyn std::error::Error) -> String {
-    let incident = incident();
-    tracing::warn!(incident, error = %crate::model::chain(error), "a browser was turned away");
-    incident
 }

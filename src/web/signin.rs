@@ -20,9 +20,10 @@ use url::form_urlencoded;
 use super::accounts::Person;
 use super::browser::Browser;
 use super::client;
-use super::connect::{logged, see_other};
+use super::connect::see_other;
 use super::csrf::OwnForm;
 use super::page::{Kind, Page, html};
+use super::refused::logged;
 use crate::broker::Visitor;
 use crate::broker::sign_in::{Offer, SignIn, SignInError};
 use crate::model::session::{Destination, Session};
@@ -103,8 +104,8 @@ fn person(session: &Session) -> Person {
 }
 
 /// The sign-in page is where to go on.
-pub(super) fn needed(to: Option<Destination>) -> Response {
-    see_other(&address(to.as_ref()))
+pub(super) fn needed(to: Option<&Destination>) -> Response {
+    see_other(&address(to))
 }
 
 fn address(to: Option<&Destination>) -> String {
@@ -248,7 +249,7 @@ async fn leave(
         return failed(&error);
     }
     browser.becomes(secret::random());
-    needed(Destination::parse(&leave.to))
+    needed(Destination::parse(&leave.to).as_ref())
 }
 
 fn too_often() -> Response {

@@ -6,7 +6,7 @@ use std::process::Command;
 
 use serde_json::json;
 
-use crate::harness::{Dialect, Home, Running, Server, World, part};
+use crate::harness::{Dialect, Home, Running, Served, Server, Transport, World, part};
 
 #[test]
 fn a_person_gets_through_in_a_real_browser() {
@@ -125,6 +125,36 @@ fn another_account_is_confirmed_in_a_real_browser() {
     let revoke = ["auth", "revoke", "notes", "--account", "home", "--user", "ana"];
     assert_eq!(home.run(&revoke).stdout, "Notes account home (Test login ana) is disconnected.\n");
     assert!(server.call("whoami", &json!({})).ran().contains("\"bob\""));
+}
+
+#[test]
+fn accounts_are_connected_and_ended_in_a_real_browser() {
+    let world = World::start();
+    let home = Home::new(&world.tools());
+    let served = Served::start(&home);
+    let accounts = format!("{}/connections", served.origin());
+
+    let report = drive(&accounts, "accounts-none", &["--press", "connect"]);
+    assert_eq!(report["problems"], json!([]), "{report}");
+    assert_eq!(report["final_title"], "Connect Notes · Countersign", "{report}");
+
+    let mut host = served.host(Transport::Streamable, Dialect::PLAIN);
+    let prompt = host.call("whoami", &json!({})).asked();
+    let report = drive(&prompt.url, "accounts-connected", &[]);
+    assert_eq!(report["problems"], json!([]), "{report}");
+    assert!(host.call("whoami", &json!({})).ran().contains("\"ana\""));
+
+    let report = drive(&accounts, "accounts-one", &["--press", "reconnect"]);
+    assert_eq!(report["problems"], json!([]), "{report}");
+    assert_eq!(report["connect_title"], "Your accounts · Countersign", "{report}");
+    assert_eq!(report["final_title"], "Connect Notes · Countersign", "{report}");
+
+    let presses = ["--press", "disconnect", "--press", "end"];
+    let report = drive(&accounts, "accounts-ended", &presses);
+    assert_eq!(report["problems"], json!([]), "{report}");
+    assert!(report["final_text"].as_str().unwrap().contains("is disconnected"), "{report}");
+    assert_eq!(world.counts()["revocations"], 1);
+    host.call("whoami", &json!({})).asked();
 }
 
 fn drive(link: &str, name: &str, wishes: &[&str]) -> serde_json::Value {

@@ -27,6 +27,10 @@ pub(super) async fn serve(
 ) -> anyhow::Result<Exit> {
     let config = load(config)?;
     let plan = Plan::of(serve, address, &config.server)?;
+    if let Plan::Many(_) = plan {
+        // What keeps links from being made must not wait for the first person who needs one.
+        report::warnings(&config);
+    }
     let listener = bind(address)?;
     let bound = listener.local_addr()?;
     let origins = origins(bound, config.server.public_url.as_ref());
@@ -51,16 +55,16 @@ pub(super) async fn serve(
 }
 
 /// Whose calls will be answered.
-enum Plan {
+enum Plan<'a> {
     Local,
     Token,
-    Many(ServerAuth),
+    Many(&'a ServerAuth),
 }
 
-impl Plan {
+impl<'a> Plan<'a> {
     /// # Errors
     /// Somebody could call whom nobody asks who they are, or what was asked for contradicts itself.
-    fn of(serve: &Serve, address: SocketAddr, server: &Server) -> anyhow::Result<Self> {
+    fn of(serve: &Serve, address: SocketAddr, server: &'a Server) -> anyhow::Result<Self> {
         let is_local = address.ip().is_loopback();
         let Some(auth) = &server.auth else {
             if !is_local {
@@ -85,7 +89,7 @@ impl Plan {
         if !is_local && server.public_url.is_none() {
             return Err(hinted(Refusal::NoPublicUrl(address)));
         }
-        Ok(Self::Many(auth.clone()))
+        Ok(Self::Many(auth))
     }
 
     /// Who may call, and how to say so.
@@ -101,7 +105,7 @@ impl Plan {
                 (Access::Token(serve.local.caller()?, token), said)
             }
             Self::Many(auth) => {
-                let auth = server_auth::resolve(&auth).await.map_err(hinted)?;
+                let auth = server_auth::resolve(auth).await.map_err(hinted)?;
                 let resource = public.unwrap_or_default().parse::<Url>();
                 let resource = resource.and_then(|origin| origin.join("/mcp"));
                 let resource = resource.context("this server has no address")?;

@@ -39,8 +39,8 @@ async fn a_person_sees_what_is_connected_since_when_and_last_used() {
         r#"<time datetime="2027-01-15T08:00:00Z">15 January 2027, 08:00 UTC</time>"#,
         "no use seen since then",
         "it renews itself",
-        "Disconnect Acme",
-        "Reconnect Acme",
+        r#">Disconnect<span class="unseen"> Acme</span>"#,
+        r#">Reconnect<span class="unseen"> Acme</span>"#,
     ] {
         assert!(page.text.contains(part), "{part}: {}", page.text);
     }

@@ -138,6 +138,11 @@ async fn the_provider_s_answer_in_another_person_s_browser_attaches_nothing() {
     assert_eq!(back.status, StatusCode::FORBIDDEN);
     says_nothing(&back);
     assert_eq!(world.exchanges(), 0);
+    // Nor in another browser of her own, which has not left for the provider.
+    let departure = click(&ana, &link).await;
+    let other = world.browser_of("ana").await;
+    assert_eq!(other.get(&brought(&departure)).await.status, StatusCode::FORBIDDEN);
+    assert_eq!(world.exchanges(), 0);
     // The state is over, for Ana too.
     assert_eq!(ana.get(&brought(&departure)).await.status, StatusCode::GONE);
     assert_eq!((world.exchanges(), world.accounts("ana").await), (0, 0));

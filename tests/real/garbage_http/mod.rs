@@ -22,7 +22,6 @@ use tokio::time::{Instant, timeout};
 
 use crate::harness::{Home, PATIENCE, environment, report};
 use crate::load::api::Api;
-use crate::load::figures::mib;
 use crate::load::grants;
 use crate::load::process::Process;
 use crate::load::session::{Expected, Session, Way};
@@ -30,8 +29,9 @@ use crate::load::wire::Connection;
 use dice::Dice;
 
 const REQUESTS: usize = 30_000;
-/// Of those that answers are counted of; from then on nothing may grow any more.
-const WARM: usize = REQUESTS / 3;
+/// Memory is looked at after each sixth, and may not grow any more after the second.
+const PARTS: usize = 6;
+const WARM: usize = 2;
 const CONNECTIONS: usize = 96;
 /// Requests one after the other on a connection, as long as the server leaves it open.
 const PIPELINED: usize = 12;
@@ -213,9 +213,11 @@ request     = "GET /notes"
     // The store is open now, and the port of the links.
     send(0);
     let descriptors = process.descriptors();
-    let longest = send(WARM);
-    let warm = process.memory("VmRSS");
-    let longest = send(REQUESTS).max(longest);
+    let (mut longest, mut looks) = (Duration::ZERO, Vec::new());
+    for part in 1..=PARTS {
+        longest = longest.max(send(REQUESTS * part / PARTS));
+        looks.push(process.memory("VmRSS"));
+    }
     // The sessions that are left are closed, as everything else is.
     let rest = seen.sessions.take();
     runtime.block_on(join_all(rest.iter().map(async |id| {
@@ -227,15 +229,13 @@ request     = "GET /notes"
     while process.descriptors() > descriptors && began.elapsed() < PATIENCE {
         std::thread::yield_now();
     }
-    let (left, last) = (process.descriptors(), process.memory("VmRSS"));
+    let left = process.descriptors();
     let (status, said) = process.end();
     report(&format!(
-        "answers {:?}, {} connections cut; the longest good call {longest:?}; {} MiB after a third, {} MiB at the \
-         end; {descriptors} descriptors, {left} at the end; {} bytes of log",
+        "answers {:?}, {} connections cut; the longest good call {longest:?}; resident, KiB, after each \
+         sixth: {looks:?}; {descriptors} descriptors, {left} at the end; {} bytes of log",
         seen.statuses.borrow(),
         seen.cut.get(),
-        mib(warm),
-        mib(last),
         said.len()
     ));
     let faults = seen.faults.take();
@@ -245,5 +245,6 @@ request     = "GET /notes"
     assert!(status.success(), "seed {seed}: {status}: {said}");
     assert!(longest < LONGEST_CALL, "seed {seed}: {longest:?}");
     assert!(left <= descriptors, "seed {seed}: {left} descriptors of {descriptors}");
-    assert!(last < warm * MOST_GROWTH, "seed {seed}: {warm} KiB became {last}");
+    let grown = looks[PARTS - 1] / looks[WARM - 1];
+    assert!(grown < MOST_GROWTH, "seed {seed}: memory grows: {looks:?}");
 }

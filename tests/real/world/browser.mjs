@@ -1,5 +1,5 @@
 // The same journey as consent.mjs in a real Chromium, by keyboard alone and with scripts switched off, looking at our
-// pages in light, in dark and 320 px wide.
+// pages as look.mjs does.
 //
 //   node browser.mjs URL DIR [--deny] [--untick SCOPE]… [--login NAME] [--paste FILE]… [--press ANSWER]…
 //   {"connect_title":"…","final_title":"…","final_url_path":"…","final_text":"…","screenshots":["connect-light.png",…],"problems":[]}
@@ -10,14 +10,12 @@
 // `problems` names what a person would stumble over; an empty list is a pass.
 
 import { readFile } from 'node:fs/promises';
-import { join } from 'node:path';
 import { parseArgs } from 'node:util';
 import { launch } from './chromium.mjs';
+import { Lens, WIDE } from './look.mjs';
 import { shown } from './visitor.mjs';
 
 const MOST_TABS = 30;
-const WIDE = { width: 1000, height: 800 };
-const NARROW = { width: 320, height: 640 };
 
 const { values: wish, positionals: [link, folder] } = parseArgs({
   allowPositionals: true,
@@ -44,20 +42,11 @@ function watch(page) {
   });
 }
 
-/** Pictures of the page as different people see it, and what only shows in a layout. */
+/** See look.mjs. */
 async function look(page, name) {
-  for (const [suffix, colorScheme, size] of [['light', 'light', WIDE], ['dark', 'dark', WIDE], ['320', 'light', NARROW]]) {
-    await page.emulateMedia({ colorScheme });
-    await page.setViewportSize(size);
-    await page.screenshot({ path: join(folder, `${name}-${suffix}.png`), fullPage: true });
-    screenshots.push(`${name}-${suffix}.png`);
-    const width = await page.evaluate(() => document.documentElement.scrollWidth);
-    if (width > size.width) problems.push(`${name} page: ${width} px wide in a window of ${size.width}`);
-  }
-  await page.emulateMedia({ colorScheme: 'light' });
-  await page.setViewportSize(WIDE);
-  if (!(await page.evaluate(() => document.documentElement.lang))) problems.push(`${name} page: no language`);
-  if ((await page.locator('h1').count()) !== 1) problems.push(`${name} page: not one main heading`);
+  const seen = await lens.look(page, name);
+  screenshots.push(...seen.screenshots);
+  problems.push(...seen.problems);
 }
 
 /** Tabs to the first element that `matches` (a CSS selector), as somebody without a mouse does. */
@@ -127,6 +116,7 @@ async function authorize(page, ours) {
 }
 
 const { context, close } = await launch({ viewport: WIDE });
+const lens = await Lens.open(folder);
 try {
   const [page] = context.pages();
   watch(page);
@@ -149,5 +139,5 @@ try {
   console.error(`browser: ${error.message.replace(/\?\S*/g, '?…')}`);
   process.exitCode = 1;
 } finally {
-  await close();
+  await Promise.all([close(), lens.close()]);
 }

@@ -1,0 +1,142 @@
+//! What went wrong, as a page: what happened, what was kept or not, and what to do now.
+
+use axum::http::StatusCode;
+
+use super::page::{self, Kind, Page};
+use crate::broker::callback::CallbackError;
+use crate::broker::{ConnectError, SetupError, Visitor};
+use crate::model::text::{incident, sentence};
+use crate::oauth::Verdict;
+
+/// Who reads it.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Reader {
+    /// The person whose machine and `tools.toml` this is.
+    Operator,
+    /// Whoever has a browser: how the server is set up is nothing to them, nor of use.
+    Anybody,
+}
+
+impl Reader {
+    pub(super) fn at(visitor: &Visitor) -> Self {
+        match visitor {
+            Visitor::Loopback => Self::Operator,
+            Visitor::Public { .. } => Self::Anybody,
+        }
+    }
+}
+
+const UNCHANGED: &str = "Nothing was connected or changed.";
+
+/// A link leads nowhere, or none could be made.
+pub(super) fn link(error: &ConnectError, reader: Reader) -> Page {
+    let (status, heading) = match error {
+        ConnectError::Unknown => return page::gone(),
+        ConnectError::Exhausted => {
+            (StatusCode::TOO_MANY_REQUESTS, "This link was opened too often")
+        }
+        ConnectError::TooManyLinks => {
+            (StatusCode::TOO_MANY_REQUESTS, "There are too many links of yours")
+        }
+        ConnectError::RefusedOften => (StatusCode::FORBIDDEN, "This was refused too often"),
+        ConnectError::Changed => (StatusCode::CONFLICT, "This page is out of date"),
+        ConnectError::GrantedMeanwhile => (StatusCode::CONFLICT, "This has just been connected"),
+        ConnectError::Setup(SetupError::Discovery(_)) => {
+            (StatusCode::BAD_GATEWAY, "The provider could not be reached")
+        }
+        ConnectError::Setup(_)
+        | ConnectError::Address(_)
+        | ConnectError::Opener(_)
+        | ConnectError::Origin(_) => {
+            (StatusCode::BAD_GATEWAY, "This server is not set up for that")
+        }
+        ConnectError::Stranger(_) => (StatusCode::FORBIDDEN, "This link is not for this browser"),
+        ConnectError::Store(_) | ConnectError::Ending => {
+            (StatusCode::SERVICE_UNAVAILABLE, "This server cannot do that now")
+        }
+    };
+    let kept = match error {
+        ConnectError::Store(_) | ConnectError::Ending => "Nothing that was kept before is lost.",
+        _ => UNCHANGED,
+    };
+    let about_the_server = match error {
+        ConnectError::Setup(SetupError::Discovery(_)) => Some(
+            "It did not say where to go on. Try again in a few minutes; if it stays, tell the operator of this server.",
+        ),
+        ConnectError::Setup(_)
+        | ConnectError::Address(_)
+        | ConnectError::Opener(_)
+        | ConnectError::Origin(_) => Some("The operator of this server has to mend its settings."),
+        ConnectError::Store(_) => {
+            Some("Try again in a few minutes; if it stays, tell the operator of this server.")
+        }
+        _ => None,
+    };
+    let mut lines = match (reader, about_the_server) {
+        (Reader::Anybody, Some(words)) => vec![words.to_owned()],
+        _ => vec![sentence(&error.to_string()), sentence(&error.hint())],
+    };
+    lines.insert(lines.len().min(1), kept.to_owned());
+    Page::new(status, Kind::Bad, heading, lines).incident(logged(error))
+}
+
+/// A browser came back from a provider, and nothing came of it.
+pub(super) fn callback(error: &CallbackError, reader: Reader) -> Page {
+    let (status, heading) = match error {
+        CallbackError::Answer(_) => (StatusCode::BAD_REQUEST, "This address is incomplete"),
+        CallbackError::Unknown => (StatusCode::GONE, "This step is over"),
+        CallbackError::OtherBrowser | CallbackError::Stranger(_) => {
+            (StatusCode::FORBIDDEN, "This was started elsewhere")
+        }
+        // Nothing of such an answer is shown (RFC 9207 §2.4).
+        CallbackError::OtherProvider | CallbackError::OtherIssuer => {
+            (StatusCode::BAD_REQUEST, "This answer was not accepted")
+        }
+        CallbackError::NoToken { .. } => {
+            (StatusCode::BAD_GATEWAY, "The provider did not finish its part")
+        }
+        CallbackError::Store(_) | CallbackError::Ending => {
+            (StatusCode::SERVICE_UNAVAILABLE, "This could not be kept")
+        }
+    };
+    let what = match error {
+        CallbackError::Store(_) if reader == Reader::Anybody => {
+            "This server had no way to write it down.".to_owned()
+        }
+        error => sentence(&error.to_string()),
+    };
+    let kept = match error {
+        // It may have been kept just before that failed; the link's own page knows.
+        CallbackError::Store(_) | CallbackError::Ending => {
+            "Open the link again to see whether it was connected."
+        }
+        _ => "Nothing was connected.",
+    };
+    let now = match error {
+        CallbackError::NoToken { source, .. } if source.verdict() != Verdict::Operator => {
+            "Nothing is wrong with what you did.".to_owned()
+        }
+        CallbackError::Store(_) if reader == Reader::Anybody => {
+            "If it stays, tell the operator of this server.".to_owned()
+        }
+        error => sentence(&error.hint()),
+    };
+    let page = Page::new(status, Kind::Bad, heading, vec![what, kept.to_owned(), now]);
+    match error {
+        // Any page of the web can make a browser come here, with an `<img>`, as often as it likes:
+        // that must not fill the log.
+        CallbackError::Answer(_) | CallbackError::Unknown => {
+            tracing::debug!(%error, "a browser was turned away");
+            page
+        }
+        CallbackError::NoToken { link, .. } => page.incident(logged(error)).again(link),
+        _ => page.incident(logged(error)),
+    }
+}
+
+/// Writes the whole chain to the log under an id that the page shows.
+pub(super) fn logged(error: &dyn std::error::Error) -> String {
+    let incident = incident();
+    tracing::warn!(incident, error = %crate::model::chain(error), "a browser was turned away");
+    incident
+}
