@@ -127,14 +127,12 @@ impl App {
         streams: mcp::stdio::Streams,
     ) -> std::io::Result<()> {
         let opened = tokio::spawn(open(self.broker.clone()));
-        let announcements = mcp::Announcements::new(self.broker.clone());
         let handler = mcp::Handler::new(
             self.broker.clone(),
             mcp::Who::One(Arc::new(Principal::local(caller))),
             self.text.clone(),
-            announcements.clone(),
         );
-        let served = Box::pin(mcp::stdio::serve(handler, &announcements, streams)).await;
+        let served = Box::pin(mcp::stdio::serve(handler, streams)).await;
         opened.abort();
         self.close().await;
         served
@@ -191,16 +189,14 @@ impl App {
 
     /// `/mcp`, `/sse` and `/messages`, which must not be reached but through the gate.
     fn mcp_routes(&self, running: &mcp::Running, ended: &CancellationToken) -> axum::Router {
-        let announcements = mcp::Announcements::new(self.broker.clone());
-        let handler = mcp::Handler::new(
-            self.broker.clone(),
-            mcp::Who::OfTheRequest,
-            self.text.clone(),
-            announcements.clone(),
-        );
+        let handler =
+            mcp::Handler::new(self.broker.clone(), mcp::Who::OfTheRequest, self.text.clone());
         let (sessions, streams) = (handler.clone(), handler);
-        mcp::streamable::routes(sessions, announcements.clone(), running.clone(), ended.clone())
-            .merge(mcp::sse::routes(streams, announcements, running.clone(), ended.clone()))
+        mcp::streamable::routes(sessions, running.clone(), ended.clone()).merge(mcp::sse::routes(
+            streams,
+            running.clone(),
+            ended.clone(),
+        ))
     }
 
     /// Lets what must not be broken off come to its end, then stops listening and leaves the data

@@ -50,10 +50,16 @@
 //! ([`broker::Visitor`]). On one's own machine whoever reaches the loopback listener is that person.
 //! At an address that everybody reaches the browser signs in first ([`broker::sign_in`]): at the
 //! issuer whose tokens the calls carry ([`identity::Login`]), or with the key that they carry. What
-//! it is known by from then on is the session behind its one cookie ([`web::Browser`]).
+//! it is known by from then on is the session behind its one cookie ([`web::Browser`]). Where an
+//! application asks for its users, the code is held back until it says who sat at the browser
+//! ([`broker::confirmation`]).
 //!
 //! A key or a password is pasted on our page instead and tried at the API ([`broker::paste`]);
 //! `auth login --device` needs no browser of ours ([`broker::device`]).
+//!
+//! What they have connected, since when and when it was last of use people see at `/connections`
+//! ([`web::accounts`]), and end it there. A click counts for what its page showed: each account and
+//! each link has a digest that its forms send back.
 //!
 //! # Invariants
 //!

@@ -3,10 +3,8 @@
 use secrecy::SecretString;
 use url::Url;
 
-use crate::identity::{
-    Authenticator, ClientSettings, Holder, IssuerSettings, KeyError, KeySettings, Settings,
-};
-use crate::model::server_auth::{KeyHolder, ResolvedAuth, ResolvedIssuer, ResolvedKey};
+use crate::identity::{Authenticator, KeyError};
+use crate::model::server_auth::ResolvedAuth;
 use crate::model::{Caller, Clock, Principal};
 use crate::net::Net;
 
@@ -17,7 +15,7 @@ pub enum Access {
     /// The same person's, who also has to show this token.
     Token(Caller, SecretString),
     /// Many people's, by `[server.auth]`. `resource` is the address of `/mcp` as clients reach it.
-    Many { auth: ResolvedAuth, resource: Url },
+    Many { auth: Box<ResolvedAuth>, resource: Url },
 }
 
 impl Access {
@@ -27,32 +25,7 @@ impl Access {
             Self::Token(caller, token) => {
                 Ok(Authenticator::with_token(Principal::local(caller), &token))
             }
-            Self::Many { auth, resource } => {
-                let issuer = auth.issuer.map(issuer);
-                let keys = auth.keys.into_iter().map(key).collect();
-                Authenticator::new(Settings { issuer, keys, resource }, net, clock)
-            }
+            Self::Many { auth, resource } => Authenticator::new(*auth, resource, net, clock),
         }
     }
-}
-
-fn issuer(resolved: ResolvedIssuer) -> IssuerSettings {
-    let ResolvedIssuer { issuer, client } = resolved;
-    IssuerSettings {
-        url: issuer.url,
-        audience: issuer.audience,
-        client: client.map(|client| ClientSettings { id: client.id, secret: client.secret }),
-        user_claim: issuer.user_claim,
-        groups_claim: issuer.groups_claim,
-        introspect: issuer.introspect,
-    }
-}
-
-fn key(resolved: ResolvedKey) -> KeySettings {
-    let ResolvedKey { name, key, holder } = resolved;
-    let holder = match holder {
-        KeyHolder::Person(user) => Holder::Person(user),
-        KeyHolder::Application { verifier_url } => Holder::Application { verifier_url },
-    };
-    KeySettings { name, key, holder }
 }

@@ -11,8 +11,7 @@
 //! - [`service`]: grants of the server itself
 //! - [`secret`] and [`assertion`]: keys and passwords, and what we sign, as credentials of a call
 //! - [`clients`]: our registrations at providers
-//! - [`grants`]: what a person has connected, and ending it
-//! - [`usage`]: when it was last of use to them
+//! - [`grants`]: what a person has connected, and ending it; [`usage`]: when it was last of use
 //! - [`by_hand`]: connecting outside any call
 //! - [`completion`]: who waits for a consent hears of it here
 

@@ -47,9 +47,8 @@ struct Use {
 
 impl Usage {
     /// Remembers a use. True: what is due waits for somebody to write it down.
-    fn see(&self, grant: &Held<Grant>, now: Time) -> bool {
+    fn see(&self, place: &Key, now: Time) -> bool {
         let Seen { uses, due, is_writing } = &mut *self.0.lock();
-        let place = grant.place();
         if let Some(seen) = uses.get_mut(place) {
             seen.last = now;
             if seen.is_due || seen.written.is_some_and(|at| now.since(at) < EVERY) {
@@ -99,7 +98,7 @@ impl Usage {
 impl Broker {
     /// Notes that a token of this grant was handed out.
     pub(super) fn saw_use(&self, grant: &Held<Grant>) {
-        if self.0.usage.see(grant, self.0.parts.clock.now()) {
+        if self.0.usage.see(grant.place(), self.0.parts.clock.now()) {
             let broker = self.clone();
             tokio::spawn(async move {
                 while let Some((place, at)) = broker.0.usage.next() {
@@ -140,5 +139,55 @@ impl Broker {
             // Tried again in an hour. Nobody's call depends on it.
             tracing::debug!(%error, "when an account was used was not written down");
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(minutes: u64) -> Time {
+        Time::from_millis(0).after(Duration::from_mins(minutes))
+    }
+
+    #[test]
+    fn one_grant_is_due_once_an_hour_whatever_calls() {
+        let (usage, place) = (Usage::default(), Key::named("grant/a"));
+        assert!(usage.see(&place, at(0)));
+        assert!(!usage.see(&place, at(1)), "somebody is writing");
+        assert_eq!(usage.next(), Some((place.clone(), at(1))));
+        assert!(!usage.see(&place, at(2)));
+        assert_eq!(usage.next(), None);
+        assert!(!usage.see(&place, at(60)), "59 minutes");
+        assert_eq!(usage.last(&place), Some(at(60)));
+        assert!(usage.see(&place, at(61)));
+        assert_eq!(usage.next(), Some((place.clone(), at(61))));
+        usage.see(&place, at(70));
+        assert_eq!(usage.rest(), [(place, at(70))]);
+        assert!(usage.rest().is_empty());
+    }
+
+    #[test]
+    fn a_clock_that_is_set_back_makes_nothing_due() {
+        let (usage, place) = (Usage::default(), Key::named("grant/a"));
+        usage.see(&place, at(100));
+        usage.next();
+        assert!(!usage.see(&place, at(1)));
+    }
+
+    #[test]
+    fn what_is_remembered_is_bounded_and_what_is_due_is_not_forgotten() {
+        let usage = Usage::default();
+        let place = |at: usize| Key::named(&format!("grant/{at}"));
+        for number in 0..MOST {
+            usage.see(&place(number), at(0));
+        }
+        usage.see(&place(MOST), at(0));
+        assert_eq!(usage.last(&place(MOST)), None, "all are due");
+        usage.next();
+        usage.see(&place(MOST), at(0));
+        assert_eq!(usage.last(&place(MOST)), Some(at(0)));
+        assert_eq!(usage.last(&place(0)), None, "it is in the store");
+        assert_eq!(usage.rest().len(), MOST);
     }
 }

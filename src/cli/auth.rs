@@ -12,7 +12,7 @@ use tracing::level_filters::LevelFilter;
 
 use super::again::{Again, login as login_words};
 use super::local::Local;
-use super::out::Out;
+use super::out::{LONGEST_LINE, Out};
 use super::report::{self, Hint, Usage, hinted};
 use super::serve::ended;
 use super::{Exit, block_on};
@@ -118,9 +118,6 @@ pub(super) fn run<W: Write>(
 /// How long a browser may take to come for the page that says how it ended.
 const RESULT_PAGE: Duration = Duration::from_secs(3);
 
-/// Of a line with what a provider says.
-const LONGEST: usize = 2000;
-
 fn needed_by_tools(app: &App, caller: &Caller, provider: &Provider) -> Scopes {
     let principal = Principal::local(caller.clone());
     app.broker.registry().scopes_for(&principal, &provider.id).unwrap_or_default()
@@ -211,7 +208,7 @@ fn connected(provider: &Provider, refused: &Scopes) -> Exit {
     if !refused.is_empty() {
         report::note(&format!(
             "Not granted: {}. Tools that need it will ask for it again.",
-            shown(&refused.join(", "), LONGEST)
+            shown(&refused.join(", "), LONGEST_LINE)
         ));
     }
     Exit::Done
@@ -248,7 +245,7 @@ async fn status<W: Write>(
         out.line(&format!("{} {title} ({provider}){name}", sign(account)))?;
         out.line(&format!("  {}", words(account, &next)))?;
         if !account.scopes.is_empty() {
-            let scopes = shown(&account.scopes.to_string(), LONGEST);
+            let scopes = shown(&account.scopes.to_string(), LONGEST_LINE);
             out.line(&format!("  scopes: {scopes}"))?;
         }
     }

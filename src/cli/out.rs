@@ -4,6 +4,9 @@ use std::io::{self, ErrorKind, IsTerminal as _, Write};
 
 use crate::model::text::tame;
 
+/// Of a line of somebody else's words.
+pub(super) const LONGEST_LINE: usize = 2000;
+
 /// Writes results. When the reader has gone (`countersign tools list | head`), nothing more is
 /// written and nobody is told: the command's exit code stands.
 pub(super) struct Out<W> {

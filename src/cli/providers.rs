@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 
 use super::Exit;
 use super::again::Again;
-use super::out::Out;
+use super::out::{LONGEST_LINE, Out};
 use super::report::{self, Hint, Usage};
 use crate::catalog;
 use crate::config::{self, Config, secret_ref};
@@ -20,9 +20,6 @@ use crate::model::provider::{LoopbackRule, OAuthSettings, SecretRef};
 use crate::model::text::{nearest, shown};
 use crate::model::{Provider, Scopes};
 use crate::web::listener::{DEFAULT_PORT, origin};
-
-/// Of a line of somebody else's words.
-const LONGEST: usize = 2000;
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Command {
@@ -172,8 +169,8 @@ fn list<W: Write>(
         let line = format!(
             "{mark} {:name_width$}  {:title_width$}  {}",
             provider.id.as_str(),
-            shown(&provider.title, LONGEST),
-            shown(&provider.guide.about, LONGEST)
+            shown(&provider.title, LONGEST_LINE),
+            shown(&provider.guide.about, LONGEST_LINE)
         );
         out.line(line.trim_end())?;
     }
@@ -189,10 +186,10 @@ fn lines(entry: &Entry, again: &Again) -> Vec<String> {
     let guide = &provider.guide;
     let mut lines = Vec::new();
     let about = if guide.about.is_empty() { String::new() } else { format!(": {}", guide.about) };
-    lines.push(shown(&format!("{} ({}){about}", provider.id, provider.title), LONGEST));
+    lines.push(shown(&format!("{} ({}){about}", provider.id, provider.title), LONGEST_LINE));
     let mut say = |word: &str, text: &str| {
         if !text.is_empty() {
-            lines.push(format!("  {word:9} {}", shown(text, LONGEST)));
+            lines.push(format!("  {word:9} {}", shown(text, LONGEST_LINE)));
         }
     };
     say("register", &entry.console_url);

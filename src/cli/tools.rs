@@ -9,7 +9,7 @@ use tracing::level_filters::LevelFilter;
 
 use super::again::{Again, login};
 use super::local::Local;
-use super::out::Out;
+use super::out::{LONGEST_LINE, Out};
 use super::report::{self, Hint, Usage};
 use super::{Exit, block_on};
 use crate::broker::{Call, CallError};
@@ -20,9 +20,6 @@ use crate::model::text::shown;
 use crate::model::tool::{Action, Effect, Piece, Template};
 use crate::model::{AccountName, Outcome, Principal, ProviderId, Scopes, Tool};
 use crate::registry;
-
-/// Of a line of somebody else's words.
-const LONGEST: usize = 2000;
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Command {
@@ -195,7 +192,7 @@ impl Needed {
         let mut words = login(self.provider.as_str(), &self.account);
         if !self.scopes.is_empty() {
             // An API may have named them, in the challenge of a refusal.
-            words.extend(["--scopes".into(), shown(&self.scopes.join(","), LONGEST)]);
+            words.extend(["--scopes".into(), shown(&self.scopes.join(","), LONGEST_LINE)]);
         }
         again.local(&words.iter().map(String::as_str).collect::<Vec<_>>(), local)
     }
@@ -240,9 +237,9 @@ fn find<'c>(name: &str, config: &'c Config, again: &Again) -> anyhow::Result<&'c
 }
 
 fn show<W: Write>(tool: &Tool, out: &mut Out<W>) -> std::io::Result<()> {
-    out.line(&format!("{} ({})", tool.name, shown(&tool.title, LONGEST)))?;
+    out.line(&format!("{} ({})", tool.name, shown(&tool.title, LONGEST_LINE)))?;
     for line in tool.description.lines() {
-        out.line(&format!("  {}", shown(line, LONGEST)))?;
+        out.line(&format!("  {}", shown(line, LONGEST_LINE)))?;
     }
     out.line(&format!("  request  {}", request(tool)))?;
     out.line(&format!("  effect   {} ({})", effect(tool.effect), why(tool)))?;
@@ -253,7 +250,7 @@ fn show<W: Write>(tool: &Tool, out: &mut Out<W>) -> std::io::Result<()> {
         let about = param.get("description").and_then(Value::as_str).unwrap_or_default();
         let is_required = required.is_some_and(|all| all.iter().any(|one| one == name));
         let line = format!("{name} ({}): {about}", traits(param, is_required));
-        out.line(&format!("  {}", shown(&line, LONGEST)))?;
+        out.line(&format!("  {}", shown(&line, LONGEST_LINE)))?;
     }
     Ok(())
 }
@@ -338,7 +335,7 @@ fn needs(tool: &Tool) -> String {
     match &tool.provider {
         None => "nothing".into(),
         Some(provider) if tool.scopes.is_empty() => provider.to_string(),
-        Some(provider) => format!("{provider}: {}", shown(&tool.scopes.to_string(), LONGEST)),
+        Some(provider) => format!("{provider}: {}", shown(&tool.scopes.to_string(), LONGEST_LINE)),
     }
 }
 

@@ -45,13 +45,18 @@ impl AuthError {
 pub async fn resolve(auth: &ServerAuth) -> Result<ResolvedAuth, AuthError> {
     let mut resolved = ResolvedAuth::default();
     if let Some(issuer) = &auth.issuer {
-        let client = client(issuer).await?;
-        resolved.issuer = Some(ResolvedIssuer { issuer: issuer.clone(), client });
+        resolved.issuer = Some(self::issuer(issuer).await?);
     }
     for key in &auth.keys {
         resolved.keys.push(self::key(key).await?);
     }
     Ok(resolved)
+}
+
+async fn issuer(issuer: &Issuer) -> Result<ResolvedIssuer, AuthError> {
+    let client = client(issuer).await?;
+    let Issuer { url, audience, user_claim, groups_claim, introspect, .. } = issuer.clone();
+    Ok(ResolvedIssuer { url, audience, client, user_claim, groups_claim, introspect })
 }
 
 async fn client(issuer: &Issuer) -> Result<Option<Client>, AuthError> {

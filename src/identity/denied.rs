@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use http::StatusCode;
 use url::Url;
 
 use super::issuer::IssuerError;
@@ -96,6 +97,16 @@ pub enum Malformed {
 }
 
 impl Denied {
+    /// RFC 6750 §3.1.
+    pub fn status(&self) -> StatusCode {
+        match self {
+            Self::Missing | Self::InvalidToken(_) => StatusCode::UNAUTHORIZED,
+            Self::Malformed(_) => StatusCode::BAD_REQUEST,
+            Self::NotAnApplication => StatusCode::FORBIDDEN,
+            Self::Unavailable(_) => StatusCode::SERVICE_UNAVAILABLE,
+        }
+    }
+
     /// `error` of RFC 6750 §3.1.
     pub fn code(&self) -> Option<&'static str> {
         match self {

@@ -14,10 +14,10 @@ use super::digest::Digest;
 use super::jws::Jws;
 use super::published::{Publication, Published};
 use super::remembered::Remembered;
-use super::settings::{ClientSettings, IssuerSettings};
 use crate::model::authorization::ClientRegistration;
 use crate::model::principal::{NoOpener, Opener};
 use crate::model::provider::{TokenAuth, TokenBody, TokenResponseShape};
+use crate::model::server_auth::{Client, ResolvedIssuer};
 use crate::model::{Caller, Clock, Principal, Time};
 use crate::net::{Net, NetError};
 use crate::oauth::{DiscoveryError, Metadata, OAuthClient, TokenError};
@@ -32,7 +32,7 @@ pub struct Issuer {
     name: String,
     url: Url,
     audience: String,
-    client: Option<ClientSettings>,
+    client: Option<Client>,
     user_claim: String,
     groups_claim: String,
     introspects: bool,
@@ -99,9 +99,8 @@ impl IssuerError {
 }
 
 impl Issuer {
-    pub(super) fn new(settings: IssuerSettings, resource: &Url, net: &Net, clock: &Clock) -> Self {
-        let IssuerSettings { url, audience, client, user_claim, groups_claim, introspect } =
-            settings;
+    pub(super) fn new(issuer: ResolvedIssuer, resource: &Url, net: &Net, clock: &Clock) -> Self {
+        let ResolvedIssuer { url, audience, client, user_claim, groups_claim, introspect } = issuer;
         Self {
             name: spelled(&url),
             audience: audience.unwrap_or_else(|| resource.to_string()),
@@ -130,7 +129,7 @@ impl Issuer {
     }
 
     /// Our registration there.
-    pub fn client(&self) -> Option<&ClientSettings> {
+    pub fn client(&self) -> Option<&Client> {
         self.client.as_ref()
     }
 

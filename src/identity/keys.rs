@@ -6,8 +6,8 @@ use std::sync::Arc;
 use secrecy::ExposeSecret as _;
 
 use super::digest::{Digest, Digester};
-use super::settings::{Holder, KeySettings};
 use crate::model::principal::{NoOpener, Opener, Verifier};
+use crate::model::server_auth::{KeyHolder, ResolvedKey};
 use crate::model::{Caller, Principal, UserId};
 
 /// The keys, by their digests.
@@ -52,13 +52,13 @@ impl KeyError {
 impl Keys {
     /// `issuer` is who vouches for people here, if anybody does beside the keys.
     pub(super) fn new(
-        settings: Vec<KeySettings>,
+        resolved: Vec<ResolvedKey>,
         issuer: Option<&(&str, Result<Opener, NoOpener>)>,
         digester: &Digester,
     ) -> Result<Self, KeyError> {
         let mut names: HashMap<Digest, String> = HashMap::new();
         let mut keys = HashMap::new();
-        for KeySettings { name, key, holder } in settings {
+        for ResolvedKey { name, key, holder } in resolved {
             let text = key.expose_secret();
             if text.is_empty() || !text.bytes().all(|byte| byte.is_ascii_graphic()) {
                 return Err(KeyError::Unfit { name });
@@ -92,12 +92,12 @@ impl Keys {
 impl Held {
     fn new(
         name: String,
-        holder: Holder,
+        holder: KeyHolder,
         issuer: Option<&(&str, Result<Opener, NoOpener>)>,
     ) -> Self {
         match holder {
-            Holder::Person(user) => Self::Person(Arc::new(person(&name, user, issuer))),
-            Holder::Application { verifier_url } => Self::Application(Application {
+            KeyHolder::Person(user) => Self::Person(Arc::new(person(&name, user, issuer))),
+            KeyHolder::Application { verifier_url } => Self::Application(Application {
                 opener: match verifier_url {
                     Some(url) => Ok(Opener::Application(Verifier { key: name.clone(), url })),
                     None => Err(NoOpener::NoVerifier { key: name.clone() }),

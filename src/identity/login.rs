@@ -8,7 +8,8 @@ use std::sync::Arc;
 use secrecy::{ExposeSecret as _, SecretString};
 use url::Url;
 
-use super::{ClientSettings, Denied, Issuer, Person, TokenFault};
+use super::{Denied, Issuer, Person, TokenFault};
+use crate::model::server_auth::Client;
 use crate::model::session::SigningIn;
 use crate::oauth::{
     self, AuthorizationRequest, AuthorizationResponse, Issued, OAuthClient, TokenError, Verdict,
@@ -18,7 +19,7 @@ use crate::oauth::{
 #[derive(Clone)]
 pub struct Login {
     issuer: Arc<Issuer>,
-    client: ClientSettings,
+    client: Client,
     oauth: OAuthClient,
     redirect_uri: String,
 }

@@ -31,7 +31,6 @@ mod login;
 mod published;
 mod remembered;
 mod resource;
-mod settings;
 
 use std::sync::Arc;
 
@@ -45,8 +44,8 @@ pub use issuer::{Issuer, IssuerError, Person};
 pub use keys::{Application, KeyError};
 pub use login::{Login, LoginError};
 pub use resource::ResourceMetadata;
-pub use settings::{ClientSettings, Holder, IssuerSettings, KeySettings, Settings};
 
+use crate::model::server_auth::ResolvedAuth;
 use crate::model::{Caller, Clock, Principal};
 use crate::net::Net;
 use digest::{Digest, Digester};
@@ -89,12 +88,18 @@ impl Authenticator {
         Self(Arc::new(Way::Token { digester, digest, principal: Arc::new(principal) }))
     }
 
-    /// For many people. Asks nobody anything yet.
+    /// For many people. `resource` is the address of `/mcp` as clients reach it: what tokens are for
+    /// (RFC 8707 §2), and the `resource` of RFC 9728. Asks nobody anything yet.
     ///
     /// # Errors
     /// [`KeyError`]: keys that cannot be told apart.
-    pub fn new(settings: Settings, net: &Net, clock: &Clock) -> Result<Self, KeyError> {
-        let Settings { issuer, keys, resource } = settings;
+    pub fn new(
+        auth: ResolvedAuth,
+        resource: Url,
+        net: &Net,
+        clock: &Clock,
+    ) -> Result<Self, KeyError> {
+        let ResolvedAuth { issuer, keys } = auth;
         let issuer = issuer.map(|issuer| Arc::new(Issuer::new(issuer, &resource, net, clock)));
         let vouching = issuer.as_ref().map(|issuer| (issuer.name(), issuer.opener()));
         let digester = Digester::new();

@@ -33,7 +33,7 @@ const LOOK: Duration = Duration::from_secs(5);
 
 /// The completions that clients wait for.
 #[derive(Clone)]
-pub struct Announcements(Arc<Inner>);
+pub(super) struct Announcements(Arc<Inner>);
 
 struct Inner {
     broker: Broker,
@@ -58,7 +58,7 @@ struct Awaited {
 }
 
 impl Announcements {
-    pub fn new(broker: Broker) -> Self {
+    pub(super) fn new(broker: Broker) -> Self {
         Self(Arc::new(Inner { broker, expected: Mutex::default(), awaited: Mutex::default() }))
     }
 
@@ -140,13 +140,13 @@ impl Announcements {
     }
 
     /// Watches what goes out, so that [`Self::delivered`] is called at the right moment.
-    pub fn watch<T: Transport<RoleServer>>(&self, transport: T) -> Watched<T> {
+    pub(super) fn watch<T: Transport<RoleServer>>(&self, transport: T) -> Watched<T> {
         Watched { inner: transport, announcements: self.clone() }
     }
 }
 
 /// A transport that reports which -32042 errors it has written.
-pub struct Watched<T> {
+pub(super) struct Watched<T> {
     inner: T,
     announcements: Announcements,
 }

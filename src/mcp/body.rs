@@ -124,7 +124,7 @@ async fn read_within(limit: Duration, headers: &HeaderMap, body: Body) -> Result
 
 fn is_limit(error: &axum::Error) -> bool {
     std::error::Error::source(error)
-        .is_some_and(|source| source.is::<http_body_util::LengthLimitError>())
+        .is_some_and(<dyn std::error::Error>::is::<http_body_util::LengthLimitError>)
 }
 
 fn is_json(headers: &HeaderMap) -> bool {

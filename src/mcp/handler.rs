@@ -70,8 +70,14 @@ pub enum Who {
 }
 
 impl Handler {
-    pub fn new(broker: Broker, who: Who, text: ServerText, announcements: Announcements) -> Self {
+    pub fn new(broker: Broker, who: Who, text: ServerText) -> Self {
+        let announcements = Announcements::new(broker.clone());
         Self { broker, who, text, announcements }
+    }
+
+    /// What its clients are still to be told; one for all clones, whichever way they are reached.
+    pub(super) fn announcements(&self) -> &Announcements {
+        &self.announcements
     }
 
     fn principal(&self, context: &RequestContext<RoleServer>) -> Result<Arc<Principal>, ErrorData> {

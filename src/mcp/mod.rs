@@ -38,6 +38,5 @@ pub mod sse;
 pub mod stdio;
 pub mod streamable;
 
-pub use announce::Announcements;
 pub use handler::{Handler, ServerText, Who};
 pub use running::Running;

@@ -33,9 +33,9 @@ use tokio::sync::mpsc;
 use tokio_util::sync::{CancellationToken, DropGuard};
 use url::form_urlencoded;
 
+use super::Handler;
 use super::body::{self, Refusal};
 use super::running::{Run, Running};
-use super::{Announcements, Handler};
 use crate::model::{Caller, Principal, secret};
 
 /// Messages on their way to either side.
@@ -47,19 +47,13 @@ const KEEP_ALIVE: Duration = Duration::from_secs(15);
 
 /// `/sse` and `/messages`. Who calls must stand in each request's extensions, and its `Host` and
 /// `Origin` must have been looked at. `ended` ends every stream, and what still runs in it.
-pub fn routes(
-    handler: Handler,
-    announcements: Announcements,
-    running: Running,
-    ended: CancellationToken,
-) -> Router {
-    let face = Arc::new(Face { handler, announcements, running, ended, open: Mutex::default() });
+pub fn routes(handler: Handler, running: Running, ended: CancellationToken) -> Router {
+    let face = Arc::new(Face { handler, running, ended, open: Mutex::default() });
     Router::new().route("/sse", get(open)).route("/messages", post(message)).with_state(face)
 }
 
 struct Face {
     handler: Handler,
-    announcements: Announcements,
     running: Running,
     ended: CancellationToken,
     /// By session id.
@@ -104,13 +98,14 @@ async fn open(State(face): State<Arc<Face>>, request: Request) -> Response {
     let running = face.ended.child_token();
     let ending =
         Ending { face: Arc::clone(&face), id: id.clone(), _running: running.clone().drop_guard() };
-    let transport = face.announcements.watch(Pipe { from_client, to_client });
+    let transport = face.handler.announcements().watch(Pipe { from_client, to_client });
     let handler = face.handler.clone();
     tokio::spawn(async move {
-        match handler.serve_with_ct(transport, running).await {
-            Ok(running) => drop(running.waiting().await),
-            // Its words may be the client's.
-            Err(_) => tracing::debug!("a client left before the protocol began"),
+        if let Ok(running) = handler.serve_with_ct(transport, running).await {
+            drop(running.waiting().await);
+        } else {
+            // The error's words may be the client's.
+            tracing::debug!("a client left before the protocol began");
         }
     });
     let endpoint = Event::default().event("endpoint").data(format!("/messages?sessionId={id}"));

@@ -11,7 +11,6 @@ use rmcp::{ServiceExt as _, service::QuitReason};
 use tokio::io::{AsyncRead, AsyncWrite};
 
 use super::Handler;
-use super::announce::Announcements;
 use super::lines::Lines;
 
 pub(super) type Reader = Pin<Box<dyn AsyncRead + Send>>;
@@ -36,12 +35,9 @@ impl Streams {
 }
 
 /// Serves one client until its end of the pipe closes.
-pub async fn serve(
-    handler: Handler,
-    announcements: &Announcements,
-    streams: Streams,
-) -> io::Result<()> {
-    let running = match handler.serve(announcements.watch(Lines::new(streams))).await {
+pub async fn serve(handler: Handler, streams: Streams) -> io::Result<()> {
+    let lines = handler.announcements().watch(Lines::new(streams));
+    let running = match handler.serve(lines).await {
         Ok(running) => running,
         // A client that only looked and hung up is no failure of ours.
         Err(error) => {

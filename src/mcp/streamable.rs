@@ -16,21 +16,16 @@ use axum::routing::any;
 use rmcp::transport::streamable_http_server::{StreamableHttpServerConfig, StreamableHttpService};
 use tokio_util::sync::CancellationToken;
 
+use super::Handler;
 use super::body::{self, Refusal};
 use super::direct::{self, Direct};
 use super::running::Running;
 use super::sessions::{COME_BACK, Refused, Sessions, asked_by};
-use super::{Announcements, Handler};
 use crate::model::Principal;
 
 /// `/mcp`. Who calls must stand in each request's extensions, and its `Host` and `Origin` must have
 /// been looked at. `ended` ends every session and stream, and what still runs in them.
-pub fn routes(
-    handler: Handler,
-    announcements: Announcements,
-    running: Running,
-    ended: CancellationToken,
-) -> Router {
+pub fn routes(handler: Handler, running: Running, ended: CancellationToken) -> Router {
     let config = StreamableHttpServerConfig::default()
         .with_json_response(true)
         .with_sse_retry(Some(COME_BACK))
@@ -39,7 +34,7 @@ pub fn routes(
         .disable_allowed_hosts()
         .with_cancellation_token(ended);
     let direct = Direct::new(handler.clone());
-    let sessions = Arc::new(Sessions::new(announcements));
+    let sessions = Arc::new(Sessions::new(handler.announcements().clone()));
     let service = StreamableHttpService::new(move || Ok(handler.clone()), sessions, config);
     Router::new().route("/mcp", any(answer)).with_state(Arc::new(Face { service, direct, running }))
 }
@@ -73,12 +68,11 @@ impl Face {
         let busy = || Refusal::busy("too many requests run at the moment");
         let run = self.running.begin().ok_or_else(busy)?;
         parts.extensions.insert(run.clone());
-        let response = match direct::recognize(&parts.headers, &body) {
-            Some(call) => self.direct.answer(call, parts).await,
-            None => {
-                let request = Request::from_parts(parts, Body::from(body.clone()));
-                self.by_rmcp(request, principal, || Refusal::malformed(&body)).await?
-            }
+        let response = if let Some(call) = direct::recognize(&parts.headers, &body) {
+            self.direct.answer(call, parts).await
+        } else {
+            let request = Request::from_parts(parts, Body::from(body.clone()));
+            self.by_rmcp(request, principal, || Refusal::malformed(&body)).await?
         };
         Ok(response.map(|body| Body::new(run.until_sent(body))))
     }

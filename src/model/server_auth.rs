@@ -59,10 +59,15 @@ pub struct ResolvedAuth {
     pub keys: Vec<ResolvedKey>,
 }
 
+/// An [`Issuer`], secrets at hand.
 #[derive(Clone, Debug)]
 pub struct ResolvedIssuer {
-    pub issuer: Issuer,
+    pub url: Url,
+    pub audience: Option<String>,
     pub client: Option<Client>,
+    pub user_claim: String,
+    pub groups_claim: String,
+    pub introspect: bool,
 }
 
 /// A registration at an issuer; a public one has no secret.
@@ -72,6 +77,7 @@ pub struct Client {
     pub secret: Option<SecretString>,
 }
 
+/// An [`ApiKey`], secret at hand.
 #[derive(Clone, Debug)]
 pub struct ResolvedKey {
     pub name: String,

@@ -20,6 +20,11 @@ impl Key {
         Self(path)
     }
 
+    #[cfg(test)]
+    pub(crate) fn named(path: &str) -> Self {
+        Self::new(path.to_owned())
+    }
+
     pub fn as_str(&self) -> &str {
         &self.0
     }

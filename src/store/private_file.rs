@@ -66,7 +66,7 @@ pub(super) fn overwrite(path: &Path, content: &[u8]) -> io::Result<()> {
 }
 
 fn draft(folder: &Path) -> PathBuf {
-    folder.join(format!(".{}.key", URL_SAFE_NO_PAD.encode(random_bytes::<9>())))
+    folder.join(format!(".{}.draft", URL_SAFE_NO_PAD.encode(random_bytes::<9>())))
 }
 
 /// Makes a file that nobody else can read.

@@ -64,7 +64,7 @@ impl FromRequestParts<Broker> for Accounts {
         let (person, browser) =
             (parts.extensions.get::<Person>(), parts.extensions.get::<Browser>());
         let (Some(person), Some(browser)) = (person.cloned(), browser.cloned()) else {
-            return Err(signin::needed(Some(Destination::default())));
+            return Err(signin::needed(Some(&Destination::default())));
         };
         Ok(Self { broker: broker.clone(), person, browser })
     }
@@ -142,7 +142,7 @@ impl Accounts {
             ),
             "To have it back you will have to give your consent again.".into(),
         ];
-        Page::new(StatusCode::OK, Kind::Neutral, format!("Disconnect {name}?"), lines)
+        Page::new(StatusCode::OK, Kind::Question, format!("Disconnect {name}?"), lines)
             .of(&account.digest, self.browser.form_token(PATH))
             .choice("end", "Yes, disconnect", true)
             .next(PATH, "No, back to your accounts")
@@ -164,7 +164,9 @@ impl Accounts {
             }
             Some(why) => {
                 let lines = vec![
-                    format!("Nothing is kept here any more, but {why}."),
+                    format!(
+                        "Nothing is kept here any more. At {title} the consent may still stand: {why}."
+                    ),
                     format!("Remove the app in your {title} settings as well."),
                 ];
                 let heading = format!("{name} is forgotten here");

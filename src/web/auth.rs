@@ -10,9 +10,12 @@ use axum::middleware::Next;
 use axum::response::{IntoResponse as _, Response};
 use url::Url;
 
-use super::{Origins, denied, well_known};
+use super::{Origins, well_known};
 use crate::identity::{Authenticator, Denied};
 use crate::model::chain;
+
+/// How soon an issuer that could not be asked may be asked again, in seconds.
+const SOON: HeaderValue = HeaderValue::from_static("10");
 
 /// What a request has to pass.
 #[derive(Clone)]
@@ -26,8 +29,7 @@ pub struct Gate {
 impl Gate {
     /// `names` are scheme, host and port of every name of this server.
     pub fn new(names: &[String], authenticator: Authenticator) -> Self {
-        let origins = Origins::default();
-        names.iter().for_each(|name| origins.add(name));
+        let origins = Origins::of(names);
         let metadata = authenticator
             .resource_metadata()
             .and_then(|metadata| metadata.resource.join(well_known::RESOURCE).ok());
@@ -56,8 +58,8 @@ pub async fn gate(State(gate): State<Gate>, mut request: Request, next: Next) ->
 fn elsewhere(origins: &Origins, uri: &Uri, headers: &HeaderMap) -> Option<Response> {
     // DNS rebinding: a page of evil.example, whose name has come to mean 127.0.0.1, still says
     // `Host: evil.example`. A target with a host in it outranks the header (RFC 9112 §3.2.2).
-    let is_ours = origins.admit(headers)
-        && uri.authority().is_none_or(|authority| origins.are_at(authority.as_str()));
+    let is_ours = origins.asked(headers).is_some()
+        && uri.authority().is_none_or(|authority| origins.at(authority.as_str()).is_some());
     if !is_ours {
         return Some(
             (StatusCode::MISDIRECTED_REQUEST, "it was meant for another host").into_response(),
@@ -76,9 +78,21 @@ fn refusal(denied: &Denied, metadata: Option<&Url>) -> Response {
         tracing::warn!(error = %chain(error.as_ref()), "the issuer cannot be asked");
     }
     let said = format!("{denied}; {}", denied.hint());
-    let mut response = (denied::status(denied), said).into_response();
-    denied::explain(denied, metadata, &mut response);
+    let mut response = (denied.status(), said).into_response();
+    explain(denied, metadata, &mut response);
     response
+}
+
+/// Adds the headers that belong to it. `metadata` is where this resource describes itself (RFC 9728
+/// §5.1), if it does.
+pub(super) fn explain(denied: &Denied, metadata: Option<&Url>, response: &mut Response) {
+    let headers = response.headers_mut();
+    if matches!(denied, Denied::Unavailable(_)) {
+        headers.insert(header::RETRY_AFTER, SOON);
+    }
+    if let Some(Ok(challenge)) = denied.challenge(metadata).map(HeaderValue::try_from) {
+        headers.insert(header::WWW_AUTHENTICATE, challenge);
+    }
 }
 
 #[cfg(test)]
@@ -86,8 +100,7 @@ mod tests {
     use super::*;
 
     fn refused(target: &str, pairs: &[(&'static str, &'static str)]) -> Option<u16> {
-        let origins = Origins::default();
-        origins.add("http://127.0.0.1:8080");
+        let origins = Origins::of(["http://127.0.0.1:8080"]);
         let mut headers = HeaderMap::new();
         for (name, value) in pairs {
             headers.append(*name, HeaderValue::from_static(value));

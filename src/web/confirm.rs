@@ -10,7 +10,7 @@ use axum::routing::post;
 use secrecy::SecretString;
 use serde::{Deserialize, Serialize};
 
-use super::denied;
+use super::auth;
 use crate::broker::Broker;
 use crate::broker::callback::CallbackError;
 use crate::broker::confirmation::ConfirmationError;
@@ -119,13 +119,13 @@ fn failed(error: &ConfirmationError) -> Response {
 }
 
 fn refused(denied: &Denied) -> Response {
-    let status = denied::status(denied);
+    let status = denied.status();
     let name = match status {
         StatusCode::BAD_REQUEST => "malformed_request",
         _ => "invalid_authorization",
     };
     let mut response = problem(status, name, format!("{denied}; {}", denied.hint()));
-    denied::explain(denied, None, &mut response);
+    auth::explain(denied, None, &mut response);
     response
 }
 

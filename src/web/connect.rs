@@ -155,7 +155,9 @@ impl Link {
             (
                 ConnectError::Unknown | ConnectError::Stranger(Stranger::Unknown),
                 Visitor::Public(None),
-            ) if self.sign_in.as_ref().is_some_and(SignIn::is_possible) => signin::needed(to),
+            ) if self.sign_in.as_ref().is_some_and(SignIn::is_possible) => {
+                signin::needed(to.as_ref())
+            }
             (ConnectError::Stranger(Stranger::OtherPerson), _) => {
                 tracing::warn!("refused a link in the browser of another person");
                 signin::other_person(&self.browser, to)

@@ -143,8 +143,7 @@ impl Loopback {
         let v4 = TcpListener::bind((Ipv4Addr::LOCALHOST, port))?;
         let port = v4.local_addr()?.port();
         let v6 = if wants_v6 { bind_v6(port)? } else { None };
-        let origins = Origins::default();
-        origins.add(origin(rule, port));
+        let origins = Origins::of([origin(rule, port)]);
         for listener in [Some(v4), v6].into_iter().flatten() {
             tasks.push(self.spawn(listener, &origins)?);
         }

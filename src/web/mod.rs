@@ -1,4 +1,5 @@
-//! The HTTP face for browsers. One table of routes; what it decides is only how to say it.
+//! The HTTP face: pages for browsers, what servers ask of us, and the gate before MCP ([`auth`]). One
+//! table of routes; what it decides is only how to say it.
 //!
 //! | route | |
 //! |---|---|
@@ -10,6 +11,8 @@
 //! | `GET /signin/callback` | signs this browser in, and sends it on to where it wanted to go |
 //! | `POST /signout` | signs this browser out |
 //! | `GET`, `POST /connections` | [a person's accounts](accounts) |
+//! | `POST /v1/auth/confirm_user` | [an application says who sat at a browser](confirm) |
+//! | `GET /.well-known/oauth-protected-resource`, `…/mcp` | [who issues tokens for this server](well_known) |
 //! | `GET /health` | whether the process serves; on the served port |
 //!
 //! Those of a link are served to this machine alone or to everybody ([`router`], [`public`]); who
@@ -24,7 +27,6 @@ mod client;
 pub mod confirm;
 mod connect;
 mod csrf;
-mod denied;
 pub mod listener;
 pub mod neighbours;
 mod page;
@@ -65,12 +67,10 @@ pub fn router(broker: Broker, origins: Origins) -> Router {
 
 /// The pages of a port that only the person of this machine is served on, behind their shield.
 pub fn local(broker: Broker, principal: Arc<Principal>, names: &[String]) -> Router {
-    let origins = Origins::default();
-    names.iter().for_each(|name| origins.add(name));
     let name = principal.caller.user.to_string();
     let person = Person { principal, name, has_signed_in: false };
     let routes = accounts::routes().layer(Extension(person));
-    shielded(routes.with_state(broker), origins)
+    shielded(routes.with_state(broker), Origins::of(names))
 }
 
 /// The pages of an address where people sign in.
@@ -86,13 +86,11 @@ pub struct Public {
 
 /// The routes of such an address, behind their shield.
 pub fn public(broker: Broker, public: Public) -> Router {
-    let Public { origins: names, sign_in, trusted_proxies, clock } = public;
-    let origins = Origins::default();
-    names.into_iter().for_each(|name| origins.add(name));
+    let Public { origins, sign_in, trusted_proxies, clock } = public;
     let door = signin::Door::new(sign_in.clone(), trusted_proxies, &clock);
     let own = consent().merge(accounts::routes());
     let routes = own.with_state(broker).merge(signin::routes(door));
-    shielded(routes.layer(from_fn_with_state(sign_in, signin::know)), origins)
+    shielded(routes.layer(from_fn_with_state(sign_in, signin::know)), Origins::of(origins))
 }
 
 /// The pages behind a link. Who comes to them is in the request's extensions.

@@ -88,6 +88,8 @@ struct Choice {
 pub(super) enum Kind {
     Good,
     Neutral,
+    /// It asks for something.
+    Question,
     Bad,
 }
 
@@ -95,7 +97,7 @@ impl Kind {
     pub(super) fn class(self) -> &'static str {
         match self {
             Self::Good => "good",
-            Self::Neutral => "neutral",
+            Self::Neutral | Self::Question => "neutral",
             Self::Bad => "bad",
         }
     }
@@ -105,13 +107,14 @@ impl Kind {
         match self {
             Self::Good => "✓",
             Self::Neutral => "–",
+            Self::Question => "?",
             Self::Bad => "!",
         }
     }
 
     fn role(self) -> &'static str {
         match self {
-            Self::Good | Self::Neutral => "status",
+            Self::Good | Self::Neutral | Self::Question => "status",
             Self::Bad => "alert",
         }
     }
@@ -213,7 +216,7 @@ pub(super) fn invitation(invitation: &Invitation, csrf: String, change: Change) 
         Status::Pending => html(StatusCode::OK, &connect(invitation, csrf, change)),
         Status::OtherAccount { before, now } => Page::new(
             StatusCode::OK,
-            Kind::Neutral,
+            Kind::Question,
             format!("This is another {title} account than before"),
             vec![
                 format!("Until now {before} was connected. You have just signed in as {now}."),

@@ -21,28 +21,25 @@ use super::page::{Kind, Page, STYLE};
 pub struct Origins(Arc<RwLock<BTreeSet<String>>>);
 
 impl Origins {
+    /// Of these names of one place.
+    pub fn of(names: impl IntoIterator<Item = impl Into<String>>) -> Self {
+        let names = names.into_iter().map(Into::into).collect();
+        Self(Arc::new(RwLock::new(names)))
+    }
+
     pub fn add(&self, origin: impl Into<String>) {
         self.0.write().insert(origin.into());
     }
 
-    /// Whether a request's `Host` is the host of one of them.
-    pub(super) fn admit(&self, headers: &HeaderMap) -> bool {
-        self.of(headers).is_some()
-    }
-
     /// The one whose host is a request's `Host`.
-    pub(super) fn of(&self, headers: &HeaderMap) -> Option<String> {
+    pub(super) fn asked(&self, headers: &HeaderMap) -> Option<String> {
         let mut hosts = headers.get_all(header::HOST).iter();
         let (Some(host), None) = (hosts.next(), hosts.next()) else { return None };
         self.at(host.to_str().unwrap_or_default())
     }
 
-    /// Whether one of them has this host, with its port.
-    pub(super) fn are_at(&self, host: &str) -> bool {
-        self.at(host).is_some()
-    }
-
-    fn at(&self, host: &str) -> Option<String> {
+    /// The one that has this host, with its port.
+    pub(super) fn at(&self, host: &str) -> Option<String> {
         let is_named = |origin: &&String| {
             origin.split_once("://").is_some_and(|(_, own)| own.eq_ignore_ascii_case(host))
         };
@@ -63,7 +60,7 @@ pub(super) async fn shield(
 ) -> Response {
     // DNS rebinding: a page of evil.example, whose name has come to mean 127.0.0.1, still says
     // `Host: evil.example`.
-    let origin = origins.of(request.headers());
+    let origin = origins.asked(request.headers());
     let refusal = match &origin {
         None => Some(refuse(StatusCode::MISDIRECTED_REQUEST, "It was meant for another host.")),
         Some(_) => refusal(&origins, &request),
@@ -153,15 +150,13 @@ mod tests {
     }
 
     fn origins() -> Origins {
-        let origins = Origins::default();
-        origins.add("http://127.0.0.1:8971");
-        origins
+        Origins::of(["http://127.0.0.1:8971"])
     }
 
     #[test]
     fn only_a_host_that_was_handed_out_is_ours() {
         let origins = origins();
-        assert!(origins.of(&headers(&[("host", "127.0.0.1:8971")])).is_some());
+        assert!(origins.asked(&headers(&[("host", "127.0.0.1:8971")])).is_some());
         for other in [
             "evil.example",
             "evil.example:8971",
@@ -171,13 +166,13 @@ mod tests {
             "[::1]:8971",
         ] {
             let mut map = headers(&[("host", other)]);
-            assert!(origins.of(&map).is_none(), "{other}");
+            assert!(origins.asked(&map).is_none(), "{other}");
             map.append(header::HOST, HeaderValue::from_static("127.0.0.1:8971"));
-            assert!(origins.of(&map).is_none(), "two hosts");
+            assert!(origins.asked(&map).is_none(), "two hosts");
         }
-        assert!(origins.of(&HeaderMap::new()).is_none());
+        assert!(origins.asked(&HeaderMap::new()).is_none());
         origins.clone().add("http://localhost:8971");
-        assert!(origins.of(&headers(&[("host", "localhost:8971")])).is_some());
+        assert!(origins.asked(&headers(&[("host", "localhost:8971")])).is_some());
     }
 
     #[test]

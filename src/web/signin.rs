@@ -99,8 +99,8 @@ fn person(session: &Session) -> Person {
 }
 
 /// The sign-in page is where to go on.
-pub(super) fn needed(to: Option<Destination>) -> Response {
-    see_other(&address(to.as_ref()))
+pub(super) fn needed(to: Option<&Destination>) -> Response {
+    see_other(&address(to))
 }
 
 fn address(to: Option<&Destination>) -> String {
@@ -244,7 +244,7 @@ async fn leave(
         return failed(&error);
     }
     browser.becomes(secret::random());
-    needed(Destination::parse(&leave.to))
+    needed(Destination::parse(&leave.to).as_ref())
 }
 
 fn too_often() -> Response {

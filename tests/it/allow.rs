@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use countersign::app::{App, Settings};
 use countersign::config;
-use countersign::mcp::{Announcements, Handler, ServerText, Who};
+use countersign::mcp::{Handler, ServerText, Who};
 use countersign::model::principal::Opener;
 use countersign::model::{Caller, Clock, Principal, UserId};
 use countersign::store::{DataFolder, KeySource, MasterKey};
@@ -77,7 +77,6 @@ impl Client {
             app.broker.clone(),
             Who::One(Arc::new(principal)),
             ServerText { name: "it".into(), instructions: None },
-            Announcements::new(app.broker.clone()),
         );
         tokio::spawn(async move {
             let running = handler.serve(far).await.expect("it begins");

@@ -57,13 +57,10 @@ impl Browser {
     /// was not.
     pub(crate) async fn post(&self, url: &str, fields: &[(&str, &str)]) -> Page {
         let known = |this: &Self| this.tokens.lock().unwrap().get(url).cloned();
-        let token = match known(self) {
-            Some(token) => token,
-            None => {
-                self.get(url).await;
-                known(self).unwrap_or_default()
-            }
-        };
+        if known(self).is_none() {
+            self.get(url).await;
+        }
+        let token = known(self).unwrap_or_default();
         self.post_bare(url, &[&[("csrf", token.as_str())], fields].concat()).await
     }
 
@@ -180,7 +177,7 @@ impl Page {
         if !text.is_empty() && kind.is_some_and(|kind| kind.starts_with("text/html")) {
             pages::hold(&text);
         }
-        Self { status, headers, cookies, text }
+        Self { status, text, headers, cookies }
     }
 
     /// The value of a hidden field; of a page without it, nothing.

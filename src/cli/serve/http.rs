@@ -55,16 +55,16 @@ pub(super) async fn serve(
 }
 
 /// Whose calls will be answered.
-enum Plan {
+enum Plan<'a> {
     Local,
     Token,
-    Many(ServerAuth),
+    Many(&'a ServerAuth),
 }
 
-impl Plan {
+impl<'a> Plan<'a> {
     /// # Errors
     /// Somebody could call whom nobody asks who they are, or what was asked for contradicts itself.
-    fn of(serve: &Serve, address: SocketAddr, server: &Server) -> anyhow::Result<Self> {
+    fn of(serve: &Serve, address: SocketAddr, server: &'a Server) -> anyhow::Result<Self> {
         let is_local = address.ip().is_loopback();
         let Some(auth) = &server.auth else {
             if !is_local {
@@ -89,7 +89,7 @@ impl Plan {
         if !is_local && server.public_url.is_none() {
             return Err(hinted(Refusal::NoPublicUrl(address)));
         }
-        Ok(Self::Many(auth.clone()))
+        Ok(Self::Many(auth))
     }
 
     /// Who may call, and how to say so.
@@ -105,12 +105,12 @@ impl Plan {
                 (Access::Token(serve.local.caller()?, token), said)
             }
             Self::Many(auth) => {
-                let auth = server_auth::resolve(&auth).await.map_err(hinted)?;
+                let auth = server_auth::resolve(auth).await.map_err(hinted)?;
                 let resource = public.unwrap_or_default().parse::<Url>();
                 let resource = resource.and_then(|origin| origin.join("/mcp"));
                 let resource = resource.context("this server has no address")?;
                 let said = format!("for whoever [server.auth] accepts, as {resource}");
-                (Access::Many { auth, resource }, said)
+                (Access::Many { auth: Box::new(auth), resource }, said)
             }
         })
     }

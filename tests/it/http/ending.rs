@@ -5,7 +5,7 @@ use std::net::{TcpListener, TcpStream};
 
 use serde_json::{Value, json};
 
-use super::wire::{Answer, Events, POST, Served, initialize};
+use super::wire::{Answer, POST, Served, initialize};
 
 /// An API whose answer to one request is held until it is let go.
 struct Held(TcpListener);
@@ -63,7 +63,7 @@ fn a_call_that_runs_when_the_end_comes_gets_its_answer() {
     let first_request = api.arrived();
     let second = served.open("POST /mcp", &modern, modern_call.as_bytes());
     let second_request = api.arrived();
-    let mut events = Events::of(served.open("GET /sse", &[], b""));
+    let mut events = served.events("GET /sse", &[]);
     let endpoint = format!("POST {}", events.next().unwrap());
     served.ask(&endpoint, &POST, initialize().to_string().as_bytes());
     events.next().unwrap();
@@ -71,8 +71,7 @@ fn a_call_that_runs_when_the_end_comes_gets_its_answer() {
     served.ask(&endpoint, &POST, ready.to_string().as_bytes());
     served.ask(&endpoint, &POST, body.as_bytes());
     let third_request = api.arrived();
-    let standing = served.open("GET /mcp", &[id, ("Accept", "text/event-stream")], b"");
-    let mut standing = Events::of(standing);
+    let mut standing = served.events("GET /mcp", &[id, ("Accept", "text/event-stream")]);
 
     served.terminate();
     assert!(is_closed(&served), "newcomers are still let in");

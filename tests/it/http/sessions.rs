@@ -62,8 +62,7 @@ fn a_session_that_was_ended_is_gone() {
     let served = Served::over("");
     let session = served.session(&[]);
     let id = [("Mcp-Session-Id", session.as_str())];
-    let stream = served.open("GET /mcp", &[id[0], ("Accept", "text/event-stream")], b"");
-    let mut events = Events::of(stream);
+    let mut events = served.events("GET /mcp", &[id[0], ("Accept", "text/event-stream")]);
     assert_eq!(served.ask("DELETE /mcp", &id, b"").status, 204);
     assert_eq!(events.next(), None, "its stream ends");
     for _ in 0..2 {
@@ -78,7 +77,7 @@ fn a_session_that_was_ended_is_gone() {
 
 /// Opens `/sse`: its events, and where to write.
 fn sse(served: &Served, who: &[(&str, &str)]) -> (Events, String) {
-    let mut events = Events::of(served.open("GET /sse", who, b""));
+    let mut events = served.events("GET /sse", who);
     let endpoint = events.next().unwrap();
     assert!(endpoint.starts_with("/messages?sessionId="), "{endpoint}");
     (events, endpoint)

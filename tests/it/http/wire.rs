@@ -75,6 +75,13 @@ impl Served {
         stream
     }
 
+    /// Opens a stream.
+    pub(super) fn events(&self, target: &str, headers: &[(&str, &str)]) -> Events {
+        // The connection shall end with it.
+        let headers = [headers, &[("Connection", "close")]].concat();
+        Events::of(self.open(target, &headers, b""))
+    }
+
     /// Asks, and reads the whole answer.
     pub(super) fn ask(&self, target: &str, headers: &[(&str, &str)], body: &[u8]) -> Answer {
         let headers = [headers, &[("Connection", "close")]].concat();
@@ -182,7 +189,7 @@ pub(super) struct Events(BufReader<TcpStream>);
 
 impl Events {
     /// Past the head, which must be good.
-    pub(super) fn of(stream: TcpStream) -> Self {
+    fn of(stream: TcpStream) -> Self {
         let mut lines = BufReader::new(stream);
         let mut head = String::new();
         while !head.ends_with("\r\n\r\n") {
@@ -196,7 +203,7 @@ impl Events {
     pub(super) fn next(&mut self) -> Option<String> {
         loop {
             let mut line = String::new();
-            if self.0.read_line(&mut line).ok()? == 0 {
+            if self.0.read_line(&mut line).expect("more, or an end, in time") == 0 {
                 return None;
             }
             if let Some(data) = line.trim_end().strip_prefix("data: ")

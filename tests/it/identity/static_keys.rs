@@ -2,11 +2,10 @@
 
 use std::sync::Arc;
 
-use countersign::identity::{
-    Authenticator, Denied, Holder, KeyError, KeySettings, Malformed, Settings, TokenFault,
-};
+use countersign::identity::{Authenticator, Denied, KeyError, Malformed, TokenFault};
 use countersign::model::id::BadUserId;
 use countersign::model::principal::{NoOpener, Opener, Verifier};
+use countersign::model::server_auth::{KeyHolder, ResolvedAuth, ResolvedKey};
 use countersign::model::{Caller, Clock, Principal, UserId};
 use countersign::net::{Net, Policy};
 use http::HeaderMap;
@@ -17,26 +16,27 @@ const ANA: &str = "ana-0123456789abcdef0123456789abcdef";
 const SHOP: &str = "shop-0123456789abcdef0123456789abcdef";
 const DESK: &str = "desk-0123456789abcdef0123456789abcdef";
 
-fn key(name: &str, key: &str, holder: Holder) -> KeySettings {
-    KeySettings { name: name.into(), key: key.into(), holder }
+fn key(name: &str, key: &str, holder: KeyHolder) -> ResolvedKey {
+    ResolvedKey { name: name.into(), key: key.into(), holder }
 }
 
-fn ana(name: &str, value: &str) -> KeySettings {
-    key(name, value, Holder::Person(UserId::new("ana")))
+fn ana(name: &str, value: &str) -> ResolvedKey {
+    key(name, value, KeyHolder::Person(UserId::new("ana")))
 }
 
-fn usual() -> Vec<KeySettings> {
+fn usual() -> Vec<ResolvedKey> {
     let verifier_url = Some("https://shop.example/verify".parse().unwrap());
     vec![
         ana("laptop", ANA),
-        key("shop", SHOP, Holder::Application { verifier_url }),
-        key("desk", DESK, Holder::Application { verifier_url: None }),
+        key("shop", SHOP, KeyHolder::Application { verifier_url }),
+        key("desk", DESK, KeyHolder::Application { verifier_url: None }),
     ]
 }
 
-fn with_keys(keys: Vec<KeySettings>, issuer: Option<&str>) -> Result<Authenticator, KeyError> {
+fn with_keys(keys: Vec<ResolvedKey>, issuer: Option<&str>) -> Result<Authenticator, KeyError> {
     Authenticator::new(
-        Settings { issuer: issuer.map(settings), keys, resource: RESOURCE.parse().unwrap() },
+        ResolvedAuth { issuer: issuer.map(settings), keys },
+        RESOURCE.parse().unwrap(),
         &Net::new(Policy::default()),
         &Clock::system(),
     )
@@ -82,7 +82,8 @@ async fn beside_an_issuer_a_key_s_person_is_the_issuer_s() {
     let mut issuer = settings("https://login.acme.example/tenant");
     issuer.client = None;
     let server = Authenticator::new(
-        Settings { issuer: Some(issuer), keys: usual(), resource: RESOURCE.parse().unwrap() },
+        ResolvedAuth { issuer: Some(issuer), keys: usual() },
+        RESOURCE.parse().unwrap(),
         &Net::new(Policy::default()),
         &Clock::system(),
     );

@@ -4,9 +4,8 @@ use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use countersign::identity::{
-    Authenticator, ClientSettings, Denied, IssuerSettings, Settings, TokenFault,
-};
+use countersign::identity::{Authenticator, Denied, TokenFault};
+use countersign::model::server_auth::{Client, ResolvedAuth, ResolvedIssuer};
 use countersign::model::{Clock, Principal};
 use countersign::net::{Net, Policy};
 use http::{HeaderMap, HeaderValue};
@@ -39,11 +38,11 @@ pub(super) struct World {
 }
 
 /// What the operator writes beyond `issuer`.
-pub(super) fn settings(url: &str) -> IssuerSettings {
-    IssuerSettings {
+pub(super) fn settings(url: &str) -> ResolvedIssuer {
+    ResolvedIssuer {
         url: url.parse().unwrap(),
         audience: None,
-        client: Some(ClientSettings { id: "us".into(), secret: Some("our-secret".into()) }),
+        client: Some(Client { id: "us".into(), secret: Some("our-secret".into()) }),
         user_claim: "sub".into(),
         groups_claim: "groups".into(),
         introspect: false,
@@ -56,7 +55,7 @@ impl World {
     }
 
     /// A server whose operator wrote something else than the usual.
-    pub(super) async fn of(write: impl FnOnce(&mut IssuerSettings)) -> Self {
+    pub(super) async fn of(write: impl FnOnce(&mut ResolvedIssuer)) -> Self {
         let key = Key::p256();
         let answers = Arc::new(Mutex::new(Answers {
             keys: said(json!({"keys": [key.named("k1")]}).to_string()),
@@ -72,11 +71,8 @@ impl World {
         let mut issuer = settings(&server.origin);
         write(&mut issuer);
         let authenticator = Authenticator::new(
-            Settings {
-                issuer: Some(issuer),
-                keys: Vec::new(),
-                resource: RESOURCE.parse().unwrap(),
-            },
+            ResolvedAuth { issuer: Some(issuer), keys: Vec::new() },
+            RESOURCE.parse().unwrap(),
             &Net::new(Policy::default()),
             &Clock::manual(Arc::clone(&now)),
         );

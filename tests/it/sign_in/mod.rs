@@ -2,6 +2,7 @@
 //!
 //! The issuer here signs whatever a test wants it to; its part of the protocol it does like any other.
 
+mod accounts;
 mod callback;
 mod forms;
 mod issuer;

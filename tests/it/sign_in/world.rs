@@ -1,5 +1,6 @@
 //! A server for several people in this process, an issuer and a provider beside it.
 
+use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
@@ -8,10 +9,11 @@ use std::time::Duration;
 use countersign::broker::sign_in::SignIn;
 use countersign::broker::{Broker, Call, Parts};
 use countersign::config;
-use countersign::identity::{
-    Authenticator, ClientSettings, Holder, IssuerSettings, KeySettings, Login, Settings,
-};
+use countersign::identity::{Authenticator, Login};
 use countersign::model::principal::Opener;
+use countersign::model::server_auth::{
+    Client, KeyHolder, ResolvedAuth, ResolvedIssuer, ResolvedKey,
+};
 use countersign::model::{Caller, Clock, Outcome, Principal, UserId, secret};
 use countersign::net::{Net, Policy};
 use countersign::oauth::OAuthClient;
@@ -147,7 +149,7 @@ impl World {
         };
         Principal {
             caller: Caller { namespace, user: UserId::new(person) },
-            groups: Default::default(),
+            groups: BTreeSet::new(),
             opener: Ok(Opener::SignedIn),
         }
     }
@@ -211,35 +213,35 @@ pub(super) fn at(path: &str) -> String {
     format!("{ORIGIN}{path}")
 }
 
-fn settings(issuer: &str) -> IssuerSettings {
-    IssuerSettings {
+fn settings(issuer: &str) -> ResolvedIssuer {
+    ResolvedIssuer {
         url: issuer.parse().unwrap(),
         audience: None,
-        client: Some(ClientSettings { id: "us".into(), secret: Some("our-secret".into()) }),
+        client: Some(Client { id: "us".into(), secret: Some("our-secret".into()) }),
         user_claim: "sub".into(),
         groups_claim: "groups".into(),
         introspect: false,
     }
 }
 
-fn person(name: &str) -> KeySettings {
-    let holder = Holder::Person(UserId::new(name));
-    KeySettings { name: name.into(), key: format!("{name}-s-key").into(), holder }
+fn person(name: &str) -> ResolvedKey {
+    let holder = KeyHolder::Person(UserId::new(name));
+    ResolvedKey { name: name.into(), key: format!("{name}-s-key").into(), holder }
 }
 
-fn application(name: &str) -> KeySettings {
-    let holder = Holder::Application { verifier_url: None };
-    KeySettings { name: name.into(), key: format!("{name}-s-key").into(), holder }
+fn application(name: &str) -> ResolvedKey {
+    let holder = KeyHolder::Application { verifier_url: None };
+    ResolvedKey { name: name.into(), key: format!("{name}-s-key").into(), holder }
 }
 
 fn authenticator(
-    issuer: Option<IssuerSettings>,
-    keys: Vec<KeySettings>,
+    issuer: Option<ResolvedIssuer>,
+    keys: Vec<ResolvedKey>,
     net: &Net,
     clock: &Clock,
 ) -> Authenticator {
     let resource = format!("{ORIGIN}/mcp").parse().unwrap();
-    Authenticator::new(Settings { issuer, keys, resource }, net, clock).unwrap()
+    Authenticator::new(ResolvedAuth { issuer, keys }, resource, net, clock).unwrap()
 }
 
 fn broker(
