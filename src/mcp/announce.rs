@@ -29,7 +29,7 @@ const MANY: usize = 256;
 /// first of them.
 const MOST_TOLD: usize = 32;
 /// How often it is looked for clients that have hung up.
-const LOOK: Duration = Duration::from_secs(5);
+const LOOK: Duration = Duration::from_secs(1);
 
 /// The completions that clients wait for.
 #[derive(Clone)]
