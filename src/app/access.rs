@@ -15,7 +15,7 @@ pub enum Access {
     /// The same person's, who also has to show this token.
     Token(Caller, SecretString),
     /// Many people's, by `[server.auth]`. `resource` is the address of `/mcp` as clients reach it.
-    Many { auth: ResolvedAuth, resource: Url },
+    Many { auth: Box<ResolvedAuth>, resource: Url },
 }
 
 impl Access {
@@ -25,7 +25,7 @@ impl Access {
             Self::Token(caller, token) => {
                 Ok(Authenticator::with_token(Principal::local(caller), &token))
             }
-            Self::Many { auth, resource } => Authenticator::new(auth, resource, net, clock),
+            Self::Many { auth, resource } => Authenticator::new(*auth, resource, net, clock),
         }
     }
 }

@@ -286,6 +286,7 @@ impl Run<'_> {
                     | ConnectError::Address(_) => ToolResult::failure(text).for_operator(hint),
                     ConnectError::Unknown
                     | ConnectError::Exhausted
+                    | ConnectError::TooManyLinks
                     | ConnectError::Stranger(_)
                     | ConnectError::GrantedMeanwhile
                     | ConnectError::Changed

@@ -106,6 +106,9 @@ impl Broker {
             Ok(code) => {
                 if let Opener::Application(verifier) = &authorization.opener {
                     let verifier = verifier.clone();
+                    let browser = callback.visitor.browser().cloned();
+                    let authorization = Authorization { browser, ..authorization.clone() };
+                    let started = Started { authorization, ..started };
                     let brought = Brought::Code { started: Box::new(started), code };
                     return Ok(self.hold_back(&verifier, brought).await?);
                 }

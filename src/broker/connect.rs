@@ -20,10 +20,19 @@ use crate::model::provider::LoopbackRule;
 use crate::model::secret;
 pub(super) use crate::model::text::sentence;
 use crate::model::{
-    AccountName, Authorization, ConnectPrompt, Grant, Principal, PromptReason, Provider, Scopes,
-    Standing, Time,
+    AccountName, Authorization, Caller, Clock, ConnectPrompt, Grant, Principal, PromptReason,
+    Provider, RateLimit, Scopes, Standing, Time,
 };
 use crate::store::{Held, StoreError};
+
+/// Links for one person within an hour. Each is a record in the store, and so is each way to the
+/// provider from it: one person must not fill the disk that everybody's consents are kept on.
+const MOST_LINKS: u32 = 60;
+
+/// See [`MOST_LINKS`].
+pub(super) fn limit(clock: Clock) -> RateLimit<Caller> {
+    RateLimit::per(Duration::from_hours(1), clock, MOST_LINKS, u32::MAX)
+}
 
 /// No link could be made, or it leads nowhere.
 #[derive(Debug, thiserror::Error)]
@@ -44,6 +53,9 @@ pub enum ConnectError {
     Unknown,
     #[error("the link has been used too often")]
     Exhausted,
+    /// [`MOST_LINKS`] within the last hour.
+    #[error("too many links were made for one person")]
+    TooManyLinks,
     #[error("the consent has just been given")]
     GrantedMeanwhile,
     #[error("the provider's address is not usable")]
@@ -68,10 +80,14 @@ impl ConnectError {
             Self::Stranger(Stranger::OtherPerson) => {
                 "open only links that you were given yourself; to use this one, sign in as the person it was made for".into()
             }
+            Self::Stranger(Stranger::OtherBrowser) => {
+                "open it in the browser in which the consent was given".into()
+            }
             Self::Stranger(_) => "sign in first".into(),
             Self::Unknown | Self::Exhausted => {
                 "go back and ask again; you will get a new link".into()
             }
+            Self::TooManyLinks => "use one that is still open, or try again in a few minutes".into(),
             Self::Address(_) => "check `authorize_url` in tools.toml".into(),
             Self::Changed => "read the page again before you go on".into(),
             Self::RefusedOften => {
@@ -165,6 +181,9 @@ impl Broker {
                     && open.binding == bound.binding
                     && open.trip.fingerprint() == fingerprint
             });
+            if open.is_none() {
+                self.count_link(caller, &opener)?;
+            }
             let authorization = match open {
                 Some(open)
                     if shows(open, &scopes, needed, &asked_by)
@@ -200,6 +219,7 @@ impl Broker {
                     refusals,
                     said: None,
                     trip: trip.clone(),
+                    browser: None,
                     connected_as: None,
                     candidate: None,
                 },
@@ -215,6 +235,12 @@ impl Broker {
             }
         }
         Err(StoreError::Contended.into())
+    }
+
+    /// One link more for this person. Whoever runs a server for themselves may fill their own disk.
+    fn count_link(&self, caller: &Caller, opener: &Opener) -> Result<(), ConnectError> {
+        let is_within = *opener == Opener::Loopback || self.0.links.admits(caller.clone());
+        if is_within { Ok(()) } else { Err(ConnectError::TooManyLinks) }
     }
 
     async fn origin(&self, provider: &Provider, rule: LoopbackRule) -> Result<String, OriginError> {
@@ -307,7 +333,8 @@ impl Broker {
             if is_refusal {
                 refusals.push(now);
             }
-            let ended = end.clone().of(Authorization { refusals, ..held.value.clone() });
+            let browser = authorization.browser.clone().or_else(|| held.value.browser.clone());
+            let ended = end.clone().of(Authorization { refusals, browser, ..held.value.clone() });
             if let Some(ended) = store.replace(ended, &held).await? {
                 // Nobody listening is no fault: most authorizations are not waited for.
                 if is_end {

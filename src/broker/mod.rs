@@ -53,7 +53,7 @@ pub use connect::ConnectError;
 pub use visitor::{Stranger, Visitor};
 
 use crate::model::provider::LoopbackRule;
-use crate::model::{AccountName, Caller, Clock, Provider, ProviderId, Time};
+use crate::model::{AccountName, Caller, Clock, Provider, ProviderId, RateLimit, Time};
 use crate::oauth::OAuthClient;
 use crate::registry::Registry;
 use crate::store;
@@ -73,6 +73,8 @@ struct Inner {
     ended: broadcast::Sender<String>,
     /// The ids of those whose end a browser has been shown.
     shown: broadcast::Sender<String>,
+    /// How many links each person gets.
+    links: RateLimit<Caller>,
     /// When what has expired was last cleared away.
     swept: Mutex<Option<Time>>,
     /// The same of grants.
@@ -152,12 +154,14 @@ impl OriginError {
 impl Broker {
     pub fn new(parts: Parts) -> Self {
         let clients = clients::Clients::new(parts.oauth.clone());
+        let links = connect::limit(parts.clock.clone());
         Self(Arc::new(Inner {
             parts,
             clients,
             flights: renewal::Flights::default(),
             unkept: unkept::Unkept::default(),
             usage: usage::Usage::default(),
+            links,
             ended: broadcast::Sender::new(256),
             shown: broadcast::Sender::new(16),
             swept: Mutex::default(),

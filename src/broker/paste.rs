@@ -75,11 +75,11 @@ impl Broker {
         };
         let credential = secret::asked(&asked.what, pasted).await?;
         // In a task of its own: a browser that hangs up must not leave it half kept.
-        let broker = self.clone();
+        let (broker, browser) = (self.clone(), visitor.browser().cloned());
         let kept = self.0.tasks.spawn(async move {
             broker.test(&authorization, &asked, &credential).await?;
             if let Opener::Application(verifier) = authorization.opener.clone() {
-                let authorization = Box::new(authorization);
+                let authorization = Box::new(Authorization { browser, ..authorization });
                 let brought = Brought::Pasted { authorization, tokens };
                 let held = broker.hold_back(&verifier, brought).await;
                 return Ok(held.map_err(ConnectError::from)?);

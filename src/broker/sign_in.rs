@@ -125,7 +125,7 @@ impl SignIn {
         let store = self.0.broker.store().await?;
         let Some(held) = store.session(cookie).await? else { return Ok(None) };
         let now = self.0.broker.0.parts.clock.now();
-        if held.value.is_over(now) || !self.0.authenticator.vouches_for(&held.value.caller) {
+        if held.value.is_over(now) || !self.is_vouched_for(&held.value) {
             store.forget(&held).await?;
             return Ok(None);
         }
@@ -135,6 +135,17 @@ impl SignIn {
             store.replace(seen, &held).await?;
         }
         Ok(Some(held.value))
+    }
+
+    /// Whether whoever vouched for a session at its beginning would do so now. A key that was
+    /// exchanged for another may have been known to a stranger, who must not stay signed in by it.
+    fn is_vouched_for(&self, session: &Session) -> bool {
+        let Inner { authenticator, .. } = &*self.0;
+        authenticator.vouches_for(&session.caller)
+            && match &session.key {
+                Some(key) => authenticator.has_key(key),
+                None => authenticator.issuer().is_some(),
+            }
     }
 
     /// Where the issuer signs the browser of this cookie in.
@@ -183,7 +194,7 @@ impl SignIn {
         }
         let code = answer.result.map_err(|denial| SignInError::Denied { code: denial.code })?;
         let person = login.person(&trip, &code).await?;
-        let cookie = self.begin(person, Some(cookie)).await?;
+        let cookie = self.begin(person, None, Some(cookie)).await?;
         Ok(SignedIn { cookie, to: trip.to })
     }
 
@@ -202,7 +213,8 @@ impl SignIn {
             return Ok(None);
         };
         let person = Person { caller, groups: BTreeSet::new() };
-        Ok(Some(self.begin(person, cookie).await?))
+        let key = secret::fingerprint(key.expose_secret());
+        Ok(Some(self.begin(person, Some(key), cookie).await?))
     }
 
     /// Signs the browser of this cookie out.
@@ -224,6 +236,7 @@ impl SignIn {
     async fn begin(
         &self,
         person: Person,
+        key: Option<String>,
         before: Option<&SecretString>,
     ) -> Result<SecretString, SignInError> {
         let broker = &self.0.broker;
@@ -233,7 +246,7 @@ impl SignIn {
         let now = broker.0.parts.clock.now();
         let Person { caller, groups } = person;
         let name = caller.user.to_string();
-        let session = Session { caller, groups, name, began_at: now, seen_at: now };
+        let session = Session { caller, groups, name, key, began_at: now, seen_at: now };
         let cookie = secret::random();
         broker.store().await?.begin_session(&cookie, &session).await?;
         broker.sweep_in_time();

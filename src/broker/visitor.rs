@@ -2,7 +2,7 @@
 
 use super::{Broker, ConnectError};
 use crate::model::principal::Opener;
-use crate::model::{Authorization, Caller};
+use crate::model::{Authorization, Caller, Status};
 use crate::store::Held;
 
 /// A browser, as far as the face that it came to knows it.
@@ -10,8 +10,13 @@ use crate::store::Held;
 pub enum Visitor {
     /// It reached this machine's loopback listener, and so sits at this machine.
     Loopback,
-    /// It came to the address that everybody reaches; whoever has signed in there.
-    Public(Option<Caller>),
+    /// It came to the address that everybody reaches.
+    Public {
+        /// Whoever has signed in there.
+        caller: Option<Caller>,
+        /// The fingerprint of its cookie, if it brought one.
+        browser: Option<String>,
+    },
 }
 
 /// The browser may not go on with this link.
@@ -21,6 +26,8 @@ pub enum Stranger {
     Unknown,
     #[error("the link was made for somebody else than the person who is signed in here")]
     OtherPerson,
+    #[error("the consent of this link was given in another browser")]
+    OtherBrowser,
     #[error("the link does not lead here")]
     Elsewhere,
 }
@@ -30,18 +37,31 @@ impl Visitor {
     /// the callback, see [`super::confirmation`].
     pub(super) fn may_finish(&self, authorization: &Authorization) -> Result<(), Stranger> {
         match (&authorization.opener, self) {
-            (Opener::Loopback, Self::Loopback) | (Opener::Application(_), Self::Public(_)) => {
-                Ok(())
+            (Opener::Loopback, Self::Loopback) => Ok(()),
+            (Opener::SignedIn, Self::Public { caller: Some(caller), .. }) => {
+                let is_theirs = *caller == authorization.caller;
+                if is_theirs { Ok(()) } else { Err(Stranger::OtherPerson) }
             }
-            (Opener::SignedIn, Self::Public(Some(caller))) if *caller == authorization.caller => {
-                Ok(())
+            (Opener::SignedIn, Self::Public { caller: None, .. }) => Err(Stranger::Unknown),
+            // Once the application has said whose browser it was, what came of it is that browser's:
+            // whoever else has the link must not see the account, end it, or answer for the person.
+            (Opener::Application(_), Self::Public { browser, .. }) => {
+                let is_theirs = browser.is_some() && *browser == authorization.browser;
+                let is_anybodys =
+                    matches!(authorization.status, Status::Pending | Status::Failed(_));
+                if is_theirs || is_anybodys { Ok(()) } else { Err(Stranger::OtherBrowser) }
             }
-            (Opener::SignedIn, Self::Public(Some(_))) => Err(Stranger::OtherPerson),
-            (Opener::SignedIn, Self::Public(None)) => Err(Stranger::Unknown),
-            (Opener::Loopback, Self::Public(_))
+            (Opener::Loopback, Self::Public { .. })
             | (Opener::SignedIn | Opener::Application(_), Self::Loopback) => {
                 Err(Stranger::Elsewhere)
             }
+        }
+    }
+
+    pub(super) fn browser(&self) -> Option<&String> {
+        match self {
+            Self::Loopback => None,
+            Self::Public { browser, .. } => browser.as_ref(),
         }
     }
 }

@@ -1,6 +1,6 @@
 //! Static keys: a person's own, or an application's that names its end user with every call.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 
 use secrecy::ExposeSecret as _;
@@ -8,10 +8,14 @@ use secrecy::ExposeSecret as _;
 use super::digest::{Digest, Digester};
 use crate::model::principal::{NoOpener, Opener, Verifier};
 use crate::model::server_auth::{KeyHolder, ResolvedKey};
-use crate::model::{Caller, Principal, UserId};
+use crate::model::{Caller, Principal, UserId, secret};
 
-/// The keys, by their digests.
-pub(super) struct Keys(HashMap<Digest, Held>);
+/// The keys.
+pub(super) struct Keys {
+    by_digest: HashMap<Digest, Held>,
+    /// What sessions know the keys by that they were begun with: a digest is good for one process.
+    fingerprints: HashSet<String>,
+}
 
 /// Whom a key stands for.
 pub(super) enum Held {
@@ -57,7 +61,8 @@ impl Keys {
         digester: &Digester,
     ) -> Result<Self, KeyError> {
         let mut names: HashMap<Digest, String> = HashMap::new();
-        let mut keys = HashMap::new();
+        let mut by_digest = HashMap::new();
+        let mut fingerprints = HashSet::new();
         for ResolvedKey { name, key, holder } in resolved {
             let text = key.expose_secret();
             if text.is_empty() || !text.bytes().all(|byte| byte.is_ascii_graphic()) {
@@ -70,14 +75,20 @@ impl Keys {
             if let Some(first) = names.insert(digest, name.clone()) {
                 return Err(KeyError::SameValue { first, second: name });
             }
-            keys.insert(digest, Held::new(name, holder, issuer));
+            fingerprints.insert(secret::fingerprint(text));
+            by_digest.insert(digest, Held::new(name, holder, issuer));
         }
-        Ok(Self(keys))
+        Ok(Self { by_digest, fingerprints })
+    }
+
+    /// Whether it is one of them, by its [`secret::fingerprint`].
+    pub(super) fn has(&self, fingerprint: &str) -> bool {
+        self.fingerprints.contains(fingerprint)
     }
 
     /// Everybody who has a key of their own.
     pub(super) fn people(&self) -> impl Iterator<Item = &Caller> {
-        self.0.values().filter_map(|held| match held {
+        self.by_digest.values().filter_map(|held| match held {
             Held::Person(principal) => Some(&principal.caller),
             Held::Application(_) => None,
         })
@@ -85,7 +96,7 @@ impl Keys {
 
     /// Whose key it is.
     pub(super) fn find(&self, digest: &Digest) -> Option<&Held> {
-        self.0.get(digest)
+        self.by_digest.get(digest)
     }
 }
 

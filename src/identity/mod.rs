@@ -46,7 +46,7 @@ pub use login::{Login, LoginError};
 pub use resource::ResourceMetadata;
 
 use crate::model::server_auth::ResolvedAuth;
-use crate::model::{Caller, Clock, Principal};
+use crate::model::{Caller, Clock, Principal, secret};
 use crate::net::Net;
 use digest::{Digest, Digester};
 use keys::{Held, Keys};
@@ -62,6 +62,7 @@ enum Way {
     Token {
         digester: Digester,
         digest: Digest,
+        fingerprint: String,
         principal: Arc<Principal>,
     },
     Server(Box<Server>),
@@ -85,7 +86,9 @@ impl Authenticator {
     pub fn with_token(principal: Principal, token: &SecretString) -> Self {
         let digester = Digester::new();
         let digest = digester.digest(token.expose_secret());
-        Self(Arc::new(Way::Token { digester, digest, principal: Arc::new(principal) }))
+        let fingerprint = secret::fingerprint(token.expose_secret());
+        let principal = Arc::new(principal);
+        Self(Arc::new(Way::Token { digester, digest, fingerprint, principal }))
     }
 
     /// For many people. `resource` is the address of `/mcp` as clients reach it: what tokens are for
@@ -114,7 +117,7 @@ impl Authenticator {
     pub async fn authenticate(&self, headers: &HeaderMap) -> Result<Arc<Principal>, Denied> {
         let principal = match &*self.0 {
             Way::Local(principal) => Arc::clone(principal),
-            Way::Token { digester, digest, principal } => {
+            Way::Token { digester, digest, principal, .. } => {
                 if digester.digest(headers::bearer(headers)?) != *digest {
                     return Err(TokenFault::Unknown.into());
                 }
@@ -143,7 +146,7 @@ impl Authenticator {
     pub fn person_of_key(&self, key: &SecretString) -> Option<Caller> {
         let server = match &*self.0 {
             Way::Local(_) => return None,
-            Way::Token { digester, digest, principal } => {
+            Way::Token { digester, digest, principal, .. } => {
                 let is_it = digester.digest(key.expose_secret()) == *digest;
                 return is_it.then(|| principal.caller.clone());
             }
@@ -174,6 +177,15 @@ impl Authenticator {
         match &server.issuer {
             Some(issuer) => issuer.name() == caller.namespace,
             None => server.keys.people().any(|person| *person == *caller),
+        }
+    }
+
+    /// Whether the key of this fingerprint is one of those that are accepted now.
+    pub fn has_key(&self, key: &str) -> bool {
+        match &*self.0 {
+            Way::Local(_) => false,
+            Way::Token { fingerprint, .. } => secret::same(fingerprint, key),
+            Way::Server(server) => server.keys.has(key),
         }
     }
 

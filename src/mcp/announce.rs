@@ -5,8 +5,9 @@
 //! error gets an `elicitationId` of its own, and its notice is held until the transport has written
 //! that error.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
+use std::time::Duration;
 
 use parking_lot::Mutex;
 use rmcp::model::{CustomNotification, JsonRpcMessage, ServerNotification};
@@ -24,6 +25,11 @@ use crate::model::{Caller, secret};
 const METHOD: &str = "notifications/elicitation/complete";
 /// From so many on it is looked for those that nobody waits for any more.
 const MANY: usize = 256;
+/// Notices of one authorization. A client that has got more errors than that has given up on the
+/// first of them.
+const MOST_TOLD: usize = 32;
+/// How often it is looked for clients that have hung up.
+const LOOK: Duration = Duration::from_secs(5);
 
 /// The completions that clients wait for.
 #[derive(Clone)]
@@ -33,6 +39,9 @@ struct Inner {
     broker: Broker,
     /// By `elicitationId`, until its error is on the wire.
     expected: Mutex<HashMap<String, Expected>>,
+    /// From then on, by the authorization's id. One task waits for all of them: a client that calls
+    /// again and again gets an error each time, and must not cost more each time.
+    awaited: Mutex<HashMap<String, VecDeque<Awaited>>>,
 }
 
 struct Expected {
@@ -42,9 +51,15 @@ struct Expected {
     since: Instant,
 }
 
+/// A client that is to be told.
+struct Awaited {
+    peer: Peer<RoleServer>,
+    elicitation: String,
+}
+
 impl Announcements {
     pub(super) fn new(broker: Broker) -> Self {
-        Self(Arc::new(Inner { broker, expected: Mutex::default() }))
+        Self(Arc::new(Inner { broker, expected: Mutex::default(), awaited: Mutex::default() }))
     }
 
     /// Makes an `elicitationId` for an error that is about to be answered.
@@ -74,37 +89,59 @@ impl Announcements {
     /// The error is on the wire: from now on the client may hear of its end.
     pub(super) fn delivered(&self, elicitation: &str) {
         let Some(expected) = self.0.expected.lock().remove(elicitation) else { return };
-        let elicitation = elicitation.to_owned();
-        let broker = self.0.broker.clone();
-        tokio::spawn(async move {
-            let Expected { peer, caller, authorization, since: _ } = expected;
-            let ended = tokio::select! {
-                ended = broker.wait(&caller, &authorization, LIFETIME) => ended,
-                // A client that hung up waits for nothing.
-                () = peer_gone(&peer) => return,
-            };
-            // Also after a refusal: the client shall stop waiting. The next call tells it why.
-            if matches!(ended, Ok(Waited::Completed { .. } | Waited::Failed(_) | Waited::Over)) {
-                let notice =
-                    CustomNotification::new(METHOD, Some(json!({ "elicitationId": elicitation })));
-                let notice = ServerNotification::CustomNotification(notice);
-                if let Err(error) = peer.send_notification(notice).await {
-                    tracing::debug!(%error, "a client is gone before its completion notice");
-                }
+        let Expected { peer, caller, authorization, since: _ } = expected;
+        let mut all = self.0.awaited.lock();
+        let awaited = all.entry(authorization.id.clone()).or_default();
+        let is_first = awaited.is_empty();
+        if awaited.len() >= MOST_TOLD {
+            awaited.pop_front();
+        }
+        awaited.push_back(Awaited { peer, elicitation: elicitation.to_owned() });
+        if is_first {
+            tokio::spawn(self.clone().announce(caller, authorization));
+        }
+    }
+
+    /// Waits for the end, and tells whoever still wants to hear of it.
+    async fn announce(self, caller: Caller, authorization: AuthorizationName) {
+        let ended = tokio::select! {
+            ended = self.0.broker.wait(&caller, &authorization, LIFETIME) => ended,
+            () = self.all_gone(&authorization.id) => return,
+        };
+        let told = self.0.awaited.lock().remove(&authorization.id).unwrap_or_default();
+        // Also after a refusal: the client shall stop waiting. The next call tells it why.
+        if !matches!(ended, Ok(Waited::Completed { .. } | Waited::Failed(_) | Waited::Over)) {
+            return;
+        }
+        for Awaited { peer, elicitation } in told {
+            let notice =
+                CustomNotification::new(METHOD, Some(json!({ "elicitationId": elicitation })));
+            let notice = ServerNotification::CustomNotification(notice);
+            if let Err(error) = peer.send_notification(notice).await {
+                tracing::debug!(%error, "a client is gone before its completion notice");
             }
-        });
+        }
+    }
+
+    /// Until everybody has hung up who waited for an authorization; a client that has waits for
+    /// nothing.
+    async fn all_gone(&self, authorization: &str) {
+        let mut look = tokio::time::interval(LOOK);
+        loop {
+            look.tick().await;
+            let mut all = self.0.awaited.lock();
+            let Some(awaited) = all.get_mut(authorization) else { return };
+            awaited.retain(|awaited| !awaited.peer.is_transport_closed());
+            if awaited.is_empty() {
+                all.remove(authorization);
+                return;
+            }
+        }
     }
 
     /// Watches what goes out, so that [`Self::delivered`] is called at the right moment.
     pub(super) fn watch<T: Transport<RoleServer>>(&self, transport: T) -> Watched<T> {
         Watched { inner: transport, announcements: self.clone() }
-    }
-}
-
-async fn peer_gone(peer: &Peer<RoleServer>) {
-    let mut poll = tokio::time::interval(std::time::Duration::from_secs(5));
-    while !peer.is_transport_closed() {
-        poll.tick().await;
     }
 }
 

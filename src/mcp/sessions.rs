@@ -127,24 +127,17 @@ impl SessionManager for Sessions {
 
     async fn create_session(&self) -> Result<(SessionId, Self::Transport), SessionsError> {
         let (id, transport) = self.kept.create_session().await?;
-        let admitted = match asking() {
-            Some(caller) => self.owned.admit(&id, caller),
-            None => Err(NoRoom),
+        let admitted = asking().ok_or(NoRoom).and_then(|caller| self.owned.admit(&id, caller));
+        let Ok(goes) = admitted else {
+            refuse(Refused::TooMany);
+            self.kept.close_session(&id).await?;
+            return Err(SessionsError::TooMany);
         };
-        match admitted {
-            Ok(goes) => {
-                if let Some(goes) = goes {
-                    tracing::debug!("a session made room for another");
-                    self.kept.close_session(&goes).await?;
-                }
-                Ok((id, transport))
-            }
-            Err(NoRoom) => {
-                refuse(Refused::TooMany);
-                self.kept.close_session(&id).await?;
-                Err(SessionsError::TooMany)
-            }
+        if let Some(goes) = goes {
+            tracing::debug!("a session made room for another");
+            self.kept.close_session(&goes).await?;
         }
+        Ok((id, transport))
     }
 
     async fn initialize_session(

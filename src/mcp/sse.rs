@@ -101,10 +101,11 @@ async fn open(State(face): State<Arc<Face>>, request: Request) -> Response {
     let transport = face.handler.announcements().watch(Pipe { from_client, to_client });
     let handler = face.handler.clone();
     tokio::spawn(async move {
-        match handler.serve_with_ct(transport, running).await {
-            Ok(running) => drop(running.waiting().await),
-            // Its words may be the client's.
-            Err(_) => tracing::debug!("a client left before the protocol began"),
+        if let Ok(running) = handler.serve_with_ct(transport, running).await {
+            drop(running.waiting().await);
+        } else {
+            // The error's words may be the client's.
+            tracing::debug!("a client left before the protocol began");
         }
     });
     let endpoint = Event::default().event("endpoint").data(format!("/messages?sessionId={id}"));

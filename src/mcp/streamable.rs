@@ -68,12 +68,11 @@ impl Face {
         let busy = || Refusal::busy("too many requests run at the moment");
         let run = self.running.begin().ok_or_else(busy)?;
         parts.extensions.insert(run.clone());
-        let response = match direct::recognize(&parts.headers, &body) {
-            Some(call) => self.direct.answer(call, parts).await,
-            None => {
-                let request = Request::from_parts(parts, Body::from(body.clone()));
-                self.by_rmcp(request, principal, || Refusal::malformed(&body)).await?
-            }
+        let response = if let Some(call) = direct::recognize(&parts.headers, &body) {
+            self.direct.answer(call, parts).await
+        } else {
+            let request = Request::from_parts(parts, Body::from(body.clone()));
+            self.by_rmcp(request, principal, || Refusal::malformed(&body)).await?
         };
         Ok(response.map(|body| Body::new(run.until_sent(body))))
     }

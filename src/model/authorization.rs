@@ -84,6 +84,10 @@ pub struct Authorization {
     #[serde(default)]
     pub said: Option<String>,
     pub trip: Trip,
+    /// The fingerprint of the cookie of the browser that brought a consent, where an application has
+    /// said whose it was.
+    #[serde(default)]
+    pub browser: Option<String>,
     /// What the person knows the account by that is connected now.
     #[serde(default)]
     pub connected_as: Option<String>,

@@ -26,6 +26,9 @@ pub struct Session {
     pub groups: BTreeSet<String>,
     /// What they are called on a page.
     pub name: String,
+    /// The fingerprint of the key that they signed in by; `None`: at the issuer.
+    #[serde(default)]
+    pub key: Option<String>,
     pub began_at: Time,
     /// At most a few minutes before the browser last came.
     pub seen_at: Time,
@@ -112,6 +115,7 @@ mod tests {
             caller: caller.clone(),
             groups: BTreeSet::new(),
             name: "ana".into(),
+            key: None,
             began_at: at(0),
             seen_at,
         };

@@ -136,6 +136,7 @@ pub(super) fn authorization(user: &str) -> Authorization {
         said: None,
         refusals: Vec::new(),
         trip: trip(),
+        browser: None,
         connected_as: None,
         candidate: None,
     }

@@ -1,6 +1,6 @@
 //! Where a request comes from, as far as limits need to know it.
 
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use axum::extract::ConnectInfo;
 use axum::http::request::Parts;
@@ -10,7 +10,7 @@ use crate::net::Cidr;
 
 const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 
-/// The nearest address that is not a proxy of ours.
+/// The nearest address that is not a proxy of ours; of IPv6, its network.
 ///
 /// `X-Forwarded-For` is read from its end, where our own proxies wrote: what stands before that was
 /// written by whoever sent the request.
@@ -19,7 +19,17 @@ pub(super) fn address(request: &Parts, proxies: &[Cidr]) -> IpAddr {
         request.extensions.get::<ConnectInfo<SocketAddr>>().map(|ConnectInfo(peer)| peer.ip());
     // Whoever the listener knows nothing of shares one limit with all such.
     let peer = peer.unwrap_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED)).to_canonical();
-    nearest(peer, &request.headers, proxies)
+    network(nearest(peer, &request.headers, proxies))
+}
+
+/// One network of IPv6 has more addresses than anybody could count.
+fn network(address: IpAddr) -> IpAddr {
+    match address {
+        IpAddr::V4(_) => address,
+        IpAddr::V6(address) => {
+            IpAddr::V6(Ipv6Addr::from_bits(address.to_bits() & !u128::from(u64::MAX)))
+        }
+    }
 }
 
 fn nearest(peer: IpAddr, headers: &HeaderMap, proxies: &[Cidr]) -> IpAddr {
@@ -68,5 +78,12 @@ mod tests {
         assert_eq!(seen("10.0.0.1", &["[2001:db8::1]:4711"]), "2001:db8::1");
         assert_eq!(seen("10.0.0.1", &["198.51.100.1, unknown"]), "10.0.0.1");
         assert_eq!(seen("10.0.0.1", &["::ffff:198.51.100.1"]), "198.51.100.1");
+    }
+
+    #[test]
+    fn a_network_of_ipv6_is_one_address() {
+        let of = |text: &str| network(text.parse().unwrap());
+        assert_eq!(of("2001:db8::1:2:3:4"), of("2001:db8::"));
+        assert_ne!(of("2001:db8:0:1::"), of("2001:db8:0:2::"));
     }
 }

@@ -1,16 +1,16 @@
 //! `POST /v1/auth/confirm_user`: an application says who sat at the browser that it was sent.
 
 use axum::Router;
-use axum::body::Bytes;
-use axum::extract::{DefaultBodyLimit, State};
+use axum::extract::{DefaultBodyLimit, Request, State};
+use axum::http::StatusCode;
 use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE};
-use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse as _, Response};
 use axum::routing::post;
 use secrecy::SecretString;
 use serde::{Deserialize, Serialize};
 
 use super::auth;
+use super::body;
 use crate::broker::Broker;
 use crate::broker::callback::CallbackError;
 use crate::broker::confirmation::ConfirmationError;
@@ -60,12 +60,16 @@ struct Problem<'a> {
 
 async fn confirm_user(
     State(Confirming { broker, authenticator }): State<Confirming>,
-    headers: HeaderMap,
-    body: Bytes,
+    request: Request,
 ) -> Response {
-    let application = match authenticator.application(&headers) {
+    // Before anything is read of the body.
+    let application = match authenticator.application(request.headers()) {
         Ok(application) => application,
         Err(denied) => return refused(&denied),
+    };
+    let body = match body::whole(request).await {
+        Ok(body) => body,
+        Err(status) => return problem(status, "malformed_request", "the body could not be read"),
     };
     let Ok(Confirmation { flow_id, user_id }) = serde_json::from_slice(&body) else {
         let message = "the body must be the JSON object {\"flow_id\": …, \"user_id\": …}";

@@ -154,7 +154,7 @@ impl Link {
             // link previews come here, and whoever a link was forwarded to.
             (
                 ConnectError::Unknown | ConnectError::Stranger(Stranger::Unknown),
-                Visitor::Public(None),
+                Visitor::Public { caller: None, .. },
             ) if self.sign_in.as_ref().is_some_and(SignIn::is_possible) => {
                 signin::needed(to.as_ref())
             }

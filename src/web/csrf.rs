@@ -4,7 +4,7 @@
 //! sent to, neither of which another site's page knows. It holds besides the checks of
 //! [`super::shield`], which trust what the browser says of itself.
 
-use axum::body::{Body, Bytes};
+use axum::body::Body;
 use axum::extract::{Form, FromRequest, Request};
 use axum::http::StatusCode;
 use axum::response::{IntoResponse as _, Response};
@@ -13,6 +13,7 @@ use serde::de::DeserializeOwned;
 use url::form_urlencoded;
 use zeroize::Zeroizing;
 
+use super::body;
 use super::browser::Browser;
 use super::page::{Kind, Page};
 use crate::model::secret;
@@ -43,9 +44,9 @@ impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for OwnForm<T> {
         let browser = parts.extensions.get::<Browser>().cloned();
         let path = parts.uri.path().to_owned();
         let body = Request::from_parts(parts.clone(), body);
-        let body = Bytes::from_request(body, state)
+        let body = body::whole(body)
             .await
-            .map_err(|unread| refused(unread.status(), "It could not be read.").into_response())?;
+            .map_err(|status| refused(status, "It could not be read.").into_response())?;
         let cookie = browser.as_ref().and_then(Browser::cookie);
         if !cookie.is_some_and(|cookie| is_own(&body, cookie, &path)) {
             let line = "It came from a page that is out of date or was shown elsewhere. Open the page again, and then try once more.";

@@ -22,6 +22,7 @@
 
 pub mod accounts;
 pub mod auth;
+mod body;
 mod browser;
 mod client;
 pub mod confirm;
@@ -30,7 +31,6 @@ mod csrf;
 pub mod listener;
 pub mod neighbours;
 mod page;
-mod rate_limit;
 pub mod reach;
 mod refused;
 pub mod server;

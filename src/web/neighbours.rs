@@ -66,7 +66,8 @@ fn is_wsl() -> bool {
         .is_ok_and(|release| release.to_ascii_lowercase().contains("microsoft"))
 }
 
-#[cfg(all(test, target_os = "linux"))]
+#[cfg(test)]
+#[cfg(target_os = "linux")]
 mod tests {
     use std::net::{Ipv4Addr, Ipv6Addr, TcpListener, TcpStream};
 

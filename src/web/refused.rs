@@ -21,7 +21,7 @@ impl Reader {
     pub(super) fn at(visitor: &Visitor) -> Self {
         match visitor {
             Visitor::Loopback => Self::Operator,
-            Visitor::Public(_) => Self::Anybody,
+            Visitor::Public { .. } => Self::Anybody,
         }
     }
 }
@@ -34,6 +34,9 @@ pub(super) fn link(error: &ConnectError, reader: Reader) -> Page {
         ConnectError::Unknown => return page::gone(),
         ConnectError::Exhausted => {
             (StatusCode::TOO_MANY_REQUESTS, "This link was opened too often")
+        }
+        ConnectError::TooManyLinks => {
+            (StatusCode::TOO_MANY_REQUESTS, "There are too many links of yours")
         }
         ConnectError::RefusedOften => (StatusCode::FORBIDDEN, "This was refused too often"),
         ConnectError::Changed => (StatusCode::CONFLICT, "This page is out of date"),

@@ -17,7 +17,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
+use axum::extract::ConnectInfo;
 use axum::http::StatusCode;
+use hyper::body::Incoming;
+use hyper::service::{Service as _, service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
 use tokio::net::{TcpListener, TcpStream};
@@ -126,7 +129,7 @@ pub(super) async fn accept(
                         router = refusal();
                         rules.longest = REFUSING;
                     }
-                    let served = serve(stream, router, &rules, &stop);
+                    let served = serve(stream, theirs, router, &rules, &stop);
                     if let Ok(Err(error)) = tokio::time::timeout(rules.longest, served).await {
                         tracing::debug!(%error, "a connection broke");
                     }
@@ -157,6 +160,7 @@ fn refusal() -> Router {
 
 async fn serve(
     stream: TcpStream,
+    theirs: SocketAddr,
     router: Router,
     rules: &Rules,
     stop: &CancellationToken,
@@ -165,6 +169,12 @@ async fn serve(
     if let Err(error) = stream.set_nodelay(true) {
         tracing::debug!(%error, "a connection stays slow");
     }
+    let router = TowerToHyperService::new(router);
+    // Limits that are each address's own need to know it ([`super::client`]).
+    let service = service_fn(move |mut request: hyper::Request<Incoming>| {
+        request.extensions_mut().insert(ConnectInfo(theirs));
+        router.call(request)
+    });
     let mut stream = TimeoutStream::new(stream);
     stream.set_write_timeout(Some(STALLED));
     let connection = hyper::server::conn::http1::Builder::new()
@@ -172,7 +182,7 @@ async fn serve(
         .header_read_timeout(rules.head_limit)
         .max_header_size(LARGEST_HEAD)
         .keep_alive(rules.keep_alive)
-        .serve_connection(TokioIo::new(Box::pin(stream)), TowerToHyperService::new(router));
+        .serve_connection(TokioIo::new(Box::pin(stream)), service);
     let mut connection = pin!(connection);
     tokio::select! {
         served = connection.as_mut() => return served,

@@ -3,6 +3,7 @@
 use std::convert::Infallible;
 use std::net::IpAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use askama::Template;
 use axum::extract::{FromRequestParts, RawQuery, Request, State};
@@ -12,7 +13,7 @@ use axum::middleware::Next;
 use axum::response::{IntoResponse as _, Response};
 use axum::routing::{get, post};
 use axum::{Extension, Router};
-use secrecy::SecretString;
+use secrecy::{ExposeSecret as _, SecretString};
 use serde::Deserialize;
 use url::form_urlencoded;
 
@@ -22,21 +23,23 @@ use super::client;
 use super::connect::see_other;
 use super::csrf::OwnForm;
 use super::page::{Kind, Page, html};
-use super::rate_limit::RateLimit;
 use super::refused::logged;
 use crate::broker::Visitor;
 use crate::broker::sign_in::{Offer, SignIn, SignInError};
 use crate::model::session::{Destination, Session};
 use crate::model::text::sentence;
-use crate::model::{Clock, Principal, secret};
+use crate::model::{Clock, Principal, RateLimit, secret};
 use crate::net::Cidr;
+
+/// After which nothing is held against anybody.
+const A_WHILE: Duration = Duration::from_mins(1);
 
 /// Where browsers are let in.
 pub(super) struct Door {
     pub(super) sign_in: SignIn,
     /// How often a key may be tried, and a trip to the issuer begun, which is a record in the store.
-    tries: RateLimit,
-    trips: RateLimit,
+    tries: RateLimit<IpAddr>,
+    trips: RateLimit<IpAddr>,
     trusted_proxies: Vec<Cidr>,
 }
 
@@ -44,8 +47,8 @@ impl Door {
     pub(super) fn new(sign_in: SignIn, trusted_proxies: Vec<Cidr>, clock: &Clock) -> Arc<Self> {
         Arc::new(Self {
             sign_in,
-            tries: RateLimit::per_minute(clock.clone(), 10, 100),
-            trips: RateLimit::per_minute(clock.clone(), 60, 600),
+            tries: RateLimit::per(A_WHILE, clock.clone(), 10, 100),
+            trips: RateLimit::per(A_WHILE, clock.clone(), 60, 600),
             trusted_proxies,
         })
     }
@@ -83,7 +86,9 @@ pub(super) async fn know(
     };
     let extensions = request.extensions_mut();
     let caller = session.as_ref().map(|session| session.caller.clone());
-    extensions.insert(Visitor::Public(caller));
+    let cookie = browser.as_ref().and_then(Browser::cookie);
+    let browser = cookie.map(|cookie| secret::fingerprint(cookie.expose_secret()));
+    extensions.insert(Visitor::Public { caller, browser });
     extensions.insert(sign_in);
     if let Some(session) = session {
         extensions.insert(person(&session));

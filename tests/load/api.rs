@@ -24,6 +24,7 @@ pub fn mark(user: &str) -> String {
 
 /// Ten notes, 600 bytes.
 const NOTES: &str = r#"{"id":1,"title":"note 1","text":"some words about it"},{"id":2,"title":"note 2","text":"some words about it"},{"id":3,"title":"note 3","text":"some words about it"},{"id":4,"title":"note 4","text":"some words about it"},{"id":5,"title":"note 5","text":"some words about it"},{"id":6,"title":"note 6","text":"some words about it"},{"id":7,"title":"note 7","text":"some words about it"},{"id":8,"title":"note 8","text":"some words about it"},{"id":9,"title":"note 9","text":"some words about it"},{"id":10,"title":"note 10","text":"some words about it"}"#;
+const OPEN: &str = r#"{"open":"to everybody"}"#;
 /// So often they stand in `/archive`: 56 KB, more than a tool may answer.
 const ARCHIVED: usize = 100;
 
@@ -74,8 +75,10 @@ fn answer(head: &[u8], archive: &str) -> String {
         NOTES
     } else if path.starts_with(b"/archive") {
         archive
-    } else if path.starts_with(b"/o") {
-        return found(r#"{"open":"to everybody"}"#);
+    } else if path.starts_with(b"/open") {
+        return found(OPEN);
+    } else if path.starts_with(b"/once") {
+        return found(OPEN).replacen("\r\n", "\r\nconnection: close\r\n", 1);
     } else {
         return failure("404 Not Found");
     };

@@ -291,7 +291,7 @@ fn five_thousand_people_in_five_hundred_sessions_get_what_is_theirs() {
 const COMING: usize = 200;
 const ROUNDS: usize = 12;
 /// After so many rounds nothing may grow any more.
-const WARM: usize = 4;
+const SETTLED: usize = 4;
 
 #[test]
 fn sessions_that_end_leave_nothing_behind() {
@@ -314,7 +314,7 @@ fn sessions_that_end_leave_nothing_behind() {
     report(&format!("resident, round by round, KiB: {looks:?}"));
     let (status, said) = process.end();
     assert!(status.success(), "{status}: {said}");
-    assert!(looks[ROUNDS - 1] < looks[WARM] * MOST_GROWTH, "memory grows: {looks:?}");
+    assert!(looks[ROUNDS - 1] < looks[SETTLED] * MOST_GROWTH, "memory grows: {looks:?}");
 }
 
 async fn come_and_go(at: SocketAddr) -> io::Result<()> {

@@ -110,7 +110,7 @@ impl<'a> Plan<'a> {
                 let resource = resource.and_then(|origin| origin.join("/mcp"));
                 let resource = resource.context("this server has no address")?;
                 let said = format!("for whoever [server.auth] accepts, as {resource}");
-                (Access::Many { auth, resource }, said)
+                (Access::Many { auth: Box::new(auth), resource }, said)
             }
         })
     }

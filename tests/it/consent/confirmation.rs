@@ -29,6 +29,15 @@ async fn world() -> World {
     World::at(Some(PUBLIC), tools_toml).await
 }
 
+/// A browser in which nobody has signed in.
+fn in_browser(name: &str) -> Visitor {
+    Visitor::Public { caller: None, browser: Some(name.into()) }
+}
+
+fn signed_in_as(caller: Caller) -> Visitor {
+    Visitor::Public { caller: Some(caller), browser: None }
+}
+
 impl World {
     async fn call_by(&self, principal: &Principal) -> Outcome {
         let call = Call { principal, tool: "read", arguments: None, client: None };
@@ -46,7 +55,7 @@ impl World {
     async fn bring_back(&self, prompt: &ConnectPrompt) -> Url {
         let broker = &self.app.broker;
         let ticket = prompt.url.rsplit('/').next().unwrap();
-        let visitor = Visitor::Public(None);
+        let visitor = in_browser("one");
         let page = broker.invitation(ticket, &visitor).await.unwrap();
         let departure = broker.depart(ticket, &visitor, &page.digest).await.unwrap();
         let state = departure.to.query_pairs().find(|(name, _)| name == "state").unwrap().1;
@@ -137,6 +146,30 @@ async fn the_nonce_is_neither_known_before_nor_good_twice_nor_for_long() {
 }
 
 #[tokio::test]
+async fn what_came_of_a_link_is_for_the_browser_that_was_hers() {
+    let world = world().await;
+    world.provider.says(tokens(r#"{"access_token":"at-1","token_type":"Bearer"}"#));
+    world.provider.accepts(&["at-1"]);
+    let prompt = world.prompt_of(&user("ana")).await;
+    let ticket = prompt.url.rsplit('/').next().unwrap();
+    let page = world.bring_back(&prompt).await;
+    world.confirm("my-app", &flow(&page), "ana").await.unwrap();
+    let (broker, own) = (&world.app.broker, in_browser("one"));
+    let digest = broker.invitation(ticket, &own).await.unwrap().digest;
+    let none = Visitor::Public { caller: None, browser: None };
+    for other in [in_browser("other"), none] {
+        let seen = broker.invitation(ticket, &other).await.map(drop);
+        for refused in [seen, broker.undo(ticket, &other, &digest).await] {
+            let refused = refused.unwrap_err();
+            assert!(matches!(refused, ConnectError::Stranger(Stranger::OtherBrowser)));
+        }
+    }
+    assert!(matches!(world.call_by(&user("ana")).await, Outcome::Complete(_)));
+    broker.undo(ticket, &own, &digest).await.unwrap();
+    assert!(matches!(world.call_by(&user("ana")).await, Outcome::AuthorizationRequired(_)));
+}
+
+#[tokio::test]
 async fn of_two_confirmations_at_once_one_counts() {
     let world = world().await;
     world.provider.says(tokens(r#"{"access_token":"at-1","token_type":"Bearer"}"#));
@@ -171,7 +204,7 @@ async fn a_pasted_key_waits_for_the_application_too() {
     world.provider.accepts(&["k3y-0123456789"]);
     let prompt = world.prompt_of(&user("mallory")).await;
     let ticket = prompt.url.rsplit('/').next().unwrap();
-    let (broker, visitor) = (&world.app.broker, Visitor::Public(None));
+    let (broker, visitor) = (&world.app.broker, in_browser("one"));
     let paste = async || {
         let page = broker.invitation(ticket, &visitor).await.unwrap();
         let key = Pasted::Key("k3y-0123456789".to_owned().into());
@@ -204,13 +237,13 @@ async fn a_link_is_finished_by_whom_it_was_made_for_and_by_nobody_else() {
     let prompt = world.prompt_of(&signed_in("ana")).await;
     let ticket = prompt.url.rsplit('/').next().unwrap();
     let broker = &world.app.broker;
-    let ana = Visitor::Public(Some(user("ana").caller));
-    let bob = Visitor::Public(Some(user("bob").caller));
+    let ana = signed_in_as(user("ana").caller);
+    let bob = signed_in_as(user("bob").caller);
     let elsewhere = Caller { namespace: "key:other".into(), user: UserId::new("ana") };
     for (visitor, why) in [
-        (Visitor::Public(None), Some(Stranger::Unknown)),
+        (in_browser("one"), Some(Stranger::Unknown)),
         (bob.clone(), Some(Stranger::OtherPerson)),
-        (Visitor::Public(Some(elsewhere)), Some(Stranger::OtherPerson)),
+        (signed_in_as(elsewhere), Some(Stranger::OtherPerson)),
         (Visitor::Loopback, None),
     ] {
         match (broker.invitation(ticket, &visitor).await, why) {

@@ -102,3 +102,32 @@ fn the_token_is_demanded_once_and_in_its_header() {
     }
     assert_eq!(served.ask("GET /health", &[], b"").status, 200);
 }
+
+#[test]
+fn a_sign_in_is_refused_to_the_address_that_tried_too_often_and_to_no_other() {
+    let tools = r#"
+        [server]
+        trusted_proxies = ["127.0.0.1"]
+        [[server.auth.api_keys]]
+        name = "one"
+        key  = "env:ONE_KEY"
+        user = "ana"
+    "#;
+    let key = "0123456789abcdef0123456789";
+    let sealed = "MDEyMzQ1Njc4OTAxMjM0NTY3ODkwMTIzNDU2Nzg5MDE=";
+    let served =
+        Served::start(tools, |command| command.env("COUNTERSIGN_KEY", sealed).env("ONE_KEY", key));
+    let page = served.ask("GET /signin", &[], b"");
+    let cookie = page.header("set-cookie").unwrap().split(';').next().unwrap();
+    let (_, token) = page.body.split_once("name=\"csrf\" value=\"").unwrap();
+    let token = token.split('"').next().unwrap();
+    let paste = |from: &str, key: &str| {
+        let form = ("Content-Type", "application/x-www-form-urlencoded");
+        let headers = [form, ("Cookie", cookie), ("X-Forwarded-For", from)];
+        let body = format!("csrf={token}&key={key}");
+        served.ask("POST /signin", &headers, body.as_bytes()).status
+    };
+    let tried: Vec<u16> = (0..11).map(|_| paste("192.0.2.66", "guess")).collect();
+    assert_eq!(tried, [&[403; 10][..], &[429]].concat());
+    assert_eq!(paste("192.0.2.1", key), 303);
+}

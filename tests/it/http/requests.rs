@@ -63,11 +63,12 @@ fn a_body_of_another_kind_or_size_is_refused() {
     assert_eq!((answer.status, answer.code()), (413, -32000));
     // In pieces that say nothing of the whole, and without an end.
     let mut stream = std::net::TcpStream::connect(&served.address).unwrap();
-    let mut head = format!("POST /mcp HTTP/1.1\r\nHost: {}\r\n", served.address);
-    for (name, value) in [&POST[..], &[("Transfer-Encoding", "chunked")]].concat() {
-        head.push_str(&format!("{name}: {value}\r\n"));
-    }
-    stream.write_all(format!("{head}\r\n").as_bytes()).unwrap();
+    let (accept, kind) = (POST[0].1, POST[1].1);
+    let head = format!(
+        "POST /mcp HTTP/1.1\r\nHost: {}\r\nAccept: {accept}\r\nContent-Type: {kind}\r\nTransfer-Encoding: chunked\r\n\r\n",
+        served.address
+    );
+    stream.write_all(head.as_bytes()).unwrap();
     let piece = format!("10000\r\n{}\r\n", "x".repeat(0x10000));
     let sent = (0..1000).take_while(|_| stream.write_all(piece.as_bytes()).is_ok()).count();
     assert!(sent < 1000, "64 MiB were taken");

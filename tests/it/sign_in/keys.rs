@@ -99,3 +99,13 @@ async fn who_has_no_key_any_more_is_not_signed_in_any_more() {
     assert_eq!(session(&ana).await, None);
     assert_eq!(session(&bob).await.unwrap().as_str(), "bob");
 }
+
+#[tokio::test]
+async fn a_browser_that_signed_in_by_a_key_does_not_stay_signed_in_without_it() {
+    let world = World::with_keys().await;
+    let ana = world.browser();
+    paste(&ana, "ana-s-key").await;
+    let cookie = ana.cookie(COOKIE).unwrap().into();
+    assert!(world.with_only_the_key_of("ana").session(&cookie).await.is_some());
+    assert!(world.with_another_key_of("ana").session(&cookie).await.is_none());
+}

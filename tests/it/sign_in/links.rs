@@ -1,5 +1,8 @@
 //! A link that was forwarded, in the browser of somebody who was not meant.
 
+use std::time::Duration;
+
+use countersign::broker::{ConnectError, Visitor};
 use countersign::model::Outcome;
 use reqwest::StatusCode;
 use reqwest::header::LOCATION;
@@ -203,4 +206,34 @@ async fn the_cookie_of_a_trip_can_be_set_by_this_host_only() {
     let back = ana.get_with(&brought(&departure), &headers).await;
     assert_eq!(back.status, StatusCode::FORBIDDEN);
     assert_eq!(world.exchanges(), 0);
+}
+
+#[tokio::test]
+async fn one_person_cannot_fill_the_store_with_links() {
+    let world = World::new().await;
+    let principal = world.principal("ana");
+    let provider = world.broker.provider("acme").unwrap().clone();
+    let begin = async || {
+        let (account, scopes) = (Default::default(), Default::default());
+        let begun =
+            world.broker.begin(&principal, &provider, &account, &scopes, Default::default());
+        begun.await.map(|prompt| prompt.url)
+    };
+    let ana = Visitor::Public { caller: Some(principal.caller.clone()), browser: None };
+    let mut links = 0;
+    loop {
+        match begin().await {
+            Ok(link) => {
+                links += 1;
+                assert_eq!(begin().await.unwrap(), link, "an open link is no new one");
+                let ticket = link.rsplit('/').next().unwrap();
+                world.broker.decline(ticket, &ana).await.unwrap();
+            }
+            Err(error) => break assert!(matches!(error, ConnectError::TooManyLinks), "{error}"),
+        }
+    }
+    assert_eq!(links, 60);
+    world.link("bob").await;
+    world.pass(Duration::from_mins(1));
+    begin().await.unwrap();
 }

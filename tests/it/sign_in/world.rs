@@ -194,8 +194,17 @@ impl World {
 
     /// The same server after its operator took all keys but the one of this person away.
     pub(super) fn with_only_the_key_of(&self, name: &str) -> SignIn {
+        self.with_only(person(name))
+    }
+
+    /// The same server after its operator gave this person another key, and took all others away.
+    pub(super) fn with_another_key_of(&self, name: &str) -> SignIn {
+        self.with_only(ResolvedKey { key: "another-key".into(), ..person(name) })
+    }
+
+    fn with_only(&self, key: ResolvedKey) -> SignIn {
         let clock = Clock::manual(Arc::clone(&self.now));
-        let authenticator = authenticator(None, vec![person(name)], &self.net, &clock);
+        let authenticator = authenticator(None, vec![key], &self.net, &clock);
         SignIn::new(self.broker.clone(), authenticator, None)
     }
 }

@@ -1,0 +1,118 @@
+//! How often something may be done, by one and by all together.
+
+use std::collections::HashMap;
+use std::hash::Hash;
+use std::time::Duration;
+
+use parking_lot::Mutex;
+
+use super::{Clock, Time};
+
+/// How many are remembered before those are looked for that have their whole allowance again.
+const MANY: usize = 1024;
+
+/// Each allowance is a leaky bucket: so many at once, and as many per span after that. What is
+/// refused costs nobody anything, so that one cannot use up what all have together.
+pub struct RateLimit<K> {
+    clock: Clock,
+    of_one: Allowance,
+    of_all: Allowance,
+    used: Mutex<Used<K>>,
+}
+
+#[derive(Clone, Copy)]
+struct Allowance {
+    /// After which nothing is held against anybody.
+    span: Duration,
+    /// The time that one try takes to be forgotten.
+    each: Duration,
+}
+
+struct Used<K> {
+    /// When all that was done is forgotten, by whom it was done.
+    by_one: HashMap<K, Time>,
+    by_all: Option<Time>,
+    /// How many are remembered when they are looked through next.
+    many: usize,
+}
+
+impl<K: Eq + Hash> RateLimit<K> {
+    /// So many times per span.
+    pub fn per(span: Duration, clock: Clock, of_one: u32, of_all: u32) -> Self {
+        let (of_one, of_all) = (Allowance::per(span, of_one), Allowance::per(span, of_all));
+        let used = Used { by_one: HashMap::new(), by_all: None, many: MANY };
+        Self { clock, of_one, of_all, used: Mutex::new(used) }
+    }
+
+    /// Whether once more is within both allowances; counts it if so.
+    pub fn admits(&self, who: K) -> bool {
+        let now = self.clock.now();
+        let mut used = self.used.lock();
+        let one = self.of_one.after_one_more(used.by_one.get(&who).copied(), now);
+        let all = self.of_all.after_one_more(used.by_all, now);
+        let (Some(one), Some(all)) = (one, all) else { return false };
+        if used.by_one.len() >= used.many {
+            used.by_one.retain(|_, used| !self.of_one.is_forgotten(*used, now));
+            // Not at each new one, while there are more that count.
+            used.many = MANY.max(2 * used.by_one.len());
+        }
+        used.by_one.insert(who, one);
+        used.by_all = Some(all);
+        true
+    }
+}
+
+impl Allowance {
+    fn per(span: Duration, times: u32) -> Self {
+        Self { span, each: span / times.max(1) }
+    }
+
+    fn after_one_more(self, used: Option<Time>, now: Time) -> Option<Time> {
+        let used = used.filter(|used| !self.is_forgotten(*used, now)).unwrap_or(now);
+        let after = used.after(self.each);
+        (after <= now.after(self.span)).then_some(after)
+    }
+
+    /// Also what is not forgotten for longer than ever: the clock was set back, which must keep nobody out.
+    fn is_forgotten(self, used: Time, now: Time) -> bool {
+        used <= now || used > now.after(self.span)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicI64, Ordering};
+
+    use super::*;
+
+    const MINUTE: Duration = Duration::from_mins(1);
+
+    #[test]
+    fn one_is_stopped_and_the_others_are_not() {
+        let now = Arc::new(AtomicI64::new(0));
+        let limit = RateLimit::per(MINUTE, Clock::manual(Arc::clone(&now)), 3, 10);
+        let (ana, bob) = ("ana", "bob");
+        let admitted = (0..100).filter(|_| limit.admits(ana)).count();
+        assert_eq!(admitted, 3);
+        assert!(limit.admits(bob), "what was refused has cost nobody anything");
+        now.fetch_add(20_000, Ordering::SeqCst);
+        assert!(limit.admits(ana));
+        assert!(!limit.admits(ana));
+        now.fetch_sub(3_600_000, Ordering::SeqCst);
+        assert!(limit.admits(ana), "a clock that was set back keeps nobody out");
+    }
+
+    #[test]
+    fn all_together_are_stopped_and_few_are_remembered() {
+        let now = Arc::new(AtomicI64::new(0));
+        let limit = RateLimit::per(MINUTE, Clock::manual(Arc::clone(&now)), 3, 600);
+        for round in 0..10u32 {
+            let from = |n: u32| round << 16 | n;
+            let admitted = (0..2_000).filter(|n| limit.admits(from(*n))).count();
+            assert_eq!(admitted, 600);
+            now.fetch_add(60_000, Ordering::SeqCst);
+        }
+        assert!(limit.used.lock().by_one.len() <= MANY + 600);
+    }
+}

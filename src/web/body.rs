@@ -1,0 +1,44 @@
+//! Bodies of forms and of what applications send: read whole, and not waited for without end.
+
+use std::time::Duration;
+
+use axum::body::Bytes;
+use axum::extract::{FromRequest as _, Request};
+use axum::http::StatusCode;
+
+/// How long a body may take to arrive. A connection whose body never does would take a place for
+/// ever, and anybody may send one.
+const ARRIVES_WITHIN: Duration = Duration::from_secs(30);
+
+/// The whole of a body that is not longer than its route lets it be.
+///
+/// # Errors
+/// 413 for one that is too long, 408 for one that does not come, 400 for one that breaks off.
+pub(super) async fn whole(request: Request) -> Result<Bytes, StatusCode> {
+    whole_within(ARRIVES_WITHIN, request).await
+}
+
+async fn whole_within(limit: Duration, request: Request) -> Result<Bytes, StatusCode> {
+    match tokio::time::timeout(limit, Bytes::from_request(request, &())).await {
+        Ok(read) => read.map_err(|unread| unread.status()),
+        Err(_) => Err(StatusCode::REQUEST_TIMEOUT),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use axum::body::Body;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_body_that_does_not_come_is_not_waited_for() {
+        let never =
+            Body::from_stream(futures_util::stream::pending::<Result<Bytes, axum::Error>>());
+        let limit = Duration::from_millis(10);
+        let read = whole_within(limit, Request::new(never)).await;
+        assert_eq!(read.unwrap_err(), StatusCode::REQUEST_TIMEOUT);
+        let read = whole_within(limit, Request::new(Body::from("all"))).await;
+        assert_eq!(read.unwrap(), "all");
+    }
+}
