@@ -319,3 +319,33 @@ fn without_anybody_to_answer_for_a_browser_there_are_no_links() {
     let text = ana.call("whoami", &json!({})).failed();
     assert!(text.contains("verifier_url") && !text.contains("http://127"), "{text}");
 }
+
+/// In both colour schemes, 320 px wide and enlarged, by what axe knows of WCAG 2.2.
+#[test]
+fn the_pages_of_several_people_can_be_used_by_everybody() {
+    let mut signed = Signed::start("jwt");
+    let mut ana = signed.host("ana", Transport::Streamable, Dialect::PLAIN);
+    let accounts = format!("{}/connections", signed.served.origin());
+    let link = asked(&mut ana).url;
+    let none: [&str; 0] = [];
+
+    signed.browsers.open("ana", &link);
+    assert_eq!(signed.browsers.problems("ana", "sign-in"), none);
+    signed.sign_in("ana", &link);
+    assert_eq!(signed.browsers.problems("ana", "connect"), none);
+    signed.sign_in("bob", &link);
+    assert_eq!(signed.browsers.problems("bob", "other-person"), none);
+    signed.connect("ana", "ana_at_notes");
+    assert_account(&mut ana, "ana_at_notes");
+    let page = signed.browsers.open("ana", &accounts);
+    assert!(page.text.contains("Notes") && page.text.contains("within the last hour"), "{page:?}");
+    assert_eq!(signed.browsers.problems("ana", "accounts"), none);
+    let page = signed.browsers.open("bob", &accounts);
+    assert!(page.text.contains("Nothing is connected yet"), "{page:?}");
+
+    let mut applied = Applied::start();
+    let link = asked(&mut applied.host(APP_KEY, "ana", Dialect::PLAIN)).url;
+    let page = applied.browsers.open("ana", &link);
+    assert!(page.text.contains("You will confirm it at 127.0.0.1"), "{page:?}");
+    assert_eq!(applied.browsers.problems("ana", "connect-application"), none);
+}

@@ -17,7 +17,7 @@ async fn world() -> (World, String) {
     ));
     world.provider.accepts(&["first"]);
     world.consent().await;
-    let page = world.connections(ana()).await;
+    let page = world.connections(ana());
     (world, page)
 }
 
@@ -94,7 +94,7 @@ async fn a_click_ends_no_consent_that_was_given_after_its_page() {
 #[tokio::test]
 async fn nobody_sees_or_ends_what_is_somebody_elses() {
     let (world, address) = world().await;
-    let bobs = world.connections(Caller::local(UserId::new("bob"))).await;
+    let bobs = world.connections(Caller::local(UserId::new("bob")));
     let page = world.get(&bobs).await;
     assert!(page.text.contains("Nothing is connected yet"), "{}", page.text);
     assert!(!page.text.contains("notes:read"));
@@ -122,7 +122,7 @@ async fn reconnecting_asks_for_what_was_granted() {
 #[tokio::test]
 async fn what_the_tools_use_can_be_connected_before_one_asks() {
     let world = World::new().await;
-    let address = world.connections(ana()).await;
+    let address = world.connections(ana());
     let page = world.get(&address).await;
     assert!(page.text.contains("Nothing is connected yet"), "{}", page.text);
     let form = [("answer", "connect"), ("provider", "acme")];

@@ -146,7 +146,7 @@ async fn every_state_of_a_paste_has_a_title_of_its_own() {
 async fn every_state_of_the_accounts_has_a_page_and_those_that_ask_titles() {
     let mut gallery = Gallery::default();
     let world = world().await;
-    let address = world.connections(ana()).await;
+    let address = world.connections(ana());
     assert!(world.get(&address).await.text.contains("Nothing is connected yet"));
     world.ends("read", "ana", "notes:read").await;
     let list = world.get(&address).await;

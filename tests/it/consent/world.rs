@@ -302,7 +302,7 @@ impl World {
     }
 
     /// Serves this person's own pages until the test ends; the address of their accounts.
-    pub(super) async fn connections(&self, whose: Caller) -> String {
+    pub(super) fn connections(&self, whose: Caller) -> String {
         let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         let origin = format!("http://{}", listener.local_addr().unwrap());
         let principal = Arc::new(Principal::local(whose));

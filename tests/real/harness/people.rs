@@ -1,5 +1,6 @@
 //! Where people are: at an issuer that knows them, at browsers of their own, in an application.
 
+use std::path::Path;
 use std::process::Command;
 
 use serde::Deserialize;
@@ -129,6 +130,16 @@ impl Browsers {
             page = self.act(&json!({ "who": who, "fill": fill, "press": "allow" }));
         }
         panic!("{who} is still at {at}: {page:?}");
+    }
+
+    /// What somebody would stumble over on the page that they have on the screen; leaves pictures of
+    /// it under this name.
+    pub fn problems(&mut self, who: &str, name: &str) -> Vec<String> {
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("target/real/screens/people");
+        std::fs::create_dir_all(&folder).unwrap();
+        let seen = self.0.ask(&json!({ "who": who, "look": name, "folder": folder }));
+        assert!(seen.get("error").is_none(), "{name}: {seen}");
+        serde_json::from_value(seen["problems"].clone()).expect("a list of problems")
     }
 
     fn act(&mut self, what: &Value) -> Page {

@@ -5,12 +5,15 @@
 //   {"who":"ana","goto":"http://127.0.0.1:8971/connect/…"}
 //   {"url":"…","status":200,"title":"…","text":"…","fields":["login"],"buttons":["allow","deny"],"visited":[…]}
 //   {"who":"ana","fill":{"login":"ana"},"press":"allow"}                 a button by its value; "": the only one
+//   {"who":"ana","look":"sign-in","folder":"/…"}                         see look.mjs
+//   {"screenshots":["sign-in-light.png",…],"problems":[]}
 //
 // A profile is made when somebody first does something, and keeps its cookies until stdin closes. The whole address is
 // told, query and all: tests hand it on to somebody else.
 
 import { createInterface } from 'node:readline';
 import { launch } from './chromium.mjs';
+import { Lens } from './look.mjs';
 
 const PATIENCE_MS = 30_000;
 const people = new Map();
@@ -34,8 +37,14 @@ async function person(who) {
   return people.get(who);
 }
 
-async function act({ who, goto, fill = {}, press }) {
+let lens;
+
+async function act({ who, goto, fill = {}, press, look, folder }) {
   const { page, last } = await person(who);
+  if (look) {
+    lens ??= await Lens.open(folder);
+    return lens.look(page, look);
+  }
   last.visited = [];
   if (goto) await page.goto(goto);
   for (const [name, value] of Object.entries(fill)) await page.locator(`input[name="${name}"]`).fill(value);
@@ -63,3 +72,4 @@ for await (const line of createInterface({ input: process.stdin })) {
   }
 }
 for (const { close } of people.values()) await close();
+await lens?.close();
