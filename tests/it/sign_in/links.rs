@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use countersign::broker::{ConnectError, Visitor};
-use countersign::model::Outcome;
+use countersign::model::authorization::AskedBy;
+use countersign::model::{AccountName, Outcome, Scopes};
 use reqwest::StatusCode;
 use reqwest::header::LOCATION;
 
@@ -214,9 +215,9 @@ async fn one_person_cannot_fill_the_store_with_links() {
     let principal = world.principal("ana");
     let provider = world.broker.provider("acme").unwrap().clone();
     let begin = async || {
-        let (account, scopes) = (Default::default(), Default::default());
+        let (account, scopes) = (AccountName::default(), Scopes::default());
         let begun =
-            world.broker.begin(&principal, &provider, &account, &scopes, Default::default());
+            world.broker.begin(&principal, &provider, &account, &scopes, AskedBy::default());
         begun.await.map(|prompt| prompt.url)
     };
     let ana = Visitor::Public { caller: Some(principal.caller.clone()), browser: None };
