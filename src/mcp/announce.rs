@@ -25,9 +25,9 @@ use crate::model::{Caller, secret};
 const METHOD: &str = "notifications/elicitation/complete";
 /// From so many on it is looked for those that nobody waits for any more.
 const MANY: usize = 256;
-/// Notices of one authorization. A client that has got more errors than that has given up on the
-/// first of them.
-const MOST_TOLD: usize = 32;
+/// Notices of one authorization: more than any client calls at once, and so few that one which calls
+/// again and again without consent costs no memory. It has long given up on the first of them.
+const MOST_TOLD: usize = 128;
 /// How often it is looked for clients that have hung up.
 const LOOK: Duration = Duration::from_secs(1);
 
