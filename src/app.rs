@@ -168,6 +168,8 @@ impl App {
         let _ = tokio::time::timeout(LAST_ANSWERS, port.ended()).await;
         opened.abort();
         self.close().await;
+        // Last, because what was begun for a call and must not be broken off runs on its threads.
+        drop(port);
         Ok(())
     }
 

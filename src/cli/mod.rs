@@ -181,26 +181,11 @@ fn block_on<T>(
     usual: LevelFilter,
     work: impl Future<Output = anyhow::Result<T>>,
 ) -> anyhow::Result<T> {
-    // One thread: a call is a chain of waits, and every hand-over to another thread costs more
-    // than the work in between. Blocking work has threads of its own.
-    run_in(&mut tokio::runtime::Builder::new_current_thread(), usual, work)
-}
-
-/// The same on all processors, for a command that works for many at once.
-fn block_on_threads<T>(
-    usual: LevelFilter,
-    work: impl Future<Output = anyhow::Result<T>>,
-) -> anyhow::Result<T> {
-    run_in(&mut tokio::runtime::Builder::new_multi_thread(), usual, work)
-}
-
-fn run_in<T>(
-    runtime: &mut tokio::runtime::Builder,
-    usual: LevelFilter,
-    work: impl Future<Output = anyhow::Result<T>>,
-) -> anyhow::Result<T> {
     log::begin(usual);
-    let runtime = runtime.enable_all().build().context("the runtime did not start")?;
+    // One thread: a call is a chain of waits, and every hand-over to another thread costs more
+    // than the work in between. Blocking work has threads of its own, and so has the served port.
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let runtime = runtime.context("the runtime did not start")?;
     let done = runtime.block_on(work);
     // A thread may still hang in a read of standard input; there is nothing more to wait for.
     runtime.shutdown_background();

@@ -10,7 +10,7 @@ use clap::{ArgGroup, Args};
 use tracing::level_filters::LevelFilter;
 
 use super::local::Local;
-use super::{Exit, block_on, block_on_threads, exit_of, load, report};
+use super::{Exit, block_on, exit_of, load, report};
 use crate::app::App;
 use crate::mcp::stdio::{self, Streams};
 use crate::model::Caller;
@@ -40,7 +40,7 @@ pub(super) struct Serve {
 
 pub(super) fn run(serve: &Serve, config: Option<&Path>) -> anyhow::Result<Exit> {
     match serve.sse {
-        Some(address) => block_on_threads(LevelFilter::INFO, http::serve(serve, address, config)),
+        Some(address) => block_on(LevelFilter::INFO, http::serve(serve, address, config)),
         None => block_on(LevelFilter::INFO, over_stdio(serve, config)),
     }
 }

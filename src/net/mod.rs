@@ -21,7 +21,9 @@
 //! No redirects: a redirect to another host would carry API keys and bodies along. No `Referer`: it
 //! would carry the query. No proxy from the environment: it would decide who resolves names. No
 //! retries behind our back. HTTP/1.1 with keep-alive. Clients are built at first use, since loading
-//! the machine's root certificates takes longer than the whole start of the process.
+//! the machine's root certificates takes longer than the whole start of the process; and for each
+//! thread, since a connection in a pool belongs to the runtime of the thread that opened it, and a
+//! call that used another thread's would wait for two threads to be woken.
 
 mod address;
 mod error;
@@ -34,6 +36,7 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use reqwest::{Client, Request, Response};
+use thread_local::ThreadLocal;
 use url::{Host, Url};
 
 pub use address::{Cidr, CidrError, Class, classify};
@@ -72,6 +75,11 @@ pub struct Net(Arc<Inner>);
 
 struct Inner {
     policy: Policy,
+    clients: ThreadLocal<Clients>,
+}
+
+#[derive(Default)]
+struct Clients {
     written: OnceLock<Client>,
     written_plain: OnceLock<Client>,
     learnt: OnceLock<Client>,
@@ -89,12 +97,7 @@ enum Rule {
 
 impl Net {
     pub fn new(policy: Policy) -> Self {
-        Self(Arc::new(Inner {
-            policy,
-            written: OnceLock::new(),
-            written_plain: OnceLock::new(),
-            learnt: OnceLock::new(),
-        }))
+        Self(Arc::new(Inner { policy, clients: ThreadLocal::new() }))
     }
 
     /// Whether a request to this URL may be tried at all. Names are looked up later, at connect
@@ -148,10 +151,11 @@ impl Net {
     }
 
     async fn client(&self, rule: Rule) -> Result<&Client, Phase> {
+        let clients = self.0.clients.get_or_default();
         let slot = match rule {
-            Rule::Written => &self.0.written,
-            Rule::WrittenPlain => &self.0.written_plain,
-            Rule::Learnt => &self.0.learnt,
+            Rule::Written => &clients.written,
+            Rule::WrittenPlain => &clients.written_plain,
+            Rule::Learnt => &clients.learnt,
         };
         if let Some(client) = slot.get() {
             return Ok(client);

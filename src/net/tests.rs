@@ -109,7 +109,7 @@ async fn a_closed_port_is_a_connect_error_that_quotes_no_query() {
 #[test]
 fn building_a_client_is_left_to_the_first_use() {
     let net = Net::new(Policy::default());
-    assert!(net.0.written.get().is_none());
+    assert!(net.0.clients.get_or_default().written.get().is_none());
     assert!(build(Policy::default(), Rule::WrittenPlain).is_ok());
     assert!(build(Policy::default(), Rule::Written).is_ok());
 }

@@ -20,6 +20,7 @@ use url::Url;
 use super::Origins;
 use super::neighbours::Neighbours;
 use super::server::{Rules, accept};
+use super::workers::Workers;
 use crate::model::provider::LoopbackRule;
 
 /// The port that README tells people to register.
@@ -168,7 +169,8 @@ impl Loopback {
             // A link of one person's must not be opened by another, who is at the same machine.
             neighbours: *self.neighbours.get_or_init(Neighbours::of_this_user),
         };
-        let accepting = accept(listener, router, connections, rules, CancellationToken::new());
+        let (here, ever) = (Arc::new(Workers::none()), CancellationToken::new());
+        let accepting = accept(listener, router, connections, rules, here, ever);
         Ok(self.runtime.spawn(accepting).abort_handle())
     }
 
@@ -254,7 +256,8 @@ mod tests {
             longest: CONNECTION_LIMIT,
             neighbours: Neighbours::Everybody,
         };
-        tokio::spawn(accept(listener, Router::new(), few, rules, CancellationToken::new()));
+        let (here, ever) = (Arc::new(Workers::none()), CancellationToken::new());
+        tokio::spawn(accept(listener, Router::new(), few, rules, here, ever));
         let mut silent = Vec::new();
         for _ in 0..8 {
             silent.push(TcpStream::connect(address).await.unwrap());

@@ -37,6 +37,7 @@ pub mod server;
 mod shield;
 mod signin;
 pub mod well_known;
+mod workers;
 
 use std::sync::Arc;
 

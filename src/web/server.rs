@@ -29,6 +29,7 @@ use tokio_io_timeout::TimeoutStream;
 use tokio_util::sync::CancellationToken;
 
 use super::neighbours::Neighbours;
+use super::workers::Workers;
 
 /// Connections to the served port at the same time.
 const MOST_CONNECTIONS: usize = 4096;
@@ -54,15 +55,16 @@ pub(super) struct Rules {
     pub(super) neighbours: Neighbours,
 }
 
-/// A port that is being served.
+/// A port that is being served, on threads of its own, which end when this is dropped.
 pub struct Port {
     connections: Arc<Semaphore>,
     room: u32,
     stop: CancellationToken,
+    _workers: Arc<Workers>,
 }
 
 impl Port {
-    /// Serves a bound port. Call within the runtime that shall serve.
+    /// Serves a bound port. Call within the runtime that shall let clients in.
     pub fn serve(
         listener: std::net::TcpListener,
         router: Router,
@@ -75,8 +77,11 @@ impl Port {
         let stop = CancellationToken::new();
         let rules =
             Rules { head_limit: HEAD_LIMIT, keep_alive: true, longest: Duration::MAX, neighbours };
-        tokio::spawn(accept(listener, router, Arc::clone(&connections), rules, stop.clone()));
-        Ok(Self { connections, room: u32::try_from(room).unwrap_or(u32::MAX), stop })
+        let workers = Arc::new(Workers::start()?);
+        let (places, on) = (Arc::clone(&connections), Arc::clone(&workers));
+        tokio::spawn(accept(listener, router, places, rules, on, stop.clone()));
+        let room = u32::try_from(room).unwrap_or(u32::MAX);
+        Ok(Self { connections, room, stop, _workers: workers })
     }
 
     /// Lets nobody in any more. Connections end with the answer that they are at.
@@ -113,6 +118,7 @@ pub(super) async fn accept(
     router: Router,
     connections: Arc<Semaphore>,
     rules: Rules,
+    workers: Arc<Workers>,
     stop: CancellationToken,
 ) {
     // Nobody closes the semaphore.
@@ -123,7 +129,7 @@ pub(super) async fn accept(
         match accepted {
             Ok((stream, theirs)) => {
                 let (mut router, mut rules, stop) = (router.clone(), rules.clone(), stop.clone());
-                tokio::spawn(async move {
+                workers.serve(stream, async move |stream| {
                     let _place = place;
                     if !rules.admit(&stream, theirs) {
                         router = refusal();
