@@ -32,11 +32,12 @@ mod resolve;
 mod retry_after;
 
 use std::net::IpAddr;
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 use std::time::Duration;
 
 use reqwest::{Client, Request, Response};
 use thread_local::ThreadLocal;
+use tokio::sync::OnceCell;
 use url::{Host, Url};
 
 pub use address::{Cidr, CidrError, Class, classify};
@@ -80,9 +81,9 @@ struct Inner {
 
 #[derive(Default)]
 struct Clients {
-    written: OnceLock<Client>,
-    written_plain: OnceLock<Client>,
-    learnt: OnceLock<Client>,
+    written: OnceCell<Client>,
+    written_plain: OnceCell<Client>,
+    learnt: OnceCell<Client>,
 }
 
 /// Which rule a connection falls under; each has a client of its own, so that a pooled connection
@@ -157,17 +158,17 @@ impl Net {
             Rule::WrittenPlain => &clients.written_plain,
             Rule::Learnt => &clients.learnt,
         };
-        if let Some(client) = slot.get() {
-            return Ok(client);
-        }
         let policy = self.0.policy.clone();
-        // Reading some 140 root certificates blocks for tens of milliseconds.
-        let built = tokio::task::spawn_blocking(move || build(policy, rule)).await;
-        match built {
-            Ok(Ok(client)) => Ok(slot.get_or_init(|| client)),
-            Ok(Err(error)) => Err(Phase::Client(error.without_url().to_string())),
-            Err(_) => Err(Phase::Client("the process is shutting down".into())),
-        }
+        // Once, for however many calls come first: reading some 140 root certificates blocks for tens
+        // of milliseconds.
+        let built = slot.get_or_try_init(async || {
+            match tokio::task::spawn_blocking(move || build(policy, rule)).await {
+                Ok(Ok(client)) => Ok(client),
+                Ok(Err(error)) => Err(Phase::Client(error.without_url().to_string())),
+                Err(_) => Err(Phase::Client("the process is shutting down".into())),
+            }
+        });
+        built.await
     }
 }
 

@@ -8,10 +8,14 @@
 use std::io;
 use std::sync::Arc;
 use std::thread;
+use std::time::Duration;
 
 use tokio::net::TcpStream;
 use tokio::runtime::{Builder, Handle};
 use tokio_util::sync::{CancellationToken, DropGuard};
+
+/// Below the time limits of requests, and so long that an idle thread costs nothing.
+const TICK: Duration = Duration::from_secs(4);
 
 /// The threads; they end, with whatever still runs on them, when this is dropped.
 pub(super) struct Workers {
@@ -71,7 +75,7 @@ impl Worker {
         let runtime = Builder::new_current_thread().enable_all().build()?;
         let handle = runtime.handle().clone();
         thread::Builder::new().name(format!("serve-{at}")).spawn(move || {
-            runtime.block_on(end.cancelled());
+            runtime.block_on(end.run_until_cancelled(tick()));
             // Blocking work may hang for as long as it likes.
             runtime.shutdown_background();
         })?;
@@ -79,10 +83,17 @@ impl Worker {
     }
 }
 
+/// Tokio wakes its own driver, by two system calls, for every timer that is due before all others.
+/// Calls have timers of seconds; so there is always one before them.
+async fn tick() {
+    loop {
+        tokio::time::sleep(TICK).await;
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use std::collections::HashMap;
-    use std::time::Duration;
 
     use tokio::io::AsyncReadExt as _;
     use tokio::net::TcpListener;
