@@ -15,7 +15,7 @@ use tokio_util::sync::CancellationToken;
 use crate::broker::sign_in::SignIn;
 use crate::broker::{Broker, Parts};
 use crate::config::Config;
-use crate::identity::{Authenticator, Login};
+use crate::identity::{Authenticator, KeyError, Login};
 use crate::mcp;
 use crate::model::{Caller, Clock, Principal};
 use crate::net::{Cidr, Net, Policy};
@@ -54,7 +54,8 @@ pub struct Settings {
 pub struct Http {
     /// Bound already: whoever starts the server is told where.
     pub listener: TcpListener,
-    pub access: Access,
+    /// Who calls ([`App::authenticator`]).
+    pub authenticator: Authenticator,
     /// Scheme, host and port of every name that clients and browsers reach this server by.
     pub origins: Vec<String>,
     pub neighbours: Neighbours,
@@ -138,26 +139,33 @@ impl App {
         served
     }
 
+    /// How it is known who calls over HTTP. Asks nobody anything yet.
+    ///
+    /// # Errors
+    /// The keys of `[server.auth]` cannot be told apart.
+    pub fn authenticator(&self, access: Access) -> Result<Authenticator, KeyError> {
+        access.authenticator(&self.net, &self.clock)
+    }
+
     /// Serves MCP over HTTP until `end`, then lets what runs come to its end.
     ///
     /// # Errors
-    /// The port cannot be used, or the keys of `[server.auth]` cannot be told apart.
+    /// The port cannot be used.
     pub async fn serve_http(&self, http: Http, end: impl Future<Output = ()>) -> io::Result<()> {
-        let authenticator =
-            http.access.authenticator(&self.net, &self.clock).map_err(io::Error::other)?;
-        let pages = self.pages(&authenticator, &http.origins);
+        let Http { listener, authenticator, origins, neighbours } = http;
+        let pages = self.pages(&authenticator, &origins);
         let opened = tokio::spawn(open(self.broker.clone()));
         let (running, ended) = (mcp::Running::default(), CancellationToken::new());
         let routes = self
             .mcp_routes(&running, &ended)
             .layer(axum::middleware::from_fn_with_state(
-                Gate::new(&http.origins, authenticator.clone()),
+                Gate::new(&origins, authenticator.clone()),
                 web::auth::gate,
             ))
             .merge(web::well_known::routes(authenticator.resource_metadata().as_ref()))
             .merge(web::confirm::routes(self.broker.clone(), authenticator))
             .merge(pages);
-        let port = Port::serve(http.listener, routes, http.neighbours)?;
+        let port = Port::serve(listener, routes, neighbours)?;
         end.await;
         port.stop();
         if tokio::time::timeout(LAST_CALLS, running.drain()).await.is_err() {

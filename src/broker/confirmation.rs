@@ -36,6 +36,9 @@ pub enum ConfirmationError {
     Unknown,
     #[error("another user began this flow")]
     UserMismatch,
+    /// At the link's page, after coming back from the provider.
+    #[error("the person said no meanwhile")]
+    Declined,
     #[error(transparent)]
     Callback(#[from] CallbackError),
 }
@@ -83,12 +86,17 @@ impl Broker {
         {
             return Err(ConfirmationError::Unknown);
         }
-        let brought = held.value.brought;
+        let Unconfirmed { brought, arrived_at, verifier: _ } = held.value;
         let authorization = brought.authorization();
         let provider = authorization.provider.clone();
         if authorization.caller.user != *user {
             tracing::warn!(key, %provider, "refused a consent: another user began it");
             return Err(ConfirmationError::UserMismatch);
+        }
+        // The person's last word counts, though the provider may have heard another one before.
+        let now = store.reread(authorization).await.map_err(CallbackError::from)?;
+        if now.is_some_and(|now| now.value.refusals.iter().any(|at| *at > arrived_at)) {
+            return Err(ConfirmationError::Declined);
         }
         let id = authorization.id.clone();
         // In a task of its own: an application that hangs up must not take the tokens with it.

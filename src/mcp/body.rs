@@ -1,16 +1,17 @@
 //! Bodies of requests, and what a request is refused with: JSON-RPC errors, also where it is HTTP
 //! that refuses, so that a client which looks at one or the other understands.
 
+use std::error::Error;
 use std::time::Duration;
 
 use axum::body::{Body, Bytes};
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use rmcp::model::ErrorCode;
-use serde_json::Value;
+use serde_json::{Value, json};
 
+use super::fault::{Mistake, fault};
 use super::malformed::Malformed;
-use crate::model::text::incident;
 
 /// A call is a name and arguments.
 pub(super) const LARGEST: usize = 1 << 20;
@@ -46,20 +47,13 @@ impl Refusal {
         Self::new(StatusCode::NOT_FOUND, "there is no such session; begin a new one")
     }
 
-    /// The routes let through what the gate did not see: our own mistake.
     pub(super) fn nobody() -> Self {
-        Self::fault("a request of nobody")
+        Self::fault(Mistake("the routes let a request of nobody through"))
     }
 
-    /// An answer that is no JSON: our own mistake.
-    pub(super) fn unwritable() -> Self {
-        Self::fault("an answer could not be written")
-    }
-
-    fn fault(what: &'static str) -> Self {
-        let incident = incident();
-        tracing::error!(incident, what, "a request failed by our own fault");
-        Self::with(StatusCode::INTERNAL_SERVER_ERROR, ErrorCode::INTERNAL_ERROR, what, Value::Null)
+    pub(super) fn fault(error: impl Error) -> Self {
+        let body = json!({ "jsonrpc": "2.0", "id": null, "error": fault(error) });
+        Self { status: StatusCode::INTERNAL_SERVER_ERROR, body }
     }
 
     /// What came is no message.

@@ -91,7 +91,7 @@ impl Direct {
         let mut body = Vec::with_capacity(USUAL);
         match serde_json::to_writer(&mut body, &message) {
             Ok(()) => json_response(status, body),
-            Err(_) => Refusal::unwritable().into_response(),
+            Err(error) => Refusal::fault(error).into_response(),
         }
     }
 }

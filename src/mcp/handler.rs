@@ -18,11 +18,12 @@ use rmcp::service::{RequestContext, RoleServer};
 use serde_json::Value;
 
 use super::announce::Announcements;
+use super::fault::{Mistake, fault};
 use super::render::{self, Way};
 use super::request_state::{self, Context, Waiting};
 use crate::broker::completion::Waited;
 use crate::broker::{Broker, Call, CallError};
-use crate::model::text::{incident, shown};
+use crate::model::text::shown;
 use crate::model::{ConnectPrompt, Outcome, Principal, PromptReason};
 
 /// How long a retry is held while the person is at it: below the 60 s after which clients give up.
@@ -88,7 +89,9 @@ impl Handler {
                 .get::<http::request::Parts>()
                 .and_then(|parts| parts.extensions.get::<Arc<Principal>>()),
         };
-        principal.cloned().ok_or_else(|| fault(Unauthenticated))
+        principal
+            .cloned()
+            .ok_or_else(|| fault(Mistake("the routes let a request of nobody through")))
     }
 
     /// A call from its beginning.
@@ -219,11 +222,6 @@ fn context_of<'a>(principal: &'a Principal, request: &'a CallToolRequestParams) 
     Context { caller, tool: &request.name, arguments: request.arguments.as_ref() }
 }
 
-/// A request got here without passing the authenticator: a mistake in the routes.
-#[derive(Debug, thiserror::Error)]
-#[error("a request of nobody")]
-struct Unauthenticated;
-
 /// How the client's person answered, where that was not "accept".
 fn refusal(request: &CallToolRequestParams) -> Option<&'static str> {
     let responses = request.input_responses.as_ref()?;
@@ -236,16 +234,6 @@ fn refusal(request: &CallToolRequestParams) -> Option<&'static str> {
 
 fn cancelled() -> ErrorData {
     ErrorData::internal_error("the call was cancelled", None)
-}
-
-/// Our own fault: generic outside, with an incident id; the chain once in the log.
-fn fault(error: impl std::error::Error) -> ErrorData {
-    let incident = incident();
-    tracing::error!(incident, error = %crate::model::chain(&error), "a request failed by our own fault");
-    ErrorData::internal_error(
-        format!("internal error {incident}; the server's log says more under this id"),
-        None,
-    )
 }
 
 impl ServerHandler for Handler {

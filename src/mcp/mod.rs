@@ -27,6 +27,7 @@
 mod announce;
 mod body;
 mod direct;
+mod fault;
 mod handler;
 mod lines;
 mod malformed;

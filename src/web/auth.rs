@@ -57,10 +57,8 @@ pub async fn gate(State(gate): State<Gate>, mut request: Request, next: Next) ->
 /// Why a request should not have come here.
 fn elsewhere(origins: &Origins, uri: &Uri, headers: &HeaderMap) -> Option<Response> {
     // DNS rebinding: a page of evil.example, whose name has come to mean 127.0.0.1, still says
-    // `Host: evil.example`. A target with a host in it outranks the header (RFC 9112 §3.2.2).
-    let is_ours = origins.asked(headers).is_some()
-        && uri.authority().is_none_or(|authority| origins.at(authority.as_str()).is_some());
-    if !is_ours {
+    // `Host: evil.example`.
+    if origins.asked(uri, headers).is_none() {
         return Some(
             (StatusCode::MISDIRECTED_REQUEST, "it was meant for another host").into_response(),
         );

@@ -68,7 +68,9 @@ pub(super) async fn know(
     mut request: Request,
     next: Next,
 ) -> Response {
-    let Some(origin) = origins.asked(request.headers()) else { return next.run(request).await };
+    let Some(origin) = origins.asked(request.uri(), request.headers()) else {
+        return next.run(request).await;
+    };
     let name = cookie_name(&origin);
     let browser = Browser::of(request.headers(), &name);
     request.extensions_mut().insert(browser.clone());

@@ -96,6 +96,7 @@ fn of(error: &ConfirmationError) -> (StatusCode, &'static str) {
     match error {
         ConfirmationError::Unknown => (StatusCode::BAD_REQUEST, "unknown_flow"),
         ConfirmationError::UserMismatch => (StatusCode::BAD_REQUEST, "user_mismatch"),
+        ConfirmationError::Declined => (StatusCode::BAD_REQUEST, "declined"),
         ConfirmationError::Callback(error) => match error {
             CallbackError::NoToken { .. } => (StatusCode::BAD_GATEWAY, "no_token"),
             CallbackError::Store(_) | CallbackError::Ending => {

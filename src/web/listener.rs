@@ -20,6 +20,7 @@ use url::Url;
 use super::Origins;
 use super::neighbours::Neighbours;
 use super::server::{Rules, accept};
+use super::shield::http_origin;
 use super::workers::Workers;
 use crate::model::provider::LoopbackRule;
 
@@ -112,7 +113,7 @@ impl Loopback {
 
     /// Listens again where links of an earlier run lead to, if that can still be had.
     pub fn resume(&self, origin: &str) {
-        let port = Url::parse(origin).ok().and_then(|url| url.port());
+        let port = Url::parse(origin).ok().and_then(|url| url.port_or_known_default());
         let rule = if origin.contains("localhost") {
             LoopbackRule::LocalhostAnyPort
         } else {
@@ -187,7 +188,7 @@ impl Loopback {
 
 /// Where a browser on this machine reaches a port of ours.
 pub fn origin(rule: LoopbackRule, port: u16) -> String {
-    format!("http://{}:{port}", rule.host())
+    http_origin(rule.host(), port)
 }
 
 /// ::1 beside 127.0.0.1: a browser may try it first for `localhost`. If a stranger listens there, it

@@ -55,7 +55,7 @@ use crate::net::Cidr;
 use accounts::Person;
 pub use browser::Browser;
 use page::{Kind, Page};
-pub use shield::Origins;
+pub use shield::{Origins, http_origin};
 
 /// A form is a few fields, of which a pasted key may be the longest.
 const LARGEST_FORM: usize = 64 * 1024;

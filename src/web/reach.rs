@@ -84,7 +84,7 @@ pub fn public(
 /// a link must still not lead elsewhere.
 fn is_fit(origin: &str, wanted: u16, rule: LoopbackRule) -> bool {
     let Ok(url) = Url::parse(origin) else { return false };
-    let port_fits = rule.any_port() || url.port() == Some(wanted);
+    let port_fits = rule.any_port() || url.port_or_known_default() == Some(wanted);
     url.scheme() == "http" && url.host_str() == Some(rule.host()) && port_fits && url.path() == "/"
 }
 
@@ -126,6 +126,26 @@ pub async fn follow(mut role: watch::Receiver<Role>, broker: Broker, loopback: A
         }
         if role.changed().await.is_err() {
             return;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::web::listener;
+
+    #[test]
+    fn an_origin_fits_the_port_that_it_was_made_for_and_no_other() {
+        let rule = LoopbackRule::Exact;
+        for port in [80, 443, 8971] {
+            assert!(is_fit(&listener::origin(rule, port), port, rule), "{port}");
+            assert!(!is_fit(&listener::origin(rule, port), 8080, rule), "{port}");
+        }
+        for elsewhere in
+            ["http://evil.example:8971", "https://127.0.0.1:8971", "http://127.0.0.1:8971/x"]
+        {
+            assert!(!is_fit(elsewhere, 8971, rule), "{elsewhere}");
         }
     }
 }

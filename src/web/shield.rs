@@ -5,7 +5,8 @@ use std::sync::{Arc, LazyLock};
 
 use axum::extract::{Request, State};
 use axum::http::header::{self, HeaderName, HeaderValue};
-use axum::http::{HeaderMap, Method, StatusCode};
+use axum::http::uri::Authority;
+use axum::http::{HeaderMap, Method, StatusCode, Uri};
 use axum::middleware::Next;
 use axum::response::{IntoResponse as _, Response};
 use base64::Engine as _;
@@ -20,6 +21,15 @@ use super::page::{Kind, Page, STYLE};
 #[derive(Clone, Debug, Default)]
 pub struct Origins(Arc<RwLock<BTreeSet<String>>>);
 
+/// A host and a port without TLS, as browsers write them: the port that goes without saying is not
+/// written, in `Host` and `Origin` neither (RFC 6454 §6.2).
+pub fn http_origin(host: &str, port: u16) -> String {
+    match port {
+        80 => format!("http://{host}"),
+        port => format!("http://{host}:{port}"),
+    }
+}
+
 impl Origins {
     /// Of these names of one place.
     pub fn of(names: impl IntoIterator<Item = impl Into<String>>) -> Self {
@@ -31,15 +41,18 @@ impl Origins {
         self.0.write().insert(origin.into());
     }
 
-    /// The one whose host is a request's `Host`.
-    pub(super) fn asked(&self, headers: &HeaderMap) -> Option<String> {
+    /// The one that a request is meant for. It names it in `Host`, and where its target is an absolute
+    /// one, there too: that outranks the header (RFC 9112 §3.2.2), so both have to be right.
+    pub(super) fn asked(&self, uri: &Uri, headers: &HeaderMap) -> Option<String> {
         let mut hosts = headers.get_all(header::HOST).iter();
         let (Some(host), None) = (hosts.next(), hosts.next()) else { return None };
-        self.at(host.to_str().unwrap_or_default())
+        let named = self.at(host.to_str().unwrap_or_default())?;
+        let is_target = |target: &Authority| self.at(target.as_str()).as_ref() == Some(&named);
+        uri.authority().is_none_or(is_target).then_some(named)
     }
 
     /// The one that has this host, with its port.
-    pub(super) fn at(&self, host: &str) -> Option<String> {
+    fn at(&self, host: &str) -> Option<String> {
         let is_named = |origin: &&String| {
             origin.split_once("://").is_some_and(|(_, own)| own.eq_ignore_ascii_case(host))
         };
@@ -60,7 +73,7 @@ pub(super) async fn shield(
 ) -> Response {
     // DNS rebinding: a page of evil.example, whose name has come to mean 127.0.0.1, still says
     // `Host: evil.example`.
-    let origin = origins.asked(request.headers());
+    let origin = origins.asked(request.uri(), request.headers());
     let refusal = match &origin {
         None => Some(refuse(StatusCode::MISDIRECTED_REQUEST, "It was meant for another host.")),
         Some(_) => refusal(&origins, &request),
@@ -156,7 +169,11 @@ mod tests {
     #[test]
     fn only_a_host_that_was_handed_out_is_ours() {
         let origins = origins();
-        assert!(origins.asked(&headers(&[("host", "127.0.0.1:8971")])).is_some());
+        let asked = |target: &str, map: &HeaderMap| origins.asked(&target.parse().unwrap(), map);
+        let ours = headers(&[("host", "127.0.0.1:8971")]);
+        assert!(asked("/", &ours).is_some());
+        assert!(asked("http://127.0.0.1:8971/", &ours).is_some());
+        assert!(asked("http://evil.example/", &ours).is_none());
         for other in [
             "evil.example",
             "evil.example:8971",
@@ -166,13 +183,15 @@ mod tests {
             "[::1]:8971",
         ] {
             let mut map = headers(&[("host", other)]);
-            assert!(origins.asked(&map).is_none(), "{other}");
+            assert!(asked("/", &map).is_none(), "{other}");
             map.append(header::HOST, HeaderValue::from_static("127.0.0.1:8971"));
-            assert!(origins.asked(&map).is_none(), "two hosts");
+            assert!(asked("/", &map).is_none(), "two hosts");
         }
-        assert!(origins.asked(&HeaderMap::new()).is_none());
+        assert!(asked("/", &HeaderMap::new()).is_none());
         origins.clone().add("http://localhost:8971");
-        assert!(origins.asked(&headers(&[("host", "localhost:8971")])).is_some());
+        let other_name = headers(&[("host", "localhost:8971")]);
+        assert!(asked("/", &other_name).is_some());
+        assert!(asked("http://127.0.0.1:8971/", &other_name).is_none(), "two of our names");
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! `countersign serve --sse`: who may call, by what is configured and asked for, or why not to serve.
 
 use std::io;
-use std::net::{SocketAddr, TcpListener};
+use std::net::{IpAddr, SocketAddr, TcpListener};
 use std::path::Path;
 
 use anyhow::Context as _;
@@ -15,9 +15,11 @@ use crate::cli::{Exit, load, local};
 use crate::config::Server;
 use crate::config::environment;
 use crate::config::server_auth::{self, AuthError};
+use crate::identity::KeyError;
 use crate::model::server_auth::ServerAuth;
 use crate::store::KeySource;
 use crate::store::token_file::{self, TokenFileError};
+use crate::web::http_origin;
 use crate::web::neighbours::Neighbours;
 
 pub(super) async fn serve(
@@ -46,10 +48,11 @@ pub(super) async fn serve(
         (_, true) => "; other users of this machine are refused",
         (_, false) => "; other users of this machine cannot be told from you here",
     };
+    let authenticator = app.authenticator(access).map_err(hinted)?;
     report::note(&format!(
         "listening on http://{bound}/mcp (older clients: http://{bound}/sse); {said}{others}"
     ));
-    let http = Http { listener, access, origins, neighbours };
+    let http = Http { listener, authenticator, origins, neighbours };
     app.serve_http(http, ended()).await.context("the port could not be served")?;
     Ok(Exit::Done)
 }
@@ -122,19 +125,15 @@ fn origins(bound: SocketAddr, public: Option<&Url>) -> Vec<String> {
     let mut names = Vec::new();
     names.extend(public.map(|url| url.origin().ascii_serialization()));
     if bound.ip().is_loopback() || bound.ip().is_unspecified() {
-        names.extend(["127.0.0.1", "localhost", "[::1]"].map(|host| origin(host, port)));
+        names.extend(["127.0.0.1", "localhost", "[::1]"].map(|host| http_origin(host, port)));
     } else {
-        names.push(format!("http://{bound}"));
+        let host = match bound.ip() {
+            IpAddr::V4(address) => address.to_string(),
+            IpAddr::V6(address) => format!("[{address}]"),
+        };
+        names.push(http_origin(&host, port));
     }
     names
-}
-
-/// As browsers write it.
-fn origin(host: &str, port: u16) -> String {
-    match port {
-        80 => format!("http://{host}"),
-        port => format!("http://{host}:{port}"),
-    }
 }
 
 fn bind(address: SocketAddr) -> anyhow::Result<TcpListener> {
@@ -202,6 +201,12 @@ impl Hinted for AuthError {
     }
 }
 
+impl Hinted for KeyError {
+    fn hint(&self) -> String {
+        self.hint().into()
+    }
+}
+
 impl Hinted for TokenFileError {
     fn hint(&self) -> String {
         self.hint()
@@ -223,7 +228,7 @@ mod tests {
         let public = "https://tools.example.com";
         let everywhere = of("0.0.0.0:8080", Some("https://tools.example.com:443/"));
         assert_eq!(everywhere, [&[public], &local[..]].concat());
-        assert_eq!(of("10.0.0.7:80", Some(public)), [public, "http://10.0.0.7:80"]);
+        assert_eq!(of("10.0.0.7:80", Some(public)), [public, "http://10.0.0.7"]);
         assert_eq!(of("127.0.0.1:80", None)[0], "http://127.0.0.1");
     }
 }

@@ -170,6 +170,27 @@ async fn what_came_of_a_link_is_for_the_browser_that_was_hers() {
 }
 
 #[tokio::test]
+async fn a_no_after_the_consent_outweighs_it_and_one_before_does_not() {
+    let world = world().await;
+    world.provider.says(tokens(r#"{"access_token":"at-1","token_type":"Bearer"}"#));
+    let (broker, visitor) = (&world.app.broker, in_browser("one"));
+    let prompt = world.prompt_of(&user("ana")).await;
+    let ticket = prompt.url.rsplit('/').next().unwrap();
+    let nonce = flow(&world.bring_back(&prompt).await);
+    world.pass(Duration::from_secs(1));
+    broker.decline(ticket, &visitor).await.unwrap();
+    let refused = world.confirm("my-app", &nonce, "ana").await;
+    assert!(matches!(refused, Err(ConfirmationError::Declined)));
+    assert!(world.provider.requests().is_empty());
+    // She thinks better of it.
+    world.pass(Duration::from_secs(1));
+    let prompt = world.prompt_of(&user("ana")).await;
+    let nonce = flow(&world.bring_back(&prompt).await);
+    world.confirm("my-app", &nonce, "ana").await.unwrap();
+    assert_eq!(world.provider.requests().len(), 1);
+}
+
+#[tokio::test]
 async fn of_two_confirmations_at_once_one_counts() {
     let world = world().await;
     world.provider.says(tokens(r#"{"access_token":"at-1","token_type":"Bearer"}"#));

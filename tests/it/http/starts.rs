@@ -30,6 +30,8 @@ fn refusal(tools: &str, variables: &[(&str, &str)], arguments: &[&str]) -> (i32,
 fn what_must_not_be_served_is_refused_with_the_way_out() {
     let public = "[server]\npublic_url = \"https://tools.example.com\"\n";
     let auth = format!("{public}{ONE_KEY}");
+    let other = ONE_KEY.replace("\"one\"", "\"two\"").replace("ONE_KEY", "SAME_KEY");
+    let (twice, same) = (format!("{auth}{other}"), ("SAME_KEY", "0123456789abcdef0123456789"));
     let (key, one) = (("COUNTERSIGN_KEY", KEY), ("ONE_KEY", "0123456789abcdef0123456789"));
     let cases: &[(&str, &[_], &[_], i32, &str, &str)] = &[
         ("", &[], &["--sse", "0.0.0.0:0"], 1, "`0.0.0.0:0` can be reached", "write [server.auth]"),
@@ -39,6 +41,14 @@ fn what_must_not_be_served_is_refused_with_the_way_out() {
         (&auth, &[one], &["--sse", ":0"], 1, "needs a key", "set COUNTERSIGN_KEY to what"),
         (ONE_KEY, &[key, one], &["--sse", "0.0.0.0:0"], 1, "by which name", "`public_url = "),
         (&auth, &[key], &["--sse", ":0"], 1, "the key `one` of", "set ONE_KEY where"),
+        (
+            &twice,
+            &[key, one, same],
+            &["--sse", ":0"],
+            1,
+            "have the same value",
+            "`openssl rand -hex 32`",
+        ),
         (&auth, &[key, one], &["--sse", ":0", "--token"], 2, "`--token` is for", ""),
         (&auth, &[key, one], &["--sse", ":0", "--user", "bob"], 2, "`--user` is for", ""),
         ("", &[], &["--stdio", "--sse", ":0"], 2, "cannot be used with", ""),

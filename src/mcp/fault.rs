@@ -1,0 +1,23 @@
+//! What is our own fault.
+
+use std::error::Error;
+
+use rmcp::ErrorData;
+
+use crate::model::chain;
+use crate::model::text::incident;
+
+/// A mistake in this program that has no error of its own.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub(super) struct Mistake(pub(super) &'static str);
+
+/// Generic outside, with an incident id; the chain once in the log.
+pub(super) fn fault(error: impl Error) -> ErrorData {
+    let incident = incident();
+    tracing::error!(incident, error = %chain(&error), "a request failed by our own fault");
+    ErrorData::internal_error(
+        format!("internal error {incident}; the server's log says more under this id"),
+        None,
+    )
+}
