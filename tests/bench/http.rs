@@ -1,9 +1,12 @@
 //! `countersign serve --http` beside the API itself, both called by the same clients.
 
 use futures_util::future::join_all;
+use tokio::io::copy_bidirectional;
+use tokio::net::{TcpListener, TcpStream};
 use tokio::runtime::{Builder, Runtime};
 use tokio::time::Instant;
 
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use crate::load::api::{Api, mark, token};
@@ -29,9 +32,10 @@ pub fn calls(api: &Api) {
     );
     println!("|---|--:|--:|--:|--:|--:|--:|--:|");
     let runtime = Builder::new_current_thread().enable_all().build().unwrap();
-    let direct = Lane::direct(api, &runtime);
+    let own = Lane::direct("the API itself", api, api.address(), &runtime);
+    let relayed = Lane::direct("behind a relay of bytes", api, relay(api.address()), &runtime);
     let through = Way::ALL.map(|way| Lane::through(api, way, &runtime));
-    let mut lanes: Vec<Lane> = [direct].into_iter().chain(through).collect();
+    let mut lanes: Vec<Lane> = [own, relayed].into_iter().chain(through).collect();
     // In turns, so that whatever else the machine does it does to all of them; the first is to get warm.
     for turn in 0..=TURNS {
         for lane in &mut lanes {
@@ -42,6 +46,28 @@ pub fn calls(api: &Api) {
         }
     }
     lanes.iter().for_each(Lane::row);
+}
+
+/// A thread between clients and the API that does nothing but copy: what it costs on this machine that
+/// a third party is woken twice on each way, whatever it then does.
+fn relay(api: SocketAddr) -> SocketAddr {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    listener.set_nonblocking(true).unwrap();
+    std::thread::spawn(move || {
+        let runtime = Builder::new_current_thread().enable_all().build().unwrap();
+        runtime.block_on(async {
+            let listener = TcpListener::from_std(listener).unwrap();
+            loop {
+                let (mut client, _) = listener.accept().await.unwrap();
+                let mut server = TcpStream::connect(api).await.unwrap();
+                client.set_nodelay(true).unwrap();
+                server.set_nodelay(true).unwrap();
+                tokio::spawn(async move { copy_bidirectional(&mut client, &mut server).await });
+            }
+        });
+    });
+    address
 }
 
 /// One way to reach the API, on so many connections.
@@ -82,9 +108,9 @@ enum Call {
 }
 
 impl Lane {
-    fn direct(api: &Api, runtime: &Runtime) -> Self {
+    fn direct(name: &'static str, api: &Api, at: SocketAddr, runtime: &Runtime) -> Self {
         let clients = (0..IN_FLIGHT).map(async |_| Client {
-            connection: Connection::open(api.address()).await.unwrap(),
+            connection: Connection::open(at).await.unwrap(),
             call: Call::Direct(format!(
                 "GET /notes HTTP/1.1\r\nhost: {}\r\nauthorization: Bearer {}\r\n\r\n",
                 api.address(),
@@ -93,7 +119,7 @@ impl Lane {
             expected: Expected::result(&mark(USER)),
         });
         let clients = runtime.block_on(join_all(clients));
-        Self { name: "the API itself", clients, server: None, figures: Measured::default() }
+        Self { name, clients, server: None, figures: Measured::default() }
     }
 
     fn through(api: &Api, way: Way, runtime: &Runtime) -> Self {
