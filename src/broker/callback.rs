@@ -115,11 +115,8 @@ impl Broker {
                 // In a task of its own: a browser that hangs up after the code was sent must not
                 // take the tokens with it.
                 let broker = self.clone();
-                self.0
-                    .tasks
-                    .spawn(async move { broker.exchange(started, code).await })
-                    .await
-                    .unwrap_or(Err(CallbackError::Ending))
+                let arrival = self.unbroken(async move { broker.exchange(started, code).await });
+                arrival.await.unwrap_or(Err(CallbackError::Ending))
             }
         }
     }

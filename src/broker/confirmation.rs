@@ -93,15 +93,16 @@ impl Broker {
             tracing::warn!(key, %provider, "refused a consent: another user began it");
             return Err(ConfirmationError::UserMismatch);
         }
-        // The person's last word counts, though the provider may have heard another one before.
-        let now = store.reread(authorization).await.map_err(CallbackError::from)?;
+        // The person's last word counts, though the provider may have heard another one before. A new
+        // link carries it on; one that was swept away meanwhile held none.
+        let now = store.successor(authorization).await.map_err(CallbackError::from)?;
         if now.is_some_and(|now| now.value.refusals.iter().any(|at| *at > arrived_at)) {
             return Err(ConfirmationError::Declined);
         }
         let id = authorization.id.clone();
         // In a task of its own: an application that hangs up must not take the tokens with it.
         let broker = self.clone();
-        let kept = self.0.tasks.spawn(async move { broker.accept(brought).await });
+        let kept = self.unbroken(async move { broker.accept(brought).await });
         let arrival = kept.await.unwrap_or(Err(CallbackError::Ending))?;
         Ok(Confirmed { authorization: id, next: arrival.next })
     }

@@ -128,11 +128,11 @@ impl Broker {
             let broker = self.clone();
             // In a task of its own: whoever stops waiting must not take a token with them that the
             // provider has just handed out.
-            let step = self.0.tasks.spawn(async move {
+            let step = self.unbroken(async move {
                 let kept = broker.ask_for_device(&mut login).await;
                 (kept, login)
             });
-            let (kept, same) = step.await.map_err(|_| DeviceError::Ending)?;
+            let (kept, same) = step.await.ok_or(DeviceError::Ending)?;
             if let Some(refused) = kept? {
                 return Ok(refused);
             }

@@ -207,6 +207,19 @@ impl Broker {
         })
     }
 
+    /// Begins what must not be broken off, and goes on with it when whoever waits has given up. `None`:
+    /// not begun, since the process is ending and what came of it could not be kept.
+    fn unbroken<F>(&self, work: F) -> impl Future<Output = Option<F::Output>> + use<F>
+    where
+        F: Future<Output: Send> + Send + 'static,
+    {
+        // Counted before looking, so that `settle` waits for whatever is begun.
+        let counted = self.0.tasks.token();
+        let task = (!self.0.tasks.is_closed()).then(|| self.0.tasks.spawn(work));
+        drop(counted);
+        async move { task?.await.ok() }
+    }
+
     /// Waits for what must not be broken off: refreshes and code exchanges under way; then tries once more to
     /// keep what the store had no room for, and writes down what was used.
     pub async fn settle(&self) {

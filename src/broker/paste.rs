@@ -76,7 +76,7 @@ impl Broker {
         let credential = secret::asked(&asked.what, pasted).await?;
         // In a task of its own: a browser that hangs up must not leave it half kept.
         let (broker, browser) = (self.clone(), visitor.browser().cloned());
-        let kept = self.0.tasks.spawn(async move {
+        let kept = self.unbroken(async move {
             broker.test(&authorization, &asked, &credential).await?;
             if let Opener::Application(verifier) = authorization.opener.clone() {
                 let authorization = Box::new(Authorization { browser, ..authorization });

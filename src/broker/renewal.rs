@@ -117,6 +117,12 @@ impl Broker {
         is_usable: bool,
         flight: impl FnOnce(Broker) -> F,
     ) -> Result<(), AccessError> {
+        // Counted before looking, so that the end waits for what is begun here. A refresh that began
+        // afterwards would use the refresh token up and have nowhere to keep the next one.
+        let _counted = self.0.tasks.token();
+        if self.0.tasks.is_closed() {
+            return Err(AccessError::Ending);
+        }
         let name = connection.name();
         let now = self.0.parts.clock.now();
         let landing = {

@@ -26,6 +26,8 @@ use crate::oauth::{DiscoveryError, Metadata, OAuthClient, TokenError};
 const REMEMBERED: Duration = Duration::from_mins(1);
 /// Tokens that are asked about at the same time; others wait their turn.
 const MOST_QUESTIONS: usize = 32;
+/// How long a token may wait to be asked about.
+const LONGEST_QUEUE: Duration = Duration::from_secs(5);
 
 /// The issuer.
 pub struct Issuer {
@@ -67,6 +69,9 @@ pub enum IssuerError {
     NoEndpoint(&'static str),
     #[error("this server has no `client_id` at the issuer")]
     NoClient,
+    /// Tokens that somebody invents are asked about like others.
+    #[error("too many tokens wait to be asked about")]
+    Busy,
     #[error("the issuer did not say what a token is: {0}")]
     Introspection(#[source] TokenError),
     #[error("the issuer did not say whose a token is: {0}")]
@@ -87,6 +92,7 @@ impl IssuerError {
                 "check that the host of the issuer's `jwks_uri` can be reached from here",
             ),
             Self::NoEndpoint(_) => "leave `introspect` out if the issuer's access tokens are JWTs",
+            Self::Busy => "the issuer is slow, or somebody sends tokens that it did not issue",
             Self::NoClient => {
                 "register this server at the issuer and write its `client_id` in [server.auth]"
             }
@@ -282,7 +288,8 @@ impl Issuer {
         let endpoint = endpoint
             .filter(|url| url.origin() == client.token_endpoint.origin())
             .ok_or_else(|| unavailable(IssuerError::NoEndpoint("introspection_endpoint")))?;
-        let _turn = self.questions.acquire().await;
+        let turn = tokio::time::timeout(LONGEST_QUEUE, self.questions.acquire()).await;
+        let _turn = turn.map_err(|_| unavailable(IssuerError::Busy))?;
         let answer = self.oauth.introspect(&client, endpoint, &token.into()).await;
         let answer = answer.map_err(|error| unavailable(IssuerError::Introspection(error)))?;
         let claims = Claims::new(answer);

@@ -37,11 +37,20 @@ pub(super) struct Announcements(Arc<Inner>);
 
 struct Inner {
     broker: Broker,
-    /// By `elicitationId`, until its error is on the wire.
-    expected: Mutex<HashMap<String, Expected>>,
+    /// Errors that are not on the wire yet.
+    expected: Mutex<Expectations>,
     /// From then on, by the authorization's id. One task waits for all of them: a client that calls
     /// again and again gets an error each time, and must not cost more each time.
     awaited: Mutex<HashMap<String, VecDeque<Awaited>>>,
+}
+
+#[derive(Default)]
+struct Expectations {
+    /// By `elicitationId`.
+    all: HashMap<String, Expected>,
+    /// How many there are when they are looked through next: not at each new one, while there are more
+    /// that may still go out.
+    many: usize,
 }
 
 struct Expected {
@@ -77,10 +86,11 @@ impl Announcements {
             authorization: authorization.clone(),
             since: Instant::now(),
         };
-        let mut all = self.0.expected.lock();
+        let Expectations { all, many } = &mut *self.0.expected.lock();
         // An error whose connection broke is never delivered.
-        if all.len() >= MANY {
+        if all.len() >= MANY.max(*many) {
             all.retain(|_, old| !old.peer.is_transport_closed() && old.since.elapsed() < LIFETIME);
+            *many = 2 * all.len();
         }
         all.insert(elicitation.clone(), expected);
         elicitation
@@ -88,7 +98,7 @@ impl Announcements {
 
     /// The error is on the wire: from now on the client may hear of its end.
     pub(super) fn delivered(&self, elicitation: &str) {
-        let Some(expected) = self.0.expected.lock().remove(elicitation) else { return };
+        let Some(expected) = self.0.expected.lock().all.remove(elicitation) else { return };
         let Expected { peer, caller, authorization, since: _ } = expected;
         let mut all = self.0.awaited.lock();
         let awaited = all.entry(authorization.id.clone()).or_default();

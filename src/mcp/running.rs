@@ -1,60 +1,129 @@
-//! Requests that run: how many there may be, and when the last of them has ended.
+//! Requests that run and streams that are open: how many there may be, of one and of all, and when
+//! the last request has ended.
+//!
+//! A principal has a share and no more, since all the others would have to wait for one that takes
+//! every place.
 
+use std::collections::HashMap;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use hyper::body::{Body, Frame, SizeHint};
+use parking_lot::Mutex;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+
+use crate::model::Caller;
 
 /// A call takes some kilobytes and a connection to its API; one that waits for a person's consent
 /// takes only the kilobytes.
 const MOST: u32 = 4096;
+/// Of one principal: more than its programs call at once.
+const MOST_OF_ONE: usize = 512;
+/// Each takes a connection of the port.
+const MOST_STREAMS_OF_ONE: usize = 256;
 
-/// All requests of a server. Clones count together.
+/// All requests and streams of a server. Clones count together.
 #[derive(Clone)]
-pub struct Running(Arc<Semaphore>);
+pub struct Running {
+    all: Arc<Semaphore>,
+    requests: Shares,
+    streams: Shares,
+}
 
 /// One request. It runs until its last clone is dropped: whoever works on it holds one, and whoever
 /// brings the answer away another.
 #[derive(Clone)]
-pub(super) struct Run(#[expect(dead_code, reason = "held")] Arc<OwnedSemaphorePermit>);
+pub(super) struct Run(#[expect(dead_code, reason = "held")] Arc<(OwnedSemaphorePermit, Share)>);
 
 impl Default for Running {
     fn default() -> Self {
-        Self(Arc::new(Semaphore::new(MOST as usize)))
+        Self {
+            all: Arc::new(Semaphore::new(MOST as usize)),
+            requests: Shares::of(MOST_OF_ONE),
+            streams: Shares::of(MOST_STREAMS_OF_ONE),
+        }
     }
 }
 
 impl Running {
-    /// `None` where too many run already, or the server is about to end.
-    pub(super) fn begin(&self) -> Option<Run> {
-        Arc::clone(&self.0).try_acquire_owned().ok().map(|permit| Run(Arc::new(permit)))
+    /// `None` where too many run already, of this caller or of all, or the server is about to end.
+    pub(super) fn begin(&self, caller: &Caller) -> Option<Run> {
+        let share = self.requests.take(caller)?;
+        let place = Arc::clone(&self.all).try_acquire_owned().ok()?;
+        Some(Run(Arc::new((place, share))))
+    }
+
+    /// A place for a stream of this caller, which nobody waits for at the end; `None` where it has too
+    /// many.
+    pub(super) fn stream(&self, caller: &Caller) -> Option<Share> {
+        self.streams.take(caller)
     }
 
     /// Lets nothing begin any more, and returns when the last has ended.
     pub async fn drain(&self) {
         // Tokio serves in the order of asking: from now on every place that becomes free is ours.
-        if let Ok(all) = self.0.acquire_many(MOST).await {
+        if let Ok(all) = self.all.acquire_many(MOST).await {
             all.forget();
         }
     }
 }
 
-impl Run {
-    /// The answer, until whose end the request runs.
-    pub(super) fn until_sent<B>(self, body: B) -> Sent<B> {
-        Sent { body, _run: self }
+/// What each caller holds, up to a limit.
+#[derive(Clone)]
+struct Shares(Arc<Limited>);
+
+struct Limited {
+    most: usize,
+    held: Mutex<HashMap<Caller, usize>>,
+}
+
+/// One place of a caller's share, free again when this is dropped.
+pub(super) struct Share {
+    of: Arc<Limited>,
+    caller: Caller,
+}
+
+impl Shares {
+    fn of(most: usize) -> Self {
+        Self(Arc::new(Limited { most, held: Mutex::default() }))
+    }
+
+    fn take(&self, caller: &Caller) -> Option<Share> {
+        let mut held = self.0.held.lock();
+        match held.get_mut(caller) {
+            Some(own) if *own >= self.0.most => return None,
+            Some(own) => *own += 1,
+            None => drop(held.insert(caller.clone(), 1)),
+        }
+        Some(Share { of: Arc::clone(&self.0), caller: caller.clone() })
     }
 }
 
-/// An answer on its way.
-pub(super) struct Sent<B> {
-    body: B,
-    _run: Run,
+impl Drop for Share {
+    fn drop(&mut self) {
+        let mut held = self.of.held.lock();
+        match held.get_mut(&self.caller) {
+            Some(own) if *own > 1 => *own -= 1,
+            _ => drop(held.remove(&self.caller)),
+        }
+    }
 }
 
-impl<B: Body + Unpin> Body for Sent<B> {
+/// An answer on its way, which holds something until it has arrived: a [`Run`], or a stream's
+/// [`Share`].
+pub(super) struct Sent<B, H> {
+    body: B,
+    _held: H,
+}
+
+impl<B, H> Sent<B, H> {
+    pub(super) fn holding(held: H, body: B) -> Self {
+        Self { body, _held: held }
+    }
+}
+
+impl<B: Body + Unpin, H: Unpin> Body for Sent<B, H> {
     type Data = B::Data;
     type Error = B::Error;
 
@@ -79,28 +148,54 @@ mod tests {
     use futures_util::FutureExt as _;
 
     use super::*;
+    use crate::model::UserId;
+
+    fn caller(name: &str) -> Caller {
+        Caller::local(UserId::new(name))
+    }
 
     #[tokio::test]
     async fn the_end_waits_for_what_runs_and_lets_nothing_begin() {
-        let running = Running::default();
-        let run = running.begin().unwrap();
+        let (running, ana) = (Running::default(), caller("ana"));
+        let run = running.begin(&ana).unwrap();
         let held_by_the_answer = run.clone();
+        let _stream = running.stream(&ana).unwrap();
         let mut drained = Box::pin(running.drain());
         assert!(drained.as_mut().now_or_never().is_none());
-        assert!(running.begin().is_none());
+        assert!(running.begin(&ana).is_none());
         drop(run);
         assert!(drained.as_mut().now_or_never().is_none());
         drop(held_by_the_answer);
         drained.await;
-        assert!(running.begin().is_none());
+        assert!(running.begin(&ana).is_none());
     }
 
     #[test]
-    fn there_is_a_limit() {
+    fn one_caller_leaves_room_for_the_others() {
         let running = Running::default();
-        let mut all: Vec<_> = (0..MOST).map(|_| running.begin().unwrap()).collect();
-        assert!(running.begin().is_none());
+        let mut all: Vec<_> =
+            (0..MOST_OF_ONE).map(|_| running.begin(&caller("ana")).unwrap()).collect();
+        assert!(running.begin(&caller("ana")).is_none());
+        assert!(running.begin(&caller("bob")).is_some());
         all.pop();
-        assert!(running.begin().is_some());
+        assert!(running.begin(&caller("ana")).is_some());
+        let streams: Vec<_> =
+            (0..MOST_STREAMS_OF_ONE).map(|_| running.stream(&caller("ana")).unwrap()).collect();
+        assert!(running.stream(&caller("ana")).is_none());
+        assert!(running.stream(&caller("bob")).is_some());
+        drop((all, streams));
+        assert!(running.requests.0.held.lock().is_empty());
+        assert!(running.streams.0.held.lock().is_empty());
+    }
+
+    #[test]
+    fn there_is_a_limit_for_all() {
+        let running = Running::default();
+        let others = (0..).map(|at| caller(&format!("user{}", at / 100)));
+        let mut all: Vec<_> =
+            others.take(MOST as usize).map(|caller| running.begin(&caller).unwrap()).collect();
+        assert!(running.begin(&caller("ana")).is_none());
+        all.pop();
+        assert!(running.begin(&caller("ana")).is_some());
     }
 }

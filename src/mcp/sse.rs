@@ -35,13 +35,11 @@ use url::form_urlencoded;
 
 use super::Handler;
 use super::body::{self, Refusal};
-use super::running::{Run, Running};
+use super::running::{Run, Running, Share};
 use crate::model::{Caller, Principal, secret};
 
 /// Messages on their way to either side.
 const QUEUE: usize = 64;
-/// Streams of one principal.
-const MOST_OF_ONE: usize = 1024;
 /// How often a silent stream shows that it lives: below what proxies wait for.
 const KEEP_ALIVE: Duration = Duration::from_secs(15);
 
@@ -74,6 +72,7 @@ type Unanswered = Arc<Mutex<HashMap<RequestId, Run>>>;
 struct Ending {
     face: Arc<Face>,
     id: String,
+    _share: Share,
     _running: DropGuard,
 }
 
@@ -92,12 +91,18 @@ async fn open(State(face): State<Arc<Face>>, request: Request) -> Response {
     let (to_client, outgoing) = mpsc::channel(QUEUE);
     let unanswered = Unanswered::default();
     let caller = principal.caller.clone();
-    if !face.admit(&id, Session { caller, incoming, unanswered: Arc::clone(&unanswered) }) {
+    let Some(share) = face.running.stream(&caller) else {
         return Refusal::busy("there are too many streams").into_response();
-    }
+    };
+    let session = Session { caller, incoming, unanswered: Arc::clone(&unanswered) };
+    face.open.lock().insert(id.clone(), session);
     let running = face.ended.child_token();
-    let ending =
-        Ending { face: Arc::clone(&face), id: id.clone(), _running: running.clone().drop_guard() };
+    let ending = Ending {
+        face: Arc::clone(&face),
+        id: id.clone(),
+        _share: share,
+        _running: running.clone().drop_guard(),
+    };
     let transport = face.handler.announcements().watch(Pipe { from_client, to_client });
     let handler = face.handler.clone();
     tokio::spawn(async move {
@@ -150,34 +155,24 @@ async fn message(State(face): State<Arc<Face>>, request: Request) -> Response {
 }
 
 impl Face {
-    /// Notes a session, unless its principal has too many.
-    fn admit(&self, id: &str, session: Session) -> bool {
-        let mut open = self.open.lock();
-        let own = open.values().filter(|other| other.caller == session.caller).count();
-        if own >= MOST_OF_ONE {
-            return false;
-        }
-        open.insert(id.to_owned(), session);
-        true
-    }
-
     /// A message of a client to its session.
     async fn take(&self, request: Request) -> Result<Response, Refusal> {
         let (mut parts, body) = request.into_parts();
         let principal = parts.extensions.get::<Arc<Principal>>().ok_or_else(Refusal::nobody)?;
         let session = self.session(parts.uri.query().unwrap_or_default(), &principal.caller);
         let session = session.ok_or_else(Refusal::no_session)?;
+        let busy = || Refusal::busy("too many requests run at the moment");
+        // Before the body, as at `/mcp`. A message that is no request gives it back at once.
+        let run = self.running.begin(&session.caller).ok_or_else(busy)?;
         let body = body::read(&parts.headers, body).await?;
         let mut message: RxJsonRpcMessage<RoleServer> =
             serde_json::from_slice(&body).map_err(|_| Refusal::malformed(&body))?;
-        let busy = || Refusal::busy("too many requests run at the moment");
         let place = session.incoming.try_reserve().map_err(|error| match error {
             mpsc::error::TrySendError::Full(()) => busy(),
             mpsc::error::TrySendError::Closed(()) => Refusal::no_session(),
         })?;
         match &message {
             JsonRpcMessage::Request(request) => {
-                let run = self.running.begin().ok_or_else(busy)?;
                 parts.extensions.insert(run.clone());
                 session.unanswered.lock().insert(request.id.clone(), run);
             }

@@ -19,7 +19,7 @@ use tokio_util::sync::CancellationToken;
 use super::Handler;
 use super::body::{self, Refusal};
 use super::direct::{self, Direct};
-use super::running::Running;
+use super::running::{Running, Sent};
 use super::sessions::{COME_BACK, Refused, Sessions, asked_by};
 use crate::model::Principal;
 
@@ -64,9 +64,10 @@ impl Face {
         body: Body,
         principal: &Principal,
     ) -> Result<Response, Refusal> {
-        let body = body::read(&parts.headers, body).await?;
         let busy = || Refusal::busy("too many requests run at the moment");
-        let run = self.running.begin().ok_or_else(busy)?;
+        // Before the body, of which one caller must not have thousands in memory.
+        let run = self.running.begin(&principal.caller).ok_or_else(busy)?;
+        let body = body::read(&parts.headers, body).await?;
         parts.extensions.insert(run.clone());
         let response = if let Some(call) = direct::recognize(&parts.headers, &body) {
             self.direct.answer(call, parts).await
@@ -74,19 +75,24 @@ impl Face {
             let request = Request::from_parts(parts, Body::from(body.clone()));
             self.by_rmcp(request, principal, || Refusal::malformed(&body)).await?
         };
-        Ok(response.map(|body| Body::new(run.until_sent(body))))
+        Ok(response.map(|body| Body::new(Sent::holding(run, body))))
     }
 
     /// Streams of sessions are opened and sessions ended; nothing runs.
     async fn other(&self, parts: Parts, principal: &Principal) -> Result<Response, Refusal> {
         let is_delete = parts.method == Method::DELETE;
+        let share = self.running.stream(&principal.caller);
+        // A session can always be ended.
+        if share.is_none() && !is_delete {
+            return Err(Refusal::busy("there are too many streams"));
+        }
         let request = Request::from_parts(parts, Body::empty());
         let mut response = self.by_rmcp(request, principal, Refusal::nobody).await?;
         // Clients complain of rmcp's 202: it is done, not accepted.
         if is_delete && response.status() == StatusCode::ACCEPTED {
             *response.status_mut() = StatusCode::NO_CONTENT;
         }
-        Ok(response)
+        Ok(response.map(|body| Body::new(Sent::holding(share, body))))
     }
 
     async fn by_rmcp(

@@ -289,8 +289,13 @@ impl Store {
 
     /// The authorization as it stands now, for whoever waits for it.
     pub async fn reread(&self, started: &Authorization) -> Result<Option<Held<Authorization>>> {
-        let found = self.read::<Authorization>(self.key_of(started)).await?;
+        let found = self.successor(started).await?;
         Ok(found.filter(|held| held.value.id == started.id))
+    }
+
+    /// What stands now where an authorization stood: it, or the one that has replaced it.
+    pub async fn successor(&self, of: &Authorization) -> Result<Option<Held<Authorization>>> {
+        self.read(self.key_of(of)).await
     }
 
     /// Keeps a trip to the provider under its `state`.

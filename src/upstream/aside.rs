@@ -4,7 +4,7 @@
 const SMALL: usize = 256 * 1024;
 
 /// Does pure work on an answer of `size` bytes: here where it is quick, else on a thread of its own.
-/// The server has one async thread, and ten megabytes would make everybody else wait.
+/// Ten megabytes would make everybody else wait whose calls run on the same async thread.
 pub(super) async fn run<T: Send + 'static>(
     size: usize,
     work: impl FnOnce() -> T + Send + 'static,

@@ -22,12 +22,13 @@ pub(super) fn address(request: &Parts, proxies: &[Cidr]) -> IpAddr {
     network(nearest(peer, &request.headers, proxies))
 }
 
-/// One network of IPv6 has more addresses than anybody could count.
+/// One customer of IPv6 has more addresses than anybody could count, and up to 2^16 networks of them:
+/// a /48 (RFC 6177 §2).
 fn network(address: IpAddr) -> IpAddr {
     match address {
         IpAddr::V4(_) => address,
         IpAddr::V6(address) => {
-            IpAddr::V6(Ipv6Addr::from_bits(address.to_bits() & !u128::from(u64::MAX)))
+            IpAddr::V6(Ipv6Addr::from_bits(address.to_bits() & (u128::MAX << 80)))
         }
     }
 }
@@ -83,7 +84,7 @@ mod tests {
     #[test]
     fn a_network_of_ipv6_is_one_address() {
         let of = |text: &str| network(text.parse().unwrap());
-        assert_eq!(of("2001:db8::1:2:3:4"), of("2001:db8::"));
-        assert_ne!(of("2001:db8:0:1::"), of("2001:db8:0:2::"));
+        assert_eq!(of("2001:db8:0:1:2:3:4:5"), of("2001:db8::"));
+        assert_ne!(of("2001:db8:1::"), of("2001:db8:2::"));
     }
 }

@@ -11,6 +11,7 @@
 //! server is told ([`Neighbours::are_told_apart`]): other platforms; sandboxes without `NETLINK_SOCK_DIAG`; WSL,
 //! where the person's browser is a program of another system.
 
+use std::io;
 use std::net::SocketAddr;
 
 #[cfg(target_os = "linux")]
@@ -29,7 +30,7 @@ impl Neighbours {
     #[cfg(target_os = "linux")]
     pub fn of_this_user() -> Self {
         let own = rustix::process::geteuid().as_raw();
-        if is_wsl() || diag::own_connection() != Some(own) {
+        if is_wsl() || own == overflow_user() || diag::own_connection() != Some(own) {
             return Self::Everybody;
         }
         Self::Only(own)
@@ -46,18 +47,29 @@ impl Neighbours {
 
     /// Whether this connection may stay. One whose other end is gone already is nobody's: it would
     /// be known no more whose it was.
+    ///
+    /// The kernel is asked by addresses. A stranger who resets a connection before we ask leaves its
+    /// address to whoever connects next, who would answer for it: so our end must still be connected
+    /// afterwards, and was therefore all the time. `ends` are the addresses of its other end and of
+    /// ours, as long as it is.
     #[cfg(target_os = "linux")]
-    pub(super) fn admit(self, theirs: SocketAddr, ours: SocketAddr) -> bool {
-        match self {
-            Self::Everybody => true,
-            Self::Only(user) => diag::user_of(theirs, ours) == Some(user),
-        }
+    pub(super) fn admit(self, ends: impl Fn() -> io::Result<(SocketAddr, SocketAddr)>) -> bool {
+        let Self::Only(user) = self else { return true };
+        let Ok((theirs, ours)) = ends() else { return false };
+        diag::user_of(theirs, ours) == Some(user) && ends().is_ok()
     }
 
     #[cfg(not(target_os = "linux"))]
-    pub(super) fn admit(self, _theirs: SocketAddr, _ours: SocketAddr) -> bool {
+    pub(super) fn admit(self, _ends: impl Fn() -> io::Result<(SocketAddr, SocketAddr)>) -> bool {
         true
     }
+}
+
+/// Whom the kernel calls everybody that a user namespace has no name for: they cannot be told apart.
+#[cfg(target_os = "linux")]
+fn overflow_user() -> u32 {
+    let known = std::fs::read_to_string("/proc/sys/kernel/overflowuid").ok();
+    known.and_then(|text| text.trim().parse().ok()).unwrap_or(65534)
 }
 
 #[cfg(target_os = "linux")]
@@ -89,9 +101,9 @@ mod tests {
         for to in [(Ipv4Addr::LOCALHOST, port).into(), SocketAddr::from((mapped, port))] {
             let (_ends, theirs, ours) = ends(&v4, to);
             assert_eq!(diag::user_of(theirs, ours), Some(own), "{to}");
-            assert!(Neighbours::Only(own).admit(theirs, ours));
-            assert!(!Neighbours::Only(own + 1).admit(theirs, ours));
-            assert!(Neighbours::Everybody.admit(theirs, ours));
+            assert!(Neighbours::Only(own).admit(|| Ok((theirs, ours))));
+            assert!(!Neighbours::Only(own + 1).admit(|| Ok((theirs, ours))));
+            assert!(Neighbours::Everybody.admit(|| Ok((theirs, ours))));
         }
         if let Ok(v6) = TcpListener::bind((Ipv6Addr::LOCALHOST, 0)) {
             let (_ends, theirs, ours) = ends(&v6, v6.local_addr().unwrap());
@@ -108,9 +120,43 @@ mod tests {
         let ([client, server], theirs, ours) = ends(&listener, listener.local_addr().unwrap());
         drop(client);
         assert_eq!(diag::user_of(theirs, ours), None);
-        assert!(!Neighbours::Only(0).admit(theirs, ours));
+        assert!(!Neighbours::Only(0).admit(|| Ok((theirs, ours))));
         drop(server);
         assert_eq!(diag::user_of(theirs, ours), None);
+    }
+
+    /// A stranger writes a request and resets the connection; then the person's own program happens to
+    /// get the same address.
+    #[test]
+    fn whoever_has_the_address_afterwards_does_not_answer_for_a_dead_connection() {
+        use rustix::net::{AddressFamily, SocketType, bind, connect, socket, sockopt};
+
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+        let to = listener.local_addr().unwrap();
+        let from_the_same = |port: u16| {
+            let socket = socket(AddressFamily::INET, SocketType::STREAM, None).unwrap();
+            sockopt::set_socket_reuseaddr(&socket, true).unwrap();
+            bind(&socket, &SocketAddr::from((Ipv4Addr::LOCALHOST, port))).unwrap();
+            connect(&socket, &to).unwrap();
+            TcpStream::from(socket)
+        };
+        let stranger = from_the_same(0);
+        let port = stranger.local_addr().unwrap().port();
+        sockopt::set_socket_linger(&stranger, Some(std::time::Duration::ZERO)).unwrap();
+        drop(stranger);
+        let own = from_the_same(port);
+        let (dead, theirs) = listener.accept().unwrap();
+        let (live, same) = listener.accept().unwrap();
+        assert_eq!((theirs, same), (own.local_addr().unwrap(), theirs));
+        let user = Neighbours::of_this_user();
+        assert!(!user.admit(|| Ok((dead.peer_addr()?, dead.local_addr()?))));
+        // Not even if it was reset only after we had begun to ask.
+        let asked = std::cell::Cell::new(false);
+        assert!(!user.admit(|| {
+            let theirs = if asked.replace(true) { dead.peer_addr()? } else { theirs };
+            Ok((theirs, to))
+        }));
+        assert!(user.admit(|| Ok((live.peer_addr()?, live.local_addr()?))));
     }
 
     #[test]

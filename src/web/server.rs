@@ -131,7 +131,8 @@ pub(super) async fn accept(
                 let (mut router, mut rules, stop) = (router.clone(), rules.clone(), stop.clone());
                 workers.serve(stream, async move |stream| {
                     let _place = place;
-                    if !rules.admit(&stream, theirs) {
+                    let ends = || Ok((stream.peer_addr()?, stream.local_addr()?));
+                    if !rules.neighbours.admit(ends) {
                         router = refusal();
                         rules.longest = REFUSING;
                     }
@@ -147,12 +148,6 @@ pub(super) async fn accept(
                 tokio::time::sleep(Duration::from_millis(100)).await;
             }
         }
-    }
-}
-
-impl Rules {
-    fn admit(&self, stream: &TcpStream, theirs: SocketAddr) -> bool {
-        stream.local_addr().is_ok_and(|ours| self.neighbours.admit(theirs, ours))
     }
 }
 

@@ -37,7 +37,9 @@ const A_WHILE: Duration = Duration::from_mins(1);
 /// Where browsers are let in.
 pub(super) struct Door {
     pub(super) sign_in: SignIn,
-    /// How often a key may be tried, and a trip to the issuer begun, which is a record in the store.
+    /// How often a key may be tried, which has 20 characters and more, and a trip to the issuer begun,
+    /// which is a record in the store. What all may together is so much that one network cannot use it
+    /// up and so keep everybody out.
     tries: RateLimit<IpAddr>,
     trips: RateLimit<IpAddr>,
     trusted_proxies: Vec<Cidr>,
@@ -47,8 +49,8 @@ impl Door {
     pub(super) fn new(sign_in: SignIn, trusted_proxies: Vec<Cidr>, clock: &Clock) -> Arc<Self> {
         Arc::new(Self {
             sign_in,
-            tries: RateLimit::per(A_WHILE, clock.clone(), 10, 100),
-            trips: RateLimit::per(A_WHILE, clock.clone(), 60, 600),
+            tries: RateLimit::per(A_WHILE, clock.clone(), 10, 1000),
+            trips: RateLimit::per(A_WHILE, clock.clone(), 60, 6000),
             trusted_proxies,
         })
     }

@@ -3,8 +3,8 @@
 //! There are two limits. A principal with [`MOST_OF_ONE`] sessions loses the one that was not used
 //! for longest when another begins: clients forget sessions without saying so, and one that meets a
 //! lost one begins anew (404, basic/transports). With [`MOST`] sessions altogether, one goes that
-//! nobody has used for [`STALE`]; where there is none a newcomer is asked to come later, since it must
-//! not be able to end other people's.
+//! nobody has used for [`STALE`]; where there is none, one of the principal with the most, if that has
+//! more than the newcomer; and where everybody has a share the newcomer is asked to come later.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -57,7 +57,8 @@ impl Owned {
         let goes = if own >= self.most_of_one {
             Some(longest_unused(&open, |other| other.caller == caller).ok_or(NoRoom)?)
         } else if open.len() >= self.most {
-            Some(longest_unused(&open, |other| other.used.elapsed() >= STALE).ok_or(NoRoom)?)
+            let stale = longest_unused(&open, |other| other.used.elapsed() >= STALE);
+            Some(stale.or_else(|| of_the_greediest(&open, own)).ok_or(NoRoom)?)
         } else {
             None
         };
@@ -87,6 +88,17 @@ impl Owned {
     pub(super) fn forget(&self, id: &SessionId) {
         self.open.lock().remove(id);
     }
+}
+
+/// A session of whoever has the most, so that a few cannot keep everybody else out; `None` where that
+/// is no more than somebody who has `own` would then have.
+fn of_the_greediest(open: &HashMap<SessionId, Open>, own: usize) -> Option<SessionId> {
+    let mut counts: HashMap<&Caller, usize> = HashMap::new();
+    for Open { caller, .. } in open.values() {
+        *counts.entry(caller).or_default() += 1;
+    }
+    let (greediest, count) = counts.into_iter().max_by_key(|(_, count)| *count)?;
+    (count > own + 1).then(|| longest_unused(open, |other| other.caller == *greediest))?
 }
 
 fn longest_unused(
@@ -139,9 +151,20 @@ mod tests {
     }
 
     #[test]
+    fn a_newcomer_takes_from_who_has_the_most_and_from_nobody_else() {
+        let few = Owned { most: 4, most_of_one: 3, ..Owned::default() };
+        for (name, user) in [("a", "ana"), ("b", "bob"), ("c", "ana"), ("d", "ana")] {
+            few.admit(&id(name), caller(user)).unwrap();
+        }
+        assert_eq!(few.admit(&id("e"), caller("eve")), Ok(Some(id("a"))));
+        assert!(few.is_open(&id("b"), &caller("bob")));
+        assert_eq!(few.admit(&id("f"), caller("eve")), Err(NoRoom), "as many as who has the most");
+    }
+
+    #[test]
     fn a_newcomer_ends_nobody_elses_session_that_is_in_use() {
         let few = few();
-        for (name, user) in [("a", "ana"), ("b", "ana"), ("c", "bob"), ("d", "bob")] {
+        for (name, user) in [("a", "ana"), ("b", "bob"), ("c", "carl"), ("d", "dora")] {
             few.admit(&id(name), caller(user)).unwrap();
         }
         assert_eq!(few.admit(&id("e"), caller("eve")), Err(NoRoom));

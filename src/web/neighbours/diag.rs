@@ -19,7 +19,8 @@ const TCP: u8 = 6;
 const HEADER: usize = 16;
 /// `nlmsghdr` and `inet_diag_req_v2`
 const QUESTION: usize = HEADER + 56;
-/// From the beginning of an `inet_diag_msg` in an answer: its `idiag_uid` and `idiag_inode`.
+/// In an answer: `idiag_state`, `idiag_uid` and `idiag_inode` of its `inet_diag_msg`.
+const STATE: usize = HEADER + 1;
 const USER: usize = HEADER + 64;
 const INODE: usize = HEADER + 68;
 
@@ -84,13 +85,19 @@ fn question(theirs: SocketAddr, ours: SocketAddr) -> Option<Vec<u8>> {
     Some(question)
 }
 
+/// States of a socket that is connected: `TCP_ESTABLISHED`, `TCP_FIN_WAIT1`, `TCP_FIN_WAIT2`. One that
+/// only wants to be, to an address where we still hold the end of another, is somebody else.
+const CONNECTED: [u8; 3] = [1, 4, 5];
+
 /// Also an error is an answer, of another type.
 fn user_in(answer: &[u8]) -> Option<u32> {
     let number = |at: usize| answer.get(at..at + 4)?.try_into().ok().map(u32::from_ne_bytes);
     let kind: [u8; 2] = answer.get(4..6)?.try_into().ok()?;
     // A socket that its process has closed belongs to nobody any more; then the user is 0.
     let is_held = number(INODE)? != 0;
-    (u16::from_ne_bytes(kind) == BY_FAMILY && is_held).then(|| number(USER)).flatten()
+    let is_connected = CONNECTED.contains(answer.get(STATE)?);
+    let is_theirs = u16::from_ne_bytes(kind) == BY_FAMILY && is_held && is_connected;
+    is_theirs.then(|| number(USER)).flatten()
 }
 
 #[cfg(test)]
@@ -101,6 +108,7 @@ mod tests {
     fn answer(user: u32, inode: u32) -> Vec<u8> {
         let mut answer = vec![0; INODE + 4];
         answer[4..6].copy_from_slice(&BY_FAMILY.to_ne_bytes());
+        answer[STATE] = 1;
         answer[USER..USER + 4].copy_from_slice(&user.to_ne_bytes());
         answer[INODE..INODE + 4].copy_from_slice(&inode.to_ne_bytes());
         answer
@@ -111,6 +119,9 @@ mod tests {
         assert_eq!(user_in(&answer(1000, 7)), Some(1000));
         assert_eq!(user_in(&answer(0, 7)), Some(0));
         assert_eq!(user_in(&answer(0, 0)), None, "nobody holds it");
+        let mut trying = answer(1000, 7);
+        trying[STATE] = 2;
+        assert_eq!(user_in(&trying), None, "`TCP_SYN_SENT`");
         let mut error = answer(0, 7);
         error[4..6].copy_from_slice(&2_u16.to_ne_bytes());
         assert_eq!(user_in(&error), None, "an error");

@@ -179,12 +179,13 @@ async fn a_no_after_the_consent_outweighs_it_and_one_before_does_not() {
     let nonce = flow(&world.bring_back(&prompt).await);
     world.pass(Duration::from_secs(1));
     broker.decline(ticket, &visitor).await.unwrap();
+    // A new link instead of the one that was refused does not make it forgotten.
+    let prompt = world.prompt_of(&user("ana")).await;
     let refused = world.confirm("my-app", &nonce, "ana").await;
     assert!(matches!(refused, Err(ConfirmationError::Declined)));
     assert!(world.provider.requests().is_empty());
     // She thinks better of it.
     world.pass(Duration::from_secs(1));
-    let prompt = world.prompt_of(&user("ana")).await;
     let nonce = flow(&world.bring_back(&prompt).await);
     world.confirm("my-app", &nonce, "ana").await.unwrap();
     assert_eq!(world.provider.requests().len(), 1);
