@@ -15,9 +15,9 @@ use tokio_util::sync::CancellationToken;
 use crate::broker::sign_in::SignIn;
 use crate::broker::{Broker, Parts};
 use crate::config::Config;
-use crate::identity::{Authenticator, KeyError, Login};
+use crate::identity::{Authenticator, Issuer, KeyError, Login};
 use crate::mcp;
-use crate::model::{Caller, Clock, Principal};
+use crate::model::{Caller, Clock, Principal, chain};
 use crate::net::{Cidr, Net, Policy};
 use crate::oauth::OAuthClient;
 use crate::registry::Registry;
@@ -155,6 +155,7 @@ impl App {
         let Http { listener, authenticator, origins, neighbours } = http;
         let pages = self.pages(&authenticator, &origins);
         let opened = tokio::spawn(open(self.broker.clone()));
+        let asked = authenticator.issuer().map(|issuer| tokio::spawn(look_up(Arc::clone(issuer))));
         let (running, ended) = (mcp::Running::default(), CancellationToken::new());
         let routes = self
             .mcp_routes(&running, &ended)
@@ -175,6 +176,7 @@ impl App {
         ended.cancel();
         let _ = tokio::time::timeout(LAST_ANSWERS, port.ended()).await;
         opened.abort();
+        asked.inspect(tokio::task::JoinHandle::abort);
         self.close().await;
         // Last, because what was begun for a call and must not be broken off runs on its threads.
         drop(port);
@@ -217,6 +219,14 @@ impl App {
         // Before the folder: whoever takes over wants the ports.
         self.loopback.close().await;
         self.store.close().await;
+    }
+}
+
+/// Finds out early that people cannot be known, rather than when the first of them comes.
+async fn look_up(issuer: Arc<Issuer>) {
+    if let Err(error) = issuer.look_up().await {
+        let (error, hint) = (chain(error.as_ref()), error.hint());
+        tracing::warn!(error, hint, "nobody can sign in until the issuer answers");
     }
 }
 

@@ -37,6 +37,10 @@ pub enum Denied {
 pub enum TokenFault {
     #[error("it is not known here")]
     Unknown,
+    #[error("it is no key of this server and no JWT")]
+    Opaque,
+    #[error("it is not the one of this server")]
+    OtherToken,
     #[error("it is longer than 16 KiB")]
     TooLong,
     #[error("it is not a signed JWT")]
@@ -156,9 +160,11 @@ impl Denied {
 impl TokenFault {
     fn hint(self) -> &'static str {
         match self {
-            Self::Unknown => {
+            Self::Unknown => "check the key",
+            Self::Opaque => {
                 "check the key or token; one that is no JWT of the issuer needs `introspect = true` in [server.auth]"
             }
+            Self::OtherToken => "send the one in the file that this server named when it started",
             Self::Audience => {
                 "ask the issuer for a token for this server (RFC 8707 `resource`), or write what it says in `aud` as `audience` in [server.auth]"
             }

@@ -240,7 +240,7 @@ impl Issuer {
         let claims = match Jws::read(token)? {
             Some(jws) => self.access_token(&jws, now).await?,
             None if self.introspects => self.introspected(token, now).await?,
-            None => return Err(TokenFault::Unknown.into()),
+            None => return Err(TokenFault::Opaque.into()),
         };
         let Person { caller, groups } = self.person(&claims)?;
         let principal = Arc::new(Principal { caller, groups, opener: self.opener() });
@@ -295,6 +295,14 @@ impl Issuer {
         let claims = Claims::new(answer);
         claims.check_answer(&metadata.issuer, &self.audience, now)?;
         Ok(claims)
+    }
+
+    /// Asks what will be needed, before anybody has to wait for it.
+    ///
+    /// # Errors
+    /// The issuer cannot be asked; it is asked again when somebody comes.
+    pub async fn look_up(&self) -> Result<(), Arc<IssuerError>> {
+        self.publication.current().await.map(drop)
     }
 
     async fn published(&self) -> Result<Arc<Published>, Denied> {

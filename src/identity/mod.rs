@@ -119,7 +119,7 @@ impl Authenticator {
             Way::Local(principal) => Arc::clone(principal),
             Way::Token { digester, digest, principal, .. } => {
                 if digester.digest(headers::bearer(headers)?) != *digest {
-                    return Err(TokenFault::Unknown.into());
+                    return Err(TokenFault::OtherToken.into());
                 }
                 Arc::clone(principal)
             }

@@ -181,7 +181,13 @@ impl Handler {
         request: &CallToolRequestParams,
         context: &RequestContext<RoleServer>,
     ) -> Result<Outcome, ErrorData> {
-        let client = context.client_info().map(|info| info.title.unwrap_or(info.name));
+        let client = if is_stateless(context.protocol_version()) {
+            // Without a handshake rmcp would know itself instead.
+            context.meta.client_info()
+        } else {
+            context.client_info()
+        };
+        let client = client.map(|info| info.title.unwrap_or(info.name));
         let call = self.broker.call(Call {
             principal,
             tool: &request.name,

@@ -93,7 +93,7 @@ impl KeyError {
     pub fn hint(&self) -> String {
         match self {
             Self::Malformed { .. } => {
-                "a key is 32 random bytes in base64, e.g. from `openssl rand -base64 32`".into()
+                "a key is 32 random bytes in base64, as `countersign key generate` prints them".into()
             }
             Self::Exposed(path) => {
                 format!("make it this user's own and run `chmod 600 {}`", path.display())

@@ -1,6 +1,7 @@
 //! What holds for every request before any route sees it.
 
 use std::collections::BTreeSet;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, LazyLock};
 
 use axum::extract::{Request, State};
@@ -15,11 +16,23 @@ use parking_lot::RwLock;
 use sha2::{Digest as _, Sha256};
 
 use super::page::{Kind, Page, STYLE};
+use crate::model::text::shown;
+
+/// Of a host's name in the log.
+const LONGEST_HOST: usize = 80;
 
 /// The origins that we have handed out for one listener, e.g. `http://127.0.0.1:8971`, and no other
 /// name of the same place. Clones share what is added later.
 #[derive(Clone, Debug, Default)]
-pub struct Origins(Arc<RwLock<BTreeSet<String>>>);
+pub struct Origins(Arc<Names>);
+
+#[derive(Debug, Default)]
+struct Names {
+    all: RwLock<BTreeSet<String>>,
+    /// Whether the log knows that requests come for another host. Once will do: whoever likes can
+    /// send such.
+    has_told: AtomicBool,
+}
 
 /// A host and a port without TLS, as browsers write them: the port that goes without saying is not
 /// written, in `Host` and `Origin` neither (RFC 6454 §6.2).
@@ -34,11 +47,11 @@ impl Origins {
     /// Of these names of one place.
     pub fn of(names: impl IntoIterator<Item = impl Into<String>>) -> Self {
         let names = names.into_iter().map(Into::into).collect();
-        Self(Arc::new(RwLock::new(names)))
+        Self(Arc::new(Names { all: RwLock::new(names), has_told: AtomicBool::new(false) }))
     }
 
     pub fn add(&self, origin: impl Into<String>) {
-        self.0.write().insert(origin.into());
+        self.0.all.write().insert(origin.into());
     }
 
     /// The one that a request is meant for. It names it in `Host`, and where its target is an absolute
@@ -46,7 +59,17 @@ impl Origins {
     pub(super) fn asked(&self, uri: &Uri, headers: &HeaderMap) -> Option<String> {
         let mut hosts = headers.get_all(header::HOST).iter();
         let (Some(host), None) = (hosts.next(), hosts.next()) else { return None };
-        let named = self.at(host.to_str().unwrap_or_default())?;
+        let host = host.to_str().unwrap_or_default();
+        let Some(named) = self.at(host) else {
+            if !self.0.has_told.swap(true, Ordering::Relaxed) {
+                let host = shown(host, LONGEST_HOST);
+                tracing::warn!(
+                    host,
+                    "refused a request for another host; a proxy must pass `Host` on"
+                );
+            }
+            return None;
+        };
         let is_target = |target: &Authority| self.at(target.as_str()).as_ref() == Some(&named);
         uri.authority().is_none_or(is_target).then_some(named)
     }
@@ -56,13 +79,13 @@ impl Origins {
         let is_named = |origin: &&String| {
             origin.split_once("://").is_some_and(|(_, own)| own.eq_ignore_ascii_case(host))
         };
-        self.0.read().iter().find(is_named).cloned()
+        self.0.all.read().iter().find(is_named).cloned()
     }
 
     /// Whether an `Origin` is one of them, scheme included: a page of `https://127.0.0.1:8971` is
     /// somebody else's.
     pub(super) fn contain(&self, origin: &str) -> bool {
-        self.0.read().iter().any(|own| own.eq_ignore_ascii_case(origin))
+        self.0.all.read().iter().any(|own| own.eq_ignore_ascii_case(origin))
     }
 }
 

@@ -197,9 +197,12 @@ async fn begin(
                     browser.becomes(cookie);
                     see_other(to.as_str())
                 }
-                Ok(None) => {
-                    entrance(&door, &browser, &to, Some("This is not a key of this server."))
-                }
+                Ok(None) => entrance(
+                    &door,
+                    &browser,
+                    &to,
+                    Some("This is nobody's own key for this server."),
+                ),
                 Err(error) => failed(&error),
             }
         }

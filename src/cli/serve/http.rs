@@ -48,6 +48,10 @@ pub(super) async fn serve(
         (_, true) => "; other users of this machine are refused",
         (_, false) => "; other users of this machine cannot be told from you here",
     };
+    if matches!(access, Access::Many { .. }) {
+        // Its key is the operator's; one that does not fit must not wait for the first person.
+        app.broker.store().await.map_err(hinted)?;
+    }
     let authenticator = app.authenticator(access).map_err(hinted)?;
     report::note(&format!(
         "listening on http://{bound}/mcp (older clients: http://{bound}/sse); {said}{others}"

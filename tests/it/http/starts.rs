@@ -31,6 +31,7 @@ fn what_must_not_be_served_is_refused_with_the_way_out() {
     let public = "[server]\npublic_url = \"https://tools.example.com\"\n";
     let auth = format!("{public}{ONE_KEY}");
     let other = ONE_KEY.replace("\"one\"", "\"two\"").replace("ONE_KEY", "SAME_KEY");
+    let wrong = ("COUNTERSIGN_KEY", "hunter2-which-is-no-key");
     let (twice, same) = (format!("{auth}{other}"), ("SAME_KEY", "0123456789abcdef0123456789"));
     let (key, one) = (("COUNTERSIGN_KEY", KEY), ("ONE_KEY", "0123456789abcdef0123456789"));
     let cases: &[(&str, &[_], &[_], i32, &str, &str)] = &[
@@ -41,6 +42,14 @@ fn what_must_not_be_served_is_refused_with_the_way_out() {
         (&auth, &[one], &["--sse", ":0"], 1, "needs a key", "set COUNTERSIGN_KEY to what"),
         (ONE_KEY, &[key, one], &["--sse", "0.0.0.0:0"], 1, "by which name", "`public_url = "),
         (&auth, &[key], &["--sse", ":0"], 1, "the key `one` of", "set ONE_KEY where"),
+        (
+            &auth,
+            &[wrong, one],
+            &["--sse", ":0"],
+            1,
+            "COUNTERSIGN_KEY does not hold a key",
+            "generate",
+        ),
         (
             &twice,
             &[key, one, same],

@@ -120,7 +120,7 @@ async fn an_endpoint_elsewhere_is_not_asked() {
 async fn it_is_asked_only_where_that_is_written_and_never_about_a_jwt() {
     let world = World::new().await;
     says(&world, &json!({}));
-    assert_eq!(world.fault(TOKEN).await, TokenFault::Unknown);
+    assert_eq!(world.fault(TOKEN).await, TokenFault::Opaque);
     assert_eq!(world.server.requests().len(), 0);
     let world = asking().await;
     let foreign =

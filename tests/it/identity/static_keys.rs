@@ -209,7 +209,7 @@ async fn a_token_is_asked_for_where_there_is_one() {
     assert!(present(&server, ANA, &[]).await.unwrap().is_local());
     assert!(matches!(server.authenticate(&HeaderMap::new()).await, Err(Denied::Missing)));
     let other = present(&server, SHOP, &[]).await;
-    assert!(matches!(other, Err(Denied::InvalidToken(TokenFault::Unknown))));
+    assert!(matches!(other, Err(Denied::InvalidToken(TokenFault::OtherToken))));
 }
 
 #[test]
