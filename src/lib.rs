@@ -81,7 +81,13 @@
 //!
 //! - The store is opened at first use ([`store::Slot`]), not at start: a key that is missing or an
 //!   owner that does not answer keeps nobody from tools that need no grant, and mends itself when its
-//!   cause is gone.
+//!   cause is gone. A server for many people opens it before it says that it listens: its operator is
+//!   there at the start, and not when the first of them comes.
+//! - The served port has a thread for each processor, and a connection stays on one ([`web::server`]):
+//!   moving the steps of a call between threads costs as much as the call. Outbound clients are each
+//!   thread's own ([`net`]).
+//! - Sessions of browsers belong to the broker ([`broker::sign_in`]), form tokens to the pages
+//!   (`web::csrf`): who has signed in is a decision, and what a form carries is not.
 //! - The grant is the lease of its own renewal ([`model::grant::Attempt`]): marking it is one swap, and
 //!   what happened to a refresh token stands where the token stands.
 //! - The loopback listener opens with the first link, so that a server nobody connects with holds no

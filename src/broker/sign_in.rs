@@ -245,8 +245,7 @@ impl SignIn {
         }
         let now = broker.0.parts.clock.now();
         let Person { caller, groups } = person;
-        let name = caller.user.to_string();
-        let session = Session { caller, groups, name, key, began_at: now, seen_at: now };
+        let session = Session { caller, groups, key, began_at: now, seen_at: now };
         let cookie = secret::random();
         broker.store().await?.begin_session(&cookie, &session).await?;
         broker.sweep_in_time();

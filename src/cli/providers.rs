@@ -20,6 +20,7 @@ use crate::model::provider::{LoopbackRule, OAuthSettings, SecretRef};
 use crate::model::text::{nearest, shown};
 use crate::model::{Provider, Scopes};
 use crate::web::listener::{DEFAULT_PORT, origin};
+use crate::web::reach;
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Command {
@@ -115,10 +116,10 @@ fn entry(name: &str, config: Option<&Config>) -> Option<Entry> {
         .fold(oauth.map(|oauth| oauth.scopes.clone()).unwrap_or_default(), |all, tool| {
             all.union(&tool.scopes)
         });
-    let port = config.and_then(|config| config.server.port).unwrap_or(DEFAULT_PORT);
     let redirect_uri = oauth
-        .filter(|oauth| oauth.grant.is_by_consent() && oauth.loopback != LoopbackRule::Refused)
-        .map(|oauth| redirect_uri(&origin(oauth.loopback, port), &provider.id));
+        .filter(|oauth| oauth.grant.is_by_consent())
+        .and_then(|oauth| origin_for(config, &provider, oauth.loopback))
+        .map(|origin| redirect_uri(&origin, &provider.id));
     Some(Entry {
         is_configured: configured.is_some(),
         console_url,
@@ -127,6 +128,18 @@ fn entry(name: &str, config: Option<&Config>) -> Option<Entry> {
         redirect_uri,
         provider,
     })
+}
+
+/// Where a provider sends browsers back to; `None` where it would not.
+fn origin_for(config: Option<&Config>, provider: &Provider, rule: LoopbackRule) -> Option<String> {
+    let server = config.map(|config| &config.server);
+    let public = server.filter(|server| server.auth.is_some());
+    if let Some(public) = public.and_then(|server| server.public_url.as_ref()) {
+        let public = public.origin().ascii_serialization();
+        return reach::public(&public, provider.id.clone(), rule).ok();
+    }
+    let port = server.and_then(|server| server.port).unwrap_or(DEFAULT_PORT);
+    (rule != LoopbackRule::Refused).then(|| origin(rule, port))
 }
 
 fn oauth(provider: &Provider) -> Option<&OAuthSettings> {
@@ -233,9 +246,10 @@ fn lines(entry: &Entry, again: &Again) -> Vec<String> {
 
 fn redirect(entry: &Entry, rule: LoopbackRule) -> String {
     let Some(uri) = &entry.redirect_uri else {
-        return "only https is accepted, which this version cannot offer".into();
+        return "only https is accepted: set `public_url` in [server], beside [server.auth]".into();
     };
-    let how = if rule.any_port() { "any port will do" } else { "to the letter" };
+    let is_loopback = uri.starts_with("http://");
+    let how = if rule.any_port() && is_loopback { "any port will do" } else { "to the letter" };
     format!("{uri} ({how})")
 }
 

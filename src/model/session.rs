@@ -24,8 +24,6 @@ pub struct Session {
     pub caller: Caller,
     /// What the issuer says that they belong to.
     pub groups: BTreeSet<String>,
-    /// What they are called on a page.
-    pub name: String,
     /// The fingerprint of the key that they signed in by; `None`: at the issuer.
     #[serde(default)]
     pub key: Option<String>,
@@ -114,7 +112,6 @@ mod tests {
         let session = |seen_at| Session {
             caller: caller.clone(),
             groups: BTreeSet::new(),
-            name: "ana".into(),
             key: None,
             began_at: at(0),
             seen_at,

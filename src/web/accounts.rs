@@ -20,9 +20,8 @@ use axum::routing::get;
 use serde::Deserialize;
 
 use super::browser::Browser;
-use super::connect::see_other;
 use super::csrf::OwnForm;
-use super::page::{Kind, Page, html};
+use super::page::{Kind, Page, html, see_other};
 use super::refused::{self, Reader};
 use super::signin;
 use crate::broker::grants::Ended;
@@ -40,8 +39,6 @@ const PATH: &str = "/connections";
 #[derive(Clone)]
 pub struct Person {
     pub principal: Arc<Principal>,
-    /// What they are called on the page.
-    pub name: String,
     /// Whether they can sign out.
     pub has_signed_in: bool,
 }

@@ -2,16 +2,16 @@
 
 use axum::Extension;
 use axum::extract::{FromRequestParts, Path, RawQuery, State};
-use axum::http::header::{LOCATION, SET_COOKIE};
+use axum::http::HeaderMap;
+use axum::http::header::SET_COOKIE;
 use axum::http::request::Parts;
-use axum::http::{HeaderMap, HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
 use secrecy::SecretString;
 use serde::Deserialize;
 
 use super::browser::{Browser, cookie, set_cookie};
 use super::csrf::OwnForm;
-use super::page::{self, Change};
+use super::page::{self, Change, see_other};
 use super::refused::{self, Reader};
 use super::signin;
 use crate::broker::Broker;
@@ -195,12 +195,5 @@ pub(super) async fn callback(
         // On to an address without code and state, so that neither stays in the history.
         Ok(arrival) => see_other(&arrival.next),
         Err(error) => refused::callback(&error, Reader::at(&visitor)).into_response(),
-    }
-}
-
-pub(super) fn see_other(to: &str) -> Response {
-    match HeaderValue::try_from(to) {
-        Ok(to) => (StatusCode::SEE_OTHER, [(LOCATION, to)]).into_response(),
-        Err(_) => StatusCode::INTERNAL_SERVER_ERROR.into_response(),
     }
 }

@@ -68,8 +68,7 @@ pub fn router(broker: Broker, origins: Origins) -> Router {
 
 /// The pages of a port that only the person of this machine is served on, behind their shield.
 pub fn local(broker: Broker, principal: Arc<Principal>, names: &[String]) -> Router {
-    let name = principal.caller.user.to_string();
-    let person = Person { principal, name, has_signed_in: false };
+    let person = Person { principal, has_signed_in: false };
     let routes = accounts::routes().layer(Extension(person));
     shielded(routes.with_state(broker), Origins::of(names))
 }

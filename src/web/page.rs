@@ -1,7 +1,8 @@
 //! The pages: server-rendered, no script, one inline stylesheet.
 
 use askama::Template;
-use axum::http::StatusCode;
+use axum::http::header::LOCATION;
+use axum::http::{HeaderValue, StatusCode};
 use axum::response::{Html, IntoResponse, Response};
 
 use crate::broker::invitation::{Invitation, PasteWhat, Proof};
@@ -357,6 +358,14 @@ pub(super) fn gone() -> Page {
                 .into(),
         ],
     )
+}
+
+/// To where the browser goes on by itself.
+pub(super) fn see_other(to: &str) -> Response {
+    match HeaderValue::try_from(to) {
+        Ok(to) => (StatusCode::SEE_OTHER, [(LOCATION, to)]).into_response(),
+        Err(_) => StatusCode::INTERNAL_SERVER_ERROR.into_response(),
+    }
 }
 
 pub(super) fn html(status: StatusCode, page: &impl Template) -> Response {

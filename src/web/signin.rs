@@ -20,9 +20,8 @@ use url::form_urlencoded;
 use super::accounts::Person;
 use super::browser::Browser;
 use super::client;
-use super::connect::see_other;
 use super::csrf::OwnForm;
-use super::page::{Kind, Page, html};
+use super::page::{Kind, Page, html, see_other};
 use super::refused::logged;
 use crate::broker::Visitor;
 use crate::broker::sign_in::{Offer, SignIn, SignInError};
@@ -100,9 +99,9 @@ pub(super) async fn know(
 }
 
 fn person(session: &Session) -> Person {
-    let Session { caller, groups, name, .. } = session.clone();
+    let Session { caller, groups, .. } = session.clone();
     let principal = Principal::signed_in(caller, groups);
-    Person { principal: Arc::new(principal), name, has_signed_in: true }
+    Person { principal: Arc::new(principal), has_signed_in: true }
 }
 
 /// The sign-in page is where to go on.

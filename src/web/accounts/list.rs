@@ -71,7 +71,7 @@ impl List {
         problem: Option<&str>,
     ) -> Self {
         Self {
-            name: person.name.clone(),
+            name: person.principal.caller.user.to_string(),
             problem: problem.map(str::to_owned),
             offers: offers(broker, person, accounts),
             accounts: accounts.iter().map(|account| shown(broker, person, account)).collect(),

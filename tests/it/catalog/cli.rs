@@ -77,6 +77,27 @@ fn one_is_shown_as_this_configuration_would_use_it() {
 }
 
 #[test]
+fn a_server_for_many_people_has_its_redirect_uri_at_its_public_url() {
+    let file = r#"
+        [server]
+        public_url = "https://tools.example.com"
+        [[server.auth.api_keys]]
+        name = "one"
+        key  = "env:ONE_KEY"
+        user = "ana"
+    "#;
+    for (name, loopback) in [("github", "any-port"), ("slack", "refused")] {
+        let provider = shown(Some(file), &["show", name]);
+        let expected = format!("https://tools.example.com/oauth/callback/{name}");
+        assert_eq!(provider["redirect_uri"], expected);
+        assert_eq!(provider["loopback"], loopback);
+    }
+    let (_folder, mut command) = providers(Some(file));
+    let (_, stdout, _) = run(command.args(["show", "github"]));
+    assert!(stdout.contains("/oauth/callback/github (to the letter)\n"), "{stdout}");
+}
+
+#[test]
 fn it_helps_before_there_is_a_file_and_while_it_is_broken() {
     for file in [None, Some("[tools.a]\nprovider = \"shopify\""), Some("[")] {
         let shopify = shown(file, &["show", "shopify"]);
