@@ -158,10 +158,10 @@ impl Net {
             Rule::WrittenPlain => &clients.written_plain,
             Rule::Learnt => &clients.learnt,
         };
-        let policy = self.0.policy.clone();
         // Once, for however many calls come first: reading some 140 root certificates blocks for tens
         // of milliseconds.
         let built = slot.get_or_try_init(async || {
+            let policy = self.0.policy.clone();
             match tokio::task::spawn_blocking(move || build(policy, rule)).await {
                 Ok(Ok(client)) => Ok(client),
                 Ok(Err(error)) => Err(Phase::Client(error.without_url().to_string())),
