@@ -16,8 +16,8 @@
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use chacha20poly1305::aead::{Aead as _, KeyInit as _, Payload};
-use chacha20poly1305::{Key as CipherKey, XChaCha20Poly1305, XNonce};
+use chacha20poly1305::aead::{Aead as _, KeyInit, Payload};
+use chacha20poly1305::{XChaCha20Poly1305, XNonce};
 use hmac::{Hmac, Mac as _};
 use serde::{Deserialize, Serialize};
 use sha2::Sha256;
@@ -155,7 +155,7 @@ impl KeyRing {
     #[expect(clippy::expect_used, reason = "HMAC takes keys of any length")]
     fn mac(&self, purpose: &str, parts: &[&str]) -> [u8; 32] {
         let mut mac =
-            <Hmac<Sha256> as hmac::Mac>::new_from_slice(&self.root).expect("HMAC takes any key");
+            <Hmac<Sha256> as KeyInit>::new_from_slice(&self.root).expect("HMAC takes any key");
         for part in std::iter::once(&purpose).chain(parts) {
             mac.update(&(part.len() as u64).to_be_bytes());
             mac.update(part.as_bytes());
@@ -259,8 +259,8 @@ impl<'a> Wrapped<'a> {
 
 fn encrypt(key: &[u8; 32], aad: &[u8], plain: &[u8], out: &mut Vec<u8>) -> Result<(), SealError> {
     let nonce = random_bytes::<NONCE>();
-    let text = XChaCha20Poly1305::new(CipherKey::from_slice(key))
-        .encrypt(XNonce::from_slice(&nonce), Payload { msg: plain, aad })
+    let text = XChaCha20Poly1305::new(key.into())
+        .encrypt(&XNonce::from(nonce), Payload { msg: plain, aad })
         .map_err(|_| SealError::Seal)?;
     out.extend_from_slice(&nonce);
     out.extend_from_slice(&text);
@@ -268,9 +268,9 @@ fn encrypt(key: &[u8; 32], aad: &[u8], plain: &[u8], out: &mut Vec<u8>) -> Resul
 }
 
 fn decrypt(key: &[u8; 32], aad: &[u8], rest: &[u8]) -> Result<Zeroizing<Vec<u8>>, SealError> {
-    let (nonce, text) = rest.split_at_checked(NONCE).ok_or(SealError::Format)?;
-    XChaCha20Poly1305::new(CipherKey::from_slice(key))
-        .decrypt(XNonce::from_slice(nonce), Payload { msg: text, aad })
+    let (nonce, text) = rest.split_first_chunk::<NONCE>().ok_or(SealError::Format)?;
+    XChaCha20Poly1305::new(key.into())
+        .decrypt(nonce.into(), Payload { msg: text, aad })
         .map(Zeroizing::new)
         .map_err(|_| SealError::Foreign)
 }

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use countersign::identity::{Denied, TokenFault};
 use countersign::model::principal::{NoOpener, Opener};
-use hmac::{Hmac, Mac as _};
+use hmac::{Hmac, KeyInit as _, Mac as _};
 use serde_json::{Value, json};
 use sha2::Sha256;
 
