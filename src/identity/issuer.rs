@@ -267,13 +267,14 @@ impl Issuer {
         Ok(claims)
     }
 
-    /// Finds the key that signed it. One that is not found may be new.
+    /// Finds the key that signed it. One that is not found may be new; while the issuer does not
+    /// answer, that cannot be told, and on `invalid_token` a client throws a good token away.
     async fn signer(&self, jws: &Jws<'_>) -> Result<Arc<Published>, Denied> {
         let published = self.published().await?;
         if published.keys.verify(jws) {
             return Ok(published);
         }
-        match self.publication.newer(&published).await {
+        match self.publication.newer(&published).await.map_err(Denied::Unavailable)? {
             Some(newer) if newer.keys.verify(jws) => Ok(newer),
             _ => Err(TokenFault::Signature.into()),
         }

@@ -3,16 +3,20 @@
 //! | | |
 //! |---|---|
 //! | fresh | as long as the key set's `max-age` says, between 5 minutes and 24 hours |
-//! | asked again early | when a token's key is not found, once a minute at most |
+//! | asked again early | when a token's key is not found, every ten seconds at most |
+//! | being asked | callers who need the answer wait for it: at the start, and when a token's key is not found |
 //! | the issuer does not answer | the old keys go on for 24 hours; without any, nobody is let in |
 //!
-//! There is one question at a time, and it goes on when whoever caused it hangs up: neither many
-//! tokens with invented keys nor many calls at the first start make more than one.
+//! There is one question at a time, and it goes on when the client that caused it hangs up: neither
+//! many tokens with invented keys nor many calls at the first start make more than one. A pause counts
+//! from the end of a question: a caller who comes while it is asked has the same claim to its answer
+//! as the one who caused it.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use parking_lot::RwLock;
+use tokio::sync::watch;
 use url::Url;
 
 use super::issuer::IssuerError;
@@ -28,8 +32,11 @@ const SHORTEST_LIFE: Duration = Duration::from_mins(5);
 const LONGEST_LIFE: Duration = Duration::from_hours(24);
 /// Where the issuer says nothing.
 const USUAL_LIFE: Duration = Duration::from_mins(15);
-/// Between two questions while there are keys.
+/// Between two questions while there are keys that have become old.
 const PAUSE: Duration = Duration::from_mins(1);
+/// Between two questions for a key that is not found. Tokens with invented keys cause no more, and a
+/// token of a key that is newer than the last answer is refused for no longer.
+const KEY_PAUSE: Duration = Duration::from_secs(10);
 /// Between two questions while there are none, and everybody waits for them.
 const SHORT_PAUSE: Duration = Duration::from_secs(5);
 
@@ -52,16 +59,21 @@ struct Inner {
     oauth: OAuthClient,
     clock: Clock,
     kept: RwLock<Kept>,
-    flight: tokio::sync::Mutex<()>,
 }
 
 #[derive(Default)]
 struct Kept {
     published: Option<Arc<Published>>,
-    asked_at: Option<Time>,
+    /// When the last question ended.
+    answered_at: Option<Time>,
     /// What the last question came to, if to nothing.
     failed: Option<Arc<IssuerError>>,
+    /// The last question that began. It is running as long as its sender lives, which no panic and no
+    /// abort outlives.
+    question: Option<Question>,
 }
+
+type Question = watch::Receiver<()>;
 
 impl Publication {
     pub(super) fn new(issuer: Url, net: Net, clock: Clock) -> Self {
@@ -71,7 +83,6 @@ impl Publication {
             net,
             clock,
             kept: RwLock::default(),
-            flight: tokio::sync::Mutex::default(),
         }))
     }
 
@@ -109,46 +120,65 @@ impl Publication {
     }
 
     /// What is published since `known`; `None` if nothing, or if it was asked a moment ago.
-    pub(super) async fn newer(&self, known: &Arc<Published>) -> Option<Arc<Published>> {
-        self.ask(PAUSE).await;
-        self.last().filter(|last| !Arc::ptr_eq(last, known))
-    }
-
-    /// Asks, unless that was done within `pause`. Returns when the question is settled.
-    async fn ask(&self, pause: Duration) {
-        if let Some(asking) = self.ask_aside(pause) {
-            // It fails only where the process ends.
-            let _ = asking.await;
+    ///
+    /// # Errors
+    /// The issuer did not answer, so that it is not known.
+    pub(super) async fn newer(
+        &self,
+        known: &Arc<Published>,
+    ) -> Result<Option<Arc<Published>>, Arc<IssuerError>> {
+        self.ask(KEY_PAUSE).await;
+        let kept = self.0.kept.read();
+        match (&kept.published, &kept.failed) {
+            (Some(last), _) if !Arc::ptr_eq(last, known) => Ok(Some(Arc::clone(last))),
+            (_, Some(error)) => Err(Arc::clone(error)),
+            (_, None) => Ok(None),
         }
     }
 
-    fn ask_aside(&self, pause: Duration) -> Option<tokio::task::JoinHandle<()>> {
-        if self.0.was_asked_within(pause) {
+    /// Waits for the running question, or asks one, unless the last one ended within `pause`.
+    async fn ask(&self, pause: Duration) {
+        if let Some(mut question) = self.ask_aside(pause) {
+            // Nothing is sent: the sender goes when the question has ended.
+            let _ = question.changed().await;
+        }
+    }
+
+    /// Like [`Self::ask`], without waiting.
+    fn ask_aside(&self, pause: Duration) -> Option<Question> {
+        let mut kept = self.0.kept.write();
+        if let Some(running) = kept.running() {
+            return Some(running);
+        }
+        let now = self.0.clock.now();
+        // A clock that was set back must not make us wait for it.
+        if kept.answered_at.is_some_and(|at| at <= now && now.since(at) < pause) {
             return None;
         }
+        let (running, question) = watch::channel(());
+        kept.question = Some(question.clone());
         let inner = Arc::clone(&self.0);
-        Some(tokio::spawn(async move { inner.ask(pause).await }))
+        tokio::spawn(async move {
+            inner.ask().await;
+            drop(running);
+        });
+        Some(question)
+    }
+}
+
+impl Kept {
+    fn running(&self) -> Option<Question> {
+        self.question.clone().filter(|question| question.has_changed().is_ok())
     }
 }
 
 impl Inner {
-    fn was_asked_within(&self, pause: Duration) -> bool {
-        let now = self.clock.now();
-        // A clock that was set back must not make us wait for it.
-        self.kept.read().asked_at.is_some_and(|at| at <= now && now.since(at) < pause)
-    }
-
-    async fn ask(&self, pause: Duration) {
-        let _alone = self.flight.lock().await;
-        // Somebody else's question has been answered meanwhile.
-        if self.was_asked_within(pause) {
-            return;
-        }
-        self.kept.write().asked_at = Some(self.clock.now());
+    async fn ask(&self) {
         let asked = tokio::time::timeout(TIME_LIMIT, self.fetch()).await;
         let asked =
             asked.unwrap_or_else(|_| Err(IssuerError::Slow { issuer: self.issuer.to_string() }));
         let mut kept = self.kept.write();
+        kept.answered_at = Some(self.clock.now());
         match asked {
             Ok(published) => {
                 kept.published = Some(Arc::new(published));

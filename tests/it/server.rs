@@ -1,9 +1,11 @@
 //! An API that behaves as badly as it is told to: raw bytes over TCP, no HTTP library in between.
 
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::Semaphore;
 
 /// What the server does with one request.
 pub(crate) enum Act {
@@ -15,6 +17,8 @@ pub(crate) enum Act {
     Forever(Vec<u8>, Vec<u8>),
     /// Writes these bytes and then nothing, without closing.
     Stall(Vec<u8>),
+    /// Writes these bytes once the semaphore has a permit, which stays there.
+    SayWhen(Arc<Semaphore>, Vec<u8>),
 }
 
 /// A running server on a port of its own.
@@ -53,6 +57,16 @@ impl Server {
         self.requests.lock().expect("not poisoned").clone()
     }
 
+    /// Returns once so many requests have been read.
+    pub(crate) async fn has_got(&self, count: usize) {
+        let got = async {
+            while self.requests().len() < count {
+                tokio::task::yield_now().await;
+            }
+        };
+        tokio::time::timeout(Duration::from_secs(20), got).await.expect("the requests in time");
+    }
+
     pub(crate) fn connections(&self) -> usize {
         *self.connections.lock().expect("not poisoned")
     }
@@ -78,6 +92,10 @@ async fn serve(
                     sent = stream.write_all(&again).await;
                 }
                 sent
+            }
+            Act::SayWhen(permitted, bytes) => {
+                let _permit = permitted.acquire().await.expect("it stays open");
+                stream.write_all(&bytes).await
             }
             Act::Stall(bytes) => {
                 let _ = stream.write_all(&bytes).await;

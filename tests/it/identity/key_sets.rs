@@ -45,6 +45,61 @@ async fn many_at_the_first_start_ask_once() {
     assert_eq!(world.asked(JWKS), 1);
 }
 
+/// At the start the first call causes the question; the others come while it is asked.
+#[tokio::test]
+async fn callers_who_come_while_the_issuer_is_asked_wait_for_its_answer() {
+    let world = World::new().await;
+    let permits = world.hold_back();
+    let token = world.token(&json!({}), &json!({}));
+    let mut first = Box::pin(world.present(&token));
+    assert!(futures_util::poll!(&mut first).is_pending());
+    world.server.has_got(1).await;
+    let mut others = Box::pin(join_all((0..20).map(|_| world.present(&token))));
+    assert!(futures_util::poll!(&mut others).is_pending());
+    permits.add_permits(1);
+    assert!(first.await.is_ok());
+    for other in others.await {
+        assert!(other.is_ok(), "{other:?}");
+    }
+    assert_eq!(world.asked(JWKS), 1);
+}
+
+/// On 401 `invalid_token` clients throw their tokens away.
+#[tokio::test]
+async fn callers_who_come_while_new_keys_are_fetched_wait_for_them() {
+    let world = World::new().await;
+    world.accepted(&world.token(&json!({}), &json!({}))).await;
+    let before = world.server.requests().len();
+    world.pass(Duration::from_secs(11));
+    let new = Key::p256();
+    world.publish(&[new.named("k2")]);
+    let permits = world.hold_back();
+    let token = new.sign(&json!({"alg": "ES256", "kid": "k2"}), &world.claims());
+    let mut first = Box::pin(world.present(&token));
+    assert!(futures_util::poll!(&mut first).is_pending());
+    world.server.has_got(before + 1).await;
+    let mut others = Box::pin(join_all((0..12).map(|_| world.present(&token))));
+    assert!(futures_util::poll!(&mut others).is_pending());
+    permits.add_permits(1);
+    assert!(first.await.is_ok());
+    for other in others.await {
+        assert!(other.is_ok(), "{other:?}");
+    }
+    assert_eq!(world.asked(JWKS), 2);
+}
+
+/// Whether the key is new cannot be told then, so the token is not called invalid.
+#[tokio::test]
+async fn a_key_that_is_not_found_while_the_issuer_is_down_is_no_fault_of_the_token() {
+    let world = World::new().await;
+    world.accepted(&world.token(&json!({}), &json!({}))).await;
+    world.answers.lock().unwrap().is_down = true;
+    world.pass(Duration::from_secs(11));
+    let new = Key::p256().sign(&json!({"alg": "ES256", "kid": "k2"}), &world.claims());
+    unavailable(&world, &new).await;
+    world.accepted(&world.token(&json!({}), &json!({"sub": "ben"}))).await;
+}
+
 /// Whoever sends the first token and hangs up does not leave the others without keys.
 #[tokio::test]
 async fn a_question_outlives_whoever_caused_it() {

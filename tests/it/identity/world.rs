@@ -10,6 +10,7 @@ use countersign::model::{Clock, Principal};
 use countersign::net::{Net, Policy};
 use http::{HeaderMap, HeaderValue};
 use serde_json::{Value, json};
+use tokio::sync::Semaphore;
 
 use super::signing::{Key, with};
 use crate::server::{Act, Server, answer, json as said};
@@ -26,6 +27,8 @@ pub(super) struct Answers {
     pub(super) metadata: Value,
     /// Breaks every connection off.
     pub(super) is_down: bool,
+    /// Answers wait for a permit, which stays there.
+    pub(super) permits: Option<Arc<Semaphore>>,
 }
 
 /// The issuer, and the server.
@@ -63,6 +66,7 @@ impl World {
             userinfo: answer("500 Internal Server Error", "", ""),
             metadata: json!({}),
             is_down: false,
+            permits: None,
         }));
         let deciding = Arc::clone(&answers);
         let server =
@@ -120,6 +124,13 @@ impl World {
         }
     }
 
+    /// Lets the issuer answer only once the semaphore has a permit.
+    pub(super) fn hold_back(&self) -> Arc<Semaphore> {
+        let permits = Arc::new(Semaphore::new(0));
+        self.answers.lock().unwrap().permits = Some(Arc::clone(&permits));
+        permits
+    }
+
     /// How often a path was asked for.
     pub(super) fn asked(&self, path: &str) -> usize {
         let line = |request: &String| request.split(' ').nth(1) == Some(path);
@@ -138,7 +149,7 @@ fn respond(request: &str, answers: &Answers) -> Act {
     }
     let host = request.lines().find_map(|line| line.strip_prefix("host: ")).unwrap();
     let at = |path: &str| format!("http://{host}{path}");
-    Act::Say(match request.split(' ').nth(1).unwrap() {
+    let said = match request.split(' ').nth(1).unwrap() {
         "/.well-known/openid-configuration" => {
             let usual = json!({
                 "issuer": at(""), "authorization_endpoint": at("/authorize"),
@@ -151,5 +162,9 @@ fn respond(request: &str, answers: &Answers) -> Act {
         "/introspect" => answers.introspection.clone(),
         "/userinfo" => answers.userinfo.clone(),
         _ => answer("404 Not Found", "", ""),
-    })
+    };
+    match &answers.permits {
+        Some(permits) => Act::SayWhen(Arc::clone(permits), said),
+        None => Act::Say(said),
+    }
 }
