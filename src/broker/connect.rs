@@ -329,7 +329,7 @@ impl Broker {
             }
             let now = self.0.parts.clock.now();
             let mut refusals = held.value.refusals.clone();
-            refusals.retain(|at| now.since(*at) < REFUSAL);
+            refusals.retain(|at| !now.is_past(*at, REFUSAL));
             if is_refusal {
                 refusals.push(now);
             }

@@ -8,7 +8,7 @@ use url::Url;
 
 use super::connect::{ConnectError, End};
 use super::{Broker, Visitor};
-use crate::model::authorization::{Started, Status, Way};
+use crate::model::authorization::{LIFETIME, Started, Status, Way};
 use crate::model::credential::{AskedFor, Retention};
 use crate::model::principal::Opener;
 use crate::model::secret;
@@ -277,5 +277,6 @@ fn host(url: &Url) -> String {
 }
 
 pub(super) fn minutes_left(authorization: &Authorization, now: Time) -> u64 {
-    authorization.expires_at().since(now).as_secs().div_ceil(60)
+    // A clock that went back a little must not promise more than a whole life.
+    authorization.expires_at().since(now).min(LIFETIME).as_secs().div_ceil(60)
 }

@@ -73,7 +73,7 @@ fn prepare(serve: &Serve, config: Option<&Path>) -> anyhow::Result<(App, Caller)
     Ok((serve.local.app(config, "serve --stdio")?, caller))
 }
 
-/// Somebody asks the process to end.
+/// Returns when the process is asked to end: SIGTERM, SIGINT, or SIGHUP (the terminal closes).
 pub(super) async fn ended() {
     #[cfg(unix)]
     {
@@ -81,8 +81,16 @@ pub(super) async fn ended() {
         let Ok(mut terminate) = signal(SignalKind::terminate()) else {
             return std::future::pending().await;
         };
+        let hangup = async {
+            // A handler would undo what `nohup` has asked for.
+            match (!ignores_hangup()).then(|| signal(SignalKind::hangup())) {
+                Some(Ok(mut hangup)) => hangup.recv().await,
+                Some(Err(_)) | None => std::future::pending().await,
+            }
+        };
         tokio::select! {
             _ = terminate.recv() => {}
+            _ = hangup => {}
             _ = tokio::signal::ctrl_c() => {}
         }
     }
@@ -90,4 +98,16 @@ pub(super) async fn ended() {
     {
         let _ = tokio::signal::ctrl_c().await;
     }
+}
+
+/// Whether this process was started with SIGHUP ignored, as by `nohup`. Only Linux says so; elsewhere
+/// the signal is left to what it was started with.
+#[cfg(unix)]
+fn ignores_hangup() -> bool {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let ignored = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
+    // Bit 0 is signal 1 (proc_pid_status(5)).
+    ignored
+        .and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok())
+        .is_none_or(|mask| mask & 1 == 1)
 }

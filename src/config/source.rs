@@ -101,13 +101,50 @@ fn is_ours_alone(path: &Path) -> Result<(), SourceError> {
     if found.uid() != 0 && found.uid() != rustix::process::geteuid().as_raw() {
         return Err(SourceError::Foreign(path.into()));
     }
-    // Where everybody has a group of their own (same number as the user), files are born writable
-    // by that group, which means by nobody else.
-    let others = if found.gid() == found.uid() { 0o002 } else { 0o022 };
-    if found.mode() & others != 0 {
+    let by_group = found.mode() & 0o020 != 0;
+    // Where every user has a group of their own (same number as the user), files are made writable
+    // by that group. The number alone proves nothing: other users can be members too.
+    let is_by_others = by_group && (found.gid() != found.uid() || has_other_members(&found));
+    if found.mode() & 0o002 != 0 || is_by_others {
         return Err(SourceError::Shared(path.into()));
     }
     Ok(())
+}
+
+/// Whether the file's group has members besides the file's owner and root, as far as the local
+/// databases tell. A group that they do not list may have any.
+#[cfg(unix)]
+fn has_other_members(found: &fs::Metadata) -> bool {
+    use std::os::unix::fs::MetadataExt as _;
+    let read = |path| fs::read_to_string(path).unwrap_or_default();
+    let (groups, users) = (read("/etc/group"), read("/etc/passwd"));
+    !is_alone(&groups, &users, found.gid(), found.uid())
+}
+
+/// Whether no user but `owner` and root is in the group `gid`, by the texts of `/etc/group` (group(5))
+/// and `/etc/passwd` (passwd(5)). False if the group is not listed.
+#[cfg(unix)]
+fn is_alone(groups: &str, users: &str, gid: u32, owner: u32) -> bool {
+    let users: Vec<(&str, u32, u32)> = users
+        .lines()
+        .filter_map(|line| {
+            let fields: Vec<&str> = line.split(':').collect();
+            let [name, _, uid, gid, ..] = fields[..] else { return None };
+            Some((name, uid.parse().ok()?, gid.parse().ok()?))
+        })
+        .collect();
+    let is_trusted = |uid: u32| uid == owner || uid == 0;
+    let mut listed = groups.lines().filter_map(|line| {
+        let fields: Vec<&str> = line.split(':').collect();
+        let [_, _, number, members] = fields[..] else { return None };
+        (number.parse() == Ok(gid)).then_some(members)
+    });
+    let Some(first) = listed.next() else { return false };
+    let by_name = std::iter::once(first).chain(listed).flat_map(|members| members.split(','));
+    by_name.filter(|name| !name.trim().is_empty()).all(|name| {
+        let known = |(user, uid, _): &(&str, u32, u32)| *user == name.trim() && is_trusted(*uid);
+        users.iter().any(known)
+    }) && users.iter().all(|(_, uid, primary)| *primary != gid || is_trusted(*uid))
 }
 
 /// Owners and rights have other shapes there.
@@ -120,5 +157,32 @@ fn wrong(error: std::io::Error) -> SourceError {
     match error.kind() {
         ErrorKind::NotFound => SourceError::Missing,
         _ => SourceError::Unreadable(error),
+    }
+}
+
+#[cfg(all(test, unix))]
+mod tests {
+    use super::is_alone;
+
+    #[test]
+    fn a_group_is_one_user_s_own_only_without_other_members() {
+        let users = "root:x:0:0::/root:/bin/sh\nana:x:1000:1000:Ana,,:/home/ana:/bin/sh\nben:x:1001:1001::/home/ben:/bin/sh\n";
+        let table = [
+            ("ana:x:1000:\n", true),
+            ("ana:x:1000:ana\n", true),
+            ("ana:x:1000:root,ana\n", true),
+            ("ana:x:1000:ben\n", false),
+            ("ana:x:1000:ana,ben\n", false),
+            // Listed elsewhere, so the membership of other users is not known.
+            ("ana:x:1000:carl\n", false),
+            ("ben:x:1001:\n", false),
+            ("ana:x:1000:\nfriends:x:1000:ben\n", false),
+        ];
+        for (groups, is_own) in table {
+            assert_eq!(is_alone(groups, users, 1000, 1000), is_own, "{groups}");
+        }
+        // Another user's primary group.
+        let shared = format!("{users}mia:x:1002:1000::/home/mia:/bin/sh\n");
+        assert!(!is_alone("ana:x:1000:\n", &shared, 1000, 1000));
     }
 }

@@ -226,7 +226,7 @@ impl Authorization {
     }
 
     pub fn is_expired(&self, now: Time) -> bool {
-        now >= self.expires_at()
+        now.is_past(self.created_at, LIFETIME)
     }
 
     /// Whether a new prompt may show this attempt's link again.
@@ -237,7 +237,7 @@ impl Authorization {
 
     /// How often the person has said no within the last hour.
     pub fn late_refusals(&self, now: Time) -> usize {
-        self.refusals.iter().filter(|at| now.since(**at) < REFUSAL).count()
+        self.refusals.iter().filter(|at| !now.is_past(**at, REFUSAL)).count()
     }
 
     /// Whether nothing needs to be remembered of it any more.
@@ -315,7 +315,7 @@ impl Brought {
 
 impl Unconfirmed {
     pub fn is_expired(&self, now: Time) -> bool {
-        now >= self.arrived_at.after(CONFIRMATION)
+        now.is_past(self.arrived_at, CONFIRMATION)
     }
 }
 

@@ -34,7 +34,7 @@ pub struct Session {
 
 impl Session {
     pub fn is_over(&self, now: Time) -> bool {
-        now.since(self.seen_at) >= IDLE || now.since(self.began_at) >= LONGEST
+        now.is_past(self.seen_at, IDLE) || now.is_past(self.began_at, LONGEST)
     }
 
     /// The session as it is to be kept, now that the browser has come again; `None`: as it is.
@@ -63,7 +63,7 @@ pub struct SigningIn {
 
 impl SigningIn {
     pub fn is_over(&self, now: Time) -> bool {
-        now.since(self.started_at) >= SIGN_IN_LIFETIME
+        now.is_past(self.started_at, SIGN_IN_LIFETIME)
     }
 }
 
@@ -118,6 +118,7 @@ mod tests {
         };
         assert!(!session(at(0)).is_over(at(29)));
         assert!(session(at(0)).is_over(at(30)));
+        assert!(session(at(30)).is_over(at(0)), "a clock that was set back prolongs nothing");
         assert!(!session(at(719)).is_over(at(719)));
         assert!(session(at(719)).is_over(at(720)));
         assert_eq!(session(at(0)).seen(at(1)), None);

@@ -7,6 +7,9 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use serde::{Deserialize, Serialize};
 
+/// How far a running clock is set back when it is corrected; a bigger step is a clock that was wrong.
+const CLOCK_STEP: Duration = Duration::from_mins(1);
+
 /// A wall-clock instant in milliseconds since the Unix epoch.
 ///
 /// Wall clock, not monotonic: a laptop that slept for a night must find its tokens expired.
@@ -31,6 +34,13 @@ impl Time {
     #[must_use]
     pub fn before(self, span: Duration) -> Self {
         Self(self.0.saturating_sub(millis(span)))
+    }
+
+    /// Whether something that began at `start` and lives for `span` has ended by now. Also true if
+    /// `start` lies more than [`CLOCK_STEP`] ahead: the clock went back, and a life must not last
+    /// longer for that.
+    pub fn is_past(self, start: Time, span: Duration) -> bool {
+        self >= start.after(span) || start > self.after(CLOCK_STEP)
     }
 
     /// Time from `earlier` to `self`; zero where `earlier` is later, as after a clock was set back.
@@ -101,6 +111,16 @@ pub fn ago(past: Duration) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_clock_that_goes_back_makes_no_life_longer() {
+        let at = |minutes: i64| Time::from_millis(minutes * 60_000);
+        let (start, span) = (at(100), Duration::from_mins(15));
+        for (now, is_past) in [(99, false), (100, false), (114, false), (115, true), (98, true)] {
+            assert_eq!(at(now).is_past(start, span), is_past, "{now}");
+        }
+        assert!(at(-600).is_past(start, span));
+    }
 
     #[test]
     fn times_are_words() {

@@ -5,6 +5,7 @@
 //!   FORMAT           what wrote this folder; another format is refused untouched
 //!   store.lock       held by the owner; says who that is and where it listens
 //!   store.sock       where the owner listens, see `peer`
+//!   socket.folder    the name of the folder for that socket, where it cannot lie here
 //!   alive/           a file for each process that others may ask about, see `alive`
 //!   db/              sled; the only part that is ever set aside
 //! ```
@@ -219,6 +220,17 @@ fn holds_anything_else(path: &Path) -> io::Result<bool> {
         }
     }
     Ok(false)
+}
+
+/// Makes a folder that only its owner can open.
+///
+/// # Errors
+/// Also [`io::ErrorKind::AlreadyExists`], whatever is there.
+pub(super) fn create_new_private(path: &Path) -> io::Result<()> {
+    let mut builder = fs::DirBuilder::new();
+    #[cfg(unix)]
+    std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
+    builder.create(path)
 }
 
 /// Makes a folder and its parents; those that are new are open to their owner only.

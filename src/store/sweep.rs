@@ -2,6 +2,7 @@
 
 use super::record::{Pointer, Record};
 use super::{Held, Result, Store};
+use crate::model::authorization::LIFETIME;
 use crate::model::{Authorization, Grant, Session, SigningIn, Started, Time, Unconfirmed};
 
 /// What a hash of a user begins with: base64url.
@@ -12,7 +13,10 @@ impl Store {
     /// the issuer.
     pub async fn sweep(&self, now: Time) -> Result<()> {
         self.clear::<Authorization>("authorization/", |held| held.is_over(now)).await?;
-        self.clear::<Pointer>("ticket/", |held| now >= held.expires_at).await?;
+        self.clear::<Pointer>("ticket/", |held| {
+            now.is_past(held.expires_at.before(LIFETIME), LIFETIME)
+        })
+        .await?;
         self.clear::<Started>("state/", |held| held.authorization.is_expired(now)).await?;
         self.clear::<Unconfirmed>("unconfirmed/", |held| held.is_expired(now)).await?;
         self.clear::<SigningIn>("signin/", |trip| trip.is_over(now)).await?;

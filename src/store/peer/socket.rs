@@ -2,7 +2,9 @@
 //!
 //! In the data folder, which is private, wherever that is possible. A socket's path is short (108
 //! bytes on Linux, 104 on macOS) and not every file system holds one; then it lies in a private
-//! folder of ours in the runtime directory. The owner writes into `store.lock` which it was.
+//! folder of ours in the runtime directory. That may be `/tmp`, so the folder's name is random and
+//! recorded in the data folder: another user cannot take a name in advance that they do not know.
+//! The owner writes into `store.lock` where it listens.
 
 use std::fs;
 use std::io;
@@ -14,9 +16,16 @@ use interprocess::local_socket::traits::tokio::Stream as _;
 use interprocess::local_socket::{GenericFilePath, ListenerOptions, Name, ToFsName as _};
 use sha2::{Digest as _, Sha256};
 
-use super::super::folder;
+use secrecy::ExposeSecret as _;
+
+use super::super::{folder, private_file};
+use crate::model::secret;
 
 const SOCKET: &str = "store.sock";
+
+/// Holds the name of the folder in the runtime directory, if one was ever needed.
+const RECORD: &str = "socket.folder";
+const PREFIX: &str = "countersign-";
 
 /// The place of a socket. On Windows it is a pipe, which lies in no folder.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -62,21 +71,47 @@ pub(super) fn listen(data: &Path, runtime: &Path) -> io::Result<(Listener, Addre
     }
     bind(Address(data.join(SOCKET))).or_else(|error| {
         tracing::debug!(%error, "no socket in the data folder");
-        let beside = runtime.join(name_of(&fs::canonicalize(data)?));
-        folder::create_private(&beside)?;
-        // In a directory where everybody may write, somebody else may have been here first.
-        let metadata = fs::symlink_metadata(&beside)?;
-        if !metadata.is_dir() || !folder::is_ours(&metadata) || folder::is_exposed(&metadata) {
-            return Err(io::ErrorKind::PermissionDenied.into());
+        bind(Address(beside(data, runtime)?.join(SOCKET)))
+    })
+}
+
+/// The private folder in the runtime directory that belongs to this data folder. The recorded one is
+/// used again, so that owners do not leave one folder each; if it is not usable, e.g. because
+/// another user took its name after a reboot, a new one is made.
+fn beside(data: &Path, runtime: &Path) -> io::Result<PathBuf> {
+    let record = data.join(RECORD);
+    let recorded = fs::read_to_string(&record).unwrap_or_default();
+    if let Some(name) = recorded.strip_suffix('\n').filter(|name| is_own_name(name)) {
+        let folder = runtime.join(name);
+        if folder::create_private(&folder).and_then(|()| is_private(&folder)).unwrap_or(false) {
+            return Ok(folder);
         }
-        bind(Address(beside.join(SOCKET)))
+    }
+    folder::create_private(runtime)?;
+    let name = format!("{PREFIX}{}", secret::random_ticket().expose_secret());
+    let folder = runtime.join(&name);
+    // Fails if the name is taken.
+    folder::create_new_private(&folder)?;
+    // The caller holds the folder's lock, so no other owner writes it at the same time.
+    private_file::overwrite(&record, format!("{name}\n").as_bytes())?;
+    Ok(folder)
+}
+
+fn is_private(folder: &Path) -> io::Result<bool> {
+    let metadata = fs::symlink_metadata(folder)?;
+    Ok(metadata.is_dir() && folder::is_ours(&metadata) && !folder::is_exposed(&metadata))
+}
+
+fn is_own_name(name: &str) -> bool {
+    name.strip_prefix(PREFIX).is_some_and(|random| {
+        !random.is_empty() && random.bytes().all(|byte| byte.is_ascii_alphanumeric())
     })
 }
 
 /// A name that is another one for every data folder.
 fn name_of(canonical: &Path) -> String {
     let hash = Sha256::digest(canonical.as_os_str().as_encoded_bytes());
-    hash.iter().take(8).fold("countersign-".to_owned(), |name, byte| format!("{name}{byte:02x}"))
+    hash.iter().take(8).fold(PREFIX.to_owned(), |name, byte| format!("{name}{byte:02x}"))
 }
 
 fn bind(address: Address) -> io::Result<(Listener, Address)> {

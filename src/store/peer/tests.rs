@@ -435,26 +435,57 @@ async fn a_long_path_has_its_socket_in_the_runtime_folder() {
     assert_eq!(fs::read_dir(&beside).unwrap().count(), 0);
 }
 
-/// In a directory for everybody, somebody else may make our folder first.
+/// In a directory that everybody may write to, another user may take a name before us.
 #[tokio::test]
-async fn a_runtime_folder_that_others_can_reach_is_not_used() {
+async fn a_runtime_folder_that_another_user_took_is_left_for_a_new_one() {
     use std::os::unix::fs::PermissionsExt as _;
     let place = Place::below(&"long/".repeat(40));
+    let folders = || {
+        let entries = fs::read_dir(&place.data.runtime).unwrap();
+        entries.map(|entry| entry.unwrap().path()).collect::<std::collections::BTreeSet<_>>()
+    };
+    // The name that is made of the data folder's path can be known in advance.
+    fs::create_dir_all(&place.data.runtime).unwrap();
     drop(place.open().await.unwrap());
-    let beside = fs::read_dir(&place.data.runtime).unwrap().next().unwrap().unwrap().path();
-    fs::set_permissions(&beside, fs::Permissions::from_mode(0o755)).unwrap();
-    let owner = place.open().await.unwrap();
-    assert!(owner.swap(&key("k"), None, Some(&bytes(b"v"))).await.unwrap(), "it works alone");
-    assert_eq!(fs::read_dir(&beside).unwrap().count(), 0);
-    let error = place.open().await.map(|_| ()).unwrap_err();
-    assert!(matches!(error, StoreError::Folder(FolderError::Busy { .. })), "{error}");
-    fs::remove_dir(&beside).unwrap();
+    let [first] = Vec::from_iter(folders()).try_into().unwrap();
+    drop(place.open().await.unwrap());
+    assert_eq!(folders().len(), 1, "each owner left a folder behind");
+    // A reboot empties the directory, and then the recorded name is known.
     let elsewhere = place.folder.path().join("elsewhere");
     crate::store::folder::create_private(&elsewhere).unwrap();
-    std::os::unix::fs::symlink(&elsewhere, &beside).unwrap();
-    drop(owner);
-    let _owner = place.open().await.unwrap();
+    for spoil in [
+        |path: &Path, _: &Path| {
+            fs::set_permissions(path, fs::Permissions::from_mode(0o755)).unwrap();
+        },
+        |path: &Path, elsewhere: &Path| {
+            fs::remove_dir_all(path).unwrap();
+            std::os::unix::fs::symlink(elsewhere, path).unwrap();
+        },
+    ] {
+        let before = folders();
+        let used = fs::read_to_string(place.data.path.join("socket.folder")).unwrap();
+        let used = place.data.runtime.join(used.trim_end());
+        assert!(before.contains(&used));
+        spoil(&used, &elsewhere);
+        let (owner, peer) = (place.open().await.unwrap(), place.open().await.unwrap());
+        assert!(peer.swap(&key("k"), None, Some(&bytes(b"v"))).await.unwrap());
+        assert!(owner.swap(&key("k"), Some(&bytes(b"v")), None).await.unwrap());
+        assert_eq!(folders().len(), before.len() + 1);
+    }
     assert_eq!(fs::read_dir(&elsewhere).unwrap().count(), 0);
+    assert_eq!(fs::read_dir(&first).unwrap().count(), 0);
+}
+
+/// A record that names something else, e.g. by a damaged disk, leads nowhere else.
+#[tokio::test]
+async fn a_recorded_name_that_is_none_is_not_followed() {
+    let place = Place::below(&"long/".repeat(40));
+    drop(place.open().await.unwrap());
+    for name in ["", "../elsewhere", "countersign-", "countersign-../x", "/tmp/x"] {
+        fs::write(place.data.path.join("socket.folder"), format!("{name}\n")).unwrap();
+        let (_owner, _peer) = (place.open().await.unwrap(), place.open().await.unwrap());
+        assert!(!place.folder.path().join("elsewhere").exists());
+    }
 }
 
 #[tokio::test]

@@ -28,6 +28,23 @@ async fn a_link_is_reused_for_fifteen_minutes_and_then_replaced() {
 }
 
 #[tokio::test]
+async fn a_clock_that_is_set_back_makes_no_link_live_longer() {
+    let world = World::new().await;
+    let first = world.prompt().await.url;
+    let departure = world.click(&first).await;
+    world.set_back(60 * MINUTE);
+    assert_eq!(world.get(&first).await.status, StatusCode::GONE);
+    assert_eq!(world.come_back(&departure, "code=c0de").await.status, StatusCode::GONE);
+    assert!(world.provider.requests().is_empty(), "the code was sent");
+    let second = world.prompt().await;
+    assert_ne!(second.url, first);
+    // A correction of some seconds is no reason to ask again.
+    world.set_back(MINUTE / 2);
+    assert_eq!(world.get(&second.url).await.status, StatusCode::OK);
+    assert_eq!(world.prompt().await.lives_minutes, 15);
+}
+
+#[tokio::test]
 async fn an_answer_that_comes_after_the_link_s_end_is_not_exchanged() {
     let world = World::new().await;
     let link = world.prompt().await.url;

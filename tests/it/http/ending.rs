@@ -102,3 +102,20 @@ fn a_client_that_hangs_up_takes_its_call_with_it() {
     assert_eq!(request.read(&mut [0; 16]).unwrap_or(0), 0);
     served.end();
 }
+
+/// Closing a terminal sends SIGHUP.
+#[cfg(target_os = "linux")]
+#[test]
+fn a_hangup_lets_calls_end_as_a_termination_does() {
+    let (api, tools) = Held::new();
+    let served = Served::over(&tools);
+    let body = super::direct::call("wait", &json!({})).to_string();
+    let client = served.open("POST /mcp", &super::direct::headers("wait"), body.as_bytes());
+    let request = api.arrived();
+    served.signal(rustix::process::Signal::HUP);
+    assert!(is_closed(&served), "newcomers are still let in");
+    let_go(request);
+    let answer = Answer::read(client);
+    assert_eq!(answer.status, 200, "{answer:?}");
+    served.end();
+}
