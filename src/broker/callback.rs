@@ -159,6 +159,9 @@ impl CallbackError {
     /// For the page: what the person can do now.
     pub fn hint(&self) -> String {
         match self {
+            Self::Answer(AnswerError::ErrorWithoutState { .. }) => {
+                "go back and ask again; if it stays, the operator of this server must check the app's redirect URI, client_id and scopes at the provider".into()
+            }
             Self::Answer(_) | Self::Unknown | Self::OtherProvider | Self::OtherIssuer => {
                 "go back and ask again; you will get a new link".into()
             }

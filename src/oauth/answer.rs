@@ -26,15 +26,19 @@ pub struct Denial {
     pub description: Option<String>,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum AnswerError {
-    #[error("the answer carries no `state`")]
+    #[error("the provider's answer is incomplete: it has no `state`")]
     NoState,
+    /// An error response without a `state`, which RFC 6749 §4.1.2.1 requires. It belongs to no
+    /// authorization, so it changes nothing; its code tells the operator what the provider refused.
+    #[error("the provider sent the error `{code}` without a `state`")]
+    ErrorWithoutState { code: String },
     #[error("the answer carries `{0}` more than once")]
     Repeated(&'static str),
     #[error("the answer's `{0}` is too long")]
     TooLong(&'static str),
-    #[error("the answer carries neither a code nor an error")]
+    #[error("the provider's answer is incomplete: it has neither a code nor an error")]
     Empty,
 }
 
@@ -63,9 +67,15 @@ impl AuthorizationResponse {
                 return Err(AnswerError::Repeated(name));
             }
         }
-        let state = state.filter(|state| !state.is_empty()).ok_or(AnswerError::NoState)?;
-        let result = match (error, code.filter(|code| !code.is_empty())) {
-            (Some(code), _) => Err(Denial::new(&code, description.as_deref())),
+        let denial = error.map(|code| Denial::new(&code, description.as_deref()));
+        let Some(state) = state.filter(|state| !state.is_empty()) else {
+            return Err(match denial {
+                Some(Denial { code, .. }) => AnswerError::ErrorWithoutState { code },
+                None => AnswerError::NoState,
+            });
+        };
+        let result = match (denial, code.filter(|code| !code.is_empty())) {
+            (Some(denial), _) => Err(denial),
             (None, Some(code)) => Ok(SecretString::from(code)),
             (None, None) => return Err(AnswerError::Empty),
         };
@@ -87,8 +97,9 @@ impl AuthorizationResponse {
 impl Denial {
     fn new(code: &str, description: Option<&str>) -> Self {
         let is_of_a_code = |c: &char| c.is_ascii_alphanumeric() || "_-.".contains(*c);
+        let code: String = code.chars().filter(is_of_a_code).take(64).collect();
         Self {
-            code: code.chars().filter(is_of_a_code).take(64).collect(),
+            code: if code.is_empty() { "error".into() } else { code },
             description: description
                 .map(|text| text::shown(text, 300))
                 .filter(|text| !text.trim().is_empty()),
@@ -130,6 +141,27 @@ mod tests {
         assert_eq!(error("code=c&code=d&state=a"), AnswerError::Repeated("code"));
         let long = format!("state=s&code={}", "x".repeat(10 * 1024));
         assert_eq!(error(&long), AnswerError::TooLong("code"));
+    }
+
+    #[test]
+    fn an_error_without_a_state_is_told_by_its_code_alone() {
+        for (query, told) in [
+            (
+                "error=unauthorized_client&error_description=redirect+uri+mismatch",
+                "unauthorized_client",
+            ),
+            ("error=invalid_scope&state=", "invalid_scope"),
+            ("code=c&error=server_error", "server_error"),
+            ("error=<script>&error_uri=https://evil.example", "script"),
+            ("error=%20", "error"),
+        ] {
+            let error = AuthorizationResponse::parse(query).unwrap_err();
+            assert_eq!(error, AnswerError::ErrorWithoutState { code: told.into() });
+            assert_eq!(
+                error.to_string(),
+                format!("the provider sent the error `{told}` without a `state`")
+            );
+        }
     }
 
     #[test]

@@ -8,8 +8,8 @@ use serde_json::{Map, Value};
 use url::form_urlencoded;
 
 use super::error::TokenError;
-use crate::model::Time;
 use crate::model::provider::TokenResponseShape;
+use crate::model::{Scopes, Time};
 
 /// Longest token accepted: it must fit into a header.
 const LONGEST_TOKEN: usize = 16 * 1024;
@@ -117,14 +117,10 @@ fn tidy(mut answer: Map<String, Value>, now: Time) -> Result<Map<String, Value>,
     check_token(
         answer.get("access_token").ok_or(TokenError::Malformed("it has no access_token"))?,
     )?;
-    match answer.get("refresh_token") {
-        Some(Value::String(token)) if !token.is_empty() => {
-            check_token(&Value::String(token.clone()))?;
-        }
-        // RFC 6749 §6: no new refresh token means that the old one goes on.
-        _ => {
-            answer.remove("refresh_token");
-        }
+    // RFC 6749 §6: no new refresh token means that the old one goes on. One that cannot be sent is
+    // none: the access token beside it is good, and the old refresh token may be spent by now.
+    if answer.get("refresh_token").is_none_or(|token| check_token(token).is_err()) {
+        answer.remove("refresh_token");
     }
     let kind = answer.get("token_type").and_then(Value::as_str).unwrap_or_default();
     // Slack says `user` and `bot`, others nothing; all of them are used as bearer tokens.
@@ -139,8 +135,8 @@ fn tidy(mut answer: Map<String, Value>, now: Time) -> Result<Map<String, Value>,
     if let Some(life) = life {
         answer.insert("expires_in".into(), Value::from(life));
     }
-    let scope = answer.remove("scope").or_else(|| answer.remove("scopes"));
-    if let Some(scope) = scope.and_then(scope_text) {
+    let said = ["scope", "scopes"].map(|name| answer.remove(name).as_ref().and_then(scope_text));
+    if let Some(scope) = said.into_iter().flatten().next() {
         answer.insert("scope".into(), Value::String(scope));
     }
     Ok(answer)
@@ -192,16 +188,19 @@ fn until(end: &Value, now: Time) -> Option<u64> {
     seconds(&Value::from(end.saturating_sub(now.millis()) / 1000))
 }
 
-fn scope_text(scope: Value) -> Option<String> {
-    match scope {
-        // Slack and GitHub separate with commas.
-        Value::String(text) => Some(text.replace(',', " ")),
+/// The scopes of an answer, a space between them. `None` for what names none: RFC 6749 §3.3 has no
+/// empty `scope`, and GitHub Apps, whose tokens have no scopes, send one. It is no statement, and
+/// then the scopes are those that were asked for (§5.1).
+fn scope_text(scope: &Value) -> Option<String> {
+    let scopes = match scope {
+        Value::String(text) => Scopes::parse(text),
         // Twitch sends an array.
         Value::Array(items) => {
-            Some(items.iter().filter_map(Value::as_str).collect::<Vec<_>>().join(" "))
+            Scopes::new(items.iter().filter_map(Value::as_str).flat_map(Scopes::split))
         }
-        _ => None,
-    }
+        _ => return None,
+    };
+    (!scopes.is_empty()).then(|| scopes.join(" "))
 }
 
 #[cfg(test)]
@@ -235,6 +234,45 @@ mod tests {
         let scopes = json!({"access_token": "a", "token_type": "bearer", "scope": "x y"});
         assert_eq!(read(200, r#"{"access_token":"a","scope":["x","y"]}"#).unwrap(), scopes);
         assert_eq!(read(200, r#"{"access_token":"a","scope":"x,y"}"#).unwrap(), scopes);
+    }
+
+    #[test]
+    fn a_scope_that_names_none_is_no_statement() {
+        let scope = |fields: &str| {
+            let answer = read(200, &format!(r#"{{"access_token":"a",{fields}}}"#)).unwrap();
+            assert!(answer.get("scopes").is_none());
+            answer.get("scope").cloned()
+        };
+        for nothing in [
+            r#""""#,
+            r#"" ""#,
+            r#""\t,\n""#,
+            "[]",
+            r#"[""," "]"#,
+            "[null]",
+            "[[]]",
+            "null",
+            "{}",
+            "7",
+        ] {
+            assert_eq!(scope(&format!(r#""scope":{nothing}"#)), None, "{nothing}");
+            assert_eq!(scope(&format!(r#""scopes":{nothing}"#)), None, "{nothing}");
+            let beside = format!(r#""scope":{nothing},"scopes":["x"]"#);
+            assert_eq!(scope(&beside), Some(json!("x")), "{nothing}");
+        }
+        assert_eq!(
+            read(200, "access_token=a&scope=&token_type=bearer").unwrap().get("scope"),
+            None
+        );
+    }
+
+    #[test]
+    fn a_refresh_token_that_cannot_be_sent_is_none() {
+        let long = format!("\"{}\"", "r".repeat(20_000));
+        for unusable in [r#""r 2""#, r#""r\n""#, r#""é""#, r#""""#, &long, "7", "{}", "null"] {
+            let answer = format!(r#"{{"access_token":"a","refresh_token":{unusable}}}"#);
+            assert_eq!(read(200, &answer).unwrap().get("refresh_token"), None, "{unusable:.9}");
+        }
     }
 
     #[test]

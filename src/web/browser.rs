@@ -113,15 +113,21 @@ pub(super) fn set_cookie(
 }
 
 /// The value of a cookie that occurs once. Two of one name mean that somebody planted one.
+///
+/// Names and values are compared as bytes, pair by pair: browsers send the cookies of other programs
+/// on this host along (ports share them), in any encoding, and only a pair that is not text itself
+/// is passed over.
 pub(super) fn cookie(headers: &HeaderMap, name: &str) -> Option<String> {
     let mut found = headers
         .get_all(COOKIE)
         .iter()
-        .filter_map(|value| value.to_str().ok())
-        .flat_map(|value| value.split(';'))
-        .filter_map(|pair| pair.trim().split_once('='))
-        .filter(|(cookie, _)| *cookie == name)
-        .map(|(_, value)| value.to_owned());
+        .flat_map(|value| value.as_bytes().split(|byte| *byte == b';'))
+        .filter_map(|pair| {
+            let at = pair.iter().position(|byte| *byte == b'=')?;
+            let (cookie, value) = (pair.get(..at)?, pair.get(at + 1..)?);
+            let value = std::str::from_utf8(value.trim_ascii()).ok()?;
+            (cookie.trim_ascii() == name.as_bytes()).then(|| value.to_owned())
+        });
     match (found.next(), found.next()) {
         (Some(value), None) => Some(value),
         _ => None,
@@ -144,6 +150,28 @@ mod tests {
         let mut two = headers("b=1");
         two.append(COOKIE, HeaderValue::from_static("b=1"));
         assert_eq!(cookie(&two, "b"), None);
+    }
+
+    #[test]
+    fn a_cookie_of_another_program_hides_nothing() {
+        let bytes = |cookies: &[&[u8]]| -> HeaderMap {
+            cookies.iter().map(|it| (COOKIE, HeaderValue::from_bytes(it).unwrap())).collect()
+        };
+        for foreign in
+            ["é=1".as_bytes(), "name=é".as_bytes(), b"x=\xff\xfe", b"\xe9", b"", b"=", b"; ;"]
+        {
+            let before = [foreign, b"; b=1"].concat();
+            let after = [b"b=1;", foreign].concat();
+            assert_eq!(cookie(&bytes(&[&before]), "b").as_deref(), Some("1"), "{foreign:?}");
+            assert_eq!(cookie(&bytes(&[&after]), "b").as_deref(), Some("1"), "{foreign:?}");
+            assert_eq!(
+                cookie(&bytes(&[foreign, b"b=1"]), "b").as_deref(),
+                Some("1"),
+                "{foreign:?}"
+            );
+        }
+        // One that is not text cannot be ours, so it takes no part.
+        assert_eq!(cookie(&bytes(&[b"b=\xff; b=1"]), "b").as_deref(), Some("1"));
     }
 
     #[test]

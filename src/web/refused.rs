@@ -6,7 +6,7 @@ use super::page::{self, Kind, Page};
 use crate::broker::callback::CallbackError;
 use crate::broker::{ConnectError, SetupError, Visitor};
 use crate::model::text::{incident, sentence};
-use crate::oauth::Verdict;
+use crate::oauth::{AnswerError, Verdict};
 
 /// Who reads it.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -83,7 +83,12 @@ pub(super) fn link(error: &ConnectError, reader: Reader) -> Page {
 /// A browser came back from a provider, and nothing came of it.
 pub(super) fn callback(error: &CallbackError, reader: Reader) -> Page {
     let (status, heading) = match error {
-        CallbackError::Answer(_) => (StatusCode::BAD_REQUEST, "This address is incomplete"),
+        CallbackError::Answer(AnswerError::ErrorWithoutState { .. }) => {
+            (StatusCode::BAD_REQUEST, "The provider sent an error")
+        }
+        CallbackError::Answer(_) => {
+            (StatusCode::BAD_REQUEST, "The provider's answer is incomplete")
+        }
         CallbackError::Unknown => (StatusCode::GONE, "This step is over"),
         CallbackError::OtherBrowser | CallbackError::Stranger(_) => {
             (StatusCode::FORBIDDEN, "This was started elsewhere")

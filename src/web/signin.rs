@@ -29,6 +29,7 @@ use crate::model::session::{Destination, Session};
 use crate::model::text::sentence;
 use crate::model::{Clock, Principal, RateLimit, secret};
 use crate::net::Cidr;
+use crate::oauth::AnswerError;
 
 /// After which nothing is held against anybody.
 const A_WHILE: Duration = Duration::from_mins(1);
@@ -263,7 +264,10 @@ fn too_often() -> Response {
 
 fn failed(error: &SignInError) -> Response {
     let (status, heading) = match error {
-        SignInError::Answer(_) => (StatusCode::BAD_REQUEST, "This address is incomplete"),
+        SignInError::Answer(AnswerError::ErrorWithoutState { .. }) => {
+            (StatusCode::BAD_REQUEST, "The provider sent an error")
+        }
+        SignInError::Answer(_) => (StatusCode::BAD_REQUEST, "The provider's answer is incomplete"),
         SignInError::Unknown => (StatusCode::GONE, "This step is over"),
         SignInError::OtherBrowser => (StatusCode::FORBIDDEN, "This was started elsewhere"),
         // Nothing of such an answer is shown (RFC 9207 §2.4).

@@ -6,6 +6,8 @@
 //! | 201, plain text, a form, a byte order mark, a nested or missing part | [`what_is_odd_and_still_a_token_is_taken`] |
 //! | 302, 4xx with HTML, 5xx, 429, an empty body, no token, a token that no header can carry | [`answers_that_say_nothing_about_the_grant_keep_it`] |
 //! | lifetimes as text, zero, negative, endless, null, with a fraction | [`what_is_odd_and_still_a_token_is_taken`] |
+//! | a `scope` that names none | [`an_empty_scope_is_no_statement`] |
+//! | a refresh token that cannot be sent | [`a_refresh_token_that_cannot_be_sent_costs_no_access_token`] |
 //! | a refresh token that is null, empty, missing or the same | [`a_refresh_token_goes_on_until_another_comes`] |
 //! | `invalid_grant` and its kin; an access removed by the person | [`only_a_clear_word_ends_the_grant`] |
 //! | `invalid_client` and its kin; an app removed by its owner | [`a_refused_client_is_the_operator_s_to_mend`] |
@@ -70,7 +72,6 @@ async fn answers_that_say_nothing_about_the_grant_keep_it() {
             "too long",
             answer("200 OK", "", format!(r#"{{"access_token":"{}"}}"#, "a".repeat(20 << 10))),
         ),
-        ("bad refresh", answer("200 OK", "", r#"{"access_token":"a","refresh_token":"r\n"}"#)),
         ("line break", answer("200 OK", "", r#"{"access_token":"a\r\nb"}"#)),
         ("huge", answer("200 OK", "", vec![b' '; 300 * 1024])),
     ];
@@ -308,6 +309,61 @@ async fn a_refresh_token_goes_on_until_another_comes() {
         assert!(!world.result().await.is_error, "{refresh}");
         let sent = world.provider.requests().pop().unwrap();
         assert!(sent.contains(&format!("refresh_token={next}")), "{refresh}: {sent}");
+    }
+}
+
+/// GitHub Apps answer every request so. The scopes are then those asked for (RFC 6749 §5.1).
+#[tokio::test]
+async fn an_empty_scope_is_no_statement() {
+    for said in [
+        r#""scope":"""#,
+        r#""scope":" ""#,
+        r#""scope":[]"#,
+        r#""scope":null"#,
+        r#""scope":["",""]"#,
+        r#""scopes":[]"#,
+    ] {
+        let world = World::new().await;
+        world.provider.accepts(&["first", "second"]);
+        let body = |token: &str| {
+            format!(r#"{{"access_token":"{token}","refresh_token":"r1","expires_in":600,{said}}}"#)
+        };
+        world.provider.says(tokens(&body("first")));
+        let link = world.prompt().await.url;
+        world.consent_by(&link).await;
+        let page = world.get(&link).await;
+        assert!(!page.text.contains("Not granted"), "{said}: {}", page.text);
+        assert!(!world.result().await.is_error, "{said}");
+        world.provider.says(tokens(&body("second")));
+        world.pass(Duration::from_secs(601));
+        assert!(!world.result().await.is_error, "{said}: renewed");
+        assert_eq!(world.provider.refreshes(), 1, "{said}");
+        assert!(world.accounts().await[0].scopes.contains("notes:read"), "{said}");
+    }
+}
+
+/// The access token beside it is good, and the refresh token that bought it may be spent.
+#[tokio::test]
+async fn a_refresh_token_that_cannot_be_sent_costs_no_access_token() {
+    let long = "r".repeat(20 << 10);
+    for unusable in ["r 2", r"r\n", "é", &long] {
+        let body =
+            format!(r#"{{"access_token":"second","refresh_token":"{unusable}","expires_in":600}}"#);
+        let world = expired().await;
+        world.provider.says(tokens(&body));
+        assert!(!world.result().await.is_error, "{unusable:.9}");
+        assert_eq!(world.provider.refreshes(), 1, "{unusable:.9}");
+        world.pass(Duration::from_secs(601));
+        assert!(!world.result().await.is_error, "{unusable:.9}");
+        let sent = world.provider.requests().pop().unwrap();
+        assert!(sent.contains("refresh_token=r1"), "as if none had come");
+
+        let world = World::new().await;
+        world.provider.accepts(&["second"]);
+        world.provider.says(tokens(&body));
+        world.consent().await;
+        assert!(!world.result().await.is_error, "{unusable:.9}: for a code");
+        assert!(!world.accounts().await[0].renews);
     }
 }
 

@@ -245,6 +245,11 @@ impl World {
         }
     }
 
+    /// From now on the browser sends this cookie of another program on this host along.
+    pub(super) fn foreign_cookie(&self, name: &str, value: &str) {
+        self.browser.set(name, value);
+    }
+
     pub(super) async fn get(&self, url: &str) -> Page {
         self.browser.get(url).await
     }
