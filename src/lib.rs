@@ -76,6 +76,8 @@
 //!   whoever opened it alone.
 //! - In stdio mode nobody but [`mcp::stdio`] can write to standard output.
 //! - Configuration holds references to secrets, never secrets.
+//! - A `tools.toml` found in the working folder acts in the person's name only if they have trusted
+//!   its bytes ([`config::trust`]).
 //!
 //! # Where this differs from the first plan, and why
 //!

@@ -14,6 +14,7 @@ mod report;
 mod serve;
 mod store;
 mod tools;
+mod trust;
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -22,7 +23,7 @@ use anyhow::Context as _;
 use clap::{Parser, Subcommand};
 use tracing::level_filters::LevelFilter;
 
-use crate::config::environment::{self, Found};
+use crate::config::environment::{self, Found, FoundBy};
 use crate::config::{Config, Problems};
 use again::Again;
 use out::Out;
@@ -50,7 +51,7 @@ impl From<Exit> for ExitCode {
 #[derive(Debug, Parser)]
 #[command(name = "countersign", version, about, max_term_width = 100)]
 struct Cli {
-    /// The file to use instead of COUNTERSIGN_CONFIG, ./tools.toml or the configuration folder's.
+    /// The file to use instead of COUNTERSIGN_CONFIG, the configuration folder's or ./tools.toml.
     #[arg(long, global = true, value_name = "FILE")]
     config: Option<PathBuf>,
     #[command(subcommand)]
@@ -75,6 +76,11 @@ enum Command {
         after_help = "countersign schema > tools.schema.json, and `#:schema ./tools.schema.json` as the first line of tools.toml"
     )]
     Schema,
+    /// Let a tools.toml that is found in its folder act in your name.
+    #[command(
+        after_help = "Trusts the file as it is now: after a change, look it over and trust it anew. Not needed for a file named with --config or COUNTERSIGN_CONFIG, or for the one in the configuration folder."
+    )]
+    Trust(trust::Trust),
     /// Look at the tools, or call one.
     Tools {
         #[command(subcommand)]
@@ -146,6 +152,7 @@ fn run(cli: Cli) -> anyhow::Result<Exit> {
             out.line(&schema)?;
             Ok(Exit::Done)
         }
+        Command::Trust(command) => trust::run(&command, cli.config.as_deref(), &mut out),
         Command::Tools { command } => {
             let config = load(cli.config.as_deref())?;
             tools::run(command, config, &Again::new(cli.config), &mut out)
@@ -196,6 +203,11 @@ fn block_on<T>(
 fn find(argument: Option<&Path>) -> anyhow::Result<Found> {
     let found = environment::find(argument).map_err(report::hinted)?;
     report::note(&format!("using {} ({})", found.path.display(), found.by.words()));
+    if found.by == FoundBy::Platform && Path::new(environment::FILE_NAME).exists() {
+        report::note(
+            "not using ./tools.toml: name it with `--config ./tools.toml` to use it instead",
+        );
+    }
     Ok(found)
 }
 
@@ -209,7 +221,15 @@ fn attempt(argument: Option<&Path>, again: &Again) -> anyhow::Result<Option<Conf
     let has_mistakes = error
         .downcast_ref::<Problems>()
         .is_some_and(|found| found.errors().all(|problem| problem.code != "config::file"));
-    if has_mistakes {
+    let is_untrusted = error
+        .downcast_ref::<Problems>()
+        .is_some_and(|found| found.errors().all(|problem| problem.code == "config::trust"));
+    if is_untrusted {
+        report::note(&format!(
+            "it is not trusted and counts for nothing here; read it, then run `{}`",
+            again.command(&["trust"])
+        ));
+    } else if has_mistakes {
         report::note(&format!(
             "it has mistakes, which `{}` shows, and counts for nothing here",
             again.command(&["check"])

@@ -13,6 +13,7 @@ use miette::{
 
 use crate::broker::ConnectError;
 use crate::broker::device::DeviceError;
+use crate::config::trust::TrustError;
 use crate::config::{Config, Problem, Problems, Severity, environment};
 use crate::model::text::tame;
 use crate::store::{ArchiveError, ImportError, StoreError};
@@ -181,6 +182,12 @@ impl Hinted for ImportError {
 }
 
 impl Hinted for ConnectError {
+    fn hint(&self) -> String {
+        self.hint()
+    }
+}
+
+impl Hinted for TrustError {
     fn hint(&self) -> String {
         self.hint()
     }

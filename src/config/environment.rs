@@ -55,7 +55,7 @@ impl FoundBy {
 
 /// There is no `tools.toml` to be found.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("no `tools.toml`: neither in the current folder{}", .platform.as_ref().map(|path| format!(" nor at `{}`", path.display())).unwrap_or_default())]
+#[error("no `tools.toml`: not in the current folder{}", .platform.as_ref().map(|path| format!(" and not at `{}`", path.display())).unwrap_or_default())]
 pub struct NotFound {
     platform: Option<PathBuf>,
 }
@@ -66,9 +66,10 @@ impl NotFound {
     }
 }
 
-/// Finds the file: `argument`, `COUNTERSIGN_CONFIG`, the current folder, the platform's
-/// configuration folder. The first two are believed even where nothing is there: whoever names a
-/// file wants that one and no other.
+/// Finds the file: `argument`, `COUNTERSIGN_CONFIG`, the platform's configuration folder, the working
+/// folder. The first two are returned even if nothing is there: a person who names a file wants that
+/// one and no other. The person's own file comes before that of the working folder, which may be a
+/// cloned repository.
 ///
 /// # Errors
 /// [`NotFound`] with the places that were looked at.
@@ -79,13 +80,11 @@ pub fn find(argument: Option<&Path>) -> Result<Found, NotFound> {
     if let Some(path) = non_empty("COUNTERSIGN_CONFIG") {
         return Ok(Found { path: path.into(), by: FoundBy::Variable });
     }
-    let here = PathBuf::from(FILE_NAME);
-    if here.exists() {
-        return Ok(Found { path: here, by: FoundBy::WorkingFolder });
-    }
     let platform = config_folder().map(|folder| folder.join(FILE_NAME));
+    let here = PathBuf::from(FILE_NAME);
     match platform {
         Some(path) if path.exists() => Ok(Found { path, by: FoundBy::Platform }),
+        _ if here.exists() => Ok(Found { path: here, by: FoundBy::WorkingFolder }),
         platform => Err(NotFound { platform }),
     }
 }

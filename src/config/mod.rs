@@ -6,9 +6,9 @@
 //! 4. `lower` makes [`Provider`]s and [`Tool`]s of them, with [`crate::catalog`]'s values for what
 //!    built-in providers leave out.
 //!
-//! A file that nobody named is trusted less: the current folder may be a repository of somebody
-//! else's, fetched a minute ago. It must be ours alone to write, and it may not make us run programs
-//! or read files ([`environment::FoundBy`]).
+//! A file that the person has not named is trusted less: the working folder may be a repository that
+//! was cloned a minute ago. Such a file must be writable by this user alone, and what acts in the
+//! person's name must be trusted first ([`trust`]).
 //!
 //! No step stops at the first mistake: each adds to the same [`Problems`], which come out together.
 //! No step follows a reference to a secret; [`secret_ref`] does that when one is needed, and
@@ -23,6 +23,7 @@ pub mod secret_ref;
 pub mod server_auth;
 mod source;
 pub(crate) mod syntax;
+pub mod trust;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -40,6 +41,7 @@ pub use lower::{BuiltIn, built_in};
 use problem::Findings;
 pub use problem::{Problem, Problems, Severity, Span};
 use read::Read as _;
+use trust::Trusted;
 
 /// A `tools.toml` that can be served.
 #[derive(Clone, Debug)]
@@ -56,6 +58,8 @@ pub struct Config {
     pub warnings: Vec<Problem>,
     /// The file's text, for showing warnings.
     pub source: Arc<str>,
+    /// What in it would need trust if it was found in the working folder.
+    pub needs: Vec<trust::Need>,
 }
 
 /// `[server]`
@@ -123,23 +127,35 @@ pub fn check(found: impl Into<Found>) -> Result<Config, Problems> {
     read_at(&found.into(), Depth::Check)
 }
 
+/// Reads a `tools.toml` for [`Trusted::add`]: its text, and what it declares.
+///
+/// # Errors
+/// As [`load`].
+pub fn read_for_trust(path: &Path) -> Result<(String, Config), Problems> {
+    let source = source::read(path).map_err(|error| unreadable(path, &error))?;
+    let config = parse(path, &source, FoundBy::Argument, Depth::Serve)?;
+    Ok((source, config))
+}
+
 fn read_at(found: &Found, depth: Depth) -> Result<Config, Problems> {
     let path = &found.path;
     let vouched = if found.by.is_named() { Ok(()) } else { source::vouch(path) };
     match vouched.and_then(|()| source::read(path)) {
         Ok(source) => parse(path, &source, found.by, depth),
-        Err(error) => {
-            let mut find = Findings::new("");
-            find.whole(Severity::Error, "config::file", error.to_string()).hint(error.hint());
-            Err(find.finish(path))
-        }
+        Err(error) => Err(unreadable(path, &error)),
     }
+}
+
+fn unreadable(path: &Path, error: &source::SourceError) -> Problems {
+    let mut find = Findings::new("");
+    find.whole(Severity::Error, "config::file", error.to_string()).hint(error.hint());
+    find.finish(path)
 }
 
 fn parse(path: &Path, source: &str, by: FoundBy, depth: Depth) -> Result<Config, Problems> {
     let mut find = Findings::new(source);
-    find.follows_references = by != FoundBy::WorkingFolder;
     let (table, errors) = DeTable::parse_recoverable(source);
+    let needs = trust::needs(source, table.get_ref());
     let file = if errors.is_empty() {
         read_table(table, &mut find)
     } else {
@@ -147,6 +163,14 @@ fn parse(path: &Path, source: &str, by: FoundBy, depth: Depth) -> Result<Config,
         read_table(DeTable::parse_recoverable(&mended).0, &mut find)
     };
     let lowered = lower::lower(file, depth, &mut find);
+    // After everything else: its mistakes are said of a file that is not trusted yet, too.
+    if let (FoundBy::WorkingFolder, Some(need)) = (by, needs.first())
+        && !Trusted::load().is_ok_and(|trusted| trusted.holds(path, source.as_bytes()))
+    {
+        find.error("config::trust", &need.span, "this file was found in the current folder, and you have not trusted it")
+            .label(need.power.words())
+            .hint("read it, then run `countersign trust`; or name it with `--config` or COUNTERSIGN_CONFIG");
+    }
     let failed = find.has_errors();
     let problems = find.finish(path);
     if failed {
@@ -160,6 +184,7 @@ fn parse(path: &Path, source: &str, by: FoundBy, depth: Depth) -> Result<Config,
         store: lowered.store,
         warnings: problems.list,
         source: problems.source,
+        needs,
     })
 }
 

@@ -127,8 +127,6 @@ pub(crate) struct Findings<'s> {
     /// What references to secrets name, and where they stand.
     references: Vec<(String, Span)>,
     lines: OnceCell<Lines>,
-    /// Whether this source may make us run programs and read files and keychains.
-    pub(crate) follows_references: bool,
 }
 
 impl<'s> Findings<'s> {
@@ -141,7 +139,6 @@ impl<'s> Findings<'s> {
             misspelt: Vec::new(),
             references: Vec::new(),
             lines: OnceCell::new(),
-            follows_references: true,
         }
     }
 

@@ -291,59 +291,12 @@ fn with_key(reference: &str) -> String {
 
 #[cfg(unix)]
 #[test]
-fn a_file_that_was_merely_found_may_not_run_programs_or_read_files() {
-    for reference in ["cmd:touch ran", "file:/etc/hostname", "keyring:acme"] {
-        let folder = folder_with(&with_key(reference));
-        let (code, report) = json(countersign().arg("check").current_dir(&folder));
-        assert_eq!(code, 5, "{reference}");
-        assert_eq!(report["problems"][0]["code"], "secret::trust", "{report:#}");
-        assert_eq!(report["problems"][0]["line"], 3, "{report:#}");
-        let (code, _, stderr) =
-            run(countersign().args(["tools", "call", "get_it"]).current_dir(&folder));
-        assert_eq!(code, 5, "{stderr}");
-        assert!(!folder.path().join("ran").exists());
-        // Whoever names it, trusts it.
-        let named = json(countersign().args(["check", "tools.toml"]).current_dir(&folder));
-        assert_eq!(named.0, 0, "{:#}", named.1);
-        let by_variable = json(
-            countersign().arg("check").env("COUNTERSIGN_CONFIG", "tools.toml").current_dir(&folder),
-        );
-        assert_eq!(by_variable.0, 0, "{:#}", by_variable.1);
-    }
-    let folder = folder_with(&with_key("env:ACME_KEY"));
-    assert_eq!(run(countersign().arg("check").current_dir(&folder)).0, 0);
-}
-
-#[cfg(unix)]
-#[test]
-fn neither_for_its_own_keys() {
-    let with = |[id, secret, key]: [&str; 3]| {
-        folder_with(&format!(
-            "[server.auth]\nissuer = \"http://127.0.0.1:9\"\nclient_id = \"{id}\"\n\
-             client_secret = \"{secret}\"\n[[server.auth.api_keys]]\nname = \"ana\"\n\
-             key = \"{key}\"\nuser = \"ana\"\n"
-        ))
-    };
-    let folder = with(["file:/etc/hostname", "keyring:login", "cmd:touch ran"]);
-    let (code, report) = json(countersign().arg("check").current_dir(&folder));
-    let found = report["problems"].as_array().unwrap().iter();
-    let errors: Vec<_> = found
-        .filter(|problem| problem["code"] == "secret::trust")
-        .map(|problem| problem["line"].as_u64().unwrap())
-        .collect();
-    assert_eq!((code, errors), (5, vec![3, 4, 7]), "{report:#}");
-    assert!(!folder.path().join("ran").exists());
-    assert_eq!(run(countersign().args(["check", "tools.toml"]).current_dir(&folder)).0, 0);
-    let folder = with(["env:LOGIN_ID", "env:LOGIN_SECRET", "env:ANA_KEY"]);
-    assert_eq!(run(countersign().arg("check").current_dir(&folder)).0, 0);
-}
-
-#[cfg(unix)]
-#[test]
 fn a_found_file_that_others_may_write_is_refused() {
     use std::os::unix::fs::PermissionsExt as _;
     let mode = std::fs::Permissions::from_mode;
-    let folder = folder_with(&with_key("env:ACME_KEY"));
+    let folder = folder_with(
+        "[tools.get_it]\ndescription = \"x\"\nrequest = \"GET http://127.0.0.1:9/x\"\n",
+    );
     let file = folder.path().join("tools.toml");
     let check = || run(countersign().arg("check").current_dir(&folder));
     assert_eq!(check().0, 0);

@@ -27,7 +27,7 @@ fn check_path(path: &Path) -> (i32, String) {
 }
 
 #[test]
-fn the_file_is_found_by_argument_variable_folder_and_home() {
+fn the_file_is_found_by_argument_variable_home_and_folder() {
     let folder = folder();
     let file = |name: &str, content: &str| {
         let path = folder.path().join(name);
@@ -58,8 +58,11 @@ fn the_file_is_found_by_argument_variable_folder_and_home() {
     };
     assert_eq!(list(Some(&argument), Some(&variable), "work"), "argument");
     assert_eq!(list(None, Some(&variable), "work"), "variable");
-    assert_eq!(list(None, Some(Path::new("")), "work"), "work");
+    // The person's own file comes before one that may have been cloned.
+    assert_eq!(list(None, Some(Path::new("")), "work"), "home");
     assert_eq!(list(None, None, "empty"), "home");
+    fs::remove_file(folder.path().join("home/.config/countersign/tools.toml")).unwrap();
+    assert_eq!(list(None, None, "work"), "work");
 }
 
 #[test]

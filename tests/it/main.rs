@@ -27,4 +27,5 @@ mod server;
 mod sign_in;
 mod stdio;
 mod tidy;
+mod trust;
 mod upstream;

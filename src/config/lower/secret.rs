@@ -8,7 +8,7 @@ use crate::model::provider::{SecretRef, Setting};
 /// A place that takes a reference and nothing else.
 pub(super) fn secret(text: &Text, suggestion: &str, find: &mut Findings<'_>) -> Option<SecretRef> {
     match secret_ref::parse(text.as_str()) {
-        Ok(reference) => permitted(reference, text, find),
+        Ok(reference) => Some(noted(reference, text, find)),
         Err(RefError::Literal) => {
             hide(text, find);
             find.error("secret::literal", &text.span, "a secret stands here as it is")
@@ -32,14 +32,13 @@ pub(super) fn setting(text: &Text, what: &str, find: &mut Findings<'_>) -> Optio
         return Some(Setting::Literal(text.value.clone()));
     }
     match secret_ref::parse(text.as_str()) {
-        Ok(reference) => permitted(reference, text, find).map(Setting::Secret),
+        Ok(reference) => Some(Setting::Secret(noted(reference, text, find))),
         Err(error) => malformed(text, error, find),
     }
 }
 
-/// Whoever fetches a repository and starts a host in it has not agreed to run what it says: a `cmd:`
-/// would be a program of the author's, a `file:` or `keyring:` could be sent to a host of theirs.
-fn permitted(reference: SecretRef, text: &Text, find: &mut Findings<'_>) -> Option<SecretRef> {
+/// Notes what a reference names, so that `check` can say that it is not set.
+fn noted(reference: SecretRef, text: &Text, find: &mut Findings<'_>) -> SecretRef {
     // A built-in provider's text stands in the catalogue, not here.
     let is_here =
         find.source().get(text.span.clone()).is_some_and(|written| written.contains(text.as_str()));
@@ -48,22 +47,7 @@ fn permitted(reference: SecretRef, text: &Text, find: &mut Findings<'_>) -> Opti
         SecretRef::File(path) if is_here => find.reference(path.display().to_string(), &text.span),
         _ => {}
     }
-    let scheme = match &reference {
-        SecretRef::Env(_) => return Some(reference),
-        _ if find.follows_references => return Some(reference),
-        SecretRef::Command(_) => "cmd:",
-        SecretRef::File(_) => "file:",
-        SecretRef::Keyring(_) => "keyring:",
-    };
-    hide(text, find);
-    find.error(
-        "secret::trust",
-        &text.span,
-        format!("`{scheme}` is not followed: this file was only found in the current folder"),
-    )
-    .label("not followed")
-    .hint("name the file with `--config` or COUNTERSIGN_CONFIG to say that you trust it");
-    None
+    reference
 }
 
 /// Names under which APIs take a credential in the query.

@@ -302,12 +302,12 @@ fn mistakes_in_grants_of_the_server() {
 }
 
 #[test]
-fn a_found_file_may_not_name_key_files() {
+fn a_found_file_that_names_a_key_file_needs_trust() {
     let source = with(
         "oauth = { token_url = \"https://l.example/t\", grant = \"jwt_bearer\", assertion = { service_account = \"file:/sa.json\" } }",
     );
     let found =
         super::super::parse(Path::new("tools.toml"), &source, FoundBy::WorkingFolder, Depth::Serve);
-    let problems = found.expect_err("not followed");
-    assert_eq!(problems.list[0].code, "secret::trust");
+    let problems = found.expect_err("not trusted");
+    assert_eq!(problems.list[0].code, "config::trust");
 }
