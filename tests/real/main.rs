@@ -18,6 +18,7 @@ mod harness;
 #[path = "../load/mod.rs"]
 mod load;
 
+mod agents;
 mod binding;
 mod browser;
 mod callback;

@@ -13,7 +13,7 @@ fn shipped() -> String {
 
 #[test]
 fn the_shipped_file_starts_and_lists_its_tools() {
-    let home = Home::new("");
+    let home = Home::new("").unnamed();
     home.write_tools_only(&shipped());
     for dialect in Dialect::all() {
         let mut server = Server::start(&home, dialect);
@@ -39,7 +39,7 @@ fn the_shipped_file_starts_and_lists_its_tools() {
 
 #[test]
 fn the_shipped_file_passes_its_own_check() {
-    let home = Home::new("");
+    let home = Home::new("").unnamed();
     home.write_tools_only(&shipped());
     let checked = home.run(&["check"]);
     assert_eq!(checked.code, Some(0), "{checked:?} {}", home.log());
@@ -48,7 +48,7 @@ fn the_shipped_file_passes_its_own_check() {
 /// Without any account a tool that needs one says what to set, and the rest works.
 #[test]
 fn a_tool_without_credentials_names_the_variable() {
-    let home = Home::new("");
+    let home = Home::new("").unnamed();
     home.write_tools_only(&shipped());
     let mut server = Server::start(&home, Dialect::PLAIN);
     let github = server

@@ -32,7 +32,10 @@ impl Home {
         home.write_tools(tools);
         let path = environment("PATH").expect("a PATH").to_string_lossy().into_owned();
         let base = home.path("home").to_string_lossy().into_owned();
+        let tools = home.path("tools.toml").to_string_lossy().into_owned();
         home.with("PATH", &path)
+            // Named, as a host's entry names it: one found in the working folder would need trust.
+            .with("COUNTERSIGN_CONFIG", &tools)
             .with("HOME", &base)
             .with("XDG_CONFIG_HOME", &format!("{base}/config"))
             .with("XDG_DATA_HOME", &format!("{base}/data"))
@@ -44,6 +47,13 @@ impl Home {
     #[must_use]
     pub fn with(mut self, variable: &str, value: &str) -> Self {
         self.variables.insert(variable.into(), value.into());
+        self
+    }
+
+    /// The file is found in the working folder instead.
+    #[must_use]
+    pub fn unnamed(mut self) -> Self {
+        self.variables.remove("COUNTERSIGN_CONFIG");
         self
     }
 

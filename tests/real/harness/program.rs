@@ -22,7 +22,12 @@ impl Program {
     /// Starts e.g. `world/upstream.mjs`.
     pub fn start(file: &str, options: &Value) -> Self {
         let is_python = Path::new(file).extension().is_some_and(|kind| kind == "py");
-        let language = if is_python { "COUNTERSIGN_REAL_PYTHON" } else { "COUNTERSIGN_REAL_NODE" };
+        let language = match is_python {
+            // The frameworks need another major version of MCP's SDK than the clients.
+            true if file.starts_with("agents/") => "COUNTERSIGN_REAL_AGENTS_PYTHON",
+            true => "COUNTERSIGN_REAL_PYTHON",
+            false => "COUNTERSIGN_REAL_NODE",
+        };
         let mut child = Command::new(part(language))
             .arg(part("COUNTERSIGN_REAL_DIR").join(file))
             .arg(options.to_string())
