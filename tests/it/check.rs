@@ -4,7 +4,7 @@ use std::process::Command;
 
 use serde_json::{Value, json};
 
-use crate::command::{countersign, fixture, package, run};
+use crate::command::{countersign, fixture, package, run, untold};
 
 /// The literal secret of the fixture.
 const CANARY: &str = "c4n4ry";
@@ -298,7 +298,7 @@ fn a_found_file_that_others_may_write_is_refused() {
         "[tools.get_it]\ndescription = \"x\"\nrequest = \"GET http://127.0.0.1:9/x\"\n",
     );
     let file = folder.path().join("tools.toml");
-    let check = || run(countersign().arg("check").current_dir(&folder));
+    let check = || run(untold().arg("check").current_dir(&folder));
     assert_eq!(check().0, 0);
     for (path, usual) in [(file.as_path(), 0o600), (folder.path(), 0o700)] {
         std::fs::set_permissions(path, mode(usual | 0o002)).unwrap();

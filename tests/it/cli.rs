@@ -5,7 +5,7 @@ use std::process::Stdio;
 
 use serde_json::{Value, json};
 
-use crate::command::{countersign, fixture, package, run};
+use crate::command::{countersign, fixture, package, run, untold};
 use crate::server::{Server, answer};
 
 const TOOLS: &str = r#"
@@ -41,7 +41,7 @@ fn a_missing_or_broken_configuration_is_exit_code_5_everywhere() {
     let nothing: &[&[&str]] =
         &[&["check"], &["tools", "list"], &["auth", "status"], &["serve", "--stdio"]];
     for arguments in nothing {
-        let mut command = countersign();
+        let mut command = untold();
         command.current_dir(&empty).env("HOME", empty.path()).args(*arguments);
         let (code, _, stderr) = run(command.stdin(Stdio::null()));
         assert_eq!(code, 5, "{arguments:?}: {stderr}");

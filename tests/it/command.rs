@@ -12,8 +12,16 @@ pub fn fixture(name: &str) -> PathBuf {
     package("tests/it/fixtures").join(name)
 }
 
-/// The binary in an empty environment and an empty folder.
+/// The binary in an empty environment, which is told of the `tools.toml` in its working folder as a host's
+/// entry would tell it: one that it only finds there needs trust.
 pub fn countersign() -> Command {
+    let mut command = untold();
+    command.env("COUNTERSIGN_CONFIG", "tools.toml");
+    command
+}
+
+/// The binary in an empty environment, which has to find its `tools.toml`.
+pub fn untold() -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_countersign"));
     command.env_clear().current_dir(std::env::temp_dir());
     command

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use tempfile::TempDir;
 
-use crate::command::{countersign, run};
+use crate::command::{run, untold};
 
 const TOOL: &str = "[tools.a]\ndescription = \"d\"\nrequest = \"GET https://a.example/\"\n";
 
@@ -22,7 +22,7 @@ fn check(content: &[u8]) -> (i32, String) {
 }
 
 fn check_path(path: &Path) -> (i32, String) {
-    let (code, stdout, _) = run(countersign().arg("check").arg(path));
+    let (code, stdout, _) = run(untold().arg("check").arg(path));
     (code, stdout)
 }
 
@@ -42,7 +42,7 @@ fn the_file_is_found_by_argument_variable_home_and_folder() {
     file("home/.config/countersign/tools.toml", &named("home"));
     fs::create_dir(folder.path().join("empty")).unwrap();
     let list = |argument: Option<&Path>, variable: Option<&Path>, work: &str| {
-        let mut command = countersign();
+        let mut command = untold();
         command.args(["tools", "list"]).current_dir(folder.path().join(work));
         command.env("HOME", folder.path().join("home"));
         if let Some(path) = argument {
@@ -68,10 +68,8 @@ fn the_file_is_found_by_argument_variable_home_and_folder() {
 #[test]
 fn no_file_at_all_says_where_it_was_looked_for() {
     let folder = folder();
-    let (code, stdout, stderr) = run(countersign()
-        .args(["tools", "list"])
-        .current_dir(folder.path())
-        .env("HOME", folder.path()));
+    let (code, stdout, stderr) =
+        run(untold().args(["tools", "list"]).current_dir(folder.path()).env("HOME", folder.path()));
     assert_eq!((code, stdout.as_str()), (5, ""));
     assert!(stderr.contains("no `tools.toml`") && stderr.contains("help: "), "{stderr}");
 }
@@ -146,7 +144,7 @@ fn a_secret_in_any_place_is_never_shown() {
         let path = folder.path().join("tools.toml");
         fs::write(&path, place).unwrap();
         for arguments in [&["check"][..], &["check", "--json"], &["tools", "list", "--config"]] {
-            let (code, stdout, stderr) = run(countersign().args(arguments).arg(&path));
+            let (code, stdout, stderr) = run(untold().args(arguments).arg(&path));
             assert_eq!(code, 5, "{place}");
             assert!(
                 !stdout.contains("hunter2") && !stderr.contains("hunter2"),

@@ -10,7 +10,7 @@ use std::process::{Command, Stdio};
 
 use tempfile::TempDir;
 
-use crate::command::{countersign, package, run};
+use crate::command::{package, run, untold};
 
 /// A person's home, and a repository that was cloned beside it.
 struct World(TempDir);
@@ -37,7 +37,7 @@ impl World {
 
     /// The binary in the cloned folder, with a secret in its environment.
     fn command(&self, arguments: &[&str]) -> Command {
-        let mut command = countersign();
+        let mut command = untold();
         command.current_dir(self.path("clone")).env("HOME", self.path("home"));
         command.env("AWS_SECRET_ACCESS_KEY", "a-secret").env("PATH", "/usr/bin:/bin");
         command.args(arguments);

@@ -6,7 +6,7 @@ use countersign::{catalog, config};
 use serde_json::Value;
 
 use super::{oauth, placeholders};
-use crate::command::{countersign, run};
+use crate::command::{countersign, run, untold};
 
 const TOOLS: &str = r#"
     [server]
@@ -25,10 +25,12 @@ const TOOLS: &str = r#"
 /// The command in a folder with this `tools.toml`, if any.
 fn providers(file: Option<&str>) -> (tempfile::TempDir, Command) {
     let folder = tempfile::tempdir().unwrap();
-    if let Some(file) = file {
+    let mut command = if let Some(file) = file {
         std::fs::write(folder.path().join("tools.toml"), file).unwrap();
-    }
-    let mut command = countersign();
+        countersign()
+    } else {
+        untold()
+    };
     command.current_dir(&folder).env("HOME", folder.path()).arg("providers");
     (folder, command)
 }
