@@ -17,7 +17,7 @@ use crate::broker::{Broker, Parts};
 use crate::config::Config;
 use crate::identity::{Authenticator, Issuer, KeyError, Login};
 use crate::mcp;
-use crate::model::{Caller, Clock, Principal, chain};
+use crate::model::{Allowed, Caller, Clock, Principal, chain};
 use crate::net::{Cidr, Net, Policy};
 use crate::oauth::OAuthClient;
 use crate::registry::Registry;
@@ -30,6 +30,7 @@ use crate::web::listener::Loopback;
 use crate::web::neighbours::Neighbours;
 use crate::web::reach;
 use crate::web::server::Port;
+use crate::web::{Origins, Usage};
 pub use access::Access;
 
 /// How long running calls may take once the process is about to end: as long as a call's request
@@ -69,6 +70,7 @@ pub struct App {
     oauth: OAuthClient,
     clock: Clock,
     trusted_proxies: Vec<Cidr>,
+    allowed: Allowed,
     loopback: Arc<Loopback>,
     store: Arc<Slot>,
     following: AbortHandle,
@@ -112,7 +114,19 @@ impl App {
         let following = tokio::spawn(following).abort_handle();
         let text = mcp::ServerText { name: server.name, instructions: server.instructions };
         let (clock, trusted_proxies) = (settings.clock, server.trusted_proxies);
-        Self { broker, text, net, oauth, clock, trusted_proxies, loopback, store, following }
+        let allowed = server.allowed;
+        Self {
+            broker,
+            text,
+            net,
+            oauth,
+            clock,
+            trusted_proxies,
+            allowed,
+            loopback,
+            store,
+            following,
+        }
     }
 
     /// Whether browsers get their pages from this process, and not from another one that shares
@@ -153,18 +167,18 @@ impl App {
     /// The port cannot be used.
     pub async fn serve_http(&self, http: Http, end: impl Future<Output = ()>) -> io::Result<()> {
         let Http { listener, authenticator, origins, neighbours } = http;
-        let pages = self.pages(&authenticator, &origins);
+        let usage = Usage::of(&authenticator);
+        let pages = self.pages(&authenticator, &origins, &usage);
         let opened = tokio::spawn(open(self.broker.clone()));
         let asked = authenticator.issuer().map(|issuer| tokio::spawn(look_up(Arc::clone(issuer))));
         let (running, ended) = (mcp::Running::default(), CancellationToken::new());
-        let routes = self
-            .mcp_routes(&running, &ended)
-            .layer(axum::middleware::from_fn_with_state(
-                Gate::new(&origins, authenticator.clone()),
-                web::auth::gate,
-            ))
-            .merge(web::well_known::routes(authenticator.resource_metadata().as_ref()))
-            .merge(web::confirm::routes(self.broker.clone(), authenticator))
+        let gate =
+            Gate::new(&origins, self.allowed.clone(), authenticator.clone(), &self.trusted_proxies);
+        let said = web::well_known::routes(authenticator.resource_metadata().as_ref())
+            .merge(web::confirm::routes(self.broker.clone(), authenticator));
+        let routes = web::with_usage(self.mcp_routes(&running, &ended), &usage)
+            .layer(axum::middleware::from_fn_with_state(gate, web::auth::gate))
+            .merge(web::with_usage(said, &usage))
             .merge(pages);
         let port = Port::serve(listener, routes, neighbours)?;
         end.await;
@@ -184,19 +198,33 @@ impl App {
     }
 
     /// What browsers see of the served port.
-    fn pages(&self, authenticator: &Authenticator, origins: &[String]) -> axum::Router {
+    fn pages(
+        &self,
+        authenticator: &Authenticator,
+        names: &[String],
+        usage: &Usage,
+    ) -> axum::Router {
         if let Some(principal) = authenticator.only_person() {
-            return web::local(self.broker.clone(), Arc::clone(principal), origins);
+            return web::local(self.broker.clone(), Arc::clone(principal), names, usage);
         }
-        // Many people share one name of the server, to which their cookies and redirect URIs belong.
-        let names = if authenticator.is_for_many() { 1 } else { origins.len() };
-        let origins: Vec<String> = origins.iter().take(names).cloned().collect();
-        let login = authenticator.issuer().zip(origins.first());
+        let login = authenticator.issuer().zip(names.first());
         let login =
             login.and_then(|(issuer, origin)| Login::new(issuer, self.oauth.clone(), origin));
         let sign_in = SignIn::new(self.broker.clone(), authenticator.clone(), login);
-        let (clock, trusted_proxies) = (self.clock.clone(), self.trusted_proxies.clone());
-        web::public(self.broker.clone(), web::Public { origins, sign_in, trusted_proxies, clock })
+        let origins = if authenticator.is_for_many() {
+            // Many people share one name of the server, to which their cookies and redirect URIs belong.
+            Origins::of(names.first())
+        } else {
+            Origins::of_machine(names)
+        };
+        let public = web::Public {
+            origins,
+            usage: usage.clone(),
+            sign_in,
+            trusted_proxies: self.trusted_proxies.clone(),
+            clock: self.clock.clone(),
+        };
+        web::public(self.broker.clone(), public)
     }
 
     /// `/mcp`, `/sse` and `/messages`, which must not be reached but through the gate.

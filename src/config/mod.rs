@@ -33,7 +33,7 @@ use toml::de::DeTable;
 use url::Url;
 
 use crate::model::server_auth::ServerAuth;
-use crate::model::{Provider, ProviderId, Tool};
+use crate::model::{Allowed, Provider, ProviderId, Tool};
 use crate::net::Cidr;
 use environment::{Found, FoundBy};
 use file::File;
@@ -79,6 +79,8 @@ pub struct Server {
     pub auth: Option<ServerAuth>,
     /// Whose `X-Forwarded-*` headers are believed.
     pub trusted_proxies: Vec<Cidr>,
+    /// Names and origins of `/mcp` besides the server's own; empty without [`Self::auth`].
+    pub allowed: Allowed,
 }
 
 impl Default for Server {
@@ -93,6 +95,7 @@ impl Default for Server {
             port: None,
             auth: None,
             trusted_proxies: Vec::new(),
+            allowed: Allowed::default(),
         }
     }
 }

@@ -2,7 +2,7 @@
 //! served: a server that does not know its keys would refuse everybody, or somebody's key would turn
 //! out too weak after it has been used.
 
-use secrecy::ExposeSecret as _;
+use secrecy::{ExposeSecret as _, SecretString};
 
 use super::secret_ref::{self, SecretError, written};
 use crate::model::server_auth::{
@@ -55,8 +55,18 @@ pub async fn resolve(auth: &ServerAuth) -> Result<ResolvedAuth, AuthError> {
 
 async fn issuer(issuer: &Issuer) -> Result<ResolvedIssuer, AuthError> {
     let client = client(issuer).await?;
-    let Issuer { url, audience, user_claim, groups_claim, introspect, .. } = issuer.clone();
-    Ok(ResolvedIssuer { url, audience, client, user_claim, groups_claim, introspect })
+    let issuer = issuer.clone();
+    Ok(ResolvedIssuer {
+        url: issuer.url,
+        audience: issuer.audience,
+        allowed_clients: issuer.allowed_clients,
+        scopes: issuer.scopes,
+        client,
+        user_claim: issuer.user_claim,
+        groups_claim: issuer.groups_claim,
+        introspect: issuer.introspect,
+        introspection_cache: issuer.introspection_cache,
+    })
 }
 
 async fn client(issuer: &Issuer) -> Result<Option<Client>, AuthError> {
@@ -75,10 +85,13 @@ async fn key(key: &ApiKey) -> Result<ResolvedKey, AuthError> {
     let key = secret_ref::resolve(&reference)
         .await
         .map_err(|source| AuthError::Key { name: name.clone(), source })?;
-    if key.expose_secret().len() < SHORTEST_KEY {
+    // `new,old`, as COUNTERSIGN_KEY: a key is exchanged without a moment at which neither is good.
+    let values: Vec<SecretString> =
+        key.expose_secret().split(',').map(|value| value.trim().into()).collect();
+    if values.iter().any(|value| value.expose_secret().len() < SHORTEST_KEY) {
         return Err(AuthError::Short { name, reference: written(&reference) });
     }
-    Ok(ResolvedKey { name, key, holder })
+    Ok(ResolvedKey { name, values, holder })
 }
 
 #[cfg(test)]
@@ -86,7 +99,7 @@ mod tests {
     use super::*;
     use crate::model::UserId;
     use crate::model::provider::{SecretRef, Setting};
-    use crate::model::server_auth::KeyHolder;
+    use crate::model::server_auth::{DEFAULT_INTROSPECTION_CACHE, KeyHolder};
 
     fn resolved(auth: &ServerAuth) -> Result<ResolvedAuth, AuthError> {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
@@ -111,11 +124,14 @@ mod tests {
         let issuer = Issuer {
             url: "https://login.example.com".parse().expect("a URL"),
             audience: None,
+            allowed_clients: Vec::new(),
+            scopes: vec!["openid".into()],
             client_id: Some(Setting::Literal("us".into())),
             client_secret: Some(kept(&folder, "client", "s")),
             user_claim: "sub".into(),
             groups_claim: "groups".into(),
             introspect: false,
+            introspection_cache: DEFAULT_INTROSPECTION_CACHE,
         };
         let auth =
             ServerAuth { issuer: Some(issuer), keys: vec![key("ana", kept(&folder, "ana", LONG))] };
@@ -123,7 +139,17 @@ mod tests {
         let client = resolved.issuer.and_then(|issuer| issuer.client).expect("a client");
         assert_eq!(client.id, "us");
         assert_eq!(client.secret.expect("a secret").expose_secret(), "s");
-        assert_eq!(resolved.keys[0].key.expose_secret(), LONG);
+        assert_eq!(resolved.keys[0].values[0].expose_secret(), LONG);
+    }
+
+    #[test]
+    fn a_key_may_be_a_new_and_an_old_one() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let both = format!("{LONG}x, {LONG}");
+        let keys = vec![key("ana", kept(&folder, "both", &both))];
+        let resolved = resolved(&ServerAuth { issuer: None, keys }).expect("both are long");
+        let values = resolved.keys[0].values.iter().map(|value| value.expose_secret());
+        assert_eq!(values.collect::<Vec<_>>(), [format!("{LONG}x").as_str(), LONG]);
     }
 
     #[test]
@@ -131,9 +157,11 @@ mod tests {
         let folder = tempfile::tempdir().expect("a folder");
         let unset = SecretRef::Env("ANA_KEY".into());
         let short = kept(&folder, "short", &LONG[..19]);
+        let half = kept(&folder, "half", &format!("{LONG},{}", &LONG[..19]));
         for (keys, message, hint) in [
             (vec![key("ana", unset)], "the key `ana` of", "set ANA_KEY where"),
             (vec![key("ana", short)], "less than 20", "`openssl rand -base64 32`"),
+            (vec![key("ana", half)], "less than 20", "`openssl rand -base64 32`"),
         ] {
             let error = resolved(&ServerAuth { issuer: None, keys }).expect_err(message);
             let told = format!("{error} {error:?} {}", error.hint());

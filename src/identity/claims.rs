@@ -12,6 +12,13 @@ use crate::model::{Time, UserId, secret};
 /// How far the issuer's clock may be from ours.
 const LEEWAY: Duration = Duration::from_mins(1);
 
+/// Whom a token must be for.
+pub(super) struct MeantFor<'a> {
+    pub(super) audience: &'a str,
+    /// Clients whose tokens need no `aud`.
+    pub(super) clients: &'a [String],
+}
+
 /// Claims of a token whose signature was good, or that the issuer itself answered with.
 #[derive(Clone, Debug)]
 pub struct Claims(Map<String, Value>);
@@ -36,18 +43,16 @@ impl Claims {
     }
 
     /// Checks what an access token must say (RFC 9068 §4): of this issuer, for us, for a subject,
-    /// now. A token without `aud` could be one for any other server of the issuer, whose operator
-    /// would then be whoever they like here.
+    /// now. `is_known` says that something else than its claims makes it an access token.
     pub(super) fn check_access(
         &self,
         issuer: &str,
-        audience: &str,
+        meant: &MeantFor<'_>,
+        is_known: bool,
         now: Time,
     ) -> Result<(), TokenFault> {
         self.check_issuer(issuer)?;
-        if !self.audiences().contains(&audience) {
-            return Err(TokenFault::Audience);
-        }
+        self.check_audience(meant, is_known)?;
         self.time("exp")?.ok_or(TokenFault::Claim("exp"))?;
         self.check_common(now)
     }
@@ -57,24 +62,46 @@ impl Claims {
     pub(super) fn check_answer(
         &self,
         issuer: &str,
-        audience: &str,
+        meant: &MeantFor<'_>,
         now: Time,
     ) -> Result<(), TokenFault> {
         if self.0.get("active") != Some(&Value::Bool(true)) {
             return Err(TokenFault::Inactive);
         }
-        // A refresh token is active as well, and is nobody's to present here.
+        // A refresh token and an ID token are active as well, and are not presented here.
         let kind = self.text("token_type").unwrap_or("Bearer");
-        if !kind.eq_ignore_ascii_case("bearer") && !kind.eq_ignore_ascii_case("access_token") {
+        let is_access = ["bearer", "access_token"].iter().any(|it| kind.eq_ignore_ascii_case(it));
+        if !is_access || self.is_no_access_token() {
             return Err(TokenFault::NotAccess);
         }
         if self.0.contains_key("iss") {
             self.check_issuer(issuer)?;
         }
-        if !self.audiences().contains(&audience) {
-            return Err(TokenFault::Audience);
-        }
+        self.check_audience(meant, true)?;
         self.check_common(now)
+    }
+
+    /// A token without `aud` could be one for any other server of the issuer, whose operator could then
+    /// call here as its bearer. Where the operator lists clients, the client that it was issued to
+    /// stands for the audience (`client_id`, RFC 9068 §2.2): Cognito's access tokens have no `aud`.
+    fn check_audience(&self, meant: &MeantFor<'_>, is_known: bool) -> Result<(), TokenFault> {
+        if self.0.contains_key("aud") {
+            let is_ours = self.audiences().contains(&meant.audience);
+            return if is_ours { Ok(()) } else { Err(TokenFault::Audience) };
+        }
+        if meant.clients.is_empty() {
+            return Err(TokenFault::NoAudience);
+        }
+        // Of Cognito's tokens for one client, the ID token differs by this claim.
+        if !is_known && self.text("token_use") != Some("access") {
+            return Err(TokenFault::NotAccess);
+        }
+        let client = self.text("client_id").ok_or(TokenFault::Claim("client_id"))?;
+        if meant.clients.iter().any(|known| known == client) {
+            Ok(())
+        } else {
+            Err(TokenFault::UnknownClient)
+        }
     }
 
     /// Checks an ID token that came for `nonce` (OpenID Connect Core §3.1.3.7).
@@ -107,10 +134,16 @@ impl Claims {
     /// Whether it has what only ID tokens (OpenID Connect Core §2, §3.1.3.6), logout tokens and other
     /// security events (RFC 8417) have.
     pub(super) fn is_no_access_token(&self) -> bool {
-        // Keycloak tells its kinds apart by a claim.
-        let others = ["ID", "Refresh", "Offline", "Logout"];
-        let is_other = self.text("typ").is_some_and(|kind| others.contains(&kind));
-        is_other
+        // Keycloak and Cognito tell their kinds apart by a claim.
+        let others = ["id", "refresh", "offline", "logout", "serialized-id", "registration"];
+        let is_other = |claim: &str| {
+            self.text(claim).is_some_and(|kind| {
+                let kind = kind.to_ascii_lowercase().replace('_', "-");
+                others.contains(&kind.strip_suffix("-token").unwrap_or(&kind))
+            })
+        };
+        is_other("typ")
+            || is_other("token_use")
             || ["nonce", "at_hash", "c_hash", "events"]
                 .iter()
                 .any(|name| self.0.contains_key(*name))

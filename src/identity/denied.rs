@@ -27,6 +27,9 @@ pub enum Denied {
     /// 403. A good key, of a person, where an application is asked for.
     #[error("the key belongs to a person, and this is for applications")]
     NotAnApplication,
+    /// 429. Too many invented tokens came from the client's address.
+    #[error("too many tokens from this address were not accepted")]
+    TooManyFailures,
     /// 503. It is not the client's fault, and the same request may succeed later.
     #[error("the issuer of access tokens cannot be asked at the moment")]
     Unavailable(#[source] Arc<IssuerError>),
@@ -63,8 +66,12 @@ pub enum TokenFault {
     Issuer,
     #[error("it is for another audience")]
     Audience,
+    #[error("it is for no audience: it has no `aud`")]
+    NoAudience,
     #[error("it was given to another client")]
     Client,
+    #[error("it has no `aud`, and was given to a client that is not accepted here")]
+    UnknownClient,
     #[error("it does not belong to this sign-in")]
     Nonce,
     #[error("it has expired")]
@@ -100,6 +107,15 @@ pub enum Malformed {
     OtherUser,
 }
 
+/// Where a client without a token learns how to get one.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Challenge {
+    /// The address of [`super::ResourceMetadata`].
+    pub metadata: Url,
+    /// What to ask the issuer for.
+    pub scopes: Vec<String>,
+}
+
 impl Denied {
     /// RFC 6750 §3.1.
     pub fn status(&self) -> StatusCode {
@@ -107,6 +123,7 @@ impl Denied {
             Self::Missing | Self::InvalidToken(_) => StatusCode::UNAUTHORIZED,
             Self::Malformed(_) => StatusCode::BAD_REQUEST,
             Self::NotAnApplication => StatusCode::FORBIDDEN,
+            Self::TooManyFailures => StatusCode::TOO_MANY_REQUESTS,
             Self::Unavailable(_) => StatusCode::SERVICE_UNAVAILABLE,
         }
     }
@@ -117,21 +134,29 @@ impl Denied {
             Self::InvalidToken(_) => Some("invalid_token"),
             Self::Malformed(_) => Some("invalid_request"),
             // "SHOULD NOT include an error code": nothing was wrong, only missing.
-            Self::Missing | Self::NotAnApplication | Self::Unavailable(_) => None,
+            Self::Missing
+            | Self::NotAnApplication
+            | Self::TooManyFailures
+            | Self::Unavailable(_) => None,
         }
     }
 
-    /// `WWW-Authenticate` (RFC 6750 §3, RFC 9728 §5.1), where one belongs to the answer. `metadata`
-    /// is the address of [`super::ResourceMetadata`].
-    pub fn challenge(&self, metadata: Option<&Url>) -> Option<String> {
+    /// `WWW-Authenticate` (RFC 6750 §3, RFC 9728 §5.1), where one belongs to the answer.
+    pub fn challenge(&self, challenge: Option<&Challenge>) -> Option<String> {
         match self {
             Self::Missing | Self::InvalidToken(_) | Self::Malformed(_) => {}
-            Self::NotAnApplication | Self::Unavailable(_) => return None,
+            Self::NotAnApplication | Self::TooManyFailures | Self::Unavailable(_) => return None,
         }
         // The scheme must be followed by a parameter, whichever.
-        let challenge = match metadata {
-            // A `Url` has neither quotes nor backslashes in it.
-            Some(url) => format!("Bearer resource_metadata=\"{url}\""),
+        let challenge = match challenge {
+            // Neither a `Url` nor a scope (RFC 6749 §3.3) has quotes or backslashes in it.
+            Some(Challenge { metadata, scopes }) if scopes.is_empty() => {
+                format!("Bearer resource_metadata=\"{metadata}\"")
+            }
+            Some(Challenge { metadata, scopes }) => {
+                let scopes = scopes.join(" ");
+                format!("Bearer resource_metadata=\"{metadata}\", scope=\"{scopes}\"")
+            }
             None => "Bearer realm=\"countersign\"".to_owned(),
         };
         Some(match self.code() {
@@ -152,6 +177,9 @@ impl Denied {
             Self::NotAnApplication => {
                 "use the key of an application, one without `user` in [[server.auth.api_keys]]"
             }
+            Self::TooManyFailures => {
+                "wait a minute; behind a proxy, its operator writes the proxy's address as `trusted_proxies` in [server]"
+            }
             Self::Unavailable(_) => "try again in a minute; the server's log says what is wrong",
         }
     }
@@ -167,6 +195,12 @@ impl TokenFault {
             Self::OtherToken => "send the one in the file that this server named when it started",
             Self::Audience => {
                 "ask the issuer for a token for this server (RFC 8707 `resource`), or write what it says in `aud` as `audience` in [server.auth]"
+            }
+            Self::NoAudience => {
+                "have the issuer put an `aud` into its access tokens; if it never does, as Cognito, write the `client_id` of each client whose tokens are accepted as `allowed_clients` in [server.auth]"
+            }
+            Self::UnknownClient => {
+                "if that client may call, add the token's `client_id` to `allowed_clients` in [server.auth]"
             }
             Self::Issuer => "sign in at the issuer that this server's metadata names",
             Self::NotAccess => "send the access token, not the ID token",
@@ -220,6 +254,13 @@ mod tests {
         let metadata: Url =
             "https://tools.acme.example/.well-known/oauth-protected-resource/mcp".parse().unwrap();
         let at = format!("Bearer resource_metadata=\"{metadata}\"");
+        let scopes = vec!["openid".to_owned(), "tools:call".to_owned()];
+        let scoped = Challenge { metadata: metadata.clone(), scopes };
+        assert_eq!(
+            Denied::Missing.challenge(Some(&scoped)).unwrap(),
+            format!("{at}, scope=\"openid tools:call\"")
+        );
+        let metadata = Challenge { metadata, scopes: Vec::new() };
         assert_eq!(Denied::Missing.challenge(Some(&metadata)).unwrap(), at);
         assert_eq!(Denied::Missing.challenge(None).unwrap(), "Bearer realm=\"countersign\"");
         assert_eq!(

@@ -1,6 +1,7 @@
 //! An issuer whose word we take for who somebody is: by an access token, or by an ID token.
 
 use std::collections::BTreeSet;
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -8,12 +9,13 @@ use secrecy::SecretString;
 use tokio::sync::Semaphore;
 use url::Url;
 
-use super::claims::Claims;
+use super::claims::{Claims, MeantFor};
 use super::denied::{Denied, TokenFault};
 use super::digest::Digest;
 use super::jws::Jws;
 use super::published::{Publication, Published};
 use super::remembered::Remembered;
+use super::suspects::Suspects;
 use crate::model::authorization::ClientRegistration;
 use crate::model::principal::{NoOpener, Opener};
 use crate::model::provider::{TokenAuth, TokenBody, TokenResponseShape};
@@ -22,8 +24,12 @@ use crate::model::{Caller, Clock, Principal, Time};
 use crate::net::{Net, NetError};
 use crate::oauth::{DiscoveryError, Metadata, OAuthClient, TokenError};
 
-/// How long a good token is not looked at again, and so how late its revocation is noticed.
+/// How long a good JWT is not looked at again. How long an introspection answer is believed, the
+/// operator says.
 const REMEMBERED: Duration = Duration::from_mins(1);
+/// How long a token that the issuer has called inactive is refused without asking again: not for
+/// long, since a new token may reach the issuer's copies a moment after its client.
+const REFUSAL_REMEMBERED: Duration = Duration::from_secs(10);
 /// Tokens that are asked about at the same time; others wait their turn.
 const MOST_QUESTIONS: usize = 32;
 /// How long a token may wait to be asked about.
@@ -34,15 +40,20 @@ pub struct Issuer {
     name: String,
     url: Url,
     audience: String,
+    allowed_clients: Vec<String>,
+    scopes: Vec<String>,
     client: Option<Client>,
     user_claim: String,
     groups_claim: String,
     introspects: bool,
+    introspection_cache: Duration,
     publication: Publication,
     oauth: OAuthClient,
     clock: Clock,
-    remembered: Remembered,
+    remembered: Remembered<Arc<Principal>>,
+    refused: Remembered<TokenFault>,
     questions: Semaphore,
+    suspects: Suspects,
 }
 
 /// Somebody whom the issuer named.
@@ -106,20 +117,25 @@ impl IssuerError {
 
 impl Issuer {
     pub(super) fn new(issuer: ResolvedIssuer, resource: &Url, net: &Net, clock: &Clock) -> Self {
-        let ResolvedIssuer { url, audience, client, user_claim, groups_claim, introspect } = issuer;
+        let ResolvedIssuer { url, audience, allowed_clients, scopes, client, .. } = issuer;
         Self {
             name: spelled(&url),
             audience: audience.unwrap_or_else(|| resource.to_string()),
             publication: Publication::new(url.clone(), net.clone(), clock.clone()),
             url,
+            allowed_clients,
+            scopes,
             client,
-            user_claim,
-            groups_claim,
-            introspects: introspect,
+            user_claim: issuer.user_claim,
+            groups_claim: issuer.groups_claim,
+            introspects: issuer.introspect,
+            introspection_cache: issuer.introspection_cache,
             oauth: OAuthClient::new(net.clone(), clock.clone()),
             clock: clock.clone(),
             remembered: Remembered::default(),
+            refused: Remembered::default(),
             questions: Semaphore::new(MOST_QUESTIONS),
+            suspects: Suspects::new(clock.clone()),
         }
     }
 
@@ -132,6 +148,15 @@ impl Issuer {
     /// The claim that names a person.
     pub(super) fn user_claim(&self) -> &str {
         &self.user_claim
+    }
+
+    /// What clients ask for there.
+    pub(super) fn scopes(&self) -> &[String] {
+        &self.scopes
+    }
+
+    fn meant_for_us(&self) -> MeantFor<'_> {
+        MeantFor { audience: &self.audience, clients: &self.allowed_clients }
     }
 
     /// Our registration there.
@@ -227,24 +252,27 @@ impl Issuer {
         Ok(claims)
     }
 
-    /// Who presents an access token.
+    /// Who presents an access token. `from` is the client's address.
     pub(super) async fn principal(
         &self,
         token: &str,
         digest: Digest,
+        from: IpAddr,
     ) -> Result<Arc<Principal>, Denied> {
         let now = self.clock.now();
         if let Some(principal) = self.remembered.recall(&digest, now) {
             return Ok(principal);
         }
-        let claims = match Jws::read(token)? {
-            Some(jws) => self.access_token(&jws, now).await?,
-            None if self.introspects => self.introspected(token, now).await?,
+        let (claims, believed) = match Jws::read(token)? {
+            Some(jws) => (self.access_token(&jws, now).await?, REMEMBERED),
+            None if self.introspects => {
+                (self.asked_about(token, digest, from).await?, self.introspection_cache)
+            }
             None => return Err(TokenFault::Opaque.into()),
         };
         let Person { caller, groups } = self.person(&claims)?;
         let principal = Arc::new(Principal { caller, groups, opener: self.opener() });
-        let until = now.after(REMEMBERED);
+        let until = now.after(believed);
         let until = claims.expires_at().map_or(until, |end| end.min(until));
         self.remembered.keep(digest, Arc::clone(&principal), now, until);
         Ok(principal)
@@ -255,6 +283,7 @@ impl Issuer {
         let claims = Claims::new(jws.claims()?);
         // RFC 9068 §2.1 names the kind. Elsewhere an ID token looks the same, and has been shown to
         // every client that the person ever signed in to.
+        let is_known = jws.kind.as_deref() == Some("at+jwt");
         let is_access = match jws.kind.as_deref() {
             Some("at+jwt") => true,
             Some("jwt") | None => !claims.is_no_access_token(),
@@ -263,8 +292,38 @@ impl Issuer {
         if !is_access {
             return Err(TokenFault::NotAccess.into());
         }
-        claims.check_access(&published.metadata.issuer, &self.audience, now)?;
+        let issuer = &published.metadata.issuer;
+        claims.check_access(issuer, &self.meant_for_us(), is_known, now)?;
         Ok(claims)
+    }
+
+    /// Asks the issuer about a token, within the limits that keep invented tokens from costing a
+    /// question each, and one address from taking every turn.
+    async fn asked_about(
+        &self,
+        token: &str,
+        digest: Digest,
+        from: IpAddr,
+    ) -> Result<Claims, Denied> {
+        if let Some(fault) = self.refused.recall(&digest, self.clock.now()) {
+            return Err(fault.into());
+        }
+        let suspect = self.suspects.of(from);
+        let busy = || unavailable(IssuerError::Busy);
+        let turn = tokio::time::timeout(LONGEST_QUEUE, suspect.turn()).await;
+        let _turn = turn.map_err(|_| busy())?.ok_or(Denied::TooManyFailures)?;
+        let now = self.clock.now();
+        // The same token may have been asked about while this one waited.
+        if let Some(fault) = self.refused.recall(&digest, now) {
+            return Err(fault.into());
+        }
+        let introspected = self.introspected(token, now).await;
+        if let Err(Denied::InvalidToken(fault)) = &introspected {
+            let now = self.clock.now();
+            self.refused.keep(digest, *fault, now, now.after(REFUSAL_REMEMBERED));
+            suspect.failed();
+        }
+        introspected
     }
 
     /// Finds the key that signed it. One that is not found may be new; while the issuer does not
@@ -294,7 +353,7 @@ impl Issuer {
         let answer = self.oauth.introspect(&client, endpoint, &token.into()).await;
         let answer = answer.map_err(|error| unavailable(IssuerError::Introspection(error)))?;
         let claims = Claims::new(answer);
-        claims.check_answer(&metadata.issuer, &self.audience, now)?;
+        claims.check_answer(&metadata.issuer, &self.meant_for_us(), now)?;
         Ok(claims)
     }
 

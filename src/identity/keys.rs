@@ -63,20 +63,25 @@ impl Keys {
         let mut names: HashMap<Digest, String> = HashMap::new();
         let mut by_digest = HashMap::new();
         let mut fingerprints = HashSet::new();
-        for ResolvedKey { name, key, holder } in resolved {
-            let text = key.expose_secret();
-            if text.is_empty() || !text.bytes().all(|byte| byte.is_ascii_graphic()) {
-                return Err(KeyError::Unfit { name });
-            }
+        for ResolvedKey { name, values, holder } in resolved {
             if names.values().any(|other| *other == name) {
                 return Err(KeyError::SameName { name });
             }
-            let digest = digester.digest(text);
-            if let Some(first) = names.insert(digest, name.clone()) {
-                return Err(KeyError::SameValue { first, second: name });
+            for value in &values {
+                let text = value.expose_secret();
+                if text.is_empty() || !text.bytes().all(|byte| byte.is_ascii_graphic()) {
+                    return Err(KeyError::Unfit { name });
+                }
+                let digest = digester.digest(text);
+                match names.insert(digest, name.clone()) {
+                    Some(first) if first != name => {
+                        return Err(KeyError::SameValue { first, second: name });
+                    }
+                    _ => {}
+                }
+                fingerprints.insert(secret::fingerprint(text));
+                by_digest.insert(digest, Held::new(name.clone(), holder.clone(), issuer));
             }
-            fingerprints.insert(secret::fingerprint(text));
-            by_digest.insert(digest, Held::new(name, holder, issuer));
         }
         Ok(Self { by_digest, fingerprints })
     }

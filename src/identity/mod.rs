@@ -31,7 +31,9 @@ mod login;
 mod published;
 mod remembered;
 mod resource;
+mod suspects;
 
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use http::HeaderMap;
@@ -39,7 +41,7 @@ use secrecy::{ExposeSecret as _, SecretString};
 use url::Url;
 
 pub use claims::Claims;
-pub use denied::{Denied, Malformed, TokenFault};
+pub use denied::{Challenge, Denied, Malformed, TokenFault};
 pub use issuer::{Issuer, IssuerError, Person};
 pub use keys::{Application, KeyError};
 pub use login::{Login, LoginError};
@@ -50,6 +52,20 @@ use crate::model::{Caller, Clock, Principal, secret};
 use crate::net::Net;
 use digest::{Digest, Digester};
 use keys::{Held, Keys};
+
+/// What a request has to carry to be answered.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Credentials {
+    None,
+    /// The token of `serve --token`.
+    Token,
+    /// A key of `[[server.auth.api_keys]]`.
+    Key,
+    /// Such a token, or a key where there are any.
+    AccessToken {
+        issuer: String,
+    },
+}
 
 /// Knows who calls. Cheap to clone.
 #[derive(Clone)]
@@ -110,11 +126,15 @@ impl Authenticator {
         Ok(Self(Arc::new(Way::Server(Box::new(Server { digester, keys, issuer, resource })))))
     }
 
-    /// Who sent a request with these headers.
+    /// Who sent a request with these headers. `from` is the client's address, as far as limits know it.
     ///
     /// # Errors
     /// [`Denied`]
-    pub async fn authenticate(&self, headers: &HeaderMap) -> Result<Arc<Principal>, Denied> {
+    pub async fn authenticate(
+        &self,
+        headers: &HeaderMap,
+        from: IpAddr,
+    ) -> Result<Arc<Principal>, Denied> {
         let principal = match &*self.0 {
             Way::Local(principal) => Arc::clone(principal),
             Way::Token { digester, digest, principal, .. } => {
@@ -123,7 +143,7 @@ impl Authenticator {
                 }
                 Arc::clone(principal)
             }
-            Way::Server(server) => return server.authenticate(headers).await,
+            Way::Server(server) => return server.authenticate(headers, from).await,
         };
         headers::only(&principal.caller.user, headers)?;
         Ok(principal)
@@ -140,6 +160,18 @@ impl Authenticator {
     /// Whether it knows several people apart.
     pub fn is_for_many(&self) -> bool {
         matches!(&*self.0, Way::Server(_))
+    }
+
+    /// What a request has to carry.
+    pub fn credentials(&self) -> Credentials {
+        match &*self.0 {
+            Way::Local(_) => Credentials::None,
+            Way::Token { .. } => Credentials::Token,
+            Way::Server(server) => match &server.issuer {
+                Some(issuer) => Credentials::AccessToken { issuer: issuer.spelling() },
+                None => Credentials::Key,
+            },
+        }
     }
 
     /// Whose personal key this is; `None` for any other.
@@ -217,12 +249,17 @@ impl Authenticator {
     pub fn resource_metadata(&self) -> Option<ResourceMetadata> {
         let Way::Server(server) = &*self.0 else { return None };
         let issuer = server.issuer.as_ref()?;
-        Some(ResourceMetadata::new(server.resource.clone(), issuer.spelling()))
+        let scopes = issuer.scopes().to_vec();
+        Some(ResourceMetadata::new(server.resource.clone(), issuer.spelling(), scopes))
     }
 }
 
 impl Server {
-    async fn authenticate(&self, headers: &HeaderMap) -> Result<Arc<Principal>, Denied> {
+    async fn authenticate(
+        &self,
+        headers: &HeaderMap,
+        from: IpAddr,
+    ) -> Result<Arc<Principal>, Denied> {
         let token = headers::bearer(headers)?;
         let digest = self.digester.digest(token);
         let principal = match (self.keys.find(&digest), &self.issuer) {
@@ -231,7 +268,7 @@ impl Server {
                 return Ok(Arc::new(application.principal(user)));
             }
             (Some(Held::Person(principal)), _) => Arc::clone(principal),
-            (None, Some(issuer)) => issuer.principal(token, digest).await?,
+            (None, Some(issuer)) => issuer.principal(token, digest, from).await?,
             (None, None) => return Err(TokenFault::Unknown.into()),
         };
         headers::only(&principal.caller.user, headers)?;

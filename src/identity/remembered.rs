@@ -1,43 +1,46 @@
-//! Tokens that were found good a moment ago, by their digests.
-
-use std::collections::HashMap;
-use std::mem;
-use std::sync::Arc;
+//! What was found out about tokens a moment ago, by their digests: whose a good one is, and why another
+//! was refused.
 
 use parking_lot::RwLock;
+use std::collections::HashMap;
+use std::mem;
 
 use super::digest::Digest;
-use crate::model::{Principal, Time};
+use crate::model::Time;
 
 /// In each of two halves, so that 16,384 people at once pay for each token once a minute.
 const HALF: usize = 8192;
 
 /// A bounded memory. When one half is full it becomes the older one, and the older one is forgotten:
 /// no search for what to drop, and no more than twice [`HALF`] whatever comes in.
-#[derive(Default)]
-pub(super) struct Remembered(RwLock<Halves>);
+pub(super) struct Remembered<T>(RwLock<Halves<T>>);
 
-#[derive(Default)]
-struct Halves {
-    younger: HashMap<Digest, Entry>,
-    older: HashMap<Digest, Entry>,
+struct Halves<T> {
+    younger: HashMap<Digest, Entry<T>>,
+    older: HashMap<Digest, Entry<T>>,
 }
 
-struct Entry {
-    principal: Arc<Principal>,
+struct Entry<T> {
+    value: T,
     since: Time,
     until: Time,
 }
 
-impl Remembered {
-    pub(super) fn recall(&self, digest: &Digest, now: Time) -> Option<Arc<Principal>> {
+impl<T> Default for Remembered<T> {
+    fn default() -> Self {
+        Self(RwLock::new(Halves { younger: HashMap::new(), older: HashMap::new() }))
+    }
+}
+
+impl<T: Clone> Remembered<T> {
+    pub(super) fn recall(&self, digest: &Digest, now: Time) -> Option<T> {
         let halves = self.0.read();
         let entry = halves.younger.get(digest).or_else(|| halves.older.get(digest))?;
         // A clock that was set back must not make a minute last longer.
-        (entry.since <= now && now < entry.until).then(|| Arc::clone(&entry.principal))
+        (entry.since <= now && now < entry.until).then(|| entry.value.clone())
     }
 
-    pub(super) fn keep(&self, digest: Digest, principal: Arc<Principal>, since: Time, until: Time) {
+    pub(super) fn keep(&self, digest: Digest, value: T, since: Time, until: Time) {
         if until <= since {
             return;
         }
@@ -45,21 +48,22 @@ impl Remembered {
         if halves.younger.len() >= HALF {
             halves.older = mem::take(&mut halves.younger);
         }
-        halves.younger.insert(digest, Entry { principal, since, until });
+        halves.younger.insert(digest, Entry { value, since, until });
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use super::super::digest::Digester;
     use super::*;
-    use crate::model::{Caller, UserId};
 
     #[test]
     fn it_is_short_and_bounded() {
         let (remembered, digester) = (Remembered::default(), Digester::new());
         let digest = |number: usize| digester.digest(&number.to_string());
-        let ana = Arc::new(Principal::local(Caller::local(UserId::new("ana"))));
+        let ana = Arc::new("ana");
         let (start, end) = (Time::from_millis(1000), Time::from_millis(2000));
         let keep = |number| remembered.keep(digest(number), Arc::clone(&ana), start, end);
         let knows = |number, millis| {

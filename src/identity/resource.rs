@@ -10,14 +10,19 @@ pub struct ResourceMetadata {
     pub resource: Url,
     /// As the issuer spells itself.
     pub authorization_servers: Vec<String>,
+    /// What clients ask the issuer for. Never `offline_access`: that is the client's own wish, and no
+    /// right at this server.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub scopes_supported: Vec<String>,
     pub bearer_methods_supported: Vec<&'static str>,
 }
 
 impl ResourceMetadata {
-    pub(super) fn new(resource: Url, issuer: String) -> Self {
+    pub(super) fn new(resource: Url, issuer: String, scopes: Vec<String>) -> Self {
         Self {
             resource,
             authorization_servers: vec![issuer],
+            scopes_supported: scopes,
             bearer_methods_supported: vec!["header"],
         }
     }

@@ -70,6 +70,9 @@ pub enum BadUserId {
     Size,
     #[error("the user id must not contain control characters")]
     Control,
+    /// `an\u{202e}a` looks like another id on a page, and `ana\u{200b}` like `ana`.
+    #[error("the user id must not contain invisible characters")]
+    Invisible,
 }
 
 impl UserId {
@@ -83,6 +86,9 @@ impl UserId {
         }
         if id.chars().any(char::is_control) {
             return Err(BadUserId::Control);
+        }
+        if id.chars().any(super::text::is_ignorable) {
+            return Err(BadUserId::Invisible);
         }
         Ok(Self::new(id))
     }
@@ -132,6 +138,40 @@ mod tests {
         }
         for bad in ["", " ", " ana", "ana\u{a0}", "a\nb", "a\u{85}b", "a\0", &"u".repeat(257)] {
             assert!(UserId::parse(bad).is_err(), "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn what_is_not_seen_cannot_stand_in_a_user_id() {
+        let bidi = ['\u{202a}', '\u{202e}', '\u{2066}', '\u{2069}', '\u{200e}', '\u{61c}'];
+        let ignorable = [
+            '\u{ad}',
+            '\u{34f}',
+            '\u{115f}',
+            '\u{17b4}',
+            '\u{180b}',
+            '\u{200b}',
+            '\u{200d}',
+            '\u{2028}',
+            '\u{2060}',
+            '\u{3164}',
+            '\u{fe0f}',
+            '\u{feff}',
+            '\u{ffa0}',
+            '\u{fff9}',
+            '\u{1bca0}',
+            '\u{1d173}',
+            '\u{e0001}',
+            '\u{e0100}',
+            '\u{e0fff}',
+        ];
+        for hidden in bidi.into_iter().chain(ignorable) {
+            for id in [format!("an{hidden}a"), format!("{hidden}ana"), format!("ana{hidden}")] {
+                assert!(UserId::parse(&id).is_err(), "{id:?}");
+            }
+        }
+        for good in ["Zoë", "日本", "عمر", "a\u{301}na", "ana+1@example.com", "αβγ"] {
+            assert!(UserId::parse(good).is_ok(), "{good}");
         }
     }
 

@@ -3,6 +3,7 @@
 //! Nothing here is async, does I/O or knows a protocol version. Whatever can be decided from data
 //! alone is decided here, so that it can be tested without a store, a server or a clock.
 
+pub mod allowed;
 pub mod authorization;
 pub mod caller;
 pub mod credential;
@@ -21,6 +22,7 @@ pub mod text;
 pub mod time;
 pub mod tool;
 
+pub use allowed::{Allowed, AllowedHost, AllowedOrigin, BadAllowed};
 pub use authorization::{Authorization, Started, Status, Unconfirmed};
 pub use caller::Caller;
 pub use grant::{Grant, Standing, TokenSet};

@@ -1,5 +1,7 @@
 //! `[server.auth]`: whose calls a server for many people accepts.
 
+use std::time::Duration;
+
 use secrecy::SecretString;
 use url::Url;
 
@@ -21,6 +23,10 @@ pub struct Issuer {
     pub url: Url,
     /// What a token must be for (RFC 9068 §4); `None`: the address of `/mcp`.
     pub audience: Option<String>,
+    /// Clients whose access tokens are accepted without an `aud`.
+    pub allowed_clients: Vec<String>,
+    /// What clients are told to ask the issuer for (RFC 9728 §2 `scopes_supported`).
+    pub scopes: Vec<String>,
     /// Our registration there, for signing browsers in and for introspection.
     pub client_id: Option<Setting>,
     /// Only with a `client_id`.
@@ -32,7 +38,15 @@ pub struct Issuer {
     /// Whether tokens that are no JWT are asked about at the issuer (RFC 7662); only with a
     /// `client_id` and a `client_secret`.
     pub introspect: bool,
+    /// How long an introspection answer is believed.
+    pub introspection_cache: Duration,
 }
+
+/// What clients ask for where the operator writes nothing: an issuer that is asked for no scope
+/// may refuse, and a client that is told none asks for all.
+pub const DEFAULT_SCOPE: &str = "openid";
+/// Where the operator writes nothing.
+pub const DEFAULT_INTROSPECTION_CACHE: Duration = Duration::from_mins(1);
 
 /// A static key.
 #[derive(Clone, Debug)]
@@ -64,10 +78,30 @@ pub struct ResolvedAuth {
 pub struct ResolvedIssuer {
     pub url: Url,
     pub audience: Option<String>,
+    pub allowed_clients: Vec<String>,
+    pub scopes: Vec<String>,
     pub client: Option<Client>,
     pub user_claim: String,
     pub groups_claim: String,
     pub introspect: bool,
+    pub introspection_cache: Duration,
+}
+
+impl ResolvedIssuer {
+    /// With the default of each setting, and without a registration.
+    pub fn of(url: Url) -> Self {
+        Self {
+            url,
+            audience: None,
+            allowed_clients: Vec::new(),
+            scopes: vec![DEFAULT_SCOPE.into()],
+            client: None,
+            user_claim: "sub".into(),
+            groups_claim: "groups".into(),
+            introspect: false,
+            introspection_cache: DEFAULT_INTROSPECTION_CACHE,
+        }
+    }
 }
 
 /// A registration at an issuer; a public one has no secret.
@@ -81,6 +115,7 @@ pub struct Client {
 #[derive(Clone, Debug)]
 pub struct ResolvedKey {
     pub name: String,
-    pub key: SecretString,
+    /// Each of them is accepted: while a key is exchanged there are a new and an old one.
+    pub values: Vec<SecretString>,
     pub holder: KeyHolder,
 }

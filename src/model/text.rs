@@ -36,6 +36,19 @@ fn is_invisible(c: char) -> bool {
         | '\u{e0000}'..='\u{e007f}')
 }
 
+/// Whether a character of an identifier is not seen: line and paragraph separators, bidirectional
+/// controls (UAX #9 §2), and what Unicode calls `Default_Ignorable_Code_Point`
+/// (DerivedCoreProperties.txt). Stricter than what is left out of text, where some of them shape
+/// letters and emoji.
+pub fn is_ignorable(c: char) -> bool {
+    is_invisible(c)
+        || matches!(c,
+            '\u{34f}' | '\u{115f}'..='\u{1160}' | '\u{17b4}'..='\u{17b5}'
+            | '\u{180b}'..='\u{180f}' | '\u{3164}' | '\u{fe00}'..='\u{fe0f}' | '\u{ffa0}'
+            | '\u{fff0}'..='\u{fffb}' | '\u{1bca0}'..='\u{1bca3}'
+            | '\u{1d173}'..='\u{1d17a}' | '\u{e0000}'..='\u{e0fff}')
+}
+
 /// A fragment, such as an error or a hint, as a sentence of its own.
 pub fn sentence(fragment: &str) -> String {
     let mut letters = fragment.chars();

@@ -4,36 +4,105 @@
 //! which site's page sent it, who sends it. What is behind the gate finds an `Arc<Principal>` in the
 //! request's extensions.
 
+use std::sync::Arc;
+
 use axum::extract::{Request, State};
 use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, Uri, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse as _, Response};
-use url::Url;
 
-use super::{Origins, well_known};
-use crate::identity::{Authenticator, Denied};
-use crate::model::chain;
+use super::problem::Problem;
+use super::{Origins, client, cors, well_known};
+use crate::identity::{Authenticator, Challenge, Denied};
+use crate::model::{Allowed, chain};
+use crate::net::Cidr;
 
 /// How soon an issuer that could not be asked may be asked again, in seconds.
 const SOON: HeaderValue = HeaderValue::from_static("10");
+/// How soon an address is looked at again that sent too many invented tokens, in seconds.
+const LATER: HeaderValue = HeaderValue::from_static("60");
 
 /// What a request has to pass.
 #[derive(Clone)]
 pub struct Gate {
-    origins: Origins,
+    names: Origins,
+    /// Further names and origins, where callers carry credentials.
+    allowed: Arc<Allowed>,
     authenticator: Authenticator,
-    /// Where clients without a token learn how to get one (RFC 9728 §3).
-    metadata: Option<Url>,
+    challenge: Option<Challenge>,
+    trusted_proxies: Arc<[Cidr]>,
 }
 
 impl Gate {
     /// `names` are scheme, host and port of every name of this server.
-    pub fn new(names: &[String], authenticator: Authenticator) -> Self {
-        let origins = Origins::of(names);
-        let metadata = authenticator
-            .resource_metadata()
-            .and_then(|metadata| metadata.resource.join(well_known::RESOURCE).ok());
-        Self { origins, authenticator, metadata }
+    pub fn new(
+        names: &[String],
+        allowed: Allowed,
+        authenticator: Authenticator,
+        trusted_proxies: &[Cidr],
+    ) -> Self {
+        // Without credentials the origin is all that keeps other sites' scripts out.
+        let allowed = if authenticator.is_for_many() { allowed } else { Allowed::default() };
+        let challenge = authenticator.resource_metadata().and_then(|metadata| {
+            let address = metadata.resource.join(well_known::RESOURCE).ok()?;
+            Some(Challenge { metadata: address, scopes: metadata.scopes_supported })
+        });
+        let names = Origins::of_machine(names);
+        let allowed = Arc::new(allowed);
+        Self { names, allowed, authenticator, challenge, trusted_proxies: trusted_proxies.into() }
+    }
+
+    /// Whether the request is meant for this server, and by which foreign origin it was sent, if by one
+    /// that may.
+    fn origin_check(&self, uri: &Uri, headers: &HeaderMap) -> Result<Option<HeaderValue>, Problem> {
+        // DNS rebinding: a page of evil.example, whose name has come to mean 127.0.0.1, still says
+        // `Host: evil.example`.
+        let is_allowed = self.is_allowed_host(uri, headers);
+        let own = if is_allowed { None } else { self.names.asked(uri, headers) };
+        if own.is_none() && !is_allowed {
+            return Err(Problem::new(StatusCode::MISDIRECTED_REQUEST, self.other_host()));
+        }
+        // A script of any page but ours (basic/transports/streamable-http, security warning). Other
+        // ports of this machine are other programs' pages.
+        let mut foreign = None;
+        for origin in headers.get_all(header::ORIGIN) {
+            let text = origin.to_str().unwrap_or_default();
+            let is_own = own.as_ref().is_some_and(|own| own.eq_ignore_ascii_case(text))
+                || self.names.is_public(text);
+            if is_own {
+                continue;
+            }
+            if !self.allowed.origins.iter().any(|allowed| allowed.is(text)) {
+                return Err(Problem::new(StatusCode::FORBIDDEN, self.other_origin()));
+            }
+            foreign = Some(origin.clone());
+        }
+        Ok(foreign)
+    }
+
+    fn is_allowed_host(&self, uri: &Uri, headers: &HeaderMap) -> bool {
+        let is_listed = |host: &str| self.allowed.hosts.iter().any(|allowed| allowed.is(host));
+        let mut hosts = headers.get_all(header::HOST).iter();
+        let (Some(host), None) = (hosts.next(), hosts.next()) else { return false };
+        let host = host.to_str().unwrap_or_default();
+        is_listed(host)
+            && uri.authority().is_none_or(|target| target.as_str().eq_ignore_ascii_case(host))
+    }
+
+    fn other_host(&self) -> &'static str {
+        if self.authenticator.is_for_many() {
+            "the request was meant for another host; if clients reach this server by that name, its operator lists it as `allowed_hosts` in [server]"
+        } else {
+            "the request was meant for another host; call this server as 127.0.0.1 or localhost"
+        }
+    }
+
+    fn other_origin(&self) -> &'static str {
+        if self.authenticator.is_for_many() {
+            "the request came from another site's page; if that site's scripts may call, the operator of this server lists its origin as `allowed_origins` in [server]"
+        } else {
+            "the request came from another site's page; a server without [server.auth] takes calls from programs only"
+        }
     }
 }
 
@@ -42,53 +111,48 @@ pub async fn gate(State(gate): State<Gate>, mut request: Request, next: Next) ->
     if request.method() == Method::HEAD {
         return StatusCode::METHOD_NOT_ALLOWED.into_response();
     }
-    if let Some(refusal) = elsewhere(&gate.origins, request.uri(), request.headers()) {
-        return refusal;
+    let foreign = match gate.origin_check(request.uri(), request.headers()) {
+        Ok(foreign) => foreign,
+        Err(problem) => return problem.into_response(),
+    };
+    if let Some(origin) = &foreign
+        && cors::is_preflight(request.method(), request.headers())
+    {
+        return cors::preflight(request.headers(), origin.clone());
     }
-    match gate.authenticator.authenticate(request.headers()).await {
+    let from = client::address(request.extensions(), request.headers(), &gate.trusted_proxies);
+    let mut response = match gate.authenticator.authenticate(request.headers(), from).await {
         Ok(principal) => {
             request.extensions_mut().insert(principal);
             next.run(request).await
         }
-        Err(denied) => refusal(&denied, gate.metadata.as_ref()),
+        Err(denied) => refusal(&denied, gate.challenge.as_ref()),
+    };
+    if let Some(origin) = foreign {
+        cors::allow(&mut response, origin);
     }
+    response
 }
 
-/// Why a request should not have come here.
-fn elsewhere(origins: &Origins, uri: &Uri, headers: &HeaderMap) -> Option<Response> {
-    // DNS rebinding: a page of evil.example, whose name has come to mean 127.0.0.1, still says
-    // `Host: evil.example`.
-    if origins.asked(uri, headers).is_none() {
-        return Some(
-            (StatusCode::MISDIRECTED_REQUEST, "it was meant for another host").into_response(),
-        );
-    }
-    // A script of any page but ours (basic/transports/streamable-http, security warning).
-    let is_foreign = |origin: &HeaderValue| !origin.to_str().is_ok_and(|it| origins.contain(it));
-    if headers.get_all(header::ORIGIN).iter().any(is_foreign) {
-        return Some((StatusCode::FORBIDDEN, "it came from another site's page").into_response());
-    }
-    None
-}
-
-fn refusal(denied: &Denied, metadata: Option<&Url>) -> Response {
+fn refusal(denied: &Denied, challenge: Option<&Challenge>) -> Response {
     if let Denied::Unavailable(error) = denied {
         tracing::warn!(error = %chain(error.as_ref()), "the issuer cannot be asked");
     }
     let said = format!("{denied}; {}", denied.hint());
-    let mut response = (denied.status(), said).into_response();
-    explain(denied, metadata, &mut response);
+    let mut response = Problem::new(denied.status(), said).into_response();
+    explain(denied, challenge, &mut response);
     response
 }
 
-/// Adds the headers that belong to it. `metadata` is where this resource describes itself (RFC 9728
-/// §5.1), if it does.
-pub(super) fn explain(denied: &Denied, metadata: Option<&Url>, response: &mut Response) {
+/// Adds the headers that belong to it.
+pub(super) fn explain(denied: &Denied, challenge: Option<&Challenge>, response: &mut Response) {
     let headers = response.headers_mut();
-    if matches!(denied, Denied::Unavailable(_)) {
-        headers.insert(header::RETRY_AFTER, SOON);
-    }
-    if let Some(Ok(challenge)) = denied.challenge(metadata).map(HeaderValue::try_from) {
+    match denied {
+        Denied::Unavailable(_) => headers.insert(header::RETRY_AFTER, SOON),
+        Denied::TooManyFailures => headers.insert(header::RETRY_AFTER, LATER),
+        _ => None,
+    };
+    if let Some(Ok(challenge)) = denied.challenge(challenge).map(HeaderValue::try_from) {
         headers.insert(header::WWW_AUTHENTICATE, challenge);
     }
 }
@@ -96,15 +160,21 @@ pub(super) fn explain(denied: &Denied, metadata: Option<&Url>, response: &mut Re
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::model::{Caller, Principal, UserId};
+
+    fn gate() -> Gate {
+        let ana = Principal::local(Caller::local(UserId::new("ana")));
+        let names = ["http://127.0.0.1:8080".to_owned()];
+        Gate::new(&names, Allowed::default(), Authenticator::local(ana), &[])
+    }
 
     fn refused(target: &str, pairs: &[(&'static str, &'static str)]) -> Option<u16> {
-        let origins = Origins::of(["http://127.0.0.1:8080"]);
         let mut headers = HeaderMap::new();
         for (name, value) in pairs {
             headers.append(*name, HeaderValue::from_static(value));
         }
-        let uri = target.parse().unwrap();
-        elsewhere(&origins, &uri, &headers).map(|refusal| refusal.status().as_u16())
+        let checked = gate().origin_check(&target.parse().unwrap(), &headers);
+        checked.err().map(|problem| problem.status().as_u16())
     }
 
     #[test]
@@ -114,7 +184,9 @@ mod tests {
         assert_eq!(refused("/mcp", &[ours, ("origin", "http://127.0.0.1:8080")]), None);
         assert_eq!(refused("http://127.0.0.1:8080/mcp", &[ours]), None);
         assert_eq!(refused("http://evil.example/mcp", &[ours]), Some(421));
-        for other in ["evil.example", "127.0.0.1", "127.0.0.1:80", "127.0.0.1:8080.evil.example"] {
+        for other in
+            ["evil.example", "evil.example:8080", "0.0.0.0:8080", "127.0.0.1:8080.evil.example"]
+        {
             assert_eq!(refused("/mcp", &[("host", other)]), Some(421), "{other}");
         }
         assert_eq!(refused("/mcp", &[]), Some(421));
@@ -124,6 +196,28 @@ mod tests {
             assert_eq!(refused("/mcp", &[ours, ("origin", origin)]), Some(403), "{origin}");
             let two = [ours, ("origin", "http://127.0.0.1:8080"), ("origin", origin)];
             assert_eq!(refused("/mcp", &two), Some(403), "after ours: {origin}");
+        }
+    }
+
+    /// A port forward keeps the client's `Host`; DNS rebinding is about the name.
+    #[test]
+    fn a_loopback_name_may_have_any_port_and_its_origin_the_same() {
+        for host in ["localhost:9000", "127.0.0.1:9000", "[::1]:9000", "LOCALHOST:1", "127.0.0.1"] {
+            assert_eq!(refused("/mcp", &[("host", host)]), None, "{host}");
+        }
+        let forwarded = ("host", "localhost:9000");
+        assert_eq!(refused("/mcp", &[forwarded, ("origin", "http://localhost:9000")]), None);
+        for other in [
+            "http://localhost:8080",
+            "http://localhost:9001",
+            "http://localhost",
+            "http://127.0.0.1:9000",
+            "https://localhost:9000",
+        ] {
+            assert_eq!(refused("/mcp", &[forwarded, ("origin", other)]), Some(403), "{other}");
+        }
+        for other in ["localhost.evil.example:9000", "127.0.0.1.evil.example", "localhost:port"] {
+            assert_eq!(refused("/mcp", &[("host", other)]), Some(421), "{other}");
         }
     }
 }

@@ -3,8 +3,7 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use axum::extract::ConnectInfo;
-use axum::http::request::Parts;
-use axum::http::{HeaderMap, HeaderName};
+use axum::http::{Extensions, HeaderMap, HeaderName};
 
 use crate::net::Cidr;
 
@@ -14,12 +13,11 @@ const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 ///
 /// `X-Forwarded-For` is read from its end, where our own proxies wrote: what stands before that was
 /// written by whoever sent the request.
-pub(super) fn address(request: &Parts, proxies: &[Cidr]) -> IpAddr {
-    let peer =
-        request.extensions.get::<ConnectInfo<SocketAddr>>().map(|ConnectInfo(peer)| peer.ip());
+pub(super) fn address(extensions: &Extensions, headers: &HeaderMap, proxies: &[Cidr]) -> IpAddr {
+    let peer = extensions.get::<ConnectInfo<SocketAddr>>().map(|ConnectInfo(peer)| peer.ip());
     // Whoever the listener knows nothing of shares one limit with all such.
     let peer = peer.unwrap_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED)).to_canonical();
-    network(nearest(peer, &request.headers, proxies))
+    network(nearest(peer, headers, proxies))
 }
 
 /// One customer of IPv6 has more addresses than anybody could count, and up to 2^16 networks of them:

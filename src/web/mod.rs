@@ -27,10 +27,13 @@ mod browser;
 mod client;
 pub mod confirm;
 mod connect;
+mod cors;
 mod csrf;
 pub mod listener;
 pub mod neighbours;
 mod page;
+mod path;
+mod problem;
 pub mod reach;
 mod refused;
 pub mod server;
@@ -41,8 +44,7 @@ mod workers;
 
 use std::sync::Arc;
 
-use axum::extract::DefaultBodyLimit;
-use axum::http::StatusCode;
+use axum::extract::{DefaultBodyLimit, Request};
 use axum::middleware::from_fn_with_state;
 use axum::routing::get;
 use axum::{Extension, Router};
@@ -54,7 +56,7 @@ use crate::model::Principal;
 use crate::net::Cidr;
 use accounts::Person;
 pub use browser::Browser;
-use page::{Kind, Page};
+pub use problem::Usage;
 pub use shield::{Origins, http_origin};
 
 /// A form is a few fields, of which a pasted key may be the longest.
@@ -63,21 +65,22 @@ const LARGEST_FORM: usize = 64 * 1024;
 /// The routes of the loopback listener, behind their shield.
 pub fn router(broker: Broker, origins: Origins) -> Router {
     let routes = consent().layer(Extension(Visitor::Loopback));
-    shielded(routes.with_state(broker), origins)
+    shielded(routes.with_state(broker), origins, &Usage::of_links())
 }
 
 /// The pages of a port that only the person of this machine is served on, behind their shield.
-pub fn local(broker: Broker, principal: Arc<Principal>, names: &[String]) -> Router {
+pub fn local(broker: Broker, principal: Arc<Principal>, names: &[String], usage: &Usage) -> Router {
     let person = Person { principal, has_signed_in: false };
     let routes = accounts::routes().layer(Extension(person));
-    shielded(routes.with_state(broker), Origins::of(names))
+    shielded(routes.with_state(broker), Origins::of_machine(names), usage)
 }
 
 /// The pages of an address where people sign in.
 pub struct Public {
     /// Scheme, host and port of that address, without a slash at its end; several names of one
     /// machine where it is a person's own.
-    pub origins: Vec<String>,
+    pub origins: Origins,
+    pub usage: Usage,
     pub sign_in: SignIn,
     /// Whose `X-Forwarded-For` is believed.
     pub trusted_proxies: Vec<Cidr>,
@@ -86,11 +89,11 @@ pub struct Public {
 
 /// The routes of such an address, behind their shield.
 pub fn public(broker: Broker, public: Public) -> Router {
-    let Public { origins, sign_in, trusted_proxies, clock } = public;
+    let Public { origins, usage, sign_in, trusted_proxies, clock } = public;
     let door = signin::Door::new(sign_in.clone(), trusted_proxies, &clock);
     let own = consent().merge(accounts::routes());
     let routes = own.with_state(broker).merge(signin::routes(door));
-    shielded(routes.layer(from_fn_with_state(sign_in, signin::know)), Origins::of(origins))
+    shielded(routes.layer(from_fn_with_state(sign_in, signin::know)), origins, &usage)
 }
 
 /// The pages behind a link. Who comes to them is in the request's extensions.
@@ -101,17 +104,20 @@ fn consent() -> Router<Broker> {
 }
 
 /// What holds for every page.
-fn shielded(routes: Router, origins: Origins) -> Router {
+fn shielded(routes: Router, origins: Origins, usage: &Usage) -> Router {
+    let (for_paths, for_methods) = (usage.clone(), usage.clone());
     routes
-        .fallback(async || {
-            let lines = vec!["There is nothing at this address.".into()];
-            Page::new(StatusCode::NOT_FOUND, Kind::Bad, "Nothing here", lines)
-        })
-        .method_not_allowed_fallback(async || {
-            let lines = vec!["This address is not used in this way.".into()];
-            Page::new(StatusCode::METHOD_NOT_ALLOWED, Kind::Bad, "Not like this", lines)
+        .fallback(async move |request: Request| for_paths.not_found(&request))
+        .method_not_allowed_fallback(async move |request: Request| {
+            for_methods.not_allowed(&request)
         })
         .layer(DefaultBodyLimit::max(LARGEST_FORM))
         .layer(from_fn_with_state(origins.clone(), browser::know))
         .layer(from_fn_with_state(origins, shield::shield))
+}
+
+/// Answers methods that these routes for programs do not take.
+pub fn with_usage(routes: Router, usage: &Usage) -> Router {
+    let usage = usage.clone();
+    routes.method_not_allowed_fallback(async move |request: Request| usage.not_allowed(&request))
 }

@@ -29,6 +29,7 @@ use tokio_io_timeout::TimeoutStream;
 use tokio_util::sync::CancellationToken;
 
 use super::neighbours::Neighbours;
+use super::path;
 use super::workers::Workers;
 
 /// Connections to the served port at the same time.
@@ -174,6 +175,9 @@ async fn serve(
     // Limits that are each address's own need to know it ([`super::client`]).
     let service = service_fn(move |mut request: hyper::Request<Incoming>| {
         request.extensions_mut().insert(ConnectInfo(theirs));
+        if let Some(target) = path::without_extra_slashes(request.uri()) {
+            *request.uri_mut() = target;
+        }
         router.call(request)
     });
     let mut stream = TimeoutStream::new(stream);

@@ -1,6 +1,7 @@
 //! What holds for every request before any route sees it.
 
 use std::collections::BTreeSet;
+use std::net::Ipv4Addr;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, LazyLock};
 
@@ -16,19 +17,22 @@ use parking_lot::RwLock;
 use sha2::{Digest as _, Sha256};
 
 use super::page::{Kind, Page, STYLE};
+use super::problem::{Problem, wants_page};
 use crate::model::text::shown;
 
 /// Of a host's name in the log.
 const LONGEST_HOST: usize = 80;
 
 /// The origins that we have handed out for one listener, e.g. `http://127.0.0.1:8971`, and no other
-/// name of the same place. Clones share what is added later.
+/// name of the same place, unless it is [`Self::of_machine`]. Clones share what is added later.
 #[derive(Clone, Debug, Default)]
 pub struct Origins(Arc<Names>);
 
 #[derive(Debug, Default)]
 struct Names {
     all: RwLock<BTreeSet<String>>,
+    /// Whether every loopback name is one of them, with any port.
+    any_loopback_port: bool,
     /// Whether the log knows that requests come for another host. Once will do: whoever likes can
     /// send such.
     has_told: AtomicBool,
@@ -46,8 +50,17 @@ pub fn http_origin(host: &str, port: u16) -> String {
 impl Origins {
     /// Of these names of one place.
     pub fn of(names: impl IntoIterator<Item = impl Into<String>>) -> Self {
-        let names = names.into_iter().map(Into::into).collect();
-        Self(Arc::new(Names { all: RwLock::new(names), has_told: AtomicBool::new(false) }))
+        let all = RwLock::new(names.into_iter().map(Into::into).collect());
+        Self(Arc::new(Names { all, ..Names::default() }))
+    }
+
+    /// Like [`Self::of`], and where one of them is a loopback name, also loopback names with any port:
+    /// clients that come through a port forward (`ssh -L`, a container, a tap) name the port at its
+    /// other end.
+    pub fn of_machine(names: &[String]) -> Self {
+        let any_loopback_port = names.iter().any(|name| is_loopback(authority(name)));
+        let all = RwLock::new(names.iter().cloned().collect());
+        Self(Arc::new(Names { all, any_loopback_port, ..Names::default() }))
     }
 
     pub fn add(&self, origin: impl Into<String>) {
@@ -65,7 +78,7 @@ impl Origins {
                 let host = shown(host, LONGEST_HOST);
                 tracing::warn!(
                     host,
-                    "refused a request for another host; a proxy must pass `Host` on"
+                    "refused a request for another host; a proxy must pass `Host` on, and further names for /mcp stand in `allowed_hosts` of [server]"
                 );
             }
             return None;
@@ -76,17 +89,35 @@ impl Origins {
 
     /// The one that has this host, with its port.
     fn at(&self, host: &str) -> Option<String> {
-        let is_named = |origin: &&String| {
-            origin.split_once("://").is_some_and(|(_, own)| own.eq_ignore_ascii_case(host))
-        };
-        self.0.all.read().iter().find(is_named).cloned()
+        let is_named = |origin: &&String| authority(origin).eq_ignore_ascii_case(host);
+        let named = self.0.all.read().iter().find(is_named).cloned();
+        let is_forwarded = || self.0.any_loopback_port && is_loopback(host);
+        named.or_else(|| is_forwarded().then(|| format!("http://{}", host.to_ascii_lowercase())))
     }
 
-    /// Whether an `Origin` is one of them, scheme included: a page of `https://127.0.0.1:8971` is
-    /// somebody else's.
-    pub(super) fn contain(&self, origin: &str) -> bool {
-        self.0.all.read().iter().any(|own| own.eq_ignore_ascii_case(origin))
+    /// Whether an `Origin` is one of them that other machines reach, whatever host the request names:
+    /// some proxies do not pass `Host` on.
+    pub(super) fn is_public(&self, origin: &str) -> bool {
+        let is_it = |own: &String| own.eq_ignore_ascii_case(origin) && !is_loopback(authority(own));
+        self.0.all.read().iter().any(is_it)
     }
+}
+
+/// Host and port of an origin.
+fn authority(origin: &str) -> &str {
+    origin.split_once("://").map_or(origin, |(_, authority)| authority)
+}
+
+/// Whether a `Host` names this machine's loopback address, with or without a port. No resolver lets
+/// `localhost` (RFC 6761 §6.3) or an address mean another one.
+fn is_loopback(host: &str) -> bool {
+    let (name, port) = match host.rsplit_once(':') {
+        Some((name, port)) if !port.contains(']') => (name, Some(port)),
+        _ => (host, None),
+    };
+    let has_port = port.is_none_or(|port| port.parse::<u16>().is_ok());
+    let is_name = name.eq_ignore_ascii_case("localhost") || name == "[::1]";
+    has_port && (is_name || name.parse::<Ipv4Addr>().is_ok_and(|address| address.is_loopback()))
 }
 
 pub(super) async fn shield(
@@ -98,11 +129,11 @@ pub(super) async fn shield(
     // `Host: evil.example`.
     let origin = origins.asked(request.uri(), request.headers());
     let refusal = match &origin {
-        None => Some(refuse(StatusCode::MISDIRECTED_REQUEST, "It was meant for another host.")),
-        Some(_) => refusal(&origins, &request),
+        None => Some((StatusCode::MISDIRECTED_REQUEST, "It was meant for another host.")),
+        Some(origin) => refusal(origin, &request),
     };
     let mut response = match refusal {
-        Some(page) => page.into_response(),
+        Some((status, line)) => refuse(request.headers(), status, line),
         None => next.run(request).await,
     };
     harden(response.headers_mut());
@@ -112,24 +143,30 @@ pub(super) async fn shield(
     response
 }
 
-fn refuse(status: StatusCode, line: &str) -> Page {
-    Page::new(status, Kind::Bad, "This request was refused", vec![line.to_owned()])
+fn refuse(headers: &HeaderMap, status: StatusCode, line: &str) -> Response {
+    if wants_page(headers) {
+        let heading = "This request was refused";
+        Page::new(status, Kind::Bad, heading, vec![line.to_owned()]).into_response()
+    } else {
+        Problem::new(status, line).into_response()
+    }
 }
 
-fn refusal(origins: &Origins, request: &Request) -> Option<Page> {
+fn refusal(origin: &str, request: &Request) -> Option<(StatusCode, &'static str)> {
     // A HEAD would run the GET's handler, and so use a `state` up for a link preview.
     if request.method() == Method::HEAD {
-        return Some(refuse(StatusCode::METHOD_NOT_ALLOWED, "Only GET and POST are answered."));
+        return Some((StatusCode::METHOD_NOT_ALLOWED, "Only GET and POST are answered."));
     }
     // Cross-site request forgery.
-    if request.method() == Method::POST && !is_same_origin(origins, request.headers()) {
-        return Some(refuse(StatusCode::FORBIDDEN, "It came from another site's page."));
+    if request.method() == Method::POST && !is_same_origin(origin, request.headers()) {
+        return Some((StatusCode::FORBIDDEN, "It came from another site's page."));
     }
     None
 }
 
-/// Whether a form came from a page of ours.
-fn is_same_origin(origins: &Origins, headers: &HeaderMap) -> bool {
+/// Whether a form came from a page of the origin that the request is meant for, scheme included: a
+/// page of `https://127.0.0.1:8971` is another program's.
+fn is_same_origin(own: &str, headers: &HeaderMap) -> bool {
     let text = |name: HeaderName| headers.get(name).map(|value| value.to_str().unwrap_or("?"));
     let is_said_to_be = match text(HeaderName::from_static("sec-fetch-site")) {
         Some("same-origin") => Some(true),
@@ -140,7 +177,7 @@ fn is_same_origin(origins: &Origins, headers: &HeaderMap) -> bool {
         // Browsers send `null` from our own pages, since these carry `Referrer-Policy: no-referrer`,
         // but also from a sandboxed frame of anybody's: only together with the browser's own word.
         Some("null") => is_said_to_be == Some(true),
-        Some(origin) => is_said_to_be != Some(false) && origins.contain(origin),
+        Some(origin) => is_said_to_be != Some(false) && own.eq_ignore_ascii_case(origin),
         // With neither header it is no browser, and so nobody's page.
         None => is_said_to_be != Some(false),
     }
@@ -219,10 +256,8 @@ mod tests {
 
     #[test]
     fn a_form_of_another_site_is_refused() {
-        let origins = origins();
-        let same =
-            |pairs: &[(&'static str, &'static str)]| is_same_origin(&origins, &headers(pairs));
         let own = "http://127.0.0.1:8971";
+        let same = |pairs: &[(&'static str, &'static str)]| is_same_origin(own, &headers(pairs));
         assert!(same(&[]));
         assert!(same(&[("origin", own)]));
         assert!(same(&[("origin", own), ("sec-fetch-site", "same-origin")]));

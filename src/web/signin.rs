@@ -63,7 +63,7 @@ impl FromRequestParts<Arc<Door>> for Sender {
     type Rejection = Infallible;
 
     async fn from_request_parts(parts: &mut Parts, door: &Arc<Door>) -> Result<Self, Infallible> {
-        Ok(Self(client::address(parts, &door.trusted_proxies)))
+        Ok(Self(client::address(&parts.extensions, &parts.headers, &door.trusted_proxies)))
     }
 }
 

@@ -3,7 +3,11 @@
 use std::sync::Arc;
 
 use axum::Router;
-use axum::http::header::{ACCESS_CONTROL_ALLOW_ORIGIN, CACHE_CONTROL, CONTENT_TYPE};
+use axum::http::StatusCode;
+use axum::http::header::{
+    ACCESS_CONTROL_ALLOW_HEADERS, ACCESS_CONTROL_ALLOW_METHODS, ACCESS_CONTROL_ALLOW_ORIGIN,
+    CACHE_CONTROL, CONTENT_TYPE,
+};
 use axum::response::IntoResponse as _;
 use axum::routing::get;
 
@@ -12,7 +16,7 @@ use crate::identity::ResourceMetadata;
 /// The well-known address of the resource `/mcp` (RFC 9728 §3.1: the resource's path comes last).
 pub const RESOURCE: &str = "/.well-known/oauth-protected-resource/mcp";
 /// Where clients look that take the whole server for the resource.
-const ROOT: &str = "/.well-known/oauth-protected-resource";
+pub(super) const ROOT: &str = "/.well-known/oauth-protected-resource";
 
 /// `/health`, and the metadata if there is an issuer to send clients to.
 pub fn routes(metadata: Option<&ResourceMetadata>) -> Router {
@@ -21,6 +25,15 @@ pub fn routes(metadata: Option<&ResourceMetadata>) -> Router {
         return routes;
     };
     let written: Arc<str> = written.into();
+    // Clients in browsers send `MCP-Protocol-Version` along, for which the browser asks first.
+    let preflight = async || {
+        let headers = [
+            (ACCESS_CONTROL_ALLOW_ORIGIN, "*"),
+            (ACCESS_CONTROL_ALLOW_HEADERS, "*"),
+            (ACCESS_CONTROL_ALLOW_METHODS, "GET"),
+        ];
+        (StatusCode::NO_CONTENT, headers)
+    };
     let answer = get(async move || {
         // Clients in browsers read it from their own origin; it is no secret.
         let headers = [
@@ -30,5 +43,6 @@ pub fn routes(metadata: Option<&ResourceMetadata>) -> Router {
         ];
         (headers, written.to_string()).into_response()
     });
+    let answer = answer.options(preflight);
     routes.route(RESOURCE, answer.clone()).route(ROOT, answer)
 }

@@ -23,6 +23,10 @@ table! {
         "auth" => auth: AuthTable,
         /// Addresses of the proxies in front of this server, e.g. `10.0.0.0/8`, whose X-Forwarded-* headers are believed. Default: nobody's.
         "trusted_proxies" => trusted_proxies: Vec<Text>,
+        /// Further host names that clients call /mcp by, e.g. `countersign` or `countersign:8080`; with [server.auth]. Pages stay at `public_url`.
+        "allowed_hosts" => allowed_hosts: Vec<Text>,
+        /// Origins whose scripts may call /mcp, e.g. `https://chat.example.com` or `vscode-webview://*`; with [server.auth].
+        "allowed_origins" => allowed_origins: Vec<Text>,
     }
     later { "mode" }
 }
@@ -34,6 +38,10 @@ table! {
         "issuer" => issuer: Text,
         /// What access tokens must be for. Default: the address of /mcp.
         "audience" => audience: Text,
+        /// Clients whose access tokens are accepted without an `aud`, by their `client_id`: for issuers like Cognito. The token also says `token_use = "access"` or is of type `at+jwt`. Default: none.
+        "allowed_clients" => allowed_clients: Vec<Text>,
+        /// Scopes that clients are told to ask the issuer for. Default: `openid`.
+        "scopes" => scopes: At<Vec<Text>>,
         /// This server's registration at the issuer, or a reference to it (`env:NAME`): browsers sign in with it.
         "client_id" => client_id: Text,
         /// A reference to that registration's secret: `env:NAME`, `keyring:NAME`, `file:/path` or `cmd:program args`.
@@ -44,6 +52,8 @@ table! {
         "groups_claim" => groups_claim: Text,
         /// Whether the issuer is asked about access tokens that are no JWT (RFC 7662). Default: false.
         "introspect" => introspect: At<bool>,
+        /// Seconds that the issuer's answer about such a token is believed, and so how late its revocation is noticed: 0 to 3600. Default: 60.
+        "introspection_cache" => introspection_cache: At<i64>,
         /// Static keys, of one person or of an application that names its end users.
         "api_keys" => api_keys: At<Vec<CallerKeyTable>>,
     }

@@ -10,6 +10,7 @@ use super::super::problem::Findings;
 use super::super::read::{At, Text, not_yet};
 use super::{Depth, address, choice, server_auth, within};
 use crate::model::credential::Retention;
+use crate::model::{Allowed, AllowedHost, AllowedOrigin};
 use crate::net::Cidr;
 
 /// Fewer characters are no answer.
@@ -40,6 +41,42 @@ pub(super) fn server(table: ServerTable, depth: Depth, find: &mut Findings<'_>) 
             .into_iter()
             .filter_map(|text| proxies(&text, find))
             .collect(),
+        allowed: Allowed {
+            hosts: table
+                .allowed_hosts
+                .unwrap_or_default()
+                .into_iter()
+                .filter_map(|text| allowed_host(&text, find))
+                .collect(),
+            origins: table
+                .allowed_origins
+                .unwrap_or_default()
+                .into_iter()
+                .filter_map(|text| allowed_origin(&text, find))
+                .collect(),
+        },
+    }
+}
+
+fn allowed_host(text: &Text, find: &mut Findings<'_>) -> Option<AllowedHost> {
+    match AllowedHost::parse(text.as_str()) {
+        Ok(host) => Some(host),
+        Err(error) => {
+            find.error("server::allowed_hosts", &text.span, error.to_string())
+                .hint("write a name as it stands in the client's URL, e.g. `countersign` (any port) or `countersign:8080`");
+            None
+        }
+    }
+}
+
+fn allowed_origin(text: &Text, find: &mut Findings<'_>) -> Option<AllowedOrigin> {
+    match AllowedOrigin::parse(text.as_str()) {
+        Ok(origin) => Some(origin),
+        Err(error) => {
+            find.error("server::allowed_origins", &text.span, error.to_string())
+                .hint("write scheme and host, e.g. `https://chat.example.com` or `chrome-extension://abc`; `*` stands for the host of a scheme that is not the web's, e.g. `vscode-webview://*`");
+            None
+        }
     }
 }
 
@@ -61,6 +98,18 @@ fn warn_of_what_does_not_fit(table: &ServerTable, find: &mut Findings<'_>) {
                 "`trusted_proxies` has no effect without [server.auth]",
             )
             .hint("say in [server.auth] who calls; a server for one local user takes no calls from a proxy");
+        }
+        for (key, list) in
+            [("allowed_hosts", &table.allowed_hosts), ("allowed_origins", &table.allowed_origins)]
+        {
+            if let Some(first) = list.iter().flatten().next() {
+                find.warning(
+                    "server::allowed",
+                    &first.span,
+                    format!("`{key}` has no effect without [server.auth]"),
+                )
+                .hint("say in [server.auth] who calls: without credentials, host and origin are all that keeps other sites out");
+            }
         }
         return;
     };

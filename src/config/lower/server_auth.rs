@@ -1,12 +1,14 @@
 //! `[server.auth]`: the issuer; the keys are [`super::caller_key`].
 
+use std::time::Duration;
+
 use super::super::file::server::AuthTable;
 use super::super::problem::{Findings, Span};
 use super::super::read::Text;
 use super::super::secret_ref;
-use super::{Depth, address, caller_key, secret};
+use super::{Depth, address, caller_key, secret, within};
 use crate::model::provider::{SecretRef, Setting};
-use crate::model::server_auth::{Issuer, ServerAuth};
+use crate::model::server_auth::{DEFAULT_INTROSPECTION_CACHE, DEFAULT_SCOPE, Issuer, ServerAuth};
 
 /// Claims that are the same for many people, or another for each token (RFC 7519 §4.1, RFC 9068
 /// §2.2): whoever was told apart by one would get at what others have connected.
@@ -65,6 +67,12 @@ fn report_nobody(table: &AuthTable, find: &mut Findings<'_>) {
         ("user_claim", span(&table.user_claim)),
         ("groups_claim", span(&table.groups_claim)),
         ("introspect", table.introspect.as_ref().map(|it| it.span.clone())),
+        ("introspection_cache", table.introspection_cache.as_ref().map(|it| it.span.clone())),
+        ("scopes", table.scopes.as_ref().map(|it| it.span.clone())),
+        (
+            "allowed_clients",
+            table.allowed_clients.iter().flatten().next().map(|it| it.span.clone()),
+        ),
     ];
     let about_it = about_it.into_iter().find_map(|(key, span)| Some((key, span?)));
     let may_be_there = |key| find.may_be_there(&table.span, key);
@@ -109,6 +117,15 @@ fn issuer(
     });
     let user_claim = table.user_claim.as_ref().and_then(|text| user_claim(text, find));
     let groups_claim = table.groups_claim.as_ref().and_then(|text| word(text, "`groups`", find));
+    let allowed_clients = table.allowed_clients.iter().flatten();
+    let allowed_clients = allowed_clients
+        .filter_map(|text| word(text, "what a token's `client_id` says", find))
+        .collect();
+    let scopes = match &table.scopes {
+        Some(written) => written.value.iter().filter_map(|text| scope(text, find)).collect(),
+        None => vec![DEFAULT_SCOPE.to_owned()],
+    };
+    let introspection_cache = introspection_cache(&table, find);
     let written = table.issuer?;
     let has_secret = table.client_secret.is_some();
     if table.client_id.is_none() {
@@ -134,12 +151,50 @@ fn issuer(
     Some(Issuer {
         url: url?,
         audience,
+        allowed_clients,
+        scopes,
         client_id,
         client_secret,
         user_claim: user_claim.unwrap_or_else(|| "sub".into()),
         groups_claim: groups_claim.unwrap_or_else(|| "groups".into()),
         introspect,
+        introspection_cache,
     })
+}
+
+/// A scope that clients are told to ask for (RFC 6749 §3.3).
+fn scope(text: &Text, find: &mut Findings<'_>) -> Option<String> {
+    const CODE: &str = "auth::scopes";
+    let is_plain = |byte: u8| matches!(byte, 0x21 | 0x23..=0x5b | 0x5d..=0x7e);
+    if text.value.is_empty() || !text.value.bytes().all(is_plain) {
+        find.error(CODE, &text.span, "a scope is one word of ASCII, without quotes")
+            .hint("write each scope as a text of its own, e.g. `scopes = [\"openid\", \"tools\"]`");
+        return None;
+    }
+    if text.value == "offline_access" {
+        find.error(CODE, &text.span, "`offline_access` is no right at this server").hint(
+            "leave it out: a client that wants a refresh token asks the issuer for it by itself",
+        );
+        return None;
+    }
+    Some(text.value.clone())
+}
+
+fn introspection_cache(table: &AuthTable, find: &mut Findings<'_>) -> Duration {
+    let Some(given) = &table.introspection_cache else { return DEFAULT_INTROSPECTION_CACHE };
+    if !table.introspect.as_ref().is_some_and(|it| it.value)
+        && !find.may_be_there(&table.span, "introspect")
+    {
+        find.warning(
+            "auth::introspection_cache",
+            &given.span,
+            "`introspection_cache` has no effect without `introspect = true`",
+        )
+        .hint("remove it, or write `introspect = true` where access tokens are no JWTs");
+    }
+    let seconds = within("introspection_cache", 0..=3600, given, find);
+    let seconds = seconds.and_then(|seconds| u64::try_from(seconds).ok());
+    seconds.map_or(DEFAULT_INTROSPECTION_CACHE, Duration::from_secs)
 }
 
 /// RFC 8414 §2: `https`, without query and fragment.

@@ -79,6 +79,48 @@ fn what_is_left_out_has_its_default() {
 }
 
 #[test]
+fn what_clients_may_be_and_are_told_is_read() {
+    let public = "[server]\npublic_url = \"https://tools.example.com\"\nallowed_hosts = [\"tools:8080\"]\nallowed_origins = [\"https://a.example\", \"chrome-extension://abc\"]\n";
+    let config = good(&format!(
+        "{public}{ISSUER}client_secret = \"env:S\"\nintrospect = true\nintrospection_cache = 0\n\
+         scopes = [\"openid\", \"api://tools/call\"]\nallowed_clients = [\"abc\"]\n"
+    ));
+    assert!(config.server.allowed.hosts[0].is("tools:8080"));
+    assert!(config.server.allowed.origins[1].is("chrome-extension://abc"));
+    let issuer = config.server.auth.and_then(|auth| auth.issuer).expect("an issuer");
+    assert_eq!(issuer.scopes, ["openid", "api://tools/call"]);
+    assert_eq!(issuer.allowed_clients, ["abc"]);
+    assert_eq!(issuer.introspection_cache, std::time::Duration::ZERO);
+    let issuer = auth(ISSUER).issuer.expect("an issuer");
+    assert_eq!(issuer.scopes, ["openid"]);
+    assert_eq!(issuer.introspection_cache.as_secs(), 60);
+    for list in ["allowed_hosts = [\"tools\"]", "allowed_origins = [\"https://a.example\"]"] {
+        let warned = warnings(&format!("[server]\n{list}"));
+        assert!(warned.len() == 1 && warned[0].contains("no effect without"), "{warned:?}");
+    }
+    let server = |list: &str| format!("[server]\n{list}\n{}", key("ana", "user = \"ana\""));
+    expect_each(&[
+        (server("allowed_hosts = [\"https://tools\"]"), "2:18", "no host name"),
+        (server("allowed_hosts = [\"*\"]"), "2:18", "every site"),
+        (server("allowed_origins = [\"*\"]"), "2:20", "every site"),
+        (server("allowed_origins = [\"https://*.example.com\"]"), "2:20", "every site"),
+        (server("allowed_origins = [\"a.example\"]"), "2:20", "no origin"),
+        (format!("{ISSUER}scopes = [\"a b\"]"), "4:11", "one word"),
+        (
+            format!("{ISSUER}scopes = [\"openid\", \"offline_access\"]"),
+            "4:21",
+            "no right at this server",
+        ),
+        (format!("{ISSUER}introspection_cache = 3601"), "4:23", "lies between 0 and 3600"),
+        (
+            format!("[server.auth]\nscopes = [\"a\"]\n{}", key("a", "user = \"a\"")),
+            "2:10",
+            "`scopes` is about an issuer",
+        ),
+    ]);
+}
+
+#[test]
 fn mistakes_about_the_issuer() {
     expect_each(&[
         ("[server.auth]".to_owned(), "1:1", "nothing says whose calls"),

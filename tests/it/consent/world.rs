@@ -311,7 +311,12 @@ impl World {
         let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         let origin = format!("http://{}", listener.local_addr().unwrap());
         let principal = Arc::new(Principal::local(whose));
-        let pages = web::local(self.app.broker.clone(), principal, std::slice::from_ref(&origin));
+        let pages = web::local(
+            self.app.broker.clone(),
+            std::sync::Arc::clone(&principal),
+            std::slice::from_ref(&origin),
+            &web::Usage::of(&countersign::identity::Authenticator::local((*principal).clone())),
+        );
         Port::serve(listener, pages, Neighbours::of_this_user()).unwrap();
         format!("{origin}/connections")
     }

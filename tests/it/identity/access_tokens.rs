@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use sha2::Sha256;
 
 use super::signing::{Key, encode, with};
-use super::world::{RESOURCE, World};
+use super::world::{FROM, RESOURCE, World};
 
 #[tokio::test]
 async fn a_token_of_the_issuer_says_who_calls() {
@@ -163,7 +163,7 @@ async fn what_a_token_must_claim() {
         (json!({"sub": null}), TokenFault::Claim("sub")),
         (json!({"sub": ""}), TokenFault::Claim("sub")),
         (json!({"sub": 1}), TokenFault::Claim("sub")),
-        (json!({"aud": null}), TokenFault::Audience),
+        (json!({"aud": null}), TokenFault::NoAudience),
         (json!({"aud": []}), TokenFault::Audience),
         (json!({"aud": "us"}), TokenFault::Audience),
         (json!({"aud": ["https://other.example/mcp"]}), TokenFault::Audience),
@@ -181,6 +181,45 @@ async fn what_a_token_must_claim() {
     }
     let several = world.token(&json!({}), &json!({"aud": ["https://other.example", RESOURCE]}));
     world.accepted(&several).await;
+}
+
+/// Cognito's access tokens have no `aud`; its ID tokens have.
+#[tokio::test]
+async fn a_token_without_audience_is_accepted_from_the_clients_that_are_listed() {
+    let world = World::of(|issuer| issuer.allowed_clients = vec!["abc".into(), "def".into()]).await;
+    let cognito = |more: Value| {
+        let usual = json!({"aud": null, "client_id": "abc", "token_use": "access"});
+        world.token(&json!({"typ": null}), &with(usual, &more))
+    };
+    for client in ["abc", "def"] {
+        let token = cognito(json!({"client_id": client}));
+        assert_eq!(world.accepted(&token).await.caller.user.as_str(), "ana", "{client}");
+    }
+    // RFC 9068 says in the header what Cognito says in a claim.
+    let typed = json!({"aud": null, "client_id": "abc"});
+    world.accepted(&world.token(&json!({"typ": "at+jwt"}), &typed)).await;
+    for (more, fault) in [
+        (json!({"client_id": "other"}), TokenFault::UnknownClient),
+        (json!({"client_id": "ABC"}), TokenFault::UnknownClient),
+        (json!({"client_id": null}), TokenFault::Claim("client_id")),
+        (json!({"client_id": ["abc"]}), TokenFault::Claim("client_id")),
+        (json!({"token_use": null}), TokenFault::NotAccess),
+        (json!({"token_use": "id"}), TokenFault::NotAccess),
+        (json!({"token_use": "refresh"}), TokenFault::NotAccess),
+        // An audience that is there counts.
+        (json!({"aud": "https://other.example/mcp"}), TokenFault::Audience),
+        (json!({"aud": "abc"}), TokenFault::Audience),
+        (json!({"aud": []}), TokenFault::Audience),
+    ] {
+        assert_eq!(world.fault(&cognito(more.clone())).await, fault, "{more}");
+    }
+    world.accepted(&cognito(json!({"aud": RESOURCE}))).await;
+    // Without the setting it is refused, with words that fit.
+    let world = World::new().await;
+    let token = world.token(&json!({}), &json!({"aud": null, "client_id": "abc"}));
+    let denied = world.present(&token).await.unwrap_err();
+    assert!(matches!(denied, Denied::InvalidToken(TokenFault::NoAudience)), "{denied:?}");
+    assert!(denied.hint().contains("`allowed_clients`"), "{}", denied.hint());
 }
 
 #[tokio::test]
@@ -339,9 +378,9 @@ async fn a_header_that_names_somebody_else_is_a_mistake() {
     let world = World::new().await;
     let mut headers = super::world::bearer(&world.token(&json!({}), &json!({})));
     headers.insert("countersign-user", "ana".parse().unwrap());
-    assert!(world.authenticator.authenticate(&headers).await.is_ok());
+    assert!(world.authenticator.authenticate(&headers, FROM).await.is_ok());
     headers.insert("countersign-user", "bob".parse().unwrap());
-    let denied = world.authenticator.authenticate(&headers).await;
+    let denied = world.authenticator.authenticate(&headers, FROM).await;
     assert!(matches!(denied, Err(Denied::Malformed(_))), "{denied:?}");
 }
 

@@ -7,7 +7,7 @@ use futures_util::future::join_all;
 use serde_json::{Value, json};
 
 use super::signing::{Key, with};
-use super::world::{World, bearer};
+use super::world::{FROM, World, bearer};
 use crate::server::{answer, json as said};
 
 const JWKS: &str = "/jwks";
@@ -108,7 +108,7 @@ async fn a_question_outlives_whoever_caused_it() {
     let (headers, mut asking) = (bearer(&token), Box::pin(world.present(&token)));
     assert!(futures_util::poll!(&mut asking).is_pending());
     drop(asking);
-    let ana = world.authenticator.authenticate(&headers).await;
+    let ana = world.authenticator.authenticate(&headers, FROM).await;
     assert!(ana.is_ok(), "{ana:?}");
     assert_eq!(world.asked(JWKS), 1);
 }

@@ -10,14 +10,14 @@ use countersign::model::{Caller, Clock, Principal, UserId};
 use countersign::net::{Net, Policy};
 use http::HeaderMap;
 
-use super::world::{RESOURCE, bearer, settings};
+use super::world::{FROM, RESOURCE, bearer, settings};
 
 const ANA: &str = "ana-0123456789abcdef0123456789abcdef";
 const SHOP: &str = "shop-0123456789abcdef0123456789abcdef";
 const DESK: &str = "desk-0123456789abcdef0123456789abcdef";
 
 fn key(name: &str, key: &str, holder: KeyHolder) -> ResolvedKey {
-    ResolvedKey { name: name.into(), key: key.into(), holder }
+    ResolvedKey { name: name.into(), values: vec![key.into()], holder }
 }
 
 fn ana(name: &str, value: &str) -> ResolvedKey {
@@ -55,7 +55,7 @@ async fn present(
     for (name, value) in headers {
         all.append(*name, value.parse().unwrap());
     }
-    server.authenticate(&all).await
+    server.authenticate(&all, FROM).await
 }
 
 #[tokio::test]
@@ -158,7 +158,7 @@ async fn an_application_may_name_its_end_user_elsewhere() {
 #[tokio::test]
 async fn nobody_is_known_by_anything_but_a_whole_key_in_one_header() {
     let server = with_keys(usual(), None).unwrap();
-    assert!(matches!(server.authenticate(&HeaderMap::new()).await, Err(Denied::Missing)));
+    assert!(matches!(server.authenticate(&HeaderMap::new(), FROM).await, Err(Denied::Missing)));
     for other in [&ANA[1..], &ANA[..ANA.len() - 1], &ANA.to_uppercase(), "laptop", "ana"] {
         let denied = present(&server, other, &[]).await;
         assert!(matches!(denied, Err(Denied::InvalidToken(TokenFault::Unknown))), "{denied:?}");
@@ -168,11 +168,14 @@ async fn nobody_is_known_by_anything_but_a_whole_key_in_one_header() {
             http::HeaderName::from_static(place),
             format!("Bearer {ANA}").parse().unwrap(),
         )]);
-        assert!(matches!(server.authenticate(&headers).await, Err(Denied::Missing)), "{place}");
+        assert!(
+            matches!(server.authenticate(&headers, FROM).await, Err(Denied::Missing)),
+            "{place}"
+        );
     }
     let mut two = bearer(ANA);
     two.append("authorization", format!("Bearer {ANA}").parse().unwrap());
-    let denied = server.authenticate(&two).await;
+    let denied = server.authenticate(&two, FROM).await;
     assert!(matches!(denied, Err(Denied::Malformed(Malformed::TwoAuthorizations))));
     assert!(matches!(server.application(&two), Err(Denied::Malformed(_))));
 }
@@ -196,7 +199,7 @@ fn keys_that_cannot_be_told_apart_are_refused() {
 #[tokio::test]
 async fn a_server_of_one_s_own_machine_asks_for_nothing() {
     let server = Authenticator::local(local());
-    assert!(server.authenticate(&HeaderMap::new()).await.unwrap().is_local());
+    assert!(server.authenticate(&HeaderMap::new(), FROM).await.unwrap().is_local());
     assert!(present(&server, "whatever", &[]).await.unwrap().is_local());
     // Its people would all be one.
     let named = present(&server, "whatever", &[("countersign-user", "ana")]).await;
@@ -207,9 +210,25 @@ async fn a_server_of_one_s_own_machine_asks_for_nothing() {
 async fn a_token_is_asked_for_where_there_is_one() {
     let server = Authenticator::with_token(local(), &ANA.into());
     assert!(present(&server, ANA, &[]).await.unwrap().is_local());
-    assert!(matches!(server.authenticate(&HeaderMap::new()).await, Err(Denied::Missing)));
+    assert!(matches!(server.authenticate(&HeaderMap::new(), FROM).await, Err(Denied::Missing)));
     let other = present(&server, SHOP, &[]).await;
     assert!(matches!(other, Err(Denied::InvalidToken(TokenFault::OtherToken))));
+}
+
+/// While an application's key is exchanged, its old and its new value are the same application's.
+#[tokio::test]
+async fn a_key_is_exchanged_without_a_gap() {
+    let both = ResolvedKey {
+        values: vec!["the-new-value-of-the-key".into(), SHOP.into()],
+        ..key("shop", SHOP, KeyHolder::Application { verifier_url: None })
+    };
+    let server = with_keys(vec![both.clone()], None).unwrap();
+    let user = [("countersign-user", "ana")];
+    let old = present(&server, SHOP, &user).await.unwrap();
+    let new = present(&server, "the-new-value-of-the-key", &user).await.unwrap();
+    assert_eq!(old.caller, new.caller);
+    let shared = with_keys(vec![both, ana("laptop", SHOP)], None);
+    assert!(matches!(shared.err().unwrap(), KeyError::SameValue { .. }));
 }
 
 #[test]
@@ -220,6 +239,7 @@ fn clients_are_told_where_tokens_are_had() {
         serde_json::json!({
             "resource": RESOURCE,
             "authorization_servers": ["https://login.acme.example"],
+            "scopes_supported": ["openid"],
             "bearer_methods_supported": ["header"],
         })
     );

@@ -1,5 +1,6 @@
 //! An issuer on loopback whose every answer a test decides, and a server that trusts it.
 
+use std::net::{IpAddr, Ipv4Addr};
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -16,6 +17,9 @@ use super::signing::{Key, with};
 use crate::server::{Act, Server, answer, json as said};
 
 pub(super) const RESOURCE: &str = "https://tools.acme.example/mcp";
+
+/// The client's address, where a test is not about it.
+pub(super) const FROM: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
 
 /// What the issuer answers.
 pub(super) struct Answers {
@@ -43,12 +47,8 @@ pub(super) struct World {
 /// What the operator writes beyond `issuer`.
 pub(super) fn settings(url: &str) -> ResolvedIssuer {
     ResolvedIssuer {
-        url: url.parse().unwrap(),
-        audience: None,
         client: Some(Client { id: "us".into(), secret: Some("our-secret".into()) }),
-        user_claim: "sub".into(),
-        groups_claim: "groups".into(),
-        introspect: false,
+        ..ResolvedIssuer::of(url.parse().unwrap())
     }
 }
 
@@ -108,7 +108,7 @@ impl World {
     }
 
     pub(super) async fn present(&self, token: &str) -> Result<Arc<Principal>, Denied> {
-        self.authenticator.authenticate(&bearer(token)).await
+        self.authenticator.authenticate(&bearer(token), FROM).await
     }
 
     /// Whom a token is accepted for.

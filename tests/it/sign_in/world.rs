@@ -85,9 +85,10 @@ impl World {
         let authenticator = authenticator(issuer_settings, keys, &net, &clock);
         let login = authenticator.issuer();
         let login = login.and_then(|issuer| Login::new(issuer, oauth, ORIGIN));
-        let sign_in = SignIn::new(broker.clone(), authenticator, login);
+        let sign_in = SignIn::new(broker.clone(), authenticator.clone(), login);
         let public = web::Public {
-            origins: vec![ORIGIN.into()],
+            origins: web::Origins::of([ORIGIN]),
+            usage: web::Usage::of(&authenticator),
             sign_in,
             trusted_proxies: vec!["127.0.0.1".parse().unwrap()],
             clock,
@@ -199,7 +200,7 @@ impl World {
 
     /// The same server after its operator gave this person another key, and took all others away.
     pub(super) fn with_another_key_of(&self, name: &str) -> SignIn {
-        self.with_only(ResolvedKey { key: "another-key".into(), ..person(name) })
+        self.with_only(ResolvedKey { values: vec!["another-key".into()], ..person(name) })
     }
 
     fn with_only(&self, key: ResolvedKey) -> SignIn {
@@ -224,23 +225,19 @@ pub(super) fn at(path: &str) -> String {
 
 fn settings(issuer: &str) -> ResolvedIssuer {
     ResolvedIssuer {
-        url: issuer.parse().unwrap(),
-        audience: None,
         client: Some(Client { id: "us".into(), secret: Some("our-secret".into()) }),
-        user_claim: "sub".into(),
-        groups_claim: "groups".into(),
-        introspect: false,
+        ..ResolvedIssuer::of(issuer.parse().unwrap())
     }
 }
 
 fn person(name: &str) -> ResolvedKey {
     let holder = KeyHolder::Person(UserId::new(name));
-    ResolvedKey { name: name.into(), key: format!("{name}-s-key").into(), holder }
+    ResolvedKey { name: name.into(), values: vec![format!("{name}-s-key").into()], holder }
 }
 
 fn application(name: &str) -> ResolvedKey {
     let holder = KeyHolder::Application { verifier_url: None };
-    ResolvedKey { name: name.into(), key: format!("{name}-s-key").into(), holder }
+    ResolvedKey { name: name.into(), values: vec![format!("{name}-s-key").into()], holder }
 }
 
 fn authenticator(

@@ -1,0 +1,64 @@
+//! The spellings of a path that mean a route for programs.
+
+use axum::http::Uri;
+use axum::http::uri::PathAndQuery;
+
+/// Routes that clients are configured with by hand, as people write them.
+const ROUTES: [&str; 7] = [
+    "/mcp",
+    "/sse",
+    "/messages",
+    "/health",
+    "/v1/auth/confirm_user",
+    super::well_known::RESOURCE,
+    super::well_known::ROOT,
+];
+
+/// The target with its slashes put right: none at the end, and one where there are several. A redirect
+/// would say the same and lose the body of a POST in many clients. `None`: it is right, or it is no
+/// route for programs; pages have one address each.
+pub(super) fn without_extra_slashes(uri: &Uri) -> Option<Uri> {
+    let path = uri.path();
+    if !path.ends_with('/') && !path.contains("//") {
+        return None;
+    }
+    let segments = path.split('/').filter(|segment| !segment.is_empty());
+    let route = ROUTES.into_iter().find(|route| segments.clone().eq(route.split('/').skip(1)))?;
+    let target = match uri.query() {
+        Some(query) => format!("{route}?{query}"),
+        None => route.to_owned(),
+    };
+    let mut parts = uri.clone().into_parts();
+    parts.path_and_query = Some(PathAndQuery::try_from(target).ok()?);
+    Uri::from_parts(parts).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_route_for_programs_is_known_by_its_segments() {
+        let target =
+            |text: &str| without_extra_slashes(&text.parse().unwrap()).map(|uri| uri.to_string());
+        for (written, meant) in [
+            ("/mcp/", "/mcp"),
+            ("/mcp//", "/mcp"),
+            ("//mcp", "/mcp"),
+            ("/mcp/?consent=text", "/mcp?consent=text"),
+            ("/messages/?sessionId=x", "/messages?sessionId=x"),
+            ("http://127.0.0.1:8080/sse/", "http://127.0.0.1:8080/sse"),
+            (
+                "/.well-known/oauth-protected-resource/mcp/",
+                "/.well-known/oauth-protected-resource/mcp",
+            ),
+            ("/.well-known/oauth-protected-resource/", "/.well-known/oauth-protected-resource"),
+        ] {
+            assert_eq!(target(written).as_deref(), Some(meant), "{written}");
+        }
+        for other in ["/mcp", "/", "/mcp/x/", "/x/mcp/", "/connections/", "/connect/abc/", "/MCP/"]
+        {
+            assert_eq!(target(other), None, "{other}");
+        }
+    }
+}
