@@ -6,7 +6,7 @@ use std::sync::Mutex;
 
 use reqwest::StatusCode;
 use reqwest::header::{
-    CONTENT_TYPE, COOKIE, HOST, HeaderMap, HeaderName, HeaderValue, LOCATION, SET_COOKIE,
+    ACCEPT, CONTENT_TYPE, COOKIE, HOST, HeaderMap, HeaderName, HeaderValue, LOCATION, SET_COOKIE,
 };
 use url::Url;
 
@@ -29,6 +29,8 @@ impl Browser {
         let _ = rustls::crypto::ring::default_provider().install_default();
         let http =
             reqwest::Client::builder().redirect(reqwest::redirect::Policy::none()).no_proxy();
+        let accept = HeaderValue::from_static("text/html,application/xhtml+xml,*/*;q=0.8");
+        let http = http.default_headers(HeaderMap::from_iter([(ACCEPT, accept)]));
         Self {
             http: http.build().unwrap(),
             jar: Mutex::default(),
