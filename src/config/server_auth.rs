@@ -148,7 +148,7 @@ mod tests {
         let both = format!("{LONG}x, {LONG}");
         let keys = vec![key("ana", kept(&folder, "both", &both))];
         let resolved = resolved(&ServerAuth { issuer: None, keys }).expect("both are long");
-        let values = resolved.keys[0].values.iter().map(|value| value.expose_secret());
+        let values = resolved.keys[0].values.iter().map(secrecy::ExposeSecret::expose_secret);
         assert_eq!(values.collect::<Vec<_>>(), [format!("{LONG}x").as_str(), LONG]);
     }
 
