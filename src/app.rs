@@ -4,7 +4,7 @@ mod access;
 
 use std::io;
 use std::net::TcpListener;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -65,6 +65,8 @@ pub struct Http {
 /// The running parts.
 pub struct App {
     pub broker: Broker,
+    file: PathBuf,
+    data: PathBuf,
     text: mcp::ServerText,
     net: Net,
     oauth: OAuthClient,
@@ -80,7 +82,8 @@ impl App {
     /// Puts the parts together. Opens nothing yet: no store, no port, no connection.
     /// Call within the runtime that shall serve.
     pub fn new(config: Config, settings: Settings) -> Self {
-        let Config { server, providers, tools, .. } = config;
+        let Config { path: file, server, providers, tools, .. } = config;
+        let data = settings.data.path.clone();
         let net = Net::new(Policy { allow_private: server.allow_private });
         let loopback = Loopback::new();
         let store = Arc::new(Slot::new(settings.data, settings.keys));
@@ -117,6 +120,8 @@ impl App {
         let allowed = server.allowed;
         Self {
             broker,
+            file,
+            data,
             text,
             net,
             oauth,
@@ -127,6 +132,16 @@ impl App {
             store,
             following,
         }
+    }
+
+    /// The `tools.toml` that this process read.
+    pub fn file(&self) -> &Path {
+        &self.file
+    }
+
+    /// The folder of the store.
+    pub fn data_folder(&self) -> &Path {
+        &self.data
     }
 
     /// Whether browsers get their pages from this process, and not from another one that shares
@@ -172,8 +187,13 @@ impl App {
         let opened = tokio::spawn(open(self.broker.clone()));
         let asked = authenticator.issuer().map(|issuer| tokio::spawn(look_up(Arc::clone(issuer))));
         let (running, ended) = (mcp::Running::default(), CancellationToken::new());
-        let gate =
-            Gate::new(&origins, self.allowed.clone(), authenticator.clone(), &self.trusted_proxies);
+        let gate = Gate::new(
+            &origins,
+            self.allowed.clone(),
+            authenticator.clone(),
+            &self.trusted_proxies,
+            self.broker.events().clone(),
+        );
         let said = web::well_known::routes(authenticator.resource_metadata().as_ref())
             .merge(web::confirm::routes(self.broker.clone(), authenticator));
         let routes = web::with_usage(self.mcp_routes(&running, &ended), &usage)

@@ -14,6 +14,7 @@ use super::tokens::{Access, AccessError, Ready};
 use super::{Broker, Connection};
 use crate::model::authorization::AskedBy;
 use crate::model::credential::{Credential as Held, Shared};
+use crate::model::event::CallOutcome;
 use crate::model::{
     AccountName, Outcome, Principal, PromptReason, Provider, Refused, Scopes, Tool, ToolResult,
 };
@@ -48,17 +49,34 @@ impl Broker {
     /// [`CallError::UnknownTool`]. Everything else that goes wrong, bad arguments included, is an
     /// [`Outcome::Complete`] with `is_error`, in words that the model can act on.
     pub async fn call(&self, call: Call<'_>) -> Result<Outcome, CallError> {
-        let entry = self.registry().get(call.tool, call.principal)?;
+        let mut recorded = self.events().call(&call.principal.caller);
+        let entry = match self.registry().get(call.tool, call.principal) {
+            Ok(entry) => entry,
+            Err(unknown) => {
+                recorded.ended(CallOutcome::UnknownTool);
+                return Err(unknown.into());
+            }
+        };
         let tool = entry.tool();
+        recorded.of_tool(&tool.name, tool.provider.as_ref());
+        let outcome = self.run(tool, call).await;
+        recorded.ended(outcome.outcome());
+        Ok(outcome)
+    }
+
+    async fn run(&self, tool: &Tool, call: Call<'_>) -> Outcome {
         let Accepted { arguments, account } = match accept(tool, call.arguments) {
             Ok(accepted) => accepted,
-            Err(problem) => return Ok(Outcome::Complete(ToolResult::failure(problem))),
+            Err(problem) => {
+                let result = ToolResult::failure(problem).because(CallOutcome::InvalidArguments);
+                return Outcome::Complete(result);
+            }
         };
         let Some(provider) = &tool.provider else {
-            return Ok(self.run_open(tool, &arguments).await);
+            return self.run_open(tool, &arguments).await;
         };
         let Some(provider) = self.provider(provider.as_str()) else {
-            return Ok(failure(format!("the provider `{provider}` is not configured")));
+            return failure(format!("the provider `{provider}` is not configured"));
         };
         let run = Run {
             broker: self,
@@ -69,14 +87,14 @@ impl Broker {
             is_again: false,
         };
         match &provider.credential {
-            Held::Shared(shared) => Ok(run.with_shared(shared).await),
+            Held::Shared(shared) => run.with_shared(shared).await,
             Held::OAuth(settings) if !settings.grant.is_by_consent() => {
                 let result = self.run_as_server(tool, provider, settings, &run.arguments).await;
-                Ok(Outcome::Complete(result))
+                Outcome::Complete(result)
             }
             Held::OAuth(_) | Held::Asked(_) => {
                 let asked_by = AskedBy { client: call.client, tool: Some(tool.name.clone()) };
-                Ok(run.with_grant(account, asked_by).await)
+                run.with_grant(account, asked_by).await
             }
         }
     }
@@ -106,7 +124,8 @@ impl Run<'_> {
             Err(error) => {
                 let title = &self.provider.title;
                 let text = format!("{title} needs a key or password of this server: {error}.");
-                Outcome::Complete(ToolResult::failure(text).for_operator(error.hint()))
+                let result = ToolResult::failure(text).because(CallOutcome::NotSetUp);
+                Outcome::Complete(result.for_operator(error.hint()))
             }
         }
     }
@@ -122,7 +141,10 @@ impl Run<'_> {
             Some(name) => {
                 match self.broker.named(&self.principal.caller, self.provider, &name).await {
                     Ok(connection) => Ok(connection),
-                    Err(NamedError::Name(problem)) => return failure(problem.to_string()),
+                    Err(NamedError::Name(problem)) => {
+                        let result = ToolResult::failure(problem.to_string());
+                        return Outcome::Complete(result.because(CallOutcome::InvalidArguments));
+                    }
                     Err(NamedError::Access(error)) => return no_access(&error),
                 }
             }
@@ -187,7 +209,8 @@ impl Run<'_> {
             // Kept for another kind of credential, or with a user that is not set any more.
             Err(error) => {
                 let text = format!("{} cannot be called: {error}.", self.provider.title);
-                Answer::Done(ToolResult::failure(text).for_operator(error.hint()))
+                let result = ToolResult::failure(text).because(CallOutcome::NotSetUp);
+                Answer::Done(result.for_operator(error.hint()))
             }
         }
     }
@@ -274,7 +297,7 @@ impl Run<'_> {
                     "{title} access is needed before {tool} can run, but no link could be made: {error}."
                 );
                 let hint = error.hint();
-                Outcome::Complete(match error {
+                let result = match error {
                     // What begins here is the operator's: the store, the app, the port, the file.
                     ConnectError::Store(StoreError::Contended) => {
                         ToolResult::failure(format!("{text} Call this tool again."))
@@ -294,7 +317,8 @@ impl Run<'_> {
                     | ConnectError::Ending => {
                         ToolResult::failure(format!("{text} {}", sentence(&hint)))
                     }
-                })
+                };
+                Outcome::Complete(result.because(CallOutcome::NoLink))
             }
         }
     }

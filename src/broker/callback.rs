@@ -14,6 +14,7 @@ use super::keeping::Arrival;
 use super::{Broker, Stranger, Visitor};
 use crate::model::Authorization;
 use crate::model::authorization::{Brought, Started, Way};
+use crate::model::event::ConsentOutcome;
 use crate::model::principal::Opener;
 use crate::model::secret;
 use crate::oauth::{AnswerError, AuthorizationResponse, Denial, TokenError, Verdict};
@@ -78,7 +79,7 @@ impl Broker {
             return Err(CallbackError::Unknown);
         }
         if callback.provider != authorization.provider.as_str() {
-            tracing::warn!("refused a callback at another provider's address");
+            self.record_consent(authorization, ConsentOutcome::OtherProvider);
             return Err(CallbackError::OtherProvider);
         }
         // The cookie was given to the browser in which the person clicked "Continue". Whoever
@@ -87,18 +88,18 @@ impl Broker {
         let is_same = cookie
             .is_some_and(|cookie| secret::same(&secret::fingerprint(&cookie), &started.browser));
         if !is_same {
-            tracing::warn!(provider = %authorization.provider, "refused a callback in another browser");
+            self.record_consent(authorization, ConsentOutcome::OtherBrowser);
             return Err(CallbackError::OtherBrowser);
         }
         // Once more, and before the code is exchanged: whoever passed the connect page may have sent
         // the provider's address to somebody else (cross-user session fixation).
         if let Err(stranger) = callback.visitor.may_finish(authorization) {
-            tracing::warn!(provider = %authorization.provider, %stranger, "refused a callback");
+            self.record_consent(authorization, ConsentOutcome::OtherUser);
             return Err(stranger.into());
         }
         let Way::Code(trip) = &authorization.trip.way else { return Err(CallbackError::Unknown) };
         if !answer.is_from(trip.issuer.as_deref(), trip.issuer_required) {
-            tracing::warn!(provider = %authorization.provider, "refused a callback of another issuer");
+            self.record_consent(authorization, ConsentOutcome::OtherIssuer);
             return Err(CallbackError::OtherIssuer);
         }
         match answer.result {
@@ -134,6 +135,9 @@ impl Broker {
         let by_person = denial.code == "access_denied";
         let end = End::Failed { why, said: denial.description.clone(), by_person };
         self.conclude(authorization, end).await?;
+        let outcome =
+            if by_person { ConsentOutcome::Declined } else { ConsentOutcome::ProviderError };
+        self.record_consent(authorization, outcome);
         Ok(Arrival { next: authorization.link() })
     }
 
@@ -148,6 +152,7 @@ impl Broker {
         let issued = oauth.exchange(&trip.client, &code, &redirect_uri, verifier.as_ref());
         let issued = issued.await.map_err(|source| {
             let provider = authorization.provider.to_string();
+            self.record_consent(&authorization, ConsentOutcome::NoToken);
             tracing::warn!(provider, error = %source, "no token for a code");
             CallbackError::NoToken { provider, link: authorization.link(), source }
         })?;

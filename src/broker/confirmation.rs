@@ -11,6 +11,7 @@ use super::Broker;
 use super::callback::CallbackError;
 use super::keeping::Arrival;
 use crate::model::authorization::{Brought, Unconfirmed};
+use crate::model::event::ConsentOutcome;
 use crate::model::principal::Verifier;
 use crate::model::{UserId, secret};
 use crate::oauth::Issued;
@@ -57,6 +58,8 @@ impl Broker {
         let arrived_at = self.0.parts.clock.now();
         let unconfirmed = Unconfirmed { verifier: verifier.clone(), brought, arrived_at };
         self.store().await?.hold_back(&flow, &unconfirmed).await?;
+        let authorization = unconfirmed.brought.authorization();
+        self.record_consent(authorization, ConsentOutcome::AwaitsConfirmation);
         let mut next = verifier.url.clone();
         next.query_pairs_mut().append_pair(FLOW, flow.expose_secret());
         Ok(Arrival { next: next.into() })
@@ -88,15 +91,15 @@ impl Broker {
         }
         let Unconfirmed { brought, arrived_at, verifier: _ } = held.value;
         let authorization = brought.authorization();
-        let provider = authorization.provider.clone();
         if authorization.caller.user != *user {
-            tracing::warn!(key, %provider, "refused a consent: another user began it");
+            self.record_consent(authorization, ConsentOutcome::OtherUser);
             return Err(ConfirmationError::UserMismatch);
         }
         // The person's last word counts, though the provider may have heard another one before. A new
         // link carries it on; one that was swept away meanwhile held none.
         let now = store.successor(authorization).await.map_err(CallbackError::from)?;
         if now.is_some_and(|now| now.value.refusals.iter().any(|at| *at > arrived_at)) {
+            self.record_consent(authorization, ConsentOutcome::Declined);
             return Err(ConfirmationError::Declined);
         }
         let id = authorization.id.clone();

@@ -14,6 +14,7 @@ use super::invitation::minutes_left;
 use super::{Broker, Connection, MOST_TRIES, OriginError, Stranger};
 use crate::model::authorization::{AskedBy, LIFETIME, MOST_REFUSALS, REFUSAL, Status, Way};
 use crate::model::credential::Credential;
+use crate::model::event::EventKind;
 use crate::model::grant::{AccountIdentity, unnamed};
 use crate::model::principal::{NoOpener, Opener};
 use crate::model::provider::LoopbackRule;
@@ -184,6 +185,7 @@ impl Broker {
             if open.is_none() {
                 self.count_link(caller, &opener)?;
             }
+            let is_new = open.is_none();
             let authorization = match open {
                 Some(open)
                     if shows(open, &scopes, needed, &asked_by)
@@ -226,6 +228,9 @@ impl Broker {
             };
             if !store.open_link(&authorization, held.as_ref()).await? {
                 continue;
+            }
+            if is_new {
+                self.record(caller, &provider.id, EventKind::Link);
             }
             // The process that listens there may have ended before its successor could find this
             // link in the store.

@@ -13,6 +13,7 @@ use super::clients::{SetupError, settings};
 use super::keeping::Consent;
 use super::{Broker, Connection};
 use crate::model::authorization::{ClientRegistration, Trip, Way};
+use crate::model::event::{ConsentOutcome, EventKind};
 use crate::model::grant::unnamed;
 use crate::model::{AccountName, Caller, Grant, Provider, ProviderId, Scopes};
 use crate::oauth::{DeviceCode, Poll, TokenError, Verdict};
@@ -144,14 +145,23 @@ impl Broker {
     async fn ask_for_device(&self, login: &mut DeviceLogin) -> Result<Option<Scopes>, DeviceError> {
         let DeviceLogin { connection, trip, client, asked, needed, code } = login;
         let Connection { caller, provider, bound, account } = connection;
+        let record = |outcome| self.record(caller, &provider.id, EventKind::Consent(outcome));
         let polled = self.0.parts.oauth.poll(client, code).await;
-        let polled = polled
-            .map_err(|source| DeviceError::NoToken { provider: provider.id.clone(), source })?;
+        let polled = polled.map_err(|source| {
+            record(ConsentOutcome::NoToken);
+            DeviceError::NoToken { provider: provider.id.clone(), source }
+        })?;
         let issued = match polled {
             Poll::Issued(issued) => issued,
             Poll::Pending => return Ok(None),
-            Poll::Expired => return Err(DeviceError::Expired),
-            Poll::Denied => return Err(DeviceError::Denied),
+            Poll::Expired => {
+                record(ConsentOutcome::Expired);
+                return Err(DeviceError::Expired);
+            }
+            Poll::Denied => {
+                record(ConsentOutcome::Declined);
+                return Err(DeviceError::Denied);
+            }
         };
         let consent = Consent {
             provider: &provider.id,
@@ -165,16 +175,18 @@ impl Broker {
         match self.put_patiently(caller, &grant).await {
             Ok(None) => {}
             Ok(Some(before)) => {
+                record(ConsentOutcome::PreviousAccountKept);
                 self.end_there(client, &grant).await;
                 let now = grant.identity.map(|identity| identity.words());
                 return Err(DeviceError::OtherAccount { before, now: now.unwrap_or_else(unnamed) });
             }
             Err(error) => {
+                record(ConsentOutcome::Lost);
                 self.end_there(client, &grant).await;
                 return Err(error.into());
             }
         }
-        tracing::info!(provider = %provider.id, "connected by a device code");
+        record(ConsentOutcome::Connected);
         Ok(Some(grant.refused))
     }
 

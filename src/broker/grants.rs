@@ -3,6 +3,7 @@
 use super::connect::ConnectError;
 use super::{Broker, MOST_TRIES, SetupError};
 use crate::model::authorization::ClientRegistration;
+use crate::model::event::{EndOutcome, EndedBy, EventKind};
 use crate::model::grant::Binding;
 use crate::model::scope::Implied;
 use crate::model::secret;
@@ -71,7 +72,27 @@ pub enum Disconnected {
     NotSetUp(String),
 }
 
+impl Revoked {
+    /// For the record.
+    pub(super) fn outcome(self) -> EndOutcome {
+        match self {
+            Self::Yes => EndOutcome::Ended,
+            Self::NoWay => EndOutcome::NoRevocation,
+            Self::Failed => EndOutcome::RevocationFailed,
+        }
+    }
+}
+
 impl Disconnected {
+    /// For the record.
+    pub fn outcome(&self) -> EndOutcome {
+        match self {
+            Self::AtProvider(revoked) => revoked.outcome(),
+            Self::OtherConfiguration => EndOutcome::OtherConfiguration,
+            Self::NotSetUp(_) => EndOutcome::NotSetUp,
+        }
+    }
+
     /// Why the consent may still stand at the provider, which then has to be told by the person.
     pub fn leaves(&self) -> Option<String> {
         Some(match self {
@@ -226,7 +247,8 @@ impl Broker {
             let how = self.end_at_provider(&held.value).await;
             // A refresh in between put another token there, which must end as well.
             if store.forget_grant(&held).await? {
-                tracing::info!(%provider, "disconnected");
+                let (by, outcome) = (EndedBy::User, how.outcome());
+                self.record(caller, &provider, EventKind::End { by, outcome });
                 let (account, label) = (account, held.value.label().map(str::to_owned));
                 let title = self.title(&provider);
                 return Ok(Some(Ended { title, account, label, how }));

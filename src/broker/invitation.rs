@@ -10,6 +10,7 @@ use super::connect::{ConnectError, End};
 use super::{Broker, Visitor};
 use crate::model::authorization::{LIFETIME, Started, Status, Way};
 use crate::model::credential::{AskedFor, Retention};
+use crate::model::event::ConsentOutcome;
 use crate::model::principal::Opener;
 use crate::model::secret;
 use crate::model::{Authorization, Time, ToolName};
@@ -179,7 +180,6 @@ impl Broker {
     ) -> Result<Departure, ConnectError> {
         let authorization = self.begin_trip(ticket, visitor, digest).await?;
         let Way::Code(trip) = &authorization.trip.way else { return Err(ConnectError::Unknown) };
-        let provider = &authorization.provider;
         let redirect_uri = authorization.redirect_uri();
         let state = secret::random();
         let cookie = Cookie::of(&authorization, state.expose_secret());
@@ -201,7 +201,7 @@ impl Broker {
             started_at: self.0.parts.clock.now(),
         };
         self.store().await?.start(&state, &started).await?;
-        tracing::info!(%provider, "a browser left for the provider");
+        self.record_consent(&authorization, ConsentOutcome::SentToProvider);
         Ok(Departure { to, cookie })
     }
 
@@ -241,6 +241,7 @@ impl Broker {
         if held.value.status == Status::Pending {
             let end = End::Failed { why: "You said no.".into(), said: None, by_person: true };
             self.conclude(&held.value, end).await?;
+            self.record_consent(&held.value, ConsentOutcome::Declined);
         }
         Ok(())
     }

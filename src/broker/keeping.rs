@@ -6,6 +6,7 @@ use super::unkept::Granted;
 use super::{Broker, MOST_TRIES, Visitor};
 use crate::model::authorization::{Status, Trip, Way};
 use crate::model::credential::Retention;
+use crate::model::event::{ConsentOutcome, EndedBy, EventKind};
 use crate::model::grant::Binding;
 use crate::model::secret;
 use crate::model::{AccountName, Authorization, Caller, Grant, ProviderId, Scopes};
@@ -64,12 +65,7 @@ impl Broker {
         let elsewhere = authorization.trip.after_connect.as_ref().map(ToString::to_string);
         let granted = Granted { authorization, grant, is_meant };
         let is_whole = match self.write_down(&granted).await {
-            Ok(is_kept) => {
-                if is_kept {
-                    tracing::info!(provider = %granted.grant.provider, "connected");
-                }
-                is_kept && is_plain
-            }
+            Ok(is_kept) => is_kept && is_plain,
             Err(error) => {
                 // The code is spent, and with it the person's consent, if nobody holds the tokens.
                 self.hold(granted);
@@ -132,6 +128,7 @@ impl Broker {
             return Ok(self.arrived(authorization, *grant, true).await?);
         }
         self.conclude(&authorization, End::Stayed { before }).await?;
+        self.record_consent(&authorization, ConsentOutcome::PreviousAccountKept);
         if let Way::Code(trip) = &authorization.trip.way {
             self.end_there(&trip.client, &grant).await;
         }
@@ -167,10 +164,11 @@ impl Broker {
             }
             // A refresh in between put another token there, which must end as well.
             if store.forget_grant(&grant).await? {
-                tracing::info!(%provider, "disconnected");
                 break;
             }
         }
+        let (by, outcome) = (EndedBy::User, revoked.outcome());
+        self.record(caller, provider, EventKind::End { by, outcome });
         let title = &trip.title;
         let why = match revoked {
             Revoked::Yes => format!("{title} has ended the access."),

@@ -14,6 +14,7 @@
 //! - [`grants`]: what a person has connected, and ending it; [`usage`]: when it was last of use
 //! - [`by_hand`]: connecting outside any call
 //! - [`completion`]: who waits for a consent hears of it here
+//! - [`events`]: the record that every event passes
 
 mod accounts;
 pub mod assertion;
@@ -25,6 +26,7 @@ pub mod completion;
 pub mod confirmation;
 pub mod connect;
 pub mod device;
+pub mod events;
 pub mod grants;
 mod identity;
 pub mod invitation;
@@ -69,6 +71,7 @@ struct Inner {
     flights: renewal::Flights,
     unkept: unkept::Unkept,
     usage: usage::Usage,
+    events: events::Events,
     /// The ids of authorizations that have ended, for whoever waits in this process.
     ended: broadcast::Sender<String>,
     /// The ids of those whose end a browser has been shown.
@@ -161,6 +164,7 @@ impl Broker {
             flights: renewal::Flights::default(),
             unkept: unkept::Unkept::default(),
             usage: usage::Usage::default(),
+            events: events::Events::default(),
             links,
             ended: broadcast::Sender::new(256),
             shown: broadcast::Sender::new(16),

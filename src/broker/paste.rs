@@ -10,6 +10,7 @@ use super::secret::{self, CredentialError, Pasted};
 use super::{Broker, Visitor};
 use crate::model::authorization::{Brought, Way};
 use crate::model::credential::Asked;
+use crate::model::event::ConsentOutcome;
 use crate::model::principal::Opener;
 use crate::model::{Authorization, TokenSet};
 use crate::oauth::Issued;
@@ -106,9 +107,11 @@ impl Broker {
             Answer::Done(result) => {
                 // Scrubbed of the secret; still a stranger's words, and not for the page.
                 tracing::info!(provider = %authorization.provider, answer = result.text, "a test came to nothing");
+                self.record_consent(authorization, ConsentOutcome::TestFailed);
                 Err(PasteError::Unclear(title()))
             }
             Answer::Unauthorized { .. } | Answer::InsufficientScope { .. } => {
+                self.record_consent(authorization, ConsentOutcome::TestFailed);
                 Err(PasteError::Refused(title()))
             }
         }

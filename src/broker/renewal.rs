@@ -30,6 +30,7 @@ use tokio::time::Instant;
 use super::tokens::{AccessError, Judgement};
 use super::{Broker, Connection};
 use crate::model::authorization::ClientRegistration;
+use crate::model::event::{EndedBy, EventKind, RenewalOutcome};
 use crate::model::grant::Attempt;
 use crate::model::{AccountName, Caller, Grant, ProviderId, Scopes, Time, secret};
 use crate::oauth::{Issued, TokenError, Verdict};
@@ -292,7 +293,6 @@ impl Broker {
         let error = loop {
             let error = match self.0.parts.oauth.refresh(&client, &refresh).await {
                 Ok(issued) => {
-                    tracing::info!(%provider, "access token renewed");
                     let renewed = self.renewed(&marked.value, issued);
                     let over = marked;
                     return self
@@ -321,6 +321,12 @@ impl Broker {
                 Err(error) => return (Err(error.into()), None),
             }
         };
+        let outcome = match error.verdict() {
+            Verdict::GrantEnded => RenewalOutcome::GrantEnded,
+            Verdict::Operator => RenewalOutcome::ClientRefused,
+            Verdict::Passing => RenewalOutcome::Failed,
+        };
+        self.record(&connection.caller, &provider, EventKind::Renewal(outcome));
         self.failed(&provider, &marked, error, is_lost).await
     }
 
@@ -389,14 +395,23 @@ impl Broker {
             let is_gone = kept.is_none() && self.grant_of(&unsaved.connection).await?.is_none();
             Ok::<_, StoreError>(is_gone)
         };
+        let Connection { caller, provider, .. } = &unsaved.connection;
+        let record = |kind| self.record(caller, &provider.id, kind);
         match kept.await {
-            Ok(false) => (Ok(()), None),
+            Ok(false) => {
+                record(EventKind::Renewal(RenewalOutcome::Renewed));
+                (Ok(()), None)
+            }
+            // The renewal came after the account was disconnected.
             Ok(true) => {
-                let ended = self.end_there(&unsaved.client, &unsaved.renewed).await;
-                tracing::info!(?ended, "a renewal came after the account was disconnected");
+                let outcome = self.end_there(&unsaved.client, &unsaved.renewed).await.outcome();
+                record(EventKind::End { by: EndedBy::User, outcome });
                 (Ok(()), None)
             }
             Err(error) => {
+                if unsaved.saves == 0 {
+                    record(EventKind::Renewal(RenewalOutcome::Unsaved));
+                }
                 unsaved.saves += 1;
                 (Err(error.into()), Some(Flight::Unsaved(Box::new(unsaved))))
             }
@@ -442,7 +457,9 @@ impl Broker {
         };
         for unsaved in unsaved {
             let provider = unsaved.renewed.provider.clone();
+            let caller = unsaved.connection.caller.clone();
             if let (Err(error), _) = self.clone().save(unsaved).await {
+                self.record(&caller, &provider, EventKind::Renewal(RenewalOutcome::Lost));
                 tracing::error!(%provider, %error, "a renewed consent is lost");
             }
         }

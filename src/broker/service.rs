@@ -31,6 +31,7 @@ use super::tokens::{AccessError, Ready, ready};
 use super::{Broker, Connection, MOST_TRIES};
 use crate::model::authorization::ClientRegistration;
 use crate::model::credential::{GrantType, Retention};
+use crate::model::event::{EventKind, RenewalOutcome};
 use crate::model::provider::OAuthSettings;
 use crate::model::scope::Implied;
 use crate::model::{AccountName, Caller, Grant, Provider, Scopes, Time, Tool, ToolResult};
@@ -227,13 +228,20 @@ impl Broker {
         loop {
             let error = match self.ask(provider, settings, client, scopes).await? {
                 Ok(issued) => {
-                    tracing::info!(provider = %provider_id, "an access token for the server");
+                    self.record(
+                        &Caller::server(),
+                        provider_id,
+                        EventKind::Renewal(RenewalOutcome::Renewed),
+                    );
                     return Ok(issued);
                 }
                 Err(error) => error,
             };
             tracing::warn!(provider = %provider_id, %error, "no access token for the server");
             let is_refusal = is_refusal(&error);
+            let outcome =
+                if is_refusal { RenewalOutcome::ClientRefused } else { RenewalOutcome::Failed };
+            self.record(&Caller::server(), provider_id, EventKind::Renewal(outcome));
             let wait = if is_refusal || is_usable { None } else { tries.again(&error) };
             if let Some(wait) = wait {
                 tokio::time::sleep(wait).await;

@@ -17,8 +17,10 @@ use url::Url;
 
 use super::{Broker, MOST_TRIES};
 use crate::identity::{Authenticator, Login, LoginError, Person};
+use crate::model::event::{EventKind, SignInOutcome};
 use crate::model::secret;
 use crate::model::session::{Destination, Session, SigningIn};
+use crate::model::{Caller, Event};
 use crate::oauth::{AnswerError, AuthorizationResponse};
 use crate::store::StoreError;
 
@@ -185,14 +187,17 @@ impl SignIn {
             secret::same(&secret::fingerprint(cookie.expose_secret()), &trip.browser)
         });
         let Some(cookie) = own else {
-            tracing::warn!("refused a sign-in that was started in another browser");
+            self.record(None, SignInOutcome::OtherBrowser);
             return Err(SignInError::OtherBrowser);
         };
         if !login.gave(&answer).await? {
-            tracing::warn!("refused a sign-in with an answer of another issuer");
+            self.record(None, SignInOutcome::OtherIssuer);
             return Err(SignInError::OtherIssuer);
         }
-        let code = answer.result.map_err(|denial| SignInError::Denied { code: denial.code })?;
+        let code = answer.result.map_err(|denial| {
+            self.record(None, SignInOutcome::Denied);
+            SignInError::Denied { code: denial.code }
+        })?;
         let person = login.person(&trip, &code).await?;
         let cookie = self.begin(person, None, Some(cookie)).await?;
         Ok(SignedIn { cookie, to: trip.to })
@@ -209,7 +214,7 @@ impl SignIn {
             return Ok(None);
         }
         let Some(caller) = self.0.authenticator.person_of_key(key) else {
-            tracing::warn!("refused to sign a browser in with a key that is nobody's");
+            self.record(None, SignInOutcome::UnknownKey);
             return Ok(None);
         };
         let person = Person { caller, groups: BTreeSet::new() };
@@ -224,7 +229,7 @@ impl SignIn {
             let Some(held) = store.session(cookie).await? else { return Ok(()) };
             // Else it was just seen in another tab, and is to end all the same.
             if store.forget(&held).await? {
-                tracing::info!("a browser has signed out");
+                self.record(Some(&held.value.caller), SignInOutcome::SignedOut);
                 return Ok(());
             }
         }
@@ -249,7 +254,12 @@ impl SignIn {
         let cookie = secret::random();
         broker.store().await?.begin_session(&cookie, &session).await?;
         broker.sweep_in_time();
-        tracing::info!("a browser has signed in");
+        self.record(Some(&session.caller), SignInOutcome::SignedIn);
         Ok(cookie)
+    }
+
+    fn record(&self, caller: Option<&Caller>, outcome: SignInOutcome) {
+        let event = Event::new(EventKind::SignIn(outcome));
+        self.0.broker.events().record(&Event { caller: caller.cloned(), ..event });
     }
 }

@@ -9,6 +9,7 @@ use super::clients::SetupError;
 use super::service;
 use super::{Broker, Connection};
 use crate::model::credential::Retention;
+use crate::model::event::CallOutcome;
 use crate::model::{Grant, PromptReason, ProviderId, Scopes, Standing, Time, ToolResult};
 use crate::oauth::{TokenError, Verdict};
 use crate::store::{Held, StoreError};
@@ -209,6 +210,17 @@ pub(super) fn ready(grant: Grant) -> Ready {
 impl AccessError {
     /// What went wrong and what to do, for whoever can do it.
     pub(super) fn result(&self) -> ToolResult {
+        self.told().because(match self {
+            Self::Store(_) => CallOutcome::StoreUnavailable,
+            Self::Setup(_) => CallOutcome::NotSetUp,
+            Self::Refresh { .. }
+            | Self::NotIssued { .. }
+            | Self::Elsewhere { .. }
+            | Self::Ending => CallOutcome::TokenUnavailable,
+        })
+    }
+
+    fn told(&self) -> ToolResult {
         let failure = |advice: &str| ToolResult::failure(format!("{self}. {advice}"));
         match self {
             Self::Store(error) => {

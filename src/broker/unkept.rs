@@ -12,6 +12,7 @@ use parking_lot::Mutex;
 
 use super::connect::End;
 use super::{Broker, renewal};
+use crate::model::event::ConsentOutcome;
 use crate::model::grant::AccountIdentity;
 use crate::model::{Authorization, Grant};
 use crate::store::StoreError;
@@ -44,6 +45,7 @@ impl Broker {
     pub(super) fn hold(&self, granted: Granted) {
         let name = granted.name();
         tracing::error!(provider = %granted.grant.provider, "a consent is held until the store has room");
+        self.record_consent(&granted.authorization, ConsentOutcome::Unsaved);
         let held = Arc::new(tokio::sync::Mutex::new(Some(granted)));
         self.0.unkept.0.lock().insert(name.clone(), held);
         let broker = self.clone();
@@ -77,6 +79,12 @@ impl Broker {
         let names: Vec<String> = self.0.unkept.0.lock().keys().cloned().collect();
         for name in names {
             if let Err(error) = self.keep_held(&name).await {
+                let held = self.0.unkept.0.lock().get(&name).cloned();
+                if let Some(held) = held
+                    && let Some(granted) = &*held.lock().await
+                {
+                    self.record_consent(&granted.authorization, ConsentOutcome::Lost);
+                }
                 tracing::error!(%error, "a consent is lost");
             }
         }
@@ -99,6 +107,9 @@ impl Broker {
         };
         let is_kept = matches!(end, End::Completed { .. });
         self.conclude(authorization, end).await?;
+        let outcome =
+            if is_kept { ConsentOutcome::Connected } else { ConsentOutcome::OtherAccount };
+        self.record_consent(authorization, outcome);
         Ok(is_kept)
     }
 }

@@ -188,7 +188,11 @@ fn block_on<T>(
     usual: LevelFilter,
     work: impl Future<Output = anyhow::Result<T>>,
 ) -> anyhow::Result<T> {
-    log::begin(usual);
+    log::begin(usual)?;
+    run_async(work)
+}
+
+fn run_async<T>(work: impl Future<Output = anyhow::Result<T>>) -> anyhow::Result<T> {
     // One thread: a call is a chain of waits, and every hand-over to another thread costs more
     // than the work in between. Blocking work has threads of its own, and so has the served port.
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
@@ -196,6 +200,7 @@ fn block_on<T>(
     let done = runtime.block_on(work);
     // A thread may still hang in a read of standard input; there is nothing more to wait for.
     runtime.shutdown_background();
+    log::flush();
     done
 }
 

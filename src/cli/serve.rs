@@ -10,10 +10,12 @@ use clap::{ArgGroup, Args};
 use tracing::level_filters::LevelFilter;
 
 use super::local::Local;
-use super::{Exit, block_on, exit_of, load, report};
+use super::{Exit, block_on, exit_of, load, log, report, run_async};
 use crate::app::App;
+use crate::broker::events::TARGET as RECORD;
 use crate::mcp::stdio::{self, Streams};
 use crate::model::Caller;
+use crate::model::text::escaped;
 use address::Address;
 
 #[derive(Clone, Debug, Args)]
@@ -41,13 +43,20 @@ pub(super) struct Serve {
 pub(super) fn run(serve: &Serve, config: Option<&Path>) -> anyhow::Result<Exit> {
     match serve.sse {
         Some(address) => block_on(LevelFilter::INFO, http::serve(serve, address, config)),
-        None => block_on(LevelFilter::INFO, over_stdio(serve, config)),
+        None => {
+            let log = log::begin(LevelFilter::INFO);
+            run_async(over_stdio(serve, config, log))
+        }
     }
 }
 
-async fn over_stdio(serve: &Serve, config: Option<&Path>) -> anyhow::Result<Exit> {
+async fn over_stdio(
+    serve: &Serve,
+    config: Option<&Path>,
+    log: anyhow::Result<()>,
+) -> anyhow::Result<Exit> {
     let streams = Streams::take().context("standard input and output cannot be used")?;
-    let (app, caller) = match prepare(serve, config) {
+    let (app, caller) = match log.and_then(|()| prepare(serve, config)) {
         Ok(ready) => ready,
         Err(error) => {
             // A host shows what it is answered and hides what stands on standard error; so do both.
@@ -57,12 +66,18 @@ async fn over_stdio(serve: &Serve, config: Option<&Path>) -> anyhow::Result<Exit
             return Ok(exit_of(&error));
         }
     };
-    tokio::select! {
-        served = app.serve_stdio(caller, streams) => {
-            served.context("the connection to the client broke")?;
+    let callers = format!("one user, {}", escaped(caller.user.as_str()));
+    started(&app, &callers);
+    let served = tokio::select! {
+        served = app.serve_stdio(caller, streams) => served,
+        () = ended() => {
+            tracing::info!(target: RECORD, "draining");
+            app.close().await;
+            Ok(())
         }
-        () = ended() => app.close().await,
-    }
+    };
+    tracing::info!(target: RECORD, "ended");
+    served.context("the connection to the client broke")?;
     Ok(Exit::Done)
 }
 
@@ -71,6 +86,19 @@ fn prepare(serve: &Serve, config: Option<&Path>) -> anyhow::Result<(App, Caller)
     let config = load(config)?;
     let caller = serve.local.caller()?;
     Ok((serve.local.app(config, "serve --stdio")?, caller))
+}
+
+/// The record's first line: what serves, with what, for which callers.
+fn started(app: &App, callers: &str) {
+    tracing::info!(
+        target: RECORD,
+        version = env!("CARGO_PKG_VERSION"),
+        file = %app.file().display(),
+        tools = app.broker.registry().entries().len(),
+        data = %app.data_folder().display(),
+        callers,
+        "started",
+    );
 }
 
 /// Returns when the process is asked to end: SIGTERM, SIGINT, or SIGHUP (the terminal closes).

@@ -121,9 +121,15 @@ pub fn key_file() -> Option<PathBuf> {
     non_empty("COUNTERSIGN_KEY_FILE").map(Into::into)
 }
 
-/// What is logged, in the syntax of `tracing-subscriber`: `COUNTERSIGN_LOG`.
+/// Levels of the log, e.g. `warn,countersign::record=info`: `COUNTERSIGN_LOG`. What is no UTF-8 comes
+/// out as no level, and is refused as such.
 pub fn log() -> Option<String> {
-    text("COUNTERSIGN_LOG")
+    Some(non_empty("COUNTERSIGN_LOG")?.to_string_lossy().into_owned())
+}
+
+/// Format of the log, `text` or `json`: `COUNTERSIGN_LOG_FORMAT`.
+pub fn log_format() -> Option<String> {
+    Some(non_empty("COUNTERSIGN_LOG_FORMAT")?.to_string_lossy().into_owned())
 }
 
 /// Whether <https://no-color.org> is asked for.

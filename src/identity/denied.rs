@@ -6,6 +6,7 @@ use http::StatusCode;
 use url::Url;
 
 use super::issuer::IssuerError;
+use crate::model::event::RefusalReason;
 use crate::model::id::BadUserId;
 
 /// The request is not accepted. `Display` is fit for the client: it names neither token nor person.
@@ -125,6 +126,18 @@ impl Denied {
             Self::NotAnApplication => StatusCode::FORBIDDEN,
             Self::TooManyFailures => StatusCode::TOO_MANY_REQUESTS,
             Self::Unavailable(_) => StatusCode::SERVICE_UNAVAILABLE,
+        }
+    }
+
+    /// For the record.
+    pub fn reason(&self) -> RefusalReason {
+        match self {
+            Self::Missing => RefusalReason::NoCredentials,
+            Self::InvalidToken(_) => RefusalReason::InvalidToken,
+            Self::Malformed(_) => RefusalReason::Malformed,
+            Self::NotAnApplication => RefusalReason::NotAnApplication,
+            Self::TooManyFailures => RefusalReason::TooManyFailures,
+            Self::Unavailable(_) => RefusalReason::IssuerUnavailable,
         }
     }
 

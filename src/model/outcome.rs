@@ -3,6 +3,7 @@
 use serde_json::Value;
 
 use super::authorization::AuthorizationName;
+use super::event::CallOutcome;
 use super::{AccountName, ProviderId, Scopes, Time, ToolName};
 
 #[derive(Clone, Debug)]
@@ -12,6 +13,17 @@ pub enum Outcome {
     /// A consent is needed that the person has refused too often of late to be asked again by a
     /// tool; they can still begin it themselves.
     Refused(Refused),
+}
+
+impl Outcome {
+    /// For the record.
+    pub fn outcome(&self) -> CallOutcome {
+        match self {
+            Self::Complete(result) => result.outcome,
+            Self::AuthorizationRequired(_) => CallOutcome::ConsentRequired,
+            Self::Refused(_) => CallOutcome::ConsentRefused,
+        }
+    }
 }
 
 /// A consent that is not asked for.
@@ -34,6 +46,8 @@ pub struct ToolResult {
     /// Something about the data that is no part of it: how much of it was cut.
     pub note: Option<String>,
     pub is_error: bool,
+    /// How the call ended, for the record.
+    pub outcome: CallOutcome,
     /// What the operator of the server can do about a failure, as a fragment. Neither the model nor
     /// the person behind it can, so whoever shows it says for whom it is.
     pub for_operator: Option<String>,
@@ -46,13 +60,20 @@ impl ToolResult {
             structured: None,
             note: None,
             is_error: false,
+            outcome: CallOutcome::Ok,
             for_operator: None,
         }
     }
 
     /// A failure that the model can act on.
     pub fn failure(text: impl Into<String>) -> Self {
-        Self { is_error: true, ..Self::text(text) }
+        Self { is_error: true, outcome: CallOutcome::Failed, ..Self::text(text) }
+    }
+
+    /// For the record.
+    #[must_use]
+    pub fn because(self, outcome: CallOutcome) -> Self {
+        Self { outcome, ..self }
     }
 
     #[must_use]

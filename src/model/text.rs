@@ -18,6 +18,20 @@ pub fn tame(text: &str) -> Cow<'_, str> {
     if text.contains(is_wild) { text.replace(is_wild, "").into() } else { text.into() }
 }
 
+/// A text for a field of the log, from outside: what steers a terminal or is not seen is written as
+/// `\u{…}` instead of being dropped, so that no two texts become one.
+pub fn escaped(text: &str) -> Cow<'_, str> {
+    let is_wild = |c: char| c.is_control() || is_invisible(c);
+    if !text.contains(is_wild) {
+        return text.into();
+    }
+    let mut escaped = String::with_capacity(text.len() + 8);
+    for c in text.chars() {
+        if is_wild(c) { escaped.extend(c.escape_unicode()) } else { escaped.push(c) }
+    }
+    escaped.into()
+}
+
 /// One word of a command line, as a POSIX shell reads it back.
 pub fn quoted(word: &str) -> Cow<'_, str> {
     let is_plain = |c: char| c.is_alphanumeric() || "_@%+=:,./-".contains(c);

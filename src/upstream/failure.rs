@@ -43,6 +43,8 @@ pub(super) enum Refusal {
     Unauthorized(String),
     /// The credential is good, but not for this.
     InsufficientScope(Scopes, String),
+    /// A jq filter of tools.toml gave no result.
+    Filter(String),
     /// Anything else.
     Failed(String),
 }

@@ -28,6 +28,7 @@ use serde_json::{Map, Value};
 
 pub use credential::{Basic, BasicError, Credential};
 
+use crate::model::event::CallOutcome;
 use crate::model::provider::Api;
 use crate::model::tool::{Action, HttpAction};
 use crate::model::{Scopes, Tool, ToolResult};
@@ -96,7 +97,10 @@ impl Upstream {
         let build = || request::build(action, provider, arguments, credential);
         let prepared = match build() {
             Ok(prepared) => prepared,
-            Err(problem) => return failed(&scrubber, &format!("Nothing was sent: {problem}.")),
+            Err(problem) => {
+                let text = format!("Nothing was sent: {problem}.");
+                return failed(&scrubber, &text, CallOutcome::InvalidArguments);
+            }
         };
         let reply = match self.exchange(prepared, build, action).await {
             Ok(reply) => reply,
@@ -104,12 +108,15 @@ impl Upstream {
         };
         match self.interpret(&call, action, reply, arguments, &scrubber).await {
             Ok(result) => Answer::Done(result),
-            Err(Refusal::Failed(text)) => failed(&scrubber, &text),
+            Err(Refusal::Failed(text)) => failed(&scrubber, &text, CallOutcome::ApiFailure),
+            Err(Refusal::Filter(text)) => failed(&scrubber, &text, CallOutcome::FilterFailed),
             Err(Refusal::Unauthorized(text)) => {
-                Answer::Unauthorized { result: failure_of(&scrubber, &text) }
+                let result = failure_of(&scrubber, &text).because(CallOutcome::CredentialRefused);
+                Answer::Unauthorized { result }
             }
             Err(Refusal::InsufficientScope(needed, text)) => {
-                Answer::InsufficientScope { needed, result: failure_of(&scrubber, &text) }
+                let result = failure_of(&scrubber, &text).because(CallOutcome::CredentialRefused);
+                Answer::InsufficientScope { needed, result }
             }
         }
     }
@@ -128,6 +135,7 @@ impl Upstream {
                 "Nothing was sent: the jq filter `{key}` of {tool} does not compile. Calling again \
                  will not help."
             ))
+            .because(CallOutcome::FilterFailed)
             .for_operator(format!(
                 "line {} of tools.toml, `{key}` of [tools.{tool}]: {problem}; `countersign check` \
                  shows the place",
@@ -280,8 +288,8 @@ fn melt(mut outputs: Vec<Value>) -> Value {
     }
 }
 
-fn failed(scrubber: &Scrubber, text: &str) -> Answer {
-    Answer::Done(failure_of(scrubber, text))
+fn failed(scrubber: &Scrubber, text: &str, outcome: CallOutcome) -> Answer {
+    Answer::Done(failure_of(scrubber, text).because(outcome))
 }
 
 fn failure_of(scrubber: &Scrubber, text: &str) -> ToolResult {
@@ -299,7 +307,7 @@ fn unanswered(scrubber: &Scrubber, call: &Call<'_>, error: &NetError) -> ToolRes
                 call.who,
                 cap / (1024 * 1024)
             );
-            return failure_of(scrubber, &text);
+            return failure_of(scrubber, &text).because(CallOutcome::NoAnswer);
         }
         _ => error.to_string(),
     };
@@ -308,7 +316,7 @@ fn unanswered(scrubber: &Scrubber, call: &Call<'_>, error: &NetError) -> ToolRes
         (true, false) => "Nothing was sent, and trying again will not help; tell the user.",
         (false, _) => call.again(),
     };
-    let failure = failure_of(scrubber, &format!("{what}. {then}"));
+    let failure = failure_of(scrubber, &format!("{what}. {then}")).because(CallOutcome::NoAnswer);
     match error.hint() {
         Some(hint) => failure.for_operator(hint),
         None => failure,
@@ -317,13 +325,16 @@ fn unanswered(scrubber: &Scrubber, call: &Call<'_>, error: &NetError) -> ToolRes
 
 /// The request went well; only what we made of the answer did not.
 fn filter_failed(key: &str, error: &JqError, call: &Call<'_>, status: &str) -> Refusal {
+    // Not the filter's own words, which quote the answer.
+    let (tool, why) = (&call.tool.name, error.word());
+    tracing::warn!(%tool, filter = key, why, "a jq filter of tools.toml gave no result");
     let then = match error {
         JqError::TimedOut | JqError::Crashed => "ask for less, or the operator simplifies it",
         JqError::Invalid(_) | JqError::Failed(_) | JqError::Unavailable(_) => {
             "the operator must mend it"
         }
     };
-    Refusal::Failed(format!(
+    Refusal::Filter(format!(
         "{} answered {status}, so the request succeeded; do not repeat it if it changes anything. \
          But `{key}` of [tools.{}] in tools.toml gave no result: {error}; {then}.",
         call.who, call.tool.name

@@ -12,6 +12,7 @@ use serde_json::{Map, Value};
 
 use super::scrub::Scrubber;
 use super::truncate;
+use crate::model::event::CallOutcome;
 use crate::model::{ToolName, ToolResult};
 
 type Schema = Arc<Map<String, Value>>;
@@ -61,6 +62,7 @@ impl Finish {
                 structured: Some(value),
                 note: fitted.note,
                 is_error: false,
+                outcome: CallOutcome::Ok,
                 for_operator: None,
             }),
             _ => Err(format!(

@@ -13,8 +13,10 @@ use axum::response::{IntoResponse as _, Response};
 
 use super::problem::Problem;
 use super::{Origins, client, cors, well_known};
+use crate::broker::events::Events;
 use crate::identity::{Authenticator, Challenge, Denied};
-use crate::model::{Allowed, chain};
+use crate::model::event::{EventKind, RefusalReason};
+use crate::model::{Allowed, Event, chain};
 use crate::net::Cidr;
 
 /// How soon an issuer that could not be asked may be asked again, in seconds.
@@ -31,15 +33,17 @@ pub struct Gate {
     authenticator: Authenticator,
     challenge: Option<Challenge>,
     trusted_proxies: Arc<[Cidr]>,
+    events: Events,
 }
 
 impl Gate {
-    /// `names` are scheme, host and port of every name of this server.
+    /// `names` are scheme, host and port of every name of this server; `events` records refusals.
     pub fn new(
         names: &[String],
         allowed: Allowed,
         authenticator: Authenticator,
         trusted_proxies: &[Cidr],
+        events: Events,
     ) -> Self {
         // Without credentials the origin is all that keeps other sites' scripts out.
         let allowed = if authenticator.is_for_many() { allowed } else { Allowed::default() };
@@ -49,7 +53,8 @@ impl Gate {
         });
         let names = Origins::of_machine(names);
         let allowed = Arc::new(allowed);
-        Self { names, allowed, authenticator, challenge, trusted_proxies: trusted_proxies.into() }
+        let trusted_proxies = trusted_proxies.into();
+        Self { names, allowed, authenticator, challenge, trusted_proxies, events }
     }
 
     /// Whether the request is meant for this server, and by which foreign origin it was sent, if by one
@@ -113,7 +118,14 @@ pub async fn gate(State(gate): State<Gate>, mut request: Request, next: Next) ->
     }
     let foreign = match gate.origin_check(request.uri(), request.headers()) {
         Ok(foreign) => foreign,
-        Err(problem) => return problem.into_response(),
+        Err(problem) => {
+            let reason = match problem.status() {
+                StatusCode::MISDIRECTED_REQUEST => RefusalReason::OtherHost,
+                _ => RefusalReason::ForeignOrigin,
+            };
+            record(&gate.events, reason, problem.status());
+            return problem.into_response();
+        }
     };
     if let Some(origin) = &foreign
         && cors::is_preflight(request.method(), request.headers())
@@ -126,12 +138,21 @@ pub async fn gate(State(gate): State<Gate>, mut request: Request, next: Next) ->
             request.extensions_mut().insert(principal);
             next.run(request).await
         }
-        Err(denied) => refusal(&denied, gate.challenge.as_ref()),
+        Err(denied) => {
+            record(&gate.events, denied.reason(), denied.status());
+            refusal(&denied, gate.challenge.as_ref())
+        }
     };
     if let Some(origin) = foreign {
         cors::allow(&mut response, origin);
     }
     response
+}
+
+/// Records that a request was refused.
+pub(super) fn record(events: &Events, reason: RefusalReason, status: StatusCode) {
+    let status = status.as_u16();
+    events.record(&Event::new(EventKind::Refusal { reason, status }));
 }
 
 fn refusal(denied: &Denied, challenge: Option<&Challenge>) -> Response {
@@ -165,7 +186,8 @@ mod tests {
     fn gate() -> Gate {
         let ana = Principal::local(Caller::local(UserId::new("ana")));
         let names = ["http://127.0.0.1:8080".to_owned()];
-        Gate::new(&names, Allowed::default(), Authenticator::local(ana), &[])
+        let authenticator = Authenticator::local(ana);
+        Gate::new(&names, Allowed::default(), authenticator, &[], Events::default())
     }
 
     fn refused(target: &str, pairs: &[(&'static str, &'static str)]) -> Option<u16> {

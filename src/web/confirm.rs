@@ -65,7 +65,10 @@ async fn confirm_user(
     // Before anything is read of the body.
     let application = match authenticator.application(request.headers()) {
         Ok(application) => application,
-        Err(denied) => return refused(&denied),
+        Err(denied) => {
+            auth::record(broker.events(), denied.reason(), denied.status());
+            return refused(&denied);
+        }
     };
     let body = match body::whole(request).await {
         Ok(body) => body,

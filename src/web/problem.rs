@@ -39,7 +39,6 @@ impl Problem {
         }
     }
 
-    #[cfg(test)]
     pub(super) fn status(&self) -> StatusCode {
         self.status
     }

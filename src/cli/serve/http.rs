@@ -8,8 +8,9 @@ use anyhow::Context as _;
 use url::Url;
 
 use super::address::Address;
-use super::{Serve, ended};
+use super::{Serve, ended, started};
 use crate::app::{Access, Http};
+use crate::broker::events::TARGET as RECORD;
 use crate::cli::report::{self, Hinted, Usage, hinted};
 use crate::cli::{Exit, load, local};
 use crate::config::Server;
@@ -57,7 +58,14 @@ pub(super) async fn serve(
         "listening on http://{bound}/mcp (older clients: http://{bound}/sse); {said}{others}"
     ));
     let http = Http { listener, authenticator, origins, neighbours };
-    app.serve_http(http, ended()).await.context("the port could not be served")?;
+    started(&app, &said);
+    let end = async {
+        ended().await;
+        tracing::info!(target: RECORD, "draining");
+    };
+    let served = app.serve_http(http, end).await;
+    tracing::info!(target: RECORD, "ended");
+    served.context("the port could not be served")?;
     Ok(Exit::Done)
 }
 
@@ -102,13 +110,13 @@ impl<'a> Plan<'a> {
     /// Who may call, and how to say so.
     async fn access(self, serve: &Serve, public: Option<&str>) -> anyhow::Result<(Access, String)> {
         Ok(match self {
-            Self::Local => (Access::Local(serve.local.caller()?), "for one local user".into()),
+            Self::Local => (Access::Local(serve.local.caller()?), "callers: one local user".into()),
             Self::Token => {
                 let path = environment::config_folder()
                     .context("there is no home folder to keep the token in")?
                     .join("http.token");
                 let token = token_file::read_or_make(&path).map_err(hinted)?;
-                let said = format!("for the bearer of the token in `{}`", path.display());
+                let said = format!("callers: the bearer of the token in `{}`", path.display());
                 (Access::Token(serve.local.caller()?, token), said)
             }
             Self::Many(auth) => {
@@ -116,7 +124,7 @@ impl<'a> Plan<'a> {
                 let resource = public.unwrap_or_default().parse::<Url>();
                 let resource = resource.and_then(|origin| origin.join("/mcp"));
                 let resource = resource.context("this server has no address")?;
-                let said = format!("for whoever [server.auth] accepts, as {resource}");
+                let said = format!("callers: [server.auth]; public address {resource}");
                 (Access::Many { auth: Box::new(auth), resource }, said)
             }
         })

@@ -30,6 +30,7 @@ fn judged(status: u16, headers: &[(&'static str, &str)], body: &str) -> Refusal 
 fn text(refusal: Refusal) -> String {
     match refusal {
         Refusal::Failed(text)
+        | Refusal::Filter(text)
         | Refusal::Unauthorized(text)
         | Refusal::InsufficientScope(_, text) => text,
     }
@@ -38,7 +39,7 @@ fn text(refusal: Refusal) -> String {
 fn needed(refusal: Refusal) -> Option<Scopes> {
     match refusal {
         Refusal::InsufficientScope(needed, _) => Some(needed),
-        Refusal::Failed(_) | Refusal::Unauthorized(_) => None,
+        Refusal::Failed(_) | Refusal::Filter(_) | Refusal::Unauthorized(_) => None,
     }
 }
 

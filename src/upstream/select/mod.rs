@@ -51,6 +51,19 @@ pub enum JqError {
     Unavailable(String),
 }
 
+impl JqError {
+    /// Kind of the failure, for the log: nothing of the value that was filtered.
+    pub fn word(&self) -> &'static str {
+        match self {
+            Self::Invalid(_) => "does_not_compile",
+            Self::Failed(_) => "failed",
+            Self::TimedOut => "timed_out",
+            Self::Crashed => "too_much_memory",
+            Self::Unavailable(_) => "no_worker",
+        }
+    }
+}
+
 /// Runs filters, and keeps them compiled.
 pub struct Jq {
     plans: RwLock<HashMap<Box<str>, Arc<Plan>>>,

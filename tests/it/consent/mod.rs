@@ -12,6 +12,7 @@ mod gallery;
 mod identity;
 mod page;
 mod paste;
+mod record;
 mod refusals;
 mod retention;
 mod service;

@@ -4,6 +4,7 @@ mod addressing;
 mod direct;
 mod ending;
 mod gate;
+mod log;
 mod requests;
 mod sessions;
 mod starts;

@@ -87,7 +87,7 @@ fn a_port_that_is_taken_is_named() {
 fn it_says_where_it_is_and_who_may_call() {
     let served = Served::over("");
     let line = format!(
-        "listening on http://{0}/mcp (older clients: http://{0}/sse); for one local user; other users of this machine ",
+        "listening on http://{0}/mcp (older clients: http://{0}/sse); callers: one local user; other users of this machine ",
         served.address
     );
     assert!(served.said.contains(&line), "{}", served.said);

@@ -103,12 +103,14 @@ impl Served {
     }
 
     /// Asks the process to end, and waits until it has done so well, and without breaking calls off.
-    pub(super) fn end(mut self) {
+    /// Returns its log.
+    pub(super) fn end(mut self) -> String {
         self.terminate();
         let mut rest = String::new();
         self.stderr.read_to_string(&mut rest).unwrap();
         assert!(!rest.contains("broken off"), "{rest}");
         assert_eq!(self.child.wait().unwrap().code(), Some(0), "{rest}");
+        std::mem::take(&mut self.said) + &rest
     }
 
     pub(super) fn terminate(&self) {

@@ -1,0 +1,153 @@
+//! The record: the one place that every [`Event`] passes. It writes the log's line, and hands the event
+//! to whatever else keeps count.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use parking_lot::{Mutex, RwLock};
+use tokio::time::Instant;
+
+use super::Broker;
+use crate::model::event::{CallOutcome, ConsentOutcome, Event, EventKind};
+use crate::model::text::escaped;
+use crate::model::{Authorization, Caller, ProviderId, ToolName};
+
+/// Refusals written per minute; further ones are counted. Anybody who reaches the port can cause them.
+const MAX_REFUSALS_PER_MINUTE: u32 = 120;
+const MINUTE: Duration = Duration::from_secs(60);
+
+/// The record of one process. Cheap to clone; clones share everything.
+#[derive(Clone, Default)]
+pub struct Events(Arc<Inner>);
+
+#[derive(Default)]
+struct Inner {
+    observers: RwLock<Vec<Box<Observer>>>,
+    refusals: Mutex<Option<Refusals>>,
+}
+
+/// Called with each event, in the task that caused it: it must not block.
+pub type Observer = dyn Fn(&Event) + Send + Sync;
+
+/// Refusals within the running minute.
+struct Refusals {
+    since: Instant,
+    seen: u32,
+}
+
+impl Events {
+    /// Also tells `observer` of every event from now on.
+    pub fn observe(&self, observer: impl Fn(&Event) + Send + Sync + 'static) {
+        self.0.observers.write().push(Box::new(observer));
+    }
+
+    /// Records an event.
+    pub fn record(&self, event: &Event) {
+        let is_written = !matches!(event.kind, EventKind::Refusal { .. }) || self.admits_refusal();
+        if is_written {
+            write(event);
+        }
+        for observer in &*self.0.observers.read() {
+            observer(event);
+        }
+    }
+
+    /// Whether one more refusal is written in this minute. Says how many were not.
+    fn admits_refusal(&self) -> bool {
+        let now = Instant::now();
+        let mut refusals = self.0.refusals.lock();
+        let current = refusals.get_or_insert(Refusals { since: now, seen: 0 });
+        if now.duration_since(current.since) >= MINUTE {
+            let unwritten = current.seen.saturating_sub(MAX_REFUSALS_PER_MINUTE);
+            if unwritten > 0 {
+                tracing::info!(target: TARGET, unwritten, "more refusals");
+            }
+            *current = Refusals { since: now, seen: 0 };
+        }
+        current.seen = current.seen.saturating_add(1);
+        current.seen <= MAX_REFUSALS_PER_MINUTE
+    }
+
+    /// Begins to record a call of this user. What is dropped before [`RunningCall::ended`] is recorded
+    /// as cancelled.
+    pub(super) fn call(&self, caller: &Caller) -> RunningCall {
+        let kind = EventKind::Call(CallOutcome::Cancelled);
+        RunningCall {
+            events: self.clone(),
+            event: Event::new(kind).of(caller),
+            began: Instant::now(),
+        }
+    }
+}
+
+/// Target of the record's lines, for filters: `COUNTERSIGN_LOG=error,countersign::record=info`.
+pub const TARGET: &str = "countersign::record";
+
+/// Writes the log's line. User ids are quoted and escaped, so that none can imitate a field or a line.
+fn write(event: &Event) {
+    let Event { caller, provider, tool, kind, took } = event;
+    let caller = caller.as_ref();
+    let namespace = caller.map(|caller| escaped(&caller.namespace));
+    let user = caller.map(|caller| escaped(caller.user.as_str()));
+    let (status, by) = match kind {
+        EventKind::Refusal { status, .. } => (Some(*status), None),
+        EventKind::End { by, .. } => (None, Some(tracing::field::display(by.word()))),
+        _ => (None, None),
+    };
+    tracing::info!(
+        target: TARGET,
+        user = user.as_deref(),
+        namespace = namespace.as_deref(),
+        provider = provider.as_ref().map(tracing::field::display),
+        tool = tool.as_ref().map(tracing::field::display),
+        outcome = %kind.outcome(),
+        status,
+        by,
+        ms = took.map(|took| u64::try_from(took.as_millis()).unwrap_or(u64::MAX)),
+        "{}",
+        kind.name(),
+    );
+}
+
+/// A call that is recorded when it ends.
+pub(super) struct RunningCall {
+    events: Events,
+    event: Event,
+    began: Instant,
+}
+
+impl RunningCall {
+    pub(super) fn of_tool(&mut self, tool: &ToolName, provider: Option<&ProviderId>) {
+        self.event.tool = Some(tool.clone());
+        self.event.provider = provider.cloned();
+    }
+
+    pub(super) fn ended(mut self, outcome: CallOutcome) {
+        self.event.kind = EventKind::Call(outcome);
+    }
+}
+
+impl Drop for RunningCall {
+    fn drop(&mut self) {
+        self.event.took = Some(self.began.elapsed());
+        self.events.record(&self.event);
+    }
+}
+
+impl Broker {
+    /// The record of this process.
+    pub fn events(&self) -> &Events {
+        &self.0.events
+    }
+
+    /// Records how a consent went.
+    pub(super) fn record_consent(&self, authorization: &Authorization, outcome: ConsentOutcome) {
+        let Authorization { caller, provider, .. } = authorization;
+        self.record(caller, provider, EventKind::Consent(outcome));
+    }
+
+    /// Records what happened to this user's access at a provider.
+    pub(super) fn record(&self, caller: &Caller, provider: &ProviderId, kind: EventKind) {
+        self.0.events.record(&Event::new(kind).of(caller).at(provider));
+    }
+}

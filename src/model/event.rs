@@ -1,0 +1,258 @@
+//! Events: what a server does with people's access, for its record.
+//!
+//! An event names the user, the provider and the tool, and how it went, as an enum. It never holds an
+//! argument, a token, a code, a link or an account's name, so nothing of it needs to be masked.
+
+use std::time::Duration;
+
+use super::{Caller, ProviderId, ToolName};
+
+/// Defines an enum whose variants each have the word that the record and programs know them by.
+macro_rules! words {
+    ($(#[$doc:meta])* $name:ident { $($(#[$about:meta])* $variant:ident = $word:literal,)* }) => {
+        $(#[$doc])*
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+        pub enum $name {
+            $($(#[$about])* $variant,)*
+        }
+
+        impl $name {
+            /// Stable word for programs, in snake case.
+            pub fn word(self) -> &'static str {
+                match self {
+                    $(Self::$variant => $word,)*
+                }
+            }
+        }
+    };
+}
+
+/// One event.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Event {
+    /// The end user. `None`: not known, e.g. at a refusal for want of credentials.
+    pub caller: Option<Caller>,
+    pub provider: Option<ProviderId>,
+    pub tool: Option<ToolName>,
+    pub kind: EventKind,
+    /// How long it took, where it takes time.
+    pub took: Option<Duration>,
+}
+
+/// The kind of an event and its outcome.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum EventKind {
+    /// A tool was called.
+    Call(CallOutcome),
+    /// A request was refused before it reached a tool.
+    Refusal {
+        reason: RefusalReason,
+        /// HTTP status that the client was answered with.
+        status: u16,
+    },
+    /// A link to consent was made. Handing out an open one again is no event.
+    Link,
+    /// A consent went one step further, or ended.
+    Consent(ConsentOutcome),
+    /// A token endpoint was asked for a new access token.
+    Renewal(RenewalOutcome),
+    /// A grant was deleted on request.
+    End { by: EndedBy, outcome: EndOutcome },
+    /// A browser signed in or out at this server.
+    SignIn(SignInOutcome),
+}
+
+words! {
+    /// How a call ended.
+    CallOutcome {
+        Ok = "ok",
+        ConsentRequired = "consent_required",
+        /// The user has declined this consent too often to be asked again by a tool.
+        ConsentRefused = "consent_refused",
+        UnknownTool = "unknown_tool",
+        /// The client went away or cancelled.
+        Cancelled = "cancelled",
+        InvalidArguments = "invalid_arguments",
+        /// A setting or secret of this server is missing or wrong.
+        NotSetUp = "not_set_up",
+        StoreUnavailable = "store_unavailable",
+        /// No access token could be had.
+        TokenUnavailable = "token_unavailable",
+        NoLink = "no_link",
+        /// The API gave no usable answer.
+        NoAnswer = "no_answer",
+        /// The API refused the credential, and a consent cannot help.
+        CredentialRefused = "credential_refused",
+        /// The API answered with a failure.
+        ApiFailure = "api_failure",
+        /// A jq filter of tools.toml gave no result.
+        FilterFailed = "filter_failed",
+        /// Any other failure.
+        Failed = "failed",
+    }
+}
+
+words! {
+    /// Why a request was refused.
+    RefusalReason {
+        /// 421: meant for another host (DNS rebinding, or a proxy that rewrites `Host`).
+        OtherHost = "other_host",
+        /// 403: sent by another site's page.
+        ForeignOrigin = "foreign_origin",
+        /// 401: no credentials.
+        NoCredentials = "no_credentials",
+        /// 401: a token or key that is not accepted.
+        InvalidToken = "invalid_token",
+        /// 400: contradictory or unreadable.
+        Malformed = "malformed",
+        /// 403: a user's key where an application's is needed.
+        NotAnApplication = "not_an_application",
+        /// 429: too many tokens from the client's address were not accepted.
+        TooManyFailures = "too_many_failures",
+        /// 503: the issuer did not answer.
+        IssuerUnavailable = "issuer_unavailable",
+    }
+}
+
+words! {
+    /// How a consent went.
+    ConsentOutcome {
+        /// The browser was redirected to the provider.
+        SentToProvider = "sent_to_provider",
+        Connected = "connected",
+        /// The user said no, at the provider or here.
+        Declined = "declined",
+        /// The provider answered with an error.
+        ProviderError = "provider_error",
+        /// The token endpoint issued no token for the code.
+        NoToken = "no_token",
+        /// A pasted key or password did not work at the API.
+        TestFailed = "test_failed",
+        /// The callback came in another browser than the one that was sent.
+        OtherBrowser = "other_browser",
+        /// The browser belongs to another user.
+        OtherUser = "other_user",
+        /// The callback came to another provider's address (RFC 9700 §4.4).
+        OtherProvider = "other_provider",
+        /// The callback came from another issuer (RFC 9207).
+        OtherIssuer = "other_issuer",
+        /// The user is asked whether they mean another account than before.
+        OtherAccount = "other_account",
+        /// The user stays with the account they had.
+        PreviousAccountKept = "previous_account_kept",
+        /// Waits for the application to say who sits at the browser.
+        AwaitsConfirmation = "awaits_confirmation",
+        /// Time ran out.
+        Expired = "expired",
+        /// Granted, and held in memory: the store could not be written.
+        Unsaved = "unsaved",
+        /// Granted, never stored, and gone with this process.
+        Lost = "lost",
+    }
+}
+
+words! {
+    /// How a renewal went.
+    RenewalOutcome {
+        Renewed = "renewed",
+        /// The provider does not honour the refresh token any more.
+        GrantEnded = "grant_ended",
+        /// The provider refuses this server's client.
+        ClientRefused = "client_refused",
+        /// The token endpoint had trouble; the grant is kept.
+        Failed = "failed",
+        /// Renewed, and held in memory: the store could not be written.
+        Unsaved = "unsaved",
+        /// Renewed, never stored, and gone with this process.
+        Lost = "lost",
+    }
+}
+
+words! {
+    /// Who asked for a grant to be ended.
+    EndedBy {
+        User = "user",
+        /// On the command line.
+        Operator = "operator",
+        /// With an application's key.
+        Application = "application",
+    }
+}
+
+words! {
+    /// What the provider did about a grant that was deleted here.
+    EndOutcome {
+        /// It ended the grant, or had ended it before (RFC 7009).
+        Ended = "ended",
+        /// It has no revocation endpoint.
+        NoRevocation = "no_revocation",
+        /// It did not confirm.
+        RevocationFailed = "revocation_failed",
+        /// Given for another tools.toml, so it was not asked.
+        OtherConfiguration = "other_configuration",
+        /// It could not be asked: a setting is missing.
+        NotSetUp = "not_set_up",
+    }
+}
+
+words! {
+    /// How a sign-in went.
+    SignInOutcome {
+        SignedIn = "signed_in",
+        SignedOut = "signed_out",
+        OtherBrowser = "other_browser",
+        OtherIssuer = "other_issuer",
+        UnknownKey = "unknown_key",
+        /// The issuer said no.
+        Denied = "denied",
+    }
+}
+
+impl Event {
+    pub fn new(kind: EventKind) -> Self {
+        Self { caller: None, provider: None, tool: None, kind, took: None }
+    }
+
+    #[must_use]
+    pub fn of(self, caller: &Caller) -> Self {
+        Self { caller: Some(caller.clone()), ..self }
+    }
+
+    #[must_use]
+    pub fn at(self, provider: &ProviderId) -> Self {
+        Self { provider: Some(provider.clone()), ..self }
+    }
+
+    #[must_use]
+    pub fn took(self, took: Duration) -> Self {
+        Self { took: Some(took), ..self }
+    }
+}
+
+impl EventKind {
+    /// Stable name of the kind.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::Call(_) => "call",
+            Self::Refusal { .. } => "refusal",
+            Self::Link => "link",
+            Self::Consent(_) => "consent",
+            Self::Renewal(_) => "renewal",
+            Self::End { .. } => "end",
+            Self::SignIn(_) => "sign_in",
+        }
+    }
+
+    /// Stable word for the outcome.
+    pub fn outcome(&self) -> &'static str {
+        match self {
+            Self::Call(outcome) => outcome.word(),
+            Self::Refusal { reason, .. } => reason.word(),
+            Self::Link => "made",
+            Self::Consent(outcome) => outcome.word(),
+            Self::Renewal(outcome) => outcome.word(),
+            Self::End { outcome, .. } => outcome.word(),
+            Self::SignIn(outcome) => outcome.word(),
+        }
+    }
+}
