@@ -129,14 +129,7 @@ impl Broker {
     ) -> Result<ConnectPrompt, ConnectError> {
         let opener = opener.clone()?;
         let Connection { caller, provider, bound, account } = connection;
-        let (rule, own_scopes) = match &provider.credential {
-            // Only our own page, and no provider to have a say in where it is.
-            Credential::Asked(_) => (LoopbackRule::AnyPort, &Scopes::none()),
-            Credential::OAuth(_) | Credential::Shared(_) => {
-                let settings = settings(provider)?;
-                (settings.loopback, &settings.scopes)
-            }
-        };
+        let (rule, own_scopes) = terms(provider)?;
         let origin = self.origin(provider, rule).await?;
         let store = self.store().await?;
         let notice = store.notice().map(ToString::to_string);
@@ -350,6 +343,19 @@ impl Broker {
         }
         Err(StoreError::Contended)
     }
+}
+
+/// Where a link may lead, and the scopes that the provider's table asks for in any case.
+fn terms(provider: &Provider) -> Result<(LoopbackRule, &Scopes), SetupError> {
+    static NO_SCOPES: Scopes = Scopes::none();
+    Ok(match &provider.credential {
+        // Only our own page, and no provider to have a say in where it is.
+        Credential::Asked(_) => (LoopbackRule::AnyPort, &NO_SCOPES),
+        Credential::OAuth(_) | Credential::Shared(_) => {
+            let settings = settings(provider)?;
+            (settings.loopback, &settings.scopes)
+        }
+    })
 }
 
 /// How an authorization ended.

@@ -14,7 +14,7 @@ use crate::model::{Authorization, Caller, ProviderId, ToolName};
 
 /// Refusals written per minute; further ones are counted. Anybody who reaches the port can cause them.
 const MAX_REFUSALS_PER_MINUTE: u32 = 120;
-const MINUTE: Duration = Duration::from_secs(60);
+const MINUTE: Duration = Duration::from_mins(1);
 
 /// The record of one process. Cheap to clone; clones share everything.
 #[derive(Clone, Default)]

@@ -41,13 +41,11 @@ pub(super) struct Serve {
 }
 
 pub(super) fn run(serve: &Serve, config: Option<&Path>) -> anyhow::Result<Exit> {
-    match serve.sse {
-        Some(address) => block_on(LevelFilter::INFO, http::serve(serve, address, config)),
-        None => {
-            let log = log::begin(LevelFilter::INFO);
-            run_async(over_stdio(serve, config, log))
-        }
+    if let Some(address) = serve.sse {
+        return block_on(LevelFilter::INFO, http::serve(serve, address, config));
     }
+    let log = log::begin(LevelFilter::INFO);
+    run_async(over_stdio(serve, config, log))
 }
 
 async fn over_stdio(
