@@ -246,6 +246,12 @@ impl Upstream {
             validators: Arc::clone(&self.validators),
             schema: call.tool.output.clone(),
             max_chars: action.max_chars,
+            // Of use only where something may have to be cut.
+            paging: if size > action.max_chars {
+                truncate::Paging::of(call.tool)
+            } else {
+                truncate::Paging::default()
+            },
             tool: call.tool.name.clone(),
         };
         aside::run(size, move || finish.result(value)).await.map_err(Refusal::Failed)

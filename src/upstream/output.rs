@@ -23,6 +23,7 @@ pub(super) struct Finish {
     pub(super) validators: Arc<Validators>,
     pub(super) schema: Option<Schema>,
     pub(super) max_chars: usize,
+    pub(super) paging: truncate::Paging,
     pub(super) tool: ToolName,
 }
 
@@ -37,7 +38,7 @@ impl Finish {
             text = truncate::write(&value);
         }
         let Some(schema) = &self.schema else {
-            let fitted = truncate::fit(value, text, self.max_chars);
+            let fitted = truncate::fit(value, text, self.max_chars, &self.paging);
             return Ok(ToolResult::text(match fitted.note {
                 Some(note) => format!("{}\n{note}", fitted.text),
                 None => fitted.text,
@@ -54,7 +55,7 @@ impl Finish {
             ));
         }
         let is_cut = truncate::is_longer(&text, self.max_chars);
-        let fitted = truncate::fit(value, text, self.max_chars);
+        let fitted = truncate::fit(value, text, self.max_chars, &self.paging);
         let fits = |value: &Value| !is_cut || self.validators.check(schema, value).is_ok();
         match fitted.value {
             Some(value) if fits(&value) => Ok(ToolResult {
@@ -137,6 +138,7 @@ mod tests {
             validators: Arc::default(),
             schema: schema.as_object().cloned().map(Arc::new),
             max_chars,
+            paging: truncate::Paging::default(),
             tool: ToolName::new("acme_tool"),
         }
     }

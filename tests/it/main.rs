@@ -21,6 +21,7 @@ mod discovery;
 mod http;
 mod identity;
 mod keys;
+mod mistakes;
 mod oauth;
 mod pages;
 mod server;
