@@ -128,7 +128,7 @@ pub(super) fn key_source() -> anyhow::Result<KeySource> {
         return Ok(KeySource::Given(key));
     }
     if let Some(path) = environment::key_file() {
-        return Ok(KeySource::File(path));
+        return Ok(KeySource::File(expanded(&path)?));
     }
     let folder = environment::config_folder()
         .context("there is no home folder to keep the store's key in")
@@ -136,7 +136,16 @@ pub(super) fn key_source() -> anyhow::Result<KeySource> {
     Ok(KeySource::Automatic(folder.join("master.key")))
 }
 
+/// A path as it was given, with a leading `~/` replaced.
+pub(super) fn expanded(path: &Path) -> anyhow::Result<PathBuf> {
+    environment::expanded(path).map_err(|error| {
+        let hint = Hint(error.hint().into());
+        anyhow::Error::new(Usage(error.to_string())).context(hint)
+    })
+}
+
 /// Hosts start us in a folder of their choice; messages must name a place that can be found.
 fn absolute(path: &Path) -> anyhow::Result<PathBuf> {
+    let path = &expanded(path)?;
     std::path::absolute(path).with_context(|| format!("`{}` is no usable path", path.display()))
 }

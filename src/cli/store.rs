@@ -11,7 +11,7 @@ use serde_json::json;
 use tracing::level_filters::LevelFilter;
 
 use super::key::records;
-use super::local::{Place, Whereabouts};
+use super::local::{Place, Whereabouts, expanded};
 use super::out::Out;
 use super::report::{self, hinted};
 use super::{Exit, block_on};
@@ -53,10 +53,12 @@ pub(super) fn run<W: Write>(
 ) -> anyhow::Result<Exit> {
     match command {
         Command::Export { file, place } => {
+            let file = expanded(&file)?;
             let at = place.find(config, "store export")?;
             block_on(LevelFilter::WARN, async move { export(&at, &file, out).await })
         }
         Command::Import { file, place } => {
+            let file = expanded(&file)?;
             let at = place.find(config, "store import")?;
             block_on(LevelFilter::WARN, async move { import(at, &file, out).await })
         }

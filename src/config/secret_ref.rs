@@ -38,6 +38,8 @@ pub enum RefError {
     Own,
     #[error("`file:` wants an absolute path")]
     File,
+    #[error("`file:` finds no other user's home folder")]
+    Home,
     #[error("`cmd:` wants a program and its arguments, quotes closed")]
     Command,
     #[error("`keyring:` wants the name of an entry")]
@@ -49,7 +51,7 @@ impl RefError {
     pub fn hint(self) -> &'static str {
         match self {
             Self::Literal | Self::Variable | Self::Own => "e.g. `env:GITHUB_CLIENT_SECRET`",
-            Self::File => "e.g. `file:/run/secrets/github`",
+            Self::File | Self::Home => "e.g. `file:/run/secrets/github`",
             Self::Command => "e.g. `cmd:pass show github`",
             Self::Keyring => "e.g. `keyring:github`",
         }
@@ -72,8 +74,11 @@ pub fn parse(text: &str) -> Result<SecretRef, RefError> {
         "env" if is_our_own(rest) => Err(RefError::Own),
         "env" if is_variable_name(rest) => Ok(SecretRef::Env(rest.into())),
         "env" => Err(RefError::Variable),
-        "file" if Path::new(rest).is_absolute() => Ok(SecretRef::File(rest.into())),
-        "file" => Err(RefError::File),
+        "file" => match environment::expanded(Path::new(rest)) {
+            Ok(path) if path.is_absolute() => Ok(SecretRef::File(path)),
+            Ok(_) => Err(RefError::File),
+            Err(_) => Err(RefError::Home),
+        },
         "cmd" => split_words(rest).map(SecretRef::Command).ok_or(RefError::Command),
         "keyring" if is_entry_name(rest) => Ok(SecretRef::Keyring(rest.into())),
         "keyring" => Err(RefError::Keyring),

@@ -44,6 +44,12 @@ use select::{Jq, JqError};
 /// filter may pick from.
 const LARGEST_ANSWER: usize = 10 * 1024 * 1024;
 
+/// Whether a parameter of a tool, or a fixed value in its request, limits how many items a list has
+/// that it answers with.
+pub fn limits_its_list(tool: &Tool) -> bool {
+    truncate::Paging::is_limited(tool)
+}
+
 /// Executes tools. One for the whole process.
 pub struct Upstream {
     net: Net,

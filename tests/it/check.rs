@@ -183,7 +183,7 @@ fn wrong_arguments_are_wrong_usage() {
 }
 
 /// What `check` says of a file: line, column, message and hint of each problem.
-fn problems(tools: &str) -> Vec<(u64, u64, String, String)> {
+pub(crate) fn problems(tools: &str) -> Vec<(u64, u64, String, String)> {
     let folder = tempfile::tempdir().unwrap();
     std::fs::write(folder.path().join("tools.toml"), tools).unwrap();
     let (_, report) = json(countersign().args(["check", "tools.toml"]).current_dir(&folder));
@@ -220,7 +220,7 @@ fn a_credential_in_a_tool_is_sent_to_where_it_belongs() {
     ));
     for ((_, _, message, hint), key) in found.iter().zip(["api_key", "bearer"]) {
         assert_eq!(message, &format!("unknown key `{key}`"));
-        assert!(hint.starts_with(&format!("`{key}` belongs to [providers.NAME]")), "{hint}");
+        assert!(hint.starts_with(&format!("`{key}` belongs in [providers.NAME]")), "{hint}");
     }
     assert_eq!(found.len(), 2);
     assert!(!format!("{found:?}").contains(CANARY));
@@ -228,11 +228,11 @@ fn a_credential_in_a_tool_is_sent_to_where_it_belongs() {
 
 #[test]
 fn an_unset_secret_is_shown_where_the_file_refers_to_it() {
-    let tool = "[tools.a]\ndescription = \"x\"\nprovider = \"acme\"\nrequest = \"GET /\"\n";
+    let tool = "[tools.a]\ndescription = \"x\"\nprovider = \"acme\"\nrequest = \"GET /\"\nselect = \".\"\n";
     let provider = "[providers.acme]\nbase_url = \"https://api.example.com\"\n\
                     api_key = { query = \"key\", value = \"env:ACME_KEY\" }\n";
     let found = problems(&format!("{tool}{provider}"));
-    assert_eq!((found[0].0, found[0].1), (7, 36), "{found:?}");
+    assert_eq!((found[0].0, found[0].1), (8, 36), "{found:?}");
     assert!(found[0].2.contains("`ACME_KEY` is not set"), "{found:?}");
     let auth = "[server.auth]\nissuer = \"https://login.example.com\"\nclient_id = \"env:OUR_ID\"\n\
                 client_secret = \"env:OUR_SECRET\"\n[[server.auth.api_keys]]\nname = \"ana\"\n\

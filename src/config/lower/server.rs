@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use url::Url;
 
 use super::super::Server;
+use super::super::environment;
 use super::super::file::server::ServerTable;
 use super::super::problem::Findings;
 use super::super::read::{At, Text, not_yet};
@@ -198,6 +199,15 @@ pub(super) fn store(url: &Text, find: &mut Findings<'_>) -> Option<PathBuf> {
     match url.value.split_once(':') {
         Some(("sled", "")) => None,
         Some(("sled", path)) if Path::new(path).is_absolute() => Some(path.into()),
+        Some(("sled", path)) if path.starts_with('~') => {
+            match environment::expanded(Path::new(path)) {
+                Ok(path) => Some(path),
+                Err(error) => {
+                    find.error("store::url", &url.span, error.to_string()).hint(error.hint());
+                    None
+                }
+            }
+        }
         Some(("postgres" | "postgresql", _)) => {
             super::secret::hide(url, find);
             not_yet(&url.span, "a Postgres store", find);

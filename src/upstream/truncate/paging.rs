@@ -67,6 +67,20 @@ impl Paging {
         Self { size: find(&SIZES), offset: find(&OFFSETS) }
     }
 
+    /// Whether the request says, fixed or by a parameter, how many items a page has.
+    pub(in crate::upstream) fn is_limited(tool: &Tool) -> bool {
+        let Action::Http(action) = &tool.action;
+        let names: Vec<&str> = match &action.body {
+            Body::Form(fields) => fields.iter().map(|(name, _)| name.as_str()).collect(),
+            Body::Json(Node::Table(entries)) => {
+                entries.iter().map(|(name, _)| name.as_str()).collect()
+            }
+            Body::Json(_) | Body::None => Vec::new(),
+        };
+        let fixed = action.query.iter().map(|(name, _)| name.as_str()).chain(names);
+        Self::of(tool).size.is_some() || { fixed }.any(|name| is_among(&SIZES, name))
+    }
+
     /// What to do, as a sentence. `shown` is how many items fit; `left_out` are the cursors that were
     /// removed.
     pub(super) fn rest(&self, shown: Option<usize>, left_out: &[String]) -> String {
