@@ -28,6 +28,7 @@ mod client;
 pub mod confirm;
 mod connect;
 mod cors;
+mod crowd;
 mod csrf;
 pub mod listener;
 pub mod neighbours;

@@ -330,3 +330,75 @@ fn the_master_key_is_for_nobody_else() {
         .current_dir(&folder));
     assert!(format!("{stdout}{stderr}").contains("cannot be connected to"), "{stdout}{stderr}");
 }
+
+/// What keeps a server for many people from starting.
+#[test]
+fn what_a_server_for_many_needs_is_looked_at_before_it_starts() {
+    let tools = r#"
+        [server]
+        public_url = "https://tools.example.com"
+        [[server.auth.api_keys]]
+        name = "one"
+        key  = "env:ONE_KEY"
+        user = "ana"
+    "#;
+    let folder = folder_with(tools);
+    let check = |variables: &[(&str, &str)]| {
+        let mut command = countersign();
+        command.args(["check", "tools.toml"]).current_dir(&folder);
+        json(command.envs(variables.iter().copied()))
+    };
+    let sealing = ("COUNTERSIGN_KEY", "MDEyMzQ1Njc4OTAxMjM0NTY3ODkwMTIzNDU2Nzg5MDE=");
+    let good = "0123456789abcdef0123456789";
+    let both = format!("{good}new,{good}");
+    for value in [good, &both] {
+        let (code, report) = check(&[sealing, ("ONE_KEY", value)]);
+        assert_eq!((code, report["problems"].as_array().unwrap().len()), (0, 0), "{report}");
+    }
+    let (code, report) = check(&[("ONE_KEY", good)]);
+    let said = report.to_string();
+    assert!(code == 0 && said.contains("neither COUNTERSIGN_KEY nor"), "{said}");
+    for short in ["c4n4ry", "0123456789abcdef0123456789,c4n4ry"] {
+        let (code, report) = check(&[sealing, ("ONE_KEY", short)]);
+        let said = report.to_string();
+        assert!(code == 5 && said.contains("less than 20"), "{said}");
+        assert!(!said.contains(CANARY), "{said}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_issuer_is_asked_where_that_is_wanted() {
+    let issuer = crate::server::Server::start(|request| {
+        let host = request.lines().find_map(|line| line.strip_prefix("host: ")).unwrap();
+        let at = |path: &str| format!("http://{host}{path}");
+        crate::server::Act::Say(match request.split(' ').nth(1).unwrap() {
+            "/.well-known/openid-configuration" => crate::server::json(
+                json!({"issuer": at(""), "authorization_endpoint": at("/authorize"),
+                    "token_endpoint": at("/token"), "jwks_uri": at("/jwks")})
+                .to_string(),
+            ),
+            "/jwks" => crate::server::json(json!({"keys": []}).to_string()),
+            _ => crate::server::answer("404 Not Found", "", ""),
+        })
+    })
+    .await;
+    let dead = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let nobody = format!("http://{}", dead.local_addr().unwrap());
+    drop(dead);
+    let check = |url: &str, more: &[&str]| {
+        let folder =
+            folder_with(&format!("[server.auth]\nissuer = \"{url}\"\nclient_id = \"us\"\n"));
+        let mut command = countersign();
+        json(command.args(["check", "tools.toml"]).args(more).current_dir(&folder))
+    };
+    assert_eq!(check(&nobody, &[]).0, 0, "it is not asked unless that is wanted");
+    assert_eq!(issuer.connections(), 0);
+    assert_eq!(check(&issuer.origin, &["--online"]).0, 0);
+    let elsewhere = format!("{}/realms/x", issuer.origin);
+    for wrong in [nobody, elsewhere] {
+        let (code, report) = check(&wrong, &["--online"]);
+        let problem = &report["problems"].as_array().unwrap().last().unwrap().clone();
+        assert_eq!((code, &problem["code"]), (5, &"auth::issuer".into()), "{report}");
+        assert!(problem["hint"].is_string(), "{report}");
+    }
+}

@@ -16,6 +16,7 @@ const LONGEST_NAME: usize = 64;
 pub(super) fn keys(
     written: Vec<CallerKeyTable>,
     has_issuer: bool,
+    names_by_sub: bool,
     references: &mut References,
     find: &mut Findings<'_>,
 ) -> Vec<ApiKey> {
@@ -25,8 +26,12 @@ pub(super) fn keys(
         let name = name(&table, &mut earlier, find);
         let key = key(&table, name.as_deref(), &mut earlier, references, find);
         let holder = holder(&table, name.as_deref(), find);
-        if let (Some(KeyHolder::Person(user)), false) = (&holder, has_issuer) {
-            warn_of_two_keys(&table, user, &keys, find);
+        match &holder {
+            Some(KeyHolder::Person(user)) if names_by_sub => warn_of_other_name(&table, user, find),
+            Some(KeyHolder::Person(user)) if !has_issuer => {
+                warn_of_two_keys(&table, user, &keys, find);
+            }
+            _ => {}
         }
         if let (Some(name), Some(key), Some(holder)) = (name, key, holder) {
             keys.push(ApiKey { name, key, holder });
@@ -101,7 +106,7 @@ fn key(
     }
     let whose = name.map_or_else(|| "another table".into(), |name| format!("`{name}`"));
     earlier.references.push((reference.clone(), whose));
-    references.add(&reference, text);
+    references.add_key(&reference, text);
     Some(reference)
 }
 
@@ -131,6 +136,19 @@ fn holder(
             Some(KeyHolder::Application { verifier_url: None })
         }
     }
+}
+
+/// Links are opened by whom the issuer calls `user`, and few issuers put an address into `sub`: the key's
+/// holder could open none.
+fn warn_of_other_name(table: &CallerKeyTable, user: &UserId, find: &mut Findings<'_>) {
+    let Some(text) = table.user.as_ref().filter(|_| user.as_str().contains('@')) else { return };
+    find.warning(
+        "auth::user",
+        &text.span,
+        "the issuer names people by `sub`, which is seldom an e-mail address",
+    )
+    .label("no link can be opened if it is another name")
+    .hint("write what the issuer's tokens say in `sub` for this person, or set `user_claim` in [server.auth]");
 }
 
 /// Without an issuer the key's name is all that vouches for its person.

@@ -164,8 +164,17 @@ fn proxies(text: &Text, find: &mut Findings<'_>) -> Option<Cidr> {
             "these are more addresses than any network of one's own has",
         )
         .label("strangers would be believed")
-        .hint("write the addresses of your proxies, e.g. `10.0.0.7` or `10.1.0.0/16`");
+        .hint("write the addresses of your proxies, e.g. `10.0.0.7` or `10.0.0.0/28`");
         return None;
+    }
+    if block.is_wider_than_proxies() {
+        find.warning(
+            "server::trusted_proxies",
+            &text.span,
+            "a client within this block says itself where its requests come from",
+        )
+        .label("clients may be in there too")
+        .hint("write the addresses of proxies only, e.g. `10.0.0.7` or `10.0.0.0/28`; limits on tries count by address");
     }
     Some(block)
 }
