@@ -296,7 +296,7 @@ mod tests {
 
     #[tokio::test]
     async fn silent_connections_keep_no_other_from_its_answer() {
-        let address = served(4, Duration::from_secs(3600)).await;
+        let address = served(4, Duration::from_hours(1)).await;
         let mut silent = Vec::new();
         for _ in 0..40 {
             silent.push(TcpStream::connect(address).await.unwrap());
