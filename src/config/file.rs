@@ -318,6 +318,9 @@ table! {
         "expired" => expired: Vec<Text>,
         /// Codes that mean: a scope is missing.
         "missing_scope" => missing_scope: Vec<Text>,
+        /// Codes that mean: too many requests, so that the model waits and calls again. What says so
+        /// in words is understood without.
+        "rate_limited" => rate_limited: Vec<Text>,
         /// The scopes that would have been needed.
         "needed" => needed: Text,
     }

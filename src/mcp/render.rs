@@ -60,14 +60,14 @@ pub(super) fn tool(entry: &Entry) -> Tool {
 }
 
 pub(super) fn result(result: ToolResult) -> CallToolResult {
-    let text = match result.for_operator {
-        Some(hint) => {
-            format!("{}\nFor the operator of this server: {}", result.text, sentence(&hint))
-        }
-        None => result.text,
-    };
+    let ToolResult { mut text, mut note, .. } = result;
+    if let Some(hint) = result.for_operator {
+        // Behind our own words: where there is a note, the text is what an API answered.
+        let ours = note.as_mut().unwrap_or(&mut text);
+        let _ = write!(ours, "\nFor the operator of this server: {}", sentence(&hint));
+    }
     // The note by itself: the text is JSON, and the very data of `structuredContent`.
-    let texts = std::iter::once(text).chain(result.note);
+    let texts = std::iter::once(text).chain(note);
     let content = texts.map(ContentBlock::text).collect();
     let mut rendered = if result.is_error {
         CallToolResult::error(content)

@@ -10,14 +10,19 @@ pub mod select;
 
 mod aside;
 mod credential;
+mod details;
+mod exchange;
 mod failure;
 mod html;
+mod lenient;
 mod output;
 mod path;
+mod redirect;
 mod request;
 mod response;
 mod retry_after;
 mod scrub;
+mod slow_down;
 #[cfg(test)]
 mod testing;
 mod truncate;
@@ -32,10 +37,10 @@ use crate::model::event::CallOutcome;
 use crate::model::provider::Api;
 use crate::model::tool::{Action, HttpAction};
 use crate::model::{Scopes, Tool, ToolResult};
-use crate::net::{Net, NetError, Phase, Trust};
+use crate::net::{Net, NetError, Phase};
+use exchange::exchange;
 use failure::{Call, Refusal};
 use output::{Finish, Validators};
-use request::{Prepared, RequestProblem};
 use response::{Content, Reply};
 use scrub::Scrubber;
 use select::{Jq, JqError};
@@ -108,7 +113,7 @@ impl Upstream {
                 return failed(&scrubber, &text, CallOutcome::InvalidArguments);
             }
         };
-        let reply = match self.exchange(prepared, build, action).await {
+        let reply = match exchange(&self.net, prepared, build, action, credential).await {
             Ok(reply) => reply,
             Err(error) => return Answer::Done(unanswered(&scrubber, &call, &error)),
         };
@@ -150,36 +155,6 @@ impl Upstream {
         )
     }
 
-    async fn exchange(
-        &self,
-        prepared: Prepared,
-        build: impl Fn() -> Result<Prepared, RequestProblem>,
-        action: &HttpAction,
-    ) -> Result<Reply, NetError> {
-        let host = prepared.url.host_str().unwrap_or_default().to_owned();
-        let whole = async {
-            let mut sent = self.net.send(prepared.into(), Trust::Written).await;
-            // A second try only where the first cannot have been heard, and only of what may be
-            // said twice.
-            if let Err(error) = &sent
-                && action.method.is_idempotent()
-                && error.is_before_sending()
-                && error.is_passing()
-                && let Ok(again) = build()
-            {
-                sent = self.net.send(again.into(), Trust::Written).await;
-            }
-            let mut response = sent?;
-            let (status, headers) = (response.status(), std::mem::take(response.headers_mut()));
-            let body = crate::net::read(response, LARGEST_ANSWER).await?;
-            Ok(Reply { status, headers, body })
-        };
-        match tokio::time::timeout(action.timeout, whole).await {
-            Ok(result) => result,
-            Err(_) => Err(NetError { host, phase: Phase::TimedOut }),
-        }
-    }
-
     async fn interpret(
         &self,
         call: &Call<'_>,
@@ -189,9 +164,10 @@ impl Upstream {
         scrubber: &Arc<Scrubber>,
     ) -> Result<ToolResult, Refusal> {
         let (size, scrub) = (reply.body.len(), Arc::clone(scrubber));
-        let (reply, content) = aside::run(size, move || {
-            let content = scrub.content(reply.content(), &reply.body);
-            (reply, content)
+        let (reply, content, note) = aside::run(size, move || {
+            let (content, note) = reply.content();
+            let content = scrub.content(content, &reply.body);
+            (reply, content, note)
         })
         .await;
         if !reply.status.is_success() {
@@ -222,7 +198,9 @@ impl Upstream {
                     call.who
                 )));
             }
-            other if action.reply.is_none() => Some(Arc::new(plain(call, action, other, &status)?)),
+            other if action.reply.is_none() => {
+                Some(Arc::new(plain(call, action, other, &status, note.as_deref())?))
+            }
             _ => None,
         };
         // The data, not a fixed sentence, where an output schema promises data.
@@ -259,8 +237,9 @@ impl Upstream {
                 truncate::Paging::default()
             },
             tool: call.tool.name.clone(),
+            note,
         };
-        aside::run(size, move || finish.result(value)).await.map_err(Refusal::Failed)
+        Ok(aside::run(size, move || finish.result(value)).await)
     }
 }
 
@@ -270,6 +249,7 @@ fn plain(
     action: &HttpAction,
     content: Content,
     status: &str,
+    note: Option<&str>,
 ) -> Result<Value, Refusal> {
     let (kind, text) = match content {
         Content::Html { title, text } => {
@@ -286,9 +266,10 @@ fn plain(
         return Ok(Value::String(text));
     }
     Err(Refusal::Failed(format!(
-        "{} answered {status} with {kind} where this tool expects JSON{}",
+        "{} answered {status} with {kind} where this tool expects JSON{} {}",
         call.who,
-        failure::quotation(&text)
+        failure::quotation(&text),
+        note.unwrap_or_default(),
     )))
 }
 

@@ -9,6 +9,8 @@
 
 mod faults;
 mod jq;
+mod redirects;
+mod words;
 
 use std::time::Duration;
 
@@ -212,7 +214,9 @@ async fn structured_content_is_the_same_data_and_fits_its_schema() {
     let tool = with(tool, |action| action.select = Some(Filter::new("{id: 5}", 3)));
     let result = call(&tool).await;
     assert!(result.is_error && result.structured.is_none());
-    assert!(result.text.contains("`output`"), "{}", result.text);
+    assert_eq!(result.text, r#"{"id":5}"#);
+    assert!(result.note.is_some_and(|note| note.contains("do not repeat it")));
+    assert!(result.for_operator.is_some_and(|hint| hint.contains("`output`")));
 }
 
 #[tokio::test]
