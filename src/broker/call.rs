@@ -73,7 +73,7 @@ impl Broker {
             }
         };
         let Some(provider) = &tool.provider else {
-            return self.run_open(tool, &arguments).await;
+            return self.run_open(call.principal, tool, &arguments).await;
         };
         let Some(provider) = self.provider(provider.as_str()) else {
             return failure(format!("the provider `{provider}` is not configured"));
@@ -89,7 +89,9 @@ impl Broker {
         match &provider.credential {
             Held::Shared(shared) => run.with_shared(shared).await,
             Held::OAuth(settings) if !settings.grant.is_by_consent() => {
-                let result = self.run_as_server(tool, provider, settings, &run.arguments).await;
+                let caller = &call.principal.caller;
+                let result =
+                    self.run_as_server(caller, tool, provider, settings, &run.arguments).await;
                 Outcome::Complete(result)
             }
             Held::OAuth(_) | Held::Asked(_) => {
@@ -99,8 +101,14 @@ impl Broker {
         }
     }
 
-    async fn run_open(&self, tool: &Tool, arguments: &Map<String, Value>) -> Outcome {
-        let answer = self.0.parts.upstream.execute(tool, None, arguments, None).await;
+    async fn run_open(
+        &self,
+        principal: &Principal,
+        tool: &Tool,
+        arguments: &Map<String, Value>,
+    ) -> Outcome {
+        let upstream = &self.0.parts.upstream;
+        let answer = upstream.execute_for(&principal.caller, tool, None, arguments, None).await;
         Outcome::Complete(result_of(answer))
     }
 }
@@ -216,12 +224,9 @@ impl Run<'_> {
     }
 
     async fn execute(&self, credential: &Credential) -> Answer {
-        self.broker
-            .0
-            .parts
-            .upstream
-            .execute(self.tool, Some(self.provider.api()), &self.arguments, Some(credential))
-            .await
+        let (caller, api) = (&self.principal.caller, Some(self.provider.api()));
+        let upstream = &self.broker.0.parts.upstream;
+        upstream.execute_for(caller, self.tool, api, &self.arguments, Some(credential)).await
     }
 
     /// The API wants scopes that the token lacks, whatever we believed of it.

@@ -175,6 +175,7 @@ fn report_outcome<W: Write>(
             "text": result.text,
             "structured": result.structured,
             "is_error": result.is_error,
+            "note": result.note,
             "for_operator": result.for_operator,
         });
         out.line(&serde_json::to_string_pretty(&shown)?)?;
@@ -186,6 +187,9 @@ fn report_outcome<W: Write>(
         }
     } else {
         out.line(&result.text)?;
+    }
+    if let (Some(note), false) = (&result.note, as_json) {
+        report::note(note);
     }
     Ok(if result.is_error { Exit::Failed } else { Exit::Done })
 }

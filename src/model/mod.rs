@@ -29,7 +29,7 @@ pub use caller::Caller;
 pub use event::Event;
 pub use grant::{Grant, Standing, TokenSet};
 pub use id::{AccountName, InstanceId, ProviderId, ToolName, UserId};
-pub use outcome::{ConnectPrompt, Outcome, PromptReason, Refused, ToolResult};
+pub use outcome::{ConnectPrompt, FRAME, Origin, Outcome, PromptReason, Refused, ToolResult};
 pub use principal::Principal;
 pub use provider::Provider;
 pub use rate_limit::RateLimit;

@@ -82,6 +82,9 @@ const MESSAGES: [&str; 14] = [
     "summary",
     "longmessage",
 ];
+/// Of these, what may also be the field of a form, with what is wrong with it.
+const MAYBE_FIELDS: [&str; 7] =
+    ["detail", "description", "reason", "title", "text", "summary", "error"];
 const CODES: [&str; 9] =
     ["code", "errorcode", "type", "errortype", "keyword", "rule", "reason", "tag", "subcode"];
 /// Names that are not part of a field's path.
@@ -143,6 +146,10 @@ impl<'b> Found<'b> {
     fn entries(&mut self, entries: &'b Map<String, Value>, path: &mut Vec<&'b str>, inside: bool) {
         for (key, value) in entries {
             let name = normal(key);
+            // `@type` and the like say what an object is.
+            if name.starts_with('@') {
+                continue;
+            }
             // A text beside others belongs to the item, or to nothing that is known.
             if !value.is_array() && !value.is_object() && !inside {
                 continue;
@@ -177,8 +184,11 @@ impl<'b> Found<'b> {
             .map(|(_, value)| words(value))
             .or_else(|| entries.get("extensions")?.get("code").map(words))
             .filter(|code| is_telling_code(code));
-        let field = field(entries).filter(|_| message.is_some() || code.is_some());
-        if message.is_none() && code.is_none() {
+        let field = field(entries);
+        // `{"errors": {"title": "is too short"}}` is about a field called `title`.
+        let may_be_field = |key: &String| MAYBE_FIELDS.contains(&&*normal(key));
+        let is_map = field.is_none() && message.is_none_or(|(key, _)| may_be_field(key));
+        if code.is_none() && (is_map || message.is_none()) {
             return false;
         }
         let mut place = dotted(path);
@@ -311,6 +321,7 @@ mod tests {
     }
 
     #[test]
+    #[allow(clippy::too_many_lines, reason = "a table")]
     fn field_code_and_message_are_found_in_each_shape() {
         for (shape, body, quoted, parts) in [
             (

@@ -4,7 +4,9 @@ use std::mem::take;
 
 use http::header::LOCATION;
 use reqwest::Response;
+use tokio::time::Instant;
 
+use super::budget::BodyRoom;
 use super::redirect::{self, MAX_REDIRECTS, NotFollowed, Target};
 use super::request::{Prepared, RequestProblem};
 use super::response::Reply;
@@ -12,19 +14,29 @@ use super::{Credential, LARGEST_ANSWER};
 use crate::model::tool::HttpAction;
 use crate::net::{Net, NetError, Phase, Trust};
 
+/// Why there is no answer.
+pub(super) enum Unanswered {
+    /// Not sent, not answered, or not read to the end.
+    Net(NetError),
+    /// Other large answers took the memory that there is for them until the time was up.
+    Busy,
+}
+
 /// Sends a request until its answer is no redirect that can be followed, and reads that answer.
 ///
-/// `build` makes the same request again. The tool's `timeout` is around all of it.
+/// `build` makes the same request again. `deadline` ends all of it, waiting for memory included.
 ///
 /// # Errors
-/// [`NetError`]: not sent, not answered, or not read to the end.
+/// [`Unanswered`].
 pub(super) async fn exchange(
     net: &Net,
     prepared: Prepared,
     build: impl Fn() -> Result<Prepared, RequestProblem>,
     action: &HttpAction,
     credential: Option<&Credential>,
-) -> Result<Reply, NetError> {
+    mut room: BodyRoom<'_>,
+    deadline: Instant,
+) -> Result<Reply, Unanswered> {
     let host = prepared.url.host_str().unwrap_or_default().to_owned();
     let whole = async {
         let (mut method, mut url) = (prepared.method.clone(), prepared.url.clone());
@@ -54,12 +66,16 @@ pub(super) async fn exchange(
             }
         }
         let (status, headers) = (sent.status(), take(sent.headers_mut()));
-        let body = crate::net::read(sent, LARGEST_ANSWER).await?;
-        Ok(Reply { status, headers, body, not_followed })
+        let body = crate::net::read_into(sent, LARGEST_ANSWER, &mut room).await?;
+        Ok((status, headers, body, not_followed))
     };
-    match tokio::time::timeout(action.timeout, whole).await {
-        Ok(result) => result,
-        Err(_) => Err(NetError { host, phase: Phase::TimedOut }),
+    match tokio::time::timeout_at(deadline, whole).await {
+        Ok(Ok((status, headers, body, not_followed))) => {
+            Ok(Reply { status, headers, body, not_followed, held: room.held })
+        }
+        Ok(Err(error)) => Err(Unanswered::Net(error)),
+        Err(_) if room.is_waiting => Err(Unanswered::Busy),
+        Err(_) => Err(Unanswered::Net(NetError { host, phase: Phase::TimedOut })),
     }
 }
 

@@ -15,7 +15,8 @@ use super::retry_after;
 use super::slow_down;
 use crate::model::provider::{Api, FailureConvention};
 use crate::model::scope::Implied;
-use crate::model::{Scopes, Tool};
+use crate::model::tool::Action;
+use crate::model::{Origin, Scopes, Tool};
 
 /// Longest quotation of an API's message, in characters.
 const QUOTATION: usize = 300;
@@ -108,6 +109,12 @@ impl Call<'_> {
             }
             _ => format!("{says} Calling again with the same arguments will not help."),
         })
+    }
+
+    /// Where the answer comes from. A redirect does not leave that origin.
+    pub(super) fn origin(&self, is_verbatim: bool) -> Origin {
+        let Action::Http(action) = &self.tool.action;
+        Origin { host: crate::net::host_of(&action.origin), is_verbatim }
     }
 
     /// What to say about another try when nobody knows how far this one got.

@@ -194,7 +194,10 @@ mod tests {
     #[test]
     fn strict_json_is_as_it_is() {
         let pair = r#"{"a": "\ud83d\ude00 \\ud83d", "n": -1.5e3}"#;
-        assert_eq!(mended(pair.as_bytes()), (json!({"a": "😀 \\ud83d", "n": -1500.0}), "".into()));
+        assert_eq!(
+            mended(pair.as_bytes()),
+            (json!({"a": "😀 \\ud83d", "n": -1500.0}), String::new())
+        );
     }
 
     #[test]

@@ -9,6 +9,7 @@
 pub mod select;
 
 mod aside;
+mod budget;
 mod credential;
 mod details;
 mod exchange;
@@ -22,7 +23,9 @@ mod request;
 mod response;
 mod retry_after;
 mod scrub;
+mod share;
 mod slow_down;
+mod spellings;
 #[cfg(test)]
 mod testing;
 mod truncate;
@@ -30,15 +33,17 @@ mod truncate;
 use std::sync::Arc;
 
 use serde_json::{Map, Value};
+use tokio::time::Instant;
 
 pub use credential::{Basic, BasicError, Credential};
 
 use crate::model::event::CallOutcome;
 use crate::model::provider::Api;
 use crate::model::tool::{Action, HttpAction};
-use crate::model::{Scopes, Tool, ToolResult};
+use crate::model::{Caller, Scopes, Tool, ToolResult};
 use crate::net::{Net, NetError, Phase};
-use exchange::exchange;
+use budget::{Budget, Weight, deadline};
+use exchange::{Unanswered, exchange};
 use failure::{Call, Refusal};
 use output::{Finish, Validators};
 use response::{Content, Reply};
@@ -60,7 +65,18 @@ pub struct Upstream {
     net: Net,
     jq: Jq,
     validators: Arc<Validators>,
+    budget: Budget,
 }
+
+/// Who waits for what calls share, and until when: the tool's `timeout` counts all waiting.
+pub(super) struct Turn<'a> {
+    caller: &'a Caller,
+    deadline: Instant,
+}
+
+/// Why a call was given up, to a model.
+const BUSY: &str = "this server had no memory to spare for a large answer, since other large \
+                    answers are being read. Ask for less if you can: a smaller page, a filter.";
 
 /// What a call comes to, before it is decided whether a consent can help.
 #[derive(Debug)]
@@ -79,15 +95,28 @@ pub enum Answer {
 
 impl Upstream {
     pub fn new(net: Net, jq: Jq) -> Self {
-        Self { net, jq, validators: Arc::default() }
+        Self { net, jq, validators: Arc::default(), budget: Budget::default() }
     }
 
-    /// Runs a tool with arguments that the registry has accepted.
+    /// Runs a tool for the server itself, see [`execute_for`](Self::execute_for).
+    pub async fn execute(
+        &self,
+        tool: &Tool,
+        provider: Option<Api<'_>>,
+        arguments: &Map<String, Value>,
+        credential: Option<&Credential>,
+    ) -> Answer {
+        self.execute_for(&Caller::server(), tool, provider, arguments, credential).await
+    }
+
+    /// Runs a tool with arguments that the registry has accepted. `caller` shares memory and
+    /// workers with others.
     ///
     /// The credential is sent to the provider's `hosts` only; a tool that would carry it elsewhere
     /// fails without a request.
-    pub async fn execute(
+    pub async fn execute_for(
         &self,
+        caller: &Caller,
         tool: &Tool,
         provider: Option<Api<'_>>,
         arguments: &Map<String, Value>,
@@ -96,6 +125,7 @@ impl Upstream {
         let Action::Http(action) = &tool.action;
         let scrubber = Arc::new(Scrubber::new(credential));
         let host = action.origin.host_str().unwrap_or_default();
+        let turn = Turn { caller, deadline: deadline(action.timeout) };
         let call = Call {
             tool,
             provider,
@@ -113,20 +143,31 @@ impl Upstream {
                 return failed(&scrubber, &text, CallOutcome::InvalidArguments);
             }
         };
-        let reply = match exchange(&self.net, prepared, build, action, credential).await {
+        let room = self.budget.room(caller);
+        let sent = exchange(&self.net, prepared, build, action, credential, room, turn.deadline);
+        let reply = match sent.await {
             Ok(reply) => reply,
-            Err(error) => return Answer::Done(unanswered(&scrubber, &call, &error)),
+            Err(Unanswered::Net(error)) => {
+                return Answer::Done(unanswered(&scrubber, &call, &error));
+            }
+            Err(Unanswered::Busy) => {
+                let text = format!("{BUSY} {}", call.again());
+                return failed(&scrubber, &text, CallOutcome::NoAnswer);
+            }
         };
-        match self.interpret(&call, action, reply, arguments, &scrubber).await {
+        let refused = |text: &str, outcome| {
+            let origin = Some(call.origin(false));
+            ToolResult { origin, ..failure_of(&scrubber, text) }.because(outcome)
+        };
+        match self.interpret(&call, &turn, action, reply, arguments, &scrubber).await {
             Ok(result) => Answer::Done(result),
-            Err(Refusal::Failed(text)) => failed(&scrubber, &text, CallOutcome::ApiFailure),
-            Err(Refusal::Filter(text)) => failed(&scrubber, &text, CallOutcome::FilterFailed),
+            Err(Refusal::Failed(text)) => Answer::Done(refused(&text, CallOutcome::ApiFailure)),
+            Err(Refusal::Filter(text)) => Answer::Done(refused(&text, CallOutcome::FilterFailed)),
             Err(Refusal::Unauthorized(text)) => {
-                let result = failure_of(&scrubber, &text).because(CallOutcome::CredentialRefused);
-                Answer::Unauthorized { result }
+                Answer::Unauthorized { result: refused(&text, CallOutcome::CredentialRefused) }
             }
             Err(Refusal::InsufficientScope(needed, text)) => {
-                let result = failure_of(&scrubber, &text).because(CallOutcome::CredentialRefused);
+                let result = refused(&text, CallOutcome::CredentialRefused);
                 Answer::InsufficientScope { needed, result }
             }
         }
@@ -158,15 +199,30 @@ impl Upstream {
     async fn interpret(
         &self,
         call: &Call<'_>,
+        turn: &Turn<'_>,
         action: &HttpAction,
         reply: Reply,
         arguments: &Map<String, Value>,
         scrubber: &Arc<Scrubber>,
     ) -> Result<ToolResult, Refusal> {
         let (size, scrub) = (reply.body.len(), Arc::clone(scrubber));
+        let (mut reply, weight) = aside::run(size, move || {
+            let weight = Weight::of(&reply.body);
+            (reply, weight)
+        })
+        .await;
+        let Some(_work) = self.budget.work(turn.caller, weight, turn.deadline).await else {
+            return Err(Refusal::Failed(format!(
+                "{} answered {}, but {BUSY} {}",
+                call.who,
+                failure::words(reply.status),
+                call.again()
+            )));
+        };
         let (reply, content, note) = aside::run(size, move || {
-            let (content, note) = reply.content();
+            let (content, note) = reply.content(weight);
             let content = scrub.content(content, &reply.body);
+            (reply.body, reply.held) = Default::default();
             (reply, content, note)
         })
         .await;
@@ -181,7 +237,7 @@ impl Upstream {
                     return Err(refusal);
                 }
                 if let Some(filter) = &action.error {
-                    let outputs = self.jq.run(&filter.text, &value, size).await;
+                    let outputs = self.jq.run_for(turn, &filter.text, &value, size).await;
                     let outputs =
                         outputs.map_err(|error| filter_failed("error", &error, call, &status))?;
                     let message = outputs.iter().find_map(Value::as_str);
@@ -193,8 +249,13 @@ impl Upstream {
             }
             Content::Nothing => None,
             Content::Unreadable(why) => {
+                let then = if call.tool.idempotent {
+                    "Ask for less: a smaller page, a filter."
+                } else {
+                    "The request itself succeeded; do not repeat it."
+                };
                 return Err(Refusal::Failed(format!(
-                    "{} answered {status}, but the answer cannot be read: {why}.",
+                    "{} answered {status}, but the answer cannot be read: {why}. {then}",
                     call.who
                 )));
             }
@@ -220,7 +281,7 @@ impl Upstream {
         };
         let value = match &action.select {
             Some(filter) => {
-                let outputs = self.jq.run(&filter.text, &value, size).await;
+                let outputs = self.jq.run_for(turn, &filter.text, &value, size).await;
                 melt(outputs.map_err(|error| filter_failed("select", &error, call, &status))?)
             }
             None => Arc::unwrap_or_clone(value),
@@ -238,6 +299,8 @@ impl Upstream {
             },
             tool: call.tool.name.clone(),
             note,
+            origin: call.origin(true),
+            is_filtered: action.select.is_some(),
         };
         Ok(aside::run(size, move || finish.result(value)).await)
     }
@@ -322,6 +385,7 @@ fn filter_failed(key: &str, error: &JqError, call: &Call<'_>, status: &str) -> R
     let (tool, why) = (&call.tool.name, error.word());
     tracing::warn!(%tool, filter = key, why, "a jq filter of tools.toml gave no result");
     let then = match error {
+        JqError::Busy => "other filters were running; ask for less, or call again later",
         JqError::TimedOut | JqError::Crashed => "ask for less, or the operator simplifies it",
         JqError::Invalid(_) | JqError::Failed(_) | JqError::Unavailable(_) => {
             "the operator must mend it"

@@ -12,7 +12,8 @@ use serde_json::{Map, Value};
 
 use super::scrub::Scrubber;
 use super::truncate::{self, Fitted};
-use crate::model::{ToolName, ToolResult};
+use crate::model::event::CallOutcome;
+use crate::model::{Origin, ToolName, ToolResult};
 
 type Schema = Arc<Map<String, Value>>;
 
@@ -26,6 +27,9 @@ pub(super) struct Finish {
     pub(super) tool: ToolName,
     /// What had to be mended before the answer could be read.
     pub(super) note: Option<String>,
+    pub(super) origin: Origin,
+    /// Whether `select` has made the data.
+    pub(super) is_filtered: bool,
 }
 
 impl Finish {
@@ -37,13 +41,14 @@ impl Finish {
     pub(super) fn result(self, mut value: Value) -> ToolResult {
         let mut text = truncate::write(&value);
         // Before cutting: a secret cut in two would not be found any more.
-        if self.scrubber.concerns(&text) {
+        if self.scrubber.concerns(&text, self.is_filtered) {
             value = self.scrubber.value(value);
             text = truncate::write(&value);
         }
         let Some(schema) = &self.schema else {
             let fitted = truncate::fit(value, text, self.max_chars, &self.paging);
-            return ToolResult { note: self.note, ..ToolResult::text(beside(fitted)) };
+            let origin = Some(self.origin);
+            return ToolResult { note: self.note, origin, ..ToolResult::text(beside(fitted)) };
         };
         // All of it, since that is what the API answered: a list may miss its `minItems` only
         // because we cut it.
@@ -60,6 +65,7 @@ impl Finish {
                 text: fitted.text,
                 structured: fitted.value,
                 note: joined(self.note, fitted.note),
+                origin: Some(self.origin),
                 ..ToolResult::text("")
             };
         }
@@ -76,7 +82,9 @@ impl Finish {
             "The request succeeded; do not repeat it. The answer is shown as a text only, since \
              {why}."
         );
-        ToolResult { note: joined(self.note, Some(note)), ..ToolResult::failure(text) }
+        let (note, origin) = (joined(self.note, Some(note)), Some(self.origin));
+        ToolResult { note, origin, ..ToolResult::failure(text) }
+            .because(CallOutcome::FilterFailed)
             .for_operator(format!("change {keys} of [tools.{}] in tools.toml", self.tool))
     }
 }
@@ -159,6 +167,8 @@ mod tests {
             paging: truncate::Paging::default(),
             tool: ToolName::new("acme_tool"),
             note: None,
+            origin: Origin { host: "api.acme.example".into(), is_verbatim: true },
+            is_filtered: false,
         }
     }
 

@@ -109,6 +109,7 @@ mod tests {
         follow(status, Some(location.as_bytes()), method, &Url::parse(HERE).expect("a URL"))
     }
 
+    #[allow(clippy::unnecessary_wraps, reason = "compared with what `follow` returns")]
     fn target(method: Method, url: &str) -> Option<Result<Target, NotFollowed>> {
         Some(Ok(Target { method, url: Url::parse(url).expect("a URL") }))
     }

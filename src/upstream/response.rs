@@ -6,6 +6,7 @@ use http::StatusCode;
 use http::header::{CONTENT_ENCODING, CONTENT_TYPE, HeaderMap};
 use serde_json::Value;
 
+use super::budget::{Held, MAX_VALUES, Weight};
 use super::html;
 use super::lenient;
 use super::redirect::NotFollowed;
@@ -17,6 +18,8 @@ pub(super) struct Reply {
     pub(super) body: Vec<u8>,
     /// Why this redirect is the answer.
     pub(super) not_followed: Option<NotFollowed>,
+    /// Memory that the body takes.
+    pub(super) held: Held,
 }
 
 #[derive(Debug, PartialEq)]
@@ -30,7 +33,8 @@ pub(super) enum Content {
     },
     /// Not for a model's eyes: media type and size.
     Binary(String),
-    /// Compressed in a way that was not asked for, or JSON that nests too deep; in words.
+    /// Compressed in a way that was not asked for, or JSON that nests too deep or has too many
+    /// values; in words.
     Unreadable(String),
 }
 
@@ -54,7 +58,9 @@ impl Reply {
     }
 
     /// What the body is, and a note where it is not quite what it says it is.
-    pub(super) fn content(&self) -> (Content, Option<String>) {
+    ///
+    /// JSON of too many values is not read: each takes many times the memory of its text.
+    pub(super) fn content(&self, weight: Weight) -> (Content, Option<String>) {
         if self.body.is_empty() {
             return (Content::Nothing, None);
         }
@@ -68,6 +74,13 @@ impl Reply {
         let decoded = self.decoded();
         // A byte order mark is not JSON (RFC 8259 §8.1), but sent all the same.
         let body = decoded.strip_prefix(b"\xef\xbb\xbf").unwrap_or(&decoded);
+        let begins_json = matches!(body.trim_ascii_start().first(), Some(b'{' | b'['));
+        if (begins_json || is_json(&media)) && weight.is_too_much() {
+            return (
+                Content::Unreadable(format!("its JSON has more than {MAX_VALUES} values")),
+                None,
+            );
+        }
         if is_json(&media) {
             return match lenient::read(body) {
                 Ok((value, note)) => (Content::Json(value), note),
@@ -77,16 +90,14 @@ impl Reply {
                 }
                 Err(error) => {
                     let note = format!("It is shown as a text, since {}.", not_json(&error));
-                    (self.text("text/plain", body), Some(note))
+                    (Self::text("text/plain", body), Some(note))
                 }
             };
         }
-        if matches!(body.trim_ascii_start().first(), Some(b'{' | b'['))
-            && let Ok((value, note)) = lenient::read(body)
-        {
+        if begins_json && let Ok((value, note)) = lenient::read(body) {
             return (Content::Json(value), note);
         }
-        (self.text(&media, body), None)
+        (Self::text(&media, body), None)
     }
 
     /// The body in UTF-8 where it says that it is UTF-16, or in Latin-1 and does not look like UTF-8;
@@ -112,7 +123,7 @@ impl Reply {
         }
     }
 
-    fn text(&self, media: &str, body: &[u8]) -> Content {
+    fn text(media: &str, body: &[u8]) -> Content {
         let binary = || {
             let media = if media.is_empty() { "data of an unknown type" } else { media };
             Content::Binary(format!("{media}, {} bytes", body.len()))
@@ -181,7 +192,14 @@ mod tests {
         if !media.is_empty() {
             headers.insert(CONTENT_TYPE, media.parse().expect("a value"));
         }
-        Reply { status: StatusCode::OK, headers, body: body.to_vec(), not_followed: None }.content()
+        Reply {
+            status: StatusCode::OK,
+            headers,
+            body: body.to_vec(),
+            not_followed: None,
+            held: Held::default(),
+        }
+        .content(Weight::of(body))
     }
 
     #[test]
@@ -212,6 +230,19 @@ mod tests {
         assert!(matches!(content, Content::Unreadable(why) if why.contains("128 levels")));
         let (page, note) = read("application/json", b"<html><title>Sign in</title>");
         assert!(matches!(page, Content::Html { title: Some(_), .. }) && note.is_some());
+    }
+
+    #[test]
+    fn json_of_too_many_values_is_not_read() {
+        let many = format!("[{}1]", "1,".repeat(MAX_VALUES));
+        for media in ["application/json", "text/plain", ""] {
+            let (content, _) = read(media, many.as_bytes());
+            let Content::Unreadable(why) = content else { panic!("{media}") };
+            assert!(why.contains("500000 values"), "{why}");
+        }
+        // Not JSON, however many commas it has.
+        let table = format!("a,b\n{}", "1,".repeat(MAX_VALUES));
+        assert_eq!(read("text/csv", table.as_bytes()).0, Content::Text(table.clone()));
     }
 
     #[test]
@@ -259,7 +290,16 @@ mod tests {
     fn what_is_packed_unasked_is_told() {
         let mut headers = HeaderMap::new();
         headers.insert(CONTENT_ENCODING, "br".parse().expect("a value"));
-        let reply = Reply { status: StatusCode::OK, headers, body: vec![1, 2], not_followed: None };
-        assert_eq!(reply.content().0, Content::Unreadable("it is compressed as `br`".into()));
+        let reply = Reply {
+            status: StatusCode::OK,
+            headers,
+            body: vec![1, 2],
+            not_followed: None,
+            held: Held::default(),
+        };
+        assert_eq!(
+            reply.content(Weight::default()).0,
+            Content::Unreadable("it is compressed as `br`".into())
+        );
     }
 }

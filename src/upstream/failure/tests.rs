@@ -1,6 +1,7 @@
 use http::{HeaderMap, HeaderName, HeaderValue};
 use serde_json::json;
 
+use super::super::budget::{Held, Weight};
 use super::super::testing::{action, provider, tool};
 use super::*;
 use crate::model::Provider;
@@ -14,13 +15,19 @@ fn reply(status: u16, headers: &[(&'static str, &str)], body: &str) -> Reply {
         })
         .collect();
     let status = StatusCode::from_u16(status).expect("a status");
-    Reply { status, headers, body: body.as_bytes().to_vec(), not_followed: None }
+    Reply {
+        status,
+        headers,
+        body: body.as_bytes().to_vec(),
+        not_followed: None,
+        held: Held::default(),
+    }
 }
 
 fn judged_by(provider: &Provider, method: Method, reply: &Reply) -> Refusal {
     let tool = tool(action(method, "https://api.acme.example/x"));
     let call = Call { tool: &tool, provider: Some(provider.api()), authorized: true, who: "Acme" };
-    call.refusal(reply, &reply.content().0)
+    call.refusal(reply, &reply.content(Weight::of(&reply.body)).0)
 }
 
 fn judged(status: u16, headers: &[(&'static str, &str)], body: &str) -> Refusal {
@@ -171,7 +178,10 @@ fn a_refused_credential_is_not_a_failure_yet() {
     let tool = tool(action(Method::Get, "https://api.acme.example/x"));
     let call = Call { tool: &tool, provider: None, authorized: false, who: "api.acme.example" };
     let reply = reply(401, &[], "");
-    let Refusal::Failed(text) = call.refusal(&reply, &reply.content().0) else { panic!() };
+    let Refusal::Failed(text) = call.refusal(&reply, &reply.content(Weight::of(&reply.body)).0)
+    else {
+        panic!()
+    };
     assert!(text.contains("`provider`"), "{text}");
 }
 
@@ -277,7 +287,7 @@ fn slack_s_way_of_failing_is_understood() {
     assert_eq!(missing, Some(Scopes::new(["chat:write", "im:write"])));
     // The same codes in an answer with an error status.
     let reply = reply(403, &[], r#"{"error": "missing_scope"}"#);
-    let refusal = call.refusal(&reply, &reply.content().0);
+    let refusal = call.refusal(&reply, &reply.content(Weight::of(&reply.body)).0);
     assert_eq!(needed(refusal), Some(Scopes::new(["notes:write"])));
 }
 

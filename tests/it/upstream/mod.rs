@@ -9,6 +9,7 @@
 
 mod faults;
 mod jq;
+mod memory;
 mod redirects;
 mod words;
 
@@ -98,17 +99,17 @@ fn provider(server: &Server) -> Provider {
 
 /// The result of a call without a credential.
 async fn call(tool: &Tool) -> ToolResult {
-    match upstream().execute(tool, None, &Map::new(), None).await {
-        Answer::Done(result) => result,
-        other => panic!("{other:?}"),
-    }
+    let answer = upstream().execute(tool, None, &Map::new(), None).await;
+    assert!(matches!(answer, Answer::Done(_)), "{answer:?}");
+    result_of(answer)
 }
 
 fn result_of(answer: Answer) -> ToolResult {
     match answer {
+        // Every answer of the server says where it comes from, which is the same for all here.
         Answer::Done(result)
         | Answer::Unauthorized { result }
-        | Answer::InsufficientScope { result, .. } => result,
+        | Answer::InsufficientScope { result, .. } => ToolResult { origin: None, ..result },
     }
 }
 
