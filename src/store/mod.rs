@@ -16,7 +16,8 @@
 //! | `authorization/<user>/<provider>/<binding>/<account>` | the one [`Authorization`] of that person there |
 //! | `ticket/<ticket>` | which authorization a connect link leads to |
 //! | `state/<state>` | a [`Started`] authorization, until its `state` is redeemed |
-//! | `unconfirmed/<flow>` | an [`Unconfirmed`] consent, until the application confirms it |
+//! | `unconfirmed/<flow>` | an [`Unconfirmed`](crate::model::Unconfirmed) consent that an earlier version has kept |
+//! | `verification/<flow>` | the [`Verification`] of a browser that was sent to an application |
 //! | `session/<cookie>` | the [`Session`] of a browser |
 //! | `signin/<state>` | a browser that is [`SigningIn`], until its `state` is redeemed |
 //!
@@ -71,7 +72,7 @@ pub use shared::{AskError, Role};
 use crate::model::secret;
 use crate::model::{
     AccountName, Authorization, Caller, Grant, InstanceId, ProviderId, Session, SigningIn, Started,
-    Unconfirmed,
+    Verification,
 };
 use alive::Alive;
 use peer::Answering;
@@ -314,15 +315,15 @@ impl Store {
         self.forget(started).await
     }
 
-    /// Keeps what a browser brought under the nonce that it takes to the application.
-    pub async fn hold_back(&self, flow: &SecretString, brought: &Unconfirmed) -> Result<()> {
-        self.write(&self.flow_key(flow.expose_secret()), brought, None).await?;
+    /// Keeps which browser was sent to an application with this `flow_id`.
+    pub async fn start_verification(&self, flow: &SecretString, it: &Verification) -> Result<()> {
+        self.write(&self.verification_key(flow), it, None).await?;
         Ok(())
     }
 
-    /// What such a nonce stands for, without using it up; [`Self::forget`] does that.
-    pub async fn held_back(&self, flow: &str) -> Result<Option<Held<Unconfirmed>>> {
-        self.read(self.flow_key(flow)).await
+    /// The browser that was sent to an application with this `flow_id`.
+    pub async fn verification(&self, flow: &SecretString) -> Result<Option<Held<Verification>>> {
+        self.read(self.verification_key(flow)).await
     }
 
     /// Authorizations that a link may still be open for.
@@ -428,8 +429,9 @@ impl Store {
         Key::new(format!("state/{}", self.ring.hash("state", &[state])))
     }
 
-    fn flow_key(&self, flow: &str) -> Key {
-        Key::new(format!("unconfirmed/{}", self.ring.hash("flow", &[flow])))
+    fn verification_key(&self, flow: &SecretString) -> Key {
+        let flow = self.ring.hash("verification", &[flow.expose_secret()]);
+        Key::new(format!("verification/{flow}"))
     }
 
     fn session_key(&self, cookie: &SecretString) -> Key {

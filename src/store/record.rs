@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
 use crate::model::grant::Used;
-use crate::model::{Authorization, Grant, Session, SigningIn, Started, Unconfirmed};
+use crate::model::{Authorization, Grant, Session, SigningIn, Started, Unconfirmed, Verification};
 
 /// Something that the store keeps.
 pub trait Record: Serialize + DeserializeOwned {
@@ -33,6 +33,11 @@ impl Record for Authorization {
 
 impl Record for Unconfirmed {
     const NAME: &'static str = "unconfirmed consent";
+    const VERSION: u32 = 1;
+}
+
+impl Record for Verification {
+    const NAME: &'static str = "browser at an application";
     const VERSION: u32 = 1;
 }
 
@@ -77,6 +82,7 @@ pub(super) const KINDS: &[Kind] = &[
     Kind::of::<Pointer>("ticket/"),
     Kind::of::<Started>("state/"),
     Kind::of::<Unconfirmed>("unconfirmed/"),
+    Kind::of::<Verification>("verification/"),
     Kind::of::<Session>("session/"),
     Kind::of::<SigningIn>("signin/"),
 ];

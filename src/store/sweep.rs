@@ -3,7 +3,9 @@
 use super::record::{Pointer, Record};
 use super::{Held, Result, Store};
 use crate::model::authorization::LIFETIME;
-use crate::model::{Authorization, Grant, Session, SigningIn, Started, Time, Unconfirmed};
+use crate::model::{
+    Authorization, Grant, Session, SigningIn, Started, Time, Unconfirmed, Verification,
+};
 
 /// What a hash of a user begins with: base64url.
 const BEGINNINGS: &str = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
@@ -19,6 +21,7 @@ impl Store {
         .await?;
         self.clear::<Started>("state/", |held| held.authorization.is_expired(now)).await?;
         self.clear::<Unconfirmed>("unconfirmed/", |held| held.is_expired(now)).await?;
+        self.clear::<Verification>("verification/", |it| it.is_forgettable(now)).await?;
         self.clear::<SigningIn>("signin/", |trip| trip.is_over(now)).await?;
         self.clear::<Session>("session/", |session| session.is_over(now)).await
     }

@@ -23,7 +23,7 @@ use super::browser::Browser;
 use super::csrf::OwnForm;
 use super::page::{Kind, Page, html, see_other};
 use super::refused::{self, Reader};
-use super::signin;
+use super::signin::{self, Door};
 use crate::broker::grants::Ended;
 use crate::broker::{Broker, ConnectError};
 use crate::model::session::Destination;
@@ -58,11 +58,23 @@ impl FromRequestParts<Broker> for Accounts {
     type Rejection = Response;
 
     async fn from_request_parts(parts: &mut Parts, broker: &Broker) -> Result<Self, Response> {
+        let application = signin::application(parts.uri.query());
+        let needed = || signin::needed(Some(&Destination::default()), application.as_deref());
         let (person, browser) =
             (parts.extensions.get::<Person>(), parts.extensions.get::<Browser>());
         let (Some(person), Some(browser)) = (person.cloned(), browser.cloned()) else {
-            return Err(signin::needed(Some(&Destination::default())));
+            return Err(needed());
         };
+        // An application leads its users here under its name. Who is here as somebody else's user
+        // signs in there.
+        let is_elsewhere = application.as_deref().is_some_and(|name| {
+            let door = parts.extensions.get::<Arc<Door>>();
+            let application = door.and_then(|door| door.sign_in.application(name));
+            application.is_some_and(|application| !application.is_of(&person.principal.caller))
+        });
+        if is_elsewhere {
+            return Err(needed());
+        }
         Ok(Self { broker: broker.clone(), person, browser })
     }
 }

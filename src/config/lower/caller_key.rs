@@ -7,6 +7,7 @@ use super::provider::variable;
 use super::server_auth::References;
 use super::{address, secret};
 use crate::model::UserId;
+use crate::model::principal::ConfirmOrder;
 use crate::model::provider::SecretRef;
 use crate::model::server_auth::{ApiKey, KeyHolder};
 
@@ -118,7 +119,9 @@ fn holder(
     let verifier_url = table.verifier_url.as_ref().map(|text| verifier_url(text, find));
     match (&table.user, verifier_url) {
         (Some(user), None) => person(user, find).map(KeyHolder::Person),
-        (None, Some(url)) => Some(KeyHolder::Application { verifier_url: Some(url?) }),
+        (None, Some(url)) => {
+            Some(KeyHolder::Application { verifier_url: Some(url?), confirm: ConfirmOrder::Before })
+        }
         (Some(user), Some(_)) => {
             find.error(
                 "auth::key",
@@ -133,7 +136,7 @@ fn holder(
             if !may_be_there("user") && !may_be_there("verifier_url") {
                 warn_of_no_verifier(table, name, find);
             }
-            Some(KeyHolder::Application { verifier_url: None })
+            Some(KeyHolder::Application { verifier_url: None, confirm: ConfirmOrder::Before })
         }
     }
 }

@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::model::UserId;
+use crate::model::principal::ConfirmOrder;
 use crate::model::server_auth::KeyHolder;
 use crate::model::tool::Allowed;
 
@@ -61,7 +62,7 @@ fn an_issuer_and_keys_are_read() {
         (
             "my-app",
             &SecretRef::Env("MY_APP".into()),
-            &KeyHolder::Application { verifier_url: Some(verifier) },
+            &KeyHolder::Application { verifier_url: Some(verifier), confirm: ConfirmOrder::Before },
         ),
     ];
     assert_eq!(keys, expected);
