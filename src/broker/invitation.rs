@@ -61,7 +61,7 @@ pub enum Proof {
     /// It came to this machine's loopback address.
     SameMachine,
     SignedIn,
-    /// The application at this host has confirmed it.
+    /// Not yet: the application at this host will say so.
     Application(String),
 }
 

@@ -283,13 +283,13 @@ fn end(provider: &Provider, again: &Again) -> String {
     }
 }
 
-/// How the next page of a list is had, in words.
+/// As `paginate` is written.
 fn written(paginate: &Paginate) -> String {
     match paginate {
-        Paginate::Link => "the `Link` header of an answer leads to the next page".into(),
-        Paginate::Page(param) => format!("`{param}` in the query is the number of the page"),
+        Paginate::Link => "paginate = { link = true }".into(),
+        Paginate::Page(param) => format!("paginate = {{ page = {param:?} }}"),
         Paginate::Cursor { param, next } => {
-            format!("`{param}` in the query takes `{next}` of the answer before")
+            format!("paginate = {{ cursor = {param:?}, next = {next:?} }}")
         }
     }
 }

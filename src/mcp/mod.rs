@@ -30,7 +30,6 @@ mod direct;
 mod fault;
 mod handler;
 mod lines;
-mod loose;
 mod malformed;
 mod render;
 mod request_state;

@@ -182,6 +182,7 @@ mod tests {
                 ("unconfirmed", 0, vec![]),
                 ("session", 0, vec![]),
                 ("signin", 0, vec![]),
+                ("cutoff", 0, vec![]),
                 ("hobby", 0, vec!["hobby/…"]),
             ]
         );

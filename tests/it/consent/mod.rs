@@ -19,4 +19,5 @@ mod service;
 mod several;
 mod token_endpoint;
 mod usage;
+mod users;
 mod world;
