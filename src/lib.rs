@@ -50,8 +50,9 @@
 //! ([`broker::Visitor`]). On one's own machine whoever reaches the loopback listener is that person.
 //! At an address that everybody reaches the browser signs in first ([`broker::sign_in`]): at the
 //! issuer whose tokens the calls carry ([`identity::Login`]), or with the key that they carry. What
-//! it is known by from then on is the session behind its one cookie ([`web::Browser`]). Where an
-//! application asks for its users, the code is held back until it says who sat at the browser
+//! it is known by from then on is the session behind its one cookie ([`web::Browser`]). The browser of
+//! an application's user goes to the application instead, which confirms who sits there and sends it
+//! back; the session begins where the confirmation and the browser that was sent off come together
 //! ([`broker::confirmation`]).
 //!
 //! A key or a password is pasted on our page instead and tried at the API ([`broker::paste`]);

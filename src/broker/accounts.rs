@@ -8,6 +8,7 @@ use std::sync::Arc;
 use super::tokens::AccessError;
 use super::{Broker, Connection};
 use crate::model::id::BadAccountName;
+use crate::model::text;
 use crate::model::{AccountName, Caller, Grant, Provider};
 use crate::store::StoreError;
 
@@ -62,7 +63,7 @@ impl Broker {
         let mut words: Vec<String> = usable
             .filter(|grant| grant.ended.is_none() && is_usable(grant, connection))
             .map(|grant| match grant.label() {
-                Some(label) => format!("{} ({label})", grant.account),
+                Some(label) => format!("{} ({})", grant.account, text::label(label)),
                 None => grant.account.to_string(),
             })
             .collect();

@@ -73,7 +73,7 @@ impl Broker {
             }
         };
         let Some(provider) = &tool.provider else {
-            return self.run_open(tool, &arguments).await;
+            return self.run_open(call.principal, tool, &arguments).await;
         };
         let Some(provider) = self.provider(provider.as_str()) else {
             return failure(format!("the provider `{provider}` is not configured"));
@@ -89,7 +89,9 @@ impl Broker {
         match &provider.credential {
             Held::Shared(shared) => run.with_shared(shared).await,
             Held::OAuth(settings) if !settings.grant.is_by_consent() => {
-                let result = self.run_as_server(tool, provider, settings, &run.arguments).await;
+                let caller = &call.principal.caller;
+                let result =
+                    self.run_as_server(caller, tool, provider, settings, &run.arguments).await;
                 Outcome::Complete(result)
             }
             Held::OAuth(_) | Held::Asked(_) => {
@@ -99,8 +101,14 @@ impl Broker {
         }
     }
 
-    async fn run_open(&self, tool: &Tool, arguments: &Map<String, Value>) -> Outcome {
-        let answer = self.0.parts.upstream.execute(tool, None, arguments, None).await;
+    async fn run_open(
+        &self,
+        principal: &Principal,
+        tool: &Tool,
+        arguments: &Map<String, Value>,
+    ) -> Outcome {
+        let upstream = &self.0.parts.upstream;
+        let answer = upstream.execute_for(&principal.caller, tool, None, arguments, None).await;
         Outcome::Complete(result_of(answer))
     }
 }
@@ -145,13 +153,13 @@ impl Run<'_> {
                         let result = ToolResult::failure(problem.to_string());
                         return Outcome::Complete(result.because(CallOutcome::InvalidArguments));
                     }
-                    Err(NamedError::Access(error)) => return self.no_access(&error),
+                    Err(NamedError::Access(error)) => return no_access(&error),
                 }
             }
         };
         match connection {
             Ok(connection) => self.with_connection(&connection, asked_by).await,
-            Err(error) => self.no_access(&AccessError::from(error)),
+            Err(error) => no_access(&AccessError::from(error)),
         }
     }
 
@@ -166,7 +174,7 @@ impl Run<'_> {
                     .ask(connection, &self.tool.scopes, asked_by, PromptReason::Ended)
                     .await;
             }
-            Err(error) => return self.no_access(&error),
+            Err(error) => return no_access(&error),
         };
         let refused = match self.execute_with(&first).await {
             Answer::Done(result) => return Outcome::Complete(result),
@@ -182,7 +190,7 @@ impl Run<'_> {
                 return self.ask(connection, &needed, asked_by, reason).await;
             }
             Ok(Access::Refused) => return self.refused(connection, first, asked_by, refused).await,
-            Err(error) => return self.no_access(&error),
+            Err(error) => return no_access(&error),
         };
         match self.execute_with(&second).await {
             Answer::InsufficientScope { needed, result } => {
@@ -193,14 +201,6 @@ impl Run<'_> {
             // consent change its mind.
             Answer::Done(result) | Answer::Unauthorized { result } => Outcome::Complete(result),
         }
-    }
-
-    /// Nothing can be said about the caller's access right now.
-    fn no_access(&self, error: &AccessError) -> Outcome {
-        Outcome::Complete(match error {
-            AccessError::Store(_) if !self.principal.is_local() => store_unavailable(),
-            error => error.result(),
-        })
     }
 
     async fn access(
@@ -224,12 +224,9 @@ impl Run<'_> {
     }
 
     async fn execute(&self, credential: &Credential) -> Answer {
-        self.broker
-            .0
-            .parts
-            .upstream
-            .execute(self.tool, Some(self.provider.api()), &self.arguments, Some(credential))
-            .await
+        let (caller, api) = (&self.principal.caller, Some(self.provider.api()));
+        let upstream = &self.broker.0.parts.upstream;
+        upstream.execute_for(caller, self.tool, api, &self.arguments, Some(credential)).await
     }
 
     /// The API wants scopes that the token lacks, whatever we believed of it.
@@ -262,7 +259,7 @@ impl Run<'_> {
             return Outcome::Complete(result);
         }
         if let Err(error) = self.broker.give_up(connection, &token.token).await {
-            return self.no_access(&error);
+            return no_access(&error);
         }
         self.ask(connection, &self.tool.scopes, asked_by, PromptReason::Ended).await
     }
@@ -297,11 +294,6 @@ impl Run<'_> {
                 tool: self.tool.name.clone(),
                 scopes: needed.clone(),
             }),
-            Err(ConnectError::Store(error))
-                if !self.principal.is_local() && !matches!(error, StoreError::Contended) =>
-            {
-                Outcome::Complete(store_unavailable())
-            }
             Err(error) => {
                 let tool = &self.tool.name;
                 let title = &self.provider.title;
@@ -345,11 +337,9 @@ fn result_of(answer: Answer) -> ToolResult {
     }
 }
 
-/// What users of a server for many are told while its store fails. Where its files are and what is wrong
-/// with them is the operator's, and in the log.
-fn store_unavailable() -> ToolResult {
-    let text = "This server cannot read or write what it keeps for you at the moment. Nothing is lost; call this tool again in a few minutes.";
-    ToolResult::failure(text).because(CallOutcome::StoreUnavailable)
+/// Nothing can be said about the caller's access right now.
+fn no_access(error: &AccessError) -> Outcome {
+    Outcome::Complete(error.result())
 }
 
 fn failure(text: String) -> Outcome {

@@ -13,9 +13,8 @@ use super::invitation::cookie_name;
 use super::keeping::Arrival;
 use super::{Broker, Stranger, Visitor};
 use crate::model::Authorization;
-use crate::model::authorization::{Brought, Started, Way};
+use crate::model::authorization::{Started, Way};
 use crate::model::event::ConsentOutcome;
-use crate::model::principal::Opener;
 use crate::model::secret;
 use crate::oauth::{AnswerError, AuthorizationResponse, Denial, TokenError, Verdict};
 use crate::store::StoreError;
@@ -105,14 +104,6 @@ impl Broker {
         match answer.result {
             Err(denial) => self.denied(authorization, &denial).await,
             Ok(code) => {
-                if let Opener::Application(verifier) = &authorization.opener {
-                    let verifier = verifier.clone();
-                    let browser = callback.visitor.browser().cloned();
-                    let authorization = Authorization { browser, ..authorization.clone() };
-                    let started = Started { authorization, ..started };
-                    let brought = Brought::Code { started: Box::new(started), code };
-                    return Ok(self.hold_back(&verifier, brought).await?);
-                }
                 // In a task of its own: a browser that hangs up after the code was sent must not
                 // take the tokens with it.
                 let broker = self.clone();

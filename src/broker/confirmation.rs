@@ -1,121 +1,263 @@
-//! Consents that an application answers for: its key asked, and it alone knows who sits at a browser.
+//! Browsers of an application's users: the application confirms who sits at one.
 //!
-//! What the browser brings back is kept unexchanged, and the browser goes on to the application's
-//! verifier page with a nonce that did not exist before: only the browser that gave the consent has
-//! it. The application looks at its own session and tells us, with its key, who that is. Whoever
-//! forwarded a link finds that it was somebody else, and nothing is exchanged.
+//! A browser without a session goes to the verifier page with a new `flow_id`, and the application,
+//! which knows its own session there, says with its key who that is. The answer names a `next_uri`
+//! with a second nonce. A session begins where that nonce and the cookie of the browser that was sent
+//! off come together: the nonce alone proves that some browser is the user's, the cookie alone that it
+//! is this one. An attacker who completes a flow in her browser and makes the user's browser load
+//! `next_uri`, or who has the user's browser load the verifier page with a flow of hers, has one of
+//! the two (login CSRF and session fixation, RFC 9700 §4.7).
+
+use std::collections::BTreeSet;
 
 use secrecy::{ExposeSecret as _, SecretString};
+use url::Url;
 
 use super::Broker;
-use super::callback::CallbackError;
-use super::keeping::Arrival;
-use crate::model::authorization::{Brought, Unconfirmed};
-use crate::model::event::ConsentOutcome;
-use crate::model::principal::Verifier;
-use crate::model::{UserId, secret};
-use crate::oauth::Issued;
+use super::sign_in::{SignIn, SignInError, SignedIn};
+use crate::identity::{Application, Person};
+use crate::model::principal::{Opener, Verifier};
+use crate::model::verification::{ConfirmedBrowser, LinkOwner, Verification};
+use crate::model::{Authorization, Destination, Session, UserId, secret};
 use crate::store::StoreError;
 
-/// The parameter of the verifier page that carries the nonce.
+/// The parameter of the verifier page and of `next_uri` that carries the first nonce.
 const FLOW: &str = "flow_id";
+/// The parameter of `next_uri` that carries the second.
+const NONCE: &str = "nonce";
+/// Path of `next_uri`.
+pub const NEXT_PATH: &str = "/signin/confirmed";
 
-/// What an application is told of a consent that it has confirmed.
+/// The answer to an application that has confirmed a browser.
 #[derive(Clone, Debug)]
 pub struct Confirmed {
-    /// [`Authorization::id`](crate::model::Authorization::id)
-    pub authorization: String,
-    /// Where it should send the browser.
-    pub next: String,
+    /// [`Authorization::id`] of the link that was opened; `None`: no link was.
+    pub authorization: Option<String>,
+    /// Where it must send the browser; holds a secret.
+    pub next_uri: String,
 }
 
-/// The consent was not confirmed, and nothing was kept.
+/// The browser was not confirmed. Nothing was kept, and the link can be opened again.
 #[derive(Debug, thiserror::Error)]
 pub enum ConfirmationError {
-    /// Also one of another application: there is none that this one could know of.
-    #[error("there is no such flow: it was confirmed before, or its time is over")]
+    /// Also one of another application.
+    #[error("there is no such flow, or its time is over")]
     Unknown,
-    #[error("another user began this flow")]
+    #[error("the link was made for another user, or another user was confirmed before")]
     UserMismatch,
-    /// At the link's page, after coming back from the provider.
-    #[error("the person said no meanwhile")]
-    Declined,
     #[error(transparent)]
-    Callback(#[from] CallbackError),
+    Store(#[from] StoreError),
+}
+
+impl ConfirmationError {
+    /// For the application's developer.
+    pub fn hint(&self) -> &'static str {
+        match self {
+            Self::Unknown => "send the browser to the link again, which begins a new flow",
+            Self::UserMismatch => {
+                "this flow is over; the link still works for the user whom it was made for"
+            }
+            Self::Store(_) => "send the confirmation again",
+        }
+    }
 }
 
 impl Broker {
-    /// Keeps what a browser brought until the application says whose it is; the browser goes there
-    /// next.
-    pub(super) async fn hold_back(
-        &self,
-        verifier: &Verifier,
-        brought: Brought,
-    ) -> Result<Arrival, StoreError> {
-        // Random, and made only now: whoever began the flow knows its link, its `state` and the
-        // provider's address, and must not know this.
-        let flow = secret::random();
-        let arrived_at = self.0.parts.clock.now();
-        let unconfirmed = Unconfirmed { verifier: verifier.clone(), brought, arrived_at };
-        self.store().await?.hold_back(&flow, &unconfirmed).await?;
-        let authorization = unconfirmed.brought.authorization();
-        self.record_consent(authorization, ConsentOutcome::AwaitsConfirmation);
-        let mut next = verifier.url.clone();
-        next.query_pairs_mut().append_pair(FLOW, flow.expose_secret());
-        Ok(Arrival { next: next.into() })
-    }
-
-    /// The application of this `key` says that `user` sits at the browser that brought `flow`.
+    /// The application of this key says that `user` sits at the browser that brought `flow`.
+    ///
+    /// Repeating it with the same user gives the same answer, so that an application whose request
+    /// broke off can send it again, and a reload of its page is harmless.
     ///
     /// # Errors
     /// [`ConfirmationError`]; a flow that gets as far as [`ConfirmationError::UserMismatch`] is over.
     pub async fn confirm_user(
         &self,
-        key: &str,
+        application: &Application,
         flow: &SecretString,
         user: &UserId,
     ) -> Result<Confirmed, ConfirmationError> {
-        let store = self.store().await.map_err(CallbackError::from)?;
-        let held = store.held_back(flow.expose_secret()).await.map_err(CallbackError::from)?;
-        let held = held.ok_or(ConfirmationError::Unknown)?;
-        // Before it is used up: an application must not be able to spoil what is not its own.
-        if held.value.verifier.key != key {
-            tracing::warn!(key, "refused the confirmation of another application's flow");
-            return Err(ConfirmationError::Unknown);
+        let store = self.store().await?;
+        let key = application.name.as_str();
+        for _ in 0..super::MOST_TRIES {
+            let now = self.0.parts.clock.now();
+            let held = store.verification(flow).await?.ok_or(ConfirmationError::Unknown)?;
+            let found = &held.value;
+            // Before anything is used up: an application must not be able to spoil what is not its own.
+            if found.application != key {
+                tracing::warn!(key, "refused the confirmation of another application's flow");
+                return Err(ConfirmationError::Unknown);
+            }
+            if found.is_expired(now) {
+                return Err(ConfirmationError::Unknown);
+            }
+            let caller = application.caller(user.clone());
+            let is_other = found.link.as_ref().is_some_and(|link| link.user != *user)
+                || found.confirmed.as_ref().is_some_and(|before| before.caller != caller);
+            if is_other {
+                tracing::warn!(key, "refused a browser: another user began this flow");
+                store.forget(&held).await?;
+                return Err(ConfirmationError::UserMismatch);
+            }
+            if let Some(before) = &found.confirmed {
+                return Ok(confirmed(flow, found, before));
+            }
+            // Made only now: the browser that was sent off, and whoever sent it, must not know it
+            // before the application has answered.
+            let nonce = secret::random();
+            let key = application.key.clone();
+            let answer = ConfirmedBrowser { caller, key, nonce, at: now, is_used: false };
+            let next = Verification { confirmed: Some(answer.clone()), ..found.clone() };
+            // `None`: another confirmation of the same flow was faster.
+            if let Some(kept) = store.replace(next, &held).await? {
+                return Ok(confirmed(flow, &kept.value, &answer));
+            }
         }
-        // One-time, and used up before anything else is compared: a wrong answer is no free guess.
-        if !store.forget(&held).await.map_err(CallbackError::from)?
-            || held.value.is_expired(self.0.parts.clock.now())
-        {
-            return Err(ConfirmationError::Unknown);
-        }
-        let Unconfirmed { brought, arrived_at, verifier: _ } = held.value;
-        let authorization = brought.authorization();
-        if authorization.caller.user != *user {
-            self.record_consent(authorization, ConsentOutcome::OtherUser);
-            return Err(ConfirmationError::UserMismatch);
-        }
-        // The person's last word counts, though the provider may have heard another one before. A new
-        // link carries it on; one that was swept away meanwhile held none.
-        let now = store.successor(authorization).await.map_err(CallbackError::from)?;
-        if now.is_some_and(|now| now.value.refusals.iter().any(|at| *at > arrived_at)) {
-            self.record_consent(authorization, ConsentOutcome::Declined);
-            return Err(ConfirmationError::Declined);
-        }
-        let id = authorization.id.clone();
-        // In a task of its own: an application that hangs up must not take the tokens with it.
-        let broker = self.clone();
-        let kept = self.unbroken(async move { broker.accept(brought).await });
-        let arrival = kept.await.unwrap_or(Err(CallbackError::Ending))?;
-        Ok(Confirmed { authorization: id, next: arrival.next })
+        Err(StoreError::Contended.into())
     }
 
-    async fn accept(&self, brought: Brought) -> Result<Arrival, CallbackError> {
-        match brought {
-            Brought::Code { started, code } => self.exchange(*started, code).await,
-            Brought::Pasted { authorization, tokens } => Ok(self
-                .keep(&authorization, Issued { tokens, scopes: None, id_token: None })
-                .await?),
-        }
+    /// Sends a browser to a verifier page: its address there.
+    async fn verify(
+        &self,
+        verifier: &Verifier,
+        verification: Verification,
+    ) -> Result<Url, StoreError> {
+        let flow = secret::random();
+        self.store().await?.start_verification(&flow, &verification).await?;
+        self.sweep_in_time();
+        let mut page = verifier.url.clone();
+        page.query_pairs_mut().append_pair(FLOW, flow.expose_secret());
+        Ok(page)
     }
+}
+
+fn confirmed(flow: &SecretString, of: &Verification, answer: &ConfirmedBrowser) -> Confirmed {
+    let query = url::form_urlencoded::Serializer::new(String::new())
+        .append_pair(FLOW, flow.expose_secret())
+        .append_pair(NONCE, answer.nonce.expose_secret())
+        .finish();
+    Confirmed {
+        authorization: of.link.as_ref().map(|link| link.authorization.clone()),
+        next_uri: format!("{}{NEXT_PATH}?{query}", of.origin),
+    }
+}
+
+impl SignIn {
+    /// The verifier page for a browser that opens a link of an application's user; `None`: no
+    /// application has to confirm it.
+    ///
+    /// # Errors
+    /// The store could not be read or written.
+    pub async fn verifier_of_link(
+        &self,
+        ticket: &str,
+        cookie: &SecretString,
+    ) -> Result<Option<Url>, StoreError> {
+        let broker = self.broker();
+        let Some(held) = broker.store().await?.by_ticket(ticket).await? else { return Ok(None) };
+        let Authorization { opener: Opener::Application(verifier), caller, id, origin, .. } =
+            &held.value
+        else {
+            return Ok(None);
+        };
+        let Some(to) = Destination::link(ticket) else { return Ok(None) };
+        let verification = Verification {
+            application: verifier.key.clone(),
+            browser: secret::fingerprint(cookie.expose_secret()),
+            origin: origin.clone(),
+            to,
+            link: Some(LinkOwner { authorization: id.clone(), user: caller.user.clone() }),
+            started_at: broker.now(),
+            confirmed: None,
+        };
+        broker.verify(verifier, verification).await.map(Some)
+    }
+
+    /// The verifier page of the application of this name, for a browser that came to `origin` and
+    /// wants its user's accounts; `None`: there is no such application.
+    ///
+    /// # Errors
+    /// The store could not be written.
+    pub async fn verifier_of(
+        &self,
+        application: &str,
+        cookie: &SecretString,
+        origin: String,
+    ) -> Result<Option<Url>, StoreError> {
+        let applications = self.authenticator().applications();
+        let verifier = applications.get(application).and_then(|application| application.verifier());
+        let Some(verifier) = verifier else { return Ok(None) };
+        let broker = self.broker();
+        let verification = Verification {
+            application: verifier.key.clone(),
+            browser: secret::fingerprint(cookie.expose_secret()),
+            origin,
+            to: Destination::default(),
+            link: None,
+            started_at: broker.now(),
+            confirmed: None,
+        };
+        broker.verify(verifier, verification).await.map(Some)
+    }
+
+    /// A browser came to `next_uri` with this query: signs it in.
+    ///
+    /// # Errors
+    /// [`SignInError::Unknown`], [`SignInError::OtherBrowser`], [`SignInError::Store`]
+    pub async fn confirmed(
+        &self,
+        cookie: Option<&SecretString>,
+        session: Option<&Session>,
+        query: &str,
+    ) -> Result<SignedIn, SignInError> {
+        let (flow, nonce) = nonces(query).ok_or(SignInError::Unknown)?;
+        let broker = self.broker();
+        let store = broker.store().await?;
+        let held = store.verification(&flow).await?.ok_or(SignInError::Unknown)?;
+        let Verification { browser, to, confirmed, .. } = &held.value;
+        let confirmed = confirmed.as_ref().ok_or(SignInError::Unknown)?;
+        if !secret::same(nonce.expose_secret(), confirmed.nonce.expose_secret()) {
+            return Err(SignInError::Unknown);
+        }
+        let there = || SignedIn { cookie: None, to: to.clone() };
+        if session.is_some_and(|session| session.caller == confirmed.caller) {
+            // A reload, or the browser of the same user in which another link was opened before.
+            return Ok(there());
+        }
+        if confirmed.is_expired(broker.now()) {
+            return Err(SignInError::Unknown);
+        }
+        let own =
+            cookie.filter(|it| secret::same(&secret::fingerprint(it.expose_secret()), browser));
+        let Some(own) = own else {
+            tracing::warn!("refused a confirmed browser: the flow began in another one");
+            // Where another browser of ours comes, one of the two is an attacker's. A request without
+            // a cookie may be a link scanner's, which must not spoil the flow.
+            if cookie.is_some() {
+                store.forget(&held).await?;
+            }
+            return Err(SignInError::OtherBrowser);
+        };
+        let used = ConfirmedBrowser { is_used: true, ..confirmed.clone() };
+        let used = Verification { confirmed: Some(used), ..held.value.clone() };
+        // Once. The same browser may come twice at the same instant, and goes on either way.
+        if confirmed.is_used || store.replace(used, &held).await?.is_none() {
+            return Ok(there());
+        }
+        let person = Person { caller: confirmed.caller.clone(), groups: BTreeSet::new() };
+        let cookie = self.begin(person, Some(confirmed.key.clone()), Some(own)).await?;
+        Ok(SignedIn { cookie: Some(cookie), to: to.clone() })
+    }
+}
+
+/// The two nonces of `next_uri`, each there once.
+fn nonces(query: &str) -> Option<(SecretString, SecretString)> {
+    let one = |name: &str| {
+        let mut found = url::form_urlencoded::parse(query.as_bytes());
+        let mut found = found.by_ref().filter(|(other, _)| other == name);
+        match (found.next(), found.next()) {
+            (Some((_, value)), None) => Some(SecretString::from(value.into_owned())),
+            _ => None,
+        }
+    };
+    Some((one(FLOW)?, one(NONCE)?))
 }

@@ -81,8 +81,8 @@ impl ConnectError {
             Self::Stranger(Stranger::OtherPerson) => {
                 "open only links that you were given yourself; to use this one, sign in as the person it was made for".into()
             }
-            Self::Stranger(Stranger::OtherBrowser) => {
-                "open it in the browser in which the consent was given".into()
+            Self::Stranger(Stranger::Unconfirmed) => {
+                "open it in the browser in which you use the application that gave it to you".into()
             }
             Self::Stranger(_) => "sign in first".into(),
             Self::Unknown | Self::Exhausted => {
@@ -331,8 +331,7 @@ impl Broker {
             if is_refusal {
                 refusals.push(now);
             }
-            let browser = authorization.browser.clone().or_else(|| held.value.browser.clone());
-            let ended = end.clone().of(Authorization { refusals, browser, ..held.value.clone() });
+            let ended = end.clone().of(Authorization { refusals, ..held.value.clone() });
             if let Some(ended) = store.replace(ended, &held).await? {
                 // Nobody listening is no fault: most authorizations are not waited for.
                 if is_end {

@@ -61,7 +61,7 @@ pub enum Proof {
     /// It came to this machine's loopback address.
     SameMachine,
     SignedIn,
-    /// Not yet: the application at this host will say so.
+    /// The application at this host has confirmed it.
     Application(String),
 }
 

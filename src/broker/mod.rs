@@ -3,7 +3,7 @@
 //! - [`call`]: journey 1, a tool call
 //! - [`connect`], [`invitation`] and [`callback`]: journey 2, a consent
 //! - [`sign_in`] and [`visitor`]: who sits at a browser, and whether they are the person who asked
-//! - [`confirmation`]: where an application answers for that
+//! - [`confirmation`]: where an application confirms that
 //! - [`paste`]: a consent on our own page; [`device`]: one from another machine's browser
 //! - [`keeping`]: what was granted becomes a grant; [`unkept`]: for which the store has no room yet
 //! - [`identity`] and [`accounts`]: whose account it is, and which of several
@@ -12,7 +12,6 @@
 //! - [`secret`] and [`assertion`]: keys and passwords, and what we sign, as credentials of a call
 //! - [`clients`]: our registrations at providers
 //! - [`grants`]: what a person has connected, and ending it; [`usage`]: when it was last of use
-//! - [`users`]: who has connected what, and the end of it, for operators and applications
 //! - [`by_hand`]: connecting outside any call
 //! - [`completion`]: who waits for a consent hears of it here
 //! - [`events`]: the record that every event passes
@@ -40,12 +39,10 @@ pub mod sign_in;
 mod tokens;
 mod unkept;
 mod usage;
-pub mod users;
 pub mod visitor;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::sync::atomic::AtomicUsize;
 
 use futures_util::future::BoxFuture;
 use parking_lot::Mutex;
@@ -73,8 +70,6 @@ struct Inner {
     clients: clients::Clients,
     flights: renewal::Flights,
     unkept: unkept::Unkept,
-    /// How many consents held in memory the log has been told of.
-    held_said: AtomicUsize,
     usage: usage::Usage,
     events: events::Events,
     /// The ids of authorizations that have ended, for whoever waits in this process.
@@ -168,7 +163,6 @@ impl Broker {
             clients,
             flights: renewal::Flights::default(),
             unkept: unkept::Unkept::default(),
-            held_said: AtomicUsize::new(0),
             usage: usage::Usage::default(),
             events: events::Events::default(),
             links,
@@ -230,17 +224,13 @@ impl Broker {
         async move { task?.await.ok() }
     }
 
-    /// Waits for what must not be broken off: refreshes and code exchanges under way; then tries for some
-    /// seconds to keep what the store had no room for, and writes down what was used.
+    /// Waits for what must not be broken off: refreshes and code exchanges under way; then tries once more to
+    /// keep what the store had no room for, and writes down what was used.
     pub async fn settle(&self) {
         self.0.tasks.close();
         self.0.tasks.wait().await;
-        self.save_before_the_end().await;
+        self.save_the_unsaved().await;
+        self.keep_all_held().await;
         self.write_uses().await;
-    }
-
-    /// Whether the server can serve: its store works.
-    pub async fn is_ready(&self) -> bool {
-        self.0.parts.store.is_ready().await
     }
 }

@@ -8,10 +8,9 @@ use super::connect::ConnectError;
 use super::keeping::Arrival;
 use super::secret::{self, CredentialError, Pasted};
 use super::{Broker, Visitor};
-use crate::model::authorization::{Brought, Way};
+use crate::model::authorization::Way;
 use crate::model::credential::Asked;
 use crate::model::event::ConsentOutcome;
-use crate::model::principal::Opener;
 use crate::model::{Authorization, TokenSet};
 use crate::oauth::Issued;
 use crate::upstream::{Answer, Credential};
@@ -76,15 +75,9 @@ impl Broker {
         };
         let credential = secret::asked(&asked.what, pasted).await?;
         // In a task of its own: a browser that hangs up must not leave it half kept.
-        let (broker, browser) = (self.clone(), visitor.browser().cloned());
+        let broker = self.clone();
         let kept = self.unbroken(async move {
             broker.test(&authorization, &asked, &credential).await?;
-            if let Opener::Application(verifier) = authorization.opener.clone() {
-                let authorization = Box::new(Authorization { browser, ..authorization });
-                let brought = Brought::Pasted { authorization, tokens };
-                let held = broker.hold_back(&verifier, brought).await;
-                return Ok(held.map_err(ConnectError::from)?);
-            }
             let issued = Issued { tokens, scopes: None, id_token: None };
             Ok(broker.keep(&authorization, issued).await.map_err(ConnectError::from)?)
         });

@@ -59,6 +59,7 @@ impl Broker {
     /// Runs a tool with the server's own token: one new one after a 401, and no third try.
     pub(super) async fn run_as_server(
         &self,
+        caller: &Caller,
         tool: &Tool,
         provider: &Arc<Provider>,
         settings: &OAuthSettings,
@@ -73,7 +74,8 @@ impl Broker {
                 };
             let credential = Credential::Bearer(token.clone());
             let upstream = &self.0.parts.upstream;
-            match upstream.execute(tool, Some(provider.api()), arguments, Some(&credential)).await {
+            let (api, credential) = (Some(provider.api()), Some(&credential));
+            match upstream.execute_for(caller, tool, api, arguments, credential).await {
                 Answer::Done(result) => return result,
                 Answer::InsufficientScope { needed, result } => {
                     let missing = needed.missing_from(&granted, &settings.implied);

@@ -16,11 +16,10 @@ use secrecy::{ExposeSecret as _, SecretString};
 use url::Url;
 
 use super::{Broker, MOST_TRIES};
-use crate::identity::{Authenticator, Login, LoginError, Person};
+use crate::identity::{Application, Authenticator, Login, LoginError, Person};
 use crate::model::event::{EventKind, SignInOutcome};
-use crate::model::secret;
 use crate::model::session::{Destination, Session, SigningIn};
-use crate::model::{Caller, Event};
+use crate::model::{Caller, Event, Principal, secret};
 use crate::oauth::{AnswerError, AuthorizationResponse};
 use crate::store::StoreError;
 
@@ -41,15 +40,17 @@ pub enum Offer<'a> {
     Issuer(&'a str),
     /// By a personal key.
     Key,
+    /// At the verifier page of this application, which is all there is.
+    Application(&'a Application),
     /// Not at all.
     Nothing,
 }
 
-/// A browser that came back from the issuer and is signed in.
+/// A browser that came back from the issuer or an application, and is signed in.
 #[derive(Debug)]
 pub struct SignedIn {
-    /// What it is known by from now on.
-    pub cookie: SecretString,
+    /// What it is known by from now on; `None`: as before.
+    pub cookie: Option<SecretString>,
     pub to: Destination,
 }
 
@@ -106,12 +107,44 @@ impl SignIn {
             // Beside an issuer a key's person is the issuer's, and signs in there.
             None if authenticator.issuer().is_some() => Offer::Nothing,
             None if authenticator.has_personal_keys() => Offer::Key,
-            None => Offer::Nothing,
+            // Of several a browser says which one: their names are nothing to everybody.
+            None => match authenticator.applications().into_values().collect::<Vec<_>>()[..] {
+                [application] => Offer::Application(application),
+                _ => Offer::Nothing,
+            },
         }
     }
 
+    /// The application of this name, if it can confirm who sits at a browser.
+    pub fn application(&self, name: &str) -> Option<&Application> {
+        self.0.authenticator.applications().remove(name)
+    }
+
+    /// The application whose user has this session.
+    pub fn application_of(&self, session: &Session) -> Option<&Application> {
+        let applications = self.0.authenticator.applications();
+        applications.into_values().find(|application| application.is_of(&session.caller))
+    }
+
+    /// Who calls of this session's person come from.
+    pub fn principal(&self, session: &Session) -> Principal {
+        match self.application_of(session) {
+            Some(application) => application.principal(session.caller.user.clone()),
+            None => Principal::signed_in(session.caller.clone(), session.groups.clone()),
+        }
+    }
+
+    pub(super) fn broker(&self) -> &Broker {
+        &self.0.broker
+    }
+
+    pub(super) fn authenticator(&self) -> &Authenticator {
+        &self.0.authenticator
+    }
+
+    /// Whether people sign in by themselves, and not through an application.
     pub fn is_possible(&self) -> bool {
-        self.offer() != Offer::Nothing
+        matches!(self.offer(), Offer::Issuer(_) | Offer::Key)
     }
 
     /// Who has signed in with the browser of this cookie. A store that cannot be read knows nobody,
@@ -142,12 +175,7 @@ impl SignIn {
     /// Whether whoever vouched for a session at its beginning would do so now. A key that was
     /// exchanged for another may have been known to a stranger, who must not stay signed in by it.
     fn is_vouched_for(&self, session: &Session) -> bool {
-        let Inner { authenticator, .. } = &*self.0;
-        authenticator.vouches_for(&session.caller)
-            && match &session.key {
-                Some(key) => authenticator.has_key(key),
-                None => authenticator.issuer().is_some(),
-            }
+        self.0.authenticator.vouches_for(&session.caller, session.key.as_deref())
     }
 
     /// Where the issuer signs the browser of this cookie in.
@@ -200,7 +228,7 @@ impl SignIn {
         })?;
         let person = login.person(&trip, &code).await?;
         let cookie = self.begin(person, None, Some(cookie)).await?;
-        Ok(SignedIn { cookie, to: trip.to })
+        Ok(SignedIn { cookie: Some(cookie), to: trip.to })
     }
 
     /// Signs a browser in by a personal key; `None`: it is nobody's. What the browser is known by from
@@ -238,7 +266,7 @@ impl SignIn {
 
     /// Begins a session under a cookie that nobody can have planted (session fixation), and ends the
     /// one before.
-    async fn begin(
+    pub(super) async fn begin(
         &self,
         person: Person,
         key: Option<String>,

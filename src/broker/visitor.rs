@@ -2,7 +2,7 @@
 
 use super::{Broker, ConnectError};
 use crate::model::principal::Opener;
-use crate::model::{Authorization, Caller, Status};
+use crate::model::{Authorization, Caller};
 use crate::store::Held;
 
 /// A browser, as far as the face that it came to knows it.
@@ -26,42 +26,30 @@ pub enum Stranger {
     Unknown,
     #[error("the link was made for somebody else than the person who is signed in here")]
     OtherPerson,
-    #[error("the consent of this link was given in another browser")]
-    OtherBrowser,
+    #[error("the application has not confirmed that this is the browser of the link's user")]
+    Unconfirmed,
     #[error("the link does not lead here")]
     Elsewhere,
 }
 
 impl Visitor {
-    /// Compares the browser with the person who asked. An application tells who it was only after
-    /// the callback, see [`super::confirmation`].
+    /// Compares the browser with the person who asked. An application's user has a session once the
+    /// application has confirmed the browser, see [`super::confirmation`].
     pub(super) fn may_finish(&self, authorization: &Authorization) -> Result<(), Stranger> {
         match (&authorization.opener, self) {
             (Opener::Loopback, Self::Loopback) => Ok(()),
-            (Opener::SignedIn, Self::Public { caller: Some(caller), .. }) => {
-                let is_theirs = *caller == authorization.caller;
-                if is_theirs { Ok(()) } else { Err(Stranger::OtherPerson) }
-            }
+            (
+                Opener::SignedIn | Opener::Application(_),
+                Self::Public { caller: Some(caller), .. },
+            ) if *caller == authorization.caller => Ok(()),
+            (Opener::SignedIn, Self::Public { caller: Some(_), .. }) => Err(Stranger::OtherPerson),
             (Opener::SignedIn, Self::Public { caller: None, .. }) => Err(Stranger::Unknown),
-            // Once the application has said whose browser it was, what came of it is that browser's:
-            // whoever else has the link must not see the account, end it, or answer for the person.
-            (Opener::Application(_), Self::Public { browser, .. }) => {
-                let is_theirs = browser.is_some() && *browser == authorization.browser;
-                let is_anybodys =
-                    matches!(authorization.status, Status::Pending | Status::Failed(_));
-                if is_theirs || is_anybodys { Ok(()) } else { Err(Stranger::OtherBrowser) }
-            }
+            // Also in the browser of another of its users: who sits there now the application knows.
+            (Opener::Application(_), Self::Public { .. }) => Err(Stranger::Unconfirmed),
             (Opener::Loopback, Self::Public { .. })
             | (Opener::SignedIn | Opener::Application(_), Self::Loopback) => {
                 Err(Stranger::Elsewhere)
             }
-        }
-    }
-
-    pub(super) fn browser(&self) -> Option<&String> {
-        match self {
-            Self::Loopback => None,
-            Self::Public { browser, .. } => browser.as_ref(),
         }
     }
 }

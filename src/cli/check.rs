@@ -4,18 +4,32 @@ use std::io::Write;
 
 use serde_json::json;
 
+use tracing::level_filters::LevelFilter;
+
 use super::out::Out;
-use super::{Exit, report};
+use super::{Exit, block_on, report};
 use crate::config::environment::Found;
-use crate::config::{self, Config, Problems};
+use crate::config::{self, Config, Problem, Problems, Server, Severity};
+use crate::identity::Authenticator;
+use crate::model::server_auth::{ResolvedAuth, ResolvedIssuer};
+use crate::model::{Clock, chain};
+use crate::net::{Net, Policy};
 
 /// Looks at a file and writes what was found.
 ///
 /// # Errors
 /// Only what writing fails with: what is wrong with the file is a result.
-pub(super) fn run<W: Write>(found: Found, json: bool, out: &mut Out<W>) -> anyhow::Result<Exit> {
+pub(super) fn run<W: Write>(
+    found: Found,
+    json: bool,
+    online: bool,
+    out: &mut Out<W>,
+) -> anyhow::Result<Exit> {
     let (problems, tools) = match config::check(found) {
-        Ok(Config { path, warnings, source, tools, .. }) => {
+        Ok(Config { path, mut warnings, source, tools, server, .. }) => {
+            if online {
+                warnings.extend(issuer(&server)?);
+            }
             (Problems { path, source, list: warnings }, tools.len())
         }
         Err(problems) => (problems, 0),
@@ -33,6 +47,29 @@ pub(super) fn run<W: Write>(found: Found, json: bool, out: &mut Out<W>) -> anyho
         out.line(&summary(errors, warnings, tools))?;
     }
     Ok(if errors == 0 { Exit::Done } else { Exit::ConfigInvalid })
+}
+
+/// What is wrong with the issuer of `[server.auth]`, as far as what it publishes tells.
+fn issuer(server: &Server) -> anyhow::Result<Option<Problem>> {
+    let issuer = server.auth.as_ref().and_then(|auth| auth.issuer.as_ref());
+    let Some(issuer) = issuer else { return Ok(None) };
+    let settings = ResolvedIssuer::of(issuer.url.clone());
+    let auth = ResolvedAuth { issuer: Some(settings), keys: Vec::new() };
+    let net = Net::new(Policy { allow_private: server.allow_private.clone() });
+    let authenticator = Authenticator::new(auth, issuer.url.clone(), &net, &Clock::system())?;
+    let Some(issuer) = authenticator.issuer() else { return Ok(None) };
+    // The error is in the report.
+    let asked = block_on(LevelFilter::OFF, async { Ok(issuer.look_up().await) })?;
+    Ok(asked.err().map(|error| Problem {
+        severity: Severity::Error,
+        code: "auth::issuer",
+        message: chain(error.as_ref()),
+        label: String::new(),
+        hint: Some(error.hint().to_owned()),
+        span: None,
+        line: 0,
+        column: 0,
+    }))
 }
 
 fn summary(errors: usize, warnings: usize, tools: usize) -> String {

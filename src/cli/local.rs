@@ -91,15 +91,8 @@ impl Place {
 }
 
 impl Whereabouts {
-    /// The store, to look at it: nothing is written.
+    /// The store, which must be there: a look at it should not make one.
     pub(super) fn slot(&self) -> anyhow::Result<Slot> {
-        let slot = self.slot_to_change()?;
-        slot.only_look();
-        Ok(slot)
-    }
-
-    /// The store, which must be there: no command on a store as a whole makes one.
-    pub(super) fn slot_to_change(&self) -> anyhow::Result<Slot> {
         let is_empty = match std::fs::read_dir(&self.data.path) {
             Ok(mut entries) => entries.next().is_none(),
             Err(error) => error.kind() == std::io::ErrorKind::NotFound,
@@ -135,7 +128,7 @@ pub(super) fn key_source() -> anyhow::Result<KeySource> {
         return Ok(KeySource::Given(key));
     }
     if let Some(path) = environment::key_file() {
-        return Ok(KeySource::File(path));
+        return Ok(KeySource::File(expanded(&path)?));
     }
     let folder = environment::config_folder()
         .context("there is no home folder to keep the store's key in")
@@ -143,7 +136,16 @@ pub(super) fn key_source() -> anyhow::Result<KeySource> {
     Ok(KeySource::Automatic(folder.join("master.key")))
 }
 
+/// A path as it was given, with a leading `~/` replaced.
+pub(super) fn expanded(path: &Path) -> anyhow::Result<PathBuf> {
+    environment::expanded(path).map_err(|error| {
+        let hint = Hint(error.hint().into());
+        anyhow::Error::new(Usage(error.to_string())).context(hint)
+    })
+}
+
 /// Hosts start us in a folder of their choice; messages must name a place that can be found.
 fn absolute(path: &Path) -> anyhow::Result<PathBuf> {
+    let path = &expanded(path)?;
     std::path::absolute(path).with_context(|| format!("`{}` is no usable path", path.display()))
 }

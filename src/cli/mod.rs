@@ -70,6 +70,9 @@ enum Command {
         /// Write the findings as JSON.
         #[arg(long)]
         json: bool,
+        /// Also ask the issuer of [server.auth] for what it publishes.
+        #[arg(long)]
+        online: bool,
     },
     /// Write the JSON Schema of tools.toml, for editors.
     #[command(
@@ -144,8 +147,8 @@ fn run(cli: Cli) -> anyhow::Result<Exit> {
     let mut out = Out::stdout();
     match cli.command {
         Command::Serve(serve) => serve::run(&serve, cli.config.as_deref()),
-        Command::Check { file, json } => {
-            check::run(find(file.or(cli.config).as_deref())?, json, &mut out)
+        Command::Check { file, json, online } => {
+            check::run(find(file.or(cli.config).as_deref())?, json, online, &mut out)
         }
         Command::Schema => {
             let schema = serde_json::to_string_pretty(&crate::config::file::schema())?;

@@ -283,13 +283,13 @@ fn end(provider: &Provider, again: &Again) -> String {
     }
 }
 
-/// As `paginate` is written.
+/// How the next page of a list is had, in words.
 fn written(paginate: &Paginate) -> String {
     match paginate {
-        Paginate::Link => "paginate = { link = true }".into(),
-        Paginate::Page(param) => format!("paginate = {{ page = {param:?} }}"),
+        Paginate::Link => "the `Link` header of an answer leads to the next page".into(),
+        Paginate::Page(param) => format!("`{param}` in the query is the number of the page"),
         Paginate::Cursor { param, next } => {
-            format!("paginate = {{ cursor = {param:?}, next = {next:?} }}")
+            format!("`{param}` in the query takes `{next}` of the answer before")
         }
     }
 }

@@ -51,6 +51,9 @@ pub(super) enum Command {
         /// Write the result as JSON.
         #[arg(long)]
         json: bool,
+        /// Show what the API answers, before `select`, `reply` and `output`.
+        #[arg(long)]
+        raw: bool,
         #[command(flatten)]
         local: Local,
     },
@@ -58,12 +61,17 @@ pub(super) enum Command {
 
 pub(super) fn run<W: Write>(
     command: Command,
-    config: Config,
+    mut config: Config,
     again: &Again,
     out: &mut Out<W>,
 ) -> anyhow::Result<Exit> {
     match command {
-        Command::Call { name, values, arguments, json, local } => {
+        Command::Call { name, values, arguments, json, raw, local } => {
+            if raw
+                && let Some(tool) = config.tools.iter_mut().find(|tool| tool.name.as_str() == name)
+            {
+                unfiltered(tool);
+            }
             let tool = find(&name, &config, again)?;
             let show = || {
                 Hint(format!("`{}` says what it takes", again.command(&["tools", "show", &name])))
@@ -115,6 +123,14 @@ pub(super) fn run<W: Write>(
     Ok(Exit::Done)
 }
 
+/// Leaves the API's answer as it comes, to see what a filter has to pick from.
+fn unfiltered(tool: &mut Tool) {
+    tool.output = None;
+    let Action::Http(action) = &mut tool.action;
+    (action.select, action.reply) = (None, None);
+    action.max_chars = usize::MAX;
+}
+
 /// `name=value` pairs over a JSON object. Values are texts; the tool's types are made of them.
 fn arguments_of(values: &[String], json: Option<&str>) -> Result<Map<String, Value>, Usage> {
     let mut arguments = match json {
@@ -159,6 +175,7 @@ fn report_outcome<W: Write>(
             "text": result.text,
             "structured": result.structured,
             "is_error": result.is_error,
+            "note": result.note,
             "for_operator": result.for_operator,
         });
         out.line(&serde_json::to_string_pretty(&shown)?)?;
@@ -170,6 +187,9 @@ fn report_outcome<W: Write>(
         }
     } else {
         out.line(&result.text)?;
+    }
+    if let (Some(note), false) = (&result.note, as_json) {
+        report::note(note);
     }
     Ok(if result.is_error { Exit::Failed } else { Exit::Done })
 }
@@ -333,7 +353,7 @@ fn effect(effect: Effect) -> &'static str {
 
 fn needs(tool: &Tool) -> String {
     match &tool.provider {
-        None => "nothing".into(),
+        None => "no account".into(),
         Some(provider) if tool.scopes.is_empty() => provider.to_string(),
         Some(provider) => format!("{provider}: {}", shown(&tool.scopes.to_string(), LONGEST_LINE)),
     }

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use clap::Args;
 
+use super::local::expanded;
 use super::out::Out;
 use super::report::{Usage, hinted};
 use super::{Exit, report};
@@ -46,7 +47,10 @@ pub(super) fn run<W: Write>(
         }
         return Ok(Exit::Done);
     }
-    let path = trust.file.clone().unwrap_or_else(|| FILE_NAME.into());
+    let path = match &trust.file {
+        Some(file) => expanded(file)?,
+        None => FILE_NAME.into(),
+    };
     if trust.remove {
         return if trusted.remove(&path).map_err(hinted)? {
             out.line(&format!("{} is no longer trusted.", path.display()))?;

@@ -1,7 +1,7 @@
 //! The only reader of environment variables, and the places on disk that follow from them.
 
 use std::ffi::OsString;
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 
 use etcetera::BaseStrategy as _;
 
@@ -66,6 +66,39 @@ impl NotFound {
     }
 }
 
+/// A path that begins with `~`, and whose home folder is not found without a shell.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum HomeError {
+    #[error("`{0}` names another user's home folder, which only a shell finds")]
+    Other(String),
+    #[error("`~` stands for the home folder, and there is none")]
+    Missing,
+}
+
+impl HomeError {
+    pub fn hint(&self) -> &'static str {
+        "write the whole path, or `./~…` for a file or folder of that name"
+    }
+}
+
+/// A path in which a leading `~/` is the home folder. Hosts start servers without a shell, which would
+/// have replaced it.
+///
+/// # Errors
+/// [`HomeError`]: a relative path would make a folder called `~`.
+pub fn expanded(path: &Path) -> Result<PathBuf, HomeError> {
+    let mut parts = path.components();
+    let Some(Component::Normal(first)) = parts.next() else { return Ok(path.into()) };
+    match first.to_str() {
+        Some("~") => {
+            let home = etcetera::home_dir().map_err(|_| HomeError::Missing)?;
+            Ok(home.join(parts.as_path()))
+        }
+        Some(name) if name.starts_with('~') => Err(HomeError::Other(name.to_owned())),
+        _ => Ok(path.into()),
+    }
+}
+
 /// Finds the file: `argument`, `COUNTERSIGN_CONFIG`, the platform's configuration folder, the working
 /// folder. The first two are returned even if nothing is there: a person who names a file wants that
 /// one and no other. The person's own file comes before that of the working folder, which may be a
@@ -75,10 +108,10 @@ impl NotFound {
 /// [`NotFound`] with the places that were looked at.
 pub fn find(argument: Option<&Path>) -> Result<Found, NotFound> {
     if let Some(path) = argument {
-        return Ok(Found { path: path.into(), by: FoundBy::Argument });
+        return Ok(Found { path: at_home(path), by: FoundBy::Argument });
     }
     if let Some(path) = non_empty("COUNTERSIGN_CONFIG") {
-        return Ok(Found { path: path.into(), by: FoundBy::Variable });
+        return Ok(Found { path: at_home(Path::new(&path)), by: FoundBy::Variable });
     }
     let platform = config_folder().map(|folder| folder.join(FILE_NAME));
     let here = PathBuf::from(FILE_NAME);
@@ -87,6 +120,11 @@ pub fn find(argument: Option<&Path>) -> Result<Found, NotFound> {
         _ if here.exists() => Ok(Found { path: here, by: FoundBy::WorkingFolder }),
         platform => Err(NotFound { platform }),
     }
+}
+
+/// [`expanded`]; what cannot be is refused when the file is read.
+fn at_home(path: &Path) -> PathBuf {
+    expanded(path).unwrap_or_else(|_| path.into())
 }
 
 /// `~/.config/countersign` and its like on other platforms; `None` without a home.

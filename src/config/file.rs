@@ -318,6 +318,9 @@ table! {
         "expired" => expired: Vec<Text>,
         /// Codes that mean: a scope is missing.
         "missing_scope" => missing_scope: Vec<Text>,
+        /// Codes that mean: too many requests, so that the model waits and calls again. What says so
+        /// in words is understood without.
+        "rate_limited" => rate_limited: Vec<Text>,
         /// The scopes that would have been needed.
         "needed" => needed: Text,
     }
@@ -368,11 +371,19 @@ table! {
         /// JSON Schema of the result; then the result is also structured content.
         "output" => output: Tree,
         /// Example calls and what must hold for their results.
-        "tests" => tests: Tree,
+        "tests" => tests: Vec<TestTable>,
     }
     later { "paginate", "each", "confirm" }
-    elsewhere "[providers.NAME], whose NAME the tool gives in `provider`" {
-        "api_key", "bearer", "basic", "oauth", "client_id", "client_secret", "base_url", "hosts",
+}
+
+table! {
+    /// An example call of a tool.
+    TestTable {
+        /// The arguments, by name.
+        "args" => args: Tree,
+        /// A jq filter over the result that must be true.
+        #[schemars(required)]
+        "expect" => expect: Text,
     }
 }
 

@@ -17,6 +17,7 @@
 pub mod environment;
 pub mod file;
 mod lower;
+mod misplaced;
 pub(crate) mod problem;
 pub mod read;
 pub mod secret_ref;
@@ -193,7 +194,9 @@ fn parse(path: &Path, source: &str, by: FoundBy, depth: Depth) -> Result<Config,
 
 fn read_table(table: toml::Spanned<DeTable<'_>>, find: &mut Findings<'_>) -> File {
     let value = toml::Spanned::new(table.span(), toml::de::DeValue::Table(table.into_inner()));
-    File::read(&value, find).unwrap_or_default()
+    let file = File::read(&value, find).unwrap_or_default();
+    misplaced::name_places(&value, find);
+    file
 }
 
 #[cfg(test)]

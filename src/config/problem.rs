@@ -11,6 +11,7 @@ use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use super::misplaced::Stray;
 use crate::model::text::quoted;
 
 /// Byte offsets into a source text.
@@ -124,6 +125,8 @@ pub(crate) struct Findings<'s> {
     damage: Vec<Span>,
     /// Keys that are written wrong: where their table begins, and what they most likely stand for.
     misspelt: Vec<(usize, String)>,
+    /// Unknown keys that are explained when the whole file has been read.
+    strays: Vec<Stray>,
     /// What references to secrets name, and where they stand.
     references: Vec<(String, Span)>,
     lines: OnceCell<Lines>,
@@ -137,6 +140,7 @@ impl<'s> Findings<'s> {
             blots: Vec::new(),
             damage: Vec::new(),
             misspelt: Vec::new(),
+            strays: Vec::new(),
             references: Vec::new(),
             lines: OnceCell::new(),
         }
@@ -220,6 +224,29 @@ impl<'s> Findings<'s> {
         self.misspelt.push((table.start, key.to_owned()));
     }
 
+    /// The next problem is about an unknown key; `stray` is given its index.
+    pub(crate) fn stray(&mut self, stray: impl FnOnce(usize) -> Stray) {
+        self.strays.push(stray(self.list.len()));
+    }
+
+    pub(crate) fn take_strays(&mut self) -> Vec<Stray> {
+        std::mem::take(&mut self.strays)
+    }
+
+    pub(crate) fn set_hint(&mut self, problem: usize, hint: String) {
+        if let Some(problem) = self.list.get_mut(problem) {
+            problem.hint = Some(hint);
+        }
+    }
+
+    /// The key in front of a value, as it is written; `None` for an item of a list.
+    pub(crate) fn key_of(&self, value: &Span) -> Option<&'s str> {
+        let before = self.source.get(..value.start)?.trim_end().strip_suffix('=')?.trim_end();
+        let is_part = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '-');
+        let rest = before.trim_end_matches(is_part);
+        before.get(rest.len()..).filter(|key| !key.is_empty())
+    }
+
     /// Here stands a reference to the secret called `name`.
     pub(crate) fn reference(&mut self, name: String, at: &Span) {
         self.references.push((name, at.clone()));
@@ -240,6 +267,11 @@ impl<'s> Findings<'s> {
     pub(crate) fn may_be_there(&self, table: &Span, key: &str) -> bool {
         self.misspelt.iter().any(|(start, meant)| *start == table.start && meant == key)
             || self.is_damaged(table.start)
+    }
+
+    /// Whether a key of any table has been reported that most likely stands for `key`.
+    pub(crate) fn is_misspelt(&self, key: &str) -> bool {
+        self.misspelt.iter().any(|(_, meant)| meant == key)
     }
 
     pub(crate) fn has_errors(&self) -> bool {

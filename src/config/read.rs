@@ -9,6 +9,7 @@ use schemars::{JsonSchema, Schema, SchemaGenerator};
 use serde_json::{Number, Value as Json};
 use toml::de::{DeFloat, DeInteger, DeValue};
 
+use super::misplaced;
 use super::problem::{Findings, Span};
 use super::syntax::{SECRET_WORDS, Value};
 use crate::model::text::nearest;
@@ -64,6 +65,7 @@ pub(crate) trait Read: Sized {
     fn read(value: &Value<'_>, find: &mut Findings<'_>) -> Option<Self>;
 }
 
+/// Reports a value of another type than its key's.
 fn mismatch<T>(value: &Value<'_>, wanted: &str, find: &mut Findings<'_>) -> Option<T> {
     let given = match value.get_ref() {
         DeValue::String(_) => "a text",
@@ -74,11 +76,47 @@ fn mismatch<T>(value: &Value<'_>, wanted: &str, find: &mut Findings<'_>) -> Opti
         DeValue::Array(_) => "a list",
         DeValue::Table(_) => "a table",
     };
-    find.error("config::type", &value.span(), format!("{wanted} is wanted here, not {given}"))
-        .label(format!("this is {given}"))
-        .hint(format!("write {wanted}"));
+    let key = find.key_of(&value.span());
+    let message = match key {
+        Some(key) => format!("`{key}` is {wanted}, not {given}"),
+        None => format!("{wanted} is wanted here, not {given}"),
+    };
+    let hint = way_out(value, wanted, key.unwrap_or("…"));
+    find.error("config::type", &value.span(), message).label(format!("this is {given}")).hint(hint);
     None
 }
+
+/// What to write instead. Quotes a value only where it is a number or a truth value: any other text
+/// may be a secret.
+fn way_out(value: &Value<'_>, wanted: &str, key: &str) -> String {
+    let is_among = |words: &[&str]| words.contains(&wanted);
+    match value.get_ref() {
+        DeValue::String(text)
+            if (is_among(&[NUMBER, WHOLE]) && text.parse::<f64>().is_ok_and(f64::is_finite))
+                || (wanted == TRUTH && matches!(&**text, "true" | "false")) =>
+        {
+            format!("remove the quotes: `{key} = {text}`")
+        }
+        DeValue::String(_) if wanted == LIST => {
+            format!("put it in brackets: `{key} = [\"…\"]`")
+        }
+        DeValue::Integer(_) | DeValue::Float(_) | DeValue::Boolean(_) | DeValue::Datetime(_)
+            if wanted == TEXT =>
+        {
+            format!("put it in quotes: `{key} = \"…\"`")
+        }
+        DeValue::Array(items) if wanted == TEXT && items.len() == 1 => {
+            format!("remove the brackets: `{key} = \"…\"`")
+        }
+        _ => format!("write {wanted}"),
+    }
+}
+
+const TEXT: &str = "a text";
+const TRUTH: &str = "`true` or `false`";
+const WHOLE: &str = "a whole number";
+const NUMBER: &str = "a number";
+const LIST: &str = "a list";
 
 impl Read for Text {
     fn read(value: &Value<'_>, find: &mut Findings<'_>) -> Option<Self> {
@@ -87,7 +125,7 @@ impl Read for Text {
         }
         // It may be a secret's place.
         blot_texts(value, true, find);
-        mismatch(value, "a text in quotes", find)
+        mismatch(value, TEXT, find)
     }
 }
 
@@ -95,7 +133,7 @@ impl Read for At<bool> {
     fn read(value: &Value<'_>, find: &mut Findings<'_>) -> Option<Self> {
         match value.get_ref() {
             DeValue::Boolean(it) => Some(At::new(*it, value.span())),
-            _ => mismatch(value, "`true` or `false`", find),
+            _ => mismatch(value, TRUTH, find),
         }
     }
 }
@@ -107,7 +145,7 @@ impl Read for At<i64> {
                 Some(number) => Some(At::new(number, value.span())),
                 None => mismatch(value, "a whole number of at most 64 bits", find),
             },
-            _ => mismatch(value, "a whole number", find),
+            _ => mismatch(value, WHOLE, find),
         }
     }
 }
@@ -121,7 +159,7 @@ impl Read for At<f64> {
         };
         match number {
             Some(number) => Some(At::new(number, value.span())),
-            None => mismatch(value, "a number", find),
+            None => mismatch(value, NUMBER, find),
         }
     }
 }
@@ -147,7 +185,7 @@ impl<T: Read> Read for Vec<T> {
             DeValue::Array(items) => {
                 Some(items.iter().filter_map(|item| T::read(item, find)).collect())
             }
-            _ => mismatch(value, "a list", find),
+            _ => mismatch(value, LIST, find),
         }
     }
 }
@@ -243,7 +281,7 @@ impl Read for Tree {
                 Some(number) => Branch::Fixed(Json::Number(number)),
                 None => return mismatch(value, "a number that JSON can hold", find),
             },
-            DeValue::Datetime(_) => return mismatch(value, "a text in quotes", find),
+            DeValue::Datetime(_) => return mismatch(value, TEXT, find),
             DeValue::Array(_) => Branch::List(Read::read(value, find)?),
             DeValue::Table(_) => Branch::Table(Named::read(value, find)?.entries),
         };
@@ -266,12 +304,13 @@ impl JsonSchema for Tree {
 }
 
 /// The keys of one table, for what is reported of others.
+#[derive(Debug)]
 pub(crate) struct Keys {
+    /// The name of its type.
+    pub(crate) table: &'static str,
     pub(crate) known: &'static [&'static str],
     /// A later version will read these.
     pub(crate) later: &'static [&'static str],
-    /// These belong to another table, called by the name in front.
-    pub(crate) elsewhere: (&'static str, &'static [&'static str]),
 }
 
 /// Reports a key that the language does not have.
@@ -286,18 +325,19 @@ pub(crate) fn unknown_key(
     if keys.later.contains(&key.as_str()) {
         return not_yet(&key.span, &format!("`{}`", key.value), find);
     }
+    let explained = misplaced::explain(key, value, table, keys, find);
     let near = nearest(key.as_str(), keys.known.iter().copied());
-    let (place, theirs) = keys.elsewhere;
-    let is_elsewhere = theirs.contains(&key.as_str());
-    if let (Some(near), false) = (near, is_elsewhere) {
+    let near =
+        near.filter(|_| explained.is_none() && !misplaced::belongs_elsewhere(key.as_str(), keys));
+    if let Some(near) = near {
         find.misspelt(table, near);
     }
     let message = format!("unknown key `{}`", key.value);
     let draft = find.error("config::unknown_key", &key.span, message).label("no such key");
-    match near {
-        _ if is_elsewhere => draft.hint(format!("`{}` belongs to {place}", key.value)),
-        Some(near) => draft.hint(format!("did you mean `{near}`?")),
-        None => draft.hint(format!("the keys of this table are {}", listed(keys.known))),
+    match (explained, near) {
+        (Some(hint), _) => draft.hint(hint),
+        (None, Some(near)) => draft.hint(format!("did you mean `{near}`?")),
+        (None, None) => draft.hint(format!("the keys of this table are {}", listed(keys.known))),
     };
 }
 
@@ -359,7 +399,6 @@ macro_rules! table {
             $( $(#[$field_meta:meta])* $key:literal => $field:ident : $type:ty, )*
         }
         $(later { $($later:literal),* $(,)? })?
-        $(elsewhere $place:literal { $($theirs:literal),* $(,)? })?
     ) => {
         $(#[$meta])*
         #[derive(Clone, Debug, Default, schemars::JsonSchema)]
@@ -372,6 +411,12 @@ macro_rules! table {
         }
 
         impl $name {
+            pub(crate) const KEYS: $crate::config::read::Keys = $crate::config::read::Keys {
+                table: stringify!($name),
+                known: &[$($key),*],
+                later: &[$($($later),*)?],
+            };
+
             /// Each entry of `self`, or where it has none, that of `other`.
             #[must_use]
             #[allow(dead_code, reason = "not every table is merged")]
@@ -385,11 +430,6 @@ macro_rules! table {
                 value: &$crate::config::syntax::Value<'_>,
                 find: &mut $crate::config::problem::Findings<'_>,
             ) -> Option<Self> {
-                const KEYS: $crate::config::read::Keys = $crate::config::read::Keys {
-                    known: &[$($key),*],
-                    later: &[$($($later),*)?],
-                    elsewhere: $crate::config::read::elsewhere!($($place { $($theirs),* })?),
-                };
                 let entries = $crate::config::read::entries(value, find)?;
                 let mut table = Self { span: value.span(), ..Self::default() };
                 for (key, value) in entries {
@@ -402,7 +442,7 @@ macro_rules! table {
                         } )*
                         name => {
                             let key = $crate::config::read::At::new(name.to_owned(), key.span());
-                            $crate::config::read::unknown_key(&key, value, &table.span, &KEYS, find);
+                            $crate::config::read::unknown_key(&key, value, &table.span, &Self::KEYS, find);
                         }
                     }
                 }
@@ -412,16 +452,6 @@ macro_rules! table {
     };
 }
 pub(crate) use table;
-
-macro_rules! elsewhere {
-    () => {
-        ("", &[])
-    };
-    ($place:literal { $($theirs:literal),* }) => {
-        ($place, &[$($theirs),*])
-    };
-}
-pub(crate) use elsewhere;
 
 /// The entries of a value that must be a table.
 pub(crate) fn entries<'v, 'i>(

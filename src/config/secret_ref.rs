@@ -8,12 +8,14 @@
 //! cryptography into every start; and a keychain that is locked over SSH and never answers is
 //! simply a command that ran out of time.
 
+use std::io::Read as _;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::Duration;
 
 use secrecy::{ExposeSecret as _, SecretString};
 use tokio::io::AsyncReadExt as _;
+use tokio::sync::Semaphore;
 
 use super::environment;
 use crate::model::provider::{SecretRef, Setting};
@@ -22,6 +24,12 @@ use crate::model::provider::{SecretRef, Setting};
 pub(crate) const SCHEMES: [&str; 4] = ["env:", "keyring:", "file:", "cmd:"];
 
 const COMMAND_TIME: Duration = Duration::from_secs(10);
+/// How long a secret file may take, as on a network drive that does not answer.
+const FILE_TIME: Duration = Duration::from_secs(5);
+/// Secret files read at a time. A read that hangs keeps its thread for good, and name look-ups need
+/// threads of the same kind.
+const MAX_FILES_AT_A_TIME: usize = 8;
+static FILES: Semaphore = Semaphore::const_new(MAX_FILES_AT_A_TIME);
 /// More than any secret has, less than a wrong file.
 const MAX_BYTES: u64 = 64 * 1024;
 /// The service under which entries lie in the keychain.
@@ -38,6 +46,8 @@ pub enum RefError {
     Own,
     #[error("`file:` wants an absolute path")]
     File,
+    #[error("`file:` finds no other user's home folder")]
+    Home,
     #[error("`cmd:` wants a program and its arguments, quotes closed")]
     Command,
     #[error("`keyring:` wants the name of an entry")]
@@ -49,7 +59,7 @@ impl RefError {
     pub fn hint(self) -> &'static str {
         match self {
             Self::Literal | Self::Variable | Self::Own => "e.g. `env:GITHUB_CLIENT_SECRET`",
-            Self::File => "e.g. `file:/run/secrets/github`",
+            Self::File | Self::Home => "e.g. `file:/run/secrets/github`",
             Self::Command => "e.g. `cmd:pass show github`",
             Self::Keyring => "e.g. `keyring:github`",
         }
@@ -72,8 +82,11 @@ pub fn parse(text: &str) -> Result<SecretRef, RefError> {
         "env" if is_our_own(rest) => Err(RefError::Own),
         "env" if is_variable_name(rest) => Ok(SecretRef::Env(rest.into())),
         "env" => Err(RefError::Variable),
-        "file" if Path::new(rest).is_absolute() => Ok(SecretRef::File(rest.into())),
-        "file" => Err(RefError::File),
+        "file" => match environment::expanded(Path::new(rest)) {
+            Ok(path) if path.is_absolute() => Ok(SecretRef::File(path)),
+            Ok(_) => Err(RefError::File),
+            Err(_) => Err(RefError::Home),
+        },
         "cmd" => split_words(rest).map(SecretRef::Command).ok_or(RefError::Command),
         "keyring" if is_entry_name(rest) => Ok(SecretRef::Keyring(rest.into())),
         "keyring" => Err(RefError::Keyring),
@@ -127,6 +140,10 @@ pub enum SecretError {
     Unexpanded(String),
     #[error("the secret file `{}` cannot be read", .0.display())]
     File(PathBuf, #[source] std::io::Error),
+    #[error("the secret file `{}` is no regular file", .0.display())]
+    NotAFile(PathBuf),
+    #[error("the secret file `{}` could not be read within {time} s", .0.display(), time = FILE_TIME.as_secs())]
+    SlowFile(PathBuf),
     #[error("the command `{0}` cannot be run")]
     Command(String, #[source] std::io::Error),
     #[error("the command `{0}` failed ({1})")]
@@ -156,6 +173,10 @@ impl SecretError {
                 "this MCP host does not fill in variables: write the value of {name} into its `env` entry"
             ),
             Self::File(..) => "create the file, readable by the server's user only".into(),
+            Self::NotAFile(_) => {
+                "name a regular file; folders, pipes, sockets and devices are not read, and `cmd:` runs a program".into()
+            }
+            Self::SlowFile(_) => "check the drive on which the file is".into(),
             Self::Command(..) => {
                 "the program must be on the PATH of the server; there is no shell".into()
             }
@@ -229,9 +250,11 @@ async fn follow(reference: &SecretRef) -> Result<String, SecretError> {
 pub(crate) fn is_missing(reference: &SecretRef) -> Option<SecretError> {
     match reference {
         SecretRef::Env(name) => variable(name).err(),
-        SecretRef::File(path) => {
-            std::fs::metadata(path).err().map(|error| SecretError::File(path.clone(), error))
-        }
+        SecretRef::File(path) => match std::fs::metadata(path) {
+            Ok(found) if found.is_file() => None,
+            Ok(_) => Some(SecretError::NotAFile(path.clone())),
+            Err(error) => Some(SecretError::File(path.clone(), error)),
+        },
         SecretRef::Command(_) | SecretRef::Keyring(_) => None,
     }
 }
@@ -248,11 +271,51 @@ fn variable(name: &str) -> Result<String, SecretError> {
 }
 
 async fn read_file(path: &Path) -> Result<String, SecretError> {
-    let failed = |error| SecretError::File(path.into(), error);
-    let file = tokio::fs::File::open(path).await.map_err(failed)?;
-    let mut bytes = Vec::new();
-    file.take(MAX_BYTES + 1).read_to_end(&mut bytes).await.map_err(failed)?;
+    let slow = || SecretError::SlowFile(path.into());
+    let read = async {
+        let place = FILES.acquire().await.map_err(|_| slow())?;
+        let path = path.to_owned();
+        let reading = tokio::task::spawn_blocking(move || {
+            let read = read_regular(&path);
+            // Not before the thread is free again, even where the call has given up.
+            drop(place);
+            read
+        });
+        // The process is about to end, or the thread panicked.
+        reading.await.map_err(|_| slow())?
+    };
+    let bytes = tokio::time::timeout(FILE_TIME, read).await.map_err(|_| slow())??;
     text(bytes, || format!("file:{}", path.display()))
+}
+
+/// The first bytes of a regular file, one more than a secret may have.
+///
+/// A named pipe without a writer would be waited for when it is opened, hence `O_NONBLOCK`; what
+/// was opened is looked at and not what the path may lead to a moment later.
+fn read_regular(path: &Path) -> Result<Vec<u8>, SecretError> {
+    let failed = |error| SecretError::File(path.into(), error);
+    let mut options = std::fs::OpenOptions::new();
+    options.read(true);
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::OpenOptionsExt as _;
+        let flags = rustix::fs::OFlags::NONBLOCK | rustix::fs::OFlags::NOCTTY;
+        options.custom_flags(flags.bits().cast_signed());
+    }
+    let file = match options.open(path) {
+        Ok(file) => file,
+        // A socket cannot be opened at all.
+        Err(_) if std::fs::metadata(path).is_ok_and(|found| !found.is_file()) => {
+            return Err(SecretError::NotAFile(path.into()));
+        }
+        Err(error) => return Err(failed(error)),
+    };
+    if !file.metadata().map_err(failed)?.is_file() {
+        return Err(SecretError::NotAFile(path.into()));
+    }
+    let mut bytes = Vec::new();
+    file.take(MAX_BYTES + 1).read_to_end(&mut bytes).map_err(failed)?;
+    Ok(bytes)
 }
 
 /// Bytes to text; nothing of them survives in an error.
@@ -284,16 +347,20 @@ async fn run(words: &[String]) -> Result<String, SecretError> {
         if let Some(stdout) = child.stdout.take() {
             stdout.take(MAX_BYTES + 1).read_to_end(&mut bytes).await?;
         }
-        Ok((bytes, child.wait().await?))
+        if bytes.len() as u64 > MAX_BYTES {
+            // It may write for ever; dropping it ends it.
+            return Ok((bytes, None));
+        }
+        Ok((bytes, Some(child.wait().await?)))
     });
     let (bytes, status) = match answer.await {
         Ok(answer) => answer.map_err(failed)?,
         Err(_) => return Err(SecretError::Slow(program)),
     };
-    if !status.success() {
-        return Err(SecretError::Failed(program, status));
+    match status {
+        Some(status) if !status.success() => Err(SecretError::Failed(program, status)),
+        _ => text(bytes, || format!("cmd:{program}")),
     }
-    text(bytes, || format!("cmd:{program}"))
 }
 
 async fn ask_keychain(name: &str) -> Result<String, SecretError> {
@@ -381,6 +448,62 @@ mod tests {
         assert_eq!(document().unwrap().expose_secret(), "a\nb\n");
         std::fs::write(&path, "\n \n").unwrap();
         assert!(matches!(document(), Err(SecretError::Empty(_))));
+    }
+
+    /// Each would be waited for without end, or read without end.
+    #[cfg(unix)]
+    #[test]
+    fn only_a_regular_file_is_a_secret_file() {
+        let folder = tempfile::tempdir().unwrap();
+        let pipe = folder.path().join("pipe");
+        let made = std::process::Command::new("mkfifo").arg(&pipe).status().unwrap();
+        assert!(made.success());
+        let socket = folder.path().join("socket");
+        let _listener = std::os::unix::net::UnixListener::bind(&socket).unwrap();
+        let link = folder.path().join("link");
+        std::os::unix::fs::symlink(&pipe, &link).unwrap();
+        let devices = ["/dev/zero", "/dev/null", "/dev/tty"].map(PathBuf::from);
+        let others = [folder.path().to_owned(), pipe.clone(), socket, link];
+        for path in others.into_iter().chain(devices) {
+            let reference = SecretRef::File(path.clone());
+            let begun = tokio::time::Instant::now();
+            let error = block_on(resolve(&reference)).unwrap_err();
+            let is_told = match &error {
+                SecretError::NotAFile(_) => true,
+                // No terminal is there to be opened.
+                SecretError::File(..) => path.ends_with("tty"),
+                _ => false,
+            };
+            assert!(is_told, "{}: {error}", path.display());
+            assert!(begun.elapsed() < FILE_TIME, "{}", path.display());
+            assert!(!error.hint().is_empty() && is_missing(&reference).is_some());
+        }
+        // Many at once keep no thread: a name look-up after them finds one.
+        block_on(async {
+            let reference = SecretRef::File(pipe);
+            let all = (0..600).map(|_| resolve(&reference));
+            let all = futures_util::future::join_all(all).await;
+            assert!(all.iter().all(|one| matches!(one, Err(SecretError::NotAFile(_)))));
+            assert!(tokio::net::lookup_host("localhost:1").await.is_ok());
+        });
+        let target = folder.path().join("target");
+        std::fs::write(&target, "s3cret").unwrap();
+        std::fs::remove_file(folder.path().join("link")).unwrap();
+        std::os::unix::fs::symlink(&target, folder.path().join("link")).unwrap();
+        let linked = block_on(resolve(&SecretRef::File(folder.path().join("link"))));
+        assert_eq!(linked.unwrap().expose_secret(), "s3cret");
+        std::fs::write(&target, vec![b'x'; 1 << 20]).unwrap();
+        let large = block_on(resolve(&SecretRef::File(target)));
+        assert!(matches!(large, Err(SecretError::NotText(_))));
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn a_command_that_writes_without_end_is_ended() {
+        let begun = tokio::time::Instant::now();
+        let error = block_on(resolve(&parse("cmd:cat /dev/zero").unwrap())).unwrap_err();
+        assert!(matches!(error, SecretError::NotText(_)), "{error}");
+        assert!(begun.elapsed() < COMMAND_TIME);
     }
 
     #[cfg(unix)]

@@ -11,7 +11,7 @@ use crate::model::server_auth::{
 
 /// A key is tried by anybody who reaches the port. 20 characters are 120 bits in base64, which no
 /// rate of trying gets through.
-const SHORTEST_KEY: usize = 20;
+pub(super) const SHORTEST_KEY: usize = 20;
 
 /// A secret of `[server.auth]` that cannot be used. Names who it belongs to, never a value.
 #[derive(Debug, thiserror::Error)]
@@ -41,16 +41,22 @@ impl AuthError {
 /// Follows every reference.
 ///
 /// # Errors
-/// [`AuthError`], the first one.
-pub async fn resolve(auth: &ServerAuth) -> Result<ResolvedAuth, AuthError> {
-    let mut resolved = ResolvedAuth::default();
+/// Every [`AuthError`], so that an operator mends them all before the next start.
+pub async fn resolve(auth: &ServerAuth) -> Result<ResolvedAuth, Vec<AuthError>> {
+    let (mut resolved, mut errors) = (ResolvedAuth::default(), Vec::new());
     if let Some(issuer) = &auth.issuer {
-        resolved.issuer = Some(self::issuer(issuer).await?);
+        match self::issuer(issuer).await {
+            Ok(issuer) => resolved.issuer = Some(issuer),
+            Err(error) => errors.push(error),
+        }
     }
     for key in &auth.keys {
-        resolved.keys.push(self::key(key).await?);
+        match self::key(key).await {
+            Ok(key) => resolved.keys.push(key),
+            Err(error) => errors.push(error),
+        }
     }
-    Ok(resolved)
+    if errors.is_empty() { Ok(resolved) } else { Err(errors) }
 }
 
 async fn issuer(issuer: &Issuer) -> Result<ResolvedIssuer, AuthError> {
@@ -86,12 +92,19 @@ async fn key(key: &ApiKey) -> Result<ResolvedKey, AuthError> {
         .await
         .map_err(|source| AuthError::Key { name: name.clone(), source })?;
     // `new,old`, as COUNTERSIGN_KEY: a key is exchanged without a moment at which neither is good.
-    let values: Vec<SecretString> =
-        key.expose_secret().split(',').map(|value| value.trim().into()).collect();
-    if values.iter().any(|value| value.expose_secret().len() < SHORTEST_KEY) {
+    let values = values(key.expose_secret()).map(SecretString::from).collect();
+    if has_short_key(key.expose_secret()) {
         return Err(AuthError::Short { name, reference: written(&reference) });
     }
     Ok(ResolvedKey { name, values, holder })
+}
+
+fn values(written: &str) -> impl Iterator<Item = &str> {
+    written.split(',').map(str::trim)
+}
+
+pub(super) fn has_short_key(written: &str) -> bool {
+    values(written).any(|value| value.len() < SHORTEST_KEY)
 }
 
 #[cfg(test)]
@@ -101,7 +114,7 @@ mod tests {
     use crate::model::provider::{SecretRef, Setting};
     use crate::model::server_auth::{DEFAULT_INTROSPECTION_CACHE, KeyHolder};
 
-    fn resolved(auth: &ServerAuth) -> Result<ResolvedAuth, AuthError> {
+    fn resolved(auth: &ServerAuth) -> Result<ResolvedAuth, Vec<AuthError>> {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
         runtime.expect("a runtime").block_on(resolve(auth))
     }
@@ -163,7 +176,8 @@ mod tests {
             (vec![key("ana", short)], "less than 20", "`openssl rand -base64 32`"),
             (vec![key("ana", half)], "less than 20", "`openssl rand -base64 32`"),
         ] {
-            let error = resolved(&ServerAuth { issuer: None, keys }).expect_err(message);
+            let errors = resolved(&ServerAuth { issuer: None, keys }).expect_err(message);
+            let [error] = errors.as_slice() else { panic!("{errors:?}") };
             let told = format!("{error} {error:?} {}", error.hint());
             assert!(error.to_string().contains(message), "{told}");
             assert!(error.hint().contains(hint), "{told}");

@@ -4,6 +4,8 @@ use std::fs::{self, File};
 use std::io::{ErrorKind, Read as _};
 use std::path::{Path, PathBuf};
 
+use super::environment::{self, HomeError};
+
 /// 10,000 tools are about 4 MiB.
 const MAX_BYTES: u64 = 16 * 1024 * 1024;
 
@@ -12,6 +14,8 @@ const MAX_BYTES: u64 = 16 * 1024 * 1024;
 pub(super) enum SourceError {
     #[error("there is no such file")]
     Missing,
+    #[error(transparent)]
+    Home(#[from] HomeError),
     #[error("it is a folder")]
     Folder,
     #[error("it is no ordinary file")]
@@ -34,6 +38,7 @@ impl SourceError {
     pub(super) fn hint(&self) -> &'static str {
         match self {
             Self::Missing => "check the path, or leave it out to look in the usual places",
+            Self::Home(error) => error.hint(),
             Self::Folder => "name the file in it",
             Self::Special => {
                 "it must be a file: a pipe or device would be gone after the first read"
@@ -57,6 +62,7 @@ impl SourceError {
 /// [`SourceError`]. The kind of file is looked at before it is opened, because opening a FIFO
 /// waits for a writer that never comes.
 pub(super) fn read(path: &Path) -> Result<String, SourceError> {
+    environment::expanded(path)?;
     let kind = fs::metadata(path).map_err(wrong)?;
     if kind.is_dir() {
         return Err(SourceError::Folder);

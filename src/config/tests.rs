@@ -38,7 +38,8 @@ const POST: &str = "request = \"POST https://api.example.com/x\"\n";
 fn an_empty_file_is_a_server_without_tools() {
     for source in ["", "\n", "# nothing\r\n"] {
         let config = good(source);
-        assert!(config.tools.is_empty() && config.warnings.is_empty());
+        let codes: Vec<_> = config.warnings.iter().map(|warning| warning.code).collect();
+        assert!(config.tools.is_empty() && codes == ["tools::count"], "{codes:?}");
         assert_eq!(config.server.name, "countersign");
     }
 }
@@ -228,7 +229,7 @@ fn mistakes_in_server_store_and_at_the_top() {
         ("[server]\nport = 0", "2:8", "`port` lies"),
         ("[server]\nmax_chars = 1", "2:13", "`max_chars` lies"),
         ("[server]\nallow_private = [\"10.0.0.0/33\"]", "2:18", "block of addresses"),
-        ("[server]\nname = 5", "2:8", "a text in quotes is wanted"),
+        ("[server]\nname = 5", "2:8", "`name` is a text, not a whole number"),
         ("[server]\nmode = \"x\"", "2:1", "`mode` is not supported by this version yet"),
         ("[server]\npublic_url = \"http://10.0.0.1\"", "2:15", "by `https://` only"),
         ("[server]\npublic_url = \"http://tools\"", "2:15", "by `https://` only"),
@@ -237,13 +238,13 @@ fn mistakes_in_server_store_and_at_the_top() {
         ("[server]\ntrusted_proxies = [\"0.0.0.0/0\"]", "2:20", "more addresses than any"),
         ("[server]\ntrusted_proxies = [\"128.0.0.0/1\"]", "2:20", "more addresses than any"),
         ("[server]\ntrusted_proxies = [\"::/0\"]", "2:20", "more addresses than any"),
-        ("[server]\nauth = \"hunter2\"", "2:8", "a table is wanted"),
+        ("[server]\nauth = \"hunter2\"", "2:8", "`auth` is a table"),
         (
             "[store]\nurl = \"postgres://u:p@h/d\"",
             "2:7",
             "a Postgres store is not supported by this version yet",
         ),
-        ("[store]\nretention = \"for_ever\"", "2:13", "this word means nothing here"),
+        ("[store]\nretention = \"for_ever\"", "2:13", "`for_ever` is not a retention"),
         ("[store]\nurl = \"redis://x\"", "2:7", "no store"),
         ("[openapi.x]\nspec = \"a\"", "1:1", "`[openapi.x]` is not supported by this version yet"),
         ("[mcp.x]\nurl = \"a\"", "1:1", "`[mcp.x]` is not supported by this version yet"),
@@ -328,7 +329,7 @@ fn mistakes_in_parameters() {
         (
             format!("{TOOL}{GET}params.a = {{ type = \"int\", description = \"A\" }}"),
             "4:21",
-            "means nothing here",
+            "`int` is not a type",
         ),
         (
             format!("{TOOL}{GET}params.a = {{ defualt = 1, description = \"A\" }}"),
@@ -394,7 +395,7 @@ fn mistakes_in_the_rest_of_a_tool() {
             "carries a credential",
         ),
         (format!("{TOOL}{GET}reply = \"x\"\nselect = \".\""), "4:9", "`reply` and `select`"),
-        (format!("{TOOL}{GET}effect = \"delete\""), "4:10", "means nothing here"),
+        (format!("{TOOL}{GET}effect = \"delete\""), "4:10", "`delete` is not an effect"),
         (format!("{TOOL}{GET}timeout = 0"), "4:11", "between 1 and 120"),
         (format!("{TOOL}{GET}scopes = [\"a\"]"), "4:11", "scopes without a provider"),
         (
@@ -465,7 +466,7 @@ fn mistakes_in_providers() {
         (format!("{OAUTH}revoke_url = \"https://a.example/r\"\nrevoke_request = {{ form = {{ t = \"{{refresh_token}}\" }} }}"), "7:33", "nothing is known"),
         (format!("{OAUTH}token_params = {{ grant_type = \"x\" }}"), "6:18", "not free to be set"),
         (format!("{OAUTH}identity = {{ request = \"GET https://a.example/me\" }}"), "6:12", "`id`"),
-        (format!("{OAUTH}identity = {{ request = \"DELETE https://a.example/me\", id = \"/id\" }}"), "6:24", "means nothing here"),
+        (format!("{OAUTH}identity = {{ request = \"DELETE https://a.example/me\", id = \"/id\" }}"), "6:24", "`DELETE` is not among the choices"),
         (format!("{OAUTH}identity = {{ request = \"GET https://a.example/me\", id = \"id\" }}"), "6:57", "no JSON pointer"),
         (format!("{OAUTH}userinfo_url = \"https://evil.example/me\""), "6:16", "`identity` is at evil.example"),
         (format!("{OAUTH}identity = {{ request = \"GET https://evil.example/me\", id = \"/id\" }}"), "6:12", "`identity` is at evil.example"),
@@ -502,12 +503,14 @@ fn what_is_unwise_is_a_warning() {
     let tool = |i| format!("[tools.t{i}]\ndescription = \"d\"\n{GET}");
     let tools = (0..41).map(tool).collect::<Vec<_>>().concat();
     let config = good(&tools);
-    assert_eq!(config.warnings.len(), 1);
-    assert!(config.warnings[0].message.contains("41 tools"));
+    let has = |config: &Config, part: &str| {
+        config.warnings.iter().filter(|warning| warning.message.contains(part)).count() == 1
+    };
+    assert!(has(&config, "41 tools"));
     let config = good(&format!("[tools.{}]\ndescription = \"d\"\n{GET}", "a".repeat(41)));
-    assert!(config.warnings[0].message.contains("mcp__countersign__"));
+    assert!(has(&config, "mcp__countersign__"));
     let config = good(&format!("{TOOL}{GET}params.x = {{ type = \"integer\" }}"));
-    assert!(config.warnings[0].message.contains("no description"));
+    assert!(has(&config, "no description"));
 }
 
 #[test]

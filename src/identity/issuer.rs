@@ -21,7 +21,7 @@ use crate::model::principal::{NoOpener, Opener};
 use crate::model::provider::{TokenAuth, TokenBody, TokenResponseShape};
 use crate::model::server_auth::{Client, ResolvedIssuer};
 use crate::model::{Caller, Clock, Principal, Time};
-use crate::net::{Net, NetError};
+use crate::net::{Net, NetError, Phase};
 use crate::oauth::{DiscoveryError, Metadata, OAuthClient, TokenError};
 
 /// How long a good JWT is not looked at again. How long an introspection answer is believed, the
@@ -94,6 +94,11 @@ impl IssuerError {
         match self {
             Self::Discovery(error) => match error {
                 DiscoveryError::OtherIssuer { .. } => error.hint(),
+                DiscoveryError::Unreachable { source, .. }
+                    if matches!(source.phase, Phase::Tls(_)) =>
+                {
+                    error.hint()
+                }
                 _ => "check `issuer` in [server.auth] and that its host can be reached from here",
             },
             Self::Slow { .. } | Self::NoKeys { .. } | Self::BadKeys(_) => {

@@ -1,6 +1,6 @@
 //! Static keys: a person's own, or an application's that names its end user with every call.
 
-use std::collections::{BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
 use secrecy::ExposeSecret as _;
@@ -13,8 +13,8 @@ use crate::model::{Caller, Principal, UserId, secret};
 /// The keys.
 pub(super) struct Keys {
     by_digest: HashMap<Digest, Held>,
-    /// What sessions know the keys by that they were begun with: a digest is good for one process.
-    fingerprints: HashSet<String>,
+    /// By what sessions know the key that they were begun with: a digest is good for one process.
+    by_fingerprint: HashMap<String, Digest>,
 }
 
 /// Whom a key stands for.
@@ -28,6 +28,8 @@ pub(super) enum Held {
 pub struct Application {
     /// The name of its key.
     pub name: String,
+    /// [`secret::fingerprint`] of the key.
+    pub key: String,
     opener: Result<Opener, NoOpener>,
 }
 
@@ -62,7 +64,7 @@ impl Keys {
     ) -> Result<Self, KeyError> {
         let mut names: HashMap<Digest, String> = HashMap::new();
         let mut by_digest = HashMap::new();
-        let mut fingerprints = HashSet::new();
+        let mut by_fingerprint = HashMap::new();
         for ResolvedKey { name, values, holder } in resolved {
             if names.values().any(|other| *other == name) {
                 return Err(KeyError::SameName { name });
@@ -79,16 +81,31 @@ impl Keys {
                     }
                     _ => {}
                 }
-                fingerprints.insert(secret::fingerprint(text));
-                by_digest.insert(digest, Held::new(name.clone(), holder.clone(), issuer));
+                let fingerprint = secret::fingerprint(text);
+                by_fingerprint.insert(fingerprint.clone(), digest);
+                let held = Held::new(name.clone(), fingerprint, holder.clone(), issuer);
+                by_digest.insert(digest, held);
             }
         }
-        Ok(Self { by_digest, fingerprints })
+        Ok(Self { by_digest, by_fingerprint })
     }
 
-    /// Whether it is one of them, by its [`secret::fingerprint`].
-    pub(super) fn has(&self, fingerprint: &str) -> bool {
-        self.fingerprints.contains(fingerprint)
+    /// Whether the key of this [`secret::fingerprint`] is accepted and vouches for this person.
+    pub(super) fn vouches_for(&self, caller: &Caller, fingerprint: &str) -> bool {
+        let held = self.by_fingerprint.get(fingerprint).and_then(|digest| self.find(digest));
+        match held {
+            Some(Held::Person(principal)) => principal.caller == *caller,
+            Some(Held::Application(application)) => application.is_of(caller),
+            None => false,
+        }
+    }
+
+    /// The applications.
+    pub(super) fn applications(&self) -> impl Iterator<Item = &Application> {
+        self.by_digest.values().filter_map(|held| match held {
+            Held::Application(application) => Some(application),
+            Held::Person(_) => None,
+        })
     }
 
     /// Everybody who has a key of their own.
@@ -108,17 +125,21 @@ impl Keys {
 impl Held {
     fn new(
         name: String,
+        key: String,
         holder: KeyHolder,
         issuer: Option<&(&str, Result<Opener, NoOpener>)>,
     ) -> Self {
         match holder {
             KeyHolder::Person(user) => Self::Person(Arc::new(person(&name, user, issuer))),
-            KeyHolder::Application { verifier_url } => Self::Application(Application {
+            KeyHolder::Application { verifier_url, confirm } => Self::Application(Application {
                 opener: match verifier_url {
-                    Some(url) => Ok(Opener::Application(Verifier { key: name.clone(), url })),
+                    Some(url) => {
+                        Ok(Opener::Application(Verifier { key: name.clone(), url, confirm }))
+                    }
                     None => Err(NoOpener::NoVerifier { key: name.clone() }),
                 },
                 name,
+                key,
             }),
         }
     }
@@ -130,7 +151,20 @@ impl Application {
         Caller { namespace: namespace(&self.name), user }
     }
 
-    pub(super) fn principal(&self, user: UserId) -> Principal {
+    /// Whether this is one of its end users.
+    pub fn is_of(&self, caller: &Caller) -> bool {
+        caller.namespace == namespace(&self.name)
+    }
+
+    /// The page that tells who sits at a browser.
+    pub fn verifier(&self) -> Option<&Verifier> {
+        match &self.opener {
+            Ok(Opener::Application(verifier)) => Some(verifier),
+            _ => None,
+        }
+    }
+
+    pub fn principal(&self, user: UserId) -> Principal {
         Principal {
             caller: self.caller(user),
             groups: BTreeSet::new(),

@@ -33,6 +33,7 @@ mod remembered;
 mod resource;
 mod suspects;
 
+use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::sync::Arc;
 
@@ -199,26 +200,26 @@ impl Authenticator {
         }
     }
 
-    /// Whether it is still somebody whom the issuer or a personal key can vouch for.
-    pub fn vouches_for(&self, caller: &Caller) -> bool {
-        let server = match &*self.0 {
-            Way::Local(_) => return false,
-            Way::Token { principal, .. } => return principal.caller == *caller,
-            Way::Server(server) => server,
-        };
-        match &server.issuer {
-            Some(issuer) => issuer.name() == caller.namespace,
-            None => server.keys.people().any(|person| *person == *caller),
+    /// Whether what vouched for a session of this person still does: the key of this fingerprint, or
+    /// (`None`) the issuer.
+    pub fn vouches_for(&self, caller: &Caller, key: Option<&str>) -> bool {
+        match (&*self.0, key) {
+            (Way::Local(_), _) | (Way::Token { .. }, None) => false,
+            (Way::Token { fingerprint, principal, .. }, Some(key)) => {
+                principal.caller == *caller && secret::same(fingerprint, key)
+            }
+            (Way::Server(server), None) => {
+                server.issuer.as_ref().is_some_and(|issuer| issuer.name() == caller.namespace)
+            }
+            (Way::Server(server), Some(key)) => server.keys.vouches_for(caller, key),
         }
     }
 
-    /// Whether the key of this fingerprint is one of those that are accepted now.
-    pub fn has_key(&self, key: &str) -> bool {
-        match &*self.0 {
-            Way::Local(_) => false,
-            Way::Token { fingerprint, .. } => secret::same(fingerprint, key),
-            Way::Server(server) => server.keys.has(key),
-        }
+    /// The applications that can confirm who sits at a browser, by name.
+    pub fn applications(&self) -> BTreeMap<&str, &Application> {
+        let Way::Server(server) = &*self.0 else { return BTreeMap::new() };
+        let confirming = server.keys.applications().filter(|it| it.verifier().is_some());
+        confirming.map(|it| (it.name.as_str(), it)).collect()
     }
 
     /// The application whose key came with a request that names its end user elsewhere than in a

@@ -19,6 +19,8 @@ pub(super) const LARGEST: usize = 1 << 20;
 const ARRIVES_WITHIN: Duration = Duration::from_secs(30);
 /// What clients shall wait, in seconds, before they try again.
 const LATER: u32 = 1;
+/// The same where only the end of a stream makes room.
+const MUCH_LATER: u32 = 60;
 /// JSON-RPC leaves this range to servers.
 const REFUSED: ErrorCode = ErrorCode(-32000);
 
@@ -27,6 +29,8 @@ const REFUSED: ErrorCode = ErrorCode(-32000);
 pub(super) struct Refusal {
     status: StatusCode,
     body: Value,
+    /// Seconds, for 503.
+    retry_after: u32,
 }
 
 impl Refusal {
@@ -35,12 +39,18 @@ impl Refusal {
     }
 
     fn with(status: StatusCode, code: ErrorCode, why: &'static str, id: Value) -> Self {
-        Self { status, body: Malformed { code, why, id, is_quiet: false }.answer() }
+        let body = Malformed { code, why, id, is_quiet: false }.answer();
+        Self { status, body, retry_after: LATER }
     }
 
     /// Neither we nor the request are at fault.
     pub(super) fn busy(why: &'static str) -> Self {
         Self::new(StatusCode::SERVICE_UNAVAILABLE, why)
+    }
+
+    /// Neither we nor the request are at fault, and it will not pass in a moment.
+    pub(super) fn full(why: &'static str) -> Self {
+        Self { retry_after: MUCH_LATER, ..Self::busy(why) }
     }
 
     pub(super) fn no_session() -> Self {
@@ -53,12 +63,13 @@ impl Refusal {
 
     pub(super) fn fault(error: impl Error) -> Self {
         let body = json!({ "jsonrpc": "2.0", "id": null, "error": fault(error) });
-        Self { status: StatusCode::INTERNAL_SERVER_ERROR, body }
+        Self { status: StatusCode::INTERNAL_SERVER_ERROR, body, retry_after: LATER }
     }
 
     /// What came is no message.
     pub(super) fn malformed(body: &[u8]) -> Self {
-        Self { status: StatusCode::BAD_REQUEST, body: Malformed::of(body).answer() }
+        let body = Malformed::of(body).answer();
+        Self { status: StatusCode::BAD_REQUEST, body, retry_after: LATER }
     }
 }
 
@@ -70,7 +81,7 @@ impl IntoResponse for Refusal {
         let headers = response.headers_mut();
         match self.status {
             StatusCode::SERVICE_UNAVAILABLE => {
-                headers.insert(header::RETRY_AFTER, LATER.into());
+                headers.insert(header::RETRY_AFTER, self.retry_after.into());
             }
             // RFC 9110 §12.5.3
             StatusCode::UNSUPPORTED_MEDIA_TYPE => {

@@ -12,19 +12,21 @@ use rmcp::model::{
     InitializeResultMethod, InputRequiredResult, ListPromptsRequestMethod, ListPromptsResult,
     ListResourceTemplatesRequestMethod, ListResourceTemplatesResult, ListResourcesRequestMethod,
     ListResourcesResult, ListToolsRequestMethod, ListToolsResult, PaginatedRequestParams,
-    PingRequestMethod, ProtocolVersion, RequestStateCodec, ServerCapabilities,
+    PingRequestMethod, ProtocolVersion, RequestStateCodec, ServerCapabilities, ServerResult,
 };
 use rmcp::service::{RequestContext, RoleServer};
 use serde_json::Value;
 
 use super::announce::Announcements;
 use super::fault::{Mistake, fault};
+use super::loose::{self, LooseCall};
 use super::render::{self, Way};
 use super::request_state::{self, Context, Waiting};
 use crate::broker::completion::Waited;
 use crate::broker::{Broker, Call, CallError};
 use crate::model::text::shown;
-use crate::model::{ConnectPrompt, Outcome, Principal, PromptReason};
+use crate::model::{ConnectPrompt, Outcome, Principal, PromptReason, ToolResult};
+use crate::registry;
 
 /// How long a retry is held while the person is at it: below the 60 s after which clients give up.
 const HOLD: Duration = Duration::from_secs(25);
@@ -173,6 +175,34 @@ impl Handler {
             return Ok(InputRequiredResult::from_request_state(state).into());
         }
         Ok(render::input_required(&prompt, state).into())
+    }
+
+    /// A `tools/call` whose arguments are no JSON object. A protocol error would not reach the model,
+    /// which alone can correct them.
+    async fn loose_call(
+        &self,
+        call: LooseCall,
+        context: RequestContext<RoleServer>,
+    ) -> Result<CustomResult, ErrorData> {
+        let principal = self.principal(&context)?;
+        let LooseCall { mut params, arguments } = call;
+        if let Err(unknown) = self.broker.registry().get(&params.name, &principal) {
+            return Err(ErrorData::invalid_params(unknown.to_string(), None));
+        }
+        let is_legacy = !is_stateless(context.protocol_version());
+        let response = match registry::envelope(&params.name, arguments) {
+            Ok(arguments) => {
+                params.arguments = arguments;
+                Box::pin(self.call_tool(params, context)).await?
+            }
+            Err(problem) => render::result(ToolResult::failure(problem)).into(),
+        };
+        let mut result = ServerResult::from(response);
+        if is_legacy {
+            // As rmcp does for a call that it could read.
+            result.strip_result_type_for_legacy_peer();
+        }
+        serde_json::to_value(&result).map(CustomResult::new).map_err(fault)
     }
 
     async fn call(
@@ -331,6 +361,10 @@ impl ServerHandler for Handler {
         request: CustomRequest,
         context: RequestContext<RoleServer>,
     ) -> Result<CustomResult, ErrorData> {
+        let request = match loose::read(request) {
+            Ok(call) => return Box::pin(self.loose_call(call, context)).await,
+            Err(request) => request,
+        };
         let method = request.method.as_str();
         // 2026-07-28 has no handshake (its changelog); what asks for one under that name is unknown to it.
         let is_removed =

@@ -30,6 +30,7 @@ mod direct;
 mod fault;
 mod handler;
 mod lines;
+mod loose;
 mod malformed;
 mod render;
 mod request_state;

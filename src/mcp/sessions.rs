@@ -126,17 +126,20 @@ impl SessionManager for Sessions {
     type Transport = WorkerTransport<LocalSessionWorker>;
 
     async fn create_session(&self) -> Result<(SessionId, Self::Transport), SessionsError> {
-        let (id, transport) = self.kept.create_session().await?;
-        let admitted = asking().ok_or(NoRoom).and_then(|caller| self.owned.admit(&id, caller));
-        let Ok(goes) = admitted else {
+        let room = asking().ok_or(NoRoom).and_then(|caller| {
+            let goes = self.owned.make_room(&caller)?;
+            Ok((caller, goes))
+        });
+        let Ok((caller, goes)) = room else {
             refuse(Refused::TooMany);
-            self.kept.close_session(&id).await?;
             return Err(SessionsError::TooMany);
         };
         if let Some(goes) = goes {
             tracing::debug!("a session made room for another");
             self.kept.close_session(&goes).await?;
         }
+        let (id, transport) = self.kept.create_session().await?;
+        self.owned.admit(&id, caller);
         Ok((id, transport))
     }
 

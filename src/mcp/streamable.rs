@@ -104,7 +104,9 @@ impl Face {
         let work = Box::pin(self.service.handle(request));
         let (response, refused) = asked_by(principal.caller.clone(), work).await;
         match refused {
-            Some(Refused::TooMany) => return Err(Refusal::busy("there are too many sessions")),
+            Some(Refused::TooMany) => {
+                return Err(Refusal::full("every session has an open stream"));
+            }
             Some(Refused::NoSession) => return Err(Refusal::no_session()),
             None => {}
         }

@@ -84,9 +84,9 @@ pub struct Authorization {
     #[serde(default)]
     pub said: Option<String>,
     pub trip: Trip,
-    /// The fingerprint of the cookie of the browser that brought a consent, where an application has
-    /// said whose it was.
-    #[serde(default)]
+    /// Fingerprint of the cookie of the browser that brought a consent; only in what an earlier version
+    /// has kept as [`Unconfirmed`].
+    #[serde(default, skip_serializing)]
     pub browser: Option<String>,
     /// What the person knows the account by that is connected now.
     #[serde(default)]

@@ -22,6 +22,7 @@ pub mod session;
 pub mod text;
 pub mod time;
 pub mod tool;
+pub mod verification;
 
 pub use allowed::{Allowed, AllowedHost, AllowedOrigin, BadAllowed};
 pub use authorization::{Authorization, Started, Status, Unconfirmed};
@@ -29,7 +30,7 @@ pub use caller::Caller;
 pub use event::Event;
 pub use grant::{Grant, Standing, TokenSet};
 pub use id::{AccountName, InstanceId, ProviderId, ToolName, UserId};
-pub use outcome::{ConnectPrompt, Outcome, PromptReason, Refused, ToolResult};
+pub use outcome::{ConnectPrompt, FRAME, Origin, Outcome, PromptReason, Refused, ToolResult};
 pub use principal::Principal;
 pub use provider::Provider;
 pub use rate_limit::RateLimit;
@@ -37,6 +38,7 @@ pub use scope::Scopes;
 pub use session::{Destination, Session, SigningIn};
 pub use time::{Clock, Time};
 pub use tool::{AuthorizationRequirement, Tool};
+pub use verification::Verification;
 
 /// An error and its causes, outermost first; what merely repeats its cause is told once.
 pub fn causes(error: &dyn std::error::Error) -> Vec<String> {

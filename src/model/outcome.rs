@@ -48,10 +48,24 @@ pub struct ToolResult {
     pub is_error: bool,
     /// How the call ended, for the record.
     pub outcome: CallOutcome,
+    /// The API whose data this is, or whose words it quotes.
+    pub origin: Option<Origin>,
     /// What the operator of the server can do about a failure, as a fragment. Neither the model nor
     /// the person behind it can, so whoever shows it says for whom it is.
     pub for_operator: Option<String>,
 }
+
+/// Where a result comes from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Origin {
+    /// Host, and port where it is not the scheme's own.
+    pub host: String,
+    /// Whether the text is the API's own, and not ours about it.
+    pub is_verbatim: bool,
+}
+
+/// What frames the texts of an API, and is taken out of them.
+pub const FRAME: [char; 2] = ['⟦', '⟧'];
 
 impl ToolResult {
     pub fn text(text: impl Into<String>) -> Self {
@@ -61,6 +75,7 @@ impl ToolResult {
             note: None,
             is_error: false,
             outcome: CallOutcome::Ok,
+            origin: None,
             for_operator: None,
         }
     }

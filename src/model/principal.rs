@@ -48,8 +48,8 @@ pub enum Opener {
     Loopback,
     /// The browser has signed in here as the caller, before the page and again at the callback.
     SignedIn,
-    /// The application whose key asked tells who sits at the browser, after the callback and before
-    /// the code is exchanged.
+    /// The application whose key asked confirms who sits at the browser; from then on the browser has
+    /// a session, as if it had signed in.
     Application(Verifier),
 }
 
@@ -60,6 +60,18 @@ pub struct Verifier {
     pub key: String,
     /// The exact address that browsers are sent to, plus `flow_id`.
     pub url: Url,
+    #[serde(default)]
+    pub confirm: ConfirmOrder,
+}
+
+/// When an application confirms who sits at a browser that opens a link.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum ConfirmOrder {
+    /// Before the browser is shown anything.
+    #[default]
+    Before,
+    /// When it comes back from the provider, as Arcade does it.
+    After,
 }
 
 /// There is no way to tell whose browser it is.

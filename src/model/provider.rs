@@ -416,6 +416,8 @@ pub struct FailureConvention {
     pub expired: Vec<String>,
     /// Codes that mean: a scope is missing.
     pub missing_scope: Vec<String>,
+    /// Codes that mean: too many requests, whatever the status is.
+    pub rate_limited: Vec<String>,
     /// A JSON pointer to the scopes that would have been needed.
     pub needed: Option<String>,
 }

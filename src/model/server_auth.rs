@@ -6,6 +6,7 @@ use secrecy::SecretString;
 use url::Url;
 
 use super::UserId;
+use super::principal::ConfirmOrder;
 use super::provider::{SecretRef, Setting};
 
 /// At least an issuer or one key.
@@ -63,7 +64,7 @@ pub enum KeyHolder {
     /// One person.
     Person(UserId),
     /// An application that names its end user with every call.
-    Application { verifier_url: Option<Url> },
+    Application { verifier_url: Option<Url>, confirm: ConfirmOrder },
 }
 
 /// A [`ServerAuth`] whose references have been followed.

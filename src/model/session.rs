@@ -24,7 +24,8 @@ pub struct Session {
     pub caller: Caller,
     /// What the issuer says that they belong to.
     pub groups: BTreeSet<String>,
-    /// The fingerprint of the key that they signed in by; `None`: at the issuer.
+    /// The fingerprint of the key that they signed in by, or that their application confirmed them
+    /// with; `None`: at the issuer.
     #[serde(default)]
     pub key: Option<String>,
     pub began_at: Time,
@@ -86,6 +87,11 @@ impl Destination {
         let is_ticket = (1..=64).contains(&ticket.len())
             && ticket.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit());
         is_ticket.then(|| Self(format!("/connect/{ticket}")))
+    }
+
+    /// Whether it is the page behind a link.
+    pub fn is_link(&self) -> bool {
+        *self != Self::default()
     }
 
     /// A path of this server.

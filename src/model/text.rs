@@ -41,13 +41,39 @@ pub fn quoted(word: &str) -> Cow<'_, str> {
     format!("'{}'", word.replace('\'', r"'\''")).into()
 }
 
-fn is_invisible(c: char) -> bool {
+/// Longest label in a sentence, in characters.
+const LONGEST_LABEL: usize = 40;
+
+/// A name from outside in a sentence of ours: short, and in quotation marks that it cannot end.
+pub fn label(text: &str) -> String {
+    let inner = shown(text.trim(), usize::MAX).replace(['“', '”', '„', '‟', '"'], "'");
+    match inner.char_indices().nth(LONGEST_LABEL) {
+        Some((end, _)) => format!("“{}…”", inner.get(..end).unwrap_or_default()),
+        None => format!("“{inner}”"),
+    }
+}
+
+/// Whether a character is there and not seen: `Default_Ignorable_Code_Point` (Unicode,
+/// DerivedCoreProperties) with the line and paragraph separators and interlinear annotations.
+///
+/// Soft hyphen, joiners, zero-width spaces, fillers, invisible operators, variation selectors and
+/// tags, in which whole texts can be hidden; bidirectional marks, embeddings, overrides and isolates
+/// (Trojan Source).
+pub fn is_invisible(c: char) -> bool {
     matches!(c,
-        '\u{ad}' | '\u{61c}' | '\u{180e}' | '\u{feff}'
+        '\u{ad}' | '\u{34f}' | '\u{61c}' | '\u{115f}' | '\u{1160}' | '\u{17b4}' | '\u{17b5}'
+        | '\u{180b}'..='\u{180f}'
         | '\u{200b}'..='\u{200f}'
         | '\u{2028}'..='\u{202e}'
         | '\u{2060}'..='\u{206f}'
-        | '\u{e0000}'..='\u{e007f}')
+        | '\u{3164}'
+        | '\u{fe00}'..='\u{fe0f}'
+        | '\u{feff}'
+        | '\u{ffa0}'
+        | '\u{fff0}'..='\u{fffb}'
+        | '\u{1bca0}'..='\u{1bca3}'
+        | '\u{1d173}'..='\u{1d17a}'
+        | '\u{e0000}'..='\u{e0fff}')
 }
 
 /// Whether a character of an identifier is not seen: line and paragraph separators, bidirectional

@@ -25,6 +25,12 @@ impl Cidr {
         self.prefix < if self.network.is_ipv4() { 8 } else { 7 }
     }
 
+    /// Whether it holds more addresses than the proxies in front of one server are likely to have: more
+    /// than a /28, or a /120 of IPv6.
+    pub fn is_wider_than_proxies(&self) -> bool {
+        self.prefix < if self.network.is_ipv4() { 28 } else { 120 }
+    }
+
     pub fn contains(&self, address: IpAddr) -> bool {
         match (self.network, address) {
             (IpAddr::V4(network), IpAddr::V4(address)) => {

@@ -76,7 +76,7 @@ impl NetError {
 
     /// What the operator can do about it.
     pub fn hint(&self) -> Option<&'static str> {
-        match self.phase {
+        match &self.phase {
             Phase::Refused(_) => Some(
                 "write the host in tools.toml if it is meant to be called; `allow_private` in \
                  [server] lists private addresses that hosts learnt from outside may have",
@@ -84,6 +84,22 @@ impl NetError {
             Phase::Resolve(_) => Some("check the host's spelling and this machine's DNS"),
             Phase::Connect(_) => {
                 Some("check that the service runs and that a firewall lets us out")
+            }
+            // rustls' names of what is wrong with a certificate.
+            Phase::Tls(why) if why.contains("UnknownIssuer") => Some(
+                "its certificate is from an authority that this machine does not know: install the authority's certificate, or set SSL_CERT_FILE to a PEM file that holds it",
+            ),
+            Phase::Tls(why)
+                if why.contains("not valid for name") || why.contains("NotValidForName") =>
+            {
+                Some("the host presents a certificate for another name: check the host's spelling")
+            }
+            Phase::Tls(why)
+                if why.contains("xpired")
+                    || why.contains("not valid yet")
+                    || why.contains("NotValidYet") =>
+            {
+                Some("the host's certificate is out of date, or this machine's clock is wrong")
             }
             Phase::Tls(_) => {
                 Some("check the host's certificate, this machine's clock and its root certificates")
@@ -160,4 +176,24 @@ fn is_garbled(error: &reqwest::Error) -> bool {
         cause = inner.source();
     }
     false
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_certificate_that_is_not_accepted_has_the_hint_of_its_fault() {
+        use rustls::CertificateError::{Expired, NotValidForName, NotValidYet, UnknownIssuer};
+        for (fault, part) in [
+            (UnknownIssuer, "SSL_CERT_FILE"),
+            (NotValidForName, "spelling"),
+            (Expired, "clock"),
+            (NotValidYet, "clock"),
+        ] {
+            let why = rustls::Error::InvalidCertificate(fault).to_string();
+            let hint = NetError::new("a.example".into(), Phase::Tls(why.clone())).hint();
+            assert!(hint.is_some_and(|hint| hint.contains(part)), "{why}: {hint:?}");
+        }
+    }
 }

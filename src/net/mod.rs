@@ -42,7 +42,7 @@ use url::{Host, Url};
 
 pub use address::{Cidr, CidrError, Class, classify};
 pub use error::{NetError, Phase, host_of};
-pub use read::read;
+pub use read::{Room, read, read_into};
 pub use retry_after::retry_after;
 
 use resolve::VettingResolver;

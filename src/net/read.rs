@@ -9,6 +9,20 @@ use super::error::{NetError, Phase, host_of};
 /// How long the other side may be silent in the middle of a body.
 const IDLE: Duration = Duration::from_secs(15);
 
+/// Room for a body in memory, taken as the body grows.
+pub trait Room: Send {
+    /// Waits until there is room for a body of `to` bytes. `announced` is the length that the other
+    /// side says the whole has.
+    fn grow(&mut self, to: usize, announced: Option<usize>) -> impl Future<Output = ()> + Send;
+}
+
+/// Room for a body whose `cap` is small.
+struct Unshared;
+
+impl Room for Unshared {
+    async fn grow(&mut self, _: usize, _: Option<usize>) {}
+}
+
 /// Reads a body up to `cap` bytes, counted after decompression.
 ///
 /// The body comes in small pieces, so a compression bomb is stopped at the cap: half a megabyte of
@@ -17,7 +31,19 @@ const IDLE: Duration = Duration::from_secs(15);
 ///
 /// # Errors
 /// [`Phase::TooLarge`], [`Phase::TimedOut`] or however the body broke off.
-pub async fn read(mut response: Response, cap: usize) -> Result<Vec<u8>, NetError> {
+pub async fn read(response: Response, cap: usize) -> Result<Vec<u8>, NetError> {
+    read_into(response, cap, &mut Unshared).await
+}
+
+/// Like [`read()`], and takes the room for it.
+///
+/// # Errors
+/// As [`read()`].
+pub async fn read_into(
+    mut response: Response,
+    cap: usize,
+    room: &mut impl Room,
+) -> Result<Vec<u8>, NetError> {
     let announced = response.content_length().and_then(|length| usize::try_from(length).ok());
     let mut body = Vec::with_capacity(announced.unwrap_or(0).min(cap).min(64 * 1024));
     loop {
@@ -32,6 +58,7 @@ pub async fn read(mut response: Response, cap: usize) -> Result<Vec<u8>, NetErro
         if body.len() + piece.len() > cap {
             return Err(NetError::new(host_of(response.url()), Phase::TooLarge { cap }));
         }
+        room.grow(body.len() + piece.len(), announced).await;
         body.extend_from_slice(&piece);
     }
 }

@@ -6,7 +6,7 @@ use serde::Deserialize;
 use url::Url;
 
 use crate::model::provider::TokenAuth;
-use crate::net::{self, Net, NetError, Trust};
+use crate::net::{self, Net, NetError, Phase, Trust};
 
 /// A discovery document is a few kilobytes; ten megabytes are an attack.
 const LARGEST: usize = 256 * 1024;
@@ -73,9 +73,11 @@ impl DiscoveryError {
 
     pub fn hint(&self) -> &'static str {
         match self {
-            Self::Unreachable { .. } => {
-                "check `issuer` in tools.toml and that the host can be reached"
-            }
+            // That the host is reached is known where its certificate was not accepted.
+            Self::Unreachable { source, .. } => match (&source.phase, source.hint()) {
+                (Phase::Tls(_), Some(hint)) => hint,
+                _ => "check `issuer` in tools.toml and that the host can be reached",
+            },
             Self::Missing { .. } | Self::Unusable { .. } => {
                 "check `issuer` in tools.toml, or write `authorize_url` and `token_url` instead"
             }

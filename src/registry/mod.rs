@@ -15,7 +15,7 @@ use serde_json::{Map, Value};
 use crate::model::text::nearest;
 use crate::model::{Principal, ProviderId, Scopes, Tool, ToolName};
 
-pub use accept::{Accepted, accept};
+pub use accept::{Accepted, accept, envelope};
 pub use schema::{Hints, hints, input_schema};
 
 /// All tools that this process serves.
@@ -89,9 +89,21 @@ impl Registry {
     }
 
     fn nearest(&self, name: &str, principal: &Principal) -> Option<String> {
-        let visible = self.entries_for(principal);
-        nearest(name, visible.map(|entry| entry.tool.name.as_str())).map(str::to_owned)
+        let visible = || self.entries_for(principal).map(|entry| entry.tool.name.as_str());
+        let unprefixed = visible().filter(|own| is_prefixed(name, own)).max_by_key(|own| own.len());
+        unprefixed.or_else(|| nearest(name, visible())).map(str::to_owned)
     }
+}
+
+/// Whether `name` is `own` behind the prefix that a host shows it with, such as
+/// `mcp__countersign__` or `functions.`.
+fn is_prefixed(name: &str, own: &str) -> bool {
+    name.len().checked_sub(own.len()).is_some_and(|at| {
+        let split = name.split_at_checked(at);
+        split.is_some_and(|(prefix, rest)| {
+            rest.eq_ignore_ascii_case(own) && prefix.ends_with(|c: char| !c.is_alphanumeric())
+        })
+    })
 }
 
 impl Entry {

@@ -7,7 +7,6 @@
 //!   store.sock       where the owner listens, see `peer`
 //!   socket.folder    the name of the folder for that socket, where it cannot lie here
 //!   alive/           a file for each process that others may ask about, see `alive`
-//!   reserve          takes up room, see `trouble`
 //!   db/              sled; the only part that is ever set aside
 //! ```
 

@@ -16,9 +16,9 @@
 //! | `authorization/<user>/<provider>/<binding>/<account>` | the one [`Authorization`] of that person there |
 //! | `ticket/<ticket>` | which authorization a connect link leads to |
 //! | `state/<state>` | a [`Started`] authorization, until its `state` is redeemed |
-//! | `unconfirmed/<flow>` | an [`Unconfirmed`] consent, until the application confirms it |
+//! | `unconfirmed/<flow>` | an [`Unconfirmed`](crate::model::Unconfirmed) consent that an earlier version has kept |
+//! | `verification/<flow>` | the [`Verification`] of a browser that was sent to an application |
 //! | `session/<cookie>` | the [`Session`] of a browser |
-//! | `cutoff/<user>` | when this user's access was last ended as a whole ([`Cutoff`](record::Cutoff)) |
 //! | `signin/<state>` | a browser that is [`SigningIn`], until its `state` is redeemed |
 //!
 //! `<user>`, `<ticket>`, `<state>`, `<flow>` and `<cookie>` are keyed hashes, and so is `<account>` unless it is `default`;
@@ -45,9 +45,7 @@ mod slot;
 mod sweep;
 pub mod token_file;
 mod transfer;
-mod trouble;
 mod used;
-mod users;
 mod verify;
 
 #[cfg(test)]
@@ -74,16 +72,15 @@ pub use shared::{AskError, Role};
 use crate::model::secret;
 use crate::model::{
     AccountName, Authorization, Caller, Grant, InstanceId, ProviderId, Session, SigningIn, Started,
-    Unconfirmed,
+    Verification,
 };
 use alive::Alive;
 use peer::Answering;
 use record::{Pointer, Record};
-use ring::{Opening, Ring};
+use ring::Ring;
 use shared::Shared;
 pub use slot::Slot;
 pub use transfer::{ImportError, Imported};
-pub use users::StoredUser;
 pub use verify::{Bad, Kind, Verified};
 
 /// Everything that is kept. One per process.
@@ -92,7 +89,6 @@ pub struct Store {
     ring: Ring,
     folder: DataFolder,
     alive: OnceCell<Alive>,
-    trouble: trouble::Trouble,
 }
 
 /// A record as it was read: what a later swap replaces.
@@ -101,8 +97,6 @@ pub struct Held<T> {
     pub value: T,
     key: Key,
     sealed: Sealed,
-    /// The user whose record it is, where that is known.
-    of: Option<Caller>,
 }
 
 /// Something that people must be told about the store.
@@ -133,9 +127,6 @@ pub enum StoreError {
     Key(#[from] KeyError),
     #[error("the store was sealed with another key than that in {place}; nothing was touched")]
     WrongKey { place: KeyPlace },
-    /// Only to a command that looks and makes none.
-    #[error("there is no store yet")]
-    Empty,
     #[error("the store's key ring is missing or damaged; nothing was touched")]
     NoRing,
     #[error("the store was replaced by another one while this process used it")]
@@ -158,7 +149,6 @@ impl StoreError {
             Self::Key(error) => error.hint(),
             Self::WrongKey { place } => place.hint_when_wrong(),
             Self::NoRing => "bring the data folder back from a backup or finish `countersign store import`; to start over, move the folder away".into(),
-            Self::Empty => "connect an account first".into(),
             Self::Replaced | Self::Contended => "call again".into(),
             Self::Backend(error) => error.hint(),
             Self::Record(RecordError::TooNew { .. }) => "use the newer Countersign".into(),
@@ -179,8 +169,7 @@ impl Store {
     /// [`StoreError::WrongKey`], with everything left as it was, if the key is not the one that the
     /// ring was wrapped with.
     pub async fn open(folder: DataFolder, keys: KeySource) -> Result<Self> {
-        let role = watch::Sender::new(Role::Peer);
-        Self::join(folder, keys, Answering::default(), role, Opening::Use).await
+        Self::join(folder, keys, Answering::default(), watch::Sender::new(Role::Peer)).await
     }
 
     /// The same; `role` is kept at what this process is to the folder, and `answering` is asked
@@ -190,13 +179,11 @@ impl Store {
         keys: KeySource,
         answering: Answering,
         role: watch::Sender<Role>,
-        opening: Opening,
     ) -> Result<Self> {
         let backend = Shared::open(folder.clone(), answering, role).await?;
-        let ring = Ring::open(&backend, keys, folder.clock.now(), opening).await?;
+        let ring = Ring::open(&backend, keys, folder.clock.now()).await?;
         backend.found(ring.foundation());
-        let (alive, trouble) = (OnceCell::new(), trouble::Trouble::default());
-        Ok(Self { backend, ring, folder, alive, trouble })
+        Ok(Self { backend, ring, folder, alive: OnceCell::new() })
     }
 
     pub fn notice(&self) -> Option<&Notice> {
@@ -230,18 +217,12 @@ impl Store {
         binding: &str,
         account: &AccountName,
     ) -> Result<Option<Held<Grant>>> {
-        let held = self.read(self.grant_key(caller, provider, binding, account)).await?;
-        Ok(held.map(|held| Held { of: Some(caller.clone()), ..held }))
+        self.read(self.grant_key(caller, provider, binding, account)).await
     }
 
     /// All that this person has connected, by whatever `tools.toml`.
     pub async fn grants(&self, caller: &Caller) -> Result<Vec<Held<Grant>>> {
-        let mut all = self.read_all(&format!("grant/{}/", self.user(caller))).await?;
-        for held in &mut all {
-            // An earlier version wrote it without; the next renewal writes it with.
-            held.of = Some(caller.clone());
-        }
-        Ok(all)
+        self.read_all(&format!("grant/{}/", self.user(caller))).await
     }
 
     /// Keeps a grant where `over` stood (`None`: nothing). False if somebody else was faster; then
@@ -254,17 +235,15 @@ impl Store {
     ) -> Result<bool> {
         let binding = grant.binding.fingerprint();
         let key = self.grant_key(caller, &grant.provider, &binding, &grant.account);
-        self.write_of(&key, grant, over, Some(caller)).await
+        self.write(&key, grant, over).await
     }
 
     /// Replaces a record by its next state, unless it has changed since it was read (`None`).
     pub async fn replace<T: Record>(&self, value: T, over: &Held<T>) -> Result<Option<Held<T>>> {
         let key = over.key.clone();
-        let of = over.of.clone();
-        let plain = record::encode(&value, of.as_ref())?;
-        let sealed = self.ring.seal(&self.backend, &key, &plain).await?;
+        let sealed = self.ring.seal(&self.backend, &key, &record::encode(&value)?).await?;
         let is_ours = self.swap(&key, Some(&over.sealed), Some(&sealed)).await?;
-        Ok(is_ours.then_some(Held { value, key, sealed, of }))
+        Ok(is_ours.then_some(Held { value, key, sealed }))
     }
 
     /// Deletes a record, unless it has changed since it was read.
@@ -336,15 +315,15 @@ impl Store {
         self.forget(started).await
     }
 
-    /// Keeps what a browser brought under the nonce that it takes to the application.
-    pub async fn hold_back(&self, flow: &SecretString, brought: &Unconfirmed) -> Result<()> {
-        self.write(&self.flow_key(flow.expose_secret()), brought, None).await?;
+    /// Keeps which browser was sent to an application with this `flow_id`.
+    pub async fn start_verification(&self, flow: &SecretString, it: &Verification) -> Result<()> {
+        self.write(&self.verification_key(flow), it, None).await?;
         Ok(())
     }
 
-    /// What such a nonce stands for, without using it up; [`Self::forget`] does that.
-    pub async fn held_back(&self, flow: &str) -> Result<Option<Held<Unconfirmed>>> {
-        self.read(self.flow_key(flow)).await
+    /// The browser that was sent to an application with this `flow_id`.
+    pub async fn verification(&self, flow: &SecretString) -> Result<Option<Held<Verification>>> {
+        self.read(self.verification_key(flow)).await
     }
 
     /// Authorizations that a link may still be open for.
@@ -450,8 +429,9 @@ impl Store {
         Key::new(format!("state/{}", self.ring.hash("state", &[state])))
     }
 
-    fn flow_key(&self, flow: &str) -> Key {
-        Key::new(format!("unconfirmed/{}", self.ring.hash("flow", &[flow])))
+    fn verification_key(&self, flow: &SecretString) -> Key {
+        let flow = self.ring.hash("verification", &[flow.expose_secret()]);
+        Key::new(format!("verification/{flow}"))
     }
 
     fn session_key(&self, cookie: &SecretString) -> Key {
@@ -463,7 +443,7 @@ impl Store {
     }
 
     async fn read<T: Record>(&self, key: Key) -> Result<Option<Held<T>>> {
-        match self.noted_read(self.backend.get(&key).await)? {
+        match self.backend.get(&key).await? {
             Some(sealed) => self.unseal(key, sealed).await.map(Some),
             None => Ok(None),
         }
@@ -472,7 +452,7 @@ impl Store {
     /// Every record under a prefix that opens. One that does not open is named in the log and left
     /// alone: it must not keep a person from the others.
     async fn read_all<T: Record>(&self, prefix: &str) -> Result<Vec<Held<T>>> {
-        let found = self.noted_read(self.backend.scan(&Key::new(prefix.into())).await)?;
+        let found = self.backend.scan(&Key::new(prefix.into())).await?;
         let mut opened = Vec::with_capacity(found.len());
         for (key, sealed) in found {
             match self.unseal(key, sealed).await {
@@ -484,9 +464,8 @@ impl Store {
     }
 
     async fn unseal<T: Record>(&self, key: Key, sealed: Sealed) -> Result<Held<T>> {
-        let plain = self.ring.unseal(&self.backend, &key, &sealed).await?;
-        let (value, of) = record::decode_owned(&plain)?;
-        Ok(Held { value, key, sealed, of })
+        let value = record::decode(&self.ring.unseal(&self.backend, &key, &sealed).await?)?;
+        Ok(Held { value, key, sealed })
     }
 
     async fn write<T: Record>(
@@ -495,17 +474,7 @@ impl Store {
         record: &T,
         over: Option<&Held<T>>,
     ) -> Result<bool> {
-        self.write_of(key, record, over, None).await
-    }
-
-    async fn write_of<T: Record>(
-        &self,
-        key: &Key,
-        record: &T,
-        over: Option<&Held<T>>,
-        of: Option<&Caller>,
-    ) -> Result<bool> {
-        let sealed = self.ring.seal(&self.backend, key, &record::encode(record, of)?).await?;
+        let sealed = self.ring.seal(&self.backend, key, &record::encode(record)?).await?;
         self.swap(key, over.map(|held| &held.sealed), Some(&sealed)).await
     }
 }

@@ -1,14 +1,14 @@
 //! Deletes what is of no use to anybody any more.
 
-use super::record::{Cutoff, Pointer, Record};
-use super::users::CUTOFF_LIFETIME;
+use super::record::{Pointer, Record};
 use super::{Held, Result, Store};
 use crate::model::authorization::LIFETIME;
-use crate::model::{Authorization, Grant, Session, SigningIn, Started, Time, Unconfirmed};
+use crate::model::{
+    Authorization, Grant, Session, SigningIn, Started, Time, Unconfirmed, Verification,
+};
 
 /// What a hash of a user begins with: base64url.
-pub(super) const BEGINNINGS: &str =
-    "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
+const BEGINNINGS: &str = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
 
 impl Store {
     /// Deletes what has expired: authorizations, their links and their states, sessions and trips to
@@ -21,8 +21,8 @@ impl Store {
         .await?;
         self.clear::<Started>("state/", |held| held.authorization.is_expired(now)).await?;
         self.clear::<Unconfirmed>("unconfirmed/", |held| held.is_expired(now)).await?;
+        self.clear::<Verification>("verification/", |it| it.is_forgettable(now)).await?;
         self.clear::<SigningIn>("signin/", |trip| trip.is_over(now)).await?;
-        self.clear::<Cutoff>("cutoff/", |cutoff| now.since(cutoff.at) >= CUTOFF_LIFETIME).await?;
         self.clear::<Session>("session/", |session| session.is_over(now)).await
     }
 

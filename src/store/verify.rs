@@ -182,7 +182,6 @@ mod tests {
                 ("unconfirmed", 0, vec![]),
                 ("session", 0, vec![]),
                 ("signin", 0, vec![]),
-                ("cutoff", 0, vec![]),
                 ("hobby", 0, vec!["hobby/…"]),
             ]
         );

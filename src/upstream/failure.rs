@@ -4,14 +4,19 @@
 //! usually the best there is, but they are data from outside: scrubbed before they come here, and
 //! cut short.
 
+use std::fmt::Write as _;
+
 use http::StatusCode;
 use serde_json::Value;
 
+use super::details::details;
 use super::response::{Content, Reply};
 use super::retry_after;
+use super::slow_down;
 use crate::model::provider::{Api, FailureConvention};
 use crate::model::scope::Implied;
-use crate::model::{Scopes, Tool};
+use crate::model::tool::Action;
+use crate::model::{Origin, Scopes, Tool};
 
 /// Longest quotation of an API's message, in characters.
 const QUOTATION: usize = 300;
@@ -65,25 +70,28 @@ impl Call<'_> {
         let status = words(reply.status);
         let quoted = self.quote(content);
         let says = format!("{} answered {status}{quoted}", self.who);
-        let body = match content {
-            Content::Json(value) => Some(value),
-            _ => None,
-        };
-        if let Some(refusal) = self.about_credential(reply, body, &says) {
+        let body = content.json();
+        if let Some(refusal) = self.about_credential(reply, content, &says) {
             return refusal;
         }
         let again = self.again();
+        if reply.status == StatusCode::UNAUTHORIZED && self.authorized {
+            return Refusal::Unauthorized(says);
+        }
         Refusal::Failed(match reply.status.as_u16() {
-            300..=399 => redirected(self.who, &status, reply),
-            401 if self.authorized => return Refusal::Unauthorized(says),
+            300..=399 if let Some(problem) = &reply.not_followed => {
+                format!("{} answered {status}, {}", self.who, problem.words())
+            }
             401 => format!(
                 "{says} It wants a credential, and this tool has none: the operator sets \
                  `provider` in tools.toml."
             ),
-            403 | 429 | 503 if let Some(wait) = retry_after::wait(reply) => {
+            403 | 420 | 429 | 503 if let Some(wait) = retry_after::wait(reply) => {
                 format!("{says} Try again {wait}.")
             }
-            429 => format!("{says} Too many requests: wait a minute, then try again."),
+            420 | 429 => slow_down::wait_of(&says, reply, body),
+            // Also the operator's credential may be what has been used too often.
+            _ if self.is_slowed_down(content) => slow_down::wait_of(&says, reply, body),
             403 => format!(
                 "{says} The account may not do this. Calling again will not help; tell the user."
             ),
@@ -101,6 +109,12 @@ impl Call<'_> {
             }
             _ => format!("{says} Calling again with the same arguments will not help."),
         })
+    }
+
+    /// Where the answer comes from. A redirect does not leave that origin.
+    pub(super) fn origin(&self, is_verbatim: bool) -> Origin {
+        let Action::Http(action) = &self.tool.action;
+        Origin { host: crate::net::host_of(&action.origin), is_verbatim }
     }
 
     /// What to say about another try when nobody knows how far this one got.
@@ -127,16 +141,22 @@ impl Call<'_> {
             return None;
         }
         let says = format!("{} answered with a failure{}", self.who, self.quote_json(body));
-        Some(self.by_code(convention, body, &says).unwrap_or_else(|| {
-            Refusal::Failed(format!("{says} Change what it names before calling again."))
+        let by_code = self.by_code(convention, body, &says);
+        Some(by_code.unwrap_or_else(|| {
+            Refusal::Failed(if self.is_told_to_slow_down(body) {
+                slow_down::wait(&says, Some(body))
+            } else {
+                format!("{says} Change what it names before calling again.")
+            })
         }))
     }
 
     /// Whether a refusal asks for another or a wider consent.
-    fn about_credential(&self, reply: &Reply, body: Option<&Value>, says: &str) -> Option<Refusal> {
+    fn about_credential(&self, reply: &Reply, content: &Content, says: &str) -> Option<Refusal> {
         if !self.authorized {
             return None;
         }
+        let body = content.json();
         if let (Some(provider), Some(body)) = (self.provider, body)
             && let Some(refusal) = self.by_code(provider.failure, body, says)
         {
@@ -154,7 +174,30 @@ impl Call<'_> {
         if is_google_s(body) {
             return Some(self.insufficient(std::iter::empty(), says));
         }
+        if self.is_slowed_down(content) {
+            return None;
+        }
         self.github(reply).map(|named| self.insufficient(named.iter(), says))
+    }
+
+    /// Whether an answer says that there were too many requests, by the provider's codes or in
+    /// words.
+    fn is_slowed_down(&self, content: &Content) -> bool {
+        match content {
+            Content::Json(body) => self.is_told_to_slow_down(body),
+            Content::Html { title: Some(text), .. }
+            | Content::Html { title: None, text }
+            | Content::Text(text) => slow_down::says_so(text),
+            Content::Nothing | Content::Binary(_) | Content::Unreadable(_) => false,
+        }
+    }
+
+    fn is_told_to_slow_down(&self, body: &Value) -> bool {
+        let by_code = self.provider.is_some_and(|provider| {
+            let convention = provider.failure;
+            code(convention, body).is_some_and(|code| convention.rate_limited.contains(&code))
+        });
+        by_code || slow_down::is_in(body)
     }
 
     /// A missing permission, by the scopes that the API named; by the tool's own if it named none.
@@ -185,12 +228,7 @@ impl Call<'_> {
     }
 
     fn by_code(&self, convention: &FailureConvention, body: &Value, says: &str) -> Option<Refusal> {
-        let code = match body.pointer(convention.code.as_deref()?)? {
-            Value::String(code) => code.clone(),
-            // Meta, Zoom, Smartsheet
-            Value::Number(code) => code.to_string(),
-            _ => return None,
-        };
+        let code = code(convention, body)?;
         let among = |codes: &[String]| self.authorized && codes.contains(&code);
         if among(&convention.expired) {
             return Some(Refusal::Unauthorized(says.to_owned()));
@@ -261,20 +299,45 @@ impl Call<'_> {
             .chain(COMMON)
             .filter_map(|pointer| body.pointer(pointer)?.as_str())
             .find(|message| !message.trim().is_empty());
-        message.map_or_else(|| ".".to_owned(), quotation)
+        let mut says = message.map_or_else(|| ".".to_owned(), quotation);
+        if let Some(details) = details(body, message) {
+            let _ = write!(says, " Details: {details}.");
+        }
+        says
     }
 }
 
 /// `: “text”.`, cut short; just a full stop where there is no text.
 pub(super) fn quotation(text: &str) -> String {
-    let text = text.trim();
-    if text.is_empty() {
+    if text.trim().is_empty() {
         return ".".to_owned();
     }
-    match text.char_indices().nth(QUOTATION) {
-        Some((end, _)) => format!(": “{}…”.", text.get(..end).unwrap_or_default()),
-        None => format!(": “{text}”."),
+    format!(": {}.", quoted(text, QUOTATION))
+}
+
+/// `“text”` on one line, cut to `most` characters. Quotation marks inside become plain ones and
+/// white space a blank: a text from outside that could end its quotation could go on in our name.
+pub(super) fn quoted(text: &str, most: usize) -> String {
+    let mut quoted = String::from("“");
+    let mut is_blank = false;
+    for (at, c) in text.trim().chars().enumerate() {
+        if at == most {
+            quoted.push('…');
+            break;
+        }
+        match c {
+            c if c.is_whitespace() => {
+                if !is_blank {
+                    quoted.push(' ');
+                }
+            }
+            '“' | '”' | '„' | '‟' => quoted.push('"'),
+            c => quoted.push(c),
+        }
+        is_blank = c.is_whitespace();
     }
+    quoted.push('”');
+    quoted
 }
 
 /// `404 Not Found`
@@ -285,17 +348,13 @@ pub(super) fn words(status: StatusCode) -> String {
     }
 }
 
-/// The target's host and nothing more of it: its query may hold a credential.
-fn redirected(who: &str, status: &str, reply: &Reply) -> String {
-    let target = reply.header("location").and_then(|location| url::Url::parse(location).ok());
-    let target = match target.as_ref().and_then(url::Url::host_str) {
-        Some(host) => format!("to `{host}`"),
-        None => "elsewhere".to_owned(),
-    };
-    format!(
-        "{who} answered {status}, which points {target}. Redirects are not followed, so that no \
-         credential travels along: the operator writes the final address in tools.toml."
-    )
+/// The code by the provider's convention: a text, or a number (Meta, Zoom, Smartsheet).
+fn code(convention: &FailureConvention, body: &Value) -> Option<String> {
+    match body.pointer(convention.code.as_deref()?)? {
+        Value::String(code) => Some(code.clone()),
+        Value::Number(code) => Some(code.to_string()),
+        _ => None,
+    }
 }
 
 /// RFC 6750 §3.1: `WWW-Authenticate: Bearer error="insufficient_scope", scope="a b"`.

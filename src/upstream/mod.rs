@@ -9,15 +9,23 @@
 pub mod select;
 
 mod aside;
+mod budget;
 mod credential;
+mod details;
+mod exchange;
 mod failure;
 mod html;
+mod lenient;
 mod output;
 mod path;
+mod redirect;
 mod request;
 mod response;
 mod retry_after;
 mod scrub;
+mod share;
+mod slow_down;
+mod spellings;
 #[cfg(test)]
 mod testing;
 mod truncate;
@@ -25,17 +33,19 @@ mod truncate;
 use std::sync::Arc;
 
 use serde_json::{Map, Value};
+use tokio::time::Instant;
 
 pub use credential::{Basic, BasicError, Credential};
 
 use crate::model::event::CallOutcome;
 use crate::model::provider::Api;
 use crate::model::tool::{Action, HttpAction};
-use crate::model::{Scopes, Tool, ToolResult};
-use crate::net::{Net, NetError, Phase, Trust};
+use crate::model::{Caller, Scopes, Tool, ToolResult};
+use crate::net::{Net, NetError, Phase};
+use budget::{Budget, Weight, deadline};
+use exchange::{Unanswered, exchange};
 use failure::{Call, Refusal};
 use output::{Finish, Validators};
-use request::{Prepared, RequestProblem};
 use response::{Content, Reply};
 use scrub::Scrubber;
 use select::{Jq, JqError};
@@ -44,12 +54,29 @@ use select::{Jq, JqError};
 /// filter may pick from.
 const LARGEST_ANSWER: usize = 10 * 1024 * 1024;
 
+/// Whether a parameter of a tool, or a fixed value in its request, limits how many items a list has
+/// that it answers with.
+pub fn limits_its_list(tool: &Tool) -> bool {
+    truncate::Paging::is_limited(tool)
+}
+
 /// Executes tools. One for the whole process.
 pub struct Upstream {
     net: Net,
     jq: Jq,
     validators: Arc<Validators>,
+    budget: Budget,
 }
+
+/// Who waits for what calls share, and until when: the tool's `timeout` counts all waiting.
+pub(super) struct Turn<'a> {
+    caller: &'a Caller,
+    deadline: Instant,
+}
+
+/// Why a call was given up, to a model.
+const BUSY: &str = "this server had no memory to spare for a large answer, since other large \
+                    answers are being read. Ask for less if you can: a smaller page, a filter.";
 
 /// What a call comes to, before it is decided whether a consent can help.
 #[derive(Debug)]
@@ -68,15 +95,28 @@ pub enum Answer {
 
 impl Upstream {
     pub fn new(net: Net, jq: Jq) -> Self {
-        Self { net, jq, validators: Arc::default() }
+        Self { net, jq, validators: Arc::default(), budget: Budget::default() }
     }
 
-    /// Runs a tool with arguments that the registry has accepted.
+    /// Runs a tool for the server itself, see [`execute_for`](Self::execute_for).
+    pub async fn execute(
+        &self,
+        tool: &Tool,
+        provider: Option<Api<'_>>,
+        arguments: &Map<String, Value>,
+        credential: Option<&Credential>,
+    ) -> Answer {
+        self.execute_for(&Caller::server(), tool, provider, arguments, credential).await
+    }
+
+    /// Runs a tool with arguments that the registry has accepted. `caller` shares memory and
+    /// workers with others.
     ///
     /// The credential is sent to the provider's `hosts` only; a tool that would carry it elsewhere
     /// fails without a request.
-    pub async fn execute(
+    pub async fn execute_for(
         &self,
+        caller: &Caller,
         tool: &Tool,
         provider: Option<Api<'_>>,
         arguments: &Map<String, Value>,
@@ -85,6 +125,7 @@ impl Upstream {
         let Action::Http(action) = &tool.action;
         let scrubber = Arc::new(Scrubber::new(credential));
         let host = action.origin.host_str().unwrap_or_default();
+        let turn = Turn { caller, deadline: deadline(action.timeout) };
         let call = Call {
             tool,
             provider,
@@ -102,20 +143,31 @@ impl Upstream {
                 return failed(&scrubber, &text, CallOutcome::InvalidArguments);
             }
         };
-        let reply = match self.exchange(prepared, build, action).await {
+        let room = self.budget.room(caller);
+        let sent = exchange(&self.net, prepared, build, action, credential, room, turn.deadline);
+        let reply = match sent.await {
             Ok(reply) => reply,
-            Err(error) => return Answer::Done(unanswered(&scrubber, &call, &error)),
+            Err(Unanswered::Net(error)) => {
+                return Answer::Done(unanswered(&scrubber, &call, &error));
+            }
+            Err(Unanswered::Busy) => {
+                let text = format!("{BUSY} {}", call.again());
+                return failed(&scrubber, &text, CallOutcome::NoAnswer);
+            }
         };
-        match self.interpret(&call, action, reply, arguments, &scrubber).await {
+        let refused = |text: &str, outcome| {
+            let origin = Some(call.origin(false));
+            ToolResult { origin, ..failure_of(&scrubber, text) }.because(outcome)
+        };
+        match self.interpret(&call, &turn, action, reply, arguments, &scrubber).await {
             Ok(result) => Answer::Done(result),
-            Err(Refusal::Failed(text)) => failed(&scrubber, &text, CallOutcome::ApiFailure),
-            Err(Refusal::Filter(text)) => failed(&scrubber, &text, CallOutcome::FilterFailed),
+            Err(Refusal::Failed(text)) => Answer::Done(refused(&text, CallOutcome::ApiFailure)),
+            Err(Refusal::Filter(text)) => Answer::Done(refused(&text, CallOutcome::FilterFailed)),
             Err(Refusal::Unauthorized(text)) => {
-                let result = failure_of(&scrubber, &text).because(CallOutcome::CredentialRefused);
-                Answer::Unauthorized { result }
+                Answer::Unauthorized { result: refused(&text, CallOutcome::CredentialRefused) }
             }
             Err(Refusal::InsufficientScope(needed, text)) => {
-                let result = failure_of(&scrubber, &text).because(CallOutcome::CredentialRefused);
+                let result = refused(&text, CallOutcome::CredentialRefused);
                 Answer::InsufficientScope { needed, result }
             }
         }
@@ -144,48 +196,34 @@ impl Upstream {
         )
     }
 
-    async fn exchange(
-        &self,
-        prepared: Prepared,
-        build: impl Fn() -> Result<Prepared, RequestProblem>,
-        action: &HttpAction,
-    ) -> Result<Reply, NetError> {
-        let host = prepared.url.host_str().unwrap_or_default().to_owned();
-        let whole = async {
-            let mut sent = self.net.send(prepared.into(), Trust::Written).await;
-            // A second try only where the first cannot have been heard, and only of what may be
-            // said twice.
-            if let Err(error) = &sent
-                && action.method.is_idempotent()
-                && error.is_before_sending()
-                && error.is_passing()
-                && let Ok(again) = build()
-            {
-                sent = self.net.send(again.into(), Trust::Written).await;
-            }
-            let mut response = sent?;
-            let (status, headers) = (response.status(), std::mem::take(response.headers_mut()));
-            let body = crate::net::read(response, LARGEST_ANSWER).await?;
-            Ok(Reply { status, headers, body })
-        };
-        match tokio::time::timeout(action.timeout, whole).await {
-            Ok(result) => result,
-            Err(_) => Err(NetError { host, phase: Phase::TimedOut }),
-        }
-    }
-
     async fn interpret(
         &self,
         call: &Call<'_>,
+        turn: &Turn<'_>,
         action: &HttpAction,
         reply: Reply,
         arguments: &Map<String, Value>,
         scrubber: &Arc<Scrubber>,
     ) -> Result<ToolResult, Refusal> {
         let (size, scrub) = (reply.body.len(), Arc::clone(scrubber));
-        let (reply, content) = aside::run(size, move || {
-            let content = scrub.content(reply.content(), &reply.body);
-            (reply, content)
+        let (mut reply, weight) = aside::run(size, move || {
+            let weight = Weight::of(&reply.body);
+            (reply, weight)
+        })
+        .await;
+        let Some(_work) = self.budget.work(turn.caller, weight, turn.deadline).await else {
+            return Err(Refusal::Failed(format!(
+                "{} answered {}, but {BUSY} {}",
+                call.who,
+                failure::words(reply.status),
+                call.again()
+            )));
+        };
+        let (reply, content, note) = aside::run(size, move || {
+            let (content, note) = reply.content(weight);
+            let content = scrub.content(content, &reply.body);
+            (reply.body, reply.held) = Default::default();
+            (reply, content, note)
         })
         .await;
         if !reply.status.is_success() {
@@ -199,7 +237,7 @@ impl Upstream {
                     return Err(refusal);
                 }
                 if let Some(filter) = &action.error {
-                    let outputs = self.jq.run(&filter.text, &value, size).await;
+                    let outputs = self.jq.run_for(turn, &filter.text, &value, size).await;
                     let outputs =
                         outputs.map_err(|error| filter_failed("error", &error, call, &status))?;
                     let message = outputs.iter().find_map(Value::as_str);
@@ -211,12 +249,19 @@ impl Upstream {
             }
             Content::Nothing => None,
             Content::Unreadable(why) => {
+                let then = if call.tool.idempotent {
+                    "Ask for less: a smaller page, a filter."
+                } else {
+                    "The request itself succeeded; do not repeat it."
+                };
                 return Err(Refusal::Failed(format!(
-                    "{} answered {status}, but the answer cannot be read: {why}.",
+                    "{} answered {status}, but the answer cannot be read: {why}. {then}",
                     call.who
                 )));
             }
-            other if action.reply.is_none() => Some(Arc::new(plain(call, action, other, &status)?)),
+            other if action.reply.is_none() => {
+                Some(Arc::new(plain(call, action, other, &status, note.as_deref())?))
+            }
             _ => None,
         };
         // The data, not a fixed sentence, where an output schema promises data.
@@ -236,7 +281,7 @@ impl Upstream {
         };
         let value = match &action.select {
             Some(filter) => {
-                let outputs = self.jq.run(&filter.text, &value, size).await;
+                let outputs = self.jq.run_for(turn, &filter.text, &value, size).await;
                 melt(outputs.map_err(|error| filter_failed("select", &error, call, &status))?)
             }
             None => Arc::unwrap_or_clone(value),
@@ -246,9 +291,18 @@ impl Upstream {
             validators: Arc::clone(&self.validators),
             schema: call.tool.output.clone(),
             max_chars: action.max_chars,
+            // Of use only where something may have to be cut.
+            paging: if size > action.max_chars {
+                truncate::Paging::of(call.tool)
+            } else {
+                truncate::Paging::default()
+            },
             tool: call.tool.name.clone(),
+            note,
+            origin: call.origin(true),
+            is_filtered: action.select.is_some(),
         };
-        aside::run(size, move || finish.result(value)).await.map_err(Refusal::Failed)
+        Ok(aside::run(size, move || finish.result(value)).await)
     }
 }
 
@@ -258,6 +312,7 @@ fn plain(
     action: &HttpAction,
     content: Content,
     status: &str,
+    note: Option<&str>,
 ) -> Result<Value, Refusal> {
     let (kind, text) = match content {
         Content::Html { title, text } => {
@@ -274,9 +329,10 @@ fn plain(
         return Ok(Value::String(text));
     }
     Err(Refusal::Failed(format!(
-        "{} answered {status} with {kind} where this tool expects JSON{}",
+        "{} answered {status} with {kind} where this tool expects JSON{} {}",
         call.who,
-        failure::quotation(&text)
+        failure::quotation(&text),
+        note.unwrap_or_default(),
     )))
 }
 
@@ -329,6 +385,7 @@ fn filter_failed(key: &str, error: &JqError, call: &Call<'_>, status: &str) -> R
     let (tool, why) = (&call.tool.name, error.word());
     tracing::warn!(%tool, filter = key, why, "a jq filter of tools.toml gave no result");
     let then = match error {
+        JqError::Busy => "other filters were running; ask for less, or call again later",
         JqError::TimedOut | JqError::Crashed => "ask for less, or the operator simplifies it",
         JqError::Invalid(_) | JqError::Failed(_) | JqError::Unavailable(_) => {
             "the operator must mend it"

@@ -11,9 +11,9 @@ use parking_lot::RwLock;
 use serde_json::{Map, Value};
 
 use super::scrub::Scrubber;
-use super::truncate;
+use super::truncate::{self, Fitted};
 use crate::model::event::CallOutcome;
-use crate::model::{ToolName, ToolResult};
+use crate::model::{Origin, ToolName, ToolResult};
 
 type Schema = Arc<Map<String, Value>>;
 
@@ -23,56 +23,83 @@ pub(super) struct Finish {
     pub(super) validators: Arc<Validators>,
     pub(super) schema: Option<Schema>,
     pub(super) max_chars: usize,
+    pub(super) paging: truncate::Paging,
     pub(super) tool: ToolName,
+    /// What had to be mended before the answer could be read.
+    pub(super) note: Option<String>,
+    pub(super) origin: Origin,
+    /// Whether `select` has made the data.
+    pub(super) is_filtered: bool,
 }
 
 impl Finish {
-    /// # Errors
-    /// The data is not what the tool promises; in words.
-    pub(super) fn result(&self, mut value: Value) -> Result<ToolResult, String> {
+    /// The data as text, and structured where the tool promises it and keeps the promise.
+    ///
+    /// What does not fit the promise is shown all the same, as a text and as an error: clients
+    /// refuse a success without `structuredContent` (MCP, tools, output schema), and a model that is
+    /// shown nothing would repeat a request that has succeeded.
+    pub(super) fn result(self, mut value: Value) -> ToolResult {
         let mut text = truncate::write(&value);
         // Before cutting: a secret cut in two would not be found any more.
-        if self.scrubber.concerns(&text) {
+        if self.scrubber.concerns(&text, self.is_filtered) {
             value = self.scrubber.value(value);
             text = truncate::write(&value);
         }
         let Some(schema) = &self.schema else {
-            let fitted = truncate::fit(value, text, self.max_chars);
-            return Ok(ToolResult::text(match fitted.note {
-                Some(note) => format!("{}\n{note}", fitted.text),
-                None => fitted.text,
-            }));
+            let fitted = truncate::fit(value, text, self.max_chars, &self.paging);
+            let origin = Some(self.origin);
+            return ToolResult { note: self.note, origin, ..ToolResult::text(beside(fitted)) };
         };
         // All of it, since that is what the API answered: a list may miss its `minItems` only
         // because we cut it.
         if let Err(problem) = self.validators.check(schema, &value) {
-            return Err(format!(
-                "The request succeeded; do not repeat it. But the answer does not fit what this \
-                 tool promises ({problem}): the operator must mend `select` or `output` of \
-                 [tools.{}] in tools.toml.",
-                self.tool
-            ));
+            let fitted = truncate::fit(value, text, self.max_chars, &self.paging);
+            let why = format!("it does not fit what this tool promises ({problem})");
+            return self.unfit(beside(fitted), &why, "`select` or `output`");
         }
         let is_cut = truncate::is_longer(&text, self.max_chars);
-        let fitted = truncate::fit(value, text, self.max_chars);
+        let fitted = truncate::fit(value, text, self.max_chars, &self.paging);
         let fits = |value: &Value| !is_cut || self.validators.check(schema, value).is_ok();
-        match fitted.value {
-            Some(value) if fits(&value) => Ok(ToolResult {
+        if fitted.value.as_ref().is_some_and(fits) {
+            return ToolResult {
                 text: fitted.text,
-                structured: Some(value),
-                note: fitted.note,
-                is_error: false,
-                outcome: CallOutcome::Ok,
-                for_operator: None,
-            }),
-            _ => Err(format!(
-                "The request succeeded; do not repeat it as it is. But the answer is longer than \
-                 {} characters, and cut to that it would not be what this tool promises. Ask for \
-                 less; or the operator raises `max_chars` or narrows `select` of [tools.{}] in \
-                 tools.toml.",
-                self.max_chars, self.tool
-            )),
+                structured: fitted.value,
+                note: joined(self.note, fitted.note),
+                origin: Some(self.origin),
+                ..ToolResult::text("")
+            };
         }
+        let why = format!(
+            "it is longer than {} characters, and cut to that it is not what this tool promises: \
+             ask for less",
+            self.max_chars
+        );
+        self.unfit(beside(fitted), &why, "`max_chars` or `select`")
+    }
+
+    fn unfit(self, text: String, why: &str, keys: &str) -> ToolResult {
+        let note = format!(
+            "The request succeeded; do not repeat it. The answer is shown as a text only, since \
+             {why}."
+        );
+        let (note, origin) = (joined(self.note, Some(note)), Some(self.origin));
+        ToolResult { note, origin, ..ToolResult::failure(text) }
+            .because(CallOutcome::FilterFailed)
+            .for_operator(format!("change {keys} of [tools.{}] in tools.toml", self.tool))
+    }
+}
+
+fn beside(fitted: Fitted) -> String {
+    match fitted.note {
+        Some(note) => format!("{}\n{note}", fitted.text),
+        None => fitted.text,
+    }
+}
+
+fn joined(one: Option<String>, other: Option<String>) -> Option<String> {
+    match (one, other) {
+        (Some(one), Some(other)) => Some(format!("{one}\n{other}")),
+        (one, other) => one.or(other),
     }
 }
 
@@ -137,29 +164,54 @@ mod tests {
             validators: Arc::default(),
             schema: schema.as_object().cloned().map(Arc::new),
             max_chars,
+            paging: truncate::Paging::default(),
             tool: ToolName::new("acme_tool"),
+            note: None,
+            origin: Origin { host: "api.acme.example".into(), is_verbatim: true },
+            is_filtered: false,
         }
     }
 
     #[test]
     fn what_is_cut_is_the_same_data_in_both_places_and_says_so_beside() {
         let whole = json!({"ids": (0..5000).collect::<Vec<_>>()});
-        let result = finish(&json!({"type": "object"}), 1000).result(whole).expect("it fits");
+        let result = finish(&json!({"type": "object"}), 1000).result(whole);
+        assert!(!result.is_error);
         assert_eq!(serde_json::from_str(&result.text).ok(), result.structured);
         assert!(result.note.is_some_and(|note| note.contains(" of 5000 shown")));
+    }
+
+    #[test]
+    fn an_answer_that_breaks_the_promise_is_shown_as_a_text() {
+        let text = json!({"type": "object", "properties": {"id": {"type": "string"}}});
+        let result = finish(&text, 1000).result(json!({"id": 5, "name": "ana"}));
+        assert_eq!(result.text, r#"{"id":5,"name":"ana"}"#);
+        assert!(result.is_error && result.structured.is_none());
+        let note = result.note.expect("a note");
+        assert!(note.contains("do not repeat") && note.contains("`/id`"), "{note}");
+        assert!(result.for_operator.is_some_and(|hint| hint.contains("`output`")));
+        // What is no JSON at all.
+        let result = finish(&text, 1000).result(json!("<not json>"));
+        assert_eq!((&*result.text, result.is_error), ("<not json>", true));
     }
 
     #[test]
     fn cutting_is_not_blamed_on_the_schema() {
         let many = json!({"type": "object", "properties": {"ids": {"minItems": 5000}}});
         let whole = json!({"ids": (0..5000).collect::<Vec<_>>()});
-        let problem = finish(&many, 1000).result(whole).expect_err("too long");
+        let hint = |result: ToolResult| {
+            assert!(result.is_error && result.structured.is_none() && result.note.is_some());
+            result.for_operator.expect("a hint")
+        };
+        let result = finish(&many, 1000).result(whole);
+        assert!(result.text.starts_with("{\"ids\":[0,1,2"), "{}", result.text);
+        let problem = hint(result);
         assert!(problem.contains("`max_chars`") && !problem.contains("`output`"), "{problem}");
-        let problem = finish(&many, 1000).result(json!({"ids": [1]})).expect_err("too few");
+        let problem = hint(finish(&many, 1000).result(json!({"ids": [1]})));
         assert!(problem.contains("`output`"), "{problem}");
         // Nothing in it can be cut.
         let wide: Value = (0..500).map(|n| (format!("key{n}"), json!(n))).collect();
-        let problem = finish(&json!({"type": "object"}), 500).result(wide).expect_err("too long");
+        let problem = hint(finish(&json!({"type": "object"}), 500).result(wide));
         assert!(problem.contains("`max_chars`"), "{problem}");
     }
 }

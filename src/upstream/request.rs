@@ -33,6 +33,38 @@ pub(super) struct Prepared {
     pub(super) body: Option<Vec<u8>>,
 }
 
+impl Prepared {
+    /// The same request at another URL of the same origin, to which a redirect leads.
+    ///
+    /// A GET that stands for another method has no body. A credential that travels in the query is
+    /// written into the new one, in the place of what the API may have made of it.
+    pub(super) fn moved(
+        mut self,
+        method: http::Method,
+        mut url: Url,
+        credential: Option<&Credential>,
+    ) -> Self {
+        if method != self.method {
+            self.body = None;
+            for header in [CONTENT_TYPE, CONTENT_LENGTH] {
+                self.headers.remove(header);
+            }
+        }
+        if let Some(Credential::Query { name, value }) = credential {
+            if url.query_pairs().any(|(key, _)| key == name.as_str()) {
+                let others: Vec<_> = url
+                    .query_pairs()
+                    .filter(|(key, _)| key != name.as_str())
+                    .map(|(key, value)| (key.into_owned(), value.into_owned()))
+                    .collect();
+                url.query_pairs_mut().clear().extend_pairs(others);
+            }
+            url.query_pairs_mut().append_pair(name, value.expose_secret());
+        }
+        Self { method, url, ..self }
+    }
+}
+
 impl From<Prepared> for reqwest::Request {
     fn from(prepared: Prepared) -> Self {
         let mut request = Self::new(prepared.method, prepared.url);

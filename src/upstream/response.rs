@@ -1,16 +1,25 @@
 //! What an answer's body is, decided by what it says it is and by looking.
 
+use std::borrow::Cow;
+
 use http::StatusCode;
 use http::header::{CONTENT_ENCODING, CONTENT_TYPE, HeaderMap};
 use serde_json::Value;
 
+use super::budget::{Held, MAX_VALUES, Weight};
 use super::html;
+use super::lenient;
+use super::redirect::NotFollowed;
 
 /// An answer, read to its end.
 pub(super) struct Reply {
     pub(super) status: StatusCode,
     pub(super) headers: HeaderMap,
     pub(super) body: Vec<u8>,
+    /// Why this redirect is the answer.
+    pub(super) not_followed: Option<NotFollowed>,
+    /// Memory that the body takes.
+    pub(super) held: Held,
 }
 
 #[derive(Debug, PartialEq)]
@@ -24,8 +33,18 @@ pub(super) enum Content {
     },
     /// Not for a model's eyes: media type and size.
     Binary(String),
-    /// Says to be JSON and is not, or is packed in a way that nobody asked for; in words.
+    /// Compressed in a way that was not asked for, or JSON that nests too deep or has too many
+    /// values; in words.
     Unreadable(String),
+}
+
+impl Content {
+    pub(super) fn json(&self) -> Option<&Value> {
+        match self {
+            Self::Json(value) => Some(value),
+            _ => None,
+        }
+    }
 }
 
 impl Reply {
@@ -38,35 +57,73 @@ impl Reply {
         value.unwrap_or_default().split(';').next().unwrap_or_default().trim().to_ascii_lowercase()
     }
 
-    pub(super) fn content(&self) -> Content {
+    /// What the body is, and a note where it is not quite what it says it is.
+    ///
+    /// JSON of too many values is not read: each takes many times the memory of its text.
+    pub(super) fn content(&self, weight: Weight) -> (Content, Option<String>) {
         if self.body.is_empty() {
-            return Content::Nothing;
+            return (Content::Nothing, None);
         }
         if let Some(encoding) = self.headers.get(CONTENT_ENCODING)
             && encoding != "identity"
         {
             let encoding = encoding.to_str().unwrap_or("unknown");
-            return Content::Unreadable(format!("it is compressed as `{encoding}`"));
+            return (Content::Unreadable(format!("it is compressed as `{encoding}`")), None);
         }
         let media = self.media_type();
+        let decoded = self.decoded();
         // A byte order mark is not JSON (RFC 8259 §8.1), but sent all the same.
-        let body = self.body.strip_prefix(b"\xef\xbb\xbf").unwrap_or(&self.body);
+        let body = decoded.strip_prefix(b"\xef\xbb\xbf").unwrap_or(&decoded);
+        let begins_json = matches!(body.trim_ascii_start().first(), Some(b'{' | b'['));
+        if (begins_json || is_json(&media)) && weight.is_too_much() {
+            return (
+                Content::Unreadable(format!("its JSON has more than {MAX_VALUES} values")),
+                None,
+            );
+        }
         if is_json(&media) {
-            return match serde_json::from_slice(body) {
-                Ok(value) => Content::Json(value),
-                Err(_) if body.iter().all(u8::is_ascii_whitespace) => Content::Nothing,
-                Err(error) => Content::Unreadable(not_json(&error)),
+            return match lenient::read(body) {
+                Ok((value, note)) => (Content::Json(value), note),
+                Err(_) if body.iter().all(u8::is_ascii_whitespace) => (Content::Nothing, None),
+                Err(error) if is_too_deep(&error) => {
+                    (Content::Unreadable("it is JSON that nests more than 128 levels".into()), None)
+                }
+                Err(error) => {
+                    let note = format!("It is shown as a text, since {}.", not_json(&error));
+                    (Self::text("text/plain", body), Some(note))
+                }
             };
         }
-        if matches!(body.trim_ascii_start().first(), Some(b'{' | b'['))
-            && let Ok(value) = serde_json::from_slice(body)
-        {
-            return Content::Json(value);
+        if begins_json && let Ok((value, note)) = lenient::read(body) {
+            return (Content::Json(value), note);
         }
-        self.text(&media, body)
+        (Self::text(&media, body), None)
     }
 
-    fn text(&self, media: &str, body: &[u8]) -> Content {
+    /// The body in UTF-8 where it says that it is UTF-16, or in Latin-1 and does not look like UTF-8;
+    /// else as it is.
+    fn decoded(&self) -> Cow<'_, [u8]> {
+        let units = |bytes: &[u8], unit: fn([u8; 2]) -> u16| {
+            let (pairs, _) = bytes.as_chunks();
+            let units: Vec<u16> = pairs.iter().map(|pair| unit(*pair)).collect();
+            String::from_utf16_lossy(&units).into_bytes()
+        };
+        match &*self.body {
+            [0xff, 0xfe, rest @ ..] if rest.len() > 1 && rest.len() % 2 == 0 => {
+                units(rest, u16::from_le_bytes).into()
+            }
+            [0xfe, 0xff, rest @ ..] if rest.len() > 1 && rest.len() % 2 == 0 => {
+                units(rest, u16::from_be_bytes).into()
+            }
+            body if self.is_latin1() && std::str::from_utf8(body).is_err() => {
+                let text: String = body.iter().copied().map(char::from).collect();
+                text.into_bytes().into()
+            }
+            body => body.into(),
+        }
+    }
+
+    fn text(media: &str, body: &[u8]) -> Content {
         let binary = || {
             let media = if media.is_empty() { "data of an unknown type" } else { media };
             Content::Binary(format!("{media}, {} bytes", body.len()))
@@ -77,7 +134,6 @@ impl Reply {
         let text = match std::str::from_utf8(body) {
             Ok(text) => text.to_owned(),
             Err(_) if !is_textual(media) => return binary(),
-            Err(_) if self.is_latin1() => body.iter().copied().map(char::from).collect(),
             Err(_) => {
                 let text = String::from_utf8_lossy(body);
                 format!("{text}\n[bytes that are not UTF-8 are shown as \u{fffd}]")
@@ -111,14 +167,14 @@ fn is_textual(media: &str) -> bool {
 }
 
 fn not_json(error: &serde_json::Error) -> String {
-    let text = error.to_string();
-    if text.starts_with("recursion limit exceeded") {
-        return "it is JSON that nests more than 128 levels".to_owned();
-    }
     if error.is_eof() {
         return "it is JSON that breaks off".to_owned();
     }
-    format!("it says it is JSON and is not: {text}")
+    format!("it says it is JSON and is not: {error}")
+}
+
+fn is_too_deep(error: &serde_json::Error) -> bool {
+    error.to_string().starts_with("recursion limit exceeded")
 }
 
 #[cfg(test)]
@@ -128,11 +184,22 @@ mod tests {
     use super::*;
 
     fn content(media: &str, body: &[u8]) -> Content {
+        read(media, body).0
+    }
+
+    fn read(media: &str, body: &[u8]) -> (Content, Option<String>) {
         let mut headers = HeaderMap::new();
         if !media.is_empty() {
             headers.insert(CONTENT_TYPE, media.parse().expect("a value"));
         }
-        Reply { status: StatusCode::OK, headers, body: body.to_vec() }.content()
+        Reply {
+            status: StatusCode::OK,
+            headers,
+            body: body.to_vec(),
+            not_followed: None,
+            held: Held::default(),
+        }
+        .content(Weight::of(body))
     }
 
     #[test]
@@ -147,16 +214,51 @@ mod tests {
     }
 
     #[test]
-    fn json_that_is_none_is_told() {
-        let Content::Unreadable(why) = content("application/json", b"{\"a\":") else { panic!() };
-        assert_eq!(why, "it is JSON that breaks off");
+    fn json_that_is_none_is_shown_as_a_text_with_a_note() {
+        for (body, words) in [
+            ("{\"a\":", "JSON that breaks off"),
+            ("OK", "says it is JSON"),
+            ("{\"a\":1}\n{\"a\":2}", "says it is JSON"),
+        ] {
+            let (content, note) = read("application/json", body.as_bytes());
+            assert_eq!(content, Content::Text(body.to_owned()));
+            let note = note.expect("a note");
+            assert!(note.contains(words) && note.contains("as a text"), "{note}");
+        }
         let deep = "[".repeat(1000) + &"]".repeat(1000);
-        let Content::Unreadable(why) = content("application/json", deep.as_bytes()) else {
-            panic!()
+        let (content, _) = read("application/json", deep.as_bytes());
+        assert!(matches!(content, Content::Unreadable(why) if why.contains("128 levels")));
+        let (page, note) = read("application/json", b"<html><title>Sign in</title>");
+        assert!(matches!(page, Content::Html { title: Some(_), .. }) && note.is_some());
+    }
+
+    #[test]
+    fn json_of_too_many_values_is_not_read() {
+        let many = format!("[{}1]", "1,".repeat(MAX_VALUES));
+        for media in ["application/json", "text/plain", ""] {
+            let (content, _) = read(media, many.as_bytes());
+            let Content::Unreadable(why) = content else { panic!("{media}") };
+            assert!(why.contains("500000 values"), "{why}");
+        }
+        // Not JSON, however many commas it has.
+        let table = format!("a,b\n{}", "1,".repeat(MAX_VALUES));
+        assert_eq!(read("text/csv", table.as_bytes()).0, Content::Text(table.clone()));
+    }
+
+    #[test]
+    fn json_in_another_encoding_is_read() {
+        let utf16 = |mark: [u8; 2], unit: fn(u16) -> [u8; 2]| {
+            let units = "{\"a\":\"ü\"}".encode_utf16().flat_map(unit);
+            mark.into_iter().chain(units).collect::<Vec<u8>>()
         };
-        assert!(why.contains("128 levels"), "{why}");
-        let Content::Unreadable(why) = content("application/json", b"<html>") else { panic!() };
-        assert!(why.contains("says it is JSON"), "{why}");
+        for body in [utf16([0xff, 0xfe], u16::to_le_bytes), utf16([0xfe, 0xff], u16::to_be_bytes)] {
+            assert_eq!(read("application/json", &body), (Content::Json(json!({"a": "ü"})), None));
+        }
+        let latin1 = read("application/json; charset=iso-8859-1", b"{\"a\":\"\xfc\"}");
+        assert_eq!(latin1, (Content::Json(json!({"a": "ü"})), None));
+        let (half, note) = read("text/plain", b"{\"a\":\"x\\ud83d\"}");
+        assert_eq!(half, Content::Json(json!({"a": "x\u{fffd}"})));
+        assert!(note.is_some());
     }
 
     #[test]
@@ -188,7 +290,16 @@ mod tests {
     fn what_is_packed_unasked_is_told() {
         let mut headers = HeaderMap::new();
         headers.insert(CONTENT_ENCODING, "br".parse().expect("a value"));
-        let reply = Reply { status: StatusCode::OK, headers, body: vec![1, 2] };
-        assert_eq!(reply.content(), Content::Unreadable("it is compressed as `br`".into()));
+        let reply = Reply {
+            status: StatusCode::OK,
+            headers,
+            body: vec![1, 2],
+            not_followed: None,
+            held: Held::default(),
+        };
+        assert_eq!(
+            reply.content(Weight::default()).0,
+            Content::Unreadable("it is compressed as `br`".into())
+        );
     }
 }

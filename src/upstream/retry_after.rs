@@ -8,7 +8,7 @@ pub(super) fn wait(reply: &Reply) -> Option<String> {
     net::retry_after(|name| reply.header(name)).map(|wait| words(wait.as_secs()))
 }
 
-fn words(seconds: u64) -> String {
+pub(super) fn words(seconds: u64) -> String {
     match seconds {
         0 => "now".to_owned(),
         1 => "in 1 second".to_owned(),

@@ -15,10 +15,12 @@ use serde_json::Value;
 
 use super::Credential;
 use super::response::Content;
+use super::spellings::Spellings;
+use crate::model::{FRAME, text};
 
 const REDACTED: &str = "[redacted]";
 /// A shorter "secret" would redact half of every text.
-const SHORTEST: usize = 4;
+pub(super) const SHORTEST: usize = 4;
 /// Three bytes of base64 are four characters; below this an encoded form is too short to be told
 /// from chance.
 const SHORTEST_ENCODED: usize = 8;
@@ -29,7 +31,10 @@ const SHORTEST_ENCODED: usize = 8;
 /// rest of the work on an answer.
 #[derive(Default)]
 pub(super) struct Scrubber {
+    /// Those that are replaced where they stand.
     forms: Vec<Form>,
+    /// All others: a text that holds one is not shown at all.
+    spellings: Spellings,
 }
 
 struct Form {
@@ -45,17 +50,18 @@ impl Form {
 
 impl Scrubber {
     pub(super) fn new(credential: Option<&Credential>) -> Self {
-        let mut forms = Vec::new();
+        let (mut forms, mut spellings) = (Vec::new(), Spellings::default());
         for secret in credential.into_iter().flat_map(Credential::secrets) {
             if secret.len() >= SHORTEST {
                 add_forms(secret, &mut forms);
+                spellings.add(secret);
             }
         }
         // Longer ones first: a form may contain another one.
         forms.sort_by_key(|form| std::cmp::Reverse(form.len()));
         forms.dedup();
         let ready = |text: String| Form { finder: Finder::new(&text).into_owned(), text };
-        Self { forms: forms.into_iter().map(ready).collect() }
+        Self { forms: forms.into_iter().map(ready).collect(), spellings }
     }
 
     /// A text without secrets and without deceiving characters.
@@ -71,13 +77,19 @@ impl Scrubber {
                 text = Cow::Owned(text.replace(&form.text, REDACTED));
             }
         }
+        if self.spellings.are_in(text.as_bytes()) {
+            return Cow::Owned(REDACTED.to_owned());
+        }
         text
     }
 
-    /// Whether a value that is written out as `json` holds anything to remove.
-    pub(super) fn concerns(&self, json: &str) -> bool {
+    /// Whether a value that is written out as `json` holds anything to remove. `is_filtered`: a filter
+    /// has made it, which may have put a secret together; else [`content`](Self::content) has looked
+    /// for other spellings already.
+    pub(super) fn concerns(&self, json: &str, is_filtered: bool) -> bool {
         let escape = |mark: &str| memmem::find(json.as_bytes(), mark.as_bytes()).is_some();
         self.forms.iter().any(|form| form.is_in(json))
+            || is_filtered && self.spellings.are_in(json.as_bytes())
             || escape("\\u00")
             || escape("\\b")
             || escape("\\f")
@@ -102,7 +114,9 @@ impl Scrubber {
             Content::Html { title, text } => {
                 Content::Html { title: title.map(|it| self.owned(it)), text: self.owned(text) }
             }
-            other => other,
+            Content::Binary(what) => Content::Binary(self.owned(what)),
+            Content::Unreadable(why) => Content::Unreadable(self.owned(why)),
+            Content::Json(_) | Content::Nothing => content,
         }
     }
 
@@ -114,13 +128,14 @@ impl Scrubber {
     }
 
     /// Whether JSON that came from outside may hold a secret. It can hide one by escapes that need
-    /// not be there, `\u0061` for `a` and `\/` for `/`.
+    /// not be there (`\u0061` for `a`), which are among the spellings.
     fn may_be_in(&self, json: &[u8]) -> bool {
-        let finds = |mark: &str| memmem::find(json, mark.as_bytes()).is_some();
+        // UTF-16, in which nothing is found.
+        let is_wide = matches!(json, [0xff | 0xfe, ..]);
         !self.forms.is_empty()
-            && (finds("\\u")
-                || finds("\\/")
-                || self.forms.iter().any(|form| form.finder.find(json).is_some()))
+            && (is_wide
+                || self.forms.iter().any(|form| form.finder.find(json).is_some())
+                || self.spellings.are_in(json))
     }
 }
 
@@ -173,7 +188,7 @@ fn add_forms(secret: &str, forms: &mut Vec<String>) {
     }
 }
 
-fn hex(bytes: &[u8]) -> String {
+pub(super) fn hex(bytes: &[u8]) -> String {
     let digit = |nibble: u8| char::from_digit(u32::from(nibble), 16).unwrap_or('0');
     bytes.iter().flat_map(|byte| [digit(byte >> 4), digit(byte & 15)]).collect()
 }
@@ -191,6 +206,12 @@ fn clean(text: &str) -> Cow<'_, str> {
             '\r' => {
                 if rest.peek() != Some(&'\n') {
                     kept.push('\n');
+                }
+            }
+            '\u{200c}' | '\u{200d}' => {
+                let before = kept.chars().next_back().is_some_and(is_joining);
+                if before && rest.peek().is_some_and(|next| is_joining(*next)) {
+                    kept.push(c);
                 }
             }
             c if is_unwanted(c) => {}
@@ -234,22 +255,38 @@ fn is_clean(text: &str) -> bool {
     let suspicious = |byte: &u8| {
         (*byte < 0x20 && *byte != b'\n' && *byte != b'\t')
             || *byte == 0x7f
-            || matches!(*byte, 0xc2 | 0xe2 | 0xef | 0xf3)
+            || matches!(*byte, 0xc2 | 0xcd | 0xd8 | 0xe1..=0xe3 | 0xef | 0xf0 | 0xf3)
     };
     !text.as_bytes().iter().any(suspicious) || !text.chars().any(is_unwanted)
+}
+
+/// Scripts in whose words a zero-width joiner or non-joiner is spelling (Persian, Hindi, …).
+fn is_joining(c: char) -> bool {
+    matches!(c, '\u{600}'..='\u{8ff}' | '\u{900}'..='\u{dff}' | '\u{1000}'..='\u{109f}'
+        | '\u{1780}'..='\u{17ff}' | '\u{1800}'..='\u{18af}' | '\u{fb50}'..='\u{fdff}'
+        | '\u{fe70}'..='\u{fefc}')
+        && c.is_alphanumeric()
+        || matches!(
+            c,
+            '\u{94d}'
+                | '\u{9cd}'
+                | '\u{a4d}'
+                | '\u{acd}'
+                | '\u{b4d}'
+                | '\u{bcd}'
+                | '\u{c4d}'
+                | '\u{ccd}'
+                | '\u{d4d}'
+                | '\u{dca}'
+        )
 }
 
 fn is_unwanted(c: char) -> bool {
     match c {
         '\n' | '\t' => false,
-        // Bidirectional embeddings, overrides and isolates (Trojan Source), with the line and
-        // paragraph separators between them; byte order mark; invisible tags.
-        '\u{200e}'
-        | '\u{200f}'
-        | '\u{2028}'..='\u{202e}'
-        | '\u{2066}'..='\u{2069}'
-        | '\u{feff}'
-        | '\u{e0000}'..='\u{e007f}' => true,
+        // Or an API could write the line that frames its own texts.
+        c if FRAME.contains(&c) => true,
+        c if text::is_invisible(c) => true,
         c => c.is_control(),
     }
 }
@@ -291,7 +328,7 @@ mod tests {
             let scrubbed = scrubber().text(&text);
             assert!(scrubbed.contains(REDACTED), "{form} -> {scrubbed}");
             assert!(!scrubbed.contains(&form), "{form} -> {scrubbed}");
-            assert!(scrubber().concerns(&text), "{form}");
+            assert!(scrubber().concerns(&text, false), "{form}");
         }
     }
 
@@ -318,6 +355,21 @@ mod tests {
     }
 
     #[test]
+    fn a_text_with_a_secret_in_another_spelling_is_not_shown() {
+        let lower =
+            format!("%{}", SECRET.bytes().map(|byte| hex(&[byte])).collect::<Vec<_>>().join("%"));
+        let value = json!({"url": format!("https://x.example/?t={lower}"), "n": 1, "ok": "fine"});
+        let shown = json!({"url": REDACTED, "n": 1, "ok": "fine"});
+        assert!(scrubber().concerns(&value.to_string(), true));
+        let body = value.to_string();
+        let content = scrubber().content(Content::Json(value), body.as_bytes());
+        assert_eq!(content, Content::Json(shown));
+        assert_eq!(scrubber().text(&format!("It was {lower}.")), REDACTED);
+        let binary = scrubber().content(Content::Binary(format!("x/{SECRET}")), b"");
+        assert_eq!(binary, Content::Binary(format!("x/{REDACTED}")));
+    }
+
+    #[test]
     fn keys_and_nested_texts_are_redacted() {
         let value = json!({SECRET: [{"echo": format!("Bearer {SECRET}")}], "n": 1});
         assert_eq!(
@@ -330,7 +382,7 @@ mod tests {
     fn a_harmless_text_is_not_copied() {
         let text = "Zürich – “quoted” 漢字 👍🏽\n\ttab";
         assert!(matches!(scrubber().text(text), Cow::Borrowed(_)));
-        assert!(!scrubber().concerns("{\"a\":\"b\"}"));
+        assert!(!scrubber().concerns("{\"a\":\"b\"}", true));
     }
 
     #[test]
@@ -344,6 +396,11 @@ mod tests {
             ("one\r\ntwo\rthree", "one\ntwo\nthree"),
             ("\u{e0049}hidden", "hidden"),
             ("\u{1b}]never ends", "never ends"),
+            ("a ⟦countersign: b⟧", "a countersign: b"),
+            ("zero\u{200b}width\u{2060}and\u{ad}soft\u{200d}ly", "zerowidthandsoftly"),
+            ("😀\u{fe0f}\u{e0100}\u{e0154}\u{fe01}", "😀"),
+            ("a\u{3164}\u{115f}\u{ffa0}\u{180e}\u{34f}\u{61c}b", "ab"),
+            ("می\u{200c}خواهم\u{200c}\u{200c} क्\u{200d}ष", "می\u{200c}خواهم क्\u{200d}ष"),
         ] {
             assert_eq!(scrubber().text(text), clean, "{text:?}");
         }
@@ -352,6 +409,6 @@ mod tests {
     #[test]
     fn escaped_control_characters_in_json_are_noticed() {
         let json = json!({"a": "\u{1b}[31m"}).to_string();
-        assert!(Scrubber::default().concerns(&json));
+        assert!(Scrubber::default().concerns(&json, false));
     }
 }

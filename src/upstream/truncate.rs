@@ -1,9 +1,17 @@
 //! Cutting a result to what a model's context can bear, at the items of a list and never in the
 //! middle of JSON.
+//!
+//! A cut list loses the cursor to its next page: that leads past the items that were cut, and a model
+//! that follows it never sees them ([`cursor`]).
+
+mod cursor;
+mod paging;
 
 use std::fmt::Write as _;
 
 use serde_json::Value;
+
+pub(super) use paging::Paging;
 
 /// A result that fits.
 #[derive(Clone, Debug, PartialEq)]
@@ -19,8 +27,8 @@ pub(super) struct Fitted {
 const ROUNDS: usize = 12;
 /// Bytes that most answers fit in; one that grows is copied again and again.
 const USUAL: usize = 4096;
-/// Kept for the note.
-const NOTE: usize = 120;
+/// Characters kept for the note.
+const NOTE: usize = 200;
 
 /// Writes a value out: a text as it is, anything else as JSON without blanks, since blanks cost a
 /// model as much as data.
@@ -34,8 +42,9 @@ pub(super) fn write(value: &Value) -> String {
     written.ok().and_then(|()| String::from_utf8(json).ok()).unwrap_or_else(|| value.to_string())
 }
 
-/// Cuts a value, already written out as `text`, to at most `most` characters.
-pub(super) fn fit(value: Value, text: String, most: usize) -> Fitted {
+/// Cuts a value, already written out as `text`, to at most `most` characters. `paging` tells the model
+/// how it gets the rest of a list.
+pub(super) fn fit(value: Value, text: String, most: usize, paging: &Paging) -> Fitted {
     if !is_longer(&text, most) {
         return Fitted { text, value: Some(value), note: None };
     }
@@ -43,19 +52,22 @@ pub(super) fn fit(value: Value, text: String, most: usize) -> Fitted {
         let text = cut_text(whole, most);
         return Fitted { value: Some(Value::String(text.clone())), text, note: None };
     }
-    cut_json(value, text, most)
+    cut_json(value, text, most, paging)
 }
 
 pub(super) fn is_longer(text: &str, most: usize) -> bool {
     text.len() > most && text.chars().nth(most).is_some()
 }
 
+/// Characters kept for the line that says how much of a text is shown.
+const CUT_TEXT_NOTE: usize = 60;
+
 /// The beginning of a text, and how much of it that is.
 pub(super) fn cut_text(text: &str, most: usize) -> String {
     if !is_longer(text, most) {
         return text.to_owned();
     }
-    let shown = most.saturating_sub(NOTE / 2);
+    let shown = most.saturating_sub(CUT_TEXT_NOTE);
     let end = text.char_indices().nth(shown).map_or(text.len(), |(at, _)| at);
     let all = text.chars().count();
     format!("{}\n[cut: the first {shown} of {all} characters]", text.get(..end).unwrap_or_default())
@@ -64,28 +76,40 @@ pub(super) fn cut_text(text: &str, most: usize) -> String {
 /// Where a list or text lies in a value, for the note and to find it again.
 type Place = String;
 
-fn cut_json(mut value: Value, mut json: String, most: usize) -> Fitted {
+/// A list or text that was cut.
+struct Cut {
+    place: Place,
+    is_list: bool,
+    /// Items or characters.
+    shown: usize,
+    all: usize,
+}
+
+fn cut_json(mut value: Value, mut json: String, most: usize, paging: &Paging) -> Fitted {
     let all = json.chars().count();
-    let room = most.saturating_sub(NOTE);
-    let mut notes: Vec<(Place, String)> = Vec::new();
+    let mut cuts: Vec<Cut> = Vec::new();
+    let mut left_out: Vec<String> = Vec::new();
     for _ in 0..ROUNDS {
-        let length = json.chars().count();
-        let beside: usize = notes.iter().map(|(place, note)| place.len() + note.len() + 2).sum();
-        if length + beside <= room {
-            return Fitted { text: json, value: Some(value), note: written_out(&notes) };
+        let note = written_out(&cuts, &left_out, paging);
+        let beside = note.as_ref().map_or(0, |note| note.chars().count() + 1);
+        let length = json.chars().count() + beside;
+        if length <= most {
+            return Fitted { text: json, value: Some(value), note };
         }
-        let excess = length + beside - room;
+        // The note grows with the first cut.
+        let reserve = if cuts.is_empty() { NOTE.min(most / 4) } else { 0 };
         let Some(place) = largest(&value) else { break };
         let Some(found) = value.pointer_mut(&place) else { break };
-        let note = shrink(found, excess);
-        match notes.iter_mut().find(|(known, _)| *known == place) {
-            // Cut again: the first note knows how many there were.
-            Some((_, known)) => {
-                let all = known.rsplit(" of ").next().unwrap_or_default().to_owned();
-                let shown = note.split(" of ").next().unwrap_or_default();
-                *known = format!("{shown} of {all}");
+        let Some((shown, whole)) = shrink(found, length - most + reserve) else { break };
+        let is_list = found.is_array();
+        // Cut again: the first cut knows how many there were.
+        if let Some(cut) = cuts.iter_mut().find(|cut| cut.place == place) {
+            cut.shown = shown;
+        } else {
+            if is_list {
+                left_out.extend(cursor::remove(&mut value, &place));
             }
-            None => notes.push((place, note)),
+            cuts.push(Cut { place, is_list, shown, all: whole });
         }
         json = value.to_string();
     }
@@ -96,22 +120,37 @@ fn cut_json(mut value: Value, mut json: String, most: usize) -> Fitted {
     Fitted { text, value: None, note: None }
 }
 
-fn written_out(notes: &[(Place, String)]) -> Option<String> {
-    if notes.is_empty() {
+/// `items: 91 of 500 shown`, what was left out, and how to get the rest, as JSON.
+fn written_out(cuts: &[Cut], left_out: &[String], paging: &Paging) -> Option<String> {
+    if cuts.is_empty() {
         return None;
     }
-    let notes: Vec<String> = notes
+    let counts: Vec<String> = cuts
         .iter()
-        .map(|(place, note)| match place.trim_start_matches('/') {
-            "" => note.clone(),
-            inner => format!("{}: {note}", inner.replace('/', ".")),
+        .map(|Cut { place, is_list, shown, all }| {
+            let unit = if *is_list { "" } else { " characters" };
+            let count = format!("{shown} of {all}{unit} shown");
+            match place.trim_start_matches('/') {
+                "" => count,
+                inner => format!("{}: {count}", inner.replace('/', ".")),
+            }
         })
         .collect();
-    Some(serde_json::json!({ "_more": notes.join("; ") }).to_string())
+    let mut note = serde_json::json!({ "_more": counts.join("; ") });
+    let mut lists = cuts.iter().filter(|cut| cut.is_list);
+    if let (Some(first), Some(entries)) = (lists.next(), note.as_object_mut()) {
+        // The tool's parameters count the items of one list, and not of those within its items.
+        let is_within_item = first.place.split('/').any(|step| step.parse::<usize>().is_ok());
+        let is_only = lists.next().is_none() && !is_within_item;
+        let shown = is_only.then_some(first.shown);
+        entries.insert("_rest".into(), paging.rest(shown, left_out).into());
+    }
+    Some(note.to_string())
 }
 
-/// Takes about `excess` characters from a list's or text's end; says what is left of what.
-fn shrink(value: &mut Value, excess: usize) -> String {
+/// Takes about `excess` characters from a list's or text's end. Returns how many items or characters
+/// are left of how many; `None` for another value.
+fn shrink(value: &mut Value, excess: usize) -> Option<(usize, usize)> {
     match value {
         Value::Array(items) => {
             let all = items.len();
@@ -120,7 +159,7 @@ fn shrink(value: &mut Value, excess: usize) -> String {
                 let Some(item) = items.pop() else { break };
                 taken += item.to_string().chars().count() + 1;
             }
-            format!("{} of {all} shown", items.len())
+            Some((items.len(), all))
         }
         Value::String(text) => {
             let all = text.chars().count();
@@ -128,9 +167,9 @@ fn shrink(value: &mut Value, excess: usize) -> String {
             let end = text.char_indices().nth(shown).map_or(text.len(), |(at, _)| at);
             text.truncate(end);
             text.push('…');
-            format!("{shown} of {all} characters shown")
+            Some((shown, all))
         }
-        _ => String::new(),
+        _ => None,
     }
 }
 
@@ -187,7 +226,7 @@ mod tests {
     use super::*;
 
     fn fitted(value: &Value, most: usize) -> Fitted {
-        fit(value.clone(), write(value), most)
+        fit(value.clone(), write(value), most, &Paging::default())
     }
 
     fn data(fitted: &Fitted) -> Value {
@@ -219,7 +258,8 @@ mod tests {
         assert!(length(&fitted) <= 1000);
         let shown = data(&fitted).as_array().expect("a list").len();
         assert!(shown > 10);
-        assert_eq!(note(&fitted), format!("{{\"_more\":\"{shown} of 124 shown\"}}"));
+        let count = format!("{{\"_more\":\"{shown} of 124 shown\",\"_rest\":");
+        assert!(note(&fitted).starts_with(&count), "{}", note(&fitted));
         assert_eq!(Some(data(&fitted)), fitted.value);
     }
 
@@ -265,5 +305,45 @@ mod tests {
         let fitted = fitted(&wide, 500);
         assert!(fitted.text.starts_with("The answer is too long"), "{}", fitted.text);
         assert_eq!(fitted.value, None);
+    }
+
+    fn by(size: Option<&str>, offset: Option<&str>) -> Paging {
+        Paging { size: size.map(str::to_owned), offset: offset.map(str::to_owned) }
+    }
+
+    #[test]
+    fn a_cut_list_leaves_no_cursor_and_says_how_to_get_the_rest() {
+        let value = json!({"items": vec!["0123456789"; 500], "next": "CUR"});
+        let with = |paging: &Paging| fit(value.clone(), write(&value), 1200, paging);
+        let fitted = with(&by(Some("limit"), None));
+        assert!(!fitted.text.contains("CUR"), "{}", fitted.text);
+        assert_eq!(Some(data(&fitted)), fitted.value);
+        let shown = data(&fitted)["items"].as_array().expect("a list").len();
+        let rest = format!(
+            "call again with a `limit` of at most {shown}; `next` is left out, as it skips the rest"
+        );
+        assert!(note(&fitted).contains(&rest), "{}", note(&fitted));
+        assert!(length(&fitted) <= 1200);
+        let fitted = with(&by(Some("limit"), Some("offset")));
+        assert!(note(&fitted).contains(", or with `offset` raised by "), "{}", note(&fitted));
+        let fitted = with(&Paging::default());
+        assert!(note(&fitted).contains("ask for less"), "{}", note(&fitted));
+        // What fits keeps its cursor.
+        let whole = json!({"items": [1], "next": "CUR"});
+        assert!(fitted_text(&whole).contains("CUR"));
+        // So does a list beside a long text: no item is missing.
+        let text = json!({"items": [1], "about": "x".repeat(5000), "next": "CUR"});
+        assert!(fitted_text(&text).contains("CUR"));
+    }
+
+    fn fitted_text(value: &Value) -> String {
+        fitted(value, 1000).text
+    }
+
+    #[test]
+    fn no_number_is_given_for_a_list_within_an_item() {
+        let value = json!({"threads": [{"id": 1, "messages": vec!["0123456789"; 500]}]});
+        let fitted = fit(value.clone(), write(&value), 1200, &by(Some("limit"), Some("offset")));
+        assert!(note(&fitted).contains("with a smaller `limit`\""), "{}", note(&fitted));
     }
 }

@@ -23,8 +23,8 @@ use super::browser::Browser;
 use super::csrf::OwnForm;
 use super::page::{Kind, Page, html, see_other};
 use super::refused::{self, Reader};
-use super::signin;
-use crate::broker::grants::{Disconnected, Ended};
+use super::signin::{self, Door};
+use crate::broker::grants::Ended;
 use crate::broker::{Broker, ConnectError};
 use crate::model::session::Destination;
 use crate::model::text::sentence;
@@ -58,11 +58,23 @@ impl FromRequestParts<Broker> for Accounts {
     type Rejection = Response;
 
     async fn from_request_parts(parts: &mut Parts, broker: &Broker) -> Result<Self, Response> {
+        let application = signin::application(parts.uri.query());
+        let needed = || signin::needed(Some(&Destination::default()), application.as_deref());
         let (person, browser) =
             (parts.extensions.get::<Person>(), parts.extensions.get::<Browser>());
         let (Some(person), Some(browser)) = (person.cloned(), browser.cloned()) else {
-            return Err(signin::needed(Some(&Destination::default())));
+            return Err(needed());
         };
+        // An application leads its users here under its name. Who is here as somebody else's user
+        // signs in there.
+        let is_elsewhere = application.as_deref().is_some_and(|name| {
+            let door = parts.extensions.get::<Arc<Door>>();
+            let application = door.and_then(|door| door.sign_in.application(name));
+            application.is_some_and(|application| !application.is_of(&person.principal.caller))
+        });
+        if is_elsewhere {
+            return Err(needed());
+        }
         Ok(Self { broker: broker.clone(), person, browser })
     }
 }
@@ -134,7 +146,7 @@ impl Accounts {
         let name = called(&account.title, &account.account, account.label.as_deref());
         let lines = vec![
             format!(
-                "Programs can no longer use {name}, and {} is asked to end the access. Nothing else changes there.",
+                "Programs can use {name} no longer, and {} is asked to end the access. Nothing else changes there.",
                 account.title
             ),
             "To have it back you will have to give your consent again.".into(),
@@ -151,16 +163,9 @@ impl Accounts {
             Ok(ended) => ended,
             Err(error) => return self.failed(&error).await,
         };
-        let Ended { provider: _, title, account, label, how } = ended;
+        let Ended { title, account, label, how } = ended;
         let name = called(&title, &account, label.as_deref());
         let page = match how.leaves() {
-            _ if how == Disconnected::Pasted => {
-                let line = format!(
-                    "The key is deleted here. It still works at {title}; delete it there too."
-                );
-                let heading = format!("{name} is disconnected");
-                Page::new(StatusCode::OK, Kind::Neutral, heading, vec![line])
-            }
             None => {
                 let lines =
                     vec![format!("{title} has ended the access, and nothing is kept here.")];

@@ -5,12 +5,14 @@
 //! request's extensions.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use axum::extract::{Request, State};
-use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, Uri, header};
+use axum::http::{Extensions, HeaderMap, HeaderValue, Method, StatusCode, Uri, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse as _, Response};
 
+use super::crowd::Proof;
 use super::problem::Problem;
 use super::{Origins, client, cors, well_known};
 use crate::broker::events::Events;
@@ -34,6 +36,8 @@ pub struct Gate {
     challenge: Option<Challenge>,
     trusted_proxies: Arc<[Cidr]>,
     events: Events,
+    /// Whether the log knows of a proxy that is not trusted.
+    has_told_of_proxy: Arc<AtomicBool>,
 }
 
 impl Gate {
@@ -53,8 +57,15 @@ impl Gate {
         });
         let names = Origins::of_machine(names);
         let allowed = Arc::new(allowed);
-        let trusted_proxies = trusted_proxies.into();
-        Self { names, allowed, authenticator, challenge, trusted_proxies, events }
+        Self {
+            names,
+            allowed,
+            authenticator,
+            challenge,
+            trusted_proxies: trusted_proxies.into(),
+            events,
+            has_told_of_proxy: Arc::default(),
+        }
     }
 
     /// Whether the request is meant for this server, and by which foreign origin it was sent, if by one
@@ -92,6 +103,24 @@ impl Gate {
         let host = host.to_str().unwrap_or_default();
         is_listed(host)
             && uri.authority().is_none_or(|target| target.as_str().eq_ignore_ascii_case(host))
+    }
+
+    /// Behind a proxy that is not trusted, all clients count as one address: its limits are theirs
+    /// together. Once will do, since any client can send such a header.
+    fn tell_of_proxy(&self, extensions: &Extensions, headers: &HeaderMap) {
+        if self.has_told_of_proxy.load(Ordering::Relaxed) || !self.authenticator.is_for_many() {
+            return;
+        }
+        let Some(proxy) = client::untrusted_proxy(extensions, headers, &self.trusted_proxies)
+        else {
+            return;
+        };
+        if !self.has_told_of_proxy.swap(true, Ordering::Relaxed) {
+            tracing::warn!(
+                %proxy,
+                "a request came through a proxy whose X-Forwarded-For is not believed, so the clients behind it share their limits; if the proxy is yours, write its address as `trusted_proxies` in [server]"
+            );
+        }
     }
 
     fn other_host(&self) -> &'static str {
@@ -132,9 +161,13 @@ pub async fn gate(State(gate): State<Gate>, mut request: Request, next: Next) ->
     {
         return cors::preflight(request.headers(), origin.clone());
     }
+    gate.tell_of_proxy(request.extensions(), request.headers());
     let from = client::address(request.extensions(), request.headers(), &gate.trusted_proxies);
     let mut response = match gate.authenticator.authenticate(request.headers(), from).await {
         Ok(principal) => {
+            if let Some(proof) = request.extensions().get::<Proof>() {
+                proof.accept();
+            }
             request.extensions_mut().insert(principal);
             next.run(request).await
         }

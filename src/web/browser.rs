@@ -48,8 +48,8 @@ impl Browser {
         (!self.0.is_new).then_some(&self.0.cookie)
     }
 
-    /// The cookie's value for a page with a form, which a browser without one is given along with it.
-    pub(super) fn cookie_for_a_form(&self) -> &SecretString {
+    /// The cookie's value; a browser without one is given it with the answer.
+    pub(super) fn cookie_or_new(&self) -> &SecretString {
         if self.0.is_new {
             self.becomes(self.0.cookie.clone());
         }

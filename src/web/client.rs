@@ -8,6 +8,8 @@ use axum::http::{Extensions, HeaderMap, HeaderName};
 use crate::net::Cidr;
 
 const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
+/// RFC 7239 §4. Its addresses are not read: what it says may be said in both.
+const FORWARDED: HeaderName = HeaderName::from_static("forwarded");
 
 /// The nearest address that is not a proxy of ours; of IPv6, its network.
 ///
@@ -20,9 +22,21 @@ pub(super) fn address(extensions: &Extensions, headers: &HeaderMap, proxies: &[C
     network(nearest(peer, headers, proxies))
 }
 
+/// The peer, if it names a client that it forwards for and is not trusted to.
+pub(super) fn untrusted_proxy(
+    extensions: &Extensions,
+    headers: &HeaderMap,
+    proxies: &[Cidr],
+) -> Option<IpAddr> {
+    let ConnectInfo(peer) = extensions.get::<ConnectInfo<SocketAddr>>()?;
+    let peer = peer.ip().to_canonical();
+    let forwards = headers.contains_key(FORWARDED_FOR) || headers.contains_key(FORWARDED);
+    (forwards && !proxies.iter().any(|block| block.contains(peer))).then_some(peer)
+}
+
 /// One customer of IPv6 has more addresses than anybody could count, and up to 2^16 networks of them:
 /// a /48 (RFC 6177 §2).
-fn network(address: IpAddr) -> IpAddr {
+pub(super) fn network(address: IpAddr) -> IpAddr {
     match address {
         IpAddr::V4(_) => address,
         IpAddr::V6(address) => {

@@ -1,4 +1,4 @@
-//! `POST /v1/auth/confirm_user`: an application says who sat at the browser that it was sent.
+//! `POST /v1/auth/confirm_user`: an application says who sits at the browser that it was sent.
 
 use axum::Router;
 use axum::extract::{DefaultBodyLimit, Request, State};
@@ -12,8 +12,7 @@ use serde::{Deserialize, Serialize};
 use super::auth;
 use super::body;
 use crate::broker::Broker;
-use crate::broker::callback::CallbackError;
-use crate::broker::confirmation::ConfirmationError;
+use crate::broker::confirmation::{ConfirmationError, Confirmed};
 use crate::identity::{Authenticator, Denied};
 use crate::model::UserId;
 use crate::model::text::incident;
@@ -36,7 +35,7 @@ pub fn routes(broker: Broker, authenticator: Authenticator) -> Router {
         .with_state(Confirming { broker, authenticator })
 }
 
-/// `{"flow_id", "user_id"}`: what the verifier page was given, and who the application says that was.
+/// `{"flow_id", "user_id"}`: what the verifier page was given, and who sits there by the application's own session.
 #[derive(Deserialize)]
 struct Confirmation {
     #[serde(with = "crate::model::secret::exposed")]
@@ -44,10 +43,12 @@ struct Confirmation {
     user_id: String,
 }
 
-/// `{"auth_id", "next_uri"}`: which authorization it was, and where the browser shall go.
+/// `{"auth_id", "next_uri"}`: the authorization whose link was opened, if one was, and where the
+/// application must send the browser.
 #[derive(Serialize)]
 struct Answer {
-    auth_id: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    auth_id: Option<String>,
     next_uri: String,
 }
 
@@ -85,54 +86,32 @@ async fn confirm_user(
             return problem(StatusCode::BAD_REQUEST, "malformed_request", message);
         }
     };
-    match broker.confirm_user(&application.name, &flow_id, &user).await {
-        Ok(confirmed) => {
-            let answer = Answer { auth_id: confirmed.authorization, next_uri: confirmed.next };
-            json(StatusCode::OK, &answer)
+    match broker.confirm_user(&application, &flow_id, &user).await {
+        Ok(Confirmed { authorization, next_uri }) => {
+            json(StatusCode::OK, &Answer { auth_id: authorization, next_uri })
         }
         Err(error) => failed(&error),
     }
 }
 
-/// Names as Arcade's clients know them, and the status that each deserves.
-fn of(error: &ConfirmationError) -> (StatusCode, &'static str) {
-    match error {
+/// Names as Arcade's clients know them.
+fn failed(error: &ConfirmationError) -> Response {
+    let (status, name) = match error {
         ConfirmationError::Unknown => (StatusCode::BAD_REQUEST, "unknown_flow"),
         ConfirmationError::UserMismatch => (StatusCode::BAD_REQUEST, "user_mismatch"),
-        ConfirmationError::Declined => (StatusCode::BAD_REQUEST, "declined"),
-        ConfirmationError::Callback(error) => match error {
-            CallbackError::NoToken { .. } => (StatusCode::BAD_GATEWAY, "no_token"),
-            CallbackError::Store(_) | CallbackError::Ending => {
-                (StatusCode::SERVICE_UNAVAILABLE, "unavailable")
-            }
-            CallbackError::Answer(_)
-            | CallbackError::Unknown
-            | CallbackError::OtherBrowser
-            | CallbackError::Stranger(_)
-            | CallbackError::OtherProvider
-            | CallbackError::OtherIssuer => (StatusCode::BAD_REQUEST, "unknown_flow"),
-        },
-    }
+        ConfirmationError::Store(_) => {
+            let incident = incident();
+            tracing::warn!(incident, error = %crate::model::chain(error), "a browser was not confirmed");
+            let message = format!(
+                "nothing could be read or written now; send it again (incident {incident})"
+            );
+            return problem(StatusCode::SERVICE_UNAVAILABLE, "unavailable", message);
+        }
+    };
+    problem(status, name, format!("{error}; {}", error.hint()))
 }
 
-fn failed(error: &ConfirmationError) -> Response {
-    let (status, name) = of(error);
-    let mut message = error.to_string();
-    if let ConfirmationError::Callback(error) = error {
-        let incident = incident();
-        tracing::warn!(incident, error = %crate::model::chain(error), "a consent was not confirmed");
-        // Neither the places of the store nor the operator's remedy are the application's.
-        message = match error {
-            CallbackError::Store(_) => {
-                format!("this server cannot read or write its store now (incident {incident})")
-            }
-            error => format!("{message}; {} (incident {incident})", error.hint()),
-        };
-    }
-    problem(status, name, message)
-}
-
-pub(super) fn refused(denied: &Denied) -> Response {
+fn refused(denied: &Denied) -> Response {
     let status = denied.status();
     let name = match status {
         StatusCode::BAD_REQUEST => "malformed_request",
@@ -143,11 +122,11 @@ pub(super) fn refused(denied: &Denied) -> Response {
     response
 }
 
-pub(super) fn problem(status: StatusCode, name: &str, message: impl Into<String>) -> Response {
+fn problem(status: StatusCode, name: &str, message: impl Into<String>) -> Response {
     json(status, &Problem { name, message: message.into() })
 }
 
-pub(super) fn json(status: StatusCode, body: &impl Serialize) -> Response {
+fn json(status: StatusCode, body: &impl Serialize) -> Response {
     match serde_json::to_vec(body) {
         Ok(body) => {
             let headers = [(CONTENT_TYPE, "application/json"), (CACHE_CONTROL, "no-store")];

@@ -1,5 +1,7 @@
 //! Journey 2 as pages and redirects.
 
+use std::sync::Arc;
+
 use axum::Extension;
 use axum::extract::{FromRequestParts, Path, RawQuery, State};
 use axum::http::HeaderMap;
@@ -13,13 +15,12 @@ use super::browser::{Browser, cookie, set_cookie};
 use super::csrf::OwnForm;
 use super::page::{self, Change, see_other};
 use super::refused::{self, Reader};
-use super::signin;
+use super::signin::{self, Door, Sender};
 use crate::broker::Broker;
 use crate::broker::callback::Callback;
 use crate::broker::invitation::{Departure, Paste, PasteWhat};
 use crate::broker::paste::PasteError;
 use crate::broker::secret::Pasted;
-use crate::broker::sign_in::SignIn;
 use crate::broker::{ConnectError, Stranger, Visitor};
 use crate::model::Destination;
 use crate::model::authorization::LIFETIME;
@@ -30,7 +31,8 @@ pub(super) struct Link {
     broker: Broker,
     visitor: Visitor,
     browser: Browser,
-    sign_in: Option<SignIn>,
+    /// Where browsers sign in, and where this one comes from.
+    sign_in: Option<(Arc<Door>, Sender)>,
     ticket: String,
 }
 
@@ -46,7 +48,11 @@ impl FromRequestParts<Broker> for Link {
         let (Some(visitor), Some(browser)) = (visitor.cloned(), browser.cloned()) else {
             return Err(page::gone().into_response());
         };
-        let sign_in = extensions.get::<SignIn>().cloned();
+        let door = extensions.get::<Arc<Door>>().cloned();
+        let sign_in = door.map(|door| {
+            let from = Sender::of(parts, &door);
+            (door, from)
+        });
         Ok(Self { broker: broker.clone(), visitor, browser, sign_in, ticket })
     }
 }
@@ -78,7 +84,7 @@ pub(super) async fn answer(link: Link, OwnForm(form): OwnForm<Answered>) -> Resp
         "decline" => {
             return match broker.decline(ticket, visitor).await {
                 Ok(()) => see_other(&format!("/connect/{ticket}")),
-                Err(error) => link.refused(&error),
+                Err(error) => link.refused(&error).await,
             };
         }
         "confirm" | "keep" => {
@@ -112,7 +118,7 @@ impl Link {
                 let token = self.browser.form_token(&format!("/connect/{}", self.ticket));
                 page::invitation(&invitation, token, change)
             }
-            Err(error) => self.refused(&error),
+            Err(error) => self.refused(&error).await,
         }
     }
 
@@ -121,7 +127,7 @@ impl Link {
         match error {
             ConnectError::Unknown => self.page(Change::None).await,
             ConnectError::Changed => self.page(Change::SinceTheClick).await,
-            error => self.refused(&error),
+            error => self.refused(&error).await,
         }
     }
 
@@ -134,8 +140,8 @@ impl Link {
             Ok(Some(Paste { what: PasteWhat::Password | PasteWhat::UserAndPassword, .. })) => {
                 Pasted::Basic { user, password: secret }
             }
-            Ok(None) => return self.refused(&ConnectError::Unknown),
-            Err(error) => return self.refused(&error),
+            Ok(None) => return self.refused(&ConnectError::Unknown).await,
+            Err(error) => return self.refused(&error).await,
         };
         match broker.paste(ticket, visitor, shown, pasted).await {
             Ok(arrival) => see_other(&arrival.next),
@@ -147,16 +153,22 @@ impl Link {
         }
     }
 
-    fn refused(&self, error: &ConnectError) -> Response {
+    async fn refused(&self, error: &ConnectError) -> Response {
         let to = Destination::link(&self.ticket);
+        if let (ConnectError::Stranger(Stranger::Unconfirmed), Some((door, from))) =
+            (error, &self.sign_in)
+            && let Some(response) = door.to_verifier(&self.ticket, &self.browser, from).await
+        {
+            return response;
+        }
         match (error, &self.visitor) {
             // Whether there is such a link, and what for, is told to nobody who has not signed in:
             // link previews come here, and whoever a link was forwarded to.
             (
                 ConnectError::Unknown | ConnectError::Stranger(Stranger::Unknown),
                 Visitor::Public { caller: None, .. },
-            ) if self.sign_in.as_ref().is_some_and(SignIn::is_possible) => {
-                signin::needed(to.as_ref())
+            ) if self.sign_in.as_ref().is_some_and(|(door, _)| door.sign_in.is_possible()) => {
+                signin::needed(to.as_ref(), None)
             }
             (ConnectError::Stranger(Stranger::OtherPerson), _) => {
                 tracing::warn!("refused a link in the browser of another person");

@@ -24,7 +24,7 @@ const FIELD: &str = "csrf";
 impl Browser {
     /// What the hidden field `csrf` of a form says that is sent to `path`.
     pub(super) fn form_token(&self, path: &str) -> String {
-        token(self.cookie_for_a_form(), path)
+        token(self.cookie_or_new(), path)
     }
 }
 

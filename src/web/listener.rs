@@ -18,8 +18,9 @@ use tokio_util::sync::CancellationToken;
 use url::Url;
 
 use super::Origins;
+use super::crowd::Crowd;
 use super::neighbours::Neighbours;
-use super::server::{Rules, accept};
+use super::server::{FIRST_HEAD_LIMIT, Rules, accept};
 use super::shield::http_origin;
 use super::workers::Workers;
 use crate::model::provider::LoopbackRule;
@@ -30,8 +31,6 @@ pub const DEFAULT_PORT: u16 = 8971;
 /// Connections at the same time. Any program on this machine may open them and say nothing, and a
 /// process has few descriptors (256 on macOS).
 const MOST_CONNECTIONS: usize = 64;
-/// How long a browser may take to send a request's head.
-const HEAD_LIMIT: Duration = Duration::from_secs(10);
 /// How long a connection lives. What must not be broken off with it runs in a task of its own.
 const CONNECTION_LIMIT: Duration = Duration::from_mins(1);
 
@@ -44,6 +43,7 @@ pub struct Loopback {
     runtime: tokio::runtime::Handle,
     open: Mutex<Open>,
     connections: Arc<Semaphore>,
+    crowd: Crowd,
     /// Asked for with the first port.
     neighbours: OnceLock<Neighbours>,
 }
@@ -76,6 +76,7 @@ impl Loopback {
             runtime: tokio::runtime::Handle::current(),
             open: Mutex::default(),
             connections: Arc::new(Semaphore::new(MOST_CONNECTIONS)),
+            crowd: Crowd::new(MOST_CONNECTIONS),
             neighbours: OnceLock::new(),
         })
     }
@@ -163,7 +164,10 @@ impl Loopback {
         tracing::info!(%address, "listening for browsers");
         let connections = Arc::clone(&self.connections);
         let rules = Rules {
-            head_limit: HEAD_LIMIT,
+            first_head_limit: FIRST_HEAD_LIMIT,
+            head_limit: FIRST_HEAD_LIMIT,
+            // All come from this machine: the oldest makes room for the next one.
+            crowd: self.crowd.clone(),
             // A page is one request, so a connection that stays open only takes a place.
             keep_alive: false,
             longest: CONNECTION_LIMIT,
@@ -252,6 +256,8 @@ mod tests {
         let address = listener.local_addr().unwrap();
         let few = Arc::new(Semaphore::new(2));
         let rules = Rules {
+            first_head_limit: Duration::from_millis(50),
+            crowd: Crowd::new(2),
             head_limit: Duration::from_millis(20),
             keep_alive: false,
             longest: CONNECTION_LIMIT,

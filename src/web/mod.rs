@@ -3,18 +3,18 @@
 //!
 //! | route | |
 //! |---|---|
-//! | `GET /connect/{ticket}` | shows who asks for what; changes nothing |
+//! | `GET /connect/{ticket}` | shows who asks for what, or sends a browser that an application has to confirm to it; changes nothing of the link |
 //! | `POST /connect/{ticket}` | sends this browser to the provider, takes what was pasted, or answers the page: declines, confirms or keeps an account, disconnects |
 //! | `GET /oauth/callback/{provider}` | finishes, and sends the browser on to a clean address |
 //! | `GET /signin` | asks who it is; changes nothing |
 //! | `POST /signin` | sends this browser to the issuer, or takes a personal key |
 //! | `GET /signin/callback` | signs this browser in, and sends it on to where it wanted to go |
+//! | `GET /signin/confirmed` | signs this browser in that an application has confirmed, and sends it on |
 //! | `POST /signout` | signs this browser out |
 //! | `GET`, `POST /connections` | [a person's accounts](accounts) |
-//! | `POST /v1/auth/confirm_user` | [an application says who sat at a browser](confirm) |
-//! | `GET`, `DELETE /v1/admin/user_connections`, `…/{id}` | [an application ends what its users have connected](user_connections) |
+//! | `POST /v1/auth/confirm_user` | [an application says who sits at a browser](confirm) |
 //! | `GET /.well-known/oauth-protected-resource`, `…/mcp` | [who issues tokens for this server](well_known) |
-//! | `GET /health`, `/health/live` | whether the store works, and whether the process answers; on the served port |
+//! | `GET /health` | whether the process serves; on the served port |
 //!
 //! Those of a link are served to this machine alone or to everybody ([`router`], [`public`]); who
 //! comes is in the request's extensions, as a [`Visitor`] and, where somebody has signed in, as a
@@ -29,6 +29,7 @@ mod client;
 pub mod confirm;
 mod connect;
 mod cors;
+mod crowd;
 mod csrf;
 pub mod listener;
 pub mod neighbours;
@@ -40,7 +41,6 @@ mod refused;
 pub mod server;
 mod shield;
 mod signin;
-pub mod user_connections;
 pub mod well_known;
 mod workers;
 
@@ -92,10 +92,10 @@ pub struct Public {
 /// The routes of such an address, behind their shield.
 pub fn public(broker: Broker, public: Public) -> Router {
     let Public { origins, usage, sign_in, trusted_proxies, clock } = public;
-    let door = signin::Door::new(sign_in.clone(), trusted_proxies, &clock);
+    let door = signin::Door::new(sign_in, trusted_proxies, origins.clone(), &clock);
     let own = consent().merge(accounts::routes());
-    let routes = own.with_state(broker).merge(signin::routes(door));
-    shielded(routes.layer(from_fn_with_state(sign_in, signin::know)), origins, &usage)
+    let routes = own.with_state(broker).merge(signin::routes(Arc::clone(&door)));
+    shielded(routes.layer(from_fn_with_state(door, signin::know)), origins, &usage)
 }
 
 /// The pages behind a link. Who comes to them is in the request's extensions.

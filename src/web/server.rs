@@ -3,8 +3,9 @@
 //! | a client that | |
 //! |---|---|
 //! | is another user of this machine | is refused ([`Neighbours`]) |
-//! | comes when there is no room | waits for a place |
-//! | sends the head of a request slowly, or none | is hung up on |
+//! | comes when there is no room | takes the place of one without credentials ([`Crowd`]), or waits |
+//! | sends the head of its first request slowly, or none | is hung up on after 10 seconds |
+//! | asks nothing more | is hung up on after 75 seconds |
 //! | sends a head that is too large | gets 431 |
 //! | does not read | is hung up on, when the answer has not moved for a while |
 //!
@@ -28,16 +29,24 @@ use tokio::sync::Semaphore;
 use tokio_io_timeout::TimeoutStream;
 use tokio_util::sync::CancellationToken;
 
+use super::client;
+use super::crowd::{Crowd, Member};
 use super::neighbours::Neighbours;
 use super::path;
 use super::workers::Workers;
 
 /// Connections to the served port at the same time.
 const MOST_CONNECTIONS: usize = 4096;
-/// How long a client may take for the head of a request, and also how long it may ask nothing: a
+/// How long a client may take for the head of its first request.
+pub(super) const FIRST_HEAD_LIMIT: Duration = Duration::from_secs(10);
+/// How long a client may take for the head of a later request, and also how long it may ask nothing: a
 /// little more than proxies keep a connection, so that they hang up and not we, on the request that
 /// they have just sent.
 const HEAD_LIMIT: Duration = Duration::from_secs(75);
+/// Descriptors that are left for what opens later: the store, the loopback listener, secrets in files.
+const RESERVED_DESCRIPTORS: usize = 16;
+/// The share of one address in the connections that have shown no credentials.
+const SHARE: usize = 4;
 /// Tokens are some kilobytes, everything else is small.
 const LARGEST_HEAD: usize = 16 * 1024;
 /// How long another user may take to be refused.
@@ -48,7 +57,10 @@ const STALLED: Duration = Duration::from_secs(30);
 /// How connections are served.
 #[derive(Clone)]
 pub(super) struct Rules {
+    pub(super) first_head_limit: Duration,
     pub(super) head_limit: Duration,
+    /// Which connection makes room.
+    pub(super) crowd: Crowd,
     /// Whether a connection takes more than one request.
     pub(super) keep_alive: bool,
     /// How long a connection lives.
@@ -73,12 +85,18 @@ impl Port {
     ) -> io::Result<Self> {
         listener.set_nonblocking(true)?;
         let listener = TcpListener::from_std(listener)?;
-        let room = MOST_CONNECTIONS.min(descriptors() / 2);
+        let workers = Arc::new(Workers::start()?);
+        let room = MOST_CONNECTIONS.min(places(descriptors(), open_descriptors()));
         let connections = Arc::new(Semaphore::new(room));
         let stop = CancellationToken::new();
-        let rules =
-            Rules { head_limit: HEAD_LIMIT, keep_alive: true, longest: Duration::MAX, neighbours };
-        let workers = Arc::new(Workers::start()?);
+        let rules = Rules {
+            first_head_limit: FIRST_HEAD_LIMIT,
+            head_limit: HEAD_LIMIT,
+            crowd: Crowd::new(room / SHARE),
+            keep_alive: true,
+            longest: Duration::MAX,
+            neighbours,
+        };
         let (places, on) = (Arc::clone(&connections), Arc::clone(&workers));
         tokio::spawn(accept(listener, router, places, rules, on, stop.clone()));
         let room = u32::try_from(room).unwrap_or(u32::MAX);
@@ -94,6 +112,20 @@ impl Port {
     pub async fn ended(&self) {
         let _ = self.connections.acquire_many(self.room).await;
     }
+}
+
+/// How many connections there may be where a process may have so many descriptors, and has so many
+/// already: one for each, and one for the request to an API that it causes.
+fn places(descriptors: usize, open: usize) -> usize {
+    (descriptors.saturating_sub(open.saturating_add(RESERVED_DESCRIPTORS)) / 2).max(4)
+}
+
+/// How many descriptors this process has now; where the platform does not tell, as many as it has at
+/// most.
+fn open_descriptors() -> usize {
+    const USUAL: usize = 48;
+    let folder = ["/proc/self/fd", "/dev/fd"].into_iter().find_map(|it| std::fs::read_dir(it).ok());
+    folder.map_or(USUAL, Iterator::count)
 }
 
 /// How many files and connections this process may have, raised as far as it may be: the usual limit
@@ -122,14 +154,18 @@ pub(super) async fn accept(
     workers: Arc<Workers>,
     stop: CancellationToken,
 ) {
-    // Nobody closes the semaphore.
-    while let Some(Ok(place)) =
-        stop.run_until_cancelled(Arc::clone(&connections).acquire_owned()).await
-    {
+    loop {
+        if connections.available_permits() == 0 {
+            rules.crowd.make_room();
+        }
+        let place = Arc::clone(&connections).acquire_owned();
+        // The semaphore is never closed.
+        let Some(Ok(place)) = stop.run_until_cancelled(place).await else { return };
         let Some(accepted) = stop.run_until_cancelled(listener.accept()).await else { return };
         match accepted {
             Ok((stream, theirs)) => {
                 let (mut router, mut rules, stop) = (router.clone(), rules.clone(), stop.clone());
+                let member = rules.crowd.enter(client::network(theirs.ip().to_canonical()));
                 workers.serve(stream, async move |stream| {
                     let _place = place;
                     let ends = || Ok((stream.peer_addr()?, stream.local_addr()?));
@@ -137,7 +173,7 @@ pub(super) async fn accept(
                         router = refusal();
                         rules.longest = REFUSING;
                     }
-                    let served = serve(stream, theirs, router, &rules, &stop);
+                    let served = serve(stream, theirs, router, &rules, &stop, member);
                     if let Ok(Err(error)) = tokio::time::timeout(rules.longest, served).await {
                         tracing::debug!(%error, "a connection broke");
                     }
@@ -166,15 +202,19 @@ async fn serve(
     router: Router,
     rules: &Rules,
     stop: &CancellationToken,
+    member: Member,
 ) -> hyper::Result<()> {
     // Otherwise an answer in two parts waits for the client's delayed acknowledgement: 40 ms.
     if let Err(error) = stream.set_nodelay(true) {
         tracing::debug!(%error, "a connection stays slow");
     }
     let router = TowerToHyperService::new(router);
+    let member = Arc::new(member);
+    let asking = Arc::clone(&member);
     // Limits that are each address's own need to know it ([`super::client`]).
     let service = service_fn(move |mut request: hyper::Request<Incoming>| {
         request.extensions_mut().insert(ConnectInfo(theirs));
+        request.extensions_mut().insert(asking.asks());
         if let Some(target) = path::without_extra_slashes(request.uri()) {
             *request.uri_mut() = target;
         }
@@ -189,9 +229,84 @@ async fn serve(
         .keep_alive(rules.keep_alive)
         .serve_connection(TokioIo::new(Box::pin(stream)), service);
     let mut connection = pin!(connection);
+    let stays_silent = async {
+        tokio::time::sleep(rules.first_head_limit).await;
+        if member.has_asked() {
+            std::future::pending::<()>().await;
+        }
+    };
     tokio::select! {
         served = connection.as_mut() => return served,
+        () = stays_silent => return Ok(()),
+        () = member.evicted() => return Ok(()),
         () = stop.cancelled() => connection.as_mut().graceful_shutdown(),
     }
     connection.await
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+
+    use super::*;
+
+    #[test]
+    fn places_are_what_is_left_of_the_descriptors() {
+        assert_eq!(places(64, 24), 12);
+        assert_eq!(places(1024, 24), 492);
+        assert_eq!(places(32, 40), 4, "never none");
+        assert!(places(usize::MAX, 0) > MOST_CONNECTIONS);
+        assert!(open_descriptors() > 2);
+    }
+
+    async fn served(room: usize, first_head_limit: Duration) -> SocketAddr {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let rules = Rules {
+            first_head_limit,
+            head_limit: HEAD_LIMIT,
+            crowd: Crowd::new(room),
+            keep_alive: true,
+            longest: Duration::MAX,
+            neighbours: Neighbours::Everybody,
+        };
+        let places = Arc::new(Semaphore::new(room));
+        let (here, ever) = (Arc::new(Workers::none()), CancellationToken::new());
+        tokio::spawn(accept(listener, Router::new(), places, rules, here, ever));
+        address
+    }
+
+    /// Whether the server hangs up within a time that is far beyond the limit.
+    async fn is_hung_up_on(stream: &mut TcpStream) -> bool {
+        let mut byte = [0; 1];
+        let read = stream.read(&mut byte);
+        let read = tokio::time::timeout(Duration::from_secs(10), read).await;
+        read.is_ok_and(|read| read.is_err() || read.is_ok_and(|count| count == 0))
+    }
+
+    #[tokio::test]
+    async fn a_client_that_sends_no_head_is_hung_up_on() {
+        let address = served(8, Duration::from_millis(20)).await;
+        for begun in ["", "GET / HTTP/1.1\r\nHost: "] {
+            let mut silent = TcpStream::connect(address).await.unwrap();
+            silent.write_all(begun.as_bytes()).await.unwrap();
+            assert!(is_hung_up_on(&mut silent).await, "{begun:?}");
+        }
+    }
+
+    #[tokio::test]
+    async fn silent_connections_keep_no_other_from_its_answer() {
+        let address = served(4, Duration::from_hours(1)).await;
+        let mut silent = Vec::new();
+        for _ in 0..40 {
+            silent.push(TcpStream::connect(address).await.unwrap());
+        }
+        let mut asking = TcpStream::connect(address).await.unwrap();
+        asking.write_all(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n").await.unwrap();
+        let mut answer = [0; 12];
+        let read = asking.read_exact(&mut answer);
+        tokio::time::timeout(Duration::from_secs(10), read).await.unwrap().unwrap();
+        assert_eq!(&answer, b"HTTP/1.1 404");
+        assert!(is_hung_up_on(&mut silent[0]).await);
+    }
 }

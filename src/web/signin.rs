@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use askama::Template;
 use axum::extract::{FromRequestParts, RawQuery, Request, State};
-use axum::http::StatusCode;
 use axum::http::request::Parts;
+use axum::http::{HeaderMap, StatusCode, Uri};
 use axum::middleware::Next;
 use axum::response::{IntoResponse as _, Response};
 use axum::routing::{get, post};
@@ -23,11 +23,14 @@ use super::client;
 use super::csrf::OwnForm;
 use super::page::{Kind, Page, html, see_other};
 use super::refused::logged;
+use super::shield::Origins;
 use crate::broker::Visitor;
-use crate::broker::sign_in::{Offer, SignIn, SignInError};
+use crate::broker::confirmation::NEXT_PATH;
+use crate::broker::sign_in::{Offer, SignIn, SignInError, SignedIn};
+use crate::identity::Application;
 use crate::model::session::{Destination, Session};
 use crate::model::text::sentence;
-use crate::model::{Clock, Principal, RateLimit, secret};
+use crate::model::{Clock, RateLimit, secret};
 use crate::net::Cidr;
 use crate::oauth::AnswerError;
 
@@ -43,27 +46,58 @@ pub(super) struct Door {
     tries: RateLimit<IpAddr>,
     trips: RateLimit<IpAddr>,
     trusted_proxies: Vec<Cidr>,
+    origins: Origins,
 }
 
 impl Door {
-    pub(super) fn new(sign_in: SignIn, trusted_proxies: Vec<Cidr>, clock: &Clock) -> Arc<Self> {
+    pub(super) fn new(
+        sign_in: SignIn,
+        trusted_proxies: Vec<Cidr>,
+        origins: Origins,
+        clock: &Clock,
+    ) -> Arc<Self> {
         Arc::new(Self {
             sign_in,
             tries: RateLimit::per(A_WHILE, clock.clone(), 10, 1000),
             trips: RateLimit::per(A_WHILE, clock.clone(), 60, 6000),
             trusted_proxies,
+            origins,
         })
+    }
+
+    /// Where the browser of a link goes whose application has to confirm it; `None`: no application
+    /// has to.
+    pub(super) async fn to_verifier(
+        &self,
+        ticket: &str,
+        browser: &Browser,
+        from: &Sender,
+    ) -> Option<Response> {
+        if !self.trips.admits(from.0) {
+            return Some(too_often());
+        }
+        let cookie = browser.cookie_or_new();
+        match self.sign_in.verifier_of_link(ticket, cookie).await {
+            Ok(page) => page.map(|page| see_other(page.as_str())),
+            Err(error) => Some(failed(&error.into())),
+        }
     }
 }
 
 /// Where a request comes from.
-struct Sender(IpAddr);
+pub(super) struct Sender(IpAddr);
+
+impl Sender {
+    pub(super) fn of(parts: &Parts, door: &Door) -> Self {
+        Self(client::address(&parts.extensions, &parts.headers, &door.trusted_proxies))
+    }
+}
 
 impl FromRequestParts<Arc<Door>> for Sender {
     type Rejection = Infallible;
 
     async fn from_request_parts(parts: &mut Parts, door: &Arc<Door>) -> Result<Self, Infallible> {
-        Ok(Self(client::address(&parts.extensions, &parts.headers, &door.trusted_proxies)))
+        Ok(Self::of(parts, door))
     }
 }
 
@@ -71,19 +105,20 @@ pub(super) fn routes(door: Arc<Door>) -> Router {
     Router::new()
         .route("/signin", get(show).post(begin))
         .route("/signin/callback", get(callback))
+        .route(NEXT_PATH, get(confirmed))
         .route("/signout", post(leave))
         .with_state(door)
 }
 
 /// Says who has signed in with the browser.
 pub(super) async fn know(
-    State(sign_in): State<SignIn>,
+    State(door): State<Arc<Door>>,
     mut request: Request,
     next: Next,
 ) -> Response {
     let browser = request.extensions().get::<Browser>().cloned();
     let session = match browser.as_ref().and_then(Browser::cookie) {
-        Some(cookie) => sign_in.session(cookie).await,
+        Some(cookie) => door.sign_in.session(cookie).await,
         None => None,
     };
     let extensions = request.extensions_mut();
@@ -91,30 +126,45 @@ pub(super) async fn know(
     let cookie = browser.as_ref().and_then(Browser::cookie);
     let browser = cookie.map(|cookie| secret::fingerprint(cookie.expose_secret()));
     extensions.insert(Visitor::Public { caller, browser });
-    extensions.insert(sign_in);
     if let Some(session) = session {
-        extensions.insert(person(&session));
+        let principal = Arc::new(door.sign_in.principal(&session));
+        extensions.insert(Person { principal, has_signed_in: true });
         extensions.insert(session);
     }
+    extensions.insert(door);
     next.run(request).await
 }
 
-fn person(session: &Session) -> Person {
-    let Session { caller, groups, .. } = session.clone();
-    let principal = Principal::signed_in(caller, groups);
-    Person { principal: Arc::new(principal), has_signed_in: true }
+/// The sign-in page is where to go on; that of the `application` of this name, if one is given.
+pub(super) fn needed(to: Option<&Destination>, application: Option<&str>) -> Response {
+    see_other(&address(to, application))
 }
 
-/// The sign-in page is where to go on.
-pub(super) fn needed(to: Option<&Destination>) -> Response {
-    see_other(&address(to))
-}
-
-fn address(to: Option<&Destination>) -> String {
-    match to {
-        Some(to) => format!("/signin?to={}", to.as_str()),
-        None => "/signin".into(),
+fn address(to: Option<&Destination>, application: Option<&str>) -> String {
+    let to = to.map(|to| format!("to={}", to.as_str()));
+    let application = application.map(|name| {
+        let name: String = form_urlencoded::byte_serialize(name.as_bytes()).collect();
+        format!("{APPLICATION}={name}")
+    });
+    match (to, application) {
+        (None, None) => "/signin".into(),
+        (Some(one), None) | (None, Some(one)) => format!("/signin?{one}"),
+        (Some(to), Some(application)) => format!("/signin?{to}&{application}"),
     }
+}
+
+/// The parameter that names an application whose user somebody is.
+const APPLICATION: &str = "application";
+
+/// The value of a parameter.
+pub(super) fn parameter(query: Option<&str>, name: &str) -> Option<String> {
+    let mut found = form_urlencoded::parse(query.unwrap_or_default().as_bytes());
+    found.find(|(other, _)| other == name).map(|(_, value)| value.into_owned())
+}
+
+/// The application that a page was asked for.
+pub(super) fn application(query: Option<&str>) -> Option<String> {
+    parameter(query, APPLICATION)
 }
 
 /// The link is somebody else's. Neither whose nor what for is said.
@@ -134,8 +184,10 @@ struct OtherPerson<'a> {
 #[derive(Template)]
 #[template(path = "signin.html")]
 struct Entrance<'a> {
-    /// The issuer's host; `None`: a key is asked for.
-    issuer: Option<&'a str>,
+    /// The host where browsers sign in; `None`: a key is asked for.
+    host: Option<&'a str>,
+    /// The application that is there.
+    application: Option<&'a str>,
     to: &'a str,
     problem: Option<&'a str>,
     csrf: String,
@@ -147,34 +199,55 @@ async fn show(
     session: Option<Extension<Session>>,
     RawQuery(query): RawQuery,
 ) -> Response {
-    let query = query.unwrap_or_default();
-    let to = form_urlencoded::parse(query.as_bytes()).find(|(name, _)| name == "to");
-    let to = to.and_then(|(_, to)| Destination::parse(&to)).unwrap_or_default();
-    if session.is_some() {
+    let to = parameter(query.as_deref(), "to");
+    let to = to.and_then(|to| Destination::parse(&to)).unwrap_or_default();
+    let application = application(query.as_deref());
+    let application = application.and_then(|name| door.sign_in.application(&name));
+    // Somebody who has signed in as an application's user, or at the issuer, may be another one's.
+    let is_there = session.is_some_and(|Extension(session)| {
+        application.is_none_or(|application| application.is_of(&session.caller))
+    });
+    if is_there {
         return see_other(to.as_str());
     }
-    entrance(&door, &browser, &to, None)
+    entrance(&door, &browser, &to, application, None)
 }
 
-fn entrance(door: &Door, browser: &Browser, to: &Destination, problem: Option<&str>) -> Response {
-    let issuer = match door.sign_in.offer() {
-        Offer::Issuer(host) => Some(host),
-        Offer::Key => None,
+fn entrance(
+    door: &Door,
+    browser: &Browser,
+    to: &Destination,
+    application: Option<&Application>,
+    problem: Option<&str>,
+) -> Response {
+    let offer = application.map_or_else(|| door.sign_in.offer(), Offer::Application);
+    let (host, application) = match offer {
+        Offer::Issuer(host) => (Some(host), None),
+        Offer::Key => (None, None),
+        Offer::Application(application) => {
+            let verifier = application.verifier().and_then(|verifier| verifier.url.host_str());
+            (verifier, Some(application.name.as_str()))
+        }
         Offer::Nothing => {
-            let lines = vec!["Nobody can sign in at this server with a browser.".into()];
+            let lines = vec![
+                "Open your accounts from the application that you use; it knows who you are."
+                    .into(),
+            ];
             let page = Page::new(StatusCode::NOT_FOUND, Kind::Bad, "Nothing to sign in to", lines);
             return page.into_response();
         }
     };
     let status = if problem.is_some() { StatusCode::FORBIDDEN } else { StatusCode::OK };
     let csrf = browser.form_token("/signin");
-    html(status, &Entrance { issuer, to: to.as_str(), problem, csrf })
+    html(status, &Entrance { host, application, to: to.as_str(), problem, csrf })
 }
 
 #[derive(Deserialize)]
 struct Wish {
     #[serde(default)]
     to: String,
+    /// Whose user somebody is.
+    application: Option<String>,
     /// One's own key, where the page asks for it.
     #[serde(default, with = "crate::model::secret::exposed_option")]
     key: Option<SecretString>,
@@ -183,10 +256,27 @@ struct Wish {
 async fn begin(
     State(door): State<Arc<Door>>,
     Extension(browser): Extension<Browser>,
+    uri: Uri,
+    headers: HeaderMap,
     Sender(from): Sender,
     OwnForm(wish): OwnForm<Wish>,
 ) -> Response {
     let to = Destination::parse(&wish.to).unwrap_or_default();
+    if let Some(name) = &wish.application {
+        if !door.trips.admits(from) {
+            return too_often();
+        }
+        // The one of our names that the browser has its cookie for.
+        let origin = door.origins.asked(&uri, &headers);
+        let (Some(cookie), Some(origin)) = (browser.cookie(), origin) else {
+            return entrance(&door, &browser, &to, door.sign_in.application(name), None);
+        };
+        return match door.sign_in.verifier_of(name, cookie, origin).await {
+            Ok(Some(page)) => see_other(page.as_str()),
+            Ok(None) => entrance(&door, &browser, &to, None, None),
+            Err(error) => failed(&error.into()),
+        };
+    }
     match (door.sign_in.offer(), wish.key) {
         (Offer::Key, Some(key)) => {
             if !door.tries.admits(from) {
@@ -201,6 +291,7 @@ async fn begin(
                     &door,
                     &browser,
                     &to,
+                    None,
                     Some("This is nobody's own key for this server."),
                 ),
                 Err(error) => failed(&error),
@@ -211,14 +302,16 @@ async fn begin(
                 return too_often();
             }
             let Some(cookie) = browser.cookie() else {
-                return entrance(&door, &browser, &to, None);
+                return entrance(&door, &browser, &to, None, None);
             };
             match door.sign_in.depart(cookie, to).await {
                 Ok(issuer) => see_other(issuer.as_str()),
                 Err(error) => failed(&error),
             }
         }
-        (Offer::Key | Offer::Nothing, _) => entrance(&door, &browser, &to, None),
+        (Offer::Key | Offer::Application(_) | Offer::Nothing, _) => {
+            entrance(&door, &browser, &to, None, None)
+        }
     }
 }
 
@@ -228,9 +321,27 @@ async fn callback(
     RawQuery(query): RawQuery,
 ) -> Response {
     let query = query.unwrap_or_default();
-    match door.sign_in.arrive(browser.cookie(), &query).await {
+    signed_in(&browser, door.sign_in.arrive(browser.cookie(), &query).await)
+}
+
+/// A browser comes from an application that has confirmed it.
+async fn confirmed(
+    State(door): State<Arc<Door>>,
+    Extension(browser): Extension<Browser>,
+    session: Option<Extension<Session>>,
+    RawQuery(query): RawQuery,
+) -> Response {
+    let query = query.unwrap_or_default();
+    let session = session.as_ref().map(|Extension(session)| session);
+    signed_in(&browser, door.sign_in.confirmed(browser.cookie(), session, &query).await)
+}
+
+fn signed_in(browser: &Browser, arrival: Result<SignedIn, SignInError>) -> Response {
+    match arrival {
         Ok(arrival) => {
-            browser.becomes(arrival.cookie);
+            if let Some(cookie) = arrival.cookie {
+                browser.becomes(cookie);
+            }
             see_other(arrival.to.as_str())
         }
         Err(error) => failed(&error),
@@ -246,6 +357,7 @@ struct Leave {
 async fn leave(
     State(door): State<Arc<Door>>,
     Extension(browser): Extension<Browser>,
+    session: Option<Extension<Session>>,
     OwnForm(leave): OwnForm<Leave>,
 ) -> Response {
     if let Some(cookie) = browser.cookie()
@@ -254,7 +366,11 @@ async fn leave(
         return failed(&error);
     }
     browser.becomes(secret::random());
-    needed(Destination::parse(&leave.to).as_ref())
+    let to = Destination::parse(&leave.to);
+    let application = session.and_then(|Extension(it)| door.sign_in.application_of(&it));
+    // A link of another person is left for where that person signs in.
+    let application = application.filter(|_| to.as_ref().is_none_or(|to| !to.is_link()));
+    needed(to.as_ref(), application.map(|application| application.name.as_str()))
 }
 
 fn too_often() -> Response {
@@ -277,7 +393,7 @@ fn failed(error: &SignInError) -> Response {
         SignInError::Store(_) => (StatusCode::SERVICE_UNAVAILABLE, "This could not be kept"),
     };
     let lines = vec![sentence(&error.to_string()), sentence(&error.hint())];
-    let page = Page::new(status, Kind::Bad, heading, lines).again(address(None));
+    let page = Page::new(status, Kind::Bad, heading, lines).again(address(None, None));
     match error {
         // Any page of the web can make a browser come here: that must not fill the log.
         SignInError::Answer(_) | SignInError::Unknown => {

@@ -183,7 +183,7 @@ fn wrong_arguments_are_wrong_usage() {
 }
 
 /// What `check` says of a file: line, column, message and hint of each problem.
-fn problems(tools: &str) -> Vec<(u64, u64, String, String)> {
+pub(crate) fn problems(tools: &str) -> Vec<(u64, u64, String, String)> {
     let folder = tempfile::tempdir().unwrap();
     std::fs::write(folder.path().join("tools.toml"), tools).unwrap();
     let (_, report) = json(countersign().args(["check", "tools.toml"]).current_dir(&folder));
@@ -220,7 +220,7 @@ fn a_credential_in_a_tool_is_sent_to_where_it_belongs() {
     ));
     for ((_, _, message, hint), key) in found.iter().zip(["api_key", "bearer"]) {
         assert_eq!(message, &format!("unknown key `{key}`"));
-        assert!(hint.starts_with(&format!("`{key}` belongs to [providers.NAME]")), "{hint}");
+        assert!(hint.starts_with(&format!("`{key}` belongs in [providers.NAME]")), "{hint}");
     }
     assert_eq!(found.len(), 2);
     assert!(!format!("{found:?}").contains(CANARY));
@@ -228,11 +228,11 @@ fn a_credential_in_a_tool_is_sent_to_where_it_belongs() {
 
 #[test]
 fn an_unset_secret_is_shown_where_the_file_refers_to_it() {
-    let tool = "[tools.a]\ndescription = \"x\"\nprovider = \"acme\"\nrequest = \"GET /\"\n";
+    let tool = "[tools.a]\ndescription = \"x\"\nprovider = \"acme\"\nrequest = \"GET /\"\nselect = \".\"\n";
     let provider = "[providers.acme]\nbase_url = \"https://api.example.com\"\n\
                     api_key = { query = \"key\", value = \"env:ACME_KEY\" }\n";
     let found = problems(&format!("{tool}{provider}"));
-    assert_eq!((found[0].0, found[0].1), (7, 36), "{found:?}");
+    assert_eq!((found[0].0, found[0].1), (8, 36), "{found:?}");
     assert!(found[0].2.contains("`ACME_KEY` is not set"), "{found:?}");
     let auth = "[server.auth]\nissuer = \"https://login.example.com\"\nclient_id = \"env:OUR_ID\"\n\
                 client_secret = \"env:OUR_SECRET\"\n[[server.auth.api_keys]]\nname = \"ana\"\n\
@@ -329,4 +329,76 @@ fn the_master_key_is_for_nobody_else() {
         .env("COUNTERSIGN_KEY_FILE", "/nonexistent")
         .current_dir(&folder));
     assert!(format!("{stdout}{stderr}").contains("cannot be connected to"), "{stdout}{stderr}");
+}
+
+/// What keeps a server for many people from starting.
+#[test]
+fn what_a_server_for_many_needs_is_looked_at_before_it_starts() {
+    let tools = r#"
+        [server]
+        public_url = "https://tools.example.com"
+        [[server.auth.api_keys]]
+        name = "one"
+        key  = "env:ONE_KEY"
+        user = "ana"
+    "#;
+    let folder = folder_with(tools);
+    let check = |variables: &[(&str, &str)]| {
+        let mut command = countersign();
+        command.args(["check", "tools.toml"]).current_dir(&folder);
+        json(command.envs(variables.iter().copied()))
+    };
+    let sealing = ("COUNTERSIGN_KEY", "MDEyMzQ1Njc4OTAxMjM0NTY3ODkwMTIzNDU2Nzg5MDE=");
+    let good = "0123456789abcdef0123456789";
+    let both = format!("{good}new,{good}");
+    for value in [good, &both] {
+        let (code, report) = check(&[sealing, ("ONE_KEY", value)]);
+        assert_eq!((code, report["problems"].as_array().unwrap().len()), (0, 0), "{report}");
+    }
+    let (code, report) = check(&[("ONE_KEY", good)]);
+    let said = report.to_string();
+    assert!(code == 0 && said.contains("neither COUNTERSIGN_KEY nor"), "{said}");
+    for short in ["c4n4ry", "0123456789abcdef0123456789,c4n4ry"] {
+        let (code, report) = check(&[sealing, ("ONE_KEY", short)]);
+        let said = report.to_string();
+        assert!(code == 5 && said.contains("less than 20"), "{said}");
+        assert!(!said.contains(CANARY), "{said}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_issuer_is_asked_where_that_is_wanted() {
+    let issuer = crate::server::Server::start(|request| {
+        let host = request.lines().find_map(|line| line.strip_prefix("host: ")).unwrap();
+        let at = |path: &str| format!("http://{host}{path}");
+        crate::server::Act::Say(match request.split(' ').nth(1).unwrap() {
+            "/.well-known/openid-configuration" => crate::server::json(
+                json!({"issuer": at(""), "authorization_endpoint": at("/authorize"),
+                    "token_endpoint": at("/token"), "jwks_uri": at("/jwks")})
+                .to_string(),
+            ),
+            "/jwks" => crate::server::json(json!({"keys": []}).to_string()),
+            _ => crate::server::answer("404 Not Found", "", ""),
+        })
+    })
+    .await;
+    let dead = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let nobody = format!("http://{}", dead.local_addr().unwrap());
+    drop(dead);
+    let check = |url: &str, more: &[&str]| {
+        let folder =
+            folder_with(&format!("[server.auth]\nissuer = \"{url}\"\nclient_id = \"us\"\n"));
+        let mut command = countersign();
+        json(command.args(["check", "tools.toml"]).args(more).current_dir(&folder))
+    };
+    assert_eq!(check(&nobody, &[]).0, 0, "it is not asked unless that is wanted");
+    assert_eq!(issuer.connections(), 0);
+    assert_eq!(check(&issuer.origin, &["--online"]).0, 0);
+    let elsewhere = format!("{}/realms/x", issuer.origin);
+    for wrong in [nobody, elsewhere] {
+        let (code, report) = check(&wrong, &["--online"]);
+        let problem = &report["problems"].as_array().unwrap().last().unwrap().clone();
+        assert_eq!((code, &problem["code"]), (5, &"auth::issuer".into()), "{report}");
+        assert!(problem["hint"].is_string(), "{report}");
+    }
 }

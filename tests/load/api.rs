@@ -1,6 +1,8 @@
 //! The API behind the tools: HTTP/1.1 by hand, each answer made beforehand but for the name of whose token came.
 
+use std::borrow::Cow;
 use std::net::SocketAddr;
+use std::sync::OnceLock;
 use std::sync::mpsc::channel;
 
 use memchr::memmem;
@@ -28,13 +30,41 @@ const OPEN: &str = r#"{"open":"to everybody"}"#;
 /// So often they stand in `/archive`: 56 KB, more than a tool may answer.
 const ARCHIVED: usize = 100;
 
+/// Bytes of a hostile answer, just below the most that is read.
+const HOSTILE: usize = 9 * 1024 * 1024;
+
+/// Answers that cost as much memory and time as they can, and what a model is told of each.
+pub const HOSTILE_KINDS: [(&str, &str); 6] = [
+    ("ones", "values"),
+    ("empties", "values"),
+    ("entries", "values"),
+    ("text", "characters shown"),
+    ("words", "cut: the first"),
+    ("escapes", "characters shown"),
+];
+
+fn hostile(kind: &str) -> String {
+    let filled = |before: &str, part: &str, after: &str| {
+        let count = (HOSTILE - before.len() - after.len()) / part.len();
+        format!("{before}{}{after}", part.repeat(count))
+    };
+    match kind {
+        "ones" => filled("[", "1,", "1]"),
+        "empties" => filled("[", "[],", "{}]"),
+        "entries" => filled("[", r#"{"a":{}},"#, "0]"),
+        "text" => filled(r#"{"text":""#, "x", r#""}"#),
+        "words" => filled("", "some words ", "."),
+        _ => filled(r#"{"text":""#, r"\u0041%41&amp;", r#""}"#),
+    }
+}
+
 pub struct Api(SocketAddr);
 
 impl Api {
     /// Serves until the program ends, on a thread and a runtime of its own.
     ///
-    /// `GET /notes` and `GET /archive` want the token of a user; `GET /open` and `GET /once` want none. After the
-    /// last the connection is closed.
+    /// `GET /notes` and `GET /archive` want the token of a user; `GET /open`, `GET /hostile/…` and `GET /once` want
+    /// none. After the last the connection is closed.
     pub fn start() -> Self {
         let (to, from) = channel();
         std::thread::spawn(move || {
@@ -44,8 +74,9 @@ impl Api {
                 to.send(listener.local_addr().unwrap()).unwrap();
                 let archive = vec![NOTES; ARCHIVED].join(",");
                 let archive: &'static str = archive.leak();
+                let hostile: &'static Hostile = Box::leak(Box::default());
                 while let Ok((stream, _)) = listener.accept().await {
-                    tokio::spawn(serve(stream, archive));
+                    tokio::spawn(serve(stream, archive, hostile));
                 }
             });
         });
@@ -57,11 +88,30 @@ impl Api {
     }
 }
 
+/// The hostile answers, made when they are first asked for.
+#[derive(Default)]
+struct Hostile([OnceLock<String>; HOSTILE_KINDS.len()]);
+
+impl Hostile {
+    fn answer(&self, path: &[u8]) -> Option<&str> {
+        let kind = path.strip_prefix(b"/hostile/")?.split(|byte| *byte == b' ').next()?;
+        let at = HOSTILE_KINDS.iter().position(|(known, _)| known.as_bytes() == kind)?;
+        let made = self.0.get(at)?.get_or_init(|| match HOSTILE_KINDS[at].0 {
+            "words" => found(&hostile("words")).replacen("application/json", "text/plain", 1),
+            kind => found(&hostile(kind)),
+        });
+        Some(made)
+    }
+}
+
 /// Until the client hangs up.
-async fn serve(stream: TcpStream, archive: &str) {
+async fn serve(stream: TcpStream, archive: &str, hostile: &Hostile) {
     let mut connection = Connection::new(stream);
     while let Ok(head) = connection.head().await {
-        let answer = answer(&head, archive);
+        let answer = match hostile.answer(head.strip_prefix(b"GET ").unwrap_or_default()) {
+            Some(made) => Cow::Borrowed(made),
+            None => Cow::Owned(answer(&head, archive)),
+        };
         let written = connection.stream.write_all(answer.as_bytes()).await;
         if written.is_err() || head.starts_with(b"GET /once") {
             return;

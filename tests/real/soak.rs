@@ -14,7 +14,7 @@ use tokio::runtime::Builder;
 use tokio::time::Instant;
 
 use crate::harness::{Home, PATIENCE, report};
-use crate::load::api::{Api, mark};
+use crate::load::api::{Api, HOSTILE_KINDS, mark};
 use crate::load::figures::{Figures, mib, millis, number};
 use crate::load::grants::{self, KEY};
 use crate::load::process::Process;
@@ -90,6 +90,11 @@ request     = "GET /archive"
 description = "What everybody may read."
 request     = "GET http://{address}/open"
 
+[tools.hostile]
+description = "What no API should answer."
+request     = "GET http://{address}/hostile/{{kind}}"
+params.kind = {{ description = "Which of them" }}
+
 [tools.never_connected]
 description = "Something of somebody else's."
 provider    = "other"
@@ -143,6 +148,13 @@ impl Seat {
         Ok(Self { session, user, calls: 0 })
     }
 
+    /// A call whose answer is as large as one may be, and made to cost more.
+    fn hostile(&self, turn: usize) -> (Request, Expected) {
+        let (kind, mark) = HOSTILE_KINDS[turn / HOSTILE_EVERY % HOSTILE_KINDS.len()];
+        let call = self.session.call("hostile", &format!(r#""kind":"{kind}""#));
+        (call, Expected::other(mark))
+    }
+
     /// The next call, and what it must come to.
     fn next(&self, turn: usize) -> (Request, Expected) {
         let Self { session, user, .. } = self;
@@ -166,6 +178,9 @@ struct Soak {
     at: SocketAddr,
     began: Instant,
     users: Cell<usize>,
+    /// Whether one call in [`HOSTILE_EVERY`] is answered by a hostile API, and how many were.
+    has_hostile: bool,
+    hostile: Cell<usize>,
     /// Once it is warm.
     end: Cell<Option<Instant>>,
     times: RefCell<[Figures; Way::ALL.len()]>,
@@ -201,7 +216,13 @@ impl Soak {
         }
         let mut turns = first..;
         while let (Some(mut seat), false) = (taken.pop_front(), self.is_over()) {
-            let (mut request, expected) = seat.next(turns.next().unwrap_or_default());
+            let turn = turns.next().unwrap_or_default();
+            let is_hostile = self.has_hostile && turn % HOSTILE_EVERY == HOSTILE_EVERY - 1;
+            let (mut request, expected) =
+                if is_hostile { seat.hostile(turn) } else { seat.next(turn) };
+            if is_hostile {
+                self.hostile.set(self.hostile.get() + 1);
+            }
             let began = Instant::now();
             let message = seat.session.ask(&mut request, &mut connection).await?;
             let took = began.elapsed();
@@ -257,6 +278,8 @@ fn five_thousand_people_in_five_hundred_sessions_get_what_is_theirs() {
         at: process.address,
         began: Instant::now(),
         users: Cell::new(0),
+        has_hostile: false,
+        hostile: Cell::new(0),
         end: Cell::new(None),
         times: RefCell::default(),
     };
@@ -289,6 +312,61 @@ fn five_thousand_people_in_five_hundred_sessions_get_what_is_theirs() {
     for (way, times) in Way::ALL.iter().zip(&times) {
         assert!(times.at(99) < LONGEST_P99.as_secs_f64(), "{}", way.name());
     }
+}
+
+/// One call in so many has a hostile answer.
+const HOSTILE_EVERY: usize = 100;
+/// How long they come, and how many at least.
+const HOSTILE_LENGTH: Duration = Duration::from_secs(30);
+const LEAST_HOSTILE: usize = 2 * HOSTILE_KINDS.len();
+/// Of resident memory at any time, whatever APIs answer; README says so.
+const MAX_RESIDENT: f64 = 512.0 * 1024.0;
+/// How long memory may take to be given back, and how much is kept.
+const REST: Duration = Duration::from_secs(20);
+
+/// One call in a hundred is answered with 9 MiB that would be 350 MiB of values, or a second's work.
+#[test]
+fn hostile_answers_stay_within_their_memory() {
+    let api = Api::start();
+    let home = home(&api);
+    let process = start(&home);
+    let soak = Soak {
+        at: process.address,
+        began: Instant::now(),
+        users: Cell::new(0),
+        has_hostile: true,
+        hostile: Cell::new(0),
+        end: Cell::new(Some(Instant::now() + HOSTILE_LENGTH)),
+        times: RefCell::default(),
+    };
+    let callers = (0..Way::ALL.len() * IN_FLIGHT)
+        .map(|caller| soak.caller(caller % Way::ALL.len(), caller * HOSTILE_EVERY / 7));
+    let runtime = Builder::new_current_thread().enable_all().build().unwrap();
+    let (called, looks) = runtime.block_on(join(try_join_all(callers), soak.look_at(&process)));
+    called.unwrap_or_else(|error| panic!("{error}"));
+    let peak = process.memory("VmHWM");
+    let calls: usize = soak.times.borrow().iter().map(Figures::len).sum();
+    let idle = {
+        let began = Instant::now();
+        let mut least = process.memory("VmRSS");
+        while began.elapsed() < REST && least > MAX_RESIDENT / 4.0 {
+            std::thread::sleep(LOOK_EVERY);
+            least = least.min(process.memory("VmRSS"));
+        }
+        least
+    };
+    report(&format!(
+        "{calls} calls, {} hostile; resident: {} MiB in the middle, {} MiB at most, {} MiB idle",
+        soak.hostile.get(),
+        mib(median(&looks)),
+        mib(peak),
+        mib(idle),
+    ));
+    let (status, said) = process.end();
+    assert!(status.success(), "{status}: {said}");
+    assert!(!said.contains("panicked") && !said.contains("ERROR"), "{said}");
+    assert!(soak.hostile.get() >= LEAST_HOSTILE, "only {} came", soak.hostile.get());
+    assert!(peak < MAX_RESIDENT, "{peak} KiB");
 }
 
 /// Sessions of a round, half of each way.

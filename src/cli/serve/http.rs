@@ -17,7 +17,7 @@ use crate::config::Server;
 use crate::config::environment;
 use crate::config::server_auth::{self, AuthError};
 use crate::identity::KeyError;
-use crate::model::server_auth::ServerAuth;
+use crate::model::server_auth::ResolvedAuth;
 use crate::store::KeySource;
 use crate::store::token_file::{self, TokenFileError};
 use crate::web::http_origin;
@@ -29,7 +29,7 @@ pub(super) async fn serve(
     config: Option<&Path>,
 ) -> anyhow::Result<Exit> {
     let config = load(config)?;
-    let plan = Plan::of(serve, address, &config.server)?;
+    let plan = Plan::of(serve, address, &config.server).await?;
     if let Plan::Many(_) = plan {
         // What keeps links from being made must not wait for the first person who needs one.
         report::warnings(&config);
@@ -38,7 +38,7 @@ pub(super) async fn serve(
     let bound = listener.local_addr()?;
     let origins = origins(bound, config.server.public_url.as_ref());
     let public = origins.first().filter(|_| matches!(plan, Plan::Many(_))).cloned();
-    let (access, said) = plan.access(serve, public.as_deref()).await?;
+    let (access, said) = plan.access(serve, public.as_deref())?;
     let neighbours = match access {
         Access::Local(_) | Access::Token(..) => Neighbours::of_this_user(),
         Access::Many { .. } => Neighbours::Everybody,
@@ -70,16 +70,17 @@ pub(super) async fn serve(
 }
 
 /// Whose calls will be answered.
-enum Plan<'a> {
+enum Plan {
     Local,
     Token,
-    Many(&'a ServerAuth),
+    Many(Box<ResolvedAuth>),
 }
 
-impl<'a> Plan<'a> {
+impl Plan {
     /// # Errors
-    /// Somebody could call whom nobody asks who they are, or what was asked for contradicts itself.
-    fn of(serve: &Serve, address: SocketAddr, server: &'a Server) -> anyhow::Result<Self> {
+    /// Callers could not be told apart, or what was asked for contradicts itself. All that a server for
+    /// many people lacks is said at once; the last of it is the error.
+    async fn of(serve: &Serve, address: SocketAddr, server: &Server) -> anyhow::Result<Self> {
         let is_local = address.ip().is_loopback();
         let Some(auth) = &server.auth else {
             if !is_local {
@@ -98,17 +99,27 @@ impl<'a> Plan<'a> {
                 return Err(Usage(problem).into());
             }
         }
+        let mut wants = Vec::new();
         if matches!(local::key_source()?, KeySource::Automatic(_)) {
-            return Err(hinted(Refusal::NoKey));
+            wants.push(hinted(Refusal::NoKey));
         }
         if !is_local && server.public_url.is_none() {
-            return Err(hinted(Refusal::NoPublicUrl(address)));
+            wants.push(hinted(Refusal::NoPublicUrl(address)));
         }
-        Ok(Self::Many(auth))
+        let auth = match server_auth::resolve(auth).await {
+            Ok(auth) => auth,
+            Err(errors) => {
+                wants.extend(errors.into_iter().map(hinted));
+                ResolvedAuth::default()
+            }
+        };
+        let Some(last) = wants.pop() else { return Ok(Self::Many(Box::new(auth))) };
+        wants.iter().for_each(report::failure);
+        Err(last)
     }
 
     /// Who may call, and how to say so.
-    async fn access(self, serve: &Serve, public: Option<&str>) -> anyhow::Result<(Access, String)> {
+    fn access(self, serve: &Serve, public: Option<&str>) -> anyhow::Result<(Access, String)> {
         Ok(match self {
             Self::Local => (Access::Local(serve.local.caller()?), "callers: one local user".into()),
             Self::Token => {
@@ -120,12 +131,11 @@ impl<'a> Plan<'a> {
                 (Access::Token(serve.local.caller()?, token), said)
             }
             Self::Many(auth) => {
-                let auth = server_auth::resolve(auth).await.map_err(hinted)?;
                 let resource = public.unwrap_or_default().parse::<Url>();
                 let resource = resource.and_then(|origin| origin.join("/mcp"));
                 let resource = resource.context("this server has no address")?;
                 let said = format!("callers: [server.auth]; public address {resource}");
-                (Access::Many { auth: Box::new(auth), resource }, said)
+                (Access::Many { auth, resource }, said)
             }
         })
     }

@@ -21,7 +21,7 @@ table! {
         "port" => port: At<i64>,
         /// Who calls, where one server is for many people. Default: one local user.
         "auth" => auth: AuthTable,
-        /// Addresses of the proxies in front of this server, e.g. `10.0.0.0/8`, whose X-Forwarded-* headers are believed. Default: nobody's.
+        /// Addresses of the proxies in front of this server, e.g. `10.0.0.7`, whose X-Forwarded-For is believed: of proxies only, since a client at such an address says where it comes from. Default: none.
         "trusted_proxies" => trusted_proxies: Vec<Text>,
         /// Further host names that clients call /mcp by, e.g. `countersign` or `countersign:8080`; with [server.auth]. Pages stay at `public_url`.
         "allowed_hosts" => allowed_hosts: Vec<Text>,

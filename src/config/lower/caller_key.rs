@@ -7,6 +7,7 @@ use super::provider::variable;
 use super::server_auth::References;
 use super::{address, secret};
 use crate::model::UserId;
+use crate::model::principal::ConfirmOrder;
 use crate::model::provider::SecretRef;
 use crate::model::server_auth::{ApiKey, KeyHolder};
 
@@ -16,6 +17,7 @@ const LONGEST_NAME: usize = 64;
 pub(super) fn keys(
     written: Vec<CallerKeyTable>,
     has_issuer: bool,
+    names_by_sub: bool,
     references: &mut References,
     find: &mut Findings<'_>,
 ) -> Vec<ApiKey> {
@@ -25,8 +27,12 @@ pub(super) fn keys(
         let name = name(&table, &mut earlier, find);
         let key = key(&table, name.as_deref(), &mut earlier, references, find);
         let holder = holder(&table, name.as_deref(), find);
-        if let (Some(KeyHolder::Person(user)), false) = (&holder, has_issuer) {
-            warn_of_two_keys(&table, user, &keys, find);
+        match &holder {
+            Some(KeyHolder::Person(user)) if names_by_sub => warn_of_other_name(&table, user, find),
+            Some(KeyHolder::Person(user)) if !has_issuer => {
+                warn_of_two_keys(&table, user, &keys, find);
+            }
+            _ => {}
         }
         if let (Some(name), Some(key), Some(holder)) = (name, key, holder) {
             keys.push(ApiKey { name, key, holder });
@@ -101,7 +107,7 @@ fn key(
     }
     let whose = name.map_or_else(|| "another table".into(), |name| format!("`{name}`"));
     earlier.references.push((reference.clone(), whose));
-    references.add(&reference, text);
+    references.add_key(&reference, text);
     Some(reference)
 }
 
@@ -113,7 +119,9 @@ fn holder(
     let verifier_url = table.verifier_url.as_ref().map(|text| verifier_url(text, find));
     match (&table.user, verifier_url) {
         (Some(user), None) => person(user, find).map(KeyHolder::Person),
-        (None, Some(url)) => Some(KeyHolder::Application { verifier_url: Some(url?) }),
+        (None, Some(url)) => {
+            Some(KeyHolder::Application { verifier_url: Some(url?), confirm: ConfirmOrder::Before })
+        }
         (Some(user), Some(_)) => {
             find.error(
                 "auth::key",
@@ -128,9 +136,22 @@ fn holder(
             if !may_be_there("user") && !may_be_there("verifier_url") {
                 warn_of_no_verifier(table, name, find);
             }
-            Some(KeyHolder::Application { verifier_url: None })
+            Some(KeyHolder::Application { verifier_url: None, confirm: ConfirmOrder::Before })
         }
     }
+}
+
+/// Links are opened by whom the issuer calls `user`, and few issuers put an address into `sub`: the key's
+/// holder could open none.
+fn warn_of_other_name(table: &CallerKeyTable, user: &UserId, find: &mut Findings<'_>) {
+    let Some(text) = table.user.as_ref().filter(|_| user.as_str().contains('@')) else { return };
+    find.warning(
+        "auth::user",
+        &text.span,
+        "the issuer names people by `sub`, which is seldom an e-mail address",
+    )
+    .label("no link can be opened if it is another name")
+    .hint("write what the issuer's tokens say in `sub` for this person, or set `user_claim` in [server.auth]");
 }
 
 /// Without an issuer the key's name is all that vouches for its person.

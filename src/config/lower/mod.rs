@@ -1,12 +1,14 @@
 //! The tables as they are written to the model: every rule of the language that is not about form.
 
 mod address;
+mod advice;
 mod allow;
 mod assertion;
 mod body;
 mod built_in;
 mod caller_key;
 mod credential;
+mod example;
 mod guide;
 mod identity;
 mod jq;
@@ -62,6 +64,9 @@ pub(super) struct Surroundings {
 pub(super) fn lower(file: File, depth: Depth, find: &mut Findings<'_>) -> Lowered {
     let server = file.server.unwrap_or_default();
     let callers = Callers::of(server.auth.as_ref());
+    if let (Depth::Check, Some(text)) = (depth, &server.instructions) {
+        advice::instructions(text, find);
+    }
     let server = server::server(server, depth, find);
     let store = file.store.unwrap_or_default();
     let retention = store.retention.and_then(|text| server::retention(&text, find));
@@ -93,12 +98,23 @@ pub(super) fn lower(file: File, depth: Depth, find: &mut Findings<'_>) -> Lowere
     };
     let written = file.tools.unwrap_or_default();
     if depth == Depth::Check {
-        tool::advise(&written, &server.name, find);
+        advice::tables(&written, &server.name, find);
     }
     tool::report_names_alike(&written, find);
     let mut tools: Vec<Tool> = Vec::with_capacity(written.entries.len());
+    let mut places = Vec::new();
     for (name, table) in written.entries {
-        tools.extend(tool::tool(&name, table, &mut around, find));
+        let place = advice::Written::of(&table);
+        if let Some(tool) = tool::tool(&name, table, &mut around, find) {
+            tools.push(tool);
+            places.push(place);
+        }
+    }
+    // What is wrong comes first.
+    if depth == Depth::Check && !find.has_errors() {
+        for (tool, place) in tools.iter().zip(&places) {
+            advice::answers(tool, place, find);
+        }
     }
     tools.sort_by(|a, b| a.name.cmp(&b.name));
     let known = around.providers.into_values().flatten();
@@ -143,10 +159,15 @@ fn choice<T: Copy>(text: &Text, choices: &[(&str, T)], find: &mut Findings<'_>) 
         return Some(*choice);
     }
     let words: Vec<&str> = choices.iter().map(|(word, _)| *word).collect();
-    let draft = find
-        .error("config::choice", &text.span, "this word means nothing here")
-        .label("no such choice");
-    match crate::model::text::nearest(text.as_str(), words.iter().copied()) {
+    let message = format!("{} is not {}", named(text.as_str()), role(find.key_of(&text.span)));
+    let draft = find.error("config::choice", &text.span, message).label("no such choice");
+    let synonym = SYNONYMS
+        .iter()
+        .find(|(word, meant)| *word == text.as_str().to_ascii_lowercase() && words.contains(meant));
+    let near = synonym
+        .map(|(_, meant)| *meant)
+        .or_else(|| crate::model::text::nearest(text.as_str(), words.iter().copied()));
+    match near {
         Some(near) => draft.hint(format!(
             "did you mean `{near}`? The choices are {}",
             super::read::listed(&words)
@@ -154,4 +175,44 @@ fn choice<T: Copy>(text: &Text, choices: &[(&str, T)], find: &mut Findings<'_>) 
         None => draft.hint(format!("the choices are {}", super::read::listed(&words))),
     };
     None
+}
+
+/// Other languages' words for choices, and ours.
+const SYNONYMS: [(&str, &str); 14] = [
+    ("int", "integer"),
+    ("long", "integer"),
+    ("float", "number"),
+    ("double", "number"),
+    ("decimal", "number"),
+    ("list", "array"),
+    ("dict", "object"),
+    ("map", "object"),
+    ("table", "object"),
+    ("text", "string"),
+    ("delete", "destroy"),
+    ("update", "write"),
+    ("create", "write"),
+    ("readonly", "read"),
+];
+
+/// A word in backticks; anything longer may be a secret and is not repeated.
+fn named(text: &str) -> String {
+    let is_word = (1..=24).contains(&text.len())
+        && text.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '_' | '-'));
+    if is_word { format!("`{text}`") } else { "this".into() }
+}
+
+/// What the value of a key is.
+fn role(key: Option<&str>) -> String {
+    match key {
+        Some("type") => "a type".into(),
+        Some("items") => "a type of items".into(),
+        Some("effect") => "an effect".into(),
+        Some("grant") => "a grant".into(),
+        Some("algorithm") => "an algorithm that is supported".into(),
+        Some("retention") => "a retention".into(),
+        Some("loopback") => "a rule for loopback redirect URIs".into(),
+        Some(key) if key != "request" => format!("a value of `{key}`"),
+        _ => "among the choices".into(),
+    }
 }

@@ -84,6 +84,10 @@ pub(super) fn settings(
 ) -> Option<OAuthSettings> {
     let mut oauth = table.oauth.take().unwrap_or_default();
     let places = Places::of(&oauth);
+    let may_be_there = find.may_be_there(&table.span, "oauth")
+        || ["issuer", "authorize_url", "token_url"]
+            .iter()
+            .any(|key| find.may_be_there(&oauth.span, key));
     let grant = assertion::grant(&mut oauth, table.client_id.is_some(), find);
     let token_auth = oauth.token_auth.as_ref().and_then(|text| choice(text, &TOKEN_AUTHS, find));
     let name = variable(id.as_str());
@@ -145,6 +149,7 @@ pub(super) fn settings(
                 refresh: oauth.refresh_url,
                 device: oauth.device_url,
             },
+            may_be_there,
             grant.as_ref()?,
             find,
         )?,
@@ -365,6 +370,7 @@ fn endpoints(
     id: &Text,
     table: &super::super::problem::Span,
     texts: EndpointTexts,
+    may_be_there: bool,
     grant: &GrantType,
     find: &mut Findings<'_>,
 ) -> Option<Endpoints> {
@@ -386,7 +392,7 @@ fn endpoints(
     };
     let lacks_authorize = grant.is_by_consent() && texts.authorize.is_none();
     if texts.issuer.is_none() && (lacks_authorize || texts.token.is_none()) {
-        if !find.is_damaged(table.start) {
+        if !may_be_there && !find.is_damaged(table.start) {
             find.error(
                 "provider::endpoints",
                 &id.span,

@@ -96,6 +96,15 @@ impl Params {
         };
     }
 
+    /// Whether parameters may stand in what could not be read.
+    pub(super) fn is_lenient(&self) -> bool {
+        self.lenient
+    }
+
+    pub(super) fn names(&self) -> impl Iterator<Item = &str> {
+        self.slots.iter().map(|slot| slot.param.name.as_str())
+    }
+
     pub(super) fn get(&self, name: &str) -> Option<&Param> {
         self.slots.iter().map(|slot| &slot.param).find(|param| param.name == name)
     }
@@ -152,12 +161,16 @@ fn slot(key: Text, entry: ParamEntry, find: &mut Findings<'_>) -> Option<Slot> {
         }
         ParamEntry::Table(table) => *table,
     };
+    // Where the type stands under a wrong name, nothing can be said about what depends on it.
+    let has_type = !find.may_be_there(&table.span, "type");
     let kind = kind(&table, find);
     let choices = choices(&table, kind, find);
-    limits(&table, kind, find);
+    if has_type {
+        limits(&table, kind, find);
+    }
     let default = table.default.as_ref().and_then(|default| {
         let value = default.to_json();
-        fits(default, &value, kind, &table, find).then_some(value)
+        (has_type && fits(default, &value, kind, &table, find)).then_some(value)
     });
     let optional = table.optional.is_some_and(|optional| optional.value);
     let param = Param {
@@ -190,6 +203,7 @@ fn kind(table: &ParamTable, find: &mut Findings<'_>) -> Kind {
         (Some(items), Kind::Array(_)) => {
             Kind::Array(choice(items, &ITEMS, find).unwrap_or(Item::String))
         }
+        (Some(_), _) if find.may_be_there(&table.span, "type") => kind,
         (Some(items), _) => {
             find.error("param::items", &items.span, "`items` is for lists")
                 .hint("add `type = \"array\"`");
@@ -201,9 +215,16 @@ fn kind(table: &ParamTable, find: &mut Findings<'_>) -> Kind {
 
 fn choices(table: &ParamTable, kind: Kind, find: &mut Findings<'_>) -> Vec<String> {
     let Some(choices) = &table.choices else { return Vec::new() };
-    if !matches!(kind, Kind::String | Kind::Array(Item::String)) {
+    if !matches!(kind, Kind::String | Kind::Array(Item::String))
+        && !find.may_be_there(&table.span, "type")
+    {
         find.error("param::enum", &choices.span, "`enum` lists texts, and this parameter is none")
             .hint("remove `enum`, or make the parameter a `string`");
+    }
+    if let Some(empty) = choices.value.iter().find(|choice| choice.value.is_empty()) {
+        find.error("param::enum", &empty.span, "an empty text is no choice")
+            .label("empty")
+            .hint("remove it and write `optional = true`: Gemini refuses all tools over it");
     }
     if choices.value.is_empty() {
         find.error("param::enum", &choices.span, "no value is allowed here")

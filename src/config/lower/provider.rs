@@ -295,6 +295,7 @@ fn failure(table: FailureTable, find: &mut Findings<'_>) -> FailureConvention {
         needed: table.needed.map(&mut pointer),
         expired: texts(table.expired),
         missing_scope: texts(table.missing_scope),
+        rate_limited: texts(table.rate_limited),
     }
 }
 

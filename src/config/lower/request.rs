@@ -174,6 +174,9 @@ fn absolute(
 fn relative(text: &Text, api: Api<'_>, find: &mut Findings<'_>) -> Option<(Url, Vec<Template>)> {
     let Api { id, base_url, hosts } = api;
     let Some(base) = base_url else {
+        if find.is_misspelt("base_url") {
+            return None;
+        }
         find.error(
             "tool::request",
             &text.span,

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use url::Url;
 
 use super::super::Server;
+use super::super::environment;
 use super::super::file::server::ServerTable;
 use super::super::problem::Findings;
 use super::super::read::{At, Text, not_yet};
@@ -163,8 +164,17 @@ fn proxies(text: &Text, find: &mut Findings<'_>) -> Option<Cidr> {
             "these are more addresses than any network of one's own has",
         )
         .label("strangers would be believed")
-        .hint("write the addresses of your proxies, e.g. `10.0.0.7` or `10.1.0.0/16`");
+        .hint("write the addresses of your proxies, e.g. `10.0.0.7` or `10.0.0.0/28`");
         return None;
+    }
+    if block.is_wider_than_proxies() {
+        find.warning(
+            "server::trusted_proxies",
+            &text.span,
+            "a client within this block says itself where its requests come from",
+        )
+        .label("clients may be in there too")
+        .hint("write the addresses of proxies only, e.g. `10.0.0.7` or `10.0.0.0/28`; limits on tries count by address");
     }
     Some(block)
 }
@@ -198,6 +208,15 @@ pub(super) fn store(url: &Text, find: &mut Findings<'_>) -> Option<PathBuf> {
     match url.value.split_once(':') {
         Some(("sled", "")) => None,
         Some(("sled", path)) if Path::new(path).is_absolute() => Some(path.into()),
+        Some(("sled", path)) if path.starts_with('~') => {
+            match environment::expanded(Path::new(path)) {
+                Ok(path) => Some(path),
+                Err(error) => {
+                    find.error("store::url", &url.span, error.to_string()).hint(error.hint());
+                    None
+                }
+            }
+        }
         Some(("postgres" | "postgresql", _)) => {
             super::secret::hide(url, find);
             not_yet(&url.span, "a Postgres store", find);

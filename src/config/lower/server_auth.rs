@@ -2,10 +2,12 @@
 
 use std::time::Duration;
 
+use super::super::environment;
 use super::super::file::server::AuthTable;
 use super::super::problem::{Findings, Span};
 use super::super::read::Text;
 use super::super::secret_ref;
+use super::super::server_auth::{SHORTEST_KEY, has_short_key};
 use super::{Depth, address, caller_key, secret, within};
 use crate::model::provider::{SecretRef, Setting};
 use crate::model::server_auth::{DEFAULT_INTROSPECTION_CACHE, DEFAULT_SCOPE, Issuer, ServerAuth};
@@ -47,12 +49,19 @@ pub(super) fn server_auth(table: AuthTable, depth: Depth, find: &mut Findings<'_
     if !has_issuer {
         report_nobody(&table, find);
     }
+    let names_by_sub =
+        has_issuer && table.user_claim.as_ref().is_none_or(|claim| claim.as_str() == "sub");
     let auth = ServerAuth {
         issuer: issuer(table, &span, &mut references, find),
-        keys: caller_key::keys(keys, has_issuer, &mut references, find),
+        keys: caller_key::keys(keys, has_issuer, names_by_sub, &mut references, find),
     };
     if depth == Depth::Check {
         references.warn_of_missing(find);
+        if environment::key().is_none() && environment::key_file().is_none() {
+            find.warning("secret::unset", &span, "neither COUNTERSIGN_KEY nor COUNTERSIGN_KEY_FILE is set")
+                .label("a server for many people keeps its key elsewhere than beside its store")
+                .hint("set COUNTERSIGN_KEY where the server runs to what `countersign key generate` prints");
+        }
     }
     auth
 }
@@ -239,19 +248,34 @@ fn word(text: &Text, example: &str, find: &mut Findings<'_>) -> Option<String> {
 
 /// References, and where they are written.
 #[derive(Default)]
-pub(super) struct References(Vec<(SecretRef, Span)>);
+pub(super) struct References {
+    all: Vec<(SecretRef, Span)>,
+    /// Those that lead to keys of callers.
+    keys: Vec<SecretRef>,
+}
 
 impl References {
     pub(super) fn add(&mut self, reference: &SecretRef, text: &Text) {
-        self.0.push((reference.clone(), text.span.clone()));
+        self.all.push((reference.clone(), text.span.clone()));
+    }
+
+    pub(super) fn add_key(&mut self, reference: &SecretRef, text: &Text) {
+        self.add(reference, text);
+        self.keys.push(reference.clone());
     }
 
     fn warn_of_missing(&self, find: &mut Findings<'_>) {
-        for (reference, span) in &self.0 {
+        for (reference, span) in &self.all {
             if let Some(error) = secret_ref::is_missing(reference) {
                 find.warning("secret::unset", span, error.to_string())
                     .label("[server.auth] needs it")
                     .hint(error.hint());
+            } else if let SecretRef::Env(name) = reference
+                && self.keys.contains(reference)
+                && environment::variable(name).is_some_and(|value| has_short_key(&value))
+            {
+                find.error("auth::key", span, format!("the key in {name} has less than {SHORTEST_KEY} characters, and could be guessed"))
+                    .hint("make one with `openssl rand -base64 32`");
             }
         }
     }

@@ -4,14 +4,14 @@ use std::collections::HashMap;
 use std::time::Duration;
 
 use super::super::file::{ParamEntry, ToolTable};
-use super::super::problem::{Findings, Severity, Span};
+use super::super::problem::{Findings, Span};
 use super::super::read::{Named, Text};
 use super::param::{Params, Unplaced};
 use super::provider::Known;
 use super::request::{Base, Line};
 use super::{
-    Depth, Surroundings, allow, body, choice, jq, output, provider, request, server, template,
-    within,
+    Depth, Surroundings, allow, body, choice, example, jq, output, provider, request, server,
+    template, within,
 };
 use crate::model::credential::Credential;
 use crate::model::tool::{
@@ -23,11 +23,7 @@ const EFFECTS: [(&str, Effect); 3] =
     [("read", Effect::Read), ("write", Effect::Write), ("destroy", Effect::Destroy)];
 const DEFAULT_TIMEOUT: u64 = 30;
 /// The name limit of the model APIs: `^[a-zA-Z0-9_-]{1,64}$`.
-const MOST_NAME: usize = 64;
-/// Hosts put `mcp__{server}__` before it.
-const GOOD_NAME: usize = 40;
-/// Cursor's limit, and about where models begin to choose badly.
-const GOOD_COUNT: usize = 40;
+pub(super) const MOST_NAME: usize = 64;
 
 /// Lowers one tool; `None` for one that is disabled or wrong.
 pub(super) fn tool(
@@ -43,7 +39,8 @@ pub(super) fn tool(
         }
     }
     check_conflicts(&table, find);
-    let damaged = find.is_damaged(table.span.start);
+    // Its parameters may stand where nothing could be read.
+    let damaged = find.may_be_there(&table.span, "params");
     if table.description.as_ref().is_none_or(|text| text.value.trim().is_empty()) {
         let place = table.description.as_ref().map_or(&table.span, |text| &text.span);
         find.missing(
@@ -64,6 +61,8 @@ pub(super) fn tool(
         .and_then(|id| around.providers.get(id.as_str()))
         .and_then(Option::as_ref);
     let base = match (&table.provider, known) {
+        // It has a provider, under a wrong name.
+        (None, _) if find.may_be_there(&table.span, "provider") => Base::Wrong,
         (None, _) => Base::Nothing,
         (Some(_), Some(known)) => Base::Provider(known.api()),
         (Some(_), None) => Base::Wrong,
@@ -90,13 +89,17 @@ pub(super) fn tool(
     let allow = table.allow.as_ref().map(|list| allow::allow(list, &around.callers, find));
     let schema = table.output.as_ref().and_then(|tree| output::output(tree, around.depth, find));
 
+    if around.depth == Depth::Check {
+        example::check(table.tests.as_deref().unwrap_or_default(), &params, find);
+    }
+
     let line = line?;
     let (query, body) = place(&line, fixed, written, &mut params, find);
     if table.disabled.is_some_and(|disabled| disabled.value) {
         return None;
     }
     Some(Tool {
-        title: table.title.map_or_else(|| title(name.as_str()), |title| title.value),
+        title: table.title.map_or_else(|| title(name.as_str(), known), |title| title.value),
         description: table.description?.value,
         effect: effect.unwrap_or(line.method.effect()),
         idempotent: line.method.is_idempotent(),
@@ -131,7 +134,9 @@ fn filter(text: Text, find: &Findings<'_>) -> Filter {
 fn scopes(table: &ToolTable, known: Option<&Known>, find: &mut Findings<'_>) -> Scopes {
     let written = table.scopes.as_deref().unwrap_or_default();
     let Some(known) = known else {
-        if let (Some(first), None) = (written.first(), &table.provider) {
+        if let (Some(first), None) = (written.first(), &table.provider)
+            && !find.may_be_there(&table.span, "provider")
+        {
             find.error("tool::scopes", &first.span, "scopes without a provider")
                 .hint("name the `provider` that grants them");
         }
@@ -282,10 +287,19 @@ fn check_conflicts(table: &ToolTable, find: &mut Findings<'_>) {
 }
 
 fn check_name(name: &Text, find: &mut Findings<'_>) {
-    let is_name = name.value.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '_' | '-'));
-    if !is_name || name.value.is_empty() {
-        find.error("tool::name", &name.span, "a tool's name has letters, digits, `_` and `-` only")
-            .hint("models and hosts refuse every other character");
+    let is_plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '-');
+    if !name.value.chars().all(is_plain) || name.value.is_empty() {
+        let plain = name.value.replace(|c| !is_plain(c), "_");
+        let draft = find.error(
+            "tool::name",
+            &name.span,
+            "a tool's name has letters, digits, `_` and `-` only",
+        );
+        if name.value.contains('.') {
+            draft.hint(format!("a tool's name has no dot: write [tools.{plain}]"));
+        } else {
+            draft.hint("models and hosts refuse every other character");
+        }
     } else if name.value.len() > MOST_NAME {
         find.error(
             "tool::name",
@@ -311,50 +325,22 @@ pub(super) fn report_names_alike(tools: &Named<Box<ToolTable>>, find: &mut Findi
     }
 }
 
-/// What is allowed but unwise.
-pub(super) fn advise(tools: &Named<Box<ToolTable>>, server: &str, find: &mut Findings<'_>) {
-    let enabled =
-        |table: &ToolTable| !table.disabled.as_ref().is_some_and(|disabled| disabled.value);
-    let count = tools.entries.iter().filter(|(_, table)| enabled(table)).count();
-    if count > GOOD_COUNT {
-        find.whole(
-            Severity::Warning,
-            "tools::count",
-            format!("{count} tools are more than models choose well from"),
-        )
-        .hint(format!("keep at most {GOOD_COUNT} in a file; some hosts cut the list or refuse it"));
-    }
-    for (name, table) in &tools.entries {
-        let shown = "mcp__".len() + server.len() + "__".len() + name.value.len();
-        if name.value.len() <= MOST_NAME && (name.value.len() > GOOD_NAME || shown > MOST_NAME) {
-            find.warning(
-                "tool::name",
-                &name.span,
-                format!(
-                    "hosts show this tool as `mcp__{server}__{}`, {shown} characters",
-                    name.value
-                ),
-            )
-            .hint(format!("keep names to {GOOD_NAME} characters, and this to {MOST_NAME}"));
-        }
-        for (key, entry) in table.params.iter().flat_map(|params| &params.entries) {
-            if let ParamEntry::Table(param) = entry
-                && param.description.is_none()
-            {
-                find.warning(
-                    "param::description",
-                    &key.span,
-                    format!("`{}` has no description", key.value),
-                )
-                .hint("models guess what it is");
-            }
-        }
-    }
+/// `github_star_repo` as people write it: `GitHub: star repo`; of a tool without a provider, or with
+/// another name, its words.
+fn title(name: &str, known: Option<&Known>) -> String {
+    let provider = known.map(|known| &*known.provider);
+    let own = provider.and_then(|provider| {
+        let rest = name.strip_prefix(provider.id.as_str())?.strip_prefix(['_', '-'])?;
+        (!rest.is_empty()).then(|| format!("{}: {}", provider.title, words(rest)))
+    });
+    own.unwrap_or_else(|| {
+        let words = words(name);
+        let mut letters = words.chars();
+        let first = letters.next().map(char::to_uppercase);
+        first.map_or_else(String::new, |first| first.chain(letters).collect())
+    })
 }
 
-/// `github_star_repo` as people write it: `Github star repo`.
-fn title(name: &str) -> String {
-    let words = name.replace(['_', '-'], " ");
-    let mut letters = words.trim().chars();
-    letters.next().map_or_else(String::new, |first| first.to_uppercase().chain(letters).collect())
+fn words(name: &str) -> String {
+    name.replace(['_', '-'], " ").trim().to_owned()
 }

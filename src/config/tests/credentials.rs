@@ -236,7 +236,7 @@ fn mistakes_in_keys_and_passwords() {
         (
             with("bearer = { ask = \"x\", test = \"GET /me\" }\nretention = \"once\""),
             "4:13",
-            "this word means nothing",
+            "`once` is not a retention",
         ),
         (
             format!(
@@ -257,7 +257,7 @@ fn mistakes_in_grants_of_the_server() {
     let assert = |more: &str| grant(&format!("grant = \"jwt_bearer\", assertion = {{ {more} }}"));
     let key = "private_key = \"file:/k.pem\"";
     expect_each(&[
-        (grant("grant = \"password\""), "5:54", "this word means nothing"),
+        (grant("grant = \"password\""), "5:54", "`password` is not a grant"),
         (grant("pkce = true"), "1:12", "where `acme` grants access"),
         (grant("grant = \"jwt_bearer\""), "5:54", "`assertion` is missing"),
         (
@@ -279,7 +279,7 @@ fn mistakes_in_grants_of_the_server() {
         ),
         (assert("key_id = \"1\""), "5:80", "`private_key` is missing"),
         (assert("private_key = \"hunter2\""), "5:96", "a secret stands here"),
-        (assert(&format!("{key}, algorithm = \"HS256\"")), "5:123", "this word means nothing"),
+        (assert(&format!("{key}, algorithm = \"HS256\"")), "5:123", "`HS256` is not an algorithm"),
         (
             assert(&format!("{key}, lifetime = 7200")),
             "5:122",

@@ -1,10 +1,11 @@
 //! Whose each session is, and which one makes room.
 //!
-//! There are two limits. A principal with [`MOST_OF_ONE`] sessions loses the one that was not used
-//! for longest when another begins: clients forget sessions without saying so, and one that meets a
-//! lost one begins anew (404, basic/transports). With [`MOST`] sessions altogether, one goes that
-//! nobody has used for [`STALE`]; where there is none, one of the principal with the most, if that has
-//! more than the newcomer; and where everybody has a share the newcomer is asked to come later.
+//! There are two limits. A principal with [`MOST_OF_ONE`] sessions loses its least recently used one
+//! when another begins: clients forget sessions without saying so, and a client that meets a lost one
+//! begins anew (404, basic/transports). With [`MOST`] sessions altogether, one goes that has not been
+//! used for [`STALE`]; where there is none, one of the principal with the most, if that has more than
+//! the newcomer; else the newcomer's least recently used one, or where it has none, the least recently
+//! used of all. A session with a stream never goes: only where all have one, the newcomer is refused.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -35,7 +36,7 @@ struct Open {
     attached: Arc<()>,
 }
 
-/// Neither a session more, nor one that could go.
+/// Every session that could go has a stream.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct NoRoom;
 
@@ -46,28 +47,33 @@ impl Default for Owned {
 }
 
 impl Owned {
-    /// Notes a new session; returns the one that has made room for it, and is forgotten.
-    pub(super) fn admit(
-        &self,
-        id: &SessionId,
-        caller: Caller,
-    ) -> Result<Option<SessionId>, NoRoom> {
+    /// Makes room for a new session of this caller, before it is made: making one costs much more than
+    /// a refusal may. Returns the one that has gone, and is forgotten.
+    pub(super) fn make_room(&self, caller: &Caller) -> Result<Option<SessionId>, NoRoom> {
         let mut open = self.open.lock();
-        let own = open.values().filter(|other| other.caller == caller).count();
+        let is_own = |other: &Open| other.caller == *caller;
+        let own = open.values().filter(|other| is_own(other)).count();
         let goes = if own >= self.most_of_one {
-            Some(longest_unused(&open, |other| other.caller == caller).ok_or(NoRoom)?)
+            Some(longest_unused(&open, is_own).ok_or(NoRoom)?)
         } else if open.len() >= self.most {
-            let stale = longest_unused(&open, |other| other.used.elapsed() >= STALE);
-            Some(stale.or_else(|| of_the_greediest(&open, own)).ok_or(NoRoom)?)
+            let goes = longest_unused(&open, |other| other.used.elapsed() >= STALE)
+                .or_else(|| of_the_greediest(&open, own))
+                .or_else(|| longest_unused(&open, is_own))
+                .or_else(|| longest_unused(&open, |_| true));
+            Some(goes.ok_or(NoRoom)?)
         } else {
             None
         };
         if let Some(goes) = &goes {
             open.remove(goes);
         }
-        let new = Open { caller, used: Instant::now(), attached: Arc::default() };
-        open.insert(Arc::clone(id), new);
         Ok(goes)
+    }
+
+    /// Notes a new session.
+    pub(super) fn admit(&self, id: &SessionId, caller: Caller) {
+        let new = Open { caller, used: Instant::now(), attached: Arc::default() };
+        self.open.lock().insert(Arc::clone(id), new);
     }
 
     /// Whether the session exists for whoever asks; then it is in use.
@@ -128,13 +134,20 @@ mod tests {
         name.into()
     }
 
+    /// Begins a session; the one that went for it.
+    fn begin(owned: &Owned, name: &str, user: &str) -> Result<Option<SessionId>, NoRoom> {
+        let goes = owned.make_room(&caller(user))?;
+        owned.admit(&id(name), caller(user));
+        Ok(goes)
+    }
+
     #[test]
     fn who_has_too_many_loses_the_one_that_was_not_used_for_longest() {
         let few = few();
-        assert_eq!(few.admit(&id("a"), caller("ana")), Ok(None));
-        assert_eq!(few.admit(&id("b"), caller("ana")), Ok(None));
+        assert_eq!(begin(&few, "a", "ana"), Ok(None));
+        assert_eq!(begin(&few, "b", "ana"), Ok(None));
         assert!(few.is_open(&id("a"), &caller("ana")));
-        assert_eq!(few.admit(&id("c"), caller("ana")), Ok(Some(id("b"))));
+        assert_eq!(begin(&few, "c", "ana"), Ok(Some(id("b"))));
         assert!(!few.is_open(&id("b"), &caller("ana")));
         assert!(few.is_open(&id("a"), &caller("ana")));
     }
@@ -142,41 +155,46 @@ mod tests {
     #[test]
     fn a_session_with_a_stream_does_not_make_room() {
         let few = few();
-        few.admit(&id("a"), caller("ana")).unwrap();
-        few.admit(&id("b"), caller("ana")).unwrap();
+        begin(&few, "a", "ana").unwrap();
+        begin(&few, "b", "ana").unwrap();
         let streams: Vec<_> = ["a", "b"].map(|it| few.attach(&id(it)).unwrap()).into();
-        assert_eq!(few.admit(&id("c"), caller("ana")), Err(NoRoom));
+        assert_eq!(few.make_room(&caller("ana")), Err(NoRoom));
         drop(streams);
-        assert_eq!(few.admit(&id("c"), caller("ana")), Ok(Some(id("a"))));
+        assert_eq!(begin(&few, "c", "ana"), Ok(Some(id("a"))));
     }
 
     #[test]
-    fn a_newcomer_takes_from_who_has_the_most_and_from_nobody_else() {
+    fn a_newcomer_takes_from_who_has_the_most_and_then_from_itself() {
         let few = Owned { most: 4, most_of_one: 3, ..Owned::default() };
-        for (name, user) in [("a", "ana"), ("b", "bob"), ("c", "ana"), ("d", "ana")] {
-            few.admit(&id(name), caller(user)).unwrap();
+        for (name, user) in [("a", "ana"), ("b", "ben"), ("c", "ana"), ("d", "ana")] {
+            begin(&few, name, user).unwrap();
         }
-        assert_eq!(few.admit(&id("e"), caller("eve")), Ok(Some(id("a"))));
-        assert!(few.is_open(&id("b"), &caller("bob")));
-        assert_eq!(few.admit(&id("f"), caller("eve")), Err(NoRoom), "as many as who has the most");
+        assert_eq!(begin(&few, "e", "eve"), Ok(Some(id("a"))));
+        assert!(few.is_open(&id("b"), &caller("ben")));
+        assert_eq!(begin(&few, "f", "eve"), Ok(Some(id("e"))), "as many as who has the most");
     }
 
+    /// As many callers as there is room for, one session each: the next one begins all the same.
     #[test]
-    fn a_newcomer_ends_nobody_elses_session_that_is_in_use() {
+    fn a_newcomer_takes_the_least_recently_used_session_without_a_stream() {
         let few = few();
-        for (name, user) in [("a", "ana"), ("b", "bob"), ("c", "carl"), ("d", "dora")] {
-            few.admit(&id(name), caller(user)).unwrap();
+        for (name, user) in [("a", "ana"), ("b", "ben"), ("c", "carl"), ("d", "dora")] {
+            begin(&few, name, user).unwrap();
         }
-        assert_eq!(few.admit(&id("e"), caller("eve")), Err(NoRoom));
+        let stream = few.attach(&id("a")).unwrap();
+        assert_eq!(begin(&few, "e", "eve"), Ok(Some(id("b"))));
+        assert!(few.is_open(&id("a"), &caller("ana")) && few.is_open(&id("c"), &caller("carl")));
+        assert_eq!(begin(&few, "f", "fay"), Ok(Some(id("d"))));
+        drop(stream);
         let long_ago = Instant::now().checked_sub(STALE).unwrap();
-        few.open.lock().get_mut(&id("c")).unwrap().used = long_ago;
-        assert_eq!(few.admit(&id("e"), caller("eve")), Ok(Some(id("c"))));
+        few.open.lock().get_mut(&id("f")).unwrap().used = long_ago;
+        assert_eq!(begin(&few, "g", "gil"), Ok(Some(id("f"))));
     }
 
     #[test]
     fn a_session_is_there_for_who_opened_it_alone() {
         let few = few();
-        few.admit(&id("a"), caller("ana")).unwrap();
+        begin(&few, "a", "ana").unwrap();
         assert!(few.is_open(&id("a"), &caller("ana")));
         assert!(!few.is_open(&id("a"), &caller("bob")));
         assert!(!few.is_open(&id("b"), &caller("ana")));

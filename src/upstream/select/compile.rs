@@ -109,7 +109,23 @@ fn guard(filter: &str) -> Result<(), JqProblem> {
     if depth(filter) > DEEPEST {
         return Err(whole("the filter chains or nests more than 128 operators"));
     }
-    Ok(())
+    match directive(filter) {
+        Some(word) => Err(JqProblem {
+            message: format!("modules cannot be imported: `{word}` means nothing here"),
+            range: place(filter, word),
+        }),
+        None => Ok(()),
+    }
+}
+
+/// The module directive with which a filter begins; they stand nowhere else.
+///
+/// The loader refuses `include "x";` and `import "x" as x;`, since it finds no module. But
+/// `import "x" as $x;` compiles, and expects a variable that nothing fills: the interpreter panics.
+fn directive(filter: &str) -> Option<&str> {
+    let tokens = lex::Lexer::new(filter).lex().ok()?;
+    let word = tokens.first()?.0;
+    ["module", "import", "include"].contains(&word).then_some(word)
 }
 
 /// About how deep the syntax tree is, never less: each operator of a chain and each bracket is a

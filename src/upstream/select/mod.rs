@@ -13,13 +13,17 @@ use std::collections::HashMap;
 use std::panic::AssertUnwindSafe;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use parking_lot::RwLock;
 use serde_json::Value;
+use tokio::time::Instant;
 
 pub use compile::JqProblem;
 pub use worker::{WORKER_ARGUMENT, worker_main};
 
+use super::Turn;
+use crate::model::Caller;
 use compile::Compiled;
 use pool::Pool;
 use value::{Outputs, to_jq};
@@ -45,6 +49,8 @@ pub enum JqError {
     Failed(String),
     #[error("the filter took too long")]
     TimedOut,
+    #[error("no worker was free in time")]
+    Busy,
     #[error("the filter took too much memory")]
     Crashed,
     #[error("the filter's process cannot be started: {0}")]
@@ -58,6 +64,7 @@ impl JqError {
             Self::Invalid(_) => "does_not_compile",
             Self::Failed(_) => "failed",
             Self::TimedOut => "timed_out",
+            Self::Busy => "no_free_worker",
             Self::Crashed => "too_much_memory",
             Self::Unavailable(_) => "no_worker",
         }
@@ -90,7 +97,7 @@ impl Jq {
         self.plan(filter).map(|_| ())
     }
 
-    /// All outputs of a filter. `size` is about how many bytes of JSON the value has.
+    /// Runs a filter for the server itself, which waits as long as it takes; see `run_for`.
     ///
     /// # Errors
     /// [`JqError`]; the caller's value is untouched.
@@ -100,10 +107,23 @@ impl Jq {
         value: &Arc<Value>,
         size: usize,
     ) -> Result<Vec<Value>, JqError> {
+        let caller = Caller::server();
+        let turn = Turn { caller: &caller, deadline: Instant::now() + Duration::from_hours(1) };
+        self.run_for(&turn, filter, value, size).await
+    }
+
+    /// All outputs of a filter. `size` is about how many bytes of JSON the value has.
+    pub(super) async fn run_for(
+        &self,
+        turn: &Turn<'_>,
+        filter: &str,
+        value: &Arc<Value>,
+        size: usize,
+    ) -> Result<Vec<Value>, JqError> {
         let plan = self.plan(filter)?;
         match &*plan {
             Plan::Linear { compiled, cost } if fits(*cost, size) => run_here(compiled, value),
-            Plan::Linear { .. } | Plan::Unbounded => self.pool.run(filter, value, size).await,
+            Plan::Linear { .. } | Plan::Unbounded => self.pool.run(turn, filter, value, size).await,
         }
     }
 

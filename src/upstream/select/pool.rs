@@ -10,16 +10,16 @@ use parking_lot::Mutex;
 use serde_json::Value;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::process::{Child, ChildStdin, ChildStdout, Command};
-use tokio::sync::Semaphore;
 
-use super::super::aside;
+use super::super::share::Share;
+use super::super::{Turn, aside};
 use super::JqError;
 use super::worker::{DONE, WORKER_ARGUMENT};
 
 /// How many run at a time. A machine for one person has few processors, and a filter that needs a
 /// worker needs most of one.
 const WORKERS: usize = 2;
-/// How long one filter may take, waiting for a worker not counted.
+/// How long one filter may take once it has a worker.
 const TIME: Duration = Duration::from_secs(2);
 /// Largest answer read back; the worker holds itself to less.
 const LARGEST: u32 = 64 * 1024 * 1024;
@@ -27,7 +27,7 @@ const LARGEST: u32 = 64 * 1024 * 1024;
 pub(super) struct Pool {
     program: PathBuf,
     idle: Mutex<Vec<Worker>>,
-    places: Semaphore,
+    places: Share,
 }
 
 /// A running worker. Dropping it kills the process, which is how a call that is cancelled or takes
@@ -40,12 +40,14 @@ struct Worker {
 
 impl Pool {
     pub(super) fn new(program: PathBuf) -> Self {
-        Self { program, idle: Mutex::new(Vec::new()), places: Semaphore::new(WORKERS) }
+        Self { program, idle: Mutex::new(Vec::new()), places: Share::new(WORKERS, WORKERS) }
     }
 
-    /// Runs a filter in a worker. After any failure but the filter's own the worker is dropped.
+    /// Runs a filter in a worker: those of all callers in turn, and none that would begin after the
+    /// deadline. After any failure but the filter's own the worker is dropped.
     pub(super) async fn run(
         &self,
+        turn: &Turn<'_>,
         filter: &str,
         value: &Arc<Value>,
         size: usize,
@@ -53,7 +55,9 @@ impl Pool {
         let value = Arc::clone(value);
         let json = aside::run(size, move || serde_json::to_vec(&value)).await;
         let json = json.map_err(|error| JqError::Failed(error.to_string()))?;
-        let _place = self.places.acquire().await.map_err(|_| JqError::Crashed)?;
+        let place = self.places.take(turn.caller, 1);
+        let _place =
+            tokio::time::timeout_at(turn.deadline, place).await.map_err(|_| JqError::Busy)?;
         let mut worker = match self.kept() {
             Some(worker) => worker,
             None => Worker::start(&self.program)?,

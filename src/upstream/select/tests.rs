@@ -101,3 +101,24 @@ fn a_filter_that_would_overflow_the_parser_is_refused() {
     let wide = format!("{{{}}}", "\"field\": (.a // .b), ".repeat(300) + "z");
     assert_eq!(compile_check(&wide), Ok(()));
 }
+
+#[test]
+fn no_filter_names_a_module() {
+    for filter in [
+        "import \"x\" as $x; $x",
+        "import \"x\" as $x; .a",
+        "import \"x\" as x; x::y",
+        "import \"x\" as $x {search: \".\"}; .",
+        "include \"x\"; .",
+        "module {}; .",
+        "module {name: \"x\"}; import \"x\" as $x; $x",
+        "# a remark\n  import \"x\" as $x; $x::x",
+    ] {
+        let problem = compile_check(filter).expect_err(filter);
+        assert!(problem.message.contains("modules cannot be imported"), "{filter}: {problem}");
+    }
+    // The words have no meaning where they are data.
+    for filter in [".import", "{module: .include}", "\"import\"", ".a | .module"] {
+        assert_eq!(compile_check(filter), Ok(()), "{filter}");
+    }
+}

@@ -13,7 +13,8 @@ const DEEPEST: usize = 128;
 /// Most bytes of text and most values in all results of one run: shared parts (`[., .]`) take no
 /// room in jaq and all of it once they are written out.
 const MOST: usize = 16 * 1024 * 1024;
-const VALUE: usize = 16;
+/// Of each value, as it takes in memory.
+const VALUE: usize = size_of::<Value>();
 
 /// # Errors
 /// Never in practice: every JSON value is a jq value.

@@ -19,5 +19,4 @@ mod service;
 mod several;
 mod token_endpoint;
 mod usage;
-mod users;
 mod world;

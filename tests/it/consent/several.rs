@@ -60,7 +60,7 @@ async fn an_account_that_is_not_there_is_asked_for_and_those_that_are_are_named(
     let world = world().await;
     let prompt = world.prompt_as(Some("wrok")).await;
     assert_eq!(prompt.account.as_str(), "wrok");
-    assert_eq!(prompt.connected, ["default (ana@example.com)", "work (bob@example.com)"]);
+    assert_eq!(prompt.connected, ["default (“ana@example.com”)", "work (“bob@example.com”)"]);
     let page = world.get(&prompt.url).await;
     assert!(page.text.contains("as the account <strong><bdi>wrok</bdi></strong>"), "{}", page.text);
     connect(&world, Some("wrok"), "eve").await;

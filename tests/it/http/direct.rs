@@ -136,3 +136,68 @@ async fn a_header_that_contradicts_the_body_is_refused() {
     }
     assert_eq!(api.requests().len(), 0);
 }
+
+/// The JSON-RPC message of an answer, whether it came by itself or as an event.
+fn message(body: &str) -> Value {
+    let start = body.find("{\"jsonrpc\"").unwrap_or_else(|| panic!("{body:?}"));
+    let message = body[start..].lines().next().unwrap();
+    serde_json::from_str(message).unwrap_or_else(|error| panic!("{error}: {body:?}"))
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn arguments_that_are_no_object_are_read_or_refused_in_words_in_every_revision() {
+    let api = Server::saying(ok(r#"{"id": 5}"#)).await;
+    let served = Served::over(&tools(&api.origin));
+    let session = served.session(&[]);
+    let id = ("Mcp-Session-Id", session.as_str());
+    let older = |tool: &str, arguments: &Value| {
+        let params = json!({ "name": tool, "arguments": arguments });
+        let body = json!({ "jsonrpc": "2.0", "id": 7, "method": "tools/call", "params": params });
+        message(&served.post(&[id], &body).body)
+    };
+    let newer = |tool: &str, arguments: &Value| {
+        let body = call(tool, arguments).to_string();
+        message(&served.ask("POST /mcp", &headers(tool), body.as_bytes()).body)
+    };
+    let check = |ask: &dyn Fn(&str, &Value) -> Value| {
+        for (loose, object) in [
+            (json!([]), json!({})),
+            (json!("{\"id\": 5}"), json!({ "id": 5 })),
+            (json!("{\"id\": \"five\"}"), json!({ "id": "five" })),
+        ] {
+            assert_eq!(ask("read", &loose), ask("read", &object), "{loose}");
+        }
+        for wrong in [json!("five"), json!([5]), json!(5), json!(true), json!("[1]"), json!("5")] {
+            let answer = ask("read", &wrong);
+            assert_eq!(answer["id"], 7, "{answer}");
+            assert_eq!(answer["result"]["isError"], true, "{wrong}: {answer}");
+            let text = answer["result"]["content"][0]["text"].as_str().unwrap();
+            assert!(text.contains("must be a JSON object"), "{text}");
+        }
+        // What else is wrong with the request stays an error of the protocol.
+        assert_eq!(ask("nowhere", &json!([]))["error"]["code"], -32602);
+    };
+    check(&older);
+    check(&newer);
+    let is_complete = |answer: &Value| answer["result"]["resultType"] == "complete";
+    assert!(is_complete(&newer("read", &json!([]))) && !is_complete(&older("read", &json!([]))));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_consent_is_asked_for_and_waited_for_whatever_form_the_arguments_have() {
+    let api = Server::saying(ok("{}")).await;
+    let served = Served::over(&tools(&api.origin));
+    let mut body = call("asks", &json!([]));
+    let ask = |body: &Value| {
+        served.ask("POST /mcp", &headers("asks"), body.to_string().as_bytes()).json()
+    };
+    let first = ask(&body);
+    assert_eq!(first["result"]["resultType"], "input_required", "{first}");
+    // The state that was given for `[]` is for the same call without arguments.
+    body["params"]["requestState"] = first["result"]["requestState"].clone();
+    let key = first["result"]["inputRequests"].as_object().unwrap().keys().next().unwrap();
+    body["params"]["inputResponses"] = json!({ key: { "action": "decline" } });
+    let second = ask(&body);
+    assert_eq!(second["result"]["isError"], true, "{second}");
+    assert!(second.to_string().contains("the user declined"), "{second}");
+}

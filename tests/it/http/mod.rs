@@ -1,6 +1,7 @@
 //! The real binary behind its port: who is let in, what is refused, how it ends.
 
 mod addressing;
+mod crowd;
 mod direct;
 mod ending;
 mod gate;

@@ -73,6 +73,37 @@ fn what_must_not_be_served_is_refused_with_the_way_out() {
     }
 }
 
+/// What an operator has to mend before the next start.
+#[test]
+fn all_that_a_server_for_many_lacks_is_said_at_once() {
+    let other = ONE_KEY.replace("\"one\"", "\"two\"").replace("ONE_KEY", "TWO_KEY");
+    let tools = format!("{ONE_KEY}{other}");
+    let (code, stderr) = refusal(&tools, &[("TWO_KEY", "short")], &["--sse", "0.0.0.0:0"]);
+    assert_eq!(code, 1, "{stderr}");
+    for want in [
+        "needs a key that is kept elsewhere",
+        "by which name",
+        "the key `one` of",
+        "the key `two` of [server.auth] has less than 20",
+    ] {
+        assert_eq!(stderr.matches(want).count(), 1, "{want}: {stderr}");
+    }
+}
+
+/// Behind a proxy that is not trusted all clients share the limits of one.
+#[test]
+fn a_proxy_that_is_not_trusted_is_told_of_once() {
+    let served = Served::start(ONE_KEY, |command| {
+        command.env("COUNTERSIGN_KEY", KEY).env("ONE_KEY", "0123456789abcdef0123456789")
+    });
+    for _ in 0..3 {
+        let forwarded = [("X-Forwarded-For", "192.0.2.1")];
+        assert_eq!(served.ask("POST /mcp", &forwarded, b"{}").status, 401);
+    }
+    let said = served.end();
+    assert_eq!(said.matches("`trusted_proxies` in [server]").count(), 1, "{said}");
+}
+
 #[test]
 fn a_port_that_is_taken_is_named() {
     let taken = TcpListener::bind("127.0.0.1:0").unwrap();

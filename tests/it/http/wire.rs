@@ -31,9 +31,25 @@ impl Served {
     }
 
     pub(super) fn start(tools: &str, with: impl FnOnce(&mut Command) -> &mut Command) -> Self {
+        Self::run(countersign(), tools, with)
+    }
+
+    /// Like [`Self::over`], for a process that may have so many descriptors.
+    #[cfg(unix)]
+    pub(super) fn with_descriptors(count: u32, tools: &str) -> Self {
+        let mut shell = Command::new("/bin/sh");
+        let script = format!("ulimit -n {count}; exec \"$0\" \"$@\"");
+        shell.env_clear().args(["-c", &script]).arg(countersign().get_program());
+        Self::run(shell, tools, |command| command)
+    }
+
+    fn run(
+        mut command: Command,
+        tools: &str,
+        with: impl FnOnce(&mut Command) -> &mut Command,
+    ) -> Self {
         let folder = tempfile::tempdir().unwrap();
         std::fs::write(folder.path().join("tools.toml"), tools).unwrap();
-        let mut command = countersign();
         command.current_dir(&folder).env("HOME", folder.path());
         with(command.args(["serve", "--sse", "127.0.0.1:0"]));
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());

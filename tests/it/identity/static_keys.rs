@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use countersign::identity::{Authenticator, Denied, KeyError, Malformed, TokenFault};
 use countersign::model::id::BadUserId;
-use countersign::model::principal::{NoOpener, Opener, Verifier};
+use countersign::model::principal::{ConfirmOrder, NoOpener, Opener, Verifier};
 use countersign::model::server_auth::{KeyHolder, ResolvedAuth, ResolvedKey};
 use countersign::model::{Caller, Clock, Principal, UserId};
 use countersign::net::{Net, Policy};
@@ -28,8 +28,12 @@ fn usual() -> Vec<ResolvedKey> {
     let verifier_url = Some("https://shop.example/verify".parse().unwrap());
     vec![
         ana("laptop", ANA),
-        key("shop", SHOP, KeyHolder::Application { verifier_url }),
-        key("desk", DESK, KeyHolder::Application { verifier_url: None }),
+        key("shop", SHOP, KeyHolder::Application { verifier_url, confirm: ConfirmOrder::Before }),
+        key(
+            "desk",
+            DESK,
+            KeyHolder::Application { verifier_url: None, confirm: ConfirmOrder::Before },
+        ),
     ]
 }
 
@@ -99,7 +103,14 @@ async fn an_application_names_its_end_user() {
         let found = present(&server, SHOP, &[(name, "ana")]).await.unwrap();
         assert_eq!(found.caller, Caller { namespace: "key:shop".into(), user: UserId::new("ana") });
         let url = "https://shop.example/verify".parse().unwrap();
-        assert_eq!(found.opener, Ok(Opener::Application(Verifier { key: "shop".into(), url })));
+        assert_eq!(
+            found.opener,
+            Ok(Opener::Application(Verifier {
+                key: "shop".into(),
+                url,
+                confirm: ConfirmOrder::Before
+            }))
+        );
     }
     let desk = present(&server, DESK, &[("countersign-user", "ana")]).await.unwrap();
     assert_eq!(desk.caller.namespace, "key:desk");
@@ -220,7 +231,11 @@ async fn a_token_is_asked_for_where_there_is_one() {
 async fn a_key_is_exchanged_without_a_gap() {
     let both = ResolvedKey {
         values: vec!["the-new-value-of-the-key".into(), SHOP.into()],
-        ..key("shop", SHOP, KeyHolder::Application { verifier_url: None })
+        ..key(
+            "shop",
+            SHOP,
+            KeyHolder::Application { verifier_url: None, confirm: ConfirmOrder::Before },
+        )
     };
     let server = with_keys(vec![both.clone()], None).unwrap();
     let user = [("countersign-user", "ana")];

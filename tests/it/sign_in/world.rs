@@ -10,7 +10,7 @@ use countersign::broker::sign_in::SignIn;
 use countersign::broker::{Broker, Call, Parts};
 use countersign::config;
 use countersign::identity::{Authenticator, Login};
-use countersign::model::principal::Opener;
+use countersign::model::principal::{ConfirmOrder, Opener, Verifier};
 use countersign::model::server_auth::{
     Client, KeyHolder, ResolvedAuth, ResolvedIssuer, ResolvedKey,
 };
@@ -25,6 +25,7 @@ use countersign::web;
 use futures_util::FutureExt as _;
 use reqwest::StatusCode;
 use secrecy::SecretString;
+use url::Url;
 
 use super::issuer::{Issuer, way_back};
 use crate::browser::{Browser, Page};
@@ -44,6 +45,7 @@ pub(super) struct World {
     address: String,
     /// Who vouches for people.
     namespace: String,
+    opener: Opener,
     now: Arc<AtomicI64>,
     net: Net,
     _folder: tempfile::TempDir,
@@ -53,6 +55,8 @@ pub(super) struct World {
 enum People {
     Issuer,
     Keys,
+    /// Of the application `app`; there is another one, `other`.
+    Application(ConfirmOrder),
 }
 
 impl World {
@@ -64,6 +68,11 @@ impl World {
     /// Whose people have keys of their own: `ana-s-key` and `bob-s-key`.
     pub(super) async fn with_keys() -> Self {
         Self::of(People::Keys).await
+    }
+
+    /// Whose people are users of an application that confirms them.
+    pub(super) async fn with_application() -> Self {
+        Self::of(People::Application(ConfirmOrder::Before)).await
     }
 
     async fn of(people: People) -> Self {
@@ -81,10 +90,21 @@ impl World {
                 let keys = vec![person("ana"), person("bob"), application("app")];
                 (None, keys, String::new())
             }
+            People::Application(confirm) => {
+                let keys = vec![confirming("app", confirm), confirming("other", confirm)];
+                (None, keys, "key:app".into())
+            }
+        };
+        let opener = match people {
+            People::Issuer | People::Keys => Opener::SignedIn,
+            People::Application(confirm) => {
+                Opener::Application(Verifier { key: "app".into(), url: verifier("app"), confirm })
+            }
         };
         let authenticator = authenticator(issuer_settings, keys, &net, &clock);
         let login = authenticator.issuer();
         let login = login.and_then(|issuer| Login::new(issuer, oauth, ORIGIN));
+        let confirm = web::confirm::routes(broker.clone(), authenticator.clone());
         let sign_in = SignIn::new(broker.clone(), authenticator.clone(), login);
         let public = web::Public {
             origins: web::Origins::of([ORIGIN]),
@@ -93,12 +113,12 @@ impl World {
             trusted_proxies: vec!["127.0.0.1".parse().unwrap()],
             clock,
         };
-        let router = web::public(broker.clone(), public);
+        let router = web::public(broker.clone(), public).merge(confirm);
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = format!("http://{}", listener.local_addr().unwrap());
         let service = router.into_make_service_with_connect_info::<SocketAddr>();
         tokio::spawn(async move { axum::serve(listener, service).await });
-        Self { broker, issuer, provider, address, namespace, now, net, _folder: folder }
+        Self { broker, issuer, provider, address, namespace, opener, now, net, _folder: folder }
     }
 
     /// Another browser.
@@ -151,7 +171,7 @@ impl World {
         Principal {
             caller: Caller { namespace, user: UserId::new(person) },
             groups: BTreeSet::new(),
-            opener: Ok(Opener::SignedIn),
+            opener: Ok(self.opener.clone()),
         }
     }
 
@@ -203,6 +223,12 @@ impl World {
         self.with_only(ResolvedKey { values: vec!["another-key".into()], ..person(name) })
     }
 
+    /// The same server, where the application has this key and no other.
+    pub(super) fn with_keys_of_app(&self, key: &str) -> SignIn {
+        let application = confirming("app", ConfirmOrder::Before);
+        self.with_only(ResolvedKey { values: vec![key.into()], ..application })
+    }
+
     fn with_only(&self, key: ResolvedKey) -> SignIn {
         let clock = Clock::manual(Arc::clone(&self.now));
         let authenticator = authenticator(None, vec![key], &self.net, &clock);
@@ -236,8 +262,18 @@ fn person(name: &str) -> ResolvedKey {
 }
 
 fn application(name: &str) -> ResolvedKey {
-    let holder = KeyHolder::Application { verifier_url: None };
+    let holder = KeyHolder::Application { verifier_url: None, confirm: ConfirmOrder::Before };
     ResolvedKey { name: name.into(), values: vec![format!("{name}-s-key").into()], holder }
+}
+
+fn confirming(name: &str, confirm: ConfirmOrder) -> ResolvedKey {
+    let holder = KeyHolder::Application { verifier_url: Some(verifier(name)), confirm };
+    ResolvedKey { holder, ..application(name) }
+}
+
+/// The verifier page of an application.
+pub(super) fn verifier(name: &str) -> Url {
+    format!("https://{name}.example/verify?from=countersign").parse().unwrap()
 }
 
 fn authenticator(

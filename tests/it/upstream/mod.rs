@@ -9,6 +9,9 @@
 
 mod faults;
 mod jq;
+mod memory;
+mod redirects;
+mod words;
 
 use std::time::Duration;
 
@@ -96,17 +99,17 @@ fn provider(server: &Server) -> Provider {
 
 /// The result of a call without a credential.
 async fn call(tool: &Tool) -> ToolResult {
-    match upstream().execute(tool, None, &Map::new(), None).await {
-        Answer::Done(result) => result,
-        other => panic!("{other:?}"),
-    }
+    let answer = upstream().execute(tool, None, &Map::new(), None).await;
+    assert!(matches!(answer, Answer::Done(_)), "{answer:?}");
+    result_of(answer)
 }
 
 fn result_of(answer: Answer) -> ToolResult {
     match answer {
+        // Every answer of the server says where it comes from, which is the same for all here.
         Answer::Done(result)
         | Answer::Unauthorized { result }
-        | Answer::InsufficientScope { result, .. } => result,
+        | Answer::InsufficientScope { result, .. } => ToolResult { origin: None, ..result },
     }
 }
 
@@ -212,7 +215,9 @@ async fn structured_content_is_the_same_data_and_fits_its_schema() {
     let tool = with(tool, |action| action.select = Some(Filter::new("{id: 5}", 3)));
     let result = call(&tool).await;
     assert!(result.is_error && result.structured.is_none());
-    assert!(result.text.contains("`output`"), "{}", result.text);
+    assert_eq!(result.text, r#"{"id":5}"#);
+    assert!(result.note.is_some_and(|note| note.contains("do not repeat it")));
+    assert!(result.for_operator.is_some_and(|hint| hint.contains("`output`")));
 }
 
 #[tokio::test]

@@ -1,0 +1,184 @@
+//! Warnings: what can be served, and is unwise.
+
+use super::super::file::{ParamEntry, ToolTable};
+use super::super::problem::{Findings, Severity, Span};
+use super::super::read::{Named, Text};
+use super::tool::MOST_NAME;
+use crate::model::Tool;
+use crate::model::tool::{Action, Effect, Method};
+use crate::upstream;
+
+/// Characters of a tool's name; hosts put `mcp__{server}__` before it.
+const GOOD_NAME: usize = 40;
+/// Cursor's limit, and about where models begin to choose badly.
+const GOOD_COUNT: usize = 40;
+/// OpenAI refuses a request with more.
+const MAX_COUNT: usize = 128;
+/// Characters of a tool's description. OpenAI refuses the whole request over a longer one, and Claude
+/// Code cuts it at twice as many.
+const MAX_DESCRIPTION: usize = 1024;
+/// Characters of the server's instructions, where Claude Code cuts them.
+const MAX_INSTRUCTIONS: usize = 2048;
+/// OpenAI's structured mode bounds the choices of an enumeration from here on.
+const MAX_CHOICES: usize = 250;
+
+/// Where a lowered tool was written.
+pub(super) struct Written {
+    request: Span,
+    /// The operator has said how much of an answer the model gets.
+    has_max_chars: bool,
+}
+
+impl Written {
+    pub(super) fn of(table: &ToolTable) -> Self {
+        Self {
+            request: table.request.as_ref().map_or(table.span.clone(), |text| text.span.clone()),
+            has_max_chars: table.max_chars.is_some(),
+        }
+    }
+}
+
+/// Limits of hosts and model providers, over each of which one of them refuses or cuts all tools.
+pub(super) fn tables(tools: &Named<Box<ToolTable>>, server: &str, find: &mut Findings<'_>) {
+    let is_enabled =
+        |table: &ToolTable| !table.disabled.as_ref().is_some_and(|disabled| disabled.value);
+    let enabled = tools.entries.iter().filter(|(_, table)| is_enabled(table));
+    count(enabled.clone().count(), find);
+    for (name, table) in enabled {
+        names(name, server, find);
+        if let Some(text) = &table.description {
+            description(text, find);
+        }
+        for (key, entry) in table.params.iter().flat_map(|params| &params.entries) {
+            let ParamEntry::Table(param) = entry else { continue };
+            if param.description.is_none() && !find.may_be_there(&param.span, "description") {
+                find.warning(
+                    "param::description",
+                    &key.span,
+                    format!("`{}` has no description", key.value),
+                )
+                .hint("models guess what it is");
+            }
+            if let Some(choices) = param.choices.as_ref()
+                && choices.value.len() > MAX_CHOICES
+            {
+                find.warning(
+                    "param::enum",
+                    &choices.span,
+                    format!(
+                        "{} choices are more than every model's API takes",
+                        choices.value.len()
+                    ),
+                )
+                .hint(format!("list at most {MAX_CHOICES}, or take any text"));
+            }
+        }
+    }
+}
+
+/// Server instructions that a host cuts.
+pub(super) fn instructions(text: &Text, find: &mut Findings<'_>) {
+    let count = text.value.chars().count();
+    if count > MAX_INSTRUCTIONS {
+        find.warning(
+            "server::instructions",
+            &text.span,
+            format!("the instructions have {count} characters; Claude Code cuts them at {MAX_INSTRUCTIONS}"),
+        )
+        .label("too long")
+        .hint("say what concerns one tool in its description");
+    }
+}
+
+fn count(count: usize, find: &mut Findings<'_>) {
+    let mut warn = |message: String, hint: String| {
+        find.whole(Severity::Warning, "tools::count", message).hint(hint);
+    };
+    if count == 0 {
+        warn(
+            "there are no tools in this file".into(),
+            "add one: [tools.NAME] with `description` and `request`".into(),
+        );
+    } else if count > MAX_COUNT {
+        warn(
+            format!("{count} tools: OpenAI refuses a request with more than {MAX_COUNT}"),
+            format!("keep at most {GOOD_COUNT} in a file"),
+        );
+    } else if count > GOOD_COUNT {
+        warn(
+            format!("{count} tools are more than models choose well from"),
+            format!("keep at most {GOOD_COUNT} in a file; some hosts cut the list or refuse it"),
+        );
+    }
+}
+
+fn names(name: &Text, server: &str, find: &mut Findings<'_>) {
+    let shown = "mcp__".len() + server.len() + "__".len() + name.value.len();
+    if name.value.len() <= MOST_NAME && (name.value.len() > GOOD_NAME || shown > MOST_NAME) {
+        find.warning(
+            "tool::name",
+            &name.span,
+            format!("hosts show this tool as `mcp__{server}__{}`, {shown} characters", name.value),
+        )
+        .hint(format!("keep names to {GOOD_NAME} characters, and this to {MOST_NAME}"));
+    }
+    if name.value.starts_with(|c: char| c.is_ascii_digit() || c == '-') {
+        find.warning(
+            "tool::name",
+            &name.span,
+            "Gemini refuses all tools where one's name begins with a digit or `-`",
+        )
+        .hint("begin it with a letter");
+    }
+}
+
+fn description(text: &Text, find: &mut Findings<'_>) {
+    let count = text.value.chars().count();
+    if count > MAX_DESCRIPTION {
+        find.warning(
+            "tool::description",
+            &text.span,
+            format!("the description has {count} characters; OpenAI refuses all tools over more than {MAX_DESCRIPTION}"),
+        )
+        .label("too long")
+        .hint(format!("shorten it to {MAX_DESCRIPTION} characters: what it does, and when to use it"));
+    }
+}
+
+/// What a model's context pays for: answers that are not picked from, and lists without a limit.
+pub(super) fn answers(tool: &Tool, written: &Written, find: &mut Findings<'_>) {
+    let Action::Http(action) = &tool.action;
+    if tool.effect != Effect::Read || action.method == Method::Head || action.reply.is_some() {
+        return;
+    }
+    let Some(select) = &action.select else {
+        if action.method == Method::Get && !written.has_max_chars {
+            find.warning(
+                "tool::select",
+                &written.request,
+                format!("the model gets the whole answer of `{}`", tool.name),
+            )
+            .label("no `select`")
+            .hint("pick what it needs, e.g. `select = \"[.items[] | {id, name}]\"`; or write `max_chars` if it is to have all");
+        }
+        return;
+    };
+    if is_list(&select.text) && !upstream::limits_its_list(tool) {
+        find.warning(
+            "tool::limit",
+            &written.request,
+            format!("nothing limits the list that `{}` answers with", tool.name),
+        )
+        .label("no limit")
+        .hint("add e.g. `params.limit = { as = \"per_page\", default = 20, max = 100, description = \"How many\" }`, or a fixed `query.per_page = 20`");
+    }
+}
+
+/// Whether a filter's result is a list of the answer's items.
+fn is_list(select: &str) -> bool {
+    let select = select.trim();
+    let cuts = ["first(", "limit(", "[:", "| first", "| last"];
+    !select.starts_with('{')
+        && (select.contains("[]") || select.contains("map("))
+        && !cuts.iter().any(|cut| select.contains(cut))
+}

@@ -1,0 +1,271 @@
+//! Keys that stand in a table that does not have them: which table has them, or what they are called
+//! here.
+
+use toml::de::DeValue;
+
+use super::file::server::{AuthTable, CallerKeyTable, ServerTable, StoreTable};
+use super::file::{
+    ApiKeyTable, AskTable, AssertionTable, BasicTable, FailureTable, File, GuideTable,
+    IdentityTable, OAuthTable, PaginateTable, ParamTable, ProviderTable, RevokeRequestTable,
+    TestTable, ToolTable,
+};
+use super::problem::{Findings, Span};
+use super::read::{Keys, Text};
+use super::syntax::Value;
+
+/// A table of the language, and its path from the root of the file; `*` is a name that the operator
+/// chooses.
+#[derive(Debug)]
+pub(crate) struct Place {
+    path: &'static [&'static str],
+    keys: &'static Keys,
+}
+
+static PLACES: [Place; 19] = [
+    Place { path: &[], keys: &File::KEYS },
+    Place { path: &["server"], keys: &ServerTable::KEYS },
+    Place { path: &["server", "auth"], keys: &AuthTable::KEYS },
+    Place { path: &["server", "auth", "api_keys"], keys: &CallerKeyTable::KEYS },
+    Place { path: &["store"], keys: &StoreTable::KEYS },
+    Place { path: &["providers", "*"], keys: &ProviderTable::KEYS },
+    Place { path: &["providers", "*", "oauth"], keys: &OAuthTable::KEYS },
+    Place { path: &["providers", "*", "api_key"], keys: &ApiKeyTable::KEYS },
+    Place { path: &["providers", "*", "bearer"], keys: &AskTable::KEYS },
+    Place { path: &["providers", "*", "basic"], keys: &BasicTable::KEYS },
+    Place { path: &["providers", "*", "failure"], keys: &FailureTable::KEYS },
+    Place { path: &["providers", "*", "guide"], keys: &GuideTable::KEYS },
+    Place { path: &["providers", "*", "guide", "paginate"], keys: &PaginateTable::KEYS },
+    Place { path: &["providers", "*", "oauth", "assertion"], keys: &AssertionTable::KEYS },
+    Place { path: &["providers", "*", "oauth", "identity"], keys: &IdentityTable::KEYS },
+    Place { path: &["providers", "*", "oauth", "revoke_request"], keys: &RevokeRequestTable::KEYS },
+    Place { path: &["tools", "*"], keys: &ToolTable::KEYS },
+    Place { path: &["tools", "*", "params", "*"], keys: &ParamTable::KEYS },
+    Place { path: &["tools", "*", "tests"], keys: &TestTable::KEYS },
+];
+
+/// Other words for keys, by table, and what to write instead.
+const SYNONYMS: [(&str, &[&str], &str); 22] = [
+    ("ParamTable", &["required"], "every parameter is required unless it says `optional = true`"),
+    ("ParamTable", &["nullable"], "write `optional = true`"),
+    (
+        "ParamTable",
+        &["choices", "options", "values", "allowed", "one_of"],
+        "write `enum = [\"…\"]`",
+    ),
+    ("ParamTable", &["minimum", "min_length", "minLength", "min_items"], "write `min`"),
+    ("ParamTable", &["maximum", "max_length", "maxLength", "max_items"], "write `max`"),
+    (
+        "ParamTable",
+        &["name", "alias", "rename", "wire"],
+        "what the API calls it is written as `as`",
+    ),
+    ("ParamTable", &["kind"], "write `type`"),
+    (
+        "ParamTable",
+        &["in", "location"],
+        "a parameter goes where the request names it as `{name}`, else into the query or the body",
+    ),
+    ("ToolTable", &["required"], "every parameter is required unless it says `optional = true`"),
+    (
+        "ToolTable",
+        &["url", "uri", "endpoint", "path", "method", "http"],
+        "method and address are one text: `request = \"GET https://…\"`",
+    ),
+    (
+        "ToolTable",
+        &["parameters", "arguments", "args", "inputs", "input", "input_schema", "inputSchema"],
+        "write `params.NAME = \"What it is\"`",
+    ),
+    ("ToolTable", &["jq", "filter", "transform", "jsonpath"], "write `select`, a jq filter"),
+    ("ToolTable", &["permissions"], "write `scopes`"),
+    ("ToolTable", &["summary", "about", "help"], "write `description`"),
+    ("ToolTable", &["output_schema", "outputSchema"], "write `output`"),
+    ("ToolTable", &["json", "payload", "data"], "write `body`"),
+    ("ToolTable", &["enabled"], "write `disabled = true` for a tool that is not offered"),
+    ("ToolTable", &["readonly", "read_only", "readOnly"], "write `effect = \"read\"`"),
+    ("ToolTable", &["destructive"], "write `effect = \"destroy\"`"),
+    ("ProviderTable", &["url", "api_url", "endpoint"], "write `base_url`"),
+    ("ProviderTable", &["token"], "write `bearer`"),
+    ("ProviderTable", &["name", "label"], "write `title`"),
+];
+
+/// An unknown key, until the whole file has been read and the names around it are known.
+#[derive(Debug)]
+pub(crate) struct Stray {
+    /// The index of its problem.
+    problem: usize,
+    key: Text,
+    kind: StrayKind,
+}
+
+#[derive(Debug)]
+enum StrayKind {
+    /// A key of these tables.
+    Elsewhere(Vec<&'static Place>),
+    /// A tool whose name was written with dots: the steps below this table's name.
+    Dotted(Vec<String>),
+}
+
+/// Looks for what an unknown key may be. Returns a hint where nothing around it needs to be known.
+pub(crate) fn explain(
+    key: &Text,
+    value: &Value<'_>,
+    table: &Span,
+    keys: &Keys,
+    find: &mut Findings<'_>,
+) -> Option<&'static str> {
+    if keys.table == ToolTable::KEYS.table
+        && let Some(steps) = dotted(value)
+    {
+        // What the table lacks stands in the one below it.
+        find.misspelt(table, "description");
+        find.misspelt(table, "request");
+        let steps = std::iter::once(key.value.clone()).chain(steps).collect();
+        find.stray(|problem| Stray { problem, key: key.clone(), kind: StrayKind::Dotted(steps) });
+        return None;
+    }
+    let synonym = SYNONYMS
+        .iter()
+        .find(|(name, words, _)| *name == keys.table && words.contains(&key.as_str()));
+    if let Some((_, _, hint)) = synonym {
+        // The key that is meant is there, under another name.
+        for quoted in hint.split('`').skip(1).step_by(2) {
+            let word = quoted.split([' ', '.']).next().unwrap_or_default();
+            find.misspelt(table, word);
+        }
+        return Some(hint);
+    }
+    let homes = homes(key.as_str(), keys);
+    for place in &homes {
+        if let Some(step) = place.path.get(own(keys).map_or(0, |own| own.path.len())) {
+            find.misspelt(table, step);
+        }
+    }
+    if !homes.is_empty() {
+        find.stray(|problem| Stray {
+            problem,
+            key: key.clone(),
+            kind: StrayKind::Elsewhere(homes),
+        });
+    }
+    None
+}
+
+/// Whether an unknown key is one of a table nearby.
+pub(crate) fn belongs_elsewhere(key: &str, keys: &Keys) -> bool {
+    !homes(key, keys).is_empty()
+}
+
+fn own(keys: &Keys) -> Option<&'static Place> {
+    PLACES.iter().find(|place| place.keys.table == keys.table)
+}
+
+/// The tables that have a key: first those around and within the one where it stands, then those
+/// with which it is confused.
+fn homes(key: &str, keys: &Keys) -> Vec<&'static Place> {
+    let Some(own) = own(keys) else { return Vec::new() };
+    let all = || PLACES.iter().filter(|place| place.keys.known.contains(&key));
+    let near: Vec<_> = all().filter(|place| is_near(own.path, place.path)).collect();
+    if !near.is_empty() {
+        return near;
+    }
+    all().filter(|place| is_confused(own.path, place.path)).collect()
+}
+
+/// One level up or down; the name that the operator chooses is part of its level.
+fn is_near(a: &[&str], b: &[&str]) -> bool {
+    let (outer, inner) = if a.len() < b.len() { (a, b) } else { (b, a) };
+    let Some(more) = inner.strip_prefix(outer) else { return false };
+    more.iter().filter(|step| **step != "*").count() == 1
+}
+
+fn is_confused(a: &[&str], b: &[&str]) -> bool {
+    let pairs: [[&[&str]; 2]; 3] = [
+        [&["tools", "*"], &["providers", "*"]],
+        [&["tools", "*"], &["providers", "*", "oauth"]],
+        [&["server"], &["store"]],
+    ];
+    pairs.iter().any(|[one, other]| (a == *one && b == *other) || (a == *other && b == *one))
+}
+
+/// The steps from a table to the tool in it, if there is one.
+fn dotted(value: &Value<'_>) -> Option<Vec<String>> {
+    const MAX_STEPS: usize = 4;
+    let mut steps = Vec::new();
+    let mut value = value;
+    for _ in 0..MAX_STEPS {
+        let DeValue::Table(table) = value.get_ref() else { return None };
+        if table.keys().any(|key| matches!(key.get_ref().as_ref(), "request" | "description")) {
+            return Some(steps);
+        }
+        let (key, inner) = table.iter().next()?;
+        steps.push(key.get_ref().to_string());
+        value = inner;
+    }
+    None
+}
+
+/// Writes the hints of all stray keys, with the names that stand around them in the file.
+pub(crate) fn name_places(root: &Value<'_>, find: &mut Findings<'_>) {
+    for stray in find.take_strays() {
+        let mut path = Vec::new();
+        walk(root, &stray.key.span, &mut path);
+        let hint = match stray.kind {
+            StrayKind::Elsewhere(places) => {
+                let mut names: Vec<String> =
+                    places.iter().map(|place| header(place, &path)).collect();
+                names.dedup();
+                let which = if path.first().is_some_and(|step| step == "tools")
+                    && places.iter().all(|place| place.path.first() == Some(&"providers"))
+                {
+                    ", whose NAME the tool gives in `provider`"
+                } else {
+                    ""
+                };
+                format!("`{}` belongs in {}{which}", stray.key.value, names.join(" or "))
+            }
+            StrayKind::Dotted(steps) => {
+                let own = path.last().map_or("", String::as_str);
+                format!("a tool's name has no dot: write [tools.{own}_{}]", steps.join("_"))
+            }
+        };
+        find.set_hint(stray.problem, hint);
+    }
+}
+
+/// `[providers.acme.oauth]`
+fn header(place: &Place, around: &[String]) -> String {
+    let is_same = |at: usize| {
+        place.path.iter().zip(around).take(at).all(|(step, own)| *step == "*" || step == own)
+    };
+    let steps = place.path.iter().enumerate().map(|(at, step)| match around.get(at) {
+        Some(own) if *step == "*" && is_same(at) => own.as_str(),
+        _ if *step == "*" => "NAME",
+        _ => step,
+    });
+    let path = steps.collect::<Vec<_>>().join(".");
+    match place.path.last() {
+        None => "the top of the file, before any table".into(),
+        Some(&("api_keys" | "tests")) => format!("[[{path}]]"),
+        Some(_) => format!("[{path}]"),
+    }
+}
+
+/// The path of the table in which a key stands.
+fn walk(value: &Value<'_>, key: &Span, path: &mut Vec<String>) -> bool {
+    match value.get_ref() {
+        DeValue::Table(table) => table.iter().any(|(name, inner)| {
+            if name.span() == *key {
+                return true;
+            }
+            path.push(name.get_ref().to_string());
+            let is_found = walk(inner, key, path);
+            if !is_found {
+                path.pop();
+            }
+            is_found
+        }),
+        DeValue::Array(items) => items.iter().any(|item| walk(item, key, path)),
+        _ => false,
+    }
+}

@@ -1,0 +1,245 @@
+//! The value of one argument, as its parameter's type.
+
+use std::borrow::Cow;
+
+use serde_json::{Map, Number, Value};
+
+use super::absent::is_empty_list;
+use super::literal::parsed;
+use super::names::fold;
+use super::words::{MAX_QUOTED, seen, shorten, wanted};
+use crate::model::text::nearest;
+use crate::model::tool::{Item, Kind, Param};
+
+/// Takes a value as the parameter's type.
+///
+/// # Errors
+/// What is wrong with it, as the rest of a sentence that begins with the parameter's name.
+pub(super) fn coerce(param: &Param, value: Value) -> Result<Value, String> {
+    let misfit = |value: &Value| format!("must be {}, not {}", wanted(param), seen(value));
+    let value = match param.kind {
+        Kind::String => text(value),
+        Kind::Integer => integer(value),
+        Kind::Number => real(value),
+        Kind::Boolean => truth(value),
+        Kind::Object => object(value),
+        Kind::Array(item) => return list(param, item, value),
+    }
+    .map_err(|value| misfit(&value))?;
+    match value {
+        Value::String(text) => {
+            let text = chosen(param, text)?;
+            check_count(param, text.chars().count(), "characters")?;
+            return Ok(Value::String(text));
+        }
+        Value::Number(ref number) => check_range(param, number)?,
+        _ => {}
+    }
+    Ok(value)
+}
+
+/// A text, or a number or truth value that somebody forgot to quote.
+fn text(value: Value) -> Result<Value, Value> {
+    match value {
+        Value::String(_) => Ok(value),
+        Value::Number(_) | Value::Bool(_) => Ok(Value::String(value.to_string())),
+        other => Err(other),
+    }
+}
+
+/// `10`, `10.0` and `"10"`. Integers are kept to the digit: a float beyond 2^53 stands for several
+/// integers, and none of them is known to be meant.
+fn integer(value: Value) -> Result<Value, Value> {
+    match &value {
+        Value::Number(number) if number.is_i64() || number.is_u64() => Ok(value),
+        Value::Number(number) => whole(number.as_f64()).ok_or(value),
+        Value::String(text) => {
+            let digits = text.trim();
+            if let Ok(int) = digits.parse::<i64>() {
+                return Ok(int.into());
+            }
+            if let Ok(int) = digits.parse::<u64>() {
+                return Ok(int.into());
+            }
+            whole(decimal(digits)).ok_or(value)
+        }
+        _ => Err(value),
+    }
+}
+
+#[expect(clippy::cast_possible_truncation, reason = "only whole and within ±2^53")]
+fn whole(number: Option<f64>) -> Option<Value> {
+    const EXACT: f64 = 9_007_199_254_740_992.0;
+    let number = number.filter(|number| number.fract() == 0.0 && number.abs() < EXACT)?;
+    Some(Value::from(number as i64))
+}
+
+/// A number in a text, as JSON writes it; `NaN`, `inf` and `1e400` are none.
+fn decimal(text: &str) -> Option<f64> {
+    if !text.starts_with(|c: char| c.is_ascii_digit() || matches!(c, '-' | '+' | '.')) {
+        return None;
+    }
+    text.parse().ok().filter(|number: &f64| number.is_finite())
+}
+
+fn real(value: Value) -> Result<Value, Value> {
+    let Value::String(text) = &value else {
+        return if value.is_number() { Ok(value) } else { Err(value) };
+    };
+    let digits = text.trim();
+    if let Ok(int) = digits.parse::<i64>() {
+        return Ok(int.into());
+    }
+    decimal(digits).and_then(Number::from_f64).map(Value::Number).ok_or(value)
+}
+
+fn truth(value: Value) -> Result<Value, Value> {
+    let word = match &value {
+        Value::Bool(_) => return Ok(value),
+        Value::Number(number) if number.as_f64() == Some(1.0) => Cow::Borrowed("1"),
+        Value::Number(number) if number.as_f64() == Some(0.0) => Cow::Borrowed("0"),
+        Value::String(text) => Cow::Owned(text.trim().to_ascii_lowercase()),
+        _ => return Err(value),
+    };
+    match word.as_ref() {
+        "true" | "yes" | "y" | "on" | "1" => Ok(true.into()),
+        "false" | "no" | "n" | "off" | "0" => Ok(false.into()),
+        _ => Err(value),
+    }
+}
+
+/// An object, one that was written into a text, or the empty list that some languages write for an
+/// empty object.
+fn object(value: Value) -> Result<Value, Value> {
+    match &value {
+        Value::Object(_) => Ok(value),
+        Value::Array(items) if items.is_empty() => Ok(Value::Object(Map::new())),
+        Value::String(text) => parsed(text).filter(Value::is_object).ok_or(value),
+        _ => Err(value),
+    }
+}
+
+/// A list, one written into a text, or a lone item.
+fn list(param: &Param, item: Item, value: Value) -> Result<Value, String> {
+    let items = items(param, item, value)?;
+    check_count(param, items.len(), "items")?;
+    let mut accepted = Vec::with_capacity(items.len());
+    for (at, value) in items.into_iter().enumerate() {
+        let value = match item {
+            Item::String => text(value),
+            Item::Integer => integer(value),
+            Item::Number => real(value),
+            Item::Boolean => truth(value),
+            Item::Object => object(value),
+        };
+        let value = value.map_err(|value| {
+            format!("must be {}, but item {} is {}", wanted(param), at + 1, seen(&value))
+        })?;
+        accepted.push(match value {
+            Value::String(text) => Value::String(chosen(param, text)?),
+            other => other,
+        });
+    }
+    Ok(Value::Array(accepted))
+}
+
+fn items(param: &Param, item: Item, value: Value) -> Result<Vec<Value>, String> {
+    let misfit = |value: &Value| format!("must be {}, not {}", wanted(param), seen(value));
+    let value = match value {
+        Value::String(text) => match parsed(&text) {
+            Some(parsed) => parsed,
+            None => return written_out(param, item, text),
+        },
+        other => other,
+    };
+    if is_empty_list(param, &value) {
+        return Err(format!("must be {}, and names none", wanted(param)));
+    }
+    match value {
+        Value::Array(items) => Ok(items),
+        // The keys of an object where texts or numbers are wanted would be lost.
+        Value::Object(_) if item != Item::Object => Err(misfit(&value)),
+        lone => Ok(vec![lone]),
+    }
+}
+
+/// A text for a list that is not written as JSON: a lone item, or several with commas between them
+/// where no item can hold a comma itself.
+fn written_out(param: &Param, item: Item, text: String) -> Result<Vec<Value>, String> {
+    let refused = |text: String| {
+        let seen = seen(&Value::String(text));
+        Err(format!("must be {}, not {seen}: write it as a JSON list", wanted(param)))
+    };
+    let is_free = item == Item::String && param.choices.is_empty();
+    let is_broken = text.trim_start().starts_with(['[', '{']);
+    if text.trim().is_empty() || is_broken || (is_free && text.contains([',', ';', '\n'])) {
+        return refused(text);
+    }
+    if is_free || item == Item::Object || !text.contains(',') || choice_of(param, &text).is_some() {
+        return Ok(vec![Value::String(text)]);
+    }
+    let parts: Vec<&str> = text.split(',').map(str::trim).collect();
+    // `1,000` and `1,5` may be one number.
+    let has_zeros = |part: &&str| {
+        let digits = part.trim_start_matches('-');
+        digits.len() > 1 && digits.starts_with('0') && !digits.starts_with("0.")
+    };
+    let is_decimal = item == Item::Number
+        && parts.len() == 2
+        && !text.contains([' ', '.'])
+        && parts.iter().all(|part| !part.is_empty());
+    let is_number = matches!(item, Item::Integer | Item::Number);
+    if is_number && (is_decimal || parts.iter().any(has_zeros)) {
+        return refused(text);
+    }
+    Ok(parts.into_iter().map(Value::from).collect())
+}
+
+/// The allowed text that a text stands for.
+fn chosen(param: &Param, text: String) -> Result<String, String> {
+    if param.choices.is_empty() {
+        return Ok(text);
+    }
+    if let Some(choice) = choice_of(param, &text) {
+        return Ok(choice.to_owned());
+    }
+    let near = nearest(&text, param.choices.iter().map(String::as_str));
+    let near = near.map(|near| format!(", did you mean `{near}`?")).unwrap_or_default();
+    Err(format!("must be {}, not `{}`{near}", wanted(param), shorten(&text, MAX_QUOTED)))
+}
+
+/// The only choice that a text can stand for: `Open` for `open`, `in progress` for `in_progress`.
+pub(super) fn choice_of<'p>(param: &'p Param, text: &str) -> Option<&'p str> {
+    if let Some(choice) = param.choices.iter().find(|choice| *choice == text) {
+        return Some(choice);
+    }
+    let folded = fold(text.trim().trim_matches(['"', '\'', '`']));
+    let mut alike = param.choices.iter().filter(|choice| fold(choice) == folded);
+    match (alike.next(), alike.next()) {
+        (Some(choice), None) if !folded.is_empty() => Some(choice),
+        _ => None,
+    }
+}
+
+fn check_count(param: &Param, count: usize, unit: &str) -> Result<(), String> {
+    #[expect(clippy::cast_precision_loss, reason = "counts are below 2^53")]
+    let size = count as f64;
+    match (param.min, param.max) {
+        (Some(min), _) if size < min => {
+            Err(format!("must have at least {min} {unit}, and has {count}"))
+        }
+        (_, Some(max)) if size > max => {
+            Err(format!("must have at most {max} {unit}, and has {count}"))
+        }
+        _ => Ok(()),
+    }
+}
+
+fn check_range(param: &Param, given: &Number) -> Result<(), String> {
+    let value = given.as_f64().unwrap_or(f64::NAN);
+    match (param.min, param.max) {
+        (Some(min), _) if value < min => Err(format!("must be at least {min}, not {given}")),
+        (_, Some(max)) if value > max => Err(format!("must be at most {max}, not {given}")),
+        _ => Ok(()),
+    }
+}

@@ -1,0 +1,74 @@
+//! Limits on the size of arguments.
+
+use serde_json::{Map, Value};
+
+/// Most bytes of text in all arguments together.
+const MAX_TEXT: usize = 1024 * 1024;
+const MAX_DEPTH: usize = 64;
+/// Most items and entries in all arguments together.
+const MAX_ITEMS: usize = 10_000;
+
+/// Refuses arguments whose size alone is an attack, before anything is done with them.
+pub(super) fn measure(arguments: &Map<String, Value>) -> Result<(), String> {
+    let mut left = Left::all();
+    for (name, value) in arguments {
+        left.take_text(name)?;
+        left.take_item()?;
+        left.take(value, MAX_DEPTH - 1)?;
+    }
+    Ok(())
+}
+
+/// Whether a value that was written into a text keeps the limits that the text itself has passed by.
+pub(super) fn fits(value: &Value) -> bool {
+    Left::all().take(value, MAX_DEPTH).is_ok()
+}
+
+/// The unused part of the limits.
+struct Left {
+    text: usize,
+    items: usize,
+}
+
+impl Left {
+    fn all() -> Self {
+        Self { text: MAX_TEXT, items: MAX_ITEMS }
+    }
+
+    fn take(&mut self, value: &Value, depth: usize) -> Result<(), String> {
+        let deeper = || depth.checked_sub(1).ok_or("The arguments nest more than 64 levels deep.");
+        match value {
+            Value::String(text) => self.take_text(text),
+            Value::Array(items) => {
+                let depth = deeper()?;
+                items.iter().try_for_each(|item| {
+                    self.take_item()?;
+                    self.take(item, depth)
+                })
+            }
+            Value::Object(entries) => {
+                let depth = deeper()?;
+                entries.iter().try_for_each(|(key, value)| {
+                    self.take_text(key)?;
+                    self.take_item()?;
+                    self.take(value, depth)
+                })
+            }
+            Value::Null | Value::Bool(_) | Value::Number(_) => Ok(()),
+        }
+    }
+
+    fn take_text(&mut self, text: &str) -> Result<(), String> {
+        self.text = self
+            .text
+            .checked_sub(text.len())
+            .ok_or("The arguments have more than 1 MiB of text.")?;
+        Ok(())
+    }
+
+    fn take_item(&mut self) -> Result<(), String> {
+        self.items =
+            self.items.checked_sub(1).ok_or("The arguments have more than 10,000 items.")?;
+        Ok(())
+    }
+}

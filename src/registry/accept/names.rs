@@ -1,0 +1,102 @@
+//! The names of arguments: which parameter each stands for.
+
+use std::collections::HashMap;
+
+use serde_json::{Map, Value};
+
+use super::literal::parsed;
+use crate::model::Tool;
+use crate::model::tool::ACCOUNT;
+
+/// Keys in which models wrap all arguments, where the tool has no such parameter.
+const WRAPPERS: [&str; 8] =
+    ["arguments", "args", "input", "inputs", "kwargs", "parameters", "params", "tool_input"];
+/// Keys beside such a one that repeat the tool's name.
+const TOOL_NAMES: [&str; 4] = ["name", "tool", "tool_name", "function"];
+/// What hosts make up for a tool without parameters, because their model's API demands one.
+const PLACEHOLDERS: [&str; 4] = ["random_string", "dummy", "_placeholder", "noop"];
+
+/// Arguments under the names of the tool's parameters, where each given name can only stand for one
+/// of them. Other names stay, and are refused as unknown.
+pub(super) fn resolve(tool: &Tool, given: Map<String, Value>) -> Map<String, Value> {
+    // Nearly all calls are right.
+    if given.keys().all(|name| has(tool, name)) {
+        return given;
+    }
+    let mut given = unwrapped(tool, given);
+    if tool.params.is_empty() {
+        given.retain(|name, _| has(tool, name) || !PLACEHOLDERS.contains(&name.as_str()));
+    }
+    let meant: Vec<Option<String>> =
+        given.keys().map(|name| meant_by(tool, name).map(str::to_owned)).collect();
+    let mut counts: HashMap<&str, usize> = HashMap::new();
+    for name in meant.iter().flatten() {
+        *counts.entry(name).or_default() += 1;
+    }
+    let renamed = given.into_iter().zip(&meant).map(|((name, value), meant)| match meant {
+        Some(meant) if counts.get(meant.as_str()) == Some(&1) => (meant.clone(), value),
+        _ => (name, value),
+    });
+    renamed.collect()
+}
+
+/// The content of a lone key in which the arguments are wrapped.
+fn unwrapped(tool: &Tool, mut given: Map<String, Value>) -> Map<String, Value> {
+    let repeats_name = |(name, value): (&String, &Value)| {
+        TOOL_NAMES.contains(&name.as_str())
+            && meant_by(tool, name).is_none()
+            && value.as_str() == Some(tool.name.as_str())
+    };
+    let rest = given.iter().filter(|entry| !repeats_name(*entry)).map(|(name, _)| name);
+    let rest: Vec<&str> = rest.map(String::as_str).collect();
+    let [wrapper] = rest[..] else { return given };
+    if !WRAPPERS.contains(&wrapper) || meant_by(tool, wrapper).is_some() {
+        return given;
+    }
+    let wrapper = wrapper.to_owned();
+    let inner = match given.get(&wrapper) {
+        Some(Value::String(text)) => parsed(text),
+        Some(value) => Some(value.clone()),
+        None => None,
+    };
+    match inner {
+        Some(Value::Object(inner)) => inner,
+        Some(Value::Array(items)) if items.is_empty() => Map::new(),
+        _ => {
+            // Left as it is, for the message.
+            given.retain(|name, _| *name == wrapper);
+            given
+        }
+    }
+}
+
+/// The only parameter that a name can stand for: `dueDate`, `Due_Date` and `due-date` for `due_date`.
+fn meant_by<'t>(tool: &'t Tool, name: &str) -> Option<&'t str> {
+    let account = tool.accounts.then_some(ACCOUNT);
+    let names = || tool.params.iter().map(|param| param.name.as_str()).chain(account);
+    if let Some(same) = names().find(|one| *one == name) {
+        return Some(same);
+    }
+    // `_meta`, `__proto__`: reserved names, not spellings.
+    if name.starts_with('_') {
+        return None;
+    }
+    let folded = fold(name);
+    let mut alike = names().filter(|one| fold(one) == folded);
+    match (alike.next(), alike.next()) {
+        (Some(one), None) => Some(one),
+        _ => None,
+    }
+}
+
+fn has(tool: &Tool, name: &str) -> bool {
+    tool.params.iter().any(|param| param.name == name) || (tool.accounts && name == ACCOUNT)
+}
+
+/// A name or word without what the ways of writing several words differ in.
+pub(super) fn fold(name: &str) -> String {
+    name.chars()
+        .filter(|c| !(c.is_whitespace() || matches!(c, '_' | '-')))
+        .flat_map(char::to_lowercase)
+        .collect()
+}

@@ -1,0 +1,100 @@
+//! One request and its answer: sent, redirected within its origin, read to its end.
+
+use std::mem::take;
+
+use http::header::LOCATION;
+use reqwest::Response;
+use tokio::time::Instant;
+
+use super::budget::BodyRoom;
+use super::redirect::{self, MAX_REDIRECTS, NotFollowed, Target};
+use super::request::{Prepared, RequestProblem};
+use super::response::Reply;
+use super::{Credential, LARGEST_ANSWER};
+use crate::model::tool::HttpAction;
+use crate::net::{Net, NetError, Phase, Trust};
+
+/// Why there is no answer.
+pub(super) enum Unanswered {
+    /// Not sent, not answered, or not read to the end.
+    Net(NetError),
+    /// Other large answers took the memory that there is for them until the time was up.
+    Busy,
+}
+
+/// Sends a request until its answer is no redirect that can be followed, and reads that answer.
+///
+/// `build` makes the same request again. `deadline` ends all of it, waiting for memory included.
+///
+/// # Errors
+/// [`Unanswered`].
+pub(super) async fn exchange(
+    net: &Net,
+    prepared: Prepared,
+    build: impl Fn() -> Result<Prepared, RequestProblem>,
+    action: &HttpAction,
+    credential: Option<&Credential>,
+    mut room: BodyRoom<'_>,
+    deadline: Instant,
+) -> Result<Reply, Unanswered> {
+    let host = prepared.url.host_str().unwrap_or_default().to_owned();
+    let whole = async {
+        let (mut method, mut url) = (prepared.method.clone(), prepared.url.clone());
+        let mut sent = send(net, prepared, &build, action).await?;
+        let mut redirects = 0;
+        let mut not_followed = None;
+        loop {
+            let location = sent.headers().get(LOCATION).map(http::HeaderValue::as_bytes);
+            match redirect::follow(sent.status(), location, &method, &url) {
+                Some(Ok(_)) if redirects == MAX_REDIRECTS => {
+                    not_followed = Some(NotFollowed::TooMany);
+                    break;
+                }
+                Some(Ok(target)) => {
+                    // A request that could be built once can be built again.
+                    let Ok(again) = build() else { break };
+                    redirects += 1;
+                    Target { method, url } = target;
+                    let again = again.moved(method.clone(), url.clone(), credential);
+                    sent = net.send(again.into(), Trust::Written).await?;
+                }
+                Some(Err(problem)) => {
+                    not_followed = Some(problem);
+                    break;
+                }
+                None => break,
+            }
+        }
+        let (status, headers) = (sent.status(), take(sent.headers_mut()));
+        let body = crate::net::read_into(sent, LARGEST_ANSWER, &mut room).await?;
+        Ok((status, headers, body, not_followed))
+    };
+    match tokio::time::timeout_at(deadline, whole).await {
+        Ok(Ok((status, headers, body, not_followed))) => {
+            Ok(Reply { status, headers, body, not_followed, held: room.held })
+        }
+        Ok(Err(error)) => Err(Unanswered::Net(error)),
+        Err(_) if room.is_waiting => Err(Unanswered::Busy),
+        Err(_) => Err(Unanswered::Net(NetError { host, phase: Phase::TimedOut })),
+    }
+}
+
+/// Sends a request; a second time only where the first cannot have reached the API, and only one
+/// that is idempotent.
+async fn send(
+    net: &Net,
+    prepared: Prepared,
+    build: impl Fn() -> Result<Prepared, RequestProblem>,
+    action: &HttpAction,
+) -> Result<Response, NetError> {
+    let sent = net.send(prepared.into(), Trust::Written).await;
+    if let Err(error) = &sent
+        && action.method.is_idempotent()
+        && error.is_before_sending()
+        && error.is_passing()
+        && let Ok(again) = build()
+    {
+        return net.send(again.into(), Trust::Written).await;
+    }
+    sent
+}

@@ -1,0 +1,246 @@
+//! Rate limits that an API tells in its body, with whatever status it likes.
+//!
+//! 429 (RFC 6585 §4) is what they should say. GitHub says 403 and a sentence, Google 403 and a
+//! reason, Meta 400, AWS `ThrottlingException` with 400, Slack and Shopify 200. Taken for a missing
+//! permission, a limit that is over in a minute would be told the user as final.
+
+use serde_json::Value;
+
+use super::response::Reply;
+use super::retry_after;
+
+/// Values looked at; the body may be as large as any answer.
+const MAX_VISITED: usize = 300;
+/// Bytes of each text that are looked at.
+const MAX_TEXT: usize = 1000;
+
+/// Any of these says it by itself. Written as [`words`] makes them.
+const PHRASES: [&str; 34] = [
+    " rate limited ",
+    " ratelimited ",
+    " rate limit exceeded ",
+    " ratelimit exceeded ",
+    " rate limit error ",
+    " rate limit reached ",
+    " rate exceeded ",
+    " too many requests ",
+    " toomanyrequests ",
+    " too many calls ",
+    " too many api calls ",
+    " too many api requests ",
+    " too many concurrent ",
+    " too many write operations ",
+    " throttled ",
+    " throttling ",
+    " slow down ",
+    " slowdown ",
+    " request limit reached ",
+    " request limit exceeded ",
+    " activity limit reached ",
+    " calls limit reached ",
+    " api limit exceeded ",
+    " abuse detection ",
+    " wait a few minutes ",
+    " requests per second ",
+    " requests per minute ",
+    " requests per hour ",
+    " over query limit ",
+    " complexity budget exhausted ",
+    " enhance your calm ",
+    " too frequently ",
+    " limit exceeded for quota metric ",
+    " quota exceeded for quota metric ",
+];
+/// Any of these says it beside `rate limit`.
+const BESIDE_RATE_LIMIT: [&str; 8] =
+    ["exceed", " hit ", " reached ", " wait ", " retry ", " try again ", " over ", " too many "];
+/// Names of values that are no words about what went wrong: a *field* may be called `rate_limit`.
+const NOT_WORDS: [&str; 14] = [
+    "field",
+    "param",
+    "parameter",
+    "property",
+    "path",
+    "loc",
+    "pointer",
+    "target",
+    "location",
+    "name",
+    "url",
+    "documentation url",
+    "doc url",
+    "help",
+];
+
+/// Whether an error body says in one of its texts that there were too many requests.
+pub(super) fn is_in(body: &Value) -> bool {
+    let mut left = MAX_VISITED;
+    any(body, &mut left, &mut |value| value.as_str().is_some_and(is_telling))
+}
+
+/// Whether a text says that there were too many requests.
+pub(super) fn says_so(text: &str) -> bool {
+    let words = words(text);
+    let any = |phrases: &[&str]| phrases.iter().any(|phrase| words.contains(phrase));
+    let is_about = words.contains(" rate limit") || words.contains(" ratelimit");
+    any(&PHRASES) || is_about && any(&BESIDE_RATE_LIMIT)
+}
+
+/// A code says it also by its mere name: `RATE_LIMITS`, `rate_limit`.
+fn is_telling(text: &str) -> bool {
+    says_so(text) || matches!(&*words(text), " rate limit " | " rate limits " | " rate limiting ")
+}
+
+/// `says`, and when to call again: by the headers, else by the body.
+pub(super) fn wait_of(says: &str, reply: &Reply, body: Option<&Value>) -> String {
+    match retry_after::wait(reply) {
+        Some(when) => format!("{says} Try again {when}."),
+        None => wait(says, body),
+    }
+}
+
+/// `says`, and when to call again by the body.
+pub(super) fn wait(says: &str, body: Option<&Value>) -> String {
+    let seconds = body.and_then(|body| seconds(body, &mut MAX_VISITED.clone()));
+    let is_daily = words(says);
+    match seconds {
+        Some(seconds) => format!("{says} Try again {}.", retry_after::words(seconds)),
+        None if [" daily ", " per day ", " 24 hours "].iter().any(|day| is_daily.contains(day)) => {
+            format!(
+                "{says} The limit is counted by the day: trying again soon will not help; tell \
+                 the user."
+            )
+        }
+        None => format!("{says} Too many requests: wait a minute, then try again."),
+    }
+}
+
+/// Google's `retryDelay` (`"30s"`), Discord's and Telegram's `retry_after` (seconds).
+fn seconds(value: &Value, left: &mut usize) -> Option<u64> {
+    *left = left.checked_sub(1)?;
+    match value {
+        Value::Array(items) => items.iter().find_map(|item| seconds(item, left)),
+        Value::Object(entries) => entries.iter().find_map(|(key, value)| {
+            if !matches!(words(key).trim(), "retry after" | "retry delay" | "retry after seconds") {
+                return seconds(value, left);
+            }
+            let number = match value {
+                Value::Number(number) => number.as_f64()?,
+                Value::String(text) => text.trim().trim_end_matches('s').parse().ok()?,
+                _ => return None,
+            };
+            let number = std::time::Duration::try_from_secs_f64(number.ceil()).ok()?;
+            Some(number.as_secs())
+        }),
+        _ => None,
+    }
+}
+
+fn any(value: &Value, left: &mut usize, is: &mut impl FnMut(&Value) -> bool) -> bool {
+    let Some(rest) = left.checked_sub(1) else { return false };
+    *left = rest;
+    match value {
+        Value::Array(items) => items.iter().any(|item| any(item, left, is)),
+        Value::Object(entries) => entries
+            .iter()
+            .any(|(key, value)| !NOT_WORDS.contains(&words(key).trim()) && any(value, left, is)),
+        value => is(value),
+    }
+}
+
+/// `userRateLimitExceeded`, `RATE_LIMIT-EXCEEDED` and `Rate limit exceeded.` are the same words, each
+/// between blanks.
+fn words(text: &str) -> String {
+    let mut words = String::from(" ");
+    let mut was_lower = false;
+    for c in text.chars().take(MAX_TEXT) {
+        if c.is_alphanumeric() {
+            if was_lower && c.is_uppercase() {
+                words.push(' ');
+            }
+            words.extend(c.to_lowercase());
+        } else if !words.ends_with(' ') {
+            words.push(' ');
+        }
+        was_lower = c.is_lowercase();
+    }
+    if !words.ends_with(' ') {
+        words.push(' ');
+    }
+    words
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn each_provider_s_words_are_understood() {
+        for text in [
+            "You have exceeded a secondary rate limit. Please wait a few minutes before you try again.",
+            "You have triggered an abuse detection mechanism. Please retry your request again later.",
+            "API rate limit exceeded for user ID 1.",
+            "userRateLimitExceeded",
+            "rateLimitExceeded",
+            "RATE_LIMIT_EXCEEDED",
+            "ratelimited",
+            "RATELIMITED",
+            "rate_limited",
+            "THROTTLED",
+            "ThrottlingException",
+            "Request was throttled. Expected available in 20 seconds.",
+            "Rate exceeded",
+            "(#4) Application request limit reached",
+            "(#17) User request limit reached",
+            "REQUEST_LIMIT_EXCEEDED",
+            "TooManyRequests",
+            "too_many_requests",
+            "too_many_write_operations",
+            "Too Many Requests",
+            "activityLimitReached",
+            "OVER_QUERY_LIMIT",
+            "COMPLEXITY_BUDGET_EXHAUSTED",
+            "Slow Down",
+            "SlowDown",
+            "rate_limit_error",
+            "You are being rate limited.",
+            "Quota exceeded for quota metric 'Queries' and limit 'Queries per minute'",
+            "We allow 5 requests per second",
+        ] {
+            assert!(is_in(&json!({"error": {"errors": [{"reason": text}]}})), "{text}");
+        }
+        assert!(is_in(&json!({"category": "RATE_LIMITS"})));
+    }
+
+    #[test]
+    fn other_refusals_are_none() {
+        for body in [
+            json!({"message": "Resource not accessible by integration"}),
+            json!({"message": "Validation Failed", "errors": [{"field": "rate_limit", "code": "invalid"}]}),
+            json!({"detail": [{"loc": ["body", "rate_limit"], "msg": "field required"}]}),
+            json!({"message": "rate_limit must be a number"}),
+            json!({"message": "The file size limit is exceeded"}),
+            json!({"error": "storageQuotaExceeded"}),
+            json!({"message": "throttle must be positive"}),
+            json!({"message": "not found", "documentation_url": "https://docs.example/too-many-requests"}),
+        ] {
+            assert!(!is_in(&body), "{body}");
+        }
+    }
+
+    #[test]
+    fn the_body_may_say_how_long() {
+        let wait = |body: Value| wait("It said so.", Some(&body));
+        assert!(wait(json!({"retry_after": 0.53})).ends_with("Try again in 1 second."));
+        let google = json!({"error": {"details": [{"@type": "x.RetryInfo", "retryDelay": "30s"}]}});
+        assert!(wait(google).ends_with("Try again in 30 seconds."));
+        assert!(wait(json!({"parameters": {"retry_after": 35}})).ends_with("in 35 seconds."));
+        for nonsense in [json!(-5), json!(1e300), json!("soon"), json!(null), json!([1])] {
+            assert!(wait(json!({ "retry_after": nonsense })).contains("wait a minute"));
+        }
+        let daily = super::wait("Acme answered 403: “Daily limit exceeded”.", None);
+        assert!(daily.contains("tell the user"), "{daily}");
+    }
+}

@@ -1,0 +1,131 @@
+//! How a model gets the rest of a list that was cut, by the tool's own parameters.
+
+use std::fmt::Write as _;
+
+use crate::model::Tool;
+use crate::model::tool::{Action, Body, Kind, Node, Param, Piece, Template};
+
+/// Names of parameters that say how many items a page has.
+const SIZES: [&str; 24] = [
+    "count",
+    "first",
+    "hitsperpage",
+    "howmany",
+    "itemsperpage",
+    "limit",
+    "max",
+    "maxcount",
+    "maxitems",
+    "maxrecords",
+    "maxresults",
+    "n",
+    "num",
+    "numresults",
+    "pagelimit",
+    "pagesize",
+    "perpage",
+    "results",
+    "resultsperpage",
+    "rows",
+    "rowsperpage",
+    "size",
+    "take",
+    "top",
+];
+/// Names of parameters that say how many items are skipped.
+const OFFSETS: [&str; 9] = [
+    "offset",
+    "skip",
+    "start",
+    "startat",
+    "startindex",
+    "from",
+    "fromindex",
+    "firstresult",
+    "sroffset",
+];
+
+/// The parameters by which a tool hands out a list in parts.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(in crate::upstream) struct Paging {
+    pub(super) size: Option<String>,
+    pub(super) offset: Option<String>,
+}
+
+impl Paging {
+    pub(in crate::upstream) fn of(tool: &Tool) -> Self {
+        let find = |names: &[&str]| {
+            let numbers = tool.params.iter().filter(|param| is_number(param));
+            numbers
+                .filter(|param| {
+                    is_among(names, &param.name)
+                        || wire_names(tool, &param.name).any(|wire| is_among(names, wire))
+                })
+                .map(|param| param.name.clone())
+                .next()
+        };
+        Self { size: find(&SIZES), offset: find(&OFFSETS) }
+    }
+
+    /// Whether the request says, fixed or by a parameter, how many items a page has.
+    pub(in crate::upstream) fn is_limited(tool: &Tool) -> bool {
+        let Action::Http(action) = &tool.action;
+        let names: Vec<&str> = match &action.body {
+            Body::Form(fields) => fields.iter().map(|(name, _)| name.as_str()).collect(),
+            Body::Json(Node::Table(entries)) => {
+                entries.iter().map(|(name, _)| name.as_str()).collect()
+            }
+            Body::Json(_) | Body::None => Vec::new(),
+        };
+        let fixed = action.query.iter().map(|(name, _)| name.as_str()).chain(names);
+        Self::of(tool).size.is_some() || { fixed }.any(|name| is_among(&SIZES, name))
+    }
+
+    /// What to do, as a sentence. `shown` is how many items fit; `left_out` are the cursors that were
+    /// removed.
+    pub(super) fn rest(&self, shown: Option<usize>, left_out: &[String]) -> String {
+        let mut advice = match (&self.size, shown) {
+            (Some(size), Some(shown)) if shown > 0 => {
+                format!("call again with a `{size}` of at most {shown}")
+            }
+            (Some(size), _) => format!("call again with a smaller `{size}`"),
+            (None, _) => "ask for less: a narrower search or a shorter period".to_owned(),
+        };
+        if let (Some(offset), Some(shown)) = (&self.offset, shown) {
+            let _ = write!(advice, ", or with `{offset}` raised by {shown}");
+        }
+        if !left_out.is_empty() {
+            let names: Vec<String> = left_out.iter().map(|name| format!("`{name}`")).collect();
+            let verb = if names.len() == 1 { "is" } else { "are" };
+            let _ = write!(advice, "; {} {verb} left out, as it skips the rest", names.join(", "));
+        }
+        advice
+    }
+}
+
+fn is_number(param: &Param) -> bool {
+    matches!(param.kind, Kind::Integer | Kind::Number)
+}
+
+/// `maxResults`, `max_results` and `page[size]` as one word.
+fn is_among(names: &[&str], name: &str) -> bool {
+    let plain: String =
+        name.chars().filter(char::is_ascii_alphanumeric).map(|c| c.to_ascii_lowercase()).collect();
+    names.contains(&plain.as_str())
+}
+
+/// The names under which the request sends a parameter.
+fn wire_names<'t>(tool: &'t Tool, param: &'t str) -> impl Iterator<Item = &'t str> {
+    let Action::Http(action) = &tool.action;
+    let (form, json) = match &action.body {
+        Body::Form(fields) => (fields.as_slice(), &[][..]),
+        Body::Json(Node::Table(entries)) => (&[][..], entries.as_slice()),
+        Body::Json(_) | Body::None => (&[][..], &[][..]),
+    };
+    let is_it =
+        move |template: &Template| matches!(&template.0[..], [Piece::Param(name)] if name == param);
+    let fields = action.query.iter().chain(form).filter(move |(_, template)| is_it(template));
+    let json =
+        json.iter().filter(move |(_, node)| matches!(node, Node::Param(name) if name == param));
+    fields.map(|(wire, _)| wire.as_str()).chain(json.map(|(wire, _)| wire.as_str()))
+}
