@@ -17,7 +17,7 @@ use crate::broker::{Broker, Parts};
 use crate::config::Config;
 use crate::identity::{Authenticator, Issuer, KeyError, Login};
 use crate::mcp;
-use crate::model::{Allowed, Caller, Clock, Principal, chain};
+use crate::model::{Allowed, Caller, Clock, ConsentMode, Principal, chain};
 use crate::net::{Cidr, Net, Policy};
 use crate::oauth::OAuthClient;
 use crate::registry::Registry;
@@ -68,6 +68,7 @@ pub struct App {
     file: PathBuf,
     data: PathBuf,
     text: mcp::ServerText,
+    consent: Option<ConsentMode>,
     net: Net,
     oauth: OAuthClient,
     clock: Clock,
@@ -123,6 +124,7 @@ impl App {
             file,
             data,
             text,
+            consent: server.consent,
             net,
             oauth,
             clock,
@@ -161,7 +163,8 @@ impl App {
             self.broker.clone(),
             mcp::Who::One(Arc::new(Principal::local(caller))),
             self.text.clone(),
-        );
+        )
+        .asking(self.consent);
         let served = Box::pin(mcp::stdio::serve(handler, streams)).await;
         opened.abort();
         self.close().await;
@@ -250,7 +253,8 @@ impl App {
     /// `/mcp`, `/sse` and `/messages`, which must not be reached but through the gate.
     fn mcp_routes(&self, running: &mcp::Running, ended: &CancellationToken) -> axum::Router {
         let handler =
-            mcp::Handler::new(self.broker.clone(), mcp::Who::OfTheRequest, self.text.clone());
+            mcp::Handler::new(self.broker.clone(), mcp::Who::OfTheRequest, self.text.clone())
+                .asking(self.consent);
         let (sessions, streams) = (handler.clone(), handler);
         mcp::streamable::routes(sessions, running.clone(), ended.clone()).merge(mcp::sse::routes(
             streams,

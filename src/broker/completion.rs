@@ -82,14 +82,9 @@ impl Broker {
     async fn state_of(
         &self,
         caller: &Caller,
-        AuthorizationName { provider, account, id }: &AuthorizationName,
+        name: &AuthorizationName,
     ) -> Result<Waited, StoreError> {
-        let Some(provider) = self.provider(provider.as_str()) else { return Ok(Waited::Over) };
-        let Ok(connection) = self.connection(caller, provider, account).await else {
-            return Ok(Waited::Over);
-        };
-        let held = self.authorization_of(&connection).await?;
-        let Some(held) = held.filter(|held| held.value.id == *id) else { return Ok(Waited::Over) };
+        let Some(held) = self.attempt(caller, name).await? else { return Ok(Waited::Over) };
         Ok(match held.value.status {
             Status::Completed => Waited::Completed { refused: held.value.refused },
             Status::Failed(why) => Waited::Failed(why),

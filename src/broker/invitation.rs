@@ -125,7 +125,9 @@ impl Broker {
         let held = self.behind(ticket, visitor).await?;
         let now = self.0.parts.clock.now();
         let authorization = &held.value;
-        if !matches!(authorization.status, Status::Pending | Status::OtherAccount { .. }) {
+        if matches!(authorization.status, Status::Pending | Status::OtherAccount { .. }) {
+            self.0.opened.note(&authorization.id);
+        } else {
             // Nobody may be waiting to hear of it.
             let _ = self.0.shown.send(authorization.id.clone());
         }

@@ -13,11 +13,13 @@
 //! - [`clients`]: our registrations at providers
 //! - [`grants`]: what a person has connected, and ending it; [`usage`]: when it was last of use
 //! - [`by_hand`]: connecting outside any call
+//! - [`attempt`]: an authorization by the name that its client knows it by
 //! - [`completion`]: who waits for a consent hears of it here
 //! - [`events`]: the record that every event passes
 
 mod accounts;
 pub mod assertion;
+mod attempt;
 mod by_hand;
 pub mod call;
 pub mod callback;
@@ -76,6 +78,7 @@ struct Inner {
     ended: broadcast::Sender<String>,
     /// The ids of those whose end a browser has been shown.
     shown: broadcast::Sender<String>,
+    opened: attempt::Opened,
     /// How many links each person gets.
     links: RateLimit<Caller>,
     /// When what has expired was last cleared away.
@@ -168,6 +171,7 @@ impl Broker {
             links,
             ended: broadcast::Sender::new(256),
             shown: broadcast::Sender::new(16),
+            opened: attempt::Opened::default(),
             swept: Mutex::default(),
             swept_grants: Mutex::default(),
             tasks: TaskTracker::new(),

@@ -34,7 +34,7 @@ use toml::de::DeTable;
 use url::Url;
 
 use crate::model::server_auth::ServerAuth;
-use crate::model::{Allowed, Provider, ProviderId, Tool};
+use crate::model::{Allowed, ConsentMode, Provider, ProviderId, Tool};
 use crate::net::Cidr;
 use environment::{Found, FoundBy};
 use file::File;
@@ -71,6 +71,9 @@ pub struct Server {
     /// Scheme and host where browsers reach us; `None`: the loopback listener.
     pub public_url: Option<Url>,
     pub after_connect: Option<Url>,
+    /// How consents are asked for; `None`: as each client's address says, else
+    /// [`ConsentMode::Auto`].
+    pub consent: Option<ConsentMode>,
     pub max_chars: usize,
     /// Blocks of private addresses, e.g. `10.1.0.0/16`, that hosts learnt from outside may have.
     pub allow_private: Vec<Cidr>,
@@ -91,6 +94,7 @@ impl Default for Server {
             instructions: None,
             public_url: None,
             after_connect: None,
+            consent: None,
             max_chars: 40_000,
             allow_private: Vec::new(),
             port: None,

@@ -228,6 +228,7 @@ fn mistakes_in_server_store_and_at_the_top() {
         ("[server]\npublic_url = \"https://a.example/path\"", "2:14", "without a path"),
         ("[server]\nport = 0", "2:8", "`port` lies"),
         ("[server]\nmax_chars = 1", "2:13", "`max_chars` lies"),
+        ("[server]\nconsent = \"txt\"", "2:11", "did you mean `text`? The choices are"),
         ("[server]\nallow_private = [\"10.0.0.0/33\"]", "2:18", "block of addresses"),
         ("[server]\nname = 5", "2:8", "`name` is a text, not a whole number"),
         ("[server]\nmode = \"x\"", "2:1", "`mode` is not supported by this version yet"),

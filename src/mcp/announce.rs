@@ -28,6 +28,8 @@ const MANY: usize = 256;
 /// Notices of one authorization: more than any client calls at once, and so few that one which calls
 /// again and again without consent costs no memory. It has long given up on the first of them.
 const MOST_TOLD: usize = 128;
+/// Authorizations that one connection is remembered to have been told of.
+const MAX_DELIVERED: usize = 64;
 /// How often it is looked for clients that have hung up.
 const LOOK: Duration = Duration::from_secs(1);
 
@@ -54,6 +56,7 @@ struct Expectations {
 }
 
 struct Expected {
+    delivered: Delivered,
     peer: Peer<RoleServer>,
     caller: Caller,
     authorization: AuthorizationName,
@@ -77,10 +80,12 @@ impl Announcements {
         peer: Peer<RoleServer>,
         caller: &Caller,
         authorization: &AuthorizationName,
+        delivered: &Delivered,
     ) -> String {
         use secrecy::ExposeSecret as _;
         let elicitation = secret::random_ticket().expose_secret().to_owned();
         let expected = Expected {
+            delivered: delivered.clone(),
             peer,
             caller: caller.clone(),
             authorization: authorization.clone(),
@@ -99,7 +104,8 @@ impl Announcements {
     /// The error is on the wire: from now on the client may hear of its end.
     pub(super) fn delivered(&self, elicitation: &str) {
         let Some(expected) = self.0.expected.lock().all.remove(elicitation) else { return };
-        let Expected { peer, caller, authorization, since: _ } = expected;
+        let Expected { delivered, peer, caller, authorization, since: _ } = expected;
+        delivered.note(&authorization.id);
         let mut all = self.0.awaited.lock();
         let awaited = all.entry(authorization.id.clone()).or_default();
         let is_first = awaited.is_empty();
@@ -152,6 +158,27 @@ impl Announcements {
     /// Watches what goes out, so that [`Self::delivered`] is called at the right moment.
     pub(super) fn watch<T: Transport<RoleServer>>(&self, transport: T) -> Watched<T> {
         Watched { inner: transport, announcements: self.clone() }
+    }
+}
+
+/// The authorizations whose -32042 has gone out over one connection, and when it first did.
+#[derive(Clone, Default)]
+pub(super) struct Delivered(Arc<Mutex<HashMap<String, Instant>>>);
+
+impl Delivered {
+    fn note(&self, authorization: &str) {
+        let mut all = self.0.lock();
+        if all.len() >= MAX_DELIVERED {
+            all.retain(|_, at| at.elapsed() < LIFETIME);
+        }
+        if all.len() < MAX_DELIVERED {
+            all.entry(authorization.to_owned()).or_insert_with(Instant::now);
+        }
+    }
+
+    /// Whether it went out before this.
+    pub(super) fn before(&self, authorization: &str, then: Instant) -> bool {
+        self.0.lock().get(authorization).is_some_and(|at| *at < then)
     }
 }
 

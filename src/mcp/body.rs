@@ -34,7 +34,7 @@ pub(super) struct Refusal {
 }
 
 impl Refusal {
-    fn new(status: StatusCode, why: &'static str) -> Self {
+    pub(super) fn new(status: StatusCode, why: &'static str) -> Self {
         Self::with(status, REFUSED, why, Value::Null)
     }
 

@@ -6,32 +6,22 @@ use std::time::Duration;
 use rmcp::ErrorData;
 use rmcp::handler::server::ServerHandler;
 use rmcp::model::{
-    CacheScope, CallToolRequestMethod, CallToolRequestParams, CallToolResponse,
-    CompleteRequestMethod, CompleteRequestParams, CompleteResult, ConstString as _, CustomRequest,
-    CustomResult, DiscoverRequestMethod, ErrorCode, Implementation, InitializeResult,
-    InitializeResultMethod, InputRequiredResult, ListPromptsRequestMethod, ListPromptsResult,
-    ListResourceTemplatesRequestMethod, ListResourceTemplatesResult, ListResourcesRequestMethod,
-    ListResourcesResult, ListToolsRequestMethod, ListToolsResult, PaginatedRequestParams,
-    PingRequestMethod, ProtocolVersion, RequestStateCodec, ServerCapabilities, ServerResult,
+    CacheScope, CallToolRequestMethod, CallToolRequestParams, CallToolResponse, ConstString as _,
+    CustomRequest, CustomResult, DiscoverRequestMethod, ErrorCode, Implementation,
+    InitializeResult, InitializeResultMethod, ListToolsRequestMethod, ListToolsResult,
+    PaginatedRequestParams, PingRequestMethod, ProtocolVersion, ServerCapabilities, ServerResult,
 };
 use rmcp::service::{RequestContext, RoleServer};
-use serde_json::Value;
 
-use super::announce::Announcements;
+use super::announce::{Announcements, Delivered};
 use super::fault::{Mistake, fault};
 use super::loose::{self, LooseCall};
 use super::render::{self, Way};
-use super::request_state::{self, Context, Waiting};
-use crate::broker::completion::Waited;
 use crate::broker::{Broker, Call, CallError};
 use crate::model::text::shown;
-use crate::model::{ConnectPrompt, Outcome, Principal, PromptReason, ToolResult};
+use crate::model::{ConsentMode, Outcome, Principal, ToolResult};
 use crate::registry;
 
-/// How long a retry is held while the person is at it: below the 60 s after which clients give up.
-const HOLD: Duration = Duration::from_secs(25);
-/// Clients drive at most ten rounds; the last ones are for saying so in words.
-const MOST_ROUNDS: u32 = 8;
 /// The list comes from a file that is read once, so clients may keep it for a while.
 const LIST_TTL: Duration = Duration::from_mins(5);
 
@@ -59,7 +49,9 @@ pub struct Handler {
     broker: Broker,
     who: Who,
     text: ServerText,
+    consent: Option<ConsentMode>,
     announcements: Announcements,
+    delivered: Delivered,
 }
 
 /// Whose calls come over a connection.
@@ -75,7 +67,28 @@ pub enum Who {
 impl Handler {
     pub fn new(broker: Broker, who: Who, text: ServerText) -> Self {
         let announcements = Announcements::new(broker.clone());
-        Self { broker, who, text, announcements }
+        let delivered = Delivered::default();
+        Self { broker, who, text, consent: None, announcements, delivered }
+    }
+
+    /// Asks for consents as the operator says, whatever a client's address says.
+    #[must_use]
+    pub fn asking(self, consent: Option<ConsentMode>) -> Self {
+        Self { consent, ..self }
+    }
+
+    /// The handler of another connection.
+    pub(super) fn for_connection(&self) -> Self {
+        Self { delivered: Delivered::default(), ..self.clone() }
+    }
+
+    pub(super) fn broker(&self) -> &Broker {
+        &self.broker
+    }
+
+    /// The -32042 errors that have gone out over this connection.
+    pub(super) fn delivered(&self) -> &Delivered {
+        &self.delivered
     }
 
     /// What its clients are still to be told; one for all clones, whichever way they are reached.
@@ -94,87 +107,6 @@ impl Handler {
         principal
             .cloned()
             .ok_or_else(|| fault(Mistake("the routes let a request of nobody through")))
-    }
-
-    /// A call from its beginning.
-    async fn first_round(
-        &self,
-        principal: &Principal,
-        request: &CallToolRequestParams,
-        context: &RequestContext<RoleServer>,
-        way: Way,
-    ) -> Result<CallToolResponse, ErrorData> {
-        match self.call(principal, request, context).await? {
-            Outcome::Complete(result) => Ok(render::result(result).into()),
-            Outcome::Refused(refused) => Ok(render::refused(&refused).into()),
-            Outcome::AuthorizationRequired(prompt) => match way {
-                Way::Text => Ok(render::text(&prompt).into()),
-                Way::Error => {
-                    let elicitation = self.announcements.expect(
-                        context.peer.clone(),
-                        &principal.caller,
-                        &prompt.authorization,
-                    );
-                    Err(render::error(&prompt, &elicitation))
-                }
-                Way::InputRequired => {
-                    let state = self.state(principal, request, &prompt, 1).await?;
-                    Ok(render::input_required(&prompt, state).into())
-                }
-            },
-        }
-    }
-
-    /// The client comes back with a `requestState`: waits for the person, then runs the call.
-    async fn next_round(
-        &self,
-        principal: &Principal,
-        request: &CallToolRequestParams,
-        context: &RequestContext<RoleServer>,
-        state: &str,
-    ) -> Result<CallToolResponse, ErrorData> {
-        let codec = self.codec().await?;
-        let waiting = request_state::open(&codec, state, &context_of(principal, request)).map_err(|_| {
-            // Altered, expired, of another caller or for other arguments: all the same to whoever
-            // tries, and MUST be rejected (basic/patterns/mrtr).
-            ErrorData::invalid_params(
-                "`requestState` does not belong to this request, or its time is over; call the tool again without it",
-                None,
-            )
-        })?;
-        let provider = waiting.authorization.provider.as_str();
-        let title = self
-            .broker
-            .provider(provider)
-            .map_or_else(|| provider.to_owned(), |provider| provider.title.clone());
-        if let Some(action) = refusal(request) {
-            return Ok(render::declined(&title, action).into());
-        }
-        let waited = tokio::select! {
-            waited = self.broker.wait(&principal.caller, &waiting.authorization, HOLD) => waited,
-            () = context.ct.cancelled() => return Err(cancelled()),
-        };
-        if let Ok(Waited::Failed(why)) = &waited {
-            return Ok(render::declined(&title, why).into());
-        }
-        let prompt = match self.call(principal, request, context).await? {
-            Outcome::Complete(result) => return Ok(render::result(result).into()),
-            Outcome::Refused(refused) => return Ok(render::refused(&refused).into()),
-            Outcome::AuthorizationRequired(prompt) => prompt,
-        };
-        // Completed and still not enough: the person left something unticked. Asking at once again
-        // would send them in circles.
-        if prompt.reason == PromptReason::NotGranted {
-            return Ok(render::text(&prompt).into());
-        }
-        if waiting.round >= MOST_ROUNDS {
-            return Ok(render::still_waiting(&prompt).into());
-        }
-        let state = self.state(principal, request, &prompt, waiting.round + 1).await?;
-        if prompt.authorization == waiting.authorization {
-            return Ok(InputRequiredResult::from_request_state(state).into());
-        }
-        Ok(render::input_required(&prompt, state).into())
     }
 
     /// A `tools/call` whose arguments are no JSON object. A protocol error would not reach the model,
@@ -205,7 +137,7 @@ impl Handler {
         serde_json::to_value(&result).map(CustomResult::new).map_err(fault)
     }
 
-    async fn call(
+    pub(super) async fn call(
         &self,
         principal: &Principal,
         request: &CallToolRequestParams,
@@ -233,42 +165,9 @@ impl Handler {
             () = context.ct.cancelled() => Err(cancelled()),
         }
     }
-
-    async fn state(
-        &self,
-        principal: &Principal,
-        request: &CallToolRequestParams,
-        prompt: &ConnectPrompt,
-        round: u32,
-    ) -> Result<String, ErrorData> {
-        let waiting = Waiting { authorization: prompt.authorization.clone(), round };
-        let codec = self.codec().await?;
-        request_state::seal(&codec, &waiting, &context_of(principal, request)).map_err(fault)
-    }
-
-    async fn codec(&self) -> Result<RequestStateCodec, ErrorData> {
-        let store = self.broker.store().await.map_err(fault)?;
-        RequestStateCodec::try_new(store.request_state_key().to_vec()).map_err(fault)
-    }
 }
 
-/// What a `requestState` is bound to.
-fn context_of<'a>(principal: &'a Principal, request: &'a CallToolRequestParams) -> Context<'a> {
-    let caller = &principal.caller;
-    Context { caller, tool: &request.name, arguments: request.arguments.as_ref() }
-}
-
-/// How the client's person answered, where that was not "accept".
-fn refusal(request: &CallToolRequestParams) -> Option<&'static str> {
-    let responses = request.input_responses.as_ref()?;
-    responses.values().find_map(|response| match response.get("action").and_then(Value::as_str) {
-        Some("decline") => Some("the user declined."),
-        Some("cancel") => Some("the user closed the question."),
-        _ => None,
-    })
-}
-
-fn cancelled() -> ErrorData {
+pub(super) fn cancelled() -> ErrorData {
     ErrorData::internal_error("the call was cancelled", None)
 }
 
@@ -312,47 +211,14 @@ impl ServerHandler for Handler {
             .client_capabilities()
             .and_then(|capabilities| capabilities.elicitation)
             .is_some_and(|elicitation| elicitation.url.is_some());
-        let way = Way::of(revision.as_ref().map(ProtocolVersion::as_str), declares_url);
+        let mode = self.consent.or_else(|| asked_in_query(&context)).unwrap_or_default();
+        let way = Way::of(revision.as_ref().map(ProtocolVersion::as_str), declares_url, mode);
         match &request.request_state {
             Some(state) if way == Way::InputRequired => {
                 self.next_round(&principal, &request, &context, state).await
             }
             _ => self.first_round(&principal, &request, &context, way).await,
         }
-    }
-
-    // Undeclared, so not to be answered: the defaults would answer with empty lists.
-
-    async fn complete(
-        &self,
-        _request: CompleteRequestParams,
-        _context: RequestContext<RoleServer>,
-    ) -> Result<CompleteResult, ErrorData> {
-        Err(not_offered(CompleteRequestMethod::VALUE))
-    }
-
-    async fn list_prompts(
-        &self,
-        _request: Option<PaginatedRequestParams>,
-        _context: RequestContext<RoleServer>,
-    ) -> Result<ListPromptsResult, ErrorData> {
-        Err(not_offered(ListPromptsRequestMethod::VALUE))
-    }
-
-    async fn list_resources(
-        &self,
-        _request: Option<PaginatedRequestParams>,
-        _context: RequestContext<RoleServer>,
-    ) -> Result<ListResourcesResult, ErrorData> {
-        Err(not_offered(ListResourcesRequestMethod::VALUE))
-    }
-
-    async fn list_resource_templates(
-        &self,
-        _request: Option<PaginatedRequestParams>,
-        _context: RequestContext<RoleServer>,
-    ) -> Result<ListResourceTemplatesResult, ErrorData> {
-        Err(not_offered(ListResourceTemplatesRequestMethod::VALUE))
     }
 
     /// Also what has the name of a method of MCP, but not its parameters.
@@ -375,6 +241,11 @@ impl ServerHandler for Handler {
         }
         Err(not_offered(method))
     }
+}
+
+/// The mode that the address of the HTTP request names.
+fn asked_in_query(context: &RequestContext<RoleServer>) -> Option<ConsentMode> {
+    context.extensions.get::<http::request::Parts>()?.extensions.get().copied()
 }
 
 fn is_stateless(revision: Option<ProtocolVersion>) -> bool {

@@ -25,7 +25,9 @@
 //! `lines`), and a shorter way for the commonest request (`direct`).
 
 mod announce;
+mod asking;
 mod body;
+mod consent_query;
 mod direct;
 mod fault;
 mod handler;

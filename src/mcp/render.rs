@@ -9,9 +9,10 @@ use rmcp::model::{
 };
 use serde_json::json;
 
+use super::asking::Unanswered;
 use crate::model::authorization::MOST_REFUSALS;
 use crate::model::text::sentence;
-use crate::model::{ConnectPrompt, FRAME, Origin, PromptReason, Refused, ToolResult};
+use crate::model::{ConnectPrompt, ConsentMode, FRAME, Origin, PromptReason, Refused, ToolResult};
 use crate::registry::Entry;
 
 /// `URLElicitationRequiredError` of MCP 2025-11-25 (client/elicitation); gone from later revisions.
@@ -23,11 +24,19 @@ pub(super) enum Way {
     InputRequired,
     Error,
     Text,
+    /// [`Self::Text`] without `isError`.
+    Result,
 }
 
 impl Way {
-    /// From the revision of the request and whether `elicitation.url` is declared for it.
-    pub(super) fn of(revision: Option<&str>, declares_url: bool) -> Self {
+    /// From the revision of the request, whether `elicitation.url` is declared for it, and what the
+    /// operator or the client's address says.
+    pub(super) fn of(revision: Option<&str>, declares_url: bool, mode: ConsentMode) -> Self {
+        match mode {
+            ConsentMode::Auto => {}
+            ConsentMode::Text => return Self::Text,
+            ConsentMode::Result => return Self::Result,
+        }
         match revision {
             // Revisions are dates, so their order is the alphabet's.
             Some(revision) if revision >= "2026-07-28" && declares_url => Self::InputRequired,
@@ -136,17 +145,27 @@ fn asked_for(prompt: &ConnectPrompt) -> String {
 
 /// The text path: for people through the model, and once more as data for programs.
 pub(super) fn text(prompt: &ConnectPrompt) -> CallToolResult {
+    text_after(prompt, None)
+}
+
+/// [`text`], where the client was asked before and did not ask its user.
+pub(super) fn text_after(prompt: &ConnectPrompt, unanswered: Option<Unanswered>) -> CallToolResult {
     let message = message(prompt);
-    let again = "then call this tool again with the same arguments";
+    let asked = match unanswered {
+        None => "",
+        Some(Unanswered::Cancelled) => {
+            "\nThe question in this client was dismissed without an answer, so the link is given here."
+        }
+        Some(Unanswered::DeclinedAtOnce) => {
+            "\nThis client declined by itself, before it could ask the user, so the link is given here."
+        }
+    };
     let minutes = prompt.lives_minutes;
     let plural = if minutes == 1 { "" } else { "s" };
-    let (human_act, act) = if prompt.is_pasted() {
-        (
-            "paste their own key or password on that page (never in this chat)",
-            "paste their own key or password there, and never here, to give",
-        )
+    let act = if prompt.is_pasted() {
+        "paste their own key or password there, and never here, to give"
     } else {
-        ("approve", "approve")
+        "approve"
     };
     // A name that was mistyped asks for an account that nobody has.
     let named = if prompt.connected.is_empty() {
@@ -155,7 +174,8 @@ pub(super) fn text(prompt: &ConnectPrompt) -> CallToolResult {
         "\nIf the user means one of the accounts that are connected already, call this tool again with its name as `account` instead."
     };
     let human = format!(
-        "{message}\nAsk the user to open this link in a browser and {human_act}, {again}.{named}\n\n{}\n\nThe link works for {minutes} minute{plural}. Give it to the user exactly as it is; do not open it yourself.",
+        "{message}{asked}\n{}.{named}\n\n{}\n\nThe link works for {minutes} minute{plural}. Give it to the user exactly as it is; do not open it yourself.",
+        what_to_do(prompt),
         prompt.url
     );
     let machine = json!({
@@ -169,7 +189,19 @@ pub(super) fn text(prompt: &ConnectPrompt) -> CallToolResult {
     CallToolResult::error(vec![ContentBlock::text(human), ContentBlock::text(machine.to_string())])
 }
 
-/// MCP 2025-11-25: error -32042.
+fn what_to_do(prompt: &ConnectPrompt) -> String {
+    let act = if prompt.is_pasted() {
+        "paste their own key or password on that page (never in this chat)"
+    } else {
+        "approve"
+    };
+    format!(
+        "Ask the user to open this link in a browser and {act}, then call this tool again with the same arguments"
+    )
+}
+
+/// MCP 2025-11-25: error -32042. Clients that do not know the code show its message alone, so the
+/// message ends with the link and what to do with it.
 pub(super) fn error(prompt: &ConnectPrompt, elicitation: &str) -> ErrorData {
     let data = json!({
         "elicitations": [{
@@ -179,7 +211,8 @@ pub(super) fn error(prompt: &ConnectPrompt, elicitation: &str) -> ErrorData {
             "message": message(prompt),
         }]
     });
-    ErrorData::new(URL_ELICITATION_REQUIRED, message(prompt), Some(data))
+    let text = format!("{}\n{}: {}", message(prompt), what_to_do(prompt), prompt.url);
+    ErrorData::new(URL_ELICITATION_REQUIRED, text, Some(data))
 }
 
 /// MCP 2026-07-28: the first round.
@@ -268,9 +301,12 @@ mod tests {
             ("2026-07-28", false, Way::Text),
         ];
         for (revision, declares, way) in table {
-            assert_eq!(Way::of(Some(revision), declares), way, "{revision} {declares}");
+            let of = |mode| Way::of(Some(revision), declares, mode);
+            assert_eq!(of(ConsentMode::Auto), way, "{revision} {declares}");
+            assert_eq!(of(ConsentMode::Text), Way::Text, "{revision} {declares}");
+            assert_eq!(of(ConsentMode::Result), Way::Result, "{revision} {declares}");
         }
-        assert_eq!(Way::of(None, true), Way::Text);
+        assert_eq!(Way::of(None, true, ConsentMode::Auto), Way::Text);
     }
 
     #[test]
@@ -361,6 +397,13 @@ mod tests {
         assert_eq!(elicitation["mode"], "url");
         assert_eq!(elicitation["elicitationId"], "e1");
         assert_eq!(elicitation["url"], "http://127.0.0.1:8971/connect/abc");
+        let message = rendered["message"].as_str().unwrap();
+        let end = "call this tool again with the same arguments: http://127.0.0.1:8971/connect/abc";
+        assert!(message.starts_with("GitHub access") && message.ends_with(end), "{message}");
+        assert!(
+            !elicitation["message"].as_str().unwrap().contains("http"),
+            "shown beside the link"
+        );
     }
 
     #[test]

@@ -9,8 +9,8 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use sha2::{Digest as _, Sha256};
 
-use crate::model::Caller;
 use crate::model::authorization::{AuthorizationName, LIFETIME};
+use crate::model::{Caller, Time};
 
 /// The call that a state was made for. Any difference and the state does not open.
 #[derive(Clone, Copy)]
@@ -27,6 +27,9 @@ pub(super) struct Waiting {
     pub(super) authorization: AuthorizationName,
     #[serde(rename = "r")]
     pub(super) round: u32,
+    /// When the question went out; unknown in states of versions that did not write it.
+    #[serde(rename = "t", default)]
+    pub(super) asked_at: Option<Time>,
 }
 
 pub(super) fn seal(
@@ -86,7 +89,7 @@ mod tests {
             account: AccountName::default(),
             id: "a".into(),
         };
-        Waiting { authorization, round: 1 }
+        Waiting { authorization, round: 1, asked_at: Some(Time::from_millis(5)) }
     }
 
     #[test]
@@ -111,6 +114,18 @@ mod tests {
         ] {
             assert!(open(&codec(), &state, &wrong).is_err());
         }
+    }
+
+    #[test]
+    fn a_state_of_a_version_that_wrote_no_time_opens() {
+        let ana = Caller::local(UserId::new("ana"));
+        let context = Context { caller: &ana, tool: "read", arguments: None };
+        let earlier = json!({ "a": waiting().authorization, "r": 1 });
+        let bound = context.digest();
+        let options = SealOptions::new().associated_data(&bound).ttl(LIFETIME);
+        let state = codec().seal_json_with(&earlier, &options).unwrap();
+        let expected = Waiting { asked_at: None, ..waiting() };
+        assert_eq!(open(&codec(), &state, &context).unwrap(), expected);
     }
 
     #[test]

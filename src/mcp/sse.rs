@@ -35,8 +35,9 @@ use url::form_urlencoded;
 
 use super::Handler;
 use super::body::{self, Refusal};
+use super::consent_query;
 use super::running::{Run, Running, Share};
-use crate::model::{Caller, Principal, secret};
+use crate::model::{Caller, ConsentMode, Principal, secret};
 
 /// Messages on their way to either side.
 const QUEUE: usize = 64;
@@ -61,6 +62,8 @@ struct Face {
 #[derive(Clone)]
 struct Session {
     caller: Caller,
+    /// What the address said that it was opened by.
+    consent: Option<ConsentMode>,
     incoming: mpsc::Sender<RxJsonRpcMessage<RoleServer>>,
     unanswered: Unanswered,
 }
@@ -86,6 +89,10 @@ async fn open(State(face): State<Arc<Face>>, request: Request) -> Response {
     let Some(principal) = request.extensions().get::<Arc<Principal>>() else {
         return Refusal::nobody().into_response();
     };
+    let consent = match consent_query::mode_of(request.uri()) {
+        Ok(consent) => consent,
+        Err(refusal) => return refusal.into_response(),
+    };
     let id = secret::random().expose_secret().to_owned();
     let (incoming, from_client) = mpsc::channel(QUEUE);
     let (to_client, outgoing) = mpsc::channel(QUEUE);
@@ -94,7 +101,7 @@ async fn open(State(face): State<Arc<Face>>, request: Request) -> Response {
     let Some(share) = face.running.stream(&caller) else {
         return Refusal::busy("there are too many streams").into_response();
     };
-    let session = Session { caller, incoming, unanswered: Arc::clone(&unanswered) };
+    let session = Session { caller, consent, incoming, unanswered: Arc::clone(&unanswered) };
     face.open.lock().insert(id.clone(), session);
     let running = face.ended.child_token();
     let ending = Ending {
@@ -104,7 +111,7 @@ async fn open(State(face): State<Arc<Face>>, request: Request) -> Response {
         _running: running.clone().drop_guard(),
     };
     let transport = face.handler.announcements().watch(Pipe { from_client, to_client });
-    let handler = face.handler.clone();
+    let handler = face.handler.for_connection();
     tokio::spawn(async move {
         if let Ok(running) = handler.serve_with_ct(transport, running).await {
             drop(running.waiting().await);
@@ -186,6 +193,9 @@ impl Face {
                 }
             }
             JsonRpcMessage::Response(_) | JsonRpcMessage::Error(_) => {}
+        }
+        if let Some(consent) = session.consent {
+            parts.extensions.insert(consent);
         }
         message.insert_extension(parts);
         place.send(message);

@@ -18,6 +18,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::Handler;
 use super::body::{self, Refusal};
+use super::consent_query;
 use super::direct::{self, Direct};
 use super::running::{Running, Sent};
 use super::sessions::{COME_BACK, Refused, Sessions, asked_by};
@@ -35,7 +36,8 @@ pub fn routes(handler: Handler, running: Running, ended: CancellationToken) -> R
         .with_cancellation_token(ended);
     let direct = Direct::new(handler.clone());
     let sessions = Arc::new(Sessions::new(handler.announcements().clone()));
-    let service = StreamableHttpService::new(move || Ok(handler.clone()), sessions, config);
+    let service =
+        StreamableHttpService::new(move || Ok(handler.for_connection()), sessions, config);
     Router::new().route("/mcp", any(answer)).with_state(Arc::new(Face { service, direct, running }))
 }
 
@@ -46,10 +48,14 @@ struct Face {
 }
 
 async fn answer(State(face): State<Arc<Face>>, request: Request) -> Response {
-    let (parts, body) = request.into_parts();
+    let (mut parts, body) = request.into_parts();
     let Some(principal) = parts.extensions.get::<Arc<Principal>>().cloned() else {
         return Refusal::nobody().into_response();
     };
+    match consent_query::mode_of(&parts.uri) {
+        Ok(mode) => drop(mode.and_then(|mode| parts.extensions.insert(mode))),
+        Err(refusal) => return refusal.into_response(),
+    }
     let answered = match parts.method {
         Method::POST => face.post(parts, body, &principal).await,
         _ => face.other(parts, &principal).await,

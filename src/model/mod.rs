@@ -6,6 +6,7 @@
 pub mod allowed;
 pub mod authorization;
 pub mod caller;
+pub mod consent_mode;
 pub mod credential;
 pub mod event;
 pub mod grant;
@@ -27,6 +28,7 @@ pub mod verification;
 pub use allowed::{Allowed, AllowedHost, AllowedOrigin, BadAllowed};
 pub use authorization::{Authorization, Started, Status, Unconfirmed};
 pub use caller::Caller;
+pub use consent_mode::ConsentMode;
 pub use event::Event;
 pub use grant::{Grant, Standing, TokenSet};
 pub use id::{AccountName, InstanceId, ProviderId, ToolName, UserId};

@@ -328,8 +328,19 @@ fn kept(invitation: &Invitation) -> String {
 fn go_back(invitation: &Invitation) -> String {
     match &*invitation.tools {
         [] => "You can close this page.".into(),
+        _ if waits_for_a_click(invitation) => {
+            "You can close this page. Go back to Claude Code; if it still waits there, press Retry now.".into()
+        }
         _ => "You can close this page and go back; the tool can go on now.".into(),
     }
+}
+
+/// Whether the client is Claude Code, by what it calls itself: it does not act on
+/// `notifications/elicitation/complete`, and its dialog waits for a click.
+fn waits_for_a_click(invitation: &Invitation) -> bool {
+    let name = invitation.client.as_deref().unwrap_or_default();
+    let letters = name.chars().filter(char::is_ascii_alphanumeric);
+    letters.map(|letter| letter.to_ascii_lowercase()).collect::<String>() == "claudecode"
 }
 
 fn asker(invitation: &Invitation) -> Asker {

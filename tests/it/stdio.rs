@@ -119,8 +119,16 @@ fn a_method_that_is_not_there_is_named() {
     let answer = session.ask("tools/\u{1b}[2Jcal", &json!({}));
     assert_eq!(code(&answer), (-32601, 7.into()));
     assert_eq!(answer["error"]["message"], "this server has no method `tools/[2Jcal`");
-    let answer = session.ask("resources/list", &json!({}));
-    assert_eq!(answer["error"]["message"], "this server has no method `resources/list`");
+    // Undeclared, so not answered with an empty list.
+    for method in ["resources/list", "resources/templates/list", "prompts/list"] {
+        let answer = session.ask(method, &json!({}));
+        assert_eq!(code(&answer), (-32601, 7.into()));
+        assert!(answer["error"]["message"].as_str().unwrap().contains(method), "{answer}");
+    }
+    let completion = json!({
+        "ref": { "type": "ref/prompt", "name": "x" }, "argument": { "name": "x", "value": "y" },
+    });
+    assert_eq!(code(&session.ask("completion/complete", &completion)), (-32601, 7.into()));
     let answer = session.ask("tools/call", &json!({ "name": 5 }));
     assert_eq!(code(&answer), (-32602, 7.into()));
     assert!(answer["error"]["message"].as_str().unwrap().contains("`tools/call`"), "{answer}");

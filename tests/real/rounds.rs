@@ -45,13 +45,14 @@ fn a_long_wait_goes_on_in_further_rounds() {
 }
 
 #[test]
-fn declining_and_cancelling_end_the_call_and_nothing_else() {
+fn a_host_that_refuses_by_itself_is_given_the_link_as_text() {
     let world = World::start();
     let home = Home::new(&world.tools());
     let (mut server, prompt) = asked(&home);
     for action in ["decline", "cancel"] {
         let round = server.begin_round("whoami", &json!({}), &prompt, action);
-        server.end(round).failed();
+        let told = server.end(round).asked();
+        assert_eq!((told.way, &told.url), (Way::Text, &prompt.url), "{action}");
     }
     let again = server.call("whoami", &json!({})).asked();
     Visit::to(&again.url).approves();

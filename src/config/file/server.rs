@@ -13,6 +13,9 @@ table! {
         "public_url" => public_url: Text,
         /// Where a browser goes after a consent. Default: a page of this server.
         "after_connect" => after_connect: Text,
+        /// How a call that needs a consent tells its client: `auto` is URL elicitation where the client declares it, else a text with the link; `text` is always that text; `result` is that text without `isError`, except for tools with `output`. Default: `auto`, unless the address of a client says `/mcp?consent=text` or `result`, which has no effect where this is set.
+        #[schemars(extend("enum" = ["auto", "text", "result"]))]
+        "consent" => consent: Text,
         /// Longest tool output in characters, cut at array items. Default: 40000.
         "max_chars" => max_chars: At<i64>,
         /// Private addresses that hosts learnt from outside may have, e.g. `10.1.0.0/16`.

@@ -10,6 +10,7 @@ use super::super::file::server::ServerTable;
 use super::super::problem::Findings;
 use super::super::read::{At, Text, not_yet};
 use super::{Depth, address, choice, server_auth, within};
+use crate::model::ConsentMode;
 use crate::model::credential::Retention;
 use crate::model::{Allowed, AllowedHost, AllowedOrigin};
 use crate::net::Cidr;
@@ -27,6 +28,7 @@ pub(super) fn server(table: ServerTable, depth: Depth, find: &mut Findings<'_>) 
         instructions: table.instructions.map(|text| text.value),
         public_url: table.public_url.and_then(|text| public_url(&text, find)),
         after_connect: table.after_connect.and_then(|text| address::url(&text, find)),
+        consent: table.consent.and_then(|word| choice(&word, &ConsentMode::WORDS, find)),
         max_chars: table.max_chars.and_then(|it| max_chars(&it, find)).unwrap_or(default.max_chars),
         allow_private: table
             .allow_private

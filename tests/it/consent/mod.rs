@@ -4,6 +4,7 @@
 //! certified one never does. The certified one is in `tests/real`.
 
 mod accounts;
+mod asking;
 mod callback;
 mod confirmation;
 mod connections;

@@ -1,0 +1,85 @@
+//! An authorization as the client knows it that was asked for it: by its name.
+
+use std::collections::VecDeque;
+
+use parking_lot::Mutex;
+
+use super::Broker;
+use super::connect::End;
+use crate::model::authorization::{AuthorizationName, Status};
+use crate::model::{Authorization, Caller};
+use crate::store::{Held, StoreError};
+
+/// Opened links that are remembered; beyond, the oldest is forgotten.
+const MAX_OPENED: usize = 1024;
+
+/// The ids of authorizations whose page a browser has asked this process for.
+#[derive(Default)]
+pub(super) struct Opened(Mutex<VecDeque<String>>);
+
+impl Opened {
+    pub(super) fn note(&self, id: &str) {
+        let mut opened = self.0.lock();
+        if opened.iter().any(|known| known == id) {
+            return;
+        }
+        if opened.len() >= MAX_OPENED {
+            opened.pop_front();
+        }
+        opened.push_back(id.to_owned());
+    }
+
+    fn contains(&self, id: &str) -> bool {
+        self.0.lock().iter().any(|known| known == id)
+    }
+}
+
+impl Broker {
+    /// Whether a browser has come by the link. A page that another process on this data folder has
+    /// shown counts once its user has gone on to the provider.
+    ///
+    /// # Errors
+    /// The store cannot be read.
+    pub async fn was_opened(
+        &self,
+        caller: &Caller,
+        name: &AuthorizationName,
+    ) -> Result<bool, StoreError> {
+        if self.0.opened.contains(&name.id) {
+            return Ok(true);
+        }
+        let held = self.attempt(caller, name).await?;
+        Ok(held.is_some_and(|held| held.value.starts > 0))
+    }
+
+    /// The user declined in their client: counts as the no on the page does.
+    ///
+    /// # Errors
+    /// The store cannot be read or written.
+    pub async fn declined_in_client(
+        &self,
+        caller: &Caller,
+        name: &AuthorizationName,
+    ) -> Result<(), StoreError> {
+        let Some(held) = self.attempt(caller, name).await? else { return Ok(()) };
+        if held.value.status == Status::Pending {
+            let end = End::Failed { why: "You said no.".into(), said: None, by_person: true };
+            self.conclude(&held.value, end).await?;
+        }
+        Ok(())
+    }
+
+    /// The authorization of this name; `None` once another one has replaced it.
+    pub(super) async fn attempt(
+        &self,
+        caller: &Caller,
+        AuthorizationName { provider, account, id }: &AuthorizationName,
+    ) -> Result<Option<Held<Authorization>>, StoreError> {
+        let Some(provider) = self.provider(provider.as_str()) else { return Ok(None) };
+        let Ok(connection) = self.connection(caller, provider, account).await else {
+            return Ok(None);
+        };
+        let held = self.authorization_of(&connection).await?;
+        Ok(held.filter(|held| held.value.id == *id))
+    }
+}

@@ -1,0 +1,242 @@
+//! How a client is asked for a consent, and what becomes of its answer.
+//!
+//! | answer of a 2026-07-28 client to the question | gets |
+//! |---|---|
+//! | `accept`, or none | the retry is held until the consent is there |
+//! | `cancel` | the text with the link: dismissed without a choice, so ask later (client/elicitation) |
+//! | `decline` within [`MACHINE_ANSWERS_WITHIN`] | the same: hosts that have no user to ask decline by themselves |
+//! | a later `decline` | the user's no, which is counted as the one on the page is |
+
+use std::time::Duration;
+
+use rmcp::ErrorData;
+use rmcp::model::{
+    CallToolRequestParams, CallToolResponse, InputRequiredResult, RequestStateCodec,
+};
+use rmcp::service::{RequestContext, RoleServer};
+use serde_json::Value;
+use tokio::time::Instant;
+
+use super::fault::fault;
+use super::handler::{Handler, cancelled};
+use super::render::{self, Way};
+use super::request_state::{self, Context, Waiting};
+use crate::broker::completion::Waited;
+use crate::model::{ConnectPrompt, Outcome, Principal, PromptReason, Time};
+
+/// How long a retry is held while the person is at it: below the 60 s after which clients give up.
+const HOLD: Duration = Duration::from_secs(25);
+/// Clients drive at most ten rounds; the last ones are for saying so in words.
+const MOST_ROUNDS: u32 = 8;
+/// A refusal that comes sooner after the question was not made by a person.
+const MACHINE_ANSWERS_WITHIN: Duration = Duration::from_secs(1);
+
+/// How a question came back that no person has answered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Unanswered {
+    Cancelled,
+    DeclinedAtOnce,
+}
+
+/// What a client said to the question, where that was not "accept".
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum NotAccepted {
+    ByMachine(Unanswered),
+    ByUser,
+}
+
+impl Handler {
+    /// A call from its beginning.
+    pub(super) async fn first_round(
+        &self,
+        principal: &Principal,
+        request: &CallToolRequestParams,
+        context: &RequestContext<RoleServer>,
+        way: Way,
+    ) -> Result<CallToolResponse, ErrorData> {
+        let began_at = Instant::now();
+        let prompt = match self.call(principal, request, context).await? {
+            Outcome::Complete(result) => return Ok(render::result(result).into()),
+            Outcome::Refused(refused) => {
+                let refused = render::refused(&refused);
+                return Ok(self.as_told(way, principal, request, refused).into());
+            }
+            Outcome::AuthorizationRequired(prompt) => prompt,
+        };
+        match way {
+            Way::Text | Way::Result => {
+                Ok(self.as_told(way, principal, request, render::text(&prompt)).into())
+            }
+            Way::Error if self.was_swallowed(principal, &prompt, began_at).await => {
+                Ok(render::text(&prompt).into())
+            }
+            Way::Error => {
+                let elicitation = self.announcements().expect(
+                    context.peer.clone(),
+                    &principal.caller,
+                    &prompt.authorization,
+                    self.delivered(),
+                );
+                Err(render::error(&prompt, &elicitation))
+            }
+            Way::InputRequired => {
+                let state = self.state(principal, request, &prompt, 1, self.broker().now()).await?;
+                Ok(render::input_required(&prompt, state).into())
+            }
+        }
+    }
+
+    /// The client comes back with a `requestState`: waits for the person, then runs the call.
+    pub(super) async fn next_round(
+        &self,
+        principal: &Principal,
+        request: &CallToolRequestParams,
+        context: &RequestContext<RoleServer>,
+        state: &str,
+    ) -> Result<CallToolResponse, ErrorData> {
+        let codec = self.codec().await?;
+        let waiting = request_state::open(&codec, state, &context_of(principal, request)).map_err(|_| {
+            // Altered, expired, of another caller or for other arguments: all the same to whoever
+            // tries, and MUST be rejected (basic/patterns/mrtr).
+            ErrorData::invalid_params(
+                "`requestState` does not belong to this request, or its time is over; call the tool again without it",
+                None,
+            )
+        })?;
+        let provider = waiting.authorization.provider.as_str();
+        let title = self
+            .broker()
+            .provider(provider)
+            .map_or_else(|| provider.to_owned(), |provider| provider.title.clone());
+        match not_accepted(request, &waiting, self.broker().now()) {
+            Some(NotAccepted::ByMachine(unanswered)) => {
+                return self.in_words(principal, request, context, unanswered).await;
+            }
+            Some(NotAccepted::ByUser) => {
+                let caller = &principal.caller;
+                let counted = self.broker().declined_in_client(caller, &waiting.authorization);
+                counted.await.map_err(fault)?;
+                return Ok(render::declined(&title, "the user declined.").into());
+            }
+            None => {}
+        }
+        let waited = tokio::select! {
+            waited = self.broker().wait(&principal.caller, &waiting.authorization, HOLD) => waited,
+            () = context.ct.cancelled() => return Err(cancelled()),
+        };
+        if let Ok(Waited::Failed(why)) = &waited {
+            return Ok(render::declined(&title, why).into());
+        }
+        let prompt = match self.call(principal, request, context).await? {
+            Outcome::Complete(result) => return Ok(render::result(result).into()),
+            Outcome::Refused(refused) => return Ok(render::refused(&refused).into()),
+            Outcome::AuthorizationRequired(prompt) => prompt,
+        };
+        // Completed and still not enough: the person left something unticked. Asking at once again
+        // would send them in circles.
+        if prompt.reason == PromptReason::NotGranted {
+            return Ok(render::text(&prompt).into());
+        }
+        if waiting.round >= MOST_ROUNDS {
+            return Ok(render::still_waiting(&prompt).into());
+        }
+        let is_same = prompt.authorization == waiting.authorization;
+        let asked_at = waiting.asked_at.filter(|_| is_same).unwrap_or(self.broker().now());
+        let state = self.state(principal, request, &prompt, waiting.round + 1, asked_at).await?;
+        if is_same {
+            return Ok(InputRequiredResult::from_request_state(state).into());
+        }
+        Ok(render::input_required(&prompt, state).into())
+    }
+
+    /// The call once more, with the link as text for the model to show.
+    async fn in_words(
+        &self,
+        principal: &Principal,
+        request: &CallToolRequestParams,
+        context: &RequestContext<RoleServer>,
+        unanswered: Unanswered,
+    ) -> Result<CallToolResponse, ErrorData> {
+        Ok(match self.call(principal, request, context).await? {
+            Outcome::Complete(result) => render::result(result),
+            Outcome::Refused(refused) => render::refused(&refused),
+            Outcome::AuthorizationRequired(prompt) => render::text_after(&prompt, Some(unanswered)),
+        }
+        .into())
+    }
+
+    /// What a consent needs said, as an error or not. A tool with an output schema owes
+    /// `structuredContent` with every result that is no error (server/tools).
+    fn as_told(
+        &self,
+        way: Way,
+        principal: &Principal,
+        request: &CallToolRequestParams,
+        mut told: rmcp::model::CallToolResult,
+    ) -> rmcp::model::CallToolResult {
+        let entry = self.broker().registry().get(&request.name, principal);
+        if way == Way::Result && entry.is_ok_and(|entry| entry.tool().output.is_none()) {
+            told.is_error = Some(false);
+        }
+        told
+    }
+
+    /// Whether this connection was given a -32042 for the same authorization before the call began,
+    /// and nobody came to its page: the client does not show such errors.
+    async fn was_swallowed(
+        &self,
+        principal: &Principal,
+        prompt: &ConnectPrompt,
+        began_at: Instant,
+    ) -> bool {
+        self.delivered().before(&prompt.authorization.id, began_at)
+            && matches!(
+                self.broker().was_opened(&principal.caller, &prompt.authorization).await,
+                Ok(false)
+            )
+    }
+
+    async fn state(
+        &self,
+        principal: &Principal,
+        request: &CallToolRequestParams,
+        prompt: &ConnectPrompt,
+        round: u32,
+        asked_at: Time,
+    ) -> Result<String, ErrorData> {
+        let authorization = prompt.authorization.clone();
+        let waiting = Waiting { authorization, round, asked_at: Some(asked_at) };
+        let codec = self.codec().await?;
+        request_state::seal(&codec, &waiting, &context_of(principal, request)).map_err(fault)
+    }
+
+    async fn codec(&self) -> Result<RequestStateCodec, ErrorData> {
+        let store = self.broker().store().await.map_err(fault)?;
+        RequestStateCodec::try_new(store.request_state_key().to_vec()).map_err(fault)
+    }
+}
+
+/// What a `requestState` is bound to.
+fn context_of<'a>(principal: &'a Principal, request: &'a CallToolRequestParams) -> Context<'a> {
+    let caller = &principal.caller;
+    Context { caller, tool: &request.name, arguments: request.arguments.as_ref() }
+}
+
+/// Whether, and how, the client refused.
+fn not_accepted(
+    request: &CallToolRequestParams,
+    waiting: &Waiting,
+    now: Time,
+) -> Option<NotAccepted> {
+    let responses = request.input_responses.as_ref()?;
+    responses.values().find_map(|response| match response.get("action").and_then(Value::as_str) {
+        Some("cancel") => Some(NotAccepted::ByMachine(Unanswered::Cancelled)),
+        Some("decline") => Some(match waiting.asked_at {
+            Some(asked_at) if now.since(asked_at) < MACHINE_ANSWERS_WITHIN => {
+                NotAccepted::ByMachine(Unanswered::DeclinedAtOnce)
+            }
+            _ => NotAccepted::ByUser,
+        }),
+        _ => None,
+    })
+}
