@@ -46,8 +46,24 @@ enum NotAccepted {
 }
 
 impl Handler {
+    /// A call, from its beginning or from where a `requestState` says.
+    pub(super) async fn round(
+        &self,
+        principal: &Principal,
+        request: &CallToolRequestParams,
+        context: &RequestContext<RoleServer>,
+        way: Way,
+    ) -> Result<CallToolResponse, ErrorData> {
+        match &request.request_state {
+            Some(state) if way == Way::InputRequired => {
+                self.next_round(principal, request, context, state).await
+            }
+            _ => self.first_round(principal, request, context, way).await,
+        }
+    }
+
     /// A call from its beginning.
-    pub(super) async fn first_round(
+    async fn first_round(
         &self,
         principal: &Principal,
         request: &CallToolRequestParams,
@@ -87,7 +103,7 @@ impl Handler {
     }
 
     /// The client comes back with a `requestState`: waits for the person, then runs the call.
-    pub(super) async fn next_round(
+    async fn next_round(
         &self,
         principal: &Principal,
         request: &CallToolRequestParams,

@@ -7,7 +7,7 @@ use std::time::Duration;
 use axum::body::{Body, Bytes};
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use rmcp::model::ErrorCode;
+use rmcp::model::{ErrorCode, RequestId};
 use serde_json::{Value, json};
 
 use super::fault::{Mistake, fault};
@@ -22,7 +22,7 @@ const LATER: u32 = 1;
 /// The same where only the end of a stream makes room.
 const MUCH_LATER: u32 = 60;
 /// JSON-RPC leaves this range to servers.
-const REFUSED: ErrorCode = ErrorCode(-32000);
+pub(super) const REFUSED: ErrorCode = ErrorCode(-32000);
 
 /// A request that gets no further.
 #[derive(Debug)]
@@ -53,6 +53,10 @@ impl Refusal {
         Self { retry_after: MUCH_LATER, ..Self::busy(why) }
     }
 
+    pub(super) fn not_acceptable(why: &'static str) -> Self {
+        Self::new(StatusCode::NOT_ACCEPTABLE, why)
+    }
+
     pub(super) fn no_session() -> Self {
         Self::new(StatusCode::NOT_FOUND, "there is no such session; begin a new one")
     }
@@ -64,6 +68,14 @@ impl Refusal {
     pub(super) fn fault(error: impl Error) -> Self {
         let body = json!({ "jsonrpc": "2.0", "id": null, "error": fault(error) });
         Self { status: StatusCode::INTERNAL_SERVER_ERROR, body, retry_after: LATER }
+    }
+
+    /// The refusal as the answer to this request.
+    pub(super) fn answering(mut self, id: Option<RequestId>) -> Bytes {
+        if let (Some(id), Some(own)) = (id, self.body.get_mut("id")) {
+            *own = json!(id);
+        }
+        self.body.to_string().into()
     }
 
     /// What came is no message.

@@ -16,7 +16,7 @@ use std::convert::Infallible;
 
 use axum::body::Bytes;
 use axum::http::request::Parts;
-use axum::http::{HeaderMap, StatusCode, header};
+use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse as _, Response};
 use rmcp::handler::server::ServerHandler as _;
 use rmcp::model::{
@@ -36,14 +36,6 @@ use super::body::{Refusal, json_response};
 const REVISION: ProtocolVersion = ProtocolVersion::V_2026_07_28;
 /// Bytes that most answers fit in; one that grows is copied again and again.
 const USUAL: usize = 4096;
-/// What clients write that were made with an SDK.
-const ACCEPTED: [&str; 4] = [
-    "application/json, text/event-stream",
-    "application/json,text/event-stream",
-    "text/event-stream, application/json",
-    "text/event-stream,application/json",
-];
-
 pub(super) struct Direct {
     handler: Handler,
     /// Lends its peer to the calls; nobody is at its other end. A call of this revision asks nothing
@@ -96,12 +88,9 @@ impl Direct {
     }
 }
 
-/// Whether this is that request.
+/// Whether this is that request, of a client that accepts an answer in one of the two types.
 pub(super) fn recognize(headers: &HeaderMap, body: &Bytes) -> Option<Call> {
-    let is_accepted =
-        once(headers, header::ACCEPT.as_str()).is_some_and(|accept| ACCEPTED.contains(&accept));
-    let is_fit = is_accepted
-        && once(headers, "mcp-protocol-version") == Some(REVISION.as_str())
+    let is_fit = once(headers, "mcp-protocol-version") == Some(REVISION.as_str())
         && once(headers, "mcp-method") == Some(CallToolRequestMethod::VALUE)
         && !headers.contains_key("mcp-session-id");
     if !is_fit {
@@ -172,7 +161,6 @@ mod tests {
     fn headers() -> HeaderMap {
         let mut headers = HeaderMap::new();
         for (name, value) in [
-            ("accept", "application/json, text/event-stream"),
             ("mcp-protocol-version", "2026-07-28"),
             ("mcp-method", "tools/call"),
             ("mcp-name", "read"),
@@ -211,8 +199,6 @@ mod tests {
     #[test]
     fn a_header_that_is_not_right_is_not_for_us() {
         for (name, value) in [
-            ("accept", "application/json"),
-            ("accept", "*/*"),
             ("mcp-protocol-version", "2025-11-25"),
             ("mcp-protocol-version", "2099-01-01"),
             ("mcp-method", "tools/list"),
@@ -225,7 +211,7 @@ mod tests {
             changed.insert(name, value.parse().unwrap());
             assert!(!is_known(&changed, &body()), "{name}: {value}");
         }
-        for name in ["accept", "mcp-protocol-version", "mcp-method", "mcp-name"] {
+        for name in ["mcp-protocol-version", "mcp-method", "mcp-name"] {
             let mut without = headers();
             let value = without.remove(name).unwrap();
             assert!(!is_known(&without, &body()), "without {name}");

@@ -9,10 +9,12 @@ use rmcp::model::{
     CacheScope, CallToolRequestMethod, CallToolRequestParams, CallToolResponse, ConstString as _,
     CustomRequest, CustomResult, DiscoverRequestMethod, ErrorCode, Implementation,
     InitializeResult, InitializeResultMethod, ListToolsRequestMethod, ListToolsResult,
-    PaginatedRequestParams, PingRequestMethod, ProtocolVersion, ServerCapabilities, ServerResult,
+    PaginatedRequestParams, PingRequestMethod, ProgressToken, ProtocolVersion, ServerCapabilities,
+    ServerResult,
 };
 use rmcp::service::{RequestContext, RoleServer};
 
+use super::alive::{self, ShowsLife};
 use super::announce::{Announcements, Delivered};
 use super::fault::{Mistake, fault};
 use super::loose::{self, LooseCall};
@@ -213,11 +215,16 @@ impl ServerHandler for Handler {
             .is_some_and(|elicitation| elicitation.url.is_some());
         let mode = self.consent.or_else(|| asked_in_query(&context)).unwrap_or_default();
         let way = Way::of(revision.as_ref().map(ProtocolVersion::as_str), declares_url, mode);
-        match &request.request_state {
-            Some(state) if way == Way::InputRequired => {
-                self.next_round(&principal, &request, &context, state).await
+        match wants_progress(&context) {
+            None => self.round(&principal, &request, &context, way).await,
+            Some(token) => {
+                let round = Box::pin(self.round(&principal, &request, &context, way));
+                tokio::select! {
+                    biased;
+                    answer = round => answer,
+                    never = alive::report(context.peer.clone(), token) => match never {},
+                }
             }
-            _ => self.first_round(&principal, &request, &context, way).await,
         }
     }
 
@@ -241,6 +248,15 @@ impl ServerHandler for Handler {
         }
         Err(not_offered(method))
     }
+}
+
+/// The token of a request whose progress is told here, and not by the transport.
+fn wants_progress(context: &RequestContext<RoleServer>) -> Option<ProgressToken> {
+    let token = context.meta.get_progress_token()?;
+    let parts = context.extensions.get::<http::request::Parts>();
+    let is_shown = is_stateless(context.protocol_version())
+        && parts.is_some_and(|parts| parts.extensions.get::<ShowsLife>().is_some());
+    (!is_shown).then_some(token)
 }
 
 /// The mode that the address of the HTTP request names.

@@ -9,6 +9,10 @@
 //! | 2025-11-25 | at `initialize` | error -32042 | `notifications/elicitation/complete`, then the client calls again |
 //! | any other | or not at all | an `isError` text with the link | the next call runs |
 //!
+//! A question that the client answers by itself, and a -32042 that it does not show, are followed by
+//! the text (`asking`). The operator, or the address that a client has, can ask for the text at once
+//! ([`ConsentMode`](crate::model::ConsentMode)).
+//!
 //! Below 2025-11-25 there is no URL elicitation, so a declaration there is ignored. The text is no
 //! edge case: most hosts take it.
 //!
@@ -22,8 +26,11 @@
 //!
 //! rmcp speaks the protocol on all of them. What it leaves to others is here: whose a session is
 //! (`sessions`), what runs and how much of it (`running`), what is no message (`malformed`, `body`,
-//! `lines`), and a shorter way for the commonest request (`direct`).
+//! `lines`), which type a client accepts (`accept`), that a long call shows life (`alive`), and a
+//! shorter way for the commonest request (`direct`).
 
+mod accept;
+mod alive;
 mod announce;
 mod asking;
 mod body;

@@ -3,15 +3,23 @@
 //! rmcp keeps the sessions and knows nobody; a session id alone must prove nothing
 //! (basic/security_best_practices, session hijacking). So each of its questions is answered here for
 //! the one who asks, whom [`asked_by`] names for the time of a request: a session of somebody else
-//! does not exist. How many there may be is said in [`owned`].
+//! does not exist. How many there may be is said in [`owned`], and how long their answers can be
+//! fetched in [`events`].
 
+mod events;
 mod owned;
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
+use std::pin::Pin;
+use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::{Stream, StreamExt as _, stream};
-use rmcp::model::{ClientJsonRpcMessage, ServerJsonRpcMessage};
+use rmcp::ErrorData;
+use rmcp::model::{
+    ClientJsonRpcMessage, ClientNotification, JsonRpcMessage, ProtocolVersion, RequestId,
+    ServerJsonRpcMessage, ServerResult,
+};
 use rmcp::transport::WorkerTransport;
 use rmcp::transport::streamable_http_server::session::local::{
     LocalSessionManager, LocalSessionManagerError, LocalSessionWorker, SessionConfig,
@@ -21,16 +29,21 @@ use rmcp::transport::streamable_http_server::session::{
 };
 
 use super::announce::{Announcements, elicitation_of};
+use super::body::REFUSED;
 use crate::model::Caller;
+use events::{EventId, Events, Found};
 use owned::{NoRoom, Owned};
 
 /// How long a session lives that nobody uses: longer than a person takes for a consent.
 const IDLE: Duration = Duration::from_hours(1);
 /// When a client shall come back whose connection broke.
-pub(super) const COME_BACK: Duration = Duration::from_secs(1);
-/// How long the answer is kept that broke off. rmcp looks through all of them at each event, so not
-/// for long.
-const KEPT: Duration = Duration::from_secs(3);
+const COME_BACK: Duration = Duration::from_secs(1);
+/// How long rmcp keeps the channel of a request that was cancelled. It looks through all of them at
+/// each event, so not for long.
+const CHANNELS_KEPT: Duration = Duration::from_secs(3);
+/// The first revision whose streams begin with an event without data (basic/transports). Clients of
+/// earlier ones take the data of every event for a message, and hang up over this one.
+const PRIMED_SINCE: ProtocolVersion = ProtocolVersion::V_2025_11_25;
 
 tokio::task_local! {
     static ASKING: Asking;
@@ -38,7 +51,10 @@ tokio::task_local! {
 
 struct Asking {
     caller: Caller,
+    /// The client accepts no event stream.
+    wants_json: bool,
     refused: Cell<Option<Refused>>,
+    answer: RefCell<Option<Arc<ServerJsonRpcMessage>>>,
 }
 
 /// Why a question came to nothing that rmcp has no status for.
@@ -48,15 +64,29 @@ pub(super) enum Refused {
     NoSession,
 }
 
-/// Lets rmcp work on a request of this caller; also why it could not, where that was decided here.
+/// What was decided here about a request.
+pub(super) struct Asked {
+    pub(super) refused: Option<Refused>,
+    /// The answer, for a client that accepts no event stream.
+    pub(super) answer: Option<Arc<ServerJsonRpcMessage>>,
+}
+
+/// Lets rmcp work on a request of this caller. With `wants_json` the answer of a session is told
+/// apart, since rmcp writes it as an event stream alone.
 pub(super) async fn asked_by<T>(
     caller: Caller,
+    wants_json: bool,
     work: impl Future<Output = T>,
-) -> (T, Option<Refused>) {
-    let asking = Asking { caller, refused: Cell::new(None) };
+) -> (T, Asked) {
+    let asking =
+        Asking { caller, wants_json, refused: Cell::new(None), answer: RefCell::new(None) };
     let work = async {
         let done = work.await;
-        (done, ASKING.with(|asking| asking.refused.get()))
+        let asked = ASKING.with(|asking| Asked {
+            refused: asking.refused.get(),
+            answer: asking.answer.borrow_mut().take(),
+        });
+        (done, asked)
     };
     ASKING.scope(asking, work).await
 }
@@ -67,48 +97,107 @@ pub(super) enum SessionsError {
     TooMany,
     #[error("a session has ended")]
     Ended(#[from] LocalSessionManagerError),
+    #[error("a session has ended before its answer")]
+    NoStream,
 }
 
 pub(super) struct Sessions {
     kept: LocalSessionManager,
+    events: Events,
     owned: Owned,
     announcements: Announcements,
 }
 
 impl Sessions {
     pub(super) fn new(announcements: Announcements) -> Self {
-        let mut kept = LocalSessionManager::default();
+        let events = Events::default();
+        let mut kept = LocalSessionManager::default().with_event_store(Arc::new(events.clone()));
         kept.session_config = SessionConfig::default();
         kept.session_config.keep_alive = Some(IDLE);
-        kept.session_config.completed_cache_ttl = KEPT;
+        kept.session_config.completed_cache_ttl = CHANNELS_KEPT;
+        // Each stream begins with an event that names it; whether the client sees it is decided here.
         kept.session_config.sse_retry = Some(COME_BACK);
-        Self { kept, owned: Owned::default(), announcements }
+        Self { kept, events, owned: Owned::default(), announcements }
     }
 
-    /// What goes out on a stream: it holds its session, and tells of -32042 errors that went.
+    /// What goes out on a stream: it holds its session, and tells what has gone.
     fn watched(
         &self,
         id: &SessionId,
         stream: impl Stream<Item = ServerSseMessage> + Send + Sync + 'static,
     ) -> impl Stream<Item = ServerSseMessage> + Send + Sync + 'static {
         let attached = self.owned.attach(id);
-        let announcements = self.announcements.clone();
-        let state = (Box::pin(stream), None::<String>, attached, announcements);
-        stream::unfold(state, |(mut stream, shown, attached, announcements)| async move {
+        let (announcements, events) = (self.announcements.clone(), self.events.clone());
+        let state = (Box::pin(stream), Sent::default(), attached, announcements, events);
+        stream::unfold(state, |(mut stream, sent, attached, announcements, events)| async move {
             // Whoever asks for the next event has taken the one before.
-            if let Some(shown) = shown {
-                announcements.delivered(&shown);
-            }
+            sent.elicitation.inspect(|elicitation| announcements.delivered(elicitation));
+            sent.id.inspect(|id| events.taken(id));
             let event = stream.next().await?;
-            let shown = event.message.as_deref().and_then(elicitation_of);
-            Some((event, (stream, shown, attached, announcements)))
+            let sent = Sent {
+                elicitation: event.message.as_deref().and_then(elicitation_of),
+                id: id_of(&event),
+            };
+            Some((event, (stream, sent, attached, announcements, events)))
         })
     }
+
+    /// The event that a stream begins with, where the session's revision has one.
+    fn priming(&self, id: &SessionId, event: Option<EventId>) -> Option<ServerSseMessage> {
+        let revision = self.owned.revision(id)?;
+        let event = event.filter(|_| revision.as_str() >= PRIMED_SINCE.as_str())?;
+        Some(ServerSseMessage::priming(event.to_string(), COME_BACK))
+    }
+
+    /// The standalone stream of a session: what was missed from `next` on, then what comes.
+    async fn standalone(
+        &self,
+        id: &SessionId,
+        next: Option<u64>,
+    ) -> Result<impl Stream<Item = ServerSseMessage> + Send + Sync + 'static, SessionsError> {
+        let live = self.kept.create_standalone_stream(id).await.map_err(ended)?;
+        // Behind it, so that nothing falls between; what is in both goes out once.
+        let (before, missed) = self.events.standalone(id, next);
+        let last = missed.last().and_then(id_of).map(|last| last.index);
+        let live = live.filter(move |event| {
+            let is_new = id_of(event).is_none_or(|id| last.is_none_or(|last| id.index > last));
+            std::future::ready(is_new)
+        });
+        let first = next.is_none().then(|| self.priming(id, before)).flatten();
+        Ok(stream::iter(first.into_iter().chain(missed)).chain(live))
+    }
+}
+
+/// What has to be told of an event once it has gone.
+#[derive(Default)]
+struct Sent {
+    elicitation: Option<String>,
+    id: Option<EventId>,
+}
+
+/// A stream of events of either kind.
+type Outgoing = Pin<Box<dyn Stream<Item = ServerSseMessage> + Send + Sync>>;
+
+fn id_of(event: &ServerSseMessage) -> Option<EventId> {
+    event.event_id.as_deref().and_then(EventId::parse)
 }
 
 /// Who asks, where it is a request that does.
 fn asking() -> Option<Caller> {
     ASKING.try_with(|asking| asking.caller.clone()).ok()
+}
+
+/// Keeps the answer for a client that wants JSON.
+fn set_aside(answer: impl FnOnce() -> Arc<ServerJsonRpcMessage>) {
+    let _ = ASKING.try_with(|asking| {
+        if asking.wants_json {
+            *asking.answer.borrow_mut() = Some(answer());
+        }
+    });
+}
+
+fn wants_json() -> bool {
+    ASKING.try_with(|asking| asking.wants_json).unwrap_or(false)
 }
 
 fn refuse(refused: Refused) {
@@ -119,6 +208,16 @@ fn refuse(refused: Refused) {
 fn ended(error: LocalSessionManagerError) -> SessionsError {
     refuse(Refused::NoSession);
     error.into()
+}
+
+/// For a client that comes back for an answer which is not kept any more.
+fn gone(request: RequestId) -> ServerSseMessage {
+    let error = ErrorData::new(
+        REFUSED,
+        "the answer to this request is not kept any more; the call may have run, so check that before you call again",
+        None,
+    );
+    ServerSseMessage::from_message(ServerJsonRpcMessage::error(error, Some(request)))
 }
 
 impl SessionManager for Sessions {
@@ -136,9 +235,11 @@ impl SessionManager for Sessions {
         };
         if let Some(goes) = goes {
             tracing::debug!("a session made room for another");
+            self.events.end(&goes);
             self.kept.close_session(&goes).await?;
         }
         let (id, transport) = self.kept.create_session().await?;
+        self.events.admit(&id, &caller);
         self.owned.admit(&id, caller);
         Ok((id, transport))
     }
@@ -148,7 +249,14 @@ impl SessionManager for Sessions {
         id: &SessionId,
         message: ClientJsonRpcMessage,
     ) -> Result<ServerJsonRpcMessage, SessionsError> {
-        self.kept.initialize_session(id, message).await.map_err(ended)
+        let answer = self.kept.initialize_session(id, message).await.map_err(ended)?;
+        if let JsonRpcMessage::Response(response) = &answer
+            && let ServerResult::InitializeResult(result) = &response.result
+        {
+            self.owned.speaks(id, result.protocol_version.clone());
+        }
+        set_aside(|| Arc::new(answer.clone()));
+        Ok(answer)
     }
 
     async fn has_session(&self, id: &SessionId) -> Result<bool, SessionsError> {
@@ -166,6 +274,7 @@ impl SessionManager for Sessions {
             return Ok(());
         }
         self.owned.forget(id);
+        self.events.end(id);
         Ok(self.kept.close_session(id).await?)
     }
 
@@ -174,8 +283,41 @@ impl SessionManager for Sessions {
         id: &SessionId,
         message: ClientJsonRpcMessage,
     ) -> Result<impl Stream<Item = ServerSseMessage> + Send + Sync + 'static, SessionsError> {
-        let stream = self.kept.create_stream(id, message).await.map_err(ended)?;
-        Ok(self.watched(id, stream))
+        let request = match &message {
+            JsonRpcMessage::Request(request) => Some(request.id.clone()),
+            _ => None,
+        };
+        let mut stream = Box::pin(self.kept.create_stream(id, message).await.map_err(ended)?);
+        // It is there already, and names the stream.
+        let first = stream.next().await.as_ref().and_then(id_of);
+        let (Some(first), Some(caller)) = (first, asking()) else {
+            refuse(Refused::NoSession);
+            return Err(SessionsError::NoStream);
+        };
+        self.events.own(first.stream, id, &caller, request.clone());
+        // The answer may have been there before its stream was known to be that of this request.
+        let named = move |id: EventId| EventId { request: request.clone(), ..id };
+        let priming = self.priming(id, Some(named(first)));
+        if wants_json() {
+            while let Some(event) = stream.next().await {
+                let Some(answer) = event.message.filter(|message| events::is_answer(message))
+                else {
+                    continue;
+                };
+                // No other stream of this client could be told too early of what follows.
+                if let Some(elicitation) = elicitation_of(&answer) {
+                    self.announcements.delivered(&elicitation);
+                }
+                set_aside(|| answer);
+                break;
+            }
+            return Ok(stream::empty().left_stream());
+        }
+        let stream = stream.map(move |mut event| {
+            event.event_id = id_of(&event).map(|id| named(id).to_string());
+            event
+        });
+        Ok(self.watched(id, stream::iter(priming).chain(stream)).right_stream())
     }
 
     async fn accept_message(
@@ -183,6 +325,12 @@ impl SessionManager for Sessions {
         id: &SessionId,
         message: ClientJsonRpcMessage,
     ) -> Result<(), SessionsError> {
+        if let JsonRpcMessage::Notification(notification) = &message
+            && let ClientNotification::CancelledNotification(cancelled) = &notification.notification
+            && let Some(request) = &cancelled.params.request_id
+        {
+            self.events.cancelled(id, request);
+        }
         self.kept.accept_message(id, message).await.map_err(ended)
     }
 
@@ -190,7 +338,7 @@ impl SessionManager for Sessions {
         &self,
         id: &SessionId,
     ) -> Result<impl Stream<Item = ServerSseMessage> + Send + Sync + 'static, SessionsError> {
-        let stream = self.kept.create_standalone_stream(id).await.map_err(ended)?;
+        let stream = self.standalone(id, None).await?;
         Ok(self.watched(id, stream))
     }
 
@@ -199,8 +347,15 @@ impl SessionManager for Sessions {
         id: &SessionId,
         last_event_id: String,
     ) -> Result<impl Stream<Item = ServerSseMessage> + Send + Sync + 'static, SessionsError> {
-        // Answered with an empty stream, so that a browser does not ask for ever.
-        let stream = self.kept.resume(id, last_event_id).await?;
+        let last = EventId::parse(&last_event_id);
+        let found = last.map_or(Found::Unknown, |last| self.events.after(id, &last));
+        let stream: Outgoing = match found {
+            Found::Request { stream, next } => Box::pin(self.events.follow(stream, next)),
+            Found::Standalone { next } => Box::pin(self.standalone(id, Some(next)).await?),
+            Found::Gone(request) => Box::pin(stream::iter([gone(request)])),
+            // Answered with an empty stream, so that a browser does not ask for ever.
+            Found::Unknown => Box::pin(stream::empty()),
+        };
         Ok(self.watched(id, stream))
     }
 }

@@ -1,48 +1,64 @@
 //! MCP over Streamable HTTP, at `/mcp`: 2026-07-28 without sessions, the older revisions with them.
 //!
 //! rmcp speaks the protocol. Around it: a body is read under limits and once, what is no message is
-//! answered as JSON-RPC says, sessions belong to whoever opened them ([`super::sessions`]), and the
-//! one request that is worth it takes a shorter way ([`super::direct`]).
+//! answered as JSON-RPC says, sessions belong to whoever opened them ([`super::sessions`]), a client
+//! gets a type that it accepts ([`super::accept`]) and sees that a long request is under way
+//! ([`super::alive`]), and the one request that is worth it takes a shorter way ([`super::direct`]).
 
 use std::sync::Arc;
 
 use axum::Router;
-use axum::body::Body;
+use axum::body::{Body, Bytes};
 use axum::extract::{Request, State};
 use axum::http::request::Parts;
-use axum::http::{Method, StatusCode};
+use axum::http::{HeaderMap, HeaderName, Method, StatusCode, header};
 use axum::response::{IntoResponse as _, Response};
 use axum::routing::any;
+use futures_util::FutureExt as _;
+use rmcp::model::ServerJsonRpcMessage;
 use rmcp::transport::streamable_http_server::{StreamableHttpServerConfig, StreamableHttpService};
 use tokio_util::sync::CancellationToken;
 
 use super::Handler;
-use super::body::{self, Refusal};
+use super::accept::{self, Accepts};
+use super::alive::{self, QUIET, ShowsLife};
+use super::body::{self, Refusal, json_response};
 use super::consent_query;
 use super::direct::{self, Direct};
-use super::running::{Running, Sent};
-use super::sessions::{COME_BACK, Refused, Sessions, asked_by};
-use crate::model::Principal;
+use super::running::{Run, Running, Sent};
+use super::sessions::{Asked, Refused, Sessions, asked_by};
+use crate::model::{Caller, Principal};
+
+const SESSION: HeaderName = HeaderName::from_static("mcp-session-id");
 
 /// `/mcp`. Who calls must stand in each request's extensions, and its `Host` and `Origin` must have
 /// been looked at. `ended` ends every session and stream, and what still runs in them.
 pub fn routes(handler: Handler, running: Running, ended: CancellationToken) -> Router {
     let config = StreamableHttpServerConfig::default()
         .with_json_response(true)
-        .with_sse_retry(Some(COME_BACK))
+        // The sessions know which of their streams begin with an event without data.
+        .with_sse_retry(None)
         .with_max_request_body_bytes(body::LARGEST)
         // The gate before us knows our names better.
         .disable_allowed_hosts()
         .with_cancellation_token(ended);
     let direct = Direct::new(handler.clone());
     let sessions = Arc::new(Sessions::new(handler.announcements().clone()));
-    let service =
+    let streams =
         StreamableHttpService::new(move || Ok(handler.for_connection()), sessions, config);
-    Router::new().route("/mcp", any(answer)).with_state(Arc::new(Face { service, direct, running }))
+    let mut requests = streams.clone();
+    requests.config.sse_keep_alive = Some(QUIET);
+    let face = Face { requests, streams, direct, running };
+    Router::new().route("/mcp", any(answer)).with_state(Arc::new(face))
 }
 
+type Service = StreamableHttpService<Handler, Sessions>;
+
 struct Face {
-    service: StreamableHttpService<Handler, Sessions>,
+    /// For POST, whose streams show early that a call is under way.
+    requests: Service,
+    /// For GET and DELETE, over the same sessions.
+    streams: Service,
     direct: Direct,
     running: Running,
 }
@@ -57,69 +73,111 @@ async fn answer(State(face): State<Arc<Face>>, request: Request) -> Response {
         Err(refusal) => return refusal.into_response(),
     }
     let answered = match parts.method {
-        Method::POST => face.post(parts, body, &principal).await,
-        _ => face.other(parts, &principal).await,
+        Method::POST => face.post(parts, body, &principal.caller).await,
+        _ => face.other(parts, &principal.caller).await,
     };
     answered.unwrap_or_else(Refusal::into_response)
 }
 
 impl Face {
     async fn post(
-        &self,
+        self: Arc<Self>,
         mut parts: Parts,
         body: Body,
-        principal: &Principal,
+        caller: &Caller,
     ) -> Result<Response, Refusal> {
+        let accepts = Accepts::of(&parts.headers);
+        if accepts.nothing() {
+            return Err(Refusal::not_acceptable(
+                "the answer is application/json or text/event-stream, and `Accept` excludes both",
+            ));
+        }
         let busy = || Refusal::busy("too many requests run at the moment");
         // Before the body, of which one caller must not have thousands in memory.
-        let run = self.running.begin(&principal.caller).ok_or_else(busy)?;
+        let run = self.running.begin(caller).ok_or_else(busy)?;
         let body = body::read(&parts.headers, body).await?;
         parts.extensions.insert(run.clone());
-        let response = if let Some(call) = direct::recognize(&parts.headers, &body) {
-            self.direct.answer(call, parts).await
-        } else {
-            let request = Request::from_parts(parts, Body::from(body.clone()));
-            self.by_rmcp(request, principal, || Refusal::malformed(&body)).await?
-        };
-        Ok(response.map(|body| Body::new(Sent::holding(run, body))))
+        parts.extensions.insert(ShowsLife);
+        let work = self.work(parts, body.clone(), caller.clone(), accepts).boxed();
+        let response = alive::answer(work, accepts, body).await;
+        Ok(response.map(|body| Body::new(Sent::<_, Run>::holding(run, body))))
+    }
+
+    async fn work(
+        self: Arc<Self>,
+        parts: Parts,
+        body: Bytes,
+        caller: Caller,
+        accepts: Accepts,
+    ) -> Response {
+        if let Some(call) = direct::recognize(&parts.headers, &body) {
+            return self.direct.answer(call, parts).await;
+        }
+        let request = Request::from_parts(parts, Body::from(body.clone()));
+        by_rmcp(&self.requests, request, caller, !accepts.events, || Refusal::malformed(&body))
+            .await
+            .unwrap_or_else(Refusal::into_response)
     }
 
     /// Streams of sessions are opened and sessions ended; nothing runs.
-    async fn other(&self, parts: Parts, principal: &Principal) -> Result<Response, Refusal> {
+    async fn other(self: Arc<Self>, parts: Parts, caller: &Caller) -> Result<Response, Refusal> {
         let is_delete = parts.method == Method::DELETE;
-        let share = self.running.stream(&principal.caller);
+        if parts.method == Method::GET && !Accepts::of(&parts.headers).events {
+            let why = "the answer is text/event-stream, and `Accept` excludes it";
+            return Err(Refusal::not_acceptable(why));
+        }
+        let share = self.running.stream(caller);
         // A session can always be ended.
         if share.is_none() && !is_delete {
             return Err(Refusal::busy("there are too many streams"));
         }
         let request = Request::from_parts(parts, Body::empty());
-        let mut response = self.by_rmcp(request, principal, Refusal::nobody).await?;
+        let answered =
+            by_rmcp(&self.streams, request, caller.clone(), false, Refusal::nobody).await;
+        let mut response = answered?;
         // Clients complain of rmcp's 202: it is done, not accepted.
         if is_delete && response.status() == StatusCode::ACCEPTED {
             *response.status_mut() = StatusCode::NO_CONTENT;
         }
         Ok(response.map(|body| Body::new(Sent::holding(share, body))))
     }
+}
 
-    async fn by_rmcp(
-        &self,
-        request: Request,
-        principal: &Principal,
-        malformed: impl FnOnce() -> Refusal,
-    ) -> Result<Response, Refusal> {
-        let work = Box::pin(self.service.handle(request));
-        let (response, refused) = asked_by(principal.caller.clone(), work).await;
-        match refused {
-            Some(Refused::TooMany) => {
-                return Err(Refusal::full("every session has an open stream"));
-            }
-            Some(Refused::NoSession) => return Err(Refusal::no_session()),
-            None => {}
-        }
-        // Its word for a body that is no message; the Content-Type has been looked at before.
-        if response.status() == StatusCode::UNSUPPORTED_MEDIA_TYPE {
-            return Err(malformed());
-        }
-        Ok(response.map(Body::new))
+/// Hands a request to rmcp, for a client that accepts what it is going to get.
+async fn by_rmcp(
+    service: &Service,
+    mut request: Request,
+    caller: Caller,
+    wants_json: bool,
+    malformed: impl FnOnce() -> Refusal,
+) -> Result<Response, Refusal> {
+    // rmcp wants both types by name.
+    request.headers_mut().insert(header::ACCEPT, accept::BOTH);
+    let work = Box::pin(service.handle(request));
+    let (response, Asked { refused, answer }) = asked_by(caller, wants_json, work).await;
+    match refused {
+        Some(Refused::TooMany) => return Err(Refusal::full("every session has an open stream")),
+        Some(Refused::NoSession) => return Err(Refusal::no_session()),
+        None => {}
     }
+    // Its word for a body that is no message; the Content-Type has been looked at before.
+    if response.status() == StatusCode::UNSUPPORTED_MEDIA_TYPE {
+        return Err(malformed());
+    }
+    match answer {
+        Some(answer) => Ok(as_json(&answer, response.headers())),
+        None => Ok(response.map(Body::new)),
+    }
+}
+
+/// The answer of a session as JSON, with the session that it may have begun.
+fn as_json(answer: &ServerJsonRpcMessage, headers: &HeaderMap) -> Response {
+    let mut response = match serde_json::to_vec(answer) {
+        Ok(body) => json_response(StatusCode::OK, body),
+        Err(error) => Refusal::fault(error).into_response(),
+    };
+    if let Some(session) = headers.get(SESSION) {
+        response.headers_mut().insert(SESSION, session.clone());
+    }
+    response
 }

@@ -28,7 +28,15 @@ const OWNERS: &[(&str, &[&str])] = &[
     // MCP over HTTP has routes too, and the root puts both tables on one port.
     (
         "axum::",
-        &["web/", "mcp/body.rs", "mcp/direct.rs", "mcp/sse.rs", "mcp/streamable.rs", "app.rs"],
+        &[
+            "web/",
+            "mcp/alive.rs",
+            "mcp/body.rs",
+            "mcp/direct.rs",
+            "mcp/sse.rs",
+            "mcp/streamable.rs",
+            "app.rs",
+        ],
     ),
     ("oauth2::", &["oauth/"]),
     ("sled::Config", &["store/sled.rs"]),

@@ -66,6 +66,18 @@ const TYPESCRIPT_SDK: Client = Client {
     over_sse: &[],
 };
 
+/// Takes the data of each event for a message.
+const TYPESCRIPT_SDK_1_23: Client = Client {
+    file: "clients/ts_sdk_1_23.mjs",
+    name: "@modelcontextprotocol/sdk 1.23",
+    offers: &[
+        ("default", "2025-06-18"),
+        ("2025-03-26", "2025-03-26"),
+        ("2024-11-05", "2024-11-05"),
+    ],
+    over_sse: &[],
+};
+
 #[test]
 fn python_mcp_over_stdio() {
     PYTHON_MCP.over_stdio();
@@ -104,6 +116,16 @@ fn typescript_sdk_over_stdio() {
 #[test]
 fn typescript_sdk_over_http() {
     TYPESCRIPT_SDK.over_http();
+}
+
+#[test]
+fn typescript_sdk_1_23_over_stdio() {
+    TYPESCRIPT_SDK_1_23.over_stdio();
+}
+
+#[test]
+fn typescript_sdk_1_23_over_http() {
+    TYPESCRIPT_SDK_1_23.over_http();
 }
 
 impl Client {

@@ -12,6 +12,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use parking_lot::Mutex;
+use rmcp::model::ProtocolVersion;
 use rmcp::transport::streamable_http_server::session::SessionId;
 use tokio::time::Instant;
 
@@ -32,6 +33,8 @@ pub(super) struct Owned {
 struct Open {
     caller: Caller,
     used: Instant,
+    /// The revision that was agreed on, once it is.
+    revision: Option<ProtocolVersion>,
     /// Each of its streams holds another one.
     attached: Arc<()>,
 }
@@ -72,7 +75,7 @@ impl Owned {
 
     /// Notes a new session.
     pub(super) fn admit(&self, id: &SessionId, caller: Caller) {
-        let new = Open { caller, used: Instant::now(), attached: Arc::default() };
+        let new = Open { caller, used: Instant::now(), revision: None, attached: Arc::default() };
         self.open.lock().insert(Arc::clone(id), new);
     }
 
@@ -84,6 +87,17 @@ impl Owned {
         };
         found.used = Instant::now();
         true
+    }
+
+    /// The session speaks this revision.
+    pub(super) fn speaks(&self, id: &SessionId, revision: ProtocolVersion) {
+        if let Some(open) = self.open.lock().get_mut(id) {
+            open.revision = Some(revision);
+        }
+    }
+
+    pub(super) fn revision(&self, id: &SessionId) -> Option<ProtocolVersion> {
+        self.open.lock().get(id)?.revision.clone()
     }
 
     /// Holds a session, which makes no room for others while this is held.

@@ -7,18 +7,28 @@ use crate::server::{Act, Server, answer, json as ok};
 
 /// The headers of a call of 2026-07-28 as SDKs write them.
 pub(super) fn headers(tool: &str) -> Vec<(&str, &str)> {
-    with_accept("application/json, text/event-stream", tool)
-}
-
-fn with_accept<'a>(accept: &'a str, tool: &'a str) -> Vec<(&'a str, &'a str)> {
     vec![
-        ("Accept", accept),
+        ("Accept", "application/json, text/event-stream"),
         ("Content-Type", "application/json"),
         ("MCP-Protocol-Version", "2026-07-28"),
         ("Mcp-Method", "tools/call"),
         ("Mcp-Name", tool),
         ("Connection", "close"),
     ]
+}
+
+/// [`headers`], with the tool's name written in this way.
+fn named<'a>(name: &'a str, tool: &'a str) -> Vec<(&'a str, &'a str)> {
+    let mut headers = headers(tool);
+    headers.retain(|(own, _)| *own != "Mcp-Name");
+    headers.push(("Mcp-Name", name));
+    headers
+}
+
+/// As names are written that no header could hold otherwise.
+fn encoded(tool: &str) -> String {
+    use base64::Engine as _;
+    format!("=?base64?{}?=", base64::engine::general_purpose::STANDARD.encode(tool))
 }
 
 pub(super) fn call(tool: &str, arguments: &Value) -> Value {
@@ -87,12 +97,11 @@ async fn both_ways_answer_alike() {
         for id in [json!(7), json!("seven"), json!(-1)] {
             let mut body = call(tool, &arguments);
             body["id"] = id;
-            let ask = |accept| {
-                served.ask("POST /mcp", &with_accept(accept, tool), body.to_string().as_bytes())
-            };
-            let short = ask("application/json, text/event-stream");
+            let ask =
+                |name| served.ask("POST /mcp", &named(name, tool), body.to_string().as_bytes());
+            let short = ask(tool);
             // Means the same, and is not what the short way is for.
-            let long = ask("application/json;q=1, text/event-stream;q=1");
+            let long = ask(&encoded(tool));
             assert_eq!(short.status, long.status, "{body}");
             assert_eq!(short.body, long.body, "{body}");
             assert_eq!(short.lasting_headers(), long.lasting_headers(), "{body}");
@@ -104,12 +113,12 @@ async fn both_ways_answer_alike() {
 async fn both_ways_ask_for_a_consent_alike() {
     let api = Server::saying(ok("{}")).await;
     let served = Served::over(&tools(&api.origin));
-    let ask = |accept| {
+    let ask = |name| {
         let body = call("asks", &json!({})).to_string();
-        served.ask("POST /mcp", &with_accept(accept, "asks"), body.as_bytes()).json()
+        served.ask("POST /mcp", &named(name, "asks"), body.as_bytes()).json()
     };
-    let mut short = ask("application/json, text/event-stream");
-    let mut long = ask("application/json;q=1, text/event-stream;q=1");
+    let mut short = ask("asks");
+    let mut long = ask(&encoded("asks"));
     for answer in [&mut short, &mut long] {
         assert_eq!(answer["result"]["resultType"], "input_required", "{answer}");
         // Signed anew each time.

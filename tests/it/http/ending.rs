@@ -8,10 +8,10 @@ use serde_json::{Value, json};
 use super::wire::{Answer, POST, Served, initialize};
 
 /// An API whose answer to one request is held until it is let go.
-struct Held(TcpListener);
+pub(super) struct Held(TcpListener);
 
 impl Held {
-    fn new() -> (Self, String) {
+    pub(super) fn new() -> (Self, String) {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let origin = format!("http://{}", listener.local_addr().unwrap());
         (
@@ -21,14 +21,14 @@ impl Held {
     }
 
     /// The request is there.
-    fn arrived(&self) -> TcpStream {
+    pub(super) fn arrived(&self) -> TcpStream {
         let (mut stream, _) = self.0.accept().unwrap();
         assert!(stream.read(&mut [0; 4096]).unwrap() > 0);
         stream
     }
 }
 
-fn let_go(mut stream: TcpStream) {
+pub(super) fn let_go(mut stream: TcpStream) {
     stream
         .write_all(
             b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 9\r\n\r\n{\"ok\": 1}",

@@ -1,5 +1,6 @@
 //! The real binary behind its port: who is let in, what is refused, how it ends.
 
+mod accept;
 mod addressing;
 mod crowd;
 mod direct;
@@ -9,4 +10,5 @@ mod log;
 mod requests;
 mod sessions;
 mod starts;
+mod streams;
 mod wire;

@@ -97,7 +97,7 @@ fn other_methods_change_nothing_and_open_nothing() {
         ("TRACE /mcp", 405),
         ("POST /sse", 405),
         ("GET /messages", 405),
-        ("GET /mcp", 406),
+        ("GET /mcp", 400),
         ("GET /nothing", 404),
     ] {
         assert_eq!(served.ask(target, &[], b"").status, status, "{target}");

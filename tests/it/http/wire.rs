@@ -212,7 +212,7 @@ pub(super) struct Events(BufReader<TcpStream>);
 
 impl Events {
     /// Past the head, which must be good.
-    fn of(stream: TcpStream) -> Self {
+    pub(super) fn of(stream: TcpStream) -> Self {
         let mut lines = BufReader::new(stream);
         let mut head = String::new();
         while !head.ends_with("\r\n\r\n") {
@@ -220,6 +220,20 @@ impl Events {
         }
         assert!(head.starts_with("HTTP/1.1 200 "), "{head}");
         Self(lines)
+    }
+
+    /// The next line that is not empty and no chunk's length; `None` when the stream ends.
+    pub(super) fn line(&mut self) -> Option<String> {
+        loop {
+            let mut line = String::new();
+            if self.0.read_line(&mut line).expect("more, or an end, in time") == 0 {
+                return None;
+            }
+            let line = line.trim_end_matches(['\r', '\n']);
+            if line.contains(':') {
+                return Some(line.to_owned());
+            }
+        }
     }
 
     /// The data of the next event that has any; `None` when the stream ends.

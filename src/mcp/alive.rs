@@ -1,0 +1,302 @@
+//! A request that takes long shows that it is under way.
+//!
+//! Proxies cut a connection on which nothing is sent for a minute, and clients give up as soon. An
+//! answer that is not there after [`QUIET`] becomes a stream of server-sent events
+//! (basic/transports/streamable-http): comments, or `notifications/progress` where the request has a
+//! `progressToken`, and in the end the answer. Answers of sessions are streams from the beginning;
+//! theirs, and those over standard input and output, come from [`report`].
+
+use std::convert::Infallible;
+use std::time::Duration;
+
+use axum::body::{Body, Bytes};
+use axum::http::{HeaderName, HeaderValue, StatusCode, header};
+use axum::response::{IntoResponse as _, Response};
+use futures_util::future::BoxFuture;
+use futures_util::{StreamExt as _, stream};
+use rmcp::model::{ProgressNotificationParam, ProgressToken, RequestId};
+use rmcp::service::{Peer, RoleServer};
+use serde::Deserialize;
+use serde_json::json;
+use tokio::time::{Instant, Interval, MissedTickBehavior};
+
+use super::accept::{Accepts, EVENT_STREAM, JSON};
+use super::body::Refusal;
+use super::fault::Mistake;
+
+/// How long nothing is sent, at the beginning and between two signs of life.
+pub(super) const QUIET: Duration = Duration::from_secs(5);
+/// What a comment says; clients ignore it.
+const COMMENT: &str = ": still running\n\n";
+const MESSAGE: &str = "still running";
+
+/// Stands in the extensions of requests whose signs of life come from [`answer`], so that there are
+/// none from [`report`].
+#[derive(Clone, Copy)]
+pub(super) struct ShowsLife;
+
+/// The part of a request that matters here.
+#[derive(Default, Deserialize)]
+struct Request {
+    id: Option<RequestId>,
+    params: Option<Params>,
+}
+
+#[derive(Default, Deserialize)]
+struct Params {
+    #[serde(rename = "_meta")]
+    meta: Option<Meta>,
+}
+
+#[derive(Default, Deserialize)]
+struct Meta {
+    #[serde(rename = "progressToken")]
+    progress_token: Option<ProgressToken>,
+}
+
+/// The answer to the request of this `body`, in a type that the client accepts.
+pub(super) async fn answer(
+    work: BoxFuture<'static, Response>,
+    accepts: Accepts,
+    body: Bytes,
+) -> Response {
+    answer_after(QUIET, work, accepts, body).await
+}
+
+async fn answer_after(
+    quiet: Duration,
+    mut work: BoxFuture<'static, Response>,
+    accepts: Accepts,
+    body: Bytes,
+) -> Response {
+    if !accepts.events {
+        return work.await;
+    }
+    let began_at = Instant::now();
+    match tokio::time::timeout(quiet, &mut work).await {
+        // An error's status says more than a stream could.
+        Ok(response) if accepts.json || !is_answer(&response) => response,
+        Ok(response) => streamed(Body::from_stream(events(response, Request::default()))),
+        Err(_) => streamed(under_way(work, &body, began_at, quiet)),
+    }
+}
+
+/// Whether a response is one of JSON, and no refusal.
+fn is_answer(response: &Response) -> bool {
+    response.status() == StatusCode::OK && is(response, JSON)
+}
+
+fn is(response: &Response, media_type: &str) -> bool {
+    let kind = response.headers().get(header::CONTENT_TYPE);
+    kind.is_some_and(|kind| kind.as_bytes().starts_with(media_type.as_bytes()))
+}
+
+fn streamed(body: Body) -> Response {
+    let headers = [
+        (header::CONTENT_TYPE, HeaderValue::from_static(EVENT_STREAM)),
+        (header::CACHE_CONTROL, HeaderValue::from_static("no-store")),
+        (HeaderName::from_static("x-accel-buffering"), HeaderValue::from_static("no")),
+    ];
+    (headers, body).into_response()
+}
+
+/// Signs of life until `work` is done, then its answer. Dropped with the connection, and `work` with
+/// it.
+fn under_way(
+    work: BoxFuture<'static, Response>,
+    body: &[u8],
+    began_at: Instant,
+    quiet: Duration,
+) -> Body {
+    let request: Request = serde_json::from_slice(body).unwrap_or_default();
+    let signs = stream::unfold(
+        (Some((work, request)), signs(quiet)),
+        move |(work, mut signs)| async move {
+            let (mut work, request) = work?;
+            tokio::select! {
+                biased;
+                response = &mut work => {
+                    Some((events(response, request).boxed(), (None, signs)))
+                }
+                _ = signs.tick() => {
+                    let token = request.params.as_ref().and_then(|params| params.meta.as_ref());
+                    let token = token.and_then(|meta| meta.progress_token.as_ref());
+                    let sign = token.map_or_else(|| COMMENT.into(), |token| progress(token, began_at));
+                    let sign = stream::once(std::future::ready(Ok::<_, axum::Error>(sign))).boxed();
+                    Some((sign, (Some((work, request)), signs)))
+                }
+            }
+        },
+    );
+    Body::from_stream(signs.flatten())
+}
+
+/// Ticks at once, and then after each `quiet`.
+fn signs(quiet: Duration) -> Interval {
+    let mut signs = tokio::time::interval(quiet);
+    signs.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    signs
+}
+
+fn progress(token: &ProgressToken, began_at: Instant) -> Bytes {
+    let notice = json!({
+        "jsonrpc": "2.0",
+        "method": "notifications/progress",
+        "params": {
+            "progressToken": token,
+            "progress": seconds(began_at),
+            "message": MESSAGE,
+        },
+    });
+    format!("data: {notice}\n\n").into()
+}
+
+/// Progress must increase, and how much of the work is done is not known.
+fn seconds(began_at: Instant) -> f64 {
+    began_at.elapsed().as_secs_f64().round()
+}
+
+/// A response as events: one for an answer of JSON, as they are those of a stream.
+fn events(
+    response: Response,
+    request: Request,
+) -> impl futures_util::Stream<Item = Result<Bytes, axum::Error>> + Send + 'static {
+    let (is_json, is_stream) = (is(&response, JSON), is(&response, EVENT_STREAM));
+    let body = response.into_body();
+    if is_stream {
+        return body.into_data_stream().left_stream();
+    }
+    stream::once(async move {
+        let json = if is_json {
+            // As it was written: in one line.
+            axum::body::to_bytes(body, usize::MAX).await?
+        } else {
+            Refusal::fault(Mistake("an answer that is none")).answering(request.id)
+        };
+        let mut event = Vec::with_capacity(json.len() + 8);
+        event.extend_from_slice(b"data: ");
+        event.extend_from_slice(&json);
+        event.extend_from_slice(b"\n\n");
+        Ok(event.into())
+    })
+    .right_stream()
+}
+
+/// Tells a client that its request is under way, until this is dropped.
+pub(super) async fn report(peer: Peer<RoleServer>, token: ProgressToken) -> Infallible {
+    let began_at = Instant::now();
+    let mut signs = signs(QUIET);
+    signs.tick().await;
+    loop {
+        signs.tick().await;
+        let progress = ProgressNotificationParam::new(token.clone(), seconds(began_at));
+        if let Err(error) = peer.notify_progress(progress.with_message(MESSAGE)).await {
+            tracing::debug!(%error, "a client is gone before its answer");
+            return std::future::pending().await;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use futures_util::FutureExt as _;
+    use serde_json::Value;
+    use tokio::sync::oneshot;
+
+    use super::*;
+    use crate::mcp::body::json_response;
+
+    const BOTH: Accepts = Accepts { json: true, events: true };
+    const EVENTS: Accepts = Accepts { json: false, events: true };
+    const ONLY_JSON: Accepts = Accepts { json: true, events: false };
+    const ANSWER: &str = "{\"id\":1}";
+
+    fn json(status: StatusCode) -> Response {
+        json_response(status, ANSWER.into())
+    }
+
+    fn at_once(response: Response) -> BoxFuture<'static, Response> {
+        std::future::ready(response).boxed()
+    }
+
+    fn request(meta: &str) -> Bytes {
+        format!(r#"{{"id":1,"method":"tools/call","params":{{"_meta":{{{meta}}}}}}}"#).into()
+    }
+
+    async fn text(response: Response) -> (bool, String) {
+        let is_stream = is(&response, EVENT_STREAM);
+        let body = axum::body::to_bytes(response.into_body(), usize::MAX).await.unwrap();
+        (is_stream, String::from_utf8(body.to_vec()).unwrap())
+    }
+
+    #[tokio::test]
+    async fn a_quick_answer_has_the_type_that_is_accepted() {
+        for (accepts, expected) in [
+            (BOTH, (false, ANSWER.to_owned())),
+            (ONLY_JSON, (false, ANSWER.to_owned())),
+            (EVENTS, (true, format!("data: {ANSWER}\n\n"))),
+        ] {
+            let response = answer(at_once(json(StatusCode::OK)), accepts, request("")).await;
+            assert_eq!(text(response).await, expected, "{accepts:?}");
+        }
+        let refused = answer(at_once(json(StatusCode::BAD_REQUEST)), EVENTS, request("")).await;
+        assert_eq!(refused.status(), 400);
+        assert!(is(&refused, JSON));
+    }
+
+    /// A request whose answer comes when something is sent.
+    async fn long(accepts: Accepts, body: Bytes) -> (oneshot::Sender<Response>, Response) {
+        let (done, work) = oneshot::channel();
+        let work = async { work.await.unwrap() }.boxed();
+        (done, answer_after(Duration::from_millis(5), work, accepts, body).await)
+    }
+
+    #[tokio::test]
+    async fn a_long_answer_shows_life_first() {
+        for (meta, token) in [
+            ("", Value::Null),
+            (r#""progressToken":"p""#, "p".into()),
+            (r#""progressToken":7"#, 7.into()),
+        ] {
+            for accepts in [BOTH, EVENTS] {
+                let (done, response) = long(accepts, request(meta)).await;
+                assert!(is(&response, EVENT_STREAM));
+                let mut events = response.into_body().into_data_stream();
+                for _ in 0..2 {
+                    let sign = events.next().await.unwrap().unwrap();
+                    let sign = std::str::from_utf8(&sign).unwrap();
+                    if token.is_null() {
+                        assert_eq!(sign, COMMENT);
+                        continue;
+                    }
+                    let data = sign.strip_prefix("data: ").unwrap();
+                    let notice: Value = serde_json::from_str(data).unwrap();
+                    assert_eq!(notice["method"], "notifications/progress");
+                    assert_eq!(notice["params"]["progressToken"], token);
+                    assert!(notice["params"]["progress"].is_number(), "{notice}");
+                }
+                done.send(json(StatusCode::OK)).unwrap();
+                let rest: Vec<Bytes> = events.map(Result::unwrap).collect().await;
+                assert_eq!(rest.last().unwrap(), &format!("data: {ANSWER}\n\n"));
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn a_late_refusal_is_an_event_as_well() {
+        let (done, response) = long(BOTH, request("")).await;
+        done.send(StatusCode::INTERNAL_SERVER_ERROR.into_response()).unwrap();
+        let (_, body) = text(response).await;
+        let last = body.lines().rfind(|line| line.starts_with("data: ")).unwrap();
+        let error: Value = serde_json::from_str(last.trim_start_matches("data: ")).unwrap();
+        assert_eq!((&error["id"], &error["error"]["code"]), (&1.into(), &(-32603).into()));
+    }
+
+    #[tokio::test]
+    async fn a_client_that_hangs_up_takes_the_work_with_it() {
+        let (mut done, response) = long(BOTH, request("")).await;
+        assert!(!done.is_closed());
+        drop(response);
+        done.closed().await;
+    }
+}
