@@ -230,10 +230,11 @@ fn entrance(
         }
         Offer::Nothing => {
             let lines = vec![
-                "Open your accounts from the application that you use; it knows who you are."
+                "Manage your connections in the app that sent you here; it knows who you are."
                     .into(),
             ];
-            let page = Page::new(StatusCode::NOT_FOUND, Kind::Bad, "Nothing to sign in to", lines);
+            let heading = "Manage your connections in your app";
+            let page = Page::new(StatusCode::NOT_FOUND, Kind::Neutral, heading, lines);
             return page.into_response();
         }
     };
