@@ -6,17 +6,17 @@
 //! that a stranger's account was on the other side (RFC 9700 §4.4 mix-up, §4.7 CSRF, and the
 //! session fixation of a forwarded link).
 
-use secrecy::ExposeSecret as _;
+use secrecy::{ExposeSecret as _, SecretString};
 
 use super::connect::End;
 use super::invitation::cookie_name;
 use super::keeping::Arrival;
 use super::{Broker, Stranger, Visitor};
 use crate::model::Authorization;
-use crate::model::authorization::{Started, Way};
+use crate::model::authorization::{Brought, Started, Way};
 use crate::model::event::ConsentOutcome;
 use crate::model::secret;
-use crate::oauth::{AnswerError, AuthorizationResponse, Denial, TokenError, Verdict};
+use crate::oauth::{AnswerError, AuthorizationResponse, Denial, Issued, TokenError, Verdict};
 use crate::store::StoreError;
 
 /// What the browser brought.
@@ -48,6 +48,9 @@ pub enum CallbackError {
     OtherProvider,
     #[error("the answer came from another issuer")]
     OtherIssuer,
+    /// In a browser that the application has not confirmed. The link can be used again.
+    #[error("the provider answered `{code}`")]
+    Denied { code: String },
     /// The link can be used again.
     #[error("`{provider}` did not hand out a token: {source}")]
     NoToken { provider: String, link: String, source: TokenError },
@@ -92,22 +95,35 @@ impl Broker {
         }
         // Once more, and before the code is exchanged: whoever passed the connect page may have sent
         // the provider's address to somebody else (cross-user session fixation).
-        if let Err(stranger) = callback.visitor.may_finish(authorization) {
-            self.record_consent(authorization, ConsentOutcome::OtherUser);
-            return Err(stranger.into());
-        }
+        let unclaimed_by = match callback.visitor.may_finish(authorization) {
+            Ok(()) => None,
+            // Not theirs, nor anybody else's before the application has confirmed this browser.
+            Err(stranger) => {
+                let Some(browser) = callback.visitor.may_bring(authorization) else {
+                    self.record_consent(authorization, ConsentOutcome::OtherUser);
+                    return Err(stranger.into());
+                };
+                Some(browser.to_owned())
+            }
+        };
         let Way::Code(trip) = &authorization.trip.way else { return Err(CallbackError::Unknown) };
         if !answer.is_from(trip.issuer.as_deref(), trip.issuer_required) {
             self.record_consent(authorization, ConsentOutcome::OtherIssuer);
             return Err(CallbackError::OtherIssuer);
         }
         match answer.result {
+            // Said by a browser that may be anybody's, which must not answer for the link's user.
+            Err(denial) if unclaimed_by.is_some() => {
+                self.record_consent(authorization, ConsentOutcome::ProviderError);
+                Err(CallbackError::Denied { code: denial.code })
+            }
             Err(denial) => self.denied(authorization, &denial).await,
             Ok(code) => {
                 // In a task of its own: a browser that hangs up after the code was sent must not
                 // take the tokens with it.
                 let broker = self.clone();
-                let arrival = self.unbroken(async move { broker.exchange(started, code).await });
+                let exchanged = async move { broker.exchange(started, code, unclaimed_by).await };
+                let arrival = self.unbroken(exchanged);
                 arrival.await.unwrap_or(Err(CallbackError::Ending))
             }
         }
@@ -132,10 +148,30 @@ impl Broker {
         Ok(Arrival { next: authorization.link() })
     }
 
-    pub(super) async fn exchange(
+    /// Like [`Self::exchange`], of what an earlier version kept.
+    pub(super) async fn exchange_parked(
+        &self,
+        brought: Brought,
+        browser: String,
+    ) -> Result<(), CallbackError> {
+        match brought {
+            Brought::Code { started, code } => {
+                self.exchange(*started, code, Some(browser)).await.map(drop)
+            }
+            Brought::Pasted { authorization, tokens } => {
+                let issued = Issued { tokens, scopes: None, id_token: None };
+                Ok(self.keep_unclaimed(&authorization, issued, browser).await?)
+            }
+        }
+    }
+
+    /// Exchanges a code and keeps what comes of it, apart where the application has still to confirm
+    /// the browser `unclaimed_by`.
+    async fn exchange(
         &self,
         started: Started,
-        code: secrecy::SecretString,
+        code: SecretString,
+        unclaimed_by: Option<String>,
     ) -> Result<Arrival, CallbackError> {
         let Started { authorization, redirect_uri, verifier, .. } = started;
         let Way::Code(trip) = &authorization.trip.way else { return Err(CallbackError::Unknown) };
@@ -147,7 +183,12 @@ impl Broker {
             tracing::warn!(provider, error = %source, "no token for a code");
             CallbackError::NoToken { provider, link: authorization.link(), source }
         })?;
-        Ok(self.keep(&authorization, issued).await?)
+        let Some(browser) = unclaimed_by else {
+            return Ok(self.keep(&authorization, issued).await?);
+        };
+        self.keep_unclaimed(&authorization, issued, browser.clone()).await?;
+        let page = self.verify_link(&authorization, browser).await?;
+        Ok(Arrival { next: page.map_or_else(|| authorization.link(), Into::into) })
     }
 }
 
@@ -164,6 +205,7 @@ impl CallbackError {
             Self::OtherBrowser | Self::Stranger(_) => {
                 "open the link that you were given yourself, and stay in one browser".into()
             }
+            Self::Denied { .. } => "open the link again if that was not what you wanted".into(),
             Self::NoToken { source, .. } => match source.verdict() {
                 Verdict::Operator => "the operator of this server must check the provider's client_id, client_secret and redirect URI".into(),
                 Verdict::GrantEnded | Verdict::Passing => "try again".into(),

@@ -14,11 +14,12 @@ use secrecy::{ExposeSecret as _, SecretString};
 use url::Url;
 
 use super::Broker;
+use super::callback::CallbackError;
 use super::sign_in::{SignIn, SignInError, SignedIn};
 use crate::identity::{Application, Person};
 use crate::model::principal::{Opener, Verifier};
 use crate::model::verification::{ConfirmedBrowser, LinkOwner, Verification};
-use crate::model::{Authorization, Destination, Session, UserId, secret};
+use crate::model::{Authorization, Destination, Session, Time, Unconfirmed, UserId, secret};
 use crate::store::StoreError;
 
 /// The parameter of the verifier page and of `next_uri` that carries the first nonce.
@@ -35,6 +36,15 @@ pub struct Confirmed {
     pub authorization: Option<String>,
     /// Where it must send the browser; holds a secret.
     pub next_uri: String,
+}
+
+/// What comes next for a browser that opens a link and that its application has not confirmed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum UnconfirmedStep {
+    /// The verifier page.
+    Verifier(Url),
+    /// The provider of this title; the application at this host confirms the browser afterwards.
+    Consent { title: String, host: String },
 }
 
 /// The browser was not confirmed. Nothing was kept, and the link can be opened again.
@@ -80,7 +90,9 @@ impl Broker {
         let key = application.name.as_str();
         for _ in 0..super::MOST_TRIES {
             let now = self.0.parts.clock.now();
-            let held = store.verification(flow).await?.ok_or(ConfirmationError::Unknown)?;
+            let Some(held) = store.verification(flow).await? else {
+                return self.confirm_parked(application, flow, user).await;
+            };
             let found = &held.value;
             // Before anything is used up: an application must not be able to spoil what is not its own.
             if found.application != key {
@@ -96,6 +108,9 @@ impl Broker {
             if is_other {
                 tracing::warn!(key, "refused a browser: another user began this flow");
                 store.forget(&held).await?;
+                if let Some(ticket) = found.to.ticket() {
+                    self.refuse_unclaimed(ticket, &found.browser).await?;
+                }
                 return Err(ConfirmationError::UserMismatch);
             }
             if let Some(before) = &found.confirmed {
@@ -115,6 +130,65 @@ impl Broker {
         Err(StoreError::Contended.into())
     }
 
+    /// Confirms what an earlier version kept under this flow when the browser came back from the
+    /// provider. From here on it is an unclaimed consent.
+    async fn confirm_parked(
+        &self,
+        application: &Application,
+        flow: &SecretString,
+        user: &UserId,
+    ) -> Result<Confirmed, ConfirmationError> {
+        let store = self.store().await?;
+        let now = self.0.parts.clock.now();
+        let held = store.unconfirmed(flow).await?.ok_or(ConfirmationError::Unknown)?;
+        if held.value.verifier.key != application.name || held.value.is_expired(now) {
+            return Err(ConfirmationError::Unknown);
+        }
+        // Once: a code is good for one exchange.
+        if !store.forget(&held).await? {
+            return Err(ConfirmationError::Unknown);
+        }
+        let Unconfirmed { brought, .. } = held.value;
+        let authorization = brought.authorization().clone();
+        if authorization.caller != application.caller(user.clone()) {
+            return Err(ConfirmationError::UserMismatch);
+        }
+        let browser = authorization.browser.clone().ok_or(ConfirmationError::Unknown)?;
+        let mut verification =
+            of_link(&authorization, browser.clone(), now).ok_or(ConfirmationError::Unknown)?;
+        let broker = self.clone();
+        let kept = self.unbroken(async move { broker.exchange_parked(brought, browser).await });
+        match kept.await {
+            Some(Ok(())) => {}
+            Some(Err(CallbackError::Store(error))) => return Err(error.into()),
+            Some(Err(_)) | None => return Err(ConfirmationError::Unknown),
+        }
+        let answer = ConfirmedBrowser {
+            caller: authorization.caller,
+            key: application.key.clone(),
+            nonce: secret::random(),
+            at: now,
+            is_used: false,
+        };
+        verification.confirmed = Some(answer.clone());
+        store.start_verification(flow, &verification).await?;
+        Ok(confirmed(flow, &verification, &answer))
+    }
+
+    /// The verifier page for a browser that has come by this link; `None`: no application has to
+    /// confirm it.
+    pub(super) async fn verify_link(
+        &self,
+        authorization: &Authorization,
+        browser: String,
+    ) -> Result<Option<Url>, StoreError> {
+        let Opener::Application(verifier) = &authorization.opener else { return Ok(None) };
+        match of_link(authorization, browser, self.now()) {
+            Some(verification) => self.verify(verifier, verification).await.map(Some),
+            None => Ok(None),
+        }
+    }
+
     /// Sends a browser to a verifier page: its address there.
     async fn verify(
         &self,
@@ -130,6 +204,21 @@ impl Broker {
     }
 }
 
+/// A browser that has come by an application's link.
+fn of_link(of: &Authorization, browser: String, now: Time) -> Option<Verification> {
+    let Opener::Application(verifier) = &of.opener else { return None };
+    let link = LinkOwner { authorization: of.id.clone(), user: of.caller.user.clone() };
+    Some(Verification {
+        application: verifier.key.clone(),
+        browser,
+        origin: of.origin.clone(),
+        to: Destination::link(of.ticket.expose_secret())?,
+        link: Some(link),
+        started_at: now,
+        confirmed: None,
+    })
+}
+
 fn confirmed(flow: &SecretString, of: &Verification, answer: &ConfirmedBrowser) -> Confirmed {
     let query = url::form_urlencoded::Serializer::new(String::new())
         .append_pair(FLOW, flow.expose_secret())
@@ -142,34 +231,30 @@ fn confirmed(flow: &SecretString, of: &Verification, answer: &ConfirmedBrowser) 
 }
 
 impl SignIn {
-    /// The verifier page for a browser that opens a link of an application's user; `None`: no
-    /// application has to confirm it.
+    /// Where a browser goes on that opens a link of an application's user without a session of theirs;
+    /// `None`: no application has to confirm it.
     ///
     /// # Errors
     /// The store could not be read or written.
-    pub async fn verifier_of_link(
+    pub async fn unconfirmed_step(
         &self,
         ticket: &str,
         cookie: &SecretString,
-    ) -> Result<Option<Url>, StoreError> {
+    ) -> Result<Option<UnconfirmedStep>, StoreError> {
         let broker = self.broker();
         let Some(held) = broker.store().await?.by_ticket(ticket).await? else { return Ok(None) };
-        let Authorization { opener: Opener::Application(verifier), caller, id, origin, .. } =
-            &held.value
-        else {
-            return Ok(None);
-        };
-        let Some(to) = Destination::link(ticket) else { return Ok(None) };
-        let verification = Verification {
-            application: verifier.key.clone(),
-            browser: secret::fingerprint(cookie.expose_secret()),
-            origin: origin.clone(),
-            to,
-            link: Some(LinkOwner { authorization: id.clone(), user: caller.user.clone() }),
-            started_at: broker.now(),
-            confirmed: None,
-        };
-        broker.verify(verifier, verification).await.map(Some)
+        let authorization = &held.value;
+        let browser = secret::fingerprint(cookie.expose_secret());
+        if authorization.asks_unconfirmed(broker.now())
+            && let Opener::Application(verifier) = &authorization.opener
+            && !broker.has_unclaimed(ticket, &browser).await?
+        {
+            let host = verifier.url.host_str().unwrap_or_default().to_owned();
+            let title = authorization.trip.title.clone();
+            return Ok(Some(UnconfirmedStep::Consent { title, host }));
+        }
+        let page = broker.verify_link(authorization, browser).await?;
+        Ok(page.map(UnconfirmedStep::Verifier))
     }
 
     /// The verifier page of the application of this name, for a browser that came to `origin` and
@@ -218,34 +303,53 @@ impl SignIn {
         if !secret::same(nonce.expose_secret(), confirmed.nonce.expose_secret()) {
             return Err(SignInError::Unknown);
         }
-        let there = || SignedIn { cookie: None, to: to.clone() };
-        if session.is_some_and(|session| session.caller == confirmed.caller) {
-            // A reload, or the browser of the same user in which another link was opened before.
-            return Ok(there());
+        let there = || Ok(SignedIn { cookie: None, to: to.as_str().to_owned() });
+        let of_caller = session.filter(|session| session.caller == confirmed.caller);
+        let is = |of: &str| secret::same(of, browser);
+        let own = cookie.filter(|it| is(&secret::fingerprint(it.expose_secret())));
+        // Its cookie may have been replaced meanwhile, for another link in another tab.
+        let follows = of_caller.and_then(|session| session.follows.as_deref()).is_some_and(is);
+        if own.is_none() && !follows {
+            tracing::warn!("refused a confirmed browser: the flow began in another one");
+            let is_dropped = match to.ticket() {
+                Some(ticket) => broker.refuse_unclaimed(ticket, browser).await?,
+                None => false,
+            };
+            // Where another browser of ours comes, one of the two is an attacker's. A request without
+            // a cookie may be a link scanner's, which must not spoil the flow.
+            if is_dropped || (cookie.is_some() && of_caller.is_none()) {
+                store.forget(&held).await?;
+            }
+            // The user's own browser, in which another link of theirs was opened before.
+            let is_theirs = of_caller.is_some() && !is_dropped;
+            return if is_theirs { there() } else { Err(SignInError::OtherBrowser) };
+        }
+        if of_caller.is_some() {
+            // A reload.
+            return there();
         }
         if confirmed.is_expired(broker.now()) {
             return Err(SignInError::Unknown);
         }
-        let own =
-            cookie.filter(|it| secret::same(&secret::fingerprint(it.expose_secret()), browser));
-        let Some(own) = own else {
-            tracing::warn!("refused a confirmed browser: the flow began in another one");
-            // Where another browser of ours comes, one of the two is an attacker's. A request without
-            // a cookie may be a link scanner's, which must not spoil the flow.
-            if cookie.is_some() {
-                store.forget(&held).await?;
-            }
-            return Err(SignInError::OtherBrowser);
-        };
         let used = ConfirmedBrowser { is_used: true, ..confirmed.clone() };
         let used = Verification { confirmed: Some(used), ..held.value.clone() };
         // Once. The same browser may come twice at the same instant, and goes on either way.
         if confirmed.is_used || store.replace(used, &held).await?.is_none() {
-            return Ok(there());
+            return there();
         }
         let person = Person { caller: confirmed.caller.clone(), groups: BTreeSet::new() };
-        let cookie = self.begin(person, Some(confirmed.key.clone()), Some(own)).await?;
-        Ok(SignedIn { cookie: Some(cookie), to: to.clone() })
+        let cookie = self.begin(person, Some(confirmed.key.clone()), own).await?;
+        let to = match to.ticket() {
+            Some(ticket) => broker.claim(ticket, browser, &confirmed.caller).await,
+            None => Ok(None),
+        }
+        // Its page tries again.
+        .unwrap_or_else(|error| {
+            tracing::warn!(%error, "a consent could not be claimed");
+            None
+        })
+        .map_or_else(|| to.as_str().to_owned(), |arrival| arrival.next);
+        Ok(SignedIn { cookie: Some(cookie), to })
     }
 }
 

@@ -215,6 +215,7 @@ impl Broker {
                     said: None,
                     trip: trip.clone(),
                     browser: None,
+                    unclaimed_since: None,
                     connected_as: None,
                     candidate: None,
                 },
@@ -261,6 +262,7 @@ impl Broker {
         let now = self.0.parts.clock.now();
         *self.0.swept.lock() = Some(now);
         store.sweep(now).await?;
+        self.end_unclaimed(now).await?;
         let open = store.open_authorizations().await?;
         Ok(open
             .into_iter()
@@ -293,6 +295,7 @@ impl Broker {
                 let store = broker.store().await?;
                 if links {
                     store.sweep(now).await?;
+                    broker.end_unclaimed(now).await?;
                 }
                 if grants {
                     store.sweep_grants(now).await?;

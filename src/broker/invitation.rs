@@ -7,7 +7,7 @@ use secrecy::{ExposeSecret as _, SecretString};
 use url::Url;
 
 use super::connect::{ConnectError, End};
-use super::{Broker, Visitor};
+use super::{Broker, Stranger, Visitor};
 use crate::model::authorization::{LIFETIME, Started, Status, Way};
 use crate::model::credential::{AskedFor, Retention};
 use crate::model::event::ConsentOutcome;
@@ -181,6 +181,29 @@ impl Broker {
         digest: &str,
     ) -> Result<Departure, ConnectError> {
         let authorization = self.begin_trip(ticket, visitor, digest).await?;
+        self.leave(authorization).await
+    }
+
+    /// The same in a browser that the application confirms afterwards. It is not counted: anybody who
+    /// has the link could use up what the link's user needs.
+    ///
+    /// # Errors
+    /// [`Stranger::Unconfirmed`] where the application has to confirm the browser first.
+    pub async fn depart_unconfirmed(
+        &self,
+        ticket: &str,
+        visitor: &Visitor,
+    ) -> Result<Departure, ConnectError> {
+        let held = self.store().await?.by_ticket(ticket).await?.ok_or(ConnectError::Unknown)?;
+        let authorization = held.value;
+        let is_open = authorization.asks_unconfirmed(self.0.parts.clock.now());
+        if !is_open || visitor.may_bring(&authorization).is_none() {
+            return Err(Stranger::Unconfirmed.into());
+        }
+        self.leave(authorization).await
+    }
+
+    async fn leave(&self, authorization: Authorization) -> Result<Departure, ConnectError> {
         let Way::Code(trip) = &authorization.trip.way else { return Err(ConnectError::Unknown) };
         let redirect_uri = authorization.redirect_uri();
         let state = secret::random();

@@ -34,7 +34,7 @@ pub(super) struct Consent<'a> {
 }
 
 impl<'a> Consent<'a> {
-    fn of(authorization: &'a Authorization) -> Self {
+    pub(super) fn of(authorization: &'a Authorization) -> Self {
         let Authorization { provider, account, binding, scopes, needed, trip, .. } = authorization;
         Self { provider, account, binding, asked: scopes, needed, trip }
     }
@@ -53,7 +53,7 @@ impl Broker {
     }
 
     /// Durable first: what anybody wakes up to is on disk.
-    async fn arrived(
+    pub(super) async fn arrived(
         &self,
         authorization: Authorization,
         grant: Grant,
@@ -63,7 +63,7 @@ impl Broker {
         let is_plain = grant.refused.is_empty();
         let page = authorization.link();
         let elsewhere = authorization.trip.after_connect.as_ref().map(ToString::to_string);
-        let granted = Granted { authorization, grant, is_meant };
+        let granted = Granted { authorization, grant, is_meant, unclaimed_by: None };
         let is_whole = match self.write_down(&granted).await {
             Ok(is_kept) => is_kept && is_plain,
             Err(error) => {

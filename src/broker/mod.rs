@@ -3,7 +3,7 @@
 //! - [`call`]: journey 1, a tool call
 //! - [`connect`], [`invitation`] and [`callback`]: journey 2, a consent
 //! - [`sign_in`] and [`visitor`]: who sits at a browser, and whether they are the person who asked
-//! - [`confirmation`]: where an application confirms that
+//! - [`confirmation`]: where an application confirms that; [`unclaimed`]: after the consent
 //! - [`paste`]: a consent on our own page; [`device`]: one from another machine's browser
 //! - [`keeping`]: what was granted becomes a grant; [`unkept`]: for which the store has no room yet
 //! - [`identity`] and [`accounts`]: whose account it is, and which of several
@@ -39,6 +39,7 @@ pub mod secret;
 mod service;
 pub mod sign_in;
 mod tokens;
+mod unclaimed;
 mod unkept;
 mod usage;
 pub mod visitor;

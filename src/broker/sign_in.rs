@@ -51,7 +51,8 @@ pub enum Offer<'a> {
 pub struct SignedIn {
     /// What it is known by from now on; `None`: as before.
     pub cookie: Option<SecretString>,
-    pub to: Destination,
+    /// A page of ours.
+    pub to: String,
 }
 
 /// Nobody was signed in, or out.
@@ -132,6 +133,23 @@ impl SignIn {
             Some(application) => application.principal(session.caller.user.clone()),
             None => Principal::signed_in(session.caller.clone(), session.groups.clone()),
         }
+    }
+
+    /// Claims the consent that this browser has brought by a link before its application confirmed
+    /// it; `None`: there is none. Where the browser goes on.
+    pub async fn claim(
+        &self,
+        ticket: &str,
+        cookie: Option<&SecretString>,
+        session: &Session,
+    ) -> Result<Option<String>, StoreError> {
+        let cookie = cookie.map(|cookie| secret::fingerprint(cookie.expose_secret()));
+        for browser in cookie.iter().chain(&session.follows) {
+            if let Some(arrival) = self.broker().claim(ticket, browser, &session.caller).await? {
+                return Ok(Some(arrival.next));
+            }
+        }
+        Ok(None)
     }
 
     pub(super) fn broker(&self) -> &Broker {
@@ -228,7 +246,7 @@ impl SignIn {
         })?;
         let person = login.person(&trip, &code).await?;
         let cookie = self.begin(person, None, Some(cookie)).await?;
-        Ok(SignedIn { cookie: Some(cookie), to: trip.to })
+        Ok(SignedIn { cookie: Some(cookie), to: trip.to.as_str().to_owned() })
     }
 
     /// Signs a browser in by a personal key; `None`: it is nobody's. What the browser is known by from
@@ -278,7 +296,8 @@ impl SignIn {
         }
         let now = broker.0.parts.clock.now();
         let Person { caller, groups } = person;
-        let session = Session { caller, groups, key, began_at: now, seen_at: now };
+        let follows = before.map(|before| secret::fingerprint(before.expose_secret()));
+        let session = Session { caller, groups, key, follows, began_at: now, seen_at: now };
         let cookie = secret::random();
         broker.store().await?.begin_session(&cookie, &session).await?;
         broker.sweep_in_time();

@@ -27,6 +27,8 @@ pub(super) struct Granted {
     pub(super) grant: Grant,
     /// Whether the person has said that they mean this account, if it is another one than before.
     pub(super) is_meant: bool,
+    /// Fingerprint of the browser that brought it, where the application has to confirm that first.
+    pub(super) unclaimed_by: Option<String>,
 }
 
 /// The consents held, by the account that they are for. Whoever keeps one has it locked, so that a
@@ -94,9 +96,13 @@ impl Broker {
     /// grant may come in between, and the new consent is the one that counts.
     async fn write(
         &self,
-        Granted { authorization, grant, is_meant }: &Granted,
+        Granted { authorization, grant, is_meant, unclaimed_by }: &Granted,
         is_settled: impl Fn(&Grant) -> bool,
     ) -> Result<bool, StoreError> {
+        if let Some(browser) = unclaimed_by {
+            self.write_unclaimed(authorization, grant, browser).await?;
+            return Ok(false);
+        }
         let caller = &authorization.caller;
         let end = match self.put_unless(caller, grant, *is_meant, is_settled).await? {
             Some(before) => End::OtherAccount { before, candidate: Box::new(grant.clone()) },
@@ -117,6 +123,10 @@ impl Broker {
 impl Granted {
     fn name(&self) -> String {
         let Authorization { caller, provider, account, binding, .. } = &self.authorization;
-        renewal::name(caller, provider, &binding.fingerprint(), account)
+        let name = renewal::name(caller, provider, &binding.fingerprint(), account);
+        match &self.unclaimed_by {
+            Some(browser) => format!("{name} {browser}"),
+            None => name,
+        }
     }
 }

@@ -1,7 +1,7 @@
 //! Whether the browser that came is the browser of the person whose link it brings.
 
 use super::{Broker, ConnectError};
-use crate::model::principal::Opener;
+use crate::model::principal::{ConfirmOrder, Opener, Verifier};
 use crate::model::{Authorization, Caller};
 use crate::store::Held;
 
@@ -50,6 +50,18 @@ impl Visitor {
             | (Opener::SignedIn | Opener::Application(_), Self::Loopback) => {
                 Err(Stranger::Elsewhere)
             }
+        }
+    }
+
+    /// The fingerprint of a browser that may bring a consent which the application has to confirm
+    /// afterwards. Where it confirms before, its session may have ended on the way.
+    pub(super) fn may_bring(&self, authorization: &Authorization) -> Option<&str> {
+        match (&authorization.opener, self) {
+            (
+                Opener::Application(Verifier { confirm, .. }),
+                Self::Public { caller, browser: Some(browser) },
+            ) if *confirm == ConfirmOrder::After || caller.is_none() => Some(browser),
+            _ => None,
         }
     }
 }

@@ -14,7 +14,7 @@ use zeroize::Zeroizing;
 
 use super::credential::{Asked, Retention};
 use super::grant::Binding;
-use super::principal::{Opener, Verifier};
+use super::principal::{ConfirmOrder, Opener, Verifier};
 use super::provider::{
     Api, FailureConvention, Hosts, Identity, Revocation, TokenAuth, TokenBody, TokenResponseShape,
 };
@@ -88,6 +88,9 @@ pub struct Authorization {
     /// has kept as [`Unconfirmed`].
     #[serde(default, skip_serializing)]
     pub browser: Option<String>,
+    /// When the latest [`Unclaimed`] consent was given by this link, for which it stays open.
+    #[serde(default)]
+    pub unclaimed_since: Option<Time>,
     /// What the person knows the account by that is connected now.
     #[serde(default)]
     pub connected_as: Option<String>,
@@ -222,17 +225,29 @@ impl Authorization {
     }
 
     pub fn expires_at(&self) -> Time {
-        self.created_at.after(LIFETIME)
+        let end = self.created_at.after(LIFETIME);
+        self.unclaimed_since.map_or(end, |since| since.after(UNCLAIMED_LIFETIME).max(end))
     }
 
     pub fn is_expired(&self, now: Time) -> bool {
-        now.is_past(self.created_at, LIFETIME)
+        now.is_past(self.created_at, LIFETIME) && !is_claimable(self.unclaimed_since, now)
     }
 
     /// Whether a new prompt may show this attempt's link again.
     pub fn is_open(&self, now: Time) -> bool {
         let is_undecided = matches!(self.status, Status::Pending | Status::OtherAccount { .. });
         is_undecided && !self.is_expired(now) && self.starts < MOST_STARTS
+    }
+
+    /// Whether a browser may take it to the provider before the application has confirmed the browser.
+    pub fn asks_unconfirmed(&self, now: Time) -> bool {
+        let is_after = matches!(
+            &self.opener,
+            Opener::Application(Verifier { confirm: ConfirmOrder::After, .. })
+        );
+        // What is pasted goes to us alone, so there is no order to keep.
+        let is_at_provider = matches!(self.trip.way, Way::Code(_));
+        is_after && is_at_provider && self.status == Status::Pending && !self.is_expired(now)
     }
 
     /// How often the person has said no within the last hour.
@@ -280,8 +295,8 @@ pub struct Started {
     pub started_at: Time,
 }
 
-/// What a browser has brought back, until an application says who sits at it: neither exchanged nor
-/// of any use to whoever asked.
+/// What a browser has brought back, unexchanged, as an earlier version kept it until the application
+/// answered.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Unconfirmed {
     pub verifier: Verifier,
@@ -317,6 +332,32 @@ impl Unconfirmed {
     pub fn is_expired(&self, now: Time) -> bool {
         now.is_past(self.arrived_at, CONFIRMATION)
     }
+}
+
+/// How long a consent waits for the application to confirm its browser.
+pub const UNCLAIMED_LIFETIME: Duration = Duration::from_hours(24);
+
+/// A consent whose browser the application has not confirmed yet: of no use to any call. Its key in
+/// the store is a keyed hash of the link's ticket and the browser, so that a consent which another
+/// browser brings by the same link stands beside it.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Unclaimed {
+    pub authorization: Authorization,
+    pub grant: Grant,
+    /// Fingerprint of the cookie of the browser that brought it.
+    pub browser: String,
+    pub given_at: Time,
+}
+
+impl Unclaimed {
+    pub fn is_expired(&self, now: Time) -> bool {
+        now.is_past(self.given_at, UNCLAIMED_LIFETIME)
+    }
+}
+
+/// Whether a consent given then can still be claimed.
+pub fn is_claimable(unclaimed_since: Option<Time>, now: Time) -> bool {
+    unclaimed_since.is_some_and(|since| !now.is_past(since, UNCLAIMED_LIFETIME))
 }
 
 /// Our registration at the provider, resolved: what a token request needs.

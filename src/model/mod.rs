@@ -26,7 +26,7 @@ pub mod tool;
 pub mod verification;
 
 pub use allowed::{Allowed, AllowedHost, AllowedOrigin, BadAllowed};
-pub use authorization::{Authorization, Started, Status, Unconfirmed};
+pub use authorization::{Authorization, Started, Status, Unclaimed, Unconfirmed};
 pub use caller::Caller;
 pub use consent_mode::ConsentMode;
 pub use event::Event;

@@ -28,6 +28,9 @@ pub struct Session {
     /// with; `None`: at the issuer.
     #[serde(default)]
     pub key: Option<String>,
+    /// Fingerprint of the cookie that this session's cookie has replaced in the same browser.
+    #[serde(default)]
+    pub follows: Option<String>,
     pub began_at: Time,
     /// At most a few minutes before the browser last came.
     pub seen_at: Time,
@@ -94,6 +97,11 @@ impl Destination {
         *self != Self::default()
     }
 
+    /// The ticket of the link, if it is one.
+    pub fn ticket(&self) -> Option<&str> {
+        self.0.strip_prefix("/connect/")
+    }
+
     /// A path of this server.
     pub fn as_str(&self) -> &str {
         &self.0
@@ -119,6 +127,7 @@ mod tests {
             caller: caller.clone(),
             groups: BTreeSet::new(),
             key: None,
+            follows: None,
             began_at: at(0),
             seen_at,
         };

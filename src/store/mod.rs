@@ -16,12 +16,13 @@
 //! | `authorization/<user>/<provider>/<binding>/<account>` | the one [`Authorization`] of that person there |
 //! | `ticket/<ticket>` | which authorization a connect link leads to |
 //! | `state/<state>` | a [`Started`] authorization, until its `state` is redeemed |
-//! | `unconfirmed/<flow>` | an [`Unconfirmed`](crate::model::Unconfirmed) consent that an earlier version has kept |
+//! | `unconfirmed/<flow>` | an [`Unconfirmed`] consent that an earlier version has kept |
+//! | `unclaimed/<browser>` | an [`Unclaimed`] consent of a link, brought by that browser |
 //! | `verification/<flow>` | the [`Verification`] of a browser that was sent to an application |
 //! | `session/<cookie>` | the [`Session`] of a browser |
 //! | `signin/<state>` | a browser that is [`SigningIn`], until its `state` is redeemed |
 //!
-//! `<user>`, `<ticket>`, `<state>`, `<flow>` and `<cookie>` are keyed hashes, and so is `<account>` unless it is `default`;
+//! `<user>`, `<ticket>`, `<state>`, `<flow>`, `<browser>` and `<cookie>` are keyed hashes, and so is `<account>` unless it is `default`;
 //! `<binding>` is
 //! [`Binding::fingerprint`](crate::model::grant::Binding::fingerprint), so that a `tools.toml` that means
 //! something else by a provider's name neither finds nor overwrites what another one kept.
@@ -72,7 +73,7 @@ pub use shared::{AskError, Role};
 use crate::model::secret;
 use crate::model::{
     AccountName, Authorization, Caller, Grant, InstanceId, ProviderId, Session, SigningIn, Started,
-    Verification,
+    Unclaimed, Unconfirmed, Verification,
 };
 use alive::Alive;
 use peer::Answering;
@@ -273,8 +274,11 @@ impl Store {
         let ticket = self.ticket_key(authorization.ticket.expose_secret());
         // The pointer first: a link must never be shown that leads nowhere. One that leads to an
         // authorization with another ticket opens nothing, see `by_ticket`.
-        let pointer =
-            Pointer { to: key.as_str().to_owned(), expires_at: authorization.expires_at() };
+        let pointer = Pointer {
+            to: key.as_str().to_owned(),
+            expires_at: authorization.expires_at(),
+            unclaimed_since: None,
+        };
         self.write(&ticket, &pointer, None).await?;
         self.write(&key, authorization, over).await
     }
@@ -324,6 +328,47 @@ impl Store {
     /// The browser that was sent to an application with this `flow_id`.
     pub async fn verification(&self, flow: &SecretString) -> Result<Option<Held<Verification>>> {
         self.read(self.verification_key(flow)).await
+    }
+
+    /// What an earlier version has kept under this `flow_id`.
+    pub async fn unconfirmed(&self, flow: &SecretString) -> Result<Option<Held<Unconfirmed>>> {
+        let flow = self.ring.hash("flow", &[flow.expose_secret()]);
+        self.read(Key::new(format!("unconfirmed/{flow}"))).await
+    }
+
+    /// Keeps a consent until the application confirms its browser, over an earlier one that the same
+    /// browser has brought by the same link.
+    pub async fn keep_unclaimed(&self, it: &Unclaimed) -> Result<()> {
+        let key = self.unclaimed_key(it.authorization.ticket.expose_secret(), &it.browser);
+        let before = self.read::<Unclaimed>(key.clone()).await?;
+        let is_kept = self.write(&key, it, before.as_ref()).await?;
+        if is_kept { Ok(()) } else { Err(StoreError::Contended) }
+    }
+
+    /// The consent that the browser of this fingerprint has brought by the link of this ticket.
+    pub async fn unclaimed(&self, ticket: &str, browser: &str) -> Result<Option<Held<Unclaimed>>> {
+        self.read(self.unclaimed_key(ticket, browser)).await
+    }
+
+    /// All consents that wait to be claimed.
+    pub async fn all_unclaimed(&self) -> Result<Vec<Held<Unclaimed>>> {
+        self.read_all("unclaimed/").await
+    }
+
+    /// Makes a link lead to its authorization for as long as that says now. False if the
+    /// authorization has changed since it was read.
+    pub async fn prolong_link(
+        &self,
+        longer: &Authorization,
+        over: &Held<Authorization>,
+    ) -> Result<bool> {
+        let ticket = self.ticket_key(longer.ticket.expose_secret());
+        let Some(before) = self.read::<Pointer>(ticket.clone()).await? else { return Ok(true) };
+        let Pointer { to, expires_at, .. } = &before.value;
+        let (to, expires_at) = (to.clone(), *expires_at);
+        let pointer = Pointer { to, expires_at, unclaimed_since: longer.unclaimed_since };
+        self.write(&ticket, &pointer, Some(&before)).await?;
+        self.write(&over.key, longer, Some(over)).await
     }
 
     /// Authorizations that a link may still be open for.
@@ -427,6 +472,10 @@ impl Store {
 
     fn state_key(&self, state: &str) -> Key {
         Key::new(format!("state/{}", self.ring.hash("state", &[state])))
+    }
+
+    fn unclaimed_key(&self, ticket: &str, browser: &str) -> Key {
+        Key::new(format!("unclaimed/{}", self.ring.hash("unclaimed", &[ticket, browser])))
     }
 
     fn verification_key(&self, flow: &SecretString) -> Key {

@@ -8,7 +8,9 @@ use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
 use crate::model::grant::Used;
-use crate::model::{Authorization, Grant, Session, SigningIn, Started, Unconfirmed, Verification};
+use crate::model::{
+    Authorization, Grant, Session, SigningIn, Started, Unclaimed, Unconfirmed, Verification,
+};
 
 /// Something that the store keeps.
 pub trait Record: Serialize + DeserializeOwned {
@@ -28,6 +30,11 @@ impl Record for Used {
 
 impl Record for Authorization {
     const NAME: &'static str = "authorization";
+    const VERSION: u32 = 1;
+}
+
+impl Record for Unclaimed {
+    const NAME: &'static str = "unclaimed consent";
     const VERSION: u32 = 1;
 }
 
@@ -61,6 +68,9 @@ impl Record for SigningIn {
 pub(super) struct Pointer {
     pub(super) to: String,
     pub(super) expires_at: crate::model::Time,
+    /// See [`Authorization::unclaimed_since`].
+    #[serde(default)]
+    pub(super) unclaimed_since: Option<crate::model::Time>,
 }
 
 impl Record for Pointer {
@@ -82,6 +92,7 @@ pub(super) const KINDS: &[Kind] = &[
     Kind::of::<Pointer>("ticket/"),
     Kind::of::<Started>("state/"),
     Kind::of::<Unconfirmed>("unconfirmed/"),
+    Kind::of::<Unclaimed>("unclaimed/"),
     Kind::of::<Verification>("verification/"),
     Kind::of::<Session>("session/"),
     Kind::of::<SigningIn>("signin/"),
@@ -153,7 +164,8 @@ mod tests {
         let newer = br#"{"v":2,"d":{"something":"else"}}"#;
         let found = decode::<Pointer>(newer);
         assert!(matches!(found, Err(RecordError::TooNew { found: 2, known: 1, .. })));
-        let pointer = Pointer { to: "x".into(), expires_at: Time::from_millis(1) };
+        let pointer =
+            Pointer { to: "x".into(), expires_at: Time::from_millis(1), unclaimed_since: None };
         assert_eq!(decode::<Pointer>(&encode(&pointer).unwrap()).unwrap().to, "x");
         assert!(matches!(decode::<Pointer>(b"{}"), Err(RecordError::Malformed("ticket"))));
     }

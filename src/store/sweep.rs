@@ -2,7 +2,7 @@
 
 use super::record::{Pointer, Record};
 use super::{Held, Result, Store};
-use crate::model::authorization::LIFETIME;
+use crate::model::authorization::{LIFETIME, is_claimable};
 use crate::model::{
     Authorization, Grant, Session, SigningIn, Started, Time, Unconfirmed, Verification,
 };
@@ -17,6 +17,7 @@ impl Store {
         self.clear::<Authorization>("authorization/", |held| held.is_over(now)).await?;
         self.clear::<Pointer>("ticket/", |held| {
             now.is_past(held.expires_at.before(LIFETIME), LIFETIME)
+                && !is_claimable(held.unclaimed_since, now)
         })
         .await?;
         self.clear::<Started>("state/", |held| held.authorization.is_expired(now)).await?;

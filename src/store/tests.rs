@@ -137,6 +137,7 @@ pub(super) fn authorization(user: &str) -> Authorization {
         refusals: Vec::new(),
         trip: trip(),
         browser: None,
+        unclaimed_since: None,
         connected_as: None,
         candidate: None,
     }

@@ -6,6 +6,7 @@
 //! planted before is worth nothing after (session fixation).
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::extract::{Request, State};
 use axum::http::header::{COOKIE, SET_COOKIE};
@@ -17,8 +18,12 @@ use secrecy::{ExposeSecret as _, SecretString};
 use url::Url;
 
 use super::shield::Origins;
+use crate::model::authorization::UNCLAIMED_LIFETIME;
 use crate::model::secret;
-use crate::model::session;
+
+/// As long as anything waits for a browser's cookie, and some more. How long somebody stays signed in
+/// is the session's own business.
+const COOKIE_LIFETIME: Duration = UNCLAIMED_LIFETIME.saturating_add(Duration::from_hours(1));
 
 /// Characters of [`secret::random`].
 const LENGTH: usize = 43;
@@ -76,7 +81,7 @@ pub(super) async fn know(
     request.extensions_mut().insert(browser.clone());
     let mut response = next.run(request).await;
     if let Some(value) = browser.0.next.lock().take() {
-        let set = set_cookie(&name, &value, "/", session::LONGEST.as_secs());
+        let set = set_cookie(&name, &value, "/", COOKIE_LIFETIME.as_secs());
         response.headers_mut().extend(set.map(|set| (SET_COOKIE, set)));
     }
     response

@@ -22,9 +22,9 @@ use crate::broker::invitation::{Departure, Paste, PasteWhat};
 use crate::broker::paste::PasteError;
 use crate::broker::secret::Pasted;
 use crate::broker::{ConnectError, Stranger, Visitor};
-use crate::model::Destination;
 use crate::model::authorization::LIFETIME;
 use crate::model::text::sentence;
+use crate::model::{Destination, Session};
 
 /// A link, and the browser that came by it.
 pub(super) struct Link {
@@ -33,6 +33,7 @@ pub(super) struct Link {
     browser: Browser,
     /// Where browsers sign in, and where this one comes from.
     sign_in: Option<(Arc<Door>, Sender)>,
+    session: Option<Session>,
     ticket: String,
 }
 
@@ -53,12 +54,16 @@ impl FromRequestParts<Broker> for Link {
             let from = Sender::of(parts, &door);
             (door, from)
         });
-        Ok(Self { broker: broker.clone(), visitor, browser, sign_in, ticket })
+        let session = parts.extensions.get::<Session>().cloned();
+        Ok(Self { broker: broker.clone(), visitor, browser, sign_in, session, ticket })
     }
 }
 
 pub(super) async fn show(link: Link) -> Response {
-    link.page(Change::None).await
+    match link.claim().await {
+        Some(next) => see_other(&next),
+        None => link.page(Change::None).await,
+    }
 }
 
 #[derive(Deserialize)]
@@ -107,11 +112,39 @@ pub(super) async fn answer(link: Link, OwnForm(form): OwnForm<Answered>) -> Resp
     }
     match broker.depart(ticket, visitor, &form.shown).await {
         Ok(departure) => depart(&departure),
+        Err(ConnectError::Stranger(Stranger::Unconfirmed)) => link.depart_unconfirmed().await,
         Err(error) => link.again(error).await,
     }
 }
 
 impl Link {
+    /// Claims what this browser has brought before its application confirmed it; where it goes on.
+    async fn claim(&self) -> Option<String> {
+        let (Some((door, _)), Some(session)) = (&self.sign_in, &self.session) else { return None };
+        let cookie = self.browser.cookie();
+        door.sign_in.claim(&self.ticket, cookie, session).await.unwrap_or_else(|error| {
+            tracing::warn!(%error, "a consent could not be claimed");
+            None
+        })
+    }
+
+    async fn depart_unconfirmed(&self) -> Response {
+        let Some((door, from)) = &self.sign_in else {
+            return self.refused(&Stranger::Unconfirmed.into()).await;
+        };
+        if !door.admits(from) {
+            return signin::too_often();
+        }
+        match self.broker.depart_unconfirmed(&self.ticket, &self.visitor).await {
+            Ok(departure) => {
+                // Its consent may wait for a day for this very cookie.
+                self.browser.becomes(self.browser.cookie_or_new().clone());
+                depart(&departure)
+            }
+            Err(error) => self.again(error).await,
+        }
+    }
+
     async fn page(&self, change: Change) -> Response {
         match self.broker.invitation(&self.ticket, &self.visitor).await {
             Ok(invitation) => {
@@ -157,7 +190,7 @@ impl Link {
         let to = Destination::link(&self.ticket);
         if let (ConnectError::Stranger(Stranger::Unconfirmed), Some((door, from))) =
             (error, &self.sign_in)
-            && let Some(response) = door.to_verifier(&self.ticket, &self.browser, from).await
+            && let Some(response) = door.unconfirmed(&self.ticket, &self.browser, from).await
         {
             return response;
         }

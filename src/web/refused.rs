@@ -94,6 +94,7 @@ pub(super) fn callback(error: &CallbackError, reader: Reader) -> Page {
             (StatusCode::FORBIDDEN, "This was started elsewhere")
         }
         // Nothing of such an answer is shown (RFC 9207 §2.4).
+        CallbackError::Denied { .. } => (StatusCode::FORBIDDEN, "Nothing was approved"),
         CallbackError::OtherProvider | CallbackError::OtherIssuer => {
             (StatusCode::BAD_REQUEST, "This answer was not accepted")
         }
@@ -130,7 +131,7 @@ pub(super) fn callback(error: &CallbackError, reader: Reader) -> Page {
     match error {
         // Any page of the web can make a browser come here, with an `<img>`, as often as it likes:
         // that must not fill the log.
-        CallbackError::Answer(_) | CallbackError::Unknown => {
+        CallbackError::Answer(_) | CallbackError::Unknown | CallbackError::Denied { .. } => {
             tracing::debug!(%error, "a browser was turned away");
             page
         }

@@ -25,7 +25,7 @@ use super::page::{Kind, Page, html, see_other};
 use super::refused::logged;
 use super::shield::Origins;
 use crate::broker::Visitor;
-use crate::broker::confirmation::NEXT_PATH;
+use crate::broker::confirmation::{NEXT_PATH, UnconfirmedStep};
 use crate::broker::sign_in::{Offer, SignIn, SignInError, SignedIn};
 use crate::identity::Application;
 use crate::model::session::{Destination, Session};
@@ -65,23 +65,41 @@ impl Door {
         })
     }
 
-    /// Where the browser of a link goes whose application has to confirm it; `None`: no application
-    /// has to.
-    pub(super) async fn to_verifier(
+    /// Where the browser of a link goes on whose application has not confirmed it; `None`: no
+    /// application has to.
+    pub(super) async fn unconfirmed(
         &self,
         ticket: &str,
         browser: &Browser,
         from: &Sender,
     ) -> Option<Response> {
-        if !self.trips.admits(from.0) {
+        if !self.admits(from) {
             return Some(too_often());
         }
-        let cookie = browser.cookie_or_new();
-        match self.sign_in.verifier_of_link(ticket, cookie).await {
-            Ok(page) => page.map(|page| see_other(page.as_str())),
+        match self.sign_in.unconfirmed_step(ticket, browser.cookie_or_new()).await {
+            Ok(None) => None,
+            Ok(Some(UnconfirmedStep::Verifier(page))) => Some(see_other(page.as_str())),
+            Ok(Some(UnconfirmedStep::Consent { title, host })) => {
+                let csrf = browser.form_token(&format!("/connect/{ticket}"));
+                Some(html(StatusCode::OK, &Unconfirmed { title: &title, host: &host, csrf }))
+            }
             Err(error) => Some(failed(&error.into())),
         }
     }
+
+    /// Whether this address may send one more browser off.
+    pub(super) fn admits(&self, from: &Sender) -> bool {
+        self.trips.admits(from.0)
+    }
+}
+
+/// Asks a browser that may be anybody's: says nothing of whose link it is and for what.
+#[derive(Template)]
+#[template(path = "unconfirmed.html")]
+struct Unconfirmed<'a> {
+    title: &'a str,
+    host: &'a str,
+    csrf: String,
 }
 
 /// Where a request comes from.
@@ -334,7 +352,29 @@ async fn confirmed(
 ) -> Response {
     let query = query.unwrap_or_default();
     let session = session.as_ref().map(|Extension(session)| session);
-    signed_in(&browser, door.sign_in.confirmed(browser.cookie(), session, &query).await)
+    match door.sign_in.confirmed(browser.cookie(), session, &query).await {
+        Err(SignInError::Unknown) => Page::new(
+            StatusCode::GONE,
+            Kind::Bad,
+            "This step is over",
+            vec![
+                "It was finished before, or its time is over.".into(),
+                "Nothing is lost by it: open the link that you were given again.".into(),
+            ],
+        )
+        .into_response(),
+        Err(SignInError::OtherBrowser) => Page::new(
+            StatusCode::FORBIDDEN,
+            Kind::Bad,
+            "This was started elsewhere",
+            vec![
+                "A link was opened in another browser, or this one keeps no cookies. Nothing was connected in this browser.".into(),
+                "Open the link that you were given yourself, and stay in one browser.".into(),
+            ],
+        )
+        .into_response(),
+        arrival => signed_in(&browser, arrival),
+    }
 }
 
 fn signed_in(browser: &Browser, arrival: Result<SignedIn, SignInError>) -> Response {
@@ -343,7 +383,7 @@ fn signed_in(browser: &Browser, arrival: Result<SignedIn, SignInError>) -> Respo
             if let Some(cookie) = arrival.cookie {
                 browser.becomes(cookie);
             }
-            see_other(arrival.to.as_str())
+            see_other(&arrival.to)
         }
         Err(error) => failed(&error),
     }
@@ -374,7 +414,7 @@ async fn leave(
     needed(to.as_ref(), application.map(|application| application.name.as_str()))
 }
 
-fn too_often() -> Response {
+pub(super) fn too_often() -> Response {
     let lines = vec!["Wait a minute, then try again.".into()];
     Page::new(StatusCode::TOO_MANY_REQUESTS, Kind::Bad, "Too many tries", lines).into_response()
 }

@@ -19,6 +19,7 @@ mod harness;
 mod load;
 
 mod agents;
+mod applications;
 mod binding;
 mod browser;
 mod callback;

@@ -1,16 +1,13 @@
 //! Several people at one server: whose browser it is that comes, and that nobody finishes what somebody else began
 //! (MCP 2026-07-28, client/elicitation, "Phishing").
 
-use serde_json::{Value, json};
+use serde_json::json;
 
 use crate::harness::{
-    Answer, Application, Browsers, Dialect, Home, Host, Issuer, Page, Prompt, Reply, Served,
-    Transport, Wire, World, request,
+    Answer, Browsers, Dialect, Home, Host, Issuer, Page, Prompt, Served, Transport, Wire, World,
 };
 
 const STORE_KEY: &str = "cGVvcGxlIHBlb3BsZSBwZW9wbGUgcGVvcGxlIHBlMDE=";
-const APP_KEY: &str = "application-key-0123456789abcdef";
-const OTHER_KEY: &str = "other-application-key-0123456789";
 
 type Caller = Host<Box<dyn Wire>>;
 
@@ -174,152 +171,6 @@ fn the_provider_s_address_handed_on_attaches_nothing() {
     assert_unconnected(&mut bob);
 }
 
-/// A server whose callers are an application's users, and everything around it.
-struct Applied {
-    world: World,
-    app: Application,
-    home: Home,
-    served: Served,
-    browsers: Browsers,
-}
-
-impl Applied {
-    fn start() -> Self {
-        let world = World::start();
-        let app = Application::start(APP_KEY);
-        let url = app.url();
-        let auth = format!(
-            "[[server.auth.api_keys]]\nname = \"app\"\nkey = \"env:APP_KEY\"\nverifier_url = \"{url}/verify\"\n\
-             [[server.auth.api_keys]]\nname = \"other\"\nkey = \"env:OTHER_KEY\"\nverifier_url = \"{url}/other\"\n\
-             [[server.auth.api_keys]]\nname = \"mute\"\nkey = \"env:MUTE_KEY\"\n"
-        );
-        let home = Home::new(&format!("{auth}{}", world.tools()))
-            .with("COUNTERSIGN_KEY", STORE_KEY)
-            .with("APP_KEY", APP_KEY)
-            .with("OTHER_KEY", OTHER_KEY)
-            .with("MUTE_KEY", MUTE_KEY);
-        let served = Served::start(&home);
-        Self { world, app, home, served, browsers: Browsers::start() }
-    }
-
-    /// What an application calls for one of its users.
-    fn host(&self, key: &str, user: &str, dialect: Dialect) -> Caller {
-        let bearer = format!("Bearer {key}");
-        let headers = [("authorization", bearer.as_str()), ("countersign-user", user)];
-        self.served.host_with(Transport::Streamable, dialect, &headers)
-    }
-
-    /// Somebody who is signed in at the application opens a link, and goes on to the end.
-    fn visit(&mut self, who: &str, link: &str) -> Page {
-        self.browsers.open(who, &format!("{}/login/{who}", self.app.url()));
-        self.browsers.open(who, link);
-        let page = self.browsers.press(who, "continue");
-        self.browsers.allow(who, self.world.issuer(), &format!("{who}_at_notes"), page)
-    }
-
-    fn confirm(&self, key: &str, flow: &str, user: &str) -> Reply {
-        let bearer = format!("Bearer {key}");
-        let headers = [("authorization", bearer.as_str()), ("content-type", "application/json")];
-        let body = json!({ "flow_id": flow, "user_id": user }).to_string();
-        request("POST", &format!("{}/v1/auth/confirm_user", self.served.origin()), &headers, &body)
-    }
-}
-
-/// Of an application that says nothing about browsers.
-const MUTE_KEY: &str = "mute-application-key-0123456789ab";
-
-#[track_caller]
-fn assert_refused(reply: &Reply, name: &str) {
-    let problem: Value = reply.json();
-    assert_eq!(problem["name"], name, "{reply:?}");
-    assert!((400..500).contains(&reply.status), "{reply:?}");
-}
-
-#[test]
-fn an_application_answers_for_its_users() {
-    let mut applied = Applied::start();
-    applied.app.confirm_to(&applied.served);
-    let mut ana = applied.host(APP_KEY, "ana", Dialect::ERRORS);
-    let mut bob = applied.host(APP_KEY, "bob", Dialect::PLAIN);
-    let prompt = asked(&mut ana);
-    let page = applied.visit("ana", &prompt.url);
-    assert_eq!(page.status, 200, "{page:?}");
-    assert!(page.is_at(applied.served.origin()), "{page:?}");
-    ana.completion(prompt.elicitation.as_deref().unwrap());
-    assert_account(&mut ana, "ana_at_notes");
-    assert_unconnected(&mut bob);
-    // Nor somebody of the same name at another application.
-    assert_unconnected(&mut applied.host(OTHER_KEY, "ana", Dialect::PLAIN));
-
-    // Opened by somebody else: the application says who that is.
-    let link = asked(&mut bob).url;
-    let page = applied.visit("ana", &link);
-    assert!(page.title.contains("user_mismatch"), "{page:?}");
-    assert_eq!(exchanged(&applied.world), 1);
-    assert_unconnected(&mut bob);
-    assert_account(&mut ana, "ana_at_notes");
-
-    let link = asked(&mut bob).url;
-    assert_eq!(applied.visit("bob", &link).status, 200);
-    assert_account(&mut bob, "bob_at_notes");
-    drop((ana, bob));
-    assert_eq!(applied.served.end().code(), Some(0), "{}", applied.home.log());
-}
-
-#[test]
-fn what_confirms_a_consent_is_known_to_its_browser_alone() {
-    let mut applied = Applied::start();
-    let mut ana = applied.host(APP_KEY, "ana", Dialect::ERRORS);
-    let prompt = asked(&mut ana);
-    let elicitation = prompt.elicitation.clone().unwrap();
-    let ticket = prompt.url.rsplit('/').next().unwrap().to_owned();
-    applied.visit("ana", &prompt.url);
-    let flows = applied.app.flows();
-    let flow = flows[0]["flow_id"].as_str().unwrap();
-    assert_eq!(exchanged(&applied.world), 0, "nothing before it is confirmed");
-    assert_unconnected(&mut ana);
-
-    // Who began knows all of these, and none is what the browser brought.
-    let state = applied.world.issued()["states"][0].as_str().unwrap().to_owned();
-    for guess in [&ticket, &elicitation, &state, "", &flow[1..], &flow.to_uppercase()] {
-        assert_refused(&applied.confirm(APP_KEY, guess, "ana"), "unknown_flow");
-    }
-    assert_refused(&applied.confirm(OTHER_KEY, flow, "ana"), "unknown_flow");
-    assert_refused(&applied.confirm("no-key-at-all", flow, "ana"), "invalid_authorization");
-    assert_eq!(exchanged(&applied.world), 0);
-
-    // It is as good as before, once.
-    let reply = applied.confirm(APP_KEY, flow, "ana");
-    assert_eq!(reply.status, 200, "{reply:?}");
-    ana.completion(&elicitation);
-    assert_account(&mut ana, "ana_at_notes");
-    assert_refused(&applied.confirm(APP_KEY, flow, "ana"), "unknown_flow");
-    assert_eq!(exchanged(&applied.world), 1);
-}
-
-/// A wrong answer is no free guess.
-#[test]
-fn a_consent_of_the_wrong_user_is_over() {
-    let mut applied = Applied::start();
-    let mut ana = applied.host(APP_KEY, "ana", Dialect::PLAIN);
-    let link = asked(&mut ana).url;
-    applied.visit("ana", &link);
-    let flows = applied.app.flows();
-    let flow = flows[0]["flow_id"].as_str().unwrap();
-    assert_refused(&applied.confirm(APP_KEY, flow, "bob"), "user_mismatch");
-    assert_refused(&applied.confirm(APP_KEY, flow, "ana"), "unknown_flow");
-    assert_eq!(exchanged(&applied.world), 0);
-    assert_unconnected(&mut ana);
-}
-
-#[test]
-fn without_anybody_to_answer_for_a_browser_there_are_no_links() {
-    let applied = Applied::start();
-    let mut ana = applied.host(MUTE_KEY, "ana", Dialect::PLAIN);
-    let text = ana.call("whoami", &json!({})).failed();
-    assert!(text.contains("verifier_url") && !text.contains("http://127"), "{text}");
-}
-
 /// In both colour schemes, 320 px wide and enlarged, by what axe knows of WCAG 2.2.
 #[test]
 fn the_pages_of_several_people_can_be_used_by_everybody() {
@@ -342,10 +193,4 @@ fn the_pages_of_several_people_can_be_used_by_everybody() {
     assert_eq!(signed.browsers.problems("ana", "accounts"), none);
     let page = signed.browsers.open("bob", &accounts);
     assert!(page.text.contains("Nothing is connected yet"), "{page:?}");
-
-    let mut applied = Applied::start();
-    let link = asked(&mut applied.host(APP_KEY, "ana", Dialect::PLAIN)).url;
-    let page = applied.browsers.open("ana", &link);
-    assert!(page.text.contains("You will confirm it at 127.0.0.1"), "{page:?}");
-    assert_eq!(applied.browsers.problems("ana", "connect-application"), none);
 }

@@ -75,6 +75,9 @@ table! {
         "user" => user: Text,
         /// The application's page that tells who opened a connect link, e.g. `https://app.example.com/verify`.
         "verifier_url" => verifier_url: Text,
+        /// When the application confirms who opened a link: `before` the browser is shown anything (default), or `after` the provider, as Arcade does.
+        #[schemars(extend("enum" = ["before", "after"]))]
+        "confirm" => confirm: Text,
     }
 }
 

@@ -5,7 +5,7 @@ use super::super::problem::Findings;
 use super::super::read::Text;
 use super::provider::variable;
 use super::server_auth::References;
-use super::{address, secret};
+use super::{address, choice, secret};
 use crate::model::UserId;
 use crate::model::principal::ConfirmOrder;
 use crate::model::provider::SecretRef;
@@ -117,11 +117,10 @@ fn holder(
     find: &mut Findings<'_>,
 ) -> Option<KeyHolder> {
     let verifier_url = table.verifier_url.as_ref().map(|text| verifier_url(text, find));
+    let confirm = confirm(table, find);
     match (&table.user, verifier_url) {
         (Some(user), None) => person(user, find).map(KeyHolder::Person),
-        (None, Some(url)) => {
-            Some(KeyHolder::Application { verifier_url: Some(url?), confirm: ConfirmOrder::Before })
-        }
+        (None, Some(url)) => Some(KeyHolder::Application { verifier_url: Some(url?), confirm }),
         (Some(user), Some(_)) => {
             find.error(
                 "auth::key",
@@ -136,7 +135,7 @@ fn holder(
             if !may_be_there("user") && !may_be_there("verifier_url") {
                 warn_of_no_verifier(table, name, find);
             }
-            Some(KeyHolder::Application { verifier_url: None, confirm: ConfirmOrder::Before })
+            Some(KeyHolder::Application { verifier_url: None, confirm })
         }
     }
 }
@@ -152,6 +151,23 @@ fn warn_of_other_name(table: &CallerKeyTable, user: &UserId, find: &mut Findings
     )
     .label("no link can be opened if it is another name")
     .hint("write what the issuer's tokens say in `sub` for this person, or set `user_claim` in [server.auth]");
+}
+
+const CONFIRM_ORDERS: [(&str, ConfirmOrder); 2] =
+    [("before", ConfirmOrder::Before), ("after", ConfirmOrder::After)];
+
+/// When the application confirms a browser.
+fn confirm(table: &CallerKeyTable, find: &mut Findings<'_>) -> ConfirmOrder {
+    let Some(text) = &table.confirm else { return ConfirmOrder::default() };
+    if table.verifier_url.is_none() && !find.may_be_there(&table.span, "verifier_url") {
+        find.error(
+            "auth::confirm",
+            &text.span,
+            "`confirm` is about a `verifier_url`, and there is none",
+        )
+        .hint("write `verifier_url` beside it, or remove it");
+    }
+    choice(text, &CONFIRM_ORDERS, find).unwrap_or_default()
 }
 
 /// Without an issuer the key's name is all that vouches for its person.

@@ -69,6 +69,22 @@ fn an_issuer_and_keys_are_read() {
 }
 
 #[test]
+fn an_application_says_when_it_confirms_a_browser() {
+    let url = "verifier_url = \"https://a.example/v\"\n";
+    for (written, expected) in [
+        ("", ConfirmOrder::Before),
+        ("confirm = \"before\"", ConfirmOrder::Before),
+        ("confirm = \"after\"", ConfirmOrder::After),
+    ] {
+        let auth = auth(&key("a", &format!("{url}{written}")));
+        match &auth.keys[0].holder {
+            KeyHolder::Application { confirm, .. } => assert_eq!(*confirm, expected),
+            KeyHolder::Person(_) => panic!("a person"),
+        }
+    }
+}
+
+#[test]
 fn what_is_left_out_has_its_default() {
     let issuer =
         auth("[server.auth]\nissuer = \"http://127.0.0.1:9/realms/x/\"").issuer.expect("one");
@@ -260,6 +276,9 @@ fn mistakes_about_keys() {
         ),
         (key("a", "verifier_url = \"https://u:hunter2@a.example/v\""), "4:17", "user name"),
         (key("a", "verifier_url = \"javascript://a.example/v\""), "4:17", "only `https://`"),
+        (key("a", "verifier_url = \"https://a.example/v\"\nconfirm = \"later\""), "5:11", ""),
+        (key("a", "confirm = \"after\""), "4:11", "there is none"),
+        (key("a", "user = \"a\"\nconfirm = \"after\""), "5:11", "there is none"),
     ]);
     for good_url in [
         "http://127.0.0.1:9/v",

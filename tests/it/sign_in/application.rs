@@ -15,25 +15,25 @@ use crate::browser::{Browser, Page};
 const ABOUT: [&str; 6] = ["ana", "acme", "Acme", "notes:read", "<code>read", "Reads"];
 
 /// The answer to `POST /v1/auth/confirm_user`.
-struct Reply {
+pub(super) struct Reply {
     status: StatusCode,
     json: Value,
 }
 
 impl Reply {
     #[track_caller]
-    fn next_uri(&self) -> String {
+    pub(super) fn next_uri(&self) -> String {
         assert_eq!(self.status, StatusCode::OK, "{}", self.json);
         self.json["next_uri"].as_str().unwrap().to_owned()
     }
 
     #[track_caller]
-    fn is_refused(&self, name: &str) {
+    pub(super) fn is_refused(&self, name: &str) {
         assert_eq!((self.status, &self.json["name"]), (StatusCode::BAD_REQUEST, &json!(name)));
     }
 }
 
-async fn confirm(world: &World, application: &str, flow: &str, user: &str) -> Reply {
+pub(super) async fn confirm(world: &World, application: &str, flow: &str, user: &str) -> Reply {
     let http = reqwest::Client::builder().no_proxy().build().unwrap();
     let reply = http
         .post(format!("{}/v1/auth/confirm_user", world.address()))
@@ -50,7 +50,7 @@ async fn confirm(world: &World, application: &str, flow: &str, user: &str) -> Re
 
 /// The one parameter that the verifier page of `app` is given beside its own.
 #[track_caller]
-fn flow_of(page: &Page) -> String {
+pub(super) fn flow_of(page: &Page) -> String {
     assert_eq!(page.status, StatusCode::SEE_OTHER, "{}", page.text);
     let url = Url::parse(page.location()).unwrap();
     assert!(url.as_str().starts_with(verifier("app").as_str()), "{url}");
@@ -86,12 +86,12 @@ async fn leave(browser: &Browser, link: &str) -> Page {
 }
 
 /// What the provider sends the browser back with.
-fn way_back(departure: &Page) -> String {
+pub(super) fn way_back(departure: &Page) -> String {
     let parameter = |name| departure.parameter(name);
     format!("{}?state={}&code=c0de", parameter("redirect_uri"), parameter("state"))
 }
 
-fn says_nothing(page: &Page) {
+pub(super) fn says_nothing(page: &Page) {
     for word in ABOUT {
         assert!(!page.text.contains(word), "{word}: {}", page.text);
     }
@@ -148,7 +148,7 @@ async fn a_stranger_with_the_link_reads_declines_and_exhausts_nothing() {
             }
             confirm(&world, "app", &flow, "mallory").await.is_refused("user_mismatch");
             confirm(&world, "app", &flow, "ana").await.is_refused("unknown_flow");
-            world.pass(Duration::from_secs(8));
+            world.pass(Duration::from_secs(9));
         }
     }
     assert_eq!(world.record(&link).await, before);
@@ -307,6 +307,22 @@ async fn the_callback_is_for_the_user_s_session() {
     says_nothing(&refused);
     assert_eq!(world.exchanges(), 0);
     assert!(!is_connected(&world, "ana").await);
+}
+
+#[tokio::test]
+async fn a_session_that_ends_on_the_way_loses_no_consent() {
+    let world = World::with_application().await;
+    let link = world.link("ana").await;
+    let ana = browser_of(&world, "ana").await;
+    let departure = leave(&ana, &link).await;
+    own_form(&ana, "/signout", &[]).await;
+    let flow = flow_of(&ana.get(&way_back(&departure)).await);
+    assert_eq!(world.exchanges(), 1);
+    assert!(!is_connected(&world, "ana").await);
+    let next = confirm(&world, "app", &flow, "ana").await.next_uri();
+    assert_eq!(ana.get(&next).await.location(), link);
+    assert!(is_connected(&world, "ana").await);
+    assert_eq!(world.exchanges(), 1);
 }
 
 /// The user of before has signed out at the application, and another one uses the browser now.

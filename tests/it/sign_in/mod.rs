@@ -3,6 +3,7 @@
 //! The issuer here signs whatever a test wants it to; its part of the protocol it does like any other.
 
 mod accounts;
+mod after;
 mod application;
 mod callback;
 mod forms;

@@ -75,6 +75,11 @@ impl World {
         Self::of(People::Application(ConfirmOrder::Before)).await
     }
 
+    /// The same, but it confirms them when they come back from the provider.
+    pub(super) async fn with_application_after() -> Self {
+        Self::of(People::Application(ConfirmOrder::After)).await
+    }
+
     async fn of(people: People) -> Self {
         let now = Arc::new(AtomicI64::new(1_800_000_000_000));
         let clock = Clock::manual(Arc::clone(&now));
@@ -83,7 +88,12 @@ impl World {
         let provider = Server::start(provide).await;
         let folder = tempfile::tempdir().unwrap();
         let oauth = OAuthClient::new(net.clone(), clock.clone());
-        let broker = broker(&folder, &provider.origin, &oauth, &net, &clock);
+        let more = match people {
+            People::Issuer | People::Keys => "",
+            People::Application(_) => OTHER_TOOL,
+        };
+        let tools = format!("{}{more}", tools_toml(&provider.origin));
+        let broker = broker(&folder, &tools, &oauth, &net, &clock);
         let (issuer_settings, keys, namespace) = match people {
             People::Issuer => (Some(settings(&issuer.origin)), Vec::new(), issuer.origin.clone()),
             People::Keys => {
@@ -177,14 +187,23 @@ impl World {
 
     /// What a call of this person comes to.
     pub(super) async fn call(&self, person: &str) -> Outcome {
+        self.call_tool(person, "read").await
+    }
+
+    async fn call_tool(&self, person: &str, tool: &str) -> Outcome {
         let principal = &self.principal(person);
-        let call = Call { principal, tool: "read", arguments: None, client: None };
+        let call = Call { principal, tool, arguments: None, client: None };
         self.broker.call(call).await.expect("the tool exists")
     }
 
     /// The link that a call of this person gets.
     pub(super) async fn link(&self, person: &str) -> String {
-        match self.call(person).await {
+        self.link_of(person, "read").await
+    }
+
+    /// The link that a call of this tool gets.
+    pub(super) async fn link_of(&self, person: &str, tool: &str) -> String {
+        match self.call_tool(person, tool).await {
             Outcome::AuthorizationRequired(prompt) => prompt.url,
             Outcome::Complete(result) => panic!("ran: {}", result.text),
             Outcome::Refused(_) => panic!("refused"),
@@ -206,6 +225,12 @@ impl World {
     pub(super) fn exchanges(&self) -> usize {
         let requests = self.provider.requests();
         requests.iter().filter(|request| request.starts_with("POST /token ")).count()
+    }
+
+    /// How many tokens were ended at the provider.
+    pub(super) fn revocations(&self) -> usize {
+        let requests = self.provider.requests();
+        requests.iter().filter(|request| request.starts_with("POST /revoke ")).count()
     }
 
     /// Time goes by.
@@ -288,13 +313,13 @@ fn authenticator(
 
 fn broker(
     folder: &tempfile::TempDir,
-    provider: &str,
+    tools: &str,
     oauth: &OAuthClient,
     net: &Net,
     clock: &Clock,
 ) -> Broker {
     let path = folder.path().join("tools.toml");
-    std::fs::write(&path, tools_toml(provider)).unwrap();
+    std::fs::write(&path, tools).unwrap();
     let config = config::load(&path).unwrap_or_else(|problems| panic!("{problems}"));
     let data = DataFolder {
         path: folder.path().join("data"),
@@ -317,11 +342,24 @@ fn broker(
 
 fn provide(request: &str) -> Act {
     Act::Say(match request.split(' ').nth(1).unwrap() {
-        "/token" => json(r#"{"access_token":"first"}"#),
+        // Another one for each way there.
+        "/token" => {
+            let verifier = request.split_once("code_verifier=").map_or("none", |(_, rest)| rest);
+            let token: String = verifier.chars().take(20).collect();
+            json(format!(r#"{{"access_token":"{token}"}}"#))
+        }
+        "/revoke" => json("{}"),
         "/read" => json(r#"{"ok":true}"#),
         _ => answer("404 Not Found", "", ""),
     })
 }
+
+const OTHER_TOOL: &str = r#"
+[tools.other_read]
+description = "Reads elsewhere."
+provider    = "other"
+request     = "GET /read"
+"#;
 
 fn tools_toml(origin: &str) -> String {
     let provider = |name: &str| {
@@ -334,6 +372,7 @@ fn tools_toml(origin: &str) -> String {
             [providers.{name}.oauth]
             authorize_url = "{origin}/authorize"
             token_url     = "{origin}/token"
+            revoke_url    = "{origin}/revoke"
             loopback      = "any-port"
             "#
         )

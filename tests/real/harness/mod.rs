@@ -30,7 +30,7 @@ pub use dialect::Dialect;
 pub use home::{BINARY, Home, files};
 pub use host::{Host, Wire};
 pub use http::{Reply, listening, page_while_it_lives, request};
-pub use people::{Application, Browsers, Issuer, Page};
+pub use people::{Application, Attacker, Browsers, Issuer, Page};
 pub use program::Program;
 pub use running::{Finished, Running};
 pub use search::{Search, hex};

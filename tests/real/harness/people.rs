@@ -83,6 +83,21 @@ impl Application {
     }
 }
 
+/// A site that leads whoever opens its page elsewhere, by script.
+pub struct Attacker(Program);
+
+impl Attacker {
+    pub fn start() -> Self {
+        Self(Program::start("world/attacker.mjs", &json!({})))
+    }
+
+    /// The address of a page that goes on to another one. To a browser `localhost` is another site than `127.0.0.1`.
+    pub fn lure(&self, to: &str) -> String {
+        let to: String = url::form_urlencoded::byte_serialize(to.as_bytes()).collect();
+        format!("{}/lure?to={to}", self.0.url().replace("127.0.0.1", "localhost"))
+    }
+}
+
 /// People, each at a Chromium with a profile of their own.
 pub struct Browsers(Program);
 
@@ -108,6 +123,16 @@ impl Page {
 impl Browsers {
     pub fn start() -> Self {
         Self(Program::start("world/profiles.mjs", &json!({})))
+    }
+
+    /// Whose browsers run the scripts of pages.
+    pub fn with_scripts() -> Self {
+        Self(Program::start("world/profiles.mjs", &json!({ "scripts": true })))
+    }
+
+    /// Opens a page that goes on by itself, until it is at an address that begins so.
+    pub fn open_until(&mut self, who: &str, url: &str, at: &str) -> Page {
+        self.act(&json!({ "who": who, "goto": url, "until": at }))
     }
 
     pub fn open(&mut self, who: &str, url: &str) -> Page {

@@ -1,10 +1,11 @@
 // Several people, each at a Chromium with a profile of their own, doing what they are told line by line:
 //
-//   node profiles.mjs
+//   node profiles.mjs '{"scripts":true}'                               pages may run scripts; without: not
 //   {"ready":true}
 //   {"who":"ana","goto":"http://127.0.0.1:8971/connect/…"}
 //   {"url":"…","status":200,"title":"…","text":"…","fields":["login"],"buttons":["allow","deny"],"visited":[…]}
 //   {"who":"ana","fill":{"login":"ana"},"press":"allow"}                 a button by its value; "": the only one
+//   {"who":"ana","goto":"…","until":"http://127.0.0.1"}                  a page that goes on by itself, and where to
 //   {"who":"ana","look":"sign-in","folder":"/…"}                         see look.mjs
 //   {"screenshots":["sign-in-light.png",…],"problems":[]}
 //
@@ -14,8 +15,10 @@
 import { createInterface } from 'node:readline';
 import { launch } from './chromium.mjs';
 import { Lens } from './look.mjs';
+import { options } from './serve.mjs';
 
 const PATIENCE_MS = 30_000;
+const given = options({ scripts: false });
 const people = new Map();
 const say = (line) => process.stdout.write(`${JSON.stringify(line)}\n`);
 // stdout carries the answers and nothing else.
@@ -23,7 +26,7 @@ console.log = console.error;
 
 async function person(who) {
   if (!people.has(who)) {
-    const { context, close } = await launch({});
+    const { context, close } = await launch({ javaScriptEnabled: given.scripts });
     context.setDefaultTimeout(PATIENCE_MS);
     const [page] = context.pages();
     const last = { status: null, visited: [] };
@@ -39,7 +42,7 @@ async function person(who) {
 
 let lens;
 
-async function act({ who, goto, fill = {}, press, look, folder }) {
+async function act({ who, goto, until, fill = {}, press, look, folder }) {
   const { page, last } = await person(who);
   if (look) {
     lens ??= await Lens.open(folder);
@@ -47,6 +50,7 @@ async function act({ who, goto, fill = {}, press, look, folder }) {
   }
   last.visited = [];
   if (goto) await page.goto(goto);
+  if (until) await page.waitForURL((url) => url.href.startsWith(until));
   for (const [name, value] of Object.entries(fill)) await page.locator(`input[name="${name}"]`).fill(value);
   if (press !== undefined) {
     await Promise.all([page.waitForEvent('load'), page.locator(press ? `button[value="${press}"]` : 'button').click()]);

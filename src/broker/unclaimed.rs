@@ -1,0 +1,186 @@
+//! Consents that an application confirms after the provider has granted them (`confirm = "after"`).
+//!
+//! The code is exchanged at once, since it lives for minutes, and what comes of it is kept apart from
+//! the grants of the link's user until the application has confirmed the browser that brought it. The
+//! link alone never claims a consent: an attacker who consents with her account in her browser can
+//! have the application confirm another browser, and must not gain by opening the link once more.
+
+use secrecy::ExposeSecret as _;
+
+use super::keeping::{Arrival, Consent};
+use super::unkept::Granted;
+use super::{Broker, MOST_TRIES};
+use crate::model::authorization::{Unclaimed, Way};
+use crate::model::event::ConsentOutcome;
+use crate::model::{Authorization, Caller, Grant, Time};
+use crate::oauth::Issued;
+use crate::store::{Held, StoreError};
+
+/// Whether an unclaimed consent must end at the provider.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum EndThere {
+    /// It is another person's, by all that is known.
+    Always,
+    /// Unless its account may be one that the link's user has connected: many providers end all
+    /// tokens of an account together.
+    UnlessConnected,
+}
+
+impl Broker {
+    /// Keeps what a browser brought that the application has not confirmed.
+    pub(super) async fn keep_unclaimed(
+        &self,
+        authorization: &Authorization,
+        issued: Issued,
+        browser: String,
+    ) -> Result<(), StoreError> {
+        let grant = self.grant_for(Consent::of(authorization), issued).await;
+        let granted = Granted {
+            authorization: authorization.clone(),
+            grant,
+            is_meant: false,
+            unclaimed_by: Some(browser),
+        };
+        let kept = self.write_down(&granted).await;
+        match kept {
+            Ok(_) => Ok(()),
+            Err(error) => {
+                // The code is spent.
+                self.hold(granted);
+                Err(error)
+            }
+        }
+    }
+
+    /// Makes an unclaimed consent durable, and keeps its link open for as long.
+    pub(super) async fn write_unclaimed(
+        &self,
+        authorization: &Authorization,
+        grant: &Grant,
+        browser: &str,
+    ) -> Result<(), StoreError> {
+        let store = self.store().await?;
+        let given_at = grant.connected_at;
+        let unclaimed = Unclaimed {
+            authorization: authorization.clone(),
+            grant: grant.clone(),
+            browser: browser.to_owned(),
+            given_at,
+        };
+        store.keep_unclaimed(&unclaimed).await?;
+        self.record_consent(authorization, ConsentOutcome::AwaitsConfirmation);
+        for _ in 0..MOST_TRIES {
+            // Replaced by a newer link: the consent goes to the one that it was given by.
+            let Some(held) = store.reread(authorization).await? else { return Ok(()) };
+            let longer = Authorization { unclaimed_since: Some(given_at), ..held.value.clone() };
+            if store.prolong_link(&longer, &held).await? {
+                return Ok(());
+            }
+        }
+        Err(StoreError::Contended)
+    }
+
+    /// Whether this browser has brought a consent by this link that waits to be claimed.
+    pub(super) async fn has_unclaimed(
+        &self,
+        ticket: &str,
+        browser: &str,
+    ) -> Result<bool, StoreError> {
+        Ok(self.store().await?.unclaimed(ticket, browser).await?.is_some())
+    }
+
+    /// Makes the grant of the consent that this browser has brought by this link, now that the
+    /// browser is known to be the caller's; `None`: there is no such consent.
+    pub(super) async fn claim(
+        &self,
+        ticket: &str,
+        browser: &str,
+        caller: &Caller,
+    ) -> Result<Option<Arrival>, StoreError> {
+        let store = self.store().await?;
+        let Some(held) = store.unclaimed(ticket, browser).await? else { return Ok(None) };
+        let Unclaimed { authorization, grant, given_at, .. } = &held.value;
+        if authorization.caller != *caller {
+            return Ok(None);
+        }
+        let link = Arrival { next: authorization.link() };
+        if held.value.is_expired(self.0.parts.clock.now()) {
+            return Ok(None);
+        }
+        // The user's last word counts.
+        let now = store.successor(authorization).await?;
+        if now.is_some_and(|now| now.value.refusals.iter().any(|at| at > given_at)) {
+            self.drop_unclaimed(held, EndThere::UnlessConnected).await?;
+            return Ok(Some(link));
+        }
+        let there = self.connected_beside(&held.value).await?;
+        if there.iter().any(|there| there.connected_at >= grant.connected_at) {
+            store.forget(&held).await?;
+            return Ok(Some(link));
+        }
+        // Kept first: were it forgotten first, a crash in between would lose the consent.
+        let arrival = self.arrived(authorization.clone(), grant.clone(), false).await?;
+        store.forget(&held).await?;
+        Ok(Some(arrival))
+    }
+
+    /// Drops the consent that a browser has brought by a link, since the application has not
+    /// confirmed that browser but another one, or another user. False: there is none.
+    pub(super) async fn refuse_unclaimed(
+        &self,
+        ticket: &str,
+        browser: &str,
+    ) -> Result<bool, StoreError> {
+        let Some(held) = self.store().await?.unclaimed(ticket, browser).await? else {
+            return Ok(false);
+        };
+        self.record_consent(&held.value.authorization, ConsentOutcome::OtherUser);
+        self.drop_unclaimed(held, EndThere::Always).await?;
+        Ok(true)
+    }
+
+    /// Ends consents that were not claimed in time.
+    pub(super) async fn end_unclaimed(&self, now: Time) -> Result<(), StoreError> {
+        for held in self.store().await?.all_unclaimed().await? {
+            if held.value.is_expired(now) {
+                self.record_consent(&held.value.authorization, ConsentOutcome::Expired);
+                self.drop_unclaimed(held, EndThere::UnlessConnected).await?;
+            }
+        }
+        Ok(())
+    }
+
+    async fn drop_unclaimed(&self, held: Held<Unclaimed>, end: EndThere) -> Result<(), StoreError> {
+        let there = self.connected_beside(&held.value).await?;
+        // Of several that drop it one ends it at the provider.
+        if !self.store().await?.forget(&held).await? {
+            return Ok(());
+        }
+        let Unclaimed { authorization, grant, .. } = held.value;
+        let is_same = |there: &Grant| {
+            let is_named = there.identity.is_some() && grant.identity.is_some();
+            let may_be = grant.other_account(there).is_none();
+            may_be && (is_named || end == EndThere::UnlessConnected)
+                || there.tokens.access.expose_secret() == grant.tokens.access.expose_secret()
+        };
+        if there.iter().any(is_same) {
+            return Ok(());
+        }
+        let Way::Code(trip) = authorization.trip.way else { return Ok(()) };
+        let broker = self.clone();
+        // Beside the answer, since a provider may take long; waited for when the process ends.
+        self.0.tasks.spawn(async move { broker.end_there(&trip.client, &grant).await });
+        Ok(())
+    }
+
+    /// What the link's user has connected in the place that an unclaimed consent is for, and what they
+    /// are asked about there.
+    async fn connected_beside(&self, of: &Unclaimed) -> Result<Vec<Grant>, StoreError> {
+        let store = self.store().await?;
+        let Authorization { caller, provider, binding, account, .. } = &of.authorization;
+        let held = store.grant(caller, provider, &binding.fingerprint(), account).await?;
+        let asked = store.reread(&of.authorization).await?;
+        let candidate = asked.and_then(|held| held.value.candidate).map(|candidate| *candidate);
+        Ok(held.map(|held| held.value).into_iter().chain(candidate).collect())
+    }
+}

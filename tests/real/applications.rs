@@ -1,0 +1,421 @@
+//! An application's users: the application confirms whose browser it is, and nobody who has seen a link gains by it.
+//! Mallory is a user of the same application, at a browser of her own.
+
+use serde_json::{Value, json};
+
+use crate::harness::{
+    Answer, Application, Attacker, Browsers, Dialect, Home, Host, Page, Prompt, Reply, Served,
+    Transport, Wire, World, request,
+};
+
+const STORE_KEY: &str = "cGVvcGxlIHBlb3BsZSBwZW9wbGUgcGVvcGxlIHBlMDE=";
+const APP_KEY: &str = "application-key-0123456789abcdef";
+const OTHER_KEY: &str = "other-application-key-0123456789";
+/// Of an application that says nothing about browsers.
+const MUTE_KEY: &str = "mute-application-key-0123456789ab";
+
+/// What a page must not say to anybody but ana.
+const ABOUT: [&str; 4] = ["ana", "whoami", "notes:read", "Switch"];
+
+type Caller = Host<Box<dyn Wire>>;
+
+/// A server whose callers are an application's users, and everything around it.
+struct Applied {
+    world: World,
+    app: Application,
+    home: Home,
+    served: Served,
+    browsers: Browsers,
+    attacker: Attacker,
+}
+
+impl Applied {
+    /// Whose application confirms a browser `before` it sees anything, or `after` the provider.
+    fn start(confirm: &str) -> Self {
+        let world = World::start();
+        let app = Application::start(APP_KEY);
+        let url = app.url();
+        let auth = format!(
+            "[[server.auth.api_keys]]\nname = \"app\"\nkey = \"env:APP_KEY\"\nverifier_url = \"{url}/verify\"\nconfirm = \"{confirm}\"\n\
+             [[server.auth.api_keys]]\nname = \"other\"\nkey = \"env:OTHER_KEY\"\nverifier_url = \"{url}/other\"\n\
+             [[server.auth.api_keys]]\nname = \"mute\"\nkey = \"env:MUTE_KEY\"\n"
+        );
+        let home = Home::new(&format!("{auth}{}", world.tools()))
+            .with("COUNTERSIGN_KEY", STORE_KEY)
+            .with("APP_KEY", APP_KEY)
+            .with("OTHER_KEY", OTHER_KEY)
+            .with("MUTE_KEY", MUTE_KEY);
+        let served = Served::start(&home);
+        let (browsers, attacker) = (Browsers::with_scripts(), Attacker::start());
+        Self { world, app, home, served, browsers, attacker }
+    }
+
+    /// Whose application confirms whatever comes.
+    fn confirming(confirm: &str) -> Self {
+        let applied = Self::start(confirm);
+        applied.app.confirm_to(&applied.served);
+        applied
+    }
+
+    /// What an application calls for one of its users.
+    fn host(&self, key: &str, user: &str, dialect: Dialect) -> Caller {
+        let bearer = format!("Bearer {key}");
+        let headers = [("authorization", bearer.as_str()), ("countersign-user", user)];
+        self.served.host_with(Transport::Streamable, dialect, &headers)
+    }
+
+    /// Signs in at the application.
+    fn log_in(&mut self, who: &str) {
+        self.browsers.open(who, &format!("{}/login/{who}", self.app.url()));
+    }
+
+    /// Somebody who is signed in at the application opens a link, and goes on to the end.
+    fn visit(&mut self, who: &str, link: &str) -> Page {
+        self.log_in(who);
+        let page = self.browsers.open(who, link);
+        assert!(page.buttons.contains(&Some("continue".into())), "{page:?}");
+        self.approve(who)
+    }
+
+    /// Goes on from a page of ours to the provider, with an account of one's own there.
+    fn approve(&mut self, who: &str) -> Page {
+        let page = self.browsers.press(who, "continue");
+        self.browsers.allow(who, self.world.issuer(), &format!("{who}_at_notes"), page)
+    }
+
+    fn confirm(&self, key: &str, flow: &str, user: &str) -> Reply {
+        let bearer = format!("Bearer {key}");
+        let headers = [("authorization", bearer.as_str()), ("content-type", "application/json")];
+        let body = json!({ "flow_id": flow, "user_id": user }).to_string();
+        request("POST", &format!("{}/v1/auth/confirm_user", self.served.origin()), &headers, &body)
+    }
+
+    /// Has somebody's browser load this address, by a page of another site.
+    fn lure(&mut self, who: &str, to: &str) -> Page {
+        let lure = self.attacker.lure(to);
+        self.browsers.open_until(who, &lure, "http://127.0.0.1")
+    }
+
+    fn is_ours(&self, page: &Page) -> bool {
+        page.is_at(self.served.origin())
+    }
+
+    fn connections(&self) -> String {
+        format!("{}/connections", self.served.origin())
+    }
+}
+
+/// Codes that were exchanged at the tool's provider.
+fn exchanged(world: &World) -> u64 {
+    world.counts()["token_requests"]["authorization_code"].as_u64().unwrap_or(0)
+}
+
+fn revoked(world: &World) -> u64 {
+    world.counts()["revocations"].as_u64().unwrap_or(0)
+}
+
+fn asked(host: &mut Caller) -> Prompt {
+    host.call("whoami", &json!({})).asked()
+}
+
+#[track_caller]
+fn assert_account(host: &mut Caller, login: &str) {
+    let text = host.call("whoami", &json!({})).ran();
+    assert!(text.contains(&format!("\"{login}\"")), "{text}");
+}
+
+#[track_caller]
+fn assert_unconnected(host: &mut Caller) {
+    let answer = host.call("whoami", &json!({}));
+    assert!(matches!(answer, Answer::Asked(_)), "{answer:?}");
+}
+
+#[track_caller]
+fn assert_refused(reply: &Reply, name: &str) {
+    let problem: Value = reply.json();
+    assert_eq!(problem["name"], name, "{reply:?}");
+    assert!((400..500).contains(&reply.status), "{reply:?}");
+}
+
+#[track_caller]
+fn assert_says_nothing(page: &Page) {
+    for word in ABOUT {
+        assert!(!page.text.contains(word), "{word}: {page:?}");
+    }
+    for button in ["decline", "confirm", "keep", "disconnect"] {
+        assert!(!page.buttons.contains(&Some(button.into())), "{page:?}");
+    }
+}
+
+/// The `flow_id` that a browser was sent to the application with last.
+fn flow(page: &Page) -> String {
+    let led = page.visited.iter().rev().find_map(|url| url.split_once("flow_id=")).unwrap();
+    led.1.split('&').next().unwrap().to_owned()
+}
+
+#[test]
+fn an_application_s_users_connect_at_the_first_try() {
+    for confirm in ["before", "after"] {
+        let mut applied = Applied::confirming(confirm);
+        let mut ana = applied.host(APP_KEY, "ana", Dialect::ERRORS);
+        let mut ben = applied.host(APP_KEY, "ben", Dialect::PLAIN);
+        let prompt = asked(&mut ana);
+        let page = applied.visit("ana", &prompt.url);
+        assert!(page.status == 200 && applied.is_ours(&page), "{confirm}: {page:?}");
+        assert!(page.text.contains("Notes is connected"), "{page:?}");
+        ana.completion(prompt.elicitation.as_deref().unwrap());
+        assert_account(&mut ana, "ana_at_notes");
+        assert_unconnected(&mut ben);
+        // Nor somebody of the same name at another application.
+        assert_unconnected(&mut applied.host(OTHER_KEY, "ana", Dialect::PLAIN));
+
+        let link = asked(&mut ben).url;
+        assert_eq!(applied.visit("ben", &link).status, 200);
+        assert_account(&mut ben, "ben_at_notes");
+        assert_account(&mut ana, "ana_at_notes");
+        let page = applied.browsers.open("ana", &applied.connections());
+        assert!(page.text.contains("Notes") && page.text.contains("for ana"), "{page:?}");
+        assert_eq!((exchanged(&applied.world), revoked(&applied.world)), (2, 0));
+        drop((ana, ben));
+        assert_eq!(applied.served.end().code(), Some(0), "{}", applied.home.log());
+    }
+}
+
+/// Mallory has seen ana's link. She opens it, signed in at the application and not, again and again.
+#[test]
+fn who_has_seen_a_link_reads_nothing_and_spoils_nothing() {
+    for confirm in ["before", "after"] {
+        let mut applied = Applied::confirming(confirm);
+        let mut ana = applied.host(APP_KEY, "ana", Dialect::PLAIN);
+        let link = asked(&mut ana).url;
+        for (is_user, times) in [(false, 21), (true, 2)] {
+            if is_user {
+                applied.log_in("mallory");
+            }
+            for _ in 0..times {
+                let page = applied.browsers.open("mallory", &link);
+                assert_says_nothing(&page);
+                if confirm == "after" {
+                    // She goes on to the provider, and no further.
+                    let page = applied.browsers.press("mallory", "continue");
+                    assert!(page.is_at(applied.world.issuer()), "{page:?}");
+                }
+            }
+        }
+        if confirm == "after" {
+            // She says no there, and then consents with her own account.
+            let page = applied.browsers.press("mallory", "deny");
+            assert_says_nothing(&page);
+            applied.browsers.open("mallory", &link);
+            let page = applied.approve("mallory");
+            assert!(page.title.contains("user_mismatch"), "{page:?}");
+            assert_says_nothing(&applied.browsers.open("mallory", &link));
+        }
+        assert_unconnected(&mut ana);
+        assert_eq!(asked(&mut ana).url, link);
+        assert_eq!(applied.visit("ana", &link).status, 200, "{confirm}");
+        assert_account(&mut ana, "ana_at_notes");
+        assert_says_nothing(&applied.browsers.open("mallory", &link));
+        assert_account(&mut ana, "ana_at_notes");
+    }
+}
+
+/// Mallory begins with ana's link, and a page of hers has ana's browser load the application's verifier page.
+#[test]
+fn a_browser_that_was_lured_to_the_verifier_confirms_nobody_else_s() {
+    let mut applied = Applied::confirming("before");
+    let mut ana = applied.host(APP_KEY, "ana", Dialect::PLAIN);
+    let link = asked(&mut ana).url;
+    applied.log_in("ana");
+    let flow = flow(&applied.browsers.open("mallory", &link));
+    let verifier = format!("{}/verify?flow_id={flow}", applied.app.url());
+    let page = applied.lure("ana", &verifier);
+    // The application believed it, and what it answered is worth nothing in ana's browser.
+    assert_eq!(applied.app.flows().last().unwrap()["status"], 200);
+    assert!(page.status == 403 && applied.is_ours(&page), "{page:?}");
+    assert_says_nothing(&page);
+
+    // In mallory's own browser it would be, if ana's had not come with it: she must not come to know it, and does not.
+    // With a flow that ana's browser has been confirmed by she gets no further than before.
+    let page = applied.browsers.open("mallory", &link);
+    assert_says_nothing(&page);
+    let connections = applied.connections();
+    assert!(applied.browsers.open("mallory", &connections).url.contains("/signin"));
+    assert!(applied.browsers.open("ana", &connections).url.contains("/signin"));
+    assert_eq!(exchanged(&applied.world), 0);
+    assert_unconnected(&mut ana);
+    assert_eq!(asked(&mut ana).url, link);
+    assert_eq!(applied.visit("ana", &link).status, 200);
+    assert_account(&mut ana, "ana_at_notes");
+}
+
+/// Mallory completes a flow of her own, and has ana's browser load what signs a browser in (login CSRF).
+#[test]
+fn a_browser_that_was_lured_to_next_uri_is_not_signed_in_as_somebody_else() {
+    let mut applied = Applied::start("before");
+    let mut mallory = applied.host(APP_KEY, "mallory", Dialect::PLAIN);
+    let link = asked(&mut mallory).url;
+    applied.log_in("mallory");
+    let flow = flow(&applied.browsers.open("mallory", &link));
+    let next = applied.confirm(APP_KEY, &flow, "mallory").json()["next_uri"].clone();
+    applied.log_in("ana");
+    let page = applied.lure("ana", next.as_str().unwrap());
+    assert_eq!(page.status, 403, "{page:?}");
+    assert!(applied.browsers.open("ana", &applied.connections()).url.contains("/signin"));
+    // With the link itself she gets no further than to the application, which says that she is not mallory.
+    applied.app.confirm_to(&applied.served);
+    let page = applied.lure("ana", &link);
+    assert!(page.title.contains("user_mismatch"), "{page:?}");
+    assert_eq!(exchanged(&applied.world), 0);
+    assert_unconnected(&mut mallory);
+}
+
+/// In Arcade's order mallory can consent with her account first.
+#[test]
+fn what_another_browser_brought_is_dropped_and_revoked() {
+    let mut applied = Applied::confirming("after");
+    let mut ana = applied.host(APP_KEY, "ana", Dialect::PLAIN);
+    let link = asked(&mut ana).url;
+    applied.log_in("ana");
+    applied.browsers.open("mallory", &link);
+    // Not signed in at the application: she stays there, with a flow of hers.
+    let page = applied.approve("mallory");
+    assert!(page.is_at(applied.app.url()), "{page:?}");
+    assert_eq!(exchanged(&applied.world), 1);
+    let verifier = page.url.clone();
+    let page = applied.lure("ana", &verifier);
+    assert_eq!(applied.app.flows().last().unwrap()["status"], 200);
+    assert!(page.status == 403 && applied.is_ours(&page), "{page:?}");
+    assert_says_nothing(&page);
+    assert_unconnected(&mut ana);
+    // Opening the link once more claims nothing.
+    let page = applied.browsers.open("mallory", &link);
+    assert_says_nothing(&page);
+    assert_unconnected(&mut ana);
+
+    assert_eq!(asked(&mut ana).url, link);
+    let page = applied.visit("ana", &link);
+    assert!(page.text.contains("Notes is connected"), "{page:?}");
+    assert_account(&mut ana, "ana_at_notes");
+    drop(ana);
+    assert_eq!(applied.served.end().code(), Some(0), "{}", applied.home.log());
+    assert_eq!(revoked(&applied.world), 1);
+}
+
+/// The user of the link has an account: the question whether another one is meant is hers alone.
+#[test]
+fn nobody_else_is_asked_about_an_account_of_hers() {
+    let mut applied = Applied::confirming("after");
+    let mut ana = applied.host(APP_KEY, "ana", Dialect::PLAIN);
+    let link = asked(&mut ana).url;
+    applied.visit("ana", &link);
+    assert_account(&mut ana, "ana_at_notes");
+    // She is asked for more, and mallory has seen that link.
+    let link = ana.call("write_note", &json!({ "title": "a" })).asked().url;
+    applied.log_in("mallory");
+    assert_says_nothing(&applied.browsers.open("mallory", &link));
+    let page = applied.approve("mallory");
+    assert!(page.title.contains("user_mismatch"), "{page:?}");
+    assert_says_nothing(&applied.browsers.open("mallory", &link));
+    assert_account(&mut ana, "ana_at_notes");
+    let page = applied.visit("ana", &link);
+    assert!(page.text.contains("Notes is connected"), "{page:?}");
+    assert_account(&mut ana, "ana_at_notes");
+}
+
+/// In Arcade's order the browser is closed before the application confirms it, or before it comes back from there.
+#[test]
+fn a_consent_whose_browser_went_away_is_claimed_without_the_provider() {
+    let mut applied = Applied::start("after");
+    let mut ana = applied.host(APP_KEY, "ana", Dialect::PLAIN);
+    let link = asked(&mut ana).url;
+    applied.log_in("ana");
+    applied.browsers.open("ana", &link);
+    let page = applied.approve("ana");
+    assert!(page.is_at(applied.app.url()), "{page:?}");
+    // Confirmed, and the browser never comes.
+    assert_eq!(applied.confirm(APP_KEY, &flow(&page), "ana").status, 200);
+    assert_unconnected(&mut ana);
+    assert_eq!(asked(&mut ana).url, link);
+    // Another browser of hers has nothing to claim, and is asked.
+    let page = applied.browsers.open("ana's other", &link);
+    assert!(page.buttons.contains(&Some("continue".into())), "{page:?}");
+
+    applied.app.confirm_to(&applied.served);
+    let page = applied.browsers.open("ana", &link);
+    assert!(page.text.contains("Notes is connected"), "{page:?}");
+    assert_account(&mut ana, "ana_at_notes");
+    assert_eq!((exchanged(&applied.world), revoked(&applied.world)), (1, 0));
+}
+
+#[test]
+fn what_confirms_a_browser_is_known_to_it_alone() {
+    let mut applied = Applied::start("before");
+    let mut ana = applied.host(APP_KEY, "ana", Dialect::ERRORS);
+    let prompt = asked(&mut ana);
+    let elicitation = prompt.elicitation.clone().unwrap();
+    let ticket = prompt.url.rsplit('/').next().unwrap().to_owned();
+    applied.log_in("ana");
+    let flow = flow(&applied.browsers.open("ana", &prompt.url));
+    assert_eq!(applied.app.flows()[0]["flow_id"], flow);
+
+    for guess in [&ticket, &elicitation, "", &flow[1..], &flow.to_uppercase()] {
+        assert_refused(&applied.confirm(APP_KEY, guess, "ana"), "unknown_flow");
+    }
+    assert_refused(&applied.confirm(OTHER_KEY, &flow, "ana"), "unknown_flow");
+    assert_refused(&applied.confirm("no-key-at-all", &flow, "ana"), "invalid_authorization");
+
+    // It is as good as before. Sent twice it has the same answer.
+    let reply = applied.confirm(APP_KEY, &flow, "ana");
+    assert_eq!(reply.status, 200, "{reply:?}");
+    let next = reply.json()["next_uri"].as_str().unwrap().to_owned();
+    assert_eq!(applied.confirm(APP_KEY, &flow, "ana").json()["next_uri"], next);
+    let page = applied.browsers.open("ana", &next);
+    assert!(page.text.contains("It will be kept for ana"), "{page:?}");
+    let page = applied.approve("ana");
+    assert_eq!(page.status, 200, "{page:?}");
+    ana.completion(&elicitation);
+    assert_account(&mut ana, "ana_at_notes");
+}
+
+/// A wrong answer is no free guess, and the link is as good as before.
+#[test]
+fn a_flow_of_the_wrong_user_is_over_and_its_link_is_not() {
+    let mut applied = Applied::start("before");
+    let mut ana = applied.host(APP_KEY, "ana", Dialect::PLAIN);
+    let link = asked(&mut ana).url;
+    applied.log_in("ana");
+    let flow = flow(&applied.browsers.open("ana", &link));
+    assert_refused(&applied.confirm(APP_KEY, &flow, "ben"), "user_mismatch");
+    assert_refused(&applied.confirm(APP_KEY, &flow, "ana"), "unknown_flow");
+    assert_eq!(asked(&mut ana).url, link);
+    applied.app.confirm_to(&applied.served);
+    assert_eq!(applied.visit("ana", &link).status, 200);
+    assert_account(&mut ana, "ana_at_notes");
+}
+
+#[test]
+fn without_anybody_to_answer_for_a_browser_there_are_no_links() {
+    let applied = Applied::start("before");
+    let mut ana = applied.host(MUTE_KEY, "ana", Dialect::PLAIN);
+    let text = ana.call("whoami", &json!({})).failed();
+    assert!(text.contains("verifier_url") && !text.contains("http://127"), "{text}");
+}
+
+/// In both colour schemes, 320 px wide and enlarged, by what axe knows of WCAG 2.2.
+#[test]
+fn the_pages_of_an_application_s_users_can_be_used_by_everybody() {
+    let none: [&str; 0] = [];
+    for confirm in ["before", "after"] {
+        let mut applied = Applied::confirming(confirm);
+        let link = asked(&mut applied.host(APP_KEY, "ana", Dialect::PLAIN)).url;
+        applied.log_in("ana");
+        applied.browsers.open("ana", &link);
+        let name = format!("connect-application-{confirm}");
+        assert_eq!(applied.browsers.problems("ana", &name), none);
+        let sign_in = format!("{}/signin?application=app", applied.served.origin());
+        let page = applied.browsers.open("ben", &sign_in);
+        assert!(page.text.contains("Sign in with 127.0.0.1"), "{page:?}");
+        assert_eq!(applied.browsers.problems("ben", "sign-in-application"), none);
+    }
+}
