@@ -81,7 +81,10 @@ fn mismatch<T>(value: &Value<'_>, wanted: &str, find: &mut Findings<'_>) -> Opti
         Some(key) => format!("`{key}` is {wanted}, not {given}"),
         None => format!("{wanted} is wanted here, not {given}"),
     };
-    let hint = way_out(value, wanted, key.unwrap_or("…"));
+    let hint = match key {
+        Some(key) => way_out(value, wanted, key),
+        None => format!("write {wanted}"),
+    };
     find.error("config::type", &value.span(), message).label(format!("this is {given}")).hint(hint);
     None
 }

@@ -197,10 +197,12 @@ fn disabled_tools_are_left_out_and_the_rest_is_sorted() {
 }
 
 #[test]
-fn tests_of_a_tool_are_not_looked_at() {
-    let config =
-        good(&format!("{TOOL}{GET}tests = [{{ args = {{ a = 1 }}, expect = 'nonsense(' }}]"));
-    assert_eq!(config.tools.len(), 1);
+fn what_a_tools_tests_say_is_looked_at_by_check_alone() {
+    let source = format!("{TOOL}{GET}tests = [{{ args = {{ a = 1 }}, expect = 'nonsense(' }}]");
+    let problems = parse(&source).expect_err("two mistakes");
+    assert_eq!(problems.errors().count(), 2, "{:#?}", problems.list);
+    let path = Path::new("tools.toml");
+    assert!(super::parse(path, &source, FoundBy::Argument, Depth::Serve).is_ok());
 }
 
 /// Asserts that each text has one mistake, at this place and with this part of its message.

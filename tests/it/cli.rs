@@ -342,3 +342,35 @@ fn our_own_tools_are_shown() {
         assert_eq!(shown(line.split_whitespace().next().unwrap()).0, 0, "{line}");
     }
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_answer_can_be_seen_before_anything_is_picked_from_it() {
+    let whole = r#"{"items":[1,2],"other":"x"}"#;
+    let api = Server::saying(crate::server::json(whole)).await;
+    let folder = tempfile::tempdir().unwrap();
+    let tools = format!(
+        "[tools.get_items]\ndescription = \"x\"\nrequest = \"GET {}/x\"\nselect = \".items\"\n\
+         [tools.ping]\ndescription = \"x\"\nrequest = \"GET {}/x\"\nreply = \"Done.\"\n",
+        api.origin, api.origin
+    );
+    std::fs::write(folder.path().join("tools.toml"), tools).unwrap();
+    let told = |arguments: &[&str]| {
+        let (code, stdout, stderr) = run(countersign()
+            .args(arguments)
+            .args(["--config", "tools.toml"])
+            .env("HOME", folder.path())
+            .current_dir(&folder));
+        assert_eq!(code, 0, "{stderr}");
+        stdout.trim_end().to_owned()
+    };
+    assert_eq!(told(&["tools", "call", "get_items"]), "[1,2]");
+    assert_eq!(told(&["tools", "call", "get_items", "--raw"]), whole);
+    assert_eq!(told(&["tools", "call", "ping"]), "Done.");
+    assert_eq!(told(&["tools", "call", "ping", "--raw"]), whole);
+    assert!(told(&["tools", "list"]).lines().all(|line| line.ends_with("no account")));
+    // What `check` refuses is not offered.
+    for provider in ["github", "slack", "google"] {
+        let shown = told(&["providers", "show", provider]);
+        assert!(shown.contains("lists") && !shown.contains("paginate"), "{shown}");
+    }
+}

@@ -91,10 +91,12 @@ pub(super) fn instructions(text: &Text, find: &mut Findings<'_>) {
 }
 
 fn count(count: usize, find: &mut Findings<'_>) {
+    // They may stand in what could not be read.
+    let has_errors = find.has_errors();
     let mut warn = |message: String, hint: String| {
         find.whole(Severity::Warning, "tools::count", message).hint(hint);
     };
-    if count == 0 {
+    if count == 0 && !has_errors {
         warn(
             "there are no tools in this file".into(),
             "add one: [tools.NAME] with `description` and `request`".into(),

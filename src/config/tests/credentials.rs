@@ -182,7 +182,7 @@ fn mistakes_in_keys_and_passwords() {
     let ask = |test: &str| with(&format!("bearer = {{ ask = \"A key\", test = \"{test}\" }}"));
     expect_each(&[
         (with("bearer = \"hunter2\""), "3:10", "a secret stands here"),
-        (with("bearer = 5"), "3:10", "a text in quotes"),
+        (with("bearer = 5"), "3:10", "`bearer` is a text, not a whole number"),
         (with("bearer = { ask = \"A key\" }"), "3:10", "`test` is missing"),
         (with("bearer = { test = \"GET /me\" }"), "3:10", "`ask` is missing"),
         (with("bearer = { ask = \" \", test = \"GET /me\" }"), "3:18", "no words"),

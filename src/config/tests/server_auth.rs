@@ -231,7 +231,7 @@ fn mistakes_about_keys() {
         (
             "[[server.auth.api_keys]]\nname = \"a\"\nkey = [\"hunter2\"]\nuser = \"a\"".to_owned(),
             "3:7",
-            "a text in quotes",
+            "`key` is a text, not a list",
         ),
         (key("a b", "user = \"a\"").replace("env:A B", "env:A"), "2:8", "a key's name has 1 to 64"),
         (key(&long, "user = \"a\""), "2:8", "a key's name has 1 to 64"),
@@ -386,8 +386,8 @@ fn mistakes_in_allow() {
         (allowing(ISSUER, "[\"group:\"]"), "4:10", "a group's name"),
         (allowing(ISSUER, "[\"group: eng\"]"), "4:10", "a group's name"),
         (allowing(ISSUER, "[\"user:\"]"), "4:10", "the user id must"),
-        (allowing(ISSUER, "\"group:eng\""), "4:9", "a list is wanted"),
-        (allowing(ISSUER, "[1]"), "4:10", "a text in quotes"),
+        (allowing(ISSUER, "\"group:eng\""), "4:9", "`allow` is a list, not a text"),
+        (allowing(ISSUER, "[1]"), "4:10", "a text is wanted here"),
         (allowing(&both, "[\"user:ana\"]"), "4:10", "the application `app` could name anybody so"),
         (allowing(&apps, "[\"user:ana\"]"), "4:10", "the application `app` could name anybody so"),
     ]);
