@@ -16,11 +16,11 @@ struct Agent {
 }
 
 const LANGCHAIN: Agent =
-    Agent { file: "agents/langchain_agent.py", name: "langchain", can_ask: true };
+    Agent { file: "agents/mcp1/langchain_agent.py", name: "langchain", can_ask: true };
 const PYDANTIC_AI: Agent =
-    Agent { file: "agents/pydantic_ai_agent.py", name: "pydantic-ai", can_ask: true };
+    Agent { file: "agents/mcp1/pydantic_ai_agent.py", name: "pydantic-ai", can_ask: true };
 const OPENAI_AGENTS: Agent =
-    Agent { file: "agents/openai_agents_agent.py", name: "openai-agents", can_ask: false };
+    Agent { file: "agents/mcp1/openai_agents_agent.py", name: "openai-agents", can_ask: false };
 
 #[test]
 fn langchain_over_stdio() {

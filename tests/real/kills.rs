@@ -8,7 +8,7 @@ use std::time::Duration;
 use serde_json::json;
 
 use crate::harness::{
-    Dialect, Finished, Held, Home, Server, Visit, World, files, page_while_it_lives, report,
+    Dialect, Finished, Held, Home, Server, Visit, World, files, page_while_it_lives, report, times,
 };
 
 /// What `auth status` says of a grant that ended with a process: its attempt marker was still there.
@@ -84,7 +84,7 @@ fn nothing_that_was_announced_is_lost_to_two_hundred_kills() {
     let home = Home::new(&world.tools());
     let mut connected: Vec<String> = Vec::new();
     let mut figures = Figures::default();
-    for round in 0..ROUNDS {
+    for round in 0..ROUNDS * usize::try_from(times()).unwrap() {
         let moment = Duration::from_micros(random.below(LATEST));
         if connected.is_empty() || random.below(4) == 0 {
             let user = format!("user{round}");

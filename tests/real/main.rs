@@ -32,6 +32,7 @@ mod disk;
 mod faults;
 mod garbage_http;
 mod grants;
+mod hosts;
 mod journey;
 mod keys;
 mod kills;

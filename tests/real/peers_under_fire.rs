@@ -14,7 +14,7 @@ use rustix::process::{Pid, Signal, kill_process};
 use serde_json::json;
 use tokio::time::Instant;
 
-use crate::harness::{Answer, Dialect, Home, PATIENCE, Server, Visit, World, report};
+use crate::harness::{Answer, Dialect, Home, PATIENCE, Server, Visit, World, report, times};
 use crate::kills::BROKEN_OFF;
 
 /// How long the calls go on.
@@ -110,7 +110,7 @@ impl Fire {
 
     /// Listens to the callers until the time is over; kills the owner on its way if asked to.
     fn burn(mut self, kills: bool) -> (World, Figures) {
-        let end = Instant::now() + LENGTH;
+        let end = Instant::now() + LENGTH * times();
         let mut next_kill = if kills { Instant::now() + KILL_EVERY } else { end };
         loop {
             let until = next_kill.min(end);

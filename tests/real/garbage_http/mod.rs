@@ -20,7 +20,7 @@ use tokio::net::TcpStream;
 use tokio::runtime::Builder;
 use tokio::time::{Instant, timeout};
 
-use crate::harness::{Home, PATIENCE, environment, report};
+use crate::harness::{Home, PATIENCE, environment, report, times};
 use crate::load::api::Api;
 use crate::load::figures::number;
 use crate::load::grants;
@@ -198,6 +198,7 @@ request     = "GET /notes"
     let process = Process::start(home.command(&["serve", "--http", "127.0.0.1:0"]));
     let at = process.address;
     let seed = seed();
+    let requests = REQUESTS * usize::try_from(times()).unwrap();
     report(&format!("seed {seed}"));
     let seen = Seen::default();
     let mut dice = Dice::new(seed);
@@ -219,7 +220,7 @@ request     = "GET /notes"
     let descriptors = process.descriptors();
     let (mut longest, mut looks) = (Duration::ZERO, Vec::new());
     for part in 1..=PARTS {
-        longest = longest.max(send(REQUESTS * part / PARTS));
+        longest = longest.max(send(requests * part / PARTS));
         looks.push(process.memory("VmRSS"));
     }
     // The sessions that are left are closed, as everything else is.
@@ -250,6 +251,6 @@ request     = "GET /notes"
     assert!(longest < LONGEST_CALL, "seed {seed}: {longest:?}");
     assert!(left <= descriptors, "seed {seed}: {left} descriptors of {descriptors}");
     let grown = looks[PARTS - 1] - looks[WARM - 1];
-    let most = MOST_LEFT_KIB * number(REQUESTS * (PARTS - WARM) / PARTS);
+    let most = MOST_LEFT_KIB * number(requests * (PARTS - WARM) / PARTS);
     assert!(grown < most, "seed {seed}: memory grows: {looks:?}");
 }

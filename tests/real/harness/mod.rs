@@ -43,6 +43,13 @@ pub use world::{World, provider};
 /// test that passes.
 pub const PATIENCE: Duration = Duration::from_mins(1);
 
+/// How many times as long a test of load or chance goes on: `./tests/run long MIN` sets it; usually once.
+pub fn times() -> u32 {
+    environment("COUNTERSIGN_TEST_MINUTES").map_or(1, |minutes| {
+        minutes.to_str().and_then(|minutes| minutes.parse().ok()).expect("minutes are a number")
+    })
+}
+
 /// Puts figures into the output, of a test that passes too.
 pub fn report(figures: &str) {
     let _ = writeln!(std::io::stderr(), "{figures}");

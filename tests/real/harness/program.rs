@@ -24,13 +24,14 @@ impl Program {
         let is_python = Path::new(file).extension().is_some_and(|kind| kind == "py");
         let language = match is_python {
             // The frameworks need another major version of MCP's SDK than the clients.
-            true if file.starts_with("agents/") => "COUNTERSIGN_REAL_AGENTS_PYTHON",
+            true if file.starts_with("agents/mcp1/") => "COUNTERSIGN_REAL_AGENTS_PYTHON",
             true => "COUNTERSIGN_REAL_PYTHON",
             false => "COUNTERSIGN_REAL_NODE",
         };
         let mut child = Command::new(part(language))
             .arg(part("COUNTERSIGN_REAL_DIR").join(file))
             .arg(options.to_string())
+            .env("PYTHONPATH", part("COUNTERSIGN_REAL_DIR").join("agents"))
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .spawn()

@@ -1,5 +1,6 @@
 //! A program that does one thing and ends.
 
+use std::fs::File;
 use std::process::{Child, Command, Stdio};
 
 use serde_json::Value;
@@ -35,6 +36,12 @@ impl Running {
             command.spawn().unwrap_or_else(|error| panic!("{name} does not start: {error}"));
         let output = Lines::of(child.stdout.take().expect("stdout is piped"));
         Self { name, child, output }
+    }
+
+    /// The same, with its stderr in a file.
+    pub fn start_with(mut command: Command, stderr: File) -> Self {
+        command.stderr(stderr);
+        Self::start(command)
     }
 
     pub fn pid(&self) -> u32 {
