@@ -20,6 +20,7 @@ mod consent;
 mod diagnostics;
 mod discovery;
 mod home;
+mod documents;
 mod http;
 mod identity;
 mod keys;
