@@ -1,6 +1,7 @@
 //! The composition root: configuration in, running parts out.
 
 mod access;
+pub mod keeper;
 
 use std::io;
 use std::net::TcpListener;
@@ -13,7 +14,7 @@ use tokio::task::AbortHandle;
 use tokio_util::sync::CancellationToken;
 
 use crate::broker::sign_in::SignIn;
-use crate::broker::{Broker, Parts};
+use crate::broker::{Broker, EnsureKeeper, Parts};
 use crate::config::Config;
 use crate::identity::{Authenticator, Issuer, KeyError, Login};
 use crate::mcp;
@@ -32,6 +33,7 @@ use crate::web::reach;
 use crate::web::server::Port;
 use crate::web::{Origins, Usage};
 pub use access::Access;
+use keeper::KeeperLauncher;
 
 /// How long running calls may take once the process is about to end: as long as a call's request
 /// may, unless `tools.toml` gives it more.
@@ -49,6 +51,39 @@ pub struct Settings {
     pub public: Option<String>,
     /// The executable that runs jq filters which may not end by themselves.
     pub worker: PathBuf,
+    pub links: Links,
+}
+
+/// What becomes of this machine's links when the process ends.
+#[derive(Clone, Default)]
+pub struct Links {
+    /// Starts the process that answers them then.
+    pub keeper: Option<KeeperLauncher>,
+    /// Whether a link must say so that works only while this process runs.
+    pub end_with_process: bool,
+    /// Whether the process ends soon after a link was answered.
+    pub is_short_lived: bool,
+}
+
+impl Links {
+    /// [`Parts::keeper`]
+    fn ensure_keeper(&self) -> Box<EnsureKeeper> {
+        let Self { keeper, end_with_process, .. } = self.clone();
+        Box::new(move |until| {
+            let keeper = keeper.clone();
+            async move {
+                let Some(keeper) = keeper else { return !end_with_process };
+                match keeper.ensure(until).await {
+                    Ok(()) => true,
+                    Err(error) => {
+                        tracing::warn!(%error, "links end with this process");
+                        !end_with_process
+                    }
+                }
+            }
+            .boxed()
+        })
+    }
 }
 
 /// How MCP is served over HTTP.
@@ -89,7 +124,7 @@ impl App {
         let loopback = Loopback::new();
         let store = Arc::new(Slot::new(settings.data, settings.keys));
         let oauth = OAuthClient::new(net.clone(), settings.clock.clone());
-        let (slot, port) = (Arc::clone(&store), server.port);
+        let (slot, port, address) = (Arc::clone(&store), server.port, server.listen_address);
         let broker = Broker::new(Parts {
             registry: Registry::new(tools),
             providers,
@@ -103,10 +138,13 @@ impl App {
                 }),
                 None => Box::new(move |provider, rule| {
                     let slot = Arc::clone(&slot);
-                    async move { reach::origin(&slot, port, provider, rule).await }.boxed()
+                    async move { reach::origin(&slot, port, address, provider, rule).await }.boxed()
                 }),
             },
+            listen_address: address,
             after_connect: server.after_connect,
+            keeper: settings.links.ensure_keeper(),
+            is_short_lived: settings.links.is_short_lived,
         });
         let routes = broker.clone();
         loopback.serve(move |origins| web::router(routes.clone(), origins));

@@ -96,6 +96,8 @@
 //! - The loopback listener opens with the first link, so that a server nobody connects with holds no
 //!   port. Of the processes that share a data folder its owner alone listens, for all of them
 //!   ([`web::reach`]).
+//! - A host may end its server after one call, so the first link starts a keeper ([`app::keeper`]): a
+//!   process that answers open links, and ends with the last of them.
 //! - A started trip ([`model::Started`]) is a record of its own under its `state`, and redeeming it
 //!   is deleting it: one link can be taken to the provider more than once, each trip at most once.
 //! - jq filters that are not plainly linear run in a child process: it is the only bound on time,

@@ -175,7 +175,7 @@ impl Broker {
     ) -> Result<Arrival, CallbackError> {
         let Started { authorization, redirect_uri, verifier, .. } = started;
         let Way::Code(trip) = &authorization.trip.way else { return Err(CallbackError::Unknown) };
-        let oauth = &self.0.parts.oauth;
+        let oauth = self.0.parts.oauth.allowing(&trip.allow_private);
         let issued = oauth.exchange(&trip.client, &code, &redirect_uri, verifier.as_ref());
         let issued = issued.await.map_err(|source| {
             let provider = authorization.provider.to_string();

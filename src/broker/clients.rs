@@ -198,6 +198,7 @@ impl Clients {
                 let (userinfo, issuer) = (userinfo()?, issuer.as_ref()?);
                 (userinfo.origin() == issuer.origin()).then(|| Identity::openid(userinfo))
             }),
+            allow_private: self.oauth.allowed_blocks(),
             pkce: settings.pkce,
             scope_parameter: settings.scope_parameter.clone(),
             scope_separator: settings.scope_separator.clone(),

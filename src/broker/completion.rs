@@ -4,6 +4,7 @@
 
 use std::time::Duration;
 
+use tokio::sync::broadcast;
 use tokio::sync::broadcast::error::RecvError;
 
 use super::Broker;
@@ -61,6 +62,12 @@ impl Broker {
                 }
             }
         }
+    }
+
+    /// The ids of authorizations that end in this process from now on, and of those whose end a browser
+    /// is shown.
+    pub fn ends(&self) -> (broadcast::Receiver<String>, broadcast::Receiver<String>) {
+        (self.0.ended.subscribe(), self.0.shown.subscribe())
     }
 
     /// Waits until a browser has asked this process how the authorization ended. Counts from this call on,

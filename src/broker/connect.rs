@@ -2,6 +2,7 @@
 //! the link leads to.
 
 use std::collections::BTreeSet;
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -115,11 +116,28 @@ impl Broker {
             .await
     }
 
-    /// A link for this person to grant `needed`: the open one if there is one, else a new one.
+    /// A link for this person to grant `needed`, which works also when this process has ended, unless
+    /// it says so.
+    pub(super) async fn prompt(
+        &self,
+        connection: &Connection,
+        opener: &Result<Opener, NoOpener>,
+        needed: &Scopes,
+        asked_by: AskedBy,
+        reason: PromptReason,
+    ) -> Result<ConnectPrompt, ConnectError> {
+        let prompt = self.link(connection, opener, needed, asked_by, reason).await?;
+        // Before the link is handed out: a host may kill this process as soon as it has it.
+        let ends_with_server = matches!(opener, Ok(Opener::Loopback))
+            && !(self.0.parts.keeper)(prompt.expires_at).await;
+        Ok(ConnectPrompt { ends_with_server, ..prompt })
+    }
+
+    /// The open link if there is one, else a new one.
     ///
     /// Asked for is the union of what is granted and what is needed, so that a second tool's
     /// consent does not take the first one's away.
-    pub(super) async fn prompt(
+    async fn link(
         &self,
         connection: &Connection,
         opener: &Result<Opener, NoOpener>,
@@ -171,6 +189,7 @@ impl Broker {
                 // else.
                 open.is_open(now)
                     && open.origin == origin
+                    && open.listen_address == self.0.parts.listen_address
                     && open.opener == opener
                     && open.binding == bound.binding
                     && open.trip.fingerprint() == fingerprint
@@ -207,6 +226,7 @@ impl Broker {
                     tools: asked_by.tool.iter().cloned().collect(),
                     asked_by: asked_by.clone(),
                     origin: origin.clone(),
+                    listen_address: self.0.parts.listen_address,
                     created_at: now,
                     starts: 0,
                     status: Status::Pending,
@@ -256,8 +276,8 @@ impl Broker {
     }
 
     /// Clears away what has expired; returns where on this machine's loopback address the links lead
-    /// that are still open.
-    pub async fn open_origins(&self) -> Result<BTreeSet<String>, StoreError> {
+    /// that are still open, and the address to listen on for them if it is another one.
+    pub async fn open_origins(&self) -> Result<BTreeSet<(String, Option<IpAddr>)>, StoreError> {
         let store = self.store().await?;
         let now = self.0.parts.clock.now();
         *self.0.swept.lock() = Some(now);
@@ -266,10 +286,25 @@ impl Broker {
         let open = store.open_authorizations().await?;
         Ok(open
             .into_iter()
-            // Of the others it is one server's own business where they lead.
-            .filter(|held| held.value.is_open(now) && held.value.opener == Opener::Loopback)
-            .map(|held| held.value.origin)
+            .filter(|held| is_awaited_here(&held.value, now))
+            .map(|held| (held.value.origin, held.value.listen_address))
             .collect())
+    }
+
+    /// When the last of the links expires that lead to this machine and wait for an answer. `None`: no
+    /// link does.
+    pub async fn links_open_until(&self) -> Result<Option<Time>, StoreError> {
+        let now = self.0.parts.clock.now();
+        let open = self.store().await?.open_authorizations().await?;
+        let awaited = open.iter().map(|held| &held.value).filter(|it| is_awaited_here(it, now));
+        Ok(awaited.map(Authorization::expires_at).max())
+    }
+
+    /// Whether a browser has gone on from a link of this machine and is awaited at the callback.
+    pub async fn has_departures(&self) -> Result<bool, StoreError> {
+        let now = self.0.parts.clock.now();
+        let open = self.store().await?.open_authorizations().await?;
+        Ok(open.iter().any(|held| is_awaited_here(&held.value, now) && held.value.starts > 0))
     }
 
     /// Clears away what has expired, beside the call that comes here and once per life of a link: a
@@ -360,6 +395,13 @@ fn terms(provider: &Provider) -> Result<(LoopbackRule, &Scopes), SetupError> {
     })
 }
 
+/// Whether a browser may come to this machine's loopback listener for it. One that was taken to the
+/// provider as often as it may be is still awaited at the callback.
+fn is_awaited_here(authorization: &Authorization, now: Time) -> bool {
+    // Links on a public origin are not the loopback listener's concern.
+    authorization.opener == Opener::Loopback && authorization.is_undecided(now)
+}
+
 /// How an authorization ended.
 #[derive(Clone)]
 pub(super) enum End {
@@ -445,5 +487,6 @@ fn prompt(
         expires_at: authorization.expires_at(),
         lives_minutes: minutes_left(authorization, now),
         notice: None,
+        ends_with_server: false,
     }
 }

@@ -51,6 +51,8 @@ pub struct Invitation {
     pub is_expired: bool,
     /// What is to be pasted on the page itself; `None` where the provider's own page comes next.
     pub paste: Option<Paste>,
+    /// Whether what was connected can be disconnected on this page; otherwise this process ends soon.
+    pub can_undo: bool,
     /// Names what the page says; [`Broker::depart`] wants it back.
     pub digest: String,
 }
@@ -168,6 +170,7 @@ impl Broker {
                     Some(Paste { words: asked.words.clone(), what })
                 }
             },
+            can_undo: !self.0.parts.is_short_lived,
             digest: digest(authorization),
         })
     }

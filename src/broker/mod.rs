@@ -45,6 +45,7 @@ mod usage;
 pub mod visitor;
 
 use std::collections::BTreeMap;
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use futures_util::future::BoxFuture;
@@ -101,8 +102,14 @@ pub struct Parts {
     pub clock: Clock,
     /// Where browsers reach us, opened at the first link.
     pub origin: Box<Origin>,
+    /// The address that is listened on there, if not the loopback address.
+    pub listen_address: Option<IpAddr>,
     /// Where a browser goes after a consent, instead of our own page.
     pub after_connect: Option<url::Url>,
+    pub keeper: Box<EnsureKeeper>,
+    /// Whether this process ends soon after a link: its pages then offer nothing that comes back to
+    /// it.
+    pub is_short_lived: bool,
 }
 
 /// One person's account at one provider, as this `tools.toml` means the provider.
@@ -122,6 +129,10 @@ const MOST_TRIES: u32 = 16;
 pub type Origin = dyn Fn(ProviderId, LoopbackRule) -> BoxFuture<'static, Result<String, OriginError>>
     + Send
     + Sync;
+
+/// Sees to it that a link of this machine, which expires then, is answered also when this process has
+/// ended; false: it ends with this process.
+pub type EnsureKeeper = dyn Fn(Time) -> BoxFuture<'static, bool> + Send + Sync;
 
 /// No place where a browser could come back to us.
 #[derive(Debug, thiserror::Error)]
@@ -227,6 +238,12 @@ impl Broker {
         let task = (!self.0.tasks.is_closed()).then(|| self.0.tasks.spawn(work));
         drop(counted);
         async move { task?.await.ok() }
+    }
+
+    /// Whether something is under way that must not be broken off, such as a code exchange, or a
+    /// consent waits for room in the store.
+    pub fn is_busy(&self) -> bool {
+        !self.0.tasks.is_empty() || !self.0.unkept.is_empty()
     }
 
     /// Waits for what must not be broken off: refreshes and code exchanges under way; then tries once more to

@@ -36,6 +36,12 @@ pub(super) struct Granted {
 #[derive(Default)]
 pub(super) struct Unkept(Mutex<HashMap<String, Arc<tokio::sync::Mutex<Option<Granted>>>>>);
 
+impl Unkept {
+    pub(super) fn is_empty(&self) -> bool {
+        self.0.lock().is_empty()
+    }
+}
+
 impl Broker {
     /// Makes a consent durable, and only then tells whoever waits for it. False: the person is to
     /// say first whether they mean another account than before.

@@ -222,9 +222,13 @@ async fn status<W: Write>(
     out: &mut Out<W>,
 ) -> anyhow::Result<Exit> {
     let accounts = app.broker.accounts(caller).await.map_err(hinted)?;
+    let keeper = app.keeper().await.map_err(hinted)?;
     if as_json {
         let accounts: Vec<Value> = accounts.iter().map(describe).collect();
-        let status = json!({ "version": 1, "user": caller.user, "accounts": accounts });
+        let keeper = keeper.map(|(pid, until)| json!({ "pid": pid, "until": utc(until) }));
+        let status = json!({
+            "version": 1, "user": caller.user, "accounts": accounts, "keeper": keeper,
+        });
         out.line(&serde_json::to_string_pretty(&status)?)?;
         return Ok(Exit::Done);
     }
@@ -248,6 +252,12 @@ async fn status<W: Write>(
             let scopes = shown(&account.scopes.to_string(), LONGEST_LINE);
             out.line(&format!("  scopes: {scopes}"))?;
         }
+    }
+    if let Some((pid, until)) = keeper {
+        out.line(&format!(
+            "A keeper (process {pid}) answers open links; it ends with the last one, at {} at the latest.",
+            utc(until)
+        ))?;
     }
     Ok(Exit::Done)
 }

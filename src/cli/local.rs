@@ -6,7 +6,8 @@ use anyhow::{Context as _, bail};
 use clap::Args;
 
 use super::report::{Hint, Usage};
-use crate::app::{App, Settings};
+use crate::app::keeper::KeeperLauncher;
+use crate::app::{App, Links, Settings};
 use crate::config::{Config, environment};
 use crate::model::{Caller, Clock, UserId};
 use crate::store::{DataFolder, KeySource, Slot};
@@ -34,29 +35,65 @@ impl Local {
         }
     }
 
-    /// Puts the parts together for one process. `purpose` names it to others.
+    /// Puts the parts together for a command. `purpose` names it to other processes.
     pub(super) fn app(&self, config: Config, purpose: &'static str) -> anyhow::Result<App> {
-        self.app_at(config, purpose, None)
+        self.assemble(config, purpose, None, Process::Command)
     }
 
-    /// [`Self::app`], reached by everybody's browsers at [`Settings::public`].
-    pub(super) fn app_at(
+    /// [`Self::app`] for a server, reached by everybody's browsers at [`Settings::public`].
+    pub(super) fn server(
         &self,
         config: Config,
         purpose: &'static str,
         public: Option<String>,
+        process: Process,
+    ) -> anyhow::Result<App> {
+        let address = config.server.listen_address.filter(|address| !address.is_loopback());
+        if let (Some(address), None) = (address, &public) {
+            tracing::warn!(
+                %address,
+                "links are listened for on `listen_address`, which other machines may reach; they still lead to 127.0.0.1, and anyone who reaches the address with a link can use it"
+            );
+        }
+        self.assemble(config, purpose, public, process)
+    }
+
+    fn assemble(
+        &self,
+        config: Config,
+        purpose: &'static str,
+        public: Option<String>,
+        process: Process,
     ) -> anyhow::Result<App> {
         let clock = Clock::system();
         let data = folder(self.data.clone().or_else(|| config.store.clone()), purpose, &clock)?;
-        let settings = Settings {
-            keys: key_source()?,
-            data,
-            clock,
-            public,
-            worker: crate::upstream::select::own_program(),
+        let keys = key_source()?;
+        let program = crate::upstream::select::own_program();
+        let is_kept = process != Process::Command && config.server.keeper && public.is_none();
+        let keeper = is_kept.then(|| KeeperLauncher {
+            program: program.clone(),
+            environment: environment::for_keeper(),
+            data: data.clone(),
+            keys: keys.clone(),
+        });
+        let links = Links {
+            keeper,
+            end_with_process: process == Process::OfHost,
+            is_short_lived: process == Process::Command,
         };
-        Ok(App::new(config, settings))
+        Ok(App::new(config, Settings { data, keys, clock, public, worker: program, links }))
     }
+}
+
+/// How long a process lives.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Process {
+    /// Until it has done one thing.
+    Command,
+    /// Until its host ends it, which may be after one call.
+    OfHost,
+    /// Until an operator ends it.
+    Service,
 }
 
 /// Which store, for commands that look at it as a whole.

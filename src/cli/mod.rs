@@ -5,6 +5,7 @@
 mod again;
 mod auth;
 mod check;
+mod keeper;
 mod key;
 mod local;
 mod log;
@@ -104,6 +105,9 @@ enum Command {
         #[command(subcommand)]
         command: providers::Command,
     },
+    /// Answer open links; a server starts it.
+    #[command(hide = true)]
+    Keeper,
     /// Connect accounts, see which are connected, disconnect them.
     Auth {
         #[command(subcommand)]
@@ -168,6 +172,7 @@ fn run(cli: Cli) -> anyhow::Result<Exit> {
             let config = attempt(argument.as_deref(), &again)?;
             providers::run(command, config.as_ref(), &again, &mut out)
         }
+        Command::Keeper => keeper::run(),
         Command::Auth { command } => {
             let config = load(cli.config.as_deref())?;
             auth::run(command, config, &Again::new(cli.config), &mut out)

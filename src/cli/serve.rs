@@ -9,7 +9,7 @@ use anyhow::Context as _;
 use clap::{ArgGroup, Args};
 use tracing::level_filters::LevelFilter;
 
-use super::local::Local;
+use super::local::{Local, Process};
 use super::{Exit, block_on, exit_of, load, log, report, run_async};
 use crate::app::App;
 use crate::broker::events::TARGET as RECORD;
@@ -83,7 +83,8 @@ async fn over_stdio(
 fn prepare(serve: &Serve, config: Option<&Path>) -> anyhow::Result<(App, Caller)> {
     let config = load(config)?;
     let caller = serve.local.caller()?;
-    Ok((serve.local.app(config, "serve --stdio")?, caller))
+    let app = serve.local.server(config, "serve --stdio", None, Process::OfHost)?;
+    Ok((app, caller))
 }
 
 /// The record's first line: what serves, with what, for which callers.

@@ -159,6 +159,32 @@ pub fn key_file() -> Option<PathBuf> {
     non_empty("COUNTERSIGN_KEY_FILE").map(Into::into)
 }
 
+/// What a keeper is started with: where programs, certificates and the user's folders are. Nothing
+/// else, since a host's environment holds secrets, for longer than it means to.
+const KEPT: [&str; 16] = [
+    "PATH",
+    "HOME",
+    "USER",
+    "LOGNAME",
+    "LANG",
+    "LC_ALL",
+    "TZ",
+    "TMPDIR",
+    "XDG_RUNTIME_DIR",
+    "XDG_CONFIG_HOME",
+    "XDG_DATA_HOME",
+    "XDG_STATE_HOME",
+    "XDG_CACHE_HOME",
+    "SSL_CERT_FILE",
+    "SSL_CERT_DIR",
+    "RES_OPTIONS",
+];
+
+/// The variables of this process that a keeper gets ([`crate::app::keeper`]).
+pub fn for_keeper() -> Vec<(&'static str, OsString)> {
+    KEPT.into_iter().filter_map(|name| Some((name, read(name)?))).collect()
+}
+
 /// Levels of the log, e.g. `warn,countersign::record=info`: `COUNTERSIGN_LOG`. What is no UTF-8 comes
 /// out as no level, and is refused as such.
 pub fn log() -> Option<String> {

@@ -27,6 +27,7 @@ pub(crate) mod syntax;
 pub mod trust;
 
 use std::collections::BTreeMap;
+use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -44,8 +45,8 @@ pub use problem::{Problem, Problems, Severity, Span};
 use read::Read as _;
 use trust::Trusted;
 
-/// A `tools.toml` that can be served.
-#[derive(Clone, Debug)]
+/// A `tools.toml` that can be served. The default serves no tool.
+#[derive(Clone, Debug, Default)]
 pub struct Config {
     pub path: PathBuf,
     pub server: Server,
@@ -79,12 +80,17 @@ pub struct Server {
     pub allow_private: Vec<Cidr>,
     /// The loopback listener's port, if not the default.
     pub port: Option<u16>,
+    /// The address that the loopback listener listens on, if not 127.0.0.1. Links lead to 127.0.0.1 all
+    /// the same: it is for a port that a container or a virtual machine publishes.
+    pub listen_address: Option<IpAddr>,
     /// `[server.auth]`; `None`: one local user.
     pub auth: Option<ServerAuth>,
     /// Whose `X-Forwarded-*` headers are believed.
     pub trusted_proxies: Vec<Cidr>,
     /// Names and origins of `/mcp` besides the server's own; empty without [`Self::auth`].
     pub allowed: Allowed,
+    /// Whether open links are answered when the process that made them has ended.
+    pub keeper: bool,
 }
 
 impl Default for Server {
@@ -98,9 +104,11 @@ impl Default for Server {
             max_chars: 40_000,
             allow_private: Vec::new(),
             port: None,
+            listen_address: None,
             auth: None,
             trusted_proxies: Vec::new(),
             allowed: Allowed::default(),
+            keeper: true,
         }
     }
 }

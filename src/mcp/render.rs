@@ -11,7 +11,7 @@ use serde_json::json;
 
 use super::asking::Unanswered;
 use crate::model::authorization::MOST_REFUSALS;
-use crate::model::text::sentence;
+use crate::model::text::{quoted, sentence};
 use crate::model::{ConnectPrompt, ConsentMode, FRAME, Origin, PromptReason, Refused, ToolResult};
 use crate::registry::Entry;
 
@@ -133,7 +133,23 @@ pub(super) fn message(prompt: &ConnectPrompt) -> String {
     if let Some(notice) = &prompt.notice {
         let _ = write!(text, " Note: {notice}.");
     }
+    if prompt.ends_with_server {
+        let _ = write!(
+            text,
+            " The link works only while this server runs; where it has ended, the user runs `{}` in a terminal instead.",
+            login_command(prompt)
+        );
+    }
     text
+}
+
+/// What connects the account without a host.
+fn login_command(ConnectPrompt { provider, account, .. }: &ConnectPrompt) -> String {
+    if account.is_default() {
+        return format!("countersign auth login {provider}");
+    }
+    // In one word: a name may begin with a dash.
+    format!("countersign auth login {provider} {}", quoted(&format!("--account={account}")))
 }
 
 fn asked_for(prompt: &ConnectPrompt) -> String {
@@ -286,6 +302,7 @@ mod tests {
             expires_at: Time::from_millis(0),
             lives_minutes: 15,
             notice: None,
+            ends_with_server: false,
         }
     }
 
@@ -369,6 +386,24 @@ mod tests {
         for part in ["for the account `wrok`", "already: default (ana), work.", "as `account`"] {
             assert!(human.contains(part), "{part}: {human}");
         }
+    }
+
+    #[test]
+    fn a_link_that_ends_with_the_server_says_so_in_every_form() {
+        let prompt = ConnectPrompt { ends_with_server: true, ..prompt() };
+        let forms = [
+            serde_json::to_value(text(&prompt)).unwrap(),
+            serde_json::to_value(error(&prompt, "e1")).unwrap(),
+            serde_json::to_value(input_required(&prompt, "s".into())).unwrap(),
+        ];
+        for form in forms {
+            let form = form.to_string();
+            assert!(form.contains("only while this server runs"), "{form}");
+            assert!(form.contains("`countersign auth login github`"), "{form}");
+        }
+        let prompt = ConnectPrompt { account: AccountName::new("my work"), ..prompt };
+        let form = message(&prompt);
+        assert!(form.contains("auth login github '--account=my work'`"), "{form}");
     }
 
     #[test]

@@ -5,6 +5,7 @@
 //! deleting it by compare-and-swap is what makes the `state` one-time.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
 use std::time::Duration;
 
 use secrecy::SecretString;
@@ -71,6 +72,9 @@ pub struct Authorization {
     pub tools: BTreeSet<ToolName>,
     /// Scheme, host and port of link and callback, e.g. `http://127.0.0.1:8971`.
     pub origin: String,
+    /// The address that is listened on for `origin`, if not the loopback address.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub listen_address: Option<IpAddr>,
     pub created_at: Time,
     pub starts: u32,
     pub status: Status,
@@ -148,6 +152,9 @@ pub struct CodeTrip {
     pub token_header: Option<String>,
     /// How to ask whose account it is.
     pub identity: Option<Identity>,
+    /// Blocks of private addresses that the endpoints may have where they were learnt from outside.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub allow_private: Vec<String>,
 }
 
 impl Trip {
@@ -235,8 +242,13 @@ impl Authorization {
 
     /// Whether a new prompt may show this attempt's link again.
     pub fn is_open(&self, now: Time) -> bool {
+        self.is_undecided(now) && self.starts < MOST_STARTS
+    }
+
+    /// Whether the person may still answer.
+    pub fn is_undecided(&self, now: Time) -> bool {
         let is_undecided = matches!(self.status, Status::Pending | Status::OtherAccount { .. });
-        is_undecided && !self.is_expired(now) && self.starts < MOST_STARTS
+        is_undecided && !self.is_expired(now)
     }
 
     /// Whether a browser may take it to the provider before the application has confirmed the browser.

@@ -125,6 +125,9 @@ pub struct ConnectPrompt {
     pub lives_minutes: u64,
     /// Something about the store that people must know, e.g. that earlier consents are lost.
     pub notice: Option<String>,
+    /// Whether the link stops working when this server ends, because nothing else on this machine
+    /// answers it.
+    pub ends_with_server: bool,
 }
 
 impl ConnectPrompt {

@@ -4,6 +4,7 @@
 //! (NAT64), RFC 3056 (6to4) and RFC 4380 (Teredo), each of which carries an IPv4 address that would
 //! otherwise slip past a check of the IPv6 one.
 
+use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::str::FromStr;
 
@@ -43,6 +44,12 @@ impl Cidr {
             }
             _ => false,
         }
+    }
+}
+
+impl fmt::Display for Cidr {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}", self.network, self.prefix)
     }
 }
 

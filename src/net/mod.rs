@@ -101,6 +101,10 @@ impl Net {
         Self(Arc::new(Inner { policy, clients: ThreadLocal::new() }))
     }
 
+    pub fn policy(&self) -> &Policy {
+        &self.0.policy
+    }
+
     /// Whether a request to this URL may be tried at all. Names are looked up later, at connect
     /// time, and may still turn out to be refused.
     ///

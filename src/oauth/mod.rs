@@ -41,7 +41,7 @@ pub use metadata::{DiscoveryError, Metadata, discover};
 use crate::model::authorization::ClientRegistration;
 use crate::model::provider::TokenAuth;
 use crate::model::{Clock, Scopes, TokenSet};
-use crate::net::{self, Net, Trust};
+use crate::net::{self, Cidr, Net, Policy, Trust};
 
 /// A token response is a few kilobytes.
 const LARGEST: usize = 256 * 1024;
@@ -115,6 +115,22 @@ pub fn authorization_url(request: &AuthorizationRequest<'_>) -> Result<Url, url:
 impl OAuthClient {
     pub fn new(net: Net, clock: Clock) -> Self {
         Self { net, clock }
+    }
+
+    /// The blocks of private addresses that learnt endpoints may have, as [`Self::allowing`] reads them.
+    pub fn allowed_blocks(&self) -> Vec<String> {
+        self.net.policy().allow_private.iter().map(ToString::to_string).collect()
+    }
+
+    /// A client for endpoints that another process has learnt, by whose `tools.toml` they may have
+    /// addresses in these blocks.
+    #[must_use]
+    pub fn allowing(&self, blocks: &[String]) -> Self {
+        let allowed: Vec<Cidr> = blocks.iter().filter_map(|block| block.parse().ok()).collect();
+        if allowed.is_empty() || allowed == self.net.policy().allow_private {
+            return self.clone();
+        }
+        Self::new(Net::new(Policy { allow_private: allowed }), self.clock.clone())
     }
 
     /// Asks an issuer for its endpoints.

@@ -6,6 +6,8 @@
 //!   store.lock       held by the owner; says who that is and where it listens
 //!   store.sock       where the owner listens, see `peer`
 //!   socket.folder    the name of the folder for that socket, where it cannot lie here
+//!   keeper.lock      held by the keeper, see `keeper`
+//!   keeper.start     held by a process that starts one
 //!   alive/           a file for each process that others may ask about, see `alive`
 //!   db/              sled; the only part that is ever set aside
 //! ```
@@ -14,6 +16,7 @@ use std::fs::{self, File};
 use std::io::{self, Read as _, Seek as _, Write as _};
 use std::path::{Path, PathBuf};
 
+use super::keeper::KEEPER_PURPOSE;
 use super::peer::Address;
 use crate::model::Clock;
 
@@ -95,7 +98,12 @@ impl DataFolder {
     pub(super) fn check(&self) -> Result<(), FolderError> {
         let path = &self.path;
         let io = |source| FolderError::Io { path: path.into(), source };
-        if fs::symlink_metadata(path).is_err() {
+        let is_keeper = self.purpose == KEEPER_PURPOSE;
+        // A keeper must not bring a folder back that is being removed.
+        if is_keeper && !self.is_marked()? {
+            return Err(io(io::ErrorKind::NotFound.into()));
+        }
+        if !is_keeper && fs::symlink_metadata(path).is_err() {
             create_private(path).map_err(io)?;
         }
         let metadata = fs::symlink_metadata(path).map_err(io)?;

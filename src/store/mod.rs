@@ -31,6 +31,7 @@ mod alive;
 mod archive;
 mod backend;
 mod folder;
+pub mod keeper;
 mod key;
 mod key_file;
 mod owner;
@@ -194,6 +195,11 @@ impl Store {
     /// Hands the folder over to another process, or leaves its owner. Nothing works after it.
     pub async fn close(&self) {
         self.backend.close().await;
+    }
+
+    /// Leaves the folder to another process if this one owns it, and goes on as its peer.
+    async fn step_down(&self) {
+        self.backend.step_down().await;
     }
 
     /// Puts a question to the process that owns the data folder, which may be this one.

@@ -15,8 +15,14 @@ use super::sled::{Damage, SledBackend};
 /// How long an owner may be on its way: opening the store, then its socket.
 const START: Duration = Duration::from_secs(5);
 
+/// How long several owners, one after the other, may be on their way; less than operations wait.
+const MANY_STARTS: Duration = Duration::from_secs(11);
+
 /// How long to wait before looking again for a socket that is not there yet.
 const AGAIN: Duration = Duration::from_millis(5);
+
+/// The longest such wait: fifty processes that wait must leave the owner time to start.
+const MAX_POLL_INTERVAL: Duration = Duration::from_millis(40);
 
 /// How often sled is tried while the folder is ours and sled's own lock is not: the system takes a
 /// killed process's files away one by one.
@@ -43,7 +49,8 @@ pub(super) async fn elect(
     folder: &DataFolder,
     answering: &Answering,
 ) -> Result<Elected, StoreError> {
-    let end = Instant::now() + START;
+    let (mut end, last_end) = (Instant::now() + START, Instant::now() + MANY_STARTS);
+    let (mut last, mut pause) = (None, AGAIN);
     loop {
         let (ours, answers) = (folder.clone(), answering.clone());
         let taken = tokio::task::spawn_blocking(move || take(&ours, answers));
@@ -59,12 +66,19 @@ pub(super) async fn elect(
                 return Ok(Elected::Peer(peer));
             }
         }
+        if note.name.is_some() && note.name != last {
+            // Owners may come and go: each gets its time.
+            end = last_end.min(Instant::now() + START);
+            last.clone_from(&note.name);
+            pause = AGAIN;
+        }
         // Either it is opening its socket, or it is about to let go of the lock: neither tells us.
         if Instant::now() >= end {
             let owner = note.words();
             return Err(FolderError::Busy { path: folder.path.clone(), owner }.into());
         }
-        tokio::time::sleep(AGAIN).await;
+        tokio::time::sleep(pause).await;
+        pause = MAX_POLL_INTERVAL.min(pause * 2);
     }
 }
 

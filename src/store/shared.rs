@@ -21,10 +21,13 @@ use super::peer::{Answering, Peer, PeerError, Trouble};
 use super::{Notice, StoreError};
 
 /// How often an operation is asked of yet another owner. Each may be killed as it is asked.
-const MOST_OWNERS: u32 = 8;
+const MOST_OWNERS: u32 = 64;
 
 /// How long an operation waits for an owner. An election is shorter.
 const ELECTION: Duration = Duration::from_secs(12);
+
+/// How long a process that has stepped down stays out of the election, so that the other one wins it.
+const WAY: Duration = Duration::from_millis(100);
 
 /// What a store rests on, as this process has seen it last.
 pub(super) type Foundation = dyn Fn() -> (Key, Sealed) + Send + Sync;
@@ -51,6 +54,8 @@ struct Inner {
     role: watch::Sender<Role>,
     /// An operation found the seat empty after an election that failed.
     wanted: Notify,
+    /// This process has stepped down.
+    vacated: Notify,
     /// See [`Shared::found`].
     foundation: OnceLock<Box<Foundation>>,
     notice: OnceLock<Notice>,
@@ -82,6 +87,7 @@ impl Shared {
             seat: watch::Sender::new(Seat::Vacant(None)),
             role,
             wanted: Notify::new(),
+            vacated: Notify::new(),
             foundation: OnceLock::new(),
             notice: OnceLock::new(),
         });
@@ -117,6 +123,25 @@ impl Shared {
                 Err(Trouble::Unanswered) => return Err(AskError::Unanswered),
                 Err(Trouble::Failed(error)) => return Err(error.into()),
             }
+        }
+    }
+
+    /// Leaves the folder to another process if this one owns it, and goes on as its peer. Operations
+    /// meanwhile wait for the next owner.
+    pub(super) async fn step_down(&self) {
+        let mut left = None;
+        self.inner.seat.send_if_modified(|seat| {
+            let is_owner = matches!(seat, Seat::Owner(_));
+            if is_owner {
+                left = Some(std::mem::replace(seat, Seat::Vacant(None)));
+            }
+            is_owner
+        });
+        if left.is_some() {
+            self.inner.role.send_replace(Role::Peer);
+            // Closing waits for the last writes.
+            let _ = tokio::task::spawn_blocking(move || drop(left)).await;
+            self.inner.vacated.notify_one();
         }
     }
 
@@ -160,7 +185,13 @@ async fn keep_standing(inner: Arc<Inner>) {
     loop {
         let seat = inner.seat.borrow().clone();
         match seat {
-            Seat::Owner(_) | Seat::Closed => return,
+            Seat::Closed => return,
+            Seat::Owner(owner) => {
+                // Held here, the store would stay open.
+                drop(owner);
+                inner.vacated.notified().await;
+                tokio::time::sleep(WAY).await;
+            }
             Seat::Peer(owner) => {
                 owner.hung_up().await;
                 tracing::debug!("the owner of the data folder is gone");

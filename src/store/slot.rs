@@ -3,6 +3,8 @@
 //! The key may be missing, or the folder's owner may not answer: that must keep nobody from listing
 //! tools or calling those that need no grant, and must mend itself when its cause is gone.
 
+use std::path::Path;
+
 use tokio::sync::{OnceCell, watch};
 
 use super::peer::Answering;
@@ -59,6 +61,29 @@ impl Slot {
     /// [`AskError`]
     pub async fn ask(&self, question: &[u8]) -> Result<Vec<u8>, AskError> {
         self.get().await?.ask(question).await
+    }
+
+    /// The data folder.
+    pub fn path(&self) -> &Path {
+        &self.folder.path
+    }
+
+    /// Returns while a server is there that could own the folder in place of this keeper.
+    pub async fn wanted(&self) {
+        self.answering.wanted().await;
+    }
+
+    /// Returns when a process of another version has called, which cannot be a peer of this keeper and
+    /// waits for the folder.
+    pub async fn needed(&self) {
+        self.answering.needed().await;
+    }
+
+    /// Leaves the folder to that process, and goes on as its peer.
+    pub async fn step_down(&self) {
+        if let Some(store) = self.store.get() {
+            store.step_down().await;
+        }
     }
 
     /// Hands the folder over, if the store is open.

@@ -138,6 +138,7 @@ pub(super) fn authorization(user: &str) -> Authorization {
         trip: trip(),
         browser: None,
         unclaimed_since: None,
+        listen_address: None,
         connected_as: None,
         candidate: None,
     }
@@ -174,6 +175,7 @@ fn trip() -> Trip {
             implied: BTreeMap::default(),
             token_header: None,
             identity: None,
+            allow_private: Vec::new(),
         })),
     }
 }

@@ -6,14 +6,17 @@
 
 use std::collections::BTreeMap;
 use std::io;
-use std::net::{Ipv4Addr, Ipv6Addr, TcpListener};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, TcpListener};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use axum::Router;
+use axum::extract::Request;
+use axum::middleware::{Next, from_fn};
 use parking_lot::Mutex;
 use tokio::sync::Semaphore;
-use tokio::task::AbortHandle;
+use tokio::task::JoinHandle;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use url::Url;
 
@@ -46,6 +49,8 @@ pub struct Loopback {
     crowd: Crowd,
     /// Asked for with the first port.
     neighbours: OnceLock<Neighbours>,
+    /// When a page was last asked for.
+    last_request: Arc<Mutex<Option<Instant>>>,
 }
 
 /// The wanted port cannot be had, nor one in its place.
@@ -58,10 +63,10 @@ pub enum NoPort {
 #[derive(Default)]
 struct Open {
     ports: BTreeMap<u16, Port>,
-    tasks: Vec<AbortHandle>,
+    tasks: Vec<JoinHandle<()>>,
 }
 
-/// A port on 127.0.0.1 that is being served.
+/// A port that is being served, on 127.0.0.1 unless another address was asked for.
 struct Port {
     origins: Origins,
     /// Whether nobody else can listen there on ::1.
@@ -78,6 +83,7 @@ impl Loopback {
             connections: Arc::new(Semaphore::new(MOST_CONNECTIONS)),
             crowd: Crowd::new(MOST_CONNECTIONS),
             neighbours: OnceLock::new(),
+            last_request: Arc::default(),
         })
     }
 
@@ -88,9 +94,15 @@ impl Loopback {
 
     /// Where a browser reaches us under this rule; listening there on return.
     ///
-    /// `wanted` is the port that people have registered at the provider.
-    pub fn origin(&self, wanted: u16, rule: LoopbackRule) -> Result<String, NoPort> {
-        match self.open_for(wanted, rule) {
+    /// `wanted` is the port that people have registered at the provider; `address` is listened on in
+    /// place of 127.0.0.1.
+    pub fn origin(
+        &self,
+        wanted: u16,
+        rule: LoopbackRule,
+        address: Option<IpAddr>,
+    ) -> Result<String, NoPort> {
+        match self.open_for(wanted, rule, address) {
             Ok(port) => Ok(origin(rule, port)),
             Err(error) if error.kind() == io::ErrorKind::AddrInUse => Err(NoPort::Taken),
             Err(error) => Err(NoPort::Io(error)),
@@ -99,40 +111,49 @@ impl Loopback {
 
     /// The usual port; where that is taken and any will do, another. A port that serves already is
     /// kept even when the usual one has become free: links that lead there are still good.
-    fn open_for(&self, wanted: u16, rule: LoopbackRule) -> io::Result<u16> {
+    fn open_for(
+        &self,
+        wanted: u16,
+        rule: LoopbackRule,
+        address: Option<IpAddr>,
+    ) -> io::Result<u16> {
+        let address = address.unwrap_or(Ipv4Addr::LOCALHOST.into());
         let other = self.open.lock().ports.keys().copied().find(|port| *port != wanted);
         if let (true, Some(other)) = (rule.any_port(), other) {
-            return self.listen(other, rule).or_else(|_| self.listen(wanted, rule));
+            return self
+                .listen(other, rule, address)
+                .or_else(|_| self.listen(wanted, rule, address));
         }
-        match self.listen(wanted, rule) {
+        match self.listen(wanted, rule, address) {
             Err(error) if error.kind() == io::ErrorKind::AddrInUse && rule.any_port() => {
-                self.listen(0, rule)
+                self.listen(0, rule, address)
             }
             outcome => outcome,
         }
     }
 
-    /// Listens again where links of an earlier run lead to, if that can still be had.
-    pub fn resume(&self, origin: &str) {
+    /// Listens where links of another process lead to.
+    ///
+    /// # Errors
+    /// As [`TcpListener::bind`].
+    pub fn resume(&self, origin: &str, address: Option<IpAddr>) -> io::Result<()> {
+        let address = address.unwrap_or(Ipv4Addr::LOCALHOST.into());
         let port = Url::parse(origin).ok().and_then(|url| url.port_or_known_default());
         let rule = if origin.contains("localhost") {
             LoopbackRule::LocalhostAnyPort
         } else {
             LoopbackRule::AnyPort
         };
-        if let Some(port) = port
-            && let Err(error) = self.listen(port, rule)
-        {
-            tracing::warn!(port, %error, "links of an earlier run lead nowhere now");
-        }
+        port.map_or(Ok(()), |port| self.listen(port, rule, address).map(|_| ()))
     }
 
     /// Opens `port` (0: any) unless it is open already. Nothing is served before every address that
     /// the rule wants is ours.
-    fn listen(&self, port: u16, rule: LoopbackRule) -> io::Result<u16> {
+    fn listen(&self, port: u16, rule: LoopbackRule, address: IpAddr) -> io::Result<u16> {
         let mut open = self.open.lock();
         let Open { ports, tasks } = &mut *open;
-        let wants_v6 = rule.host() == "localhost";
+        // `::` takes connections to `::1` too.
+        let wants_v6 = rule.host() == "localhost" && address != Ipv6Addr::UNSPECIFIED;
         if let Some(known) = ports.get_mut(&port) {
             if wants_v6 && !known.has_v6 {
                 if let Some(v6) = bind_v6(port)? {
@@ -143,7 +164,7 @@ impl Loopback {
             known.origins.add(origin(rule, port));
             return Ok(port);
         }
-        let v4 = TcpListener::bind((Ipv4Addr::LOCALHOST, port))?;
+        let v4 = TcpListener::bind((address, port))?;
         let port = v4.local_addr()?.port();
         let v6 = if wants_v6 { bind_v6(port)? } else { None };
         let origins = Origins::of([origin(rule, port)]);
@@ -154,11 +175,16 @@ impl Loopback {
         Ok(port)
     }
 
-    fn spawn(&self, listener: TcpListener, origins: &Origins) -> io::Result<AbortHandle> {
+    fn spawn(&self, listener: TcpListener, origins: &Origins) -> io::Result<JoinHandle<()>> {
         let routes = self.routes.get().ok_or(io::ErrorKind::NotConnected)?;
-        let router = routes(origins.clone());
+        let last_request = Arc::clone(&self.last_request);
+        let router = routes(origins.clone()).layer(from_fn(move |request: Request, next: Next| {
+            *last_request.lock() = Some(Instant::now());
+            next.run(request)
+        }));
         listener.set_nonblocking(true)?;
         let address = listener.local_addr()?;
+        let is_own_user_known = address.ip().is_loopback();
         let _entered = self.runtime.enter();
         let listener = tokio::net::TcpListener::from_std(listener)?;
         tracing::info!(%address, "listening for browsers");
@@ -171,19 +197,38 @@ impl Loopback {
             // A page is one request, so a connection that stays open only takes a place.
             keep_alive: false,
             longest: CONNECTION_LIMIT,
-            // A link of one person's must not be opened by another, who is at the same machine.
-            neighbours: *self.neighbours.get_or_init(Neighbours::of_this_user),
+            // A link of one person's must not be opened by another, who is at the same machine. Of
+            // connections from other machines no user is known.
+            neighbours: if is_own_user_known {
+                *self.neighbours.get_or_init(Neighbours::of_this_user)
+            } else {
+                Neighbours::Everybody
+            },
         };
         let (here, ever) = (Arc::new(Workers::none()), CancellationToken::new());
         let accepting = accept(listener, router, connections, rules, here, ever);
-        Ok(self.runtime.spawn(accepting).abort_handle())
+        Ok(self.runtime.spawn(accepting))
+    }
+
+    /// Whether no page was asked for within this time, and none is on its way.
+    pub fn is_idle(&self, span: Duration) -> bool {
+        self.connections.available_permits() == MOST_CONNECTIONS - self.open.lock().tasks.len()
+            && self.last_request.lock().is_none_or(|last| last.elapsed() >= span)
+    }
+
+    /// Stops listening: on return, another process can listen there. Connections go on.
+    pub async fn release(&self) {
+        let Open { ports, tasks } = std::mem::take(&mut *self.open.lock());
+        tasks.iter().for_each(JoinHandle::abort);
+        for task in tasks {
+            let _ = task.await;
+        }
+        drop(ports);
     }
 
     /// Stops listening, and lets the pages on their way arrive.
     pub async fn close(&self) {
-        for task in self.open.lock().tasks.drain(..) {
-            task.abort();
-        }
+        self.release().await;
         let all = u32::try_from(MOST_CONNECTIONS).unwrap_or(u32::MAX);
         // Browsers also keep connections open that they ask nothing on.
         let _ = tokio::time::timeout(LAST_PAGES, self.connections.acquire_many(all)).await;
@@ -227,14 +272,17 @@ mod tests {
         for taken in [&v4, &v6] {
             let taken = taken.local_addr().unwrap().port();
             let loopback = loopback();
-            let other = loopback.open_for(taken, LoopbackRule::LocalhostAnyPort).unwrap();
+            let other = loopback.open_for(taken, LoopbackRule::LocalhostAnyPort, None).unwrap();
             assert_ne!(other, taken);
             assert!(!loopback.open.lock().ports.contains_key(&taken), "half of it was kept");
             // It is found again, and both addresses answer.
-            assert_eq!(loopback.open_for(taken, LoopbackRule::LocalhostAnyPort).unwrap(), other);
+            assert_eq!(
+                loopback.open_for(taken, LoopbackRule::LocalhostAnyPort, None).unwrap(),
+                other
+            );
             TcpStream::connect((Ipv4Addr::LOCALHOST, other)).await.unwrap();
             TcpStream::connect((Ipv6Addr::LOCALHOST, other)).await.unwrap();
-            let exact = loopback.open_for(taken, LoopbackRule::LocalhostExact).unwrap_err();
+            let exact = loopback.open_for(taken, LoopbackRule::LocalhostExact, None).unwrap_err();
             assert_eq!(exact.kind(), io::ErrorKind::AddrInUse);
         }
     }
@@ -244,10 +292,10 @@ mod tests {
         let stranger = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
         let usual = stranger.local_addr().unwrap().port();
         let loopback = loopback();
-        let first = loopback.open_for(usual, LoopbackRule::AnyPort).unwrap();
+        let first = loopback.open_for(usual, LoopbackRule::AnyPort, None).unwrap();
         drop(stranger);
-        assert_eq!(loopback.open_for(usual, LoopbackRule::AnyPort).unwrap(), first);
-        assert_eq!(loopback.open_for(usual, LoopbackRule::Exact).unwrap(), usual);
+        assert_eq!(loopback.open_for(usual, LoopbackRule::AnyPort, None).unwrap(), first);
+        assert_eq!(loopback.open_for(usual, LoopbackRule::Exact, None).unwrap(), usual);
     }
 
     #[tokio::test]

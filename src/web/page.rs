@@ -8,7 +8,7 @@ use axum::response::{Html, IntoResponse, Response};
 use crate::broker::invitation::{Invitation, PasteWhat, Proof};
 use crate::model::authorization::Status;
 use crate::model::credential::Retention;
-use crate::model::text::shown;
+use crate::model::text::{quoted, shown};
 use crate::model::time::utc;
 
 pub(super) const STYLE: &str = include_str!("templates/page.css");
@@ -234,23 +234,16 @@ pub(super) fn invitation(invitation: &Invitation, csrf: String, change: Change) 
                 None => format!("{title} is connected"),
             };
             let lines = vec![kept(invitation), go_back(invitation)];
-            Page::new(StatusCode::OK, Kind::Good, heading, lines)
-                .of(&invitation.digest, csrf)
-                .choice("disconnect", "Disconnect again", false)
-                .into_response()
+            undoable(Page::new(StatusCode::OK, Kind::Good, heading, lines), invitation, csrf)
         }
-        Status::Completed => Page::new(
-            StatusCode::OK,
-            Kind::Neutral,
-            format!("{title} is connected, but not for everything"),
-            vec![
+        Status::Completed => {
+            let lines = vec![
                 format!("Not granted: {}.", invitation.refused.join(", ")),
                 format!("{} Tools that need more will not work until you grant it: go back and call the tool again to be asked once more.", kept(invitation)),
-            ],
-        )
-        .of(&invitation.digest, csrf)
-        .choice("disconnect", "Disconnect again", false)
-        .into_response(),
+            ];
+            let heading = format!("{title} is connected, but not for everything");
+            undoable(Page::new(StatusCode::OK, Kind::Neutral, heading, lines), invitation, csrf)
+        }
         Status::Failed(why) => Page::new(
             StatusCode::OK,
             Kind::Neutral,
@@ -323,6 +316,22 @@ fn connect(invitation: &Invitation, csrf: String, change: Change) -> Connect {
 
 fn kept(invitation: &Invitation) -> String {
     format!("The access is kept on this server, sealed, for {}.", invitation.user)
+}
+
+/// The page with a way to disconnect again: here, or by a command where the process that shows the page
+/// ends before the person has read it.
+fn undoable(mut page: Page, invitation: &Invitation, csrf: String) -> Response {
+    if invitation.can_undo {
+        page = page.of(&invitation.digest, csrf).choice("disconnect", "Disconnect again", false);
+    } else {
+        let account = invitation.account.as_ref().map(|name| format!("--account={name}"));
+        let account = account.map(|option| format!(" {}", quoted(&option))).unwrap_or_default();
+        let provider = &invitation.provider;
+        page.ended.lines.push(format!(
+            "To disconnect it again, run `countersign auth revoke {provider}{account}` in a terminal."
+        ));
+    }
+    page.into_response()
 }
 
 fn go_back(invitation: &Invitation) -> String {

@@ -5,6 +5,8 @@
 //! others ask the owner to listen for them, and whoever succeeds it finds in the store where links
 //! lead to ([`follow`]).
 
+use std::io;
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -23,11 +25,18 @@ use crate::store::{AskError, Role, Slot};
 const TRIES: u32 = 20;
 const AGAIN: Duration = Duration::from_millis(100);
 
+/// How often, and how long after one another, a port is tried whose last owner has ended.
+const PORT_TRIES: u32 = 100;
+const PORT_RETRY: Duration = Duration::from_millis(20);
+
 /// A wish to be reached at a port under a rule.
 #[derive(Clone, Copy, Debug, Serialize, Deserialize)]
 struct Question {
     port: u16,
     rule: LoopbackRule,
+    /// The address to listen on, if not the loopback address.
+    #[serde(default)]
+    address: Option<IpAddr>,
 }
 
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -42,6 +51,7 @@ enum Reply {
 pub async fn origin(
     slot: &Slot,
     port: Option<u16>,
+    address: Option<IpAddr>,
     provider: ProviderId,
     rule: LoopbackRule,
 ) -> Result<String, OriginError> {
@@ -50,7 +60,7 @@ pub async fn origin(
     }
     let port = port.unwrap_or(DEFAULT_PORT);
     let garbled = || OriginError::Failed("the answer to that wish could not be read".to_owned());
-    let question = serde_json::to_vec(&Question { port, rule }).map_err(|_| garbled())?;
+    let question = serde_json::to_vec(&Question { port, rule, address }).map_err(|_| garbled())?;
     let reply = ask(slot, &question).await?;
     match serde_json::from_slice(&reply).map_err(|_| garbled())? {
         Reply::At(origin) if is_fit(&origin, port, rule) => Ok(origin),
@@ -107,7 +117,7 @@ async fn ask(slot: &Slot, question: &[u8]) -> Result<Vec<u8>, OriginError> {
 /// The owner's answer to [`origin`].
 pub fn answer(loopback: &Loopback, question: &[u8]) -> Vec<u8> {
     let reply = match serde_json::from_slice(question) {
-        Ok(Question { port, rule }) => match loopback.origin(port, rule) {
+        Ok(Question { port, rule, address }) => match loopback.origin(port, rule, address) {
             Ok(origin) => Reply::At(origin),
             Err(NoPort::Taken) => Reply::Taken,
             Err(NoPort::Io(error)) => Reply::Failed(error.to_string()),
@@ -121,12 +131,35 @@ pub fn answer(loopback: &Loopback, question: &[u8]) -> Vec<u8> {
 pub async fn follow(mut role: watch::Receiver<Role>, broker: Broker, loopback: Arc<Loopback>) {
     while role.wait_for(|role| *role == Role::Owner).await.is_ok() {
         match broker.open_origins().await {
-            Ok(origins) => origins.iter().for_each(|origin| loopback.resume(origin)),
+            Ok(origins) => {
+                for (origin, address) in origins {
+                    resume(&loopback, &origin, address).await;
+                }
+            }
             Err(error) => tracing::warn!(%error, "links of other processes lead nowhere for now"),
         }
         if role.changed().await.is_err() {
             return;
         }
+    }
+}
+
+/// Listens where links lead to, once the process that listened there has let go of the port: the
+/// system takes the files of a process that was killed away one by one.
+async fn resume(loopback: &Loopback, origin: &str, address: Option<IpAddr>) {
+    let mut tries = 0;
+    loop {
+        match loopback.resume(origin, address) {
+            Ok(()) => return,
+            Err(error) if error.kind() == io::ErrorKind::AddrInUse && tries < PORT_TRIES => {
+                tries += 1;
+            }
+            Err(error) => {
+                tracing::warn!(origin, %error, "links of another process lead nowhere now");
+                return;
+            }
+        }
+        tokio::time::sleep(PORT_RETRY).await;
     }
 }
 

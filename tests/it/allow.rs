@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use countersign::app::{App, Settings};
+use countersign::app::{App, Links, Settings};
 use countersign::config;
 use countersign::mcp::{Handler, ServerText, Who};
 use countersign::model::principal::Opener;
@@ -58,6 +58,7 @@ fn app(folder: &tempfile::TempDir, tools: &str) -> App {
         clock,
         public: None,
         worker: env!("CARGO_BIN_EXE_countersign").into(),
+        links: Links::default(),
     };
     // Once for the process; the second time it says so.
     let _ = rustls::crypto::ring::default_provider().install_default();

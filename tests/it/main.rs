@@ -23,6 +23,9 @@ mod documents;
 mod home;
 mod http;
 mod identity;
+mod keeper;
+#[path = "../keepers.rs"]
+mod keepers;
 mod keys;
 mod mistakes;
 mod oauth;

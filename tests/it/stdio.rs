@@ -23,7 +23,8 @@ impl Session {
         Self::start(command.args(["serve", "--stdio"]))
     }
 
-    fn start(command: &mut Command) -> Self {
+    /// Starts this server and says hello.
+    pub(crate) fn start(command: &mut Command) -> Self {
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null());
         let mut child = command.spawn().unwrap();
         let input = child.stdin.take();
@@ -64,6 +65,17 @@ impl Session {
         let answer = self.ask("tools/call", &json!({ "name": tool, "arguments": arguments }));
         assert_eq!(answer["result"]["isError"], true, "{answer}");
         answer["result"]["content"][0]["text"].as_str().unwrap().to_owned()
+    }
+}
+
+impl Session {
+    pub(crate) fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// Waits for the end of a server that was told to end.
+    pub(crate) fn wait(mut self) {
+        self.child.wait().unwrap();
     }
 }
 

@@ -14,6 +14,8 @@
 #![expect(unreachable_pub, reason = "a test binary exports nothing; `pub` means: for other files")]
 
 mod harness;
+#[path = "../keepers.rs"]
+mod keepers;
 #[allow(dead_code, reason = "some of it is there for the benchmark alone")]
 #[path = "../load/mod.rs"]
 mod load;
@@ -34,6 +36,7 @@ mod garbage_http;
 mod grants;
 mod hosts;
 mod journey;
+mod keeper;
 mod keys;
 mod kills;
 mod loopback;

@@ -11,6 +11,7 @@ use super::address::Address;
 use super::{Serve, ended, started};
 use crate::app::{Access, Http};
 use crate::broker::events::TARGET as RECORD;
+use crate::cli::local::Process;
 use crate::cli::report::{self, Hinted, Usage, hinted};
 use crate::cli::{Exit, load, local};
 use crate::config::Server;
@@ -43,7 +44,7 @@ pub(super) async fn serve(
         Access::Local(_) | Access::Token(..) => Neighbours::of_this_user(),
         Access::Many { .. } => Neighbours::Everybody,
     };
-    let app = serve.local.app_at(config, "serve --sse", public)?;
+    let app = serve.local.server(config, "serve --sse", public, Process::Service)?;
     let others = match (&access, neighbours.are_told_apart()) {
         (Access::Many { .. }, _) => "",
         (_, true) => "; other users of this machine are refused",

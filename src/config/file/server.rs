@@ -22,6 +22,8 @@ table! {
         "allow_private" => allow_private: Vec<Text>,
         /// The port of the loopback listener for connect links. Default: 8971.
         "port" => port: At<i64>,
+        /// The address that the listener for connect links listens on, e.g. `0.0.0.0` in a container that publishes its port; links still lead to 127.0.0.1. Default: 127.0.0.1.
+        "listen_address" => listen_address: Text,
         /// Who calls, where one server is for many people. Default: one local user.
         "auth" => auth: AuthTable,
         /// Addresses of the proxies in front of this server, e.g. `10.0.0.7`, whose X-Forwarded-For is believed: of proxies only, since a client at such an address says where it comes from. Default: none.
@@ -30,6 +32,8 @@ table! {
         "allowed_hosts" => allowed_hosts: Vec<Text>,
         /// Origins whose scripts may call /mcp, e.g. `https://chat.example.com` or `vscode-webview://*`; with [server.auth].
         "allowed_origins" => allowed_origins: Vec<Text>,
+        /// Whether a process stays behind that answers open links when the server that made them has ended, and ends with the last link. Default: true.
+        "keeper" => keeper: At<bool>,
     }
     later { "mode" }
 }

@@ -1,5 +1,6 @@
 //! `[server]` and `[store]`; who calls is [`super::server_auth`].
 
+use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 
 use url::Url;
@@ -37,6 +38,7 @@ pub(super) fn server(table: ServerTable, depth: Depth, find: &mut Findings<'_>) 
             .filter_map(|text| block(&text, "server::allow_private", find))
             .collect(),
         port: table.port.and_then(|port| loopback_port(&port, find)),
+        listen_address: table.listen_address.and_then(|text| listen_address(&text, find)),
         auth: table.auth.map(|auth| server_auth::server_auth(auth, depth, find)),
         trusted_proxies: table
             .trusted_proxies
@@ -58,6 +60,7 @@ pub(super) fn server(table: ServerTable, depth: Depth, find: &mut Findings<'_>) 
                 .filter_map(|text| allowed_origin(&text, find))
                 .collect(),
         },
+        keeper: table.keeper.map_or(default.keeper, |keeper| keeper.value),
     }
 }
 
@@ -192,6 +195,24 @@ fn block(text: &Text, code: &'static str, find: &mut Findings<'_>) -> Option<Cid
 
 fn loopback_port(port: &At<i64>, find: &mut Findings<'_>) -> Option<u16> {
     u16::try_from(within("port", 1..=i64::from(u16::MAX), port, find)?).ok()
+}
+
+fn listen_address(text: &Text, find: &mut Findings<'_>) -> Option<IpAddr> {
+    let Ok(address) = text.as_str().parse::<IpAddr>() else {
+        find.error("server::listen_address", &text.span, "this is no IP address")
+            .hint("write e.g. `0.0.0.0`; the port is `port`");
+        return None;
+    };
+    if !address.is_loopback() {
+        find.warning(
+            "server::listen_address",
+            &text.span,
+            "the pages behind links can be reached from other machines",
+        )
+        .label("anyone who gets there with a link can use it")
+        .hint("publish the port on the loopback address of the host alone, e.g. `-p 127.0.0.1:8971:8971`");
+    }
+    Some(address)
 }
 
 const RETENTIONS: [(&str, Retention); 3] = [

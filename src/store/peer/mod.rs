@@ -15,6 +15,7 @@ mod tests;
 use std::sync::{Arc, OnceLock};
 
 use futures_util::future::BoxFuture;
+use tokio::sync::Notify;
 
 pub(super) use client::{Peer, Trouble};
 use frame::Hello;
@@ -26,7 +27,13 @@ pub type Answer = dyn Fn(Vec<u8>) -> BoxFuture<'static, Vec<u8>> + Send + Sync;
 
 /// The place for the one who answers, filled at most once in a process.
 #[derive(Clone, Default)]
-pub(super) struct Answering(Arc<OnceLock<Answerer>>);
+pub(super) struct Answering {
+    answerer: Arc<OnceLock<Answerer>>,
+    /// Told while a server is there that could own the folder in place of this keeper.
+    wanted: Arc<Notify>,
+    /// Told when a process has called that can only own the folder, and cannot be a peer.
+    needed: Arc<Notify>,
+}
 
 struct Answerer {
     answer: Box<Answer>,
@@ -38,15 +45,25 @@ impl Answering {
     /// Call within the runtime that answers. The first one stays.
     pub(super) fn install(&self, answer: Box<Answer>) {
         let runtime = tokio::runtime::Handle::current();
-        if self.0.set(Answerer { answer, runtime }).is_err() {
+        if self.answerer.set(Answerer { answer, runtime }).is_err() {
             tracing::error!("somebody answers questions already");
         }
     }
 
     /// `None` if nobody answers.
     pub(super) async fn answer(&self, question: Vec<u8>) -> Option<Vec<u8>> {
-        let answerer = self.0.get()?;
+        let answerer = self.answerer.get()?;
         answerer.runtime.spawn((answerer.answer)(question)).await.ok()
+    }
+
+    /// Returns while a server is there that could own the folder in place of this keeper.
+    pub(super) async fn wanted(&self) {
+        self.wanted.notified().await;
+    }
+
+    /// Returns when a process has called that can only own the folder.
+    pub(super) async fn needed(&self) {
+        self.needed.notified().await;
     }
 }
 

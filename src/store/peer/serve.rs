@@ -19,6 +19,7 @@ use tokio_util::codec::{FramedRead, FramedWrite};
 use tokio_util::sync::CancellationToken;
 
 use super::super::backend::{Backend, BackendError, Key, Sealed};
+use super::super::keeper::KEEPER_PURPOSE;
 use super::Answering;
 use super::frame::{self, Answer, Fault, Hello, Numbered, PROTOCOL, Parts, Request};
 use super::socket::{self, Address};
@@ -32,6 +33,11 @@ const MOST_AT_ONCE: usize = 64;
 /// How long a caller may take to say who it is, and a peer to take its answers. A stopped one
 /// connects anew when it goes on.
 const PATIENCE: Duration = Duration::from_secs(10);
+
+/// How long a server must have been there until the keeper leaves the folder to it. Some hosts start
+/// one for each call; handing over to each of them would leave links unanswered again and again for
+/// as long as that takes.
+const SETTLED: Duration = Duration::from_secs(2);
 
 /// How long writes to the disk that are under way may take when serving ends.
 const LAST_WRITES: Duration = Duration::from_secs(1);
@@ -51,6 +57,8 @@ struct Owner {
     backend: Arc<dyn Backend>,
     answering: Answering,
     hello: Hello,
+    /// This is the keeper, which leaves the folder to servers.
+    yields: bool,
 }
 
 impl Serving {
@@ -69,7 +77,12 @@ impl Serving {
         };
         let stop = CancellationToken::new();
         let stopped = stop.clone();
-        let owner = Arc::new(Owner { backend, answering, hello: Hello::own(purpose) });
+        let owner = Arc::new(Owner {
+            backend,
+            answering,
+            hello: Hello::own(purpose),
+            yields: purpose == KEEPER_PURPOSE,
+        });
         let serve = move || {
             executor.block_on(async {
                 tokio::select! {
@@ -130,12 +143,30 @@ async fn serve(stream: &Stream, owner: &Owner) {
     }
     let mut requests = FramedRead::new(stream, frame::codec());
     let mut answers = FramedWrite::new(stream, frame::codec());
+    let mut first = None;
+    if owner.yields {
+        let Ok(Some(Ok(frame))) = timeout(PATIENCE, requests.next()).await else { return };
+        if Hello::decode(&frame).is_some_and(|caller| caller.protocol != PROTOCOL) {
+            // It cannot be a peer. Hung up on without a hello, it takes the folder as soon as that is
+            // free.
+            owner.answering.needed.notify_one();
+            return;
+        }
+        first = Some(frame);
+    }
     // First of all, whoever calls: a peer of another version learns from it what it met.
     if answers.send(owner.hello.encode()).await.is_err() {
         return;
     }
-    let Ok(Some(Ok(first))) = timeout(PATIENCE, requests.next()).await else { return };
-    match Hello::decode(&first) {
+    let first = if let Some(first) = first {
+        first
+    } else {
+        let Ok(Some(Ok(first))) = timeout(PATIENCE, requests.next()).await else { return };
+        first
+    };
+    let caller = Hello::decode(&first);
+    let takes_over = owner.yields && caller.as_ref().is_some_and(is_server);
+    match caller {
         Some(peer) if peer.protocol == PROTOCOL => {}
         Some(Hello { protocol, about }) => {
             tracing::warn!(
@@ -158,12 +189,33 @@ async fn serve(stream: &Stream, owner: &Owner) {
         owner.answer(&frame).await
     });
     let mut done = std::pin::pin!(requests.buffer_unordered(MOST_AT_ONCE));
-    while let Some(Some(frames)) = done.next().await {
-        for frame in frames {
-            let Some(frame) = frame else { return };
-            let Ok(Ok(())) = timeout(PATIENCE, answers.send(frame)).await else { return };
+    let serve = async {
+        while let Some(Some(frames)) = done.next().await {
+            for frame in frames {
+                let Some(frame) = frame else { return };
+                let Ok(Ok(())) = timeout(PATIENCE, answers.send(frame)).await else { return };
+            }
         }
+    };
+    let take_over = async {
+        if !takes_over {
+            std::future::pending::<()>().await;
+        }
+        // Again and again, as the keeper may have browsers to answer first.
+        loop {
+            tokio::time::sleep(SETTLED).await;
+            owner.answering.wanted.notify_one();
+        }
+    };
+    tokio::select! {
+        () = serve => {}
+        () = take_over => {}
     }
+}
+
+/// Whether this process may be there for long. Commands only look or change something.
+fn is_server(caller: &Hello) -> bool {
+    caller.about.purpose.starts_with("serve")
 }
 
 impl Owner {

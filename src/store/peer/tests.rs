@@ -23,6 +23,9 @@ use crate::store::shared::{AskError, Role, Shared};
 use crate::store::sled::SledBackend;
 use crate::store::{StoreError, contract};
 
+mod keeper;
+mod runtime_folder;
+
 struct Place {
     folder: tempfile::TempDir,
     data: DataFolder,
@@ -414,78 +417,6 @@ async fn a_socket_that_was_left_behind_is_replaced() {
     let mode = fs::metadata(place.socket()).unwrap().permissions().mode();
     assert_eq!(mode & 0o777, 0o600);
     assert_eq!(place.open().await.unwrap().get(&key("k")).await.unwrap(), None);
-}
-
-#[tokio::test]
-async fn a_long_path_has_its_socket_in_the_runtime_folder() {
-    use std::os::unix::fs::PermissionsExt as _;
-    let place = Place::below(&"long/".repeat(40));
-    let owner = place.open().await.unwrap();
-    let peer = place.open().await.unwrap();
-    assert!(peer.swap(&key("k"), None, Some(&bytes(b"v"))).await.unwrap());
-    assert_eq!(owner.get(&key("k")).await.unwrap(), Some(bytes(b"v")));
-    let private = |path: &Path| {
-        let mode = fs::metadata(path).unwrap().permissions().mode();
-        assert_eq!(mode & 0o077, 0, "{}", path.display());
-    };
-    let beside = fs::read_dir(&place.data.runtime).unwrap().next().unwrap().unwrap().path();
-    private(&beside);
-    private(&beside.join("store.sock"));
-    drop((owner, peer));
-    assert_eq!(fs::read_dir(&beside).unwrap().count(), 0);
-}
-
-/// In a directory that everybody may write to, another user may take a name before us.
-#[tokio::test]
-async fn a_runtime_folder_that_another_user_took_is_left_for_a_new_one() {
-    use std::os::unix::fs::PermissionsExt as _;
-    let place = Place::below(&"long/".repeat(40));
-    let folders = || {
-        let entries = fs::read_dir(&place.data.runtime).unwrap();
-        entries.map(|entry| entry.unwrap().path()).collect::<std::collections::BTreeSet<_>>()
-    };
-    // The name that is made of the data folder's path can be known in advance.
-    fs::create_dir_all(&place.data.runtime).unwrap();
-    drop(place.open().await.unwrap());
-    let [first] = Vec::from_iter(folders()).try_into().unwrap();
-    drop(place.open().await.unwrap());
-    assert_eq!(folders().len(), 1, "each owner left a folder behind");
-    // A reboot empties the directory, and then the recorded name is known.
-    let elsewhere = place.folder.path().join("elsewhere");
-    crate::store::folder::create_private(&elsewhere).unwrap();
-    for spoil in [
-        |path: &Path, _: &Path| {
-            fs::set_permissions(path, fs::Permissions::from_mode(0o755)).unwrap();
-        },
-        |path: &Path, elsewhere: &Path| {
-            fs::remove_dir_all(path).unwrap();
-            std::os::unix::fs::symlink(elsewhere, path).unwrap();
-        },
-    ] {
-        let before = folders();
-        let used = fs::read_to_string(place.data.path.join("socket.folder")).unwrap();
-        let used = place.data.runtime.join(used.trim_end());
-        assert!(before.contains(&used));
-        spoil(&used, &elsewhere);
-        let (owner, peer) = (place.open().await.unwrap(), place.open().await.unwrap());
-        assert!(peer.swap(&key("k"), None, Some(&bytes(b"v"))).await.unwrap());
-        assert!(owner.swap(&key("k"), Some(&bytes(b"v")), None).await.unwrap());
-        assert_eq!(folders().len(), before.len() + 1);
-    }
-    assert_eq!(fs::read_dir(&elsewhere).unwrap().count(), 0);
-    assert_eq!(fs::read_dir(&first).unwrap().count(), 0);
-}
-
-/// A record that names something else, e.g. by a damaged disk, leads nowhere else.
-#[tokio::test]
-async fn a_recorded_name_that_is_none_is_not_followed() {
-    let place = Place::below(&"long/".repeat(40));
-    drop(place.open().await.unwrap());
-    for name in ["", "../elsewhere", "countersign-", "countersign-../x", "/tmp/x"] {
-        fs::write(place.data.path.join("socket.folder"), format!("{name}\n")).unwrap();
-        let (_owner, _peer) = (place.open().await.unwrap(), place.open().await.unwrap());
-        assert!(!place.folder.path().join("elsewhere").exists());
-    }
 }
 
 #[tokio::test]

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use countersign::model::{Outcome, PromptReason};
+use countersign::store::keeper::{KeeperLock, KeeperState, state};
 use reqwest::StatusCode;
 
 use super::world::{World, tokens};
@@ -42,6 +43,28 @@ async fn a_clock_that_is_set_back_makes_no_link_live_longer() {
     world.set_back(MINUTE / 2);
     assert_eq!(world.get(&second.url).await.status, StatusCode::OK);
     assert_eq!(world.prompt().await.lives_minutes, 15);
+}
+
+#[tokio::test]
+async fn a_keeper_stays_until_the_last_link_is_over() {
+    let world = World::new().await;
+    world.prompt().await;
+    world.pass(10 * MINUTE);
+    world.prompt_as(None).await;
+    let lock = KeeperLock::take(&world.data()).unwrap().expect("no other keeper");
+    let (says, mut is_ready) = tokio::sync::oneshot::channel();
+    let ready = || says.send(()).map_err(|()| std::io::ErrorKind::Other.into());
+    let mut kept = std::pin::pin!(world.app.keep(lock, ready, std::future::pending()));
+    tokio::select! {
+        _ = &mut kept => panic!("it ended beside an open link"),
+        said = &mut is_ready => said.unwrap(),
+    }
+    // It looks some times.
+    assert!(tokio::time::timeout(Duration::from_millis(800), &mut kept).await.is_err());
+    assert!(matches!(state(&world.data()).unwrap(), KeeperState::Ready { .. }));
+    world.pass(5 * MINUTE);
+    tokio::time::timeout(Duration::from_secs(20), kept).await.expect("it ends").unwrap();
+    assert_eq!(state(&world.data()).unwrap(), KeeperState::Absent);
 }
 
 #[tokio::test]

@@ -21,3 +21,5 @@ mod several;
 mod token_endpoint;
 mod usage;
 mod world;
+
+pub(crate) use world::tools_toml;

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use countersign::app::{App, Settings};
+use countersign::app::{App, Links, Settings};
 use countersign::broker::Call;
 use countersign::broker::grants::Account;
 use countersign::config;
@@ -190,6 +190,11 @@ impl World {
         self.now.fetch_sub(i64::try_from(span.as_millis()).unwrap(), Ordering::SeqCst);
     }
 
+    /// Where the store is.
+    pub(super) fn data(&self) -> std::path::PathBuf {
+        self.folder.path().join("data")
+    }
+
     /// Time goes by.
     pub(super) fn pass(&self, span: Duration) {
         self.now.fetch_add(i64::try_from(span.as_millis()).unwrap(), Ordering::SeqCst);
@@ -353,6 +358,7 @@ fn app(
         clock,
         public: public.map(str::to_owned),
         worker: env!("CARGO_BIN_EXE_countersign").into(),
+        links: Links::default(),
     };
     App::new(config, settings)
 }
@@ -372,7 +378,7 @@ fn copy(from: &Path, to: &Path) {
     }
 }
 
-pub(super) fn tools_toml(origin: &str) -> String {
+pub(crate) fn tools_toml(origin: &str) -> String {
     let host = origin.trim_start_matches("http://");
     format!(
         r#"

@@ -55,3 +55,31 @@ fn sent(server: &Server) -> Vec<(String, String)> {
 fn pairs(pairs: &[(&str, &str)]) -> Vec<(String, String)> {
     pairs.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect()
 }
+
+/// A link may be finished by a process that has no `tools.toml`; what that allows stands in its record.
+#[tokio::test]
+async fn a_learnt_endpoint_has_a_private_address_only_where_the_link_s_maker_allows_it() {
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    let server = Server::saying("").await;
+    let learnt = ClientRegistration {
+        token_endpoint: server.origin.replace("http:", "https:").parse().unwrap(),
+        learnt: true,
+        ..client(&server, TokenAuth::None)
+    };
+    let policy = Policy { allow_private: vec!["127.0.0.0/8".parse().unwrap()] };
+    let maker = OAuthClient::new(Net::new(policy), clock().0);
+    let finisher = oauth(clock().0);
+    let tries = [
+        (finisher.clone(), true),
+        (finisher.allowing(&[]), true),
+        (finisher.allowing(&["10.0.0.0/8".into()]), true),
+        (finisher.allowing(&maker.allowed_blocks()), false),
+    ];
+    for (oauth, is_refused) in tries {
+        let code = "code".into();
+        let exchange = oauth.exchange(&learnt, &code, "http://127.0.0.1/cb", None);
+        let Err(error) = exchange.await else { panic!("it speaks no TLS") };
+        let error = error.to_string();
+        assert_eq!(error.contains("does not name this host"), is_refused, "{error}");
+    }
+}

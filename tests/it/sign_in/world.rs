@@ -336,7 +336,10 @@ fn broker(
         upstream: Upstream::new(net.clone(), Jq::new(env!("CARGO_BIN_EXE_countersign").into())),
         clock: clock.clone(),
         origin: Box::new(|_, _| std::future::ready(Ok(ORIGIN.into())).boxed()),
+        listen_address: None,
         after_connect: None,
+        keeper: Box::new(|_| std::future::ready(true).boxed()),
+        is_short_lived: false,
     })
 }
 

@@ -111,6 +111,13 @@ impl Home {
     }
 }
 
+/// Of a machine that is gone, nothing is left running.
+impl Drop for Home {
+    fn drop(&mut self) {
+        crate::keepers::end_all(self.folder.path());
+    }
+}
+
 /// Every file below a folder.
 pub fn files(below: &Path) -> Vec<PathBuf> {
     let mut found = Vec::new();

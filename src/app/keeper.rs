@@ -1,0 +1,390 @@
+//! The keeper: a process of its own that answers open links when the one that made them has ended.
+//!
+//! A host of a stdio server may end it after one call, while the person is still reading the link or
+//! is at the provider. So the first link starts a keeper, before the link is handed out: this binary
+//! once more, in a session of its own, since hosts kill the process group of their server. It shares
+//! the data folder as every process does ([`crate::store`]), takes the store and the loopback
+//! listener over when their owner ends, gives them back to a server that stays while no person is in
+//! the middle of a consent, and ends with the last open link.
+//!
+//! It reads no `tools.toml` and resolves no secret: each link's record holds what finishing it takes
+//! ([`Trip`](crate::model::authorization::Trip)). A host's environment may hold secrets and does not
+//! live on in it; a master key that came by the environment is handed over a pipe, since other
+//! programs can read a process's arguments and environment.
+
+use std::ffi::OsString;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::process::{Child, Command};
+use tokio::time::{Instant, sleep, timeout};
+use zeroize::Zeroizing;
+
+use super::{App, Settings};
+use crate::config::Config;
+use crate::model::time::utc;
+use crate::model::{Clock, Time};
+use crate::store::keeper::{self, KEEPER_PURPOSE, KeeperLock, KeeperState, StartLock};
+use crate::store::{DataFolder, KeySource, StoreError};
+
+/// The hidden subcommand.
+pub const KEEPER_COMMAND: &str = "keeper";
+
+/// What a keeper writes to its standard output once it is ready.
+pub const READY: u8 = b'+';
+
+/// How long a keeper may take to be ready, and one that ends to be gone.
+const START_LIMIT: Duration = Duration::from_secs(10);
+const START_POLL: Duration = Duration::from_millis(10);
+
+/// How often the keeper looks whether a link is open and its data folder is there.
+const LOOK: Duration = Duration::from_millis(250);
+
+/// How long no page may have been asked for before store and listener are handed over.
+const HAND_OVER_IDLE: Duration = Duration::from_secs(5);
+
+/// How long a browser may take to come for the page that says how its link ended.
+const RESULT_PAGE: Duration = Duration::from_millis(400);
+
+/// What a keeper is told on its standard input, as JSON.
+#[derive(Serialize, Deserialize)]
+pub struct KeeperOrder {
+    data: PathBuf,
+    /// See [`DataFolder::runtime`].
+    runtime: PathBuf,
+    key: KeeperKey,
+}
+
+/// A [`KeySource`] on its way.
+#[derive(Serialize, Deserialize)]
+enum KeeperKey {
+    Given(#[serde(with = "crate::model::secret::exposed")] secrecy::SecretString),
+    File(PathBuf),
+    Automatic(PathBuf),
+}
+
+/// Starts a keeper where there is none.
+#[derive(Clone)]
+pub struct KeeperLauncher {
+    /// This binary.
+    pub program: PathBuf,
+    /// The keeper's whole environment.
+    pub environment: Vec<(&'static str, OsString)>,
+    pub data: DataFolder,
+    pub keys: KeySource,
+}
+
+/// Why links end with the process that makes them.
+#[derive(Debug, thiserror::Error)]
+pub enum NoKeeper {
+    #[error("every process that this one starts ends with it, as in a container")]
+    EndsWithThis,
+    #[error("a keeper did not get ready in time")]
+    Late,
+    #[error("a keeper could not be started: {0}")]
+    Io(#[from] io::Error),
+}
+
+impl KeeperOrder {
+    /// # Errors
+    /// It is none.
+    pub fn read(json: &[u8]) -> Result<Self, serde_json::Error> {
+        serde_json::from_slice(json)
+    }
+
+    pub fn data(&self) -> &Path {
+        &self.data
+    }
+
+    /// The parts of a keeper. Call within the runtime that shall serve.
+    pub fn app(self) -> App {
+        let clock = Clock::system();
+        let data = DataFolder {
+            path: self.data,
+            runtime: self.runtime,
+            purpose: KEEPER_PURPOSE,
+            clock: clock.clone(),
+        };
+        let keys = match self.key {
+            KeeperKey::Given(key) => KeySource::Given(key),
+            KeeperKey::File(path) => KeySource::File(path),
+            KeeperKey::Automatic(path) => KeySource::Automatic(path),
+        };
+        let worker = crate::upstream::select::own_program();
+        let settings = Settings {
+            data,
+            keys,
+            clock,
+            public: None,
+            worker,
+            links: super::Links { keeper: None, end_with_process: false, is_short_lived: true },
+        };
+        App::new(Config::default(), settings)
+    }
+}
+
+impl KeeperLauncher {
+    /// Sees to it that a keeper answers the links that are in the store now, and starts one if there
+    /// is none. `until` is the end of the newest one, for the log.
+    ///
+    /// # Errors
+    /// [`NoKeeper`]; then links end with this process.
+    pub async fn ensure(&self, until: Time) -> Result<(), NoKeeper> {
+        let end = Instant::now() + START_LIMIT;
+        loop {
+            match self.look().await? {
+                KeeperState::Ready { .. } => return Ok(()),
+                KeeperState::Absent => {
+                    if ends_with_container() {
+                        return Err(NoKeeper::EndsWithThis);
+                    }
+                    // Of processes that make their first links at once, one starts the keeper.
+                    let data = self.data.path.clone();
+                    let start = blocking(move || StartLock::take(&data)).await?;
+                    if let Some(_start) = start
+                        // One that was started meanwhile counts.
+                        && self.look().await? == KeeperState::Absent
+                    {
+                        return self.start(until).await;
+                    }
+                }
+                // It is starting, or ending.
+                KeeperState::Unsettled => {}
+            }
+            if Instant::now() >= end {
+                return Err(NoKeeper::Late);
+            }
+            sleep(START_POLL).await;
+        }
+    }
+
+    async fn look(&self) -> io::Result<KeeperState> {
+        let data = self.data.path.clone();
+        blocking(move || keeper::state(&data)).await
+    }
+
+    async fn start(&self, until: Time) -> Result<(), NoKeeper> {
+        let mut command = Command::new(&self.program);
+        command
+            .arg(KEEPER_COMMAND)
+            .env_clear()
+            .envs(self.environment.iter().map(|(name, value)| (name, value)))
+            // The host's folder can be removed or unmounted.
+            .current_dir(self.data.path.ancestors().last().unwrap_or(&self.data.path))
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null());
+        #[cfg(unix)]
+        command.arg0("countersign");
+        let mut child = command.spawn()?;
+        match timeout(START_LIMIT, self.hand_over(&mut child)).await {
+            Ok(Ok(())) => {}
+            late_or_failed => {
+                child.start_kill()?;
+                child.wait().await?;
+                return Err(late_or_failed.map_or(NoKeeper::Late, |failed| {
+                    failed.err().map_or(NoKeeper::Late, NoKeeper::Io)
+                }));
+            }
+        }
+        tracing::info!(
+            pid = child.id(),
+            "started a keeper, which answers open links also without this process and ends with the last of them, at {} unless more are made",
+            utc(until)
+        );
+        // Whatever becomes of it, no zombie stays while this process lives.
+        tokio::spawn(async move { child.wait().await });
+        Ok(())
+    }
+
+    /// Tells a keeper what it needs, and waits until it is ready.
+    async fn hand_over(&self, child: &mut Child) -> io::Result<()> {
+        let (Some(mut input), Some(mut output)) = (child.stdin.take(), child.stdout.take()) else {
+            return Err(io::ErrorKind::BrokenPipe.into());
+        };
+        let order = KeeperOrder {
+            data: self.data.path.clone(),
+            runtime: self.data.runtime.clone(),
+            key: match &self.keys {
+                KeySource::Given(key) => KeeperKey::Given(key.clone()),
+                KeySource::File(path) => KeeperKey::File(std::path::absolute(path)?),
+                KeySource::Automatic(path) => KeeperKey::Automatic(std::path::absolute(path)?),
+            },
+        };
+        let order = Zeroizing::new(serde_json::to_vec(&order)?);
+        input.write_all(&order).await?;
+        drop(input);
+        match output.read_u8().await? {
+            READY => Ok(()),
+            _ => Err(io::ErrorKind::InvalidData.into()),
+        }
+    }
+}
+
+async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> io::Result<T> + Send + 'static,
+) -> io::Result<T> {
+    tokio::task::spawn_blocking(work).await.map_err(io::Error::other)?
+}
+
+/// Whether no process can outlive this one. The first process of a container takes all others with
+/// it: this one may be it, or the only child of an init like `tini`, which ends when its child does.
+fn ends_with_container() -> bool {
+    #[cfg(unix)]
+    {
+        let parent = rustix::process::getppid().map(|parent| parent.as_raw_nonzero().get());
+        std::process::id() == 1 || (parent == Some(1) && !is_system(&first_process()))
+    }
+    // A host's job object ends all processes of its server.
+    #[cfg(not(unix))]
+    true
+}
+
+/// The name of process 1; empty where the system does not say.
+#[cfg(unix)]
+fn first_process() -> String {
+    std::fs::read_to_string("/proc/1/comm").unwrap_or_default()
+}
+
+/// Whether process 1 of this name lives as long as the system: `systemd`, `init`, and `init(Ubuntu)`
+/// of WSL, but not `docker-init`, `tini`, `dumb-init` or a shell.
+#[cfg(unix)]
+fn is_system(first: &str) -> bool {
+    ["systemd", "init", "launchd"].iter().any(|name| first.starts_with(name)) || first.is_empty()
+}
+
+impl App {
+    /// Answers open links until none is left, the data folder is gone, or `end`. `ready` is called
+    /// once links may count on this process.
+    ///
+    /// # Errors
+    /// The store cannot be opened.
+    pub async fn keep(
+        &self,
+        mut lock: KeeperLock,
+        ready: impl FnOnce() -> io::Result<()>,
+        end: impl Future<Output = ()>,
+    ) -> Result<(), StoreError> {
+        let broker = &self.broker;
+        broker.store().await?;
+        let folder = Folder::of(self.store.path());
+        let (mut ends, mut shown) = broker.ends();
+        if lock.announce().is_err() {
+            self.close().await;
+            return Ok(());
+        }
+        // Whether or not the process that has started this one hears it: another one may count on the
+        // note by now.
+        let _ = ready();
+        let mut end = std::pin::pin!(end);
+        // A browser that was answered comes once more for the page that says how it ended.
+        let mut linger: Option<Instant> = None;
+        // Until when links are open, as far as the store could be asked.
+        let mut known = broker.now();
+        loop {
+            tokio::select! {
+                () = sleep(LOOK) => {}
+                Ok(_) = ends.recv() => linger = Some(Instant::now() + RESULT_PAGE),
+                Ok(_) = shown.recv() => linger = None,
+                () = self.store.wanted() => if self.may_hand_over().await {
+                    self.hand_over().await;
+                },
+                () = self.store.needed() => self.hand_over().await,
+                () = &mut end => break,
+            }
+            if !folder.is_there() {
+                // Whatever is written now would be in the way of whoever removes it.
+                return Ok(());
+            }
+            if linger.is_some_and(|until| Instant::now() < until) || broker.is_busy() {
+                continue;
+            }
+            if self.must_stay(&mut known).await {
+                continue;
+            }
+            // See `crate::store::keeper`: in this order, so that no new link counts on a process
+            // that ends.
+            if lock.retract().is_err() || !self.must_stay(&mut known).await {
+                break;
+            }
+            if lock.announce().is_err() {
+                break;
+            }
+        }
+        self.close().await;
+        Ok(())
+    }
+
+    /// Leaves store and listener to the next owner. Until that listens, links are not answered.
+    async fn hand_over(&self) {
+        // The ports first: the next owner listens there at once.
+        self.loopback.release().await;
+        self.store.step_down().await;
+    }
+
+    /// Whether no person is likely to come just now: none is at a provider, and none has opened a page
+    /// of late.
+    async fn may_hand_over(&self) -> bool {
+        !self.broker.is_busy()
+            && self.loopback.is_idle(HAND_OVER_IDLE)
+            && self.broker.has_departures().await.is_ok_and(|has| !has)
+    }
+
+    /// Whether a link is open. A store that cannot be asked keeps the keeper until the last link that
+    /// it knows of has expired.
+    async fn must_stay(&self, known: &mut Time) -> bool {
+        match self.broker.links_open_until().await {
+            Ok(None) => false,
+            Ok(Some(until)) => {
+                *known = until;
+                true
+            }
+            Err(_) => self.broker.now() < *known,
+        }
+    }
+
+    /// The process that answers open links without this one, and until when at the latest.
+    ///
+    /// # Errors
+    /// The store cannot be opened.
+    pub async fn keeper(&self) -> Result<Option<(u32, Time)>, StoreError> {
+        let path = self.store.path().to_owned();
+        let state = blocking(move || keeper::state(&path)).await;
+        let Ok(KeeperState::Ready { pid }) = state else { return Ok(None) };
+        let until = self.broker.links_open_until().await?;
+        Ok(Some((pid, until.unwrap_or_else(|| self.broker.now()))))
+    }
+}
+
+/// A data folder, so that another one of that name is not taken for it.
+struct Folder {
+    path: PathBuf,
+    id: Option<(u64, u64)>,
+}
+
+impl Folder {
+    fn of(path: &Path) -> Self {
+        Self { path: path.to_owned(), id: id(path) }
+    }
+
+    fn is_there(&self) -> bool {
+        self.id.is_some() && id(&self.path) == self.id
+    }
+}
+
+#[cfg(unix)]
+fn id(path: &Path) -> Option<(u64, u64)> {
+    use std::os::unix::fs::MetadataExt as _;
+    let found = std::fs::symlink_metadata(path).ok()?;
+    // Without its marker it is being removed.
+    path.join("FORMAT").exists().then(|| (found.dev(), found.ino()))
+}
+
+#[cfg(not(unix))]
+fn id(path: &Path) -> Option<(u64, u64)> {
+    path.exists().then_some((0, 0))
+}

@@ -1,0 +1,55 @@
+//! `countersign keeper`, which this program starts itself ([`crate::app::keeper`]).
+
+use std::io::{self, Read as _, Write as _};
+
+use anyhow::{Context as _, bail};
+use zeroize::Zeroizing;
+
+use super::serve::ended;
+use super::{Exit, run_async};
+use crate::app::keeper::{KeeperOrder, READY};
+use crate::store::keeper::KeeperLock;
+
+/// An order is some paths and a key.
+const LARGEST_ORDER: u64 = 64 * 1024;
+
+/// # Errors
+/// This process was not started by a server; then it has changed nothing.
+pub(super) fn run() -> anyhow::Result<Exit> {
+    detach().context("this command is started by a server that has made a link, not by hand")?;
+    let mut order = Zeroizing::new(Vec::new());
+    io::stdin().take(LARGEST_ORDER).read_to_end(&mut order)?;
+    let order = KeeperOrder::read(&order).context("the order cannot be read")?;
+    let Some(lock) = KeeperLock::take(order.data())? else { bail!("there is a keeper") };
+    // Nothing is logged: standard error leads nowhere.
+    run_async(async move {
+        let ready = || {
+            io::stdout().write_all(&[READY])?;
+            io::stdout().flush()?;
+            let_go_of_streams()
+        };
+        order.app().keep(lock, ready, ended()).await?;
+        Ok(Exit::Done)
+    })
+}
+
+/// Leaves the session and the process group of the host, which ends all of them together.
+fn detach() -> io::Result<()> {
+    #[cfg(unix)]
+    rustix::process::setsid()?;
+    // Other programs see the name of the link that it was started by.
+    #[cfg(target_os = "linux")]
+    let _ = std::fs::write("/proc/self/comm", "countersign");
+    Ok(())
+}
+
+/// The pipes to the process that has started this one are not needed any more.
+fn let_go_of_streams() -> io::Result<()> {
+    #[cfg(unix)]
+    {
+        let nothing = std::fs::File::options().read(true).write(true).open("/dev/null")?;
+        rustix::stdio::dup2_stdin(&nothing)?;
+        rustix::stdio::dup2_stdout(&nothing)?;
+    }
+    Ok(())
+}

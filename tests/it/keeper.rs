@@ -1,0 +1,407 @@
+//! What is left when a host ends its server: open links, and one process that answers them.
+#![cfg(target_os = "linux")]
+
+use std::fs;
+use std::os::unix::process::CommandExt as _;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use reqwest::StatusCode;
+use rustix::process::{Pid, Signal, kill_process, kill_process_group};
+use serde_json::json;
+use tokio::time::Instant;
+
+use crate::browser::{Browser, Page};
+use crate::command::{countersign, run};
+use crate::keepers::{end_all, keeper, until_gone};
+use crate::server::{self, Act, Server};
+use crate::stdio::Session;
+
+/// How long a keeper may stay after the last link has ended, on a machine that has nothing else to do
+/// a quarter of it.
+const LINGER: Duration = Duration::from_secs(4);
+
+/// One machine, with a provider beside it.
+struct Machine {
+    folder: tempfile::TempDir,
+    provider: Server,
+}
+
+impl Machine {
+    async fn new() -> Self {
+        Self::with("").await
+    }
+
+    /// With these lines in `[server]`.
+    async fn with(server: &str) -> Self {
+        let provider = Server::start(|request| {
+            Act::Say(match request.split(' ').nth(1).unwrap() {
+                "/token" => server::json(r#"{"access_token":"a-token"}"#),
+                "/read" if request.to_ascii_lowercase().contains("bearer a-token") => {
+                    server::json(r#"{"ok":true}"#)
+                }
+                _ => server::answer("401 Unauthorized", "", ""),
+            })
+        })
+        .await;
+        let folder = tempfile::tempdir().unwrap();
+        let port = free_port();
+        let tools = crate::consent::tools_toml(&provider.origin);
+        fs::write(
+            folder.path().join("tools.toml"),
+            format!("[server]\nport = {port}\n{server}\n{tools}"),
+        )
+        .unwrap();
+        Self { folder, provider }
+    }
+
+    fn data(&self) -> PathBuf {
+        self.folder.path().join(".local/share/countersign")
+    }
+
+    fn command(&self, arguments: &[&str]) -> std::process::Command {
+        let mut command = countersign();
+        command.current_dir(&self.folder).env("HOME", self.folder.path()).args(arguments);
+        command
+    }
+
+    /// A server as hosts start it: the leader of a process group, its environment full of secrets.
+    fn server(&self, user: &str) -> Session {
+        let mut command = self.command(&["serve", "--stdio", "--user", user]);
+        command.process_group(0).env("HOST_SECRET", "of-the-host");
+        Session::start(&mut command)
+    }
+
+    /// The processes that have something of the data folder open.
+    fn processes(&self) -> Vec<u32> {
+        let data = self.data();
+        let is_of_data = |pid: &u32| {
+            let open = fs::read_dir(format!("/proc/{pid}/fd")).into_iter().flatten().flatten();
+            open.filter_map(|fd| fs::read_link(fd.path()).ok()).any(|file| file.starts_with(&data))
+        };
+        let pids = fs::read_dir("/proc").unwrap().flatten();
+        pids.filter_map(|entry| entry.file_name().to_str()?.parse().ok())
+            .filter(is_of_data)
+            .collect()
+    }
+
+    /// Waits until no process has anything of the data folder open: one that has let go of its locks is
+    /// about to end.
+    fn until_left_alone(&self) {
+        let begin = Instant::now();
+        while !self.processes().is_empty() {
+            assert!(begin.elapsed() < LINGER, "{:?} stay", self.processes());
+            std::thread::sleep(Duration::from_millis(5));
+        }
+    }
+}
+
+impl Drop for Machine {
+    fn drop(&mut self) {
+        end_all(self.folder.path());
+    }
+}
+
+fn free_port() -> u16 {
+    std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
+}
+
+fn link(session: &mut Session) -> String {
+    let text = session.failure("read", &json!({}));
+    text.lines().find(|line| line.starts_with("http://127.0.0.1:")).expect(&text).to_owned()
+}
+
+fn runs(session: &mut Session) -> bool {
+    let answer = session.ask("tools/call", &json!({ "name": "read", "arguments": {} }));
+    answer["result"]["isError"] != true
+}
+
+/// Opens the link and goes to the provider.
+async fn depart(browser: &Browser, link: &str) -> Page {
+    until_answered(link).await;
+    let page = browser.get(link).await;
+    let departure = browser.post(link, &[("answer", "continue"), ("shown", page.shown())]).await;
+    assert_eq!(departure.status, StatusCode::SEE_OTHER, "{}", departure.text);
+    departure
+}
+
+/// Comes back from the provider; the page that says how it ended.
+async fn come_back(browser: &Browser, departure: &Page) -> Page {
+    let (redirect, state) = (departure.parameter("redirect_uri"), departure.parameter("state"));
+    until_answered(&redirect).await;
+    let arrival = browser.get(&format!("{redirect}?state={state}&code=c0de")).await;
+    assert_eq!(arrival.status, StatusCode::SEE_OTHER, "{}", arrival.text);
+    browser.get(arrival.location()).await
+}
+
+/// Waits for a process to take the port over from one that was killed.
+async fn until_answered(url: &str) {
+    let address = url.trim_start_matches("http://").split('/').next().unwrap();
+    let begin = Instant::now();
+    while tokio::net::TcpStream::connect(address).await.is_err() {
+        assert!(begin.elapsed() < Duration::from_secs(20), "nothing answers {url}");
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+}
+
+fn pid(raw: u32) -> Pid {
+    Pid::from_raw(i32::try_from(raw).unwrap()).unwrap()
+}
+
+/// How hosts end their servers.
+#[derive(Clone, Copy, Debug)]
+enum End {
+    Eof,
+    Terminate,
+    Kill,
+    Group,
+}
+
+impl End {
+    const ALL: [Self; 4] = [Self::Eof, Self::Terminate, Self::Kill, Self::Group];
+
+    fn of(self, session: Session) {
+        let server = pid(session.pid());
+        match self {
+            Self::Eof => return drop(session),
+            Self::Terminate => kill_process(server, Signal::TERM).unwrap(),
+            Self::Kill => kill_process(server, Signal::KILL).unwrap(),
+            Self::Group => kill_process_group(server, Signal::KILL).unwrap(),
+        }
+        session.wait();
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_consent_is_completed_however_the_server_was_ended() {
+    for end in End::ALL {
+        let machine = Machine::new().await;
+        let mut session = machine.server("ana");
+        let link = link(&mut session);
+        let is_kept = keeper(&machine.data()).is_some();
+        assert!(is_kept, "{end:?}: a keeper is ready before the link is given");
+        end.of(session);
+        let browser = Browser::new();
+        let departure = depart(&browser, &link).await;
+        let page = come_back(&browser, &departure).await;
+        assert_eq!(page.status, StatusCode::OK, "{end:?}: {}", page.text);
+        assert!(page.text.contains("is connected"), "{end:?}: {}", page.text);
+        let gone = until_gone(&machine.data());
+        assert!(gone < LINGER, "{end:?}: {gone:?}");
+        machine.until_left_alone();
+        assert!(runs(&mut machine.server("ana")), "{end:?}");
+        assert_eq!(machine.provider.requests().len(), 2, "{end:?}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_person_who_is_at_the_provider_when_the_host_closes_comes_back() {
+    for end in End::ALL {
+        let machine = Machine::new().await;
+        let mut session = machine.server("ana");
+        let link = link(&mut session);
+        let browser = Browser::new();
+        let departure = depart(&browser, &link).await;
+        end.of(session);
+        let page = come_back(&browser, &departure).await;
+        assert!(page.text.contains("is connected"), "{end:?}: {}", page.text);
+        // What would lead to a process that is gone is not offered.
+        assert!(!page.text.contains("Disconnect again"), "{end:?}: {}", page.text);
+        assert!(page.text.contains("countersign auth revoke acme"), "{end:?}: {}", page.text);
+        until_gone(&machine.data());
+        assert!(runs(&mut machine.server("ana")), "{end:?}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn fifty_servers_at_once_leave_one_keeper() {
+    let machine = Machine::new().await;
+    let links: Vec<String> = std::thread::scope(|scope| {
+        let started: Vec<_> = (0..50)
+            .map(|n| {
+                let machine = &machine;
+                scope.spawn(move || {
+                    let mut session = machine.server(&format!("user{n}"));
+                    let link = link(&mut session);
+                    End::Kill.of(session);
+                    link
+                })
+            })
+            .collect();
+        started.into_iter().map(|thread| thread.join().unwrap()).collect()
+    });
+    let kept = keeper(&machine.data()).expect("a keeper");
+    assert_eq!(machine.processes(), [kept]);
+    let browser = Browser::new();
+    for link in &links {
+        until_answered(link).await;
+        let page = browser.get(link).await;
+        assert_eq!(page.status, StatusCode::OK);
+        browser.post(link, &[("answer", "decline"), ("shown", page.shown())]).await;
+    }
+    assert!(until_gone(&machine.data()) < LINGER);
+    machine.until_left_alone();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_keeper_holds_nothing_of_its_host() {
+    let machine = Machine::new().await;
+    let key = run(&mut machine.command(&["key", "generate"])).1;
+    let mut command = machine.command(&["serve", "--stdio"]);
+    command.env("COUNTERSIGN_KEY", key.trim()).env("HOST_SECRET", "of-the-host");
+    command.env("LANG", "C.UTF-8");
+    let mut session = Session::start(&mut command);
+    let link = link(&mut session);
+    let kept = keeper(&machine.data()).unwrap();
+    let read = |file: &str| fs::read_to_string(format!("/proc/{kept}/{file}")).unwrap();
+    for secret in [key.trim(), "of-the-host", "COUNTERSIGN_KEY", "HOST_SECRET"] {
+        assert!(!read("environ").contains(secret) && !read("cmdline").contains(secret), "{secret}");
+    }
+    assert!(read("environ").contains("LANG=C.UTF-8"));
+    assert_eq!(rustix::process::getsid(Some(pid(kept))).unwrap(), pid(kept));
+    for stream in 0..3 {
+        let file = fs::read_link(format!("/proc/{kept}/fd/{stream}")).unwrap();
+        assert_eq!(file, Path::new("/dev/null"), "{stream}");
+    }
+    // The key came along all the same.
+    End::Kill.of(session);
+    let browser = Browser::new();
+    let page = come_back(&browser, &depart(&browser, &link).await).await;
+    assert!(page.text.contains("is connected"), "{}", page.text);
+    until_gone(&machine.data());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_keeper_leaves_the_folder_to_a_server_and_takes_it_back() {
+    let machine = Machine::new().await;
+    let mut session = machine.server("ana");
+    let link = link(&mut session);
+    let kept = keeper(&machine.data()).unwrap();
+    let owner = || {
+        let note = fs::read_to_string(machine.data().join("store.lock")).unwrap_or_default();
+        note.split(',').next().unwrap_or_default().to_owned()
+    };
+    let is_owned_by = |pid: u32| {
+        let begin = Instant::now();
+        while owner() != format!("process {pid}") {
+            assert!(begin.elapsed() < Duration::from_secs(20), "{} owns the folder", owner());
+            std::thread::sleep(Duration::from_millis(5));
+        }
+    };
+    assert_eq!(owner(), format!("process {}", session.pid()));
+    for _ in 0..2 {
+        End::Kill.of(session);
+        is_owned_by(kept);
+        until_answered(&link).await;
+        assert_eq!(Browser::new().get(&link).await.status, StatusCode::OK);
+        // A command that only looks does not take the listener away.
+        let (code, said, _) = run(&mut machine.command(&["auth", "status", "--json"]));
+        let said: serde_json::Value = serde_json::from_str(&said).unwrap();
+        assert_eq!((code, &said["keeper"]["pid"]), (0, &json!(kept)));
+        let (_, said, _) = run(&mut machine.command(&["auth", "status"]));
+        assert!(said.contains(&format!("A keeper (process {kept})")), "{said}");
+        assert_eq!(run(&mut machine.command(&["key", "status"])).0, 0);
+        assert_eq!(run(&mut machine.command(&["store", "verify"])).0, 0);
+        assert_eq!(owner(), format!("process {kept}"));
+
+        // Once it has stayed for a while, and no browser is there.
+        session = machine.server("ana");
+        assert_eq!(self::link(&mut session), link);
+        is_owned_by(session.pid());
+        until_answered(&link).await;
+        assert_eq!(Browser::new().get(&link).await.status, StatusCode::OK);
+        assert_eq!(keeper(&machine.data()), Some(kept), "it stays for the next end");
+    }
+    // The page of a server that stays offers what it can do.
+    let browser = Browser::new();
+    let page = come_back(&browser, &depart(&browser, &link).await).await;
+    assert!(page.text.contains("Disconnect again"), "{}", page.text);
+    assert!(until_gone(&machine.data()) < LINGER);
+    assert!(!machine.processes().iter().any(|pid| *pid != session.pid() && *pid != kept));
+}
+
+/// A hand-over leaves the port unanswered for a moment, so it waits for a person at the provider.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_keeper_that_awaits_a_person_hands_nothing_over() {
+    let machine = Machine::new().await;
+    let mut session = machine.server("ana");
+    let link = link(&mut session);
+    let kept = keeper(&machine.data()).unwrap();
+    End::Kill.of(session);
+    let browser = Browser::new();
+    let departure = depart(&browser, &link).await;
+    let session = machine.server("ana");
+    // Longer than it would take otherwise.
+    tokio::time::sleep(Duration::from_secs(9)).await;
+    let owner = fs::read_to_string(machine.data().join("store.lock")).unwrap();
+    assert!(owner.starts_with(&format!("process {kept},")), "{owner}");
+    let page = come_back(&browser, &departure).await;
+    assert!(page.text.contains("is connected"), "{}", page.text);
+    assert!(until_gone(&machine.data()) < LINGER);
+    drop(session);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn without_a_keeper_the_link_says_that_it_ends_with_the_server() {
+    let machine = Machine::with("keeper = false").await;
+    let mut session = machine.server("ana");
+    let text = session.failure("read", &json!({}));
+    assert!(text.contains("works only while this server runs"), "{text}");
+    assert!(text.contains("`countersign auth login acme`"), "{text}");
+    assert_eq!(machine.processes(), [session.pid()]);
+    End::Kill.of(session);
+    assert!(machine.processes().is_empty());
+
+    let machine = Machine::new().await;
+    let mut session = machine.server("ana");
+    let text = session.failure("read", &json!({}));
+    assert!(!text.contains("only while"), "{text}");
+    End::Eof.of(session);
+}
+
+/// In a container, the published port leads to another address than 127.0.0.1. The keeper listens there
+/// too.
+#[tokio::test(flavor = "multi_thread")]
+async fn links_are_listened_for_at_another_address() {
+    let machine = Machine::with("listen_address = \"0.0.0.0\"").await;
+    let mut session = machine.server("ana");
+    let link = link(&mut session);
+    let port = link.trim_start_matches("http://127.0.0.1:").split('/').next().unwrap();
+    let elsewhere = format!("127.0.0.2:{port}");
+    for is_ended in [false, true] {
+        if is_ended {
+            End::Kill.of(std::mem::replace(&mut session, machine.server("ben")));
+        }
+        until_answered(&elsewhere).await;
+        // As a port that is published on 127.0.0.1 of the host, which browsers name.
+        let browser =
+            Browser::behind(&format!("http://127.0.0.1:{port}"), &format!("http://{elsewhere}"));
+        assert_eq!(browser.get(&link).await.status, StatusCode::OK);
+        let named = Browser::new().get(&link.replace("127.0.0.1", "127.0.0.2")).await;
+        assert_eq!(named.status, StatusCode::MISDIRECTED_REQUEST);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_keeper_ends_with_its_data_folder() {
+    let machine = Machine::new().await;
+    let mut session = machine.server("ana");
+    link(&mut session);
+    let kept = keeper(&machine.data()).unwrap();
+    End::Kill.of(session);
+    fs::rename(machine.data(), machine.folder.path().join("away")).unwrap();
+    let begin = Instant::now();
+    while Path::new(&format!("/proc/{kept}/fd/0")).exists() {
+        assert!(begin.elapsed() < Duration::from_secs(20), "it stays");
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    assert!(!machine.data().exists(), "it brought the folder back");
+}
+
+#[test]
+fn it_is_no_command_for_people() {
+    let (code, said, error) = run(countersign().arg("keeper").stdin(std::process::Stdio::null()));
+    assert_eq!((code, said.as_str()), (1, ""), "{error}");
+    let (_, help, _) = run(countersign().arg("--help"));
+    assert!(!help.contains("keeper"), "{help}");
+}

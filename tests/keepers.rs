@@ -1,0 +1,65 @@
+//! The keepers that a test leaves behind: a link that nobody opens keeps its keeper for fifteen minutes.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use countersign::store::keeper::{KeeperState, state};
+use tokio::time::Instant;
+
+/// How long an ended keeper may take to be gone.
+const LIMIT: Duration = Duration::from_secs(10);
+
+/// The process that is ready to answer the links of this data folder.
+pub fn keeper(data: &Path) -> Option<u32> {
+    match state(data).ok()? {
+        KeeperState::Ready { pid } => Some(pid),
+        KeeperState::Absent | KeeperState::Unsettled => None,
+    }
+}
+
+/// Waits until no process is the keeper of this data folder, and says how long that took.
+pub fn until_gone(data: &Path) -> Duration {
+    let begin = Instant::now();
+    while state(data).is_ok_and(|state| state != KeeperState::Absent) {
+        assert!(begin.elapsed() < LIMIT, "the keeper of {} does not end", data.display());
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    begin.elapsed()
+}
+
+/// Ends the keepers of all data folders below this one.
+pub fn end_all(below: &Path) {
+    for data in data_folders(below) {
+        let begin = Instant::now();
+        while begin.elapsed() < LIMIT {
+            match state(&data) {
+                Ok(KeeperState::Ready { pid }) => end(pid),
+                Ok(KeeperState::Unsettled) => {}
+                Ok(KeeperState::Absent) | Err(_) => break,
+            }
+            std::thread::sleep(Duration::from_millis(5));
+        }
+    }
+}
+
+fn end(pid: u32) {
+    let pid = i32::try_from(pid).ok().and_then(rustix::process::Pid::from_raw);
+    let _ = pid.map(|pid| rustix::process::kill_process(pid, rustix::process::Signal::TERM));
+}
+
+fn data_folders(below: &Path) -> Vec<PathBuf> {
+    let mut found = Vec::new();
+    let mut folders = vec![below.to_owned()];
+    while let Some(folder) = folders.pop() {
+        if folder.join("keeper.lock").exists() {
+            found.push(folder);
+            continue;
+        }
+        for entry in std::fs::read_dir(folder).into_iter().flatten().flatten() {
+            if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
+                folders.push(entry.path());
+            }
+        }
+    }
+    found
+}

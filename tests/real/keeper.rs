@@ -1,0 +1,104 @@
+//! Hosts that end their server after one call: the consent that it asked for is given all the same.
+
+use std::os::unix::process::CommandExt as _;
+use std::time::Duration;
+
+use rustix::process::{Pid, Signal, kill_process, kill_process_group};
+use serde_json::json;
+
+use crate::harness::{Dialect, Home, Server, Visit, World, listening, request};
+use crate::keepers::{keeper, until_gone};
+
+/// How long a keeper may stay after the last link has ended; a quarter of it where the machine has nothing else to do.
+const LINGER: Duration = Duration::from_secs(4);
+
+/// How a host ends its server.
+#[derive(Clone, Copy, Debug)]
+enum End {
+    Eof,
+    Terminate,
+    Kill,
+    Group,
+}
+
+impl End {
+    const ALL: [Self; 4] = [Self::Eof, Self::Terminate, Self::Kill, Self::Group];
+
+    fn of(self, server: Server) {
+        let raw = i32::try_from(server.pid()).unwrap();
+        let pid = Pid::from_raw(raw).unwrap();
+        match self {
+            Self::Eof => {}
+            Self::Terminate => kill_process(pid, Signal::TERM).unwrap(),
+            Self::Kill => kill_process(pid, Signal::KILL).unwrap(),
+            Self::Group => kill_process_group(pid, Signal::KILL).unwrap(),
+        }
+        server.close();
+    }
+}
+
+/// A server that leads a process group, as hosts start them.
+fn start(home: &Home) -> Server {
+    let mut command = home.command(&["serve", "--stdio", "--user", "ana"]);
+    command.process_group(0);
+    let mut server = Server::spawn(command, Dialect::PLAIN);
+    server.shake_hands();
+    server
+}
+
+fn runs_in_the_next_process(home: &Home, end: End) {
+    let gone = until_gone(&home.data());
+    assert!(gone < LINGER, "{end:?}: {gone:?}");
+    let mut server = start(home);
+    assert!(server.call("whoami", &json!({})).ran().contains("\"ana\""), "{end:?}");
+}
+
+#[test]
+fn a_consent_is_given_after_the_server_was_ended() {
+    let world = World::start();
+    for end in End::ALL {
+        let home = Home::new(&world.tools());
+        let mut server = start(&home);
+        let link = server.call("whoami", &json!({})).asked().url;
+        end.of(server);
+        assert!(keeper(&home.data()).is_some(), "{end:?}");
+        listening(&link);
+        let report = Visit::to(&link).approves();
+        assert!(report.text.contains("countersign auth revoke notes"), "{end:?}: {report:?}");
+        runs_in_the_next_process(&home, end);
+    }
+}
+
+#[test]
+fn a_person_comes_back_from_the_provider_after_the_server_was_ended() {
+    let world = World::start();
+    for end in End::ALL {
+        let home = Home::new(&world.tools());
+        let mut server = start(&home);
+        let link = server.call("whoami", &json!({})).asked().url;
+        let held = Visit::to(&link).hold();
+        end.of(server);
+        listening(&link);
+        let page = request("GET", &held.callback_url, &[("cookie", &held.cookie)], "");
+        assert_eq!(page.status, 303, "{end:?}: {}", page.body);
+        runs_in_the_next_process(&home, end);
+    }
+}
+
+/// With a server over HTTP, links lead to its own machine as well.
+#[test]
+fn a_link_of_a_server_over_http_outlives_it() {
+    let world = World::start();
+    let home = Home::new(&world.tools());
+    let served = crate::harness::Served::start(&home);
+    let mut host = served.host(crate::harness::Transport::ALL[0], Dialect::PLAIN);
+    let link = host.call("whoami", &json!({})).asked().url;
+    drop(host);
+    served.end();
+    listening(&link);
+    Visit::to(&link).approves();
+    until_gone(&home.data());
+    let status = home.run(&["auth", "status", "--json"]).json();
+    assert_eq!(status["accounts"][0]["state"], "connected", "{status}");
+    assert!(status["keeper"].is_null(), "{status}");
+}
