@@ -341,6 +341,9 @@ fn what_a_server_for_many_needs_is_looked_at_before_it_starts() {
         name = "one"
         key  = "env:ONE_KEY"
         user = "ana"
+        [tools.read]
+        description = "Read."
+        request     = "GET https://api.example.com/x"
     "#;
     let folder = folder_with(tools);
     let check = |variables: &[(&str, &str)]| {

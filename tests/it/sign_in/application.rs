@@ -347,7 +347,7 @@ async fn users_come_to_their_accounts_without_a_link() {
     let sent = browser.get(&at("/connections")).await;
     let page = browser.get(&at(sent.location())).await;
     assert_eq!(page.status, StatusCode::NOT_FOUND);
-    assert!(page.text.contains("from the application"), "{}", page.text);
+    assert!(page.text.contains("in the app that sent you here"), "{}", page.text);
     let unknown = browser.get(&at("/signin?application=none")).await;
     assert_eq!(unknown.status, StatusCode::NOT_FOUND);
 
