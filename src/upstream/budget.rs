@@ -119,6 +119,12 @@ impl Weight {
     /// bound of the reservation.
     pub(super) fn of(body: &[u8]) -> Self {
         let mut weight = Self { body: body.len(), values: 1, entries: 0 };
+        // A byte order mark, what some write before JSON, or the value itself: nothing else is read as
+        // more than one text.
+        let begins = body.trim_ascii_start().first();
+        if !matches!(begins, Some(b'{' | b'[' | b')' | b'w' | b'f' | 0xef | 0xfe | 0xff)) {
+            return weight;
+        }
         let mut rest = body;
         while let Some((first, following)) = rest.split_first() {
             rest = following;
@@ -185,6 +191,7 @@ mod tests {
             "[[1,2],[3]]",
             r#"{"a": [1, "x,[{:\"],"], "b\\": {"c": null}}"#,
             r#""[,,,""#,
+            r#" [1,1]"#,
         ] {
             let value = serde_json::from_str(json).expect("JSON");
             assert_eq!(Weight::of(json.as_bytes()).values, count(&value), "{json}");

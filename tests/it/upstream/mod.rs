@@ -18,6 +18,7 @@ use std::time::Duration;
 use countersign::model::credential::{
     Credential as ProviderCredential, KeyPlace, Retention, Shared,
 };
+use countersign::model::event::CallOutcome;
 use countersign::model::provider::{FailureConvention, Hosts, SecretRef};
 use countersign::model::tool::{Action, Body, Effect, Filter, HttpAction, Method, Piece, Template};
 use countersign::model::{Provider, ProviderId, Scopes, Tool, ToolName, ToolResult};
@@ -199,7 +200,8 @@ async fn an_error_filter_makes_a_failure() {
         Server::saying(json_answer(r#"{"status": "rejected", "reason": "Out of stock"}"#)).await;
     let filter = r#"if .status == "rejected" then .reason else empty end"#;
     let tool = with(tool(&server), |action| action.error = Some(Filter::new(filter, 3)));
-    assert_eq!(call(&tool).await, ToolResult::failure("Out of stock"));
+    let failure = ToolResult::failure("Out of stock");
+    assert_eq!(call(&tool).await, failure.because(CallOutcome::ApiFailure));
 }
 
 #[tokio::test]
