@@ -184,6 +184,11 @@ impl App {
         &self.data
     }
 
+    /// Leaves the store as it is: for commands that only read.
+    pub fn only_look(&self) {
+        self.store.only_look();
+    }
+
     /// Whether browsers get their pages from this process, and not from another one that shares
     /// the data folder.
     pub fn serves_browsers(&self) -> bool {
@@ -235,8 +240,10 @@ impl App {
             &self.trusted_proxies,
             self.broker.events().clone(),
         );
-        let said = web::well_known::routes(authenticator.resource_metadata().as_ref())
-            .merge(web::confirm::routes(self.broker.clone(), authenticator));
+        let (broker, metadata) = (&self.broker, authenticator.resource_metadata());
+        let said = web::well_known::routes(broker.clone(), metadata.as_ref())
+            .merge(web::user_connections::routes(broker.clone(), authenticator.clone()))
+            .merge(web::confirm::routes(broker.clone(), authenticator));
         let routes = web::with_usage(self.mcp_routes(&running, &ended), &usage)
             .layer(axum::middleware::from_fn_with_state(gate, web::auth::gate))
             .merge(web::with_usage(said, &usage))

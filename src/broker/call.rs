@@ -153,13 +153,13 @@ impl Run<'_> {
                         let result = ToolResult::failure(problem.to_string());
                         return Outcome::Complete(result.because(CallOutcome::InvalidArguments));
                     }
-                    Err(NamedError::Access(error)) => return no_access(&error),
+                    Err(NamedError::Access(error)) => return self.no_access(&error),
                 }
             }
         };
         match connection {
             Ok(connection) => self.with_connection(&connection, asked_by).await,
-            Err(error) => no_access(&AccessError::from(error)),
+            Err(error) => self.no_access(&AccessError::from(error)),
         }
     }
 
@@ -174,7 +174,7 @@ impl Run<'_> {
                     .ask(connection, &self.tool.scopes, asked_by, PromptReason::Ended)
                     .await;
             }
-            Err(error) => return no_access(&error),
+            Err(error) => return self.no_access(&error),
         };
         let refused = match self.execute_with(&first).await {
             Answer::Done(result) => return Outcome::Complete(result),
@@ -190,7 +190,7 @@ impl Run<'_> {
                 return self.ask(connection, &needed, asked_by, reason).await;
             }
             Ok(Access::Refused) => return self.refused(connection, first, asked_by, refused).await,
-            Err(error) => return no_access(&error),
+            Err(error) => return self.no_access(&error),
         };
         match self.execute_with(&second).await {
             Answer::InsufficientScope { needed, result } => {
@@ -201,6 +201,14 @@ impl Run<'_> {
             // consent change its mind.
             Answer::Done(result) | Answer::Unauthorized { result } => Outcome::Complete(result),
         }
+    }
+
+    /// Nothing can be said about the caller's access right now.
+    fn no_access(&self, error: &AccessError) -> Outcome {
+        Outcome::Complete(match error {
+            AccessError::Store(_) if !self.principal.is_local() => store_unavailable(),
+            error => error.result(),
+        })
     }
 
     async fn access(
@@ -259,7 +267,7 @@ impl Run<'_> {
             return Outcome::Complete(result);
         }
         if let Err(error) = self.broker.give_up(connection, &token.token).await {
-            return no_access(&error);
+            return self.no_access(&error);
         }
         self.ask(connection, &self.tool.scopes, asked_by, PromptReason::Ended).await
     }
@@ -294,6 +302,11 @@ impl Run<'_> {
                 tool: self.tool.name.clone(),
                 scopes: needed.clone(),
             }),
+            Err(ConnectError::Store(error))
+                if !self.principal.is_local() && !matches!(error, StoreError::Contended) =>
+            {
+                Outcome::Complete(store_unavailable())
+            }
             Err(error) => {
                 let tool = &self.tool.name;
                 let title = &self.provider.title;
@@ -337,9 +350,11 @@ fn result_of(answer: Answer) -> ToolResult {
     }
 }
 
-/// Nothing can be said about the caller's access right now.
-fn no_access(error: &AccessError) -> Outcome {
-    Outcome::Complete(error.result())
+/// What users of a server for many are told while its store fails. Where its files are and what is wrong
+/// with them is the operator's, and in the log.
+fn store_unavailable() -> ToolResult {
+    let text = "This server cannot read or write what it keeps for you at the moment. Nothing is lost; call this tool again in a few minutes.";
+    ToolResult::failure(text).because(CallOutcome::StoreUnavailable)
 }
 
 fn failure(text: String) -> Outcome {

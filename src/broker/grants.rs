@@ -52,6 +52,7 @@ pub enum AccountState {
 /// A consent that was ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Ended {
+    pub provider: ProviderId,
     /// The provider's.
     pub title: String,
     pub account: AccountName,
@@ -65,6 +66,8 @@ pub struct Ended {
 pub enum Disconnected {
     /// The provider was asked, or had ended it before.
     AtProvider(Revoked),
+    /// A key or password that its owner pasted: it goes on working at the provider.
+    Pasted,
     /// Given for a `tools.toml` that means something else by this provider's name, which is not to
     /// be told of its tokens.
     OtherConfiguration,
@@ -79,6 +82,7 @@ impl Revoked {
             Self::Yes => EndOutcome::Ended,
             Self::NoWay => EndOutcome::NoRevocation,
             Self::Failed => EndOutcome::RevocationFailed,
+            Self::Unreachable => EndOutcome::Unreachable,
         }
     }
 }
@@ -88,6 +92,7 @@ impl Disconnected {
     pub fn outcome(&self) -> EndOutcome {
         match self {
             Self::AtProvider(revoked) => revoked.outcome(),
+            Self::Pasted => EndOutcome::NoRevocation,
             Self::OtherConfiguration => EndOutcome::OtherConfiguration,
             Self::NotSetUp(_) => EndOutcome::NotSetUp,
         }
@@ -97,10 +102,12 @@ impl Disconnected {
     pub fn leaves(&self) -> Option<String> {
         Some(match self {
             Self::AtProvider(Revoked::Yes) => return None,
+            Self::Pasted => "the key goes on working there".into(),
             Self::AtProvider(Revoked::NoWay) => {
                 "it has no way for us to end the consent there".into()
             }
             Self::AtProvider(Revoked::Failed) => "it did not confirm the end of the consent".into(),
+            Self::AtProvider(Revoked::Unreachable) => "it could not be reached".into(),
             Self::OtherConfiguration => {
                 "the consent was given for another tools.toml, so it was not ended there".into()
             }
@@ -126,7 +133,7 @@ impl Broker {
         Ok(accounts)
     }
 
-    async fn account(&self, held: Held<Grant>, is_of_the_server: bool) -> Account {
+    pub(super) async fn account(&self, held: Held<Grant>, is_of_the_server: bool) -> Account {
         let last_used = self.last_use(&held).await;
         let grant = held.value;
         let digest = digest(&grant);
@@ -199,7 +206,7 @@ impl Broker {
             let there = grants.into_iter().map(|held| held.value);
             let there = there.filter(|grant| grant.provider.as_str() == provider).collect();
             for grant in meant(there, account) {
-                ends.extend(self.disconnect(caller, grant, |_| true).await?);
+                ends.extend(self.disconnect(caller, grant, EndedBy::User, |_| true).await?);
             }
         }
         Ok(ends)
@@ -211,9 +218,18 @@ impl Broker {
     /// # Errors
     /// [`ConnectError::Changed`] if it is not there any more, or has been consented to anew.
     pub async fn end(&self, caller: &Caller, digest: &str) -> Result<Ended, ConnectError> {
+        self.end_shown(caller, digest, EndedBy::User).await
+    }
+
+    pub(super) async fn end_shown(
+        &self,
+        caller: &Caller,
+        digest: &str,
+        by: EndedBy,
+    ) -> Result<Ended, ConnectError> {
         let grant = self.shown_as(caller, digest).await?;
         let is_meant = |there: &Grant| secret::same(digest, &self::digest(there));
-        self.disconnect(caller, grant, is_meant).await?.ok_or(ConnectError::Changed)
+        self.disconnect(caller, grant, by, is_meant).await?.ok_or(ConnectError::Changed)
     }
 
     /// This person's grant that a page of this [`Account::digest`] showed.
@@ -229,10 +245,11 @@ impl Broker {
     }
 
     /// `None`: somebody else was faster, or what stands there now is not what `is_meant`.
-    async fn disconnect(
+    pub(super) async fn disconnect(
         &self,
         caller: &Caller,
         Grant { provider, binding, account, .. }: Grant,
+        by: EndedBy,
         is_meant: impl Fn(&Grant) -> bool,
     ) -> Result<Option<Ended>, ConnectError> {
         let store = self.store().await?;
@@ -247,11 +264,11 @@ impl Broker {
             let how = self.end_at_provider(&held.value).await;
             // A refresh in between put another token there, which must end as well.
             if store.forget_grant(&held).await? {
-                let (by, outcome) = (EndedBy::User, how.outcome());
+                let outcome = how.outcome();
                 self.record(caller, &provider, EventKind::End { by, outcome });
                 let (account, label) = (account, held.value.label().map(str::to_owned));
                 let title = self.title(&provider);
-                return Ok(Some(Ended { title, account, label, how }));
+                return Ok(Some(Ended { provider, title, account, label, how }));
             }
         }
         Err(StoreError::Contended.into())
@@ -260,6 +277,9 @@ impl Broker {
     async fn end_at_provider(&self, grant: &Grant) -> Disconnected {
         if grant.ended.is_some() {
             return Disconnected::AtProvider(Revoked::Yes);
+        }
+        if grant.binding.is_pasted() {
+            return Disconnected::Pasted;
         }
         match self.is_ours(&grant.provider, &grant.binding).await {
             Ok(true) => {}
@@ -295,7 +315,7 @@ fn digest(grant: &Grant) -> String {
 }
 
 /// Those of the account's name, else those that the provider calls so.
-fn meant(grants: Vec<Grant>, account: Option<&AccountName>) -> Vec<Grant> {
+pub(super) fn meant(grants: Vec<Grant>, account: Option<&AccountName>) -> Vec<Grant> {
     let Some(account) = account else { return grants };
     let (named, others): (Vec<_>, Vec<_>) =
         grants.into_iter().partition(|grant| grant.account == *account);

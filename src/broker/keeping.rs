@@ -175,7 +175,7 @@ impl Broker {
             Revoked::NoWay => format!(
                 "It is forgotten here. {title} has no way for us to end the access there: remove it in your account's settings."
             ),
-            Revoked::Failed => format!(
+            Revoked::Failed | Revoked::Unreachable => format!(
                 "It is forgotten here, but {title} did not confirm the end of the access: look into your account's settings there."
             ),
         };

@@ -12,6 +12,7 @@
 //! - [`secret`] and [`assertion`]: keys and passwords, and what we sign, as credentials of a call
 //! - [`clients`]: our registrations at providers
 //! - [`grants`]: what a person has connected, and ending it; [`usage`]: when it was last of use
+//! - [`users`]: who has connected what, and the end of it, for operators and applications
 //! - [`by_hand`]: connecting outside any call
 //! - [`attempt`]: an authorization by the name that its client knows it by
 //! - [`completion`]: who waits for a consent hears of it here
@@ -42,11 +43,13 @@ mod tokens;
 mod unclaimed;
 mod unkept;
 mod usage;
+pub mod users;
 pub mod visitor;
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::sync::Arc;
+use std::sync::atomic::AtomicUsize;
 
 use futures_util::future::BoxFuture;
 use parking_lot::Mutex;
@@ -74,6 +77,8 @@ struct Inner {
     clients: clients::Clients,
     flights: renewal::Flights,
     unkept: unkept::Unkept,
+    /// How many consents held in memory the log has been told of.
+    held_said: AtomicUsize,
     usage: usage::Usage,
     events: events::Events,
     /// The ids of authorizations that have ended, for whoever waits in this process.
@@ -178,6 +183,7 @@ impl Broker {
             clients,
             flights: renewal::Flights::default(),
             unkept: unkept::Unkept::default(),
+            held_said: AtomicUsize::new(0),
             usage: usage::Usage::default(),
             events: events::Events::default(),
             links,
@@ -246,13 +252,17 @@ impl Broker {
         !self.0.tasks.is_empty() || !self.0.unkept.is_empty()
     }
 
-    /// Waits for what must not be broken off: refreshes and code exchanges under way; then tries once more to
-    /// keep what the store had no room for, and writes down what was used.
+    /// Waits for what must not be broken off: refreshes and code exchanges under way; then tries for some
+    /// seconds to keep what the store had no room for, and writes down what was used.
     pub async fn settle(&self) {
         self.0.tasks.close();
         self.0.tasks.wait().await;
-        self.save_the_unsaved().await;
-        self.keep_all_held().await;
+        self.save_before_the_end().await;
         self.write_uses().await;
+    }
+
+    /// Whether the server can serve: its store works.
+    pub async fn is_ready(&self) -> bool {
+        self.0.parts.store.is_ready().await
     }
 }

@@ -173,6 +173,7 @@ impl Broker {
                 };
             }
             if is_unsaved {
+                broker.say_what_is_held();
                 tokio::spawn(broker.save_in_time(name));
             }
             landed
@@ -444,24 +445,46 @@ impl Broker {
         }
     }
 
-    /// Tries once more to keep what the store could not keep.
-    pub(super) async fn save_the_unsaved(&self) {
-        let unsaved: Vec<Unsaved> = {
-            let mut flights = self.0.flights.flights.lock();
-            let all = std::mem::take(&mut *flights).into_values();
-            all.filter_map(|flight| match flight {
-                Flight::Unsaved(unsaved) => Some(*unsaved),
+    /// Renewals that are held in memory.
+    pub(super) fn unsaved(&self) -> usize {
+        let flights = self.0.flights.flights.lock();
+        flights.values().filter(|flight| matches!(flight, Flight::Unsaved(_))).count()
+    }
+
+    fn take_unsaved(&self) -> Vec<(String, Unsaved)> {
+        let mut flights = self.0.flights.flights.lock();
+        let (unsaved, others) = std::mem::take(&mut *flights)
+            .into_iter()
+            .partition::<Vec<_>, _>(|(_, flight)| matches!(flight, Flight::Unsaved(_)));
+        flights.extend(others);
+        unsaved
+            .into_iter()
+            .filter_map(|(name, flight)| match flight {
+                Flight::Unsaved(unsaved) => Some((name, *unsaved)),
                 Flight::UnderWay(_) | Flight::Resting(_) => None,
             })
             .collect()
-        };
-        for unsaved in unsaved {
-            let provider = unsaved.renewed.provider.clone();
-            let caller = unsaved.connection.caller.clone();
-            if let (Err(error), _) = self.clone().save(unsaved).await {
-                self.record(&caller, &provider, EventKind::Renewal(RenewalOutcome::Lost));
-                tracing::error!(%provider, %error, "a renewed consent is lost");
+    }
+
+    /// Tries to keep what the store could not keep, up to the first that fails again.
+    pub(super) async fn save_the_unsaved(&self) {
+        let mut unsaved = self.take_unsaved().into_iter();
+        for (name, one) in unsaved.by_ref() {
+            if let (_, Some(still)) = self.clone().save(one).await {
+                self.0.flights.flights.lock().insert(name, still);
+                break;
             }
+        }
+        let rest = unsaved.map(|(name, one)| (name, Flight::Unsaved(Box::new(one))));
+        self.0.flights.flights.lock().extend(rest);
+    }
+
+    /// Gives up what is still held: the process ends.
+    pub(super) fn lose_the_unsaved(&self) {
+        for (_, Unsaved { connection, .. }) in self.take_unsaved() {
+            let Connection { caller, provider, .. } = &connection;
+            self.record(caller, &provider.id, EventKind::Renewal(RenewalOutcome::Lost));
+            tracing::error!(provider = %provider.id, "a renewed consent is lost");
         }
     }
 }

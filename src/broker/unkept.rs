@@ -6,6 +6,7 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use parking_lot::Mutex;
@@ -20,6 +21,10 @@ use crate::store::StoreError;
 /// How often the store is tried again: a call may be a long time coming.
 const PAUSE: Duration = Duration::from_secs(2);
 const MOST_TRIES_LATER: u32 = 300;
+/// How long the end of the process waits for room, and how often it looks. Container runtimes kill ten
+/// seconds after the signal.
+const LAST_SAVES: Duration = Duration::from_secs(6);
+const LAST_PAUSE: Duration = Duration::from_millis(250);
 
 /// What came of an authorization.
 pub(super) struct Granted {
@@ -56,6 +61,7 @@ impl Broker {
         self.record_consent(&granted.authorization, ConsentOutcome::Unsaved);
         let held = Arc::new(tokio::sync::Mutex::new(Some(granted)));
         self.0.unkept.0.lock().insert(name.clone(), held);
+        self.say_what_is_held();
         let broker = self.clone();
         tokio::spawn(async move {
             for _ in 0..MOST_TRIES_LATER {
@@ -82,18 +88,66 @@ impl Broker {
         Ok(())
     }
 
-    /// Tries once more to keep what is held.
-    pub(super) async fn keep_all_held(&self) {
+    /// Tries once more to keep what is held, up to the first that fails again.
+    async fn keep_all_held(&self) {
         let names: Vec<String> = self.0.unkept.0.lock().keys().cloned().collect();
         for name in names {
-            if let Err(error) = self.keep_held(&name).await {
-                let held = self.0.unkept.0.lock().get(&name).cloned();
-                if let Some(held) = held
-                    && let Some(granted) = &*held.lock().await
-                {
-                    self.record_consent(&granted.authorization, ConsentOutcome::Lost);
-                }
-                tracing::error!(%error, "a consent is lost");
+            if self.keep_held(&name).await.is_err() {
+                break;
+            }
+        }
+    }
+
+    /// Consents that are held in memory, new and renewed ones.
+    fn held(&self) -> usize {
+        self.0.unkept.0.lock().len() + self.unsaved()
+    }
+
+    /// Says what a restart would cost, since an operator may restart precisely because the store fails.
+    pub(super) fn say_what_is_held(&self) {
+        let held = self.held();
+        if held > 0 && self.0.held_said.swap(held, Ordering::Relaxed) < held {
+            tracing::error!(
+                held,
+                "consents are held in memory until the store has room; do not end this process before: their users would have to consent again"
+            );
+        }
+    }
+
+    /// Tries for [`LAST_SAVES`] to keep what is held in memory, with the room that the reserve gives.
+    pub(super) async fn save_before_the_end(&self) {
+        self.save_the_unsaved().await;
+        self.keep_all_held().await;
+        let held = self.held();
+        if held == 0 {
+            return;
+        }
+        tracing::error!(
+            held,
+            "consents are held in memory and the store has no room for them; trying for {LAST_SAVES:?}: free some space now, or their users must consent again"
+        );
+        if let Ok(store) = self.store().await {
+            store.release_reserve().await;
+        }
+        let end = tokio::time::Instant::now() + LAST_SAVES;
+        loop {
+            self.save_the_unsaved().await;
+            self.keep_all_held().await;
+            if self.held() == 0 {
+                tracing::info!("all consents that were held in memory are kept");
+                return;
+            }
+            if tokio::time::Instant::now() >= end {
+                break;
+            }
+            tokio::time::sleep(LAST_PAUSE).await;
+        }
+        self.lose_the_unsaved();
+        let lost: Vec<_> = self.0.unkept.0.lock().drain().map(|(_, held)| held).collect();
+        for held in lost {
+            if let Some(granted) = &*held.lock().await {
+                self.record_consent(&granted.authorization, ConsentOutcome::Lost);
+                tracing::error!(provider = %granted.grant.provider, "a consent is lost");
             }
         }
     }
@@ -110,7 +164,11 @@ impl Broker {
             return Ok(false);
         }
         let caller = &authorization.caller;
-        let end = match self.put_unless(caller, grant, *is_meant, is_settled).await? {
+        let put = self.put_unless(caller, grant, *is_meant, is_settled).await?;
+        if self.drop_if_cut_off(caller, grant, authorization.created_at).await? {
+            return Ok(false);
+        }
+        let end = match put {
             Some(before) => End::OtherAccount { before, candidate: Box::new(grant.clone()) },
             None => End::Completed {
                 refused: grant.refused.clone(),

@@ -1,12 +1,14 @@
 //! `countersign auth`
 
+mod whom;
+
 use std::collections::BTreeSet;
 use std::io::Write;
 use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{anyhow, bail};
-use clap::Subcommand;
+use clap::{Args, Subcommand};
 use serde_json::{Value, json};
 use tracing::level_filters::LevelFilter;
 
@@ -21,11 +23,14 @@ use crate::broker::completion::Waited;
 use crate::broker::grants::{Account, AccountState, Disconnected, Ended};
 use crate::config::Config;
 use crate::model::authorization::{AskedBy, LIFETIME};
+use crate::model::event::EndedBy;
 use crate::model::text::nearest;
 use crate::model::text::shown;
 use crate::model::time::utc;
-use crate::model::{AccountName, Caller, Principal, Provider, Scopes};
+use crate::model::{AccountName, Caller, Principal, Provider, ProviderId, Scopes};
 use crate::oauth::Revoked;
+use crate::store::StoreError;
+use whom::Whom;
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Command {
@@ -50,6 +55,16 @@ pub(super) enum Command {
         #[arg(long)]
         json: bool,
         #[command(flatten)]
+        of: Of,
+        #[command(flatten)]
+        local: Local,
+    },
+    /// Show which users have connected accounts, of all who use this server.
+    Users {
+        /// Write it as JSON.
+        #[arg(long)]
+        json: bool,
+        #[command(flatten)]
         local: Local,
     },
     /// Disconnect: end the consent at the provider, then forget it.
@@ -59,15 +74,25 @@ pub(super) enum Command {
         /// Only this account of the provider, by your name or the provider's for it.
         #[arg(long, value_name = "NAME", value_parser = AccountName::parse, requires = "provider")]
         account: Option<AccountName>,
-        /// Disconnect everything.
+        /// Disconnect everything, and end the user's open links and signed-in browsers.
         #[arg(long, conflicts_with = "provider")]
         all: bool,
         /// Write what has become of each as JSON.
         #[arg(long)]
         json: bool,
         #[command(flatten)]
+        of: Of,
+        #[command(flatten)]
         local: Local,
     },
+}
+
+#[derive(Clone, Debug, Args)]
+pub(super) struct Of {
+    /// Who vouches for the user: `local`, a key's name in [[server.auth.api_keys]], or `issuer`; as
+    /// `auth users` shows it. Needed where several users have the same id.
+    #[arg(long, value_name = "NAMESPACE")]
+    of: Option<String>,
 }
 
 pub(super) fn run<W: Write>(
@@ -76,6 +101,7 @@ pub(super) fn run<W: Write>(
     again: &Again,
     out: &mut Out<W>,
 ) -> anyhow::Result<Exit> {
+    let serves_many = config.server.auth.is_some();
     block_on(LevelFilter::WARN, async move {
         match command {
             Command::Login { provider, account, device, scopes, local } => {
@@ -98,18 +124,38 @@ pub(super) fn run<W: Write>(
                 app.close().await;
                 exit
             }
-            Command::Status { json, local } => {
+            Command::Users { json, local } => {
+                let app = local.app(config, "auth users")?;
+                app.only_look();
+                whom::list(&app, &local, json, out).await
+            }
+            Command::Status { json, of: Of { of }, local } => {
                 let app = local.app(config, "auth status")?;
+                app.only_look();
+                let caller = match &of {
+                    None if !serves_many => local.caller()?,
+                    of => whom::find(&app, serves_many, &local, of.as_deref()).await?.caller,
+                };
                 let next = |provider: &str, account: &AccountName| {
                     let words = login_words(provider, account);
                     again.local(&words.iter().map(String::as_str).collect::<Vec<_>>(), &local)
                 };
-                status(&app, &local.caller()?, next, json, out).await
+                status(&app, &caller, next, json, out).await
             }
-            Command::Revoke { provider, account, all: _, json, local } => {
+            Command::Revoke { provider, account, all: _, json, of: Of { of }, local } => {
                 let app = local.app(config, "auth revoke")?;
-                let caller = local.caller()?;
-                revoke(&app, &caller, provider.as_deref(), account.as_ref(), json, out).await
+                let whom = match whom::find(&app, serves_many, &local, of.as_deref()).await {
+                    Ok(whom) => whom,
+                    Err(error) => {
+                        // A mistyped provider is the more likely reason.
+                        if let Some(name) = &provider {
+                            find(app.broker.providers(), name)?;
+                        }
+                        return Err(error);
+                    }
+                };
+                let account = account.as_ref();
+                revoke(&app, &whom, provider.as_deref(), account, json, out).await
             }
         }
     })
@@ -221,7 +267,7 @@ async fn status<W: Write>(
     as_json: bool,
     out: &mut Out<W>,
 ) -> anyhow::Result<Exit> {
-    let accounts = app.broker.accounts(caller).await.map_err(hinted)?;
+    let accounts = or_none(app.broker.accounts(caller).await)?;
     let keeper = app.keeper().await.map_err(hinted)?;
     if as_json {
         let accounts: Vec<Value> = accounts.iter().map(describe).collect();
@@ -260,6 +306,14 @@ async fn status<W: Write>(
         ))?;
     }
     Ok(Exit::Done)
+}
+
+/// What was found; nothing where there is no store yet.
+fn or_none<T: Default>(found: Result<T, StoreError>) -> anyhow::Result<T> {
+    match found {
+        Err(StoreError::Empty) => Ok(T::default()),
+        found => found.map_err(hinted),
+    }
 }
 
 fn sign(account: &Account) -> char {
@@ -333,49 +387,79 @@ fn describe(account: &Account) -> Value {
 
 async fn revoke<W: Write>(
     app: &App,
-    caller: &Caller,
+    whom: &Whom,
     provider: Option<&str>,
     account: Option<&AccountName>,
     as_json: bool,
     out: &mut Out<W>,
 ) -> anyhow::Result<Exit> {
-    let names = if let Some(name) = provider {
-        BTreeSet::from([name.to_owned()])
-    } else {
-        let accounts = app.broker.accounts(caller).await.map_err(hinted)?;
-        accounts.into_iter().map(|account| account.provider).collect()
+    let caller = &whom.caller;
+    let ends = ends(app, whom, provider, account).await?;
+    let missing = match provider {
+        Some(name) if ends.is_empty() => Some(Arc::clone(find(app.broker.providers(), name)?)),
+        _ => None,
     };
-    let mut told = Vec::new();
-    for name in names {
-        let ends = app.broker.revoke(caller, &name, account).await.map_err(hinted)?;
-        let title = if ends.is_empty() {
-            &find(app.broker.providers(), &name)?.title
-        } else {
-            app.broker.provider(&name).map_or(&name, |provider| &provider.title)
-        };
-        if as_json {
-            told.extend(ends.iter().map(|end| {
-                let Ended { account, label, how, .. } = end;
-                json!({ "provider": name, "title": title, "account": account, "label": label, "state": state(how) })
-            }));
-            if ends.is_empty() {
-                told.push(json!({ "provider": name, "title": title, "account": account, "label": null, "state": "not_connected" }));
-            }
-            continue;
-        }
-        if ends.is_empty() {
-            let account = account.map(|account| format!(" account {account}")).unwrap_or_default();
-            out.line(&format!("{title}{account} was not connected."))?;
-        }
-        for end in &ends {
-            out.line(&how(end))?;
-        }
-    }
     if as_json {
-        let shown = json!({ "version": 1, "user": caller.user, "accounts": told });
+        let mut told: Vec<Value> = ends.iter().map(ended_json).collect();
+        told.extend(missing.map(|provider| {
+            json!({ "provider": provider.id, "title": provider.title, "account": account, "label": null, "state": "not_connected" })
+        }));
+        let mut shown = json!({ "version": 1, "user": caller.user, "accounts": told });
+        if let (Some(shown), true) = (shown.as_object_mut(), !caller.is_local()) {
+            shown.insert("of".into(), whom::word(&caller.namespace).into());
+        }
         out.line(&serde_json::to_string_pretty(&shown)?)?;
+        return Ok(Exit::Done);
+    }
+    if let Some(provider) = missing {
+        let account = account.map(|account| format!(" account {account}")).unwrap_or_default();
+        out.line(&format!("{}{account} was not connected.", provider.title))?;
+    }
+    for end in &ends {
+        out.line(&how(end))?;
+    }
+    if provider.is_none() && whom.is_named {
+        let user = shown(caller.user.as_str(), LONGEST_LINE);
+        report::note(&format!(
+            "Links and browser sessions of {user} are ended too. {user} can connect again for as long as {} vouches for them.",
+            whom::word(&caller.namespace)
+        ));
     }
     Ok(Exit::Done)
+}
+
+/// Ends what was asked for. The user of this machine also speaks for the server's own accounts.
+async fn ends(
+    app: &App,
+    Whom { caller, is_named }: &Whom,
+    provider: Option<&str>,
+    account: Option<&AccountName>,
+) -> anyhow::Result<Vec<Ended>> {
+    let broker = &app.broker;
+    match provider {
+        Some(name) if *is_named => {
+            let provider = ProviderId::new(name);
+            let ends = broker.end_accounts(caller, &provider, account, EndedBy::Operator);
+            ends.await.map_err(hinted)
+        }
+        Some(name) => broker.revoke(caller, name, account).await.map_err(hinted),
+        None => {
+            let mut ends = Vec::new();
+            if !is_named {
+                let accounts = broker.accounts(caller).await.map_err(hinted)?;
+                let names: BTreeSet<_> = accounts.into_iter().map(|it| it.provider).collect();
+                for name in names {
+                    ends.extend(broker.revoke(caller, &name, None).await.map_err(hinted)?);
+                }
+            }
+            ends.extend(broker.end_access(caller, EndedBy::Operator).await.map_err(hinted)?);
+            Ok(ends)
+        }
+    }
+}
+
+fn ended_json(Ended { provider, title, account, label, how }: &Ended) -> Value {
+    json!({ "provider": provider, "title": title, "account": account, "label": label, "state": state(how) })
 }
 
 /// `revoked`, or why the consent may still stand at the provider though it is forgotten here.
@@ -384,18 +468,25 @@ fn state(end: &Disconnected) -> &'static str {
         Disconnected::AtProvider(Revoked::Yes) => "revoked",
         Disconnected::AtProvider(Revoked::NoWay) => "no_revocation",
         Disconnected::AtProvider(Revoked::Failed) => "revocation_failed",
+        Disconnected::AtProvider(Revoked::Unreachable) => "unreachable",
+        Disconnected::Pasted => "key_still_valid",
         Disconnected::OtherConfiguration => "other_configuration",
         Disconnected::NotSetUp(_) => "not_set_up",
     }
 }
 
-fn how(Ended { title, account, label, how }: &Ended) -> String {
+fn how(Ended { provider: _, title, account, label, how }: &Ended) -> String {
     let mut name = title.clone();
     if !account.is_default() {
         name = format!("{name} account {account}");
     }
     if let Some(label) = label {
         name = format!("{name} ({label})");
+    }
+    if *how == Disconnected::Pasted {
+        return format!(
+            "{name}: the key is deleted here. It still works at {title}; delete it there too."
+        );
     }
     let Some(why) = how.leaves() else { return format!("{name} is disconnected.") };
     format!("{name} is forgotten here, but {why}. Remove the app in your {title} settings.")

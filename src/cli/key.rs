@@ -54,7 +54,7 @@ pub(super) fn run<W: Write>(
         Command::Rotate { master, place } => {
             let at = place.find(config, "key rotate")?;
             block_on(LevelFilter::WARN, async move {
-                let slot = at.slot()?;
+                let slot = at.slot_to_change()?;
                 let store = slot.get().await.map_err(hinted)?;
                 if master { rotate_master(store, &at, out).await } else { rotate(store, out).await }
             })

@@ -128,8 +128,15 @@ impl Place {
 }
 
 impl Whereabouts {
-    /// The store, which must be there: a look at it should not make one.
+    /// The store, to look at it: nothing is written.
     pub(super) fn slot(&self) -> anyhow::Result<Slot> {
+        let slot = self.slot_to_change()?;
+        slot.only_look();
+        Ok(slot)
+    }
+
+    /// The store, which must be there: no command on a store as a whole makes one.
+    pub(super) fn slot_to_change(&self) -> anyhow::Result<Slot> {
         let is_empty = match std::fs::read_dir(&self.data.path) {
             Ok(mut entries) => entries.next().is_none(),
             Err(error) => error.kind() == std::io::ErrorKind::NotFound,

@@ -16,7 +16,7 @@ use super::out::Out;
 use super::report::{self, hinted};
 use super::{Exit, block_on};
 use crate::model::Clock;
-use crate::store::{Archive, ArchiveError, Kind, Store, Verified};
+use crate::store::{Archive, ArchiveError, Kind, Store, StoreError, Verified};
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Command {
@@ -114,10 +114,21 @@ async fn import<W: Write>(at: Whereabouts, file: &Path, out: &mut Out<W>) -> any
         at.data.path.display(),
         archive.exported_at
     ))?;
-    if let Some(error) = imported.locked {
+    let Some(error) = imported.locked else { return Ok(Exit::Done) };
+    // A key that is yet to be put in its place is no failure; one that does not fit is.
+    if let StoreError::Key(_) = &error {
         report::note(&format!("but {place} does not open it: {error}\n  help: {}", error.hint()));
+        return Ok(Exit::Done);
     }
-    Ok(Exit::Done)
+    let why = match &error {
+        StoreError::WrongKey { .. } => "they were sealed with another key".into(),
+        error => error.to_string(),
+    };
+    report::note(&format!(
+        "error: the records are in place, but {place} does not open them: {why}\n  help: {}",
+        error.hint()
+    ));
+    Ok(Exit::Failed)
 }
 
 async fn verify<W: Write>(

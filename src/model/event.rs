@@ -188,6 +188,8 @@ words! {
         NoRevocation = "no_revocation",
         /// It did not confirm.
         RevocationFailed = "revocation_failed",
+        /// It could not be reached.
+        Unreachable = "unreachable",
         /// Given for another tools.toml, so it was not asked.
         OtherConfiguration = "other_configuration",
         /// It could not be asked: a setting is missing.

@@ -42,6 +42,11 @@ impl Binding {
         }
     }
 
+    /// Whether it is of a key or password that its owner pasted.
+    pub fn is_pasted(&self) -> bool {
+        self.client_id.is_empty() && self.token_endpoint.is_empty()
+    }
+
     /// The part that keeps grants apart in the store; hosts may shrink without a new consent.
     pub fn fingerprint(&self) -> String {
         let mut written = String::new();

@@ -85,6 +85,8 @@ pub enum Revoked {
     NoWay,
     /// The provider did not confirm.
     Failed,
+    /// No connection to the provider could be made: nothing was sent.
+    Unreachable,
 }
 
 /// The URL of an authorization request (RFC 6749 §4.1.1) with PKCE S256 (RFC 7636 §4.3).
@@ -187,6 +189,7 @@ impl OAuthClient {
             Ok(answer) if answer.status().is_success() => Revoked::Yes,
             // GitHub answers 404 for a token that is gone already.
             Ok(answer) if answer.status() == http::StatusCode::NOT_FOUND => Revoked::Yes,
+            Err(error) if error.is_before_sending() => Revoked::Unreachable,
             Ok(_) | Err(_) => Revoked::Failed,
         }
     }

@@ -91,7 +91,7 @@ pub enum BackendError {
     Full,
     #[error("a record of the store is damaged on disk")]
     Corrupt,
-    #[error("the store could not be written or read: {0}")]
+    #[error("the store could not be written or read")]
     Io(#[source] std::io::Error),
     #[error("the store is shutting down")]
     Closed,

@@ -9,6 +9,7 @@
 //!   keeper.lock      held by the keeper, see `keeper`
 //!   keeper.start     held by a process that starts one
 //!   alive/           a file for each process that others may ask about, see `alive`
+//!   reserve          takes up room, see `trouble`
 //!   db/              sled; the only part that is ever set aside
 //! ```
 

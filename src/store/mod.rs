@@ -20,6 +20,7 @@
 //! | `unclaimed/<browser>` | an [`Unclaimed`] consent of a link, brought by that browser |
 //! | `verification/<flow>` | the [`Verification`] of a browser that was sent to an application |
 //! | `session/<cookie>` | the [`Session`] of a browser |
+//! | `cutoff/<user>` | when this user's access was last ended as a whole ([`Cutoff`](record::Cutoff)) |
 //! | `signin/<state>` | a browser that is [`SigningIn`], until its `state` is redeemed |
 //!
 //! `<user>`, `<ticket>`, `<state>`, `<flow>`, `<browser>` and `<cookie>` are keyed hashes, and so is `<account>` unless it is `default`;
@@ -47,7 +48,9 @@ mod slot;
 mod sweep;
 pub mod token_file;
 mod transfer;
+mod trouble;
 mod used;
+mod users;
 mod verify;
 
 #[cfg(test)]
@@ -79,10 +82,11 @@ use crate::model::{
 use alive::Alive;
 use peer::Answering;
 use record::{Pointer, Record};
-use ring::Ring;
+use ring::{Opening, Ring};
 use shared::Shared;
 pub use slot::Slot;
 pub use transfer::{ImportError, Imported};
+pub use users::StoredUser;
 pub use verify::{Bad, Kind, Verified};
 
 /// Everything that is kept. One per process.
@@ -91,6 +95,7 @@ pub struct Store {
     ring: Ring,
     folder: DataFolder,
     alive: OnceCell<Alive>,
+    trouble: trouble::Trouble,
 }
 
 /// A record as it was read: what a later swap replaces.
@@ -99,6 +104,8 @@ pub struct Held<T> {
     pub value: T,
     key: Key,
     sealed: Sealed,
+    /// The user whose record it is, where that is known.
+    of: Option<Caller>,
 }
 
 /// Something that people must be told about the store.
@@ -129,6 +136,9 @@ pub enum StoreError {
     Key(#[from] KeyError),
     #[error("the store was sealed with another key than that in {place}; nothing was touched")]
     WrongKey { place: KeyPlace },
+    /// Only to a command that looks and makes none.
+    #[error("there is no store yet")]
+    Empty,
     #[error("the store's key ring is missing or damaged; nothing was touched")]
     NoRing,
     #[error("the store was replaced by another one while this process used it")]
@@ -151,6 +161,7 @@ impl StoreError {
             Self::Key(error) => error.hint(),
             Self::WrongKey { place } => place.hint_when_wrong(),
             Self::NoRing => "bring the data folder back from a backup or finish `countersign store import`; to start over, move the folder away".into(),
+            Self::Empty => "connect an account first".into(),
             Self::Replaced | Self::Contended => "call again".into(),
             Self::Backend(error) => error.hint(),
             Self::Record(RecordError::TooNew { .. }) => "use the newer Countersign".into(),
@@ -171,7 +182,8 @@ impl Store {
     /// [`StoreError::WrongKey`], with everything left as it was, if the key is not the one that the
     /// ring was wrapped with.
     pub async fn open(folder: DataFolder, keys: KeySource) -> Result<Self> {
-        Self::join(folder, keys, Answering::default(), watch::Sender::new(Role::Peer)).await
+        let role = watch::Sender::new(Role::Peer);
+        Self::join(folder, keys, Answering::default(), role, Opening::Use).await
     }
 
     /// The same; `role` is kept at what this process is to the folder, and `answering` is asked
@@ -181,11 +193,13 @@ impl Store {
         keys: KeySource,
         answering: Answering,
         role: watch::Sender<Role>,
+        opening: Opening,
     ) -> Result<Self> {
         let backend = Shared::open(folder.clone(), answering, role).await?;
-        let ring = Ring::open(&backend, keys, folder.clock.now()).await?;
+        let ring = Ring::open(&backend, keys, folder.clock.now(), opening).await?;
         backend.found(ring.foundation());
-        Ok(Self { backend, ring, folder, alive: OnceCell::new() })
+        let (alive, trouble) = (OnceCell::new(), trouble::Trouble::default());
+        Ok(Self { backend, ring, folder, alive, trouble })
     }
 
     pub fn notice(&self) -> Option<&Notice> {
@@ -224,12 +238,18 @@ impl Store {
         binding: &str,
         account: &AccountName,
     ) -> Result<Option<Held<Grant>>> {
-        self.read(self.grant_key(caller, provider, binding, account)).await
+        let held = self.read(self.grant_key(caller, provider, binding, account)).await?;
+        Ok(held.map(|held| Held { of: Some(caller.clone()), ..held }))
     }
 
     /// All that this person has connected, by whatever `tools.toml`.
     pub async fn grants(&self, caller: &Caller) -> Result<Vec<Held<Grant>>> {
-        self.read_all(&format!("grant/{}/", self.user(caller))).await
+        let mut all = self.read_all(&format!("grant/{}/", self.user(caller))).await?;
+        for held in &mut all {
+            // An earlier version wrote it without; the next renewal writes it with.
+            held.of = Some(caller.clone());
+        }
+        Ok(all)
     }
 
     /// Keeps a grant where `over` stood (`None`: nothing). False if somebody else was faster; then
@@ -242,15 +262,17 @@ impl Store {
     ) -> Result<bool> {
         let binding = grant.binding.fingerprint();
         let key = self.grant_key(caller, &grant.provider, &binding, &grant.account);
-        self.write(&key, grant, over).await
+        self.write_of(&key, grant, over, Some(caller)).await
     }
 
     /// Replaces a record by its next state, unless it has changed since it was read (`None`).
     pub async fn replace<T: Record>(&self, value: T, over: &Held<T>) -> Result<Option<Held<T>>> {
         let key = over.key.clone();
-        let sealed = self.ring.seal(&self.backend, &key, &record::encode(&value)?).await?;
+        let of = over.of.clone();
+        let plain = record::encode(&value, of.as_ref())?;
+        let sealed = self.ring.seal(&self.backend, &key, &plain).await?;
         let is_ours = self.swap(&key, Some(&over.sealed), Some(&sealed)).await?;
-        Ok(is_ours.then_some(Held { value, key, sealed }))
+        Ok(is_ours.then_some(Held { value, key, sealed, of }))
     }
 
     /// Deletes a record, unless it has changed since it was read.
@@ -498,7 +520,7 @@ impl Store {
     }
 
     async fn read<T: Record>(&self, key: Key) -> Result<Option<Held<T>>> {
-        match self.backend.get(&key).await? {
+        match self.noted_read(self.backend.get(&key).await)? {
             Some(sealed) => self.unseal(key, sealed).await.map(Some),
             None => Ok(None),
         }
@@ -507,7 +529,7 @@ impl Store {
     /// Every record under a prefix that opens. One that does not open is named in the log and left
     /// alone: it must not keep a person from the others.
     async fn read_all<T: Record>(&self, prefix: &str) -> Result<Vec<Held<T>>> {
-        let found = self.backend.scan(&Key::new(prefix.into())).await?;
+        let found = self.noted_read(self.backend.scan(&Key::new(prefix.into())).await)?;
         let mut opened = Vec::with_capacity(found.len());
         for (key, sealed) in found {
             match self.unseal(key, sealed).await {
@@ -519,8 +541,9 @@ impl Store {
     }
 
     async fn unseal<T: Record>(&self, key: Key, sealed: Sealed) -> Result<Held<T>> {
-        let value = record::decode(&self.ring.unseal(&self.backend, &key, &sealed).await?)?;
-        Ok(Held { value, key, sealed })
+        let plain = self.ring.unseal(&self.backend, &key, &sealed).await?;
+        let (value, of) = record::decode_owned(&plain)?;
+        Ok(Held { value, key, sealed, of })
     }
 
     async fn write<T: Record>(
@@ -529,7 +552,17 @@ impl Store {
         record: &T,
         over: Option<&Held<T>>,
     ) -> Result<bool> {
-        let sealed = self.ring.seal(&self.backend, key, &record::encode(record)?).await?;
+        self.write_of(key, record, over, None).await
+    }
+
+    async fn write_of<T: Record>(
+        &self,
+        key: &Key,
+        record: &T,
+        over: Option<&Held<T>>,
+        of: Option<&Caller>,
+    ) -> Result<bool> {
+        let sealed = self.ring.seal(&self.backend, key, &record::encode(record, of)?).await?;
         self.swap(key, over.map(|held| &held.sealed), Some(&sealed)).await
     }
 }

@@ -1,7 +1,9 @@
 //! Versioned records: what is inside a seal.
 //!
-//! Every record is JSON, `{"v": <version>, "d": <data>}`. A version that this build does not know is
-//! an error and stays untouched, so that an older binary on a newer folder drops nothing.
+//! Every record is JSON, `{"v": <version>, "d": <data>, "of": <caller>}`. A version that this build does
+//! not know is an error and stays untouched, so that an older binary on a newer folder drops nothing.
+//! `of` names the user whose record it is, since keys hold users as hashes only; records of earlier
+//! versions lack it, and an earlier version reads past it.
 
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
@@ -9,7 +11,7 @@ use zeroize::Zeroizing;
 
 use crate::model::grant::Used;
 use crate::model::{
-    Authorization, Grant, Session, SigningIn, Started, Unclaimed, Unconfirmed, Verification,
+    Authorization, Caller, Grant, Session, SigningIn, Started, Unclaimed, Unconfirmed, Verification,
 };
 
 /// Something that the store keeps.
@@ -78,6 +80,17 @@ impl Record for Pointer {
     const VERSION: u32 = 1;
 }
 
+/// A user's access was ended as a whole at this time: consents begun before it are not kept.
+#[derive(Serialize, Deserialize)]
+pub(super) struct Cutoff {
+    pub(super) at: crate::model::Time,
+}
+
+impl Record for Cutoff {
+    const NAME: &'static str = "cutoff";
+    const VERSION: u32 = 1;
+}
+
 /// What lies under a prefix of the keys.
 pub(super) struct Kind {
     pub(super) prefix: &'static str,
@@ -96,6 +109,7 @@ pub(super) const KINDS: &[Kind] = &[
     Kind::of::<Verification>("verification/"),
     Kind::of::<Session>("session/"),
     Kind::of::<SigningIn>("signin/"),
+    Kind::of::<Cutoff>("cutoff/"),
 ];
 
 impl Kind {
@@ -122,12 +136,20 @@ pub enum RecordError {
 struct Written<'a, T> {
     v: u32,
     d: &'a T,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    of: Option<&'a Caller>,
 }
 
 #[derive(Deserialize)]
 struct Read<T> {
     v: u32,
     d: T,
+    #[serde(default = "none")]
+    of: Option<Caller>,
+}
+
+fn none() -> Option<Caller> {
+    None
 }
 
 #[derive(Deserialize)]
@@ -135,15 +157,23 @@ struct Version {
     v: u32,
 }
 
-pub(super) fn encode<T: Record>(record: &T) -> Result<Zeroizing<Vec<u8>>, RecordError> {
-    serde_json::to_vec(&Written { v: T::VERSION, d: record })
+pub(super) fn encode<T: Record>(
+    record: &T,
+    of: Option<&Caller>,
+) -> Result<Zeroizing<Vec<u8>>, RecordError> {
+    serde_json::to_vec(&Written { v: T::VERSION, d: record, of })
         .map(Zeroizing::new)
         .map_err(|_| RecordError::Malformed(T::NAME))
 }
 
 pub(super) fn decode<T: Record>(plain: &[u8]) -> Result<T, RecordError> {
+    decode_owned(plain).map(|(record, _)| record)
+}
+
+/// The record, and the user whose it is, where that is noted.
+pub(super) fn decode_owned<T: Record>(plain: &[u8]) -> Result<(T, Option<Caller>), RecordError> {
     match serde_json::from_slice::<Read<T>>(plain) {
-        Ok(read) if read.v <= T::VERSION => Ok(read.d),
+        Ok(read) if read.v <= T::VERSION => Ok((read.d, read.of)),
         // A newer record need not have the shape that we looked for; its version tells.
         _ => match serde_json::from_slice::<Version>(plain) {
             Ok(Version { v: found }) if found > T::VERSION => {
@@ -166,7 +196,13 @@ mod tests {
         assert!(matches!(found, Err(RecordError::TooNew { found: 2, known: 1, .. })));
         let pointer =
             Pointer { to: "x".into(), expires_at: Time::from_millis(1), unclaimed_since: None };
-        assert_eq!(decode::<Pointer>(&encode(&pointer).unwrap()).unwrap().to, "x");
+        assert_eq!(decode::<Pointer>(&encode(&pointer, None).unwrap()).unwrap().to, "x");
         assert!(matches!(decode::<Pointer>(b"{}"), Err(RecordError::Malformed("ticket"))));
+        let ana = Caller::local(crate::model::UserId::new("ana"));
+        let plain = encode(&pointer, Some(&ana)).unwrap();
+        assert_eq!(decode::<Pointer>(&plain).unwrap().to, "x");
+        assert_eq!(decode_owned::<Pointer>(&plain).unwrap().1, Some(ana));
+        let plain = encode(&pointer, None).unwrap();
+        assert_eq!(decode_owned::<Pointer>(&plain).unwrap().1, None);
     }
 }

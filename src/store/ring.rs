@@ -29,6 +29,15 @@ pub(super) const PLACE: &str = "ring";
 /// More changes of the ring than this at once are a fault, not a race.
 const ROUNDS: usize = 16;
 
+/// What a process opens a store for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Opening {
+    /// To use it: a missing ring is made, and one wrapped by a later key of the list is wrapped anew.
+    Use,
+    /// To look at it: nothing is written.
+    Look,
+}
+
 /// The ring, read again when it must be.
 pub(super) struct Ring {
     source: KeySource,
@@ -42,11 +51,17 @@ struct Held {
 }
 
 impl Ring {
-    /// Opens the ring of a store, and makes it where the store is empty.
+    /// Opens the ring of a store; with [`Opening::Use`] makes it where the store is empty.
     ///
     /// A ring that was wrapped by a later key of the list is wrapped anew by the first, which is what
-    /// `COUNTERSIGN_KEY=new,old` is for.
-    pub(super) async fn open(backend: &dyn Backend, source: KeySource, now: Time) -> Result<Self> {
+    /// `COUNTERSIGN_KEY=new,old` is for. A command that only looks leaves it: the old key must go on
+    /// working where the server still runs with it.
+    pub(super) async fn open(
+        backend: &dyn Backend,
+        source: KeySource,
+        now: Time,
+        opening: Opening,
+    ) -> Result<Self> {
         let place = Key::new(PLACE.into());
         // Whoever loses a race to make the ring, or to wrap it anew, goes on with the winner's.
         for _ in 0..ROUNDS {
@@ -54,6 +69,9 @@ impl Ring {
                 // A ring beside records that it did not seal would only hide that theirs is gone.
                 if !backend.scan(&Key::new(String::new())).await?.is_empty() {
                     return Err(StoreError::NoRing);
+                }
+                if opening == Opening::Look {
+                    return Err(StoreError::Empty);
                 }
                 let masters = load(&source, true).await?;
                 let ring = KeyRing::generate(now);
@@ -65,7 +83,7 @@ impl Ring {
             };
             let masters = load(&source, false).await?;
             let (at, ring) = unwrap(&wrapped, &masters, &source)?;
-            if at == 0 {
+            if at == 0 || opening == Opening::Look {
                 return Ok(Self::holding(source, ring, wrapped));
             }
             let anew = ring.wrap(first(&masters, &source)?)?;

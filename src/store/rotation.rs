@@ -135,7 +135,7 @@ impl Store {
     ) -> Result<bool> {
         let mut over = old.cloned();
         for _ in 0..ROUNDS {
-            if self.backend.swap(key, over.as_ref(), new).await? {
+            if self.noted_swap(self.backend.swap(key, over.as_ref(), new).await)? {
                 return Ok(true);
             }
             let (Some(was), Some(current)) = (over, self.backend.get(key).await?) else {

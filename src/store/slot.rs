@@ -4,10 +4,12 @@
 //! tools or calling those that need no grant, and must mend itself when its cause is gone.
 
 use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use tokio::sync::{OnceCell, watch};
 
 use super::peer::Answering;
+use super::ring::Opening;
 use super::{Answer, AskError, DataFolder, KeySource, Role, Store, StoreError};
 
 /// Where the store is, and the store once it is open.
@@ -17,6 +19,7 @@ pub struct Slot {
     answering: Answering,
     role: watch::Sender<Role>,
     store: OnceCell<Store>,
+    only_looks: AtomicBool,
 }
 
 impl Slot {
@@ -27,7 +30,13 @@ impl Slot {
             answering: Answering::default(),
             role: watch::Sender::new(Role::Peer),
             store: OnceCell::new(),
+            only_looks: AtomicBool::new(false),
         }
+    }
+
+    /// Opens the store, once it is needed, without writing: none is made, and no ring is wrapped anew.
+    pub fn only_look(&self) {
+        self.only_looks.store(true, Ordering::Relaxed);
     }
 
     /// The store, opened now if it is not open yet.
@@ -35,11 +44,29 @@ impl Slot {
     /// # Errors
     /// As [`Store::open`]; the next call tries again.
     pub async fn get(&self) -> Result<&Store, StoreError> {
-        let open = || {
+        let open = async || {
+            let opening =
+                if self.only_looks.load(Ordering::Relaxed) { Opening::Look } else { Opening::Use };
+            if opening == Opening::Look && is_empty(&self.folder.path) {
+                return Err(StoreError::Empty);
+            }
             let (answering, role) = (self.answering.clone(), self.role.clone());
-            Store::join(self.folder.clone(), self.keys.clone(), answering, role)
+            let keys = self.keys.clone();
+            let store = Store::join(self.folder.clone(), keys, answering, role, opening).await?;
+            if opening == Opening::Use {
+                store.make_reserve();
+            }
+            Ok(store)
         };
         self.store.get_or_try_init(open).await
+    }
+
+    /// Whether the store works; true before its first use.
+    pub async fn is_ready(&self) -> bool {
+        match self.store.get() {
+            Some(store) => store.is_ready().await,
+            None => true,
+        }
     }
 
     /// What this process is to the data folder, now and whenever that changes.
@@ -91,5 +118,13 @@ impl Slot {
         if let Some(store) = self.store.get() {
             store.close().await;
         }
+    }
+}
+
+/// Whether nothing lies in a folder. One that cannot be read is not empty, and opening it says why.
+fn is_empty(folder: &Path) -> bool {
+    match std::fs::read_dir(folder) {
+        Ok(mut entries) => entries.next().is_none(),
+        Err(error) => error.kind() == std::io::ErrorKind::NotFound,
     }
 }

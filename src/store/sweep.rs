@@ -1,6 +1,7 @@
 //! Deletes what is of no use to anybody any more.
 
-use super::record::{Pointer, Record};
+use super::record::{Cutoff, Pointer, Record};
+use super::users::CUTOFF_LIFETIME;
 use super::{Held, Result, Store};
 use crate::model::authorization::{LIFETIME, is_claimable};
 use crate::model::{
@@ -8,7 +9,8 @@ use crate::model::{
 };
 
 /// What a hash of a user begins with: base64url.
-const BEGINNINGS: &str = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
+pub(super) const BEGINNINGS: &str =
+    "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
 
 impl Store {
     /// Deletes what has expired: authorizations, their links and their states, sessions and trips to
@@ -24,6 +26,7 @@ impl Store {
         self.clear::<Unconfirmed>("unconfirmed/", |held| held.is_expired(now)).await?;
         self.clear::<Verification>("verification/", |it| it.is_forgettable(now)).await?;
         self.clear::<SigningIn>("signin/", |trip| trip.is_over(now)).await?;
+        self.clear::<Cutoff>("cutoff/", |cutoff| now.since(cutoff.at) >= CUTOFF_LIFETIME).await?;
         self.clear::<Session>("session/", |session| session.is_over(now)).await
     }
 

@@ -8,7 +8,7 @@ use tokio::sync::watch;
 use super::archive::Archive;
 use super::backend::{Backend, BackendError, Key, Sealed};
 use super::peer::Answering;
-use super::ring::{self, Ring};
+use super::ring::{self, Opening, Ring};
 use super::rotation::AT_ONCE;
 use super::shared::{Role, Shared};
 use super::{DataFolder, KeySource, Store, StoreError};
@@ -89,7 +89,7 @@ impl Store {
                 return Err(error);
             }
         };
-        let locked = Ring::open(&backend, keys, now).await.err();
+        let locked = Ring::open(&backend, keys, now, Opening::Look).await.err();
         Ok(Imported { added, locked })
     }
 }

@@ -180,8 +180,10 @@ mod tests {
                 ("ticket", 1, vec![]),
                 ("state", 0, vec!["state/…"]),
                 ("unconfirmed", 0, vec![]),
+                ("verification", 0, vec![]),
                 ("session", 0, vec![]),
                 ("signin", 0, vec![]),
+                ("cutoff", 0, vec![]),
                 ("hobby", 0, vec!["hobby/…"]),
             ]
         );

@@ -24,7 +24,7 @@ use super::csrf::OwnForm;
 use super::page::{Kind, Page, html, see_other};
 use super::refused::{self, Reader};
 use super::signin::{self, Door};
-use crate::broker::grants::Ended;
+use crate::broker::grants::{Disconnected, Ended};
 use crate::broker::{Broker, ConnectError};
 use crate::model::session::Destination;
 use crate::model::text::sentence;
@@ -146,7 +146,7 @@ impl Accounts {
         let name = called(&account.title, &account.account, account.label.as_deref());
         let lines = vec![
             format!(
-                "Programs can use {name} no longer, and {} is asked to end the access. Nothing else changes there.",
+                "Programs can no longer use {name}, and {} is asked to end the access. Nothing else changes there.",
                 account.title
             ),
             "To have it back you will have to give your consent again.".into(),
@@ -163,9 +163,16 @@ impl Accounts {
             Ok(ended) => ended,
             Err(error) => return self.failed(&error).await,
         };
-        let Ended { title, account, label, how } = ended;
+        let Ended { provider: _, title, account, label, how } = ended;
         let name = called(&title, &account, label.as_deref());
         let page = match how.leaves() {
+            _ if how == Disconnected::Pasted => {
+                let line = format!(
+                    "The key is deleted here. It still works at {title}; delete it there too."
+                );
+                let heading = format!("{name} is disconnected");
+                Page::new(StatusCode::OK, Kind::Neutral, heading, vec![line])
+            }
             None => {
                 let lines =
                     vec![format!("{title} has ended the access, and nothing is kept here.")];

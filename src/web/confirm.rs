@@ -111,7 +111,7 @@ fn failed(error: &ConfirmationError) -> Response {
     problem(status, name, format!("{error}; {}", error.hint()))
 }
 
-fn refused(denied: &Denied) -> Response {
+pub(super) fn refused(denied: &Denied) -> Response {
     let status = denied.status();
     let name = match status {
         StatusCode::BAD_REQUEST => "malformed_request",
@@ -122,11 +122,11 @@ fn refused(denied: &Denied) -> Response {
     response
 }
 
-fn problem(status: StatusCode, name: &str, message: impl Into<String>) -> Response {
+pub(super) fn problem(status: StatusCode, name: &str, message: impl Into<String>) -> Response {
     json(status, &Problem { name, message: message.into() })
 }
 
-fn json(status: StatusCode, body: &impl Serialize) -> Response {
+pub(super) fn json(status: StatusCode, body: &impl Serialize) -> Response {
     match serde_json::to_vec(body) {
         Ok(body) => {
             let headers = [(CONTENT_TYPE, "application/json"), (CACHE_CONTROL, "no-store")];

@@ -13,8 +13,9 @@
 //! | `POST /signout` | signs this browser out |
 //! | `GET`, `POST /connections` | [a person's accounts](accounts) |
 //! | `POST /v1/auth/confirm_user` | [an application says who sits at a browser](confirm) |
+//! | `GET`, `DELETE /v1/admin/user_connections`, `…/{id}` | [an application ends what its users have connected](user_connections) |
 //! | `GET /.well-known/oauth-protected-resource`, `…/mcp` | [who issues tokens for this server](well_known) |
-//! | `GET /health` | whether the process serves; on the served port |
+//! | `GET /health`, `/health/live` | whether the store works, and whether the process answers; on the served port |
 //!
 //! Those of a link are served to this machine alone or to everybody ([`router`], [`public`]); who
 //! comes is in the request's extensions, as a [`Visitor`] and, where somebody has signed in, as a
@@ -41,6 +42,7 @@ mod refused;
 pub mod server;
 mod shield;
 mod signin;
+pub mod user_connections;
 pub mod well_known;
 mod workers;
 

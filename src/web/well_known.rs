@@ -11,6 +11,7 @@ use axum::http::header::{
 use axum::response::IntoResponse as _;
 use axum::routing::get;
 
+use crate::broker::Broker;
 use crate::identity::ResourceMetadata;
 
 /// The well-known address of the resource `/mcp` (RFC 9728 §3.1: the resource's path comes last).
@@ -19,8 +20,18 @@ pub const RESOURCE: &str = "/.well-known/oauth-protected-resource/mcp";
 pub(super) const ROOT: &str = "/.well-known/oauth-protected-resource";
 
 /// `/health`, and the metadata if there is an issuer to send clients to.
-pub fn routes(metadata: Option<&ResourceMetadata>) -> Router {
-    let routes = Router::new().route("/health", get(async || "ok\n"));
+///
+/// `GET /health` is 200 `ok` while the server can serve, and 503 while its store fails. `GET
+/// /health/live` is 200 for as long as the process answers.
+pub fn routes(broker: Broker, metadata: Option<&ResourceMetadata>) -> Router {
+    let health = get(async move || {
+        if broker.is_ready().await {
+            (StatusCode::OK, "ok\n")
+        } else {
+            (StatusCode::SERVICE_UNAVAILABLE, "the store cannot be used; the log says why\n")
+        }
+    });
+    let routes = Router::new().route("/health", health).route("/health/live", get(async || "ok\n"));
     let Some(written) = metadata.and_then(|metadata| serde_json::to_string(metadata).ok()) else {
         return routes;
     };

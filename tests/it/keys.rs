@@ -118,10 +118,26 @@ fn a_generated_key_is_all_that_is_printed_and_works() {
     let (code, _, stderr) = home.run(&["key", "rotate", "--master"]);
     assert_eq!(code, 1);
     assert!(stderr.contains("`new,old`"), "{stderr}");
-    for key in [format!("{},{}", keys[1], keys[0]), keys[1].clone()] {
-        home.key = Some(key);
-        assert!(home.done(&["store", "verify"]).contains("✓ authorization: 1 good"));
+    // Commands that look leave the wrapping as it is: a server may still run with the old key.
+    home.key = Some(format!("{},{}", keys[1], keys[0]));
+    for look in [
+        &["key", "status"][..],
+        &["key", "status", "--json"],
+        &["store", "verify"],
+        &["store", "export", "-"],
+        &["auth", "status"],
+        &["auth", "users"],
+        &["tools", "list"],
+    ] {
+        home.done(look);
+        home.key = Some(keys[0].clone());
+        assert_eq!(home.run(&["store", "verify"]).0, 0, "{look:?} has wrapped the ring anew");
+        home.key = Some(format!("{},{}", keys[1], keys[0]));
     }
+    // One that works with the store wraps it anew.
+    home.open_a_link();
+    home.key = Some(keys[1].clone());
+    assert!(home.done(&["store", "verify"]).contains("✓ authorization: 1 good"));
     home.key = Some(keys[0].clone());
     assert_eq!(home.run(&["store", "verify"]).0, 1, "the old key is of no use any more");
 }
@@ -189,6 +205,13 @@ fn a_store_moves_in_a_file_that_opens_with_the_same_key_only() {
     let (code, _, stderr) = Home::with_a_link().run(&["store", "import", file]);
     assert_eq!(code, 1);
     assert!(stderr.contains("the store is not empty"), "{stderr}");
+
+    let mut wrong = Home::new();
+    wrong.key = Some(fresh_key());
+    let (code, stdout, stderr) = wrong.run(&["store", "import", file]);
+    assert_eq!(code, 1, "{stdout}{stderr}");
+    assert!(stderr.contains("sealed with another key"), "{stderr}");
+    assert!(!stderr.contains("nothing was touched"), "{stderr}");
 }
 
 #[cfg(unix)]
@@ -235,4 +258,32 @@ fn a_look_at_a_store_that_is_not_there_makes_none() {
         assert!(stderr.contains("there is no store at"), "{stderr}");
     }
     assert_eq!(std::fs::read_dir(home.folder.path()).unwrap().count(), 1, "tools.toml");
+}
+
+#[test]
+fn a_look_at_what_is_connected_makes_no_store() {
+    let home = Home::new();
+    for arguments in [&["auth", "status"][..], &["auth", "users"]] {
+        let (code, stdout, stderr) = home.run(arguments);
+        assert_eq!((code, stdout.as_str()), (0, ""), "{arguments:?}: {stderr}");
+    }
+    assert_eq!(home.json(&["auth", "users", "--json"])["users"], serde_json::json!([]));
+    assert_eq!(std::fs::read_dir(home.folder.path()).unwrap().count(), 1, "tools.toml");
+}
+
+#[test]
+fn a_command_that_can_mean_nobody_fails_and_says_who_there_is() {
+    let home = Home::with_a_link();
+    for arguments in [
+        &["auth", "revoke", "acme", "--user", "bne"][..],
+        &["auth", "revoke", "--all", "--user", "ben", "--of", "my-app"],
+        &["auth", "status", "--of", "my-app"],
+    ] {
+        let (code, stdout, stderr) = home.run(arguments);
+        assert_eq!((code, stdout.as_str()), (1, ""), "{arguments:?}: {stderr}");
+        assert!(stderr.contains("has connected anything here"), "{stderr}");
+        assert!(stderr.contains("countersign auth users"), "{stderr}");
+    }
+    let (code, stdout, _) = home.run(&["auth", "revoke", "acme"]);
+    assert_eq!((code, stdout.as_str()), (0, "Acme was not connected.\n"));
 }

@@ -178,3 +178,56 @@ fn a_disk_that_fills_up_while_a_code_is_exchanged_costs_no_consent() {
     server.kill();
     serve(&home, &disk).call("whoami", &json!({})).ran();
 }
+
+/// The log of all servers of this home.
+fn log(home: &Home) -> String {
+    fs::read_to_string(home.path("stderr.log")).unwrap()
+}
+
+#[test]
+fn a_server_that_ends_on_a_full_disk_keeps_what_it_holds_in_memory() {
+    let world = World::start();
+    let home = Home::new(&world.tools());
+    let disk = SmallDisk::mount(&home.path("disk"));
+    let mut server = serve(&home, &disk);
+    let prompt = server.call("whoami", &json!({})).asked();
+    Visit::to(&prompt.url).approves();
+    server.call("whoami", &json!({})).ran();
+    // It is made beside the first calls.
+    let reserve = disk.0.join("data/reserve");
+    let is_made = || fs::metadata(&reserve).is_ok_and(|file| file.len() == 1 << 20);
+    let made = (0..500).any(|_| {
+        std::thread::sleep(std::time::Duration::from_millis(10));
+        is_made()
+    });
+    assert!(made, "there is no reserve");
+
+    let filler = disk.0.join("filler");
+    fill(&filler);
+    let is_full = (0..64).any(|_| {
+        world.pull("expire-access-tokens", &json!({}));
+        let answer = server.begin("whoami", &json!({}));
+        server.wait(answer)["result"]["isError"] == true
+    });
+    assert!(is_full, "the disk was never full");
+    for _ in 0..5 {
+        server.call("whoami", &json!({})).failed();
+    }
+    let said = log(&home);
+    assert_eq!(said.matches("the store cannot be used").count(), 1, "{said}");
+    assert!(said.contains("no space left on the disk"), "{said}");
+    assert!(said.contains("do not end this process before"), "{said}");
+
+    let (status, _) = server.close();
+    assert!(status.success());
+    let said = log(&home);
+    assert!(said.contains("all consents that were held in memory are kept"), "{said}");
+    assert!(!reserve.exists(), "the reserve was kept");
+    fs::remove_file(&filler).unwrap();
+
+    let mut server = serve(&home, &disk);
+    server.call("whoami", &json!({})).ran();
+    assert_eq!(world.counts()["refresh_reuses"], 0, "{}", world.counts());
+    assert_eq!(world.counts()["grants_destroyed"], 0);
+    server.close();
+}

@@ -20,6 +20,7 @@ mod service;
 mod several;
 mod token_endpoint;
 mod usage;
+mod users;
 mod world;
 
 pub(crate) use world::tools_toml;

@@ -1,0 +1,114 @@
+//! The users of this server: who has connected what, and ending it on behalf of the operator or of the
+//! application whose users they are.
+//!
+//! Ending all of a user's access also ends what is only begun: open links, redirects to a provider,
+//! unconfirmed consents, browser sessions. A consent whose code is being exchanged at this moment is
+//! found by the cutoff, which is written before the grants are looked up and read after a grant is
+//! written, so that one of the two sees the other.
+
+use super::Broker;
+use super::connect::ConnectError;
+use super::grants::{Account, Ended, meant};
+use crate::model::authorization::Way;
+use crate::model::event::EndedBy;
+use crate::model::{AccountName, Caller, Grant, ProviderId, Time};
+use crate::store::{StoreError, StoredUser};
+
+impl Broker {
+    /// Everybody who has connected an account here, in all namespaces, sorted. `known` names users
+    /// whose records were written by a version that did not note it.
+    pub async fn users(&self, known: &[Caller]) -> Result<Vec<StoredUser>, StoreError> {
+        let mut users = self.store().await?.users(known).await?;
+        users.retain(|user| user.caller.as_ref() != Some(&Caller::server()));
+        users.sort_by_cached_key(|user| {
+            let caller = user.caller.as_ref();
+            caller.map(|caller| (caller.namespace.clone(), caller.user.clone()))
+        });
+        Ok(users)
+    }
+
+    /// What this user has connected, without what the server has for everybody.
+    pub async fn accounts_of(&self, caller: &Caller) -> Result<Vec<Account>, StoreError> {
+        let mut accounts = Vec::new();
+        for held in self.store().await?.grants(caller).await? {
+            accounts.push(self.account(held, false).await);
+        }
+        accounts.sort_by_cached_key(|it| {
+            (it.provider.clone(), !it.account.is_default(), it.account.to_string())
+        });
+        Ok(accounts)
+    }
+
+    /// Ends this user's accounts at one provider (all of them, or the one of this name), at the
+    /// provider and here; says of each how it went.
+    pub async fn end_accounts(
+        &self,
+        caller: &Caller,
+        provider: &ProviderId,
+        account: Option<&AccountName>,
+        by: EndedBy,
+    ) -> Result<Vec<Ended>, ConnectError> {
+        let grants = self.store().await?.grants(caller).await?;
+        let there = grants.into_iter().map(|held| held.value);
+        let there = there.filter(|grant| grant.provider == *provider).collect();
+        let mut ends = Vec::new();
+        for grant in meant(there, account) {
+            ends.extend(self.disconnect(caller, grant, by, |_| true).await?);
+        }
+        Ok(ends)
+    }
+
+    /// Ends the account of this [`Account::digest`] on behalf of the application whose user it is.
+    ///
+    /// # Errors
+    /// [`ConnectError::Changed`] if there is none, or it has been consented to anew.
+    pub async fn end_as_application(
+        &self,
+        caller: &Caller,
+        digest: &str,
+    ) -> Result<Ended, ConnectError> {
+        self.end_shown(caller, digest, EndedBy::Application).await
+    }
+
+    /// Ends all access of this user, at each provider and here, and all that they have begun.
+    pub async fn end_access(
+        &self,
+        caller: &Caller,
+        by: EndedBy,
+    ) -> Result<Vec<Ended>, ConnectError> {
+        let store = self.store().await?;
+        store.cut_off(caller, self.0.parts.clock.now()).await?;
+        store.forget_begun(caller).await?;
+        for held in store.authorizations_of(caller).await? {
+            if let (Way::Code(trip), Some(candidate)) =
+                (&held.value.trip.way, &held.value.candidate)
+            {
+                self.end_there(&trip.client, candidate).await;
+            }
+            store.forget(&held).await?;
+        }
+        let mut ends = Vec::new();
+        for held in store.grants(caller).await? {
+            ends.extend(self.disconnect(caller, held.value, by, |_| true).await?);
+        }
+        Ok(ends)
+    }
+
+    /// Deletes a grant again that was written while its user's access was being ended; says whether
+    /// that was so.
+    pub(super) async fn drop_if_cut_off(
+        &self,
+        caller: &Caller,
+        grant: &Grant,
+        begun_at: Time,
+    ) -> Result<bool, StoreError> {
+        if !self.store().await?.is_cut_off(caller, begun_at).await? {
+            return Ok(false);
+        }
+        let is_it = |there: &Grant| there.connected_at == grant.connected_at;
+        match self.disconnect(caller, grant.clone(), EndedBy::Operator, is_it).await {
+            Err(ConnectError::Store(error)) => Err(error),
+            Ok(_) | Err(_) => Ok(true),
+        }
+    }
+}

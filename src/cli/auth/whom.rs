@@ -1,0 +1,184 @@
+//! Which user a command means, and who there is.
+//!
+//! A user belongs to whatever vouches for the name: this machine (`local`), an application's or user's
+//! key, or the issuer. `--of` names it as `auth users` shows it.
+
+use std::io::Write;
+
+use anyhow::anyhow;
+use serde_json::json;
+
+use super::super::Exit;
+use super::super::local::Local;
+use super::super::out::Out;
+use super::super::report::{self, Hint, Usage};
+use super::or_none;
+use crate::app::App;
+use crate::model::Caller;
+use crate::model::text::{quoted, shown};
+use crate::store::StoredUser;
+
+/// Users listed in a hint.
+const MAX_LISTED: usize = 10;
+/// Characters shown of a namespace or user id.
+const LONGEST_NAME: usize = 256;
+/// Namespace prefix of keys in [[server.auth.api_keys]].
+const KEY: &str = "key:";
+
+/// A user named on the command line.
+pub(super) struct Whom {
+    pub(super) caller: Caller,
+    /// Named by `--user` or `--of`, and not merely the one of this machine.
+    pub(super) is_named: bool,
+}
+
+/// Finds the user among those who have connected something. Without `--of` and `[server.auth]` it is
+/// the one of this machine.
+///
+/// # Errors
+/// No such user, or several; names those there are.
+pub(super) async fn find(
+    app: &App,
+    serves_many: bool,
+    local: &Local,
+    of: Option<&str>,
+) -> anyhow::Result<Whom> {
+    let own = local.caller()?;
+    let users = or_none(app.broker.users(std::slice::from_ref(&own)).await)?;
+    let called: Vec<&Caller> = users
+        .iter()
+        .filter_map(|user| user.caller.as_ref())
+        .filter(|caller| caller.user == own.user)
+        .filter(|caller| of.is_none_or(|of| is_namespace(of, &caller.namespace)))
+        .collect();
+    let is_named = local.user.is_some() || of.is_some();
+    let found = match &*called {
+        [one] => (*one).clone(),
+        // On a machine of one's own the plain command goes on meaning its user.
+        several if !serves_many && several.contains(&&own) => own,
+        [] if !is_named && !serves_many => own,
+        [] => return Err(nobody(&users, &own, of)),
+        several => return Err(ambiguous(several)),
+    };
+    let is_named = is_named || !found.is_local();
+    Ok(Whom { caller: found, is_named })
+}
+
+fn nobody(users: &[StoredUser], own: &Caller, of: Option<&str>) -> anyhow::Error {
+    let user = shown(own.user.as_str(), LONGEST_NAME);
+    let of = of.map(|of| format!(" of {}", shown(of, LONGEST_NAME))).unwrap_or_default();
+    let problem = format!("no user `{user}`{of} has connected anything here");
+    let named: Vec<String> =
+        users.iter().filter_map(|user| user.caller.as_ref()).map(arguments).collect();
+    let hint = match named.len() {
+        0 => "nobody has; `countersign auth users` lists who has".into(),
+        count if count > MAX_LISTED => {
+            format!("{count} users have; `countersign auth users` lists them")
+        }
+        _ => format!("those who have: {}", named.join("; ")),
+    };
+    anyhow!(problem).context(Hint(hint))
+}
+
+fn ambiguous(callers: &[&Caller]) -> anyhow::Error {
+    let all: Vec<String> = callers.iter().map(|caller| arguments(caller)).collect();
+    let problem = format!("{} users have this id", callers.len());
+    anyhow!(Usage(problem)).context(Hint(format!("write which: {}", all.join("; "))))
+}
+
+/// `--user ben --of my-app`
+fn arguments(caller: &Caller) -> String {
+    let user = shown(caller.user.as_str(), LONGEST_NAME);
+    format!("--user {} --of {}", quoted(&user), quoted(&word(&caller.namespace)))
+}
+
+/// The word that `--of` takes for a namespace: `local`, a key's name, or the issuer's URL.
+pub(super) fn word(namespace: &str) -> String {
+    let name = namespace.strip_prefix(KEY).filter(|name| *name != "local" && !name.contains("://"));
+    shown(name.unwrap_or(namespace), LONGEST_NAME)
+}
+
+fn is_namespace(of: &str, namespace: &str) -> bool {
+    let is_url = namespace.contains("://");
+    of == namespace
+        || of == word(namespace)
+        || (is_url
+            && (of == "issuer" || of.trim_end_matches('/') == namespace.trim_end_matches('/')))
+}
+
+/// Lists who has connected what.
+pub(super) async fn list<W: Write>(
+    app: &App,
+    local: &Local,
+    as_json: bool,
+    out: &mut Out<W>,
+) -> anyhow::Result<Exit> {
+    let users = or_none(app.broker.users(&[local.caller()?]).await)?;
+    let unnamed: usize = users
+        .iter()
+        .filter(|user| user.caller.is_none())
+        .map(|user| user.grants.values().sum::<usize>())
+        .sum();
+    let named = users.iter().filter_map(|user| Some((user.caller.as_ref()?, &user.grants)));
+    if as_json {
+        let users: Vec<_> = named
+            .map(|(caller, grants)| {
+                let of = word(&caller.namespace);
+                json!({ "user": caller.user, "of": of, "accounts": grants })
+            })
+            .collect();
+        let shown = json!({ "version": 1, "users": users, "unnamed_accounts": unnamed });
+        out.line(&serde_json::to_string_pretty(&shown)?)?;
+        return Ok(Exit::Done);
+    }
+    if users.is_empty() {
+        report::note("Nobody has connected anything.");
+    }
+    for (caller, grants) in named {
+        let accounts: Vec<String> = grants
+            .iter()
+            .map(|(provider, count)| match count {
+                1 => provider.to_string(),
+                count => format!("{provider} ({count} accounts)"),
+            })
+            .collect();
+        let user = shown(caller.user.as_str(), LONGEST_NAME);
+        let of = word(&caller.namespace);
+        out.line(&format!("{user} (of {of}): {}", accounts.join(", ")))?;
+    }
+    if unnamed > 0 {
+        report::note(&format!(
+            "{unnamed} more accounts were kept by an earlier version, which did not note whose they are; each is named once it is renewed or connected again"
+        ));
+    }
+    Ok(Exit::Done)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_namespace_is_named_by_the_word_that_is_shown() {
+        let issuer = "https://login.example.com/";
+        for (of, namespace) in [
+            ("local", "local"),
+            ("my-app", "key:my-app"),
+            ("key:my-app", "key:my-app"),
+            ("key:local", "key:local"),
+            ("issuer", issuer),
+            ("https://login.example.com", issuer),
+        ] {
+            assert!(is_namespace(of, namespace), "{of} {namespace}");
+            assert!(is_namespace(&word(namespace), namespace), "{namespace}");
+        }
+        for (of, namespace) in [
+            ("local", "key:local"),
+            ("my-app", "key:my-app2"),
+            ("issuer", "key:issuer2"),
+            ("https://login.example.com", "key:https://login.example.com"),
+        ] {
+            assert!(!is_namespace(of, namespace), "{of} {namespace}");
+        }
+    }
+}

@@ -1,0 +1,232 @@
+//! `/v1/admin/user_connections`: an application sees and ends what its own users have connected.
+//!
+//! Shapes as Arcade's clients know them. A request carries the application's key, and no other
+//! application's or issuer's users are found by it. No token or key of a user is ever shown.
+
+use axum::Router;
+use axum::extract::{Path, Request, State};
+use axum::http::{StatusCode, Uri};
+use axum::response::{IntoResponse as _, Response};
+use axum::routing::{delete, get};
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use serde_json::{Value, json};
+use url::form_urlencoded;
+
+use super::auth;
+use super::confirm::{json as answer, problem, refused};
+use crate::broker::grants::{Account, AccountState, Ended};
+use crate::broker::{Broker, ConnectError};
+use crate::identity::{Application, Authenticator, Denied};
+use crate::model::event::EndedBy;
+use crate::model::text::incident;
+use crate::model::{Caller, ProviderId, UserId, chain};
+use crate::store::StoreError;
+
+const DEFAULT_LIMIT: usize = 25;
+const MAX_LIMIT: usize = 100;
+
+#[derive(Clone)]
+struct Connections {
+    broker: Broker,
+    authenticator: Authenticator,
+}
+
+/// The routes; they are for servers, so they have none of the shields of pages.
+pub fn routes(broker: Broker, authenticator: Authenticator) -> Router {
+    Router::new()
+        .route("/v1/admin/user_connections", get(list).delete(end_user))
+        .route("/v1/admin/user_connections/{id}", delete(end))
+        .with_state(Connections { broker, authenticator })
+}
+
+/// What of the query is understood. Arcade's Python client writes `user[id]`, its others `user_id`.
+struct Filter {
+    user: Option<UserId>,
+    provider: Option<ProviderId>,
+    limit: usize,
+    offset: usize,
+}
+
+impl Filter {
+    /// # Errors
+    /// What is wrong, for the client.
+    fn parse(uri: &Uri) -> Result<Self, String> {
+        let mut filter = Self { user: None, provider: None, limit: DEFAULT_LIMIT, offset: 0 };
+        for (name, value) in form_urlencoded::parse(uri.query().unwrap_or_default().as_bytes()) {
+            let number =
+                || value.parse::<usize>().map_err(|_| format!("`{name}` must be a number"));
+            match &*name {
+                "user_id" | "user[id]" => {
+                    let user = UserId::parse(&value);
+                    filter.user = Some(user.map_err(|error| format!("`{name}`: {error}"))?);
+                }
+                "provider_id" | "provider[id]" => filter.provider = Some(ProviderId::new(value)),
+                "limit" => filter.limit = number()?.clamp(1, MAX_LIMIT),
+                "offset" => filter.offset = number()?,
+                _ => {}
+            }
+        }
+        Ok(filter)
+    }
+}
+
+impl Connections {
+    fn application(&self, request: &Request) -> Result<Application, Denied> {
+        let application = self.authenticator.application(request.headers());
+        application.inspect_err(|denied| {
+            auth::record(self.broker.events(), denied.reason(), denied.status());
+        })
+    }
+
+    /// Users of this application who have connected something, or the one of this id.
+    async fn users(
+        &self,
+        application: &Application,
+        user: Option<&UserId>,
+    ) -> Result<Vec<Caller>, StoreError> {
+        if let Some(user) = user {
+            return Ok(vec![application.caller(user.clone())]);
+        }
+        let users = self.broker.users(&[]).await?;
+        let callers = users.into_iter().filter_map(|user| user.caller);
+        Ok(callers.filter(|caller| *caller == application.caller(caller.user.clone())).collect())
+    }
+
+    async fn page(&self, application: &Application, filter: &Filter) -> Result<Value, StoreError> {
+        let (mut items, mut total) = (Vec::new(), 0);
+        for caller in self.users(application, filter.user.as_ref()).await? {
+            for account in self.broker.accounts_of(&caller).await? {
+                let is_meant =
+                    filter.provider.as_ref().is_none_or(|it| it.as_str() == account.provider);
+                if !is_meant {
+                    continue;
+                }
+                if total >= filter.offset && items.len() < filter.limit {
+                    items.push(connection(&caller, &account));
+                }
+                total += 1;
+            }
+        }
+        Ok(json!({
+            "items": items,
+            "limit": filter.limit,
+            "offset": filter.offset,
+            "page_count": total.div_ceil(filter.limit),
+            "total_count": total,
+        }))
+    }
+}
+
+async fn list(State(connections): State<Connections>, request: Request) -> Response {
+    let application = match connections.application(&request) {
+        Ok(application) => application,
+        Err(denied) => return refused(&denied),
+    };
+    let filter = match Filter::parse(request.uri()) {
+        Ok(filter) => filter,
+        Err(message) => return problem(StatusCode::BAD_REQUEST, "malformed_request", message),
+    };
+    match connections.page(&application, &filter).await {
+        Ok(page) => answer(StatusCode::OK, &page),
+        Err(error) => unavailable(&error),
+    }
+}
+
+/// Ends one connection. 204 also where the provider did not confirm: here it is gone, and the record
+/// says how it went.
+async fn end(
+    State(connections): State<Connections>,
+    Path(id): Path<String>,
+    request: Request,
+) -> Response {
+    let application = match connections.application(&request) {
+        Ok(application) => application,
+        Err(denied) => return refused(&denied),
+    };
+    let unknown = || {
+        let message = "there is no such connection of your users; list them anew";
+        problem(StatusCode::NOT_FOUND, "not_found", message)
+    };
+    let Some((user, digest)) = read_id(&id) else { return unknown() };
+    let caller = application.caller(user);
+    match connections.broker.end_as_application(&caller, &digest).await {
+        Ok(_) => StatusCode::NO_CONTENT.into_response(),
+        Err(ConnectError::Changed) => unknown(),
+        Err(error) => unavailable(&error),
+    }
+}
+
+/// Ends all connections of one user, or those at one provider, and says of each what the provider did.
+async fn end_user(State(connections): State<Connections>, request: Request) -> Response {
+    let application = match connections.application(&request) {
+        Ok(application) => application,
+        Err(denied) => return refused(&denied),
+    };
+    let filter = match Filter::parse(request.uri()) {
+        Ok(filter) => filter,
+        Err(message) => return problem(StatusCode::BAD_REQUEST, "malformed_request", message),
+    };
+    let Some(user) = filter.user else {
+        let message = "name the user with `user_id`";
+        return problem(StatusCode::BAD_REQUEST, "malformed_request", message);
+    };
+    let (broker, caller) = (&connections.broker, application.caller(user));
+    let ended = match &filter.provider {
+        Some(provider) => broker.end_accounts(&caller, provider, None, EndedBy::Application).await,
+        None => broker.end_access(&caller, EndedBy::Application).await,
+    };
+    match ended {
+        Ok(ended) => {
+            let items: Vec<Value> = ended.iter().map(|ended| outcome(&caller, ended)).collect();
+            answer(StatusCode::OK, &json!({ "items": items }))
+        }
+        Err(error) => unavailable(&error),
+    }
+}
+
+fn connection(caller: &Caller, account: &Account) -> Value {
+    let status = match account.state {
+        AccountState::Connected => "active",
+        _ => "inactive",
+    };
+    json!({
+        "id": id(caller, &account.digest),
+        "connection_id": account.account,
+        "connection_status": status,
+        "provider_id": account.provider,
+        "provider_type": "oauth2",
+        "provider_description": account.title,
+        "provider_user_info": { "label": account.label },
+        "scopes": account.scopes,
+        "user_id": caller.user,
+    })
+}
+
+fn outcome(caller: &Caller, Ended { provider, account, how, .. }: &Ended) -> Value {
+    json!({
+        "connection_id": account,
+        "provider_id": provider,
+        "provider_outcome": how.outcome().word(),
+        "user_id": caller.user,
+    })
+}
+
+/// `uc_<user id in base64url>.<digest>`: it names the user, so that no search over all users is needed
+/// to find it, and the consent, so that a newer one is not ended in its place.
+fn id(caller: &Caller, digest: &str) -> String {
+    format!("uc_{}.{digest}", URL_SAFE_NO_PAD.encode(caller.user.as_str()))
+}
+
+fn read_id(id: &str) -> Option<(UserId, String)> {
+    let (user, digest) = id.strip_prefix("uc_")?.split_once('.')?;
+    let user = String::from_utf8(URL_SAFE_NO_PAD.decode(user).ok()?).ok()?;
+    Some((UserId::parse(&user).ok()?, digest.to_owned()))
+}
+
+fn unavailable(error: &(dyn std::error::Error + 'static)) -> Response {
+    let incident = incident();
+    tracing::warn!(incident, error = %chain(error), "an application was not answered");
+    let message = format!("this server cannot read or write its store now (incident {incident})");
+    problem(StatusCode::SERVICE_UNAVAILABLE, "unavailable", message)
+}

@@ -1,0 +1,191 @@
+//! Who has connected what, and ending it for them: as operator and as the application whose users they
+//! are.
+
+use countersign::broker::grants::Disconnected;
+use countersign::identity::Authenticator;
+use countersign::model::event::EndedBy;
+use countersign::model::principal::ConfirmOrder;
+use countersign::model::server_auth::{KeyHolder, ResolvedAuth, ResolvedKey};
+use countersign::model::{Caller, Clock, ProviderId, UserId};
+use countersign::net::{Net, Policy};
+use countersign::oauth::Revoked;
+use countersign::web;
+use countersign::web::neighbours::Neighbours;
+use countersign::web::server::Port;
+use reqwest::{Method, StatusCode};
+use serde_json::Value;
+
+use super::world::{World, ana, tokens};
+use crate::server::{Act, answer};
+
+fn of(namespace: &str, user: &str) -> Caller {
+    Caller { namespace: namespace.into(), user: UserId::new(user) }
+}
+
+/// A world in which these have connected `acme`, beside ana of this machine.
+async fn connected_by(callers: &[Caller]) -> World {
+    let world = World::of(|origin| {
+        super::world::tools_toml(origin).replace(
+            "loopback      = \"any-port\"",
+            &format!("loopback = \"any-port\"\nrevoke_url = \"{origin}/revoke\""),
+        )
+    })
+    .await;
+    world.provider.says(tokens(r#"{"access_token":"first","scope":"notes:read"}"#));
+    world.provider.accepts(&["first"]);
+    world.consent().await;
+    let store = world.app.broker.store().await.unwrap();
+    let grant = store.grants(&ana()).await.unwrap().remove(0).value;
+    for caller in callers {
+        assert!(store.keep(caller, &grant, None).await.unwrap());
+    }
+    world
+}
+
+async fn users(world: &World) -> Vec<Caller> {
+    let users = world.app.broker.users(&[]).await.unwrap();
+    users.into_iter().map(|user| user.caller.expect("its record names it")).collect()
+}
+
+#[tokio::test]
+async fn users_of_every_namespace_are_listed_and_ended_one_by_one() {
+    let (ben, other_ben) = (of("key:my-app", "ben"), of("https://login.example.com/", "ben"));
+    let world = connected_by(&[ben.clone(), other_ben.clone()]).await;
+    assert_eq!(users(&world).await, [other_ben.clone(), ben.clone(), ana()]);
+
+    world.provider.tokens(|_| Act::Say(answer("200 OK", "", "")));
+    let ends = world.app.broker.end_access(&ben, EndedBy::Operator).await.unwrap();
+    let [end] = &*ends else { panic!("{ends:?}") };
+    assert_eq!(end.how, Disconnected::AtProvider(Revoked::Yes));
+    assert!(world.provider.requests().iter().any(|body| body.contains("token=first")));
+    assert_eq!(users(&world).await, [other_ben.clone(), ana()]);
+
+    let acme = ProviderId::new("acme");
+    world.provider.tokens(|_| Act::Say(answer("503 Service Unavailable", "", "")));
+    let ends = world.app.broker.end_accounts(&other_ben, &acme, None, EndedBy::Operator).await;
+    assert_eq!(ends.unwrap()[0].how, Disconnected::AtProvider(Revoked::Failed));
+    assert_eq!(users(&world).await, [ana()]);
+    let ends = world.app.broker.end_accounts(&other_ben, &acme, None, EndedBy::Operator).await;
+    assert!(ends.unwrap().is_empty(), "nothing is left");
+}
+
+#[tokio::test]
+async fn a_consent_under_way_when_access_is_ended_is_not_kept() {
+    let world = World::new().await;
+    let link = world.prompt().await.url;
+    let departure = world.click(&link).await;
+    world.app.broker.end_access(&ana(), EndedBy::Operator).await.unwrap();
+    world.come_back(&departure, "code=c").await;
+    assert!(world.provider.requests().is_empty(), "the code is not even exchanged");
+    assert!(users(&world).await.is_empty());
+    assert_eq!(world.get(&link).await.status, StatusCode::GONE);
+
+    // While the code is being exchanged.
+    let departure = world.click(&world.prompt().await.url).await;
+    let broker = world.app.broker.clone();
+    let (told, ended) = std::sync::mpsc::channel();
+    world.provider.tokens(move |body| {
+        if body.contains("grant_type=authorization_code") {
+            let broker = broker.clone();
+            let end = std::thread::spawn(move || {
+                let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+                runtime.unwrap().block_on(broker.end_access(&ana(), EndedBy::Operator)).unwrap();
+            });
+            end.join().unwrap();
+            told.send(()).unwrap();
+        }
+        Act::Say(tokens(r#"{"access_token":"late","scope":"notes:read"}"#))
+    });
+    world.come_back(&departure, "code=c").await;
+    ended.try_recv().expect("access was ended before the provider answered");
+    assert!(users(&world).await.is_empty(), "the consent outlived the end of access");
+    world.prompt().await;
+}
+
+/// The REST routes of an application named `my-app`, and of a person with a key.
+async fn served(world: &World) -> String {
+    let key = |name: &str, holder| ResolvedKey {
+        name: name.into(),
+        values: vec![format!("key-of-{name}-that-is-long-enough").into()],
+        holder,
+    };
+    let application =
+        || KeyHolder::Application { verifier_url: None, confirm: ConfirmOrder::default() };
+    let keys = vec![
+        key("my-app", application()),
+        key("other-app", application()),
+        key("carl", KeyHolder::Person(UserId::new("carl"))),
+    ];
+    let authenticator = Authenticator::new(
+        ResolvedAuth { issuer: None, keys },
+        "https://tools.example.com/mcp".parse().unwrap(),
+        &Net::new(Policy::default()),
+        &Clock::system(),
+    )
+    .unwrap();
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let origin = format!("http://{}", listener.local_addr().unwrap());
+    let routes = web::user_connections::routes(world.app.broker.clone(), authenticator);
+    Port::serve(listener, routes, Neighbours::of_this_user()).unwrap();
+    origin
+}
+
+async fn ask(method: Method, url: String, key: Option<&str>) -> (u16, Value) {
+    let http = reqwest::Client::builder().no_proxy().build().unwrap();
+    let mut request = http.request(method, url);
+    if let Some(key) = key {
+        request = request.bearer_auth(format!("key-of-{key}-that-is-long-enough"));
+    }
+    let answer = request.send().await.unwrap();
+    let status = answer.status().as_u16();
+    (status, serde_json::from_slice(&answer.bytes().await.unwrap()).unwrap_or_default())
+}
+
+#[tokio::test]
+async fn an_application_sees_and_ends_what_its_own_users_have() {
+    let ben = of("key:my-app", "ben");
+    let others = [of("key:other-app", "ben"), of("local", "ben")];
+    let world =
+        connected_by(&[&[ben.clone(), of("key:my-app", "dora")][..], &others].concat()).await;
+    world.provider.tokens(|_| Act::Say(answer("200 OK", "", "")));
+    let at = format!("{}/v1/admin/user_connections", served(&world).await);
+    let get = async |query: &str, key| ask(Method::GET, format!("{at}{query}"), key).await;
+
+    let (status, page) = get("", Some("my-app")).await;
+    assert_eq!((status, &page["total_count"]), (200, &2.into()), "{page}");
+    assert!(!page.to_string().contains("first"), "a token: {page}");
+    for query in ["?user_id=ben", "?user[id]=ben&provider[id]=acme", "?limit=1&offset=0"] {
+        let (status, page) = get(query, Some("my-app")).await;
+        let items = page["items"].as_array().unwrap();
+        assert_eq!((status, items.len()), (200, 1), "{query}: {page}");
+        let item = &items[0];
+        assert_eq!((&item["user_id"], &item["provider_id"]), (&"ben".into(), &"acme".into()));
+        assert_eq!(item["connection_status"], "active");
+        assert_eq!(item["scopes"], serde_json::json!(["notes:read"]));
+    }
+    assert_eq!(get("?provider_id=other", Some("my-app")).await.1["total_count"], 0);
+    for (query, key, expected) in [
+        ("", None, 401),
+        ("", Some("unknown"), 401),
+        ("", Some("carl"), 403),
+        ("?limit=many", Some("my-app"), 400),
+    ] {
+        let (status, problem) = get(query, key).await;
+        assert_eq!(status, expected, "{query} {key:?}");
+        assert!(problem["message"].is_string(), "{problem}");
+    }
+
+    let id = get("?user_id=ben", Some("my-app")).await.1["items"][0]["id"].clone();
+    let id = id.as_str().unwrap();
+    let end = async |path: String, key| ask(Method::DELETE, format!("{at}{path}"), Some(key)).await;
+    // The seeded grants are alike, so the same id names the other application's own ben, and no more.
+    assert_eq!(end(format!("/{id}"), "other-app").await.0, 204);
+    assert!(users(&world).await.contains(&ben), "another application's user was ended");
+    assert_eq!(end(format!("/{id}"), "my-app").await.0, 204);
+    assert_eq!(end(format!("/{id}"), "my-app").await.0, 404);
+    assert_eq!(end("/uc_no-such".into(), "my-app").await.0, 404);
+    assert_eq!(end(String::new(), "my-app").await.0, 400, "nobody is named");
+    let (status, ended) = end("?user_id=dora".into(), "my-app").await;
+    assert_eq!((status, &ended["items"][0]["provider_outcome"]), (200, &"ended".into()), "{ended}");
+    assert_eq!(users(&world).await, [ana(), of("local", "ben")]);
+}
