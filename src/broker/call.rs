@@ -7,7 +7,7 @@ use secrecy::SecretString;
 use serde_json::{Map, Value};
 
 use super::ConnectError;
-use super::accounts::NamedError;
+use super::accounts::ChoiceError;
 use super::connect::sentence;
 use super::secret;
 use super::tokens::{Access, AccessError, Ready};
@@ -15,9 +15,7 @@ use super::{Broker, Connection};
 use crate::model::authorization::AskedBy;
 use crate::model::credential::{Credential as Held, Shared};
 use crate::model::event::CallOutcome;
-use crate::model::{
-    AccountName, Outcome, Principal, PromptReason, Provider, Refused, Scopes, Tool, ToolResult,
-};
+use crate::model::{Outcome, Principal, PromptReason, Provider, Refused, Scopes, Tool, ToolResult};
 use crate::registry::{Accepted, UnknownTool, accept};
 use crate::store::StoreError;
 use crate::upstream::{Answer, Credential};
@@ -142,24 +140,13 @@ impl Run<'_> {
     /// `insufficient_scope`, and no third try.
     async fn with_grant(&self, account: Option<String>, asked_by: AskedBy) -> Outcome {
         let connection = match account {
-            None => {
-                let account = AccountName::default();
-                self.broker.connection(&self.principal.caller, self.provider, &account).await
-            }
-            Some(name) => {
-                match self.broker.named(&self.principal.caller, self.provider, &name).await {
-                    Ok(connection) => Ok(connection),
-                    Err(NamedError::Name(problem)) => {
-                        let result = ToolResult::failure(problem.to_string());
-                        return Outcome::Complete(result.because(CallOutcome::InvalidArguments));
-                    }
-                    Err(NamedError::Access(error)) => return self.no_access(&error),
-                }
-            }
+            None => self.broker.unnamed(&self.principal.caller, self.provider).await,
+            Some(name) => self.broker.named(&self.principal.caller, self.provider, &name).await,
         };
         match connection {
             Ok(connection) => self.with_connection(&connection, asked_by).await,
-            Err(error) => self.no_access(&AccessError::from(error)),
+            Err(ChoiceError::Access(error)) => self.no_access(&error),
+            Err(error) => Outcome::Complete(error.result()),
         }
     }
 

@@ -11,11 +11,12 @@ use secrecy::{ExposeSecret as _, SecretString};
 use super::connect::End;
 use super::invitation::cookie_name;
 use super::keeping::Arrival;
-use super::{Broker, Stranger, Visitor};
-use crate::model::Authorization;
+use super::{Broker, MOST_TRIES, Stranger, Visitor};
 use crate::model::authorization::{Brought, Started, Way};
 use crate::model::event::ConsentOutcome;
-use crate::model::secret;
+use crate::model::text::incident;
+use crate::model::{Authorization, Status};
+use crate::model::{chain, secret};
 use crate::oauth::{AnswerError, AuthorizationResponse, Denial, Issued, TokenError, Verdict};
 use crate::store::StoreError;
 
@@ -124,7 +125,11 @@ impl Broker {
                 let broker = self.clone();
                 let exchanged = async move { broker.exchange(started, code, unclaimed_by).await };
                 let arrival = self.unbroken(exchanged);
-                arrival.await.unwrap_or(Err(CallbackError::Ending))
+                match arrival.await.unwrap_or(Err(CallbackError::Ending)) {
+                    // Why stands behind the link, at an address without code and state.
+                    Err(CallbackError::NoToken { link, .. }) => Ok(Arrival { next: link }),
+                    arrival => arrival,
+                }
             }
         }
     }
@@ -177,18 +182,62 @@ impl Broker {
         let Way::Code(trip) = &authorization.trip.way else { return Err(CallbackError::Unknown) };
         let oauth = self.0.parts.oauth.allowing(&trip.allow_private);
         let issued = oauth.exchange(&trip.client, &code, &redirect_uri, verifier.as_ref());
-        let issued = issued.await.map_err(|source| {
-            let provider = authorization.provider.to_string();
-            self.record_consent(&authorization, ConsentOutcome::NoToken);
-            tracing::warn!(provider, error = %source, "no token for a code");
-            CallbackError::NoToken { provider, link: authorization.link(), source }
-        })?;
+        let issued = match issued.await {
+            Ok(issued) => issued,
+            Err(source) => {
+                self.record_consent(&authorization, ConsentOutcome::NoToken);
+                let (provider, incident) = (authorization.provider.to_string(), incident());
+                tracing::warn!(incident, provider, error = %chain(&source), "no token for a code");
+                self.not_issued(&authorization, &source, &incident).await?;
+                let link = authorization.link();
+                return Err(CallbackError::NoToken { provider, link, source });
+            }
+        };
         let Some(browser) = unclaimed_by else {
             return Ok(self.keep(&authorization, issued).await?);
         };
         self.keep_unclaimed(&authorization, issued, browser.clone()).await?;
         let page = self.verify_link(&authorization, browser).await?;
         Ok(Arrival { next: page.map_or_else(|| authorization.link(), Into::into) })
+    }
+
+    /// Writes behind the link why no token came. Where only the operator can help, the authorization
+    /// has failed, and whoever waits for it hears so; else the link can be used again.
+    async fn not_issued(
+        &self,
+        authorization: &Authorization,
+        source: &TokenError,
+        incident: &str,
+    ) -> Result<(), StoreError> {
+        let title = &authorization.trip.title;
+        if source.verdict() == Verdict::Operator {
+            let what = match source.code() {
+                Some(code) => format!("{title} does not accept this server's app (`{code}`)."),
+                None => format!("{title} does not accept this server's app."),
+            };
+            let why = format!(
+                "{what} The operator of this server must check the app's client_id, client_secret and redirect URI at {title}."
+            );
+            let end = End::Failed { why, said: None, by_person: false };
+            self.conclude(authorization, end).await?;
+            return Ok(());
+        }
+        let store = self.store().await?;
+        let problem = format!(
+            "{title} handed out no token: {source} (incident `{incident}`). Nothing was connected, and nothing is wrong with what you did. Try again."
+        );
+        for _ in 0..MOST_TRIES {
+            let Some(held) = store.reread(authorization).await? else { return Ok(()) };
+            if held.value.status != Status::Pending {
+                return Ok(());
+            }
+            let problem = Some(problem.clone());
+            let told = Authorization { problem, ..held.value.clone() };
+            if store.replace(told, &held).await?.is_some() {
+                return Ok(());
+            }
+        }
+        Err(StoreError::Contended)
     }
 }
 
@@ -208,7 +257,7 @@ impl CallbackError {
             Self::Denied { .. } => "open the link again if that was not what you wanted".into(),
             Self::NoToken { source, .. } => match source.verdict() {
                 Verdict::Operator => "the operator of this server must check the provider's client_id, client_secret and redirect URI".into(),
-                Verdict::GrantEnded | Verdict::Passing => "try again".into(),
+                Verdict::GrantEnded | Verdict::Unclear | Verdict::Passing => "try again".into(),
             },
             Self::Store(error) => error.hint(),
             Self::Ending => "start Countersign again, then open the link once more".into(),

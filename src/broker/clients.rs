@@ -38,6 +38,9 @@ pub enum SetupError {
     Discovery(#[from] Arc<DiscoveryError>),
     #[error("`{provider}` has no {endpoint} endpoint")]
     NoEndpoint { provider: ProviderId, endpoint: &'static str },
+    /// Its `issuer` is written and names none that may be used.
+    #[error("the issuer of `{provider}` names no {endpoint} endpoint")]
+    NotNamed { provider: ProviderId, endpoint: &'static str },
     #[error("`{0}` is not connected by OAuth")]
     NotOAuth(ProviderId),
     #[error("`{0}` is not connected by a person's consent")]
@@ -57,6 +60,9 @@ impl SetupError {
             Self::Discovery(error) => error.hint().into(),
             Self::NoEndpoint { provider, endpoint } => format!(
                 "write `issuer`, or `{endpoint}_url`, in [providers.{provider}.oauth] of tools.toml"
+            ),
+            Self::NotNamed { provider, endpoint } => format!(
+                "write `{endpoint}_url` in [providers.{provider}.oauth] of tools.toml if the provider has one; else connect without it"
             ),
             Self::NotOAuth(_) => "it uses a key or password; there is nothing to consent to".into(),
             Self::OfTheServer(_) => "its grant is the server's; there is nothing to connect".into(),
@@ -199,6 +205,8 @@ impl Clients {
                 (userinfo.origin() == issuer.origin()).then(|| Identity::openid(userinfo))
             }),
             allow_private: self.oauth.allowed_blocks(),
+            token_facts: provider.token_facts(),
+            offline_prompt: settings.offline_prompt,
             pkce: settings.pkce,
             scope_parameter: settings.scope_parameter.clone(),
             scope_separator: settings.scope_separator.clone(),
@@ -356,7 +364,13 @@ pub(super) fn unasserted(provider: &Provider, source: AssertionError) -> SetupEr
 }
 
 fn no_endpoint(provider: &Provider, endpoint: &'static str) -> SetupError {
-    SetupError::NoEndpoint { provider: provider.id.clone(), endpoint }
+    let has_issuer = oauth(provider).is_ok_and(|settings| settings.endpoints.issuer.is_some());
+    let provider = provider.id.clone();
+    if has_issuer {
+        SetupError::NotNamed { provider, endpoint }
+    } else {
+        SetupError::NoEndpoint { provider, endpoint }
+    }
 }
 
 /// As configured; else what the issuer supports, where `client_secret_basic` is the default

@@ -9,7 +9,10 @@ use tokio::sync::broadcast::error::RecvError;
 
 use super::Broker;
 use crate::model::authorization::{AuthorizationName, Status};
-use crate::model::{Caller, Scopes};
+use crate::model::grant::AccountIdentity;
+use crate::model::lifetime::{EndReason, KnownEnd, TokenFacts};
+use crate::model::time::utc;
+use crate::model::{Authorization, Caller, Grant, Scopes};
 use crate::store::StoreError;
 
 /// How long until the store is first asked about an authorization that somebody waits for; then
@@ -22,8 +25,8 @@ const RAREST_LOOK: Duration = Duration::from_secs(4);
 /// How a wait for an authorization came out.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Waited {
-    /// The grant is kept; it lacks what was needed and not granted.
-    Completed { refused: Scopes },
+    /// The grant is kept.
+    Completed(Connected),
     /// The person or the provider said no; why.
     Failed(String),
     /// Still open.
@@ -32,7 +35,39 @@ pub enum Waited {
     Over,
 }
 
+/// What has come of a consent.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Connected {
+    /// What the person knows the account by.
+    pub connected_as: Option<String>,
+    /// Needed and not granted.
+    pub refused: Scopes,
+    /// Asked for and not granted, what is needed included.
+    pub ungranted: Scopes,
+    /// When the access ends, as far as that is known.
+    pub ends: Option<KnownEnd>,
+}
+
 impl Broker {
+    /// What a person is told of a grant that has just been kept.
+    pub(super) fn told(&self, kept: &Grant, facts: &TokenFacts) -> Connected {
+        let now = self.0.parts.clock.now();
+        let ends = kept.known_end(facts, now);
+        if let Some(end) = &ends
+            && let EndReason::NoRefreshToken(_) = end.why
+        {
+            let provider = &kept.provider;
+            let at = utc(end.at);
+            tracing::warn!(%provider, %at, "the provider gave no refresh token, so the access ends then");
+        }
+        Connected {
+            connected_as: kept.identity.as_ref().map(AccountIdentity::words),
+            refused: kept.refused.clone(),
+            ungranted: kept.ungranted.clone(),
+            ends,
+        }
+    }
+
     /// Waits until this person's authorization ends, at most `limit`.
     pub async fn wait(
         &self,
@@ -93,7 +128,10 @@ impl Broker {
     ) -> Result<Waited, StoreError> {
         let Some(held) = self.attempt(caller, name).await? else { return Ok(Waited::Over) };
         Ok(match held.value.status {
-            Status::Completed => Waited::Completed { refused: held.value.refused },
+            Status::Completed => {
+                let Authorization { connected_as, refused, ungranted, ends, .. } = held.value;
+                Waited::Completed(Connected { connected_as, refused, ungranted, ends })
+            }
             Status::Failed(why) => Waited::Failed(why),
             Status::Stayed(before) => {
                 Waited::Failed(format!("You stay with the account {before}."))

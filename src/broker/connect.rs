@@ -11,6 +11,7 @@ use parking_lot::Mutex;
 use secrecy::ExposeSecret as _;
 
 use super::clients::{SetupError, settings};
+use super::completion::Connected;
 use super::invitation::minutes_left;
 use super::{Broker, Connection, MOST_TRIES, OriginError, Stranger};
 use crate::model::authorization::{AskedBy, LIFETIME, MOST_REFUSALS, REFUSAL, Status, Way};
@@ -150,7 +151,7 @@ impl Broker {
         let (rule, own_scopes) = terms(provider)?;
         let origin = self.origin(provider, rule).await?;
         let store = self.store().await?;
-        let notice = store.notice().map(ToString::to_string);
+        let notice = store.notice().map(|notice| notice.to_string().into_boxed_str());
         // All that the trip will need is asked for now: a person must not be sent to a page that
         // can only fail.
         let after_connect = self.0.parts.after_connect.clone();
@@ -165,7 +166,7 @@ impl Broker {
             let grant = self.grant_of(connection).await?.map(|held| held.value);
             let is_enough = |grant: &Grant| {
                 let standing = grant.standing(needed, provider.implied(), now);
-                matches!(standing, Standing::Usable | Standing::Stale)
+                matches!(standing, Standing::Usable | Standing::Stale) && !grant.is_refused()
             };
             // A call that found nothing while the consent was being kept: a new link would replace
             // the one that has just done its work, and wait for a click that never comes.
@@ -181,6 +182,7 @@ impl Broker {
             {
                 return Err(ConnectError::RefusedOften);
             }
+            let ended = grant.as_ref().and_then(|grant| past_end(provider, grant, &reason, now));
             let granted = grant.map(|grant| grant.scopes).unwrap_or_default();
             let scopes = granted.union(needed).union(own_scopes);
             let open = held.as_ref().map(|held| &held.value).filter(|open| {
@@ -204,15 +206,10 @@ impl Broker {
                         || open.status != Status::Pending =>
                 {
                     let prompt = prompt(provider, open, needed, asked_by, reason, now);
-                    return Ok(ConnectPrompt { connected, notice, ..prompt });
+                    return Ok(ConnectPrompt { connected, notice, ended, ..prompt });
                 }
                 // The same link, for more: whoever opens it from now on sees all of it.
-                Some(open) => Authorization {
-                    scopes: open.scopes.union(&scopes),
-                    needed: open.needed.union(needed),
-                    tools: open.tools.iter().chain(&asked_by.tool).cloned().collect(),
-                    ..open.clone()
-                },
+                Some(open) => widened(open, &scopes, needed, &asked_by),
                 None => Authorization {
                     id: secret::random().expose_secret().to_owned(),
                     ticket: secret::random_ticket(),
@@ -233,10 +230,13 @@ impl Broker {
                     refused: Scopes::default(),
                     refusals,
                     said: None,
+                    problem: None,
                     trip: trip.clone(),
                     browser: None,
                     unclaimed_since: None,
                     connected_as: None,
+                    ungranted: Scopes::default(),
+                    ends: None,
                     candidate: None,
                 },
             };
@@ -250,7 +250,7 @@ impl Broker {
             // link in the store.
             if self.origin(provider, rule).await? == origin {
                 let prompt = prompt(provider, &authorization, needed, asked_by, reason, now);
-                return Ok(ConnectPrompt { connected, notice, ..prompt });
+                return Ok(ConnectPrompt { connected, notice, ended, ..prompt });
             }
         }
         Err(StoreError::Contended.into())
@@ -352,7 +352,7 @@ impl Broker {
     ) -> Result<bool, StoreError> {
         let store = self.store().await?;
         let is_refusal = match &end {
-            End::Completed { refused, .. } => !refused.is_empty(),
+            End::Completed(Connected { refused, .. }) => !refused.is_empty(),
             End::Failed { by_person, .. } => *by_person,
             End::OtherAccount { .. } | End::Stayed { .. } => false,
         };
@@ -405,16 +405,16 @@ fn is_awaited_here(authorization: &Authorization, now: Time) -> bool {
 /// How an authorization ended.
 #[derive(Clone)]
 pub(super) enum End {
-    Completed {
-        /// Needed and not granted.
-        refused: Scopes,
-        /// What the person knows the account by.
-        connected_as: Option<String>,
-    },
+    Completed(Connected),
     /// Not yet: the consent came from another account than the one `before`.
-    OtherAccount { before: String, candidate: Box<Grant> },
+    OtherAccount {
+        before: String,
+        candidate: Box<Grant>,
+    },
     /// The person did not mean the other account.
-    Stayed { before: String },
+    Stayed {
+        before: String,
+    },
     Failed {
         /// In our words.
         why: String,
@@ -429,13 +429,17 @@ impl End {
         let ended = Authorization {
             refused: Scopes::default(),
             said: None,
+            problem: None,
             connected_as: None,
+            ungranted: Scopes::default(),
+            ends: None,
             candidate: None,
             ..authorization
         };
         match self {
-            Self::Completed { refused, connected_as } => {
-                Authorization { status: Status::Completed, refused, connected_as, ..ended }
+            Self::Completed(Connected { connected_as, refused, ungranted, ends }) => {
+                let status = Status::Completed;
+                Authorization { status, refused, connected_as, ungranted, ends, ..ended }
             }
             Self::OtherAccount { before, candidate } => {
                 let identity = candidate.identity.as_ref();
@@ -451,11 +455,48 @@ impl End {
     }
 }
 
+/// Why the grant before is of no use, where that is what a consent is asked for with.
+fn past_end(
+    provider: &Provider,
+    grant: &Grant,
+    reason: &PromptReason,
+    now: Time,
+) -> Option<Box<str>> {
+    matches!(reason, PromptReason::Ended | PromptReason::NotRenewed).then(|| {
+        let (at, why) = grant.past_end(&provider.token_facts());
+        why.past_words(&provider.title, at, now).into()
+    })
+}
+
+/// An open link for more than it was made for. Where the person begins it by hand, it is theirs: what
+/// a program asked for before is not what they are doing now.
+fn widened(
+    open: &Authorization,
+    scopes: &Scopes,
+    needed: &Scopes,
+    asked_by: &AskedBy,
+) -> Authorization {
+    let (asked_by, tools) = if asked_by.is_by_hand() {
+        (asked_by.clone(), BTreeSet::new())
+    } else {
+        let tools = open.tools.iter().chain(&asked_by.tool).cloned().collect();
+        (open.asked_by.clone(), tools)
+    };
+    Authorization {
+        scopes: open.scopes.union(scopes),
+        needed: open.needed.union(needed),
+        asked_by,
+        tools,
+        ..open.clone()
+    }
+}
+
 /// Whether the page of an open link says all that this asker wants.
 fn shows(open: &Authorization, scopes: &Scopes, needed: &Scopes, asked_by: &AskedBy) -> bool {
     scopes.is_subset(&open.scopes)
         && needed.is_subset(&open.needed)
         && asked_by.tool.iter().all(|tool| open.tools.contains(tool))
+        && (!asked_by.is_by_hand() || (open.asked_by.is_by_hand() && open.tools.is_empty()))
 }
 
 fn prompt(
@@ -488,5 +529,6 @@ fn prompt(
         lives_minutes: minutes_left(authorization, now),
         notice: None,
         ends_with_server: false,
+        ended: None,
     }
 }

@@ -10,7 +10,8 @@ use std::time::Duration;
 use url::Url;
 
 use super::clients::{SetupError, settings};
-use super::keeping::Consent;
+use super::completion::Connected;
+use super::keeping::{Consent, Put};
 use super::{Broker, Connection};
 use crate::model::authorization::{ClientRegistration, Trip, Way};
 use crate::model::event::{ConsentOutcome, EventKind};
@@ -63,7 +64,7 @@ impl DeviceError {
                 Verdict::Operator => {
                     "check the provider's client_id and client_secret, and that its app may use the device flow".into()
                 }
-                Verdict::GrantEnded | Verdict::Passing => "run the command again".into(),
+                Verdict::GrantEnded | Verdict::Unclear | Verdict::Passing => "run the command again".into(),
             },
             Self::Expired | Self::Denied | Self::Ending => {
                 "run the command again for a new code".into()
@@ -122,8 +123,11 @@ impl Broker {
         login.code.expires_at.since(self.0.parts.clock.now())
     }
 
-    /// Waits for the person and keeps the grant; says which needed scopes it lacks.
-    pub async fn finish_device_login(&self, mut login: DeviceLogin) -> Result<Scopes, DeviceError> {
+    /// Waits for the person and keeps the grant; says what has come of it.
+    pub async fn finish_device_login(
+        &self,
+        mut login: DeviceLogin,
+    ) -> Result<Connected, DeviceError> {
         loop {
             tokio::time::sleep(login.code.interval).await;
             let broker = self.clone();
@@ -134,15 +138,18 @@ impl Broker {
                 (kept, login)
             });
             let (kept, same) = step.await.ok_or(DeviceError::Ending)?;
-            if let Some(refused) = kept? {
-                return Ok(refused);
+            if let Some(connected) = kept? {
+                return Ok(connected);
             }
             login = same;
         }
     }
 
     /// Asks once. `None`: the person is not done.
-    async fn ask_for_device(&self, login: &mut DeviceLogin) -> Result<Option<Scopes>, DeviceError> {
+    async fn ask_for_device(
+        &self,
+        login: &mut DeviceLogin,
+    ) -> Result<Option<Connected>, DeviceError> {
         let DeviceLogin { connection, trip, client, asked, needed, code } = login;
         let Connection { caller, provider, bound, account } = connection;
         let record = |outcome| self.record(caller, &provider.id, EventKind::Consent(outcome));
@@ -172,9 +179,9 @@ impl Broker {
             trip,
         };
         let grant = self.grant_for(consent, issued).await;
-        match self.put_patiently(caller, &grant).await {
-            Ok(None) => {}
-            Ok(Some(before)) => {
+        let kept = match self.put_patiently(caller, &grant).await {
+            Ok(Put::Kept(kept)) => kept,
+            Ok(Put::OtherAccount(before)) => {
                 record(ConsentOutcome::PreviousAccountKept);
                 self.end_there(client, &grant).await;
                 let now = grant.identity.map(|identity| identity.words());
@@ -185,18 +192,14 @@ impl Broker {
                 self.end_there(client, &grant).await;
                 return Err(error.into());
             }
-        }
+        };
         record(ConsentOutcome::Connected);
-        Ok(Some(grant.refused))
+        Ok(Some(self.told(&kept, &trip.token_facts())))
     }
 
     /// The code is spent, so what was issued for it is not given up at once if the store cannot take
     /// it: a disk may be given room, and another process take the store over.
-    async fn put_patiently(
-        &self,
-        caller: &Caller,
-        grant: &Grant,
-    ) -> Result<Option<String>, StoreError> {
+    async fn put_patiently(&self, caller: &Caller, grant: &Grant) -> Result<Put, StoreError> {
         let mut tries = 1;
         loop {
             match self.put_unless(caller, grant, false, |_| false).await {

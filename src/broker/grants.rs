@@ -5,6 +5,7 @@ use super::{Broker, MOST_TRIES, SetupError};
 use crate::model::authorization::ClientRegistration;
 use crate::model::event::{EndOutcome, EndedBy, EventKind};
 use crate::model::grant::Binding;
+use crate::model::lifetime::KnownEnd;
 use crate::model::scope::Implied;
 use crate::model::secret;
 use crate::model::{AccountName, Caller, Grant, ProviderId, Scopes, Standing, Time};
@@ -28,6 +29,10 @@ pub struct Account {
     pub expires_at: Option<Time>,
     /// Whether it goes on by itself when its access token expires.
     pub renews: bool,
+    /// When it ends, as far as that is known.
+    pub ends: Option<KnownEnd>,
+    /// Asked for and not granted.
+    pub ungranted: Scopes,
     /// Whether it is the server's own, which nobody has connected.
     pub is_of_the_server: bool,
     pub state: AccountState,
@@ -41,7 +46,8 @@ pub struct Account {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum AccountState {
     Connected,
-    /// A new consent is needed; why.
+    /// A new consent is needed; why, as a fragment with its verb:
+    /// `expired 14:58 UTC; Acme gave no refresh token`.
     Ended(String),
     /// Kept for a `tools.toml` that means something else by this provider's name.
     OtherConfiguration,
@@ -143,17 +149,25 @@ impl Broker {
         let standing =
             grant.standing(&Scopes::default(), &Implied::new(), self.0.parts.clock.now());
         let label = grant.label().map(str::to_owned);
-        let state = match (grant.ended, self.is_ours(&grant.provider, &grant.binding).await) {
-            (Some(why), _) => AccountState::Ended(why),
-            (None, Ok(true)) if standing == Standing::Gone && !is_of_the_server => {
-                AccountState::Ended("its time is over, and it does not renew".into())
-            }
-            (None, Ok(true)) => AccountState::Connected,
-            (None, Ok(false)) => AccountState::OtherConfiguration,
-            (None, Err(error)) => AccountState::NotSetUp(error.to_string()),
+        let now = self.0.parts.clock.now();
+        let title = self.title(&grant.provider);
+        let facts = provider.map(|provider| provider.token_facts()).unwrap_or_default();
+        let is_live = grant.tokens.is_live(now);
+        let has_ended = grant.ended.is_some()
+            || (!is_of_the_server && standing == Standing::Gone)
+            || (grant.is_refused() && !is_live);
+        let ends = grant.known_end(&facts, now).filter(|_| !has_ended && !is_of_the_server);
+        let (at, why) = grant.past_end(&facts);
+        let is_ours = self.is_ours(&grant.provider, &grant.binding).await;
+        let state = match (is_ours, has_ended) {
+            (Ok(true), true) => AccountState::Ended(why.past_words(&title, at, now)),
+            (Ok(true), false) => AccountState::Connected,
+            _ if grant.ended.is_some() => AccountState::Ended(why.past_words(&title, at, now)),
+            (Ok(false), _) => AccountState::OtherConfiguration,
+            (Err(error), _) => AccountState::NotSetUp(error.to_string()),
         };
         Account {
-            title: self.title(&grant.provider),
+            title,
             provider: grant.provider.to_string(),
             account: grant.account,
             label,
@@ -163,6 +177,8 @@ impl Broker {
             last_used,
             expires_at: grant.tokens.expires_at,
             renews: grant.tokens.refresh.is_some() || is_of_the_server,
+            ends,
+            ungranted: grant.ungranted,
             is_of_the_server,
             state,
             reconnects: reconnects && !is_of_the_server,

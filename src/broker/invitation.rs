@@ -46,6 +46,12 @@ pub struct Invitation {
     pub connected_as: Option<String>,
     /// Needed and not granted, once the authorization is completed.
     pub refused: Vec<String>,
+    /// Asked for and not granted, though no tool needs it.
+    pub spared: Vec<String>,
+    /// When the access ends, as far as that is known: whole sentences.
+    pub ends: Option<String>,
+    /// Why the last way to the provider brought nothing.
+    pub problem: Option<String>,
     /// The provider's own words for its refusal.
     pub said: Option<String>,
     pub is_expired: bool,
@@ -157,6 +163,14 @@ impl Broker {
             connected_as: authorization.connected_as.clone(),
             status: authorization.status.clone(),
             refused: authorization.refused.iter().map(str::to_owned).collect(),
+            spared: authorization
+                .ungranted
+                .iter()
+                .filter(|scope| !authorization.refused.contains(scope))
+                .map(str::to_owned)
+                .collect(),
+            ends: authorization.ends.as_ref().map(|end| end.words(&trip.title, now)),
+            problem: authorization.problem.clone(),
             said: authorization.said.clone(),
             is_expired: authorization.is_expired(now),
             paste: match &trip.way {
@@ -219,7 +233,7 @@ impl Broker {
             state: &state,
             verifier: verifier.as_ref(),
             scope: (&trip.scope_parameter, authorization.scopes.join(&trip.scope_separator)),
-            params: &trip.params,
+            params: &trip.params_for(&authorization.scopes),
         })?;
         let started = Started {
             authorization: authorization.clone(),
@@ -256,7 +270,8 @@ impl Broker {
         }
         // Counted first: without the count a link could fill the store with states, or be used to
         // try out keys.
-        let counted = Authorization { starts: authorization.starts + 1, ..authorization.clone() };
+        let starts = authorization.starts + 1;
+        let counted = Authorization { starts, problem: None, ..authorization.clone() };
         match self.store().await?.replace(counted, &held).await? {
             Some(counted) => Ok(counted.value),
             None => Err(StoreError::Contended.into()),

@@ -8,6 +8,7 @@ use crate::model::authorization::{Status, Trip, Way};
 use crate::model::credential::Retention;
 use crate::model::event::{ConsentOutcome, EndedBy, EventKind};
 use crate::model::grant::Binding;
+use crate::model::lifetime::OFFLINE_ACCESS;
 use crate::model::secret;
 use crate::model::{AccountName, Authorization, Caller, Grant, ProviderId, Scopes};
 use crate::oauth::{Issued, Revoked};
@@ -19,6 +20,15 @@ pub struct Arrival {
     /// Where the browser reads how: the page behind the link, or the operator's own after a consent
     /// that lacks nothing, since only ours can name what was not granted.
     pub next: String,
+}
+
+/// What became of a grant that was to be kept.
+pub(super) enum Put {
+    /// As it stands in the store now.
+    Kept(Box<Grant>),
+    /// Not kept: this account was connected until now, and the person has not said that they mean
+    /// the other one.
+    OtherAccount(String),
 }
 
 /// What a person has consented to, in whichever way.
@@ -78,9 +88,19 @@ impl Broker {
     /// What is kept of a consent.
     pub(super) async fn grant_for(&self, consent: Consent<'_>, issued: Issued) -> Grant {
         let Consent { provider, account, binding, asked, needed, trip, .. } = consent;
-        let scopes = issued.scopes.unwrap_or_else(|| asked.clone());
-        let refused = needed.missing_from(&scopes, trip.implied());
+        let mut scopes = issued.scopes.unwrap_or_else(|| asked.clone());
         let mut tokens = issued.tokens;
+        // What the scope is for tells whether it was granted; not every server names it.
+        let is_offline = tokens.refresh.is_some();
+        if asked.contains(OFFLINE_ACCESS) {
+            scopes = if is_offline {
+                scopes.union(&Scopes::new([OFFLINE_ACCESS]))
+            } else {
+                scopes.without(OFFLINE_ACCESS)
+            };
+        }
+        let refused = needed.missing_from(&scopes, trip.implied()).without(OFFLINE_ACCESS);
+        let ungranted = asked.missing_from(&scopes, trip.implied());
         if trip.retention != Retention::Refresh {
             tokens.refresh = None;
         }
@@ -92,10 +112,13 @@ impl Broker {
             tokens,
             scopes,
             refused,
+            ungranted,
             connected_at: self.0.parts.clock.now(),
             refreshed_at: None,
             revocation: trip.revocation().cloned(),
             ended: None,
+            ended_at: None,
+            unclear_refusals: 0,
             attempt: None,
             identity,
             retention: trip.retention,
@@ -215,7 +238,7 @@ impl Broker {
         grant: &Grant,
         is_meant: bool,
         is_settled: impl Fn(&Grant) -> bool,
-    ) -> Result<Option<String>, StoreError> {
+    ) -> Result<Put, StoreError> {
         let store = self.store().await?;
         let identity = grant.binding.fingerprint();
         for _ in 0..MOST_TRIES {
@@ -224,10 +247,14 @@ impl Broker {
             if let (Some(before), false) =
                 (there.and_then(|there| grant.other_account(there)), is_meant)
             {
-                return Ok(Some(before));
+                return Ok(Put::OtherAccount(before));
             }
-            if there.is_some_and(&is_settled) || store.keep(caller, grant, held.as_ref()).await? {
-                return Ok(None);
+            if let Some(there) = there.filter(|there| is_settled(there)) {
+                return Ok(Put::Kept(Box::new(there.clone())));
+            }
+            let kept = there.map_or_else(|| grant.clone(), |before| grant.over(before));
+            if store.keep(caller, &kept, held.as_ref()).await? {
+                return Ok(Put::Kept(Box::new(kept)));
             }
         }
         Err(StoreError::Contended)

@@ -8,6 +8,7 @@
 //! - [`keeping`]: what was granted becomes a grant; [`unkept`]: for which the store has no room yet
 //! - [`identity`] and [`accounts`]: whose account it is, and which of several
 //! - [`tokens`]: the single owner of freshness; [`renewal`] renews
+//! - [`token_endpoints`]: which providers are in trouble, or refuse us
 //! - [`service`]: grants of the server itself
 //! - [`secret`] and [`assertion`]: keys and passwords, and what we sign, as credentials of a call
 //! - [`clients`]: our registrations at providers
@@ -39,6 +40,7 @@ mod renewal;
 pub mod secret;
 mod service;
 pub mod sign_in;
+mod token_endpoints;
 mod tokens;
 mod unclaimed;
 mod unkept;
@@ -76,6 +78,7 @@ struct Inner {
     parts: Parts,
     clients: clients::Clients,
     flights: renewal::Flights,
+    endpoints: token_endpoints::TokenEndpoints,
     unkept: unkept::Unkept,
     /// How many consents held in memory the log has been told of.
     held_said: AtomicUsize,
@@ -182,6 +185,7 @@ impl Broker {
             parts,
             clients,
             flights: renewal::Flights::default(),
+            endpoints: token_endpoints::TokenEndpoints::default(),
             unkept: unkept::Unkept::default(),
             held_said: AtomicUsize::new(0),
             usage: usage::Usage::default(),

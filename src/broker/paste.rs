@@ -71,6 +71,7 @@ impl Broker {
             access: pasted.secret().clone(),
             refresh: None,
             expires_at: None,
+            refresh_expires_at: None,
             received_at: self.0.parts.clock.now(),
         };
         let credential = secret::asked(&asked.what, pasted).await?;

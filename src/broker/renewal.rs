@@ -13,7 +13,8 @@
 //! | issues | renewed, durable before use | runs |
 //! | refuses the refresh token | ended, unless somebody has renewed it meanwhile | is asked for a consent |
 //! | refuses our client | kept; the provider is left alone for a minute | hears that the operator must act |
-//! | 5xx, 408, 429, `temporarily_unavailable`, … | kept; up to three tries | goes on with a token that lives, else hears when to call again |
+//! | refuses in words that do not say what | kept, and counted | hears that; the third such call in a row is asked for a consent |
+//! | 5xx, 408, 429, `temporarily_unavailable`, … | kept; up to three tries, one where trouble is known ([`super::token_endpoints`]) | goes on with a token that lives, else hears when to call again |
 //! | nothing, or nothing readable, after sending | kept; the same token once more | as above |
 //! | cannot be reached | kept | as above |
 
@@ -24,23 +25,18 @@ use std::time::Duration;
 use futures_util::FutureExt as _;
 use futures_util::future::{BoxFuture, Shared};
 use parking_lot::Mutex;
-use secrecy::SecretString;
+use secrecy::{ExposeSecret as _, SecretString};
 use tokio::time::Instant;
 
+use super::token_endpoints::{Admission, REST, RefusalKey, TROUBLE_PATIENCE, is_ahead};
 use super::tokens::{AccessError, Judgement};
-use super::{Broker, Connection};
+use super::{Broker, Connection, MOST_TRIES};
 use crate::model::authorization::ClientRegistration;
 use crate::model::event::{EndedBy, EventKind, RenewalOutcome};
-use crate::model::grant::Attempt;
-use crate::model::{AccountName, Caller, Grant, ProviderId, Scopes, Time, secret};
+use crate::model::grant::{Attempt, MAX_UNCLEAR_REFUSALS};
+use crate::model::{AccountName, Caller, Grant, ProviderId, Scopes, Time, TokenSet, secret};
 use crate::oauth::{Issued, TokenError, Verdict};
 use crate::store::{Held, StoreError};
-
-/// How long a token endpoint in trouble is left alone while the old access token still works.
-pub(super) const REST: Duration = Duration::from_secs(15);
-/// How long a provider that refuses our client is not asked at all: every call would only be
-/// refused again, and some providers lock clients out that insist.
-pub(super) const OPERATOR_REST: Duration = Duration::from_mins(1);
 
 const MOST_SENDS: u32 = 3;
 const FIRST_PAUSE: Duration = Duration::from_millis(500);
@@ -66,13 +62,7 @@ type Landing = Shared<BoxFuture<'static, Result<(), AccessError>>>;
 #[derive(Default)]
 pub(super) struct Flights {
     flights: Mutex<HashMap<String, Flight>>,
-    /// Providers that refuse our client, or these scopes to it: until when they are left alone, and
-    /// what they said.
-    refusing: Mutex<HashMap<(ProviderId, Scopes), Refusing>>,
 }
-
-/// Until when, and what was said.
-type Refusing = (Time, Arc<TokenError>);
 
 pub(super) enum Flight {
     UnderWay(Landing),
@@ -92,6 +82,25 @@ pub(super) struct Unsaved {
     saves: u32,
 }
 
+impl Unsaved {
+    /// A newer consent that goes on with the refresh token that this renewal has sent
+    /// ([`Grant::over`]), with the one that came of it. `None`: it has another, and stays as it is.
+    fn merged(&self, there: &Grant) -> Option<Grant> {
+        let (sent, brought) = (&self.over.value.tokens.refresh, &self.renewed.tokens);
+        let is_settled = there.attempt.is_none()
+            && same_secret(there.tokens.refresh.as_ref(), brought.refresh.as_ref());
+        if is_settled || !same_secret(there.tokens.refresh.as_ref(), sent.as_ref()) {
+            return None;
+        }
+        let tokens = TokenSet {
+            refresh: brought.refresh.clone(),
+            refresh_expires_at: brought.refresh_expires_at,
+            ..there.tokens.clone()
+        };
+        Some(Grant { tokens, attempt: None, ..there.clone() })
+    }
+}
+
 /// How a flight ended, for those who wait and for those who come later.
 pub(super) type Landed = (Result<(), AccessError>, Option<Flight>);
 
@@ -107,7 +116,13 @@ impl Broker {
         let (renewed, rejected) = (connection.clone(), rejected.cloned());
         let refresh =
             |broker: Broker| async move { broker.refresh(renewed, rejected, is_usable).await };
-        self.fly(connection, is_usable, refresh).await
+        let provider = &connection.provider.id;
+        let trouble = self.0.endpoints.trouble(provider);
+        let flight = self.fly(connection, is_usable, refresh);
+        let Some(source) = trouble else { return flight.await };
+        // The renewal itself goes on: what was sent is waited for, by whoever has the time.
+        let refused = AccessError::Refresh { provider: provider.clone(), source, refusals: 0 };
+        tokio::time::timeout(TROUBLE_PATIENCE, flight).await.unwrap_or(Err(refused))
     }
 
     /// Joins what is under way for this grant, or begins `flight`. Where the present token is good
@@ -181,15 +196,26 @@ impl Broker {
         task.map(|landed| landed.unwrap_or(Err(AccessError::Ending))).boxed().shared()
     }
 
-    /// Sends the refresh token, unless somebody else renews or has renewed the grant.
+    /// Sends the refresh token, unless another process renews or has renewed the grant.
     async fn refresh(
         self,
         connection: Connection,
         rejected: Option<SecretString>,
         is_usable: bool,
     ) -> Landed {
+        let broker = self.clone();
+        let provider = &connection.provider.id;
+        let admission = match broker.0.endpoints.admitted(provider).await {
+            Ok(admission) => admission,
+            Err(source) => {
+                let provider = provider.clone();
+                return (Err(AccessError::Refresh { provider, source, refusals: 0 }), None);
+            }
+        };
         match self.marked(&connection, rejected.as_ref(), is_usable).await {
-            Ok(Some((marked, client))) => self.send(connection, client, marked, is_usable).await,
+            Ok(Some((marked, client))) => {
+                self.send(connection, client, marked, is_usable, admission).await
+            }
             Ok(None) => (Ok(()), None),
             Err(error) => (Err(error), None),
         }
@@ -220,8 +246,18 @@ impl Broker {
                 tokio::time::sleep(LOOK).await;
                 continue;
             }
-            if let Some(source) = self.refusal(provider, &Scopes::default()) {
-                return Err(AccessError::Refresh { provider: provider.clone(), source });
+            let about =
+                [RefusalKey::Client(provider.clone()), RefusalKey::Account(connection.name())];
+            if let Some(source) = self.0.endpoints.refusal(&about, self.0.parts.clock.now()) {
+                let refusals = held.value.unclear_refusals + 1;
+                if refusals <= MAX_UNCLEAR_REFUSALS {
+                    let counted = Grant { unclear_refusals: refusals, ..held.value.clone() };
+                    // Another process was faster, and may have renewed it.
+                    if store.replace(counted, &held).await?.is_none() {
+                        continue;
+                    }
+                }
+                return Err(AccessError::Refresh { provider: provider.clone(), source, refusals });
             }
             let client = self.0.clients.registration(&connection.provider).await?;
             let before = held.value.attempt.as_ref();
@@ -254,32 +290,6 @@ impl Broker {
         Ok(self.0.parts.clock.now().since(attempt.begun_at) < LEASE)
     }
 
-    /// What a provider that refuses our client, or these scopes to it, would only say again.
-    pub(super) fn refusal(
-        &self,
-        provider: &ProviderId,
-        scopes: &Scopes,
-    ) -> Option<Arc<TokenError>> {
-        let now = self.0.parts.clock.now();
-        let mut refusing = self.0.flights.refusing.lock();
-        refusing.retain(|_, (until, _)| is_ahead(*until, now, OPERATOR_REST));
-        [Scopes::default(), scopes.clone()]
-            .into_iter()
-            .find_map(|scopes| refusing.get(&(provider.clone(), scopes)))
-            .map(|(_, source)| Arc::clone(source))
-    }
-
-    /// Leaves a provider alone that refuses our client; where it refuses some scopes, only these.
-    pub(super) fn leave_alone(
-        &self,
-        provider: &ProviderId,
-        scopes: Scopes,
-        source: Arc<TokenError>,
-    ) {
-        let until = self.0.parts.clock.now().after(OPERATOR_REST);
-        self.0.flights.refusing.lock().insert((provider.clone(), scopes), (until, source));
-    }
-
     /// Asks the token endpoint, more than once where its answer allows it.
     async fn send(
         self,
@@ -287,32 +297,43 @@ impl Broker {
         client: ClientRegistration,
         mut marked: Held<Grant>,
         is_usable: bool,
+        admission: Admission<'_>,
     ) -> Landed {
         let provider = connection.provider.id.clone();
         let Some(refresh) = marked.value.tokens.refresh.clone() else { return (Ok(()), None) };
         let (mut tries, mut is_lost) = (Tries::new(), false);
+        let is_trouble_known = admission.is_probe;
+        let mut admission = Some(admission);
         let error = loop {
             let error = match self.0.parts.oauth.refresh(&client, &refresh).await {
                 Ok(issued) => {
+                    self.0.endpoints.answered(&provider);
                     let renewed = self.renewed(&marked.value, issued);
                     let over = marked;
-                    return self
-                        .save(Unsaved { connection, client, renewed, over, saves: 0 })
-                        .await;
+                    let unsaved = Unsaved { connection, client, renewed, over, saves: 0 };
+                    return self.clone().save(unsaved).await;
                 }
-                Err(error) => error,
+                Err(error) => Arc::new(error),
             };
-            tracing::warn!(%provider, %error, "access token not renewed");
+            let now = self.0.parts.clock.now();
+            self.0.endpoints.failed(&provider, &error, now, "access token not renewed");
             let was_lost = std::mem::replace(&mut is_lost, error.is_lost());
             if error.verdict() != Verdict::Passing
                 || is_usable
+                || is_trouble_known
                 // A lost answer may have spent the token. Providers forgive one repetition.
                 || (was_lost && is_lost)
             {
                 break error;
             }
             let Some(wait) = tries.again(&error) else { break error };
+            // Given back first: only one call at a time asks an endpoint that is in trouble.
+            drop(admission.take());
             tokio::time::sleep(wait).await;
+            admission = match self.0.endpoints.admitted(&provider).await {
+                Ok(again) => Some(again),
+                Err(_) => break error,
+            };
             // What was not lost was answered, and does not count.
             let unanswered = unanswered(&marked.value, is_lost) + 1;
             let begun_at = self.0.parts.clock.now();
@@ -322,53 +343,64 @@ impl Broker {
                 Err(error) => return (Err(error.into()), None),
             }
         };
+        drop(admission);
         let outcome = match error.verdict() {
             Verdict::GrantEnded => RenewalOutcome::GrantEnded,
-            Verdict::Operator => RenewalOutcome::ClientRefused,
-            Verdict::Passing => RenewalOutcome::Failed,
+            Verdict::Operator if error.is_about_client() => RenewalOutcome::ClientRefused,
+            Verdict::Operator | Verdict::Unclear | Verdict::Passing => RenewalOutcome::Failed,
         };
         self.record(&connection.caller, &provider, EventKind::Renewal(outcome));
-        self.failed(&provider, &marked, error, is_lost).await
+        self.failed(&connection, &marked, error, is_lost).await
     }
 
     /// Notes on the grant, or beside it, what a failed renewal means.
     async fn failed(
         &self,
-        provider: &ProviderId,
+        connection: &Connection,
         marked: &Held<Grant>,
-        error: TokenError,
+        source: Arc<TokenError>,
         is_lost: bool,
     ) -> Landed {
-        let verdict = error.verdict();
+        let provider = &connection.provider.id;
+        let now = self.0.parts.clock.now();
+        let verdict = source.verdict();
+        let refusals = match verdict {
+            Verdict::Operator | Verdict::Unclear => {
+                marked.value.unclear_refusals.saturating_add(1).min(MAX_UNCLEAR_REFUSALS)
+            }
+            Verdict::GrantEnded | Verdict::Passing => marked.value.unclear_refusals,
+        };
         let unanswered = unanswered(&marked.value, is_lost);
         let noted = if verdict == Verdict::GrantEnded {
             // Only over the token that was sent. If another stands there, somebody has renewed the
             // grant or a person has consented anew, and that counts.
             let was_broken_off =
                 marked.value.attempt.as_ref().is_some_and(|attempt| attempt.was_broken_off);
-            let why = why_ended(&error, unanswered, was_broken_off);
-            self.replace(marked, marked.value.ended(&why)).await
-        } else if unanswered == 0 {
-            self.replace(marked, Grant { attempt: None, ..marked.value.clone() }).await
+            let why = why_ended(&source, unanswered, was_broken_off);
+            self.replace(marked, marked.value.ended(&why, now)).await
         } else {
-            self.mark(marked, |attempt| Attempt { unanswered, is_over: true, ..attempt })
-                .await
-                .map(|_| ())
+            let attempt = marked.value.attempt.clone().filter(|_| unanswered > 0);
+            let attempt = attempt.map(|attempt| Attempt { unanswered, is_over: true, ..attempt });
+            let unclear_refusals = refusals;
+            let noted = Grant { unclear_refusals, attempt, ..marked.value.clone() };
+            self.replace(marked, noted).await
         };
-        let now = self.0.parts.clock.now();
-        let source = Arc::new(error);
         match (verdict, noted) {
             (Verdict::GrantEnded, noted) => return (noted.map_err(Into::into), None),
-            (Verdict::Operator, _) => {
-                self.leave_alone(provider, Scopes::default(), Arc::clone(&source));
-            }
+            (_, Ok(())) => {}
             // The mark stays as it is, and its process lives: the next flight of ours goes on.
-            (Verdict::Passing, Err(error)) => {
+            (_, Err(error)) => {
                 tracing::warn!(%provider, %error, "an attempt's end was not noted");
             }
-            (Verdict::Passing, Ok(())) => {}
         }
-        let error = AccessError::Refresh { provider: provider.clone(), source };
+        if source.is_about_client() {
+            let about = RefusalKey::Client(provider.clone());
+            self.0.endpoints.leave_alone(about, Arc::clone(&source), now);
+        } else if verdict == Verdict::Operator || refusals >= MAX_UNCLEAR_REFUSALS {
+            let about = RefusalKey::Account(connection.name());
+            self.0.endpoints.leave_alone(about, Arc::clone(&source), now);
+        }
+        let error = AccessError::Refresh { provider: provider.clone(), source, refusals };
         (Err(error), Some(Flight::Resting(now.after(REST))))
     }
 
@@ -390,11 +422,21 @@ impl Broker {
     async fn save(self, mut unsaved: Unsaved) -> Landed {
         let kept = async {
             let store = self.store().await?;
-            let kept = store.replace(unsaved.renewed.clone(), &unsaved.over).await?;
-            // What stands there instead counts: a newer consent, or what we wrote ourselves just
-            // before a flush failed. Nothing: the person has disconnected meanwhile.
-            let is_gone = kept.is_none() && self.grant_of(&unsaved.connection).await?.is_none();
-            Ok::<_, StoreError>(is_gone)
+            if store.replace(unsaved.renewed.clone(), &unsaved.over).await?.is_some() {
+                return Ok(false);
+            }
+            for _ in 0..MOST_TRIES {
+                // What stands there instead counts: a newer consent, or what we wrote ourselves just
+                // before a flush failed. Nothing: the person has disconnected meanwhile.
+                let Some(there) = self.grant_of(&unsaved.connection).await? else {
+                    return Ok(true);
+                };
+                let Some(merged) = unsaved.merged(&there.value) else { return Ok(false) };
+                if store.replace(merged, &there).await?.is_some() {
+                    return Ok(false);
+                }
+            }
+            Err::<_, StoreError>(StoreError::Contended)
         };
         let Connection { caller, provider, .. } = &unsaved.connection;
         let record = |kind| self.record(caller, &provider.id, kind);
@@ -420,8 +462,14 @@ impl Broker {
     }
 
     fn renewed(&self, grant: &Grant, issued: Issued) -> Grant {
+        let mut tokens = issued.tokens;
+        let is_the_same = same_secret(tokens.refresh.as_ref(), grant.tokens.refresh.as_ref());
+        if is_the_same && tokens.refresh_expires_at.is_none() {
+            tokens.refresh_expires_at = grant.tokens.refresh_expires_at;
+        }
         Grant {
-            tokens: issued.tokens,
+            tokens,
+            unclear_refusals: 0,
             scopes: issued.scopes.unwrap_or_else(|| grant.scopes.clone()),
             refreshed_at: Some(self.0.parts.clock.now()),
             attempt: None,
@@ -489,12 +537,6 @@ impl Broker {
     }
 }
 
-/// Whether a rest goes on. One that ends later than it can have been meant to was begun before the
-/// clock was set back.
-fn is_ahead(until: Time, now: Time, rest: Duration) -> bool {
-    now < until && until.since(now) <= rest
-}
-
 /// How often, and how soon, a token endpoint in trouble is asked again.
 pub(super) struct Tries {
     began: Instant,
@@ -524,6 +566,14 @@ impl Tries {
 fn unanswered(marked: &Grant, is_lost: bool) -> u32 {
     let counted = marked.attempt.as_ref().map_or(0, |attempt| attempt.unanswered);
     counted.saturating_sub(u32::from(!is_lost))
+}
+
+fn same_secret(one: Option<&SecretString>, other: Option<&SecretString>) -> bool {
+    match (one, other) {
+        (Some(one), Some(other)) => secret::same(one.expose_secret(), other.expose_secret()),
+        (None, None) => true,
+        (Some(_), None) | (None, Some(_)) => false,
+    }
 }
 
 /// For people: where an answer was lost, the provider is likely to have taken the second sending for

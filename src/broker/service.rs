@@ -26,7 +26,8 @@ use serde_json::{Map, Value};
 
 use super::assertion::assertion;
 use super::clients::{SetupError, oauth, unasserted};
-use super::renewal::{Flight, Landed, OPERATOR_REST, REST, Tries};
+use super::renewal::{Flight, Landed, Tries};
+use super::token_endpoints::{CLIENT_REFUSAL_PAUSE, REST, RefusalKey};
 use super::tokens::{AccessError, Ready, ready};
 use super::{Broker, Connection, MOST_TRIES};
 use crate::model::authorization::ClientRegistration;
@@ -184,10 +185,13 @@ impl Broker {
             tokens: issued.tokens,
             refused: asked.missing_from(&scopes, &settings.implied),
             scopes,
+            ungranted: Scopes::default(),
             connected_at: self.0.parts.clock.now(),
             refreshed_at: None,
             revocation: client.revocation,
             ended: None,
+            ended_at: None,
+            unclear_refusals: 0,
             attempt: None,
             identity: None,
             retention: Retention::Refresh,
@@ -223,13 +227,20 @@ impl Broker {
     ) -> Result<Issued, AccessError> {
         let provider_id = &provider.id;
         let not_issued = |source| AccessError::NotIssued { provider: provider_id.clone(), source };
-        if let Some(source) = self.refusal(provider_id, scopes) {
+        let endpoints = &self.0.endpoints;
+        let now = || self.0.parts.clock.now();
+        let about_scopes = || RefusalKey::Scopes(provider_id.clone(), scopes.clone());
+        let about_client = || RefusalKey::Client(provider_id.clone());
+        if let Some(source) = endpoints.refusal(&[about_client(), about_scopes()], now()) {
             return Err(not_issued(source));
         }
         let mut tries = Tries::new();
+        let is_trouble_known = endpoints.trouble(provider_id).is_some();
         loop {
+            let admission = endpoints.admitted(provider_id).await.map_err(not_issued)?;
             let error = match self.ask(provider, settings, client, scopes).await? {
                 Ok(issued) => {
+                    endpoints.answered(provider_id);
                     self.record(
                         &Caller::server(),
                         provider_id,
@@ -237,26 +248,27 @@ impl Broker {
                     );
                     return Ok(issued);
                 }
-                Err(error) => error,
+                Err(error) => Arc::new(error),
             };
-            tracing::warn!(provider = %provider_id, %error, "no access token for the server");
+            endpoints.failed(provider_id, &error, now(), "no access token for the server");
             let is_refusal = is_refusal(&error);
             let outcome =
                 if is_refusal { RenewalOutcome::ClientRefused } else { RenewalOutcome::Failed };
             self.record(&Caller::server(), provider_id, EventKind::Renewal(outcome));
-            let wait = if is_refusal || is_usable { None } else { tries.again(&error) };
+            drop(admission);
+            let is_last = is_refusal || is_usable || is_trouble_known;
+            let wait = if is_last { None } else { tries.again(&error) };
             if let Some(wait) = wait {
                 tokio::time::sleep(wait).await;
                 continue;
             }
-            let source = Arc::new(error);
             if is_refusal {
                 // Another tool may need less.
-                let about =
-                    if is_about_scopes(&source) { scopes.clone() } else { Scopes::default() };
-                self.leave_alone(provider_id, about, Arc::clone(&source));
+                let is_about_scopes = is_about_scopes(&error);
+                let about = if is_about_scopes { about_scopes() } else { about_client() };
+                endpoints.leave_alone(about, Arc::clone(&error), now());
             }
-            return Err(not_issued(source));
+            return Err(not_issued(error));
         }
     }
 
@@ -297,7 +309,7 @@ fn worth(
     if !missing.is_subset(refused) {
         return Worth::Lacking;
     }
-    let is_whole = missing.is_empty() || now.since(tokens.received_at) < OPERATOR_REST;
+    let is_whole = missing.is_empty() || now.since(tokens.received_at) < CLIENT_REFUSAL_PAUSE;
     if is_whole && tokens.is_fresh(now) {
         Worth::Good
     } else if tokens.is_live(now) {
@@ -314,7 +326,8 @@ pub(super) fn is_refusal(error: &TokenError) -> bool {
         TokenError::Refused { code } => {
             !matches!(code.as_str(), "temporarily_unavailable" | "server_error" | "slow_down")
         }
-        other => other.verdict() != Verdict::Passing,
+        TokenError::Status { status: 403, .. } => true,
+        other => matches!(other.verdict(), Verdict::GrantEnded | Verdict::Operator),
     }
 }
 

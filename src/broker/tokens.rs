@@ -2,6 +2,7 @@
 //! renews it.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use secrecy::{ExposeSecret as _, SecretString};
 
@@ -10,9 +11,13 @@ use super::service;
 use super::{Broker, Connection};
 use crate::model::credential::Retention;
 use crate::model::event::CallOutcome;
+use crate::model::grant::MAX_UNCLEAR_REFUSALS;
 use crate::model::{Grant, PromptReason, ProviderId, Scopes, Standing, Time, ToolResult};
-use crate::oauth::{TokenError, Verdict};
+use crate::oauth::TokenError;
 use crate::store::{Held, StoreError};
+
+/// How long a call whose token still lives waits for a better one.
+const USABLE_PATIENCE: Duration = Duration::from_secs(5);
 
 /// What a caller has at a provider.
 pub(super) enum Access {
@@ -44,7 +49,12 @@ pub(super) enum AccessError {
     #[error(transparent)]
     Setup(Arc<SetupError>),
     #[error("the access token of `{provider}` has expired and could not be renewed")]
-    Refresh { provider: ProviderId, source: Arc<TokenError> },
+    Refresh {
+        provider: ProviderId,
+        source: Arc<TokenError>,
+        /// [`Grant::unclear_refusals`], this one included.
+        refusals: u32,
+    },
     #[error("`{provider}` has issued no access token to this server")]
     NotIssued { provider: ProviderId, source: Arc<TokenError> },
     #[error("another Countersign on this machine is renewing the access token of `{provider}`")]
@@ -85,10 +95,26 @@ impl Broker {
         };
         // A token that still lives does for this call if a new one is not to be had at once.
         let is_usable = rejected.is_none() && stale.value.tokens.is_live(self.0.parts.clock.now());
-        match self.renew(connection, rejected, is_usable).await {
+        let now = self.0.parts.clock.now();
+        let renewal = self.renew(connection, rejected, is_usable);
+        let renewed = if !is_usable {
+            renewal.await
+        } else if self.0.endpoints.late_trouble(&connection.provider.id, now).is_some() {
+            return self.hand_out(stale).await;
+        } else {
+            // It goes on by itself, and the next call finds the new token.
+            tokio::time::timeout(USABLE_PATIENCE, renewal).await.unwrap_or(Ok(()))
+        };
+        match renewed {
             Ok(()) => {}
             Err(AccessError::Refresh { .. } | AccessError::Elsewhere { .. }) if is_usable => {
                 return self.hand_out(stale).await;
+            }
+            // It may have ended, or this server may be to blame: the person is asked, and what they
+            // had is kept until they have answered.
+            Err(AccessError::Refresh { refusals, .. }) if refusals >= MAX_UNCLEAR_REFUSALS => {
+                let needed = needed.clone();
+                return Ok(Access::Missing { needed, reason: PromptReason::NotRenewed });
             }
             Err(error) => return Err(error),
         }
@@ -178,7 +204,8 @@ impl Broker {
         // One whose life ran out on its way to the API was refused for that.
         let is_meant = tokens.is_live(self.0.parts.clock.now());
         if is_meant && tokens.access.expose_secret() == rejected.expose_secret() {
-            let ended = held.value.ended("the API refuses the access token");
+            let now = self.0.parts.clock.now();
+            let ended = held.value.ended("the API refuses the access token", now);
             // Replaced meanwhile: then what stands there is not what was refused.
             self.store().await?.replace(ended, &held).await?;
         }
@@ -229,9 +256,16 @@ impl AccessError {
             Self::Setup(error) => {
                 ToolResult::failure(format!("{self}.")).for_operator(error.hint())
             }
-            Self::Refresh { source, .. } if source.verdict() == Verdict::Operator => {
+            Self::Refresh { source, .. } if source.is_about_client() => {
                 ToolResult::failure(format!("{self}: {source}. Connecting again will not help."))
                     .for_operator("check the provider's client_id and client_secret")
+            }
+            // The consent may have ended, or the app may not be set up right.
+            Self::Refresh { source, .. } if source.verdict().is_refusal() => {
+                ToolResult::failure(format!(
+                    "{self}: {source}. Nothing is lost; call this tool again in a moment. If it stays so, it asks the user to connect again."
+                ))
+                .for_operator("check the provider's client_id and client_secret")
             }
             Self::NotIssued { source, .. } if service::is_refusal(source) => {
                 ToolResult::failure(format!("{self}: {source}. Calling again will not help."))

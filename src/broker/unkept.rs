@@ -12,9 +12,9 @@ use std::time::Duration;
 use parking_lot::Mutex;
 
 use super::connect::End;
+use super::keeping::Put;
 use super::{Broker, renewal};
 use crate::model::event::ConsentOutcome;
-use crate::model::grant::AccountIdentity;
 use crate::model::{Authorization, Grant};
 use crate::store::StoreError;
 
@@ -169,13 +169,12 @@ impl Broker {
             return Ok(false);
         }
         let end = match put {
-            Some(before) => End::OtherAccount { before, candidate: Box::new(grant.clone()) },
-            None => End::Completed {
-                refused: grant.refused.clone(),
-                connected_as: grant.identity.as_ref().map(AccountIdentity::words),
-            },
+            Put::OtherAccount(before) => {
+                End::OtherAccount { before, candidate: Box::new(grant.clone()) }
+            }
+            Put::Kept(kept) => End::Completed(self.told(&kept, &authorization.trip.token_facts())),
         };
-        let is_kept = matches!(end, End::Completed { .. });
+        let is_kept = matches!(end, End::Completed(_));
         self.conclude(authorization, end).await?;
         let outcome =
             if is_kept { ConsentOutcome::Connected } else { ConsentOutcome::OtherAccount };

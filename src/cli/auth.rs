@@ -19,7 +19,7 @@ use super::report::{self, Hint, Usage, hinted};
 use super::serve::ended;
 use super::{Exit, block_on};
 use crate::app::App;
-use crate::broker::completion::Waited;
+use crate::broker::completion::{Connected, Waited};
 use crate::broker::grants::{Account, AccountState, Disconnected, Ended};
 use crate::config::Config;
 use crate::model::authorization::{AskedBy, LIFETIME};
@@ -27,7 +27,7 @@ use crate::model::event::EndedBy;
 use crate::model::text::nearest;
 use crate::model::text::shown;
 use crate::model::time::utc;
-use crate::model::{AccountName, Caller, Principal, Provider, ProviderId, Scopes};
+use crate::model::{AccountName, Caller, Principal, Provider, ProviderId, Scopes, Time};
 use crate::oauth::Revoked;
 use crate::store::StoreError;
 use whom::Whom;
@@ -190,7 +190,7 @@ async fn login<W: Write>(
     out: &mut Out<W>,
 ) -> anyhow::Result<Exit> {
     let principal = Principal::local(caller.clone());
-    let asked_by = AskedBy { client: Some("countersign auth login".into()), tool: None };
+    let asked_by = AskedBy::default();
     let prompt =
         app.broker.begin(&principal, provider, account, scopes, asked_by).await.map_err(hinted)?;
     let title = &provider.title;
@@ -214,7 +214,7 @@ async fn login<W: Write>(
         let _ = tokio::time::timeout(RESULT_PAGE, shown_in_browser).await;
     }
     match waited {
-        Waited::Completed { refused } => Ok(connected(provider, &refused)),
+        Waited::Completed(kept) => Ok(connected(app, provider, &kept)),
         Waited::Failed(why) => bail!("{} was not connected: {why}", provider.title),
         Waited::Pending | Waited::Over => {
             bail!("the link's time is over; run the command again for a new one")
@@ -244,18 +244,26 @@ async fn login_by_device<W: Write>(
     report::note(&format!(
         "\nWaiting for your approval, for at most {minutes} minutes. Ctrl-C ends it."
     ));
-    let refused = app.broker.finish_device_login(login).await.map_err(hinted)?;
-    Ok(connected(provider, &refused))
+    let kept = app.broker.finish_device_login(login).await.map_err(hinted)?;
+    Ok(connected(app, provider, &kept))
 }
 
-/// Says that it is done, and what it lacks.
-fn connected(provider: &Provider, refused: &Scopes) -> Exit {
-    report::note(&format!("\n{} is connected.", provider.title));
-    if !refused.is_empty() {
-        report::note(&format!(
-            "Not granted: {}. Tools that need it will ask for it again.",
-            shown(&refused.join(", "), LONGEST_LINE)
-        ));
+/// Says that it is done, what it lacks, and when it ends.
+fn connected(app: &App, provider: &Provider, kept: &Connected) -> Exit {
+    let title = &provider.title;
+    let Connected { connected_as, refused, ungranted, ends } = kept;
+    report::note(&match connected_as {
+        Some(account) => format!("\n{title} is connected as {}.", shown(account, LONGEST_LINE)),
+        None => format!("\n{title} is connected."),
+    });
+    if !ungranted.is_empty() {
+        let again =
+            if refused.is_empty() { "" } else { " Tools that need it will ask for it again." };
+        let scopes = shown(&ungranted.join(", "), LONGEST_LINE);
+        report::note(&format!("Not granted: {scopes}.{again}"));
+    }
+    if let Some(ends) = ends {
+        report::note(&ends.words(title, app.broker.now()));
     }
     Exit::Done
 }
@@ -269,15 +277,20 @@ async fn status<W: Write>(
 ) -> anyhow::Result<Exit> {
     let accounts = or_none(app.broker.accounts(caller).await)?;
     let keeper = app.keeper().await.map_err(hinted)?;
+    // Where a tool wants a consent and there is none, a script is told by the exit code.
+    let is_wanting = accounts.is_empty() && !connectable(app.broker.providers()).is_empty();
+    let exit = if is_wanting { Exit::ConsentNeeded } else { Exit::Done };
     if as_json {
+        let describe = |account: &Account| describe(account, app.broker.now());
         let accounts: Vec<Value> = accounts.iter().map(describe).collect();
         let keeper = keeper.map(|(pid, until)| json!({ "pid": pid, "until": utc(until) }));
         let status = json!({
             "version": 1, "user": caller.user, "accounts": accounts, "keeper": keeper,
         });
         out.line(&serde_json::to_string_pretty(&status)?)?;
-        return Ok(Exit::Done);
+        return Ok(exit);
     }
+    let now = app.broker.now();
     if accounts.is_empty() {
         let next = |provider: &str| next(provider, &AccountName::default());
         report::note(&match &*connectable(app.broker.providers()) {
@@ -294,9 +307,16 @@ async fn status<W: Write>(
         let name = name(account, accounts.iter().filter(|it| it.provider == *provider).count());
         out.line(&format!("{} {title} ({provider}){name}", sign(account)))?;
         out.line(&format!("  {}", words(account, &next)))?;
+        if let Some(ends) = &account.ends {
+            out.line(&format!("  {}", shown(&ends.words(title, now), LONGEST_LINE)))?;
+        }
         if !account.scopes.is_empty() {
             let scopes = shown(&account.scopes.to_string(), LONGEST_LINE);
             out.line(&format!("  scopes: {scopes}"))?;
+        }
+        if !account.ungranted.is_empty() {
+            let scopes = shown(&account.ungranted.to_string(), LONGEST_LINE);
+            out.line(&format!("  not granted: {scopes}"))?;
         }
     }
     if let Some((pid, until)) = keeper {
@@ -305,7 +325,7 @@ async fn status<W: Write>(
             utc(until)
         ))?;
     }
-    Ok(Exit::Done)
+    Ok(exit)
 }
 
 /// What was found; nothing where there is no store yet.
@@ -342,7 +362,7 @@ fn words(account: &Account, next: impl Fn(&str, &AccountName) -> String) -> Stri
     }
     match (&account.state, account.expires_at) {
         (AccountState::Ended(why), _) => {
-            format!("ended: {why}; next: {}", next(&account.provider, &account.account))
+            format!("{why}; next: {}", next(&account.provider, &account.account))
         }
         (AccountState::OtherConfiguration, _) => {
             format!("connected since {since} for another tools.toml, of no use to this one")
@@ -361,7 +381,7 @@ fn used(account: &Account) -> String {
     account.last_used.map(|at| format!(", last used {}", utc(at))).unwrap_or_default()
 }
 
-fn describe(account: &Account) -> Value {
+fn describe(account: &Account, now: Time) -> Value {
     let (state, why) = match &account.state {
         AccountState::Connected => ("connected", None),
         AccountState::Ended(why) => ("ended", Some(why)),
@@ -379,7 +399,10 @@ fn describe(account: &Account) -> Value {
         "connected_at": utc(account.connected_at),
         "refreshed_at": account.refreshed_at.map(utc),
         "last_used_at": account.last_used.map(utc),
+        "ungranted": account.ungranted,
         "expires_at": account.expires_at.map(utc),
+        "ends_at": account.ends.as_ref().map(|ends| utc(ends.at)),
+        "ends_because": account.ends.as_ref().map(|ends| ends.words(&account.title, now)),
         "renews": account.renews,
         "of_the_server": account.is_of_the_server,
     })

@@ -191,6 +191,12 @@ table! {
         "token_params" => token_params: Named<Text>,
         /// The object of the token response that holds the person's token, e.g. Slack's `authed_user`.
         "token_object" => token_object: Text,
+        /// Answers to a refresh that mean that the refresh token has ended, where those are not RFC 6749's `invalid_grant`.
+        "refresh_ended" => refresh_ended: Vec<RefreshEndedTable>,
+        /// When refresh tokens end, whatever their answer says.
+        "refresh_life" => refresh_life: RefreshLifeTable,
+        /// Whether `prompt=consent` is sent with the scope `offline_access` where `params` has no `prompt`, as OpenID Connect demands. Default: true.
+        "offline_prompt" => offline_prompt: At<bool>,
         /// The header that carries the bare access token. Default: `Authorization: Bearer …`.
         "token_header" => token_header: Text,
         /// What stands between scopes in the authorization request. Default: a space.
@@ -240,6 +246,34 @@ table! {
         "lifetime" => lifetime: At<i64>,
         /// Further claims, e.g. `box_sub_type`.
         "claims" => claims: Named<Text>,
+    }
+}
+
+table! {
+    /// An answer to a refresh that means: the refresh token has ended. All that is written must hold.
+    RefreshEndedTable {
+        /// The HTTP status.
+        "status" => status: At<i64>,
+        /// The answer's `error`, a text or a number.
+        "error" => error: Text,
+        /// Contained in some text of the answer, in whichever case.
+        "says" => says: Text,
+    }
+}
+
+table! {
+    /// When a provider ends refresh tokens: people are told beforehand.
+    RefreshLifeTable {
+        /// After how many days, 1 to 3650.
+        #[schemars(required)]
+        "days" => days: At<i64>,
+        /// From when they count: `renewal` (default), so that use prolongs it, or `consent`.
+        #[schemars(extend("enum" = ["renewal", "consent"]))]
+        "from" => from: Text,
+        /// In which case, where not always: a clause such as `your app is in status "Testing"`.
+        "when" => when: Text,
+        /// What the operator can do about it: a clause such as `publish the app`.
+        "remedy" => remedy: Text,
     }
 }
 

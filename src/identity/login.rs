@@ -48,7 +48,7 @@ impl LoginError {
             Self::NoPage | Self::NoIdToken => operator("`issuer` in [server.auth]"),
             Self::NoToken(error) => match error.verdict() {
                 Verdict::Operator => operator("`client_id`, `client_secret` and the redirect URI"),
-                Verdict::GrantEnded | Verdict::Passing => "try again".into(),
+                Verdict::GrantEnded | Verdict::Unclear | Verdict::Passing => "try again".into(),
             },
             Self::Refused(TokenFault::NoPerson | TokenFault::Person(_)) => {
                 operator("`user_claim` in [server.auth], and which claims the issuer tells")

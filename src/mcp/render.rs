@@ -119,9 +119,15 @@ pub(super) fn message(prompt: &ConnectPrompt) -> String {
         PromptReason::NotGranted => {
             format!("{what} {title} is connected, but this was not granted: {}.", prompt.scopes)
         }
-        PromptReason::Ended => {
-            format!("{what} The earlier consent has ended, so it must be given again.")
-        }
+        PromptReason::NotRenewed => format!(
+            "{what} {title} refuses to renew the earlier consent and does not say why, so it is asked for again; it is kept until the new one is given."
+        ),
+        PromptReason::Ended => match &prompt.ended {
+            Some(why) => format!(
+                "{what} The earlier consent has ended, so it must be given again. It {why}."
+            ),
+            None => format!("{what} The earlier consent has ended, so it must be given again."),
+        },
     };
     if !prompt.scopes.is_empty() {
         let _ = write!(text, " Asked for: {}.", asked_for(prompt));
@@ -303,6 +309,7 @@ mod tests {
             lives_minutes: 15,
             notice: None,
             ends_with_server: false,
+            ended: None,
         }
     }
 

@@ -15,6 +15,7 @@ use zeroize::Zeroizing;
 
 use super::credential::{Asked, Retention};
 use super::grant::Binding;
+use super::lifetime::{KnownEnd, OFFLINE_ACCESS, TokenFacts};
 use super::principal::{ConfirmOrder, Opener, Verifier};
 use super::provider::{
     Api, FailureConvention, Hosts, Identity, Revocation, TokenAuth, TokenBody, TokenResponseShape,
@@ -87,6 +88,10 @@ pub struct Authorization {
     /// model, which might take them for instructions.
     #[serde(default)]
     pub said: Option<String>,
+    /// Why the last way to the provider brought nothing, while the link can still be used. In our
+    /// words, for the page.
+    #[serde(default)]
+    pub problem: Option<String>,
     pub trip: Trip,
     /// Fingerprint of the cookie of the browser that brought a consent; only in what an earlier version
     /// has kept as [`Unconfirmed`].
@@ -98,6 +103,12 @@ pub struct Authorization {
     /// What the person knows the account by that is connected now.
     #[serde(default)]
     pub connected_as: Option<String>,
+    /// Asked for and not granted, once the authorization is completed; see [`Grant::ungranted`].
+    #[serde(default)]
+    pub ungranted: Scopes,
+    /// When the access that came of it ends, as far as that is known.
+    #[serde(default)]
+    pub ends: Option<KnownEnd>,
     /// A grant of another account than the one before, until the person says that they mean it.
     #[serde(default)]
     pub candidate: Option<Box<Grant>>,
@@ -155,6 +166,28 @@ pub struct CodeTrip {
     /// Blocks of private addresses that the endpoints may have where they were learnt from outside.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub allow_private: Vec<String>,
+    /// What is known of the tokens that will come of it.
+    #[serde(default)]
+    pub token_facts: TokenFacts,
+    /// Whether `prompt=consent` goes with the scope `offline_access`.
+    #[serde(default)]
+    pub offline_prompt: bool,
+}
+
+impl CodeTrip {
+    /// The extra parameters of an authorization request for these scopes.
+    ///
+    /// OpenID Connect Core §11: with `offline_access` a consent must be asked for, or the scope is
+    /// ignored and no refresh token comes. What the operator wrote of `prompt` counts.
+    pub fn params_for(&self, scopes: &Scopes) -> Vec<(String, String)> {
+        let mut params = self.params.clone();
+        let is_set = params.iter().any(|(name, _)| name == "prompt")
+            || self.authorize.query_pairs().any(|(name, _)| name == "prompt");
+        if self.offline_prompt && scopes.contains(OFFLINE_ACCESS) && !is_set {
+            params.push(("prompt".into(), "consent".into()));
+        }
+        params
+    }
 }
 
 impl Trip {
@@ -190,6 +223,14 @@ impl Trip {
         }
     }
 
+    /// What is known of the tokens that will come of it.
+    pub fn token_facts(&self) -> TokenFacts {
+        match &self.way {
+            Way::Code(code) => code.token_facts.clone(),
+            Way::Paste(_) => TokenFacts::default(),
+        }
+    }
+
     pub fn implied(&self) -> &Implied {
         static NOTHING: Implied = Implied::new();
         match &self.way {
@@ -204,6 +245,13 @@ impl Trip {
 pub struct AskedBy {
     pub client: Option<String>,
     pub tool: Option<ToolName>,
+}
+
+impl AskedBy {
+    /// Whether the person began it themselves, outside any call.
+    pub fn is_by_hand(&self) -> bool {
+        self.client.is_none() && self.tool.is_none()
+    }
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

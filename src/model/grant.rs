@@ -6,6 +6,7 @@ use secrecy::SecretString;
 use serde::{Deserialize, Serialize};
 
 use super::credential::Retention;
+use super::lifetime::OFFLINE_ACCESS;
 use super::provider::{Hosts, Revocation};
 use super::scope::Implied;
 use super::{AccountName, InstanceId, ProviderId, Scopes, Time};
@@ -83,6 +84,9 @@ pub struct TokenSet {
     pub refresh: Option<SecretString>,
     /// `None`: the provider did not say; used until it is refused.
     pub expires_at: Option<Time>,
+    /// When the refresh token ends, where the provider says so.
+    #[serde(default)]
+    pub refresh_expires_at: Option<Time>,
     /// When the answer came, from which the early-refresh margin is reckoned.
     pub received_at: Time,
 }
@@ -99,12 +103,22 @@ pub struct Grant {
     /// Needed and not granted the last time; named to the person instead of asked for again
     /// and again without a word.
     pub refused: Scopes,
+    /// Asked for and not granted: what [`Self::refused`] names, and what no tool needs.
+    #[serde(default)]
+    pub ungranted: Scopes,
     pub connected_at: Time,
     pub refreshed_at: Option<Time>,
     /// How to end it, as it was when the person consented.
     pub revocation: Option<Revocation>,
     /// Why the grant is of no use any more. The record stays, so that people see what happened.
     pub ended: Option<String>,
+    /// When that was noticed.
+    #[serde(default)]
+    pub ended_at: Option<Time>,
+    /// How many calls in a row came to nothing because the refresh token was refused in words that
+    /// do not say whether the grant has ended; counted up to [`MAX_UNCLEAR_REFUSALS`].
+    #[serde(default)]
+    pub unclear_refusals: u32,
     /// Whose account it is, as the provider tells it.
     #[serde(default)]
     pub identity: Option<AccountIdentity>,
@@ -178,6 +192,10 @@ pub enum Standing {
     Gone,
 }
 
+/// After so many calls that ended with such a refusal, a new consent is asked for. The grant is kept
+/// until that one stands, and tried again meanwhile.
+pub const MAX_UNCLEAR_REFUSALS: u32 = 3;
+
 /// How long people see what became of a grant that has ended.
 const REMEMBERED: Duration = Duration::from_hours(30 * 24);
 
@@ -195,7 +213,7 @@ impl Grant {
         if self.ended.is_some() {
             return Standing::Gone;
         }
-        let missing = needed.missing_from(&self.scopes, implied);
+        let missing = needed.missing_from(&self.scopes, implied).without(OFFLINE_ACCESS);
         if !missing.is_empty() {
             return Standing::MissingScopes(missing);
         }
@@ -211,6 +229,40 @@ impl Grant {
 }
 
 impl Grant {
+    /// Whether the refresh token was refused so often that a person has to be asked, although the
+    /// provider never said that the grant has ended.
+    pub fn is_refused(&self) -> bool {
+        self.unclear_refusals >= MAX_UNCLEAR_REFUSALS
+    }
+
+    /// This grant, with what of the one `before` goes on beside it.
+    ///
+    /// Many providers hand out a refresh token at the first consent only. A second consent without
+    /// one, such as for more scopes, keeps the first one's, together with the mark of a renewal that
+    /// has sent it; unless the account may be another one, or none is to be kept.
+    #[must_use]
+    pub fn over(&self, before: &Grant) -> Grant {
+        let mut grant = self.clone();
+        let is_same = match (&before.identity, &self.identity) {
+            (Some(before), Some(now)) => before.id == now.id,
+            (None, None) => true,
+            // The provider tells whose account it is, and told it once only.
+            (Some(_), None) | (None, Some(_)) => false,
+        };
+        if grant.tokens.refresh.is_none()
+            && grant.retention == Retention::Refresh
+            && grant.ended.is_none()
+            && is_same
+            && !before.is_refused()
+            && let Some(refresh) = &before.tokens.refresh
+        {
+            grant.tokens.refresh = Some(refresh.clone());
+            grant.tokens.refresh_expires_at = before.tokens.refresh_expires_at;
+            grant.attempt.clone_from(&before.attempt);
+        }
+        grant
+    }
+
     /// The account of the grant `before`, for people, if this one is of another, or of one that the
     /// provider did not name.
     pub fn other_account(&self, before: &Grant) -> Option<String> {
@@ -221,8 +273,9 @@ impl Grant {
 
     /// The same grant without its tokens: of no use, but people see what happened and to what.
     #[must_use]
-    pub fn ended(&self, why: &str) -> Grant {
-        let mut ended = Grant { ended: Some(why.to_owned()), ..self.clone() };
+    pub fn ended(&self, why: &str, now: Time) -> Grant {
+        let (why, at) = (Some(why.to_owned()), Some(now));
+        let mut ended = Grant { ended: why, ended_at: at, ..self.clone() };
         ended.tokens.access = SecretString::default();
         ended.tokens.refresh = None;
         ended
@@ -267,14 +320,18 @@ mod tests {
                 access: "a".into(),
                 refresh: refresh.then(|| "r".into()),
                 expires_at: life.map(Time::from_millis),
+                refresh_expires_at: None,
                 received_at: Time::from_millis(0),
             },
             scopes: Scopes::new(["notes:read"]),
             refused: Scopes::default(),
+            ungranted: Scopes::default(),
             connected_at: Time::from_millis(0),
             refreshed_at: None,
             revocation: None,
             ended: None,
+            ended_at: None,
+            unclear_refusals: 0,
             attempt: None,
             identity: None,
             retention: Retention::default(),

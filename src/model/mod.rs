@@ -12,6 +12,7 @@ pub mod event;
 pub mod grant;
 pub mod guide;
 pub mod id;
+pub mod lifetime;
 pub mod outcome;
 pub mod principal;
 pub mod provider;

@@ -124,10 +124,13 @@ pub struct ConnectPrompt {
     /// How long the link still lives.
     pub lives_minutes: u64,
     /// Something about the store that people must know, e.g. that earlier consents are lost.
-    pub notice: Option<String>,
+    pub notice: Option<Box<str>>,
     /// Whether the link stops working when this server ends, because nothing else on this machine
     /// answers it.
     pub ends_with_server: bool,
+    /// Why the consent before this one is of no use any more, as a fragment:
+    /// `expired 14:58 UTC; Acme gave no refresh token`.
+    pub ended: Option<Box<str>>,
 }
 
 impl ConnectPrompt {
@@ -147,4 +150,6 @@ pub enum PromptReason {
     NotGranted,
     /// The provider does not honour the grant any more.
     Ended,
+    /// The provider refuses to renew the grant, call after call, and does not say why.
+    NotRenewed,
 }

@@ -12,6 +12,7 @@ use url::Url;
 
 use super::credential::{AssertionSettings, Credential, GrantType, Retention};
 use super::guide::Guide;
+use super::lifetime::{RefreshLife, TokenFacts};
 use super::scope::Implied;
 use super::tool::{Action, Body, Effect, HttpAction, Method, Node, Piece, Template};
 use super::{AccountName, ProviderId, Scopes, Tool, ToolName};
@@ -122,6 +123,17 @@ impl Provider {
         self.accounts || account.is_default()
     }
 
+    /// What is known of its tokens before it issues any.
+    pub fn token_facts(&self) -> TokenFacts {
+        let words = Some(self.guide.tokens.clone()).filter(|words| !words.is_empty());
+        match &self.credential {
+            Credential::OAuth(settings) => {
+                TokenFacts { refresh_life: settings.refresh_life.clone(), words }
+            }
+            Credential::Shared(_) | Credential::Asked(_) => TokenFacts::default(),
+        }
+    }
+
     /// Which scopes contain which; nothing where there are none.
     pub fn implied(&self) -> &Implied {
         static NOTHING: Implied = Implied::new();
@@ -160,6 +172,11 @@ pub struct OAuthSettings {
     /// The header that carries the bare access token, where it is not `Authorization: Bearer …`.
     pub token_header: Option<String>,
     pub identity: Option<Identity>,
+    /// When refresh tokens end there, if that is known.
+    pub refresh_life: Option<RefreshLife>,
+    /// Whether `prompt=consent` goes with `offline_access` (OpenID Connect Core §11), unless
+    /// [`Self::params`] has a `prompt`.
+    pub offline_prompt: bool,
     pub loopback: LoopbackRule,
 }
 
@@ -367,6 +384,24 @@ pub struct TokenResponseShape {
     /// e.g. Slack's `authed_user`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub nested: Option<String>,
+    /// Answers to a refresh that say, in the provider's own words, that the refresh token has ended.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub refresh_ended: Vec<RefreshEnded>,
+}
+
+/// An answer to a refresh that means what `invalid_grant` means in RFC 6749 §5.2. All that is given
+/// must hold.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RefreshEnded {
+    /// The HTTP status.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub status: Option<u16>,
+    /// The answer's `error`; a number counts as its digits.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub error: Option<String>,
+    /// Contained in some text of the answer, in whichever case.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub says: Option<String>,
 }
 
 /// Which loopback redirect URIs the provider accepts (RFC 8252 §7.3).

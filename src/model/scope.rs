@@ -65,6 +65,13 @@ impl Scopes {
         Scopes(self.0.difference(&granted).cloned().collect())
     }
 
+    /// All but this one.
+    #[must_use]
+    pub fn without(mut self, scope: &str) -> Scopes {
+        self.0.remove(scope);
+        self
+    }
+
     fn closure(&self, implied: &Implied) -> BTreeSet<String> {
         let mut all = self.0.clone();
         let mut open: Vec<String> = all.iter().cloned().collect();

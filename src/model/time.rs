@@ -97,6 +97,16 @@ pub fn date(time: Time) -> String {
     )
 }
 
+/// A moment near `now`: `14:58 UTC` within a day, else as [`date`].
+pub fn moment(time: Time, now: Time) -> String {
+    const DAY: Duration = Duration::from_hours(24);
+    if time.since(now).max(now.since(time)) >= DAY {
+        return date(time);
+    }
+    jiff::Timestamp::from_millisecond(time.0)
+        .map_or_else(|_| date(time), |at| at.strftime("%H:%M UTC").to_string())
+}
+
 /// How long ago that was, to the hour: `3 hours ago`.
 pub fn ago(past: Duration) -> String {
     const HOUR: u64 = 60 * 60;
@@ -126,6 +136,13 @@ mod tests {
     fn times_are_words() {
         assert_eq!(date(Time::from_millis(1_795_253_400_000)), "21 November 2026, 09:30 UTC");
         assert_eq!(date(Time::from_millis(i64::MAX)), "an unknown time");
+        let noon = Time::from_millis(1_795_253_400_000);
+        assert_eq!(moment(noon.after(Duration::from_hours(23)), noon), "08:30 UTC");
+        assert_eq!(moment(noon.before(Duration::from_mins(1)), noon), "09:29 UTC");
+        assert_eq!(
+            moment(noon.after(Duration::from_hours(24)), noon),
+            "22 November 2026, 09:30 UTC"
+        );
         for (minutes, words) in [
             (0, "within the last hour"),
             (59, "within the last hour"),

@@ -139,7 +139,9 @@ impl DeviceCode {
     fn after(&mut self, error: TokenError) -> Result<Poll, TokenError> {
         let code = match &error {
             TokenError::Refused { code } => code.as_str(),
-            _ if error.verdict() == Verdict::Passing => return Ok(self.wait_longer()),
+            _ if matches!(error.verdict(), Verdict::Passing | Verdict::Unclear) => {
+                return Ok(self.wait_longer());
+            }
             _ => return Err(error),
         };
         match code {

@@ -11,6 +11,12 @@ pub enum TokenError {
     /// An error response (RFC 6749 §5.2). `code` is its `error`, never free text.
     #[error("the authorization server answered `{code}`")]
     Refused { code: String },
+    /// An answer to a refresh that means, in this provider's own words, what `invalid_grant` means.
+    #[error("the authorization server answered that the refresh token is not valid any more")]
+    RefreshTokenEnded,
+    /// JSON that names no error that we know, and has no token either.
+    #[error("the authorization server's answer has no access token")]
+    Tokenless,
     #[error("the authorization server answered with status {status}")]
     Status {
         status: u16,
@@ -32,17 +38,56 @@ pub enum Verdict {
     GrantEnded,
     /// Our registration is refused. The operator's to mend; never a reason to ask people again.
     Operator,
+    /// It refuses, in words that do not say whether the grant has ended or what else is the matter.
+    Unclear,
     /// The answer says nothing about the grant; the same request may succeed later.
     Passing,
+}
+
+impl Verdict {
+    /// Whether the authorization server has refused, for whatever reason.
+    pub fn is_refusal(self) -> bool {
+        match self {
+            Self::GrantEnded | Self::Operator | Self::Unclear => true,
+            Self::Passing => false,
+        }
+    }
 }
 
 impl TokenError {
     pub fn verdict(&self) -> Verdict {
         match self {
             Self::Refused { code } => verdict_of(code),
+            Self::RefreshTokenEnded => Verdict::GrantEnded,
             // RFC 6749 §5.2 reserves 401 for a client that failed to authenticate.
-            Self::Status { status: 401 | 403, .. } | Self::Unsigned(_) => Verdict::Operator,
+            Self::Status { status: 401, .. } | Self::Unsigned(_) => Verdict::Operator,
+            // 409: another request for the same grant is under way, e.g. Airtable.
+            Self::Status { status: 408 | 409 | 425 | 429, .. } => Verdict::Passing,
+            Self::Status { status: 400..=499, .. } | Self::Tokenless => Verdict::Unclear,
             Self::Status { .. } | Self::Malformed(_) | Self::Unreachable(_) => Verdict::Passing,
+        }
+    }
+
+    /// Whether it is about our registration as a whole, so that every grant there would be refused
+    /// alike. Other words of [`Verdict::Operator`] may be about the one grant: Atlassian says
+    /// `unauthorized_client` of a refresh token that has ended.
+    pub fn is_about_client(&self) -> bool {
+        match self {
+            Self::Refused { code } => is_about_client(code),
+            Self::Status { status, .. } => *status == 401,
+            Self::Unsigned(_) => true,
+            Self::RefreshTokenEnded
+            | Self::Tokenless
+            | Self::Malformed(_)
+            | Self::Unreachable(_) => false,
+        }
+    }
+
+    /// The code of an error response.
+    pub fn code(&self) -> Option<&str> {
+        match self {
+            Self::Refused { code } => Some(code),
+            _ => None,
         }
     }
 
@@ -53,8 +98,11 @@ impl TokenError {
             Self::Unreachable(error) => !error.is_before_sending(),
             // A gateway did not get the answer, or not a good one (RFC 9110 §15.6.3, §15.6.5); who
             // was to give it may have acted.
-            Self::Malformed(_) | Self::Status { status: 502 | 504, .. } => true,
-            Self::Refused { .. } | Self::Status { .. } | Self::Unsigned(_) => false,
+            Self::Malformed(_) | Self::Tokenless | Self::Status { status: 502 | 504, .. } => true,
+            Self::Refused { .. }
+            | Self::RefreshTokenEnded
+            | Self::Status { .. }
+            | Self::Unsigned(_) => false,
         }
     }
 
@@ -63,11 +111,23 @@ impl TokenError {
         match self {
             Self::Status { retry_after, .. } => *retry_after,
             Self::Refused { .. }
+            | Self::RefreshTokenEnded
+            | Self::Tokenless
             | Self::Malformed(_)
             | Self::Unreachable(_)
             | Self::Unsigned(_) => None,
         }
     }
+}
+
+fn is_about_client(code: &str) -> bool {
+    matches!(
+        code,
+        "invalid_client"
+            | "invalid_client_id"
+            | "bad_client_secret"
+            | "incorrect_client_credentials"
+    )
 }
 
 fn verdict_of(code: &str) -> Verdict {
@@ -88,16 +148,27 @@ fn verdict_of(code: &str) -> Verdict {
         | "login_required"
         // The scopes can only be agreed anew.
         | "invalid_scope" => Verdict::GrantEnded,
-        "invalid_client"
-        | "unauthorized_client"
+        code if is_about_client(code) => Verdict::Operator,
+        "unauthorized_client"
         | "unsupported_grant_type"
         | "invalid_request"
-        | "bad_client_secret"
-        | "invalid_client_id"
-        | "incorrect_client_credentials"
         | "redirect_uri_mismatch"
         | "bad_redirect_uri" => Verdict::Operator,
-        _ => Verdict::Passing,
+        // RFC 6749 §4.1.2.1, RFC 8628 §3.5, and what else servers in trouble call themselves.
+        "temporarily_unavailable"
+        | "server_error"
+        | "slow_down"
+        | "service_unavailable"
+        | "internal_error"
+        | "internal_server_error"
+        | "fatal_error"
+        | "timeout"
+        | "request_timeout"
+        | "rate_limited"
+        | "ratelimited"
+        | "rate_limit_exceeded"
+        | "too_many_requests" => Verdict::Passing,
+        _ => Verdict::Unclear,
     }
 }
 
@@ -111,11 +182,26 @@ mod tests {
         assert_eq!(verdict("invalid_grant"), Verdict::GrantEnded);
         assert_eq!(verdict("invalid_client"), Verdict::Operator);
         assert_eq!(verdict("temporarily_unavailable"), Verdict::Passing);
-        assert_eq!(verdict("something_new"), Verdict::Passing);
+        assert_eq!(verdict("something_new"), Verdict::Unclear);
         assert_eq!(
             TokenError::Status { status: 503, retry_after: None }.verdict(),
             Verdict::Passing
         );
         assert_eq!(TokenError::Malformed("HTML").verdict(), Verdict::Passing);
+        assert_eq!(TokenError::RefreshTokenEnded.verdict(), Verdict::GrantEnded);
+        for (status, verdict) in [
+            (400, Verdict::Unclear),
+            (403, Verdict::Unclear),
+            (401, Verdict::Operator),
+            (409, Verdict::Passing),
+            (429, Verdict::Passing),
+            (302, Verdict::Passing),
+        ] {
+            assert_eq!(
+                TokenError::Status { status, retry_after: None }.verdict(),
+                verdict,
+                "{status}"
+            );
+        }
     }
 }

@@ -16,6 +16,7 @@ mod revocation;
 mod service;
 mod userinfo;
 
+use std::borrow::Cow;
 use std::time::Duration;
 
 use futures_util::FutureExt as _;
@@ -172,7 +173,7 @@ impl OAuthClient {
         let oauth = basic(client);
         let token = RefreshToken::new(refresh.expose_secret().to_owned());
         let endpoint = client.refresh_endpoint.as_ref().unwrap_or(&client.token_endpoint);
-        let courier = self.courier(client, endpoint);
+        let courier = Courier { is_refresh: true, ..self.courier(client, endpoint) };
         let answer = oauth.exchange_refresh_token(&token).request_async(&courier).await;
         let mut issued = self.issued(answer)?;
         issued.tokens.refresh.get_or_insert_with(|| refresh.clone());
@@ -195,7 +196,7 @@ impl OAuthClient {
     }
 
     fn courier<'a>(&'a self, client: &'a ClientRegistration, endpoint: &'a Url) -> Courier<'a> {
-        Courier { net: &self.net, clock: &self.clock, client, endpoint }
+        Courier { net: &self.net, clock: &self.clock, client, endpoint, is_refresh: false }
     }
 
     fn issued<T: oauth2::ErrorResponse>(
@@ -221,6 +222,11 @@ impl OAuthClient {
                 access: secret(answer.access_token().secret()),
                 refresh: answer.refresh_token().map(|token| secret(token.secret())),
                 expires_at: answer.expires_in().map(|life| now.after(life)),
+                refresh_expires_at: answer
+                    .extra_fields()
+                    .refresh_token_expires_in
+                    .filter(|_| answer.refresh_token().is_some())
+                    .map(|life| now.after(Duration::from_secs(life))),
                 received_at: now,
             },
             scopes: answer
@@ -258,6 +264,8 @@ struct Courier<'a> {
     clock: &'a Clock,
     client: &'a ClientRegistration,
     endpoint: &'a Url,
+    /// Whether a refresh token is sent: only then can the answer say that it has ended.
+    is_refresh: bool,
 }
 
 impl<'c> oauth2::AsyncHttpClient<'c> for Courier<'_> {
@@ -304,7 +312,11 @@ impl Courier<'_> {
         let status = response.status();
         let retry_after = net::retry_after(|name| response.headers().get(name)?.to_str().ok());
         let body = net::read(response, LARGEST).await?;
-        normalize::normalize(status, &body, &self.client.response, self.clock.now())
+        let mut shape = Cow::Borrowed(&self.client.response);
+        if !self.is_refresh {
+            shape.to_mut().refresh_ended.clear();
+        }
+        normalize::normalize(status, &body, &shape, self.clock.now())
             .map_err(|error| with_retry_after(error, retry_after))
     }
 }
@@ -316,16 +328,18 @@ fn with_retry_after(error: TokenError, retry_after: Option<Duration>) -> TokenEr
     }
 }
 
-/// A token response with what OpenID Connect adds to it.
-type TokenResponse = oauth2::StandardTokenResponse<IdToken, BasicTokenType>;
+/// A token response with what OpenID Connect and providers add to it.
+type TokenResponse = oauth2::StandardTokenResponse<Extras, BasicTokenType>;
 
 #[derive(Debug, Serialize, Deserialize)]
-struct IdToken {
+struct Extras {
     /// Whatever it is: servers that nobody signs in with must not fail by it.
     id_token: Option<serde_json::Value>,
+    /// Seconds; see [`normalize`].
+    refresh_token_expires_in: Option<u64>,
 }
 
-impl oauth2::ExtraTokenFields for IdToken {}
+impl oauth2::ExtraTokenFields for Extras {}
 
 type Basic = oauth2::Client<
     BasicErrorResponse,

@@ -8,7 +8,7 @@ use serde_json::{Map, Value};
 use url::form_urlencoded;
 
 use super::error::TokenError;
-use crate::model::provider::TokenResponseShape;
+use crate::model::provider::{RefreshEnded, TokenResponseShape};
 use crate::model::{Scopes, Time};
 
 /// Longest token accepted: it must fit into a header.
@@ -23,7 +23,44 @@ pub(super) fn normalize(
     shape: &TokenResponseShape,
     now: Time,
 ) -> Result<Map<String, Value>, TokenError> {
+    if shape.refresh_ended.iter().any(|said| is_said(said, status, body)) {
+        return Err(TokenError::RefreshTokenEnded);
+    }
     tidy(person_s(success(status, body)?, shape)?, now)
+}
+
+/// Whether the answer to a refresh is what the provider is known to say of one that has ended. Never
+/// so with a status that says nothing about the grant.
+fn is_said(said: &RefreshEnded, status: StatusCode, body: &[u8]) -> bool {
+    let is_about_the_grant =
+        status.is_success() || (status.is_client_error() && !matches!(status.as_u16(), 408 | 429));
+    if !is_about_the_grant || said.status.is_some_and(|wanted| wanted != status.as_u16()) {
+        return false;
+    }
+    let Some(answer) = object(body) else { return false };
+    if answer.contains_key("access_token") {
+        return false;
+    }
+    let is_error = |wanted: &str| match answer.get("error") {
+        Some(Value::String(code)) => code == wanted,
+        Some(Value::Number(code)) => code.to_string() == wanted,
+        _ => false,
+    };
+    said.error.as_deref().is_none_or(is_error)
+        && said.says.as_deref().is_none_or(|words| {
+            let words = words.to_lowercase();
+            answer.values().any(|value| says(value, &words))
+        })
+}
+
+/// Whether some text in `value` contains `words`, which are in lower case.
+fn says(value: &Value, words: &str) -> bool {
+    match value {
+        Value::String(text) => text.to_lowercase().contains(words),
+        Value::Array(items) => items.iter().any(|item| says(item, words)),
+        Value::Object(fields) => fields.values().any(|field| says(field, words)),
+        Value::Null | Value::Bool(_) | Value::Number(_) => false,
+    }
 }
 
 /// The object of a body that is no error, whatever the status says of it.
@@ -114,9 +151,7 @@ fn error_code(answer: &Map<String, Value>) -> Option<String> {
 }
 
 fn tidy(mut answer: Map<String, Value>, now: Time) -> Result<Map<String, Value>, TokenError> {
-    check_token(
-        answer.get("access_token").ok_or(TokenError::Malformed("it has no access_token"))?,
-    )?;
+    check_token(answer.get("access_token").ok_or(TokenError::Tokenless)?)?;
     // RFC 6749 §6: no new refresh token means that the old one goes on. One that cannot be sent is
     // none: the access token beside it is good, and the old refresh token may be spent by now.
     if answer.get("refresh_token").is_none_or(|token| check_token(token).is_err()) {
@@ -134,6 +169,9 @@ fn tidy(mut answer: Map<String, Value>, now: Time) -> Result<Map<String, Value>,
     };
     if let Some(life) = life {
         answer.insert("expires_in".into(), Value::from(life));
+    }
+    if let Some(life) = refresh_life(&mut answer, now) {
+        answer.insert(REFRESH_LIFE.into(), Value::from(life));
     }
     let said = ["scope", "scopes"].map(|name| answer.remove(name).as_ref().and_then(scope_text));
     if let Some(scope) = said.into_iter().flatten().next() {
@@ -175,6 +213,19 @@ pub(super) fn seconds(value: &Value) -> Option<u64> {
         reason = "between 1 and ten years"
     )]
     Some(seconds.min(LONGEST_LIFE) as u64)
+}
+
+/// What the life of a refresh token is called after this step.
+const REFRESH_LIFE: &str = "refresh_token_expires_in";
+
+/// Whole seconds until the refresh token ends, by whichever name: Google, Salesforce and Zendesk say
+/// `refresh_token_expires_in`, `QuickBooks` puts `x_` before it, Keycloak says `refresh_expires_in`
+/// (0: never), Square `refresh_token_expires_at`.
+fn refresh_life(answer: &mut Map<String, Value>, now: Time) -> Option<u64> {
+    let lives = [REFRESH_LIFE, "x_refresh_token_expires_in", "refresh_expires_in"]
+        .map(|name| answer.remove(name).as_ref().and_then(seconds));
+    let end = answer.remove("refresh_token_expires_at");
+    lives.into_iter().flatten().next().or_else(|| until(&end?, now))
 }
 
 /// Whole seconds from `now` to the end of a life: an RFC 3339 date (Square), or seconds since the
@@ -308,6 +359,24 @@ mod tests {
     }
 
     #[test]
+    fn the_life_of_a_refresh_token_has_one_name() {
+        let life = |fields: &str| {
+            let answer = read(200, &format!(r#"{{"access_token":"a",{fields}}}"#)).unwrap();
+            answer.get("refresh_token_expires_in").and_then(Value::as_u64)
+        };
+        for fields in [
+            r#""refresh_token_expires_in":60"#,
+            r#""refresh_token_expires_in":"60""#,
+            r#""x_refresh_token_expires_in":60"#,
+            r#""refresh_expires_in":60"#,
+            r#""refresh_token_expires_at":"2026-01-01T00:01:00Z""#,
+        ] {
+            assert_eq!(life(fields), Some(60), "{fields}");
+        }
+        assert_eq!(life(r#""refresh_expires_in":0"#), None, "Keycloak: never");
+    }
+
+    #[test]
     fn errors_are_found_wherever_they_stand() {
         assert_eq!(code(200, r#"{"error":"bad_verification_code"}"#), "bad_verification_code");
         assert_eq!(code(200, r#"{"ok":false,"error":"token_expired"}"#), "token_expired");
@@ -334,9 +403,39 @@ mod tests {
         ] {
             assert!(matches!(read(status, body), Err(TokenError::Status { .. })), "{status}");
         }
-        for body in ["", "<html>", "hello", "[]", "{}", r#"{"access_token":7}"#] {
+        for body in ["", "<html>", "hello", "[]", r#"{"access_token":7}"#] {
             assert!(matches!(read(200, body), Err(TokenError::Malformed(_))), "{body}");
         }
+        assert!(matches!(read(200, "{}"), Err(TokenError::Tokenless)));
+    }
+
+    #[test]
+    fn a_provider_s_own_words_for_the_end_of_a_refresh_token_are_known() {
+        let said = RefreshEnded {
+            status: Some(403),
+            error: Some("unauthorized_client".into()),
+            says: Some("refresh_token is invalid".into()),
+        };
+        let is_end = |said: &RefreshEnded, status: u16, body: &str| {
+            let shape = TokenResponseShape {
+                refresh_ended: vec![said.clone()],
+                ..TokenResponseShape::default()
+            };
+            let answer =
+                normalize(StatusCode::from_u16(status).unwrap(), body.as_bytes(), &shape, NOW);
+            matches!(answer, Err(TokenError::RefreshTokenEnded))
+        };
+        let body =
+            r#"{"error":"unauthorized_client","error_description":"Refresh_token is invalid"}"#;
+        assert!(is_end(&said, 403, body));
+        assert!(!is_end(&said, 400, body) && !is_end(&said, 503, body));
+        assert!(!is_end(&said, 403, r#"{"error":"unauthorized_client"}"#));
+        let number = RefreshEnded { error: Some("400".into()), ..RefreshEnded::default() };
+        assert!(is_end(&number, 400, r#"{"message":"Bad Request","error":400}"#));
+        let deep = RefreshEnded { says: Some("RefreshToken".into()), ..RefreshEnded::default() };
+        assert!(is_end(&deep, 400, r#"{"errors":[{"resource":"RefreshToken","code":"invalid"}]}"#));
+        assert!(!is_end(&deep, 429, r#"{"errors":[{"resource":"RefreshToken"}]}"#));
+        assert!(!is_end(&deep, 200, r#"{"access_token":"RefreshToken"}"#), "a token is no refusal");
     }
 
     #[test]
@@ -350,7 +449,8 @@ mod tests {
     #[test]
     fn a_nested_token_is_lifted_and_nothing_around_it() {
         let nested = |name: &str, body: &str| {
-            let shape = TokenResponseShape { nested: Some(name.into()) };
+            let shape =
+                TokenResponseShape { nested: Some(name.into()), ..TokenResponseShape::default() };
             normalize(StatusCode::OK, body.as_bytes(), &shape, NOW).map(Value::Object)
         };
         let plain = json!({"access_token": "person", "token_type": "bearer"});

@@ -112,6 +112,7 @@ mod tests {
             access: "acc".into(),
             refresh: Some("ref".into()),
             expires_at: None,
+            refresh_expires_at: None,
             received_at: Time::from_millis(0),
         }
     }

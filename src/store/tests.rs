@@ -8,6 +8,7 @@ use crate::model::Time;
 use crate::model::authorization::{AskedBy, ClientRegistration, CodeTrip, Status, Trip, Way};
 use crate::model::credential::Retention;
 use crate::model::grant::Binding;
+use crate::model::lifetime::TokenFacts;
 use crate::model::provider::{FailureConvention, Hosts, TokenAuth, TokenBody, TokenResponseShape};
 use crate::model::{Clock, Scopes, TokenSet, UserId};
 
@@ -101,14 +102,18 @@ pub(super) fn grant(access: &str) -> Grant {
             access: access.into(),
             refresh: None,
             expires_at: None,
+            refresh_expires_at: None,
             received_at: NOW,
         },
         scopes: Scopes::new(["notes"]),
         refused: Scopes::default(),
+        ungranted: Scopes::default(),
         connected_at: NOW,
         refreshed_at: None,
         revocation: None,
         ended: None,
+        ended_at: None,
+        unclear_refusals: 0,
         attempt: None,
         identity: None,
         retention: Retention::default(),
@@ -135,6 +140,9 @@ pub(super) fn authorization(user: &str) -> Authorization {
         tools: std::collections::BTreeSet::new(),
         said: None,
         refusals: Vec::new(),
+        problem: None,
+        ungranted: Scopes::default(),
+        ends: None,
         trip: trip(),
         browser: None,
         unclaimed_since: None,
@@ -153,6 +161,8 @@ fn trip() -> Trip {
         headers: Vec::new(),
         failure: FailureConvention::default(),
         way: Way::Code(Box::new(CodeTrip {
+            token_facts: TokenFacts::default(),
+            offline_prompt: false,
             client: ClientRegistration {
                 client_id: "client".into(),
                 client_secret: None,

@@ -77,6 +77,8 @@ pub(super) fn provider(hosts: &[&str]) -> Provider {
         hosts: Hosts::new(hosts),
         headers: Vec::new(),
         credential: Credential::OAuth(Box::new(OAuthSettings {
+            refresh_life: None,
+            offline_prompt: false,
             grant: GrantType::Code,
             endpoints: Endpoints {
                 issuer: None,

@@ -185,11 +185,9 @@ impl Page {
     }
 }
 
-impl Ended {
-    /// A line in parts; those between backticks are names of things, and true.
-    fn parts(line: &str) -> impl Iterator<Item = (bool, &str)> {
-        line.split('`').enumerate().map(|(at, part)| (at % 2 == 1, part))
-    }
+/// A line in parts; those between backticks are names of things, and true.
+fn parts(line: &str) -> impl Iterator<Item = (bool, &str)> {
+    line.split('`').enumerate().map(|(at, part)| (at % 2 == 1, part))
 }
 
 impl IntoResponse for Page {
@@ -233,14 +231,19 @@ pub(super) fn invitation(invitation: &Invitation, csrf: String, change: Change) 
                 Some(account) => format!("{title} is connected as {account}"),
                 None => format!("{title} is connected"),
             };
-            let lines = vec![kept(invitation), go_back(invitation)];
+            let mut lines = vec![kept(invitation), go_back(invitation)];
+            if !invitation.spared.is_empty() {
+                lines.push(format!("Not granted: {}.", invitation.spared.join(", ")));
+            }
+            lines.extend(invitation.ends.clone());
             undoable(Page::new(StatusCode::OK, Kind::Good, heading, lines), invitation, csrf)
         }
         Status::Completed => {
-            let lines = vec![
-                format!("Not granted: {}.", invitation.refused.join(", ")),
+            let mut lines = vec![
+                format!("Not granted: {}.", [&*invitation.refused, &*invitation.spared].concat().join(", ")),
                 format!("{} Tools that need more will not work until you grant it: go back and call the tool again to be asked once more.", kept(invitation)),
             ];
+            lines.extend(invitation.ends.clone());
             let heading = format!("{title} is connected, but not for everything");
             undoable(Page::new(StatusCode::OK, Kind::Neutral, heading, lines), invitation, csrf)
         }
@@ -295,7 +298,7 @@ fn connect(invitation: &Invitation, csrf: String, change: Change) -> Connect {
         has_changed: matches!(change, Change::SinceTheClick),
         problem: match change {
             Change::Problem(problem) => Some(problem),
-            Change::None | Change::SinceTheClick => None,
+            Change::None | Change::SinceTheClick => invitation.problem.clone(),
         },
         paste: invitation.paste.clone().map(|paste| PasteForm {
             words: paste.words,
@@ -315,7 +318,15 @@ fn connect(invitation: &Invitation, csrf: String, change: Change) -> Connect {
 }
 
 fn kept(invitation: &Invitation) -> String {
-    format!("The access is kept on this server, sealed, for {}.", invitation.user)
+    let place = match invitation.proof {
+        Proof::SameMachine => "on this computer",
+        Proof::SignedIn | Proof::Application(_) => "on this server",
+    };
+    let whose = match &*invitation.user {
+        "default" => String::new(),
+        user => format!(", for {user}"),
+    };
+    format!("The access is kept {place}, encrypted{whose}.")
 }
 
 /// The page with a way to disconnect again: here, or by a command where the process that shows the page

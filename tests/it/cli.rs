@@ -133,7 +133,7 @@ fn the_next_command_is_about_the_same_file_person_and_folder() {
     let mut shell = std::process::Command::new("/bin/sh");
     let (code, stdout, stderr) =
         run(shell.env_clear().env("HOME", folder.path()).current_dir("/").arg("-c").arg(status));
-    assert_eq!(code, 0, "{stderr}");
+    assert_eq!(code, 4, "nothing is connected: {stderr}");
     let shown: Value = serde_json::from_str(&stdout).unwrap();
     assert_eq!(shown["user"], "ana b");
     assert!(data.join("FORMAT").exists(), "another folder was used");

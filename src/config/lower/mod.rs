@@ -17,6 +17,7 @@ mod output;
 mod param;
 mod placeholder;
 mod provider;
+mod refresh;
 mod request;
 mod secret;
 mod server;

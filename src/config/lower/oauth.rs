@@ -7,7 +7,7 @@ use super::super::problem::{Findings, Span};
 use super::super::read::Text;
 use super::provider::{ScopeRule, variable};
 use super::request::Api;
-use super::{address, assertion, body, choice, identity, secret};
+use super::{address, assertion, body, choice, identity, refresh, secret};
 use crate::model::credential::GrantType;
 use crate::model::provider::{
     Endpoints, Hosts, LoopbackRule, OAuthSettings, Revocation, RevocationRequest, SecretRef,
@@ -124,7 +124,6 @@ pub(super) fn settings(
         text.map_or_else(|| default.to_owned(), |text| text.value)
     };
     let client = client?;
-    let parameter = scope_parameter(oauth.scope_parameter, find);
     let settings = OAuthSettings {
         token_body: oauth
             .token_body
@@ -159,7 +158,7 @@ pub(super) fn settings(
         token_auth,
         scopes: own_scopes,
         scope_separator: text(oauth.scope_separator, " "),
-        scope_parameter: parameter,
+        scope_parameter: scope_parameter(oauth.scope_parameter, find),
         implied: implied
             .map(|(wide, narrow)| {
                 (
@@ -173,7 +172,12 @@ pub(super) fn settings(
         token_params,
         token_header,
         identity,
-        response: TokenResponseShape { nested: oauth.token_object.map(|text| text.value) },
+        refresh_life: oauth.refresh_life.and_then(|table| refresh::life(table, find)),
+        offline_prompt: oauth.offline_prompt.is_none_or(|prompt| prompt.value),
+        response: TokenResponseShape {
+            nested: oauth.token_object.map(|text| text.value),
+            refresh_ended: refresh::ended(oauth.refresh_ended.unwrap_or_default(), find),
+        },
     };
     // Hosts that were wrong are said already.
     if !api.hosts.is_empty() || !find.has_error_within(&find.table_at(table.span.start)) {

@@ -41,6 +41,8 @@ struct Shown {
     since: Moment,
     used: Option<Moment>,
     lasts: Option<String>,
+    /// That it ends within a day.
+    warning: Option<String>,
     is_over: bool,
     is_of_the_server: bool,
     reconnects: bool,
@@ -102,6 +104,9 @@ fn shown(broker: &Broker, person: &Person, account: &Account) -> Shown {
     let provider = broker.provider(&account.provider);
     let words = |scope: &str| provider.and_then(|it| it.scope_words.get(scope));
     let (kind, state) = state(account, person.principal.is_local());
+    let now = broker.now();
+    let soon = account.ends.as_ref().filter(|ends| ends.is_soon(account.connected_at, now));
+    let warning = soon.map(|ends| ends.words(&account.title, now));
     Shown {
         title: account.title.clone(),
         label: account.label.clone(),
@@ -114,8 +119,9 @@ fn shown(broker: &Broker, person: &Person, account: &Account) -> Shown {
         used: account
             .last_used
             .map(|used| Moment { datetime: utc(used), words: ago(broker.now().since(used)) }),
-        lasts: lasts(account),
-        is_over: account.state != AccountState::Connected,
+        lasts: lasts(account, broker.now()),
+        is_over: account.state != AccountState::Connected || warning.is_some(),
+        warning,
         is_of_the_server: account.is_of_the_server,
         reconnects: account.reconnects,
         digest: account.digest.clone(),
@@ -138,7 +144,7 @@ pub(super) fn called(title: &str, account: &AccountName, label: Option<&str>) ->
 fn state(account: &Account, is_local: bool) -> (Kind, String) {
     match &account.state {
         AccountState::Connected => (Kind::Good, "Connected".into()),
-        AccountState::Ended(why) => (Kind::Bad, format!("Ended: {}", sentence(why))),
+        AccountState::Ended(why) => (Kind::Bad, sentence(why)),
         AccountState::OtherConfiguration => (
             Kind::Bad,
             "Of no use now: it was connected under other settings of this server.".into(),
@@ -153,12 +159,21 @@ fn state(account: &Account, is_local: bool) -> (Kind, String) {
     }
 }
 
-fn lasts(account: &Account) -> Option<String> {
+fn lasts(account: &Account, now: Time) -> Option<String> {
     match (&account.state, account.expires_at) {
         _ if account.is_of_the_server => None,
         (AccountState::Ended(_), _) => None,
         (_, Some(end)) if !account.renews => {
-            Some(format!("until {}, then you are asked again", date(end)))
+            let why =
+                account.ends.as_ref().map(|ends| format!(". {}", ends.words(&account.title, now)));
+            Some(format!(
+                "until {}, then you are asked again{}",
+                date(end),
+                why.unwrap_or_default()
+            ))
+        }
+        _ if account.ends.is_some() => {
+            account.ends.as_ref().map(|ends| ends.words(&account.title, now))
         }
         (_, Some(_)) => Some("until you end it; it renews itself".into()),
         (_, None) => Some("until you end it".into()),

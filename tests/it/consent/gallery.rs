@@ -114,8 +114,10 @@ async fn every_way_to_fail_has_a_page_and_a_title_of_its_own() {
 
     world.provider.tokens(|_| Act::Say(answer("500 Internal Server Error", "", "")));
     let departure = world.click(&link).await;
-    let failed = world.come_back(&departure, "code=c0de").await;
-    assert!(failed.text.contains("Try again") && failed.text.contains("Incident"));
+    // Told behind the link, at an address without code and state.
+    assert_eq!(world.come_back(&departure, "code=c0de").await.location(), link);
+    let failed = world.get(&link).await;
+    assert!(failed.text.contains("Try again") && failed.text.contains("incident"));
     gallery.hang("no token", &failed);
     let departure = world.click(&link).await;
     let elsewhere =

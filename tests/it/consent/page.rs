@@ -91,7 +91,10 @@ async fn only_a_consent_that_lacks_nothing_goes_to_the_operator_s_page() {
         let back = world.come_back(&departure, "code=c0de").await;
         assert!(back.location().contains(place), "{scope}: {}", back.location());
         let refused = Scopes::new((scope == "profile").then_some("notes:read"));
-        assert_eq!(waited(&world, &prompt).await, Waited::Completed { refused });
+        match waited(&world, &prompt).await {
+            Waited::Completed(connected) => assert_eq!(connected.refused, refused),
+            other => panic!("{other:?}"),
+        }
     }
 }
 

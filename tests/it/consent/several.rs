@@ -58,15 +58,83 @@ async fn a_call_is_made_with_the_account_that_it_names() {
 #[tokio::test]
 async fn an_account_that_is_not_there_is_asked_for_and_those_that_are_are_named() {
     let world = world().await;
-    let prompt = world.prompt_as(Some("wrok")).await;
-    assert_eq!(prompt.account.as_str(), "wrok");
+    let prompt = world.prompt_as(Some("home")).await;
+    assert_eq!(prompt.account.as_str(), "home");
     assert_eq!(prompt.connected, ["default (“ana@example.com”)", "work (“bob@example.com”)"]);
     let page = world.get(&prompt.url).await;
-    assert!(page.text.contains("as the account <strong><bdi>wrok</bdi></strong>"), "{}", page.text);
-    connect(&world, Some("wrok"), "eve").await;
-    for (account, token) in [(Some("wrok"), "eve"), (None, "ana"), (Some("work"), "bob")] {
+    assert!(page.text.contains("as the account <strong><bdi>home</bdi></strong>"), "{}", page.text);
+    connect(&world, Some("home"), "eve").await;
+    for (account, token) in [(Some("home"), "eve"), (None, "ana"), (Some("work"), "bob")] {
         assert_eq!(whose(&world, account).await, token);
     }
+}
+
+/// What a call is told instead of a link.
+async fn told(world: &World, account: Option<&str>) -> String {
+    match world.call_as(account).await {
+        Outcome::Complete(result) if result.is_error => result.text,
+        other => panic!("{other:?}"),
+    }
+}
+
+#[tokio::test]
+async fn a_mistyped_account_is_answered_with_the_nearest_and_no_link() {
+    let world = world().await;
+    for (typed, meant) in [
+        ("wrok", "`work`"),
+        ("Work2", "`work`"),
+        ("bob@exmple.com", "`work`"),
+        ("defualt", "`default`"),
+        ("ana@example.co", "`default`"),
+    ] {
+        let text = told(&world, Some(typed)).await;
+        assert!(text.contains(&format!("Did you mean {meant}?")), "{typed}: {text}");
+        assert!(text.contains("default (“ana@example.com”), work (“bob@example.com”)"), "{text}");
+        assert!(!text.contains("/connect/"), "{text}");
+    }
+}
+
+/// Begun by the person, it is no mistake any more.
+#[tokio::test]
+async fn a_near_name_can_be_connected_by_hand() {
+    let world = world().await;
+    let provider = world.app.broker.provider("acme").unwrap();
+    let account = countersign::model::AccountName::new("work2");
+    let principal = countersign::model::Principal::local(ana());
+    let scopes = countersign::model::Scopes::new(["notes:read"]);
+    let begun = world
+        .app
+        .broker
+        .begin(
+            &principal,
+            provider,
+            &account,
+            &scopes,
+            countersign::model::authorization::AskedBy::default(),
+        )
+        .await
+        .unwrap();
+    assert_eq!(world.prompt_as(Some("work2")).await.url, begun.url);
+    world.provider.says(tokens(r#"{"access_token":"eve"}"#));
+    world.consent_by(&begun.url).await;
+    assert_eq!(whose(&world, Some("work2")).await, "eve");
+}
+
+#[tokio::test]
+async fn a_call_without_an_account_uses_the_only_one() {
+    let world = World::of(tools_toml).await;
+    me(&world);
+    connect(&world, Some("work"), "bob").await;
+    assert_eq!(whose(&world, None).await, "bob");
+    connect(&world, Some("home"), "eve").await;
+    let text = told(&world, None).await;
+    assert!(text.contains("home (“eve@example.com”), work (“bob@example.com”)"), "{text}");
+    assert!(text.contains("as `account`"), "{text}");
+    // The default one is what a call without a name means.
+    world.provider.says(tokens(r#"{"access_token":"ana"}"#));
+    let link = world.prompt_as(Some("default")).await.url;
+    world.consent_by(&link).await;
+    assert_eq!(whose(&world, None).await, "ana");
 }
 
 #[tokio::test]

@@ -162,9 +162,16 @@ async fn no_token_for_a_code_leaves_the_link_open_and_nothing_kept() {
         answer("200 OK", "", r#"{"error":"bad_verification_code"}"#),
     ] {
         world.provider.says(bytes);
-        let page = world.consent().await;
-        assert_eq!(page.status, StatusCode::BAD_GATEWAY);
-        assert!(page.text.contains("Nothing was connected"), "{}", page.text);
+        let link = world.prompt().await.url;
+        let back = world.consent_by(&link).await;
+        // At an address without code and state.
+        assert_eq!((back.status, back.location()), (StatusCode::SEE_OTHER, &*link));
+        let page = world.get(&link).await;
+        assert!(
+            page.text.contains("handed out no token") || page.text.contains("was not connected"),
+            "{}",
+            page.text
+        );
         assert!(!page.text.contains("c0de"));
     }
     world.provider.accepts(&["first"]);

@@ -1,0 +1,264 @@
+//! How long a person's access lasts: the end that is known beforehand, why one has come, and what to
+//! do about it.
+
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use super::credential::Retention;
+use super::text::shown;
+use super::time::moment;
+use super::{Grant, Time};
+
+/// The scope that most issuers want for a refresh token (OpenID Connect Core §11). It grants
+/// nothing at an API, so no tool ever lacks it.
+pub const OFFLINE_ACCESS: &str = "offline_access";
+
+/// A rule by which a provider's refresh tokens end, as its documentation tells it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RefreshLife {
+    pub days: u32,
+    pub from: LifeFrom,
+    /// In which case it holds, where not always, e.g. `your Google app is in status "Testing"`.
+    pub when: Option<String>,
+    /// What the operator can do about it, e.g. `publish the app`.
+    pub remedy: Option<String>,
+}
+
+/// From when the days of a [`RefreshLife`] count.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum LifeFrom {
+    /// Whatever is done meanwhile.
+    Consent,
+    /// Each renewal brings a new refresh token, or prolongs the one that there is.
+    Renewal,
+}
+
+/// The end of a person's access, known beforehand.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct KnownEnd {
+    pub at: Time,
+    pub why: EndReason,
+}
+
+/// Why access ends, or has ended.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum EndReason {
+    /// The access token's life is over, and there is no refresh token (RFC 6749 §5.1).
+    NoRefreshToken(Advice),
+    /// The same, as the person agreed to: none is kept.
+    NotKept,
+    /// The provider said when its refresh token ends (`refresh_token_expires_in`).
+    RefreshTokenLife,
+    /// `is_certain`: it always holds, or the provider's own answer agrees with it.
+    Rule { life: RefreshLife, is_certain: bool },
+    /// The provider, or its API, has refused it; in our words.
+    Refused(String),
+}
+
+/// What may bring a refresh token the next time.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Advice {
+    /// Ask for [`OFFLINE_ACCESS`].
+    AskForOfflineAccess,
+    /// It was asked for.
+    OfflineAccessNotGranted,
+    /// How long this provider's tokens live, in the catalogue's words.
+    Facts(String),
+}
+
+/// What is known of a provider's tokens before it has issued any.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TokenFacts {
+    pub refresh_life: Option<RefreshLife>,
+    /// How long tokens live, in whole sentences.
+    pub words: Option<String>,
+}
+
+/// How far an end that a provider states may lie from the rule that it agrees with.
+const SLACK: Duration = Duration::from_hours(1);
+/// Of a reason that may come from outside.
+const MAX_REASON: usize = 300;
+
+impl RefreshLife {
+    fn span(&self) -> Duration {
+        Duration::from_hours(24) * self.days
+    }
+
+    fn end(&self, grant: &Grant) -> Time {
+        match self.from {
+            LifeFrom::Consent => grant.connected_at.after(self.span()),
+            LifeFrom::Renewal => grant.tokens.received_at.after(self.span()),
+        }
+    }
+}
+
+impl Grant {
+    /// The end that is known of this grant, while it goes on.
+    pub fn known_end(&self, facts: &TokenFacts, now: Time) -> Option<KnownEnd> {
+        if self.ended.is_some() {
+            return None;
+        }
+        let tokens = &self.tokens;
+        if tokens.refresh.is_none() {
+            return Some(KnownEnd { at: tokens.expires_at?, why: self.without_refresh(facts) });
+        }
+        let life = facts.refresh_life.as_ref();
+        let (at, why) = match (tokens.refresh_expires_at, life) {
+            (Some(said), Some(life)) if is_near(said, life.end(self)) => {
+                (said, EndReason::Rule { life: life.clone(), is_certain: true })
+            }
+            (Some(said), _) => (said, EndReason::RefreshTokenLife),
+            (None, Some(life)) => {
+                let is_certain = life.when.is_none();
+                (life.end(self), EndReason::Rule { life: life.clone(), is_certain })
+            }
+            (None, None) => return None,
+        };
+        // Where it is over and the grant is not, the rule's case is not this one.
+        let is_over = matches!(why, EndReason::Rule { is_certain: false, .. }) && at <= now;
+        (!is_over).then_some(KnownEnd { at, why })
+    }
+
+    /// Why this grant is of no use any more, and since when.
+    pub fn past_end(&self, facts: &TokenFacts) -> (Option<Time>, EndReason) {
+        let Some(why) = &self.ended else {
+            if self.tokens.refresh.is_some() {
+                let why = "it refuses to renew the access, and does not say why";
+                return (None, EndReason::Refused(why.into()));
+            }
+            return (self.tokens.expires_at, self.without_refresh(facts));
+        };
+        let is_after = |end: Time| self.ended_at.is_some_and(|at| at.after(SLACK) >= end);
+        if let Some(life) = &facts.refresh_life {
+            let end = life.end(self);
+            // It was renewed later than that: the rule's case is not this one.
+            if is_after(end) && self.tokens.received_at < end {
+                return (Some(end), EndReason::Rule { life: life.clone(), is_certain: true });
+            }
+        }
+        match self.tokens.refresh_expires_at {
+            Some(end) if is_after(end) => (Some(end), EndReason::RefreshTokenLife),
+            _ => (self.ended_at, EndReason::Refused(why.clone())),
+        }
+    }
+
+    fn without_refresh(&self, facts: &TokenFacts) -> EndReason {
+        if self.retention != Retention::Refresh {
+            return EndReason::NotKept;
+        }
+        EndReason::NoRefreshToken(match &facts.words {
+            _ if self.ungranted.contains(OFFLINE_ACCESS) => Advice::OfflineAccessNotGranted,
+            Some(words) => Advice::Facts(words.clone()),
+            None => Advice::AskForOfflineAccess,
+        })
+    }
+}
+
+fn is_near(one: Time, other: Time) -> bool {
+    one.since(other) <= SLACK && other.since(one) <= SLACK
+}
+
+impl KnownEnd {
+    /// What a person is told beforehand, in whole sentences. `title` is the provider's.
+    pub fn words(&self, title: &str, now: Time) -> String {
+        let at = moment(self.at, now);
+        match &self.why {
+            EndReason::NoRefreshToken(advice) => {
+                format!("{title} gave no refresh token; access ends {at}. {}", advice.words())
+            }
+            EndReason::NotKept => {
+                format!("The access ends {at}; nothing is kept to renew it with.")
+            }
+            EndReason::RefreshTokenLife => {
+                format!(
+                    "{title} gave a refresh token that ends {at}; if no newer one comes, you are asked again then."
+                )
+            }
+            EndReason::Rule { life, is_certain } => {
+                let days = life.days;
+                let what = match life.from {
+                    LifeFrom::Consent => {
+                        format!("{title} ends this access {days} days after your consent: {at}.")
+                    }
+                    LifeFrom::Renewal => {
+                        format!(
+                            "{title} ends this access when it is not used for {days} days ({at}, if never used again)."
+                        )
+                    }
+                };
+                match (&life.when, is_certain) {
+                    (Some(when), false) => format!("If {when}: {what}{}", life.advice()),
+                    (Some(when), true) => format!("{what} The reason: {when}.{}", life.advice()),
+                    (None, _) => format!("{what}{}", life.advice()),
+                }
+            }
+            EndReason::Refused(why) => format!("The access ends: {why}."),
+        }
+    }
+
+    /// Whether it comes within a day, of access that was meant for longer.
+    pub fn is_soon(&self, connected_at: Time, now: Time) -> bool {
+        const DAY: Duration = Duration::from_hours(24);
+        self.at > now && self.at.since(now) <= DAY && self.at.since(connected_at) > DAY
+    }
+}
+
+impl RefreshLife {
+    fn advice(&self) -> String {
+        self.remedy
+            .as_ref()
+            .map(|remedy| format!(" To keep it longer, {remedy}."))
+            .unwrap_or_default()
+    }
+}
+
+impl Advice {
+    fn words(&self) -> String {
+        match self {
+            Self::AskForOfflineAccess => {
+                format!("Most issuers give one with the scope `{OFFLINE_ACCESS}`.")
+            }
+            Self::OfflineAccessNotGranted => {
+                format!("The scope `{OFFLINE_ACCESS}` was asked for and not granted.")
+            }
+            Self::Facts(words) => words.clone(),
+        }
+    }
+}
+
+impl EndReason {
+    /// What a person is told afterwards, as a fragment: `expired 14:58 UTC; Acme gave no refresh token`.
+    pub fn past_words(&self, title: &str, at: Option<Time>, now: Time) -> String {
+        let at = at.map(|at| format!(" {}", moment(at, now))).unwrap_or_default();
+        match self {
+            Self::NoRefreshToken(_) => format!("expired{at}; {title} gave no refresh token"),
+            Self::NotKept => format!("expired{at}; nothing was kept to renew it with"),
+            Self::RefreshTokenLife => {
+                format!("expired{at}; {title}'s refresh token lasted until then")
+            }
+            Self::Rule { life, .. } => {
+                let days = life.days;
+                let mut words = match life.from {
+                    LifeFrom::Consent => {
+                        format!("ended{at}: {title} ends access {days} days after the consent")
+                    }
+                    LifeFrom::Renewal => {
+                        format!("ended{at}: {title} ends access that is not used for {days} days")
+                    }
+                };
+                if let Some(when) = &life.when {
+                    words = format!("{words} if {when}");
+                }
+                match &life.remedy {
+                    Some(remedy) => format!("{words}; to keep it longer, {remedy}"),
+                    None => words,
+                }
+            }
+            Self::Refused(why) => format!("ended: {}", shown(why, MAX_REASON)),
+        }
+    }
+}

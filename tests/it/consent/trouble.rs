@@ -1,0 +1,134 @@
+//! A provider in trouble is asked less, not more, and its log lines are counted.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use countersign::broker::Call;
+use countersign::model::{Caller, Outcome, Principal, UserId};
+use futures_util::future::join_all;
+use tokio::time::Instant;
+
+use super::world::{World, tokens};
+use crate::server::{Act, answer};
+
+const PEOPLE: usize = 30;
+
+fn person(at: usize) -> Caller {
+    Caller::local(UserId::new(format!("person-{at}")))
+}
+
+async fn call(world: &World, at: usize) -> Outcome {
+    let principal = &Principal::local(person(at));
+    let call = Call { principal, tool: "read", arguments: None, client: None };
+    world.app.broker.call(call).await.unwrap()
+}
+
+/// A world in which these people's access tokens have just expired.
+async fn expired(people: usize) -> World {
+    let world = World::new().await;
+    world.provider.accepts(&["first", "second"]);
+    let count = AtomicUsize::new(0);
+    world.provider.tokens(move |_| {
+        let at = count.fetch_add(1, Ordering::SeqCst);
+        Act::Say(tokens(&format!(
+            r#"{{"access_token":"first","refresh_token":"r{at}","expires_in":600}}"#
+        )))
+    });
+    for at in 0..people {
+        match call(&world, at).await {
+            Outcome::AuthorizationRequired(prompt) => world.consent_by(&prompt.url).await,
+            other => panic!("{other:?}"),
+        };
+    }
+    world.pass(Duration::from_secs(601));
+    world
+}
+
+fn is_kept(outcome: &Outcome) -> bool {
+    matches!(outcome, Outcome::Complete(it) if it.is_error && it.text.contains("Nothing is lost"))
+}
+
+#[tokio::test]
+async fn of_many_people_one_finds_out_whether_trouble_is_over() {
+    let world = expired(PEOPLE).await;
+    world.provider.says(answer("503 Service Unavailable", "", ""));
+    let outcomes = join_all((0..PEOPLE).map(|at| call(&world, at))).await;
+    assert!(outcomes.iter().all(is_kept));
+    let sent = world.provider.refreshes();
+    assert!(sent <= PEOPLE + 2, "{sent} requests for {PEOPLE} people");
+    // Known by now: of the next ones, too, one asks for all.
+    let outcomes = join_all((0..PEOPLE).map(|at| call(&world, at))).await;
+    assert!(outcomes.iter().all(is_kept));
+    assert!(world.provider.refreshes() - sent <= 2, "{}", world.provider.refreshes() - sent);
+    world.provider.says(tokens(r#"{"access_token":"second","expires_in":600}"#));
+    let outcomes = join_all((0..PEOPLE).map(|at| call(&world, at))).await;
+    assert!(
+        outcomes.iter().all(|it| matches!(it, Outcome::Complete(it) if !it.is_error)),
+        "nothing is lost: {outcomes:?}"
+    );
+}
+
+#[tokio::test]
+async fn retry_after_is_remembered_across_calls_and_people() {
+    let world = expired(2).await;
+    world.provider.says(answer("429 Too Many Requests", "Retry-After: 30\r\n", ""));
+    let began = Instant::now();
+    assert!(is_kept(&call(&world, 0).await));
+    assert_eq!(world.provider.refreshes(), 1);
+    for at in [0, 1, 1, 0] {
+        assert!(is_kept(&call(&world, at).await));
+    }
+    assert_eq!(world.provider.refreshes(), 1, "it said when to come again");
+    assert!(began.elapsed() < Duration::from_secs(5), "and nobody waits for it");
+}
+
+#[tokio::test]
+async fn a_short_retry_after_is_waited_for() {
+    let world = expired(2).await;
+    let refusals = Arc::new(AtomicUsize::new(0));
+    let seen = Arc::clone(&refusals);
+    world.provider.tokens(move |_| {
+        if seen.fetch_add(1, Ordering::SeqCst) < 3 {
+            Act::Say(answer("429 Too Many Requests", "Retry-After: 1\r\n", ""))
+        } else {
+            Act::Say(tokens(r#"{"access_token":"second","expires_in":600}"#))
+        }
+    });
+    assert!(is_kept(&call(&world, 0).await), "three times no");
+    let began = Instant::now();
+    let outcome = call(&world, 1).await;
+    assert!(matches!(&outcome, Outcome::Complete(it) if !it.is_error), "{outcome:?}");
+    assert!(began.elapsed() > Duration::from_millis(500), "not before it wants to be asked");
+}
+
+/// The one test here that takes twenty seconds: it is what a provider is given the first time.
+#[tokio::test]
+async fn an_endpoint_that_hangs_costs_its_time_once() {
+    let world = expired(3).await;
+    world.provider.tokens(|_| Act::Stall(Vec::new()));
+    assert!(is_kept(&call(&world, 0).await));
+    for at in [0, 1, 2] {
+        let began = Instant::now();
+        assert!(is_kept(&call(&world, at).await));
+        assert!(began.elapsed() < Duration::from_secs(10), "{:?}", began.elapsed());
+    }
+    assert!(world.provider.refreshes() <= 3, "{}", world.provider.refreshes());
+}
+
+/// What still works is not kept waiting.
+#[tokio::test]
+async fn a_token_that_lives_is_used_while_another_person_s_endpoint_hangs() {
+    let world = expired(1).await;
+    world.provider.says(tokens(r#"{"access_token":"first","refresh_token":"r","expires_in":600}"#));
+    match call(&world, 1).await {
+        Outcome::AuthorizationRequired(prompt) => world.consent_by(&prompt.url).await,
+        other => panic!("{other:?}"),
+    };
+    world.pass(Duration::from_secs(595));
+    world.provider.says(answer("503 Service Unavailable", "", ""));
+    assert!(is_kept(&call(&world, 0).await));
+    let sent = world.provider.refreshes();
+    assert!(matches!(call(&world, 1).await, Outcome::Complete(it) if !it.is_error));
+    assert_eq!(world.provider.refreshes(), sent);
+}
