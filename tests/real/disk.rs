@@ -193,6 +193,8 @@ fn a_server_that_ends_on_a_full_disk_keeps_what_it_holds_in_memory() {
     let prompt = server.call("whoami", &json!({})).asked();
     Visit::to(&prompt.url).approves();
     server.call("whoami", &json!({})).ran();
+    // A link by which what is left of allocated pages is used up.
+    let other = server.call("list_notes", &json!({})).asked();
     // It is made beside the first calls.
     let reserve = disk.0.join("data/reserve");
     let is_made = || fs::metadata(&reserve).is_ok_and(|file| file.len() == 1 << 20);
@@ -202,14 +204,14 @@ fn a_server_that_ends_on_a_full_disk_keeps_what_it_holds_in_memory() {
     });
     assert!(made, "there is no reserve");
 
-    let filler = disk.0.join("filler");
-    fill(&filler);
-    let is_full = (0..64).any(|_| {
-        world.pull("expire-access-tokens", &json!({}));
-        let answer = server.begin("whoami", &json!({}));
-        server.wait(answer)["result"]["isError"] == true
-    });
-    assert!(is_full, "the disk was never full");
+    // The provider takes its time over the renewal, in which the disk fills up.
+    let refreshes = world.refreshes();
+    world.pull("expire-access-tokens", &json!({}));
+    world.pull("token-fault", &json!({"delay_ms": 1500}));
+    let call = server.begin("whoami", &json!({}));
+    while world.refreshes() == refreshes {}
+    let filler = fill_for_good(&disk, &other);
+    assert_eq!(server.wait(call)["result"]["isError"], true);
     for _ in 0..5 {
         server.call("whoami", &json!({})).failed();
     }
