@@ -344,6 +344,7 @@ fn what_a_server_for_many_needs_is_looked_at_before_it_starts() {
         [tools.read]
         description = "Read."
         request     = "GET https://api.example.com/x"
+        max_chars   = 1000
     "#;
     let folder = folder_with(tools);
     let check = |variables: &[(&str, &str)]| {
