@@ -139,6 +139,16 @@ impl Broker {
         Ok(true)
     }
 
+    /// Ends all unclaimed consents of this user, whose access ends.
+    pub(super) async fn end_unclaimed_of(&self, caller: &Caller) -> Result<(), StoreError> {
+        for held in self.store().await?.all_unclaimed().await? {
+            if held.value.authorization.caller == *caller {
+                self.drop_unclaimed(held, EndThere::Always).await?;
+            }
+        }
+        Ok(())
+    }
+
     /// Ends consents that were not claimed in time.
     pub(super) async fn end_unclaimed(&self, now: Time) -> Result<(), StoreError> {
         for held in self.store().await?.all_unclaimed().await? {

@@ -79,6 +79,7 @@ impl Broker {
         let store = self.store().await?;
         store.cut_off(caller, self.0.parts.clock.now()).await?;
         store.forget_begun(caller).await?;
+        self.end_unclaimed_of(caller).await?;
         for held in store.authorizations_of(caller).await? {
             if let (Way::Code(trip), Some(candidate)) =
                 (&held.value.trip.way, &held.value.candidate)

@@ -276,7 +276,7 @@ async fn status<W: Write>(
     out: &mut Out<W>,
 ) -> anyhow::Result<Exit> {
     let accounts = or_none(app.broker.accounts(caller).await)?;
-    let keeper = app.keeper().await.map_err(hinted)?;
+    let keeper = or_none(app.keeper().await)?;
     // Where a tool wants a consent and there is none, a script is told by the exit code.
     let is_wanting = accounts.is_empty() && !connectable(app.broker.providers()).is_empty();
     let exit = if is_wanting { Exit::ConsentNeeded } else { Exit::Done };

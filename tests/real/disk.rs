@@ -194,7 +194,7 @@ fn a_server_that_ends_on_a_full_disk_keeps_what_it_holds_in_memory() {
     Visit::to(&prompt.url).approves();
     server.call("whoami", &json!({})).ran();
     // A link by which what is left of allocated pages is used up.
-    let other = server.call("list_notes", &json!({})).asked();
+    let other = server.call("write_note", &json!({"title": "x"})).asked();
     // It is made beside the first calls.
     let reserve = disk.0.join("data/reserve");
     let is_made = || fs::metadata(&reserve).is_ok_and(|file| file.len() == 1 << 20);

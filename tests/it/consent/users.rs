@@ -3,6 +3,7 @@
 
 use countersign::broker::grants::Disconnected;
 use countersign::identity::Authenticator;
+use countersign::model::authorization::Unclaimed;
 use countersign::model::event::EndedBy;
 use countersign::model::principal::ConfirmOrder;
 use countersign::model::server_auth::{KeyHolder, ResolvedAuth, ResolvedKey};
@@ -100,6 +101,21 @@ async fn a_consent_under_way_when_access_is_ended_is_not_kept() {
     ended.try_recv().expect("access was ended before the provider answered");
     assert!(users(&world).await.is_empty(), "the consent outlived the end of access");
     world.prompt().await;
+}
+
+#[tokio::test]
+async fn a_consent_that_waits_for_its_browser_ends_with_the_user_s_access() {
+    let world = connected_by(&[]).await;
+    let store = world.app.broker.store().await.unwrap();
+    let grant = store.grants(&ana()).await.unwrap().remove(0).value;
+    let authorization = store.authorizations_of(&ana()).await.unwrap().remove(0).value;
+    let given_at = grant.connected_at;
+    let unclaimed = Unclaimed { authorization, grant, browser: "one".into(), given_at };
+    store.keep_unclaimed(&unclaimed).await.unwrap();
+    world.provider.tokens(|_| Act::Say(answer("200 OK", "", "")));
+    world.app.broker.end_access(&ana(), EndedBy::Operator).await.unwrap();
+    assert!(store.all_unclaimed().await.unwrap().is_empty());
+    assert!(users(&world).await.is_empty());
 }
 
 /// The REST routes of an application named `my-app`, and of a person with a key.
