@@ -53,6 +53,11 @@ impl Refusal {
         Self { retry_after: MUCH_LATER, ..Self::busy(why) }
     }
 
+    /// Nothing follows on the stream that a GET wants to resume.
+    pub(super) fn finished() -> Self {
+        Self::new(StatusCode::METHOD_NOT_ALLOWED, "this stream has ended with its answer")
+    }
+
     pub(super) fn not_acceptable(why: &'static str) -> Self {
         Self::new(StatusCode::NOT_ACCEPTABLE, why)
     }
@@ -99,6 +104,10 @@ impl IntoResponse for Refusal {
             StatusCode::UNSUPPORTED_MEDIA_TYPE => {
                 let identity = HeaderValue::from_static("identity");
                 headers.insert(header::ACCEPT_ENCODING, identity);
+            }
+            // RFC 9110 §15.5.6
+            StatusCode::METHOD_NOT_ALLOWED => {
+                headers.insert(header::ALLOW, HeaderValue::from_static("POST, DELETE"));
             }
             // What is left of the body will not be read.
             StatusCode::PAYLOAD_TOO_LARGE | StatusCode::REQUEST_TIMEOUT => {

@@ -28,6 +28,8 @@ use rmcp::transport::streamable_http_server::session::{
     ServerSseMessage, SessionId, SessionManager,
 };
 
+use tokio::time::Instant;
+
 use super::announce::{Announcements, elicitation_of};
 use super::body::REFUSED;
 use crate::model::Caller;
@@ -62,6 +64,8 @@ struct Asking {
 pub(super) enum Refused {
     TooMany,
     NoSession,
+    /// The stream to resume has ended with its answer, which the client has just been given.
+    Finished,
 }
 
 /// What was decided here about a request.
@@ -348,11 +352,16 @@ impl SessionManager for Sessions {
         last_event_id: String,
     ) -> Result<impl Stream<Item = ServerSseMessage> + Send + Sync + 'static, SessionsError> {
         let last = EventId::parse(&last_event_id);
-        let found = last.map_or(Found::Unknown, |last| self.events.after(id, &last));
+        let found =
+            last.map_or(Found::Unknown, |last| self.events.after(id, &last, Instant::now()));
         let stream: Outgoing = match found {
             Found::Request { stream, next } => Box::pin(self.events.follow(stream, next)),
             Found::Standalone { next } => Box::pin(self.standalone(id, Some(next)).await?),
             Found::Gone(request) => Box::pin(stream::iter([gone(request)])),
+            Found::Finished => {
+                refuse(Refused::Finished);
+                Box::pin(stream::empty())
+            }
             // Answered with an empty stream, so that a browser does not ask for ever.
             Found::Unknown => Box::pin(stream::empty()),
         };

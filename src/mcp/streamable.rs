@@ -158,6 +158,9 @@ async fn by_rmcp(
     match refused {
         Some(Refused::TooMany) => return Err(Refusal::full("every session has an open stream")),
         Some(Refused::NoSession) => return Err(Refusal::no_session()),
+        // Clients take this for "no stream here" and come back no more; an empty stream would be
+        // resumed again, by one connection for each call.
+        Some(Refused::Finished) => return Err(Refusal::finished()),
         None => {}
     }
     // Its word for a body that is no message; the Content-Type has been looked at before.

@@ -30,6 +30,9 @@ pub(super) use id::EventId;
 const KEPT_FOR: Duration = Duration::from_mins(2);
 /// How long a stream without an answer is kept: longer than any call takes.
 const MAX_OPEN: Duration = Duration::from_mins(30);
+/// A client that comes back behind an answer so soon after it has gone out has it: the TypeScript SDK
+/// 1.23 does so after each call.
+const JUST_TAKEN: Duration = Duration::from_secs(5);
 /// How often what is over is looked for.
 const SWEEP_INTERVAL: Duration = Duration::from_secs(15);
 const MAX_BYTES: usize = 64 << 20;
@@ -84,6 +87,8 @@ struct Kept {
     is_complete: bool,
     /// Up to here, without it, a client has taken its events.
     taken: u64,
+    /// When it took the last of them.
+    taken_at: Option<Instant>,
 }
 
 struct Event {
@@ -110,6 +115,8 @@ pub(super) enum Found {
     Standalone {
         next: u64,
     },
+    /// The client has just been given the answer.
+    Finished,
     /// The answer to this request is not kept any more.
     Gone(RequestId),
     Unknown,
@@ -175,6 +182,7 @@ impl Events {
         let state = &mut *self.0.state.lock();
         let Some(kept) = state.streams.get_mut(&id.stream) else { return };
         kept.taken = kept.taken.max(id.index + 1);
+        kept.taken_at = Some(Instant::now());
         if kept.is_complete
             && kept.taken == kept.next
             && let Some((_, caller)) = &kept.owner
@@ -185,7 +193,7 @@ impl Events {
     }
 
     /// What is there behind the event of this id, in this session.
-    pub(super) fn after(&self, session: &SessionId, last: &EventId) -> Found {
+    pub(super) fn after(&self, session: &SessionId, last: &EventId, now: Instant) -> Found {
         let state = self.0.state.lock();
         let kept = state
             .streams
@@ -195,8 +203,12 @@ impl Events {
             (Some(kept), _) if kept.request.is_none() => Found::Standalone { next: last.index + 1 },
             (Some(kept), _) => {
                 let is_over = kept.is_complete && last.index + 1 >= kept.next;
-                // A client that comes back behind the answer has lost it on its own side; with
-                // nothing to read it would wait for ever.
+                let age = kept.taken_at.map(|at| now.saturating_duration_since(at));
+                if is_over && kept.taken >= kept.next && age.is_some_and(|age| age < JUST_TAKEN) {
+                    return Found::Finished;
+                }
+                // A client that comes back behind the answer much later has lost it on its own side;
+                // with nothing to read it would wait for ever.
                 let next = if is_over { kept.next.saturating_sub(1) } else { last.index + 1 };
                 Found::Request { stream: last.stream, next }
             }
@@ -301,6 +313,7 @@ impl State {
             changed_at: Instant::now(),
             is_complete: false,
             taken: 0,
+            taken_at: None,
         };
         self.streams.insert(self.last, kept);
         self.names.insert(name, self.last);

@@ -37,13 +37,14 @@ fn begin(events: &Events, name: &str, whose: &Caller, id: i64) -> EventId {
 
 /// What a client reads that comes back: the ids that are answered, and whether the stream ended.
 async fn back(events: &Events, last: &EventId) -> Vec<serde_json::Value> {
-    match events.after(&session(), last) {
+    match events.after(&session(), last, Instant::now()) {
         Found::Request { stream, next } => {
             let found = events.follow(stream, next);
             let message = |event: ServerSseMessage| serde_json::to_value(&event.message).unwrap();
             found.map(message).map(|mut message| message["id"].take()).collect().await
         }
         Found::Gone(request) => vec![serde_json::json!(format!("{request} is gone"))],
+        Found::Finished => vec!["finished".into()],
         Found::Standalone { .. } | Found::Unknown => Vec::new(),
     }
 }
@@ -90,10 +91,26 @@ async fn an_answer_that_is_there_before_its_stream_is_known_is_kept_all_the_same
     let first = events.store("a", &ServerSseMessage::retry(Duration::from_secs(1)));
     let id = EventId::parse(&events.store("a", &answer(7))).unwrap();
     let first = EventId::parse(&first).unwrap();
-    assert!(matches!(events.after(&session(), &first), Found::Unknown), "nobody's yet");
+    assert!(
+        matches!(events.after(&session(), &first, Instant::now()), Found::Unknown),
+        "nobody's yet"
+    );
     events.own(first.stream, &session(), &caller("ana"), Some(request(7)));
     assert_eq!(back(&events, &first).await, [7]);
     assert_eq!(back(&events, &id).await, [7], "nothing is behind it");
+}
+
+#[tokio::test]
+async fn who_comes_back_behind_an_answer_gets_it_again_unless_it_has_just_gone_out() {
+    let events = Events::default();
+    let first = begin(&events, "a", &caller("ana"), 7);
+    let last = EventId::parse(&events.store("a", &answer(7))).unwrap();
+    assert_eq!(back(&events, &last).await, [7], "no client has taken it");
+    events.taken(&last);
+    assert_eq!(back(&events, &last).await, ["finished"]);
+    assert_eq!(back(&events, &first).await, [7], "it may have broken off on its way");
+    let later = Instant::now() + JUST_TAKEN;
+    assert!(matches!(events.after(&session(), &last, later), Found::Request { next: 1, .. }));
 }
 
 #[tokio::test]
@@ -102,9 +119,9 @@ async fn another_session_finds_nothing() {
     let first = begin(&events, "a", &caller("ana"), 7);
     events.store("a", &answer(7));
     let other: SessionId = "other".into();
-    assert!(matches!(events.after(&other, &first), Found::Gone(_)));
+    assert!(matches!(events.after(&other, &first, Instant::now()), Found::Gone(_)));
     let nameless = EventId { request: None, ..first };
-    assert!(matches!(events.after(&other, &nameless), Found::Unknown));
+    assert!(matches!(events.after(&other, &nameless, Instant::now()), Found::Unknown));
 }
 
 #[tokio::test]
@@ -172,6 +189,8 @@ async fn a_standalone_stream_gives_what_was_not_taken() {
     events.taken(&ids[1]);
     let (before, missed) = events.standalone(&session(), None);
     assert_eq!((before.as_ref(), missed.len()), (Some(&ids[1]), 1));
-    let Found::Standalone { next } = events.after(&session(), &ids[0]) else { panic!() };
+    let Found::Standalone { next } = events.after(&session(), &ids[0], Instant::now()) else {
+        panic!()
+    };
     assert_eq!(events.standalone(&session(), Some(next)).1.len(), 2);
 }
