@@ -180,6 +180,7 @@ mod tests {
                 ("ticket", 1, vec![]),
                 ("state", 0, vec!["state/…"]),
                 ("unconfirmed", 0, vec![]),
+                ("unclaimed", 0, vec![]),
                 ("verification", 0, vec![]),
                 ("session", 0, vec![]),
                 ("signin", 0, vec![]),
