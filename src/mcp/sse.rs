@@ -113,7 +113,7 @@ async fn open(State(face): State<Arc<Face>>, request: Request) -> Response {
     let transport = face.handler.announcements().watch(Pipe { from_client, to_client });
     let handler = face.handler.for_connection();
     tokio::spawn(async move {
-        if let Ok(running) = handler.serve_with_ct(transport, running).await {
+        if let Ok(running) = Box::pin(handler.serve_with_ct(transport, running)).await {
             drop(running.waiting().await);
         } else {
             // The error's words may be the client's.

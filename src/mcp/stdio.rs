@@ -37,7 +37,7 @@ impl Streams {
 /// Serves one client until its end of the pipe closes.
 pub async fn serve(handler: Handler, streams: Streams) -> io::Result<()> {
     let lines = handler.announcements().watch(Lines::new(streams));
-    let running = match handler.serve(lines).await {
+    let running = match Box::pin(handler.serve(lines)).await {
         Ok(running) => running,
         // A client that only looked and hung up is no failure of ours.
         Err(error) => {

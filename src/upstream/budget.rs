@@ -191,7 +191,7 @@ mod tests {
             "[[1,2],[3]]",
             r#"{"a": [1, "x,[{:\"],"], "b\\": {"c": null}}"#,
             r#""[,,,""#,
-            r#" [1,1]"#,
+            " [1,1]",
         ] {
             let value = serde_json::from_str(json).expect("JSON");
             assert_eq!(Weight::of(json.as_bytes()).values, count(&value), "{json}");

@@ -80,7 +80,7 @@ impl Client {
             ServerText { name: "it".into(), instructions: None },
         );
         tokio::spawn(async move {
-            let running = handler.serve(far).await.expect("it begins");
+            let running = Box::pin(handler.serve(far)).await.expect("it begins");
             running.waiting().await
         });
         let (output, input) = tokio::io::split(near);

@@ -34,7 +34,7 @@ fn blocks() -> Vec<Block> {
                     open = Some(Block { at, language: language.into(), text: String::new() });
                 }
                 (Some(_), Some(_)) => blocks.extend(open.take()),
-                (None, Some(block)) => block.text.push_str(&format!("{}\n", line.trim_start())),
+                (None, Some(block)) => block.text.extend([line.trim_start(), "\n"]),
                 (None, None) => {}
             }
         }

@@ -119,7 +119,7 @@ async fn a_consent_that_waits_for_its_browser_ends_with_the_user_s_access() {
 }
 
 /// The REST routes of an application named `my-app`, and of a person with a key.
-async fn served(world: &World) -> String {
+fn served(world: &World) -> String {
     let key = |name: &str, holder| ResolvedKey {
         name: name.into(),
         values: vec![format!("key-of-{name}-that-is-long-enough").into()],
@@ -164,7 +164,7 @@ async fn an_application_sees_and_ends_what_its_own_users_have() {
     let world =
         connected_by(&[&[ben.clone(), of("key:my-app", "dora")][..], &others].concat()).await;
     world.provider.tokens(|_| Act::Say(answer("200 OK", "", "")));
-    let at = format!("{}/v1/admin/user_connections", served(&world).await);
+    let at = format!("{}/v1/admin/user_connections", served(&world));
     let get = async |query: &str, key| ask(Method::GET, format!("{at}{query}"), key).await;
 
     let (status, page) = get("", Some("my-app")).await;
