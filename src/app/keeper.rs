@@ -48,7 +48,7 @@ const LOOK: Duration = Duration::from_millis(250);
 const HAND_OVER_IDLE: Duration = Duration::from_secs(5);
 
 /// How long a browser may take to come for the page that says how its link ended.
-const RESULT_PAGE: Duration = Duration::from_millis(400);
+const RESULT_PAGE: Duration = Duration::from_millis(700);
 
 /// What a keeper is told on its standard input, as JSON.
 #[derive(Serialize, Deserialize)]
@@ -300,7 +300,8 @@ impl App {
                 // Whatever is written now would be in the way of whoever removes it.
                 return Ok(());
             }
-            if linger.is_some_and(|until| Instant::now() < until) || broker.is_busy() {
+            let lingers = linger.is_some_and(|until| Instant::now() < until);
+            if lingers || broker.is_busy() || self.loopback.is_answering() {
                 continue;
             }
             if self.must_stay(&mut known).await {

@@ -24,9 +24,8 @@ pub(super) fn run() -> anyhow::Result<Exit> {
     // Nothing is logged: standard error leads nowhere.
     run_async(async move {
         let ready = || {
-            io::stdout().write_all(&[READY])?;
-            io::stdout().flush()?;
-            let_go_of_streams()
+            let mut starter = let_go_of_streams()?;
+            starter.write_all(&[READY])
         };
         order.app().keep(lock, ready, ended()).await?;
         Ok(Exit::Done)
@@ -43,13 +42,18 @@ fn detach() -> io::Result<()> {
     Ok(())
 }
 
-/// The pipes to the process that has started this one are not needed any more.
-fn let_go_of_streams() -> io::Result<()> {
+/// Puts the streams of the process that has started this one out of reach; what is returned is the
+/// last of them, for its answer.
+fn let_go_of_streams() -> io::Result<Box<dyn io::Write>> {
     #[cfg(unix)]
     {
+        use std::os::fd::AsFd as _;
+        let starter = std::fs::File::from(io::stdout().as_fd().try_clone_to_owned()?);
         let nothing = std::fs::File::options().read(true).write(true).open("/dev/null")?;
         rustix::stdio::dup2_stdin(&nothing)?;
         rustix::stdio::dup2_stdout(&nothing)?;
+        Ok(Box::new(starter))
     }
-    Ok(())
+    #[cfg(not(unix))]
+    Ok(Box::new(io::stdout()))
 }

@@ -18,6 +18,7 @@ use tokio::sync::Semaphore;
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
 use url::Url;
 
 use super::Origins;
@@ -51,6 +52,8 @@ pub struct Loopback {
     neighbours: OnceLock<Neighbours>,
     /// When a page was last asked for.
     last_request: Arc<Mutex<Option<Instant>>>,
+    /// The requests that are being answered.
+    answering: TaskTracker,
 }
 
 /// The wanted port cannot be had, nor one in its place.
@@ -84,6 +87,7 @@ impl Loopback {
             crowd: Crowd::new(MOST_CONNECTIONS),
             neighbours: OnceLock::new(),
             last_request: Arc::default(),
+            answering: TaskTracker::new(),
         })
     }
 
@@ -178,9 +182,15 @@ impl Loopback {
     fn spawn(&self, listener: TcpListener, origins: &Origins) -> io::Result<JoinHandle<()>> {
         let routes = self.routes.get().ok_or(io::ErrorKind::NotConnected)?;
         let last_request = Arc::clone(&self.last_request);
+        let answering = self.answering.clone();
         let router = routes(origins.clone()).layer(from_fn(move |request: Request, next: Next| {
             *last_request.lock() = Some(Instant::now());
-            next.run(request)
+            let counted = answering.token();
+            async move {
+                let page = next.run(request).await;
+                drop(counted);
+                page
+            }
         }));
         listener.set_nonblocking(true)?;
         let address = listener.local_addr()?;
@@ -208,6 +218,11 @@ impl Loopback {
         let (here, ever) = (Arc::new(Workers::none()), CancellationToken::new());
         let accepting = accept(listener, router, connections, rules, here, ever);
         Ok(self.runtime.spawn(accepting))
+    }
+
+    /// Whether a page is being made.
+    pub fn is_answering(&self) -> bool {
+        !self.answering.is_empty()
     }
 
     /// Whether no page was asked for within this time, and none is on its way.
