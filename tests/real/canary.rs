@@ -306,11 +306,11 @@ fn keys(seen: &mut Seen) {
         let text = server.call(tool, &json!({})).ran();
         assert!(text.contains("[redacted]"), "the API sent the key back: {text}");
     }
-    for tool in
-        ["weather_broken", "weather_redirect", "weather_lost", "weather_reset", "weather_nowhere"]
-    {
+    for tool in ["weather_broken", "weather_lost", "weather_reset", "weather_nowhere"] {
         server.call(tool, &json!({})).failed();
     }
+    // To the same host, with the key.
+    server.call("weather_redirect", &json!({})).ran();
     let log = seen.keyed.api_log();
     let sent = log.iter().filter(|request| request["query"]["appid"] == API_KEY).count();
     assert!(sent >= 4, "the key was really sent: {log:?}");
