@@ -13,14 +13,34 @@ struct Agent {
     name: &'static str,
     /// Whether it has a handler for elicitations.
     can_ask: bool,
+    /// Whether it hides what an `isError` says from its model, and so wants `consent = "result"`.
+    hides_errors: bool,
 }
 
-const LANGCHAIN: Agent =
-    Agent { file: "agents/mcp1/langchain_agent.py", name: "langchain", can_ask: true };
-const PYDANTIC_AI: Agent =
-    Agent { file: "agents/mcp1/pydantic_ai_agent.py", name: "pydantic-ai", can_ask: true };
-const OPENAI_AGENTS: Agent =
-    Agent { file: "agents/mcp1/openai_agents_agent.py", name: "openai-agents", can_ask: false };
+const LANGCHAIN: Agent = Agent {
+    file: "agents/mcp1/langchain_agent.py",
+    name: "langchain",
+    can_ask: true,
+    hides_errors: false,
+};
+const PYDANTIC_AI: Agent = Agent {
+    file: "agents/mcp1/pydantic_ai_agent.py",
+    name: "pydantic-ai",
+    can_ask: true,
+    hides_errors: false,
+};
+const OPENAI_AGENTS: Agent = Agent {
+    file: "agents/mcp1/openai_agents_agent.py",
+    name: "openai-agents",
+    can_ask: false,
+    hides_errors: false,
+};
+const AGENT_FRAMEWORK: Agent = Agent {
+    file: "agents/agent_framework_agent.py",
+    name: "agent-framework",
+    can_ask: false,
+    hides_errors: true,
+};
 
 #[test]
 fn langchain_over_stdio() {
@@ -52,6 +72,16 @@ fn openai_agents_over_http() {
     OPENAI_AGENTS.over_http();
 }
 
+#[test]
+fn agent_framework_over_stdio() {
+    AGENT_FRAMEWORK.over_stdio();
+}
+
+#[test]
+fn agent_framework_over_http() {
+    AGENT_FRAMEWORK.over_http();
+}
+
 impl Agent {
     fn start(self) -> Program {
         let program = Program::start(self.file, &json!({}));
@@ -69,7 +99,9 @@ impl Agent {
         let world = World::start();
         let mut program = self.start();
         for asks in self.asks() {
-            let home = Home::new(&world.tools());
+            // The first line belongs to [server], which `Home` begins the file with.
+            let setting = if self.hides_errors { "consent = \"result\"\n" } else { "" };
+            let home = Home::new(&format!("{setting}{}", world.tools()));
             let server = json!({
                 "command": BINARY,
                 "args": ["serve", "--stdio"],
@@ -86,7 +118,11 @@ impl Agent {
         let served = Served::start(&home);
         let mut program = self.start();
         for transport in Transport::ALL {
-            let url = served.url(transport);
+            if self.hides_errors && transport == Transport::Sse {
+                continue; // It has no HTTP+SSE.
+            }
+            let query = if self.hides_errors { "?consent=result" } else { "" };
+            let url = format!("{}{query}", served.url(transport));
             let name = if transport == Transport::Sse { "sse" } else { "http" };
             for asks in self.asks() {
                 self.walk(&mut program, &json!({"url": url, "transport": name}), asks);
