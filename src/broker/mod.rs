@@ -7,7 +7,7 @@
 //! - [`paste`]: a consent on our own page; [`device`]: one from another machine's browser
 //! - [`keeping`]: what was granted becomes a grant; [`unkept`]: for which the store has no room yet
 //! - [`identity`] and [`accounts`]: whose account it is, and which of several
-//! - [`tokens`]: the single owner of freshness; [`renewal`] renews
+//! - [`tokens`]: the single owner of freshness; [`renewal`] renews, [`resend`] says how often
 //! - [`token_endpoints`]: which providers are in trouble, or refuse us
 //! - [`service`]: grants of the server itself
 //! - [`secret`] and [`assertion`]: keys and passwords, and what we sign, as credentials of a call
@@ -37,6 +37,7 @@ pub mod invitation;
 pub mod keeping;
 pub mod paste;
 mod renewal;
+mod resend;
 pub mod secret;
 mod service;
 pub mod sign_in;

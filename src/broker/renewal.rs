@@ -28,6 +28,7 @@ use parking_lot::Mutex;
 use secrecy::{ExposeSecret as _, SecretString};
 use tokio::time::Instant;
 
+use super::resend::Tries;
 use super::token_endpoints::{Admission, REST, RefusalKey, TROUBLE_PATIENCE, is_ahead};
 use super::tokens::{AccessError, Judgement};
 use super::{Broker, Connection, MOST_TRIES};
@@ -37,11 +38,6 @@ use crate::model::grant::{Attempt, MAX_UNCLEAR_REFUSALS};
 use crate::model::{AccountName, Caller, Grant, ProviderId, Scopes, Time, TokenSet, secret};
 use crate::oauth::{Issued, TokenError, Verdict};
 use crate::store::{Held, StoreError};
-
-const MOST_SENDS: u32 = 3;
-const FIRST_PAUSE: Duration = Duration::from_millis(500);
-/// No further try begins later than this: a host waits a minute for a tool.
-const PATIENCE: Duration = Duration::from_secs(10);
 
 /// How long an attempt of another process counts while that process lives. It may hold tokens that a
 /// full disk keeps it from storing; sending the spent refresh token would end the grant.
@@ -537,30 +533,6 @@ impl Broker {
     }
 }
 
-/// How often, and how soon, a token endpoint in trouble is asked again.
-pub(super) struct Tries {
-    began: Instant,
-    sends: u32,
-    pause: Duration,
-}
-
-impl Tries {
-    /// The first one is made now.
-    pub(super) fn new() -> Self {
-        Self { began: Instant::now(), sends: 1, pause: FIRST_PAUSE }
-    }
-
-    /// How long to wait before the next one after this trouble; `None`: it has been tried enough.
-    pub(super) fn again(&mut self, trouble: &TokenError) -> Option<Duration> {
-        let wait = trouble.retry_after().unwrap_or_else(|| with_jitter(self.pause));
-        if self.sends >= MOST_SENDS || self.began.elapsed() + wait > PATIENCE {
-            return None;
-        }
-        (self.sends, self.pause) = (self.sends + 1, self.pause * 4);
-        Some(wait)
-    }
-}
-
 /// How many sends of the refresh token went without an answer, the last of which was `is_lost` or
 /// not.
 fn unanswered(marked: &Grant, is_lost: bool) -> u32 {
@@ -603,10 +575,4 @@ impl Connection {
     pub(super) fn name(&self) -> String {
         name(&self.caller, &self.provider.id, &self.bound.fingerprint, &self.account)
     }
-}
-
-/// Up to a half more, so that processes that failed together do not come back together.
-fn with_jitter(pause: Duration) -> Duration {
-    let [byte] = secret::random_bytes::<1>();
-    pause + pause * u32::from(byte) / 512
 }

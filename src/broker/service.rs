@@ -26,7 +26,8 @@ use serde_json::{Map, Value};
 
 use super::assertion::assertion;
 use super::clients::{SetupError, oauth, unasserted};
-use super::renewal::{Flight, Landed, Tries};
+use super::renewal::{Flight, Landed};
+use super::resend::Tries;
 use super::token_endpoints::{CLIENT_REFUSAL_PAUSE, REST, RefusalKey};
 use super::tokens::{AccessError, Ready, ready};
 use super::{Broker, Connection, MOST_TRIES};
