@@ -109,7 +109,7 @@ impl Broker {
                 tracing::warn!(key, "refused a browser: another user began this flow");
                 store.forget(&held).await?;
                 if let Some(ticket) = found.to.ticket() {
-                    self.refuse_unclaimed(ticket, &found.browser).await?;
+                    self.refuse_unclaimed(ticket, &found.browser, Some(&caller)).await?;
                 }
                 return Err(ConfirmationError::UserMismatch);
             }
@@ -312,7 +312,7 @@ impl SignIn {
         if own.is_none() && !follows {
             tracing::warn!("refused a confirmed browser: the flow began in another one");
             let is_dropped = match to.ticket() {
-                Some(ticket) => broker.refuse_unclaimed(ticket, browser).await?,
+                Some(ticket) => broker.refuse_unclaimed(ticket, browser, None).await?,
                 None => false,
             };
             // Where another browser of ours comes, one of the two is an attacker's. A request without

@@ -12,7 +12,7 @@ use super::unkept::Granted;
 use super::{Broker, MOST_TRIES};
 use crate::model::authorization::{Unclaimed, Way};
 use crate::model::event::ConsentOutcome;
-use crate::model::{Authorization, Caller, Grant, Time};
+use crate::model::{AccountName, Authorization, Caller, Grant, ProviderId, Time};
 use crate::oauth::Issued;
 use crate::store::{Held, StoreError};
 
@@ -126,15 +126,33 @@ impl Broker {
 
     /// Drops the consent that a browser has brought by a link, since the application has not
     /// confirmed that browser but another one, or another user. False: there is none.
+    ///
+    /// `confirmed` is the user that the application named. Where that user has an account at this
+    /// provider, it may be the one that the browser has just consented with, and many providers end all
+    /// tokens of an account together: a forwarded link must not end the consent of the person it was
+    /// forwarded to. Then nothing is revoked.
     pub(super) async fn refuse_unclaimed(
         &self,
         ticket: &str,
         browser: &str,
+        confirmed: Option<&Caller>,
     ) -> Result<bool, StoreError> {
-        let Some(held) = self.store().await?.unclaimed(ticket, browser).await? else {
+        let store = self.store().await?;
+        let Some(held) = store.unclaimed(ticket, browser).await? else {
             return Ok(false);
         };
-        self.record_consent(&held.value.authorization, ConsentOutcome::OtherUser);
+        let Unclaimed { authorization, grant, .. } = &held.value;
+        self.record_consent(authorization, ConsentOutcome::OtherUser);
+        if let Some(confirmed) = confirmed {
+            let theirs = store.grants(confirmed).await?;
+            let may_be_same = |there: &Grant| {
+                there.provider == grant.provider && grant.other_account(there).is_none()
+            };
+            if theirs.iter().any(|there| may_be_same(&there.value)) {
+                store.forget(&held).await?;
+                return Ok(true);
+            }
+        }
         self.drop_unclaimed(held, EndThere::Always).await?;
         Ok(true)
     }
@@ -143,6 +161,23 @@ impl Broker {
     pub(super) async fn end_unclaimed_of(&self, caller: &Caller) -> Result<(), StoreError> {
         for held in self.store().await?.all_unclaimed().await? {
             if held.value.authorization.caller == *caller {
+                self.drop_unclaimed(held, EndThere::Always).await?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Ends the unclaimed consents for an account that is disconnected: one that is claimed later would
+    /// connect it again without a new consent.
+    pub(super) async fn end_unclaimed_at(
+        &self,
+        caller: &Caller,
+        provider: &ProviderId,
+        account: &AccountName,
+    ) -> Result<(), StoreError> {
+        for held in self.store().await?.all_unclaimed().await? {
+            let of = &held.value.authorization;
+            if of.caller == *caller && of.provider == *provider && of.account == *account {
                 self.drop_unclaimed(held, EndThere::Always).await?;
             }
         }

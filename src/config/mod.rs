@@ -35,6 +35,7 @@ use toml::de::DeTable;
 use url::Url;
 
 use crate::model::server_auth::ServerAuth;
+use crate::model::tool::Action;
 use crate::model::{Allowed, ConsentMode, Provider, ProviderId, Tool};
 use crate::net::Cidr;
 use environment::{Found, FoundBy};
@@ -178,14 +179,18 @@ fn parse(path: &Path, source: &str, by: FoundBy, depth: Depth) -> Result<Config,
         let mended = syntax::mend(source, &mut find);
         read_table(DeTable::parse_recoverable(&mended).0, &mut find)
     };
-    let lowered = lower::lower(file, depth, &mut find);
+    let mut lowered = lower::lower(file, depth, &mut find);
     // After everything else: its mistakes are said of a file that is not trusted yet, too.
-    if let (FoundBy::WorkingFolder, Some(need)) = (by, needs.first())
-        && !Trusted::load().is_ok_and(|trusted| trusted.holds(path, source.as_bytes()))
-    {
+    let is_trusted = by != FoundBy::WorkingFolder
+        || trust::is_built_in(source)
+        || Trusted::load().is_ok_and(|trusted| trusted.holds(path, source.as_bytes()));
+    if let (false, Some(need)) = (is_trusted, needs.first()) {
         find.error("config::trust", &need.span, "this file was found in the current folder, and you have not trusted it")
             .label(need.power.words())
             .hint("read it, then run `countersign trust`; or name it with `--config` or COUNTERSIGN_CONFIG");
+    }
+    for Tool { action: Action::Http(action), .. } in &mut lowered.tools {
+        action.is_untrusted = !is_trusted;
     }
     let failed = find.has_errors();
     let problems = find.finish(path);

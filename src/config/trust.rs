@@ -4,7 +4,10 @@
 //! a `tools.toml` of its own could send this process's environment variables to its author's host, or
 //! use an existing grant in another tool. So a file that the person has not named is served only if
 //! it is the one compiled into this binary, if it can do nothing in the person's name, or if the
-//! person has trusted these very bytes at this path ([`Trusted`], `countersign trust`).
+//! person has trusted these very bytes at this path ([`Trusted`], `countersign trust`). The tools of
+//! the second kind reach public hosts only ([`HttpAction::is_untrusted`]).
+//!
+//! [`HttpAction::is_untrusted`]: crate::model::tool::HttpAction::is_untrusted
 
 use std::fs;
 use std::io::{self, ErrorKind, Write as _};
@@ -61,11 +64,16 @@ impl Power {
     }
 }
 
+/// Whether this is the file that this binary was built with.
+pub(super) fn is_built_in(source: &str) -> bool {
+    source == BUILT_IN
+}
+
 /// What in the file needs the person's trust, in the order of the file. Empty for the built-in file
 /// and for one that only sends requests without credentials.
 pub(super) fn needs(source: &str, table: &DeTable<'_>) -> Vec<Need> {
     let mut found = Vec::new();
-    if source == BUILT_IN {
+    if is_built_in(source) {
         return found;
     }
     for (name, value) in table {
@@ -174,6 +182,11 @@ impl Trusted {
 
     /// Whether these bytes at this path were trusted. A trusted file that has changed is not.
     pub(super) fn holds(&self, path: &Path, bytes: &[u8]) -> bool {
+        // A link to a trusted file is not that file: the programs that it names by relative paths are
+        // those of the folder in which the link lies.
+        if fs::symlink_metadata(path).map_or(true, |found| found.is_symlink()) {
+            return false;
+        }
         let Ok(path) = fs::canonicalize(path) else { return false };
         let digest = digest(bytes);
         self.entries.iter().any(|entry| entry.path == path && entry.digest == digest)

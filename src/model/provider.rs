@@ -285,6 +285,7 @@ impl Identity {
                 reply: None,
                 timeout: IDENTITY_TIME,
                 max_chars: IDENTITY_CHARS,
+                is_untrusted: false,
             }),
             allow: None,
             output: None,

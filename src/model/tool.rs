@@ -99,6 +99,11 @@ pub struct HttpAction {
     pub timeout: Duration,
     /// Longest result text in characters.
     pub max_chars: usize,
+    /// Whether the file was found in the working folder and not trusted by the person. Its hosts must then
+    /// be public, as hosts learnt from outside: a cloned repository must not reach what listens on this
+    /// machine or in this network, where a request without a credential may act in the person's name.
+    #[serde(default)]
+    pub is_untrusted: bool,
 }
 
 /// A jq filter, compiled when it is first needed.

@@ -51,6 +51,7 @@ fn tool(name: &str, params: Vec<Param>) -> Tool {
             reply: None,
             timeout: Duration::from_secs(1),
             max_chars: 1000,
+            is_untrusted: false,
         }),
         allow: None,
         output: None,

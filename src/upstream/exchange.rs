@@ -56,7 +56,7 @@ pub(super) async fn exchange(
                     redirects += 1;
                     Target { method, url } = target;
                     let again = again.moved(method.clone(), url.clone(), credential);
-                    sent = net.send(again.into(), Trust::Written).await?;
+                    sent = net.send(again.into(), trust(action)).await?;
                 }
                 Some(Err(problem)) => {
                     not_followed = Some(problem);
@@ -87,14 +87,19 @@ async fn send(
     build: impl Fn() -> Result<Prepared, RequestProblem>,
     action: &HttpAction,
 ) -> Result<Response, NetError> {
-    let sent = net.send(prepared.into(), Trust::Written).await;
+    let sent = net.send(prepared.into(), trust(action)).await;
     if let Err(error) = &sent
         && action.method.is_idempotent()
         && error.is_before_sending()
         && error.is_passing()
         && let Ok(again) = build()
     {
-        return net.send(again.into(), Trust::Written).await;
+        return net.send(again.into(), trust(action)).await;
     }
     sent
+}
+
+/// Where the request may go.
+fn trust(action: &HttpAction) -> Trust {
+    if action.is_untrusted { Trust::Learnt } else { Trust::Written }
 }

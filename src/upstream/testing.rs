@@ -49,6 +49,7 @@ pub(super) fn action(method: Method, url: &str) -> HttpAction {
         reply: None,
         timeout: Duration::from_secs(5),
         max_chars: 40_000,
+        is_untrusted: false,
     }
 }
 

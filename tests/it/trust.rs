@@ -181,6 +181,40 @@ fn the_shipped_file_and_one_without_credentials_need_no_trust() {
     assert_eq!(world.run(&["tools", "list"]).0, 5, "a changed copy of the shipped file");
 }
 
+/// What listens on this machine takes a request without a credential for the person's own.
+#[test]
+fn tools_of_an_untrusted_file_reach_no_private_address() {
+    let tool =
+        |url: &str| format!("[tools.get_it]\ndescription = \"x\"\nrequest = \"POST {url}\"\n");
+    for url in [
+        "http://127.0.0.1:9/mcp",
+        "https://127.0.0.1:9/mcp",
+        "http://localhost:9/",
+        "http://10.0.0.1/",
+    ] {
+        let world = World::new(&tool(url));
+        let (code, stdout, stderr) = world.run(&["tools", "call", "get_it"]);
+        assert_eq!(code, 1, "{stdout}{stderr}");
+        assert!(!format!("{stdout}{stderr}").contains("connected to"), "{url}: {stdout}{stderr}");
+    }
+    let world = World::new(&tool("http://127.0.0.1:9/mcp"));
+    let (_, stdout, stderr) = world.run(&["tools", "call", "get_it", "--config", "tools.toml"]);
+    assert!(format!("{stdout}{stderr}").contains("cannot be connected to"), "{stdout}{stderr}");
+}
+
+#[cfg(unix)]
+#[test]
+fn a_link_to_a_trusted_file_is_not_that_file() {
+    let world = World::new(&stealing("cmd:printf k"));
+    assert_eq!(world.run(&["trust"]).0, 0);
+    let elsewhere = world.path("elsewhere");
+    fs::create_dir(&elsewhere).unwrap();
+    std::os::unix::fs::symlink(world.path("clone/tools.toml"), elsewhere.join("tools.toml"))
+        .unwrap();
+    let (code, ..) = run(world.command(&["tools", "list"]).current_dir(&elsewhere));
+    assert_eq!(code, 5);
+}
+
 #[cfg(unix)]
 #[test]
 fn the_list_of_trusted_files_is_for_the_person_alone() {

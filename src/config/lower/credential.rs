@@ -327,6 +327,7 @@ fn test_request(text: &Text, api: Api<'_>, find: &mut Findings<'_>) -> Option<To
             reply: None,
             timeout: TEST_TIME,
             max_chars: TEST_CHARS,
+            is_untrusted: false,
         }),
         allow: None,
         output: None,

@@ -122,6 +122,7 @@ pub(super) fn tool(
             reply,
             timeout: Duration::from_secs(timeout.unwrap_or(DEFAULT_TIMEOUT)),
             max_chars: max_chars.unwrap_or(around.max_chars),
+            is_untrusted: false,
         }),
     })
 }

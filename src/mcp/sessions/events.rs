@@ -200,16 +200,22 @@ impl Events {
             .get(&last.stream)
             .filter(|kept| kept.owner.as_ref().is_some_and(|(own, _)| own == session));
         match (kept, &last.request) {
-            (Some(kept), _) if kept.request.is_none() => Found::Standalone { next: last.index + 1 },
+            (Some(kept), _) if kept.request.is_none() => {
+                Found::Standalone { next: last.index.saturating_add(1) }
+            }
             (Some(kept), _) => {
-                let is_over = kept.is_complete && last.index + 1 >= kept.next;
+                let is_over = kept.is_complete && last.index.saturating_add(1) >= kept.next;
                 let age = kept.taken_at.map(|at| now.saturating_duration_since(at));
                 if is_over && kept.taken >= kept.next && age.is_some_and(|age| age < JUST_TAKEN) {
                     return Found::Finished;
                 }
                 // A client that comes back behind the answer much later has lost it on its own side;
                 // with nothing to read it would wait for ever.
-                let next = if is_over { kept.next.saturating_sub(1) } else { last.index + 1 };
+                let next = if is_over {
+                    kept.next.saturating_sub(1)
+                } else {
+                    last.index.saturating_add(1)
+                };
                 Found::Request { stream: last.stream, next }
             }
             (None, Some(request)) => Found::Gone(request.clone()),

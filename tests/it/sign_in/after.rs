@@ -247,3 +247,32 @@ async fn the_cookie_lives_as_long_as_the_consent_waits() {
     let own = departure.cookies.iter().find(|set| set.starts_with(&format!("{COOKIE}=")));
     assert!(own.unwrap().contains("Max-Age=90000"), "{:?}", departure.cookies);
 }
+
+/// Many providers end all tokens of an account together, and the account may be bob's own.
+#[tokio::test]
+async fn a_forwarded_link_ends_no_consent_of_the_person_it_was_forwarded_to() {
+    let world = World::with_application_after().await;
+    let (browser, own) = (world.browser(), world.link("bob").await);
+    let flow = flow_of(&bring(&browser, &own).await);
+    browser.get(&confirm(&world, "app", &flow, "bob").await.next_uri()).await;
+    assert!(is_connected(&world, "bob").await);
+    let flow = flow_of(&bring(&world.browser(), &world.link("ana").await).await);
+    confirm(&world, "app", &flow, "bob").await.is_refused("user_mismatch");
+    assert_eq!(revoked(&world).await, 0);
+    assert!(is_connected(&world, "bob").await && !is_connected(&world, "ana").await);
+}
+
+#[tokio::test]
+async fn what_was_disconnected_is_not_connected_again_by_an_older_consent() {
+    let world = World::with_application_after().await;
+    let (one, two, link) = (world.browser(), world.browser(), world.link("ana").await);
+    let older = flow_of(&bring(&one, &link).await);
+    let newer = flow_of(&bring(&two, &link).await);
+    two.get(&confirm(&world, "app", &newer, "ana").await.next_uri()).await;
+    assert!(is_connected(&world, "ana").await);
+    let page = two.get(&at("/connections")).await;
+    two.post(&at("/connections"), &[("answer", "end"), ("shown", page.shown())]).await;
+    assert!(!is_connected(&world, "ana").await);
+    one.get(&confirm(&world, "app", &older, "ana").await.next_uri()).await;
+    assert!(!is_connected(&world, "ana").await, "connected again without a consent");
+}

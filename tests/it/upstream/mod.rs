@@ -50,6 +50,7 @@ fn tool(server: &Server) -> Tool {
         reply: None,
         timeout: Duration::from_secs(20),
         max_chars: 40_000,
+        is_untrusted: false,
     })
 }
 
