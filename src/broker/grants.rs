@@ -277,7 +277,7 @@ impl Broker {
             if !is_meant(&held.value) {
                 return Ok(None);
             }
-            self.end_unclaimed_at(caller, &provider, &account).await?;
+            Box::pin(self.end_unclaimed_at(caller, &provider, &account)).await?;
             let how = self.end_at_provider(&held.value).await;
             // A refresh in between put another token there, which must end as well.
             if store.forget_grant(&held).await? {

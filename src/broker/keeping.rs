@@ -175,7 +175,7 @@ impl Broker {
             return Err(ConnectError::Unknown);
         }
         let identity = binding.fingerprint();
-        self.end_unclaimed_at(caller, provider, account).await?;
+        Box::pin(self.end_unclaimed_at(caller, provider, account)).await?;
         let mut revoked = Revoked::NoWay;
         let mut tries = 0;
         while let Some(grant) = store.grant(caller, provider, &identity, account).await? {

@@ -371,7 +371,7 @@ fn what_confirms_a_browser_is_known_to_it_alone() {
     let next = reply.json()["next_uri"].as_str().unwrap().to_owned();
     assert_eq!(applied.confirm(APP_KEY, &flow, "ana").json()["next_uri"], next);
     let page = applied.browsers.open("ana", &next);
-    assert!(page.text.contains("It will be kept for ana"), "{page:?}");
+    assert!(page.text.contains("encrypted, for ana"), "{page:?}");
     let page = applied.approve("ana");
     assert_eq!(page.status, 200, "{page:?}");
     ana.completion(&elicitation);

@@ -120,8 +120,11 @@ fn another_account_is_confirmed_in_a_real_browser() {
     let accounts = home.run(&["auth", "status", "--json", "--user", "ana"]).json();
     assert_eq!(accounts["accounts"][1]["account"], "home", "{accounts}");
     assert_eq!(accounts["accounts"][1]["label"], "Test login ana", "{accounts}");
-    let asked = server.call("whoami", &json!({"account": "hoem"})).asked();
-    assert!(asked.message.contains("default (Test login bob), home (Test login ana)"), "{asked:?}");
+    let said = server.call("whoami", &json!({"account": "hoem"})).failed();
+    for part in ["Did you mean `home`?", "default (“Test login bob”), home (“Test login ana”)"]
+    {
+        assert!(said.contains(part), "{part}: {said}");
+    }
     let revoke = ["auth", "revoke", "notes", "--account", "home", "--user", "ana"];
     assert_eq!(home.run(&revoke).stdout, "Notes account home (Test login ana) is disconnected.\n");
     assert!(server.call("whoami", &json!({})).ran().contains("\"bob\""));

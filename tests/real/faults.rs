@@ -36,7 +36,7 @@ const FAULTS: &[Fault] = &[
     fails("500", &["500", "ry again"]),
     fails("502", &["502", "ry again"]),
     fails("503", &["503", "back soon", "ry again"]),
-    fails("redirect", &["302"]),
+    runs("redirect", &["world"]),
     fails("redirect?to=http://127.0.0.1:1/", &["302"]),
     fails("redirect?to=file:///etc/passwd", &["302"]),
     fails("truncated", &["again"]),

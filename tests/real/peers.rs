@@ -139,7 +139,7 @@ fn a_stopped_owner_is_named_and_nobody_hangs() {
     // Nor does one that has never met it.
     let status = home.run(&["auth", "status", "--user", "ana"]);
     assert_eq!(status.code, Some(1), "{status:?}");
-    assert!(home.log().contains(&told), "{}", home.log());
+    home.log_with(&told);
     kill_process(pid(&owner), Signal::CONT).unwrap();
     assert_runs(&mut peer);
     let status = home.run(&["auth", "status", "--user", "ana"]);
@@ -173,9 +173,8 @@ fn an_owner_of_another_version_is_named_until_it_ends() {
     // The store was opened ahead of the first call; nobody listens any more for this one.
     let text = server.call("whoami", &json!({})).failed();
     assert!(text.contains("4711"), "{text}");
-    let log = home.log();
     for named in ["9.8.7", "protocol 200", env!("CARGO_PKG_VERSION"), "protocol 1"] {
-        assert!(log.contains(named), "{named}: {log}");
+        home.log_with(named);
     }
     drop(lock);
     assert_runs(&mut server);
@@ -194,8 +193,9 @@ fn what_calls_and_is_no_peer_is_let_go() {
     };
     let answered = call(&hello(200));
     assert!(answered[4..].starts_with(b"countersign peer \x01{"), "{answered:?}");
-    let log = home.log();
-    assert!(log.contains("9.8.7") && log.contains("4711"), "{log}");
+    for named in ["9.8.7", "4711"] {
+        home.log_with(named);
+    }
     call(b"GET / HTTP/1.1\r\n\r\n");
     call(&[hello(1), u32::MAX.to_be_bytes().to_vec()].concat());
     call(&[hello(1), framed(&[0xff; 64])].concat());

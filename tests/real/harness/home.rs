@@ -5,11 +5,12 @@ use std::fs::{self, File};
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::time::Instant;
 
 use tempfile::TempDir;
 
-use super::environment;
 use super::running::{Finished, Running};
+use super::{PATIENCE, environment};
 
 pub const BINARY: &str = env!("CARGO_BIN_EXE_countersign");
 
@@ -78,6 +79,20 @@ impl Home {
     /// What the processes of this machine said on stderr so far.
     pub fn log(&self) -> String {
         String::from_utf8_lossy(&fs::read(self.path("stderr.log")).unwrap_or_default()).into_owned()
+    }
+
+    /// What they said, once it holds `part`: a process that goes on writes its log on a thread of its own.
+    #[track_caller]
+    pub fn log_with(&self, part: &str) -> String {
+        let begun = Instant::now();
+        loop {
+            let log = self.log();
+            if log.contains(part) {
+                return log;
+            }
+            assert!(begun.elapsed() < PATIENCE, "`{part}` is not logged: {log}");
+            std::thread::yield_now();
+        }
     }
 
     /// Replaces `tools.toml`. Every machine has a port of its own for its links, so that tests that
