@@ -16,7 +16,7 @@ const TAKEOVER: Duration = Duration::from_secs(1);
 
 /// A server that owns the folder and has ana's consent, and one beside it.
 fn two(world: &World) -> (Home, Server, Server) {
-    let home = Home::new(&world.tools());
+    let home = Home::new(&format!("keeper = false\n{}", world.tools()));
     let mut owner = Server::start(&home, Dialect::PLAIN);
     let prompt = owner.call("whoami", &json!({})).asked();
     Visit::to(&prompt.url).approves();

@@ -3,7 +3,9 @@
 
 use serde_json::{Value, json};
 
-use crate::harness::{Answer, Dialect, Home, Server, Visit, World, press};
+use tokio::time::Instant;
+
+use crate::harness::{Answer, Dialect, Home, PATIENCE, Server, Visit, World, press};
 
 const AT_ONCE: usize = 200;
 
@@ -162,13 +164,9 @@ fn a_token_endpoint_out_of_order_costs_no_grant() {
         ("503", json!({"status": 503, "headers": {"retry-after": "1"}, "body": ""})),
         ("HTML", json!({"status": 502, "body": html, "content_type": "text/html"})),
         ("HTML with a 200", json!({"status": 200, "body": html, "content_type": "text/html"})),
-        ("HTML with a 400", json!({"status": 400, "body": html, "content_type": "text/html"})),
         ("an empty 200", json!({"status": 200, "body": ""})),
-        ("no token in it", json!({"status": 200, "body": {"token_type": "Bearer"}})),
         ("429", json!({"status": 429, "body": {"error": "slow_down"}})),
         ("a redirect", json!({"status": 302, "headers": {"location": "/"}, "body": ""})),
-        ("an error nobody knows", json!({"status": 400, "body": {"error": "moon_phase"}})),
-        ("an error as object", json!({"status": 400, "body": {"error": {"message": "no"}}})),
         ("lost before", json!({"drop": "before", "times": 1})),
         ("lost after", json!({"drop": "after", "times": 1})),
     ];
@@ -179,8 +177,13 @@ fn a_token_endpoint_out_of_order_costs_no_grant() {
         assert!(matches!(answer, Answer::Ran(_)), "{name}: {answer:?}");
     }
     for (name, fault) in [
+        // A refusal in unknown words is not repeated within the call: it may be about the token.
+        ("HTML with a 400", json!({"status": 400, "body": html, "content_type": "text/html"})),
+        ("no token in it", json!({"status": 200, "body": {"token_type": "Bearer"}})),
+        ("an unknown error", json!({"status": 400, "body": {"error": "moon_phase"}})),
+        ("an error as object", json!({"status": 400, "body": {"error": {"message": "no"}}})),
         ("503", json!({"status": 503, "body": "", "times": 9})),
-        ("503 for long", json!({"status": 503, "headers": {"retry-after": "600"}, "body": ""})),
+        ("503 for long", json!({"status": 503, "headers": {"retry-after": "20"}, "body": ""})),
         ("lost", json!({"drop": "after", "times": 9})),
     ] {
         world.pull("expire-access-tokens", &json!({}));
@@ -188,8 +191,14 @@ fn a_token_endpoint_out_of_order_costs_no_grant() {
         let text = server.call("whoami", &json!({})).failed();
         assert!(text.contains("Nothing is lost"), "{name}: {text}");
         world.pull("token-fault", &json!({"times": 0}));
-        let answer = server.call("whoami", &json!({}));
-        assert!(matches!(answer, Answer::Ran(_)), "after {name}: {answer:?}");
+        // An endpoint in trouble is left alone for some seconds.
+        let begun = Instant::now();
+        loop {
+            match server.call("whoami", &json!({})) {
+                Answer::Ran(_) => break,
+                other => assert!(begun.elapsed() < PATIENCE, "after {name}: {other:?}"),
+            }
+        }
     }
 }
 

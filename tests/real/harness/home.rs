@@ -5,9 +5,9 @@ use std::fs::{self, File};
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::time::Instant;
 
 use tempfile::TempDir;
+use tokio::time::Instant;
 
 use super::running::{Finished, Running};
 use super::{PATIENCE, environment};
