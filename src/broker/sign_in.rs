@@ -2,7 +2,7 @@
 //!
 //! A browser signs in where the calls of the same person get their tokens, at the issuer, or with the
 //! personal key that the person's calls carry. What comes of it is a [`Session`] of the same
-//! [`Caller`](crate::model::Caller), which [`super::visitor`] compares with whoever asked for a link.
+//! [`Caller`], which [`super::visitor`] compares with whoever asked for a link.
 //!
 //! The order of the checks at the callback is the defence, as in [`super::callback`]: the `state` is
 //! used up first, and browser and issuer are compared before the code is exchanged. Were a browser

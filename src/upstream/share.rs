@@ -2,7 +2,7 @@
 //!
 //! First come, first served would let one caller's forty slow calls stand before another's first.
 //! So each caller has a queue, the queues are served in turn, and while others wait no caller holds
-//! more than [`Share::of_one`].
+//! more than its share.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
