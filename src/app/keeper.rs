@@ -297,7 +297,7 @@ impl App {
                 () = &mut end => break,
             }
             if !folder.is_there() {
-                // Whatever is written now would be in the way of whoever removes it.
+                // A file written now would keep the folder from being removed.
                 return Ok(());
             }
             let lingers = linger.is_some_and(|until| Instant::now() < until);
