@@ -121,8 +121,8 @@ impl App {
         let Config { path: file, server, providers, tools, .. } = config;
         let data = settings.data.path.clone();
         let net = Net::new(Policy { allow_private: server.allow_private });
-        let loopback = Loopback::new();
         let store = Arc::new(Slot::new(settings.data, settings.keys));
+        let loopback = Loopback::new(store.sockets());
         let oauth = OAuthClient::new(net.clone(), settings.clock.clone());
         let (slot, port, address) = (Arc::clone(&store), server.port, server.listen_address);
         let broker = Broker::new(Parts {

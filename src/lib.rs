@@ -97,7 +97,9 @@
 //!   port. Of the processes that share a data folder its owner alone listens, for all of them
 //!   ([`web::reach`]).
 //! - A host may end its server after one call, so the first link starts a keeper ([`app::keeper`]): a
-//!   process that answers open links, and ends with the last of them.
+//!   process that answers open links, and ends with the last of them. The owner of the folder passes its
+//!   listening sockets to the other processes ([`store::ListeningSockets`]): from one owner to the
+//!   next, even after SIGKILL, a browser waits and is not refused.
 //! - A started trip ([`model::Started`]) is a record of its own under its `state`, and redeeming it
 //!   is deleting it: one link can be taken to the provider more than once, each trip at most once.
 //! - jq filters that are not plainly linear run in a child process: it is the only bound on time,

@@ -5,7 +5,9 @@
 //! once more, in a session of its own, since hosts kill the process group of their server. It shares
 //! the data folder as every process does ([`crate::store`]), takes the store and the loopback
 //! listener over when their owner ends, gives them back to a server that stays while no person is in
-//! the middle of a consent, and ends with the last open link.
+//! the middle of a consent, and ends with the last open link. It holds the listening sockets from the
+//! start ([`ListeningSockets`](crate::store::ListeningSockets)), so that no browser is refused in
+//! between.
 //!
 //! It reads no `tools.toml` and resolves no secret: each link's record holds what finishing it takes
 //! ([`Trip`](crate::model::authorization::Trip)). A host's environment may hold secrets and does not
@@ -29,7 +31,7 @@ use crate::config::Config;
 use crate::model::time::utc;
 use crate::model::{Clock, Time};
 use crate::store::keeper::{self, KEEPER_PURPOSE, KeeperLock, KeeperState, StartLock};
-use crate::store::{DataFolder, KeySource, StoreError};
+use crate::store::{DataFolder, KeySource, Role, StoreError};
 
 /// The hidden subcommand.
 pub const KEEPER_COMMAND: &str = "keeper";
@@ -40,6 +42,9 @@ pub const READY: u8 = b'+';
 /// How long a keeper may take to be ready, and one that ends to be gone.
 const START_LIMIT: Duration = Duration::from_secs(10);
 const START_POLL: Duration = Duration::from_millis(10);
+
+/// How long the owner of the folder may take to pass its listening sockets.
+const SOCKETS_LIMIT: Duration = Duration::from_secs(1);
 
 /// How often the keeper looks whether a link is open and its data folder is there.
 const LOOK: Duration = Duration::from_millis(250);
@@ -271,6 +276,7 @@ impl App {
     ) -> Result<(), StoreError> {
         let broker = &self.broker;
         broker.store().await?;
+        self.hold_sockets().await;
         let folder = Folder::of(self.store.path());
         let (mut ends, mut shown) = broker.ends();
         if lock.announce().is_err() {
@@ -320,7 +326,21 @@ impl App {
         Ok(())
     }
 
-    /// Leaves store and listener to the next owner. Until that listens, links are not answered.
+    /// Returns once this process holds the sockets that the owner of the folder listens on, or is the
+    /// owner: the process that started it may end as soon as it is ready.
+    async fn hold_sockets(&self) {
+        let (sockets, mut role) = (self.store.sockets(), self.store.role());
+        let either = async {
+            tokio::select! {
+                () = sockets.arrived() => {}
+                _ = role.wait_for(|role| *role == Role::Owner) => {}
+            }
+        };
+        // An owner of an earlier version passes none.
+        let _ = timeout(SOCKETS_LIMIT, either).await;
+    }
+
+    /// Leaves store and listener to the next owner, which holds the sockets already.
     async fn hand_over(&self) {
         // The ports first: the next owner listens there at once.
         self.loopback.release().await;

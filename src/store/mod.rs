@@ -68,7 +68,7 @@ pub use archive::{Archive, ArchiveError};
 pub use backend::{Backend, BackendError, Key, Sealed};
 pub use folder::{DataFolder, FolderError};
 pub use key::{KeyError, KeyPlace, KeySource, MasterKey};
-pub use peer::{Answer, PeerError};
+pub use peer::{Answer, ListeningSockets, PeerError};
 pub use record::RecordError;
 pub use rotation::{DataKey, Rotated};
 pub use seal::{DataKeyId, SealError};

@@ -60,8 +60,9 @@ pub(super) async fn elect(
         let note = folder.owner();
         if let Some(address) = &note.listens {
             let silent = || PeerError::Silent { owner: note.words(), pid: note.pid() };
-            if let Some(peer) =
-                Peer::connect(address, folder.purpose, silent).await.map_err(BackendError::from)?
+            if let Some(peer) = Peer::connect(address, folder.purpose, silent, answering.sockets())
+                .await
+                .map_err(BackendError::from)?
             {
                 return Ok(Elected::Peer(peer));
             }

@@ -219,6 +219,8 @@ impl Inner {
                     tracing::error!("{notice}");
                 }
                 self.put_back(&owner).await?;
+                // What a peer connection still brings is closed from now on.
+                self.answering.sockets().begin();
                 if self.take(Seat::Owner(Arc::new(owner))) {
                     self.role.send_replace(Role::Owner);
                 }

@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use tokio::sync::{OnceCell, watch};
 
-use super::peer::Answering;
+use super::peer::{Answering, ListeningSockets};
 use super::ring::Opening;
 use super::{Answer, AskError, DataFolder, KeySource, Role, Store, StoreError};
 
@@ -80,6 +80,12 @@ impl Slot {
     /// without.
     pub fn answer(&self, answer: Box<Answer>) {
         self.answering.install(answer);
+    }
+
+    /// What the owner of the folder listens on for browsers, for [`Role::Owner`] to publish and for the
+    /// next one to take.
+    pub fn sockets(&self) -> ListeningSockets {
+        self.answering.sockets().clone()
     }
 
     /// As [`Store::ask`], opening the store if need be.

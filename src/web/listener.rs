@@ -6,7 +6,7 @@
 
 use std::collections::BTreeMap;
 use std::io;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, TcpListener};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
@@ -28,6 +28,7 @@ use super::server::{FIRST_HEAD_LIMIT, Rules, accept};
 use super::shield::http_origin;
 use super::workers::Workers;
 use crate::model::provider::LoopbackRule;
+use crate::store::ListeningSockets;
 
 /// The port that README tells people to register.
 pub const DEFAULT_PORT: u16 = 8971;
@@ -54,6 +55,8 @@ pub struct Loopback {
     last_request: Arc<Mutex<Option<Instant>>>,
     /// The requests that are being answered.
     answering: TaskTracker,
+    /// Where the sockets of an earlier owner come from, and where ours go to.
+    sockets: ListeningSockets,
 }
 
 /// The wanted port cannot be had, nor one in its place.
@@ -74,11 +77,13 @@ struct Port {
     origins: Origins,
     /// Whether nobody else can listen there on ::1.
     has_v6: bool,
+    /// For the processes that share the data folder.
+    sockets: Vec<Arc<TcpListener>>,
 }
 
 impl Loopback {
     /// Must be called within the runtime that shall serve.
-    pub fn new() -> Arc<Self> {
+    pub fn new(sockets: ListeningSockets) -> Arc<Self> {
         Arc::new(Self {
             routes: OnceLock::new(),
             runtime: tokio::runtime::Handle::current(),
@@ -88,6 +93,7 @@ impl Loopback {
             neighbours: OnceLock::new(),
             last_request: Arc::default(),
             answering: TaskTracker::new(),
+            sockets,
         })
     }
 
@@ -107,7 +113,10 @@ impl Loopback {
         address: Option<IpAddr>,
     ) -> Result<String, NoPort> {
         match self.open_for(wanted, rule, address) {
-            Ok(port) => Ok(origin(rule, port)),
+            Ok(port) => {
+                self.publish();
+                Ok(origin(rule, port))
+            }
             Err(error) if error.kind() == io::ErrorKind::AddrInUse => Err(NoPort::Taken),
             Err(error) => Err(NoPort::Io(error)),
         }
@@ -151,6 +160,19 @@ impl Loopback {
         port.map_or(Ok(()), |port| self.listen(port, rule, address).map(|_| ()))
     }
 
+    /// Passes what is listened on to the processes that share the data folder: between this owner and
+    /// the next one, no connection is refused.
+    pub fn publish(&self) {
+        let open = self.open.lock();
+        self.sockets.publish(open.ports.values().flat_map(|port| port.sockets.clone()).collect());
+    }
+
+    /// The same once it listens wherever open links lead to: no other socket is needed.
+    pub fn settle(&self) {
+        self.publish();
+        self.sockets.close_rest();
+    }
+
     /// Opens `port` (0: any) unless it is open already. Nothing is served before every address that
     /// the rule wants is ours.
     fn listen(&self, port: u16, rule: LoopbackRule, address: IpAddr) -> io::Result<u16> {
@@ -160,26 +182,51 @@ impl Loopback {
         let wants_v6 = rule.host() == "localhost" && address != Ipv6Addr::UNSPECIFIED;
         if let Some(known) = ports.get_mut(&port) {
             if wants_v6 && !known.has_v6 {
-                if let Some(v6) = bind_v6(port)? {
-                    tasks.push(self.spawn(v6, &known.origins)?);
+                if let Some(v6) = self.bind_v6(port)? {
+                    known.sockets.push(self.spawn(v6, &known.origins, tasks)?);
                 }
                 known.has_v6 = true;
             }
             known.origins.add(origin(rule, port));
             return Ok(port);
         }
-        let v4 = TcpListener::bind((address, port))?;
+        let v4 = self.bind((address, port).into())?;
         let port = v4.local_addr()?.port();
-        let v6 = if wants_v6 { bind_v6(port)? } else { None };
+        let v6 = if wants_v6 { self.bind_v6(port)? } else { None };
         let origins = Origins::of([origin(rule, port)]);
+        let mut sockets = Vec::new();
         for listener in [Some(v4), v6].into_iter().flatten() {
-            tasks.push(self.spawn(listener, &origins)?);
+            sockets.push(self.spawn(listener, &origins, tasks)?);
         }
-        ports.insert(port, Port { origins, has_v6: wants_v6 });
+        ports.insert(port, Port { origins, has_v6: wants_v6, sockets });
         Ok(port)
     }
 
-    fn spawn(&self, listener: TcpListener, origins: &Origins) -> io::Result<JoinHandle<()>> {
+    /// The socket that an earlier owner of the data folder listened with, or a new one.
+    fn bind(&self, address: SocketAddr) -> io::Result<TcpListener> {
+        self.sockets.take(address).map_or_else(|| TcpListener::bind(address), Ok)
+    }
+
+    /// ::1 beside 127.0.0.1: a browser may try it first for `localhost`. If a stranger listens there,
+    /// it would get the code; if the machine has no IPv6 (`None`), nobody does.
+    fn bind_v6(&self, port: u16) -> io::Result<Option<TcpListener>> {
+        match self.bind((Ipv6Addr::LOCALHOST, port).into()) {
+            Ok(listener) => Ok(Some(listener)),
+            Err(error) if error.kind() == io::ErrorKind::AddrInUse => Err(error),
+            Err(error) => {
+                tracing::debug!(%error, "no IPv6 loopback here");
+                Ok(None)
+            }
+        }
+    }
+
+    /// Serves the browser's routes on this socket; returns it for other processes to hold.
+    fn spawn(
+        &self,
+        listener: TcpListener,
+        origins: &Origins,
+        tasks: &mut Vec<JoinHandle<()>>,
+    ) -> io::Result<Arc<TcpListener>> {
         let routes = self.routes.get().ok_or(io::ErrorKind::NotConnected)?;
         let last_request = Arc::clone(&self.last_request);
         let answering = self.answering.clone();
@@ -193,6 +240,7 @@ impl Loopback {
             }
         }));
         listener.set_nonblocking(true)?;
+        let held = Arc::new(listener.try_clone()?);
         let address = listener.local_addr()?;
         let is_own_user_known = address.ip().is_loopback();
         let _entered = self.runtime.enter();
@@ -217,7 +265,8 @@ impl Loopback {
         };
         let (here, ever) = (Arc::new(Workers::none()), CancellationToken::new());
         let accepting = accept(listener, router, connections, rules, here, ever);
-        Ok(self.runtime.spawn(accepting))
+        tasks.push(self.runtime.spawn(accepting));
+        Ok(held)
     }
 
     /// Whether a page is being made.
@@ -231,9 +280,11 @@ impl Loopback {
             && self.last_request.lock().is_none_or(|last| last.elapsed() >= span)
     }
 
-    /// Stops listening: on return, another process can listen there. Connections go on.
+    /// Stops listening: the next owner of the data folder can listen there, and if no process shares the
+    /// folder, any process. Connections go on.
     pub async fn release(&self) {
         let Open { ports, tasks } = std::mem::take(&mut *self.open.lock());
+        self.sockets.withdraw();
         tasks.iter().for_each(JoinHandle::abort);
         for task in tasks {
             let _ = task.await;
@@ -255,19 +306,6 @@ pub fn origin(rule: LoopbackRule, port: u16) -> String {
     http_origin(rule.host(), port)
 }
 
-/// ::1 beside 127.0.0.1: a browser may try it first for `localhost`. If a stranger listens there, it
-/// would get the code; if the machine has no IPv6 (`None`), nobody does.
-fn bind_v6(port: u16) -> io::Result<Option<TcpListener>> {
-    match TcpListener::bind((Ipv6Addr::LOCALHOST, port)) {
-        Ok(listener) => Ok(Some(listener)),
-        Err(error) if error.kind() == io::ErrorKind::AddrInUse => Err(error),
-        Err(error) => {
-            tracing::debug!(%error, "no IPv6 loopback here");
-            Ok(None)
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use tokio::net::TcpStream;
@@ -275,7 +313,7 @@ mod tests {
     use super::*;
 
     fn loopback() -> Arc<Loopback> {
-        let loopback = Loopback::new();
+        let loopback = Loopback::new(ListeningSockets::default());
         loopback.serve(|_| Router::new());
         loopback
     }

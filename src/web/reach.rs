@@ -135,6 +135,7 @@ pub async fn follow(mut role: watch::Receiver<Role>, broker: Broker, loopback: A
                 for (origin, address) in origins {
                     resume(&loopback, &origin, address).await;
                 }
+                loopback.settle();
             }
             Err(error) => tracing::warn!(%error, "links of other processes lead nowhere for now"),
         }

@@ -4,6 +4,8 @@
 use std::fs;
 use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use reqwest::StatusCode;
@@ -118,7 +120,6 @@ fn runs(session: &mut Session) -> bool {
 
 /// Opens the link and goes to the provider.
 async fn depart(browser: &Browser, link: &str) -> Page {
-    until_answered(link).await;
     let page = browser.get(link).await;
     let departure = browser.post(link, &[("answer", "continue"), ("shown", page.shown())]).await;
     assert_eq!(departure.status, StatusCode::SEE_OTHER, "{}", departure.text);
@@ -128,19 +129,37 @@ async fn depart(browser: &Browser, link: &str) -> Page {
 /// Comes back from the provider; the page that says how it ended.
 async fn come_back(browser: &Browser, departure: &Page) -> Page {
     let (redirect, state) = (departure.parameter("redirect_uri"), departure.parameter("state"));
-    until_answered(&redirect).await;
     let arrival = browser.get(&format!("{redirect}?state={state}&code=c0de")).await;
     assert_eq!(arrival.status, StatusCode::SEE_OTHER, "{}", arrival.text);
     browser.get(arrival.location()).await
 }
 
-/// Waits for a process to take the port over from one that was killed.
-async fn until_answered(url: &str) {
-    let address = url.trim_start_matches("http://").split('/').next().unwrap();
-    let begin = Instant::now();
-    while tokio::net::TcpStream::connect(address).await.is_err() {
-        assert!(begin.elapsed() < Duration::from_secs(20), "nothing answers {url}");
-        tokio::time::sleep(Duration::from_millis(5)).await;
+/// Connects to the listener again and again, as browsers may come at any moment, and do not try again
+/// when they are refused.
+struct Visitors {
+    stop: Arc<AtomicBool>,
+    thread: std::thread::JoinHandle<u32>,
+}
+
+impl Visitors {
+    fn of(link: &str) -> Self {
+        let address = link.trim_start_matches("http://").split('/').next().unwrap().to_owned();
+        let stop = Arc::new(AtomicBool::new(false));
+        let stopped = Arc::clone(&stop);
+        let thread = std::thread::spawn(move || {
+            let mut refused = 0;
+            while !stopped.load(Ordering::Relaxed) {
+                refused += u32::from(std::net::TcpStream::connect(&address).is_err());
+                std::thread::sleep(Duration::from_millis(2));
+            }
+            refused
+        });
+        Self { stop, thread }
+    }
+
+    fn refused(self) -> u32 {
+        self.stop.store(true, Ordering::Relaxed);
+        self.thread.join().unwrap()
     }
 }
 
@@ -194,6 +213,20 @@ async fn a_consent_is_completed_however_the_server_was_ended() {
     }
 }
 
+/// Another process has to notice, open the store and listen: until then, connections wait.
+#[tokio::test(flavor = "multi_thread")]
+async fn no_browser_is_refused_while_the_folder_changes_its_owner() {
+    for end in End::ALL {
+        let machine = Machine::new().await;
+        let mut session = machine.server("ana");
+        let link = link(&mut session);
+        let visitors = Visitors::of(&link);
+        end.of(session);
+        let page = Browser::new().get(&link).await;
+        assert_eq!((page.status, visitors.refused()), (StatusCode::OK, 0), "{end:?}");
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_person_who_is_at_the_provider_when_the_host_closes_comes_back() {
     for end in End::ALL {
@@ -234,7 +267,6 @@ async fn fifty_servers_at_once_leave_one_keeper() {
     assert_eq!(machine.processes(), [kept]);
     let browser = Browser::new();
     for link in &links {
-        until_answered(link).await;
         let page = browser.get(link).await;
         assert_eq!(page.status, StatusCode::OK);
         browser.post(link, &[("answer", "decline"), ("shown", page.shown())]).await;
@@ -292,7 +324,6 @@ async fn a_keeper_leaves_the_folder_to_a_server_and_takes_it_back() {
     for _ in 0..2 {
         End::Kill.of(session);
         is_owned_by(kept);
-        until_answered(&link).await;
         assert_eq!(Browser::new().get(&link).await.status, StatusCode::OK);
         // A command that only looks does not take the listener away.
         let (code, said, _) = run(&mut machine.command(&["auth", "status", "--json"]));
@@ -306,10 +337,11 @@ async fn a_keeper_leaves_the_folder_to_a_server_and_takes_it_back() {
         assert_eq!(owner(), format!("process {kept}"));
 
         // Once it has stayed for a while, and no browser is there.
+        let visitors = Visitors::of(&link);
         session = machine.server("ana");
         assert_eq!(self::link(&mut session), link);
         is_owned_by(session.pid());
-        until_answered(&link).await;
+        assert_eq!(visitors.refused(), 0);
         assert_eq!(Browser::new().get(&link).await.status, StatusCode::OK);
         assert_eq!(keeper(&machine.data()), Some(kept), "it stays for the next end");
     }
@@ -321,7 +353,7 @@ async fn a_keeper_leaves_the_folder_to_a_server_and_takes_it_back() {
     assert!(!machine.processes().iter().any(|pid| *pid != session.pid() && *pid != kept));
 }
 
-/// A hand-over leaves the port unanswered for a moment, so it waits for a person at the provider.
+/// A hand-over keeps browsers waiting for a moment, so it waits for a person at the provider.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_keeper_that_awaits_a_person_hands_nothing_over() {
     let machine = Machine::new().await;
@@ -373,7 +405,6 @@ async fn links_are_listened_for_at_another_address() {
         if is_ended {
             End::Kill.of(std::mem::replace(&mut session, machine.server("ben")));
         }
-        until_answered(&elsewhere).await;
         // As a port that is published on 127.0.0.1 of the host, which browsers name.
         let browser =
             Browser::behind(&format!("http://127.0.0.1:{port}"), &format!("http://{elsewhere}"));

@@ -16,9 +16,11 @@ use tokio_util::bytes::Bytes;
 use tokio_util::codec::{FramedRead, FramedWrite};
 use tokio_util::sync::CancellationToken;
 
-use super::PeerError;
 use super::frame::{self, Answer, Fault, Hello, Numbered, PROTOCOL, Request};
 use super::socket::Address;
+use super::{ListeningSockets, PeerError};
+#[cfg(unix)]
+use super::{socket, sockets};
 use crate::store::backend::{BackendError, Key, Sealed};
 
 /// How long the owner may take for anything, and for each part of a long answer. A stopped one
@@ -36,6 +38,8 @@ pub(in crate::store) struct Peer {
     last_id: AtomicU64,
     hung_up: CancellationToken,
     task: JoinHandle<()>,
+    /// Holds the owner's listening sockets.
+    holding: Option<JoinHandle<()>>,
 }
 
 /// What keeps an operation from its answer.
@@ -84,6 +88,7 @@ impl Peer {
         address: &Address,
         purpose: &str,
         silent: impl FnOnce() -> PeerError,
+        sockets: &ListeningSockets,
     ) -> Result<Option<Self>, PeerError> {
         let hello = Hello::own(purpose);
         let greet = async {
@@ -105,14 +110,20 @@ impl Peer {
             })
         };
         match timeout(LIMIT, greet).await {
-            Ok(Some(Ok((stream, owner)))) => Ok(Some(Self::over(stream, owner))),
+            Ok(Some(Ok((stream, owner)))) => {
+                let holding = owner.about.sockets.then(|| {
+                    let connection = sockets.begin();
+                    hold(address.clone(), hello.with_sockets(), sockets.clone(), connection)
+                });
+                Ok(Some(Self::over(stream, owner, holding.map(tokio::spawn))))
+            }
             Ok(Some(Err(error))) => Err(error),
             Ok(None) => Ok(None),
             Err(_) => Err(silent()),
         }
     }
 
-    fn over(stream: Stream, owner: Hello) -> Self {
+    fn over(stream: Stream, owner: Hello, holding: Option<JoinHandle<()>>) -> Self {
         let (out, queue) = mpsc::channel(MOST_QUEUED);
         let waiting = Arc::new(Waiting(Mutex::new(Some(HashMap::new()))));
         let hung_up = CancellationToken::new();
@@ -125,7 +136,7 @@ impl Peer {
             answers.close();
             end.cancel();
         });
-        Self { owner, out, waiting, last_id: AtomicU64::new(0), hung_up, task }
+        Self { owner, out, waiting, last_id: AtomicU64::new(0), hung_up, task, holding }
     }
 
     /// Returns when the owner is gone.
@@ -225,6 +236,9 @@ impl Peer {
 impl Drop for Peer {
     fn drop(&mut self) {
         self.task.abort();
+        if let Some(holding) = &self.holding {
+            holding.abort();
+        }
     }
 }
 
@@ -287,6 +301,23 @@ impl Waiting {
         Some(())
     }
 }
+
+/// Holds the owner's listening sockets until it hangs up.
+#[cfg(unix)]
+async fn hold(address: Address, hello: Hello, sockets: ListeningSockets, connection: u64) {
+    let hold = async {
+        let stream = address.connect().await?;
+        FramedWrite::new(&stream, frame::codec()).send(hello.encode()).await?;
+        frame::read_hello(&mut &stream).await?.ok_or(io::ErrorKind::InvalidData)?;
+        sockets::hold(socket::inner(&stream), &sockets, connection).await
+    };
+    if let Err(error) = hold.await {
+        tracing::debug!(%error, "the owner's listening sockets are not held here");
+    }
+}
+
+#[cfg(not(unix))]
+async fn hold(_: Address, _: Hello, _: ListeningSockets, _: u64) {}
 
 async fn read(stream: &Stream, waiting: &Waiting) {
     let mut codec = frame::codec();

@@ -4,7 +4,10 @@
 //! that understand nothing else of each other can still say so. Then come requests and answers,
 //! each under the number of its request, so that one connection carries many at once.
 
+use std::io;
+
 use serde::{Deserialize, Serialize};
+use tokio::io::{AsyncRead, AsyncReadExt as _};
 use tokio_util::bytes::Bytes;
 use tokio_util::codec::LengthDelimitedCodec;
 
@@ -39,14 +42,25 @@ pub struct About {
     pub pid: u32,
     /// In a word, e.g. `serve --stdio`.
     pub purpose: String,
+    /// Of an owner: it passes its listening sockets ([`ListeningSockets`](super::ListeningSockets)) to
+    /// a caller that asks for them here, over a connection that carries nothing else.
+    #[serde(default)]
+    pub sockets: bool,
 }
 
 impl Hello {
     /// This process.
     pub(super) fn own(purpose: &str) -> Self {
         let version = env!("CARGO_PKG_VERSION").to_owned();
-        let about = About { version, pid: std::process::id(), purpose: purpose.to_owned() };
+        let purpose = purpose.to_owned();
+        let about = About { version, pid: std::process::id(), purpose, sockets: false };
         Self { protocol: PROTOCOL, about }
+    }
+
+    /// The same, of a process that passes listening sockets or asks for them.
+    pub(super) fn with_sockets(mut self) -> Self {
+        self.about.sockets = cfg!(unix);
+        self
     }
 
     pub(super) fn encode(&self) -> Bytes {
@@ -64,6 +78,21 @@ impl Hello {
 /// Frames of a connection that has not said hello yet; see [`trust`].
 pub(super) fn codec() -> LengthDelimitedCodec {
     LengthDelimitedCodec::builder().max_frame_length(LONGEST_HELLO).new_codec()
+}
+
+/// The hello of the other side, and no byte of what follows it.
+///
+/// # Errors
+/// The connection ended, or what came is longer than any hello.
+pub(super) async fn read_hello(stream: &mut (impl AsyncRead + Unpin)) -> io::Result<Option<Hello>> {
+    // As [`codec`] writes it.
+    let length = usize::try_from(stream.read_u32().await?).unwrap_or(usize::MAX);
+    if length > LONGEST_HELLO {
+        return Err(io::ErrorKind::InvalidData.into());
+    }
+    let mut frame = vec![0; length];
+    stream.read_exact(&mut frame).await?;
+    Ok(Hello::decode(&frame))
 }
 
 /// After the hello, frames may be as long as they need to be.

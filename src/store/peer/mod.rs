@@ -8,6 +8,7 @@ mod client;
 mod frame;
 mod serve;
 mod socket;
+mod sockets;
 
 #[cfg(test)]
 mod tests;
@@ -21,6 +22,7 @@ pub(super) use client::{Peer, Trouble};
 use frame::Hello;
 pub(super) use serve::Serving;
 pub(super) use socket::Address;
+pub use sockets::ListeningSockets;
 
 /// Answers questions that other processes put to the owner, whatever they are about.
 pub type Answer = dyn Fn(Vec<u8>) -> BoxFuture<'static, Vec<u8>> + Send + Sync;
@@ -33,6 +35,7 @@ pub(super) struct Answering {
     wanted: Arc<Notify>,
     /// Told when a process has called that can only own the folder, and cannot be a peer.
     needed: Arc<Notify>,
+    sockets: ListeningSockets,
 }
 
 struct Answerer {
@@ -42,6 +45,11 @@ struct Answerer {
 }
 
 impl Answering {
+    /// What the owner listens on for browsers.
+    pub(super) fn sockets(&self) -> &ListeningSockets {
+        &self.sockets
+    }
+
     /// Call within the runtime that answers. The first one stays.
     pub(super) fn install(&self, answer: Box<Answer>) {
         let runtime = tokio::runtime::Handle::current();

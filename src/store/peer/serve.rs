@@ -23,6 +23,8 @@ use super::super::keeper::KEEPER_PURPOSE;
 use super::Answering;
 use super::frame::{self, Answer, Fault, Hello, Numbered, PROTOCOL, Parts, Request};
 use super::socket::{self, Address};
+#[cfg(unix)]
+use super::sockets;
 
 /// More hosts than a person runs. Who comes when all places are taken waits for one.
 const MOST_PEERS: usize = 128;
@@ -35,8 +37,8 @@ const MOST_AT_ONCE: usize = 64;
 const PATIENCE: Duration = Duration::from_secs(10);
 
 /// How long a server must have been there until the keeper leaves the folder to it. Some hosts start
-/// one for each call; handing over to each of them would leave links unanswered again and again for
-/// as long as that takes.
+/// one for each call; handing over to each of them would keep browsers waiting again and again for as
+/// long as that takes.
 const SETTLED: Duration = Duration::from_secs(2);
 
 /// How long writes to the disk that are under way may take when serving ends.
@@ -80,7 +82,7 @@ impl Serving {
         let owner = Arc::new(Owner {
             backend,
             answering,
-            hello: Hello::own(purpose),
+            hello: Hello::own(purpose).with_sockets(),
             yields: purpose == KEEPER_PURPOSE,
         });
         let serve = move || {
@@ -166,6 +168,8 @@ async fn serve(stream: &Stream, owner: &Owner) {
     };
     let caller = Hello::decode(&first);
     let takes_over = owner.yields && caller.as_ref().is_some_and(is_server);
+    #[cfg(unix)]
+    let is_for_sockets = caller.as_ref().is_some_and(|caller| caller.about.sockets);
     match caller {
         Some(peer) if peer.protocol == PROTOCOL => {}
         Some(Hello { protocol, about }) => {
@@ -181,6 +185,14 @@ async fn serve(stream: &Stream, owner: &Owner) {
             tracing::warn!("something that is no Countersign called for the store");
             return;
         }
+    }
+    #[cfg(unix)]
+    if is_for_sockets {
+        drop((requests, answers));
+        if let Err(error) = sockets::pass(socket::inner(stream), owner.answering.sockets()).await {
+            tracing::debug!(%error, "a process that holds the listening sockets was hung up on");
+        }
+        return;
     }
     frame::trust(requests.decoder_mut());
     frame::trust(answers.encoder_mut());

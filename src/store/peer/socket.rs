@@ -143,6 +143,13 @@ fn for_owner_only(options: ListenerOptions<'_>) -> io::Result<ListenerOptions<'_
     Ok(options)
 }
 
+/// What descriptors can be passed over.
+#[cfg(unix)]
+pub(super) fn inner(stream: &Stream) -> &tokio::net::UnixStream {
+    let Stream::UdSocket(stream) = stream;
+    stream.inner()
+}
+
 /// Whether the same user is at the other end, by the system's word.
 #[cfg_attr(not(unix), expect(unused_variables))]
 pub(super) fn is_ours(stream: &Stream) -> bool {

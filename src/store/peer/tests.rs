@@ -25,6 +25,7 @@ use crate::store::{StoreError, contract};
 
 mod keeper;
 mod runtime_folder;
+mod sockets;
 
 struct Place {
     folder: tempfile::TempDir,
@@ -395,7 +396,7 @@ async fn garbage_and_long_frames_harm_nobody() {
         });
         // A hello and the end, or a reset where something was left unread.
         if let Ok(answered) = hung_up.await.unwrap() {
-            let hello = framed(&Hello::own("test").encode());
+            let hello = framed(&Hello::own("test").with_sockets().encode());
             assert!(hello.starts_with(&answered), "{answered:?}");
         }
         assert_eq!(peer.get(&key("k")).await.unwrap(), None);

@@ -1,0 +1,287 @@
+//! The sockets that the owner of the data folder listens on for browsers, held by its peers too.
+//!
+//! The system lets go of a port when the last process that holds its socket has closed it. Until
+//! then it completes the connections that browsers make, and they wait. So when an owner ends, even
+//! by SIGKILL, no browser is refused: its connection waits for the next owner's first `accept`.
+//! Without this, a person who clicks or comes back from a provider in that moment meets "connection
+//! refused", with the code in the address bar.
+//!
+//! The owner alone accepts. A peer takes the sockets that it needs when it becomes the owner, and
+//! closes the others once it listens wherever open links lead to. An owner that was not a peer of the
+//! one before it gets them from its own peers.
+
+use std::net::{SocketAddr, TcpListener};
+use std::sync::Arc;
+
+use tokio::sync::watch;
+
+#[cfg(unix)]
+pub(super) use passing::{hold, pass};
+
+/// More ports than providers ask for; one message carries at most 253 descriptors (`unix(7)`).
+const MAX_SOCKETS: usize = 64;
+
+/// The listening sockets of the folder's owner, as this process knows them.
+#[derive(Clone, Debug, Default)]
+pub struct ListeningSockets {
+    /// What this process listens on as the owner; `None` until it listens wherever open links lead to.
+    own: watch::Sender<Option<Vec<Arc<TcpListener>>>>,
+    /// What it holds of another owner's.
+    held: watch::Sender<Held>,
+}
+
+#[derive(Debug, Default)]
+struct Held {
+    /// Which connection to an owner they came over. What arrives late over an earlier one is closed.
+    connection: u64,
+    has_come: bool,
+    sockets: Vec<TcpListener>,
+}
+
+impl ListeningSockets {
+    /// Passes these to every peer, now and when it connects.
+    pub fn publish(&self, sockets: Vec<Arc<TcpListener>>) {
+        self.own.send_replace(Some(sockets));
+    }
+
+    /// Stops to hold them here. Peers keep theirs, for the next owner.
+    pub fn withdraw(&self) {
+        self.own.send_replace(None);
+    }
+
+    /// The socket that an earlier owner listened at this address with.
+    pub fn take(&self, address: SocketAddr) -> Option<TcpListener> {
+        let mut taken = None;
+        self.held.send_if_modified(|held| {
+            let at = held.sockets.iter().position(|socket| listens_at(socket, address));
+            taken = at.map(|at| held.sockets.swap_remove(at));
+            taken.is_some()
+        });
+        taken
+    }
+
+    /// Closes those that nothing has taken.
+    pub fn close_rest(&self) {
+        self.held.send_modify(|held| held.sockets.clear());
+    }
+
+    /// Returns once the owner has passed what it listens on.
+    pub async fn arrived(&self) {
+        // The sender lives as long as `self`.
+        let _ = self.held.subscribe().wait_for(|held| held.has_come).await;
+    }
+
+    /// A connection to another owner begins, or, as the owner of the folder, none.
+    pub(in crate::store) fn begin(&self) -> u64 {
+        let mut number = 0;
+        self.held.send_modify(|held| {
+            held.connection += 1;
+            held.has_come = false;
+            number = held.connection;
+        });
+        number
+    }
+
+    fn replace(&self, connection: u64, sockets: Vec<TcpListener>) {
+        self.held.send_if_modified(|held| {
+            let is_current = held.connection == connection;
+            if is_current {
+                held.has_come = true;
+                held.sockets = sockets;
+            }
+            is_current
+        });
+    }
+
+    /// What a peer holds of an earlier owner's. Of use only until this one listens everywhere.
+    fn offer(&self, sockets: Vec<TcpListener>) {
+        if self.own.borrow().is_some() {
+            return;
+        }
+        self.held.send_modify(|held| {
+            for socket in sockets {
+                let address = socket.local_addr();
+                let is_new = address
+                    .is_ok_and(|address| !held.sockets.iter().any(|had| listens_at(had, address)));
+                if is_new && held.sockets.len() < MAX_SOCKETS {
+                    held.sockets.push(socket);
+                }
+            }
+        });
+    }
+}
+
+fn listens_at(socket: &TcpListener, address: SocketAddr) -> bool {
+    socket.local_addr().is_ok_and(|local| local == address)
+}
+
+/// Each message is one byte, the number of sockets, with their descriptors (`SCM_RIGHTS`). The owner
+/// begins; the peer answers with what it holds of an earlier owner's; then the owner sends all of its
+/// sockets whenever they change.
+///
+/// Bytes and descriptors of a message belong together, so nothing here may read ahead.
+#[cfg(unix)]
+mod passing {
+    use std::io::{self, IoSlice, IoSliceMut};
+    use std::mem::MaybeUninit;
+    use std::net::TcpListener;
+    use std::os::fd::{AsFd as _, BorrowedFd};
+    use std::sync::Arc;
+
+    use rustix::io::{FdFlags, fcntl_setfd};
+    use rustix::net::{
+        RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, ReturnFlags, SendAncillaryBuffer,
+        SendAncillaryMessage, SendFlags, recvmsg, sendmsg,
+    };
+    use tokio::io::Interest;
+    use tokio::net::UnixStream;
+
+    use super::{ListeningSockets, MAX_SOCKETS};
+
+    /// In place of a number: the owner does not listen everywhere yet.
+    const NOT_YET: u8 = u8::MAX;
+
+    const SPACE: usize = rustix::cmsg_space!(ScmRights(MAX_SOCKETS));
+
+    /// The owner's side, until the peer hangs up.
+    ///
+    /// # Errors
+    /// The connection failed, or the peer sent what no peer sends.
+    pub(in super::super) async fn pass(
+        stream: &UnixStream,
+        sockets: &ListeningSockets,
+    ) -> io::Result<()> {
+        let mut own = sockets.own.subscribe();
+        let now = own.borrow_and_update().clone();
+        send_own(stream, now.as_deref()).await?;
+        match receive(stream).await? {
+            Some(Some(held)) => sockets.offer(held),
+            Some(None) => return Err(io::ErrorKind::InvalidData.into()),
+            None => return Ok(()),
+        }
+        loop {
+            tokio::select! {
+                changed = own.changed() => {
+                    changed.map_err(io::Error::other)?;
+                    let now = own.borrow_and_update().clone();
+                    // Withdrawn: the peer keeps what it has, for the next owner.
+                    if now.is_some() {
+                        send_own(stream, now.as_deref()).await?;
+                    }
+                }
+                more = receive(stream) => return match more? {
+                    Some(_) => Err(io::ErrorKind::InvalidData.into()),
+                    None => Ok(()),
+                },
+            }
+        }
+    }
+
+    /// The peer's side, until the owner hangs up.
+    ///
+    /// # Errors
+    /// The connection failed, or the owner sent what no owner sends.
+    pub(in super::super) async fn hold(
+        stream: &UnixStream,
+        sockets: &ListeningSockets,
+        connection: u64,
+    ) -> io::Result<()> {
+        let Some(first) = receive(stream).await? else { return Ok(()) };
+        if let Some(first) = first {
+            sockets.replace(connection, first);
+            send(stream, 0, &[]).await?;
+        } else {
+            let held: Vec<TcpListener> = {
+                let held = sockets.held.borrow();
+                held.sockets.iter().filter_map(|socket| socket.try_clone().ok()).collect()
+            };
+            send_all(stream, held.iter()).await?;
+        }
+        while let Some(more) = receive(stream).await? {
+            sockets.replace(connection, more.ok_or(io::ErrorKind::InvalidData)?);
+        }
+        Ok(())
+    }
+
+    async fn send_own(stream: &UnixStream, own: Option<&[Arc<TcpListener>]>) -> io::Result<()> {
+        match own {
+            Some(own) => send_all(stream, own.iter().map(|socket| &**socket)).await,
+            None => send(stream, NOT_YET, &[]).await,
+        }
+    }
+
+    async fn send_all(
+        stream: &UnixStream,
+        sockets: impl Iterator<Item = &TcpListener>,
+    ) -> io::Result<()> {
+        let descriptors: Vec<_> = sockets.take(MAX_SOCKETS).map(|socket| socket.as_fd()).collect();
+        let count = u8::try_from(descriptors.len()).map_err(io::Error::other)?;
+        send(stream, count, &descriptors).await
+    }
+
+    async fn send(stream: &UnixStream, count: u8, sockets: &[BorrowedFd<'_>]) -> io::Result<()> {
+        stream
+            .async_io(Interest::WRITABLE, || {
+                let mut space = [MaybeUninit::uninit(); SPACE];
+                let mut control = SendAncillaryBuffer::new(&mut space);
+                if !sockets.is_empty() && !control.push(SendAncillaryMessage::ScmRights(sockets)) {
+                    return Err(io::ErrorKind::InvalidInput.into());
+                }
+                let sent =
+                    sendmsg(stream, &[IoSlice::new(&[count])], &mut control, SendFlags::empty())?;
+                if sent == 1 { Ok(()) } else { Err(io::ErrorKind::WriteZero.into()) }
+            })
+            .await
+    }
+
+    /// A message: its sockets, or [`NOT_YET`] (`Some(None)`); `None` when the other side has hung up.
+    async fn receive(stream: &UnixStream) -> io::Result<Option<Option<Vec<TcpListener>>>> {
+        stream
+            .async_io(Interest::READABLE, || {
+                let mut space = [MaybeUninit::uninit(); SPACE];
+                let mut control = RecvAncillaryBuffer::new(&mut space);
+                let mut count = [0];
+                let flags = {
+                    #[cfg(target_os = "linux")]
+                    {
+                        RecvFlags::CMSG_CLOEXEC
+                    }
+                    #[cfg(not(target_os = "linux"))]
+                    RecvFlags::empty()
+                };
+                let received =
+                    recvmsg(stream, &mut [IoSliceMut::new(&mut count)], &mut control, flags)?;
+                let sockets = sockets_of(&mut control)?;
+                let [count] = count;
+                if received.bytes == 0 {
+                    return Ok(None);
+                }
+                if count == NOT_YET && sockets.is_empty() {
+                    return Ok(Some(None));
+                }
+                // Cut off when this process has no descriptors left.
+                let is_whole = usize::from(count) == sockets.len()
+                    && !received.flags.contains(ReturnFlags::CTRUNC);
+                if is_whole {
+                    Ok(Some(Some(sockets)))
+                } else {
+                    Err(io::ErrorKind::InvalidData.into())
+                }
+            })
+            .await
+    }
+
+    fn sockets_of(control: &mut RecvAncillaryBuffer<'_>) -> io::Result<Vec<TcpListener>> {
+        let mut sockets = Vec::new();
+        for message in control.drain() {
+            if let RecvAncillaryMessage::ScmRights(descriptors) = message {
+                for descriptor in descriptors {
+                    // A program that this process starts must not hold the port.
+                    fcntl_setfd(&descriptor, FdFlags::CLOEXEC)?;
+                    sockets.push(TcpListener::from(descriptor));
+                }
+            }
+        }
+        Ok(sockets)
+    }
+}
