@@ -189,15 +189,16 @@ pub(super) fn text_after(prompt: &ConnectPrompt, unanswered: Option<Unanswered>)
     } else {
         "approve"
     };
+    let act_there = act_there(prompt);
     // A name that was mistyped asks for an account that nobody has.
     let named = if prompt.connected.is_empty() {
         ""
     } else {
         "\nIf the user means one of the accounts that are connected already, call this tool again with its name as `account` instead."
     };
+    // The link comes first: hosts cut off what they quote, one of them after 200 characters.
     let human = format!(
-        "{message}{asked}\n{}.{named}\n\n{}\n\nThe link works for {minutes} minute{plural}. Give it to the user exactly as it is; do not open it yourself.",
-        what_to_do(prompt),
+        "Ask the user to open this link in a browser and {act_there}:\n{}\nThen call this tool again with the same arguments.{named}\n\n{message}{asked}\n\nThe link works for {minutes} minute{plural}. Give it to the user exactly as it is; do not open it yourself.",
         prompt.url
     );
     let machine = json!({
@@ -211,15 +212,13 @@ pub(super) fn text_after(prompt: &ConnectPrompt, unanswered: Option<Unanswered>)
     CallToolResult::error(vec![ContentBlock::text(human), ContentBlock::text(machine.to_string())])
 }
 
-fn what_to_do(prompt: &ConnectPrompt) -> String {
-    let act = if prompt.is_pasted() {
-        "paste their own key or password on that page (never in this chat)"
+/// What the user does on the page that the link leads to.
+fn act_there(prompt: &ConnectPrompt) -> &'static str {
+    if prompt.is_pasted() {
+        "paste their own key or password there (never in this chat)"
     } else {
         "approve"
-    };
-    format!(
-        "Ask the user to open this link in a browser and {act}, then call this tool again with the same arguments"
-    )
+    }
 }
 
 /// MCP 2025-11-25: error -32042. Clients that do not know the code show its message alone, so the
@@ -233,7 +232,12 @@ pub(super) fn error(prompt: &ConnectPrompt, elicitation: &str) -> ErrorData {
             "message": message(prompt),
         }]
     });
-    let text = format!("{}\n{}: {}", message(prompt), what_to_do(prompt), prompt.url);
+    let text = format!(
+        "{}\nAsk the user to open this link in a browser and {}, then call this tool again with the same arguments: {}",
+        message(prompt),
+        act_there(prompt),
+        prompt.url
+    );
     ErrorData::new(URL_ELICITATION_REQUIRED, text, Some(data))
 }
 
@@ -374,7 +378,7 @@ mod tests {
             "public_repo",
             "15 minutes",
             "\nhttp://127.0.0.1:8971/connect/abc\n",
-            "then call this tool again with the same arguments",
+            "Then call this tool again with the same arguments",
         ] {
             assert!(human.contains(part), "{part}: {human}");
         }
@@ -382,6 +386,31 @@ mod tests {
             serde_json::from_str(rendered["content"][1]["text"].as_str().unwrap()).unwrap();
         assert_eq!(machine["authorization_url"], "http://127.0.0.1:8971/connect/abc");
         assert!(machine["message"].is_string() && machine["llm_instructions"].is_string());
+    }
+
+    /// The Claude Agent SDK quotes 200 characters of a result that follows a declined question.
+    #[test]
+    fn a_host_that_cuts_off_what_it_quotes_shows_the_whole_link() {
+        let url = "https://countersign.tools.example.com/connect/0123456789abcdefghjkmnpqrs";
+        let code = Some("https://countersign.tools.example.com/oauth/callback/github".to_owned());
+        for redirect_uri in [code, None] {
+            for unanswered in [None, Some(Unanswered::Cancelled), Some(Unanswered::DeclinedAtOnce)]
+            {
+                let connected = vec!["work".into()];
+                let prompt = ConnectPrompt {
+                    url: url.into(),
+                    redirect_uri: redirect_uri.clone(),
+                    connected,
+                    ends_with_server: true,
+                    reason: PromptReason::NotRenewed,
+                    ..prompt()
+                };
+                let rendered = serde_json::to_value(text_after(&prompt, unanswered)).unwrap();
+                let human = rendered["content"][0]["text"].as_str().unwrap();
+                let quoted: String = human.chars().take(200).collect();
+                assert!(quoted.contains(&format!("{url}\n")), "{quoted}");
+            }
+        }
     }
 
     #[test]

@@ -1,13 +1,14 @@
 // A played model: the APIs that coding agents speak, on loopback. It calls one tool and then ends the turn, and keeps what
 // it read as that tool's result.
 //
-// In, on the command line: {"tool"}: what the tool's name ends with. Out: {"listening"}; then, for each line on standard
+// In, on the command line: {"tool"}: what the tool's name ends with; {"calls"}: how often it calls the tool in a turn, 1 if
+// absent (Anthropic Messages only). Out: {"listening"}; then, for each line on standard
 // input, {"read": what was read since the last one, "tools": the names that were offered, "requests": how many came}.
 
 import { createServer } from "node:http";
 import { createInterface } from "node:readline";
 
-const { tool } = JSON.parse(process.argv[2]);
+const { tool, calls: most = 1 } = JSON.parse(process.argv[2]);
 let heard = { read: [], tools: [], requests: 0 };
 
 const text = (content) =>
@@ -31,9 +32,9 @@ const apis = [
         .filter(({ type }) => type === "tool_result");
       heard.read.push(...results.map(({ content }) => text(content)));
       const name = wanted((body.tools ?? []).map(({ name }) => name));
-      const calls = results.length === 0 && name !== undefined;
+      const calls = results.length < most && name !== undefined;
       const start = { type: "message", id: "msg_1", role: "assistant", model: body.model, content: [], stop_reason: null, usage: { input_tokens: 1, output_tokens: 1 } };
-      const block = calls ? { type: "tool_use", id: "toolu_1", name, input: {} } : { type: "text", text: "" };
+      const block = calls ? { type: "tool_use", id: `toolu_${results.length + 1}`, name, input: {} } : { type: "text", text: "" };
       const delta = calls ? { type: "input_json_delta", partial_json: "{}" } : { type: "text_delta", text: "done" };
       const stop_reason = calls ? "tool_use" : "end_turn";
       if (!body.stream) return { json: { ...start, content: [calls ? block : { type: "text", text: "done" }], stop_reason } };
