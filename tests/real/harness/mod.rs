@@ -50,6 +50,11 @@ pub fn times() -> u32 {
     })
 }
 
+/// Whether tests run for as long as `./tests/run long` says.
+pub fn is_long() -> bool {
+    environment("COUNTERSIGN_TEST_MINUTES").is_some()
+}
+
 /// Puts figures into the output, of a test that passes too.
 pub fn report(figures: &str) {
     let _ = writeln!(std::io::stderr(), "{figures}");
