@@ -4,10 +4,36 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use countersign::store::keeper::{KeeperState, state};
+use rustix::process::{Pid, Signal, kill_process, kill_process_group};
 use tokio::time::Instant;
 
 /// How long an ended keeper may take to be gone.
 const LIMIT: Duration = Duration::from_secs(10);
+
+/// How a host ends its server, the leader of a process group.
+#[derive(Clone, Copy, Debug)]
+pub enum End {
+    /// By closing its standard input, which is left to the caller.
+    Eof,
+    Terminate,
+    Kill,
+    Group,
+}
+
+impl End {
+    pub const ALL: [Self; 4] = [Self::Eof, Self::Terminate, Self::Kill, Self::Group];
+
+    pub fn signal(self, server: u32) {
+        let pid = i32::try_from(server).ok().and_then(Pid::from_raw).expect("a process");
+        match self {
+            Self::Eof => Ok(()),
+            Self::Terminate => kill_process(pid, Signal::TERM),
+            Self::Kill => kill_process(pid, Signal::KILL),
+            Self::Group => kill_process_group(pid, Signal::KILL),
+        }
+        .expect("it lives");
+    }
+}
 
 /// The process that is ready to answer the links of this data folder.
 pub fn keeper(data: &Path) -> Option<u32> {
@@ -43,8 +69,8 @@ pub fn end_all(below: &Path) {
 }
 
 fn end(pid: u32) {
-    let pid = i32::try_from(pid).ok().and_then(rustix::process::Pid::from_raw);
-    let _ = pid.map(|pid| rustix::process::kill_process(pid, rustix::process::Signal::TERM));
+    let pid = i32::try_from(pid).ok().and_then(Pid::from_raw);
+    let _ = pid.map(|pid| kill_process(pid, Signal::TERM));
 }
 
 fn data_folders(below: &Path) -> Vec<PathBuf> {

@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use rmcp::ErrorData;
 use rmcp::model::{
-    CallToolRequestParams, CallToolResponse, InputRequiredResult, RequestStateCodec,
+    CallToolRequestParams, CallToolResponse, CallToolResult, InputRequiredResult, RequestStateCodec,
 };
 use rmcp::service::{RequestContext, RoleServer};
 use serde_json::Value;
@@ -45,6 +45,14 @@ enum NotAccepted {
     ByUser,
 }
 
+/// What has come of a call.
+enum Called {
+    Complete(CallToolResult),
+    /// The user has refused the consent too often to be asked again.
+    Refused(CallToolResult),
+    NeedsConsent(ConnectPrompt),
+}
+
 impl Handler {
     /// A call, from its beginning or from where a `requestState` says.
     pub(super) async fn round(
@@ -71,13 +79,12 @@ impl Handler {
         way: Way,
     ) -> Result<CallToolResponse, ErrorData> {
         let began_at = Instant::now();
-        let prompt = match self.call(principal, request, context).await? {
-            Outcome::Complete(result) => return Ok(render::result(result).into()),
-            Outcome::Refused(refused) => {
-                let refused = render::refused(&refused);
+        let prompt = match self.called(principal, request, context).await? {
+            Called::NeedsConsent(prompt) => prompt,
+            Called::Complete(result) => return Ok(result.into()),
+            Called::Refused(refused) => {
                 return Ok(self.as_told(way, principal, request, refused).into());
             }
-            Outcome::AuthorizationRequired(prompt) => prompt,
         };
         match way {
             Way::Text | Way::Result => {
@@ -143,10 +150,9 @@ impl Handler {
         if let Ok(Waited::Failed(why)) = &waited {
             return Ok(render::declined(&title, why).into());
         }
-        let prompt = match self.call(principal, request, context).await? {
-            Outcome::Complete(result) => return Ok(render::result(result).into()),
-            Outcome::Refused(refused) => return Ok(render::refused(&refused).into()),
-            Outcome::AuthorizationRequired(prompt) => prompt,
+        let prompt = match self.called(principal, request, context).await? {
+            Called::NeedsConsent(prompt) => prompt,
+            Called::Complete(result) | Called::Refused(result) => return Ok(result.into()),
         };
         // Completed and still not enough: the person left something unticked. Asking at once again
         // would send them in circles.
@@ -173,12 +179,24 @@ impl Handler {
         context: &RequestContext<RoleServer>,
         unanswered: Unanswered,
     ) -> Result<CallToolResponse, ErrorData> {
-        Ok(match self.call(principal, request, context).await? {
-            Outcome::Complete(result) => render::result(result),
-            Outcome::Refused(refused) => render::refused(&refused),
-            Outcome::AuthorizationRequired(prompt) => render::text_after(&prompt, Some(unanswered)),
+        Ok(match self.called(principal, request, context).await? {
+            Called::NeedsConsent(prompt) => render::text_after(&prompt, Some(unanswered)),
+            Called::Complete(result) | Called::Refused(result) => result,
         }
         .into())
+    }
+
+    async fn called(
+        &self,
+        principal: &Principal,
+        request: &CallToolRequestParams,
+        context: &RequestContext<RoleServer>,
+    ) -> Result<Called, ErrorData> {
+        Ok(match self.call(principal, request, context).await? {
+            Outcome::Complete(result) => Called::Complete(render::result(result)),
+            Outcome::Refused(refused) => Called::Refused(render::refused(&refused)),
+            Outcome::AuthorizationRequired(prompt) => Called::NeedsConsent(prompt),
+        })
     }
 
     /// What a consent needs said, as an error or not. A tool with an output schema owes
@@ -188,8 +206,8 @@ impl Handler {
         way: Way,
         principal: &Principal,
         request: &CallToolRequestParams,
-        mut told: rmcp::model::CallToolResult,
-    ) -> rmcp::model::CallToolResult {
+        mut told: CallToolResult,
+    ) -> CallToolResult {
         let entry = self.broker().registry().get(&request.name, principal);
         if way == Way::Result && entry.is_ok_and(|entry| entry.tool().output.is_none()) {
             told.is_error = Some(false);

@@ -17,7 +17,7 @@ use super::auth;
 use super::confirm::{json as answer, problem, refused};
 use crate::broker::grants::{Account, AccountState, Ended};
 use crate::broker::{Broker, ConnectError};
-use crate::identity::{Application, Authenticator, Denied};
+use crate::identity::{Application, Authenticator};
 use crate::model::event::EndedBy;
 use crate::model::text::incident;
 use crate::model::{Caller, ProviderId, UserId, chain};
@@ -72,11 +72,20 @@ impl Filter {
 }
 
 impl Connections {
-    fn application(&self, request: &Request) -> Result<Application, Denied> {
-        let application = self.authenticator.application(request.headers());
-        application.inspect_err(|denied| {
+    /// The application whose key the request carries, or the response that says why there is none.
+    fn application(&self, request: &Request) -> Result<Application, Box<Response>> {
+        self.authenticator.application(request.headers()).map_err(|denied| {
             auth::record(self.broker.events(), denied.reason(), denied.status());
+            Box::new(refused(&denied))
         })
+    }
+
+    /// The same, with what the query says.
+    fn asked(&self, request: &Request) -> Result<(Application, Filter), Box<Response>> {
+        let application = self.application(request)?;
+        let filter = Filter::parse(request.uri())
+            .map_err(|message| problem(StatusCode::BAD_REQUEST, "malformed_request", message))?;
+        Ok((application, filter))
     }
 
     /// Users of this application who have connected something, or the one of this id.
@@ -119,13 +128,9 @@ impl Connections {
 }
 
 async fn list(State(connections): State<Connections>, request: Request) -> Response {
-    let application = match connections.application(&request) {
-        Ok(application) => application,
-        Err(denied) => return refused(&denied),
-    };
-    let filter = match Filter::parse(request.uri()) {
-        Ok(filter) => filter,
-        Err(message) => return problem(StatusCode::BAD_REQUEST, "malformed_request", message),
+    let (application, filter) = match connections.asked(&request) {
+        Ok(asked) => asked,
+        Err(response) => return *response,
     };
     match connections.page(&application, &filter).await {
         Ok(page) => answer(StatusCode::OK, &page),
@@ -142,7 +147,7 @@ async fn end(
 ) -> Response {
     let application = match connections.application(&request) {
         Ok(application) => application,
-        Err(denied) => return refused(&denied),
+        Err(response) => return *response,
     };
     let unknown = || {
         let message = "there is no such connection of your users; list them anew";
@@ -159,13 +164,9 @@ async fn end(
 
 /// Ends all connections of one user, or those at one provider, and says of each what the provider did.
 async fn end_user(State(connections): State<Connections>, request: Request) -> Response {
-    let application = match connections.application(&request) {
-        Ok(application) => application,
-        Err(denied) => return refused(&denied),
-    };
-    let filter = match Filter::parse(request.uri()) {
-        Ok(filter) => filter,
-        Err(message) => return problem(StatusCode::BAD_REQUEST, "malformed_request", message),
+    let (application, filter) = match connections.asked(&request) {
+        Ok(asked) => asked,
+        Err(response) => return *response,
     };
     let Some(user) = filter.user else {
         let message = "name the user with `user_id`";

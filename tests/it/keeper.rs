@@ -9,13 +9,13 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use reqwest::StatusCode;
-use rustix::process::{Pid, Signal, kill_process, kill_process_group};
+use rustix::process::Pid;
 use serde_json::json;
 use tokio::time::Instant;
 
 use crate::browser::{Browser, Page};
 use crate::command::{countersign, run};
-use crate::keepers::{end_all, keeper, until_gone};
+use crate::keepers::{End, end_all, keeper, until_gone};
 use crate::server::{self, Act, Server};
 use crate::stdio::Session;
 
@@ -167,27 +167,12 @@ fn pid(raw: u32) -> Pid {
     Pid::from_raw(i32::try_from(raw).unwrap()).unwrap()
 }
 
-/// How hosts end their servers.
-#[derive(Clone, Copy, Debug)]
-enum End {
-    Eof,
-    Terminate,
-    Kill,
-    Group,
-}
-
-impl End {
-    const ALL: [Self; 4] = [Self::Eof, Self::Terminate, Self::Kill, Self::Group];
-
-    fn of(self, session: Session) {
-        let server = pid(session.pid());
-        match self {
-            Self::Eof => return drop(session),
-            Self::Terminate => kill_process(server, Signal::TERM).unwrap(),
-            Self::Kill => kill_process(server, Signal::KILL).unwrap(),
-            Self::Group => kill_process_group(server, Signal::KILL).unwrap(),
-        }
-        session.wait();
+/// Ends a server as some hosts do.
+fn end_by(end: End, session: Session) {
+    end.signal(session.pid());
+    match end {
+        End::Eof => drop(session),
+        _ => session.wait(),
     }
 }
 
@@ -199,7 +184,7 @@ async fn a_consent_is_completed_however_the_server_was_ended() {
         let link = link(&mut session);
         let is_kept = keeper(&machine.data()).is_some();
         assert!(is_kept, "{end:?}: a keeper is ready before the link is given");
-        end.of(session);
+        end_by(end, session);
         let browser = Browser::new();
         let departure = depart(&browser, &link).await;
         let page = come_back(&browser, &departure).await;
@@ -221,7 +206,7 @@ async fn no_browser_is_refused_while_the_folder_changes_its_owner() {
         let mut session = machine.server("ana");
         let link = link(&mut session);
         let visitors = Visitors::of(&link);
-        end.of(session);
+        end_by(end, session);
         let page = Browser::new().get(&link).await;
         assert_eq!((page.status, visitors.refused()), (StatusCode::OK, 0), "{end:?}");
     }
@@ -235,7 +220,7 @@ async fn a_person_who_is_at_the_provider_when_the_host_closes_comes_back() {
         let link = link(&mut session);
         let browser = Browser::new();
         let departure = depart(&browser, &link).await;
-        end.of(session);
+        end_by(end, session);
         let page = come_back(&browser, &departure).await;
         assert!(page.text.contains("is connected"), "{end:?}: {}", page.text);
         // What would lead to a process that is gone is not offered.
@@ -256,7 +241,7 @@ async fn fifty_servers_at_once_leave_one_keeper() {
                 scope.spawn(move || {
                     let mut session = machine.server(&format!("user{n}"));
                     let link = link(&mut session);
-                    End::Kill.of(session);
+                    end_by(End::Kill, session);
                     link
                 })
             })
@@ -296,7 +281,7 @@ async fn a_keeper_holds_nothing_of_its_host() {
         assert_eq!(file, Path::new("/dev/null"), "{stream}");
     }
     // The key came along all the same.
-    End::Kill.of(session);
+    end_by(End::Kill, session);
     let browser = Browser::new();
     let page = come_back(&browser, &depart(&browser, &link).await).await;
     assert!(page.text.contains("is connected"), "{}", page.text);
@@ -322,7 +307,7 @@ async fn a_keeper_leaves_the_folder_to_a_server_and_takes_it_back() {
     };
     assert_eq!(owner(), format!("process {}", session.pid()));
     for _ in 0..2 {
-        End::Kill.of(session);
+        end_by(End::Kill, session);
         is_owned_by(kept);
         assert_eq!(Browser::new().get(&link).await.status, StatusCode::OK);
         // A command that only looks does not take the listener away.
@@ -360,7 +345,7 @@ async fn a_keeper_that_awaits_a_person_hands_nothing_over() {
     let mut session = machine.server("ana");
     let link = link(&mut session);
     let kept = keeper(&machine.data()).unwrap();
-    End::Kill.of(session);
+    end_by(End::Kill, session);
     let browser = Browser::new();
     let departure = depart(&browser, &link).await;
     let session = machine.server("ana");
@@ -382,14 +367,14 @@ async fn without_a_keeper_the_link_says_that_it_ends_with_the_server() {
     assert!(text.contains("works only while this server runs"), "{text}");
     assert!(text.contains("`countersign auth login acme`"), "{text}");
     assert_eq!(machine.processes(), [session.pid()]);
-    End::Kill.of(session);
+    end_by(End::Kill, session);
     assert!(machine.processes().is_empty());
 
     let machine = Machine::new().await;
     let mut session = machine.server("ana");
     let text = session.failure("read", &json!({}));
     assert!(!text.contains("only while"), "{text}");
-    End::Eof.of(session);
+    end_by(End::Eof, session);
 }
 
 /// In a container, the published port leads to another address than 127.0.0.1. The keeper listens there
@@ -403,7 +388,7 @@ async fn links_are_listened_for_at_another_address() {
     let elsewhere = format!("127.0.0.2:{port}");
     for is_ended in [false, true] {
         if is_ended {
-            End::Kill.of(std::mem::replace(&mut session, machine.server("ben")));
+            end_by(End::Kill, std::mem::replace(&mut session, machine.server("ben")));
         }
         // As a port that is published on 127.0.0.1 of the host, which browsers name.
         let browser =
@@ -420,7 +405,7 @@ async fn a_keeper_ends_with_its_data_folder() {
     let mut session = machine.server("ana");
     link(&mut session);
     let kept = keeper(&machine.data()).unwrap();
-    End::Kill.of(session);
+    end_by(End::Kill, session);
     fs::rename(machine.data(), machine.folder.path().join("away")).unwrap();
     let begin = Instant::now();
     while Path::new(&format!("/proc/{kept}/fd/0")).exists() {

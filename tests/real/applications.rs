@@ -4,8 +4,8 @@
 use serde_json::{Value, json};
 
 use crate::harness::{
-    Answer, Application, Attacker, Browsers, Dialect, Home, Host, Page, Prompt, Reply, Served,
-    Transport, Wire, World, request,
+    Application, Attacker, Browsers, Dialect, Home, Host, Page, Reply, Served, Transport, Wire,
+    World, asked, assert_account, assert_unconnected, request,
 };
 
 const STORE_KEY: &str = "cGVvcGxlIHBlb3BsZSBwZW9wbGUgcGVvcGxlIHBlMDE=";
@@ -105,29 +105,8 @@ impl Applied {
     }
 }
 
-/// Codes that were exchanged at the tool's provider.
-fn exchanged(world: &World) -> u64 {
-    world.counts()["token_requests"]["authorization_code"].as_u64().unwrap_or(0)
-}
-
 fn revoked(world: &World) -> u64 {
     world.counts()["revocations"].as_u64().unwrap_or(0)
-}
-
-fn asked(host: &mut Caller) -> Prompt {
-    host.call("whoami", &json!({})).asked()
-}
-
-#[track_caller]
-fn assert_account(host: &mut Caller, login: &str) {
-    let text = host.call("whoami", &json!({})).ran();
-    assert!(text.contains(&format!("\"{login}\"")), "{text}");
-}
-
-#[track_caller]
-fn assert_unconnected(host: &mut Caller) {
-    let answer = host.call("whoami", &json!({}));
-    assert!(matches!(answer, Answer::Asked(_)), "{answer:?}");
 }
 
 #[track_caller]
@@ -175,7 +154,7 @@ fn an_application_s_users_connect_at_the_first_try() {
         assert_account(&mut ana, "ana_at_notes");
         let page = applied.browsers.open("ana", &applied.connections());
         assert!(page.text.contains("Notes") && page.text.contains("for ana"), "{page:?}");
-        assert_eq!((exchanged(&applied.world), revoked(&applied.world)), (2, 0));
+        assert_eq!((applied.world.exchanged(), revoked(&applied.world)), (2, 0));
         drop((ana, ben));
         assert_eq!(applied.served.end().code(), Some(0), "{}", applied.home.log());
     }
@@ -242,7 +221,7 @@ fn a_browser_that_was_lured_to_the_verifier_confirms_nobody_else_s() {
     let connections = applied.connections();
     assert!(applied.browsers.open("mallory", &connections).url.contains("/signin"));
     assert!(applied.browsers.open("ana", &connections).url.contains("/signin"));
-    assert_eq!(exchanged(&applied.world), 0);
+    assert_eq!(applied.world.exchanged(), 0);
     assert_unconnected(&mut ana);
     assert_eq!(asked(&mut ana).url, link);
     assert_eq!(applied.visit("ana", &link).status, 200);
@@ -266,7 +245,7 @@ fn a_browser_that_was_lured_to_next_uri_is_not_signed_in_as_somebody_else() {
     applied.app.confirm_to(&applied.served);
     let page = applied.lure("ana", &link);
     assert!(page.title.contains("user_mismatch"), "{page:?}");
-    assert_eq!(exchanged(&applied.world), 0);
+    assert_eq!(applied.world.exchanged(), 0);
     assert_unconnected(&mut mallory);
 }
 
@@ -281,7 +260,7 @@ fn what_another_browser_brought_is_dropped_and_revoked() {
     // Not signed in at the application: she stays there, with a flow of hers.
     let page = applied.approve("mallory");
     assert!(page.is_at(applied.app.url()), "{page:?}");
-    assert_eq!(exchanged(&applied.world), 1);
+    assert_eq!(applied.world.exchanged(), 1);
     let verifier = page.url.clone();
     let page = applied.lure("ana", &verifier);
     assert_eq!(applied.app.flows().last().unwrap()["status"], 200);
@@ -345,7 +324,7 @@ fn a_consent_whose_browser_went_away_is_claimed_without_the_provider() {
     let page = applied.browsers.open("ana", &link);
     assert!(page.text.contains("Notes is connected"), "{page:?}");
     assert_account(&mut ana, "ana_at_notes");
-    assert_eq!((exchanged(&applied.world), revoked(&applied.world)), (1, 0));
+    assert_eq!((applied.world.exchanged(), revoked(&applied.world)), (1, 0));
 }
 
 #[test]

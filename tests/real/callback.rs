@@ -23,7 +23,7 @@ impl<'a> Returning<'a> {
         let mut server = Server::start(&home, Dialect::PLAIN);
         let link = server.call("whoami", &json!({})).asked().url;
         let held = Visit::to(&link).hold();
-        let exchanged_before = exchanged(world);
+        let exchanged_before = world.exchanged();
         Self { world, _home: home, server, link, held, exchanged_before }
     }
 
@@ -41,7 +41,7 @@ impl<'a> Returning<'a> {
     }
 
     fn codes_exchanged(&self) -> u64 {
-        exchanged(self.world) - self.exchanged_before
+        self.world.exchanged() - self.exchanged_before
     }
 
     /// The held callback with its query changed.
@@ -60,10 +60,6 @@ impl<'a> Returning<'a> {
         assert_eq!(reply.status, 303, "{reply:?}");
         assert!(self.server.call("whoami", &json!({})).ran().contains("\"ana\""));
     }
-}
-
-fn exchanged(world: &World) -> u64 {
-    world.counts()["token_requests"]["authorization_code"].as_u64().unwrap_or(0)
 }
 
 fn pair(name: &str, value: &str) -> (String, String) {

@@ -111,10 +111,6 @@ fn at_the_callback(home: &Home) -> (SmallDisk, Server, Prompt, Held) {
     (disk, server, prompt, held)
 }
 
-fn exchanged(world: &World) -> u64 {
-    world.counts()["token_requests"]["authorization_code"].as_u64().unwrap_or(0)
-}
-
 fn come_back(held: &Held) -> Reply {
     request("GET", &held.callback_url, &[("cookie", &held.cookie)], "")
 }
@@ -143,14 +139,14 @@ fn a_full_disk_is_noticed_before_a_code_is_spent() {
     let (disk, mut server, prompt, held) = at_the_callback(&home);
     let filler = fill_for_good(&disk, &prompt);
     assert_full(&come_back(&held));
-    assert_eq!(exchanged(&world), 0, "the code was spent");
+    assert_eq!(world.exchanged(), 0, "the code was spent");
     let text = server.call("whoami", &json!({})).failed();
     assert!(text.contains("no space left"), "{text}");
 
     fs::remove_file(&filler).unwrap();
     assert_eq!(come_back(&held).status, 303);
     server.call("whoami", &json!({})).ran();
-    assert_eq!(exchanged(&world), 1);
+    assert_eq!(world.exchanged(), 1);
 }
 
 #[test]
@@ -162,7 +158,7 @@ fn a_disk_that_fills_up_while_a_code_is_exchanged_costs_no_consent() {
     world.pull("token-fault", &json!({"delay_ms": 1500}));
     let (filler, reply) = std::thread::scope(|scope| {
         let coming = scope.spawn(|| come_back(&held));
-        while exchanged(&world) == 0 {}
+        while world.exchanged() == 0 {}
         (fill_for_good(&disk, &prompt), coming.join().unwrap())
     });
     assert_full(&reply);
@@ -174,7 +170,7 @@ fn a_disk_that_fills_up_while_a_code_is_exchanged_costs_no_consent() {
     server.call("whoami", &json!({})).ran();
     world.pull("expire-access-tokens", &json!({}));
     server.call("whoami", &json!({})).ran();
-    assert_eq!(exchanged(&world), 1);
+    assert_eq!(world.exchanged(), 1);
     server.kill();
     serve(&home, &disk).call("whoami", &json!({})).ran();
 }

@@ -3,38 +3,18 @@
 use std::os::unix::process::CommandExt as _;
 use std::time::Duration;
 
-use rustix::process::{Pid, Signal, kill_process, kill_process_group};
 use serde_json::json;
 
 use crate::harness::{Dialect, Home, Server, Visit, World, listening, request};
-use crate::keepers::{keeper, until_gone};
+use crate::keepers::{End, keeper, until_gone};
 
 /// How long a keeper may stay after the last link has ended; a quarter of it where the machine has nothing else to do.
 const LINGER: Duration = Duration::from_secs(4);
 
-/// How a host ends its server.
-#[derive(Clone, Copy, Debug)]
-enum End {
-    Eof,
-    Terminate,
-    Kill,
-    Group,
-}
-
-impl End {
-    const ALL: [Self; 4] = [Self::Eof, Self::Terminate, Self::Kill, Self::Group];
-
-    fn of(self, server: Server) {
-        let raw = i32::try_from(server.pid()).unwrap();
-        let pid = Pid::from_raw(raw).unwrap();
-        match self {
-            Self::Eof => {}
-            Self::Terminate => kill_process(pid, Signal::TERM).unwrap(),
-            Self::Kill => kill_process(pid, Signal::KILL).unwrap(),
-            Self::Group => kill_process_group(pid, Signal::KILL).unwrap(),
-        }
-        server.close();
-    }
+/// Ends a server as some hosts do.
+fn end_by(end: End, server: Server) {
+    end.signal(server.pid());
+    server.close();
 }
 
 /// A server that leads a process group, as hosts start them.
@@ -60,7 +40,7 @@ fn a_consent_is_given_after_the_server_was_ended() {
         let home = Home::new(&world.tools());
         let mut server = start(&home);
         let link = server.call("whoami", &json!({})).asked().url;
-        end.of(server);
+        end_by(end, server);
         assert!(keeper(&home.data()).is_some(), "{end:?}");
         listening(&link);
         let report = Visit::to(&link).approves();
@@ -77,7 +57,7 @@ fn a_person_comes_back_from_the_provider_after_the_server_was_ended() {
         let mut server = start(&home);
         let link = server.call("whoami", &json!({})).asked().url;
         let held = Visit::to(&link).hold();
-        end.of(server);
+        end_by(end, server);
         listening(&link);
         let page = request("GET", &held.callback_url, &[("cookie", &held.cookie)], "");
         assert_eq!(page.status, 303, "{end:?}: {}", page.body);

@@ -1,10 +1,9 @@
 //! Several people at one server: whose browser it is that comes, and that nobody finishes what somebody else began
 //! (MCP 2026-07-28, client/elicitation, "Phishing").
 
-use serde_json::json;
-
 use crate::harness::{
-    Answer, Browsers, Dialect, Home, Host, Issuer, Page, Prompt, Served, Transport, Wire, World,
+    Browsers, Dialect, Home, Host, Issuer, Page, Served, Transport, Wire, World, asked,
+    assert_account, assert_unconnected,
 };
 
 const STORE_KEY: &str = "cGVvcGxlIHBlb3BsZSBwZW9wbGUgcGVvcGxlIHBlMDE=";
@@ -59,27 +58,6 @@ impl Signed {
     }
 }
 
-/// Codes that were exchanged at the tool's provider.
-fn exchanged(world: &World) -> u64 {
-    world.counts()["token_requests"]["authorization_code"].as_u64().unwrap_or(0)
-}
-
-fn asked(host: &mut Caller) -> Prompt {
-    host.call("whoami", &json!({})).asked()
-}
-
-#[track_caller]
-fn assert_account(host: &mut Caller, login: &str) {
-    let text = host.call("whoami", &json!({})).ran();
-    assert!(text.contains(&format!("\"{login}\"")), "{text}");
-}
-
-#[track_caller]
-fn assert_unconnected(host: &mut Caller) {
-    let answer = host.call("whoami", &json!({}));
-    assert!(matches!(answer, Answer::Asked(_)), "{answer:?}");
-}
-
 #[test]
 fn each_connects_an_account_of_their_own() {
     for tokens in ["jwt", "opaque"] {
@@ -102,7 +80,7 @@ fn each_connects_an_account_of_their_own() {
         assert_eq!(page.status, 200, "{page:?}");
         assert_account(&mut bob, "bob_at_notes");
         assert_account(&mut ana, "ana_at_notes");
-        assert_eq!(exchanged(&signed.world), 2);
+        assert_eq!(signed.world.exchanged(), 2);
         drop((ana, bob));
         assert_eq!(signed.served.end().code(), Some(0), "{}", signed.home.log());
     }
@@ -122,7 +100,7 @@ fn a_link_opened_by_somebody_else_gives_nothing_and_changes_nothing() {
     }
     assert!(!page.buttons.contains(&Some("continue".into())), "{page:?}");
     assert_eq!(signed.world.counts()["authorization_requests"], 0);
-    assert_eq!(exchanged(&signed.world), 0);
+    assert_eq!(signed.world.exchanged(), 0);
     assert_unconnected(&mut bob);
     // It is as good as before for her whose it is.
     assert_eq!(asked(&mut ana).url, link);
@@ -159,7 +137,7 @@ fn the_provider_s_address_handed_on_attaches_nothing() {
         let page = signed.browsers.allow(who, signed.world.issuer(), login, page);
         assert!(page.is_at(signed.served.origin()), "{page:?}");
         assert!((400..500).contains(&page.status), "{page:?}");
-        assert_eq!(exchanged(&signed.world), 0, "{who}");
+        assert_eq!(signed.world.exchanged(), 0, "{who}");
         assert_unconnected(&mut ana);
         assert_unconnected(&mut bob);
     }

@@ -1,6 +1,6 @@
 // TypeScript `@modelcontextprotocol/sdk` 1.32.2. What it can be made to offer, read from its sources:
 //   2025-11-25                          what `Client.connect` always offers; there is no option
-//   2024-11-05, 2025-03-26, 2025-06-18  only by overriding the public `request` for `initialize`, as below; it accepts
+//   2024-11-05, 2025-03-26, 2025-06-18  only as `offering.mjs` makes it; it accepts
 //                                       each of them when a server answers with it
 //   2026-07-28                          not known to it
 
@@ -10,19 +10,9 @@ import { StdioClientTransport } from '@modelcontextprotocol/sdk/client/stdio.js'
 import { StreamableHTTPClientTransport } from '@modelcontextprotocol/sdk/client/streamableHttp.js';
 import { ElicitationCompleteNotificationSchema, ElicitRequestSchema, UrlElicitationRequiredError } from '@modelcontextprotocol/sdk/types.js';
 import { run, transport } from './journey.mjs';
+import { offering } from './offering.mjs';
 
-class ClientOf extends Client {
-  offers = 'default';
-  negotiated = undefined;
-
-  async request(request, ...rest) {
-    if (request.method !== 'initialize') return super.request(request, ...rest);
-    const params = this.offers === 'default' ? request.params : { ...request.params, protocolVersion: this.offers };
-    const result = await super.request({ ...request, params }, ...rest);
-    this.negotiated = result.protocolVersion;
-    return result;
-  }
-}
+const ClientOf = offering(Client);
 
 const transports = { http: StreamableHTTPClientTransport, sse: SSEClientTransport, stdio: StdioClientTransport };
 

@@ -1,5 +1,5 @@
 // TypeScript `@modelcontextprotocol/sdk` 1.23.1, the last before events without data were known to it; hosts still
-// ship it and older ones. It offers 2025-06-18, and the revisions before by overriding `request` as ts_sdk.mjs does.
+// ship it and older ones. It offers 2025-06-18, and the revisions before as `offering.mjs` makes it.
 // Whatever it complains of by `onerror` fails the journey: hosts hang up over it.
 
 import { Client } from 'mcp-sdk-1.23/client/index.js';
@@ -7,19 +7,9 @@ import { SSEClientTransport } from 'mcp-sdk-1.23/client/sse.js';
 import { StdioClientTransport } from 'mcp-sdk-1.23/client/stdio.js';
 import { StreamableHTTPClientTransport } from 'mcp-sdk-1.23/client/streamableHttp.js';
 import { run, transport } from './journey.mjs';
+import { offering } from './offering.mjs';
 
-class ClientOf extends Client {
-  offers = 'default';
-  negotiated = undefined;
-
-  async request(request, ...rest) {
-    if (request.method !== 'initialize') return super.request(request, ...rest);
-    const params = this.offers === 'default' ? request.params : { ...request.params, protocolVersion: this.offers };
-    const result = await super.request({ ...request, params }, ...rest);
-    this.negotiated = result.protocolVersion;
-    return result;
-  }
-}
+const ClientOf = offering(Client);
 
 const transports = { http: StreamableHTTPClientTransport, sse: SSEClientTransport, stdio: StdioClientTransport };
 

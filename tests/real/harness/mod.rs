@@ -30,7 +30,9 @@ pub use dialect::Dialect;
 pub use home::{BINARY, Home, files};
 pub use host::{Host, Wire};
 pub use http::{Reply, listening, page_while_it_lives, request};
-pub use people::{Application, Attacker, Browsers, Issuer, Page};
+pub use people::{
+    Application, Attacker, Browsers, Issuer, Page, asked, assert_account, assert_unconnected,
+};
 pub use program::Program;
 pub use running::{Finished, Running};
 pub use search::{Search, hex};

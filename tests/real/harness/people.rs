@@ -6,6 +6,8 @@ use std::process::Command;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
+use super::answer::{Answer, Prompt};
+use super::host::{Host, Wire};
 use super::http::request;
 use super::program::Program;
 use super::running::Running;
@@ -175,3 +177,21 @@ impl Browsers {
 }
 
 const MOST_FORMS: usize = 4;
+
+/// A link for the tool `whoami`, which this call needs.
+pub fn asked(host: &mut Host<Box<dyn Wire>>) -> Prompt {
+    host.call("whoami", &json!({})).asked()
+}
+
+/// Whose account at the tool's provider this caller's calls use.
+#[track_caller]
+pub fn assert_account(host: &mut Host<Box<dyn Wire>>, login: &str) {
+    let text = host.call("whoami", &json!({})).ran();
+    assert!(text.contains(&format!("\"{login}\"")), "{text}");
+}
+
+#[track_caller]
+pub fn assert_unconnected(host: &mut Host<Box<dyn Wire>>) {
+    let answer = host.call("whoami", &json!({}));
+    assert!(matches!(answer, Answer::Asked(_)), "{answer:?}");
+}

@@ -47,6 +47,11 @@ impl World {
         self.look("counts")
     }
 
+    /// Codes that were exchanged at the authorization server.
+    pub fn exchanged(&self) -> u64 {
+        self.counts()["token_requests"]["authorization_code"].as_u64().unwrap_or(0)
+    }
+
     /// Refresh requests that reached the authorization server.
     pub fn refreshes(&self) -> u64 {
         self.counts()["token_requests"]["refresh_token"].as_u64().unwrap_or(0)
