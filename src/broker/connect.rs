@@ -14,7 +14,9 @@ use super::clients::{SetupError, settings};
 use super::completion::Connected;
 use super::invitation::minutes_left;
 use super::{Broker, Connection, MOST_TRIES, OriginError, Stranger};
-use crate::model::authorization::{AskedBy, LIFETIME, MOST_REFUSALS, REFUSAL, Status, Way};
+use crate::model::authorization::{
+    AskedBy, LIFETIME, MOST_REFUSALS, REFUSAL, Requesters, Status, Way,
+};
 use crate::model::credential::Credential;
 use crate::model::event::EventKind;
 use crate::model::grant::{AccountIdentity, unnamed};
@@ -24,7 +26,7 @@ use crate::model::secret;
 pub(super) use crate::model::text::sentence;
 use crate::model::{
     AccountName, Authorization, Caller, Clock, ConnectPrompt, Grant, Principal, PromptReason,
-    Provider, RateLimit, Scopes, Standing, Time,
+    Provider, RateLimit, Scopes, Standing, Time, scope,
 };
 use crate::store::{Held, StoreError};
 
@@ -222,6 +224,7 @@ impl Broker {
                     needed: needed.clone(),
                     tools: asked_by.tool.iter().cloned().collect(),
                     asked_by: asked_by.clone(),
+                    requesters: Requesters::default().with(&asked_by),
                     origin: origin.clone(),
                     listen_address: self.0.parts.listen_address,
                     created_at: now,
@@ -476,13 +479,14 @@ fn widened(
     needed: &Scopes,
     asked_by: &AskedBy,
 ) -> Authorization {
-    let (asked_by, tools) = if asked_by.is_by_hand() {
-        (asked_by.clone(), BTreeSet::new())
+    let (asked_by, requesters, tools) = if asked_by.is_by_hand() {
+        (asked_by.clone(), Requesters::default(), BTreeSet::new())
     } else {
         let tools = open.tools.iter().chain(&asked_by.tool).cloned().collect();
-        (open.asked_by.clone(), tools)
+        (open.asked_by.clone(), open.requesters().with(asked_by), tools)
     };
     Authorization {
+        requesters,
         scopes: open.scopes.union(scopes),
         needed: open.needed.union(needed),
         asked_by,
@@ -496,6 +500,7 @@ fn shows(open: &Authorization, scopes: &Scopes, needed: &Scopes, asked_by: &Aske
     scopes.is_subset(&open.scopes)
         && needed.is_subset(&open.needed)
         && asked_by.tool.iter().all(|tool| open.tools.contains(tool))
+        && (asked_by.is_by_hand() || open.requesters().names(asked_by))
         && (!asked_by.is_by_hand() || (open.asked_by.is_by_hand() && open.tools.is_empty()))
 }
 
@@ -514,7 +519,8 @@ fn prompt(
         scopes: needed.clone(),
         scope_words: needed
             .iter()
-            .filter_map(|scope| provider.scope_words.get(scope).cloned())
+            .filter_map(|scope| scope::in_words(Some(&provider.scope_words), scope))
+            .map(str::to_owned)
             .collect(),
         reason,
         url: authorization.link(),

@@ -35,6 +35,8 @@ pub struct Account {
     pub ungranted: Scopes,
     /// Whether it is the server's own, which nobody has connected.
     pub is_of_the_server: bool,
+    /// Whether it is a key or password that the user pasted.
+    pub is_pasted: bool,
     pub state: AccountState,
     /// Whether its owner can connect it again.
     pub reconnects: bool,
@@ -143,6 +145,7 @@ impl Broker {
         let last_used = self.last_use(&held).await;
         let grant = held.value;
         let digest = digest(&grant);
+        let is_pasted = grant.binding.is_pasted();
         let provider = self.provider(grant.provider.as_str());
         let reconnects = provider.is_some_and(|it| it.is_by_consent() && it.takes(&grant.account));
         // Whatever scopes it has: which of them a tool needs is the tool's matter.
@@ -180,6 +183,7 @@ impl Broker {
             ends,
             ungranted: grant.ungranted,
             is_of_the_server,
+            is_pasted,
             state,
             reconnects: reconnects && !is_of_the_server,
             digest,

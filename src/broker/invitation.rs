@@ -8,12 +8,12 @@ use url::Url;
 
 use super::connect::{ConnectError, End};
 use super::{Broker, Stranger, Visitor};
-use crate::model::authorization::{LIFETIME, Started, Status, Way};
+use crate::model::authorization::{LIFETIME, Requesters, Started, Status, Way};
 use crate::model::credential::{AskedFor, Retention};
 use crate::model::event::ConsentOutcome;
 use crate::model::principal::Opener;
 use crate::model::secret;
-use crate::model::{Authorization, Time, ToolName};
+use crate::model::{Authorization, Time, ToolName, scope};
 use crate::oauth::{self, AuthorizationRequest};
 use crate::store::StoreError;
 
@@ -22,7 +22,8 @@ use crate::store::StoreError;
 pub struct Invitation {
     pub provider: String,
     pub title: String,
-    pub client: Option<String>,
+    /// The programs that asked.
+    pub requesters: Requesters,
     pub tools: Vec<ToolName>,
     /// The end user whose account this will be.
     pub user: String,
@@ -140,14 +141,13 @@ impl Broker {
             let _ = self.0.shown.send(authorization.id.clone());
         }
         let trip = &authorization.trip;
-        let word = |scope: &str| trip.scope_words.get(scope).cloned();
         Ok(Invitation {
             provider: authorization.provider.to_string(),
             title: trip.title.clone(),
             account: (!authorization.account.is_default())
                 .then(|| authorization.account.to_string()),
             retention: trip.retention,
-            client: authorization.asked_by.client.clone(),
+            requesters: authorization.requesters(),
             tools: authorization.tools.iter().cloned().collect(),
             user: authorization.caller.user.to_string(),
             proof: Proof::of(&authorization.opener),
@@ -156,7 +156,8 @@ impl Broker {
             scopes: authorization
                 .scopes
                 .iter()
-                .map(|scope| (scope.to_owned(), word(scope)))
+                .map(|scope| (scope.to_owned(), scope::in_words(Some(&trip.scope_words), scope)))
+                .map(|(scope, words)| (scope, words.map(str::to_owned)))
                 .collect(),
             expires_at: authorization.expires_at(),
             lives_minutes: minutes_left(authorization, now),
@@ -293,9 +294,8 @@ impl Broker {
 /// Names what the page behind a link says, and what an answer to it would set going: a link may be
 /// changed while its page is on a screen, also by a process with another `tools.toml`.
 pub(super) fn digest(authorization: &Authorization) -> String {
-    let Authorization { account, scopes, binding, asked_by, tools, trip, status, .. } =
-        authorization;
-    let asked = (account, scopes, &binding.hosts, &asked_by.client, tools);
+    let Authorization { account, scopes, binding, tools, trip, status, .. } = authorization;
+    let asked = (account, scopes, &binding.hosts, authorization.requesters(), tools);
     let candidate = authorization.candidate.as_ref();
     let candidate = candidate.map(|grant| secret::fingerprint(grant.tokens.access.expose_secret()));
     // A question is answered once; a link to the provider may be gone on from again.

@@ -61,7 +61,7 @@ pub enum SignInError {
     #[error(transparent)]
     Answer(#[from] AnswerError),
     /// Unknown, expired or used: one answer for all, since telling them apart helps nobody honest.
-    #[error("this step was finished before, or its time is over")]
+    #[error("this step was finished before, or has expired")]
     Unknown,
     #[error("this browser is not the one that the sign-in was started in")]
     OtherBrowser,
@@ -108,17 +108,28 @@ impl SignIn {
             // Beside an issuer a key's person is the issuer's, and signs in there.
             None if authenticator.issuer().is_some() => Offer::Nothing,
             None if authenticator.has_personal_keys() => Offer::Key,
-            // Of several a browser says which one: their names are nothing to everybody.
-            None => match authenticator.applications().into_values().collect::<Vec<_>>()[..] {
-                [application] => Offer::Application(application),
-                _ => Offer::Nothing,
-            },
+            // Of several a browser says which one.
+            None => self.only_application().map_or(Offer::Nothing, Offer::Application),
         }
     }
 
     /// The application of this name, if it can confirm who sits at a browser.
     pub fn application(&self, name: &str) -> Option<&Application> {
         self.0.authenticator.applications().remove(name)
+    }
+
+    /// The application that confirms browsers here, if there is one alone. Names of several are not
+    /// shown to browsers that come from none of them.
+    pub fn only_application(&self) -> Option<&Application> {
+        match self.0.authenticator.applications().into_values().collect::<Vec<_>>()[..] {
+            [application] => Some(application),
+            _ => None,
+        }
+    }
+
+    /// Whether any application confirms browsers here.
+    pub fn has_applications(&self) -> bool {
+        !self.0.authenticator.applications().is_empty()
     }
 
     /// The application whose user has this session.

@@ -22,9 +22,9 @@ pub enum Visitor {
 /// The browser may not go on with this link.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Stranger {
-    #[error("nobody is signed in in this browser")]
+    #[error("this browser is not signed in")]
     Unknown,
-    #[error("the link was made for somebody else than the person who is signed in here")]
+    #[error("the link was made for another user than the one who is signed in here")]
     OtherPerson,
     #[error("the application has not confirmed that this is the browser of the link's user")]
     Unconfirmed,

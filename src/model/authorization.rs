@@ -68,6 +68,9 @@ pub struct Authorization {
     pub needed: Scopes,
     /// Who asked first.
     pub asked_by: AskedBy,
+    /// Every program that has asked. Read by [`Self::requesters`].
+    #[serde(default)]
+    pub requesters: Requesters,
     /// Every tool that has asked since.
     #[serde(default)]
     pub tools: BTreeSet<ToolName>,
@@ -254,6 +257,40 @@ impl AskedBy {
     }
 }
 
+/// Programs that one link names; of further ones it says only that there are more.
+const MAX_REQUESTERS: usize = 5;
+
+/// The programs that have asked for one consent.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Requesters {
+    /// What they call themselves, at most [`MAX_REQUESTERS`], in the order in which they asked.
+    pub names: Vec<String>,
+    /// Whether one gave no name.
+    pub has_unnamed: bool,
+    /// Whether there were more names than are recorded.
+    pub has_more: bool,
+}
+
+impl Requesters {
+    /// These and the program that asks now.
+    #[must_use]
+    pub fn with(mut self, asked_by: &AskedBy) -> Self {
+        match &asked_by.client {
+            _ if asked_by.is_by_hand() => {}
+            None => self.has_unnamed = true,
+            Some(name) if self.names.contains(name) => {}
+            Some(_) if self.names.len() >= MAX_REQUESTERS => self.has_more = true,
+            Some(name) => self.names.push(name.clone()),
+        }
+        self
+    }
+
+    /// Whether the page says already that this program asks.
+    pub fn names(&self, asked_by: &AskedBy) -> bool {
+        self.clone().with(asked_by) == *self
+    }
+}
+
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Status {
     Pending,
@@ -277,6 +314,14 @@ impl Authorization {
     pub fn name(&self) -> AuthorizationName {
         let Self { provider, account, id, .. } = self.clone();
         AuthorizationName { provider, account, id }
+    }
+
+    /// The programs that have asked. An earlier version recorded the first one alone.
+    pub fn requesters(&self) -> Requesters {
+        if self.requesters == Requesters::default() {
+            return Requesters::default().with(&self.asked_by);
+        }
+        self.requesters.clone()
     }
 
     pub fn expires_at(&self) -> Time {

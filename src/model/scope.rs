@@ -10,6 +10,25 @@ use serde::{Deserialize, Serialize};
 #[serde(transparent)]
 pub struct Scopes(BTreeSet<String>);
 
+/// What the scopes of OpenID Connect mean (OpenID Connect Core §5.4 and §11). `openid` alone gives an
+/// identifier; `offline_access` gives a refresh token.
+const OPENID_CONNECT: [(&str, &str); 6] = [
+    ("openid", "know who you are"),
+    ("profile", "see your name and profile"),
+    ("email", "see your e-mail address"),
+    ("address", "see your postal address"),
+    ("phone", "see your phone number"),
+    ("offline_access", "stay connected"),
+];
+
+/// What a scope means: in the provider's `stated` words, or else as OpenID Connect defines it.
+pub fn in_words<'a>(stated: Option<&'a BTreeMap<String, String>>, scope: &str) -> Option<&'a str> {
+    let stated = stated.and_then(|stated| stated.get(scope)).map(String::as_str);
+    stated.or_else(|| {
+        OPENID_CONNECT.iter().find(|(known, _)| *known == scope).map(|(_, words)| *words)
+    })
+}
+
 /// Which scopes are contained in which: GitHub answers `repo` to a request for `repo public_repo`.
 pub type Implied = BTreeMap<String, Vec<String>>;
 

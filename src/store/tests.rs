@@ -5,7 +5,9 @@ use std::sync::Arc;
 
 use super::*;
 use crate::model::Time;
-use crate::model::authorization::{AskedBy, ClientRegistration, CodeTrip, Status, Trip, Way};
+use crate::model::authorization::{
+    AskedBy, ClientRegistration, CodeTrip, Requesters, Status, Trip, Way,
+};
 use crate::model::credential::Retention;
 use crate::model::grant::Binding;
 use crate::model::lifetime::TokenFacts;
@@ -132,6 +134,7 @@ pub(super) fn authorization(user: &str) -> Authorization {
         scopes: Scopes::new(["notes"]),
         needed: Scopes::new(["notes"]),
         asked_by: AskedBy::default(),
+        requesters: Requesters::default(),
         origin: "http://127.0.0.1:8971".into(),
         created_at: NOW,
         starts: 0,

@@ -21,7 +21,7 @@ use serde::Deserialize;
 
 use super::browser::Browser;
 use super::csrf::OwnForm;
-use super::page::{Kind, Page, html, see_other};
+use super::page::{Kind, Page, Weight, html, see_other};
 use super::refused::{self, Reader};
 use super::signin::{self, Door};
 use crate::broker::grants::{Disconnected, Ended};
@@ -153,7 +153,7 @@ impl Accounts {
         ];
         Page::new(StatusCode::OK, Kind::Question, format!("Disconnect {name}?"), lines)
             .of(&account.digest, self.browser.form_token(PATH))
-            .choice("end", "Yes, disconnect", true)
+            .choice("end", "Yes, disconnect", Weight::MainDanger)
             .next(PATH, "No, back to your accounts")
             .into_response()
     }
@@ -176,7 +176,7 @@ impl Accounts {
             None => {
                 let lines =
                     vec![format!("{title} has ended the access, and nothing is kept here.")];
-                Page::new(StatusCode::OK, Kind::Good, format!("{name} is disconnected"), lines)
+                Page::new(StatusCode::OK, Kind::Neutral, format!("{name} is disconnected"), lines)
             }
             Some(why) => {
                 let lines = vec![

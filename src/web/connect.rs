@@ -43,11 +43,11 @@ impl FromRequestParts<Broker> for Link {
     async fn from_request_parts(parts: &mut Parts, broker: &Broker) -> Result<Self, Response> {
         let Path(ticket) = Path::<String>::from_request_parts(parts, broker)
             .await
-            .map_err(|_| page::gone().into_response())?;
+            .map_err(|_| page::gone(None).into_response())?;
         let extensions = &parts.extensions;
         let (visitor, browser) = (extensions.get::<Visitor>(), extensions.get::<Browser>());
         let (Some(visitor), Some(browser)) = (visitor.cloned(), browser.cloned()) else {
-            return Err(page::gone().into_response());
+            return Err(page::gone(None).into_response());
         };
         let door = extensions.get::<Arc<Door>>().cloned();
         let sign_in = door.map(|door| {
@@ -149,9 +149,18 @@ impl Link {
         match self.broker.invitation(&self.ticket, &self.visitor).await {
             Ok(invitation) => {
                 let token = self.browser.form_token(&format!("/connect/{}", self.ticket));
-                page::invitation(&invitation, token, change)
+                page::invitation(&invitation, token, change, self.application())
             }
             Err(error) => self.refused(&error).await,
+        }
+    }
+
+    /// The application whose user opens the link, or the only one that confirms browsers here.
+    fn application(&self) -> Option<&str> {
+        let (door, _) = self.sign_in.as_ref()?;
+        match &self.session {
+            Some(session) => door.sign_in.application_of(session).map(|it| it.name.as_str()),
+            None => door.sign_in.only_application().map(|it| it.name.as_str()),
         }
     }
 
@@ -204,9 +213,9 @@ impl Link {
                 signin::needed(to.as_ref(), None)
             }
             (ConnectError::Stranger(Stranger::OtherPerson), _) => {
-                tracing::warn!("refused a link in the browser of another person");
-                signin::other_person(&self.browser, to)
+                signin::other_person(&self.browser, to, self.session.as_ref())
             }
+            (ConnectError::Unknown, _) => page::gone(self.application()).into_response(),
             _ => refused::link(error, Reader::at(&self.visitor)).into_response(),
         }
     }

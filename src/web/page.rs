@@ -6,7 +6,7 @@ use axum::http::{HeaderValue, StatusCode};
 use axum::response::{Html, IntoResponse, Response};
 
 use crate::broker::invitation::{Invitation, PasteWhat, Proof};
-use crate::model::authorization::Status;
+use crate::model::authorization::{Requesters, Status};
 use crate::model::credential::Retention;
 use crate::model::text::{quoted, shown};
 use crate::model::time::utc;
@@ -18,6 +18,8 @@ const LONGEST_NAME: usize = 60;
 const LONGEST_SCOPE: usize = 200;
 /// Tools that are named one by one.
 const MOST_TOOLS: usize = 8;
+/// Scopes that a page lists at once; the others are folded away, so that the buttons stay above the fold.
+pub(super) const SCOPES_SHOWN: usize = 5;
 
 /// Asks the person. Opening it changes nothing.
 #[derive(Template)]
@@ -28,7 +30,9 @@ struct Connect {
     asker: Asker,
     tools: Vec<String>,
     more_tools: usize,
-    scopes: Vec<(String, Option<String>)>,
+    scopes: Vec<ScopeLine>,
+    /// Beyond [`SCOPES_SHOWN`].
+    more_scopes: Vec<ScopeLine>,
     user: String,
     proof: Proof,
     hosts: Vec<String>,
@@ -46,18 +50,28 @@ struct Connect {
     until_when: Option<&'static str>,
 }
 
+/// A scope, and what it means where that is known.
+pub(super) type ScopeLine = (String, Option<String>);
+
 /// On whose behalf the page asks.
 enum Asker {
-    /// Whoever reads it began this outside any call.
+    /// The user who reads it began this outside any call.
     Oneself,
-    /// Which says that this is its name.
-    Program(Option<String>),
+    /// Every program that has asked. The names are the programs' own claims.
+    Programs {
+        names: Vec<String>,
+        has_unnamed: bool,
+        /// More of them than are recorded.
+        has_more: bool,
+    },
 }
 
 /// What is to be pasted.
 struct PasteForm {
     words: String,
     label: &'static str,
+    /// [`Self::label`] inside a sentence.
+    noun: &'static str,
     wants_user: bool,
 }
 
@@ -82,15 +96,44 @@ struct Ended {
 struct Choice {
     answer: &'static str,
     label: String,
-    is_main: bool,
+    weight: Weight,
 }
 
+/// How strongly a button is drawn.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Weight {
+    /// The way on.
+    Main,
+    Plain,
+    /// It ends an access.
+    Danger,
+    /// It ends an access, and is what the page is about.
+    MainDanger,
+}
+
+impl Weight {
+    fn class(self) -> Option<&'static str> {
+        match self {
+            Self::Main => Some("main"),
+            Self::Plain => None,
+            Self::Danger => Some("danger"),
+            Self::MainDanger => Some("main danger"),
+        }
+    }
+}
+
+/// What a page tells. Each has a sign of its own.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Kind {
     Good,
+    /// Connected, but not for everything.
+    Partial,
+    /// Not connected, or not any more.
     Neutral,
     /// It asks for something.
     Question,
+    /// The user has to go on elsewhere.
+    Elsewhere,
     Bad,
 }
 
@@ -98,7 +141,7 @@ impl Kind {
     pub(super) fn class(self) -> &'static str {
         match self {
             Self::Good => "good",
-            Self::Neutral | Self::Question => "neutral",
+            Self::Partial | Self::Neutral | Self::Question | Self::Elsewhere => "neutral",
             Self::Bad => "bad",
         }
     }
@@ -107,15 +150,19 @@ impl Kind {
     pub(super) fn sign(self) -> &'static str {
         match self {
             Self::Good => "✓",
+            Self::Partial => "◐",
             Self::Neutral => "–",
             Self::Question => "?",
+            Self::Elsewhere => "→",
             Self::Bad => "!",
         }
     }
 
     fn role(self) -> &'static str {
         match self {
-            Self::Good | Self::Neutral | Self::Question => "status",
+            Self::Good | Self::Partial | Self::Neutral | Self::Question | Self::Elsewhere => {
+                "status"
+            }
             Self::Bad => "alert",
         }
     }
@@ -164,9 +211,9 @@ impl Page {
         mut self,
         answer: &'static str,
         label: impl Into<String>,
-        is_main: bool,
+        weight: Weight,
     ) -> Self {
-        self.ended.choices.push(Choice { answer, label: label.into(), is_main });
+        self.ended.choices.push(Choice { answer, label: label.into(), weight });
         self
     }
 
@@ -186,7 +233,7 @@ impl Page {
 }
 
 /// A line in parts; those between backticks are names of things, and true.
-fn parts(line: &str) -> impl Iterator<Item = (bool, &str)> {
+pub(super) fn parts(line: &str) -> impl Iterator<Item = (bool, &str)> {
     line.split('`').enumerate().map(|(at, part)| (at % 2 == 1, part))
 }
 
@@ -205,12 +252,18 @@ pub(super) enum Change {
     Problem(String),
 }
 
-/// The page behind a connect link, whatever has become of it. `csrf` is for its form.
-pub(super) fn invitation(invitation: &Invitation, csrf: String, change: Change) -> Response {
+/// The page behind a connect link, whatever has become of it. `csrf` is for its form; `application` is
+/// the name of the application whose user opens it.
+pub(super) fn invitation(
+    invitation: &Invitation,
+    csrf: String,
+    change: Change,
+    application: Option<&str>,
+) -> Response {
     let title = &invitation.title;
     match &invitation.status {
         Status::Pending | Status::OtherAccount { .. } if invitation.is_expired => {
-            gone().into_response()
+            gone(application).into_response()
         }
         Status::Pending => html(StatusCode::OK, &connect(invitation, csrf, change)),
         Status::OtherAccount { before, now } => Page::new(
@@ -219,12 +272,12 @@ pub(super) fn invitation(invitation: &Invitation, csrf: String, change: Change) 
             format!("This is another {title} account than before"),
             vec![
                 format!("Until now {before} was connected. You have just signed in as {now}."),
-                "Nothing has changed yet. If this browser was merely signed in as somebody else, keep the one from before.".into(),
+                "Nothing has changed yet. If this browser was only signed in with another account there, keep the one from before.".into(),
             ],
         )
         .of(&invitation.digest, csrf)
-        .choice("confirm", format!("Switch to {now}"), true)
-        .choice("keep", format!("Keep {before}"), false)
+        .choice("confirm", format!("Switch to {now}"), Weight::Main)
+        .choice("keep", format!("Keep {before}"), Weight::Plain)
         .into_response(),
         Status::Completed if invitation.refused.is_empty() => {
             let heading = match &invitation.connected_as {
@@ -245,7 +298,7 @@ pub(super) fn invitation(invitation: &Invitation, csrf: String, change: Change) 
             ];
             lines.extend(invitation.ends.clone());
             let heading = format!("{title} is connected, but not for everything");
-            undoable(Page::new(StatusCode::OK, Kind::Neutral, heading, lines), invitation, csrf)
+            undoable(Page::new(StatusCode::OK, Kind::Partial, heading, lines), invitation, csrf)
         }
         Status::Failed(why) => Page::new(
             StatusCode::OK,
@@ -260,7 +313,7 @@ pub(super) fn invitation(invitation: &Invitation, csrf: String, change: Change) 
         .into_response(),
         Status::Stayed(before) => Page::new(
             StatusCode::OK,
-            Kind::Neutral,
+            Kind::Good,
             format!("You stay with {before}"),
             vec!["Nothing has changed. You can close this page and go back.".into()],
         )
@@ -276,17 +329,19 @@ pub(super) fn invitation(invitation: &Invitation, csrf: String, change: Change) 
 }
 
 fn connect(invitation: &Invitation, csrf: String, change: Change) -> Connect {
+    let line = |(scope, words): &(String, Option<String>)| scope_line(scope, words.as_deref());
+    let mut scopes: Vec<ScopeLine> = invitation.scopes.iter().map(line).collect();
+    // One more takes no more room than the line that unfolds it.
+    let is_long = scopes.len() > SCOPES_SHOWN + 1;
+    let more_scopes = if is_long { scopes.split_off(SCOPES_SHOWN) } else { Vec::new() };
     Connect {
         title: invitation.title.clone(),
         initial: invitation.title.chars().next().unwrap_or('·'),
         asker: asker(invitation),
         tools: invitation.tools.iter().take(MOST_TOOLS).map(ToString::to_string).collect(),
         more_tools: invitation.tools.len().saturating_sub(MOST_TOOLS),
-        scopes: invitation
-            .scopes
-            .iter()
-            .map(|(scope, words)| scope_line(scope, words.as_ref()))
-            .collect(),
+        scopes,
+        more_scopes,
         user: invitation.user.clone(),
         proof: invitation.proof.clone(),
         hosts: invitation.hosts.clone(),
@@ -305,6 +360,10 @@ fn connect(invitation: &Invitation, csrf: String, change: Change) -> Connect {
             label: match paste.what {
                 PasteWhat::Key => "Key",
                 PasteWhat::Password | PasteWhat::UserAndPassword => "Password",
+            },
+            noun: match paste.what {
+                PasteWhat::Key => "key",
+                PasteWhat::Password | PasteWhat::UserAndPassword => "password",
             },
             wants_user: paste.what == PasteWhat::UserAndPassword,
         }),
@@ -333,13 +392,13 @@ fn kept(invitation: &Invitation) -> String {
 /// ends before the person has read it.
 fn undoable(mut page: Page, invitation: &Invitation, csrf: String) -> Response {
     if invitation.can_undo {
-        page = page.of(&invitation.digest, csrf).choice("disconnect", "Disconnect again", false);
+        page = page.of(&invitation.digest, csrf).choice("disconnect", "Disconnect", Weight::Danger);
     } else {
         let account = invitation.account.as_ref().map(|name| format!("--account={name}"));
         let account = account.map(|option| format!(" {}", quoted(&option))).unwrap_or_default();
         let provider = &invitation.provider;
         page.ended.lines.push(format!(
-            "To disconnect it again, run `countersign auth revoke {provider}{account}` in a terminal."
+            "To disconnect it, run `countersign auth revoke {provider}{account}` in a terminal."
         ));
     }
     page.into_response()
@@ -358,35 +417,51 @@ fn go_back(invitation: &Invitation) -> String {
 /// Whether the client is Claude Code, by what it calls itself: it does not act on
 /// `notifications/elicitation/complete`, and its dialog waits for a click.
 fn waits_for_a_click(invitation: &Invitation) -> bool {
-    let name = invitation.client.as_deref().unwrap_or_default();
-    let letters = name.chars().filter(char::is_ascii_alphanumeric);
-    letters.map(|letter| letter.to_ascii_lowercase()).collect::<String>() == "claudecode"
+    let is_it = |name: &String| {
+        let letters = name.chars().filter(char::is_ascii_alphanumeric);
+        letters.map(|letter| letter.to_ascii_lowercase()).collect::<String>() == "claudecode"
+    };
+    invitation.requesters.names.iter().any(is_it)
 }
 
 fn asker(invitation: &Invitation) -> Asker {
-    let name = invitation.client.as_deref().map(|name| shown(name, LONGEST_NAME));
-    match name.filter(|name| !name.trim().is_empty()) {
-        None if invitation.tools.is_empty() => Asker::Oneself,
-        name => Asker::Program(name),
+    let Requesters { names, has_unnamed, has_more } = &invitation.requesters;
+    let mut shown_names: Vec<String> = Vec::new();
+    let mut has_unnamed = *has_unnamed;
+    for name in names {
+        let name = shown(name, LONGEST_NAME);
+        if name.trim().is_empty() {
+            has_unnamed = true;
+        } else if !shown_names.contains(&name) {
+            shown_names.push(name);
+        }
     }
+    if shown_names.is_empty() && invitation.tools.is_empty() {
+        return Asker::Oneself;
+    }
+    Asker::Programs { names: shown_names, has_unnamed, has_more: *has_more }
 }
 
 /// A scope and, where the catalogue knows, what it means. An API may name it, in the challenge of a
 /// refusal.
-pub(super) fn scope_line(scope: &str, words: Option<&String>) -> (String, Option<String>) {
-    (shown(scope, LONGEST_SCOPE), words.cloned())
+pub(super) fn scope_line(scope: &str, words: Option<&str>) -> ScopeLine {
+    (shown(scope, LONGEST_SCOPE), words.map(str::to_owned))
 }
 
-/// One page for unknown, expired and replaced links: telling them apart helps nobody honest.
-pub(super) fn gone() -> Page {
+/// One page for unknown, expired and replaced links, which are not told apart. `application`: the
+/// application that the user came from.
+pub(super) fn gone(application: Option<&str>) -> Page {
+    let back = match application {
+        Some(name) => format!("Go back to {} and ask again", shown(name, LONGEST_NAME)),
+        None => "Go back to where you got it and ask again".into(),
+    };
     Page::new(
         StatusCode::GONE,
         Kind::Bad,
-        "This link does not work any more",
+        "This link no longer works",
         vec![
             "It was used, replaced by a newer one, or its 15 minutes are over.".into(),
-            "Nothing was changed by opening it. Go back and ask again; you will get a new link."
-                .into(),
+            format!("Nothing was changed by opening it. {back}; you will get a new link."),
         ],
     )
 }

@@ -31,7 +31,7 @@ const UNCHANGED: &str = "Nothing was connected or changed.";
 /// A link leads nowhere, or none could be made.
 pub(super) fn link(error: &ConnectError, reader: Reader) -> Page {
     let (status, heading) = match error {
-        ConnectError::Unknown => return page::gone(),
+        ConnectError::Unknown => return page::gone(None),
         ConnectError::Exhausted => {
             (StatusCode::TOO_MANY_REQUESTS, "This link was opened too often")
         }
@@ -50,7 +50,7 @@ pub(super) fn link(error: &ConnectError, reader: Reader) -> Page {
         | ConnectError::Origin(_) => {
             (StatusCode::BAD_GATEWAY, "This server is not set up for that")
         }
-        ConnectError::Stranger(_) => (StatusCode::FORBIDDEN, "This link is not for this browser"),
+        ConnectError::Stranger(_) => (StatusCode::FORBIDDEN, "This link is for another browser"),
         ConnectError::Store(_) | ConnectError::Ending => {
             (StatusCode::SERVICE_UNAVAILABLE, "This server cannot do that now")
         }
@@ -89,7 +89,7 @@ pub(super) fn callback(error: &CallbackError, reader: Reader) -> Page {
         CallbackError::Answer(_) => {
             (StatusCode::BAD_REQUEST, "The provider's answer is incomplete")
         }
-        CallbackError::Unknown => (StatusCode::GONE, "This step is over"),
+        CallbackError::Unknown => (StatusCode::GONE, "This step is finished or has expired"),
         CallbackError::OtherBrowser | CallbackError::Stranger(_) => {
             (StatusCode::FORBIDDEN, "This was started elsewhere")
         }

@@ -29,10 +29,13 @@ use crate::broker::confirmation::{NEXT_PATH, UnconfirmedStep};
 use crate::broker::sign_in::{Offer, SignIn, SignInError, SignedIn};
 use crate::identity::Application;
 use crate::model::session::{Destination, Session};
-use crate::model::text::sentence;
+use crate::model::text::{sentence, shown};
 use crate::model::{Clock, RateLimit, secret};
 use crate::net::Cidr;
 use crate::oauth::AnswerError;
+
+/// Characters shown of a user id.
+const LONGEST_USER: usize = 256;
 
 /// After which nothing is held against anybody.
 const A_WHILE: Duration = Duration::from_mins(1);
@@ -185,10 +188,21 @@ pub(super) fn application(query: Option<&str>) -> Option<String> {
     parameter(query, APPLICATION)
 }
 
-/// The link is somebody else's. Neither whose nor what for is said.
-pub(super) fn other_person(browser: &Browser, to: Option<Destination>) -> Response {
+/// The link is another user's. Neither whose nor what for is said; only the name by which this server
+/// knows the user who opened it, since a key's `user` may have been written in another form, such as an
+/// e-mail address where the issuer's `sub` is a number.
+pub(super) fn other_person(
+    browser: &Browser,
+    to: Option<Destination>,
+    session: Option<&Session>,
+) -> Response {
+    let user = session.map(|session| shown(session.caller.user.as_str(), LONGEST_USER));
+    tracing::warn!(
+        user,
+        "refused a link in the browser of another user; if it is the right user, write this name as the `user` of their key in [[server.auth.api_keys]]"
+    );
     let to = to.unwrap_or_default();
-    let page = OtherPerson { to: to.as_str(), csrf: browser.form_token("/signout") };
+    let page = OtherPerson { to: to.as_str(), user, csrf: browser.form_token("/signout") };
     html(StatusCode::FORBIDDEN, &page)
 }
 
@@ -196,7 +210,16 @@ pub(super) fn other_person(browser: &Browser, to: Option<Destination>) -> Respon
 #[template(path = "other_person.html")]
 struct OtherPerson<'a> {
     to: &'a str,
+    /// The name of the user who is signed in.
+    user: Option<String>,
     csrf: String,
+}
+
+/// Which application a link may be of.
+enum EndedAt<'a> {
+    Named(&'a str),
+    /// One of several, whose names are not public.
+    Unnamed,
 }
 
 #[derive(Template)]
@@ -206,6 +229,9 @@ struct Entrance<'a> {
     host: Option<&'a str>,
     /// The application that is there.
     application: Option<&'a str>,
+    /// Who may have led its user here by a link that has ended: links of an application that still
+    /// work never lead to this page.
+    ended_at: Option<EndedAt<'a>>,
     to: &'a str,
     problem: Option<&'a str>,
     csrf: String,
@@ -252,13 +278,18 @@ fn entrance(
                     .into(),
             ];
             let heading = "Manage your connections in your app";
-            let page = Page::new(StatusCode::NOT_FOUND, Kind::Neutral, heading, lines);
+            let page = Page::new(StatusCode::NOT_FOUND, Kind::Elsewhere, heading, lines);
             return page.into_response();
         }
     };
     let status = if problem.is_some() { StatusCode::FORBIDDEN } else { StatusCode::OK };
     let csrf = browser.form_token("/signin");
-    html(status, &Entrance { host, application, to: to.as_str(), problem, csrf })
+    let ended_at = match door.sign_in.only_application() {
+        _ if application.is_some() || !to.is_link() => None,
+        Some(application) => Some(EndedAt::Named(&application.name)),
+        None => door.sign_in.has_applications().then_some(EndedAt::Unnamed),
+    };
+    html(status, &Entrance { host, application, ended_at, to: to.as_str(), problem, csrf })
 }
 
 #[derive(Deserialize)]
@@ -311,7 +342,9 @@ async fn begin(
                     &browser,
                     &to,
                     None,
-                    Some("This is nobody's own key for this server."),
+                    Some(
+                        "This server does not know this key. Paste the one that your program sends, whole and without spaces.",
+                    ),
                 ),
                 Err(error) => failed(&error),
             }
@@ -356,10 +389,10 @@ async fn confirmed(
         Err(SignInError::Unknown) => Page::new(
             StatusCode::GONE,
             Kind::Bad,
-            "This step is over",
+            "This step is finished or has expired",
             vec![
-                "It was finished before, or its time is over.".into(),
-                "Nothing is lost by it: open the link that you were given again.".into(),
+                "This page can be used once, and for a few minutes.".into(),
+                "Nothing is lost: open the link that you were given once more.".into(),
             ],
         )
         .into_response(),
@@ -425,7 +458,7 @@ fn failed(error: &SignInError) -> Response {
             (StatusCode::BAD_REQUEST, "The provider sent an error")
         }
         SignInError::Answer(_) => (StatusCode::BAD_REQUEST, "The provider's answer is incomplete"),
-        SignInError::Unknown => (StatusCode::GONE, "This step is over"),
+        SignInError::Unknown => (StatusCode::GONE, "This step is finished or has expired"),
         SignInError::OtherBrowser => (StatusCode::FORBIDDEN, "This was started elsewhere"),
         // Nothing of such an answer is shown (RFC 9207 §2.4).
         SignInError::OtherIssuer => (StatusCode::BAD_REQUEST, "This answer was not accepted"),

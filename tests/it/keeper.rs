@@ -224,7 +224,7 @@ async fn a_person_who_is_at_the_provider_when_the_host_closes_comes_back() {
         let page = come_back(&browser, &departure).await;
         assert!(page.text.contains("is connected"), "{end:?}: {}", page.text);
         // What would lead to a process that is gone is not offered.
-        assert!(!page.text.contains("Disconnect again"), "{end:?}: {}", page.text);
+        assert!(!page.text.contains("value=\"disconnect\""), "{end:?}: {}", page.text);
         assert!(page.text.contains("countersign auth revoke acme"), "{end:?}: {}", page.text);
         until_gone(&machine.data());
         assert!(runs(&mut machine.server("ana")), "{end:?}");
@@ -333,7 +333,7 @@ async fn a_keeper_leaves_the_folder_to_a_server_and_takes_it_back() {
     // The page of a server that stays offers what it can do.
     let browser = Browser::new();
     let page = come_back(&browser, &depart(&browser, &link).await).await;
-    assert!(page.text.contains("Disconnect again"), "{}", page.text);
+    assert!(page.text.contains("value=\"disconnect\">Disconnect<"), "{}", page.text);
     assert!(until_gone(&machine.data()) < LINGER);
     assert!(!machine.processes().iter().any(|pid| *pid != session.pid() && *pid != kept));
 }

@@ -160,6 +160,59 @@ fn accounts_are_connected_and_ended_in_a_real_browser() {
     host.call("whoami", &json!({})).asked();
 }
 
+/// Where the buttons lie is measured: nothing of that shows in a page's source.
+#[test]
+fn the_buttons_are_seen_at_once_and_fill_a_narrow_page() {
+    let world = World::start();
+    // More permissions than a page lists at once, in words and without.
+    let scopes = r#"scopes = ["openid", "offline_access", "profile", "email", "phone", "address", "notes:read", "notes:write", "notes:admin"]"#;
+    let tools = world.tools().replace("client_id ", &format!("{scopes}\nclient_id "));
+    let home = Home::new(&tools);
+    let mut server = Server::start(&home, Dialect::PLAIN);
+    let prompt = server.call("whoami", &json!({})).asked();
+    let report = drive(&prompt.url, "fold", &["--deny"]);
+    assert_eq!(report["problems"], json!([]), "{report}");
+    let connect = &report["buttons"]["connect"];
+    assert_eq!(answers(&connect["1280x720"]), ["continue", "decline"], "{connect}");
+    for (window, fold) in [("1280x720", 720), ("390x844", 844)] {
+        for button in connect[window].as_array().unwrap() {
+            assert!(button["bottom"].as_i64().unwrap() <= fold, "{window}: {button}");
+        }
+    }
+
+    let home = Home::new(&world.tools());
+    let served = Served::start(&home);
+    let mut host = served.host(Transport::Streamable, Dialect::PLAIN);
+    let prompt = host.call("whoami", &json!({})).asked();
+    let report = drive(&prompt.url, "fold-usual", &[]);
+    let usual = &report["buttons"]["connect"];
+    for (window, fold) in [("1280x720", 600), ("390x844", 640), ("320x640", 640)] {
+        let [go_on, decline] = &usual[window].as_array().unwrap()[..] else { panic!("{usual}") };
+        assert!(go_on["bottom"].as_i64().unwrap() <= fold, "{window}: {go_on}");
+        assert!(decline["bottom"].as_i64().unwrap() <= fold + 60, "{window}: {decline}");
+    }
+
+    let accounts = format!("{}/connections", served.origin());
+    let report = drive(&accounts, "fold-accounts", &["--press", "disconnect", "--press", "end"]);
+    assert_eq!(report["problems"], json!([]), "{report}");
+    let pages = report["buttons"].as_object().unwrap();
+    for (page, seen) in pages.iter().chain([(&"connect".to_owned(), connect)]) {
+        for button in seen["320x640"].as_array().unwrap() {
+            assert_eq!(button["width"], button["room"], "{page}: {button}");
+        }
+    }
+    let list = pages["before-0-disconnect"]["1280x720"].as_array().unwrap();
+    let paint = |answer: &str| {
+        let button = list.iter().find(|button| button["answer"] == answer);
+        button.expect("a button").get("paint").unwrap().clone()
+    };
+    assert_ne!(paint("disconnect"), paint("reconnect"), "they look alike");
+}
+
+fn answers(buttons: &serde_json::Value) -> Vec<&str> {
+    buttons.as_array().unwrap().iter().map(|it| it["answer"].as_str().unwrap()).collect()
+}
+
 fn drive(link: &str, name: &str, wishes: &[&str]) -> serde_json::Value {
     let pictures = Path::new(env!("CARGO_MANIFEST_DIR")).join("target/real/screens").join(name);
     std::fs::create_dir_all(&pictures).unwrap();

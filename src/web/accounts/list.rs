@@ -7,13 +7,14 @@ use askama::Template;
 use super::Person;
 use crate::broker::Broker;
 use crate::broker::grants::{Account, AccountState};
+use crate::model::scope::in_words;
 use crate::model::text::sentence;
 use crate::model::time::{ago, date, utc};
 use crate::model::{AccountName, Provider, Time};
-use crate::web::page::{Kind, scope_line};
+use crate::web::page::{Kind, SCOPES_SHOWN, ScopeLine, scope_line};
 
 /// More scopes than that are folded away.
-const SHOWN_AT_ONCE: usize = 6;
+const SHOWN_AT_ONCE: usize = SCOPES_SHOWN + 1;
 
 #[derive(Template)]
 #[template(path = "accounts.html")]
@@ -37,7 +38,7 @@ struct Shown {
     called: String,
     kind: Kind,
     state: String,
-    scopes: Vec<(String, Option<String>)>,
+    scopes: Vec<ScopeLine>,
     since: Moment,
     used: Option<Moment>,
     lasts: Option<String>,
@@ -45,6 +46,7 @@ struct Shown {
     warning: Option<String>,
     is_over: bool,
     is_of_the_server: bool,
+    is_pasted: bool,
     reconnects: bool,
     digest: String,
 }
@@ -102,7 +104,7 @@ fn offers(broker: &Broker, person: &Person, accounts: &[Account]) -> Vec<Offer> 
 
 fn shown(broker: &Broker, person: &Person, account: &Account) -> Shown {
     let provider = broker.provider(&account.provider);
-    let words = |scope: &str| provider.and_then(|it| it.scope_words.get(scope));
+    let stated = provider.map(|provider| &provider.scope_words);
     let (kind, state) = state(account, person.principal.is_local());
     let now = broker.now();
     let soon = account.ends.as_ref().filter(|ends| ends.is_soon(account.connected_at, now));
@@ -114,7 +116,11 @@ fn shown(broker: &Broker, person: &Person, account: &Account) -> Shown {
         called: called(&account.title, &account.account, account.label.as_deref()),
         kind,
         state,
-        scopes: account.scopes.iter().map(|scope| scope_line(scope, words(scope))).collect(),
+        scopes: account
+            .scopes
+            .iter()
+            .map(|scope| scope_line(scope, in_words(stated, scope)))
+            .collect(),
         since: at(account.connected_at),
         used: account
             .last_used
@@ -123,6 +129,7 @@ fn shown(broker: &Broker, person: &Person, account: &Account) -> Shown {
         is_over: account.state != AccountState::Connected || warning.is_some(),
         warning,
         is_of_the_server: account.is_of_the_server,
+        is_pasted: account.is_pasted,
         reconnects: account.reconnects,
         digest: account.digest.clone(),
     }

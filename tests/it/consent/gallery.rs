@@ -27,6 +27,12 @@ impl Gallery {
     }
 }
 
+/// The sign at the top of a page.
+fn mark(page: &Page) -> &str {
+    let sign = page.text.split("class=\"mark\" aria-hidden=\"true\">").nth(1).expect("a mark");
+    sign.split('<').next().unwrap()
+}
+
 impl World {
     async fn link_for(&self, tool: &str) -> String {
         match self.call_tool(tool, Some("Some client")).await {
@@ -64,14 +70,19 @@ async fn every_state_of_a_link_has_a_page_and_a_title_of_its_own() {
     world.link_for("write").await;
     gallery.hang("changed", &world.click_on(&page, &link).await);
     world.press(&link, "decline").await;
-    gallery.hang("declined", &world.get(&link).await);
+    let declined = world.get(&link).await;
+    gallery.hang("declined", &declined);
 
     // Elsewhere, as whoever says no is not asked again and again.
     let world = self::world().await;
     let (_, page) = world.ends("write", "ana", "notes:read").await;
     gallery.hang("partly granted", &page);
+    let partly = mark(&page).to_owned();
     let (_, page) = world.ends("write", "ana", "notes:read notes:write").await;
     gallery.hang("connected", &page);
+    // One sign stands for one state.
+    let signs = [mark(&declined), &partly, mark(&page)];
+    assert!(signs[0] != signs[1] && signs[1] != signs[2] && signs[0] != signs[2], "{signs:?}");
 
     world.provider.tokens(|_| Act::Say(answer("200 OK", "", "")));
     world.app.broker.revoke(&ana(), "acme", None).await.unwrap();
@@ -87,7 +98,9 @@ async fn every_state_of_a_link_has_a_page_and_a_title_of_its_own() {
     gallery.hang("switched", &world.get(&link).await);
     world.provider.tokens(|_| Act::Say(answer("200 OK", "", "")));
     world.press(&link, "disconnect").await;
-    gallery.hang("disconnected", &world.get(&link).await);
+    let page = world.get(&link).await;
+    gallery.hang("disconnected", &page);
+    assert_eq!(mark(&page), mark(&declined), "neither is connected");
     let link = world.link_for("read").await;
     world.pass(Duration::from_mins(16));
     gallery.hang("over", &world.get(&link).await);
@@ -139,7 +152,10 @@ async fn every_state_of_a_paste_has_a_title_of_its_own() {
     })
     .await;
     let link = world.link_for("read").await;
-    gallery.hang("paste", &world.get(&link).await);
+    let page = world.get(&link).await;
+    gallery.hang("paste", &page);
+    let allows = "everything that this password allows, at <code>127.0.0.1";
+    assert!(page.text.contains(allows), "{}", page.text);
     let wrong = [("user", "ana"), ("secret", "wrong-password")];
     gallery.hang("wrong", &world.paste(&link, &wrong).await);
 }

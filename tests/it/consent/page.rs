@@ -55,6 +55,56 @@ async fn a_form_counts_in_the_browser_that_was_shown_it() {
     assert_eq!(said.status, StatusCode::SEE_OTHER);
 }
 
+/// Each asks for the same tool, so the link is the first one's; the consent is for all of them.
+#[tokio::test]
+async fn every_program_that_asked_is_named() {
+    let world = World::new().await;
+    let ask = async |name: Option<&str>| match world.call_tool("read", name).await {
+        Outcome::AuthorizationRequired(prompt) => prompt.url,
+        other => panic!("{other:?}"),
+    };
+    let link = ask(Some("Claude")).await;
+    let first = world.get(&link).await;
+    assert!(
+        first.text.contains("A program that calls itself <strong><bdi>Claude</bdi></strong> wants")
+    );
+    assert_eq!(ask(Some("Codex")).await, link);
+    let both = "Programs that call themselves <strong><bdi>Claude</bdi></strong>, <strong><bdi>Codex</bdi></strong> want";
+    // What was shown before names one alone, and a click on it approves nothing more.
+    let page = world.click_on(&first, &link).await;
+    assert_eq!(page.status, StatusCode::OK);
+    assert!(page.text.contains("has changed") && page.text.contains(both), "{}", page.text);
+    ask(Some("Codex")).await;
+    assert_eq!(world.click_on(&page, &link).await.status, StatusCode::SEE_OTHER, "nothing new");
+
+    ask(None).await;
+    assert!(world.get(&link).await.text.contains("</strong>, and one without a name, want"));
+    for name in ["c", "d", "e", "f", "g"] {
+        ask(Some(name)).await;
+    }
+    let page = world.get(&link).await.text;
+    assert!(page.contains("<bdi>e</bdi>") && !page.contains("<bdi>f</bdi>"), "{page}");
+    assert!(page.contains(" and more programs want"), "{page}");
+}
+
+#[tokio::test]
+async fn permissions_are_said_in_words_where_they_are_known() {
+    let world = World::of(|origin| {
+        let scopes = "client_id = \"us\"\nscopes = [\"openid\", \"offline_access\", \"notes:all\"]\n\
+                      scope_words = { openid = \"know your name here\" }";
+        super::world::tools_toml(origin).replace("client_id = \"us\"", scopes)
+    })
+    .await;
+    let page = world.get(&world.prompt().await.url).await.text;
+    for line in [
+        "<li>know your name here <span class=\"soft\"><code><bdi>openid</bdi></code></span></li>",
+        "<li>stay connected <span class=\"soft\"><code><bdi>offline_access</bdi></code></span></li>",
+        "<li><code><bdi>notes:all</bdi></code></li>",
+    ] {
+        assert!(page.contains(line), "{line}: {page}");
+    }
+}
+
 #[tokio::test]
 async fn a_client_s_name_cannot_turn_the_page_around() {
     let world = World::new().await;

@@ -38,6 +38,31 @@ async fn a_key_of_one_s_own_signs_the_browser_in() {
     assert_eq!(bob.get(&link).await.status, StatusCode::FORBIDDEN);
 }
 
+/// The link of an application's user that has been swept away leads to the page that asks for a key,
+/// as an unknown link does: it says what happened to the users who have none.
+#[tokio::test]
+async fn a_user_of_an_application_with_an_ended_link_is_sent_back_to_it() {
+    let ended = "/connect/0123456789abcdefghjkmnpqrs";
+    for (applications, words) in [
+        (&["my-app"][..], "<bdi>my-app</bdi></strong> sent you here, this link no longer works"),
+        (&["my-app", "other"][..], "If an application sent you here, this link no longer works"),
+    ] {
+        let world = World::with_keys_beside(applications).await;
+        let browser = world.browser();
+        let to = browser.get(&at(ended)).await.location().to_owned();
+        let page = browser.get(&at(&to)).await;
+        assert!(page.text.contains(words), "{}", page.text);
+        assert!(page.text.contains("ask again"), "{}", page.text);
+        let is_named = page.text.contains("my-app");
+        assert_eq!(is_named, applications.len() == 1, "names of several are not public");
+        // Where no link was opened, nothing is said of one.
+        assert!(!browser.get(&at("/signin")).await.text.contains("no longer works"));
+    }
+    let world = World::with_keys().await;
+    let page = world.browser().get(&at(&format!("/signin?to={ended}"))).await;
+    assert!(!page.text.contains("no longer works"), "no application confirms anyone here");
+}
+
 #[tokio::test]
 async fn what_is_nobody_s_own_key_signs_nobody_in_and_is_not_said_back() {
     let world = World::with_keys().await;
@@ -47,6 +72,7 @@ async fn what_is_nobody_s_own_key_signs_nobody_in_and_is_not_said_back() {
     for key in ["wrong-key", "ana-s-ke", "", "app-s-key"] {
         let page = paste(&browser, key).await;
         assert_eq!(page.status, StatusCode::FORBIDDEN, "{key}");
+        assert!(page.text.contains("This server does not know this key."), "{}", page.text);
         assert!(key.is_empty() || !page.text.contains(key), "{}", page.text);
         pages.push(page.text);
     }

@@ -55,6 +55,8 @@ pub(super) struct World {
 enum People {
     Issuer,
     Keys,
+    /// As `Keys`, beside applications of these names that confirm browsers.
+    KeysBeside(&'static [&'static str]),
     /// Of the application `app`; there is another one, `other`.
     Application(ConfirmOrder),
 }
@@ -68,6 +70,11 @@ impl World {
     /// Whose people have keys of their own: `ana-s-key` and `bob-s-key`.
     pub(super) async fn with_keys() -> Self {
         Self::of(People::Keys).await
+    }
+
+    /// The same, beside applications of these names that confirm their users' browsers.
+    pub(super) async fn with_keys_beside(applications: &'static [&'static str]) -> Self {
+        Self::of(People::KeysBeside(applications)).await
     }
 
     /// Whose people are users of an application that confirms them.
@@ -89,7 +96,7 @@ impl World {
         let folder = tempfile::tempdir().unwrap();
         let oauth = OAuthClient::new(net.clone(), clock.clone());
         let more = match people {
-            People::Issuer | People::Keys => "",
+            People::Issuer | People::Keys | People::KeysBeside(_) => "",
             People::Application(_) => OTHER_TOOL,
         };
         let tools = format!("{}{more}", tools_toml(&provider.origin));
@@ -100,13 +107,18 @@ impl World {
                 let keys = vec![person("ana"), person("bob"), application("app")];
                 (None, keys, String::new())
             }
+            People::KeysBeside(applications) => {
+                let confirming = |name: &&str| confirming(name, ConfirmOrder::Before);
+                let keys = [person("ana")].into_iter().chain(applications.iter().map(confirming));
+                (None, keys.collect(), String::new())
+            }
             People::Application(confirm) => {
                 let keys = vec![confirming("app", confirm), confirming("other", confirm)];
                 (None, keys, "key:app".into())
             }
         };
         let opener = match people {
-            People::Issuer | People::Keys => Opener::SignedIn,
+            People::Issuer | People::Keys | People::KeysBeside(_) => Opener::SignedIn,
             People::Application(confirm) => {
                 Opener::Application(Verifier { key: "app".into(), url: verifier("app"), confirm })
             }

@@ -2,7 +2,8 @@
 // pages as look.mjs does.
 //
 //   node browser.mjs URL DIR [--deny] [--untick SCOPE]… [--login NAME] [--paste FILE]… [--press ANSWER]…
-//   {"connect_title":"…","final_title":"…","final_url_path":"…","final_text":"…","screenshots":["connect-light.png",…],"problems":[]}
+//   {"connect_title":"…","final_title":"…","final_url_path":"…","final_text":"…","screenshots":["connect-light.png",…],"problems":[],
+//    "buttons":{"connect":{"1280x720":[…],…},…}}
 //
 // `--paste` fills in our own form with a line of a file, as often as it is given: a secret has no place among a program's
 // arguments. `--press` presses a button of the page at the end, by what it answers.
@@ -30,6 +31,7 @@ const { values: wish, positionals: [link, folder] } = parseArgs({
 
 const problems = [];
 const screenshots = [];
+const buttons = {};
 
 function watch(page) {
   page.on('console', (message) => {
@@ -47,6 +49,7 @@ async function look(page, name) {
   const seen = await lens.look(page, name);
   screenshots.push(...seen.screenshots);
   problems.push(...seen.problems);
+  buttons[name] = seen.buttons;
 }
 
 /** Tabs to the first element that `matches` (a CSS selector), as somebody without a mouse does. */
@@ -134,6 +137,7 @@ try {
     final_text: (await page.locator('body').innerText()).replace(/\s+/g, ' ').trim(),
     screenshots,
     problems,
+    buttons,
   }));
 } catch (error) {
   console.error(`browser: ${error.message.replace(/\?\S*/g, '?…')}`);

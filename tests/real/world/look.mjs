@@ -2,8 +2,10 @@
 // against WCAG 2.0 to 2.2, levels A and AA, in both colour schemes, 1000 and 320 px wide, and enlarged twice.
 //
 //   const lens = await Lens.open(folder);
-//   const { screenshots, problems } = await lens.look(page, 'connect');
+//   const { screenshots, problems, buttons } = await lens.look(page, 'connect');
 //   await lens.close();
+//
+// `buttons` says of each button of the page, for each of `WINDOWS`, how it lies there, in CSS pixels.
 //
 // `problems` names what a person would stumble over. axe needs scripts, which people may have switched off and our
 // policy forbids: it looks at a copy of the page, in a browser of its own.
@@ -22,6 +24,8 @@ const VIEWS = [
   // A window of 1000 px at 200 %.
   ['zoomed', { colorScheme: 'light' }, { width: 500, height: 400 }],
 ];
+// A small laptop, a phone, and the narrowest window of WCAG 2.2 (1.4.10).
+const WINDOWS = [[1280, 720], [390, 844], [320, 640]];
 const LEVELS = ['wcag2a', 'wcag2aa', 'wcag21a', 'wcag21aa', 'wcag22a', 'wcag22aa'];
 // Off unless asked for by name.
 const RULES = { 'target-size': { enabled: true } };
@@ -36,6 +40,20 @@ async function findings(page) {
   );
   if (!passes.length) return ['axe looked at nothing'];
   return violations.flatMap(({ id, help, nodes }) => nodes.map(({ target }) => `${id}: ${help} (${target.join(' ')})`));
+}
+
+/** `{"1280x720":[{"answer":"continue","bottom":612,"width":300,"room":428}]}`; `room` is its form's width. */
+async function buttons(page) {
+  const seen = {};
+  for (const [width, height] of WINDOWS) {
+    await page.setViewportSize({ width, height });
+    seen[`${width}x${height}`] = await page.evaluate(() => [...document.querySelectorAll('main form button')].map((button) => {
+      const { bottom, width: own } = button.getBoundingClientRect();
+      const { color, backgroundColor, borderColor } = getComputedStyle(button);
+      return { answer: button.value, bottom: Math.ceil(bottom + scrollY), width: Math.round(own), room: Math.round(button.form.getBoundingClientRect().width), paint: [color, backgroundColor, borderColor].join(' ') };
+    }));
+  }
+  return seen;
 }
 
 export class Lens {
@@ -75,10 +93,11 @@ export class Lens {
       for (const finding of await findings(copy)) problems.push(`${name} page, ${suffix}: ${finding}`);
     }
     await page.emulateMedia({ colorScheme: 'light' });
+    const lie = await buttons(page);
     await page.setViewportSize(WIDE);
     for (const part of ['h1', 'main', 'html[lang]']) {
       if ((await page.locator(part).count()) !== 1) problems.push(`${name} page: not one ${part}`);
     }
-    return { screenshots, problems };
+    return { screenshots, problems, buttons: lie };
   }
 }
