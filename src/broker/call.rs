@@ -6,16 +6,18 @@ use std::time::Duration;
 use secrecy::SecretString;
 use serde_json::{Map, Value};
 
-use super::ConnectError;
 use super::accounts::ChoiceError;
 use super::connect::sentence;
 use super::secret;
 use super::tokens::{Access, AccessError, Ready};
 use super::{Broker, Connection};
+use super::{ConnectError, SetupError};
 use crate::model::authorization::AskedBy;
 use crate::model::credential::{Credential as Held, Shared};
 use crate::model::event::CallOutcome;
-use crate::model::{Outcome, Principal, PromptReason, Provider, Refused, Scopes, Tool, ToolResult};
+use crate::model::{
+    Outcome, Principal, PromptReason, Provider, Refused, Scopes, Tool, ToolResult, UnaskedBecause,
+};
 use crate::registry::{Accepted, UnknownTool, accept};
 use crate::store::StoreError;
 use crate::upstream::{Answer, Credential};
@@ -47,6 +49,19 @@ impl Broker {
     /// [`CallError::UnknownTool`]. Everything else that goes wrong, bad arguments included, is an
     /// [`Outcome::Complete`] with `is_error`, in words that the model can act on.
     pub async fn call(&self, call: Call<'_>) -> Result<Outcome, CallError> {
+        self.call_with(call, Links::Make).await
+    }
+
+    /// [`Self::call`] for a caller who shows no link: a consent that is needed comes to
+    /// [`Outcome::Refused`], and no link is made for it.
+    ///
+    /// # Errors
+    /// As [`Self::call`].
+    pub async fn call_without_link(&self, call: Call<'_>) -> Result<Outcome, CallError> {
+        self.call_with(call, Links::Withhold).await
+    }
+
+    async fn call_with(&self, call: Call<'_>, links: Links) -> Result<Outcome, CallError> {
         let mut recorded = self.events().call(&call.principal.caller);
         let entry = match self.registry().get(call.tool, call.principal) {
             Ok(entry) => entry,
@@ -57,12 +72,34 @@ impl Broker {
         };
         let tool = entry.tool();
         recorded.of_tool(&tool.name, tool.provider.as_ref());
-        let outcome = self.run(tool, call).await;
+        let is_local = call.principal.is_local();
+        let mut outcome = self.run(tool, call, links).await;
+        if let (Outcome::Complete(result), false) = (&mut outcome, is_local) {
+            self.keep_from_users(tool, result);
+        }
         recorded.ended(outcome.outcome());
         Ok(outcome)
     }
 
-    async fn run(&self, tool: &Tool, call: Call<'_>) -> Outcome {
+    /// Takes out of a result what is for the operator alone: names of variables and files, and hints at
+    /// settings. The users of a server for many cannot act on it; the log has it.
+    fn keep_from_users(&self, tool: &Tool, result: &mut ToolResult) {
+        let Some(hint) = result.for_operator.take() else { return };
+        let name = &tool.name;
+        let is_setup = matches!(result.outcome, CallOutcome::NotSetUp | CallOutcome::NoLink);
+        let provider = tool.provider.as_ref().and_then(|id| self.provider(id.as_str()));
+        let (Some(provider), true) = (provider, is_setup) else {
+            tracing::warn!(tool = %name, hint, "a tool failed, and its operator can mend it");
+            return;
+        };
+        tracing::warn!(tool = %name, provider = %provider.id, error = result.text, hint, "the setup of a provider is not finished");
+        result.text = format!(
+            "The operator of this server has to finish the setup of {} before {name} can run. Calling again will not help; tell the user.",
+            provider.title
+        );
+    }
+
+    async fn run(&self, tool: &Tool, call: Call<'_>, links: Links) -> Outcome {
         let Accepted { arguments, account } = match accept(tool, call.arguments) {
             Ok(accepted) => accepted,
             Err(problem) => {
@@ -83,6 +120,7 @@ impl Broker {
             arguments,
             principal: call.principal,
             is_again: false,
+            links,
         };
         match &provider.credential {
             Held::Shared(shared) => run.with_shared(shared).await,
@@ -120,6 +158,14 @@ struct Run<'a> {
     principal: &'a Principal,
     /// The consent was given while the call was on its way, so it is tried a second time.
     is_again: bool,
+    links: Links,
+}
+
+/// Whether a link is made for a consent that a call needs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Links {
+    Make,
+    Withhold,
 }
 
 impl Run<'_> {
@@ -266,6 +312,19 @@ impl Run<'_> {
         asked_by: AskedBy,
         reason: PromptReason,
     ) -> Outcome {
+        let unasked = |because| {
+            Outcome::Refused(Refused {
+                provider: self.provider.id.clone(),
+                title: self.provider.title.clone(),
+                account: connection.account.clone(),
+                tool: self.tool.name.clone(),
+                scopes: needed.clone(),
+                because,
+            })
+        };
+        if self.links == Links::Withhold {
+            return unasked(UnaskedBecause::LinkWithheld);
+        }
         let repeat = asked_by.clone();
         // Boxed: most calls need no link, and their future should not be as large as if they did.
         match Box::pin(self.broker.prompt(
@@ -282,13 +341,7 @@ impl Run<'_> {
                 let again = Run { arguments: self.arguments.clone(), is_again: true, ..*self };
                 Box::pin(again.with_connection(connection, repeat)).await
             }
-            Err(ConnectError::RefusedOften) => Outcome::Refused(Refused {
-                provider: self.provider.id.clone(),
-                title: self.provider.title.clone(),
-                account: connection.account.clone(),
-                tool: self.tool.name.clone(),
-                scopes: needed.clone(),
-            }),
+            Err(ConnectError::RefusedOften) => unasked(UnaskedBecause::RefusedOften),
             Err(ConnectError::Store(error))
                 if !self.principal.is_local() && !matches!(error, StoreError::Contended) =>
             {
@@ -303,6 +356,11 @@ impl Run<'_> {
                 );
                 let hint = error.hint();
                 let result = match error {
+                    ConnectError::Setup(SetupError::Discovery(_)) if !self.principal.is_local() => {
+                        ToolResult::failure(format!(
+                            "{title} access is needed before {tool} can run, and {title} does not say at the moment where its users sign in. Call this tool again in a few minutes."
+                        ))
+                    }
                     // What begins here is the operator's: the store, the app, the port, the file.
                     ConnectError::Store(StoreError::Contended) => {
                         ToolResult::failure(format!("{text} Call this tool again."))

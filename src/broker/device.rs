@@ -16,7 +16,7 @@ use super::{Broker, Connection};
 use crate::model::authorization::{ClientRegistration, Trip, Way};
 use crate::model::event::{ConsentOutcome, EventKind};
 use crate::model::grant::unnamed;
-use crate::model::{AccountName, Caller, Grant, Provider, ProviderId, Scopes};
+use crate::model::{AccountName, Caller, Grant, Provider, ProviderId, Scopes, Time};
 use crate::oauth::{DeviceCode, Poll, TokenError, Verdict};
 use crate::store::StoreError;
 
@@ -32,6 +32,7 @@ pub struct DeviceLogin {
     asked: Scopes,
     needed: Scopes,
     code: DeviceCode,
+    begun_at: Time,
 }
 
 /// No grant was kept, and none was changed.
@@ -51,6 +52,9 @@ pub enum DeviceError {
         "`{before}` was connected until now, and you have signed in as `{now}`; nothing was changed"
     )]
     OtherAccount { before: String, now: String },
+    /// An operator ended all access of this user after the code was handed out.
+    #[error("all access of this user was ended since the code was handed out; nothing was kept")]
+    AccessEnded,
     #[error("the program is ending")]
     Ending,
 }
@@ -66,7 +70,7 @@ impl DeviceError {
                 }
                 Verdict::GrantEnded | Verdict::Unclear | Verdict::Passing => "run the command again".into(),
             },
-            Self::Expired | Self::Denied | Self::Ending => {
+            Self::Expired | Self::Denied | Self::AccessEnded | Self::Ending => {
                 "run the command again for a new code".into()
             }
             Self::OtherAccount { .. } => "sign in as before, disconnect that account first with `countersign auth revoke`, or keep both with `--account NAME`".into(),
@@ -101,6 +105,7 @@ impl Broker {
         needed: &Scopes,
     ) -> Result<DeviceLogin, DeviceError> {
         let settings = settings(provider)?;
+        let begun_at = self.0.parts.clock.now();
         let connection = self.connection(caller, provider, account).await?;
         let trip = self.0.clients.trip(provider, None).await?;
         let Way::Code(code) = &trip.way else {
@@ -115,7 +120,7 @@ impl Broker {
         let code = self.0.parts.oauth.device_authorization(&client, &endpoint, &asked).await;
         let code =
             code.map_err(|source| DeviceError::NoToken { provider: provider.id.clone(), source })?;
-        Ok(DeviceLogin { connection, trip, client, asked, needed: needed.clone(), code })
+        Ok(DeviceLogin { connection, trip, client, asked, needed: needed.clone(), code, begun_at })
     }
 
     /// How long the person has.
@@ -150,7 +155,7 @@ impl Broker {
         &self,
         login: &mut DeviceLogin,
     ) -> Result<Option<Connected>, DeviceError> {
-        let DeviceLogin { connection, trip, client, asked, needed, code } = login;
+        let DeviceLogin { connection, trip, client, asked, needed, code, begun_at } = login;
         let Connection { caller, provider, bound, account } = connection;
         let record = |outcome| self.record(caller, &provider.id, EventKind::Consent(outcome));
         let polled = self.0.parts.oauth.poll(client, code).await;
@@ -193,6 +198,11 @@ impl Broker {
                 return Err(error.into());
             }
         };
+        // After the grant is written, as for a code flow: either this sees the cutoff, or the end of
+        // access sees the grant.
+        if self.drop_if_cut_off(caller, &grant, *begun_at).await? {
+            return Err(DeviceError::AccessEnded);
+        }
         record(ConsentOutcome::Connected);
         Ok(Some(self.told(&kept, &trip.token_facts())))
     }

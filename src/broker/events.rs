@@ -87,7 +87,7 @@ pub const TARGET: &str = "countersign::record";
 fn write(event: &Event) {
     let Event { caller, provider, tool, kind, took } = event;
     let caller = caller.as_ref();
-    let namespace = caller.map(|caller| escaped(&caller.namespace));
+    let namespace = caller.map(|caller| escaped(caller.of()));
     let user = caller.map(|caller| escaped(caller.user.as_str()));
     let (status, by) = match kind {
         EventKind::Refusal { status, .. } => (Some(*status), None),

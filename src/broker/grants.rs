@@ -35,14 +35,22 @@ pub struct Account {
     pub ungranted: Scopes,
     /// Whether it is the server's own, which nobody has connected.
     pub is_of_the_server: bool,
-    /// Whether it is a key or password that the user pasted.
-    pub is_pasted: bool,
+    pub source: AccountSource,
     pub state: AccountState,
     /// Whether its owner can connect it again.
     pub reconnects: bool,
     /// Names what is said here of what was consented to; whoever acts on it wants it back, so that
     /// they act on nothing else.
     pub digest: String,
+}
+
+/// What the access consists of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AccountSource {
+    /// A token that the provider issued to us.
+    Token,
+    /// A key or password that the user pasted.
+    Pasted,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -145,7 +153,8 @@ impl Broker {
         let last_used = self.last_use(&held).await;
         let grant = held.value;
         let digest = digest(&grant);
-        let is_pasted = grant.binding.is_pasted();
+        let source =
+            if grant.binding.is_pasted() { AccountSource::Pasted } else { AccountSource::Token };
         let provider = self.provider(grant.provider.as_str());
         let reconnects = provider.is_some_and(|it| it.is_by_consent() && it.takes(&grant.account));
         // Whatever scopes it has: which of them a tool needs is the tool's matter.
@@ -183,7 +192,7 @@ impl Broker {
             ends,
             ungranted: grant.ungranted,
             is_of_the_server,
-            is_pasted,
+            source,
             state,
             reconnects: reconnects && !is_of_the_server,
             digest,

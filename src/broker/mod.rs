@@ -68,7 +68,7 @@ use crate::model::provider::LoopbackRule;
 use crate::model::{AccountName, Caller, Clock, Provider, ProviderId, RateLimit, Time};
 use crate::oauth::OAuthClient;
 use crate::registry::Registry;
-use crate::store;
+use crate::store::{self, Readiness};
 use crate::upstream::Upstream;
 
 /// Decides about consent, tokens and tools. Cheap to clone.
@@ -266,8 +266,8 @@ impl Broker {
         self.write_uses().await;
     }
 
-    /// Whether the server can serve: its store works.
-    pub async fn is_ready(&self) -> bool {
-        self.0.parts.store.is_ready().await
+    /// Whether the server can serve its users.
+    pub async fn readiness(&self) -> Readiness {
+        self.0.parts.store.readiness().await
     }
 }

@@ -177,21 +177,29 @@ impl TokenEndpoints {
         } else {
             self.answered(provider);
         }
+        match self.line_of(provider, error.to_string(), Instant::now()) {
+            None => {}
+            Some(0) => tracing::warn!(%provider, %error, "{what}"),
+            Some(repeated) => tracing::warn!(%provider, %error, repeated, "{what}"),
+        }
+    }
+
+    /// How often this failure was seen since its last line in the log, if it is time for another one.
+    fn line_of(&self, provider: &ProviderId, error: String, now: Instant) -> Option<u32> {
         let mut logged = self.logged.lock();
         if logged.len() > MAX_LOGGED {
             logged.clear();
         }
-        match logged.get_mut(&(provider.clone(), error.to_string())) {
-            Some(line) if line.at.elapsed() < LOG_PAUSE => line.suppressed += 1,
-            Some(line) => {
-                let repeated = line.suppressed;
-                *line = Logged { at: Instant::now(), suppressed: 0 };
-                tracing::warn!(%provider, %error, repeated, "{what}");
+        let key = (provider.clone(), error);
+        match logged.get_mut(&key) {
+            Some(line) if now.duration_since(line.at) < LOG_PAUSE => {
+                line.suppressed += 1;
+                None
             }
-            None => {
-                let first = Logged { at: Instant::now(), suppressed: 0 };
-                logged.insert((provider.clone(), error.to_string()), first);
-                tracing::warn!(%provider, %error, "{what}");
+            line => {
+                let repeated = line.map_or(0, |line| line.suppressed);
+                logged.insert(key, Logged { at: now, suppressed: 0 });
+                Some(repeated)
             }
         }
     }
@@ -223,4 +231,29 @@ impl TokenEndpoints {
 /// clock was set back.
 pub(super) fn is_ahead(until: Time, now: Time, pause: Duration) -> bool {
     now < until && until.since(now) <= pause
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A provider that is down must not fill the log with one line per call.
+    #[test]
+    fn the_same_failure_is_one_line_a_minute_with_its_count() {
+        let endpoints = TokenEndpoints::default();
+        let (acme, other) = (ProviderId::new("acme"), ProviderId::new("other"));
+        let began = Instant::now();
+        let line = |provider: &ProviderId, error: &str, seconds: u64| {
+            endpoints.line_of(provider, error.into(), began + Duration::from_secs(seconds))
+        };
+        assert_eq!(line(&acme, "503", 0), Some(0));
+        for second in 1..=59 {
+            assert_eq!(line(&acme, "503", second), None, "{second}");
+        }
+        assert_eq!(line(&acme, "another", 59), Some(0), "another failure has its own line");
+        assert_eq!(line(&other, "503", 59), Some(0), "another provider has its own line");
+        assert_eq!(line(&acme, "503", 60), Some(59));
+        assert_eq!(line(&acme, "503", 119), None);
+        assert_eq!(line(&acme, "503", 121), Some(1));
+    }
 }

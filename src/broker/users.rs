@@ -14,6 +14,22 @@ use crate::model::event::EndedBy;
 use crate::model::{AccountName, Caller, Grant, ProviderId, Time};
 use crate::store::{StoreError, StoredUser};
 
+/// What was ended of a user's access.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct EndedAccess {
+    pub accounts: Vec<Ended>,
+    /// Links that could still be answered.
+    pub links: usize,
+    /// Signed-in browsers.
+    pub sessions: usize,
+}
+
+impl EndedAccess {
+    pub fn is_nothing(&self) -> bool {
+        self.accounts.is_empty() && self.links == 0 && self.sessions == 0
+    }
+}
+
 impl Broker {
     /// Everybody who has connected an account here, in all namespaces, sorted. `known` names users
     /// whose records were written by a version that did not note it.
@@ -25,6 +41,13 @@ impl Broker {
             caller.map(|caller| (caller.namespace.clone(), caller.user.clone()))
         });
         Ok(users)
+    }
+
+    /// Users who have an open link, a redirect under way, an unclaimed consent or a browser session.
+    pub async fn users_who_began(&self) -> Result<Vec<Caller>, StoreError> {
+        let mut callers = self.store().await?.users_who_began(self.0.parts.clock.now()).await?;
+        callers.retain(|caller| *caller != Caller::server());
+        Ok(callers)
     }
 
     /// What this user has connected, without what the server has for everybody.
@@ -75,12 +98,15 @@ impl Broker {
         &self,
         caller: &Caller,
         by: EndedBy,
-    ) -> Result<Vec<Ended>, ConnectError> {
+    ) -> Result<EndedAccess, ConnectError> {
         let store = self.store().await?;
-        store.cut_off(caller, self.0.parts.clock.now()).await?;
-        store.forget_begun(caller).await?;
+        let now = self.0.parts.clock.now();
+        store.cut_off(caller, now).await?;
+        let sessions = store.forget_begun(caller).await?;
         self.end_unclaimed_of(caller).await?;
+        let mut links = 0;
         for held in store.authorizations_of(caller).await? {
+            links += usize::from(held.value.is_undecided(now));
             if let (Way::Code(trip), Some(candidate)) =
                 (&held.value.trip.way, &held.value.candidate)
             {
@@ -88,11 +114,11 @@ impl Broker {
             }
             store.forget(&held).await?;
         }
-        let mut ends = Vec::new();
+        let mut accounts = Vec::new();
         for held in store.grants(caller).await? {
-            ends.extend(self.disconnect(caller, held.value, by, |_| true).await?);
+            accounts.extend(self.disconnect(caller, held.value, by, |_| true).await?);
         }
-        Ok(ends)
+        Ok(EndedAccess { accounts, links, sessions })
     }
 
     /// Deletes a grant again that was written while its user's access was being ended; says whether

@@ -4,6 +4,7 @@ mod whom;
 
 use std::collections::BTreeSet;
 use std::io::Write;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -11,6 +12,7 @@ use anyhow::{anyhow, bail};
 use clap::{Args, Subcommand};
 use serde_json::{Value, json};
 use tracing::level_filters::LevelFilter;
+use url::Url;
 
 use super::again::{Again, login as login_words};
 use super::local::Local;
@@ -21,6 +23,7 @@ use super::{Exit, block_on};
 use crate::app::App;
 use crate::broker::completion::{Connected, Waited};
 use crate::broker::grants::{Account, AccountState, Disconnected, Ended};
+use crate::broker::users::EndedAccess;
 use crate::config::Config;
 use crate::model::authorization::{AskedBy, LIFETIME};
 use crate::model::event::EndedBy;
@@ -30,12 +33,16 @@ use crate::model::time::utc;
 use crate::model::{AccountName, Caller, Principal, Provider, ProviderId, Scopes, Time};
 use crate::oauth::Revoked;
 use crate::store::StoreError;
-use whom::Whom;
+use whom::{Among, Whom};
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Command {
     /// Connect an account: prints a link and waits until you have approved in a browser.
+    #[command(
+        after_help = "For the user of this machine. Users of a server with [server.auth] connect in a browser, at its /connections page or by the link that their application shows."
+    )]
     Login {
+        /// The provider, by its name in tools.toml, e.g. `github`.
         provider: String,
         /// A name of your choice for the account, where you connect several of this provider.
         #[arg(long, value_name = "NAME", value_parser = AccountName::parse)]
@@ -50,6 +57,9 @@ pub(super) enum Command {
         local: Local,
     },
     /// Show what is connected.
+    #[command(
+        after_help = "Exits 4 when no account is connected and a tool needs one, 0 otherwise."
+    )]
     Status {
         /// Write it as JSON.
         #[arg(long)]
@@ -60,15 +70,24 @@ pub(super) enum Command {
         local: Local,
     },
     /// Show which users have connected accounts, of all who use this server.
+    #[command(
+        after_help = "Each line is one user, as `auth status` and `auth revoke` take it: `--user ID --of NAMESPACE`."
+    )]
     Users {
         /// Write it as JSON.
         #[arg(long)]
         json: bool,
-        #[command(flatten)]
-        local: Local,
+        /// Where grants are kept, instead of the platform's data folder.
+        #[arg(long, value_name = "DIR")]
+        data: Option<PathBuf>,
     },
     /// Disconnect: end the consent at the provider, then forget it.
+    #[command(
+        override_usage = "countersign auth revoke [OPTIONS] <PROVIDER|--all>",
+        after_help = "Exits 1 when the named user has nothing here to end."
+    )]
     Revoke {
+        /// The provider, by its name in tools.toml, e.g. `github`.
         #[arg(required_unless_present = "all")]
         provider: Option<String>,
         /// Only this account of the provider, by your name or the provider's for it.
@@ -102,8 +121,10 @@ pub(super) fn run<W: Write>(
     out: &mut Out<W>,
 ) -> anyhow::Result<Exit> {
     let serves_many = config.server.auth.is_some();
+    let public_url = config.server.public_url.clone();
     block_on(LevelFilter::WARN, async move {
         match command {
+            Command::Login { .. } if serves_many => Err(not_by_command(public_url.as_ref())),
             Command::Login { provider, account, device, scopes, local } => {
                 let provider = Arc::clone(find(config.providers.values(), &provider)?);
                 let account = wanted(&provider, account)?;
@@ -124,7 +145,9 @@ pub(super) fn run<W: Write>(
                 app.close().await;
                 exit
             }
-            Command::Users { json, local } => {
+            Command::Users { json, data } => {
+                // This machine's own user, whose records of earlier versions do not name them.
+                let local = Local { user: None, data };
                 let app = local.app(config, "auth users")?;
                 app.only_look();
                 whom::list(&app, &local, json, out).await
@@ -134,7 +157,10 @@ pub(super) fn run<W: Write>(
                 app.only_look();
                 let caller = match &of {
                     None if !serves_many => local.caller()?,
-                    of => whom::find(&app, serves_many, &local, of.as_deref()).await?.caller,
+                    of => {
+                        let among = Among::Connected;
+                        whom::find(&app, serves_many, &local, of.as_deref(), among).await?.caller
+                    }
                 };
                 let next = |provider: &str, account: &AccountName| {
                     let words = login_words(provider, account);
@@ -144,7 +170,8 @@ pub(super) fn run<W: Write>(
             }
             Command::Revoke { provider, account, all: _, json, of: Of { of }, local } => {
                 let app = local.app(config, "auth revoke")?;
-                let whom = match whom::find(&app, serves_many, &local, of.as_deref()).await {
+                let among = if provider.is_some() { Among::Connected } else { Among::Present };
+                let whom = match whom::find(&app, serves_many, &local, of.as_deref(), among).await {
                     Ok(whom) => whom,
                     Err(error) => {
                         // A mistyped provider is the more likely reason.
@@ -159,6 +186,22 @@ pub(super) fn run<W: Write>(
             }
         }
     })
+}
+
+/// The command line connects accounts for the user of this machine, whom a server with `[server.auth]`
+/// does not know.
+fn not_by_command(public_url: Option<&Url>) -> anyhow::Error {
+    let problem = "this tools.toml has [server.auth]: its users connect their accounts in a browser, and `auth login` would connect one for the user of this machine";
+    let page = match public_url {
+        Some(url) => {
+            url.join("connections").map_or_else(|_| url.to_string(), |url| url.to_string())
+        }
+        None => "the server's /connections page".into(),
+    };
+    let hint = format!(
+        "sign in at {page} and connect the account there; users of an application open the link that it shows"
+    );
+    anyhow!(Usage(problem.into())).context(Hint(hint))
 }
 
 /// How long a browser may take to come for the page that says how it ended.
@@ -358,7 +401,7 @@ fn name(account: &Account, of_the_provider: usize) -> String {
 fn words(account: &Account, next: impl Fn(&str, &AccountName) -> String) -> String {
     let since = utc(account.connected_at);
     if account.is_of_the_server && account.state == AccountState::Connected {
-        return format!("this server's own, for everybody, since {since}");
+        return format!("this server's own, for all its users, since {since}");
     }
     match (&account.state, account.expires_at) {
         (AccountState::Ended(why), _) => {
@@ -417,7 +460,8 @@ async fn revoke<W: Write>(
     out: &mut Out<W>,
 ) -> anyhow::Result<Exit> {
     let caller = &whom.caller;
-    let ends = ends(app, whom, provider, account).await?;
+    let EndedAccess { accounts: ends, links, sessions } =
+        ends(app, whom, provider, account).await?;
     let missing = match provider {
         Some(name) if ends.is_empty() => Some(Arc::clone(find(app.broker.providers(), name)?)),
         _ => None,
@@ -428,8 +472,12 @@ async fn revoke<W: Write>(
             json!({ "provider": provider.id, "title": provider.title, "account": account, "label": null, "state": "not_connected" })
         }));
         let mut shown = json!({ "version": 1, "user": caller.user, "accounts": told });
+        if let (Some(shown), None) = (shown.as_object_mut(), provider) {
+            shown.insert("links".into(), links.into());
+            shown.insert("sessions".into(), sessions.into());
+        }
         if let (Some(shown), true) = (shown.as_object_mut(), !caller.is_local()) {
-            shown.insert("of".into(), whom::word(&caller.namespace).into());
+            shown.insert("of".into(), whom::word(caller).into());
         }
         out.line(&serde_json::to_string_pretty(&shown)?)?;
         return Ok(Exit::Done);
@@ -441,11 +489,17 @@ async fn revoke<W: Write>(
     for end in &ends {
         out.line(&how(end))?;
     }
+    for (count, what) in [(links, "open link"), (sessions, "signed-in browser")] {
+        if count > 0 {
+            let plural = if count == 1 { " is" } else { "s are" };
+            out.line(&format!("{count} {what}{plural} ended."))?;
+        }
+    }
     if provider.is_none() && whom.is_named {
         let user = shown(caller.user.as_str(), LONGEST_LINE);
         report::note(&format!(
-            "Links and browser sessions of {user} are ended too. {user} can connect again for as long as {} vouches for them.",
-            whom::word(&caller.namespace)
+            "{user} can connect again for as long as {} vouches for them.",
+            whom::word(caller)
         ));
     }
     Ok(Exit::Done)
@@ -457,26 +511,28 @@ async fn ends(
     Whom { caller, is_named }: &Whom,
     provider: Option<&str>,
     account: Option<&AccountName>,
-) -> anyhow::Result<Vec<Ended>> {
+) -> anyhow::Result<EndedAccess> {
     let broker = &app.broker;
+    let of_provider = |accounts| EndedAccess { accounts, links: 0, sessions: 0 };
     match provider {
         Some(name) if *is_named => {
             let provider = ProviderId::new(name);
             let ends = broker.end_accounts(caller, &provider, account, EndedBy::Operator);
-            ends.await.map_err(hinted)
+            ends.await.map(of_provider).map_err(hinted)
         }
-        Some(name) => broker.revoke(caller, name, account).await.map_err(hinted),
+        Some(name) => broker.revoke(caller, name, account).await.map(of_provider).map_err(hinted),
         None => {
-            let mut ends = Vec::new();
+            let mut accounts = Vec::new();
             if !is_named {
-                let accounts = broker.accounts(caller).await.map_err(hinted)?;
-                let names: BTreeSet<_> = accounts.into_iter().map(|it| it.provider).collect();
+                let connected = broker.accounts(caller).await.map_err(hinted)?;
+                let names: BTreeSet<_> = connected.into_iter().map(|it| it.provider).collect();
                 for name in names {
-                    ends.extend(broker.revoke(caller, &name, None).await.map_err(hinted)?);
+                    accounts.extend(broker.revoke(caller, &name, None).await.map_err(hinted)?);
                 }
             }
-            ends.extend(broker.end_access(caller, EndedBy::Operator).await.map_err(hinted)?);
-            Ok(ends)
+            let ended = broker.end_access(caller, EndedBy::Operator).await.map_err(hinted)?;
+            accounts.extend(ended.accounts);
+            Ok(EndedAccess { accounts, ..ended })
         }
     }
 }

@@ -48,9 +48,12 @@ impl From<Exit> for ExitCode {
     }
 }
 
-/// An MCP server that exposes authorized tools.
+/// Gives AI assistants tools that act with a user's own accounts.
+///
+/// The tools are declared in tools.toml and served over MCP. Each user approves each account once, in a
+/// browser; the access is kept encrypted, and the assistant never sees it.
 #[derive(Debug, Parser)]
-#[command(name = "countersign", version, about, max_term_width = 100)]
+#[command(name = "countersign", version, max_term_width = 100)]
 struct Cli {
     /// The file to use instead of COUNTERSIGN_CONFIG, the configuration folder's or ./tools.toml.
     #[arg(long, global = true, value_name = "FILE")]
@@ -66,7 +69,7 @@ enum Command {
     /// Report everything that is wrong with a tools.toml, all at once.
     #[command(after_help = "Exits 0 when the file can be served, 5 when it cannot.")]
     Check {
-        /// The file to look at.
+        /// The file to look at, instead of the one that would be served.
         file: Option<PathBuf>,
         /// Write the findings as JSON.
         #[arg(long)]
@@ -182,7 +185,10 @@ fn run(cli: Cli) -> anyhow::Result<Exit> {
 
 /// What a failure means to a script.
 fn exit_of(error: &anyhow::Error) -> Exit {
-    if error.is::<Problems>() || error.is::<environment::NotFound>() {
+    let is_of_the_file = error.is::<Problems>()
+        || error.is::<environment::NotFound>()
+        || error.is::<report::Missing>();
+    if is_of_the_file {
         Exit::ConfigInvalid
     } else if error.is::<report::Usage>() {
         Exit::Usage

@@ -33,6 +33,7 @@ pub(super) enum Command {
     /// Show how to set one up: where its app is registered, and with what.
     #[command(after_help = "Exits 2 when there is no such provider.")]
     Show {
+        /// The provider's name; `providers list` shows the names.
         name: String,
         /// Write it as JSON.
         #[arg(long)]

@@ -152,6 +152,11 @@ impl fmt::Display for Hint {
 #[error("{0}")]
 pub(super) struct Usage(pub(super) String);
 
+/// There is no such file: exit code 5, as for a tools.toml that cannot be read.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub(super) struct Missing(pub(super) String);
+
 /// An error that knows the way out.
 pub(super) trait Hinted: std::error::Error + Send + Sync + 'static {
     fn hint(&self) -> String;

@@ -18,7 +18,7 @@ use crate::model::authorization::MOST_REFUSALS;
 use crate::model::text::nearest;
 use crate::model::text::shown;
 use crate::model::tool::{Action, Effect, Piece, Template};
-use crate::model::{AccountName, Outcome, Principal, ProviderId, Scopes, Tool};
+use crate::model::{AccountName, Outcome, Principal, ProviderId, Scopes, Tool, UnaskedBecause};
 use crate::registry;
 
 #[derive(Debug, Subcommand)]
@@ -31,6 +31,7 @@ pub(super) enum Command {
     },
     /// Show one tool: what the model sees, and the request behind it.
     Show {
+        /// The tool, by its name in tools.toml; `tools list` shows the names.
         name: String,
         /// Write it as JSON.
         #[arg(long)]
@@ -38,9 +39,10 @@ pub(super) enum Command {
     },
     /// Call a tool and write its result.
     #[command(
-        after_help = "Exits 2 when there is no such tool or it takes no such arguments, 4 when somebody has to give a consent first."
+        after_help = "Exits 2 when there is no such tool or it takes no such arguments, 4 when a consent is needed first."
     )]
     Call {
+        /// The tool, by its name in tools.toml; `tools list` shows the names.
         name: String,
         /// Arguments, e.g. `city=Oslo limit=3`.
         #[arg(value_name = "NAME=VALUE")]
@@ -84,9 +86,10 @@ pub(super) fn run<W: Write>(
                     principal: &Principal::local(local.caller()?),
                     tool: &name,
                     arguments: Some(arguments),
-                    client: Some("countersign tools call".into()),
+                    client: None,
                 };
-                let outcome = app.broker.call(call).await;
+                // A link would lead to this process, which is about to end, and is not printed.
+                let outcome = app.broker.call_without_link(call).await;
                 app.close().await;
                 let next = |needed: &Needed| needed.next(again, &local);
                 report_outcome(outcome, next, json, out)
@@ -161,10 +164,15 @@ fn report_outcome<W: Write>(
             return needed.report(&why, &next(&needed), as_json, out);
         }
         Outcome::Refused(refused) => {
-            let why = format!(
-                "{} access is needed first, and was refused {MOST_REFUSALS} times within the last hour.",
-                refused.title
-            );
+            let why = match refused.because {
+                UnaskedBecause::LinkWithheld => {
+                    format!("{} access is needed first.", refused.title)
+                }
+                UnaskedBecause::RefusedOften => format!(
+                    "{} access is needed first, and was refused {MOST_REFUSALS} times within the last hour.",
+                    refused.title
+                ),
+            };
             let needed = Needed::new(refused.provider, refused.account, refused.scopes);
             return needed.report(&why, &next(&needed), as_json, out);
         }
@@ -194,8 +202,7 @@ fn report_outcome<W: Write>(
     Ok(if result.is_error { Exit::Failed } else { Exit::Done })
 }
 
-/// A consent that somebody has to give first. No link to it: that would lead to this process, which
-/// is about to end.
+/// A consent that is needed first.
 struct Needed {
     provider: ProviderId,
     account: AccountName,

@@ -3,11 +3,12 @@
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
+use anyhow::anyhow;
 use clap::Args;
 
 use super::local::expanded;
 use super::out::Out;
-use super::report::{Usage, hinted};
+use super::report::{Hint, Missing, Usage, hinted};
 use super::{Exit, report};
 use crate::config::environment::FILE_NAME;
 use crate::config::trust::{Need, Power, Trusted};
@@ -60,6 +61,9 @@ pub(super) fn run<W: Write>(
             Ok(Exit::Failed)
         };
     }
+    if !path.exists() {
+        return Err(no_file(&path, trust.file.is_some()));
+    }
     // The same bytes are looked at, shown and trusted: the file may change in between.
     let (text, config) = config::read_for_trust(&path)?;
     for line in powers(&config) {
@@ -68,6 +72,18 @@ pub(super) fn run<W: Write>(
     let entry = trusted.add(&path, text.as_bytes()).map_err(hinted)?;
     out.line(&format!("Trusted as it is now: {}", entry.path.display()))?;
     Ok(Exit::Done)
+}
+
+/// There is nothing to trust: which file was looked for, and what to do.
+fn no_file(path: &Path, is_named: bool) -> anyhow::Error {
+    let looked_at = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
+    let problem = format!("there is no file `{}`", looked_at.display());
+    let hint = if is_named {
+        "check the path; without one, `countersign trust` trusts the tools.toml of the current folder"
+    } else {
+        "run `countersign trust` in the folder of the tools.toml that you want to trust, or name the file: `countersign trust FILE`"
+    };
+    anyhow!(Missing(problem)).context(Hint(hint.into()))
 }
 
 /// What the file can do, for the person to read once more.

@@ -163,12 +163,18 @@ pub enum SecretError {
 }
 
 impl SecretError {
+    /// The environment variable that is not set.
+    pub(crate) fn variable(&self) -> Option<&str> {
+        match self {
+            Self::Unset(name) => Some(name),
+            _ => None,
+        }
+    }
+
     /// What the operator can do about it.
     pub fn hint(&self) -> String {
         match self {
-            Self::Unset(name) => format!(
-                "set {name} where the server is started (an MCP host: under `env` in its entry for this server)"
-            ),
+            Self::Unset(name) => set_hint(name),
             Self::Unexpanded(name) => format!(
                 "this MCP host does not fill in variables: write the value of {name} into its `env` entry"
             ),
@@ -193,6 +199,13 @@ impl SecretError {
             }
         }
     }
+}
+
+/// What to do about variables that are not set.
+pub(crate) fn set_hint(names: &str) -> String {
+    format!(
+        "set {names} where the server is started (an MCP host: under `env` in its entry for this server)"
+    )
 }
 
 /// How a reference is written.

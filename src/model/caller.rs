@@ -4,6 +4,9 @@ use serde::{Deserialize, Serialize};
 
 use super::UserId;
 
+/// Namespace prefix of the keys in `[[server.auth.api_keys]]`.
+const KEY_PREFIX: &str = "key:";
+
 /// The end user on whose behalf a call is made, kept apart by who vouches for the name.
 ///
 /// Two issuers may both know a `sub` of `1`; the namespace keeps their grants apart.
@@ -24,6 +27,14 @@ impl Caller {
     /// Whether it is such a person.
     pub fn is_local(&self) -> bool {
         self.namespace == "local"
+    }
+
+    /// The namespace as the log and the command line write it, and `--of` takes it: `local`, the name of
+    /// an API key, or the issuer's URL. A key's name that could be taken for one of the others keeps its
+    /// prefix.
+    pub fn of(&self) -> &str {
+        let name = self.namespace.strip_prefix(KEY_PREFIX);
+        name.filter(|name| *name != "local" && !name.contains("://")).unwrap_or(&self.namespace)
     }
 
     /// The server itself, which is granted what no person is asked for. No end user comes from this

@@ -33,7 +33,9 @@ pub use consent_mode::ConsentMode;
 pub use event::Event;
 pub use grant::{Grant, Standing, TokenSet};
 pub use id::{AccountName, InstanceId, ProviderId, ToolName, UserId};
-pub use outcome::{ConnectPrompt, FRAME, Origin, Outcome, PromptReason, Refused, ToolResult};
+pub use outcome::{
+    ConnectPrompt, FRAME, Origin, Outcome, PromptReason, Refused, ToolResult, UnaskedBecause,
+};
 pub use principal::Principal;
 pub use provider::Provider;
 pub use rate_limit::RateLimit;

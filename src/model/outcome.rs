@@ -10,8 +10,8 @@ use super::{AccountName, ProviderId, Scopes, Time, ToolName};
 pub enum Outcome {
     Complete(ToolResult),
     AuthorizationRequired(ConnectPrompt),
-    /// A consent is needed that the person has refused too often of late to be asked again by a
-    /// tool; they can still begin it themselves.
+    /// A consent is needed and not asked for, see [`UnaskedBecause`]; the user can still begin it
+    /// themselves.
     Refused(Refused),
 }
 
@@ -21,7 +21,10 @@ impl Outcome {
         match self {
             Self::Complete(result) => result.outcome,
             Self::AuthorizationRequired(_) => CallOutcome::ConsentRequired,
-            Self::Refused(_) => CallOutcome::ConsentRefused,
+            Self::Refused(refused) => match refused.because {
+                UnaskedBecause::RefusedOften => CallOutcome::ConsentRefused,
+                UnaskedBecause::LinkWithheld => CallOutcome::ConsentRequired,
+            },
         }
     }
 }
@@ -35,6 +38,16 @@ pub struct Refused {
     pub account: AccountName,
     pub tool: ToolName,
     pub scopes: Scopes,
+    pub because: UnaskedBecause,
+}
+
+/// Why a consent is not asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum UnaskedBecause {
+    /// The user has refused it too often of late to be asked again by a tool.
+    RefusedOften,
+    /// The caller shows no links.
+    LinkWithheld,
 }
 
 /// What a tool answers to the model.

@@ -84,7 +84,7 @@ use peer::Answering;
 use record::{Pointer, Record};
 use ring::{Opening, Ring};
 use shared::Shared;
-pub use slot::Slot;
+pub use slot::{Readiness, Slot};
 pub use transfer::{ImportError, Imported};
 pub use users::StoredUser;
 pub use verify::{Bad, Kind, Verified};

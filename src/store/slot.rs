@@ -5,12 +5,16 @@
 
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
+use parking_lot::Mutex;
 use tokio::sync::{OnceCell, watch};
+use tokio::time::Instant;
 
 use super::peer::{Answering, ListeningSockets};
 use super::ring::Opening;
 use super::{Answer, AskError, DataFolder, KeySource, Role, Store, StoreError};
+use crate::model::chain;
 
 /// Where the store is, and the store once it is open.
 pub struct Slot {
@@ -20,7 +24,30 @@ pub struct Slot {
     role: watch::Sender<Role>,
     store: OnceCell<Store>,
     only_looks: AtomicBool,
+    /// Why the last try to open it failed.
+    unopened: Mutex<Unopened>,
 }
+
+/// How opening the store has gone so far.
+#[derive(Default)]
+struct Unopened {
+    is_failing: bool,
+    tried_at: Option<Instant>,
+}
+
+/// Whether a server can serve its users.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Readiness {
+    Ready,
+    /// The store is open, and cannot be read or written.
+    StoreFailing,
+    /// The store cannot be opened: a wrong key, a folder that is not accessible, no answer from its
+    /// owner.
+    StoreNotOpened,
+}
+
+/// How often a store that does not open is tried on behalf of health checks, which anyone may send.
+const OPEN_INTERVAL: Duration = Duration::from_secs(1);
 
 impl Slot {
     pub fn new(folder: DataFolder, keys: KeySource) -> Self {
@@ -31,6 +58,7 @@ impl Slot {
             role: watch::Sender::new(Role::Peer),
             store: OnceCell::new(),
             only_looks: AtomicBool::new(false),
+            unopened: Mutex::default(),
         }
     }
 
@@ -61,12 +89,45 @@ impl Slot {
         self.store.get_or_try_init(open).await
     }
 
-    /// Whether the store works; true before its first use.
-    pub async fn is_ready(&self) -> bool {
-        match self.store.get() {
-            Some(store) => store.is_ready().await,
-            None => true,
+    /// Whether the store works. One that is not open yet is opened for this: a load balancer asks
+    /// before the first user comes, and that user must not be the one who finds out.
+    pub async fn readiness(&self) -> Readiness {
+        if let Some(store) = self.store.get() {
+            let is_ready = store.is_ready().await;
+            return if is_ready { Readiness::Ready } else { Readiness::StoreFailing };
         }
+        if !self.may_try() {
+            return Readiness::StoreNotOpened;
+        }
+        let opened = self.get().await;
+        let was_failing = std::mem::replace(&mut self.unopened.lock().is_failing, opened.is_err());
+        match opened {
+            Ok(_) => {
+                if was_failing {
+                    tracing::info!("the store is open now");
+                }
+                Readiness::Ready
+            }
+            Err(error) => {
+                if !was_failing {
+                    let (hint, error) = (error.hint(), chain(&error));
+                    tracing::error!(error, hint, "the store cannot be opened");
+                }
+                Readiness::StoreNotOpened
+            }
+        }
+    }
+
+    /// Whether it is time to try once more to open the store, if the last try failed.
+    fn may_try(&self) -> bool {
+        let now = Instant::now();
+        let mut unopened = self.unopened.lock();
+        let is_due = !unopened.is_failing
+            || unopened.tried_at.is_none_or(|at| now.duration_since(at) >= OPEN_INTERVAL);
+        if is_due {
+            unopened.tried_at = Some(now);
+        }
+        is_due
     }
 
     /// What this process is to the data folder, now and whenever that changes.

@@ -3,7 +3,7 @@
 //! Keys hold users as keyed hashes. Who it is stands in the record (`of`); records of an earlier
 //! version lack it until they are written anew.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::time::Duration;
 
 use super::record::Cutoff;
@@ -71,8 +71,8 @@ impl Store {
     }
 
     /// Deletes what this user has begun and what browsers know them by: started authorizations,
-    /// unconfirmed consents, sessions.
-    pub async fn forget_begun(&self, caller: &Caller) -> Result<()> {
+    /// unconfirmed consents, sessions. Returns the number of sessions.
+    pub async fn forget_begun(&self, caller: &Caller) -> Result<usize> {
         for held in self.read_all::<Started>("state/").await? {
             if held.value.authorization.caller == *caller {
                 self.forget(&held).await?;
@@ -83,12 +83,34 @@ impl Store {
                 self.forget(&held).await?;
             }
         }
+        let mut sessions = 0;
         for held in self.read_all::<Session>("session/").await? {
             if held.value.caller == *caller {
-                self.forget(&held).await?;
+                sessions += usize::from(self.forget(&held).await?);
             }
         }
-        Ok(())
+        Ok(sessions)
+    }
+
+    /// Users who have an open link, a redirect under way, an unclaimed consent or a browser session at
+    /// `now`, each once.
+    pub async fn users_who_began(&self, now: Time) -> Result<Vec<Caller>> {
+        let mut callers = HashSet::new();
+        for held in self.read_all::<Authorization>("authorization/").await? {
+            if held.value.is_undecided(now) {
+                callers.insert(held.value.caller);
+            }
+        }
+        for held in self.read_all::<Started>("state/").await? {
+            callers.insert(held.value.authorization.caller);
+        }
+        for held in self.all_unclaimed().await? {
+            callers.insert(held.value.authorization.caller);
+        }
+        for held in self.read_all::<Session>("session/").await? {
+            callers.insert(held.value.caller);
+        }
+        Ok(callers.into_iter().collect())
     }
 
     fn cutoff_key(&self, caller: &Caller) -> super::Key {

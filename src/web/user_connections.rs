@@ -175,7 +175,10 @@ async fn end_user(State(connections): State<Connections>, request: Request) -> R
     let (broker, caller) = (&connections.broker, application.caller(user));
     let ended = match &filter.provider {
         Some(provider) => broker.end_accounts(&caller, provider, None, EndedBy::Application).await,
-        None => broker.end_access(&caller, EndedBy::Application).await,
+        None => {
+            let ended = broker.end_access(&caller, EndedBy::Application).await;
+            ended.map(|ended| ended.accounts)
+        }
     };
     match ended {
         Ok(ended) => {

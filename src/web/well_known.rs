@@ -13,6 +13,7 @@ use axum::routing::get;
 
 use crate::broker::Broker;
 use crate::identity::ResourceMetadata;
+use crate::store::Readiness;
 
 /// The well-known address of the resource `/mcp` (RFC 9728 §3.1: the resource's path comes last).
 pub const RESOURCE: &str = "/.well-known/oauth-protected-resource/mcp";
@@ -21,14 +22,16 @@ pub(super) const ROOT: &str = "/.well-known/oauth-protected-resource";
 
 /// `/health`, and the metadata if there is an issuer to send clients to.
 ///
-/// `GET /health` is 200 `ok` while the server can serve, and 503 while its store fails. `GET
-/// /health/live` is 200 for as long as the process answers.
+/// `GET /health` is 200 `ok` while the server can serve its users, and 503 while its store fails or
+/// cannot be opened; the first word of the body says which. `GET /health/live` is 200 for as long as the
+/// process answers.
 pub fn routes(broker: Broker, metadata: Option<&ResourceMetadata>) -> Router {
     let health = get(async move || {
-        if broker.is_ready().await {
-            (StatusCode::OK, "ok\n")
-        } else {
-            (StatusCode::SERVICE_UNAVAILABLE, "the store cannot be used; the log says why\n")
+        let unavailable = StatusCode::SERVICE_UNAVAILABLE;
+        match broker.readiness().await {
+            Readiness::Ready => (StatusCode::OK, "ok\n"),
+            Readiness::StoreFailing => (unavailable, "store_failing; the log says why\n"),
+            Readiness::StoreNotOpened => (unavailable, "store_not_opened; the log says why\n"),
         }
     });
     let routes = Router::new().route("/health", health).route("/health/live", get(async || "ok\n"));

@@ -248,6 +248,12 @@ fn an_unset_secret_is_shown_where_the_file_refers_to_it() {
         .collect();
     let expected = [(3, 13, "OUR_ID"), (4, 17, "OUR_SECRET"), (7, 7, "ANA_KEY")];
     assert_eq!(unset, expected.map(|(line, column, name)| (line, column, name.to_owned())));
+    // One warning for a provider, whatever it lacks, with all their names.
+    let several = format!("{tool}{}", provider.replace("api_key", "headers = { X-A = \"x\" }\nclient_id = \"env:ACME_ID\"\nclient_secret = \"env:ACME_SECRET\"\noauth = { authorize_url = \"https://acme.example/a\", token_url = \"https://acme.example/t\", loopback = \"any-port\" }\n#"));
+    let found: Vec<_> = problems(&several).into_iter().filter(|it| it.2.contains("set")).collect();
+    let [(_, _, message, hint)] = &*found else { panic!("{found:?}") };
+    assert_eq!(message, "the environment variables `ACME_ID`, `ACME_SECRET` are not set");
+    assert!(hint.starts_with("set ACME_ID, ACME_SECRET where"), "{hint}");
     // A built-in provider's references stand in no file: what needs them is shown.
     let found = problems(&tool.replace("acme", "github"));
     assert_eq!((found[0].0, found[0].1), (3, 12), "{found:?}");

@@ -374,3 +374,67 @@ async fn an_answer_can_be_seen_before_anything_is_picked_from_it() {
         assert!(shown.contains("lists") && !shown.contains("paginate"), "{shown}");
     }
 }
+
+/// Each argument is explained, and exit codes that scripts act on stand in the help.
+#[test]
+fn the_help_explains_every_argument() {
+    let help = |command: &str| {
+        let (code, stdout, stderr) =
+            run(countersign().args(command.split_whitespace()).arg("--help"));
+        assert_eq!(code, 0, "{command}: {stderr}");
+        stdout
+    };
+    for command in [
+        "auth login",
+        "auth status",
+        "auth users",
+        "auth revoke",
+        "tools list",
+        "tools show",
+        "tools call",
+        "check",
+        "serve",
+        "trust",
+        "key status",
+        "key rotate",
+        "store export",
+        "store import",
+        "store verify",
+        "providers list",
+        "providers show",
+    ] {
+        let help = help(command);
+        let mut lines = help.lines().peekable();
+        while let Some(line) = lines.next() {
+            let is_entry =
+                line.starts_with("  <") || line.starts_with("  [") || line.starts_with("      --");
+            let has_words = line.trim().split("  ").nth(1).is_some();
+            let goes_on = lines.peek().is_some_and(|next| next.starts_with("          "));
+            assert!(!is_entry || has_words || goes_on, "`{command}`: no words for `{line}`");
+        }
+    }
+    assert!(help("auth status").contains("Exits 4"));
+    assert!(help("auth revoke").contains("auth revoke [OPTIONS] <PROVIDER|--all>"));
+    assert!(!help("auth users").contains("--user <ID>"), "it lists all of them");
+    assert!(help("").contains("act with a user's own accounts"));
+}
+
+/// `tools call` prints no link, so it makes none: the next page would name a program that nobody uses.
+#[test]
+fn a_call_at_the_command_line_makes_no_link() {
+    let folder = folder();
+    let command = |arguments: &[&str]| {
+        let mut command = countersign();
+        command.current_dir(&folder).env("HOME", folder.path()).args(arguments);
+        run(command.stdin(Stdio::null()))
+    };
+    let (code, stdout, stderr) = command(&["tools", "call", "read", "id=5"]);
+    assert_eq!((code, &*stdout), (4, ""), "{stderr}");
+    assert!(stderr.contains("Next: ") && !stderr.contains("/connect/"), "{stderr}");
+    let (code, stdout, stderr) = command(&["store", "verify", "--json"]);
+    assert_eq!(code, 0, "{stderr}");
+    let found: Value = serde_json::from_str(&stdout).unwrap();
+    for kind in found["kinds"].as_array().unwrap() {
+        assert_eq!(kind["good"], 0, "{kind}");
+    }
+}

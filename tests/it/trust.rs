@@ -227,3 +227,23 @@ fn the_list_of_trusted_files_is_for_the_person_alone() {
     let folder = fs::read_dir(Path::new(&list).parent().unwrap()).unwrap().count();
     assert_eq!(folder, 1, "nothing is left beside the list");
 }
+
+/// Which file was looked for, and what to do: the folder may be the wrong one.
+#[test]
+fn nothing_to_trust_says_where_it_was_looked_for() {
+    let world = World::new("");
+    fs::remove_file(world.path("clone/tools.toml")).unwrap();
+    for (arguments, name, help) in [
+        (
+            &["trust"][..],
+            "clone/tools.toml",
+            "in the folder of the tools.toml that you want to trust",
+        ),
+        (&["trust", "other.toml"], "clone/other.toml", "check the path"),
+    ] {
+        let (code, stdout, stderr) = world.run(arguments);
+        assert_eq!((code, &*stdout), (5, ""), "{stderr}");
+        assert!(stderr.contains("there is no file `") && stderr.contains(name), "{stderr}");
+        assert!(stderr.contains(help), "{stderr}");
+    }
+}

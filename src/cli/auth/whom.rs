@@ -22,8 +22,6 @@ use crate::store::StoredUser;
 const MAX_LISTED: usize = 10;
 /// Characters shown of a namespace or user id.
 const LONGEST_NAME: usize = 256;
-/// Namespace prefix of keys in [[server.auth.api_keys]].
-const KEY: &str = "key:";
 
 /// A user named on the command line.
 pub(super) struct Whom {
@@ -32,8 +30,16 @@ pub(super) struct Whom {
     pub(super) is_named: bool,
 }
 
-/// Finds the user among those who have connected something. Without `--of` and `[server.auth]` it is
-/// the one of this machine.
+/// Among whom a user is looked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Among {
+    /// Users who have connected an account.
+    Connected,
+    /// Also users who have an open link or a signed-in browser only.
+    Present,
+}
+
+/// Finds the user. Without `--of` and `[server.auth]` it is the one of this machine.
 ///
 /// # Errors
 /// No such user, or several; names those there are.
@@ -42,15 +48,21 @@ pub(super) async fn find(
     serves_many: bool,
     local: &Local,
     of: Option<&str>,
+    among: Among,
 ) -> anyhow::Result<Whom> {
     let own = local.caller()?;
     let users = or_none(app.broker.users(std::slice::from_ref(&own)).await)?;
-    let called: Vec<&Caller> = users
-        .iter()
-        .filter_map(|user| user.caller.as_ref())
-        .filter(|caller| caller.user == own.user)
-        .filter(|caller| of.is_none_or(|of| is_namespace(of, &caller.namespace)))
-        .collect();
+    let begun = match among {
+        Among::Connected => Vec::new(),
+        Among::Present => or_none(app.broker.users_who_began().await)?,
+    };
+    let mut called: Vec<&Caller> = Vec::new();
+    for caller in users.iter().filter_map(|user| user.caller.as_ref()).chain(&begun) {
+        let is_meant = caller.user == own.user && of.is_none_or(|of| is_namespace(of, caller));
+        if is_meant && !called.contains(&caller) {
+            called.push(caller);
+        }
+    }
     let is_named = local.user.is_some() || of.is_some();
     let found = match &*called {
         [one] => (*one).clone(),
@@ -67,15 +79,17 @@ pub(super) async fn find(
 fn nobody(users: &[StoredUser], own: &Caller, of: Option<&str>) -> anyhow::Error {
     let user = shown(own.user.as_str(), LONGEST_NAME);
     let of = of.map(|of| format!(" of {}", shown(of, LONGEST_NAME))).unwrap_or_default();
-    let problem = format!("no user `{user}`{of} has connected anything here");
+    let problem = format!("no user `{user}`{of} has anything here to show or to end");
     let named: Vec<String> =
         users.iter().filter_map(|user| user.caller.as_ref()).map(arguments).collect();
     let hint = match named.len() {
-        0 => "nobody has; `countersign auth users` lists who has".into(),
-        count if count > MAX_LISTED => {
-            format!("{count} users have; `countersign auth users` lists them")
+        0 => {
+            "no user has connected an account; `countersign auth users` lists users who have".into()
         }
-        _ => format!("those who have: {}", named.join("; ")),
+        count if count > MAX_LISTED => {
+            format!("{count} users have connected accounts; `countersign auth users` lists them")
+        }
+        _ => format!("users who have connected accounts: {}", named.join("; ")),
     };
     anyhow!(problem).context(Hint(hint))
 }
@@ -89,19 +103,19 @@ fn ambiguous(callers: &[&Caller]) -> anyhow::Error {
 /// `--user ben --of my-app`
 fn arguments(caller: &Caller) -> String {
     let user = shown(caller.user.as_str(), LONGEST_NAME);
-    format!("--user {} --of {}", quoted(&user), quoted(&word(&caller.namespace)))
+    format!("--user {} --of {}", quoted(&user), quoted(&word(caller)))
 }
 
-/// The word that `--of` takes for a namespace: `local`, a key's name, or the issuer's URL.
-pub(super) fn word(namespace: &str) -> String {
-    let name = namespace.strip_prefix(KEY).filter(|name| *name != "local" && !name.contains("://"));
-    shown(name.unwrap_or(namespace), LONGEST_NAME)
+/// The word that `--of` takes for this user's namespace.
+pub(super) fn word(caller: &Caller) -> String {
+    shown(caller.of(), LONGEST_NAME)
 }
 
-fn is_namespace(of: &str, namespace: &str) -> bool {
+fn is_namespace(of: &str, caller: &Caller) -> bool {
+    let namespace = caller.namespace.as_str();
     let is_url = namespace.contains("://");
     of == namespace
-        || of == word(namespace)
+        || of == word(caller)
         || (is_url
             && (of == "issuer" || of.trim_end_matches('/') == namespace.trim_end_matches('/')))
 }
@@ -123,7 +137,7 @@ pub(super) async fn list<W: Write>(
     if as_json {
         let users: Vec<_> = named
             .map(|(caller, grants)| {
-                let of = word(&caller.namespace);
+                let of = word(caller);
                 json!({ "user": caller.user, "of": of, "accounts": grants })
             })
             .collect();
@@ -132,7 +146,7 @@ pub(super) async fn list<W: Write>(
         return Ok(Exit::Done);
     }
     if users.is_empty() {
-        report::note("Nobody has connected anything.");
+        report::note("No user has connected an account.");
     }
     for (caller, grants) in named {
         let accounts: Vec<String> = grants
@@ -143,7 +157,7 @@ pub(super) async fn list<W: Write>(
             })
             .collect();
         let user = shown(caller.user.as_str(), LONGEST_NAME);
-        let of = word(&caller.namespace);
+        let of = word(caller);
         out.line(&format!("{user} (of {of}): {}", accounts.join(", ")))?;
     }
     if unnamed > 0 {
@@ -157,6 +171,11 @@ pub(super) async fn list<W: Write>(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::model::UserId;
+
+    fn caller(namespace: &str) -> Caller {
+        Caller { namespace: namespace.into(), user: UserId::new("ana") }
+    }
 
     #[test]
     fn a_namespace_is_named_by_the_word_that_is_shown() {
@@ -169,8 +188,9 @@ mod tests {
             ("issuer", issuer),
             ("https://login.example.com", issuer),
         ] {
-            assert!(is_namespace(of, namespace), "{of} {namespace}");
-            assert!(is_namespace(&word(namespace), namespace), "{namespace}");
+            let caller = caller(namespace);
+            assert!(is_namespace(of, &caller), "{of} {namespace}");
+            assert!(is_namespace(&word(&caller), &caller), "{namespace}");
         }
         for (of, namespace) in [
             ("local", "key:local"),
@@ -178,7 +198,7 @@ mod tests {
             ("issuer", "key:issuer2"),
             ("https://login.example.com", "key:https://login.example.com"),
         ] {
-            assert!(!is_namespace(of, namespace), "{of} {namespace}");
+            assert!(!is_namespace(of, &caller(namespace)), "{of} {namespace}");
         }
     }
 }

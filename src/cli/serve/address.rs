@@ -1,28 +1,54 @@
 //! The argument of `--sse`.
 
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::str::FromStr;
 
 /// Where to listen; without a host, on this machine alone.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Address(pub(super) SocketAddr);
 
-#[derive(Clone, Copy, Debug, thiserror::Error)]
-#[error("this is no address to listen on; write e.g. `:8080`, `127.0.0.1:0` or `[::1]:8080`")]
-pub(super) struct NoAddress;
+/// Why the text is no address to listen on, and the form that is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub(super) enum NoAddress {
+    #[error(
+        "a port alone needs a colon before it: `:{0}` listens on this machine, `0.0.0.0:{0}` on all its addresses"
+    )]
+    PortAlone(u16),
+    #[error("the port is missing: write it behind a colon, e.g. `:8080` or `127.0.0.1:8080`")]
+    NoPort,
+    #[error("`--sse` takes host and port without a scheme or path, e.g. `127.0.0.1:8080`")]
+    Url,
+    #[error(
+        "the host is an IP address or `localhost`, e.g. `:8080`, `0.0.0.0:8080` or `[::1]:8080`; a name goes into `public_url` of [server]"
+    )]
+    HostName,
+    #[error("a port is a number from 0 to 65535, e.g. `:8080`; 0 takes a free one")]
+    Port,
+}
 
 impl FromStr for Address {
     type Err = NoAddress;
 
     fn from_str(text: &str) -> Result<Self, NoAddress> {
         let local = |port: &str| {
-            let port = port.parse().map_err(|_| NoAddress)?;
+            let port = port.parse().map_err(|_| NoAddress::Port)?;
             Ok(Self(SocketAddr::from((Ipv4Addr::LOCALHOST, port))))
         };
         if let Some(port) = text.strip_prefix(':').or_else(|| text.strip_prefix("localhost:")) {
             return local(port);
         }
-        text.parse().map(Self).map_err(|_| NoAddress)
+        text.parse().map(Self).map_err(|_| {
+            let is_ip = text.trim_matches(['[', ']']).parse::<IpAddr>().is_ok();
+            match text.rsplit_once(':') {
+                _ if text.contains('/') => NoAddress::Url,
+                None => text.parse().map_or(NoAddress::NoPort, NoAddress::PortAlone),
+                Some(_) if is_ip => NoAddress::NoPort,
+                Some((host, _)) if host.trim_matches(['[', ']']).parse::<IpAddr>().is_err() => {
+                    NoAddress::HostName
+                }
+                Some(_) => NoAddress::Port,
+            }
+        })
     }
 }
 
@@ -41,8 +67,19 @@ mod tests {
         ] {
             assert_eq!(text.parse::<Address>().unwrap().0.to_string(), address);
         }
-        for text in ["", ":", "8080", "host:80", ":65536", "127.0.0.1", "http://127.0.0.1:80"] {
-            assert!(text.parse::<Address>().is_err(), "{text}");
+        for (text, why) in [
+            ("", NoAddress::NoPort),
+            (":", NoAddress::Port),
+            ("8080", NoAddress::PortAlone(8080)),
+            ("host:80", NoAddress::HostName),
+            (":65536", NoAddress::Port),
+            ("10.0.0.7:http", NoAddress::Port),
+            ("127.0.0.1", NoAddress::NoPort),
+            ("::1", NoAddress::NoPort),
+            ("[::1]", NoAddress::NoPort),
+            ("http://127.0.0.1:80", NoAddress::Url),
+        ] {
+            assert_eq!(text.parse::<Address>(), Err(why), "{text}");
         }
     }
 }

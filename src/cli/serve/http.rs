@@ -56,7 +56,7 @@ pub(super) async fn serve(
     }
     let authenticator = app.authenticator(access).map_err(hinted)?;
     report::note(&format!(
-        "listening on http://{bound}/mcp (older clients: http://{bound}/sse); {said}{others}"
+        "listening on http://{bound}/mcp (older clients: http://{bound}/sse); callers: {said}{others}"
     ));
     let http = Http { listener, authenticator, origins, neighbours };
     started(&app, &said);
@@ -122,20 +122,20 @@ impl Plan {
     /// Who may call, and how to say so.
     fn access(self, serve: &Serve, public: Option<&str>) -> anyhow::Result<(Access, String)> {
         Ok(match self {
-            Self::Local => (Access::Local(serve.local.caller()?), "callers: one local user".into()),
+            Self::Local => (Access::Local(serve.local.caller()?), "one local user".into()),
             Self::Token => {
                 let path = environment::config_folder()
                     .context("there is no home folder to keep the token in")?
                     .join("http.token");
                 let token = token_file::read_or_make(&path).map_err(hinted)?;
-                let said = format!("callers: the bearer of the token in `{}`", path.display());
+                let said = format!("the bearer of the token in `{}`", path.display());
                 (Access::Token(serve.local.caller()?, token), said)
             }
             Self::Many(auth) => {
                 let resource = public.unwrap_or_default().parse::<Url>();
                 let resource = resource.and_then(|origin| origin.join("/mcp"));
                 let resource = resource.context("this server has no address")?;
-                let said = format!("callers: [server.auth]; public address {resource}");
+                let said = format!("[server.auth]; public address {resource}");
                 (Access::Many { auth, resource }, said)
             }
         })

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use super::super::file::{FailureTable, ProviderTable};
 use super::super::problem::Findings;
 use super::super::read::{Named, Text};
-use super::super::secret_ref;
+use super::super::secret_ref::{self, SecretError};
 use super::credential::Kind;
 use super::request::Api;
 use super::{
@@ -122,15 +122,29 @@ fn warn_of_no_way_back(id: &Text, known: &Known, find: &mut Findings<'_>) {
 
 /// Says once for each provider that a tool uses which of its secrets are not there.
 fn warn_of_missing_secrets(id: &Text, known: &mut Known, find: &mut Findings<'_>) {
-    for reference in std::mem::take(&mut known.unchecked) {
-        let Some(error) = secret_ref::is_missing(&reference) else { continue };
-        let mut hint = error.hint();
+    let missing = std::mem::take(&mut known.unchecked);
+    let missing: Vec<_> = missing.iter().filter_map(secret_ref::is_missing).collect();
+    let (variables, others): (Vec<_>, Vec<_>) =
+        missing.iter().partition(|error| matches!(error, SecretError::Unset(_)));
+    let mut warn = |message: String, mut hint: String, it: &str| {
         if let Some(console) = &known.provider.console_url {
             let _ = write!(hint, "; an app is registered at {console}");
         }
-        find.warning("secret::unset", &id.span, error.to_string())
-            .label(format!("`{}` needs it", id.value))
+        find.warning("secret::unset", &id.span, message)
+            .label(format!("`{}` needs {it}", id.value))
             .hint(hint);
+    };
+    match &*variables {
+        [] => {}
+        [error] => warn(error.to_string(), error.hint(), "it"),
+        several => {
+            let names: Vec<&str> = several.iter().filter_map(|error| error.variable()).collect();
+            let message = format!("the environment variables `{}` are not set", names.join("`, `"));
+            warn(message, secret_ref::set_hint(&names.join(", ")), "them");
+        }
+    }
+    for error in others {
+        warn(error.to_string(), error.hint(), "it");
     }
 }
 

@@ -188,8 +188,10 @@ fn block(text: &Text, code: &'static str, find: &mut Findings<'_>) -> Option<Cid
     if let Ok(block) = text.as_str().parse() {
         return Some(block);
     }
-    find.error(code, &text.span, "this is no block of addresses")
-        .hint("write an address or a block like `10.1.0.0/16`");
+    let key = code.trim_start_matches("server::");
+    let message = format!("`{key}` lists IP addresses and blocks of addresses");
+    find.error(code, &text.span, message)
+        .hint("write e.g. `10.0.0.7` or `10.1.0.0/16`; a host name is not resolved here");
     None
 }
 
@@ -199,8 +201,12 @@ fn loopback_port(port: &At<i64>, find: &mut Findings<'_>) -> Option<u16> {
 
 fn listen_address(text: &Text, find: &mut Findings<'_>) -> Option<IpAddr> {
     let Ok(address) = text.as_str().parse::<IpAddr>() else {
-        find.error("server::listen_address", &text.span, "this is no IP address")
-            .hint("write e.g. `0.0.0.0`; the port is `port`");
+        find.error(
+            "server::listen_address",
+            &text.span,
+            "`listen_address` is an IP address without a port",
+        )
+        .hint("write e.g. `0.0.0.0`; the port is the setting `port`");
         return None;
     };
     if !address.is_loopback() {

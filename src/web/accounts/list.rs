@@ -6,7 +6,7 @@ use askama::Template;
 
 use super::Person;
 use crate::broker::Broker;
-use crate::broker::grants::{Account, AccountState};
+use crate::broker::grants::{Account, AccountSource, AccountState};
 use crate::model::scope::in_words;
 use crate::model::text::sentence;
 use crate::model::time::{ago, date, utc};
@@ -45,8 +45,9 @@ struct Shown {
     /// That it ends within a day.
     warning: Option<String>,
     is_over: bool,
+    /// What it may be used for, where no scopes say it.
+    unscoped: String,
     is_of_the_server: bool,
-    is_pasted: bool,
     reconnects: bool,
     digest: String,
 }
@@ -129,7 +130,10 @@ fn shown(broker: &Broker, person: &Person, account: &Account) -> Shown {
         is_over: account.state != AccountState::Connected || warning.is_some(),
         warning,
         is_of_the_server: account.is_of_the_server,
-        is_pasted: account.is_pasted,
+        unscoped: match account.source {
+            AccountSource::Pasted => "everything that this key allows".into(),
+            AccountSource::Token => format!("what {} grants to every app", account.title),
+        },
         reconnects: account.reconnects,
         digest: account.digest.clone(),
     }

@@ -12,6 +12,7 @@ mod ends;
 mod expiry;
 mod gallery;
 mod identity;
+mod login;
 mod page;
 mod paste;
 mod record;

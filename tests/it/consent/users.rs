@@ -55,7 +55,7 @@ async fn users_of_every_namespace_are_listed_and_ended_one_by_one() {
     assert_eq!(users(&world).await, [other_ben.clone(), ben.clone(), ana()]);
 
     world.provider.tokens(|_| Act::Say(answer("200 OK", "", "")));
-    let ends = world.app.broker.end_access(&ben, EndedBy::Operator).await.unwrap();
+    let ends = world.app.broker.end_access(&ben, EndedBy::Operator).await.unwrap().accounts;
     let [end] = &*ends else { panic!("{ends:?}") };
     assert_eq!(end.how, Disconnected::AtProvider(Revoked::Yes));
     assert!(world.provider.requests().iter().any(|body| body.contains("token=first")));

@@ -37,7 +37,7 @@ fn a_call_a_refusal_the_start_and_the_end_have_a_line_each() {
     assert!(started["file"].as_str().unwrap().ends_with("tools.toml"), "{started}");
     let data = started["data"].as_str().unwrap();
     assert!(data.starts_with(served_home(&folder, data)), "{started}");
-    assert_eq!(started["callers"], "callers: one local user");
+    assert_eq!(started["callers"], "one local user");
     assert_eq!(call["tool"], "open");
     assert_eq!(call["user"], "default");
     assert_eq!(call["namespace"], "local");

@@ -7,6 +7,7 @@ mod direct;
 mod ending;
 mod gate;
 mod log;
+mod operator;
 mod requests;
 mod sessions;
 mod starts;

@@ -63,7 +63,9 @@ fn what_must_not_be_served_is_refused_with_the_way_out() {
         ("", &[], &["--stdio", "--sse", ":0"], 2, "cannot be used with", ""),
         ("", &[], &["--stdio", "--token"], 2, "cannot be used with", ""),
         ("", &[], &[], 2, "--stdio", ""),
-        ("", &[], &["--sse", "tools.example.com:80"], 2, "no address to listen on", ":8080"),
+        ("", &[], &["--sse", "tools.example.com:80"], 2, "an IP address or `localhost`", ":8080"),
+        ("", &[], &["--sse", "8080"], 2, "a port alone needs a colon", "`:8080` listens on this"),
+        ("", &[], &["--sse", "http://127.0.0.1"], 2, "without a scheme or path", ":8080"),
     ];
     for (tools, variables, arguments, expected, problem, hint) in cases {
         let (code, stderr) = refusal(tools, variables, arguments);

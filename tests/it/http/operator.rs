@@ -1,0 +1,174 @@
+//! What a server for many people keeps for its operator: the end of a user's access, the setup that is
+//! not finished, the store that cannot be opened.
+
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+use serde_json::{Value, json};
+
+use super::direct;
+use super::wire::Served;
+use crate::command::{countersign, run};
+
+const MASTER: &str = "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=";
+const APP_KEY: &str = "kkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkk";
+
+/// A provider whose OAuth app is complete, and one whose secret is not there.
+const TOOLS: &str = r#"
+    [server]
+    public_url = "https://tools.example.com"
+    [[server.auth.api_keys]]
+    name         = "my-app"
+    key          = "env:APP_KEY"
+    verifier_url = "https://app.example.com/verify"
+
+    [providers.acme]
+    client_id = "us"
+    base_url  = "https://api.acme.example"
+    [providers.acme.oauth]
+    authorize_url = "https://login.acme.example/authorize"
+    token_url     = "https://login.acme.example/token"
+    loopback      = "any-port"
+
+    [providers.bolt]
+    client_id     = "us"
+    client_secret = "env:BOLT_CLIENT_SECRET"
+    base_url      = "https://api.bolt.example"
+    [providers.bolt.oauth]
+    authorize_url = "https://login.bolt.example/authorize"
+    token_url     = "https://login.bolt.example/token"
+    loopback      = "any-port"
+
+    [providers.crate]
+    base_url = "https://api.crate.example"
+    bearer   = "env:CRATE_TOKEN"
+
+    [tools.read]
+    description = "x"
+    provider    = "acme"
+    request     = "GET /notes"
+    [tools.write]
+    description = "x"
+    provider    = "bolt"
+    request     = "GET /notes"
+    [tools.pack]
+    description = "x"
+    provider    = "crate"
+    request     = "GET /notes"
+"#;
+
+fn served() -> Served {
+    Served::start(TOOLS, |command| {
+        let format = ("COUNTERSIGN_LOG_FORMAT", "json");
+        command.envs([("APP_KEY", APP_KEY), ("COUNTERSIGN_KEY", MASTER), format])
+    })
+}
+
+/// What a call of ben, a user of the application, is answered.
+fn call(served: &Served, tool: &str) -> String {
+    let bearer = format!("Bearer {APP_KEY}");
+    let who =
+        [("Host", "tools.example.com"), ("Authorization", &*bearer), ("Countersign-User", "ben")];
+    let headers = [&direct::headers(tool)[..], &who].concat();
+    let mut call = direct::call(tool, &json!({}));
+    call["params"]["_meta"]["io.modelcontextprotocol/clientCapabilities"] = json!({});
+    let answer = served.ask("POST /mcp", &headers, call.to_string().as_bytes());
+    assert_eq!(answer.status, 200, "{answer:?}");
+    answer.body
+}
+
+fn command(served: &Served, arguments: &[&str]) -> (i32, String, String) {
+    let mut command: Command = countersign();
+    command.current_dir(&served.folder).env("HOME", served.folder.path());
+    command.envs([("APP_KEY", APP_KEY), ("COUNTERSIGN_KEY", MASTER)]);
+    run(command.args(arguments))
+}
+
+/// The user has connected nothing, and has a link. The namespace is taken from the log.
+#[test]
+fn access_that_is_only_begun_is_ended_by_the_name_that_the_log_prints() {
+    let served = served();
+    assert!(call(&served, "read").contains("https://tools.example.com/connect/"));
+    let revoke = |of: &str| {
+        command(&served, &["auth", "revoke", "--all", "--json", "--user", "ben", "--of", of])
+    };
+    let (code, _, stderr) = revoke("other-app");
+    assert_eq!(code, 1, "{stderr}");
+    let (code, stdout, stderr) = revoke("my-app");
+    assert_eq!(code, 0, "{stderr}");
+    let ended: Value = serde_json::from_str(&stdout).unwrap();
+    assert_eq!((&ended["links"], &ended["sessions"]), (&json!(1), &json!(0)), "{ended}");
+    assert_eq!((&ended["of"], &ended["accounts"]), (&json!("my-app"), &json!([])), "{ended}");
+    let (code, _, stderr) = revoke("my-app");
+    assert_eq!(code, 1, "nothing is left: {stderr}");
+    assert!(stderr.contains("has anything here to show or to end"), "{stderr}");
+
+    call(&served, "read");
+    let (code, stdout, stderr) =
+        command(&served, &["auth", "revoke", "--all", "--user", "ben", "--of", "my-app"]);
+    assert_eq!((code, &*stdout), (0, "1 open link is ended.\n"), "{stderr}");
+
+    let log = served.end();
+    let line = log.lines().find(|line| line.contains("\"user\":\"ben\"")).expect("a line of ben");
+    let line: Value = serde_json::from_str(line).unwrap();
+    assert_eq!(line["namespace"], "my-app", "what `--of` takes");
+}
+
+#[test]
+fn an_unfinished_setup_is_one_sentence_to_users_and_the_rest_is_in_the_log() {
+    let served = served();
+    for (tool, title, variable) in
+        [("write", "Bolt", "BOLT_CLIENT_SECRET"), ("pack", "Crate", "CRATE_TOKEN")]
+    {
+        let said = call(&served, tool);
+        let sentence = format!("The operator of this server has to finish the setup of {title}");
+        assert!(said.contains(&sentence), "{said}");
+        for word in [variable, "For the operator", "env", "tools.toml"] {
+            assert!(!said.contains(word), "{word}: {said}");
+        }
+    }
+    let log = served.end();
+    for variable in ["BOLT_CLIENT_SECRET", "CRATE_TOKEN"] {
+        let line = log.lines().find(|line| line.contains(&format!("set {variable} where")));
+        let line: Value = serde_json::from_str(line.unwrap_or_else(|| panic!("{log}"))).unwrap();
+        assert_eq!(line["level"], "WARN", "{line}");
+    }
+}
+
+/// The commands connect accounts of this machine's user, whom such a server does not know.
+#[test]
+fn a_login_at_the_command_line_is_refused_where_users_come_from_elsewhere() {
+    let served = served();
+    for arguments in [&["auth", "login", "acme"][..], &["auth", "login", "acme", "--device"]] {
+        let (code, stdout, stderr) = command(&served, arguments);
+        assert_eq!((code, &*stdout), (2, ""), "{stderr}");
+        assert!(stderr.contains("https://tools.example.com/connections"), "{stderr}");
+        assert!(stderr.contains("open the link"), "{stderr}");
+    }
+}
+
+/// A load balancer asks before the first user comes.
+#[test]
+fn a_store_that_cannot_be_opened_makes_the_server_unhealthy_until_it_can() {
+    let keys = tempfile::tempdir().unwrap();
+    let key = keys.path().join("key");
+    let served = Served::start("", |command| command.env("COUNTERSIGN_KEY_FILE", &key));
+    let health = served.ask("GET /health", &[], b"");
+    assert_eq!(health.status, 503, "{health:?}");
+    assert!(health.body.starts_with("store_not_opened"), "{health:?}");
+    assert_eq!(served.ask("GET /health/live", &[], b"").status, 200);
+
+    std::fs::write(&key, MASTER).unwrap();
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::PermissionsExt as _;
+        std::fs::set_permissions(&key, std::fs::Permissions::from_mode(0o600)).unwrap();
+    }
+    let began = Instant::now();
+    while served.ask("GET /health", &[], b"").status != 200 {
+        assert!(began.elapsed() < Duration::from_secs(20), "it stays unhealthy");
+        std::thread::yield_now();
+    }
+    let log = served.end();
+    assert_eq!(log.matches("the store cannot be opened").count(), 1, "{log}");
+}
