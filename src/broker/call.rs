@@ -48,8 +48,11 @@ impl Broker {
     /// # Errors
     /// [`CallError::UnknownTool`]. Everything else that goes wrong, bad arguments included, is an
     /// [`Outcome::Complete`] with `is_error`, in words that the model can act on.
-    pub async fn call(&self, call: Call<'_>) -> Result<Outcome, CallError> {
-        self.call_with(call, Links::Make).await
+    pub fn call<'a>(
+        &'a self,
+        call: Call<'a>,
+    ) -> impl Future<Output = Result<Outcome, CallError>> + Send + 'a {
+        self.call_with(call, Links::Make)
     }
 
     /// [`Self::call`] for a caller who shows no link: a consent that is needed comes to
@@ -57,8 +60,11 @@ impl Broker {
     ///
     /// # Errors
     /// As [`Self::call`].
-    pub async fn call_without_link(&self, call: Call<'_>) -> Result<Outcome, CallError> {
-        self.call_with(call, Links::Withhold).await
+    pub fn call_without_link<'a>(
+        &'a self,
+        call: Call<'a>,
+    ) -> impl Future<Output = Result<Outcome, CallError>> + Send + 'a {
+        self.call_with(call, Links::Withhold)
     }
 
     async fn call_with(&self, call: Call<'_>, links: Links) -> Result<Outcome, CallError> {

@@ -173,12 +173,10 @@ async fn end_user(State(connections): State<Connections>, request: Request) -> R
         return problem(StatusCode::BAD_REQUEST, "malformed_request", message);
     };
     let (broker, caller) = (&connections.broker, application.caller(user));
+    let by = EndedBy::Application;
     let ended = match &filter.provider {
-        Some(provider) => broker.end_accounts(&caller, provider, None, EndedBy::Application).await,
-        None => {
-            let ended = broker.end_access(&caller, EndedBy::Application).await;
-            ended.map(|ended| ended.accounts)
-        }
+        Some(provider) => broker.end_accounts(&caller, provider, None, by).await,
+        None => broker.end_access(&caller, by).await.map(|ended| ended.accounts),
     };
     match ended {
         Ok(ended) => {

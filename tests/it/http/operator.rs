@@ -2,9 +2,10 @@
 //! not finished, the store that cannot be opened.
 
 use std::process::Command;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use serde_json::{Value, json};
+use tokio::time::Instant;
 
 use super::direct;
 use super::wire::Served;
@@ -167,7 +168,8 @@ fn a_store_that_cannot_be_opened_makes_the_server_unhealthy_until_it_can() {
     let began = Instant::now();
     while served.ask("GET /health", &[], b"").status != 200 {
         assert!(began.elapsed() < Duration::from_secs(20), "it stays unhealthy");
-        std::thread::yield_now();
+        // The store is tried once a second.
+        std::thread::sleep(Duration::from_millis(100));
     }
     let log = served.end();
     assert_eq!(log.matches("the store cannot be opened").count(), 1, "{log}");
