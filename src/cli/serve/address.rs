@@ -34,7 +34,9 @@ impl FromStr for Address {
             let port = port.parse().map_err(|_| NoAddress::Port)?;
             Ok(Self(SocketAddr::from((Ipv4Addr::LOCALHOST, port))))
         };
-        if let Some(port) = text.strip_prefix(':').or_else(|| text.strip_prefix("localhost:")) {
+        let port = text.strip_prefix("localhost:").or_else(|| text.strip_prefix(':'));
+        // `::1` is an address and no port.
+        if let Some(port) = port.filter(|port| !port.contains(':')) {
             return local(port);
         }
         text.parse().map(Self).map_err(|_| {

@@ -189,7 +189,7 @@ fn block(text: &Text, code: &'static str, find: &mut Findings<'_>) -> Option<Cid
         return Some(block);
     }
     let key = code.trim_start_matches("server::");
-    let message = format!("`{key}` lists IP addresses and blocks of addresses");
+    let message = format!("`{key}` takes an IP address or a block of addresses");
     find.error(code, &text.span, message)
         .hint("write e.g. `10.0.0.7` or `10.1.0.0/16`; a host name is not resolved here");
     None
