@@ -15,6 +15,7 @@ use super::{ConnectError, SetupError};
 use crate::model::authorization::AskedBy;
 use crate::model::credential::{Credential as Held, Shared};
 use crate::model::event::CallOutcome;
+use crate::model::principal::NoOpener;
 use crate::model::{
     Outcome, Principal, PromptReason, Provider, Refused, Scopes, Tool, ToolResult, UnaskedBecause,
 };
@@ -356,12 +357,20 @@ impl Run<'_> {
             Err(error) => {
                 let tool = &self.tool.name;
                 let title = &self.provider.title;
-                tracing::warn!(%tool, %error, "no link could be made");
+                let hint = error.hint();
+                tracing::warn!(%tool, %error, hint, "no link could be made");
                 let text = format!(
                     "{title} access is needed before {tool} can run, but no link could be made: {error}."
                 );
-                let hint = error.hint();
                 let result = match error {
+                    // For the application that calls: its key's table lacks the page.
+                    ConnectError::Opener(NoOpener::NoVerifier { .. })
+                        if !self.principal.is_local() =>
+                    {
+                        ToolResult::failure(format!(
+                            "{text} Tell the user; calling again will not help."
+                        ))
+                    }
                     ConnectError::Setup(SetupError::Discovery(_)) if !self.principal.is_local() => {
                         ToolResult::failure(format!(
                             "{title} access is needed before {tool} can run, and {title} does not say at the moment where its users sign in. Call this tool again in a few minutes."

@@ -195,6 +195,9 @@ impl Broker {
         self.record(caller, provider, EventKind::End { by, outcome });
         let title = &trip.title;
         let why = match revoked {
+            _ if matches!(trip.way, Way::Paste(_)) => format!(
+                "What you pasted is deleted here. It still works at {title}; delete it there too."
+            ),
             Revoked::Yes => format!("{title} has ended the access."),
             Revoked::NoWay => format!(
                 "It is forgotten here. {title} has no way for us to end the access there: remove it in your account's settings."
