@@ -55,7 +55,7 @@ pub struct Loopback {
     last_request: Arc<Mutex<Option<Instant>>>,
     /// The requests that are being answered.
     answering: TaskTracker,
-    /// Where the sockets of an earlier owner come from, and where ours go to.
+    /// Listening sockets, shared with the other processes of the data folder.
     sockets: ListeningSockets,
 }
 
@@ -77,7 +77,7 @@ struct Port {
     origins: Origins,
     /// Whether nobody else can listen there on ::1.
     has_v6: bool,
-    /// For the processes that share the data folder.
+    /// Duplicates, for the other processes of the data folder.
     sockets: Vec<Arc<TcpListener>>,
 }
 
@@ -167,7 +167,8 @@ impl Loopback {
         self.sockets.publish(open.ports.values().flat_map(|port| port.sockets.clone()).collect());
     }
 
-    /// The same once it listens wherever open links lead to: no other socket is needed.
+    /// Publishes, and closes the sockets of earlier owners that no open link leads to. Call once every
+    /// origin of an open link is listened on.
     pub fn settle(&self) {
         self.publish();
         self.sockets.close_rest();

@@ -24,15 +24,17 @@ const MAX_SOCKETS: usize = 64;
 /// The listening sockets of the folder's owner, as this process knows them.
 #[derive(Clone, Debug, Default)]
 pub struct ListeningSockets {
-    /// What this process listens on as the owner; `None` until it listens wherever open links lead to.
+    /// Sockets that this process listens on as the owner; `None` until it listens wherever open links
+    /// lead to.
     own: watch::Sender<Option<Vec<Arc<TcpListener>>>>,
-    /// What it holds of another owner's.
+    /// Sockets of another owner, which this process takes over if it becomes the owner.
     held: watch::Sender<Held>,
 }
 
 #[derive(Debug, Default)]
 struct Held {
-    /// Which connection to an owner they came over. What arrives late over an earlier one is closed.
+    /// Number of the connection to the owner that they came over. Sockets that arrive late over an
+    /// earlier one are closed.
     connection: u64,
     has_come: bool,
     sockets: Vec<TcpListener>,
@@ -44,12 +46,12 @@ impl ListeningSockets {
         self.own.send_replace(Some(sockets));
     }
 
-    /// Stops to hold them here. Peers keep theirs, for the next owner.
+    /// Drops the sockets of this process. Peers keep theirs, for the next owner.
     pub fn withdraw(&self) {
         self.own.send_replace(None);
     }
 
-    /// The socket that an earlier owner listened at this address with.
+    /// Takes the socket with which an earlier owner listened at this address.
     pub fn take(&self, address: SocketAddr) -> Option<TcpListener> {
         let mut taken = None;
         self.held.send_if_modified(|held| {
@@ -60,7 +62,7 @@ impl ListeningSockets {
         taken
     }
 
-    /// Closes those that nothing has taken.
+    /// Closes the sockets that were not taken.
     pub fn close_rest(&self) {
         self.held.send_modify(|held| held.sockets.clear());
     }
@@ -71,7 +73,8 @@ impl ListeningSockets {
         let _ = self.held.subscribe().wait_for(|held| held.has_come).await;
     }
 
-    /// A connection to another owner begins, or, as the owner of the folder, none.
+    /// Begins a connection to an owner and returns its number. Also called on becoming the owner, so that
+    /// nothing from an earlier connection is kept.
     pub(in crate::store) fn begin(&self) -> u64 {
         let mut number = 0;
         self.held.send_modify(|held| {
@@ -93,7 +96,8 @@ impl ListeningSockets {
         });
     }
 
-    /// What a peer holds of an earlier owner's. Of use only until this one listens everywhere.
+    /// Adds sockets of an earlier owner that a peer holds. Closes them once this owner listens wherever
+    /// open links lead to: it would never accept from them.
     fn offer(&self, sockets: Vec<TcpListener>) {
         if self.own.borrow().is_some() {
             return;
