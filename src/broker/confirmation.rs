@@ -338,7 +338,8 @@ impl SignIn {
             return there();
         }
         let person = Person { caller: confirmed.caller.clone(), groups: BTreeSet::new() };
-        let cookie = self.begin(person, Some(confirmed.key.clone()), own).await?;
+        let key = Some(confirmed.key.clone());
+        let cookie = self.begin(person, key, own, confirmed.at).await?;
         let to = match to.ticket() {
             Some(ticket) => broker.claim(ticket, browser, &confirmed.caller).await,
             None => Ok(None),

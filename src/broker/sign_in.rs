@@ -19,7 +19,7 @@ use super::{Broker, MOST_TRIES};
 use crate::identity::{Application, Authenticator, Login, LoginError, Person};
 use crate::model::event::{EventKind, SignInOutcome};
 use crate::model::session::{Destination, Session, SigningIn};
-use crate::model::{Caller, Event, Principal, secret};
+use crate::model::{Caller, Event, Principal, Time, secret};
 use crate::oauth::{AnswerError, AuthorizationResponse};
 use crate::store::StoreError;
 
@@ -256,7 +256,7 @@ impl SignIn {
             SignInError::Denied { code: denial.code }
         })?;
         let person = login.person(&trip, &code).await?;
-        let cookie = self.begin(person, None, Some(cookie)).await?;
+        let cookie = self.begin(person, None, Some(cookie), trip.started_at).await?;
         Ok(SignedIn { cookie: Some(cookie), to: trip.to.as_str().to_owned() })
     }
 
@@ -276,7 +276,8 @@ impl SignIn {
         };
         let person = Person { caller, groups: BTreeSet::new() };
         let key = secret::fingerprint(key.expose_secret());
-        Ok(Some(self.begin(person, Some(key), cookie).await?))
+        let now = self.0.broker.now();
+        Ok(Some(self.begin(person, Some(key), cookie, now).await?))
     }
 
     /// Signs the browser of this cookie out.
@@ -295,11 +296,18 @@ impl SignIn {
 
     /// Begins a session under a cookie that nobody can have planted (session fixation), and ends the
     /// one before.
+    ///
+    /// `vouched_at`: when the issuer was asked for the person, or when the key or the application said
+    /// who it is.
+    ///
+    /// # Errors
+    /// [`SignInError::Unknown`] if the person's access was ended since.
     pub(super) async fn begin(
         &self,
         person: Person,
         key: Option<String>,
         before: Option<&SecretString>,
+        vouched_at: Time,
     ) -> Result<SecretString, SignInError> {
         let broker = &self.0.broker;
         if let Some(before) = before {
@@ -310,7 +318,13 @@ impl SignIn {
         let follows = before.map(|before| secret::fingerprint(before.expose_secret()));
         let session = Session { caller, groups, key, follows, began_at: now, seen_at: now };
         let cookie = secret::random();
-        broker.store().await?.begin_session(&cookie, &session).await?;
+        let store = broker.store().await?;
+        store.begin_session(&cookie, &session).await?;
+        // After it is written, so that either this finds the end of the access or that finds the session.
+        if store.is_cut_off(&session.caller, vouched_at).await? {
+            self.leave(&cookie).await?;
+            return Err(SignInError::Unknown);
+        }
         broker.sweep_in_time();
         self.record(Some(&session.caller), SignInOutcome::SignedIn);
         Ok(cookie)

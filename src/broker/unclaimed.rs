@@ -72,7 +72,8 @@ impl Broker {
         for _ in 0..MOST_TRIES {
             // Replaced by a newer link: the consent goes to the one that it was given by.
             let Some(held) = store.reread(authorization).await? else { return Ok(()) };
-            let longer = Authorization { unclaimed_since: Some(given_at), ..held.value.clone() };
+            let since = held.value.unclaimed_since.unwrap_or(given_at);
+            let longer = Authorization { unclaimed_since: Some(since), ..held.value.clone() };
             if store.prolong_link(&longer, &held).await? {
                 return Ok(());
             }

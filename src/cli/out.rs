@@ -32,6 +32,11 @@ impl<W: Write> Out<W> {
         if self.is_terminal { self.drawing(&tame(line)) } else { self.drawing(line) }
     }
 
+    /// What writes without a flush for each line. It may write to a terminal only what cannot steer it.
+    pub(super) fn stream(&mut self) -> Stream<'_, W> {
+        Stream(self)
+    }
+
     /// Writes what we have made for a terminal ourselves, colours included.
     ///
     /// # Errors
@@ -44,6 +49,38 @@ impl<W: Write> Out<W> {
             Err(error) if error.kind() == ErrorKind::BrokenPipe => {
                 self.gone = true;
                 Ok(())
+            }
+            outcome => outcome,
+        }
+    }
+}
+
+/// See [`Out::stream`].
+pub(super) struct Stream<'o, W>(&'o mut Out<W>);
+
+impl<W: Write> Write for Stream<'_, W> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.unless_gone(bytes.len(), |to| to.write(bytes))
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.unless_gone((), Write::flush)
+    }
+}
+
+impl<W: Write> Stream<'_, W> {
+    fn unless_gone<T>(
+        &mut self,
+        gone: T,
+        write: impl FnOnce(&mut W) -> io::Result<T>,
+    ) -> io::Result<T> {
+        if self.0.gone {
+            return Ok(gone);
+        }
+        match write(&mut self.0.to) {
+            Err(error) if error.kind() == ErrorKind::BrokenPipe => {
+                self.0.gone = true;
+                Ok(gone)
             }
             outcome => outcome,
         }

@@ -16,7 +16,7 @@ use crate::broker::device::DeviceError;
 use crate::config::trust::TrustError;
 use crate::config::{Config, Problem, Problems, Severity, environment};
 use crate::model::text::tame;
-use crate::store::{ArchiveError, ImportError, StoreError};
+use crate::store::{ArchiveError, ExportError, ImportError, StoreError};
 
 /// Narrower is unreadable, wider is tiring.
 const WIDTH: usize = 100;
@@ -177,6 +177,12 @@ impl Hinted for StoreError {
 impl Hinted for ArchiveError {
     fn hint(&self) -> String {
         self.hint().into()
+    }
+}
+
+impl Hinted for ExportError {
+    fn hint(&self) -> String {
+        self.hint()
     }
 }
 

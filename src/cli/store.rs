@@ -1,8 +1,6 @@
 //! `countersign store`
 
-use std::collections::BTreeMap;
-use std::fs::File;
-use std::io::{BufReader, Write};
+use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
@@ -16,7 +14,7 @@ use super::out::Out;
 use super::report::{self, hinted};
 use super::{Exit, block_on};
 use crate::model::Clock;
-use crate::store::{Archive, ArchiveError, Kind, Store, StoreError, Verified};
+use crate::store::{Archive, Kind, Store, StoreError, Verified};
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Command {
@@ -35,7 +33,7 @@ pub(super) enum Command {
         #[command(flatten)]
         place: Place,
     },
-    /// Look at every record: whether it opens and can be read. Changes none.
+    /// Check that everything that is kept can be read: accounts, links, sign-ins. Changes nothing.
     #[command(after_help = "Exits 1 when something is damaged.")]
     Verify {
         /// Write it as JSON.
@@ -76,38 +74,33 @@ fn is_stream(file: &Path) -> bool {
 async fn export<W: Write>(at: &Whereabouts, file: &Path, out: &mut Out<W>) -> anyhow::Result<Exit> {
     let slot = at.slot()?;
     let store = slot.get().await.map_err(hinted)?;
-    let archive = store.export(Clock::system().now()).await.map_err(hinted)?;
-    if is_stream(file) {
-        let mut text = Vec::new();
-        archive.write(&mut text)?;
-        out.line(String::from_utf8(text)?.trim_end())?;
+    let now = Clock::system().now();
+    let exported = if is_stream(file) {
+        let mut streams = Some(out.stream());
+        let again = || io::Error::other("the keys were rotated meanwhile; export again");
+        store.export(now, || streams.take().ok_or_else(again)).await
     } else {
-        archive
-            .save(file)
-            .map_err(|error| hinted(ArchiveError::from(error)))
-            .with_context(|| format!("`{}` was not written", file.display()))?;
-    }
+        store.export_to_file(now, file).await
+    };
+    let exported = exported
+        .map_err(hinted)
+        .with_context(|| format!("`{}` was not written", file.display()))?;
     report::note(&format!(
         "exported {}; keep the master key too, which is in {}",
-        records(archive.len()),
+        records(exported),
         at.keys.place()
     ));
     Ok(Exit::Done)
 }
 
 async fn import<W: Write>(at: Whereabouts, file: &Path, out: &mut Out<W>) -> anyhow::Result<Exit> {
-    let archive = if is_stream(file) {
-        Archive::read(std::io::stdin().lock())
-    } else {
-        File::open(file)
-            .map_err(ArchiveError::from)
-            .and_then(|file| Archive::read(BufReader::new(file)))
-    };
-    let archive = archive
+    let archive =
+        if is_stream(file) { Archive::receive(io::stdin().lock()) } else { Archive::open(file) };
+    let mut archive = archive
         .map_err(hinted)
         .with_context(|| format!("`{}` was not imported", file.display()))?;
     let place = at.keys.place();
-    let imported = Store::import(at.data.clone(), at.keys, &archive).await.map_err(hinted)?;
+    let imported = Store::import(at.data.clone(), at.keys, &mut archive).await.map_err(hinted)?;
     out.line(&format!(
         "imported {} into {}, exported at {}",
         records(imported.added),
@@ -159,11 +152,15 @@ async fn verify<W: Write>(
 }
 
 fn tell<W: Write>(verified: &Verified, out: &mut Out<W>) -> std::io::Result<()> {
-    for kind in &verified.kinds {
+    let is_there = |kind: &&Kind| kind.good > 0 || !kind.bad.is_empty();
+    if !verified.kinds.iter().any(|kind| is_there(&kind)) {
+        out.line("✓ nothing is kept yet")?;
+    }
+    for kind in verified.kinds.iter().filter(is_there) {
         let sign = if kind.bad.is_empty() { '✓' } else { '✗' };
-        out.line(&format!("{sign} {}: {} good", kind.name, kind.good))?;
-        for ((key, why), count) in damage(kind) {
-            out.line(&format!("    {key}: {}: {why}", records(count)))?;
+        out.line(&format!("{sign} {}: {} good", words(&kind.name), kind.good))?;
+        for bad in &kind.bad {
+            out.line(&format!("    {}: {}: {}", bad.key, records(bad.records), bad.why))?;
         }
     }
     if verified.orphans > 0 {
@@ -175,19 +172,29 @@ fn tell<W: Write>(verified: &Verified, out: &mut Out<W>) -> std::io::Result<()> 
     Ok(())
 }
 
-fn describe(kind: &Kind) -> serde_json::Value {
-    let bad: Vec<_> = damage(kind)
-        .into_iter()
-        .map(|((key, why), count)| json!({ "key": key, "reason": why, "records": count }))
-        .collect();
-    json!({ "kind": kind.name, "good": kind.good, "bad": bad })
+/// A kind of records in the operator's words.
+fn words(kind: &str) -> &str {
+    match kind {
+        "grant" => "accounts",
+        "used" => "times of last use",
+        "authorization" => "requests for consent",
+        "ticket" => "links",
+        "state" => "visits to a provider",
+        "unconfirmed" | "unclaimed" => "consents that an application has to confirm",
+        "verification" => "browsers that an application has to confirm",
+        "session" => "signed-in browsers",
+        "signin" => "sign-ins under way",
+        "cutoff" => "ends of a user's access",
+        // Of a newer version.
+        other => other,
+    }
 }
 
-/// What is bad, counted by where and why.
-fn damage(kind: &Kind) -> BTreeMap<(String, String), usize> {
-    let mut counted = BTreeMap::new();
-    for bad in &kind.bad {
-        *counted.entry((bad.key.clone(), bad.why.to_string())).or_default() += 1;
-    }
-    counted
+fn describe(kind: &Kind) -> serde_json::Value {
+    let bad: Vec<_> = kind
+        .bad
+        .iter()
+        .map(|bad| json!({ "key": bad.key, "reason": bad.why.to_string(), "records": bad.records }))
+        .collect();
+    json!({ "kind": kind.name, "good": kind.good, "bad": bad })
 }

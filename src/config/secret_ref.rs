@@ -50,6 +50,10 @@ pub enum RefError {
     Home,
     #[error("`cmd:` wants a program and its arguments, quotes closed")]
     Command,
+    /// It would be looked for in the working folder, which the MCP host chooses: a cloned repository
+    /// could bring a program of that name.
+    #[error("`cmd:` does not run what lies at a relative path")]
+    Relative,
     #[error("`keyring:` wants the name of an entry")]
     Keyring,
 }
@@ -61,6 +65,9 @@ impl RefError {
             Self::Literal | Self::Variable | Self::Own => "e.g. `env:GITHUB_CLIENT_SECRET`",
             Self::File | Self::Home => "e.g. `file:/run/secrets/github`",
             Self::Command => "e.g. `cmd:pass show github`",
+            Self::Relative => {
+                "write an absolute path, or the name of a program on the PATH; e.g. `cmd:/usr/local/bin/token github`"
+            }
             Self::Keyring => "e.g. `keyring:github`",
         }
     }
@@ -87,7 +94,7 @@ pub fn parse(text: &str) -> Result<SecretRef, RefError> {
             Ok(_) => Err(RefError::File),
             Err(_) => Err(RefError::Home),
         },
-        "cmd" => split_words(rest).map(SecretRef::Command).ok_or(RefError::Command),
+        "cmd" => command(rest).map(SecretRef::Command),
         "keyring" if is_entry_name(rest) => Ok(SecretRef::Keyring(rest.into())),
         "keyring" => Err(RefError::Keyring),
         _ => Err(RefError::Literal),
@@ -108,6 +115,31 @@ fn is_our_own(name: &str) -> bool {
 fn is_entry_name(name: &str) -> bool {
     !name.is_empty()
         && name.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '_' | '-' | '.'))
+}
+
+/// A program by its name or absolute path, and its arguments. Arguments are not ours to understand, so
+/// only those are refused that say themselves that they are relative paths.
+fn command(text: &str) -> Result<Vec<String>, RefError> {
+    let mut words = split_words(text).ok_or(RefError::Command)?;
+    if words.iter().any(|word| is_explicitly_relative(word)) {
+        return Err(RefError::Relative);
+    }
+    let program = words.first_mut().ok_or(RefError::Command)?;
+    let path = environment::expanded(Path::new(program)).map_err(|_| RefError::Home)?;
+    let is_name = matches!(
+        path.components().collect::<Vec<_>>()[..],
+        [std::path::Component::Normal(name)] if name == path.as_os_str()
+    );
+    if !is_name && !path.is_absolute() {
+        return Err(RefError::Relative);
+    }
+    *program = path.into_os_string().into_string().map_err(|_| RefError::Command)?;
+    Ok(words)
+}
+
+fn is_explicitly_relative(word: &str) -> bool {
+    let mut parts = word.split(std::path::is_separator);
+    matches!(parts.next(), Some("." | "..")) && parts.next().is_some()
 }
 
 /// Splits at white space; quotes hold words together. There is no shell, so nothing else means
@@ -425,6 +457,17 @@ mod tests {
         assert_eq!(parse("keyring:google"), Ok(SecretRef::Keyring("google".into())));
         let words = ["op", "read", "a b", ""].map(str::to_owned).to_vec();
         assert_eq!(parse("cmd:op  read 'a b' \"\""), Ok(SecretRef::Command(words)));
+        for (text, program) in [
+            ("cmd:/usr/bin/op read op://vault/item", "/usr/bin/op"),
+            ("cmd:pass show mail/github .", "pass"),
+            ("cmd:.hidden", ".hidden"),
+        ] {
+            let Ok(SecretRef::Command(words)) = parse(text) else { panic!("{text}") };
+            assert_eq!(words[0], program);
+        }
+        let Ok(SecretRef::Command(words)) = parse("cmd:~/bin/token ~/x") else { panic!("~") };
+        assert!(Path::new(&words[0]).is_absolute() && words[0].ends_with("/bin/token"));
+        assert_eq!(words[1], "~/x", "there is no shell");
     }
 
     #[test]
@@ -440,6 +483,20 @@ mod tests {
         assert_eq!(parse("file:secret"), Err(RefError::File));
         assert_eq!(parse("cmd: "), Err(RefError::Command));
         assert_eq!(parse("cmd:'a"), Err(RefError::Command));
+        for relative in [
+            "./token",
+            "../token",
+            "bin/token",
+            ".",
+            "..",
+            "token/",
+            "./a/../token",
+            "'./to ken' x",
+            "sh ./token",
+            "sh -c ../token",
+        ] {
+            assert_eq!(parse(&format!("cmd:{relative}")), Err(RefError::Relative), "{relative}");
+        }
         assert_eq!(parse("keyring:a/b"), Err(RefError::Keyring));
     }
 

@@ -148,12 +148,12 @@ impl Held {
 impl Application {
     /// An end user of this application, apart from everybody of the same name elsewhere.
     pub fn caller(&self, user: UserId) -> Caller {
-        Caller { namespace: namespace(&self.name), user }
+        Caller { namespace: Caller::namespace_of_key(&self.name), user }
     }
 
     /// Whether this is one of its end users.
     pub fn is_of(&self, caller: &Caller) -> bool {
-        caller.namespace == namespace(&self.name)
+        caller.namespace == Caller::namespace_of_key(&self.name)
     }
 
     /// The page that tells who sits at a browser.
@@ -182,11 +182,7 @@ fn person(
 ) -> Principal {
     let (namespace, opener) = match issuer {
         Some((issuer, opener)) => ((*issuer).to_owned(), opener.clone()),
-        None => (namespace(name), Ok(Opener::SignedIn)),
+        None => (Caller::namespace_of_key(name), Ok(Opener::SignedIn)),
     };
     Principal { caller: Caller { namespace, user }, groups: BTreeSet::new(), opener }
-}
-
-fn namespace(key: &str) -> String {
-    format!("key:{key}")
 }

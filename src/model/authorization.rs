@@ -100,7 +100,8 @@ pub struct Authorization {
     /// has kept as [`Unconfirmed`].
     #[serde(default, skip_serializing)]
     pub browser: Option<String>,
-    /// When the latest [`Unclaimed`] consent was given by this link, for which it stays open.
+    /// When the first [`Unclaimed`] consent was given by this link, for which it stays open. No later
+    /// one: a browser that has the link must not keep it open for ever.
     #[serde(default)]
     pub unclaimed_since: Option<Time>,
     /// What the person knows the account by that is connected now.
@@ -345,6 +346,8 @@ impl Authorization {
     }
 
     /// Whether a browser may take it to the provider before the application has confirmed the browser.
+    /// For the first [`LIFETIME`] only: where the link stays open after that, it is for the consents
+    /// that wait to be claimed, and any other browser has to be confirmed first.
     pub fn asks_unconfirmed(&self, now: Time) -> bool {
         let is_after = matches!(
             &self.opener,
@@ -352,7 +355,8 @@ impl Authorization {
         );
         // What is pasted goes to us alone, so there is no order to keep.
         let is_at_provider = matches!(self.trip.way, Way::Code(_));
-        is_after && is_at_provider && self.status == Status::Pending && !self.is_expired(now)
+        let is_new = !now.is_past(self.created_at, LIFETIME);
+        is_after && is_at_provider && is_new && self.status == Status::Pending
     }
 
     /// How often the person has said no within the last hour.

@@ -37,6 +37,11 @@ impl Caller {
         name.filter(|name| *name != "local" && !name.contains("://")).unwrap_or(&self.namespace)
     }
 
+    /// The namespace of the users whom the API key of this name vouches for.
+    pub fn namespace_of_key(name: &str) -> String {
+        format!("{KEY_PREFIX}{name}")
+    }
+
     /// The server itself, which is granted what no person is asked for. No end user comes from this
     /// namespace, whatever they are called.
     pub fn server() -> Self {

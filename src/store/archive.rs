@@ -7,10 +7,14 @@
 //! {"records":2,"sha256":"<of all lines before this one, in hex>"}
 //! ```
 //!
-//! The key ring travels along as the record `ring`, so the master key of the store opens the copy.
+//! The key ring travels along as the record `ring`, so the master key of the store opens the copy. The
+//! other records come in order of keys; the ring comes last, or among them in an archive of an earlier
+//! version.
+//!
+//! Written and read record by record: no more than one is in memory.
 
-use std::collections::BTreeMap;
-use std::io::{self, BufRead, Read as _, Write};
+use std::fs::File;
+use std::io::{self, BufRead, BufReader, Read, Seek, Write};
 use std::path::Path;
 
 use base64::Engine as _;
@@ -28,13 +32,16 @@ const VERSION: u32 = 1;
 /// A record has some kilobytes.
 const LONGEST_LINE: u64 = 16 << 20;
 
-/// All records of a store.
-#[derive(Debug, PartialEq, Eq)]
-pub struct Archive {
+/// An archive that was read to its end once and is whole.
+#[derive(Debug)]
+pub struct Archive<S> {
     pub store: String,
     pub exported_at: String,
-    /// The ring among them.
-    pub(super) records: BTreeMap<Key, Sealed>,
+    source: S,
+    ring: Sealed,
+    /// With the ring.
+    records: usize,
+    digest: String,
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -98,57 +105,139 @@ struct Tail {
     sha256: String,
 }
 
-impl Archive {
-    pub(super) fn new(store: String, now: Time, records: BTreeMap<Key, Sealed>) -> Self {
-        Self { store, exported_at: utc(now), records }
+/// Writes an archive.
+pub(super) struct Writer<W> {
+    to: W,
+    digest: Sha256,
+    records: usize,
+}
+
+impl<W: Write> Writer<W> {
+    pub(super) fn begin(to: W, store: String, now: Time) -> io::Result<Self> {
+        let mut writer = Self { to, digest: Sha256::new(), records: 0 };
+        let (format, exported_at) = (FORMAT.into(), utc(now));
+        writer.line(&Head { format, version: VERSION, store, exported_at })?;
+        Ok(writer)
+    }
+
+    /// In order of keys, and the ring last.
+    pub(super) fn put(&mut self, key: &Key, sealed: &Sealed) -> io::Result<()> {
+        self.records += 1;
+        let sealed = STANDARD.encode(sealed.as_bytes());
+        self.line(&Line { key: key.as_str().into(), sealed })
+    }
+
+    /// Without this line the archive is cut off. Returns the number of records.
+    pub(super) fn finish(mut self) -> io::Result<usize> {
+        let tail = Tail { records: self.records, sha256: hex(self.digest.clone()) };
+        self.line(&tail)?;
+        self.to.flush()?;
+        Ok(self.records)
+    }
+
+    fn line(&mut self, line: &impl Serialize) -> io::Result<()> {
+        let mut line = serde_json::to_vec(line)?;
+        line.push(b'\n');
+        self.digest.update(&line);
+        self.to.write_all(&line)
+    }
+}
+
+impl Archive<File> {
+    /// Reads an archive to its end. A pipe is copied into a private file first, since an import goes
+    /// over the records more than once.
+    pub fn open(path: &Path) -> Result<Self, ArchiveError> {
+        let file = File::open(path)?;
+        if file.metadata()?.is_file() { Self::read(file) } else { Self::receive(file) }
+    }
+
+    /// As [`Self::open`], from standard input.
+    pub fn receive(mut from: impl Read) -> Result<Self, ArchiveError> {
+        let mut copy = private_file::scratch()?;
+        io::copy(&mut from, &mut copy)?;
+        Self::read(copy)
+    }
+}
+
+impl<S: Read + Seek> Archive<S> {
+    /// Reads all of it, or fails.
+    pub(super) fn read(mut source: S) -> Result<Self, ArchiveError> {
+        let mut reader = Reader::begin(&mut source)?;
+        let mut ring = None;
+        while let Some((key, sealed)) = reader.next()? {
+            if key.as_str() == ring::PLACE {
+                ring = Some(sealed);
+            }
+        }
+        let Reader { head, records, digest, .. } = reader;
+        let digest = hex(digest);
+        let ring = ring.ok_or(ArchiveError::Foreign)?;
+        Ok(Self { store: head.store, exported_at: head.exported_at, source, ring, records, digest })
+    }
+
+    pub(super) fn ring(&self) -> &Sealed {
+        &self.ring
     }
 
     /// The number of records, without the ring.
     pub fn len(&self) -> usize {
-        self.records.keys().filter(|key| key.as_str() != ring::PLACE).count()
+        self.records.saturating_sub(1)
     }
 
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
 
-    pub fn write(&self, to: &mut impl Write) -> io::Result<()> {
-        let mut digest = Sha256::new();
-        let mut put = |line: &str| {
-            digest.update(line);
-            digest.update("\n");
-            writeln!(to, "{line}")
-        };
-        put(&serde_json::to_string(&Head {
-            format: FORMAT.into(),
-            version: VERSION,
-            store: self.store.clone(),
-            exported_at: self.exported_at.clone(),
-        })?)?;
-        for (key, sealed) in &self.records {
-            let sealed = STANDARD.encode(sealed.as_bytes());
-            put(&serde_json::to_string(&Line { key: key.as_str().into(), sealed })?)?;
-        }
-        let tail = Tail { records: self.records.len(), sha256: hex(digest) };
-        writeln!(to, "{}", serde_json::to_string(&tail)?)?;
-        to.flush()
+    /// The records without the ring, in order of keys.
+    pub(super) fn records(&mut self) -> Result<Records<'_, S>, ArchiveError> {
+        let reader = Reader::begin(&mut self.source)?;
+        Ok(Records { reader, digest: &self.digest, is_over: false })
     }
+}
 
-    /// Writes it to a new file that nobody else can read.
-    pub fn save(&self, path: &Path) -> io::Result<()> {
-        let mut content = Vec::new();
-        self.write(&mut content)?;
-        let written = private_file::write_private(path, &content);
-        if written.as_ref().is_err_and(|error| error.kind() != io::ErrorKind::AlreadyExists) {
-            // Half an export is none; one that cannot be removed is refused by `read`.
-            let _ = std::fs::remove_file(path);
+/// The records of an archive without the ring, in order of keys.
+pub(super) struct Records<'a, S> {
+    reader: Reader<'a, S>,
+    digest: &'a str,
+    is_over: bool,
+}
+
+impl<S: Read> Records<'_, S> {
+    /// # Errors
+    /// [`ArchiveError::Changed`] at the end, if it is not the archive that was read before.
+    pub(super) fn next(&mut self) -> Result<Option<(Key, Sealed)>, ArchiveError> {
+        while !self.is_over {
+            match self.reader.next()? {
+                Some((key, _)) if key.as_str() == ring::PLACE => {}
+                Some(record) => return Ok(Some(record)),
+                None if hex(self.reader.digest.clone()) != self.digest => {
+                    return Err(ArchiveError::Changed);
+                }
+                None => self.is_over = true,
+            }
         }
-        written
+        Ok(None)
     }
+}
 
-    /// Reads all of it, or fails.
-    pub fn read(mut from: impl BufRead) -> Result<Self, ArchiveError> {
-        let mut digest = Sha256::new();
+/// Reads an archive from its beginning, line by line.
+struct Reader<'a, S> {
+    from: BufReader<&'a mut S>,
+    head: Head,
+    digest: Sha256,
+    lines: usize,
+    records: usize,
+    last: Option<Key>,
+    has_ring: bool,
+}
+
+impl<'a, S: Read> Reader<'a, S> {
+    fn begin(source: &'a mut S) -> Result<Self, ArchiveError>
+    where
+        S: Seek,
+    {
+        source.rewind()?;
+        let mut from = BufReader::new(source);
         let head = next_line(&mut from)?.ok_or(ArchiveError::Foreign)?;
         let claim: Claim = serde_json::from_slice(&head).map_err(|_| ArchiveError::Foreign)?;
         if claim.format != FORMAT {
@@ -157,38 +246,46 @@ impl Archive {
         if claim.version != VERSION {
             return Err(ArchiveError::OtherVersion { found: claim.version });
         }
-        digest.update(&head);
-        let head: Head =
-            serde_json::from_slice(&head).map_err(|_| ArchiveError::Damaged { line: 1 })?;
-        let mut records = BTreeMap::new();
-        for number in 2.. {
-            let damaged = || ArchiveError::Damaged { line: number };
-            let Some(line) = next_line(&mut from)? else {
-                return Err(ArchiveError::CutOff { lines: number - 1 });
-            };
-            if let Ok(tail) = serde_json::from_slice::<Tail>(&line) {
-                if tail.records != records.len() || tail.sha256 != hex(digest) {
-                    return Err(ArchiveError::Changed);
-                }
-                if next_line(&mut from)?.is_some() {
-                    return Err(ArchiveError::Damaged { line: number + 1 });
-                }
-                break;
+        let digest = Sha256::new_with_prefix(&head);
+        let head = serde_json::from_slice(&head).map_err(|_| ArchiveError::Damaged { line: 1 })?;
+        Ok(Self { from, head, digest, lines: 1, records: 0, last: None, has_ring: false })
+    }
+
+    /// The next record; `None` at the end of a whole archive.
+    fn next(&mut self) -> Result<Option<(Key, Sealed)>, ArchiveError> {
+        let Some(line) = next_line(&mut self.from)? else {
+            return Err(ArchiveError::CutOff { lines: self.lines });
+        };
+        self.lines += 1;
+        let damaged = || ArchiveError::Damaged { line: self.lines };
+        if let Ok(tail) = serde_json::from_slice::<Tail>(&line) {
+            if tail.records != self.records || tail.sha256 != hex(self.digest.clone()) {
+                return Err(ArchiveError::Changed);
             }
-            if !line.ends_with(b"\n") {
-                return Err(ArchiveError::CutOff { lines: number });
+            if next_line(&mut self.from)?.is_some() {
+                return Err(ArchiveError::Damaged { line: self.lines + 1 });
             }
-            digest.update(&line);
-            let line: Line = serde_json::from_slice(&line).map_err(|_| damaged())?;
-            let sealed = STANDARD.decode(line.sealed).map_err(|_| damaged())?;
-            if records.insert(Key::new(line.key), Sealed::from_stored(sealed)).is_some() {
-                return Err(damaged());
-            }
+            return Ok(None);
         }
-        if !records.contains_key(&Key::new(ring::PLACE.into())) {
-            return Err(ArchiveError::Foreign);
+        if !line.ends_with(b"\n") {
+            return Err(ArchiveError::CutOff { lines: self.lines });
         }
-        Ok(Self { store: head.store, exported_at: head.exported_at, records })
+        self.digest.update(&line);
+        let line: Line = serde_json::from_slice(&line).map_err(|_| damaged())?;
+        let sealed = STANDARD.decode(line.sealed).map_err(|_| damaged())?;
+        let key = Key::new(line.key);
+        // No key twice: the ring once, and the others in order.
+        let is_twice = if key.as_str() == ring::PLACE {
+            std::mem::replace(&mut self.has_ring, true)
+        } else {
+            let last = self.last.replace(key.clone());
+            last.is_some_and(|last| last >= key)
+        };
+        if is_twice {
+            return Err(damaged());
+        }
+        self.records += 1;
+        Ok(Some((key, Sealed::from_stored(sealed))))
     }
 }
 
@@ -204,32 +301,83 @@ fn hex(digest: Sha256) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::io::Cursor;
+
     use super::*;
 
-    fn archive() -> Archive {
-        let record =
-            |key: &str, bytes: &[u8]| (Key::new(key.into()), Sealed::from_stored(bytes.to_vec()));
-        let records = [record("grant/a", b"\x01sealed"), record("ring", b"\x02wrapped")];
-        Archive::new("id".into(), Time::from_millis(0), records.into())
+    type Read = Archive<Cursor<Vec<u8>>>;
+
+    fn read(text: impl Into<Vec<u8>>) -> Result<Read, ArchiveError> {
+        Archive::read(Cursor::new(text.into()))
+    }
+
+    fn record(key: &str, bytes: &[u8]) -> (Key, Sealed) {
+        (Key::new(key.into()), Sealed::from_stored(bytes.to_vec()))
+    }
+
+    fn write(records: &[(Key, Sealed)]) -> Vec<u8> {
+        let mut text = Vec::new();
+        let mut writer = Writer::begin(&mut text, "id".into(), Time::from_millis(0)).unwrap();
+        for (key, sealed) in records {
+            writer.put(key, sealed).unwrap();
+        }
+        assert_eq!(writer.finish().unwrap(), records.len());
+        text
     }
 
     fn written() -> Vec<u8> {
-        let mut text = Vec::new();
-        archive().write(&mut text).unwrap();
-        text
+        write(&[record("grant/a", b"\x01sealed"), record("ring", b"\x02wrapped")])
     }
 
     #[test]
     fn what_was_written_is_read() {
-        assert_eq!(Archive::read(written().as_slice()).unwrap(), archive());
-        assert_eq!(archive().len(), 1);
+        let mut archive = read(written()).unwrap();
+        assert_eq!((archive.store.as_str(), archive.len()), ("id", 1));
+        assert_eq!(archive.exported_at, utc(Time::from_millis(0)));
+        assert_eq!(archive.ring().as_bytes(), b"\x02wrapped");
+        for _ in 0..2 {
+            let mut records = archive.records().unwrap();
+            assert_eq!(records.next().unwrap(), Some(record("grant/a", b"\x01sealed")));
+            assert_eq!(records.next().unwrap(), None);
+        }
+    }
+
+    #[test]
+    fn the_ring_stands_anywhere_and_the_others_in_order_and_each_once() {
+        let [a, b, ring, z] = ["a", "b", "ring", "z"].map(|key| record(key, b"\x01"));
+        for records in [[&a, &b, &ring, &z], [&ring, &a, &b, &z], [&a, &b, &z, &ring]] {
+            let mut archive = read(write(&records.map(Clone::clone))).unwrap();
+            let mut back = archive.records().unwrap();
+            let all: Vec<_> = std::iter::from_fn(|| back.next().unwrap()).collect();
+            assert_eq!(all, [a.clone(), b.clone(), z.clone()]);
+        }
+        for (records, line) in [
+            ([&a, &a, &ring, &z], 3),
+            ([&b, &a, &ring, &z], 3),
+            ([&a, &ring, &ring, &z], 4),
+            ([&a, &ring, &b, &a], 5),
+        ] {
+            let found = read(write(&records.map(Clone::clone)));
+            assert!(matches!(found, Err(ArchiveError::Damaged { line: at }) if at == line));
+        }
+        assert!(matches!(read(write(&[a])), Err(ArchiveError::Foreign)));
+    }
+
+    #[test]
+    fn an_archive_that_is_another_one_the_second_time_is_refused() {
+        let mut archive = read(written()).unwrap();
+        let other = write(&[record("grant/b", b"\x01sealed"), record("ring", b"\x02wrapped")]);
+        *archive.source.get_mut() = other;
+        let mut records = archive.records().unwrap();
+        assert!(records.next().unwrap().is_some());
+        assert!(matches!(records.next(), Err(ArchiveError::Changed)));
     }
 
     #[test]
     fn wherever_it_is_cut_off_it_is_refused() {
         let whole = written();
         for length in 0..whole.len() - 1 {
-            assert!(Archive::read(&whole[..length]).is_err(), "{length}");
+            assert!(read(&whole[..length]).is_err(), "{length}");
         }
     }
 
@@ -239,20 +387,20 @@ mod tests {
         for at in 0..whole.len() - 1 {
             let mut changed = whole.clone();
             changed[at] ^= 1;
-            assert!(Archive::read(changed.as_slice()).is_err(), "{at}");
+            assert!(read(changed).is_err(), "{at}");
         }
         let twice = [whole.clone(), whole].concat();
-        assert!(matches!(Archive::read(twice.as_slice()), Err(ArchiveError::Damaged { .. })));
+        assert!(matches!(read(twice), Err(ArchiveError::Damaged { .. })));
     }
 
     #[test]
     fn another_format_is_named() {
         let text = String::from_utf8(written()).unwrap();
         let newer = text.replace("\"version\":1", "\"version\":2");
-        let found = Archive::read(newer.as_bytes());
+        let found = read(newer);
         assert!(matches!(found, Err(ArchiveError::OtherVersion { found: 2 })));
         for foreign in ["", "\n", "PK\u{3}", "{}", &text.replace("countersign store", "other")] {
-            assert!(matches!(Archive::read(foreign.as_bytes()), Err(ArchiveError::Foreign)));
+            assert!(matches!(read(foreign), Err(ArchiveError::Foreign)));
         }
     }
 }

@@ -55,11 +55,46 @@ impl fmt::Debug for Sealed {
     }
 }
 
+/// Bytes of keys and sealed records in a page.
+pub(super) const PAGE_BYTES: usize = 256 << 10;
+
+/// Some of the records under a prefix. Memory is bounded by a page, however many records there are.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Page {
+    /// In order of keys.
+    pub records: Vec<(Key, Sealed)>,
+    /// No record follows. Otherwise `records` is not empty.
+    pub is_last: bool,
+}
+
+impl Page {
+    /// Takes records up to [`PAGE_BYTES`], and the first one whatever its size.
+    ///
+    /// # Errors
+    /// The first error of a record.
+    pub(super) fn cut(
+        found: impl Iterator<Item = Result<(Key, Sealed), BackendError>>,
+    ) -> Result<Self, BackendError> {
+        let (mut records, mut size) = (Vec::new(), 0);
+        for record in found {
+            let (key, sealed) = record?;
+            size += key.as_bytes().len() + sealed.as_bytes().len();
+            if size > PAGE_BYTES && !records.is_empty() {
+                return Ok(Self { records, is_last: false });
+            }
+            records.push((key, sealed));
+        }
+        Ok(Self { records, is_last: true })
+    }
+}
+
 /// What every store of bytes promises; `contract.rs` is the same in executable form.
 ///
 /// 1. Of racing swaps from the same `old` at most one returns true.
 /// 2. A swap that returned true survives `kill -9` of the process that asked.
-/// 3. A scan sees every swap that returned before it began.
+/// 3. A page holds what every swap left that returned before it was asked for. So a walk from page to
+///    page meets each record that is there all the while, once; one that is written or deleted
+///    meanwhile it may meet or not.
 /// 4. Bytes are opaque.
 /// 5. A swap whose answer was lost is settled by reading: the key holding exactly `new` means that
 ///    it happened; anything else means that it is not known to be ours.
@@ -68,11 +103,33 @@ impl fmt::Debug for Sealed {
 pub trait Backend: Send + Sync + 'static {
     fn get<'a>(&'a self, key: &'a Key) -> BoxFuture<'a, Result<Option<Sealed>, BackendError>>;
 
+    /// The next records whose key starts with `prefix` and is greater than `after` (`None`: the first
+    /// ones), in order of keys, as many as [`Page::cut`] takes. [`Walk`](super::walk::Walk) goes on
+    /// from page to page.
+    fn page<'a>(
+        &'a self,
+        prefix: &'a Key,
+        after: Option<&'a Key>,
+    ) -> BoxFuture<'a, Result<Page, BackendError>>;
+
     /// Every record whose key starts with `prefix`, in order of keys.
+    #[cfg(test)]
     fn scan<'a>(
         &'a self,
         prefix: &'a Key,
-    ) -> BoxFuture<'a, Result<Vec<(Key, Sealed)>, BackendError>>;
+    ) -> BoxFuture<'a, Result<Vec<(Key, Sealed)>, BackendError>> {
+        Box::pin(async move {
+            let mut all: Vec<(Key, Sealed)> = Vec::new();
+            loop {
+                let after = all.last().map(|(key, _)| key.clone());
+                let page = self.page(prefix, after.as_ref()).await?;
+                all.extend(page.records);
+                if page.is_last {
+                    return Ok(all);
+                }
+            }
+        })
+    }
 
     /// Replaces `old` by `new` if the key holds exactly `old` (`None`: nothing), and says whether it
     /// did. Durable when it returns true.
@@ -115,5 +172,35 @@ impl BackendError {
             Self::Peer(error) => error.hint(),
             Self::Unowned(error) => error.hint(),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_page_is_bounded_by_its_bytes_and_holds_a_record_of_any_size() {
+        let record = |number: usize, size: usize| {
+            (Key::new(format!("k/{number:03}")), Sealed::from_stored(vec![7; size]))
+        };
+        for sizes in [vec![], vec![0], vec![1_000; 3], vec![100_000; 50], vec![PAGE_BYTES * 2; 3]] {
+            let all: Vec<_> =
+                sizes.iter().enumerate().map(|(number, size)| record(number, *size)).collect();
+            let mut back = Vec::new();
+            loop {
+                let page = Page::cut(all.iter().skip(back.len()).cloned().map(Ok)).unwrap();
+                let bytes: usize = page.records.iter().map(|(_, sealed)| sealed.0.len()).sum();
+                assert!(bytes <= PAGE_BYTES || page.records.len() == 1, "{bytes}");
+                back.extend(page.records);
+                assert_eq!(page.is_last, back.len() == all.len());
+                if page.is_last {
+                    break;
+                }
+            }
+            assert_eq!(back, all);
+        }
+        let failing = [Ok(record(0, 1)), Err(BackendError::Corrupt)];
+        assert!(matches!(Page::cut(failing.into_iter()), Err(BackendError::Corrupt)));
     }
 }

@@ -2,7 +2,8 @@
 
 use std::sync::Arc;
 
-use super::backend::{Backend, Key, Sealed};
+use super::backend::{Backend, Key, PAGE_BYTES, Sealed};
+use super::walk::Walk;
 
 fn key(path: &str) -> Key {
     Key::new(path.into())
@@ -18,6 +19,7 @@ pub(super) async fn holds(backend: Arc<dyn Backend>) {
     of_racing_swaps_one_wins(&backend).await;
     scan_sees_the_prefix_and_nothing_else(&*backend).await;
     bytes_are_opaque(&*backend).await;
+    pages_are_bounded_and_meet_each_record_once(&*backend).await;
     a_read_never_misses_a_swap_that_returned(&backend).await;
 }
 
@@ -55,6 +57,34 @@ async fn scan_sees_the_prefix_and_nothing_else(backend: &dyn Backend) {
     let found = backend.scan(&key("scan/")).await.unwrap();
     let expected = ["scan/a", "scan/b"].map(|path| (key(path), bytes(path.as_bytes())));
     assert_eq!(found, expected);
+}
+
+async fn pages_are_bounded_and_meet_each_record_once(backend: &dyn Backend) {
+    let large = bytes(&vec![7; 60_000]);
+    let paths: Vec<_> = (10..30).map(|number| key(&format!("page/{number}"))).collect();
+    for path in &paths {
+        assert!(backend.swap(path, None, Some(&large)).await.unwrap());
+    }
+    let prefix = key("page/");
+    let (mut walk, mut met) = (Walk::under(backend, prefix.as_str()), Vec::new());
+    while let Some(page) = walk.next().await.unwrap() {
+        let size: usize = page.iter().map(|(_, sealed)| sealed.as_bytes().len()).sum();
+        assert!(size <= PAGE_BYTES, "{size}");
+        met.extend(page.into_iter().map(|(key, _)| key));
+        // What the walk has passed may go, and what comes behind it is not met.
+        let last = met.last().unwrap();
+        assert!(backend.swap(last, Some(&large), None).await.unwrap());
+        backend.swap(&key("page/0"), None, Some(&large)).await.unwrap();
+    }
+    assert_eq!(met, paths);
+    let after = async |after: &str| {
+        let page = backend.page(&prefix, Some(&key(after))).await.unwrap();
+        page.records.first().map(|(key, _)| key.as_str().to_owned())
+    };
+    assert_eq!(after("page/0").await.as_deref(), Some("page/10"));
+    assert_eq!(after("page/100").await.as_deref(), Some("page/11"), "where none stands");
+    assert_eq!(after("a").await.as_deref(), Some("page/0"), "before all of them");
+    assert_eq!((after("page/9").await, after("z").await), (None, None));
 }
 
 async fn bytes_are_opaque(backend: &dyn Backend) {

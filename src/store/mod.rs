@@ -52,6 +52,7 @@ mod trouble;
 mod used;
 mod users;
 mod verify;
+mod walk;
 
 #[cfg(test)]
 mod contract;
@@ -65,7 +66,7 @@ use tokio::sync::{OnceCell, watch};
 use zeroize::Zeroizing;
 
 pub use archive::{Archive, ArchiveError};
-pub use backend::{Backend, BackendError, Key, Sealed};
+pub use backend::{Backend, BackendError, Key, Page, Sealed};
 pub use folder::{DataFolder, FolderError};
 pub use key::{KeyError, KeyPlace, KeySource, MasterKey};
 pub use peer::{Answer, ListeningSockets, PeerError};
@@ -85,7 +86,7 @@ use record::{Pointer, Record};
 use ring::{Opening, Ring};
 use shared::Shared;
 pub use slot::{Readiness, Slot};
-pub use transfer::{ImportError, Imported};
+pub use transfer::{ExportError, ImportError, Imported};
 pub use users::StoredUser;
 pub use verify::{Bad, Kind, Verified};
 
@@ -524,20 +525,6 @@ impl Store {
             Some(sealed) => self.unseal(key, sealed).await.map(Some),
             None => Ok(None),
         }
-    }
-
-    /// Every record under a prefix that opens. One that does not open is named in the log and left
-    /// alone: it must not keep a person from the others.
-    async fn read_all<T: Record>(&self, prefix: &str) -> Result<Vec<Held<T>>> {
-        let found = self.noted_read(self.backend.scan(&Key::new(prefix.into())).await)?;
-        let mut opened = Vec::with_capacity(found.len());
-        for (key, sealed) in found {
-            match self.unseal(key, sealed).await {
-                Ok(held) => opened.push(held),
-                Err(error) => tracing::warn!(record = T::NAME, %error, "left a record alone"),
-            }
-        }
-        Ok(opened)
     }
 
     async fn unseal<T: Record>(&self, key: Key, sealed: Sealed) -> Result<Held<T>> {

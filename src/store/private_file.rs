@@ -71,11 +71,27 @@ fn draft(folder: &Path) -> PathBuf {
 
 /// Makes a file that nobody else can read.
 pub(super) fn write_private(path: &Path, content: &[u8]) -> io::Result<()> {
-    let mut options = fs::OpenOptions::new();
-    options.write(true).create_new(true);
-    #[cfg(unix)]
-    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-    let mut file = options.open(path)?;
+    let mut file = create_private(path)?;
     file.write_all(content)?;
     file.sync_all()
+}
+
+/// Creates an empty file that only its owner can read, for writing and reading.
+///
+/// # Errors
+/// [`io::ErrorKind::AlreadyExists`] among others.
+pub(super) fn create_private(path: &Path) -> io::Result<File> {
+    let mut options = fs::OpenOptions::new();
+    options.read(true).write(true).create_new(true);
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    options.open(path)
+}
+
+/// Creates a private file without a name, which is gone when it is closed.
+pub(super) fn scratch() -> io::Result<File> {
+    let path = draft(&std::env::temp_dir());
+    let file = create_private(&path)?;
+    fs::remove_file(&path)?;
+    Ok(file)
 }

@@ -21,6 +21,7 @@ use super::backend::{Backend, BackendError, Key, Sealed};
 use super::key::{KeySource, MasterKey};
 use super::seal::{self, KeyRing, SealError};
 use super::shared::Foundation;
+use super::walk::is_empty;
 use super::{Result, StoreError};
 use crate::model::Time;
 
@@ -67,7 +68,7 @@ impl Ring {
         for _ in 0..ROUNDS {
             let Some(wrapped) = backend.get(&place).await? else {
                 // A ring beside records that it did not seal would only hide that theirs is gone.
-                if !backend.scan(&Key::new(String::new())).await?.is_empty() {
+                if !is_empty(backend).await? {
                     return Err(StoreError::NoRing);
                 }
                 if opening == Opening::Look {

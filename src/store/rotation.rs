@@ -16,7 +16,7 @@ use super::backend::{Backend as _, Key, Sealed};
 use super::key::{KeyError, KeySource};
 use super::key_file::Replacing;
 use super::seal::{self, DataKeyId, KeyRing};
-use super::{Result, Store, StoreError, ring};
+use super::{Result, Store, StoreError};
 use crate::model::Time;
 
 /// How long a data key stays that seals no more. Every write reads the ring right before it seals,
@@ -72,10 +72,13 @@ impl Store {
         // The ring after the records: a data key is in it before the first record that needs it.
         let mut counts: BTreeMap<DataKeyId, usize> = BTreeMap::new();
         let mut lost = 0;
-        for (_, sealed) in self.records().await? {
-            match seal::sealed_with(&sealed) {
-                Ok(id) => *counts.entry(id).or_default() += 1,
-                Err(_) => lost += 1,
+        let mut records = self.records();
+        while let Some(page) = records.next().await? {
+            for (_, sealed) in page {
+                match seal::sealed_with(&sealed) {
+                    Ok(id) => *counts.entry(id).or_default() += 1,
+                    Err(_) => lost += 1,
+                }
             }
         }
         let ring = self.ring.read(&self.backend).await?;
@@ -162,22 +165,18 @@ impl Store {
         }
     }
 
-    /// Every record but the ring.
-    pub(super) async fn records(&self) -> Result<Vec<(Key, Sealed)>> {
-        let mut found = self.backend.scan(&Key::new(String::new())).await?;
-        found.retain(|(key, _)| key.as_str() != ring::PLACE);
-        Ok(found)
-    }
-
     /// One look at every record: how many were sealed anew, how many do not open.
     async fn reseal_all(&self, ring: &KeyRing) -> Result<(usize, usize)> {
         let (mut moved, mut unreadable) = (0, 0);
-        let mut steps = stream::iter(self.records().await?)
-            .map(|(key, sealed)| self.reseal(ring, key, sealed))
-            .buffer_unordered(AT_ONCE);
-        while let Some(step) = steps.try_next().await? {
-            moved += usize::from(step == Step::Moved);
-            unreadable += usize::from(step == Step::Unreadable);
+        let mut records = self.records();
+        while let Some(page) = records.next().await? {
+            let mut steps = stream::iter(page)
+                .map(|(key, sealed)| self.reseal(ring, key, sealed))
+                .buffer_unordered(AT_ONCE);
+            while let Some(step) = steps.try_next().await? {
+                moved += usize::from(step == Step::Moved);
+                unreadable += usize::from(step == Step::Unreadable);
+            }
         }
         Ok((moved, unreadable))
     }
@@ -201,12 +200,11 @@ impl Store {
         // Judged by one ring and looked for after it: whatever had its time then is not written with
         // any more.
         let spent: Vec<DataKeyId> = spent(&before, now);
-        let used: BTreeSet<DataKeyId> = self
-            .records()
-            .await?
-            .iter()
-            .filter_map(|(_, sealed)| seal::sealed_with(sealed).ok())
-            .collect();
+        let mut used: BTreeSet<DataKeyId> = BTreeSet::new();
+        let mut records = self.records();
+        while let Some(page) = records.next().await? {
+            used.extend(page.iter().filter_map(|(_, sealed)| seal::sealed_with(sealed).ok()));
+        }
         let dropped: Vec<_> = spent.into_iter().filter(|id| !used.contains(id)).collect();
         let after = self
             .ring

@@ -14,10 +14,11 @@ use tokio::sync::{Notify, watch};
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
-use super::backend::{Backend, BackendError, Key, Sealed};
+use super::backend::{Backend, BackendError, Key, Page, Sealed};
 use super::folder::DataFolder;
 use super::owner::{Elected, Owner, elect};
 use super::peer::{Answering, Peer, PeerError, Trouble};
+use super::walk::is_empty;
 use super::{Notice, StoreError};
 
 /// How often an operation is asked of yet another owner. Each may be killed as it is asked.
@@ -236,7 +237,7 @@ impl Inner {
             return Ok(());
         };
         let stands = owner.backend.get(&key).await?;
-        if stands.is_none() && owner.backend.scan(&Key::new(String::new())).await?.is_empty() {
+        if stands.is_none() && is_empty(&*owner.backend).await? {
             owner.backend.swap(&key, None, Some(&sealed)).await?;
         }
         Ok(())
@@ -333,10 +334,10 @@ impl Answerer {
         }
     }
 
-    async fn scan(&self, prefix: &Key) -> Result<Vec<(Key, Sealed)>, Trouble> {
+    async fn page(&self, prefix: &Key, after: Option<&Key>) -> Result<Page, Trouble> {
         match self {
-            Self::Owner(owner) => Ok(owner.backend.scan(prefix).await?),
-            Self::Peer(peer) => peer.scan(prefix).await,
+            Self::Owner(owner) => Ok(owner.backend.page(prefix, after).await?),
+            Self::Peer(peer) => peer.page(prefix, after).await,
         }
     }
 
@@ -396,14 +397,15 @@ impl Backend for Shared {
         .boxed()
     }
 
-    fn scan<'a>(
+    fn page<'a>(
         &'a self,
         prefix: &'a Key,
-    ) -> BoxFuture<'a, Result<Vec<(Key, Sealed)>, BackendError>> {
+        after: Option<&'a Key>,
+    ) -> BoxFuture<'a, Result<Page, BackendError>> {
         async move {
             let mut owners = self.owners();
             loop {
-                match owners.next().await?.scan(prefix).await {
+                match owners.next().await?.page(prefix, after).await {
                     Err(Trouble::Lost) => {}
                     done => return done.map_err(failed),
                 }

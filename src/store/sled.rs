@@ -9,6 +9,7 @@
 use std::collections::HashMap;
 use std::fs::{self, File};
 use std::io::{self, Read as _, Seek as _, Write as _};
+use std::ops::Bound;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -18,7 +19,7 @@ use futures_util::FutureExt as _;
 use futures_util::future::BoxFuture;
 use parking_lot::{Mutex, RwLock};
 
-use super::backend::{Backend, BackendError, Key, Sealed};
+use super::backend::{Backend, BackendError, Key, Page, Sealed};
 use super::folder::Lock;
 use super::ring;
 use crate::model::Time;
@@ -377,20 +378,27 @@ impl Backend for SledBackend {
         })
     }
 
-    fn scan<'a>(
+    fn page<'a>(
         &'a self,
         prefix: &'a Key,
-    ) -> BoxFuture<'a, Result<Vec<(Key, Sealed)>, BackendError>> {
-        let prefix = prefix.clone();
+        after: Option<&'a Key>,
+    ) -> BoxFuture<'a, Result<Page, BackendError>> {
+        let (prefix, after) = (prefix.clone(), after.cloned());
         self.run(move |_, open| {
-            open.db
-                .scan_prefix(prefix.as_bytes())
-                .map(|entry| {
-                    let (key, value) = entry?;
-                    let key = std::str::from_utf8(&key).map_err(|_| BackendError::Corrupt)?;
-                    Ok((Key::new(key.to_owned()), Sealed::from_stored(value.to_vec())))
-                })
-                .collect()
+            let start = match &after {
+                Some(after) if *after >= prefix => Bound::Excluded(after.as_bytes()),
+                _ => Bound::Included(prefix.as_bytes()),
+            };
+            let found = open.db.range::<&[u8], _>((start, Bound::Unbounded));
+            let under_it = found.take_while(|entry| {
+                // An error ends the page, and must be seen there.
+                entry.as_ref().map_or(true, |(key, _)| key.starts_with(prefix.as_bytes()))
+            });
+            Page::cut(under_it.map(|entry| {
+                let (key, value) = entry?;
+                let key = std::str::from_utf8(&key).map_err(|_| BackendError::Corrupt)?;
+                Ok((Key::new(key.to_owned()), Sealed::from_stored(value.to_vec())))
+            }))
         })
     }
 

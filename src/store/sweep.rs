@@ -2,15 +2,11 @@
 
 use super::record::{Cutoff, Pointer, Record};
 use super::users::CUTOFF_LIFETIME;
-use super::{Held, Result, Store};
+use super::{Result, Store};
 use crate::model::authorization::{LIFETIME, is_claimable};
 use crate::model::{
     Authorization, Grant, Session, SigningIn, Started, Time, Unconfirmed, Verification,
 };
-
-/// What a hash of a user begins with: base64url.
-pub(super) const BEGINNINGS: &str =
-    "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
 
 impl Store {
     /// Deletes what has expired: authorizations, their links and their states, sessions and trips to
@@ -32,24 +28,19 @@ impl Store {
 
     /// Deletes grants that nobody can use any more: expired ones that do not renew, and what is left
     /// of those that ended long ago.
-    ///
-    /// A sixty-fourth at a time, so that calls get their turn in a store of many people.
     pub async fn sweep_grants(&self, now: Time) -> Result<()> {
-        for beginning in BEGINNINGS.chars() {
-            let prefix = format!("grant/{beginning}");
-            self.clear::<Grant>(&prefix, |held| held.is_spent(now)).await?;
-            self.clear_uses(&format!("used/{beginning}")).await?;
-            tokio::task::yield_now().await;
-        }
-        Ok(())
+        self.clear::<Grant>("grant/", |held| held.is_spent(now)).await?;
+        self.clear_uses().await
     }
 
     async fn clear<T: Record>(&self, prefix: &str, is_over: impl Fn(&T) -> bool) -> Result<()> {
-        for held in self.read_all::<T>(prefix).await? {
-            let Held { value, .. } = &held;
-            if is_over(value) {
-                self.forget(&held).await?;
+        let mut pages = self.opened::<T>(prefix);
+        while let Some(page) = pages.next().await? {
+            for held in page.iter().filter(|held| is_over(&held.value)) {
+                self.forget(held).await?;
             }
+            // Calls get their turn in a store of many people.
+            tokio::task::yield_now().await;
         }
         Ok(())
     }

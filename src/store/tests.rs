@@ -72,12 +72,20 @@ impl Several {
         self.place.open_with(keys).await
     }
 
-    pub(super) async fn import(
-        &self,
-        archive: &Archive,
-    ) -> std::result::Result<Imported, ImportError> {
-        Store::import(self.place.folder(), given(1), archive).await
+    pub(super) async fn import(&self, text: &[u8]) -> std::result::Result<Imported, ImportError> {
+        Store::import(self.place.folder(), given(1), &mut archive(text)).await
     }
+}
+
+pub(super) async fn exported(store: &Store) -> Vec<u8> {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("archive");
+    store.export_to_file(NOW, &file).await.unwrap();
+    fs::read(file).unwrap()
+}
+
+pub(super) fn archive(text: &[u8]) -> Archive<std::io::Cursor<Vec<u8>>> {
+    Archive::read(std::io::Cursor::new(text.to_vec())).unwrap()
 }
 
 pub(super) fn caller(name: &str) -> Caller {

@@ -1,18 +1,54 @@
-//! Export and import of a whole store, sealed as it is.
+//! Export and import of a whole store, sealed as it is, page by page.
 
-use std::collections::BTreeMap;
+use std::cmp::Ordering;
+use std::collections::BTreeSet;
+use std::fs;
+use std::io::{self, BufWriter, Read, Seek, Write};
+use std::ops::Range;
+use std::path::Path;
 
 use futures_util::future::join_all;
 use tokio::sync::watch;
 
-use super::archive::Archive;
+use super::archive::{self, Archive, ArchiveError, Writer};
 use super::backend::{Backend, BackendError, Key, Sealed};
 use super::peer::Answering;
 use super::ring::{self, Opening, Ring};
 use super::rotation::AT_ONCE;
 use super::shared::{Role, Shared};
-use super::{DataFolder, KeySource, Store, StoreError};
+use super::walk::Records;
+use super::{DataFolder, KeySource, Store, StoreError, private_file, seal};
 use crate::model::Time;
+
+/// Why a store was not exported.
+#[derive(Debug, thiserror::Error)]
+pub enum ExportError {
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    #[error(transparent)]
+    Archive(#[from] ArchiveError),
+}
+
+impl ExportError {
+    pub fn hint(&self) -> String {
+        match self {
+            Self::Store(error) => error.hint(),
+            Self::Archive(error) => error.hint().into(),
+        }
+    }
+}
+
+impl From<BackendError> for ExportError {
+    fn from(error: BackendError) -> Self {
+        Self::Store(error.into())
+    }
+}
+
+impl From<io::Error> for ExportError {
+    fn from(error: io::Error) -> Self {
+        Self::Archive(error.into())
+    }
+}
 
 #[derive(Debug, thiserror::Error)]
 pub enum ImportError {
@@ -20,6 +56,8 @@ pub enum ImportError {
     NotEmpty,
     #[error(transparent)]
     Store(#[from] StoreError),
+    #[error(transparent)]
+    Archive(#[from] ArchiveError),
 }
 
 impl ImportError {
@@ -29,7 +67,14 @@ impl ImportError {
                 "give an empty folder with `--data DIR`; this store was left as it was".into()
             }
             Self::Store(error) => error.hint(),
+            Self::Archive(error) => error.hint().into(),
         }
+    }
+}
+
+impl From<BackendError> for ImportError {
+    fn from(error: BackendError) -> Self {
+        Self::Store(error.into())
     }
 }
 
@@ -48,44 +93,95 @@ type Result<T, E = ImportError> = std::result::Result<T, E>;
 const ROUNDS: usize = 8;
 
 impl Store {
-    /// All records as they are at some moment of the call.
-    pub async fn export(&self, now: Time) -> Result<Archive, StoreError> {
-        let place = place();
+    /// Exports into a new file that only its owner can read. Returns the number of records, without
+    /// the ring. What fails leaves no file.
+    ///
+    /// # Errors
+    /// [`ExportError`]; [`ArchiveError::Io`] with [`io::ErrorKind::AlreadyExists`] for a file that is
+    /// there already, which stays as it is.
+    pub async fn export_to_file(&self, now: Time, path: &Path) -> Result<usize, ExportError> {
+        let file = private_file::create_private(path)?;
+        let anew = || {
+            let mut file = &file;
+            file.set_len(0)?;
+            file.rewind()?;
+            Ok(BufWriter::new(file))
+        };
+        let exported = self.export(now, anew).await;
+        let exported = exported.and_then(|records| {
+            file.sync_all()?;
+            Ok(records)
+        });
+        if exported.is_err() {
+            // Half an export is none; one that cannot be removed is refused by an import.
+            let _ = fs::remove_file(path);
+        }
+        exported
+    }
+
+    /// Exports every record. Returns their number, without the ring.
+    ///
+    /// `begin` opens what is written to, empty. It is called again where keys were rotated meanwhile
+    /// and the ring lacks one that a written record needs; where that is not possible, it fails.
+    ///
+    /// # Errors
+    /// [`ExportError`]
+    pub async fn export<W: Write>(
+        &self,
+        now: Time,
+        mut begin: impl FnMut() -> io::Result<W>,
+    ) -> Result<usize, ExportError> {
         for _ in 0..ROUNDS {
-            let before = self.backend.get(&place).await?;
-            let mut records: BTreeMap<_, _> = self.records().await?.into_iter().collect();
-            // Between two looks at the same ring, it had the data key of each.
-            match self.backend.get(&place).await? {
-                Some(wrapped) if before.as_ref() == Some(&wrapped) => {
-                    let id = self.ring.read(&self.backend).await?.store_id();
-                    records.insert(place, wrapped);
-                    return Ok(Archive::new(id, now, records));
-                }
-                Some(_) => {}
-                None => return Err(StoreError::NoRing),
+            if let Some(records) = self.export_once(now, begin()?).await? {
+                return Ok(records);
             }
         }
-        Err(StoreError::Contended)
+        Err(StoreError::Contended.into())
+    }
+
+    async fn export_once(&self, now: Time, to: impl Write) -> Result<Option<usize>, ExportError> {
+        let place = place();
+        let before = self.backend.get(&place).await?;
+        let ring = self.ring.read(&self.backend).await?;
+        let mut writer = Writer::begin(to, ring.store_id(), now)?;
+        let mut used = BTreeSet::new();
+        let mut records = self.records();
+        while let Some(page) = records.next().await? {
+            for (key, sealed) in &page {
+                used.extend(seal::sealed_with(sealed).ok());
+                writer.put(key, sealed)?;
+            }
+        }
+        // The ring after the records: a data key is in it before the first record that needs it. A key
+        // that was in it before may have been dropped since, when its last record was sealed anew.
+        let wrapped = self.backend.get(&place).await?.ok_or(StoreError::NoRing)?;
+        let listed = seal::listed(&wrapped);
+        let is_dropped = |(id, _)| used.contains(&id) && !listed.contains(&id);
+        if before.as_ref() != Some(&wrapped) && ring.keys().any(is_dropped) {
+            return Ok(None);
+        }
+        writer.put(&place, &wrapped)?;
+        Ok(Some(writer.finish()? - 1))
     }
 
     /// Puts an archive into an empty store, or completes an import that was cut off.
     ///
     /// The ring comes last, and without it no store opens: what was cut off is no half of a store,
     /// but one that the next import completes. What fails is undone.
-    pub async fn import(
+    pub async fn import<S: Read + Seek>(
         folder: DataFolder,
         keys: KeySource,
-        archive: &Archive,
+        archive: &mut Archive<S>,
     ) -> Result<Imported> {
         let now = folder.clock.now();
         let role = watch::Sender::new(Role::Peer);
         // Like any process, owner or peer: a server may have the store open.
         let backend = Shared::open(folder, Answering::default(), role).await?;
-        let mut steps = Steps { backend: &backend, done: Vec::new() };
+        let mut steps = Steps::new(&backend);
         let added = match put(&mut steps, archive).await {
             Ok(added) => added,
             Err(error) => {
-                steps.undo().await;
+                steps.undo(archive).await;
                 return Err(error);
             }
         };
@@ -94,105 +190,209 @@ impl Store {
     }
 }
 
-async fn put(steps: &mut Steps<'_>, archive: &Archive) -> Result<usize> {
-    let place = place();
-    let ring = archive.records.get(&place);
-    let old_ring = steps.read(&place).await?;
-    let there = steps.others(archive).await?;
-    let is_other_ring = old_ring.is_some() && old_ring.as_ref() != ring;
-    // A ring alone is what a first start leaves behind; beside records it has sealed them.
-    if there.foreign > 0 || (there.same > 0 && is_other_ring) {
-        return Err(ImportError::NotEmpty);
-    }
-    if is_other_ring {
+async fn put<S: Read + Seek>(steps: &mut Steps<'_>, archive: &mut Archive<S>) -> Result<usize> {
+    let ring = archive.ring().clone();
+    let old_ring = steps.backend.get(&place()).await?;
+    let same = steps.compare(archive).await?;
+    if let Some(old_ring) = old_ring.as_ref().filter(|old| **old != ring) {
+        // A ring alone is what a first start leaves behind; beside records it has sealed them.
+        if same > 0 {
+            return Err(ImportError::NotEmpty);
+        }
         // First of all, so that a running process writes nothing under it any more.
-        steps.swap(&place, old_ring.as_ref(), None).await?;
+        steps.remove_ring(old_ring).await?;
     }
     let added = steps.add(archive).await?;
     // What a running process wrote in between would not open under the new ring.
-    if steps.others(archive).await?.foreign > 0 {
-        return Err(ImportError::NotEmpty);
-    }
-    if old_ring.as_ref() != ring {
-        steps.swap(&place, None, ring).await?;
+    steps.compare(archive).await?;
+    if old_ring.as_ref() != Some(&ring) {
+        steps.put_ring(&ring).await?;
     }
     Ok(added)
 }
 
-/// Swaps that can be taken back.
+/// The steps of an import, which can be taken back.
 struct Steps<'b> {
     backend: &'b dyn Backend,
-    /// The key, what was put there, what stood there.
-    done: Vec<(Key, Option<Sealed>, Option<Sealed>)>,
+    removed_ring: Option<Sealed>,
+    put_ring: Option<Sealed>,
+    /// Which records of the archive were put into the store, by their number. Mostly it is one range.
+    added: Vec<Range<usize>>,
 }
 
-/// Records beside the ring.
-struct Others {
-    same: usize,
-    foreign: usize,
-}
-
-impl Steps<'_> {
-    async fn read(&self, key: &Key) -> Result<Option<Sealed>, StoreError> {
-        Ok(self.backend.get(key).await?)
+impl<'b> Steps<'b> {
+    fn new(backend: &'b dyn Backend) -> Self {
+        Self { backend, removed_ring: None, put_ring: None, added: Vec::new() }
     }
 
-    async fn others(&self, archive: &Archive) -> Result<Others, StoreError> {
-        let mut found = self.backend.scan(&Key::new(String::new())).await?;
-        found.retain(|(key, _)| *key != place());
-        let is_same = |(key, sealed): &&(Key, Sealed)| archive.records.get(key) == Some(sealed);
-        let same = found.iter().filter(is_same).count();
-        Ok(Others { same, foreign: found.len() - same })
-    }
-
-    async fn swap(&mut self, key: &Key, old: Option<&Sealed>, new: Option<&Sealed>) -> Result<()> {
-        let swapped = self.backend.swap(key, old, new).await;
-        self.note(key, old, new, swapped)
+    /// Counts the records of the archive that the store has.
+    ///
+    /// # Errors
+    /// [`ImportError::NotEmpty`] if it has others.
+    async fn compare<S: Read + Seek>(&self, archive: &mut Archive<S>) -> Result<usize> {
+        let mut comparison = Comparison::begin(archive, self.backend)?;
+        let mut same = 0;
+        while let Some(record) = comparison.next().await? {
+            same += usize::from(matches!(record, Compared::Same));
+        }
+        Ok(same)
     }
 
     /// Puts the records where they are not yet.
-    async fn add(&mut self, archive: &Archive) -> Result<usize> {
-        let there = self.backend.scan(&Key::new(String::new())).await.map_err(StoreError::from)?;
-        let there: BTreeMap<_, _> = there.into_iter().collect();
-        let is_missing = |(key, _): &(&Key, &Sealed)| **key != place() && !there.contains_key(key);
-        let missing: Vec<_> = archive.records.iter().filter(is_missing).collect();
-        for some in missing.chunks(AT_ONCE) {
-            let swaps = some.iter().map(|(key, sealed)| self.backend.swap(key, None, Some(sealed)));
-            // All of them to their end, or what failed could not be taken back.
-            let swapped = join_all(swaps).await.into_iter().zip(some);
-            let noted: Vec<_> = swapped
-                .map(|(swapped, (key, sealed))| self.note(key, None, Some(sealed), swapped))
-                .collect();
-            noted.into_iter().collect::<Result<()>>()?;
-        }
-        Ok(missing.len())
-    }
-
-    fn note(
-        &mut self,
-        key: &Key,
-        old: Option<&Sealed>,
-        new: Option<&Sealed>,
-        swapped: Result<bool, BackendError>,
-    ) -> Result<()> {
-        if let Ok(false) = swapped {
-            return Err(ImportError::NotEmpty);
-        }
-        // What failed may have happened all the same.
-        self.done.push((key.clone(), new.cloned(), old.cloned()));
-        swapped.map_err(StoreError::from)?;
-        Ok(())
-    }
-
-    async fn undo(self) {
-        for (key, put, stood) in self.done.iter().rev() {
-            let is_undone = match self.backend.swap(key, put.as_ref(), stood.as_ref()).await {
-                Ok(false) => self.read(key).await.is_ok_and(|stands| stands == *stood),
-                undone => undone.is_ok(),
-            };
-            if !is_undone {
-                tracing::warn!("a step of the import could not be taken back; import again");
+    async fn add<S: Read + Seek>(&mut self, archive: &mut Archive<S>) -> Result<usize> {
+        let mut comparison = Comparison::begin(archive, self.backend)?;
+        let (mut missing, mut number, mut added) = (Vec::with_capacity(AT_ONCE), 0, 0);
+        loop {
+            let record = comparison.next().await?;
+            let is_end = record.is_none();
+            if let Some(Compared::Missing(key, sealed)) = record {
+                missing.push((number, key, sealed));
             }
+            number += 1;
+            if missing.len() >= AT_ONCE || is_end {
+                added += missing.len();
+                self.add_some(std::mem::take(&mut missing)).await?;
+            }
+            if is_end {
+                return Ok(added);
+            }
+        }
+    }
+
+    async fn add_some(&mut self, some: Vec<(usize, Key, Sealed)>) -> Result<()> {
+        let swaps = some.iter().map(|(_, key, sealed)| self.backend.swap(key, None, Some(sealed)));
+        // All of them to their end, or what failed could not be taken back.
+        let swapped = join_all(swaps).await;
+        let mut outcome = Ok(());
+        for (swapped, (number, ..)) in swapped.into_iter().zip(some) {
+            match swapped {
+                Ok(false) => outcome = Err(ImportError::NotEmpty),
+                Ok(true) => self.note(number),
+                Err(error) => {
+                    // What failed may have happened all the same.
+                    self.note(number);
+                    outcome = Err(error.into());
+                }
+            }
+        }
+        outcome
+    }
+
+    fn note(&mut self, number: usize) {
+        match self.added.last_mut() {
+            Some(range) if range.end == number => range.end += 1,
+            _ => self.added.push(number..number + 1),
+        }
+    }
+
+    async fn remove_ring(&mut self, old: &Sealed) -> Result<()> {
+        let swapped = self.backend.swap(&place(), Some(old), None).await;
+        if !matches!(swapped, Ok(false)) {
+            self.removed_ring = Some(old.clone());
+        }
+        if swapped? { Ok(()) } else { Err(ImportError::NotEmpty) }
+    }
+
+    async fn put_ring(&mut self, new: &Sealed) -> Result<()> {
+        let swapped = self.backend.swap(&place(), None, Some(new)).await;
+        if !matches!(swapped, Ok(false)) {
+            self.put_ring = Some(new.clone());
+        }
+        if swapped? { Ok(()) } else { Err(ImportError::NotEmpty) }
+    }
+
+    async fn undo<S: Read + Seek>(mut self, archive: &mut Archive<S>) {
+        let mut is_undone = true;
+        if let Some(put) = self.put_ring.take() {
+            is_undone &= self.take_back(&place(), Some(&put), None).await;
+        }
+        is_undone &= self.remove_added(archive).await.unwrap_or(false);
+        if let Some(removed) = self.removed_ring.take() {
+            is_undone &= self.take_back(&place(), None, Some(&removed)).await;
+        }
+        if !is_undone {
+            tracing::warn!("a step of the import could not be taken back; import again");
+        }
+    }
+
+    async fn remove_added<S: Read + Seek>(&self, archive: &mut Archive<S>) -> Result<bool> {
+        if self.added.is_empty() {
+            return Ok(true);
+        }
+        let mut is_undone = true;
+        let (mut records, mut number, mut some) = (archive.records()?, 0, Vec::new());
+        loop {
+            let record = records.next()?;
+            let is_end = record.is_none();
+            some.extend(record.filter(|_| self.added.iter().any(|range| range.contains(&number))));
+            number += 1;
+            if some.len() >= AT_ONCE || is_end {
+                let steps = some.iter().map(|(key, put)| self.take_back(key, Some(put), None));
+                is_undone &= join_all(steps).await.into_iter().all(|is_undone| is_undone);
+                some.clear();
+            }
+            if is_end {
+                return Ok(is_undone);
+            }
+        }
+    }
+
+    /// Puts what stood there in the place of what was put. One that was not put after all is no
+    /// failure.
+    async fn take_back(&self, key: &Key, put: Option<&Sealed>, stood: Option<&Sealed>) -> bool {
+        match self.backend.swap(key, put, stood).await {
+            Ok(true) => true,
+            Ok(false) => self.backend.get(key).await.is_ok_and(|there| there.as_ref() == stood),
+            Err(_) => false,
+        }
+    }
+}
+
+/// A record of an archive, compared with the store.
+enum Compared {
+    Same,
+    Missing(Key, Sealed),
+}
+
+/// An archive and a store side by side, both in order of keys and without their rings.
+struct Comparison<'a, S> {
+    archived: archive::Records<'a, S>,
+    stored: Records<'a>,
+    page: std::vec::IntoIter<(Key, Sealed)>,
+}
+
+impl<'a, S: Read + Seek> Comparison<'a, S> {
+    fn begin(archive: &'a mut Archive<S>, backend: &'a dyn Backend) -> Result<Self> {
+        Ok(Self {
+            archived: archive.records()?,
+            stored: Records::of(backend),
+            page: Vec::new().into_iter(),
+        })
+    }
+
+    /// The next record of the archive.
+    ///
+    /// # Errors
+    /// [`ImportError::NotEmpty`] where the store has a record that the archive does not.
+    async fn next(&mut self) -> Result<Option<Compared>> {
+        while self.page.as_slice().is_empty() {
+            let Some(page) = self.stored.next().await? else { break };
+            self.page = page.into_iter();
+        }
+        let Some((key, sealed)) = self.archived.next()? else {
+            let is_more = !self.page.as_slice().is_empty();
+            return if is_more { Err(ImportError::NotEmpty) } else { Ok(None) };
+        };
+        let Some((stored, there)) = self.page.as_slice().first() else {
+            return Ok(Some(Compared::Missing(key, sealed)));
+        };
+        match stored.cmp(&key) {
+            Ordering::Greater => Ok(Some(Compared::Missing(key, sealed))),
+            Ordering::Equal if *there == sealed => {
+                self.page.next();
+                Ok(Some(Compared::Same))
+            }
+            Ordering::Equal | Ordering::Less => Err(ImportError::NotEmpty),
         }
     }
 }

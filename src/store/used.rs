@@ -1,6 +1,7 @@
 //! When grants were last used, in records beside them.
 
 use super::backend::{Backend as _, Key};
+use super::walk::Walk;
 use super::{Held, Result, Store, record};
 use crate::model::grant::Used;
 use crate::model::{Grant, Time};
@@ -44,12 +45,16 @@ impl Store {
     }
 
     /// Deletes what is left of grants that are gone.
-    pub(super) async fn clear_uses(&self, prefix: &str) -> Result<()> {
-        for (key, _) in self.backend.scan(&Key::new(prefix.into())).await? {
-            let grant = key.as_str().replacen(USED, GRANT, 1);
-            if self.backend.get(&Key::new(grant)).await?.is_none() {
-                self.forget_use(&key).await?;
+    pub(super) async fn clear_uses(&self) -> Result<()> {
+        let mut uses = Walk::under(&self.backend, USED);
+        while let Some(page) = uses.next().await? {
+            for (key, _) in page {
+                let grant = key.as_str().replacen(USED, GRANT, 1);
+                if self.backend.get(&Key::new(grant)).await?.is_none() {
+                    self.forget_use(&key).await?;
+                }
             }
+            tokio::task::yield_now().await;
         }
         Ok(())
     }

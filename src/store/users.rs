@@ -3,13 +3,14 @@
 //! Keys hold users as keyed hashes. Who it is stands in the record (`of`); records of an earlier
 //! version lack it until they are written anew.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::time::Duration;
 
-use super::record::Cutoff;
-use super::sweep::BEGINNINGS;
+use super::record::{Cutoff, Record};
 use super::{Held, Result, Store};
-use crate::model::{Authorization, Caller, Grant, ProviderId, Session, Started, Time, Unconfirmed};
+use crate::model::{
+    Authorization, Caller, Grant, ProviderId, Session, Started, Time, Unconfirmed, Verification,
+};
 
 /// How long a [`Cutoff`] is kept: longer than any consent takes from its beginning to its grant.
 pub(super) const CUTOFF_LIFETIME: Duration = Duration::from_hours(48);
@@ -25,24 +26,25 @@ pub struct StoredUser {
 
 impl Store {
     /// All users with grants. `known` names those whose records do not.
-    ///
-    /// A sixty-fourth of the store at a time, so that memory stays bounded and calls get their turn.
     pub async fn users(&self, known: &[Caller]) -> Result<Vec<StoredUser>> {
         let known: BTreeMap<String, &Caller> =
             known.iter().map(|caller| (self.user(caller), caller)).collect();
-        let mut users = Vec::new();
-        for beginning in BEGINNINGS.chars() {
-            let mut here: BTreeMap<String, StoredUser> = BTreeMap::new();
-            for held in self.read_all::<Grant>(&format!("grant/{beginning}")).await? {
+        // In order of keys the grants of a user come together.
+        let mut users: Vec<StoredUser> = Vec::new();
+        let mut last = String::new();
+        let mut grants = self.opened::<Grant>("grant/");
+        while let Some(page) = grants.next().await? {
+            for held in page {
                 let hash = held.key.as_str().split('/').nth(1).unwrap_or_default();
-                let user = here.entry(hash.to_owned()).or_insert_with(|| StoredUser {
-                    caller: known.get(hash).map(|caller| (*caller).clone()),
-                    grants: BTreeMap::new(),
-                });
+                if users.is_empty() || hash != last {
+                    let caller = known.get(hash).map(|caller| (*caller).clone());
+                    users.push(StoredUser { caller, grants: BTreeMap::new() });
+                    hash.clone_into(&mut last);
+                }
+                let Some(user) = users.last_mut() else { continue };
                 *user.grants.entry(held.value.provider).or_default() += 1;
                 user.caller = user.caller.take().or(held.of);
             }
-            users.extend(here.into_values());
             tokio::task::yield_now().await;
         }
         Ok(users)
@@ -71,44 +73,67 @@ impl Store {
     }
 
     /// Deletes what this user has begun and what browsers know them by: started authorizations,
-    /// unconfirmed consents, sessions. Returns the number of sessions.
+    /// unconfirmed consents, browsers that the application has confirmed or is asked about, sessions.
+    /// Who is on the way to an issuer is not known yet: see [`Self::is_cut_off`]. Returns the number of
+    /// sessions.
     pub async fn forget_begun(&self, caller: &Caller) -> Result<usize> {
-        for held in self.read_all::<Started>("state/").await? {
-            if held.value.authorization.caller == *caller {
-                self.forget(&held).await?;
+        let links = self.authorizations_of(caller).await?;
+        let links: BTreeSet<String> = links.into_iter().map(|held| held.value.id).collect();
+        self.forget_all::<Started>("state/", |it| it.authorization.caller == *caller).await?;
+        self.forget_all::<Unconfirmed>("unconfirmed/", |it| {
+            it.brought.authorization().caller == *caller
+        })
+        .await?;
+        self.forget_all::<Verification>("verification/", |it| {
+            it.confirmed.as_ref().is_some_and(|it| it.caller == *caller)
+                || it.link.as_ref().is_some_and(|link| links.contains(&link.authorization))
+        })
+        .await?;
+        self.forget_all::<Session>("session/", |it| it.caller == *caller).await
+    }
+
+    /// Deletes the records of a user, also one that is replaced at the same time. Returns their number.
+    async fn forget_all<T: Record>(
+        &self,
+        prefix: &str,
+        is_theirs: impl Fn(&T) -> bool,
+    ) -> Result<usize> {
+        let mut forgotten = 0;
+        let mut pages = self.opened::<T>(prefix);
+        while let Some(page) = pages.next().await? {
+            for held in page {
+                let (key, mut there) = (held.key.clone(), Some(held));
+                while let Some(held) = there.filter(|held| is_theirs(&held.value)) {
+                    if self.forget(&held).await? {
+                        forgotten += 1;
+                        break;
+                    }
+                    there = self.read(key.clone()).await?;
+                }
             }
         }
-        for held in self.read_all::<Unconfirmed>("unconfirmed/").await? {
-            if held.value.brought.authorization().caller == *caller {
-                self.forget(&held).await?;
-            }
-        }
-        let mut sessions = 0;
-        for held in self.read_all::<Session>("session/").await? {
-            if held.value.caller == *caller {
-                sessions += usize::from(self.forget(&held).await?);
-            }
-        }
-        Ok(sessions)
+        Ok(forgotten)
     }
 
     /// Users who have an open link, a redirect under way, an unclaimed consent or a browser session at
     /// `now`, each once.
     pub async fn users_who_began(&self, now: Time) -> Result<Vec<Caller>> {
         let mut callers = HashSet::new();
-        for held in self.read_all::<Authorization>("authorization/").await? {
-            if held.value.is_undecided(now) {
-                callers.insert(held.value.caller);
-            }
+        let mut links = self.opened::<Authorization>("authorization/");
+        while let Some(page) = links.next().await? {
+            let open = page.into_iter().filter(|held| held.value.is_undecided(now));
+            callers.extend(open.map(|held| held.value.caller));
         }
-        for held in self.read_all::<Started>("state/").await? {
-            callers.insert(held.value.authorization.caller);
+        let mut started = self.opened::<Started>("state/");
+        while let Some(page) = started.next().await? {
+            callers.extend(page.into_iter().map(|held| held.value.authorization.caller));
         }
         for held in self.all_unclaimed().await? {
             callers.insert(held.value.authorization.caller);
         }
-        for held in self.read_all::<Session>("session/").await? {
-            callers.insert(held.value.caller);
+        let mut sessions = self.opened::<Session>("session/");
+        while let Some(page) = sessions.next().await? {
+            callers.extend(page.into_iter().map(|held| held.value.caller));
         }
         Ok(callers.into_iter().collect())
     }

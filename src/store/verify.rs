@@ -4,8 +4,9 @@ use std::collections::BTreeMap;
 
 use secrecy::ExposeSecret as _;
 
-use super::backend::{Backend as _, Key, Sealed};
+use super::backend::{Key, Sealed};
 use super::record::{self, KINDS, Pointer};
+use super::walk::Walk;
 use super::{Result, Store, StoreError};
 use crate::model::{Authorization, Started};
 
@@ -33,6 +34,26 @@ pub struct Bad {
     /// Of whom is left out: `grant/…/github`.
     pub key: String,
     pub why: StoreError,
+    pub records: usize,
+}
+
+impl Kind {
+    fn new(name: &str) -> Self {
+        Self { name: name.to_owned(), good: 0, bad: Vec::new() }
+    }
+
+    fn note(&mut self, key: &str, looked: Result<()>) {
+        let Err(why) = looked else {
+            self.good += 1;
+            return;
+        };
+        let words = why.to_string();
+        let is_same = |bad: &&mut Bad| bad.key == key && bad.why.to_string() == words;
+        match self.bad.iter_mut().find(is_same) {
+            Some(bad) => bad.records += 1,
+            None => self.bad.push(Bad { key: key.to_owned(), why, records: 1 }),
+        }
+    }
 }
 
 impl Verified {
@@ -46,55 +67,55 @@ impl Store {
         // The ring itself: a copy in memory would open records that nobody else can.
         self.ring.read(&self.backend).await?;
         let mut verified = Verified::default();
-        let mut known = 0;
         for kind in KINDS {
-            let name = kind.prefix.trim_end_matches('/').to_owned();
-            let mut found = Kind { name, good: 0, bad: Vec::new() };
-            match self.backend.scan(&Key::new(kind.prefix.into())).await {
-                Ok(records) => {
-                    known += records.len();
-                    for (key, sealed) in records {
-                        match self.look(&key, &sealed, kind.check).await {
-                            Ok(()) => found.good += 1,
-                            Err(why) => found.bad.push(Bad { key: shape(&key), why }),
+            let mut found = Kind::new(kind.prefix.trim_end_matches('/'));
+            let mut records = Walk::under(&self.backend, kind.prefix);
+            loop {
+                match records.next().await {
+                    Ok(None) => break,
+                    Ok(Some(page)) => {
+                        for (key, sealed) in page {
+                            let looked = self.look(&key, &sealed, kind.check).await;
+                            found.note(&shape(&key), looked);
                         }
                     }
+                    // Where one page of sled's is damaged, it reads none of those after it.
+                    Err(why) => found.note(kind.prefix, Err(why.into())),
                 }
-                // Where one page is damaged sled reads none of those that it would come to next.
-                Err(why) => found.bad.push(Bad { key: kind.prefix.into(), why: why.into() }),
             }
             verified.kinds.push(found);
         }
         if verified.is_good() {
             verified.orphans = self.orphans().await?;
         }
-        self.look_at_others(known, &mut verified).await;
+        self.look_at_others(&mut verified).await;
         Ok(verified)
     }
 
     /// Records of kinds that this version does not know: whether they open.
-    async fn look_at_others(&self, known: usize, verified: &mut Verified) {
+    async fn look_at_others(&self, verified: &mut Verified) {
         let mut kinds: BTreeMap<String, Kind> = BTreeMap::new();
-        let records = match self.records().await {
-            Ok(records) if records.len() == known => return,
-            Ok(records) => records,
-            // Said already, unless what is damaged lies under no known kind.
-            Err(_) if !verified.is_good() => return,
-            Err(why) => {
-                let bad = vec![Bad { key: "…".into(), why }];
-                verified.kinds.push(Kind { name: "unknown".into(), good: 0, bad });
-                return;
-            }
-        };
-        for (key, sealed) in records {
-            if KINDS.iter().any(|kind| key.as_str().starts_with(kind.prefix)) {
-                continue;
-            }
-            let name = key.as_str().split('/').next().unwrap_or_default().to_owned();
-            let kind = kinds.entry(name.clone()).or_insert(Kind { name, good: 0, bad: Vec::new() });
-            match self.look(&key, &sealed, |_| Ok(())).await {
-                Ok(()) => kind.good += 1,
-                Err(why) => kind.bad.push(Bad { key: shape(&key), why }),
+        let mut records = self.records();
+        loop {
+            let page = match records.next().await {
+                Ok(Some(page)) => page,
+                Ok(None) => break,
+                // Said already, unless what is damaged lies under no known kind.
+                Err(_) if !verified.is_good() => break,
+                Err(why) => {
+                    let mut unknown = Kind::new("unknown");
+                    unknown.note("…", Err(why.into()));
+                    verified.kinds.push(unknown);
+                    break;
+                }
+            };
+            for (key, sealed) in page {
+                if KINDS.iter().any(|kind| key.as_str().starts_with(kind.prefix)) {
+                    continue;
+                }
+                let name = key.as_str().split('/').next().unwrap_or_default();
+                let kind = kinds.entry(name.to_owned()).or_insert_with(|| Kind::new(name));
+                kind.note(&shape(&key), self.look(&key, &sealed, |_| Ok(())).await);
             }
         }
         verified.kinds.extend(kinds.into_values());
@@ -111,16 +132,22 @@ impl Store {
 
     async fn orphans(&self) -> Result<usize> {
         let mut orphans = 0;
-        for held in self.read_all::<Pointer>("ticket/").await? {
-            let led_to = self.read::<Authorization>(Key::new(held.value.to)).await?;
-            let leads_there = led_to.is_some_and(|found| {
-                self.ticket_key(found.value.ticket.expose_secret()) == held.key
-            });
-            orphans += usize::from(!leads_there);
+        let mut links = self.opened::<Pointer>("ticket/");
+        while let Some(page) = links.next().await? {
+            for held in page {
+                let led_to = self.read::<Authorization>(Key::new(held.value.to)).await?;
+                let leads_there = led_to.is_some_and(|found| {
+                    self.ticket_key(found.value.ticket.expose_secret()) == held.key
+                });
+                orphans += usize::from(!leads_there);
+            }
         }
-        for held in self.read_all::<Started>("state/").await? {
-            let belongs = self.reread(&held.value.authorization).await?;
-            orphans += usize::from(belongs.is_none());
+        let mut started = self.opened::<Started>("state/");
+        while let Some(page) = started.next().await? {
+            for held in page {
+                let belongs = self.reread(&held.value.authorization).await?;
+                orphans += usize::from(belongs.is_none());
+            }
         }
         Ok(orphans)
     }
@@ -138,6 +165,7 @@ fn shape(key: &Key) -> String {
 
 #[cfg(test)]
 mod tests {
+    use super::super::backend::Backend as _;
     use super::super::tests::{Several, authorization, caller, given, grant};
     use super::*;
 

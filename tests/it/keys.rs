@@ -139,7 +139,7 @@ fn a_generated_key_is_all_that_is_printed_and_works() {
     // One that works with the store wraps it anew.
     home.open_a_link();
     home.key = Some(keys[1].clone());
-    assert!(home.done(&["store", "verify"]).contains("✓ authorization: 1 good"));
+    assert!(home.done(&["store", "verify"]).contains("✓ requests for consent: 1 good"));
     home.key = Some(keys[0].clone());
     assert_eq!(home.run(&["store", "verify"]).0, 1, "the old key is of no use any more");
 }
@@ -166,6 +166,8 @@ fn keys_rotate_and_nothing_is_lost() {
     assert!(new != old && new.len() == 44, "one new key");
     let shown = home.done(&["key", "status"]);
     assert!(shown.contains("it opens the store") && !shown.contains(&new), "{shown}");
+    let told = home.done(&["store", "verify"]);
+    assert_eq!(told, "✓ requests for consent: 1 good\n✓ links: 1 good\n");
     let (_, kept, _) = home.run(&["store", "verify", "--json"]);
     let kept: Value = serde_json::from_str(&kept).unwrap();
     assert_eq!((&kept["ok"], &kept["orphans"]), (&Value::Bool(true), &0.into()));
@@ -288,4 +290,41 @@ fn a_command_that_can_mean_nobody_fails_and_says_who_there_is() {
     }
     let (code, stdout, _) = home.run(&["auth", "revoke", "acme"]);
     assert_eq!((code, stdout.as_str()), (0, "Acme was not connected.\n"));
+}
+
+/// Records of an earlier version hold their user as a keyed hash only: of ben of my-app, and of dora.
+const UNNAMED: &str = include_str!("fixtures/unnamed_users.jsonl");
+
+#[test]
+fn accounts_that_name_no_user_are_counted_and_found_by_a_name() {
+    use base64::Engine as _;
+    let mut home = Home::new();
+    home.key = Some(base64::engine::general_purpose::STANDARD.encode([1; 32]));
+    std::fs::write(home.path("earlier"), UNNAMED).unwrap();
+    home.done(&["store", "import", "earlier"]);
+    let (code, stdout, stderr) = home.run(&["auth", "users"]);
+    assert_eq!((code, stdout.as_str()), (0, "ana (of local): acme\n"));
+    assert!(
+        stderr.contains("2 more accounts") && stderr.contains("did not note whose"),
+        "{stderr}"
+    );
+    let listed = home.json(&["auth", "users", "--json"]);
+    assert_eq!(
+        (listed["users"].as_array().unwrap().len(), &listed["unnamed_accounts"]),
+        (1, &2.into())
+    );
+
+    let revoke = ["auth", "revoke", "--all", "--user", "ben", "--of"];
+    let (code, _, stderr) = home.run(&[&revoke[..], &["other-app"]].concat());
+    assert_eq!(code, 1, "{stderr}");
+    for (user, of) in [("ben", "my-app"), ("dora", "https://login.example.com")] {
+        let (code, stdout, stderr) =
+            home.run(&["auth", "revoke", "--all", "--user", user, "--of", of]);
+        assert_eq!(code, 0, "{stdout}{stderr}");
+    }
+    let listed = home.json(&["auth", "users", "--json"]);
+    assert_eq!(
+        (&listed["users"][0]["user"], &listed["unnamed_accounts"]),
+        (&"ana".into(), &0.into())
+    );
 }

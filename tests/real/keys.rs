@@ -172,7 +172,7 @@ fn a_store_is_exported_in_the_midst_of_refreshes() {
         let other = with_the_key_of(&home, &world);
         done(&other, &["store", "import", file.to_str().unwrap()]);
         let verified = done(&other, &["store", "verify"]);
-        assert!(verified.contains("✓ grant: 1 good"), "{verified}");
+        assert!(verified.contains("✓ accounts: 1 good"), "{verified}");
     }
     assert_eq!(world.counts()["refresh_reuses"], 0);
 }

@@ -3,6 +3,7 @@
 //! A user belongs to whatever vouches for the name: this machine (`local`), an application's or user's
 //! key, or the issuer. `--of` names it as `auth users` shows it.
 
+use std::collections::BTreeSet;
 use std::io::Write;
 
 use anyhow::anyhow;
@@ -51,7 +52,16 @@ pub(super) async fn find(
     among: Among,
 ) -> anyhow::Result<Whom> {
     let own = local.caller()?;
-    let users = or_none(app.broker.users(std::slice::from_ref(&own)).await)?;
+    let mut users = or_none(app.broker.users(std::slice::from_ref(&own)).await)?;
+    if unnamed(&users) > 0 {
+        // Records of an earlier version name nobody, but they can be looked up by a name.
+        let known: Vec<Caller> = namespaces(&users, of)
+            .into_iter()
+            .map(|namespace| Caller { namespace, user: own.user.clone() })
+            .chain([own.clone()])
+            .collect();
+        users = or_none(app.broker.users(&known).await)?;
+    }
     let begun = match among {
         Among::Connected => Vec::new(),
         Among::Present => or_none(app.broker.users_who_began().await)?,
@@ -76,6 +86,22 @@ pub(super) async fn find(
     Ok(Whom { caller: found, is_named })
 }
 
+/// Where a user may belong that a command names: what `--of` may mean, and where the others belong.
+fn namespaces(users: &[StoredUser], of: Option<&str>) -> BTreeSet<String> {
+    let named = users.iter().filter_map(|user| user.caller.as_ref());
+    let meant = of.into_iter().flat_map(|of| {
+        let of = of.trim_end_matches('/');
+        [of.to_owned(), format!("{of}/"), Caller::namespace_of_key(of)]
+    });
+    named.map(|caller| caller.namespace.clone()).chain(meant).collect()
+}
+
+/// Accounts whose records name no user.
+fn unnamed(users: &[StoredUser]) -> usize {
+    let unnamed = users.iter().filter(|user| user.caller.is_none());
+    unnamed.map(|user| user.grants.values().sum::<usize>()).sum()
+}
+
 fn nobody(users: &[StoredUser], own: &Caller, of: Option<&str>) -> anyhow::Error {
     let user = shown(own.user.as_str(), LONGEST_NAME);
     let of = of.map(|of| format!(" of {}", shown(of, LONGEST_NAME))).unwrap_or_default();
@@ -83,6 +109,10 @@ fn nobody(users: &[StoredUser], own: &Caller, of: Option<&str>) -> anyhow::Error
     let named: Vec<String> =
         users.iter().filter_map(|user| user.caller.as_ref()).map(arguments).collect();
     let hint = match named.len() {
+        0 if unnamed(users) > 0 => format!(
+            "{} accounts were kept by an earlier version, which did not note whose they are; name their user with `--user` and `--of`",
+            unnamed(users)
+        ),
         0 => {
             "no user has connected an account; `countersign auth users` lists users who have".into()
         }
@@ -128,11 +158,7 @@ pub(super) async fn list<W: Write>(
     out: &mut Out<W>,
 ) -> anyhow::Result<Exit> {
     let users = or_none(app.broker.users(&[local.caller()?]).await)?;
-    let unnamed: usize = users
-        .iter()
-        .filter(|user| user.caller.is_none())
-        .map(|user| user.grants.values().sum::<usize>())
-        .sum();
+    let unnamed = unnamed(&users);
     let named = users.iter().filter_map(|user| Some((user.caller.as_ref()?, &user.grants)));
     if as_json {
         let users: Vec<_> = named
@@ -162,7 +188,7 @@ pub(super) async fn list<W: Write>(
     }
     if unnamed > 0 {
         report::note(&format!(
-            "{unnamed} more accounts were kept by an earlier version, which did not note whose they are; each is named once it is renewed or connected again"
+            "{unnamed} more accounts were kept by an earlier version, which did not note whose they are; each is named once it is renewed or connected again, and `countersign auth revoke --all --user USER --of WHERE` finds those of a user whom you name"
         ));
     }
     Ok(Exit::Done)

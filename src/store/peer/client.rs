@@ -21,7 +21,7 @@ use super::socket::Address;
 use super::{ListeningSockets, PeerError};
 #[cfg(unix)]
 use super::{socket, sockets};
-use crate::store::backend::{BackendError, Key, Sealed};
+use crate::store::backend::{BackendError, Key, Page, Sealed};
 
 /// How long the owner may take for anything, and for each part of a long answer. A stopped one
 /// takes for ever.
@@ -64,6 +64,7 @@ enum Reply {
     Got(Option<Sealed>),
     /// Part of a scan, and whether it is the last one.
     Scanned(Vec<(Key, Sealed)>, bool),
+    Paged(Page),
     Swapped(bool),
     Answered(Vec<u8>),
     Failed(Fault),
@@ -151,15 +152,32 @@ impl Peer {
         }
     }
 
-    pub(in crate::store) async fn scan(&self, prefix: &Key) -> Result<Vec<(Key, Sealed)>, Trouble> {
+    pub(in crate::store) async fn page(
+        &self,
+        prefix: &Key,
+        after: Option<&Key>,
+    ) -> Result<Page, Trouble> {
+        if !self.owner.about.pages {
+            return self.scan(prefix, after).await;
+        }
+        let after = after.map(Key::as_str);
+        match self.call(Request::Page { prefix: prefix.as_str(), after }).await? {
+            Reply::Paged(page) => Ok(page),
+            _ => Err(self.nonsense()),
+        }
+    }
+
+    /// All that follows as one page, from an owner of an earlier version.
+    async fn scan(&self, prefix: &Key, after: Option<&Key>) -> Result<Page, Trouble> {
         let mut asked = self.begin(Request::Scan(prefix.as_str())).await?;
-        let mut found = Vec::new();
+        let mut records = Vec::new();
         loop {
             match self.next(&mut asked).await? {
                 Reply::Scanned(part, last) => {
-                    found.extend(part);
+                    let wanted = |(key, _): &(Key, Sealed)| after.is_none_or(|after| key > after);
+                    records.extend(part.into_iter().filter(wanted));
                     if last {
-                        return Ok(found);
+                        return Ok(Page { records, is_last: true });
                     }
                 }
                 _ => return Err(self.nonsense()),
@@ -284,11 +302,9 @@ impl Waiting {
             Answer::Swapped(done) => Reply::Swapped(done),
             Answer::Answered(answer) => Reply::Answered(answer.to_vec()),
             Answer::Failed(fault) => Reply::Failed(fault),
-            Answer::Scanned { records, last } => {
-                let owned = |(key, bytes): (&str, &[u8])| {
-                    (Key::new(key.to_owned()), Sealed::from_stored(bytes.to_vec()))
-                };
-                Reply::Scanned(records.into_iter().map(owned).collect(), last)
+            Answer::Scanned { records, last } => Reply::Scanned(owned(records), last),
+            Answer::Paged { records, is_last } => {
+                Reply::Paged(Page { records: owned(records), is_last })
             }
         };
         if let Reply::Scanned(_, false) = reply {
@@ -318,6 +334,13 @@ async fn hold(address: Address, hello: Hello, sockets: ListeningSockets, connect
 
 #[cfg(not(unix))]
 async fn hold(_: Address, _: Hello, _: ListeningSockets, _: u64) {}
+
+fn owned(records: Vec<(&str, &[u8])>) -> Vec<(Key, Sealed)> {
+    let owned = |(key, bytes): (&str, &[u8])| {
+        (Key::new(key.to_owned()), Sealed::from_stored(bytes.to_vec()))
+    };
+    records.into_iter().map(owned).collect()
+}
 
 async fn read(stream: &Stream, waiting: &Waiting) {
     let mut codec = frame::codec();

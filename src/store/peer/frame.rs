@@ -11,9 +11,10 @@ use tokio::io::{AsyncRead, AsyncReadExt as _};
 use tokio_util::bytes::Bytes;
 use tokio_util::codec::LengthDelimitedCodec;
 
-use super::super::backend::{BackendError, Key, Sealed};
+use super::super::backend::{BackendError, Page};
 
-/// Raised whenever [`Request`] or [`Answer`] changes.
+/// Raised whenever [`Request`] or [`Answer`] changes, unless a member of [`About`] says whether the
+/// other process knows the change.
 pub(super) const PROTOCOL: u8 = 1;
 
 /// First in every hello: whatever else listens or calls is recognized by its absence.
@@ -24,9 +25,6 @@ const LONGEST_HELLO: usize = 1024;
 
 /// Far above any record: answers of token endpoints are bounded well below it.
 pub(super) const LONGEST_FRAME: usize = 4 << 20;
-
-/// A scan's answer is cut into frames of about this size.
-const PART: usize = 256 << 10;
 
 /// How one process introduces itself to another: [`MAGIC`], one byte for the protocol, then JSON.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -46,6 +44,10 @@ pub struct About {
     /// a caller that asks for them here, over a connection that carries nothing else.
     #[serde(default)]
     pub sockets: bool,
+    /// It answers [`Request::Page`]. An owner of an earlier version is asked for everything under a
+    /// prefix at once.
+    #[serde(default)]
+    pub pages: bool,
 }
 
 impl Hello {
@@ -53,7 +55,8 @@ impl Hello {
     pub(super) fn own(purpose: &str) -> Self {
         let version = env!("CARGO_PKG_VERSION").to_owned();
         let purpose = purpose.to_owned();
-        let about = About { version, pid: std::process::id(), purpose, sockets: false };
+        let pid = std::process::id();
+        let about = About { version, pid, purpose, sockets: false, pages: true };
         Self { protocol: PROTOCOL, about }
     }
 
@@ -110,6 +113,7 @@ pub(super) struct Numbered<T> {
 #[derive(Clone, Copy, Debug, Serialize, Deserialize)]
 pub(super) enum Request<'a> {
     Get(&'a str),
+    /// For peers of an earlier version: all pages, one answer each.
     Scan(&'a str),
     Swap {
         key: &'a str,
@@ -118,6 +122,12 @@ pub(super) enum Request<'a> {
     },
     /// Opaque to the store, see [`Answering`](super::Answering).
     Ask(&'a [u8]),
+    /// See [`Backend::page`](super::super::backend::Backend::page). Only for an owner whose hello says
+    /// [`About::pages`].
+    Page {
+        prefix: &'a str,
+        after: Option<&'a str>,
+    },
 }
 
 /// What the owner answers.
@@ -133,6 +143,11 @@ pub(super) enum Answer<'a> {
     Swapped(bool),
     Answered(&'a [u8]),
     Failed(Fault),
+    Paged {
+        #[serde(borrow)]
+        records: Vec<(&'a str, &'a [u8])>,
+        is_last: bool,
+    },
 }
 
 /// A [`BackendError`] on its way.
@@ -182,76 +197,56 @@ pub(super) fn decode<'a, T: Deserialize<'a>>(frame: &'a [u8]) -> Option<Numbered
     }
 }
 
-/// The answer to a scan, in as many frames as it needs, each made when the one before it is on its
-/// way: a peer waits for the next part, however many there are.
-pub(super) struct Parts {
-    id: u64,
-    rest: std::vec::IntoIter<(Key, Sealed)>,
-    is_over: bool,
+/// A page as the answer to a [`Request::Page`].
+///
+/// # Errors
+/// [`BackendError::TooLarge`] for a record that fills a frame by itself.
+pub(super) fn encode_page(id: u64, page: &Page) -> Result<Bytes, BackendError> {
+    encode(id, Answer::Paged { records: borrowed(page), is_last: page.is_last })
 }
 
-impl Parts {
-    pub(super) fn new(id: u64, found: Vec<(Key, Sealed)>) -> Self {
-        Self { id, rest: found.into_iter(), is_over: false }
-    }
+/// A page as an answer to a [`Request::Scan`].
+///
+/// # Errors
+/// As [`encode_page`].
+pub(super) fn encode_part(id: u64, page: &Page) -> Result<Bytes, BackendError> {
+    encode(id, Answer::Scanned { records: borrowed(page), last: page.is_last })
 }
 
-impl Iterator for Parts {
-    /// [`BackendError::TooLarge`] for a record that fills a frame by itself; nothing follows it.
-    type Item = Result<Bytes, BackendError>;
-
-    fn next(&mut self) -> Option<Self::Item> {
-        if self.is_over {
-            return None;
-        }
-        let rest = self.rest.as_slice();
-        let mut size = 0;
-        let fits = rest.iter().take_while(|(key, sealed)| {
-            let is_first = size == 0;
-            size += key.as_bytes().len() + sealed.as_bytes().len();
-            is_first || size <= PART
-        });
-        let count = fits.count();
-        let part = rest.iter().take(count);
-        let records = part.map(|(key, sealed)| (key.as_str(), sealed.as_bytes())).collect();
-        let last = count == rest.len();
-        let frame = encode(self.id, Answer::Scanned { records, last });
-        self.is_over = last || frame.is_err();
-        self.rest.by_ref().take(count).for_each(drop);
-        Some(frame)
-    }
+fn borrowed(page: &Page) -> Vec<(&str, &[u8])> {
+    page.records.iter().map(|(key, sealed)| (key.as_str(), sealed.as_bytes())).collect()
 }
 
 #[cfg(test)]
 mod tests {
+    use super::super::super::backend::{Key, PAGE_BYTES, Sealed};
     use super::*;
 
     #[test]
-    fn a_scan_of_any_size_comes_in_frames_below_the_cap() {
-        let record = |number: usize, size: usize| {
-            (Key::new(format!("k/{number}")), Sealed::from_stored(vec![7; size]))
+    fn a_page_comes_in_a_frame_below_the_cap_and_a_record_above_it_is_an_error() {
+        let page = |size: usize| {
+            let record = (Key::named("k"), Sealed::from_stored(vec![7; size]));
+            Page::cut(std::iter::repeat_n(record, 1_000).map(Ok)).unwrap()
         };
-        for sizes in [vec![], vec![0], vec![1_000; 3], vec![100_000; 50], vec![PART * 2; 3]] {
-            let found: Vec<_> =
-                sizes.iter().enumerate().map(|(number, size)| record(number, *size)).collect();
-            let frames: Vec<_> = Parts::new(3, found.clone()).collect::<Result<_, _>>().unwrap();
-            let mut back = Vec::new();
-            for (at, frame) in frames.iter().enumerate() {
-                assert!(frame.len() <= PART * 3);
-                let Some(Numbered { id: 3, body: Answer::Scanned { records, last } }) =
-                    decode(frame)
-                else {
-                    panic!("{sizes:?}")
-                };
-                assert_eq!(last, at + 1 == frames.len());
-                back.extend(records.into_iter().map(|(key, bytes)| {
-                    (Key::new(key.into()), Sealed::from_stored(bytes.to_vec()))
-                }));
-            }
-            assert_eq!(back, found);
+        for size in [1, 1_000, 100_000, PAGE_BYTES * 2] {
+            let page = page(size);
+            let frame = encode_page(3, &page).unwrap();
+            assert!(frame.len() <= PAGE_BYTES * 3, "{size}");
+            let Some(Numbered { id: 3, body: Answer::Paged { records, is_last } }) = decode(&frame)
+            else {
+                panic!("{size}")
+            };
+            assert_eq!((records.len(), is_last), (page.records.len(), page.is_last));
+            assert!(records.iter().all(|(key, bytes)| *key == "k" && bytes.len() == size));
         }
-        let mut parts = Parts::new(3, vec![record(0, LONGEST_FRAME), record(1, 1)]);
-        assert!(matches!((parts.next(), parts.next()), (Some(Err(_)), None)));
+        assert!(encode_page(3, &page(LONGEST_FRAME)).is_err());
+    }
+
+    #[test]
+    fn a_hello_of_an_earlier_version_says_nothing_of_pages() {
+        let earlier = [MAGIC, &[1], br#"{"version":"0.1.0","pid":7,"purpose":"serve"}"#].concat();
+        assert!(!Hello::decode(&earlier).unwrap().about.pages);
+        assert!(Hello::own("serve").about.pages);
     }
 
     #[test]

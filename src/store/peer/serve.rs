@@ -2,12 +2,12 @@
 //! does besides, such as writing to a pipe that nobody reads, keeps them waiting.
 
 use std::io;
-use std::iter;
 use std::path::Path;
 use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
 
+use futures_util::stream::{self, BoxStream};
 use futures_util::{SinkExt as _, StreamExt as _};
 use interprocess::local_socket::tokio::{Listener, Stream};
 use interprocess::local_socket::traits::tokio::Listener as _;
@@ -21,7 +21,7 @@ use tokio_util::sync::CancellationToken;
 use super::super::backend::{Backend, BackendError, Key, Sealed};
 use super::super::keeper::KEEPER_PURPOSE;
 use super::Answering;
-use super::frame::{self, Answer, Fault, Hello, Numbered, PROTOCOL, Parts, Request};
+use super::frame::{self, Answer, Fault, Hello, Numbered, PROTOCOL, Request};
 use super::socket::{self, Address};
 #[cfg(unix)]
 use super::sockets;
@@ -53,7 +53,7 @@ pub(in crate::store) struct Serving {
 }
 
 /// What answers a request, or what keeps it from being answered.
-type Frames = Box<dyn Iterator<Item = Result<Bytes, BackendError>> + Send>;
+type Frames = BoxStream<'static, Result<Bytes, BackendError>>;
 
 struct Owner {
     backend: Arc<dyn Backend>,
@@ -202,8 +202,8 @@ async fn serve(stream: &Stream, owner: &Owner) {
     });
     let mut done = std::pin::pin!(requests.buffer_unordered(MOST_AT_ONCE));
     let serve = async {
-        while let Some(Some(frames)) = done.next().await {
-            for frame in frames {
+        while let Some(Some(mut frames)) = done.next().await {
+            while let Some(frame) = frames.next().await {
                 let Some(frame) = frame else { return };
                 let Ok(Ok(())) = timeout(PATIENCE, answers.send(frame)).await else { return };
             }
@@ -232,31 +232,57 @@ fn is_server(caller: &Hello) -> bool {
 
 impl Owner {
     /// The frames that answer a request; `None` for what is no request, or cannot be answered.
-    async fn answer(
-        &self,
-        frame: &BytesMut,
-    ) -> Option<impl Iterator<Item = Option<Bytes>> + use<>> {
+    async fn answer(&self, frame: &BytesMut) -> Option<BoxStream<'static, Option<Bytes>>> {
         let Numbered { id, body } = frame::decode::<Request<'_>>(frame)?;
         let answered = match body {
             Request::Get(key) => self.get(id, key).await,
-            Request::Scan(prefix) => match self.backend.scan(&Key::new(prefix.into())).await {
-                Ok(found) => Ok(Box::new(Parts::new(id, found)) as Frames),
-                Err(error) => Err(error),
-            },
+            Request::Scan(prefix) => Ok(self.scan(id, prefix)),
+            Request::Page { prefix, after } => self.page(id, prefix, after).await,
             Request::Swap { key, old, new } => self.swap(id, key, old, new).await,
             Request::Ask(question) => match self.answering.answer(question.to_vec()).await {
                 Some(answer) => one(frame::encode(id, Answer::Answered(&answer))),
                 None => one(frame::encode(id, Answer::Failed(Fault::Unanswered))),
             },
         };
-        let frames = answered.unwrap_or_else(|error| Box::new(iter::once(Err(error))));
+        let frames = answered.unwrap_or_else(|error| stream::iter([Err(error)]).boxed());
         let failed = move |error: BackendError| frame::encode(id, Answer::Failed(error.into()));
-        Some(frames.map(move |frame| frame.or_else(failed).ok()))
+        Some(frames.map(move |frame| frame.or_else(failed).ok()).boxed())
     }
 
     async fn get(&self, id: u64, key: &str) -> Result<Frames, BackendError> {
         let found = self.backend.get(&Key::new(key.into())).await?;
         one(frame::encode(id, Answer::Got(found.as_ref().map(Sealed::as_bytes))))
+    }
+
+    async fn page(
+        &self,
+        id: u64,
+        prefix: &str,
+        after: Option<&str>,
+    ) -> Result<Frames, BackendError> {
+        let after = after.map(|after| Key::new(after.into()));
+        let page = self.backend.page(&Key::new(prefix.into()), after.as_ref()).await?;
+        one(frame::encode_page(id, &page))
+    }
+
+    /// Every page under a prefix, each read when the one before it is on its way.
+    fn scan(&self, id: u64, prefix: &str) -> Frames {
+        let (backend, prefix) = (Arc::clone(&self.backend), Key::new(prefix.into()));
+        let next = move |after: Option<Option<Key>>| {
+            let (backend, prefix) = (Arc::clone(&backend), prefix.clone());
+            async move {
+                let after = after?;
+                let page = match backend.page(&prefix, after.as_ref()).await {
+                    Ok(page) => page,
+                    Err(error) => return Some((Err(error), None)),
+                };
+                let frame = frame::encode_part(id, &page);
+                let goes_on = !page.is_last && frame.is_ok();
+                let last = page.records.into_iter().next_back().map(|(key, _)| key);
+                Some((frame, goes_on.then_some(last)))
+            }
+        };
+        stream::unfold(Some(None), next).boxed()
     }
 
     async fn swap(
@@ -274,5 +300,5 @@ impl Owner {
 }
 
 fn one(frame: Result<Bytes, BackendError>) -> Result<Frames, BackendError> {
-    frame.map(|frame| Box::new(iter::once(Ok(frame))) as Frames)
+    frame.map(|frame| stream::iter([Ok(frame)]).boxed())
 }

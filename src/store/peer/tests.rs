@@ -278,6 +278,67 @@ async fn a_swap_whose_answer_was_lost_is_settled_by_reading() {
     }
 }
 
+/// It knows no pages, and is asked for everything under a prefix at once.
+#[tokio::test]
+async fn an_owner_of_an_earlier_version_still_answers() {
+    let place = Place::new();
+    let owner = place.own();
+    let mut hello = Hello::own("actor");
+    hello.about.pages = false;
+    let owning = async {
+        let mut peer = owner.greet(hello.encode()).await;
+        for _ in 0..2 {
+            let request = peer.next().await.unwrap().unwrap();
+            let Numbered { id, body } = frame::decode::<Request<'_>>(&request).unwrap();
+            assert!(matches!(body, Request::Scan("k/")), "{body:?}");
+            for (key, last) in [("k/1", false), ("k/2", true)] {
+                let answer = Answer::Scanned { records: vec![(key, &b"v"[..])], last };
+                peer.send(frame::encode(id, answer).unwrap()).await.unwrap();
+            }
+        }
+        peer
+    };
+    let asking = async {
+        let (peer, after) = (place.open().await.unwrap(), key("k/1"));
+        let all = peer.page(&key("k/"), None).await.unwrap();
+        (all, peer.page(&key("k/"), Some(&after)).await.unwrap())
+    };
+    let (_kept, (all, rest)) = tokio::join!(owning, asking);
+    assert_eq!((all.records.len(), all.is_last), (2, true));
+    assert_eq!((rest.records, rest.is_last), (vec![(key("k/2"), bytes(b"v"))], true));
+}
+
+#[tokio::test]
+async fn a_peer_of_an_earlier_version_gets_everything_in_parts() {
+    let place = Place::new();
+    let owner = place.open().await.unwrap();
+    let large = bytes(&vec![1; 50_000]);
+    for number in 0..20 {
+        assert!(owner.swap(&key(&format!("n/{number:02}")), None, Some(&large)).await.unwrap());
+    }
+    let stream = Address::read("store.sock", &place.data.path).connect().await.unwrap();
+    let mut peer = Framed::new(stream, frame::codec());
+    peer.send(own_hello()).await.unwrap();
+    assert!(Hello::decode(&peer.next().await.unwrap().unwrap()).unwrap().about.pages);
+    frame::trust(peer.codec_mut());
+    peer.send(frame::encode(7, Request::Scan("n/")).unwrap()).await.unwrap();
+    let (mut parts, mut found) = (0, 0);
+    loop {
+        let part = peer.next().await.unwrap().unwrap();
+        let Some(Numbered { id: 7, body: Answer::Scanned { records, last } }) =
+            frame::decode(&part)
+        else {
+            panic!("no part of the answer")
+        };
+        (parts, found) = (parts + 1, found + records.len());
+        if last {
+            break;
+        }
+    }
+    assert_eq!(found, 20);
+    assert!(parts > 2, "{parts}");
+}
+
 /// The lost swap was still under way in the old owner when it was asked again.
 #[tokio::test]
 async fn a_swap_that_overtakes_its_own_repetition_is_ours() {

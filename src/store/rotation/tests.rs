@@ -3,7 +3,10 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use secrecy::ExposeSecret as _;
 
-use super::super::tests::{NOW, Place, Several, access_of, caller, given, grant};
+use super::super::ring;
+use super::super::tests::{
+    NOW, Place, Several, access_of, archive, caller, exported, given, grant,
+};
 use super::*;
 
 /// The data keys of all grants.
@@ -282,9 +285,9 @@ async fn a_peer_rotates_verifies_exports_and_imports_many_records() {
     assert_eq!(store.rotate_data_key(NOW).await.unwrap().resealed, MOST);
     let verified = store.verify().await.unwrap();
     assert_eq!((verified.is_good(), verified.kinds[0].good), (true, MOST));
-    let archive = store.export(NOW).await.unwrap();
-    assert_eq!(archive.len(), MOST);
-    assert_eq!(to.import(&archive).await.unwrap().added, MOST);
+    let text = exported(&store).await;
+    assert_eq!(archive(&text).len(), MOST);
+    assert_eq!(to.import(&text).await.unwrap().added, MOST);
     assert!(to.process(given(1)).await.unwrap().verify().await.unwrap().is_good());
 }
 

@@ -2,51 +2,51 @@ use futures_util::FutureExt as _;
 use futures_util::future::BoxFuture;
 use parking_lot::Mutex;
 
-use super::super::BackendError;
-use super::super::tests::{NOW, Place, Several, access_of, caller, given, grant};
+use super::super::Page;
+use super::super::tests::{Place, Several, access_of, archive, caller, exported, given, grant};
 use super::*;
 
-async fn filled() -> (Place, Archive) {
+async fn filled() -> (Place, Vec<u8>) {
     let place = Place::new();
     let store = place.open().await.unwrap();
     for user in ["ana", "bob"] {
         store.keep(&caller(user), &grant(user), None).await.unwrap();
     }
-    let archive = store.export(NOW).await.unwrap();
-    (place, archive)
+    let text = exported(&store).await;
+    (place, text)
 }
 
-async fn import(place: &Place, archive: &Archive) -> Result<Imported> {
-    Store::import(place.folder(), given(1), archive).await
+async fn import(place: &Place, text: &[u8]) -> Result<Imported> {
+    Store::import(place.folder(), given(1), &mut archive(text)).await
 }
 
 #[tokio::test]
 async fn a_store_moves_and_opens_with_the_same_master_key() {
-    let (_from, archive) = filled().await;
+    let (_from, text) = filled().await;
     let to = Place::new();
-    let imported = import(&to, &archive).await.unwrap();
+    let imported = import(&to, &text).await.unwrap();
     assert_eq!(imported.added, 2);
     assert!(imported.locked.is_none());
     let store = to.open().await.unwrap();
     assert_eq!(access_of(&store, "bob").await.as_deref(), Some("bob"));
     assert!(store.verify().await.unwrap().is_good());
-    assert_eq!(store.export(NOW).await.unwrap(), archive);
+    assert_eq!(exported(&store).await, text);
     drop(store);
-    assert_eq!(import(&to, &archive).await.unwrap().added, 0, "twice is once");
+    assert_eq!(import(&to, &text).await.unwrap().added, 0, "twice is once");
 }
 
 #[tokio::test]
 async fn a_store_that_only_started_takes_an_import_and_one_with_records_does_not() {
-    let (from, archive) = filled().await;
+    let (from, text) = filled().await;
     let to = Place::new();
     drop(to.open().await.unwrap());
-    assert_eq!(import(&to, &archive).await.unwrap().added, 2);
+    assert_eq!(import(&to, &text).await.unwrap().added, 2);
 
     let other = Place::new();
     let store = other.open().await.unwrap();
     store.keep(&caller("ana"), &grant("another ana"), None).await.unwrap();
     drop(store);
-    assert!(matches!(import(&other, &archive).await, Err(ImportError::NotEmpty)));
+    assert!(matches!(import(&other, &text).await, Err(ImportError::NotEmpty)));
     let store = other.open().await.unwrap();
     assert_eq!(access_of(&store, "ana").await.as_deref(), Some("another ana"));
     assert_eq!(access_of(&store, "bob").await, None);
@@ -54,16 +54,16 @@ async fn a_store_that_only_started_takes_an_import_and_one_with_records_does_not
     let store = from.open().await.unwrap();
     store.keep(&caller("carl"), &grant("later"), None).await.unwrap();
     drop(store);
-    assert!(matches!(import(&from, &archive).await, Err(ImportError::NotEmpty)));
+    assert!(matches!(import(&from, &text).await, Err(ImportError::NotEmpty)));
     let store = from.open().await.unwrap();
     assert_eq!(access_of(&store, "carl").await.as_deref(), Some("later"));
 }
 
 #[tokio::test]
 async fn an_import_says_that_the_key_is_another() {
-    let (_from, archive) = filled().await;
+    let (_from, text) = filled().await;
     let to = Place::new();
-    let imported = Store::import(to.folder(), given(2), &archive).await.unwrap();
+    let imported = Store::import(to.folder(), given(2), &mut archive(&text)).await.unwrap();
     assert!(matches!(imported.locked, Some(StoreError::WrongKey { .. })));
     assert!(to.open().await.is_ok());
 }
@@ -87,11 +87,12 @@ impl Backend for Failing {
         self.inner.backend.get(key)
     }
 
-    fn scan<'a>(
+    fn page<'a>(
         &'a self,
         prefix: &'a Key,
-    ) -> BoxFuture<'a, Result<Vec<(Key, Sealed)>, BackendError>> {
-        self.inner.backend.scan(prefix)
+        after: Option<&'a Key>,
+    ) -> BoxFuture<'a, Result<Page, BackendError>> {
+        self.inner.backend.page(prefix, after)
     }
 
     fn swap<'a>(
@@ -114,34 +115,61 @@ impl Backend for Failing {
 
 #[tokio::test]
 async fn an_import_that_fails_is_taken_back_wherever_it_fails() {
-    let (_from, archive) = filled().await;
+    let (_from, text) = filled().await;
     // The old ring goes, two records and the new ring come.
     for swaps in 0..4 {
         let to = Several::new().await;
         to.process(given(1)).await.unwrap();
         let before = to.backend.scan(&Key::new(String::new())).await.unwrap();
         let failing = Failing::after(swaps, &to, false);
-        let mut steps = Steps { backend: &failing, done: Vec::new() };
-        assert!(put(&mut steps, &archive).await.is_err(), "{swaps}");
-        steps.undo().await;
+        let mut steps = Steps::new(&failing);
+        assert!(put(&mut steps, &mut archive(&text)).await.is_err(), "{swaps}");
+        steps.undo(&mut archive(&text)).await;
         assert_eq!(to.backend.scan(&Key::new(String::new())).await.unwrap(), before, "{swaps}");
     }
 }
 
 #[tokio::test]
 async fn an_import_that_was_killed_opens_not_at_all_until_it_is_completed() {
-    let (_from, archive) = filled().await;
+    let (_from, text) = filled().await;
     for swaps in 0..3 {
         let to = Several::new().await;
         let failing = Failing::after(swaps, &to, true);
-        let mut steps = Steps { backend: &failing, done: Vec::new() };
-        assert!(put(&mut steps, &archive).await.is_err());
+        let mut steps = Steps::new(&failing);
+        assert!(put(&mut steps, &mut archive(&text)).await.is_err());
         if swaps > 0 {
             let opened = to.process(given(1)).await.map(|_| ());
             assert!(matches!(opened, Err(StoreError::NoRing)), "{swaps}");
         }
-        let mut steps = Steps { backend: &*to.backend, done: Vec::new() };
-        assert_eq!(put(&mut steps, &archive).await.unwrap(), 2 - swaps);
+        let mut steps = Steps::new(&*to.backend);
+        assert_eq!(put(&mut steps, &mut archive(&text)).await.unwrap(), 2 - swaps);
         assert!(to.process(given(1)).await.is_ok());
     }
+}
+
+/// What an earlier version has written: the ring among the records, and two data keys in it.
+const EARLIER: &[u8] = include_bytes!("archive-v1.jsonl");
+
+#[tokio::test]
+async fn an_archive_of_an_earlier_version_is_imported() {
+    let to = Place::new();
+    let imported = import(&to, EARLIER).await.unwrap();
+    assert_eq!((imported.added, imported.locked.is_none()), (4, true));
+    let store = to.open().await.unwrap();
+    assert_eq!(access_of(&store, "ana").await.as_deref(), Some("ana"));
+    assert_eq!(access_of(&store, "bob").await.as_deref(), Some("bob"));
+    let verified = store.verify().await.unwrap();
+    assert_eq!((verified.is_good(), verified.orphans), (true, 0));
+    // The same lines, and the ring last.
+    let lines = |text: &[u8]| {
+        let text = String::from_utf8(text.to_vec()).unwrap();
+        let mut lines: Vec<_> = text.lines().map(str::to_owned).collect();
+        lines.pop();
+        lines
+    };
+    let (mut earlier, now) = (lines(EARLIER), lines(&exported(&store).await));
+    let ring = earlier.iter().position(|line| line.contains(r#""key":"ring""#)).unwrap();
+    let ring = earlier.remove(ring);
+    earlier.push(ring);
+    assert_eq!(now, earlier);
 }

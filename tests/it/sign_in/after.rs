@@ -276,3 +276,39 @@ async fn what_was_disconnected_is_not_connected_again_by_an_older_consent() {
     one.get(&confirm(&world, "app", &older, "ana").await.next_uri()).await;
     assert!(!is_connected(&world, "ana").await, "connected again without a consent");
 }
+
+/// A link that leaked must not be kept open by those who open it.
+#[tokio::test]
+async fn no_browser_keeps_a_link_open_that_it_may_not_claim() {
+    let world = World::with_application_after().await;
+    let (first, link) = (world.browser(), world.link("ana").await);
+    let path = link.strip_prefix(ORIGIN).unwrap();
+    bring(&first, &link).await;
+    // At the provider since before the link's own time was over.
+    let late = world.browser();
+    let late_departure = leave(&late, &link).await;
+    world.pass(Duration::from_mins(14));
+    bring(&world.browser(), &link).await;
+    let before = world.record(&link).await;
+    world.pass(Duration::from_mins(2));
+    for _ in 0..3 {
+        // The application has to confirm it before anything else.
+        let mallory = world.browser();
+        flow_of(&mallory.get(&link).await);
+        let departure = own_form(&mallory, path, &[("answer", "continue")]).await;
+        assert!(departure.location().starts_with("https://app.example/"), "{}", departure.text);
+        world.pass(Duration::from_hours(7));
+    }
+    assert_eq!(world.record(&link).await, before);
+    late.get(&way_back(&late_departure)).await;
+    assert_eq!(world.record(&link).await, before, "a consent that comes late prolongs it");
+    // In a browser of hers that has brought nothing she still gets on.
+    let ana = world.browser();
+    let flow = flow_of(&ana.get(&link).await);
+    let next = confirm(&world, "app", &flow, "ana").await.next_uri();
+    assert_eq!(ana.get(&next).await.location(), path);
+    assert!(ana.get(&link).await.text.contains("Acme Notes"));
+    world.pass(Duration::from_hours(3));
+    assert_ne!(world.link("ana").await, link);
+    assert_eq!(world.browser().get(&link).await.status, StatusCode::GONE);
+}

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use countersign::model::Outcome;
+use countersign::model::event::EndedBy;
 use reqwest::StatusCode;
 use reqwest::header::{AUTHORIZATION, HOST};
 use serde_json::{Value, json};
@@ -400,4 +401,29 @@ async fn one_address_sends_off_only_so_many_browsers() {
     assert_eq!(refused, 10);
     world.pass(Duration::from_mins(1));
     flow_of(&world.browser().get(&link).await);
+}
+
+/// Access that is ended while a browser is on its way: neither what the application has confirmed nor what
+/// it is asked about begins a session.
+#[tokio::test]
+async fn no_session_begins_by_what_was_confirmed_before_access_was_ended() {
+    let world = World::with_application().await;
+    let (confirmed, asked, other) = (world.browser(), world.browser(), world.browser());
+    let link = world.link("ana").await;
+    let flow = flow_of(&confirmed.get(&link).await);
+    let next = confirm(&world, "app", &flow, "ana").await.next_uri();
+    let late = flow_of(&asked.get(&link).await);
+    let of_bob = world.link("bob").await;
+    let flow = flow_of(&other.get(&of_bob).await);
+    let next_of_bob = confirm(&world, "app", &flow, "bob").await.next_uri();
+    world.pass(Duration::from_secs(1));
+    let ana = world.principal("ana").caller;
+    world.broker.end_access(&ana, EndedBy::Operator).await.unwrap();
+    assert_eq!(confirmed.get(&next).await.status, StatusCode::GONE);
+    assert_eq!(confirmed.get(&at("/connections")).await.location(), "/signin?to=/connections");
+    confirm(&world, "app", &late, "ana").await.is_refused("unknown_flow");
+    // Bob's goes on, and so does what ana begins from now on.
+    assert_eq!(other.get(&next_of_bob).await.location(), of_bob.strip_prefix(ORIGIN).unwrap());
+    world.pass(Duration::from_secs(1));
+    browser_of(&world, "ana").await;
 }

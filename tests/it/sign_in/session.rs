@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use countersign::model::event::EndedBy;
 use reqwest::StatusCode;
 
 use super::world::{COOKIE, World, at, own_form};
@@ -132,4 +133,23 @@ async fn only_the_public_host_is_served() {
     let page = other.get("https://evil.example/signin").await;
     assert_eq!(page.status, StatusCode::MISDIRECTED_REQUEST);
     assert!(page.cookies.is_empty());
+}
+
+/// Who is on the way to the issuer is not known before the way back.
+#[tokio::test]
+async fn no_session_begins_by_a_sign_in_that_was_begun_before_access_was_ended() {
+    let world = World::new().await;
+    let ana = world.principal("ana").caller;
+    let browser = world.browser();
+    browser.get(&at("/signin")).await;
+    let departure = world.departs(&browser, "/connections").await;
+    let brought = world.issuer.signs_in(&departure, "ana");
+    world.pass(Duration::from_secs(1));
+    world.broker.end_access(&ana, EndedBy::Operator).await.unwrap();
+    world.pass(Duration::from_secs(1));
+    let refused = world.comes_back(&browser, &departure, &brought).await;
+    assert_eq!(refused.status, StatusCode::GONE, "{}", refused.text);
+    assert!(!is_signed_in(&browser).await);
+    world.sign_in_with(&browser, "ana").await;
+    assert!(is_signed_in(&browser).await, "signs in anew");
 }

@@ -1,0 +1,112 @@
+//! Going over many records a page at a time, so that memory does not grow with their number and calls
+//! get their turn in between.
+
+use std::marker::PhantomData;
+
+use super::backend::{Backend, BackendError, Key, Page, Sealed};
+use super::record::Record;
+use super::{Held, Result, Store, ring};
+
+/// The records under a prefix, in order of keys.
+pub(super) struct Walk<'b> {
+    backend: &'b dyn Backend,
+    prefix: Key,
+    after: Option<Key>,
+    is_over: bool,
+}
+
+impl<'b> Walk<'b> {
+    pub(super) fn under(backend: &'b dyn Backend, prefix: &str) -> Self {
+        Self { backend, prefix: Key::new(prefix.into()), after: None, is_over: false }
+    }
+
+    /// Every record of the store.
+    pub(super) fn everything(backend: &'b dyn Backend) -> Self {
+        Self::under(backend, "")
+    }
+
+    /// The next page, never an empty one. `None` after the last one, and after an error.
+    pub(super) async fn next(
+        &mut self,
+    ) -> std::result::Result<Option<Vec<(Key, Sealed)>>, BackendError> {
+        if self.is_over {
+            return Ok(None);
+        }
+        self.is_over = true;
+        let Page { records, is_last } =
+            self.backend.page(&self.prefix, self.after.as_ref()).await?;
+        let Some((last, _)) = records.last() else { return Ok(None) };
+        self.after = Some(last.clone());
+        self.is_over = is_last;
+        Ok(Some(records))
+    }
+}
+
+/// Whether a store holds nothing, not even a ring.
+pub(super) async fn is_empty(backend: &dyn Backend) -> std::result::Result<bool, BackendError> {
+    Ok(Walk::everything(backend).next().await?.is_none())
+}
+
+/// The records of one kind under a prefix, opened.
+pub(super) struct Opened<'s, T> {
+    store: &'s Store,
+    walk: Walk<'s>,
+    kind: PhantomData<fn() -> T>,
+}
+
+impl<T: Record> Opened<'_, T> {
+    /// The records of the next page that open. One that does not open is named in the log and left
+    /// alone: it must not keep a person from the others.
+    pub(super) async fn next(&mut self) -> Result<Option<Vec<Held<T>>>> {
+        let page = self.walk.next().await;
+        let Some(page) = self.store.noted_read(page)? else { return Ok(None) };
+        let mut opened = Vec::with_capacity(page.len());
+        for (key, sealed) in page {
+            match self.store.unseal(key, sealed).await {
+                Ok(held) => opened.push(held),
+                Err(error) => tracing::warn!(record = T::NAME, %error, "left a record alone"),
+            }
+        }
+        Ok(Some(opened))
+    }
+}
+
+impl Store {
+    pub(super) fn opened<T: Record>(&self, prefix: &str) -> Opened<'_, T> {
+        Opened { store: self, walk: Walk::under(&self.backend, prefix), kind: PhantomData }
+    }
+
+    /// All that [`Self::opened`] gives, for what is few.
+    pub(super) async fn read_all<T: Record>(&self, prefix: &str) -> Result<Vec<Held<T>>> {
+        let (mut pages, mut all) = (self.opened(prefix), Vec::new());
+        while let Some(page) = pages.next().await? {
+            all.extend(page);
+        }
+        Ok(all)
+    }
+
+    /// Every record but the ring.
+    pub(super) fn records(&self) -> Records<'_> {
+        Records::of(&self.backend)
+    }
+}
+
+/// Every record but the ring.
+pub(super) struct Records<'b>(Walk<'b>);
+
+impl<'b> Records<'b> {
+    pub(super) fn of(backend: &'b dyn Backend) -> Self {
+        Self(Walk::everything(backend))
+    }
+
+    /// As [`Walk::next`], except that a page may be empty.
+    pub(super) async fn next(
+        &mut self,
+    ) -> std::result::Result<Option<Vec<(Key, Sealed)>>, BackendError> {
+        let mut page = self.0.next().await?;
+        if let Some(records) = &mut page {
+            records.retain(|(key, _)| key.as_str() != ring::PLACE);
+        }
+        Ok(page)
+    }
+}
