@@ -1,7 +1,8 @@
 //! What a server for many people keeps for its operator: the end of a user's access, the setup that is
 //! not finished, the store that cannot be opened.
 
-use std::process::Command;
+use std::io::{BufRead as _, BufReader};
+use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use serde_json::{Value, json};
@@ -78,11 +79,15 @@ fn call(served: &Served, tool: &str) -> String {
     answer.body
 }
 
-fn command(served: &Served, arguments: &[&str]) -> (i32, String, String) {
-    let mut command: Command = countersign();
+fn command_of(served: &Served, arguments: &[&str]) -> Command {
+    let mut command = countersign();
     command.current_dir(&served.folder).env("HOME", served.folder.path());
-    command.envs([("APP_KEY", APP_KEY), ("COUNTERSIGN_KEY", MASTER)]);
-    run(command.args(arguments))
+    command.envs([("APP_KEY", APP_KEY), ("COUNTERSIGN_KEY", MASTER)]).args(arguments);
+    command
+}
+
+fn command(served: &Served, arguments: &[&str]) -> (i32, String, String) {
+    run(&mut command_of(served, arguments))
 }
 
 /// The user has connected nothing, and has a link. The namespace is taken from the log.
@@ -141,8 +146,19 @@ fn an_unfinished_setup_is_one_sentence_to_users_and_the_rest_is_in_the_log() {
 fn a_login_at_the_command_line_is_refused_where_users_come_from_elsewhere() {
     let served = served();
     for arguments in [&["auth", "login", "acme"][..], &["auth", "login", "acme", "--device"]] {
-        let (code, stdout, stderr) = command(&served, arguments);
-        assert_eq!((code, &*stdout), (2, ""), "{stderr}");
+        let mut command = command_of(&served, arguments);
+        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut login = command.spawn().unwrap();
+        // One that goes on says where to approve: that is the end of waiting for it.
+        let mut said = BufReader::new(login.stdout.take().unwrap());
+        let mut stdout = String::new();
+        said.read_line(&mut stdout).unwrap();
+        if !stdout.is_empty() {
+            login.kill().unwrap();
+        }
+        let ended = login.wait_with_output().unwrap();
+        let stderr = String::from_utf8(ended.stderr).unwrap();
+        assert_eq!((ended.status.code(), &*stdout), (Some(2), ""), "{stderr}");
         assert!(stderr.contains("https://tools.example.com/connections"), "{stderr}");
         assert!(stderr.contains("open the link"), "{stderr}");
     }
