@@ -74,6 +74,20 @@ impl Machine {
         Session::start(&mut command)
     }
 
+    /// The process that owns the data folder, as it says in the folder's lock.
+    fn owner(&self) -> String {
+        let note = fs::read_to_string(self.data().join("store.lock")).unwrap_or_default();
+        note.split(',').next().unwrap_or_default().to_owned()
+    }
+
+    fn until_owned_by(&self, pid: u32) {
+        let begin = Instant::now();
+        while self.owner() != format!("process {pid}") {
+            assert!(begin.elapsed() < Duration::from_secs(20), "{} owns the folder", self.owner());
+            std::thread::sleep(Duration::from_millis(5));
+        }
+    }
+
     /// The processes that have something of the data folder open.
     fn processes(&self) -> Vec<u32> {
         let data = self.data();
@@ -294,21 +308,10 @@ async fn a_keeper_leaves_the_folder_to_a_server_and_takes_it_back() {
     let mut session = machine.server("ana");
     let link = link(&mut session);
     let kept = keeper(&machine.data()).unwrap();
-    let owner = || {
-        let note = fs::read_to_string(machine.data().join("store.lock")).unwrap_or_default();
-        note.split(',').next().unwrap_or_default().to_owned()
-    };
-    let is_owned_by = |pid: u32| {
-        let begin = Instant::now();
-        while owner() != format!("process {pid}") {
-            assert!(begin.elapsed() < Duration::from_secs(20), "{} owns the folder", owner());
-            std::thread::sleep(Duration::from_millis(5));
-        }
-    };
-    assert_eq!(owner(), format!("process {}", session.pid()));
+    assert_eq!(machine.owner(), format!("process {}", session.pid()));
     for _ in 0..2 {
         end_by(End::Kill, session);
-        is_owned_by(kept);
+        machine.until_owned_by(kept);
         assert_eq!(Browser::new().get(&link).await.status, StatusCode::OK);
         // A command that only looks does not take the listener away.
         let (code, said, _) = run(&mut machine.command(&["auth", "status", "--json"]));
@@ -319,13 +322,13 @@ async fn a_keeper_leaves_the_folder_to_a_server_and_takes_it_back() {
         assert!(said.contains(&format!("A keeper (process {kept})")), "{said}");
         assert_eq!(run(&mut machine.command(&["key", "status"])).0, 0);
         assert_eq!(run(&mut machine.command(&["store", "verify"])).0, 0);
-        assert_eq!(owner(), format!("process {kept}"));
+        assert_eq!(machine.owner(), format!("process {kept}"));
 
         // Once it has stayed for a while, and no browser is there.
         let visitors = Visitors::of(&link);
         session = machine.server("ana");
         assert_eq!(self::link(&mut session), link);
-        is_owned_by(session.pid());
+        machine.until_owned_by(session.pid());
         assert_eq!(visitors.refused(), 0);
         assert_eq!(Browser::new().get(&link).await.status, StatusCode::OK);
         assert_eq!(keeper(&machine.data()), Some(kept), "it stays for the next end");
@@ -406,6 +409,7 @@ async fn a_keeper_ends_with_its_data_folder() {
     link(&mut session);
     let kept = keeper(&machine.data()).unwrap();
     end_by(End::Kill, session);
+    machine.until_owned_by(kept);
     fs::rename(machine.data(), machine.folder.path().join("away")).unwrap();
     let begin = Instant::now();
     while Path::new(&format!("/proc/{kept}/fd/0")).exists() {
