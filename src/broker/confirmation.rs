@@ -366,3 +366,6 @@ fn nonces(query: &str) -> Option<(SecretString, SecretString)> {
     };
     Some((one(FLOW)?, one(NONCE)?))
 }
+
+#[cfg(test)]
+mod tests;

@@ -52,5 +52,6 @@ mod shared;
 mod soak;
 mod stdout;
 mod store;
+mod store_memory;
 mod users;
 mod wire;
