@@ -406,10 +406,12 @@ async fn links_are_listened_for_at_another_address() {
 async fn a_keeper_ends_with_its_data_folder() {
     let machine = Machine::new().await;
     let mut session = machine.server("ana");
-    link(&mut session);
+    let link = link(&mut session);
     let kept = keeper(&machine.data()).unwrap();
     end_by(End::Kill, session);
     machine.until_owned_by(kept);
+    // It says so before it opens the store, which makes the folder where there is none.
+    assert_eq!(Browser::new().get(&link).await.status, StatusCode::OK);
     fs::rename(machine.data(), machine.folder.path().join("away")).unwrap();
     let begin = Instant::now();
     while Path::new(&format!("/proc/{kept}/fd/0")).exists() {
