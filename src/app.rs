@@ -150,7 +150,8 @@ impl App {
         loopback.serve(move |origins| web::router(routes.clone(), origins));
         let listener = Arc::clone(&loopback);
         store.answer(Box::new(move |question| {
-            std::future::ready(reach::answer(&listener, &question)).boxed()
+            let listener = Arc::clone(&listener);
+            async move { reach::answer(&listener, question).await }.boxed()
         }));
         let following = reach::follow(store.role(), broker.clone(), Arc::clone(&loopback));
         let following = tokio::spawn(following).abort_handle();

@@ -342,8 +342,7 @@ impl App {
 
     /// Leaves store and listener to the next owner, which holds the sockets already.
     async fn hand_over(&self) {
-        // The ports first: the next owner listens there at once.
-        self.loopback.release().await;
+        self.loopback.hand_over().await;
         self.store.step_down().await;
     }
 

@@ -202,6 +202,8 @@ async fn keep_standing(inner: Arc<Inner>) {
         inner.take(Seat::Vacant(None));
         if let Err(error) = inner.stand().await {
             tracing::warn!(%error, "the data folder has no owner that this process can use");
+            // Whichever process owns it now listens by itself.
+            inner.answering.sockets().close_rest();
             inner.take(Seat::Vacant(Some(Arc::new(error))));
         }
     }

@@ -39,6 +39,9 @@ const MOST_CONNECTIONS: usize = 64;
 /// How long a connection lives. What must not be broken off with it runs in a task of its own.
 const CONNECTION_LIMIT: Duration = Duration::from_mins(1);
 
+/// How long the system, or the keeper, may hold the port of an owner that has ended.
+const PORT_LATENCY: Duration = Duration::from_millis(500);
+
 /// How long a page may take to arrive once the process is about to end.
 const LAST_PAGES: Duration = Duration::from_millis(500);
 
@@ -70,6 +73,16 @@ pub enum NoPort {
 struct Open {
     ports: BTreeMap<u16, Port>,
     tasks: Vec<JoinHandle<()>>,
+    /// Every origin of an open link is listened on.
+    is_settled: bool,
+    /// When this process became the owner of the data folder.
+    began_at: Option<Instant>,
+}
+
+impl Open {
+    fn sockets(&self) -> Vec<Arc<TcpListener>> {
+        self.ports.values().flat_map(|port| port.sockets.clone()).collect()
+    }
 }
 
 /// A port that is being served, on 127.0.0.1 unless another address was asked for.
@@ -105,16 +118,17 @@ impl Loopback {
     /// Where a browser reaches us under this rule; listening there on return.
     ///
     /// `wanted` is the port that people have registered at the provider; `address` is listened on in
-    /// place of 127.0.0.1.
+    /// place of 127.0.0.1. With `wanted_only` no other port is opened, whatever the rule says.
     pub fn origin(
         &self,
         wanted: u16,
         rule: LoopbackRule,
         address: Option<IpAddr>,
+        wanted_only: bool,
     ) -> Result<String, NoPort> {
-        match self.open_for(wanted, rule, address) {
+        match self.open_for(wanted, rule, address, wanted_only) {
             Ok(port) => {
-                self.publish();
+                self.publish(&self.open.lock());
                 Ok(origin(rule, port))
             }
             Err(error) if error.kind() == io::ErrorKind::AddrInUse => Err(NoPort::Taken),
@@ -129,6 +143,7 @@ impl Loopback {
         wanted: u16,
         rule: LoopbackRule,
         address: Option<IpAddr>,
+        wanted_only: bool,
     ) -> io::Result<u16> {
         let address = address.unwrap_or(Ipv4Addr::LOCALHOST.into());
         let other = self.open.lock().ports.keys().copied().find(|port| *port != wanted);
@@ -138,7 +153,9 @@ impl Loopback {
                 .or_else(|_| self.listen(wanted, rule, address));
         }
         match self.listen(wanted, rule, address) {
-            Err(error) if error.kind() == io::ErrorKind::AddrInUse && rule.any_port() => {
+            Err(error)
+                if error.kind() == io::ErrorKind::AddrInUse && rule.any_port() && !wanted_only =>
+            {
                 self.listen(0, rule, address)
             }
             outcome => outcome,
@@ -160,25 +177,40 @@ impl Loopback {
         port.map_or(Ok(()), |port| self.listen(port, rule, address).map(|_| ()))
     }
 
-    /// Passes what is listened on to the processes that share the data folder: between this owner and
-    /// the next one, no connection is refused.
-    pub fn publish(&self) {
-        let open = self.open.lock();
-        self.sockets.publish(open.ports.values().flat_map(|port| port.sockets.clone()).collect());
+    /// Passes what is listened on to the keeper: between this owner and the next one, no connection is
+    /// refused.
+    fn publish(&self, open: &Open) {
+        if open.is_settled {
+            self.sockets.publish(open.sockets());
+        }
     }
 
-    /// Publishes, and closes the sockets of earlier owners that no open link leads to. Call once every
-    /// origin of an open link is listened on.
+    /// Passes what is listened on to the keeper, from now on. Closes the sockets of earlier owners that no
+    /// open link leads to. Call once every origin of an open link is listened on: a set that lacks one
+    /// would have the keeper close it.
     pub fn settle(&self) {
-        self.publish();
+        let mut open = self.open.lock();
+        open.is_settled = true;
+        self.publish(&open);
         self.sockets.close_rest();
+    }
+
+    /// Whether this process owns the data folder since so short a time that an earlier owner's port may
+    /// not be free yet.
+    pub fn has_just_begun(&self) -> bool {
+        self.open.lock().began_at.is_none_or(|began| began.elapsed() < PORT_LATENCY)
+    }
+
+    /// The process has become the owner of the data folder.
+    pub fn begin(&self) {
+        self.open.lock().began_at = Some(Instant::now());
     }
 
     /// Opens `port` (0: any) unless it is open already. Nothing is served before every address that
     /// the rule wants is ours.
     fn listen(&self, port: u16, rule: LoopbackRule, address: IpAddr) -> io::Result<u16> {
         let mut open = self.open.lock();
-        let Open { ports, tasks } = &mut *open;
+        let Open { ports, tasks, .. } = &mut *open;
         // `::` takes connections to `::1` too.
         let wants_v6 = rule.host() == "localhost" && address != Ipv6Addr::UNSPECIFIED;
         if let Some(known) = ports.get_mut(&port) {
@@ -284,13 +316,25 @@ impl Loopback {
     /// Stops listening: the next owner of the data folder can listen there, and if no process shares the
     /// folder, any process. Connections go on.
     pub async fn release(&self) {
-        let Open { ports, tasks } = std::mem::take(&mut *self.open.lock());
-        self.sockets.withdraw();
-        tasks.iter().for_each(JoinHandle::abort);
-        for task in tasks {
+        self.stop().await;
+        self.sockets.withdraw(Vec::new());
+    }
+
+    /// Stops listening, and keeps the sockets for the next owner of the data folder, which asks for them.
+    /// Connections go on.
+    pub async fn hand_over(&self) {
+        let sockets = self.stop().await;
+        self.sockets.withdraw(sockets);
+    }
+
+    async fn stop(&self) -> Vec<Arc<TcpListener>> {
+        let open = std::mem::take(&mut *self.open.lock());
+        let sockets = open.sockets();
+        open.tasks.iter().for_each(JoinHandle::abort);
+        for task in open.tasks {
             let _ = task.await;
         }
-        drop(ports);
+        sockets
     }
 
     /// Stops listening, and lets the pages on their way arrive.
@@ -326,17 +370,19 @@ mod tests {
         for taken in [&v4, &v6] {
             let taken = taken.local_addr().unwrap().port();
             let loopback = loopback();
-            let other = loopback.open_for(taken, LoopbackRule::LocalhostAnyPort, None).unwrap();
+            let other =
+                loopback.open_for(taken, LoopbackRule::LocalhostAnyPort, None, false).unwrap();
             assert_ne!(other, taken);
             assert!(!loopback.open.lock().ports.contains_key(&taken), "half of it was kept");
             // It is found again, and both addresses answer.
             assert_eq!(
-                loopback.open_for(taken, LoopbackRule::LocalhostAnyPort, None).unwrap(),
+                loopback.open_for(taken, LoopbackRule::LocalhostAnyPort, None, false).unwrap(),
                 other
             );
             TcpStream::connect((Ipv4Addr::LOCALHOST, other)).await.unwrap();
             TcpStream::connect((Ipv6Addr::LOCALHOST, other)).await.unwrap();
-            let exact = loopback.open_for(taken, LoopbackRule::LocalhostExact, None).unwrap_err();
+            let exact =
+                loopback.open_for(taken, LoopbackRule::LocalhostExact, None, false).unwrap_err();
             assert_eq!(exact.kind(), io::ErrorKind::AddrInUse);
         }
     }
@@ -346,10 +392,10 @@ mod tests {
         let stranger = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
         let usual = stranger.local_addr().unwrap().port();
         let loopback = loopback();
-        let first = loopback.open_for(usual, LoopbackRule::AnyPort, None).unwrap();
+        let first = loopback.open_for(usual, LoopbackRule::AnyPort, None, false).unwrap();
         drop(stranger);
-        assert_eq!(loopback.open_for(usual, LoopbackRule::AnyPort, None).unwrap(), first);
-        assert_eq!(loopback.open_for(usual, LoopbackRule::Exact, None).unwrap(), usual);
+        assert_eq!(loopback.open_for(usual, LoopbackRule::AnyPort, None, false).unwrap(), first);
+        assert_eq!(loopback.open_for(usual, LoopbackRule::Exact, None, false).unwrap(), usual);
     }
 
     #[tokio::test]

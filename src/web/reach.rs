@@ -29,6 +29,9 @@ const AGAIN: Duration = Duration::from_millis(100);
 const PORT_TRIES: u32 = 100;
 const PORT_RETRY: Duration = Duration::from_millis(20);
 
+/// How long after a failure the store is asked again where open links lead to.
+const STORE_RETRY: Duration = Duration::from_secs(1);
+
 /// A wish to be reached at a port under a rule.
 #[derive(Clone, Copy, Debug, Serialize, Deserialize)]
 struct Question {
@@ -115,29 +118,45 @@ async fn ask(slot: &Slot, question: &[u8]) -> Result<Vec<u8>, OriginError> {
 }
 
 /// The owner's answer to [`origin`].
-pub fn answer(loopback: &Loopback, question: &[u8]) -> Vec<u8> {
-    let reply = match serde_json::from_slice(question) {
-        Ok(Question { port, rule, address }) => match loopback.origin(port, rule, address) {
-            Ok(origin) => Reply::At(origin),
-            Err(NoPort::Taken) => Reply::Taken,
-            Err(NoPort::Io(error)) => Reply::Failed(error.to_string()),
-        },
+pub async fn answer(loopback: &Loopback, question: Vec<u8>) -> Vec<u8> {
+    let reply = match serde_json::from_slice(&question) {
+        Ok(question) => listen(loopback, question).await,
         Err(_) => Reply::Failed("the wish could not be read".to_owned()),
     };
     serde_json::to_vec(&reply).unwrap_or_default()
 }
 
+async fn listen(loopback: &Loopback, Question { port, rule, address }: Question) -> Reply {
+    loop {
+        // Asked before the attempt: whatever held the port has let go of it by then.
+        let may_be_held = loopback.has_just_begun();
+        match loopback.origin(port, rule, address, may_be_held) {
+            Ok(origin) => return Reply::At(origin),
+            Err(NoPort::Taken) if may_be_held => tokio::time::sleep(PORT_RETRY).await,
+            Err(NoPort::Taken) => return Reply::Taken,
+            Err(NoPort::Io(error)) => return Reply::Failed(error.to_string()),
+        }
+    }
+}
+
 /// Whenever this process becomes the folder's owner, listens where the links lead that others made.
 pub async fn follow(mut role: watch::Receiver<Role>, broker: Broker, loopback: Arc<Loopback>) {
     while role.wait_for(|role| *role == Role::Owner).await.is_ok() {
-        match broker.open_origins().await {
-            Ok(origins) => {
-                for (origin, address) in origins {
-                    resume(&loopback, &origin, address).await;
+        loopback.begin();
+        while *role.borrow() == Role::Owner {
+            match broker.open_origins().await {
+                Ok(origins) => {
+                    for (origin, address) in origins {
+                        resume(&loopback, &origin, address).await;
+                    }
+                    loopback.settle();
+                    break;
                 }
-                loopback.settle();
+                Err(error) => {
+                    tracing::warn!(%error, "links of other processes lead nowhere for now");
+                    tokio::time::sleep(STORE_RETRY).await;
+                }
             }
-            Err(error) => tracing::warn!(%error, "links of other processes lead nowhere for now"),
         }
         if role.changed().await.is_err() {
             return;

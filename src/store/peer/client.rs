@@ -22,6 +22,7 @@ use super::{ListeningSockets, PeerError};
 #[cfg(unix)]
 use super::{socket, sockets};
 use crate::store::backend::{BackendError, Key, Page, Sealed};
+use crate::store::keeper::KEEPER_PURPOSE;
 
 /// How long the owner may take for anything, and for each part of a long answer. A stopped one
 /// takes for ever.
@@ -112,11 +113,9 @@ impl Peer {
         };
         match timeout(LIMIT, greet).await {
             Ok(Some(Ok((stream, owner)))) => {
-                let holding = owner.about.sockets.then(|| {
-                    let connection = sockets.begin();
-                    hold(address.clone(), hello.with_sockets(), sockets.clone(), connection)
-                });
-                Ok(Some(Self::over(stream, owner, holding.map(tokio::spawn))))
+                let mut peer = Self::over(stream, owner);
+                peer.holding = peer.hold(purpose, address, sockets);
+                Ok(Some(peer))
             }
             Ok(Some(Err(error))) => Err(error),
             Ok(None) => Ok(None),
@@ -124,7 +123,7 @@ impl Peer {
         }
     }
 
-    fn over(stream: Stream, owner: Hello, holding: Option<JoinHandle<()>>) -> Self {
+    fn over(stream: Stream, owner: Hello) -> Self {
         let (out, queue) = mpsc::channel(MOST_QUEUED);
         let waiting = Arc::new(Waiting(Mutex::new(Some(HashMap::new()))));
         let hung_up = CancellationToken::new();
@@ -137,7 +136,37 @@ impl Peer {
             answers.close();
             end.cancel();
         });
-        Self { owner, out, waiting, last_id: AtomicU64::new(0), hung_up, task, holding }
+        Self { owner, out, waiting, last_id: AtomicU64::new(0), hung_up, task, holding: None }
+    }
+
+    /// Holds the owner's listening sockets, if this is the keeper and the owner passes them in this
+    /// process's network.
+    fn hold(
+        &self,
+        purpose: &str,
+        address: &Address,
+        sockets: &ListeningSockets,
+    ) -> Option<JoinHandle<()>> {
+        let connection = sockets.begin();
+        let hello = Hello::own(purpose).with_sockets();
+        let is_passed = hello.about.sockets.is_some()
+            && hello.about.sockets == self.owner.about.sockets
+            && purpose == KEEPER_PURPOSE;
+        if !is_passed {
+            sockets.close_of(connection);
+            return None;
+        }
+        let (address, sockets) = (address.clone(), sockets.clone());
+        let hung_up = self.hung_up.clone();
+        Some(tokio::spawn(async move {
+            if let Err(error) = hold(&address, hello, &sockets, connection).await {
+                tracing::debug!(%error, "the owner's listening sockets are not held here");
+            }
+            // The owner ends both connections when it ends. One that lives on has its sockets to itself.
+            if timeout(LIMIT, hung_up.cancelled()).await.is_err() {
+                sockets.close_of(connection);
+            }
+        }))
     }
 
     /// Returns when the owner is gone.
@@ -320,20 +349,22 @@ impl Waiting {
 
 /// Holds the owner's listening sockets until it hangs up.
 #[cfg(unix)]
-async fn hold(address: Address, hello: Hello, sockets: ListeningSockets, connection: u64) {
-    let hold = async {
-        let stream = address.connect().await?;
-        FramedWrite::new(&stream, frame::codec()).send(hello.encode()).await?;
-        frame::read_hello(&mut &stream).await?.ok_or(io::ErrorKind::InvalidData)?;
-        sockets::hold(socket::inner(&stream), &sockets, connection).await
-    };
-    if let Err(error) = hold.await {
-        tracing::debug!(%error, "the owner's listening sockets are not held here");
-    }
+async fn hold(
+    address: &Address,
+    hello: Hello,
+    sockets: &ListeningSockets,
+    connection: u64,
+) -> io::Result<()> {
+    let stream = address.connect().await?;
+    FramedWrite::new(&stream, frame::codec()).send(hello.encode()).await?;
+    frame::read_hello(&mut &stream).await?.ok_or(io::ErrorKind::InvalidData)?;
+    sockets::hold(socket::inner(&stream), sockets, connection).await
 }
 
 #[cfg(not(unix))]
-async fn hold(_: Address, _: Hello, _: ListeningSockets, _: u64) {}
+async fn hold(_: &Address, _: Hello, _: &ListeningSockets, _: u64) -> io::Result<()> {
+    Ok(())
+}
 
 fn owned(records: Vec<(&str, &[u8])>) -> Vec<(Key, Sealed)> {
     let owned = |(key, bytes): (&str, &[u8])| {

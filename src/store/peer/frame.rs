@@ -12,6 +12,7 @@ use tokio_util::bytes::Bytes;
 use tokio_util::codec::LengthDelimitedCodec;
 
 use super::super::backend::{BackendError, Page};
+use super::sockets;
 
 /// Raised whenever [`Request`] or [`Answer`] changes, unless a member of [`About`] says whether the
 /// other process knows the change.
@@ -40,10 +41,10 @@ pub struct About {
     pub pid: u32,
     /// In a word, e.g. `serve --stdio`.
     pub purpose: String,
-    /// Of an owner: it passes its listening sockets ([`ListeningSockets`](super::ListeningSockets)) to
-    /// a caller that asks for them here, over a connection that carries nothing else.
-    #[serde(default)]
-    pub sockets: bool,
+    /// Network whose listening sockets ([`ListeningSockets`](super::ListeningSockets)) this owner passes,
+    /// or this caller asks for over a connection that carries nothing else.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sockets: Option<String>,
     /// It answers [`Request::Page`]. An owner of an earlier version is asked for everything under a
     /// prefix at once.
     #[serde(default)]
@@ -56,13 +57,13 @@ impl Hello {
         let version = env!("CARGO_PKG_VERSION").to_owned();
         let purpose = purpose.to_owned();
         let pid = std::process::id();
-        let about = About { version, pid, purpose, sockets: false, pages: true };
+        let about = About { version, pid, purpose, sockets: None, pages: true };
         Self { protocol: PROTOCOL, about }
     }
 
     /// The same, of a process that passes listening sockets or asks for them.
     pub(super) fn with_sockets(mut self) -> Self {
-        self.about.sockets = cfg!(unix);
+        self.about.sockets = sockets::network();
         self
     }
 

@@ -29,6 +29,10 @@ use super::sockets;
 /// More hosts than a person runs. Who comes when all places are taken waits for one.
 const MOST_PEERS: usize = 128;
 
+/// Connections that pass listening sockets, at once.
+#[cfg(unix)]
+const MAX_SOCKET_CONNECTIONS: usize = 4;
+
 /// Requests of one peer that are worked on at once; the others wait in its socket.
 const MOST_AT_ONCE: usize = 64;
 
@@ -59,6 +63,9 @@ struct Owner {
     backend: Arc<dyn Backend>,
     answering: Answering,
     hello: Hello,
+    /// For the connections that pass listening sockets.
+    #[cfg(unix)]
+    socket_places: Arc<Semaphore>,
     /// This is the keeper, which leaves the folder to servers.
     yields: bool,
 }
@@ -83,6 +90,8 @@ impl Serving {
             backend,
             answering,
             hello: Hello::own(purpose).with_sockets(),
+            #[cfg(unix)]
+            socket_places: Arc::new(Semaphore::new(MAX_SOCKET_CONNECTIONS)),
             yields: purpose == KEEPER_PURPOSE,
         });
         let serve = move || {
@@ -169,7 +178,7 @@ async fn serve(stream: &Stream, owner: &Owner) {
     let caller = Hello::decode(&first);
     let takes_over = owner.yields && caller.as_ref().is_some_and(is_server);
     #[cfg(unix)]
-    let is_for_sockets = caller.as_ref().is_some_and(|caller| caller.about.sockets);
+    let asks_for_sockets = caller.as_ref().and_then(|caller| caller.about.sockets.clone());
     match caller {
         Some(peer) if peer.protocol == PROTOCOL => {}
         Some(Hello { protocol, about }) => {
@@ -187,8 +196,13 @@ async fn serve(stream: &Stream, owner: &Owner) {
         }
     }
     #[cfg(unix)]
-    if is_for_sockets {
+    if let Some(network) = asks_for_sockets {
         drop((requests, answers));
+        // A keeper has one such connection, and there is one keeper; another may be about to end.
+        let place = Arc::clone(&owner.socket_places).try_acquire_owned();
+        if place.is_err() || owner.hello.about.sockets != Some(network) {
+            return;
+        }
         if let Err(error) = sockets::pass(socket::inner(stream), owner.answering.sockets()).await {
             tracing::debug!(%error, "a process that holds the listening sockets was hung up on");
         }

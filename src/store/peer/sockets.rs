@@ -1,4 +1,4 @@
-//! The sockets that the owner of the data folder listens on for browsers, held by its peers too.
+//! The sockets that the owner of the data folder listens on for browsers, held by the keeper too.
 //!
 //! The system lets go of a port when the last process that holds its socket has closed it. Until
 //! then it completes the connections that browsers make, and they wait. So when an owner ends, even
@@ -6,9 +6,10 @@
 //! Without this, a person who clicks or comes back from a provider in that moment meets "connection
 //! refused", with the code in the address bar.
 //!
-//! The owner alone accepts. A peer takes the sockets that it needs when it becomes the owner, and
-//! closes the others once it listens wherever open links lead to. An owner that was not a peer of the
-//! one before it gets them from its own peers.
+//! The owner alone accepts. The keeper lives while a link is open, and holds the sockets of whichever
+//! process owns the folder. It takes them over if it becomes the owner itself, and passes them to an
+//! owner that has none. No other process holds them: a host can stop its servers (Ctrl-Z), and a
+//! stopped process would keep the port from every other program.
 
 use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
@@ -36,19 +37,21 @@ struct Held {
     /// Number of the connection to the owner that they came over. Sockets that arrive late over an
     /// earlier one are closed.
     connection: u64,
-    has_come: bool,
-    sockets: Vec<TcpListener>,
+    /// The owner has passed its sockets, or passes none.
+    is_known: bool,
+    sockets: Vec<Arc<TcpListener>>,
 }
 
 impl ListeningSockets {
-    /// Passes these to every peer, now and when it connects.
+    /// Passes these to the keeper, now and when it connects.
     pub fn publish(&self, sockets: Vec<Arc<TcpListener>>) {
         self.own.send_replace(Some(sockets));
     }
 
-    /// Drops the sockets of this process. Peers keep theirs, for the next owner.
-    pub fn withdraw(&self) {
+    /// Ends listening as the owner. `held` are kept for the next owner, which asks for them.
+    pub fn withdraw(&self, held: Vec<Arc<TcpListener>>) {
         self.own.send_replace(None);
+        self.held.send_modify(|now| now.sockets = held);
     }
 
     /// Takes the socket with which an earlier owner listened at this address.
@@ -56,8 +59,8 @@ impl ListeningSockets {
         let mut taken = None;
         self.held.send_if_modified(|held| {
             let at = held.sockets.iter().position(|socket| listens_at(socket, address));
-            taken = at.map(|at| held.sockets.swap_remove(at));
-            taken.is_some()
+            taken = at.and_then(|at| held.sockets.swap_remove(at).try_clone().ok());
+            at.is_some()
         });
         taken
     }
@@ -67,10 +70,10 @@ impl ListeningSockets {
         self.held.send_modify(|held| held.sockets.clear());
     }
 
-    /// Returns once the owner has passed what it listens on.
+    /// Returns once the sockets of the present owner are held here, or the owner passes none.
     pub async fn arrived(&self) {
         // The sender lives as long as `self`.
-        let _ = self.held.subscribe().wait_for(|held| held.has_come).await;
+        let _ = self.held.subscribe().wait_for(|held| held.is_known).await;
     }
 
     /// Begins a connection to an owner and returns its number. Also called on becoming the owner, so that
@@ -79,18 +82,24 @@ impl ListeningSockets {
         let mut number = 0;
         self.held.send_modify(|held| {
             held.connection += 1;
-            held.has_come = false;
+            held.is_known = false;
             number = held.connection;
         });
         number
+    }
+
+    /// Closes what was held of an earlier owner, if this connection is still the newest: its owner passes
+    /// no sockets, and would find the ports taken.
+    pub(super) fn close_of(&self, connection: u64) {
+        self.replace(connection, Vec::new());
     }
 
     fn replace(&self, connection: u64, sockets: Vec<TcpListener>) {
         self.held.send_if_modified(|held| {
             let is_current = held.connection == connection;
             if is_current {
-                held.has_come = true;
-                held.sockets = sockets;
+                held.is_known = true;
+                held.sockets = sockets.into_iter().map(Arc::new).collect();
             }
             is_current
         });
@@ -108,7 +117,7 @@ impl ListeningSockets {
                 let is_new = address
                     .is_ok_and(|address| !held.sockets.iter().any(|had| listens_at(had, address)));
                 if is_new && held.sockets.len() < MAX_SOCKETS {
-                    held.sockets.push(socket);
+                    held.sockets.push(Arc::new(socket));
                 }
             }
         });
@@ -117,6 +126,17 @@ impl ListeningSockets {
 
 fn listens_at(socket: &TcpListener, address: SocketAddr) -> bool {
     socket.local_addr().is_ok_and(|local| local == address)
+}
+
+/// Names the network that the addresses of this process belong to: a port of a container is not the
+/// host's port. `None` where sockets cannot be passed, or the system does not say.
+pub(super) fn network() -> Option<String> {
+    #[cfg(target_os = "linux")]
+    return std::fs::read_link("/proc/self/ns/net").ok()?.into_os_string().into_string().ok();
+    #[cfg(all(unix, not(target_os = "linux")))]
+    return Some(String::new());
+    #[cfg(not(unix))]
+    None
 }
 
 /// Each message is one byte, the number of sockets, with their descriptors (`SCM_RIGHTS`). The owner
@@ -129,13 +149,14 @@ mod passing {
     use std::io::{self, IoSlice, IoSliceMut};
     use std::mem::MaybeUninit;
     use std::net::TcpListener;
-    use std::os::fd::{AsFd as _, BorrowedFd};
+    use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
     use std::sync::Arc;
 
     use rustix::io::{FdFlags, fcntl_setfd};
     use rustix::net::{
-        RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, ReturnFlags, SendAncillaryBuffer,
-        SendAncillaryMessage, SendFlags, recvmsg, sendmsg,
+        AddressFamily, RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, ReturnFlags,
+        SendAncillaryBuffer, SendAncillaryMessage, SendFlags, SocketType, recvmsg, sendmsg,
+        sockopt,
     };
     use tokio::io::Interest;
     use tokio::net::UnixStream;
@@ -195,11 +216,8 @@ mod passing {
             sockets.replace(connection, first);
             send(stream, 0, &[]).await?;
         } else {
-            let held: Vec<TcpListener> = {
-                let held = sockets.held.borrow();
-                held.sockets.iter().filter_map(|socket| socket.try_clone().ok()).collect()
-            };
-            send_all(stream, held.iter()).await?;
+            let held = sockets.held.borrow().sockets.clone();
+            send_all(stream, &held).await?;
         }
         while let Some(more) = receive(stream).await? {
             sockets.replace(connection, more.ok_or(io::ErrorKind::InvalidData)?);
@@ -209,16 +227,14 @@ mod passing {
 
     async fn send_own(stream: &UnixStream, own: Option<&[Arc<TcpListener>]>) -> io::Result<()> {
         match own {
-            Some(own) => send_all(stream, own.iter().map(|socket| &**socket)).await,
+            Some(own) => send_all(stream, own).await,
             None => send(stream, NOT_YET, &[]).await,
         }
     }
 
-    async fn send_all(
-        stream: &UnixStream,
-        sockets: impl Iterator<Item = &TcpListener>,
-    ) -> io::Result<()> {
-        let descriptors: Vec<_> = sockets.take(MAX_SOCKETS).map(|socket| socket.as_fd()).collect();
+    async fn send_all(stream: &UnixStream, sockets: &[Arc<TcpListener>]) -> io::Result<()> {
+        let descriptors: Vec<_> =
+            sockets.iter().take(MAX_SOCKETS).map(|socket| socket.as_fd()).collect();
         let count = u8::try_from(descriptors.len()).map_err(io::Error::other)?;
         send(stream, count, &descriptors).await
     }
@@ -282,10 +298,22 @@ mod passing {
                 for descriptor in descriptors {
                     // A program that this process starts must not hold the port.
                     fcntl_setfd(&descriptor, FdFlags::CLOEXEC)?;
+                    if !is_listening(&descriptor)? {
+                        return Err(io::ErrorKind::InvalidData.into());
+                    }
                     sockets.push(TcpListener::from(descriptor));
                 }
             }
         }
         Ok(sockets)
+    }
+
+    /// Whether this is a TCP socket that listens and that no other process has bound beside.
+    fn is_listening(descriptor: &OwnedFd) -> io::Result<bool> {
+        let domain = sockopt::socket_domain(descriptor)?;
+        Ok([AddressFamily::INET, AddressFamily::INET6].contains(&domain)
+            && sockopt::socket_type(descriptor)? == SocketType::STREAM
+            && sockopt::socket_acceptconn(descriptor)?
+            && !sockopt::socket_reuseport(descriptor)?)
     }
 }

@@ -56,3 +56,25 @@ async fn a_keeper_brings_no_folder_back() {
     assert!(place.open().await.is_err());
     assert!(!place.data.path.exists());
 }
+
+/// A host can stop its server, which would keep the port.
+#[tokio::test]
+async fn the_keeper_alone_holds_the_owner_s_listening_sockets() {
+    let mut place = Place::new();
+    let (owner, peer, keeper) = (Answering::default(), Answering::default(), Answering::default());
+    let roles = watch::Sender::new(Role::Peer);
+    let owned = place.open_with(&owner, &roles).await.unwrap();
+    let socket = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = socket.local_addr().unwrap();
+    owner.sockets().publish(vec![Arc::new(socket)]);
+    place.data.purpose = "serve --stdio";
+    let served = place.open_with(&peer, &watch::Sender::new(Role::Peer)).await.unwrap();
+    place.data.purpose = KEEPER_PURPOSE;
+    let kept = place.open_with(&keeper, &watch::Sender::new(Role::Peer)).await.unwrap();
+    for sockets in [peer.sockets(), keeper.sockets()] {
+        timeout(Duration::from_secs(5), sockets.arrived()).await.expect("it is known");
+    }
+    assert!(peer.sockets().take(address).is_none());
+    assert!(keeper.sockets().take(address).is_some());
+    drop((served, kept, owned));
+}

@@ -54,7 +54,7 @@ async fn a_connection_made_between_two_owners_waits_for_the_next_one() {
     let pair = Pair::connect(owner, ListeningSockets::default());
     arrived(&pair.peer).await;
     // It lets go of its sockets, and its peer keeps them.
-    pair.owner.withdraw();
+    pair.owner.withdraw(Vec::new());
     let (_, peer) = pair.end().await;
     let browser = TcpStream::connect(address).expect("the system completes it");
     let taken = peer.take(address).expect("the peer holds it");
@@ -72,7 +72,7 @@ async fn an_owner_gets_from_its_peers_what_it_does_not_hold() {
     before.publish(vec![held]);
     let pair = Pair::connect(before, ListeningSockets::default());
     arrived(&pair.peer).await;
-    pair.owner.withdraw();
+    pair.owner.withdraw(Vec::new());
     let (_, peer) = pair.end().await;
 
     let pair = Pair::connect(ListeningSockets::default(), peer);
@@ -113,6 +113,46 @@ async fn what_comes_late_is_closed() {
     assert!(peer.take(address).is_none());
     drop((owner, own));
     assert!(TcpStream::connect(address).is_err(), "nothing holds it");
+}
+
+/// A descriptor of another kind would be taken for a port that is listened on.
+#[tokio::test]
+async fn only_listening_tcp_sockets_are_taken() {
+    use rustix::net::{AddressFamily, SocketType, bind, listen, socket, sockopt};
+    let any = std::net::SocketAddr::from(([127, 0, 0, 1], 0));
+    let tcp = || socket(AddressFamily::INET, SocketType::STREAM, None).unwrap();
+    let silent = tcp();
+    bind(&silent, &any).unwrap();
+    let shared = tcp();
+    sockopt::set_socket_reuseport(&shared, true).unwrap();
+    bind(&shared, &any).unwrap();
+    listen(&shared, 1).unwrap();
+    let datagram = std::net::UdpSocket::bind(any).unwrap().into();
+    for planted in [silent, shared, datagram] {
+        let owner = ListeningSockets::default();
+        let peer = ListeningSockets::default();
+        let planted = Arc::new(TcpListener::from(planted));
+        let address = planted.local_addr().unwrap();
+        peer.withdraw(vec![planted]);
+        let pair = Pair::connect(owner, peer);
+        let ended = timeout(Duration::from_secs(5), pair.passing).await.expect("it ends").unwrap();
+        assert!(ended.is_err());
+        assert!(pair.owner.take(address).is_none());
+    }
+}
+
+#[tokio::test]
+async fn what_is_held_is_closed_when_an_owner_passes_none() {
+    let (held, address) = socket();
+    let sockets = ListeningSockets::default();
+    sockets.withdraw(vec![held]);
+    let earlier = sockets.begin();
+    let now = sockets.begin();
+    sockets.close_of(earlier);
+    assert!(TcpStream::connect(address).is_ok(), "of an earlier connection");
+    sockets.close_of(now);
+    assert!(TcpStream::connect(address).is_err());
+    arrived(&sockets).await;
 }
 
 #[tokio::test]
