@@ -138,7 +138,7 @@ impl Broker {
                 Outcome::Complete(result)
             }
             Held::OAuth(_) | Held::Asked(_) => {
-                let asked_by = AskedBy { client: call.client, tool: Some(tool.name.clone()) };
+                let asked_by = AskedBy::call(call.client.as_deref(), tool.name.clone());
                 run.with_grant(account, asked_by).await
             }
         }

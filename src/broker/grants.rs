@@ -200,7 +200,7 @@ impl Broker {
     }
 
     /// What people call a provider; its name where it is not configured any more.
-    fn title(&self, provider: &ProviderId) -> String {
+    pub(super) fn title(&self, provider: &ProviderId) -> String {
         let found = self.provider(provider.as_str());
         found.map_or_else(|| provider.to_string(), |found| found.title.clone())
     }

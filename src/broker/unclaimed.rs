@@ -7,10 +7,11 @@
 
 use secrecy::ExposeSecret as _;
 
+use super::grants::Ended;
 use super::keeping::{Arrival, Consent};
 use super::unkept::Granted;
 use super::{Broker, MOST_TRIES};
-use crate::model::authorization::{Unclaimed, Way};
+use crate::model::authorization::{ClientRegistration, Unclaimed, Way};
 use crate::model::event::ConsentOutcome;
 use crate::model::{AccountName, Authorization, Caller, Grant, ProviderId, Time};
 use crate::oauth::Issued;
@@ -68,6 +69,15 @@ impl Broker {
             given_at,
         };
         store.keep_unclaimed(&unclaimed).await?;
+        // After it is written, so that either this finds the end of the user's access or that finds the
+        // consent, whose code was exchanged meanwhile.
+        if store.is_cut_off(&authorization.caller, authorization.created_at).await? {
+            let ticket = authorization.ticket.expose_secret();
+            if let Some(held) = store.unclaimed(ticket, browser).await? {
+                self.drop_unclaimed(held, EndThere::Always).await?;
+            }
+            return Ok(());
+        }
         self.record_consent(authorization, ConsentOutcome::AwaitsConfirmation);
         for _ in 0..MOST_TRIES {
             // Replaced by a newer link: the consent goes to the one that it was given by.
@@ -159,13 +169,17 @@ impl Broker {
     }
 
     /// Ends all unclaimed consents of this user, whose access ends.
-    pub(super) async fn end_unclaimed_of(&self, caller: &Caller) -> Result<(), StoreError> {
+    /// Says what the providers did.
+    pub(super) async fn end_unclaimed_of(&self, caller: &Caller) -> Result<Vec<Ended>, StoreError> {
+        let mut ended = Vec::new();
         for held in self.store().await?.all_unclaimed().await? {
-            if held.value.authorization.caller == *caller {
-                self.drop_unclaimed(held, EndThere::Always).await?;
+            if held.value.authorization.caller == *caller
+                && let Some((client, grant)) = self.take_unclaimed(held, EndThere::Always).await?
+            {
+                ended.push(self.end_unkept(&client, &grant).await);
             }
         }
-        Ok(())
+        Ok(ended)
     }
 
     /// Ends the unclaimed consents for an account that is disconnected: one that is claimed later would
@@ -197,10 +211,24 @@ impl Broker {
     }
 
     async fn drop_unclaimed(&self, held: Held<Unclaimed>, end: EndThere) -> Result<(), StoreError> {
+        if let Some((client, grant)) = self.take_unclaimed(held, end).await? {
+            let broker = self.clone();
+            // Beside the answer, since a provider may take long; waited for when the process ends.
+            self.0.tasks.spawn(async move { broker.end_there(&client, &grant).await });
+        }
+        Ok(())
+    }
+
+    /// Deletes an unclaimed consent. Returns it where it has to end at the provider too.
+    async fn take_unclaimed(
+        &self,
+        held: Held<Unclaimed>,
+        end: EndThere,
+    ) -> Result<Option<(ClientRegistration, Grant)>, StoreError> {
         let there = self.connected_beside(&held.value).await?;
         // Of several that drop it one ends it at the provider.
         if !self.store().await?.forget(&held).await? {
-            return Ok(());
+            return Ok(None);
         }
         let Unclaimed { authorization, grant, .. } = held.value;
         let is_same = |there: &Grant| {
@@ -210,13 +238,10 @@ impl Broker {
                 || there.tokens.access.expose_secret() == grant.tokens.access.expose_secret()
         };
         if there.iter().any(is_same) {
-            return Ok(());
+            return Ok(None);
         }
-        let Way::Code(trip) = authorization.trip.way else { return Ok(()) };
-        let broker = self.clone();
-        // Beside the answer, since a provider may take long; waited for when the process ends.
-        self.0.tasks.spawn(async move { broker.end_there(&trip.client, &grant).await });
-        Ok(())
+        let Way::Code(trip) = authorization.trip.way else { return Ok(None) };
+        Ok(Some((trip.client, grant)))
     }
 
     /// What the link's user has connected in the place that an unclaimed consent is for, and what they

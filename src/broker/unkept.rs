@@ -160,12 +160,12 @@ impl Broker {
         is_settled: impl Fn(&Grant) -> bool,
     ) -> Result<bool, StoreError> {
         if let Some(browser) = unclaimed_by {
-            self.write_unclaimed(authorization, grant, browser).await?;
+            Box::pin(self.write_unclaimed(authorization, grant, browser)).await?;
             return Ok(false);
         }
         let caller = &authorization.caller;
         let put = self.put_unless(caller, grant, *is_meant, is_settled).await?;
-        if self.drop_if_cut_off(caller, grant, authorization.created_at).await? {
+        if Box::pin(self.drop_if_cut_off(caller, grant, authorization.created_at)).await? {
             return Ok(false);
         }
         let end = match put {

@@ -8,15 +8,17 @@
 
 use super::Broker;
 use super::connect::ConnectError;
-use super::grants::{Account, Ended, meant};
-use crate::model::authorization::Way;
-use crate::model::event::EndedBy;
+use super::grants::{Account, Disconnected, Ended, meant};
+use crate::model::authorization::{ClientRegistration, Way};
+use crate::model::event::{EndedBy, EventKind};
 use crate::model::{AccountName, Caller, Grant, ProviderId, Time};
 use crate::store::{StoreError, StoredUser};
 
 /// What was ended of a user's access.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct EndedAccess {
+    /// Also consents that were not kept as accounts yet: those that the application had to confirm, and
+    /// those of another account than before.
     pub accounts: Vec<Ended>,
     /// Links that could still be answered.
     pub links: usize,
@@ -103,22 +105,40 @@ impl Broker {
         let now = self.0.parts.clock.now();
         store.cut_off(caller, now).await?;
         let sessions = store.forget_begun(caller).await?;
-        self.end_unclaimed_of(caller).await?;
+        let mut accounts = self.end_unclaimed_of(caller).await?;
         let mut links = 0;
         for held in store.authorizations_of(caller).await? {
+            let Some(held) = store.forget_last(held).await? else { continue };
             links += usize::from(held.value.is_undecided(now));
             if let (Way::Code(trip), Some(candidate)) =
                 (&held.value.trip.way, &held.value.candidate)
             {
-                self.end_there(&trip.client, candidate).await;
+                accounts.push(self.end_unkept(&trip.client, candidate).await);
             }
-            store.forget(&held).await?;
         }
-        let mut accounts = Vec::new();
+        for Ended { provider, how, .. } in &accounts {
+            self.record(caller, provider, EventKind::End { by, outcome: how.outcome() });
+        }
         for held in store.grants(caller).await? {
             accounts.extend(self.disconnect(caller, held.value, by, |_| true).await?);
         }
         Ok(EndedAccess { accounts, links, sessions })
+    }
+
+    /// Ends a consent at the provider that was not kept as an account.
+    pub(super) async fn end_unkept(&self, client: &ClientRegistration, grant: &Grant) -> Ended {
+        Ended {
+            provider: grant.provider.clone(),
+            title: self.title(&grant.provider),
+            account: grant.account.clone(),
+            label: grant.label().map(str::to_owned),
+            how: Disconnected::AtProvider(self.end_there(client, grant).await),
+        }
+    }
+
+    /// Notes that all access of this user ends now: what they have begun before is not kept.
+    pub async fn cut_off(&self, caller: &Caller) -> Result<(), StoreError> {
+        self.store().await?.cut_off(caller, self.0.parts.clock.now()).await
     }
 
     /// Deletes a grant again that was written while its user's access was being ended; says whether

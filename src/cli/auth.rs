@@ -1,5 +1,6 @@
 //! `countersign auth`
 
+mod ended;
 mod whom;
 
 use std::collections::BTreeSet;
@@ -18,20 +19,18 @@ use super::again::{Again, login as login_words};
 use super::local::Local;
 use super::out::{LONGEST_LINE, Out};
 use super::report::{self, Hint, Usage, hinted};
-use super::serve::ended;
+use super::serve;
 use super::{Exit, block_on};
 use crate::app::App;
 use crate::broker::completion::{Connected, Waited};
-use crate::broker::grants::{Account, AccountState, Disconnected, Ended};
+use crate::broker::grants::{Account, AccountState};
 use crate::broker::users::EndedAccess;
 use crate::config::Config;
 use crate::model::authorization::{AskedBy, LIFETIME};
 use crate::model::event::EndedBy;
-use crate::model::text::nearest;
-use crate::model::text::shown;
+use crate::model::text::{nearest, shown};
 use crate::model::time::utc;
 use crate::model::{AccountName, Caller, Principal, Provider, ProviderId, Scopes, Time};
-use crate::oauth::Revoked;
 use crate::store::StoreError;
 use whom::{Among, Whom};
 
@@ -120,7 +119,8 @@ pub(super) fn run<W: Write>(
     again: &Again,
     out: &mut Out<W>,
 ) -> anyhow::Result<Exit> {
-    let serves_many = config.server.auth.is_some();
+    let auth = config.server.auth.clone();
+    let serves_many = auth.is_some();
     let public_url = config.server.public_url.clone();
     block_on(LevelFilter::WARN, async move {
         match command {
@@ -137,7 +137,7 @@ pub(super) fn run<W: Write>(
                 let exit = if device {
                     tokio::select! {
                         exit = login_by_device(&app, &caller, &provider, &account, &scopes, out) => exit,
-                        () = ended() => Err(anyhow!("{} was not connected: stopped", provider.title)),
+                        () = serve::ended() => Err(anyhow!("{} was not connected: stopped", provider.title)),
                     }
                 } else {
                     login(&app, &caller, &provider, &account, &scopes, out).await
@@ -170,8 +170,12 @@ pub(super) fn run<W: Write>(
             }
             Command::Revoke { provider, account, all: _, json, of: Of { of }, local } => {
                 let app = local.app(config, "auth revoke")?;
-                let among = if provider.is_some() { Among::Connected } else { Among::Present };
-                let whom = match whom::find(&app, serves_many, &local, of.as_deref(), among).await {
+                let of = of.as_deref();
+                let found = match &provider {
+                    Some(_) => whom::find(&app, serves_many, &local, of, Among::Connected).await,
+                    None => whom::find_to_end(&app, auth.as_ref(), &local, of).await,
+                };
+                let whom = match found {
                     Ok(whom) => whom,
                     Err(error) => {
                         // A mistyped provider is the more likely reason.
@@ -467,7 +471,7 @@ async fn revoke<W: Write>(
         _ => None,
     };
     if as_json {
-        let mut told: Vec<Value> = ends.iter().map(ended_json).collect();
+        let mut told: Vec<Value> = ends.iter().map(ended::json).collect();
         told.extend(missing.map(|provider| {
             json!({ "provider": provider.id, "title": provider.title, "account": account, "label": null, "state": "not_connected" })
         }));
@@ -487,7 +491,7 @@ async fn revoke<W: Write>(
         out.line(&format!("{}{account} was not connected.", provider.title))?;
     }
     for end in &ends {
-        out.line(&how(end))?;
+        out.line(&ended::words(end))?;
     }
     for (count, what) in [(links, "open link"), (sessions, "signed-in browser")] {
         if count > 0 {
@@ -523,6 +527,7 @@ async fn ends(
         Some(name) => broker.revoke(caller, name, account).await.map(of_provider).map_err(hinted),
         None => {
             let mut accounts = Vec::new();
+            broker.cut_off(caller).await.map_err(hinted)?;
             if !is_named {
                 let connected = broker.accounts(caller).await.map_err(hinted)?;
                 let names: BTreeSet<_> = connected.into_iter().map(|it| it.provider).collect();
@@ -535,40 +540,6 @@ async fn ends(
             Ok(EndedAccess { accounts, ..ended })
         }
     }
-}
-
-fn ended_json(Ended { provider, title, account, label, how }: &Ended) -> Value {
-    json!({ "provider": provider, "title": title, "account": account, "label": label, "state": state(how) })
-}
-
-/// `revoked`, or why the consent may still stand at the provider though it is forgotten here.
-fn state(end: &Disconnected) -> &'static str {
-    match end {
-        Disconnected::AtProvider(Revoked::Yes) => "revoked",
-        Disconnected::AtProvider(Revoked::NoWay) => "no_revocation",
-        Disconnected::AtProvider(Revoked::Failed) => "revocation_failed",
-        Disconnected::AtProvider(Revoked::Unreachable) => "unreachable",
-        Disconnected::Pasted => "key_still_valid",
-        Disconnected::OtherConfiguration => "other_configuration",
-        Disconnected::NotSetUp(_) => "not_set_up",
-    }
-}
-
-fn how(Ended { provider: _, title, account, label, how }: &Ended) -> String {
-    let mut name = title.clone();
-    if !account.is_default() {
-        name = format!("{name} account {account}");
-    }
-    if let Some(label) = label {
-        name = format!("{name} ({label})");
-    }
-    if *how == Disconnected::Pasted {
-        return format!(
-            "{name}: the key is deleted here. It still works at {title}; delete it there too."
-        );
-    }
-    let Some(why) = how.leaves() else { return format!("{name} is disconnected.") };
-    format!("{name} is forgotten here, but {why}. Remove the app in your {title} settings.")
 }
 
 fn find<'p>(

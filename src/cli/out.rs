@@ -32,7 +32,8 @@ impl<W: Write> Out<W> {
         if self.is_terminal { self.drawing(&tame(line)) } else { self.drawing(line) }
     }
 
-    /// What writes without a flush for each line. It may write to a terminal only what cannot steer it.
+    /// Writes without a flush for each line, for an output that is worth something only as a whole: a
+    /// reader that has gone is an error. It may write to a terminal only what cannot steer it.
     pub(super) fn stream(&mut self) -> Stream<'_, W> {
         Stream(self)
     }
@@ -60,30 +61,11 @@ pub(super) struct Stream<'o, W>(&'o mut Out<W>);
 
 impl<W: Write> Write for Stream<'_, W> {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.unless_gone(bytes.len(), |to| to.write(bytes))
+        self.0.to.write(bytes)
     }
 
     fn flush(&mut self) -> io::Result<()> {
-        self.unless_gone((), Write::flush)
-    }
-}
-
-impl<W: Write> Stream<'_, W> {
-    fn unless_gone<T>(
-        &mut self,
-        gone: T,
-        write: impl FnOnce(&mut W) -> io::Result<T>,
-    ) -> io::Result<T> {
-        if self.0.gone {
-            return Ok(gone);
-        }
-        match write(&mut self.0.to) {
-            Err(error) if error.kind() == ErrorKind::BrokenPipe => {
-                self.0.gone = true;
-                Ok(gone)
-            }
-            outcome => outcome,
-        }
+        self.0.to.flush()
     }
 }
 
@@ -109,6 +91,13 @@ mod tests {
         assert!(out.line("a").is_ok());
         assert!(out.gone);
         assert!(out.line("b").is_ok());
+    }
+
+    #[test]
+    fn a_stream_without_its_reader_is_cut_off() {
+        let mut out = Out { to: Gone, is_terminal: false, gone: false };
+        let written = out.stream().write_all(b"a");
+        assert_eq!(written.unwrap_err().kind(), ErrorKind::BrokenPipe);
     }
 
     #[test]

@@ -14,7 +14,7 @@ use super::out::Out;
 use super::report::{self, hinted};
 use super::{Exit, block_on};
 use crate::model::Clock;
-use crate::store::{Archive, Kind, Store, StoreError, Verified};
+use crate::store::{Archive, Exported, Kind, Store, StoreError, Verified};
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Command {
@@ -82,7 +82,7 @@ async fn export<W: Write>(at: &Whereabouts, file: &Path, out: &mut Out<W>) -> an
     } else {
         store.export_to_file(now, file).await
     };
-    let exported = exported
+    let Exported { records: exported, left_out } = exported
         .map_err(hinted)
         .with_context(|| format!("`{}` was not written", file.display()))?;
     report::note(&format!(
@@ -90,7 +90,15 @@ async fn export<W: Write>(at: &Whereabouts, file: &Path, out: &mut Out<W>) -> an
         records(exported),
         at.keys.place()
     ));
-    Ok(Exit::Done)
+    if left_out.is_empty() {
+        return Ok(Exit::Done);
+    }
+    let count = records(left_out.len());
+    report::note(&format!("error: left out {count}, too large to be read:"));
+    for key in left_out {
+        report::note(&format!("  {key}"));
+    }
+    Ok(Exit::Failed)
 }
 
 async fn import<W: Write>(at: Whereabouts, file: &Path, out: &mut Out<W>) -> anyhow::Result<Exit> {

@@ -21,6 +21,7 @@ use super::provider::{
     Api, FailureConvention, Hosts, Identity, Revocation, TokenAuth, TokenBody, TokenResponseShape,
 };
 use super::scope::Implied;
+use super::text::shown;
 use super::{AccountName, Caller, Grant, ProviderId, Scopes, Time, TokenSet, ToolName};
 
 /// How long a link lives.
@@ -247,11 +248,51 @@ impl Trip {
 /// Who asks, for the connect page. Told by the client, so shown as its claim and trusted for nothing.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct AskedBy {
-    pub client: Option<String>,
+    pub client: Option<ClientName>,
     pub tool: Option<ToolName>,
 }
 
+/// Name that a client gives itself (MCP `clientInfo`), cut to what a page shows of it. A client can send
+/// a name as long as its request; stored whole, it would make a record that other processes cannot read.
+/// Names that differ only in what is not shown are one name.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(from = "String")]
+pub struct ClientName(String);
+
+impl ClientName {
+    /// Characters kept of a name.
+    pub const MAX_CHARS: usize = 60;
+
+    /// `None` for a name of which nothing is visible.
+    pub fn new(name: &str) -> Option<Self> {
+        let name = Self::cut(name);
+        (!name.0.is_empty()).then_some(name)
+    }
+
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    fn cut(name: &str) -> Self {
+        let visible = shown(name, usize::MAX);
+        // Trimmed after the cut too: it may end in a space.
+        Self(shown(visible.trim(), Self::MAX_CHARS).trim_end().to_owned())
+    }
+}
+
+/// Records of an earlier version hold names uncut.
+impl From<String> for ClientName {
+    fn from(name: String) -> Self {
+        Self::cut(&name)
+    }
+}
+
 impl AskedBy {
+    /// A call of `tool` by a client that calls itself `client`.
+    pub fn call(client: Option<&str>, tool: ToolName) -> Self {
+        Self { client: client.and_then(ClientName::new), tool: Some(tool) }
+    }
+
     /// Whether the person began it themselves, outside any call.
     pub fn is_by_hand(&self) -> bool {
         self.client.is_none() && self.tool.is_none()
@@ -265,7 +306,7 @@ const MAX_REQUESTERS: usize = 5;
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Requesters {
     /// What they call themselves, at most [`MAX_REQUESTERS`], in the order in which they asked.
-    pub names: Vec<String>,
+    pub names: Vec<ClientName>,
     /// Whether one gave no name.
     pub has_unnamed: bool,
     /// Whether there were more names than are recorded.
@@ -490,4 +531,34 @@ pub struct ClientRegistration {
     /// Whether the endpoints were written by the operator or learnt from a discovery document on
     /// another origin; decides which addresses they may resolve to.
     pub learnt: bool,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_that_are_shown_alike_are_one_name_of_bounded_length() {
+        let long = "n".repeat(1 << 20);
+        let names = ["Editor", " Editor ", "Edi\u{200b}tor\u{7}", &long, &format!("{long}other")];
+        let mut requesters = Requesters::default();
+        for name in names {
+            let asked_by = AskedBy::call(Some(name), ToolName::new("read"));
+            requesters = requesters.with(&asked_by);
+            assert!(requesters.names(&asked_by));
+        }
+        let names: Vec<_> = requesters.names.iter().map(ClientName::as_str).collect();
+        assert_eq!(names, ["Editor", &"n".repeat(ClientName::MAX_CHARS)]);
+        assert!(!requesters.has_unnamed && !requesters.has_more);
+
+        let invisible = AskedBy::call(Some("\u{200b} \u{7}"), ToolName::new("read"));
+        assert!(Requesters::default().with(&invisible).has_unnamed);
+    }
+
+    #[test]
+    fn a_name_that_an_earlier_version_kept_whole_is_read_cut() {
+        let kept = format!(r#"{{"client":"{}","tool":"read"}}"#, "n".repeat(1000));
+        let read: AskedBy = serde_json::from_str(&kept).unwrap();
+        assert_eq!(read.client.unwrap().as_str().len(), ClientName::MAX_CHARS);
+    }
 }

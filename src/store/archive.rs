@@ -144,11 +144,10 @@ impl<W: Write> Writer<W> {
 }
 
 impl Archive<File> {
-    /// Reads an archive to its end. A pipe is copied into a private file first, since an import goes
-    /// over the records more than once.
+    /// Reads an archive to its end. It is copied into a private file first: an import goes over the
+    /// records more than once, and what it undoes must be what it did, whatever becomes of `path`.
     pub fn open(path: &Path) -> Result<Self, ArchiveError> {
-        let file = File::open(path)?;
-        if file.metadata()?.is_file() { Self::read(file) } else { Self::receive(file) }
+        Self::receive(File::open(path)?)
     }
 
     /// As [`Self::open`], from standard input.

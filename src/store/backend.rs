@@ -6,7 +6,7 @@ use std::sync::Arc;
 use futures_util::future::BoxFuture;
 
 use super::StoreError;
-use super::peer::PeerError;
+use super::peer::{LONGEST_FRAME, PeerError};
 
 /// A record's full name, e.g. `grant/<user hash>/github/<binding>/default`.
 ///
@@ -39,6 +39,15 @@ impl Key {
 pub struct Sealed(Vec<u8>);
 
 impl Sealed {
+    /// Stands in a [`Page`] for a record above [`MAX_RECORD_BYTES`]. It opens with no key.
+    pub(super) fn left_out() -> Self {
+        Self(Vec::new())
+    }
+
+    pub(super) fn is_left_out(&self) -> bool {
+        self.0.is_empty()
+    }
+
     /// For backends, which get back what they were given, and for the seal.
     pub(super) fn from_stored(bytes: Vec<u8>) -> Self {
         Self(bytes)
@@ -55,13 +64,18 @@ impl fmt::Debug for Sealed {
     }
 }
 
+/// Bytes of a sealed record. A swap names two of them, and a peer must be able to send it in one frame. A
+/// larger record is not written; one that an earlier version has written is left out of pages.
+pub(super) const MAX_RECORD_BYTES: usize = LONGEST_FRAME / 2 - (64 << 10);
+
 /// Bytes of keys and sealed records in a page.
 pub(super) const PAGE_BYTES: usize = 256 << 10;
 
 /// Some of the records under a prefix. Memory is bounded by a page, however many records there are.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Page {
-    /// In order of keys.
+    /// In order of keys. A record above [`MAX_RECORD_BYTES`] is [`Sealed::left_out`], so that it does not
+    /// keep a peer from those beside it.
     pub records: Vec<(Key, Sealed)>,
     /// No record follows. Otherwise `records` is not empty.
     pub is_last: bool,
@@ -77,7 +91,10 @@ impl Page {
     ) -> Result<Self, BackendError> {
         let (mut records, mut size) = (Vec::new(), 0);
         for record in found {
-            let (key, sealed) = record?;
+            let (key, mut sealed) = record?;
+            if sealed.as_bytes().len() > MAX_RECORD_BYTES {
+                sealed = Sealed::left_out();
+            }
             size += key.as_bytes().len() + sealed.as_bytes().len();
             if size > PAGE_BYTES && !records.is_empty() {
                 return Ok(Self { records, is_last: false });
@@ -133,6 +150,9 @@ pub trait Backend: Send + Sync + 'static {
 
     /// Replaces `old` by `new` if the key holds exactly `old` (`None`: nothing), and says whether it
     /// did. Durable when it returns true.
+    ///
+    /// # Errors
+    /// [`BackendError::TooLarge`] for a `new` above [`MAX_RECORD_BYTES`].
     fn swap<'a>(
         &'a self,
         key: &'a Key,
@@ -184,7 +204,7 @@ mod tests {
         let record = |number: usize, size: usize| {
             (Key::new(format!("k/{number:03}")), Sealed::from_stored(vec![7; size]))
         };
-        for sizes in [vec![], vec![0], vec![1_000; 3], vec![100_000; 50], vec![PAGE_BYTES * 2; 3]] {
+        for sizes in [vec![], vec![1], vec![1_000; 3], vec![100_000; 50], vec![PAGE_BYTES * 2; 3]] {
             let all: Vec<_> =
                 sizes.iter().enumerate().map(|(number, size)| record(number, *size)).collect();
             let mut back = Vec::new();
@@ -200,6 +220,10 @@ mod tests {
             }
             assert_eq!(back, all);
         }
+        let large = [record(0, 1), record(1, MAX_RECORD_BYTES + 1), record(2, 1)];
+        let page = Page::cut(large.into_iter().map(Ok)).unwrap();
+        let left_out: Vec<_> = page.records.iter().map(|(_, it)| it.is_left_out()).collect();
+        assert_eq!(left_out, [false, true, false]);
         let failing = [Ok(record(0, 1)), Err(BackendError::Corrupt)];
         assert!(matches!(Page::cut(failing.into_iter()), Err(BackendError::Corrupt)));
     }

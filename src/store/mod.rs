@@ -59,6 +59,8 @@ mod contract;
 #[cfg(test)]
 mod damage;
 #[cfg(test)]
+mod large;
+#[cfg(test)]
 mod tests;
 
 use secrecy::{ExposeSecret as _, SecretString};
@@ -86,7 +88,7 @@ use record::{Pointer, Record};
 use ring::{Opening, Ring};
 use shared::Shared;
 pub use slot::{Readiness, Slot};
-pub use transfer::{ExportError, ImportError, Imported};
+pub use transfer::{ExportError, Exported, ImportError, Imported};
 pub use users::StoredUser;
 pub use verify::{Bad, Kind, Verified};
 

@@ -3,7 +3,8 @@
 //! **A new data key**: the ring gets one more key, which seals from then on; every record is sealed
 //! anew by compare-and-swap, which leaves alone whatever somebody else writes meanwhile; then the
 //! keys go that no record refers to. A key that has just stopped sealing stays for [`GRACE`], because
-//! a write may be under way that was sealed with it, so it is a later rotation that drops it.
+//! a write may be under way that was sealed with it, so it is a later rotation that drops it. No key is
+//! dropped while there is a record whose key is not known, because it is too large or of another form.
 //!
 //! **A new master key** wraps the ring anew and moves no record.
 
@@ -16,6 +17,7 @@ use super::backend::{Backend as _, Key, Sealed};
 use super::key::{KeyError, KeySource};
 use super::key_file::Replacing;
 use super::seal::{self, DataKeyId, KeyRing};
+use super::walk::key_without_owner;
 use super::{Result, Store, StoreError};
 use crate::model::Time;
 
@@ -201,11 +203,22 @@ impl Store {
         // any more.
         let spent: Vec<DataKeyId> = spent(&before, now);
         let mut used: BTreeSet<DataKeyId> = BTreeSet::new();
+        let mut may_drop = true;
         let mut records = self.records();
         while let Some(page) = records.next().await? {
-            used.extend(page.iter().filter_map(|(_, sealed)| seal::sealed_with(sealed).ok()));
+            for (key, sealed) in &page {
+                match seal::sealed_with(sealed) {
+                    Ok(id) => _ = used.insert(id),
+                    Err(error) => {
+                        may_drop = false;
+                        let key = key_without_owner(key);
+                        tracing::warn!(key, %error, "a record cannot be read, so all keys stay");
+                    }
+                }
+            }
         }
-        let dropped: Vec<_> = spent.into_iter().filter(|id| !used.contains(id)).collect();
+        let dropped: Vec<_> =
+            spent.into_iter().filter(|id| may_drop && !used.contains(id)).collect();
         let after = self
             .ring
             .replace(&self.backend, |ring| (!dropped.is_empty()).then(|| ring.without(&dropped)))

@@ -19,7 +19,7 @@ use futures_util::FutureExt as _;
 use futures_util::future::BoxFuture;
 use parking_lot::{Mutex, RwLock};
 
-use super::backend::{Backend, BackendError, Key, Page, Sealed};
+use super::backend::{Backend, BackendError, Key, MAX_RECORD_BYTES, Page, Sealed};
 use super::folder::Lock;
 use super::ring;
 use crate::model::Time;
@@ -408,6 +408,10 @@ impl Backend for SledBackend {
         old: Option<&'a Sealed>,
         new: Option<&'a Sealed>,
     ) -> BoxFuture<'a, Result<bool, BackendError>> {
+        // Here, where the writes of this process and of all its peers arrive.
+        if new.is_some_and(|new| new.as_bytes().len() > MAX_RECORD_BYTES) {
+            return std::future::ready(Err(BackendError::TooLarge)).boxed();
+        }
         let (key, old, new) = (key.clone(), old.cloned(), new.cloned());
         self.run(move |inner, open| {
             let is_ring = key.as_str() == ring::PLACE;

@@ -16,9 +16,18 @@ use super::peer::Answering;
 use super::ring::{self, Opening, Ring};
 use super::rotation::AT_ONCE;
 use super::shared::{Role, Shared};
-use super::walk::Records;
+use super::walk::{Records, key_without_owner};
 use super::{DataFolder, KeySource, Store, StoreError, private_file, seal};
 use crate::model::Time;
+
+/// What an export holds.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Exported {
+    /// Without the ring.
+    pub records: usize,
+    /// Keys of records that are too large to be read, without their user: `authorization/…/github`.
+    pub left_out: Vec<String>,
+}
 
 /// Why a store was not exported.
 #[derive(Debug, thiserror::Error)]
@@ -93,13 +102,12 @@ type Result<T, E = ImportError> = std::result::Result<T, E>;
 const ROUNDS: usize = 8;
 
 impl Store {
-    /// Exports into a new file that only its owner can read. Returns the number of records, without
-    /// the ring. What fails leaves no file.
+    /// Exports into a new file that only its owner can read. What fails leaves no file.
     ///
     /// # Errors
     /// [`ExportError`]; [`ArchiveError::Io`] with [`io::ErrorKind::AlreadyExists`] for a file that is
     /// there already, which stays as it is.
-    pub async fn export_to_file(&self, now: Time, path: &Path) -> Result<usize, ExportError> {
+    pub async fn export_to_file(&self, now: Time, path: &Path) -> Result<Exported, ExportError> {
         let file = private_file::create_private(path)?;
         let anew = || {
             let mut file = &file;
@@ -108,9 +116,9 @@ impl Store {
             Ok(BufWriter::new(file))
         };
         let exported = self.export(now, anew).await;
-        let exported = exported.and_then(|records| {
+        let exported = exported.and_then(|exported| {
             file.sync_all()?;
-            Ok(records)
+            Ok(exported)
         });
         if exported.is_err() {
             // Half an export is none; one that cannot be removed is refused by an import.
@@ -119,7 +127,7 @@ impl Store {
         exported
     }
 
-    /// Exports every record. Returns their number, without the ring.
+    /// Exports every record that can be read.
     ///
     /// `begin` opens what is written to, empty. It is called again where keys were rotated meanwhile
     /// and the ring lacks one that a written record needs; where that is not possible, it fails.
@@ -130,24 +138,32 @@ impl Store {
         &self,
         now: Time,
         mut begin: impl FnMut() -> io::Result<W>,
-    ) -> Result<usize, ExportError> {
+    ) -> Result<Exported, ExportError> {
         for _ in 0..ROUNDS {
-            if let Some(records) = self.export_once(now, begin()?).await? {
-                return Ok(records);
+            if let Some(exported) = self.export_once(now, begin()?).await? {
+                return Ok(exported);
             }
         }
         Err(StoreError::Contended.into())
     }
 
-    async fn export_once(&self, now: Time, to: impl Write) -> Result<Option<usize>, ExportError> {
+    async fn export_once(
+        &self,
+        now: Time,
+        to: impl Write,
+    ) -> Result<Option<Exported>, ExportError> {
         let place = place();
         let before = self.backend.get(&place).await?;
         let ring = self.ring.read(&self.backend).await?;
         let mut writer = Writer::begin(to, ring.store_id(), now)?;
-        let mut used = BTreeSet::new();
+        let (mut used, mut left_out) = (BTreeSet::new(), Vec::new());
         let mut records = self.records();
         while let Some(page) = records.next().await? {
             for (key, sealed) in &page {
+                if sealed.is_left_out() {
+                    left_out.push(key_without_owner(key));
+                    continue;
+                }
                 used.extend(seal::sealed_with(sealed).ok());
                 writer.put(key, sealed)?;
             }
@@ -161,7 +177,7 @@ impl Store {
             return Ok(None);
         }
         writer.put(&place, &wrapped)?;
-        Ok(Some(writer.finish()? - 1))
+        Ok(Some(Exported { records: writer.finish()? - 1, left_out }))
     }
 
     /// Puts an archive into an empty store, or completes an import that was cut off.
@@ -306,12 +322,19 @@ impl<'b> Steps<'b> {
         if let Some(put) = self.put_ring.take() {
             is_undone &= self.take_back(&place(), Some(&put), None).await;
         }
-        is_undone &= self.remove_added(archive).await.unwrap_or(false);
-        if let Some(removed) = self.removed_ring.take() {
-            is_undone &= self.take_back(&place(), None, Some(&removed)).await;
+        let removed = self.remove_added(archive).await;
+        is_undone &= removed.unwrap_or_else(|error| {
+            tracing::warn!(%error, "the export cannot be read again");
+            false
+        });
+        // Beside records that it does not open, the old ring would make a store that takes no import.
+        if is_undone && let Some(removed) = self.removed_ring.take() {
+            is_undone = self.take_back(&place(), None, Some(&removed)).await;
         }
         if !is_undone {
-            tracing::warn!("a step of the import could not be taken back; import again");
+            tracing::warn!(
+                "the import could not be undone, and no process opens this store until it is complete: run `countersign store import` once more"
+            );
         }
     }
 

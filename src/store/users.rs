@@ -102,20 +102,33 @@ impl Store {
         let mut pages = self.opened::<T>(prefix);
         while let Some(page) = pages.next().await? {
             for held in page {
-                let (key, mut there) = (held.key.clone(), Some(held));
-                while let Some(held) = there.filter(|held| is_theirs(&held.value)) {
-                    if self.forget(&held).await? {
-                        forgotten += 1;
-                        break;
-                    }
-                    there = self.read(key.clone()).await?;
-                }
+                forgotten += usize::from(self.forget_if(held, &is_theirs).await?.is_some());
             }
         }
         Ok(forgotten)
     }
 
-    /// Users who have an open link, a redirect under way, an unclaimed consent or a browser session at
+    /// Deletes a record, and one that has replaced it since it was read. Returns the one deleted.
+    pub async fn forget_last<T: Record>(&self, held: Held<T>) -> Result<Option<Held<T>>> {
+        self.forget_if(held, |_| true).await
+    }
+
+    async fn forget_if<T: Record>(
+        &self,
+        held: Held<T>,
+        is_meant: impl Fn(&T) -> bool,
+    ) -> Result<Option<Held<T>>> {
+        let (key, mut there) = (held.key.clone(), Some(held));
+        while let Some(held) = there.filter(|held| is_meant(&held.value)) {
+            if self.forget(&held).await? {
+                return Ok(Some(held));
+            }
+            there = self.read(key.clone()).await?;
+        }
+        Ok(None)
+    }
+
+    /// Users who have an open link, a redirect under way, an unconfirmed or unclaimed consent or a browser session at
     /// `now`, each once.
     pub async fn users_who_began(&self, now: Time) -> Result<Vec<Caller>> {
         let mut callers = HashSet::new();
@@ -127,6 +140,11 @@ impl Store {
         let mut started = self.opened::<Started>("state/");
         while let Some(page) = started.next().await? {
             callers.extend(page.into_iter().map(|held| held.value.authorization.caller));
+        }
+        let mut unconfirmed = self.opened::<Unconfirmed>("unconfirmed/");
+        while let Some(page) = unconfirmed.next().await? {
+            let of = |held: Held<Unconfirmed>| held.value.brought.authorization().caller.clone();
+            callers.extend(page.into_iter().map(of));
         }
         for held in self.all_unclaimed().await? {
             callers.insert(held.value.authorization.caller);

@@ -4,9 +4,9 @@ use std::collections::BTreeMap;
 
 use secrecy::ExposeSecret as _;
 
-use super::backend::{Key, Sealed};
+use super::backend::{BackendError, Key, Sealed};
 use super::record::{self, KINDS, Pointer};
-use super::walk::Walk;
+use super::walk::{Walk, key_without_owner};
 use super::{Result, Store, StoreError};
 use crate::model::{Authorization, Started};
 
@@ -76,7 +76,7 @@ impl Store {
                     Ok(Some(page)) => {
                         for (key, sealed) in page {
                             let looked = self.look(&key, &sealed, kind.check).await;
-                            found.note(&shape(&key), looked);
+                            found.note(&key_without_owner(&key), looked);
                         }
                     }
                     // Where one page of sled's is damaged, it reads none of those after it.
@@ -115,7 +115,7 @@ impl Store {
                 }
                 let name = key.as_str().split('/').next().unwrap_or_default();
                 let kind = kinds.entry(name.to_owned()).or_insert_with(|| Kind::new(name));
-                kind.note(&shape(&key), self.look(&key, &sealed, |_| Ok(())).await);
+                kind.note(&key_without_owner(&key), self.look(&key, &sealed, |_| Ok(())).await);
             }
         }
         verified.kinds.extend(kinds.into_values());
@@ -127,6 +127,9 @@ impl Store {
         sealed: &Sealed,
         check: fn(&[u8]) -> std::result::Result<(), record::RecordError>,
     ) -> Result<()> {
+        if sealed.is_left_out() {
+            return Err(BackendError::TooLarge.into());
+        }
         Ok(check(&self.ring.unseal(&self.backend, key, sealed).await?)?)
     }
 
@@ -150,16 +153,6 @@ impl Store {
             }
         }
         Ok(orphans)
-    }
-}
-
-/// A key without whom it belongs to: kind and provider, no hash.
-fn shape(key: &Key) -> String {
-    let mut parts = key.as_str().split('/');
-    let kind = parts.next().unwrap_or_default();
-    match parts.nth(1) {
-        Some(provider) => format!("{kind}/…/{provider}"),
-        None => format!("{kind}/…"),
     }
 }
 

@@ -62,12 +62,34 @@ impl<T: Record> Opened<'_, T> {
         let Some(page) = self.store.noted_read(page)? else { return Ok(None) };
         let mut opened = Vec::with_capacity(page.len());
         for (key, sealed) in page {
-            match self.store.unseal(key, sealed).await {
-                Ok(held) => opened.push(held),
-                Err(error) => tracing::warn!(record = T::NAME, %error, "left a record alone"),
+            let name = key_without_owner(&key);
+            match self.open(key, sealed).await {
+                Ok(held) => opened.extend(held),
+                Err(error) => {
+                    tracing::warn!(record = T::NAME, key = name, %error, "left a record alone");
+                }
             }
         }
         Ok(Some(opened))
+    }
+
+    /// `None` for a record that is gone meanwhile.
+    async fn open(&self, key: Key, sealed: Sealed) -> Result<Option<Held<T>>> {
+        if !sealed.is_left_out() {
+            return self.store.unseal(key, sealed).await.map(Some);
+        }
+        // The owner can still read it, and delete it when its time is over.
+        Box::pin(self.store.read(key)).await
+    }
+}
+
+/// A key without the user it belongs to: kind and provider, no hash. `grant/…/github`
+pub(super) fn key_without_owner(key: &Key) -> String {
+    let mut parts = key.as_str().split('/');
+    let kind = parts.next().unwrap_or_default();
+    match parts.nth(1) {
+        Some(provider) => format!("{kind}/…/{provider}"),
+        None => format!("{kind}/…"),
     }
 }
 

@@ -6,7 +6,7 @@ use axum::http::{HeaderValue, StatusCode};
 use axum::response::{Html, IntoResponse, Response};
 
 use crate::broker::invitation::{Invitation, PasteWhat, Proof};
-use crate::model::authorization::{Requesters, Status};
+use crate::model::authorization::{ClientName, Requesters, Status};
 use crate::model::credential::Retention;
 use crate::model::text::{quoted, shown};
 use crate::model::time::utc;
@@ -417,8 +417,8 @@ fn go_back(invitation: &Invitation) -> String {
 /// Whether the client is Claude Code, by what it calls itself: it does not act on
 /// `notifications/elicitation/complete`, and its dialog waits for a click.
 fn waits_for_a_click(invitation: &Invitation) -> bool {
-    let is_it = |name: &String| {
-        let letters = name.chars().filter(char::is_ascii_alphanumeric);
+    let is_it = |name: &ClientName| {
+        let letters = name.as_str().chars().filter(char::is_ascii_alphanumeric);
         letters.map(|letter| letter.to_ascii_lowercase()).collect::<String>() == "claudecode"
     };
     invitation.requesters.names.iter().any(is_it)
@@ -429,7 +429,7 @@ fn asker(invitation: &Invitation) -> Asker {
     let mut shown_names: Vec<String> = Vec::new();
     let mut has_unnamed = *has_unnamed;
     for name in names {
-        let name = shown(name, LONGEST_NAME);
+        let name = shown(name.as_str(), LONGEST_NAME);
         if name.trim().is_empty() {
             has_unnamed = true;
         } else if !shown_names.contains(&name) {

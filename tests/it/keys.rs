@@ -218,6 +218,19 @@ fn a_store_moves_in_a_file_that_opens_with_the_same_key_only() {
     assert!(!stderr.contains("nothing was touched"), "{stderr}");
 }
 
+#[test]
+fn an_export_whose_reader_has_gone_fails() {
+    let home = Home::with_a_link();
+    let mut command = home.command(&["store", "export", "-"]);
+    command.stdout(std::process::Stdio::piped()).stderr(std::process::Stdio::piped());
+    let mut child = command.spawn().unwrap();
+    drop(child.stdout.take());
+    let output = child.wait_with_output().unwrap();
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(1), "{stderr}");
+    assert!(stderr.contains("`-` was not written"), "{stderr}");
+}
+
 #[cfg(unix)]
 fn private(file: &Path) {
     use std::os::unix::fs::PermissionsExt as _;
@@ -287,7 +300,12 @@ fn a_command_that_can_mean_nobody_fails_and_says_who_there_is() {
         assert_eq!((code, stdout.as_str()), (1, ""), "{arguments:?}: {stderr}");
         assert!(stderr.contains("has anything here to show or to end"), "{stderr}");
         assert!(stderr.contains("countersign auth users"), "{stderr}");
+        assert_eq!(stderr.contains("is not kept"), arguments.contains(&"--all"), "{stderr}");
     }
+    // A consent under way leaves no record to find its user by.
+    let kinds = home.json(&["store", "verify", "--json"])["kinds"].clone();
+    let cutoffs = kinds.as_array().unwrap().iter().find(|kind| kind["kind"] == "cutoff").unwrap();
+    assert!(cutoffs["good"].as_u64() > Some(0), "{cutoffs}");
     let (code, stdout, _) = home.run(&["auth", "revoke", "acme"]);
     assert_eq!((code, stdout.as_str()), (0, "Acme was not connected.\n"));
 }

@@ -12,10 +12,11 @@ use serde_json::json;
 use super::super::Exit;
 use super::super::local::Local;
 use super::super::out::Out;
-use super::super::report::{self, Hint, Usage};
+use super::super::report::{self, Hint, Usage, hinted};
 use super::or_none;
 use crate::app::App;
 use crate::model::Caller;
+use crate::model::server_auth::ServerAuth;
 use crate::model::text::{quoted, shown};
 use crate::store::StoredUser;
 
@@ -84,6 +85,60 @@ pub(super) async fn find(
     };
     let is_named = is_named || !found.is_local();
     Ok(Whom { caller: found, is_named })
+}
+
+/// As [`find`], for a command that ends all of the user's access. Before anything that can fail, notes
+/// that it ends: a consent under way leaves no record to find the user by, and must not be kept either.
+///
+/// # Errors
+/// As [`find`]. Where the user has nothing here, the end is noted all the same.
+pub(super) async fn find_to_end(
+    app: &App,
+    auth: Option<&ServerAuth>,
+    local: &Local,
+    of: Option<&str>,
+) -> anyhow::Result<Whom> {
+    let candidates = candidates(auth, &local.caller()?, of);
+    let cut_off = async || {
+        for caller in &candidates {
+            app.broker.cut_off(caller).await.map_err(hinted)?;
+        }
+        anyhow::Ok(())
+    };
+    let is_clear = auth.is_none() || of.is_some();
+    if is_clear {
+        cut_off().await?;
+    }
+    let found = find(app, auth.is_some(), local, of, Among::Present).await;
+    // A user of several namespaces has to be told apart first.
+    if found.as_ref().is_err_and(|error| error.downcast_ref::<Usage>().is_none()) {
+        if !is_clear {
+            cut_off().await?;
+        }
+        report::note("A consent that this user has under way now is not kept.");
+    }
+    found
+}
+
+/// Users whom a command may mean, by the settings alone.
+fn candidates(auth: Option<&ServerAuth>, own: &Caller, of: Option<&str>) -> Vec<Caller> {
+    let mut known = vec![own.namespace.clone()];
+    if let Some(ServerAuth { issuer, keys }) = auth {
+        if let Some(issuer) = issuer {
+            // Its discovery document says which of the two it is.
+            let url = issuer.url.as_str();
+            known.extend([url.to_owned(), url.trim_end_matches('/').to_owned()]);
+        }
+        known.extend(keys.iter().map(|key| Caller::namespace_of_key(&key.name)));
+    }
+    let caller = |namespace| Caller { namespace, user: own.user.clone() };
+    let known = known.into_iter().map(caller);
+    let named: Vec<_> = known.filter(|it| of.is_none_or(|of| is_namespace(of, it))).collect();
+    if named.is_empty() {
+        // A key or an issuer that tools.toml no longer names.
+        return namespaces(&[], of).into_iter().map(caller).collect();
+    }
+    named
 }
 
 /// Where a user may belong that a command names: what `--of` may mean, and where the others belong.

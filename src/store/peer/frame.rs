@@ -24,8 +24,8 @@ const MAGIC: &[u8] = b"countersign peer ";
 /// A hello is a line; whoever has not said one is not read further.
 const LONGEST_HELLO: usize = 1024;
 
-/// Far above any record: answers of token endpoints are bounded well below it.
-pub(super) const LONGEST_FRAME: usize = 4 << 20;
+/// Twice the largest record ([`MAX_RECORD_BYTES`](super::super::backend::MAX_RECORD_BYTES)) and more.
+pub(in crate::store) const LONGEST_FRAME: usize = 4 << 20;
 
 /// How one process introduces itself to another: [`MAGIC`], one byte for the protocol, then JSON.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -220,7 +220,7 @@ fn borrowed(page: &Page) -> Vec<(&str, &[u8])> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::super::backend::{Key, PAGE_BYTES, Sealed};
+    use super::super::super::backend::{Key, MAX_RECORD_BYTES, PAGE_BYTES, Sealed};
     use super::*;
 
     #[test]
@@ -240,7 +240,12 @@ mod tests {
             assert_eq!((records.len(), is_last), (page.records.len(), page.is_last));
             assert!(records.iter().all(|(key, bytes)| *key == "k" && bytes.len() == size));
         }
-        assert!(encode_page(3, &page(LONGEST_FRAME)).is_err());
+        assert!(encode_page(3, &page(LONGEST_FRAME)).is_ok(), "left out");
+        let largest = Sealed::from_stored(vec![7; MAX_RECORD_BYTES]);
+        let (key, old, new) = ("k", Some(largest.as_bytes()), Some(largest.as_bytes()));
+        assert!(encode(3, Request::Swap { key, old, new }).is_ok());
+        let records = vec![(Key::named("k"), Sealed::from_stored(vec![7; LONGEST_FRAME]))];
+        assert!(encode_page(3, &Page { records, is_last: true }).is_err());
     }
 
     #[test]

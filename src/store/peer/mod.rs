@@ -20,6 +20,7 @@ use tokio::sync::Notify;
 
 pub(super) use client::{Peer, Trouble};
 use frame::Hello;
+pub(super) use frame::LONGEST_FRAME;
 pub(super) use serve::Serving;
 pub(super) use socket::Address;
 pub use sockets::ListeningSockets;

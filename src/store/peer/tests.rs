@@ -17,7 +17,7 @@ use tokio_util::codec::{Framed, LengthDelimitedCodec};
 use super::frame::{self, Answer, Numbered, Request};
 use super::{Address, Answering, Hello, PeerError, Serving};
 use crate::model::{Clock, Time};
-use crate::store::backend::{Backend, BackendError, Key, Sealed};
+use crate::store::backend::{Backend, BackendError, Key, MAX_RECORD_BYTES, Sealed};
 use crate::store::folder::{DataFolder, FolderError, Lock};
 use crate::store::shared::{AskError, Role, Shared};
 use crate::store::sled::SledBackend;
@@ -139,13 +139,17 @@ async fn a_peer_sees_at_once_what_the_owner_remembers_no_more() {
 #[tokio::test]
 async fn large_and_many_records_pass() {
     let place = Place::new();
-    let (_owner, peer) = (place.open().await.unwrap(), place.open().await.unwrap());
-    let large = bytes(&vec![7; 3 << 20]);
+    let (owner, peer) = (place.open().await.unwrap(), place.open().await.unwrap());
+    let [large, other] = [7, 8].map(|byte| bytes(&vec![byte; MAX_RECORD_BYTES]));
     assert!(peer.swap(&key("large"), None, Some(&large)).await.unwrap());
-    assert_eq!(peer.get(&key("large")).await.unwrap(), Some(large));
-    let too_large = bytes(&vec![7; frame::LONGEST_FRAME]);
-    let refused = peer.swap(&key("more"), None, Some(&too_large)).await;
-    assert!(matches!(refused, Err(BackendError::TooLarge)), "{refused:?}");
+    assert!(peer.swap(&key("large"), Some(&large), Some(&other)).await.unwrap());
+    assert_eq!(peer.get(&key("large")).await.unwrap(), Some(other));
+    for too_large in [MAX_RECORD_BYTES + 1, frame::LONGEST_FRAME] {
+        for process in [&owner, &peer] {
+            let refused = process.swap(&key("more"), None, Some(&bytes(&vec![7; too_large]))).await;
+            assert!(matches!(refused, Err(BackendError::TooLarge)), "{refused:?}");
+        }
+    }
     let small = bytes(&[1; 4_000]);
     for number in 0..200 {
         assert!(peer.swap(&key(&format!("n/{number:03}")), None, Some(&small)).await.unwrap());

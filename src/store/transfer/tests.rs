@@ -130,6 +130,25 @@ async fn an_import_that_fails_is_taken_back_wherever_it_fails() {
 }
 
 #[tokio::test]
+async fn an_import_is_undone_whatever_becomes_of_its_file() {
+    let (_from, text) = filled().await;
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("archive");
+    fs::write(&file, &text).unwrap();
+    let to = Several::new().await;
+    to.process(given(1)).await.unwrap();
+    let before = to.backend.scan(&Key::new(String::new())).await.unwrap();
+    let mut archive = Archive::open(&file).unwrap();
+    // The old ring has gone and one record has come.
+    let failing = Failing::after(2, &to, false);
+    let mut steps = Steps::new(&failing);
+    assert!(put(&mut steps, &mut archive).await.is_err());
+    fs::write(&file, b"{}").unwrap();
+    steps.undo(&mut archive).await;
+    assert_eq!(to.backend.scan(&Key::new(String::new())).await.unwrap(), before);
+}
+
+#[tokio::test]
 async fn an_import_that_was_killed_opens_not_at_all_until_it_is_completed() {
     let (_from, text) = filled().await;
     for swaps in 0..3 {

@@ -7,7 +7,7 @@ use countersign::model::authorization::Unclaimed;
 use countersign::model::event::EndedBy;
 use countersign::model::principal::ConfirmOrder;
 use countersign::model::server_auth::{KeyHolder, ResolvedAuth, ResolvedKey};
-use countersign::model::{Caller, Clock, ProviderId, UserId};
+use countersign::model::{Authorization, Caller, Clock, ProviderId, UserId};
 use countersign::net::{Net, Policy};
 use countersign::oauth::Revoked;
 use countersign::web;
@@ -104,16 +104,27 @@ async fn a_consent_under_way_when_access_is_ended_is_not_kept() {
 }
 
 #[tokio::test]
-async fn a_consent_that_waits_for_its_browser_ends_with_the_user_s_access() {
+async fn consents_that_are_no_accounts_yet_end_with_the_user_s_access() {
     let world = connected_by(&[]).await;
     let store = world.app.broker.store().await.unwrap();
-    let grant = store.grants(&ana()).await.unwrap().remove(0).value;
-    let authorization = store.authorizations_of(&ana()).await.unwrap().remove(0).value;
+    let mut grant = store.grants(&ana()).await.unwrap().remove(0).value;
+    let held = store.authorizations_of(&ana()).await.unwrap().remove(0);
+    grant.tokens.access = "candidate".into();
+    let candidate = Some(Box::new(grant.clone()));
+    let authorization = Authorization { candidate, ..held.value.clone() };
+    store.replace(authorization.clone(), &held).await.unwrap().unwrap();
+    grant.tokens.access = "unclaimed".into();
     let given_at = grant.connected_at;
     let unclaimed = Unclaimed { authorization, grant, browser: "one".into(), given_at };
     store.keep_unclaimed(&unclaimed).await.unwrap();
     world.provider.tokens(|_| Act::Say(answer("200 OK", "", "")));
-    world.app.broker.end_access(&ana(), EndedBy::Operator).await.unwrap();
+    let ended = world.app.broker.end_access(&ana(), EndedBy::Operator).await.unwrap();
+    let how: Vec<_> = ended.accounts.into_iter().map(|ended| ended.how).collect();
+    assert_eq!(how, vec![Disconnected::AtProvider(Revoked::Yes); 3]);
+    for token in ["unclaimed", "candidate", "first"] {
+        let requests = world.provider.requests();
+        assert!(requests.iter().any(|body| body.contains(&format!("token={token}"))), "{token}");
+    }
     assert!(store.all_unclaimed().await.unwrap().is_empty());
     assert!(users(&world).await.is_empty());
 }

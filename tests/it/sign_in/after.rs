@@ -128,6 +128,19 @@ async fn the_link_alone_claims_nothing() {
     assert_eq!(revoked(&world).await, 1);
 }
 
+#[tokio::test]
+async fn a_consent_whose_code_is_exchanged_while_access_ends_is_dropped_and_revoked() {
+    let world = World::with_application_after().await;
+    let (browser, link) = (world.browser(), world.link("ana").await);
+    let departure = leave(&browser, &link).await;
+    // As the end of access does first; the rest of it comes before the provider has answered.
+    world.broker.cut_off(&world.principal("ana").caller).await.unwrap();
+    browser.get(&way_back(&departure)).await;
+    assert_eq!((world.exchanges(), revoked(&world).await), (1, 1));
+    assert!(world.broker.store().await.unwrap().all_unclaimed().await.unwrap().is_empty());
+    assert!(!is_connected(&world, "ana").await);
+}
+
 /// The browser is closed between any two hops.
 #[tokio::test]
 async fn a_hop_that_is_dropped_loses_nothing() {

@@ -1,0 +1,42 @@
+//! What `auth revoke` says of each consent that it ended.
+
+use serde_json::Value;
+
+use crate::broker::grants::{Disconnected, Ended};
+use crate::oauth::Revoked;
+
+/// One entry of `accounts` in `auth revoke --json`.
+pub(super) fn json(Ended { provider, title, account, label, how }: &Ended) -> Value {
+    serde_json::json!({ "provider": provider, "title": title, "account": account, "label": label, "state": state(how) })
+}
+
+/// `revoked`, or why the consent may still stand at the provider though it is forgotten here.
+fn state(end: &Disconnected) -> &'static str {
+    match end {
+        Disconnected::AtProvider(Revoked::Yes) => "revoked",
+        Disconnected::AtProvider(Revoked::NoWay) => "no_revocation",
+        Disconnected::AtProvider(Revoked::Failed) => "revocation_failed",
+        Disconnected::AtProvider(Revoked::Unreachable) => "unreachable",
+        Disconnected::Pasted => "key_still_valid",
+        Disconnected::OtherConfiguration => "other_configuration",
+        Disconnected::NotSetUp(_) => "not_set_up",
+    }
+}
+
+/// What became of a consent, for people.
+pub(super) fn words(Ended { provider: _, title, account, label, how }: &Ended) -> String {
+    let mut name = title.clone();
+    if !account.is_default() {
+        name = format!("{name} account {account}");
+    }
+    if let Some(label) = label {
+        name = format!("{name} ({label})");
+    }
+    if *how == Disconnected::Pasted {
+        return format!(
+            "{name}: the key is deleted here. It still works at {title}; delete it there too."
+        );
+    }
+    let Some(why) = how.leaves() else { return format!("{name} is disconnected.") };
+    format!("{name} is forgotten here, but {why}. Remove the app in your {title} settings.")
+}
