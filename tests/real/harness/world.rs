@@ -1,7 +1,9 @@
 //! The world outside: an authorization server, and the API whose tokens it issues.
 
 use serde_json::{Value, json};
+use tokio::time::Instant;
 
+use super::PATIENCE;
 use super::http::request;
 use super::program::Program;
 
@@ -86,8 +88,17 @@ impl World {
         assert_eq!(reply.status, 200, "{lever}: {}", reply.body);
     }
 
+    /// Waits for the end of a token that lives for seconds.
+    pub fn until_expired(&self, token: &str) {
+        let began = Instant::now();
+        // Each question takes its time.
+        while self.is_active(token) {
+            assert!(began.elapsed() < PATIENCE, "the token does not expire");
+        }
+    }
+
     /// Whether the authorization server still honours a token.
-    pub fn is_active(&self, token: &str) -> bool {
+    fn is_active(&self, token: &str) -> bool {
         let headers = [
             ("authorization", "Basic dXBzdHJlYW06dXBzdHJlYW0tc2VjcmV0"),
             ("content-type", "application/x-www-form-urlencoded"),
