@@ -14,6 +14,7 @@ use parking_lot::Mutex;
 use super::connect::End;
 use super::keeping::Put;
 use super::{Broker, renewal};
+use crate::model::authorization::Way;
 use crate::model::event::ConsentOutcome;
 use crate::model::{Authorization, Grant};
 use crate::store::StoreError;
@@ -165,7 +166,11 @@ impl Broker {
         }
         let caller = &authorization.caller;
         let put = self.put_unless(caller, grant, *is_meant, is_settled).await?;
-        if Box::pin(self.drop_if_cut_off(caller, grant, authorization.created_at)).await? {
+        let begun_at = authorization.created_at;
+        if Box::pin(self.drop_if_cut_off(caller, grant, begun_at)).await? {
+            if matches!(put, Put::OtherAccount(_)) {
+                self.end_candidate(authorization, grant).await;
+            }
             return Ok(false);
         }
         let end = match put {
@@ -176,10 +181,23 @@ impl Broker {
         };
         let is_kept = matches!(end, End::Completed(_));
         self.conclude(authorization, end).await?;
+        // After it is written beside the link, so that either this finds the end of the user's access or
+        // that finds the candidate.
+        if !is_kept && self.store().await?.is_cut_off(caller, begun_at).await? {
+            self.end_candidate(authorization, grant).await;
+            return Ok(false);
+        }
         let outcome =
             if is_kept { ConsentOutcome::Connected } else { ConsentOutcome::OtherAccount };
         self.record_consent(authorization, outcome);
         Ok(is_kept)
+    }
+
+    /// Ends the consent of another account than before at the provider.
+    async fn end_candidate(&self, authorization: &Authorization, candidate: &Grant) {
+        if let Way::Code(trip) = &authorization.trip.way {
+            Box::pin(self.end_there(&trip.client, candidate)).await;
+        }
     }
 }
 

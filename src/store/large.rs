@@ -2,6 +2,7 @@
 //! records beside it.
 
 use super::backend::MAX_RECORD_BYTES;
+use super::peer::LONGEST_FRAME;
 use super::rotation::GRACE;
 use super::tests::{NOW, Place, access_of, caller, grant};
 use super::*;
@@ -19,7 +20,7 @@ async fn planted() -> Place {
     let db = ::sled::open(place.folder().db()).unwrap();
     for kind in ["authorization", "grant"] {
         let key = format!("{kind}/{ana}/acme/large/default");
-        db.insert(key, vec![7; MAX_RECORD_BYTES + 1]).unwrap();
+        db.insert(key, vec![7; LONGEST_FRAME]).unwrap();
     }
     db.flush().unwrap();
     place

@@ -165,6 +165,19 @@ async fn a_question_that_is_not_answered_in_time_leaves_everything_as_it_is() {
 
 /// Whose it is now cannot be told, so the person is asked rather than the account changed unseen.
 #[tokio::test]
+async fn another_account_that_comes_after_the_end_of_access_is_revoked() {
+    let world = connected_as("ana").await;
+    let prompt = wider(&world).await;
+    signed_in_as(&world, "bob");
+    let departure = world.click(&prompt.url).await;
+    // As the end of access does first; the rest of it comes before the provider has answered.
+    world.app.broker.cut_off(&ana()).await.unwrap();
+    world.come_back(&departure, "code=c").await;
+    let requests = world.provider.requests();
+    assert!(requests.iter().any(|body| body.contains("token=refresh-bob")), "{requests:?}");
+}
+
+#[tokio::test]
 async fn an_account_that_the_provider_does_not_name_is_asked_about_too() {
     let world = connected_as("ana").await;
     let prompt = wider(&world).await;
