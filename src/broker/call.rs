@@ -6,12 +6,12 @@ use std::time::Duration;
 use secrecy::SecretString;
 use serde_json::{Map, Value};
 
+use super::ConnectError;
 use super::accounts::ChoiceError;
 use super::connect::sentence;
 use super::secret;
 use super::tokens::{Access, AccessError, Ready};
 use super::{Broker, Connection};
-use super::{ConnectError, SetupError};
 use crate::model::authorization::AskedBy;
 use crate::model::credential::{Credential as Held, Shared};
 use crate::model::event::CallOutcome;
@@ -371,11 +371,17 @@ impl Run<'_> {
                             "{text} Tell the user; calling again will not help."
                         ))
                     }
-                    ConnectError::Setup(SetupError::Discovery(_)) if !self.principal.is_local() => {
+                    ConnectError::Setup(error)
+                        if error.is_passing() && !self.principal.is_local() =>
+                    {
                         ToolResult::failure(format!(
                             "{title} access is needed before {tool} can run, and {title} does not say at the moment where its users sign in. Call this tool again in a few minutes."
                         ))
                     }
+                    ConnectError::Setup(error) if error.is_passing() => ToolResult::failure(
+                        format!("{text} Call this tool again in a few minutes."),
+                    )
+                    .for_operator(hint),
                     // What begins here is the operator's: the store, the app, the port, the file.
                     ConnectError::Store(StoreError::Contended) => {
                         ToolResult::failure(format!("{text} Call this tool again."))

@@ -54,6 +54,11 @@ pub enum SetupError {
 }
 
 impl SetupError {
+    /// Whether it is trouble of the provider that may pass, and no setup to finish.
+    pub fn is_passing(&self) -> bool {
+        matches!(self, Self::Discovery(error) if error.is_passing())
+    }
+
     pub fn hint(&self) -> String {
         match self {
             Self::Secret { source, .. } => source.hint(),

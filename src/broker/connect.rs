@@ -471,16 +471,15 @@ fn past_end(
     })
 }
 
-/// An open link for more than it was made for. Where the person begins it by hand, it is theirs: what
-/// a program asked for before is not what they are doing now.
+/// An open link for more than it was made for. Its page names every program whose scopes it asks for.
 fn widened(
     open: &Authorization,
     scopes: &Scopes,
     needed: &Scopes,
     asked_by: &AskedBy,
 ) -> Authorization {
-    let (asked_by, requesters, tools) = if asked_by.is_by_hand() {
-        (asked_by.clone(), Requesters::default(), BTreeSet::new())
+    let (asked_by, requesters, tools) = if is_all_of_user(open, scopes, asked_by) {
+        (asked_by.clone(), Requesters::default().with(asked_by), BTreeSet::new())
     } else {
         let tools = open.tools.iter().chain(&asked_by.tool).cloned().collect();
         (open.asked_by.clone(), open.requesters().with(asked_by), tools)
@@ -495,13 +494,20 @@ fn widened(
     }
 }
 
+/// Whether the user begins by hand what asks for everything that an open link asks for: what a program
+/// asked for before is then their own request.
+fn is_all_of_user(open: &Authorization, scopes: &Scopes, asked_by: &AskedBy) -> bool {
+    asked_by.is_by_hand() && open.scopes.is_subset(scopes)
+}
+
 /// Whether the page of an open link says all that this asker wants.
 fn shows(open: &Authorization, scopes: &Scopes, needed: &Scopes, asked_by: &AskedBy) -> bool {
     scopes.is_subset(&open.scopes)
         && needed.is_subset(&open.needed)
         && asked_by.tool.iter().all(|tool| open.tools.contains(tool))
-        && (asked_by.is_by_hand() || open.requesters().names(asked_by))
-        && (!asked_by.is_by_hand() || (open.asked_by.is_by_hand() && open.tools.is_empty()))
+        && open.requesters().names(asked_by)
+        && !(is_all_of_user(open, scopes, asked_by)
+            && (open.requesters().has_program() || !open.tools.is_empty()))
 }
 
 fn prompt(
@@ -512,6 +518,7 @@ fn prompt(
     reason: PromptReason,
     now: Time,
 ) -> ConnectPrompt {
+    let is_openid = provider.is_openid(&authorization.scopes);
     ConnectPrompt {
         provider: provider.id.clone(),
         title: provider.title.clone(),
@@ -519,7 +526,7 @@ fn prompt(
         scopes: needed.clone(),
         scope_words: needed
             .iter()
-            .filter_map(|scope| scope::in_words(Some(&provider.scope_words), scope))
+            .filter_map(|scope| scope::in_words(Some(&provider.scope_words), scope, is_openid))
             .map(str::to_owned)
             .collect(),
         reason,

@@ -321,6 +321,9 @@ impl Broker {
         };
         let registration = match self.0.clients.registration(provider).await {
             Ok(registration) => registration,
+            Err(error) if error.is_passing() => {
+                return Disconnected::AtProvider(Revoked::Unreachable);
+            }
             Err(error) => return Disconnected::NotSetUp(error.to_string()),
         };
         Disconnected::AtProvider(self.end_there(&registration, grant).await)

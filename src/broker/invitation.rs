@@ -13,7 +13,7 @@ use crate::model::credential::{AskedFor, Retention};
 use crate::model::event::ConsentOutcome;
 use crate::model::principal::Opener;
 use crate::model::secret;
-use crate::model::{Authorization, Time, ToolName, scope};
+use crate::model::{Authorization, Grant, Scopes, Standing, Time, ToolName, scope};
 use crate::oauth::{self, AuthorizationRequest};
 use crate::store::StoreError;
 
@@ -35,8 +35,10 @@ pub struct Invitation {
     pub retention: Retention,
     /// Where the token may be sent.
     pub hosts: Vec<String>,
-    /// Each scope, and what it means where the catalogue knows.
+    /// Each scope that the user has not granted yet, and what it means where that is known.
     pub scopes: Vec<(String, Option<String>)>,
+    /// The scopes asked for again that the connected account has granted.
+    pub granted: Vec<(String, Option<String>)>,
     /// The host of the operator's own page, where that comes after a consent that lacks nothing.
     pub after: Option<String>,
     pub expires_at: Time,
@@ -141,6 +143,12 @@ impl Broker {
             let _ = self.0.shown.send(authorization.id.clone());
         }
         let trip = &authorization.trip;
+        let new = self.not_granted(authorization, now).await;
+        let is_openid = trip.is_openid(&authorization.scopes);
+        let in_words = |scope: &str| {
+            let words = scope::in_words(Some(&trip.scope_words), scope, is_openid);
+            (scope.to_owned(), words.map(str::to_owned))
+        };
         Ok(Invitation {
             provider: authorization.provider.to_string(),
             title: trip.title.clone(),
@@ -153,11 +161,12 @@ impl Broker {
             proof: Proof::of(&authorization.opener),
             after: trip.after_connect.as_ref().map(host),
             hosts: authorization.binding.hosts.iter().map(str::to_owned).collect(),
-            scopes: authorization
+            scopes: new.iter().map(in_words).collect(),
+            granted: authorization
                 .scopes
                 .iter()
-                .map(|scope| (scope.to_owned(), scope::in_words(Some(&trip.scope_words), scope)))
-                .map(|(scope, words)| (scope, words.map(str::to_owned)))
+                .filter(|scope| !new.contains(scope))
+                .map(in_words)
                 .collect(),
             expires_at: authorization.expires_at(),
             lives_minutes: minutes_left(authorization, now),
@@ -188,6 +197,25 @@ impl Broker {
             can_undo: !self.0.parts.is_short_lived,
             digest: digest(authorization),
         })
+    }
+
+    /// What a link asks for beyond the account that is connected. All of it where that access has ended
+    /// or cannot be read: the page folds away nothing that the user has to agree to anew.
+    async fn not_granted(&self, authorization: &Authorization, now: Time) -> Scopes {
+        let Authorization { caller, provider, account, binding, scopes, trip, .. } = authorization;
+        let read = async {
+            let store = self.store().await?;
+            store.grant(caller, provider, &binding.fingerprint(), account).await
+        };
+        let held = read.await.ok().flatten();
+        let is_live = |grant: &Grant| {
+            let standing = grant.standing(&Scopes::default(), trip.implied(), now);
+            matches!(standing, Standing::Usable | Standing::Stale) && !grant.is_refused()
+        };
+        match held.filter(|held| is_live(&held.value)) {
+            Some(held) => scopes.missing_from(&held.value.scopes, trip.implied()),
+            None => scopes.clone(),
+        }
     }
 
     /// The person clicked "Continue" on the page of this `digest`: binds this browser and sends it to

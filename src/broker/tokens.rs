@@ -239,8 +239,9 @@ impl AccessError {
     pub(super) fn result(&self) -> ToolResult {
         self.told().because(match self {
             Self::Store(_) => CallOutcome::StoreUnavailable,
-            Self::Setup(_) => CallOutcome::NotSetUp,
-            Self::Refresh { .. }
+            Self::Setup(error) if !error.is_passing() => CallOutcome::NotSetUp,
+            Self::Setup(_)
+            | Self::Refresh { .. }
             | Self::NotIssued { .. }
             | Self::Elsewhere { .. }
             | Self::Ending => CallOutcome::TokenUnavailable,
@@ -252,6 +253,10 @@ impl AccessError {
         match self {
             Self::Store(error) => {
                 ToolResult::failure(format!("{self}.")).for_operator(error.hint())
+            }
+            Self::Setup(error) if error.is_passing() => {
+                failure("Nothing is lost; call this tool again in a moment.")
+                    .for_operator(error.hint())
             }
             Self::Setup(error) => {
                 ToolResult::failure(format!("{self}.")).for_operator(error.hint())

@@ -220,6 +220,15 @@ impl Trip {
         }
     }
 
+    /// Whether its scopes mean what OpenID Connect says; see [`super::Provider::is_openid`].
+    pub fn is_openid(&self, scopes: &Scopes) -> bool {
+        let has_issuer = match &self.way {
+            Way::Code(code) => code.issuer.is_some(),
+            Way::Paste(_) => false,
+        };
+        has_issuer || scopes.is_openid()
+    }
+
     /// How to end what comes of it.
     pub fn revocation(&self) -> Option<&Revocation> {
         match &self.way {
@@ -302,7 +311,7 @@ impl AskedBy {
 /// Programs that one link names; of further ones it says only that there are more.
 const MAX_REQUESTERS: usize = 5;
 
-/// The programs that have asked for one consent.
+/// The programs that have asked for one consent, and whether its user has.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Requesters {
     /// What they call themselves, at most [`MAX_REQUESTERS`], in the order in which they asked.
@@ -311,14 +320,17 @@ pub struct Requesters {
     pub has_unnamed: bool,
     /// Whether there were more names than are recorded.
     pub has_more: bool,
+    /// Whether the user has begun it outside any call.
+    #[serde(default)]
+    pub has_user: bool,
 }
 
 impl Requesters {
-    /// These and the program that asks now.
+    /// These and the one that asks now.
     #[must_use]
     pub fn with(mut self, asked_by: &AskedBy) -> Self {
         match &asked_by.client {
-            _ if asked_by.is_by_hand() => {}
+            _ if asked_by.is_by_hand() => self.has_user = true,
             None => self.has_unnamed = true,
             Some(name) if self.names.contains(name) => {}
             Some(_) if self.names.len() >= MAX_REQUESTERS => self.has_more = true,
@@ -327,7 +339,12 @@ impl Requesters {
         self
     }
 
-    /// Whether the page says already that this program asks.
+    /// Whether a program has asked.
+    pub fn has_program(&self) -> bool {
+        !self.names.is_empty() || self.has_unnamed || self.has_more
+    }
+
+    /// Whether the page says already that this one asks.
     pub fn names(&self, asked_by: &AskedBy) -> bool {
         self.clone().with(asked_by) == *self
     }
@@ -358,7 +375,7 @@ impl Authorization {
         AuthorizationName { provider, account, id }
     }
 
-    /// The programs that have asked. An earlier version recorded the first one alone.
+    /// Who has asked. An earlier version recorded the first one alone.
     pub fn requesters(&self) -> Requesters {
         if self.requesters == Requesters::default() {
             return Requesters::default().with(&self.asked_by);

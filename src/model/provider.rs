@@ -134,6 +134,15 @@ impl Provider {
         }
     }
 
+    /// Whether its scopes mean what OpenID Connect says: it has an issuer, or `scopes` ask for it.
+    pub fn is_openid(&self, scopes: &Scopes) -> bool {
+        let has_issuer = match &self.credential {
+            Credential::OAuth(settings) => settings.endpoints.issuer.is_some(),
+            Credential::Shared(_) | Credential::Asked(_) => false,
+        };
+        has_issuer || scopes.is_openid()
+    }
+
     /// Which scopes contain which; nothing where there are none.
     pub fn implied(&self) -> &Implied {
         static NOTHING: Implied = Implied::new();

@@ -21,10 +21,19 @@ const OPENID_CONNECT: [(&str, &str); 6] = [
     ("offline_access", "stay connected"),
 ];
 
-/// What a scope means: in the provider's `stated` words, or else as OpenID Connect defines it.
-pub fn in_words<'a>(stated: Option<&'a BTreeMap<String, String>>, scope: &str) -> Option<&'a str> {
+/// What a scope means: in the provider's `stated` words, or else as OpenID Connect defines it where
+/// the request is one of OpenID Connect (`is_openid`). Elsewhere `email` may mean to read the mail,
+/// and its name is all that is known of it.
+pub fn in_words<'a>(
+    stated: Option<&'a BTreeMap<String, String>>,
+    scope: &str,
+    is_openid: bool,
+) -> Option<&'a str> {
     let stated = stated.and_then(|stated| stated.get(scope)).map(String::as_str);
     stated.or_else(|| {
+        if !is_openid {
+            return None;
+        }
         OPENID_CONNECT.iter().find(|(known, _)| *known == scope).map(|(_, words)| *words)
     })
 }
@@ -51,6 +60,11 @@ impl Scopes {
     /// The tokens of [`Self::parse`], none of them copied.
     pub fn split(text: &str) -> impl Iterator<Item = &str> {
         text.split(|c: char| c.is_whitespace() || c == ',').filter(|scope| !scope.is_empty())
+    }
+
+    /// Whether a request for them is one of OpenID Connect (Core §3.1.2.1).
+    pub fn is_openid(&self) -> bool {
+        self.contains("openid")
     }
 
     pub fn is_empty(&self) -> bool {
@@ -128,6 +142,16 @@ mod tests {
         let needed = Scopes::new(["read:org", "gist"]);
         let missing = needed.missing_from(&Scopes::parse("admin:org"), &implied);
         assert_eq!(missing, Scopes::new(["gist"]));
+    }
+
+    #[test]
+    fn words_of_openid_connect_are_for_its_requests_alone() {
+        assert_eq!(in_words(None, "email", true), Some("see your e-mail address"));
+        assert_eq!(in_words(None, "email", false), None);
+        let stated = BTreeMap::from([("email".to_owned(), "read your mail".to_owned())]);
+        for is_openid in [true, false] {
+            assert_eq!(in_words(Some(&stated), "email", is_openid), Some("read your mail"));
+        }
     }
 
     #[test]

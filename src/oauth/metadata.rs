@@ -71,6 +71,19 @@ impl DiscoveryError {
         }
     }
 
+    /// Whether the issuer's document cannot be had at the moment, so that trying again may help. Any
+    /// other failure is one of the configuration: an address that is not called, another issuer, no
+    /// document.
+    pub fn is_passing(&self) -> bool {
+        match self {
+            Self::Unreachable { source, .. } => {
+                !matches!(source.phase, Phase::Refused(_) | Phase::Client(_))
+            }
+            Self::Missing { status, .. } => matches!(status, 408 | 425 | 429 | 500..),
+            Self::Unusable { .. } | Self::OtherIssuer { .. } => false,
+        }
+    }
+
     pub fn hint(&self) -> &'static str {
         match self {
             // That the host is reached is known where its certificate was not accepted.

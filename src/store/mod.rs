@@ -146,6 +146,9 @@ pub enum StoreError {
     NoRing,
     #[error("the store was replaced by another one while this process used it")]
     Replaced,
+    /// Another call's attempt to open it, for which this call waited.
+    #[error("{error}")]
+    NotOpened { error: String, hint: String },
     #[error("others change the store faster than this process can")]
     Contended,
     #[error(transparent)]
@@ -165,6 +168,7 @@ impl StoreError {
             Self::WrongKey { place } => place.hint_when_wrong(),
             Self::NoRing => "bring the data folder back from a backup or finish `countersign store import`; to start over, move the folder away".into(),
             Self::Empty => "connect an account first".into(),
+            Self::NotOpened { hint, .. } => hint.clone(),
             Self::Replaced | Self::Contended => "call again".into(),
             Self::Backend(error) => error.hint(),
             Self::Record(RecordError::TooNew { .. }) => "use the newer Countersign".into(),

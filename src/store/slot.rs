@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use parking_lot::Mutex;
-use tokio::sync::{OnceCell, watch};
+use tokio::sync::{Mutex as AsyncMutex, OnceCell, watch};
 use tokio::time::Instant;
 
 use super::peer::{Answering, ListeningSockets};
@@ -24,15 +24,41 @@ pub struct Slot {
     role: watch::Sender<Role>,
     store: OnceCell<Store>,
     only_looks: AtomicBool,
-    /// Why the last try to open it failed.
+    /// Held by the one attempt to open the store.
+    attempt: AsyncMutex<()>,
+    /// The last attempt that failed.
+    failure: Mutex<Failure>,
     unopened: Mutex<Unopened>,
 }
 
-/// How opening the store has gone so far.
+/// How the last attempt to open the store failed, for the calls that waited for it.
+#[derive(Default)]
+struct Failure {
+    /// Attempts that have failed.
+    count: u64,
+    error: String,
+    hint: String,
+}
+
+/// What the attempts on behalf of health checks have found so far.
 #[derive(Default)]
 struct Unopened {
     is_failing: bool,
-    tried_at: Option<Instant>,
+    is_checking: bool,
+    /// When the last one ended.
+    checked_at: Option<Instant>,
+}
+
+/// The one health check that waits for the store to open.
+struct HealthAttempt<'a>(&'a Mutex<Unopened>);
+
+impl Drop for HealthAttempt<'_> {
+    // Also where the client of the health check has disconnected.
+    fn drop(&mut self) {
+        let mut unopened = self.0.lock();
+        unopened.is_checking = false;
+        unopened.checked_at = Some(Instant::now());
+    }
 }
 
 /// Whether a server can serve its users.
@@ -44,6 +70,8 @@ pub enum Readiness {
     /// The store cannot be opened: a wrong key, a folder that is not accessible, no answer from its
     /// owner.
     StoreNotOpened,
+    /// The first attempt to open the store is running.
+    StoreOpening,
 }
 
 /// How often a store that does not open is tried on behalf of health checks, which anyone may send.
@@ -58,6 +86,8 @@ impl Slot {
             role: watch::Sender::new(Role::Peer),
             store: OnceCell::new(),
             only_looks: AtomicBool::new(false),
+            attempt: AsyncMutex::default(),
+            failure: Mutex::default(),
             unopened: Mutex::default(),
         }
     }
@@ -67,11 +97,41 @@ impl Slot {
         self.only_looks.store(true, Ordering::Relaxed);
     }
 
-    /// The store, opened now if it is not open yet.
+    /// The store, opened now if it is not open yet. A call that comes while an attempt runs gets the
+    /// outcome of that attempt: under an owner that does not answer each takes seconds, and calls that
+    /// made one after the other would wait for the sum of them.
     ///
     /// # Errors
-    /// As [`Store::open`]; the next call tries again.
+    /// As [`Store::open`], and [`StoreError::NotOpened`] from another call's attempt; the next call
+    /// tries again.
     pub async fn get(&self) -> Result<&Store, StoreError> {
+        if let Some(store) = self.store.get() {
+            return Ok(store);
+        }
+        // Boxed: every call that reads the store comes here, and only the first ones open it.
+        Box::pin(self.open_once()).await
+    }
+
+    /// Opens the store, or waits for the attempt that runs.
+    async fn open_once(&self) -> Result<&Store, StoreError> {
+        let failures = self.failure.lock().count;
+        let _attempt = self.attempt.lock().await;
+        if self.store.get().is_none() {
+            let failure = self.failure.lock();
+            if failure.count != failures {
+                let Failure { error, hint, .. } = &*failure;
+                return Err(StoreError::NotOpened { error: error.clone(), hint: hint.clone() });
+            }
+        }
+        let opened = self.open().await;
+        if let Err(error) = &opened {
+            let count = failures.wrapping_add(1);
+            *self.failure.lock() = Failure { count, error: error.to_string(), hint: error.hint() };
+        }
+        opened
+    }
+
+    async fn open(&self) -> Result<&Store, StoreError> {
         let open = async || {
             let opening =
                 if self.only_looks.load(Ordering::Relaxed) { Opening::Look } else { Opening::Use };
@@ -96,9 +156,10 @@ impl Slot {
             let is_ready = store.is_ready().await;
             return if is_ready { Readiness::Ready } else { Readiness::StoreFailing };
         }
-        if !self.may_try() {
-            return Readiness::StoreNotOpened;
-        }
+        let _attempt = match self.begin_health_attempt() {
+            Ok(attempt) => attempt,
+            Err(unopened) => return unopened,
+        };
         let opened = self.get().await;
         let was_failing = std::mem::replace(&mut self.unopened.lock().is_failing, opened.is_err());
         match opened {
@@ -118,16 +179,20 @@ impl Slot {
         }
     }
 
-    /// Whether it is time to try once more to open the store, if the last try failed.
-    fn may_try(&self) -> bool {
-        let now = Instant::now();
+    /// Lets one health check at a time open the store, and [`OPEN_INTERVAL`] after the last attempt
+    /// that failed. Every other one gets the last answer at once.
+    fn begin_health_attempt(&self) -> Result<HealthAttempt<'_>, Readiness> {
         let mut unopened = self.unopened.lock();
-        let is_due = !unopened.is_failing
-            || unopened.tried_at.is_none_or(|at| now.duration_since(at) >= OPEN_INTERVAL);
-        if is_due {
-            unopened.tried_at = Some(now);
+        let is_early = unopened.checked_at.is_some_and(|at| at.elapsed() < OPEN_INTERVAL);
+        match (unopened.is_failing, unopened.is_checking) {
+            (false, true) => Err(Readiness::StoreOpening),
+            (true, true) => Err(Readiness::StoreNotOpened),
+            (true, false) if is_early => Err(Readiness::StoreNotOpened),
+            (_, false) => {
+                unopened.is_checking = true;
+                Ok(HealthAttempt(&self.unopened))
+            }
         }
-        is_due
     }
 
     /// What this process is to the data folder, now and whenever that changes.
@@ -193,5 +258,71 @@ fn is_empty(folder: &Path) -> bool {
     match std::fs::read_dir(folder) {
         Ok(mut entries) => entries.next().is_none(),
         Err(error) => error.kind() == std::io::ErrorKind::NotFound,
+    }
+}
+
+#[cfg(test)]
+#[cfg(unix)]
+mod tests {
+    use std::os::unix::net::UnixListener;
+    use std::sync::Arc;
+
+    use futures_util::future::join_all;
+
+    use super::super::tests::{Place, given};
+    use super::*;
+
+    /// A folder whose owner accepts connections and says nothing.
+    async fn silent() -> (Place, Store, UnixListener, Arc<Slot>) {
+        let place = Place::new();
+        let owner = place.open().await.unwrap();
+        let socket = place.data().join("store.sock");
+        std::fs::remove_file(&socket).unwrap();
+        let listener = UnixListener::bind(socket).unwrap();
+        let slot = Arc::new(Slot::new(place.folder(), given(1)));
+        (place, owner, listener, slot)
+    }
+
+    #[tokio::test]
+    async fn one_health_check_waits_for_the_store_and_the_others_are_answered_at_once() {
+        let (_place, _owner, _listener, slot) = silent().await;
+        let began = Instant::now();
+        let checks = (0..6).map(|_| async { (slot.readiness().await, began.elapsed()) });
+        let answers = join_all(checks).await;
+        let at_once = answers.iter().filter(|(_, after)| *after < Duration::from_secs(1));
+        assert_eq!(at_once.clone().count(), 5, "{answers:?}");
+        assert!(at_once.clone().all(|(answer, _)| *answer == Readiness::StoreOpening));
+        assert_eq!(answers.first().map(|(answer, _)| *answer), Some(Readiness::StoreNotOpened));
+        // The last answer, without another attempt.
+        let again = Instant::now();
+        assert_eq!(slot.readiness().await, Readiness::StoreNotOpened);
+        assert!(again.elapsed() < Duration::from_secs(1), "{:?}", again.elapsed());
+    }
+
+    #[tokio::test]
+    async fn calls_share_the_attempt_that_runs() {
+        let (_place, _owner, _listener, slot) = silent().await;
+        let began = Instant::now();
+        let first = slot.get().await.err().unwrap().to_string();
+        let one_attempt = began.elapsed();
+        assert!(one_attempt > Duration::from_secs(1), "{one_attempt:?}");
+        let began = Instant::now();
+        let health = async {
+            slot.readiness().await;
+        };
+        let calls = (0..6).map(|_| async { slot.get().await.err().map(|error| error.to_string()) });
+        let ((), calls) = tokio::join!(health, join_all(calls));
+        assert!(began.elapsed() < one_attempt * 2, "{:?}", began.elapsed());
+        assert!(calls.iter().all(|it| it.as_ref() == Some(&first)), "{calls:?}");
+    }
+
+    /// The client of a health check that disconnects leaves nothing locked.
+    #[tokio::test]
+    async fn an_attempt_that_is_dropped_is_followed_by_another() {
+        let (_place, _owner, _listener, slot) = silent().await;
+        let given_up = tokio::time::timeout(Duration::from_millis(10), slot.readiness()).await;
+        assert!(given_up.is_err());
+        assert_eq!(slot.readiness().await, Readiness::StoreNotOpened);
+        assert!(slot.get().await.is_err());
     }
 }

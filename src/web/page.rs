@@ -18,7 +18,8 @@ const LONGEST_NAME: usize = 60;
 const LONGEST_SCOPE: usize = 200;
 /// Tools that are named one by one.
 const MOST_TOOLS: usize = 8;
-/// Scopes that a page lists at once; the others are folded away, so that the buttons stay above the fold.
+/// Scopes that a page lists beside granted ones. Where there are more, it folds the granted ones away, so
+/// that the buttons stay above the fold.
 pub(super) const SCOPES_SHOWN: usize = 5;
 
 /// Asks the person. Opening it changes nothing.
@@ -30,9 +31,10 @@ struct Connect {
     asker: Asker,
     tools: Vec<String>,
     more_tools: usize,
+    /// Every scope that is not granted yet is among them.
     scopes: Vec<ScopeLine>,
-    /// Beyond [`SCOPES_SHOWN`].
-    more_scopes: Vec<ScopeLine>,
+    /// Folded away.
+    granted: Vec<ScopeLine>,
     user: String,
     proof: Proof,
     hosts: Vec<String>,
@@ -63,6 +65,8 @@ enum Asker {
         has_unnamed: bool,
         /// More of them than are recorded.
         has_more: bool,
+        /// The user has begun it as well.
+        has_user: bool,
     },
 }
 
@@ -331,9 +335,14 @@ pub(super) fn invitation(
 fn connect(invitation: &Invitation, csrf: String, change: Change) -> Connect {
     let line = |(scope, words): &(String, Option<String>)| scope_line(scope, words.as_deref());
     let mut scopes: Vec<ScopeLine> = invitation.scopes.iter().map(line).collect();
-    // One more takes no more room than the line that unfolds it.
-    let is_long = scopes.len() > SCOPES_SHOWN + 1;
-    let more_scopes = if is_long { scopes.split_off(SCOPES_SHOWN) } else { Vec::new() };
+    let mut granted: Vec<ScopeLine> = invitation.granted.iter().map(line).collect();
+    // Never a new one: a program could push it out of sight with harmless names. One alone takes no
+    // more room than the line that unfolds it.
+    let is_short = scopes.len() + granted.len() <= SCOPES_SHOWN + 1;
+    if is_short || granted.len() == 1 {
+        scopes.append(&mut granted);
+        scopes.sort();
+    }
     Connect {
         title: invitation.title.clone(),
         initial: invitation.title.chars().next().unwrap_or('·'),
@@ -341,7 +350,7 @@ fn connect(invitation: &Invitation, csrf: String, change: Change) -> Connect {
         tools: invitation.tools.iter().take(MOST_TOOLS).map(ToString::to_string).collect(),
         more_tools: invitation.tools.len().saturating_sub(MOST_TOOLS),
         scopes,
-        more_scopes,
+        granted,
         user: invitation.user.clone(),
         proof: invitation.proof.clone(),
         hosts: invitation.hosts.clone(),
@@ -425,7 +434,7 @@ fn waits_for_a_click(invitation: &Invitation) -> bool {
 }
 
 fn asker(invitation: &Invitation) -> Asker {
-    let Requesters { names, has_unnamed, has_more } = &invitation.requesters;
+    let Requesters { names, has_unnamed, has_more, has_user } = &invitation.requesters;
     let mut shown_names: Vec<String> = Vec::new();
     let mut has_unnamed = *has_unnamed;
     for name in names {
@@ -439,7 +448,8 @@ fn asker(invitation: &Invitation) -> Asker {
     if shown_names.is_empty() && invitation.tools.is_empty() {
         return Asker::Oneself;
     }
-    Asker::Programs { names: shown_names, has_unnamed, has_more: *has_more }
+    let (has_more, has_user) = (*has_more, *has_user);
+    Asker::Programs { names: shown_names, has_unnamed, has_more, has_user }
 }
 
 /// A scope and, where the catalogue knows, what it means. An API may name it, in the challenge of a

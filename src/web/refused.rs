@@ -4,7 +4,7 @@ use axum::http::StatusCode;
 
 use super::page::{self, Kind, Page};
 use crate::broker::callback::CallbackError;
-use crate::broker::{ConnectError, SetupError, Visitor};
+use crate::broker::{ConnectError, Visitor};
 use crate::model::text::{incident, sentence};
 use crate::oauth::{AnswerError, Verdict};
 
@@ -41,7 +41,7 @@ pub(super) fn link(error: &ConnectError, reader: Reader) -> Page {
         ConnectError::RefusedOften => (StatusCode::FORBIDDEN, "This was refused too often"),
         ConnectError::Changed => (StatusCode::CONFLICT, "This page is out of date"),
         ConnectError::GrantedMeanwhile => (StatusCode::CONFLICT, "This has just been connected"),
-        ConnectError::Setup(SetupError::Discovery(_)) => {
+        ConnectError::Setup(error) if error.is_passing() => {
             (StatusCode::BAD_GATEWAY, "The provider could not be reached")
         }
         ConnectError::Setup(_)
@@ -60,7 +60,7 @@ pub(super) fn link(error: &ConnectError, reader: Reader) -> Page {
         _ => UNCHANGED,
     };
     let about_the_server = match error {
-        ConnectError::Setup(SetupError::Discovery(_)) => Some(
+        ConnectError::Setup(error) if error.is_passing() => Some(
             "It did not say where to go on. Try again in a few minutes; if it stays, tell the operator of this server.",
         ),
         ConnectError::Setup(_)

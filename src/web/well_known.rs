@@ -23,7 +23,7 @@ pub(super) const ROOT: &str = "/.well-known/oauth-protected-resource";
 /// `/health`, and the metadata if there is an issuer to send clients to.
 ///
 /// `GET /health` is 200 `ok` while the server can serve its users, and 503 while its store fails or
-/// cannot be opened; the first word of the body says which. `GET /health/live` is 200 for as long as the
+/// is not open; the first word of the body says which. `GET /health/live` is 200 for as long as the
 /// process answers.
 pub fn routes(broker: Broker, metadata: Option<&ResourceMetadata>) -> Router {
     let health = get(async move || {
@@ -32,6 +32,7 @@ pub fn routes(broker: Broker, metadata: Option<&ResourceMetadata>) -> Router {
             Readiness::Ready => (StatusCode::OK, "ok\n"),
             Readiness::StoreFailing => (unavailable, "store_failing; the log says why\n"),
             Readiness::StoreNotOpened => (unavailable, "store_not_opened; the log says why\n"),
+            Readiness::StoreOpening => (unavailable, "store_opening; ask again in a second\n"),
         }
     });
     let routes = Router::new().route("/health", health).route("/health/live", get(async || "ok\n"));

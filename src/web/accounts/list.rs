@@ -106,6 +106,8 @@ fn offers(broker: &Broker, person: &Person, accounts: &[Account]) -> Vec<Offer> 
 fn shown(broker: &Broker, person: &Person, account: &Account) -> Shown {
     let provider = broker.provider(&account.provider);
     let stated = provider.map(|provider| &provider.scope_words);
+    let is_openid = provider
+        .map_or_else(|| account.scopes.is_openid(), |provider| provider.is_openid(&account.scopes));
     let (kind, state) = state(account, person.principal.is_local());
     let now = broker.now();
     let soon = account.ends.as_ref().filter(|ends| ends.is_soon(account.connected_at, now));
@@ -120,7 +122,7 @@ fn shown(broker: &Broker, person: &Person, account: &Account) -> Shown {
         scopes: account
             .scopes
             .iter()
-            .map(|scope| scope_line(scope, in_words(stated, scope)))
+            .map(|scope| scope_line(scope, in_words(stated, scope, is_openid)))
             .collect(),
         since: at(account.connected_at),
         used: account

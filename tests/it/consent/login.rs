@@ -73,6 +73,41 @@ async fn what_a_user_begins_by_hand_names_no_program() {
     assert!(!page.contains("Claude") && !page.contains("<code>read</code>"), "{page}");
 }
 
+/// What a program has asked for is still asked for: the page goes on naming it.
+#[tokio::test]
+async fn what_a_user_begins_by_hand_beside_a_program_names_both() {
+    let world = World::of(tools_toml).await;
+    let Outcome::AuthorizationRequired(asked) = world.call_tool("write", Some("Claude")).await
+    else {
+        panic!("ran without a consent");
+    };
+    let broker = &world.app.broker;
+    let provider = broker.provider("acme").unwrap().clone();
+    let (principal, account) = (Principal::local(ana()), AccountName::default());
+    let begin = async |scopes: &[&str]| {
+        let scopes = Scopes::new(scopes.iter().copied());
+        let begun = broker.begin(&principal, &provider, &account, &scopes, AskedBy::default());
+        assert_eq!(begun.await.unwrap().url, asked.url, "the same link");
+        world.get(&asked.url).await.text
+    };
+    for scopes in [&[][..], &["notes:read"]] {
+        let page = begin(scopes).await;
+        for part in ["You asked to connect your acme account. ", "<bdi>Claude</bdi>", "notes:write"]
+        {
+            assert!(page.contains(part), "{part}: {page}");
+        }
+        assert!(page.contains("<code>write</code>"), "{page}");
+    }
+    // All of it is the user's own request.
+    let page = begin(&["notes:read", "notes:write"]).await;
+    assert!(page.contains("You asked to connect your acme account."), "{page}");
+    assert!(!page.contains("Claude") && !page.contains("<code>write</code>"), "{page}");
+    // A program that asks afterwards stands beside the user.
+    world.call_tool("write", Some("Codex")).await;
+    let page = world.get(&asked.url).await.text;
+    assert!(page.contains("You asked to connect") && page.contains("<bdi>Codex</bdi>"), "{page}");
+}
+
 /// With a device authorization endpoint that hands out a code for the next second.
 fn with_codes(origin: &str) -> String {
     tools_toml(origin)

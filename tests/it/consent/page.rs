@@ -105,6 +105,70 @@ async fn permissions_are_said_in_words_where_they_are_known() {
     }
 }
 
+/// `email` of a provider that does not speak OpenID Connect may mean to read the mail.
+#[tokio::test]
+async fn words_of_openid_connect_are_not_put_on_other_providers() {
+    let acme = |origin: &str, scopes: &str, more: &str| {
+        super::world::tools_toml(origin)
+            .replace("client_id = \"us\"", &format!("client_id = \"us\"\nscopes = {scopes}"))
+            .replace("loopback ", &format!("{more}\nloopback "))
+    };
+    let issuer = "issuer = \"https://login.acme.example\"";
+    for (scopes, more, is_openid) in [
+        (r#"["email", "profile", "phone", "address"]"#, "", false),
+        (r#"["email", "profile", "phone", "address", "openid"]"#, "", true),
+        (r#"["email", "profile", "phone", "address"]"#, issuer, true),
+    ] {
+        let world = World::of(|origin| acme(origin, scopes, more)).await;
+        let prompt = world.prompt().await;
+        let page = world.get(&prompt.url).await.text;
+        for words in ["see your e-mail address", "see your name and profile", "your phone number"] {
+            assert_eq!(page.contains(words), is_openid, "{scopes} {more}: {words}: {page}");
+        }
+        assert!(page.contains("<bdi>email</bdi>"), "{page}");
+    }
+}
+
+/// Names that sort first must not push `write` out of sight.
+#[tokio::test]
+async fn only_permissions_that_were_granted_before_are_folded_away() {
+    let scopes = ["a:1", "a:2", "a:3", "a:4", "a:5", "a:6", "a:7"];
+    let world = World::of(|origin| {
+        let listed = format!("client_id = \"us\"\nscopes = {scopes:?}");
+        super::world::tools_toml(origin).replace("client_id = \"us\"", &listed)
+    })
+    .await;
+    let prompt = world.prompt().await;
+    let page = world.get(&prompt.url).await.text;
+    assert!(!page.contains("<details>"), "{page}");
+    for scope in scopes.iter().chain(&["notes:read"]) {
+        assert!(page.contains(&format!("<bdi>{scope}</bdi>")), "{scope}: {page}");
+    }
+
+    let granted = format!("{} notes:read", scopes.join(" "));
+    world.provider.says(tokens(&format!(r#"{{"access_token":"first","scope":"{granted}"}}"#)));
+    world.provider.accepts(&["first"]);
+    world.consent_by(&prompt.url).await;
+    let Outcome::AuthorizationRequired(wider) = world.call_tool("write", None).await else {
+        panic!("ran without a consent");
+    };
+    let page = world.get(&wider.url).await.text;
+    let (shown, folded) = page.split_once("<details>").expect("granted ones are folded");
+    assert!(
+        shown.contains("<bdi>notes:write</bdi>") && !shown.contains("<bdi>a:1</bdi>"),
+        "{page}"
+    );
+    assert!(folded.contains("and 8 permissions that you have granted before"), "{page}");
+    assert!(folded.contains("<bdi>a:7</bdi>") && !folded.contains("notes:write"), "{page}");
+
+    // What was granted before is new again once that access has been ended.
+    let digest = world.accounts().await.remove(0).digest;
+    world.provider.says(tokens("{}"));
+    world.app.broker.end(&super::world::ana(), &digest).await.unwrap();
+    let page = world.get(&wider.url).await.text;
+    assert!(!page.contains("<details>") && page.contains("<bdi>a:1</bdi>"), "{page}");
+}
+
 #[tokio::test]
 async fn a_client_s_name_cannot_turn_the_page_around() {
     let world = World::new().await;

@@ -5,12 +5,14 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use countersign::broker::Call;
+use countersign::broker::grants::AccountState;
+use countersign::model::event::CallOutcome;
 use countersign::model::{Caller, Outcome, Principal, UserId};
 use futures_util::future::join_all;
 use tokio::time::Instant;
 
-use super::world::{World, tokens};
-use crate::server::{Act, answer};
+use super::world::{World, tokens, tools_toml};
+use crate::server::{Act, answer, json};
 
 const PEOPLE: usize = 30;
 
@@ -131,4 +133,62 @@ async fn a_token_that_lives_is_used_while_another_person_s_endpoint_hangs() {
     let sent = world.provider.refreshes();
     assert!(matches!(call(&world, 1).await, Outcome::Complete(it) if !it.is_error));
     assert_eq!(world.provider.refreshes(), sent);
+}
+
+/// The issuer's document is fetched once per process, so an outage at that moment meets the first call
+/// that renews.
+#[tokio::test]
+async fn a_discovery_document_that_cannot_be_fetched_is_trouble_and_no_unfinished_setup() {
+    let world = World::of(|origin| {
+        let (authorize, token) = ("authorize_url = ", "token_url     = ");
+        let written = tools_toml(origin);
+        let lines = written.lines().filter(|line| !line.contains(token));
+        let lines = lines.map(|line| {
+            if line.contains(authorize) {
+                format!("issuer = \"{origin}\"")
+            } else {
+                line.to_owned()
+            }
+        });
+        lines.collect::<Vec<_>>().join("\n")
+    })
+    .await;
+    let origin = world.origin.clone();
+    let document = json(format!(
+        r#"{{"issuer":"{origin}","authorization_endpoint":"{origin}/authorize","token_endpoint":"{origin}/token"}}"#
+    ));
+    let says = move |status: &'static str| {
+        let document = document.clone();
+        move |request: &str| match (request.contains("/.well-known/"), status) {
+            (true, "200") => Act::Say(document.clone()),
+            (true, "") => Act::SayAndClose(Vec::new()),
+            (true, status) => Act::Say(answer(status, "", "")),
+            (false, _) => Act::Say(json(r#"{"ok":true}"#)),
+        }
+    };
+    let renewed = r#"{"access_token":"first","refresh_token":"r","expires_in":600}"#;
+    world.provider.says(tokens(renewed));
+    world.provider.api(says("200"));
+    world.consent().await;
+    world.pass(Duration::from_secs(601));
+
+    // A new process has no document yet.
+    let world = world.restarted("Reads.", "Reads!").await;
+    for status in ["503 Service Unavailable", "429 Too Many Requests", ""] {
+        world.provider.api(says(status));
+        let result = world.result().await;
+        assert_eq!(result.outcome, CallOutcome::TokenUnavailable, "{status}: {}", result.text);
+        assert!(result.text.contains("Nothing is lost; call this tool again"), "{}", result.text);
+        // Where a link would be made, too.
+        let Outcome::Complete(result) = call(&world, 0).await else { panic!("a link was made") };
+        assert!(result.text.contains("Call this tool again in a few minutes"), "{}", result.text);
+        let account = world.accounts().await.remove(0);
+        assert_eq!(account.state, AccountState::Connected, "{status}");
+    }
+    world.provider.api(says("404 Not Found"));
+    let result = world.result().await;
+    assert_eq!(result.outcome, CallOutcome::NotSetUp, "{}", result.text);
+    world.provider.api(says("200"));
+    let result = world.result().await;
+    assert!(!result.is_error, "{}", result.text);
 }
