@@ -499,6 +499,9 @@ async fn revoke<W: Write>(
             out.line(&format!("{count} {what}{plural} ended."))?;
         }
     }
+    if provider.is_none() && ends.is_empty() && links + sessions == 0 {
+        out.line("Nothing was connected.")?;
+    }
     if provider.is_none() && whom.is_named {
         let user = shown(caller.user.as_str(), LONGEST_LINE);
         report::note(&format!(

@@ -98,7 +98,7 @@ async fn rotate_master<W: Write>(
     ))?;
     if let Some(old) = at.keys.replaced() {
         report::note(&format!(
-            "The key before it is kept in `{}`, for data folders that were not opened since; delete that file when there are none.",
+            "The key before it is kept in `{}`, for data folders that were not opened since and for exports made before. Keep it as long as you keep one of those.",
             old.display()
         ));
     }

@@ -44,7 +44,9 @@ static PLACES: [Place; 19] = [
 ];
 
 /// Other words for keys, by table, and what to write instead.
-const SYNONYMS: [(&str, &[&str], &str); 22] = [
+const SYNONYMS: [(&str, &[&str], &str); 24] = [
+    ("File", &["provider"], "write `providers`, as in [providers.acme]"),
+    ("File", &["tool"], "write `tools`, as in [tools.acme_items]"),
     ("ParamTable", &["required"], "every parameter is required unless it says `optional = true`"),
     ("ParamTable", &["nullable"], "write `optional = true`"),
     (

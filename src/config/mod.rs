@@ -181,11 +181,17 @@ fn parse(path: &Path, source: &str, by: FoundBy, depth: Depth) -> Result<Config,
     };
     let mut lowered = lower::lower(file, depth, &mut find);
     // After everything else: its mistakes are said of a file that is not trusted yet, too.
+    let trusted = Trusted::load().ok();
     let is_trusted = by != FoundBy::WorkingFolder
         || trust::is_built_in(source)
-        || Trusted::load().is_ok_and(|trusted| trusted.holds(path, source.as_bytes()));
+        || trusted.as_ref().is_some_and(|trusted| trusted.holds(path, source.as_bytes()));
     if let (false, Some(need)) = (is_trusted, needs.first()) {
-        find.error("config::trust", &need.span, "this file was found in the current folder, and you have not trusted it")
+        let message = if trusted.is_some_and(|trusted| trusted.knows(path)) {
+            "this file was found in the current folder, and it has changed since you trusted it"
+        } else {
+            "this file was found in the current folder, and you have not trusted it"
+        };
+        find.error("config::trust", &need.span, message)
             .label(need.power.words())
             .hint("read it, then run `countersign trust`; or name it with `--config` or COUNTERSIGN_CONFIG");
     }

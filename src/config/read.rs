@@ -83,6 +83,9 @@ fn mismatch<T>(value: &Value<'_>, wanted: &str, find: &mut Findings<'_>) -> Opti
     };
     let hint = match key {
         Some(key) => way_out(value, wanted, key),
+        None if wanted == LIST && matches!(value.get_ref(), DeValue::Table(_)) => {
+            "write its name in double brackets, `[[…]]`: each entry is a table of its own".into()
+        }
         None => format!("write {wanted}"),
     };
     find.error("config::type", &value.span(), message).label(format!("this is {given}")).hint(hint);

@@ -192,6 +192,11 @@ impl Trusted {
         self.entries.iter().any(|entry| entry.path == path && entry.digest == digest)
     }
 
+    /// Whether the file at this path was trusted with other bytes.
+    pub(super) fn knows(&self, path: &Path) -> bool {
+        fs::canonicalize(path).is_ok_and(|path| self.entries.iter().any(|entry| entry.path == path))
+    }
+
     /// Trusts these bytes of the file at `path` from now on, and durably.
     ///
     /// # Errors

@@ -69,6 +69,10 @@ impl Ring {
             let Some(wrapped) = backend.get(&place).await? else {
                 // A ring beside records that it did not seal would only hide that theirs is gone.
                 if !is_empty(backend).await? {
+                    // Another process may have made the ring and a first record since.
+                    if backend.get(&place).await?.is_some() {
+                        continue;
+                    }
                     return Err(StoreError::NoRing);
                 }
                 if opening == Opening::Look {
@@ -234,4 +238,55 @@ fn unwrap(wrapped: &Sealed, masters: &[MasterKey], source: &KeySource) -> Result
         }
     }
     Err(StoreError::WrongKey { place: source.place() })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicBool, Ordering};
+
+    use futures_util::FutureExt as _;
+    use futures_util::future::BoxFuture;
+
+    use super::super::backend::Page;
+    use super::super::tests::{Several, given};
+    use super::*;
+
+    type Answer<'a, T> = BoxFuture<'a, std::result::Result<T, BackendError>>;
+
+    /// A process whose first look comes before another one has made the ring.
+    struct Early {
+        inner: Several,
+        has_looked: AtomicBool,
+    }
+
+    impl Backend for Early {
+        fn get<'a>(&'a self, key: &'a Key) -> Answer<'a, Option<Sealed>> {
+            if self.has_looked.swap(true, Ordering::Relaxed) {
+                return self.inner.backend.get(key);
+            }
+            std::future::ready(Ok(None)).boxed()
+        }
+
+        fn page<'a>(&'a self, prefix: &'a Key, after: Option<&'a Key>) -> Answer<'a, Page> {
+            self.inner.backend.page(prefix, after)
+        }
+
+        fn swap<'a>(
+            &'a self,
+            key: &'a Key,
+            old: Option<&'a Sealed>,
+            new: Option<&'a Sealed>,
+        ) -> Answer<'a, bool> {
+            self.inner.backend.swap(key, old, new)
+        }
+    }
+
+    #[tokio::test]
+    async fn a_ring_that_another_process_makes_meanwhile_is_used() {
+        let inner = Several::new().await;
+        inner.process(given(1)).await.unwrap();
+        let early = Early { inner, has_looked: AtomicBool::new(false) };
+        let opened = Ring::open(&early, given(1), Time::from_millis(0), Opening::Use).await;
+        assert!(opened.is_ok(), "{:?}", opened.err());
+    }
 }

@@ -19,6 +19,13 @@ fn only(source: &str) -> (String, String) {
 }
 
 #[test]
+fn a_list_of_tables_wants_double_brackets() {
+    let found = problems("[server.auth.api_keys]\nname = \"app\"\nkey = \"env:APP_KEY\"\n");
+    let is_told = |hint: &str| hint.starts_with("write its name in double brackets, `[[…]]`");
+    assert!(found.iter().any(|(_, _, _, hint)| is_told(hint)), "{found:#?}");
+}
+
+#[test]
 fn a_mistake_is_one_problem_in_the_words_of_its_key() {
     let oauth = "[providers.acme.oauth]\nauthorize_url = \"https://a.example/a\"\ntoken_url = \"https://a.example/t\"\n";
     let client = "client_id = \"x\"\n";
@@ -37,6 +44,9 @@ fn a_mistake_is_one_problem_in_the_words_of_its_key() {
         (tool("disabled = \"false\""), "`disabled` is `true` or `false`, not a text", "remove the quotes: `disabled = false`"),
         (tool("title = 5"), "`title` is a text, not a whole number", "put it in quotes: `title = \"…\"`"),
         (tool("params.a = { enum = \"x\", description = \"A\" }"), "`enum` is a list, not a text", "put it in brackets: `enum = [\"…\"]`"),
+        // A table's name without its last letter.
+        (format!("[provider.acme]\nbase_url = \"https://api.example.com\"\n{}", tool("")), "unknown key `provider`", "write `providers`, as in [providers.acme]"),
+        ("[tool.items]\ndescription = \"d\"\n".into(), "unknown key `tool`", "write `tools`, as in [tools.acme_items]"),
         // Keys of a table nearby.
         (format!("{ACME}{client}issuer = \"https://a.example\"\n{uses}"), "unknown key `issuer`", "`issuer` belongs in [providers.acme.oauth]"),
         (format!("{ACME}{client}token_url = \"https://a.example\"\n{uses}"), "unknown key `token_url`", "`token_url` belongs in [providers.acme.oauth]"),

@@ -123,6 +123,8 @@ fn trusting_it_serves_it_until_it_changes() {
 
     world.write("clone/tools.toml", &stealing("cmd:printf other"));
     assert!(!is_served(), "a changed file was served");
+    let (_, _, error) = world.run(&["tools", "list"]);
+    assert!(error.contains("it has changed since you trusted it"), "{error}");
     world.write("clone/tools.toml", &stealing("cmd:printf k"));
     assert!(is_served());
 

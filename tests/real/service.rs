@@ -110,7 +110,8 @@ fn a_token_that_runs_out_is_replaced_before_it_is_refused() {
     // Long enough for the first call on a machine that has much else to do.
     let world = World::with(&json!({"access_token_seconds": 4}), json!({}));
     let way = &ways(&world)[0];
-    let mut server = Server::start(&home(&world, way), Dialect::PLAIN);
+    let home = home(&world, way);
+    let mut server = Server::start(&home, Dialect::PLAIN);
     call_at_once(&mut server, way);
     world.pull("ttl", &json!({"seconds": 3600}));
     let issued = world.issued();
@@ -143,7 +144,8 @@ fn two_processes_share_a_token() {
 fn scopes_of_several_tools_come_together() {
     let world = World::start();
     let way = &ways(&world)[0];
-    let mut server = Server::start(&home(&world, way), Dialect::PLAIN);
+    let home = home(&world, way);
+    let mut server = Server::start(&home, Dialect::PLAIN);
     server.call("whoami", &json!({})).ran();
     assert!(server.call("write_note", &json!({"title": "Ferns"})).ran().contains("Ferns"));
     assert!(server.call("whoami", &json!({})).ran().contains("notes:read notes:write"));
@@ -173,7 +175,8 @@ fn what_the_operator_has_wrong_is_told_to_the_operator() {
     }
     // Of a client that is let in and has too few rights, the API knows.
     let way = &ways(&world)[0];
-    let mut server = Server::start(&home(&world, way), Dialect::PLAIN);
+    let home = home(&world, way);
+    let mut server = Server::start(&home, Dialect::PLAIN);
     let text = server.call("write_note_unaware", &json!({"title": "Mosses"})).failed();
     assert!(text.contains("lacks `notes:write`") && text.contains("operator"), "{text}");
 }
