@@ -202,7 +202,7 @@ async fn keep_standing(inner: Arc<Inner>) {
         inner.take(Seat::Vacant(None));
         if let Err(error) = inner.stand().await {
             tracing::warn!(%error, "the data folder has no owner that this process can use");
-            // Whichever process owns it now listens by itself.
+            // The present owner binds its ports itself.
             inner.answering.sockets().close_rest();
             inner.take(Seat::Vacant(Some(Arc::new(error))));
         }
@@ -222,7 +222,7 @@ impl Inner {
                     tracing::error!("{notice}");
                 }
                 self.put_back(&owner).await?;
-                // What a peer connection still brings is closed from now on.
+                // Sockets that still arrive over a peer connection are closed.
                 self.answering.sockets().begin();
                 if self.take(Seat::Owner(Arc::new(owner))) {
                     self.role.send_replace(Role::Owner);

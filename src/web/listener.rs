@@ -195,13 +195,13 @@ impl Loopback {
         self.sockets.close_rest();
     }
 
-    /// Whether this process owns the data folder since so short a time that an earlier owner's port may
-    /// not be free yet.
+    /// Whether this process became the owner of the data folder less than [`PORT_LATENCY`] ago, so that
+    /// an earlier owner's port may not be free yet.
     pub fn has_just_begun(&self) -> bool {
         self.open.lock().began_at.is_none_or(|began| began.elapsed() < PORT_LATENCY)
     }
 
-    /// The process has become the owner of the data folder.
+    /// Notes that this process has become the owner of the data folder.
     pub fn begin(&self) {
         self.open.lock().began_at = Some(Instant::now());
     }
@@ -240,8 +240,8 @@ impl Loopback {
         self.sockets.take(address).map_or_else(|| TcpListener::bind(address), Ok)
     }
 
-    /// ::1 beside 127.0.0.1: a browser may try it first for `localhost`. If a stranger listens there,
-    /// it would get the code; if the machine has no IPv6 (`None`), nobody does.
+    /// ::1 beside 127.0.0.1: a browser may try it first for `localhost`. A foreign program that listens
+    /// there would get the code. `None` if the machine has no IPv6.
     fn bind_v6(&self, port: u16) -> io::Result<Option<TcpListener>> {
         match self.bind((Ipv6Addr::LOCALHOST, port).into()) {
             Ok(listener) => Ok(Some(listener)),

@@ -127,9 +127,11 @@ pub async fn answer(loopback: &Loopback, question: Vec<u8>) -> Vec<u8> {
 }
 
 async fn listen(loopback: &Loopback, Question { port, rule, address }: Question) -> Reply {
+    let mut tries = 0;
     loop {
-        // Asked before the attempt: whatever held the port has let go of it by then.
-        let may_be_held = loopback.has_just_begun();
+        // Asked before the attempt: an earlier owner and the keeper have let go of the port by then.
+        let may_be_held = tries < PORT_TRIES && loopback.has_just_begun();
+        tries += 1;
         match loopback.origin(port, rule, address, may_be_held) {
             Ok(origin) => return Reply::At(origin),
             Err(NoPort::Taken) if may_be_held => tokio::time::sleep(PORT_RETRY).await,
