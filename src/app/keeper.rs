@@ -52,8 +52,9 @@ const LOOK: Duration = Duration::from_millis(250);
 /// How long no page may have been asked for before store and listener are handed over.
 const HAND_OVER_IDLE: Duration = Duration::from_secs(5);
 
-/// How long a browser may take to come for the page that says how its link ended.
-const RESULT_PAGE: Duration = Duration::from_millis(700);
+/// How long a browser may take to come for the page that says how its link ended. Most come at once,
+/// and then the keeper ends at once; on a busy machine one was refused that came after a second.
+const RESULT_PAGE: Duration = Duration::from_secs(3);
 
 /// What a keeper is told on its standard input, as JSON.
 #[derive(Serialize, Deserialize)]
@@ -293,9 +294,11 @@ impl App {
         let mut known = broker.now();
         loop {
             tokio::select! {
-                () = sleep(LOOK) => {}
+                // Ends first: of an end that is heard late, the browser would find nobody.
+                biased;
                 Ok(_) = ends.recv() => linger = Some(Instant::now() + RESULT_PAGE),
                 Ok(_) = shown.recv() => linger = None,
+                () = sleep(LOOK) => {}
                 () = self.store.wanted() => if self.may_hand_over().await {
                     self.hand_over().await;
                 },
@@ -315,7 +318,7 @@ impl App {
             }
             // See `crate::store::keeper`: in this order, so that no new link counts on a process
             // that ends.
-            if lock.retract().is_err() || !self.must_stay(&mut known).await {
+            if lock.retract().is_err() || (!self.must_stay(&mut known).await && ends.is_empty()) {
                 break;
             }
             if lock.announce().is_err() {

@@ -19,8 +19,8 @@ use crate::keepers::{End, end_all, keeper, until_gone};
 use crate::server::{self, Act, Server};
 use crate::stdio::Session;
 
-/// How long a keeper may stay after the last link has ended, on a machine that has nothing else to do
-/// a quarter of it.
+/// How long a keeper may stay once a browser was shown how the last link ended, on a machine that has
+/// nothing else to do a quarter of it.
 const LINGER: Duration = Duration::from_secs(4);
 
 /// One machine, with a provider beside it.
@@ -140,12 +140,17 @@ async fn depart(browser: &Browser, link: &str) -> Page {
     departure
 }
 
-/// Comes back from the provider; the page that says how it ended.
-async fn come_back(browser: &Browser, departure: &Page) -> Page {
+/// Comes back from the provider; the redirect to the page that says how it ended.
+async fn arrive(browser: &Browser, departure: &Page) -> Page {
     let (redirect, state) = (departure.parameter("redirect_uri"), departure.parameter("state"));
     let arrival = browser.get(&format!("{redirect}?state={state}&code=c0de")).await;
     assert_eq!(arrival.status, StatusCode::SEE_OTHER, "{}", arrival.text);
-    browser.get(arrival.location()).await
+    arrival
+}
+
+/// The same, followed.
+async fn come_back(browser: &Browser, departure: &Page) -> Page {
+    browser.get(arrive(browser, departure).await.location()).await
 }
 
 /// Connects to the listener again and again, as browsers may come at any moment, and do not try again
@@ -245,6 +250,22 @@ async fn a_person_who_is_at_the_provider_when_the_host_closes_comes_back() {
     }
 }
 
+/// Browsers follow a redirect at once, but a machine can be busy.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_browser_that_is_slow_still_sees_how_its_link_ended() {
+    let machine = Machine::new().await;
+    let mut session = machine.server("ana");
+    let link = link(&mut session);
+    end_by(End::Kill, session);
+    let browser = Browser::new();
+    let departure = depart(&browser, &link).await;
+    let arrival = arrive(&browser, &departure).await;
+    tokio::time::sleep(Duration::from_millis(1500)).await;
+    let page = browser.get(arrival.location()).await;
+    assert!(page.text.contains("is connected"), "{}", page.text);
+    assert!(until_gone(&machine.data()) < LINGER);
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn fifty_servers_at_once_leave_one_keeper() {
     let machine = Machine::new().await;
@@ -269,6 +290,7 @@ async fn fifty_servers_at_once_leave_one_keeper() {
         let page = browser.get(link).await;
         assert_eq!(page.status, StatusCode::OK);
         browser.post(link, &[("answer", "decline"), ("shown", page.shown())]).await;
+        browser.get(link).await;
     }
     assert!(until_gone(&machine.data()) < LINGER);
     machine.until_left_alone();
