@@ -2,6 +2,7 @@
 
 mod access;
 pub mod keeper;
+mod memory;
 
 use std::io;
 use std::net::TcpListener;
@@ -112,6 +113,7 @@ pub struct App {
     loopback: Arc<Loopback>,
     store: Arc<Slot>,
     following: AbortHandle,
+    trimming: AbortHandle,
 }
 
 impl App {
@@ -155,6 +157,7 @@ impl App {
         }));
         let following = reach::follow(store.role(), broker.clone(), Arc::clone(&loopback));
         let following = tokio::spawn(following).abort_handle();
+        let trimming = tokio::spawn(memory::give_back()).abort_handle();
         let text = mcp::ServerText { name: server.name, instructions: server.instructions };
         let (clock, trusted_proxies) = (settings.clock, server.trusted_proxies);
         let allowed = server.allowed;
@@ -172,6 +175,7 @@ impl App {
             loopback,
             store,
             following,
+            trimming,
         }
     }
 
@@ -314,6 +318,7 @@ impl App {
     pub async fn close(&self) {
         self.broker.settle().await;
         self.following.abort();
+        self.trimming.abort();
         // Before the folder: whoever takes over wants the ports.
         self.loopback.close().await;
         self.store.close().await;

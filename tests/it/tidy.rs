@@ -45,6 +45,8 @@ const OWNERS: &[(&str, &[&str])] = &[
     ("Client::builder", &["net/"]),
     ("clap::", &["cli/"]),
     ("SystemTime::now", &["model/time.rs"]),
+    ("unsafe {", &["app/memory.rs"]),
+    ("libc::", &["app/memory.rs"]),
     ("std::env::var", &["config/environment.rs"]),
     ("env::var", &["config/environment.rs"]),
     ("anyhow::", &["cli/"]),
