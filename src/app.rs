@@ -42,20 +42,20 @@ const LAST_CALLS: Duration = Duration::from_secs(30);
 /// How long answers may take to arrive after that.
 const LAST_ANSWERS: Duration = Duration::from_secs(2);
 
-/// What the command line and the environment decide, beside `tools.toml`.
+/// Decisions of the command line and the environment, beside `tools.toml`.
 pub struct Settings {
     pub data: DataFolder,
     pub keys: KeySource,
     pub clock: Clock,
-    /// Where everybody's browsers reach this server, e.g. `https://tools.example.com`; `None`: each
-    /// link leads to the loopback address of the machine that it is opened on.
+    /// Origin at which all browsers reach this server, e.g. `https://tools.example.com`; `None`:
+    /// each link leads to the loopback address of the machine that opens it.
     pub public: Option<String>,
     /// The executable that runs jq filters which may not end by themselves.
     pub worker: PathBuf,
     pub links: Links,
 }
 
-/// What becomes of this machine's links when the process ends.
+/// How this machine's links continue after the process ends.
 #[derive(Clone, Default)]
 pub struct Links {
     /// Starts the process that answers them then.
@@ -89,9 +89,9 @@ impl Links {
 
 /// How MCP is served over HTTP.
 pub struct Http {
-    /// Bound already: whoever starts the server is told where.
+    /// Bound already, so that the person who starts the server is told the address.
     pub listener: TcpListener,
-    /// Who calls ([`App::authenticator`]).
+    /// Identifies the caller of each request ([`App::authenticator`]).
     pub authenticator: Authenticator,
     /// Scheme, host and port of every name that clients and browsers reach this server by.
     pub origins: Vec<String>,
@@ -201,6 +201,9 @@ impl App {
     }
 
     /// Serves one MCP client over standard input and output until it hangs up.
+    ///
+    /// # Errors
+    /// The protocol task failed.
     pub async fn serve_stdio(
         &self,
         caller: Caller,
@@ -219,7 +222,7 @@ impl App {
         served
     }
 
-    /// How it is known who calls over HTTP. Asks nobody anything yet.
+    /// Returns the authenticator of callers over HTTP. Sends no request yet.
     ///
     /// # Errors
     /// The keys of `[server.auth]` cannot be told apart.
@@ -270,7 +273,7 @@ impl App {
         Ok(())
     }
 
-    /// What browsers see of the served port.
+    /// Pages of the served port.
     fn pages(
         &self,
         authenticator: &Authenticator,
@@ -319,7 +322,7 @@ impl App {
         self.broker.settle().await;
         self.following.abort();
         self.trimming.abort();
-        // Before the folder: whoever takes over wants the ports.
+        // Before the folder: its next owner needs the ports.
         self.loopback.close().await;
         self.store.close().await;
     }

@@ -1,4 +1,5 @@
-//! The keepers that a test leaves behind: a link that nobody opens keeps its keeper for fifteen minutes.
+//! Keepers that a test leaves behind: a link that no browser opens keeps its keeper for fifteen
+//! minutes.
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -7,13 +8,13 @@ use countersign::store::keeper::{KeeperState, state};
 use rustix::process::{Pid, Signal, kill_process, kill_process_group};
 use tokio::time::Instant;
 
-/// How long an ended keeper may take to be gone.
+/// How long a keeper may take to end.
 const LIMIT: Duration = Duration::from_secs(10);
 
 /// How a host ends its server, the leader of a process group.
 #[derive(Clone, Copy, Debug)]
 pub enum End {
-    /// By closing its standard input, which is left to the caller.
+    /// By closing its standard input, which the caller does.
     Eof,
     Terminate,
     Kill,
@@ -35,7 +36,7 @@ impl End {
     }
 }
 
-/// The process that is ready to answer the links of this data folder.
+/// Returns the process that is ready to answer the links of this data folder.
 pub fn keeper(data: &Path) -> Option<u32> {
     match state(data).ok()? {
         KeeperState::Ready { pid } => Some(pid),
@@ -43,7 +44,7 @@ pub fn keeper(data: &Path) -> Option<u32> {
     }
 }
 
-/// Waits until no process is the keeper of this data folder, and says how long that took.
+/// Waits until this data folder has no keeper; returns how long that took.
 pub fn until_gone(data: &Path) -> Duration {
     let begin = Instant::now();
     while state(data).is_ok_and(|state| state != KeeperState::Absent) {

@@ -1,4 +1,4 @@
-//! The three ways in which it is known who calls over HTTP.
+//! The three ways to identify callers over HTTP.
 
 use secrecy::SecretString;
 use url::Url;
@@ -8,13 +8,13 @@ use crate::model::server_auth::ResolvedAuth;
 use crate::model::{Caller, Clock, Principal};
 use crate::net::Net;
 
-/// Whose calls are answered.
+/// Callers whose requests are answered.
 pub enum Access {
-    /// One person's, on whose machine this runs and whom nobody else reaches.
+    /// The one person on whose machine this runs; no other person reaches the server.
     Local(Caller),
-    /// The same person's, who also has to show this token.
+    /// Like `Local`, but the person must also present this token.
     Token(Caller, SecretString),
-    /// Many people's, by `[server.auth]`. `resource` is the address of `/mcp` as clients reach it.
+    /// Many people, by `[server.auth]`. `resource` is the address of `/mcp` as clients reach it.
     Many { auth: Box<ResolvedAuth>, resource: Url },
 }
 

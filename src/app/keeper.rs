@@ -1,18 +1,18 @@
-//! The keeper: a process of its own that answers open links when the one that made them has ended.
+//! The keeper: a separate process that answers open links after the process that made them ends.
 //!
-//! A host of a stdio server may end it after one call, while the person is still reading the link or
-//! is at the provider. So the first link starts a keeper, before the link is handed out: this binary
-//! once more, in a session of its own, since hosts kill the process group of their server. It shares
-//! the data folder as every process does ([`crate::store`]), takes the store and the loopback
-//! listener over when their owner ends, gives them back to a server that stays while no person is in
-//! the middle of a consent, and ends with the last open link. It holds the listening sockets from the
-//! start ([`ListeningSockets`](crate::store::ListeningSockets)), so that no browser is refused in
-//! between.
+//! The host of a stdio server may end it after one call, while the person is still reading the link
+//! or is at the provider. So the first link starts a keeper, before the link is handed out: this
+//! binary again, in a session of its own, since hosts kill the process group of their server. It
+//! shares the data folder as every process does ([`crate::store`]) and takes over the store and the
+//! loopback listener when their owner ends. It hands them back to a server that stays, while no
+//! person is in the middle of a consent, and ends with the last open link. It holds the listening
+//! sockets from the start ([`ListeningSockets`](crate::store::ListeningSockets)), so that no
+//! browser is refused in between.
 //!
-//! It reads no `tools.toml` and resolves no secret: each link's record holds what finishing it takes
-//! ([`Trip`](crate::model::authorization::Trip)). A host's environment may hold secrets and does not
-//! live on in it; a master key that came by the environment is handed over a pipe, since other
-//! programs can read a process's arguments and environment.
+//! It reads no `tools.toml` and resolves no secret: the record of each link holds all that
+//! finishing it takes ([`Trip`](crate::model::authorization::Trip)). It does not inherit the host's
+//! environment, which may hold secrets. A master key from the environment reaches it over a pipe,
+//! since other programs can read a process's arguments and environment.
 
 use std::ffi::OsString;
 use std::io;
@@ -36,27 +36,30 @@ use crate::store::{DataFolder, KeySource, Role, StoreError};
 /// The hidden subcommand.
 pub const KEEPER_COMMAND: &str = "keeper";
 
-/// What a keeper writes to its standard output once it is ready.
+/// Byte that a keeper writes to its standard output once it is ready.
 pub const READY: u8 = b'+';
 
-/// How long a keeper may take to be ready, and one that ends to be gone.
+/// Time limit for a keeper to get ready, and for an ending one to exit; beyond it, links end with
+/// this process.
 const START_LIMIT: Duration = Duration::from_secs(10);
 const START_POLL: Duration = Duration::from_millis(10);
 
-/// How long the owner of the folder may take to pass its listening sockets.
+/// Time limit for the folder's owner to pass its listening sockets; beyond it, the keeper continues
+/// without them.
 const SOCKETS_LIMIT: Duration = Duration::from_secs(1);
 
-/// How often the keeper looks whether a link is open and its data folder is there.
+/// Interval at which the keeper checks for open links and for its data folder.
 const LOOK: Duration = Duration::from_millis(250);
 
-/// How long no page may have been asked for before store and listener are handed over.
+/// Time without a page request before the keeper hands over store and listener.
 const HAND_OVER_IDLE: Duration = Duration::from_secs(5);
 
-/// How long a browser may take to come for the page that says how its link ended. Most come at once,
-/// and then the keeper ends at once; on a busy machine one was refused that came after a second.
+/// Time that the keeper waits for a browser to request the page that says how its link ended. Most
+/// come at once, and then the keeper ends at once; on a busy machine, one that came after a second
+/// was refused.
 const RESULT_PAGE: Duration = Duration::from_secs(3);
 
-/// What a keeper is told on its standard input, as JSON.
+/// Instructions for a keeper, sent to its standard input as JSON.
 #[derive(Serialize, Deserialize)]
 pub struct KeeperOrder {
     data: PathBuf,
@@ -65,7 +68,7 @@ pub struct KeeperOrder {
     key: KeeperKey,
 }
 
-/// A [`KeySource`] on its way.
+/// A [`KeySource`] in serializable form.
 #[derive(Serialize, Deserialize)]
 enum KeeperKey {
     Given(#[serde(with = "crate::model::secret::exposed")] secrecy::SecretString),
@@ -84,7 +87,7 @@ pub struct KeeperLauncher {
     pub keys: KeySource,
 }
 
-/// Why links end with the process that makes them.
+/// Reason why links end with the process that makes them.
 #[derive(Debug, thiserror::Error)]
 pub enum NoKeeper {
     #[error("every process that this one starts ends with it, as in a container")]
@@ -96,17 +99,20 @@ pub enum NoKeeper {
 }
 
 impl KeeperOrder {
+    /// Parses an order.
+    ///
     /// # Errors
-    /// It is none.
+    /// `json` is not an order.
     pub fn read(json: &[u8]) -> Result<Self, serde_json::Error> {
         serde_json::from_slice(json)
     }
 
+    /// The data folder.
     pub fn data(&self) -> &Path {
         &self.data
     }
 
-    /// The parts of a keeper. Call within the runtime that shall serve.
+    /// Builds the parts of a keeper. Call within the runtime that will serve.
     pub fn app(self) -> App {
         let clock = Clock::system();
         let data = DataFolder {
@@ -134,8 +140,8 @@ impl KeeperOrder {
 }
 
 impl KeeperLauncher {
-    /// Sees to it that a keeper answers the links that are in the store now, and starts one if there
-    /// is none. `until` is the end of the newest one, for the log.
+    /// Ensures that a keeper answers the links that are in the store now, and starts one if there
+    /// is none. `until` is when the newest link expires, for the log.
     ///
     /// # Errors
     /// [`NoKeeper`]; then links end with this process.
@@ -148,17 +154,18 @@ impl KeeperLauncher {
                     if ends_with_container() {
                         return Err(NoKeeper::EndsWithThis);
                     }
-                    // Of processes that make their first links at once, one starts the keeper.
+                    // If several processes make their first links at once, one of them starts the
+                    // keeper.
                     let data = self.data.path.clone();
                     let start = blocking(move || StartLock::take(&data)).await?;
                     if let Some(_start) = start
-                        // One that was started meanwhile counts.
+                        // Another process may have started one in between.
                         && self.look().await? == KeeperState::Absent
                     {
                         return self.start(until).await;
                     }
                 }
-                // It is starting, or ending.
+                // The keeper is starting or ending.
                 KeeperState::Unsettled => {}
             }
             if Instant::now() >= end {
@@ -179,7 +186,7 @@ impl KeeperLauncher {
             .arg(KEEPER_COMMAND)
             .env_clear()
             .envs(self.environment.iter().map(|(name, value)| (name, value)))
-            // The host's folder can be removed or unmounted.
+            // The host's working folder can be removed or unmounted.
             .current_dir(self.data.path.ancestors().last().unwrap_or(&self.data.path))
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
@@ -202,12 +209,12 @@ impl KeeperLauncher {
             "started a keeper, which answers open links also without this process and ends with the last of them, at {} unless more are made",
             utc(until)
         );
-        // Whatever becomes of it, no zombie stays while this process lives.
+        // Reaps the keeper when it ends, so that no zombie stays while this process lives.
         tokio::spawn(async move { child.wait().await });
         Ok(())
     }
 
-    /// Tells a keeper what it needs, and waits until it is ready.
+    /// Sends a keeper its order, and waits until it is ready.
     async fn hand_over(&self, child: &mut Child) -> io::Result<()> {
         let (Some(mut input), Some(mut output)) = (child.stdin.take(), child.stdout.take()) else {
             return Err(io::ErrorKind::BrokenPipe.into());
@@ -237,8 +244,9 @@ async fn blocking<T: Send + 'static>(
     tokio::task::spawn_blocking(work).await.map_err(io::Error::other)?
 }
 
-/// Whether no process can outlive this one. The first process of a container takes all others with
-/// it: this one may be it, or the only child of an init like `tini`, which ends when its child does.
+/// Whether no other process can outlive this one. The first process of a container takes all others
+/// with it: this process may be the first, or the only child of an init like `tini`, which ends
+/// when its child does.
 fn ends_with_container() -> bool {
     #[cfg(unix)]
     {
@@ -264,8 +272,8 @@ fn is_system(first: &str) -> bool {
 }
 
 impl App {
-    /// Answers open links until none is left, the data folder is gone, or `end`. `ready` is called
-    /// once links may count on this process.
+    /// Answers open links until none is left, the data folder is gone, or `end` resolves. Calls
+    /// `ready` once links may rely on this process.
     ///
     /// # Errors
     /// The store cannot be opened.
@@ -284,17 +292,17 @@ impl App {
             self.close().await;
             return Ok(());
         }
-        // Whether or not the process that has started this one hears it: another one may count on the
-        // note by now.
+        // Ignored if the starting process is gone: another one may rely on the note by now.
         let _ = ready();
         let mut end = std::pin::pin!(end);
-        // A browser that was answered comes once more for the page that says how it ended.
+        // After a link has ended, its browser still requests the page that says how.
         let mut linger: Option<Instant> = None;
-        // Until when links are open, as far as the store could be asked.
+        // When the last open link expires, as far as the store could be asked.
         let mut known = broker.now();
         loop {
             tokio::select! {
-                // Ends first: of an end that is heard late, the browser would find nobody.
+                // Ends come first: if the keeper noticed one late, it would exit before the browser
+                // returns.
                 biased;
                 Ok(_) = ends.recv() => linger = Some(Instant::now() + RESULT_PAGE),
                 Ok(_) = shown.recv() => linger = None,
@@ -316,8 +324,8 @@ impl App {
             if self.must_stay(&mut known).await {
                 continue;
             }
-            // See `crate::store::keeper`: in this order, so that no new link counts on a process
-            // that ends.
+            // In this order, so that no new link relies on a process that is ending; see
+            // `crate::store::keeper`.
             if lock.retract().is_err() || (!self.must_stay(&mut known).await && ends.is_empty()) {
                 break;
             }
@@ -329,8 +337,9 @@ impl App {
         Ok(())
     }
 
-    /// Returns once this process holds the sockets that the owner of the folder listens on, or is the
-    /// owner: the process that started it may end as soon as it is ready.
+    /// Waits until this process holds the sockets that the owner of the folder listens on, or is
+    /// the owner: the process that started it may end as soon as the keeper is ready. Gives up
+    /// after `SOCKETS_LIMIT`.
     async fn hold_sockets(&self) {
         let (sockets, mut role) = (self.store.sockets(), self.store.role());
         let either = async {
@@ -343,22 +352,22 @@ impl App {
         let _ = timeout(SOCKETS_LIMIT, either).await;
     }
 
-    /// Leaves store and listener to the next owner, which holds the sockets already.
+    /// Leaves store and listener to the next owner, which already holds the sockets.
     async fn hand_over(&self) {
         self.loopback.hand_over().await;
         self.store.step_down().await;
     }
 
-    /// Whether no person is likely to come just now: none is at a provider, and none has opened a page
-    /// of late.
+    /// Whether no browser is likely to come just now: no work is in progress, no user is at a
+    /// provider, and no page was requested within `HAND_OVER_IDLE`.
     async fn may_hand_over(&self) -> bool {
         !self.broker.is_busy()
             && self.loopback.is_idle(HAND_OVER_IDLE)
             && self.broker.has_departures().await.is_ok_and(|has| !has)
     }
 
-    /// Whether a link is open. A store that cannot be asked keeps the keeper until the last link that
-    /// it knows of has expired.
+    /// Whether a link is open. If the store cannot be asked, the keeper stays until the last link
+    /// that it knows of has expired.
     async fn must_stay(&self, known: &mut Time) -> bool {
         match self.broker.links_open_until().await {
             Ok(None) => false,
@@ -370,7 +379,8 @@ impl App {
         }
     }
 
-    /// The process that answers open links without this one, and until when at the latest.
+    /// Returns the id of the process that answers open links without this one, and when the last of
+    /// them expires; `None` without a keeper.
     ///
     /// # Errors
     /// The store cannot be opened.
@@ -383,7 +393,7 @@ impl App {
     }
 }
 
-/// A data folder, so that another one of that name is not taken for it.
+/// Identity of a data folder, so that another folder of the same name is not taken for it.
 struct Folder {
     path: PathBuf,
     id: Option<(u64, u64)>,
@@ -403,7 +413,7 @@ impl Folder {
 fn id(path: &Path) -> Option<(u64, u64)> {
     use std::os::unix::fs::MetadataExt as _;
     let found = std::fs::symlink_metadata(path).ok()?;
-    // Without its marker it is being removed.
+    // A folder without its marker is being removed.
     path.join("FORMAT").exists().then(|| (found.dev(), found.ino()))
 }
 

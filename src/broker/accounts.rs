@@ -1,7 +1,7 @@
-//! Several accounts of one person at the same provider.
+//! Several accounts of one user at the same provider.
 //!
-//! An account has a name that its owner gave it; one without is the default. Which there are is
-//! never part of a tool's schema: connecting one must not change the list of tools.
+//! An account has a name that its user gave it; an account without one is the default. The names
+//! are never part of a tool's schema: connecting an account must not change the list of tools.
 
 use std::sync::Arc;
 
@@ -13,15 +13,15 @@ use crate::model::text::{self, nearest};
 use crate::model::{AccountName, Authorization, Caller, Grant, Provider, ToolResult};
 use crate::store::{Held, StoreError};
 
-/// Which account a call means is not known.
+/// The account that a call means is unknown.
 pub(super) enum ChoiceError {
     Name(BadAccountName),
-    /// None is named, several are connected, and none of them is the default.
+    /// The call names none, several are connected, and none of them is the default.
     Several {
         title: String,
         connected: Vec<String>,
     },
-    /// There is none of that name, and one whose name is near.
+    /// No account has this name, and one has a similar name.
     Mistyped {
         title: String,
         name: AccountName,
@@ -32,7 +32,7 @@ pub(super) enum ChoiceError {
 }
 
 impl ChoiceError {
-    /// What the model is told.
+    /// Returns the error message for the model.
     pub(super) fn result(self) -> ToolResult {
         ToolResult::failure(match self {
             Self::Name(problem) => problem.to_string(),
@@ -57,15 +57,15 @@ impl<E: Into<AccessError>> From<E> for ChoiceError {
 }
 
 impl Broker {
-    /// The connection that a call without an account means: the default account, or, where that was
-    /// never connected, the only one there is. Where none is, the default, still to be connected.
+    /// The connection for a call that names no account: the default account or, if that was never
+    /// connected, the only one there is. Without any, the default, still to be connected.
     pub(super) async fn unnamed(
         &self,
         caller: &Caller,
         provider: &Arc<Provider>,
     ) -> Result<Connection, ChoiceError> {
         let connection = self.connection(caller, provider, &AccountName::default()).await?;
-        // One that has ended is still the one that is meant: another account's data is no stand-in.
+        // A default account that has ended is still meant: another account's data is no substitute.
         if !provider.accounts || self.grant_of(&connection).await?.is_some() {
             return Ok(connection);
         }
@@ -84,11 +84,11 @@ impl Broker {
         }
     }
 
-    /// The connection to the account of this name: the one that the person named so, else the one
-    /// that the provider knows by it, else one that is still to be made.
+    /// The connection to the account of this name: the account that the user named so, else the one
+    /// that the provider labels so, else one that is still to be made.
     ///
     /// # Errors
-    /// [`ChoiceError::Mistyped`] instead of the last, where a name that is known is near.
+    /// [`ChoiceError::Mistyped`] instead of the last, if a known name is similar.
     pub(super) async fn named(
         &self,
         caller: &Caller,
@@ -104,7 +104,7 @@ impl Broker {
         if let Some(grant) = known.iter().find(|grant| grant.is_labelled(&account)) {
             return Ok(Connection { account: grant.account.clone(), ..connection });
         }
-        // An account that a person has begun to connect under this name is no mistake.
+        // A name under which the user has begun to connect an account is not mistyped.
         let is_begun = |held: &Held<Authorization>| held.value.is_open(self.0.parts.clock.now());
         if account.is_default()
             || self.authorization_of(&connection).await?.as_ref().is_some_and(is_begun)
@@ -127,8 +127,8 @@ impl Broker {
         })
     }
 
-    /// The accounts that this person has connected at this provider, by name. Where one has ended,
-    /// its record is still there.
+    /// The accounts that this user has connected at this provider, by name. The record of an
+    /// account that has ended is included.
     async fn known_accounts(&self, connection: &Connection) -> Result<Vec<Grant>, StoreError> {
         let grants = self.store().await?.grants(&connection.caller).await?;
         let known = grants.into_iter().map(|held| held.value);
@@ -137,8 +137,8 @@ impl Broker {
         Ok(known)
     }
 
-    /// The accounts that this person has at this provider, for a prompt: each by its name and, behind
-    /// it, what the provider calls it.
+    /// This user's accounts at this provider, for a prompt: each name, followed by the provider's
+    /// label.
     pub(super) async fn connected(
         &self,
         connection: &Connection,
@@ -152,7 +152,7 @@ impl Broker {
     }
 }
 
-/// Each by its name and, behind it, what the provider calls it.
+/// Each account's name, followed by the provider's label.
 fn described(grants: &[Grant]) -> Vec<String> {
     let words = grants.iter().map(|grant| match grant.label() {
         Some(label) => format!("{} ({})", grant.account, text::label(label)),
@@ -166,12 +166,12 @@ fn is_usable(grant: &Grant, connection: &Connection) -> bool {
 }
 
 impl Grant {
-    /// What the provider calls the account.
+    /// Label that the provider gives the account.
     pub(super) fn label(&self) -> Option<&str> {
         self.identity.as_ref().and_then(|identity| identity.label.as_deref())
     }
 
-    /// Whether the provider calls the account what somebody else wrote.
+    /// Whether the provider's label is what the caller wrote, without regard to ASCII case.
     pub(super) fn is_labelled(&self, written: &AccountName) -> bool {
         self.label().is_some_and(|label| label.eq_ignore_ascii_case(written.as_str()))
     }

@@ -1,4 +1,4 @@
-//! An assertion as configured, with its secrets at hand.
+//! Assertions as configured, with their secrets resolved.
 
 use url::Url;
 
@@ -7,19 +7,20 @@ use crate::model::credential::{AssertionKey, AssertionSettings};
 use crate::model::provider::OAuthSettings;
 use crate::oauth::{Assertion, KeyError, ServiceAccount, Signer};
 
-/// Key material or claims that make no assertion.
+/// Key material or claims from which no assertion can be made.
 #[derive(Debug, thiserror::Error)]
 pub enum AssertionError {
     #[error(transparent)]
     Secret(#[from] SecretError),
     #[error(transparent)]
     Key(#[from] KeyError),
-    /// Which the configuration has excluded.
+    /// Excluded by the configuration.
     #[error("nothing says who asserts, or for whom")]
     Incomplete,
 }
 
 impl AssertionError {
+    /// Advice that completes the error message, as a lower-case fragment.
     pub fn hint(&self) -> String {
         match self {
             Self::Secret(error) => error.hint(),
@@ -31,7 +32,7 @@ impl AssertionError {
     }
 }
 
-/// Who asserts, and on whose behalf.
+/// Issuer and subject of an assertion.
 #[derive(Debug)]
 pub struct Speaker {
     /// `iss`
@@ -40,10 +41,10 @@ pub struct Speaker {
     pub subject: Option<String>,
 }
 
-/// What a token got by this assertion is bound to.
+/// Resolves the issuer and subject, to which a token obtained with this assertion is bound.
 ///
 /// # Errors
-/// [`AssertionError`]: the operator's to mend.
+/// [`AssertionError`]; the operator must fix it.
 pub async fn speaker(
     settings: &OAuthSettings,
     written: &AssertionSettings,
@@ -59,19 +60,20 @@ pub async fn speaker(
         AssertionKey::PrivateKey { issuer, .. } => {
             let issuer = issuer.as_ref().or(settings.client_id.as_ref());
             let issuer = resolve_setting(issuer.ok_or(AssertionError::Incomplete)?).await?;
-            // RFC 7523 §3 wants a subject; who asserts on nobody's behalf is its own.
+            // RFC 7523 §3 requires a subject; without a configured one the issuer is its own.
             let subject = subject.or_else(|| Some(issuer.clone()));
             Speaker { issuer, subject }
         }
     })
 }
 
-/// Looks the key up and reads it, anew for each token, so that a changed one is used at once.
+/// Resolves and reads the key, anew for each token, so that a changed one is used at once.
 ///
-/// `token_endpoint` is where the assertion will be sent; a service account's file must mean the same.
+/// `token_endpoint` is where the assertion will be sent; a service account's file must name the
+/// same.
 ///
 /// # Errors
-/// [`AssertionError`]: the operator's to mend.
+/// [`AssertionError`]; the operator must fix it.
 pub async fn assertion(
     settings: &OAuthSettings,
     written: &AssertionSettings,

@@ -1,4 +1,4 @@
-//! An authorization as the client knows it that was asked for it: by its name.
+//! An authorization, looked up by the name that its client holds.
 
 use std::collections::VecDeque;
 
@@ -10,10 +10,10 @@ use crate::model::authorization::{AuthorizationName, Status};
 use crate::model::{Authorization, Caller};
 use crate::store::{Held, StoreError};
 
-/// Opened links that are remembered; beyond, the oldest is forgotten.
+/// Opened links kept in memory; at this number, a new one replaces the oldest.
 const MAX_OPENED: usize = 1024;
 
-/// The ids of authorizations whose page a browser has asked this process for.
+/// Ids of authorizations whose page a browser has requested from this process.
 #[derive(Default)]
 pub(super) struct Opened(Mutex<VecDeque<String>>);
 
@@ -35,8 +35,8 @@ impl Opened {
 }
 
 impl Broker {
-    /// Whether a browser has come by the link. A page that another process on this data folder has
-    /// shown counts once its user has gone on to the provider.
+    /// Whether a browser has opened the link. If another process on this data folder has shown the
+    /// page, that counts only once the user has gone on to the provider.
     ///
     /// # Errors
     /// The store cannot be read.
@@ -52,7 +52,7 @@ impl Broker {
         Ok(held.is_some_and(|held| held.value.starts > 0))
     }
 
-    /// The user declined in their client: counts as the no on the page does.
+    /// Records that the user declined in their client, which counts like a refusal on the page.
     ///
     /// # Errors
     /// The store cannot be read or written.

@@ -1,4 +1,4 @@
-//! Connecting by hand: what a person sets going on the page of their accounts, outside any call.
+//! Connecting by hand: the user starts it on the accounts page, outside any call.
 
 use std::sync::Arc;
 
@@ -8,7 +8,7 @@ use crate::model::authorization::AskedBy;
 use crate::model::{AccountName, ConnectPrompt, Principal, Provider, Scopes};
 
 impl Broker {
-    /// The providers that this person's tools use and that want a consent.
+    /// Providers that this user's tools use and that need a consent.
     pub fn connectable<'a>(
         &'a self,
         principal: &'a Principal,
@@ -17,7 +17,8 @@ impl Broker {
         self.providers().filter(move |it| it.is_by_consent() && is_of_use(&it.id))
     }
 
-    /// A link for an account of one of [`Self::connectable`], with all that the person's tools need.
+    /// Returns a link for an account of one of [`Self::connectable`], with all scopes that the
+    /// user's tools need.
     ///
     /// # Errors
     /// [`ConnectError::Unknown`] if the provider is none of them, or takes no account of that name.
@@ -34,12 +35,13 @@ impl Broker {
         self.begin(principal, provider, account, &needed, AskedBy::default()).await
     }
 
-    /// A link for the account that a page of this
+    /// Returns a link for the account that a page with this
     /// [`Account::digest`](super::grants::Account::digest) showed, with the scopes that were
-    /// granted; where they were granted to another `tools.toml`, with what the person's tools need.
+    /// granted; if they were granted for another `tools.toml`, with those that the user's tools
+    /// need.
     ///
     /// # Errors
-    /// [`ConnectError::Changed`] if it is not there any more, or has been consented to anew;
+    /// [`ConnectError::Changed`] if it no longer exists, or has been consented to anew;
     /// [`ConnectError::Unknown`] if it cannot be connected again.
     pub async fn reconnect(
         &self,

@@ -24,7 +24,7 @@ use crate::store::StoreError;
 use crate::upstream::{Answer, Credential};
 
 /// An API that refuses a token this soon after the consent will refuse the next one too; asking for
-/// a consent again would go round in circles.
+/// a consent again would loop.
 const TOO_SOON_TO_ASK_AGAIN: Duration = Duration::from_mins(2);
 
 /// One request to run a tool.
@@ -32,11 +32,11 @@ pub struct Call<'a> {
     pub principal: &'a Principal,
     pub tool: &'a str,
     pub arguments: Option<Map<String, Value>>,
-    /// What the client calls itself; shown on the connect page, trusted for nothing.
+    /// Name that the client gives itself; shown on the connect page, not trusted.
     pub client: Option<String>,
 }
 
-/// The call could not even become an outcome.
+/// The call could not be turned into an outcome.
 #[derive(Debug, thiserror::Error)]
 pub enum CallError {
     #[error(transparent)]
@@ -44,10 +44,10 @@ pub enum CallError {
 }
 
 impl Broker {
-    /// Runs a tool, or says which consent it waits for.
+    /// Runs a tool, or returns the consent that it needs.
     ///
     /// # Errors
-    /// [`CallError::UnknownTool`]. Everything else that goes wrong, bad arguments included, is an
+    /// [`CallError::UnknownTool`]. Every other failure, bad arguments included, is an
     /// [`Outcome::Complete`] with `is_error`, in words that the model can act on.
     pub fn call<'a>(
         &'a self,
@@ -56,8 +56,8 @@ impl Broker {
         self.call_with(call, Links::Make)
     }
 
-    /// [`Self::call`] for a caller who shows no link: a consent that is needed comes to
-    /// [`Outcome::Refused`], and no link is made for it.
+    /// Like [`Self::call`], for a caller that shows no link: if a consent is needed, the outcome is
+    /// [`Outcome::Refused`] and no link is made.
     ///
     /// # Errors
     /// As [`Self::call`].
@@ -88,8 +88,8 @@ impl Broker {
         Ok(outcome)
     }
 
-    /// Takes out of a result what is for the operator alone: names of variables and files, and hints at
-    /// settings. The users of a server for many cannot act on it; the log has it.
+    /// Removes from a result what is for the operator only: names of variables and files, and hints
+    /// at settings. The users of a shared server cannot act on it; the log has it.
     fn keep_from_users(&self, tool: &Tool, result: &mut ToolResult) {
         let Some(hint) = result.for_operator.take() else { return };
         let name = &tool.name;
@@ -156,14 +156,14 @@ impl Broker {
     }
 }
 
-/// One call on its way.
+/// A running call.
 struct Run<'a> {
     broker: &'a Broker,
     tool: &'a Tool,
     provider: &'a Arc<Provider>,
     arguments: Map<String, Value>,
     principal: &'a Principal,
-    /// The consent was given while the call was on its way, so it is tried a second time.
+    /// Whether this is the second try, because the consent was given during the call.
     is_again: bool,
     links: Links,
 }
@@ -176,7 +176,8 @@ enum Links {
 }
 
 impl Run<'_> {
-    /// Executes with the operator's own secret. There is nothing to mend or to consent to.
+    /// Executes with the operator's own secret. There is no token to refresh and no consent to ask
+    /// for.
     async fn with_shared(&self, shared: &Shared) -> Outcome {
         match secret::shared(shared).await {
             Ok(credential) => Outcome::Complete(result_of(self.execute(&credential).await)),
@@ -223,7 +224,7 @@ impl Run<'_> {
             }
             Answer::Unauthorized { result } => result,
         };
-        // The token may have ended before its time; a refresh tells.
+        // The token may have ended early; a refresh shows that.
         let second = match self.access(connection, Some(&first.token)).await {
             Ok(Access::Ready(ready)) => ready,
             Ok(Access::Missing { needed, reason }) => {
@@ -236,14 +237,14 @@ impl Run<'_> {
             Answer::InsufficientScope { needed, result } => {
                 self.step_up(connection, &needed, &second.granted, asked_by, result).await
             }
-            // Unauthorized, with a token that was issued a moment ago: the authorization server stands
-            // by the grant, and one API's word is no reason to take it from all tools, nor would a new
-            // consent change its mind.
+            // Unauthorized with a token that was issued a moment ago: the authorization server
+            // stands by the grant. One API's refusal is no reason to take the grant from all tools,
+            // and a new consent would not change it.
             Answer::Done(result) | Answer::Unauthorized { result } => Outcome::Complete(result),
         }
     }
 
-    /// Nothing can be said about the caller's access right now.
+    /// Outcome if the caller's access cannot be determined right now.
     fn no_access(&self, error: &AccessError) -> Outcome {
         Outcome::Complete(match error {
             AccessError::Store(_) if !self.principal.is_local() => store_unavailable(),
@@ -262,7 +263,7 @@ impl Run<'_> {
     async fn execute_with(&self, ready: &Ready) -> Answer {
         match secret::kept(self.provider, ready.user.as_deref(), &ready.token).await {
             Ok(credential) => self.execute(&credential).await,
-            // Kept for another kind of credential, or with a user that is not set any more.
+            // Stored for another kind of credential, or with a user that is no longer configured.
             Err(error) => {
                 let text = format!("{} cannot be called: {error}.", self.provider.title);
                 let result = ToolResult::failure(text).because(CallOutcome::NotSetUp);
@@ -277,7 +278,7 @@ impl Run<'_> {
         upstream.execute_for(caller, self.tool, api, &self.arguments, Some(credential)).await
     }
 
-    /// The API wants scopes that the token lacks, whatever we believed of it.
+    /// Asks for the scopes that the API requires and the token lacks.
     async fn step_up(
         &self,
         connection: &Connection,
@@ -288,13 +289,13 @@ impl Run<'_> {
     ) -> Outcome {
         let missing = needed.missing_from(granted, self.provider.implied());
         if missing.is_empty() {
-            // Asking for what is granted already would go round in circles.
+            // Asking for what is granted already would loop.
             return Outcome::Complete(result);
         }
         self.ask(connection, &missing, asked_by, PromptReason::MoreScopes).await
     }
 
-    /// The API refuses a token that should be good and cannot be mended by a refresh.
+    /// Handles an API that refuses a token which should be good and cannot be refreshed.
     async fn refused(
         &self,
         connection: &Connection,
@@ -363,7 +364,7 @@ impl Run<'_> {
                     "{title} access is needed before {tool} can run, but no link could be made: {error}."
                 );
                 let result = match error {
-                    // For the application that calls: its key's table lacks the page.
+                    // The calling application must act: its key's table lacks the page.
                     ConnectError::Opener(NoOpener::NoVerifier { .. })
                         if !self.principal.is_local() =>
                     {
@@ -382,7 +383,8 @@ impl Run<'_> {
                         format!("{text} Call this tool again in a few minutes."),
                     )
                     .for_operator(hint),
-                    // What begins here is the operator's: the store, the app, the port, the file.
+                    // From here on the operator must act: on the store, the app, the port or the
+                    // file.
                     ConnectError::Store(StoreError::Contended) => {
                         ToolResult::failure(format!("{text} Call this tool again."))
                     }
@@ -416,8 +418,8 @@ fn result_of(answer: Answer) -> ToolResult {
     }
 }
 
-/// What users of a server for many are told while its store fails. Where its files are and what is wrong
-/// with them is the operator's, and in the log.
+/// Result for the users of a shared server while its store fails. The store's paths and errors are
+/// for the operator, and in the log.
 fn store_unavailable() -> ToolResult {
     let text = "This server cannot read or write what it keeps for you at the moment. Nothing is lost; call this tool again in a few minutes.";
     ToolResult::failure(text).because(CallOutcome::StoreUnavailable)

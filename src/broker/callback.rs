@@ -1,10 +1,10 @@
 //! The second half of a consent: the browser comes back from the provider.
 //!
-//! The order of the checks is the defence. The `state` is used up before anything else is believed,
-//! so that of two callbacks at the same instant one is nobody. Browser, provider and issuer are
-//! compared before the code is exchanged, because after the exchange it is too late to find out
-//! that a stranger's account was on the other side (RFC 9700 §4.4 mix-up, §4.7 CSRF, and the
-//! session fixation of a forwarded link).
+//! The order of the checks is the defence. The `state` is used up before anything else is trusted,
+//! so that only one of two concurrent callbacks can succeed. Browser, provider and issuer are
+//! compared before the code is exchanged: afterwards it is too late to find out that an attacker's
+//! account was on the other side (RFC 9700 §4.4 mix-up, §4.7 CSRF, and the session fixation of a
+//! forwarded link).
 
 use secrecy::{ExposeSecret as _, SecretString};
 
@@ -20,29 +20,31 @@ use crate::model::{chain, secret};
 use crate::oauth::{AnswerError, AuthorizationResponse, Denial, Issued, TokenError, Verdict};
 use crate::store::StoreError;
 
-/// What the browser brought.
+/// The browser's request to the callback.
 pub struct Callback<'a> {
     /// The provider named in the path.
     pub provider: &'a str,
     /// The raw query string.
     pub query: &'a str,
-    /// Looks a cookie of the request up.
+    /// Returns the value of a cookie of the request.
     pub cookie: &'a (dyn Fn(&str) -> Option<String> + Sync),
     pub visitor: &'a Visitor,
 }
 
-/// The callback was not believed, or the provider did not do its part. No token was kept; with
-/// [`Self::Store`] what was issued is held until there is room.
+/// The callback was refused, or the provider issued no token. No token was stored; with
+/// [`Self::Store`], the issued tokens are held until there is room.
 #[derive(Debug, thiserror::Error)]
 pub enum CallbackError {
     #[error(transparent)]
     Answer(#[from] AnswerError),
-    /// Unknown, expired or used: one answer for all, since telling them apart helps nobody honest.
+    /// Unknown, expired or used. One answer for all three: the difference would help only
+    /// attackers.
     #[error("this step was finished before, or its time is over")]
     Unknown,
     #[error("this browser is not the one that the authorization was started in")]
     OtherBrowser,
-    /// Nor the person: the provider's page was forwarded, or somebody else has signed in meanwhile.
+    /// The browser is not the user's: the provider's page was forwarded, or another user has signed
+    /// in since.
     #[error(transparent)]
     Stranger(#[from] Stranger),
     #[error("the answer came to another provider's address")]
@@ -62,7 +64,7 @@ pub enum CallbackError {
 }
 
 impl Broker {
-    /// Finishes an authorization.
+    /// Finishes an authorization with the provider's answer.
     ///
     /// # Errors
     /// [`CallbackError`]; then no grant was kept and none was changed.
@@ -71,8 +73,8 @@ impl Broker {
         let state = answer.state.expose_secret();
         let store = self.store().await?;
         let held = store.started(state).await?.ok_or(CallbackError::Unknown)?;
-        // One-time: whatever is wrong below, this state is over, and a second try with better
-        // parameters finds nothing.
+        // One-time: this state is used up even if a check below fails, so a second try with better
+        // parameters finds no record.
         if !store.redeem(&held).await? {
             return Err(CallbackError::Unknown);
         }
@@ -85,8 +87,8 @@ impl Broker {
             self.record_consent(authorization, ConsentOutcome::OtherProvider);
             return Err(CallbackError::OtherProvider);
         }
-        // The cookie was given to the browser in which the person clicked "Continue". Whoever
-        // finishes in another one followed a forwarded link to the provider.
+        // Only the browser in which the user clicked "Continue" has this cookie. Another browser
+        // followed a forwarded link to the provider.
         let cookie = (callback.cookie)(&cookie_name(authorization, state));
         let is_same = cookie
             .is_some_and(|cookie| secret::same(&secret::fingerprint(&cookie), &started.browser));
@@ -94,11 +96,11 @@ impl Broker {
             self.record_consent(authorization, ConsentOutcome::OtherBrowser);
             return Err(CallbackError::OtherBrowser);
         }
-        // Once more, and before the code is exchanged: whoever passed the connect page may have sent
-        // the provider's address to somebody else (cross-user session fixation).
+        // Checked again, before the code is exchanged: the user who passed the connect page may
+        // have sent the provider's address to another user (cross-user session fixation).
         let unclaimed_by = match callback.visitor.may_finish(authorization) {
             Ok(()) => None,
-            // Not theirs, nor anybody else's before the application has confirmed this browser.
+            // The consent belongs to no user until the application has confirmed this browser.
             Err(stranger) => {
                 let Some(browser) = callback.visitor.may_bring(authorization) else {
                     self.record_consent(authorization, ConsentOutcome::OtherUser);
@@ -113,20 +115,20 @@ impl Broker {
             return Err(CallbackError::OtherIssuer);
         }
         match answer.result {
-            // Said by a browser that may be anybody's, which must not answer for the link's user.
+            // An unconfirmed browser must not refuse on behalf of the link's user.
             Err(denial) if unclaimed_by.is_some() => {
                 self.record_consent(authorization, ConsentOutcome::ProviderError);
                 Err(CallbackError::Denied { code: denial.code })
             }
             Err(denial) => self.denied(authorization, &denial).await,
             Ok(code) => {
-                // In a task of its own: a browser that hangs up after the code was sent must not
-                // take the tokens with it.
+                // In its own task: a browser that disconnects after the code was sent must not take
+                // the tokens with it.
                 let broker = self.clone();
                 let exchanged = async move { broker.exchange(started, code, unclaimed_by).await };
                 let arrival = self.unbroken(exchanged);
                 match arrival.await.unwrap_or(Err(CallbackError::Ending)) {
-                    // Why stands behind the link, at an address without code and state.
+                    // The reason is shown behind the link, at an address without code and state.
                     Err(CallbackError::NoToken { link, .. }) => Ok(Arrival { next: link }),
                     arrival => arrival,
                 }
@@ -153,7 +155,7 @@ impl Broker {
         Ok(Arrival { next: authorization.link() })
     }
 
-    /// Like [`Self::exchange`], of what an earlier version kept.
+    /// Like [`Self::exchange`], for a consent that an earlier version kept.
     pub(super) async fn exchange_parked(
         &self,
         brought: Brought,
@@ -170,8 +172,8 @@ impl Broker {
         }
     }
 
-    /// Exchanges a code and keeps what comes of it, apart where the application has still to confirm
-    /// the browser `unclaimed_by`.
+    /// Exchanges a code and stores the grant; if the application must still confirm the browser
+    /// `unclaimed_by`, the grant is kept apart.
     async fn exchange(
         &self,
         started: Started,
@@ -201,8 +203,8 @@ impl Broker {
         Ok(Arrival { next: page.map_or_else(|| authorization.link(), Into::into) })
     }
 
-    /// Writes behind the link why no token came. Where only the operator can help, the authorization
-    /// has failed, and whoever waits for it hears so; else the link can be used again.
+    /// Writes behind the link why no token was issued. If only the operator can help, the
+    /// authorization has failed and its waiters are told; otherwise the link can be used again.
     async fn not_issued(
         &self,
         authorization: &Authorization,
@@ -242,7 +244,7 @@ impl Broker {
 }
 
 impl CallbackError {
-    /// For the page: what the person can do now.
+    /// For the page: advice on what the user can do now.
     pub fn hint(&self) -> String {
         match self {
             Self::Answer(AnswerError::ErrorWithoutState { .. }) => {

@@ -1,7 +1,7 @@
-//! Our registrations at providers, resolved when they are needed and not before.
+//! Our registrations at providers, resolved only when they are needed.
 //!
-//! A secret that is not set, or an issuer that does not answer, is named by the call that needs it;
-//! it keeps nothing else from working.
+//! If a secret is not set, or an issuer does not answer, the call that needs it names the cause;
+//! everything else keeps working.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -21,15 +21,15 @@ use crate::model::provider::{
 use crate::model::{Provider, ProviderId, secret};
 use crate::oauth::{DiscoveryError, Metadata, OAuthClient};
 
-/// What grants of this provider are bound to; all that a call needs while its token is good.
+/// Binding of this provider's grants; all that a call needs while its token is good.
 #[derive(Debug)]
 pub(super) struct Bound {
     pub(super) binding: Binding,
-    /// [`Binding::fingerprint`], reckoned once.
+    /// [`Binding::fingerprint`], computed once.
     pub(super) fingerprint: String,
 }
 
-/// The operator's side of a provider is not in order.
+/// A provider's setup is incomplete, or could not be resolved.
 #[derive(Debug, thiserror::Error)]
 pub enum SetupError {
     #[error("the OAuth app of `{provider}` is not set up: {source}")]
@@ -38,7 +38,7 @@ pub enum SetupError {
     Discovery(#[from] Arc<DiscoveryError>),
     #[error("`{provider}` has no {endpoint} endpoint")]
     NoEndpoint { provider: ProviderId, endpoint: &'static str },
-    /// Its `issuer` is written and names none that may be used.
+    /// Its `issuer` is configured, and names no such endpoint that may be used.
     #[error("the issuer of `{provider}` names no {endpoint} endpoint")]
     NotNamed { provider: ProviderId, endpoint: &'static str },
     #[error("`{0}` is not connected by OAuth")]
@@ -54,11 +54,12 @@ pub enum SetupError {
 }
 
 impl SetupError {
-    /// Whether it is trouble of the provider that may pass, and no setup to finish.
+    /// Whether it is temporary trouble of the provider, not a setup to complete.
     pub fn is_passing(&self) -> bool {
         matches!(self, Self::Discovery(error) if error.is_passing())
     }
 
+    /// Advice that completes the error message, as a lower-case fragment.
     pub fn hint(&self) -> String {
         match self {
             Self::Secret { source, .. } => source.hint(),
@@ -80,7 +81,7 @@ impl SetupError {
     }
 }
 
-/// Resolves registrations and remembers what does not change.
+/// Resolves registrations and caches what does not change.
 pub(super) struct Clients {
     oauth: OAuthClient,
     bound: Mutex<HashMap<ProviderId, Arc<Bound>>>,
@@ -92,7 +93,7 @@ impl Clients {
         Self { oauth, bound: Mutex::default(), metadata: Mutex::default() }
     }
 
-    /// What grants of this provider are bound to.
+    /// Returns the binding of this provider's grants.
     pub(super) async fn bound(&self, provider: &Provider) -> Result<Arc<Bound>, SetupError> {
         if let Some(bound) = self.bound.lock().get(&provider.id) {
             return Ok(Arc::clone(bound));
@@ -100,14 +101,14 @@ impl Clients {
         self.bound_anew(provider).await
     }
 
-    /// The same, with whatever is referred to looked up again.
+    /// Like [`Self::bound`], with all references resolved again.
     pub(super) async fn bound_anew(&self, provider: &Provider) -> Result<Arc<Bound>, SetupError> {
         if let Credential::Asked(_) = &provider.credential {
             return Ok(self.remember(provider, Binding::pasted(provider.hosts.clone())));
         }
         let settings = oauth(provider)?;
-        // The issuer stands for the endpoints that it names, so that a call with a good token needs
-        // no discovery.
+        // The issuer stands for the endpoints that it names, so a call with a good token needs no
+        // discovery.
         let Endpoints { issuer, authorize, token, refresh, .. } = &settings.endpoints;
         let named = |written: &Option<Url>, which| match (written, issuer) {
             (Some(endpoint), _) | (None, Some(endpoint)) => Ok(endpoint.to_string()),
@@ -128,7 +129,7 @@ impl Clients {
                 let Speaker { issuer, subject } =
                     speaker.map_err(|source| unasserted(provider, source))?;
                 let audience = settings.assertion_audience(written);
-                // `Debug` quotes every text, so no two are written alike.
+                // `Debug` quotes every text, so different values are never written alike.
                 let spoken = (&issuer, subject, audience, &written.claims, params);
                 let fingerprint = secret::fingerprint(&format!("jwt_bearer {spoken:?}"));
                 let client_id = match &settings.client_id {
@@ -155,7 +156,7 @@ impl Clients {
         bound
     }
 
-    /// Everything that getting a person's consent needs.
+    /// Resolves everything that a user's consent needs.
     pub(super) async fn trip(
         &self,
         provider: &Provider,
@@ -178,8 +179,8 @@ impl Clients {
         })
     }
 
-    /// With everybody's user in place of the reference to it: whoever serves the page may not have
-    /// what it refers to.
+    /// Replaces the reference to a shared user name with the name: the process that serves the page
+    /// may lack what it refers to.
     async fn asked(&self, provider: &Provider, asked: &Asked) -> Result<Asked, SetupError> {
         let AskedFor::Basic { user: Some(user) } = &asked.what else { return Ok(asked.clone()) };
         let user = secret_ref::resolve_setting(user)
@@ -189,7 +190,7 @@ impl Clients {
         Ok(Asked { what, ..asked.clone() })
     }
 
-    /// Everything that a trip to the provider needs; asks the issuer for what is not configured.
+    /// Resolves everything that a code flow needs; asks the issuer for what is not configured.
     async fn code_trip(&self, provider: &Provider) -> Result<CodeTrip, SetupError> {
         let settings = settings(provider)?;
         let client = self.registration(provider).await?;
@@ -203,8 +204,8 @@ impl Clients {
         Ok(CodeTrip {
             implied: settings.implied.clone(),
             token_header: settings.token_header.clone(),
-            // A document may name one beside the issuer as the operator wrote it only: it is given
-            // the token.
+            // This endpoint is given the token, so a discovery document may name one only on the
+            // origin of the issuer that the operator wrote.
             identity: settings.identity.clone().or_else(|| {
                 let (userinfo, issuer) = (userinfo()?, issuer.as_ref()?);
                 (userinfo.origin() == issuer.origin()).then(|| Identity::openid(userinfo))
@@ -234,7 +235,7 @@ impl Clients {
     ) -> Result<ClientRegistration, SetupError> {
         let settings = oauth(provider)?;
         let client_id = match (&settings.grant, &settings.client_id) {
-            // Only the assertion speaks (RFC 7523 §3.1).
+            // The assertion alone is enough, without a client id (RFC 7523 §3.1).
             (GrantType::JwtBearer { .. }, None) => String::new(),
             _ => self.client_id(provider, settings).await?,
         };
@@ -251,15 +252,15 @@ impl Clients {
             .clone()
             .or_else(learnt)
             .ok_or_else(|| no_endpoint(provider, "token"))?;
-        // It is given the refresh token and our secret, so a discovery document may name one beside
-        // the token endpoint only.
+        // This endpoint is given the refresh token and our secret, so a discovery document may name
+        // one only on the token endpoint's origin.
         let revocation = endpoints.revoke.clone().or_else(|| {
             metadata
                 .and_then(|found| found.revocation_endpoint.clone())
                 .filter(|url| url.origin() == token_endpoint.origin())
                 .map(Revocation::Rfc7009)
         });
-        // An endpoint that a document named on another origin is a stranger's word.
+        // An endpoint on another origin is the discovery document's word, not the operator's.
         let learnt = endpoints.token.is_none()
             && endpoints
                 .issuer
@@ -279,8 +280,8 @@ impl Clients {
         })
     }
 
-    /// Where `client` asks for a device code (RFC 8628 §3.1). It is given our secret, so a discovery
-    /// document may name one beside the token endpoint only.
+    /// Endpoint at which `client` asks for a device code (RFC 8628 §3.1). It is given our secret,
+    /// so a discovery document may name one only on the token endpoint's origin.
     pub(super) async fn device_endpoint(
         &self,
         provider: &Provider,
@@ -300,8 +301,8 @@ impl Clients {
             .ok_or_else(|| no_endpoint(provider, "device"))
     }
 
-    /// What the issuer says of the endpoints that are not written. Where all are, nothing needs to be
-    /// asked: a built-in provider's `issuer` is there for RFC 9207 only.
+    /// Metadata of the issuer, if endpoints are not configured. Otherwise the issuer is not asked:
+    /// a built-in provider's `issuer` is there for RFC 9207 only.
     async fn unwritten(
         &self,
         settings: &OAuthSettings,
@@ -328,8 +329,8 @@ impl Clients {
         }
     }
 
-    /// The issuer's metadata, asked for once per process: endpoints do not move under a running
-    /// server, and a failure is not remembered.
+    /// The issuer's metadata, requested once per process: endpoints do not move under a running
+    /// server. Failures are not cached.
     async fn metadata(&self, issuer: &Url) -> Result<Arc<Metadata>, SetupError> {
         if let Some(metadata) = self.metadata.lock().get(issuer) {
             return Ok(Arc::clone(metadata));
@@ -340,7 +341,7 @@ impl Clients {
     }
 }
 
-/// How a person's grant is had.
+/// Settings of a grant that a user's consent gives.
 pub(super) fn settings(provider: &Provider) -> Result<&OAuthSettings, SetupError> {
     match oauth(provider)? {
         settings if settings.grant.is_by_consent() => Ok(settings),
@@ -348,7 +349,7 @@ pub(super) fn settings(provider: &Provider) -> Result<&OAuthSettings, SetupError
     }
 }
 
-/// How a grant is had, a person's or the server's own.
+/// Settings of a user's grant or of the server's own.
 pub(super) fn oauth(provider: &Provider) -> Result<&OAuthSettings, SetupError> {
     match &provider.credential {
         Credential::OAuth(settings) => Ok(settings),
@@ -378,8 +379,8 @@ fn no_endpoint(provider: &Provider, endpoint: &'static str) -> SetupError {
     }
 }
 
-/// As configured; else what the issuer supports, where `client_secret_basic` is the default
-/// (RFC 8414 §2); without a secret we are a public client.
+/// The configured method; else one that the issuer supports, where `client_secret_basic` is the
+/// default (RFC 8414 §2). Without a secret we are a public client.
 fn token_auth(
     settings: &OAuthSettings,
     secret: Option<&SecretString>,

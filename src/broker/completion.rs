@@ -1,6 +1,6 @@
-//! Tells whoever waits that an authorization has come to its end.
+//! Notifies the waiters that an authorization has ended.
 //!
-//! What is announced is already durable: a waiter that wakes finds the grant in the store.
+//! The end is durable before it is announced: a waiter that wakes finds the grant in the store.
 
 use std::time::Duration;
 
@@ -15,19 +15,19 @@ use crate::model::time::utc;
 use crate::model::{Authorization, Caller, Grant, Scopes};
 use crate::store::StoreError;
 
-/// How long until the store is first asked about an authorization that somebody waits for; then
-/// twice as long each time, so that what another process finishes is never heard of later than
-/// after as long again as the person took.
+/// First poll interval; doubles up to [`RAREST_LOOK`], so that another process's result is seen
+/// within twice the time the user took.
 const FIRST_LOOK: Duration = Duration::from_millis(250);
-/// A server has as many open links as it has people, each waited for up to its whole life.
+/// Longest poll interval. A server has as many open links as users, and each is polled until it
+/// expires.
 const RAREST_LOOK: Duration = Duration::from_secs(4);
 
-/// How a wait for an authorization came out.
+/// Result of waiting for an authorization.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Waited {
-    /// The grant is kept.
+    /// The grant is stored.
     Completed(Connected),
-    /// The person or the provider said no; why.
+    /// The user or the provider refused; holds the reason.
     Failed(String),
     /// Still open.
     Pending,
@@ -35,21 +35,21 @@ pub enum Waited {
     Over,
 }
 
-/// What has come of a consent.
+/// Result of a consent.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Connected {
-    /// What the person knows the account by.
+    /// Label by which the user knows the account.
     pub connected_as: Option<String>,
-    /// Needed and not granted.
+    /// Scopes that a tool needs and that were not granted.
     pub refused: Scopes,
-    /// Asked for and not granted, what is needed included.
+    /// Scopes asked for and not granted, the needed ones included.
     pub ungranted: Scopes,
     /// When the access ends, as far as that is known.
     pub ends: Option<KnownEnd>,
 }
 
 impl Broker {
-    /// What a person is told of a grant that has just been kept.
+    /// Result to show the user for a grant that has just been stored.
     pub(super) fn told(&self, kept: &Grant, facts: &TokenFacts) -> Connected {
         let now = self.0.parts.clock.now();
         let ends = kept.known_end(facts, now);
@@ -68,14 +68,17 @@ impl Broker {
         }
     }
 
-    /// Waits until this person's authorization ends, at most `limit`.
+    /// Waits until this user's authorization ends, for at most `limit`.
+    ///
+    /// # Errors
+    /// The store cannot be read.
     pub async fn wait(
         &self,
         caller: &Caller,
         name: &AuthorizationName,
         limit: Duration,
     ) -> Result<Waited, StoreError> {
-        // Before the store is looked into: an end that falls between the two is heard.
+        // Subscribed before the store is read, so that an end in between is not missed.
         let mut ends = self.0.ended.subscribe();
         let deadline = tokio::time::Instant::now() + limit;
         let mut pause = FIRST_LOOK;
@@ -92,21 +95,21 @@ impl Broker {
                     Ok(Ok(ended)) if ended != name.id => {}
                     Ok(Err(RecvError::Closed)) => return Ok(Waited::Pending),
                     Err(_) if look == deadline => return Ok(Waited::Pending),
-                    // Also if some were missed: the store knows.
+                    // Also after missed messages: the store knows.
                     Ok(Ok(_) | Err(RecvError::Lagged(_))) | Err(_) => break,
                 }
             }
         }
     }
 
-    /// The ids of authorizations that end in this process from now on, and of those whose end a browser
-    /// is shown.
+    /// Receivers of authorization ids: those that end in this process from now on, and those whose
+    /// end a browser is shown.
     pub fn ends(&self) -> (broadcast::Receiver<String>, broadcast::Receiver<String>) {
         (self.0.ended.subscribe(), self.0.shown.subscribe())
     }
 
-    /// Waits until a browser has asked this process how the authorization ended. Counts from this call on,
-    /// not from its first poll.
+    /// Waits until a browser has asked this process how the authorization ended. Subscribes with
+    /// this call, not at its first poll.
     pub fn shown(&self, name: &AuthorizationName) -> impl Future<Output = ()> + use<> {
         let mut shown = self.0.shown.subscribe();
         let id = name.id.clone();
@@ -114,7 +117,7 @@ impl Broker {
             loop {
                 match shown.recv().await {
                     Ok(seen) if seen != id => {}
-                    // Missed some: it may have been among them.
+                    // The missed messages may have included it.
                     Ok(_) | Err(RecvError::Lagged(_) | RecvError::Closed) => return,
                 }
             }

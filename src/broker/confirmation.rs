@@ -1,12 +1,13 @@
-//! Browsers of an application's users: the application confirms who sits at one.
+//! Browsers of an application's users: the application confirms who uses one.
 //!
-//! A browser without a session goes to the verifier page with a new `flow_id`, and the application,
-//! which knows its own session there, says with its key who that is. The answer names a `next_uri`
-//! with a second nonce. A session begins where that nonce and the cookie of the browser that was sent
-//! off come together: the nonce alone proves that some browser is the user's, the cookie alone that it
-//! is this one. An attacker who completes a flow in her browser and makes the user's browser load
-//! `next_uri`, or who has the user's browser load the verifier page with a flow of hers, has one of
-//! the two (login CSRF and session fixation, RFC 9700 §4.7).
+//! A browser without a session goes to the verifier page with a new `flow_id`. The application,
+//! which knows its own session there, says with its key who the user is. The answer names a
+//! `next_uri` with a second nonce. A session begins only if that nonce comes with the cookie of the
+//! browser that was sent to the verifier page: the nonce alone proves that some browser is the
+//! user's, the cookie alone that it is this one. An attacker who completes a flow in her browser
+//! and makes the user's browser load `next_uri`, or who makes the user's browser load the verifier
+//! page with a flow of hers, has only one of the two (login CSRF and session fixation, RFC 9700
+//! §4.7).
 
 use std::collections::BTreeSet;
 
@@ -22,9 +23,9 @@ use crate::model::verification::{ConfirmedBrowser, LinkOwner, Verification};
 use crate::model::{Authorization, Destination, Session, Time, Unconfirmed, UserId, secret};
 use crate::store::StoreError;
 
-/// The parameter of the verifier page and of `next_uri` that carries the first nonce.
+/// Parameter of the verifier page and of `next_uri` that carries the first nonce.
 const FLOW: &str = "flow_id";
-/// The parameter of `next_uri` that carries the second.
+/// Parameter of `next_uri` that carries the second nonce.
 const NONCE: &str = "nonce";
 /// Path of `next_uri`.
 pub const NEXT_PATH: &str = "/signin/confirmed";
@@ -32,13 +33,13 @@ pub const NEXT_PATH: &str = "/signin/confirmed";
 /// The answer to an application that has confirmed a browser.
 #[derive(Clone, Debug)]
 pub struct Confirmed {
-    /// [`Authorization::id`] of the link that was opened; `None`: no link was.
+    /// [`Authorization::id`] of the opened link; `None`: the browser opened no link.
     pub authorization: Option<String>,
-    /// Where it must send the browser; holds a secret.
+    /// Address to which the application must send the browser; holds a secret.
     pub next_uri: String,
 }
 
-/// What comes next for a browser that opens a link and that its application has not confirmed.
+/// Next step of a browser that opens a link and that its application has not confirmed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum UnconfirmedStep {
     /// The verifier page.
@@ -50,7 +51,7 @@ pub enum UnconfirmedStep {
 /// The browser was not confirmed. Nothing was kept, and the link can be opened again.
 #[derive(Debug, thiserror::Error)]
 pub enum ConfirmationError {
-    /// Also one of another application.
+    /// Also a flow of another application.
     #[error("there is no such flow, or its time is over")]
     Unknown,
     #[error("the link was made for another user, or another user was confirmed before")]
@@ -60,7 +61,7 @@ pub enum ConfirmationError {
 }
 
 impl ConfirmationError {
-    /// For the application's developer.
+    /// Advice for the application's developer.
     pub fn hint(&self) -> &'static str {
         match self {
             Self::Unknown => "send the browser to the link again, which begins a new flow",
@@ -73,13 +74,13 @@ impl ConfirmationError {
 }
 
 impl Broker {
-    /// The application of this key says that `user` sits at the browser that brought `flow`.
+    /// Records that, according to this application, `user` uses the browser that brought `flow`.
     ///
-    /// Repeating it with the same user gives the same answer, so that an application whose request
-    /// broke off can send it again, and a reload of its page is harmless.
+    /// Repeating it with the same user gives the same answer, so an application can send an
+    /// interrupted request again, and a reload of its page is harmless.
     ///
     /// # Errors
-    /// [`ConfirmationError`]; a flow that gets as far as [`ConfirmationError::UserMismatch`] is over.
+    /// [`ConfirmationError`]; after [`ConfirmationError::UserMismatch`] the flow is over.
     pub async fn confirm_user(
         &self,
         application: &Application,
@@ -94,7 +95,7 @@ impl Broker {
                 return self.confirm_parked(application, flow, user).await;
             };
             let found = &held.value;
-            // Before anything is used up: an application must not be able to spoil what is not its own.
+            // Before anything is used up: an application must not spoil another application's flow.
             if found.application != key {
                 tracing::warn!(key, "refused the confirmation of another application's flow");
                 return Err(ConfirmationError::Unknown);
@@ -116,8 +117,8 @@ impl Broker {
             if let Some(before) = &found.confirmed {
                 return Ok(confirmed(flow, found, before));
             }
-            // Made only now: the browser that was sent off, and whoever sent it, must not know it
-            // before the application has answered.
+            // Created only now: the browser that was sent to the verifier page, and the party that
+            // sent it, must not know it before the application has answered.
             let nonce = secret::random();
             let key = application.key.clone();
             let answer = ConfirmedBrowser { caller, key, nonce, at: now, is_used: false };
@@ -130,7 +131,7 @@ impl Broker {
         Err(StoreError::Contended.into())
     }
 
-    /// Confirms what an earlier version kept under this flow when the browser came back from the
+    /// Confirms what an earlier version stored under this flow when the browser came back from the
     /// provider. From here on it is an unclaimed consent.
     async fn confirm_parked(
         &self,
@@ -175,7 +176,7 @@ impl Broker {
         Ok(confirmed(flow, &verification, &answer))
     }
 
-    /// The verifier page for a browser that has come by this link; `None`: no application has to
+    /// The verifier page for a browser that has opened this link; `None`: no application has to
     /// confirm it.
     pub(super) async fn verify_link(
         &self,
@@ -189,7 +190,7 @@ impl Broker {
         }
     }
 
-    /// Sends a browser to a verifier page: its address there.
+    /// Starts a flow for a browser. Returns the address of the verifier page for it.
     async fn verify(
         &self,
         verifier: &Verifier,
@@ -204,7 +205,7 @@ impl Broker {
     }
 }
 
-/// A browser that has come by an application's link.
+/// The flow of a browser that has opened an application's link.
 fn of_link(of: &Authorization, browser: String, now: Time) -> Option<Verification> {
     let Opener::Application(verifier) = &of.opener else { return None };
     let link = LinkOwner { authorization: of.id.clone(), user: of.caller.user.clone() };
@@ -231,11 +232,11 @@ fn confirmed(flow: &SecretString, of: &Verification, answer: &ConfirmedBrowser) 
 }
 
 impl SignIn {
-    /// Where a browser goes on that opens a link of an application's user without a session of theirs;
-    /// `None`: no application has to confirm it.
+    /// The next step of a browser that opens a link of an application's user without that user's
+    /// session; `None`: no application has to confirm it.
     ///
     /// # Errors
-    /// The store could not be read or written.
+    /// The store cannot be read or written.
     pub async fn unconfirmed_step(
         &self,
         ticket: &str,
@@ -257,11 +258,11 @@ impl SignIn {
         Ok(page.map(UnconfirmedStep::Verifier))
     }
 
-    /// The verifier page of the application of this name, for a browser that came to `origin` and
-    /// wants its user's accounts; `None`: there is no such application.
+    /// The verifier page of the application of this name, for a browser that came to `origin` for
+    /// its user's accounts; `None`: there is no such application.
     ///
     /// # Errors
-    /// The store could not be written.
+    /// The store cannot be written.
     pub async fn verifier_of(
         &self,
         application: &str,
@@ -284,10 +285,12 @@ impl SignIn {
         broker.verify(verifier, verification).await.map(Some)
     }
 
-    /// A browser came to `next_uri` with this query: signs it in.
+    /// Signs in a browser that came to `next_uri` with this query.
     ///
     /// # Errors
-    /// [`SignInError::Unknown`], [`SignInError::OtherBrowser`], [`SignInError::Store`]
+    /// [`SignInError::Unknown`] if the query or its flow is not valid;
+    /// [`SignInError::OtherBrowser`] if another browser began the flow; [`SignInError::Store`] if
+    /// the store fails.
     pub async fn confirmed(
         &self,
         cookie: Option<&SecretString>,
@@ -307,7 +310,7 @@ impl SignIn {
         let of_caller = session.filter(|session| session.caller == confirmed.caller);
         let is = |of: &str| secret::same(of, browser);
         let own = cookie.filter(|it| is(&secret::fingerprint(it.expose_secret())));
-        // Its cookie may have been replaced meanwhile, for another link in another tab.
+        // Its cookie may have been replaced since, for another link in another tab.
         let follows = of_caller.and_then(|session| session.follows.as_deref()).is_some_and(is);
         if own.is_none() && !follows {
             tracing::warn!("refused a confirmed browser: the flow began in another one");
@@ -315,12 +318,12 @@ impl SignIn {
                 Some(ticket) => broker.refuse_unclaimed(ticket, browser, None).await?,
                 None => false,
             };
-            // Where another browser of ours comes, one of the two is an attacker's. A request without
-            // a cookie may be a link scanner's, which must not spoil the flow.
+            // If another browser with a cookie of ours comes, one of the two is an attacker's. A
+            // request without a cookie may be a link scanner's, which must not spoil the flow.
             if is_dropped || (cookie.is_some() && of_caller.is_none()) {
                 store.forget(&held).await?;
             }
-            // The user's own browser, in which another link of theirs was opened before.
+            // The user's own browser, which has opened another link of theirs before.
             let is_theirs = of_caller.is_some() && !is_dropped;
             return if is_theirs { there() } else { Err(SignInError::OtherBrowser) };
         }
@@ -333,7 +336,7 @@ impl SignIn {
         }
         let used = ConfirmedBrowser { is_used: true, ..confirmed.clone() };
         let used = Verification { confirmed: Some(used), ..held.value.clone() };
-        // Once. The same browser may come twice at the same instant, and goes on either way.
+        // Only once. The same browser may come twice concurrently, and continues either way.
         if confirmed.is_used || store.replace(used, &held).await?.is_none() {
             return there();
         }
@@ -344,7 +347,7 @@ impl SignIn {
             Some(ticket) => broker.claim(ticket, browser, &confirmed.caller).await,
             None => Ok(None),
         }
-        // Its page tries again.
+        // After an error, its page tries again.
         .unwrap_or_else(|error| {
             tracing::warn!(%error, "a consent could not be claimed");
             None
@@ -354,7 +357,7 @@ impl SignIn {
     }
 }
 
-/// The two nonces of `next_uri`, each there once.
+/// The two nonces of `next_uri`, if each occurs exactly once.
 fn nonces(query: &str) -> Option<(SecretString, SecretString)> {
     let one = |name: &str| {
         let mut found = url::form_urlencoded::parse(query.as_bytes());

@@ -1,5 +1,5 @@
-//! The first half of a consent: from "this needs a consent" to a link. [`super::invitation`] is what
-//! the link leads to.
+//! The first half of a consent: from a missing consent to a link. [`super::invitation`] is the page
+//! behind the link.
 
 use std::collections::BTreeSet;
 use std::net::IpAddr;
@@ -30,16 +30,17 @@ use crate::model::{
 };
 use crate::store::{Held, StoreError};
 
-/// Links for one person within an hour. Each is a record in the store, and so is each way to the
-/// provider from it: one person must not fill the disk that everybody's consents are kept on.
+/// Links per user and hour; further ones are refused with [`ConnectError::TooManyLinks`]. Each
+/// link, and each authorization attempt made from it, is a record in the store: one user must not
+/// fill the disk that holds all users' consents.
 const MOST_LINKS: u32 = 60;
 
-/// See [`MOST_LINKS`].
+/// Limit of [`MOST_LINKS`] per user and hour.
 pub(super) fn limit(clock: Clock) -> RateLimit<Caller> {
     RateLimit::per(Duration::from_hours(1), clock, MOST_LINKS, u32::MAX)
 }
 
-/// No link could be made, or it leads nowhere.
+/// A link could not be made, or cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum ConnectError {
     #[error(transparent)]
@@ -48,10 +49,10 @@ pub enum ConnectError {
     Setup(#[from] SetupError),
     #[error(transparent)]
     Origin(#[from] OriginError),
-    /// Nobody could tell whose browser opens it.
+    /// There is no way to verify that the browser which opens the link is the user's.
     #[error(transparent)]
     Opener(#[from] NoOpener),
-    /// It is not the browser of the person whose link it is.
+    /// The browser is not the one of the link's user.
     #[error(transparent)]
     Stranger(#[from] Stranger),
     #[error("the link is not known, or its time is over")]
@@ -65,10 +66,10 @@ pub enum ConnectError {
     GrantedMeanwhile,
     #[error("the provider's address is not usable")]
     Address(#[from] url::ParseError),
-    /// The page that the person saw says less, or something else, than what would be sent.
+    /// The page that the user saw says less than what would be sent, or differs from it.
     #[error("what is asked for has changed since this page was opened")]
     Changed,
-    /// [`MOST_REFUSALS`] times within the last hour. Only a tool gets this.
+    /// Refused [`MOST_REFUSALS`] times within the last hour. Only tool calls get this error.
     #[error("it was refused too often to be asked for again by a tool")]
     RefusedOften,
     #[error("the server is ending")]
@@ -76,6 +77,7 @@ pub enum ConnectError {
 }
 
 impl ConnectError {
+    /// Advice that completes the error message, as a lower-case fragment.
     pub fn hint(&self) -> String {
         match self {
             Self::Store(error) => error.hint(),
@@ -105,7 +107,10 @@ impl ConnectError {
 }
 
 impl Broker {
-    /// A link for this person to connect an account, outside any call.
+    /// Returns a link for this user to connect an account, outside any call.
+    ///
+    /// # Errors
+    /// [`ConnectError`] if no link could be made.
     pub async fn begin(
         &self,
         principal: &Principal,
@@ -119,8 +124,8 @@ impl Broker {
             .await
     }
 
-    /// A link for this person to grant `needed`, which works also when this process has ended, unless
-    /// it says so.
+    /// Returns a link for this user to grant `needed`. The link also works after this process has
+    /// ended, unless the prompt says `ends_with_server`.
     pub(super) async fn prompt(
         &self,
         connection: &Connection,
@@ -130,16 +135,16 @@ impl Broker {
         reason: PromptReason,
     ) -> Result<ConnectPrompt, ConnectError> {
         let prompt = self.link(connection, opener, needed, asked_by, reason).await?;
-        // Before the link is handed out: a host may kill this process as soon as it has it.
+        // Before the link is handed out: a host may kill this process as soon as it has the link.
         let ends_with_server = matches!(opener, Ok(Opener::Loopback))
             && !(self.0.parts.keeper)(prompt.expires_at).await;
         Ok(ConnectPrompt { ends_with_server, ..prompt })
     }
 
-    /// The open link if there is one, else a new one.
+    /// Returns the open link if there is one, else a new one.
     ///
-    /// Asked for is the union of what is granted and what is needed, so that a second tool's
-    /// consent does not take the first one's away.
+    /// The link asks for the union of the granted and the needed scopes, so that a second tool's
+    /// consent does not take away the first one's.
     async fn link(
         &self,
         connection: &Connection,
@@ -154,8 +159,8 @@ impl Broker {
         let origin = self.origin(provider, rule).await?;
         let store = self.store().await?;
         let notice = store.notice().map(|notice| notice.to_string().into_boxed_str());
-        // All that the trip will need is asked for now: a person must not be sent to a page that
-        // can only fail.
+        // Everything that the consent will need is resolved now: the user must not be sent to a
+        // page that can only fail.
         let after_connect = self.0.parts.after_connect.clone();
         let trip = self.0.clients.trip(provider, after_connect).await?;
         let fingerprint = trip.fingerprint();
@@ -164,14 +169,14 @@ impl Broker {
         for _ in 0..MOST_TRIES {
             let now = self.0.parts.clock.now();
             let held = self.authorization_of(connection).await?;
-            // After the authorization: one that is seen to be completed has its grant in the store.
+            // Read after the authorization: if that is completed, its grant is in the store.
             let grant = self.grant_of(connection).await?.map(|held| held.value);
             let is_enough = |grant: &Grant| {
                 let standing = grant.standing(needed, provider.implied(), now);
                 matches!(standing, Standing::Usable | Standing::Stale) && !grant.is_refused()
             };
-            // A call that found nothing while the consent was being kept: a new link would replace
-            // the one that has just done its work, and wait for a click that never comes.
+            // The consent was being stored when this call found none. A new link would replace the
+            // one that has just succeeded, and wait for a click that never comes.
             if asked_by.tool.is_some() && grant.as_ref().is_some_and(is_enough) {
                 return Err(ConnectError::GrantedMeanwhile);
             }
@@ -188,9 +193,8 @@ impl Broker {
             let granted = grant.map(|grant| grant.scopes).unwrap_or_default();
             let scopes = granted.union(needed).union(own_scopes);
             let open = held.as_ref().map(|held| &held.value).filter(|open| {
-                // To the letter: a link made under another tools.toml may mean more than this one's
-                // page would show, and what a person has before them is not exchanged for something
-                // else.
+                // Compared exactly: a link made under another `tools.toml` may mean more than this
+                // one's page would show, and the page that a user has open must keep its meaning.
                 open.is_open(now)
                     && open.origin == origin
                     && open.listen_address == self.0.parts.listen_address
@@ -210,7 +214,7 @@ impl Broker {
                     let prompt = prompt(provider, open, needed, asked_by, reason, now);
                     return Ok(ConnectPrompt { connected, notice, ended, ..prompt });
                 }
-                // The same link, for more: whoever opens it from now on sees all of it.
+                // Keep the link and add the scopes; from now on its page shows all of them.
                 Some(open) => widened(open, &scopes, needed, &asked_by),
                 None => Authorization {
                     id: secret::random().expose_secret().to_owned(),
@@ -259,7 +263,8 @@ impl Broker {
         Err(StoreError::Contended.into())
     }
 
-    /// One link more for this person. Whoever runs a server for themselves may fill their own disk.
+    /// Counts one more link for this user. Loopback links are not limited: users who run the server
+    /// for themselves may fill their own disk.
     fn count_link(&self, caller: &Caller, opener: &Opener) -> Result<(), ConnectError> {
         let is_within = *opener == Opener::Loopback || self.0.links.admits(caller.clone());
         if is_within { Ok(()) } else { Err(ConnectError::TooManyLinks) }
@@ -269,7 +274,7 @@ impl Broker {
         (self.0.parts.origin)(provider.id.clone(), rule).await
     }
 
-    /// The latest attempt to get this consent.
+    /// The latest authorization for this connection.
     pub(super) async fn authorization_of(
         &self,
         Connection { caller, provider, bound, account }: &Connection,
@@ -278,8 +283,11 @@ impl Broker {
         store.authorization(caller, &provider.id, &bound.fingerprint, account).await
     }
 
-    /// Clears away what has expired; returns where on this machine's loopback address the links lead
-    /// that are still open, and the address to listen on for them if it is another one.
+    /// Deletes what has expired. Returns the loopback origins of this machine's links that are
+    /// still open, and for each the address to listen on if it is not the loopback address.
+    ///
+    /// # Errors
+    /// The store cannot be read or written.
     pub async fn open_origins(&self) -> Result<BTreeSet<(String, Option<IpAddr>)>, StoreError> {
         let store = self.store().await?;
         let now = self.0.parts.clock.now();
@@ -294,8 +302,11 @@ impl Broker {
             .collect())
     }
 
-    /// When the last of the links expires that lead to this machine and wait for an answer. `None`: no
-    /// link does.
+    /// When the last undecided link that leads to this machine expires; `None`: there is no such
+    /// link.
+    ///
+    /// # Errors
+    /// The store cannot be read.
     pub async fn links_open_until(&self) -> Result<Option<Time>, StoreError> {
         let now = self.0.parts.clock.now();
         let open = self.store().await?.open_authorizations().await?;
@@ -304,14 +315,17 @@ impl Broker {
     }
 
     /// Whether a browser has gone on from a link of this machine and is awaited at the callback.
+    ///
+    /// # Errors
+    /// The store cannot be read.
     pub async fn has_departures(&self) -> Result<bool, StoreError> {
         let now = self.0.parts.clock.now();
         let open = self.store().await?.open_authorizations().await?;
         Ok(open.iter().any(|held| is_awaited_here(&held.value, now) && held.value.starts > 0))
     }
 
-    /// Clears away what has expired, beside the call that comes here and once per life of a link: a
-    /// server that runs for months must not keep every link that was never opened.
+    /// Deletes what has expired in the background: links once per [`LIFETIME`], grants once a day.
+    /// A server that runs for months must not keep every link that was never opened.
     pub(super) fn sweep_in_time(&self) {
         let now = self.0.parts.clock.now();
         let is_due = |swept: &Mutex<Option<Time>>, every| {
@@ -346,8 +360,8 @@ impl Broker {
         });
     }
 
-    /// Writes an authorization's end and, once that is durable, tells whoever waits. False: it was
-    /// completed before, or is not there any more.
+    /// Records how an authorization ended and, once that is durable, notifies its waiters. Returns
+    /// false if it was completed before, or no longer exists.
     pub(super) async fn conclude(
         &self,
         authorization: &Authorization,
@@ -362,7 +376,7 @@ impl Broker {
         let is_end = !matches!(end, End::OtherAccount { .. });
         for _ in 0..MOST_TRIES {
             let Some(held) = store.reread(authorization).await? else { return Ok(false) };
-            // A consent outweighs a refusal that comes after it, e.g. from a second tab.
+            // A consent outweighs a later refusal, e.g. from a second tab.
             if held.value.status == Status::Completed {
                 return Ok(false);
             }
@@ -374,7 +388,7 @@ impl Broker {
             }
             let ended = end.clone().of(Authorization { refusals, ..held.value.clone() });
             if let Some(ended) = store.replace(ended, &held).await? {
-                // Nobody listening is no fault: most authorizations are not waited for.
+                // An error means that there are no waiters, which is usual.
                 if is_end {
                     let _ = self.0.ended.send(ended.value.id);
                 }
@@ -385,11 +399,11 @@ impl Broker {
     }
 }
 
-/// Where a link may lead, and the scopes that the provider's table asks for in any case.
+/// The loopback rule for a link, and the scopes that the provider's table always asks for.
 fn terms(provider: &Provider) -> Result<(LoopbackRule, &Scopes), SetupError> {
     static NO_SCOPES: Scopes = Scopes::none();
     Ok(match &provider.credential {
-        // Only our own page, and no provider to have a say in where it is.
+        // Only our own page is involved, so the provider has no rule for its address.
         Credential::Asked(_) => (LoopbackRule::AnyPort, &NO_SCOPES),
         Credential::OAuth(_) | Credential::Shared(_) => {
             let settings = settings(provider)?;
@@ -398,8 +412,8 @@ fn terms(provider: &Provider) -> Result<(LoopbackRule, &Scopes), SetupError> {
     })
 }
 
-/// Whether a browser may come to this machine's loopback listener for it. One that was taken to the
-/// provider as often as it may be is still awaited at the callback.
+/// Whether a browser may still come to this machine's loopback listener for it. One that has used
+/// up its starts is still awaited at the callback.
 fn is_awaited_here(authorization: &Authorization, now: Time) -> bool {
     // Links on a public origin are not the loopback listener's concern.
     authorization.opener == Opener::Loopback && authorization.is_undecided(now)
@@ -414,14 +428,14 @@ pub(super) enum End {
         before: String,
         candidate: Box<Grant>,
     },
-    /// The person did not mean the other account.
+    /// The user rejected the other account.
     Stayed {
         before: String,
     },
     Failed {
         /// In our words.
         why: String,
-        /// In the provider's.
+        /// In the provider's words.
         said: Option<String>,
         by_person: bool,
     },
@@ -458,7 +472,7 @@ impl End {
     }
 }
 
-/// Why the grant before is of no use, where that is what a consent is asked for with.
+/// Why the previous grant no longer works, if that is the reason for the prompt.
 fn past_end(
     provider: &Provider,
     grant: &Grant,
@@ -471,7 +485,7 @@ fn past_end(
     })
 }
 
-/// An open link for more than it was made for. Its page names every program whose scopes it asks for.
+/// An open link with scopes added. Its page names every program whose scopes it asks for.
 fn widened(
     open: &Authorization,
     scopes: &Scopes,
@@ -494,13 +508,13 @@ fn widened(
     }
 }
 
-/// Whether the user begins by hand what asks for everything that an open link asks for: what a program
-/// asked for before is then their own request.
+/// Whether the user requests by hand everything that an open link asks for: what a program asked
+/// for before is then the user's own request.
 fn is_all_of_user(open: &Authorization, scopes: &Scopes, asked_by: &AskedBy) -> bool {
     asked_by.is_by_hand() && open.scopes.is_subset(scopes)
 }
 
-/// Whether the page of an open link says all that this asker wants.
+/// Whether the page of an open link already shows everything that this request needs.
 fn shows(open: &Authorization, scopes: &Scopes, needed: &Scopes, asked_by: &AskedBy) -> bool {
     scopes.is_subset(&open.scopes)
         && needed.is_subset(&open.needed)

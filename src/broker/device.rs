@@ -1,8 +1,9 @@
 //! A consent without a browser of ours: the device flow (RFC 8628), for `auth login --device`.
 //!
-//! Whoever types a code into the provider's page gives their own account to whoever asked for the
-//! code, and nothing binds the two together (RFC 8628 §5.4). So it is for the terminal of the person
-//! who asked, and no other part of the program may begin one: `tests/it/tidy.rs` sees to it.
+//! A user who types a code into the provider's page gives their account to the party that asked for
+//! the code, and no check binds the two together (RFC 8628 §5.4). So only the terminal of the user
+//! who asked may begin this flow, and no other part of the program: `tests/it/tidy.rs` ensures
+//! that.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -20,11 +21,12 @@ use crate::model::{AccountName, Caller, Grant, Provider, ProviderId, Scopes, Tim
 use crate::oauth::{DeviceCode, Poll, TokenError, Verdict};
 use crate::store::StoreError;
 
-/// How often, and how long after one another, the store is asked to keep what a code has brought.
+/// Number of attempts to store a grant; after the last one the consent is given up.
 const MOST_PUTS: u32 = 15;
+/// Pause between two of these attempts.
 const PUT_PAUSE: Duration = Duration::from_secs(2);
 
-/// A code on its way to a person, and what it is for.
+/// A device code that waits for the user, and what it is for.
 pub struct DeviceLogin {
     connection: Connection,
     trip: Trip,
@@ -60,6 +62,7 @@ pub enum DeviceError {
 }
 
 impl DeviceError {
+    /// Advice that completes the error message, as a lower-case fragment.
     pub fn hint(&self) -> String {
         match self {
             Self::Setup(error) => error.hint(),
@@ -79,24 +82,27 @@ impl DeviceError {
 }
 
 impl DeviceLogin {
-    /// Where the person goes, on whichever machine has a browser.
+    /// Page that the user opens, on any machine with a browser.
     pub fn page(&self) -> &Url {
         &self.code.verification_uri
     }
 
-    /// The same with the code filled in.
+    /// Like [`Self::page`], with the code filled in, if the provider offers that.
     pub fn page_with_code(&self) -> Option<&Url> {
         self.code.verification_uri_complete.as_ref()
     }
 
-    /// What they type there.
+    /// Code that the user types there.
     pub fn code(&self) -> &str {
         &self.code.user_code
     }
 }
 
 impl Broker {
-    /// Asks the provider for a code: for what is granted, and for `needed`.
+    /// Asks the provider for a code: for the scopes already granted, and for `needed`.
+    ///
+    /// # Errors
+    /// [`DeviceError`] if the setup, the store or the provider fails.
     pub async fn begin_device_login(
         &self,
         caller: &Caller,
@@ -113,7 +119,7 @@ impl Broker {
         };
         let client = code.client.clone();
         let endpoint = self.0.clients.device_endpoint(provider, &client).await?;
-        // Before the code: a person must not approve what a store that does not open cannot keep.
+        // Before the code: the user must not approve what a store that does not open cannot keep.
         let grant = self.grant_of(&connection).await?.map(|held| held.value);
         let granted = grant.map(|grant| grant.scopes).unwrap_or_default();
         let asked = granted.union(needed).union(&settings.scopes);
@@ -123,12 +129,15 @@ impl Broker {
         Ok(DeviceLogin { connection, trip, client, asked, needed: needed.clone(), code, begun_at })
     }
 
-    /// How long the person has.
+    /// Time that the user has left.
     pub fn device_login_lives(&self, login: &DeviceLogin) -> Duration {
         login.code.expires_at.since(self.0.parts.clock.now())
     }
 
-    /// Waits for the person and keeps the grant; says what has come of it.
+    /// Waits for the user and stores the grant. Returns what was connected.
+    ///
+    /// # Errors
+    /// [`DeviceError`]; then no grant is kept.
     pub async fn finish_device_login(
         &self,
         mut login: DeviceLogin,
@@ -136,8 +145,8 @@ impl Broker {
         loop {
             tokio::time::sleep(login.code.interval).await;
             let broker = self.clone();
-            // In a task of its own: whoever stops waiting must not take a token with them that the
-            // provider has just handed out.
+            // In its own task: a caller that stops waiting must not take a token with it that the
+            // provider has just issued.
             let step = self.unbroken(async move {
                 let kept = broker.ask_for_device(&mut login).await;
                 (kept, login)
@@ -150,7 +159,7 @@ impl Broker {
         }
     }
 
-    /// Asks once. `None`: the person is not done.
+    /// Polls once. `None`: the user is not done.
     async fn ask_for_device(
         &self,
         login: &mut DeviceLogin,
@@ -198,8 +207,8 @@ impl Broker {
                 return Err(error.into());
             }
         };
-        // After the grant is written, as for a code flow: either this sees the cutoff, or the end of
-        // access sees the grant.
+        // Checked after the grant is written, as for a code flow: either this sees the cutoff, or
+        // ending the access sees the grant.
         if self.drop_if_cut_off(caller, &grant, *begun_at).await? {
             return Err(DeviceError::AccessEnded);
         }
@@ -207,8 +216,8 @@ impl Broker {
         Ok(Some(self.told(&kept, &trip.token_facts())))
     }
 
-    /// The code is spent, so what was issued for it is not given up at once if the store cannot take
-    /// it: a disk may be given room, and another process take the store over.
+    /// Stores a grant with retries. The code is spent, so its tokens are not given up at once: the
+    /// disk may get room, or another process may take over the store.
     async fn put_patiently(&self, caller: &Caller, grant: &Grant) -> Result<Put, StoreError> {
         let mut tries = 1;
         loop {

@@ -1,5 +1,5 @@
-//! The record: the one place that every [`Event`] passes. It writes the log's line, and hands the event
-//! to whatever else keeps count.
+//! The record: the one place that every [`Event`] passes. It writes the log line and passes the
+//! event to the observers.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,11 +12,12 @@ use crate::model::event::{CallOutcome, ConsentOutcome, Event, EventKind};
 use crate::model::text::escaped;
 use crate::model::{Authorization, Caller, ProviderId, ToolName};
 
-/// Refusals written per minute; further ones are counted. Anybody who reaches the port can cause them.
+/// Refusals logged per minute; further ones are only counted. Any client of the port can cause
+/// them.
 const MAX_REFUSALS_PER_MINUTE: u32 = 120;
 const MINUTE: Duration = Duration::from_mins(1);
 
-/// The record of one process. Cheap to clone; clones share everything.
+/// The record of one process. Cheap to clone; clones share all state.
 #[derive(Clone, Default)]
 pub struct Events(Arc<Inner>);
 
@@ -29,14 +30,14 @@ struct Inner {
 /// Called with each event, in the task that caused it: it must not block.
 pub type Observer = dyn Fn(&Event) + Send + Sync;
 
-/// Refusals within the running minute.
+/// Refusals within the current minute.
 struct Refusals {
     since: Instant,
     seen: u32,
 }
 
 impl Events {
-    /// Also tells `observer` of every event from now on.
+    /// Also passes every event from now on to `observer`.
     pub fn observe(&self, observer: impl Fn(&Event) + Send + Sync + 'static) {
         self.0.observers.write().push(Box::new(observer));
     }
@@ -52,7 +53,7 @@ impl Events {
         }
     }
 
-    /// Whether one more refusal is written in this minute. Says how many were not.
+    /// Whether one more refusal is logged in this minute. Logs how many were left out before.
     fn admits_refusal(&self) -> bool {
         let now = Instant::now();
         let mut refusals = self.0.refusals.lock();
@@ -68,8 +69,8 @@ impl Events {
         current.seen <= MAX_REFUSALS_PER_MINUTE
     }
 
-    /// Begins to record a call of this user. What is dropped before [`RunningCall::ended`] is recorded
-    /// as cancelled.
+    /// Begins to record a call of this user. If it is dropped before [`RunningCall::ended`], the
+    /// call is recorded as cancelled.
     pub(super) fn call(&self, caller: &Caller) -> RunningCall {
         let kind = EventKind::Call(CallOutcome::Cancelled);
         RunningCall {
@@ -80,10 +81,11 @@ impl Events {
     }
 }
 
-/// Target of the record's lines, for filters: `COUNTERSIGN_LOG=error,countersign::record=info`.
+/// Log target of the record, for filters: `COUNTERSIGN_LOG=error,countersign::record=info`.
 pub const TARGET: &str = "countersign::record";
 
-/// Writes the log's line. User ids are quoted and escaped, so that none can imitate a field or a line.
+/// Writes the log line. User ids are quoted and escaped, so that none can imitate a field or a
+/// line.
 fn write(event: &Event) {
     let Event { caller, provider, tool, kind, took } = event;
     let caller = caller.as_ref();
@@ -140,13 +142,13 @@ impl Broker {
         &self.0.events
     }
 
-    /// Records how a consent went.
+    /// Records the outcome of a consent.
     pub(super) fn record_consent(&self, authorization: &Authorization, outcome: ConsentOutcome) {
         let Authorization { caller, provider, .. } = authorization;
         self.record(caller, provider, EventKind::Consent(outcome));
     }
 
-    /// Records what happened to this user's access at a provider.
+    /// Records an event that concerns this user's access at a provider.
     pub(super) fn record(&self, caller: &Caller, provider: &ProviderId, kind: EventKind) {
         self.0.events.record(&Event::new(kind).of(caller).at(provider));
     }

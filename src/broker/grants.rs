@@ -1,4 +1,4 @@
-//! What a person has connected, and ending it.
+//! The accounts that a user has connected, and ending them.
 
 use super::connect::ConnectError;
 use super::{Broker, MOST_TRIES, SetupError};
@@ -12,39 +12,39 @@ use crate::model::{AccountName, Caller, Grant, ProviderId, Scopes, Standing, Tim
 use crate::oauth::Revoked;
 use crate::store::{Held, StoreError};
 
-/// A connected account, for people.
+/// A connected account, as its user sees it.
 #[derive(Clone, Debug)]
 pub struct Account {
     pub provider: String,
     pub title: String,
-    /// Which of the person's accounts there.
+    /// Its name among the user's accounts there.
     pub account: AccountName,
-    /// What the provider calls it.
+    /// Label that the provider gives it.
     pub label: Option<String>,
     pub scopes: Scopes,
     pub connected_at: Time,
     pub refreshed_at: Option<Time>,
-    /// When a token of it was last handed out to a call; to the hour where another process did.
+    /// When a call last received one of its tokens; to the hour if that was in another process.
     pub last_used: Option<Time>,
     pub expires_at: Option<Time>,
-    /// Whether it goes on by itself when its access token expires.
+    /// Whether it is renewed when its access token expires.
     pub renews: bool,
     /// When it ends, as far as that is known.
     pub ends: Option<KnownEnd>,
-    /// Asked for and not granted.
+    /// Scopes that were asked for and not granted.
     pub ungranted: Scopes,
-    /// Whether it is the server's own, which nobody has connected.
+    /// Whether it is the server's own grant, which no user has connected.
     pub is_of_the_server: bool,
     pub source: AccountSource,
     pub state: AccountState,
     /// Whether its owner can connect it again.
     pub reconnects: bool,
-    /// Names what is said here of what was consented to; whoever acts on it wants it back, so that
-    /// they act on nothing else.
+    /// Digest of the consent described here. A form sends it back, so an action applies only to
+    /// what the user saw.
     pub digest: String,
 }
 
-/// What the access consists of.
+/// Kind of secret that gives the access.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum AccountSource {
     /// A token that the provider issued to us.
@@ -53,15 +53,16 @@ pub enum AccountSource {
     Pasted,
 }
 
+/// Whether an account works, and why not.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum AccountState {
     Connected,
-    /// A new consent is needed; why, as a fragment with its verb:
+    /// A new consent is needed. Holds the reason, as a fragment with its verb:
     /// `expired 14:58 UTC; Acme gave no refresh token`.
     Ended(String),
-    /// Kept for a `tools.toml` that means something else by this provider's name.
+    /// Given for a `tools.toml` that means another provider by this name.
     OtherConfiguration,
-    /// Nothing can be said: the provider's settings name something that is not there; what.
+    /// Unknown: the provider's settings refer to what does not exist; holds the error.
     NotSetUp(String),
 }
 
@@ -69,30 +70,30 @@ pub enum AccountState {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Ended {
     pub provider: ProviderId,
-    /// The provider's.
+    /// Title of the provider.
     pub title: String,
     pub account: AccountName,
-    /// What the provider called the account.
+    /// Label that the provider gave the account.
     pub label: Option<String>,
     pub how: Disconnected,
 }
 
-/// How a kept consent was ended. Here it is forgotten in every case.
+/// How a stored consent was ended. It is deleted here in every case.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Disconnected {
     /// The provider was asked, or had ended it before.
     AtProvider(Revoked),
-    /// A key or password that its owner pasted: it goes on working at the provider.
+    /// A key or password that its user pasted: it still works at the provider.
     Pasted,
-    /// Given for a `tools.toml` that means something else by this provider's name, which is not to
-    /// be told of its tokens.
+    /// Given for a `tools.toml` that means another provider by this name. The present one must not
+    /// learn its tokens.
     OtherConfiguration,
-    /// The provider could not be asked: its settings name something that is not there; what.
+    /// The provider could not be asked: its settings refer to what does not exist; holds the error.
     NotSetUp(String),
 }
 
 impl Revoked {
-    /// For the record.
+    /// Outcome for the event record.
     pub(super) fn outcome(self) -> EndOutcome {
         match self {
             Self::Yes => EndOutcome::Ended,
@@ -104,7 +105,7 @@ impl Revoked {
 }
 
 impl Disconnected {
-    /// For the record.
+    /// Outcome for the event record.
     pub fn outcome(&self) -> EndOutcome {
         match self {
             Self::AtProvider(revoked) => revoked.outcome(),
@@ -114,7 +115,7 @@ impl Disconnected {
         }
     }
 
-    /// Why the consent may still stand at the provider, which then has to be told by the person.
+    /// Why the consent may still stand at the provider, where the user must then end it.
     pub fn leaves(&self) -> Option<String> {
         Some(match self {
             Self::AtProvider(Revoked::Yes) => return None,
@@ -133,8 +134,11 @@ impl Disconnected {
 }
 
 impl Broker {
-    /// Everything that this person has connected, and what the server has for everybody, sorted by
-    /// provider, the default account first.
+    /// All accounts that this user has connected, and the server's own grants, sorted by provider,
+    /// the default account first.
+    ///
+    /// # Errors
+    /// The store cannot be read.
     pub async fn accounts(&self, caller: &Caller) -> Result<Vec<Account>, StoreError> {
         let mut accounts = Vec::new();
         let server = Caller::server();
@@ -157,7 +161,7 @@ impl Broker {
             if grant.binding.is_pasted() { AccountSource::Pasted } else { AccountSource::Token };
         let provider = self.provider(grant.provider.as_str());
         let reconnects = provider.is_some_and(|it| it.is_by_consent() && it.takes(&grant.account));
-        // Whatever scopes it has: which of them a tool needs is the tool's matter.
+        // Without regard to scopes: the ones that a tool needs are the tool's concern.
         let standing =
             grant.standing(&Scopes::default(), &Implied::new(), self.0.parts.clock.now());
         let label = grant.label().map(str::to_owned);
@@ -199,13 +203,13 @@ impl Broker {
         }
     }
 
-    /// What people call a provider; its name where it is not configured any more.
+    /// Title of a provider; its id if it is no longer configured.
     pub(super) fn title(&self, provider: &ProviderId) -> String {
         let found = self.provider(provider.as_str());
         found.map_or_else(|| provider.to_string(), |found| found.title.clone())
     }
 
-    /// Whether what was given under `binding` may be used by this `tools.toml`.
+    /// Whether this `tools.toml` may use what was given under `binding`.
     pub(super) async fn is_ours(
         &self,
         provider: &ProviderId,
@@ -217,12 +221,15 @@ impl Broker {
         }
     }
 
-    /// Ends the consent for this account, or every one that this person gave to a provider of this
-    /// name and the server's own grant there, and forgets it; says of each how it went.
+    /// Ends this user's consents at the provider of this name, and the server's own grant there,
+    /// and deletes them; with `account`, only those for that account. Returns how each one ended.
     ///
-    /// It is forgotten also where it was given for another `tools.toml`, where the provider has no
-    /// way to end it, or does not answer: the person asked for it to be gone, and is told what they
-    /// have to do at the provider themselves.
+    /// A consent is deleted here even if it was given for another `tools.toml`, or if the provider
+    /// has no way to end it or does not answer: the user asked for it to be gone, and is told what
+    /// remains to be done at the provider.
+    ///
+    /// # Errors
+    /// [`ConnectError::Store`] if the store cannot be read or written.
     pub async fn revoke(
         &self,
         caller: &Caller,
@@ -241,11 +248,11 @@ impl Broker {
         Ok(ends)
     }
 
-    /// The person ends the account that a page of this [`Account::digest`] showed them, as
-    /// [`Self::revoke`] does, and no other.
+    /// Ends the account that a page with this [`Account::digest`] showed, like [`Self::revoke`],
+    /// and no other.
     ///
     /// # Errors
-    /// [`ConnectError::Changed`] if it is not there any more, or has been consented to anew.
+    /// [`ConnectError::Changed`] if it no longer exists, or has been consented to anew.
     pub async fn end(&self, caller: &Caller, digest: &str) -> Result<Ended, ConnectError> {
         self.end_shown(caller, digest, EndedBy::User).await
     }
@@ -261,7 +268,7 @@ impl Broker {
         self.disconnect(caller, grant, by, is_meant).await?.ok_or(ConnectError::Changed)
     }
 
-    /// This person's grant that a page of this [`Account::digest`] showed.
+    /// This user's grant that a page with this [`Account::digest`] showed.
     pub(super) async fn shown_as(
         &self,
         caller: &Caller,
@@ -273,7 +280,8 @@ impl Broker {
         found.ok_or(ConnectError::Changed)
     }
 
-    /// `None`: somebody else was faster, or what stands there now is not what `is_meant`.
+    /// Ends a grant at the provider and deletes it. `None`: another request was faster, or the
+    /// present grant is not the one that `is_meant`.
     pub(super) async fn disconnect(
         &self,
         caller: &Caller,
@@ -292,7 +300,7 @@ impl Broker {
             }
             Box::pin(self.end_unclaimed_at(caller, &provider, &account)).await?;
             let how = self.end_at_provider(&held.value).await;
-            // A refresh in between put another token there, which must end as well.
+            // A concurrent refresh has stored another token, which must end as well.
             if store.forget_grant(&held).await? {
                 let outcome = how.outcome();
                 self.record(caller, &provider, EventKind::End { by, outcome });
@@ -329,8 +337,9 @@ impl Broker {
         Disconnected::AtProvider(self.end_there(&registration, grant).await)
     }
 
-    /// Ends a grant at the provider. Tokens and our secret go to the endpoint that was known when the
-    /// person consented, or nowhere: a tools.toml that names another is not to be trusted with either.
+    /// Ends a grant at the provider. Tokens and our secret go to the endpoint that was known when
+    /// the user consented, or nowhere: a `tools.toml` that names another one must not receive
+    /// either.
     pub(super) async fn end_there(&self, client: &ClientRegistration, grant: &Grant) -> Revoked {
         if client.revocation != grant.revocation {
             return Revoked::NoWay;
@@ -339,15 +348,15 @@ impl Broker {
     }
 }
 
-/// Names a consent: what was granted, when and by which account. A refresh changes nothing of that.
+/// Digest of a consent: what was granted, when and by which account. A refresh does not change it.
 fn digest(grant: &Grant) -> String {
     let Grant { provider, account, binding, identity, scopes, connected_at, .. } = grant;
-    // `Debug` quotes every text, so no two are written alike.
+    // `Debug` quotes every text, so different consents are never written alike.
     let said = (provider, account, binding.fingerprint(), identity, scopes, connected_at);
     secret::fingerprint(&format!("{said:?}"))
 }
 
-/// Those of the account's name, else those that the provider calls so.
+/// The grants of this account name; if there are none, those that the provider labels so.
 pub(super) fn meant(grants: Vec<Grant>, account: Option<&AccountName>) -> Vec<Grant> {
     let Some(account) = account else { return grants };
     let (named, others): (Vec<_>, Vec<_>) =

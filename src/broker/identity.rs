@@ -1,4 +1,4 @@
-//! Whose account a token is of, as the provider tells it.
+//! Which provider account a token belongs to, as the provider reports it.
 
 use secrecy::SecretString;
 use serde_json::{Map, Value};
@@ -12,12 +12,12 @@ use crate::model::text;
 use crate::net::host_of;
 use crate::upstream::{Answer, Credential};
 
-/// Of a login or an e-mail address.
+/// Characters kept of an account's label; the rest is cut off.
 const LONGEST: usize = 200;
 
 impl Broker {
-    /// Asks the provider whose token this is. `None` where it has no way to tell, or did not: a
-    /// consent is not lost for that.
+    /// Asks the provider which account this token belongs to. `None` if it has no way to tell, or
+    /// did not: a consent is not lost for that.
     pub(super) async fn whose(
         &self,
         Consent { provider, binding, trip, .. }: Consent<'_>,
@@ -25,8 +25,8 @@ impl Broker {
     ) -> Option<AccountIdentity> {
         let Way::Code(code) = &trip.way else { return None };
         let identity = code.identity.as_ref()?;
-        // Beside an endpoint that the grant is bound to, as the configuration has made sure; the
-        // record may be another process's.
+        // The configuration allows only an endpoint on an origin that the grant is bound to.
+        // Checked again, since the record may be another process's.
         let bound = [&code.authorize, &code.client.token_endpoint];
         let is_beside = bound.iter().any(|bound| bound.origin() == identity.url.origin());
         let own = is_beside.then(|| host_of(&identity.url));

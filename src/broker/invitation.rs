@@ -1,7 +1,7 @@
-//! What a connect link leads to: who asks for what, and the browser leaving for the provider.
+//! The page behind a connect link: who asks for what, and sending the browser to the provider.
 //!
-//! Everything comes from the authorization itself. It may have been made by a process with another
-//! `tools.toml`; this one's has no say in it.
+//! Everything comes from the authorization itself. A process with another `tools.toml` may have
+//! made it; this process's `tools.toml` has no effect on it.
 
 use secrecy::{ExposeSecret as _, SecretString};
 use url::Url;
@@ -17,7 +17,7 @@ use crate::model::{Authorization, Grant, Scopes, Standing, Time, ToolName, scope
 use crate::oauth::{self, AuthorizationRequest};
 use crate::store::StoreError;
 
-/// What a connect page shows. Nothing in it is secret.
+/// Contents of a connect page. None of it is secret.
 #[derive(Clone, Debug)]
 pub struct Invitation {
     pub provider: String,
@@ -25,48 +25,48 @@ pub struct Invitation {
     /// The programs that asked.
     pub requesters: Requesters,
     pub tools: Vec<ToolName>,
-    /// The end user whose account this will be.
+    /// The end user who will own the account.
     pub user: String,
-    /// How the browser is known to be theirs.
+    /// How the browser is known to be the user's.
     pub proof: Proof,
-    /// Which of several accounts, where the person has more than one there.
+    /// Name of the account, if it is not the default one.
     pub account: Option<String>,
-    /// How long it will be kept.
+    /// How long the consent will be kept.
     pub retention: Retention,
-    /// Where the token may be sent.
+    /// Hosts that the token may be sent to.
     pub hosts: Vec<String>,
-    /// Each scope that the user has not granted yet, and what it means where that is known.
+    /// Scopes that the user has not granted yet, each with its meaning if known.
     pub scopes: Vec<(String, Option<String>)>,
-    /// The scopes asked for again that the connected account has granted.
+    /// Scopes asked for again that the connected account has already granted.
     pub granted: Vec<(String, Option<String>)>,
-    /// The host of the operator's own page, where that comes after a consent that lacks nothing.
+    /// Host of the operator's own page, if that follows a consent that lacks nothing.
     pub after: Option<String>,
     pub expires_at: Time,
     /// Minutes left, rounded up.
     pub lives_minutes: u64,
     pub status: Status,
-    /// What the person knows the account by that is connected now.
+    /// Label by which the user knows the account that is connected now.
     pub connected_as: Option<String>,
-    /// Needed and not granted, once the authorization is completed.
+    /// Scopes that a tool needs and that were not granted, once the authorization is completed.
     pub refused: Vec<String>,
-    /// Asked for and not granted, though no tool needs it.
+    /// Scopes asked for and not granted that no tool needs.
     pub spared: Vec<String>,
-    /// When the access ends, as far as that is known: whole sentences.
+    /// When the access ends, as far as that is known, in whole sentences.
     pub ends: Option<String>,
-    /// Why the last way to the provider brought nothing.
+    /// Why the last authorization attempt failed.
     pub problem: Option<String>,
     /// The provider's own words for its refusal.
     pub said: Option<String>,
     pub is_expired: bool,
-    /// What is to be pasted on the page itself; `None` where the provider's own page comes next.
+    /// The secret to paste on the page itself; `None`: the provider's own page comes next.
     pub paste: Option<Paste>,
-    /// Whether what was connected can be disconnected on this page; otherwise this process ends soon.
+    /// Whether this page can disconnect what was connected; not if this process ends soon.
     pub can_undo: bool,
-    /// Names what the page says; [`Broker::depart`] wants it back.
+    /// Digest of what the page says; [`Broker::depart`] requires it.
     pub digest: String,
 }
 
-/// What shows that the browser belongs to the person who asked.
+/// Proof that the browser belongs to the user who asked.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Proof {
     /// It came to this machine's loopback address.
@@ -86,14 +86,15 @@ impl Proof {
     }
 }
 
-/// What a person is to paste.
+/// Request to paste a secret.
 #[derive(Clone, Debug)]
 pub struct Paste {
-    /// In the operator's words.
+    /// Instructions, in the operator's words.
     pub words: String,
     pub what: PasteWhat,
 }
 
+/// Kind of secret to paste.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum PasteWhat {
     Key,
@@ -101,17 +102,19 @@ pub enum PasteWhat {
     UserAndPassword,
 }
 
-/// Where to send the browser that clicked "Continue", and the cookie that will know it again.
+/// Target for the browser that clicked "Continue", and the cookie that identifies it at the
+/// callback.
 pub struct Departure {
     pub to: Url,
     pub cookie: Cookie,
 }
 
-/// A cookie for one trip. Ports share cookies, so each trip has a name of its own.
+/// Browser-binding cookie of one authorization attempt. Ports share cookies, so each attempt has
+/// its own cookie name.
 pub struct Cookie {
     pub name: String,
     pub value: SecretString,
-    /// Where it returns: the callback of this provider and nothing else, unless the name demands `/`.
+    /// Path of this provider's callback only, or `/` if the name's prefix demands that.
     pub path: String,
 }
 
@@ -127,7 +130,12 @@ impl Cookie {
 }
 
 impl Broker {
-    /// What is behind a link. Changes nothing: link scanners and prefetching browsers come here too.
+    /// The contents of the page behind a link. Changes nothing: link scanners and prefetching
+    /// browsers come here too.
+    ///
+    /// # Errors
+    /// [`ConnectError::Unknown`] or [`ConnectError::Stranger`] if this browser may not see the
+    /// link; [`ConnectError::Store`] if the store fails.
     pub async fn invitation(
         &self,
         ticket: &str,
@@ -139,7 +147,7 @@ impl Broker {
         if matches!(authorization.status, Status::Pending | Status::OtherAccount { .. }) {
             self.0.opened.note(&authorization.id);
         } else {
-            // Nobody may be waiting to hear of it.
+            // An error means that there are no waiters.
             let _ = self.0.shown.send(authorization.id.clone());
         }
         let trip = &authorization.trip;
@@ -199,8 +207,9 @@ impl Broker {
         })
     }
 
-    /// What a link asks for beyond the account that is connected. All of it where that access has ended
-    /// or cannot be read: the page folds away nothing that the user has to agree to anew.
+    /// Scopes that a link asks for beyond those of the connected account. All of them if that
+    /// access has ended or cannot be read: the page must not fold away what the user has to agree
+    /// to anew.
     async fn not_granted(&self, authorization: &Authorization, now: Time) -> Scopes {
         let Authorization { caller, provider, account, binding, scopes, trip, .. } = authorization;
         let read = async {
@@ -218,8 +227,12 @@ impl Broker {
         }
     }
 
-    /// The person clicked "Continue" on the page of this `digest`: binds this browser and sends it to
-    /// the provider.
+    /// Handles "Continue" on the page with this `digest`: binds this browser and sends it to the
+    /// provider.
+    ///
+    /// # Errors
+    /// [`ConnectError`] if this browser may not use the link, the page is outdated, or the store
+    /// fails.
     pub async fn depart(
         &self,
         ticket: &str,
@@ -230,11 +243,12 @@ impl Broker {
         self.leave(authorization).await
     }
 
-    /// The same in a browser that the application confirms afterwards. It is not counted: anybody who
-    /// has the link could use up what the link's user needs.
+    /// Like [`Self::depart`], in a browser that the application confirms afterwards. It is not
+    /// counted: otherwise any holder of the link could use up the starts that the link's user
+    /// needs.
     ///
     /// # Errors
-    /// [`Stranger::Unconfirmed`] where the application has to confirm the browser first.
+    /// [`Stranger::Unconfirmed`] if the application has to confirm the browser first.
     pub async fn depart_unconfirmed(
         &self,
         ticket: &str,
@@ -276,7 +290,8 @@ impl Broker {
         Ok(Departure { to, cookie })
     }
 
-    /// The person went on from the page of this `digest`: counts that, and says from what.
+    /// Counts that the user went on from the page with this `digest`, and returns the
+    /// authorization.
     pub(super) async fn begin_trip(
         &self,
         ticket: &str,
@@ -292,13 +307,13 @@ impl Broker {
         if !authorization.is_open(now) {
             return Err(ConnectError::Exhausted);
         }
-        // A link may be widened while its page is on a screen; a click there approves what that page
-        // said and nothing more.
+        // A link may be widened while its page is open; a click there approves what that page said
+        // and nothing more.
         if !secret::same(digest, &self::digest(authorization)) {
             return Err(ConnectError::Changed);
         }
-        // Counted first: without the count a link could fill the store with states, or be used to
-        // try out keys.
+        // Counted first: otherwise a link could fill the store with states, or be used to try out
+        // keys.
         let starts = authorization.starts + 1;
         let counted = Authorization { starts, problem: None, ..authorization.clone() };
         match self.store().await?.replace(counted, &held).await? {
@@ -307,7 +322,10 @@ impl Broker {
         }
     }
 
-    /// The person clicked "No, thanks".
+    /// Handles "No, thanks" on the page.
+    ///
+    /// # Errors
+    /// [`ConnectError`] if this browser may not use the link, or the store fails.
     pub async fn decline(&self, ticket: &str, visitor: &Visitor) -> Result<(), ConnectError> {
         let held = self.behind(ticket, visitor).await?;
         if held.value.status == Status::Pending {
@@ -319,24 +337,26 @@ impl Broker {
     }
 }
 
-/// Names what the page behind a link says, and what an answer to it would set going: a link may be
-/// changed while its page is on a screen, also by a process with another `tools.toml`.
+/// Digest of what the page behind a link says and what an answer to it would start. A link may
+/// change while its page is open, also by a process with another `tools.toml`.
 pub(super) fn digest(authorization: &Authorization) -> String {
     let Authorization { account, scopes, binding, tools, trip, status, .. } = authorization;
     let asked = (account, scopes, &binding.hosts, authorization.requesters(), tools);
     let candidate = authorization.candidate.as_ref();
     let candidate = candidate.map(|grant| secret::fingerprint(grant.tokens.access.expose_secret()));
-    // A question is answered once; a link to the provider may be gone on from again.
+    // A question is answered once; a link may lead to the provider several times.
     let answers = candidate.is_some().then_some(authorization.starts);
-    // `Debug` quotes every text, so no two pages are written alike.
+    // `Debug` quotes every text, so different pages are never written alike.
     let said = (asked, trip.fingerprint(), status, candidate, answers);
     secret::fingerprint(&format!("{said:?}"))
 }
 
-/// The name of a trip's cookie. It tells nothing of the state, and the callback can reckon it.
+/// Cookie name of an authorization attempt. Derived from `state` without revealing it; the callback
+/// recomputes it.
 ///
-/// With `__Host-` no sibling host can plant one, and with it its own trip, in the browser of somebody
-/// else (draft-ietf-httpbis-rfc6265bis §4.1.3.2). A browser accepts that on https only.
+/// With `__Host-`, no sibling host can plant such a cookie, and with it its own attempt, in another
+/// user's browser (draft-ietf-httpbis-rfc6265bis §4.1.3.2). Browsers accept that prefix on https
+/// only.
 pub(super) fn cookie_name(authorization: &Authorization, state: &str) -> String {
     let prefix = if authorization.is_on_https() { "__Host-" } else { "" };
     let fingerprint = secret::fingerprint(state);
@@ -349,6 +369,6 @@ fn host(url: &Url) -> String {
 }
 
 pub(super) fn minutes_left(authorization: &Authorization, now: Time) -> u64 {
-    // A clock that went back a little must not promise more than a whole life.
+    // If the clock went back a little, promise no more than a whole lifetime.
     authorization.expires_at().since(now).min(LIFETIME).as_secs().div_ceil(60)
 }

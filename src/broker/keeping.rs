@@ -1,4 +1,4 @@
-//! Keeps what was granted, by whatever way it came, and only then tells anybody.
+//! Stores what was granted, however it was obtained, and only then notifies the waiters.
 
 use super::connect::{ConnectError, End};
 use super::invitation::digest;
@@ -14,31 +14,31 @@ use crate::model::{AccountName, Authorization, Caller, Grant, ProviderId, Scopes
 use crate::oauth::{Issued, Revoked};
 use crate::store::{Held, StoreError};
 
-/// The authorization has come to its end.
+/// An authorization that has ended.
 #[derive(Debug)]
 pub struct Arrival {
-    /// Where the browser reads how: the page behind the link, or the operator's own after a consent
-    /// that lacks nothing, since only ours can name what was not granted.
+    /// Page that tells the browser the outcome: the one behind the link or, after a consent that
+    /// lacks nothing, the operator's own, since only ours can name what was not granted.
     pub next: String,
 }
 
-/// What became of a grant that was to be kept.
+/// Outcome of storing a grant.
 pub(super) enum Put {
     /// As it stands in the store now.
     Kept(Box<Grant>),
-    /// Not kept: this account was connected until now, and the person has not said that they mean
-    /// the other one.
+    /// Not stored: this account was connected until now, and the user has not confirmed the other
+    /// one.
     OtherAccount(String),
 }
 
-/// What a person has consented to, in whichever way.
+/// A user's consent, however it was given.
 #[derive(Clone, Copy)]
 pub(super) struct Consent<'a> {
     pub(super) provider: &'a ProviderId,
     pub(super) account: &'a AccountName,
     pub(super) binding: &'a Binding,
     pub(super) asked: &'a Scopes,
-    /// What of it the tools cannot do without.
+    /// Scopes of it that the tools require.
     pub(super) needed: &'a Scopes,
     pub(super) trip: &'a Trip,
 }
@@ -51,7 +51,7 @@ impl<'a> Consent<'a> {
 }
 
 impl Broker {
-    /// Makes a grant durable and concludes the authorization that it came of.
+    /// Stores the grant of an authorization and concludes the authorization.
     pub(super) async fn keep(
         &self,
         authorization: &Authorization,
@@ -62,14 +62,14 @@ impl Broker {
         self.arrived(authorization.clone(), grant, false).await
     }
 
-    /// Durable first: what anybody wakes up to is on disk.
+    /// Stores a grant before it notifies the waiters, so that they find it on disk.
     pub(super) async fn arrived(
         &self,
         authorization: Authorization,
         grant: Grant,
         is_meant: bool,
     ) -> Result<Arrival, StoreError> {
-        // Only our own page can name what was not granted, and ask about another account.
+        // Only our own page can name what was not granted, or ask about another account.
         let is_plain = grant.refused.is_empty();
         let page = authorization.link();
         let elsewhere = authorization.trip.after_connect.as_ref().map(ToString::to_string);
@@ -77,7 +77,7 @@ impl Broker {
         let is_whole = match self.write_down(&granted).await {
             Ok(is_kept) => is_kept && is_plain,
             Err(error) => {
-                // The code is spent, and with it the person's consent, if nobody holds the tokens.
+                // The code is spent, so without these tokens the user's consent is lost.
                 self.hold(granted);
                 return Err(error);
             }
@@ -85,12 +85,12 @@ impl Broker {
         Ok(Arrival { next: elsewhere.filter(|_| is_whole).unwrap_or(page) })
     }
 
-    /// What is kept of a consent.
+    /// The grant to store for a consent.
     pub(super) async fn grant_for(&self, consent: Consent<'_>, issued: Issued) -> Grant {
         let Consent { provider, account, binding, asked, needed, trip, .. } = consent;
         let mut scopes = issued.scopes.unwrap_or_else(|| asked.clone());
         let mut tokens = issued.tokens;
-        // What the scope is for tells whether it was granted; not every server names it.
+        // The refresh token shows whether this scope was granted; not every server names it.
         let is_offline = tokens.refresh.is_some();
         if asked.contains(OFFLINE_ACCESS) {
             scopes = if is_offline {
@@ -125,10 +125,11 @@ impl Broker {
         }
     }
 
-    /// The person says whether they mean the other account that they gave their consent with.
+    /// Records whether the user means the other account that they consented with.
     ///
     /// # Errors
-    /// [`ConnectError::Unknown`] if nobody asked.
+    /// [`ConnectError::Unknown`] if there is no such question; [`ConnectError::Changed`] if the
+    /// page is outdated.
     pub async fn confirm(
         &self,
         ticket: &str,
@@ -143,7 +144,7 @@ impl Broker {
             return Err(ConnectError::Unknown);
         };
         let before = before.clone();
-        // Of two answers at once one counts: it changes what the page of the other was made from.
+        // Only one of two concurrent answers counts: it changes the record behind the other's page.
         let counted = Authorization { starts: held.value.starts + 1, ..held.value.clone() };
         let claimed = self.store().await?.replace(counted, &held).await?;
         let authorization = claimed.ok_or(ConnectError::Changed)?.value;
@@ -158,10 +159,11 @@ impl Broker {
         Ok(Arrival { next: authorization.link() })
     }
 
-    /// Ends what this link connected: at the provider, if it has a way, and here in any case.
+    /// Ends what this link connected: at the provider, if that is possible, and here in any case.
     ///
     /// # Errors
-    /// [`ConnectError::Unknown`] if nothing is connected by it.
+    /// [`ConnectError::Unknown`] if the link has connected nothing; [`ConnectError::Changed`] if
+    /// the page is outdated.
     pub async fn undo(
         &self,
         ticket: &str,
@@ -186,7 +188,7 @@ impl Broker {
             if let Way::Code(trip) = &trip.way {
                 revoked = self.end_there(&trip.client, &grant.value).await;
             }
-            // A refresh in between put another token there, which must end as well.
+            // A concurrent refresh has stored another token, which must end as well.
             if store.forget_grant(&grant).await? {
                 break;
             }
@@ -213,7 +215,7 @@ impl Broker {
         Ok(())
     }
 
-    /// The authorization behind a link, if its page still says what was answered.
+    /// The authorization behind a link, if its page still has this `digest`.
     async fn shown_at(
         &self,
         ticket: &str,
@@ -230,12 +232,12 @@ impl Broker {
         Ok(held)
     }
 
-    /// Keeps a grant over whatever stands in its place, unless that `is_settled`: a refresh of the old
-    /// one may come in between, and the new one is the one that counts.
+    /// Stores a grant over the present one, unless that `is_settled`. If a refresh of the old grant
+    /// comes in between, the new grant wins.
     ///
-    /// Nothing is kept if another account was connected until now and nobody has said that the new
-    /// one `is_meant`; then that account is returned. A browser that is signed in as somebody else
-    /// would otherwise change without a word whose data the tools see.
+    /// If another account was connected until now and the new one is not confirmed (`is_meant`),
+    /// nothing is stored and the previous account is returned. Otherwise a browser that is signed
+    /// in at the provider as another user would silently change whose data the tools see.
     pub(super) async fn put_unless(
         &self,
         caller: &Caller,

@@ -1,22 +1,22 @@
-//! Every decision, readable from top to bottom. Knows no protocol version and draws no page.
+//! Use cases: every decision of the server. Knows no protocol version and renders no page.
 //!
 //! - [`call`]: journey 1, a tool call
 //! - [`connect`], [`invitation`] and [`callback`]: journey 2, a consent
-//! - [`sign_in`] and [`visitor`]: who sits at a browser, and whether they are the person who asked
-//! - [`confirmation`]: where an application confirms that; [`unclaimed`]: after the consent
+//! - [`sign_in`] and [`visitor`]: who uses a browser, and whether that is the user who asked
+//! - [`confirmation`]: an application confirms that; [`unclaimed`]: it does so after the consent
 //! - [`paste`]: a consent on our own page; [`device`]: one from another machine's browser
-//! - [`keeping`]: what was granted becomes a grant; [`unkept`]: for which the store has no room yet
-//! - [`identity`] and [`accounts`]: whose account it is, and which of several
-//! - [`tokens`]: the single owner of freshness; [`renewal`] renews, [`resend`] says how often
+//! - [`keeping`]: stores what was granted; [`unkept`]: consents that the store has no room for yet
+//! - [`identity`] and [`accounts`]: which provider account a grant is for, and which of several
+//! - [`tokens`]: the single owner of token freshness; [`renewal`] renews, [`resend`] spaces retries
 //! - [`token_endpoints`]: which providers are in trouble, or refuse us
 //! - [`service`]: grants of the server itself
-//! - [`secret`] and [`assertion`]: keys and passwords, and what we sign, as credentials of a call
+//! - [`secret`] and [`assertion`]: keys, passwords and signed assertions, as credentials of a call
 //! - [`clients`]: our registrations at providers
-//! - [`grants`]: what a person has connected, and ending it; [`usage`]: when it was last of use
-//! - [`users`]: who has connected what, and the end of it, for operators and applications
+//! - [`grants`]: what a user has connected, and ending it; [`usage`]: when it was last used
+//! - [`users`]: which user has connected what, and ending it, for operators and applications
 //! - [`by_hand`]: connecting outside any call
-//! - [`attempt`]: an authorization by the name that its client knows it by
-//! - [`completion`]: who waits for a consent hears of it here
+//! - [`attempt`]: an authorization, looked up by the name that its client holds
+//! - [`completion`]: notifies the waiters for a consent
 //! - [`events`]: the record that every event passes
 
 mod accounts;
@@ -81,27 +81,27 @@ struct Inner {
     flights: renewal::Flights,
     endpoints: token_endpoints::TokenEndpoints,
     unkept: unkept::Unkept,
-    /// How many consents held in memory the log has been told of.
+    /// Number of consents held in memory that the log last reported.
     held_said: AtomicUsize,
     usage: usage::Usage,
     events: events::Events,
-    /// The ids of authorizations that have ended, for whoever waits in this process.
+    /// Broadcasts the ids of authorizations that have ended to waiters in this process.
     ended: broadcast::Sender<String>,
-    /// The ids of those whose end a browser has been shown.
+    /// Broadcasts the ids of ended authorizations whose outcome a browser has been shown.
     shown: broadcast::Sender<String>,
     opened: attempt::Opened,
-    /// How many links each person gets.
+    /// Limit on the links of each user.
     links: RateLimit<Caller>,
-    /// When what has expired was last cleared away.
+    /// When expired records other than grants were last deleted.
     swept: Mutex<Option<Time>>,
-    /// The same of grants.
+    /// When grants were last swept.
     swept_grants: Mutex<Option<Time>>,
-    /// Work that must not be broken off with the call that began it, such as a refresh between
-    /// sending and storing.
+    /// Work that must outlive the call that began it, such as a refresh between sending and
+    /// storing.
     tasks: TaskTracker,
 }
 
-/// What a broker is made of.
+/// Dependencies of a [`Broker`].
 pub struct Parts {
     pub registry: Registry,
     pub providers: BTreeMap<ProviderId, Arc<Provider>>,
@@ -109,19 +109,19 @@ pub struct Parts {
     pub oauth: OAuthClient,
     pub upstream: Upstream,
     pub clock: Clock,
-    /// Where browsers reach us, opened at the first link.
+    /// Opens the listener for browsers at the first link, and returns its origin.
     pub origin: Box<Origin>,
-    /// The address that is listened on there, if not the loopback address.
+    /// Address to listen on for that origin, if it is not the loopback address.
     pub listen_address: Option<IpAddr>,
-    /// Where a browser goes after a consent, instead of our own page.
+    /// Page that the browser goes to after a consent, instead of our own.
     pub after_connect: Option<url::Url>,
     pub keeper: Box<EnsureKeeper>,
-    /// Whether this process ends soon after a link: its pages then offer nothing that comes back to
-    /// it.
+    /// Whether this process ends soon after a link. Its pages then offer no action that would come
+    /// back to it.
     pub is_short_lived: bool,
 }
 
-/// One person's account at one provider, as this `tools.toml` means the provider.
+/// One user's account at one provider, with the provider as this `tools.toml` configures it.
 #[derive(Clone)]
 struct Connection {
     caller: Caller,
@@ -130,20 +130,20 @@ struct Connection {
     account: AccountName,
 }
 
-/// How often a record is read again and written anew while others write it too.
+/// Number of attempts to update a record that others write too; then `StoreError::Contended`.
 const MOST_TRIES: u32 = 16;
 
-/// Scheme, host and port that a provider's rule allows for link and callback; somebody listens there
-/// once it has returned.
+/// Returns the origin (scheme, host and port) that a provider's rule allows for link and callback.
+/// When it returns, a listener is open there.
 pub type Origin = dyn Fn(ProviderId, LoopbackRule) -> BoxFuture<'static, Result<String, OriginError>>
     + Send
     + Sync;
 
-/// Sees to it that a link of this machine, which expires then, is answered also when this process has
-/// ended; false: it ends with this process.
+/// Ensures that this machine's links are answered until the given time, even if this process ends.
+/// Returns false if they end with this process.
 pub type EnsureKeeper = dyn Fn(Time) -> BoxFuture<'static, bool> + Send + Sync;
 
-/// No place where a browser could come back to us.
+/// There is no origin at which the browser could come back to us.
 #[derive(Debug, thiserror::Error)]
 pub enum OriginError {
     #[error(
@@ -161,6 +161,7 @@ pub enum OriginError {
 }
 
 impl OriginError {
+    /// Advice that completes the error message, as a lower-case fragment.
     pub fn hint(&self) -> String {
         match self {
             Self::Taken { provider, host, port } => format!(
@@ -179,6 +180,7 @@ impl OriginError {
 }
 
 impl Broker {
+    /// Creates a broker from its dependencies.
     pub fn new(parts: Parts) -> Self {
         let clients = clients::Clients::new(parts.oauth.clone());
         let links = connect::limit(parts.clock.clone());
@@ -201,16 +203,20 @@ impl Broker {
         }))
     }
 
+    /// The tools that this server offers.
     pub fn registry(&self) -> &Registry {
         &self.0.parts.registry
     }
 
-    /// The store, opened at first use.
+    /// Returns the store, opened at first use.
+    ///
+    /// # Errors
+    /// The store cannot be opened.
     pub async fn store(&self) -> Result<&store::Store, store::StoreError> {
         self.0.parts.store.get().await
     }
 
-    /// The present, for pages that say how long ago something was.
+    /// The current time, for pages that say how long ago an event was.
     pub fn now(&self) -> Time {
         self.0.parts.clock.now()
     }
@@ -220,6 +226,7 @@ impl Broker {
         self.0.parts.providers.get(id)
     }
 
+    /// All configured providers.
     pub fn providers(&self) -> impl Iterator<Item = &Arc<Provider>> + Clone {
         self.0.parts.providers.values()
     }
@@ -238,27 +245,27 @@ impl Broker {
         })
     }
 
-    /// Begins what must not be broken off, and goes on with it when whoever waits has given up. `None`:
-    /// not begun, since the process is ending and what came of it could not be kept.
+    /// Spawns work that must not be interrupted; it continues if the caller stops waiting. `None`:
+    /// not started, because the process is ending and could not keep the result.
     fn unbroken<F>(&self, work: F) -> impl Future<Output = Option<F::Output>> + use<F>
     where
         F: Future<Output: Send> + Send + 'static,
     {
-        // Counted before looking, so that `settle` waits for whatever is begun.
+        // Counted before the check, so that `settle` waits for all work that begins here.
         let counted = self.0.tasks.token();
         let task = (!self.0.tasks.is_closed()).then(|| self.0.tasks.spawn(work));
         drop(counted);
         async move { task?.await.ok() }
     }
 
-    /// Whether something is under way that must not be broken off, such as a code exchange, or a
-    /// consent waits for room in the store.
+    /// Whether work is running that must not be interrupted, such as a code exchange, or a consent
+    /// waits for room in the store.
     pub fn is_busy(&self) -> bool {
         !self.0.tasks.is_empty() || !self.0.unkept.is_empty()
     }
 
-    /// Waits for what must not be broken off: refreshes and code exchanges under way; then tries for some
-    /// seconds to keep what the store had no room for, and writes down what was used.
+    /// Waits for running refreshes and code exchanges, which must not be interrupted; then tries
+    /// for some seconds to store the held consents, and writes down the last uses.
     pub async fn settle(&self) {
         self.0.tasks.close();
         self.0.tasks.wait().await;

@@ -1,5 +1,5 @@
-//! A consent without a provider's page: the person pastes a key or a password of their own on ours.
-//! It is tried at the API before it is kept, and never passes through the client or a model.
+//! A consent without a provider's page: the user pastes a key or a password on ours. It is tried at
+//! the API before it is kept, and never passes through the client or a model.
 
 use secrecy::ExposeSecret as _;
 use serde_json::Map;
@@ -15,10 +15,11 @@ use crate::model::{Authorization, TokenSet};
 use crate::oauth::Issued;
 use crate::upstream::{Answer, Credential};
 
-/// Longer ones are no keys. Some are signed documents of a few kilobytes.
+/// Longest accepted key in bytes; a longer text is refused. Some keys are signed documents of a few
+/// kilobytes.
 const LONGEST: usize = 16 * 1024;
 
-/// What was pasted was not kept.
+/// The pasted text was not kept.
 #[derive(Debug, thiserror::Error)]
 pub enum PasteError {
     #[error(transparent)]
@@ -29,15 +30,16 @@ pub enum PasteError {
     Nothing,
     #[error("what was pasted is too long for a key, or holds characters that no key has")]
     NoKey,
-    /// The API was asked and said no. Its title, for the page.
+    /// The API rejected it. Holds the provider's title, for the page.
     #[error("{0} does not accept it")]
     Refused(String),
-    /// Nobody can say whether it is good. The API's own words are in the log only.
+    /// It is unknown whether it is good. The API's own words are in the log only.
     #[error("{0} could not be asked whether it is good")]
     Unclear(String),
 }
 
 impl PasteError {
+    /// Advice that completes the error message, as a lower-case fragment.
     pub fn hint(&self) -> String {
         match self {
             Self::Connect(error) => error.hint(),
@@ -50,7 +52,7 @@ impl PasteError {
 }
 
 impl Broker {
-    /// Tries what was pasted on the page of this `digest`, and keeps it if the API accepts it.
+    /// Tries what was pasted on the page with this `digest`, and keeps it if the API accepts it.
     ///
     /// # Errors
     /// [`PasteError`]; then nothing was kept, and the link can be used again.
@@ -75,7 +77,7 @@ impl Broker {
             received_at: self.0.parts.clock.now(),
         };
         let credential = secret::asked(&asked.what, pasted).await?;
-        // In a task of its own: a browser that hangs up must not leave it half kept.
+        // In its own task: a browser that disconnects must not leave it half kept.
         let broker = self.clone();
         let kept = self.unbroken(async move {
             broker.test(&authorization, &asked, &credential).await?;
@@ -85,7 +87,7 @@ impl Broker {
         kept.await.unwrap_or(Err(PasteError::Connect(ConnectError::Ending)))
     }
 
-    /// Makes the request that succeeds with a good secret and changes nothing.
+    /// Makes the configured test request, which succeeds with a good secret and changes nothing.
     async fn test(
         &self,
         authorization: &Authorization,
@@ -99,7 +101,7 @@ impl Broker {
         match upstream.execute(&asked.test, api, &Map::new(), Some(credential)).await {
             Answer::Done(result) if !result.is_error => Ok(()),
             Answer::Done(result) => {
-                // Scrubbed of the secret; still a stranger's words, and not for the page.
+                // The secret is removed, but these are the API's words and not for the page.
                 tracing::info!(provider = %authorization.provider, answer = result.text, "a test came to nothing");
                 self.record_consent(authorization, ConsentOutcome::TestFailed);
                 Err(PasteError::Unclear(title()))
@@ -112,7 +114,7 @@ impl Broker {
     }
 }
 
-/// Without the white space that copying brings along.
+/// Removes the white space that copying adds.
 fn trimmed(pasted: Pasted) -> Result<Pasted, PasteError> {
     let text = pasted.secret().expose_secret().trim().to_owned();
     if text.is_empty() {

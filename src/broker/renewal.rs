@@ -1,20 +1,20 @@
-//! Renews grants: once, whoever asks and in however many processes, and never by losing one.
+//! Renews grants: once for all calls and processes, and without ever losing one.
 //!
 //! Providers that rotate refresh tokens end the whole grant when one is sent twice (RFC 9700
-//! §4.14.2), so who sends is settled before anything is sent. Inside a process the calls that find a
-//! stale token share one flight. Across processes the grant itself is the lease: an
-//! [`Attempt`] is swapped into it, which one process can do, and is durable before the refresh token
-//! leaves. Where that process dies before it has kept the answer, the mark tells the next one.
+//! §4.14.2), so the sender is settled before the token is sent. Within a process, the calls that
+//! find a stale token share one refresh. Across processes, the grant itself is the lease: a process
+//! swaps an [`Attempt`] into it, which only one can do, and makes it durable before the refresh
+//! token leaves. If that process dies before it has stored the answer, the mark tells the next one.
 //!
-//! What follows from an answer:
+//! Effects of an answer:
 //!
 //! | the token endpoint | the grant | the caller |
 //! |---|---|---|
 //! | issues | renewed, durable before use | runs |
-//! | refuses the refresh token | ended, unless somebody has renewed it meanwhile | is asked for a consent |
-//! | refuses our client | kept; the provider is left alone for a minute | hears that the operator must act |
-//! | refuses in words that do not say what | kept, and counted | hears that; the third such call in a row is asked for a consent |
-//! | 5xx, 408, 429, `temporarily_unavailable`, … | kept; up to three tries, one where trouble is known ([`super::token_endpoints`]) | goes on with a token that lives, else hears when to call again |
+//! | refuses the refresh token | ended, unless it has been renewed in the meantime | is asked for a consent |
+//! | refuses our client | kept; the provider is not asked for a minute | is told that the operator must act |
+//! | refuses without a clear reason | kept, and counted | is told so; the third such call in a row is asked for a consent |
+//! | 5xx, 408, 429, `temporarily_unavailable`, … | kept; up to three tries, one if trouble is known ([`super::token_endpoints`]) | continues with a token that lives, else is told when to call again |
 //! | nothing, or nothing readable, after sending | kept; the same token once more | as above |
 //! | cannot be reached | kept | as above |
 
@@ -39,22 +39,22 @@ use crate::model::{AccountName, Caller, Grant, ProviderId, Scopes, Time, TokenSe
 use crate::oauth::{Issued, TokenError, Verdict};
 use crate::store::{Held, StoreError};
 
-/// How long an attempt of another process counts while that process lives. It may hold tokens that a
-/// full disk keeps it from storing; sending the spent refresh token would end the grant.
+/// How long an attempt of another process counts while that process lives. It may hold tokens that
+/// a full disk keeps it from storing; sending the spent refresh token would end the grant.
 const LEASE: Duration = Duration::from_mins(10);
-/// How long a call waits for another process's renewal.
+/// How long a call waits for another process's renewal; then it fails.
 const LONGEST_WAIT: Duration = Duration::from_secs(30);
-/// How often a grant is read while another process renews it. A store does not notify.
+/// Poll interval while another process renews a grant. A store does not notify.
 const LOOK: Duration = Duration::from_millis(25);
 
-/// How often the store is tried again for tokens that it could not keep.
+/// Pause between background retries of the store for tokens that it could not keep.
 const SAVE_PAUSE: Duration = Duration::from_secs(2);
+/// Failed saves after which the background retries stop.
 const MOST_SAVES: u32 = 300;
 
 type Landing = Shared<BoxFuture<'static, Result<(), AccessError>>>;
 
-/// Renewals under way: one at a time for each grant, whose outcome, good or bad, is everybody's who
-/// waits for it.
+/// Renewals in progress: one at a time for each grant. All waiters share its outcome, good or bad.
 #[derive(Default)]
 pub(super) struct Flights {
     flights: Mutex<HashMap<String, Flight>>,
@@ -62,10 +62,10 @@ pub(super) struct Flights {
 
 pub(super) enum Flight {
     UnderWay(Landing),
-    /// The token endpoint had trouble; a token that still lives is used without asking again.
+    /// The token endpoint had trouble; until then, a live token is used without asking again.
     Resting(Time),
-    /// The provider has issued this and the store could not keep it. The refresh token that bought
-    /// it may be spent, so this is the only copy of the consent.
+    /// Tokens that the provider has issued and the store could not keep. The refresh token that
+    /// bought them may be spent, so this is the only copy of the consent.
     Unsaved(Box<Unsaved>),
 }
 
@@ -74,13 +74,14 @@ pub(super) struct Unsaved {
     client: ClientRegistration,
     renewed: Grant,
     over: Held<Grant>,
-    /// How often the store has refused it.
+    /// Number of failed saves.
     saves: u32,
 }
 
 impl Unsaved {
-    /// A newer consent that goes on with the refresh token that this renewal has sent
-    /// ([`Grant::over`]), with the one that came of it. `None`: it has another, and stays as it is.
+    /// Merges this renewal into a newer consent that kept the refresh token which the renewal has
+    /// sent ([`Grant::over`]): the consent gets the refresh token that came back. `None`: the
+    /// consent has another refresh token, and stays as it is.
     fn merged(&self, there: &Grant) -> Option<Grant> {
         let (sent, brought) = (&self.over.value.tokens.refresh, &self.renewed.tokens);
         let is_settled = there.attempt.is_none()
@@ -97,12 +98,12 @@ impl Unsaved {
     }
 }
 
-/// How a flight ended, for those who wait and for those who come later.
+/// Outcome of a refresh for its waiters, and the state that it leaves for later calls.
 pub(super) type Landed = (Result<(), AccessError>, Option<Flight>);
 
 impl Broker {
-    /// Joins the renewal of this grant, or begins it. Where the present token is good enough
-    /// (`is_usable`), an endpoint that has just had trouble is left alone.
+    /// Joins the renewal of this grant, or begins it. If the present token is good enough
+    /// (`is_usable`), an endpoint that has just had trouble is not asked.
     pub(super) async fn renew(
         &self,
         connection: &Connection,
@@ -116,21 +117,22 @@ impl Broker {
         let trouble = self.0.endpoints.trouble(provider);
         let flight = self.fly(connection, is_usable, refresh);
         let Some(source) = trouble else { return flight.await };
-        // The renewal itself goes on: what was sent is waited for, by whoever has the time.
+        // The renewal itself continues after this timeout, and receives the answer.
         let refused = AccessError::Refresh { provider: provider.clone(), source, refusals: 0 };
         tokio::time::timeout(TROUBLE_PATIENCE, flight).await.unwrap_or(Err(refused))
     }
 
-    /// Joins what is under way for this grant, or begins `flight`. Where the present token is good
-    /// enough (`is_usable`), an endpoint that has just had trouble is left alone.
+    /// Joins the request that is running for this grant, or begins `flight`. If the present token
+    /// is good enough (`is_usable`), an endpoint that has just had trouble is not asked.
     pub(super) async fn fly<F: Future<Output = Landed> + Send + 'static>(
         &self,
         connection: &Connection,
         is_usable: bool,
         flight: impl FnOnce(Broker) -> F,
     ) -> Result<(), AccessError> {
-        // Counted before looking, so that the end waits for what is begun here. A refresh that began
-        // afterwards would use the refresh token up and have nowhere to keep the next one.
+        // Counted before the check, so that the end of the process waits for what begins here. A
+        // refresh that began later would use up the refresh token and have nowhere to store the
+        // next one.
         let _counted = self.0.tasks.token();
         if self.0.tasks.is_closed() {
             return Err(AccessError::Ending);
@@ -163,8 +165,8 @@ impl Broker {
         landing.await
     }
 
-    /// In a task of its own: a caller that gives up while the answer is on its way must not take
-    /// the new refresh token with it.
+    /// Runs `flight` in its own task: a caller that gives up before the answer arrives must not
+    /// take the new refresh token with it.
     fn take_off<F: Future<Output = Landed> + Send + 'static>(
         &self,
         name: String,
@@ -217,7 +219,7 @@ impl Broker {
         }
     }
 
-    /// The grant with our attempt on it, durable. `None`: there is nothing to renew any more.
+    /// The grant with our attempt on it, durable. `None`: there is nothing left to renew.
     async fn marked(
         &self,
         connection: &Connection,
@@ -228,14 +230,14 @@ impl Broker {
         let store = self.store().await?;
         let give_up = Instant::now() + LONGEST_WAIT;
         loop {
-            // Read anew each time: whoever read before us may be looking at a token that is spent.
+            // Read anew each time: the grant that a waiting call has read may hold a spent token.
             let held = self.grant_of(connection).await?;
             let held = match self.judge(connection, held, &Scopes::default(), rejected) {
                 Judgement::Renew(held) => *held,
                 Judgement::Ready(_) | Judgement::Settled(_) => return Ok(None),
             };
             if self.is_taken(&held.value).await? {
-                // Nobody needs to wait for a better token than one that does.
+                // A call whose token still works does not wait for a better one.
                 if is_usable || Instant::now() > give_up {
                     return Err(AccessError::Elsewhere { provider: provider.clone() });
                 }
@@ -266,7 +268,7 @@ impl Broker {
                     .is_some_and(|before| before.was_broken_off || !before.is_over),
             };
             let marked = Grant { attempt: Some(attempt), ..held.value.clone() };
-            // Faster than us: another process, a new consent, or a disconnect.
+            // `None`: another process, a new consent or a disconnect was faster.
             if let Some(marked) = store.replace(marked, &held).await? {
                 return Ok(Some((marked, client)));
             }
@@ -279,14 +281,14 @@ impl Broker {
             return Ok(false);
         };
         let store = self.store().await?;
-        // Flights keep us from meeting ourselves: one of ours that is not over crashed in mid-air.
+        // This process runs one refresh per grant, so an unfinished attempt of its own has crashed.
         if attempt.by == store.instance().await? || !store.is_alive(&attempt.by).await? {
             return Ok(false);
         }
         Ok(self.0.parts.clock.now().since(attempt.begun_at) < LEASE)
     }
 
-    /// Asks the token endpoint, more than once where its answer allows it.
+    /// Asks the token endpoint, more than once if its answer allows it.
     async fn send(
         self,
         connection: Connection,
@@ -323,14 +325,14 @@ impl Broker {
                 break error;
             }
             let Some(wait) = tries.again(&error) else { break error };
-            // Given back first: only one call at a time asks an endpoint that is in trouble.
+            // Released first: only one call at a time asks an endpoint that is in trouble.
             drop(admission.take());
             tokio::time::sleep(wait).await;
             admission = match self.0.endpoints.admitted(&provider).await {
                 Ok(again) => Some(again),
                 Err(_) => break error,
             };
-            // What was not lost was answered, and does not count.
+            // A request that was answered does not count.
             let unanswered = unanswered(&marked.value, is_lost) + 1;
             let begun_at = self.0.parts.clock.now();
             match self.mark(&marked, |attempt| Attempt { begun_at, unanswered, ..attempt }).await {
@@ -349,7 +351,7 @@ impl Broker {
         self.failed(&connection, &marked, error, is_lost).await
     }
 
-    /// Notes on the grant, or beside it, what a failed renewal means.
+    /// Records on the grant, or beside it, what a failed renewal means.
     async fn failed(
         &self,
         connection: &Connection,
@@ -368,8 +370,8 @@ impl Broker {
         };
         let unanswered = unanswered(&marked.value, is_lost);
         let noted = if verdict == Verdict::GrantEnded {
-            // Only over the token that was sent. If another stands there, somebody has renewed the
-            // grant or a person has consented anew, and that counts.
+            // Replaces only the token that was sent. If another one is stored, the grant was
+            // renewed or the user has consented anew, and that counts.
             let was_broken_off =
                 marked.value.attempt.as_ref().is_some_and(|attempt| attempt.was_broken_off);
             let why = why_ended(&source, unanswered, was_broken_off);
@@ -384,7 +386,7 @@ impl Broker {
         match (verdict, noted) {
             (Verdict::GrantEnded, noted) => return (noted.map_err(Into::into), None),
             (_, Ok(())) => {}
-            // The mark stays as it is, and its process lives: the next flight of ours goes on.
+            // The mark stays, and its process lives: our next refresh continues from it.
             (_, Err(error)) => {
                 tracing::warn!(%provider, %error, "an attempt's end was not noted");
             }
@@ -413,8 +415,8 @@ impl Broker {
         self.store().await?.replace(by, over).await.map(|_| ())
     }
 
-    /// Durable before use: a rotated refresh token that is only in memory is lost with the process,
-    /// and with it the consent.
+    /// Makes a renewal durable before use: a rotated refresh token that exists only in memory is
+    /// lost with the process, and the consent with it.
     async fn save(self, mut unsaved: Unsaved) -> Landed {
         let kept = async {
             let store = self.store().await?;
@@ -422,8 +424,8 @@ impl Broker {
                 return Ok(false);
             }
             for _ in 0..MOST_TRIES {
-                // What stands there instead counts: a newer consent, or what we wrote ourselves just
-                // before a flush failed. Nothing: the person has disconnected meanwhile.
+                // The present grant counts: a newer consent, or what we wrote ourselves just before
+                // a flush failed. If there is none, the user has disconnected in the meantime.
                 let Some(there) = self.grant_of(&unsaved.connection).await? else {
                     return Ok(true);
                 };
@@ -441,7 +443,7 @@ impl Broker {
                 record(EventKind::Renewal(RenewalOutcome::Renewed));
                 (Ok(()), None)
             }
-            // The renewal came after the account was disconnected.
+            // The account was disconnected before the renewal was stored.
             Ok(true) => {
                 let outcome = self.end_there(&unsaved.client, &unsaved.renewed).await.outcome();
                 record(EventKind::End { by: EndedBy::User, outcome });
@@ -473,7 +475,7 @@ impl Broker {
         }
     }
 
-    /// Tries the store again for as long as it lacks room: a call may be a long time coming.
+    /// Tries the store again after a pause, since the next call may be a long time coming.
     async fn save_in_time(self, name: String) {
         tokio::time::sleep(SAVE_PAUSE).await;
         let mut flights = self.0.flights.flights.lock();
@@ -489,7 +491,7 @@ impl Broker {
         }
     }
 
-    /// Renewals that are held in memory.
+    /// Number of renewals held in memory.
     pub(super) fn unsaved(&self) -> usize {
         let flights = self.0.flights.flights.lock();
         flights.values().filter(|flight| matches!(flight, Flight::Unsaved(_))).count()
@@ -510,7 +512,7 @@ impl Broker {
             .collect()
     }
 
-    /// Tries to keep what the store could not keep, up to the first that fails again.
+    /// Tries again to store what the store could not keep; stops at the first failure.
     pub(super) async fn save_the_unsaved(&self) {
         let mut unsaved = self.take_unsaved().into_iter();
         for (name, one) in unsaved.by_ref() {
@@ -523,7 +525,7 @@ impl Broker {
         self.0.flights.flights.lock().extend(rest);
     }
 
-    /// Gives up what is still held: the process ends.
+    /// Gives up the renewals that are still not stored, because the process ends.
     pub(super) fn lose_the_unsaved(&self) {
         for (_, Unsaved { connection, .. }) in self.take_unsaved() {
             let Connection { caller, provider, .. } = &connection;
@@ -533,8 +535,7 @@ impl Broker {
     }
 }
 
-/// How many sends of the refresh token went without an answer, the last of which was `is_lost` or
-/// not.
+/// Number of sends of the refresh token without an answer; `is_lost` tells whether the last is one.
 fn unanswered(marked: &Grant, is_lost: bool) -> u32 {
     let counted = marked.attempt.as_ref().map_or(0, |attempt| attempt.unanswered);
     counted.saturating_sub(u32::from(!is_lost))
@@ -548,8 +549,8 @@ fn same_secret(one: Option<&SecretString>, other: Option<&SecretString>) -> bool
     }
 }
 
-/// For people: where an answer was lost, the provider is likely to have taken the second sending for
-/// a theft.
+/// Reason that the user reads. If an answer was lost, the provider probably took the second sending
+/// for a theft.
 fn why_ended(error: &TokenError, unanswered: u32, was_broken_off: bool) -> String {
     match (unanswered, was_broken_off) {
         (0, _) => error.to_string(),
@@ -560,8 +561,8 @@ fn why_ended(error: &TokenError, unanswered: u32, was_broken_off: bool) -> Strin
     }
 }
 
-/// The name of one account, in this process. No part of it holds a NUL: two different accounts never
-/// share a flight.
+/// Key of one account in this process. No part of it holds a NUL, so different accounts never share
+/// a refresh.
 pub(super) fn name(
     caller: &Caller,
     provider: &ProviderId,

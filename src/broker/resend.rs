@@ -1,4 +1,4 @@
-//! How often, and how soon, one renewal asks a token endpoint in trouble.
+//! Retry schedule of one renewal at a token endpoint in trouble.
 
 use std::time::Duration;
 
@@ -7,10 +7,11 @@ use tokio::time::Instant;
 use crate::model::secret;
 use crate::oauth::TokenError;
 
-/// Requests of one renewal.
+/// Requests per renewal; after the last one the renewal fails.
 const MAX_SENDS: u32 = 3;
+/// Pause before the second request, without jitter; four times as long before the third.
 const FIRST_PAUSE: Duration = Duration::from_millis(500);
-/// No request begins later than this after the first: a host waits a minute for a tool.
+/// Latest start of a request, counted from the first one: a host waits a minute for a tool.
 const MAX_WAIT: Duration = Duration::from_secs(10);
 
 /// The requests of one renewal so far.
@@ -21,12 +22,12 @@ pub(super) struct Tries {
 }
 
 impl Tries {
-    /// The first one is made now.
+    /// Starts with the first request, which is made now.
     pub(super) fn new() -> Self {
         Self { began: Instant::now(), sends: 1, pause: FIRST_PAUSE }
     }
 
-    /// How long to wait before the next one after this trouble; `None`: it has been tried enough.
+    /// How long to wait before the next request after this trouble; `None`: no further request.
     pub(super) fn again(&mut self, trouble: &TokenError) -> Option<Duration> {
         let wait = trouble.retry_after().unwrap_or_else(|| with_jitter(self.pause));
         if self.sends >= MAX_SENDS || self.began.elapsed() + wait > MAX_WAIT {
@@ -37,7 +38,7 @@ impl Tries {
     }
 }
 
-/// Up to a half more, so that processes that failed together do not come back together.
+/// Adds up to half of the pause, so that processes that failed together do not retry together.
 fn with_jitter(pause: Duration) -> Duration {
     let [byte] = secret::random_bytes::<1>();
     pause + pause * u32::from(byte) / 512

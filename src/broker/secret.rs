@@ -1,4 +1,4 @@
-//! Keys and passwords, everybody's or each person's, as the credentials of a call.
+//! Keys and passwords, shared or per user, as the credentials of a call.
 
 use secrecy::SecretString;
 
@@ -7,19 +7,20 @@ use crate::model::Provider;
 use crate::model::credential::{self, AskedFor, Shared};
 use crate::upstream::{Basic, BasicError, Credential};
 
-/// A secret that makes no credential.
+/// A secret from which no credential can be made.
 #[derive(Debug, thiserror::Error)]
 pub enum CredentialError {
     #[error(transparent)]
     Secret(#[from] SecretError),
     #[error(transparent)]
     Basic(#[from] BasicError),
-    /// Of another kind than is asked for now: `tools.toml` was changed since.
+    /// Another kind than is asked for now: `tools.toml` has changed since.
     #[error("what was pasted is not what is asked for now")]
     Other,
 }
 
 impl CredentialError {
+    /// Advice that completes the error message, as a lower-case fragment.
     pub fn hint(&self) -> String {
         match self {
             Self::Secret(error) => error.hint(),
@@ -29,11 +30,11 @@ impl CredentialError {
     }
 }
 
-/// What a person typed into our page.
+/// A secret that the user typed into our page.
 #[derive(Debug)]
 pub enum Pasted {
     Key(SecretString),
-    /// Without a user where the operator has written everybody's.
+    /// Without a user name if the operator has configured a shared one.
     Basic {
         user: Option<String>,
         password: SecretString,
@@ -55,10 +56,10 @@ impl Pasted {
     }
 }
 
-/// A person's token, key or password as it was kept, where the provider expects it.
+/// A user's stored token, key or password, as the credential that the provider expects.
 ///
 /// # Errors
-/// [`CredentialError`]
+/// [`CredentialError`] if another kind is expected now, or the secret cannot be used.
 pub(super) async fn kept(
     provider: &Provider,
     user: Option<&str>,
@@ -78,10 +79,10 @@ pub(super) async fn kept(
     asked(asked_for, pasted).await
 }
 
-/// The operator's secret, looked up anew for every call, so that a changed one is used at once.
+/// The operator's secret, resolved anew for every call, so that a changed one is used at once.
 ///
 /// # Errors
-/// [`CredentialError`]: the operator's to mend.
+/// [`CredentialError`]; the operator must fix it.
 pub async fn shared(shared: &Shared) -> Result<Credential, CredentialError> {
     Ok(match shared {
         Shared::Key { place, value } => Credential::key(place, resolve(value).await?),
@@ -92,10 +93,11 @@ pub async fn shared(shared: &Shared) -> Result<Credential, CredentialError> {
     })
 }
 
-/// A person's secret, where the provider expects it.
+/// A user's secret, as the credential that the provider expects.
 ///
 /// # Errors
-/// [`CredentialError`]: the person's to paste again, but for [`CredentialError::Secret`].
+/// [`CredentialError::Secret`], which the operator must fix; otherwise the user must paste it
+/// again.
 pub async fn asked(what: &AskedFor, pasted: Pasted) -> Result<Credential, CredentialError> {
     match (what, pasted) {
         (AskedFor::Key(place), Pasted::Key(key)) => Ok(Credential::key(place, key)),

@@ -1,23 +1,23 @@
 //! Calls with a grant of the server itself: client credentials, or an assertion that we sign. One
-//! token for everybody.
+//! token for all users.
 //!
-//! It is kept like any grant, under [`Caller::server`], so that restarts and other processes share
-//! it. To get a new one spends nothing, so two processes that do so at once need not know of each
-//! other; within a process the flights of [`super::renewal`] make it one request. Nobody can consent
-//! to anything here: whatever is refused is the operator's to mend, and no call comes to a link.
+//! It is stored like any grant, under [`Caller::server`], so that restarts and other processes
+//! share it. Getting a new one spends nothing, so two processes may do so at once without
+//! coordination; within a process, [`super::renewal`] makes it one request. No user can consent
+//! here: every refusal is the operator's to fix, and no call leads to a link.
 //!
 //! | the stored token | what happens |
 //! |---|---|
 //! | fresh, with the scopes that the tool needs | it is used |
-//! | near its end | a new one; where none is to be had, it is used to its end |
+//! | near its end | a new one; if none is available, it is used to its end |
 //! | ended, refused by the API, or none | a new one |
-//! | lacks a scope that the tool needs | a new one with both; what the server then leaves out is asked for again after a minute, and until then the API decides |
+//! | lacks a scope that the tool needs | a new one with both; scopes that the server then leaves out are asked for again after a minute, and until then the API decides |
 //!
 //! | the token endpoint | what follows |
 //! |---|---|
-//! | issues | kept, used |
+//! | issues | stored, used |
 //! | 5xx, 408, 429, `temporarily_unavailable`, unreachable, unreadable | up to three tries, as for a refresh |
-//! | refuses | left alone for a minute; the operator must act |
+//! | refuses | not asked for a minute; the operator must act |
 
 use std::sync::Arc;
 
@@ -42,15 +42,15 @@ use crate::registry::Entry;
 use crate::store::StoreError;
 use crate::upstream::{Answer, Credential};
 
-/// What the stored token is worth for a call.
+/// Usability of the stored token for a call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Worth {
     Good,
-    /// Lives, and a new one would be better: it is near its end, or the server left out a scope that
-    /// the tool needs.
+    /// Still lives, but a new one would be better: it is near its end, or the server left out a
+    /// scope that the tool needs.
     Ageing,
     Ended,
-    /// Was not asked for with what the tool needs.
+    /// Was not requested with the scopes that the tool needs.
     Lacking,
     /// The API has refused it.
     Refused,
@@ -58,7 +58,7 @@ enum Worth {
 }
 
 impl Broker {
-    /// Runs a tool with the server's own token: one new one after a 401, and no third try.
+    /// Runs a tool with the server's own token: one new token after a 401, and no third try.
     pub(super) async fn run_as_server(
         &self,
         caller: &Caller,
@@ -91,8 +91,8 @@ impl Broker {
         }
     }
 
-    /// A token of the server's that is good for `needed`, or the best that is issued. `rejected` is
-    /// one that the API has just refused.
+    /// Returns a token of the server that is good for `needed`, or the best that is issued.
+    /// `rejected` is a token that the API has just refused.
     async fn own_token(
         &self,
         provider: &Arc<Provider>,
@@ -102,7 +102,7 @@ impl Broker {
         let implied = &oauth(provider)?.implied;
         let mut has_landed = false;
         for _ in 0..MOST_TRIES {
-            // Each time: a flight may have found another account's key.
+            // Resolved each time: a request may have found another account's key.
             let connection =
                 self.connection(&Caller::server(), provider, &AccountName::default()).await?;
             let held = self.grant_of(&connection).await?.map(|held| held.value);
@@ -110,8 +110,8 @@ impl Broker {
             let worth = worth(held.as_ref(), needed, implied, rejected, now);
             match (worth, held.clone()) {
                 (Worth::Good, Some(grant)) => return Ok(ready(grant)),
-                // Its life is shorter than its way, or the server hands out the same one again; it
-                // is tried as it is.
+                // Its lifetime is too short, or the server hands out the same token again; it is
+                // tried as it is.
                 (Worth::Ageing | Worth::Ended | Worth::Refused, Some(grant)) if has_landed => {
                     return Ok(ready(grant));
                 }
@@ -138,7 +138,7 @@ impl Broker {
         Err(StoreError::Contended.into())
     }
 
-    /// Gets and keeps a token, unless another process has done so.
+    /// Obtains and stores a token, unless another process has done so.
     async fn obtain(
         self,
         connection: Connection,
@@ -169,7 +169,7 @@ impl Broker {
         if worth(held.as_ref(), needed, &settings.implied, rejected, now) == Worth::Good {
             return Ok(());
         }
-        // The key is read anew. Where it is another account's by now, its token is not for this
+        // The key is read anew. If it is another account's by now, its token is not for this
         // binding.
         if self.0.clients.bound_anew(provider).await?.fingerprint != bound.fingerprint {
             return Ok(());
@@ -200,8 +200,8 @@ impl Broker {
         Ok(self.put_unless(caller, &grant, true, |_| false).await.map(drop)?)
     }
 
-    /// The scopes to ask for: the provider's, the tool's, and what other tools have been granted, so
-    /// that two tools do not take each other's token away in turns.
+    /// The scopes to ask for: the provider's, the tool's, and those that other tools have been
+    /// granted, so that two tools do not take each other's token away in turns.
     fn asked(
         &self,
         provider: &Provider,
@@ -217,7 +217,7 @@ impl Broker {
         settings.scopes.union(needed).union(&Scopes::new(others))
     }
 
-    /// Asks the token endpoint, more than once where its answer allows it.
+    /// Asks the token endpoint, more than once if its answer allows it.
     async fn issued(
         &self,
         provider: &Provider,
@@ -264,7 +264,7 @@ impl Broker {
                 continue;
             }
             if is_refusal {
-                // Another tool may need less.
+                // Another tool may need fewer scopes.
                 let is_about_scopes = is_about_scopes(&error);
                 let about = if is_about_scopes { about_scopes() } else { about_client() };
                 endpoints.leave_alone(about, Arc::clone(&error), now());
@@ -273,7 +273,7 @@ impl Broker {
         }
     }
 
-    /// One token request. An assertion is signed for each: it is good once.
+    /// Makes one token request. Each one gets a newly signed assertion, which is good only once.
     async fn ask(
         &self,
         provider: &Provider,
@@ -320,8 +320,8 @@ fn worth(
     }
 }
 
-/// Whether the token endpoint has said no to us. There is no person's grant that could have ended, so
-/// every code is about the operator's side, but for those that name themselves passing.
+/// Whether the token endpoint has refused us. There is no user's grant that could have ended, so
+/// every code concerns the operator's side, except those that mean temporary trouble.
 pub(super) fn is_refusal(error: &TokenError) -> bool {
     match error {
         TokenError::Refused { code } => {
@@ -336,7 +336,7 @@ fn is_about_scopes(error: &TokenError) -> bool {
     matches!(error, TokenError::Refused { code } if code == "invalid_scope")
 }
 
-/// What the operator can do about a refusal.
+/// Advice for the operator after a refusal.
 pub(super) fn remedy(refusal: &TokenError) -> &'static str {
     match refusal {
         TokenError::Refused { code } if code == "invalid_grant" => {
@@ -352,7 +352,7 @@ pub(super) fn remedy(refusal: &TokenError) -> &'static str {
     }
 }
 
-/// The API refuses what has just been issued.
+/// Result if the API refuses a token that has just been issued.
 fn unwelcome(result: ToolResult) -> ToolResult {
     let text = format!("{} The token is this server's, and new.", result.text);
     ToolResult { text, ..result }.for_operator(
@@ -360,7 +360,7 @@ fn unwelcome(result: ToolResult) -> ToolResult {
     )
 }
 
-/// The API wants scopes that the token lacks, whatever was asked for.
+/// Result if the API wants scopes that the token lacks, regardless of what was asked for.
 fn insufficient(
     provider: &Provider,
     tool: &Tool,

@@ -1,13 +1,13 @@
-//! Who sits at a browser: signing it in, knowing it again, signing it out.
+//! Browser sessions: signing browsers in, identifying them, signing them out.
 //!
-//! A browser signs in where the calls of the same person get their tokens, at the issuer, or with the
-//! personal key that the person's calls carry. What comes of it is a [`Session`] of the same
-//! [`Caller`], which [`super::visitor`] compares with whoever asked for a link.
+//! A browser signs in at the issuer of the tokens that its user's calls carry, or with the personal
+//! key that those calls carry. The result is a [`Session`] of the same [`Caller`], which
+//! [`super::visitor`] compares with the requester of a link.
 //!
-//! The order of the checks at the callback is the defence, as in [`super::callback`]: the `state` is
-//! used up first, and browser and issuer are compared before the code is exchanged. Were a browser
-//! signed in by an answer that another one had asked for, an attacker could sign a victim in as
-//! themselves, and have them finish the attacker's own link (login CSRF, RFC 9700 §4.7).
+//! The order of the checks at the callback is the defence, as in [`super::callback`]: the `state`
+//! is used up first, and browser and issuer are compared before the code is exchanged. If an answer
+//! that one browser asked for could sign another browser in, an attacker could sign a victim in as
+//! the attacker, and have the victim finish the attacker's own link (login CSRF, RFC 9700 §4.7).
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -33,14 +33,14 @@ struct Inner {
     login: Option<Login>,
 }
 
-/// How a browser can be signed in.
+/// How a browser can sign in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Offer<'a> {
     /// At the issuer of this host.
     Issuer(&'a str),
     /// By a personal key.
     Key,
-    /// At the verifier page of this application, which is all there is.
+    /// At the verifier page of this application, the only one here.
     Application(&'a Application),
     /// Not at all.
     Nothing,
@@ -49,25 +49,26 @@ pub enum Offer<'a> {
 /// A browser that came back from the issuer or an application, and is signed in.
 #[derive(Debug)]
 pub struct SignedIn {
-    /// What it is known by from now on; `None`: as before.
+    /// Its new session cookie; `None`: it keeps the present one.
     pub cookie: Option<SecretString>,
-    /// A page of ours.
+    /// The page of ours that it goes to next.
     pub to: String,
 }
 
-/// Nobody was signed in, or out.
+/// The browser was not signed in, or out.
 #[derive(Debug, thiserror::Error)]
 pub enum SignInError {
     #[error(transparent)]
     Answer(#[from] AnswerError),
-    /// Unknown, expired or used: one answer for all, since telling them apart helps nobody honest.
+    /// Unknown, expired or used. One answer for all three: the difference would help only
+    /// attackers.
     #[error("this step was finished before, or has expired")]
     Unknown,
     #[error("this browser is not the one that the sign-in was started in")]
     OtherBrowser,
     #[error("the answer came from another issuer")]
     OtherIssuer,
-    /// Of a code's characters only.
+    /// `code` has only characters that an error code may have.
     #[error("the issuer answered `{code}`")]
     Denied { code: String },
     #[error(transparent)]
@@ -77,6 +78,7 @@ pub enum SignInError {
 }
 
 impl SignInError {
+    /// Advice that completes the error message, as a lower-case fragment.
     pub fn hint(&self) -> String {
         match self {
             Self::Answer(_) | Self::Unknown | Self::OtherIssuer => "sign in again".into(),
@@ -96,30 +98,32 @@ impl SignInError {
 }
 
 impl SignIn {
-    /// `login`: at the issuer, where it knows us.
+    /// Creates the sign-in of a server. `login` is the one at the issuer, if we are registered
+    /// there.
     pub fn new(broker: Broker, authenticator: Authenticator, login: Option<Login>) -> Self {
         Self(Arc::new(Inner { broker, authenticator, login }))
     }
 
+    /// How a browser can sign in here.
     pub fn offer(&self) -> Offer<'_> {
         let Inner { authenticator, login, .. } = &*self.0;
         match login {
             Some(login) => Offer::Issuer(login.host()),
-            // Beside an issuer a key's person is the issuer's, and signs in there.
+            // If there is an issuer, the owners of personal keys are its users, and sign in there.
             None if authenticator.issuer().is_some() => Offer::Nothing,
             None if authenticator.has_personal_keys() => Offer::Key,
-            // Of several a browser says which one.
+            // With several applications, the browser says which one.
             None => self.only_application().map_or(Offer::Nothing, Offer::Application),
         }
     }
 
-    /// The application of this name, if it can confirm who sits at a browser.
+    /// The application of this name, if it can confirm who uses a browser.
     pub fn application(&self, name: &str) -> Option<&Application> {
         self.0.authenticator.applications().remove(name)
     }
 
-    /// The application that confirms browsers here, if there is one alone. Names of several are not
-    /// shown to browsers that come from none of them.
+    /// The application that confirms browsers here, if there is exactly one. Browsers that come
+    /// from none of several applications are not shown the applications' names.
     pub fn only_application(&self) -> Option<&Application> {
         match self.0.authenticator.applications().into_values().collect::<Vec<_>>()[..] {
             [application] => Some(application),
@@ -138,7 +142,7 @@ impl SignIn {
         applications.into_values().find(|application| application.is_of(&session.caller))
     }
 
-    /// Who calls of this session's person come from.
+    /// The principal for calls of this session's user.
     pub fn principal(&self, session: &Session) -> Principal {
         match self.application_of(session) {
             Some(application) => application.principal(session.caller.user.clone()),
@@ -146,8 +150,11 @@ impl SignIn {
         }
     }
 
-    /// Claims the consent that this browser has brought by a link before its application confirmed
-    /// it; `None`: there is none. Where the browser goes on.
+    /// Claims the consent that this browser brought by a link before its application confirmed the
+    /// browser. Returns the page that the browser goes to; `None`: there is no such consent.
+    ///
+    /// # Errors
+    /// The store cannot be read or written.
     pub async fn claim(
         &self,
         ticket: &str,
@@ -171,13 +178,13 @@ impl SignIn {
         &self.0.authenticator
     }
 
-    /// Whether people sign in by themselves, and not through an application.
+    /// Whether users sign in themselves, and not through an application.
     pub fn is_possible(&self) -> bool {
         matches!(self.offer(), Offer::Issuer(_) | Offer::Key)
     }
 
-    /// Who has signed in with the browser of this cookie. A store that cannot be read knows nobody,
-    /// and whose key or issuer is not in `tools.toml` any more is not signed in any more.
+    /// The session of the browser with this cookie. `None` also if the store cannot be read, or if
+    /// the session's key or issuer is no longer in `tools.toml`.
     pub async fn session(&self, cookie: &SecretString) -> Option<Session> {
         self.find(cookie).await.unwrap_or_else(|error| {
             tracing::warn!(%error, "who has signed in could not be looked up");
@@ -194,20 +201,25 @@ impl SignIn {
             return Ok(None);
         }
         if let Some(seen) = held.value.seen(now) {
-            // `None`: another request has said so, or has signed the browser out, which holds from
-            // the next one on.
+            // `None`: another request has recorded this, or has signed the browser out, which takes
+            // effect at the next request.
             store.replace(seen, &held).await?;
         }
         Ok(Some(held.value))
     }
 
-    /// Whether whoever vouched for a session at its beginning would do so now. A key that was
-    /// exchanged for another may have been known to a stranger, who must not stay signed in by it.
+    /// Whether the key, issuer or application that vouched for a session still does. A replaced key
+    /// may have been known to an attacker, who must not stay signed in with it.
     fn is_vouched_for(&self, session: &Session) -> bool {
         self.0.authenticator.vouches_for(&session.caller, session.key.as_deref())
     }
 
-    /// Where the issuer signs the browser of this cookie in.
+    /// Starts a sign-in at the issuer that ends at the page `to`. Returns the issuer's URL for the
+    /// browser with this cookie.
+    ///
+    /// # Errors
+    /// [`SignInError::Unknown`] without a login at an issuer; [`SignInError::Login`] or
+    /// [`SignInError::Store`] if the issuer or the store fails.
     pub async fn depart(&self, cookie: &SecretString, to: Destination) -> Result<Url, SignInError> {
         let Inner { broker, login, .. } = &*self.0;
         let login = login.as_ref().ok_or(SignInError::Unknown)?;
@@ -225,7 +237,10 @@ impl SignIn {
         Ok(issuer)
     }
 
-    /// The browser came back from the issuer with this query.
+    /// Signs in a browser that came back from the issuer with this query.
+    ///
+    /// # Errors
+    /// [`SignInError`]; then the browser is not signed in.
     pub async fn arrive(
         &self,
         cookie: Option<&SecretString>,
@@ -234,7 +249,7 @@ impl SignIn {
         let Inner { broker, login, .. } = &*self.0;
         let login = login.as_ref().ok_or(SignInError::Unknown)?;
         let answer = AuthorizationResponse::parse(query)?;
-        // One-time: whatever is wrong below, this state is over.
+        // One-time: this state is used up, even if a check below fails.
         let trip = broker.store().await?.redeem_signing_in(&answer.state).await?;
         let trip = trip.ok_or(SignInError::Unknown)?;
         if trip.is_over(broker.0.parts.clock.now()) {
@@ -260,8 +275,12 @@ impl SignIn {
         Ok(SignedIn { cookie: Some(cookie), to: trip.to.as_str().to_owned() })
     }
 
-    /// Signs a browser in by a personal key; `None`: it is nobody's. What the browser is known by from
-    /// now on.
+    /// Signs a browser in with a personal key. Returns its new cookie; `None`: no user has this
+    /// key, or keys do not sign browsers in here.
+    ///
+    /// # Errors
+    /// [`SignInError::Store`] if the store fails; [`SignInError::Unknown`] if the user's access was
+    /// ended.
     pub async fn by_key(
         &self,
         cookie: Option<&SecretString>,
@@ -280,12 +299,15 @@ impl SignIn {
         Ok(Some(self.begin(person, Some(key), cookie, now).await?))
     }
 
-    /// Signs the browser of this cookie out.
+    /// Signs out the browser with this cookie.
+    ///
+    /// # Errors
+    /// [`SignInError::Store`] if the store cannot be read or written.
     pub async fn leave(&self, cookie: &SecretString) -> Result<(), SignInError> {
         let store = self.0.broker.store().await?;
         for _ in 0..MOST_TRIES {
             let Some(held) = store.session(cookie).await? else { return Ok(()) };
-            // Else it was just seen in another tab, and is to end all the same.
+            // Otherwise another tab has just used the session; it must end all the same.
             if store.forget(&held).await? {
                 self.record(Some(&held.value.caller), SignInOutcome::SignedOut);
                 return Ok(());
@@ -294,14 +316,14 @@ impl SignIn {
         Err(StoreError::Contended.into())
     }
 
-    /// Begins a session under a cookie that nobody can have planted (session fixation), and ends the
-    /// one before.
+    /// Begins a session under a new cookie, which an attacker cannot have planted (session
+    /// fixation), and ends the previous session.
     ///
-    /// `vouched_at`: when the issuer was asked for the person, or when the key or the application said
-    /// who it is.
+    /// `vouched_at` is when the issuer was asked, or when the key or the application identified the
+    /// user.
     ///
     /// # Errors
-    /// [`SignInError::Unknown`] if the person's access was ended since.
+    /// [`SignInError::Unknown`] if the user's access was ended since.
     pub(super) async fn begin(
         &self,
         person: Person,
@@ -320,7 +342,8 @@ impl SignIn {
         let cookie = secret::random();
         let store = broker.store().await?;
         store.begin_session(&cookie, &session).await?;
-        // After it is written, so that either this finds the end of the access or that finds the session.
+        // Checked after the session is written: either this sees that the access has ended, or
+        // ending the access sees the session.
         if store.is_cut_off(&session.caller, vouched_at).await? {
             self.leave(&cookie).await?;
             return Err(SignInError::Unknown);

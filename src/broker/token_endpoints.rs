@@ -1,14 +1,14 @@
-//! What is known of providers' token endpoints in this process: which are in trouble and which refuse
-//! us, so that neither calls nor people ask them more often than does any good.
+//! State of the providers' token endpoints in this process: which are in trouble and which refuse
+//! us, so that neither calls nor users ask them more often than is useful.
 //!
 //! | the token endpoint | how often it is asked |
 //! |---|---|
 //! | answers | whenever a token is needed |
-//! | in trouble (5xx, 429, no answer, …) | by one call at a time, after a pause that grows to [`MAX_PAUSE`]; the others wait for [`TROUBLE_PATIENCE`], share that call's failure, and go on once it succeeds |
+//! | in trouble (5xx, 429, no answer, …) | by one call at a time, after a pause that grows to [`MAX_PAUSE`]; the other calls wait up to [`TROUBLE_PATIENCE`], share that call's failure, and continue once it succeeds |
 //! | says `Retry-After` | not before that, up to [`MAX_RETRY_AFTER`] |
 //! | refuses our client | not at all for [`CLIENT_REFUSAL_PAUSE`] |
 //!
-//! Pauses run on the monotonic clock, as calls wait for their end.
+//! Pauses use the monotonic clock, because calls wait for their end.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -21,55 +21,58 @@ use tokio::time::Instant;
 use crate::model::{ProviderId, Scopes, Time};
 use crate::oauth::{TokenError, Verdict};
 
-/// How long a provider that refuses our client is not asked at all: every call would only be refused
-/// again, and some providers lock clients out that insist.
+/// How long a provider that refuses our client is not asked at all: every request would be refused
+/// again, and some providers lock out clients that keep asking.
 pub(super) const CLIENT_REFUSAL_PAUSE: Duration = Duration::from_mins(1);
-/// How long an endpoint in trouble is not asked while the old access token still works.
+/// How long after a failure the endpoint is not asked while the old access token still works.
 pub(super) const REST: Duration = Duration::from_secs(15);
-/// The pause after the first failure; that much longer after each further one.
+/// Pause after the first failure; grows by this much per further failure, up to [`MAX_PAUSE`].
 const PAUSE_STEP: Duration = Duration::from_secs(1);
 const MAX_PAUSE: Duration = Duration::from_secs(5);
-/// The longest `Retry-After` that is remembered: one answer must not keep everybody out for an hour.
+/// Longest `Retry-After` honoured; a longer one is cut to it, so that one answer cannot lock all
+/// users out for an hour.
 const MAX_RETRY_AFTER: Duration = Duration::from_mins(1);
-/// How long a call waits for an endpoint that is known to be in trouble.
+/// How long a call waits for an endpoint that is known to be in trouble; then it gets that error.
 pub(super) const TROUBLE_PATIENCE: Duration = Duration::from_secs(6);
-/// How often the same failure of the same provider is logged; in between it is counted.
+/// Interval between log lines for the same failure of the same provider; those in between are
+/// counted.
 const LOG_PAUSE: Duration = Duration::from_mins(1);
-/// Kinds of failure that are told apart for the log.
+/// Distinct failures counted for the log; above this number, all counts are dropped.
 const MAX_LOGGED: usize = 1000;
 
 #[derive(Default)]
 pub(super) struct TokenEndpoints {
-    /// Who is not asked: until when, and what it said.
+    /// Cached refusals: valid until when, and the provider's error.
     refusing: Mutex<HashMap<RefusalKey, (Time, Arc<TokenError>)>>,
     troubled: Mutex<HashMap<ProviderId, Trouble>>,
-    /// Some trouble has ended, or an attempt to find out.
+    /// Notified when an endpoint's trouble ends, or a probe of it.
     changed: Notify,
     logged: Mutex<HashMap<(ProviderId, String), Logged>>,
 }
 
-/// What a refusal is about.
+/// Subject of a refusal.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(super) enum RefusalKey {
     /// Our client, at this provider.
     Client(ProviderId),
     /// These scopes, for our client.
     Scopes(ProviderId, Scopes),
-    /// One person's account, by the name of its connection.
+    /// One user's account, by the name of its connection.
     Account(String),
 }
 
 struct Trouble {
     source: Arc<TokenError>,
-    /// Since the endpoint last answered.
+    /// Failures since the endpoint last answered.
     failures: u32,
-    /// How many of them were met by the one call that found out whether it answers again.
+    /// Failures of probes, that is, of the one call at a time that tests whether the endpoint
+    /// answers.
     failed_probes: u32,
-    /// When the last one was, by the wall clock.
+    /// When the last failure occurred, by the wall clock.
     failed_at: Time,
-    /// Not asked before.
+    /// The endpoint is not asked before this time.
     until: Instant,
-    /// Whether a call is finding out whether it answers again.
+    /// Whether a probe is running.
     is_probed: bool,
 }
 
@@ -78,11 +81,11 @@ struct Logged {
     suppressed: u32,
 }
 
-/// Leave to ask a token endpoint.
+/// Permission to ask a token endpoint.
 pub(super) struct Admission<'a> {
     endpoints: &'a TokenEndpoints,
     provider: ProviderId,
-    /// Whether the endpoint is known to be in trouble, so that this is the one call that asks it.
+    /// Whether the endpoint is in trouble and this is the one call that tests it.
     pub(super) is_probe: bool,
 }
 
@@ -98,11 +101,11 @@ impl Drop for Admission<'_> {
 }
 
 impl TokenEndpoints {
-    /// Leave to ask this provider's token endpoint, as soon as that makes sense.
+    /// Waits for permission to ask this provider's token endpoint.
     ///
     /// # Errors
-    /// The trouble that it is in, where it is not to be asked within [`TROUBLE_PATIENCE`] or another
-    /// call has just found it unchanged.
+    /// The endpoint's trouble, if it may not be asked within [`TROUBLE_PATIENCE`] or another call
+    /// has just found it unchanged.
     pub(super) async fn admitted(
         &self,
         provider: &ProviderId,
@@ -112,7 +115,7 @@ impl TokenEndpoints {
             |is_probe| Ok(Admission { endpoints: self, provider: provider.clone(), is_probe });
         let mut seen = None;
         loop {
-            // Before looking, so that a change in between is not missed.
+            // Subscribed before the check, so that a change in between is not missed.
             let changed = self.changed.notified();
             let look = {
                 let mut troubled = self.troubled.lock();
@@ -134,12 +137,13 @@ impl TokenEndpoints {
         }
     }
 
-    /// The trouble that this provider's token endpoint is known to be in.
+    /// Returns the trouble that this provider's token endpoint is known to be in.
     pub(super) fn trouble(&self, provider: &ProviderId) -> Option<Arc<TokenError>> {
         self.troubled.lock().get(provider).map(|trouble| Arc::clone(&trouble.source))
     }
 
-    /// The same, if it showed within [`REST`]: then a token that still lives is used as it is.
+    /// Like [`Self::trouble`], within [`REST`] of the last failure: a live token is then used as it
+    /// is.
     pub(super) fn late_trouble(&self, provider: &ProviderId, now: Time) -> Option<Arc<TokenError>> {
         let troubled = self.troubled.lock();
         let trouble = troubled.get(provider)?;
@@ -147,8 +151,8 @@ impl TokenEndpoints {
         is_ahead(until, now, REST).then(|| Arc::clone(&trouble.source))
     }
 
-    /// Notes how asking went, and writes a failure to the log as `what`: once a minute, with how
-    /// often it was seen since.
+    /// Records a failed request and logs it as `what`: once per [`LOG_PAUSE`], with the number of
+    /// repetitions since.
     pub(super) fn failed(
         &self,
         provider: &ProviderId,
@@ -184,7 +188,7 @@ impl TokenEndpoints {
         }
     }
 
-    /// How often this failure was seen since its last line in the log, if it is time for another one.
+    /// Returns how often this failure was left out of the log, if its next log line is due.
     fn line_of(&self, provider: &ProviderId, error: String, now: Instant) -> Option<u32> {
         let mut logged = self.logged.lock();
         if logged.len() > MAX_LOGGED {
@@ -204,7 +208,7 @@ impl TokenEndpoints {
         }
     }
 
-    /// It answers, whatever it says.
+    /// Records that the endpoint answers, with success or a refusal; this ends its trouble.
     pub(super) fn answered(&self, provider: &ProviderId) {
         let ended = self.troubled.lock().remove(provider);
         if let Some(Trouble { failures, .. }) = ended {
@@ -213,22 +217,22 @@ impl TokenEndpoints {
         }
     }
 
-    /// What a provider that refuses one of these would only say again.
+    /// The cached refusal of one of these, valid for [`CLIENT_REFUSAL_PAUSE`].
     pub(super) fn refusal(&self, about: &[RefusalKey], now: Time) -> Option<Arc<TokenError>> {
         let mut refusing = self.refusing.lock();
         refusing.retain(|_, (until, _)| is_ahead(*until, now, CLIENT_REFUSAL_PAUSE));
         about.iter().find_map(|key| refusing.get(key)).map(|(_, source)| Arc::clone(source))
     }
 
-    /// Does not ask about this for [`CLIENT_REFUSAL_PAUSE`].
+    /// Caches a refusal: no request about this is made for [`CLIENT_REFUSAL_PAUSE`].
     pub(super) fn leave_alone(&self, about: RefusalKey, source: Arc<TokenError>, now: Time) {
         let until = now.after(CLIENT_REFUSAL_PAUSE);
         self.refusing.lock().insert(about, (until, source));
     }
 }
 
-/// Whether a pause goes on. One that ends later than it can have been meant to was begun before the
-/// clock was set back.
+/// Whether a pause is still running. If more than `pause` is left of it, the clock was set back
+/// since it began, and the pause counts as over.
 pub(super) fn is_ahead(until: Time, now: Time, pause: Duration) -> bool {
     now < until && until.since(now) <= pause
 }

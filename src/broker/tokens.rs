@@ -1,5 +1,5 @@
-//! The single owner of freshness: decides whether a grant is good for a call. [`super::renewal`]
-//! renews it.
+//! The single owner of token freshness: decides whether a grant is good for a call.
+//! [`super::renewal`] renews it.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -16,10 +16,10 @@ use crate::model::{Grant, PromptReason, ProviderId, Scopes, Standing, Time, Tool
 use crate::oauth::TokenError;
 use crate::store::{Held, StoreError};
 
-/// How long a call whose token still lives waits for a better one.
+/// How long a call whose token still lives waits for a better one; then it uses the old one.
 const USABLE_PATIENCE: Duration = Duration::from_secs(5);
 
-/// What a caller has at a provider.
+/// A caller's access at a provider.
 pub(super) enum Access {
     Ready(Ready),
     /// A person must consent before the call can run.
@@ -27,7 +27,7 @@ pub(super) enum Access {
         needed: Scopes,
         reason: PromptReason,
     },
-    /// The API has refused the token, and nothing is there to renew it with.
+    /// The API has refused the token, and there is no refresh token to renew it with.
     Refused,
 }
 
@@ -36,12 +36,12 @@ pub(super) struct Ready {
     pub(super) token: SecretString,
     /// The user that belongs to a pasted password.
     pub(super) user: Option<String>,
-    /// For step-up: what the token is good for.
+    /// Scopes of the token, for step-up.
     pub(super) granted: Scopes,
     pub(super) connected_at: Time,
 }
 
-/// Why nothing can be said about a caller's access right now. Never a reason to ask for consent.
+/// Why a caller's access cannot be determined right now. Never a reason to ask for consent.
 #[derive(Clone, Debug, thiserror::Error)]
 pub(super) enum AccessError {
     #[error(transparent)]
@@ -76,10 +76,10 @@ impl From<SetupError> for AccessError {
 }
 
 impl Broker {
-    /// A token of this caller that is good for `needed`.
+    /// Returns a token of this caller that is good for `needed`.
     ///
-    /// `rejected` is a token that the API has just refused: it is not handed out again, however
-    /// long it was meant to live.
+    /// `rejected` is a token that the API has just refused: it is not handed out again, even if it
+    /// has not expired.
     pub(super) async fn access(
         &self,
         connection: &Connection,
@@ -93,7 +93,7 @@ impl Broker {
             Judgement::Settled(access) => return Ok(access),
             Judgement::Renew(held) => *held,
         };
-        // A token that still lives does for this call if a new one is not to be had at once.
+        // A token that still lives is good enough for this call if no new one is available at once.
         let is_usable = rejected.is_none() && stale.value.tokens.is_live(self.0.parts.clock.now());
         let now = self.0.parts.clock.now();
         let renewal = self.renew(connection, rejected, is_usable);
@@ -102,7 +102,7 @@ impl Broker {
         } else if self.0.endpoints.late_trouble(&connection.provider.id, now).is_some() {
             return self.hand_out(stale).await;
         } else {
-            // It goes on by itself, and the next call finds the new token.
+            // The renewal continues in the background, and the next call finds the new token.
             tokio::time::timeout(USABLE_PATIENCE, renewal).await.unwrap_or(Ok(()))
         };
         match renewed {
@@ -110,8 +110,8 @@ impl Broker {
             Err(AccessError::Refresh { .. } | AccessError::Elsewhere { .. }) if is_usable => {
                 return self.hand_out(stale).await;
             }
-            // It may have ended, or this server may be to blame: the person is asked, and what they
-            // had is kept until they have answered.
+            // The grant may have ended, or this server may be at fault: the user is asked, and the
+            // old grant is kept until the user has answered.
             Err(AccessError::Refresh { refusals, .. }) if refusals >= MAX_UNCLEAR_REFUSALS => {
                 let needed = needed.clone();
                 return Ok(Access::Missing { needed, reason: PromptReason::NotRenewed });
@@ -120,17 +120,18 @@ impl Broker {
         }
         let held = self.grant_of(connection).await?;
         match self.judge(connection, held, needed, rejected) {
-            // The latter is stale on arrival: its life is shorter than its way. It is tried as it is.
+            // `Renew`: the new token is stale already, because its lifetime is too short. Try it as
+            // it is.
             Judgement::Ready(held) | Judgement::Renew(held) => self.hand_out(*held).await,
             Judgement::Settled(access) => Ok(access),
         }
     }
 
-    /// A token for one call. What is to be used once is deleted first: of two calls at the same
-    /// instant one gets it.
+    /// Hands out a token for one call. A use-once token is deleted first, so that only one of two
+    /// concurrent calls gets it.
     async fn hand_out(&self, held: Held<Grant>) -> Result<Access, AccessError> {
-        // As the person agreed to: another tools.toml with a stricter setting is no reason to take
-        // away what this one may use for longer.
+        // As the user agreed, not as `tools.toml` says now: a stricter setting must not delete what
+        // another `tools.toml` may use for longer.
         let is_for_once = held.value.retention == Retention::UseOnce;
         if is_for_once && !self.store().await?.forget(&held).await? {
             let reason = PromptReason::NotConnected;
@@ -151,7 +152,8 @@ impl Broker {
         let Connection { caller, provider, bound, account } = connection;
         let store = self.store().await?;
         let held = store.grant(caller, &provider.id, &bound.fingerprint, account).await?;
-        // A `tools.toml` that adds hosts would carry the token to where nobody agreed to.
+        // A `tools.toml` that adds hosts would send the token to hosts that the user never agreed
+        // to.
         let mut held = held.filter(|held| held.value.binding.covers(&bound.binding));
         if let Some(held) = &mut held
             && retention(connection, &held.value) != Retention::Refresh
@@ -193,7 +195,7 @@ impl Broker {
         }
     }
 
-    /// The API refuses a token that should be good and cannot be renewed.
+    /// Ends a grant whose token the API refuses although it should be good and cannot be renewed.
     pub(super) async fn give_up(
         &self,
         connection: &Connection,
@@ -201,12 +203,12 @@ impl Broker {
     ) -> Result<(), AccessError> {
         let Some(held) = self.grant_of(connection).await? else { return Ok(()) };
         let tokens = &held.value.tokens;
-        // One whose life ran out on its way to the API was refused for that.
+        // A token that expired before it reached the API was refused for that.
         let is_meant = tokens.is_live(self.0.parts.clock.now());
         if is_meant && tokens.access.expose_secret() == rejected.expose_secret() {
             let now = self.0.parts.clock.now();
             let ended = held.value.ended("the API refuses the access token", now);
-            // Replaced meanwhile: then what stands there is not what was refused.
+            // `None`: replaced since, so the present grant is not the refused one.
             self.store().await?.replace(ended, &held).await?;
         }
         Ok(())
@@ -215,12 +217,12 @@ impl Broker {
 
 pub(super) enum Judgement {
     Ready(Box<Held<Grant>>),
-    /// There is nothing to hand out.
+    /// There is no token to hand out.
     Settled(Access),
     Renew(Box<Held<Grant>>),
 }
 
-/// The stricter of what the person agreed to and what `tools.toml` says now.
+/// The stricter of what the user agreed to and what `tools.toml` says now.
 fn retention(connection: &Connection, grant: &Grant) -> Retention {
     grant.retention.max(connection.provider.retention)
 }
@@ -235,7 +237,7 @@ pub(super) fn ready(grant: Grant) -> Ready {
 }
 
 impl AccessError {
-    /// What went wrong and what to do, for whoever can do it.
+    /// Describes what went wrong and what to do, addressed to the party that can do it.
     pub(super) fn result(&self) -> ToolResult {
         self.told().because(match self {
             Self::Store(_) => CallOutcome::StoreUnavailable,

@@ -1,7 +1,7 @@
 //! Consents that an application confirms after the provider has granted them (`confirm = "after"`).
 //!
-//! The code is exchanged at once, since it lives for minutes, and what comes of it is kept apart from
-//! the grants of the link's user until the application has confirmed the browser that brought it. The
+//! The code lives only for minutes, so it is exchanged at once. The result is kept apart from the
+//! grants of the link's user until the application has confirmed the browser that brought it. The
 //! link alone never claims a consent: an attacker who consents with her account in her browser can
 //! have the application confirm another browser, and must not gain by opening the link once more.
 
@@ -20,7 +20,7 @@ use crate::store::{Held, StoreError};
 /// Whether an unclaimed consent must end at the provider.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum EndThere {
-    /// It is another person's, by all that is known.
+    /// As far as is known, it is another person's.
     Always,
     /// Unless its account may be one that the link's user has connected: many providers end all
     /// tokens of an account together.
@@ -28,7 +28,7 @@ enum EndThere {
 }
 
 impl Broker {
-    /// Keeps what a browser brought that the application has not confirmed.
+    /// Stores a consent brought by a browser that the application has not confirmed.
     pub(super) async fn keep_unclaimed(
         &self,
         authorization: &Authorization,
@@ -69,8 +69,8 @@ impl Broker {
             given_at,
         };
         store.keep_unclaimed(&unclaimed).await?;
-        // After it is written, so that either this finds the end of the user's access or that finds the
-        // consent, whose code was exchanged meanwhile.
+        // Checked after it is written: either this sees that the user's access has ended, or ending
+        // the access sees the consent, whose code was exchanged at that moment.
         if store.is_cut_off(&authorization.caller, authorization.created_at).await? {
             let ticket = authorization.ticket.expose_secret();
             if let Some(held) = store.unclaimed(ticket, browser).await? {
@@ -80,7 +80,7 @@ impl Broker {
         }
         self.record_consent(authorization, ConsentOutcome::AwaitsConfirmation);
         for _ in 0..MOST_TRIES {
-            // Replaced by a newer link: the consent goes to the one that it was given by.
+            // Replaced by a newer link: the consent stays with the link that it was given by.
             let Some(held) = store.reread(authorization).await? else { return Ok(()) };
             let since = held.value.unclaimed_since.unwrap_or(given_at);
             let longer = Authorization { unclaimed_since: Some(since), ..held.value.clone() };
@@ -100,7 +100,7 @@ impl Broker {
         Ok(self.store().await?.unclaimed(ticket, browser).await?.is_some())
     }
 
-    /// Makes the grant of the consent that this browser has brought by this link, now that the
+    /// Turns the consent that this browser has brought by this link into a grant, now that the
     /// browser is known to be the caller's; `None`: there is no such consent.
     pub(super) async fn claim(
         &self,
@@ -118,7 +118,7 @@ impl Broker {
         if held.value.is_expired(self.0.parts.clock.now()) {
             return Ok(None);
         }
-        // The user's last word counts.
+        // A later refusal by the user wins.
         let now = store.successor(authorization).await?;
         if now.is_some_and(|now| now.value.refusals.iter().any(|at| at > given_at)) {
             self.drop_unclaimed(held, EndThere::UnlessConnected).await?;
@@ -129,19 +129,19 @@ impl Broker {
             store.forget(&held).await?;
             return Ok(Some(link));
         }
-        // Kept first: were it forgotten first, a crash in between would lose the consent.
+        // Stored first: if it were deleted first, a crash in between would lose the consent.
         let arrival = self.arrived(authorization.clone(), grant.clone(), false).await?;
         store.forget(&held).await?;
         Ok(Some(arrival))
     }
 
-    /// Drops the consent that a browser has brought by a link, since the application has not
-    /// confirmed that browser but another one, or another user. False: there is none.
+    /// Drops the consent that a browser has brought by a link, because the application has
+    /// confirmed another browser or another user. Returns false if there is none.
     ///
-    /// `confirmed` is the user that the application named. Where that user has an account at this
-    /// provider, it may be the one that the browser has just consented with, and many providers end all
-    /// tokens of an account together: a forwarded link must not end the consent of the person it was
-    /// forwarded to. Then nothing is revoked.
+    /// `confirmed` is the user that the application named. If that user has an account at this
+    /// provider, it may be the one that the browser has just consented with, and many providers end
+    /// all tokens of an account together. Then nothing is revoked: a forwarded link must not end
+    /// the consent of the person it was forwarded to.
     pub(super) async fn refuse_unclaimed(
         &self,
         ticket: &str,
@@ -168,8 +168,7 @@ impl Broker {
         Ok(true)
     }
 
-    /// Ends all unclaimed consents of this user, whose access ends.
-    /// Says what the providers did.
+    /// Ends all unclaimed consents of this user, whose access ends. Returns how each one ended.
     pub(super) async fn end_unclaimed_of(&self, caller: &Caller) -> Result<Vec<Ended>, StoreError> {
         let mut ended = Vec::new();
         for held in self.store().await?.all_unclaimed().await? {
@@ -182,7 +181,7 @@ impl Broker {
         Ok(ended)
     }
 
-    /// Ends the unclaimed consents for an account that is disconnected: one that is claimed later would
+    /// Ends the unclaimed consents for an account that is being disconnected: a later claim would
     /// connect it again without a new consent.
     pub(super) async fn end_unclaimed_at(
         &self,
@@ -213,20 +212,21 @@ impl Broker {
     async fn drop_unclaimed(&self, held: Held<Unclaimed>, end: EndThere) -> Result<(), StoreError> {
         if let Some((client, grant)) = self.take_unclaimed(held, end).await? {
             let broker = self.clone();
-            // Beside the answer, since a provider may take long; waited for when the process ends.
+            // In the background, since a provider may take long; the end of the process waits for
+            // it.
             self.0.tasks.spawn(async move { broker.end_there(&client, &grant).await });
         }
         Ok(())
     }
 
-    /// Deletes an unclaimed consent. Returns it where it has to end at the provider too.
+    /// Deletes an unclaimed consent. Returns it if it has to end at the provider too.
     async fn take_unclaimed(
         &self,
         held: Held<Unclaimed>,
         end: EndThere,
     ) -> Result<Option<(ClientRegistration, Grant)>, StoreError> {
         let there = self.connected_beside(&held.value).await?;
-        // Of several that drop it one ends it at the provider.
+        // Only one of several concurrent callers ends it at the provider.
         if !self.store().await?.forget(&held).await? {
             return Ok(None);
         }
@@ -244,8 +244,8 @@ impl Broker {
         Ok(Some((trip.client, grant)))
     }
 
-    /// What the link's user has connected in the place that an unclaimed consent is for, and what they
-    /// are asked about there.
+    /// Grants of the link's user in the place that an unclaimed consent is for: the connected one,
+    /// and the one that the user is being asked about.
     async fn connected_beside(&self, of: &Unclaimed) -> Result<Vec<Grant>, StoreError> {
         let store = self.store().await?;
         let Authorization { caller, provider, binding, account, .. } = &of.authorization;

@@ -1,8 +1,8 @@
 //! Consents that a provider has granted and the store could not keep, because its disk was full.
 //!
-//! The code that bought them is spent (RFC 6749 §4.1.2), so the tokens here are all there is of the
-//! consent. They are held until there is room, as renewed tokens are: the store is tried again now
-//! and then, at the next call, and when the server ends.
+//! The code that bought them is spent (RFC 6749 §4.1.2), so these tokens are the only copy of the
+//! consent. Like renewed tokens, they stay in memory until there is room: the store is tried again
+//! periodically, at the next call, and when the server ends.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -19,26 +19,30 @@ use crate::model::event::ConsentOutcome;
 use crate::model::{Authorization, Grant};
 use crate::store::StoreError;
 
-/// How often the store is tried again: a call may be a long time coming.
+/// Pause between retries of the store. They run in the background: the next call may be a long time
+/// coming.
 const PAUSE: Duration = Duration::from_secs(2);
+/// Background retries per consent; after that, only a call or the end of the process tries again.
 const MOST_TRIES_LATER: u32 = 300;
-/// How long the end of the process waits for room, and how often it looks. Container runtimes kill ten
-/// seconds after the signal.
+/// How long the ending process waits for room. Container runtimes kill it ten seconds after the
+/// signal.
 const LAST_SAVES: Duration = Duration::from_secs(6);
+/// Pause between retries while the process ends.
 const LAST_PAUSE: Duration = Duration::from_millis(250);
 
-/// What came of an authorization.
+/// A consent that the provider has granted, to be made durable.
 pub(super) struct Granted {
     pub(super) authorization: Authorization,
     pub(super) grant: Grant,
-    /// Whether the person has said that they mean this account, if it is another one than before.
+    /// Whether the user has confirmed this account, if it is another one than before.
     pub(super) is_meant: bool,
-    /// Fingerprint of the browser that brought it, where the application has to confirm that first.
+    /// Fingerprint of the browser that brought it, if the application must confirm that browser
+    /// first.
     pub(super) unclaimed_by: Option<String>,
 }
 
-/// The consents held, by the account that they are for. Whoever keeps one has it locked, so that a
-/// call that comes meanwhile does not ask for another.
+/// Held consents, by the account that they are for. A consent is locked while it is being stored,
+/// so that a call at that moment does not ask for another one.
 #[derive(Default)]
 pub(super) struct Unkept(Mutex<HashMap<String, Arc<tokio::sync::Mutex<Option<Granted>>>>>);
 
@@ -49,13 +53,14 @@ impl Unkept {
 }
 
 impl Broker {
-    /// Makes a consent durable, and only then tells whoever waits for it. False: the person is to
-    /// say first whether they mean another account than before.
+    /// Makes a consent durable and only then notifies its waiters. Returns false if it has not
+    /// become an account: the user or the application must confirm it first, or the user's access
+    /// was ended.
     pub(super) async fn write_down(&self, granted: &Granted) -> Result<bool, StoreError> {
         self.write(granted, |_| false).await
     }
 
-    /// Holds a consent that the store could not keep.
+    /// Holds a consent in memory that the store could not keep, and retries in the background.
     pub(super) fn hold(&self, granted: Granted) {
         let name = granted.name();
         tracing::error!(provider = %granted.grant.provider, "a consent is held until the store has room");
@@ -74,13 +79,13 @@ impl Broker {
         });
     }
 
-    /// Keeps what is held for an account, if anything is.
+    /// Stores the consent held for an account, if there is one.
     pub(super) async fn keep_held(&self, name: &str) -> Result<(), StoreError> {
         let Some(held) = self.0.unkept.0.lock().get(name).cloned() else { return Ok(()) };
         let mut consent = held.lock().await;
         if let Some(found) = &*consent {
-            // It may have been written just before that failed, and renewed since; and whoever has
-            // consented once more has done so knowing of this one's failure.
+            // The failed write may have reached the store, and the grant may have been renewed
+            // since. A newer consent also wins: the user gave it knowing that this one had failed.
             let is_settled = |there: &Grant| there.connected_at >= found.grant.connected_at;
             self.write(found, is_settled).await?;
             *consent = None;
@@ -89,7 +94,7 @@ impl Broker {
         Ok(())
     }
 
-    /// Tries once more to keep what is held, up to the first that fails again.
+    /// Tries again to store the held consents; stops at the first failure.
     async fn keep_all_held(&self) {
         let names: Vec<String> = self.0.unkept.0.lock().keys().cloned().collect();
         for name in names {
@@ -99,12 +104,13 @@ impl Broker {
         }
     }
 
-    /// Consents that are held in memory, new and renewed ones.
+    /// Number of consents held in memory, new and renewed ones.
     fn held(&self) -> usize {
         self.0.unkept.0.lock().len() + self.unsaved()
     }
 
-    /// Says what a restart would cost, since an operator may restart precisely because the store fails.
+    /// Logs what a restart would cost, since an operator may restart precisely because the store
+    /// fails.
     pub(super) fn say_what_is_held(&self) {
         let held = self.held();
         if held > 0 && self.0.held_said.swap(held, Ordering::Relaxed) < held {
@@ -115,7 +121,8 @@ impl Broker {
         }
     }
 
-    /// Tries for [`LAST_SAVES`] to keep what is held in memory, with the room that the reserve gives.
+    /// Tries for [`LAST_SAVES`] to store what is held in memory, in the space that the reserve
+    /// frees.
     pub(super) async fn save_before_the_end(&self) {
         self.save_the_unsaved().await;
         self.keep_all_held().await;
@@ -153,8 +160,8 @@ impl Broker {
         }
     }
 
-    /// Writes the grant over whatever stands there, unless that `is_settled`: a renewal of the old
-    /// grant may come in between, and the new consent is the one that counts.
+    /// Writes the grant over the present one, unless that `is_settled`. If a renewal of the old
+    /// grant comes in between, the new consent wins.
     async fn write(
         &self,
         Granted { authorization, grant, is_meant, unclaimed_by }: &Granted,
@@ -181,8 +188,8 @@ impl Broker {
         };
         let is_kept = matches!(end, End::Completed(_));
         self.conclude(authorization, end).await?;
-        // After it is written beside the link, so that either this finds the end of the user's access or
-        // that finds the candidate.
+        // Checked after the candidate is written to the link: either this sees that the user's
+        // access has ended, or ending the access sees the candidate.
         if !is_kept && self.store().await?.is_cut_off(caller, begun_at).await? {
             self.end_candidate(authorization, grant).await;
             return Ok(false);
@@ -193,7 +200,7 @@ impl Broker {
         Ok(is_kept)
     }
 
-    /// Ends the consent of another account than before at the provider.
+    /// Ends the consent for another account than before at the provider.
     async fn end_candidate(&self, authorization: &Authorization, candidate: &Grant) {
         if let Way::Code(trip) = &authorization.trip.way {
             Box::pin(self.end_there(&trip.client, candidate)).await;

@@ -1,9 +1,10 @@
-//! When each grant was last used, for the people who gave it.
+//! When each grant was last used, for the users who gave it.
 //!
-//! A call only notes it in memory: one lookup under a lock, and no allocation but for the first of
-//! an hour. It is written down behind the calls, at most once an hour for each grant and one grant
-//! after the other, so that thousands of people who call at the same minute do not wait for the disk;
-//! and when the server ends. To the hour is exact enough for "is this still of use to me?".
+//! A call only notes the use in memory: one lookup under a lock, and no allocation except for the
+//! first use in an hour. The uses are written in the background, at most once an hour per grant and
+//! one grant after the other, so that thousands of users who call in the same minute do not wait
+//! for the disk; the rest is written when the server ends. To the hour is exact enough for "is this
+//! still of use to me?".
 
 use std::collections::{HashMap, VecDeque};
 use std::time::Duration;
@@ -15,14 +16,15 @@ use super::Broker;
 use crate::model::{Grant, Time};
 use crate::store::{Held, Key, StoreError};
 
-/// How far apart two records of one grant's use are.
+/// Interval between two writes of one grant's use.
 const EVERY: Duration = Duration::from_hours(1);
-/// Grants that are remembered, at some 250 bytes each. Of more than that some go unnoted.
+/// Grants kept in memory, at about 250 bytes each. Above this number, some uses are not noted.
 const MOST: usize = 16 * 1024;
-/// Between two records.
+/// Pause between two writes.
 const PAUSE: Duration = Duration::from_millis(20);
-/// Records under way at a time when the server ends, and how long that may take.
+/// Concurrent writes when the server ends.
 const AT_ONCE: usize = 32;
+/// Time limit for these writes; uses not written by then are lost.
 const AT_THE_END: Duration = Duration::from_secs(2);
 
 /// The uses that this process has seen.
@@ -31,22 +33,22 @@ pub(super) struct Usage(Mutex<Seen>);
 
 #[derive(Default)]
 struct Seen {
-    /// By the place of the grant.
+    /// By the store key of the grant.
     uses: HashMap<Key, Use>,
-    /// Those to be written down.
+    /// Grants whose use is to be written.
     due: VecDeque<Key>,
     is_writing: bool,
 }
 
 struct Use {
     last: Time,
-    /// Up to when it has been written down.
+    /// Latest use that was written.
     written: Option<Time>,
     is_due: bool,
 }
 
 impl Usage {
-    /// Remembers a use. True: what is due waits for somebody to write it down.
+    /// Notes a use. Returns true if the caller must start to write what is due.
     fn see(&self, place: &Key, now: Time) -> bool {
         let Seen { uses, due, is_writing } = &mut *self.0.lock();
         if let Some(seen) = uses.get_mut(place) {
@@ -69,7 +71,7 @@ impl Usage {
         !std::mem::replace(is_writing, true)
     }
 
-    /// The next that is due; where there is none, whoever asks has stopped writing.
+    /// The next use to write. `None` also records that the caller has stopped writing.
     fn next(&self) -> Option<(Key, Time)> {
         let Seen { uses, due, is_writing } = &mut *self.0.lock();
         let next = due.pop_front().and_then(|place| {
@@ -86,7 +88,7 @@ impl Usage {
         self.0.lock().uses.get(place).map(|seen| seen.last)
     }
 
-    /// All that has not been written down. From here on nothing is due.
+    /// Takes all uses that have not been written. Nothing is due afterwards.
     fn rest(&self) -> Vec<(Key, Time)> {
         let Seen { uses, due, .. } = std::mem::take(&mut *self.0.lock());
         drop(due);
@@ -109,7 +111,8 @@ impl Broker {
         }
     }
 
-    /// When a token of this grant was last handed out, here or as another process has written down.
+    /// When a token of this grant was last handed out, here or, as the store says, by another
+    /// process.
     pub(super) async fn last_use(&self, grant: &Held<Grant>) -> Option<Time> {
         let written = async { self.store().await?.last_use(grant.place()).await };
         let written = written.await.unwrap_or_else(|error| {
@@ -117,11 +120,11 @@ impl Broker {
             None
         });
         let last = self.0.usage.last(grant.place()).max(written);
-        // That of a grant which stood in the same place before says nothing of this one.
+        // An earlier use belongs to a grant that stood in the same place before.
         last.filter(|at| *at >= grant.value.connected_at)
     }
 
-    /// Writes down what is newer than what the store has.
+    /// Writes all uses that are newer than those in the store.
     pub(super) async fn write_uses(&self) {
         let rest = stream::iter(self.0.usage.rest());
         let all = rest.for_each_concurrent(AT_ONCE, async |(place, at)| {
@@ -136,7 +139,7 @@ impl Broker {
         let written: Result<(), StoreError> =
             async { self.store().await?.note_use(place, at).await }.await;
         if let Err(error) = written {
-            // Tried again in an hour. Nobody's call depends on it.
+            // Tried again in an hour. No call depends on it.
             tracing::debug!(%error, "when an account was used was not written down");
         }
     }

@@ -1,10 +1,10 @@
-//! The users of this server: who has connected what, and ending it on behalf of the operator or of the
-//! application whose users they are.
+//! The users of this server: what they have connected, and ending it on behalf of the operator or
+//! of the application that the users belong to.
 //!
 //! Ending all of a user's access also ends what is only begun: open links, redirects to a provider,
-//! unconfirmed consents, browser sessions. A consent whose code is being exchanged at this moment is
-//! found by the cutoff, which is written before the grants are looked up and read after a grant is
-//! written, so that one of the two sees the other.
+//! unconfirmed consents, browser sessions. The cutoff finds a consent whose code is being exchanged
+//! at that moment: it is written before the grants are looked up and read after a grant is written,
+//! so that one of the two sees the other.
 
 use super::Broker;
 use super::connect::ConnectError;
@@ -14,27 +14,31 @@ use crate::model::event::{EndedBy, EventKind};
 use crate::model::{AccountName, Caller, Grant, ProviderId, Time};
 use crate::store::{StoreError, StoredUser};
 
-/// What was ended of a user's access.
+/// Result of ending a user's access.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct EndedAccess {
-    /// Also consents that were not kept as accounts yet: those that the application had to confirm, and
-    /// those of another account than before.
+    /// Includes consents that were not kept as accounts yet: those that the application had to
+    /// confirm, and those of another account than before.
     pub accounts: Vec<Ended>,
-    /// Links that could still be answered.
+    /// Number of links that could still be answered.
     pub links: usize,
-    /// Signed-in browsers.
+    /// Number of signed-in browsers.
     pub sessions: usize,
 }
 
 impl EndedAccess {
+    /// Whether there was nothing to end.
     pub fn is_nothing(&self) -> bool {
         self.accounts.is_empty() && self.links == 0 && self.sessions == 0
     }
 }
 
 impl Broker {
-    /// Everybody who has connected an account here, in all namespaces, sorted. `known` names users
-    /// whose records were written by a version that did not note it.
+    /// All users who have connected an account here, in all namespaces, sorted. `known` names users
+    /// whose records come from a version that did not note the user.
+    ///
+    /// # Errors
+    /// The store cannot be read.
     pub async fn users(&self, known: &[Caller]) -> Result<Vec<StoredUser>, StoreError> {
         let mut users = self.store().await?.users(known).await?;
         users.retain(|user| user.caller.as_ref() != Some(&Caller::server()));
@@ -45,14 +49,21 @@ impl Broker {
         Ok(users)
     }
 
-    /// Users who have an open link, a redirect under way, an unclaimed consent or a browser session.
+    /// Users who have an open link, a redirect under way, an unclaimed consent or a browser
+    /// session.
+    ///
+    /// # Errors
+    /// The store cannot be read.
     pub async fn users_who_began(&self) -> Result<Vec<Caller>, StoreError> {
         let mut callers = self.store().await?.users_who_began(self.0.parts.clock.now()).await?;
         callers.retain(|caller| *caller != Caller::server());
         Ok(callers)
     }
 
-    /// What this user has connected, without what the server has for everybody.
+    /// The accounts that this user has connected, without the server's own grants.
+    ///
+    /// # Errors
+    /// The store cannot be read.
     pub async fn accounts_of(&self, caller: &Caller) -> Result<Vec<Account>, StoreError> {
         let mut accounts = Vec::new();
         for held in self.store().await?.grants(caller).await? {
@@ -65,7 +76,10 @@ impl Broker {
     }
 
     /// Ends this user's accounts at one provider (all of them, or the one of this name), at the
-    /// provider and here; says of each how it went.
+    /// provider and here. Returns how each one ended.
+    ///
+    /// # Errors
+    /// [`ConnectError::Store`] if the store cannot be read or written.
     pub async fn end_accounts(
         &self,
         caller: &Caller,
@@ -83,7 +97,8 @@ impl Broker {
         Ok(ends)
     }
 
-    /// Ends the account of this [`Account::digest`] on behalf of the application whose user it is.
+    /// Ends the account of this [`Account::digest`] on behalf of the application that its user
+    /// belongs to.
     ///
     /// # Errors
     /// [`ConnectError::Changed`] if there is none, or it has been consented to anew.
@@ -95,7 +110,11 @@ impl Broker {
         self.end_shown(caller, digest, EndedBy::Application).await
     }
 
-    /// Ends all access of this user, at each provider and here, and all that they have begun.
+    /// Ends all access of this user, at each provider and here, and everything that the user has
+    /// begun.
+    ///
+    /// # Errors
+    /// [`ConnectError::Store`] if the store cannot be read or written.
     pub async fn end_access(
         &self,
         caller: &Caller,
@@ -125,7 +144,7 @@ impl Broker {
         Ok(EndedAccess { accounts, links, sessions })
     }
 
-    /// Ends a consent at the provider that was not kept as an account.
+    /// Ends at the provider a consent that was not kept as an account.
     pub(super) async fn end_unkept(&self, client: &ClientRegistration, grant: &Grant) -> Ended {
         Ended {
             provider: grant.provider.clone(),
@@ -136,13 +155,16 @@ impl Broker {
         }
     }
 
-    /// Notes that all access of this user ends now: what they have begun before is not kept.
+    /// Records that all access of this user ends now: consents begun before are not kept.
+    ///
+    /// # Errors
+    /// The store cannot be written.
     pub async fn cut_off(&self, caller: &Caller) -> Result<(), StoreError> {
         self.store().await?.cut_off(caller, self.0.parts.clock.now()).await
     }
 
-    /// Deletes a grant again that was written while its user's access was being ended; says whether
-    /// that was so.
+    /// Deletes a grant again if it was written while its user's access was being ended. Returns
+    /// whether that was so.
     pub(super) async fn drop_if_cut_off(
         &self,
         caller: &Caller,

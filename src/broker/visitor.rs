@@ -1,25 +1,25 @@
-//! Whether the browser that came is the browser of the person whose link it brings.
+//! Whether a browser belongs to the user whose link it opens.
 
 use super::{Broker, ConnectError};
 use crate::model::principal::{ConfirmOrder, Opener, Verifier};
 use crate::model::{Authorization, Caller};
 use crate::store::Held;
 
-/// A browser, as far as the face that it came to knows it.
+/// A browser, as far as the web layer knows it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Visitor {
-    /// It reached this machine's loopback listener, and so sits at this machine.
+    /// It reached this machine's loopback listener, so it runs on this machine.
     Loopback,
-    /// It came to the address that everybody reaches.
+    /// It came to the public address.
     Public {
-        /// Whoever has signed in there.
+        /// The user who has signed in there.
         caller: Option<Caller>,
-        /// The fingerprint of its cookie, if it brought one.
+        /// Fingerprint of its cookie, if it sent one.
         browser: Option<String>,
     },
 }
 
-/// The browser may not go on with this link.
+/// The browser may not continue with this link.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Stranger {
     #[error("this browser is not signed in")]
@@ -33,8 +33,8 @@ pub enum Stranger {
 }
 
 impl Visitor {
-    /// Compares the browser with the person who asked. An application's user has a session once the
-    /// application has confirmed the browser, see [`super::confirmation`].
+    /// Compares the browser with the link's user. An application's user has a session once the
+    /// application has confirmed the browser; see [`super::confirmation`].
     pub(super) fn may_finish(&self, authorization: &Authorization) -> Result<(), Stranger> {
         match (&authorization.opener, self) {
             (Opener::Loopback, Self::Loopback) => Ok(()),
@@ -44,7 +44,8 @@ impl Visitor {
             ) if *caller == authorization.caller => Ok(()),
             (Opener::SignedIn, Self::Public { caller: Some(_), .. }) => Err(Stranger::OtherPerson),
             (Opener::SignedIn, Self::Public { caller: None, .. }) => Err(Stranger::Unknown),
-            // Also in the browser of another of its users: who sits there now the application knows.
+            // Also in the browser of another of its users: only the application knows who uses it
+            // now.
             (Opener::Application(_), Self::Public { .. }) => Err(Stranger::Unconfirmed),
             (Opener::Loopback, Self::Public { .. })
             | (Opener::SignedIn | Opener::Application(_), Self::Loopback) => {
@@ -53,8 +54,9 @@ impl Visitor {
         }
     }
 
-    /// The fingerprint of a browser that may bring a consent which the application has to confirm
-    /// afterwards. Where it confirms before, its session may have ended on the way.
+    /// Fingerprint of a browser that may bring a consent for the application to confirm afterwards.
+    /// If the application confirms before the consent, that is a browser whose session has ended
+    /// since.
     pub(super) fn may_bring(&self, authorization: &Authorization) -> Option<&str> {
         match (&authorization.opener, self) {
             (
@@ -67,7 +69,7 @@ impl Visitor {
 }
 
 impl Broker {
-    /// The authorization behind a link, if this browser may have to do with it.
+    /// The authorization behind a link, if this browser may use it.
     pub(super) async fn behind(
         &self,
         ticket: &str,
@@ -76,7 +78,7 @@ impl Broker {
         let held = self.store().await?.by_ticket(ticket).await?.ok_or(ConnectError::Unknown)?;
         match visitor.may_finish(&held.value) {
             Ok(()) => Ok(held),
-            // That there is such a link is nobody's business at another address.
+            // Do not reveal that the link exists to a browser at another address.
             Err(Stranger::Elsewhere) => Err(ConnectError::Unknown),
             Err(stranger) => Err(ConnectError::Stranger(stranger)),
         }

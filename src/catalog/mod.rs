@@ -1,26 +1,27 @@
 //! Built-in providers: data, in the language of `tools.toml`'s `[providers.*]` tables.
 //!
-//! `providers.toml` is compiled in. Of its sections only those of providers that a `tools.toml`
-//! uses are parsed, because a server with one provider should not pay for all at every start.
+//! `providers.toml` is compiled in. Only the sections of providers that a `tools.toml` uses are
+//! parsed, so that a server with one provider does not pay for all of them at every start.
 
 const PROVIDERS: &str = include_str!("providers.toml");
 
-/// The ids of all built-in providers, in the order of the file.
+/// Yields the ids of all built-in providers, in the order of the file.
 pub fn ids() -> impl Iterator<Item = &'static str> {
     sections().map(|(id, _)| id)
 }
 
+/// Whether there is a built-in provider with this id.
 pub fn is_built_in(id: &str) -> bool {
     ids().any(|known| known == id)
 }
 
-/// What is known about a built-in provider, as TOML with the one table `[id]`. Placeholders such as
-/// `{tenant}` and `{host}` still stand.
+/// Returns a built-in provider's section as TOML with the one table `[id]`, or `None` for an
+/// unknown id. Placeholders such as `{tenant}` and `{host}` are not filled in.
 pub fn provider(id: &str) -> Option<&'static str> {
     sections().find(|(known, _)| *known == id).map(|(_, section)| section)
 }
 
-/// Each provider's id and text: from its `[id]` to the next header without a dot.
+/// Yields each provider's id and text, from its `[id]` to the next header without a dot.
 fn sections() -> impl Iterator<Item = (&'static str, &'static str)> {
     let starts = PROVIDERS.match_indices("\n[").filter_map(|(at, _)| {
         let header = PROVIDERS.get(at + 2..)?.split(']').next()?;

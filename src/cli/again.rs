@@ -1,7 +1,7 @@
-//! What to run next: a command that works as it is printed.
+//! Builds the next command to run, which works as printed.
 //!
-//! A command about another file, person or folder than the one at hand would be worse than none, so
-//! whatever this process was told of them is told to the next one too.
+//! A command about another file, user or folder than the current one would be worse than none, so
+//! it repeats the options that this process was given for them.
 
 use std::path::PathBuf;
 
@@ -24,12 +24,12 @@ impl Again {
         Self { program, config }
     }
 
-    /// `countersign tools list`, for whatever file is at hand.
+    /// Returns a command for the current file, e.g. `countersign tools list`.
     pub(super) fn command(&self, words: &[&str]) -> String {
         self.words(words, None)
     }
 
-    /// The same, for the person and the folder at hand.
+    /// Like [`Self::command`], and also for the current user and folder.
     pub(super) fn local(&self, words: &[&str], local: &Local) -> String {
         self.words(words, Some(local))
     }
@@ -44,7 +44,7 @@ impl Again {
             ("--data", local.and_then(|local| local.data.as_ref().map(path))),
         ];
         for (option, value) in options {
-            // `--user=-x`: a value that begins with a dash is a value only like this.
+            // `--user=-x`: a value that begins with a dash needs this form.
             match value {
                 Some(value) if value.starts_with('-') => all.push(format!("{option}={value}")),
                 Some(value) => all.extend([option.to_owned(), value]),
@@ -55,7 +55,7 @@ impl Again {
     }
 }
 
-/// `auth login` for an account.
+/// Returns the words of `auth login` for an account.
 pub(super) fn login(provider: &str, account: &AccountName) -> Vec<String> {
     let mut words: Vec<String> = ["auth", "login", provider].map(str::to_owned).into();
     if !account.is_default() {

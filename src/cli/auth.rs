@@ -192,8 +192,8 @@ pub(super) fn run<W: Write>(
     })
 }
 
-/// The command line connects accounts for the user of this machine, whom a server with `[server.auth]`
-/// does not know.
+/// Refuses `auth login`, which connects accounts for the user of this machine: a server with
+/// `[server.auth]` does not know that user.
 fn not_by_command(public_url: Option<&Url>) -> anyhow::Error {
     let problem = "this tools.toml has [server.auth]: its users connect their accounts in a browser, and `auth login` would connect one for the user of this machine";
     let page = match public_url {
@@ -208,7 +208,7 @@ fn not_by_command(public_url: Option<&Url>) -> anyhow::Error {
     anyhow!(Usage(problem.into())).context(Hint(hint))
 }
 
-/// How long a browser may take to come for the page that says how it ended.
+/// How long the process waits for the browser to request the result page.
 const RESULT_PAGE: Duration = Duration::from_secs(3);
 
 fn needed_by_tools(app: &App, caller: &Caller, provider: &Provider) -> Scopes {
@@ -216,7 +216,8 @@ fn needed_by_tools(app: &App, caller: &Caller, provider: &Provider) -> Scopes {
     app.broker.registry().scopes_for(&principal, &provider.id).unwrap_or_default()
 }
 
-/// The account to connect: only where there may be several can it be another than the default.
+/// Returns the account to connect; only a provider with several accounts takes another than the
+/// default.
 fn wanted(provider: &Provider, account: Option<AccountName>) -> anyhow::Result<AccountName> {
     match account {
         Some(account) if !provider.takes(&account) => {
@@ -257,7 +258,7 @@ async fn login<W: Write>(
     let shown_in_browser = app.broker.shown(&prompt.authorization);
     let waited = app.broker.wait(caller, &prompt.authorization, LIFETIME).await.map_err(hinted)?;
     if matches!(waited, Waited::Completed { .. } | Waited::Failed(_)) && app.serves_browsers() {
-        // The page that says so comes from this process, so it stays until that is on its way.
+        // This process serves the result page, so it waits until the browser has requested it.
         let _ = tokio::time::timeout(RESULT_PAGE, shown_in_browser).await;
     }
     match waited {
@@ -269,7 +270,7 @@ async fn login<W: Write>(
     }
 }
 
-/// Connects by a code that is entered in a browser anywhere.
+/// Connects by a code that the user enters in any browser.
 async fn login_by_device<W: Write>(
     app: &App,
     caller: &Caller,
@@ -295,7 +296,7 @@ async fn login_by_device<W: Write>(
     Ok(connected(app, provider, &kept))
 }
 
-/// Says that it is done, what it lacks, and when it ends.
+/// Reports the connection, the scopes that were not granted, and the end of the access.
 fn connected(app: &App, provider: &Provider, kept: &Connected) -> Exit {
     let title = &provider.title;
     let Connected { connected_as, refused, ungranted, ends } = kept;
@@ -324,7 +325,7 @@ async fn status<W: Write>(
 ) -> anyhow::Result<Exit> {
     let accounts = or_none(app.broker.accounts(caller).await)?;
     let keeper = or_none(app.keeper().await)?;
-    // Where a tool wants a consent and there is none, a script is told by the exit code.
+    // The exit code tells a script that a tool needs a consent and there is none.
     let is_wanting = accounts.is_empty() && !connectable(app.broker.providers()).is_empty();
     let exit = if is_wanting { Exit::ConsentNeeded } else { Exit::Done };
     if as_json {
@@ -375,7 +376,7 @@ async fn status<W: Write>(
     Ok(exit)
 }
 
-/// What was found; nothing where there is no store yet.
+/// Returns the result, or an empty one if there is no store yet.
 fn or_none<T: Default>(found: Result<T, StoreError>) -> anyhow::Result<T> {
     match found {
         Err(StoreError::Empty) => Ok(T::default()),
@@ -387,7 +388,8 @@ fn sign(account: &Account) -> char {
     if account.state == AccountState::Connected { '✓' } else { '✗' }
 }
 
-/// `, account work: octocat`. The default account has its name said where there are `others`.
+/// Returns `, account work: octocat`. The default account is named only if the provider has
+/// several.
 fn name(account: &Account, of_the_provider: usize) -> String {
     let mut words = match &account.account {
         _ if account.is_of_the_server => return String::new(),
@@ -512,7 +514,7 @@ async fn revoke<W: Write>(
     Ok(Exit::Done)
 }
 
-/// Ends what was asked for. The user of this machine also speaks for the server's own accounts.
+/// Ends the requested accounts. The user of this machine may also end the server's own.
 async fn ends(
     app: &App,
     Whom { caller, is_named }: &Whom,
@@ -563,7 +565,7 @@ fn find<'p>(
     Err(anyhow!(Usage(problem)).context(Hint(hint)))
 }
 
-/// The providers that want a person's consent.
+/// Returns the providers that need a user's consent.
 fn connectable<'p>(providers: impl Iterator<Item = &'p Arc<Provider>>) -> Vec<&'p str> {
     providers
         .filter(|provider| provider.is_by_consent())

@@ -15,10 +15,10 @@ use crate::model::server_auth::{ResolvedAuth, ResolvedIssuer};
 use crate::model::{Clock, chain};
 use crate::net::{Net, Policy};
 
-/// Looks at a file and writes what was found.
+/// Checks a file and writes the findings.
 ///
 /// # Errors
-/// Only what writing fails with: what is wrong with the file is a result.
+/// If the check cannot run or its result cannot be written; problems of the file are a result.
 pub(super) fn run<W: Write>(
     found: Found,
     json: bool,
@@ -49,7 +49,7 @@ pub(super) fn run<W: Write>(
     Ok(if errors == 0 { Exit::Done } else { Exit::ConfigInvalid })
 }
 
-/// What is wrong with the issuer of `[server.auth]`, as far as what it publishes tells.
+/// Returns the problem of the issuer of `[server.auth]`, as far as its publications show one.
 fn issuer(server: &Server) -> anyhow::Result<Option<Problem>> {
     let issuer = server.auth.as_ref().and_then(|auth| auth.issuer.as_ref());
     let Some(issuer) = issuer else { return Ok(None) };
@@ -58,7 +58,7 @@ fn issuer(server: &Server) -> anyhow::Result<Option<Problem>> {
     let net = Net::new(Policy { allow_private: server.allow_private.clone() });
     let authenticator = Authenticator::new(auth, issuer.url.clone(), &net, &Clock::system())?;
     let Some(issuer) = authenticator.issuer() else { return Ok(None) };
-    // The error is in the report.
+    // Logging is off because the report has the error.
     let asked = block_on(LevelFilter::OFF, async { Ok(issuer.look_up().await) })?;
     Ok(asked.err().map(|error| Problem {
         severity: Severity::Error,

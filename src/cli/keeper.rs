@@ -10,11 +10,14 @@ use super::{Exit, run_async};
 use crate::app::keeper::{KeeperOrder, READY};
 use crate::store::keeper::KeeperLock;
 
-/// An order is some paths and a key.
+/// Maximum bytes of an order, which is some paths and a key; the rest is not read.
 const LARGEST_ORDER: u64 = 64 * 1024;
 
+/// Runs the keeper.
+///
 /// # Errors
-/// This process was not started by a server; then it has changed nothing.
+/// If this process was not started by a server (then it has changed nothing), the order cannot be
+/// read, or there is a keeper already.
 pub(super) fn run() -> anyhow::Result<Exit> {
     detach().context("this command is started by a server that has made a link, not by hand")?;
     let mut order = Zeroizing::new(Vec::new());
@@ -32,18 +35,18 @@ pub(super) fn run() -> anyhow::Result<Exit> {
     })
 }
 
-/// Leaves the session and the process group of the host, which ends all of them together.
+/// Leaves the host's session and process group, which the host ends as a whole.
 fn detach() -> io::Result<()> {
     #[cfg(unix)]
     rustix::process::setsid()?;
-    // Other programs see the name of the link that it was started by.
+    // Otherwise other programs see the name of the link by which it was started.
     #[cfg(target_os = "linux")]
     let _ = std::fs::write("/proc/self/comm", "countersign");
     Ok(())
 }
 
-/// Puts the streams of the process that has started this one out of reach; what is returned is the
-/// last of them, for its answer.
+/// Replaces the streams of the process that has started this one, and returns the last of them, for
+/// the answer to that process.
 fn let_go_of_streams() -> io::Result<Box<dyn io::Write>> {
     #[cfg(unix)]
     {

@@ -165,7 +165,7 @@ fn describe(key: &DataKey) -> Value {
     })
 }
 
-/// `1 record`
+/// Formats a count: `1 record`.
 pub(super) fn records(count: usize) -> String {
     if count == 1 { "1 record".into() } else { format!("{count} records") }
 }

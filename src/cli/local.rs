@@ -1,4 +1,4 @@
-//! What the commands share that work on this machine's store: which person, which folder, which key.
+//! Shared by the commands that work on this machine's store: its user, folder and key.
 
 use std::path::{Path, PathBuf};
 
@@ -23,8 +23,10 @@ pub(super) struct Local {
 }
 
 impl Local {
+    /// Returns the user of this machine.
+    ///
     /// # Errors
-    /// A user id that could not be told apart from another one on a page or in a log.
+    /// If the user id could not be told apart from another one on a page or in a log.
     pub(super) fn caller(&self) -> anyhow::Result<Caller> {
         let user = self.user.clone().or_else(environment::user);
         let user = user.unwrap_or_else(|| "default".into());
@@ -35,12 +37,12 @@ impl Local {
         }
     }
 
-    /// Puts the parts together for a command. `purpose` names it to other processes.
+    /// Assembles the app for a command. `purpose` names the command to other processes.
     pub(super) fn app(&self, config: Config, purpose: &'static str) -> anyhow::Result<App> {
         self.assemble(config, purpose, None, Process::Command)
     }
 
-    /// [`Self::app`] for a server, reached by everybody's browsers at [`Settings::public`].
+    /// Like [`Self::app`], for a server that all users' browsers reach at [`Settings::public`].
     pub(super) fn server(
         &self,
         config: Config,
@@ -111,8 +113,8 @@ pub(super) struct Whereabouts {
 }
 
 impl Place {
-    /// `config` is the file that names the folder; with `--data` none is needed. `purpose` names
-    /// this process to others.
+    /// Finds the store. `config` is the file that names the folder; with `--data` none is needed.
+    /// `purpose` names this process to others.
     pub(super) fn find(
         self,
         config: Option<&Path>,
@@ -128,14 +130,14 @@ impl Place {
 }
 
 impl Whereabouts {
-    /// The store, to look at it: nothing is written.
+    /// Returns the store for reading; nothing is written.
     pub(super) fn slot(&self) -> anyhow::Result<Slot> {
         let slot = self.slot_to_change()?;
         slot.only_look();
         Ok(slot)
     }
 
-    /// The store, which must be there: no command on a store as a whole makes one.
+    /// Returns the store, which must exist: no command on a store as a whole creates one.
     pub(super) fn slot_to_change(&self) -> anyhow::Result<Slot> {
         let is_empty = match std::fs::read_dir(&self.data.path) {
             Ok(mut entries) => entries.next().is_none(),
@@ -165,8 +167,8 @@ fn folder(
     })
 }
 
-/// `COUNTERSIGN_KEY`, `COUNTERSIGN_KEY_FILE`, or a file of our own. That one lies in the
-/// configuration folder: whoever copies the data folder has not copied its key.
+/// Returns the source of the master key: `COUNTERSIGN_KEY`, `COUNTERSIGN_KEY_FILE`, or our own file
+/// in the configuration folder. A copy of the data folder thus does not contain its key.
 pub(super) fn key_source() -> anyhow::Result<KeySource> {
     if let Some(key) = environment::key() {
         return Ok(KeySource::Given(key));
@@ -180,7 +182,7 @@ pub(super) fn key_source() -> anyhow::Result<KeySource> {
     Ok(KeySource::Automatic(folder.join("master.key")))
 }
 
-/// A path as it was given, with a leading `~/` replaced.
+/// Returns the path with a leading `~/` replaced.
 pub(super) fn expanded(path: &Path) -> anyhow::Result<PathBuf> {
     environment::expanded(path).map_err(|error| {
         let hint = Hint(error.hint().into());
@@ -188,7 +190,8 @@ pub(super) fn expanded(path: &Path) -> anyhow::Result<PathBuf> {
     })
 }
 
-/// Hosts start us in a folder of their choice; messages must name a place that can be found.
+/// Makes a path absolute: hosts start us in a folder of their choice, and messages must name a path
+/// that the user can find.
 fn absolute(path: &Path) -> anyhow::Result<PathBuf> {
     let path = &expanded(path)?;
     std::path::absolute(path).with_context(|| format!("`{}` is no usable path", path.display()))

@@ -19,7 +19,7 @@ use writer::LogWriter;
 
 /// Levels, the quietest first.
 const LEVELS: [&str; 6] = ["off", "error", "warn", "info", "debug", "trace"];
-/// What `COUNTERSIGN_LOG` may set a level for: `countersign` and its parts.
+/// Parts of `countersign` for which `COUNTERSIGN_LOG` may set a level.
 const PARTS: [&str; 15] = [
     "app", "broker", "catalog", "cli", "config", "identity", "mcp", "model", "net", "oauth",
     "record", "registry", "store", "upstream", "web",
@@ -31,11 +31,11 @@ enum Format {
     Json,
 }
 
-/// Begins to log; `usual` is the level where `COUNTERSIGN_LOG` does not say. A second call changes
+/// Starts logging; `usual` is the level unless `COUNTERSIGN_LOG` sets one. A second call changes
 /// nothing.
 ///
 /// # Errors
-/// A filter or format that does not exist. Then lines of the usual level are written as text.
+/// If the filter or format does not exist. Logging then uses the usual level or the text format.
 pub(super) fn begin(usual: LevelFilter) -> anyhow::Result<()> {
     let (format, wrong_format) =
         or_usual(format(environment::log_format().as_deref()), Format::Text);
@@ -55,7 +55,7 @@ pub(super) fn begin(usual: LevelFilter) -> anyhow::Result<()> {
     wrong_format.or(wrong_filter).map_or(Ok(()), Err)
 }
 
-/// Waits until what was logged is written, for a moment at most.
+/// Waits until all logged lines are written, for a moment at most.
 pub(super) fn flush() {
     writer::flush();
 }
@@ -79,7 +79,7 @@ fn format(asked: Option<&str>) -> anyhow::Result<Format> {
     }
 }
 
-/// Of a wrong word, for the message.
+/// Maximum characters of a wrong word in a message; the rest is cut.
 const LONGEST_WORD: usize = 60;
 
 fn asked(asked: Option<&str>) -> anyhow::Result<Targets> {
@@ -97,8 +97,10 @@ fn asked(asked: Option<&str>) -> anyhow::Result<Targets> {
     Ok(words.join(",").to_lowercase().parse()?)
 }
 
+/// Checks one word of the filter.
+///
 /// # Errors
-/// The problem and the names there are.
+/// The problem, and a hint with the valid names.
 fn check(word: &str) -> Result<(), (String, String)> {
     let (part, level) = match word.split_once('=') {
         Some((part, level)) => (Some(part), level),
@@ -125,8 +127,8 @@ fn check(word: &str) -> Result<(), (String, String)> {
     Err((format!("`{part}` is not a part of this log"), hint))
 }
 
-/// Our own targets as asked for; everybody else's warnings at most. At finer levels HTTP and MCP
-/// libraries write down whole messages, and with them tokens, codes and links.
+/// Allows our own targets as requested, and at most warnings of other crates: at finer levels HTTP
+/// and MCP libraries log whole messages, and with them tokens, codes and links.
 fn filter(asked: &Targets, usual: LevelFilter) -> Targets {
     let own = asked.default_level().unwrap_or(usual);
     let finer: Vec<_> = asked
@@ -136,8 +138,8 @@ fn filter(asked: &Targets, usual: LevelFilter) -> Targets {
         .collect();
     Targets::new()
         .with_default(own.min(LevelFilter::WARN))
-        // Its warnings hold whole error responses, the link included, and its errors what a client
-        // said before the protocol began. What matters of them is said by whoever uses it.
+        // Its warnings contain whole error responses, the link included, and its errors what a
+        // client said before the protocol began. The code that uses it logs the relevant part.
         .with_target("rmcp", LevelFilter::OFF)
         .with_target("countersign", own)
         .with_targets(finer)

@@ -37,7 +37,7 @@ pub enum Exit {
     Failed = 1,
     /// Wrong arguments. clap uses it too.
     Usage = 2,
-    /// Somebody has to give a consent first.
+    /// A user has to give a consent first.
     ConsentNeeded = 4,
     ConfigInvalid = 5,
 }
@@ -124,7 +124,7 @@ pub fn main() -> ExitCode {
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
         Err(error) => {
-            // Help is a result, so clap writes it to standard output; a broken pipe is no news.
+            // Help is a result, so clap writes it to standard output; a broken pipe is ignored.
             let _ = error.print();
             return if error.use_stderr() { Exit::Usage.into() } else { Exit::Done.into() };
         }
@@ -138,14 +138,14 @@ pub fn main() -> ExitCode {
     }
 }
 
-/// Whatever this process writes is for its owner alone, and its memory, which holds tokens, does not
-/// end up in a core dump.
+/// Makes files that this process writes accessible to its owner only, and keeps its memory, which
+/// holds tokens, out of core dumps.
 fn protect() {
     #[cfg(unix)]
     {
         use rustix::process::{Resource, Rlimit, setrlimit, umask};
         umask(rustix::fs::Mode::RWXG | rustix::fs::Mode::RWXO);
-        // Where the limit cannot be set the platform has none.
+        // If the limit cannot be set, the platform has none.
         let _ = setrlimit(Resource::Core, Rlimit { current: Some(0), maximum: Some(0) });
     }
 }
@@ -183,7 +183,7 @@ fn run(cli: Cli) -> anyhow::Result<Exit> {
     }
 }
 
-/// What a failure means to a script.
+/// Returns the exit code for a failure.
 fn exit_of(error: &anyhow::Error) -> Exit {
     let is_of_the_file = error.is::<Problems>()
         || error.is::<environment::NotFound>()
@@ -197,7 +197,7 @@ fn exit_of(error: &anyhow::Error) -> Exit {
     }
 }
 
-/// Runs a command that talks to the store or to others; `usual` is its level of logging.
+/// Runs a command that uses the store or the network; `usual` is its default log level.
 fn block_on<T>(
     usual: LevelFilter,
     work: impl Future<Output = anyhow::Result<T>>,
@@ -218,7 +218,7 @@ fn run_async<T>(work: impl Future<Output = anyhow::Result<T>>) -> anyhow::Result
     done
 }
 
-/// The file to use, named on standard error.
+/// Finds the file to use and names it on standard error.
 fn find(argument: Option<&Path>) -> anyhow::Result<Found> {
     let found = environment::find(argument).map_err(report::hinted)?;
     report::note(&format!("using {} ({})", found.path.display(), found.by.words()));
@@ -230,8 +230,8 @@ fn find(argument: Option<&Path>) -> anyhow::Result<Found> {
     Ok(found)
 }
 
-/// The configuration, for commands that help to write it: without a file, or with mistakes in it,
-/// they know less.
+/// Loads the configuration for commands that help to write it. `None` if there is no file, or it
+/// has mistakes or is not trusted; these commands then know less.
 fn attempt(argument: Option<&Path>, again: &Again) -> anyhow::Result<Option<Config>> {
     let error = match load(argument) {
         Ok(config) => return Ok(Some(config)),
@@ -259,10 +259,10 @@ fn attempt(argument: Option<&Path>, again: &Again) -> anyhow::Result<Option<Conf
     Ok(None)
 }
 
-/// The configuration.
+/// Loads the configuration.
 ///
 /// # Errors
-/// [`environment::NotFound`] or [`Problems`], see [`exit_of`].
+/// [`environment::NotFound`] if there is no file, [`Problems`] if it is not valid; see [`exit_of`].
 fn load(argument: Option<&Path>) -> anyhow::Result<Config> {
     Ok(crate::config::load(find(argument)?)?)
 }

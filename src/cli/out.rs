@@ -4,11 +4,11 @@ use std::io::{self, ErrorKind, IsTerminal as _, Write};
 
 use crate::model::text::tame;
 
-/// Of a line of somebody else's words.
+/// Maximum characters of a line with text from outside; the rest is cut.
 pub(super) const LONGEST_LINE: usize = 2000;
 
-/// Writes results. When the reader has gone (`countersign tools list | head`), nothing more is
-/// written and nobody is told: the command's exit code stands.
+/// Writes results. When the reader has gone (`countersign tools list | head`), it writes nothing
+/// more and reports no error: the command's exit code stands.
 pub(super) struct Out<W> {
     to: W,
     is_terminal: bool,
@@ -23,25 +23,26 @@ impl Out<io::StdoutLock<'static>> {
 }
 
 impl<W: Write> Out<W> {
-    /// Writes a line, or several. What comes from an API or a file may steer a terminal, so that
-    /// gets it tamed; a program gets it as it is.
+    /// Writes one or more lines. Text from an API or a file may steer a terminal, so a terminal
+    /// gets it without control characters; a program gets it unchanged.
     ///
     /// # Errors
-    /// Whatever writing to standard output fails with, except that its reader has gone.
+    /// If standard output cannot be written, except because its reader has gone.
     pub(super) fn line(&mut self, line: &str) -> io::Result<()> {
         if self.is_terminal { self.drawing(&tame(line)) } else { self.drawing(line) }
     }
 
-    /// Writes without a flush for each line, for an output that is worth something only as a whole: a
-    /// reader that has gone is an error. It may write to a terminal only what cannot steer it.
+    /// Returns a writer without a flush for each line, for output that is useful only as a whole:
+    /// here a reader that has gone is an error. Callers may write to a terminal only text that
+    /// cannot steer it.
     pub(super) fn stream(&mut self) -> Stream<'_, W> {
         Stream(self)
     }
 
-    /// Writes what we have made for a terminal ourselves, colours included.
+    /// Writes our own text for a terminal, colours included.
     ///
     /// # Errors
-    /// As [`Self::line`].
+    /// Like [`Self::line`].
     pub(super) fn drawing(&mut self, line: &str) -> io::Result<()> {
         if self.gone {
             return Ok(());

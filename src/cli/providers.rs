@@ -46,9 +46,9 @@ struct Entry {
     provider: Arc<Provider>,
     is_configured: bool,
     console_url: String,
-    /// Keys that its table in tools.toml has to have yet.
+    /// Keys that its table in tools.toml still lacks.
     needs: Vec<&'static str>,
-    /// What the configured tools ask for, and what is asked for anyway.
+    /// Scopes of the configured tools, and the scopes of every connection.
     scopes: Scopes,
     redirect_uri: Option<String>,
 }
@@ -79,7 +79,7 @@ pub(super) fn run<W: Write>(
     Ok(Exit::Done)
 }
 
-/// Built-in ones and those of the file, by name.
+/// Returns the names of the built-in and the configured providers, sorted.
 fn names(config: Option<&Config>) -> Vec<String> {
     let own = config.into_iter().flat_map(|config| config.providers.keys());
     let mut names: Vec<String> =
@@ -131,7 +131,7 @@ fn entry(name: &str, config: Option<&Config>) -> Option<Entry> {
     })
 }
 
-/// Where a provider sends browsers back to; `None` where it would not.
+/// Origin to which a provider sends browsers back; `None` if the provider would refuse it.
 fn origin_for(config: Option<&Config>, provider: &Provider, rule: LoopbackRule) -> Option<String> {
     let server = config.map(|config| &config.server);
     let public = server.filter(|server| server.auth.is_some());
@@ -194,7 +194,7 @@ fn list<W: Write>(
     Ok(())
 }
 
-/// Whatever is said about a provider, each with the word before it.
+/// Returns all information about a provider, each line with its label.
 fn lines(entry: &Entry, again: &Again) -> Vec<String> {
     let Entry { provider, .. } = entry;
     let guide = &provider.guide;
@@ -216,7 +216,7 @@ fn lines(entry: &Entry, again: &Again) -> Vec<String> {
             none if none.is_empty() => say("scopes", "none are asked for yet"),
             scopes => say("scopes", &scopes),
         }
-        // Whoever has tools already sees what they ask for; others want to know what there is.
+        // A configured provider shows the scopes of its tools; for others, list the known scopes.
         for (scope, words) in provider.scope_words.iter().filter(|_| !entry.is_configured) {
             say("  known", &format!("{scope}: {words}"));
         }
@@ -254,7 +254,7 @@ fn redirect(entry: &Entry, rule: LoopbackRule) -> String {
     format!("{uri} ({how})")
 }
 
-/// `GITHUB_CLIENT_ID`, or the reference as it is written.
+/// Returns `GITHUB_CLIENT_ID`, or the reference as it is written.
 fn wanted(reference: &SecretRef) -> String {
     match reference {
         SecretRef::Env(name) => name.clone(),
@@ -277,14 +277,14 @@ fn end(provider: &Provider, again: &Again) -> String {
             let revoke = again.command(&["auth", "revoke", provider.id.as_str()]);
             format!("`{revoke}` ends a consent at {title}, too")
         }
-        // A discovery document may name one.
+        // A discovery document may name a revocation endpoint.
         Some(endpoints) if endpoints.token.is_none() => String::new(),
         Some(_) => format!("a consent is forgotten here; {title} is not told"),
         None => String::new(),
     }
 }
 
-/// How the next page of a list is had, in words.
+/// Describes how to get the next page of a list.
 fn written(paginate: &Paginate) -> String {
     match paginate {
         Paginate::Link => "the `Link` header of an answer leads to the next page".into(),

@@ -18,10 +18,10 @@ use crate::config::{Config, Problem, Problems, Severity, environment};
 use crate::model::text::tame;
 use crate::store::{ArchiveError, ExportError, ImportError, StoreError};
 
-/// Narrower is unreadable, wider is tiring.
+/// Columns of a drawn problem: narrower is unreadable, wider is tiring.
 const WIDTH: usize = 100;
 
-/// How a stream takes problems.
+/// How to write problems to a stream.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Style {
     Plain,
@@ -38,7 +38,7 @@ impl Style {
     }
 }
 
-/// All problems, one after the other.
+/// Formats all problems, one after the other.
 pub(super) fn problems(problems: &Problems, style: Style) -> String {
     let source = NamedSource::new(problems.path.display().to_string(), problems.source.clone());
     let mut text = String::new();
@@ -54,7 +54,8 @@ pub(super) fn problems(problems: &Problems, style: Style) -> String {
                 let handler =
                     GraphicalReportHandler::new_themed(theme).with_width(WIDTH).with_links(false);
                 let drawn = Drawn { problem, source: &source };
-                // Writing into a string cannot fail; a problem that cannot be drawn is still said.
+                // Writing into a string cannot fail; a problem that cannot be drawn is written as
+                // plain text.
                 if handler.render_report(&mut text, &drawn).is_err() {
                     text.push_str(&plain(problems, problem));
                 }
@@ -125,19 +126,19 @@ impl Diagnostic for Drawn<'_> {
     }
 }
 
-/// A remark that is no result.
+/// Writes a remark to standard error.
 pub(super) fn note(text: &str) {
     write_stderr(&for_reader(&format!("{text}\n")));
 }
 
-/// What does not keep a configuration from being served.
+/// Writes the warnings, which do not keep a configuration from being served, to standard error.
 pub(super) fn warnings(config: &Config) {
     let Config { path, warnings, source, .. } = config;
     let found = Problems { path: path.clone(), source: source.clone(), list: warnings.clone() };
     write_stderr(&problems(&found, Style::of(&std::io::stderr())));
 }
 
-/// A way out, attached to an error as its context.
+/// Advice, attached to an error as its context.
 #[derive(Debug)]
 pub(super) struct Hint(pub(super) String);
 
@@ -147,17 +148,17 @@ impl fmt::Display for Hint {
     }
 }
 
-/// The command line asks for what there is not: exit code 2.
+/// The command line is wrong or names a thing that does not exist: exit code 2.
 #[derive(Debug, thiserror::Error)]
 #[error("{0}")]
 pub(super) struct Usage(pub(super) String);
 
-/// There is no such file: exit code 5, as for a tools.toml that cannot be read.
+/// The named file does not exist: exit code 5, as for a tools.toml that cannot be read.
 #[derive(Debug, thiserror::Error)]
 #[error("{0}")]
 pub(super) struct Missing(pub(super) String);
 
-/// An error that knows the way out.
+/// An error that has advice.
 pub(super) trait Hinted: std::error::Error + Send + Sync + 'static {
     fn hint(&self) -> String;
 }
@@ -210,12 +211,13 @@ impl Hinted for environment::NotFound {
     }
 }
 
+/// Attaches the error's advice as its context.
 pub(super) fn hinted(error: impl Hinted) -> anyhow::Error {
     let hint = Hint(error.hint());
     anyhow::Error::new(error).context(hint)
 }
 
-/// Says why a command failed, what that was caused by, and what helps.
+/// Writes why a command failed, the causes, and what helps.
 pub(super) fn failure(error: &anyhow::Error) {
     match error.downcast_ref::<Problems>() {
         Some(found) => write_stderr(&problems(found, Style::of(&std::io::stderr()))),
@@ -238,7 +240,7 @@ fn lines(error: &anyhow::Error) -> String {
     text
 }
 
-/// The same in one line, for a host that shows what it is answered.
+/// Formats a failure in one line, for a host that shows the server's answer.
 pub(super) fn line(error: &anyhow::Error) -> String {
     let causes = causes(error).join(": ");
     match error.downcast_ref() {
@@ -247,19 +249,19 @@ pub(super) fn line(error: &anyhow::Error) -> String {
     }
 }
 
-/// The error and its causes, from the outside in, without those that the one before has said.
+/// Returns the error and its causes, outermost first, without repetitions and without the hint.
 fn causes(error: &anyhow::Error) -> Vec<String> {
     let hint = error.downcast_ref::<Hint>().map(|hint| hint.0.as_str());
     let told = crate::model::causes(error.as_ref());
     told.into_iter().filter(|cause| hint != Some(cause)).collect()
 }
 
-/// Whatever others have said in it must not steer a terminal.
+/// Removes control characters for a terminal, which text from outside must not steer.
 fn for_reader(text: &str) -> Cow<'_, str> {
     if std::io::stderr().is_terminal() { tame(text) } else { text.into() }
 }
 
-/// When nobody reads standard error any more there is nobody to tell.
+/// Writes to standard error; errors are ignored, since then there is no reader to tell.
 fn write_stderr(text: &str) {
     let _ = std::io::stderr().lock().write_all(text.as_bytes());
 }

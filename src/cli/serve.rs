@@ -57,7 +57,7 @@ async fn over_stdio(
     let (app, caller) = match log.and_then(|()| prepare(serve, config)) {
         Ok(ready) => ready,
         Err(error) => {
-            // A host shows what it is answered and hides what stands on standard error; so do both.
+            // A host shows the server's answer and hides its standard error, so write to both.
             report::failure(&error);
             let message = format!("countersign cannot start: {}", report::line(&error));
             stdio::refuse(streams, &message).await.context("the client could not be told")?;
@@ -79,7 +79,7 @@ async fn over_stdio(
     Ok(Exit::Done)
 }
 
-/// All that may keep the server from starting.
+/// Performs every step that may keep the server from starting.
 fn prepare(serve: &Serve, config: Option<&Path>) -> anyhow::Result<(App, Caller)> {
     let config = load(config)?;
     let caller = serve.local.caller()?;
@@ -87,7 +87,7 @@ fn prepare(serve: &Serve, config: Option<&Path>) -> anyhow::Result<(App, Caller)
     Ok((app, caller))
 }
 
-/// The record's first line: what serves, with what, for which callers.
+/// Writes the record's first line: what serves, with what, for which callers.
 fn started(app: &App, callers: &str) {
     tracing::info!(
         target: RECORD,
@@ -127,8 +127,8 @@ pub(super) async fn ended() {
     }
 }
 
-/// Whether this process was started with SIGHUP ignored, as by `nohup`. Only Linux says so; elsewhere
-/// the signal is left to what it was started with.
+/// Whether this process was started with SIGHUP ignored, as by `nohup`. Only Linux tells; elsewhere
+/// this returns `true`, so that the signal keeps the handling that it was started with.
 #[cfg(unix)]
 fn ignores_hangup() -> bool {
     let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();

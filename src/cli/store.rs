@@ -116,7 +116,7 @@ async fn import<W: Write>(at: Whereabouts, file: &Path, out: &mut Out<W>) -> any
         archive.exported_at
     ))?;
     let Some(error) = imported.locked else { return Ok(Exit::Done) };
-    // A key that is yet to be put in its place is no failure; one that does not fit is.
+    // A key that is still to be put in its place is no failure; a key that does not fit is one.
     if let StoreError::Key(_) = &error {
         report::note(&format!("but {place} does not open it: {error}\n  help: {}", error.hint()));
         return Ok(Exit::Done);
@@ -140,7 +140,7 @@ async fn verify<W: Write>(
     let slot = at.slot()?;
     let store = slot.get().await.map_err(hinted)?;
     let verified = store.verify().await.map_err(hinted)?;
-    // A store that did not open any more was set aside before anybody could look into it.
+    // A store that no longer opened was set aside before this check could read it.
     let ok = verified.is_good() && store.notice().is_none();
     if as_json {
         let kinds: Vec<_> = verified.kinds.iter().map(describe).collect();
@@ -180,7 +180,7 @@ fn tell<W: Write>(verified: &Verified, out: &mut Out<W>) -> std::io::Result<()> 
     Ok(())
 }
 
-/// A kind of records in the operator's words.
+/// Returns the operator's word for a kind of records.
 fn words(kind: &str) -> &str {
     match kind {
         "grant" => "accounts",
@@ -193,7 +193,7 @@ fn words(kind: &str) -> &str {
         "session" => "signed-in browsers",
         "signin" => "sign-ins under way",
         "cutoff" => "ends of a user's access",
-        // Of a newer version.
+        // A kind from a newer version.
         other => other,
     }
 }

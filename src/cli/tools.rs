@@ -88,7 +88,7 @@ pub(super) fn run<W: Write>(
                     arguments: Some(arguments),
                     client: None,
                 };
-                // A link would lead to this process, which is about to end, and is not printed.
+                // No link: it would lead to this process, which is about to end.
                 let outcome = app.broker.call_without_link(call).await;
                 app.close().await;
                 let next = |needed: &Needed| needed.next(again, &local);
@@ -126,7 +126,7 @@ pub(super) fn run<W: Write>(
     Ok(Exit::Done)
 }
 
-/// Leaves the API's answer as it comes, to see what a filter has to pick from.
+/// Removes the filters, to show the API's answer as it comes.
 fn unfiltered(tool: &mut Tool) {
     tool.output = None;
     let Action::Http(action) = &mut tool.action;
@@ -134,7 +134,7 @@ fn unfiltered(tool: &mut Tool) {
     action.max_chars = usize::MAX;
 }
 
-/// `name=value` pairs over a JSON object. Values are texts; the tool's types are made of them.
+/// Adds `name=value` pairs to a JSON object. Values are texts, converted later to the tool's types.
 fn arguments_of(values: &[String], json: Option<&str>) -> Result<Map<String, Value>, Usage> {
     let mut arguments = match json {
         Some(json) => serde_json::from_str(json)
@@ -189,7 +189,7 @@ fn report_outcome<W: Write>(
         out.line(&serde_json::to_string_pretty(&shown)?)?;
     } else if result.is_error {
         report::note(&result.text);
-        // Whoever runs commands here is the operator.
+        // The user of the command line is the operator.
         if let Some(hint) = &result.for_operator {
             report::note(&format!("  help: {hint}"));
         }
@@ -214,7 +214,7 @@ impl Needed {
         Self { provider, account, scopes }
     }
 
-    /// The command that gives it.
+    /// Returns the command that starts it.
     fn next(&self, again: &Again, local: &Local) -> String {
         let mut words = login(self.provider.as_str(), &self.account);
         if !self.scopes.is_empty() {
@@ -246,7 +246,7 @@ impl Needed {
     }
 }
 
-/// How many tools are named to somebody who has named one that is not there.
+/// Maximum tools listed in the hint for an unknown tool; for more, the hint names `tools list`.
 const MOST_NAMED: usize = 12;
 
 fn find<'c>(name: &str, config: &'c Config, again: &Again) -> anyhow::Result<&'c Tool> {
@@ -282,7 +282,7 @@ fn show<W: Write>(tool: &Tool, out: &mut Out<W>) -> std::io::Result<()> {
     Ok(())
 }
 
-/// `integer, optional, default 10, 1 to 100`
+/// Describes a parameter: `integer, optional, default 10, 1 to 100`.
 fn traits(param: &Value, is_required: bool) -> String {
     let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
     let items = param.get("items");
@@ -310,7 +310,7 @@ fn traits(param: &Value, is_required: bool) -> String {
     traits.join(", ")
 }
 
-/// What makes the effect what it is.
+/// Says what decides the effect.
 fn why(tool: &Tool) -> String {
     let Action::Http(action) = &tool.action;
     let method = action.method;
@@ -366,7 +366,7 @@ fn needs(tool: &Tool) -> String {
     }
 }
 
-/// The request line, with its placeholders.
+/// Returns the request line, with its placeholders.
 fn request(tool: &Tool) -> String {
     let Action::Http(action) = &tool.action;
     let mut line =

@@ -64,7 +64,7 @@ pub(super) fn run<W: Write>(
     if !path.exists() {
         return Err(no_file(&path, trust.file.is_some()));
     }
-    // The same bytes are looked at, shown and trusted: the file may change in between.
+    // Reads the file once: it may change between being checked, shown and trusted.
     let (text, config) = config::read_for_trust(&path)?;
     for line in powers(&config) {
         out.line(&line)?;
@@ -74,7 +74,7 @@ pub(super) fn run<W: Write>(
     Ok(Exit::Done)
 }
 
-/// There is nothing to trust: which file was looked for, and what to do.
+/// Returns the error for a missing file: its path, and what to do.
 fn no_file(path: &Path, is_named: bool) -> anyhow::Error {
     let looked_at = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
     let problem = format!("there is no file `{}`", looked_at.display());
@@ -86,7 +86,7 @@ fn no_file(path: &Path, is_named: bool) -> anyhow::Error {
     anyhow!(Missing(problem)).context(Hint(hint.into()))
 }
 
-/// What the file can do, for the person to read once more.
+/// Describes what the file can do, for the user to read once more.
 fn powers(config: &Config) -> Vec<String> {
     let named = |power: Power| {
         let mut names: Vec<&str> = config

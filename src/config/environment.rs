@@ -1,23 +1,24 @@
-//! The only reader of environment variables, and the places on disk that follow from them.
+//! The only reader of environment variables, and the paths that follow from them.
 
 use std::ffi::OsString;
 use std::path::{Component, Path, PathBuf};
 
 use etcetera::BaseStrategy as _;
 
-/// What leads to the master key: for nobody but us.
+/// Variables that lead to the master key. Programs that `secret_ref` runs do not inherit them.
 pub(super) const KEY_VARIABLES: [&str; 2] = ["COUNTERSIGN_KEY", "COUNTERSIGN_KEY_FILE"];
 
-/// The name of the file, wherever it lies.
+/// Name of the file in each folder that [`find`] searches.
 pub const FILE_NAME: &str = "tools.toml";
 
-/// What `tools.toml` is served, and who said so.
+/// Path of a `tools.toml`, and how it was found.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Found {
     pub path: PathBuf,
     pub by: FoundBy,
 }
 
+/// How a `tools.toml` was found.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum FoundBy {
     /// `--config`, or a command's own argument.
@@ -29,7 +30,7 @@ pub enum FoundBy {
     Platform,
 }
 
-/// A path by itself is one that somebody named.
+/// Treats a plain path as one that the user named.
 impl<P: AsRef<Path> + ?Sized> From<&P> for Found {
     fn from(path: &P) -> Self {
         Self { path: path.as_ref().into(), by: FoundBy::Argument }
@@ -37,12 +38,12 @@ impl<P: AsRef<Path> + ?Sized> From<&P> for Found {
 }
 
 impl FoundBy {
-    /// Whether somebody named the file, and so says that what stands in it is meant.
+    /// Whether the user named the file and so intends what it says.
     pub fn is_named(self) -> bool {
         matches!(self, Self::Argument | Self::Variable)
     }
 
-    /// In words, for the line that says which file is used.
+    /// Describes how the file was found, for the line that says which file is used.
     pub fn words(self) -> &'static str {
         match self {
             Self::Argument => "as asked",
@@ -53,7 +54,7 @@ impl FoundBy {
     }
 }
 
-/// There is no `tools.toml` to be found.
+/// No `tools.toml` was found.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("no `tools.toml`: not in the current folder{}", .platform.as_ref().map(|path| format!(" and not at `{}`", path.display())).unwrap_or_default())]
 pub struct NotFound {
@@ -61,12 +62,13 @@ pub struct NotFound {
 }
 
 impl NotFound {
+    /// Says how to fix this.
     pub fn hint(&self) -> &'static str {
         "name one with `--config FILE` or COUNTERSIGN_CONFIG"
     }
 }
 
-/// A path that begins with `~`, and whose home folder is not found without a shell.
+/// A path that begins with `~` and whose home folder cannot be determined.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum HomeError {
     #[error("`{0}` names another user's home folder, which only a shell finds")]
@@ -76,16 +78,17 @@ pub enum HomeError {
 }
 
 impl HomeError {
+    /// Says how to fix this.
     pub fn hint(&self) -> &'static str {
         "write the whole path, or `./~…` for a file or folder of that name"
     }
 }
 
-/// A path in which a leading `~/` is the home folder. Hosts start servers without a shell, which would
-/// have replaced it.
+/// Replaces a leading `~/` by the home folder, because hosts start servers without a shell that
+/// would do so.
 ///
 /// # Errors
-/// [`HomeError`]: a relative path would make a folder called `~`.
+/// [`HomeError`] if `~` cannot be replaced: used as it is, it would create a folder called `~`.
 pub fn expanded(path: &Path) -> Result<PathBuf, HomeError> {
     let mut parts = path.components();
     let Some(Component::Normal(first)) = parts.next() else { return Ok(path.into()) };
@@ -99,13 +102,13 @@ pub fn expanded(path: &Path) -> Result<PathBuf, HomeError> {
     }
 }
 
-/// Finds the file: `argument`, `COUNTERSIGN_CONFIG`, the platform's configuration folder, the working
-/// folder. The first two are returned even if nothing is there: a person who names a file wants that
-/// one and no other. The person's own file comes before that of the working folder, which may be a
-/// cloned repository.
+/// Finds the file, in this order: `argument`, `COUNTERSIGN_CONFIG`, the platform's configuration
+/// folder, the working folder. The first two are returned even if the file does not exist: a user
+/// who names a file wants that one and no other. The user's own file comes before that of the
+/// working folder, which may be a cloned repository.
 ///
 /// # Errors
-/// [`NotFound`] with the places that were looked at.
+/// [`NotFound`], naming the places searched, if no file is named or found.
 pub fn find(argument: Option<&Path>) -> Result<Found, NotFound> {
     if let Some(path) = argument {
         return Ok(Found { path: at_home(path), by: FoundBy::Argument });
@@ -122,23 +125,23 @@ pub fn find(argument: Option<&Path>) -> Result<Found, NotFound> {
     }
 }
 
-/// [`expanded`]; what cannot be is refused when the file is read.
+/// [`expanded`], or the path unchanged if that fails; reading the file then reports the error.
 fn at_home(path: &Path) -> PathBuf {
     expanded(path).unwrap_or_else(|_| path.into())
 }
 
-/// `~/.config/countersign` and its like on other platforms; `None` without a home.
+/// `~/.config/countersign` or this platform's equivalent; `None` without a home folder.
 pub fn config_folder() -> Option<PathBuf> {
     Some(etcetera::choose_base_strategy().ok()?.config_dir().join("countersign"))
 }
 
-/// `~/.local/share/countersign` and its like on other platforms; `None` without a home.
+/// `~/.local/share/countersign` or this platform's equivalent; `None` without a home folder.
 pub fn data_folder() -> Option<PathBuf> {
     Some(etcetera::choose_base_strategy().ok()?.data_dir().join("countersign"))
 }
 
-/// Where what lives no longer than its process may lie: `XDG_RUNTIME_DIR`, else the folder for
-/// temporary files, in which others may write too.
+/// Folder for files that live no longer than their process: `XDG_RUNTIME_DIR`, else the folder for
+/// temporary files, to which other users may write too.
 pub fn runtime_folder() -> PathBuf {
     let folder = non_empty("XDG_RUNTIME_DIR").map(PathBuf::from);
     folder.filter(|path| path.is_absolute()).unwrap_or_else(std::env::temp_dir)
@@ -159,8 +162,9 @@ pub fn key_file() -> Option<PathBuf> {
     non_empty("COUNTERSIGN_KEY_FILE").map(Into::into)
 }
 
-/// What a keeper is started with: where programs, certificates and the user's folders are. Nothing
-/// else, since a host's environment holds secrets, for longer than it means to.
+/// Variables that a keeper inherits: they locate programs, certificates and the user's folders. It
+/// gets no others, because a host's environment holds secrets, and a keeper would hold them for
+/// longer than the host intends.
 const KEPT: [&str; 16] = [
     "PATH",
     "HOME",
@@ -180,13 +184,13 @@ const KEPT: [&str; 16] = [
     "RES_OPTIONS",
 ];
 
-/// The variables of this process that a keeper gets ([`crate::app::keeper`]).
+/// Returns the variables of this process that a keeper inherits ([`crate::app::keeper`]).
 pub fn for_keeper() -> Vec<(&'static str, OsString)> {
     KEPT.into_iter().filter_map(|name| Some((name, read(name)?))).collect()
 }
 
-/// Levels of the log, e.g. `warn,countersign::record=info`: `COUNTERSIGN_LOG`. What is no UTF-8 comes
-/// out as no level, and is refused as such.
+/// Levels of the log, e.g. `warn,countersign::record=info`: `COUNTERSIGN_LOG`. A value that is not
+/// UTF-8 is converted lossily and then refused as an invalid level.
 pub fn log() -> Option<String> {
     Some(non_empty("COUNTERSIGN_LOG")?.to_string_lossy().into_owned())
 }
@@ -196,12 +200,12 @@ pub fn log_format() -> Option<String> {
     Some(non_empty("COUNTERSIGN_LOG_FORMAT")?.to_string_lossy().into_owned())
 }
 
-/// Whether <https://no-color.org> is asked for.
+/// Whether `NO_COLOR` is set (<https://no-color.org>).
 pub fn no_color() -> bool {
     non_empty("NO_COLOR").is_some()
 }
 
-/// Any variable, for `env:` references. `None` when it is not set or no UTF-8.
+/// Returns any variable, for `env:` references; `None` if it is not set or not UTF-8.
 pub(super) fn variable(name: &str) -> Option<String> {
     read(name)?.into_string().ok()
 }
@@ -210,7 +214,7 @@ fn text(name: &str) -> Option<String> {
     non_empty(name)?.into_string().ok()
 }
 
-/// Hosts that do not know a variable pass it empty.
+/// Treats an empty variable as unset: hosts that do not know a variable pass it empty.
 fn non_empty(name: &str) -> Option<OsString> {
     read(name).filter(|value| !value.is_empty())
 }

@@ -1,5 +1,5 @@
-//! Keys that stand in a table that does not have them: which table has them, or what they are called
-//! here.
+//! Explains keys in a table that does not have them: which table has them, or what they are called
+//! in this one.
 
 use toml::de::DeValue;
 
@@ -13,8 +13,8 @@ use super::problem::{Findings, Span};
 use super::read::{Keys, Text};
 use super::syntax::Value;
 
-/// A table of the language, and its path from the root of the file; `*` is a name that the operator
-/// chooses.
+/// A table of the language, and its path from the root of the file; `*` stands for a name that the
+/// operator chooses.
 #[derive(Debug)]
 pub(crate) struct Place {
     path: &'static [&'static str],
@@ -91,10 +91,11 @@ const SYNONYMS: [(&str, &[&str], &str); 24] = [
     ("ProviderTable", &["name", "label"], "write `title`"),
 ];
 
-/// An unknown key, until the whole file has been read and the names around it are known.
+/// An unknown key that is explained once the whole file has been read and the names around it are
+/// known.
 #[derive(Debug)]
 pub(crate) struct Stray {
-    /// The index of its problem.
+    /// Index of its problem in the findings.
     problem: usize,
     key: Text,
     kind: StrayKind,
@@ -102,13 +103,14 @@ pub(crate) struct Stray {
 
 #[derive(Debug)]
 enum StrayKind {
-    /// A key of these tables.
+    /// A key that these tables have.
     Elsewhere(Vec<&'static Place>),
-    /// A tool whose name was written with dots: the steps below this table's name.
+    /// A tool whose name was written with dots, with the steps below this table's name.
     Dotted(Vec<String>),
 }
 
-/// Looks for what an unknown key may be. Returns a hint where nothing around it needs to be known.
+/// Looks for the meaning of an unknown key. Returns the hint if it does not depend on the names
+/// around the key; otherwise [`name_places`] sets it later.
 pub(crate) fn explain(
     key: &Text,
     value: &Value<'_>,
@@ -119,7 +121,7 @@ pub(crate) fn explain(
     if keys.table == ToolTable::KEYS.table
         && let Some(steps) = dotted(value)
     {
-        // What the table lacks stands in the one below it.
+        // The keys that this table lacks are in the table below it.
         find.misspelt(table, "description");
         find.misspelt(table, "request");
         let steps = std::iter::once(key.value.clone()).chain(steps).collect();
@@ -130,7 +132,7 @@ pub(crate) fn explain(
         .iter()
         .find(|(name, words, _)| *name == keys.table && words.contains(&key.as_str()));
     if let Some((_, _, hint)) = synonym {
-        // The key that is meant is there, under another name.
+        // The intended key is present, under another name.
         for quoted in hint.split('`').skip(1).step_by(2) {
             let word = quoted.split([' ', '.']).next().unwrap_or_default();
             find.misspelt(table, word);
@@ -153,7 +155,7 @@ pub(crate) fn explain(
     None
 }
 
-/// Whether an unknown key is one of a table nearby.
+/// Whether an unknown key belongs to a related table.
 pub(crate) fn belongs_elsewhere(key: &str, keys: &Keys) -> bool {
     !homes(key, keys).is_empty()
 }
@@ -162,8 +164,8 @@ fn own(keys: &Keys) -> Option<&'static Place> {
     PLACES.iter().find(|place| place.keys.table == keys.table)
 }
 
-/// The tables that have a key: first those around and within the one where it stands, then those
-/// with which it is confused.
+/// Returns the tables that have a key: tables directly around or within its own table, else tables
+/// that are often confused with its own.
 fn homes(key: &str, keys: &Keys) -> Vec<&'static Place> {
     let Some(own) = own(keys) else { return Vec::new() };
     let all = || PLACES.iter().filter(|place| place.keys.known.contains(&key));
@@ -174,7 +176,7 @@ fn homes(key: &str, keys: &Keys) -> Vec<&'static Place> {
     all().filter(|place| is_confused(own.path, place.path)).collect()
 }
 
-/// One level up or down; the name that the operator chooses is part of its level.
+/// Whether two tables are one level apart. A name that the operator chooses is no level of its own.
 fn is_near(a: &[&str], b: &[&str]) -> bool {
     let (outer, inner) = if a.len() < b.len() { (a, b) } else { (b, a) };
     let Some(more) = inner.strip_prefix(outer) else { return false };
@@ -190,7 +192,7 @@ fn is_confused(a: &[&str], b: &[&str]) -> bool {
     pairs.iter().any(|[one, other]| (a == *one && b == *other) || (a == *other && b == *one))
 }
 
-/// The steps from a table to the tool in it, if there is one.
+/// Returns the steps from a table to the tool in it, if there is one.
 fn dotted(value: &Value<'_>) -> Option<Vec<String>> {
     const MAX_STEPS: usize = 4;
     let mut steps = Vec::new();
@@ -207,7 +209,7 @@ fn dotted(value: &Value<'_>) -> Option<Vec<String>> {
     None
 }
 
-/// Writes the hints of all stray keys, with the names that stand around them in the file.
+/// Sets the hints of all stray keys, using the names around them in the file.
 pub(crate) fn name_places(root: &Value<'_>, find: &mut Findings<'_>) {
     for stray in find.take_strays() {
         let mut path = Vec::new();
@@ -235,7 +237,7 @@ pub(crate) fn name_places(root: &Value<'_>, find: &mut Findings<'_>) {
     }
 }
 
-/// `[providers.acme.oauth]`
+/// Formats a table's header with the names around the key, e.g. `[providers.acme.oauth]`.
 fn header(place: &Place, around: &[String]) -> String {
     let is_same = |at: usize| {
         place.path.iter().zip(around).take(at).all(|(step, own)| *step == "*" || step == own)
@@ -253,7 +255,7 @@ fn header(place: &Place, around: &[String]) -> String {
     }
 }
 
-/// The path of the table in which a key stands.
+/// Finds the table that contains `key` and writes its path into `path`. False if there is none.
 fn walk(value: &Value<'_>, key: &Span, path: &mut Vec<String>) -> bool {
     match value.get_ref() {
         DeValue::Table(table) => table.iter().any(|(name, inner)| {

@@ -1,18 +1,18 @@
-//! From `tools.toml` to the model.
+//! Reads `tools.toml` into the model.
 //!
-//! 1. [`environment`] finds the file, `source` reads it as text.
-//! 2. `syntax` parses it into values that know their place, in spite of mistakes.
-//! 3. [`mod@file`] reads those into the tables of the language, as they are written.
-//! 4. `lower` makes [`Provider`]s and [`Tool`]s of them, with [`crate::catalog`]'s values for what
-//!    built-in providers leave out.
+//! 1. [`environment`] finds the file, `source` reads its text.
+//! 2. `syntax` parses the text into values with positions, in spite of mistakes.
+//! 3. [`mod@file`] reads the values into the tables of the language, as written.
+//! 4. `lower` turns the tables into [`Provider`]s and [`Tool`]s. [`crate::catalog`] supplies the
+//!    values that a built-in provider's table leaves out.
 //!
-//! A file that the person has not named is trusted less: the working folder may be a repository that
-//! was cloned a minute ago. Such a file must be writable by this user alone, and what acts in the
-//! person's name must be trusted first ([`trust`]).
+//! A file that the user has not named is trusted less: the working folder may be a repository that
+//! was cloned a minute ago. Such a file must be writable by this user alone, and in the working
+//! folder the user must trust it before it acts in the user's name ([`trust`]).
 //!
-//! No step stops at the first mistake: each adds to the same [`Problems`], which come out together.
-//! No step follows a reference to a secret; [`secret_ref`] does that when one is needed, and
-//! [`server_auth`] before the first call is accepted.
+//! No step stops at the first mistake: all steps add to the same [`Problems`], which are reported
+//! together. No step resolves a reference to a secret: [`secret_ref`] does so when the secret is
+//! needed, and [`server_auth`] before the server accepts the first call.
 
 pub mod environment;
 pub mod file;
@@ -46,51 +46,53 @@ pub use problem::{Problem, Problems, Severity, Span};
 use read::Read as _;
 use trust::Trusted;
 
-/// A `tools.toml` that can be served. The default serves no tool.
+/// A `tools.toml` that can be served. The default has no tools.
 #[derive(Clone, Debug, Default)]
 pub struct Config {
     pub path: PathBuf,
     pub server: Server,
-    /// Those with a table of their own, and built-in ones that a tool uses.
+    /// Providers with a table of their own, and built-in providers that a tool uses.
     pub providers: BTreeMap<ProviderId, Arc<Provider>>,
-    /// Sorted by name; disabled ones are left out.
+    /// Sorted by name, without disabled tools.
     pub tools: Vec<Tool>,
-    /// Where grants are kept, if not in the platform's data folder.
+    /// Folder of the store for grants; `None`: in the platform's data folder.
     pub store: Option<PathBuf>,
-    /// What does not keep the file from being served; refers to `source`.
+    /// Problems that do not prevent serving the file. Their spans refer to `source`.
     pub warnings: Vec<Problem>,
-    /// The file's text, for showing warnings.
+    /// The file's text with literal secrets redacted, for showing warnings.
     pub source: Arc<str>,
-    /// What in it would need trust if it was found in the working folder.
+    /// Parts of the file that need the user's trust if it was found in the working folder.
     pub needs: Vec<trust::Need>,
 }
 
-/// `[server]`
+/// The `[server]` table.
 #[derive(Clone, Debug)]
 pub struct Server {
     pub name: String,
     pub instructions: Option<String>,
-    /// Scheme and host where browsers reach us; `None`: the loopback listener.
+    /// Scheme and host at which browsers reach this server; `None`: the loopback listener.
     pub public_url: Option<Url>,
+    /// Page to which a browser goes after a consent; `None`: a page of this server.
     pub after_connect: Option<Url>,
-    /// How consents are asked for; `None`: as each client's address says, else
-    /// [`ConsentMode::Auto`].
+    /// How a call asks for a consent; `None`: as the client's URL says, else [`ConsentMode::Auto`].
     pub consent: Option<ConsentMode>,
+    /// Longest output of a tool in characters, unless the tool sets its own limit.
     pub max_chars: usize,
     /// Blocks of private addresses, e.g. `10.1.0.0/16`, that hosts learnt from outside may have.
     pub allow_private: Vec<Cidr>,
     /// The loopback listener's port, if not the default.
     pub port: Option<u16>,
-    /// The address that the loopback listener listens on, if not 127.0.0.1. Links lead to 127.0.0.1 all
-    /// the same: it is for a port that a container or a virtual machine publishes.
+    /// The address that the loopback listener listens on, if not 127.0.0.1. For a container or
+    /// virtual machine that publishes the port; links still lead to 127.0.0.1.
     pub listen_address: Option<IpAddr>,
     /// `[server.auth]`; `None`: one local user.
     pub auth: Option<ServerAuth>,
-    /// Whose `X-Forwarded-*` headers are believed.
+    /// Addresses of proxies whose `X-Forwarded-*` headers are believed.
     pub trusted_proxies: Vec<Cidr>,
-    /// Names and origins of `/mcp` besides the server's own; empty without [`Self::auth`].
+    /// Host names and origins accepted at `/mcp` besides the server's own; no effect without
+    /// [`Self::auth`].
     pub allowed: Allowed,
-    /// Whether open links are answered when the process that made them has ended.
+    /// Whether a keeper answers open links after the process that made them has ended.
     pub keeper: bool,
 }
 
@@ -114,29 +116,30 @@ impl Default for Server {
     }
 }
 
-/// How much is looked at.
+/// How thoroughly a file is checked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Depth {
-    /// What serving needs: every mistake that could send a request to the wrong place, or keep a
-    /// host from listing the tools.
+    /// Finds every mistake that could send a request to the wrong place or keep a host from listing
+    /// the tools.
     Serve,
-    /// Also what is found out anyway when a tool is called, and what is merely unwise.
+    /// Also finds mistakes that a call of the tool would reveal, and settings that are merely
+    /// unwise.
     Check,
 }
 
 /// Reads a `tools.toml` for serving.
 ///
-/// jq filters are compiled when a tool is first called and secrets looked up when they are needed,
-/// so that a server with ten thousand tools starts as fast as one with ten.
+/// jq filters are compiled when their tool is first called, and secrets are looked up when they are
+/// needed, so that a server with ten thousand tools starts as fast as one with ten.
 ///
 /// # Errors
-/// Every problem at once, warnings included; at least one of them is an error.
+/// All problems of the file, warnings included, if at least one is an error.
 pub fn load(found: impl Into<Found>) -> Result<Config, Problems> {
     read_at(&found.into(), Depth::Serve)
 }
 
-/// [`load`], with all that `countersign check` looks at besides: jq filters, output schemas, unset
-/// secrets (a warning), what hosts cannot cope with (warnings).
+/// Like [`load`], and also checks jq filters, output schemas, example calls, unset secrets (a
+/// warning) and limits of hosts (warnings). Used by `countersign check`.
 ///
 /// # Errors
 /// As [`load`].
@@ -144,7 +147,7 @@ pub fn check(found: impl Into<Found>) -> Result<Config, Problems> {
     read_at(&found.into(), Depth::Check)
 }
 
-/// Reads a `tools.toml` for [`Trusted::add`]: its text, and what it declares.
+/// Reads a `tools.toml` for [`Trusted::add`]. Returns its text and what it declares.
 ///
 /// # Errors
 /// As [`load`].
@@ -180,7 +183,7 @@ fn parse(path: &Path, source: &str, by: FoundBy, depth: Depth) -> Result<Config,
         read_table(DeTable::parse_recoverable(&mended).0, &mut find)
     };
     let mut lowered = lower::lower(file, depth, &mut find);
-    // After everything else: its mistakes are said of a file that is not trusted yet, too.
+    // Trust is checked last, so that an untrusted file's mistakes are reported too.
     let trusted = Trusted::load().ok();
     let is_trusted = by != FoundBy::WorkingFolder
         || trust::is_built_in(source)

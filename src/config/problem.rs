@@ -1,8 +1,8 @@
-//! What is wrong with a `tools.toml`: all of it at once, each with its place and a way out.
+//! Problems of a `tools.toml`, all reported at once, each with its position and a fix.
 //!
-//! [`Findings`] collects while the file is read; [`Problems`] is what readers of the outcome see.
-//! Between the two every literal secret is blotted out of the source text, so that no later
-//! rendering, of this problem or of one on a neighbouring line, can print it.
+//! [`Findings`] collects problems while the file is read; [`Problems`] is the result. Between the
+//! two, every literal secret is redacted from the source text, so that rendering this problem, or
+//! one on an adjacent line, cannot print it.
 
 use std::borrow::Cow;
 use std::cell::OnceCell;
@@ -17,52 +17,56 @@ use crate::model::text::quoted;
 /// Byte offsets into a source text.
 pub type Span = Range<usize>;
 
-/// A secret that is needed and not there.
+/// Code of the problem that a needed secret is not set.
 const UNSET: &str = "secret::unset";
-/// What stands in a shown source text where a secret stood.
+/// Replacement for a secret in the source text that is shown.
 const BLOT: &str = "•••";
 
+/// Whether a problem prevents serving the file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Severity {
     /// The file cannot be served.
     Error,
-    /// The file can be served, but somebody should know.
+    /// The file can be served, but the operator should know.
     Warning,
 }
 
-/// One thing that is wrong.
+/// One problem of a file.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Problem {
     pub severity: Severity,
-    /// Stable and short, e.g. `tool::placeholder`.
+    /// Stable, short identifier, e.g. `tool::placeholder`.
     pub code: &'static str,
-    /// A lowercase fragment that names the thing in backticks and never a value.
+    /// Lower-case fragment that names its subject in backticks, never a value.
     pub message: String,
-    /// What to write under the caret.
+    /// Text under the caret.
     pub label: String,
-    /// The exact way out.
+    /// The exact fix.
     pub hint: Option<String>,
-    /// Where, in [`Problems::source`]; `None` for a problem of the whole file.
+    /// Position in [`Problems::source`]; `None` for a problem of the whole file.
     pub span: Option<Span>,
-    /// Counted from 1, in characters, as the file stands on disk; 0 for the whole file.
+    /// Line in the file on disk, from 1; 0 for a problem of the whole file.
     pub line: usize,
+    /// Column in characters in the file on disk, from 1; 0 for a problem of the whole file.
     pub column: usize,
 }
 
 impl Problem {
+    /// Sets the label.
     #[must_use]
     pub fn label(mut self, label: impl Into<String>) -> Self {
         self.label = label.into();
         self
     }
 
+    /// Sets the hint.
     #[must_use]
     pub fn hint(mut self, hint: impl Into<String>) -> Self {
         self.hint = Some(hint.into());
         self
     }
 
-    /// `12:3: message; help: hint`, on one line whatever the message holds.
+    /// Formats the problem as `12:3: message; help: hint`, always on one line.
     pub fn line(&self) -> String {
         let mut line = match self.line {
             0 => self.message.clone(),
@@ -76,21 +80,23 @@ impl Problem {
     }
 }
 
-/// Everything that is wrong with one file, in the order of the file.
+/// All problems of one file, in the order of the file.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Problems {
     pub path: PathBuf,
-    /// The file's text, literal secrets blotted out.
+    /// The file's text, with literal secrets redacted.
     pub source: Arc<str>,
     pub list: Vec<Problem>,
 }
 
 impl Problems {
+    /// Yields the problems that prevent serving the file.
     pub fn errors(&self) -> impl Iterator<Item = &Problem> {
         self.list.iter().filter(|problem| problem.severity == Severity::Error)
     }
 
-    /// The first error as one line, for hosts that show no more: `tools.toml:12:3: …; help: …`.
+    /// Formats the first error as one line, for hosts that show only one:
+    /// `tools.toml:12:3: …; help: …`.
     pub fn first_line(&self) -> String {
         let first = self.errors().next().or(self.list.first());
         let Some(first) = first else { return String::new() };
@@ -119,15 +125,15 @@ impl std::error::Error for Problems {}
 pub(crate) struct Findings<'s> {
     source: &'s str,
     list: Vec<Problem>,
-    /// Where secrets stand in the source.
+    /// Positions of secrets in the source.
     blots: Vec<Span>,
-    /// Parts of the source that were no TOML.
+    /// Parts of the source that are not valid TOML.
     damage: Vec<Span>,
-    /// Keys that are written wrong: where their table begins, and what they most likely stand for.
+    /// Misspelt keys: the start of their table, and the key that was most likely meant.
     misspelt: Vec<(usize, String)>,
-    /// Unknown keys that are explained when the whole file has been read.
+    /// Unknown keys that are explained once the whole file has been read.
     strays: Vec<Stray>,
-    /// What references to secrets name, and where they stand.
+    /// Names in references to secrets, and their positions.
     references: Vec<(String, Span)>,
     lines: OnceCell<Lines>,
 }
@@ -150,6 +156,7 @@ impl<'s> Findings<'s> {
         self.source
     }
 
+    /// Adds an error, which prevents serving the file.
     pub(crate) fn error(
         &mut self,
         code: &'static str,
@@ -159,6 +166,7 @@ impl<'s> Findings<'s> {
         self.push(Severity::Error, code, Some(at.clone()), message.into())
     }
 
+    /// Adds a warning, which does not prevent serving the file.
     pub(crate) fn warning(
         &mut self,
         code: &'static str,
@@ -168,7 +176,7 @@ impl<'s> Findings<'s> {
         self.push(Severity::Warning, code, Some(at.clone()), message.into())
     }
 
-    /// A problem of the file as a whole.
+    /// Adds a problem of the file as a whole.
     pub(crate) fn whole(
         &mut self,
         severity: Severity,
@@ -198,18 +206,18 @@ impl<'s> Findings<'s> {
         Draft(self.list.last_mut())
     }
 
-    /// Never show this part of the source.
+    /// Redacts this part of the source.
     pub(crate) fn blot(&mut self, span: &Span) {
         self.blots.push(span.clone());
     }
 
-    /// This part of the source could not be read, so what seems to be missing may stand there.
+    /// Notes a part of the source that cannot be read, and so may contain a key that seems missing.
     pub(crate) fn damaged(&mut self, span: &Span) {
         self.damage.push(span.clone());
     }
 
-    /// Whether something in the table that begins at `start` could not be read. Then nothing that
-    /// is missing from it is reported: one mistake, one problem.
+    /// Whether a part of the table that begins at `start` cannot be read. Keys missing from such a
+    /// table are not reported: one mistake, one problem.
     pub(crate) fn is_damaged(&self, start: usize) -> bool {
         self.damage.iter().any(|damage| {
             damage.start >= start
@@ -219,27 +227,29 @@ impl<'s> Findings<'s> {
         })
     }
 
-    /// A key of the table at `table` has been reported that most likely stands for `key`.
+    /// Notes that a key of the table at `table` has been reported that most likely means `key`.
     pub(crate) fn misspelt(&mut self, table: &Span, key: &str) {
         self.misspelt.push((table.start, key.to_owned()));
     }
 
-    /// The next problem is about an unknown key; `stray` is given its index.
+    /// Adds an unknown key that the next problem is about; `stray` receives the problem's index.
     pub(crate) fn stray(&mut self, stray: impl FnOnce(usize) -> Stray) {
         self.strays.push(stray(self.list.len()));
     }
 
+    /// Takes the unknown keys out of the findings, for [`misplaced`](super::misplaced) to explain.
     pub(crate) fn take_strays(&mut self) -> Vec<Stray> {
         std::mem::take(&mut self.strays)
     }
 
+    /// Sets the hint of the problem with this index.
     pub(crate) fn set_hint(&mut self, problem: usize, hint: String) {
         if let Some(problem) = self.list.get_mut(problem) {
             problem.hint = Some(hint);
         }
     }
 
-    /// The key in front of a value, as it is written; `None` for an item of a list.
+    /// Returns the key in front of a value, as written; `None` for an item of a list.
     pub(crate) fn key_of(&self, value: &Span) -> Option<&'s str> {
         let before = self.source.get(..value.start)?.trim_end().strip_suffix('=')?.trim_end();
         let is_part = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '-');
@@ -247,13 +257,13 @@ impl<'s> Findings<'s> {
         before.get(rest.len()..).filter(|key| !key.is_empty())
     }
 
-    /// Here stands a reference to the secret called `name`.
+    /// Notes the position of a reference to the secret called `name`.
     pub(crate) fn reference(&mut self, name: String, at: &Span) {
         self.references.push((name, at.clone()));
     }
 
-    /// A key that must be there and is not, unless it [`may`](Self::may_be_there) be after all: one
-    /// mistake, one problem.
+    /// Reports a required key as missing, unless it [may be there](Self::may_be_there) after all:
+    /// one mistake, one problem.
     pub(crate) fn missing(&mut self, table: &Span, key: &str, hint: impl Into<String>) {
         if !self.may_be_there(table, key) {
             self.error("config::missing", table, format!("`{key}` is missing"))
@@ -262,14 +272,14 @@ impl<'s> Findings<'s> {
         }
     }
 
-    /// Whether a key that is not there may stand where nothing could be read, or has been reported as
-    /// another one.
+    /// Whether a missing key may be in a part that cannot be read, or has been reported under
+    /// another name.
     pub(crate) fn may_be_there(&self, table: &Span, key: &str) -> bool {
         self.misspelt.iter().any(|(start, meant)| *start == table.start && meant == key)
             || self.is_damaged(table.start)
     }
 
-    /// Whether a key of any table has been reported that most likely stands for `key`.
+    /// Whether a key of any table has been reported that most likely means `key`.
     pub(crate) fn is_misspelt(&self, key: &str) -> bool {
         self.misspelt.iter().any(|(_, meant)| meant == key)
     }
@@ -282,7 +292,7 @@ impl<'s> Findings<'s> {
         self.list.iter().filter(|problem| problem.severity == Severity::Error).count()
     }
 
-    /// Whether something has already been found wrong in this part of the source.
+    /// Whether a problem has been reported in this part of the source.
     pub(crate) fn has_error_within(&self, part: &Span) -> bool {
         self.list
             .iter()
@@ -290,14 +300,14 @@ impl<'s> Findings<'s> {
             .any(|span| part.contains(&span.start))
     }
 
-    /// From the beginning of a table to that of the next.
+    /// Returns the span from the start of a table to that of the next.
     pub(crate) fn table_at(&self, start: usize) -> Span {
         let rest = self.source.get(start..).unwrap_or_default();
         let len = rest.find("\n[").map_or(rest.len(), |at| at + 1);
         start..start + len
     }
 
-    /// The line, counted from 1, of a byte of the source.
+    /// Returns the line, from 1, of a byte offset in the source.
     pub(crate) fn line(&self, offset: usize) -> usize {
         self.lines().at(offset).0
     }
@@ -306,8 +316,8 @@ impl<'s> Findings<'s> {
         self.lines.get_or_init(|| Lines::of(self.source))
     }
 
-    /// Whoever finds out that a secret is not set knows the tool that needs it. What is to be
-    /// looked at is the reference, where the file has one.
+    /// Moves problems about unset secrets from the tool that needs the secret to the reference, if
+    /// the file has one.
     fn point_at_references(&mut self) {
         for problem in self.list.iter_mut().filter(|problem| problem.code == UNSET) {
             let stands =
@@ -318,6 +328,7 @@ impl<'s> Findings<'s> {
         }
     }
 
+    /// Sorts the problems, computes their lines and columns, and redacts the source.
     pub(crate) fn finish(mut self, path: &Path) -> Problems {
         self.point_at_references();
         self.list.sort_by_key(|problem| problem.span.as_ref().map(|span| (span.start, span.end)));
@@ -338,7 +349,7 @@ impl<'s> Findings<'s> {
     }
 }
 
-/// A problem that can still get its label and hint.
+/// A problem whose label and hint can still be set.
 pub(crate) struct Draft<'f>(Option<&'f mut Problem>);
 
 impl Draft<'_> {
@@ -357,7 +368,7 @@ impl Draft<'_> {
     }
 }
 
-/// Where the lines of a source begin.
+/// Byte offsets at which the lines of a source begin.
 #[derive(Debug)]
 struct Lines(Vec<usize>);
 
@@ -367,7 +378,7 @@ impl Lines {
         Self(std::iter::once(0).chain(breaks.map(|at| at + 1)).collect())
     }
 
-    /// The line of an offset, counted from 1, and where it begins.
+    /// Returns the line of an offset, from 1, and the offset at which the line begins.
     fn at(&self, offset: usize) -> (usize, usize) {
         let line = self.0.partition_point(|start| *start <= offset);
         (line, self.0.get(line.wrapping_sub(1)).copied().unwrap_or_default())
@@ -386,7 +397,8 @@ fn merge(mut spans: Vec<Span>) -> Vec<Span> {
     merged
 }
 
-/// What is shown for one blotted span: line breaks stay, so that line numbers hold.
+/// Returns the replacement for one redacted span. It keeps line breaks, so that line numbers stay
+/// correct.
 fn cover(hidden: &str) -> String {
     format!("{BLOT}{}", "\n".repeat(hidden.matches('\n').count()))
 }
@@ -406,7 +418,7 @@ fn blot<'s>(source: &'s str, blots: &[Span]) -> Cow<'s, str> {
     Cow::Owned(shown)
 }
 
-/// Where an offset of the source lies in the blotted text.
+/// Converts an offset in the source to one in the redacted text.
 fn shifted(offset: usize, blots: &[Span], source: &str) -> usize {
     let mut added = 0;
     let mut removed = 0;

@@ -1,7 +1,7 @@
-//! Typed readers over parsed TOML that report a mistake and go on.
+//! Typed readers over parsed TOML that report a mistake and continue.
 //!
-//! Serde stops at its first error and, through `untagged` or `flatten`, forgets where it stood.
-//! Here every key is read by itself, so that one run finds everything that is wrong.
+//! Serde stops at its first error and, with `untagged` or `flatten`, loses its position. These
+//! readers read each key separately, so that one run finds all mistakes.
 
 use std::borrow::Cow;
 
@@ -14,7 +14,7 @@ use super::problem::{Findings, Span};
 use super::syntax::{SECRET_WORDS, Value};
 use crate::model::text::nearest;
 
-/// A value and where it was written.
+/// A value and its position in the source.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct At<T> {
     pub value: T,
@@ -32,8 +32,8 @@ impl At<String> {
         &self.value
     }
 
-    /// Where a part of this text stands in the source. Exact unless the text was written with
-    /// escapes; then it is the whole string.
+    /// Returns the position of a part of this string in the source. Exact unless the string was
+    /// written with escapes; then it is the position of the whole string.
     pub(crate) fn part(&self, range: Span, source: &str) -> Span {
         let quoted = source.get(self.span.clone()).unwrap_or_default();
         let Some(from) = quoted.find(self.value.as_str()) else { return self.span.clone() };
@@ -56,16 +56,16 @@ impl<T: JsonSchema> JsonSchema for At<T> {
     }
 }
 
-/// A text with its place: most of what stands in a `tools.toml`.
+/// A string with its position: most of the values in a `tools.toml`.
 pub(crate) type Text = At<String>;
 
-/// A type that a TOML value can be read as.
+/// A type that can be read from a TOML value.
 pub(crate) trait Read: Sized {
-    /// `None` after a problem has been reported.
+    /// Reads the value; `None` after reporting a problem.
     fn read(value: &Value<'_>, find: &mut Findings<'_>) -> Option<Self>;
 }
 
-/// Reports a value of another type than its key's.
+/// Reports a value whose type its key does not take.
 fn mismatch<T>(value: &Value<'_>, wanted: &str, find: &mut Findings<'_>) -> Option<T> {
     let given = match value.get_ref() {
         DeValue::String(_) => "a text",
@@ -92,7 +92,7 @@ fn mismatch<T>(value: &Value<'_>, wanted: &str, find: &mut Findings<'_>) -> Opti
     None
 }
 
-/// What to write instead. Quotes a value only where it is a number or a truth value: any other text
+/// Says what to write instead. Quotes the value only if it is a number or a boolean: any other text
 /// may be a secret.
 fn way_out(value: &Value<'_>, wanted: &str, key: &str) -> String {
     let is_among = |words: &[&str]| words.contains(&wanted);
@@ -129,7 +129,7 @@ impl Read for Text {
         if let DeValue::String(text) = value.get_ref() {
             return Some(At::new(text.to_string(), value.span()));
         }
-        // It may be a secret's place.
+        // The key may be one for a secret.
         blot_texts(value, true, find);
         mismatch(value, TEXT, find)
     }
@@ -178,7 +178,7 @@ fn float(number: &DeFloat<'_>) -> Option<f64> {
     number.as_str().parse().ok().filter(|number: &f64| number.is_finite())
 }
 
-/// For tables that are large and moved about.
+/// For large tables that are moved around.
 impl<T: Read> Read for Box<T> {
     fn read(value: &Value<'_>, find: &mut Findings<'_>) -> Option<Self> {
         T::read(value, find).map(Box::new)
@@ -202,7 +202,7 @@ impl<T: Read> Read for At<Vec<T>> {
     }
 }
 
-/// A table whose keys are names that the operator chose, in the order of the file.
+/// A table whose keys are names chosen by the operator, in the order of the file.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Named<T> {
     pub entries: Vec<(Text, T)>,
@@ -245,23 +245,25 @@ impl<T: JsonSchema> JsonSchema for Named<T> {
     }
 }
 
-/// Any value that JSON can hold, places kept.
+/// Any value that JSON can represent, with positions.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Tree {
     pub branch: Branch,
     pub span: Span,
 }
 
+/// The value of a [`Tree`].
 #[derive(Clone, Debug, PartialEq)]
 pub enum Branch {
     Text(String),
-    /// A number or a truth value.
+    /// A number or a boolean.
     Fixed(Json),
     List(Vec<Tree>),
     Table(Vec<(Text, Tree)>),
 }
 
 impl Tree {
+    /// Converts the value to JSON, without positions.
     pub fn to_json(&self) -> Json {
         match &self.branch {
             Branch::Text(text) => Json::String(text.clone()),
@@ -309,17 +311,17 @@ impl JsonSchema for Tree {
     }
 }
 
-/// The keys of one table, for what is reported of others.
+/// The keys of one table, for reporting unknown ones.
 #[derive(Debug)]
 pub(crate) struct Keys {
-    /// The name of its type.
+    /// Name of the table's Rust type.
     pub(crate) table: &'static str,
     pub(crate) known: &'static [&'static str],
-    /// A later version will read these.
+    /// Keys that a later version will read.
     pub(crate) later: &'static [&'static str],
 }
 
-/// Reports a key that the language does not have.
+/// Reports a key that its table does not have.
 pub(crate) fn unknown_key(
     key: &Text,
     value: &Value<'_>,
@@ -347,15 +349,15 @@ pub(crate) fn unknown_key(
     };
 }
 
-/// Reports something that a later version will read.
+/// Reports a key or table that only a later version will read.
 pub(crate) fn not_yet(span: &Span, what: &str, find: &mut Findings<'_>) {
     find.error("config::not_yet", span, format!("{what} is not supported by this version yet"))
         .label("not supported by this version yet")
         .hint("remove it until then");
 }
 
-/// Nobody knows what a value means whose key is unknown or that is of another kind than its key's, so
-/// what may be a secret is not shown.
+/// Redacts the strings that may be secrets in a value with an unknown key or of the wrong type,
+/// whose meaning is therefore not known.
 fn blot_texts(value: &Value<'_>, may_be_secret: bool, find: &mut Findings<'_>) {
     match value.get_ref() {
         DeValue::String(text) if may_be_secret && !super::secret_ref::looks_like_one(text) => {
@@ -376,7 +378,7 @@ fn blot_texts(value: &Value<'_>, may_be_secret: bool, find: &mut Findings<'_>) {
     }
 }
 
-/// Whether a key's value may be a secret, by the sound of the key and with a letter to spare.
+/// Whether a key's name suggests a secret, allowing for one typo.
 fn sounds_secret(key: &str) -> bool {
     let key = key.to_ascii_lowercase();
     key.split(['_', '-', '.']).any(|part| {
@@ -386,7 +388,7 @@ fn sounds_secret(key: &str) -> bool {
     })
 }
 
-/// `a`, `b` and `c`
+/// Formats names as `a`, `b` and `c`.
 pub(crate) fn listed(names: &[&str]) -> String {
     let quoted: Vec<String> = names.iter().map(|name| format!("`{name}`")).collect();
     match quoted.split_last() {
@@ -396,8 +398,8 @@ pub(crate) fn listed(names: &[&str]) -> String {
     }
 }
 
-/// A table of the language: its keys, their types and their descriptions, from which both the
-/// reader and the JSON Schema are made, so that neither can know a key that the other does not.
+/// Declares a table of the language: its keys, their types and their descriptions. Generates both
+/// the reader and the JSON Schema, so that they always know the same keys.
 macro_rules! table {
     (
         $(#[$meta:meta])*
@@ -410,7 +412,7 @@ macro_rules! table {
         #[derive(Clone, Debug, Default, schemars::JsonSchema)]
         #[schemars(deny_unknown_fields)]
         pub struct $name {
-            /// Where the table begins.
+            /// Position of the table in the source.
             #[schemars(skip)]
             pub span: $crate::config::problem::Span,
             $( $(#[$field_meta])* #[schemars(rename = $key)] pub $field: Option<$type>, )*
@@ -423,7 +425,7 @@ macro_rules! table {
                 later: &[$($($later),*)?],
             };
 
-            /// Each entry of `self`, or where it has none, that of `other`.
+            /// Returns each entry of `self`, or that of `other` if `self` has none.
             #[must_use]
             #[allow(dead_code, reason = "not every table is merged")]
             pub(crate) fn or(self, other: Self) -> Self {
@@ -459,7 +461,7 @@ macro_rules! table {
 }
 pub(crate) use table;
 
-/// The entries of a value that must be a table.
+/// Returns the entries of a value that must be a table; `None` after reporting another type.
 pub(crate) fn entries<'v, 'i>(
     value: &'v Value<'i>,
     find: &mut Findings<'_>,
@@ -467,7 +469,7 @@ pub(crate) fn entries<'v, 'i>(
     if let DeValue::Table(table) = value.get_ref() {
         return Some(table);
     }
-    // `api_key = "…"`: it may be the key.
+    // In `api_key = "…"` the string may be the key itself.
     blot_texts(value, true, find);
     mismatch(value, "a table", find)
 }

@@ -1,12 +1,11 @@
 //! References to secrets: `env:NAME`, `keyring:NAME`, `file:/path`, `cmd:program args`.
 //!
-//! A reference is parsed when the file is loaded and followed when the secret is needed, so that a
-//! server starts without the secrets of tools that nobody calls.
+//! A reference is parsed when the file is loaded and resolved when the secret is needed, so that a
+//! server starts without the secrets of tools that are never called.
 //!
-//! The keychain is asked through the platform's own program (`secret-tool`, `security`), by the
-//! same code that runs `cmd:`. A library for it would bring a D-Bus client and its own
-//! cryptography into every start; and a keychain that is locked over SSH and never answers is
-//! simply a command that ran out of time.
+//! The platform's own program (`secret-tool`, `security`) reads the keychain, run by the same code
+//! as `cmd:`. A library would bring a D-Bus client and its own cryptography into every start; and a
+//! keychain that is locked over SSH and never answers is simply a command that timed out.
 
 use std::io::Read as _;
 use std::path::{Path, PathBuf};
@@ -20,22 +19,23 @@ use tokio::sync::Semaphore;
 use super::environment;
 use crate::model::provider::{SecretRef, Setting};
 
-/// What a reference begins with.
+/// Prefixes of references.
 pub(crate) const SCHEMES: [&str; 4] = ["env:", "keyring:", "file:", "cmd:"];
 
+/// Time limit for a command, which is then killed ([`SecretError::Slow`]).
 const COMMAND_TIME: Duration = Duration::from_secs(10);
-/// How long a secret file may take, as on a network drive that does not answer.
+/// Time limit for a secret file, e.g. on a network drive that does not answer.
 const FILE_TIME: Duration = Duration::from_secs(5);
-/// Secret files read at a time. A read that hangs keeps its thread for good, and name look-ups need
-/// threads of the same kind.
+/// Secret files read at a time; further reads wait. A read that hangs keeps its thread for good,
+/// and name look-ups need threads of the same pool.
 const MAX_FILES_AT_A_TIME: usize = 8;
 static FILES: Semaphore = Semaphore::const_new(MAX_FILES_AT_A_TIME);
-/// More than any secret has, less than a wrong file.
+/// Size limit of a secret in bytes; more is refused. Above any secret, below most wrong files.
 const MAX_BYTES: u64 = 64 * 1024;
-/// The service under which entries lie in the keychain.
+/// Service name of the entries in the keychain.
 const KEYCHAIN_SERVICE: &str = "countersign";
 
-/// Why a text is no reference.
+/// Reason why a string is not a reference.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum RefError {
     #[error("a secret stands here as it is")]
@@ -50,8 +50,8 @@ pub enum RefError {
     Home,
     #[error("`cmd:` wants a program and its arguments, quotes closed")]
     Command,
-    /// It would be looked for in the working folder, which the MCP host chooses: a cloned repository
-    /// could bring a program of that name.
+    /// A relative path starts in the working folder, which the MCP host chooses: a cloned
+    /// repository could contain a program of that name.
     #[error("`cmd:` does not run what lies at a relative path")]
     Relative,
     #[error("`keyring:` wants the name of an entry")]
@@ -59,7 +59,7 @@ pub enum RefError {
 }
 
 impl RefError {
-    /// How it is written.
+    /// Gives an example of a valid reference.
     pub fn hint(self) -> &'static str {
         match self {
             Self::Literal | Self::Variable | Self::Own => "e.g. `env:GITHUB_CLIENT_SECRET`",
@@ -73,19 +73,19 @@ impl RefError {
     }
 }
 
-/// Whether a text at least begins like a reference.
+/// Whether a string at least begins like a reference.
 pub(crate) fn looks_like_one(text: &str) -> bool {
     SCHEMES.iter().any(|scheme| text.starts_with(scheme))
 }
 
-/// Reads a reference.
+/// Parses a reference.
 ///
 /// # Errors
-/// [`RefError`], which never holds the text: it may be the secret itself.
+/// [`RefError`] if it is none. The error never contains the string, which may be the secret itself.
 pub fn parse(text: &str) -> Result<SecretRef, RefError> {
     let Some((scheme, rest)) = text.split_once(':') else { return Err(RefError::Literal) };
     match scheme {
-        // The master key would go to whichever host the file names.
+        // Otherwise the file could have the master key sent to a host that it names.
         "env" if is_our_own(rest) => Err(RefError::Own),
         "env" if is_variable_name(rest) => Ok(SecretRef::Env(rest.into())),
         "env" => Err(RefError::Variable),
@@ -107,7 +107,7 @@ fn is_variable_name(name: &str) -> bool {
         && name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_')
 }
 
-/// In any case, since Windows makes no difference.
+/// Whether a variable is Countersign's own. Ignores case, as Windows does.
 fn is_our_own(name: &str) -> bool {
     name.to_ascii_uppercase().starts_with("COUNTERSIGN_")
 }
@@ -117,8 +117,8 @@ fn is_entry_name(name: &str) -> bool {
         && name.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '_' | '-' | '.'))
 }
 
-/// A program by its name or absolute path, and its arguments. Arguments are not ours to understand, so
-/// only those are refused that say themselves that they are relative paths.
+/// Parses a program, by its name or absolute path, and its arguments. The meaning of arguments is
+/// unknown, so only explicitly relative paths such as `./x` are refused.
 fn command(text: &str) -> Result<Vec<String>, RefError> {
     let mut words = split_words(text).ok_or(RefError::Command)?;
     if words.iter().any(|word| is_explicitly_relative(word)) {
@@ -142,8 +142,8 @@ fn is_explicitly_relative(word: &str) -> bool {
     matches!(parts.next(), Some("." | "..")) && parts.next().is_some()
 }
 
-/// Splits at white space; quotes hold words together. There is no shell, so nothing else means
-/// anything. `None` when a quote is not closed or there is no program.
+/// Splits at white space; quotes hold words together. There is no shell, so no other character is
+/// special. `None` if a quote is not closed or there is no program.
 fn split_words(text: &str) -> Option<Vec<String>> {
     let mut words = Vec::new();
     let mut word: Option<String> = None;
@@ -163,7 +163,7 @@ fn split_words(text: &str) -> Option<Vec<String>> {
     (quote.is_none() && words.first().is_some_and(|program| !program.is_empty())).then_some(words)
 }
 
-/// A reference that leads to no secret. Names the reference, never a value.
+/// A reference that does not lead to a secret. Names the reference, never a value.
 #[derive(Debug, thiserror::Error)]
 pub enum SecretError {
     #[error("the environment variable `{0}` is not set")]
@@ -195,7 +195,7 @@ pub enum SecretError {
 }
 
 impl SecretError {
-    /// The environment variable that is not set.
+    /// Returns the environment variable that is not set.
     pub(crate) fn variable(&self) -> Option<&str> {
         match self {
             Self::Unset(name) => Some(name),
@@ -203,7 +203,7 @@ impl SecretError {
         }
     }
 
-    /// What the operator can do about it.
+    /// Tells the operator how to fix this.
     pub fn hint(&self) -> String {
         match self {
             Self::Unset(name) => set_hint(name),
@@ -233,33 +233,33 @@ impl SecretError {
     }
 }
 
-/// What to do about variables that are not set.
+/// Tells the operator how to set variables.
 pub(crate) fn set_hint(names: &str) -> String {
     format!(
         "set {names} where the server is started (an MCP host: under `env` in its entry for this server)"
     )
 }
 
-/// How a reference is written.
+/// Formats a reference as in `tools.toml`, but without the arguments of a command.
 pub fn written(reference: &SecretRef) -> String {
     match reference {
         SecretRef::Env(name) => format!("env:{name}"),
         SecretRef::File(path) => format!("file:{}", path.display()),
-        // Arguments may hold a password of the password manager.
+        // Arguments may contain the password of a password manager.
         SecretRef::Command(words) => format!("cmd:{}", words.first().map_or("", String::as_str)),
         SecretRef::Keyring(name) => format!("keyring:{name}"),
     }
 }
 
-/// Follows a reference to the secret.
+/// Resolves a reference to its secret, without a line break at its end.
 ///
 /// # Errors
-/// [`SecretError`]: nothing there, or nothing that can be a secret.
+/// [`SecretError`] if there is no value, or the value cannot be a secret.
 pub async fn resolve(reference: &SecretRef) -> Result<SecretString, SecretError> {
     cleaned(follow(reference).await?, reference)
 }
 
-/// The text of a setting, looked up if it is a reference.
+/// Returns the text of a setting, resolved if it is a reference.
 ///
 /// # Errors
 /// [`SecretError`], as [`resolve`].
@@ -270,10 +270,10 @@ pub async fn resolve_setting(setting: &Setting) -> Result<String, SecretError> {
     }
 }
 
-/// Follows a reference to a secret of several lines: a key in PEM, a service account's JSON.
+/// Resolves a reference to a secret of several lines: a PEM key or a service account's JSON.
 ///
 /// # Errors
-/// [`SecretError`]: nothing there.
+/// [`SecretError`] if there is no value.
 pub async fn resolve_document(reference: &SecretRef) -> Result<SecretString, SecretError> {
     let document = SecretString::from(follow(reference).await?);
     if document.expose_secret().trim().is_empty() {
@@ -291,7 +291,7 @@ async fn follow(reference: &SecretRef) -> Result<String, SecretError> {
     }
 }
 
-/// Whether a reference leads nowhere, as far as can be said without running a program.
+/// Returns why a reference leads to no secret, as far as known without running a program.
 pub(crate) fn is_missing(reference: &SecretRef) -> Option<SecretError> {
     match reference {
         SecretRef::Env(name) => variable(name).err(),
@@ -322,7 +322,7 @@ async fn read_file(path: &Path) -> Result<String, SecretError> {
         let path = path.to_owned();
         let reading = tokio::task::spawn_blocking(move || {
             let read = read_regular(&path);
-            // Not before the thread is free again, even where the call has given up.
+            // Released only when the thread is free again, even if the caller has timed out.
             drop(place);
             read
         });
@@ -333,10 +333,10 @@ async fn read_file(path: &Path) -> Result<String, SecretError> {
     text(bytes, || format!("file:{}", path.display()))
 }
 
-/// The first bytes of a regular file, one more than a secret may have.
+/// Reads a regular file, at most one byte more than a secret may have.
 ///
-/// A named pipe without a writer would be waited for when it is opened, hence `O_NONBLOCK`; what
-/// was opened is looked at and not what the path may lead to a moment later.
+/// Opening a named pipe without a writer would block, hence `O_NONBLOCK`. The type of the opened
+/// file is checked, because the path may lead to another file a moment later.
 fn read_regular(path: &Path) -> Result<Vec<u8>, SecretError> {
     let failed = |error| SecretError::File(path.into(), error);
     let mut options = std::fs::OpenOptions::new();
@@ -363,7 +363,7 @@ fn read_regular(path: &Path) -> Result<Vec<u8>, SecretError> {
     Ok(bytes)
 }
 
-/// Bytes to text; nothing of them survives in an error.
+/// Converts bytes to text. An error contains none of the bytes.
 fn text(bytes: Vec<u8>, reference: impl Fn() -> String) -> Result<String, SecretError> {
     if bytes.len() as u64 > MAX_BYTES {
         return Err(SecretError::NotText(reference()));
@@ -382,7 +382,7 @@ async fn run(words: &[String]) -> Result<String, SecretError> {
         .args(words.iter().skip(1))
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
-        // Password managers have been seen to repeat secrets in their complaints.
+        // Some password managers repeat secrets in their error messages.
         .stderr(Stdio::null())
         .kill_on_drop(true)
         .spawn()
@@ -393,7 +393,7 @@ async fn run(words: &[String]) -> Result<String, SecretError> {
             stdout.take(MAX_BYTES + 1).read_to_end(&mut bytes).await?;
         }
         if bytes.len() as u64 > MAX_BYTES {
-            // It may write for ever; dropping it ends it.
+            // It may write forever; dropping `child` kills it.
             return Ok((bytes, None));
         }
         Ok((bytes, Some(child.wait().await?)))
@@ -423,7 +423,7 @@ async fn ask_keychain(name: &str) -> Result<String, SecretError> {
     }
 }
 
-/// Without the line break at the end that editors and `echo` leave.
+/// Removes the line break that editors and `echo` leave, and refuses values that are no secret.
 fn cleaned(mut value: String, reference: &SecretRef) -> Result<SecretString, SecretError> {
     if value.ends_with('\n') {
         value.pop();
@@ -431,7 +431,7 @@ fn cleaned(mut value: String, reference: &SecretRef) -> Result<SecretString, Sec
             value.pop();
         }
     }
-    // The moved value wipes itself also on the way into an error.
+    // From here on the value is wiped when dropped, also if an error is returned.
     let length = value.len();
     let has_control = value.chars().any(char::is_control);
     let secret = SecretString::from(value);
@@ -520,7 +520,7 @@ mod tests {
         assert!(matches!(document(), Err(SecretError::Empty(_))));
     }
 
-    /// Each would be waited for without end, or read without end.
+    /// Opening or reading one of these could take forever.
     #[cfg(unix)]
     #[test]
     fn only_a_regular_file_is_a_secret_file() {
@@ -540,7 +540,7 @@ mod tests {
             let error = block_on(resolve(&reference)).unwrap_err();
             let is_told = match &error {
                 SecretError::NotAFile(_) => true,
-                // No terminal is there to be opened.
+                // The test may run without a terminal.
                 SecretError::File(..) => path.ends_with("tty"),
                 _ => false,
             };
@@ -548,7 +548,7 @@ mod tests {
             assert!(begun.elapsed() < FILE_TIME, "{}", path.display());
             assert!(!error.hint().is_empty() && is_missing(&reference).is_some());
         }
-        // Many at once keep no thread: a name look-up after them finds one.
+        // Many reads at once occupy no threads: a later name look-up still gets one.
         block_on(async {
             let reference = SecretRef::File(pipe);
             let all = (0..600).map(|_| resolve(&reference));

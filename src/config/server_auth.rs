@@ -1,6 +1,6 @@
-//! The secrets of `[server.auth]`. Unlike those of providers they are looked up before anything is
-//! served: a server that does not know its keys would refuse everybody, or somebody's key would turn
-//! out too weak after it has been used.
+//! Resolves the secrets of `[server.auth]`. Unlike those of providers, they are resolved before the
+//! server starts to serve: a server that does not know its keys would refuse every caller, and a
+//! key that is too weak must be found before it is used.
 
 use secrecy::{ExposeSecret as _, SecretString};
 
@@ -9,11 +9,11 @@ use crate::model::server_auth::{
     ApiKey, Client, Issuer, ResolvedAuth, ResolvedIssuer, ResolvedKey, ServerAuth,
 };
 
-/// A key is tried by anybody who reaches the port. 20 characters are 120 bits in base64, which no
-/// rate of trying gets through.
+/// Minimum length of a caller's key in bytes; a shorter key is refused. Any client that reaches the
+/// port can guess keys. 20 characters are 120 bits in base64, too many for any rate of guessing.
 pub(super) const SHORTEST_KEY: usize = 20;
 
-/// A secret of `[server.auth]` that cannot be used. Names who it belongs to, never a value.
+/// A secret of `[server.auth]` that cannot be used. Names the setting or key, never a value.
 #[derive(Debug, thiserror::Error)]
 pub enum AuthError {
     #[error("`{key}` of [server.auth] cannot be looked up")]
@@ -27,7 +27,7 @@ pub enum AuthError {
 }
 
 impl AuthError {
-    /// What the operator can do about it.
+    /// Tells the operator how to fix this.
     pub fn hint(&self) -> String {
         match self {
             Self::Client { source, .. } | Self::Key { source, .. } => source.hint(),
@@ -38,10 +38,10 @@ impl AuthError {
     }
 }
 
-/// Follows every reference.
+/// Resolves every reference.
 ///
 /// # Errors
-/// Every [`AuthError`], so that an operator mends them all before the next start.
+/// All [`AuthError`]s at once, so that the operator can fix them before the next start.
 pub async fn resolve(auth: &ServerAuth) -> Result<ResolvedAuth, Vec<AuthError>> {
     let (mut resolved, mut errors) = (ResolvedAuth::default(), Vec::new());
     if let Some(issuer) = &auth.issuer {
@@ -91,7 +91,7 @@ async fn key(key: &ApiKey) -> Result<ResolvedKey, AuthError> {
     let key = secret_ref::resolve(&reference)
         .await
         .map_err(|source| AuthError::Key { name: name.clone(), source })?;
-    // `new,old`, as COUNTERSIGN_KEY: a key is exchanged without a moment at which neither is good.
+    // `new,old`, as in COUNTERSIGN_KEY: both are valid, so that a key can be rotated without a gap.
     let values = values(key.expose_secret()).map(SecretString::from).collect();
     if has_short_key(key.expose_secret()) {
         return Err(AuthError::Short { name, reference: written(&reference) });

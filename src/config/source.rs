@@ -1,4 +1,4 @@
-//! Reads the file itself: nothing that hangs, nothing that fills the memory, nothing but text.
+//! Reads the file's text. Refuses files that could hang the read, fill the memory or are not text.
 
 use std::fs::{self, File};
 use std::io::{ErrorKind, Read as _};
@@ -6,10 +6,10 @@ use std::path::{Path, PathBuf};
 
 use super::environment::{self, HomeError};
 
-/// 10,000 tools are about 4 MiB.
+/// Size limit in bytes; a larger file is refused. 10,000 tools are about 4 MiB.
 const MAX_BYTES: u64 = 16 * 1024 * 1024;
 
-/// Why a file is no source text.
+/// Reason for refusing a file.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum SourceError {
     #[error("there is no such file")]
@@ -35,6 +35,7 @@ pub(super) enum SourceError {
 }
 
 impl SourceError {
+    /// Says how to fix this.
     pub(super) fn hint(&self) -> &'static str {
         match self {
             Self::Missing => "check the path, or leave it out to look in the usual places",
@@ -56,11 +57,13 @@ impl SourceError {
     }
 }
 
-/// The file's text, without a byte order mark.
+/// Returns the file's text, without a byte order mark.
+///
+/// Checks the type of the file before opening it, because opening a FIFO waits for a writer that
+/// never comes.
 ///
 /// # Errors
-/// [`SourceError`]. The kind of file is looked at before it is opened, because opening a FIFO
-/// waits for a writer that never comes.
+/// [`SourceError`] if it is missing, unreadable, no regular file, too large or not UTF-8.
 pub(super) fn read(path: &Path) -> Result<String, SourceError> {
     environment::expanded(path)?;
     let kind = fs::metadata(path).map_err(wrong)?;
@@ -86,15 +89,17 @@ pub(super) fn read(path: &Path) -> Result<String, SourceError> {
     Ok(text)
 }
 
-/// Whether a file that nobody named was put there by whoever runs us, and can be changed by nobody
-/// else: in a folder like `/tmp`, anybody may lay one out for us to find.
+/// Checks that a file which the user did not name belongs to the user of this process or to root,
+/// and that no other user can change it: in a folder like `/tmp`, any user may place a file for us
+/// to find.
 ///
 /// # Errors
-/// [`SourceError::Foreign`], [`SourceError::Shared`], or that it cannot be looked at.
+/// [`SourceError::Foreign`] or [`SourceError::Shared`]; another [`SourceError`] if the file or its
+/// folder cannot be examined.
 #[cfg(unix)]
 pub(super) fn vouch(path: &Path) -> Result<(), SourceError> {
     let real = fs::canonicalize(path).map_err(wrong)?;
-    // The folder of a symbolic link decides as well where it leads.
+    // The folder of a symbolic link counts too: a user who can write there can redirect the link.
     let named = path.parent().filter(|folder| !folder.as_os_str().is_empty());
     let folders = [real.parent(), Some(named.unwrap_or(Path::new(".")))];
     std::iter::once(&*real).chain(folders.into_iter().flatten()).try_for_each(is_ours_alone)
@@ -108,8 +113,8 @@ fn is_ours_alone(path: &Path) -> Result<(), SourceError> {
         return Err(SourceError::Foreign(path.into()));
     }
     let by_group = found.mode() & 0o020 != 0;
-    // Where every user has a group of their own (same number as the user), files are made writable
-    // by that group. The number alone proves nothing: other users can be members too.
+    // On systems with a private group for each user (gid equal to uid), files are created writable
+    // by that group. The equal number alone proves nothing: other users can be members too.
     let is_by_others = by_group && (found.gid() != found.uid() || has_other_members(&found));
     if found.mode() & 0o002 != 0 || is_by_others {
         return Err(SourceError::Shared(path.into()));
@@ -117,8 +122,8 @@ fn is_ours_alone(path: &Path) -> Result<(), SourceError> {
     Ok(())
 }
 
-/// Whether the file's group has members besides the file's owner and root, as far as the local
-/// databases tell. A group that they do not list may have any.
+/// Whether the file's group may have members besides the file's owner and root, according to the
+/// local databases. True for a group that they do not list.
 #[cfg(unix)]
 fn has_other_members(found: &fs::Metadata) -> bool {
     use std::os::unix::fs::MetadataExt as _;
@@ -127,8 +132,8 @@ fn has_other_members(found: &fs::Metadata) -> bool {
     !is_alone(&groups, &users, found.gid(), found.uid())
 }
 
-/// Whether no user but `owner` and root is in the group `gid`, by the texts of `/etc/group` (group(5))
-/// and `/etc/passwd` (passwd(5)). False if the group is not listed.
+/// Whether only `owner` and root can be in the group `gid`, according to the texts of `/etc/group`
+/// (group(5)) and `/etc/passwd` (passwd(5)). False if the group is not listed.
 #[cfg(unix)]
 fn is_alone(groups: &str, users: &str, gid: u32, owner: u32) -> bool {
     let users: Vec<(&str, u32, u32)> = users
@@ -153,7 +158,7 @@ fn is_alone(groups: &str, users: &str, gid: u32, owner: u32) -> bool {
     }) && users.iter().all(|(_, uid, primary)| *primary != gid || is_trusted(*uid))
 }
 
-/// Owners and rights have other shapes there.
+/// Accepts every file: owners and permissions work differently on these platforms.
 #[cfg(not(unix))]
 pub(super) fn vouch(_: &Path) -> Result<(), SourceError> {
     Ok(())
@@ -179,7 +184,7 @@ mod tests {
             ("ana:x:1000:root,ana\n", true),
             ("ana:x:1000:ben\n", false),
             ("ana:x:1000:ana,ben\n", false),
-            // Listed elsewhere, so the membership of other users is not known.
+            // A member from another database: its uid and the other members are unknown.
             ("ana:x:1000:carl\n", false),
             ("ben:x:1001:\n", false),
             ("ana:x:1000:\nfriends:x:1000:ben\n", false),

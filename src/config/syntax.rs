@@ -1,29 +1,30 @@
-//! TOML text to a table in which every key and value knows its place, whatever is wrong with it.
+//! Parses TOML text into a table with the position of every key and value, in spite of mistakes.
 //!
-//! A parser that has met a mistake reads on, but what it then sees is distorted: after an array
-//! that is never closed, everything that follows is its items. So a statement with a mistake is
-//! reported once, replaced by blanks, which keeps every other place where it was, and the text is
-//! read again.
+//! After a mistake the parser reads on, but its view is distorted: after an array that is never
+//! closed, it takes all that follows for items of the array. So a statement with a mistake is
+//! reported once and replaced by blanks, which keeps all other positions, and the text is parsed
+//! again.
 
 use toml::Spanned;
 use toml::de::{DeTable, DeValue, Error};
 
 use super::problem::{Findings, Span};
 
-/// A parsed value and its place.
+/// A parsed value and its position.
 pub(crate) type Value<'i> = Spanned<DeValue<'i>>;
 
-/// Readings of one file. More mistakes than that in its syntax are not told apart any more.
+/// Limit on the parses of one file; further mistakes in its syntax are not reported.
 const MAX_READINGS: usize = 50;
-/// Bytes read for them, so that a large file of rubbish is not read fifty times.
+/// Limit on the bytes parsed in total, so that a large invalid file is not parsed 50 times. A file
+/// is parsed at least twice.
 const MAX_BYTES: usize = 8 * 1024 * 1024;
-/// How far up the beginning of an unclosed statement is looked for.
+/// Lines searched upwards for the beginning of an unclosed statement; the last one counts as it.
 const MAX_LINES: usize = 500;
 
-/// Finds the statements that are no TOML and blanks them out.
+/// Reports the statements that are not valid TOML and blanks them out.
 ///
-/// The outcome is as long as the source and, below [`MAX_READINGS`] mistakes, free of them; what
-/// TOML forbids beyond syntax (a key given twice) is reported and stays.
+/// The result is as long as the source and, below [`MAX_READINGS`] mistakes, free of them. Mistakes
+/// beyond syntax (a key given twice) are reported but stay.
 pub(crate) fn mend(source: &str, find: &mut Findings<'_>) -> String {
     let mut text = source.to_owned();
     let mut last: Option<Span> = None;
@@ -39,7 +40,7 @@ pub(crate) fn mend(source: &str, find: &mut Findings<'_>) -> String {
             break;
         };
         let mistake = Mistake::locate(error, &text);
-        // What follows at once is the rest of the same mistake.
+        // A mistake that follows directly is the rest of the same one.
         let is_rest = last.as_ref().is_some_and(|last| {
             text.get(last.end..mistake.lines.start).is_some_and(|between| between.trim().is_empty())
         });
@@ -56,14 +57,14 @@ pub(crate) fn mend(source: &str, find: &mut Findings<'_>) -> String {
     text
 }
 
-/// Whether the text is TOML in form, and wrong in what it says.
+/// Whether an error is about the meaning of the text, not its syntax.
 fn is_about_meaning(error: &Error) -> bool {
     error.message() == "duplicate key" || error.message().starts_with("cannot extend")
 }
 
 fn report_duplicates(errors: &[Error], find: &mut Findings<'_>) {
     let source = find.source();
-    // A table given twice gives all its keys twice, which is one mistake.
+    // A table given twice repeats all its keys, which is one mistake.
     let mut same_table = 0..0;
     for error in errors {
         let span = error.span().unwrap_or_default();
@@ -81,7 +82,7 @@ fn report_duplicates(errors: &[Error], find: &mut Findings<'_>) {
     }
 }
 
-/// What is usually meant.
+/// Returns the usual fix for a message of the parser.
 fn hint(message: &str) -> &'static str {
     const HINTS: [(&str, &str); 8] = [
         ("must be quoted", "put the text in quotes"),
@@ -106,7 +107,7 @@ struct Mistake {
     message: String,
     label: &'static str,
     place: Span,
-    /// Whole lines that are not to be read.
+    /// Whole lines to blank out.
     lines: Span,
 }
 
@@ -118,7 +119,7 @@ impl Mistake {
         if text.get(line.clone()).is_some_and(|line| line.trim_start().starts_with('['))
             && !stands_alone(text, &line)
         {
-            // A table without a name: its keys belong to no other.
+            // The table has no valid name: its keys belong to no other table.
             let end = next_header(text, line.end);
             return Self { message, label: "here", place, lines: line.start..end };
         }
@@ -127,7 +128,7 @@ impl Mistake {
             let end = statement_end(text, line.end);
             return Self { message, label: "here", place, lines: start..end };
         }
-        // The line is right by itself: an earlier statement was never closed and swallowed it.
+        // The line alone is valid: an earlier statement was never closed and includes it.
         let mut opener = line.clone();
         for _ in 0..MAX_LINES {
             if opener.start == 0 {
@@ -151,8 +152,8 @@ impl Mistake {
     }
 }
 
-/// The line that holds `offset`, its line break left out. At the end of the text: the last line
-/// that is not empty.
+/// Returns the line that contains `offset`, without its line break. At the end of the text: the
+/// last line that is not empty.
 fn line_around(text: &str, offset: usize) -> Span {
     let offset = if text.get(offset..).is_none_or(|rest| rest.trim().is_empty()) {
         text.trim_end().len().min(offset)
@@ -169,7 +170,7 @@ fn stands_alone(text: &str, line: &Span) -> bool {
     text.get(line.clone()).is_some_and(|line| DeTable::parse(line).is_ok())
 }
 
-/// `key =` or `[header]`: the first line of a statement.
+/// Whether a line begins a statement, as `key =` or `[header]` do.
 fn begins_statement(text: &str, line: &Span) -> bool {
     let line = text.get(line.clone()).unwrap_or_default().trim_start();
     let key = line.trim_start_matches(|c: char| {
@@ -191,7 +192,7 @@ fn statement_start(text: &str, line_start: usize) -> usize {
     line.start
 }
 
-/// Passes over lines that make no sense by themselves: what is left of the statement before.
+/// Skips lines that are not valid alone: they are the rest of the statement before.
 fn statement_end(text: &str, mut end: usize) -> usize {
     while end < text.len() {
         let next = end + 1;
@@ -222,8 +223,8 @@ fn blank(text: &mut String, span: &Span) {
     text.replace_range(span.clone(), &blanks);
 }
 
-/// Nobody can say what a statement means that is no TOML, so a value whose key sounds like a
-/// secret is not shown.
+/// Redacts values whose key suggests a secret: the meaning of a statement that is not valid TOML is
+/// not known.
 fn hide_secrets(source: &str, lines: &Span, find: &mut Findings<'_>) {
     let mut start = lines.start;
     for line in source.get(lines.clone()).unwrap_or_default().split_inclusive('\n') {
@@ -246,7 +247,8 @@ fn hide_secrets(source: &str, lines: &Span, find: &mut Findings<'_>) {
     }
 }
 
-/// Words in the names of keys whose values are not shown when nothing is known about them.
+/// Words in a key's name that suggest a secret. The value of such a key is redacted if its meaning
+/// is not known.
 pub(crate) const SECRET_WORDS: [&str; 8] =
     ["secret", "token", "password", "key", "credential", "value", "bearer", "service_account"];
 

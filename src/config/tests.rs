@@ -27,10 +27,10 @@ fn text(text: &str) -> Template {
     Template(vec![Piece::Text(text.into())])
 }
 
-/// A tool that is right, to which a test adds its mistake.
+/// A valid tool, to which a test adds its mistake.
 const TOOL: &str = "[tools.a]\ndescription = \"d\"\n";
 const GET: &str = "request = \"GET https://api.example.com/x\"\n";
-/// A provider of which only the rest of its OAuth table is missing.
+/// A provider, ending within its OAuth table, which a test continues.
 const OAUTH: &str = "[providers.acme]\nclient_id = \"x\"\n[providers.acme.oauth]\nauthorize_url = \"https://a.example/a\"\ntoken_url = \"https://a.example/t\"\n";
 const POST: &str = "request = \"POST https://api.example.com/x\"\n";
 
@@ -205,7 +205,7 @@ fn what_a_tools_tests_say_is_looked_at_by_check_alone() {
     assert!(super::parse(path, &source, FoundBy::Argument, Depth::Serve).is_ok());
 }
 
-/// Asserts that each text has one mistake, at this place and with this part of its message.
+/// Asserts that each source has one error, at this position and with this part of its message.
 fn expect_each<S: AsRef<str>>(table: &[(S, &str, &str)]) {
     let mut wrong = Vec::new();
     for (source, place, part) in table {

@@ -1,11 +1,11 @@
-//! Which `tools.toml` found in the working folder may be served.
+//! Decides whether a `tools.toml` found in the working folder may be served.
 //!
-//! Coding hosts start servers in the folder of the repository that is open. A cloned repository with
-//! a `tools.toml` of its own could send this process's environment variables to its author's host, or
-//! use an existing grant in another tool. So a file that the person has not named is served only if
-//! it is the one compiled into this binary, if it can do nothing in the person's name, or if the
-//! person has trusted these very bytes at this path ([`Trusted`], `countersign trust`). The tools of
-//! the second kind reach public hosts only ([`HttpAction::is_untrusted`]).
+//! Coding hosts start servers in the folder of the repository that is open. A cloned repository
+//! with a `tools.toml` of its own could send this process's environment variables to its author's
+//! host, or use an existing grant in another tool. So such a file is served only if it is the one
+//! compiled into this binary, if it cannot act in the user's name, or if the user has trusted
+//! exactly these bytes at this path ([`Trusted`], `countersign trust`). In the second case, its
+//! tools reach public hosts only ([`HttpAction::is_untrusted`]).
 //!
 //! [`HttpAction::is_untrusted`]: crate::model::tool::HttpAction::is_untrusted
 
@@ -23,15 +23,16 @@ use super::secret_ref;
 
 /// The `tools.toml` that this binary was built with.
 const BUILT_IN: &str = include_str!("../../tools.toml");
-/// Lies in the configuration folder, one line per file: SHA-256, two spaces, canonical path.
+/// Name of the list in the configuration folder. One line per file: SHA-256, two spaces, canonical
+/// path.
 const FILE_NAME: &str = "trusted";
-/// Tables that offer tools and cannot act in the person's name. Any other table, also one of a later
-/// version, needs trust.
+/// Tables that offer tools and cannot act in the user's name. Any other table, including those of
+/// later versions, needs trust.
 const HARMLESS_TABLES: [&str; 2] = ["server", "tools"];
-/// Keys of `[server]` that open nothing.
+/// Keys of `[server]` that need no trust.
 const HARMLESS_SETTINGS: [&str; 4] = ["name", "instructions", "max_chars", "port"];
 
-/// One thing in a file that needs the person's trust.
+/// A part of a file that needs the user's trust.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Need {
     pub power: Power,
@@ -40,7 +41,7 @@ pub struct Need {
     pub(super) span: Span,
 }
 
-/// What a file could do in the person's name.
+/// An ability of a file to act in the user's name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Power {
     /// A secret reference: an environment variable, a file, a keychain entry or a program.
@@ -54,6 +55,7 @@ pub enum Power {
 }
 
 impl Power {
+    /// Describes the ability, e.g. `reads a secret of yours`.
     pub fn words(self) -> &'static str {
         match self {
             Self::Secret => "reads a secret of yours",
@@ -69,8 +71,8 @@ pub(super) fn is_built_in(source: &str) -> bool {
     source == BUILT_IN
 }
 
-/// What in the file needs the person's trust, in the order of the file. Empty for the built-in file
-/// and for one that only sends requests without credentials.
+/// Returns the parts of the file that need the user's trust, in the order of the file. Empty for
+/// the built-in file and for one that only sends requests without credentials.
 pub(super) fn needs(source: &str, table: &DeTable<'_>) -> Vec<Need> {
     let mut found = Vec::new();
     if is_built_in(source) {
@@ -133,6 +135,7 @@ pub enum TrustError {
 }
 
 impl TrustError {
+    /// Says how to fix this.
     pub fn hint(&self) -> String {
         match self {
             Self::NoFolder => "set HOME, or name the file with `--config FILE`".into(),
@@ -145,16 +148,16 @@ impl TrustError {
     }
 }
 
-/// One file that the person has trusted.
+/// A file that the user has trusted.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Entry {
-    /// Canonical, so that a link to it elsewhere is the same file.
+    /// Canonical, so that other paths to the file have the same entry.
     pub path: PathBuf,
     /// SHA-256 of its bytes in lower-case hex, as `sha256sum` prints it.
     pub digest: String,
 }
 
-/// The files that the person has trusted, by path and content.
+/// The files that the user has trusted, by path and content.
 #[derive(Clone, Debug)]
 pub struct Trusted {
     list: PathBuf,
@@ -165,7 +168,8 @@ impl Trusted {
     /// Reads the list; a missing one is empty.
     ///
     /// # Errors
-    /// [`TrustError::NoFolder`], [`TrustError::Unreadable`].
+    /// [`TrustError::NoFolder`] without a configuration folder; [`TrustError::Unreadable`] if the
+    /// list cannot be read.
     pub fn load() -> Result<Self, TrustError> {
         let list = environment::config_folder().ok_or(TrustError::NoFolder)?.join(FILE_NAME);
         let text = match fs::read_to_string(&list) {
@@ -176,14 +180,16 @@ impl Trusted {
         Ok(Self { entries: text.lines().filter_map(entry).collect(), list })
     }
 
+    /// Returns the trusted files, in the order of the list.
     pub fn entries(&self) -> &[Entry] {
         &self.entries
     }
 
-    /// Whether these bytes at this path were trusted. A trusted file that has changed is not.
+    /// Whether the user has trusted these bytes at this path. A trusted file that has changed is no
+    /// longer trusted.
     pub(super) fn holds(&self, path: &Path, bytes: &[u8]) -> bool {
-        // A link to a trusted file is not that file: the programs that it names by relative paths are
-        // those of the folder in which the link lies.
+        // A link to a trusted file is not that file: relative paths in it would name programs in
+        // the folder of the link.
         if fs::symlink_metadata(path).map_or(true, |found| found.is_symlink()) {
             return false;
         }
@@ -192,15 +198,15 @@ impl Trusted {
         self.entries.iter().any(|entry| entry.path == path && entry.digest == digest)
     }
 
-    /// Whether the file at this path was trusted with other bytes.
+    /// Whether the file at this path was trusted, also with other bytes.
     pub(super) fn knows(&self, path: &Path) -> bool {
         fs::canonicalize(path).is_ok_and(|path| self.entries.iter().any(|entry| entry.path == path))
     }
 
-    /// Trusts these bytes of the file at `path` from now on, and durably.
+    /// Trusts these bytes of the file at `path`, and saves the list durably.
     ///
     /// # Errors
-    /// [`TrustError`]
+    /// [`TrustError`] if the path cannot be listed or the list cannot be saved.
     pub fn add(&mut self, path: &Path, bytes: &[u8]) -> Result<&Entry, TrustError> {
         let path = canonical(path)?;
         self.entries.retain(|entry| entry.path != path);
@@ -212,9 +218,9 @@ impl Trusted {
     /// Stops trusting the file at `path`; false if it was not trusted.
     ///
     /// # Errors
-    /// [`TrustError::Unwritable`]
+    /// [`TrustError::Unwritable`] if the list cannot be saved.
     pub fn remove(&mut self, path: &Path) -> Result<bool, TrustError> {
-        // The file may be gone; then the path as it is listed names it.
+        // The file may be gone; then `path` must be the path in the list.
         let path = fs::canonicalize(path).unwrap_or_else(|_| path.into());
         let before = self.entries.len();
         self.entries.retain(|entry| entry.path != path);
@@ -225,7 +231,7 @@ impl Trusted {
         Ok(is_removed)
     }
 
-    /// Written beside and renamed, so that a crash leaves the old list or the new one.
+    /// Writes a new file and renames it, so that a crash leaves the old list or the new one.
     fn save(&self) -> Result<(), TrustError> {
         let unwritable = |source| TrustError::Unwritable { path: self.list.clone(), source };
         let folder = self.list.parent().ok_or(TrustError::NoFolder)?;
@@ -238,7 +244,7 @@ impl Trusted {
             file.sync_all()
         });
         written.and_then(|()| fs::rename(&beside, &self.list)).map_err(|source| {
-            // The old list still stands; what was written beside it is of no use.
+            // The old list is intact; remove the incomplete new one.
             let _ = fs::remove_file(&beside);
             unwritable(source)
         })

@@ -1,4 +1,4 @@
-//! What a token claims, once it is known to be the issuer's.
+//! Claims of a token that is known to be the issuer's.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -9,17 +9,17 @@ use serde_json::{Map, Value};
 use super::denied::TokenFault;
 use crate::model::{Time, UserId, secret};
 
-/// How far the issuer's clock may be from ours.
+/// Maximum difference between the issuer's clock and ours.
 const LEEWAY: Duration = Duration::from_mins(1);
 
-/// Whom a token must be for.
+/// Required audience of a token.
 pub(super) struct MeantFor<'a> {
     pub(super) audience: &'a str,
     /// Clients whose tokens need no `aud`.
     pub(super) clients: &'a [String],
 }
 
-/// Claims of a token whose signature was good, or that the issuer itself answered with.
+/// Claims of a token with a valid signature, or of the issuer's own answer.
 #[derive(Clone, Debug)]
 pub struct Claims(Map<String, Value>);
 
@@ -43,7 +43,7 @@ impl Claims {
     }
 
     /// Checks what an access token must say (RFC 9068 §4): of this issuer, for us, for a subject,
-    /// now. `is_known` says that something else than its claims makes it an access token.
+    /// now. `is_known`: something other than its claims proves that it is an access token.
     pub(super) fn check_access(
         &self,
         issuer: &str,
@@ -58,7 +58,7 @@ impl Claims {
     }
 
     /// Checks an introspection answer (RFC 7662 §2.2). The issuer may leave out what it has checked
-    /// itself, but not whom the token is for: it does not know that we take no others.
+    /// itself, but not the audience: it does not know that we accept no other.
     pub(super) fn check_answer(
         &self,
         issuer: &str,
@@ -68,7 +68,7 @@ impl Claims {
         if self.0.get("active") != Some(&Value::Bool(true)) {
             return Err(TokenFault::Inactive);
         }
-        // A refresh token and an ID token are active as well, and are not presented here.
+        // Refresh tokens and ID tokens are active as well, but are not valid here.
         let kind = self.text("token_type").unwrap_or("Bearer");
         let is_access = ["bearer", "access_token"].iter().any(|it| kind.eq_ignore_ascii_case(it));
         if !is_access || self.is_no_access_token() {
@@ -81,9 +81,10 @@ impl Claims {
         self.check_common(now)
     }
 
-    /// A token without `aud` could be one for any other server of the issuer, whose operator could then
-    /// call here as its bearer. Where the operator lists clients, the client that it was issued to
-    /// stands for the audience (`client_id`, RFC 9068 §2.2): Cognito's access tokens have no `aud`.
+    /// Checks the audience. A token without `aud` could be for any other server of the issuer,
+    /// whose operator could then call here as its bearer. If the operator lists clients, the client
+    /// that it was issued to replaces the audience (`client_id`, RFC 9068 §2.2): Cognito's access
+    /// tokens have no `aud`.
     fn check_audience(&self, meant: &MeantFor<'_>, is_known: bool) -> Result<(), TokenFault> {
         if self.0.contains_key("aud") {
             let is_ours = self.audiences().contains(&meant.audience);
@@ -92,7 +93,7 @@ impl Claims {
         if meant.clients.is_empty() {
             return Err(TokenFault::NoAudience);
         }
-        // Of Cognito's tokens for one client, the ID token differs by this claim.
+        // Cognito's ID token and access token for one client differ by this claim.
         if !is_known && self.text("token_use") != Some("access") {
             return Err(TokenFault::NotAccess);
         }
@@ -117,7 +118,7 @@ impl Claims {
         if !audiences.contains(&client) {
             return Err(TokenFault::Client);
         }
-        // Steps 4 and 5: for several, the one that it was given to is named.
+        // Steps 4 and 5: with several audiences, `azp` names the client that received the token.
         match self.0.get("azp") {
             None if audiences.len() > 1 => return Err(TokenFault::Client),
             Some(party) if party.as_str() != Some(client) => return Err(TokenFault::Client),
@@ -126,15 +127,15 @@ impl Claims {
         self.time("exp")?.ok_or(TokenFault::Claim("exp"))?;
         self.time("iat")?.ok_or(TokenFault::Claim("iat"))?;
         self.check_common(now)?;
-        // Another browser's sign-in would carry that one's nonce.
+        // The token of another browser's sign-in would carry that sign-in's nonce.
         let given = self.text("nonce").ok_or(TokenFault::Nonce)?;
         if secret::same(given, nonce.expose_secret()) { Ok(()) } else { Err(TokenFault::Nonce) }
     }
 
-    /// Whether it has what only ID tokens (OpenID Connect Core §2, §3.1.3.6), logout tokens and other
-    /// security events (RFC 8417) have.
+    /// Whether it has claims that only ID tokens (OpenID Connect Core §2, §3.1.3.6), logout tokens
+    /// and other security events (RFC 8417) have.
     pub(super) fn is_no_access_token(&self) -> bool {
-        // Keycloak and Cognito tell their kinds apart by a claim.
+        // Keycloak and Cognito name the kind of a token in a claim.
         let others = ["id", "refresh", "offline", "logout", "serialized-id", "registration"];
         let is_other = |claim: &str| {
             self.text(claim).is_some_and(|kind| {
@@ -158,14 +159,14 @@ impl Claims {
                 return Err(TokenFault::TooEarly);
             }
         }
-        // RFC 9449 §6, RFC 8705 §3.1: whoever copied it could use it as a bearer.
+        // RFC 9449 §6, RFC 8705 §3.1: a thief of the token could use it as a bearer.
         if self.0.contains_key("cnf") {
             return Err(TokenFault::Bound);
         }
         self.subject().map(|_| ()).ok_or(TokenFault::Claim("sub"))
     }
 
-    /// RFC 9207 §2.4 and RFC 8414 §3.3 compare to the letter, and so do we.
+    /// Compares exactly, like RFC 9207 §2.4 and RFC 8414 §3.3.
     fn check_issuer(&self, issuer: &str) -> Result<(), TokenFault> {
         match self.text("iss") {
             Some(own) if own == issuer => Ok(()),
@@ -174,7 +175,7 @@ impl Claims {
         }
     }
 
-    /// RFC 7519 §4.1.3: one, or an array.
+    /// Returns the audiences; RFC 7519 §4.1.3 allows one or an array.
     fn audiences(&self) -> Vec<&str> {
         match self.0.get("aud") {
             Some(Value::String(only)) => vec![only],
@@ -183,7 +184,7 @@ impl Claims {
         }
     }
 
-    /// A NumericDate (RFC 7519 §2), fractions left off.
+    /// Reads a NumericDate (RFC 7519 §2), without fractions.
     fn time(&self, name: &'static str) -> Result<Option<Time>, TokenFault> {
         let Some(value) = self.0.get(name) else { return Ok(None) };
         let number = value.as_f64().filter(|number| number.is_finite());
@@ -192,12 +193,11 @@ impl Claims {
         Ok(Some(Time::from_millis(seconds.saturating_mul(1000))))
     }
 
-    /// The person that `claim` names. Text only: were a number taken too, `1` and `"1"` would be one
-    /// person.
+    /// Returns the user that `claim` names. Text only: if numbers counted too, `1` and `"1"` would
+    /// be one user.
     pub(super) fn user(&self, claim: &str) -> Result<UserId, TokenFault> {
         let user = UserId::parse(self.text(claim).ok_or(TokenFault::NoPerson)?)?;
-        // At many issuers people write down any address they like, which would make them whoever
-        // has it.
+        // At many issuers users can enter any address, which would make them the user who owns it.
         let is_verified = || match self.0.get("email_verified") {
             Some(Value::Bool(verified)) => *verified,
             // Cognito
@@ -210,8 +210,8 @@ impl Claims {
         Ok(user)
     }
 
-    /// What the person belongs to: a text or an array of texts. Anything else is no group, which
-    /// allows nothing.
+    /// Returns the user's groups: a text or an array of texts. Other values are no groups and allow
+    /// nothing.
     pub(super) fn groups(&self, claim: &str) -> BTreeSet<String> {
         match self.0.get(claim) {
             Some(Value::String(only)) => BTreeSet::from([only.clone()]),

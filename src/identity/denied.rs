@@ -1,4 +1,4 @@
-//! Why a request is not answered, and what HTTP says about that.
+//! Refused requests: why, and what HTTP says about it.
 
 use std::sync::Arc;
 
@@ -11,12 +11,12 @@ use crate::model::id::BadUserId;
 
 /// The request is not accepted. `Display` is fit for the client: it names neither token nor person.
 ///
-/// There is no 403 `insufficient_scope` (RFC 6750 §3.1): no scope is demanded of a token, since which
-/// tools a person may use is decided by `allow` of each tool, and a tool that one may not use does
-/// not exist.
+/// There is no 403 `insufficient_scope` (RFC 6750 §3.1), because no scope is required of a token:
+/// each tool's `allow` decides who may use it, and a tool that a caller may not use does not exist
+/// for them.
 #[derive(Debug, thiserror::Error)]
 pub enum Denied {
-    /// 401. No credentials, or of a scheme that is not spoken here.
+    /// 401. No credentials, or an unsupported scheme.
     #[error("the request carries no bearer token")]
     Missing,
     /// 401, `invalid_token`.
@@ -25,18 +25,18 @@ pub enum Denied {
     /// 400, `invalid_request`.
     #[error(transparent)]
     Malformed(#[from] Malformed),
-    /// 403. A good key, of a person, where an application is asked for.
+    /// 403. A valid key of a person, where an application's is required.
     #[error("the key belongs to a person, and this is for applications")]
     NotAnApplication,
     /// 429. Too many invented tokens came from the client's address.
     #[error("too many tokens from this address were not accepted")]
     TooManyFailures,
-    /// 503. It is not the client's fault, and the same request may succeed later.
+    /// 503. Not the client's fault; the same request may succeed later.
     #[error("the issuer of access tokens cannot be asked at the moment")]
     Unavailable(#[source] Arc<IssuerError>),
 }
 
-/// What is wrong with a token.
+/// Reason why a token is not accepted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum TokenFault {
     #[error("it is not known here")]
@@ -108,17 +108,17 @@ pub enum Malformed {
     OtherUser,
 }
 
-/// Where a client without a token learns how to get one.
+/// Tells a client without a token how to get one.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Challenge {
-    /// The address of [`super::ResourceMetadata`].
+    /// Address of [`super::ResourceMetadata`].
     pub metadata: Url,
-    /// What to ask the issuer for.
+    /// Scopes to request from the issuer.
     pub scopes: Vec<String>,
 }
 
 impl Denied {
-    /// RFC 6750 §3.1.
+    /// HTTP status (RFC 6750 §3.1).
     pub fn status(&self) -> StatusCode {
         match self {
             Self::Missing | Self::InvalidToken(_) => StatusCode::UNAUTHORIZED,
@@ -129,7 +129,7 @@ impl Denied {
         }
     }
 
-    /// For the record.
+    /// Returns the reason for the record.
     pub fn reason(&self) -> RefusalReason {
         match self {
             Self::Missing => RefusalReason::NoCredentials,
@@ -146,7 +146,7 @@ impl Denied {
         match self {
             Self::InvalidToken(_) => Some("invalid_token"),
             Self::Malformed(_) => Some("invalid_request"),
-            // "SHOULD NOT include an error code": nothing was wrong, only missing.
+            // "SHOULD NOT include an error code": the credentials are missing, not wrong.
             Self::Missing
             | Self::NotAnApplication
             | Self::TooManyFailures
@@ -154,13 +154,13 @@ impl Denied {
         }
     }
 
-    /// `WWW-Authenticate` (RFC 6750 §3, RFC 9728 §5.1), where one belongs to the answer.
+    /// Returns `WWW-Authenticate` (RFC 6750 §3, RFC 9728 §5.1), if the answer needs one.
     pub fn challenge(&self, challenge: Option<&Challenge>) -> Option<String> {
         match self {
             Self::Missing | Self::InvalidToken(_) | Self::Malformed(_) => {}
             Self::NotAnApplication | Self::TooManyFailures | Self::Unavailable(_) => return None,
         }
-        // The scheme must be followed by a parameter, whichever.
+        // The scheme must be followed by at least one parameter.
         let challenge = match challenge {
             // Neither a `Url` nor a scope (RFC 6749 §3.3) has quotes or backslashes in it.
             Some(Challenge { metadata, scopes }) if scopes.is_empty() => {
@@ -173,7 +173,7 @@ impl Denied {
             None => "Bearer realm=\"countersign\"".to_owned(),
         };
         Some(match self.code() {
-            // Ours to the letter: no quote, no backslash, nothing of the request.
+            // Entirely our own text: no quote, no backslash, nothing of the request.
             Some(code) => {
                 format!("{challenge}, error=\"{code}\", error_description=\"{self}\"")
             }
@@ -181,7 +181,7 @@ impl Denied {
         })
     }
 
-    /// What whoever sent the request can do.
+    /// Returns what the sender of the request can do.
     pub fn hint(&self) -> &'static str {
         match self {
             Self::Missing => "send `Authorization: Bearer …` with an access token or an API key",

@@ -1,18 +1,19 @@
-//! What is kept of keys and tokens in memory.
+//! Digests of keys and tokens, kept in memory instead of them.
 
 use ring::hmac;
 
 use crate::model::secret;
 
-/// A keyed hash of what somebody presented: equal if and only if that was equal.
+/// A keyed hash of a presented credential; two digests are equal if and only if the credentials
+/// are.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub(super) struct Digest([u8; 32]);
 
-/// Makes digests with a key that this process made up for itself.
+/// Makes digests with a key that this process has generated.
 ///
-/// They are looked up in tables and compared like any other bytes. How long that takes depends on
-/// digests alone, and nobody outside can compute one or choose what it begins with, so that time
-/// tells nothing of a key: a comparison in constant time, at no cost per key.
+/// Digests are looked up in tables and compared like any other bytes. The time that takes depends
+/// on digests alone, and outsiders can neither compute a digest nor choose its first bytes, so it
+/// reveals nothing of a key: like a comparison in constant time, at no cost per key.
 pub(super) struct Digester(Box<hmac::Key>);
 
 impl Digester {
@@ -20,6 +21,7 @@ impl Digester {
         Self(Box::new(hmac::Key::new(hmac::HMAC_SHA256, &secret::random_bytes::<32>())))
     }
 
+    /// Returns the digest of a presented credential.
     pub(super) fn digest(&self, presented: &str) -> Digest {
         let tag = hmac::sign(&self.0, presented.as_bytes());
         let mut digest = [0; 32];

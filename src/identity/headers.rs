@@ -1,4 +1,4 @@
-//! What a request says of itself: its token, and the end user that an application names.
+//! The request's own claims: its token, and the end user that an application names.
 
 use http::HeaderMap;
 use http::header::AUTHORIZATION;
@@ -6,17 +6,18 @@ use http::header::AUTHORIZATION;
 use super::denied::{Denied, Malformed, TokenFault};
 use crate::model::UserId;
 
-/// Either; both must say the same. The second is what Arcade's clients send.
+/// Header names; if both are present, they must agree. Arcade's clients send the second.
 const END_USER: [&str; 2] = ["countersign-user", "arcade-user-id"];
-/// A request's head has to be read whole before anybody is known; tokens are a few kilobytes.
+/// Maximum bytes of a token. A request's head is read whole before the caller is known; tokens are
+/// a few kilobytes.
 const LONGEST_TOKEN: usize = 16 * 1024;
 
-/// The bearer token (RFC 6750 §2.1). It is taken from nowhere else: what stands in a query ends up
-/// in logs and histories, and what stands in a body can be sent by another site's form.
+/// Returns the bearer token (RFC 6750 §2.1). It is accepted only in the header: a query ends up in
+/// logs and histories, and another site's form can send a body.
 pub(super) fn bearer(headers: &HeaderMap) -> Result<&str, Denied> {
     let mut all = headers.get_all(AUTHORIZATION).iter();
     let first = all.next().ok_or(Denied::Missing)?;
-    // Which of two a proxy looked at cannot be known.
+    // With two headers it is unknown which one a proxy has checked.
     if all.next().is_some() {
         return Err(Malformed::TwoAuthorizations.into());
     }
@@ -35,7 +36,7 @@ pub(super) fn bearer(headers: &HeaderMap) -> Result<&str, Denied> {
     Ok(token)
 }
 
-/// The end user that an application names.
+/// Returns the end user that an application names.
 pub(super) fn end_user(headers: &HeaderMap) -> Result<Option<UserId>, Malformed> {
     let mut found: Option<&[u8]> = None;
     for name in END_USER {
@@ -51,7 +52,7 @@ pub(super) fn end_user(headers: &HeaderMap) -> Result<Option<UserId>, Malformed>
     Ok(Some(UserId::parse(text)?))
 }
 
-/// Refuses a header that names somebody else than `user`: an application that was given a person's
+/// Refuses a header that names another user than `user`: an application that was given a person's
 /// credentials by mistake would mix all its users up in that person's accounts.
 pub(super) fn only(user: &UserId, headers: &HeaderMap) -> Result<(), Malformed> {
     match end_user(headers)? {

@@ -1,4 +1,4 @@
-//! An issuer whose word we take for who somebody is: by an access token, or by an ID token.
+//! The issuer that we trust to identify users, by an access token or by an ID token.
 
 use std::collections::BTreeSet;
 use std::net::IpAddr;
@@ -24,18 +24,18 @@ use crate::model::{Caller, Clock, Principal, Time};
 use crate::net::{Net, NetError, Phase};
 use crate::oauth::{DiscoveryError, Metadata, OAuthClient, TokenError};
 
-/// How long a good JWT is not looked at again. How long an introspection answer is believed, the
-/// operator says.
+/// How long a valid JWT is not checked again. For an introspection answer, the operator decides.
 const REMEMBERED: Duration = Duration::from_mins(1);
-/// How long a token that the issuer has called inactive is refused without asking again: not for
-/// long, since a new token may reach the issuer's copies a moment after its client.
+/// How long a token that the issuer has called inactive is refused without asking again. Short,
+/// because a new token may reach the issuer's replicas a moment after its client.
 const REFUSAL_REMEMBERED: Duration = Duration::from_secs(10);
-/// Tokens that are asked about at the same time; others wait their turn.
+/// Maximum concurrent introspections; further ones wait.
 const MOST_QUESTIONS: usize = 32;
-/// How long a token may wait to be asked about.
+/// How long a token may wait for its introspection; after that the request is refused as
+/// [`IssuerError::Busy`].
 const LONGEST_QUEUE: Duration = Duration::from_secs(5);
 
-/// The issuer.
+/// The issuer of access tokens and ID tokens.
 pub struct Issuer {
     name: String,
     url: Url,
@@ -56,7 +56,7 @@ pub struct Issuer {
     suspects: Suspects,
 }
 
-/// Somebody whom the issuer named.
+/// A user that the issuer has named.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Person {
     pub caller: Caller,
@@ -80,7 +80,7 @@ pub enum IssuerError {
     NoEndpoint(&'static str),
     #[error("this server has no `client_id` at the issuer")]
     NoClient,
-    /// Tokens that somebody invents are asked about like others.
+    /// Invented tokens are introspected like others.
     #[error("too many tokens wait to be asked about")]
     Busy,
     #[error("the issuer did not say what a token is: {0}")]
@@ -90,6 +90,7 @@ pub enum IssuerError {
 }
 
 impl IssuerError {
+    /// Returns what the operator can do about it.
     pub fn hint(&self) -> &'static str {
         match self {
             Self::Discovery(error) => match error {
@@ -144,18 +145,18 @@ impl Issuer {
         }
     }
 
-    /// What its people are kept apart from others by. It comes from `tools.toml` alone: it is the
-    /// same whether the issuer answers or not.
+    /// Namespace for the issuer's users. It comes from `tools.toml` alone, so it is the same
+    /// whether the issuer answers or not.
     pub fn name(&self) -> &str {
         &self.name
     }
 
-    /// The claim that names a person.
+    /// The claim that names the user.
     pub(super) fn user_claim(&self) -> &str {
         &self.user_claim
     }
 
-    /// What clients ask for there.
+    /// Scopes that clients request from the issuer.
     pub(super) fn scopes(&self) -> &[String] {
         &self.scopes
     }
@@ -164,45 +165,48 @@ impl Issuer {
         MeantFor { audience: &self.audience, clients: &self.allowed_clients }
     }
 
-    /// Our registration there.
+    /// Our registration at the issuer.
     pub fn client(&self) -> Option<&Client> {
         self.client.as_ref()
     }
 
-    /// How a person's browser is known to be theirs.
+    /// How a browser is proven to be a user's.
     pub(super) fn opener(&self) -> Result<Opener, NoOpener> {
         self.client.as_ref().map(|_| Opener::SignedIn).ok_or(NoOpener::NoClientId)
     }
 
-    /// As it spells itself, where it has said so already: a slash at the end may make the difference.
+    /// The issuer's own spelling, once it has published it: a slash at the end may make the
+    /// difference.
     pub(super) fn spelling(&self) -> String {
         self.publication
             .last()
             .map_or_else(|| self.name.clone(), |last| last.metadata.issuer.clone())
     }
 
-    /// Its endpoints.
+    /// Returns the issuer's endpoints.
     ///
     /// # Errors
-    /// [`Denied::Unavailable`]
+    /// [`Denied::Unavailable`] if the issuer does not answer.
     pub async fn metadata(&self) -> Result<Metadata, Denied> {
         Ok(self.published().await?.metadata.clone())
     }
 
-    /// Our registration, as token requests need it.
+    /// Returns our registration, as token requests need it.
     ///
     /// # Errors
-    /// [`Denied::Unavailable`]
+    /// [`Denied::Unavailable`] if the issuer does not answer, or this server has no `client_id`
+    /// there.
     pub async fn registration(&self) -> Result<ClientRegistration, Denied> {
         let published = self.published().await?;
         self.registered(&published.metadata).map_err(unavailable)
     }
 
-    /// The person that claims are about. Access tokens and ID tokens go the same way, so that a
-    /// browser's person is the caller or is not.
+    /// Returns the user that the claims name. Access tokens and ID tokens are read alike, so a
+    /// browser's user either is the caller or is not.
     ///
     /// # Errors
-    /// [`TokenFault::NoPerson`] and its like: there are no such claims.
+    /// [`TokenFault::NoPerson`], [`TokenFault::Person`] or [`TokenFault::Unverified`] if the claims
+    /// do not name a user.
     pub fn person(&self, claims: &Claims) -> Result<Person, TokenFault> {
         let user = claims.user(&self.user_claim)?;
         Ok(Person {
@@ -211,10 +215,11 @@ impl Issuer {
         })
     }
 
-    /// Checks an ID token that came from the token endpoint for `nonce`.
+    /// Checks an ID token from the token endpoint, which must repeat `nonce`.
     ///
     /// # Errors
-    /// [`Denied::InvalidToken`], [`Denied::Unavailable`]
+    /// [`Denied::InvalidToken`] if it is not valid; [`Denied::Unavailable`] if the issuer does not
+    /// answer.
     pub async fn verify_id_token(
         &self,
         token: &SecretString,
@@ -233,11 +238,12 @@ impl Issuer {
         Ok(claims)
     }
 
-    /// What the issuer says beside an ID token, for where [`Self::person`] found nobody in it.
+    /// Asks the userinfo endpoint for more claims, for an ID token in which [`Self::person`] found
+    /// no user.
     ///
     /// # Errors
-    /// [`Denied::Unavailable`]; [`TokenFault::NoPerson`] where it speaks of somebody else, or has
-    /// no such endpoint on its own origin.
+    /// [`Denied::Unavailable`] if the issuer does not answer; [`TokenFault::NoPerson`] if the
+    /// answer is about another subject, or the issuer has no such endpoint on its own origin.
     pub async fn userinfo(
         &self,
         access: &SecretString,
@@ -250,14 +256,14 @@ impl Issuer {
         let claims = self.oauth.userinfo(endpoint, access).await;
         let claims =
             Claims::new(claims.map_err(|error| unavailable(IssuerError::Userinfo(error)))?);
-        // OpenID Connect Core §5.3.2: otherwise another person's token would make their claims ours.
+        // OpenID Connect Core §5.3.2: otherwise another user's token would make their claims ours.
         if claims.subject().is_none() || claims.subject() != identity.subject() {
             return Err(TokenFault::NoPerson.into());
         }
         Ok(claims)
     }
 
-    /// Who presents an access token. `from` is the client's address.
+    /// Returns the user of an access token. `from` is the client's address.
     pub(super) async fn principal(
         &self,
         token: &str,
@@ -286,8 +292,8 @@ impl Issuer {
     async fn access_token(&self, jws: &Jws<'_>, now: Time) -> Result<Claims, Denied> {
         let published = self.signer(jws).await?;
         let claims = Claims::new(jws.claims()?);
-        // RFC 9068 §2.1 names the kind. Elsewhere an ID token looks the same, and has been shown to
-        // every client that the person ever signed in to.
+        // RFC 9068 §2.1 names the kind. At other issuers an ID token looks alike, and every client
+        // that the user has ever signed in to has seen one.
         let is_known = jws.kind.as_deref() == Some("at+jwt");
         let is_access = match jws.kind.as_deref() {
             Some("at+jwt") => true,
@@ -302,8 +308,8 @@ impl Issuer {
         Ok(claims)
     }
 
-    /// Asks the issuer about a token, within the limits that keep invented tokens from costing a
-    /// question each, and one address from taking every turn.
+    /// Introspects a token, within limits: an invented token does not cost one request each time,
+    /// and one address cannot take every turn.
     async fn asked_about(
         &self,
         token: &str,
@@ -318,7 +324,7 @@ impl Issuer {
         let turn = tokio::time::timeout(LONGEST_QUEUE, suspect.turn()).await;
         let _turn = turn.map_err(|_| busy())?.ok_or(Denied::TooManyFailures)?;
         let now = self.clock.now();
-        // The same token may have been asked about while this one waited.
+        // Another request may have introspected this token during the wait.
         if let Some(fault) = self.refused.recall(&digest, now) {
             return Err(fault.into());
         }
@@ -331,8 +337,8 @@ impl Issuer {
         introspected
     }
 
-    /// Finds the key that signed it. One that is not found may be new; while the issuer does not
-    /// answer, that cannot be told, and on `invalid_token` a client throws a good token away.
+    /// Finds the key that signed it. An unknown key may be new; while the issuer does not answer,
+    /// that stays unknown, and on `invalid_token` a client would throw a good token away.
     async fn signer(&self, jws: &Jws<'_>) -> Result<Arc<Published>, Denied> {
         let published = self.published().await?;
         if published.keys.verify(jws) {
@@ -348,7 +354,7 @@ impl Issuer {
         let published = self.published().await?;
         let metadata = &published.metadata;
         let client = self.registered(metadata).map_err(unavailable)?;
-        // It is given our secret: beside the token endpoint only.
+        // It receives our secret, so it must be on the token endpoint's origin.
         let endpoint = metadata.introspection_endpoint.as_ref();
         let endpoint = endpoint
             .filter(|url| url.origin() == client.token_endpoint.origin())
@@ -362,10 +368,10 @@ impl Issuer {
         Ok(claims)
     }
 
-    /// Asks what will be needed, before anybody has to wait for it.
+    /// Fetches what the issuer publishes, before a caller has to wait for it.
     ///
     /// # Errors
-    /// The issuer cannot be asked; it is asked again when somebody comes.
+    /// [`IssuerError`] if the issuer does not answer; the next caller asks it again.
     pub async fn look_up(&self) -> Result<(), Arc<IssuerError>> {
         self.publication.current().await.map(drop)
     }
@@ -399,7 +405,7 @@ fn unavailable(error: IssuerError) -> Denied {
     Denied::Unavailable(Arc::new(error))
 }
 
-/// An issuer without a path is written without the slash that [`Url`] adds.
+/// Returns the issuer's URL without the slash that [`Url`] adds to an empty path.
 fn spelled(url: &Url) -> String {
     let text = url.as_str();
     if url.path() == "/" { text.trim_end_matches('/').to_owned() } else { text.to_owned() }

@@ -12,22 +12,23 @@ use serde_json::Value;
 use super::jws::{Jws, algorithm, decode};
 use crate::model::credential::Algorithm;
 
-/// An issuer has two or three; each is tried against a token that names it.
+/// Maximum keys of a set; a larger one is refused. An issuer has two or three, and each that a
+/// token names is tried.
 const MOST_KEYS: usize = 100;
 
-/// The keys of a set that can check a signature.
+/// The keys of a set that can verify signatures.
 #[derive(Debug, Default)]
 pub(super) struct KeySet(Vec<Key>);
 
 #[derive(Debug)]
 struct Key {
     id: Option<String>,
-    /// Where the issuer says so, the one algorithm that it is for.
+    /// The one algorithm that it is for, if the issuer says so.
     algorithm: Option<Algorithm>,
     material: Material,
 }
 
-/// Big-endian bytes as RFC 7518 §6 has them.
+/// Big-endian bytes as in RFC 7518 §6.
 #[derive(Debug)]
 enum Material {
     Rsa {
@@ -40,7 +41,7 @@ enum Material {
     Ed25519(Vec<u8>),
 }
 
-/// As published. Whatever else stands there is not ours.
+/// A key as published; other members are ignored.
 #[derive(Deserialize)]
 struct Jwk {
     kty: String,
@@ -57,9 +58,11 @@ struct Jwk {
 }
 
 impl KeySet {
+    /// Reads a key set. A key that is not understood, or has another purpose, is skipped:
+    /// tomorrow's key must not take today's away.
+    ///
     /// # Errors
-    /// What is wrong with the document as a whole. A key that is not understood, or is for something
-    /// else, is passed over: tomorrow's key must not take today's away.
+    /// A text that says what is wrong with the document as a whole.
     pub(super) fn read(json: &[u8]) -> Result<Self, &'static str> {
         #[derive(Deserialize)]
         struct Document {
@@ -74,8 +77,8 @@ impl KeySet {
         Ok(Self(keys.filter_map(|key| Key::read(serde_json::from_value(key).ok()?)).collect()))
     }
 
-    /// Whether one of the keys made the signature. Of keys with the same name each is tried; a token
-    /// that names none is checked only if there is no choice.
+    /// Whether one of the keys made the signature. Tries each key of the token's key id; a token
+    /// without one is checked only if there is no choice.
     pub(super) fn verify(&self, jws: &Jws<'_>) -> bool {
         let mut fitting = self.0.iter().filter(|key| key.fits(jws.algorithm));
         match &jws.key_id {
@@ -110,7 +113,7 @@ impl Key {
         Some(Self { id: jwk.kid, algorithm, material })
     }
 
-    /// Whether the key is for this algorithm: by what it is, never by what a token says, or an RSA
+    /// Whether the key is for this algorithm. The key's type decides, never the token, or an RSA
     /// key could be used as the secret of `HS256`.
     fn fits(&self, algorithm: Algorithm) -> bool {
         let is_of_kind = match self.material {
@@ -137,7 +140,7 @@ impl Key {
     }
 }
 
-/// RSA keys of 2048 bits at least (RFC 7518 §3.3).
+/// Verification parameters; RSA keys need at least 2048 bits (RFC 7518 §3.3).
 fn rsa(algorithm: Algorithm) -> Option<&'static RsaParameters> {
     match algorithm {
         Algorithm::RS256 => Some(&RSA_PKCS1_2048_8192_SHA256),
@@ -150,12 +153,12 @@ fn rsa(algorithm: Algorithm) -> Option<&'static RsaParameters> {
     }
 }
 
-/// Several issuers publish a sign byte against RFC 7518 §2, which `ring` refuses.
+/// Drops a leading sign byte, which several issuers publish against RFC 7518 §2 and `ring` refuses.
 fn number(bytes: &[u8]) -> Vec<u8> {
     bytes.iter().copied().skip_while(|byte| *byte == 0).collect()
 }
 
-/// RFC 7518 §6.2.1.2: each coordinate has the curve's full length.
+/// Joins an uncompressed point; each coordinate has the curve's full length (RFC 7518 §6.2.1.2).
 fn point(x: &[u8], y: &[u8], length: usize) -> Option<Vec<u8>> {
     (x.len() == length && y.len() == length).then(|| [&[4], x, y].concat())
 }

@@ -1,9 +1,8 @@
-//! A JWT as it comes: JWS compact serialization (RFC 7515 §3.1), not trusted yet.
+//! A JWT as received: JWS compact serialization (RFC 7515 §3.1), not trusted yet.
 //!
-//! Signatures are checked by `ring`, which is in the process for TLS already and makes our own
-//! assertions ([`crate::oauth::Assertion`]). The usual library would want a provider of the same
-//! length for that, installed for the whole process, and tells the time by a clock of its own; what
-//! it would spare us is this file.
+//! `ring` checks signatures: it is in the process for TLS anyway and makes our own assertions
+//! ([`crate::oauth::Assertion`]). The usual library would need a crypto provider of the same length
+//! as this file, installed for the whole process, and reads the time from a clock of its own.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -13,14 +12,14 @@ use serde_json::{Map, Value};
 use super::denied::TokenFault;
 use crate::model::credential::Algorithm;
 
-/// A token whose header was read.
+/// A token with a readable header.
 pub(super) struct Jws<'a> {
     pub(super) algorithm: Algorithm,
-    /// Compared with the names of published keys, and nothing else: no path, no query.
+    /// Only compared with the ids of published keys: no path, no query.
     pub(super) key_id: Option<String>,
     /// `typ`, a media type without `application/`.
     pub(super) kind: Option<String>,
-    /// What is signed: header and payload as they were sent.
+    /// Signed bytes: header and payload as sent.
     pub(super) signed: &'a [u8],
     pub(super) signature: Vec<u8>,
     payload: &'a str,
@@ -36,10 +35,10 @@ struct Header {
 }
 
 impl<'a> Jws<'a> {
-    /// `None`: it is no JWT, but a name that only the issuer knows.
+    /// Reads a token; `None` if it is not a JWT, but opaque to all but the issuer.
     ///
     /// # Errors
-    /// A JWT that is not accepted whoever signed it.
+    /// [`TokenFault`] for a JWT that no key could make acceptable.
     pub(super) fn read(token: &'a str) -> Result<Option<Self>, TokenFault> {
         let Some((header, payload, signature)) = parts(token) else { return Ok(None) };
         let Some(header) =
@@ -47,7 +46,7 @@ impl<'a> Jws<'a> {
         else {
             return Ok(None);
         };
-        // RFC 7515 §4.1.11: what is critical and not understood makes the token invalid.
+        // RFC 7515 §4.1.11: a critical extension that is not understood makes the token invalid.
         if header.crit.is_some() {
             return Err(TokenFault::Critical);
         }
@@ -65,15 +64,15 @@ impl<'a> Jws<'a> {
         }))
     }
 
-    /// The claims, which mean something once the signature has been checked.
+    /// Returns the claims, which must not be used before the signature has been checked.
     pub(super) fn claims(&self) -> Result<Map<String, Value>, TokenFault> {
         let json = decode(self.payload).ok_or(TokenFault::NotSigned)?;
         serde_json::from_slice(&json).map_err(|_| TokenFault::NotSigned)
     }
 }
 
-/// Public-key algorithms only (RFC 7518 §3.1, RFC 8037 §3.1): not `none`, and not `HS256`, for which
-/// a published key would be the shared secret. Which of them a key is for, the key decides.
+/// Returns a public-key algorithm (RFC 7518 §3.1, RFC 8037 §3.1): not `none`, and not `HS256`, for
+/// which a published key would be the shared secret. The key decides which of them it is for.
 pub(super) fn algorithm(name: &str) -> Option<Algorithm> {
     // RFC 9864 §2.2 names the curve that RFC 8037 leaves open.
     let name = if name == "Ed25519" { "EdDSA" } else { name };
@@ -86,6 +85,7 @@ fn parts(token: &str) -> Option<(&str, &str, &str)> {
     parts.next().is_none().then_some(found)
 }
 
+/// Decodes base64url without padding (RFC 7515 §2).
 pub(super) fn decode(text: &str) -> Option<Vec<u8>> {
     URL_SAFE_NO_PAD.decode(text).ok()
 }

@@ -1,4 +1,4 @@
-//! Static keys: a person's own, or an application's that names its end user with every call.
+//! Static keys: a person's own, or an application's, which names its end user with every call.
 
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
@@ -10,30 +10,30 @@ use crate::model::principal::{NoOpener, Opener, Verifier};
 use crate::model::server_auth::{KeyHolder, ResolvedKey};
 use crate::model::{Caller, Principal, UserId, secret};
 
-/// The keys.
+/// The configured keys.
 pub(super) struct Keys {
     by_digest: HashMap<Digest, Held>,
-    /// By what sessions know the key that they were begun with: a digest is good for one process.
+    /// Digests by the fingerprint that sessions store: a digest is valid for one process only.
     by_fingerprint: HashMap<String, Digest>,
 }
 
-/// Whom a key stands for.
+/// Holder of a key.
 pub(super) enum Held {
     Person(Arc<Principal>),
     Application(Application),
 }
 
-/// An application that calls for its end users.
+/// An application that calls on behalf of its end users.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Application {
-    /// The name of its key.
+    /// Name of its key.
     pub name: String,
     /// [`secret::fingerprint`] of the key.
     pub key: String,
     opener: Result<Opener, NoOpener>,
 }
 
-/// Keys that cannot be told apart, or that nobody could send.
+/// Keys that cannot be told apart, or that no header can carry.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 pub enum KeyError {
     #[error("the API key `{name}` is empty or has characters that no header carries")]
@@ -45,6 +45,7 @@ pub enum KeyError {
 }
 
 impl KeyError {
+    /// Returns what the operator can do about it.
     pub fn hint(&self) -> &'static str {
         match self {
             Self::Unfit { .. } | Self::SameValue { .. } => {
@@ -56,7 +57,10 @@ impl KeyError {
 }
 
 impl Keys {
-    /// `issuer` is who vouches for people here, if anybody does beside the keys.
+    /// Digests the keys. `issuer` is the issuer that also vouches for users here, if there is one.
+    ///
+    /// # Errors
+    /// [`KeyError`] if two keys share a name or a value, or if no header can carry one.
     pub(super) fn new(
         resolved: Vec<ResolvedKey>,
         issuer: Option<&(&str, Result<Opener, NoOpener>)>,
@@ -90,7 +94,7 @@ impl Keys {
         Ok(Self { by_digest, by_fingerprint })
     }
 
-    /// Whether the key of this [`secret::fingerprint`] is accepted and vouches for this person.
+    /// Whether the key of this [`secret::fingerprint`] is accepted and vouches for this user.
     pub(super) fn vouches_for(&self, caller: &Caller, fingerprint: &str) -> bool {
         let held = self.by_fingerprint.get(fingerprint).and_then(|digest| self.find(digest));
         match held {
@@ -100,7 +104,7 @@ impl Keys {
         }
     }
 
-    /// The applications.
+    /// Returns the applications.
     pub(super) fn applications(&self) -> impl Iterator<Item = &Application> {
         self.by_digest.values().filter_map(|held| match held {
             Held::Application(application) => Some(application),
@@ -108,7 +112,7 @@ impl Keys {
         })
     }
 
-    /// Everybody who has a key of their own.
+    /// Returns the users who have a key of their own.
     pub(super) fn people(&self) -> impl Iterator<Item = &Caller> {
         self.by_digest.values().filter_map(|held| match held {
             Held::Person(principal) => Some(&principal.caller),
@@ -116,7 +120,7 @@ impl Keys {
         })
     }
 
-    /// Whose key it is.
+    /// Returns the holder of a key.
     pub(super) fn find(&self, digest: &Digest) -> Option<&Held> {
         self.by_digest.get(digest)
     }
@@ -146,7 +150,7 @@ impl Held {
 }
 
 impl Application {
-    /// An end user of this application, apart from everybody of the same name elsewhere.
+    /// Returns an end user of this application, distinct from users of the same name elsewhere.
     pub fn caller(&self, user: UserId) -> Caller {
         Caller { namespace: Caller::namespace_of_key(&self.name), user }
     }
@@ -156,7 +160,7 @@ impl Application {
         caller.namespace == Caller::namespace_of_key(&self.name)
     }
 
-    /// The page that tells who sits at a browser.
+    /// Page that identifies a browser's user.
     pub fn verifier(&self) -> Option<&Verifier> {
         match &self.opener {
             Ok(Opener::Application(verifier)) => Some(verifier),
@@ -164,6 +168,7 @@ impl Application {
         }
     }
 
+    /// Returns the principal of an end user.
     pub fn principal(&self, user: UserId) -> Principal {
         Principal {
             caller: self.caller(user),
@@ -173,8 +178,9 @@ impl Application {
     }
 }
 
-/// Beside an issuer a key's user is the person whom the issuer calls so: the same accounts, and
-/// signing in there is how their browser is known. Without one the key itself is the sign-in.
+/// Returns the principal of a personal key. With an issuer, the key's user is the issuer's user of
+/// that name: they share accounts, and a sign-in there proves their browser. Without an issuer, the
+/// key itself is the sign-in.
 fn person(
     name: &str,
     user: UserId,

@@ -1,7 +1,7 @@
-//! Signing a browser in at the issuer: we are its client (OpenID Connect Core §3.1).
+//! Signs a browser in at the issuer: we are its client (OpenID Connect Core §3.1).
 //!
-//! What comes of it is the [`Person`] of an ID token, made in the same way as that of an access
-//! token. The tokens themselves are dropped: nobody calls anything with them.
+//! The result is the [`Person`] of an ID token, made in the same way as that of an access token.
+//! The tokens themselves are dropped; no call uses them.
 
 use std::sync::Arc;
 
@@ -24,7 +24,7 @@ pub struct Login {
     redirect_uri: String,
 }
 
-/// The issuer did not say who it is.
+/// The issuer did not identify the user.
 #[derive(Debug, thiserror::Error)]
 pub enum LoginError {
     #[error(transparent)]
@@ -40,7 +40,7 @@ pub enum LoginError {
 }
 
 impl LoginError {
-    /// For the page, where whoever reads it can only try again or ask the operator.
+    /// Returns advice for the page; its reader can only try again or ask the operator.
     pub fn hint(&self) -> String {
         let operator = |what: &str| format!("the operator of this server must check {what}");
         match self {
@@ -62,8 +62,8 @@ impl LoginError {
 }
 
 impl Login {
-    /// `origin` is where browsers reach us, without a slash at its end. `None`: the issuer does not
-    /// know us.
+    /// Creates the login. `origin` is where browsers reach us, without a slash at its end. `None`
+    /// if the issuer does not know us.
     pub fn new(issuer: &Arc<Issuer>, oauth: OAuthClient, origin: &str) -> Option<Self> {
         Some(Self {
             issuer: Arc::clone(issuer),
@@ -73,16 +73,17 @@ impl Login {
         })
     }
 
-    /// Where people sign in, for the page.
+    /// Host of the issuer, for the page.
     pub fn host(&self) -> &str {
         let name = self.issuer.name();
         name.split_once("://").map_or(name, |(_, host)| host)
     }
 
-    /// The authentication request (OpenID Connect Core §3.1.2.1).
+    /// Returns the authentication request (OpenID Connect Core §3.1.2.1).
     ///
     /// # Errors
-    /// [`LoginError::Issuer`], [`LoginError::NoPage`]
+    /// [`LoginError::Issuer`] if the issuer does not answer; [`LoginError::NoPage`] if it has no
+    /// usable authorization endpoint.
     pub async fn authorization_url(
         &self,
         trip: &SigningIn,
@@ -105,17 +106,17 @@ impl Login {
     /// Whether the issuer gave this answer, as far as it says so (RFC 9207).
     ///
     /// # Errors
-    /// [`LoginError::Issuer`]
+    /// [`LoginError::Issuer`] if the issuer does not answer.
     pub async fn gave(&self, answer: &AuthorizationResponse) -> Result<bool, LoginError> {
         let metadata = self.issuer.metadata().await?;
         let required = metadata.authorization_response_iss_parameter_supported;
         Ok(answer.is_from(Some(&metadata.issuer), required))
     }
 
-    /// Exchanges the code and reads who it is.
+    /// Exchanges the code and returns the user.
     ///
     /// # Errors
-    /// [`LoginError`]
+    /// [`LoginError`] if the exchange fails, or the ID token is missing, invalid or names no user.
     pub async fn person(
         &self,
         trip: &SigningIn,
@@ -128,7 +129,7 @@ impl Login {
         let verified = self.issuer.verify_id_token(&id_token, &self.client.id, &trip.nonce).await;
         let claims = verified.map_err(refused)?;
         let person = match self.issuer.person(&claims) {
-            // The claims of a scope may be told at the userinfo endpoint only (§5.4).
+            // Some issuers tell the claims of a scope at the userinfo endpoint only (§5.4).
             Err(TokenFault::NoPerson) => {
                 let more = self.issuer.userinfo(&tokens.access, &claims).await.map_err(refused)?;
                 self.issuer.person(&more)
@@ -146,7 +147,7 @@ fn refused(denied: Denied) -> LoginError {
     }
 }
 
-/// `openid`, and the scope by which a standard claim is asked for (OpenID Connect Core §5.4).
+/// Returns `openid` and the scope that requests a standard claim (OpenID Connect Core §5.4).
 fn scope(user_claim: &str) -> &'static str {
     match user_claim {
         "email" => "openid email",

@@ -1,23 +1,24 @@
-//! Who calls: the outside world of credentials that others present to us.
+//! Authentication: the users behind the credentials that requests and browsers present.
 //!
-//! | what stands after `Bearer` | who it is | kept apart by |
+//! | credentials after `Bearer` | user | namespace |
 //! |---|---|---|
-//! | nothing, on a server of one's own machine | the one local person | `local` |
-//! | the token of `serve --token` | the same | `local` |
+//! | nothing, on a server of one's own machine | the one local user | `local` |
+//! | the token of `serve --token` | the one local user | `local` |
 //! | a person's API key | the person it was written for | the issuer if there is one, else `key:<name>` |
 //! | an application's API key | the end user that a header names | `key:<name>` |
 //! | an access token of the issuer | the person in the token's claim | the issuer |
 //!
-//! [`Authenticator::authenticate`] reads the headers of one request and says who it is or why not;
-//! [`Denied`] knows what HTTP says about that, and the face says it. Static keys ([`keys`]) are known
-//! by their hashes. A JWT ([`jws`]) is checked with the keys that the issuer publishes
-//! ([`published`], [`jwks`]) and then for what it claims ([`claims`]); a token that is no JWT is asked
-//! about at the issuer, where the operator wants that (RFC 7662). What was found good is remembered
-//! for a minute at most ([`remembered`]), so that a call does not pay for it each time.
+//! [`Authenticator::authenticate`] reads the headers of one request and returns the user or the
+//! reason for a refusal; [`Denied`] knows the HTTP answer. Static keys ([`keys`]) are known by
+//! their hashes. A JWT ([`jws`]) is checked with the keys that the issuer publishes ([`published`],
+//! [`jwks`]) and then for its claims ([`claims`]); other tokens are introspected at the issuer, if
+//! the operator wants that (RFC 7662). An accepted JWT is remembered for a minute at most, and an
+//! introspection answer for as long as the operator says ([`remembered`]), so that a call does not
+//! pay for it each time.
 //!
-//! The same issuer signs browsers in ([`login`]): [`Issuer::verify_id_token`] and [`Issuer::person`]
-//! make of an ID token the very [`Caller`] that the access token made, which is how a
-//! browser is known to be the caller's.
+//! The same issuer signs browsers in ([`login`]): [`Issuer::verify_id_token`] and
+//! [`Issuer::person`] make the same [`Caller`] from an ID token as from the access token, which
+//! proves that a browser is the caller's.
 
 mod claims;
 mod denied;
@@ -54,7 +55,7 @@ use crate::net::Net;
 use digest::{Digest, Digester};
 use keys::{Held, Keys};
 
-/// What a request has to carry to be answered.
+/// Credentials that a request must carry.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Credentials {
     None,
@@ -62,20 +63,20 @@ pub enum Credentials {
     Token,
     /// A key of `[[server.auth.api_keys]]`.
     Key,
-    /// Such a token, or a key where there are any.
+    /// An access token, or a key if there are any.
     AccessToken {
         issuer: String,
     },
 }
 
-/// Knows who calls. Cheap to clone.
+/// Identifies callers. Cheap to clone.
 #[derive(Clone)]
 pub struct Authenticator(Arc<Way>);
 
 enum Way {
-    /// Whoever reaches this machine's loopback address.
+    /// For every process that reaches this machine's loopback address.
     Local(Arc<Principal>),
-    /// Whoever also knows the token.
+    /// For every process that also knows the token.
     Token {
         digester: Digester,
         digest: Digest,
@@ -94,12 +95,12 @@ struct Server {
 }
 
 impl Authenticator {
-    /// For one person, without credentials: a server that only this machine reaches.
+    /// For one user, without credentials: a server that only this machine reaches.
     pub fn local(principal: Principal) -> Self {
         Self(Arc::new(Way::Local(Arc::new(principal))))
     }
 
-    /// For one person, who has the token.
+    /// For one user, who has the token.
     pub fn with_token(principal: Principal, token: &SecretString) -> Self {
         let digester = Digester::new();
         let digest = digester.digest(token.expose_secret());
@@ -108,11 +109,11 @@ impl Authenticator {
         Self(Arc::new(Way::Token { digester, digest, fingerprint, principal }))
     }
 
-    /// For many people. `resource` is the address of `/mcp` as clients reach it: what tokens are for
-    /// (RFC 8707 §2), and the `resource` of RFC 9728. Asks nobody anything yet.
+    /// For many users. `resource` is the address of `/mcp` as clients reach it: the audience of
+    /// tokens (RFC 8707 §2), and the `resource` of RFC 9728. Sends no request yet.
     ///
     /// # Errors
-    /// [`KeyError`]: keys that cannot be told apart.
+    /// [`KeyError`] if keys cannot be told apart or cannot be sent.
     pub fn new(
         auth: ResolvedAuth,
         resource: Url,
@@ -127,10 +128,11 @@ impl Authenticator {
         Ok(Self(Arc::new(Way::Server(Box::new(Server { digester, keys, issuer, resource })))))
     }
 
-    /// Who sent a request with these headers. `from` is the client's address, as far as limits know it.
+    /// Returns the user who sent a request with these headers. `from` is the client's address, as
+    /// limits see it.
     ///
     /// # Errors
-    /// [`Denied`]
+    /// [`Denied`] if the credentials are missing or not accepted, or the issuer does not answer.
     pub async fn authenticate(
         &self,
         headers: &HeaderMap,
@@ -150,7 +152,7 @@ impl Authenticator {
         Ok(principal)
     }
 
-    /// The one person who needs no credentials.
+    /// Returns the one user who needs no credentials.
     pub fn only_person(&self) -> Option<&Arc<Principal>> {
         match &*self.0 {
             Way::Local(principal) => Some(principal),
@@ -158,12 +160,12 @@ impl Authenticator {
         }
     }
 
-    /// Whether it knows several people apart.
+    /// Whether it distinguishes several users.
     pub fn is_for_many(&self) -> bool {
         matches!(&*self.0, Way::Server(_))
     }
 
-    /// What a request has to carry.
+    /// Returns the credentials that a request must carry.
     pub fn credentials(&self) -> Credentials {
         match &*self.0 {
             Way::Local(_) => Credentials::None,
@@ -175,7 +177,7 @@ impl Authenticator {
         }
     }
 
-    /// Whose personal key this is; `None` for any other.
+    /// Returns the user of a personal key; `None` for any other key.
     pub fn person_of_key(&self, key: &SecretString) -> Option<Caller> {
         let server = match &*self.0 {
             Way::Local(_) => return None,
@@ -191,7 +193,7 @@ impl Authenticator {
         }
     }
 
-    /// Whether there are people who are known by a key of their own.
+    /// Whether there are users with a key of their own.
     pub fn has_personal_keys(&self) -> bool {
         match &*self.0 {
             Way::Local(_) => false,
@@ -200,8 +202,8 @@ impl Authenticator {
         }
     }
 
-    /// Whether what vouched for a session of this person still does: the key of this fingerprint, or
-    /// (`None`) the issuer.
+    /// Whether the authority behind a session of this user still vouches for them: the key of this
+    /// fingerprint, or (`None`) the issuer.
     pub fn vouches_for(&self, caller: &Caller, key: Option<&str>) -> bool {
         match (&*self.0, key) {
             (Way::Local(_), _) | (Way::Token { .. }, None) => false,
@@ -215,18 +217,18 @@ impl Authenticator {
         }
     }
 
-    /// The applications that can confirm who sits at a browser, by name.
+    /// Returns, by name, the applications that can confirm a browser's user.
     pub fn applications(&self) -> BTreeMap<&str, &Application> {
         let Way::Server(server) = &*self.0 else { return BTreeMap::new() };
         let confirming = server.keys.applications().filter(|it| it.verifier().is_some());
         confirming.map(|it| (it.name.as_str(), it)).collect()
     }
 
-    /// The application whose key came with a request that names its end user elsewhere than in a
-    /// header.
+    /// Returns the application whose key a request carries, for requests that do not name their end
+    /// user in a header.
     ///
     /// # Errors
-    /// [`Denied`]
+    /// [`Denied`] if the key is missing or unknown, or not an application's.
     pub fn application(&self, headers: &HeaderMap) -> Result<Application, Denied> {
         let token = headers::bearer(headers)?;
         let Way::Server(server) = &*self.0 else { return Err(Denied::NotAnApplication) };
@@ -237,7 +239,7 @@ impl Authenticator {
         }
     }
 
-    /// Where people's browsers sign in.
+    /// Issuer at which browsers sign in.
     pub fn issuer(&self) -> Option<&Arc<Issuer>> {
         match &*self.0 {
             Way::Server(server) => server.issuer.as_ref(),
@@ -245,8 +247,7 @@ impl Authenticator {
         }
     }
 
-    /// What clients without a token are told (RFC 9728); `None` where there is no issuer to send
-    /// them to.
+    /// Returns the metadata for clients without a token (RFC 9728); `None` if there is no issuer.
     pub fn resource_metadata(&self) -> Option<ResourceMetadata> {
         let Way::Server(server) = &*self.0 else { return None };
         let issuer = server.issuer.as_ref()?;

@@ -1,16 +1,16 @@
-//! What an issuer publishes, kept for a while: its endpoints (RFC 8414) and its keys (RFC 7517).
+//! Cached publications of an issuer: its endpoints (RFC 8414) and its keys (RFC 7517).
 //!
 //! | | |
 //! |---|---|
-//! | fresh | as long as the key set's `max-age` says, between 5 minutes and 24 hours |
-//! | asked again early | when a token's key is not found, every ten seconds at most |
-//! | being asked | callers who need the answer wait for it: at the start, and when a token's key is not found |
-//! | the issuer does not answer | the old keys go on for 24 hours; without any, nobody is let in |
+//! | fresh | for the key set's `max-age`, between 5 minutes and 24 hours |
+//! | fetched early | for an unknown key of a token, every ten seconds at most |
+//! | being fetched | callers wait: at the start, and for an unknown key of a token |
+//! | the issuer does not answer | the old keys last 24 hours; without any, no caller is accepted |
 //!
-//! There is one question at a time, and it goes on when the client that caused it hangs up: neither
-//! many tokens with invented keys nor many calls at the first start make more than one. A pause counts
-//! from the end of a question: a caller who comes while it is asked has the same claim to its answer
-//! as the one who caused it.
+//! One fetch runs at a time, and it goes on when the client that caused it disconnects: neither
+//! many tokens with invented keys nor many calls at the first start cause more than one. A pause
+//! counts from the end of a fetch, so a caller who comes during it gets its answer like the one who
+//! caused it.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -25,22 +25,26 @@ use crate::model::{Clock, Time};
 use crate::net::{self, Net, Trust};
 use crate::oauth::{Metadata, OAuthClient};
 
+/// Maximum bytes of a key set; a larger one is refused.
 const LARGEST: usize = 256 * 1024;
-/// For the whole of both questions.
+/// Time limit for both requests together.
 const TIME_LIMIT: Duration = Duration::from_secs(15);
+/// Minimum lifetime of keys; a shorter `max-age` counts as this.
 const SHORTEST_LIFE: Duration = Duration::from_mins(5);
+/// Maximum lifetime of keys, also while the issuer does not answer; a longer `max-age` counts as
+/// this.
 const LONGEST_LIFE: Duration = Duration::from_hours(24);
-/// Where the issuer says nothing.
+/// Lifetime of keys for which the issuer states none.
 const USUAL_LIFE: Duration = Duration::from_mins(15);
-/// Between two questions while there are keys that have become old.
+/// Pause between two fetches while there are keys that have become old.
 const PAUSE: Duration = Duration::from_mins(1);
-/// Between two questions for a key that is not found. Tokens with invented keys cause no more, and a
-/// token of a key that is newer than the last answer is refused for no longer.
+/// Pause between two fetches for an unknown key. Limits the fetches that tokens with invented keys
+/// cause, and the time for which a token of a newer key is refused.
 const KEY_PAUSE: Duration = Duration::from_secs(10);
-/// Between two questions while there are none, and everybody waits for them.
+/// Pause between two fetches while there are no keys, and every caller waits for them.
 const SHORT_PAUSE: Duration = Duration::from_secs(5);
 
-/// One state of what the issuer publishes.
+/// One state of the issuer's publications.
 #[derive(Debug)]
 pub(super) struct Published {
     pub(super) metadata: Metadata,
@@ -49,7 +53,7 @@ pub(super) struct Published {
     life: Duration,
 }
 
-/// What an issuer publishes, now.
+/// The issuer's current publications.
 #[derive(Clone)]
 pub(super) struct Publication(Arc<Inner>);
 
@@ -64,12 +68,12 @@ struct Inner {
 #[derive(Default)]
 struct Kept {
     published: Option<Arc<Published>>,
-    /// When the last question ended.
+    /// End of the last fetch.
     answered_at: Option<Time>,
-    /// What the last question came to, if to nothing.
+    /// Error of the last fetch, if it failed.
     failed: Option<Arc<IssuerError>>,
-    /// The last question that began. It is running as long as its sender lives, which no panic and no
-    /// abort outlives.
+    /// The last fetch that began. It is running as long as its sender lives; a panic or an abort
+    /// drops the sender.
     question: Option<Question>,
 }
 
@@ -86,15 +90,15 @@ impl Publication {
         }))
     }
 
-    /// What was published when it was asked last, however long ago.
+    /// Returns the result of the last successful fetch, of any age.
     pub(super) fn last(&self) -> Option<Arc<Published>> {
         self.0.kept.read().published.clone()
     }
 
-    /// What is published.
+    /// Returns what is published.
     ///
     /// # Errors
-    /// The issuer does not answer, and what it said before is no longer good.
+    /// [`IssuerError`] if the issuer does not answer and its last answer is too old.
     pub(super) async fn current(&self) -> Result<Arc<Published>, Arc<IssuerError>> {
         let now = self.0.clock.now();
         let (last, is_failing) = {
@@ -105,7 +109,8 @@ impl Publication {
             Some(last) if last.is_within(last.life, now) => Ok(last),
             Some(last) if last.is_within(LONGEST_LIFE, now) => {
                 if is_failing {
-                    // Known to be in trouble: nobody waits for it while the old keys are good.
+                    // The issuer is known to be in trouble: no caller waits for it while the old
+                    // keys are good.
                     self.ask_aside(PAUSE);
                     return Ok(last);
                 }
@@ -119,10 +124,11 @@ impl Publication {
         }
     }
 
-    /// What is published since `known`; `None` if nothing, or if it was asked a moment ago.
+    /// Fetches again and returns a newer state than `known`; `None` if there is none, or if the
+    /// last fetch was a moment ago.
     ///
     /// # Errors
-    /// The issuer did not answer, so that it is not known.
+    /// [`IssuerError`] if the issuer did not answer, so that it is unknown whether there is one.
     pub(super) async fn newer(
         &self,
         known: &Arc<Published>,
@@ -136,10 +142,10 @@ impl Publication {
         }
     }
 
-    /// Waits for the running question, or asks one, unless the last one ended within `pause`.
+    /// Waits for the running fetch, or starts one, unless the last one ended within `pause`.
     async fn ask(&self, pause: Duration) {
         if let Some(mut question) = self.ask_aside(pause) {
-            // Nothing is sent: the sender goes when the question has ended.
+            // No value is sent: the sender is dropped when the fetch has ended.
             let _ = question.changed().await;
         }
     }
@@ -151,7 +157,7 @@ impl Publication {
             return Some(running);
         }
         let now = self.0.clock.now();
-        // A clock that was set back must not make us wait for it.
+        // After a clock was set back, do not wait until it has caught up.
         if kept.answered_at.is_some_and(|at| at <= now && now.since(at) < pause) {
             return None;
         }
@@ -208,14 +214,14 @@ impl Inner {
         let metadata = self.oauth.discover(&self.issuer).await?;
         let (keys, life) = match &metadata.jwks_uri {
             Some(url) => self.keys(url).await?,
-            // An issuer of nothing but opaque tokens has none.
+            // An issuer that issues only opaque tokens has no keys.
             None => (KeySet::default(), USUAL_LIFE),
         };
         Ok(Published { metadata, keys, since: self.clock.now(), life })
     }
 
     async fn keys(&self, url: &Url) -> Result<(KeySet, Duration), IssuerError> {
-        // What a document names on another origin is a stranger's word.
+        // A URL on another origin is not trusted like the issuer's own.
         let is_own = url.origin() == self.issuer.origin();
         let trust = if is_own { Trust::Written } else { Trust::Learnt };
         let mut request = reqwest::Request::new(reqwest::Method::GET, url.clone());
@@ -236,8 +242,8 @@ impl Inner {
 }
 
 impl Published {
-    /// Whether it is not older than that. What comes from the future, by a clock that was set back,
-    /// is of unknown age.
+    /// Whether it is younger than `life`. A time in the future, after a clock was set back, means
+    /// an unknown age.
     fn is_within(&self, life: Duration, now: Time) -> bool {
         self.since <= now && now.since(self.since) < life
     }

@@ -1,5 +1,5 @@
-//! What was found out about tokens a moment ago, by their digests: whose a good one is, and why another
-//! was refused.
+//! Recent findings about tokens, by digest: the user of an accepted one, and why another was
+//! refused.
 
 use parking_lot::RwLock;
 use std::collections::HashMap;
@@ -8,11 +8,12 @@ use std::mem;
 use super::digest::Digest;
 use crate::model::Time;
 
-/// In each of two halves, so that 16,384 people at once pay for each token once a minute.
+/// Maximum entries in each of two halves, so that for 16,384 concurrent users each token is checked
+/// only once a minute.
 const HALF: usize = 8192;
 
-/// A bounded memory. When one half is full it becomes the older one, and the older one is forgotten:
-/// no search for what to drop, and no more than twice [`HALF`] whatever comes in.
+/// A bounded cache. When one half is full it becomes the older one, and the older one is dropped:
+/// no search for entries to drop, and never more than twice [`HALF`].
 pub(super) struct Remembered<T>(RwLock<Halves<T>>);
 
 struct Halves<T> {
@@ -33,13 +34,15 @@ impl<T> Default for Remembered<T> {
 }
 
 impl<T: Clone> Remembered<T> {
+    /// Returns the value for a digest, if it is still valid.
     pub(super) fn recall(&self, digest: &Digest, now: Time) -> Option<T> {
         let halves = self.0.read();
         let entry = halves.younger.get(digest).or_else(|| halves.older.get(digest))?;
-        // A clock that was set back must not make a minute last longer.
+        // After a clock was set back, a minute must not last longer.
         (entry.since <= now && now < entry.until).then(|| entry.value.clone())
     }
 
+    /// Stores a value that is valid from `since` until `until`.
     pub(super) fn keep(&self, digest: Digest, value: T, since: Time, until: Time) {
         if until <= since {
             return;

@@ -1,17 +1,17 @@
-//! What this server says of itself to clients that have no token yet.
+//! Metadata that this server publishes for clients without a token.
 
 use serde::Serialize;
 use url::Url;
 
-/// Protected resource metadata (RFC 9728 §2), to be served as JSON below
+/// Protected resource metadata (RFC 9728 §2), served as JSON below
 /// `/.well-known/oauth-protected-resource`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct ResourceMetadata {
     pub resource: Url,
-    /// As the issuer spells itself.
+    /// Issuer, in its own spelling.
     pub authorization_servers: Vec<String>,
-    /// What clients ask the issuer for. Never `offline_access`: that is the client's own wish, and no
-    /// right at this server.
+    /// Scopes to request from the issuer. Never `offline_access`: the client decides about that,
+    /// and it grants no right at this server.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub scopes_supported: Vec<String>,
     pub bearer_methods_supported: Vec<&'static str>,

@@ -1,4 +1,4 @@
-//! How much each address may cost the issuer by tokens that only the issuer can judge.
+//! Limits per address for tokens that only the issuer can judge.
 
 use std::collections::HashMap;
 use std::net::IpAddr;
@@ -10,16 +10,17 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::model::{Clock, Time};
 
-/// Questions that one address may have running; others of its own wait, those of other addresses do
-/// not.
+/// Maximum concurrent introspections of one address; its further ones wait, other addresses do not.
 const QUESTIONS_OF_ONE: usize = 8;
-/// Refused tokens of one address in [`SPAN`], after which it is asked about no more.
+/// Refused tokens of one address within [`SPAN`] after which its tokens are not introspected any
+/// more.
 const MOST_FAILURES: u32 = 20;
+/// Time span of [`MOST_FAILURES`].
 const SPAN: Duration = Duration::from_mins(1);
-/// From this size on, addresses without a question and a recent failure are dropped.
+/// At this size, addresses with neither a running introspection nor a recent failure are dropped.
 const SWEEP_SIZE: usize = 1024;
 
-/// What addresses have cost.
+/// Known addresses and their failures.
 pub(super) struct Suspects {
     clock: Clock,
     known: Mutex<HashMap<IpAddr, Arc<Inner>>>,
@@ -47,6 +48,7 @@ impl Suspects {
         Self { clock, known: Mutex::default() }
     }
 
+    /// Returns the state of an address.
     pub(super) fn of(&self, address: IpAddr) -> Suspect {
         let mut known = self.known.lock();
         if known.len() >= SWEEP_SIZE {
@@ -64,16 +66,17 @@ impl Suspects {
 }
 
 impl Suspect {
-    /// Waits until this address may ask. `None`: it has had too many refused.
+    /// Waits until this address may introspect; `None` if too many of its tokens were refused.
     pub(super) async fn turn(&self) -> Option<OwnedSemaphorePermit> {
         if self.has_failed_often() {
             return None;
         }
         let turn = Arc::clone(&self.inner.turns).acquire_owned().await.ok()?;
-        // Those before it in the queue may have been refused.
+        // Tokens ahead of it in the queue may have been refused.
         (!self.has_failed_often()).then_some(turn)
     }
 
+    /// Counts a refused token.
     pub(super) fn failed(&self) {
         let now = self.clock.now();
         let mut failures = self.inner.failures.lock();
@@ -90,7 +93,8 @@ impl Suspect {
 }
 
 impl Failures {
-    /// A clock that was set back must not make the span last longer.
+    /// Returns the failures within the span. After a clock was set back, the span must not last
+    /// longer.
     fn in_span(&self, now: Time) -> u32 {
         let is_within = |since: Time| since <= now && now.since(since) < SPAN;
         if self.since.is_some_and(is_within) { self.count } else { 0 }

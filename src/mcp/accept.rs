@@ -1,17 +1,17 @@
-//! Which of the two types that MCP answers in a client accepts (RFC 9110 §12.5.1).
+//! Which of MCP's two response types a client accepts (RFC 9110 §12.5.1).
 //!
-//! MCP wants both of them listed. A client that lists neither by name but accepts them all the same
-//! (`*/*`, or no `Accept` at all) is understood, and one that accepts a single type gets that one.
+//! MCP requires a client to list both. A client that accepts both without naming them (`*/*`, or no
+//! `Accept` at all) is served as well, and one that accepts a single type gets that one.
 
 use http::{HeaderMap, HeaderValue, header};
 
 pub(super) const JSON: &str = "application/json";
 pub(super) const EVENT_STREAM: &str = "text/event-stream";
-/// Both, as rmcp wants to read it.
+/// Both types, as rmcp requires them.
 pub(super) const BOTH: HeaderValue =
     HeaderValue::from_static("application/json, text/event-stream");
 
-/// What a client accepts.
+/// Response types that a client accepts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Accepts {
     pub(super) json: bool,
@@ -19,7 +19,7 @@ pub(super) struct Accepts {
 }
 
 impl Accepts {
-    /// From the request's `Accept` headers. None, or nothing in them, accepts everything.
+    /// Reads the request's `Accept` headers. Missing or empty ones accept both types.
     pub(super) fn of(headers: &HeaderMap) -> Self {
         let (mut json, mut events) = (Match::default(), Match::default());
         let mut is_limited = false;
@@ -59,13 +59,13 @@ impl Match {
         if precision > self.precision {
             *self = Self { precision, is_acceptable };
         } else if precision == self.precision {
-            // The same type twice, with other parameters: one of them will do.
+            // A range listed twice, with other parameters: one acceptable entry is enough.
             self.is_acceptable |= is_acceptable;
         }
     }
 }
 
-/// How precisely a media range names this type; `None`: not at all.
+/// Returns how precisely a media range names this type; `None` if it does not.
 fn precision(range: &str, media_type: &str) -> Option<u8> {
     if range.eq_ignore_ascii_case(media_type) {
         return Some(3);
@@ -79,7 +79,7 @@ fn precision(range: &str, media_type: &str) -> Option<u8> {
     (rest == "*" && group.eq_ignore_ascii_case(own_group)).then_some(2)
 }
 
-/// Whether a parameter is a weight of zero (§12.4.2). One that is no weight excludes nothing.
+/// Whether a parameter is a weight of zero (§12.4.2). An invalid weight excludes nothing.
 fn has_zero_weight(parameter: &str) -> bool {
     let Some((name, value)) = parameter.split_once('=') else { return false };
     let value = value.trim();
@@ -87,7 +87,7 @@ fn has_zero_weight(parameter: &str) -> bool {
     is_zero && name.trim().eq_ignore_ascii_case("q")
 }
 
-/// The parts of a list, whose quoted texts may hold the separator.
+/// Splits a list at the separator, but not within quoted strings.
 fn split(text: &str, separator: char) -> impl Iterator<Item = &str> {
     let (mut is_quoted, mut is_escaped) = (false, false);
     text.split(move |letter| {

@@ -1,10 +1,10 @@
-//! A request that takes long shows that it is under way.
+//! Shows the client that a long request is still running.
 //!
-//! Proxies cut a connection on which nothing is sent for a minute, and clients give up as soon. An
-//! answer that is not there after [`QUIET`] becomes a stream of server-sent events
-//! (basic/transports/streamable-http): comments, or `notifications/progress` where the request has a
-//! `progressToken`, and in the end the answer. Answers of sessions are streams from the beginning;
-//! theirs, and those over standard input and output, come from [`report`].
+//! Proxies cut a connection that is silent for a minute, and clients give up as soon. An answer
+//! that takes longer than [`QUIET`] becomes a stream of server-sent events
+//! (basic/transports/streamable-http): comments, or `notifications/progress` if the request has a
+//! `progressToken`, and at the end the answer. Answers of sessions are streams from the beginning;
+//! for those, and over standard input and output, [`report`] sends the signs of life.
 
 use std::convert::Infallible;
 use std::time::Duration;
@@ -24,14 +24,14 @@ use super::accept::{Accepts, EVENT_STREAM, JSON};
 use super::body::Refusal;
 use super::fault::Mistake;
 
-/// How long nothing is sent, at the beginning and between two signs of life.
+/// Longest silence, before the first sign of life and between two of them.
 pub(super) const QUIET: Duration = Duration::from_secs(5);
-/// What a comment says; clients ignore it.
+/// An SSE comment as a sign of life; clients ignore it.
 const COMMENT: &str = ": still running\n\n";
 const MESSAGE: &str = "still running";
 
-/// Stands in the extensions of requests whose signs of life come from [`answer`], so that there are
-/// none from [`report`].
+/// Stands in a request's extensions if [`answer`] sends its signs of life, so that [`report`] sends
+/// none.
 #[derive(Clone, Copy)]
 pub(super) struct ShowsLife;
 
@@ -54,7 +54,7 @@ struct Meta {
     progress_token: Option<ProgressToken>,
 }
 
-/// The answer to the request of this `body`, in a type that the client accepts.
+/// Returns the response of `work` in a type that the client accepts. `body` is that of the request.
 pub(super) async fn answer(
     work: BoxFuture<'static, Response>,
     accepts: Accepts,
@@ -74,14 +74,14 @@ async fn answer_after(
     }
     let began_at = Instant::now();
     match tokio::time::timeout(quiet, &mut work).await {
-        // An error's status says more than a stream could.
+        // The status of an error tells more than a stream could.
         Ok(response) if accepts.json || !is_answer(&response) => response,
         Ok(response) => streamed(Body::from_stream(events(response, Request::default()))),
         Err(_) => streamed(under_way(work, &body, began_at, quiet)),
     }
 }
 
-/// Whether a response is one of JSON, and no refusal.
+/// Whether a response is JSON and no refusal.
 fn is_answer(response: &Response) -> bool {
     response.status() == StatusCode::OK && is(response, JSON)
 }
@@ -100,8 +100,8 @@ fn streamed(body: Body) -> Response {
     (headers, body).into_response()
 }
 
-/// Signs of life until `work` is done, then its answer. Dropped with the connection, and `work` with
-/// it.
+/// Sends signs of life until `work` is done, then its answer. The body is dropped with the
+/// connection, and `work` with it.
 fn under_way(
     work: BoxFuture<'static, Response>,
     body: &[u8],
@@ -131,7 +131,7 @@ fn under_way(
     Body::from_stream(signs.flatten())
 }
 
-/// Ticks at once, and then after each `quiet`.
+/// Ticks at once, and then every `quiet`.
 fn signs(quiet: Duration) -> Interval {
     let mut signs = tokio::time::interval(quiet);
     signs.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -151,12 +151,13 @@ fn progress(token: &ProgressToken, began_at: Instant) -> Bytes {
     format!("data: {notice}\n\n").into()
 }
 
-/// Progress must increase, and how much of the work is done is not known.
+/// Returns the elapsed seconds as progress: it must increase, and the share of the work done is
+/// unknown.
 fn seconds(began_at: Instant) -> f64 {
     began_at.elapsed().as_secs_f64().round()
 }
 
-/// A response as events: one for an answer of JSON, as they are those of a stream.
+/// Converts a response to events: one event for JSON, or the events of a stream as they are.
 fn events(
     response: Response,
     request: Request,
@@ -168,7 +169,7 @@ fn events(
     }
     stream::once(async move {
         let json = if is_json {
-            // As it was written: in one line.
+            // Our JSON is on one line.
             axum::body::to_bytes(body, usize::MAX).await?
         } else {
             Refusal::fault(Mistake("an answer that is none")).answering(request.id)
@@ -182,7 +183,7 @@ fn events(
     .right_stream()
 }
 
-/// Tells a client that its request is under way, until this is dropped.
+/// Sends progress notifications to the client every [`QUIET`], until this future is dropped.
 pub(super) async fn report(peer: Peer<RoleServer>, token: ProgressToken) -> Infallible {
     let began_at = Instant::now();
     let mut signs = signs(QUIET);
@@ -244,7 +245,7 @@ mod tests {
         assert!(is(&refused, JSON));
     }
 
-    /// A request whose answer comes when something is sent.
+    /// Starts a request whose answer is the response sent to the returned sender.
     async fn long(accepts: Accepts, body: Bytes) -> (oneshot::Sender<Response>, Response) {
         let (done, work) = oneshot::channel();
         let work = async { work.await.unwrap() }.boxed();

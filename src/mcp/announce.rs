@@ -1,9 +1,9 @@
-//! `notifications/elicitation/complete` of MCP 2025-11-25, never before the error it belongs to.
+//! Sends `notifications/elicitation/complete` (MCP 2025-11-25), never before the error it belongs
+//! to.
 //!
-//! A client that is told of a completion before it has seen the -32042 drops the notice and then
-//! waits for it for ever. The person may well be faster than the answer is on the wire, so each
-//! error gets an `elicitationId` of its own, and its notice is held until the transport has written
-//! that error.
+//! A client that gets the notification before the -32042 drops it and then waits for it for ever.
+//! The user may finish before the error is on the wire, so each error gets an `elicitationId` of
+//! its own, and its notification waits until the transport has written that error.
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
@@ -23,26 +23,30 @@ use crate::model::authorization::{AuthorizationName, LIFETIME};
 use crate::model::{Caller, secret};
 
 const METHOD: &str = "notifications/elicitation/complete";
-/// From so many on it is looked for those that nobody waits for any more.
+/// Smallest number of unwritten errors at which [`Announcements::expect`] drops those whose client
+/// has disconnected or that are older than [`LIFETIME`].
 const MANY: usize = 256;
-/// Notices of one authorization: more than any client calls at once, and so few that one which calls
-/// again and again without consent costs no memory. It has long given up on the first of them.
+/// Most notifications kept for one authorization; beyond it the oldest is dropped. More than any
+/// client calls at once, and few enough that repeated calls without consent cost no memory: the
+/// client has long given up on the first of them.
 const MOST_TOLD: usize = 128;
-/// Authorizations that one connection is remembered to have been told of.
+/// Most authorizations remembered as delivered for one connection. Beyond it, those older than
+/// [`LIFETIME`] are dropped; if none is, new ones are not remembered.
 const MAX_DELIVERED: usize = 64;
-/// How often it is looked for clients that have hung up.
+/// Interval between checks for disconnected clients.
 const LOOK: Duration = Duration::from_secs(1);
 
-/// The completions that clients wait for.
+/// Completion notifications that clients wait for.
 #[derive(Clone)]
 pub(super) struct Announcements(Arc<Inner>);
 
 struct Inner {
     broker: Broker,
-    /// Errors that are not on the wire yet.
+    /// Errors that the transport has not written yet.
     expected: Mutex<Expectations>,
-    /// From then on, by the authorization's id. One task waits for all of them: a client that calls
-    /// again and again gets an error each time, and must not cost more each time.
+    /// Notifications whose error is on the wire, by authorization id. One task waits for all of an
+    /// authorization's: a client that calls again and again gets an error each time, and must not
+    /// cost more each time.
     awaited: Mutex<HashMap<String, VecDeque<Awaited>>>,
 }
 
@@ -50,8 +54,8 @@ struct Inner {
 struct Expectations {
     /// By `elicitationId`.
     all: HashMap<String, Expected>,
-    /// How many there are when they are looked through next: not at each new one, while there are more
-    /// that may still go out.
+    /// Number of errors at which [`Announcements::expect`] next looks for entries to drop: twice
+    /// what the last look left, so that entries still in use are not scanned at each new one.
     many: usize,
 }
 
@@ -63,7 +67,7 @@ struct Expected {
     since: Instant,
 }
 
-/// A client that is to be told.
+/// A client that waits for a notification.
 struct Awaited {
     peer: Peer<RoleServer>,
     elicitation: String,
@@ -74,7 +78,7 @@ impl Announcements {
         Self(Arc::new(Inner { broker, expected: Mutex::default(), awaited: Mutex::default() }))
     }
 
-    /// Makes an `elicitationId` for an error that is about to be answered.
+    /// Registers an error that is about to be sent, and returns a new `elicitationId` for it.
     pub(super) fn expect(
         &self,
         peer: Peer<RoleServer>,
@@ -101,7 +105,7 @@ impl Announcements {
         elicitation
     }
 
-    /// The error is on the wire: from now on the client may hear of its end.
+    /// Records that the error is on the wire: from now on its notification may be sent.
     pub(super) fn delivered(&self, elicitation: &str) {
         let Some(expected) = self.0.expected.lock().all.remove(elicitation) else { return };
         let Expected { delivered, peer, caller, authorization, since: _ } = expected;
@@ -118,14 +122,14 @@ impl Announcements {
         }
     }
 
-    /// Waits for the end, and tells whoever still wants to hear of it.
+    /// Waits until the authorization ends, then notifies the clients that still wait.
     async fn announce(self, caller: Caller, authorization: AuthorizationName) {
         let ended = tokio::select! {
             ended = self.0.broker.wait(&caller, &authorization, LIFETIME) => ended,
             () = self.all_gone(&authorization.id) => return,
         };
         let told = self.0.awaited.lock().remove(&authorization.id).unwrap_or_default();
-        // Also after a refusal: the client shall stop waiting. The next call tells it why.
+        // Also after a refusal, so that the client stops waiting; the next call tells it why.
         if !matches!(ended, Ok(Waited::Completed { .. } | Waited::Failed(_) | Waited::Over)) {
             return;
         }
@@ -139,8 +143,8 @@ impl Announcements {
         }
     }
 
-    /// Until everybody has hung up who waited for an authorization; a client that has waits for
-    /// nothing.
+    /// Returns when every client that waits for this authorization has disconnected. Drops those
+    /// that have, since a disconnected client waits no longer.
     async fn all_gone(&self, authorization: &str) {
         let mut look = tokio::time::interval(LOOK);
         loop {
@@ -155,13 +159,13 @@ impl Announcements {
         }
     }
 
-    /// Watches what goes out, so that [`Self::delivered`] is called at the right moment.
+    /// Wraps a transport, so that [`Self::delivered`] is called as soon as an error is written.
     pub(super) fn watch<T: Transport<RoleServer>>(&self, transport: T) -> Watched<T> {
         Watched { inner: transport, announcements: self.clone() }
     }
 }
 
-/// The authorizations whose -32042 has gone out over one connection, and when it first did.
+/// Authorizations whose -32042 was sent over one connection, with the time of the first one.
 #[derive(Clone, Default)]
 pub(super) struct Delivered(Arc<Mutex<HashMap<String, Instant>>>);
 
@@ -176,13 +180,13 @@ impl Delivered {
         }
     }
 
-    /// Whether it went out before this.
+    /// Whether the -32042 of this authorization was sent before `then`.
     pub(super) fn before(&self, authorization: &str, then: Instant) -> bool {
         self.0.lock().get(authorization).is_some_and(|at| *at < then)
     }
 }
 
-/// A transport that reports which -32042 errors it has written.
+/// A transport that reports each -32042 error that it has written.
 pub(super) struct Watched<T> {
     inner: T,
     announcements: Announcements,
@@ -216,7 +220,7 @@ impl<T: Transport<RoleServer>> Transport<RoleServer> for Watched<T> {
     }
 }
 
-/// The `elicitationId` of a -32042.
+/// Returns the `elicitationId` of a -32042 error; `None` for any other message.
 pub(super) fn elicitation_of(item: &TxJsonRpcMessage<RoleServer>) -> Option<String> {
     let JsonRpcMessage::Error(error) = item else { return None };
     if error.error.code != URL_ELICITATION_REQUIRED {

@@ -1,11 +1,11 @@
-//! How a client is asked for a consent, and what becomes of its answer.
+//! Asks a client for a consent, and handles its answer.
 //!
-//! | answer of a 2026-07-28 client to the question | gets |
+//! | answer of a 2026-07-28 client to the question | result |
 //! |---|---|
-//! | `accept`, or none | the retry is held until the consent is there |
+//! | `accept`, or none | the server holds the retry until the consent is given |
 //! | `cancel` | the text with the link: dismissed without a choice, so ask later (client/elicitation) |
-//! | `decline` within [`MACHINE_ANSWERS_WITHIN`] | the same: hosts that have no user to ask decline by themselves |
-//! | a later `decline` | the user's no, which is counted as the one on the page is |
+//! | `decline` within [`MACHINE_ANSWERS_WITHIN`] | the same text: hosts without a user to ask decline automatically |
+//! | a later `decline` | the user's refusal, which counts like the one on the page |
 
 use std::time::Duration;
 
@@ -24,28 +24,30 @@ use super::request_state::{self, Context, Waiting};
 use crate::broker::completion::Waited;
 use crate::model::{ConnectPrompt, Outcome, Principal, PromptReason, Time};
 
-/// How long a retry is held while the person is at it: below the 60 s after which clients give up.
+/// How long a retry is held while the user works on the consent; then the client gets another
+/// round. Below the 60 s after which clients give up.
 const HOLD: Duration = Duration::from_secs(25);
-/// Clients drive at most ten rounds; the last ones are for saying so in words.
+/// Rounds after which the client gets a text with the link instead of another round. Clients follow
+/// at most ten.
 const MOST_ROUNDS: u32 = 8;
-/// A refusal that comes sooner after the question was not made by a person.
+/// A `decline` that arrives sooner after the question is the client's own, not its user's.
 const MACHINE_ANSWERS_WITHIN: Duration = Duration::from_secs(1);
 
-/// How a question came back that no person has answered.
+/// How a client answered a question without its user.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Unanswered {
     Cancelled,
     DeclinedAtOnce,
 }
 
-/// What a client said to the question, where that was not "accept".
+/// A client's answer to the question other than `accept`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum NotAccepted {
     ByMachine(Unanswered),
     ByUser,
 }
 
-/// What has come of a call.
+/// Result of running a call once.
 enum Called {
     Complete(CallToolResult),
     /// The user has refused the consent too often to be asked again.
@@ -54,7 +56,7 @@ enum Called {
 }
 
 impl Handler {
-    /// A call, from its beginning or from where a `requestState` says.
+    /// Runs a call, from its beginning or from where its `requestState` left off.
     pub(super) async fn round(
         &self,
         principal: &Principal,
@@ -70,7 +72,7 @@ impl Handler {
         }
     }
 
-    /// A call from its beginning.
+    /// Runs a call from its beginning.
     async fn first_round(
         &self,
         principal: &Principal,
@@ -109,7 +111,8 @@ impl Handler {
         }
     }
 
-    /// The client comes back with a `requestState`: waits for the person, then runs the call.
+    /// Continues a call that the client retries with a `requestState`: waits for the user, then
+    /// runs it.
     async fn next_round(
         &self,
         principal: &Principal,
@@ -119,8 +122,8 @@ impl Handler {
     ) -> Result<CallToolResponse, ErrorData> {
         let codec = self.codec().await?;
         let waiting = request_state::open(&codec, state, &context_of(principal, request)).map_err(|_| {
-            // Altered, expired, of another caller or for other arguments: all the same to whoever
-            // tries, and MUST be rejected (basic/patterns/mrtr).
+            // Altered, expired, or made for another caller or other arguments: the client is not
+            // told which, and the state MUST be rejected (basic/patterns/mrtr).
             ErrorData::invalid_params(
                 "`requestState` does not belong to this request, or its time is over; call the tool again without it",
                 None,
@@ -154,8 +157,8 @@ impl Handler {
             Called::NeedsConsent(prompt) => prompt,
             Called::Complete(result) | Called::Refused(result) => return Ok(result.into()),
         };
-        // Completed and still not enough: the person left something unticked. Asking at once again
-        // would send them in circles.
+        // Completed and still not enough: the user left a scope unticked. To ask again at once
+        // would only repeat this.
         if prompt.reason == PromptReason::NotGranted {
             return Ok(render::text(&prompt).into());
         }
@@ -171,7 +174,8 @@ impl Handler {
         Ok(render::input_required(&prompt, state).into())
     }
 
-    /// The call once more, with the link as text for the model to show.
+    /// Runs the call again; if the consent is still missing, returns the link as text for the model
+    /// to show.
     async fn in_words(
         &self,
         principal: &Principal,
@@ -199,7 +203,7 @@ impl Handler {
         })
     }
 
-    /// What a consent needs said, as an error or not. A tool with an output schema owes
+    /// Clears `isError` in [`Way::Result`]. A tool with an output schema keeps it, since it owes
     /// `structuredContent` with every result that is no error (server/tools).
     fn as_told(
         &self,
@@ -215,8 +219,8 @@ impl Handler {
         told
     }
 
-    /// Whether this connection was given a -32042 for the same authorization before the call began,
-    /// and nobody came to its page: the client does not show such errors.
+    /// Whether this connection got a -32042 for the same authorization before the call began, and
+    /// its page was never opened: then the client does not show such errors.
     async fn was_swallowed(
         &self,
         principal: &Principal,
@@ -250,13 +254,13 @@ impl Handler {
     }
 }
 
-/// What a `requestState` is bound to.
+/// Returns the call that a `requestState` is bound to.
 fn context_of<'a>(principal: &'a Principal, request: &'a CallToolRequestParams) -> Context<'a> {
     let caller = &principal.caller;
     Context { caller, tool: &request.name, arguments: request.arguments.as_ref() }
 }
 
-/// Whether, and how, the client refused.
+/// Returns how the client refused, if it did.
 fn not_accepted(
     request: &CallToolRequestParams,
     waiting: &Waiting,

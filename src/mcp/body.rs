@@ -1,5 +1,5 @@
-//! Bodies of requests, and what a request is refused with: JSON-RPC errors, also where it is HTTP
-//! that refuses, so that a client which looks at one or the other understands.
+//! Request bodies and refusals. A refusal is an HTTP status with a JSON-RPC error, so that a client
+//! which looks at either of them understands.
 
 use std::error::Error;
 use std::time::Duration;
@@ -13,23 +13,23 @@ use serde_json::{Value, json};
 use super::fault::{Mistake, fault};
 use super::malformed::Malformed;
 
-/// A call is a name and arguments.
+/// Longest body in bytes; a longer one is refused with 413. A call is a name and arguments.
 pub(super) const LARGEST: usize = 1 << 20;
-/// How long a body may take to arrive.
+/// How long a body may take to arrive; then it is refused with 408.
 const ARRIVES_WITHIN: Duration = Duration::from_secs(30);
-/// What clients shall wait, in seconds, before they try again.
+/// `Retry-After` in seconds when the server is busy.
 const LATER: u32 = 1;
-/// The same where only the end of a stream makes room.
+/// `Retry-After` in seconds when only the end of a stream makes room.
 const MUCH_LATER: u32 = 60;
-/// JSON-RPC leaves this range to servers.
+/// Code of refusals, from the range that JSON-RPC leaves to servers.
 pub(super) const REFUSED: ErrorCode = ErrorCode(-32000);
 
-/// A request that gets no further.
+/// Refusal of a request: an HTTP status and a JSON-RPC error.
 #[derive(Debug)]
 pub(super) struct Refusal {
     status: StatusCode,
     body: Value,
-    /// Seconds, for 503.
+    /// `Retry-After` in seconds, sent with 503.
     retry_after: u32,
 }
 
@@ -43,17 +43,17 @@ impl Refusal {
         Self { status, body, retry_after: LATER }
     }
 
-    /// Neither we nor the request are at fault.
+    /// 503: the server is busy; neither it nor the request is at fault.
     pub(super) fn busy(why: &'static str) -> Self {
         Self::new(StatusCode::SERVICE_UNAVAILABLE, why)
     }
 
-    /// Neither we nor the request are at fault, and it will not pass in a moment.
+    /// 503 as for [`Self::busy`], but with a longer `Retry-After`: only the end of a stream helps.
     pub(super) fn full(why: &'static str) -> Self {
         Self { retry_after: MUCH_LATER, ..Self::busy(why) }
     }
 
-    /// Nothing follows on the stream that a GET wants to resume.
+    /// 405: no event follows on the stream that a GET wants to resume.
     pub(super) fn finished() -> Self {
         Self::new(StatusCode::METHOD_NOT_ALLOWED, "this stream has ended with its answer")
     }
@@ -75,7 +75,7 @@ impl Refusal {
         Self { status: StatusCode::INTERNAL_SERVER_ERROR, body, retry_after: LATER }
     }
 
-    /// The refusal as the answer to this request.
+    /// Returns the refusal as the body of an answer to the request with this id.
     pub(super) fn answering(mut self, id: Option<RequestId>) -> Bytes {
         if let (Some(id), Some(own)) = (id, self.body.get_mut("id")) {
             *own = json!(id);
@@ -83,7 +83,7 @@ impl Refusal {
         self.body.to_string().into()
     }
 
-    /// What came is no message.
+    /// 400 for a body that is no message.
     pub(super) fn malformed(body: &[u8]) -> Self {
         let body = Malformed::of(body).answer();
         Self { status: StatusCode::BAD_REQUEST, body, retry_after: LATER }
@@ -109,7 +109,7 @@ impl IntoResponse for Refusal {
             StatusCode::METHOD_NOT_ALLOWED => {
                 headers.insert(header::ALLOW, HeaderValue::from_static("POST, DELETE"));
             }
-            // What is left of the body will not be read.
+            // The rest of the body is not read.
             StatusCode::PAYLOAD_TOO_LARGE | StatusCode::REQUEST_TIMEOUT => {
                 headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
             }
@@ -119,18 +119,18 @@ impl IntoResponse for Refusal {
     }
 }
 
-/// The whole of a POST's body, which says that it is JSON.
+/// Reads the whole body of a POST, whose Content-Type must be JSON.
 pub(super) async fn read(headers: &HeaderMap, body: Body) -> Result<Bytes, Refusal> {
     read_within(ARRIVES_WITHIN, headers, body).await
 }
 
 async fn read_within(limit: Duration, headers: &HeaderMap, body: Body) -> Result<Bytes, Refusal> {
-    // A form or a script of another site can send text without asking first, but not this.
+    // A form or a script of another site can send text without a CORS preflight, but not JSON.
     if !is_json(headers) {
         let why = "the Content-Type must be application/json";
         return Err(Refusal::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, why));
     }
-    // A few bytes could become gigabytes.
+    // A few compressed bytes can expand to gigabytes.
     if headers.contains_key(header::CONTENT_ENCODING) {
         let why = "a body must not be compressed";
         return Err(Refusal::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, why));
@@ -161,7 +161,7 @@ fn is_json(headers: &HeaderMap) -> bool {
     essence.eq_ignore_ascii_case("application/json")
 }
 
-/// An answer of JSON.
+/// Returns a JSON response.
 pub(super) fn json_response(status: StatusCode, body: Vec<u8>) -> Response {
     (status, [(header::CONTENT_TYPE, "application/json")], body).into_response()
 }

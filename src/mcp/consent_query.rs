@@ -1,5 +1,5 @@
-//! `consent` in the query of `/mcp` and `/sse`: how this client wants to be told of a consent, where
-//! the operator of one server for many kinds of clients leaves it to them.
+//! `consent` in the query of `/mcp` and `/sse`: how this client wants to be asked for a consent, if
+//! the operator of a server for many kinds of clients leaves the choice to them.
 
 use http::{StatusCode, Uri};
 use url::form_urlencoded;
@@ -7,11 +7,11 @@ use url::form_urlencoded;
 use super::body::Refusal;
 use crate::model::ConsentMode;
 
-/// The mode that an address names.
+/// Returns the mode that the URL names, if any.
 ///
 /// # Errors
-/// A word that is none, or two of them: a client that is asked in another way than its configuration
-/// says must not have to guess why.
+/// 400 for an unknown mode, or for two: a client that is asked in another way than its
+/// configuration says must not have to guess why.
 pub(super) fn mode_of(uri: &Uri) -> Result<Option<ConsentMode>, Refusal> {
     let Some(query) = uri.query() else { return Ok(None) };
     let mut words = form_urlencoded::parse(query.as_bytes())

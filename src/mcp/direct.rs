@@ -1,14 +1,14 @@
-//! The short way for the request that a server like this gets all day: `tools/call` of 2026-07-28,
-//! right in every header and field.
+//! Fast path for the most frequent request: a `tools/call` of 2026-07-28 with every header and
+//! field right.
 //!
-//! rmcp gives each request a transport, two tasks and three channels, and reads its body into a
-//! tree, from that into a union of all methods, and writes it out again to compare it with the
-//! headers. That costs more than the call. Here the one method is read into its own type and handed
-//! to the same [`Handler`], in the task of the connection: when the client hangs up, the call is
-//! dropped with it.
+//! rmcp gives each request a transport, two tasks and three channels. It parses the body into a
+//! tree, and that into a union of all methods, and serializes it again to compare it with the
+//! headers. That costs more than the call. Here the one method is parsed into its own type and
+//! passed to the same [`Handler`], in the task of the connection: when the client disconnects, the
+//! call is dropped with it.
 //!
-//! Nothing is decided here that rmcp decides otherwise. Whatever is not plainly that request, wrong
-//! or merely unusual, is not [recognized](recognize) and takes the long way, which knows the
+//! This path decides nothing differently from rmcp. A request that is not plainly of this kind,
+//! wrong or merely unusual, is not [recognized](recognize) and goes through rmcp, which knows the
 //! proper answer; `tests/it/http/direct.rs` compares the answers of both.
 
 use std::borrow::Cow;
@@ -32,18 +32,19 @@ use serde::Deserialize;
 use super::Handler;
 use super::body::{Refusal, json_response};
 
-/// The revision that is spoken here; a later one takes the long way.
+/// Revision of the fast path; requests of any other go through rmcp.
 const REVISION: ProtocolVersion = ProtocolVersion::V_2026_07_28;
-/// Bytes that most answers fit in; one that grows is copied again and again.
+/// Initial size of the response buffer in bytes. Most answers fit; a longer one is copied each time
+/// the buffer grows.
 const USUAL: usize = 4096;
 pub(super) struct Direct {
     handler: Handler,
-    /// Lends its peer to the calls; nobody is at its other end. A call of this revision asks nothing
-    /// of its peer.
+    /// Service without a client, which lends its peer to the calls. A call of this revision sends
+    /// no request to its peer.
     nobody: RunningService<RoleServer, Handler>,
 }
 
-/// A call as it came.
+/// A recognized call, as it came.
 pub(super) struct Call {
     id: RequestId,
     params: CallToolRequestParams,
@@ -62,7 +63,7 @@ struct Message<'m> {
 }
 
 impl Direct {
-    /// Call within the runtime that shall serve.
+    /// Creates the fast path. Call within the runtime that serves.
     pub(super) fn new(handler: Handler) -> Self {
         let nobody = serve_directly(handler.clone(), Silence, None);
         Self { handler, nobody }
@@ -88,7 +89,7 @@ impl Direct {
     }
 }
 
-/// Whether this is that request, of a client that accepts an answer in one of the two types.
+/// Returns the call if the request is of this kind. The client must accept one of the two types.
 pub(super) fn recognize(headers: &HeaderMap, body: &Bytes) -> Option<Call> {
     let is_fit = once(headers, "mcp-protocol-version") == Some(REVISION.as_str())
         && once(headers, "mcp-method") == Some(CallToolRequestMethod::VALUE)
@@ -102,7 +103,7 @@ pub(super) fn recognize(headers: &HeaderMap, body: &Bytes) -> Option<Call> {
     let is_that = message.jsonrpc == "2.0"
         && message.method == CallToolRequestMethod::VALUE
         && message.params.name == name
-        // A name in this form is decoded before it is compared.
+        // rmcp decodes a name in this form before comparing it.
         && !name.starts_with("=?")
         && meta.protocol_version() == Some(REVISION)
         && meta.missing_required_keys(&REVISION).is_empty()
@@ -110,7 +111,7 @@ pub(super) fn recognize(headers: &HeaderMap, body: &Bytes) -> Option<Call> {
     is_that.then_some(Call { id: message.id, params: message.params, meta })
 }
 
-/// The value of a header that is there once.
+/// Returns the value of a header that occurs exactly once.
 fn once<'h>(headers: &'h HeaderMap, name: &str) -> Option<&'h str> {
     let mut all = headers.get_all(name).iter();
     match (all.next(), all.next()) {
@@ -119,7 +120,7 @@ fn once<'h>(headers: &'h HeaderMap, name: &str) -> Option<&'h str> {
     }
 }
 
-/// As basic/transports/streamable-http has it.
+/// HTTP status of an error (basic/transports/streamable-http).
 fn status_of(code: ErrorCode) -> StatusCode {
     match code {
         ErrorCode::UNSUPPORTED_PROTOCOL_VERSION
@@ -130,7 +131,7 @@ fn status_of(code: ErrorCode) -> StatusCode {
     }
 }
 
-/// A transport on which nothing ever comes.
+/// A transport on which no message ever arrives.
 struct Silence;
 
 impl Transport<RoleServer> for Silence {

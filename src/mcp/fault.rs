@@ -1,4 +1,4 @@
-//! What is our own fault.
+//! Faults of this program.
 
 use std::error::Error;
 
@@ -7,12 +7,12 @@ use rmcp::ErrorData;
 use crate::model::chain;
 use crate::model::text::incident;
 
-/// A mistake in this program that has no error of its own.
+/// A mistake in this program that has no error type of its own.
 #[derive(Debug, thiserror::Error)]
 #[error("{0}")]
 pub(super) struct Mistake(pub(super) &'static str);
 
-/// Generic outside, with an incident id; the chain once in the log.
+/// Returns a generic error with an incident id, and logs the error chain once under that id.
 pub(super) fn fault(error: impl Error) -> ErrorData {
     let incident = incident();
     tracing::error!(incident, error = %chain(&error), "a request failed by our own fault");

@@ -1,4 +1,4 @@
-//! MCP requests to broker calls and back.
+//! Translates MCP requests to broker calls, and their outcomes back.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -24,10 +24,10 @@ use crate::model::text::shown;
 use crate::model::{ConsentMode, Outcome, Principal, ToolResult};
 use crate::registry;
 
-/// The list comes from a file that is read once, so clients may keep it for a while.
+/// How long clients may keep the list of tools, which comes from a file that is read once.
 const LIST_TTL: Duration = Duration::from_mins(5);
 
-/// The methods that are answered.
+/// Methods that the server answers.
 const OFFERED: [&str; 5] = [
     InitializeResultMethod::VALUE,
     PingRequestMethod::VALUE,
@@ -35,17 +35,17 @@ const OFFERED: [&str; 5] = [
     CallToolRequestMethod::VALUE,
     DiscoverRequestMethod::VALUE,
 ];
-/// Of a method's name in an answer.
+/// Most characters of a method's name that an answer quotes.
 const LONGEST_METHOD: usize = 80;
 
-/// What the server says of itself.
+/// Name and instructions that the server reports to its clients.
 #[derive(Clone, Debug)]
 pub struct ServerText {
     pub name: String,
     pub instructions: Option<String>,
 }
 
-/// One client connection of one caller.
+/// Handler of one client connection.
 #[derive(Clone)]
 pub struct Handler {
     broker: Broker,
@@ -56,30 +56,33 @@ pub struct Handler {
     delivered: Delivered,
 }
 
-/// Whose calls come over a connection.
+/// Principal of the requests on a connection.
 #[derive(Clone)]
 pub enum Who {
-    /// One person's.
+    /// One principal for every request.
     One(Arc<Principal>),
-    /// That of whoever authenticated the HTTP request, found in its extensions: a session proves nobody
-    /// (basic/security_best_practices).
+    /// The authenticated principal in the extensions of each HTTP request: a session proves no
+    /// identity (basic/security_best_practices).
     OfTheRequest,
 }
 
 impl Handler {
+    /// Creates a handler for the requests of `who`. Consents are asked for as each client's URL
+    /// says; see [`Self::asking`].
     pub fn new(broker: Broker, who: Who, text: ServerText) -> Self {
         let announcements = Announcements::new(broker.clone());
         let delivered = Delivered::default();
         Self { broker, who, text, consent: None, announcements, delivered }
     }
 
-    /// Asks for consents as the operator says, whatever a client's address says.
+    /// Sets the operator's consent mode, which overrides that of a client's URL. `None` leaves the
+    /// choice to the client.
     #[must_use]
     pub fn asking(self, consent: Option<ConsentMode>) -> Self {
         Self { consent, ..self }
     }
 
-    /// The handler of another connection.
+    /// Returns a handler for another connection.
     pub(super) fn for_connection(&self) -> Self {
         Self { delivered: Delivered::default(), ..self.clone() }
     }
@@ -88,12 +91,12 @@ impl Handler {
         &self.broker
     }
 
-    /// The -32042 errors that have gone out over this connection.
+    /// The -32042 errors that were sent over this connection.
     pub(super) fn delivered(&self) -> &Delivered {
         &self.delivered
     }
 
-    /// What its clients are still to be told; one for all clones, whichever way they are reached.
+    /// Pending completion notifications, shared by all clones and transports.
     pub(super) fn announcements(&self) -> &Announcements {
         &self.announcements
     }
@@ -111,8 +114,8 @@ impl Handler {
             .ok_or_else(|| fault(Mistake("the routes let a request of nobody through")))
     }
 
-    /// A `tools/call` whose arguments are no JSON object. A protocol error would not reach the model,
-    /// which alone can correct them.
+    /// Handles a `tools/call` whose arguments are no JSON object. A protocol error would not reach
+    /// the model, which alone can correct them.
     async fn loose_call(
         &self,
         call: LooseCall,
@@ -133,7 +136,7 @@ impl Handler {
         };
         let mut result = ServerResult::from(response);
         if is_legacy {
-            // As rmcp does for a call that it could read.
+            // As rmcp does for a call that it can parse.
             result.strip_result_type_for_legacy_peer();
         }
         serde_json::to_value(&result).map(CustomResult::new).map_err(fault)
@@ -146,7 +149,7 @@ impl Handler {
         context: &RequestContext<RoleServer>,
     ) -> Result<Outcome, ErrorData> {
         let client = if is_stateless(context.protocol_version()) {
-            // Without a handshake rmcp would know itself instead.
+            // Without a handshake, rmcp would report itself as the client.
             context.meta.client_info()
         } else {
             context.client_info()
@@ -187,7 +190,7 @@ impl ServerHandler for Handler {
         _request: Option<PaginatedRequestParams>,
         context: RequestContext<RoleServer>,
     ) -> Result<ListToolsResult, ErrorData> {
-        // Everything in one page, whatever cursor a client brings.
+        // All tools on one page; a client's cursor is ignored.
         let principal = self.principal(&context)?;
         let registry = self.broker.registry();
         let tools = registry.entries_for(&principal).map(render::tool).collect();
@@ -207,7 +210,7 @@ impl ServerHandler for Handler {
         context: RequestContext<RoleServer>,
     ) -> Result<CallToolResponse, ErrorData> {
         let principal = self.principal(&context)?;
-        // Per request, not per session: a 2026-07-28 client declares what it can do each time.
+        // Per request, not per session: a 2026-07-28 client declares its capabilities each time.
         let revision = context.protocol_version();
         let declares_url = context
             .client_capabilities()
@@ -228,7 +231,7 @@ impl ServerHandler for Handler {
         }
     }
 
-    /// Also what has the name of a method of MCP, but not its parameters.
+    /// Handles requests of unknown methods, and those of known ones whose parameters do not parse.
     async fn on_custom_request(
         &self,
         request: CustomRequest,
@@ -239,7 +242,7 @@ impl ServerHandler for Handler {
             Err(request) => request,
         };
         let method = request.method.as_str();
-        // 2026-07-28 has no handshake (its changelog); what asks for one under that name is unknown to it.
+        // 2026-07-28 has no handshake (its changelog), so `initialize` is unknown there.
         let is_removed =
             method == InitializeResultMethod::VALUE && is_stateless(context.protocol_version());
         if OFFERED.contains(&method) && !is_removed {
@@ -250,7 +253,7 @@ impl ServerHandler for Handler {
     }
 }
 
-/// The token of a request whose progress is told here, and not by the transport.
+/// Returns the progress token of a request whose progress the handler reports, not the transport.
 fn wants_progress(context: &RequestContext<RoleServer>) -> Option<ProgressToken> {
     let token = context.meta.get_progress_token()?;
     let parts = context.extensions.get::<http::request::Parts>();
@@ -259,7 +262,7 @@ fn wants_progress(context: &RequestContext<RoleServer>) -> Option<ProgressToken>
     (!is_shown).then_some(token)
 }
 
-/// The mode that the address of the HTTP request names.
+/// Returns the consent mode in the URL of the HTTP request.
 fn asked_in_query(context: &RequestContext<RoleServer>) -> Option<ConsentMode> {
     context.extensions.get::<http::request::Parts>()?.extensions.get().copied()
 }

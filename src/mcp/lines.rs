@@ -1,8 +1,8 @@
-//! One JSON-RPC message a line, and an answer to every line that is none.
+//! One JSON-RPC message per line, and an answer to every line that is none.
 //!
-//! rmcp's own transport passes over what it cannot parse, and whoever sent it waits for ever. Here
-//! it is answered as JSON-RPC 2.0 §5.1 says, and the session goes on. A notification is never
-//! answered (§4.1), nor is a response, however wrong they are.
+//! rmcp's own transport skips a line that it cannot parse, and the client waits for ever. This one
+//! answers as JSON-RPC 2.0 §5.1 says, and the session goes on. Notifications and responses are
+//! never answered (§4.1), however wrong they are.
 
 use std::io;
 use std::sync::Arc;
@@ -19,20 +19,21 @@ use tokio_util::codec::{Decoder, FramedRead};
 use super::malformed::Malformed;
 use super::stdio::{Reader, Streams, Writer};
 
-/// Longest line in bytes, so that one that never ends does not fill the memory.
+/// Longest line in bytes, so that an endless one does not fill the memory; a longer one is refused
+/// once and skipped.
 const LONGEST: usize = 16 * 1024 * 1024;
-/// How many bad lines in a row are answered. A peer that puts our answers into its own complaints
-/// would otherwise keep both of us busy for ever.
+/// Most bad lines in a row that are answered; further ones are ignored. A peer that puts our
+/// answers into its own complaints would otherwise keep both sides busy for ever.
 const MOST_ANSWERS: u32 = 64;
 
 /// A transport over two byte streams.
 pub(super) struct Lines {
     input: FramedRead<Reader, Incoming>,
-    /// `None` once it is closed.
+    /// `None` once the transport is closed.
     output: Arc<Mutex<Option<Output>>>,
     /// The answer to the last bad line, until it is in the output's buffer.
     owed: Option<Vec<u8>>,
-    /// That buffer may hold an answer which nobody else writes.
+    /// Whether that buffer may hold an answer that no other write is sure to flush.
     unflushed: bool,
     bad_in_a_row: u32,
 }
@@ -50,7 +51,7 @@ impl Lines {
         }
     }
 
-    /// Writes the answer to a bad line. May be dropped at any await and called again.
+    /// Writes the pending answer to a bad line. May be dropped at any await and called again.
     async fn answer(&mut self) -> io::Result<()> {
         if self.owed.is_none() && !self.unflushed {
             return Ok(());
@@ -67,7 +68,7 @@ impl Lines {
     }
 }
 
-/// Takes whole lines only: what a write that was dropped has begun, the next one finishes first.
+/// Takes whole lines only: the next write first finishes what a dropped write has begun.
 struct Output {
     to: Writer,
     buffer: BytesMut,
@@ -101,8 +102,8 @@ impl Transport<RoleServer> for Lines {
         }
     }
 
-    /// Polled beside other work and dropped when that is done first, so nothing read or to be
-    /// written may be held across an await.
+    /// rmcp polls this beside other work and drops it when that is done first, so no line, read or
+    /// to be written, may be held across an await.
     async fn receive(&mut self) -> Option<RxJsonRpcMessage<RoleServer>> {
         loop {
             if let Err(error) = self.answer().await {
@@ -150,12 +151,12 @@ enum Line {
     Bad(Malformed),
 }
 
-/// Cuts bytes into lines and reads each.
+/// Splits bytes into lines and parses each.
 #[derive(Default)]
 struct Incoming {
-    /// How much of the buffer holds no line break.
+    /// Length of the buffer's start that holds no line break.
     searched: usize,
-    /// Within a line that is too long and has been answered.
+    /// Whether the current line is too long and has been answered.
     skipping: bool,
 }
 
@@ -189,7 +190,7 @@ impl Decoder for Incoming {
         }
     }
 
-    /// What no line break ends was cut off, and whoever sent it has gone.
+    /// Drops a last line without a line break: it was cut off, and the client has gone.
     fn decode_eof(&mut self, buffer: &mut BytesMut) -> io::Result<Option<Line>> {
         let line = self.decode(buffer)?;
         if line.is_none() {
@@ -204,7 +205,7 @@ fn too_long() -> Line {
     Line::Bad(Malformed::invalid("the message is longer than 16 MiB", Value::Null))
 }
 
-/// `None` for what is not to be answered.
+/// Parses a line; `None` if it needs no answer.
 fn read(line: &[u8]) -> Option<Line> {
     // RFC 8259 §8.1: a byte order mark may be ignored.
     let line = line.strip_prefix(b"\xEF\xBB\xBF").unwrap_or(line).trim_ascii();
@@ -224,7 +225,7 @@ mod tests {
 
     use super::*;
 
-    /// What comes of some input: a message is `"message"`, anything else its answer.
+    /// Result of each line of `input`: `"message"` for a message, else its answer.
     fn lines(input: &[u8]) -> Vec<Value> {
         let (mut incoming, mut buffer) = (Incoming::default(), BytesMut::new());
         let mut seen = Vec::new();

@@ -1,19 +1,19 @@
-//! `tools/call` whose `arguments` are not a JSON object: `[]`, a text, a number.
+//! `tools/call` whose `arguments` are not a JSON object: `[]`, a string, a number.
 //!
-//! rmcp reads no such request as `tools/call`; it arrives as a custom request. The rest of it must be
-//! as MCP says.
+//! rmcp does not parse such a request as `tools/call` but as a custom request. The rest of it must
+//! be valid MCP.
 
 use rmcp::model::{CallToolRequestMethod, CallToolRequestParams, ConstString as _, CustomRequest};
 use serde_json::Value;
 
-/// A call with its arguments as they came.
+/// A call whose arguments are not an object.
 pub(super) struct LooseCall {
-    /// Without arguments.
+    /// The parameters without `arguments`.
     pub(super) params: CallToolRequestParams,
     pub(super) arguments: Value,
 }
 
-/// Reads such a call; gives back any other request.
+/// Parses such a call; returns any other request as the error.
 pub(super) fn read(request: CustomRequest) -> Result<LooseCall, CustomRequest> {
     if request.method != CallToolRequestMethod::VALUE {
         return Err(request);

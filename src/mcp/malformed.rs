@@ -1,22 +1,22 @@
-//! What is no message of MCP, and what JSON-RPC 2.0 §5.1 says about it.
+//! Input that is no MCP message, and the error that JSON-RPC 2.0 §5.1 requires for it.
 
 use rmcp::model::ErrorCode;
 use serde_json::{Value, json};
 
-/// Why something is no message, and whose request it may have been.
+/// Why an input is no message, and the id of the request that it may have been.
 #[derive(Debug, PartialEq)]
 pub(super) struct Malformed {
     pub(super) code: ErrorCode,
     pub(super) why: &'static str,
-    /// `null` where it cannot be told (JSON-RPC 2.0 §5).
+    /// `null` if it cannot be determined (JSON-RPC 2.0 §5).
     pub(super) id: Value,
-    /// Whether it is a notification or a response: these are never answered where silence is
+    /// Whether it is a notification or a response, which are never answered where silence is
     /// possible (§4.1).
     pub(super) is_quiet: bool,
 }
 
 impl Malformed {
-    /// What could not be read as a message.
+    /// Describes text that could not be read as a message.
     pub(super) fn of(text: &[u8]) -> Self {
         match serde_json::from_slice(text) {
             Ok(value) => Self::value(&value),

@@ -1,33 +1,33 @@
-//! The MCP face: renders outcomes for whichever revision and client is on the other side. Takes no
+//! The MCP face: renders outcomes for the revision and the capabilities of each client. Takes no
 //! decision.
 //!
 //! # What a client gets when a consent is needed
 //!
 //! | revision | declares `elicitation.url` | gets | afterwards |
 //! |---|---|---|---|
-//! | 2026-07-28 | on this request | [`InputRequiredResult`](rmcp::model::InputRequiredResult) with a sealed `requestState` | the retry is held until the person is done, then runs |
+//! | 2026-07-28 | on this request | [`InputRequiredResult`](rmcp::model::InputRequiredResult) with a signed `requestState` | the server holds the retry until the user has finished, then runs it |
 //! | 2025-11-25 | at `initialize` | error -32042 | `notifications/elicitation/complete`, then the client calls again |
 //! | any other | or not at all | an `isError` text with the link | the next call runs |
 //!
-//! A question that the client answers by itself, and a -32042 that it does not show, are followed by
-//! the text (`asking`). The operator, or the address that a client has, can ask for the text at once
+//! If the client answers a question without its user, or does not show a -32042, the text follows
+//! (`asking`). The operator, or `consent` in the client's URL, can choose the text from the start
 //! ([`ConsentMode`](crate::model::ConsentMode)).
 //!
-//! Below 2025-11-25 there is no URL elicitation, so a declaration there is ignored. The text is no
-//! edge case: most hosts take it.
+//! Revisions before 2025-11-25 have no URL elicitation, so a declaration there is ignored. The text
+//! is no edge case: most hosts use it.
 //!
-//! # Ways in
+//! # Transports
 //!
-//! | way | which revisions | who calls |
+//! | transport | revisions | caller |
 //! |---|---|---|
-//! | [`stdio`] | all | the one at the other end |
-//! | [`streamable`], `/mcp` | 2026-07-28 without sessions; from 2025-03-26 on with them | whoever authenticated the request |
-//! | [`sse`], `/sse` and `/messages` | up to 2025-11-25 | the same |
+//! | [`stdio`] | all | the process at the other end |
+//! | [`streamable`], `/mcp` | 2026-07-28 without sessions; earlier ones, from 2025-03-26, with sessions | the principal that the request authenticates |
+//! | [`sse`], `/sse` and `/messages` | up to 2025-11-25 | as for `/mcp` |
 //!
-//! rmcp speaks the protocol on all of them. What it leaves to others is here: whose a session is
-//! (`sessions`), what runs and how much of it (`running`), what is no message (`malformed`, `body`,
-//! `lines`), which type a client accepts (`accept`), that a long call shows life (`alive`), and a
-//! shorter way for the commonest request (`direct`).
+//! rmcp speaks the protocol on all of them. This module adds the rest: owners of sessions
+//! (`sessions`), limits on running requests (`running`), answers to malformed messages
+//! (`malformed`, `body`, `lines`), content negotiation (`accept`), signs of life during long calls
+//! (`alive`), and a fast path for the most frequent request (`direct`).
 
 mod accept;
 mod alive;

@@ -1,8 +1,8 @@
 //! The `requestState` of a multi round-trip request (MCP 2026-07-28, basic/patterns/mrtr).
 //!
-//! It comes back through the client and so is the attacker's to change: it is signed, expires, and
-//! is bound to the caller, the tool and the arguments. It proves nothing but which authorization
-//! this call waits for; whether that is granted is looked up in the store.
+//! It comes back through the client, so an attacker can change it: it is signed, expires, and is
+//! bound to the caller, the tool and the arguments. It proves only which authorization this call
+//! waits for; the store tells whether that is granted.
 
 use rmcp::model::{RequestStateCodec, RequestStateError, SealOptions};
 use serde::{Deserialize, Serialize};
@@ -12,7 +12,7 @@ use sha2::{Digest as _, Sha256};
 use crate::model::authorization::{AuthorizationName, LIFETIME};
 use crate::model::{Caller, Time};
 
-/// The call that a state was made for. Any difference and the state does not open.
+/// The call that a state is made for. The state opens for no call that differs in any of these.
 #[derive(Clone, Copy)]
 pub(super) struct Context<'a> {
     pub(super) caller: &'a Caller,
@@ -20,14 +20,14 @@ pub(super) struct Context<'a> {
     pub(super) arguments: Option<&'a Map<String, Value>>,
 }
 
-/// What is remembered between two rounds. No secret: the state is signed, not encrypted.
+/// Data kept between two rounds. Not secret: the state is signed, not encrypted.
 #[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Waiting {
     #[serde(rename = "a")]
     pub(super) authorization: AuthorizationName,
     #[serde(rename = "r")]
     pub(super) round: u32,
-    /// When the question went out; unknown in states of versions that did not write it.
+    /// When the question was sent; `None` in states of versions that did not write it.
     #[serde(rename = "t", default)]
     pub(super) asked_at: Option<Time>,
 }
@@ -65,7 +65,7 @@ impl Context<'_> {
     }
 }
 
-/// JSON with sorted keys: a client may write the same arguments in another order.
+/// Returns JSON with sorted keys: a client may write the same arguments in another order.
 fn canonical(arguments: Option<&Map<String, Value>>) -> String {
     let mut sorted = Value::Object(arguments.cloned().unwrap_or_default());
     sorted.sort_all_objects();

@@ -1,8 +1,7 @@
-//! Requests that run and streams that are open: how many there may be, of one and of all, and when
-//! the last request has ended.
+//! Limits on running requests and open streams, per principal and in total; also waits for the last
+//! request to end.
 //!
-//! A principal has a share and no more, since all the others would have to wait for one that takes
-//! every place.
+//! Each principal has a share, since one that took every slot would make all the others wait.
 
 use std::collections::HashMap;
 use std::pin::Pin;
@@ -15,15 +14,15 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::model::Caller;
 
-/// A call takes some kilobytes and a connection to its API; one that waits for a person's consent
-/// takes only the kilobytes.
+/// Most requests at once; further ones are refused. A call takes some kilobytes and a connection to
+/// its API; while it waits for a user's consent it takes only the kilobytes.
 const MOST: u32 = 4096;
-/// Of one principal: more than its programs call at once.
+/// Most requests of one principal at once, more than its programs make; further ones are refused.
 const MOST_OF_ONE: usize = 512;
-/// Each takes a connection of the port.
+/// Most streams of one principal; further ones are refused. Each takes a connection of the port.
 const MOST_STREAMS_OF_ONE: usize = 256;
 
-/// All requests and streams of a server. Clones count together.
+/// Running requests and open streams of a server. Clones share their counts.
 #[derive(Clone)]
 pub struct Running {
     all: Arc<Semaphore>,
@@ -31,8 +30,8 @@ pub struct Running {
     streams: Shares,
 }
 
-/// One request. It runs until its last clone is dropped: whoever works on it holds one, and whoever
-/// brings the answer away another.
+/// A running request. It ends when its last clone is dropped: the handler holds one clone and the
+/// response body another.
 #[derive(Clone)]
 pub(super) struct Run(#[expect(dead_code, reason = "held")] Arc<(OwnedSemaphorePermit, Share)>);
 
@@ -47,29 +46,30 @@ impl Default for Running {
 }
 
 impl Running {
-    /// `None` where too many run already, of this caller or of all, or the server is about to end.
+    /// Starts a request. Returns `None` if too many run already, of this caller or in total, or if
+    /// the server is shutting down.
     pub(super) fn begin(&self, caller: &Caller) -> Option<Run> {
         let share = self.requests.take(caller)?;
         let place = Arc::clone(&self.all).try_acquire_owned().ok()?;
         Some(Run(Arc::new((place, share))))
     }
 
-    /// A place for a stream of this caller, which nobody waits for at the end; `None` where it has too
-    /// many.
+    /// Takes a slot for a stream of this caller; `None` if it has too many. [`Self::drain`] does
+    /// not wait for streams.
     pub(super) fn stream(&self, caller: &Caller) -> Option<Share> {
         self.streams.take(caller)
     }
 
-    /// Lets nothing begin any more, and returns when the last has ended.
+    /// Refuses new requests, and returns when the last running one has ended.
     pub async fn drain(&self) {
-        // Tokio serves in the order of asking: from now on every place that becomes free is ours.
+        // Tokio serves waiters in order, so from now on every slot that becomes free is ours.
         if let Ok(all) = self.all.acquire_many(MOST).await {
             all.forget();
         }
     }
 }
 
-/// What each caller holds, up to a limit.
+/// Number of slots that each caller holds, up to a limit.
 #[derive(Clone)]
 struct Shares(Arc<Limited>);
 
@@ -78,7 +78,7 @@ struct Limited {
     held: Mutex<HashMap<Caller, usize>>,
 }
 
-/// One place of a caller's share, free again when this is dropped.
+/// One slot of a caller; free again when this is dropped.
 pub(super) struct Share {
     of: Arc<Limited>,
     caller: Caller,
@@ -110,8 +110,7 @@ impl Drop for Share {
     }
 }
 
-/// An answer on its way, which holds something until it has arrived: a [`Run`], or a stream's
-/// [`Share`].
+/// A response body that holds a value until it has been sent: a [`Run`], or a stream's [`Share`].
 pub(super) struct Sent<B, H> {
     body: B,
     _held: H,

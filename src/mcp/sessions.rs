@@ -1,10 +1,10 @@
-//! The sessions of the revisions before 2026-07-28, each bound to whoever opened it.
+//! Sessions of the revisions before 2026-07-28, each bound to the caller who opened it.
 //!
-//! rmcp keeps the sessions and knows nobody; a session id alone must prove nothing
-//! (basic/security_best_practices, session hijacking). So each of its questions is answered here for
-//! the one who asks, whom [`asked_by`] names for the time of a request: a session of somebody else
-//! does not exist. How many there may be is said in [`owned`], and how long their answers can be
-//! fetched in [`events`].
+//! rmcp keeps the sessions but does not know the callers, and a session id alone must prove nothing
+//! (basic/security_best_practices, session hijacking). So this module answers each question of rmcp
+//! about a session for the current caller, whom [`asked_by`] sets for the duration of a request: a
+//! session of another caller does not exist. [`owned`] limits the number of sessions, and
+//! [`events`] how long their answers can be fetched.
 
 mod events;
 mod owned;
@@ -36,15 +36,15 @@ use crate::model::Caller;
 use events::{EventId, Events, Found};
 use owned::{NoRoom, Owned};
 
-/// How long a session lives that nobody uses: longer than a person takes for a consent.
+/// Idle time after which a session ends: longer than a user takes for a consent.
 const IDLE: Duration = Duration::from_hours(1);
-/// When a client shall come back whose connection broke.
+/// Delay after which a client reconnects when its connection breaks.
 const COME_BACK: Duration = Duration::from_secs(1);
-/// How long rmcp keeps the channel of a request that was cancelled. It looks through all of them at
-/// each event, so not for long.
+/// How long rmcp keeps the channel of a cancelled request. Short, since rmcp scans all channels at
+/// each event.
 const CHANNELS_KEPT: Duration = Duration::from_secs(3);
-/// The first revision whose streams begin with an event without data (basic/transports). Clients of
-/// earlier ones take the data of every event for a message, and hang up over this one.
+/// First revision whose streams begin with an event without data (basic/transports). Clients of
+/// earlier ones take the data of every event for a message, and disconnect over this one.
 const PRIMED_SINCE: ProtocolVersion = ProtocolVersion::V_2025_11_25;
 
 tokio::task_local! {
@@ -59,7 +59,7 @@ struct Asking {
     answer: RefCell<Option<Arc<ServerJsonRpcMessage>>>,
 }
 
-/// Why a question came to nothing that rmcp has no status for.
+/// Reason for a refusal that rmcp has no status for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Refused {
     TooMany,
@@ -68,15 +68,15 @@ pub(super) enum Refused {
     Finished,
 }
 
-/// What was decided here about a request.
+/// Decisions made here about one request.
 pub(super) struct Asked {
     pub(super) refused: Option<Refused>,
     /// The answer, for a client that accepts no event stream.
     pub(super) answer: Option<Arc<ServerJsonRpcMessage>>,
 }
 
-/// Lets rmcp work on a request of this caller. With `wants_json` the answer of a session is told
-/// apart, since rmcp writes it as an event stream alone.
+/// Runs `work`, in which rmcp handles a request of this caller. With `wants_json` the answer of a
+/// session is also returned separately, since rmcp writes it as an event stream only.
 pub(super) async fn asked_by<T>(
     caller: Caller,
     wants_json: bool,
@@ -119,12 +119,14 @@ impl Sessions {
         kept.session_config = SessionConfig::default();
         kept.session_config.keep_alive = Some(IDLE);
         kept.session_config.completed_cache_ttl = CHANNELS_KEPT;
-        // Each stream begins with an event that names it; whether the client sees it is decided here.
+        // Each stream begins with an event that names it; `priming` decides whether the client sees
+        // it.
         kept.session_config.sse_retry = Some(COME_BACK);
         Self { kept, events, owned: Owned::default(), announcements }
     }
 
-    /// What goes out on a stream: it holds its session, and tells what has gone.
+    /// Wraps the events of a stream: holds its session, and reports each event that the client has
+    /// taken.
     fn watched(
         &self,
         id: &SessionId,
@@ -134,7 +136,7 @@ impl Sessions {
         let (announcements, events) = (self.announcements.clone(), self.events.clone());
         let state = (Box::pin(stream), Sent::default(), attached, announcements, events);
         stream::unfold(state, |(mut stream, sent, attached, announcements, events)| async move {
-            // Whoever asks for the next event has taken the one before.
+            // The connection asks for the next event when it has taken the one before.
             sent.elicitation.inspect(|elicitation| announcements.delivered(elicitation));
             sent.id.inspect(|id| events.taken(id));
             let event = stream.next().await?;
@@ -146,21 +148,23 @@ impl Sessions {
         })
     }
 
-    /// The event that a stream begins with, where the session's revision has one.
+    /// Returns the event that a stream begins with, if the session's revision has one.
     fn priming(&self, id: &SessionId, event: Option<EventId>) -> Option<ServerSseMessage> {
         let revision = self.owned.revision(id)?;
         let event = event.filter(|_| revision.as_str() >= PRIMED_SINCE.as_str())?;
         Some(ServerSseMessage::priming(event.to_string(), COME_BACK))
     }
 
-    /// The standalone stream of a session: what was missed from `next` on, then what comes.
+    /// Returns the standalone stream of a session: the events missed from `next` on, then the live
+    /// ones.
     async fn standalone(
         &self,
         id: &SessionId,
         next: Option<u64>,
     ) -> Result<impl Stream<Item = ServerSseMessage> + Send + Sync + 'static, SessionsError> {
         let live = self.kept.create_standalone_stream(id).await.map_err(ended)?;
-        // Behind it, so that nothing falls between; what is in both goes out once.
+        // Looked up after subscribing, so that no event is lost in between; one that is in both is
+        // sent once.
         let (before, missed) = self.events.standalone(id, next);
         let last = missed.last().and_then(id_of).map(|last| last.index);
         let live = live.filter(move |event| {
@@ -172,21 +176,21 @@ impl Sessions {
     }
 }
 
-/// What has to be told of an event once it has gone.
+/// Parts of an event to report once the client has taken it.
 #[derive(Default)]
 struct Sent {
     elicitation: Option<String>,
     id: Option<EventId>,
 }
 
-/// A stream of events of either kind.
+/// Events of a request's stream or of a session's standalone stream.
 type Outgoing = Pin<Box<dyn Stream<Item = ServerSseMessage> + Send + Sync>>;
 
 fn id_of(event: &ServerSseMessage) -> Option<EventId> {
     event.event_id.as_deref().and_then(EventId::parse)
 }
 
-/// Who asks, where it is a request that does.
+/// Returns the caller of the current request; `None` outside of a request.
 fn asking() -> Option<Caller> {
     ASKING.try_with(|asking| asking.caller.clone()).ok()
 }
@@ -208,13 +212,13 @@ fn refuse(refused: Refused) {
     let _ = ASKING.try_with(|asking| asking.refused.set(Some(refused)));
 }
 
-/// A session may end between two questions about it.
+/// Refuses the request: the session has ended between two questions about it.
 fn ended(error: LocalSessionManagerError) -> SessionsError {
     refuse(Refused::NoSession);
     error.into()
 }
 
-/// For a client that comes back for an answer which is not kept any more.
+/// Returns the error for a client that resumes for an answer which is no longer kept.
 fn gone(request: RequestId) -> ServerSseMessage {
     let error = ErrorData::new(
         REFUSED,
@@ -271,7 +275,7 @@ impl SessionManager for Sessions {
         Ok(is_open)
     }
 
-    /// Asked by a DELETE, or by rmcp when a session has come to its end.
+    /// Called for a DELETE, or by rmcp when a session has ended.
     async fn close_session(&self, id: &SessionId) -> Result<(), SessionsError> {
         if asking().is_some_and(|caller| !self.owned.is_open(id, &caller)) {
             refuse(Refused::NoSession);
@@ -292,14 +296,14 @@ impl SessionManager for Sessions {
             _ => None,
         };
         let mut stream = Box::pin(self.kept.create_stream(id, message).await.map_err(ended)?);
-        // It is there already, and names the stream.
+        // The first event is there already, and names the stream.
         let first = stream.next().await.as_ref().and_then(id_of);
         let (Some(first), Some(caller)) = (first, asking()) else {
             refuse(Refused::NoSession);
             return Err(SessionsError::NoStream);
         };
         self.events.own(first.stream, id, &caller, request.clone());
-        // The answer may have been there before its stream was known to be that of this request.
+        // The answer may have been stored before its stream was assigned to this request.
         let named = move |id: EventId| EventId { request: request.clone(), ..id };
         let priming = self.priming(id, Some(named(first)));
         if wants_json() {
@@ -308,7 +312,8 @@ impl SessionManager for Sessions {
                 else {
                     continue;
                 };
-                // No other stream of this client could be told too early of what follows.
+                // The notification cannot overtake this answer: the client accepts no event stream
+                // to get it on.
                 if let Some(elicitation) = elicitation_of(&answer) {
                     self.announcements.delivered(&elicitation);
                 }
@@ -362,7 +367,7 @@ impl SessionManager for Sessions {
                 refuse(Refused::Finished);
                 Box::pin(stream::empty())
             }
-            // Answered with an empty stream, so that a browser does not ask for ever.
+            // An empty stream, so that a browser does not reconnect for ever.
             Found::Unknown => Box::pin(stream::empty()),
         };
         Ok(self.watched(id, stream))

@@ -1,5 +1,5 @@
-//! MCP over HTTP with server-sent events, as of 2024-11-05: `GET /sse` is the way out, `POST /messages`
-//! the way in.
+//! MCP over HTTP with server-sent events (2024-11-05): the server sends on `GET /sse`, and the
+//! client on `POST /messages`.
 //!
 //! ```text
 //! GET /sse                       event: endpoint   data: /messages?sessionId=…
@@ -7,8 +7,8 @@
 //!                                event: message    data: {"jsonrpc":"2.0",…}
 //! ```
 //!
-//! A session is its stream: it ends with it, and only who opened it may write to it. The answers to
-//! what was written come on the stream, so what runs is counted from one to the other.
+//! A session ends with its stream, and only the caller who opened it may send to it. Answers come
+//! on the stream, so a request counts as running from its POST until its answer is sent.
 
 use std::collections::HashMap;
 use std::convert::Infallible;
@@ -39,13 +39,15 @@ use super::consent_query;
 use super::running::{Run, Running, Share};
 use crate::model::{Caller, ConsentMode, Principal, secret};
 
-/// Messages on their way to either side.
+/// Messages queued in each direction. If the queue is full, a client's message is refused with 503,
+/// and a message to the client waits.
 const QUEUE: usize = 64;
-/// How often a silent stream shows that it lives: below what proxies wait for.
+/// Interval of signs of life on a silent stream, below the timeouts of proxies.
 const KEEP_ALIVE: Duration = Duration::from_secs(15);
 
-/// `/sse` and `/messages`. Who calls must stand in each request's extensions, and its `Host` and
-/// `Origin` must have been looked at. `ended` ends every stream, and what still runs in it.
+/// Returns the routes `/sse` and `/messages`. Each request must carry its `Arc<Principal>` in the
+/// extensions, and its `Host` and `Origin` must have been checked. `ended` ends every stream, and
+/// the calls that still run in it.
 pub fn routes(handler: Handler, running: Running, ended: CancellationToken) -> Router {
     let face = Arc::new(Face { handler, running, ended, open: Mutex::default() });
     Router::new().route("/sse", get(open)).route("/messages", post(message)).with_state(face)
@@ -62,16 +64,16 @@ struct Face {
 #[derive(Clone)]
 struct Session {
     caller: Caller,
-    /// What the address said that it was opened by.
+    /// Consent mode in the URL that opened the session.
     consent: Option<ConsentMode>,
     incoming: mpsc::Sender<RxJsonRpcMessage<RoleServer>>,
     unanswered: Unanswered,
 }
 
-/// The requests whose answers have not gone out.
+/// Requests whose answers have not been sent.
 type Unanswered = Arc<Mutex<HashMap<RequestId, Run>>>;
 
-/// Ends a session with its stream.
+/// Ends a session when its stream is dropped.
 struct Ending {
     face: Arc<Face>,
     id: String,
@@ -116,7 +118,7 @@ async fn open(State(face): State<Arc<Face>>, request: Request) -> Response {
         if let Ok(running) = Box::pin(handler.serve_with_ct(transport, running)).await {
             drop(running.waiting().await);
         } else {
-            // The error's words may be the client's.
+            // The error may quote the client.
             tracing::debug!("a client left before the protocol began");
         }
     });
@@ -135,14 +137,14 @@ async fn open(State(face): State<Arc<Face>>, request: Request) -> Response {
     response
 }
 
-/// What goes out.
+/// Returns the messages to the client as events. A request ends when its answer has been taken.
 fn events(
     outgoing: mpsc::Receiver<TxJsonRpcMessage<RoleServer>>,
     unanswered: Unanswered,
 ) -> impl Stream<Item = Event> {
     let state = (outgoing, unanswered, None::<Run>);
     stream::unfold(state, |(mut outgoing, unanswered, gone)| async move {
-        // Whoever asks for the next event has taken the one before.
+        // The connection asks for the next event when it has taken the one before.
         drop(gone);
         let message = outgoing.recv().await?;
         let id = match &message {
@@ -162,14 +164,15 @@ async fn message(State(face): State<Arc<Face>>, request: Request) -> Response {
 }
 
 impl Face {
-    /// A message of a client to its session.
+    /// Passes a client's message to its session.
     async fn take(&self, request: Request) -> Result<Response, Refusal> {
         let (mut parts, body) = request.into_parts();
         let principal = parts.extensions.get::<Arc<Principal>>().ok_or_else(Refusal::nobody)?;
         let session = self.session(parts.uri.query().unwrap_or_default(), &principal.caller);
         let session = session.ok_or_else(Refusal::no_session)?;
         let busy = || Refusal::busy("too many requests run at the moment");
-        // Before the body, as at `/mcp`. A message that is no request gives it back at once.
+        // Before the body is read, as at `/mcp`. A message that is no request frees the slot at
+        // once.
         let run = self.running.begin(&session.caller).ok_or_else(busy)?;
         let body = body::read(&parts.headers, body).await?;
         let mut message: RxJsonRpcMessage<RoleServer> =
@@ -183,7 +186,7 @@ impl Face {
                 parts.extensions.insert(run.clone());
                 session.unanswered.lock().insert(request.id.clone(), run);
             }
-            // It will not be answered.
+            // A cancelled request is not answered.
             JsonRpcMessage::Notification(notification) => {
                 if let ClientNotification::CancelledNotification(cancelled) =
                     &notification.notification
@@ -202,7 +205,7 @@ impl Face {
         Ok((StatusCode::ACCEPTED, "Accepted").into_response())
     }
 
-    /// The session that a query names, if it is this caller's.
+    /// Returns the session that a query names, if it is this caller's.
     fn session(&self, query: &str, caller: &Caller) -> Option<Session> {
         let mut named = form_urlencoded::parse(query.as_bytes())
             .filter_map(|(name, value)| (name == "sessionId").then_some(value));
@@ -211,7 +214,7 @@ impl Face {
     }
 }
 
-/// The two queues of a session, as rmcp takes them.
+/// The two queues of a session, as a transport for rmcp.
 struct Pipe {
     from_client: mpsc::Receiver<RxJsonRpcMessage<RoleServer>>,
     to_client: mpsc::Sender<TxJsonRpcMessage<RoleServer>>,

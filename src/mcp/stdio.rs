@@ -1,8 +1,8 @@
 //! MCP over standard input and output, with the protocol's stream kept private.
 //!
-//! Whatever in this process prints to fd 1, be it a dependency or a preloaded library, would end up
-//! in the middle of the protocol. So the real standard output is moved to a descriptor that nobody
-//! else knows, and fd 1 is made another name of standard error.
+//! Output that a dependency or a preloaded library prints to fd 1 would end up in the middle of the
+//! protocol. So [`Streams::take`] moves the real standard output to a descriptor that no other code
+//! knows, and makes fd 1 a duplicate of standard error.
 
 use std::io;
 use std::pin::Pin;
@@ -16,30 +16,37 @@ use super::lines::Lines;
 pub(super) type Reader = Pin<Box<dyn AsyncRead + Send>>;
 pub(super) type Writer = Pin<Box<dyn AsyncWrite + Send>>;
 
-/// The two ends of the protocol.
+/// Input and output of the protocol.
 pub struct Streams {
     input: Reader,
     output: Writer,
 }
 
 impl Streams {
-    /// Takes standard input and output for the protocol alone. Call within a runtime, once, before
-    /// anything may print.
+    /// Takes standard input and output for the protocol alone. Call once, within a runtime, before
+    /// any output is printed.
+    ///
+    /// # Errors
+    /// An I/O error if a descriptor cannot be duplicated, inspected or registered with the runtime.
     pub fn take() -> io::Result<Self> {
         platform::take()
     }
 
+    /// Returns the input and the output.
     pub fn into_parts(self) -> (Reader, Writer) {
         (self.input, self.output)
     }
 }
 
-/// Serves one client until its end of the pipe closes.
+/// Serves one client until it closes its end of the pipe.
+///
+/// # Errors
+/// An I/O error if the task that serves the client fails.
 pub async fn serve(handler: Handler, streams: Streams) -> io::Result<()> {
     let lines = handler.announcements().watch(Lines::new(streams));
     let running = match Box::pin(handler.serve(lines)).await {
         Ok(running) => running,
-        // A client that only looked and hung up is no failure of ours.
+        // A client that disconnects before the handshake is no failure of ours.
         Err(error) => {
             tracing::debug!(%error, "the client left before the protocol began");
             return Ok(());
@@ -55,11 +62,14 @@ pub async fn serve(handler: Handler, streams: Streams) -> io::Result<()> {
     }
 }
 
-/// Answers the first request with an error and nothing more: how a host gets to show why the server
+/// Answers the first request with an error and returns, so that the host can show why the server
 /// does not start.
+///
+/// # Errors
+/// An I/O error if reading or writing fails.
 pub async fn refuse(streams: Streams, message: &str) -> io::Result<()> {
     use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader};
-    /// Enough for any first request, and an end to a client that never sends one.
+    /// Most bytes read, enough for any first request; beyond it, the client gets no answer.
     const MOST: u64 = 1 << 20;
     let (input, mut output) = streams.into_parts();
     let mut lines = BufReader::new(input.take(MOST)).lines();
@@ -90,15 +100,15 @@ mod platform {
     use super::{Reader, Streams, Writer};
 
     pub(super) fn take() -> io::Result<Streams> {
-        // Above the standard three, and closed in children.
+        // Above the standard three, and closed on exec.
         let output = rustix::io::fcntl_dupfd_cloexec(rustix::stdio::stdout(), 3)?;
         rustix::stdio::dup2_stdout(rustix::stdio::stderr())?;
         let input = rustix::io::fcntl_dupfd_cloexec(rustix::stdio::stdin(), 3)?;
         Ok(Streams { input: reader(input)?, output: writer(output)? })
     }
 
-    /// Without a thread between us and the pipe where that is possible: two hand-offs fewer for
-    /// every call.
+    /// Reads a pipe or socket without a helper thread where possible: two hand-offs fewer for every
+    /// call.
     fn reader(fd: OwnedFd) -> io::Result<Reader> {
         Ok(match kind(&fd)? {
             Kind::Pipe if let Some(fd) = reopen(&fd, false) => {
@@ -121,7 +131,7 @@ mod platform {
 
     enum Kind {
         Pipe,
-        /// What Node.js hosts give their children.
+        /// Node.js hosts connect their child processes by sockets.
         Socket,
         Other,
     }
@@ -137,8 +147,8 @@ mod platform {
         })
     }
 
-    /// A description of our own of the same pipe: non-blocking mode set on it is not set for
-    /// whoever else holds the inherited one. Only Linux can do this.
+    /// Opens the same pipe again as a file description of our own: non-blocking mode set on it does
+    /// not affect the other processes that share the inherited one. Only Linux can do this.
     fn reopen(fd: &OwnedFd, write: bool) -> Option<OwnedFd> {
         use std::os::unix::fs::OpenOptionsExt as _;
         let path = format!("/proc/self/fd/{}", fd.as_raw_fd());
@@ -163,7 +173,8 @@ mod platform {
 mod platform {
     use super::Streams;
 
-    /// Windows has no descriptor 1 to move within a process; there, nothing of ours prints.
+    /// Takes the streams as they are: Windows has no descriptor 1 to move within a process, and our
+    /// own code prints nothing there.
     pub(super) fn take() -> std::io::Result<Streams> {
         Ok(Streams { input: Box::pin(tokio::io::stdin()), output: Box::pin(tokio::io::stdout()) })
     }

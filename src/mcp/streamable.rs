@@ -1,9 +1,9 @@
 //! MCP over Streamable HTTP, at `/mcp`: 2026-07-28 without sessions, the older revisions with them.
 //!
-//! rmcp speaks the protocol. Around it: a body is read under limits and once, what is no message is
-//! answered as JSON-RPC says, sessions belong to whoever opened them ([`super::sessions`]), a client
-//! gets a type that it accepts ([`super::accept`]) and sees that a long request is under way
-//! ([`super::alive`]), and the one request that is worth it takes a shorter way ([`super::direct`]).
+//! rmcp speaks the protocol. This module adds limits on the body, which is read once; JSON-RPC
+//! errors for malformed messages; sessions bound to the caller who opened them
+//! ([`super::sessions`]); content negotiation ([`super::accept`]); signs of life during long
+//! requests ([`super::alive`]); and a fast path for the most frequent request ([`super::direct`]).
 
 use std::sync::Arc;
 
@@ -31,15 +31,16 @@ use crate::model::{Caller, Principal};
 
 const SESSION: HeaderName = HeaderName::from_static("mcp-session-id");
 
-/// `/mcp`. Who calls must stand in each request's extensions, and its `Host` and `Origin` must have
-/// been looked at. `ended` ends every session and stream, and what still runs in them.
+/// Returns the route `/mcp`. Each request must carry its `Arc<Principal>` in the extensions, and
+/// its `Host` and `Origin` must have been checked. `ended` ends every session and stream, and the
+/// calls that still run in them.
 pub fn routes(handler: Handler, running: Running, ended: CancellationToken) -> Router {
     let config = StreamableHttpServerConfig::default()
         .with_json_response(true)
-        // The sessions know which of their streams begin with an event without data.
+        // `Sessions` decides which of its streams begin with an event without data.
         .with_sse_retry(None)
         .with_max_request_body_bytes(body::LARGEST)
-        // The gate before us knows our names better.
+        // The gate has checked `Host` against our own names.
         .disable_allowed_hosts()
         .with_cancellation_token(ended);
     let direct = Direct::new(handler.clone());
@@ -55,9 +56,9 @@ pub fn routes(handler: Handler, running: Running, ended: CancellationToken) -> R
 type Service = StreamableHttpService<Handler, Sessions>;
 
 struct Face {
-    /// For POST, whose streams show early that a call is under way.
+    /// Handles POST. Its streams send a sign of life every [`QUIET`].
     requests: Service,
-    /// For GET and DELETE, over the same sessions.
+    /// Handles GET and DELETE, over the same sessions.
     streams: Service,
     direct: Direct,
     running: Running,
@@ -93,7 +94,7 @@ impl Face {
             ));
         }
         let busy = || Refusal::busy("too many requests run at the moment");
-        // Before the body, of which one caller must not have thousands in memory.
+        // Before the body is read: one caller must not have thousands of bodies in memory.
         let run = self.running.begin(caller).ok_or_else(busy)?;
         let body = body::read(&parts.headers, body).await?;
         parts.extensions.insert(run.clone());
@@ -119,7 +120,8 @@ impl Face {
             .unwrap_or_else(Refusal::into_response)
     }
 
-    /// Streams of sessions are opened and sessions ended; nothing runs.
+    /// Handles GET, which opens a session's stream, and DELETE, which ends a session. No call runs
+    /// here.
     async fn other(self: Arc<Self>, parts: Parts, caller: &Caller) -> Result<Response, Refusal> {
         let is_delete = parts.method == Method::DELETE;
         if parts.method == Method::GET && !Accepts::of(&parts.headers).events {
@@ -127,7 +129,7 @@ impl Face {
             return Err(Refusal::not_acceptable(why));
         }
         let share = self.running.stream(caller);
-        // A session can always be ended.
+        // DELETE needs no free slot: a client can always end its session.
         if share.is_none() && !is_delete {
             return Err(Refusal::busy("there are too many streams"));
         }
@@ -135,7 +137,7 @@ impl Face {
         let answered =
             by_rmcp(&self.streams, request, caller.clone(), false, Refusal::nobody).await;
         let mut response = answered?;
-        // Clients complain of rmcp's 202: it is done, not accepted.
+        // Clients complain about rmcp's 202: the session has ended already.
         if is_delete && response.status() == StatusCode::ACCEPTED {
             *response.status_mut() = StatusCode::NO_CONTENT;
         }
@@ -143,7 +145,7 @@ impl Face {
     }
 }
 
-/// Hands a request to rmcp, for a client that accepts what it is going to get.
+/// Passes a request to rmcp, for a client that accepts the type of the answer.
 async fn by_rmcp(
     service: &Service,
     mut request: Request,
@@ -151,19 +153,19 @@ async fn by_rmcp(
     wants_json: bool,
     malformed: impl FnOnce() -> Refusal,
 ) -> Result<Response, Refusal> {
-    // rmcp wants both types by name.
+    // rmcp requires both types by name.
     request.headers_mut().insert(header::ACCEPT, accept::BOTH);
     let work = Box::pin(service.handle(request));
     let (response, Asked { refused, answer }) = asked_by(caller, wants_json, work).await;
     match refused {
         Some(Refused::TooMany) => return Err(Refusal::full("every session has an open stream")),
         Some(Refused::NoSession) => return Err(Refusal::no_session()),
-        // Clients take this for "no stream here" and come back no more; an empty stream would be
-        // resumed again, by one connection for each call.
+        // Clients read this status as "no stream here" and stop. They would resume an empty stream
+        // again and again, with one connection for each call.
         Some(Refused::Finished) => return Err(Refusal::finished()),
         None => {}
     }
-    // Its word for a body that is no message; the Content-Type has been looked at before.
+    // rmcp's status for a body that is no message; the Content-Type has been checked before.
     if response.status() == StatusCode::UNSUPPORTED_MEDIA_TYPE {
         return Err(malformed());
     }
@@ -173,7 +175,7 @@ async fn by_rmcp(
     }
 }
 
-/// The answer of a session as JSON, with the session that it may have begun.
+/// Returns a session's answer as JSON, with the id of the session that it may have begun.
 fn as_json(answer: &ServerJsonRpcMessage, headers: &HeaderMap) -> Response {
     let mut response = match serde_json::to_vec(answer) {
         Ok(body) => json_response(StatusCode::OK, body),

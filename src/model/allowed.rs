@@ -1,8 +1,8 @@
-//! Host names and origins of `/mcp` besides the server's own: `allowed_hosts` and `allowed_origins`.
+//! Host names and origins of `/mcp` besides the server's own: `allowed_hosts`, `allowed_origins`.
 
 use url::{Host, Url};
 
-/// What an operator lists, for a server whose callers carry credentials of their own.
+/// The operator's allowlists, for a server whose callers carry their own credentials.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Allowed {
     pub hosts: Vec<AllowedHost>,
@@ -23,12 +23,12 @@ pub struct AllowedHost {
 pub enum AllowedOrigin {
     /// In lower case.
     One(String),
-    /// Every origin of a scheme that no web page has, e.g. `vscode-webview://*`: an editor gives each
-    /// of its views a random host.
+    /// Every origin of a scheme that no web page has, e.g. `vscode-webview://*`: an editor gives
+    /// each of its views a random host.
     Scheme(String),
 }
 
-/// An entry that means nothing, or more than anybody can want.
+/// An allowlist entry that is malformed or too broad.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum BadAllowed {
     #[error("this is no host name")]
@@ -43,7 +43,8 @@ impl AllowedHost {
     /// Reads `name` or `name:port`.
     ///
     /// # Errors
-    /// [`BadAllowed::Host`], [`BadAllowed::Everything`]
+    /// [`BadAllowed::Everything`] for a `*`; [`BadAllowed::Host`] for other text that is not a host
+    /// name with an optional port.
     pub fn parse(text: &str) -> Result<Self, BadAllowed> {
         if text.contains('*') {
             return Err(BadAllowed::Everything);
@@ -60,7 +61,7 @@ impl AllowedHost {
         Ok(Self { name: name.to_ascii_lowercase(), port })
     }
 
-    /// Whether a `Host` header (RFC 9110 §7.2) names it.
+    /// Whether a `Host` header (RFC 9110 §7.2) names this host.
     pub fn is(&self, host: &str) -> bool {
         let (name, port) = split_port(host);
         let port_fits = match (self.port, port) {
@@ -74,10 +75,12 @@ impl AllowedHost {
 }
 
 impl AllowedOrigin {
-    /// Reads `scheme://host`, `scheme://host:port`, or `scheme://*` of a scheme that is not the web's.
+    /// Reads `scheme://host`, `scheme://host:port`, or `scheme://*` for a scheme other than the
+    /// web's.
     ///
     /// # Errors
-    /// [`BadAllowed::Origin`], [`BadAllowed::Everything`]
+    /// [`BadAllowed::Everything`] for any other `*`; [`BadAllowed::Origin`] for text that is not an
+    /// origin.
     pub fn parse(text: &str) -> Result<Self, BadAllowed> {
         if text == "*" {
             return Err(BadAllowed::Everything);
@@ -98,7 +101,7 @@ impl AllowedOrigin {
         }
         if is_web {
             let url = Url::parse(text).map_err(|_| BadAllowed::Origin)?;
-            // Without the port that the scheme implies, as browsers write it.
+            // Serialized as browsers do it: without the scheme's default port.
             let origin = url.origin();
             return if origin.is_tuple() {
                 Ok(Self::One(origin.ascii_serialization()))
@@ -110,14 +113,14 @@ impl AllowedOrigin {
         Ok(Self::One(format!("{scheme}://{}", rest.to_ascii_lowercase())))
     }
 
-    /// RFC 3986 §3.1.
+    /// Checks the syntax of a scheme (RFC 3986 §3.1) and returns [`Self::Scheme`].
     fn scheme(scheme: &str) -> Result<Self, BadAllowed> {
         let is_fit = scheme.starts_with(|c: char| c.is_ascii_lowercase())
             && scheme.chars().all(|c| c.is_ascii_alphanumeric() || "+-.".contains(c));
         if is_fit { Ok(Self::Scheme(scheme.to_owned())) } else { Err(BadAllowed::Origin) }
     }
 
-    /// Whether an `Origin` header is it.
+    /// Whether this entry allows the value of an `Origin` header.
     pub fn is(&self, origin: &str) -> bool {
         match self {
             Self::One(own) => own.eq_ignore_ascii_case(origin),
@@ -130,7 +133,7 @@ impl AllowedOrigin {
     }
 }
 
-/// The port is what follows the last colon, unless that stands within an IPv6 address.
+/// Splits at the last colon, unless it stands inside the brackets of an IPv6 address.
 fn split_port(host: &str) -> (&str, Option<&str>) {
     match host.rsplit_once(':') {
         Some((name, port)) if !port.contains(']') => (name, Some(port)),

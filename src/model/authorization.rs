@@ -1,8 +1,9 @@
-//! One attempt to get a person's consent, from the prompt to its end.
+//! An authorization attempt: one try to get a user's consent, from the prompt to its end.
 //!
-//! Two records make an attempt. The [`Authorization`] stands behind the link; opening the link
-//! changes nothing. Each click on "Continue" adds a [`Started`], which is what a `state` redeems:
-//! deleting it by compare-and-swap is what makes the `state` one-time.
+//! An attempt consists of two kinds of records. The [`Authorization`] is the record behind the
+//! link; opening the link changes nothing. Each click on "Continue" adds a [`Started`], which the
+//! callback redeems by its `state`: it deletes the record by compare-and-swap, so each `state`
+//! works once.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
@@ -24,20 +25,20 @@ use super::scope::Implied;
 use super::text::shown;
 use super::{AccountName, Caller, Grant, ProviderId, Scopes, Time, TokenSet, ToolName};
 
-/// How long a link lives.
+/// Lifetime of a link; after it, only consents that wait to be claimed keep the link open.
 pub const LIFETIME: Duration = Duration::from_mins(15);
 
-/// How often one link may be taken to the provider: enough for a person who goes back and forth,
-/// too little to fill the store with.
+/// Maximum redirects to the provider by one link: enough for a user who goes back and forth, too
+/// few to fill the store. A new prompt does not show a link that has reached it.
 pub const MOST_STARTS: u32 = 20;
 
-/// How long a person's no counts.
+/// How long a user's refusal counts towards [`MOST_REFUSALS`].
 pub const REFUSAL: Duration = Duration::from_hours(1);
 
-/// After so many in that time a tool does not ask again by itself.
+/// Refusals within [`REFUSAL`] after which a tool call no longer asks for the consent.
 pub const MOST_REFUSALS: usize = 2;
 
-/// Names an authorization to whoever waits for it. It opens nothing.
+/// Identifies an authorization to a waiting call or client. It does not open the link.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct AuthorizationName {
     pub provider: ProviderId,
@@ -49,87 +50,88 @@ pub struct AuthorizationName {
 /// The attempt behind one connect link.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Authorization {
-    /// Random; names the attempt to waiters and elicitations, opens nothing.
+    /// Random. Identifies the attempt to waiters and elicitations; it does not open the link.
     pub id: String,
     /// The secret part of the link.
     #[serde(with = "super::secret::exposed")]
     pub ticket: SecretString,
     pub caller: Caller,
-    /// Whose browser may finish it.
+    /// Proof that the browser which finishes it belongs to the user who asked.
     #[serde(default)]
     pub opener: Opener,
     pub provider: ProviderId,
-    /// Which of the person's accounts there this is for.
+    /// The user's account at the provider that this is for.
     #[serde(default)]
     pub account: AccountName,
     pub binding: Binding,
-    /// Union of what is granted and what is needed.
+    /// Union of the granted and the needed scopes.
     pub scopes: Scopes,
-    /// What the tools that asked cannot do without.
+    /// Scopes that the requesting tools require.
     pub needed: Scopes,
-    /// Who asked first.
+    /// The first requester.
     pub asked_by: AskedBy,
-    /// Every program that has asked. Read by [`Self::requesters`].
+    /// All programs that have asked. Read it through [`Self::requesters`].
     #[serde(default)]
     pub requesters: Requesters,
-    /// Every tool that has asked since.
+    /// All tools that have asked since.
     #[serde(default)]
     pub tools: BTreeSet<ToolName>,
     /// Scheme, host and port of link and callback, e.g. `http://127.0.0.1:8971`.
     pub origin: String,
-    /// The address that is listened on for `origin`, if not the loopback address.
+    /// Listening address for `origin`, if not the loopback address.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub listen_address: Option<IpAddr>,
     pub created_at: Time,
     pub starts: u32,
     pub status: Status,
-    /// Needed and not granted, once the authorization is completed.
+    /// Needed scopes that were not granted; set once the authorization is completed.
     pub refused: Scopes,
-    /// When the person said no of late, to this attempt or the ones before it.
+    /// Times of the user's recent refusals of this attempt and earlier ones.
     #[serde(default)]
     pub refusals: Vec<Time>,
-    /// The provider's own words for its refusal: for the page, which escapes them, and never for a
-    /// model, which might take them for instructions.
+    /// The provider's text for its refusal. Only for the page, which escapes it; never for a model,
+    /// which could take it for instructions.
     #[serde(default)]
     pub said: Option<String>,
-    /// Why the last way to the provider brought nothing, while the link can still be used. In our
-    /// words, for the page.
+    /// Why the last redirect to the provider failed, while the link can still be used. Our text,
+    /// for the page.
     #[serde(default)]
     pub problem: Option<String>,
     pub trip: Trip,
-    /// Fingerprint of the cookie of the browser that brought a consent; only in what an earlier version
-    /// has kept as [`Unconfirmed`].
+    /// Fingerprint of the cookie of the browser that gave the consent; present only in an
+    /// [`Unconfirmed`] record of an earlier version.
     #[serde(default, skip_serializing)]
     pub browser: Option<String>,
-    /// When the first [`Unclaimed`] consent was given by this link, for which it stays open. No later
-    /// one: a browser that has the link must not keep it open for ever.
+    /// Time of the first [`Unclaimed`] consent by this link, for which the link stays open. Later
+    /// ones do not change it: a browser that has the link must not keep it open for ever.
     #[serde(default)]
     pub unclaimed_since: Option<Time>,
-    /// What the person knows the account by that is connected now.
+    /// Label of the account that is connected now, for people.
     #[serde(default)]
     pub connected_as: Option<String>,
-    /// Asked for and not granted, once the authorization is completed; see [`Grant::ungranted`].
+    /// Requested scopes that were not granted; set once the authorization is completed. See
+    /// [`Grant::ungranted`].
     #[serde(default)]
     pub ungranted: Scopes,
-    /// When the access that came of it ends, as far as that is known.
+    /// End of the resulting access, if known.
     #[serde(default)]
     pub ends: Option<KnownEnd>,
-    /// A grant of another account than the one before, until the person says that they mean it.
+    /// Grant for another account than before, until the user confirms the change.
     #[serde(default)]
     pub candidate: Option<Box<Grant>>,
 }
 
-/// All that showing and finishing an authorization takes, as the process knew it that made the link:
-/// the one that holds the listener may have another `tools.toml` and none of our secrets.
+/// Everything needed to show and finish an authorization, as known to the process that made the
+/// link: the process that owns the listener may have another `tools.toml` and none of its secrets.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Trip {
     /// The provider's name, for people.
     pub title: String,
     /// Scopes in words.
     pub scope_words: BTreeMap<String, String>,
-    /// Where the browser goes in the end, instead of our own page.
+    /// Final page for the browser, instead of our own.
     pub after_connect: Option<Url>,
-    /// What is kept of the consent.
+    /// How long the consent is kept.
     pub retention: Retention,
     /// Fixed headers of every request to the API.
     pub headers: Vec<(String, String)>,
@@ -137,7 +139,7 @@ pub struct Trip {
     pub way: Way,
 }
 
-/// How a consent is had.
+/// How the user gives the consent.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub enum Way {
     /// At the provider, by an authorization code (RFC 6749 §4.1).
@@ -146,17 +148,17 @@ pub enum Way {
     Paste(Box<Asked>),
 }
 
-/// What a trip to the provider takes.
+/// Everything needed for the authorization code flow at the provider.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct CodeTrip {
     pub client: ClientRegistration,
     /// The authorization endpoint.
     pub authorize: Url,
-    /// RFC 9207: the `iss` that the answer must carry, if it carries one.
+    /// RFC 9207: the expected `iss` of the authorization response, if it has one.
     pub issuer: Option<String>,
-    /// RFC 9207 §2.3: whether an answer without `iss` is refused.
+    /// RFC 9207 §2.3: whether an authorization response without `iss` is refused.
     pub issuer_required: bool,
-    /// RFC 7636 S256.
+    /// Whether to use PKCE (RFC 7636, S256).
     pub pkce: bool,
     /// The authorization request's parameter that carries the scopes.
     pub scope_parameter: String,
@@ -166,24 +168,25 @@ pub struct CodeTrip {
     pub implied: Implied,
     /// The header that carries the bare access token, where it is not `Authorization: Bearer …`.
     pub token_header: Option<String>,
-    /// How to ask whose account it is.
+    /// Request that identifies the connected account.
     pub identity: Option<Identity>,
-    /// Blocks of private addresses that the endpoints may have where they were learnt from outside.
+    /// Private address blocks that endpoints learnt from a discovery document may resolve to.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub allow_private: Vec<String>,
-    /// What is known of the tokens that will come of it.
+    /// Known facts about the tokens that the provider will issue.
     #[serde(default)]
     pub token_facts: TokenFacts,
-    /// Whether `prompt=consent` goes with the scope `offline_access`.
+    /// Whether to send `prompt=consent` with the scope `offline_access`.
     #[serde(default)]
     pub offline_prompt: bool,
 }
 
 impl CodeTrip {
-    /// The extra parameters of an authorization request for these scopes.
+    /// Returns the extra parameters of an authorization request for these scopes.
     ///
-    /// OpenID Connect Core §11: with `offline_access` a consent must be asked for, or the scope is
-    /// ignored and no refresh token comes. What the operator wrote of `prompt` counts.
+    /// Adds `prompt=consent` for `offline_access`: without a consent prompt the provider ignores
+    /// the scope and issues no refresh token (OpenID Connect Core §11). The operator's own `prompt`
+    /// wins.
     pub fn params_for(&self, scopes: &Scopes) -> Vec<(String, String)> {
         let mut params = self.params.clone();
         let is_set = params.iter().any(|(name, _)| name == "prompt")
@@ -196,13 +199,13 @@ impl CodeTrip {
 }
 
 impl Trip {
-    /// Names the trip with everything in it, secrets included; tells nothing of them.
+    /// Returns a digest of all fields, secrets included, without revealing them.
     pub fn fingerprint(&self) -> String {
         let written = serde_json::to_string(self).map(Zeroizing::new);
         written.map_or_else(|_| String::new(), |written| super::secret::fingerprint(&written))
     }
 
-    /// What requests to the API have to know, without a `tools.toml`.
+    /// Returns the properties that a request to the API needs, without a `tools.toml`.
     pub fn api<'a>(&'a self, id: &'a ProviderId, hosts: &'a Hosts) -> Api<'a> {
         static NO_SCOPES: Scopes = Scopes::none();
         Api {
@@ -220,7 +223,7 @@ impl Trip {
         }
     }
 
-    /// Whether its scopes mean what OpenID Connect says; see [`super::Provider::is_openid`].
+    /// Whether the scopes have their OpenID Connect meaning; see [`super::Provider::is_openid`].
     pub fn is_openid(&self, scopes: &Scopes) -> bool {
         let has_issuer = match &self.way {
             Way::Code(code) => code.issuer.is_some(),
@@ -229,7 +232,7 @@ impl Trip {
         has_issuer || scopes.is_openid()
     }
 
-    /// How to end what comes of it.
+    /// How to revoke the resulting grant at the provider; `None` for a pasted secret.
     pub fn revocation(&self) -> Option<&Revocation> {
         match &self.way {
             Way::Code(code) => code.client.revocation.as_ref(),
@@ -237,7 +240,7 @@ impl Trip {
         }
     }
 
-    /// What is known of the tokens that will come of it.
+    /// Known facts about the tokens that the provider will issue.
     pub fn token_facts(&self) -> TokenFacts {
         match &self.way {
             Way::Code(code) => code.token_facts.clone(),
@@ -245,6 +248,7 @@ impl Trip {
         }
     }
 
+    /// Which scopes contain which; empty for a pasted secret.
     pub fn implied(&self) -> &Implied {
         static NOTHING: Implied = Implied::new();
         match &self.way {
@@ -254,30 +258,32 @@ impl Trip {
     }
 }
 
-/// Who asks, for the connect page. Told by the client, so shown as its claim and trusted for nothing.
+/// The requester, for the connect page. The client states it, so the page shows it as a claim and
+/// no decision relies on it.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct AskedBy {
     pub client: Option<ClientName>,
     pub tool: Option<ToolName>,
 }
 
-/// Name that a client gives itself (MCP `clientInfo`), cut to what a page shows of it. A client can send
-/// a name as long as its request; stored whole, it would make a record that other processes cannot read.
-/// Names that differ only in what is not shown are one name.
+/// Name that a client gives itself (MCP `clientInfo`), cut to what a page shows of it. A client can
+/// send a name as long as its request; stored whole, it would make a record that other processes
+/// cannot read. Names that differ only in characters that are not shown are equal.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(from = "String")]
 pub struct ClientName(String);
 
 impl ClientName {
-    /// Characters kept of a name.
+    /// Maximum characters of a name; a longer one is cut.
     pub const MAX_CHARS: usize = 60;
 
-    /// `None` for a name of which nothing is visible.
+    /// Cuts a name; `None` if no visible character is left.
     pub fn new(name: &str) -> Option<Self> {
         let name = Self::cut(name);
         (!name.0.is_empty()).then_some(name)
     }
 
+    /// Returns the name as text.
     pub fn as_str(&self) -> &str {
         &self.0
     }
@@ -289,7 +295,7 @@ impl ClientName {
     }
 }
 
-/// Records of an earlier version hold names uncut.
+/// Records of an earlier version hold uncut names.
 impl From<String> for ClientName {
     fn from(name: String) -> Self {
         Self::cut(&name)
@@ -302,31 +308,31 @@ impl AskedBy {
         Self { client: client.and_then(ClientName::new), tool: Some(tool) }
     }
 
-    /// Whether the person began it themselves, outside any call.
+    /// Whether the user started it, outside any call.
     pub fn is_by_hand(&self) -> bool {
         self.client.is_none() && self.tool.is_none()
     }
 }
 
-/// Programs that one link names; of further ones it says only that there are more.
+/// Maximum programs that one link names; for further ones it only says that there are more.
 const MAX_REQUESTERS: usize = 5;
 
-/// The programs that have asked for one consent, and whether its user has.
+/// The programs that have asked for one consent, and whether the user has.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Requesters {
-    /// What they call themselves, at most [`MAX_REQUESTERS`], in the order in which they asked.
+    /// Their own names, at most [`MAX_REQUESTERS`], in the order in which they asked.
     pub names: Vec<ClientName>,
-    /// Whether one gave no name.
+    /// Whether a program gave no name.
     pub has_unnamed: bool,
     /// Whether there were more names than are recorded.
     pub has_more: bool,
-    /// Whether the user has begun it outside any call.
+    /// Whether the user has started it outside any call.
     #[serde(default)]
     pub has_user: bool,
 }
 
 impl Requesters {
-    /// These and the one that asks now.
+    /// Returns these requesters and the one that asks now.
     #[must_use]
     pub fn with(mut self, asked_by: &AskedBy) -> Self {
         match &asked_by.client {
@@ -344,38 +350,40 @@ impl Requesters {
         !self.names.is_empty() || self.has_unnamed || self.has_more
     }
 
-    /// Whether the page says already that this one asks.
+    /// Whether the page already names this requester.
     pub fn names(&self, asked_by: &AskedBy) -> bool {
         self.clone().with(asked_by) == *self
     }
 }
 
+/// State of an authorization.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Status {
     Pending,
-    /// The consent came from another account than the one before; the person has to say whether
-    /// they mean it.
+    /// The consent is for another account than before; the user has to confirm the change.
     OtherAccount {
         before: String,
         now: String,
     },
     /// The grant is durable.
     Completed,
-    /// The person or the provider said no. The text is for people.
+    /// The user or the provider refused. The text is for people.
     Failed(String),
-    /// The person kept the account before, of this name.
+    /// The user kept the previous account, which has this label.
     Stayed(String),
-    /// The person disconnected what the link had connected; what the provider did. For people.
+    /// The user disconnected the account that the link had connected. The text says what the
+    /// provider did, for people.
     Undone(String),
 }
 
 impl Authorization {
+    /// Returns the identifier for waiters.
     pub fn name(&self) -> AuthorizationName {
         let Self { provider, account, id, .. } = self.clone();
         AuthorizationName { provider, account, id }
     }
 
-    /// Who has asked. An earlier version recorded the first one alone.
+    /// Returns all requesters. An earlier version recorded only the first one.
     pub fn requesters(&self) -> Requesters {
         if self.requesters == Requesters::default() {
             return Requesters::default().with(&self.asked_by);
@@ -383,11 +391,13 @@ impl Authorization {
         self.requesters.clone()
     }
 
+    /// End of the link's lifetime, including the time for consents that wait to be claimed.
     pub fn expires_at(&self) -> Time {
         let end = self.created_at.after(LIFETIME);
         self.unclaimed_since.map_or(end, |since| since.after(UNCLAIMED_LIFETIME).max(end))
     }
 
+    /// Whether the link's lifetime is over and no consent waits to be claimed.
     pub fn is_expired(&self, now: Time) -> bool {
         now.is_past(self.created_at, LIFETIME) && !is_claimable(self.unclaimed_since, now)
     }
@@ -397,72 +407,74 @@ impl Authorization {
         self.is_undecided(now) && self.starts < MOST_STARTS
     }
 
-    /// Whether the person may still answer.
+    /// Whether the user can still decide.
     pub fn is_undecided(&self, now: Time) -> bool {
         let is_undecided = matches!(self.status, Status::Pending | Status::OtherAccount { .. });
         is_undecided && !self.is_expired(now)
     }
 
-    /// Whether a browser may take it to the provider before the application has confirmed the browser.
-    /// For the first [`LIFETIME`] only: where the link stays open after that, it is for the consents
-    /// that wait to be claimed, and any other browser has to be confirmed first.
+    /// Whether a browser may go to the provider before the application has confirmed the browser.
+    /// Only within the first [`LIFETIME`]: after that the link stays open only for consents that
+    /// wait to be claimed, and any other browser must be confirmed first.
     pub fn asks_unconfirmed(&self, now: Time) -> bool {
         let is_after = matches!(
             &self.opener,
             Opener::Application(Verifier { confirm: ConfirmOrder::After, .. })
         );
-        // What is pasted goes to us alone, so there is no order to keep.
+        // A pasted secret goes only to this server, so the order does not matter.
         let is_at_provider = matches!(self.trip.way, Way::Code(_));
         let is_new = !now.is_past(self.created_at, LIFETIME);
         is_after && is_at_provider && is_new && self.status == Status::Pending
     }
 
-    /// How often the person has said no within the last hour.
+    /// Number of the user's refusals within the last hour.
     pub fn late_refusals(&self, now: Time) -> usize {
         self.refusals.iter().filter(|at| !now.is_past(**at, REFUSAL)).count()
     }
 
-    /// Whether nothing needs to be remembered of it any more.
+    /// Whether the record can be dropped: it has expired and no refusal counts any more.
     pub fn is_over(&self, now: Time) -> bool {
         self.is_expired(now) && self.late_refusals(now) == 0
     }
 
-    /// Whether browsers come for it in a way that nobody between can read or alter.
+    /// Whether browsers reach it over HTTPS, which third parties can neither read nor alter.
     pub fn is_on_https(&self) -> bool {
         self.origin.starts_with("https://")
     }
 
-    /// Where the provider sends the browser back to.
+    /// Redirect URI, to which the provider sends the browser back.
     pub fn redirect_uri(&self) -> String {
         redirect_uri(&self.origin, &self.provider)
     }
 
+    /// The connect link, which contains the secret ticket.
     pub fn link(&self) -> String {
         use secrecy::ExposeSecret as _;
         format!("{}/connect/{}", self.origin, self.ticket.expose_secret())
     }
 }
 
-/// The redirect URI of a provider, which its app must know to the letter.
+/// Redirect URI of a provider, which its OAuth app must have registered exactly.
 pub fn redirect_uri(origin: &str, provider: &ProviderId) -> String {
     format!("{origin}/oauth/callback/{provider}")
 }
 
-/// One trip to the provider. Its key in the store is the fingerprint of `state`; it carries, sealed,
-/// all that the callback needs, so that any process with any `tools.toml` can finish it.
+/// One redirect of a browser to the provider. Its key in the store is the fingerprint of `state`.
+/// It holds, sealed, everything that the callback needs, so any process with any `tools.toml` can
+/// finish it.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Started {
     pub authorization: Authorization,
     /// Fingerprint of the cookie of the browser that clicked "Continue".
     pub browser: String,
-    /// RFC 7636 §4.1; absent where the provider breaks on PKCE.
+    /// PKCE verifier (RFC 7636 §4.1); absent where the provider breaks on PKCE.
     #[serde(with = "super::secret::exposed_option")]
     pub verifier: Option<SecretString>,
     pub redirect_uri: String,
     pub started_at: Time,
 }
 
-/// What a browser has brought back, unexchanged, as an earlier version kept it until the application
+/// A browser's result, not yet exchanged, as an earlier version kept it until the application
 /// answered.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Unconfirmed {
@@ -471,22 +483,25 @@ pub struct Unconfirmed {
     pub arrived_at: Time,
 }
 
-/// How long a browser may take on its way to the application and its application to us.
+/// Time limit for the browser to reach the application and for the application to answer; after it
+/// an [`Unconfirmed`] record has expired.
 pub const CONFIRMATION: Duration = Duration::from_mins(5);
 
+/// Result that a browser brought back.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub enum Brought {
-    /// An authorization code, with the trip that it belongs to.
+    /// An authorization code and the record of its redirect.
     Code {
         started: Box<Started>,
         #[serde(with = "super::secret::exposed")]
         code: SecretString,
     },
-    /// What was pasted on our page, and has passed its test.
+    /// A secret that was pasted on our page and has passed its test.
     Pasted { authorization: Box<Authorization>, tokens: TokenSet },
 }
 
 impl Brought {
+    /// Returns the authorization that it belongs to.
     pub fn authorization(&self) -> &Authorization {
         match self {
             Self::Code { started, .. } => &started.authorization,
@@ -496,46 +511,50 @@ impl Brought {
 }
 
 impl Unconfirmed {
+    /// Whether the application is too late to answer.
     pub fn is_expired(&self, now: Time) -> bool {
         now.is_past(self.arrived_at, CONFIRMATION)
     }
 }
 
-/// How long a consent waits for the application to confirm its browser.
+/// How long a consent waits for the application to confirm its browser; after it the consent has
+/// expired.
 pub const UNCLAIMED_LIFETIME: Duration = Duration::from_hours(24);
 
-/// A consent whose browser the application has not confirmed yet: of no use to any call. Its key in
-/// the store is a keyed hash of the link's ticket and the browser, so that a consent which another
-/// browser brings by the same link stands beside it.
+/// A consent whose browser the application has not confirmed yet; no call can use it. Its key in
+/// the store is a keyed hash of the link's ticket and the browser, so consents that different
+/// browsers give by the same link are stored side by side.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Unclaimed {
     pub authorization: Authorization,
     pub grant: Grant,
-    /// Fingerprint of the cookie of the browser that brought it.
+    /// Fingerprint of the cookie of the browser that gave it.
     pub browser: String,
     pub given_at: Time,
 }
 
 impl Unclaimed {
+    /// Whether the application is too late to confirm the browser.
     pub fn is_expired(&self, now: Time) -> bool {
         now.is_past(self.given_at, UNCLAIMED_LIFETIME)
     }
 }
 
-/// Whether a consent given then can still be claimed.
+/// Whether a consent given at `unclaimed_since` can still be claimed.
 pub fn is_claimable(unclaimed_since: Option<Time>, now: Time) -> bool {
     unclaimed_since.is_some_and(|since| !now.is_past(since, UNCLAIMED_LIFETIME))
 }
 
-/// Our registration at the provider, resolved: what a token request needs.
+/// Our client registration at the provider, with resolved secrets: everything a token request
+/// needs.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct ClientRegistration {
-    /// Empty: we say nothing of ourselves, since an assertion speaks (RFC 7523 §3.1).
+    /// Empty where an assertion identifies us instead (RFC 7523 §3.1).
     pub client_id: String,
     #[serde(with = "super::secret::exposed_option")]
     pub client_secret: Option<SecretString>,
     pub token_endpoint: Url,
-    /// Where tokens are refreshed, if not there.
+    /// Endpoint for refreshes, if not `token_endpoint`.
     #[serde(default)]
     pub refresh_endpoint: Option<Url>,
     /// Extra parameters of every token request.
@@ -545,8 +564,8 @@ pub struct ClientRegistration {
     pub token_body: TokenBody,
     pub response: TokenResponseShape,
     pub revocation: Option<Revocation>,
-    /// Whether the endpoints were written by the operator or learnt from a discovery document on
-    /// another origin; decides which addresses they may resolve to.
+    /// Whether the endpoints come from a discovery document on another origin instead of from the
+    /// operator. Decides which addresses they may resolve to.
     pub learnt: bool,
 }
 

@@ -1,15 +1,16 @@
 //! How a call that needs a consent tells its client so.
 
-/// `[server] consent`, or `consent` in the query of `/mcp` and `/sse`.
+/// Value of `[server] consent`, or of `consent` in the query of `/mcp` and `/sse`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum ConsentMode {
     /// URL elicitation where the client declares it, else [`Self::Text`].
     #[default]
     Auto,
-    /// A text with the link and `isError`, whatever the client declares: for clients that declare
-    /// URL elicitation and do not show it.
+    /// A text with the link and `isError`, regardless of what the client declares: for clients that
+    /// declare URL elicitation and do not show it.
     Text,
-    /// The same text without `isError`: for clients that hide from the model what an error says.
+    /// Like [`Self::Text`] without `isError`, for clients that hide the text of errors from the
+    /// model.
     Result,
 }
 
@@ -18,7 +19,7 @@ impl ConsentMode {
     pub const WORDS: [(&'static str, Self); 3] =
         [("auto", Self::Auto), ("text", Self::Text), ("result", Self::Result)];
 
-    /// The mode of this word.
+    /// Returns the mode of a word.
     pub fn of(word: &str) -> Option<Self> {
         Self::WORDS.iter().find(|(own, _)| *own == word).map(|(_, mode)| *mode)
     }

@@ -1,6 +1,7 @@
-//! What a provider's requests carry to prove on whose behalf they are made, and how it is had.
+//! Credentials: how a request proves to a provider on whose behalf it is made, and how the server
+//! obtains that proof.
 //!
-//! | | of the server, for everybody | of each end user |
+//! | | of the server, for all users | of each end user |
 //! |---|---|---|
 //! | by OAuth 2 | [`GrantType::ClientCredentials`], [`GrantType::JwtBearer`] | [`GrantType::Code`] |
 //! | a key, or user and password | [`Credential::Shared`] | [`Credential::Asked`] |
@@ -12,18 +13,19 @@ use serde::{Deserialize, Serialize};
 use super::Tool;
 use super::provider::{OAuthSettings, SecretRef, Setting};
 
+/// A provider's credential.
 #[derive(Clone, Debug)]
 pub enum Credential {
-    /// A grant by OAuth 2; [`OAuthSettings::grant`] says whose.
+    /// An OAuth 2 grant; [`OAuthSettings::grant`] says whose.
     OAuth(Box<OAuthSettings>),
-    /// One secret of the operator's for everybody.
+    /// One secret of the operator's, for all users.
     Shared(Shared),
     /// A secret of each end user's own, pasted on our page and never in the chat.
     Asked(Asked),
 }
 
 impl Credential {
-    /// The secrets that it is made of.
+    /// Returns the references to its secrets.
     pub fn references(&self) -> Vec<SecretRef> {
         let mut found = Vec::new();
         match self {
@@ -55,44 +57,48 @@ impl Credential {
     }
 }
 
+/// The operator's secret, and how a request carries it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Shared {
     Key {
         place: KeyPlace,
         value: SecretRef,
     },
-    /// RFC 7617.
+    /// HTTP Basic (RFC 7617).
     Basic {
         user: Setting,
         password: SecretRef,
     },
 }
 
+/// A secret that each end user pastes.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Asked {
     pub what: AskedFor,
-    /// What to paste and where to find it, in the operator's words, for the page.
+    /// Instructions for the page, in the operator's words: what to paste and where to find it.
     pub words: String,
-    /// A request without arguments that succeeds with a good secret and changes nothing. It is made
-    /// before the secret is kept; no client is ever offered it.
+    /// A request without arguments that succeeds with a valid secret and changes nothing. It is
+    /// made before the secret is kept; no client ever sees it as a tool.
     pub test: Box<Tool>,
 }
 
+/// Kind of secret that the end user pastes.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum AskedFor {
     Key(KeyPlace),
-    /// RFC 7617. `Some`: everybody's user is this one, and only the password is asked for.
+    /// HTTP Basic (RFC 7617). `Some`: all users share this user name, and the page asks only for
+    /// the password.
     Basic {
         user: Option<Setting>,
     },
 }
 
-/// Where a key stands in a request.
+/// Place of a key in a request.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum KeyPlace {
     /// Name of the query parameter.
     Query(String),
-    /// Header name, and what stands before the key in its value, e.g. `Bearer `.
+    /// Header name, and the text before the key in its value, e.g. `Bearer `.
     Header { name: String, prefix: String },
 }
 
@@ -103,10 +109,10 @@ impl KeyPlace {
     }
 }
 
-/// How a grant is had from a token endpoint.
+/// How the server obtains a grant from a token endpoint.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum GrantType {
-    /// By a person's consent: an authorization code (RFC 6749 §4.1), or a device code (RFC 8628).
+    /// By a user's consent: an authorization code (RFC 6749 §4.1), or a device code (RFC 8628).
     #[default]
     Code,
     /// By our own client credentials (RFC 6749 §4.4): one grant for the whole server.
@@ -116,17 +122,17 @@ pub enum GrantType {
 }
 
 impl GrantType {
-    /// Whether there is a grant for each end user, who consents to it.
+    /// Whether each end user has a grant of their own, by consent.
     pub fn is_by_consent(&self) -> bool {
         matches!(self, Self::Code)
     }
 }
 
-/// What is asserted and who signs it (RFC 7523 §3).
+/// Content and signing key of an assertion (RFC 7523 §3).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct AssertionSettings {
     pub key: AssertionKey,
-    /// `sub`. `None`: as `iss`; for a Google service account: left out, it acts as itself.
+    /// `sub`. `None`: equal to `iss`; a Google service account omits it and acts as itself.
     pub subject: Option<Setting>,
     /// `aud`. `None`: see [`OAuthSettings::assertion_audience`].
     pub audience: Option<String>,
@@ -135,10 +141,11 @@ pub struct AssertionSettings {
     pub claims: Vec<(String, String)>,
 }
 
+/// Key that signs an assertion.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum AssertionKey {
     PrivateKey {
-        /// To a PEM file: PKCS#8, or PKCS#1 for RSA.
+        /// Reference to a PEM file: PKCS#8, or PKCS#1 for RSA.
         key: SecretRef,
         algorithm: Algorithm,
         /// `kid` of the header.
@@ -146,12 +153,12 @@ pub enum AssertionKey {
         /// `iss`. `None`: the client id.
         issuer: Option<Setting>,
     },
-    /// To a Google service account's JSON file, which holds key, key id and `iss`.
+    /// Reference to a Google service account's JSON file, which holds key, key id and `iss`.
     ServiceAccount(SecretRef),
 }
 
-/// How a JWT is signed, an assertion of ours or a token of an issuer's (RFC 7518 §3.1, RFC 8037
-/// §3.1). Public-key algorithms only: with a shared secret whoever checks a signature could make it.
+/// Signature algorithm of a JWT: our assertion or an issuer's token (RFC 7518 §3.1, RFC 8037 §3.1).
+/// Public-key algorithms only: with a shared secret, each verifier could also sign.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Algorithm {
     RS256,
@@ -166,6 +173,7 @@ pub enum Algorithm {
 }
 
 impl Algorithm {
+    /// All supported algorithms.
     pub const ALL: [Self; 9] = [
         Self::RS256,
         Self::RS384,
@@ -178,7 +186,7 @@ impl Algorithm {
         Self::EdDSA,
     ];
 
-    /// `alg` of the header.
+    /// `alg` in the header.
     pub fn name(self) -> &'static str {
         match self {
             Self::RS256 => "RS256",
@@ -194,13 +202,13 @@ impl Algorithm {
     }
 }
 
-/// How long what a person granted is kept, in order of strictness.
+/// How long a user's grant is kept, from the least to the most strict.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub enum Retention {
-    /// Until it ends or is revoked, refreshed where that is possible.
+    /// Until it ends or is revoked, refreshed where possible.
     #[default]
     Refresh,
-    /// The refresh token is not kept: a new consent when the access token ends.
+    /// The refresh token is not kept: the user consents again when the access token ends.
     NoRefresh,
     /// Deleted after the first call that used it.
     UseOnce,

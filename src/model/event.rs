@@ -1,13 +1,13 @@
-//! Events: what a server does with people's access, for its record.
+//! Events: the server's record of what it does with users' access.
 //!
-//! An event names the user, the provider and the tool, and how it went, as an enum. It never holds an
-//! argument, a token, a code, a link or an account's name, so nothing of it needs to be masked.
+//! An event names the user, the provider, the tool and, as an enum, the outcome. It never holds an
+//! argument, a token, a code, a link or an account's name, so nothing in it needs to be masked.
 
 use std::time::Duration;
 
 use super::{Caller, ProviderId, ToolName};
 
-/// Defines an enum whose variants each have the word that the record and programs know them by.
+/// Defines an enum whose variants each have a stable word for the record and for programs.
 macro_rules! words {
     ($(#[$doc:meta])* $name:ident { $($(#[$about:meta])* $variant:ident = $word:literal,)* }) => {
         $(#[$doc])*
@@ -30,12 +30,12 @@ macro_rules! words {
 /// One event.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Event {
-    /// The end user. `None`: not known, e.g. at a refusal for want of credentials.
+    /// The end user. `None` if unknown, e.g. for a request without credentials.
     pub caller: Option<Caller>,
     pub provider: Option<ProviderId>,
     pub tool: Option<ToolName>,
     pub kind: EventKind,
-    /// How long it took, where it takes time.
+    /// Duration, for events that take time.
     pub took: Option<Duration>,
 }
 
@@ -47,12 +47,12 @@ pub enum EventKind {
     /// A request was refused before it reached a tool.
     Refusal {
         reason: RefusalReason,
-        /// HTTP status that the client was answered with.
+        /// HTTP status of the answer to the client.
         status: u16,
     },
-    /// A link to consent was made. Handing out an open one again is no event.
+    /// A consent link was made. Handing out an open link again is not an event.
     Link,
-    /// A consent went one step further, or ended.
+    /// A consent advanced or ended.
     Consent(ConsentOutcome),
     /// A token endpoint was asked for a new access token.
     Renewal(RenewalOutcome),
@@ -76,7 +76,7 @@ words! {
         /// A setting or secret of this server is missing or wrong.
         NotSetUp = "not_set_up",
         StoreUnavailable = "store_unavailable",
-        /// No access token could be had.
+        /// No access token could be obtained.
         TokenUnavailable = "token_unavailable",
         NoLink = "no_link",
         /// The API gave no usable answer.
@@ -120,7 +120,7 @@ words! {
         /// The browser was redirected to the provider.
         SentToProvider = "sent_to_provider",
         Connected = "connected",
-        /// The user said no, at the provider or here.
+        /// The user refused, at the provider or here.
         Declined = "declined",
         /// The provider answered with an error.
         ProviderError = "provider_error",
@@ -128,7 +128,7 @@ words! {
         NoToken = "no_token",
         /// A pasted key or password did not work at the API.
         TestFailed = "test_failed",
-        /// The callback came in another browser than the one that was sent.
+        /// The callback came from another browser than the redirected one.
         OtherBrowser = "other_browser",
         /// The browser belongs to another user.
         OtherUser = "other_user",
@@ -136,11 +136,11 @@ words! {
         OtherProvider = "other_provider",
         /// The callback came from another issuer (RFC 9207).
         OtherIssuer = "other_issuer",
-        /// The user is asked whether they mean another account than before.
+        /// The consent is for another account than before; the user is asked to confirm the change.
         OtherAccount = "other_account",
-        /// The user stays with the account they had.
+        /// The user keeps the previous account.
         PreviousAccountKept = "previous_account_kept",
-        /// Waits for the application to say who sits at the browser.
+        /// Waits for the application to confirm the browser's user.
         AwaitsConfirmation = "awaits_confirmation",
         /// Time ran out.
         Expired = "expired",
@@ -169,7 +169,7 @@ words! {
 }
 
 words! {
-    /// Who asked for a grant to be ended.
+    /// Party that asked to end a grant.
     EndedBy {
         User = "user",
         /// On the command line.
@@ -180,7 +180,7 @@ words! {
 }
 
 words! {
-    /// What the provider did about a grant that was deleted here.
+    /// The provider's reaction to a grant that was deleted here.
     EndOutcome {
         /// It ended the grant, or had ended it before (RFC 7009).
         Ended = "ended",
@@ -190,7 +190,7 @@ words! {
         RevocationFailed = "revocation_failed",
         /// It could not be reached.
         Unreachable = "unreachable",
-        /// Given for another tools.toml, so it was not asked.
+        /// The grant belongs to another tools.toml, so the provider was not asked.
         OtherConfiguration = "other_configuration",
         /// It could not be asked: a setting is missing.
         NotSetUp = "not_set_up",
@@ -205,26 +205,30 @@ words! {
         OtherBrowser = "other_browser",
         OtherIssuer = "other_issuer",
         UnknownKey = "unknown_key",
-        /// The issuer said no.
+        /// The issuer refused.
         Denied = "denied",
     }
 }
 
 impl Event {
+    /// Creates an event without caller, provider, tool and duration.
     pub fn new(kind: EventKind) -> Self {
         Self { caller: None, provider: None, tool: None, kind, took: None }
     }
 
+    /// Sets the caller.
     #[must_use]
     pub fn of(self, caller: &Caller) -> Self {
         Self { caller: Some(caller.clone()), ..self }
     }
 
+    /// Sets the provider.
     #[must_use]
     pub fn at(self, provider: &ProviderId) -> Self {
         Self { provider: Some(provider.clone()), ..self }
     }
 
+    /// Sets the duration.
     #[must_use]
     pub fn took(self, took: Duration) -> Self {
         Self { took: Some(took), ..self }

@@ -1,4 +1,4 @@
-//! A kept consent, and what it is worth at a given moment.
+//! Grants: stored consents, and how usable they are at a given moment.
 
 use std::time::Duration;
 
@@ -11,27 +11,28 @@ use super::provider::{Hosts, Revocation};
 use super::scope::Implied;
 use super::{AccountName, InstanceId, ProviderId, Scopes, Time};
 
-/// What a grant is good for. A `tools.toml` in which the same provider name means another client,
-/// other endpoints or more hosts does not get to use it.
+/// The client, endpoints and hosts that a grant was given for. A `tools.toml` in which the same
+/// provider name means another client, other endpoints or more hosts cannot use the grant.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Binding {
-    /// Of a service account, which is no client: its e-mail address.
+    /// For a service account, which is not a client: its e-mail address.
     pub client_id: String,
-    /// As configured, or the issuer that names it by discovery. Bound because whoever chooses where
-    /// the browser goes chooses whose account comes back. A grant of the server itself has no such
-    /// endpoint; in its place stands a fingerprint of what chooses there: the grant type, who asserts
-    /// on whose behalf, and the extra parameters.
+    /// As configured, or the issuer whose discovery document names it. Bound because the page that
+    /// the browser visits decides whose account comes back. A grant of the server itself has no
+    /// such endpoint; instead this is a fingerprint of what decides there: the grant type, who
+    /// asserts on whose behalf, and the extra parameters.
     pub authorize_endpoint: String,
-    /// As configured, or the issuer that names it by discovery.
+    /// As configured, or the issuer whose discovery document names it.
     pub token_endpoint: String,
-    /// Where tokens are refreshed, if not at the token endpoint: it is sent the refresh token.
+    /// Endpoint for refreshes, if not the token endpoint; it receives the refresh token.
     #[serde(default)]
     pub refresh_endpoint: Option<String>,
     pub hosts: Hosts,
 }
 
 impl Binding {
-    /// Of a key that its owner pasted: it is for these hosts, and nobody issued it to us.
+    /// Binding of a secret that its owner pasted: it is for these hosts, and no provider issued it
+    /// to us.
     pub fn pasted(hosts: Hosts) -> Self {
         let none = String::new;
         Self {
@@ -43,17 +44,18 @@ impl Binding {
         }
     }
 
-    /// Whether it is of a key or password that its owner pasted.
+    /// Whether it binds a key or password that its owner pasted.
     pub fn is_pasted(&self) -> bool {
         self.client_id.is_empty() && self.token_endpoint.is_empty()
     }
 
-    /// The part that keeps grants apart in the store; hosts may shrink without a new consent.
+    /// Digest of everything but the hosts, which keeps grants apart in the store. The hosts may
+    /// shrink without a new consent.
     pub fn fingerprint(&self) -> String {
         let mut written = String::new();
         let parts = [&self.client_id, &self.authorize_endpoint, &self.token_endpoint];
         for part in parts.into_iter().chain(&self.refresh_endpoint) {
-            // With its length, so that no two different bindings are written alike.
+            // The length keeps two different bindings from being written alike.
             written.push_str(&part.len().to_string());
             written.push(':');
             written.push_str(part);
@@ -71,27 +73,27 @@ impl Binding {
     }
 }
 
-/// The tokens of one answer of a token endpoint (RFC 6749 §5.1), normalized.
+/// Tokens of one token endpoint response (RFC 6749 §5.1), normalized.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct TokenSet {
-    /// The user that belongs to a pasted password, where the person typed one.
+    /// User name for a pasted password, if the user typed one.
     #[serde(default)]
     pub user: Option<String>,
-    /// The access token; of what was pasted, the key or the password.
+    /// The access token, or the pasted key or password.
     #[serde(with = "super::secret::exposed")]
     pub access: SecretString,
     #[serde(with = "super::secret::exposed_option")]
     pub refresh: Option<SecretString>,
-    /// `None`: the provider did not say; used until it is refused.
+    /// `None`: the provider did not say; the token is used until it is refused.
     pub expires_at: Option<Time>,
-    /// When the refresh token ends, where the provider says so.
+    /// End of the refresh token, if the provider states it.
     #[serde(default)]
     pub refresh_expires_at: Option<Time>,
-    /// When the answer came, from which the early-refresh margin is reckoned.
+    /// Arrival of the response; the early-refresh margin is computed from it.
     pub received_at: Time,
 }
 
-/// A consent that a person gave and that we keep.
+/// A consent that a user gave, as stored.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Grant {
     pub provider: ProviderId,
@@ -100,32 +102,32 @@ pub struct Grant {
     pub binding: Binding,
     pub tokens: TokenSet,
     pub scopes: Scopes,
-    /// Needed and not granted the last time; named to the person instead of asked for again
-    /// and again without a word.
+    /// Needed scopes that were not granted the last time. The user is told their names, instead of
+    /// being asked for them again and again without a word.
     pub refused: Scopes,
-    /// Asked for and not granted: what [`Self::refused`] names, and what no tool needs.
+    /// Requested scopes that were not granted: [`Self::refused`], and scopes that no tool needs.
     #[serde(default)]
     pub ungranted: Scopes,
     pub connected_at: Time,
     pub refreshed_at: Option<Time>,
-    /// How to end it, as it was when the person consented.
+    /// How to revoke it, as configured when the user consented.
     pub revocation: Option<Revocation>,
-    /// Why the grant is of no use any more. The record stays, so that people see what happened.
+    /// Why the grant has ended. The record stays, so that the user sees what happened.
     pub ended: Option<String>,
-    /// When that was noticed.
+    /// When the end was noticed.
     #[serde(default)]
     pub ended_at: Option<Time>,
-    /// How many calls in a row came to nothing because the refresh token was refused in words that
+    /// Consecutive calls that failed because the provider refused the refresh token in words that
     /// do not say whether the grant has ended; counted up to [`MAX_UNCLEAR_REFUSALS`].
     #[serde(default)]
     pub unclear_refusals: u32,
-    /// Whose account it is, as the provider tells it.
+    /// The account, as the provider identifies it.
     #[serde(default)]
     pub identity: Option<AccountIdentity>,
-    /// What the person agreed to have kept.
+    /// How long the user agreed to have it kept.
     #[serde(default)]
     pub retention: Retention,
-    /// A renewal under way, or one whose answer nobody has seen.
+    /// A refresh in flight, or one whose answer was lost.
     #[serde(default)]
     pub attempt: Option<Attempt>,
 }
@@ -133,74 +135,75 @@ pub struct Grant {
 /// An account as its provider knows it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct AccountIdentity {
-    /// What never changes about it.
+    /// Stable id.
     pub id: String,
-    /// What people know it by, e.g. a login or an e-mail address.
+    /// Label for people, e.g. a login or an e-mail address.
     pub label: Option<String>,
 }
 
-/// In the place of an account's name, where the provider did not tell it.
+/// Placeholder for the name of an account that the provider did not identify.
 pub fn unnamed() -> String {
     "an account that the provider does not name".to_owned()
 }
 
-/// Of a text from outside that stands in for a label.
+/// Maximum characters of an id that stands in for a label; the rest is cut.
 const LONGEST_ID: usize = 200;
 
 impl AccountIdentity {
-    /// What people know it by; its id where there is nothing better.
+    /// Returns the label, or the id if there is no label.
     pub fn words(&self) -> String {
         self.label.clone().unwrap_or_else(|| super::text::shown(&self.id, LONGEST_ID))
     }
 }
 
-/// The mark of a process that renews a grant, durable before the refresh token is sent.
+/// Mark of a process that refreshes a grant, durable before it sends the refresh token.
 ///
-/// It is written over the grant by one compare-and-swap, so of all processes one sends; and it stays
-/// where the process dies before the answer is kept, so that what happened to a refresh token is
-/// never a guess.
+/// One compare-and-swap writes it into the grant, so only one process sends. If that process dies
+/// before it has stored the answer, the mark remains, so that the fate of a refresh token is never
+/// a guess.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Attempt {
     /// The process that made it.
     pub by: InstanceId,
     pub begun_at: Time,
-    /// How often the grant's present refresh token was sent without an answer that we have kept,
-    /// this attempt included.
+    /// Number of times that the current refresh token was sent without a stored answer, this
+    /// attempt included.
     pub unanswered: u32,
-    /// Set once the process has given up on an answer that was lost: others may try.
+    /// Set once the process has given up on a lost answer: other processes may try.
     pub is_over: bool,
-    /// Among those that went unanswered is one whose process ended in the middle of it.
+    /// Whether the process of an unanswered attempt ended in the middle of it.
     #[serde(default)]
     pub was_broken_off: bool,
 }
 
-/// When a token of a grant was last handed out. A record of its own: to write it into the grant would
-/// get in the way of the grant's renewal.
+/// Time at which a token of a grant was last handed out. A separate record, because writing it into
+/// the grant would conflict with the grant's refresh.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Used {
     pub at: Time,
 }
 
-/// What a grant is worth for a tool right now.
+/// How usable a grant is for a tool right now.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Standing {
     Usable,
-    /// Expired or about to; a refresh may mend it.
+    /// Expired or about to expire; a refresh may help.
     Stale,
     MissingScopes(Scopes),
     /// Only a new consent helps.
     Gone,
 }
 
-/// After so many calls that ended with such a refusal, a new consent is asked for. The grant is kept
-/// until that one stands, and tried again meanwhile.
+/// Consecutive refusals as counted by [`Grant::unclear_refusals`] after which the user is asked for
+/// a new consent. The grant is kept and tried again until the new consent is there.
 pub const MAX_UNCLEAR_REFUSALS: u32 = 3;
 
-/// How long people see what became of a grant that has ended.
+/// How long the record of an ended grant stays, for users to see; then it can be dropped.
 const REMEMBERED: Duration = Duration::from_hours(30 * 24);
 
 impl Grant {
-    /// Whether nothing is left of it that is of use to anybody.
+    /// Whether the record can be dropped: the grant has ended and its last token is [`REMEMBERED`]
+    /// old, or its access token has expired and there is no refresh token.
     pub fn is_spent(&self, now: Time) -> bool {
         if self.ended.is_some() {
             let last = self.refreshed_at.unwrap_or(self.connected_at).max(self.tokens.received_at);
@@ -209,6 +212,7 @@ impl Grant {
         self.tokens.refresh.is_none() && !self.tokens.is_live(now)
     }
 
+    /// Returns how usable the grant is for a tool that needs these scopes.
     pub fn standing(&self, needed: &Scopes, implied: &Implied, now: Time) -> Standing {
         if self.ended.is_some() {
             return Standing::Gone;
@@ -229,24 +233,25 @@ impl Grant {
 }
 
 impl Grant {
-    /// Whether the refresh token was refused so often that a person has to be asked, although the
-    /// provider never said that the grant has ended.
+    /// Whether the provider has refused the refresh token so often that the user must consent
+    /// again, although it never said that the grant has ended.
     pub fn is_refused(&self) -> bool {
         self.unclear_refusals >= MAX_UNCLEAR_REFUSALS
     }
 
-    /// This grant, with what of the one `before` goes on beside it.
+    /// Returns this grant with the parts of the previous grant that stay valid.
     ///
-    /// Many providers hand out a refresh token at the first consent only. A second consent without
-    /// one, such as for more scopes, keeps the first one's, together with the mark of a renewal that
-    /// has sent it; unless the account may be another one, or none is to be kept.
+    /// Many providers issue a refresh token at the first consent only. A second consent without
+    /// one, such as for more scopes, keeps the first one's token and the mark of a refresh that has
+    /// sent it; unless the account may be another one, the provider keeps refusing the token, or it
+    /// must not be kept.
     #[must_use]
     pub fn over(&self, before: &Grant) -> Grant {
         let mut grant = self.clone();
         let is_same = match (&before.identity, &self.identity) {
             (Some(before), Some(now)) => before.id == now.id,
             (None, None) => true,
-            // The provider tells whose account it is, and told it once only.
+            // The provider identified the account only one of the two times.
             (Some(_), None) | (None, Some(_)) => false,
         };
         if grant.tokens.refresh.is_none()
@@ -263,15 +268,15 @@ impl Grant {
         grant
     }
 
-    /// The account of the grant `before`, for people, if this one is of another, or of one that the
-    /// provider did not name.
+    /// Returns the label of the previous grant's account if this grant is for another account, or
+    /// for one that the provider did not identify.
     pub fn other_account(&self, before: &Grant) -> Option<String> {
         let before = before.identity.as_ref()?;
         let is_same = self.identity.as_ref().is_some_and(|now| now.id == before.id);
         (!is_same).then(|| before.words())
     }
 
-    /// The same grant without its tokens: of no use, but people see what happened and to what.
+    /// Returns this grant without its tokens, so that the user sees what ended and why.
     #[must_use]
     pub fn ended(&self, why: &str, now: Time) -> Grant {
         let (why, at) = (Some(why.to_owned()), Some(now));
@@ -283,9 +288,9 @@ impl Grant {
 }
 
 impl TokenSet {
-    /// Good for long enough that a call made with it will not run into its end: five minutes, or a
-    /// tenth of a short life, and up to a quarter of that more, so that what a thousand people
-    /// connected in the same minute is not renewed in the same minute.
+    /// Whether the token lives long enough that a call with it will not run into its end. The
+    /// margin is five minutes, or a tenth of a short life, plus up to a quarter of that, so that a
+    /// thousand grants of the same minute are not all refreshed in the same minute.
     pub fn is_fresh(&self, now: Time) -> bool {
         self.expires_at.is_none_or(|end| {
             let life = end.since(self.received_at);
@@ -295,6 +300,7 @@ impl TokenSet {
         })
     }
 
+    /// Whether the access token has not expired.
     pub fn is_live(&self, now: Time) -> bool {
         self.expires_at.is_none_or(|end| now < end)
     }

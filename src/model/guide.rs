@@ -1,22 +1,23 @@
-//! What whoever sets a provider up, or writes tools for it, is told about it. Nothing here decides.
+//! Information for operators who set up a provider or write tools for it. No decision depends on
+//! it.
 
 use serde::Serialize;
 
-/// For people, in whole sentences; empty where there is nothing to say.
+/// Notes for people, in whole sentences; empty where there is nothing to say.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Guide {
-    /// What it is, in a few words, e.g. `code hosting`.
+    /// Short description, e.g. `code hosting`.
     pub about: String,
     /// How to register an app, beyond the provider's own instructions.
     pub register: String,
     /// How long its tokens live.
     pub tokens: String,
-    /// What surprises.
+    /// Surprising behaviour.
     pub notes: Vec<String>,
     pub paginate: Option<Paginate>,
 }
 
-/// How an API hands out long lists, where all its lists are alike.
+/// Pagination of an API, where all its lists work alike.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Paginate {
@@ -24,6 +25,6 @@ pub enum Paginate {
     Link,
     /// The query parameter that takes a cursor, and the jq path to the next one in an answer.
     Cursor { param: String, next: String },
-    /// The query parameter that takes a page's number.
+    /// The query parameter that takes the page number.
     Page(String),
 }

@@ -1,4 +1,4 @@
-//! Names that must never be mixed up with one another.
+//! Identifier types, so that one kind of name cannot be passed for another.
 
 use std::fmt;
 
@@ -12,10 +12,12 @@ macro_rules! name {
         pub struct $name(String);
 
         impl $name {
+            /// Creates the name without checking it.
             pub fn new(name: impl Into<String>) -> Self {
                 Self(name.into())
             }
 
+            /// Returns the name as text.
             pub fn as_str(&self) -> &str {
                 &self.0
             }
@@ -36,7 +38,7 @@ macro_rules! name {
 }
 
 name! {
-    /// A provider's key in `tools.toml`, e.g. `github`. It is also a path segment of the redirect URI.
+    /// A provider's key in `tools.toml`, e.g. `github`, and a path segment of the redirect URI.
     ProviderId
 }
 name! {
@@ -47,23 +49,23 @@ name! {
     /// The end user for whom a call is made. Never taken from a tool's arguments.
     ///
     /// Ids are compared byte by byte, without normalization: `ana` and `Ana` are two people, and so
-    /// are two spellings that look alike. Whoever vouches for a name decides how it is written; to
-    /// guess that two of theirs are one person would open one's accounts to the other.
+    /// are two spellings that look alike. The authority that vouches for a name decides how it is
+    /// written; a guess that two ids are one person would give each access to the other's accounts.
     UserId
 }
 name! {
-    /// A process that shares a store, by a random name of its own.
+    /// Random name of a process that shares a store.
     InstanceId
 }
 name! {
-    /// What a person calls one of several accounts at the same provider, e.g. `work`.
+    /// A user's name for one of several accounts at the same provider, e.g. `work`.
     AccountName
 }
 
-/// Ids are names or addresses; anything longer is a mistake.
+/// Maximum bytes of a user id. Ids are names or addresses; a longer one is a mistake and refused.
 const LONGEST_USER: usize = 256;
 
-/// Nobody can be called that: it could not be told apart from another id on a page or in a log.
+/// A refused user id: it could not be told apart from another one on a page or in a log.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum BadUserId {
     #[error("the user id must have 1 to {LONGEST_USER} bytes, without white space around it")]
@@ -76,10 +78,11 @@ pub enum BadUserId {
 }
 
 impl UserId {
-    /// An id as a person, a header or an issuer gave it.
+    /// Checks an id from a person, a header or an issuer.
     ///
     /// # Errors
-    /// [`BadUserId`]
+    /// [`BadUserId`] if the id is empty, too long, has white space around it, or contains control
+    /// or invisible characters.
     pub fn parse(id: &str) -> Result<Self, BadUserId> {
         if id.is_empty() || id.len() > LONGEST_USER || id.trim() != id {
             return Err(BadUserId::Size);
@@ -101,26 +104,28 @@ impl Default for AccountName {
     }
 }
 
-/// Longer ones are no names.
+/// Maximum characters of an account's name; a longer one is refused.
 const LONGEST_ACCOUNT: usize = 100;
 
-/// An account cannot be called that.
+/// A refused account name.
 #[derive(Debug, thiserror::Error)]
 #[error("an account's name has 1 to {LONGEST_ACCOUNT} characters, all of which can be seen")]
 pub struct BadAccountName;
 
 impl AccountName {
+    /// Whether this is the account that a call means when it names none.
     pub fn is_default(&self) -> bool {
         *self == Self::default()
     }
 
-    /// A name that a person or a model gave.
+    /// Trims and checks a name from a person or a model.
     ///
     /// # Errors
-    /// [`BadAccountName`]
+    /// [`BadAccountName`] if the name is empty, too long, or contains characters that cannot be
+    /// seen.
     pub fn parse(name: &str) -> Result<Self, BadAccountName> {
         let name = name.trim();
-        // Two names that look alike would be two accounts.
+        // Otherwise two names that look alike could be two accounts.
         let is_fit = !name.is_empty() && super::text::shown(name, LONGEST_ACCOUNT) == name;
         if is_fit { Ok(Self::new(name)) } else { Err(BadAccountName) }
     }

@@ -1,5 +1,5 @@
-//! How long a person's access lasts: the end that is known beforehand, why one has come, and what to
-//! do about it.
+//! How long a user's access lasts: its known end, why it has ended, and what can be done about
+//! that.
 
 use std::time::Duration;
 
@@ -10,32 +10,33 @@ use super::text::shown;
 use super::time::moment;
 use super::{Grant, Time};
 
-/// The scope that most issuers want for a refresh token (OpenID Connect Core §11). It grants
+/// Scope that most issuers require to issue a refresh token (OpenID Connect Core §11). It grants
 /// nothing at an API, so no tool ever lacks it.
 pub const OFFLINE_ACCESS: &str = "offline_access";
 
-/// A rule by which a provider's refresh tokens end, as its documentation tells it.
+/// A documented rule for the end of a provider's refresh tokens.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RefreshLife {
     pub days: u32,
     pub from: LifeFrom,
-    /// In which case it holds, where not always, e.g. `your Google app is in status "Testing"`.
+    /// Condition of the rule, if it does not always apply, e.g.
+    /// `your Google app is in status "Testing"`.
     pub when: Option<String>,
-    /// What the operator can do about it, e.g. `publish the app`.
+    /// Remedy for the operator, e.g. `publish the app`.
     pub remedy: Option<String>,
 }
 
-/// From when the days of a [`RefreshLife`] count.
+/// Event from which the days of a [`RefreshLife`] count.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum LifeFrom {
-    /// Whatever is done meanwhile.
+    /// The consent; later renewals do not extend it.
     Consent,
-    /// Each renewal brings a new refresh token, or prolongs the one that there is.
+    /// The last renewal: each one brings a new refresh token, or prolongs the existing one.
     Renewal,
 }
 
-/// The end of a person's access, known beforehand.
+/// Known future end of a user's access.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct KnownEnd {
     pub at: Time,
@@ -46,31 +47,32 @@ pub struct KnownEnd {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum EndReason {
-    /// The access token's life is over, and there is no refresh token (RFC 6749 §5.1).
+    /// The access token expires, and there is no refresh token (RFC 6749 §5.1).
     NoRefreshToken(Advice),
-    /// The same, as the person agreed to: none is kept.
+    /// The access token expires, and no refresh token is kept, as the user agreed.
     NotKept,
-    /// The provider said when its refresh token ends (`refresh_token_expires_in`).
+    /// The refresh token expires at the time that the provider stated (`refresh_token_expires_in`).
     RefreshTokenLife,
-    /// `is_certain`: it always holds, or the provider's own answer agrees with it.
+    /// A documented rule. `is_certain`: it always holds, or the provider's own answer agrees with
+    /// it.
     Rule { life: RefreshLife, is_certain: bool },
-    /// The provider, or its API, has refused it; in our words.
+    /// The provider or its API has refused the credential; in our words.
     Refused(String),
 }
 
-/// What may bring a refresh token the next time.
+/// How to get a refresh token the next time.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Advice {
     /// Ask for [`OFFLINE_ACCESS`].
     AskForOfflineAccess,
-    /// It was asked for.
+    /// The scope was requested and not granted.
     OfflineAccessNotGranted,
     /// How long this provider's tokens live, in the catalogue's words.
     Facts(String),
 }
 
-/// What is known of a provider's tokens before it has issued any.
+/// Known facts about a provider's tokens before it issues any.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TokenFacts {
     pub refresh_life: Option<RefreshLife>,
@@ -78,9 +80,10 @@ pub struct TokenFacts {
     pub words: Option<String>,
 }
 
-/// How far an end that a provider states may lie from the rule that it agrees with.
+/// Maximum difference between an end that a provider states and the end by its rule; within it, the
+/// two agree.
 const SLACK: Duration = Duration::from_hours(1);
-/// Of a reason that may come from outside.
+/// Maximum characters of a reason that may come from outside; the rest is cut.
 const MAX_REASON: usize = 300;
 
 impl RefreshLife {
@@ -97,7 +100,7 @@ impl RefreshLife {
 }
 
 impl Grant {
-    /// The end that is known of this grant, while it goes on.
+    /// Returns the known end of this grant; `None` if the grant has ended or no end is known.
     pub fn known_end(&self, facts: &TokenFacts, now: Time) -> Option<KnownEnd> {
         if self.ended.is_some() {
             return None;
@@ -118,12 +121,12 @@ impl Grant {
             }
             (None, None) => return None,
         };
-        // Where it is over and the grant is not, the rule's case is not this one.
+        // The grant has outlived that end, so the rule's condition does not apply.
         let is_over = matches!(why, EndReason::Rule { is_certain: false, .. }) && at <= now;
         (!is_over).then_some(KnownEnd { at, why })
     }
 
-    /// Why this grant is of no use any more, and since when.
+    /// Returns since when and why this grant is unusable.
     pub fn past_end(&self, facts: &TokenFacts) -> (Option<Time>, EndReason) {
         let Some(why) = &self.ended else {
             if self.tokens.refresh.is_some() {
@@ -135,7 +138,7 @@ impl Grant {
         let is_after = |end: Time| self.ended_at.is_some_and(|at| at.after(SLACK) >= end);
         if let Some(life) = &facts.refresh_life {
             let end = life.end(self);
-            // It was renewed later than that: the rule's case is not this one.
+            // A renewal after that end shows that the rule's condition does not apply.
             if is_after(end) && self.tokens.received_at < end {
                 return (Some(end), EndReason::Rule { life: life.clone(), is_certain: true });
             }
@@ -163,7 +166,7 @@ fn is_near(one: Time, other: Time) -> bool {
 }
 
 impl KnownEnd {
-    /// What a person is told beforehand, in whole sentences. `title` is the provider's.
+    /// Returns the advance notice for the user, in whole sentences. `title` is the provider's.
     pub fn words(&self, title: &str, now: Time) -> String {
         let at = moment(self.at, now);
         match &self.why {
@@ -200,7 +203,7 @@ impl KnownEnd {
         }
     }
 
-    /// Whether it comes within a day, of access that was meant for longer.
+    /// Whether access that was given for more than a day ends within a day.
     pub fn is_soon(&self, connected_at: Time, now: Time) -> bool {
         const DAY: Duration = Duration::from_hours(24);
         self.at > now && self.at.since(now) <= DAY && self.at.since(connected_at) > DAY
@@ -231,7 +234,8 @@ impl Advice {
 }
 
 impl EndReason {
-    /// What a person is told afterwards, as a fragment: `expired 14:58 UTC; Acme gave no refresh token`.
+    /// Returns the notice after the end, as a fragment:
+    /// `expired 14:58 UTC; Acme gave no refresh token`.
     pub fn past_words(&self, title: &str, at: Option<Time>, now: Time) -> String {
         let at = at.map(|at| format!(" {}", moment(at, now))).unwrap_or_default();
         match self {

@@ -1,7 +1,7 @@
 //! Ground layer: the product's nouns and its pure decisions.
 //!
-//! Nothing here is async, does I/O or knows a protocol version. Whatever can be decided from data
-//! alone is decided here, so that it can be tested without a store, a server or a clock.
+//! Nothing here is async, does I/O or knows a protocol version. Every decision that depends on data
+//! alone is made here, so that it can be tested without a store, a server or a clock.
 
 pub mod allowed;
 pub mod authorization;
@@ -45,7 +45,8 @@ pub use time::{Clock, Time};
 pub use tool::{AuthorizationRequirement, Tool};
 pub use verification::Verification;
 
-/// An error and its causes, outermost first; what merely repeats its cause is told once.
+/// Returns an error and its causes, outermost first. A cause that the previous text ends with is
+/// left out.
 pub fn causes(error: &dyn std::error::Error) -> Vec<String> {
     let mut told: Vec<String> = Vec::new();
     let mut next = Some(error);
@@ -59,7 +60,7 @@ pub fn causes(error: &dyn std::error::Error) -> Vec<String> {
     told
 }
 
-/// [`causes`] in one line, for the log.
+/// Returns [`causes`] in one line, for the log.
 pub fn chain(error: &dyn std::error::Error) -> String {
     causes(error).join(": ")
 }

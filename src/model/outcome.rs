@@ -1,4 +1,4 @@
-//! What a call comes to. Needing consent is an outcome, never an error.
+//! Outcome of a call. Needing consent is an outcome, never an error.
 
 use serde_json::Value;
 
@@ -6,17 +6,17 @@ use super::authorization::AuthorizationName;
 use super::event::CallOutcome;
 use super::{AccountName, ProviderId, Scopes, Time, ToolName};
 
+/// Outcome of a call.
 #[derive(Clone, Debug)]
 pub enum Outcome {
     Complete(ToolResult),
     AuthorizationRequired(ConnectPrompt),
-    /// A consent is needed and not asked for, see [`UnaskedBecause`]; the user can still begin it
-    /// themselves.
+    /// A consent is needed but not requested, see [`UnaskedBecause`]; the user can still start it.
     Refused(Refused),
 }
 
 impl Outcome {
-    /// For the record.
+    /// Returns the outcome for the record.
     pub fn outcome(&self) -> CallOutcome {
         match self {
             Self::Complete(result) => result.outcome,
@@ -29,11 +29,11 @@ impl Outcome {
     }
 }
 
-/// A consent that is not asked for.
+/// A needed consent that the server does not request.
 #[derive(Clone, Debug)]
 pub struct Refused {
     pub provider: ProviderId,
-    /// The provider for people.
+    /// The provider's name, for people.
     pub title: String,
     pub account: AccountName,
     pub tool: ToolName,
@@ -41,7 +41,7 @@ pub struct Refused {
     pub because: UnaskedBecause,
 }
 
-/// Why a consent is not asked for.
+/// Why the server does not request a needed consent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum UnaskedBecause {
     /// The user has refused it too often of late to be asked again by a tool.
@@ -50,37 +50,38 @@ pub enum UnaskedBecause {
     LinkWithheld,
 }
 
-/// What a tool answers to the model.
+/// A tool's answer to the model.
 #[derive(Clone, Debug, PartialEq)]
 pub struct ToolResult {
     pub text: String,
-    /// The same data as the text, where the tool has an output schema.
+    /// The text's data as JSON, where the tool has an output schema.
     pub structured: Option<Value>,
-    /// Something about the data that is no part of it: how much of it was cut.
+    /// Remark about the data that is not part of it: how much of it was cut.
     pub note: Option<String>,
     pub is_error: bool,
     /// How the call ended, for the record.
     pub outcome: CallOutcome,
     /// The API whose data this is, or whose words it quotes.
     pub origin: Option<Origin>,
-    /// What the operator of the server can do about a failure, as a fragment. Neither the model nor
-    /// the person behind it can, so whoever shows it says for whom it is.
+    /// Advice for the server's operator about a failure, as a fragment. Neither the model nor its
+    /// user can follow it, so code that shows it says that it is for the operator.
     pub for_operator: Option<String>,
 }
 
-/// Where a result comes from.
+/// Source of a result.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Origin {
-    /// Host, and port where it is not the scheme's own.
+    /// Host, and port if it is not the scheme's default.
     pub host: String,
-    /// Whether the text is the API's own, and not ours about it.
+    /// Whether the text is the API's own rather than ours about it.
     pub is_verbatim: bool,
 }
 
-/// What frames the texts of an API, and is taken out of them.
+/// Characters that frame an API's text, and are removed from the text itself.
 pub const FRAME: [char; 2] = ['⟦', '⟧'];
 
 impl ToolResult {
+    /// A successful result.
     pub fn text(text: impl Into<String>) -> Self {
         Self {
             text: text.into(),
@@ -98,50 +99,51 @@ impl ToolResult {
         Self { is_error: true, outcome: CallOutcome::Failed, ..Self::text(text) }
     }
 
-    /// For the record.
+    /// Sets the outcome for the record.
     #[must_use]
     pub fn because(self, outcome: CallOutcome) -> Self {
         Self { outcome, ..self }
     }
 
+    /// Sets the advice for the operator.
     #[must_use]
     pub fn for_operator(self, hint: impl Into<String>) -> Self {
         Self { for_operator: Some(hint.into()), ..self }
     }
 }
 
-/// All that a face needs to ask a person for a consent.
+/// Everything that the MCP or web layer needs to ask a user for a consent.
 #[derive(Clone, Debug)]
 pub struct ConnectPrompt {
     pub provider: ProviderId,
-    /// The provider for people, e.g. `GitHub`.
+    /// The provider's name for people, e.g. `GitHub`.
     pub title: String,
     pub tool: Option<ToolName>,
-    /// What the consent will be asked for beyond what is granted, and what the tool needs of it.
+    /// Scopes that the consent requests for the tool.
     pub scopes: Scopes,
-    /// The same in words, where the catalogue has them.
+    /// Descriptions of these scopes, where the catalogue has them.
     pub scope_words: Vec<String>,
     pub reason: PromptReason,
     /// Our own page. Never the provider's URL.
     pub url: String,
-    /// What must be registered at the provider. `None` where no provider is gone to: the person
-    /// pastes a key or a password on our page.
+    /// Redirect URI to register at the provider. `None` if the user pastes a key or a password on
+    /// our page instead.
     pub redirect_uri: Option<String>,
-    /// Which account it is for.
+    /// Account that the consent is for.
     pub account: AccountName,
-    /// The accounts that can be used already, where a call may name one, as people know them: a model
-    /// that mistyped a name finds it here.
+    /// Already usable accounts, as people know them, if a call may name one: a model that mistyped
+    /// a name finds it here.
     pub connected: Vec<String>,
     pub authorization: AuthorizationName,
     pub expires_at: Time,
-    /// How long the link still lives.
+    /// Remaining lifetime of the link.
     pub lives_minutes: u64,
-    /// Something about the store that people must know, e.g. that earlier consents are lost.
+    /// Notice about the store that the user must see, e.g. that earlier consents are lost.
     pub notice: Option<Box<str>>,
     /// Whether the link stops working when this server ends, because nothing else on this machine
     /// answers it.
     pub ends_with_server: bool,
-    /// Why the consent before this one is of no use any more, as a fragment:
+    /// Why the previous consent has ended, as a fragment:
     /// `expired 14:58 UTC; Acme gave no refresh token`.
     pub ended: Option<Box<str>>,
 }
@@ -153,13 +155,14 @@ impl ConnectPrompt {
     }
 }
 
+/// Why a consent is needed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum PromptReason {
     /// Nothing is connected yet.
     NotConnected,
     /// Connected, but not with these scopes.
     MoreScopes,
-    /// The person was asked for these scopes and did not grant them.
+    /// The user was asked for these scopes and did not grant them.
     NotGranted,
     /// The provider does not honour the grant any more.
     Ended,

@@ -1,4 +1,4 @@
-//! Whom a call is accepted from, and how a browser is known to be theirs.
+//! The authenticated user of a call, and the proof that a browser is theirs.
 
 use std::collections::BTreeSet;
 
@@ -11,49 +11,49 @@ use super::Caller;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Principal {
     pub caller: Caller,
-    /// What the issuer says that they belong to.
+    /// The user's groups, as stated by the issuer.
     pub groups: BTreeSet<String>,
-    /// How the browser that opens a link of theirs is known to be theirs; without such a way no link
-    /// is made.
+    /// How a browser that opens the user's link is proven to be theirs. Without a way to prove it,
+    /// no link is made.
     pub opener: Result<Opener, NoOpener>,
 }
 
 impl Principal {
-    /// The one person of a server that only this machine reaches.
+    /// The only user of a server that only this machine reaches.
     pub fn local(caller: Caller) -> Self {
         Self { caller, groups: BTreeSet::new(), opener: Ok(Opener::Loopback) }
     }
 
-    /// Somebody whose browser is known: that is how they open links, unless these stay on their own
-    /// machine.
+    /// A user whose browser has a session. The session opens their links, unless these stay on the
+    /// user's own machine.
     pub fn signed_in(caller: Caller, groups: BTreeSet<String>) -> Self {
         let opener = Ok(if caller.is_local() { Opener::Loopback } else { Opener::SignedIn });
         Self { caller, groups, opener }
     }
 
-    /// Whether it is the person whose machine and `tools.toml` this is.
+    /// Whether this is the user who owns this machine and its `tools.toml`.
     pub fn is_local(&self) -> bool {
         self.opener == Ok(Opener::Loopback)
     }
 }
 
-/// What proves that the browser which finishes a consent belongs to the person who asked for it: a
-/// link may be forwarded, and then a stranger's account would end up with whoever forwarded it
+/// Proof that the browser which finishes a consent belongs to the user who asked for it. Without
+/// it, a user could forward a link and receive access to the account of the person who opens it
 /// (cross-user OAuth session fixation).
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Opener {
-    /// The link leads to the loopback address of whatever machine it is opened on: a forwarded one
-    /// finds nobody there (RFC 8252 §8.3).
+    /// The link leads to the loopback address of the machine that opens it: a forwarded link finds
+    /// no listener there (RFC 8252 §8.3).
     #[default]
     Loopback,
-    /// The browser has signed in here as the caller, before the page and again at the callback.
+    /// The browser has a session of the caller, checked before the page and again at the callback.
     SignedIn,
-    /// The application whose key asked confirms who sits at the browser; from then on the browser has
-    /// a session, as if it had signed in.
+    /// The application whose key made the request confirms the browser's user; from then on the
+    /// browser has a session, as if it had signed in.
     Application(Verifier),
 }
 
-/// Where an application says who sits at a browser.
+/// Page of an application that identifies a browser's user.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Verifier {
     /// The name of the application's key.
@@ -64,17 +64,17 @@ pub struct Verifier {
     pub confirm: ConfirmOrder,
 }
 
-/// When an application confirms who sits at a browser that opens a link.
+/// When an application confirms the user of a browser that opens a link.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub enum ConfirmOrder {
     /// Before the browser is shown anything.
     #[default]
     Before,
-    /// When it comes back from the provider, as Arcade does it.
+    /// When the browser comes back from the provider, as Arcade does it.
     After,
 }
 
-/// There is no way to tell whose browser it is.
+/// Why the server cannot prove whose browser opens a link.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum NoOpener {
     #[error("this server cannot sign browsers in: `client_id` is missing in [server.auth]")]
@@ -84,6 +84,7 @@ pub enum NoOpener {
 }
 
 impl NoOpener {
+    /// Returns what the operator can do about it.
     pub fn hint(&self) -> String {
         match self {
             Self::NoClientId => {

@@ -17,7 +17,8 @@ use super::scope::Implied;
 use super::tool::{Action, Body, Effect, HttpAction, Method, Node, Piece, Template};
 use super::{AccountName, ProviderId, Scopes, Tool, ToolName};
 
-/// Where a secret stands. Configuration holds these, never values; they are read when needed.
+/// Reference to a secret. Configuration holds references, never values; a value is read when
+/// needed.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum SecretRef {
     /// `env:NAME`
@@ -30,7 +31,7 @@ pub enum SecretRef {
     Keyring(String),
 }
 
-/// A text of the configuration that may, but need not, be a reference.
+/// Configuration text that may, but need not, be a reference to a secret.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Setting {
     Literal(String),
@@ -38,7 +39,7 @@ pub enum Setting {
 }
 
 impl Setting {
-    /// The secret that it refers to.
+    /// Returns the reference, if it is one.
     pub fn reference(&self) -> Option<SecretRef> {
         match self {
             Self::Secret(reference) => Some(reference.clone()),
@@ -53,11 +54,11 @@ pub struct Provider {
     pub id: ProviderId,
     /// For people, e.g. `GitHub`.
     pub title: String,
-    /// Where the OAuth app is registered, e.g. the provider's developer console.
+    /// Page for registering the OAuth app, e.g. in the provider's developer console.
     pub console_url: Option<Url>,
-    /// What a tool's relative `request` is appended to.
+    /// Base of a tool's relative `request`.
     pub base_url: Option<Url>,
-    /// The only hosts, besides the provider's own OAuth endpoints, that ever receive its credential.
+    /// The only hosts, besides the provider's own OAuth endpoints, that receive its credential.
     pub hosts: Hosts,
     /// Fixed headers of every request, e.g. `Notion-Version`.
     pub headers: Vec<(String, String)>,
@@ -65,8 +66,8 @@ pub struct Provider {
     pub failure: FailureConvention,
     /// Scopes in words, for connect pages and prompts.
     pub scope_words: std::collections::BTreeMap<String, String>,
-    /// Every scope that the catalogue or `tools.toml` speaks of, in whichever tool: all that an API
-    /// can make us ask a person for.
+    /// Every scope that the catalogue or `tools.toml` mentions, for any tool. An API can make us
+    /// ask the user only for these.
     pub known_scopes: Scopes,
     /// Whether a person may connect several accounts; its tools then take the name of one.
     pub accounts: bool,
@@ -74,13 +75,13 @@ pub struct Provider {
     pub guide: Guide,
 }
 
-/// What a request to a provider's API has to know of the provider.
+/// Properties of a provider that a request to its API needs.
 #[derive(Clone, Copy, Debug)]
 pub struct Api<'a> {
     pub id: &'a ProviderId,
     /// For people.
     pub title: &'a str,
-    /// Where its credential may go.
+    /// Hosts that may receive its credential.
     pub hosts: &'a Hosts,
     /// Fixed headers of every request.
     pub headers: &'a [(String, String)],
@@ -88,11 +89,12 @@ pub struct Api<'a> {
     pub token_header: Option<&'a str>,
     pub failure: &'a FailureConvention,
     pub implied: &'a Implied,
-    /// All that the API can make us ask a person for.
+    /// The only scopes that the API can make us ask the user for.
     pub known_scopes: &'a Scopes,
 }
 
 impl Provider {
+    /// Returns what a request to its API needs.
     pub fn api(&self) -> Api<'_> {
         Api {
             id: &self.id,
@@ -123,7 +125,7 @@ impl Provider {
         self.accounts || account.is_default()
     }
 
-    /// What is known of its tokens before it issues any.
+    /// Known facts about its tokens before it issues any.
     pub fn token_facts(&self) -> TokenFacts {
         let words = Some(self.guide.tokens.clone()).filter(|words| !words.is_empty());
         match &self.credential {
@@ -134,7 +136,8 @@ impl Provider {
         }
     }
 
-    /// Whether its scopes mean what OpenID Connect says: it has an issuer, or `scopes` ask for it.
+    /// Whether its scopes have their OpenID Connect meaning: it has an issuer, or `scopes` ask for
+    /// it.
     pub fn is_openid(&self, scopes: &Scopes) -> bool {
         let has_issuer = match &self.credential {
             Credential::OAuth(settings) => settings.endpoints.issuer.is_some(),
@@ -143,7 +146,7 @@ impl Provider {
         has_issuer || scopes.is_openid()
     }
 
-    /// Which scopes contain which; nothing where there are none.
+    /// Which scopes contain which; empty for a credential without scopes.
     pub fn implied(&self) -> &Implied {
         static NOTHING: Implied = Implied::new();
         match &self.credential {
@@ -158,41 +161,41 @@ impl Provider {
 pub struct OAuthSettings {
     pub grant: GrantType,
     pub endpoints: Endpoints,
-    /// `None` only where an assertion speaks for itself (RFC 7523 §3.1).
+    /// `None` only where an assertion identifies us instead (RFC 7523 §3.1).
     pub client_id: Option<Setting>,
     pub client_secret: Option<SecretRef>,
-    /// `None`: whatever discovery says, else `client_secret_basic` (RFC 6749 §2.3.1).
+    /// `None`: as discovered, else `client_secret_basic` (RFC 6749 §2.3.1).
     pub token_auth: Option<TokenAuth>,
     pub token_body: TokenBody,
-    /// Asked for on every connection, besides those of the tool.
+    /// Scopes requested for every connection, besides the tool's.
     pub scopes: Scopes,
     pub scope_separator: String,
     /// The authorization request's parameter that carries the scopes; Slack says `user_scope`.
     pub scope_parameter: String,
     pub implied: Implied,
-    /// RFC 7636 S256. On unless the provider breaks on it.
+    /// Whether to use PKCE (RFC 7636, S256). On unless the provider breaks on it.
     pub pkce: bool,
     /// Extra parameters of the authorization request.
     pub params: Vec<(String, String)>,
-    /// Extra parameters of every token request, e.g. `audience`, `resource` (RFC 8707), or Shopify's
-    /// `expiring`.
+    /// Extra parameters of every token request, e.g. `audience`, `resource` (RFC 8707), or
+    /// Shopify's `expiring`.
     pub token_params: Vec<(String, String)>,
     pub response: TokenResponseShape,
     /// The header that carries the bare access token, where it is not `Authorization: Bearer …`.
     pub token_header: Option<String>,
     pub identity: Option<Identity>,
-    /// When refresh tokens end there, if that is known.
+    /// Rule for the end of refresh tokens, if known.
     pub refresh_life: Option<RefreshLife>,
-    /// Whether `prompt=consent` goes with `offline_access` (OpenID Connect Core §11), unless
+    /// Whether to send `prompt=consent` with `offline_access` (OpenID Connect Core §11), unless
     /// [`Self::params`] has a `prompt`.
     pub offline_prompt: bool,
     pub loopback: LoopbackRule,
 }
 
 impl OAuthSettings {
-    /// The `aud` of an assertion (RFC 7523 §3): as written, else the token endpoint as written, else
-    /// the issuer. Always a text of the operator's own: an audience taken from a discovery document
-    /// would let one authorization server have an assertion made out to another.
+    /// Returns the `aud` of an assertion (RFC 7523 §3): as configured, else the configured token
+    /// endpoint, else the issuer. It always comes from the operator: with an audience from a
+    /// discovery document, one authorization server could have an assertion made out to another.
     pub fn assertion_audience(&self, assertion: &AssertionSettings) -> Option<String> {
         let Endpoints { token, issuer, .. } = &self.endpoints;
         let written = || token.as_ref().map(Url::to_string);
@@ -204,31 +207,34 @@ impl OAuthSettings {
     }
 }
 
-/// An issuer as servers spell it: `Url` adds a slash where there is no path.
+/// Returns an issuer as servers spell it: `Url` adds a slash where there is no path.
 pub fn spelled(issuer: &Url) -> &str {
     let text = issuer.as_str();
     let bare = if issuer.path() == "/" { text.strip_suffix('/') } else { None };
     bare.unwrap_or(text)
 }
 
+/// A provider's OAuth endpoints.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Endpoints {
-    /// Source of whatever is `None` below, by RFC 8414 or OpenID Connect discovery.
+    /// Source of the endpoints that are `None` below, by RFC 8414 or OpenID Connect discovery.
     pub issuer: Option<Url>,
     pub authorize: Option<Url>,
     pub token: Option<Url>,
-    /// Where tokens are refreshed, if not at `token`, e.g. Figma.
+    /// Endpoint for refreshes, if not `token`, e.g. Figma.
     pub refresh: Option<Url>,
     pub revoke: Option<Revocation>,
     pub device: Option<Url>,
 }
 
-/// A person waits for the page; whose account it is can also be left open.
+/// Timeout of the identity request: the user waits for the page, and the account can also stay
+/// unidentified.
 const IDENTITY_TIME: Duration = Duration::from_secs(8);
-/// Enough for any profile; cut, it would not be JSON any more.
+/// Maximum characters of the identity response. Enough for any profile; a cut one would not be JSON
+/// any more.
 const IDENTITY_CHARS: usize = 1_000_000;
 
-/// How to ask a provider whose token this is. The request carries the provider's fixed headers and
+/// Request that asks the provider whose token this is. It carries the provider's fixed headers and
 /// the access token, like any call.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Identity {
@@ -237,9 +243,9 @@ pub struct Identity {
     pub headers: Vec<(String, String)>,
     /// A JSON body, e.g. a GraphQL query.
     pub body: Option<Value>,
-    /// A JSON pointer (RFC 6901) to what never changes about the account.
+    /// JSON pointer (RFC 6901) to the account's stable id.
     pub id: String,
-    /// JSON pointers; the first that leads to something is what people know the account by.
+    /// JSON pointers to the account's label; the first that finds a value wins.
     pub label: Vec<String>,
 }
 
@@ -256,7 +262,7 @@ impl Identity {
         }
     }
 
-    /// The request as a tool, which no client is ever offered.
+    /// Returns the request as a tool, which no client ever sees.
     pub fn tool(&self, provider: &ProviderId) -> Tool {
         let text = |text: &str| Template(vec![Piece::Text(text.to_owned())]);
         let segments = self.url.path_segments().into_iter().flatten();
@@ -301,19 +307,19 @@ impl Identity {
         }
     }
 
-    /// The account's stable id in the provider's answer; `None` where the answer has none, and then
-    /// nothing is known about the account.
+    /// Returns the account's stable id from the provider's answer; `None` if the answer has none,
+    /// and then the account is unidentified.
     pub fn id_in(&self, answer: &Value) -> Option<String> {
         text_at(answer, &self.id)
     }
 
-    /// The account's label, for people: a text from outside.
+    /// Returns the account's label, for people: a text from outside.
     pub fn label_in(&self, answer: &Value) -> Option<String> {
         self.label.iter().find_map(|pointer| text_at(answer, pointer))
     }
 }
 
-/// Ids are numbers at some providers and texts at others.
+/// Returns a text or a number: ids are numbers at some providers.
 fn text_at(answer: &Value, pointer: &str) -> Option<String> {
     match answer.pointer(pointer)? {
         Value::String(text) if !text.trim().is_empty() => Some(text.clone()),
@@ -340,7 +346,7 @@ pub enum Revocation {
 }
 
 impl Revocation {
-    /// Where it goes.
+    /// URL of the request.
     pub fn url(&self) -> &Url {
         match self {
             Self::Rfc7009(url)
@@ -353,17 +359,18 @@ impl Revocation {
     }
 }
 
-/// A POST that ends a grant. In its texts `{client_id}`, `{client_secret}` and `{access_token}`
-/// stand for what they name.
+/// A POST that ends a grant. In its texts `{client_id}`, `{client_secret}` and `{access_token}` are
+/// replaced by their values.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RevocationRequest {
     pub url: Url,
-    /// The header of that name, e.g. Square's `Client {client_secret}`.
+    /// Value of the `Authorization` header, e.g. Square's `Client {client_secret}`.
     pub authorization: Option<String>,
     pub fields: Vec<(String, String)>,
     pub body: TokenBody,
 }
 
+/// How the client authenticates at a token endpoint.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum TokenAuth {
@@ -377,6 +384,7 @@ pub enum TokenAuth {
     None,
 }
 
+/// Format of a request's body.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum TokenBody {
@@ -387,20 +395,21 @@ pub enum TokenBody {
     Json,
 }
 
-/// Where a token endpoint's answer differs from RFC 6749 §5.1.
+/// Differences between a token endpoint's response and RFC 6749 §5.1.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TokenResponseShape {
-    /// The object, or the array of one object, that holds the person's token where it is present,
+    /// The object, or the array of one object, that holds the user's token where it is present,
     /// e.g. Slack's `authed_user`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub nested: Option<String>,
-    /// Answers to a refresh that say, in the provider's own words, that the refresh token has ended.
+    /// Answers to a refresh by which the provider says, in its own words, that the refresh token
+    /// has ended.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub refresh_ended: Vec<RefreshEnded>,
 }
 
-/// An answer to a refresh that means what `invalid_grant` means in RFC 6749 §5.2. All that is given
-/// must hold.
+/// An answer to a refresh that means what `invalid_grant` means in RFC 6749 §5.2. All fields that
+/// are set must match.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RefreshEnded {
     /// The HTTP status.
@@ -409,7 +418,7 @@ pub struct RefreshEnded {
     /// The answer's `error`; a number counts as its digits.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub error: Option<String>,
-    /// Contained in some text of the answer, in whichever case.
+    /// Contained in a text of the answer, in any case.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub says: Option<String>,
 }
@@ -432,7 +441,8 @@ pub enum LoopbackRule {
 }
 
 impl LoopbackRule {
-    /// The host that the connect link and the redirect URI share, so that the cookie returns.
+    /// The host that the connect link and the redirect URI share, so that the browser sends the
+    /// cookie.
     pub fn host(self) -> &'static str {
         match self {
             Self::AnyPort | Self::Exact | Self::Refused => "127.0.0.1",
@@ -440,6 +450,7 @@ impl LoopbackRule {
         }
     }
 
+    /// Whether the provider accepts any port.
     pub fn any_port(self) -> bool {
         matches!(self, Self::AnyPort | Self::LocalhostAnyPort)
     }
@@ -453,7 +464,7 @@ pub struct FailureConvention {
     pub message: Vec<String>,
     /// A JSON pointer to a boolean that is `false` when a 200 is a failure (Slack's `/ok`).
     pub ok: Option<String>,
-    /// A JSON pointer to what stands in failures only, even in a 200 (GraphQL's `/errors`).
+    /// A JSON pointer to a value that only failures have, even in a 200 (GraphQL's `/errors`).
     pub errors: Option<String>,
     /// A JSON pointer to the failure's code, a text or a number.
     pub code: Option<String>,
@@ -461,7 +472,7 @@ pub struct FailureConvention {
     pub expired: Vec<String>,
     /// Codes that mean: a scope is missing.
     pub missing_scope: Vec<String>,
-    /// Codes that mean: too many requests, whatever the status is.
+    /// Codes that mean: too many requests, regardless of the status.
     pub rate_limited: Vec<String>,
     /// A JSON pointer to the scopes that would have been needed.
     pub needed: Option<String>,
@@ -482,18 +493,20 @@ impl Hosts {
         Self(hosts)
     }
 
+    /// The patterns, in lower case and in order.
     pub fn iter(&self) -> impl Iterator<Item = &str> {
         self.0.iter().map(String::as_str)
     }
 
+    /// Whether there are no patterns.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
 
     /// Whether a credential may be sent to this URL.
     ///
-    /// A pattern without a port means the scheme's default port: a token for `api.example.com`
-    /// is not for whatever else listens on that machine.
+    /// A pattern without a port means the scheme's default port: a token for `api.example.com` is
+    /// not for other services on that machine.
     pub fn admit(&self, url: &Url) -> bool {
         let Some(host) = url.host_str() else { return false };
         self.iter().any(|pattern| {
@@ -512,7 +525,7 @@ impl Hosts {
         })
     }
 
-    /// Whether everything admitted here is named by `wider` too.
+    /// Whether `wider` has every pattern of this set.
     pub fn is_subset(&self, wider: &Hosts) -> bool {
         self.iter().all(|host| wider.0.iter().any(|known| known == host))
     }

@@ -1,4 +1,4 @@
-//! How often something may be done, by one and by all together.
+//! Rate limits: how often an action is allowed, per key and in total.
 
 use std::collections::HashMap;
 use std::hash::Hash;
@@ -8,11 +8,12 @@ use parking_lot::Mutex;
 
 use super::{Clock, Time};
 
-/// How many are remembered before those are looked for that have their whole allowance again.
+/// Number of remembered keys at which the first clean-up drops keys with a full allowance.
 const MANY: usize = 1024;
 
-/// Each allowance is a leaky bucket: so many at once, and as many per span after that. What is
-/// refused costs nobody anything, so that one cannot use up what all have together.
+/// Limits attempts, per key and in total. Each allowance is a leaky bucket: a number of attempts at
+/// once, and as many per span after that. A refused attempt does not count, so one key cannot use
+/// up the total.
 pub struct RateLimit<K> {
     clock: Clock,
     of_one: Allowance,
@@ -22,29 +23,29 @@ pub struct RateLimit<K> {
 
 #[derive(Clone, Copy)]
 struct Allowance {
-    /// After which nothing is held against anybody.
+    /// Time after which no attempt counts any more.
     span: Duration,
-    /// The time that one try takes to be forgotten.
+    /// Time in which one attempt leaks out of the bucket.
     each: Duration,
 }
 
 struct Used<K> {
-    /// When all that was done is forgotten, by whom it was done.
+    /// Per key, the time at which its attempts no longer count.
     by_one: HashMap<K, Time>,
     by_all: Option<Time>,
-    /// How many are remembered when they are looked through next.
+    /// Number of remembered keys at which the next clean-up runs.
     many: usize,
 }
 
 impl<K: Eq + Hash> RateLimit<K> {
-    /// So many times per span.
+    /// Allows `of_one` attempts per key and `of_all` in total, per span.
     pub fn per(span: Duration, clock: Clock, of_one: u32, of_all: u32) -> Self {
         let (of_one, of_all) = (Allowance::per(span, of_one), Allowance::per(span, of_all));
         let used = Used { by_one: HashMap::new(), by_all: None, many: MANY };
         Self { clock, of_one, of_all, used: Mutex::new(used) }
     }
 
-    /// Whether once more is within both allowances; counts it if so.
+    /// Whether one more attempt is within both allowances; counts it if so.
     pub fn admits(&self, who: K) -> bool {
         let now = self.clock.now();
         let mut used = self.used.lock();
@@ -53,7 +54,7 @@ impl<K: Eq + Hash> RateLimit<K> {
         let (Some(one), Some(all)) = (one, all) else { return false };
         if used.by_one.len() >= used.many {
             used.by_one.retain(|_, used| !self.of_one.is_forgotten(*used, now));
-            // Not at each new one, while there are more that count.
+            // Doubled, so that it does not run for each new key while most keys still count.
             used.many = MANY.max(2 * used.by_one.len());
         }
         used.by_one.insert(who, one);
@@ -73,7 +74,8 @@ impl Allowance {
         (after <= now.after(self.span)).then_some(after)
     }
 
-    /// Also what is not forgotten for longer than ever: the clock was set back, which must keep nobody out.
+    /// Whether no attempt counts any more. Also true if `used` lies beyond `span`: the clock went
+    /// back, and that must not block the key.
     fn is_forgotten(self, used: Time, now: Time) -> bool {
         used <= now || used > now.after(self.span)
     }

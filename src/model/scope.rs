@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 #[serde(transparent)]
 pub struct Scopes(BTreeSet<String>);
 
-/// What the scopes of OpenID Connect mean (OpenID Connect Core §5.4 and §11). `openid` alone gives an
+/// Descriptions of the scopes of OpenID Connect (Core §5.4 and §11). `openid` alone gives an
 /// identifier; `offline_access` gives a refresh token.
 const OPENID_CONNECT: [(&str, &str); 6] = [
     ("openid", "know who you are"),
@@ -21,9 +21,9 @@ const OPENID_CONNECT: [(&str, &str); 6] = [
     ("offline_access", "stay connected"),
 ];
 
-/// What a scope means: in the provider's `stated` words, or else as OpenID Connect defines it where
-/// the request is one of OpenID Connect (`is_openid`). Elsewhere `email` may mean to read the mail,
-/// and its name is all that is known of it.
+/// Returns a scope's description: in the provider's `stated` words, or else as OpenID Connect
+/// defines it, if the request is one of OpenID Connect (`is_openid`). In other requests `email` may
+/// mean access to the mail, so only its name is known.
 pub fn in_words<'a>(
     stated: Option<&'a BTreeMap<String, String>>,
     scope: &str,
@@ -38,16 +38,19 @@ pub fn in_words<'a>(
     })
 }
 
-/// Which scopes are contained in which: GitHub answers `repo` to a request for `repo public_repo`.
+/// Scopes by the scope that contains them: GitHub answers `repo` to a request for
+/// `repo public_repo`.
 pub type Implied = BTreeMap<String, Vec<String>>;
 
 impl Scopes {
+    /// Creates a set, without empty scopes.
     pub fn new<S: Into<String>>(scopes: impl IntoIterator<Item = S>) -> Self {
         Self(
             scopes.into_iter().map(Into::into).filter(|scope: &String| !scope.is_empty()).collect(),
         )
     }
 
+    /// The empty set.
     pub const fn none() -> Self {
         Self(BTreeSet::new())
     }
@@ -57,38 +60,43 @@ impl Scopes {
         Self::new(Self::split(text))
     }
 
-    /// The tokens of [`Self::parse`], none of them copied.
+    /// The tokens of [`Self::parse`], borrowed.
     pub fn split(text: &str) -> impl Iterator<Item = &str> {
         text.split(|c: char| c.is_whitespace() || c == ',').filter(|scope| !scope.is_empty())
     }
 
-    /// Whether a request for them is one of OpenID Connect (Core §3.1.2.1).
+    /// Whether a request for these scopes is an OpenID Connect request (Core §3.1.2.1).
     pub fn is_openid(&self) -> bool {
         self.contains("openid")
     }
 
+    /// Whether there are no scopes.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
 
+    /// Whether the set has this scope.
     pub fn contains(&self, scope: &str) -> bool {
         self.0.contains(scope)
     }
 
+    /// The scopes in order.
     pub fn iter(&self) -> impl Iterator<Item = &str> {
         self.0.iter().map(String::as_str)
     }
 
+    /// Whether `of` has all of these scopes.
     pub fn is_subset(&self, of: &Scopes) -> bool {
         self.0.is_subset(&of.0)
     }
 
+    /// The scopes of both sets.
     #[must_use]
     pub fn union(&self, other: &Scopes) -> Scopes {
         Scopes(self.0.union(&other.0).cloned().collect())
     }
 
-    /// What of `self` is not granted by `granted`, also not through a wider scope that implies it.
+    /// Returns the scopes of `self` that `granted` has neither directly nor through a wider scope.
     #[must_use]
     pub fn missing_from(&self, granted: &Scopes, implied: &Implied) -> Scopes {
         if self.is_subset(granted) {
@@ -98,7 +106,7 @@ impl Scopes {
         Scopes(self.0.difference(&granted).cloned().collect())
     }
 
-    /// All but this one.
+    /// Returns the set without this scope.
     #[must_use]
     pub fn without(mut self, scope: &str) -> Scopes {
         self.0.remove(scope);
@@ -118,6 +126,7 @@ impl Scopes {
         all
     }
 
+    /// The scopes in order, as one text.
     pub fn join(&self, separator: &str) -> String {
         self.iter().collect::<Vec<_>>().join(separator)
     }

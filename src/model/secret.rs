@@ -1,8 +1,9 @@
 //! Secrets: how they are made, compared and written into sealed records.
 //!
-//! The type is [`secrecy::SecretString`]: its `Debug` is redacted and its memory is wiped. Nothing
-//! serializes it by accident; a record that must keep one says `#[serde(with = "secret::exposed")]`,
-//! and records are only ever serialized into [`crate::store`]'s seal.
+//! The type is [`secrecy::SecretString`]: its `Debug` is redacted and its memory is wiped. It is
+//! not serialized by accident: a record that must keep one says
+//! `#[serde(with = "secret::exposed")]`, and records are only ever serialized into
+//! [`crate::store`]'s seal.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -43,7 +44,7 @@ pub fn random_bytes<const N: usize>() -> [u8; N] {
 }
 
 /// SHA-256 of a high-entropy value, base64url. Stored in place of states and cookies, so that a
-/// read of the store does not let anybody finish an authorization.
+/// reader of the store cannot finish an authorization.
 pub fn fingerprint(value: &str) -> String {
     URL_SAFE_NO_PAD.encode(Sha256::digest(value.as_bytes()))
 }
@@ -58,10 +59,18 @@ pub mod exposed {
     use secrecy::{ExposeSecret as _, SecretString};
     use serde::{Deserialize as _, Deserializer, Serializer};
 
+    /// Writes the secret as plain text.
+    ///
+    /// # Errors
+    /// If the serializer fails.
     pub fn serialize<S: Serializer>(secret: &SecretString, to: S) -> Result<S::Ok, S::Error> {
         to.serialize_str(secret.expose_secret())
     }
 
+    /// Reads a secret from a string.
+    ///
+    /// # Errors
+    /// If the input is not a string.
     pub fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<SecretString, D::Error> {
         String::deserialize(from).map(SecretString::from)
     }
@@ -72,6 +81,10 @@ pub mod exposed_option {
     use secrecy::SecretString;
     use serde::{Deserialize as _, Deserializer, Serialize as _, Serializer};
 
+    /// Writes the secret as plain text, if there is one.
+    ///
+    /// # Errors
+    /// If the serializer fails.
     pub fn serialize<S: Serializer>(
         secret: &Option<SecretString>,
         to: S,
@@ -79,6 +92,10 @@ pub mod exposed_option {
         secret.as_ref().map(secrecy::ExposeSecret::expose_secret).serialize(to)
     }
 
+    /// Reads a secret from a string, if there is one.
+    ///
+    /// # Errors
+    /// If the input is neither a string nor absent.
     pub fn deserialize<'de, D: Deserializer<'de>>(
         from: D,
     ) -> Result<Option<SecretString>, D::Error> {

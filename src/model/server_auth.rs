@@ -9,7 +9,7 @@ use super::UserId;
 use super::principal::ConfirmOrder;
 use super::provider::{SecretRef, Setting};
 
-/// At least an issuer or one key.
+/// Accepted credentials: at least an issuer or one key.
 #[derive(Clone, Debug, Default)]
 pub struct ServerAuth {
     pub issuer: Option<Issuer>,
@@ -19,46 +19,46 @@ pub struct ServerAuth {
 /// An `OpenID` provider whose access tokens are accepted, and where browsers sign in.
 #[derive(Clone, Debug)]
 pub struct Issuer {
-    /// Tokens name it to the letter (RFC 9068 §4), and a [`Url`] adds a slash: its discovery document
-    /// says how it is spelt.
+    /// Tokens carry its exact spelling (RFC 9068 §4), and a [`Url`] adds a slash: the discovery
+    /// document has the right spelling.
     pub url: Url,
-    /// What a token must be for (RFC 9068 §4); `None`: the address of `/mcp`.
+    /// Required audience of a token (RFC 9068 §4); `None`: the address of `/mcp`.
     pub audience: Option<String>,
     /// Clients whose access tokens are accepted without an `aud`.
     pub allowed_clients: Vec<String>,
-    /// What clients are told to ask the issuer for (RFC 9728 §2 `scopes_supported`).
+    /// Scopes that clients are told to request from the issuer (RFC 9728 §2 `scopes_supported`).
     pub scopes: Vec<String>,
-    /// Our registration there, for signing browsers in and for introspection.
+    /// Our client id at the issuer, for signing browsers in and for introspection.
     pub client_id: Option<Setting>,
     /// Only with a `client_id`.
     pub client_secret: Option<SecretRef>,
-    /// The claim that names the person, in access tokens and in ID tokens alike.
+    /// The claim that names the user, in access tokens and in ID tokens alike.
     pub user_claim: String,
-    /// The claim that lists what the person belongs to.
+    /// The claim that lists the user's groups.
     pub groups_claim: String,
-    /// Whether tokens that are no JWT are asked about at the issuer (RFC 7662); only with a
+    /// Whether the issuer is asked about tokens that are not JWTs (RFC 7662); only with a
     /// `client_id` and a `client_secret`.
     pub introspect: bool,
-    /// How long an introspection answer is believed.
+    /// How long an introspection answer is cached.
     pub introspection_cache: Duration,
 }
 
-/// What clients ask for where the operator writes nothing: an issuer that is asked for no scope
-/// may refuse, and a client that is told none asks for all.
+/// Scope that clients request by default: an issuer may refuse a request without a scope, and a
+/// client that is told none asks for all.
 pub const DEFAULT_SCOPE: &str = "openid";
-/// Where the operator writes nothing.
+/// Default of [`Issuer::introspection_cache`].
 pub const DEFAULT_INTROSPECTION_CACHE: Duration = Duration::from_mins(1);
 
-/// A static key.
+/// A static API key.
 #[derive(Clone, Debug)]
 pub struct ApiKey {
-    /// 1 to 64 of `A-Z a-z 0-9 _ -`; no two are alike in any case.
+    /// 1 to 64 of `A-Z a-z 0-9 _ -`; unique regardless of case.
     pub name: String,
     pub key: SecretRef,
     pub holder: KeyHolder,
 }
 
-/// Whom a key stands for.
+/// The user or application that a key authenticates.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum KeyHolder {
     /// One person.
@@ -67,14 +67,14 @@ pub enum KeyHolder {
     Application { verifier_url: Option<Url>, confirm: ConfirmOrder },
 }
 
-/// A [`ServerAuth`] whose references have been followed.
+/// A [`ServerAuth`] with its secrets resolved.
 #[derive(Clone, Debug, Default)]
 pub struct ResolvedAuth {
     pub issuer: Option<ResolvedIssuer>,
     pub keys: Vec<ResolvedKey>,
 }
 
-/// An [`Issuer`], secrets at hand.
+/// An [`Issuer`] with its secrets resolved.
 #[derive(Clone, Debug)]
 pub struct ResolvedIssuer {
     pub url: Url,
@@ -89,7 +89,7 @@ pub struct ResolvedIssuer {
 }
 
 impl ResolvedIssuer {
-    /// With the default of each setting, and without a registration.
+    /// Creates an issuer with the default of each setting and without a registration.
     pub fn of(url: Url) -> Self {
         Self {
             url,
@@ -105,18 +105,18 @@ impl ResolvedIssuer {
     }
 }
 
-/// A registration at an issuer; a public one has no secret.
+/// A registration at an issuer; a public client has no secret.
 #[derive(Clone, Debug)]
 pub struct Client {
     pub id: String,
     pub secret: Option<SecretString>,
 }
 
-/// An [`ApiKey`], secret at hand.
+/// An [`ApiKey`] with its secrets resolved.
 #[derive(Clone, Debug)]
 pub struct ResolvedKey {
     pub name: String,
-    /// Each of them is accepted: while a key is exchanged there are a new and an old one.
+    /// Accepted values: while a key is exchanged, there are a new and an old one.
     pub values: Vec<SecretString>,
     pub holder: KeyHolder,
 }

@@ -1,4 +1,4 @@
-//! Who sits at a browser that has signed in here, and the way there.
+//! Sessions of browsers that have signed in here, and sign-ins in progress.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -8,40 +8,40 @@ use serde::{Deserialize, Serialize};
 
 use super::{Caller, Time};
 
-/// A browser that asked nothing for so long has been left.
+/// Idle limit: a session without a request for this long has ended.
 pub const IDLE: Duration = Duration::from_mins(30);
-/// Nobody stays signed in for longer.
+/// Maximum lifetime of a session; after it the user has to sign in again.
 pub const LONGEST: Duration = Duration::from_hours(12);
-/// How far behind [`Session::seen_at`] may be, so that a click is not always a write.
+/// Maximum lag of [`Session::seen_at`], so that not every click writes to the store.
 const SEEN_WITHIN: Duration = Duration::from_mins(3);
-/// How long a trip to the issuer may take.
+/// Time limit for a sign-in at the issuer; after it the sign-in has expired.
 pub const SIGN_IN_LIFETIME: Duration = Duration::from_mins(10);
 
-/// A browser that somebody has signed in with. Its key in the store is a keyed hash of the browser's
-/// cookie.
+/// A browser that is signed in. Its key in the store is a keyed hash of the browser's cookie.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Session {
     pub caller: Caller,
-    /// What the issuer says that they belong to.
+    /// The user's groups, as stated by the issuer.
     pub groups: BTreeSet<String>,
-    /// The fingerprint of the key that they signed in by, or that their application confirmed them
-    /// with; `None`: at the issuer.
+    /// Fingerprint of the key that the user signed in with, or that their application confirmed
+    /// them with; `None`: the user signed in at the issuer.
     #[serde(default)]
     pub key: Option<String>,
     /// Fingerprint of the cookie that this session's cookie has replaced in the same browser.
     #[serde(default)]
     pub follows: Option<String>,
     pub began_at: Time,
-    /// At most a few minutes before the browser last came.
+    /// Time of the browser's last request, or at most a few minutes before it.
     pub seen_at: Time,
 }
 
 impl Session {
+    /// Whether the session has ended: it is idle or too old.
     pub fn is_over(&self, now: Time) -> bool {
         now.is_past(self.seen_at, IDLE) || now.is_past(self.began_at, LONGEST)
     }
 
-    /// The session as it is to be kept, now that the browser has come again; `None`: as it is.
+    /// Returns the session to store after a new request; `None` if the stored one is recent enough.
     #[must_use]
     pub fn seen(&self, now: Time) -> Option<Self> {
         let is_news = now.since(self.seen_at) >= SEEN_WITHIN;
@@ -49,35 +49,36 @@ impl Session {
     }
 }
 
-/// A browser's trip to the issuer. Its key in the store is a keyed hash of its `state`.
+/// A sign-in in progress at the issuer. Its key in the store is a keyed hash of its `state`.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct SigningIn {
-    /// Fingerprint of the cookie of the browser that left.
+    /// Fingerprint of the cookie of the redirected browser.
     pub browser: String,
-    /// RFC 7636 §4.1
+    /// PKCE verifier (RFC 7636 §4.1).
     #[serde(with = "super::secret::exposed")]
     pub verifier: SecretString,
-    /// What the ID token must repeat (OpenID Connect Core §3.1.2.1).
+    /// Value that the ID token must repeat (OpenID Connect Core §3.1.2.1).
     #[serde(with = "super::secret::exposed")]
     pub nonce: SecretString,
-    /// Where it wanted to go.
+    /// Page that the browser asked for.
     pub to: Destination,
     pub started_at: Time,
 }
 
 impl SigningIn {
+    /// Whether the sign-in has expired.
     pub fn is_over(&self, now: Time) -> bool {
         now.is_past(self.started_at, SIGN_IN_LIFETIME)
     }
 }
 
-/// Where a browser goes once it has signed in: a page of ours and nothing else, since an address
-/// that anybody may give would make us a step of their phishing (RFC 9700 §4.11, open redirect).
+/// Page to which a browser goes once it has signed in. Only a page of this server: with an
+/// arbitrary address, this server would serve phishing as an open redirect (RFC 9700 §4.11).
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Destination(String);
 
 impl Destination {
-    /// Reads `/connections` or `/connect/{ticket}`.
+    /// Reads `/connections` or `/connect/{ticket}`; `None` for any other path.
     pub fn parse(path: &str) -> Option<Self> {
         match path.strip_prefix("/connect/") {
             Some(ticket) => Self::link(ticket),
@@ -85,7 +86,8 @@ impl Destination {
         }
     }
 
-    /// The page behind a link; `None` for what is no [`ticket`](super::secret::random_ticket).
+    /// The page behind a link; `None` if the text is not a
+    /// [`ticket`](super::secret::random_ticket).
     pub fn link(ticket: &str) -> Option<Self> {
         let is_ticket = (1..=64).contains(&ticket.len())
             && ticket.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit());

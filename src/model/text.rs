@@ -1,25 +1,25 @@
-//! Text for people: what comes from outside made fit to be shown, and what we say made whole.
+//! Text for people: makes text from outside safe to show, and completes our own sentences.
 
 use std::borrow::Cow;
 
 use super::secret::{self, ExposeSecret as _};
 
-/// Text from outside on one line of at most `most` characters, without what is not seen but changes
-/// what is: control characters steer a terminal, bidirectional ones turn `gnp.exe` around, and
-/// invisible ones make two names look alike or carry words for a model only.
+/// Returns text from outside on one line of at most `most` characters, without control and
+/// invisible characters: control characters steer a terminal, bidirectional ones turn `gnp.exe`
+/// around, and other invisible ones make two names look alike or carry words for a model only.
 pub fn shown(text: &str, most: usize) -> String {
     let visible = text.chars().filter(|c| !c.is_control() && !is_invisible(*c));
     visible.take(most).collect()
 }
 
-/// Text of several lines without what would steer a terminal or deceive its reader.
+/// Returns text of several lines without characters that steer a terminal or deceive a reader.
 pub fn tame(text: &str) -> Cow<'_, str> {
     let is_wild = |c: char| (c.is_control() && !matches!(c, '\n' | '\t')) || is_invisible(c);
     if text.contains(is_wild) { text.replace(is_wild, "").into() } else { text.into() }
 }
 
-/// A text for a field of the log, from outside: what steers a terminal or is not seen is written as
-/// `\u{…}` instead of being dropped, so that no two texts become one.
+/// Returns a text from outside for a field of the log. Control and invisible characters are written
+/// as `\u{…}` instead of being dropped, so that different texts stay different.
 pub fn escaped(text: &str) -> Cow<'_, str> {
     let is_wild = |c: char| c.is_control() || is_invisible(c);
     if !text.contains(is_wild) {
@@ -32,7 +32,7 @@ pub fn escaped(text: &str) -> Cow<'_, str> {
     escaped.into()
 }
 
-/// One word of a command line, as a POSIX shell reads it back.
+/// Quotes one word of a command line for a POSIX shell.
 pub fn quoted(word: &str) -> Cow<'_, str> {
     let is_plain = |c: char| c.is_alphanumeric() || "_@%+=:,./-".contains(c);
     if !word.is_empty() && word.chars().all(is_plain) {
@@ -41,10 +41,10 @@ pub fn quoted(word: &str) -> Cow<'_, str> {
     format!("'{}'", word.replace('\'', r"'\''")).into()
 }
 
-/// Longest label in a sentence, in characters.
+/// Maximum characters of a label in a sentence; the rest is cut.
 const LONGEST_LABEL: usize = 40;
 
-/// A name from outside in a sentence of ours: short, and in quotation marks that it cannot end.
+/// Quotes a name from outside in a sentence of ours: short, in quotation marks that it cannot end.
 pub fn label(text: &str) -> String {
     let inner = shown(text.trim(), usize::MAX).replace(['“', '”', '„', '‟', '"'], "'");
     match inner.char_indices().nth(LONGEST_LABEL) {
@@ -53,12 +53,12 @@ pub fn label(text: &str) -> String {
     }
 }
 
-/// Whether a character is there and not seen: `Default_Ignorable_Code_Point` (Unicode,
+/// Whether a character is invisible: `Default_Ignorable_Code_Point` (Unicode,
 /// DerivedCoreProperties) with the line and paragraph separators and interlinear annotations.
 ///
 /// Soft hyphen, joiners, zero-width spaces, fillers, invisible operators, variation selectors and
-/// tags, in which whole texts can be hidden; bidirectional marks, embeddings, overrides and isolates
-/// (Trojan Source).
+/// tags, in which whole texts can be hidden; bidirectional marks, embeddings, overrides and
+/// isolates (Trojan Source).
 pub fn is_invisible(c: char) -> bool {
     matches!(c,
         '\u{ad}' | '\u{34f}' | '\u{61c}' | '\u{115f}' | '\u{1160}' | '\u{17b4}' | '\u{17b5}'
@@ -76,10 +76,8 @@ pub fn is_invisible(c: char) -> bool {
         | '\u{e0000}'..='\u{e0fff}')
 }
 
-/// Whether a character of an identifier is not seen: line and paragraph separators, bidirectional
-/// controls (UAX #9 §2), and what Unicode calls `Default_Ignorable_Code_Point`
-/// (DerivedCoreProperties.txt). Stricter than what is left out of text, where some of them shape
-/// letters and emoji.
+/// Whether a character of an identifier is invisible: line and paragraph separators, bidirectional
+/// controls (UAX #9 §2), and `Default_Ignorable_Code_Point` (DerivedCoreProperties.txt).
 pub fn is_ignorable(c: char) -> bool {
     is_invisible(c)
         || matches!(c,
@@ -89,7 +87,7 @@ pub fn is_ignorable(c: char) -> bool {
             | '\u{1d173}'..='\u{1d17a}' | '\u{e0000}'..='\u{e0fff}')
 }
 
-/// A fragment, such as an error or a hint, as a sentence of its own.
+/// Turns a fragment, such as an error or a hint, into a sentence.
 pub fn sentence(fragment: &str) -> String {
     let mut letters = fragment.chars();
     let Some(first) = letters.next() else { return String::new() };
@@ -102,15 +100,15 @@ pub fn sentence(fragment: &str) -> String {
     format!("{}{rest}{end}", first.to_uppercase())
 }
 
-/// An id under which the log says more than is told outside.
+/// Creates an incident id: the user sees only the id, and the log says more under it.
 pub fn incident() -> String {
     secret::random_ticket().expose_secret().chars().take(8).collect()
 }
 
-/// The name among `known` that a mistyped one most likely stands for.
+/// Returns the name among `known` that a mistyped one most likely stands for.
 ///
-/// Long input is not looked at: comparing costs the product of the lengths, and a name that nobody
-/// could have meant comes from somebody who wants to keep us busy.
+/// Skips long input: a comparison costs the product of the lengths, and a name that is far too long
+/// is no typing error but an attempt to keep the server busy.
 pub fn nearest<'a>(name: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     const LONGEST: usize = 128;
     if name.len() > LONGEST {

@@ -7,7 +7,8 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use serde::{Deserialize, Serialize};
 
-/// How far a running clock is set back when it is corrected; a bigger step is a clock that was wrong.
+/// Maximum step back when a running clock is corrected; a bigger step means that the clock was
+/// wrong.
 const CLOCK_STEP: Duration = Duration::from_mins(1);
 
 /// A wall-clock instant in milliseconds since the Unix epoch.
@@ -18,32 +19,36 @@ const CLOCK_STEP: Duration = Duration::from_mins(1);
 pub struct Time(i64);
 
 impl Time {
+    /// Creates a time from milliseconds since the Unix epoch.
     pub const fn from_millis(millis: i64) -> Self {
         Self(millis)
     }
 
+    /// Milliseconds since the Unix epoch.
     pub const fn millis(self) -> i64 {
         self.0
     }
 
+    /// The time `span` later.
     #[must_use]
     pub fn after(self, span: Duration) -> Self {
         Self(self.0.saturating_add(millis(span)))
     }
 
+    /// The time `span` earlier.
     #[must_use]
     pub fn before(self, span: Duration) -> Self {
         Self(self.0.saturating_sub(millis(span)))
     }
 
-    /// Whether something that began at `start` and lives for `span` has ended by now. Also true if
-    /// `start` lies more than [`CLOCK_STEP`] ahead: the clock went back, and a life must not last
-    /// longer for that.
+    /// Whether a life of `span` from `start` has ended by now. Also true if `start` lies more than
+    /// [`CLOCK_STEP`] ahead: the clock went back, and that must not prolong a life.
     pub fn is_past(self, start: Time, span: Duration) -> bool {
         self >= start.after(span) || start > self.after(CLOCK_STEP)
     }
 
-    /// Time from `earlier` to `self`; zero where `earlier` is later, as after a clock was set back.
+    /// Time from `earlier` to `self`; zero if `earlier` is later, e.g. because the clock was set
+    /// back.
     pub fn since(self, earlier: Time) -> Duration {
         Duration::from_millis(u64::try_from(self.0.saturating_sub(earlier.0)).unwrap_or(0))
     }
@@ -53,21 +58,23 @@ fn millis(span: Duration) -> i64 {
     i64::try_from(span.as_millis()).unwrap_or(i64::MAX)
 }
 
-/// Where the present comes from. Tests hold the other end of [`Clock::manual`]; the binary always
+/// Source of the current time. Tests hold the other end of [`Clock::manual`]; the binary always
 /// uses [`Clock::system`] and has no switch that changes it.
 #[derive(Clone, Default)]
 pub struct Clock(Option<Arc<AtomicI64>>);
 
 impl Clock {
+    /// The system clock.
     pub fn system() -> Self {
         Self(None)
     }
 
-    /// A clock that stands still at the value of `millis` until somebody stores another one.
+    /// A clock that stands still at the value of `millis`.
     pub fn manual(millis: Arc<AtomicI64>) -> Self {
         Self(Some(millis))
     }
 
+    /// Returns the current time.
     pub fn now(&self) -> Time {
         match &self.0 {
             Some(millis) => Time(millis.load(Ordering::SeqCst)),
@@ -83,13 +90,13 @@ impl fmt::Debug for Clock {
     }
 }
 
-/// `2026-11-21T09:30:00Z`, for people.
+/// Formats a time as `2026-11-21T09:30:00Z`, for people.
 pub fn utc(time: Time) -> String {
     jiff::Timestamp::from_millisecond(time.0 / 1000 * 1000)
         .map_or_else(|_| "an unknown time".into(), |at| at.to_string())
 }
 
-/// `21 November 2026, 09:30 UTC`, for pages.
+/// Formats a time as `21 November 2026, 09:30 UTC`, for pages.
 pub fn date(time: Time) -> String {
     jiff::Timestamp::from_millisecond(time.0).map_or_else(
         |_| "an unknown time".into(),
@@ -97,7 +104,7 @@ pub fn date(time: Time) -> String {
     )
 }
 
-/// A moment near `now`: `14:58 UTC` within a day, else as [`date`].
+/// Formats a time near `now`: `14:58 UTC` within a day, else as [`date`].
 pub fn moment(time: Time, now: Time) -> String {
     const DAY: Duration = Duration::from_hours(24);
     if time.since(now).max(now.since(time)) >= DAY {
@@ -107,7 +114,7 @@ pub fn moment(time: Time, now: Time) -> String {
         .map_or_else(|_| date(time), |at| at.strftime("%H:%M UTC").to_string())
 }
 
-/// How long ago that was, to the hour: `3 hours ago`.
+/// Formats an age in whole hours or days: `3 hours ago`.
 pub fn ago(past: Duration) -> String {
     const HOUR: u64 = 60 * 60;
     let (count, unit) = match past.as_secs() / HOUR {

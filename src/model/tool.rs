@@ -17,33 +17,34 @@ pub struct Tool {
     pub title: String,
     pub description: String,
     pub params: Vec<Param>,
-    /// Whether it takes, beside its parameters, which of the person's accounts to act with.
+    /// Whether it takes, beside its parameters, [`ACCOUNT`]: one of the user's accounts to act
+    /// with.
     pub accounts: bool,
     pub effect: Effect,
     /// Whether a repeated call changes nothing more (RFC 9110 §9.2.2).
     pub idempotent: bool,
     /// The provider whose credential the call carries; `None` for a tool that needs none.
     pub provider: Option<ProviderId>,
-    /// The scopes that this tool needs, prefix filled in.
+    /// The scopes that this tool needs, with the prefix filled in.
     pub scopes: Scopes,
     pub action: Action,
-    /// Who sees and calls it, where callers are told apart; `None`: everybody.
+    /// Callers who may see and call it, if the server tells callers apart; `None`: all.
     pub allow: Option<Vec<Allowed>>,
     /// JSON Schema of the result; then the result is also `structuredContent`.
     pub output: Option<Arc<Map<String, Value>>>,
 }
 
-/// Somebody who may use a tool.
+/// A user or a group that may use a tool.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Allowed {
     User(UserId),
-    /// Everybody of whom the issuer says that they belong to it.
+    /// All users who belong to it, as stated by the issuer.
     Group(String),
 }
 
 impl Tool {
-    /// Whether this person may see and call it. Whoever runs a server for themselves may do what
-    /// they have written.
+    /// Whether this user may see and call it. The owner of a local server may use every tool in
+    /// their own file.
     pub fn admits(&self, principal: &Principal) -> bool {
         let Some(allow) = &self.allow else { return true };
         principal.is_local()
@@ -57,7 +58,7 @@ impl Tool {
 /// The argument of a tool with [`Tool::accounts`] that names an account.
 pub const ACCOUNT: &str = "account";
 
-/// What must be granted before a tool runs.
+/// Grant that a tool needs before it runs.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct AuthorizationRequirement {
     pub provider: ProviderId,
@@ -73,6 +74,7 @@ pub enum Effect {
     Destroy,
 }
 
+/// A tool's action.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub enum Action {
     Http(HttpAction),
@@ -90,18 +92,19 @@ pub struct HttpAction {
     pub query: Vec<(String, Template)>,
     pub headers: Vec<(String, Template)>,
     pub body: Body,
-    /// Over the answer's JSON.
+    /// Filter for the answer's JSON.
     pub select: Option<Filter>,
-    /// A string that it yields makes the call a failure with that message.
+    /// Filter that detects failures: if it yields a string, the call fails with that message.
     pub error: Option<Filter>,
     /// A fixed answer for endpoints that return nothing worth reading.
     pub reply: Option<Template>,
     pub timeout: Duration,
-    /// Longest result text in characters.
+    /// Maximum characters of the result text; the rest is cut.
     pub max_chars: usize,
-    /// Whether the file was found in the working folder and not trusted by the person. Its hosts must then
-    /// be public, as hosts learnt from outside: a cloned repository must not reach what listens on this
-    /// machine or in this network, where a request without a credential may act in the person's name.
+    /// Whether the file was found in the working folder and the user has not trusted it. Its hosts
+    /// must then be public, like hosts learnt from outside: a cloned repository must not reach
+    /// services on this machine or network, where a request without a credential may act in the
+    /// user's name.
     #[serde(default)]
     pub is_untrusted: bool,
 }
@@ -110,18 +113,19 @@ pub struct HttpAction {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Filter {
     pub text: String,
-    /// Where it stands in `tools.toml`, counted from 1.
+    /// Line in `tools.toml`, counted from 1.
     pub line: usize,
 }
 
 impl Filter {
+    /// Creates a filter; `line` counts from 1.
     pub fn new(text: impl Into<String>, line: usize) -> Self {
         Self { text: text.into(), line }
     }
 }
 
-/// Headers that decide where a message ends and who hears it. The client writes them itself; a tool
-/// that could set them could smuggle a second request into the first.
+/// Headers that decide where a message ends and which server receives it. The HTTP client writes
+/// them itself; a tool that could set them could smuggle a second request into the first.
 pub const FRAMING_HEADERS: [&str; 10] = [
     "connection",
     "content-length",
@@ -135,6 +139,7 @@ pub const FRAMING_HEADERS: [&str; 10] = [
     "upgrade",
 ];
 
+/// HTTP method (RFC 9110 §9).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Method {
     Get,
@@ -146,6 +151,7 @@ pub enum Method {
 }
 
 impl Method {
+    /// Returns the method's name, in upper case.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Get => "GET",
@@ -157,12 +163,12 @@ impl Method {
         }
     }
 
-    /// Where a parameter goes that no placeholder mentions.
+    /// Whether a request has a body, which then takes the parameters without a placeholder.
     pub fn has_body(self) -> bool {
         matches!(self, Self::Post | Self::Put | Self::Patch)
     }
 
-    /// How much a request may change of which nothing more is said (RFC 9110 §9.2.1).
+    /// Default effect of a request with this method (RFC 9110 §9.2.1).
     pub fn effect(self) -> Effect {
         match self {
             Self::Get | Self::Head => Effect::Read,
@@ -170,12 +176,13 @@ impl Method {
         }
     }
 
-    /// RFC 9110 §9.2.2.
+    /// Whether repeating a request changes nothing more (RFC 9110 §9.2.2).
     pub fn is_idempotent(self) -> bool {
         !matches!(self, Self::Post | Self::Patch)
     }
 }
 
+/// Body of a request.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub enum Body {
     None,
@@ -202,6 +209,7 @@ pub enum Node {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Template(pub Vec<Piece>);
 
+/// Part of a template.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Piece {
     Text(String),
@@ -234,6 +242,7 @@ pub struct Param {
     pub max: Option<f64>,
 }
 
+/// Type of a parameter.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Kind {
     String,
@@ -245,6 +254,7 @@ pub enum Kind {
     Array(Item),
 }
 
+/// Type of the items of a list.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Item {
     String,

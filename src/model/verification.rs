@@ -23,13 +23,13 @@ pub struct Verification {
     pub origin: String,
     /// The page that the browser asked for.
     pub to: Destination,
-    /// The link that `to` leads to; `None`: a page of whichever user it is.
+    /// The link that `to` leads to; `None`: a page that is not for one user.
     pub link: Option<LinkOwner>,
     pub started_at: Time,
     pub confirmed: Option<ConfirmedBrowser>,
 }
 
-/// Whose link it is.
+/// Owner of a link.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct LinkOwner {
     /// [`Authorization::id`](super::Authorization::id)
@@ -47,8 +47,8 @@ pub struct ConfirmedBrowser {
     #[serde(with = "super::secret::exposed")]
     pub nonce: SecretString,
     pub at: Time,
-    /// Whether a session has begun by it. The record stays until its time is over, so that a reload
-    /// goes on to the page instead of an error.
+    /// Whether a session has begun by it. The record stays until it expires, so that a reload leads
+    /// to the page and not to an error.
     pub is_used: bool,
 }
 
@@ -65,7 +65,7 @@ impl Verification {
 }
 
 impl ConfirmedBrowser {
-    /// Whether the browser is too late to come with it.
+    /// Whether the browser is too late to use it.
     pub fn is_expired(&self, now: Time) -> bool {
         now.is_past(self.at, NEXT_URI_LIFETIME)
     }

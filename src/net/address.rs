@@ -1,4 +1,4 @@
-//! Which addresses a request may reach: a pure decision over one IP address.
+//! Classifies IP addresses for the outbound policy. Pure.
 //!
 //! Sources: RFC 6890 and the IANA special-purpose registries; the transition mechanisms of RFC 6052
 //! (NAT64), RFC 3056 (6to4) and RFC 4380 (Teredo), each of which carries an IPv4 address that would
@@ -15,23 +15,26 @@ pub struct Cidr {
     prefix: u8,
 }
 
+/// A text that is no block of addresses.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("`{0}` is not a block of addresses like `10.1.0.0/16`")]
 pub struct CidrError(String);
 
 impl Cidr {
-    /// Whether it holds more than `10.0.0.0/8` or `fc00::/7`, the largest networks that are anybody's
-    /// own (RFC 1918, RFC 4193).
+    /// Whether the block is larger than `10.0.0.0/8` or `fc00::/7`, the largest private networks
+    /// (RFC 1918, RFC 4193).
     pub fn is_wider_than_a_network(&self) -> bool {
         self.prefix < if self.network.is_ipv4() { 8 } else { 7 }
     }
 
-    /// Whether it holds more addresses than the proxies in front of one server are likely to have: more
-    /// than a /28, or a /120 of IPv6.
+    /// Whether the block is larger than a /28, or a /120 of IPv6: more addresses than the proxies
+    /// in front of one server are likely to have.
     pub fn is_wider_than_proxies(&self) -> bool {
         self.prefix < if self.network.is_ipv4() { 28 } else { 120 }
     }
 
+    /// Whether the block contains this address. An IPv4 block contains no IPv6 address, not even an
+    /// IPv4-mapped one.
     pub fn contains(&self, address: IpAddr) -> bool {
         match (self.network, address) {
             (IpAddr::V4(network), IpAddr::V4(address)) => {
@@ -72,7 +75,7 @@ impl FromStr for Cidr {
     }
 }
 
-/// What an address is, as far as the policy cares.
+/// Class of an address in the outbound policy.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Class {
     /// Reachable from anywhere.
@@ -87,7 +90,7 @@ pub enum Class {
 }
 
 impl Class {
-    /// The class in words, for messages.
+    /// Returns the class in words, for messages.
     pub fn words(self) -> &'static str {
         match self {
             Self::Public => "public",
@@ -98,7 +101,7 @@ impl Class {
     }
 }
 
-/// The class of an address, or of the IPv4 address that it wraps.
+/// Returns the class of an address, or of the IPv4 address that it wraps.
 pub fn classify(address: IpAddr) -> Class {
     match address {
         IpAddr::V4(address) => classify_v4(address),
@@ -136,11 +139,11 @@ fn classify_v6(address: Ipv6Addr) -> Class {
         [0, 0, 0, 0, 0, 0 | 0xffff, high, low] | [0x64, 0xff9b, 0, 0, 0, 0, high, low] => {
             classify_v4(embedded(high, low))
         }
-        // NAT64 of a network's own (RFC 8215): whatever it translates to, it is not public.
+        // Local-use NAT64 (RFC 8215): not public, even if it translates to a public address.
         [0x64, 0xff9b, 1, .., high, low] => worse(Class::Private, classify_v4(embedded(high, low))),
         // 6to4: the IPv4 address follows the prefix.
         [0x2002, high, low, ..] => classify_v4(embedded(high, low)),
-        // Teredo: the server's address, and the client's with all bits turned over.
+        // Teredo: the server's address, and the client's with all bits inverted.
         [0x2001, 0, server_high, server_low, .., high, low] => worse(
             classify_v4(embedded(server_high, server_low)),
             classify_v4(embedded(!high, !low)),
@@ -162,7 +165,7 @@ fn embedded(high: u16, low: u16) -> Ipv4Addr {
     Ipv4Addr::from_bits(u32::from(high) << 16 | u32::from(low))
 }
 
-/// The class that is refused by more rules.
+/// Returns the class that more rules refuse.
 fn worse(a: Class, b: Class) -> Class {
     let rank = |class| match class {
         Class::Public => 0,

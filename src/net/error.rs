@@ -1,4 +1,4 @@
-//! What went wrong between us and a host, without ever quoting a URL's query.
+//! Errors of outbound requests, which never quote a URL's query.
 
 use std::error::Error as _;
 use std::io;
@@ -7,16 +7,16 @@ use url::Url;
 
 use super::resolve::ResolveError;
 
-/// A request that got no usable answer.
+/// A request that got no usable response.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("`{host}` {phase}")]
 pub struct NetError {
-    /// Host, and port where it is not the scheme's own.
+    /// Host, with the port unless it is the scheme's own.
     pub host: String,
     pub phase: Phase,
 }
 
-/// How far the request got.
+/// Step at which the request failed.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Phase {
     #[error("may not be reached: {0}")]
@@ -62,7 +62,7 @@ impl NetError {
         }
     }
 
-    /// Whether trying the very same thing again may help.
+    /// Whether the same request may succeed later.
     pub fn is_passing(&self) -> bool {
         match self.phase {
             Phase::Resolve(_) | Phase::Connect(_) | Phase::TimedOut | Phase::Broken(_) => true,
@@ -74,7 +74,7 @@ impl NetError {
         }
     }
 
-    /// What the operator can do about it.
+    /// Returns what the operator can do about it, if that is known.
     pub fn hint(&self) -> Option<&'static str> {
         match &self.phase {
             Phase::Refused(_) => Some(
@@ -85,7 +85,7 @@ impl NetError {
             Phase::Connect(_) => {
                 Some("check that the service runs and that a firewall lets us out")
             }
-            // rustls' names of what is wrong with a certificate.
+            // These are rustls' words for certificate faults.
             Phase::Tls(why) if why.contains("UnknownIssuer") => Some(
                 "its certificate is from an authority that this machine does not know: install the authority's certificate, or set SSL_CERT_FILE to a PEM file that holds it",
             ),
@@ -110,7 +110,7 @@ impl NetError {
     }
 }
 
-/// `host`, or `host:port` where the port is not the scheme's own.
+/// Returns `host:port`, or `host` if the port is the scheme's own.
 pub fn host_of(url: &Url) -> String {
     match (url.host_str(), url.port()) {
         (Some(host), Some(port)) => format!("{host}:{port}"),
@@ -119,8 +119,8 @@ pub fn host_of(url: &Url) -> String {
     }
 }
 
-/// Sorts a client error by looking through its causes: its own `Display` quotes the URL with the
-/// query, which may hold an API key.
+/// Classifies a client error by its causes: its own `Display` quotes the URL with the query, which
+/// may hold an API key.
 fn phase(error: &reqwest::Error) -> Phase {
     let mut cause = error.source();
     let mut innermost = String::new();
@@ -150,7 +150,8 @@ fn phase(error: &reqwest::Error) -> Phase {
     }
 }
 
-/// rustls' error comes wrapped in I/O errors, whose `source` skips what they wrap.
+/// Returns rustls' error, which comes wrapped in I/O errors whose `source` skips the error they
+/// wrap.
 fn tls_cause(error: &(dyn std::error::Error + 'static)) -> Option<String> {
     let mut error = error;
     loop {
@@ -161,8 +162,8 @@ fn tls_cause(error: &(dyn std::error::Error + 'static)) -> Option<String> {
     }
 }
 
-/// A head that is no HTTP, or a body that is not what `Content-Encoding` says. The parser's own
-/// error type is not ours to name, so its words are read.
+/// Whether the head is no HTTP, or the body does not match its `Content-Encoding`. The parser's own
+/// error type cannot be named here, so its words are read.
 fn is_garbled(error: &reqwest::Error) -> bool {
     let mut cause = error.source();
     while let Some(inner) = cause {

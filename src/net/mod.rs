@@ -1,29 +1,29 @@
-//! The only way out: every outbound HTTP request of the product is sent by [`Net::send`].
+//! Outbound HTTP: [`Net::send`] sends every outbound request of the product.
 //!
 //! # Where requests may go
 //!
 //! | | [`Trust::Written`] | [`Trust::Learnt`] |
 //! |---|---|---|
-//! | who named the host | the operator, in `tools.toml` | a document or redirect from outside |
+//! | source of the host | the operator, in `tools.toml` | a document or redirect from outside |
 //! | `https` | any address but link-local ones | public addresses, and those in `allow_private` |
 //! | `http` | loopback and private addresses | never |
 //!
-//! The check is made twice. A host that is an IP address is checked before sending, because an HTTP
-//! client does not ask its resolver about those (and `url` has already turned `0x7f.1`, `2130706433`
-//! and the like into `127.0.0.1`). Any other host is checked by the resolver that the client
-//! connects through: it hands over vetted addresses only, so a name that resolves to a public
-//! address first and to a private one later (DNS rebinding) has no second look-up to win.
+//! The check has two places. A host that is an IP address is checked before sending, because an
+//! HTTP client does not ask its resolver about those (and `url` has already turned `0x7f.1`,
+//! `2130706433` and the like into `127.0.0.1`). Any other host is checked by the client's resolver.
+//! It passes only vetted addresses to the connector, so a name that resolves to a public address
+//! first and to a private one later (DNS rebinding) has no second look-up to exploit.
 //!
-//! Nothing relaxes this: no environment variable, no proxy setting, no build flag.
+//! No environment variable, proxy setting or build flag relaxes this.
 //!
 //! # What every client does
 //!
 //! No redirects: a redirect to another host would carry API keys and bodies along. No `Referer`: it
-//! would carry the query. No proxy from the environment: it would decide who resolves names. No
-//! retries behind our back. HTTP/1.1 with keep-alive. Clients are built at first use, since loading
-//! the machine's root certificates takes longer than the whole start of the process; and for each
-//! thread, since a connection in a pool belongs to the runtime of the thread that opened it, and a
-//! call that used another thread's would wait for two threads to be woken.
+//! would carry the query. No proxy from the environment: it would decide how names are resolved. No
+//! automatic retries. HTTP/1.1 with keep-alive. Clients are built at first use, since loading the
+//! machine's root certificates takes longer than the whole start of the process. Each thread has
+//! its own, since a pooled connection belongs to the runtime of the thread that opened it: a call
+//! over another thread's connection would wait for two threads to wake up.
 
 mod address;
 mod error;
@@ -47,13 +47,14 @@ pub use retry_after::retry_after;
 
 use resolve::VettingResolver;
 
+/// Time limit for connecting; then the request fails with [`Phase::Connect`].
 const CONNECT: Duration = Duration::from_secs(5);
-/// Idle connections are dropped before the usual 60 s of servers and load balancers run out: a
-/// request that meets a connection being closed cannot be told from one that was half done.
+/// Idle time after which a connection is closed, below the usual 60 s of servers and load
+/// balancers: a request that meets a closing connection cannot be told from one that was half done.
 const POOL_IDLE: Duration = Duration::from_secs(45);
 const USER_AGENT: &str = concat!("countersign/", env!("CARGO_PKG_VERSION"));
 
-/// Who named the host that a request goes to.
+/// Source of the host that a request goes to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Trust {
     /// The operator, in `tools.toml`.
@@ -62,11 +63,10 @@ pub enum Trust {
     Learnt,
 }
 
-/// What the operator allows beyond the rules.
+/// Exceptions to the rules that the operator allows.
 #[derive(Clone, Debug, Default)]
 pub struct Policy {
-    /// Addresses that hosts learnt from outside may have though they are private. Link-local ones
-    /// stay refused.
+    /// Private addresses that hosts learnt from outside may have. Link-local ones stay refused.
     pub allow_private: Vec<Cidr>,
 }
 
@@ -86,7 +86,7 @@ struct Clients {
     learnt: OnceCell<Client>,
 }
 
-/// Which rule a connection falls under; each has a client of its own, so that a pooled connection
+/// Rule that a connection falls under. Each has a client of its own, so that a pooled connection
 /// made under one rule is never used under another.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Rule {
@@ -97,16 +97,18 @@ enum Rule {
 }
 
 impl Net {
+    /// Creates the outbound side for this policy. HTTP clients are built at first use.
     pub fn new(policy: Policy) -> Self {
         Self(Arc::new(Inner { policy, clients: ThreadLocal::new() }))
     }
 
+    /// Returns the operator's policy.
     pub fn policy(&self) -> &Policy {
         &self.0.policy
     }
 
-    /// Whether a request to this URL may be tried at all. Names are looked up later, at connect
-    /// time, and may still turn out to be refused.
+    /// Checks whether a request to this URL may be tried. Names are resolved later, at connect
+    /// time, and may still be refused then.
     ///
     /// # Errors
     /// [`Phase::Refused`] with the reason.
@@ -114,13 +116,13 @@ impl Net {
         self.rule(url, trust).map(|_| ())
     }
 
-    /// Sends a request and waits for the head of the answer. The body is read by [`read()`].
+    /// Sends a request and waits for the head of the response; [`read()`] reads the body.
     ///
     /// There is no total timeout here: the caller sets one around this and the reading.
     ///
     /// # Errors
-    /// [`NetError`]: refused by the policy, or not answered. An answer with an error status is an
-    /// answer.
+    /// [`NetError`] if the policy refuses the request or no response comes. A response with an
+    /// error status is no error.
     pub async fn send(&self, request: Request, trust: Trust) -> Result<Response, NetError> {
         let rule = self.rule(request.url(), trust)?;
         let host = host_of(request.url());
@@ -162,8 +164,8 @@ impl Net {
             Rule::WrittenPlain => &clients.written_plain,
             Rule::Learnt => &clients.learnt,
         };
-        // Once, for however many calls come first: reading some 140 root certificates blocks for tens
-        // of milliseconds.
+        // Built once, even if several calls come first: reading some 140 root certificates blocks
+        // for tens of milliseconds.
         let built = slot.get_or_try_init(async || {
             let policy = self.0.policy.clone();
             match tokio::task::spawn_blocking(move || build(policy, rule)).await {
@@ -176,7 +178,7 @@ impl Net {
     }
 }
 
-/// The one place where a [`Client`] is made.
+/// Builds a [`Client`]; no other code does.
 fn build(policy: Policy, rule: Rule) -> Result<Client, reqwest::Error> {
     let builder = Client::builder()
         .user_agent(USER_AGENT)
@@ -189,18 +191,19 @@ fn build(policy: Policy, rule: Rule) -> Result<Client, reqwest::Error> {
         .connect_timeout(CONNECT)
         .pool_idle_timeout(POOL_IDLE)
         .dns_resolver(VettingResolver::new(policy, rule));
-    // An error means that a provider is installed already, which is as good.
+    // An error means that a provider is installed already, which is fine.
     let _ = rustls::crypto::ring::default_provider().install_default();
     match rule {
         Rule::Written | Rule::Learnt => builder.https_only(true),
-        // Never speaks TLS, so it is spared the root certificates.
+        // Never speaks TLS, so it needs no root certificates.
         Rule::WrittenPlain => builder.tls_certs_only([]),
     }
     .build()
 }
 
 impl Policy {
-    /// Whether a connection under `rule` may be made to this address; if not, why.
+    /// Checks whether a connection under `rule` may be made to this address; the error is the
+    /// reason.
     fn judge(&self, address: IpAddr, rule: Rule) -> Result<(), String> {
         let class = classify(address);
         match (rule, class) {

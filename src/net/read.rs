@@ -1,4 +1,4 @@
-//! Reading a body without trusting what the other side says about it.
+//! Reads a response body without trusting what the other side says about it.
 
 use std::time::Duration;
 
@@ -6,36 +6,37 @@ use reqwest::Response;
 
 use super::error::{NetError, Phase, host_of};
 
-/// How long the other side may be silent in the middle of a body.
+/// How long the other side may be silent within a body; then reading fails with
+/// [`Phase::TimedOut`].
 const IDLE: Duration = Duration::from_secs(15);
 
-/// Room for a body in memory, taken as the body grows.
+/// Memory for a body, reserved as the body grows.
 pub trait Room: Send {
-    /// Waits until there is room for a body of `to` bytes. `announced` is the length that the other
-    /// side says the whole has.
+    /// Waits until there is room for a body of `to` bytes. `announced` is the total length in bytes
+    /// that the other side states.
     fn grow(&mut self, to: usize, announced: Option<usize>) -> impl Future<Output = ()> + Send;
 }
 
-/// Room for a body whose `cap` is small.
+/// No reservation, for a body whose `cap` is small.
 struct Unshared;
 
 impl Room for Unshared {
     async fn grow(&mut self, _: usize, _: Option<usize>) {}
 }
 
-/// Reads a body up to `cap` bytes, counted after decompression.
+/// Reads a body of up to `cap` bytes, counted after decompression.
 ///
 /// The body comes in small pieces, so a compression bomb is stopped at the cap: half a megabyte of
-/// gzip that unpacks to 512 MiB costs the cap, not the 512 MiB. `Content-Length` is a hint for the
-/// first allocation and nothing else.
+/// gzip that unpacks to 512 MiB costs the cap, not the 512 MiB. `Content-Length` is only a hint for
+/// the first allocation.
 ///
 /// # Errors
-/// [`Phase::TooLarge`], [`Phase::TimedOut`] or however the body broke off.
+/// [`Phase::TooLarge`], [`Phase::TimedOut`], or the phase in which the connection failed.
 pub async fn read(response: Response, cap: usize) -> Result<Vec<u8>, NetError> {
     read_into(response, cap, &mut Unshared).await
 }
 
-/// Like [`read()`], and takes the room for it.
+/// Like [`read()`], and reserves the body's memory in `room` before it grows.
 ///
 /// # Errors
 /// As [`read()`].

@@ -1,4 +1,4 @@
-//! Name look-up that hands only vetted addresses to the connector.
+//! Name resolution that passes only vetted addresses to the connector.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -12,7 +12,8 @@ pub(super) struct VettingResolver {
     rule: Rule,
 }
 
-/// Why a name leads nowhere. Found again in the chain of the client's error.
+/// Reason why a name has no usable address. [`super::NetError`] finds it among the causes of the
+/// client's error.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum ResolveError {
     #[error("the name cannot be looked up: {0}")]
@@ -33,7 +34,7 @@ impl Resolve for VettingResolver {
     fn resolve(&self, name: Name) -> Resolving {
         let (policy, rule) = (Arc::clone(&self.policy), self.rule);
         Box::pin(async move {
-            // The port is filled in by the connector.
+            // The connector fills in the port.
             let found = tokio::net::lookup_host((name.as_str(), 0))
                 .await
                 .map_err(|error| ResolveError::Lookup(error.to_string()))?;
@@ -43,8 +44,8 @@ impl Resolve for VettingResolver {
     }
 }
 
-/// Drops what the policy refuses. A name with both public and private addresses keeps the public
-/// ones; only a name with nothing left is refused.
+/// Drops the addresses that the policy refuses. A name with allowed and refused addresses keeps the
+/// allowed ones; only a name with none left is refused.
 fn vet(
     found: impl Iterator<Item = SocketAddr>,
     policy: &Policy,

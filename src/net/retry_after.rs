@@ -1,12 +1,11 @@
-//! When a server says that it may be asked again.
+//! Reads from a response when the server may be asked again.
 
 use std::time::{Duration, SystemTime};
 
-/// How long to wait, from `Retry-After` (RFC 9110 §10.2.3) or GitHub's and others'
-/// `x-ratelimit-reset` (epoch seconds) where nothing remains. `None` where neither says anything
-/// sensible.
+/// Returns how long to wait, from `Retry-After` (RFC 9110 §10.2.3), or from `x-ratelimit-reset`
+/// (GitHub and others; epoch seconds) if no requests remain. `None` if neither has a usable value.
 ///
-/// A moment is reckoned from the answer's own `Date`: the two clocks that matter are then the same.
+/// A point in time counts from the response's own `Date`, so that both times come from one clock.
 pub fn retry_after<'a>(header: impl Fn(&str) -> Option<&'a str>) -> Option<Duration> {
     let until = |moment: SystemTime| {
         let now = httpdate::parse_http_date(header("date")?).ok()?;

@@ -1,18 +1,20 @@
-//! The authorization response: what comes back to the redirect URI (RFC 6749 §4.1.2, RFC 9207).
+//! The authorization response: the query that comes to the redirect URI (RFC 6749 §4.1.2, RFC
+//! 9207).
 
 use secrecy::SecretString;
 use url::form_urlencoded;
 
 use crate::model::text;
 
-/// Longest parameter accepted. Codes of 2 KB exist; 8 KB are somebody playing.
+/// Longest parameter accepted, in bytes; a longer one is [`AnswerError::TooLong`]. Codes of 2 KB
+/// exist; more than 8 KB is abuse.
 const LONGEST: usize = 8 * 1024;
 
-/// The query of a callback, read but not yet believed.
+/// The query of a callback, parsed but not yet trusted.
 #[derive(Debug)]
 pub struct AuthorizationResponse {
     pub state: SecretString,
-    /// RFC 9207.
+    /// The `iss` parameter (RFC 9207).
     pub issuer: Option<String>,
     pub result: Result<SecretString, Denial>,
 }
@@ -20,12 +22,13 @@ pub struct AuthorizationResponse {
 /// An authorization error response (RFC 6749 §4.1.2.1), cut to what may be shown.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Denial {
-    /// Of a code's characters only: it is also told to a model.
+    /// The `error` parameter, reduced to the characters of a code: a model reads it as well.
     pub code: String,
-    /// A stranger's words: for a page that escapes them, never for a log or a model.
+    /// Untrusted text: for a page that escapes it, never for a log or a model.
     pub description: Option<String>,
 }
 
+/// Reason why the query of a callback is refused.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum AnswerError {
     #[error("the provider's answer is incomplete: it has no `state`")]
@@ -43,8 +46,12 @@ pub enum AnswerError {
 }
 
 impl AuthorizationResponse {
-    /// Reads a query string. A parameter that occurs twice is refused (RFC 6749 §3.1): two readers
+    /// Parses a query string. A parameter that occurs twice is refused (RFC 6749 §3.1): two readers
     /// that choose differently between `state=a&state=b` can be played against each other.
+    ///
+    /// # Errors
+    /// [`AnswerError`] if a parameter is repeated or too long, if `state` is missing, or if there
+    /// is neither a code nor an error.
     pub fn parse(query: &str) -> Result<Self, AnswerError> {
         let mut state = None;
         let mut issuer = None;
@@ -82,9 +89,10 @@ impl AuthorizationResponse {
         Ok(Self { state: SecretString::from(state), issuer, result })
     }
 
-    /// RFC 9207 §2.4: compared as a plain string, without normalization. An answer of another
-    /// issuer means that somebody mixes authorization servers up; its other parameters are not
-    /// even looked at.
+    /// Whether the response is from the `expected` issuer (RFC 9207 §2.4): compared as a plain
+    /// string, without normalization. A response without an issuer passes unless one is `required`.
+    /// A response of another issuer means a mix-up of authorization servers; its other parameters
+    /// are not even read.
     pub fn is_from(&self, expected: Option<&str>, required: bool) -> bool {
         match (&self.issuer, expected) {
             (Some(issuer), Some(expected)) => issuer == expected,

@@ -1,7 +1,7 @@
 //! Assertions that we sign: RFC 7523 §3, as JWS compact serialization (RFC 7515 §3.1).
 //!
-//! The signatures are `ring`'s, which is in the process for TLS already. The libraries for JWT bring
-//! a second implementation of the same algorithms; what they would spare us is [`Assertion::sign`].
+//! `ring` makes the signatures; the process uses it for TLS already. JWT libraries bring a second
+//! implementation of the same algorithms, and would only save us [`Assertion::sign`].
 
 use std::fmt;
 use std::time::Duration;
@@ -23,7 +23,7 @@ use crate::model::credential::Algorithm;
 use crate::model::secret;
 use crate::model::{Scopes, Time};
 
-/// What is asserted, secrets at hand.
+/// Claims of an assertion, and the key that signs them.
 #[derive(Debug)]
 pub struct Assertion {
     pub signer: Signer,
@@ -31,16 +31,16 @@ pub struct Assertion {
     pub issuer: String,
     /// `sub`
     pub subject: Option<String>,
-    /// `aud`: always a text of the operator's own, never one from a discovery document.
+    /// `aud`: always a text from the operator, never one from a discovery document.
     pub audience: String,
     pub lifetime: Duration,
     /// Further claims.
     pub claims: Vec<(String, String)>,
-    /// Whether the scopes are claimed here (Google) instead of asked for beside it (RFC 7521 §4.1).
+    /// Whether the scopes are a claim (Google) instead of a request parameter (RFC 7521 §4.1).
     pub claims_scope: bool,
 }
 
-/// A private key, and how it signs.
+/// A private key and the algorithm that it signs with.
 pub struct Signer {
     key: Key,
     algorithm: Algorithm,
@@ -53,7 +53,7 @@ enum Key {
     Ed25519(Box<Ed25519KeyPair>),
 }
 
-/// What a Google service account's JSON file says.
+/// Contents of a Google service account's JSON file.
 #[derive(Debug)]
 pub struct ServiceAccount {
     pub signer: Signer,
@@ -61,7 +61,7 @@ pub struct ServiceAccount {
     pub email: String,
 }
 
-/// Key material that is of no use. Names what is wrong with it and nothing that it holds.
+/// Unusable key material. Names the fault and quotes nothing of the key.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 pub enum KeyError {
     #[error("the private key is not in PEM")]
@@ -77,6 +77,7 @@ pub enum KeyError {
 }
 
 impl KeyError {
+    /// Returns what the operator can do about it.
     pub fn hint(&self) -> &'static str {
         match self {
             Self::NoKey | Self::Unfit { .. } => {
@@ -91,16 +92,16 @@ impl KeyError {
     }
 }
 
-/// No signature came of it.
+/// An assertion that could not be signed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("the assertion could not be signed")]
 pub struct SignError;
 
 impl Assertion {
-    /// The signed assertion, good from `now` on.
+    /// Returns the signed assertion, valid from `now` on.
     ///
     /// # Errors
-    /// [`SignError`].
+    /// [`SignError`] if the key fails to sign.
     pub(super) fn sign(&self, scopes: &Scopes, now: Time) -> Result<SecretString, SignError> {
         let issued_at = now.millis() / 1000;
         let lifetime = i64::try_from(self.lifetime.as_secs()).unwrap_or(i64::MAX);
@@ -123,17 +124,17 @@ impl Assertion {
 }
 
 impl Signer {
-    /// A private key in PEM: PKCS#8, or PKCS#1 for RSA.
+    /// Reads a private key in PEM: PKCS#8, or PKCS#1 for RSA.
     ///
     /// # Errors
-    /// [`KeyError`].
+    /// [`KeyError`] if the text is no PEM, the key is encrypted, or it does not fit `algorithm`.
     pub fn new(
         pem: &SecretString,
         algorithm: Algorithm,
         key_id: Option<String>,
     ) -> Result<Self, KeyError> {
         let text = pem.expose_secret();
-        // In an environment variable line breaks are often written out.
+        // Environment variables often hold line breaks as `\n`.
         let unfolded = text.contains("\\n").then(|| SecretString::from(text.replace("\\n", "\n")));
         let text = unfolded.as_ref().map_or(text, |unfolded| unfolded.expose_secret());
         let der = PrivateKeyDer::from_pem_slice(text.as_bytes()).map_err(|_| {
@@ -142,7 +143,7 @@ impl Signer {
         Ok(Self { key: Key::new(&der, algorithm)?, algorithm, key_id })
     }
 
-    /// `header.claims.signature`
+    /// Returns `header.claims.signature`.
     fn sign(&self, claims: &Value) -> Result<SecretString, SignError> {
         let mut header = json!({ "alg": self.algorithm.name(), "typ": "JWT" });
         if let (Some(header), Some(id)) = (header.as_object_mut(), &self.key_id) {
@@ -175,7 +176,7 @@ impl Key {
             Algorithm::PS256 => rsa(&signature::RSA_PSS_SHA256),
             Algorithm::PS384 => rsa(&signature::RSA_PSS_SHA384),
             Algorithm::PS512 => rsa(&signature::RSA_PSS_SHA512),
-            // RFC 7518 §3.4 wants the two numbers at their full length, not ASN.1.
+            // RFC 7518 §3.4 requires the two numbers at their full length, not ASN.1.
             Algorithm::ES256 => ecdsa(&signature::ECDSA_P256_SHA256_FIXED_SIGNING),
             Algorithm::ES384 => ecdsa(&signature::ECDSA_P384_SHA384_FIXED_SIGNING),
             // OpenSSL writes such keys without their public half.
@@ -215,8 +216,9 @@ impl ServiceAccount {
     /// Reads the JSON file of a service account's key.
     ///
     /// # Errors
-    /// [`KeyError`]. A file whose `token_uri` is not the configured endpoint is refused rather than
-    /// corrected: whoever handed it out meant the assertion to go somewhere else.
+    /// [`KeyError`] if the file is not that of a service account, or its key is unusable. A file
+    /// whose `token_uri` is not `token_endpoint` is refused rather than corrected: its author meant
+    /// the assertion for another server.
     pub fn read(json: &SecretString, token_endpoint: &Url) -> Result<Self, KeyError> {
         let file = File::read(json)?;
         if file.token_uri != *token_endpoint {
@@ -226,10 +228,10 @@ impl ServiceAccount {
         Ok(Self { signer, email: file.client_email })
     }
 
-    /// Whose key the file holds.
+    /// Returns the `client_email` of a service account's JSON file.
     ///
     /// # Errors
-    /// [`KeyError::NoServiceAccount`].
+    /// [`KeyError::NoServiceAccount`] if it is no such file.
     pub fn email(json: &SecretString) -> Result<String, KeyError> {
         Ok(File::read(json)?.client_email)
     }
@@ -248,7 +250,7 @@ struct File {
 
 impl File {
     fn read(json: &SecretString) -> Result<Self, KeyError> {
-        // What serde complains of may quote the key.
+        // serde's error may quote the key.
         serde_json::from_str(json.expose_secret())
             .ok()
             .filter(|file: &Self| file.kind == "service_account")

@@ -1,8 +1,8 @@
-//! The device flow (RFC 8628): a person types a code into a browser on whichever machine has one.
+//! The device flow (RFC 8628): a user types a code into a browser on any machine.
 //!
-//! No step of it can be bound to a browser: whoever is shown a code and enters it gives away their
-//! own account. So a code is for the terminal of the person who asked for it, and is never handed
-//! out through an agent (RFC 8628 §5.4).
+//! No step of it can be bound to a browser: users who are shown a code and enter it give away their
+//! own account. So a code is only for the terminal of the user who asked for it, and is never
+//! passed through an agent (RFC 8628 §5.4).
 
 use std::time::Duration;
 
@@ -18,46 +18,52 @@ use crate::model::{Scopes, Time, text};
 use crate::net;
 
 const GRANT: &str = "urn:ietf:params:oauth:grant-type:device_code";
-/// RFC 8628 §3.2.
+/// Poll interval if the server states none (RFC 8628 §3.2).
 const USUAL_INTERVAL: Duration = Duration::from_secs(5);
-/// RFC 8628 §3.5.
+/// Added to the poll interval at each `slow_down` (RFC 8628 §3.5).
 const SLOWER_BY: Duration = Duration::from_secs(5);
+/// Longest poll interval; a longer one is cut to it.
 const LONGEST_INTERVAL: Duration = Duration::from_mins(1);
+/// Longest life of a code; a longer or missing one is set to it.
 const LONGEST_LIFE: Duration = Duration::from_mins(30);
-/// More characters nobody types.
+/// Most characters of a user code; further ones are cut. No user types more.
 const LONGEST_USER_CODE: usize = 64;
 
 /// A device authorization response (RFC 8628 §3.2), fit to be shown on a terminal.
 #[derive(Debug)]
 pub struct DeviceCode {
-    /// `device_code`: what we ask the token endpoint about.
+    /// `device_code`, which each poll sends.
     secret: SecretString,
-    /// What the person types.
+    /// Code that the user types.
     pub user_code: String,
-    /// Where.
+    /// Page on which the user types it.
     pub verification_uri: Url,
-    /// The same with the code filled in.
+    /// The page with the code filled in.
     pub verification_uri_complete: Option<Url>,
     pub expires_at: Time,
-    /// How long to wait before each [`OAuthClient::poll`]; grows as the server asks for it.
+    /// How long to wait before each [`OAuthClient::poll`]; grows when the server asks for it or
+    /// fails.
     pub interval: Duration,
 }
 
-/// What one question to the token endpoint came to.
+/// Result of one poll of the token endpoint.
 #[derive(Debug)]
 pub enum Poll {
     Issued(Issued),
     /// Ask again after [`DeviceCode::interval`].
     Pending,
-    /// The code's time is over.
+    /// The code has expired.
     Expired,
-    /// The person said no.
+    /// The user refused.
     Denied,
 }
 
 impl OAuthClient {
     /// Asks for a code (RFC 8628 §3.1). `endpoint` is the operator's, or one that the issuer named
-    /// beside its token endpoint: it may be given our secret.
+    /// beside its token endpoint, so it may get our secret.
+    ///
+    /// # Errors
+    /// [`TokenError`] if the request fails or the response lacks a code or a usable page.
     pub async fn device_authorization(
         &self,
         client: &ClientRegistration,
@@ -68,7 +74,7 @@ impl OAuthClient {
         let mut fields = vec![("scope", scope.as_str())];
         fields.retain(|(_, value)| !value.is_empty());
         if client.token_auth == TokenAuth::Basic && client.client_secret.is_some() {
-            // Beside the header too: several servers look here only.
+            // Also in the body: several servers look only there.
             fields.push(("client_id", &client.client_id));
         }
         let request = message::post(client, endpoint, fields)
@@ -79,12 +85,12 @@ impl OAuthClient {
         DeviceCode::read(&success(status, &body)?, endpoint, self.clock.now())
     }
 
-    /// Asks once whether the person is done (RFC 8628 §3.4). To be called after
-    /// [`DeviceCode::interval`], until the answer is final.
+    /// Asks once whether the user has finished (RFC 8628 §3.4). Call after
+    /// [`DeviceCode::interval`], until the result is final.
     ///
     /// # Errors
-    /// [`TokenError`] that asking again does not mend. Trouble on the way is [`Poll::Pending`] with
-    /// a longer interval (RFC 8628 §3.5); the code's end bounds how often.
+    /// [`TokenError`] that another poll does not fix. A passing failure is [`Poll::Pending`] with a
+    /// longer interval (RFC 8628 §3.5); the code's end bounds the number of polls.
     pub async fn poll(
         &self,
         client: &ClientRegistration,
@@ -135,7 +141,7 @@ impl DeviceCode {
         })
     }
 
-    /// What follows from an answer without a token.
+    /// Handles an answer without a token.
     fn after(&mut self, error: TokenError) -> Result<Poll, TokenError> {
         let code = match &error {
             TokenError::Refused { code } => code.as_str(),
@@ -150,9 +156,10 @@ impl DeviceCode {
                 self.interval = (self.interval + SLOWER_BY).min(LONGEST_INTERVAL);
                 Ok(Poll::Pending)
             }
-            // RFC 6749 §4.1.2.1 and §5.2 know them elsewhere; they say nothing about the code.
+            // RFC 6749 §4.1.2.1 and §5.2 define them for other requests; they say nothing about the
+            // code.
             "temporarily_unavailable" | "server_error" => Ok(self.wait_longer()),
-            // Some servers forget a code that has run out: RFC 6749 §5.2, GitHub, Microsoft.
+            // Some servers forget an expired code: RFC 6749 §5.2, GitHub, Microsoft.
             "expired_token"
             | "invalid_grant"
             | "incorrect_device_code"
@@ -169,8 +176,9 @@ impl DeviceCode {
     }
 }
 
-/// A page that a person may be sent to. `Url` leaves nothing in it that could steer a terminal.
-/// In the clear only beside an endpoint that is in the clear itself, by the operator's word.
+/// Returns a page that a user may be sent to. `Url` leaves no character in it that could control a
+/// terminal. Plain HTTP is accepted only on the origin of `endpoint`, which the operator's
+/// configuration allows.
 fn page(written: &str, endpoint: &Url) -> Option<Url> {
     let url = Url::parse(written).ok()?;
     let is_safe = url.scheme() == "https" || url.origin() == endpoint.origin();

@@ -1,4 +1,4 @@
-//! What a token endpoint said no with, and what follows from it.
+//! Errors of a token endpoint, and what they mean for a grant.
 
 use std::time::Duration;
 
@@ -11,10 +11,10 @@ pub enum TokenError {
     /// An error response (RFC 6749 §5.2). `code` is its `error`, never free text.
     #[error("the authorization server answered `{code}`")]
     Refused { code: String },
-    /// An answer to a refresh that means, in this provider's own words, what `invalid_grant` means.
+    /// An answer to a refresh that means `invalid_grant` in this provider's own words.
     #[error("the authorization server answered that the refresh token is not valid any more")]
     RefreshTokenEnded,
-    /// JSON that names no error that we know, and has no token either.
+    /// JSON with neither a known error nor a token.
     #[error("the authorization server's answer has no access token")]
     Tokenless,
     #[error("the authorization server answered with status {status}")]
@@ -31,21 +31,22 @@ pub enum TokenError {
     Unsigned(#[from] SignError),
 }
 
-/// What a failed token request means for the grant behind it.
+/// Meaning of a failed token request for the grant behind it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Verdict {
     /// The grant is over; only a new consent helps.
     GrantEnded,
-    /// Our registration is refused. The operator's to mend; never a reason to ask people again.
+    /// Our registration is refused. Only the operator can fix it; never a reason to ask users
+    /// again.
     Operator,
-    /// It refuses, in words that do not say whether the grant has ended or what else is the matter.
+    /// A refusal that does not say whether the grant has ended or what else is wrong.
     Unclear,
     /// The answer says nothing about the grant; the same request may succeed later.
     Passing,
 }
 
 impl Verdict {
-    /// Whether the authorization server has refused, for whatever reason.
+    /// Whether the authorization server has refused, for any reason.
     pub fn is_refusal(self) -> bool {
         match self {
             Self::GrantEnded | Self::Operator | Self::Unclear => true,
@@ -55,6 +56,7 @@ impl Verdict {
 }
 
 impl TokenError {
+    /// Returns what the error means for the grant.
     pub fn verdict(&self) -> Verdict {
         match self {
             Self::Refused { code } => verdict_of(code),
@@ -68,9 +70,9 @@ impl TokenError {
         }
     }
 
-    /// Whether it is about our registration as a whole, so that every grant there would be refused
-    /// alike. Other words of [`Verdict::Operator`] may be about the one grant: Atlassian says
-    /// `unauthorized_client` of a refresh token that has ended.
+    /// Whether the error is about our registration as a whole, so that every grant there would be
+    /// refused alike. Other codes of [`Verdict::Operator`] may be about one grant: Atlassian
+    /// answers `unauthorized_client` to a refresh token that has ended.
     pub fn is_about_client(&self) -> bool {
         match self {
             Self::Refused { code } => is_about_client(code),
@@ -83,7 +85,7 @@ impl TokenError {
         }
     }
 
-    /// The code of an error response.
+    /// Returns the code of an error response.
     pub fn code(&self) -> Option<&str> {
         match self {
             Self::Refused { code } => Some(code),
@@ -91,13 +93,13 @@ impl TokenError {
         }
     }
 
-    /// Whether the answer was lost on its way: the authorization server may have acted on the
-    /// request, and what it said is not known.
+    /// Whether the answer was lost: the authorization server may have acted on the request, and its
+    /// answer is not known.
     pub fn is_lost(&self) -> bool {
         match self {
             Self::Unreachable(error) => !error.is_before_sending(),
-            // A gateway did not get the answer, or not a good one (RFC 9110 §15.6.3, §15.6.5); who
-            // was to give it may have acted.
+            // A gateway got no answer, or a bad one (RFC 9110 §15.6.3, §15.6.5); the server behind
+            // it may have acted.
             Self::Malformed(_) | Self::Tokenless | Self::Status { status: 502 | 504, .. } => true,
             Self::Refused { .. }
             | Self::RefreshTokenEnded
@@ -106,7 +108,7 @@ impl TokenError {
         }
     }
 
-    /// When it wants to be asked again, if it said so.
+    /// Returns how long the server wants us to wait, if it said so.
     pub fn retry_after(&self) -> Option<Duration> {
         match self {
             Self::Status { retry_after, .. } => *retry_after,
@@ -132,7 +134,7 @@ fn is_about_client(code: &str) -> bool {
 
 fn verdict_of(code: &str) -> Verdict {
     match code {
-        // RFC 6749 §5.2, and what Slack, Zoho and HubSpot say in its place.
+        // RFC 6749 §5.2, and the codes of Slack, Zoho and HubSpot in its place.
         "invalid_grant"
         | "token_expired"
         | "token_revoked"
@@ -146,7 +148,7 @@ fn verdict_of(code: &str) -> Verdict {
         | "interaction_required"
         | "consent_required"
         | "login_required"
-        // The scopes can only be agreed anew.
+        // Only a new consent can change the scopes.
         | "invalid_scope" => Verdict::GrantEnded,
         code if is_about_client(code) => Verdict::Operator,
         "unauthorized_client"
@@ -154,7 +156,7 @@ fn verdict_of(code: &str) -> Verdict {
         | "invalid_request"
         | "redirect_uri_mismatch"
         | "bad_redirect_uri" => Verdict::Operator,
-        // RFC 6749 §4.1.2.1, RFC 8628 §3.5, and what else servers in trouble call themselves.
+        // RFC 6749 §4.1.2.1, RFC 8628 §3.5, and further codes of servers in trouble.
         "temporarily_unavailable"
         | "server_error"
         | "slow_down"

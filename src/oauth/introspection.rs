@@ -1,5 +1,5 @@
-//! Token introspection (RFC 7662): what an authorization server says of a token that is nobody's
-//! but its own to read.
+//! Token introspection (RFC 7662): asks an authorization server about a token that only it can
+//! read.
 
 use secrecy::{ExposeSecret as _, SecretString};
 use serde_json::{Map, Value};
@@ -10,11 +10,12 @@ use crate::model::authorization::ClientRegistration;
 use crate::net;
 
 impl OAuthClient {
-    /// Asks about an access token (RFC 7662 §2.1). `endpoint` stands beside the token endpoint: it is
-    /// given our secret and the token.
+    /// Asks about an access token (RFC 7662 §2.1). `endpoint` must be as trusted as the token
+    /// endpoint: it gets our secret and the token.
     ///
     /// # Errors
-    /// [`TokenError`]: no answer. One that says `active: false` is an answer.
+    /// [`TokenError`] if the request fails or the response is no JSON object; `active: false` is no
+    /// error.
     pub async fn introspect(
         &self,
         client: &ClientRegistration,
@@ -29,8 +30,8 @@ impl OAuthClient {
     }
 }
 
-/// A JSON object of claims that came with a success. A signed one (RFC 9701) is for whoever does not
-/// trust the connection that it came over.
+/// Reads the JSON object of claims in a successful response. Signed ones (RFC 9701) are for clients
+/// that do not trust the connection, and are not read.
 pub(super) async fn claims(response: reqwest::Response) -> Result<Map<String, Value>, TokenError> {
     let status = response.status();
     if !status.is_success() {

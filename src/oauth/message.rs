@@ -1,4 +1,4 @@
-//! Messages that the `oauth2` crate does not write: a POST with the client's authentication.
+//! Requests that the `oauth2` crate does not build: a POST with the client's authentication.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -12,8 +12,8 @@ use url::{Url, form_urlencoded};
 use crate::model::authorization::ClientRegistration;
 use crate::model::provider::{TokenAuth, TokenBody};
 
-/// A message to an endpoint that authenticates clients as the token endpoint does; `None` where the
-/// authentication cannot be written.
+/// Builds a POST to an endpoint that authenticates clients as the token endpoint does; `None` if
+/// the authentication cannot be written.
 pub(super) fn post<'a>(
     client: &'a ClientRegistration,
     url: &Url,
@@ -21,7 +21,7 @@ pub(super) fn post<'a>(
 ) -> Option<Request> {
     let mut request = Request::new(Method::POST, url.clone());
     *request.timeout_mut() = Some(super::TIME_LIMIT);
-    // GitHub answers in form encoding to whoever does not ask for JSON.
+    // GitHub answers in form encoding unless the client asks for JSON.
     request.headers_mut().insert(ACCEPT, HeaderValue::from_static("application/json"));
     match (client.token_auth, &client.client_secret) {
         (TokenAuth::Basic, Some(_)) => authorize(&mut request, &basic(client)?)?,
@@ -29,9 +29,9 @@ pub(super) fn post<'a>(
             fields.push(("client_id", &client.client_id));
             fields.push(("client_secret", secret.expose_secret()));
         }
-        // The secret says who we are; Stripe refuses a parameter that it does not expect.
+        // The secret identifies us; Stripe refuses a parameter that it does not expect.
         (TokenAuth::Bearer, Some(secret)) => authorize(&mut request, &bearer(secret))?,
-        // An assertion may come from a client that says nothing of itself (RFC 7523 §3.1).
+        // An assertion may come from a client that does not identify itself (RFC 7523 §3.1).
         (_, None) | (TokenAuth::None, _) if client.client_id.is_empty() => {}
         (_, None) | (TokenAuth::None, _) => fields.push(("client_id", &client.client_id)),
     }
@@ -75,12 +75,12 @@ pub(super) fn authorize(request: &mut Request, value: &str) -> Option<()> {
     Some(())
 }
 
-/// RFC 6750 §2.1.
+/// Returns Bearer credentials (RFC 6750 §2.1).
 pub(super) fn bearer(secret: &SecretString) -> String {
     format!("Bearer {}", secret.expose_secret())
 }
 
-/// RFC 6749 §2.3.1: both parts are form-encoded before they are joined.
+/// Returns Basic credentials; both parts are form-encoded before they are joined (RFC 6749 §2.3.1).
 pub(super) fn basic(client: &ClientRegistration) -> Option<String> {
     let secret = client.client_secret.as_ref()?.expose_secret();
     let encode = |text: &str| form_urlencoded::byte_serialize(text.as_bytes()).collect::<String>();

@@ -8,11 +8,12 @@ use url::Url;
 use crate::model::provider::TokenAuth;
 use crate::net::{self, Net, NetError, Phase, Trust};
 
-/// A discovery document is a few kilobytes; ten megabytes are an attack.
+/// Longest discovery document in bytes. Real ones are a few kilobytes; ten megabytes are an attack.
 const LARGEST: usize = 256 * 1024;
+/// Time limit for one request, including the response body.
 const TIME_LIMIT: Duration = Duration::from_secs(15);
 
-/// What we use of an authorization server's metadata (RFC 8414 §2).
+/// The fields that we use of an authorization server's metadata (RFC 8414 §2).
 #[derive(Clone, Debug, Deserialize)]
 pub struct Metadata {
     pub issuer: String,
@@ -24,7 +25,7 @@ pub struct Metadata {
     pub device_authorization_endpoint: Option<Url>,
     /// RFC 7662.
     pub introspection_endpoint: Option<Url>,
-    /// The keys of what it signs (RFC 7517).
+    /// URL of the keys that verify its signatures (RFC 7517).
     pub jwks_uri: Option<Url>,
     #[serde(default)]
     pub token_endpoint_auth_methods_supported: Vec<String>,
@@ -34,8 +35,8 @@ pub struct Metadata {
 }
 
 impl Metadata {
-    /// How a client with a secret authenticates: as RFC 6749 §2.3.1 has it, unless the server speaks
-    /// the other way only.
+    /// Returns how a client with a secret authenticates: by HTTP Basic (RFC 6749 §2.3.1), unless
+    /// the server names `client_secret_post` but not `client_secret_basic`.
     pub fn token_auth(&self) -> TokenAuth {
         let supported = |method: &str| {
             self.token_endpoint_auth_methods_supported.iter().any(|known| known == method)
@@ -48,6 +49,7 @@ impl Metadata {
     }
 }
 
+/// Reason why an issuer's endpoints cannot be discovered.
 #[derive(Debug, thiserror::Error)]
 pub enum DiscoveryError {
     #[error("the issuer `{issuer}` could not be asked for its endpoints: {source}")]
@@ -61,7 +63,7 @@ pub enum DiscoveryError {
 }
 
 impl DiscoveryError {
-    /// How much a problem tells of what is wrong.
+    /// How much an error tells about its cause; [`discover()`] reports the one that tells the most.
     fn weight(&self) -> u8 {
         match self {
             Self::Missing { status: 404, .. } | Self::Unreachable { .. } => 0,
@@ -71,9 +73,9 @@ impl DiscoveryError {
         }
     }
 
-    /// Whether the issuer's document cannot be had at the moment, so that trying again may help. Any
-    /// other failure is one of the configuration: an address that is not called, another issuer, no
-    /// document.
+    /// Whether the issuer's document is unavailable only at the moment, so that trying again may
+    /// help. Any other failure is one of the configuration: an address that must not be called,
+    /// another issuer, no document.
     pub fn is_passing(&self) -> bool {
         match self {
             Self::Unreachable { source, .. } => {
@@ -84,9 +86,10 @@ impl DiscoveryError {
         }
     }
 
+    /// Returns what the operator can do about it.
     pub fn hint(&self) -> &'static str {
         match self {
-            // That the host is reached is known where its certificate was not accepted.
+            // A rejected certificate shows that the host is reached.
             Self::Unreachable { source, .. } => match (&source.phase, source.hint()) {
                 (Phase::Tls(_), Some(hint)) => hint,
                 _ => "check `issuer` in tools.toml and that the host can be reached",
@@ -104,17 +107,17 @@ impl DiscoveryError {
 /// Asks the issuer for its endpoints.
 ///
 /// # Errors
-/// See [`DiscoveryError`]. The document must name exactly the issuer that was asked (RFC 8414
-/// §3.3): otherwise one server could speak for another.
+/// [`DiscoveryError`] if there is no usable document. It must name exactly the issuer that was
+/// asked (RFC 8414 §3.3): otherwise one server could speak for another.
 pub async fn discover(net: &Net, issuer: &Url) -> Result<Metadata, DiscoveryError> {
     let mut problem = DiscoveryError::Missing { issuer: issuer.to_string(), status: 404 };
     for address in addresses(issuer) {
         match fetch(net, issuer, address).await {
             Ok(metadata) => return Ok(metadata),
-            // Servers answer addresses that they do not know with a page of their own as well as
-            // with a 404, so no answer at one address says anything about the next.
+            // Servers answer unknown addresses with a page of their own or with a 404, so no answer
+            // at one address says anything about the next.
             Err(other) if other.weight() > problem.weight() => problem = other,
-            // The same host: what is not reached at one address is not reached at the next.
+            // All addresses are on one host: if one is not reached, the next is not either.
             Err(unreachable @ DiscoveryError::Unreachable { .. }) => return Err(unreachable),
             Err(_) => {}
         }
@@ -161,8 +164,8 @@ fn check(metadata: &Metadata, issuer: &Url) -> Result<(), DiscoveryError> {
         metadata.jwks_uri.as_ref(),
     ];
     for endpoint in endpoints.into_iter().flatten() {
-        // On the issuer's own origin the operator's word for the issuer holds; anywhere else a
-        // document from outside must not make us, or the browser, speak in the clear.
+        // On the issuer's own origin the operator's configuration decides; on any other, a document
+        // from outside must not make us, or the browser, use plain HTTP.
         if endpoint.origin() != issuer.origin() && endpoint.scheme() != "https" {
             return unusable(format!("an endpoint at `{}` is not https", host(endpoint)));
         }
@@ -177,8 +180,8 @@ fn host(url: &Url) -> &str {
     url.host_str().unwrap_or_default()
 }
 
-/// Where the document may be: RFC 8414 puts the well-known part between host and path, OpenID
-/// Connect after the path.
+/// Candidate addresses of the document: RFC 8414 puts the well-known part between host and path,
+/// OpenID Connect after the path.
 fn addresses(issuer: &Url) -> Vec<Url> {
     let path = issuer.path().trim_end_matches('/');
     let mut places = vec![

@@ -1,7 +1,7 @@
-//! Our side of OAuth 2: we are a client, often of many authorization servers (RFC 9700).
+//! OAuth 2 client, often of many authorization servers (RFC 9700).
 //!
-//! The `oauth2` crate builds and reads the messages; this module speaks HTTP for it through
-//! [`Net`], makes every answer regular before the crate sees it, and turns its errors, which may
+//! The `oauth2` crate builds and reads the messages. This module sends them through [`Net`],
+//! normalizes every response before the crate sees it, and turns the crate's errors, which may
 //! quote a raw body, into [`TokenError`] at once.
 
 mod answer;
@@ -44,41 +44,44 @@ use crate::model::provider::TokenAuth;
 use crate::model::{Clock, Scopes, TokenSet};
 use crate::net::{self, Cidr, Net, Policy, Trust};
 
-/// A token response is a few kilobytes.
+/// Longest response body in bytes; a token response is a few kilobytes.
 const LARGEST: usize = 256 * 1024;
+/// Time limit for one request, including the response body.
 const TIME_LIMIT: Duration = Duration::from_secs(20);
 
-/// Talks to authorization servers.
+/// Client of authorization servers.
 #[derive(Clone)]
 pub struct OAuthClient {
     net: Net,
     clock: Clock,
 }
 
-/// What the browser is sent to the provider with.
+/// Parameters of the authorization request that the browser takes to the provider.
 pub struct AuthorizationRequest<'a> {
     pub endpoint: &'a Url,
     pub client_id: &'a str,
     pub redirect_uri: &'a str,
     pub state: &'a SecretString,
+    /// PKCE code verifier (RFC 7636); `None` sends no challenge.
     pub verifier: Option<&'a SecretString>,
     /// The scope parameter's name and its value, already joined.
     pub scope: (&'a str, String),
+    /// Further parameters of the query.
     pub params: &'a [(String, String)],
 }
 
-/// A token endpoint's success.
+/// Successful response of a token endpoint.
 #[derive(Debug)]
 pub struct Issued {
     pub tokens: TokenSet,
-    /// `None`: as asked for (RFC 6749 §5.1).
+    /// Granted scopes; `None` means those that were asked for (RFC 6749 §5.1).
     pub scopes: Option<Scopes>,
-    /// Unread (OpenID Connect Core §3.1.3.3). It says something to whoever signs people in, and
-    /// nothing to anybody else.
+    /// The ID token, unread (OpenID Connect Core §3.1.3.3). It matters only where users sign in
+    /// with it.
     pub id_token: Option<SecretString>,
 }
 
-/// How ending a grant at the provider went.
+/// Result of ending a grant at the provider.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Revoked {
     Yes,
@@ -90,10 +93,10 @@ pub enum Revoked {
     Unreachable,
 }
 
-/// The URL of an authorization request (RFC 6749 §4.1.1) with PKCE S256 (RFC 7636 §4.3).
+/// Returns the URL of an authorization request (RFC 6749 §4.1.1), with PKCE S256 (RFC 7636 §4.3).
 ///
 /// # Errors
-/// A redirect URI that is no URL, which the configuration has excluded.
+/// If the redirect URI is no URL, which the configuration has excluded.
 pub fn authorization_url(request: &AuthorizationRequest<'_>) -> Result<Url, url::ParseError> {
     let client = BasicClient::new(ClientId::new(request.client_id.to_owned()))
         .set_auth_uri(oauth2::AuthUrl::from_url(request.endpoint.clone()))
@@ -116,17 +119,19 @@ pub fn authorization_url(request: &AuthorizationRequest<'_>) -> Result<Url, url:
 }
 
 impl OAuthClient {
+    /// Creates a client that sends through `net` and dates tokens by `clock`.
     pub fn new(net: Net, clock: Clock) -> Self {
         Self { net, clock }
     }
 
-    /// The blocks of private addresses that learnt endpoints may have, as [`Self::allowing`] reads them.
+    /// Returns the blocks of private addresses that learnt endpoints may have, as
+    /// [`Self::allowing`] reads them.
     pub fn allowed_blocks(&self) -> Vec<String> {
         self.net.policy().allow_private.iter().map(ToString::to_string).collect()
     }
 
-    /// A client for endpoints that another process has learnt, by whose `tools.toml` they may have
-    /// addresses in these blocks.
+    /// Returns a client for endpoints that another process has learnt and whose `tools.toml` allows
+    /// them addresses in these blocks.
     #[must_use]
     pub fn allowing(&self, blocks: &[String]) -> Self {
         let allowed: Vec<Cidr> = blocks.iter().filter_map(|block| block.parse().ok()).collect();
@@ -137,12 +142,18 @@ impl OAuthClient {
     }
 
     /// Asks an issuer for its endpoints.
+    ///
+    /// # Errors
+    /// [`DiscoveryError`], as [`discover()`].
     pub async fn discover(&self, issuer: &Url) -> Result<Metadata, DiscoveryError> {
         discover(&self.net, issuer).await
     }
 
-    /// Exchanges a code for tokens (RFC 6749 §4.1.3). `redirect_uri` is the one of the
-    /// authorization request, byte for byte.
+    /// Exchanges a code for tokens (RFC 6749 §4.1.3). `redirect_uri` is that of the authorization
+    /// request, byte for byte.
+    ///
+    /// # Errors
+    /// [`TokenError`] if the request brings no token.
     pub async fn exchange(
         &self,
         client: &ClientRegistration,
@@ -163,8 +174,11 @@ impl OAuthClient {
         self.issued(request.request_async(&courier).await)
     }
 
-    /// Trades a refresh token for a new access token (RFC 6749 §6). Without a new refresh token in
-    /// the answer the one that was sent goes on.
+    /// Exchanges a refresh token for a new access token (RFC 6749 §6). If the response has no new
+    /// refresh token, the result holds the one that was sent.
+    ///
+    /// # Errors
+    /// [`TokenError`] if the request brings no token.
     pub async fn refresh(
         &self,
         client: &ClientRegistration,
@@ -205,7 +219,7 @@ impl OAuthClient {
     ) -> Result<Issued, TokenError> {
         let answer = answer.map_err(|error| match error {
             RequestTokenError::Request(error) => error,
-            // `Parse` carries the raw body; it ends here.
+            // `Parse` carries the raw body, which goes no further.
             RequestTokenError::ServerResponse(_)
             | RequestTokenError::Parse(..)
             | RequestTokenError::Other(_) => TokenError::Malformed("it is not a token response"),
@@ -241,7 +255,7 @@ impl OAuthClient {
         }
     }
 
-    /// Sends a token request of our own writing.
+    /// Sends a token request that the `oauth2` crate does not build.
     async fn ask<'a>(
         &self,
         client: &'a ClientRegistration,
@@ -258,13 +272,13 @@ impl OAuthClient {
     }
 }
 
-/// Carries the crate's messages to one of a client's endpoints.
+/// HTTP client for the crate's messages to one endpoint of an authorization server.
 struct Courier<'a> {
     net: &'a Net,
     clock: &'a Clock,
     client: &'a ClientRegistration,
     endpoint: &'a Url,
-    /// Whether a refresh token is sent: only then can the answer say that it has ended.
+    /// Whether a refresh token is sent: only then can the response say that it has ended.
     is_refresh: bool,
 }
 
@@ -278,7 +292,7 @@ impl<'c> oauth2::AsyncHttpClient<'c> for Courier<'_> {
 }
 
 impl Courier<'_> {
-    /// One POST to a token endpoint, its answer made regular.
+    /// Sends one POST to a token endpoint and normalizes the response.
     async fn post(&self, request: oauth2::HttpRequest) -> Result<oauth2::HttpResponse, TokenError> {
         let client = self.client;
         let (head, body) = request.into_parts();
@@ -290,7 +304,7 @@ impl Courier<'_> {
         if let (TokenAuth::Bearer, Some(secret)) = (client.token_auth, &client.client_secret) {
             message::authorize(&mut out, &message::bearer(secret))
                 .ok_or(TokenError::Malformed("the request cannot be written"))?;
-            // The secret says who we are; Stripe refuses a parameter that it does not expect.
+            // The secret identifies us; Stripe refuses a parameter that it does not expect.
             fields.retain(|(name, _)| name != "client_id");
         }
         message::set_fields(&mut out, client.token_body, &fields);
@@ -303,7 +317,7 @@ impl Courier<'_> {
             .map_err(|_| TokenError::Malformed("it could not be passed on"))
     }
 
-    /// Sends a token request, and makes its answer regular.
+    /// Sends a token request and normalizes the response.
     async fn carry(
         &self,
         request: reqwest::Request,
@@ -328,12 +342,12 @@ fn with_retry_after(error: TokenError, retry_after: Option<Duration>) -> TokenEr
     }
 }
 
-/// A token response with what OpenID Connect and providers add to it.
+/// A token response with the fields that OpenID Connect and providers add to it.
 type TokenResponse = oauth2::StandardTokenResponse<Extras, BasicTokenType>;
 
 #[derive(Debug, Serialize, Deserialize)]
 struct Extras {
-    /// Whatever it is: servers that nobody signs in with must not fail by it.
+    /// Any JSON: a malformed ID token must not fail a server that users do not sign in with.
     id_token: Option<serde_json::Value>,
     /// Seconds; see [`normalize`].
     refresh_token_expires_in: Option<u64>,

@@ -1,7 +1,8 @@
-//! Makes any token endpoint's answer into what RFC 6749 §5 describes.
+//! Turns any token endpoint's answer into the form that RFC 6749 §5 describes.
 //!
 //! Form-encoded bodies, errors with status 200, tokens inside another object, scopes as arrays,
-//! lifetimes as text or as a date: each was seen at a real provider. After this step there is one shape.
+//! lifetimes as text or as a date: each was seen at a real provider. After this step there is one
+//! form.
 
 use http::StatusCode;
 use serde_json::{Map, Value};
@@ -11,12 +12,13 @@ use super::error::TokenError;
 use crate::model::provider::{RefreshEnded, TokenResponseShape};
 use crate::model::{Scopes, Time};
 
-/// Longest token accepted: it must fit into a header.
+/// Longest token accepted, in bytes: it must fit into a header.
 const LONGEST_TOKEN: usize = 16 * 1024;
-/// Ten years, beyond which an `expires_in` is a mistake.
+/// Longest lifetime in seconds (ten years); a longer one is a mistake and is cut to it.
 const LONGEST_LIFE: f64 = 10.0 * 365.0 * 24.0 * 3600.0;
 
-/// A success body that satisfies RFC 6749 §5.1, as a JSON object; it was received at `now`.
+/// Returns a success body that satisfies RFC 6749 §5.1, as a JSON object. `now` is the time of
+/// receipt.
 pub(super) fn normalize(
     status: StatusCode,
     body: &[u8],
@@ -29,8 +31,8 @@ pub(super) fn normalize(
     tidy(person_s(success(status, body)?, shape)?, now)
 }
 
-/// Whether the answer to a refresh is what the provider is known to say of one that has ended. Never
-/// so with a status that says nothing about the grant.
+/// Whether the answer to a refresh says, in this provider's known words, that the refresh token has
+/// ended. Never true for a status that says nothing about the grant.
 fn is_said(said: &RefreshEnded, status: StatusCode, body: &[u8]) -> bool {
     let is_about_the_grant =
         status.is_success() || (status.is_client_error() && !matches!(status.as_u16(), 408 | 429));
@@ -53,7 +55,7 @@ fn is_said(said: &RefreshEnded, status: StatusCode, body: &[u8]) -> bool {
         })
 }
 
-/// Whether some text in `value` contains `words`, which are in lower case.
+/// Whether a text in `value` contains `words`, which are in lower case.
 fn says(value: &Value, words: &str) -> bool {
     match value {
         Value::String(text) => text.to_lowercase().contains(words),
@@ -63,9 +65,9 @@ fn says(value: &Value, words: &str) -> bool {
     }
 }
 
-/// The object of a body that is no error, whatever the status says of it.
+/// Returns the body's object unless the status or the object is an error.
 pub(super) fn success(status: StatusCode, body: &[u8]) -> Result<Map<String, Value>, TokenError> {
-    // A server in trouble may well send half a token response along; its status is what counts.
+    // A server in trouble may send half a token response along; its status decides.
     if status.is_server_error() || matches!(status.as_u16(), 408 | 429) || status.is_redirection() {
         return Err(refused(status));
     }
@@ -89,8 +91,8 @@ fn refused(status: StatusCode) -> TokenError {
     TokenError::Status { status: status.as_u16(), retry_after: None }
 }
 
-/// The part of an answer that is about the person. Slack puts the bot's tokens around it: where the
-/// part has none of its own, those must not be taken for them.
+/// Returns the part of an answer that is about the user. Slack puts the bot's tokens around it;
+/// they must not be taken for the user's if that part has none.
 fn person_s(
     mut answer: Map<String, Value>,
     shape: &TokenResponseShape,
@@ -113,7 +115,8 @@ fn object(body: &[u8]) -> Option<Map<String, Value>> {
     if text.starts_with('{') {
         return serde_json::from_str(text).ok();
     }
-    // RFC 6749 wants JSON; GitHub without `Accept` and a few others send a form, under any type.
+    // RFC 6749 requires JSON; GitHub without `Accept` and a few others send a form, with any
+    // Content-Type.
     let is_form = text.contains('=') && !text.contains(['<', ' ', '\n']);
     is_form.then(|| {
         form_urlencoded::parse(text.as_bytes())
@@ -130,8 +133,8 @@ fn describe(body: &[u8]) -> &'static str {
     }
 }
 
-/// The `error` of an answer, wherever it stands, reduced to a code: characters that RFC 6749 §5.2
-/// allows, so that nothing else gets from here into a log or a page.
+/// Returns the error code of an answer, reduced to characters that RFC 6749 §5.2 allows, so that no
+/// other text gets from here into a log or a page.
 fn error_code(answer: &Map<String, Value>) -> Option<String> {
     let failed = answer.get("ok") == Some(&Value::Bool(false));
     let code = match answer.get("error") {
@@ -152,8 +155,8 @@ fn error_code(answer: &Map<String, Value>) -> Option<String> {
 
 fn tidy(mut answer: Map<String, Value>, now: Time) -> Result<Map<String, Value>, TokenError> {
     check_token(answer.get("access_token").ok_or(TokenError::Tokenless)?)?;
-    // RFC 6749 §6: no new refresh token means that the old one goes on. One that cannot be sent is
-    // none: the access token beside it is good, and the old refresh token may be spent by now.
+    // RFC 6749 §6: without a new refresh token the old one stays in use. One that cannot be sent is
+    // dropped: the access token beside it is good, and the old refresh token may be spent by now.
     if answer.get("refresh_token").is_none_or(|token| check_token(token).is_err()) {
         answer.remove("refresh_token");
     }
@@ -180,8 +183,8 @@ fn tidy(mut answer: Map<String, Value>, now: Time) -> Result<Map<String, Value>,
     Ok(answer)
 }
 
-/// A token goes into a header: visible ASCII only (RFC 6750 §2.1), so that no line break can add
-/// a header of its own.
+/// Checks that a token fits into a header: visible ASCII only (RFC 6750 §2.1), so that no line
+/// break can add a header of its own.
 fn check_token(token: &Value) -> Result<(), TokenError> {
     let token = token.as_str().ok_or(TokenError::Malformed("its token is not a text"))?;
     if token.is_empty() {
@@ -196,8 +199,8 @@ fn check_token(token: &Value) -> Result<(), TokenError> {
     Ok(())
 }
 
-/// Whole seconds; `None` for what says nothing: absent, null, zero, negative or unreadable. Such a
-/// token is used until it is refused.
+/// Returns whole seconds; `None` for null, zero, negative or unreadable values. A token without a
+/// lifetime is used until it is refused.
 pub(super) fn seconds(value: &Value) -> Option<u64> {
     let seconds = match value {
         Value::Number(number) => number.as_f64()?,
@@ -215,12 +218,12 @@ pub(super) fn seconds(value: &Value) -> Option<u64> {
     Some(seconds.min(LONGEST_LIFE) as u64)
 }
 
-/// What the life of a refresh token is called after this step.
+/// Field that holds the lifetime of a refresh token after this step.
 const REFRESH_LIFE: &str = "refresh_token_expires_in";
 
-/// Whole seconds until the refresh token ends, by whichever name: Google, Salesforce and Zendesk say
-/// `refresh_token_expires_in`, `QuickBooks` puts `x_` before it, Keycloak says `refresh_expires_in`
-/// (0: never), Square `refresh_token_expires_at`.
+/// Returns whole seconds until the refresh token ends, from any known field: Google, Salesforce and
+/// Zendesk say `refresh_token_expires_in`, `QuickBooks` puts `x_` before it, Keycloak says
+/// `refresh_expires_in` (0: never), Square `refresh_token_expires_at`.
 fn refresh_life(answer: &mut Map<String, Value>, now: Time) -> Option<u64> {
     let lives = [REFRESH_LIFE, "x_refresh_token_expires_in", "refresh_expires_in"]
         .map(|name| answer.remove(name).as_ref().and_then(seconds));
@@ -228,8 +231,8 @@ fn refresh_life(answer: &mut Map<String, Value>, now: Time) -> Option<u64> {
     lives.into_iter().flatten().next().or_else(|| until(&end?, now))
 }
 
-/// Whole seconds from `now` to the end of a life: an RFC 3339 date (Square), or seconds since the
-/// Unix epoch (Strava).
+/// Returns whole seconds from `now` to `end`: an RFC 3339 date (Square), or seconds since the Unix
+/// epoch (Strava).
 fn until(end: &Value, now: Time) -> Option<u64> {
     let end = match end {
         Value::Number(seconds) => seconds.as_i64()?.checked_mul(1000)?,
@@ -239,9 +242,9 @@ fn until(end: &Value, now: Time) -> Option<u64> {
     seconds(&Value::from(end.saturating_sub(now.millis()) / 1000))
 }
 
-/// The scopes of an answer, a space between them. `None` for what names none: RFC 6749 §3.3 has no
-/// empty `scope`, and GitHub Apps, whose tokens have no scopes, send one. It is no statement, and
-/// then the scopes are those that were asked for (§5.1).
+/// Returns the scopes of an answer, joined by spaces; `None` if it names none. RFC 6749 §3.3 has no
+/// empty `scope`, and GitHub Apps, whose tokens have no scopes, send one. It says nothing, so the
+/// scopes are those that were asked for (§5.1).
 fn scope_text(scope: &Value) -> Option<String> {
     let scopes = match scope {
         Value::String(text) => Scopes::parse(text),

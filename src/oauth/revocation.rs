@@ -1,4 +1,4 @@
-//! Ending a grant at the provider: RFC 7009, or the provider's own way.
+//! Ends a grant at the provider: RFC 7009, or the provider's own way.
 
 use reqwest::{Method, Request};
 use secrecy::{ExposeSecret, SecretString};
@@ -10,14 +10,14 @@ use crate::model::TokenSet;
 use crate::model::authorization::ClientRegistration;
 use crate::model::provider::{Revocation, RevocationRequest};
 
-/// The request that ends a grant; `None` where it cannot be written, e.g. for want of a secret.
+/// Builds the request that ends a grant; `None` if it cannot be written, e.g. without a secret.
 pub(super) fn request(
     client: &ClientRegistration,
     revocation: &Revocation,
     tokens: &TokenSet,
 ) -> Option<Request> {
     let mut request = match revocation {
-        // Ending the refresh token ends what came of it (RFC 7009 §2.1).
+        // Revoking the refresh token also ends the tokens made from it (RFC 7009 §2.1).
         Revocation::Rfc7009(url) => {
             rfc7009(client, url, tokens.refresh.as_ref().unwrap_or(&tokens.access))?
         }
@@ -44,8 +44,8 @@ pub(super) fn request(
     Some(request)
 }
 
-/// A provider's own request, its placeholders filled. Values only: no text of ours becomes a name, a
-/// URL or a second header.
+/// Fills in the placeholders of a provider's own request. Values only: no text of ours becomes a
+/// name, a URL or a second header.
 fn as_written(
     client: &ClientRegistration,
     written: &RevocationRequest,
@@ -72,7 +72,7 @@ fn as_written(
     Some(request)
 }
 
-/// The access token authorizes its own end.
+/// Builds a request that the access token itself authorizes.
 fn by_itself(method: Method, url: &Url, tokens: &TokenSet) -> Option<Request> {
     let mut request = Request::new(method, url.clone());
     authorize(&mut request, &bearer(&tokens.access))?;

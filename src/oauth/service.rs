@@ -1,4 +1,4 @@
-//! Grants of the server's own, for which nobody is asked.
+//! Grants of the server itself, which need no consent of a user.
 
 use secrecy::ExposeSecret as _;
 
@@ -10,6 +10,9 @@ const JWT_BEARER: &str = "urn:ietf:params:oauth:grant-type:jwt-bearer";
 
 impl OAuthClient {
     /// Gets a token for our own client credentials (RFC 6749 §4.4).
+    ///
+    /// # Errors
+    /// [`TokenError`] if the request brings no token.
     pub async fn client_credentials(
         &self,
         client: &ClientRegistration,
@@ -20,8 +23,11 @@ impl OAuthClient {
         self.own(client, fields, &scope).await
     }
 
-    /// Gets a token for an assertion that we sign (RFC 7523 §2.1). The client authenticates itself
-    /// if it is one; an empty client id means that only the assertion speaks.
+    /// Gets a token for an assertion that we sign (RFC 7523 §2.1). A client with an id also
+    /// authenticates itself; with an empty id, only the assertion does.
+    ///
+    /// # Errors
+    /// [`TokenError`] if the assertion cannot be signed or the request brings no token.
     pub async fn jwt_bearer(
         &self,
         client: &ClientRegistration,
@@ -44,7 +50,8 @@ impl OAuthClient {
             fields.push(("scope", scope));
         }
         let mut issued = self.ask(client, fields).await?;
-        // Where there is one against RFC 6749 §4.4.3: the credentials themselves are the better one.
+        // A server may send a refresh token against RFC 6749 §4.4.3; the credentials themselves are
+        // better.
         issued.tokens.refresh = None;
         Ok(issued)
     }

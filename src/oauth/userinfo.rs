@@ -1,4 +1,4 @@
-//! Claims that an issuer gives for an access token instead of writing them into the ID token.
+//! Claims that an issuer gives for an access token instead of in the ID token.
 
 use secrecy::SecretString;
 use serde_json::{Map, Value};
@@ -9,11 +9,11 @@ use super::{OAuthClient, TIME_LIMIT, TokenError, message};
 use crate::net::Trust;
 
 impl OAuthClient {
-    /// Asks for the person's claims (OpenID Connect Core §5.3). `endpoint` stands beside an issuer
-    /// that the operator wrote: it is given the token.
+    /// Asks for the user's claims (OpenID Connect Core §5.3). `endpoint` must be that of an issuer
+    /// which the operator configured: it gets the token.
     ///
     /// # Errors
-    /// [`TokenError`]
+    /// [`TokenError`] if the request fails or the response is no JSON object.
     pub async fn userinfo(
         &self,
         endpoint: &Url,

@@ -1,8 +1,8 @@
-//! The catalogue of tools that are served: by name in constant time, in one order, each with the
-//! schema and the hints that hosts are shown.
+//! The catalogue of served tools: found by name in constant time, listed in one order, each with
+//! the schema and the hints that hosts see.
 //!
-//! Schemas are made when they are first asked for: a call to one of ten thousand tools costs what
-//! it costs with ten.
+//! Schemas are built at first use, so a call to one of ten thousand tools costs the same as to one
+//! of ten.
 
 mod accept;
 mod schema;
@@ -26,14 +26,14 @@ pub struct Registry {
     by_name: HashMap<ToolName, usize>,
 }
 
-/// A tool, and what clients see of it.
+/// A tool and its schema for clients.
 #[derive(Debug)]
 pub struct Entry {
     tool: Tool,
     schema: OnceLock<Arc<Map<String, Value>>>,
 }
 
-/// No tool has this name.
+/// No tool of this name exists for the caller.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("there is no tool of that name{}", nearest.as_ref().map(|name| format!(", did you mean `{name}`?")).unwrap_or_default())]
 pub struct UnknownTool {
@@ -42,7 +42,8 @@ pub struct UnknownTool {
 }
 
 impl Registry {
-    /// Names are unique by configuration; of two tools with one name the first stays.
+    /// Creates a registry. Configuration makes names unique; of two tools with one name, the first
+    /// stays.
     pub fn new(mut tools: Vec<Tool>) -> Self {
         tools.sort_by(|a, b| a.name.cmp(&b.name));
         tools.dedup_by(|later, earlier| later.name == earlier.name);
@@ -52,10 +53,10 @@ impl Registry {
         Self { entries, by_name }
     }
 
-    /// A tool, for somebody who may use it: to anybody else there is none of that name.
+    /// Returns a tool that `principal` may use. For other principals, the name does not exist.
     ///
     /// # Errors
-    /// [`UnknownTool`], with the most similar name that they may know.
+    /// [`UnknownTool`], with the most similar name among the tools that `principal` may use.
     pub fn get(&self, name: &str, principal: &Principal) -> Result<&Entry, UnknownTool> {
         self.by_name
             .get(name)
@@ -69,13 +70,13 @@ impl Registry {
         &self.entries
     }
 
-    /// All tools that this person may use, sorted by name: clients keep what they were listed in
-    /// their prompt caches.
+    /// All tools that this user may use, sorted by name: clients keep the list in their prompt
+    /// caches.
     pub fn entries_for<'a>(&'a self, principal: &'a Principal) -> impl Iterator<Item = &'a Entry> {
         self.entries.iter().filter(|entry| entry.tool.admits(principal))
     }
 
-    /// All scopes that this person's tools need of a provider; `None` if no tool of theirs uses it.
+    /// All scopes of a provider that this user's tools need; `None` if none of these tools uses it.
     pub fn scopes_for(&self, principal: &Principal, provider: &ProviderId) -> Option<Scopes> {
         self.entries_for(principal)
             .filter(|entry| entry.tool.provider.as_ref() == Some(provider))
@@ -83,7 +84,7 @@ impl Registry {
             .reduce(|all, scopes| all.union(&scopes))
     }
 
-    /// Whether everybody may use all of them.
+    /// Whether every user may use all tools.
     pub fn is_for_everybody(&self) -> bool {
         self.entries.iter().all(|entry| entry.tool.allow.is_none())
     }
@@ -95,8 +96,8 @@ impl Registry {
     }
 }
 
-/// Whether `name` is `own` behind the prefix that a host shows it with, such as
-/// `mcp__countersign__` or `functions.`.
+/// Whether `name` is `own` behind a prefix that a host adds, such as `mcp__countersign__` or
+/// `functions.`.
 fn is_prefixed(name: &str, own: &str) -> bool {
     name.len().checked_sub(own.len()).is_some_and(|at| {
         let split = name.split_at_checked(at);
@@ -107,15 +108,17 @@ fn is_prefixed(name: &str, own: &str) -> bool {
 }
 
 impl Entry {
+    /// The tool as configured.
     pub fn tool(&self) -> &Tool {
         &self.tool
     }
 
-    /// JSON Schema of the arguments; made once.
+    /// JSON Schema of the arguments; built once.
     pub fn schema(&self) -> &Arc<Map<String, Value>> {
         self.schema.get_or_init(|| Arc::new(input_schema(&self.tool)))
     }
 
+    /// The tool's annotation hints for hosts.
     pub fn hints(&self) -> Hints {
         hints(&self.tool)
     }

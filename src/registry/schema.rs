@@ -1,18 +1,18 @@
-//! What hosts are shown of a tool: a schema of its arguments and hints of what it does.
+//! The parts of a tool that hosts see: the schema of its arguments, and hints on its effect.
 //!
 //! The schema keeps to the subset that every host and model API accepts: an object at the root with
-//! `additionalProperties: false`, single types, enumerations of texts, `description`, `default`,
-//! `minimum`, `maximum`, `items`. No `$ref`, no combinators, no `format`, `pattern` or lengths: one
-//! host or another rejects the whole list of tools over each of these. Limits on lengths are
-//! checked all the same ([`super::accept()`]) and put into words here.
+//! `additionalProperties: false`, single types, enumerations of strings, `description`, `default`,
+//! `minimum`, `maximum`, `items`. It has no `$ref`, combinators, `format`, `pattern` or lengths:
+//! for each of these, some host rejects the whole list of tools. Length limits are still checked
+//! ([`super::accept()`]), and are described in words here.
 
 use serde_json::{Map, Number, Value, json};
 
 use crate::model::Tool;
 use crate::model::tool::{ACCOUNT, Effect, Item, Kind, Param};
 
-/// The annotation hints of MCP. A host that sees none assumes the worst (`destructiveHint` is true
-/// when absent), so all four are always given.
+/// The annotation hints of MCP. If a hint is missing, a host assumes the worst (`destructiveHint`
+/// is true when absent), so all four are always given.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[expect(clippy::struct_excessive_bools, reason = "MCP's ToolAnnotations has these four")]
 pub struct Hints {
@@ -23,7 +23,8 @@ pub struct Hints {
     pub open_world: bool,
 }
 
-/// Hints, from the tool's effect. Every tool here talks to a service outside, hence `open_world`.
+/// Returns the hints that follow from a tool's effect. Every tool here calls an outside service,
+/// hence `open_world`.
 pub fn hints(tool: &Tool) -> Hints {
     Hints {
         title: tool.title.clone(),
@@ -34,7 +35,7 @@ pub fn hints(tool: &Tool) -> Hints {
     }
 }
 
-/// `{"type": "object", "properties": …, "required": […], "additionalProperties": false}`
+/// Returns `{"type": "object", "properties": …, "required": […], "additionalProperties": false}`.
 pub fn input_schema(tool: &Tool) -> Map<String, Value> {
     let mut properties = Map::with_capacity(tool.params.len());
     for param in &tool.params {
@@ -60,8 +61,8 @@ pub fn input_schema(tool: &Tool) -> Map<String, Value> {
     schema
 }
 
-/// Which of the person's accounts to act with. The accounts themselves are not listed: the list of
-/// tools must not change because somebody connects one.
+/// Parameter for the user's account to act with. It does not list the accounts: the list of tools
+/// must not change when a user connects one.
 pub(super) fn account() -> Param {
     Param {
         name: ACCOUNT.into(),
@@ -129,7 +130,7 @@ pub(super) fn item_name(item: Item) -> &'static str {
     }
 }
 
-/// The description, with limits on lengths in words.
+/// Returns the description, with length limits in words.
 fn description(param: &Param) -> Option<String> {
     let unit = match param.kind {
         Kind::String => "characters",
@@ -150,7 +151,7 @@ fn description(param: &Param) -> Option<String> {
     })
 }
 
-/// `10`, not `10.0`, where a bound is whole.
+/// Converts a bound: a whole number becomes `10`, not `10.0`.
 #[expect(clippy::cast_possible_truncation, reason = "only within the range of exact integers")]
 pub(super) fn number(bound: f64) -> Option<Value> {
     const EXACT: f64 = 9_007_199_254_740_992.0;

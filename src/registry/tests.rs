@@ -279,7 +279,7 @@ fn oversized_arguments_are_refused() {
         deep = json!({"a": deep});
     }
     assert!(accepted(object(), &json!({"x": deep})).expect_err("deep").contains("64 levels"));
-    // The same, hidden in a text.
+    // An object hidden in a string.
     assert!(accepted(object(), &json!({"x": deep.to_string()})).is_err());
 }
 

@@ -1,11 +1,11 @@
-//! Which processes live: each that is asked about holds the lock of a file of its own.
+//! Process liveness: each process that others may ask about holds the lock of a file of its own.
 //!
 //! ```text
 //! <data>/alive/<instance>    locked for as long as that process lives
 //! ```
 //!
-//! A lock ends with its process, however that ends, and no process can be taken for another one
-//! that had its number before.
+//! The operating system releases the lock when the process ends, however it ends. The file name is
+//! random, so a new process with a reused process id is not taken for the old one.
 
 use std::fs::{self, File};
 use std::io;
@@ -17,14 +17,15 @@ use super::folder;
 use crate::model::InstanceId;
 use crate::model::secret;
 
-/// A file is made under such a name, and gets its own when it is locked: a name that can be asked
-/// about is never free while its process lives.
+/// Prefix of a file's name before it is locked. The file is then renamed, so a name that others can
+/// ask about stays locked while its process lives.
 const DRAFT: &str = "new-";
 
-/// Whoever clears away what is left of others may take a draft that is not locked yet.
+/// Attempts to create the file before [`Alive::begin`] fails. Another process's cleanup may delete
+/// a draft that is not locked yet.
 const TRIES: u32 = 8;
 
-/// This process's own file.
+/// The locked file of this process.
 #[derive(Debug)]
 pub(super) struct Alive {
     id: InstanceId,
@@ -33,12 +34,12 @@ pub(super) struct Alive {
 }
 
 impl Alive {
-    /// Makes the file, and clears away those of processes that are gone.
+    /// Creates the file, and deletes the files of processes that have ended.
     pub(super) fn begin(data: &Path) -> io::Result<Self> {
         let folder = data.join("alive");
         folder::create_private(&folder)?;
         for entry in fs::read_dir(&folder)?.flatten() {
-            // Whatever cannot be cleared away now can be another time.
+            // A later start can delete what cannot be deleted now.
             let _ = clear(&entry.path());
         }
         let mut failed = io::Error::from(io::ErrorKind::NotFound);
@@ -72,7 +73,7 @@ impl Drop for Alive {
     }
 }
 
-/// Whether that process lives, stopped ones included. One that does not leaves nothing behind.
+/// Whether that process exists, suspended or not. Deletes the file of a process that has ended.
 pub(super) fn is_alive(data: &Path, id: &InstanceId) -> io::Result<bool> {
     let is_name = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit();
     if id.as_str().is_empty() || !id.as_str().chars().all(is_name) {
@@ -81,14 +82,14 @@ pub(super) fn is_alive(data: &Path, id: &InstanceId) -> io::Result<bool> {
     clear(&data.join("alive").join(id.as_str())).map(|is_gone| !is_gone)
 }
 
-/// Deletes the file of a process that is gone, and says whether it is.
+/// Deletes the file of a process that has ended, and returns whether it has ended.
 fn clear(path: &Path) -> io::Result<bool> {
     let file = match File::options().write(true).open(path) {
         Ok(file) => file,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(true),
         Err(error) => return Err(error),
     };
-    // Shared, so that two who ask at once do not take each other for it.
+    // Shared, so that two processes that ask at once do not take each other for the file's owner.
     match file.try_lock_shared() {
         Ok(()) => {}
         Err(fs::TryLockError::WouldBlock) => return Ok(false),

@@ -1,4 +1,4 @@
-//! A store in one file, still sealed: to back it up, to move it, to outlive its backend.
+//! A store exported to one file, still sealed: for a backup, a move, or a change of backend.
 //!
 //! ```text
 //! {"format":"countersign store","version":1,"store":"…","exported_at":"2026-11-21T09:30:00Z"}
@@ -7,11 +7,11 @@
 //! {"records":2,"sha256":"<of all lines before this one, in hex>"}
 //! ```
 //!
-//! The key ring travels along as the record `ring`, so the master key of the store opens the copy. The
-//! other records come in order of keys; the ring comes last, or among them in an archive of an earlier
-//! version.
+//! The key ring is included as the record `ring`, so the store's master key opens the copy. The
+//! other records are in key order. The ring comes last, or among them if an earlier version wrote
+//! the archive.
 //!
-//! Written and read record by record: no more than one is in memory.
+//! Archives are written and read record by record, so that only one record is in memory.
 
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, Read, Seek, Write};
@@ -29,21 +29,24 @@ use crate::model::time::utc;
 
 const FORMAT: &str = "countersign store";
 const VERSION: u32 = 1;
-/// A record has some kilobytes.
+/// Maximum bytes of a line; a longer line counts as cut off. A record has some kilobytes.
 const LONGEST_LINE: u64 = 16 << 20;
 
-/// An archive that was read to its end once and is whole.
+/// An archive that has been read to its end once and found complete.
 #[derive(Debug)]
 pub struct Archive<S> {
+    /// Id of the exported store.
     pub store: String,
+    /// UTC, e.g. `2026-11-21T09:30:00Z`.
     pub exported_at: String,
     source: S,
     ring: Sealed,
-    /// With the ring.
+    /// Number of records, including the ring.
     records: usize,
     digest: String,
 }
 
+/// Failure to read or write an archive.
 #[derive(Debug, thiserror::Error)]
 pub enum ArchiveError {
     #[error("this is no export of a store")]
@@ -61,6 +64,7 @@ pub enum ArchiveError {
 }
 
 impl ArchiveError {
+    /// Returns what the user can do about this error.
     pub fn hint(&self) -> &'static str {
         match self {
             Self::Foreign => "give a file that `countersign store export` wrote",
@@ -84,7 +88,7 @@ struct Head {
     exported_at: String,
 }
 
-/// What of the head no version may change.
+/// Part of the head that stays the same in every version.
 #[derive(Deserialize)]
 struct Claim {
     format: String,
@@ -120,14 +124,15 @@ impl<W: Write> Writer<W> {
         Ok(writer)
     }
 
-    /// In order of keys, and the ring last.
+    /// Adds a record. The caller passes the records in key order, and the ring last.
     pub(super) fn put(&mut self, key: &Key, sealed: &Sealed) -> io::Result<()> {
         self.records += 1;
         let sealed = STANDARD.encode(sealed.as_bytes());
         self.line(&Line { key: key.as_str().into(), sealed })
     }
 
-    /// Without this line the archive is cut off. Returns the number of records.
+    /// Writes the last line, without which the archive counts as cut off. Returns the number of
+    /// records.
     pub(super) fn finish(mut self) -> io::Result<usize> {
         let tail = Tail { records: self.records, sha256: hex(self.digest.clone()) };
         self.line(&tail)?;
@@ -144,13 +149,19 @@ impl<W: Write> Writer<W> {
 }
 
 impl Archive<File> {
-    /// Reads an archive to its end. It is copied into a private file first: an import goes over the
-    /// records more than once, and what it undoes must be what it did, whatever becomes of `path`.
+    /// Reads an archive to its end. Copies it into a private file first: an import reads the
+    /// records more than once, and must undo exactly what it did even if `path` changes.
+    ///
+    /// # Errors
+    /// [`ArchiveError`] if the file cannot be read or copied, or is not a complete archive.
     pub fn open(path: &Path) -> Result<Self, ArchiveError> {
         Self::receive(File::open(path)?)
     }
 
-    /// As [`Self::open`], from standard input.
+    /// Like [`Self::open`], but reads from a stream such as standard input.
+    ///
+    /// # Errors
+    /// As [`Self::open`].
     pub fn receive(mut from: impl Read) -> Result<Self, ArchiveError> {
         let mut copy = private_file::scratch()?;
         io::copy(&mut from, &mut copy)?;
@@ -159,7 +170,7 @@ impl Archive<File> {
 }
 
 impl<S: Read + Seek> Archive<S> {
-    /// Reads all of it, or fails.
+    /// Reads the whole archive, or fails.
     pub(super) fn read(mut source: S) -> Result<Self, ArchiveError> {
         let mut reader = Reader::begin(&mut source)?;
         let mut ring = None;
@@ -178,23 +189,24 @@ impl<S: Read + Seek> Archive<S> {
         &self.ring
     }
 
-    /// The number of records, without the ring.
+    /// Number of records without the ring.
     pub fn len(&self) -> usize {
         self.records.saturating_sub(1)
     }
 
+    /// Whether the archive holds no record besides the ring.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
 
-    /// The records without the ring, in order of keys.
+    /// Returns the records without the ring, in key order.
     pub(super) fn records(&mut self) -> Result<Records<'_, S>, ArchiveError> {
         let reader = Reader::begin(&mut self.source)?;
         Ok(Records { reader, digest: &self.digest, is_over: false })
     }
 }
 
-/// The records of an archive without the ring, in order of keys.
+/// The records of an archive without the ring, in key order.
 pub(super) struct Records<'a, S> {
     reader: Reader<'a, S>,
     digest: &'a str,
@@ -202,8 +214,10 @@ pub(super) struct Records<'a, S> {
 }
 
 impl<S: Read> Records<'_, S> {
+    /// Returns the next record; `None` at the end.
+    ///
     /// # Errors
-    /// [`ArchiveError::Changed`] at the end, if it is not the archive that was read before.
+    /// [`ArchiveError::Changed`] at the end, if the content differs from what was read before.
     pub(super) fn next(&mut self) -> Result<Option<(Key, Sealed)>, ArchiveError> {
         while !self.is_over {
             match self.reader.next()? {
@@ -250,7 +264,7 @@ impl<'a, S: Read> Reader<'a, S> {
         Ok(Self { from, head, digest, lines: 1, records: 0, last: None, has_ring: false })
     }
 
-    /// The next record; `None` at the end of a whole archive.
+    /// Returns the next record; `None` at the end of a complete archive.
     fn next(&mut self) -> Result<Option<(Key, Sealed)>, ArchiveError> {
         let Some(line) = next_line(&mut self.from)? else {
             return Err(ArchiveError::CutOff { lines: self.lines });
@@ -273,7 +287,7 @@ impl<'a, S: Read> Reader<'a, S> {
         let line: Line = serde_json::from_slice(&line).map_err(|_| damaged())?;
         let sealed = STANDARD.decode(line.sealed).map_err(|_| damaged())?;
         let key = Key::new(line.key);
-        // No key twice: the ring once, and the others in order.
+        // Refuse a repeated key: the ring occurs once, and the other keys are in strict order.
         let is_twice = if key.as_str() == ring::PLACE {
             std::mem::replace(&mut self.has_ring, true)
         } else {

@@ -1,4 +1,4 @@
-//! The port to whatever keeps bytes: a key-value world with one atomic step.
+//! The interface to a key-value store of sealed bytes, with one atomic operation.
 
 use std::fmt;
 use std::sync::Arc;
@@ -8,10 +8,10 @@ use futures_util::future::BoxFuture;
 use super::StoreError;
 use super::peer::{LONGEST_FRAME, PeerError};
 
-/// A record's full name, e.g. `grant/<user hash>/github/<binding>/default`.
+/// Full key of a record, e.g. `grant/<user hash>/github/<binding>/default`.
 ///
-/// It is also the associated data of the record's seal, so it never holds more than it may show:
-/// user ids, tickets and states occur in it as keyed hashes only.
+/// It is also the associated data of the record's seal and is stored in clear: user ids, tickets
+/// and states occur in it only as keyed hashes.
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]
 pub struct Key(String);
 
@@ -25,21 +25,24 @@ impl Key {
         Self::new(path.to_owned())
     }
 
+    /// Returns the key as text.
     pub fn as_str(&self) -> &str {
         &self.0
     }
 
+    /// Returns the key as bytes.
     pub fn as_bytes(&self) -> &[u8] {
         self.0.as_bytes()
     }
 }
 
-/// A sealed record. Only [`super::seal`] makes one from plaintext, so no backend can be handed any.
+/// A sealed record. Only [`super::seal`] makes one from plaintext, so no backend can receive
+/// plaintext.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Sealed(Vec<u8>);
 
 impl Sealed {
-    /// Stands in a [`Page`] for a record above [`MAX_RECORD_BYTES`]. It opens with no key.
+    /// Placeholder in a [`Page`] for a record above [`MAX_RECORD_BYTES`]; no key opens it.
     pub(super) fn left_out() -> Self {
         Self(Vec::new())
     }
@@ -48,11 +51,12 @@ impl Sealed {
         self.0.is_empty()
     }
 
-    /// For backends, which get back what they were given, and for the seal.
+    /// Wraps bytes that are sealed already, for the backends and the seal.
     pub(super) fn from_stored(bytes: Vec<u8>) -> Self {
         Self(bytes)
     }
 
+    /// Returns the sealed bytes.
     pub fn as_bytes(&self) -> &[u8] {
         &self.0
     }
@@ -64,25 +68,26 @@ impl fmt::Debug for Sealed {
     }
 }
 
-/// Bytes of a sealed record. A swap names two of them, and a peer must be able to send it in one frame. A
-/// larger record is not written; one that an earlier version has written is left out of pages.
+/// Maximum bytes of a sealed record. A swap carries two records, and a peer must be able to send it
+/// in one frame. A larger record is refused with [`BackendError::TooLarge`]; one that an earlier
+/// version wrote is left out of pages.
 pub(super) const MAX_RECORD_BYTES: usize = LONGEST_FRAME / 2 - (64 << 10);
 
-/// Bytes of keys and sealed records in a page.
+/// Maximum bytes of keys and sealed records in a page; only the first record may exceed it.
 pub(super) const PAGE_BYTES: usize = 256 << 10;
 
-/// Some of the records under a prefix. Memory is bounded by a page, however many records there are.
+/// A part of the records under a prefix, so that memory does not grow with their number.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Page {
-    /// In order of keys. A record above [`MAX_RECORD_BYTES`] is [`Sealed::left_out`], so that it does not
-    /// keep a peer from those beside it.
+    /// In key order. [`Sealed::left_out`] replaces a record above [`MAX_RECORD_BYTES`], so that a
+    /// peer still gets the other records.
     pub records: Vec<(Key, Sealed)>,
-    /// No record follows. Otherwise `records` is not empty.
+    /// Whether no record follows. If false, `records` is not empty.
     pub is_last: bool,
 }
 
 impl Page {
-    /// Takes records up to [`PAGE_BYTES`], and the first one whatever its size.
+    /// Fills a page up to [`PAGE_BYTES`]; takes the first record at any size.
     ///
     /// # Errors
     /// The first error of a record.
@@ -105,31 +110,38 @@ impl Page {
     }
 }
 
-/// What every store of bytes promises; `contract.rs` is the same in executable form.
+/// Contract of every backend; `contract.rs` tests it.
 ///
-/// 1. Of racing swaps from the same `old` at most one returns true.
-/// 2. A swap that returned true survives `kill -9` of the process that asked.
-/// 3. A page holds what every swap left that returned before it was asked for. So a walk from page to
-///    page meets each record that is there all the while, once; one that is written or deleted
-///    meanwhile it may meet or not.
+/// 1. At most one of several concurrent swaps from the same `old` returns true.
+/// 2. A swap that returned true survives `kill -9` of the process that requested it.
+/// 3. A page reflects every swap that returned before the page was requested. So a walk from page
+///    to page returns each record that exists throughout exactly once. It may or may not return a
+///    record that is written or deleted during the walk.
 /// 4. Bytes are opaque.
-/// 5. A swap whose answer was lost is settled by reading: the key holding exactly `new` means that
-///    it happened; anything else means that it is not known to be ours.
+/// 5. A swap whose answer was lost is settled by reading: if the key holds exactly `new`, the swap
+///    happened; otherwise it is not known to be ours.
 /// 6. After a failed flush every operation fails until a flush succeeds, because a swap may be
 ///    visible before it is durable.
 pub trait Backend: Send + Sync + 'static {
+    /// Returns the record under `key`; `None` if there is none.
+    ///
+    /// # Errors
+    /// [`BackendError`] if the record cannot be read.
     fn get<'a>(&'a self, key: &'a Key) -> BoxFuture<'a, Result<Option<Sealed>, BackendError>>;
 
-    /// The next records whose key starts with `prefix` and is greater than `after` (`None`: the first
-    /// ones), in order of keys, as many as [`Page::cut`] takes. [`Walk`](super::walk::Walk) goes on
-    /// from page to page.
+    /// Returns the next records whose key starts with `prefix` and is greater than `after` (`None`:
+    /// from the first), in key order, as many as [`Page::cut`] takes. [`Walk`](super::walk::Walk)
+    /// continues from page to page.
+    ///
+    /// # Errors
+    /// [`BackendError`] if a record cannot be read.
     fn page<'a>(
         &'a self,
         prefix: &'a Key,
         after: Option<&'a Key>,
     ) -> BoxFuture<'a, Result<Page, BackendError>>;
 
-    /// Every record whose key starts with `prefix`, in order of keys.
+    /// Returns every record whose key starts with `prefix`, in key order.
     #[cfg(test)]
     fn scan<'a>(
         &'a self,
@@ -148,11 +160,12 @@ pub trait Backend: Send + Sync + 'static {
         })
     }
 
-    /// Replaces `old` by `new` if the key holds exactly `old` (`None`: nothing), and says whether it
-    /// did. Durable when it returns true.
+    /// Replaces `old` by `new` if the key holds exactly `old` (`None`: no record), and returns
+    /// whether it did. The change is durable when this returns true.
     ///
     /// # Errors
-    /// [`BackendError::TooLarge`] for a `new` above [`MAX_RECORD_BYTES`].
+    /// [`BackendError::TooLarge`] for a `new` above [`MAX_RECORD_BYTES`]; [`BackendError`] if the
+    /// swap cannot be made durable.
     fn swap<'a>(
         &'a self,
         key: &'a Key,
@@ -161,7 +174,7 @@ pub trait Backend: Send + Sync + 'static {
     ) -> BoxFuture<'a, Result<bool, BackendError>>;
 }
 
-/// Why a backend could not do what it was asked. Nothing is known to have changed.
+/// Failure of a backend operation. A change is not confirmed, and may still have happened.
 #[derive(Debug, thiserror::Error)]
 pub enum BackendError {
     #[error("no space left on the disk that holds the store")]
@@ -176,12 +189,13 @@ pub enum BackendError {
     TooLarge,
     #[error(transparent)]
     Peer(#[from] PeerError),
-    /// The owner is gone and nobody could take over.
+    /// The owner has ended, and this process could neither take over nor join another owner.
     #[error(transparent)]
     Unowned(Arc<StoreError>),
 }
 
 impl BackendError {
+    /// Returns what the user can do about this error.
     pub fn hint(&self) -> String {
         match self {
             Self::Full => "free some space, then call again; nothing that was kept is lost".into(),

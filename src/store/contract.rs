@@ -13,7 +13,8 @@ fn bytes(content: &[u8]) -> Sealed {
     Sealed::from_stored(content.to_vec())
 }
 
-/// Everything that holds within one process; survival of `kill -9` is shown with real processes.
+/// Checks what can be tested within one process; tests with real processes check that swaps survive
+/// `kill -9`.
 pub(super) async fn holds(backend: Arc<dyn Backend>) {
     swap_replaces_exactly_what_it_was_told(&*backend).await;
     of_racing_swaps_one_wins(&backend).await;
@@ -71,7 +72,8 @@ async fn pages_are_bounded_and_meet_each_record_once(backend: &dyn Backend) {
         let size: usize = page.iter().map(|(_, sealed)| sealed.as_bytes().len()).sum();
         assert!(size <= PAGE_BYTES, "{size}");
         met.extend(page.into_iter().map(|(key, _)| key));
-        // What the walk has passed may go, and what comes behind it is not met.
+        // Delete a record that the walk has passed, and write one behind it, which it does not
+        // return.
         let last = met.last().unwrap();
         assert!(backend.swap(last, Some(&large), None).await.unwrap());
         backend.swap(&key("page/0"), None, Some(&large)).await.unwrap();
@@ -95,7 +97,7 @@ async fn bytes_are_opaque(backend: &dyn Backend) {
     }
 }
 
-/// Linearizable: whatever a backend remembers between reads must not outlive a swap.
+/// Linearizability: a backend must not return a cached record after a swap has replaced it.
 async fn a_read_never_misses_a_swap_that_returned(backend: &Arc<dyn Backend>) {
     const ROUNDS: u32 = 200;
     let at = key("linear");

@@ -1,5 +1,6 @@
-//! What can befall a data folder, and the answer to each: mended, set aside, or an error that says so;
-//! never a panic, never somebody else's record, never a lost store that passes for a new one.
+//! Tests of damaged data folders. The store is repaired or set aside, or returns an error that says
+//! so. It never panics, never returns another user's record, and never takes a lost store for a new
+//! one.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -23,8 +24,8 @@ impl Place {
         self.db().join("db")
     }
 
-    /// A store with so many grants that its log has several segments, closed and opened again since,
-    /// so that there is a snapshot.
+    /// Creates a store with enough grants for several log segments, then closes and reopens it so
+    /// that there is a snapshot.
     async fn filled() -> Self {
         let place = Self::new();
         let store = place.open().await.unwrap();
@@ -44,7 +45,8 @@ impl Place {
         entries.filter(is_snapshot).collect()
     }
 
-    /// Opens what must have been set aside, and shows that the folder is of use again.
+    /// Opens a store that must be set aside, and checks that the folder works again. Returns the
+    /// path of the damaged store.
     async fn is_set_aside(&self) -> PathBuf {
         let store = self.open().await.unwrap();
         let notice = store.notice().expect("the store was damaged");
@@ -94,7 +96,7 @@ async fn a_truncated_snapshot_costs_nothing_since_the_log_is_complete() {
     assert_eq!(left, 3, "no copy of what could be mended: FORMAT, store.lock, db");
 }
 
-/// Where in the log a grant lies that was sealed under this name.
+/// Returns the offset of this user's sealed grant in the log.
 async fn place_in_log(store: &Store, log: &[u8], number: usize) -> usize {
     let kept = grant("");
     let key = store.grant_key(
@@ -104,13 +106,13 @@ async fn place_in_log(store: &Store, log: &[u8], number: usize) -> usize {
         &kept.account,
     );
     let sealed = store.backend.get(&key).await.unwrap().unwrap();
-    // The last one counts, if the page was written more than once.
+    // If the page was written more than once, the last copy counts.
     memchr::memmem::rfind(log, &sealed.as_bytes()[100..200]).expect("sled keeps values as they are")
 }
 
-/// Where the byte lies decides what sled makes of it: an error for the records of its page; a write
-/// that was cut off, which it drops with all that came after it; or nothing that it opens. Whichever
-/// it is, most of the store is there, or a notice says why not.
+/// The place of a flipped byte decides how sled reacts: it reports an error for the records of that
+/// page, takes the byte for an interrupted write and drops everything after it, or does not open.
+/// In each case most of the store remains, or a notice says why not.
 #[tokio::test]
 async fn a_flipped_byte_costs_what_lies_around_it_at_most() {
     let kept = grant("");
@@ -154,7 +156,7 @@ async fn changes_that_are_lost_at_the_end_of_the_log_are_told() {
     let store = place.open().await.unwrap();
     store.keep(&caller("bob"), &grant("2"), None).await.unwrap();
     drop(store);
-    // As if what came last had not been written, and nothing else.
+    // Restore the earlier log and remove the snapshots: only the last change is missing.
     for snapshot in place.snapshots() {
         fs::remove_file(snapshot).unwrap();
     }
@@ -192,7 +194,7 @@ async fn an_emptied_log_does_not_pass_for_a_new_store() {
 #[tokio::test]
 async fn a_store_that_does_not_open_is_set_aside_and_named() {
     let place = Place::filled().await;
-    // Its own header says which settings the log was written with; sled does not open without it.
+    // `conf` holds the settings that the log was written with; sled does not open without it.
     fs::write(place.data().join("db").join("conf"), b"nothing of the kind").unwrap();
     assert!(place.is_set_aside().await.exists());
 }

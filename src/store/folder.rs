@@ -1,16 +1,17 @@
-//! The data folder: private to one person, marked with its format, owned by one process at a time.
+//! The data folder: accessible to one user only, marked with its format, owned by one process at a
+//! time.
 //!
 //! ```text
 //! <data>/            0700
-//!   FORMAT           what wrote this folder; another format is refused untouched
-//!   store.lock       held by the owner; says who that is and where it listens
-//!   store.sock       where the owner listens, see `peer`
-//!   socket.folder    the name of the folder for that socket, where it cannot lie here
+//!   FORMAT           format of this folder; another format is refused and left untouched
+//!   store.lock       held by the owner; names its process and the address of its socket
+//!   store.sock       the owner's socket, see `peer`
+//!   socket.folder    name of the folder with that socket, if it cannot be here
 //!   keeper.lock      held by the keeper, see `keeper`
-//!   keeper.start     held by a process that starts one
+//!   keeper.start     held by a process that starts a keeper
 //!   alive/           a file for each process that others may ask about, see `alive`
-//!   reserve          takes up room, see `trouble`
-//!   db/              sled; the only part that is ever set aside
+//!   reserve          reserves disk space, see `trouble`
+//!   db/              sled; the only part that is set aside if it is damaged
 //! ```
 
 use std::fs::{self, File};
@@ -26,39 +27,41 @@ const MARKER: &str = "FORMAT";
 const MARKER_DRAFT: &str = "FORMAT.new";
 const LOCK: &str = "store.lock";
 
-/// Opens the second line of the lock file.
+/// Prefix of the lock file's second line.
 const LISTENS: &str = "listens at ";
 
-/// Where the store is, and who wants it.
+/// Location of the store, and the process that opens it.
 #[derive(Clone)]
 pub struct DataFolder {
     pub path: PathBuf,
-    /// A private folder of the system for what lives no longer than we do: takes the owner's socket
-    /// where the data folder cannot.
+    /// Directory of the system for short-lived files. Its private subfolder holds the owner's
+    /// socket if the data folder cannot.
     pub runtime: PathBuf,
-    /// Names this process to others in a word, e.g. `serve --stdio`.
+    /// Short name of this process's task for other processes, e.g. `serve --stdio`.
     pub purpose: &'static str,
     pub clock: Clock,
 }
 
-/// The sole right to the folder. It is the operating system's and ends with the process, however
-/// that ends.
+/// Exclusive lock on the folder. The operating system releases it when the process ends, however it
+/// ends.
 #[derive(Debug)]
 pub(super) struct Lock {
     file: File,
     name: String,
 }
 
-/// Who holds the lock, by its own words; all of it may be missing while that process starts.
+/// The owner's description of itself in the lock file. Each part may be missing while the owner
+/// starts.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct OwnerNote {
     pub(super) name: Option<String>,
     pub(super) listens: Option<Address>,
 }
 
+/// Failure to open or lock the data folder.
 #[derive(Debug, thiserror::Error)]
 pub enum FolderError {
-    /// An owner of an earlier version, or one that found no place for a socket.
+    /// The owner is of an earlier version, or could not create a socket.
     #[error("the data folder `{}` is in use by another Countersign ({owner}), which shares it with no other process", path.display())]
     Busy { path: PathBuf, owner: String },
     #[error("the data folder `{}` can be read by other users", .0.display())]
@@ -74,6 +77,7 @@ pub enum FolderError {
 }
 
 impl FolderError {
+    /// Returns what the user can do about this error.
     pub fn hint(&self) -> String {
         match self {
             Self::Busy { .. } => {
@@ -94,13 +98,13 @@ impl FolderError {
 }
 
 impl DataFolder {
-    /// Makes the folder if need be, and checks that it is private, ours, and a store or empty. Holds
-    /// for whoever uses it, owner or peer.
+    /// Creates the folder if it is missing, and checks that it is private, belongs to this user,
+    /// and is a store or empty. Every process runs this check, owner or peer.
     pub(super) fn check(&self) -> Result<(), FolderError> {
         let path = &self.path;
         let io = |source| FolderError::Io { path: path.into(), source };
         let is_keeper = self.purpose == KEEPER_PURPOSE;
-        // A keeper must not bring a folder back that is being removed.
+        // A keeper must not recreate a folder that is being removed.
         if is_keeper && !self.is_marked()? {
             return Err(io(io::ErrorKind::NotFound.into()));
         }
@@ -109,7 +113,7 @@ impl DataFolder {
         }
         let metadata = fs::symlink_metadata(path).map_err(io)?;
         if !metadata.is_dir() {
-            // A link could be turned elsewhere between our checks and our writes.
+            // A link could be redirected between our checks and our writes.
             return Err(FolderError::NotAFolder(path.into()));
         }
         if !is_ours(&metadata) {
@@ -118,8 +122,8 @@ impl DataFolder {
         if is_exposed(&metadata) {
             return Err(FolderError::Exposed(path.into()));
         }
-        // Before the lock, which would be the first thing of ours in a stranger's folder. The second
-        // look is for another first start that was just ahead of us.
+        // Check before taking the lock, so that we create no file in another program's folder. The
+        // second `is_marked` covers a first start of another process at the same time.
         if self.is_marked()? || !holds_anything_else(path).map_err(io)? || self.is_marked()? {
             Ok(())
         } else {
@@ -136,7 +140,7 @@ impl DataFolder {
         }
     }
 
-    /// Takes the lock if nobody holds it.
+    /// Takes the lock; `None` if another process holds it.
     pub(super) fn try_lock(&self) -> Result<Option<Lock>, FolderError> {
         let io = |source| FolderError::Io { path: self.path.clone(), source };
         let mut options = File::options();
@@ -164,12 +168,12 @@ impl DataFolder {
         Ok(Some(lock))
     }
 
-    /// What the owner wrote about itself.
+    /// Reads what the owner wrote about itself.
     pub(super) fn owner(&self) -> OwnerNote {
         let mut text = String::new();
         let read = File::open(self.path.join(LOCK))
             .and_then(|file| file.take(16 << 10).read_to_string(&mut text));
-        // Where locks keep others from reading, as on Windows, it stays unknown.
+        // If a lock prevents reading, as on Windows, the owner stays unknown.
         if read.is_err() || !text.ends_with('\n') {
             return OwnerNote { name: None, listens: Address::fixed(&self.path) };
         }
@@ -185,8 +189,8 @@ impl DataFolder {
 }
 
 impl Lock {
-    /// Writes down where the owner listens. Without it others take the folder for one that is not
-    /// shared.
+    /// Writes the owner's address into the lock file. Without it, other processes treat the folder
+    /// as not shared.
     pub(super) fn announce(&mut self, written: &str) -> io::Result<()> {
         self.write(&format!("{LISTENS}{written}\n"))
     }
@@ -210,7 +214,7 @@ impl OwnerNote {
     }
 }
 
-/// Whole or not at all: a marker that a crash left half-written would lock its own folder out.
+/// Writes the marker atomically: a marker half-written in a crash would make the folder unusable.
 fn mark(path: &Path) -> io::Result<()> {
     let draft = path.join(MARKER_DRAFT);
     fs::write(&draft, FORMAT)?;
@@ -221,8 +225,8 @@ fn mark(path: &Path) -> io::Result<()> {
 
 fn holds_anything_else(path: &Path) -> io::Result<bool> {
     for entry in fs::read_dir(path)? {
-        // Another first start may be just ahead of us, or have been cut off: its files are no
-        // strangers, and what it writes it writes under the lock.
+        // Another first start may be running, or was interrupted. Its files are ours too, and it
+        // writes under the lock.
         let name = entry?.file_name();
         if ![LOCK, MARKER, MARKER_DRAFT].iter().any(|own| name == *own) {
             return Ok(true);
@@ -231,10 +235,10 @@ fn holds_anything_else(path: &Path) -> io::Result<bool> {
     Ok(false)
 }
 
-/// Makes a folder that only its owner can open.
+/// Creates a folder that only this user can open.
 ///
 /// # Errors
-/// Also [`io::ErrorKind::AlreadyExists`], whatever is there.
+/// [`io::ErrorKind::AlreadyExists`] if the path exists, even as a file or link; other I/O errors.
 pub(super) fn create_new_private(path: &Path) -> io::Result<()> {
     let mut builder = fs::DirBuilder::new();
     #[cfg(unix)]
@@ -242,7 +246,7 @@ pub(super) fn create_new_private(path: &Path) -> io::Result<()> {
     builder.create(path)
 }
 
-/// Makes a folder and its parents; those that are new are open to their owner only.
+/// Creates a folder and its parents; only this user can open the new ones.
 pub(super) fn create_private(path: &Path) -> io::Result<()> {
     let mut builder = fs::DirBuilder::new();
     builder.recursive(true);
@@ -251,7 +255,8 @@ pub(super) fn create_private(path: &Path) -> io::Result<()> {
     builder.create(path)
 }
 
-/// Whether anybody but the owner can read or write it. Windows keeps profile folders private itself.
+/// Whether the file's permissions give other users any access. Windows keeps profile folders
+/// private itself.
 #[cfg_attr(not(unix), expect(unused_variables))]
 pub(super) fn is_exposed(metadata: &fs::Metadata) -> bool {
     #[cfg(unix)]
@@ -260,7 +265,7 @@ pub(super) fn is_exposed(metadata: &fs::Metadata) -> bool {
     false
 }
 
-/// Whether it belongs to the user that this process runs as.
+/// Whether the file belongs to the user who runs this process.
 #[cfg_attr(not(unix), expect(unused_variables))]
 pub(super) fn is_ours(metadata: &fs::Metadata) -> bool {
     #[cfg(unix)]

@@ -1,62 +1,64 @@
-//! Which process is the keeper of a data folder: the one that answers open links when the process
-//! that made them has ended.
+//! Locks of a data folder's keeper: the process that answers open links after the process that made
+//! them has ended.
 //!
 //! ```text
-//! keeper.lock      held by the keeper until it exits; says who it is while links may count on it
-//! keeper.start     held by a process that starts one
+//! keeper.lock      held by the keeper until it exits; names the keeper while it is ready
+//! keeper.start     held by a process that starts a keeper
 //! ```
 //!
 //! Both are locks of the operating system, so neither outlives its process.
 //!
-//! A keeper that finds no open link takes its note back *before* it looks a last time. A process
-//! that makes a link writes it *before* it looks for the note. So either the process sees that the
-//! keeper may be ending and waits for its end, or the keeper sees the link and stays.
+//! A keeper that finds no open link removes its note *before* it checks a last time. A process that
+//! makes a link writes it *before* it reads the note. So either the process sees that the keeper
+//! may be ending and waits for its end, or the keeper sees the link and stays.
 
 use std::fs::{self, File};
 use std::io::{self, Read as _, Seek as _, Write as _};
 use std::path::Path;
 use std::time::Duration;
 
-/// Names the keeper to other processes, see [`DataFolder::purpose`](super::DataFolder::purpose).
+/// Purpose by which other processes recognize the keeper, see
+/// [`DataFolder::purpose`](super::DataFolder::purpose).
 pub const KEEPER_PURPOSE: &str = "keeper";
 
 const LOCK: &str = "keeper.lock";
 const START: &str = "keeper.start";
 
-/// A look at the lock holds it for a moment; a keeper that wants it tries as often as this, after
-/// [`RETRY`] each, before it believes that there is another keeper.
+/// Attempts to take the lock before a process concludes that there is another keeper. Each call of
+/// [`state`] holds the lock for a moment.
 const TRIES: u32 = 20;
+/// Pause between two attempts.
 const RETRY: Duration = Duration::from_millis(5);
 
-/// A note is a line.
+/// Maximum bytes read of a note, which is one line.
 const LARGEST_NOTE: u64 = 1024;
 
-/// The keeper's own lock, for as long as its process lives.
+/// The keeper's lock, held until it is dropped or the process ends.
 #[derive(Debug)]
 pub struct KeeperLock(File);
 
-/// The right to start a keeper.
+/// Lock of the one process that may start a keeper.
 #[derive(Debug)]
 pub struct StartLock {
     _file: File,
 }
 
-/// What a data folder's lock says about its keeper.
+/// State of a data folder's keeper, according to its lock.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum KeeperState {
     /// No process is the keeper.
     Absent,
-    /// A process is, and either is not ready yet or may be ending.
+    /// A process is the keeper, but is not ready yet or may be ending.
     Unsettled,
-    /// Links can count on this process.
+    /// Links can rely on this process.
     Ready { pid: u32 },
 }
 
 impl KeeperLock {
-    /// Becomes the keeper, unless another process is (`None`).
+    /// Makes this process the keeper; `None` if another process is.
     ///
     /// # Errors
-    /// The folder is not there, or cannot be written.
+    /// If the folder does not exist or cannot be written.
     pub fn take(data: &Path) -> io::Result<Option<Self>> {
         let file = open(data, LOCK)?;
         for _ in 0..TRIES {
@@ -73,10 +75,10 @@ impl KeeperLock {
         Ok(None)
     }
 
-    /// Lets links count on this process.
+    /// Writes the note: from now on links rely on this process.
     ///
     /// # Errors
-    /// The note cannot be written.
+    /// If the note cannot be written.
     pub fn announce(&mut self) -> io::Result<()> {
         let note =
             format!("process {}, version {}\n", std::process::id(), env!("CARGO_PKG_VERSION"));
@@ -84,10 +86,10 @@ impl KeeperLock {
         self.0.write_all(note.as_bytes())
     }
 
-    /// Takes the note back: from now on no link counts on this process.
+    /// Removes the note: from now on no link relies on this process.
     ///
     /// # Errors
-    /// The file cannot be written.
+    /// If the file cannot be written.
     pub fn retract(&mut self) -> io::Result<()> {
         self.0.set_len(0)?;
         self.0.rewind()
@@ -95,10 +97,10 @@ impl KeeperLock {
 }
 
 impl StartLock {
-    /// Takes the right to start a keeper, unless another process has it (`None`).
+    /// Takes the lock; `None` if another process holds it.
     ///
     /// # Errors
-    /// The folder is not there, or cannot be written.
+    /// If the folder does not exist or cannot be written.
     pub fn take(data: &Path) -> io::Result<Option<Self>> {
         let file = open(data, START)?;
         match file.try_lock() {
@@ -109,17 +111,17 @@ impl StartLock {
     }
 }
 
-/// Looks for the keeper of this data folder.
+/// Returns the state of this data folder's keeper.
 ///
 /// # Errors
-/// The lock cannot be looked at.
+/// If the lock file cannot be opened, locked or read.
 pub fn state(data: &Path) -> io::Result<KeeperState> {
     let file = match File::open(data.join(LOCK)) {
         Ok(file) => file,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(KeeperState::Absent),
         Err(error) => return Err(error),
     };
-    // Shared, so that two processes that look at once do not take each other for a keeper.
+    // Shared, so that two processes that check at once do not take each other for a keeper.
     match file.try_lock_shared() {
         Ok(()) => return Ok(KeeperState::Absent),
         Err(fs::TryLockError::WouldBlock) => {}
@@ -175,7 +177,7 @@ mod tests {
         assert!(StartLock::take(data.path()).unwrap().is_some());
     }
 
-    /// A look holds the lock for a moment, and must not be taken for a keeper.
+    /// A call of [`state`] holds the lock for a moment, and must not be taken for a keeper.
     #[test]
     fn a_look_keeps_no_process_from_being_the_keeper() {
         let data = tempfile::tempdir().unwrap();

@@ -13,23 +13,23 @@ use zeroize::{Zeroize, ZeroizeOnDrop, Zeroizing};
 use super::key_file;
 use crate::model::secret::random_bytes;
 
-/// 256 bits that wrap the key ring.
+/// The 256-bit key that wraps the key ring.
 #[derive(Clone, Zeroize, ZeroizeOnDrop)]
 pub struct MasterKey([u8; 32]);
 
-/// Where the master key is, decided by the configuration.
+/// Source of the master key, chosen by the configuration.
 #[derive(Clone, Debug)]
 pub enum KeySource {
     /// `COUNTERSIGN_KEY`: base64 of 32 bytes, or `new,old` while rotating.
     Given(SecretString),
     /// `COUNTERSIGN_KEY_FILE`: a file with the same content, readable by its owner only.
     File(PathBuf),
-    /// A file that is made at the first start. It lies outside the data folder, so that a copy of
-    /// the folder alone opens nothing.
+    /// A file that the first start creates outside the data folder, so that a copy of the folder
+    /// alone opens nothing.
     Automatic(PathBuf),
 }
 
-/// Names a [`KeySource`] to people, without the key.
+/// A [`KeySource`] without the key, for messages.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum KeyPlace {
     Variable,
@@ -50,7 +50,7 @@ impl fmt::Display for KeyPlace {
 }
 
 impl KeyPlace {
-    /// What to do where the key from here does not open the store.
+    /// Returns what the user can do if the key from this source does not open the store.
     pub fn hint_when_wrong(&self) -> String {
         let other = "to use another store, give its folder with `--data DIR`";
         match self {
@@ -69,6 +69,7 @@ impl KeyPlace {
     }
 }
 
+/// Failure to read, create or replace the master key.
 #[derive(Debug, thiserror::Error)]
 pub enum KeyError {
     #[error("{place} does not hold a key: {problem}")]
@@ -90,6 +91,7 @@ pub enum KeyError {
 }
 
 impl KeyError {
+    /// Returns what the user can do about this error.
     pub fn hint(&self) -> String {
         match self {
             Self::Malformed { .. } => {
@@ -118,6 +120,7 @@ impl KeyError {
 }
 
 impl MasterKey {
+    /// Generates a random key.
     pub fn generate() -> Self {
         Self(random_bytes())
     }
@@ -126,7 +129,8 @@ impl MasterKey {
         &self.0
     }
 
-    /// Tells a wrong key from a damaged ring without revealing anything of the key.
+    /// Returns 8 bytes of a SHA-256 over the key. They tell a wrong key from a damaged ring without
+    /// revealing the key.
     pub(super) fn id(&self) -> [u8; 8] {
         let mut digest = Sha256::new();
         digest.update(b"countersign master key id");
@@ -148,17 +152,17 @@ impl MasterKey {
         <[u8; 32]>::try_from(bytes.as_slice()).map(Self).map_err(|_| "it is not 32 bytes long")
     }
 
-    /// As `COUNTERSIGN_KEY` and key files hold it.
+    /// Returns the key in standard base64, as `COUNTERSIGN_KEY` and key files hold it.
     pub fn to_base64(&self) -> SecretString {
         SecretString::from(STANDARD.encode(self.0))
     }
 }
 
 impl KeySource {
-    /// The keys to try, the one to wrap with first.
+    /// Returns the keys to try, starting with the one that wraps the ring.
     ///
-    /// `store_is_empty` decides whether an automatic key may be made: next to a store that was
-    /// sealed with a key that is gone, a new one would only hide the loss.
+    /// Creates an automatic key only if `store_is_empty`: beside a store whose key is lost, a new
+    /// key would only hide the loss.
     pub(super) fn load(&self, store_is_empty: bool) -> Result<Vec<MasterKey>, KeyError> {
         match self {
             Self::Given(text) => parse_list(text.expose_secret(), "COUNTERSIGN_KEY"),
@@ -167,7 +171,7 @@ impl KeySource {
         }
     }
 
-    /// Where the keys lie that an automatic one has replaced, if there are any.
+    /// Returns the file with the keys that the automatic key has replaced, if it exists.
     pub fn replaced(&self) -> Option<PathBuf> {
         match self {
             Self::Automatic(path) => Some(key_file::old_keys(path)).filter(|old| old.exists()),
@@ -175,6 +179,7 @@ impl KeySource {
         }
     }
 
+    /// Returns the source without the key.
     pub fn place(&self) -> KeyPlace {
         match self {
             Self::Given(_) => KeyPlace::Variable,
@@ -184,7 +189,7 @@ impl KeySource {
     }
 }
 
-/// `place` is where the text stands, for the error.
+/// Parses keys separated by commas. `place` names the source in an error.
 pub(super) fn parse_list(text: &str, place: &str) -> Result<Vec<MasterKey>, KeyError> {
     text.split(',')
         .map(|part| {

@@ -1,14 +1,14 @@
-//! The key file: how the automatic one comes to be, and how it is replaced.
+//! The key file: how the automatic one is created and replaced.
 //!
 //! ```text
 //! master.key       the master key
-//! master.key.old   the ones before it, newest first
+//! master.key.old   the keys before it, newest first
 //! master.key.lock  held while the key is replaced
 //! ```
 //!
-//! Several data folders may have been sealed with the same automatic key, and only the one at hand
-//! is wrapped anew when the key is replaced. So a replaced key is not thrown away: it goes into the
-//! file beside it, with which the other folders still open, and are wrapped anew when they do.
+//! Several data folders may be sealed with the same automatic key, but a replacement rewraps only
+//! the ring of the current folder. So the replaced key is kept in the file beside the new one: the
+//! other folders still open with it, and are then rewrapped.
 
 use std::fs::{self, File};
 use std::io;
@@ -20,10 +20,10 @@ use zeroize::Zeroizing;
 use super::key::{KeyError, MasterKey, parse_list};
 use super::private_file::{self, Unfit, overwrite};
 
-/// Replaced keys that are kept.
+/// Number of replaced keys that are kept; the oldest ones are dropped.
 const MOST_OLD: usize = 200;
 
-/// The keys in a file that the operator keeps.
+/// Reads the keys in a key file.
 pub(super) fn read(path: &Path) -> Result<Vec<MasterKey>, KeyError> {
     let text = private_file::read(path).map_err(|unfit| match unfit {
         Unfit::Exposed => KeyError::Exposed(path.into()),
@@ -33,7 +33,8 @@ pub(super) fn read(path: &Path) -> Result<Vec<MasterKey>, KeyError> {
     parse_list(&text, &format!("`{}`", path.display()))
 }
 
-/// The keys in the file that makes itself, with those that it held before.
+/// Reads the automatic key file, and creates it if it is missing and the store is empty. Returns
+/// its keys, then those that they replaced.
 pub(super) fn read_or_make(path: &Path, store_is_empty: bool) -> Result<Vec<MasterKey>, KeyError> {
     let mut keys = match read(path) {
         Err(error) if error.is_missing_file() => {
@@ -49,16 +50,18 @@ pub(super) fn read_or_make(path: &Path, store_is_empty: bool) -> Result<Vec<Mast
     Ok(keys)
 }
 
-/// A key file while it is replaced. Ends, and lets others replace it, when it is dropped.
+/// Exclusive right to replace a key file; released on drop.
 pub(super) struct Replacing {
     path: PathBuf,
     _lock: File,
 }
 
 impl Replacing {
+    /// Takes the lock of the key file.
+    ///
     /// # Errors
-    /// [`KeyError::Locked`] while another process does the same: two at once would throw away each
-    /// other's key.
+    /// [`KeyError::Locked`] while another process replaces the key: two replacements at once would
+    /// discard each other's key.
     pub(super) fn begin(path: &Path) -> Result<Self, KeyError> {
         let not_made = |source| KeyError::NotMade { path: path.into(), source };
         let mut options = File::options();
@@ -73,7 +76,8 @@ impl Replacing {
         }
     }
 
-    /// Puts a new key in front. Whenever it is cut off, all keys so far are in one file or the other.
+    /// Replaces the key by a new one. If this is interrupted, each earlier key is in one file or
+    /// the other.
     pub(super) fn put_new_key(&self) -> Result<(), KeyError> {
         let mut old = read(&self.path)?;
         old.append(&mut read_old(&self.path)?);
@@ -84,7 +88,7 @@ impl Replacing {
         let list: Vec<_> = list.iter().map(ExposeSecret::expose_secret).collect();
         let list = Zeroizing::new(list.join(","));
         let old = beside(&self.path, "old");
-        // The old ones first: the new key is of no use to a ring that is not wrapped with it yet.
+        // Write the old keys first: no ring is wrapped with the new key yet.
         overwrite(&old, list.as_bytes())
             .and_then(|()| {
                 let new = MasterKey::generate().to_base64();
@@ -100,7 +104,7 @@ impl KeyError {
     }
 }
 
-/// Where the keys lie that the file held before.
+/// Returns the path of the file with the keys that the key file held before.
 pub(super) fn old_keys(path: &Path) -> PathBuf {
     beside(path, "old")
 }

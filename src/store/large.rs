@@ -1,5 +1,5 @@
-//! A record above [`MAX_RECORD_BYTES`], as an earlier version has written it, keeps nobody from the
-//! records beside it.
+//! Tests of records above [`MAX_RECORD_BYTES`], which an earlier version may have written: they
+//! must not block access to the records beside them.
 
 use super::backend::MAX_RECORD_BYTES;
 use super::peer::LONGEST_FRAME;
@@ -7,7 +7,7 @@ use super::rotation::GRACE;
 use super::tests::{NOW, Place, access_of, caller, grant};
 use super::*;
 
-/// A store with a grant of ana and of bob, and two records of ana that are too large.
+/// Creates a store with one grant each for ana and bob, and two oversized records of ana.
 async fn planted() -> Place {
     let place = Place::new();
     let store = place.open().await.unwrap();
@@ -76,7 +76,7 @@ async fn every_walk_goes_past_a_record_that_is_too_large() {
     }
 }
 
-/// The owner can read it whole, and so deletes it with the user's access.
+/// The owner can read the record whole, and so deletes it when the user's access ends.
 #[tokio::test]
 async fn the_owner_still_deletes_it() {
     let place = Place::new();
@@ -99,7 +99,7 @@ async fn the_owner_still_deletes_it() {
     assert!(store.grants(&caller("ana")).await.unwrap().is_empty());
 }
 
-/// Whatever replaces a record while its user's access is ended.
+/// Another call may replace a record while its user's access is being ended.
 #[tokio::test]
 async fn a_record_that_was_replaced_since_it_was_read_is_deleted_too() {
     let place = Place::new();

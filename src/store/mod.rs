@@ -1,10 +1,11 @@
-//! The store: grants and authorizations, sealed, above a [`Backend`] of three methods.
+//! The store: sealed grants and authorizations on top of a [`Backend`] of three methods.
 //!
-//! Whatever happens at the same time is decided by the backend's compare-and-swap: a `state` is
-//! redeemed by deleting its record, a grant is replaced only over the one that was read.
+//! The backend's compare-and-swap decides every race: a `state` is redeemed by deleting its record,
+//! and a grant is replaced only if it is still the one that was read.
 //!
-//! Any number of processes share a data folder. One owns it and holds sled, the others are its
-//! [`peer`]s, and when it goes another takes over ([`shared`]); above the backend nobody can tell.
+//! Any number of processes share a data folder. One owns it and opens sled; the others are its
+//! [`peer`]s. When the owner ends, another process takes over ([`shared`]); code above the backend
+//! does not notice.
 //!
 //! # Keys
 //!
@@ -12,21 +13,21 @@
 //! |---|---|
 //! | `ring` | the key ring, wrapped by the master key |
 //! | `grant/<user>/<provider>/<binding>/<account>` | a [`Grant`] |
-//! | `used/<user>/<provider>/<binding>/<account>` | when the grant of that place was last [`Used`](crate::model::grant::Used) |
-//! | `authorization/<user>/<provider>/<binding>/<account>` | the one [`Authorization`] of that person there |
-//! | `ticket/<ticket>` | which authorization a connect link leads to |
+//! | `used/<user>/<provider>/<binding>/<account>` | when that grant was last [`Used`](crate::model::grant::Used) |
+//! | `authorization/<user>/<provider>/<binding>/<account>` | the one [`Authorization`] of that user for that account |
+//! | `ticket/<ticket>` | the authorization that a connect link leads to |
 //! | `state/<state>` | a [`Started`] authorization, until its `state` is redeemed |
-//! | `unconfirmed/<flow>` | an [`Unconfirmed`] consent that an earlier version has kept |
-//! | `unclaimed/<browser>` | an [`Unclaimed`] consent of a link, brought by that browser |
+//! | `unconfirmed/<flow>` | an [`Unconfirmed`] consent that an earlier version stored |
+//! | `unclaimed/<browser>` | an [`Unclaimed`] consent that one browser gave by one link |
 //! | `verification/<flow>` | the [`Verification`] of a browser that was sent to an application |
 //! | `session/<cookie>` | the [`Session`] of a browser |
-//! | `cutoff/<user>` | when this user's access was last ended as a whole ([`Cutoff`](record::Cutoff)) |
+//! | `cutoff/<user>` | when all access of this user was last ended ([`Cutoff`](record::Cutoff)) |
 //! | `signin/<state>` | a browser that is [`SigningIn`], until its `state` is redeemed |
 //!
-//! `<user>`, `<ticket>`, `<state>`, `<flow>`, `<browser>` and `<cookie>` are keyed hashes, and so is `<account>` unless it is `default`;
-//! `<binding>` is
-//! [`Binding::fingerprint`](crate::model::grant::Binding::fingerprint), so that a `tools.toml` that means
-//! something else by a provider's name neither finds nor overwrites what another one kept.
+//! `<user>`, `<ticket>`, `<state>`, `<flow>`, `<browser>` and `<cookie>` are keyed hashes, and so
+//! is `<account>` unless it is `default`. `<binding>` is
+//! [`Binding::fingerprint`](crate::model::grant::Binding::fingerprint), so that a `tools.toml` in
+//! which a provider's name means something else neither finds nor overwrites this grant.
 
 mod alive;
 mod archive;
@@ -92,7 +93,7 @@ pub use transfer::{ExportError, Exported, ImportError, Imported};
 pub use users::StoredUser;
 pub use verify::{Bad, Kind, Verified};
 
-/// Everything that is kept. One per process.
+/// The open store. One per process.
 pub struct Store {
     backend: Shared,
     ring: Ring,
@@ -101,17 +102,17 @@ pub struct Store {
     trouble: trouble::Trouble,
 }
 
-/// A record as it was read: what a later swap replaces.
+/// A record as it was read; a later swap replaces exactly this version.
 #[derive(Debug)]
 pub struct Held<T> {
     pub value: T,
     key: Key,
     sealed: Sealed,
-    /// The user whose record it is, where that is known.
+    /// The user that the record belongs to, if known.
     of: Option<Caller>,
 }
 
-/// Something that people must be told about the store.
+/// Report of damage to the store.
 #[derive(Clone, Debug)]
 pub struct Notice(self::sled::Damage);
 
@@ -131,6 +132,7 @@ impl std::fmt::Display for Notice {
     }
 }
 
+/// Failure of a store operation.
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
     #[error(transparent)]
@@ -139,14 +141,14 @@ pub enum StoreError {
     Key(#[from] KeyError),
     #[error("the store was sealed with another key than that in {place}; nothing was touched")]
     WrongKey { place: KeyPlace },
-    /// Only to a command that looks and makes none.
+    /// Only for a command that reads and creates no store.
     #[error("there is no store yet")]
     Empty,
     #[error("the store's key ring is missing or damaged; nothing was touched")]
     NoRing,
     #[error("the store was replaced by another one while this process used it")]
     Replaced,
-    /// Another call's attempt to open it, for which this call waited.
+    /// This call waited for another call's attempt to open the store, which failed.
     #[error("{error}")]
     NotOpened { error: String, hint: String },
     #[error("others change the store faster than this process can")]
@@ -160,7 +162,7 @@ pub enum StoreError {
 }
 
 impl StoreError {
-    /// What to do about it.
+    /// Returns what the user can do about this error.
     pub fn hint(&self) -> String {
         match self {
             Self::Folder(error) => error.hint(),
@@ -181,20 +183,26 @@ impl StoreError {
 
 type Result<T> = std::result::Result<T, StoreError>;
 
+/// # Errors
+/// Unless a method says otherwise, it returns [`StoreError::Backend`] if the backend fails, and
+/// [`StoreError::Key`], [`StoreError::WrongKey`] or [`StoreError::Replaced`] if the key ring has
+/// changed and cannot be opened. A read also returns [`StoreError::Seal`] or [`StoreError::Record`]
+/// if the record does not open or decode; a list logs and skips such a record. A write also returns
+/// [`StoreError::Contended`] if the record is resealed too often during it.
 impl Store {
-    /// Opens the data folder and its key ring, making both where there is nothing yet.
+    /// Opens the data folder and its key ring, and creates both if there is nothing yet.
     ///
     /// # Errors
-    /// [`FolderError`], [`PeerError`] if the folder's owner cannot be asked;
-    /// [`StoreError::WrongKey`], with everything left as it was, if the key is not the one that the
-    /// ring was wrapped with.
+    /// [`FolderError`]; [`PeerError`] if the folder's owner cannot be asked;
+    /// [`StoreError::WrongKey`], with everything left as it was, if the key is not the one that
+    /// wrapped the ring; [`StoreError::NoRing`] if there are records but no usable ring.
     pub async fn open(folder: DataFolder, keys: KeySource) -> Result<Self> {
         let role = watch::Sender::new(Role::Peer);
         Self::join(folder, keys, Answering::default(), role, Opening::Use).await
     }
 
-    /// The same; `role` is kept at what this process is to the folder, and `answering` is asked
-    /// while it is the owner.
+    /// Like [`Self::open`]. Keeps `role` up to date, and answers questions of other processes with
+    /// `answering` while this process is the owner.
     async fn join(
         folder: DataFolder,
         keys: KeySource,
@@ -209,35 +217,40 @@ impl Store {
         Ok(Self { backend, ring, folder, alive, trouble })
     }
 
+    /// Returns the damage that was found when this process became the owner, if any.
     pub fn notice(&self) -> Option<&Notice> {
         self.backend.notice()
     }
 
-    /// Hands the folder over to another process, or leaves its owner. Nothing works after it.
+    /// Leaves the folder; another process takes over if this one owned it. No operation works
+    /// afterwards.
     pub async fn close(&self) {
         self.backend.close().await;
     }
 
-    /// Leaves the folder to another process if this one owns it, and goes on as its peer.
+    /// Hands the folder to another process if this one owns it, and continues as its peer.
     async fn step_down(&self) {
         self.backend.step_down().await;
     }
 
-    /// Puts a question to the process that owns the data folder, which may be this one.
+    /// Sends a question to the process that owns the data folder, which may be this one.
     ///
     /// # Errors
-    /// [`AskError`]
+    /// [`AskError`] if the owner answers no questions or cannot be asked.
     pub async fn ask(&self, question: &[u8]) -> std::result::Result<Vec<u8>, AskError> {
         self.backend.ask(question).await
     }
 
-    /// A key for `requestState`, the same in every process that opens this store.
+    /// Returns the key for `requestState`, the same in every process that opens this store.
     pub fn request_state_key(&self) -> Zeroizing<Vec<u8>> {
         self.ring.derive("request state")
     }
 
     // ── Grants ──────────────────────────────────────────────────────────────
 
+    /// Returns the caller's grant under this binding ([`Binding::fingerprint`][fingerprint]).
+    ///
+    /// [fingerprint]: crate::model::grant::Binding::fingerprint
     pub async fn grant(
         &self,
         caller: &Caller,
@@ -249,18 +262,18 @@ impl Store {
         Ok(held.map(|held| Held { of: Some(caller.clone()), ..held }))
     }
 
-    /// All that this person has connected, by whatever `tools.toml`.
+    /// Returns all grants of this user, made with any `tools.toml`.
     pub async fn grants(&self, caller: &Caller) -> Result<Vec<Held<Grant>>> {
         let mut all = self.read_all(&format!("grant/{}/", self.user(caller))).await?;
         for held in &mut all {
-            // An earlier version wrote it without; the next renewal writes it with.
+            // An earlier version did not store the user; the next renewal does.
             held.of = Some(caller.clone());
         }
         Ok(all)
     }
 
-    /// Keeps a grant where `over` stood (`None`: nothing). False if somebody else was faster; then
-    /// what stands there now is theirs and must be read again.
+    /// Stores a grant in place of `over` (`None`: where there is none). Returns false if another
+    /// writer was faster; the caller must then read that writer's grant.
     pub async fn keep(
         &self,
         caller: &Caller,
@@ -272,7 +285,7 @@ impl Store {
         self.write_of(&key, grant, over, Some(caller)).await
     }
 
-    /// Replaces a record by its next state, unless it has changed since it was read (`None`).
+    /// Replaces a record by `value`; `None` if the record has changed since it was read.
     pub async fn replace<T: Record>(&self, value: T, over: &Held<T>) -> Result<Option<Held<T>>> {
         let key = over.key.clone();
         let of = over.of.clone();
@@ -282,13 +295,14 @@ impl Store {
         Ok(is_ours.then_some(Held { value, key, sealed, of }))
     }
 
-    /// Deletes a record, unless it has changed since it was read.
+    /// Deletes a record; false if it has changed since it was read.
     pub async fn forget<T>(&self, held: &Held<T>) -> Result<bool> {
         self.swap(&held.key, Some(&held.sealed), None).await
     }
 
     // ── Authorizations ──────────────────────────────────────────────────────
 
+    /// Returns the caller's authorization under this binding.
     pub async fn authorization(
         &self,
         caller: &Caller,
@@ -299,7 +313,8 @@ impl Store {
         self.read(self.authorization_key(caller, provider, binding, account)).await
     }
 
-    /// Keeps an authorization where `over` stood, and makes its link lead to it.
+    /// Stores an authorization in place of `over`, and its link; false if another writer was
+    /// faster.
     pub async fn open_link(
         &self,
         authorization: &Authorization,
@@ -307,8 +322,8 @@ impl Store {
     ) -> Result<bool> {
         let key = self.key_of(authorization);
         let ticket = self.ticket_key(authorization.ticket.expose_secret());
-        // The pointer first: a link must never be shown that leads nowhere. One that leads to an
-        // authorization with another ticket opens nothing, see `by_ticket`.
+        // Write the pointer first: a link that is shown must lead to an authorization. A pointer to
+        // an authorization with another ticket opens nothing, see `by_ticket`.
         let pointer = Pointer {
             to: key.as_str().to_owned(),
             expires_at: authorization.expires_at(),
@@ -318,7 +333,7 @@ impl Store {
         self.write(&key, authorization, over).await
     }
 
-    /// The authorization that a connect link leads to.
+    /// Returns the authorization that a connect link leads to.
     pub async fn by_ticket(&self, ticket: &str) -> Result<Option<Held<Authorization>>> {
         let Some(pointer) = self.read::<Pointer>(self.ticket_key(ticket)).await? else {
             return Ok(None);
@@ -327,52 +342,57 @@ impl Store {
         Ok(found.filter(|held| secret::same(held.value.ticket.expose_secret(), ticket)))
     }
 
-    /// The authorization as it stands now, for whoever waits for it.
+    /// Returns the current state of an authorization; `None` if it is gone or replaced.
     pub async fn reread(&self, started: &Authorization) -> Result<Option<Held<Authorization>>> {
         let found = self.successor(started).await?;
         Ok(found.filter(|held| held.value.id == started.id))
     }
 
-    /// What stands now where an authorization stood: it, or the one that has replaced it.
+    /// Returns the authorization that is now stored under this one's key: itself or its
+    /// replacement.
     pub async fn successor(&self, of: &Authorization) -> Result<Option<Held<Authorization>>> {
         self.read(self.key_of(of)).await
     }
 
-    /// Keeps a trip to the provider under its `state`.
+    /// Stores an authorization attempt under its `state`.
     pub async fn start(&self, state: &SecretString, started: &Started) -> Result<()> {
         self.write(&self.state_key(state.expose_secret()), started, None).await?;
         Ok(())
     }
 
-    /// What a `state` stands for, without using it up.
+    /// Returns the authorization attempt of a `state` without redeeming it.
     pub async fn started(&self, state: &str) -> Result<Option<Held<Started>>> {
         self.read(self.state_key(state)).await
     }
 
-    /// Uses a `state` up. Of racing callbacks at most one gets true (RFC 9700 §4.7.1: one-time).
+    /// Redeems a `state`. At most one of several concurrent callbacks gets true (RFC 9700 §4.7.1:
+    /// one-time).
     pub async fn redeem(&self, started: &Held<Started>) -> Result<bool> {
         self.forget(started).await
     }
 
-    /// Keeps which browser was sent to an application with this `flow_id`.
+    /// Stores which browser was sent to an application with this `flow_id`.
     pub async fn start_verification(&self, flow: &SecretString, it: &Verification) -> Result<()> {
         self.write(&self.verification_key(flow), it, None).await?;
         Ok(())
     }
 
-    /// The browser that was sent to an application with this `flow_id`.
+    /// Returns the browser that was sent to an application with this `flow_id`.
     pub async fn verification(&self, flow: &SecretString) -> Result<Option<Held<Verification>>> {
         self.read(self.verification_key(flow)).await
     }
 
-    /// What an earlier version has kept under this `flow_id`.
+    /// Returns the consent that an earlier version stored under this `flow_id`.
     pub async fn unconfirmed(&self, flow: &SecretString) -> Result<Option<Held<Unconfirmed>>> {
         let flow = self.ring.hash("flow", &[flow.expose_secret()]);
         self.read(Key::new(format!("unconfirmed/{flow}"))).await
     }
 
-    /// Keeps a consent until the application confirms its browser, over an earlier one that the same
-    /// browser has brought by the same link.
+    /// Stores a consent until the application confirms its browser, in place of an earlier one of
+    /// the same browser and link.
+    ///
+    /// # Errors
+    /// [`StoreError::Contended`] if another writer was faster.
     pub async fn keep_unclaimed(&self, it: &Unclaimed) -> Result<()> {
         let key = self.unclaimed_key(it.authorization.ticket.expose_secret(), &it.browser);
         let before = self.read::<Unclaimed>(key.clone()).await?;
@@ -380,17 +400,18 @@ impl Store {
         if is_kept { Ok(()) } else { Err(StoreError::Contended) }
     }
 
-    /// The consent that the browser of this fingerprint has brought by the link of this ticket.
+    /// Returns the consent that the browser with this fingerprint gave by the link with this
+    /// ticket.
     pub async fn unclaimed(&self, ticket: &str, browser: &str) -> Result<Option<Held<Unclaimed>>> {
         self.read(self.unclaimed_key(ticket, browser)).await
     }
 
-    /// All consents that wait to be claimed.
+    /// Returns all consents that wait to be claimed.
     pub async fn all_unclaimed(&self) -> Result<Vec<Held<Unclaimed>>> {
         self.read_all("unclaimed/").await
     }
 
-    /// Makes a link lead to its authorization for as long as that says now. False if the
+    /// Stores `longer` in place of `over`, and prolongs its link accordingly. False if the
     /// authorization has changed since it was read.
     pub async fn prolong_link(
         &self,
@@ -406,32 +427,32 @@ impl Store {
         self.write(&over.key, longer, Some(over)).await
     }
 
-    /// Authorizations that a link may still be open for.
+    /// Returns all authorizations; the link of each may still be open.
     pub async fn open_authorizations(&self) -> Result<Vec<Held<Authorization>>> {
         self.read_all("authorization/").await
     }
 
     // ── Browsers ────────────────────────────────────────────────────────────
 
-    /// Whoever has signed in with the browser of this cookie, be it long ago.
+    /// Returns the session of this cookie, expired or not.
     pub async fn session(&self, cookie: &SecretString) -> Result<Option<Held<Session>>> {
         self.read(self.session_key(cookie)).await
     }
 
-    /// Keeps a session under a cookie that no browser has had before.
+    /// Stores a session under a cookie that no browser has had before.
     pub async fn begin_session(&self, cookie: &SecretString, session: &Session) -> Result<()> {
         self.write(&self.session_key(cookie), session, None).await?;
         Ok(())
     }
 
-    /// Keeps a trip to the issuer under its `state`.
+    /// Stores a login attempt under its `state`.
     pub async fn start_signing_in(&self, state: &SecretString, trip: &SigningIn) -> Result<()> {
         self.write(&self.signing_in_key(state), trip, None).await?;
         Ok(())
     }
 
-    /// The trip to the issuer that a `state` stands for, and uses the `state` up: of racing callbacks
-    /// at most one gets it.
+    /// Returns the login attempt of a `state` and redeems the `state`: at most one of several
+    /// concurrent callbacks gets it.
     pub async fn redeem_signing_in(&self, state: &SecretString) -> Result<Option<SigningIn>> {
         let Some(held) = self.read::<SigningIn>(self.signing_in_key(state)).await? else {
             return Ok(None);
@@ -441,7 +462,7 @@ impl Store {
 
     // ── Processes ───────────────────────────────────────────────────────────
 
-    /// What this process is called in records that others ask [`Self::is_alive`] about.
+    /// Returns this process's id, for records whose readers call [`Self::is_alive`].
     pub async fn instance(&self) -> Result<InstanceId> {
         let begin = async || {
             let data = self.folder.path.clone();
@@ -450,7 +471,7 @@ impl Store {
         Ok(self.alive.get_or_try_init(begin).await?.id().clone())
     }
 
-    /// Whether that process lives, be it stopped.
+    /// Returns whether that process exists, suspended or not.
     pub async fn is_alive(&self, instance: &InstanceId) -> Result<bool> {
         let (data, instance) = (self.folder.path.clone(), instance.clone());
         blocking(move || alive::is_alive(&data, &instance)).await
@@ -493,7 +514,7 @@ impl Store {
         )
     }
 
-    /// People name accounts after their e-mail address.
+    /// Hashes the account's name, because users name accounts after their e-mail address.
     fn account(&self, account: &AccountName) -> String {
         if *account == AccountName::default() {
             return account.to_string();

@@ -1,4 +1,4 @@
-//! Who owns the data folder: an election by the folder's lock.
+//! Election of the data folder's owner, by the folder's lock.
 
 use std::io;
 use std::sync::Arc;
@@ -12,39 +12,41 @@ use super::folder::{DataFolder, FolderError, Lock};
 use super::peer::{Answering, Peer, PeerError, Serving};
 use super::sled::{Damage, SledBackend};
 
-/// How long an owner may be on its way: opening the store, then its socket.
+/// Time an owner may take to open the store and then its socket; then [`FolderError::Busy`].
 const START: Duration = Duration::from_secs(5);
 
-/// How long several owners, one after the other, may be on their way; less than operations wait.
+/// Time that several successive owners may take together; less than operations wait for an owner.
 const MANY_STARTS: Duration = Duration::from_secs(11);
 
-/// How long to wait before looking again for a socket that is not there yet.
+/// First pause before checking again for the owner's socket; doubles up to [`MAX_POLL_INTERVAL`].
+/// Also the pause between attempts to open sled.
 const AGAIN: Duration = Duration::from_millis(5);
 
-/// The longest such wait: fifty processes that wait must leave the owner time to start.
+/// Longest pause: fifty waiting processes must leave the owner time to start.
 const MAX_POLL_INTERVAL: Duration = Duration::from_millis(40);
 
-/// How often sled is tried while the folder is ours and sled's own lock is not: the system takes a
-/// killed process's files away one by one.
+/// Attempts to open sled, [`AGAIN`] apart, before its error is returned. Sled's own lock may still
+/// be held while the folder's is free: the system closes a killed process's files one by one.
 const SLED_TRIES: u32 = 50;
 
-/// The owner's seat: sled, and the serving of it. Dropping it hands the folder over.
+/// This process as the owner: sled, and the server for peers. Dropping it releases the folder.
 pub(super) struct Owner {
-    /// First, so that nobody is served from a store that is being closed.
+    /// Dropped first, so that no peer is served from a store that is closing.
     _serving: Option<Serving>,
     pub(super) backend: Arc<SledBackend>,
 }
 
-/// What came of an election.
+/// Result of an election.
 pub(super) enum Elected {
     Owner(Owner, Option<Damage>),
     Peer(Peer),
 }
 
-/// Takes the folder, or finds who has it.
+/// Takes the folder, or connects to the owner that holds it.
 ///
 /// # Errors
-/// [`FolderError::Busy`] if whoever has it does not share it; [`PeerError`]
+/// [`FolderError::Busy`] if the owner does not share the folder; [`PeerError`] if it cannot be
+/// asked; [`StoreError`] if the folder or sled cannot be opened.
 pub(super) async fn elect(
     folder: &DataFolder,
     answering: &Answering,
@@ -68,12 +70,12 @@ pub(super) async fn elect(
             }
         }
         if note.name.is_some() && note.name != last {
-            // Owners may come and go: each gets its time.
+            // Owners may succeed one another: give each its own time.
             end = last_end.min(Instant::now() + START);
             last.clone_from(&note.name);
             pause = AGAIN;
         }
-        // Either it is opening its socket, or it is about to let go of the lock: neither tells us.
+        // The owner is opening its socket or about to release the lock; it announces neither.
         if Instant::now() >= end {
             let owner = note.words();
             return Err(FolderError::Busy { path: folder.path.clone(), owner }.into());
@@ -94,7 +96,7 @@ fn take(
     let serving = match serve(folder, &backend, &mut lock, answering) {
         Ok(serving) => Some(serving),
         Err(error) => {
-            // Others are told that the folder is in use; this process needs none of them.
+            // Other processes learn that the folder is in use; this process works without them.
             tracing::warn!(%error, "the store cannot be shared with other processes");
             None
         }
@@ -107,7 +109,7 @@ fn open_sled(folder: &DataFolder) -> Result<(SledBackend, Option<Damage>), Backe
     let mut tries = 0;
     loop {
         match SledBackend::open(&folder.db(), folder.clock.now()) {
-            // Its lock fails like anything else: sled has no kind of error for it.
+            // A taken lock is an I/O error like any other: sled has no separate error for it.
             Err(BackendError::Io(_)) if tries < SLED_TRIES => tries += 1,
             other => return other,
         }

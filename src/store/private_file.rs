@@ -1,5 +1,4 @@
-//! Files that are one person's alone, with a secret in them: read only if nobody else can, made whole
-//! or not at all.
+//! Private files with a secret: read only if no other user has access, and written atomically.
 
 use std::fs::{self, File};
 use std::io::{self, Read as _, Write as _};
@@ -12,10 +11,10 @@ use zeroize::Zeroizing;
 use super::folder;
 use crate::model::secret::random_bytes;
 
-/// Some hundred keys.
+/// Maximum bytes read of a file: some hundred keys.
 const LARGEST: u64 = 16 * 1024;
 
-/// Why a file is not read.
+/// Reason why a file is not read.
 #[derive(Debug)]
 pub(super) enum Unfit {
     Unreadable(io::Error),
@@ -24,8 +23,8 @@ pub(super) enum Unfit {
 }
 
 pub(super) fn read(path: &Path) -> Result<Zeroizing<String>, Unfit> {
-    // Asked before opening, which would hang on a pipe, and again of what was opened, which is
-    // what will be read.
+    // Check before opening, which would hang on a pipe, and check the opened file again, which is
+    // the one that is read.
     if !fs::metadata(path).map_err(Unfit::Unreadable)?.is_file() {
         return Err(Unfit::NotAFile);
     }
@@ -39,8 +38,8 @@ pub(super) fn read(path: &Path) -> Result<Zeroizing<String>, Unfit> {
     Ok(text)
 }
 
-/// Makes a file that appears whole or not at all: of several first starts at once the first to
-/// link wins, and the others read what it wrote.
+/// Creates a file atomically. If several first starts run at once, the first to link wins, and the
+/// others read what it wrote.
 pub(super) fn make(path: &Path, content: &[u8]) -> io::Result<()> {
     let folder = path.parent().ok_or(io::ErrorKind::InvalidInput)?;
     folder::create_private(folder)?;
@@ -53,13 +52,13 @@ pub(super) fn make(path: &Path, content: &[u8]) -> io::Result<()> {
     }
 }
 
-/// Replaces a file's content, whole or not at all.
+/// Replaces a file's content atomically.
 pub(super) fn overwrite(path: &Path, content: &[u8]) -> io::Result<()> {
     let folder = path.parent().ok_or(io::ErrorKind::InvalidInput)?;
     let draft = draft(folder);
     let written = write_private(&draft, content).and_then(|()| fs::rename(&draft, path));
     if written.is_err() {
-        // Nothing more can be done for a draft that cannot be removed.
+        // A draft that cannot be removed stays.
         let _ = fs::remove_file(&draft);
     }
     written.and_then(|()| folder::sync(folder))
@@ -69,7 +68,7 @@ fn draft(folder: &Path) -> PathBuf {
     folder.join(format!(".{}.draft", URL_SAFE_NO_PAD.encode(random_bytes::<9>())))
 }
 
-/// Makes a file that nobody else can read.
+/// Creates a file that no other user can read, and syncs it to disk.
 pub(super) fn write_private(path: &Path, content: &[u8]) -> io::Result<()> {
     let mut file = create_private(path)?;
     file.write_all(content)?;
@@ -79,7 +78,7 @@ pub(super) fn write_private(path: &Path, content: &[u8]) -> io::Result<()> {
 /// Creates an empty file that only its owner can read, for writing and reading.
 ///
 /// # Errors
-/// [`io::ErrorKind::AlreadyExists`] among others.
+/// [`io::ErrorKind::AlreadyExists`] if the path exists; other I/O errors.
 pub(super) fn create_private(path: &Path) -> io::Result<File> {
     let mut options = fs::OpenOptions::new();
     options.read(true).write(true).create_new(true);
@@ -88,7 +87,7 @@ pub(super) fn create_private(path: &Path) -> io::Result<File> {
     options.open(path)
 }
 
-/// Creates a private file without a name, which is gone when it is closed.
+/// Creates a private file without a name, which disappears when it is closed.
 pub(super) fn scratch() -> io::Result<File> {
     let path = draft(&std::env::temp_dir());
     let file = create_private(&path)?;

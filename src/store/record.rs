@@ -1,9 +1,9 @@
-//! Versioned records: what is inside a seal.
+//! Versioned records: the plaintext inside a seal.
 //!
-//! Every record is JSON, `{"v": <version>, "d": <data>, "of": <caller>}`. A version that this build does
-//! not know is an error and stays untouched, so that an older binary on a newer folder drops nothing.
-//! `of` names the user whose record it is, since keys hold users as hashes only; records of earlier
-//! versions lack it, and an earlier version reads past it.
+//! Every record is JSON, `{"v": <version>, "d": <data>, "of": <caller>}`. A record of an unknown
+//! version is an error and stays untouched, so that an older binary on a newer folder loses no
+//! data. `of` names the record's user, because keys hold users only as hashes. Records of earlier
+//! versions lack it, and earlier versions ignore it.
 
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
@@ -14,9 +14,11 @@ use crate::model::{
     Authorization, Caller, Grant, Session, SigningIn, Started, Unclaimed, Unconfirmed, Verification,
 };
 
-/// Something that the store keeps.
+/// A type of record that the store keeps.
 pub trait Record: Serialize + DeserializeOwned {
+    /// Name for error messages and the log.
     const NAME: &'static str;
+    /// Version that this build writes, and the newest that it reads.
     const VERSION: u32;
 }
 
@@ -65,7 +67,7 @@ impl Record for SigningIn {
     const VERSION: u32 = 1;
 }
 
-/// Where a ticket leads: the key of its authorization.
+/// The key of a ticket's authorization.
 #[derive(Serialize, Deserialize)]
 pub(super) struct Pointer {
     pub(super) to: String,
@@ -80,7 +82,7 @@ impl Record for Pointer {
     const VERSION: u32 = 1;
 }
 
-/// A user's access was ended as a whole at this time: consents begun before it are not kept.
+/// Time at which all access of a user was ended: consents begun before it are not kept.
 #[derive(Serialize, Deserialize)]
 pub(super) struct Cutoff {
     pub(super) at: crate::model::Time,
@@ -91,13 +93,13 @@ impl Record for Cutoff {
     const VERSION: u32 = 1;
 }
 
-/// What lies under a prefix of the keys.
+/// A kind of record, stored under one key prefix.
 pub(super) struct Kind {
     pub(super) prefix: &'static str,
     pub(super) check: fn(&[u8]) -> Result<(), RecordError>,
 }
 
-/// Every kind of record, for whoever looks at them all.
+/// Every kind of record, for a check of the whole store.
 pub(super) const KINDS: &[Kind] = &[
     Kind::of::<Grant>("grant/"),
     Kind::of::<Used>("used/"),
@@ -122,6 +124,7 @@ fn check<T: Record>(plain: &[u8]) -> Result<(), RecordError> {
     decode::<T>(plain).map(drop)
 }
 
+/// Failure to encode or decode a record.
 #[derive(Debug, thiserror::Error)]
 pub enum RecordError {
     #[error(
@@ -170,11 +173,11 @@ pub(super) fn decode<T: Record>(plain: &[u8]) -> Result<T, RecordError> {
     decode_owned(plain).map(|(record, _)| record)
 }
 
-/// The record, and the user whose it is, where that is noted.
+/// Returns the record, and its user if it names one.
 pub(super) fn decode_owned<T: Record>(plain: &[u8]) -> Result<(T, Option<Caller>), RecordError> {
     match serde_json::from_slice::<Read<T>>(plain) {
         Ok(read) if read.v <= T::VERSION => Ok((read.d, read.of)),
-        // A newer record need not have the shape that we looked for; its version tells.
+        // A newer record may have another shape; its version tells.
         _ => match serde_json::from_slice::<Version>(plain) {
             Ok(Version { v: found }) if found > T::VERSION => {
                 Err(RecordError::TooNew { name: T::NAME, found, known: T::VERSION })

@@ -1,16 +1,16 @@
-//! The key ring as a running process holds it, while others rotate keys.
+//! The key ring in a running process, while other processes rotate keys.
 //!
-//! The ring lies in the store under `ring` and is replaced by compare-and-swap only, so of two
-//! rotations at once neither loses the other's key. What a process holds may be behind:
+//! The ring is stored under `ring` and replaced only by compare-and-swap, so two rotations at once
+//! do not lose each other's key. The copy in a process may be outdated:
 //!
-//! - **Reading**: a record under a data key that it does not know sends it to the `ring` record once.
+//! - **Reading**: if a record names an unknown data key, the process reads the `ring` record once.
 //!   A new data key is on disk before the first record that needs it.
-//! - **Writing**: every write reads the `ring` record first and seals with what stands there. A data
-//!   key is dropped no sooner than [`GRACE`](super::rotation::GRACE) after it stopped sealing, so a
-//!   write would have to hang for that long between its two steps to end under a key that is gone.
-//! - **A master key replaced meanwhile**: the source is read again. Where it still gives the old one
-//!   (a variable cannot change under a running process), the process goes on with the ring that it
-//!   holds for as long as its data key is listed in front of the new one.
+//! - **Writing**: every write first reads the `ring` record and seals with its newest data key. A
+//!   data key is dropped no sooner than [`GRACE`](super::rotation::GRACE) after it stopped sealing,
+//!   so only a write that hangs for that long between its two steps could use a dropped key.
+//! - **A replaced master key**: the process reads the key source again. If that still gives the old
+//!   key (a variable cannot change in a running process), the process continues with its own ring
+//!   while the new ring lists, in clear, the data key that it seals with.
 
 use std::sync::Arc;
 
@@ -25,21 +25,22 @@ use super::walk::is_empty;
 use super::{Result, StoreError};
 use crate::model::Time;
 
-/// Where the wrapped ring lies.
+/// Key of the wrapped ring.
 pub(super) const PLACE: &str = "ring";
-/// More changes of the ring than this at once are a fault, not a race.
+/// Attempts to swap the ring before [`StoreError::Contended`]; more concurrent changes are a fault,
+/// not a race.
 const ROUNDS: usize = 16;
 
-/// What a process opens a store for.
+/// Purpose for which a process opens a store.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Opening {
-    /// To use it: a missing ring is made, and one wrapped by a later key of the list is wrapped anew.
+    /// Use: creates a missing ring, and rewraps one that a later key of the list has wrapped.
     Use,
-    /// To look at it: nothing is written.
+    /// Inspection: writes nothing.
     Look,
 }
 
-/// The ring, read again when it must be.
+/// The ring, read again when necessary.
 pub(super) struct Ring {
     source: KeySource,
     held: Arc<RwLock<Arc<Held>>>,
@@ -47,16 +48,16 @@ pub(super) struct Ring {
 
 struct Held {
     ring: KeyRing,
-    /// As it was read: while the store holds exactly this, nothing has changed.
+    /// As it was read: the ring is unchanged while the store holds exactly this.
     wrapped: Sealed,
 }
 
 impl Ring {
-    /// Opens the ring of a store; with [`Opening::Use`] makes it where the store is empty.
+    /// Opens the ring of a store. [`Opening::Use`] creates it if the store is empty.
     ///
-    /// A ring that was wrapped by a later key of the list is wrapped anew by the first, which is what
-    /// `COUNTERSIGN_KEY=new,old` is for. A command that only looks leaves it: the old key must go on
-    /// working where the server still runs with it.
+    /// If a later key of the list wrapped the ring, the first key rewraps it, which is the purpose
+    /// of `COUNTERSIGN_KEY=new,old`. A command that only reads leaves it: the old key must keep
+    /// working for a server that still runs with it.
     pub(super) async fn open(
         backend: &dyn Backend,
         source: KeySource,
@@ -64,12 +65,12 @@ impl Ring {
         opening: Opening,
     ) -> Result<Self> {
         let place = Key::new(PLACE.into());
-        // Whoever loses a race to make the ring, or to wrap it anew, goes on with the winner's.
+        // A process that loses a race to create or rewrap the ring continues with the winner's.
         for _ in 0..ROUNDS {
             let Some(wrapped) = backend.get(&place).await? else {
-                // A ring beside records that it did not seal would only hide that theirs is gone.
+                // A new ring beside existing records would only hide that their ring is lost.
                 if !is_empty(backend).await? {
-                    // Another process may have made the ring and a first record since.
+                    // Another process may have created the ring and a first record since.
                     if backend.get(&place).await?.is_some() {
                         continue;
                     }
@@ -107,13 +108,13 @@ impl Ring {
         &self.source
     }
 
-    /// The record under [`PLACE`] as it was read last, whenever asked.
+    /// Returns a function that gives the record under [`PLACE`] as it was last read.
     pub(super) fn foundation(&self) -> Box<Foundation> {
         let held = Arc::clone(&self.held);
         Box::new(move || (Key::new(PLACE.into()), held.read().wrapped.clone()))
     }
 
-    /// See [`KeyRing::hash`]. Needs no look at the store: what it comes from never changes.
+    /// See [`KeyRing::hash`]. Does not read the store: the root of the hashes never changes.
     pub(super) fn hash(&self, purpose: &str, parts: &[&str]) -> String {
         self.held().ring.hash(purpose, parts)
     }
@@ -147,7 +148,7 @@ impl Ring {
         Ok(held.ring.seal(key, plain)?)
     }
 
-    /// Opens a record, after a look at the store where its data key is not known here.
+    /// Opens a record. Reads the ring again first if the record's data key is unknown here.
     pub(super) async fn unseal(
         &self,
         backend: &dyn Backend,
@@ -161,13 +162,13 @@ impl Ring {
         Ok(held.ring.open(key, sealed)?)
     }
 
-    /// A copy of the ring as the store has it now.
+    /// Reads the ring from the store and returns a copy.
     pub(super) async fn read(&self, backend: &dyn Backend) -> Result<KeyRing> {
         Ok(self.current(backend).await?.ring.clone())
     }
 
-    /// Replaces the ring by what `change` makes of it, wrapped by the first key of the source.
-    /// `change` is asked again when somebody else was faster; `None` leaves the ring as it is.
+    /// Replaces the ring by the result of `change`, wrapped by the first key of the source. Calls
+    /// `change` again if another process was faster; `None` leaves the ring as it is.
     pub(super) async fn replace(
         &self,
         backend: &dyn Backend,
@@ -192,7 +193,7 @@ impl Ring {
         Arc::clone(&self.held.read())
     }
 
-    /// The ring as the store has it now.
+    /// Returns the ring as the store holds it now.
     async fn current(&self, backend: &dyn Backend) -> Result<Arc<Held>> {
         let held = self.held();
         let stored = backend.get(&Key::new(PLACE.into())).await?.ok_or(StoreError::Replaced)?;
@@ -204,8 +205,8 @@ impl Ring {
         self.hold(ring, stored)
     }
 
-    /// Under the ring of another store, keys were hashed in a way that nobody would find again, so
-    /// what was begun under the old one fails, once.
+    /// Holds a ring that was read or written. Fails once if it belongs to another store: keys that
+    /// were hashed under the old ring would not be found again.
     fn hold(&self, ring: KeyRing, wrapped: Sealed) -> Result<Arc<Held>> {
         let new = Arc::new(Held { ring, wrapped });
         let old = std::mem::replace(&mut *self.held.write(), Arc::clone(&new));
@@ -227,13 +228,13 @@ fn first<'m>(masters: &'m [MasterKey], source: &KeySource) -> Result<&'m MasterK
     masters.first().ok_or_else(|| StoreError::WrongKey { place: source.place() })
 }
 
-/// The ring, and which of the keys it was that opened it.
+/// Returns the ring, and the index of the key that opened it.
 fn unwrap(wrapped: &Sealed, masters: &[MasterKey], source: &KeySource) -> Result<(usize, KeyRing)> {
     for (at, master) in masters.iter().enumerate() {
         match KeyRing::unwrap(wrapped, master) {
             Ok(ring) => return Ok((at, ring)),
             Err(SealError::Foreign) => {}
-            // The right key, or nothing that any key would open: no reason to look for another.
+            // This key is right and the ring is damaged, or no key opens it: do not try others.
             Err(SealError::Format | SealError::Seal) => return Err(StoreError::NoRing),
         }
     }
@@ -253,7 +254,7 @@ mod tests {
 
     type Answer<'a, T> = BoxFuture<'a, std::result::Result<T, BackendError>>;
 
-    /// A process whose first look comes before another one has made the ring.
+    /// A process that first reads before another process has created the ring.
     struct Early {
         inner: Several,
         has_looked: AtomicBool,

@@ -1,12 +1,13 @@
-//! Rotation of keys, while servers run.
+//! Key rotation while servers run.
 //!
-//! **A new data key**: the ring gets one more key, which seals from then on; every record is sealed
-//! anew by compare-and-swap, which leaves alone whatever somebody else writes meanwhile; then the
-//! keys go that no record refers to. A key that has just stopped sealing stays for [`GRACE`], because
-//! a write may be under way that was sealed with it, so it is a later rotation that drops it. No key is
-//! dropped while there is a record whose key is not known, because it is too large or of another form.
+//! **A new data key**: the ring gets one more key, which seals from then on. Every record is
+//! resealed by compare-and-swap, which overwrites no concurrent change of another process. Then the
+//! keys that no record refers to are dropped. A key that has just stopped sealing stays for
+//! [`GRACE`], because a write sealed with it may be under way; a later rotation drops it. No key is
+//! dropped while the key of any record is unknown because the record is too large or of another
+//! form.
 //!
-//! **A new master key** wraps the ring anew and moves no record.
+//! **A new master key** rewraps the ring and changes no record.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -21,47 +22,49 @@ use super::walk::key_without_owner;
 use super::{Result, Store, StoreError};
 use crate::model::Time;
 
-/// How long a data key stays that seals no more. Every write reads the ring right before it seals,
-/// so this is how long a process may hang in between (a stopped process, a sleeping laptop).
+/// Time a data key stays after it stopped sealing. Every write reads the ring right before it
+/// seals, so a process may hang that long in between (a suspended process, a sleeping laptop).
 pub(super) const GRACE: Duration = Duration::from_hours(24);
 
-/// Goes over all records, in the hope to find nothing left to do. Who writes meanwhile writes under
-/// the new key, so a second look usually is the last.
+/// Maximum passes over all records; the rotation stops after one that reseals no record. Concurrent
+/// writes use the new key, so the second pass is usually the last.
 const PASSES: usize = 4;
 
-/// More rotations than this between two steps of one swap are a fault, not a race.
+/// Attempts of one swap before [`StoreError::Contended`]; more rotations during it are a fault, not
+/// a race.
 const ROUNDS: usize = 16;
 
-/// Records that are sealed anew at once: they share the waiting for the disk.
+/// Records written at once, so that they share the wait for the disk.
 pub(super) const AT_ONCE: usize = 64;
 
-/// What became of one record.
+/// Result for one record.
 #[derive(PartialEq, Eq)]
 enum Step {
     Moved,
-    /// There was nothing to do, or somebody else did it.
+    /// Nothing to do, or another process did it.
     Left,
     Unreadable,
 }
 
-/// A key of the ring.
+/// A data key of the ring.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct DataKey {
     pub id: DataKeyId,
-    /// `None` where an earlier version made it.
+    /// `None` if an earlier version made it.
     pub made_at: Option<Time>,
-    /// Whether it is the one that seals; the others only open.
+    /// Whether this key seals; the others only open.
     pub seals: bool,
+    /// Records sealed with it.
     pub records: usize,
 }
 
-/// What a rotation of the data key did.
+/// Result of a data key rotation.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Rotated {
     pub new: DataKeyId,
-    /// Records that were sealed anew.
+    /// Records that were resealed.
     pub resealed: usize,
-    /// Records that do not open, and were left as they are.
+    /// Records that do not open and were left as they are.
     pub unreadable: usize,
     pub dropped: Vec<DataKeyId>,
     /// Older keys that stay until a later rotation.
@@ -69,9 +72,14 @@ pub struct Rotated {
 }
 
 impl Store {
-    /// The data keys, oldest first, and the number of records whose data key the ring lacks.
+    /// Returns the data keys, oldest first, and the number of records whose data key the ring
+    /// lacks.
+    ///
+    /// # Errors
+    /// [`StoreError`] if the records or the ring cannot be read.
     pub async fn data_keys(&self) -> Result<(Vec<DataKey>, usize)> {
-        // The ring after the records: a data key is in it before the first record that needs it.
+        // Read the ring after the records: it holds a data key before the first record that needs
+        // it.
         let mut counts: BTreeMap<DataKeyId, usize> = BTreeMap::new();
         let mut lost = 0;
         let mut records = self.records();
@@ -95,7 +103,12 @@ impl Store {
         Ok((keys, lost + counts.into_values().sum::<usize>()))
     }
 
-    /// Makes a new data key, seals every record with it and drops the keys that have had their time.
+    /// Makes a new data key, reseals every record with it, and drops keys that are no longer
+    /// needed.
+    ///
+    /// # Errors
+    /// [`StoreError`] if the ring cannot be read or replaced, or a record cannot be read or
+    /// written.
     pub async fn rotate_data_key(&self, now: Time) -> Result<Rotated> {
         let ring = self.ring.replace(&self.backend, |ring| Some(ring.with_new_key(now))).await?;
         let new = ring.newest().ok_or(StoreError::NoRing)?;
@@ -116,22 +129,22 @@ impl Store {
     /// Makes a new master key and wraps the ring with it.
     ///
     /// # Errors
-    /// [`KeyError::NotOurs`] where the operator gives the key, [`KeyError::Locked`] while another
-    /// process does the same.
+    /// [`KeyError::NotOurs`] if the operator provides the key; [`KeyError::Locked`] while another
+    /// process replaces it; [`StoreError`] if the key or the ring cannot be written.
     pub async fn rotate_master_key(&self) -> Result<()> {
         let KeySource::Automatic(path) = self.ring.source() else {
             return Err(KeyError::NotOurs { place: self.ring.source().place() }.into());
         };
-        // Whoever opens the store between these two steps finds the key that opens it among the old
-        // ones, and does the second step.
+        // A process that opens the store between these two steps finds its key among the old ones,
+        // and performs the second step.
         let replacing = Replacing::begin(path)?;
         replacing.put_new_key()?;
         self.ring.replace(&self.backend, |ring| Some(ring.clone())).await?;
         Ok(())
     }
 
-    /// Swaps a record that was read as `old`. One that was only sealed anew since then is the same
-    /// record, so a rotation makes nobody lose a race.
+    /// Swaps a record that was read as `old`. A record that was only resealed since then counts as
+    /// unchanged, so that a rotation makes no writer lose a race.
     pub(super) async fn swap(
         &self,
         key: &Key,
@@ -161,13 +174,13 @@ impl Store {
         }
         match self.ring.unseal(&self.backend, key, was).await {
             Ok(was) => Ok(was == self.ring.unseal(&self.backend, key, is).await?),
-            // Held for so long that its data key is gone: to be read again.
+            // Its data key was dropped since it was read: the caller must read again.
             Err(StoreError::Seal(_)) => Ok(false),
             Err(error) => Err(error),
         }
     }
 
-    /// One look at every record: how many were sealed anew, how many do not open.
+    /// Passes over every record once. Returns how many were resealed and how many do not open.
     async fn reseal_all(&self, ring: &KeyRing) -> Result<(usize, usize)> {
         let (mut moved, mut unreadable) = (0, 0);
         let mut records = self.records();
@@ -184,7 +197,7 @@ impl Store {
     }
 
     async fn reseal(&self, ring: &KeyRing, key: Key, sealed: Sealed) -> Result<Step> {
-        // Another rotation's newer key is as good.
+        // A newer key of another rotation is as good.
         match seal::sealed_with(&sealed) {
             Ok(id) if Some(id) == ring.newest() || !ring.knows(id) => return Ok(Step::Left),
             _ => {}
@@ -195,12 +208,11 @@ impl Store {
         Ok(if is_ours { Step::Moved } else { Step::Left })
     }
 
-    /// Drops the data keys that have not sealed for [`GRACE`] and that no record refers to. Gives
+    /// Drops the data keys that have not sealed for [`GRACE`] and that no record refers to. Returns
     /// those, and the older ones that stay.
     async fn drop_keys(&self, now: Time) -> Result<(Vec<DataKeyId>, Vec<DataKeyId>)> {
         let before = self.ring.read(&self.backend).await?;
-        // Judged by one ring and looked for after it: whatever had its time then is not written with
-        // any more.
+        // Choose the keys before searching the records: no later write uses a chosen key.
         let spent: Vec<DataKeyId> = spent(&before, now);
         let mut used: BTreeSet<DataKeyId> = BTreeSet::new();
         let mut may_drop = true;
@@ -229,7 +241,7 @@ impl Store {
     }
 }
 
-/// The keys that stopped sealing long enough ago: when the one after them was made.
+/// Returns the keys that stopped sealing at least [`GRACE`] ago, when the next key was made.
 fn spent(ring: &KeyRing, now: Time) -> Vec<DataKeyId> {
     let keys: Vec<_> = ring.keys().collect();
     let pairs = keys.iter().zip(keys.iter().skip(1));

@@ -1,18 +1,17 @@
 //! Encryption above the backend: XChaCha20-Poly1305 with the record's full key as associated data.
 //!
-//! The master key only wraps the [`KeyRing`], which lies in the store under `ring`. Records are
-//! sealed with a data key of the ring, named by its id so that it can be rotated; hashes of user
-//! ids, tickets and states come from the ring's root, which never changes, so rotating a key moves
-//! no record.
+//! The master key only wraps the [`KeyRing`], which is stored under `ring`. Records are sealed with
+//! a data key of the ring, named by its id so that it can be rotated. Hashes of user ids, tickets
+//! and states come from the ring's root, which never changes, so rotating a key moves no record.
 //!
 //! ```text
 //! record   0x01 | data key id (8) | nonce (24) | ciphertext and tag
 //! ring     0x02 | master key id (8) | count (2) | ids of the data keys (8 each) | nonce (24) | …
 //! ```
 //!
-//! The nonce is random at 192 bits, so processes that share a ring need no common counter. The ids
-//! stand in clear before the ring, as they do before every record, so that a process whose master
-//! key was replaced while it ran still sees whether the data key that it seals with is in use.
+//! The nonce has 192 random bits, so processes that share a ring need no common counter. The ids
+//! are in clear before the ring, as before every record, so that a process whose master key was
+//! replaced while it ran still sees whether the data key that it seals with is in use.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -29,20 +28,20 @@ use crate::model::Time;
 use crate::model::secret::random_bytes;
 
 const FORMAT: u8 = 1;
-/// A ring of the first version had no ids before it.
+/// Format of the first version's rings, without ids before them.
 const RING_UNLISTED: u8 = 1;
 const RING: u8 = 2;
 const NONCE: usize = 24;
 const ID: usize = 8;
 
-/// The keys that work on records. Lies in the store, wrapped by the master key.
+/// The keys for records. Stored under `ring`, wrapped by the master key.
 #[derive(Clone, Serialize, Deserialize, Zeroize, ZeroizeOnDrop)]
 pub(super) struct KeyRing {
     /// Random per store: a record copied into another store does not open there.
     store: [u8; 16],
     /// Derives hashes and the `requestState` key.
     root: [u8; 32],
-    /// The newest comes last and seals; all of them open.
+    /// Oldest first; the last one seals, and all of them open.
     data: Vec<DataKey>,
 }
 
@@ -56,7 +55,7 @@ struct DataKey {
     made_at: Option<Time>,
 }
 
-/// Names a data key. No secret: it stands before every record.
+/// Id of a data key. Not secret: it stands in clear before every record.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Serialize, Deserialize, Zeroize)]
 #[serde(transparent)]
 pub struct DataKeyId([u8; ID]);
@@ -67,6 +66,7 @@ impl std::fmt::Display for DataKeyId {
     }
 }
 
+/// Failure to seal or open a record.
 #[derive(Debug, thiserror::Error)]
 pub enum SealError {
     #[error("a record of the store does not open under its own name")]
@@ -82,14 +82,14 @@ impl KeyRing {
         Self { store: random_bytes(), root: random_bytes(), data: vec![DataKey::generate(now)] }
     }
 
-    /// The same ring with one more data key, which seals from now on.
+    /// Returns a copy with one more data key, which seals from now on.
     pub(super) fn with_new_key(&self, now: Time) -> Self {
         let mut ring = self.clone();
         ring.data.push(DataKey::generate(now));
         ring
     }
 
-    /// The same ring without these data keys; never without the one that seals.
+    /// Returns a copy without these data keys; the one that seals always stays.
     pub(super) fn without(&self, dropped: &[DataKeyId]) -> Self {
         let mut ring = self.clone();
         let newest = self.newest();
@@ -97,7 +97,7 @@ impl KeyRing {
         ring
     }
 
-    /// The data keys, oldest first, and when each was made.
+    /// Returns the data keys, oldest first, and when each was made.
     pub(super) fn keys(&self) -> impl Iterator<Item = (DataKeyId, Option<Time>)> {
         self.data.iter().map(|key| (key.id, key.made_at))
     }
@@ -111,12 +111,12 @@ impl KeyRing {
         self.data.iter().any(|key| key.id == id)
     }
 
-    /// Whether this is the ring of the same store, whatever its data keys.
+    /// Whether both rings belong to the same store; their data keys may differ.
     pub(super) fn is_of_the_store_of(&self, other: &Self) -> bool {
         self.store == other.store
     }
 
-    /// Names the store; no secret.
+    /// Id of the store; not secret.
     pub(super) fn store_id(&self) -> String {
         URL_SAFE_NO_PAD.encode(self.store)
     }
@@ -132,22 +132,22 @@ impl KeyRing {
         Ok(Sealed::from_stored(out))
     }
 
-    /// Opens a record that was sealed for exactly this key, and no other: a grant copied under
-    /// another user's key fails here.
+    /// Opens a record that was sealed for exactly this key: a grant copied under another user's key
+    /// fails here.
     pub(super) fn open(&self, key: &Key, sealed: &Sealed) -> Result<Zeroizing<Vec<u8>>, SealError> {
         let (id, rest) = split(sealed)?;
         let data = self.data.iter().find(|data| data.id == id).ok_or(SealError::Foreign)?;
         decrypt(&data.key, &self.associated_data(key.as_bytes(), &id.0), rest)
     }
 
-    /// A keyed hash for use in keys: 128 bits, base64url. `purpose` keeps user ids, tickets and
-    /// states apart from one another.
+    /// Keyed hash for use in record keys: 128 bits, base64url. `purpose` separates user ids,
+    /// tickets and states from one another.
     pub(super) fn hash(&self, purpose: &str, parts: &[&str]) -> String {
         let mac = self.mac(purpose, parts);
         URL_SAFE_NO_PAD.encode(mac.get(..16).unwrap_or_default())
     }
 
-    /// A key for another mechanism, e.g. `requestState`.
+    /// Derives a key for another mechanism, e.g. `requestState`.
     pub(super) fn derive(&self, purpose: &str) -> Zeroizing<Vec<u8>> {
         Zeroizing::new(self.mac(purpose, &[]).to_vec())
     }
@@ -176,8 +176,8 @@ impl KeyRing {
         Ok(Sealed::from_stored(out))
     }
 
-    /// Unwraps the ring; `Foreign` where this is not the master key that wrapped it, `Format` where
-    /// it is and the ring is damaged.
+    /// Unwraps the ring; `Foreign` if another master key wrapped it, `Format` if this one did and
+    /// the ring is damaged.
     pub(super) fn unwrap(sealed: &Sealed, master: &MasterKey) -> Result<Self, SealError> {
         let wrapped = Wrapped::parse(sealed)?;
         if wrapped.master != master.id() {
@@ -206,13 +206,14 @@ impl DataKey {
     }
 }
 
-/// Which data key a record was sealed with.
+/// Returns the data key that a record was sealed with.
 pub(super) fn sealed_with(sealed: &Sealed) -> Result<DataKeyId, SealError> {
     split(sealed).map(|(id, _)| id)
 }
 
-/// Which data keys a wrapped ring holds, for whoever cannot unwrap it. Nothing proves it, so it
-/// decides only whether to go on writing, never what to believe.
+/// Returns the data keys that a wrapped ring lists, for a process that cannot unwrap it. Without
+/// the master key the list is not authenticated, so it only decides whether to go on writing, never
+/// what to believe.
 pub(super) fn listed(wrapped: &Sealed) -> Vec<DataKeyId> {
     Wrapped::parse(wrapped).map(|wrapped| wrapped.listed).unwrap_or_default()
 }
@@ -226,7 +227,7 @@ fn split(sealed: &Sealed) -> Result<(DataKeyId, &[u8]), SealError> {
     Ok((DataKeyId(id), rest))
 }
 
-/// A wrapped ring, taken apart.
+/// Parts of a wrapped ring.
 struct Wrapped<'a> {
     master: [u8; ID],
     listed: Vec<DataKeyId>,

@@ -1,9 +1,9 @@
-//! The backend of a process among others: owner of the data folder, or peer of the one who is, and
-//! by itself the one after the other.
+//! The backend for processes that share a data folder. This process is the owner or a peer, and
+//! switches between these roles on its own.
 //!
-//! An owner that ends or is killed hangs up on its peers. Each of them then stands for election at
-//! once, whether it has anything to ask or not, because the owner does more than to serve: it
-//! listens for browsers. What was asked of the old owner is asked again of the new one.
+//! When an owner ends or is killed, its peers' connections close. Each peer then takes part in an
+//! election at once, even without a pending request, because the owner also listens for browsers.
+//! Peers repeat pending requests to the new owner.
 
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
@@ -21,30 +21,31 @@ use super::peer::{Answering, Peer, PeerError, Trouble};
 use super::walk::is_empty;
 use super::{Notice, StoreError};
 
-/// How often an operation is asked of yet another owner. Each may be killed as it is asked.
+/// Owners that one operation tries, as each may be killed during it; then [`PeerError::NoOwner`].
 const MOST_OWNERS: u32 = 64;
 
-/// How long an operation waits for an owner. An election is shorter.
+/// Time an operation waits for an owner, longer than an election takes; then
+/// [`PeerError::NoOwner`].
 const ELECTION: Duration = Duration::from_secs(12);
 
-/// How long a process that has stepped down stays out of the election, so that the other one wins it.
+/// Time a process that has stepped down stays out of the election, so that another one wins it.
 const WAY: Duration = Duration::from_millis(100);
 
-/// What a store rests on, as this process has seen it last.
+/// Function that returns the record every store must hold, as this process last read it.
 pub(super) type Foundation = dyn Fn() -> (Key, Sealed) + Send + Sync;
 
-/// What a process is to its data folder.
+/// Role of a process for its data folder.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Role {
-    /// It holds the store, and whatever else there may be only once.
+    /// Holds the store and all other resources that may exist only once.
     Owner,
-    /// It does not, or not yet.
+    /// Uses the owner's store, or is not the owner yet.
     Peer,
 }
 
 pub(super) struct Shared {
     inner: Arc<Inner>,
-    /// Stands for election whenever the owner is gone.
+    /// Task that takes part in an election whenever the owner ends.
     standing: JoinHandle<()>,
 }
 
@@ -53,27 +54,27 @@ struct Inner {
     answering: Answering,
     seat: watch::Sender<Seat>,
     role: watch::Sender<Role>,
-    /// An operation found the seat empty after an election that failed.
+    /// Notified when an operation finds no owner after a failed election.
     wanted: Notify,
-    /// This process has stepped down.
+    /// Notified when this process has stepped down.
     vacated: Notify,
     /// See [`Shared::found`].
     foundation: OnceLock<Box<Foundation>>,
     notice: OnceLock<Notice>,
 }
 
-/// Who answers.
+/// The process that answers operations.
 #[derive(Clone)]
 enum Seat {
     Owner(Arc<Owner>),
     Peer(Arc<Peer>),
-    /// Nobody, while an election goes on or after one that failed.
+    /// None: an election runs, or the last one failed with this error.
     Vacant(Option<Arc<StoreError>>),
     Closed,
 }
 
 impl Shared {
-    /// Takes the folder or joins its owner.
+    /// Takes the folder, or connects to the owner that holds it.
     ///
     /// # Errors
     /// As [`elect`].
@@ -101,20 +102,20 @@ impl Shared {
         self.inner.notice.get()
     }
 
-    /// Names the record that every store of this process must hold: a new owner that finds its
-    /// store empty, because the old one was damaged and set aside, puts it back. Without it,
-    /// processes that live and those that come would each use a ring of their own.
+    /// Sets the record that every store of this process must hold. A new owner whose store is
+    /// empty, because the old one was damaged and set aside, restores it. Otherwise running
+    /// processes and later ones would each use a ring of their own.
     ///
-    /// It changes when keys are rotated, so it is asked for when it is needed. What this process
-    /// knows of it may be behind; in a store without records no key is missing for that.
+    /// Key rotation changes the record, so it is read when it is needed. This process's copy may be
+    /// outdated; in a store without records no key is missing for that.
     pub(super) fn found(&self, foundation: Box<Foundation>) {
         let _ = self.inner.foundation.set(foundation);
     }
 
-    /// Puts a question to the owner's process. It may be put twice, if an owner is lost over it.
+    /// Sends a question to the owner process; sends it again if the owner ends before it answers.
     ///
     /// # Errors
-    /// [`AskError`]
+    /// [`AskError`] if the owner answers no questions or cannot be asked.
     pub(super) async fn ask(&self, question: &[u8]) -> Result<Vec<u8>, AskError> {
         let mut owners = self.owners();
         loop {
@@ -127,8 +128,8 @@ impl Shared {
         }
     }
 
-    /// Leaves the folder to another process if this one owns it, and goes on as its peer. Operations
-    /// meanwhile wait for the next owner.
+    /// Hands the folder to another process if this one owns it, and continues as its peer.
+    /// Operations wait for the next owner.
     pub(super) async fn step_down(&self) {
         let mut left = None;
         self.inner.seat.send_if_modified(|seat| {
@@ -146,7 +147,7 @@ impl Shared {
         }
     }
 
-    /// Hands the folder over, or leaves its owner.
+    /// Releases the folder, or disconnects from its owner.
     pub(super) async fn close(&self) {
         self.standing.abort();
         let left = self.inner.leave();
@@ -159,7 +160,7 @@ impl Shared {
     }
 }
 
-/// Why a question was not answered.
+/// Reason why a question was not answered.
 #[derive(Debug, thiserror::Error)]
 pub enum AskError {
     #[error("the process that owns the data folder answers no questions")]
@@ -181,14 +182,14 @@ impl Drop for Shared {
     }
 }
 
-/// Stands for election until it is won.
+/// Takes part in elections until the store is closed.
 async fn keep_standing(inner: Arc<Inner>) {
     loop {
         let seat = inner.seat.borrow().clone();
         match seat {
             Seat::Closed => return,
             Seat::Owner(owner) => {
-                // Held here, the store would stay open.
+                // A reference held here would keep the store open.
                 drop(owner);
                 inner.vacated.notified().await;
                 tokio::time::sleep(WAY).await;
@@ -202,7 +203,7 @@ async fn keep_standing(inner: Arc<Inner>) {
         inner.take(Seat::Vacant(None));
         if let Err(error) = inner.stand().await {
             tracing::warn!(%error, "the data folder has no owner that this process can use");
-            // The present owner binds its ports itself.
+            // The current owner binds its ports itself.
             inner.answering.sockets().close_rest();
             inner.take(Seat::Vacant(Some(Arc::new(error))));
         }
@@ -210,7 +211,7 @@ async fn keep_standing(inner: Arc<Inner>) {
 }
 
 impl Inner {
-    /// Stands for election once, and takes the seat that comes of it.
+    /// Takes part in one election and stores its result.
     async fn stand(&self) -> Result<(), StoreError> {
         match elect(&self.folder, &self.answering).await? {
             Elected::Peer(peer) => {
@@ -222,7 +223,7 @@ impl Inner {
                     tracing::error!("{notice}");
                 }
                 self.put_back(&owner).await?;
-                // Sockets that still arrive over a peer connection are closed.
+                // Close sockets that still arrive over a peer connection.
                 self.answering.sockets().begin();
                 if self.take(Seat::Owner(Arc::new(owner))) {
                     self.role.send_replace(Role::Owner);
@@ -232,8 +233,8 @@ impl Inner {
         Ok(())
     }
 
-    /// Puts the foundation into a store that is empty. Beside records a missing ring means that an
-    /// import is under way or was cut off: they would not open with ours.
+    /// Writes the foundation into an empty store. If there are records but no ring, an import is
+    /// under way or was interrupted: our ring would not open those records.
     async fn put_back(&self, owner: &Owner) -> Result<(), StoreError> {
         let Some((key, sealed)) = self.foundation.get().map(|foundation| foundation()) else {
             return Ok(());
@@ -245,7 +246,7 @@ impl Inner {
         Ok(())
     }
 
-    /// False if the store has been closed meanwhile; then the seat is given up again.
+    /// Stores the new state; false if the store has been closed, and then drops `new`.
     fn take(&self, new: Seat) -> bool {
         self.seat.send_if_modified(|seat| {
             let is_open = !matches!(seat, Seat::Closed);
@@ -262,7 +263,7 @@ impl Inner {
     }
 }
 
-/// The owners that one operation is asked of, one after the other.
+/// The successive owners that one operation tries.
 struct Owners<'a> {
     inner: &'a Inner,
     tries: u32,
@@ -270,7 +271,7 @@ struct Owners<'a> {
 }
 
 impl Owners<'_> {
-    /// Who answers now; from the second time on, the next one after that.
+    /// Returns the process that answers now; later calls return the next one.
     async fn next(&mut self) -> Result<Answerer, BackendError> {
         self.tries += 1;
         if self.tries > MOST_OWNERS {
@@ -299,7 +300,7 @@ impl Owners<'_> {
 
     async fn wait(&self, now: Seat) -> Result<Seat, BackendError> {
         let mut seats = self.inner.seat.subscribe();
-        // Why the last election failed may be gone by now; this one is for us.
+        // The cause of the failed election may be gone by now: request another one.
         if matches!(now, Seat::Vacant(Some(_))) {
             self.inner.wanted.notify_one();
             seats.changed().await.map_err(|_| BackendError::Closed)?;
@@ -309,7 +310,7 @@ impl Owners<'_> {
         Ok(settled.await.map_err(|_| BackendError::Closed)?.clone())
     }
 
-    /// Whether there is somebody to ask, or there never will be.
+    /// Whether there is an owner to ask, or there never will be.
     fn is_settled(&self, seat: &Seat) -> bool {
         match seat {
             Seat::Owner(_) | Seat::Closed => true,
@@ -362,7 +363,7 @@ impl Answerer {
         }
     }
 
-    /// A swap whose answer was lost (contract, 5).
+    /// Settles a swap whose answer was lost (contract, 5).
     async fn settle(
         &self,
         key: &Key,
@@ -380,7 +381,7 @@ impl Answerer {
         if self.swap(key, old, new).await? {
             return Ok(true);
         }
-        // The one that was lost may have been under way all the time and come in between.
+        // The lost swap may have been under way, and have happened in between.
         Ok(is_ours(self.get(key).await?.as_ref()))
     }
 }

@@ -1,10 +1,9 @@
-//! The embedded backend: sled 0.34.7 and what it takes to trust it with tokens.
+//! The embedded backend: sled 0.34.7, and what makes it safe for tokens.
 //!
 //! sled's own `flush()` on Linux ends in `sync_file_range`, which promises nothing after a power
-//! loss, so every write is followed by `sync_data()` on a second handle of the same file. Its error
-//! types come without kinds worth matching, it panics on a truncated file or opens it as an empty one,
-//! and it never opens again after a kill in the middle of a snapshot; all of that stays behind this
-//! file.
+//! loss, so every write is followed by `sync_data()` on a second handle of the same file. Its
+//! errors have no kinds worth matching, it panics on a truncated file or opens it as an empty one,
+//! and it never opens again after a kill during a snapshot. This file hides all of that.
 
 use std::collections::HashMap;
 use std::fs::{self, File};
@@ -25,77 +24,79 @@ use super::ring;
 use crate::model::Time;
 
 const CACHE_BYTES: u64 = 16 << 20;
-/// Records remembered: some kilobytes each at most, and more people than call at once.
+/// Maximum records in the read cache, some kilobytes each; a full cache is emptied. Enough for all
+/// users who call at once.
 const MOST_RECENT: usize = 1024;
-/// A file beside sled's, there while the key ring is. A store without its ring opens nothing, so a
-/// missing one tells a store that was lost from one that is new.
+/// A file beside sled's that exists while the store holds a key ring. Without its ring no record
+/// opens, so the file tells a lost store from a new one.
 const WITNESS: &str = "holds-a-ring";
-/// Counts the swaps, in a tree of sled's own and in a file beside it. The file is written when a swap
-/// is on disk, so it is never ahead, unless sled has lost what it had: it takes damage near the end of
-/// its log for a write that was cut off, and drops what came after it without a word.
+/// Name of the swap counter, in a tree of sled and in a file beside it. The file is written after a
+/// swap is on disk, so it is ahead only if sled has lost swaps: sled takes damage near the end of
+/// its log for an interrupted write, and silently drops what came after it.
 const SWAPS: &str = "swaps";
 
-/// Holds sled open, under the folder's lock.
+/// Keeps sled open, under the folder's lock.
 pub(super) struct SledBackend(Arc<Inner>);
 
 struct Inner {
     path: PathBuf,
-    /// `None` while it is being opened again.
+    /// `None` while sled is reopened.
     open: RwLock<Option<Open>>,
-    /// Swaps made so far, and the last one that is known to be on disk: writers that come while one
-    /// flushes share the next flush.
+    /// Number of swaps made, and of those known to be on disk: writers that arrive during a flush
+    /// share the next flush.
     made: Mutex<u64>,
     flushed: Mutex<u64>,
     /// Set by a failed write or flush, cleared by the next flush that succeeds (contract, 6).
     unsure: AtomicBool,
     recent: Mutex<Recent>,
-    /// Last, so that nobody takes the folder over before sled is closed, which may be some time
-    /// after the backend itself is gone: a write under way still has hold of it.
+    /// Dropped last, so that no process takes the folder before sled is closed. That may be some
+    /// time after the backend is dropped: a write under way still uses sled.
     lock: OnceLock<Lock>,
 }
 
 struct Open {
     db: sled::Db,
-    /// A second handle for `sync_data`; sled's lock is per open file and does not mind.
+    /// Second handle for `sync_data`; sled's lock is per open file and allows it.
     file: File,
     /// See [`SWAPS`].
     inner_count: sled::Tree,
     outer_count: File,
 }
 
-/// What was read last, so that the grant of a call does not cost a trip to another thread.
+/// Cache of recent reads, so that reading a call's grant needs no other thread.
 ///
-/// It is coherent because this process alone holds sled and every swap passes here: a swap takes
-/// its key out, and a read fills in only what no swap has overtaken.
+/// It is coherent because this process alone opens sled and every swap passes here: a swap removes
+/// its key, and a read stores its result only if no swap has happened since.
 #[derive(Default)]
 struct Recent {
     swaps: u64,
     found: HashMap<Key, Sealed>,
 }
 
-/// What opening found that cannot be mended.
+/// Damage found on opening that cannot be repaired.
 #[derive(Clone, Debug)]
 pub(super) enum Damage {
-    /// All of it, which now lies here.
+    /// The whole store, which was moved to this path.
     SetAside(PathBuf),
-    /// So many of the last changes.
+    /// This many of the last changes.
     Lost(u64),
 }
 
 impl SledBackend {
-    /// Opens `path`, mending what can be mended. What still does not open is moved beside it under
+    /// Opens `path` and repairs it if possible. A store that still does not open is set aside under
     /// a dated name, never deleted.
     pub(super) fn open(path: &Path, now: Time) -> Result<(Self, Option<Damage>), BackendError> {
         super::folder::create_private(path).map_err(from_io)?;
-        // A kill while sled wrote a snapshot leaves this file, and with it sled never opens again.
+        // A kill during a snapshot leaves this file, with which sled never opens again.
         remove_snapshots(path, |name| name.ends_with(".generating")).map_err(from_io)?;
         let first = match whole(path) {
             Ok(db) => return Self::from_open(db, path),
             Err(failure) => failure,
         };
         first.unless_damage()?;
-        // The log is complete without its snapshots, so if only a snapshot is damaged, all is there
-        // again. If not, sled may take what it cannot read for the end of the log, and cut it off.
+        // The log is complete without its snapshots: if only a snapshot is damaged, removing it
+        // restores every record. Otherwise sled may take an unreadable part for the end of the log
+        // and cut it off, so copy the folder first.
         let aside = path.with_file_name(format!("db.damaged-{}", now.millis()));
         copy(path, &aside).map_err(from_io)?;
         remove_snapshots(path, |_| true).map_err(from_io)?;
@@ -150,7 +151,7 @@ impl SledBackend {
         let inner = Arc::clone(&self.0);
         async move {
             tokio::task::spawn_blocking(move || {
-                // sled panics on some damage; that must cost this call, not the process.
+                // sled panics on some damage; that must fail this call, not the process.
                 catch_unwind(AssertUnwindSafe(|| {
                     inner.settle()?;
                     let open = inner.open.read();
@@ -179,7 +180,7 @@ impl Open {
         Ok(Self { db, file, inner_count, outer_count })
     }
 
-    /// The swaps that sled has, and those that were known to be on disk.
+    /// Returns the swaps that sled counts, and those that were known to be on disk.
     fn counts(&self) -> Result<(u64, u64), BackendError> {
         let number = |bytes: &[u8]| bytes.try_into().map_or(0, u64::from_be_bytes);
         let inside = self.inner_count.get(SWAPS)?.map_or(0, |bytes| number(&bytes));
@@ -188,7 +189,8 @@ impl Open {
         Ok((inside, number(&bytes)))
     }
 
-    /// Needs no sync: it may lag behind. So where it fails, nothing is lost but a warning.
+    /// Writes the count into the file. Needs no sync, as the file may lag behind; a failure is only
+    /// logged.
     fn count_outside(&self, swaps: u64) {
         let mut file = &self.outer_count;
         let written = file.rewind().and_then(|()| file.write_all(&swaps.to_be_bytes()));
@@ -206,11 +208,11 @@ impl Open {
 enum Failure {
     Sled(sled::Error),
     Panic,
-    /// The key ring was there, and is not any more.
+    /// The key ring existed and is gone.
     Lost,
 }
 
-/// Opens sled and looks whether the store in it is one.
+/// Opens sled and checks that the key ring is not lost.
 fn whole(path: &Path) -> Result<sled::Db, Failure> {
     let db = attempt(path)?;
     let ring = catch_unwind(AssertUnwindSafe(|| db.get(ring::PLACE)));
@@ -222,7 +224,7 @@ fn whole(path: &Path) -> Result<sled::Db, Failure> {
     Ok(db)
 }
 
-/// Leaves the witness. Where that fails the next opening does it.
+/// Creates the file [`WITNESS`]; if that fails, the next opening creates it.
 fn testify(path: &Path) {
     let witness = path.join(WITNESS);
     if !witness.exists()
@@ -232,7 +234,7 @@ fn testify(path: &Path) {
     }
 }
 
-/// Takes the witness away, for an import that replaces the ring.
+/// Removes the file [`WITNESS`], for an import that replaces the ring.
 fn retract(path: &Path) -> io::Result<()> {
     match fs::remove_file(path.join(WITNESS)) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
@@ -240,7 +242,7 @@ fn retract(path: &Path) -> io::Result<()> {
     }
 }
 
-/// Copies a folder with all that is in it, onto the disk.
+/// Copies a folder with all its contents, and syncs the copy to disk.
 fn copy(from: &Path, to: &Path) -> io::Result<()> {
     super::folder::create_private(to)?;
     for entry in fs::read_dir(from)? {
@@ -269,8 +271,8 @@ fn attempt(path: &Path) -> Result<sled::Db, Failure> {
 }
 
 impl Failure {
-    /// Passes on what is no damage: a full disk or a missing permission mends itself or can be
-    /// mended, and moving the store away for it would lose every grant.
+    /// Returns a failure that is no damage as an error: a full disk or a missing permission can be
+    /// fixed, and setting the store aside for it would lose every grant.
     fn unless_damage(self) -> Result<(), BackendError> {
         match self {
             Self::Panic | Self::Lost | Self::Sled(sled::Error::Corruption { .. }) => Ok(()),
@@ -302,7 +304,7 @@ fn remove_snapshots(path: &Path, which: impl Fn(&str) -> bool) -> io::Result<()>
 }
 
 impl Inner {
-    /// Contract, 6: after a failed flush nothing is answered until one has succeeded.
+    /// Contract, 6: after a failed flush no operation succeeds until a flush has succeeded.
     fn settle(&self) -> Result<(), BackendError> {
         if !self.unsure.load(Ordering::SeqCst) {
             return Ok(());
@@ -311,8 +313,8 @@ impl Inner {
         if !self.unsure.load(Ordering::SeqCst) {
             return Ok(());
         }
-        // sled remembers its first failed write for ever; only opening it anew shows whether the
-        // disk has room again. What it could not write is then gone, which every caller was told.
+        // sled remembers its first failed write forever; only reopening it shows whether the disk
+        // has room again. The failed writes are then lost, as every caller was told.
         *open = None;
         self.recent.lock().found.clear();
         let db = attempt(&self.path).map_err(Failure::into_error)?;
@@ -323,7 +325,7 @@ impl Inner {
     }
 
     fn recent(&self, key: &Key) -> Option<Sealed> {
-        // Contract, 6: what a failed flush left visible must not be answered.
+        // Contract, 6: do not return what a failed flush left visible.
         if self.unsure.load(Ordering::SeqCst) {
             return None;
         }
@@ -346,7 +348,7 @@ impl Inner {
         recent.found.remove(key);
     }
 
-    /// Makes every swap so far durable, sharing the work with whoever else is waiting for it.
+    /// Makes every swap so far durable; concurrent writers share the work.
     fn persist(&self, open: &Open) -> Result<(), BackendError> {
         let mine = *self.made.lock();
         let mut flushed = self.flushed.lock();
@@ -391,7 +393,7 @@ impl Backend for SledBackend {
             };
             let found = open.db.range::<&[u8], _>((start, Bound::Unbounded));
             let under_it = found.take_while(|entry| {
-                // An error ends the page, and must be seen there.
+                // Keep an error, so that the page fails.
                 entry.as_ref().map_or(true, |(key, _)| key.starts_with(prefix.as_bytes()))
             });
             Page::cut(under_it.map(|entry| {
@@ -408,7 +410,7 @@ impl Backend for SledBackend {
         old: Option<&'a Sealed>,
         new: Option<&'a Sealed>,
     ) -> BoxFuture<'a, Result<bool, BackendError>> {
-        // Here, where the writes of this process and of all its peers arrive.
+        // Check here, where the writes of this process and of all its peers arrive.
         if new.is_some_and(|new| new.as_bytes().len() > MAX_RECORD_BYTES) {
             return std::future::ready(Err(BackendError::TooLarge)).boxed();
         }
@@ -419,7 +421,7 @@ impl Backend for SledBackend {
                 retract(&inner.path).map_err(from_io)?;
             }
             {
-                // One at a time, or the count inside could go back.
+                // One swap at a time, or the count in sled could go back.
                 let mut made = inner.made.lock();
                 let outcome = open.db.compare_and_swap(
                     key.as_bytes(),

@@ -1,7 +1,7 @@
-//! A store that is opened when it is first needed, and again if that failed.
+//! A store that is opened when it is first needed; after a failure the next call tries again.
 //!
-//! The key may be missing, or the folder's owner may not answer: that must keep nobody from listing
-//! tools or calling those that need no grant, and must mend itself when its cause is gone.
+//! The key may be missing, or the folder's owner may not answer. Users can still list tools and
+//! call those that need no grant, and the store opens once the cause is gone.
 
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -16,7 +16,7 @@ use super::ring::Opening;
 use super::{Answer, AskError, DataFolder, KeySource, Role, Store, StoreError};
 use crate::model::chain;
 
-/// Where the store is, and the store once it is open.
+/// Location of the store, and the store once it is open.
 pub struct Slot {
     folder: DataFolder,
     keys: KeySource,
@@ -24,7 +24,7 @@ pub struct Slot {
     role: watch::Sender<Role>,
     store: OnceCell<Store>,
     only_looks: AtomicBool,
-    /// Held by the one attempt to open the store.
+    /// Held during the one attempt to open the store.
     attempt: AsyncMutex<()>,
     /// The last attempt that failed.
     failure: Mutex<Failure>,
@@ -34,18 +34,18 @@ pub struct Slot {
 /// How the last attempt to open the store failed, for the calls that waited for it.
 #[derive(Default)]
 struct Failure {
-    /// Attempts that have failed.
+    /// Number of attempts that have failed.
     count: u64,
     error: String,
     hint: String,
 }
 
-/// What the attempts on behalf of health checks have found so far.
+/// State of the attempts to open the store that health checks make.
 #[derive(Default)]
 struct Unopened {
     is_failing: bool,
     is_checking: bool,
-    /// When the last one ended.
+    /// End of the last attempt.
     checked_at: Option<Instant>,
 }
 
@@ -53,7 +53,7 @@ struct Unopened {
 struct HealthAttempt<'a>(&'a Mutex<Unopened>);
 
 impl Drop for HealthAttempt<'_> {
-    // Also where the client of the health check has disconnected.
+    // Also runs if the client of the health check disconnects.
     fn drop(&mut self) {
         let mut unopened = self.0.lock();
         unopened.is_checking = false;
@@ -65,7 +65,7 @@ impl Drop for HealthAttempt<'_> {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Readiness {
     Ready,
-    /// The store is open, and cannot be read or written.
+    /// The store is open, but cannot be read or written.
     StoreFailing,
     /// The store cannot be opened: a wrong key, a folder that is not accessible, no answer from its
     /// owner.
@@ -74,10 +74,12 @@ pub enum Readiness {
     StoreOpening,
 }
 
-/// How often a store that does not open is tried on behalf of health checks, which anyone may send.
+/// Minimum time between attempts to open the store for health checks, which any client may send;
+/// earlier checks get the last answer.
 const OPEN_INTERVAL: Duration = Duration::from_secs(1);
 
 impl Slot {
+    /// Makes a slot for a store that is opened at first use.
     pub fn new(folder: DataFolder, keys: KeySource) -> Self {
         Self {
             folder,
@@ -92,14 +94,14 @@ impl Slot {
         }
     }
 
-    /// Opens the store, once it is needed, without writing: none is made, and no ring is wrapped anew.
+    /// Makes the slot open the store without writing: it creates no store and rewraps no ring.
     pub fn only_look(&self) {
         self.only_looks.store(true, Ordering::Relaxed);
     }
 
-    /// The store, opened now if it is not open yet. A call that comes while an attempt runs gets the
-    /// outcome of that attempt: under an owner that does not answer each takes seconds, and calls that
-    /// made one after the other would wait for the sum of them.
+    /// Returns the store, and opens it first if necessary. A call during an attempt gets the result
+    /// of that attempt: if the owner does not answer, each attempt takes seconds, and calls that
+    /// tried one after the other would wait for the sum of them.
     ///
     /// # Errors
     /// As [`Store::open`], and [`StoreError::NotOpened`] from another call's attempt; the next call
@@ -112,7 +114,7 @@ impl Slot {
         Box::pin(self.open_once()).await
     }
 
-    /// Opens the store, or waits for the attempt that runs.
+    /// Opens the store, or waits for the running attempt.
     async fn open_once(&self) -> Result<&Store, StoreError> {
         let failures = self.failure.lock().count;
         let _attempt = self.attempt.lock().await;
@@ -149,8 +151,8 @@ impl Slot {
         self.store.get_or_try_init(open).await
     }
 
-    /// Whether the store works. One that is not open yet is opened for this: a load balancer asks
-    /// before the first user comes, and that user must not be the one who finds out.
+    /// Returns whether the store works. Opens it if necessary: a load balancer asks before the
+    /// first user comes, and that user must not be the first to meet the failure.
     pub async fn readiness(&self) -> Readiness {
         if let Some(store) = self.store.get() {
             let is_ready = store.is_ready().await;
@@ -179,8 +181,8 @@ impl Slot {
         }
     }
 
-    /// Lets one health check at a time open the store, and [`OPEN_INTERVAL`] after the last attempt
-    /// that failed. Every other one gets the last answer at once.
+    /// Lets one health check at a time open the store, at the earliest [`OPEN_INTERVAL`] after the
+    /// last failed attempt. All others get the last answer at once.
     fn begin_health_attempt(&self) -> Result<HealthAttempt<'_>, Readiness> {
         let mut unopened = self.unopened.lock();
         let is_early = unopened.checked_at.is_some_and(|at| at.elapsed() < OPEN_INTERVAL);
@@ -195,57 +197,57 @@ impl Slot {
         }
     }
 
-    /// What this process is to the data folder, now and whenever that changes.
-    /// [`Role::Peer`] until the store is open.
+    /// Returns this process's role, now and at every change; [`Role::Peer`] until the store is
+    /// open.
     pub fn role(&self) -> watch::Receiver<Role> {
         self.role.subscribe()
     }
 
-    /// Has the questions of all processes answered here, on the runtime of the caller, while this
-    /// process owns the folder. To be called once, before the store is open: nobody is served
-    /// without.
+    /// Installs the function that answers the questions of all processes, on the caller's runtime,
+    /// while this process owns the folder. Call once, before the store is open: without it, no
+    /// question is answered.
     pub fn answer(&self, answer: Box<Answer>) {
         self.answering.install(answer);
     }
 
-    /// What the owner of the folder listens on for browsers, for [`Role::Owner`] to publish and for the
-    /// next one to take.
+    /// Returns the sockets on which the folder's owner listens for browsers. The owner publishes
+    /// them, and the next owner takes them.
     pub fn sockets(&self) -> ListeningSockets {
         self.answering.sockets().clone()
     }
 
-    /// As [`Store::ask`], opening the store if need be.
+    /// Like [`Store::ask`], and opens the store if necessary.
     ///
     /// # Errors
-    /// [`AskError`]
+    /// [`AskError`] if the owner answers no questions, or the store cannot be opened or asked.
     pub async fn ask(&self, question: &[u8]) -> Result<Vec<u8>, AskError> {
         self.get().await?.ask(question).await
     }
 
-    /// The data folder.
+    /// Returns the path of the data folder.
     pub fn path(&self) -> &Path {
         &self.folder.path
     }
 
-    /// Returns while a server is there that could own the folder in place of this keeper.
+    /// Waits until a server is connected that could own the folder in place of this keeper.
     pub async fn wanted(&self) {
         self.answering.wanted().await;
     }
 
-    /// Returns when a process of another version has called, which cannot be a peer of this keeper and
-    /// waits for the folder.
+    /// Waits until a process of another version has connected, which cannot be a peer of this
+    /// keeper and waits for the folder.
     pub async fn needed(&self) {
         self.answering.needed().await;
     }
 
-    /// Leaves the folder to that process, and goes on as its peer.
+    /// Hands the folder to another process if this one owns it, and continues as its peer.
     pub async fn step_down(&self) {
         if let Some(store) = self.store.get() {
             store.step_down().await;
         }
     }
 
-    /// Hands the folder over, if the store is open.
+    /// Closes the store if it is open, and releases the folder.
     pub async fn close(&self) {
         if let Some(store) = self.store.get() {
             store.close().await;
@@ -253,7 +255,8 @@ impl Slot {
     }
 }
 
-/// Whether nothing lies in a folder. One that cannot be read is not empty, and opening it says why.
+/// Whether a folder is empty or missing. An unreadable folder counts as not empty; opening it says
+/// why.
 fn is_empty(folder: &Path) -> bool {
     match std::fs::read_dir(folder) {
         Ok(mut entries) => entries.next().is_none(),
@@ -272,7 +275,7 @@ mod tests {
     use super::super::tests::{Place, given};
     use super::*;
 
-    /// A folder whose owner accepts connections and says nothing.
+    /// Returns a folder whose owner accepts connections and sends nothing.
     async fn silent() -> (Place, Store, UnixListener, Arc<Slot>) {
         let place = Place::new();
         let owner = place.open().await.unwrap();
@@ -316,7 +319,7 @@ mod tests {
         assert!(calls.iter().all(|it| it.as_ref() == Some(&first)), "{calls:?}");
     }
 
-    /// The client of a health check that disconnects leaves nothing locked.
+    /// A health check whose client disconnects leaves no lock behind.
     #[tokio::test]
     async fn an_attempt_that_is_dropped_is_followed_by_another() {
         let (_place, _owner, _listener, slot) = silent().await;

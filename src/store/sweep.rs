@@ -1,4 +1,4 @@
-//! Deletes what is of no use to anybody any more.
+//! Deletion of expired records.
 
 use super::record::{Cutoff, Pointer, Record};
 use super::users::CUTOFF_LIFETIME;
@@ -9,8 +9,11 @@ use crate::model::{
 };
 
 impl Store {
-    /// Deletes what has expired: authorizations, their links and their states, sessions and trips to
-    /// the issuer.
+    /// Deletes what has expired: authorizations, their links and attempts, consents and browsers
+    /// that wait for an application, login attempts, cutoffs and sessions.
+    ///
+    /// # Errors
+    /// [`StoreError`](super::StoreError) if the store cannot be read or written.
     pub async fn sweep(&self, now: Time) -> Result<()> {
         self.clear::<Authorization>("authorization/", |held| held.is_over(now)).await?;
         self.clear::<Pointer>("ticket/", |held| {
@@ -26,8 +29,11 @@ impl Store {
         self.clear::<Session>("session/", |session| session.is_over(now)).await
     }
 
-    /// Deletes grants that nobody can use any more: expired ones that do not renew, and what is left
-    /// of those that ended long ago.
+    /// Deletes grants that are no longer usable: expired ones that do not renew, and the remains of
+    /// those that ended long ago. Also deletes the last uses of deleted grants.
+    ///
+    /// # Errors
+    /// [`StoreError`](super::StoreError) if the store cannot be read or written.
     pub async fn sweep_grants(&self, now: Time) -> Result<()> {
         self.clear::<Grant>("grant/", |held| held.is_spent(now)).await?;
         self.clear_uses().await
@@ -39,7 +45,7 @@ impl Store {
             for held in page.iter().filter(|held| is_over(&held.value)) {
                 self.forget(held).await?;
             }
-            // Calls get their turn in a store of many people.
+            // Let calls run in between if the store has many records.
             tokio::task::yield_now().await;
         }
         Ok(())

@@ -53,7 +53,7 @@ impl Place {
     }
 }
 
-/// A store that several processes have open, one of which does not look into it.
+/// A store that several processes have open; this one only uses its backend.
 #[derive(Clone)]
 pub(super) struct Several {
     place: Arc<Place>,
@@ -78,7 +78,7 @@ impl Several {
 }
 
 impl Store {
-    /// Keeps what an earlier version has kept under this `flow_id`.
+    /// Stores a consent as an earlier version did, under this `flow_id`.
     pub(crate) async fn plant_unconfirmed(&self, flow: &str, plain: &[u8]) {
         let key = Key::new(format!("unconfirmed/{}", self.ring.hash("flow", &[flow])));
         let sealed = self.ring.seal(&self.backend, &key, plain).await.unwrap();
@@ -253,7 +253,7 @@ async fn the_use_of_a_grant_that_is_gone_is_swept_away() {
         places.push(held);
     }
     let [ana, bob] = &places[..] else { panic!("two") };
-    // As where a process ended between the one and the other.
+    // As if a process ended after it deleted the grant and before it deleted the last use.
     assert!(store.forget(ana).await.unwrap());
     store.note_use(bob.place(), Time::from_millis(0)).await.unwrap();
     assert!(store.last_use(ana.place()).await.unwrap().is_some());

@@ -1,5 +1,5 @@
-//! The bearer token of a local server: made at its first use, and kept where its person's programs
-//! find it and nobody else's do.
+//! The bearer token of a local server: created at first use, in a file that only the same user's
+//! programs can read.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -9,9 +9,11 @@ use secrecy::{ExposeSecret as _, SecretString};
 use super::private_file::{self, Unfit};
 use crate::model::secret;
 
-/// 256 bits in base64url have 43; whoever wrote one of their own may have had another alphabet.
+/// Minimum characters of a token; a shorter one is refused. A generated token has 43 (256 bits in
+/// base64url), but a user may write one in another alphabet.
 const SHORTEST: usize = 32;
 
+/// Failure to read or create the token file.
 #[derive(Debug, thiserror::Error)]
 pub enum TokenFileError {
     #[error("the token file `{}` can be read by others, or is not this user's", .0.display())]
@@ -27,6 +29,7 @@ pub enum TokenFileError {
 }
 
 impl TokenFileError {
+    /// Returns what the user can do about this error.
     pub fn hint(&self) -> String {
         match self {
             Self::Exposed(path) => format!(
@@ -46,7 +49,11 @@ impl TokenFileError {
     }
 }
 
-/// The token in this file, which is made if it is not there.
+/// Returns the token in this file, and creates the file if it is missing.
+///
+/// # Errors
+/// [`TokenFileError`] if the file cannot be created or read, other users have access to it, or it
+/// holds no token.
 pub fn read_or_make(path: &Path) -> Result<SecretString, TokenFileError> {
     match private_file::read(path) {
         Err(Unfit::Unreadable(error)) if error.kind() == io::ErrorKind::NotFound => {
@@ -68,7 +75,7 @@ fn parse(
         Unfit::Unreadable(source) => TokenFileError::Unreadable { path: path.into(), source },
     })?;
     let token = text.trim();
-    // What no header carries would refuse everybody.
+    // No client could send any other character in a header.
     if token.len() < SHORTEST || !token.bytes().all(|byte| byte.is_ascii_graphic()) {
         return Err(TokenFileError::NoToken(path.into()));
     }

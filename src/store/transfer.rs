@@ -20,16 +20,16 @@ use super::walk::{Records, key_without_owner};
 use super::{DataFolder, KeySource, Store, StoreError, private_file, seal};
 use crate::model::Time;
 
-/// What an export holds.
+/// Contents of an export.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Exported {
-    /// Without the ring.
+    /// Number of records without the ring.
     pub records: usize,
     /// Keys of records that are too large to be read, without their user: `authorization/…/github`.
     pub left_out: Vec<String>,
 }
 
-/// Why a store was not exported.
+/// Failure of an export.
 #[derive(Debug, thiserror::Error)]
 pub enum ExportError {
     #[error(transparent)]
@@ -39,6 +39,7 @@ pub enum ExportError {
 }
 
 impl ExportError {
+    /// Returns what the user can do about this error.
     pub fn hint(&self) -> String {
         match self {
             Self::Store(error) => error.hint(),
@@ -59,6 +60,7 @@ impl From<io::Error> for ExportError {
     }
 }
 
+/// Failure of an import.
 #[derive(Debug, thiserror::Error)]
 pub enum ImportError {
     #[error("the store is not empty: it holds something that the export does not")]
@@ -70,6 +72,7 @@ pub enum ImportError {
 }
 
 impl ImportError {
+    /// Returns what the user can do about this error.
     pub fn hint(&self) -> String {
         match self {
             Self::NotEmpty => {
@@ -87,26 +90,27 @@ impl From<BackendError> for ImportError {
     }
 }
 
-/// What an import did.
+/// Result of an import.
 #[derive(Debug)]
 pub struct Imported {
-    /// Records that were not there yet.
+    /// Number of records that the store did not have yet.
     pub added: usize,
-    /// Why the store does not open with the key that this process has.
+    /// Reason why the store does not open with this process's key, if it does not.
     pub locked: Option<StoreError>,
 }
 
 type Result<T, E = ImportError> = std::result::Result<T, E>;
 
-/// Rotations that an export may have to wait out.
+/// Attempts of an export before [`StoreError::Contended`]; a concurrent rotation can make it start
+/// over.
 const ROUNDS: usize = 8;
 
 impl Store {
-    /// Exports into a new file that only its owner can read. What fails leaves no file.
+    /// Exports into a new file that only this user can read. A failed export leaves no file.
     ///
     /// # Errors
-    /// [`ExportError`]; [`ArchiveError::Io`] with [`io::ErrorKind::AlreadyExists`] for a file that is
-    /// there already, which stays as it is.
+    /// [`ExportError`]; [`ArchiveError::Io`] with [`io::ErrorKind::AlreadyExists`] if the file
+    /// exists, which stays as it is.
     pub async fn export_to_file(&self, now: Time, path: &Path) -> Result<Exported, ExportError> {
         let file = private_file::create_private(path)?;
         let anew = || {
@@ -121,7 +125,7 @@ impl Store {
             Ok(exported)
         });
         if exported.is_err() {
-            // Half an export is none; one that cannot be removed is refused by an import.
+            // Remove the incomplete file; if that fails, an import refuses it.
             let _ = fs::remove_file(path);
         }
         exported
@@ -129,11 +133,12 @@ impl Store {
 
     /// Exports every record that can be read.
     ///
-    /// `begin` opens what is written to, empty. It is called again where keys were rotated meanwhile
-    /// and the ring lacks one that a written record needs; where that is not possible, it fails.
+    /// `begin` opens the output, empty. It is called again if the ring has lost a key that a
+    /// written record needs, because keys were rotated during the export. It fails if the output
+    /// cannot be started over.
     ///
     /// # Errors
-    /// [`ExportError`]
+    /// [`ExportError`] if the store cannot be read or the output cannot be written.
     pub async fn export<W: Write>(
         &self,
         now: Time,
@@ -168,8 +173,8 @@ impl Store {
                 writer.put(key, sealed)?;
             }
         }
-        // The ring after the records: a data key is in it before the first record that needs it. A key
-        // that was in it before may have been dropped since, when its last record was sealed anew.
+        // Read the ring after the records: it holds a data key before the first record that needs
+        // it. An earlier key may have been dropped since, when its last record was resealed.
         let wrapped = self.backend.get(&place).await?.ok_or(StoreError::NoRing)?;
         let listed = seal::listed(&wrapped);
         let is_dropped = |(id, _)| used.contains(&id) && !listed.contains(&id);
@@ -180,10 +185,14 @@ impl Store {
         Ok(Some(Exported { records: writer.finish()? - 1, left_out }))
     }
 
-    /// Puts an archive into an empty store, or completes an import that was cut off.
+    /// Imports an archive into an empty store, or completes an interrupted import.
     ///
-    /// The ring comes last, and without it no store opens: what was cut off is no half of a store,
-    /// but one that the next import completes. What fails is undone.
+    /// The ring is written last, and without it no store opens: an interrupted import leaves no
+    /// half of a store, and the next import completes it. A failed import is undone.
+    ///
+    /// # Errors
+    /// [`ImportError::NotEmpty`] if the store holds records that the archive does not;
+    /// [`ImportError`] if the archive cannot be read or the store cannot be written.
     pub async fn import<S: Read + Seek>(
         folder: DataFolder,
         keys: KeySource,
@@ -191,7 +200,7 @@ impl Store {
     ) -> Result<Imported> {
         let now = folder.clock.now();
         let role = watch::Sender::new(Role::Peer);
-        // Like any process, owner or peer: a server may have the store open.
+        // Open as owner or peer: a server may have the store open.
         let backend = Shared::open(folder, Answering::default(), role).await?;
         let mut steps = Steps::new(&backend);
         let added = match put(&mut steps, archive).await {
@@ -211,15 +220,16 @@ async fn put<S: Read + Seek>(steps: &mut Steps<'_>, archive: &mut Archive<S>) ->
     let old_ring = steps.backend.get(&place()).await?;
     let same = steps.compare(archive).await?;
     if let Some(old_ring) = old_ring.as_ref().filter(|old| **old != ring) {
-        // A ring alone is what a first start leaves behind; beside records it has sealed them.
+        // A first start leaves only a ring; if there are records, this ring has sealed them.
         if same > 0 {
             return Err(ImportError::NotEmpty);
         }
-        // First of all, so that a running process writes nothing under it any more.
+        // Remove the ring first, so that a running process writes nothing under it any more.
         steps.remove_ring(old_ring).await?;
     }
     let added = steps.add(archive).await?;
-    // What a running process wrote in between would not open under the new ring.
+    // Compare again: records that a running process wrote in between would not open under the new
+    // ring.
     steps.compare(archive).await?;
     if old_ring.as_ref() != Some(&ring) {
         steps.put_ring(&ring).await?;
@@ -227,12 +237,12 @@ async fn put<S: Read + Seek>(steps: &mut Steps<'_>, archive: &mut Archive<S>) ->
     Ok(added)
 }
 
-/// The steps of an import, which can be taken back.
+/// The steps of an import, which can be undone.
 struct Steps<'b> {
     backend: &'b dyn Backend,
     removed_ring: Option<Sealed>,
     put_ring: Option<Sealed>,
-    /// Which records of the archive were put into the store, by their number. Mostly it is one range.
+    /// Numbers of the archive's records that were added to the store; usually one range.
     added: Vec<Range<usize>>,
 }
 
@@ -241,10 +251,10 @@ impl<'b> Steps<'b> {
         Self { backend, removed_ring: None, put_ring: None, added: Vec::new() }
     }
 
-    /// Counts the records of the archive that the store has.
+    /// Counts the archive's records that the store has.
     ///
     /// # Errors
-    /// [`ImportError::NotEmpty`] if it has others.
+    /// [`ImportError::NotEmpty`] if the store has other records.
     async fn compare<S: Read + Seek>(&self, archive: &mut Archive<S>) -> Result<usize> {
         let mut comparison = Comparison::begin(archive, self.backend)?;
         let mut same = 0;
@@ -254,7 +264,7 @@ impl<'b> Steps<'b> {
         Ok(same)
     }
 
-    /// Puts the records where they are not yet.
+    /// Adds the records that the store lacks, and returns their number.
     async fn add<S: Read + Seek>(&mut self, archive: &mut Archive<S>) -> Result<usize> {
         let mut comparison = Comparison::begin(archive, self.backend)?;
         let (mut missing, mut number, mut added) = (Vec::with_capacity(AT_ONCE), 0, 0);
@@ -277,7 +287,7 @@ impl<'b> Steps<'b> {
 
     async fn add_some(&mut self, some: Vec<(usize, Key, Sealed)>) -> Result<()> {
         let swaps = some.iter().map(|(_, key, sealed)| self.backend.swap(key, None, Some(sealed)));
-        // All of them to their end, or what failed could not be taken back.
+        // Let every swap finish, or a failed import could not be undone.
         let swapped = join_all(swaps).await;
         let mut outcome = Ok(());
         for (swapped, (number, ..)) in swapped.into_iter().zip(some) {
@@ -285,7 +295,7 @@ impl<'b> Steps<'b> {
                 Ok(false) => outcome = Err(ImportError::NotEmpty),
                 Ok(true) => self.note(number),
                 Err(error) => {
-                    // What failed may have happened all the same.
+                    // A failed swap may have happened all the same.
                     self.note(number);
                     outcome = Err(error.into());
                 }
@@ -327,7 +337,8 @@ impl<'b> Steps<'b> {
             tracing::warn!(%error, "the export cannot be read again");
             false
         });
-        // Beside records that it does not open, the old ring would make a store that takes no import.
+        // Restore the old ring only if every added record is gone: a store with the old ring beside
+        // records that it does not open would take no import.
         if is_undone && let Some(removed) = self.removed_ring.take() {
             is_undone = self.take_back(&place(), None, Some(&removed)).await;
         }
@@ -360,8 +371,8 @@ impl<'b> Steps<'b> {
         }
     }
 
-    /// Puts what stood there in the place of what was put. One that was not put after all is no
-    /// failure.
+    /// Replaces `put` by `stood`, and returns whether `stood` is there now. A record that was not
+    /// written after all is no failure.
     async fn take_back(&self, key: &Key, put: Option<&Sealed>, stood: Option<&Sealed>) -> bool {
         match self.backend.swap(key, put, stood).await {
             Ok(true) => true,
@@ -377,7 +388,7 @@ enum Compared {
     Missing(Key, Sealed),
 }
 
-/// An archive and a store side by side, both in order of keys and without their rings.
+/// An archive and a store side by side, both in key order and without their rings.
 struct Comparison<'a, S> {
     archived: archive::Records<'a, S>,
     stored: Records<'a>,
@@ -393,10 +404,10 @@ impl<'a, S: Read + Seek> Comparison<'a, S> {
         })
     }
 
-    /// The next record of the archive.
+    /// Returns the next record of the archive, compared with the store; `None` at the end.
     ///
     /// # Errors
-    /// [`ImportError::NotEmpty`] where the store has a record that the archive does not.
+    /// [`ImportError::NotEmpty`] if the store has a record that the archive does not.
     async fn next(&mut self) -> Result<Option<Compared>> {
         while self.page.as_slice().is_empty() {
             let Some(page) = self.stored.next().await? else { break };

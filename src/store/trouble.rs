@@ -1,5 +1,5 @@
-//! A store that cannot be written or read: said once in the log, with its causes, and told to whoever asks
-//! whether the server is ready. And the reserve, which makes room for what is held in memory when the
+//! A store that cannot be written or read: logged once, with its causes, and reported to readiness
+//! checks. Also the reserve: disk space that is freed to save what is held in memory when the
 //! process ends on a full disk.
 
 use std::fs::{self, File};
@@ -15,14 +15,15 @@ use super::backend::{Backend as _, BackendError, Key};
 use super::{Result, Store, ring};
 use crate::model::chain;
 
-/// A file in the data folder that only takes up room.
+/// A file in the data folder that only reserves disk space.
 const RESERVE: &str = "reserve";
-/// Two segments of sled's log: some hundred grants.
+/// Bytes of the reserve: two segments of sled's log, some hundred grants.
 const RESERVE_BYTES: usize = 1 << 20;
-/// A file that is written to find out whether there is room again.
+/// A file that is written to check whether there is disk space again.
 const PROBE: &str = "probe";
 const PROBE_BYTES: usize = 64 << 10;
-/// How often a failing store is tried on behalf of health checks, which anybody may send.
+/// Minimum time between tries of a failing store for health checks, which any client may send;
+/// earlier checks report a failing store.
 const PROBE_INTERVAL: Duration = Duration::from_secs(1);
 
 /// Whether the store works, as far as this process has seen.
@@ -33,7 +34,7 @@ pub(super) struct Trouble {
 }
 
 impl Trouble {
-    /// Notes how an operation went. The first failure is logged, and so is the end of the failing.
+    /// Records the result of an operation. Logs the first failure, and the first success after it.
     fn note(&self, failure: Option<&BackendError>) {
         let is_failure = failure.is_some();
         if self.is_failing.swap(is_failure, Ordering::SeqCst) == is_failure {
@@ -59,7 +60,7 @@ impl Trouble {
 }
 
 impl Store {
-    /// Notes a read. One that succeeds says nothing of the next write.
+    /// Records the result of a read. A successful read says nothing about the next write.
     pub(super) fn noted_read<T>(&self, read: std::result::Result<T, BackendError>) -> Result<T> {
         if let Err(error) = &read
             && is_trouble(error)
@@ -69,7 +70,7 @@ impl Store {
         Ok(read?)
     }
 
-    /// Notes a swap.
+    /// Records the result of a swap.
     pub(super) fn noted_swap(
         &self,
         swapped: std::result::Result<bool, BackendError>,
@@ -82,7 +83,7 @@ impl Store {
         Ok(swapped?)
     }
 
-    /// Whether the store works. While it fails it is tried again, once a second at most.
+    /// Returns whether the store works. Tries a failing store again, at most once a second.
     pub async fn is_ready(&self) -> bool {
         if !self.trouble.is_failing.load(Ordering::SeqCst) {
             return true;
@@ -100,8 +101,8 @@ impl Store {
         is_back
     }
 
-    /// Takes up the room that [`Self::release_reserve`] gives back. Where there is none, that is no
-    /// failure: the reserve is made at a later start.
+    /// Reserves the disk space that [`Self::release_reserve`] frees. If there is no space, a later
+    /// start makes the reserve.
     pub(super) fn make_reserve(&self) {
         let path = self.folder.path.join(RESERVE);
         tokio::task::spawn_blocking(move || {
@@ -114,7 +115,7 @@ impl Store {
         });
     }
 
-    /// Gives up the reserve, so that what must be kept before the process ends finds room.
+    /// Frees the reserve for data that must be saved before the process ends.
     pub async fn release_reserve(&self) {
         let path = self.folder.path.join(RESERVE);
         let released = super::blocking(move || remove(path)).await;
@@ -124,7 +125,7 @@ impl Store {
     }
 }
 
-/// Whether an error is of the store as a whole, and not of one record.
+/// Whether an error concerns the whole store and not one record.
 fn is_trouble(error: &BackendError) -> bool {
     matches!(
         error,
@@ -132,7 +133,7 @@ fn is_trouble(error: &BackendError) -> bool {
     )
 }
 
-/// Written and not merely set to a length, which would take up nothing.
+/// Writes zeros, because setting a length alone would take up no disk space.
 fn take_up(path: &Path, bytes: usize) -> io::Result<()> {
     let mut file = File::create(path)?;
     file.write_all(&vec![0; bytes])?;

@@ -1,4 +1,4 @@
-//! When grants were last used, in records beside them.
+//! Last use of grants, in records beside them.
 
 use super::backend::{Backend as _, Key};
 use super::walk::Walk;
@@ -7,20 +7,26 @@ use crate::model::grant::Used;
 use crate::model::{Grant, Time};
 
 impl Held<Grant> {
-    /// Names the place of the grant; whatever grant comes to stand there has the same.
+    /// Returns the grant's key, which a grant that replaces it keeps.
     pub fn place(&self) -> &Key {
         &self.key
     }
 }
 
 impl Store {
-    /// When the grant at this place was last used, as far as it has been written down.
+    /// Returns when the grant under this key was last used, as far as recorded.
+    ///
+    /// # Errors
+    /// [`StoreError`](super::StoreError) if the record cannot be read.
     pub async fn last_use(&self, grant: &Key) -> Result<Option<Time>> {
         Ok(self.read::<Used>(beside(grant)).await?.map(|held| held.value.at))
     }
 
-    /// Writes down that the grant at this place was used, if one is there and nobody has written down
-    /// a later use.
+    /// Records a use of the grant under this key, unless the grant is gone or a later use is
+    /// recorded.
+    ///
+    /// # Errors
+    /// [`StoreError`](super::StoreError) if a record cannot be read or written.
     pub async fn note_use(&self, grant: &Key, at: Time) -> Result<()> {
         if self.backend.get(grant).await?.is_none() {
             return Ok(());
@@ -28,23 +34,26 @@ impl Store {
         let key = beside(grant);
         let held = self.read::<Used>(key.clone()).await?;
         if held.as_ref().is_none_or(|held| held.value.at < at) {
-            // Another process that was faster has written down about the same.
+            // If another process was faster, it has recorded about the same time.
             self.write(&key, &Used { at }, held.as_ref()).await?;
         }
         Ok(())
     }
 
-    /// Deletes a grant and when it was used, unless the grant has changed since it was read.
+    /// Deletes a grant and its last use; false if the grant has changed since it was read.
+    ///
+    /// # Errors
+    /// [`StoreError`](super::StoreError) if the grant cannot be deleted.
     pub async fn forget_grant(&self, held: &Held<Grant>) -> Result<bool> {
         let is_gone = self.forget(held).await?;
         if is_gone && let Err(error) = self.forget_use(&beside(&held.key)).await {
-            // The grant is gone, which is what was asked for; the sweep takes the rest.
+            // The grant is deleted, as requested; the sweep deletes the rest.
             tracing::debug!(%error, record = <Used as record::Record>::NAME, "left behind");
         }
         Ok(is_gone)
     }
 
-    /// Deletes what is left of grants that are gone.
+    /// Deletes the last uses of grants that are gone.
     pub(super) async fn clear_uses(&self) -> Result<()> {
         let mut uses = Walk::under(&self.backend, USED);
         while let Some(page) = uses.next().await? {

@@ -1,7 +1,7 @@
-//! The users of a store, for its operator: who has connected what, and the end of it.
+//! The users of a store, for its operator: lists who has connected what, and ends a user's access.
 //!
-//! Keys hold users as keyed hashes. Who it is stands in the record (`of`); records of an earlier
-//! version lack it until they are written anew.
+//! Keys hold users as keyed hashes. The record names the user (`of`); records of an earlier version
+//! lack the name until they are rewritten.
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::time::Duration;
@@ -12,24 +12,27 @@ use crate::model::{
     Authorization, Caller, Grant, ProviderId, Session, Started, Time, Unconfirmed, Verification,
 };
 
-/// How long a [`Cutoff`] is kept: longer than any consent takes from its beginning to its grant.
+/// Time a [`Cutoff`] is kept: longer than any consent takes from its beginning to its grant.
 pub(super) const CUTOFF_LIFETIME: Duration = Duration::from_hours(48);
 
 /// A user with at least one grant.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct StoredUser {
-    /// `None`: all of their grants were written by a version that did not note it.
+    /// `None` if a version that did not store the user wrote all of their grants.
     pub caller: Option<Caller>,
-    /// Grants of each provider.
+    /// Number of grants for each provider.
     pub grants: BTreeMap<ProviderId, usize>,
 }
 
 impl Store {
-    /// All users with grants. `known` names those whose records do not.
+    /// Returns all users with grants. `known` supplies users whom the records do not name.
+    ///
+    /// # Errors
+    /// [`StoreError`](super::StoreError) if the store cannot be read.
     pub async fn users(&self, known: &[Caller]) -> Result<Vec<StoredUser>> {
         let known: BTreeMap<String, &Caller> =
             known.iter().map(|caller| (self.user(caller), caller)).collect();
-        // In order of keys the grants of a user come together.
+        // In key order the grants of a user are adjacent.
         let mut users: Vec<StoredUser> = Vec::new();
         let mut last = String::new();
         let mut grants = self.opened::<Grant>("grant/");
@@ -50,7 +53,10 @@ impl Store {
         Ok(users)
     }
 
-    /// Notes that all access of this user ends now.
+    /// Records that all access of this user ends at `now`.
+    ///
+    /// # Errors
+    /// [`StoreError`](super::StoreError) if a record cannot be read or written.
     pub async fn cut_off(&self, caller: &Caller, now: Time) -> Result<()> {
         let key = self.cutoff_key(caller);
         loop {
@@ -61,21 +67,30 @@ impl Store {
         }
     }
 
-    /// Whether what this user began at `begun_at` was ended since.
+    /// Returns whether the user's access was ended at `begun_at` or later.
+    ///
+    /// # Errors
+    /// [`StoreError`](super::StoreError) if a record cannot be read.
     pub async fn is_cut_off(&self, caller: &Caller, begun_at: Time) -> Result<bool> {
         let held = self.read::<Cutoff>(self.cutoff_key(caller)).await?;
         Ok(held.is_some_and(|held| begun_at <= held.value.at))
     }
 
-    /// All open authorizations of this user, parked candidates among them.
+    /// Returns all authorizations of this user, including parked candidates.
+    ///
+    /// # Errors
+    /// [`StoreError`](super::StoreError) if the store cannot be read.
     pub async fn authorizations_of(&self, caller: &Caller) -> Result<Vec<Held<Authorization>>> {
         self.read_all(&format!("authorization/{}/", self.user(caller))).await
     }
 
-    /// Deletes what this user has begun and what browsers know them by: started authorizations,
-    /// unconfirmed consents, browsers that the application has confirmed or is asked about, sessions.
-    /// Who is on the way to an issuer is not known yet: see [`Self::is_cut_off`]. Returns the number of
-    /// sessions.
+    /// Deletes what this user has begun and their browser sessions: started authorizations,
+    /// unconfirmed consents, browsers that the application has confirmed or is asked about,
+    /// sessions. A user who is signing in at an issuer is not known yet: see [`Self::is_cut_off`].
+    /// Returns the number of sessions.
+    ///
+    /// # Errors
+    /// [`StoreError`](super::StoreError) if the store cannot be read or written.
     pub async fn forget_begun(&self, caller: &Caller) -> Result<usize> {
         let links = self.authorizations_of(caller).await?;
         let links: BTreeSet<String> = links.into_iter().map(|held| held.value.id).collect();
@@ -92,7 +107,8 @@ impl Store {
         self.forget_all::<Session>("session/", |it| it.caller == *caller).await
     }
 
-    /// Deletes the records of a user, also one that is replaced at the same time. Returns their number.
+    /// Deletes a user's records, also those that are replaced at the same time. Returns their
+    /// number.
     async fn forget_all<T: Record>(
         &self,
         prefix: &str,
@@ -108,7 +124,11 @@ impl Store {
         Ok(forgotten)
     }
 
-    /// Deletes a record, and one that has replaced it since it was read. Returns the one deleted.
+    /// Deletes a record, or the one that has replaced it since it was read. Returns the deleted
+    /// one.
+    ///
+    /// # Errors
+    /// [`StoreError`](super::StoreError) if a record cannot be read or deleted.
     pub async fn forget_last<T: Record>(&self, held: Held<T>) -> Result<Option<Held<T>>> {
         self.forget_if(held, |_| true).await
     }
@@ -128,8 +148,11 @@ impl Store {
         Ok(None)
     }
 
-    /// Users who have an open link, a redirect under way, an unconfirmed or unclaimed consent or a browser session at
-    /// `now`, each once.
+    /// Returns each user once who has an open link at `now`, a redirect under way, an unconfirmed
+    /// or unclaimed consent, or a browser session.
+    ///
+    /// # Errors
+    /// [`StoreError`](super::StoreError) if the store cannot be read.
     pub async fn users_who_began(&self, now: Time) -> Result<Vec<Caller>> {
         let mut callers = HashSet::new();
         let mut links = self.opened::<Authorization>("authorization/");

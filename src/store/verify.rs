@@ -1,4 +1,5 @@
-//! A look at every record: does it open, does it decode, does anything lead to it? Changes nothing.
+//! Check of every record: whether it opens and decodes, and whether links still lead to their
+//! authorization. Changes nothing.
 
 use std::collections::BTreeMap;
 
@@ -10,16 +11,16 @@ use super::walk::{Walk, key_without_owner};
 use super::{Result, Store, StoreError};
 use crate::model::{Authorization, Started};
 
-/// What was found.
+/// Result of a check.
 #[derive(Debug, Default)]
 pub struct Verified {
     pub kinds: Vec<Kind>,
-    /// Links and started trips whose authorization is gone or has moved on. They do no harm, and go
-    /// when their time is over.
+    /// Links and authorization attempts whose authorization is gone or replaced. They are harmless,
+    /// and are deleted when they expire.
     pub orphans: usize,
 }
 
-/// What was found of one kind of record.
+/// Result for one kind of record.
 #[derive(Debug)]
 pub struct Kind {
     /// `grant`, `authorization`, …
@@ -31,7 +32,7 @@ pub struct Kind {
 /// Records that do not open or decode, for the same reason.
 #[derive(Debug)]
 pub struct Bad {
-    /// Of whom is left out: `grant/…/github`.
+    /// Key without its user: `grant/…/github`.
     pub key: String,
     pub why: StoreError,
     pub records: usize,
@@ -57,14 +58,20 @@ impl Kind {
 }
 
 impl Verified {
+    /// Whether every record opens and decodes.
     pub fn is_good(&self) -> bool {
         self.kinds.iter().all(|kind| kind.bad.is_empty())
     }
 }
 
 impl Store {
+    /// Checks every record of the store.
+    ///
+    /// # Errors
+    /// [`StoreError`] if the ring or a link cannot be read. The result lists records that do not
+    /// open or decode.
     pub async fn verify(&self) -> Result<Verified> {
-        // The ring itself: a copy in memory would open records that nobody else can.
+        // Read the stored ring: a copy in memory would open records that no other process can.
         self.ring.read(&self.backend).await?;
         let mut verified = Verified::default();
         for kind in KINDS {
@@ -79,7 +86,7 @@ impl Store {
                             found.note(&key_without_owner(&key), looked);
                         }
                     }
-                    // Where one page of sled's is damaged, it reads none of those after it.
+                    // After a damaged page, sled reads none of the pages that follow.
                     Err(why) => found.note(kind.prefix, Err(why.into())),
                 }
             }
@@ -92,7 +99,7 @@ impl Store {
         Ok(verified)
     }
 
-    /// Records of kinds that this version does not know: whether they open.
+    /// Checks that records of kinds unknown to this version open.
     async fn look_at_others(&self, verified: &mut Verified) {
         let mut kinds: BTreeMap<String, Kind> = BTreeMap::new();
         let mut records = self.records();
@@ -100,7 +107,7 @@ impl Store {
             let page = match records.next().await {
                 Ok(Some(page)) => page,
                 Ok(None) => break,
-                // Said already, unless what is damaged lies under no known kind.
+                // Already reported, unless the damage is under no known kind.
                 Err(_) if !verified.is_good() => break,
                 Err(why) => {
                     let mut unknown = Kind::new("unknown");

@@ -1,5 +1,5 @@
-//! Going over many records a page at a time, so that memory does not grow with their number and calls
-//! get their turn in between.
+//! Iteration over many records page by page, so that memory does not grow with their number and
+//! calls can run in between.
 
 use std::marker::PhantomData;
 
@@ -7,7 +7,7 @@ use super::backend::{Backend, BackendError, Key, Page, Sealed};
 use super::record::Record;
 use super::{Held, Result, Store, ring};
 
-/// The records under a prefix, in order of keys.
+/// The records under a prefix, page by page and in key order.
 pub(super) struct Walk<'b> {
     backend: &'b dyn Backend,
     prefix: Key,
@@ -20,12 +20,12 @@ impl<'b> Walk<'b> {
         Self { backend, prefix: Key::new(prefix.into()), after: None, is_over: false }
     }
 
-    /// Every record of the store.
+    /// Walks every record of the store.
     pub(super) fn everything(backend: &'b dyn Backend) -> Self {
         Self::under(backend, "")
     }
 
-    /// The next page, never an empty one. `None` after the last one, and after an error.
+    /// Returns the next page, which is never empty. `None` after the last page and after an error.
     pub(super) async fn next(
         &mut self,
     ) -> std::result::Result<Option<Vec<(Key, Sealed)>>, BackendError> {
@@ -42,7 +42,7 @@ impl<'b> Walk<'b> {
     }
 }
 
-/// Whether a store holds nothing, not even a ring.
+/// Whether a store holds no record, not even a ring.
 pub(super) async fn is_empty(backend: &dyn Backend) -> std::result::Result<bool, BackendError> {
     Ok(Walk::everything(backend).next().await?.is_none())
 }
@@ -55,8 +55,8 @@ pub(super) struct Opened<'s, T> {
 }
 
 impl<T: Record> Opened<'_, T> {
-    /// The records of the next page that open. One that does not open is named in the log and left
-    /// alone: it must not keep a person from the others.
+    /// Returns the records of the next page that open. A record that does not is logged and
+    /// skipped: it must not block access to the others.
     pub(super) async fn next(&mut self) -> Result<Option<Vec<Held<T>>>> {
         let page = self.walk.next().await;
         let Some(page) = self.store.noted_read(page)? else { return Ok(None) };
@@ -73,17 +73,17 @@ impl<T: Record> Opened<'_, T> {
         Ok(Some(opened))
     }
 
-    /// `None` for a record that is gone meanwhile.
+    /// Opens a record; `None` if it has been deleted since the page was read.
     async fn open(&self, key: Key, sealed: Sealed) -> Result<Option<Held<T>>> {
         if !sealed.is_left_out() {
             return self.store.unseal(key, sealed).await.map(Some);
         }
-        // The owner can still read it, and delete it when its time is over.
+        // The owner can still read it, and delete it when it has expired.
         Box::pin(self.store.read(key)).await
     }
 }
 
-/// A key without the user it belongs to: kind and provider, no hash. `grant/…/github`
+/// Returns a key without its user: kind and provider, no hash, e.g. `grant/…/github`.
 pub(super) fn key_without_owner(key: &Key) -> String {
     let mut parts = key.as_str().split('/');
     let kind = parts.next().unwrap_or_default();
@@ -98,7 +98,7 @@ impl Store {
         Opened { store: self, walk: Walk::under(&self.backend, prefix), kind: PhantomData }
     }
 
-    /// All that [`Self::opened`] gives, for what is few.
+    /// Returns all records that [`Self::opened`] yields; only for small sets.
     pub(super) async fn read_all<T: Record>(&self, prefix: &str) -> Result<Vec<Held<T>>> {
         let (mut pages, mut all) = (self.opened(prefix), Vec::new());
         while let Some(page) = pages.next().await? {
@@ -107,13 +107,13 @@ impl Store {
         Ok(all)
     }
 
-    /// Every record but the ring.
+    /// Walks every record except the ring.
     pub(super) fn records(&self) -> Records<'_> {
         Records::of(&self.backend)
     }
 }
 
-/// Every record but the ring.
+/// Every record of the store except the ring, page by page.
 pub(super) struct Records<'b>(Walk<'b>);
 
 impl<'b> Records<'b> {
@@ -121,7 +121,7 @@ impl<'b> Records<'b> {
         Self(Walk::everything(backend))
     }
 
-    /// As [`Walk::next`], except that a page may be empty.
+    /// Like [`Walk::next`], except that a page may be empty.
     pub(super) async fn next(
         &mut self,
     ) -> std::result::Result<Option<Vec<(Key, Sealed)>>, BackendError> {

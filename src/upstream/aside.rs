@@ -1,10 +1,11 @@
-//! Work on large answers, kept off the async thread.
+//! Runs work on large responses outside the async threads.
 
-/// Bytes of an answer that are parsed, scrubbed and cut in about a millisecond.
+/// Response size in bytes that is parsed, scrubbed and truncated in about a millisecond. Work on a
+/// larger response moves to another thread.
 const SMALL: usize = 256 * 1024;
 
-/// Does pure work on an answer of `size` bytes: here where it is quick, else on a thread of its own.
-/// Ten megabytes would make everybody else wait whose calls run on the same async thread.
+/// Runs pure work on a response of `size` bytes: inline up to [`SMALL`], otherwise on a blocking
+/// thread. Ten megabytes would delay all other calls on the same async thread.
 pub(super) async fn run<T: Send + 'static>(
     size: usize,
     work: impl FnOnce() -> T + Send + 'static,
@@ -16,7 +17,7 @@ pub(super) async fn run<T: Send + 'static>(
         Ok(done) => done,
         Err(error) => match error.try_into_panic() {
             Ok(panic) => std::panic::resume_unwind(panic),
-            // It was never begun, since the process is about to end: nobody waits any more.
+            // The task never started because the process is about to end; no caller waits any more.
             Err(_) => std::future::pending().await,
         },
     }

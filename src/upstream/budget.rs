@@ -1,12 +1,12 @@
-//! Memory for answers: one budget for the whole process, shared fairly between callers.
+//! Memory for responses: one budget for the whole process, shared fairly between callers.
 //!
-//! A tool asks an API and not the other way round, but how much comes back is the API's choice. Ten
-//! megabytes of `[1,1,1,…]` are 350 MiB once they are read into values, and forty such calls at a
-//! time would end the process for everybody. So a body takes from the budget while it is read, and
-//! again, by its weight, before it becomes values; calls that find none left wait, within the
-//! `timeout` of their tool.
+//! A tool starts the request, but the API decides how much it sends back. Ten megabytes of
+//! `[1,1,1,…]` take 350 MiB once they are parsed, and forty such calls at a time would end the
+//! process for all users. So a body reserves memory from the budget while it is read, and again, by
+//! its weight, before it is parsed. Calls that find none left wait, within the `timeout` of their
+//! tool.
 //!
-//! Reading and working have budgets of their own, taken in this order, so that no two calls ever
+//! Reading and processing have separate budgets, reserved in this order, so that no two calls ever
 //! wait for each other.
 
 use std::time::Duration;
@@ -21,23 +21,24 @@ use crate::model::Caller;
 use crate::net::Room;
 
 const MIB: usize = 1024 * 1024;
-/// Bytes of a body that are read without asking. Most answers end here.
+/// Bytes of a body that are read without a reservation. Most responses end here.
 const FREE: usize = MIB / 16;
-/// Bytes that a body takes from the first budget; a longer one takes the largest answer from the
-/// second.
+/// Maximum bytes that a body reserves from the first budget. A longer body reserves up to the
+/// largest response from the second.
 const FIRST: usize = MIB;
-/// Bodies beyond [`FREE`], all together.
+/// Bytes for all bodies beyond [`FREE`] together; at the limit, further ones wait.
 const READING: usize = 48 * MIB;
-/// Bodies beyond [`FIRST`], all together.
+/// Bytes for all bodies beyond [`FIRST`] together; at the limit, further ones wait.
 const READING_LARGE: usize = 80 * MIB;
-/// Answers that are parsed, filtered, scrubbed and cut, all together.
+/// Bytes for all responses that are parsed, filtered, scrubbed and truncated at a time; at the
+/// limit, further ones wait.
 const WORKING: usize = 256 * MIB;
-/// Weight of an answer that is worked on without asking.
+/// Weight in bytes up to which a response is processed without a reservation.
 const LIGHT: usize = MIB / 4;
 
-/// Most JSON values of an answer. More are refused before they are read.
+/// Maximum JSON values in a response; a response with more is refused before it is parsed.
 pub(super) const MAX_VALUES: usize = 500_000;
-/// Memory of an object's entry beside its value: the key, its allocation, its place in the index.
+/// Bytes of an object's entry beside its value: the key, its allocation, its place in the index.
 const ENTRY: usize = 96;
 
 pub(super) struct Budget {
@@ -54,12 +55,12 @@ impl Default for Budget {
 }
 
 impl Budget {
-    /// Room for one body.
+    /// Returns an empty reservation for one body.
     pub(super) fn room<'a>(&'a self, caller: &'a Caller) -> BodyRoom<'a> {
         BodyRoom { budget: self, caller, held: Held::default(), is_waiting: false }
     }
 
-    /// Room for the work on an answer; `None` where none was free until `deadline`.
+    /// Reserves memory for processing a response; `None` if none is free before `deadline`.
     pub(super) async fn work(
         &self,
         caller: &Caller,
@@ -75,16 +76,16 @@ impl Budget {
     }
 }
 
-/// What a call holds of a budget; given back when dropped.
+/// Memory that a call has reserved; released when dropped.
 #[derive(Default)]
 pub(super) struct Held(Vec<Units>);
 
-/// Grows with a body that is being read.
+/// Reservation that grows with a body while it is read.
 pub(super) struct BodyRoom<'a> {
     budget: &'a Budget,
     caller: &'a Caller,
     pub(super) held: Held,
-    /// Whether the call waits for memory, and not for its API.
+    /// Whether the call waits for memory instead of its API.
     pub(super) is_waiting: bool,
 }
 
@@ -96,7 +97,7 @@ impl Room for BodyRoom<'_> {
         ];
         for (tier, (beyond, share, most)) in limits.into_iter().enumerate() {
             if to > beyond && self.held.0.len() == tier {
-                // One that says how long it is needs no more than that.
+                // A body of announced length needs no more than that.
                 let units = announced.unwrap_or(most).clamp(to.min(most), most);
                 self.is_waiting = true;
                 self.held.0.push(share.take(self.caller, units).await);
@@ -106,7 +107,7 @@ impl Room for BodyRoom<'_> {
     }
 }
 
-/// How much a body weighs once it is JSON values, by its punctuation.
+/// Memory that a body takes as JSON values, estimated from its punctuation.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Weight {
     body: usize,
@@ -115,12 +116,12 @@ pub(super) struct Weight {
 }
 
 impl Weight {
-    /// One pass over the body. Exact for JSON; for anything else it means nothing but an upper
-    /// bound of the reservation.
+    /// Estimates the weight in one pass. Exact for JSON, except that an empty container counts as
+    /// one value too many; for any other body only an upper bound for the reservation.
     pub(super) fn of(body: &[u8]) -> Self {
         let mut weight = Self { body: body.len(), values: 1, entries: 0 };
-        // A byte order mark, what some write before JSON, or the value itself: nothing else is read as
-        // more than one text.
+        // JSON begins with a byte order mark, a prefix that some services write, or the value
+        // itself. Any other body is read as a single text.
         let begins = body.trim_ascii_start().first();
         if !matches!(begins, Some(b'{' | b'[' | b')' | b'w' | b'f' | 0xef | 0xfe | 0xff)) {
             return weight;
@@ -138,7 +139,8 @@ impl Weight {
         weight
     }
 
-    /// The body, its text written out again, a decoded view of it, and its values.
+    /// Returns the bytes of the body, its text serialized again, a decoded view of it, and its
+    /// values.
     fn bytes(self) -> usize {
         let values = self.values.min(MAX_VALUES);
         3 * self.body + values * size_of::<Value>() + self.entries.min(MAX_VALUES) * ENTRY
@@ -160,7 +162,7 @@ fn after_text(mut rest: &[u8]) -> &[u8] {
     &[]
 }
 
-/// When a call that begins now runs out of time.
+/// Returns the deadline of a call that begins now.
 pub(super) fn deadline(timeout: Duration) -> Instant {
     Instant::now() + timeout
 }
@@ -196,7 +198,7 @@ mod tests {
             let value = serde_json::from_str(json).expect("JSON");
             assert_eq!(Weight::of(json.as_bytes()).values, count(&value), "{json}");
         }
-        // Each of them opens a container that has no value.
+        // An empty container counts as one value too many.
         assert_eq!(Weight::of(b"[[],{}]").values, 5);
         let many = format!("[{}1]", "1,".repeat(MAX_VALUES));
         assert!(Weight::of(many.as_bytes()).is_too_much());
@@ -237,7 +239,7 @@ mod tests {
     async fn work_waits_until_its_deadline() {
         let budget = Budget::default();
         let ana = caller("ana");
-        // What is free is had also at the last moment.
+        // Free memory is granted even at the deadline.
         let now = Duration::ZERO;
         let weight = Weight { body: LARGEST_ANSWER, values: MAX_VALUES, entries: 0 };
         let mut held = Vec::new();

@@ -1,4 +1,4 @@
-//! What a call carries to prove on whose behalf it is made.
+//! Credentials that prove to an API on whose behalf a call is made.
 
 use std::fmt;
 
@@ -8,14 +8,15 @@ use secrecy::{ExposeSecret as _, SecretString};
 
 use crate::model::credential::KeyPlace;
 
-/// A live credential, in the place where the provider expects it. `Debug` shows the place only.
+/// A live credential and the place in the request where the provider expects it. `Debug` shows only
+/// the place.
 #[derive(Clone)]
 pub enum Credential {
     /// `Authorization: Bearer …` (RFC 6750 §2.1).
     Bearer(SecretString),
     /// `Authorization: Basic …`
     Basic(Basic),
-    /// A header of its own; `value` is the whole value, prefix included.
+    /// A custom header; `value` is the whole value, including any prefix.
     Header { name: String, value: SecretString },
     /// A query parameter.
     Query { name: String, value: SecretString },
@@ -29,7 +30,7 @@ pub struct Basic {
     encoded: SecretString,
 }
 
-/// A user or password that RFC 7617 §2 does not allow. Never holds either.
+/// A user or password that RFC 7617 §2 forbids. The error contains neither.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum BasicError {
     #[error("the user holds a `:`, where the password would begin")]
@@ -39,8 +40,10 @@ pub enum BasicError {
 }
 
 impl Basic {
+    /// Joins and encodes a user and a password.
+    ///
     /// # Errors
-    /// [`BasicError`].
+    /// [`BasicError`] if the user contains a `:` or either contains a control character.
     pub fn new(user: &str, password: SecretString) -> Result<Self, BasicError> {
         if user.contains(':') {
             return Err(BasicError::Colon);
@@ -49,7 +52,7 @@ impl Basic {
             return Err(BasicError::Control);
         }
         let pair = SecretString::from(format!("{user}:{}", password.expose_secret()));
-        // UTF-8, the only encoding that RFC 7617 §2.1 knows beside ASCII.
+        // UTF-8, the only encoding besides ASCII that RFC 7617 §2.1 names.
         let encoded = SecretString::from(STANDARD.encode(pair.expose_secret()));
         Ok(Self { password, encoded })
     }
@@ -61,7 +64,7 @@ impl Basic {
 }
 
 impl Credential {
-    /// A key where the provider expects it.
+    /// Returns the credential for a key, in the place where the provider expects it.
     pub fn key(place: &KeyPlace, key: SecretString) -> Self {
         match place {
             KeyPlace::Query(name) => Self::Query { name: name.clone(), value: key },
@@ -72,9 +75,9 @@ impl Credential {
         }
     }
 
-    /// The secrets as they must never come back. For a header that is the whole value; what follows
-    /// its first space is a secret by itself (`Bearer …`, `token …`). Of user and password it is
-    /// the password and the pair as it is sent, whose end also stands for it alone.
+    /// Returns the secrets that must never appear in a result. A header yields its whole value and
+    /// the part after its first space (`Bearer …`, `token …`). A user and password yield the
+    /// encoded pair, the end of which also encodes the password alone, and the password itself.
     pub(super) fn secrets(&self) -> impl Iterator<Item = &str> {
         let (whole, part) = match self {
             Self::Bearer(value) | Self::Query { value, .. } => (value.expose_secret(), None),

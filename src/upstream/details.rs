@@ -1,22 +1,23 @@
-//! What exactly is wrong with a request, in whichever shape an API says it.
+//! Extracts what exactly is wrong with a request, in any shape that APIs use.
 //!
-//! There are many: RFC 9457 (`errors`, `detail`), its predecessor's `invalid-params`, Google's
-//! `fieldViolations`, JSON:API, GraphQL, FastAPI, Stripe, Rails, Django, Discord, OData, … They have
-//! in common that a list or map under a telling name holds objects with a field, a code and a
-//! message, or texts under the name of a field. So the names are looked for, and not the shapes.
+//! There are many shapes: RFC 9457 (`errors`, `detail`), its predecessor's `invalid-params`,
+//! Google's `fieldViolations`, JSON:API, GraphQL, FastAPI, Stripe, Rails, Django, Discord, OData, …
+//! In all of them, a list or map under a telling name holds objects with a field, a code and a
+//! message, or strings under the name of a field. So the search goes by names, not by shapes.
 
 use serde_json::{Map, Value};
 
-/// Most characters of all details together.
+/// Maximum characters of all details together; further details are only counted.
 const MAX_CHARS: usize = 400;
-/// Most characters of one.
+/// Maximum characters of one detail; the rest is cut.
 const MAX_CHARS_EACH: usize = 160;
-/// Deepest level that is looked at.
+/// Maximum steps in a field's path; deeper values are ignored.
 const MAX_DEPTH: usize = 12;
-/// Values looked at; the body may be as large as any answer.
+/// Maximum JSON values searched, since the body may be as large as any response; the rest is
+/// ignored.
 const MAX_VISITED: usize = 500;
 
-/// Where details lie, in lower case and without separators.
+/// Names of containers for details, in lower case and without separators.
 const CONTAINERS: [&str; 26] = [
     "cause",
     "causes",
@@ -45,7 +46,7 @@ const CONTAINERS: [&str; 26] = [
     "validationmessages",
     "violations",
 ];
-/// The first that is there names the field.
+/// Keys that name the field; the first one present counts.
 const FIELDS: [&str; 18] = [
     "field",
     "fieldname",
@@ -82,7 +83,7 @@ const MESSAGES: [&str; 14] = [
     "summary",
     "longmessage",
 ];
-/// Of these, what may also be the field of a form, with what is wrong with it.
+/// Keys in [`MESSAGES`] that may also be fields of a form, with the problem as their value.
 const MAYBE_FIELDS: [&str; 7] =
     ["detail", "description", "reason", "title", "text", "summary", "error"];
 const CODES: [&str; 9] =
@@ -90,8 +91,8 @@ const CODES: [&str; 9] =
 /// Names that are not part of a field's path.
 const STRUCTURE: [&str; 3] = ["errors", "nonfielderrors", "root"];
 
-/// A list of `“field: message (code)”`, shortened; `None` where the body has no details beside
-/// `quoted`, the message that is shown anyway.
+/// Returns a list of `“field: message (code)”`, shortened; `None` if the body has no details
+/// besides `quoted`, the message that is shown anyway.
 pub(super) fn details(body: &Value, quoted: Option<&str>) -> Option<String> {
     let mut found =
         Found { quoted: quoted.map(str::trim), items: Vec::new(), visited: MAX_VISITED };
@@ -122,7 +123,8 @@ struct Found<'b> {
 }
 
 impl<'b> Found<'b> {
-    /// `inside`: below a name of [`CONTAINERS`], where each text tells something.
+    /// Collects the details in a value. `inside` is true below a name in [`CONTAINERS`], where each
+    /// string is a detail.
     fn walk(&mut self, value: &'b Value, path: &mut Vec<&'b str>, inside: bool) {
         if self.visited == 0 || path.len() > MAX_DEPTH {
             return;
@@ -146,11 +148,12 @@ impl<'b> Found<'b> {
     fn entries(&mut self, entries: &'b Map<String, Value>, path: &mut Vec<&'b str>, inside: bool) {
         for (key, value) in entries {
             let name = normal(key);
-            // `@type` and the like say what an object is.
+            // `@type` and similar keys give the type of an object.
             if name.starts_with('@') {
                 continue;
             }
-            // A text beside others belongs to the item, or to nothing that is known.
+            // A scalar outside a container belongs to its object's own detail, or has no known
+            // meaning.
             if !value.is_array() && !value.is_object() && !inside {
                 continue;
             }
@@ -169,7 +172,7 @@ impl<'b> Found<'b> {
         }
     }
 
-    /// Whether an object tells by its own keys what is wrong; it is noted then.
+    /// Adds the detail that an object's own keys give. Returns whether there is one.
     fn item(&mut self, entries: &'b Map<String, Value>, path: &[&'b str]) -> bool {
         let named = |names: &[&str]| {
             names.iter().find_map(|name| {
@@ -244,7 +247,7 @@ impl<'b> Found<'b> {
     }
 }
 
-/// The field that an object is about: a text, a path, or JSON:API's `source`.
+/// Returns the field that an object is about: from a string, a path, or JSON:API's `source`.
 fn field(entries: &Map<String, Value>) -> Option<String> {
     let named = FIELDS.iter().find_map(|name| {
         let found = |(key, value): (&String, &Value)| {
@@ -259,7 +262,7 @@ fn field(entries: &Map<String, Value>) -> Option<String> {
     })
 }
 
-/// `["body", "items", 0]` as `body.items.0`.
+/// Converts a path to text: `["body", "items", 0]` becomes `body.items.0`.
 fn place(value: &Value) -> Option<String> {
     match value {
         Value::String(text) => Some(text.clone()),
@@ -288,7 +291,8 @@ fn words(value: &Value) -> String {
     value.as_str().map_or_else(|| value.to_string(), |text| text.trim().to_owned())
 }
 
-/// Not an HTTP status once more, nor the address of a documentation (RFC 9457 §3.1.1).
+/// Whether a code adds information: not the HTTP status again, nor the address of a documentation
+/// page (RFC 9457 §3.1.1).
 fn is_telling_code(code: &str) -> bool {
     let is_status = code.len() == 3 && code.parse::<u16>().is_ok();
     let is_address = code.contains("://") || code.starts_with("about:");
@@ -303,8 +307,8 @@ fn is_index(key: &str) -> bool {
     key.bytes().all(|byte| byte.is_ascii_digit())
 }
 
-/// `field_violations`, `fieldViolations` and `Field-Violations` are one name; `@type` (protobuf) is
-/// not `type`.
+/// Normalizes a key: `field_violations`, `fieldViolations` and `Field-Violations` become one name;
+/// `@type` (protobuf) stays distinct from `type`.
 fn normal(key: &str) -> String {
     let kept = |c: &char| c.is_ascii_alphanumeric() || *c == '@';
     key.chars().filter(kept).map(|c| c.to_ascii_lowercase()).collect()

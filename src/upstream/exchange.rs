@@ -1,4 +1,4 @@
-//! One request and its answer: sent, redirected within its origin, read to its end.
+//! Sends one request, follows redirects within its origin and reads the response to its end.
 
 use std::mem::take;
 
@@ -14,20 +14,20 @@ use super::{Credential, LARGEST_ANSWER};
 use crate::model::tool::HttpAction;
 use crate::net::{Net, NetError, Phase, Trust};
 
-/// Why there is no answer.
+/// Why a request has no response.
 pub(super) enum Unanswered {
     /// Not sent, not answered, or not read to the end.
     Net(NetError),
-    /// Other large answers took the memory that there is for them until the time was up.
+    /// Other large responses held the memory for responses until the deadline.
     Busy,
 }
 
-/// Sends a request until its answer is no redirect that can be followed, and reads that answer.
+/// Sends a request, follows redirects where allowed, and reads the final response.
 ///
-/// `build` makes the same request again. `deadline` ends all of it, waiting for memory included.
+/// `build` builds the same request again. `deadline` covers everything, including waits for memory.
 ///
 /// # Errors
-/// [`Unanswered`].
+/// [`Unanswered`] if no response was read to its end before `deadline`.
 pub(super) async fn exchange(
     net: &Net,
     prepared: Prepared,
@@ -79,8 +79,8 @@ pub(super) async fn exchange(
     }
 }
 
-/// Sends a request; a second time only where the first cannot have reached the API, and only one
-/// that is idempotent.
+/// Sends a request. Retries once if the request is idempotent and a transient failure kept the
+/// first attempt from reaching the API.
 async fn send(
     net: &Net,
     prepared: Prepared,
@@ -99,7 +99,7 @@ async fn send(
     sent
 }
 
-/// Where the request may go.
+/// Returns who named the host: the operator, or an untrusted document.
 fn trust(action: &HttpAction) -> Trust {
     if action.is_untrusted { Trust::Learnt } else { Trust::Written }
 }

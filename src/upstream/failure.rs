@@ -1,8 +1,7 @@
-//! What an answer that says "no" means, and how a model is told.
+//! Interprets responses that refuse a request, and tells the model what they mean.
 //!
-//! Every text says what happened and what to do. The API's own words are quoted, since they are
-//! usually the best there is, but they are data from outside: scrubbed before they come here, and
-//! cut short.
+//! Every message says what happened and what to do. It quotes the API's own message, which is
+//! usually the best explanation but untrusted data: it is scrubbed beforehand and shortened here.
 
 use std::fmt::Write as _;
 
@@ -18,12 +17,13 @@ use crate::model::scope::Implied;
 use crate::model::tool::Action;
 use crate::model::{Origin, Scopes, Tool};
 
-/// Longest quotation of an API's message, in characters.
+/// Maximum characters quoted from an API's message; the rest is cut.
 const QUOTATION: usize = 300;
-/// Most scopes that an API can make us ask for at once; a person reads no longer list.
+/// Maximum scopes that an API can make us request at once; the rest are dropped, since a user does
+/// not read a longer list.
 const MOST_SCOPES: usize = 20;
 
-/// Where APIs keep their message, after the provider's own pointers.
+/// Pointers to an API's error message, tried after the provider's own pointers.
 const COMMON: [&str; 14] = [
     "/error/message",
     "/message",
@@ -41,31 +41,31 @@ const COMMON: [&str; 14] = [
     "/error",
 ];
 
-/// A refusal, and whether it is about the credential.
+/// A refusal, and whether it concerns the credential.
 #[derive(Debug, PartialEq)]
 pub(super) enum Refusal {
-    /// The credential is not accepted any more.
+    /// The API no longer accepts the credential.
     Unauthorized(String),
-    /// The credential is good, but not for this.
+    /// The credential is valid but lacks these scopes.
     InsufficientScope(Scopes, String),
     /// A jq filter of tools.toml gave no result.
     Filter(String),
-    /// Anything else.
+    /// Any other failure.
     Failed(String),
 }
 
-/// Everything that a refusal is judged by.
+/// Context for interpreting a refusal.
 pub(super) struct Call<'a> {
     pub(super) tool: &'a Tool,
     pub(super) provider: Option<Api<'a>>,
     /// Whether the request carried a credential.
     pub(super) authorized: bool,
-    /// For people and models: the provider's title, or the host.
+    /// Name of the API for users and models: the provider's title, or the host.
     pub(super) who: &'a str,
 }
 
 impl Call<'_> {
-    /// What a status outside 2xx means.
+    /// Interprets a status outside 2xx.
     pub(super) fn refusal(&self, reply: &Reply, content: &Content) -> Refusal {
         let status = words(reply.status);
         let quoted = self.quote(content);
@@ -90,7 +90,8 @@ impl Call<'_> {
                 format!("{says} Try again {wait}.")
             }
             420 | 429 => slow_down::wait_of(&says, reply, body),
-            // Also the operator's credential may be what has been used too often.
+            // Also for calls without a user's credential: the operator's own may have reached its
+            // limit.
             _ if self.is_slowed_down(content) => slow_down::wait_of(&says, reply, body),
             403 => format!(
                 "{says} The account may not do this. Calling again will not help; tell the user."
@@ -111,13 +112,13 @@ impl Call<'_> {
         })
     }
 
-    /// Where the answer comes from. A redirect does not leave that origin.
+    /// Returns the origin of the response. Redirects stay within it.
     pub(super) fn origin(&self, is_verbatim: bool) -> Origin {
         let Action::Http(action) = &self.tool.action;
         Origin { host: crate::net::host_of(&action.origin), is_verbatim }
     }
 
-    /// What to say about another try when nobody knows how far this one got.
+    /// Advice on trying again when it is unknown whether the request took effect.
     pub(super) fn again(&self) -> &'static str {
         if self.tool.idempotent {
             "Try again in a minute."
@@ -126,8 +127,8 @@ impl Call<'_> {
         }
     }
 
-    /// Whether a 2xx with this body is a failure by the provider's convention (Slack's `ok: false`,
-    /// GraphQL's `errors`).
+    /// Returns the failure that a 2xx body reports by the provider's convention (Slack's
+    /// `ok: false`, GraphQL's `errors`), if any.
     pub(super) fn disguised(&self, body: &Value) -> Option<Refusal> {
         let convention = self.provider?.failure;
         let at = |pointer: &Option<String>| body.pointer(pointer.as_deref()?);
@@ -151,7 +152,7 @@ impl Call<'_> {
         }))
     }
 
-    /// Whether a refusal asks for another or a wider consent.
+    /// Returns the refusal if it calls for another or a wider consent.
     fn about_credential(&self, reply: &Reply, content: &Content, says: &str) -> Option<Refusal> {
         if !self.authorized {
             return None;
@@ -180,8 +181,7 @@ impl Call<'_> {
         self.github(reply).map(|named| self.insufficient(named.iter(), says))
     }
 
-    /// Whether an answer says that there were too many requests, by the provider's codes or in
-    /// words.
+    /// Whether a response reports too many requests, by the provider's codes or in words.
     fn is_slowed_down(&self, content: &Content) -> bool {
         match content {
             Content::Json(body) => self.is_told_to_slow_down(body),
@@ -200,12 +200,13 @@ impl Call<'_> {
         by_code || slow_down::is_in(body)
     }
 
-    /// A missing permission, by the scopes that the API named; by the tool's own if it named none.
+    /// Returns the refusal for a missing permission: for the scopes that the API named, or for the
+    /// tool's own if it named none.
     ///
-    /// The names go into a prompt, and a person is asked for them. An API that could choose them
-    /// freely could put anything before the model (instructions, or our own token, echoed) and have
-    /// people asked for far more than any tool needs. So those that the operator or the catalogue
-    /// knows count, and the others are not even quoted.
+    /// The names go into a prompt, and the user is asked for them. An API that chose them freely
+    /// could put any text before the model (instructions, or our own token, echoed) and have users
+    /// asked for far more than any tool needs. So only scopes that the operator or the catalogue
+    /// knows count; the others are not even quoted.
     fn insufficient<'n>(&self, named: impl Iterator<Item = &'n str>, says: &str) -> Refusal {
         let mut named = named.peekable();
         let needed = match named.peek() {
@@ -246,11 +247,12 @@ impl Call<'_> {
         })
     }
 
-    /// GitHub names the scopes of which any would do, and those that the token has.
+    /// Returns the scopes that are missing by GitHub's headers. They name the scopes of which any
+    /// one suffices, and the scopes that the token has.
     ///
-    /// It answers 404 where the person might not even know that the thing exists. A 404 counts only
-    /// if a scope is missing that this tool says it needs: else every mistyped name would ask the
-    /// person for a wider consent.
+    /// GitHub answers 404 where the user may not even know that the resource exists. A 404 counts
+    /// only if a scope is missing that this tool declares; otherwise every mistyped name would ask
+    /// the user for a wider consent.
     fn github(&self, reply: &Reply) -> Option<Scopes> {
         let accepted = Scopes::parse(reply.header("x-accepted-oauth-scopes")?);
         let granted = Scopes::parse(reply.header("x-oauth-scopes")?);
@@ -267,7 +269,7 @@ impl Call<'_> {
         if reply.status == StatusCode::NOT_FOUND {
             return None;
         }
-        // The narrowest: one that contains none of the others.
+        // The narrowest known scope: it contains none of the others.
         let known = Scopes::new(accepted.iter().filter(|scope| self.knows(scope)));
         let narrow = |scope: &&str| {
             let others = known.iter().filter(|other| other != scope);
@@ -279,7 +281,7 @@ impl Call<'_> {
         known.iter().find(narrow).map(|scope| Scopes::new([scope]))
     }
 
-    /// `: “message”.` or just a full stop.
+    /// Returns `: “message”.`, or a full stop if there is no message.
     fn quote(&self, content: &Content) -> String {
         match content {
             Content::Json(value) => self.quote_json(value),
@@ -307,7 +309,7 @@ impl Call<'_> {
     }
 }
 
-/// `: “text”.`, cut short; just a full stop where there is no text.
+/// Returns `: “text”.`, shortened, or a full stop if the text is blank.
 pub(super) fn quotation(text: &str) -> String {
     if text.trim().is_empty() {
         return ".".to_owned();
@@ -315,8 +317,9 @@ pub(super) fn quotation(text: &str) -> String {
     format!(": {}.", quoted(text, QUOTATION))
 }
 
-/// `“text”` on one line, cut to `most` characters. Quotation marks inside become plain ones and
-/// white space a blank: a text from outside that could end its quotation could go on in our name.
+/// Returns `“text”` on one line, cut to `most` characters. Inner quotation marks become plain ones
+/// and white space a single space, so that untrusted text cannot end its quotation and continue as
+/// our own words.
 pub(super) fn quoted(text: &str, most: usize) -> String {
     let mut quoted = String::from("“");
     let mut is_blank = false;
@@ -340,7 +343,7 @@ pub(super) fn quoted(text: &str, most: usize) -> String {
     quoted
 }
 
-/// `404 Not Found`
+/// Formats a status, such as `404 Not Found`.
 pub(super) fn words(status: StatusCode) -> String {
     match status.canonical_reason() {
         Some(reason) => format!("{} {reason}", status.as_u16()),
@@ -348,7 +351,8 @@ pub(super) fn words(status: StatusCode) -> String {
     }
 }
 
-/// The code by the provider's convention: a text, or a number (Meta, Zoom, Smartsheet).
+/// Returns the error code by the provider's convention: a string, or a number (Meta, Zoom,
+/// Smartsheet).
 fn code(convention: &FailureConvention, body: &Value) -> Option<String> {
     match body.pointer(convention.code.as_deref()?)? {
         Value::String(code) => Some(code.clone()),
@@ -357,7 +361,8 @@ fn code(convention: &FailureConvention, body: &Value) -> Option<String> {
     }
 }
 
-/// RFC 6750 §3.1: `WWW-Authenticate: Bearer error="insufficient_scope", scope="a b"`.
+/// Returns the scopes of an `insufficient_scope` challenge, empty if it names none (RFC 6750 §3.1):
+/// `WWW-Authenticate: Bearer error="insufficient_scope", scope="a b"`.
 fn challenge(reply: &Reply) -> Option<&str> {
     let values = reply.headers.get_all(http::header::WWW_AUTHENTICATE);
     let value = values
@@ -367,7 +372,7 @@ fn challenge(reply: &Reply) -> Option<&str> {
     Some(parameter(value, "scope").unwrap_or_default())
 }
 
-/// The value of an auth parameter (RFC 9110 §11.2), quoted or not.
+/// Returns the value of an auth parameter (RFC 9110 §11.2), quoted or not.
 fn parameter<'a>(challenge: &'a str, name: &str) -> Option<&'a str> {
     let mut rest = challenge;
     while let Some((before, after)) = rest.split_once('=') {
@@ -385,7 +390,7 @@ fn parameter<'a>(challenge: &'a str, name: &str) -> Option<&'a str> {
     None
 }
 
-/// Google APIs say it in the body's `error.details[].reason`.
+/// Whether a Google API reports a missing scope, in the body's `error.details[].reason`.
 fn is_google_s(body: Option<&Value>) -> bool {
     let details = body.and_then(|body| body.pointer("/error/details")?.as_array());
     details.into_iter().flatten().any(|detail| {

@@ -1,8 +1,7 @@
-//! What a web page says, for an API that answers with one: its title and its text.
+//! Extracts the title and text of a web page, for an API that responds with one.
 
-/// The content of `<title>` and the page's text without markup, scripts, styles, comments and the
-/// elements that a browser does not show by what stands in their own tag. What a style sheet hides
-/// is not known here.
+/// The content of `<title>`, and the page's text without markup, scripts, styles, comments and
+/// elements that their own tag hides in a browser. Elements that only a style sheet hides stay.
 pub(super) struct Page {
     pub(super) title: Option<String>,
     pub(super) text: String,
@@ -13,7 +12,8 @@ pub(super) fn looks_like_html(text: &str) -> bool {
     start.starts_with("<!doctype html") || start.starts_with("<html")
 }
 
-/// One pass, no tree: enough to tell a login page from an error page.
+/// Extracts title and text in one pass, without a tree: enough to tell a login page from an error
+/// page.
 pub(super) fn strip(html: &str) -> Page {
     let mut page = Page { title: None, text: String::new() };
     let mut rest = html;
@@ -48,7 +48,7 @@ pub(super) fn strip(html: &str) -> Page {
     page
 }
 
-/// The name of the tag that a text starts with, without its slash; `!--` for a comment.
+/// Returns the name of the tag at the start of a text, without its slash; `!--` for a comment.
 fn element(tag: &str) -> Option<&str> {
     let inner = tag.strip_prefix('<')?;
     if inner.starts_with("!--") {
@@ -67,7 +67,7 @@ const VOID: [&str; 13] = [
 /// Elements whose content is never shown as text.
 const UNSHOWN: [&str; 8] =
     ["template", "noscript", "iframe", "object", "svg", "math", "datalist", "noembed"];
-/// Declarations that make an element invisible, without blanks.
+/// CSS declarations that make an element invisible, without white space.
 const INVISIBLE: [&str; 10] = [
     "display:none",
     "visibility:hidden",
@@ -81,7 +81,7 @@ const INVISIBLE: [&str; 10] = [
     "clip-path:inset(100%",
 ];
 
-/// Whether a browser shows nothing of an element, by its own tag.
+/// Whether an element's own tag hides it in a browser.
 fn is_hidden(name: &str, tag: &str) -> bool {
     let is = |known: &&str| name.eq_ignore_ascii_case(known);
     if UNSHOWN.iter().any(&is) {
@@ -116,12 +116,12 @@ fn is_hidden(name: &str, tag: &str) -> bool {
     false
 }
 
-/// The next attribute, its value, and what follows.
+/// Returns the next attribute, its value and the rest.
 fn next_attribute(text: &str) -> Option<(&str, &str, &str)> {
     let text = text.trim_start_matches(|c: char| c.is_whitespace() || c == '/');
     let end = text.find(|c: char| c.is_whitespace() || c == '=').unwrap_or(text.len());
     if end == 0 {
-        // A stray `=`: stepped over.
+        // Skip a stray `=`.
         return (!text.is_empty()).then(|| ("", "", text.get(1..).unwrap_or_default()));
     }
     let (name, rest) = text.split_at(end);
@@ -137,7 +137,7 @@ fn next_attribute(text: &str) -> Option<(&str, &str, &str)> {
     Some((name, value, rest))
 }
 
-/// A tag up to its `>`, which may also stand in the quotes of an attribute.
+/// Returns a tag up to its `>`. A `>` inside a quoted attribute does not count.
 fn tag_text(tag: &str) -> &str {
     let mut quote = None;
     for (at, c) in tag.char_indices() {
@@ -148,7 +148,7 @@ fn tag_text(tag: &str) -> &str {
             _ => {}
         }
     }
-    // A quote that is never closed.
+    // A quote is never closed: end at the first `>`.
     tag.find('>').and_then(|at| tag.get(..=at)).unwrap_or(tag)
 }
 
@@ -156,7 +156,8 @@ fn after_tag(tag: &str) -> &str {
     tag.get(tag_text(tag).len()..).unwrap_or_default()
 }
 
-/// What follows an element, others of its name inside it included; nothing where it never ends.
+/// Skips an element, including nested ones of the same name, and returns the rest; empty if the
+/// element never ends.
 fn skip_element<'a>(name: &str, tag: &'a str) -> &'a str {
     let mut depth = 1_usize;
     let mut rest = after_tag(tag);
@@ -197,7 +198,7 @@ fn after_end<'a>(tag: &'a str, end: &str) -> &'a str {
     found.and_then(|at| tag.get(at..)).map_or("", |tag| after(tag, ">"))
 }
 
-/// Appends words, one blank between them, with the commonest entities decoded.
+/// Appends words, separated by single spaces, with the most common entities decoded.
 fn push_words(text: &mut String, part: &str) {
     for word in part.split_whitespace() {
         if !text.is_empty() {

@@ -1,30 +1,30 @@
-//! JSON as services write it: strictly first, and then with the faults mended that lose nothing
-//! but the fault.
+//! Reads JSON as services write it: strictly first, then with repairs that lose only the faulty
+//! part.
 //!
-//! A text cut between two halves of an emoji, a byte of another encoding, Python's `NaN`: one of
-//! them in one field would otherwise withhold the whole answer.
+//! A string cut between the two halves of an emoji, a byte of another encoding, or Python's `NaN`
+//! in one field would otherwise make the whole response unreadable.
 
 use std::borrow::Cow;
 use std::fmt::Write as _;
 
 use serde_json::Value;
 
-/// What was not JSON, and what is shown in its place.
+/// A fault in JSON that can be repaired.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Fault {
     /// Half of a surrogate pair (RFC 8259 §8.2).
     Surrogate,
     /// Bytes that are not UTF-8 (RFC 8259 §8.1).
     Encoding,
-    /// A control character that is not escaped (RFC 8259 §7).
+    /// An unescaped control character (RFC 8259 §7).
     Control,
-    /// An escape that JSON does not have.
+    /// An escape that JSON does not define.
     Escape,
     /// `NaN`, `Infinity`.
     NotANumber,
     /// A number beyond the range of a double.
     Range,
-    /// What some services write before JSON, so that it is no script.
+    /// A prefix that some services write before JSON, so that it cannot run as a script.
     Prefix,
 }
 
@@ -42,16 +42,16 @@ impl Fault {
     }
 }
 
-/// Reads a value, and says what had to be mended for it.
+/// Reads a value and returns a note on the repaired faults, if any.
 ///
 /// # Errors
-/// That of the strict reading.
+/// The error of the strict reader if the JSON cannot be repaired.
 pub(super) fn read(body: &[u8]) -> Result<(Value, Option<String>), serde_json::Error> {
     let error = match serde_json::from_slice(body) {
         Ok(value) => return Ok((value, None)),
         Err(error) => error,
     };
-    // Nothing that could be mended.
+    // Excessive nesting cannot be repaired.
     if error.to_string().starts_with("recursion limit exceeded") {
         return Err(error);
     }
@@ -114,7 +114,7 @@ fn mend(body: &[u8]) -> (String, Vec<Fault>) {
     (mended.json, mended.faults)
 }
 
-/// One escape, or a pair of surrogates; how long it is.
+/// Writes one escape or surrogate pair and returns its length in bytes.
 fn escape(rest: &str, mended: &mut Mended) -> usize {
     match rest.as_bytes().get(1) {
         Some(b'"' | b'\\' | b'/' | b'b' | b'f' | b'n' | b'r' | b't') => {
@@ -144,7 +144,7 @@ fn escape(rest: &str, mended: &mut Mended) -> usize {
                 2
             }
         },
-        // `\'`, `\x`: the backslash is kept as a character, so that nothing is lost.
+        // `\'`, `\x`: keep the backslash as a character, so that no text is lost.
         Some(_) => {
             mended.fault(Fault::Escape, "\\\\");
             1
@@ -153,14 +153,15 @@ fn escape(rest: &str, mended: &mut Mended) -> usize {
     }
 }
 
-/// The code unit of `\uXXXX` at the beginning of a text.
+/// Returns the code unit of `\uXXXX` at the beginning of a text.
 fn unit(text: &str) -> Option<u32> {
     let digits = text.strip_prefix("\\u")?.get(..4)?;
     digits.bytes().all(|byte| byte.is_ascii_hexdigit()).then_some(())?;
     u32::from_str_radix(digits, 16).ok()
 }
 
-/// A number, or what other languages write for none; how long it is.
+/// Writes a number, with a replacement for `NaN`, `Infinity` and values out of range. Returns its
+/// length in bytes.
 fn number(rest: &str, mended: &mut Mended) -> usize {
     let end = rest
         .find(|c: char| !c.is_ascii_alphanumeric() && !matches!(c, '+' | '-' | '.'))

@@ -1,10 +1,12 @@
-//! Calling the APIs behind the tools: build the request, send it, read the answer, say what it means.
+//! Calls the APIs behind the tools: builds the request, sends it, reads the response and interprets
+//! it.
 //!
-//! Whatever happens becomes an [`Answer`]: a result that a model can act on, or the news that a
-//! consent is needed. Nothing in here is an `Err`, because no caller could do better with one.
+//! [`Upstream::execute`] always returns an [`Answer`]: a result that a model can act on, or the
+//! information that a consent is needed. It returns no `Err`, because a caller could do no better
+//! with one.
 //!
-//! An answer from an API is data from outside. It is read up to a cap, parsed to a limited depth,
-//! filtered within limits, scrubbed of our own secrets and of deceiving characters, and cut.
+//! A response is untrusted data. It is read up to a size cap, parsed to a limited depth, filtered
+//! within limits, scrubbed of our own secrets and of deceptive characters, and truncated.
 
 pub mod select;
 
@@ -50,17 +52,17 @@ use response::{Content, Reply};
 use scrub::Scrubber;
 use select::{Jq, JqError};
 
-/// Most bytes of an answer, after decompression. What a model gets is far less; the rest is what a
-/// filter may pick from.
+/// Maximum response size in bytes, after decompression; a larger response fails the call. A model
+/// receives far less, but a filter may pick from all of it.
 const LARGEST_ANSWER: usize = 10 * 1024 * 1024;
 
-/// Whether a parameter of a tool, or a fixed value in its request, limits how many items a list has
-/// that it answers with.
+/// Whether the tool's request limits the number of list items in the response, by a parameter or a
+/// fixed value.
 pub fn limits_its_list(tool: &Tool) -> bool {
     truncate::Paging::is_limited(tool)
 }
 
-/// Executes tools. One for the whole process.
+/// Executes tools; one instance per process.
 pub struct Upstream {
     net: Net,
     jq: Jq,
@@ -68,21 +70,22 @@ pub struct Upstream {
     budget: Budget,
 }
 
-/// Who waits for what calls share, and until when: the tool's `timeout` counts all waiting.
+/// Caller and deadline of a wait for shared memory or workers. The tool's `timeout` includes all
+/// waiting.
 pub(super) struct Turn<'a> {
     caller: &'a Caller,
     deadline: Instant,
 }
 
-/// Why a call was given up, to a model.
+/// Message to the model when a call gave up waiting for memory.
 const BUSY: &str = "this server had no memory to spare for a large answer, since other large \
                     answers are being read. Ask for less if you can: a smaller page, a filter.";
 
-/// What a call comes to, before it is decided whether a consent can help.
+/// Outcome of a call, before the broker decides whether a consent can help.
 #[derive(Debug)]
 pub enum Answer {
     Done(ToolResult),
-    /// The credential was refused. `result` is what to show if no other can be had.
+    /// The API refused the credential. `result` is shown if no other credential is available.
     Unauthorized {
         result: ToolResult,
     },
@@ -94,11 +97,12 @@ pub enum Answer {
 }
 
 impl Upstream {
+    /// Creates an executor that sends requests through `net` and runs filters with `jq`.
     pub fn new(net: Net, jq: Jq) -> Self {
         Self { net, jq, validators: Arc::default(), budget: Budget::default() }
     }
 
-    /// Runs a tool for the server itself, see [`execute_for`](Self::execute_for).
+    /// Like [`execute_for`](Self::execute_for), with the server itself as the caller.
     pub async fn execute(
         &self,
         tool: &Tool,
@@ -109,11 +113,11 @@ impl Upstream {
         self.execute_for(&Caller::server(), tool, provider, arguments, credential).await
     }
 
-    /// Runs a tool with arguments that the registry has accepted. `caller` shares memory and
-    /// workers with others.
+    /// Runs a tool with arguments that the registry has accepted. Memory and workers are shared
+    /// fairly between `caller` and other callers.
     ///
-    /// The credential is sent to the provider's `hosts` only; a tool that would carry it elsewhere
-    /// fails without a request.
+    /// The credential is sent only to the provider's `hosts`; a tool that would send it to another
+    /// host fails without a request.
     pub async fn execute_for(
         &self,
         caller: &Caller,
@@ -173,8 +177,9 @@ impl Upstream {
         }
     }
 
-    /// Found before anything is sent: a request that changes something and whose answer is then
-    /// lost would be sent again.
+    /// Returns a failure if one of the tool's filters does not compile. This is checked before
+    /// sending: if a request made a change and its response were then lost, the caller would repeat
+    /// it.
     fn broken_filter(&self, call: &Call<'_>, action: &HttpAction) -> Option<ToolResult> {
         let filters = [("select", &action.select), ("error", &action.error)];
         let (key, filter, problem) = filters.into_iter().find_map(|(key, filter)| {
@@ -264,7 +269,7 @@ impl Upstream {
             }
             _ => None,
         };
-        // The data, not a fixed sentence, where an output schema promises data.
+        // A tool with an output schema returns the data instead of its fixed `reply`.
         if let (Some(reply), None) = (&action.reply, &call.tool.output) {
             let text = request::render(reply, arguments).unwrap_or_else(|| "Done.".to_owned());
             return Ok(ToolResult::text(scrubber.text(&text)));
@@ -291,7 +296,7 @@ impl Upstream {
             validators: Arc::clone(&self.validators),
             schema: call.tool.output.clone(),
             max_chars: action.max_chars,
-            // Of use only where something may have to be cut.
+            // Needed only if the result may have to be truncated.
             paging: if size > action.max_chars {
                 truncate::Paging::of(call.tool)
             } else {
@@ -306,7 +311,7 @@ impl Upstream {
     }
 }
 
-/// An answer that is not JSON, as a text.
+/// Returns a response that is not JSON as a string; fails if `select` expects JSON.
 fn plain(
     call: &Call<'_>,
     action: &HttpAction,
@@ -336,7 +341,7 @@ fn plain(
     )))
 }
 
-/// Several outputs are a list; one is itself.
+/// Returns a single output as it is, and any other number of outputs as a list.
 fn melt(mut outputs: Vec<Value>) -> Value {
     match outputs.len() {
         1 => outputs.pop().unwrap_or_default(),
@@ -352,7 +357,8 @@ fn failure_of(scrubber: &Scrubber, text: &str) -> ToolResult {
     ToolResult::failure(scrubber.text(text))
 }
 
-/// The tool's own timeout is the operator's to change; a model is told to go on.
+/// Result for a request without a complete response. The model learns whether to try again; only
+/// the operator can change settings such as the tool's timeout.
 fn unanswered(scrubber: &Scrubber, call: &Call<'_>, error: &NetError) -> ToolResult {
     let what = match &error.phase {
         Phase::TooLarge { cap } => {
@@ -379,9 +385,9 @@ fn unanswered(scrubber: &Scrubber, call: &Call<'_>, error: &NetError) -> ToolRes
     }
 }
 
-/// The request went well; only what we made of the answer did not.
+/// Refusal for a request that succeeded but whose response a filter could not process.
 fn filter_failed(key: &str, error: &JqError, call: &Call<'_>, status: &str) -> Refusal {
-    // Not the filter's own words, which quote the answer.
+    // Log only the kind of error: the filter's own message quotes the response.
     let (tool, why) = (&call.tool.name, error.word());
     tracing::warn!(%tool, filter = key, why, "a jq filter of tools.toml gave no result");
     let then = match error {

@@ -1,7 +1,8 @@
-//! From data to a result: scrubbed, cut, and checked against the tool's `output` schema.
+//! Turns data into a result: scrubs it, truncates it and checks it against the tool's `output`
+//! schema.
 //!
-//! The `jsonschema` crate does the checking: the schema is the operator's own, of any draft and
-//! shape, and nobody but the operator reads the message.
+//! The `jsonschema` crate does the checking: the operator writes the schema, in any draft and
+//! shape, and only the operator can act on the message.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -17,7 +18,7 @@ use crate::model::{Origin, ToolName, ToolResult};
 
 type Schema = Arc<Map<String, Value>>;
 
-/// All that makes a result of data, so that it can be taken to another thread.
+/// Owned inputs for turning data into a result, so that the work can move to another thread.
 pub(super) struct Finish {
     pub(super) scrubber: Arc<Scrubber>,
     pub(super) validators: Arc<Validators>,
@@ -25,22 +26,23 @@ pub(super) struct Finish {
     pub(super) max_chars: usize,
     pub(super) paging: truncate::Paging,
     pub(super) tool: ToolName,
-    /// What had to be mended before the answer could be read.
+    /// Note on how the response deviates from its format.
     pub(super) note: Option<String>,
     pub(super) origin: Origin,
-    /// Whether `select` has made the data.
+    /// Whether `select` produced the data.
     pub(super) is_filtered: bool,
 }
 
 impl Finish {
-    /// The data as text, and structured where the tool promises it and keeps the promise.
+    /// Returns the data as text, and also as structured content if the tool has an output schema
+    /// and the data matches it.
     ///
-    /// What does not fit the promise is shown all the same, as a text and as an error: clients
-    /// refuse a success without `structuredContent` (MCP, tools, output schema), and a model that is
-    /// shown nothing would repeat a request that has succeeded.
+    /// Data that does not match is still shown, as the text of an error result: clients refuse a
+    /// success without `structuredContent` (MCP, tools, output schema), and a model that sees no
+    /// data would repeat a request that has succeeded.
     pub(super) fn result(self, mut value: Value) -> ToolResult {
         let mut text = truncate::write(&value);
-        // Before cutting: a secret cut in two would not be found any more.
+        // Scrub before truncating: a secret cut in two would no longer be found.
         if self.scrubber.concerns(&text, self.is_filtered) {
             value = self.scrubber.value(value);
             text = truncate::write(&value);
@@ -50,8 +52,8 @@ impl Finish {
             let origin = Some(self.origin);
             return ToolResult { note: self.note, origin, ..ToolResult::text(beside(fitted)) };
         };
-        // All of it, since that is what the API answered: a list may miss its `minItems` only
-        // because we cut it.
+        // Check the whole value, as the API sent it: truncation alone could take a list below its
+        // `minItems`.
         if let Err(problem) = self.validators.check(schema, &value) {
             let fitted = truncate::fit(value, text, self.max_chars, &self.paging);
             let why = format!("it does not fit what this tool promises ({problem})");
@@ -103,14 +105,16 @@ fn joined(one: Option<String>, other: Option<String>) -> Option<String> {
     }
 }
 
-/// Schemas, compiled at first use. Keyed by the schema's address; the schema is kept along, so that
-/// no other ever has that address.
+/// Schemas, compiled at first use and keyed by address. Each entry keeps its schema alive, so that
+/// no other schema can get the same address.
 #[derive(Default)]
 pub(super) struct Validators(RwLock<HashMap<usize, (Schema, Arc<Validator>)>>);
 
 impl Validators {
+    /// Checks a value against a schema.
+    ///
     /// # Errors
-    /// What does not fit and where, in words that quote nothing of the value.
+    /// The mismatch and its place, without quoting the value; or why `output` is not a JSON Schema.
     fn check(&self, schema: &Schema, value: &Value) -> Result<(), String> {
         let validator = self.validator(schema)?;
         let Err(error) = validator.validate(value) else { return Ok(()) };
@@ -190,7 +194,7 @@ mod tests {
         let note = result.note.expect("a note");
         assert!(note.contains("do not repeat") && note.contains("`/id`"), "{note}");
         assert!(result.for_operator.is_some_and(|hint| hint.contains("`output`")));
-        // What is no JSON at all.
+        // A response that is not JSON.
         let result = finish(&text, 1000).result(json!("<not json>"));
         assert_eq!((&*result.text, result.is_error), ("<not json>", true));
     }
@@ -209,7 +213,7 @@ mod tests {
         assert!(problem.contains("`max_chars`") && !problem.contains("`output`"), "{problem}");
         let problem = hint(finish(&many, 1000).result(json!({"ids": [1]})));
         assert!(problem.contains("`output`"), "{problem}");
-        // Nothing in it can be cut.
+        // No part of it can be truncated.
         let wide: Value = (0..500).map(|n| (format!("key{n}"), json!(n))).collect();
         let problem = hint(finish(&json!({"type": "object"}), 500).result(wide));
         assert!(problem.contains("`max_chars`"), "{problem}");

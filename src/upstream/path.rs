@@ -1,18 +1,19 @@
-//! Paths, built segment by segment.
+//! Builds URL paths segment by segment.
 //!
-//! The attack: an argument that changes which resource a request is about. `..` in
-//! `DELETE /items/{id}` makes it `DELETE /items`, and it does so through any of string formatting,
-//! `url`'s own `push` (which silently drops dots) and a server that decodes once more than it
-//! should. So every character of an argument but the unreserved ones is encoded, and an argument
-//! that anybody might read as a step is refused.
+//! The attack: an argument changes which resource a request addresses. `..` turns
+//! `DELETE /items/{id}` into `DELETE /items`, through string formatting, through `url`'s own `push`
+//! (which silently drops dots) or through a server that decodes once too often. So every character
+//! of an argument except the unreserved ones is encoded, and an argument that any parser might read
+//! as a dot segment is refused.
 
 use std::fmt::Write as _;
 
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
 
-/// All but RFC 3986's unreserved characters.
+/// Characters encoded in an argument: all except RFC 3986's unreserved ones.
 const ARGUMENT: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
-/// What may not stand in a path at all. What the operator wrote keeps its `:`, `@`, `,` and `%2F`.
+/// Characters encoded in the operator's text: those that no path may contain. `:`, `@`, `,` and
+/// `%2F` stay as the operator wrote them.
 const WRITTEN: &AsciiSet = &percent_encoding::CONTROLS
     .add(b' ')
     .add(b'"')
@@ -28,7 +29,7 @@ const WRITTEN: &AsciiSet = &percent_encoding::CONTROLS
     .add(b'^')
     .add(b'|');
 
-/// Why an argument cannot stand in a path; a fragment that follows the parameter's name.
+/// Why an argument cannot be part of a path; the message follows the parameter's name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub(super) enum Unfit {
     #[error("must not be empty, since it is part of the address")]
@@ -47,11 +48,11 @@ pub(super) fn push_written(path: &mut String, text: &str) {
     let _ = write!(path, "{}", utf8_percent_encode(text, WRITTEN));
 }
 
-/// Appends an argument to the segment under construction. A slash becomes `%2F`: GitLab names a
-/// project `group%2Fproject`.
+/// Appends an argument to the current segment. A slash becomes `%2F`: GitLab names a project
+/// `group%2Fproject`.
 pub(super) fn push_argument(path: &mut String, text: &str) -> Result<(), Unfit> {
     examine(text)?;
-    // As a server sees it that decodes twice.
+    // Also check the argument as a server that decodes twice sees it.
     if text.contains('%') {
         let decoded: Vec<u8> = percent_decode_str(text).collect();
         examine(&String::from_utf8_lossy(&decoded))?;
@@ -77,8 +78,8 @@ fn examine(text: &str) -> Result<(), Unfit> {
     Ok(())
 }
 
-/// Whether a finished segment is a step for whoever resolves the path, `%2e` included, which every
-/// URL parser takes for a dot.
+/// Whether a finished segment is a dot segment. `%2e` counts as a dot, since every URL parser reads
+/// it as one.
 pub(super) fn is_step(segment: &str) -> bool {
     let plain = segment.to_ascii_lowercase().replace("%2e", ".");
     plain == "." || plain == ".."

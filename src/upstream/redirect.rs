@@ -1,16 +1,16 @@
-//! Redirects, followed within one origin only.
+//! Follows redirects within one origin only.
 //!
-//! A credential, an argument or a body that followed a redirect to another origin would be given to
-//! whomever the API points to. Within one scheme, host and port it reaches the server that has it
-//! already, so an API may move its resources (GitHub does, when a repository is renamed).
+//! Following a redirect to another origin would give the credential, arguments and body to any
+//! server that the API names. Within one scheme, host and port they reach the server that already
+//! has them, so an API may move its resources (GitHub does when a repository is renamed).
 
 use http::{Method, StatusCode};
 use url::{Origin, Url};
 
-/// Redirects followed for one call; the next one ends it.
+/// Maximum redirects followed in one call; one more fails the call.
 pub(super) const MAX_REDIRECTS: usize = 5;
 
-/// Where a request is sent next.
+/// Method and URL of the request that follows a redirect.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Target {
     pub(super) method: Method,
@@ -20,20 +20,21 @@ pub(super) struct Target {
 /// Why a redirect is not followed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum NotFollowed {
-    /// It leads to another scheme, host or port; the host.
+    /// The target has another scheme, host or port; holds its host.
     OtherOrigin(String),
-    /// There were [`MAX_REDIRECTS`] before it.
+    /// The call has already followed [`MAX_REDIRECTS`].
     TooMany,
-    /// 301 or 302 for a request that is no read: some clients repeat it, others send a GET
-    /// (RFC 9110 §15.4.2, §15.4.3), so nobody knows which one the API means.
+    /// 301 or 302 for a request that is not a read. Some clients repeat it, others send a GET
+    /// (RFC 9110 §15.4.2, §15.4.3), so it is unclear which one the API means.
     Ambiguous,
-    /// It names no address, or one that is no URL.
+    /// The `Location` header is missing or not a URL.
     NoTarget,
 }
 
-/// Where a redirect leads, if it can be followed. `None` for an answer that is no redirect.
+/// Returns the target of a redirect, or why it is not followed; `None` if the response is not a
+/// redirect.
 ///
-/// 301 and 302 are followed by reads, 303 by a GET, 307 and 308 with the same method and body
+/// Reads follow 301 and 302; 303 becomes a GET; 307 and 308 keep the method and body
 /// (RFC 9110 §15.4).
 pub(super) fn follow(
     status: StatusCode,
@@ -61,7 +62,7 @@ pub(super) fn follow(
     Some(Ok(Target { method, url: target }))
 }
 
-/// Scheme, host and port (RFC 6454 §4), and no user information beside them.
+/// Whether scheme, host and port are equal (RFC 6454 §4) and the target has no user information.
 fn is_same_origin(target: &Url, url: &Url) -> bool {
     matches!(target.origin(), Origin::Tuple(..))
         && target.origin() == url.origin()
@@ -70,8 +71,8 @@ fn is_same_origin(target: &Url, url: &Url) -> bool {
 }
 
 impl NotFollowed {
-    /// What a model is told after `… answered 301 Moved Permanently, `. Of the target the host
-    /// alone is shown: its path and query may hold a credential.
+    /// Continues the message to the model after `… answered 301 Moved Permanently, `. Shows only
+    /// the host of the target: its path and query may hold a credential.
     pub(super) fn words(&self) -> String {
         const OPERATOR: &str = "the operator writes the final address in tools.toml.";
         match self {

@@ -1,12 +1,11 @@
-//! From a tool's template and its arguments to one HTTP request: pure, nothing is sent here.
+//! Builds one HTTP request from a tool's template and its arguments. Pure: sends no request.
 //!
-//! Arguments can reach path segments, query values, header values and the body, and nothing else:
-//! scheme, host and port come from `tools.toml` alone, and are compared with it once more when the
-//! URL is done.
+//! Arguments can reach only path segments, query values, header values and the body. Scheme, host
+//! and port come from `tools.toml` alone, and are compared with it again once the URL is complete.
 //!
-//! How a value becomes text: texts as they are, numbers and truth values as in JSON, lists joined
-//! by commas, objects as JSON. A list that is a query or form value by itself becomes a repeated
-//! key, `?label=a&label=b`. A pair or header whose parameter is absent is left out.
+//! Conversion to text: strings as they are, numbers and booleans as in JSON, lists joined by
+//! commas, objects as JSON. A list that is the whole value of a query or form pair repeats the key,
+//! `?label=a&label=b`. A pair or header whose parameter is absent is left out.
 
 use http::header::{ACCEPT, CONTENT_LENGTH, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
 use secrecy::ExposeSecret as _;
@@ -18,13 +17,13 @@ use super::path::{self, Unfit};
 use crate::model::provider::Api;
 use crate::model::tool::{Body, FRAMING_HEADERS, HttpAction, Method, Node, Piece, Template};
 
-/// Longest value of one header that holds an argument.
+/// Maximum length in bytes of an argument in a header; a longer argument is refused.
 const LONGEST_HEADER: usize = 8 * 1024;
 
-/// Headers that are the provider's to set, beside [`FRAMING_HEADERS`], which are the client's.
+/// Headers that only the provider may set; the HTTP client sets the [`FRAMING_HEADERS`].
 const CREDENTIAL_HEADERS: [&str; 3] = ["authorization", "cookie", "proxy-authorization"];
 
-/// A request that can be sent as it is.
+/// A request that is ready to send.
 #[derive(Debug)]
 pub(super) struct Prepared {
     pub(super) method: http::Method,
@@ -34,10 +33,10 @@ pub(super) struct Prepared {
 }
 
 impl Prepared {
-    /// The same request at another URL of the same origin, to which a redirect leads.
+    /// Returns the request to send to a redirect's target, a URL of the same origin.
     ///
-    /// A GET that stands for another method has no body. A credential that travels in the query is
-    /// written into the new one, in the place of what the API may have made of it.
+    /// If the method changes, the body is dropped. A credential in the query is written into the
+    /// new query and replaces any value that the API put there.
     pub(super) fn moved(
         mut self,
         method: http::Method,
@@ -74,7 +73,7 @@ impl From<Prepared> for reqwest::Request {
     }
 }
 
-/// Why no request came of it. The model can mend the first three, the operator the rest.
+/// Why a request could not be built. The model can fix the first three, the operator the rest.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub(super) enum RequestProblem {
     #[error("argument `{0}` is missing")]
@@ -103,8 +102,9 @@ pub(super) enum RequestProblem {
 /// Builds the request.
 ///
 /// # Errors
-/// [`RequestProblem`]. A credential that does not belong to the host is an error, never left out:
-/// the API would answer 401 and the person would be asked for a consent that is not missing.
+/// [`RequestProblem`] if an argument, header or credential does not fit. A credential that does not
+/// belong to the host is an error, never left out: the API would answer 401, and the user would be
+/// asked for a consent that is not missing.
 pub(super) fn build(
     action: &HttpAction,
     provider: Option<Api<'_>>,
@@ -121,7 +121,7 @@ pub(super) fn build(
     }
     let body = body(&action.body, arguments, &mut headers)?;
     if body.is_none() && action.method.has_body() {
-        // Some servers answer 411 to a POST that does not say that it is empty (RFC 9110 §8.6).
+        // Some servers answer 411 to an empty POST without a `Content-Length` (RFC 9110 §8.6).
         headers.insert(CONTENT_LENGTH, HeaderValue::from_static("0"));
     }
     for (name, template) in &action.headers {
@@ -162,8 +162,8 @@ fn address(action: &HttpAction, arguments: &Map<String, Value>) -> Result<Url, R
                 }
             }
         }
-        // Two harmless pieces may add up to a step: `{a}{b}` with `.` and `.`… is refused above, but
-        // `.{a}` with a name that starts with a dot is not.
+        // The segment as a whole may still be a dot segment: `push_argument` checks the argument,
+        // but not the operator's text (`%2e%2e`).
         if path.get(start..).is_some_and(path::is_step) {
             return Err(RequestProblem::Address);
         }
@@ -171,8 +171,8 @@ fn address(action: &HttpAction, arguments: &Map<String, Value>) -> Result<Url, R
     let mut url = action.origin.clone();
     url.set_path(&path);
     let expected = if path.is_empty() { "/" } else { &path };
-    // `set_path` resolves steps and drops tabs and line ends. Had it anything to resolve or drop,
-    // the URL would not be the one that was built: another resource, maybe another depth.
+    // `set_path` resolves dot segments and drops tabs and line breaks. If it changed the path, the
+    // URL would address another resource, maybe at another depth.
     let same_origin = url.scheme() == action.origin.scheme()
         && url.host_str() == action.origin.host_str()
         && url.port() == action.origin.port()
@@ -189,7 +189,7 @@ fn address(action: &HttpAction, arguments: &Map<String, Value>) -> Result<Url, R
     Ok(url)
 }
 
-/// Form-encoded pairs, those of absent parameters left out.
+/// Returns form-encoded pairs, without those of absent parameters.
 fn pairs(templates: &[(String, Template)], arguments: &Map<String, Value>) -> String {
     let mut pairs = form_urlencoded::Serializer::new(String::new());
     for (key, template) in templates {
@@ -215,7 +215,7 @@ fn pairs(templates: &[(String, Template)], arguments: &Map<String, Value>) -> St
     pairs.finish()
 }
 
-/// A template with its parameters filled in; `None` where one of them is absent.
+/// Fills in a template's parameters; `None` if one of them is absent.
 pub(super) fn render(template: &Template, arguments: &Map<String, Value>) -> Option<String> {
     let mut text = String::new();
     for piece in &template.0 {
@@ -227,7 +227,7 @@ pub(super) fn render(template: &Template, arguments: &Map<String, Value>) -> Opt
     Some(text)
 }
 
-/// An argument that is there; `null` is not.
+/// Returns an argument; `None` if it is absent or `null`.
 fn present<'a>(arguments: &'a Map<String, Value>, name: &str) -> Option<&'a Value> {
     arguments.get(name).filter(|value| !value.is_null())
 }
@@ -262,7 +262,7 @@ fn body(
     }
 }
 
-/// A node with its parameters filled in; `None` where its own parameter is absent.
+/// Fills in a node's parameters; `None` if its own parameter is absent.
 fn fill(node: &Node, arguments: &Map<String, Value>) -> Option<Value> {
     Some(match node {
         Node::Fixed(value) => value.clone(),
@@ -288,10 +288,10 @@ fn header_name(name: &str) -> Result<HeaderName, RequestProblem> {
     HeaderName::from_bytes(name.as_bytes()).map_err(|_| RequestProblem::BadHeader(name.to_owned()))
 }
 
-/// `None` where a parameter is absent.
+/// Returns a header's value; `None` if a parameter is absent.
 ///
-/// `http` lets TAB and non-ASCII bytes through, which servers read in different ways; a line break
-/// would be a header of its own.
+/// Refuses control and non-ASCII characters: `http` lets TAB and non-ASCII bytes through, which
+/// servers read in different ways, and a line break would start another header.
 fn header_value(
     header: &str,
     template: &Template,
@@ -347,7 +347,7 @@ fn attach(
         }
     };
     let mut value = value.map_err(|_| RequestProblem::BadCredential)?;
-    // Keeps it out of every `Debug` on the way.
+    // Keeps the value out of all `Debug` output.
     value.set_sensitive(true);
     headers.insert(name, value);
     Ok(())

@@ -1,4 +1,4 @@
-//! What an answer's body is, decided by what it says it is and by looking.
+//! Determines the content of a response body, from its headers and by inspection.
 
 use std::borrow::Cow;
 
@@ -11,14 +11,14 @@ use super::html;
 use super::lenient;
 use super::redirect::NotFollowed;
 
-/// An answer, read to its end.
+/// A response, read to its end.
 pub(super) struct Reply {
     pub(super) status: StatusCode,
     pub(super) headers: HeaderMap,
     pub(super) body: Vec<u8>,
-    /// Why this redirect is the answer.
+    /// Why a redirect was not followed, if the response is one.
     pub(super) not_followed: Option<NotFollowed>,
-    /// Memory that the body takes.
+    /// Memory reserved for the body.
     pub(super) held: Held,
 }
 
@@ -31,10 +31,10 @@ pub(super) enum Content {
         title: Option<String>,
         text: String,
     },
-    /// Not for a model's eyes: media type and size.
+    /// Data that is not shown to a model; holds its media type and size.
     Binary(String),
-    /// Compressed in a way that was not asked for, or JSON that nests too deep or has too many
-    /// values; in words.
+    /// Compressed in a way that was not requested, or JSON that nests too deep or has too many
+    /// values; holds the reason in words.
     Unreadable(String),
 }
 
@@ -57,9 +57,9 @@ impl Reply {
         value.unwrap_or_default().split(';').next().unwrap_or_default().trim().to_ascii_lowercase()
     }
 
-    /// What the body is, and a note where it is not quite what it says it is.
+    /// Returns the content, and a note if the body deviates from its format.
     ///
-    /// JSON of too many values is not read: each takes many times the memory of its text.
+    /// JSON with too many values is not parsed: each takes many times the memory of its text.
     pub(super) fn content(&self, weight: Weight) -> (Content, Option<String>) {
         if self.body.is_empty() {
             return (Content::Nothing, None);
@@ -72,7 +72,7 @@ impl Reply {
         }
         let media = self.media_type();
         let decoded = self.decoded();
-        // A byte order mark is not JSON (RFC 8259 §8.1), but sent all the same.
+        // A byte order mark is not valid in JSON (RFC 8259 §8.1), but some services send it.
         let body = decoded.strip_prefix(b"\xef\xbb\xbf").unwrap_or(&decoded);
         let begins_json = matches!(body.trim_ascii_start().first(), Some(b'{' | b'['));
         if (begins_json || is_json(&media)) && weight.is_too_much() {
@@ -100,8 +100,8 @@ impl Reply {
         (Self::text(&media, body), None)
     }
 
-    /// The body in UTF-8 where it says that it is UTF-16, or in Latin-1 and does not look like UTF-8;
-    /// else as it is.
+    /// Returns the body in UTF-8 if its byte order mark says UTF-16, or if its charset is Latin-1
+    /// and it is not valid UTF-8; otherwise as it is.
     fn decoded(&self) -> Cow<'_, [u8]> {
         let units = |bytes: &[u8], unit: fn([u8; 2]) -> u16| {
             let (pairs, _) = bytes.as_chunks();

@@ -1,9 +1,9 @@
-//! When an API says that it may be asked again, in words.
+//! Puts into words when an API may be called again.
 
 use super::response::Reply;
 use crate::net;
 
-/// `in 30 seconds`; `None` where the answer says nothing sensible.
+/// Returns the wait from the response headers, such as `in 30 seconds`; `None` without a valid one.
 pub(super) fn wait(reply: &Reply) -> Option<String> {
     net::retry_after(|name| reply.header(name)).map(|wait| words(wait.as_secs()))
 }

@@ -1,10 +1,11 @@
-//! What must not reach a model: our own secrets, and characters that are there to deceive.
+//! Removes what must not reach a model: our own secrets and deceptive characters.
 //!
-//! An API that echoes the request (or an error page that does) would hand the access token to the
-//! model, and through it to whoever reads along. Escape sequences drive terminals; bidirectional
-//! overrides and invisible tag characters make a text read differently from what it says.
+//! An API or error page that echoes the request would give the access token to the model, and
+//! through it to every reader of the conversation. Escape sequences control terminals;
+//! bidirectional overrides and invisible tag characters make a text read differently from what it
+//! says.
 //!
-//! The common case is that there is nothing to remove, and it costs one look over the finished text.
+//! In the common case there is nothing to remove, which costs one scan of the finished text.
 
 use std::borrow::Cow;
 
@@ -19,21 +20,22 @@ use super::spellings::Spellings;
 use crate::model::{FRAME, text};
 
 const REDACTED: &str = "[redacted]";
-/// A shorter "secret" would redact half of every text.
+/// Minimum length of a secret in bytes. A shorter one is not scrubbed: it would redact half of
+/// every text.
 pub(super) const SHORTEST: usize = 4;
-/// Three bytes of base64 are four characters; below this an encoded form is too short to be told
-/// from chance.
+/// Minimum length in bytes of a secret that is searched for in encoded forms. Three bytes are four
+/// characters of base64; a shorter form could match by chance.
 const SHORTEST_ENCODED: usize = 8;
 
 /// All forms in which the secrets of one call may come back.
 ///
-/// The searches are vectorized: with a dozen forms, the standard library's would cost more than the
-/// rest of the work on an answer.
+/// The searches are vectorized: with a dozen forms, the standard library's search would cost more
+/// than all other work on a response.
 #[derive(Default)]
 pub(super) struct Scrubber {
-    /// Those that are replaced where they stand.
+    /// Forms that are replaced in place.
     forms: Vec<Form>,
-    /// All others: a text that holds one is not shown at all.
+    /// All other forms: a text that contains one is not shown at all.
     spellings: Spellings,
 }
 
@@ -57,16 +59,16 @@ impl Scrubber {
                 spellings.add(secret);
             }
         }
-        // Longer ones first: a form may contain another one.
+        // Longer forms first: a form may contain another one.
         forms.sort_by_key(|form| std::cmp::Reverse(form.len()));
         forms.dedup();
         let ready = |text: String| Form { finder: Finder::new(&text).into_owned(), text };
         Self { forms: forms.into_iter().map(ready).collect(), spellings }
     }
 
-    /// A text without secrets and without deceiving characters.
+    /// Returns a text without secrets and without deceptive characters.
     ///
-    /// A text is scrubbed before it is cut: a secret cut in two would not be found any more.
+    /// Scrub before truncating: a secret cut in two would no longer be found.
     pub(super) fn text<'a>(&self, text: &'a str) -> Cow<'a, str> {
         self.redacted(clean(text))
     }
@@ -83,9 +85,9 @@ impl Scrubber {
         text
     }
 
-    /// Whether a value that is written out as `json` holds anything to remove. `is_filtered`: a filter
-    /// has made it, which may have put a secret together; else [`content`](Self::content) has looked
-    /// for other spellings already.
+    /// Whether a value, serialized as `json`, contains text to remove. `is_filtered` means that a
+    /// filter made the value and may have assembled a secret; otherwise [`content`](Self::content)
+    /// has already searched for other spellings.
     pub(super) fn concerns(&self, json: &str, is_filtered: bool) -> bool {
         let escape = |mark: &str| memmem::find(json.as_bytes(), mark.as_bytes()).is_some();
         self.forms.iter().any(|form| form.is_in(json))
@@ -96,15 +98,16 @@ impl Scrubber {
             || !is_clean(json)
     }
 
-    /// Cleans all texts and keys of a value.
+    /// Scrubs all strings and keys of a value.
     pub(super) fn value(&self, value: Value) -> Value {
         each_text(value, &|text| self.text(text))
     }
 
-    /// What an answer says, for filters and quotations: without secrets, and otherwise as it came.
+    /// Removes secrets from a response, for filters and quotations. JSON otherwise stays as it
+    /// came.
     ///
     /// A filter that saw a secret could give it another shape (`split("") | join(" ")`), in which
-    /// nobody finds it afterwards.
+    /// no later search would find it.
     pub(super) fn content(&self, content: Content, body: &[u8]) -> Content {
         match content {
             Content::Json(value) if self.may_be_in(body) => {
@@ -127,10 +130,10 @@ impl Scrubber {
         }
     }
 
-    /// Whether JSON that came from outside may hold a secret. It can hide one by escapes that need
-    /// not be there (`\u0061` for `a`), which are among the spellings.
+    /// Whether JSON from an API may contain a secret. Unnecessary escapes (`\u0061` for `a`) can
+    /// hide one; they are among the spellings.
     fn may_be_in(&self, json: &[u8]) -> bool {
-        // UTF-16, in which nothing is found.
+        // UTF-16, in which the searches find no secret.
         let is_wide = matches!(json, [0xff | 0xfe, ..]);
         !self.forms.is_empty()
             && (is_wide
@@ -139,7 +142,7 @@ impl Scrubber {
     }
 }
 
-/// A value with all its texts and keys changed.
+/// Applies `change` to all strings and keys of a value.
 fn each_text(value: Value, change: &impl Fn(&str) -> Cow<'_, str>) -> Value {
     match value {
         Value::String(text) => match change(&text) {
@@ -162,7 +165,7 @@ fn each_text(value: Value, change: &impl Fn(&str) -> Cow<'_, str>) -> Value {
 fn add_forms(secret: &str, forms: &mut Vec<String>) {
     let bytes = secret.as_bytes();
     forms.push(secret.to_owned());
-    // As it stands inside JSON, inside a form and inside a path.
+    // As written inside JSON, inside a form and inside a path.
     if let Ok(json) = serde_json::to_string(secret) {
         forms.push(json.trim_matches('"').to_owned());
     }
@@ -175,8 +178,9 @@ fn add_forms(secret: &str, forms: &mut Vec<String>) {
     let hex = hex(bytes);
     forms.push(hex.to_ascii_uppercase());
     forms.push(hex);
-    // Inside a longer base64 (`user:secret`) a text has three looks, by where it starts in a group
-    // of three bytes; its first and last characters are shared with its neighbours.
+    // Inside longer base64 (`user:secret`), a secret has three forms, depending on its offset in a
+    // group of three bytes. Its first and last characters also encode adjacent bytes and are left
+    // out.
     for offset in 0..3_usize {
         let mut padded = vec![0; offset];
         padded.extend_from_slice(bytes);
@@ -193,7 +197,7 @@ pub(super) fn hex(bytes: &[u8]) -> String {
     bytes.iter().flat_map(|byte| [digit(byte >> 4), digit(byte & 15)]).collect()
 }
 
-/// Removes control and deceiving characters, and whole terminal escape sequences.
+/// Removes control characters, deceptive characters and whole terminal escape sequences.
 fn clean(text: &str) -> Cow<'_, str> {
     if is_clean(text) {
         return Cow::Borrowed(text);
@@ -221,7 +225,7 @@ fn clean(text: &str) -> Cow<'_, str> {
     Cow::Owned(kept)
 }
 
-/// ECMA-48: `ESC [ … final`, `ESC ] … BEL or ESC \`, and two-character sequences.
+/// Skips an escape sequence of ECMA-48: `ESC [ … final`, `ESC ] … BEL or ESC \`, or two characters.
 fn skip_escape(rest: &mut std::iter::Peekable<std::str::Chars<'_>>) {
     match rest.peek() {
         Some('[') => {
@@ -233,7 +237,7 @@ fn skip_escape(rest: &mut std::iter::Peekable<std::str::Chars<'_>>) {
             }
         }
         Some(']' | 'P' | 'X' | '^' | '_') => {
-            // A string that never ends must not take the rest of the text along.
+            // A string that never ends must not remove the rest of the text.
             let mut ahead = rest.clone();
             let ends = ahead.position(|c| matches!(c, '\u{7}' | '\u{9c}' | '\u{1b}'));
             if ends.is_some_and(|length| length < 2048) {
@@ -251,7 +255,7 @@ fn skip_escape(rest: &mut std::iter::Peekable<std::str::Chars<'_>>) {
 }
 
 fn is_clean(text: &str) -> bool {
-    // Everything unwanted below U+0080 is a control character; above, it begins with one of these.
+    // Unwanted characters below U+0080 are control characters; above, they begin with one of these.
     let suspicious = |byte: &u8| {
         (*byte < 0x20 && *byte != b'\n' && *byte != b'\t')
             || *byte == 0x7f
@@ -260,7 +264,8 @@ fn is_clean(text: &str) -> bool {
     !text.as_bytes().iter().any(suspicious) || !text.chars().any(is_unwanted)
 }
 
-/// Scripts in whose words a zero-width joiner or non-joiner is spelling (Persian, Hindi, …).
+/// Whether a character's script uses zero-width joiners or non-joiners in its spelling (Persian,
+/// Hindi, …).
 fn is_joining(c: char) -> bool {
     matches!(c, '\u{600}'..='\u{8ff}' | '\u{900}'..='\u{dff}' | '\u{1000}'..='\u{109f}'
         | '\u{1780}'..='\u{17ff}' | '\u{1800}'..='\u{18af}' | '\u{fb50}'..='\u{fdff}'
@@ -284,7 +289,7 @@ fn is_joining(c: char) -> bool {
 fn is_unwanted(c: char) -> bool {
     match c {
         '\n' | '\t' => false,
-        // Or an API could write the line that frames its own texts.
+        // Otherwise an API could write the line that frames its own texts.
         c if FRAME.contains(&c) => true,
         c if text::is_invisible(c) => true,
         c => c.is_control(),

@@ -1,8 +1,7 @@
-//! A limited good (workers, memory) that calls share, fairly between their callers.
+//! Shares a limited resource (workers, memory) fairly between callers.
 //!
-//! First come, first served would let one caller's forty slow calls stand before another's first.
-//! So each caller has a queue, the queues are served in turn, and while others wait no caller holds
-//! more than its share.
+//! First come, first served would put one caller's forty slow calls ahead of another's first. So
+//! each caller has a queue, the queues are served in turn, and no caller holds more than its share.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -12,18 +11,18 @@ use tokio::sync::oneshot;
 
 use crate::model::Caller;
 
-/// So many units, of which each call takes some and gives them back.
+/// A fixed number of units, of which each call takes some and returns them.
 pub(super) struct Share(Arc<Inner>);
 
 struct Inner {
     state: Mutex<State>,
-    /// Most units that one caller holds.
+    /// Maximum units that one caller holds; its further calls wait.
     of_one: usize,
 }
 
 struct State {
     free: usize,
-    /// In the order in which they are served.
+    /// Queues, in the order in which they are served.
     callers: VecDeque<Queue>,
     held: Vec<(Caller, usize)>,
     next_ticket: u64,
@@ -40,7 +39,7 @@ struct Waiting {
     granted: oneshot::Sender<Units>,
 }
 
-/// Units that a call holds; given back when dropped.
+/// Units that a call holds; returned when dropped.
 pub(super) struct Units {
     share: Arc<Inner>,
     caller: Caller,
@@ -48,15 +47,15 @@ pub(super) struct Units {
 }
 
 impl Share {
-    /// `of_one` units at most go to one caller.
+    /// Creates a share of `units`, of which one caller holds at most `of_one`.
     pub(super) fn new(units: usize, of_one: usize) -> Self {
         let state =
             State { free: units, callers: VecDeque::new(), held: Vec::new(), next_ticket: 0 };
         Self(Arc::new(Inner { state: Mutex::new(state), of_one: of_one.min(units) }))
     }
 
-    /// Waits for units; more than one caller may hold are as many as that. The caller bounds the
-    /// wait, and a wait that is given up leaves the queue.
+    /// Waits for units; a request for more than one caller may hold gets that maximum. The calling
+    /// code limits the wait, and a cancelled wait leaves the queue.
     pub(super) async fn take(&self, caller: &Caller, units: usize) -> Units {
         let units = units.min(self.0.of_one);
         let (granted, grant) = oneshot::channel();
@@ -71,13 +70,13 @@ impl Share {
         self.0.serve();
         match grant.await {
             Ok(units) => units,
-            // Never: the sender is dropped by a grant or with this future only.
+            // Never happens: the sender is dropped only by a grant or together with this future.
             Err(_) => std::future::pending().await,
         }
     }
 }
 
-/// Leaves the queue when the wait is given up; does nothing after a grant.
+/// Leaves the queue when the wait is cancelled; does nothing after a grant.
 struct Leave<'a> {
     share: &'a Arc<Inner>,
     caller: &'a Caller,
@@ -88,7 +87,7 @@ impl Drop for Leave<'_> {
     fn drop(&mut self) {
         let is_gone = self.share.state.lock().leave(self.caller, self.ticket);
         if is_gone {
-            // Others may have waited behind it.
+            // Other calls may have waited behind this one.
             self.share.serve();
         }
     }
@@ -122,8 +121,9 @@ impl State {
         self.held.iter_mut().find(|(holder, _)| holder == caller).map(|(_, units)| units)
     }
 
-    /// The next one that can be served. One that waits for more than is free is not overtaken, or it
-    /// would wait for ever; one that waits for its own caller's other calls is.
+    /// Removes and returns the next request that can be served. A request for more units than are
+    /// free is not overtaken, or it would wait forever; a request that waits for its own caller's
+    /// other calls is.
     fn next(&mut self, of_one: usize) -> Option<(Caller, Waiting)> {
         for at in 0..self.callers.len() {
             let queue = self.callers.get(at)?;
@@ -138,7 +138,7 @@ impl State {
             let mut queue = self.callers.remove(at)?;
             let waiting = queue.waiting.pop_front()?;
             if !queue.waiting.is_empty() {
-                // Its turn comes again after all others.
+                // The caller's next turn comes after all others.
                 self.callers.push_back(queue);
             }
             self.free -= units;
@@ -166,7 +166,8 @@ impl Inner {
             let next = self.state.lock().next(self.of_one);
             let Some((caller, waiting)) = next else { return };
             let units = Units { share: Arc::clone(self), caller, count: waiting.units };
-            // One that is not wanted any more comes back here and is dropped, outside the lock.
+            // If the wait was cancelled, the units come back here and are dropped, outside the
+            // lock.
             let _ = waiting.granted.send(units);
         }
     }
@@ -202,7 +203,7 @@ mod tests {
         let mut of_ben = Box::pin(share.take(&ben, 1));
         assert!((&mut of_ben).now_or_never().is_none());
         drop(first);
-        // One of ana's was first; ben is next.
+        // One of ana's calls is served first; ben's is next.
         let second = of_ana.iter_mut().find_map(FutureExt::now_or_never);
         assert!((&mut of_ben).now_or_never().is_none());
         drop(second);
@@ -216,7 +217,8 @@ mod tests {
         let held = (share.take(&ana, 1).await, share.take(&ana, 1).await);
         let mut third = Box::pin(share.take(&ana, 1));
         assert!((&mut third).now_or_never().is_none());
-        // More than one may hold is as much as that, and ana's does not stand before it.
+        // A request for more than one caller may hold gets that maximum, and ana's waiting call
+        // does not delay it.
         let large = share.take(&ben, 100).now_or_never().expect("half of all");
         drop(held);
         assert!(third.now_or_never().is_some());

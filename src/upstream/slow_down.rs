@@ -1,20 +1,21 @@
-//! Rate limits that an API tells in its body, with whatever status it likes.
+//! Detects rate limits that an API reports in the response body, under any status.
 //!
-//! 429 (RFC 6585 §4) is what they should say. GitHub says 403 and a sentence, Google 403 and a
-//! reason, Meta 400, AWS `ThrottlingException` with 400, Slack and Shopify 200. Taken for a missing
-//! permission, a limit that is over in a minute would be told the user as final.
+//! The status should be 429 (RFC 6585 §4). GitHub sends 403 and a sentence, Google 403 and a
+//! reason, Meta 400, AWS `ThrottlingException` with 400, Slack and Shopify 200. Mistaken for a
+//! missing permission, a limit that ends within a minute would be reported to the user as final.
 
 use serde_json::Value;
 
 use super::response::Reply;
 use super::retry_after;
 
-/// Values looked at; the body may be as large as any answer.
+/// Maximum JSON values searched, since the body may be as large as any response; the rest is
+/// ignored.
 const MAX_VISITED: usize = 300;
-/// Bytes of each text that are looked at.
+/// Characters of each string that are searched; the rest is ignored.
 const MAX_TEXT: usize = 1000;
 
-/// Any of these says it by itself. Written as [`words`] makes them.
+/// Phrases that alone mean a rate limit, in the form that [`words`] produces.
 const PHRASES: [&str; 34] = [
     " rate limited ",
     " ratelimited ",
@@ -51,10 +52,10 @@ const PHRASES: [&str; 34] = [
     " limit exceeded for quota metric ",
     " quota exceeded for quota metric ",
 ];
-/// Any of these says it beside `rate limit`.
+/// Phrases that mean a rate limit if the text also contains `rate limit`.
 const BESIDE_RATE_LIMIT: [&str; 8] =
     ["exceed", " hit ", " reached ", " wait ", " retry ", " try again ", " over ", " too many "];
-/// Names of values that are no words about what went wrong: a *field* may be called `rate_limit`.
+/// Keys whose values do not describe the error: a *field* may be called `rate_limit`.
 const NOT_WORDS: [&str; 14] = [
     "field",
     "param",
@@ -72,7 +73,7 @@ const NOT_WORDS: [&str; 14] = [
     "help",
 ];
 
-/// Whether an error body says in one of its texts that there were too many requests.
+/// Whether a string in an error body says that there were too many requests.
 pub(super) fn is_in(body: &Value) -> bool {
     let mut left = MAX_VISITED;
     any(body, &mut left, &mut |value| value.as_str().is_some_and(is_telling))
@@ -86,12 +87,12 @@ pub(super) fn says_so(text: &str) -> bool {
     any(&PHRASES) || is_about && any(&BESIDE_RATE_LIMIT)
 }
 
-/// A code says it also by its mere name: `RATE_LIMITS`, `rate_limit`.
+/// Like [`says_so`], and also true for a bare code: `RATE_LIMITS`, `rate_limit`.
 fn is_telling(text: &str) -> bool {
     says_so(text) || matches!(&*words(text), " rate limit " | " rate limits " | " rate limiting ")
 }
 
-/// `says`, and when to call again: by the headers, else by the body.
+/// Appends to `says` when to call again, from the headers or else from the body.
 pub(super) fn wait_of(says: &str, reply: &Reply, body: Option<&Value>) -> String {
     match retry_after::wait(reply) {
         Some(when) => format!("{says} Try again {when}."),
@@ -99,7 +100,7 @@ pub(super) fn wait_of(says: &str, reply: &Reply, body: Option<&Value>) -> String
     }
 }
 
-/// `says`, and when to call again by the body.
+/// Appends to `says` when to call again, from the body.
 pub(super) fn wait(says: &str, body: Option<&Value>) -> String {
     let seconds = body.and_then(|body| seconds(body, &mut MAX_VISITED.clone()));
     let is_daily = words(says);
@@ -115,7 +116,8 @@ pub(super) fn wait(says: &str, body: Option<&Value>) -> String {
     }
 }
 
-/// Google's `retryDelay` (`"30s"`), Discord's and Telegram's `retry_after` (seconds).
+/// Returns the wait in seconds: Google's `retryDelay` (`"30s"`), Discord's and Telegram's
+/// `retry_after`.
 fn seconds(value: &Value, left: &mut usize) -> Option<u64> {
     *left = left.checked_sub(1)?;
     match value {
@@ -148,8 +150,8 @@ fn any(value: &Value, left: &mut usize, is: &mut impl FnMut(&Value) -> bool) -> 
     }
 }
 
-/// `userRateLimitExceeded`, `RATE_LIMIT-EXCEEDED` and `Rate limit exceeded.` are the same words, each
-/// between blanks.
+/// Converts a text to lower-case words, each between spaces: `userRateLimitExceeded`,
+/// `RATE_LIMIT-EXCEEDED` and `Rate limit exceeded.` become the same.
 fn words(text: &str) -> String {
     let mut words = String::from(" ");
     let mut was_lower = false;

@@ -1,15 +1,16 @@
-//! A secret in another spelling than the one it was sent in.
+//! Finds a secret that is spelled differently from how it was sent.
 //!
 //! An echo is seldom literal: .NET writes `%2f` in lower case, an error page writes `&#x2B;`, a
-//! gateway wraps the request as JSON inside a JSON text (`\/`, `\u002b`), a log keeps the first
-//! half of a key. So a text is looked at through [`LEVELS`] decodings, and of each view only
-//! letters and digits count, in lower case: what encodings, alphabets (base64url for base64), line
-//! breaks and invisible characters differ in is gone, and what makes a secret a secret is left.
+//! gateway wraps the request as JSON inside a JSON string (`\/`, `\u002b`), a log keeps the first
+//! half of a key. So a text is searched as it is and after each of up to [`LEVELS`] decodings. Only
+//! letters and digits are compared, in lower case. This removes the differences between encodings,
+//! alphabets (base64url for base64), line breaks and invisible characters, and keeps the characters
+//! that make a secret unique.
 //!
-//! One pass per view, with a window of [`WINDOW`] characters that slides over it.
+//! Each view takes one pass with a sliding window of [`WINDOW`] characters.
 //!
 //! Not found: a secret that is reversed, encrypted, compressed, in base32, or spread over several
-//! texts of an answer.
+//! strings of a response.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD_NO_PAD;
@@ -17,20 +18,22 @@ use memchr::{memchr3, memmem};
 
 use super::scrub::{SHORTEST, hex};
 
-/// Decodings of a text: JSON, and two more inside its texts.
+/// Maximum decodings of a text: JSON, and two more inside its strings.
 const LEVELS: usize = 3;
-/// Characters (folded) that are compared. Fewer of a secret are not taken for it.
+/// Folded characters per comparison; a shorter part of a secret does not count as the secret.
 const WINDOW: usize = 14;
 const WINDOW_MASK: u128 = u128::MAX >> (128 - 8 * WINDOW);
-/// Distance of the windows kept of a secret: any `WINDOW + STRIDE - 1` consecutive letters and digits
-/// of it hold a whole one, and so do any 20 consecutive characters with four others among them.
+/// Distance between the windows kept of a secret. Any `WINDOW + STRIDE - 1` consecutive letters and
+/// digits of it contain a whole window, and so do any 20 consecutive characters of which at most
+/// four are others.
 const STRIDE: usize = 3;
-/// Windows kept of each encoded form of a secret; those are looked for as a whole.
+/// Approximate number of windows kept of each encoded form of a secret; such a form is searched for
+/// as a whole.
 const WINDOWS_OF_ENCODED: usize = 32;
-/// A secret with fewer letters and digits is compared literally, since folded it is like many
-/// words.
+/// Minimum letters and digits for a folded comparison. A secret with fewer is compared literally,
+/// since its folded form resembles many words.
 const SHORTEST_FOLDED: usize = 12;
-/// Bits of the filter before the windows, as a power of two.
+/// Size in bits, as a power of two, of the filter that is checked before the windows.
 const FILTER_BITS: u32 = 15;
 
 /// The secrets of one call, prepared for the search.
@@ -41,7 +44,7 @@ pub(super) struct Spellings {
     short: Vec<(u128, u128)>,
     /// One bit for the hash of each window.
     filter: Vec<u64>,
-    /// Secrets that are too short to be folded, in each of their own decodings.
+    /// Secrets too short to be folded, in each of their own decodings.
     literal: Vec<Vec<u8>>,
 }
 
@@ -49,7 +52,7 @@ impl Spellings {
     pub(super) fn add(&mut self, secret: &str) {
         let mut form = secret.as_bytes().to_vec();
         let is_short = folded(&form).len() < SHORTEST_FOLDED;
-        // A secret may itself look encoded, and is then decoded with the text around it.
+        // A secret may itself look encoded; then decoding a text also decodes the secret in it.
         for _ in 0..=LEVELS {
             if form.len() < SHORTEST {
                 break;
@@ -68,8 +71,8 @@ impl Spellings {
             return;
         }
         self.add_encoded(hex(secret.as_bytes()).as_bytes());
-        // Inside a longer base64 a text has three looks, by where it starts in a group of three
-        // bytes; its first and last characters are shared with its neighbours.
+        // Inside longer base64, a secret has three forms, depending on its offset in a group of
+        // three bytes. Its first and last characters also encode adjacent bytes and are left out.
         for offset in 0..3_usize {
             let mut padded = vec![0; offset];
             padded.extend_from_slice(secret.as_bytes());
@@ -109,7 +112,7 @@ impl Spellings {
         }
     }
 
-    /// Whether a text holds a secret, or 20 consecutive characters of it, in any spelling.
+    /// Whether a text contains a secret, or 20 consecutive characters of one, in any spelling.
     pub(super) fn are_in(&self, text: &[u8]) -> bool {
         if self.windows.is_empty() && self.short.is_empty() && self.literal.is_empty() {
             return false;
@@ -156,7 +159,7 @@ impl Spellings {
     }
 }
 
-/// Word and bit of a window in the filter.
+/// Returns a window's word and bit in the filter.
 #[allow(clippy::cast_possible_truncation, reason = "a hash is made of what is left")]
 fn place(window: u128) -> (usize, u64) {
     let mixed = (window as u64) ^ (window >> 64) as u64;
@@ -164,8 +167,8 @@ fn place(window: u128) -> (usize, u64) {
     ((hash >> 6) as usize, 1 << (hash & 63))
 }
 
-/// The first part of a JWT says how it is signed: the same for all tokens of an issuer, also for
-/// those that the API may show.
+/// Strips a JWT's header. It says how the token is signed and is equal in all tokens of an issuer,
+/// including those that the API may show.
 fn without_header(secret: &[u8]) -> &[u8] {
     match secret.iter().position(|byte| *byte == b'.') {
         Some(at) if secret.starts_with(b"eyJ") => secret.get(at..).unwrap_or_default(),
@@ -173,7 +176,7 @@ fn without_header(secret: &[u8]) -> &[u8] {
     }
 }
 
-/// Letters and digits of ASCII in lower case; 0 for everything else.
+/// Maps ASCII letters and digits to lower case, and every other byte to 0.
 const FOLDED: [u8; 256] = {
     let mut table = [0; 256];
     let mut byte = 0_u8;
@@ -193,12 +196,12 @@ fn folded(text: &[u8]) -> Vec<u8> {
     text.iter().filter(|c| c.is_ascii_alphanumeric()).map(u8::to_ascii_lowercase).collect()
 }
 
-/// One level of percent-encoding, HTML entities and backslash escapes, whichever stands where.
-/// `None` where there is none of them.
+/// Decodes one level of percent-encoding, HTML entities and backslash escapes, in any mixture.
+/// `None` if the text has none.
 fn decode(text: &[u8]) -> Option<Vec<u8>> {
     let mut decoded: Option<Vec<u8>> = None;
     let (mut rest, mut kept) = (text, 0);
-    // `rest` begins where nothing is decided yet; `text[..kept]` is in `decoded`.
+    // `rest` is the part not scanned yet; `text[..kept]` is already in `decoded`.
     while let Some(at) = memchr3(b'%', b'&', b'\\', rest) {
         let place = text.len() - rest.len() + at;
         let mark = rest.get(at..).unwrap_or_default();
@@ -220,7 +223,7 @@ fn decode(text: &[u8]) -> Option<Vec<u8>> {
     Some(decoded)
 }
 
-/// The character that an escape stands for, and how long the escape is.
+/// Returns the character that an escape encodes, and the length of the escape in bytes.
 fn escape(mark: &[u8]) -> Option<(u32, usize)> {
     let hex = |from: usize, digits: usize| {
         let digits = std::str::from_utf8(mark.get(from..from + digits)?).ok()?;
@@ -243,7 +246,8 @@ fn escape(mark: &[u8]) -> Option<(u32, usize)> {
     }
 }
 
-/// `&#47;`, `&#x2f;`, `&sol;`; the numeric ones also without a semicolon (HTML, 13.2.5.80).
+/// Like [`escape`], for an entity: `&#47;`, `&#x2f;`, `&sol;`. A numeric one may lack its semicolon
+/// (HTML, 13.2.5.80).
 fn entity(mark: &[u8]) -> Option<(u32, usize)> {
     let inner = mark.get(1..)?;
     let name = |from: usize, is: fn(&u8) -> bool| {
@@ -266,7 +270,7 @@ fn entity(mark: &[u8]) -> Option<(u32, usize)> {
     Some((u32::from(*character), end + 1))
 }
 
-/// Those that stand for ASCII.
+/// Named entities for ASCII characters.
 const ENTITIES: [(&str, char); 37] = [
     ("amp", '&'),
     ("AMP", '&'),
@@ -356,7 +360,7 @@ mod tests {
         assert!(finds(SECRET, &open), "{open}");
         let named = SECRET.replace('/', "&sol;").replace('+', "&plus;").replace('=', "&equals;");
         assert!(finds(SECRET, &named), "{named}");
-        // Every letter, and only some of them.
+        // Every character encoded, and only some of them.
         let all: Vec<_> = SECRET.bytes().map(|byte| hex(&[byte])).collect();
         let all = format!("%{}", all.join("%"));
         assert!(finds(SECRET, &all) && finds(SECRET, &all.replace("%41", "A")));

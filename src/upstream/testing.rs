@@ -14,7 +14,7 @@ use crate::model::scope::Implied;
 use crate::model::tool::{Action, Body, Effect, HttpAction, Method, Piece, Template};
 use crate::model::{Provider, ProviderId, Scopes, Tool, ToolName};
 
-/// `a{b}c` as a template.
+/// Parses a template such as `a{b}c`.
 pub(super) fn template(text: &str) -> Template {
     let mut pieces = Vec::new();
     let mut rest = text;
@@ -32,7 +32,7 @@ pub(super) fn template(text: &str) -> Template {
     Template(pieces)
 }
 
-/// `PUT https://api.acme.example/user/{a}/x`
+/// Returns an action for a URL such as `https://api.acme.example/user/{a}/x`.
 pub(super) fn action(method: Method, url: &str) -> HttpAction {
     let (scheme, rest) = url.split_once("://").expect("a scheme");
     let (host, path) = rest.split_once('/').unwrap_or((rest, ""));

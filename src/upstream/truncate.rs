@@ -1,8 +1,8 @@
-//! Cutting a result to what a model's context can bear, at the items of a list and never in the
+//! Truncates a result to what a model's context can hold, at the items of a list and never in the
 //! middle of JSON.
 //!
-//! A cut list loses the cursor to its next page: that leads past the items that were cut, and a model
-//! that follows it never sees them ([`cursor`]).
+//! A truncated list loses the cursor to its next page, which leads past the dropped items: a model
+//! that followed it would never see them ([`cursor`]).
 
 mod cursor;
 mod paging;
@@ -17,21 +17,21 @@ pub(super) use paging::Paging;
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Fitted {
     pub(super) text: String,
-    /// The value that the text shows; `None` where it only says that there is too much.
+    /// The value that the text shows; `None` if the text only says that the result is too long.
     pub(super) value: Option<Value>,
-    /// What is left of what, as JSON; fits beside the text.
+    /// Note on how much was kept, as JSON. Text and note together fit the limit.
     pub(super) note: Option<String>,
 }
 
-/// How often something is cut before giving up. Each time the largest list or text shrinks.
+/// Maximum rounds before giving up. Each round shrinks the largest list or string.
 const ROUNDS: usize = 12;
-/// Bytes that most answers fit in; one that grows is copied again and again.
+/// Initial buffer size in bytes, enough for most results: a buffer that grows is copied repeatedly.
 const USUAL: usize = 4096;
-/// Characters kept for the note.
+/// Characters reserved for the note.
 const NOTE: usize = 200;
 
-/// Writes a value out: a text as it is, anything else as JSON without blanks, since blanks cost a
-/// model as much as data.
+/// Serializes a value: a string as it is, any other value as JSON without white space, which costs
+/// a model as much as data.
 pub(super) fn write(value: &Value) -> String {
     if let Value::String(text) = value {
         return text.clone();
@@ -42,8 +42,8 @@ pub(super) fn write(value: &Value) -> String {
     written.ok().and_then(|()| String::from_utf8(json).ok()).unwrap_or_else(|| value.to_string())
 }
 
-/// Cuts a value, already written out as `text`, to at most `most` characters. `paging` tells the model
-/// how it gets the rest of a list.
+/// Truncates a value, already serialized as `text`, to at most `most` characters. `paging` tells
+/// the model how to get the rest of a list.
 pub(super) fn fit(value: Value, text: String, most: usize, paging: &Paging) -> Fitted {
     if !is_longer(&text, most) {
         return Fitted { text, value: Some(value), note: None };
@@ -59,10 +59,10 @@ pub(super) fn is_longer(text: &str, most: usize) -> bool {
     text.len() > most && text.chars().nth(most).is_some()
 }
 
-/// Characters kept for the line that says how much of a text is shown.
+/// Characters reserved for the line that says how much of a text is shown.
 const CUT_TEXT_NOTE: usize = 60;
 
-/// The beginning of a text, and how much of it that is.
+/// Returns a text of at most `most` characters: all of it, or its beginning and how much that is.
 pub(super) fn cut_text(text: &str, most: usize) -> String {
     if !is_longer(text, most) {
         return text.to_owned();
@@ -73,10 +73,10 @@ pub(super) fn cut_text(text: &str, most: usize) -> String {
     format!("{}\n[cut: the first {shown} of {all} characters]", text.get(..end).unwrap_or_default())
 }
 
-/// Where a list or text lies in a value, for the note and to find it again.
+/// Pointer (RFC 6901) to a list or string in a value, for the note and to find it again.
 type Place = String;
 
-/// A list or text that was cut.
+/// A truncated list or string.
 struct Cut {
     place: Place,
     is_list: bool,
@@ -96,13 +96,13 @@ fn cut_json(mut value: Value, mut json: String, most: usize, paging: &Paging) ->
         if length <= most {
             return Fitted { text: json, value: Some(value), note };
         }
-        // The note grows with the first cut.
+        // The first cut adds a note, so reserve room for it.
         let reserve = if cuts.is_empty() { NOTE.min(most / 4) } else { 0 };
         let Some(place) = largest(&value) else { break };
         let Some(found) = value.pointer_mut(&place) else { break };
         let Some((shown, whole)) = shrink(found, length - most + reserve) else { break };
         let is_list = found.is_array();
-        // Cut again: the first cut knows how many there were.
+        // Cut again: the first cut recorded the original count.
         if let Some(cut) = cuts.iter_mut().find(|cut| cut.place == place) {
             cut.shown = shown;
         } else {
@@ -120,7 +120,8 @@ fn cut_json(mut value: Value, mut json: String, most: usize, paging: &Paging) ->
     Fitted { text, value: None, note: None }
 }
 
-/// `items: 91 of 500 shown`, what was left out, and how to get the rest, as JSON.
+/// Returns the note, as JSON: `items: 91 of 500 shown`, the cursors left out, and how to get the
+/// rest.
 fn written_out(cuts: &[Cut], left_out: &[String], paging: &Paging) -> Option<String> {
     if cuts.is_empty() {
         return None;
@@ -139,7 +140,7 @@ fn written_out(cuts: &[Cut], left_out: &[String], paging: &Paging) -> Option<Str
     let mut note = serde_json::json!({ "_more": counts.join("; ") });
     let mut lists = cuts.iter().filter(|cut| cut.is_list);
     if let (Some(first), Some(entries)) = (lists.next(), note.as_object_mut()) {
-        // The tool's parameters count the items of one list, and not of those within its items.
+        // The tool's parameters count the items of one list, not of the lists within its items.
         let is_within_item = first.place.split('/').any(|step| step.parse::<usize>().is_ok());
         let is_only = lists.next().is_none() && !is_within_item;
         let shown = is_only.then_some(first.shown);
@@ -148,8 +149,8 @@ fn written_out(cuts: &[Cut], left_out: &[String], paging: &Paging) -> Option<Str
     Some(note.to_string())
 }
 
-/// Takes about `excess` characters from a list's or text's end. Returns how many items or characters
-/// are left of how many; `None` for another value.
+/// Removes about `excess` characters from the end of a list or string. Returns the remaining and
+/// the original number of items or characters; `None` for any other value.
 fn shrink(value: &mut Value, excess: usize) -> Option<(usize, usize)> {
     match value {
         Value::Array(items) => {
@@ -173,10 +174,10 @@ fn shrink(value: &mut Value, excess: usize) -> Option<(usize, usize)> {
     }
 }
 
-/// The pointer (RFC 6901) to the longest list or text.
+/// Returns the pointer (RFC 6901) to the longest list or string.
 ///
-/// From the root, the longest member is followed. A list on the way is the answer unless a single
-/// item makes up most of it.
+/// Follows the longest member from the root, and stops at a list unless a single item makes up most
+/// of it.
 fn largest(root: &Value) -> Option<Place> {
     let mut place = String::new();
     let mut value = root;
@@ -207,7 +208,7 @@ fn largest(root: &Value) -> Option<Place> {
     }
 }
 
-/// About how long a value is, without writing it out.
+/// Estimates the serialized length of a value without serializing it.
 fn weight(value: &Value) -> usize {
     match value {
         Value::Null | Value::Bool(_) | Value::Number(_) => 6,
@@ -233,7 +234,7 @@ mod tests {
         serde_json::from_str(&fitted.text).expect("whole JSON")
     }
 
-    /// How long it is with its note.
+    /// Length including the note.
     fn length(fitted: &Fitted) -> usize {
         let note = fitted.note.as_ref().map_or(0, |note| note.chars().count() + 1);
         fitted.text.chars().count() + note
@@ -328,10 +329,10 @@ mod tests {
         assert!(note(&fitted).contains(", or with `offset` raised by "), "{}", note(&fitted));
         let fitted = with(&Paging::default());
         assert!(note(&fitted).contains("ask for less"), "{}", note(&fitted));
-        // What fits keeps its cursor.
+        // A result that fits keeps its cursor.
         let whole = json!({"items": [1], "next": "CUR"});
         assert!(fitted_text(&whole).contains("CUR"));
-        // So does a list beside a long text: no item is missing.
+        // So does a list beside a long string: no item is missing.
         let text = json!({"items": [1], "about": "x".repeat(5000), "next": "CUR"});
         assert!(fitted_text(&text).contains("CUR"));
     }

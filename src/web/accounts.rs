@@ -1,10 +1,10 @@
-//! `/connections`: what a person has connected, and what they can do about it.
+//! `/connections`: the accounts that a person has connected, and the actions on them.
 //!
 //! | `answer` of a POST | |
 //! |---|---|
-//! | `connect` | a link for an account of `provider`; the browser goes there |
-//! | `reconnect` | the same for the account that was `shown` |
-//! | `disconnect` | asks once more |
+//! | `connect` | makes a link for an account of `provider`, and redirects the browser there |
+//! | `reconnect` | makes a link for the account that was `shown`, and redirects the browser there |
+//! | `disconnect` | asks for confirmation |
 //! | `end` | disconnects the account that was `shown` |
 
 mod list;
@@ -34,8 +34,8 @@ use list::called;
 
 const PATH: &str = "/connections";
 
-/// Who sits at the browser. Whoever serves these routes puts it into the request's extensions; where
-/// it is missing, somebody has to sign in.
+/// The person at the browser. The router puts it into the request's extensions; if it is missing,
+/// the user must sign in.
 #[derive(Clone)]
 pub struct Person {
     pub principal: Arc<Principal>,
@@ -47,7 +47,7 @@ pub(super) fn routes() -> Router<Broker> {
     Router::new().route(PATH, get(show).post(answer))
 }
 
-/// The page of one person.
+/// A request for the accounts page of one person.
 struct Accounts {
     broker: Broker,
     person: Person,
@@ -65,8 +65,8 @@ impl FromRequestParts<Broker> for Accounts {
         let (Some(person), Some(browser)) = (person.cloned(), browser.cloned()) else {
             return Err(needed());
         };
-        // An application leads its users here under its name. Who is here as somebody else's user
-        // signs in there.
+        // An application sends its users here under its name. A browser that is signed in as
+        // another application's user must sign in through this one.
         let is_elsewhere = application.as_deref().is_some_and(|name| {
             let door = parts.extensions.get::<Arc<Door>>();
             let application = door.and_then(|door| door.sign_in.application(name));
@@ -87,12 +87,12 @@ async fn show(accounts: Accounts) -> Response {
 struct Answered {
     #[serde(default)]
     answer: String,
-    /// The digest of the account that was answered about.
+    /// The digest of the account that the form is about.
     #[serde(default)]
     shown: String,
     #[serde(default)]
     provider: String,
-    /// The name of a further account.
+    /// The name of an additional account.
     account: Option<String>,
 }
 
@@ -120,7 +120,8 @@ async fn answer(accounts: Accounts, OwnForm(form): OwnForm<Answered>) -> Respons
 }
 
 impl Accounts {
-    /// All accounts, under what kept the last click from being done, if anything did.
+    /// Shows all accounts, below the reason why the last click was not carried out, if there is
+    /// one.
     async fn page(&self, problem: Option<&str>) -> Response {
         let Self { broker, person, browser } = self;
         let accounts = match broker.accounts(&person.principal.caller).await {
@@ -135,7 +136,7 @@ impl Accounts {
         )
     }
 
-    /// Asks once more: nothing brings a consent back but giving it again.
+    /// Asks for confirmation: only a new consent brings the access back.
     async fn ask(&self, shown: &str) -> Response {
         let accounts = match self.broker.accounts(&self.person.principal.caller).await {
             Ok(accounts) => accounts,

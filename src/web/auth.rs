@@ -1,8 +1,8 @@
-//! Who calls: the gate before `/mcp`, `/sse` and `/messages`.
+//! The gate before `/mcp`, `/sse` and `/messages`: identifies the caller.
 //!
-//! In this order, each before anything is read of the body: for which host the request is meant,
-//! which site's page sent it, who sends it. What is behind the gate finds an `Arc<Principal>` in the
-//! request's extensions.
+//! It checks in this order, each before it reads any of the body: for which host the request is
+//! meant, which site's page sent it, and who calls. Handlers behind the gate find an
+//! `Arc<Principal>` in the request's extensions.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -21,27 +21,28 @@ use crate::model::event::{EventKind, RefusalReason};
 use crate::model::{Allowed, Event, chain};
 use crate::net::Cidr;
 
-/// How soon an issuer that could not be asked may be asked again, in seconds.
+/// `Retry-After` while the issuer cannot be asked, in seconds.
 const SOON: HeaderValue = HeaderValue::from_static("10");
-/// How soon an address is looked at again that sent too many invented tokens, in seconds.
+/// `Retry-After` for an address that sent too many invented tokens, in seconds.
 const LATER: HeaderValue = HeaderValue::from_static("60");
 
-/// What a request has to pass.
+/// Checks that each request must pass.
 #[derive(Clone)]
 pub struct Gate {
     names: Origins,
-    /// Further names and origins, where callers carry credentials.
+    /// Further names and origins, if callers carry credentials.
     allowed: Arc<Allowed>,
     authenticator: Authenticator,
     challenge: Option<Challenge>,
     trusted_proxies: Arc<[Cidr]>,
     events: Events,
-    /// Whether the log knows of a proxy that is not trusted.
+    /// Whether the log already mentions an untrusted proxy.
     has_told_of_proxy: Arc<AtomicBool>,
 }
 
 impl Gate {
-    /// `names` are scheme, host and port of every name of this server; `events` records refusals.
+    /// Creates a gate. `names` are scheme, host and port of every name of this server; `events`
+    /// records refusals.
     pub fn new(
         names: &[String],
         allowed: Allowed,
@@ -68,18 +69,18 @@ impl Gate {
         }
     }
 
-    /// Whether the request is meant for this server, and by which foreign origin it was sent, if by one
-    /// that may.
+    /// Checks that the request is meant for this server and that its origin may send it. Returns
+    /// the origin if it is foreign but allowed.
     fn origin_check(&self, uri: &Uri, headers: &HeaderMap) -> Result<Option<HeaderValue>, Problem> {
-        // DNS rebinding: a page of evil.example, whose name has come to mean 127.0.0.1, still says
+        // DNS rebinding: a page of evil.example, whose name now resolves to 127.0.0.1, still sends
         // `Host: evil.example`.
         let is_allowed = self.is_allowed_host(uri, headers);
         let own = if is_allowed { None } else { self.names.asked(uri, headers) };
         if own.is_none() && !is_allowed {
             return Err(Problem::new(StatusCode::MISDIRECTED_REQUEST, self.other_host()));
         }
-        // A script of any page but ours (basic/transports/streamable-http, security warning). Other
-        // ports of this machine are other programs' pages.
+        // Refuse scripts of all pages but ours (basic/transports/streamable-http, security
+        // warning). Pages at other ports of this machine belong to other programs.
         let mut foreign = None;
         for origin in headers.get_all(header::ORIGIN) {
             let text = origin.to_str().unwrap_or_default();
@@ -105,8 +106,8 @@ impl Gate {
             && uri.authority().is_none_or(|target| target.as_str().eq_ignore_ascii_case(host))
     }
 
-    /// Behind a proxy that is not trusted, all clients count as one address: its limits are theirs
-    /// together. Once will do, since any client can send such a header.
+    /// Warns about an untrusted proxy: all clients behind it count as one address and share its
+    /// limits. Warns only once, since any client can send such a header.
     fn tell_of_proxy(&self, extensions: &Extensions, headers: &HeaderMap) {
         if self.has_told_of_proxy.load(Ordering::Relaxed) || !self.authenticator.is_for_many() {
             return;
@@ -140,8 +141,10 @@ impl Gate {
     }
 }
 
+/// Middleware that checks host, origin and credentials of a request, in this order, and refuses it
+/// or puts the caller's `Arc<Principal>` into its extensions.
 pub async fn gate(State(gate): State<Gate>, mut request: Request, next: Next) -> Response {
-    // It would run what GET runs, and open a stream that nobody reads.
+    // HEAD would run the GET handler, and open a stream that no client reads.
     if request.method() == Method::HEAD {
         return StatusCode::METHOD_NOT_ALLOWED.into_response();
     }
@@ -198,7 +201,7 @@ fn refusal(denied: &Denied, challenge: Option<&Challenge>) -> Response {
     response
 }
 
-/// Adds the headers that belong to it.
+/// Adds the headers of a refusal: `Retry-After` and `WWW-Authenticate`.
 pub(super) fn explain(denied: &Denied, challenge: Option<&Challenge>, response: &mut Response) {
     let headers = response.headers_mut();
     match denied {
@@ -254,7 +257,7 @@ mod tests {
         }
     }
 
-    /// A port forward keeps the client's `Host`; DNS rebinding is about the name.
+    /// A port forward keeps the client's `Host`; DNS rebinding depends on the name.
     #[test]
     fn a_loopback_name_may_have_any_port_and_its_origin_the_same() {
         for host in ["localhost:9000", "127.0.0.1:9000", "[::1]:9000", "LOCALHOST:1", "127.0.0.1"] {

@@ -1,4 +1,4 @@
-//! Bodies of forms and of what applications send: read whole, and not waited for without end.
+//! Bodies of forms and of applications' requests: read whole, within a time limit.
 
 use std::time::Duration;
 
@@ -6,14 +6,15 @@ use axum::body::Bytes;
 use axum::extract::{FromRequest as _, Request};
 use axum::http::StatusCode;
 
-/// How long a body may take to arrive. A connection whose body never does would take a place for
-/// ever, and anybody may send one.
+/// Time limit for a body to arrive; beyond it, the client gets 408. A connection whose body never
+/// arrives would keep its place for ever, and any client may send one.
 const ARRIVES_WITHIN: Duration = Duration::from_secs(30);
 
-/// The whole of a body that is not longer than its route lets it be.
+/// Reads a whole body, up to the size limit of its route.
 ///
 /// # Errors
-/// 413 for one that is too long, 408 for one that does not come, 400 for one that breaks off.
+/// 413 for a body that is too long, 408 for one that does not arrive in time, 400 for one that
+/// breaks off.
 pub(super) async fn whole(request: Request) -> Result<Bytes, StatusCode> {
     whole_within(ARRIVES_WITHIN, request).await
 }

@@ -1,9 +1,9 @@
-//! Which browser a request comes from: one cookie, which is also what its forms are known by.
+//! Identifies the browser of a request by one cookie, which also protects its forms.
 //!
-//! The cookie is 256 random bits and means nothing by itself. Where somebody signs in, a session is
-//! kept under its keyed hash ([`crate::broker::sign_in`]); the tokens of our forms are made from it
-//! ([`super::csrf`]). It gets a new value whenever somebody signs in or out, so that a value that was
-//! planted before is worth nothing after (session fixation).
+//! The cookie is 256 random bits and has no meaning of its own. After a sign-in, a session is kept
+//! under its keyed hash ([`crate::broker::sign_in`]); the tokens of our forms are made from it
+//! ([`super::csrf`]). It gets a new value at each sign-in and sign-out, so that a value planted
+//! before is worthless afterwards (session fixation).
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -21,11 +21,11 @@ use super::shield::Origins;
 use crate::model::authorization::UNCLAIMED_LIFETIME;
 use crate::model::secret;
 
-/// As long as anything waits for a browser's cookie, and some more. How long somebody stays signed in
-/// is the session's own business.
+/// Lifetime of the cookie: an hour longer than anything waits for it. The session decides how long
+/// its user stays signed in.
 const COOKIE_LIFETIME: Duration = UNCLAIMED_LIFETIME.saturating_add(Duration::from_hours(1));
 
-/// Characters of [`secret::random`].
+/// Length of [`secret::random`], in characters.
 const LENGTH: usize = 43;
 
 /// The browser that a request came from.
@@ -34,7 +34,7 @@ pub struct Browser(Arc<Known>);
 
 struct Known {
     cookie: SecretString,
-    /// Whether the request came without a cookie that counts.
+    /// Whether the request came without a valid cookie.
     is_new: bool,
     /// The cookie that the answer sets.
     next: Mutex<Option<SecretString>>,
@@ -48,12 +48,12 @@ impl Browser {
         Self(Arc::new(Known { cookie, is_new, next: Mutex::default() }))
     }
 
-    /// The cookie's value, if the browser brought one that counts.
+    /// The cookie's value, if the browser sent a valid one.
     pub fn cookie(&self) -> Option<&SecretString> {
         (!self.0.is_new).then_some(&self.0.cookie)
     }
 
-    /// The cookie's value; a browser without one is given it with the answer.
+    /// The cookie's value. A browser without a cookie gets it with the answer.
     pub(super) fn cookie_or_new(&self) -> &SecretString {
         if self.0.is_new {
             self.becomes(self.0.cookie.clone());
@@ -61,13 +61,14 @@ impl Browser {
         &self.0.cookie
     }
 
-    /// From this answer on the cookie has that value.
+    /// Gives the cookie this value with the answer.
     pub(super) fn becomes(&self, cookie: SecretString) {
         *self.0.next.lock() = Some(cookie);
     }
 }
 
-/// Finds out which browser it is, and gives it the cookie that the answer wants it to have.
+/// Puts the [`Browser`] into the request's extensions, and sets the cookie that the handler
+/// chooses.
 pub(super) async fn know(
     State(origins): State<Origins>,
     mut request: Request,
@@ -87,8 +88,9 @@ pub(super) async fn know(
     response
 }
 
-/// On https no other host and no page in the clear can set a cookie of this prefix
-/// (draft-ietf-httpbis-rfc6265bis §4.1.3.2). On loopback ports share cookies, so the name tells them apart.
+/// Name of the cookie for this origin. On https, the prefix keeps other hosts and plain-HTTP pages
+/// from setting it (draft-ietf-httpbis-rfc6265bis §4.1.3.2). On loopback, ports share cookies, so
+/// the name tells them apart.
 fn cookie_name(origin: &str) -> String {
     let port = Url::parse(origin).ok().and_then(|url| url.port_or_known_default());
     match port {
@@ -98,12 +100,12 @@ fn cookie_name(origin: &str) -> String {
     }
 }
 
-/// What a browser accepts only with `Secure`, `Path=/` and without `Domain`.
+/// Prefix of cookies that a browser accepts only with `Secure`, `Path=/` and without `Domain`.
 const HOST_PREFIX: &str = "__Host-";
 
-/// `Lax`: the cookie must return with a provider's or issuer's top-level GET, and with nothing else
-/// from another site. `Secure` where the name demands it; the loopback listener is plain HTTP
-/// (RFC 8252 §8.3).
+/// Builds a `Set-Cookie` value. `Lax`: the cookie must return with a provider's or issuer's
+/// top-level GET, and with nothing else from another site. `Secure` if the name demands it; the
+/// loopback listener is plain HTTP (RFC 8252 §8.3).
 pub(super) fn set_cookie(
     name: &str,
     value: &SecretString,
@@ -117,11 +119,11 @@ pub(super) fn set_cookie(
     HeaderValue::try_from(set).ok()
 }
 
-/// The value of a cookie that occurs once. Two of one name mean that somebody planted one.
+/// Returns the value of a cookie that occurs once. Two of one name mean that one was planted.
 ///
-/// Names and values are compared as bytes, pair by pair: browsers send the cookies of other programs
-/// on this host along (ports share them), in any encoding, and only a pair that is not text itself
-/// is passed over.
+/// Names and values are compared as bytes, pair by pair: browsers also send the cookies of other
+/// programs on this host (ports share them), in any encoding, and only a pair that is not text
+/// itself is skipped.
 pub(super) fn cookie(headers: &HeaderMap, name: &str) -> Option<String> {
     let mut found = headers
         .get_all(COOKIE)
@@ -175,7 +177,7 @@ mod tests {
                 "{foreign:?}"
             );
         }
-        // One that is not text cannot be ours, so it takes no part.
+        // A value that is not text cannot be ours, so it is skipped.
         assert_eq!(cookie(&bytes(&[b"b=\xff; b=1"]), "b").as_deref(), Some("1"));
     }
 

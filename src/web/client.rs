@@ -1,4 +1,4 @@
-//! Where a request comes from, as far as limits need to know it.
+//! The client's address, as far as limits need it.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
@@ -8,21 +8,21 @@ use axum::http::{Extensions, HeaderMap, HeaderName};
 use crate::net::Cidr;
 
 const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
-/// RFC 7239 §4. Its addresses are not read: what it says may be said in both.
+/// RFC 7239 §4. Only its presence counts, not its addresses: both headers may say the same.
 const FORWARDED: HeaderName = HeaderName::from_static("forwarded");
 
-/// The nearest address that is not a proxy of ours; of IPv6, its network.
+/// Returns the nearest address that is not one of our proxies; for IPv6, its network.
 ///
-/// `X-Forwarded-For` is read from its end, where our own proxies wrote: what stands before that was
-/// written by whoever sent the request.
+/// `X-Forwarded-For` is read from its end, where our own proxies write: the part before that comes
+/// from the client.
 pub(super) fn address(extensions: &Extensions, headers: &HeaderMap, proxies: &[Cidr]) -> IpAddr {
     let peer = extensions.get::<ConnectInfo<SocketAddr>>().map(|ConnectInfo(peer)| peer.ip());
-    // Whoever the listener knows nothing of shares one limit with all such.
+    // All requests without a known peer share one limit.
     let peer = peer.unwrap_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED)).to_canonical();
     network(nearest(peer, headers, proxies))
 }
 
-/// The peer, if it names a client that it forwards for and is not trusted to.
+/// Returns the peer if it forwards for a client and is not a trusted proxy.
 pub(super) fn untrusted_proxy(
     extensions: &Extensions,
     headers: &HeaderMap,
@@ -34,8 +34,8 @@ pub(super) fn untrusted_proxy(
     (forwards && !proxies.iter().any(|block| block.contains(peer))).then_some(peer)
 }
 
-/// One customer of IPv6 has more addresses than anybody could count, and up to 2^16 networks of them:
-/// a /48 (RFC 6177 §2).
+/// The network that counts as one client. A customer of IPv6 has more addresses than can be
+/// counted, and up to 2^16 networks of them: a /48 (RFC 6177 §2).
 pub(super) fn network(address: IpAddr) -> IpAddr {
     match address {
         IpAddr::V4(_) => address,

@@ -1,4 +1,5 @@
-//! `POST /v1/auth/confirm_user`: an application says who sits at the browser that it was sent.
+//! `POST /v1/auth/confirm_user`: an application says which user sits at the browser that it was
+//! sent.
 
 use axum::Router;
 use axum::extract::{DefaultBodyLimit, Request, State};
@@ -17,17 +18,17 @@ use crate::identity::{Authenticator, Denied};
 use crate::model::UserId;
 use crate::model::text::incident;
 
-/// Two ids.
+/// Largest body, in bytes, which holds two ids; a larger one gets 413.
 const LARGEST: usize = 4096;
 
-/// What the route works with.
+/// State of the route.
 #[derive(Clone)]
 struct Confirming {
     broker: Broker,
     authenticator: Authenticator,
 }
 
-/// The route; it is for servers, so it has none of the shields of pages.
+/// Returns the route. It is for servers, so it has none of the checks of pages.
 pub fn routes(broker: Broker, authenticator: Authenticator) -> Router {
     Router::new()
         .route("/v1/auth/confirm_user", post(confirm_user))
@@ -35,7 +36,8 @@ pub fn routes(broker: Broker, authenticator: Authenticator) -> Router {
         .with_state(Confirming { broker, authenticator })
 }
 
-/// `{"flow_id", "user_id"}`: what the verifier page was given, and who sits there by the application's own session.
+/// `{"flow_id", "user_id"}`: the flow that the verifier page was given, and its user by the
+/// application's own session.
 #[derive(Deserialize)]
 struct Confirmation {
     #[serde(with = "crate::model::secret::exposed")]
@@ -63,7 +65,7 @@ async fn confirm_user(
     State(Confirming { broker, authenticator }): State<Confirming>,
     request: Request,
 ) -> Response {
-    // Before anything is read of the body.
+    // Before any of the body is read.
     let application = match authenticator.application(request.headers()) {
         Ok(application) => application,
         Err(denied) => {
@@ -94,7 +96,7 @@ async fn confirm_user(
     }
 }
 
-/// Names as Arcade's clients know them.
+/// Answers with the error names that Arcade's clients know.
 fn failed(error: &ConfirmationError) -> Response {
     let (status, name) = match error {
         ConfirmationError::Unknown => (StatusCode::BAD_REQUEST, "unknown_flow"),

@@ -1,4 +1,4 @@
-//! Journey 2 as pages and redirects.
+//! A consent (journey 2 in `lib.rs`) as pages and redirects.
 
 use std::sync::Arc;
 
@@ -26,12 +26,12 @@ use crate::model::authorization::LIFETIME;
 use crate::model::text::sentence;
 use crate::model::{Destination, Session};
 
-/// A link, and the browser that came by it.
+/// A link and the browser that opens it.
 pub(super) struct Link {
     broker: Broker,
     visitor: Visitor,
     browser: Browser,
-    /// Where browsers sign in, and where this one comes from.
+    /// The sign-in pages and this browser's address, if browsers sign in here.
     sign_in: Option<(Arc<Door>, Sender)>,
     session: Option<Session>,
     ticket: String,
@@ -75,10 +75,10 @@ pub(super) struct Answered {
     /// The digest of the page that was answered.
     #[serde(default)]
     shown: String,
-    /// What was pasted, where the page asks for it.
+    /// The pasted key or password, if the page asks for one.
     #[serde(default, with = "crate::model::secret::exposed_option")]
     secret: Option<SecretString>,
-    /// The user that belongs to a password.
+    /// The user name that belongs to a password.
     user: Option<String>,
 }
 
@@ -118,7 +118,8 @@ pub(super) async fn answer(link: Link, OwnForm(form): OwnForm<Answered>) -> Resp
 }
 
 impl Link {
-    /// Claims what this browser has brought before its application confirmed it; where it goes on.
+    /// Claims the consent that this browser gave before its application confirmed it. Returns the
+    /// browser's next address.
     async fn claim(&self) -> Option<String> {
         let (Some((door, _)), Some(session)) = (&self.sign_in, &self.session) else { return None };
         let cookie = self.browser.cookie();
@@ -137,7 +138,7 @@ impl Link {
         }
         match self.broker.depart_unconfirmed(&self.ticket, &self.visitor).await {
             Ok(departure) => {
-                // Its consent may wait for a day for this very cookie.
+                // Renews the cookie, since the consent may wait for it for a day.
                 self.browser.becomes(self.browser.cookie_or_new().clone());
                 depart(&departure)
             }
@@ -164,7 +165,7 @@ impl Link {
         }
     }
 
-    /// The page once more where that helps.
+    /// Shows the page again if that helps.
     async fn again(&self, error: ConnectError) -> Response {
         match error {
             ConnectError::Unknown => self.page(Change::None).await,
@@ -173,7 +174,7 @@ impl Link {
         }
     }
 
-    /// What was pasted goes no further than the broker: it is never shown again.
+    /// Passes a pasted secret to the broker only: no page shows it again.
     async fn paste(&self, shown: &str, secret: SecretString, user: Option<String>) -> Response {
         let Self { broker, visitor, ticket, .. } = self;
         let asked = broker.invitation(ticket, visitor).await.map(|invitation| invitation.paste);
@@ -204,8 +205,8 @@ impl Link {
             return response;
         }
         match (error, &self.visitor) {
-            // Whether there is such a link, and what for, is told to nobody who has not signed in:
-            // link previews come here, and whoever a link was forwarded to.
+            // Do not reveal whether the link exists, or what it is for, to a browser that is not
+            // signed in: link previews and recipients of a forwarded link come here too.
             (
                 ConnectError::Unknown | ConnectError::Stranger(Stranger::Unknown),
                 Visitor::Public { caller: None, .. },
@@ -221,7 +222,8 @@ impl Link {
     }
 }
 
-/// 303, so that the browser does not repeat the POST at the provider (RFC 9700 §4.12).
+/// Redirects to the provider with 303, so that the browser does not repeat the POST there (RFC 9700
+/// §4.12).
 fn depart(departure: &Departure) -> Response {
     let cookie = &departure.cookie;
     let set = set_cookie(&cookie.name, &cookie.value, &cookie.path, LIFETIME.as_secs());
@@ -246,7 +248,7 @@ pub(super) async fn callback(
         })
         .await;
     match arrival {
-        // On to an address without code and state, so that neither stays in the history.
+        // Redirects to an address without code and state, so that neither stays in the history.
         Ok(arrival) => see_other(&arrival.next),
         Err(error) => refused::callback(&error, Reader::at(&visitor)).into_response(),
     }

@@ -10,11 +10,11 @@ use axum::http::header::{
 use axum::http::{HeaderMap, HeaderValue, Method, StatusCode};
 use axum::response::{IntoResponse as _, Response};
 
-/// What a script may read of an answer besides its body.
+/// Headers of an answer that a script may read.
 const EXPOSED: HeaderValue =
     HeaderValue::from_static("Mcp-Session-Id, WWW-Authenticate, MCP-Protocol-Version, Retry-After");
 const METHODS: HeaderValue = HeaderValue::from_static("GET, POST, DELETE");
-/// What clients send, where a preflight names nothing.
+/// Headers that clients send, for a preflight that names none.
 const USUAL_HEADERS: HeaderValue = HeaderValue::from_static(
     "Authorization, Content-Type, Accept, Mcp-Session-Id, MCP-Protocol-Version, Last-Event-ID",
 );
@@ -26,8 +26,8 @@ pub(super) fn is_preflight(method: &Method, headers: &HeaderMap) -> bool {
     *method == Method::OPTIONS && headers.contains_key(ACCESS_CONTROL_REQUEST_METHOD)
 }
 
-/// The answer to a preflight of this origin. Whatever header it names is allowed: 2026-07-28 lets each
-/// tool name some, and who may send them has been decided by the origin.
+/// Answers a preflight of this origin. Allows every header that it names: 2026-07-28 lets each tool
+/// name some, and the origin has already decided who may send them.
 pub(super) fn preflight(asked: &HeaderMap, origin: HeaderValue) -> Response {
     let headers = asked.get(ACCESS_CONTROL_REQUEST_HEADERS).cloned().unwrap_or(USUAL_HEADERS);
     let mut response = StatusCode::NO_CONTENT.into_response();
@@ -40,7 +40,8 @@ pub(super) fn preflight(asked: &HeaderMap, origin: HeaderValue) -> Response {
     response
 }
 
-/// Lets scripts of this origin read an answer, a refusal too: a 401 says where to get a token.
+/// Lets scripts of this origin read an answer, including a refusal: a 401 says where to get a
+/// token.
 pub(super) fn allow(response: &mut Response, origin: HeaderValue) {
     let headers = response.headers_mut();
     headers.insert(ACCESS_CONTROL_ALLOW_ORIGIN, origin);

@@ -1,14 +1,14 @@
-//! Which connections go first when there are too many that have shown no credentials.
+//! Closes connections that have shown no credentials when there are too many of them.
 //!
 //! | a connection | when there are too many |
 //! |---|---|
 //! | has been authenticated | stays |
-//! | has sent a request | goes, the oldest first, when no other of its address is silent |
-//! | is silent | goes first |
+//! | has sent a request | is closed, the oldest first, if no other of its address is silent |
+//! | is silent | is closed first |
 //!
-//! One address has a share, so that silent connections from one place do not fill the port; within the
-//! share the oldest makes room. A client that asks something at once is never the oldest silent one
-//! for long, so it gets its answer beside thousands of those.
+//! Each address has a share, so that silent connections from one place do not fill the port; within
+//! the share the oldest makes room. A client that sends a request at once is never the oldest
+//! silent one for long, so it gets its answer beside thousands of silent connections.
 
 use std::collections::{BTreeMap, HashMap};
 use std::net::IpAddr;
@@ -29,7 +29,7 @@ struct Inner {
 
 #[derive(Default)]
 struct Unproven {
-    /// In the order in which they came.
+    /// In order of arrival.
     by_age: BTreeMap<u64, Arc<Known>>,
     by_address: HashMap<IpAddr, usize>,
     next: u64,
@@ -42,14 +42,14 @@ struct Known {
     evicted: CancellationToken,
 }
 
-/// One connection; it leaves the crowd when this is dropped.
+/// One connection. Dropping this removes it from the crowd.
 pub(super) struct Member {
     id: u64,
     known: Arc<Known>,
     crowd: Crowd,
 }
 
-/// In a request's extensions: shows that the connection's client is known.
+/// In a request's extensions: lets the handler mark the connection as authenticated.
 #[derive(Clone)]
 pub(super) struct Proof {
     id: u64,
@@ -58,12 +58,12 @@ pub(super) struct Proof {
 }
 
 impl Crowd {
-    /// One address may have `share` connections without credentials.
+    /// Creates a crowd in which each address may have `share` connections without credentials.
     pub(super) fn new(share: usize) -> Self {
         Self(Arc::new(Inner { share: share.max(1), unproven: Mutex::default() }))
     }
 
-    /// Notes a connection; of an address that has its share already, the oldest goes.
+    /// Adds a connection. If its address has its share already, an older one makes room.
     pub(super) fn enter(&self, address: IpAddr) -> Member {
         let mut unproven = self.0.unproven.lock();
         let count = unproven.by_address.get(&address).copied().unwrap_or(0);
@@ -83,8 +83,8 @@ impl Crowd {
         Member { id, known, crowd: self.clone() }
     }
 
-    /// Makes room for a connection that waits to be accepted, at the cost of the address that has the
-    /// most.
+    /// Makes room for a connection that waits to be accepted, at the cost of the address that has
+    /// the most connections.
     pub(super) fn make_room(&self) {
         let mut unproven = self.0.unproven.lock();
         let most = unproven.by_address.iter().max_by_key(|(_, count)| **count);
@@ -120,7 +120,7 @@ impl Unproven {
 }
 
 impl Member {
-    /// A request's head has come.
+    /// Whether the head of a request has arrived.
     pub(super) fn has_asked(&self) -> bool {
         self.known.has_asked.load(Ordering::Relaxed)
     }
@@ -130,7 +130,7 @@ impl Member {
         self.known.evicted.cancelled().await;
     }
 
-    /// Notes a request, and returns what its handler can show credentials by.
+    /// Notes a request, and returns the handle with which its handler marks the connection.
     pub(super) fn asks(&self) -> Proof {
         self.known.has_asked.store(true, Ordering::Relaxed);
         Proof { id: self.id, known: Arc::clone(&self.known), crowd: self.crowd.clone() }
@@ -144,7 +144,7 @@ impl Drop for Member {
 }
 
 impl Proof {
-    /// The request carried good credentials: the connection stays.
+    /// Marks the connection as authenticated: it stays.
     pub(super) fn accept(&self) {
         if !self.known.is_proven.swap(true, Ordering::Relaxed) {
             self.crowd.leave(self.id);

@@ -1,8 +1,8 @@
-//! Forms count only when they come from our page in the very browser that it was shown to.
+//! Accepts a form only if it comes from our page, in the same browser that was shown the page.
 //!
-//! The hidden field `csrf` is a fingerprint over the browser's cookie and the path that the form is
-//! sent to, neither of which another site's page knows. It holds besides the checks of
-//! [`super::shield`], which trust what the browser says of itself.
+//! The hidden field `csrf` is a fingerprint of the browser's cookie and the path that the form is
+//! sent to; another site's page knows neither the cookie nor, for a link, the path. It holds
+//! besides the checks of [`super::shield`], which trust the browser's own headers.
 
 use axum::body::Body;
 use axum::extract::{Form, FromRequest, Request};
@@ -22,7 +22,7 @@ use crate::model::secret;
 const FIELD: &str = "csrf";
 
 impl Browser {
-    /// What the hidden field `csrf` of a form says that is sent to `path`.
+    /// Value of the hidden field `csrf` for a form that is sent to `path`.
     pub(super) fn form_token(&self, path: &str) -> String {
         token(self.cookie_or_new(), path)
     }
@@ -60,7 +60,7 @@ impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for OwnForm<T> {
     }
 }
 
-/// Whether the field is there, once, and says what our page's said.
+/// Whether the field occurs exactly once and has the value that our page gave it.
 fn is_own(body: &[u8], cookie: &SecretString, path: &str) -> bool {
     let mut found = form_urlencoded::parse(body).filter(|(name, _)| name == FIELD);
     match (found.next(), found.next()) {

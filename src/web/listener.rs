@@ -1,8 +1,8 @@
 //! The loopback listener for connect links and callbacks (RFC 8252 §7.3).
 //!
-//! It opens when the first link is made, on the port that people register at providers; where that
-//! is taken and the provider accepts any port, on another. Link and callback share host and port,
-//! because the cookie that binds the browser returns only to the host that set it.
+//! It opens with the first link, on the port that people register at providers. If that port is
+//! taken and the provider accepts any port, it opens another. Link and callback share host and
+//! port, because the cookie that binds the browser returns only to the host that set it.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -30,19 +30,21 @@ use super::workers::Workers;
 use crate::model::provider::LoopbackRule;
 use crate::store::ListeningSockets;
 
-/// The port that README tells people to register.
+/// The port that the README tells people to register.
 pub const DEFAULT_PORT: u16 = 8971;
 
-/// Connections at the same time. Any program on this machine may open them and say nothing, and a
-/// process has few descriptors (256 on macOS).
+/// Maximum number of connections at the same time; one more takes the place of an older one. Any
+/// program on this machine may open them and send nothing, and a process has few descriptors (256
+/// on macOS).
 const MOST_CONNECTIONS: usize = 64;
-/// How long a connection lives. What must not be broken off with it runs in a task of its own.
+/// Maximum lifetime of a connection, which then breaks. Work that must finish runs in a task of its
+/// own.
 const CONNECTION_LIMIT: Duration = Duration::from_mins(1);
 
 /// How long the system, or the keeper, may hold the port of an owner that has ended.
 const PORT_LATENCY: Duration = Duration::from_millis(500);
 
-/// How long a page may take to arrive once the process is about to end.
+/// Time limit for pages to arrive once the process is about to end.
 const LAST_PAGES: Duration = Duration::from_millis(500);
 
 /// Opens ports on demand and serves the browser's routes there.
@@ -52,9 +54,9 @@ pub struct Loopback {
     open: Mutex<Open>,
     connections: Arc<Semaphore>,
     crowd: Crowd,
-    /// Asked for with the first port.
+    /// Determined with the first port.
     neighbours: OnceLock<Neighbours>,
-    /// When a page was last asked for.
+    /// When a page was last requested.
     last_request: Arc<Mutex<Option<Instant>>>,
     /// The requests that are being answered.
     answering: TaskTracker,
@@ -62,7 +64,7 @@ pub struct Loopback {
     sockets: ListeningSockets,
 }
 
-/// The wanted port cannot be had, nor one in its place.
+/// Neither the wanted port nor one in its place is available.
 #[derive(Debug)]
 pub enum NoPort {
     Taken,
@@ -73,7 +75,7 @@ pub enum NoPort {
 struct Open {
     ports: BTreeMap<u16, Port>,
     tasks: Vec<JoinHandle<()>>,
-    /// Every origin of an open link is listened on.
+    /// Whether this process listens on every origin of an open link.
     is_settled: bool,
     /// When this process became the owner of the data folder.
     began_at: Option<Instant>,
@@ -85,17 +87,17 @@ impl Open {
     }
 }
 
-/// A port that is being served, on 127.0.0.1 unless another address was asked for.
+/// A port that is being served, on 127.0.0.1 unless the operator set another address.
 struct Port {
     origins: Origins,
-    /// Whether nobody else can listen there on ::1.
+    /// Whether no other program can listen there on ::1.
     has_v6: bool,
     /// Duplicates, for the other processes of the data folder.
     sockets: Vec<Arc<TcpListener>>,
 }
 
 impl Loopback {
-    /// Must be called within the runtime that shall serve.
+    /// Creates a listener that has no port yet. Call within the runtime that will serve.
     pub fn new(sockets: ListeningSockets) -> Arc<Self> {
         Arc::new(Self {
             routes: OnceLock::new(),
@@ -110,15 +112,20 @@ impl Loopback {
         })
     }
 
-    /// What is served. Set once, after the broker exists, which needs [`Self::origin`].
+    /// Sets the routes. Call once, after the broker exists, which needs [`Self::origin`].
     pub fn serve(&self, routes: impl Fn(Origins) -> Router + Send + Sync + 'static) {
         let _ = self.routes.set(Box::new(routes));
     }
 
-    /// Where a browser reaches us under this rule; listening there on return.
+    /// Opens a port under this rule, and returns the origin (scheme, host and port) where a browser
+    /// reaches it. The port is open on return.
     ///
-    /// `wanted` is the port that people have registered at the provider; `address` is listened on in
-    /// place of 127.0.0.1. With `wanted_only` no other port is opened, whatever the rule says.
+    /// `wanted` is the port that people have registered at the provider; `address` replaces
+    /// 127.0.0.1. With `wanted_only` no other port is opened, even if the rule allows one.
+    ///
+    /// # Errors
+    /// [`NoPort::Taken`] if the port is in use; [`NoPort::Io`] if it cannot be opened for another
+    /// reason.
     pub fn origin(
         &self,
         wanted: u16,
@@ -136,8 +143,9 @@ impl Loopback {
         }
     }
 
-    /// The usual port; where that is taken and any will do, another. A port that serves already is
-    /// kept even when the usual one has become free: links that lead there are still good.
+    /// Opens the wanted port or, if it is taken and the rule allows any, another. Keeps a port that
+    /// serves already even when the wanted one has become free: links that lead there are still
+    /// good.
     fn open_for(
         &self,
         wanted: u16,
@@ -162,7 +170,7 @@ impl Loopback {
         }
     }
 
-    /// Listens where links of another process lead to.
+    /// Listens at the origin of links that another process made.
     ///
     /// # Errors
     /// As [`TcpListener::bind`].
@@ -177,17 +185,17 @@ impl Loopback {
         port.map_or(Ok(()), |port| self.listen(port, rule, address).map(|_| ()))
     }
 
-    /// Passes what is listened on to the keeper: between this owner and the next one, no connection is
-    /// refused.
+    /// Passes the listening sockets to the keeper, so that no connection is refused between this
+    /// owner and the next one.
     fn publish(&self, open: &Open) {
         if open.is_settled {
             self.sockets.publish(open.sockets());
         }
     }
 
-    /// Passes what is listened on to the keeper, from now on. Closes the sockets of earlier owners that no
-    /// open link leads to. Call once every origin of an open link is listened on: a set that lacks one
-    /// would have the keeper close it.
+    /// Passes the listening sockets to the keeper, from now on, and closes the sockets of earlier
+    /// owners that no open link leads to. Call once this process listens on every origin of an open
+    /// link: if a socket were missing from the set, the keeper would close it.
     pub fn settle(&self) {
         let mut open = self.open.lock();
         open.is_settled = true;
@@ -195,8 +203,8 @@ impl Loopback {
         self.sockets.close_rest();
     }
 
-    /// Whether this process became the owner of the data folder less than [`PORT_LATENCY`] ago, so that
-    /// an earlier owner's port may not be free yet.
+    /// Whether this process became the owner of the data folder less than [`PORT_LATENCY`] ago, so
+    /// that an earlier owner's port may not be free yet.
     pub fn has_just_begun(&self) -> bool {
         self.open.lock().began_at.is_none_or(|began| began.elapsed() < PORT_LATENCY)
     }
@@ -206,8 +214,8 @@ impl Loopback {
         self.open.lock().began_at = Some(Instant::now());
     }
 
-    /// Opens `port` (0: any) unless it is open already. Nothing is served before every address that
-    /// the rule wants is ours.
+    /// Opens `port` (0: any) unless it is open already. Serves only once this process holds every
+    /// address that the rule needs.
     fn listen(&self, port: u16, rule: LoopbackRule, address: IpAddr) -> io::Result<u16> {
         let mut open = self.open.lock();
         let Open { ports, tasks, .. } = &mut *open;
@@ -240,8 +248,8 @@ impl Loopback {
         self.sockets.take(address).map_or_else(|| TcpListener::bind(address), Ok)
     }
 
-    /// ::1 beside 127.0.0.1: a browser may try it first for `localhost`. A foreign program that listens
-    /// there would get the code. `None` if the machine has no IPv6.
+    /// Binds ::1 beside 127.0.0.1: a browser may try it first for `localhost`, and another program
+    /// that listens there would get the code. `None` if the machine has no IPv6.
     fn bind_v6(&self, port: u16) -> io::Result<Option<TcpListener>> {
         match self.bind((Ipv6Addr::LOCALHOST, port).into()) {
             Ok(listener) => Ok(Some(listener)),
@@ -283,13 +291,13 @@ impl Loopback {
         let rules = Rules {
             first_head_limit: FIRST_HEAD_LIMIT,
             head_limit: FIRST_HEAD_LIMIT,
-            // All come from this machine: the oldest makes room for the next one.
+            // All connections come from this machine: the oldest makes room for the next one.
             crowd: self.crowd.clone(),
             // A page is one request, so a connection that stays open only takes a place.
             keep_alive: false,
             longest: CONNECTION_LIMIT,
-            // A link of one person's must not be opened by another, who is at the same machine. Of
-            // connections from other machines no user is known.
+            // Another user of this machine must not open a person's link. For connections from
+            // other machines, no user is known.
             neighbours: if is_own_user_known {
                 *self.neighbours.get_or_init(Neighbours::of_this_user)
             } else {
@@ -302,26 +310,26 @@ impl Loopback {
         Ok(held)
     }
 
-    /// Whether a page is being made.
+    /// Whether a request is being answered.
     pub fn is_answering(&self) -> bool {
         !self.answering.is_empty()
     }
 
-    /// Whether no page was asked for within this time, and none is on its way.
+    /// Whether no page was requested within this time, and no connection is open.
     pub fn is_idle(&self, span: Duration) -> bool {
         self.connections.available_permits() == MOST_CONNECTIONS - self.open.lock().tasks.len()
             && self.last_request.lock().is_none_or(|last| last.elapsed() >= span)
     }
 
-    /// Stops listening: the next owner of the data folder can listen there, and if no process shares the
-    /// folder, any process. Connections go on.
+    /// Stops listening. The next owner of the data folder can then listen there or, if no process
+    /// shares the folder, any process. Open connections continue.
     pub async fn release(&self) {
         self.stop().await;
         self.sockets.withdraw(Vec::new());
     }
 
-    /// Stops listening, and keeps the sockets for the next owner of the data folder, which asks for them.
-    /// Connections go on.
+    /// Stops listening, and keeps the sockets for the next owner of the data folder, which asks for
+    /// them. Open connections continue.
     pub async fn hand_over(&self) {
         let sockets = self.stop().await;
         self.sockets.withdraw(sockets);
@@ -337,16 +345,16 @@ impl Loopback {
         sockets
     }
 
-    /// Stops listening, and lets the pages on their way arrive.
+    /// Stops listening, and waits up to `LAST_PAGES` for open connections.
     pub async fn close(&self) {
         self.release().await;
         let all = u32::try_from(MOST_CONNECTIONS).unwrap_or(u32::MAX);
-        // Browsers also keep connections open that they ask nothing on.
+        // The limit is needed: browsers also keep connections open without a request.
         let _ = tokio::time::timeout(LAST_PAGES, self.connections.acquire_many(all)).await;
     }
 }
 
-/// Where a browser on this machine reaches a port of ours.
+/// Origin at which a browser on this machine reaches one of our ports.
 pub fn origin(rule: LoopbackRule, port: u16) -> String {
     http_origin(rule.host(), port)
 }

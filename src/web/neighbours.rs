@@ -1,15 +1,17 @@
-//! Which user of this machine is at the other end of a loopback connection.
+//! Same-user check: finds out which user of this machine is at the other end of a loopback
+//! connection.
 //!
-//! A port on 127.0.0.1 is open to every user of the machine, and what is behind ours acts with one
-//! person's grants. Linux knows whose socket the other end is, and only our own user's is let in.
+//! A port on 127.0.0.1 is open to every user of the machine, and our port acts with one person's
+//! grants. Linux knows which user owns the socket at the other end, and only our own user is let
+//! in.
 //!
-//! Not even root's. Root could read our memory and needs no port; but a container that shares the
-//! host's network has a root of its own, and services of root fetch addresses that others give them.
-//! Whoever is root and means it can become the user.
+//! Even root is refused. Root could read our memory and needs no port; but a container that shares
+//! the host's network has a root of its own, and services of root fetch addresses that others give
+//! them. An administrator who needs access can become the user.
 //!
-//! Where the kernel cannot be asked, or does not know, everybody is let in, and whoever starts the
-//! server is told ([`Neighbours::are_told_apart`]): other platforms; sandboxes without `NETLINK_SOCK_DIAG`; WSL,
-//! where the person's browser is a program of another system.
+//! If the kernel cannot be asked, or does not know, every user is let in, and the person who starts
+//! the server is told ([`Neighbours::are_told_apart`]): on other platforms; in sandboxes without
+//! `NETLINK_SOCK_DIAG`; on WSL, where the person's browser is a program of another system.
 
 use std::io;
 use std::net::SocketAddr;
@@ -17,7 +19,7 @@ use std::net::SocketAddr;
 #[cfg(target_os = "linux")]
 mod diag;
 
-/// Whose connections are let in.
+/// Users whose connections are let in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Neighbours {
     Everybody,
@@ -26,7 +28,7 @@ pub enum Neighbours {
 }
 
 impl Neighbours {
-    /// As it should be for whoever runs this process, if the kernel tells users apart.
+    /// Only the user of this process, if the kernel tells users apart; otherwise every user.
     #[cfg(target_os = "linux")]
     pub fn of_this_user() -> Self {
         let own = rustix::process::geteuid().as_raw();
@@ -36,22 +38,24 @@ impl Neighbours {
         Self::Only(own)
     }
 
+    /// Every user: only on Linux does this check exist.
     #[cfg(not(target_os = "linux"))]
     pub fn of_this_user() -> Self {
         Self::Everybody
     }
 
+    /// Whether the connections of other users are refused.
     pub fn are_told_apart(self) -> bool {
         self != Self::Everybody
     }
 
-    /// Whether this connection may stay. One whose other end is gone already is nobody's: it would
-    /// be known no more whose it was.
+    /// Whether this connection may stay. If its other end is gone already, its user can no longer
+    /// be known, and the connection is refused.
     ///
-    /// The kernel is asked by addresses. A stranger who resets a connection before we ask leaves its
-    /// address to whoever connects next, who would answer for it: so our end must still be connected
-    /// afterwards, and was therefore all the time. `ends` are the addresses of its other end and of
-    /// ours, as long as it is.
+    /// The kernel is asked by addresses. Another user could reset a connection before we ask, and
+    /// the next client to get its address would answer for it. So our end must still be connected
+    /// afterwards, and was therefore connected all the time. `ends` returns the addresses of the
+    /// other end and of ours while the connection lasts.
     #[cfg(target_os = "linux")]
     pub(super) fn admit(self, ends: impl Fn() -> io::Result<(SocketAddr, SocketAddr)>) -> bool {
         let Self::Only(user) = self else { return true };
@@ -65,7 +69,8 @@ impl Neighbours {
     }
 }
 
-/// Whom the kernel calls everybody that a user namespace has no name for: they cannot be told apart.
+/// User id that the kernel reports for every user that a user namespace does not map: such users
+/// cannot be told apart.
 #[cfg(target_os = "linux")]
 fn overflow_user() -> u32 {
     let known = std::fs::read_to_string("/proc/sys/kernel/overflowuid").ok();
@@ -112,8 +117,8 @@ mod tests {
         assert_eq!(Neighbours::of_this_user(), Neighbours::Only(own));
     }
 
-    /// The kernel says that a closed socket is user 0's: whoever writes a request and hangs up would
-    /// be taken for root.
+    /// The kernel reports user 0 for a closed socket: a client that writes a request and hangs up
+    /// would pass for root.
     #[test]
     fn whose_end_is_closed_is_nobody() {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
@@ -125,8 +130,8 @@ mod tests {
         assert_eq!(diag::user_of(theirs, ours), None);
     }
 
-    /// A stranger writes a request and resets the connection; then the person's own program happens to
-    /// get the same address.
+    /// Another user writes a request and resets the connection; then the person's own program
+    /// happens to get the same address.
     #[test]
     fn whoever_has_the_address_afterwards_does_not_answer_for_a_dead_connection() {
         use rustix::net::{AddressFamily, SocketType, bind, connect, socket, sockopt};

@@ -13,16 +13,17 @@ use crate::model::time::utc;
 
 pub(super) const STYLE: &str = include_str!("templates/page.css");
 
-/// Of a name that a program gives itself.
+/// Characters shown of the name that a program gives itself.
 const LONGEST_NAME: usize = 60;
+/// Characters shown of a scope.
 const LONGEST_SCOPE: usize = 200;
-/// Tools that are named one by one.
+/// Tools that a page names; it counts the others.
 const MOST_TOOLS: usize = 8;
-/// Scopes that a page lists beside granted ones. Where there are more, it folds the granted ones away, so
-/// that the buttons stay above the fold.
+/// Scopes that a page lists beside a line that unfolds more. If there are more, the page folds the
+/// granted ones away, so that the buttons stay above the fold.
 pub(super) const SCOPES_SHOWN: usize = 5;
 
-/// Asks the person. Opening it changes nothing.
+/// The page that asks the user to connect. Opening it changes nothing.
 #[derive(Template)]
 #[template(path = "connect.html")]
 struct Connect {
@@ -31,9 +32,9 @@ struct Connect {
     asker: Asker,
     tools: Vec<String>,
     more_tools: usize,
-    /// Every scope that is not granted yet is among them.
+    /// Includes every scope that is not granted yet.
     scopes: Vec<ScopeLine>,
-    /// Folded away.
+    /// Granted before, and folded away.
     granted: Vec<ScopeLine>,
     user: String,
     proof: Proof,
@@ -48,29 +49,29 @@ struct Connect {
     problem: Option<String>,
     paste: Option<PasteForm>,
     account: Option<String>,
-    /// How long it is kept, if not until further notice.
+    /// How long the access is kept, if not until further notice.
     until_when: Option<&'static str>,
 }
 
-/// A scope, and what it means where that is known.
+/// A scope and, if known, its meaning.
 pub(super) type ScopeLine = (String, Option<String>);
 
-/// On whose behalf the page asks.
+/// The requesters that the page names.
 enum Asker {
-    /// The user who reads it began this outside any call.
+    /// The user who reads the page started this outside any call.
     Oneself,
     /// Every program that has asked. The names are the programs' own claims.
     Programs {
         names: Vec<String>,
         has_unnamed: bool,
-        /// More of them than are recorded.
+        /// More programs have asked than are recorded.
         has_more: bool,
-        /// The user has begun it as well.
+        /// The user has started it as well.
         has_user: bool,
     },
 }
 
-/// What is to be pasted.
+/// The form for a key or password.
 struct PasteForm {
     words: String,
     label: &'static str,
@@ -79,7 +80,7 @@ struct PasteForm {
     wants_user: bool,
 }
 
-/// Says how it ended.
+/// A page that reports an outcome, an error or a question.
 #[derive(Template)]
 #[template(path = "result.html")]
 struct Ended {
@@ -91,7 +92,7 @@ struct Ended {
     choices: Vec<Choice>,
     digest: String,
     csrf: String,
-    /// Where to go on, and what that is called.
+    /// Address and label of the link to the next page.
     next: Option<(String, &'static str)>,
     incident: Option<String>,
 }
@@ -106,12 +107,12 @@ struct Choice {
 /// How strongly a button is drawn.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Weight {
-    /// The way on.
+    /// The expected next step.
     Main,
     Plain,
-    /// It ends an access.
+    /// Ends an access.
     Danger,
-    /// It ends an access, and is what the page is about.
+    /// Ends an access, and is what the page is about.
     MainDanger,
 }
 
@@ -126,7 +127,7 @@ impl Weight {
     }
 }
 
-/// What a page tells. Each has a sign of its own.
+/// Kind of message on a page. Each has its own sign.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Kind {
     Good,
@@ -134,9 +135,9 @@ pub(super) enum Kind {
     Partial,
     /// Not connected, or not any more.
     Neutral,
-    /// It asks for something.
+    /// The page asks a question.
     Question,
-    /// The user has to go on elsewhere.
+    /// The user must continue in another program.
     Elsewhere,
     Bad,
 }
@@ -150,7 +151,7 @@ impl Kind {
         }
     }
 
-    /// State is told in words as well; the sign is for the eye.
+    /// A symbol for the eye; words state the same.
     pub(super) fn sign(self) -> &'static str {
         match self {
             Self::Good => "✓",
@@ -172,7 +173,7 @@ impl Kind {
     }
 }
 
-/// A page about to be sent.
+/// A page with its status.
 pub(super) struct Page {
     status: StatusCode,
     ended: Ended,
@@ -204,7 +205,8 @@ impl Page {
         self
     }
 
-    /// The page that the choices below are made on.
+    /// Sets the digest of what the page shows and the form token, which the choices below send
+    /// back.
     pub(super) fn of(mut self, digest: &str, csrf: String) -> Self {
         digest.clone_into(&mut self.ended.digest);
         self.ended.csrf = csrf;
@@ -236,7 +238,7 @@ impl Page {
     }
 }
 
-/// A line in parts; those between backticks are names of things, and true.
+/// Splits a line into parts; `true` marks those between backticks, which are names of things.
 pub(super) fn parts(line: &str) -> impl Iterator<Item = (bool, &str)> {
     line.split('`').enumerate().map(|(at, part)| (at % 2 == 1, part))
 }
@@ -247,16 +249,16 @@ impl IntoResponse for Page {
     }
 }
 
-/// What is said above a page that is shown once more.
+/// Notice above a page that is shown once more.
 pub(super) enum Change {
     None,
-    /// A click was made on a page that said something else than this one.
+    /// The user clicked on a page whose content has changed since.
     SinceTheClick,
-    /// What was pasted was not kept; why.
+    /// Why the pasted secret was not kept.
     Problem(String),
 }
 
-/// The page behind a connect link, whatever has become of it. `csrf` is for its form; `application` is
+/// The page of a connect link, in each status of the link. `csrf` is for its form; `application` is
 /// the name of the application whose user opens it.
 pub(super) fn invitation(
     invitation: &Invitation,
@@ -336,8 +338,8 @@ fn connect(invitation: &Invitation, csrf: String, change: Change) -> Connect {
     let line = |(scope, words): &(String, Option<String>)| scope_line(scope, words.as_deref());
     let mut scopes: Vec<ScopeLine> = invitation.scopes.iter().map(line).collect();
     let mut granted: Vec<ScopeLine> = invitation.granted.iter().map(line).collect();
-    // Never a new one: a program could push it out of sight with harmless names. One alone takes no
-    // more room than the line that unfolds it.
+    // Folds no new scope away: a program could push it out of sight with harmless names. A single
+    // granted scope takes no more room than the line that unfolds it.
     let is_short = scopes.len() + granted.len() <= SCOPES_SHOWN + 1;
     if is_short || granted.len() == 1 {
         scopes.append(&mut granted);
@@ -397,8 +399,8 @@ fn kept(invitation: &Invitation) -> String {
     format!("The access is kept {place}, encrypted{whose}.")
 }
 
-/// The page with a way to disconnect again: here, or by a command where the process that shows the page
-/// ends before the person has read it.
+/// Adds a way to disconnect again: a button, or a command if the process that shows the page ends
+/// before the person has read it.
 fn undoable(mut page: Page, invitation: &Invitation, csrf: String) -> Response {
     if invitation.can_undo {
         page = page.of(&invitation.digest, csrf).choice("disconnect", "Disconnect", Weight::Danger);
@@ -423,8 +425,8 @@ fn go_back(invitation: &Invitation) -> String {
     }
 }
 
-/// Whether the client is Claude Code, by what it calls itself: it does not act on
-/// `notifications/elicitation/complete`, and its dialog waits for a click.
+/// Whether the client calls itself Claude Code, which does not act on
+/// `notifications/elicitation/complete` and whose dialog waits for a click.
 fn waits_for_a_click(invitation: &Invitation) -> bool {
     let is_it = |name: &ClientName| {
         let letters = name.as_str().chars().filter(char::is_ascii_alphanumeric);
@@ -452,8 +454,8 @@ fn asker(invitation: &Invitation) -> Asker {
     Asker::Programs { names: shown_names, has_unnamed, has_more, has_user }
 }
 
-/// A scope and, where the catalogue knows, what it means. An API may name it, in the challenge of a
-/// refusal.
+/// A scope and, if the catalogue knows it, its meaning. An API may have named the scope, in the
+/// challenge of a refusal.
 pub(super) fn scope_line(scope: &str, words: Option<&str>) -> ScopeLine {
     (shown(scope, LONGEST_SCOPE), words.map(str::to_owned))
 }
@@ -476,7 +478,7 @@ pub(super) fn gone(application: Option<&str>) -> Page {
     )
 }
 
-/// To where the browser goes on by itself.
+/// Redirects the browser to this address (303).
 pub(super) fn see_other(to: &str) -> Response {
     match HeaderValue::try_from(to) {
         Ok(to) => (StatusCode::SEE_OTHER, [(LOCATION, to)]).into_response(),

@@ -1,9 +1,9 @@
-//! The spellings of a path that mean a route for programs.
+//! Accepted spellings of the paths of routes for programs.
 
 use axum::http::Uri;
 use axum::http::uri::PathAndQuery;
 
-/// Routes that clients are configured with by hand, as people write them.
+/// Routes that people write by hand into the configuration of clients.
 const ROUTES: [&str; 7] = [
     "/mcp",
     "/sse",
@@ -14,9 +14,9 @@ const ROUTES: [&str; 7] = [
     super::well_known::ROOT,
 ];
 
-/// The target with its slashes put right: none at the end, and one where there are several. A redirect
-/// would say the same and lose the body of a POST in many clients. `None`: it is right, or it is no
-/// route for programs; pages have one address each.
+/// Removes extra slashes from the target: at its end, and all but one of several in a row. A
+/// redirect would say the same, but many clients lose the body of a POST then. `None` if the target
+/// is right, or is no route for programs; pages have one address each.
 pub(super) fn without_extra_slashes(uri: &Uri) -> Option<Uri> {
     let path = uri.path();
     if !path.ends_with('/') && !path.contains("//") {

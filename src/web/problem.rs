@@ -1,6 +1,6 @@
-//! Refusals for programs. Where a browser is shown a page, a program gets JSON of the shape that OAuth
-//! clients parse (RFC 6749 §5.2): a client that looks for an authorization server here reads why there
-//! is none, and not "Unexpected token '<'".
+//! Refusals for programs. A browser gets a page; a program gets JSON of the shape that OAuth
+//! clients parse (RFC 6749 §5.2): a client that looks for an authorization server here reads why
+//! there is none, and not "Unexpected token '<'".
 
 use std::sync::Arc;
 
@@ -52,7 +52,7 @@ impl IntoResponse for Problem {
     }
 }
 
-/// Whether a refusal is read by a person: `Accept` asks for HTML, and no JSON was sent.
+/// Whether a person reads the refusal: `Accept` asks for HTML, and the request sent no JSON.
 pub(super) fn wants_page(headers: &HeaderMap) -> bool {
     let texts = |name| headers.get_all(name).iter().filter_map(|value| value.to_str().ok());
     let sends_json = texts(CONTENT_TYPE).any(|kind| essence(kind).ends_with("json"));
@@ -71,16 +71,16 @@ fn essence(range: &str) -> String {
     range.split(';').next().unwrap_or_default().trim().to_ascii_lowercase()
 }
 
-/// How clients are to call this server; what each 404 and 405 for a program says. Cheap to clone.
+/// Instructions for calling this server, part of each 404 and 405 for a program. Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct Usage {
     words: Arc<str>,
-    /// Where `GET /` leads a browser.
+    /// Path to which `GET /` redirects a browser.
     home: Option<&'static str>,
 }
 
 impl Usage {
-    /// Of the served port.
+    /// Instructions for the served port.
     pub fn of(authenticator: &Authenticator) -> Self {
         let how = match authenticator.credentials() {
             Credentials::None => "without credentials; there is no OAuth at this server".to_owned(),
@@ -104,7 +104,7 @@ impl Usage {
         Self { words: words.into(), home: Some("/connections") }
     }
 
-    /// Of a port that serves the pages of connect links and nothing else.
+    /// Instructions for a port that serves only the pages of connect links.
     pub(super) fn of_links() -> Self {
         let words = "this port serves the pages of connect links; MCP is not served here";
         Self { words: words.into(), home: None }

@@ -1,9 +1,9 @@
-//! Where browsers reach us, whichever process asks.
+//! Origins at which browsers reach this machine, for all processes of a data folder.
 //!
-//! Several processes share a data folder, and its owner alone listens: a link has to work when the
-//! process that made it is gone, and a port that a provider wants to the letter can be had once. The
-//! others ask the owner to listen for them, and whoever succeeds it finds in the store where links
-//! lead to ([`follow`]).
+//! Several processes share a data folder, and only its owner listens: a link has to work after the
+//! process that made it has ended, and a port that a provider demands exactly can be opened only
+//! once. The other processes ask the owner to listen for them, and the next owner finds in the
+//! store where links lead ([`follow`]).
 
 use std::io;
 use std::net::IpAddr;
@@ -20,19 +20,20 @@ use crate::model::ProviderId;
 use crate::model::provider::LoopbackRule;
 use crate::store::{AskError, Role, Slot};
 
-/// How often, and how long after one another, an owner is asked that answers no questions: a short
-/// command that only keeps the store's books.
+/// Number of retries, and the interval between them, for an owner that answers no questions, such
+/// as a short command that only serves the store. After the last, the request fails.
 const TRIES: u32 = 20;
 const AGAIN: Duration = Duration::from_millis(100);
 
-/// How often, and how long after one another, a port is tried whose last owner has ended.
+/// Number of retries, and the interval between them, for a port whose last owner has ended. After
+/// the last, the port counts as taken.
 const PORT_TRIES: u32 = 100;
 const PORT_RETRY: Duration = Duration::from_millis(20);
 
-/// How long after a failure the store is asked again where open links lead to.
+/// Interval before the store is asked again where open links lead, after a failure.
 const STORE_RETRY: Duration = Duration::from_secs(1);
 
-/// A wish to be reached at a port under a rule.
+/// A request to listen on a port under a rule.
 #[derive(Clone, Copy, Debug, Serialize, Deserialize)]
 struct Question {
     port: u16,
@@ -44,13 +45,18 @@ struct Question {
 
 #[derive(Clone, Debug, Serialize, Deserialize)]
 enum Reply {
-    /// Listening there, e.g. `http://127.0.0.1:8971`.
+    /// The owner listens at this origin, e.g. `http://127.0.0.1:8971`.
     At(String),
     Taken,
     Failed(String),
 }
 
-/// Scheme, host and port for link and callback of this provider; the owner listens there on return.
+/// Returns scheme, host and port for link and callback of this provider; the owner listens there on
+/// return.
+///
+/// # Errors
+/// [`OriginError`]: the provider accepts only https, the port is taken, or the owner or the store
+/// fails.
 pub async fn origin(
     slot: &Slot,
     port: Option<u16>,
@@ -73,7 +79,10 @@ pub async fn origin(
     }
 }
 
-/// The same where everybody's browsers come to `public`, if the provider lets them come back to it.
+/// Like [`origin`], for a server that all browsers reach at `public`.
+///
+/// # Errors
+/// [`OriginError`]: the provider accepts no redirect URI at `public`.
 pub fn public(
     public: &str,
     provider: ProviderId,
@@ -81,7 +90,7 @@ pub fn public(
 ) -> Result<String, OriginError> {
     let host = match public.split_once("://") {
         Some(("http", rest)) => rest.split(':').next().unwrap_or_default(),
-        // What providers say of loopback addresses is about those only.
+        // The rules of providers for loopback addresses do not apply to https.
         _ => return Ok(public.to_owned()),
     };
     if rule == LoopbackRule::Refused {
@@ -93,8 +102,8 @@ pub fn public(
     }
 }
 
-/// Whether this is where the rule wants browsers to go. The owner is a process of ours; were it not,
-/// a link must still not lead elsewhere.
+/// Whether `origin` satisfies the rule. The owner is a process of ours; even if it were not, a link
+/// must not lead to another place.
 fn is_fit(origin: &str, wanted: u16, rule: LoopbackRule) -> bool {
     let Ok(url) = Url::parse(origin) else { return false };
     let port_fits = rule.any_port() || url.port_or_known_default() == Some(wanted);
@@ -117,7 +126,7 @@ async fn ask(slot: &Slot, question: &[u8]) -> Result<Vec<u8>, OriginError> {
     }
 }
 
-/// The owner's answer to [`origin`].
+/// Answers the request of [`origin`], in the owner's process.
 pub async fn answer(loopback: &Loopback, question: Vec<u8>) -> Vec<u8> {
     let reply = match serde_json::from_slice(&question) {
         Ok(question) => listen(loopback, question).await,
@@ -129,7 +138,8 @@ pub async fn answer(loopback: &Loopback, question: Vec<u8>) -> Vec<u8> {
 async fn listen(loopback: &Loopback, Question { port, rule, address }: Question) -> Reply {
     let mut tries = 0;
     loop {
-        // Asked before the attempt: an earlier owner and the keeper have let go of the port by then.
+        // Checked before the attempt: if false, an earlier owner and the keeper have already
+        // released the port.
         let may_be_held = tries < PORT_TRIES && loopback.has_just_begun();
         tries += 1;
         match loopback.origin(port, rule, address, may_be_held) {
@@ -141,7 +151,8 @@ async fn listen(loopback: &Loopback, Question { port, rule, address }: Question)
     }
 }
 
-/// Whenever this process becomes the folder's owner, listens where the links lead that others made.
+/// Listens at the origins of other processes' links whenever this process becomes the folder's
+/// owner.
 pub async fn follow(mut role: watch::Receiver<Role>, broker: Broker, loopback: Arc<Loopback>) {
     while role.wait_for(|role| *role == Role::Owner).await.is_ok() {
         loopback.begin();
@@ -166,8 +177,8 @@ pub async fn follow(mut role: watch::Receiver<Role>, broker: Broker, loopback: A
     }
 }
 
-/// Listens where links lead to, once the process that listened there has let go of the port: the
-/// system takes the files of a process that was killed away one by one.
+/// Listens at `origin` once the process that listened there has released the port: the system
+/// closes the files of a killed process one by one.
 async fn resume(loopback: &Loopback, origin: &str, address: Option<IpAddr>) {
     let mut tries = 0;
     loop {

@@ -1,4 +1,4 @@
-//! What went wrong, as a page: what happened, what was kept or not, and what to do now.
+//! Error pages: what happened, what was kept or not, and what to do now.
 
 use axum::http::StatusCode;
 
@@ -8,12 +8,13 @@ use crate::broker::{ConnectError, Visitor};
 use crate::model::text::{incident, sentence};
 use crate::oauth::{AnswerError, Verdict};
 
-/// Who reads it.
+/// Reader of an error page.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Reader {
     /// The person whose machine and `tools.toml` this is.
     Operator,
-    /// Whoever has a browser: how the server is set up is nothing to them, nor of use.
+    /// Any user with a browser. How the server is set up is neither their concern nor useful to
+    /// them.
     Anybody,
 }
 
@@ -28,7 +29,7 @@ impl Reader {
 
 const UNCHANGED: &str = "Nothing was connected or changed.";
 
-/// A link leads nowhere, or none could be made.
+/// The page for a link that does not work, or could not be made.
 pub(super) fn link(error: &ConnectError, reader: Reader) -> Page {
     let (status, heading) = match error {
         ConnectError::Unknown => return page::gone(None),
@@ -80,7 +81,7 @@ pub(super) fn link(error: &ConnectError, reader: Reader) -> Page {
     Page::new(status, Kind::Bad, heading, lines).incident(logged(error))
 }
 
-/// A browser came back from a provider, and nothing came of it.
+/// The page for a browser that came back from a provider without a result.
 pub(super) fn callback(error: &CallbackError, reader: Reader) -> Page {
     let (status, heading) = match error {
         CallbackError::Answer(AnswerError::ErrorWithoutState { .. }) => {
@@ -112,7 +113,7 @@ pub(super) fn callback(error: &CallbackError, reader: Reader) -> Page {
         error => sentence(&error.to_string()),
     };
     let kept = match error {
-        // It may have been kept just before that failed; the link's own page knows.
+        // The grant may have been kept just before the failure; the link's own page knows.
         CallbackError::Store(_) | CallbackError::Ending => {
             "Open the link again to see whether it was connected."
         }
@@ -129,8 +130,8 @@ pub(super) fn callback(error: &CallbackError, reader: Reader) -> Page {
     };
     let page = Page::new(status, Kind::Bad, heading, vec![what, kept.to_owned(), now]);
     match error {
-        // Any page of the web can make a browser come here, with an `<img>`, as often as it likes:
-        // that must not fill the log.
+        // Any web page can make a browser come here, with an `<img>`, as often as it likes: that
+        // must not fill the log.
         CallbackError::Answer(_) | CallbackError::Unknown | CallbackError::Denied { .. } => {
             tracing::debug!(%error, "a browser was turned away");
             page
@@ -140,7 +141,7 @@ pub(super) fn callback(error: &CallbackError, reader: Reader) -> Page {
     }
 }
 
-/// Writes the whole chain to the log under an id that the page shows.
+/// Writes the whole error chain to the log under an id, and returns the id for the page.
 pub(super) fn logged(error: &dyn std::error::Error) -> String {
     let incident = incident();
     tracing::warn!(incident, error = %crate::model::chain(error), "a browser was turned away");

@@ -1,15 +1,15 @@
-//! How a port is served: who is let in, how long clients may take, how it ends.
+//! Serves a port: which clients are let in, how long they may take, how it ends.
 //!
 //! | a client that | |
 //! |---|---|
 //! | is another user of this machine | is refused ([`Neighbours`]) |
 //! | comes when there is no room | takes the place of one without credentials ([`Crowd`]), or waits |
-//! | sends the head of its first request slowly, or none | is hung up on after 10 seconds |
-//! | asks nothing more | is hung up on after 75 seconds |
+//! | sends the head of its first request slowly, or none | is disconnected after 10 seconds |
+//! | sends no further request | is disconnected after 75 seconds |
 //! | sends a head that is too large | gets 431 |
-//! | does not read | is hung up on, when the answer has not moved for a while |
+//! | does not read | is disconnected once the answer has not moved for 30 seconds |
 //!
-//! A stream on which there is nothing to say may stay open as long as both sides like.
+//! An idle stream may stay open as long as both sides like.
 
 use std::io;
 use std::net::SocketAddr;
@@ -35,23 +35,26 @@ use super::neighbours::Neighbours;
 use super::path;
 use super::workers::Workers;
 
-/// Connections to the served port at the same time.
+/// Maximum number of connections to the served port at the same time; one more takes the place of
+/// one without credentials, or waits.
 const MOST_CONNECTIONS: usize = 4096;
-/// How long a client may take for the head of its first request.
+/// Time limit for the head of a client's first request; beyond it, the connection is closed.
 pub(super) const FIRST_HEAD_LIMIT: Duration = Duration::from_secs(10);
-/// How long a client may take for the head of a later request, and also how long it may ask nothing: a
-/// little more than proxies keep a connection, so that they hang up and not we, on the request that
-/// they have just sent.
+/// Time limit for the head of a later request, and so for an idle connection: a little longer than
+/// proxies keep a connection, so that the proxy closes it, and not this server just after the proxy
+/// has sent a request.
 const HEAD_LIMIT: Duration = Duration::from_secs(75);
-/// Descriptors that are left for what opens later: the store, the loopback listener, secrets in files.
+/// Descriptors reserved for what opens later: the store, the loopback listener, secrets in files.
 const RESERVED_DESCRIPTORS: usize = 16;
-/// The share of one address in the connections that have shown no credentials.
+/// One address may hold one in `SHARE` of the places with connections that have shown no
+/// credentials.
 const SHARE: usize = 4;
-/// Tokens are some kilobytes, everything else is small.
+/// Largest head of a request, in bytes; a larger one gets 431. Tokens are some kilobytes,
+/// everything else is small.
 const LARGEST_HEAD: usize = 16 * 1024;
-/// How long another user may take to be refused.
+/// Time limit for refusing another user of this machine.
 const REFUSING: Duration = Duration::from_secs(2);
-/// How long an answer may not move.
+/// Time without progress of an answer after which its connection is closed.
 const STALLED: Duration = Duration::from_secs(30);
 
 /// How connections are served.
@@ -59,11 +62,11 @@ const STALLED: Duration = Duration::from_secs(30);
 pub(super) struct Rules {
     pub(super) first_head_limit: Duration,
     pub(super) head_limit: Duration,
-    /// Which connection makes room.
+    /// Decides which connection makes room.
     pub(super) crowd: Crowd,
     /// Whether a connection takes more than one request.
     pub(super) keep_alive: bool,
-    /// How long a connection lives.
+    /// Maximum lifetime of a connection.
     pub(super) longest: Duration,
     pub(super) neighbours: Neighbours,
 }
@@ -77,7 +80,10 @@ pub struct Port {
 }
 
 impl Port {
-    /// Serves a bound port. Call within the runtime that shall let clients in.
+    /// Serves a bound port. Call within the runtime that will accept clients.
+    ///
+    /// # Errors
+    /// The listener cannot be used, or a thread cannot be started.
     pub fn serve(
         listener: std::net::TcpListener,
         router: Router,
@@ -103,7 +109,7 @@ impl Port {
         Ok(Self { connections, room, stop, _workers: workers })
     }
 
-    /// Lets nobody in any more. Connections end with the answer that they are at.
+    /// Accepts no further connections. Open ones end with their current answer.
     pub fn stop(&self) {
         self.stop.cancel();
     }
@@ -114,27 +120,26 @@ impl Port {
     }
 }
 
-/// How many connections there may be where a process may have so many descriptors, and has so many
-/// already: one for each, and one for the request to an API that it causes.
+/// Number of connections for a process with this limit of descriptors, of which `open` are in use:
+/// each needs one, and one for the request to an API that it causes. At least 4.
 fn places(descriptors: usize, open: usize) -> usize {
     (descriptors.saturating_sub(open.saturating_add(RESERVED_DESCRIPTORS)) / 2).max(4)
 }
 
-/// How many descriptors this process has now; where the platform does not tell, as many as it has at
-/// most.
+/// Number of descriptors in use; where the platform does not tell, as many as it has at most.
 fn open_descriptors() -> usize {
     const USUAL: usize = 48;
     let folder = ["/proc/self/fd", "/dev/fd"].into_iter().find_map(|it| std::fs::read_dir(it).ok());
     folder.map_or(USUAL, Iterator::count)
 }
 
-/// How many files and connections this process may have, raised as far as it may be: the usual limit
-/// is from times when some system calls could not count further.
+/// Limit of files and connections of this process, raised as far as allowed: the usual limit is
+/// from times when some system calls could not count further.
 #[cfg(unix)]
 fn descriptors() -> usize {
     use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
     let Rlimit { maximum, .. } = getrlimit(Resource::Nofile);
-    // Where it cannot be raised it stays as it is.
+    // If the limit cannot be raised, it stays as it is.
     let _ = setrlimit(Resource::Nofile, Rlimit { current: maximum, maximum });
     let current = getrlimit(Resource::Nofile).current;
     current.map_or(usize::MAX, |most| usize::try_from(most).unwrap_or(usize::MAX))
@@ -145,7 +150,7 @@ fn descriptors() -> usize {
     usize::MAX
 }
 
-/// Lets clients in, as many at a time as there are places, until `stop`.
+/// Accepts clients until `stop`, as many at a time as there are places.
 pub(super) async fn accept(
     listener: TcpListener,
     router: Router,
@@ -179,7 +184,7 @@ pub(super) async fn accept(
                     }
                 });
             }
-            // Out of descriptors, or the client was faster gone than seen: neither lasts.
+            // Out of descriptors, or the client left before it was accepted: neither lasts.
             Err(error) => {
                 tracing::debug!(%error, "a client could not be let in");
                 tokio::time::sleep(Duration::from_millis(100)).await;
@@ -188,7 +193,7 @@ pub(super) async fn accept(
     }
 }
 
-/// What other users of this machine get.
+/// Answers other users of this machine.
 fn refusal() -> Router {
     Router::new().fallback(async || {
         let close = [(axum::http::header::CONNECTION, "close")];
@@ -211,7 +216,7 @@ async fn serve(
     let router = TowerToHyperService::new(router);
     let member = Arc::new(member);
     let asking = Arc::clone(&member);
-    // Limits that are each address's own need to know it ([`super::client`]).
+    // Limits per address need the address ([`super::client`]).
     let service = service_fn(move |mut request: hyper::Request<Incoming>| {
         request.extensions_mut().insert(ConnectInfo(theirs));
         request.extensions_mut().insert(asking.asks());

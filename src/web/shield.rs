@@ -1,4 +1,4 @@
-//! What holds for every request before any route sees it.
+//! Origin check and security headers for every request to a page, before any route sees it.
 
 use std::collections::BTreeSet;
 use std::net::Ipv4Addr;
@@ -20,26 +20,27 @@ use super::page::{Kind, Page, STYLE};
 use super::problem::{Problem, wants_page};
 use crate::model::text::shown;
 
-/// Of a host's name in the log.
+/// Characters shown of a host's name in the log.
 const LONGEST_HOST: usize = 80;
 
-/// The origins that we have handed out for one listener, e.g. `http://127.0.0.1:8971`, and no other
-/// name of the same place, unless it is [`Self::of_machine`]. Clones share what is added later.
+/// Origins that we have handed out for one listener, e.g. `http://127.0.0.1:8971`. No other name of
+/// the same place counts, unless made by [`Self::of_machine`]. Clones share origins that are added
+/// later.
 #[derive(Clone, Debug, Default)]
 pub struct Origins(Arc<Names>);
 
 #[derive(Debug, Default)]
 struct Names {
     all: RwLock<BTreeSet<String>>,
-    /// Whether every loopback name is one of them, with any port.
+    /// Whether every loopback name counts too, with any port.
     any_loopback_port: bool,
-    /// Whether the log knows that requests come for another host. Once will do: whoever likes can
-    /// send such.
+    /// Whether the log already mentions requests for another host. One warning is enough: any
+    /// client can send such requests.
     has_told: AtomicBool,
 }
 
-/// A host and a port without TLS, as browsers write them: the port that goes without saying is not
-/// written, in `Host` and `Origin` neither (RFC 6454 §6.2).
+/// Origin of a host and a port without TLS, as browsers write it: without the default port, in both
+/// `Host` and `Origin` (RFC 6454 §6.2).
 pub fn http_origin(host: &str, port: u16) -> String {
     match port {
         80 => format!("http://{host}"),
@@ -48,27 +49,29 @@ pub fn http_origin(host: &str, port: u16) -> String {
 }
 
 impl Origins {
-    /// Of these names of one place.
+    /// Accepts exactly these origins of one place.
     pub fn of(names: impl IntoIterator<Item = impl Into<String>>) -> Self {
         let all = RwLock::new(names.into_iter().map(Into::into).collect());
         Self(Arc::new(Names { all, ..Names::default() }))
     }
 
-    /// Like [`Self::of`], and where one of them is a loopback name, also loopback names with any port:
-    /// clients that come through a port forward (`ssh -L`, a container, a tap) name the port at its
-    /// other end.
+    /// Like [`Self::of`] and, if one of them is a loopback name, also accepts loopback names with
+    /// any port: clients that come through a port forward (`ssh -L`, a container, a tap) name the
+    /// port at its other end.
     pub fn of_machine(names: &[String]) -> Self {
         let any_loopback_port = names.iter().any(|name| is_loopback(authority(name)));
         let all = RwLock::new(names.iter().cloned().collect());
         Self(Arc::new(Names { all, any_loopback_port, ..Names::default() }))
     }
 
+    /// Adds an origin, for all clones.
     pub fn add(&self, origin: impl Into<String>) {
         self.0.all.write().insert(origin.into());
     }
 
-    /// The one that a request is meant for. It names it in `Host`, and where its target is an absolute
-    /// one, there too: that outranks the header (RFC 9112 §3.2.2), so both have to be right.
+    /// Returns the origin that a request is meant for. The request names it in `Host` and, if its
+    /// target is absolute, there too: the target outranks the header (RFC 9112 §3.2.2), so both
+    /// must be right.
     pub(super) fn asked(&self, uri: &Uri, headers: &HeaderMap) -> Option<String> {
         let mut hosts = headers.get_all(header::HOST).iter();
         let (Some(host), None) = (hosts.next(), hosts.next()) else { return None };
@@ -87,7 +90,7 @@ impl Origins {
         uri.authority().is_none_or(is_target).then_some(named)
     }
 
-    /// The one that has this host, with its port.
+    /// Returns the origin with this host and port.
     fn at(&self, host: &str) -> Option<String> {
         let is_named = |origin: &&String| authority(origin).eq_ignore_ascii_case(host);
         let named = self.0.all.read().iter().find(is_named).cloned();
@@ -95,8 +98,8 @@ impl Origins {
         named.or_else(|| is_forwarded().then(|| format!("http://{}", host.to_ascii_lowercase())))
     }
 
-    /// Whether an `Origin` is one of them that other machines reach, whatever host the request names:
-    /// some proxies do not pass `Host` on.
+    /// Whether an `Origin` is one of ours that other machines reach, even if the request names
+    /// another host: some proxies do not pass `Host` on.
     pub(super) fn is_public(&self, origin: &str) -> bool {
         let is_it = |own: &String| own.eq_ignore_ascii_case(origin) && !is_loopback(authority(own));
         self.0.all.read().iter().any(is_it)
@@ -108,8 +111,8 @@ fn authority(origin: &str) -> &str {
     origin.split_once("://").map_or(origin, |(_, authority)| authority)
 }
 
-/// Whether a `Host` names this machine's loopback address, with or without a port. No resolver lets
-/// `localhost` (RFC 6761 §6.3) or an address mean another one.
+/// Whether a `Host` names this machine's loopback address, with or without a port. No resolver maps
+/// `localhost` (RFC 6761 §6.3) or an address to another machine.
 fn is_loopback(host: &str) -> bool {
     let (name, port) = match host.rsplit_once(':') {
         Some((name, port)) if !port.contains(']') => (name, Some(port)),
@@ -125,7 +128,7 @@ pub(super) async fn shield(
     request: Request,
     next: Next,
 ) -> Response {
-    // DNS rebinding: a page of evil.example, whose name has come to mean 127.0.0.1, still says
+    // DNS rebinding: a page of evil.example, whose name now resolves to 127.0.0.1, still sends
     // `Host: evil.example`.
     let origin = origins.asked(request.uri(), request.headers());
     let refusal = match &origin {
@@ -153,7 +156,7 @@ fn refuse(headers: &HeaderMap, status: StatusCode, line: &str) -> Response {
 }
 
 fn refusal(origin: &str, request: &Request) -> Option<(StatusCode, &'static str)> {
-    // A HEAD would run the GET's handler, and so use a `state` up for a link preview.
+    // HEAD would run the GET handler, and so a link preview would use up a `state`.
     if request.method() == Method::HEAD {
         return Some((StatusCode::METHOD_NOT_ALLOWED, "Only GET and POST are answered."));
     }
@@ -165,7 +168,7 @@ fn refusal(origin: &str, request: &Request) -> Option<(StatusCode, &'static str)
 }
 
 /// Whether a form came from a page of the origin that the request is meant for, scheme included: a
-/// page of `https://127.0.0.1:8971` is another program's.
+/// page of `https://127.0.0.1:8971` belongs to another program.
 fn is_same_origin(own: &str, headers: &HeaderMap) -> bool {
     let text = |name: HeaderName| headers.get(name).map(|value| value.to_str().unwrap_or("?"));
     let is_said_to_be = match text(HeaderName::from_static("sec-fetch-site")) {
@@ -174,17 +177,18 @@ fn is_same_origin(own: &str, headers: &HeaderMap) -> bool {
         None => None,
     };
     match text(header::ORIGIN) {
-        // Browsers send `null` from our own pages, since these carry `Referrer-Policy: no-referrer`,
-        // but also from a sandboxed frame of anybody's: only together with the browser's own word.
+        // Browsers send `null` from our own pages, since these carry
+        // `Referrer-Policy: no-referrer`, but also from a sandboxed frame of any site: accept it
+        // only with `Sec-Fetch-Site: same-origin`.
         Some("null") => is_said_to_be == Some(true),
         Some(origin) => is_said_to_be != Some(false) && own.eq_ignore_ascii_case(origin),
-        // With neither header it is no browser, and so nobody's page.
+        // Without either header, the client is no browser, so no page sent the form.
         None => is_said_to_be != Some(false),
     }
 }
 
-/// No `form-action`: Chromium applies it to the redirect after the form as well, and would stop
-/// the browser on its way to the provider.
+/// Content security policy. It has no `form-action`: Chromium applies that to the redirect after
+/// the form as well, and would stop the browser before it reaches the provider.
 static POLICY: LazyLock<HeaderValue> = LazyLock::new(|| {
     let style = STANDARD.encode(Sha256::digest(STYLE));
     let policy = format!(
@@ -193,7 +197,7 @@ static POLICY: LazyLock<HeaderValue> = LazyLock::new(|| {
     HeaderValue::try_from(policy).unwrap_or(HeaderValue::from_static("default-src 'none'"))
 });
 
-/// RFC 6797, of this host alone: what else its domain serves is not ours to say.
+/// HSTS (RFC 6797) for this host alone: the other hosts of its domain are not ours to decide about.
 const ONLY_HTTPS: HeaderValue = HeaderValue::from_static("max-age=31536000");
 
 fn harden(headers: &mut HeaderMap) {

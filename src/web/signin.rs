@@ -1,4 +1,4 @@
-//! Signing a browser in, and out.
+//! Pages that sign a browser in and out.
 
 use std::convert::Infallible;
 use std::net::IpAddr;
@@ -37,16 +37,17 @@ use crate::oauth::AnswerError;
 /// Characters shown of a user id.
 const LONGEST_USER: usize = 256;
 
-/// After which nothing is held against anybody.
+/// Span of the rate limits below, after which a try no longer counts.
 const A_WHILE: Duration = Duration::from_mins(1);
 
-/// Where browsers are let in.
+/// State of the sign-in pages.
 pub(super) struct Door {
     pub(super) sign_in: SignIn,
-    /// How often a key may be tried, which has 20 characters and more, and a trip to the issuer begun,
-    /// which is a record in the store. What all may together is so much that one network cannot use it
-    /// up and so keep everybody out.
+    /// Limits tries of keys, which have 20 characters and more. Here and in `trips`, the limit for
+    /// all addresses together is so high that one network cannot use it up and so keep all others
+    /// out.
     tries: RateLimit<IpAddr>,
+    /// Limits redirects to an issuer or application, each of which is a record in the store.
     trips: RateLimit<IpAddr>,
     trusted_proxies: Vec<Cidr>,
     origins: Origins,
@@ -68,8 +69,8 @@ impl Door {
         })
     }
 
-    /// Where the browser of a link goes on whose application has not confirmed it; `None`: no
-    /// application has to.
+    /// Returns the next page for a link whose application has not confirmed the browser; `None` if
+    /// no application has to.
     pub(super) async fn unconfirmed(
         &self,
         ticket: &str,
@@ -90,13 +91,14 @@ impl Door {
         }
     }
 
-    /// Whether this address may send one more browser off.
+    /// Whether this address may begin one more redirect.
     pub(super) fn admits(&self, from: &Sender) -> bool {
         self.trips.admits(from.0)
     }
 }
 
-/// Asks a browser that may be anybody's: says nothing of whose link it is and for what.
+/// The page for a browser that may belong to another person: it shows neither the link's owner nor
+/// the tools and scopes.
 #[derive(Template)]
 #[template(path = "unconfirmed.html")]
 struct Unconfirmed<'a> {
@@ -105,7 +107,7 @@ struct Unconfirmed<'a> {
     csrf: String,
 }
 
-/// Where a request comes from.
+/// Client address of a request.
 pub(super) struct Sender(IpAddr);
 
 impl Sender {
@@ -131,7 +133,7 @@ pub(super) fn routes(door: Arc<Door>) -> Router {
         .with_state(door)
 }
 
-/// Says who has signed in with the browser.
+/// Puts the visitor and, if signed in, their session and person into the request's extensions.
 pub(super) async fn know(
     State(door): State<Arc<Door>>,
     mut request: Request,
@@ -156,7 +158,7 @@ pub(super) async fn know(
     next.run(request).await
 }
 
-/// The sign-in page is where to go on; that of the `application` of this name, if one is given.
+/// Redirects to the sign-in page, for the `application` of this name if one is given.
 pub(super) fn needed(to: Option<&Destination>, application: Option<&str>) -> Response {
     see_other(&address(to, application))
 }
@@ -174,23 +176,23 @@ fn address(to: Option<&Destination>, application: Option<&str>) -> String {
     }
 }
 
-/// The parameter that names an application whose user somebody is.
+/// Query parameter that names the application whose user signs in.
 const APPLICATION: &str = "application";
 
-/// The value of a parameter.
+/// Returns the value of a query parameter.
 pub(super) fn parameter(query: Option<&str>, name: &str) -> Option<String> {
     let mut found = form_urlencoded::parse(query.unwrap_or_default().as_bytes());
     found.find(|(other, _)| other == name).map(|(_, value)| value.into_owned())
 }
 
-/// The application that a page was asked for.
+/// Returns the application name in a query.
 pub(super) fn application(query: Option<&str>) -> Option<String> {
     parameter(query, APPLICATION)
 }
 
-/// The link is another user's. Neither whose nor what for is said; only the name by which this server
-/// knows the user who opened it, since a key's `user` may have been written in another form, such as an
-/// e-mail address where the issuer's `sub` is a number.
+/// The page for a link of another user. It shows neither whose link it is nor what for, only the
+/// name by which this server knows the user who opened it, since a key's `user` may have been
+/// written in another form, such as an e-mail address where the issuer's `sub` is a number.
 pub(super) fn other_person(
     browser: &Browser,
     to: Option<Destination>,
@@ -215,7 +217,7 @@ struct OtherPerson<'a> {
     csrf: String,
 }
 
-/// Which application a link may be of.
+/// Application to which a link may belong.
 enum EndedAt<'a> {
     Named(&'a str),
     /// One of several, whose names are not public.
@@ -225,12 +227,12 @@ enum EndedAt<'a> {
 #[derive(Template)]
 #[template(path = "signin.html")]
 struct Entrance<'a> {
-    /// The host where browsers sign in; `None`: a key is asked for.
+    /// The host where browsers sign in; `None`: the page asks for a key.
     host: Option<&'a str>,
-    /// The application that is there.
+    /// The application at that host.
     application: Option<&'a str>,
-    /// Who may have led its user here by a link that has ended: links of an application that still
-    /// work never lead to this page.
+    /// Application that may have sent its user here with a link that has ended: links of an
+    /// application that still work never lead to this page.
     ended_at: Option<EndedAt<'a>>,
     to: &'a str,
     problem: Option<&'a str>,
@@ -247,7 +249,8 @@ async fn show(
     let to = to.and_then(|to| Destination::parse(&to)).unwrap_or_default();
     let application = application(query.as_deref());
     let application = application.and_then(|name| door.sign_in.application(&name));
-    // Somebody who has signed in as an application's user, or at the issuer, may be another one's.
+    // A user who is signed in at the issuer, or through one application, may be another
+    // application's user too.
     let is_there = session.is_some_and(|Extension(session)| {
         application.is_none_or(|application| application.is_of(&session.caller))
     });
@@ -296,9 +299,9 @@ fn entrance(
 struct Wish {
     #[serde(default)]
     to: String,
-    /// Whose user somebody is.
+    /// The application whose user signs in.
     application: Option<String>,
-    /// One's own key, where the page asks for it.
+    /// The user's own key, if the page asks for it.
     #[serde(default, with = "crate::model::secret::exposed_option")]
     key: Option<SecretString>,
 }
@@ -316,7 +319,7 @@ async fn begin(
         if !door.trips.admits(from) {
             return too_often();
         }
-        // The one of our names that the browser has its cookie for.
+        // The origin for which the browser has its cookie.
         let origin = door.origins.asked(&uri, &headers);
         let (Some(cookie), Some(origin)) = (browser.cookie(), origin) else {
             return entrance(&door, &browser, &to, door.sign_in.application(name), None);
@@ -376,7 +379,7 @@ async fn callback(
     signed_in(&browser, door.sign_in.arrive(browser.cookie(), &query).await)
 }
 
-/// A browser comes from an application that has confirmed it.
+/// Signs in a browser that comes from an application which has confirmed it.
 async fn confirmed(
     State(door): State<Arc<Door>>,
     Extension(browser): Extension<Browser>,
@@ -442,7 +445,7 @@ async fn leave(
     browser.becomes(secret::random());
     let to = Destination::parse(&leave.to);
     let application = session.and_then(|Extension(it)| door.sign_in.application_of(&it));
-    // A link of another person is left for where that person signs in.
+    // For another person's link, leave open where that person signs in.
     let application = application.filter(|_| to.as_ref().is_none_or(|to| !to.is_link()));
     needed(to.as_ref(), application.map(|application| application.name.as_str()))
 }
@@ -469,7 +472,7 @@ fn failed(error: &SignInError) -> Response {
     let lines = vec![sentence(&error.to_string()), sentence(&error.hint())];
     let page = Page::new(status, Kind::Bad, heading, lines).again(address(None, None));
     match error {
-        // Any page of the web can make a browser come here: that must not fill the log.
+        // Any web page can make a browser come here: that must not fill the log.
         SignInError::Answer(_) | SignInError::Unknown => {
             tracing::debug!(%error, "a browser was not signed in");
             page.into_response()

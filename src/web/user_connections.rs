@@ -1,7 +1,7 @@
 //! `/v1/admin/user_connections`: an application sees and ends what its own users have connected.
 //!
-//! Shapes as Arcade's clients know them. A request carries the application's key, and no other
-//! application's or issuer's users are found by it. No token or key of a user is ever shown.
+//! The shapes are those that Arcade's clients know. A request carries the application's key, and
+//! finds no users of another application or of the issuer. No token or key of a user is ever shown.
 
 use axum::Router;
 use axum::extract::{Path, Request, State};
@@ -23,7 +23,9 @@ use crate::model::text::incident;
 use crate::model::{Caller, ProviderId, UserId, chain};
 use crate::store::StoreError;
 
+/// Connections per page if the query sets no `limit`.
 const DEFAULT_LIMIT: usize = 25;
+/// Most connections per page; a higher `limit` is lowered to it.
 const MAX_LIMIT: usize = 100;
 
 #[derive(Clone)]
@@ -32,7 +34,7 @@ struct Connections {
     authenticator: Authenticator,
 }
 
-/// The routes; they are for servers, so they have none of the shields of pages.
+/// Returns the routes. They are for servers, so they have none of the checks of pages.
 pub fn routes(broker: Broker, authenticator: Authenticator) -> Router {
     Router::new()
         .route("/v1/admin/user_connections", get(list).delete(end_user))
@@ -40,7 +42,8 @@ pub fn routes(broker: Broker, authenticator: Authenticator) -> Router {
         .with_state(Connections { broker, authenticator })
 }
 
-/// What of the query is understood. Arcade's Python client writes `user[id]`, its others `user_id`.
+/// Parameters of the query; others are ignored. Arcade's Python client writes `user[id]`, its other
+/// clients `user_id`.
 struct Filter {
     user: Option<UserId>,
     provider: Option<ProviderId>,
@@ -49,8 +52,10 @@ struct Filter {
 }
 
 impl Filter {
+    /// Reads the query.
+    ///
     /// # Errors
-    /// What is wrong, for the client.
+    /// A message for the client that says what is wrong.
     fn parse(uri: &Uri) -> Result<Self, String> {
         let mut filter = Self { user: None, provider: None, limit: DEFAULT_LIMIT, offset: 0 };
         for (name, value) in form_urlencoded::parse(uri.query().unwrap_or_default().as_bytes()) {
@@ -80,7 +85,7 @@ impl Connections {
         })
     }
 
-    /// The same, with what the query says.
+    /// Like [`Self::application`], and also reads the query.
     fn asked(&self, request: &Request) -> Result<(Application, Filter), Box<Response>> {
         let application = self.application(request)?;
         let filter = Filter::parse(request.uri())
@@ -88,7 +93,8 @@ impl Connections {
         Ok((application, filter))
     }
 
-    /// Users of this application who have connected something, or the one of this id.
+    /// Returns the user of this id or, without one, all users of this application who have
+    /// connected an account.
     async fn users(
         &self,
         application: &Application,
@@ -138,8 +144,8 @@ async fn list(State(connections): State<Connections>, request: Request) -> Respo
     }
 }
 
-/// Ends one connection. 204 also where the provider did not confirm: here it is gone, and the record
-/// says how it went.
+/// Ends one connection. Answers 204 even if the provider did not confirm: here the connection is
+/// gone, and the record says how it went.
 async fn end(
     State(connections): State<Connections>,
     Path(id): Path<String>,
@@ -162,7 +168,8 @@ async fn end(
     }
 }
 
-/// Ends all connections of one user, or those at one provider, and says of each what the provider did.
+/// Ends all connections of one user, or those at one provider, and reports for each what the
+/// provider did.
 async fn end_user(State(connections): State<Connections>, request: Request) -> Response {
     let (application, filter) = match connections.asked(&request) {
         Ok(asked) => asked,
@@ -214,8 +221,9 @@ fn outcome(caller: &Caller, Ended { provider, account, how, .. }: &Ended) -> Val
     })
 }
 
-/// `uc_<user id in base64url>.<digest>`: it names the user, so that no search over all users is needed
-/// to find it, and the consent, so that a newer one is not ended in its place.
+/// Id of a connection: `uc_<user id in base64url>.<digest>`. It names the user, so that no search
+/// over all users is needed to find it, and the consent, so that a newer one is not ended in its
+/// place.
 fn id(caller: &Caller, digest: &str) -> String {
     format!("uc_{}.{digest}", URL_SAFE_NO_PAD.encode(caller.user.as_str()))
 }

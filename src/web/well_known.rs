@@ -1,4 +1,4 @@
-//! Where this server says of itself who issues tokens for it (RFC 9728), and that it is there.
+//! Metadata about the issuer of tokens for this server (RFC 9728), and health checks.
 
 use std::sync::Arc;
 
@@ -17,10 +17,10 @@ use crate::store::Readiness;
 
 /// The well-known address of the resource `/mcp` (RFC 9728 §3.1: the resource's path comes last).
 pub const RESOURCE: &str = "/.well-known/oauth-protected-resource/mcp";
-/// Where clients look that take the whole server for the resource.
+/// Well-known address for clients that take the whole server for the resource.
 pub(super) const ROOT: &str = "/.well-known/oauth-protected-resource";
 
-/// `/health`, and the metadata if there is an issuer to send clients to.
+/// Routes of `/health` and, if there is an issuer to send clients to, of the metadata.
 ///
 /// `GET /health` is 200 `ok` while the server can serve its users, and 503 while its store fails or
 /// is not open; the first word of the body says which. `GET /health/live` is 200 for as long as the
@@ -40,7 +40,8 @@ pub fn routes(broker: Broker, metadata: Option<&ResourceMetadata>) -> Router {
         return routes;
     };
     let written: Arc<str> = written.into();
-    // Clients in browsers send `MCP-Protocol-Version` along, for which the browser asks first.
+    // Clients in browsers also send `MCP-Protocol-Version`, for which the browser sends a
+    // preflight.
     let preflight = async || {
         let headers = [
             (ACCESS_CONTROL_ALLOW_ORIGIN, "*"),

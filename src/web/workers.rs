@@ -1,9 +1,9 @@
 //! Threads that serve connections, one for each processor.
 //!
-//! A connection stays with its thread, and what its requests do happens there: reading, calling, the
+//! A connection stays on its thread, and so does all work for its requests: reading, calling, the
 //! connection to the API ([`crate::net::Net`] has clients for each thread). A runtime that moves
 //! tasks between threads wakes a second thread at every step of a call, which costs as much as the
-//! call, and spreads work no better where each request is some tens of microseconds.
+//! call, and spreads work no better where each request takes some tens of microseconds.
 
 use std::io;
 use std::sync::Arc;
@@ -14,10 +14,11 @@ use tokio::net::TcpStream;
 use tokio::runtime::{Builder, Handle};
 use tokio_util::sync::{CancellationToken, DropGuard};
 
-/// Below the time limits of requests, and so long that an idle thread costs nothing.
+/// Interval of `tick`: below the time limits of requests, and so long that an idle thread costs
+/// nothing.
 const TICK: Duration = Duration::from_secs(4);
 
-/// The threads; they end, with whatever still runs on them, when this is dropped.
+/// The threads. Dropping this ends them, along with any work that still runs on them.
 pub(super) struct Workers {
     workers: Vec<Worker>,
     _end: Option<DropGuard>,
@@ -35,7 +36,7 @@ impl Workers {
         Self { workers: Vec::new(), _end: None }
     }
 
-    /// As many as there are processors, and none where there is one.
+    /// Starts a thread for each processor, and none if there is only one processor.
     pub(super) fn start() -> io::Result<Self> {
         let processors = thread::available_parallelism().map_or(1, Into::into);
         if processors == 1 {
@@ -46,7 +47,7 @@ impl Workers {
         Ok(Self { workers: workers.collect::<io::Result<_>>()?, _end: Some(end.drop_guard()) })
     }
 
-    /// Serves a connection on the thread that has the fewest.
+    /// Serves a connection on the thread that has the fewest connections.
     pub(super) fn serve<F: Future<Output = ()> + Send + 'static>(
         &self,
         stream: TcpStream,
@@ -76,15 +77,15 @@ impl Worker {
         let handle = runtime.handle().clone();
         thread::Builder::new().name(format!("serve-{at}")).spawn(move || {
             runtime.block_on(end.run_until_cancelled(tick()));
-            // Blocking work may hang for as long as it likes.
+            // Does not wait for blocking work, which may hang for any length of time.
             runtime.shutdown_background();
         })?;
         Ok(Self { runtime: handle, busy: Arc::default() })
     }
 }
 
-/// Tokio wakes its own driver, by two system calls, for every timer that is due before all others.
-/// Calls have timers of seconds; so there is always one before them.
+/// Keeps one timer due before those of calls. Tokio wakes its own driver, by two system calls, for
+/// every timer that is due before all others, and calls have timers of seconds.
 async fn tick() {
     loop {
         tokio::time::sleep(TICK).await;

@@ -1,4 +1,4 @@
-//! The API's caller who needs no Countersign.
+//! Calls the API directly, without Countersign.
 
 use futures_util::StreamExt as _;
 use tokio::runtime::{Builder, Runtime};
@@ -9,7 +9,7 @@ use crate::load::api::{Api, mark, token};
 use crate::load::figures::Figures;
 use crate::machine::USER;
 
-/// The same request with reqwest and nothing else, on connections that are kept.
+/// Sends the same request with plain reqwest, on kept-alive connections.
 pub struct Direct {
     runtime: Runtime,
     client: reqwest::Client,
@@ -18,7 +18,7 @@ pub struct Direct {
 
 impl Direct {
     pub fn new(api: &Api) -> Self {
-        // reqwest asks for a provider of cryptography even where nothing is encrypted.
+        // reqwest requires a crypto provider even where nothing is encrypted.
         let _ = rustls::crypto::ring::default_provider().install_default();
         let client = reqwest::Client::builder().no_proxy().build().unwrap();
         let runtime = Builder::new_current_thread().enable_all().build().unwrap();

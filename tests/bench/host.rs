@@ -21,7 +21,7 @@ pub enum Era {
 
 pub struct Host {
     child: Child,
-    /// Until the host hangs up.
+    /// `None` once the host has hung up.
     input: Option<ChildStdin>,
     output: BufReader<ChildStdout>,
     era: Era,
@@ -29,7 +29,7 @@ pub struct Host {
     line: String,
 }
 
-/// As much of an answer as is looked at.
+/// Fields of an answer that the benchmark reads.
 #[derive(Deserialize)]
 struct Answer {
     id: u64,
@@ -37,7 +37,7 @@ struct Answer {
 }
 
 impl Host {
-    /// Starts a server and shakes hands with it.
+    /// Starts a server and completes the handshake.
     pub fn start(machine: &Machine, era: Era) -> Self {
         let mut child = machine
             .command(&["serve", "--stdio"])
@@ -71,7 +71,7 @@ impl Host {
         assert!(list.result["tools"].is_array(), "{}", self.line);
     }
 
-    /// What the pipes and the protocol cost by themselves.
+    /// Measures the cost of the pipes and the protocol alone.
     pub fn ping(&mut self, times: usize, all: &mut Figures) {
         for _ in 0..times {
             let began = Instant::now();
@@ -101,7 +101,7 @@ impl Host {
         }
     }
 
-    /// A line of `/proc/…/status`, in KiB.
+    /// Returns a value of `/proc/…/status`, in KiB.
     pub fn memory(&self, name: &str) -> f64 {
         let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id())).unwrap();
         let line = status.lines().find(|line| line.starts_with(name)).unwrap();

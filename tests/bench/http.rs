@@ -1,4 +1,4 @@
-//! `countersign serve --http` beside the API itself, both called by the same clients.
+//! Compares `countersign serve --http` with the API itself, called by the same clients.
 
 use futures_util::future::join_all;
 use tokio::io::copy_bidirectional;
@@ -17,7 +17,7 @@ use crate::load::wire::Connection;
 use crate::machine::{Machine, USER};
 use crate::{IN_FLIGHT, ONE_BY_ONE, PLAIN, TOOLS, TURNS, per_second};
 
-/// Calls of all connections together, in a turn.
+/// Calls per turn, over all connections together.
 const AT_ONCE: usize = 100 * IN_FLIGHT;
 
 pub fn calls(api: &Api) {
@@ -36,7 +36,7 @@ pub fn calls(api: &Api) {
     let relayed = Lane::direct("behind a relay of bytes", api, relay(api.address()), &runtime);
     let through = Way::ALL.map(|way| Lane::through(api, way, &runtime));
     let mut lanes: Vec<Lane> = [own, relayed].into_iter().chain(through).collect();
-    // In turns, so that whatever else the machine does it does to all of them; the first is to get warm.
+    // Take turns, so that other load on the machine slows all lanes alike. Turn 0 is the warm-up.
     for turn in 0..=TURNS {
         for lane in &mut lanes {
             lane.turn(&runtime);
@@ -48,8 +48,8 @@ pub fn calls(api: &Api) {
     lanes.iter().for_each(Lane::row);
 }
 
-/// A thread between clients and the API that does nothing but copy: what it costs on this machine that
-/// a third party is woken twice on each way, whatever it then does.
+/// Copies bytes between clients and the API on a thread of its own. It shows what it costs on this
+/// machine to wake a third party twice in each direction, before that party does any work.
 fn relay(api: SocketAddr) -> SocketAddr {
     let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap();
@@ -70,7 +70,7 @@ fn relay(api: SocketAddr) -> SocketAddr {
     address
 }
 
-/// One way to reach the API, on so many connections.
+/// One way to reach the API, on `IN_FLIGHT` connections.
 struct Lane {
     name: &'static str,
     clients: Vec<Client>,
@@ -78,7 +78,7 @@ struct Lane {
     figures: Measured,
 }
 
-/// The process, and the folder that it serves from.
+/// The server process and the folder that it serves from.
 struct Server {
     process: Process,
     _machine: Machine,
@@ -91,7 +91,7 @@ struct Measured {
     /// Calls per second, one number for each turn.
     rate: Figures,
     rate_of_many: Figures,
-    /// Of the server, while all connections called.
+    /// Processor time of the server while all connections call.
     processor: Duration,
     calls: usize,
 }
@@ -177,7 +177,7 @@ impl Lane {
 }
 
 impl Client {
-    /// So many calls, one after the other, each looked at.
+    /// Makes `calls` calls one after the other and checks each answer.
     async fn calls(&mut self, calls: usize) -> Figures {
         let mut times = Figures::default();
         for _ in 0..calls {

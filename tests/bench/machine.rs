@@ -1,4 +1,5 @@
-//! A machine to measure on: a `tools.toml` with so many tools, a store with so many grants.
+//! A machine to measure on: a `tools.toml` with a given number of tools, and a store with a given
+//! number of grants.
 
 use std::fmt::Write as _;
 use std::fs::{self, File};
@@ -18,7 +19,7 @@ pub struct Machine {
 }
 
 impl Machine {
-    /// Half of the tools filter their answer with `select`. One of the grants is [`USER`]'s.
+    /// Half of the tools filter their answer with `select`. One of the grants belongs to [`USER`].
     pub fn new(api: &Api, tools: usize, grants: usize) -> Self {
         let machine = Self { folder: tempfile::tempdir().unwrap() };
         fs::write(machine.path("tools.toml"), tools_toml(api, tools)).unwrap();
@@ -49,7 +50,7 @@ impl Machine {
         command
     }
 
-    /// Where servers say what went wrong.
+    /// Opens the file for the servers' stderr.
     pub fn log(&self) -> File {
         File::options().create(true).append(true).open(self.path("stderr.log")).unwrap()
     }

@@ -1,7 +1,7 @@
-//! How fast and how large: `cargo bench`, or a part of it, `cargo bench -- stdio` or `-- http`.
+//! Benchmarks of speed and memory: `cargo bench`, or one part: `cargo bench -- stdio` or `-- http`.
 //!
-//! That is the one command, and not a script: Cargo builds the optimized binary and this program
-//! together and tells it where the binary is. Everything stays on loopback. Each figure of a call
+//! It needs one command and no script: Cargo builds the optimized binary and this program together
+//! and tells the program where the binary is. Everything stays on loopback. Each figure of a call
 //! stands beside the same request made with reqwest alone, in the same run and in turns, so that a
 //! busy machine slows both.
 
@@ -36,13 +36,13 @@ use machine::Machine;
 use tokio::time::Instant;
 
 const STARTS: usize = 40;
-/// Turns that direct calls and calls through Countersign take.
+/// Number of turns. In each, direct calls and calls through Countersign alternate.
 const TURNS: usize = 10;
 const ONE_BY_ONE: usize = 200;
 const AT_ONCE: usize = 2000;
 pub const IN_FLIGHT: usize = 64;
 
-/// Two of the tools.
+/// The tools that are called: without and with `select`.
 const PLAIN: &str = "read_0";
 const SELECT: &str = "select_0";
 
@@ -50,7 +50,7 @@ const TOOLS: usize = 10;
 const MANY_TOOLS: usize = 10_000;
 const MANY_GRANTS: usize = 100_000;
 
-/// No run takes this long; one that hangs ends here.
+/// Time limit for a whole run. A run that takes longer hangs, and is aborted.
 const LIMIT: Duration = Duration::from_mins(20);
 
 fn main() {
@@ -73,7 +73,7 @@ fn main() {
     drop(done);
 }
 
-/// `cargo bench -- http` leaves the rest out.
+/// Whether this part runs: each one without arguments, otherwise only the named ones.
 fn is_wanted(part: &str) -> bool {
     let mut named = std::env::args().skip(1).filter(|word| !word.starts_with("--")).peekable();
     named.peek().is_none() || named.any(|word| word == part)
@@ -141,12 +141,12 @@ fn calls(api: &Api, machines: &[(&str, &Machine)]) {
     let requests = Direct::new(api);
     let mut direct = Way::default();
     requests.one_by_one(ONE_BY_ONE, &mut Figures::default());
-    // The first process on a data folder owns it; one that comes later is its peer.
+    // The first process on a data folder owns it; a later one is its peer.
     let peer = ("10 tools, a peer of the first", machines[0].1);
     let machines: Vec<_> = machines.iter().copied().chain([peer]).collect();
     let mut lanes: Vec<Lane> = machines.iter().map(|(_, machine)| Lane::new(machine)).collect();
     let mut pings = Figures::default();
-    // In turns, so that whatever else the machine does it does to all of them.
+    // Take turns, so that other load on the machine slows all lanes alike.
     for _ in 0..TURNS {
         direct.turn(|all| requests.one_by_one(ONE_BY_ONE, all), || requests.at_once(AT_ONCE));
         lanes[0].host.ping(ONE_BY_ONE, &mut pings);

@@ -1,4 +1,4 @@
-//! `allow`: who sees and calls a tool, where callers are told apart.
+//! `allow`: which callers see and call a tool, on a server with several callers.
 
 use std::sync::Arc;
 
@@ -19,7 +19,7 @@ use crate::server::{Server, json as answer};
 
 const ISSUER: &str = "https://login.example.com";
 
-/// Three tools: for everybody, for one group, for one person.
+/// Three tools: for all callers, for one group, for one person.
 fn tools_toml(origin: &str) -> String {
     let tool = |name: &str, allow: &str| {
         format!("[tools.{name}]\ndescription = \"x\"\nrequest = \"GET {origin}/{name}\"\n{allow}\n")
@@ -60,12 +60,12 @@ fn app(folder: &tempfile::TempDir, tools: &str) -> App {
         worker: env!("CARGO_BIN_EXE_countersign").into(),
         links: Links::default(),
     };
-    // Once for the process; the second time it says so.
+    // Installed once per process; later calls return an error.
     let _ = rustls::crypto::ring::default_provider().install_default();
     App::new(config, settings)
 }
 
-/// A client of the 2026-07-28 revision on the other end of a connection of this person's.
+/// A 2026-07-28 client at the other end of this person's connection.
 struct Client {
     input: WriteHalf<DuplexStream>,
     output: BufReader<ReadHalf<DuplexStream>>,
@@ -87,7 +87,7 @@ impl Client {
         Self { input, output: BufReader::new(output) }
     }
 
-    /// The answer as it stands on the wire.
+    /// Returns the answer as it stands on the wire.
     async fn wire(&mut self, method: &str, mut params: Value) -> String {
         params["_meta"] = json!({
             "io.modelcontextprotocol/protocolVersion": "2026-07-28",
@@ -105,7 +105,7 @@ impl Client {
         self.wire("tools/call", json!({ "name": tool, "arguments": {} })).await
     }
 
-    /// The tools that are listed, and who may keep the list.
+    /// Returns the listed tools, and who may cache the list.
     async fn list(&mut self) -> (Vec<String>, Value) {
         let line = self.wire("tools/list", json!({})).await;
         let mut answer: Value = serde_json::from_str(&line).unwrap();
@@ -125,7 +125,7 @@ async fn everybody_is_listed_what_they_may_call_and_keeps_the_list_to_themselves
         (person("finance", &[]), &["notes_list"]),
         (person("Carla@example.com", &["carla@example.com"]), &["notes_list"]),
         (person("carla@example.com", &[]), &["notes_list", "notes_list_all", "payroll_export"]),
-        // Whoever runs it for themselves.
+        // A user who runs the server for themselves.
         (
             Principal::local(Caller::local(UserId::new("dora"))),
             &["notes_list", "notes_list_all", "payroll_export"],
@@ -158,7 +158,7 @@ async fn a_tool_that_one_may_not_see_is_a_tool_that_is_not_there() {
     let (with, without) = (app(&with, &tools), app(&without, &tools[..hidden]));
     let mut bob = Client::of(&with, person("bob@example.com", &["eng"]));
     let mut elsewhere = Client::of(&without, person("bob@example.com", &["eng"]));
-    // Hidden ones, near misses of hidden ones, and names of nothing.
+    // Hidden tools, near misses of hidden ones, and unknown names.
     for name in [
         "payroll_export",
         "Payroll_Export",
@@ -174,10 +174,10 @@ async fn a_tool_that_one_may_not_see_is_a_tool_that_is_not_there() {
         assert!(answer.contains("-32602"), "{answer}");
         assert!(!answer.contains("payroll_export") && !answer.contains("list_all"), "{answer}");
     }
-    // A name that resembles nothing is answered like a hidden one, too.
+    // A name that resembles no tool is answered like a hidden one, too.
     assert_eq!(bob.call("payroll_export").await, bob.call("banana").await);
     assert!(server.requests().is_empty());
-    // Who may, is told of it and runs it.
+    // A caller who may use the tool gets the hint and runs the tool.
     let mut ana = Client::of(&with, person("ana@example.com", &["finance"]));
     let near = ana.call("payroll_exports").await;
     assert!(near.contains("did you mean `payroll_export`?"), "{near}");

@@ -1,5 +1,5 @@
-//! A browser of sorts: it keeps cookies, sends a page's form with what the page hid in it, and
-//! follows no redirect by itself.
+//! A minimal browser: keeps cookies, sends a page's form with its hidden fields, and follows no
+//! redirect on its own.
 
 use std::collections::BTreeMap;
 use std::sync::Mutex;
@@ -15,17 +15,17 @@ use crate::pages;
 /// One browser, with cookies of its own.
 pub(crate) struct Browser {
     http: reqwest::Client,
-    /// By name, as there is one host.
+    /// Cookies by name; there is only one host.
     jar: Mutex<BTreeMap<String, String>>,
-    /// The hidden `csrf` of the pages seen, by where their forms lead.
+    /// Hidden `csrf` values of the pages seen, by form action.
     tokens: Mutex<BTreeMap<String, String>>,
-    /// A public origin, and where it is in truth.
+    /// A public origin, and the address behind it.
     proxied: Option<(String, String)>,
 }
 
 impl Browser {
     pub(crate) fn new() -> Self {
-        // Once for the process; the second time it says so.
+        // Installed once per process; later calls return an error.
         let _ = rustls::crypto::ring::default_provider().install_default();
         let http =
             reqwest::Client::builder().redirect(reqwest::redirect::Policy::none()).no_proxy();
@@ -39,7 +39,7 @@ impl Browser {
         }
     }
 
-    /// For which `origin` is reached at `address`, as behind a proxy that passes `Host` on.
+    /// A browser that reaches `origin` at `address`, as behind a proxy that passes `Host` on.
     pub(crate) fn behind(origin: &str, address: &str) -> Self {
         Self { proxied: Some((origin.to_owned(), address.to_owned())), ..Self::new() }
     }
@@ -48,15 +48,15 @@ impl Browser {
         self.get_with(url, &[]).await
     }
 
-    /// With these headers besides; a `Cookie` among them comes after the jar's own.
+    /// Also sends these headers; a `Cookie` among them follows the jar's own.
     pub(crate) async fn get_with(&self, url: &str, headers: &[(HeaderName, &str)]) -> Page {
         let page = self.send(reqwest::Method::GET, url, headers, None).await;
         self.remember(url, &page);
         page
     }
 
-    /// Sends a form, with the `csrf` of the page that it belongs to; the page is opened before if it
-    /// was not.
+    /// Sends a form with the `csrf` of the page that it belongs to. Opens that page first if the
+    /// browser has not seen it.
     pub(crate) async fn post(&self, url: &str, fields: &[(&str, &str)]) -> Page {
         let known = |this: &Self| this.tokens.lock().unwrap().get(url).cloned();
         if known(self).is_none() {
@@ -66,7 +66,7 @@ impl Browser {
         self.post_bare(url, &[&[("csrf", token.as_str())], fields].concat()).await
     }
 
-    /// Sends a form of these fields and no others.
+    /// Sends a form with exactly these fields.
     pub(crate) async fn post_bare(&self, url: &str, fields: &[(&str, &str)]) -> Page {
         self.post_with(url, &[], fields).await
     }
@@ -140,7 +140,7 @@ impl Browser {
         self.tokens.lock().unwrap().insert(leads, hidden.to_owned());
     }
 
-    /// `name=value` of each.
+    /// Returns `name=value` of each cookie.
     pub(crate) fn cookies(&self) -> Vec<String> {
         self.jar.lock().unwrap().iter().map(|(name, value)| format!("{name}={value}")).collect()
     }
@@ -153,18 +153,18 @@ impl Browser {
     pub(crate) fn set(&self, name: &str, value: &str) {
         let before = self.jar.lock().unwrap().insert(name.to_owned(), value.to_owned());
         if before.is_some_and(|before| before != value) {
-            // The pages that are open are out of date.
+            // Pages opened with the old cookie are out of date.
             self.tokens.lock().unwrap().clear();
         }
     }
 }
 
-/// What a browser got.
+/// A response to the browser.
 pub(crate) struct Page {
     pub(crate) status: StatusCode,
     pub(crate) text: String,
     pub(crate) headers: HeaderMap,
-    /// As they were set.
+    /// The `Set-Cookie` values, verbatim.
     pub(crate) cookies: Vec<String>,
 }
 
@@ -182,13 +182,13 @@ impl Page {
         Self { status, text, headers, cookies }
     }
 
-    /// The value of a hidden field; of a page without it, nothing.
+    /// Value of a hidden field; empty if the page has none.
     pub(crate) fn hidden(&self, name: &str) -> &str {
         let found = self.text.split_once(&format!(r#"name="{name}" value=""#));
         found.and_then(|(_, rest)| rest.split_once('"')).map_or("", |(value, _)| value)
     }
 
-    /// The digest in the page's form; of a page without one, nothing.
+    /// Digest in the page's form; empty if the page has none.
     pub(crate) fn shown(&self) -> &str {
         self.hidden("shown")
     }
@@ -197,14 +197,14 @@ impl Page {
         self.headers.get(LOCATION).expect("a redirect").to_str().unwrap()
     }
 
-    /// A parameter of the authorization request.
+    /// Returns a parameter of the authorization request that the page redirects to.
     pub(crate) fn parameter(&self, name: &str) -> String {
         let url = Url::parse(self.location()).unwrap();
         let found = url.query_pairs().find(|(found, _)| found == name);
         found.unwrap_or_else(|| panic!("no `{name}`")).1.into_owned()
     }
 
-    /// The cookie that was set, `name=value`.
+    /// Returns the only cookie that the page sets, as `name=value`.
     pub(crate) fn cookie(&self) -> &str {
         assert_eq!(self.cookies.len(), 1, "{:?}", self.cookies);
         self.cookies[0].split(';').next().unwrap()

@@ -79,7 +79,7 @@ fn of_the_whole_language_only_what_is_not_served_yet_is_an_error() {
         .filter(|problem| problem["severity"] == "error")
         .map(|problem| problem["message"].as_str().unwrap())
         .collect();
-    // Beside errors and secrets that are not set there is nothing to complain about.
+    // Apart from errors, unset secrets and loopback warnings, nothing is reported.
     let others = report["problems"].as_array().unwrap().iter().filter(|problem| {
         problem["severity"] == "warning"
             && !["secret::unset", "provider::loopback"].contains(&problem["code"].as_str().unwrap())
@@ -182,7 +182,7 @@ fn wrong_arguments_are_wrong_usage() {
     assert_eq!(run(countersign().arg("--help")).0, 0);
 }
 
-/// What `check` says of a file: line, column, message and hint of each problem.
+/// Runs `check` on a file and returns line, column, message and hint of each problem.
 pub(crate) fn problems(tools: &str) -> Vec<(u64, u64, String, String)> {
     let folder = tempfile::tempdir().unwrap();
     std::fs::write(folder.path().join("tools.toml"), tools).unwrap();
@@ -248,13 +248,14 @@ fn an_unset_secret_is_shown_where_the_file_refers_to_it() {
         .collect();
     let expected = [(3, 13, "OUR_ID"), (4, 17, "OUR_SECRET"), (7, 7, "ANA_KEY")];
     assert_eq!(unset, expected.map(|(line, column, name)| (line, column, name.to_owned())));
-    // One warning for a provider, whatever it lacks, with all their names.
+    // One warning per provider names all its unset variables.
     let several = format!("{tool}{}", provider.replace("api_key", "headers = { X-A = \"x\" }\nclient_id = \"env:ACME_ID\"\nclient_secret = \"env:ACME_SECRET\"\noauth = { authorize_url = \"https://acme.example/a\", token_url = \"https://acme.example/t\", loopback = \"any-port\" }\n#"));
     let found: Vec<_> = problems(&several).into_iter().filter(|it| it.2.contains("set")).collect();
     let [(_, _, message, hint)] = &*found else { panic!("{found:?}") };
     assert_eq!(message, "the environment variables `ACME_ID`, `ACME_SECRET` are not set");
     assert!(hint.starts_with("set ACME_ID, ACME_SECRET where"), "{hint}");
-    // A built-in provider's references stand in no file: what needs them is shown.
+    // A built-in provider's references stand in no file; the problem points to the tool that needs
+    // them.
     let found = problems(&tool.replace("acme", "github"));
     assert_eq!((found[0].0, found[0].1), (3, 12), "{found:?}");
 }
@@ -278,7 +279,7 @@ fn a_reader_that_goes_away_is_no_failure() {
     assert_eq!((output.status.code(), output.stderr.as_slice()), (Some(0), &b""[..]));
 }
 
-/// A folder as it comes out of a repository of somebody else's.
+/// A folder as cloned from another person's repository.
 #[cfg(unix)]
 fn folder_with(tools: &str) -> tempfile::TempDir {
     let folder = tempfile::tempdir().unwrap();
@@ -325,7 +326,7 @@ fn the_master_key_is_for_nobody_else() {
         let (code, report) = json(countersign().args(["check", "tools.toml"]).current_dir(&folder));
         assert_eq!((code, &report["problems"][0]["code"]), (5, &"secret::reference".into()));
     }
-    // A program gets to see the variable that is not ours, and no other.
+    // The `cmd:` program sees the variable that is not ours, and none of our key variables.
     let script = r#"cmd:sh -c 'test -n $MARK && test -z \"$COUNTERSIGN_KEY$COUNTERSIGN_KEY_FILE\" && echo k'"#;
     let folder = folder_with(&with_key(script));
     let (_, stdout, stderr) = run(countersign()
@@ -337,7 +338,7 @@ fn the_master_key_is_for_nobody_else() {
     assert!(format!("{stdout}{stderr}").contains("cannot be connected to"), "{stdout}{stderr}");
 }
 
-/// What keeps a server for many people from starting.
+/// Problems that keep a server for many people from starting.
 #[test]
 fn what_a_server_for_many_needs_is_looked_at_before_it_starts() {
     let tools = r#"

@@ -1,4 +1,4 @@
-//! What scripts and hosts rely on: exit codes, and that whatever keeps us from starting is said.
+//! Contract with scripts and hosts: exit codes, and a message for each reason not to start.
 
 use std::io::Write as _;
 use std::process::Stdio;
@@ -25,7 +25,7 @@ const TOOLS: &str = r#"
     params.id   = { type = "integer", description = "Which." }
 "#;
 
-/// As it was called here, and so as it can be called again.
+/// Path of the program as these tests call it; the printed commands repeat it.
 const PROGRAM: &str = env!("CARGO_BIN_EXE_countersign");
 
 /// A folder with a `tools.toml`.
@@ -127,8 +127,8 @@ fn the_next_command_is_about_the_same_file_person_and_folder() {
     let (_, _, stderr) = with(&["auth", "status"]);
     let shorter = next.replace(" --scopes notes:read", "");
     assert!(stderr.contains(&format!("Next: {shorter}\n")), "{stderr}");
-    // As it is printed, in a shell that knows nothing but it. The listener waits for a browser, so
-    // what is asked here is the status of the same store.
+    // Run the printed command in a shell with an empty environment. The listener would wait for a
+    // browser, so run `auth status` on the same store instead.
     let status = next.replace("auth login acme --scopes notes:read", "auth status --json");
     let mut shell = std::process::Command::new("/bin/sh");
     let (code, stdout, stderr) =
@@ -244,7 +244,7 @@ fn a_tool_is_shown_with_all_that_its_arguments_must_be() {
     assert!(show("add").contains("  effect   write (as `effect` says)\n"), "{}", show("add"));
 }
 
-/// What the program writes when both streams are a terminal.
+/// Returns the program's output when stdout and stderr are a terminal.
 #[cfg(target_os = "linux")]
 fn on_a_terminal(folder: &tempfile::TempDir, arguments: &[&str]) -> String {
     use std::io::Read as _;
@@ -264,7 +264,7 @@ fn on_a_terminal(folder: &tempfile::TempDir, arguments: &[&str]) -> String {
     let mut child = command.spawn().unwrap();
     drop(command);
     let mut seen = Vec::new();
-    // Where the last writer has gone, Linux says so by an error.
+    // Linux reports an error once the last writer has gone.
     let _ = std::fs::File::from(near).read_to_end(&mut seen);
     child.wait().unwrap();
     String::from_utf8(seen).unwrap()
@@ -368,14 +368,14 @@ async fn an_answer_can_be_seen_before_anything_is_picked_from_it() {
     assert_eq!(told(&["tools", "call", "ping"]), "Done.");
     assert_eq!(told(&["tools", "call", "ping", "--raw"]), whole);
     assert!(told(&["tools", "list"]).lines().all(|line| line.ends_with("no account")));
-    // What `check` refuses is not offered.
+    // `providers show` does not offer what `check` refuses.
     for provider in ["github", "slack", "google"] {
         let shown = told(&["providers", "show", provider]);
         assert!(shown.contains("lists") && !shown.contains("paginate"), "{shown}");
     }
 }
 
-/// Each argument is explained, and exit codes that scripts act on stand in the help.
+/// The help explains each argument and states the exit codes that scripts act on.
 #[test]
 fn the_help_explains_every_argument() {
     let help = |command: &str| {
@@ -419,7 +419,8 @@ fn the_help_explains_every_argument() {
     assert!(help("").contains("act with a user's own accounts"));
 }
 
-/// `tools call` prints no link, so it makes none: the next page would name a program that nobody uses.
+/// `tools call` prints no link, so it creates none: the next consent page would name a program that
+/// is not in use.
 #[test]
 fn a_call_at_the_command_line_makes_no_link() {
     let folder = folder();

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
-/// A file of this package, wherever it was checked out.
+/// Path of a file in this package, wherever it is checked out.
 pub fn package(path: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join(path)
 }
@@ -12,15 +12,15 @@ pub fn fixture(name: &str) -> PathBuf {
     package("tests/it/fixtures").join(name)
 }
 
-/// The binary in an empty environment, which is told of the `tools.toml` in its working folder as a host's
-/// entry would tell it: one that it only finds there needs trust.
+/// The binary in an empty environment that names the `tools.toml` in its working folder, as a
+/// host's entry does. A file that the binary only finds there needs trust.
 pub fn countersign() -> Command {
     let mut command = untold();
     command.env("COUNTERSIGN_CONFIG", "tools.toml");
     command
 }
 
-/// The binary in an empty environment, which has to find its `tools.toml`.
+/// The binary in an empty environment; it has to find its `tools.toml`.
 pub fn untold() -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_countersign"));
     command.env_clear().current_dir(std::env::temp_dir());

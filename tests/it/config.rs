@@ -1,4 +1,4 @@
-//! How the file is found, and files that are none.
+//! How `tools.toml` is found, and paths and contents that are no such file.
 
 use std::fs;
 use std::path::Path;
@@ -13,7 +13,7 @@ fn folder() -> TempDir {
     tempfile::tempdir().unwrap()
 }
 
-/// `check` on a file with this content.
+/// Runs `check` on a file with this content.
 fn check(content: &[u8]) -> (i32, String) {
     let folder = folder();
     let path = folder.path().join("tools.toml");
@@ -58,7 +58,7 @@ fn the_file_is_found_by_argument_variable_home_and_folder() {
     };
     assert_eq!(list(Some(&argument), Some(&variable), "work"), "argument");
     assert_eq!(list(None, Some(&variable), "work"), "variable");
-    // The person's own file comes before one that may have been cloned.
+    // The user's own file wins over one that may have been cloned.
     assert_eq!(list(None, Some(Path::new("")), "work"), "home");
     assert_eq!(list(None, None, "empty"), "home");
     fs::remove_file(folder.path().join("home/.config/countersign/tools.toml")).unwrap();

@@ -1,4 +1,4 @@
-//! What `check` says: the mistake by its name, the way out, and one problem for one mistake.
+//! Messages of `check`: each names the mistake and the way out, and one mistake is one problem.
 
 use crate::check::problems;
 
@@ -31,7 +31,7 @@ fn a_mistake_is_one_problem_in_the_words_of_its_key() {
     let client = "client_id = \"x\"\n";
     let uses = "[tools.items]\ndescription = \"d\"\nprovider = \"acme\"\nrequest = \"GET /x\"\nselect = \"{id}\"\n";
     for (source, message, hint) in [
-        // Words that are no choice.
+        // Words that are not among the choices.
         (tool("params.a = { type = \"int\", description = \"A\" }"), "`int` is not a type", "did you mean `integer`?"),
         (tool("params.a = { type = \"float\", description = \"A\" }"), "`float` is not a type", "did you mean `number`?"),
         (tool("params.a = { type = \"list\", description = \"A\" }"), "`list` is not a type", "did you mean `array`?"),
@@ -62,12 +62,12 @@ fn a_mistake_is_one_problem_in_the_words_of_its_key() {
         (format!("[tools.acme.items]\ndescription = \"d\"\n{GET}"), "unknown key `items`", "a tool's name has no dot: write [tools.acme_items]"),
         (format!("[tools.acme.items.list]\ndescription = \"d\"\n{GET}"), "unknown key `items`", "a tool's name has no dot: write [tools.acme_items_list]"),
         (format!("[tools.\"acme.items\"]\ndescription = \"d\"\n{GET}"), "a tool's name has letters, digits, `_` and `-` only", "a tool's name has no dot: write [tools.acme_items]"),
-        // Words of other languages.
+        // Keys from other formats.
         (tool("params.a = { required = true, description = \"A\" }"), "unknown key `required`", "every parameter is required unless it says `optional = true`"),
         (tool("params.a = { required = false, description = \"A\" }"), "unknown key `required`", "every parameter is required unless it says `optional = true`"),
         ("[tools.items]\ndescription = \"d\"\nurl = \"https://api.example.com\"\n".into(), "unknown key `url`", "method and address are one text: `request = \"GET https://…\"`"),
         (tool("parameters = {}"), "unknown key `parameters`", "write `params.NAME = \"What it is\"`"),
-        // Nothing that follows from it.
+        // No problem that follows from another.
         ("[tools.items]\ndescription = \"d\"\nprovder = \"github\"\nscopes = [\"x\"]\nrequest = \"GET /x\"\n".into(), "unknown key `provder`", "did you mean `provider`?"),
         ("[tools.items]\ndescription = \"d\"\nparms.q = \"Q\"\nrequest = \"GET https://api.example.com/{q}\"\n".into(), "unknown key `parms`", "did you mean `params`?"),
         (tool("params.a = { typ = \"integer\", default = 5, min = 0.5, description = \"A\" }"), "unknown key `typ`", "did you mean `type`?"),

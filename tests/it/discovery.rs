@@ -1,11 +1,12 @@
-//! Where an issuer's document may be, and what else is found there.
+//! Addresses of an issuer's discovery document, and other content at them.
 
 use countersign::net::{Net, Policy};
 use countersign::oauth::{DiscoveryError, discover};
 
 use crate::server::{Act, Server, answer, json};
 
-/// An issuer whose first address answers this, and whose second has the document if there is one.
+/// An issuer whose first address answers with `first`, and whose second has the document if there
+/// is one.
 async fn issuer(first: Vec<u8>, has_document: bool) -> (Server, url::Url) {
     let server = Server::start(move |request| {
         let host = request.lines().find_map(|line| line.strip_prefix("host: ")).unwrap();

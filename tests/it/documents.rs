@@ -1,4 +1,4 @@
-//! What README.md and docs/ tell a reader to type is understood by this version.
+//! This version understands what README.md and docs/ tell a reader to type.
 
 use std::fs;
 use std::path::PathBuf;
@@ -49,12 +49,12 @@ fn in_language(language: &str) -> Vec<Block> {
     found
 }
 
-/// The command's words, if the line calls us.
+/// Returns the arguments, if the line runs countersign.
 fn called(line: &str) -> Option<Vec<String>> {
     let line = line.split(" #").next()?.split(" -d ").next()?;
     let rest = match line.strip_prefix("countersign ").or(line.strip_prefix("cargo run -- ")) {
         Some(rest) => rest,
-        // The last word of a host's own command.
+        // A host's own command, which ends with ours.
         None if line.starts_with("claude ") => line.split_once("/countersign ")?.1,
         None => return None,
     };
@@ -81,7 +81,7 @@ fn every_command_is_understood() {
     let mut count = 0;
     for (at, line) in lines {
         let Some(words) = called(&line) else { continue };
-        // With `--help` clap looks at every word before it, and runs nothing.
+        // With `--help`, clap parses every word before it, and runs nothing.
         let (code, _, stderr) = run(countersign().args(&words).arg("--help"));
         assert_eq!(code, 0, "{at}: {line}: {stderr}");
         count += 1;

@@ -1,4 +1,4 @@
-//! What is left when a host ends its server: open links, and one process that answers them.
+//! After a host has ended its server: open links, and one process that answers them.
 #![cfg(target_os = "linux")]
 
 use std::fs;
@@ -19,8 +19,8 @@ use crate::keepers::{End, end_all, keeper, until_gone};
 use crate::server::{self, Act, Server};
 use crate::stdio::Session;
 
-/// How long a keeper may stay once a browser was shown how the last link ended, on a machine that has
-/// nothing else to do a quarter of it.
+/// How long a keeper may stay after a browser has seen how the last link ended. On an idle machine
+/// it stays a quarter of this.
 const LINGER: Duration = Duration::from_secs(4);
 
 /// One machine, with a provider beside it.
@@ -34,7 +34,7 @@ impl Machine {
         Self::with("").await
     }
 
-    /// With these lines in `[server]`.
+    /// Adds these lines to `[server]`.
     async fn with(server: &str) -> Self {
         let provider = Server::start(|request| {
             Act::Say(match request.split(' ').nth(1).unwrap() {
@@ -67,14 +67,14 @@ impl Machine {
         command
     }
 
-    /// A server as hosts start it: the leader of a process group, its environment full of secrets.
+    /// Starts a server as hosts do: the leader of a process group, with secrets in its environment.
     fn server(&self, user: &str) -> Session {
         let mut command = self.command(&["serve", "--stdio", "--user", user]);
         command.process_group(0).env("HOST_SECRET", "of-the-host");
         Session::start(&mut command)
     }
 
-    /// The process that owns the data folder, as it says in the folder's lock.
+    /// The process that owns the data folder, according to the folder's lock.
     fn owner(&self) -> String {
         let note = fs::read_to_string(self.data().join("store.lock")).unwrap_or_default();
         note.split(',').next().unwrap_or_default().to_owned()
@@ -88,7 +88,7 @@ impl Machine {
         }
     }
 
-    /// The processes that have something of the data folder open.
+    /// The processes that have a file of the data folder open.
     fn processes(&self) -> Vec<u32> {
         let data = self.data();
         let is_of_data = |pid: &u32| {
@@ -101,8 +101,8 @@ impl Machine {
             .collect()
     }
 
-    /// Waits until no process has anything of the data folder open: one that has let go of its locks is
-    /// about to end.
+    /// Waits until no process has a file of the data folder open: a process that has released its
+    /// locks is about to end.
     fn until_left_alone(&self) {
         let begin = Instant::now();
         while !self.processes().is_empty() {
@@ -140,7 +140,7 @@ async fn depart(browser: &Browser, link: &str) -> Page {
     departure
 }
 
-/// Comes back from the provider; the redirect to the page that says how it ended.
+/// Comes back from the provider; returns the redirect to the page that says how the link ended.
 async fn arrive(browser: &Browser, departure: &Page) -> Page {
     let (redirect, state) = (departure.parameter("redirect_uri"), departure.parameter("state"));
     let arrival = browser.get(&format!("{redirect}?state={state}&code=c0de")).await;
@@ -148,13 +148,13 @@ async fn arrive(browser: &Browser, departure: &Page) -> Page {
     arrival
 }
 
-/// The same, followed.
+/// Like [`arrive`], and follows the redirect.
 async fn come_back(browser: &Browser, departure: &Page) -> Page {
     browser.get(arrive(browser, departure).await.location()).await
 }
 
-/// Connects to the listener again and again, as browsers may come at any moment, and do not try again
-/// when they are refused.
+/// Connects to the listener repeatedly: browsers may come at any moment, and do not retry when they
+/// are refused.
 struct Visitors {
     stop: Arc<AtomicBool>,
     thread: std::thread::JoinHandle<u32>,
@@ -217,7 +217,7 @@ async fn a_consent_is_completed_however_the_server_was_ended() {
     }
 }
 
-/// Another process has to notice, open the store and listen: until then, connections wait.
+/// Another process has to notice, open the store and listen; connections wait until then.
 #[tokio::test(flavor = "multi_thread")]
 async fn no_browser_is_refused_while_the_folder_changes_its_owner() {
     for end in End::ALL {
@@ -242,7 +242,7 @@ async fn a_person_who_is_at_the_provider_when_the_host_closes_comes_back() {
         end_by(end, session);
         let page = come_back(&browser, &departure).await;
         assert!(page.text.contains("is connected"), "{end:?}: {}", page.text);
-        // What would lead to a process that is gone is not offered.
+        // The page offers no action that would need a process that is gone.
         assert!(!page.text.contains("value=\"disconnect\""), "{end:?}: {}", page.text);
         assert!(page.text.contains("countersign auth revoke acme"), "{end:?}: {}", page.text);
         until_gone(&machine.data());
@@ -316,7 +316,7 @@ async fn a_keeper_holds_nothing_of_its_host() {
         let file = fs::read_link(format!("/proc/{kept}/fd/{stream}")).unwrap();
         assert_eq!(file, Path::new("/dev/null"), "{stream}");
     }
-    // The key came along all the same.
+    // The keeper received the key all the same.
     end_by(End::Kill, session);
     let browser = Browser::new();
     let page = come_back(&browser, &depart(&browser, &link).await).await;
@@ -335,7 +335,7 @@ async fn a_keeper_leaves_the_folder_to_a_server_and_takes_it_back() {
         end_by(End::Kill, session);
         machine.until_owned_by(kept);
         assert_eq!(Browser::new().get(&link).await.status, StatusCode::OK);
-        // A command that only looks does not take the listener away.
+        // A read-only command does not take over the listener.
         let (code, said, _) = run(&mut machine.command(&["auth", "status", "--json"]));
         let said: serde_json::Value = serde_json::from_str(&said).unwrap();
         // 4: nothing is connected yet.
@@ -346,7 +346,7 @@ async fn a_keeper_leaves_the_folder_to_a_server_and_takes_it_back() {
         assert_eq!(run(&mut machine.command(&["store", "verify"])).0, 0);
         assert_eq!(machine.owner(), format!("process {kept}"));
 
-        // Once it has stayed for a while, and no browser is there.
+        // It hands over once it has stayed for a while and no browser is connected.
         let visitors = Visitors::of(&link);
         session = machine.server("ana");
         assert_eq!(self::link(&mut session), link);
@@ -355,7 +355,7 @@ async fn a_keeper_leaves_the_folder_to_a_server_and_takes_it_back() {
         assert_eq!(Browser::new().get(&link).await.status, StatusCode::OK);
         assert_eq!(keeper(&machine.data()), Some(kept), "it stays for the next end");
     }
-    // The page of a server that stays offers what it can do.
+    // The page of a server that stays offers what that server can do.
     let browser = Browser::new();
     let page = come_back(&browser, &depart(&browser, &link).await).await;
     assert!(page.text.contains("value=\"disconnect\">Disconnect<"), "{}", page.text);
@@ -363,7 +363,7 @@ async fn a_keeper_leaves_the_folder_to_a_server_and_takes_it_back() {
     assert!(!machine.processes().iter().any(|pid| *pid != session.pid() && *pid != kept));
 }
 
-/// A hand-over keeps browsers waiting for a moment, so it waits for a person at the provider.
+/// A hand-over keeps browsers waiting for a moment, so it waits while a user is at the provider.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_keeper_that_awaits_a_person_hands_nothing_over() {
     let machine = Machine::new().await;
@@ -374,7 +374,7 @@ async fn a_keeper_that_awaits_a_person_hands_nothing_over() {
     let browser = Browser::new();
     let departure = depart(&browser, &link).await;
     let session = machine.server("ana");
-    // Longer than it would take otherwise.
+    // Longer than a hand-over takes otherwise.
     tokio::time::sleep(Duration::from_secs(9)).await;
     let owner = fs::read_to_string(machine.data().join("store.lock")).unwrap();
     assert!(owner.starts_with(&format!("process {kept},")), "{owner}");
@@ -402,8 +402,8 @@ async fn without_a_keeper_the_link_says_that_it_ends_with_the_server() {
     end_by(End::Eof, session);
 }
 
-/// In a container, the published port leads to another address than 127.0.0.1. The keeper listens there
-/// too.
+/// In a container, the published port leads to an address other than 127.0.0.1. The keeper listens
+/// there, too.
 #[tokio::test(flavor = "multi_thread")]
 async fn links_are_listened_for_at_another_address() {
     let machine = Machine::with("listen_address = \"0.0.0.0\"").await;
@@ -415,7 +415,7 @@ async fn links_are_listened_for_at_another_address() {
         if is_ended {
             end_by(End::Kill, std::mem::replace(&mut session, machine.server("ben")));
         }
-        // As a port that is published on 127.0.0.1 of the host, which browsers name.
+        // Like a port that is published on the host's 127.0.0.1, which browsers name.
         let browser =
             Browser::behind(&format!("http://127.0.0.1:{port}"), &format!("http://{elsewhere}"));
         assert_eq!(browser.get(&link).await.status, StatusCode::OK);
@@ -432,7 +432,8 @@ async fn a_keeper_ends_with_its_data_folder() {
     let kept = keeper(&machine.data()).unwrap();
     end_by(End::Kill, session);
     machine.until_owned_by(kept);
-    // It says so before it opens the store, which makes the folder where there is none.
+    // The keeper notes its ownership before it opens the store, which creates a missing folder.
+    // Wait for a page first.
     assert_eq!(Browser::new().get(&link).await.status, StatusCode::OK);
     fs::rename(machine.data(), machine.folder.path().join("away")).unwrap();
     let begin = Instant::now();

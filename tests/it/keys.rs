@@ -1,4 +1,4 @@
-//! The keys and the store as a whole, as an operator handles them: the real binary on a real folder.
+//! The keys and the store as an operator handles them: the real binary on a real folder.
 
 use std::io::{BufRead as _, BufReader};
 use std::path::{Path, PathBuf};
@@ -35,7 +35,7 @@ impl Home {
         Self { folder, key: None }
     }
 
-    /// With a store in which a link is open: an authorization and what leads to it.
+    /// A home whose store holds an open link: an authorization, and the link that leads to it.
     fn with_a_link() -> Self {
         let home = Self::new();
         home.open_a_link();
@@ -118,7 +118,7 @@ fn a_generated_key_is_all_that_is_printed_and_works() {
     let (code, _, stderr) = home.run(&["key", "rotate", "--master"]);
     assert_eq!(code, 1);
     assert!(stderr.contains("`new,old`"), "{stderr}");
-    // Commands that look leave the wrapping as it is: a server may still run with the old key.
+    // Read-only commands leave the wrapping as it is: a server may still run with the old key.
     home.key = Some(format!("{},{}", keys[1], keys[0]));
     for look in [
         &["key", "status"][..],
@@ -129,14 +129,14 @@ fn a_generated_key_is_all_that_is_printed_and_works() {
         &["auth", "users"],
         &["tools", "list"],
     ] {
-        // 4: a consent is wanted.
+        // 4: a consent is needed.
         let expected = if look == ["auth", "status"] { 4 } else { 0 };
         assert_eq!(home.run(look).0, expected, "{look:?}");
         home.key = Some(keys[0].clone());
         assert_eq!(home.run(&["store", "verify"]).0, 0, "{look:?} has wrapped the ring anew");
         home.key = Some(format!("{},{}", keys[1], keys[0]));
     }
-    // One that works with the store wraps it anew.
+    // A command that works with the store wraps the ring anew.
     home.open_a_link();
     home.key = Some(keys[1].clone());
     assert!(home.done(&["store", "verify"]).contains("✓ requests for consent: 1 good"));
@@ -302,7 +302,7 @@ fn a_command_that_can_mean_nobody_fails_and_says_who_there_is() {
         assert!(stderr.contains("countersign auth users"), "{stderr}");
         assert_eq!(stderr.contains("is not kept"), arguments.contains(&"--all"), "{stderr}");
     }
-    // A consent under way leaves no record to find its user by.
+    // A consent in progress leaves no record by which to find its user.
     let kinds = home.json(&["store", "verify", "--json"])["kinds"].clone();
     let cutoffs = kinds.as_array().unwrap().iter().find(|kind| kind["kind"] == "cutoff").unwrap();
     assert!(cutoffs["good"].as_u64() > Some(0), "{cutoffs}");
@@ -310,7 +310,7 @@ fn a_command_that_can_mean_nobody_fails_and_says_who_there_is() {
     assert_eq!((code, stdout.as_str()), (0, "Acme was not connected.\n"));
 }
 
-/// Records of an earlier version hold their user as a keyed hash only: of ben of my-app, and of dora.
+/// Records of an earlier version hold their user only as a keyed hash: ben of my-app, and dora.
 const UNNAMED: &str = include_str!("fixtures/unnamed_users.jsonl");
 
 #[test]

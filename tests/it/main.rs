@@ -1,4 +1,4 @@
-//! What needs only Rust: the real binary, and the rules of the sources.
+//! Tests that need only Rust: the real binary, and the rules of the sources.
 
 #![allow(
     clippy::unwrap_used,

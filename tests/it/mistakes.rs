@@ -1,5 +1,5 @@
-//! What comes of the mistakes that models make in the arguments of a call: what can only be meant one
-//! way is sent as it is meant, anything else is refused with a message, and nothing wrong is sent.
+//! Mistakes that models make in the arguments of a call: arguments that can have only one meaning
+//! are sent as meant, all others are refused with a message, and no wrong argument is sent.
 
 use serde_json::{Value, json};
 
@@ -48,11 +48,11 @@ fn tools(origin: &str) -> String {
     )
 }
 
-/// A kind of mistake: the tool, and pairs of what the model sends as `arguments` and what the API
-/// gets; a text instead is a part of the refusal.
+/// A kind of mistake, the tool, and pairs of the `arguments` that the model sends and the body that
+/// the API gets. A text instead of the body is a part of the refusal.
 type Kind = (&'static str, &'static str, Vec<(Value, Value)>);
 
-/// The 25 kinds that are taken right.
+/// The 25 kinds that are understood as meant.
 #[expect(clippy::too_many_lines, reason = "a table")]
 fn taken() -> Vec<Kind> {
     let order = || json!({"sku": "A-1", "quantity": 2});
@@ -271,7 +271,7 @@ fn taken() -> Vec<Kind> {
     ]
 }
 
-/// The two kinds that are refused: they have more than one meaning.
+/// The two kinds that are refused, because they have more than one meaning.
 fn refused() -> Vec<Kind> {
     vec![
         (
@@ -296,7 +296,7 @@ fn refused() -> Vec<Kind> {
     ]
 }
 
-/// Beyond the 27 kinds: what has two meanings, or none, is never sent.
+/// Beyond the 27 kinds: arguments with two meanings, or none, are never sent.
 fn never_sent() -> Vec<Kind> {
     vec![
         (
@@ -374,7 +374,7 @@ async fn of_27_kinds_of_mistakes_25_are_taken_right_and_2_refused() {
     assert_eq!(api.requests().len(), before);
 }
 
-/// Texts stay as they are, also those that mean nothing elsewhere.
+/// Texts stay as they are, including those that stand for no value elsewhere.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_parameter_that_takes_any_text_takes_every_text() {
     let api = Server::saying(ok("{}")).await;
@@ -390,7 +390,7 @@ async fn a_parameter_that_takes_any_text_takes_every_text() {
             assert_eq!(body, arguments);
         }
     }
-    // A list as it is written, too.
+    // A list stays as it is, too.
     for tags in
         [json!([]), json!(["a", "null"]), json!(["none"]), json!(["a, b"]), json!(["a", ""])]
     {
@@ -429,7 +429,7 @@ async fn a_name_with_a_hosts_prefix_leads_to_the_tool() {
         ("countersign:Make", "make"),
         ("list_al", "list_all"),
     ] {
-        // Arguments of whatever form do not hide that there is no such tool.
+        // The form of the arguments does not hide that there is no such tool.
         for arguments in [json!({}), json!([]), json!(5)] {
             let answer =
                 session.ask("tools/call", &json!({ "name": name, "arguments": arguments }));

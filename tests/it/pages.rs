@@ -1,7 +1,7 @@
-//! What holds for every page that a browser of these tests is shown.
+//! Rules for every page that a browser of these tests gets.
 //!
-//! Each is also left in `target/tmp/pages`, under the title that it has, for people to look at and
-//! for other tests to hold against more than can be read off its source.
+//! Each page is also written to `target/tmp/pages`, under its title, for people to look at and for
+//! other tests to check more than can be read off its source.
 
 use std::path::Path;
 
@@ -62,7 +62,7 @@ pub(crate) fn title(html: &str) -> &str {
     html.split("<title>").nth(1).and_then(|rest| rest.split("</title>").next()).unwrap_or_default()
 }
 
-/// Without the styles, which are the same everywhere.
+/// The page without its styles, which are the same everywhere.
 fn body(html: &str) -> &str {
     html.split("</style>").nth(1).unwrap_or(html)
 }
@@ -78,9 +78,9 @@ fn keep(title: &str, html: &str) {
 /// An opening tag.
 struct Tag<'a> {
     name: &'a str,
-    /// All of it.
+    /// The tag without its angle brackets.
     text: &'a str,
-    /// What stands right behind it.
+    /// The text right after the tag.
     said: &'a str,
 }
 

@@ -1,4 +1,4 @@
-//! An API that behaves as badly as it is told to: raw bytes over TCP, no HTTP library in between.
+//! An API that misbehaves as it is told to: raw bytes over TCP, with no HTTP library in between.
 
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -7,7 +7,7 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
 
-/// What the server does with one request.
+/// The server's reaction to one request.
 pub(crate) enum Act {
     /// Writes these bytes and keeps the connection.
     Say(Vec<u8>),
@@ -29,7 +29,7 @@ pub(crate) struct Server {
 }
 
 impl Server {
-    /// `answer` is given each request, head and body, and says what to do.
+    /// Calls `answer` with each request, head and body, and does what it returns.
     pub(crate) async fn start(answer: impl Fn(&str) -> Act + Send + Sync + 'static) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
         let origin = format!("http://{}", listener.local_addr().expect("its address"));
@@ -47,7 +47,7 @@ impl Server {
         Self { origin, requests, connections }
     }
 
-    /// Always the same bytes.
+    /// A server that always answers with the same bytes.
     pub(crate) async fn saying(bytes: impl Into<Vec<u8>>) -> Self {
         let bytes = bytes.into();
         Self::start(move |_| Act::Say(bytes.clone())).await
@@ -57,7 +57,7 @@ impl Server {
         self.requests.lock().expect("not poisoned").clone()
     }
 
-    /// Returns once so many requests have been read.
+    /// Returns once this many requests have been read.
     pub(crate) async fn has_got(&self, count: usize) {
         let got = async {
             while self.requests().len() < count {
@@ -99,7 +99,7 @@ async fn serve(
             }
             Act::Stall(bytes) => {
                 let _ = stream.write_all(&bytes).await;
-                // Until the other side gives up.
+                // Until the client gives up.
                 let _ = stream.read(&mut [0; 64]).await;
                 return;
             }

@@ -1,4 +1,4 @@
-//! The tools.toml that comes with the binary: what one tool answers with, another one takes.
+//! The tools.toml that comes with the binary: one tool's answers fit another tool's arguments.
 
 use std::sync::Arc;
 
@@ -19,7 +19,7 @@ fn tool<'c>(config: &'c Config, name: &str) -> &'c Tool {
     config.tools.iter().find(|tool| tool.name.as_str() == name).unwrap_or_else(|| panic!("{name}"))
 }
 
-/// What a tool makes of an answer of its API.
+/// Applies a tool's `select` to an answer of its API.
 async fn selected(config: &Config, name: &str, answer: Value) -> Value {
     let Action::Http(action) = &tool(config, name).action;
     let filter = action.select.as_ref().unwrap_or_else(|| panic!("{name} has no select"));
@@ -30,7 +30,7 @@ async fn selected(config: &Config, name: &str, answer: Value) -> Value {
     outputs.remove(0)
 }
 
-/// Whether a tool takes these keys of an item, under their own names, and needs no other.
+/// Asserts that a tool accepts these keys of an item, under their own names, and needs no other.
 fn takes(config: &Config, name: &str, item: &Value, keys: &[&str]) {
     let arguments = keys.iter().map(|key| ((*key).to_owned(), item[*key].clone())).collect();
     let accepted = registry::accept(tool(config, name), Some(arguments));

@@ -1,4 +1,4 @@
-//! The real binary on the other end of a pipe: what a client that makes mistakes is answered.
+//! The real binary at the other end of a pipe, and its answers to a client that makes mistakes.
 
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
@@ -15,7 +15,7 @@ pub(crate) struct Session {
 }
 
 impl Session {
-    /// Over this `tools.toml`, after `initialize`.
+    /// Serves this `tools.toml` and completes the handshake.
     pub(crate) fn over(folder: &tempfile::TempDir, tools: &str) -> Self {
         std::fs::write(folder.path().join("tools.toml"), tools).unwrap();
         let mut command = countersign();
@@ -23,7 +23,7 @@ impl Session {
         Self::start(command.args(["serve", "--stdio"]))
     }
 
-    /// Starts this server and says hello.
+    /// Starts this server and completes the handshake.
     pub(crate) fn start(command: &mut Command) -> Self {
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null());
         let mut child = command.spawn().unwrap();
@@ -45,7 +45,7 @@ impl Session {
         input.write_all(b"\n").unwrap();
     }
 
-    /// The next line, which parses.
+    /// Reads the next line, which must be JSON-RPC.
     pub(crate) fn hear(&mut self) -> Value {
         let mut line = String::new();
         self.output.read_line(&mut line).unwrap();
@@ -60,7 +60,7 @@ impl Session {
         self.hear()
     }
 
-    /// The text of a call's result, which is an error.
+    /// Returns the text of a call's result, which must be an error.
     pub(crate) fn failure(&mut self, tool: &str, arguments: &Value) -> String {
         let answer = self.ask("tools/call", &json!({ "name": tool, "arguments": arguments }));
         assert_eq!(answer["result"]["isError"], true, "{answer}");
@@ -106,7 +106,7 @@ fn every_bad_line_is_answered_and_the_session_goes_on() {
         assert_eq!(code(&answer), expected);
         assert!(session.ask("ping", &json!({}))["result"].is_object());
     }
-    // Wrong, but not to be answered: what is heard next belongs to the ping.
+    // Wrong, but never answered: the next message belongs to the ping.
     session.say(br#"{"jsonrpc":"2.0","method":"notifications/progress","params":3}"#);
     session.say(br#"{"jsonrpc":"2.0","id":99,"error":"x"}"#);
     assert!(session.ask("ping", &json!({}))["result"].is_object());
@@ -131,7 +131,7 @@ fn a_method_that_is_not_there_is_named() {
     let answer = session.ask("tools/\u{1b}[2Jcal", &json!({}));
     assert_eq!(code(&answer), (-32601, 7.into()));
     assert_eq!(answer["error"]["message"], "this server has no method `tools/[2Jcal`");
-    // Undeclared, so not answered with an empty list.
+    // They are undeclared, so the answer is an error and no empty list.
     for method in ["resources/list", "resources/templates/list", "prompts/list"] {
         let answer = session.ask(method, &json!({}));
         assert_eq!(code(&answer), (-32601, 7.into()));

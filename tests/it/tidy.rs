@@ -1,4 +1,5 @@
-//! The architecture's own rules: which layer may import which, who owns what, how long a file is.
+//! Architecture rules: which layer may import which, which file owns a name, how long a file may
+//! be.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -14,15 +15,15 @@ const LAYERS: &[&[&str]] = &[
     &["cli"],
 ];
 
-/// Imports sideways that are allowed, with the reason beside them.
+/// Sideways imports that are allowed, each with its reason.
 const SIDEWAYS: &[(&str, &str)] = &[
     // `check` compiles jq filters with the compiler that will run them.
     ("config", "upstream"),
-    // Who calls is known by tokens of an authorization server, which `oauth` knows how to ask.
+    // Callers are known by tokens of an authorization server, which `oauth` can ask.
     ("identity", "oauth"),
 ];
 
-/// Who alone may mention what.
+/// Names, and the only files that may mention them.
 const OWNERS: &[(&str, &[&str])] = &[
     ("rmcp::", &["mcp/"]),
     // MCP over HTTP has routes too, and the root puts both tables on one port.
@@ -51,8 +52,8 @@ const OWNERS: &[(&str, &[&str])] = &[
     ("env::var", &["config/environment.rs"]),
     ("anyhow::", &["cli/"]),
     ("askama::", &["web/"]),
-    // A code is for the terminal of the person who asked for it: an agent that could get one would
-    // have it typed by somebody else (RFC 8628 §5.4).
+    // A device code is for the terminal of the user who asked for it: an agent that could get one
+    // would have another person type it (RFC 8628 §5.4).
     ("begin_device_login", &["broker/device.rs", "cli/"]),
     ("device_authorization(", &["broker/device.rs", "oauth/"]),
 ];
@@ -63,7 +64,7 @@ fn imports_point_down() {
     for (path, text) in sources() {
         let Some(own) = module(&path) else { continue };
         for line in text.lines().filter(|line| !is_comment(line)) {
-            // The names in it would escape the search below.
+            // Imports in braces would escape the search below.
             assert!(
                 !line.contains("crate::{"),
                 "{}: a line for each, please: {line}",
@@ -140,7 +141,7 @@ fn is_comment(line: &str) -> bool {
     line.trim_start().starts_with("//")
 }
 
-/// A line without what stands between quotes.
+/// A line without the texts between quotes.
 fn without_texts(line: &str) -> String {
     line.replace("\\\"", "").split('"').step_by(2).collect::<Vec<_>>().join("\"\"")
 }

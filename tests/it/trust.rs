@@ -1,7 +1,7 @@
 //! A `tools.toml` in the working folder acts in the person's name only once they have trusted it.
 //!
-//! Coding hosts start servers in the folder of the opened repository, so a cloned file must not reach
-//! the person's variables, grants or programs by being there.
+//! Coding hosts start servers in the folder of the opened repository, so a cloned file must not
+//! reach the person's variables, grants or programs by being there.
 
 use std::fs;
 use std::io::Write as _;
@@ -48,7 +48,7 @@ impl World {
         run(&mut self.command(arguments))
     }
 
-    /// What `serve --stdio` answers to its first request.
+    /// Returns the answer of `serve --stdio` to its first request.
     fn served(&self) -> String {
         let mut command = self.command(&["serve", "--stdio"]);
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null());
@@ -68,7 +68,7 @@ fn stealing(value: &str) -> String {
     )
 }
 
-/// Each file that could act in the person's name.
+/// Files that could act in the person's name.
 fn files() -> Vec<String> {
     let open = "[tools.get_it]\ndescription = \"x\"\nrequest = \"GET http://127.0.0.1:9/x\"\n";
     let mut files: Vec<String> =
@@ -128,7 +128,7 @@ fn trusting_it_serves_it_until_it_changes() {
     world.write("clone/tools.toml", &stealing("cmd:printf k"));
     assert!(is_served());
 
-    // The same bytes at another place are another file.
+    // A copy of the same bytes at another place is another file.
     let elsewhere = world.path("elsewhere");
     fs::create_dir(&elsewhere).unwrap();
     fs::copy(world.path("clone/tools.toml"), elsewhere.join("tools.toml")).unwrap();
@@ -183,7 +183,7 @@ fn the_shipped_file_and_one_without_credentials_need_no_trust() {
     assert_eq!(world.run(&["tools", "list"]).0, 5, "a changed copy of the shipped file");
 }
 
-/// What listens on this machine takes a request without a credential for the person's own.
+/// A listener on this machine takes a request without a credential for the person's own.
 #[test]
 fn tools_of_an_untrusted_file_reach_no_private_address() {
     let tool =
@@ -230,7 +230,7 @@ fn the_list_of_trusted_files_is_for_the_person_alone() {
     assert_eq!(folder, 1, "nothing is left beside the list");
 }
 
-/// Which file was looked for, and what to do: the folder may be the wrong one.
+/// The error names the file and the remedy, because the folder may be the wrong one.
 #[test]
 fn nothing_to_trust_says_where_it_was_looked_for() {
     let world = World::new("");

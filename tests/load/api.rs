@@ -1,4 +1,5 @@
-//! The API behind the tools: HTTP/1.1 by hand, each answer made beforehand but for the name of whose token came.
+//! The API behind the tools: HTTP/1.1 by hand, with prepared answers except for the name of the
+//! token's user.
 
 use std::borrow::Cow;
 use std::net::SocketAddr;
@@ -19,7 +20,7 @@ pub fn token(user: &str) -> String {
     format!("{TOKEN}{user}")
 }
 
-/// What stands in every answer to a user's token, and in nobody else's.
+/// Text in every answer to this user's token, and in no other answer.
 pub fn mark(user: &str) -> String {
     format!("notes of {user}.")
 }
@@ -27,13 +28,14 @@ pub fn mark(user: &str) -> String {
 /// Ten notes, 600 bytes.
 const NOTES: &str = r#"{"id":1,"title":"note 1","text":"some words about it"},{"id":2,"title":"note 2","text":"some words about it"},{"id":3,"title":"note 3","text":"some words about it"},{"id":4,"title":"note 4","text":"some words about it"},{"id":5,"title":"note 5","text":"some words about it"},{"id":6,"title":"note 6","text":"some words about it"},{"id":7,"title":"note 7","text":"some words about it"},{"id":8,"title":"note 8","text":"some words about it"},{"id":9,"title":"note 9","text":"some words about it"},{"id":10,"title":"note 10","text":"some words about it"}"#;
 const OPEN: &str = r#"{"open":"to everybody"}"#;
-/// So often they stand in `/archive`: 56 KB, more than a tool may answer.
+/// Copies of `NOTES` in `/archive`: 56 KB, more than a tool may answer.
 const ARCHIVED: usize = 100;
 
-/// Bytes of a hostile answer, just below the most that is read.
+/// Bytes of a hostile answer, just below the read limit.
 const HOSTILE: usize = 9 * 1024 * 1024;
 
-/// Answers that cost as much memory and time as they can, and what a model is told of each.
+/// Answers that cost as much memory and time as possible, and a part of what a model is told about
+/// each.
 pub const HOSTILE_KINDS: [(&str, &str); 6] = [
     ("ones", "values"),
     ("empties", "values"),
@@ -63,8 +65,8 @@ pub struct Api(SocketAddr);
 impl Api {
     /// Serves until the program ends, on a thread and a runtime of its own.
     ///
-    /// `GET /notes` and `GET /archive` want the token of a user; `GET /open`, `GET /hostile/…` and `GET /once` want
-    /// none. After the last the connection is closed.
+    /// `GET /notes` and `GET /archive` require a user's token; `GET /open`, `GET /hostile/…` and
+    /// `GET /once` do not. After `/once` the connection is closed.
     pub fn start() -> Self {
         let (to, from) = channel();
         std::thread::spawn(move || {
@@ -88,7 +90,7 @@ impl Api {
     }
 }
 
-/// The hostile answers, made when they are first asked for.
+/// Hostile answers, each built at its first request.
 #[derive(Default)]
 struct Hostile([OnceLock<String>; HOSTILE_KINDS.len()]);
 
@@ -104,7 +106,7 @@ impl Hostile {
     }
 }
 
-/// Until the client hangs up.
+/// Serves until the client hangs up.
 async fn serve(stream: TcpStream, archive: &str, hostile: &Hostile) {
     let mut connection = Connection::new(stream);
     while let Ok(head) = connection.head().await {
@@ -138,7 +140,7 @@ fn answer(head: &[u8], archive: &str) -> String {
     }
 }
 
-/// Whose token it is.
+/// Returns the user of the request's token.
 fn user(head: &[u8]) -> Option<&str> {
     let at = memmem::find(head, b"authorization: Bearer ")?;
     let token = head.get(at + "authorization: Bearer ".len()..)?;

@@ -1,4 +1,4 @@
-//! Samples, and what is read from them.
+//! Samples, and the figures computed from them.
 
 use std::time::Duration;
 
@@ -6,7 +6,7 @@ use std::time::Duration;
 pub struct Figures(Vec<f64>);
 
 impl Figures {
-    /// A time, kept in seconds.
+    /// Adds a time, stored in seconds.
     pub fn add(&mut self, time: Duration) {
         self.0.push(time.as_secs_f64());
     }
@@ -27,7 +27,7 @@ impl Figures {
         self.0.iter().copied().fold(f64::INFINITY, f64::min)
     }
 
-    /// The value that so many percent do not exceed.
+    /// Returns the value that `percent` percent of the samples do not exceed.
     pub fn at(&self, percent: usize) -> f64 {
         let mut sorted = self.0.clone();
         sorted.sort_by(f64::total_cmp);

@@ -1,4 +1,4 @@
-//! Consents that were given beforehand, put where the server will find them.
+//! Grants that are in the store before the server starts.
 
 use std::path::PathBuf;
 
@@ -29,7 +29,7 @@ token_url     = "http://{api}/token"
     )
 }
 
-/// Keeps a grant of each caller in the data folder, then leaves it to others.
+/// Stores a grant of each caller in the data folder, then closes the store.
 pub async fn keep(
     data: PathBuf,
     runtime: PathBuf,

@@ -1,7 +1,7 @@
-//! What the benchmark and the tests under load share: an API that costs next to nothing, and clients that do too.
+//! Shared by the benchmark and the load tests: an API and clients that cost next to nothing.
 //!
-//! Both stand on the same processors as the server that is looked at, so neither parses more than it must: requests
-//! are bytes made beforehand, answers are searched for what must stand in them.
+//! Both run on the processors of the measured server, so neither parses more than it must: requests
+//! are prepared bytes, and answers are searched for the parts that they must contain.
 
 pub mod api;
 pub mod figures;

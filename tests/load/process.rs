@@ -1,4 +1,4 @@
-//! A server over HTTP, and what it takes of the machine.
+//! A server over HTTP, and its use of the machine.
 
 use std::fs;
 use std::io::{BufRead as _, BufReader, Read as _};
@@ -9,13 +9,13 @@ use std::time::Duration;
 
 use rustix::process::{Pid, Signal, kill_process};
 
-/// How long a server may take to end that was asked to.
+/// How long a server may take to end after it was asked to.
 const LAST_WORDS: Duration = Duration::from_secs(30);
 
 pub struct Process {
     child: Child,
     pub address: SocketAddr,
-    /// What it said from its start line on, once it has ended.
+    /// Its log from the start line on, once it has ended.
     said: Receiver<String>,
 }
 
@@ -34,17 +34,17 @@ impl Process {
         Self { child, address, said }
     }
 
-    /// A line of `/proc/…/status`, in KiB.
+    /// Returns a value of `/proc/…/status`, in KiB.
     pub fn memory(&self, name: &str) -> f64 {
         let status = fs::read_to_string(self.file("status")).unwrap();
         let line = status.lines().find(|line| line.starts_with(name)).unwrap();
         line.split_whitespace().nth(1).unwrap().parse().unwrap()
     }
 
-    /// Processor time of all threads so far, in user and in system mode, to a hundredth of a second.
+    /// Processor time of all threads so far, in user and system mode, to a hundredth of a second.
     pub fn processor(&self) -> Duration {
         let stat = fs::read_to_string(self.file("stat")).unwrap();
-        // The name in parentheses may have anything in it.
+        // The name in parentheses may contain any character.
         let (_, fields) = stat.rsplit_once(") ").unwrap();
         let ticks = fields.split(' ').skip(11).take(2).map(|ticks| ticks.parse::<u64>().unwrap());
         Duration::from_millis(ticks.sum::<u64>() * 10)
@@ -58,7 +58,7 @@ impl Process {
         format!("/proc/{}/{name}", self.child.id())
     }
 
-    /// Asks it to end. How it ended, and what it said after it began to listen.
+    /// Asks the process to end; returns how it ended, and its log since it began to listen.
     pub fn end(mut self) -> (ExitStatus, String) {
         let pid = self.child.id().try_into().ok().and_then(Pid::from_raw).expect("a process");
         kill_process(pid, Signal::TERM).expect("it runs until it is asked to end");
@@ -67,7 +67,7 @@ impl Process {
     }
 }
 
-/// The address of the start line, e.g. "listening on http://127.0.0.1:40001/mcp".
+/// Returns the address of the start line, e.g. "listening on http://127.0.0.1:40001/mcp".
 fn address(log: &mut BufReader<ChildStderr>) -> SocketAddr {
     let (mut before, mut line) = (String::new(), String::new());
     while log.read_line(&mut line).is_ok_and(|read| read > 0) {

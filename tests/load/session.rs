@@ -1,4 +1,4 @@
-//! An MCP client over HTTP, in the three ways in which one may come.
+//! An MCP client over HTTP, in each of the three ways to connect.
 
 use std::io;
 use std::net::SocketAddr;
@@ -9,40 +9,40 @@ use super::wire::{Connection, data, header};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Way {
-    /// `/mcp` as of 2026-07-28: every request stands for itself.
+    /// `/mcp` as of 2026-07-28: every request is self-contained.
     Stateless,
     /// `/mcp` up to 2025-11-25: a session, opened by `initialize`.
     Session,
-    /// `/sse` and `/messages`: what is asked here is answered there.
+    /// `/sse` and `/messages`: requests to the latter are answered on the former.
     Sse,
 }
 
-/// A client's side of a session. Requests go over whatever connection is at hand.
+/// A client's side of a session. Requests may use any connection.
 pub struct Session {
     pub way: Way,
-    /// `/mcp`, or where `/sse` has told to send messages to.
+    /// `/mcp`, or the address for messages that `/sse` has named.
     path: String,
-    /// Header lines that every request has.
+    /// Header lines of every request.
     headers: String,
-    /// Where the server speaks by itself: `GET /sse`, or `GET /mcp` once [`Self::listen`] has asked for it.
+    /// The stream for the server's messages: `GET /sse`, or `GET /mcp` after [`Self::listen`].
     stream: Option<Connection>,
     last_id: u32,
 }
 
-/// A request that can be sent again and again, each time under another id.
+/// A request that can be sent repeatedly, each time under another id.
 pub struct Request {
     bytes: Vec<u8>,
-    /// Where the digits of the id stand.
+    /// Offset of the id's digits.
     id: usize,
 }
 
-/// What must and what must not stand in an answer.
+/// Conditions for an answer.
 pub struct Expected {
     mark: memmem::Finder<'static>,
     is_error: bool,
 }
 
-/// So many digits have all ids.
+/// Number of digits of every id.
 const DIGITS: usize = 8;
 const FIRST_ID: u32 = 10_000_000;
 
@@ -59,7 +59,8 @@ impl Way {
 }
 
 impl Session {
-    /// Shakes hands where the way has it. `who` are header lines that tell who asks, each with its end.
+    /// Performs the handshake, if the way has one. `who`: header lines that identify the caller,
+    /// each with its line end.
     pub async fn open(
         way: Way,
         at: SocketAddr,
@@ -121,7 +122,7 @@ impl Session {
         if reply.status == 202 { Ok(()) } else { Err(refused(reply.status, reply.body)) }
     }
 
-    /// Opens the stream of a session of `/mcp`, as clients do that want to be told things.
+    /// Opens the stream of a `/mcp` session, as clients do that expect messages from the server.
     pub async fn listen(&mut self, at: SocketAddr) -> io::Result<()> {
         let mut stream = Connection::open(at).await?;
         let get = format!("GET /mcp HTTP/1.1\r\n{}\r\n", self.headers);
@@ -132,7 +133,7 @@ impl Session {
         Ok(())
     }
 
-    /// A `tools/call`. `arguments`: what stands between the braces.
+    /// A `tools/call` request. `arguments`: the text between the braces.
     pub fn call(&self, tool: &str, arguments: &str) -> Request {
         let params = format!(r#""name":"{tool}","arguments":{{{arguments}}}"#);
         self.request("tools/call", tool, &params)
@@ -167,7 +168,7 @@ impl Session {
             .into_bytes()
     }
 
-    /// Writes the next id.
+    /// Writes the next id into the request; returns its digits.
     fn sign<'a>(&mut self, request: &'a mut Request) -> &'a [u8] {
         self.last_id += 1;
         let place = &mut request.bytes[request.id..request.id + DIGITS];
@@ -175,7 +176,7 @@ impl Session {
         &request.bytes[request.id..request.id + DIGITS]
     }
 
-    /// Sends a request and waits for its answer, which is one message of JSON-RPC.
+    /// Sends a request and returns its answer, one JSON-RPC message.
     pub async fn ask(
         &mut self,
         request: &mut Request,
@@ -190,7 +191,7 @@ impl Session {
             let stream = self.stream.as_mut().expect("a stream, as long as the session is open");
             loop {
                 let message = stream.event().await?;
-                // Beside answers there are notices.
+                // The stream also carries notices.
                 if has_id(&message, &id) {
                     return Ok(message);
                 }
@@ -203,7 +204,7 @@ impl Session {
         if has_id(message, &id) { Ok(message.to_vec()) } else { Err(unexpected("", message)) }
     }
 
-    /// Says that the session is over, where there is a way to say so.
+    /// Ends the session, if the way has a request for that.
     pub async fn close(self, connection: &mut Connection) -> io::Result<()> {
         if self.way == Way::Session {
             let delete = format!("DELETE /mcp HTTP/1.1\r\n{}\r\n", self.headers);
@@ -217,12 +218,13 @@ impl Session {
 }
 
 impl Expected {
-    /// An answer with this in it that is no error of the tool's.
+    /// Expects an answer that contains `mark` and is no tool error.
     pub fn result(mark: &str) -> Self {
         Self { mark: memmem::Finder::new(mark).into_owned(), is_error: false }
     }
 
-    /// An `isError` with this in it, or a request of the server's: whatever is no result yet.
+    /// Also accepts an `isError` or a request of the server, if it contains `mark`: an answer that
+    /// is no result yet.
     pub fn other(mark: &str) -> Self {
         Self { is_error: true, ..Self::result(mark) }
     }

@@ -9,10 +9,10 @@ use tokio::net::TcpStream;
 
 pub struct Connection {
     pub stream: TcpStream,
-    /// What came and was not taken yet: from `taken` on.
+    /// Received bytes; those before `taken` are consumed.
     buffer: Vec<u8>,
     taken: usize,
-    /// The body that was read last, or as much of a stream as is not taken yet.
+    /// The last body read, or the part of a stream that is not consumed yet.
     body: Vec<u8>,
 }
 
@@ -32,7 +32,7 @@ impl Connection {
         Ok(Self::new(TcpStream::connect(to).await?))
     }
 
-    /// Sends a request and takes its answer in whole.
+    /// Sends a request and reads its whole answer.
     pub async fn exchange(&mut self, request: &[u8]) -> io::Result<Reply<'_>> {
         self.stream.write_all(request).await?;
         let head = self.head().await?;
@@ -50,7 +50,7 @@ impl Connection {
         Ok(Reply { status: status(&head)?, head, body: &self.body })
     }
 
-    /// Sends a request whose answer is a stream, of which [`Self::event`] takes one after the other.
+    /// Sends a request whose answer is a stream; [`Self::event`] returns its events one by one.
     pub async fn begin(&mut self, request: &[u8]) -> io::Result<u16> {
         self.stream.write_all(request).await?;
         let head = self.head().await?;
@@ -58,7 +58,7 @@ impl Connection {
         if is_chunked(&head) { status(&head) } else { Err(odd("no stream")) }
     }
 
-    /// The data of the next event that has any.
+    /// Returns the data of the next event that has any.
     pub async fn event(&mut self) -> io::Result<Vec<u8>> {
         loop {
             while let Some(end) = memmem::find(&self.body, b"\n\n") {
@@ -74,7 +74,7 @@ impl Connection {
         }
     }
 
-    /// A start line and headers, the empty line included.
+    /// Reads a start line and headers, including the empty line.
     pub async fn head(&mut self) -> io::Result<Vec<u8>> {
         loop {
             let rest = &self.buffer[self.taken..];
@@ -87,7 +87,7 @@ impl Connection {
         }
     }
 
-    /// Adds the next chunk to the body (RFC 9112 §7.1). False if it was the last.
+    /// Adds the next chunk to the body (RFC 9112 §7.1). Returns `false` if it was the last.
     async fn chunk(&mut self) -> io::Result<bool> {
         loop {
             let rest = &self.buffer[self.taken..];
@@ -117,7 +117,7 @@ impl Connection {
     }
 }
 
-/// The value of a header, whose name is written in lower case.
+/// Returns the value of a header; `name` is in lower case.
 pub fn header<'a>(head: &'a [u8], name: &str) -> Option<&'a str> {
     let head = std::str::from_utf8(head).ok()?;
     let lines = head.split("\r\n").skip(1).filter_map(|line| line.split_once(':'));
@@ -125,7 +125,7 @@ pub fn header<'a>(head: &'a [u8], name: &str) -> Option<&'a str> {
     found.next().map(|(_, value)| value.trim())
 }
 
-/// The data of an event, or of the last of several: an answer is the last that is said.
+/// Returns the data of the last event that has any: an answer comes last.
 pub fn data(events: &[u8]) -> &[u8] {
     let mut lines = events.rsplit(|byte| *byte == b'\n');
     lines.find_map(|line| line.strip_prefix(b"data:")).unwrap_or_default().trim_ascii()

@@ -1,7 +1,9 @@
-//! Agent frameworks, each through its own agent loop with a played model, over every transport that each has.
+//! Agent frameworks, each through its own agent loop with a played model, over every transport that
+//! it has.
 //!
-//! The model must read the link or the person must be asked to open it, whatever the framework makes of our answer:
-//! with a handler for elicitations, without one, and with a session (and so a process) per call.
+//! The model must read the link, or the user must be asked to open it, however the framework treats
+//! our answer: with a handler for elicitations, without one, and with a session (and so a process)
+//! per call.
 
 use serde_json::{Value, json};
 
@@ -11,9 +13,9 @@ use crate::harness::{BINARY, Home, Program, Served, Transport, Visit, World};
 struct Agent {
     file: &'static str,
     name: &'static str,
-    /// Whether it has a handler for elicitations.
+    /// Whether the framework has a handler for elicitations.
     can_ask: bool,
-    /// Whether it hides what an `isError` says from its model, and so wants `consent = "result"`.
+    /// Whether it hides the text of an `isError` from its model, and so needs `consent = "result"`.
     hides_errors: bool,
 }
 
@@ -89,17 +91,17 @@ impl Agent {
         program
     }
 
-    /// With a handler for elicitations where there is one, and without.
+    /// Runs without a handler for elicitations, and with one if the framework has it.
     fn asks(self) -> impl Iterator<Item = bool> {
         [false, true].into_iter().filter(move |asks| self.can_ask || !asks)
     }
 
-    /// Each turn is a process of its own: the link must outlive the one that made it.
+    /// Each turn is a process of its own: the link must outlive the process that made it.
     fn over_stdio(self) {
         let world = World::start();
         let mut program = self.start();
         for asks in self.asks() {
-            // The first line belongs to [server], which `Home` begins the file with.
+            // The first line belongs to [server], with which `Home` begins the file.
             let setting = if self.hides_errors { "consent = \"result\"\n" } else { "" };
             let home = Home::new(&format!("{setting}{}", world.tools()));
             let server = json!({
@@ -145,7 +147,8 @@ impl Agent {
     }
 }
 
-/// The link that somebody sees: the person who was asked, the model, or who reads the error.
+/// Returns the link that a reader sees: the user who was asked, the model, or the reader of the
+/// error.
 fn link_in(turn: &Value) -> Option<String> {
     let asked = turn["asked"].as_array()?.first().and_then(Value::as_str);
     let shown = [asked, turn["read"].as_str(), turn["error"].as_str()];

@@ -1,5 +1,6 @@
-//! An application's users: the application confirms whose browser it is, and nobody who has seen a link gains by it.
-//! Mallory is a user of the same application, at a browser of her own.
+//! An application's users: the application confirms whose browser it is, and other people who have
+//! seen a link gain nothing by it. Mallory is a user of the same application, with a browser of her
+//! own.
 
 use serde_json::{Value, json};
 
@@ -11,10 +12,10 @@ use crate::harness::{
 const STORE_KEY: &str = "cGVvcGxlIHBlb3BsZSBwZW9wbGUgcGVvcGxlIHBlMDE=";
 const APP_KEY: &str = "application-key-0123456789abcdef";
 const OTHER_KEY: &str = "other-application-key-0123456789";
-/// Of an application that says nothing about browsers.
+/// Key of an application that does not confirm browsers.
 const MUTE_KEY: &str = "mute-application-key-0123456789ab";
 
-/// What a page must not say to anybody but ana.
+/// Texts that a page must show to ana only.
 const ABOUT: [&str; 4] = ["ana", "whoami", "notes:read", "Switch"];
 
 type Caller = Host<Box<dyn Wire>>;
@@ -30,7 +31,8 @@ struct Applied {
 }
 
 impl Applied {
-    /// Whose application confirms a browser `before` it sees anything, or `after` the provider.
+    /// Starts a server whose application confirms a browser `before` it sees anything, or `after`
+    /// the provider.
     fn start(confirm: &str) -> Self {
         let world = World::start();
         let app = Application::start(APP_KEY);
@@ -50,14 +52,14 @@ impl Applied {
         Self { world, app, home, served, browsers, attacker }
     }
 
-    /// Whose application confirms whatever comes.
+    /// Like [`Self::start`], with an application that confirms every browser.
     fn confirming(confirm: &str) -> Self {
         let applied = Self::start(confirm);
         applied.app.confirm_to(&applied.served);
         applied
     }
 
-    /// What an application calls for one of its users.
+    /// A host of the application, for one of its users.
     fn host(&self, key: &str, user: &str, dialect: Dialect) -> Caller {
         let bearer = format!("Bearer {key}");
         let headers = [("authorization", bearer.as_str()), ("countersign-user", user)];
@@ -69,7 +71,7 @@ impl Applied {
         self.browsers.open(who, &format!("{}/login/{who}", self.app.url()));
     }
 
-    /// Somebody who is signed in at the application opens a link, and goes on to the end.
+    /// A user signs in at the application, opens a link, and continues to the end.
     fn visit(&mut self, who: &str, link: &str) -> Page {
         self.log_in(who);
         let page = self.browsers.open(who, link);
@@ -77,7 +79,7 @@ impl Applied {
         self.approve(who)
     }
 
-    /// Goes on from a page of ours to the provider, with an account of one's own there.
+    /// Continues from our page to the provider, with the user's own account there.
     fn approve(&mut self, who: &str) -> Page {
         let page = self.browsers.press(who, "continue");
         self.browsers.allow(who, self.world.issuer(), &format!("{who}_at_notes"), page)
@@ -90,7 +92,7 @@ impl Applied {
         request("POST", &format!("{}/v1/auth/confirm_user", self.served.origin()), &headers, &body)
     }
 
-    /// Has somebody's browser load this address, by a page of another site.
+    /// Makes a user's browser load this address, by a page of another site.
     fn lure(&mut self, who: &str, to: &str) -> Page {
         let lure = self.attacker.lure(to);
         self.browsers.open_until(who, &lure, "http://127.0.0.1")
@@ -126,7 +128,7 @@ fn assert_says_nothing(page: &Page) {
     }
 }
 
-/// The `flow_id` that a browser was sent to the application with last.
+/// Returns the `flow_id` with which a browser was last sent to the application.
 fn flow(page: &Page) -> String {
     let led = page.visited.iter().rev().find_map(|url| url.split_once("flow_id=")).unwrap();
     led.1.split('&').next().unwrap().to_owned()
@@ -145,7 +147,7 @@ fn an_application_s_users_connect_at_the_first_try() {
         ana.completion(prompt.elicitation.as_deref().unwrap());
         assert_account(&mut ana, "ana_at_notes");
         assert_unconnected(&mut ben);
-        // Nor somebody of the same name at another application.
+        // A user of the same name at another application is not connected, either.
         assert_unconnected(&mut applied.host(OTHER_KEY, "ana", Dialect::PLAIN));
 
         let link = asked(&mut ben).url;
@@ -160,7 +162,7 @@ fn an_application_s_users_connect_at_the_first_try() {
     }
 }
 
-/// Mallory has seen ana's link. She opens it, signed in at the application and not, again and again.
+/// Mallory has seen ana's link. She opens it again and again, signed in at the application and not.
 #[test]
 fn who_has_seen_a_link_reads_nothing_and_spoils_nothing() {
     for confirm in ["before", "after"] {
@@ -175,14 +177,14 @@ fn who_has_seen_a_link_reads_nothing_and_spoils_nothing() {
                 let page = applied.browsers.open("mallory", &link);
                 assert_says_nothing(&page);
                 if confirm == "after" {
-                    // She goes on to the provider, and no further.
+                    // She goes to the provider, and no further.
                     let page = applied.browsers.press("mallory", "continue");
                     assert!(page.is_at(applied.world.issuer()), "{page:?}");
                 }
             }
         }
         if confirm == "after" {
-            // She says no there, and then consents with her own account.
+            // She refuses there, and then consents with her own account.
             let page = applied.browsers.press("mallory", "deny");
             assert_says_nothing(&page);
             applied.browsers.open("mallory", &link);
@@ -199,7 +201,8 @@ fn who_has_seen_a_link_reads_nothing_and_spoils_nothing() {
     }
 }
 
-/// Mallory begins with ana's link, and a page of hers has ana's browser load the application's verifier page.
+/// Mallory begins with ana's link, and a page of hers makes ana's browser load the application's
+/// verifier page.
 #[test]
 fn a_browser_that_was_lured_to_the_verifier_confirms_nobody_else_s() {
     let mut applied = Applied::confirming("before");
@@ -209,13 +212,14 @@ fn a_browser_that_was_lured_to_the_verifier_confirms_nobody_else_s() {
     let flow = flow(&applied.browsers.open("mallory", &link));
     let verifier = format!("{}/verify?flow_id={flow}", applied.app.url());
     let page = applied.lure("ana", &verifier);
-    // The application believed it, and what it answered is worth nothing in ana's browser.
+    // The application believed the request, but its answer is worth nothing in ana's browser.
     assert_eq!(applied.app.flows().last().unwrap()["status"], 200);
     assert!(page.status == 403 && applied.is_ours(&page), "{page:?}");
     assert_says_nothing(&page);
 
-    // In mallory's own browser it would be, if ana's had not come with it: she must not come to know it, and does not.
-    // With a flow that ana's browser has been confirmed by she gets no further than before.
+    // `next_uri` would work in mallory's browser if ana's had not loaded it: mallory must not learn
+    // it, and does not. With a flow that was confirmed for ana's browser she gets no further than
+    // before.
     let page = applied.browsers.open("mallory", &link);
     assert_says_nothing(&page);
     let connections = applied.connections();
@@ -228,7 +232,8 @@ fn a_browser_that_was_lured_to_the_verifier_confirms_nobody_else_s() {
     assert_account(&mut ana, "ana_at_notes");
 }
 
-/// Mallory completes a flow of her own, and has ana's browser load what signs a browser in (login CSRF).
+/// Mallory completes a flow of her own, and makes ana's browser load the address that signs a
+/// browser in (login CSRF).
 #[test]
 fn a_browser_that_was_lured_to_next_uri_is_not_signed_in_as_somebody_else() {
     let mut applied = Applied::start("before");
@@ -241,7 +246,7 @@ fn a_browser_that_was_lured_to_next_uri_is_not_signed_in_as_somebody_else() {
     let page = applied.lure("ana", next.as_str().unwrap());
     assert_eq!(page.status, 403, "{page:?}");
     assert!(applied.browsers.open("ana", &applied.connections()).url.contains("/signin"));
-    // With the link itself she gets no further than to the application, which says that she is not mallory.
+    // With the link itself, ana gets only to the application, which says that she is not mallory.
     applied.app.confirm_to(&applied.served);
     let page = applied.lure("ana", &link);
     assert!(page.title.contains("user_mismatch"), "{page:?}");
@@ -249,7 +254,7 @@ fn a_browser_that_was_lured_to_next_uri_is_not_signed_in_as_somebody_else() {
     assert_unconnected(&mut mallory);
 }
 
-/// In Arcade's order mallory can consent with her account first.
+/// In Arcade's order, mallory can consent with her own account first.
 #[test]
 fn what_another_browser_brought_is_dropped_and_revoked() {
     let mut applied = Applied::confirming("after");
@@ -257,7 +262,7 @@ fn what_another_browser_brought_is_dropped_and_revoked() {
     let link = asked(&mut ana).url;
     applied.log_in("ana");
     applied.browsers.open("mallory", &link);
-    // Not signed in at the application: she stays there, with a flow of hers.
+    // Mallory is not signed in at the application, so she stays there, with a flow of hers.
     let page = applied.approve("mallory");
     assert!(page.is_at(applied.app.url()), "{page:?}");
     assert_eq!(applied.world.exchanged(), 1);
@@ -281,7 +286,7 @@ fn what_another_browser_brought_is_dropped_and_revoked() {
     assert_eq!(revoked(&applied.world), 1);
 }
 
-/// The user of the link has an account: the question whether another one is meant is hers alone.
+/// The link's user has an account: only she is asked whether another one is meant.
 #[test]
 fn nobody_else_is_asked_about_an_account_of_hers() {
     let mut applied = Applied::confirming("after");
@@ -289,7 +294,7 @@ fn nobody_else_is_asked_about_an_account_of_hers() {
     let link = asked(&mut ana).url;
     applied.visit("ana", &link);
     assert_account(&mut ana, "ana_at_notes");
-    // She is asked for more, and mallory has seen that link.
+    // Ana is asked for more, and mallory has seen that link.
     let link = ana.call("write_note", &json!({ "title": "a" })).asked().url;
     applied.log_in("mallory");
     assert_says_nothing(&applied.browsers.open("mallory", &link));
@@ -302,7 +307,8 @@ fn nobody_else_is_asked_about_an_account_of_hers() {
     assert_account(&mut ana, "ana_at_notes");
 }
 
-/// In Arcade's order the browser is closed before the application confirms it, or before it comes back from there.
+/// In Arcade's order, the browser is closed before the application confirms it, or before it
+/// returns from there.
 #[test]
 fn a_consent_whose_browser_went_away_is_claimed_without_the_provider() {
     let mut applied = Applied::start("after");
@@ -312,11 +318,11 @@ fn a_consent_whose_browser_went_away_is_claimed_without_the_provider() {
     applied.browsers.open("ana", &link);
     let page = applied.approve("ana");
     assert!(page.is_at(applied.app.url()), "{page:?}");
-    // Confirmed, and the browser never comes.
+    // The flow is confirmed, but the browser never comes.
     assert_eq!(applied.confirm(APP_KEY, &flow(&page), "ana").status, 200);
     assert_unconnected(&mut ana);
     assert_eq!(asked(&mut ana).url, link);
-    // Another browser of hers has nothing to claim, and is asked.
+    // Another browser of ana's has nothing to claim, and is asked.
     let page = applied.browsers.open("ana's other", &link);
     assert!(page.buttons.contains(&Some("continue".into())), "{page:?}");
 
@@ -344,7 +350,7 @@ fn what_confirms_a_browser_is_known_to_it_alone() {
     assert_refused(&applied.confirm(OTHER_KEY, &flow, "ana"), "unknown_flow");
     assert_refused(&applied.confirm("no-key-at-all", &flow, "ana"), "invalid_authorization");
 
-    // It is as good as before. Sent twice it has the same answer.
+    // The flow is as good as before. Sent twice, it gets the same answer.
     let reply = applied.confirm(APP_KEY, &flow, "ana");
     assert_eq!(reply.status, 200, "{reply:?}");
     let next = reply.json()["next_uri"].as_str().unwrap().to_owned();
@@ -357,7 +363,7 @@ fn what_confirms_a_browser_is_known_to_it_alone() {
     assert_account(&mut ana, "ana_at_notes");
 }
 
-/// A wrong answer is no free guess, and the link is as good as before.
+/// A wrong answer is no free guess, and the link still works.
 #[test]
 fn a_flow_of_the_wrong_user_is_over_and_its_link_is_not() {
     let mut applied = Applied::start("before");
@@ -381,7 +387,7 @@ fn without_anybody_to_answer_for_a_browser_there_are_no_links() {
     assert!(text.contains("verifier_url") && !text.contains("http://127"), "{text}");
 }
 
-/// In both colour schemes, 320 px wide and enlarged, by what axe knows of WCAG 2.2.
+/// Checks WCAG 2.2 with axe, in both colour schemes, 320 px wide and enlarged.
 #[test]
 fn the_pages_of_an_application_s_users_can_be_used_by_everybody() {
     let none: [&str; 0] = [];

@@ -1,4 +1,4 @@
-//! What a grant is bound to, and what an argument cannot reach.
+//! Bindings of a grant, and limits to the reach of an argument.
 
 use percent_encoding::percent_decode_str;
 use serde_json::json;
@@ -13,7 +13,7 @@ scopes      = ["notes:read"]
 request     = "GET /me"
 "#;
 
-/// `[providers.github]`, every address replaced.
+/// `[providers.github]` with every address replaced.
 fn github(issuer: &str, api: &str, more: &str) -> String {
     format!(
         r#"
@@ -33,7 +33,7 @@ loopback        = "any-port"
     )
 }
 
-/// A `tools.toml` out of a stranger's repository, started on the same data folder.
+/// A `tools.toml` from another person's repository, started on the same data folder.
 #[test]
 fn a_provider_that_means_something_else_finds_no_grant() {
     let options = json!({"redirect_uris": ["http://127.0.0.1/oauth/callback/github"]});
@@ -101,7 +101,7 @@ fn a_token_goes_to_the_hosts_of_its_provider_only() {
     assert_eq!(elsewhere.api_log(), Vec::<serde_json::Value>::new());
 }
 
-/// Each is one segment of the path or no request at all.
+/// Each must become one segment of the path, or no request at all.
 const NASTY: &[&str] = &[
     "",
     ".",
@@ -176,7 +176,7 @@ fn a_path_argument_changes_neither_host_nor_depth() {
     assert!(sent > 10, "most of these are odd names and no attack, and must arrive: {sent}");
 }
 
-/// What some server or proxy on the way would resolve.
+/// Whether a server or proxy on the way would resolve the segment.
 fn is_dots(segment: &str) -> bool {
     let plain = segment.to_ascii_lowercase().replace("%2e", ".");
     matches!(plain.as_str(), "" | "." | "..")
@@ -221,8 +221,7 @@ params.tag  = "The tag"
     assert!(server.call("tag", &json!({"tag": "fine"})).ran().contains("fine"));
 }
 
-/// A provider without a table of its own keeps nothing from one that has it: `notes` and `notes2`
-/// share everything but the name.
+/// `notes` and `notes2` share everything but the name, and still share no grant.
 #[test]
 fn a_grant_is_not_lent_to_another_provider_of_the_same_app() {
     let world = World::start();

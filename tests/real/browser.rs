@@ -30,7 +30,7 @@ fn a_person_gets_through_in_a_real_browser() {
     assert_eq!(report["problems"], json!([]), "{report}");
 }
 
-/// Tried at the API before it is kept: the first one is wrong.
+/// The API tests a key before it is stored; the first key is wrong.
 #[test]
 fn a_key_is_pasted_in_a_real_browser() {
     let world = World::start();
@@ -71,10 +71,11 @@ request = "GET /echo"
     }
 }
 
-/// Opens `GET /vault`.
+/// The key that opens `GET /vault`.
 const KEY: &str = "shared-token-0123456789";
 
-/// Whose account it is comes from the authorization server's userinfo endpoint (OpenID Connect Core §5.3).
+/// The account's name comes from the authorization server's userinfo endpoint (OpenID Connect Core
+/// §5.3).
 #[test]
 fn another_account_is_confirmed_in_a_real_browser() {
     let world = World::start();
@@ -160,7 +161,7 @@ fn accounts_are_connected_and_ended_in_a_real_browser() {
     host.call("whoami", &json!({})).asked();
 }
 
-/// Where the buttons lie is measured: nothing of that shows in a page's source.
+/// Measures where the buttons are, which a page's source does not show.
 #[test]
 fn the_buttons_are_seen_at_once_and_fill_a_narrow_page() {
     let world = World::start();

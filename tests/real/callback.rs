@@ -1,4 +1,4 @@
-//! The browser's side: who may open a link, who may come back, and how often.
+//! The browser's side: which browser may open a link and come back, and how often.
 
 use std::sync::Barrier;
 
@@ -6,7 +6,7 @@ use serde_json::json;
 
 use crate::harness::{Dialect, Held, Home, Reply, Server, Visit, World, press, provider, request};
 
-/// A person who has consented at the provider and not yet come back.
+/// A user who has consented at the provider and has not come back yet.
 struct Returning<'a> {
     world: &'a World,
     _home: Home,
@@ -32,7 +32,7 @@ impl<'a> Returning<'a> {
         request("GET", url, &[("cookie", &self.held.cookie)], "")
     }
 
-    /// Nothing was exchanged and nobody is connected.
+    /// Asserts that no code was exchanged and no account is connected.
     #[track_caller]
     fn assert_untouched(&mut self, reply: &Reply) {
         assert!((400..500).contains(&reply.status), "{reply:?}");
@@ -53,7 +53,7 @@ impl<'a> Returning<'a> {
         url.into()
     }
 
-    /// The good callback still works: what came before was refused and did no harm.
+    /// Asserts that the good callback still works: earlier requests were refused and did no harm.
     #[track_caller]
     fn assert_still_good(&mut self) {
         let reply = self.come_back(&self.held.callback_url.clone());
@@ -81,7 +81,7 @@ fn looking_at_a_link_changes_nothing() {
             let reply = request(method, &link, headers, "");
             let expected = if method == "HEAD" { 405 } else { 200 };
             assert_eq!(reply.status, expected, "{method}: {reply:?}");
-            // At most the one that every form needs; none of a trip.
+            // At most the cookie that every form needs; none of an authorization attempt.
             let set = reply.headers.iter().filter(|(name, _)| name == "set-cookie");
             let is_of_forms = |cookie: &str| {
                 let name = cookie.split('=').next().and_then(|it| it.strip_prefix("countersign_"));
@@ -176,7 +176,7 @@ fn another_browser_gets_nowhere() {
         let headers: Vec<_> = headers.iter().map(|cookie| ("cookie", cookie.as_str())).collect();
         let reply = request("GET", &person.held.callback_url, &headers, "");
         person.assert_untouched(&reply);
-        // Somebody tried: this trip is over, also for the right browser, and a new one is not.
+        // The attempt is used up, also for the right browser; a new attempt works.
         let reply = person.come_back(&person.held.callback_url);
         person.assert_untouched(&reply);
         Visit::to(&person.link).approves();
@@ -201,7 +201,8 @@ fn the_path_names_the_provider() {
 fn an_answer_from_another_issuer_is_refused() {
     let world = World::start();
     let slash = format!("{}/", world.issuer());
-    // It says that it always sends `iss` (RFC 9207 §2.3), so an answer without it is not its own.
+    // The issuer declares that it always sends `iss` (RFC 9207 §2.3), so an answer without it is
+    // not its own.
     for issuer in [Some("http://127.0.0.1:1"), Some(""), Some(&slash), None] {
         let mut person = Returning::to(&world);
         let url = person.with_query(|name, value| match name {
@@ -265,7 +266,7 @@ fn only_a_get_from_the_right_host_is_a_callback() {
     person.assert_still_good();
 }
 
-/// The link said `127.0.0.1`, so that is where the person is.
+/// The link named `127.0.0.1`, so that is the host of the user's browser.
 #[test]
 fn a_callback_comes_to_the_host_that_the_link_named() {
     let world = World::start();

@@ -1,5 +1,5 @@
-//! A canary in every secret's place, and a search for each of them after all that can happen has
-//! happened at the most talkative log level.
+//! A canary in place of every secret, and a search for each of them after every possible event, at
+//! the most verbose log level.
 
 use std::fmt::Write as _;
 use std::fs;
@@ -17,18 +17,18 @@ const MASTER_KEY: [u8; 32] = *b"canary of the master key \x01\x02\xf3\xe4\xd5\xc
 const CLIENT_SECRET: &str = "canary-client+secret/with:signs%25";
 const API_KEY: &str = "canary-api-key+0123/456789:abc";
 
-/// A person's own. It opens nothing: an echo takes it as it takes any.
+/// A user's own key. It opens nothing: the echo accepts any key.
 const PASTED_KEY: &str = "canary-pasted-key+0123/456789:abc";
 
-/// Everything that is searched, beside what lies on disk.
+/// Everything that is searched, besides the files on disk.
 struct Seen {
     world: World,
     /// The API that takes a key.
     keyed: World,
-    /// The API that takes a key of each person's own.
+    /// The API that takes each user's own key.
     own: World,
     home: Home,
-    /// What came out on stdout, and what tools and commands answered.
+    /// Standard output, and the answers of tools and commands.
     output: String,
     cookies: Vec<String>,
 }
@@ -47,7 +47,7 @@ impl Seen {
             "code": "canary-code-",
         });
         let world = World::with(&json!({"clients": [client], "canary": canaries}), json!({}));
-        // Sends the key back in every way, beside the request itself.
+        // Sends the key back in every encoding, besides the request itself.
         let echoing = |key: &str| {
             let again = [STANDARD.encode(key), hex(key.as_bytes()), key.to_owned()];
             World::with(&json!({}), json!({"echo_extra": {"again": again}}))
@@ -74,7 +74,7 @@ impl Seen {
         held
     }
 
-    /// Takes in all that a server has said.
+    /// Ends a server and records everything that it said.
     fn end(&mut self, server: Server) {
         let (_, heard) = server.close();
         for message in heard {
@@ -95,7 +95,7 @@ impl Seen {
         all.iter().filter_map(Value::as_str).map(Into::into).collect()
     }
 
-    /// All that must not be seen.
+    /// Returns a search for all that must not be seen.
     fn search(&self) -> Search {
         let mut search = Search::default();
         search.add("the master key", &MASTER_KEY);
@@ -118,7 +118,7 @@ impl Seen {
         search
     }
 
-    /// Where which secret stands: in the output, the log, the pages, any file below HOME.
+    /// Returns which secret stands where: in the output, the log, the pages, or a file below HOME.
     fn leaks(&self, search: &Search) -> Vec<String> {
         let mut places = vec![("the output".to_owned(), self.output.clone().into_bytes())];
         for name in ["stderr.log", "pages"] {
@@ -213,7 +213,8 @@ fn connect(seen: &mut Seen, dialect: Dialect, user: &str) -> Server {
     server
 }
 
-/// From another browser, which uses the state up; then from the right one, and once more.
+/// Comes back from another browser, which uses the state up; then to a wrong host, and twice from
+/// the right browser.
 fn come_back(seen: &mut Seen, link: &str) {
     let held = seen.hold(link);
     seen.page("GET", &held.callback_url, &[]);
@@ -228,7 +229,7 @@ fn use_and_refresh(seen: &mut Seen, mut server: Server, dialect: Dialect, user: 
     assert!(echo.contains("[redacted]"), "the API sent the token back: {echo}");
     seen.world.pull("expire-access-tokens", &json!({}));
     server.call("whoami", &json!({})).ran();
-    // A provider that repeats what it was sent.
+    // A provider that repeats what it received.
     let repeated = format!(
         "<p>{CLIENT_SECRET} {} {}</p>",
         seen.issued("refresh_tokens").last().unwrap(),
@@ -246,19 +247,19 @@ fn use_and_refresh(seen: &mut Seen, mut server: Server, dialect: Dialect, user: 
         server.call("whoami", &json!({}));
     }
     seen.world.pull("token-fault", &json!({"times": 0}));
-    // A provider that refuses our client is left alone for a minute by the process that it refused.
+    // The process that was refused leaves the provider alone for a minute, so start another.
     seen.end(server);
     let mut server = Server::start_as(&seen.home, dialect, user);
     server.call("whoami", &json!({})).ran();
     server
 }
 
-/// Consents that come to nothing, and a grant that ends.
+/// Consents that fail, and a grant that ends.
 fn stray(seen: &mut Seen, mut server: Server) -> Server {
     let write = json!({"title": "x"});
     let prompt = server.call("write_note", &write).asked();
     seen.visit(&prompt.url).without("notes:write").go();
-    // Of another account: who says no twice to one is not asked a third time.
+    // For another account, because a user who refuses one twice is not asked a third time.
     let prompt = server.call("write_note", &json!({"title": "x", "account": "other"})).asked();
     seen.visit(&prompt.url).denying().go();
     let prompt = server.call("write_note", &write).asked();
@@ -309,7 +310,7 @@ fn keys(seen: &mut Seen) {
     for tool in ["weather_broken", "weather_lost", "weather_reset", "weather_nowhere"] {
         server.call(tool, &json!({})).failed();
     }
-    // To the same host, with the key.
+    // Redirects to the same host, with the key.
     server.call("weather_redirect", &json!({})).ran();
     let log = seen.keyed.api_log();
     let sent = log.iter().filter(|request| request["query"]["appid"] == API_KEY).count();
@@ -317,7 +318,7 @@ fn keys(seen: &mut Seen) {
     seen.end(server);
 }
 
-/// Pasted where it is refused, where nobody answers, and where it is kept.
+/// Pastes the key where it is refused, where no API answers, and where it is stored.
 fn pasted(seen: &mut Seen) {
     let mut server = Server::start(&seen.home, Dialect::PLAIN);
     for (tool, status) in [("own_refused", 200), ("own_nowhere", 200), ("own", 303)] {
@@ -351,7 +352,7 @@ fn wrong_key(seen: &mut Seen) {
     seen.end(server);
 }
 
-/// The very search that is about to be believed, in the very places: it finds what is put there.
+/// Tests the search itself, in the same places: it finds what is planted there.
 fn plant(seen: &Seen, search: &Search) {
     let planted = seen.home.data().join("planted");
     let refresh_token = seen.issued("refresh_tokens").pop().unwrap();
@@ -372,7 +373,7 @@ fn plant(seen: &Seen, search: &Search) {
     fs::remove_file(&planted).unwrap();
 }
 
-/// The key that makes itself stands in its file and nowhere else.
+/// The automatically generated key stands in its file and nowhere else.
 #[test]
 fn the_automatic_key_stands_in_its_file_only() {
     use std::os::unix::fs::PermissionsExt as _;

@@ -1,5 +1,5 @@
-//! Clients that we did not write walk the whole journey, over every transport, in every revision that each can be made
-//! to offer. What that takes is told at the top of each of their files.
+//! Clients that we did not write go through the whole journey, over every transport, in every
+//! revision that each can be made to offer. The top of each client's file says what that takes.
 
 use std::process::Command;
 
@@ -12,9 +12,9 @@ use crate::harness::{
 struct Client {
     file: &'static str,
     name: &'static str,
-    /// What is asked of it, and the revision that this comes to.
+    /// Pairs of the protocol that is requested and the revision that results.
     offers: &'static [(&'static str, &'static str)],
-    /// Where the same comes to something else over HTTP+SSE.
+    /// Pairs with another result over HTTP+SSE.
     over_sse: &'static [(&'static str, &'static str)],
 }
 
@@ -66,7 +66,7 @@ const TYPESCRIPT_SDK: Client = Client {
     over_sse: &[],
 };
 
-/// Takes the data of each event for a message.
+/// Treats the data of each event as a message.
 const TYPESCRIPT_SDK_1_23: Client = Client {
     file: "clients/ts_sdk_1_23.mjs",
     name: "@modelcontextprotocol/sdk 1.23",
@@ -176,7 +176,7 @@ impl Client {
     }
 }
 
-/// Declares no elicitation, and calls once: the person comes between two of its runs.
+/// The inspector declares no elicitation and calls once per run: the user acts between two runs.
 #[test]
 fn the_inspector_over_http() {
     let world = World::start();
@@ -209,7 +209,7 @@ fn inspect(home: &Home, served: &Served, transport: Transport, era: &str) -> Ans
     Answer::of(&Running::start(command).end().json())
 }
 
-/// As clients call it.
+/// The transport's name in the clients.
 fn name(transport: Transport) -> &'static str {
     match transport {
         Transport::Streamable => "http",

@@ -1,4 +1,4 @@
-//! The command line, where it meets a provider.
+//! The command line with a provider.
 
 use serde_json::json;
 
@@ -13,7 +13,7 @@ fn an_account_is_connected_looked_at_and_disconnected() {
     Visit::to(&link).approves();
     assert_eq!(login.end().code, Some(0));
 
-    // Asked for was what all tools need, so that none of them asks again.
+    // The login asked for what all tools need, so that no tool asks again.
     let mut server = Server::start(&home, Dialect::PLAIN);
     assert!(server.call("whoami", &json!({})).ran().contains("notes:read notes:write"));
     server.close();

@@ -1,6 +1,6 @@
-//! The official conformance suite against the running server, with tools of tests/real/conformance. What cannot pass
-//! stands there too, each line with its reason: a failure that is not expected fails here, and so does an expected one
-//! that passes.
+//! Runs the official conformance suite against the server, with the tools of
+//! tests/real/conformance. The expected failures stand there too, each with its reason: an
+//! unexpected failure fails here, and so does an expected one that passes.
 
 use std::process::Command;
 
@@ -20,7 +20,7 @@ fn the_official_suite_passes() {
         assert_eq!(run.code, Some(0), "{revision}: {}", summary(&run));
         assert!(summary(&run).contains("Baseline check passed"), "{revision}: {}", summary(&run));
     }
-    // Need no fixture and pass, though the suite does not count them for their revision.
+    // These need no fixture and pass, though the suite does not count them for their revision.
     for (revision, scenario) in
         [("2025-11-25", "server-session-lifecycle"), ("2026-07-28", "http-header-validation")]
     {

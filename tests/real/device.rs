@@ -1,11 +1,11 @@
-//! `auth login --device`: a consent from a browser that need not be on this machine.
+//! `auth login --device`: a consent in a browser that need not be on this machine.
 
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::json;
 
 use crate::harness::{Dialect, Home, Running, Server, Visit, World};
 
-/// A login that waits, and the page and the code that it shows.
+/// Starts a login that waits; returns the page and the code that it shows.
 fn begun(home: &Home) -> (Running, String, String) {
     let login =
         Running::start(home.command(&["auth", "login", "notes", "--device", "--user", "ana"]));
@@ -23,7 +23,7 @@ fn a_code_that_is_entered_connects_a_server_that_runs() {
     Visit::with_code(&page, &code).approves();
     assert_eq!(login.end().code, Some(0), "{}", home.log());
     assert!(server.call("whoami", &json!({})).ran().contains("notes:read notes:write"));
-    // It is a grant like any other, and renewed like one.
+    // The grant is like any other, and renewed like one.
     world.pull("expire-access-tokens", &json!({}));
     assert!(server.call("whoami", &json!({})).ran().contains("\"ana\""));
     assert_eq!(world.refreshes(), 1);

@@ -1,4 +1,4 @@
-//! A full disk: nothing that was kept is lost, and with room again everything goes on by itself.
+//! A full disk: nothing that was stored is lost, and everything resumes once there is room again.
 
 use std::fs;
 use std::io::Write as _;
@@ -45,7 +45,7 @@ impl Drop for SmallDisk {
     }
 }
 
-/// Writes until there is no room for another byte.
+/// Writes until not one more byte fits.
 fn fill(path: &Path) {
     let mut file = fs::File::create(path).unwrap();
     for size in [64 * 1024, 1024, 1] {
@@ -54,7 +54,8 @@ fn fill(path: &Path) {
 }
 
 fn serve(home: &Home, disk: &SmallDisk) -> Server {
-    // Deeper than the disk, so that the filler beside it is nothing foreign inside it.
+    // The data folder is deeper than the disk's root, so that the filler beside it is no foreign
+    // file inside it.
     let mut command = home.command(&["serve", "--stdio", "--user", "ana", "--data"]);
     command.arg(disk.0.join("data"));
     let mut server = Server::spawn(command, Dialect::PLAIN);
@@ -74,7 +75,7 @@ fn a_full_disk_during_a_refresh_loses_nothing() {
 
     let filler = disk.0.join("filler");
     fill(&filler);
-    // What is left of a page that is allocated already may still take a record or two.
+    // The rest of an allocated page may still take a record or two.
     let text = (0..64).find_map(|_| {
         world.pull("expire-access-tokens", &json!({}));
         let answer = server.begin("whoami", &json!({}));
@@ -102,7 +103,7 @@ fn a_full_disk_during_a_refresh_loses_nothing() {
     server.close();
 }
 
-/// A server on a small disk, with a consent under way that has come as far as the provider's answer.
+/// A server on a small disk, with a consent that has got as far as the provider's answer.
 fn at_the_callback(home: &Home) -> (SmallDisk, Server, Prompt, Held) {
     let disk = SmallDisk::mount(&home.path("disk"));
     let mut server = serve(home, &disk);
@@ -115,7 +116,7 @@ fn come_back(held: &Held) -> Reply {
     request("GET", &held.callback_url, &[("cookie", &held.cookie)], "")
 }
 
-/// Takes all the room there is: also what pages that are allocated already still have, by clicks on the link.
+/// Takes all the room. Clicks on the link use up what allocated pages still have.
 fn fill_for_good(disk: &SmallDisk, prompt: &Prompt) -> PathBuf {
     let filler = disk.0.join("filler");
     fill(&filler);
@@ -154,7 +155,7 @@ fn a_disk_that_fills_up_while_a_code_is_exchanged_costs_no_consent() {
     let world = World::start();
     let home = Home::new(&world.tools());
     let (disk, mut server, prompt, held) = at_the_callback(&home);
-    // The provider takes its time, in which the disk fills up.
+    // The provider answers slowly, and the disk fills up in that time.
     world.pull("token-fault", &json!({"delay_ms": 1500}));
     let (filler, reply) = std::thread::scope(|scope| {
         let coming = scope.spawn(|| come_back(&held));
@@ -189,9 +190,9 @@ fn a_server_that_ends_on_a_full_disk_keeps_what_it_holds_in_memory() {
     let prompt = server.call("whoami", &json!({})).asked();
     Visit::to(&prompt.url).approves();
     server.call("whoami", &json!({})).ran();
-    // A link by which what is left of allocated pages is used up.
+    // A link whose clicks use up the rest of allocated pages.
     let other = server.call("write_note", &json!({"title": "x"})).asked();
-    // It is made beside the first calls.
+    // The reserve is made in the background during the first calls.
     let reserve = disk.0.join("data/reserve");
     let is_made = || fs::metadata(&reserve).is_ok_and(|file| file.len() == 1 << 20);
     let made = (0..500).any(|_| {
@@ -200,7 +201,7 @@ fn a_server_that_ends_on_a_full_disk_keeps_what_it_holds_in_memory() {
     });
     assert!(made, "there is no reserve");
 
-    // The provider takes its time over the renewal, in which the disk fills up.
+    // The provider answers the renewal slowly, and the disk fills up in that time.
     let refreshes = world.refreshes();
     world.pull("expire-access-tokens", &json!({}));
     world.pull("token-fault", &json!({"delay_ms": 1500}));

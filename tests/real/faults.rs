@@ -1,4 +1,4 @@
-//! An API at its worst. Every answer is one that a model can act on, and the server goes on.
+//! An API at its worst. A model can act on every answer, and the server goes on.
 
 use std::fmt::Write as _;
 
@@ -6,7 +6,7 @@ use serde_json::json;
 
 use crate::harness::{Answer, Dialect, Home, Server, World};
 
-/// A fault of the API, and what the answer must say. `Ran` first where it is no failure at all.
+/// A fault of the API, and parts of the expected answer. With `ran`, it is no failure at all.
 struct Fault {
     path: &'static str,
     ran: bool,
@@ -104,7 +104,7 @@ fn every_bad_answer_is_said_in_words() {
     assert!(status.success(), "{status}");
 }
 
-/// What the model gets wrong is said so that it can put it right.
+/// A wrong argument is reported in words with which the model can correct it.
 #[test]
 fn every_bad_argument_is_said_in_words() {
     let world = World::start();

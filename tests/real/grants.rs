@@ -1,4 +1,5 @@
-//! Grants without a browser of ours, at a certified authorization server: device code, client credentials, assertions.
+//! Grants without a browser of ours, at a certified authorization server: device code, client
+//! credentials, assertions.
 
 use std::time::Duration;
 
@@ -19,7 +20,7 @@ fn run<T>(future: impl Future<Output = T>) -> T {
     tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(future)
 }
 
-/// Us, at the world's authorization server.
+/// Our OAuth client, at the world's authorization server.
 struct Us {
     oauth: OAuthClient,
     metadata: Metadata,
@@ -58,7 +59,7 @@ impl Us {
     }
 }
 
-/// Whom the API takes the bearer of this token for.
+/// Returns the caller that the API sees behind this token.
 fn whoami(world: &World, issued: &Issued) -> Value {
     let bearer = format!("Bearer {}", issued.tokens.access.expose_secret());
     request("GET", &format!("{}/me", world.api()), &[("authorization", &bearer)], "").json()
@@ -136,7 +137,8 @@ fn assertions_signed_by_any_algorithm_are_taken_once() {
                 claims: Vec::new(),
                 claims_scope: false,
             };
-            // As a client of its own, and as nobody else than the assertion says; twice, since each is another one.
+            // With a client of our own, and twice with no client beside the assertion: each
+            // assertion is a new one.
             for client in [&us.robot(), &nobody, &nobody] {
                 let issued = us.oauth.jwt_bearer(client, &assertion, &scopes).await.unwrap();
                 let who = whoami(&world, &issued);

@@ -1,5 +1,6 @@
-//! Coding agents and bridges as people install them, headless, with a model that is played on loopback: the model must read
-//! the link, and after the person's consent the next run must read the result. Each run starts and ends a server.
+//! Coding agents and bridges as users install them, headless, with a model that is played on
+//! loopback: the model must read the link, and after the user's consent the next run must read the
+//! result. Each run starts and ends a server.
 //!
 //! They phone home, so `./tests/run hosts` runs them where only the loopback interface exists.
 
@@ -16,7 +17,7 @@ use crate::harness::{
 
 const TOOL: &str = "whoami";
 
-/// How a host reaches us.
+/// A host's way to reach us.
 #[derive(Clone, Debug)]
 enum Entry {
     Stdio(Value),
@@ -24,7 +25,7 @@ enum Entry {
     Sse(String),
 }
 
-/// A host's installation: its own home, and the model it talks to.
+/// A host's installation: its own home, and the model that it talks to.
 struct Host {
     home: Home,
     model: Program,
@@ -77,7 +78,7 @@ fn mcp_remote() {
     served.end();
 }
 
-/// It logged a traceback for each event without data.
+/// This SDK logged a traceback for each event without data.
 #[test]
 fn python_sdk_1_22() {
     let world = World::start();
@@ -102,8 +103,8 @@ fn walk(turn: Turn, transports: &[&str]) {
     let world = World::start();
     for transport in transports {
         let home = Home::new(&world.tools());
-        // Over HTTP+SSE, Claude Code and its SDK drop the first -32042 of a session unread (they have
-        // nobody to ask); the second call is answered in words.
+        // Over HTTP+SSE, Claude Code and its SDK drop the first -32042 of a session unread, because
+        // they have no user to ask; the second call is answered in words.
         let calls = if *transport == "sse" { 2 } else { 1 };
         let model = Program::start("../hosts/model.mjs", &json!({ "tool": TOOL, "calls": calls }));
         let mut host = Host { home, model };
@@ -127,7 +128,7 @@ fn walk(turn: Turn, transports: &[&str]) {
 }
 
 impl Host {
-    /// Runs the host once; what its model read of the tool.
+    /// Runs the host once; returns the text of the tool that its model read.
     fn read(&mut self, turn: Turn, entry: &Entry) -> String {
         let ended = Running::start(turn(self, entry)).end();
         let heard = self.model.ask(&json!({}));
@@ -137,7 +138,7 @@ impl Host {
         read.join("\n")
     }
 
-    /// A program in the host's own home, in an empty folder, told nothing else.
+    /// A program in the host's own home, in an empty folder, with no other settings.
     fn command(&self, program: PathBuf) -> Command {
         let folder = self.home.path("work");
         fs::create_dir_all(&folder).unwrap();
@@ -158,19 +159,19 @@ impl Host {
         command
     }
 
-    /// For what speaks to Anthropic's API.
+    /// Settings for programs that speak to Anthropic's API.
     fn anthropic(&self, command: &mut Command) {
         command
             .env("ANTHROPIC_BASE_URL", self.model.url())
             .env("ANTHROPIC_API_KEY", "played")
             .env("CLAUDE_CODE_DISABLE_NONESSENTIAL_TRAFFIC", "1")
             .env("DISABLE_AUTOUPDATER", "1")
-            // Else the model would have to look the tool up before it can call it.
+            // Otherwise the model has to look the tool up before it can call it.
             .env("ENABLE_TOOL_SEARCH", "false");
     }
 }
 
-/// As Claude Code and its SDK name the ways.
+/// The server's entry in the format of Claude Code and its SDK.
 fn anthropic_servers(entry: &Entry) -> Value {
     let server = match entry {
         Entry::Stdio(stdio) => stdio.clone(),
@@ -220,7 +221,7 @@ fn codex_turn(host: &Host, entry: &Entry) -> Command {
         "{{name=\"played\",base_url=\"{}/v1\",wire_api=\"responses\",env_key=\"OPENAI_API_KEY\"}}",
         host.model.url()
     );
-    // A model of the older kind is offered each tool by itself.
+    // An older model is offered each tool directly.
     command.args(["exec", "-m", "gpt-5", "--skip-git-repo-check"]);
     command.arg("--dangerously-bypass-approvals-and-sandbox");
     command.args(["-c", "model_provider=played"]);
@@ -267,7 +268,7 @@ fn installed(file: &str) -> PathBuf {
     hosts("node_modules").join(file)
 }
 
-/// As npm names it.
+/// The architecture's name in npm.
 fn architecture() -> &'static str {
     if cfg!(target_arch = "aarch64") { "arm64" } else { "x64" }
 }

@@ -1,5 +1,5 @@
-//! Call, link, consent, call: in every revision of the protocol, with and without `elicitation.url`, over every
-//! transport.
+//! Call, link, consent, call: in every revision of the protocol, with and without
+//! `elicitation.url`, over every transport.
 
 use serde_json::{Value, json};
 
@@ -40,7 +40,7 @@ fn every_dialect_reaches_the_end_over_http() {
     assert_eq!(world.counts()["refresh_reuses"], 0);
 }
 
-/// From a call that needs a consent to one that runs.
+/// Goes from a call that needs a consent to one that runs.
 fn walk(host: &mut Host<impl Wire>, dialect: Dialect) {
     let prompt = host.call("whoami", &json!({})).asked();
     assert_eq!(prompt.way, dialect.way(), "{dialect:?}");
@@ -66,7 +66,8 @@ fn walk(host: &mut Host<impl Wire>, dialect: Dialect) {
     assert!(text.contains("\"ana\"") && text.contains("notes:read"), "{dialect:?}: {text}");
 }
 
-/// One notice where a completion is announced; nothing else says anything of its own accord.
+/// Asserts that there is one notice where a completion is announced, and no other unsolicited
+/// message.
 fn assert_notices(heard: &[Value], dialect: Dialect) {
     let notices = heard.iter().filter(|message| message.get("method").is_some()).count();
     let due = usize::from(dialect.way() == Way::Error);
@@ -84,7 +85,8 @@ fn a_consent_outlives_a_kill_right_after_the_page() {
         server.kill();
 
         let mut server = Server::start(&home, dialect);
-        // A host that was killed along may still send its round; its state is as good as before.
+        // A host that was killed with the server may still send its round; its state is still
+        // valid.
         let answer = match prompt.way {
             Way::Input => server.finish_rounds("whoami", &json!({}), &prompt),
             _ => server.call("whoami", &json!({})),
@@ -142,12 +144,12 @@ fn a_link_still_works_after_a_restart() {
 
     let mut server = Server::start(&home, Dialect::PLAIN);
     listening(&prompt.url);
-    // The person who had already gone to the provider comes back to the new process.
+    // The user who had already gone to the provider comes back to the new process.
     let page = request("GET", &held.callback_url, &[("cookie", &held.cookie)], "");
     assert_eq!(page.status, 303, "{}", page.body);
     assert!(server.call("whoami", &json!({})).ran().contains("\"ana\""));
 
-    // And a link that was never opened is the same link, and opens.
+    // A link that was never opened is still the same link, and opens.
     let prompt = server.call("write_note", &json!({"title": "x"})).asked();
     server.kill();
     let mut server = Server::start(&home, Dialect::PLAIN);

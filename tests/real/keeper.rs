@@ -1,4 +1,5 @@
-//! Hosts that end their server after one call: the consent that it asked for is given all the same.
+//! Hosts that end their server after one call: the user can still give the consent that it asked
+//! for.
 
 use std::os::unix::process::CommandExt as _;
 use std::time::Duration;
@@ -8,7 +9,8 @@ use serde_json::json;
 use crate::harness::{Dialect, Home, Server, Visit, World, listening, request};
 use crate::keepers::{End, keeper, until_gone};
 
-/// How long a keeper may stay after the last link has ended; a quarter of it where the machine has nothing else to do.
+/// How long a keeper may stay after the last link has ended. On an idle machine it stays a quarter
+/// of this.
 const LINGER: Duration = Duration::from_secs(4);
 
 /// Ends a server as some hosts do.
@@ -17,7 +19,7 @@ fn end_by(end: End, server: Server) {
     server.close();
 }
 
-/// A server that leads a process group, as hosts start them.
+/// Starts a server that leads a process group, as hosts do.
 fn start(home: &Home) -> Server {
     let mut command = home.command(&["serve", "--stdio", "--user", "ana"]);
     command.process_group(0);
@@ -61,14 +63,15 @@ fn a_person_comes_back_from_the_provider_after_the_server_was_ended() {
         listening(&link);
         let page = request("GET", &held.callback_url, &[("cookie", &held.cookie)], "");
         assert_eq!(page.status, 303, "{end:?}: {}", page.body);
-        // It stays for a browser that is slow to ask how the link ended, and goes at once after that.
+        // The keeper stays for a browser that is slow to ask how the link ended, and ends right
+        // after that.
         let shown = request("GET", page.header("location").unwrap(), &[], "");
         assert_eq!(shown.status, 200, "{end:?}");
         runs_in_the_next_process(&home, end);
     }
 }
 
-/// With a server over HTTP, links lead to its own machine as well.
+/// Links of a server over HTTP lead to its own machine, too.
 #[test]
 fn a_link_of_a_server_over_http_outlives_it() {
     let world = World::start();

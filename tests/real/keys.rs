@@ -1,4 +1,4 @@
-//! Keys that are rotated, and stores that are moved and looked at, while servers run.
+//! Keys that are rotated, and stores that are moved and inspected, while servers run.
 
 use std::fs;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -32,7 +32,7 @@ fn assert_runs(server: &mut Server) {
     assert!(server.call("whoami", &json!({})).ran().contains("\"ana\""));
 }
 
-/// A call that has to get a new token first.
+/// Asserts that a call gets a new token first.
 #[track_caller]
 fn assert_refreshes(world: &World, server: &mut Server) {
     let before = world.refreshes();
@@ -81,7 +81,7 @@ fn data_keys_are_rotated_beside_servers() {
     let newest = (&records[2]["seals"], records[2]["records"].as_u64() > Some(0));
     assert_eq!(newest, (&json!(true), true), "{found}");
     assert!(records[..2].iter().all(|key| key["records"] == 0), "{found}");
-    // Whoever takes over knows the keys as well, and so does a newcomer.
+    // The next owner knows the keys as well, and so does a new process.
     owner.kill();
     assert_refreshes(&world, &mut peer);
     peer.close();
@@ -105,7 +105,7 @@ fn the_master_key_is_replaced_beside_servers() {
     owner.kill();
     assert_refreshes(&world, &mut peer);
     peer.close();
-    // The new key is all that is needed, and the old one is of no use any more.
+    // The new key is sufficient, and the old one no longer opens the store.
     let beside = home.key_file().with_file_name("master.key.old");
     fs::remove_file(beside).unwrap();
     assert_refreshes(&world, &mut Server::start(&home, Dialect::PLAIN));
@@ -113,7 +113,8 @@ fn the_master_key_is_replaced_beside_servers() {
     assert_eq!(home.run(&["store", "verify"]).code, Some(1));
 }
 
-/// A rotation seals anew what a consent is about to use up, and makes nobody lose that race.
+/// A rotation reseals records that a consent is about to use up, and neither side may lose that
+/// race.
 #[test]
 fn consents_go_on_while_keys_are_rotated_again_and_again() {
     let world = World::start();
@@ -195,7 +196,7 @@ fn an_import_into_a_store_that_a_server_holds_costs_one_call_at_most() {
         other => panic!("{other:?}"),
     }
     assert_refreshes(&world, &mut server);
-    // What somebody has connected is not imported over.
+    // An import does not replace what a user has connected.
     let (code, before) =
         (home.run(&["store", "import", file.to_str().unwrap()]).code, status(&home));
     assert_eq!(code, Some(1));
@@ -204,7 +205,7 @@ fn an_import_into_a_store_that_a_server_holds_costs_one_call_at_most() {
     done(&home, &["store", "verify"]);
 }
 
-/// Waits until the server holds a store: then its lock says where it listens, and its ring is made.
+/// Waits until the server holds a store: its lock then names its address, and its key ring exists.
 #[track_caller]
 fn wait_for_ring(home: &Home, server: &Server) {
     let name = format!("process {},", server.pid());

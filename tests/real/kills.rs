@@ -1,5 +1,5 @@
-//! `kill -9` between any two instructions: what a person was told is connected stays so, and what is lost all the same
-//! is a refresh token that went out with the process, and said to be.
+//! `kill -9` between any two instructions: what a user was told is connected stays connected. Only
+//! a refresh token that the killed process had sent can be lost, and the loss is reported.
 
 use std::hash::{BuildHasher as _, RandomState};
 use std::sync::mpsc::{RecvTimeoutError, channel};
@@ -11,16 +11,17 @@ use crate::harness::{
     Dialect, Finished, Held, Home, Server, Visit, World, files, page_while_it_lives, report, times,
 };
 
-/// What `auth status` says of a grant that ended with a process: its attempt marker was still there.
+/// Reason in `auth status` for a grant that ended with a process: its attempt marker was still
+/// there.
 pub const BROKEN_OFF: &str =
     "a process ended in the middle of a renewal, before its answer was kept";
 
 const ROUNDS: usize = 200;
-/// In microseconds: longer than a callback or a renewal takes on a machine at rest, so that some are killed when they
-/// are done.
+/// Latest moment of a kill, in microseconds: longer than a callback or a renewal takes on an idle
+/// machine, so that some are killed when they are done.
 const LATEST: u64 = 50_000;
 
-/// A server that is stopped in the middle of a renewal, and one beside it, with ana's consent.
+/// Kills a server in the middle of a renewal; returns another one beside it, with ana's consent.
 fn in_the_middle(world: &World, fault: &serde_json::Value) -> (Home, Server) {
     let home = Home::new(&world.tools());
     let mut killed = Server::start(&home, Dialect::PLAIN);
@@ -31,7 +32,7 @@ fn in_the_middle(world: &World, fault: &serde_json::Value) -> (Home, Server) {
     world.pull("expire-access-tokens", &json!({}));
     world.pull("token-fault", fault);
     killed.begin("whoami", &json!({}));
-    // Each question takes its time.
+    // Each request takes its time.
     while world.refreshes() == 0 {}
     killed.kill();
     (home, other)
@@ -70,9 +71,9 @@ struct Figures {
     consents_announced: usize,
     renewals: usize,
     renewals_announced: usize,
-    /// Consents that were neither announced nor kept: their code went with the process.
+    /// Consents that were neither announced nor stored: their code was lost with the process.
     unkept: usize,
-    /// Grants whose refresh token went with the process, as the provider's own record says.
+    /// Grants whose refresh token was lost with the process, by the provider's own record.
     lost: usize,
 }
 
@@ -130,7 +131,8 @@ fn nothing_that_was_announced_is_lost_to_two_hundred_kills() {
     assert_eq!(aside, None, "the store was set aside");
 }
 
-/// A consent, and a kill at that moment after the browser has come back. True if the browser was told of a success.
+/// Gives a consent, and kills the server at that moment after the browser has come back. Returns
+/// whether the browser was told of a success.
 fn consent(home: &Home, user: &str, moment: Duration) -> bool {
     let mut server = Server::start_as(home, Dialect::PLAIN, user);
     let prompt = server.call("whoami", &json!({})).asked();
@@ -149,10 +151,11 @@ fn consent(home: &Home, user: &str, moment: Duration) -> bool {
     status == Some(303)
 }
 
-/// A call with a token that has run out, and a kill at that moment after. True if it ran.
+/// Makes a call with an expired token, and kills the server at that moment after. Returns whether
+/// the call ran.
 fn renewal(world: &World, home: &Home, user: &str, moment: Duration) -> bool {
     let mut server = Server::start_as(home, Dialect::PLAIN, user);
-    // What a process has to do only once is not what is to be broken off.
+    // The kill should not interrupt what a process does only once.
     server.call("whoami", &json!({})).ran();
     world.pull("expire-access-tokens", &json!({}));
     let call = server.begin("whoami", &json!({}));
@@ -161,7 +164,8 @@ fn renewal(world: &World, home: &Home, user: &str, moment: Duration) -> bool {
     answer.map(|answer| answer.ran()).is_some()
 }
 
-/// Whether a call runs in a process that has just opened the store; if not, a consent is what it waits for.
+/// Whether a call runs in a process that has just opened the store; otherwise it must ask for a
+/// consent.
 #[track_caller]
 fn is_connected(home: &Home, user: &str) -> bool {
     let called: Finished = home.run(&["tools", "call", "whoami", "--user", user]);
@@ -175,12 +179,12 @@ fn is_connected(home: &Home, user: &str) -> bool {
     }
 }
 
-/// The one account of a person, as `auth status` has it.
+/// The user's only account, as `auth status` reports it.
 fn status(home: &Home, user: &str) -> serde_json::Value {
     home.run(&["auth", "status", "--json", "--user", user]).json()["accounts"][0].clone()
 }
 
-/// Xorshift (Marsaglia 2003): what is drawn follows from the seed.
+/// Xorshift (Marsaglia 2003): the numbers follow from the seed.
 struct Random(u64);
 
 impl Random {

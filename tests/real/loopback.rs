@@ -1,4 +1,4 @@
-//! Where links lead to: the port that was asked for, or another, or a clear word why there is none.
+//! Addresses of links: the requested port, another one, or a clear reason why there is none.
 
 use std::net::TcpListener;
 
@@ -6,7 +6,7 @@ use serde_json::json;
 
 use crate::harness::{Dialect, Home, Server, Visit, World};
 
-/// A machine whose port for links is taken by somebody else.
+/// A machine whose port for links is taken by another program.
 fn with_port_taken(world: &World, rule: &str) -> (Home, TcpListener, u16) {
     let stranger = TcpListener::bind("127.0.0.1:0").unwrap();
     let port = stranger.local_addr().unwrap().port();

@@ -1,8 +1,9 @@
-//! The whole product against the real world: the binary as hosts start it, a certified authorization server, an API
-//! that believes nothing, other people's MCP clients, a browser. `./tests/run` brings all of it along; `cargo test`
-//! alone leaves this target out.
+//! The whole product against the real world: the binary as hosts start it, a certified
+//! authorization server, an API that trusts nothing, third-party MCP clients, a browser.
+//! `./tests/run` provides all of them; `cargo test` alone leaves this target out.
 //!
-//! Nothing here sleeps: every wait is for a line, an answer or an end, and is bounded. Nothing listens on a fixed port.
+//! No test waits for a fixed time: every wait is for a line, an answer or an end, and is bounded.
+//! Nothing listens on a fixed port.
 
 #![expect(
     clippy::unwrap_used,

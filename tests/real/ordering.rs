@@ -1,5 +1,5 @@
-//! 2025-11-25: a completion notice never comes before the -32042 that it belongs to. A client that heard the notice
-//! first would wait for it for ever.
+//! 2025-11-25: a completion notice never comes before the -32042 that it belongs to. A client that
+//! received the notice first would wait for it for ever.
 
 use std::fmt::Write as _;
 
@@ -10,8 +10,8 @@ use crate::harness::{Answer, Dialect, Home, Server, Visit, Way, World, provider,
 const ROUNDS: usize = 20;
 const BURST: usize = 50;
 
-/// The link is known from a first call; then the callback and a burst of calls race. Each round has a provider of its own,
-/// so that each begins without a grant.
+/// A first call gives the link; then the callback races with a burst of calls. Each round has a
+/// provider of its own, so that each begins without a grant.
 #[test]
 fn a_completion_notice_never_overtakes_its_error() {
     let names: Vec<String> = (0..ROUNDS).map(|round| format!("notes{round}")).collect();
@@ -38,7 +38,7 @@ fn a_completion_notice_never_overtakes_its_error() {
         let held = Visit::to(&first.url).hold();
         let callback =
             || request("GET", &held.callback_url, &[("cookie", &held.cookie)], "").status;
-        // Which of them is under way first alternates.
+        // The rounds alternate which of them starts first.
         let (calls, status) = std::thread::scope(|scope| {
             if round.is_multiple_of(2) {
                 let callback = scope.spawn(callback);
@@ -73,7 +73,7 @@ fn a_completion_notice_never_overtakes_its_error() {
     }
 }
 
-/// So many calls that errors wait for one another on their way out.
+/// Starts so many calls that their errors queue on the way out.
 fn burst(server: &mut Server, tool: &str) -> Vec<u64> {
     (0..BURST).map(|_| server.begin(tool, &json!({}))).collect()
 }

@@ -1,4 +1,5 @@
-//! Several processes on one data folder: one owns it, the others are its peers, and nobody notices which.
+//! Several processes on one data folder: one owns it, the others are its peers, and no client
+//! notices which.
 
 use std::fs::{self, File};
 use std::io::{Read as _, Write as _};
@@ -35,14 +36,14 @@ fn pid(server: &Server) -> Pid {
     Pid::from_raw(server.pid().try_into().unwrap()).unwrap()
 }
 
-/// Stops a process, and waits until all of it stands still.
+/// Stops a process, and waits until all its threads have stopped.
 fn stop(server: &Server) {
     kill_process(pid(server), Signal::STOP).unwrap();
     let (_, status) = waitpid(Some(pid(server)), WaitOptions::UNTRACED).unwrap().unwrap();
     assert!(status.stopped());
 }
 
-/// Waits until the folder says that this process owns it.
+/// Waits until the folder's lock names this process as the owner.
 #[track_caller]
 fn wait_for_owner(home: &Home, server: &Server, begun: Instant) {
     let lock = home.data().join("store.lock");
@@ -57,7 +58,7 @@ fn wait_for_owner(home: &Home, server: &Server, begun: Instant) {
     }
 }
 
-/// A frame as processes send them to one another.
+/// Frames content as processes send it to one another.
 fn framed(content: &[u8]) -> Vec<u8> {
     [&u32::try_from(content.len()).unwrap().to_be_bytes(), content].concat()
 }
@@ -96,7 +97,7 @@ fn when_the_owner_is_killed_another_takes_over_and_calls_go_on() {
     assert!(third.end(other).ran().contains("\"ana\""));
     assert!(begun.elapsed() < TAKEOVER, "{:?}", begun.elapsed());
     assert_runs(&mut peer);
-    // A newcomer, and then the last one, killed as well.
+    // A new process joins, and then all are killed, down to the last one.
     let mut fourth = Server::start(&home, Dialect::PLAIN);
     assert_runs(&mut fourth);
     peer.kill();
@@ -117,7 +118,7 @@ fn the_folder_passes_on_though_nobody_calls() {
     wait_for_owner(&home, &peer, begun);
     let mut third = Server::start(&home, Dialect::PLAIN);
     assert_runs(&mut third);
-    // By itself an owner ends at once, and leaves nothing lying about.
+    // An owner that exits normally hands over at once, and leaves nothing behind.
     let begun = Instant::now();
     peer.close();
     wait_for_owner(&home, &third, begun);
@@ -136,7 +137,7 @@ fn a_stopped_owner_is_named_and_nobody_hangs() {
     assert!(begun.elapsed() < Duration::from_secs(10), "{:?}", begun.elapsed());
     let told = format!("kill -CONT {}", owner.pid());
     assert!(text.contains(&told), "{text}");
-    // Nor does one that has never met it.
+    // A process that has never met the owner does not hang, either.
     let status = home.run(&["auth", "status", "--user", "ana"]);
     assert_eq!(status.code, Some(1), "{status:?}");
     home.log_with(&told);
@@ -144,7 +145,7 @@ fn a_stopped_owner_is_named_and_nobody_hangs() {
     assert_runs(&mut peer);
     let status = home.run(&["auth", "status", "--user", "ana"]);
     assert_eq!(status.code, Some(0), "{status:?}");
-    // Stopped and then killed: its lock ends with it.
+    // Stopped and then killed: the lock ends with the process.
     stop(&owner);
     owner.kill();
     assert_runs(&mut peer);
@@ -170,7 +171,7 @@ fn an_owner_of_another_version_is_named_until_it_ends() {
     });
     let mut server = Server::start(&home, Dialect::PLAIN);
     assert!(answering.join().unwrap()[4..].starts_with(b"countersign peer \x01{"));
-    // The store was opened ahead of the first call; nobody listens any more for this one.
+    // The store was opened ahead of the first call; by now no process listens for this one.
     let text = server.call("whoami", &json!({})).failed();
     assert!(text.contains("4711"), "{text}");
     for named in ["9.8.7", "protocol 200", env!("CARGO_PKG_VERSION"), "protocol 1"] {

@@ -1,7 +1,8 @@
-//! Three copies on one data folder, with tokens that live two seconds at a provider that ends the whole grant when a
-//! refresh token comes twice: two servers that are called without a pause, and commands in a loop.
+//! Three copies on one data folder: two servers that are called without a pause, and commands in a
+//! loop. Tokens live two seconds, at a provider that ends the whole grant when a refresh token
+//! comes twice.
 //!
-//! Every refresh token is counted at the provider, with the time at which it came.
+//! The provider records every refresh token, with the time at which it came.
 
 use std::fs;
 use std::sync::Arc;
@@ -17,26 +18,26 @@ use tokio::time::Instant;
 use crate::harness::{Answer, Dialect, Home, PATIENCE, Server, Visit, World, report, times};
 use crate::kills::BROKEN_OFF;
 
-/// How long the calls go on.
+/// How long the calls continue.
 const LENGTH: Duration = Duration::from_mins(1);
 /// How often the owner of the folder is killed.
 const KILL_EVERY: Duration = Duration::from_secs(5);
-/// No call takes longer, though an owner is killed and another takes over on a machine that has more to do.
+/// Limit for a call, even when an owner is killed and another takes over on a busy machine.
 const LONGEST_CALL: Duration = Duration::from_secs(10);
 
-/// What a caller tells.
+/// A caller's report.
 enum Told {
     Ran {
         took: Duration,
     },
-    /// It waits for a word before it calls again.
+    /// The caller waits for `go_on` before it calls again.
     Asked {
         begun: Instant,
         link: Option<String>,
         go_on: Sender<()>,
     },
     Failed(String),
-    /// It makes no more calls. With the server's place, if its process was killed.
+    /// The caller makes no more calls. Holds the server's place if its process was killed.
     Over(Option<usize>),
 }
 
@@ -45,23 +46,23 @@ struct Figures {
     calls: u64,
     longest: Duration,
     failures: Vec<String>,
-    /// By the provider's clock: before and after each.
+    /// Times before and after each kill, by the provider's clock.
     kills: Vec<(u64, u64)>,
-    /// What `auth status` gave as the reason of each consent that was asked for again.
+    /// The reason that `auth status` gave for each repeated consent.
     reasons: Vec<String>,
 }
 
-/// The three copies, their callers, and what these have told.
+/// The three copies, their callers, and the callers' reports.
 struct Fire {
     world: World,
     home: Arc<Home>,
     told: Receiver<Told>,
     tell: Sender<Told>,
     stop: Arc<AtomicBool>,
-    /// The process in each of the two places.
+    /// Process id in each of the two places.
     pids: [u32; 2],
     callers: Vec<JoinHandle<()>>,
-    /// How many of them are not at their end.
+    /// Number of callers that have not ended.
     calling: usize,
     consented: Instant,
     figures: Figures,
@@ -108,7 +109,8 @@ impl Fire {
         self.calling += 1;
     }
 
-    /// Listens to the callers until the time is over; kills the owner on its way if asked to.
+    /// Handles the callers' reports until the time is over; also kills the owners if `kills` is
+    /// set.
     fn burn(mut self, kills: bool) -> (World, Figures) {
         let end = Instant::now() + LENGTH * times();
         let mut next_kill = if kills { Instant::now() + KILL_EVERY } else { end };
@@ -147,7 +149,7 @@ impl Fire {
                 }
             }
             Told::Asked { begun, link, go_on } => {
-                // Who began before the last consent was asked for that one.
+                // A caller that began before the last consent asked for that one.
                 if let Some(link) = link.filter(|_| begun > self.consented) {
                     self.figures.reasons.push(reason(&self.home));
                     Visit::to(&link).approves();
@@ -161,7 +163,7 @@ impl Fire {
     fn kill_the_owner(&mut self) {
         let begun = Instant::now();
         let pid = loop {
-            // A command may own the folder for the moment that it takes.
+            // A command may own the folder while it runs.
             match owner(&self.home).filter(|pid| self.pids.contains(pid)) {
                 Some(pid) => break pid,
                 None => assert!(begun.elapsed() < PATIENCE, "no server owns the folder"),
@@ -169,10 +171,11 @@ impl Fire {
             std::thread::yield_now();
         };
         let before = self.world.now();
-        // It is waited for by its caller, which tells of its end first: the number is still its own.
+        // Its caller reports the end before it reaps the process: the id is still the process's
+        // own.
         kill_process(Pid::from_raw(pid.try_into().unwrap()).unwrap(), Signal::KILL).unwrap();
         self.figures.kills.push((before, self.world.now()));
-        // Until it is replaced, which is when its caller tells.
+        // Until its caller reports, and the process is replaced.
         let killed = self.pids.iter().position(|one| *one == pid).unwrap();
         self.pids[killed] = 0;
     }
@@ -183,7 +186,7 @@ fn owner(home: &Home) -> Option<u32> {
     lock.strip_prefix("process ")?.split(',').next()?.parse().ok()
 }
 
-/// Why the grant has ended, as an operator would find out.
+/// Returns the reason for the grant's end, as an operator would find it.
 fn reason(home: &Home) -> String {
     let status = home.run(&["auth", "status", "--json", "--user", "ana"]).json();
     let account = &status["accounts"][0];
@@ -252,7 +255,7 @@ fn three_copies_renew_once_each_time_and_nobody_is_asked_again() {
     assert_eq!(figures.failures, [""; 0]);
     assert_eq!(figures.reasons, [""; 0], "somebody was asked again");
     assert!(sends.iter().all(|times| times.len() == 1), "{sends:?}");
-    // A token lives one to two seconds: oidc-provider counts whole ones.
+    // A token lives one to two seconds: oidc-provider counts whole seconds.
     assert!(sends.len() > 20, "{}", sends.len());
     assert!(figures.calls > 100, "{}", figures.calls);
     assert!(figures.longest < LONGEST_CALL, "{:?}", figures.longest);
@@ -260,7 +263,7 @@ fn three_copies_renew_once_each_time_and_nobody_is_asked_again() {
     assert_eq!([&counts["refresh_reuses"], &counts["grants_destroyed"]], [0, 0], "{counts}");
 }
 
-/// The provider takes its time, so that some are killed between sending and keeping.
+/// The provider is slow, so that some processes are killed between sending and storing.
 #[test]
 fn the_owner_is_killed_again_and_again_and_the_others_go_on() {
     let slow = json!({"access_token_seconds": 2, "token_delay_ms": 100});

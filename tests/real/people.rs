@@ -1,5 +1,5 @@
-//! Several people at one server: whose browser it is that comes, and that nobody finishes what somebody else began
-//! (MCP 2026-07-28, client/elicitation, "Phishing").
+//! Several users at one server: which user a browser belongs to, and that no user finishes what
+//! another one began (MCP 2026-07-28, client/elicitation, "Phishing").
 
 use crate::harness::{
     Browsers, Dialect, Home, Host, Issuer, Page, Served, Transport, Wire, World, asked,
@@ -10,7 +10,7 @@ const STORE_KEY: &str = "cGVvcGxlIHBlb3BsZSBwZW9wbGUgcGVvcGxlIHBlMDE=";
 
 type Caller = Host<Box<dyn Wire>>;
 
-/// A server whose people sign in at an issuer, and everything around it.
+/// A server whose users sign in at an issuer, and everything around it.
 struct Signed {
     world: World,
     issuer: Issuer,
@@ -37,13 +37,13 @@ impl Signed {
         Self { world, issuer, home, served, browsers: Browsers::start() }
     }
 
-    /// Somebody's MCP client.
+    /// A user's MCP client.
     fn host(&self, who: &str, transport: Transport, dialect: Dialect) -> Caller {
         let bearer = format!("Bearer {}", self.issuer.access_token(&self.served, who));
         self.served.host_with(transport, dialect, &[("authorization", &bearer)])
     }
 
-    /// Opens a link, and signs in with the browser first.
+    /// Opens a link, and signs the browser in first.
     fn sign_in(&mut self, who: &str, link: &str) -> Page {
         let page = self.browsers.open(who, link);
         assert!(page.url.contains("/signin"), "{page:?}");
@@ -102,7 +102,7 @@ fn a_link_opened_by_somebody_else_gives_nothing_and_changes_nothing() {
     assert_eq!(signed.world.counts()["authorization_requests"], 0);
     assert_eq!(signed.world.exchanged(), 0);
     assert_unconnected(&mut bob);
-    // It is as good as before for her whose it is.
+    // The link still works for its own user.
     assert_eq!(asked(&mut ana).url, link);
     signed.sign_in("ana", &link);
     assert_eq!(signed.connect("ana", "ana_at_notes").status, 200);
@@ -110,7 +110,8 @@ fn a_link_opened_by_somebody_else_gives_nothing_and_changes_nothing() {
     assert_unconnected(&mut bob);
 }
 
-/// Who began passes our page herself and hands on what it leads to: the page alone protects nobody.
+/// Ana passes our page herself and forwards the address that it leads to: the page alone protects
+/// no user.
 #[test]
 fn the_provider_s_address_handed_on_attaches_nothing() {
     let mut signed = Signed::start("jwt");
@@ -128,7 +129,8 @@ fn the_provider_s_address_handed_on_attaches_nothing() {
         }
         let at_provider = signed.browsers.press("ana", "continue");
         assert!(at_provider.is_at(signed.world.issuer()), "{at_provider:?}");
-        // Not where she is now, which her browser alone can see, but the address that led her there.
+        // Not her current address, which only her browser can see, but the address that led her
+        // there.
         let led = at_provider.visited.iter().find(|url| url.contains("/auth?"));
         let authorize = led.unwrap().clone();
 
@@ -141,7 +143,7 @@ fn the_provider_s_address_handed_on_attaches_nothing() {
         assert_unconnected(&mut ana);
         assert_unconnected(&mut bob);
     }
-    // Both can still connect, each their own.
+    // Ana can still connect her own account, and that does not connect bob.
     let link = asked(&mut ana).url;
     signed.browsers.open("ana", &link);
     assert_eq!(signed.connect("ana", "ana_at_notes").status, 200);
@@ -149,7 +151,7 @@ fn the_provider_s_address_handed_on_attaches_nothing() {
     assert_unconnected(&mut bob);
 }
 
-/// In both colour schemes, 320 px wide and enlarged, by what axe knows of WCAG 2.2.
+/// Checks WCAG 2.2 with axe, in both colour schemes, 320 px wide and enlarged.
 #[test]
 fn the_pages_of_several_people_can_be_used_by_everybody() {
     let mut signed = Signed::start("jwt");

@@ -1,4 +1,4 @@
-//! What a fresh clone does with an empty HOME.
+//! A fresh clone with an empty HOME.
 
 use std::path::Path;
 
@@ -45,7 +45,7 @@ fn the_shipped_file_passes_its_own_check() {
     assert_eq!(checked.code, Some(0), "{checked:?} {}", home.log());
 }
 
-/// Without any account a tool that needs one says what to set, and the rest works.
+/// Without an account, a tool that needs one names the variable to set, and the rest works.
 #[test]
 fn a_tool_without_credentials_names_the_variable() {
     let home = Home::new("").unnamed();

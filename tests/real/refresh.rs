@@ -1,5 +1,5 @@
-//! Tokens that are not good any more: refreshed once, widened where the API wants more, given up
-//! only when the provider gives them up.
+//! Tokens that are no longer valid: refreshed once, widened where the API requires more, and given
+//! up only when the provider gives them up.
 
 use serde_json::{Value, json};
 
@@ -45,7 +45,7 @@ fn two_hundred_calls_with_a_refused_token_make_one_refresh() {
     world.pull("expire-access-tokens", &json!({}));
     call_at_once(&mut server);
     assert_eq!(world.refreshes(), 1, "{}", world.counts());
-    // The new token is kept, and so is the new refresh token.
+    // The new access token is stored, and so is the new refresh token.
     world.pull("expire-access-tokens", &json!({}));
     call_at_once(&mut server);
     assert_eq!(world.refreshes(), 2, "{}", world.counts());
@@ -108,7 +108,7 @@ fn a_scope_that_only_the_api_knows_of_is_asked_for_too() {
     assert!(server.call("write_note_unaware", &call).ran().contains("Mosses"));
 }
 
-/// What the provider would be asked for if somebody pressed "Continue".
+/// Returns the scopes that a click on "Continue" requests from the provider.
 fn asked_scopes(link: &str) -> Vec<String> {
     let reply = press(link, &[], "continue");
     assert_eq!(reply.status, 303, "{}", reply.body);
@@ -129,7 +129,7 @@ fn a_scope_that_was_unticked_is_noticed_and_named() {
     let prompt = server.call("write_note", &call).asked();
     let page = Visit::to(&prompt.url).without("notes:write").go();
     assert!(page.text.contains("notes:write"), "the page must name it: {}", page.text);
-    // What was granted is of use, what was not is asked for by name.
+    // The granted scope is usable, and the missing one is asked for by name.
     assert!(server.call("whoami", &json!({})).ran().contains("\"ana\""));
     let again = server.call("write_note", &call).asked();
     assert!(again.message.contains("notes:write"), "{}", again.message);
@@ -150,11 +150,11 @@ fn a_grant_that_was_revoked_needs_a_new_consent() {
     assert!(server.call("whoami", &json!({})).ran().contains("\"ana\""));
 }
 
-/// A token endpoint that is out of order for a moment costs no call, one that stays so costs calls and
+/// A token endpoint that fails for a moment costs no call; one that keeps failing costs calls, but
 /// never the grant.
 #[test]
 fn a_token_endpoint_out_of_order_costs_no_grant() {
-    // Without rotation a refresh token is good again after an answer that was lost.
+    // Without rotation, a refresh token is still valid after a lost answer.
     let world = World::with(&json!({"rotate_refresh_tokens": false}), json!({}));
     let (_home, mut server) = connected(&world, "whoami", &json!({}));
     let html = "<html><body><h1>502 Bad Gateway</h1></body></html>";

@@ -1,4 +1,4 @@
-//! 2026-07-28: consent in rounds, with nothing between them but a `requestState` that the client keeps.
+//! 2026-07-28: consent in rounds, linked only by a `requestState` that the client keeps.
 
 use serde_json::{Value, json};
 
@@ -98,7 +98,7 @@ fn a_state_that_was_tampered_with_is_refused() {
     for state in &tampered {
         assert_refused(&attempt(&mut server, state));
     }
-    // Nor does a consent make a forged state good.
+    // A consent does not make a forged state valid, either.
     Visit::to(&prompt.url).approves();
     for state in &tampered {
         assert_refused(&attempt(&mut server, state));

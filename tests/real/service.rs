@@ -1,4 +1,5 @@
-//! Grants of the server itself, at a certified authorization server: one token for everybody, and never a link.
+//! Grants of the server itself, at a certified authorization server: one token for all users, and
+//! never a link.
 
 use serde_json::{Value, json};
 
@@ -7,10 +8,10 @@ use crate::harness::{Dialect, Home, Server, World};
 const AT_ONCE: usize = 50;
 const SECRET: &str = "robot-secret-0123456789";
 
-/// A way to a token, and whom the API then takes the server for.
+/// A way to a token, and the subject that the API then sees.
 struct Way {
     name: &'static str,
-    /// The lines of `[providers.notes]` but for its API.
+    /// The lines of `[providers.notes]` except its API.
     table: String,
     grant: &'static str,
     sub: &'static str,
@@ -98,7 +99,7 @@ fn calls_at_once_make_one_token_which_ends_and_outlives_a_kill() {
         call_at_once(&mut server, &way);
         assert_eq!(asked(&world, &way), before + 2, "{}", way.name);
         server.kill();
-        // Another person's server, too: it is nobody's.
+        // Another user's server gets the token, too: it belongs to no user.
         let mut server = Server::start_as(&home, Dialect::PLAIN, "bob");
         call_at_once(&mut server, &way);
         assert_eq!(asked(&world, &way), before + 2, "{}", way.name);
@@ -107,7 +108,7 @@ fn calls_at_once_make_one_token_which_ends_and_outlives_a_kill() {
 
 #[test]
 fn a_token_that_runs_out_is_replaced_before_it_is_refused() {
-    // Long enough for the first call on a machine that has much else to do.
+    // Long enough for the first call on a busy machine.
     let world = World::with(&json!({"access_token_seconds": 4}), json!({}));
     let way = &ways(&world)[0];
     let home = home(&world, way);
@@ -173,7 +174,7 @@ fn what_the_operator_has_wrong_is_told_to_the_operator() {
             assert!(!home.log().contains("yesterday"));
         }
     }
-    // Of a client that is let in and has too few rights, the API knows.
+    // If a client is accepted but has too few rights, only the API knows.
     let way = &ways(&world)[0];
     let home = home(&world, way);
     let mut server = Server::start(&home, Dialect::PLAIN);

@@ -1,4 +1,5 @@
-//! Everybody's token, key or password: from a reference in `tools.toml` to the API, and never to the model.
+//! A token, key or password that all users share: from a reference in `tools.toml` to the API, and
+//! never to the model.
 
 use serde_json::json;
 
@@ -11,7 +12,7 @@ const SECRETS: [(&str, &str); 4] = [
     ("VAULT_PASSWORD", "shared:pässword-0123456789"),
 ];
 
-/// A provider for each way to send a secret, and for each the tools `open_…` and `echo_…`.
+/// A provider for each way to send a secret, each with the tools `open_…` and `echo_…`.
 fn tools(world: &World) -> String {
     let ways = [
         ("bearer", "bearer = \"env:VAULT_TOKEN\""),
@@ -45,7 +46,7 @@ fn a_shared_secret_opens_the_api_and_is_told_to_nobody() {
         assert!(opened.contains(&format!("\"{way}\"")), "{opened}");
         let echo = server.call(&format!("echo_{way}"), &json!({})).ran();
         assert!(echo.contains("[redacted]"), "{echo}");
-        // robot:shared:pässword-0123456789 from its second group of three bytes on
+        // Base64 of robot:shared:pässword-0123456789, from its second group of three bytes on.
         for secret in SECRETS
             .map(|(_, value)| value)
             .into_iter()

@@ -1,6 +1,8 @@
-//! Thousands of people at once, in all the ways in which clients come, for as long as it takes to see what grows.
+//! Thousands of users at once, in all the ways in which clients connect, until any growth of memory
+//! would show.
 //!
-//! Whose token reached the API stands in its answer, so that every answer shows whether it went to the right person.
+//! Each answer names the user whose token reached the API, and so shows whether it went to the
+//! right user.
 
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
@@ -21,25 +23,24 @@ use crate::load::process::Process;
 use crate::load::session::{Expected, Request, Session, Way};
 use crate::load::wire::Connection;
 
-/// How much of it.
+/// Size of a run.
 struct Scale {
     users: usize,
-    /// Half of them at `/mcp`, half at `/sse`; beside them there are those who have none.
+    /// Half of them at `/mcp`, half at `/sse`; stateless clients come in addition.
     sessions: usize,
-    /// For getting warm: after this time everybody has come twice, so that what is kept of each person
-    /// is there, in memory and in the store's cache; and sessions that have ended are let go of as fast
-    /// as others come.
+    /// Minimum warm-up. After it, every user has come twice, so that everything kept per user is in
+    /// memory and in the store's cache, and ended sessions are released as fast as new ones come.
     warm_up: Duration,
-    /// From then on.
+    /// Time after the warm-up.
     length: Duration,
     /// How long hostile answers come.
     hostile: Duration,
-    /// Of resident memory. After a short time it still gets warm.
+    /// Factor by which resident memory may grow. After a short warm-up it is still growing.
     growth: f64,
 }
 
-/// By itself less than a minute for each test; in `./tests/run long` thousands of people, for as long
-/// as it says.
+/// Less than a minute for each test by default; thousands of users, for as long as requested, in
+/// `./tests/run long`.
 fn scale() -> Scale {
     if is_long() {
         Scale {
@@ -62,19 +63,20 @@ fn scale() -> Scale {
     }
 }
 
-/// Calls in flight for each way: enough that both processors are busy all the time. More would measure how long the
-/// queue is, and the build that is not optimized is ten times slower.
+/// Calls in flight for each way: enough to keep both processors busy. More would measure the length
+/// of the queue, and an unoptimized build is ten times slower.
 const IN_FLIGHT: usize = if cfg!(debug_assertions) { 2 } else { 16 };
-/// After so many calls a session ends, and somebody else comes.
+/// Calls after which a session ends and another user comes.
 const CALLS_OF_A_SESSION: usize = 30;
-/// How long it may take until then.
+/// Limit for the warm-up; a longer one fails the test.
 const LONGEST_WARM_UP: Duration = Duration::from_mins(5);
-/// How often memory is looked at, and how many of these times, at either end, make a figure.
+/// Interval between memory samples. `LOOKS` samples at either end make a figure.
 const LOOK_EVERY: Duration = Duration::from_millis(250);
 const LOOKS: usize = 20;
 
 const LONGEST_P99: Duration = Duration::from_millis(100);
-/// Of resident memory, from either end to the other, once everything is warm.
+/// Factor by which resident memory may grow from the first to the last samples, once everything is
+/// warm.
 const MOST_GROWTH: f64 = 1.10;
 
 const APP_KEY: &str = "soak-application-key-0123456789";
@@ -158,7 +160,7 @@ fn start(home: &Home) -> Process {
     Process::start(home.command(&["serve", "--http", "127.0.0.1:0"]))
 }
 
-/// A session, and whose it is.
+/// A session and its user.
 struct Seat {
     session: Session,
     user: String,
@@ -179,14 +181,14 @@ impl Seat {
         Ok(Self { session, user, calls: 0 })
     }
 
-    /// A call whose answer is as large as one may be, and made to cost more.
+    /// A call whose answer is as large as allowed, and made to cost more.
     fn hostile(&self, turn: usize) -> (Request, Expected) {
         let (kind, mark) = HOSTILE_KINDS[turn / HOSTILE_EVERY % HOSTILE_KINDS.len()];
         let call = self.session.call("hostile", &format!(r#""kind":"{kind}""#));
         (call, Expected::other(mark))
     }
 
-    /// The next call, and what it must come to.
+    /// Returns the next call and its expected outcome.
     fn next(&self, turn: usize) -> (Request, Expected) {
         let Self { session, user, .. } = self;
         let call = |tool, arguments| session.call(tool, arguments);
@@ -204,16 +206,16 @@ impl Seat {
     }
 }
 
-/// What all callers share.
+/// State that all callers share.
 struct Soak {
     scale: Scale,
     at: SocketAddr,
     began: Instant,
     users: Cell<usize>,
-    /// Whether one call in [`HOSTILE_EVERY`] is answered by a hostile API, and how many were.
+    /// Whether one call in [`HOSTILE_EVERY`] gets a hostile answer, and how many did.
     has_hostile: bool,
     hostile: Cell<usize>,
-    /// Once it is warm.
+    /// Set once everything is warm.
     end: Cell<Option<Instant>>,
     times: RefCell<[Figures; Way::ALL.len()]>,
 }
@@ -234,7 +236,7 @@ impl Soak {
         self.end.get().is_some_and(|end| Instant::now() >= end)
     }
 
-    /// Calls without a pause, in one session after the other.
+    /// Makes calls without a pause, in one session after the other.
     async fn caller(&self, way: usize, first: usize) -> io::Result<()> {
         let at = self.at;
         let (seats, life) = match Way::ALL[way] {
@@ -278,7 +280,7 @@ impl Soak {
         Ok(())
     }
 
-    /// Resident memory, again and again, from then on.
+    /// Samples resident memory repeatedly once everything is warm.
     async fn look_at(&self, process: &Process) -> Vec<f64> {
         let mut looks = Vec::new();
         while !self.is_over() {
@@ -347,7 +349,7 @@ fn all_people_in_many_sessions_get_what_is_theirs() {
     assert!(status.success(), "{status}: {said}");
     assert!(!said.contains("panicked") && !said.contains("ERROR"), "{said}");
     assert!(last < first * growth, "memory grows: {looks:?}");
-    // Of a build that is not optimized, beside whatever else runs, it would say nothing.
+    // It would mean nothing for an unoptimized build, beside other load.
     if is_long() {
         for (way, times) in Way::ALL.iter().zip(&times) {
             assert!(times.at(99) < LONGEST_P99.as_secs_f64(), "{}", way.name());
@@ -355,16 +357,17 @@ fn all_people_in_many_sessions_get_what_is_theirs() {
     }
 }
 
-/// One call in so many has a hostile answer.
+/// One call in this many has a hostile answer.
 const HOSTILE_EVERY: usize = 100;
-/// How many come at least.
+/// Least number of hostile answers; fewer fail the test.
 const LEAST_HOSTILE: usize = 2 * HOSTILE_KINDS.len();
-/// Of resident memory at any time, whatever APIs answer; README says so.
+/// KiB of resident memory at any time, regardless of the APIs' answers; README says so.
 const MAX_RESIDENT: f64 = 512.0 * 1024.0;
-/// How long memory may take to be given back, and how much is kept.
+/// How long the test waits for memory to be given back; a quarter of the maximum ends the wait.
 const REST: Duration = Duration::from_secs(20);
 
-/// One call in a hundred is answered with 9 MiB that would be 350 MiB of values, or a second's work.
+/// One call in a hundred is answered with 9 MiB that would become 350 MiB of values, or a second's
+/// work.
 #[test]
 fn hostile_answers_stay_within_their_memory() {
     let api = Api::start();
@@ -418,7 +421,8 @@ const COMING: usize = 200;
 fn sessions_that_end_leave_nothing_behind() {
     let api = Api::start();
     let scale = scale();
-    // After a third of the rounds memory is warm. Sessions that stayed would double it by the last one.
+    // After a third of the rounds memory is warm. Sessions that stayed would double it by the last
+    // one.
     let (rounds, settled) = if is_long() { (60, 20) } else { (12, 4) };
     let home = home(&api, COMING);
     let process = start(&home);
@@ -446,7 +450,8 @@ async fn come_and_go(at: SocketAddr) -> io::Result<()> {
         let way = if visitor % 2 == 0 { Way::Session } else { Way::Sse };
         let mut connection = Connection::open(at).await?;
         let mut seat = Seat::take(way, at, user(visitor), &mut connection).await?;
-        // None that reaches the API, to which connections are kept: whatever is open then is ours.
+        // None of these calls reaches the API, to which connections are kept: all open descriptors
+        // are the sessions' own.
         for turn in [0, 3, 4] {
             let (mut request, expected) = seat.next(turn);
             expected.check(&seat.session.ask(&mut request, &mut connection).await?)?;

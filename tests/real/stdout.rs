@@ -1,5 +1,5 @@
-//! stdout is the wire: whatever a library in the process writes to descriptor 1, the host reads
-//! JSON-RPC and nothing else. [`Server`] checks every line that it takes in.
+//! stdout is the wire: even if a library in the process writes to descriptor 1, the host reads
+//! JSON-RPC and nothing else. [`Server`] checks every line that it reads.
 
 use std::io::{Read as _, Write as _};
 use std::os::unix::net::{UnixListener, UnixStream};
@@ -26,7 +26,7 @@ fn a_library_that_writes_to_descriptor_1_does_not_reach_the_host() {
         command.env("LD_PRELOAD", &library).env("GARBAGE_SOCKET", &socket);
         let mut server = Server::spawn(command, dialect);
         let mut garbage = accept(listener);
-        // From the first answer on, descriptor 1 is the server's own affair.
+        // From its first answer on, the server protects descriptor 1.
         server.shake_hands();
         let mut calls = Vec::new();
         for _ in 0..20 {
@@ -48,7 +48,7 @@ fn a_library_that_writes_to_descriptor_1_does_not_reach_the_host() {
     }
 }
 
-/// Without this nothing above is shown: the library must be able to spoil a program that does not
+/// Shows that the test above proves its point: the library does spoil a program that does not
 /// defend itself.
 #[test]
 fn the_library_does_spoil_a_defenceless_program() {

@@ -1,4 +1,4 @@
-//! What survives: other processes on the same folder, wrong keys, `kill -9` at any moment.
+//! Survival of grants: other processes on the same folder, wrong keys, `kill -9` at any moment.
 
 use std::collections::BTreeSet;
 use std::ffi::OsString;
@@ -39,7 +39,7 @@ fn a_wrong_key_opens_nothing_and_touches_nothing() {
     server.close();
     assert_eq!(names(&home), before, "nothing was set aside");
 
-    // The old key opens it, and so does a rotation, which needs the old one only once.
+    // The old key opens it, and so does a rotation, which needs the old key only once.
     let mut home = home;
     for keys in [key(1), format!("{},{}", key(2), key(1)), key(2)] {
         home = home.with("COUNTERSIGN_KEY", &keys);
@@ -49,9 +49,9 @@ fn a_wrong_key_opens_nothing_and_touches_nothing() {
     }
 }
 
-/// What lies in the data folder. sled notes each opening in its log, so the bytes are its own affair;
-/// that the records are untouched shows when the right key opens them.
-/// What lies in the data folder, but for the socket, which a process that ends at once leaves behind.
+/// Returns the file names in the data folder, except the socket, which a process that ends at once
+/// leaves behind. sled logs each opening, so the bytes may differ; opening with the right key shows
+/// that the records are untouched.
 fn names(home: &Home) -> BTreeSet<OsString> {
     let entries = std::fs::read_dir(home.data()).unwrap();
     entries.map(|entry| entry.unwrap().file_name()).filter(|name| name != "store.sock").collect()
@@ -105,7 +105,7 @@ fn first_starts_at_once_agree_on_one_key() {
 
 const KILLS: usize = 10;
 
-/// Whoever saw the page that says "connected" is connected, whatever happened right after it.
+/// A user who saw the page that says "connected" is connected, even after a kill right then.
 #[test]
 fn no_consent_is_lost_to_kills_right_after_the_page() {
     let world = World::start();
@@ -127,7 +127,7 @@ fn no_consent_is_lost_to_kills_right_after_the_page() {
     }
 }
 
-/// Killed while the callback is under way: connected or asked again, and nothing in between.
+/// A kill during the callback: the user is connected or asked again, and nothing in between.
 #[test]
 fn a_kill_in_the_middle_of_a_callback_breaks_nothing() {
     let world = World::start();
@@ -143,7 +143,7 @@ fn a_kill_in_the_middle_of_a_callback_breaks_nothing() {
                 request("GET", &held.callback_url, &[("cookie", &held.cookie)], "")
             })
         });
-        // In odd rounds not before the code has gone out.
+        // In odd rounds, kill only once the code has been sent.
         while round % 2 == 1
             && world.counts()["token_requests"]["authorization_code"] == exchanges
             && !callback.is_finished()

@@ -1,4 +1,4 @@
-//! What going over a store costs: memory for a page, however many records there are.
+//! Memory that a pass over a store takes: one page, however many records there are.
 
 use std::process::{Child, ExitStatus};
 
@@ -13,9 +13,9 @@ use crate::load::process::Process;
 
 /// About 25 MiB of records, and more than that in an archive.
 const RECORDS: usize = 20_000;
-/// KiB by which a command may exceed one that goes over a few records: some pages.
+/// KiB by which a command may exceed one that reads a few records: some pages.
 const COMMAND_MARGIN: f64 = 8.0 * 1024.0;
-/// The same of the server beside it, whose store caches 16 MiB of what is read.
+/// KiB of the same margin for the server beside it, whose store caches 16 MiB of the records read.
 const SERVER_MARGIN: f64 = 30.0 * 1024.0;
 
 const TOOL: &str = r#"
@@ -60,7 +60,7 @@ fn high_water(child: &Child) -> f64 {
     let status = std::fs::read_to_string(format!("/proc/{}/status", child.id()));
     let line = status.unwrap_or_default();
     let line = line.lines().find(|line| line.starts_with("VmHWM"));
-    // Ended, and not waited for yet.
+    // It has ended, but nothing has waited for it yet.
     line.map_or(0.0, |line| line.split_whitespace().nth(1).unwrap().parse().unwrap())
 }
 
@@ -69,7 +69,7 @@ fn ended(child: &mut Child) -> Option<ExitStatus> {
     child.try_wait().unwrap()
 }
 
-/// As peers of a server, so that the store's own cache is the server's.
+/// The commands run as peers of a server, so that the store's own cache is in the server.
 #[test]
 fn a_page_is_all_that_export_import_and_verify_hold() {
     let api = Api::start();

@@ -1,4 +1,4 @@
-//! Hosts that write nonsense, hang up, or end the process.
+//! Hosts that send nonsense, hang up, or end the process.
 
 use std::io::Write as _;
 use std::process::Stdio;
@@ -94,7 +94,7 @@ fn a_host_that_no_longer_reads_is_no_reason_to_stay() {
     let mut input = child.stdin.take().unwrap();
     let (to, from) = channel();
     std::thread::spawn(move || to.send(child.wait()));
-    // Requests until the pipe is gone; what is answered cannot be delivered.
+    // Sends requests until the pipe is gone; the answers cannot be delivered.
     let hello = json!({
         "jsonrpc": "2.0", "id": 1, "method": "initialize", "params": Dialect::PLAIN.initialize(),
     });

@@ -1,6 +1,6 @@
-//! Consents that an earlier version kept until the application answered. What may not be served any
-//! more by that version must not be lost either: the person has consented, and the code is good for
-//! one exchange.
+//! Consents that an earlier version kept until the application answered. This version no longer
+//! makes such records, but must not lose them: the user has consented, and the code is good for one
+//! exchange.
 
 use std::io::{Read as _, Write as _};
 use std::net::{TcpListener, TcpStream};
@@ -24,7 +24,7 @@ use crate::store::{DataFolder, KeySource, MasterKey, Slot};
 use crate::upstream::Upstream;
 use crate::upstream::select::Jq;
 
-/// As an earlier version wrote it, except for the places of the provider and of the browser.
+/// As an earlier version wrote it, with placeholders for the provider and the browser.
 const PARKED_CODE: &str = include_str!("parked_code.json");
 const ORIGIN: &str = "https://tools.example";
 const COOKIE: &str = "cookie-of-ana";
@@ -39,7 +39,7 @@ struct World {
 }
 
 impl World {
-    /// In whose store the record lies.
+    /// Creates a world whose store holds the record.
     async fn new() -> Self {
         let exchanges = Arc::new(AtomicUsize::new(0));
         let provider = provider(Arc::clone(&exchanges));
@@ -131,7 +131,7 @@ fn tools(provider: &str) -> String {
     )
 }
 
-/// A token endpoint that counts the exchanges of `c0de`, and where it is.
+/// Starts a token endpoint that counts the exchanges of `c0de`. Returns its origin.
 fn provider(exchanges: Arc<AtomicUsize>) -> String {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let origin = format!("http://{}", listener.local_addr().unwrap());

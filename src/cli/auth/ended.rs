@@ -1,4 +1,4 @@
-//! What `auth revoke` says of each consent that it ended.
+//! Output of `auth revoke` for each ended consent.
 
 use serde_json::Value;
 
@@ -10,7 +10,8 @@ pub(super) fn json(Ended { provider, title, account, label, how }: &Ended) -> Va
     serde_json::json!({ "provider": provider, "title": title, "account": account, "label": label, "state": state(how) })
 }
 
-/// `revoked`, or why the consent may still stand at the provider though it is forgotten here.
+/// Returns `revoked`, or why the consent may still be valid at the provider although it is deleted
+/// here.
 fn state(end: &Disconnected) -> &'static str {
     match end {
         Disconnected::AtProvider(Revoked::Yes) => "revoked",
@@ -23,7 +24,7 @@ fn state(end: &Disconnected) -> &'static str {
     }
 }
 
-/// What became of a consent, for people.
+/// Returns the result for one consent, for people.
 pub(super) fn words(Ended { provider: _, title, account, label, how }: &Ended) -> String {
     let mut name = title.clone();
     if !account.is_default() {

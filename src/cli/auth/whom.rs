@@ -1,7 +1,7 @@
-//! Which user a command means, and who there is.
+//! Finds the user that a command means, and lists the users.
 //!
-//! A user belongs to whatever vouches for the name: this machine (`local`), an application's or user's
-//! key, or the issuer. `--of` names it as `auth users` shows it.
+//! A user belongs to the authority that vouches for the name: this machine (`local`), an
+//! application's or user's key, or the issuer. `--of` names it as `auth users` shows it.
 
 use std::collections::BTreeSet;
 use std::io::Write;
@@ -20,31 +20,31 @@ use crate::model::server_auth::ServerAuth;
 use crate::model::text::{quoted, shown};
 use crate::store::StoredUser;
 
-/// Users listed in a hint.
+/// Maximum users listed in a hint; for more, the hint gives their number.
 const MAX_LISTED: usize = 10;
-/// Characters shown of a namespace or user id.
+/// Maximum characters shown of a namespace or user id; the rest is cut.
 const LONGEST_NAME: usize = 256;
 
 /// A user named on the command line.
 pub(super) struct Whom {
     pub(super) caller: Caller,
-    /// Named by `--user` or `--of`, and not merely the one of this machine.
+    /// Named by `--user` or `--of`, or another user than this machine's.
     pub(super) is_named: bool,
 }
 
-/// Among whom a user is looked for.
+/// Users among whom to search.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Among {
     /// Users who have connected an account.
     Connected,
-    /// Also users who have an open link or a signed-in browser only.
+    /// Also users who have only an open link or a signed-in browser.
     Present,
 }
 
-/// Finds the user. Without `--of` and `[server.auth]` it is the one of this machine.
+/// Finds the user. Without `--of` and `[server.auth]` it is the user of this machine.
 ///
 /// # Errors
-/// No such user, or several; names those there are.
+/// If there is no such user, or several; the hint lists the users that exist.
 pub(super) async fn find(
     app: &App,
     serves_many: bool,
@@ -55,7 +55,7 @@ pub(super) async fn find(
     let own = local.caller()?;
     let mut users = or_none(app.broker.users(std::slice::from_ref(&own)).await)?;
     if unnamed(&users) > 0 {
-        // Records of an earlier version name nobody, but they can be looked up by a name.
+        // Records of an earlier version name no user, but a lookup by name finds them.
         let known: Vec<Caller> = namespaces(&users, of)
             .into_iter()
             .map(|namespace| Caller { namespace, user: own.user.clone() })
@@ -77,7 +77,7 @@ pub(super) async fn find(
     let is_named = local.user.is_some() || of.is_some();
     let found = match &*called {
         [one] => (*one).clone(),
-        // On a machine of one's own the plain command goes on meaning its user.
+        // On a single-user machine the plain command still means that machine's user.
         several if !serves_many && several.contains(&&own) => own,
         [] if !is_named && !serves_many => own,
         [] => return Err(nobody(&users, &own, of)),
@@ -87,11 +87,12 @@ pub(super) async fn find(
     Ok(Whom { caller: found, is_named })
 }
 
-/// As [`find`], for a command that ends all of the user's access. Before anything that can fail, notes
-/// that it ends: a consent under way leaves no record to find the user by, and must not be kept either.
+/// Like [`find`], for a command that ends all of the user's access. Records the end before any step
+/// that can fail: a consent in progress leaves no record by which to find the user, and must not be
+/// kept either.
 ///
 /// # Errors
-/// As [`find`]. Where the user has nothing here, the end is noted all the same.
+/// Like [`find`]. The end is recorded even if the user has nothing here.
 pub(super) async fn find_to_end(
     app: &App,
     auth: Option<&ServerAuth>,
@@ -110,7 +111,7 @@ pub(super) async fn find_to_end(
         cut_off().await?;
     }
     let found = find(app, auth.is_some(), local, of, Among::Present).await;
-    // A user of several namespaces has to be told apart first.
+    // If several users match, the operator has to choose one first.
     if found.as_ref().is_err_and(|error| error.downcast_ref::<Usage>().is_none()) {
         if !is_clear {
             cut_off().await?;
@@ -120,7 +121,7 @@ pub(super) async fn find_to_end(
     found
 }
 
-/// Users whom a command may mean, by the settings alone.
+/// Returns the users that a command may mean, by the settings alone.
 fn candidates(auth: Option<&ServerAuth>, own: &Caller, of: Option<&str>) -> Vec<Caller> {
     let mut known = vec![own.namespace.clone()];
     if let Some(ServerAuth { issuer, keys }) = auth {
@@ -141,7 +142,8 @@ fn candidates(auth: Option<&ServerAuth>, own: &Caller, of: Option<&str>) -> Vec<
     named
 }
 
-/// Where a user may belong that a command names: what `--of` may mean, and where the others belong.
+/// Returns the possible namespaces of a user: each meaning of `--of`, and the namespaces of known
+/// users.
 fn namespaces(users: &[StoredUser], of: Option<&str>) -> BTreeSet<String> {
     let named = users.iter().filter_map(|user| user.caller.as_ref());
     let meant = of.into_iter().flat_map(|of| {
@@ -151,7 +153,7 @@ fn namespaces(users: &[StoredUser], of: Option<&str>) -> BTreeSet<String> {
     named.map(|caller| caller.namespace.clone()).chain(meant).collect()
 }
 
-/// Accounts whose records name no user.
+/// Number of accounts whose records name no user.
 fn unnamed(users: &[StoredUser]) -> usize {
     let unnamed = users.iter().filter(|user| user.caller.is_none());
     unnamed.map(|user| user.grants.values().sum::<usize>()).sum()
@@ -185,7 +187,7 @@ fn ambiguous(callers: &[&Caller]) -> anyhow::Error {
     anyhow!(Usage(problem)).context(Hint(format!("write which: {}", all.join("; "))))
 }
 
-/// `--user ben --of my-app`
+/// Formats a user's options: `--user ben --of my-app`.
 fn arguments(caller: &Caller) -> String {
     let user = shown(caller.user.as_str(), LONGEST_NAME);
     format!("--user {} --of {}", quoted(&user), quoted(&word(caller)))
@@ -205,7 +207,7 @@ fn is_namespace(of: &str, caller: &Caller) -> bool {
             && (of == "issuer" || of.trim_end_matches('/') == namespace.trim_end_matches('/')))
 }
 
-/// Lists who has connected what.
+/// Lists the users and the providers that they have connected.
 pub(super) async fn list<W: Write>(
     app: &App,
     local: &Local,

@@ -9,9 +9,9 @@ use std::time::Duration;
 
 use tracing_subscriber::fmt::MakeWriter;
 
-/// Lines that wait to be written; further ones are dropped and counted.
+/// Maximum lines that wait to be written; further ones are dropped and counted.
 const MAX_WAITING_LINES: usize = 4096;
-/// How long the end of the process waits for a reader.
+/// How long the process waits for a reader when it ends.
 const FLUSH_TIMEOUT: Duration = Duration::from_secs(1);
 
 static WRITER: OnceLock<LogWriter> = OnceLock::new();
@@ -30,7 +30,7 @@ enum Message {
 }
 
 impl LogWriter {
-    /// Starts the thread. `None`: the system has no thread to give.
+    /// Starts the thread; `None` if the system cannot create one.
     pub(super) fn start(is_json: bool) -> Option<Self> {
         let (queue, lines) = mpsc::sync_channel(MAX_WAITING_LINES);
         let dropped = Arc::new(AtomicU64::new(0));
@@ -53,7 +53,7 @@ pub(super) fn flush() {
 }
 
 fn write(lines: &Receiver<Message>, dropped: &AtomicU64, is_json: bool, to: &mut impl io::Write) {
-    // Where standard error is closed there is nobody to tell.
+    // Errors are ignored: if standard error is closed, there is no reader to tell.
     for message in lines {
         match message {
             Message::Line(line) => drop(to.write_all(&line)),
@@ -66,7 +66,7 @@ fn write(lines: &Receiver<Message>, dropped: &AtomicU64, is_json: bool, to: &mut
     }
 }
 
-/// The line that says how many are missing.
+/// Returns the line that says how many lines were dropped.
 fn told(dropped: u64, is_json: bool) -> String {
     let message = "lines of this log were dropped: standard error was not read in time";
     if is_json {

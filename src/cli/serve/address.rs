@@ -3,11 +3,11 @@
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::str::FromStr;
 
-/// Where to listen; without a host, on this machine alone.
+/// Address to listen on; without a host, on this machine only.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Address(pub(super) SocketAddr);
 
-/// Why the text is no address to listen on, and the form that is.
+/// Why the text is not an address to listen on, and the correct form.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub(super) enum NoAddress {
     #[error(

@@ -1,4 +1,5 @@
-//! `countersign serve --sse`: who may call, by what is configured and asked for, or why not to serve.
+//! `countersign serve --sse`: who may call, by configuration and arguments, or why the server does
+//! not start.
 
 use std::io;
 use std::net::{IpAddr, SocketAddr, TcpListener};
@@ -32,7 +33,7 @@ pub(super) async fn serve(
     let config = load(config)?;
     let plan = Plan::of(serve, address, &config.server).await?;
     if let Plan::Many(_) = plan {
-        // What keeps links from being made must not wait for the first person who needs one.
+        // The operator must see now what prevents links, before the first user needs one.
         report::warnings(&config);
     }
     let listener = bind(address)?;
@@ -51,7 +52,7 @@ pub(super) async fn serve(
         (_, false) => "; other users of this machine cannot be told from you here",
     };
     if matches!(access, Access::Many { .. }) {
-        // Its key is the operator's; one that does not fit must not wait for the first person.
+        // The operator provides its key; a wrong key must not wait for the first user.
         app.broker.store().await.map_err(hinted)?;
     }
     let authenticator = app.authenticator(access).map_err(hinted)?;
@@ -70,7 +71,7 @@ pub(super) async fn serve(
     Ok(Exit::Done)
 }
 
-/// Whose calls will be answered.
+/// Callers that the server accepts.
 enum Plan {
     Local,
     Token,
@@ -78,9 +79,12 @@ enum Plan {
 }
 
 impl Plan {
+    /// Decides which callers the server accepts.
+    ///
     /// # Errors
-    /// Callers could not be told apart, or what was asked for contradicts itself. All that a server for
-    /// many people lacks is said at once; the last of it is the error.
+    /// If callers could not be told apart, or the arguments contradict the configuration.
+    /// Everything that a server for many users lacks is reported at once; the last problem is the
+    /// error.
     async fn of(serve: &Serve, address: SocketAddr, server: &Server) -> anyhow::Result<Self> {
         let is_local = address.ip().is_loopback();
         let Some(auth) = &server.auth else {
@@ -119,7 +123,7 @@ impl Plan {
         Err(last)
     }
 
-    /// Who may call, and how to say so.
+    /// Returns the access and its description.
     fn access(self, serve: &Serve, public: Option<&str>) -> anyhow::Result<(Access, String)> {
         Ok(match self {
             Self::Local => (Access::Local(serve.local.caller()?), "one local user".into()),
@@ -142,7 +146,7 @@ impl Plan {
     }
 }
 
-/// Scheme, host and port of every name of the server; first where browsers and links go.
+/// Returns the origin for each name of the server; browsers and links use the first.
 fn origins(bound: SocketAddr, public: Option<&Url>) -> Vec<String> {
     let port = bound.port();
     let mut names = Vec::new();
@@ -169,7 +173,7 @@ fn bind(address: SocketAddr) -> anyhow::Result<TcpListener> {
     })
 }
 
-/// Why nothing is served.
+/// Why the server does not start.
 #[derive(Debug, thiserror::Error)]
 enum Refusal {
     #[error("`{0}` can be reached from other machines, and nobody would be asked who they are")]

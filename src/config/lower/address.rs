@@ -1,7 +1,7 @@
-//! URLs and hosts that the operator wrote.
+//! Reads URLs and hosts that the operator wrote.
 //!
-//! What is accepted is only what reads the same to a person and to the URL parser: `https://0x7f.1`
-//! and `https://exämple.com` are hosts that people take for others.
+//! Accepts only text that a person and the URL parser read alike: people take `https://0x7f.1` and
+//! `https://exämple.com` for other hosts.
 
 use std::net::IpAddr;
 
@@ -13,14 +13,14 @@ use crate::net::{Class, classify};
 
 const CODE: &str = "url::invalid";
 
-/// A URL in a text of its own.
+/// Reads a whole string as a URL.
 pub(super) fn url(text: &Text, find: &mut Findings<'_>) -> Option<Url> {
     url_in(text, 0..text.value.len(), find)
 }
 
-/// A URL to which browsers are sent with what nobody on the way may read or change: `https`, or
-/// `http` on their own machine, where nobody is on the way. Cookies that are `Secure` are kept by
-/// the same rule.
+/// Reads a URL to which browsers carry data that no third party may read or change: `https`, or
+/// `http` on the browser's own machine, where no third party is in between. Browsers keep `Secure`
+/// cookies by the same rule.
 pub(super) fn browser_url(text: &Text, find: &mut Findings<'_>) -> Option<Url> {
     let url = url(text, find)?;
     if url.scheme() == "https" || url.host().is_some_and(|host| is_loopback(&host)) {
@@ -33,7 +33,7 @@ pub(super) fn browser_url(text: &Text, find: &mut Findings<'_>) -> Option<Url> {
     None
 }
 
-/// The URL that is `range` of a text.
+/// Reads the part `range` of a string as a URL.
 pub(super) fn url_in(text: &Text, range: Span, find: &mut Findings<'_>) -> Option<Url> {
     let written = text.value.get(range.clone()).unwrap_or_default();
     let span = text.part(range.clone(), find.source());
@@ -119,7 +119,7 @@ fn is_scheme_safe(url: &Url, host: &Host<&str>, span: &Span, find: &mut Findings
     }
 }
 
-/// What a host that is an address is; a name is looked up when it is called.
+/// Classifies a host that is an IP address. `None` for a name, which is resolved when it is called.
 fn class(host: &Host<&str>) -> Option<Class> {
     match host {
         Host::Ipv4(ip) => Some(classify(IpAddr::V4(*ip))),
@@ -128,7 +128,7 @@ fn class(host: &Host<&str>) -> Option<Class> {
     }
 }
 
-/// Whether a host lies, by its name alone, on this machine or in a private network.
+/// Whether a host, judged by its name alone, is on this machine or in a private network.
 pub(super) fn is_private(host: &Host<&str>) -> bool {
     match host {
         Host::Ipv4(_) | Host::Ipv6(_) => class(host) == Some(Class::Private),
@@ -152,13 +152,13 @@ fn is_loopback(host: &Host<&str>) -> bool {
     }
 }
 
-/// `host` or `host:port`, where a leading `*.` stands for any subdomain.
+/// Reads `host` or `host:port`, where a leading `*.` stands for any subdomain.
 pub(super) fn host_pattern(text: &Text, find: &mut Findings<'_>) -> Option<String> {
     let pattern = text.as_str();
     let name = pattern.strip_prefix("*.");
     let parsed = Url::parse(&format!("https://{}/", name.unwrap_or(pattern))).ok();
     let is_host = parsed.as_ref().is_some_and(|url| {
-        // 443 is left out by the parser, and may be written.
+        // The parser drops port 443, which the operator may write.
         let port = url.port().map(|port| format!(":{port}")).unwrap_or_default();
         let host = format!("{}{port}", url.host_str().unwrap_or_default());
         let written = name.unwrap_or(pattern);

@@ -1,4 +1,4 @@
-//! Warnings: what can be served, and is unwise.
+//! Warnings about files that can be served but are unwise.
 
 use super::super::file::{ParamEntry, ToolTable};
 use super::super::problem::{Findings, Severity, Span};
@@ -8,24 +8,25 @@ use crate::model::Tool;
 use crate::model::tool::{Action, Effect, Method};
 use crate::upstream;
 
-/// Characters of a tool's name; hosts put `mcp__{server}__` before it.
+/// Characters of a tool's name; longer names get a warning. Hosts put `mcp__{server}__` before it.
 const GOOD_NAME: usize = 40;
-/// Cursor's limit, and about where models begin to choose badly.
+/// Tools in a file; more get a warning. Cursor's limit, and about where models begin to choose
+/// badly.
 const GOOD_COUNT: usize = 40;
-/// OpenAI refuses a request with more.
+/// Tools in a file; OpenAI refuses a request with more.
 const MAX_COUNT: usize = 128;
-/// Characters of a tool's description. OpenAI refuses the whole request over a longer one, and Claude
-/// Code cuts it at twice as many.
+/// Characters of a tool's description. OpenAI refuses the whole request if one is longer, and
+/// Claude Code cuts it at twice as many.
 const MAX_DESCRIPTION: usize = 1024;
-/// Characters of the server's instructions, where Claude Code cuts them.
+/// Characters of the server's instructions; Claude Code cuts longer ones.
 const MAX_INSTRUCTIONS: usize = 2048;
-/// OpenAI's structured mode bounds the choices of an enumeration from here on.
+/// Choices of an enumeration; OpenAI's structured mode restricts longer ones.
 const MAX_CHOICES: usize = 250;
 
-/// Where a lowered tool was written.
+/// Facts about a tool's table that the lowered tool does not contain.
 pub(super) struct Written {
     request: Span,
-    /// The operator has said how much of an answer the model gets.
+    /// Whether the operator has limited how much of an answer the model gets.
     has_max_chars: bool,
 }
 
@@ -38,7 +39,8 @@ impl Written {
     }
 }
 
-/// Limits of hosts and model providers, over each of which one of them refuses or cuts all tools.
+/// Warns about tools beyond the limits of hosts and model providers, some of which then refuse or
+/// cut all tools.
 pub(super) fn tables(tools: &Named<Box<ToolTable>>, server: &str, find: &mut Findings<'_>) {
     let is_enabled =
         |table: &ToolTable| !table.disabled.as_ref().is_some_and(|disabled| disabled.value);
@@ -76,7 +78,7 @@ pub(super) fn tables(tools: &Named<Box<ToolTable>>, server: &str, find: &mut Fin
     }
 }
 
-/// Server instructions that a host cuts.
+/// Warns about server instructions that a host cuts.
 pub(super) fn instructions(text: &Text, find: &mut Findings<'_>) {
     let count = text.value.chars().count();
     if count > MAX_INSTRUCTIONS {
@@ -91,7 +93,7 @@ pub(super) fn instructions(text: &Text, find: &mut Findings<'_>) {
 }
 
 fn count(count: usize, find: &mut Findings<'_>) {
-    // They may stand in what could not be read.
+    // The tools may be in a part that could not be read.
     let has_errors = find.has_errors();
     let mut warn = |message: String, hint: String| {
         find.whole(Severity::Warning, "tools::count", message).hint(hint);
@@ -147,7 +149,7 @@ fn description(text: &Text, find: &mut Findings<'_>) {
     }
 }
 
-/// What a model's context pays for: answers that are not picked from, and lists without a limit.
+/// Warns about answers that waste the model's context: unfiltered ones, and lists without a limit.
 pub(super) fn answers(tool: &Tool, written: &Written, find: &mut Findings<'_>) {
     let Action::Http(action) = &tool.action;
     if tool.effect != Effect::Read || action.method == Method::Head || action.reply.is_some() {

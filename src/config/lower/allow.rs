@@ -8,16 +8,16 @@ use crate::model::text::{nearest, shown};
 use crate::model::tool::Allowed;
 
 const CODE: &str = "tool::allow";
-/// Of an entry that is repeated in a hint.
+/// Characters of an entry that a hint repeats; the rest is cut.
 const LONGEST: usize = 60;
 
-/// Who calls, as far as `allow` means something else by it.
+/// Facts about the callers on which the meaning of `allow` depends.
 pub(super) struct Callers {
-    /// Whether there is more than the one local user, who may do everything.
+    /// Whether the server distinguishes callers, instead of one local user who may do everything.
     are_told_apart: bool,
-    /// Whether anybody says who belongs to what.
+    /// Whether there is an issuer that says which groups a caller is in.
     have_groups: bool,
-    /// An application that could name any of its users like a person of somebody else's.
+    /// An application that could name one of its users like a user of an issuer or of another key.
     namesake: Option<String>,
 }
 
@@ -86,7 +86,8 @@ fn group(name: &str, text: &Text, callers: &Callers, find: &mut Findings<'_>) ->
     Some(Allowed::Group(name.to_owned()))
 }
 
-/// Ids are kept apart by who vouches for them, which `user:` does not say.
+/// Reads `user:ID`. The server separates ids by the issuer or key that vouches for them, which
+/// `user:` does not name.
 fn user(id: &str, text: &Text, callers: &Callers, find: &mut Findings<'_>) -> Option<Allowed> {
     let id = match UserId::parse(id) {
         Ok(id) => id,

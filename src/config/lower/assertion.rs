@@ -1,4 +1,4 @@
-//! `grant` and `assertion` of `[providers.*.oauth]`: how a grant is had.
+//! `grant` and `assertion` of `[providers.*.oauth]`: how a grant is obtained.
 
 use std::time::Duration;
 
@@ -20,11 +20,12 @@ const GRANTS: [(&str, Grant); 3] = [
     ("client_credentials", Grant::ClientCredentials),
     ("jwt_bearer", Grant::JwtBearer),
 ];
+/// Lifetime of an assertion in seconds.
 const DEFAULT_LIFETIME: u64 = 300;
-/// RFC 7519 §4.1.
+/// Claims that Countersign sets for each assertion (RFC 7519 §4.1); writing one is an error.
 const OWN_CLAIMS: [&str; 7] = ["iss", "sub", "aud", "exp", "nbf", "iat", "jti"];
 
-/// How the grant is had; `None` after a problem has been reported.
+/// Reads how the grant is obtained; `None` after reporting a problem.
 pub(super) fn grant(
     table: &mut OAuthTable,
     has_client_id: bool,
@@ -138,7 +139,7 @@ fn private_key(
     Some(AssertionKey::PrivateKey { key, algorithm: algorithm?, key_id, issuer })
 }
 
-/// Names and texts, of which some names are ours to set.
+/// Reads names and strings, and reports the names in `own`, which only Countersign may set.
 pub(super) fn pairs(
     table: Named<Text>,
     own: &[&str],

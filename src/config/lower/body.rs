@@ -1,4 +1,4 @@
-//! What a request carries besides its line: body, form, fixed query and headers.
+//! Parts of a request besides the request line: body, form, fixed query and headers.
 
 use serde_json::Value as Json;
 
@@ -8,7 +8,7 @@ use super::param::Params;
 use super::{secret, template};
 use crate::model::tool::{self, Node, Piece, Template};
 
-/// A JSON body. A text that is one placeholder becomes the argument itself.
+/// Reads a JSON body. A string that is one placeholder becomes the argument itself.
 pub(super) fn node(tree: Tree, params: &mut Params, find: &mut Findings<'_>) -> Node {
     match tree.branch {
         Branch::Fixed(value) => Node::Fixed(value),
@@ -36,7 +36,7 @@ fn text_node(template: Template) -> Node {
     }
 }
 
-/// `query` or `form`: names and one value each.
+/// Reads `query` or `form`: names with one value each.
 pub(super) fn fields(
     table: Named<Tree>,
     params: &mut Params,
@@ -66,7 +66,7 @@ pub(super) fn fields(
 const CREDENTIALS: [&str; 6] =
     ["authorization", "proxy-authorization", "cookie", "x-api-key", "api-key", "x-auth-token"];
 
-/// Whether a header may have this name; says why not.
+/// Whether a header may have this name; if not, reports why.
 pub(super) fn is_header_name(name: &Text, find: &mut Findings<'_>) -> bool {
     let lower = name.value.to_ascii_lowercase();
     if name.value.contains(['{', '}']) {
@@ -88,7 +88,7 @@ pub(super) fn is_header_name(name: &Text, find: &mut Findings<'_>) -> bool {
     false
 }
 
-/// Headers with fixed names and values of text and placeholders.
+/// Reads headers with fixed names and values of text and placeholders.
 pub(super) fn headers(
     table: Named<Text>,
     params: &mut Params,

@@ -1,4 +1,4 @@
-//! The built-in providers, read as if they stood in `tools.toml`.
+//! The built-in providers, read as if they were written in `tools.toml`.
 
 use std::sync::Arc;
 
@@ -12,18 +12,18 @@ use crate::config::read::{Read as _, Text};
 use crate::model::Provider;
 use crate::model::credential::Retention;
 
-/// A built-in provider that nobody has set up yet.
+/// A built-in provider that is not set up yet.
 #[derive(Clone, Debug)]
 pub struct BuiltIn {
-    /// Where a key of `needs` is missing, with an example in its place.
+    /// The provider, with examples in place of the missing keys in `needs`.
     pub provider: Arc<Provider>,
-    /// Where the app is registered; placeholders still stand.
+    /// Page where the app is registered, with placeholders not filled in.
     pub console_url: String,
     /// Keys that its table in `tools.toml` must have, e.g. `shop`.
     pub needs: Vec<&'static str>,
 }
 
-/// What is known about a built-in provider without any `tools.toml`.
+/// Returns a built-in provider as it is without a `tools.toml`; `None` for an unknown id.
 pub fn built_in(id: &str) -> Option<BuiltIn> {
     let mut table = self::provider(id)?;
     let console_url = table.console_url.as_ref().map(|text| text.value.clone());
@@ -33,10 +33,10 @@ pub fn built_in(id: &str) -> Option<BuiltIn> {
     Some(BuiltIn { provider: known.provider, console_url: console_url.unwrap_or_default(), needs })
 }
 
-/// A built-in provider's table.
+/// Returns a built-in provider's table.
 ///
-/// The places in it refer to the catalogue, not to any `tools.toml`: whoever reports a problem has
-/// to point at what the operator wrote. The tests below make sure that the catalogue has none.
+/// Its positions refer to the catalogue, not to a `tools.toml`, so a report of a problem must point
+/// at text that the operator wrote. The tests below ensure that the catalogue has no problems.
 pub(super) fn provider(id: &str) -> Option<ProviderTable> {
     let section = catalog::provider(id)?;
     read(id, section, &mut Findings::new(section))

@@ -11,7 +11,8 @@ use crate::model::principal::ConfirmOrder;
 use crate::model::provider::SecretRef;
 use crate::model::server_auth::{ApiKey, KeyHolder};
 
-/// The name is part of what a person's grants are filed under, and stands in logs.
+/// Characters of a key's name; a longer one is an error. The name is part of the storage key of a
+/// user's grants, and appears in logs.
 const LONGEST_NAME: usize = 64;
 
 pub(super) fn keys(
@@ -41,11 +42,11 @@ pub(super) fn keys(
     keys
 }
 
-/// What is taken, also by keys that are wrong in another way.
+/// Names and references already taken, also by keys with other mistakes.
 #[derive(Default)]
 struct Earlier {
     names: Vec<String>,
-    /// Each with the name of its key, to be shown.
+    /// Each with the name of its key, for messages.
     references: Vec<(SecretRef, String)>,
 }
 
@@ -140,8 +141,9 @@ fn holder(
     }
 }
 
-/// Links are opened by whom the issuer calls `user`, and few issuers put an address into `sub`: the key's
-/// holder could open none.
+/// Warns about a `user` that is an e-mail address where the issuer names people by `sub`. Only the
+/// person whom the issuer calls `user` can open links, and few issuers put an address into `sub`,
+/// so the key's holder could open none.
 fn warn_of_other_name(table: &CallerKeyTable, user: &UserId, find: &mut Findings<'_>) {
     let Some(text) = table.user.as_ref().filter(|_| user.as_str().contains('@')) else { return };
     find.warning(
@@ -156,7 +158,7 @@ fn warn_of_other_name(table: &CallerKeyTable, user: &UserId, find: &mut Findings
 const CONFIRM_ORDERS: [(&str, ConfirmOrder); 2] =
     [("before", ConfirmOrder::Before), ("after", ConfirmOrder::After)];
 
-/// When the application confirms a browser.
+/// Reads when the application confirms a browser.
 fn confirm(table: &CallerKeyTable, find: &mut Findings<'_>) -> ConfirmOrder {
     let Some(text) = &table.confirm else { return ConfirmOrder::default() };
     if table.verifier_url.is_none() && !find.may_be_there(&table.span, "verifier_url") {
@@ -170,7 +172,8 @@ fn confirm(table: &CallerKeyTable, find: &mut Findings<'_>) -> ConfirmOrder {
     choice(text, &CONFIRM_ORDERS, find).unwrap_or_default()
 }
 
-/// Without an issuer the key's name is all that vouches for its person.
+/// Warns about a second key for a user. Without an issuer only the key's name vouches for its user,
+/// so the two keys share no grants.
 fn warn_of_two_keys(
     table: &CallerKeyTable,
     user: &UserId,
@@ -191,7 +194,8 @@ fn warn_of_two_keys(
     .hint("keep one key for each person; people of an issuer may have several");
 }
 
-/// Nobody could tell whether whoever opens a link is who asked for it.
+/// Warns about an application without `verifier_url`: the server cannot tell whether the user who
+/// opens a link is the one who requested it.
 fn warn_of_no_verifier(table: &CallerKeyTable, name: Option<&str>, find: &mut Findings<'_>) {
     let span = table.name.as_ref().map_or(&table.span, |name| &name.span);
     let whose = name.map_or("this application".into(), |name| format!("`{name}`"));
@@ -215,7 +219,8 @@ fn person(text: &Text, find: &mut Findings<'_>) -> Option<UserId> {
     }
 }
 
-/// The nonce that the application confirms with is put into its query.
+/// Reads a `verifier_url`. Its query must not contain `flow_id`, the nonce that the server adds and
+/// the application confirms with.
 fn verifier_url(text: &Text, find: &mut Findings<'_>) -> Option<url::Url> {
     let url = address::browser_url(text, find)?;
     if url.query_pairs().any(|(name, _)| name == "flow_id") {

@@ -14,14 +14,14 @@ use crate::model::provider::{SecretRef, Setting};
 use crate::model::tool::{Action, Body, Effect, HttpAction, Method};
 use crate::model::{ProviderId, Scopes, Tool, ToolName};
 
-/// How long a pasted secret is tried: somebody waits for the page.
+/// Time limit for testing a pasted secret, while the user waits for the page.
 const TEST_TIME: Duration = Duration::from_secs(15);
-/// Of the answer to that nobody reads more than why it was a refusal.
+/// Characters of the test response kept to explain a refusal.
 const TEST_CHARS: usize = 1000;
-/// RFC 7617 §2.
+/// Message about a user name with a colon (RFC 7617 §2).
 const BASIC_COLON: &str = "a user of `basic` has no `:`, since that is where its password begins";
 
-/// How the operator says that access is granted.
+/// Kind of credential that the operator chose.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Kind {
     Bearer,
@@ -31,7 +31,7 @@ pub(super) enum Kind {
 }
 
 impl Kind {
-    /// What a table says, as written; reports it if that is more than one thing.
+    /// Returns the kind that a table names first, and reports any further kind.
     pub(super) fn of(id: &Text, written: &ProviderTable, find: &mut Findings<'_>) -> Option<Self> {
         let bearer = written.bearer.as_ref().map(|bearer| match bearer {
             BearerEntry::Reference(text) => &text.span,
@@ -63,7 +63,7 @@ impl Kind {
     }
 }
 
-/// A built-in table without the ways that the operator has decided against.
+/// Removes from a built-in table the kinds that the operator did not choose.
 pub(super) fn without_others(mut built_in: ProviderTable, kind: Option<Kind>) -> ProviderTable {
     let Some(kind) = kind else { return built_in };
     if kind != Kind::OAuth {
@@ -100,7 +100,7 @@ pub(super) fn credential(
         return basic(id, &table, api, find);
     }
     if table.oauth.is_none() && table.client_id.is_none() {
-        // Keys that could not be read may have said it.
+        // The kind may be in keys that could not be read.
         if !find.has_error_within(&find.table_at(table.span.start))
             && !find.is_damaged(table.span.start)
         {
@@ -202,7 +202,7 @@ fn basic(
 fn user(text: &Text, find: &mut Findings<'_>) -> Option<Setting> {
     let setting = secret::setting(text, "user", find)?;
     if matches!(&setting, Setting::Literal(user) if user.contains(':')) {
-        // What follows the colon may be the password.
+        // The text after the colon may be the password.
         secret::hide(text, find);
         find.error("provider::basic", &text.span, BASIC_COLON)
             .hint("write the password into `password`, as a reference");
@@ -211,13 +211,13 @@ fn user(text: &Text, find: &mut Findings<'_>) -> Option<Setting> {
     Some(setting)
 }
 
-/// Whose a secret is.
+/// Whether all users share a secret or each user pastes one.
 enum Whose {
     Everybodys(SecretRef),
     Asked,
 }
 
-/// `ask` and `test`: a secret that each person pastes.
+/// `ask` and `test`: a secret that each user pastes.
 struct Ask<'a> {
     span: &'a Span,
     words: Option<&'a Text>,
@@ -225,7 +225,7 @@ struct Ask<'a> {
 }
 
 impl Ask<'_> {
-    /// A secret under `key`, or one that is asked for, and not both.
+    /// Reads the secret under `key`, or that each user is asked for one; reports both and neither.
     fn whose(
         &self,
         key: &str,
@@ -295,9 +295,9 @@ impl Ask<'_> {
     }
 }
 
-/// A request that tries a secret. It is made whenever somebody pastes one, so it must change
-/// nothing; some APIs have such requests by POST only (Slack's `auth.test`, Dropbox's
-/// `users/get_current_account`), and those are the operator's to answer for.
+/// Reads the request that tests a secret. It is sent whenever a user pastes one, so it must change
+/// nothing. Some APIs have such requests by POST only (Slack's `auth.test`, Dropbox's
+/// `users/get_current_account`); for those the operator is responsible.
 fn test_request(text: &Text, api: Api<'_>, find: &mut Findings<'_>) -> Option<Tool> {
     let line = request::line(text, Base::Provider(api), &mut Params::none(), find)?;
     if !matches!(line.method, Method::Get | Method::Head | Method::Post) {

@@ -7,8 +7,8 @@ use super::jq;
 use super::param::Params;
 use crate::model::text::nearest;
 
-/// Reports what keeps an example from being run: filters that do not compile, arguments that the tool
-/// does not take or needs besides.
+/// Reports mistakes that prevent running an example: filters that do not compile, arguments that
+/// the tool does not take, and required arguments that are missing.
 pub(super) fn check(tests: &[TestTable], params: &Params, find: &mut Findings<'_>) {
     for test in tests {
         match &test.expect {

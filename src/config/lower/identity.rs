@@ -1,4 +1,4 @@
-//! `identity` and `userinfo_url`: how to ask a provider whose token it is.
+//! `identity` and `userinfo_url`: how to ask a provider which account a token belongs to.
 
 use url::Url;
 
@@ -41,7 +41,7 @@ pub(super) fn identity(
     })
 }
 
-/// `GET /path` or `GET https://…`
+/// Reads a method and a URL: `GET /path`, below `base_url`, or `GET https://…`.
 fn line(text: &Text, base_url: Option<&Url>, find: &mut Findings<'_>) -> Option<(Method, Url)> {
     let (word, target) = text.value.split_once(' ').unwrap_or((text.as_str(), ""));
     let method = choice(&Text::new(word.to_owned(), text.span.clone()), &METHODS, find)?;

@@ -1,12 +1,12 @@
-//! jq filters: whether they compile, and where they do not.
+//! Checks that jq filters compile, and reports where they do not.
 
 use super::super::problem::Findings;
 use super::super::read::Text;
 use crate::upstream::select;
 
-/// Reports the place at which a filter does not compile.
+/// Reports the position at which a filter does not compile.
 pub(super) fn check(filter: &Text, find: &mut Findings<'_>) {
-    // The compiler that will run it: there is one idea of what jq can do here.
+    // This compiler also runs the filter later, so the check knows what jq can do here.
     let Err(problem) = select::compile_check(filter.as_str()) else { return };
     let written = filter.as_str().trim();
     if is_json_path(written) {
@@ -37,7 +37,8 @@ fn compiled(filter: &str) -> Option<&str> {
     select::compile_check(filter).is_ok().then_some(filter)
 }
 
-/// RFC 9535: a path from the root `$`. jq has neither a lone `$` nor `[*]`.
+/// Whether a text is JSONPath (RFC 9535), a path from the root `$`. jq has neither a lone `$` nor
+/// `[*]`.
 fn is_json_path(text: &str) -> bool {
     text == "$" || text.starts_with("$.") || text.starts_with("$[") || text.contains("[*]")
 }
@@ -51,7 +52,7 @@ fn from_json_path(text: &str) -> String {
     if path.starts_with('.') { path } else { format!(".{path}") }
 }
 
-/// `data.items[].name`
+/// Whether a text is a path without its leading dot, e.g. `data.items[].name`.
 fn is_plain_path(text: &str) -> bool {
     text.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_')
         && text.chars().all(|c| c.is_ascii_alphanumeric() || "_.[]".contains(c))

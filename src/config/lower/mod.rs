@@ -1,4 +1,4 @@
-//! The tables as they are written to the model: every rule of the language that is not about form.
+//! Turns the tables as written into the model, by every rule of the language beyond its form.
 
 mod address;
 mod advice;
@@ -40,7 +40,7 @@ use allow::Callers;
 pub use built_in::{BuiltIn, built_in};
 use provider::Known;
 
-/// What a file says; complete only if no error was found.
+/// Content of a file; complete only if no error was found.
 #[derive(Default)]
 pub(super) struct Lowered {
     pub(super) server: Server,
@@ -49,16 +49,16 @@ pub(super) struct Lowered {
     pub(super) store: Option<PathBuf>,
 }
 
-/// Everything that tools are lowered against.
+/// Context in which tools are lowered.
 pub(super) struct Surroundings {
     depth: Depth,
     max_chars: usize,
     callers: Callers,
-    /// Whether browsers reach us by https.
+    /// Whether browsers reach this server by https.
     https: bool,
-    /// For providers that say nothing else.
+    /// Default for providers that set no retention.
     retention: Retention,
-    /// By id; `None` for a provider that is itself wrong.
+    /// By id; `None` for a provider with errors.
     providers: HashMap<String, Option<Known>>,
 }
 
@@ -111,7 +111,7 @@ pub(super) fn lower(file: File, depth: Depth, find: &mut Findings<'_>) -> Lowere
             places.push(place);
         }
     }
-    // What is wrong comes first.
+    // Advice is given only once there are no errors.
     if depth == Depth::Check && !find.has_errors() {
         for (tool, place) in tools.iter().zip(&places) {
             advice::answers(tool, place, find);
@@ -125,7 +125,8 @@ pub(super) fn lower(file: File, depth: Depth, find: &mut Findings<'_>) -> Lowere
     Lowered { server, providers, tools, store }
 }
 
-/// What one tool declares, an API may ask for on behalf of another.
+/// Adds the tools' scopes to their providers: an API may require for one tool a scope that another
+/// tool declares.
 fn add_known_scopes(tools: &[Tool], providers: &mut BTreeMap<ProviderId, Arc<Provider>>) {
     for tool in tools {
         let provider = tool.provider.as_ref().and_then(|id| providers.get_mut(id));
@@ -138,7 +139,7 @@ fn add_known_scopes(tools: &[Tool], providers: &mut BTreeMap<ProviderId, Arc<Pro
     }
 }
 
-/// A number within bounds.
+/// Returns a number within bounds; `None` after reporting one outside.
 fn within(
     name: &str,
     bounds: RangeInclusive<i64>,
@@ -154,7 +155,7 @@ fn within(
     None
 }
 
-/// One of several words.
+/// Returns the choice that a word means; `None` after reporting any other word.
 fn choice<T: Copy>(text: &Text, choices: &[(&str, T)], find: &mut Findings<'_>) -> Option<T> {
     if let Some((_, choice)) = choices.iter().find(|(word, _)| *word == text.as_str()) {
         return Some(*choice);
@@ -196,14 +197,14 @@ const SYNONYMS: [(&str, &str); 14] = [
     ("readonly", "read"),
 ];
 
-/// A word in backticks; anything longer may be a secret and is not repeated.
+/// Puts a word in backticks; a longer text may be a secret and is not repeated.
 fn named(text: &str) -> String {
     let is_word = (1..=24).contains(&text.len())
         && text.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '_' | '-'));
     if is_word { format!("`{text}`") } else { "this".into() }
 }
 
-/// What the value of a key is.
+/// Describes the values that a key takes.
 fn role(key: Option<&str>) -> String {
     match key {
         Some("type") => "a type".into(),

@@ -36,7 +36,8 @@ const REVOCATIONS: [(&str, MakeRevocation); 5] = [
     ("github", Revocation::GitHub),
 ];
 type MakeRevocation = fn(Url) -> Revocation;
-/// Parameters of the authorization request that are ours to set (RFC 6749 §4.1.1, RFC 7636 §4.3).
+/// Parameters that only Countersign sets in an authorization request (RFC 6749 §4.1.1,
+/// RFC 7636 §4.3).
 const OWN_PARAMS: [&str; 7] = [
     "client_id",
     "redirect_uri",
@@ -46,7 +47,7 @@ const OWN_PARAMS: [&str; 7] = [
     "code_challenge",
     "code_challenge_method",
 ];
-/// Parameters of a token request that are made for each (RFC 6749 §4 and §6, RFC 7636 §4.5,
+/// Parameters that only Countersign sets in a token request (RFC 6749 §4 and §6, RFC 7636 §4.5,
 /// RFC 7521 §4, RFC 8628 §3.4).
 const OWN_TOKEN_PARAMS: [&str; 12] = [
     "grant_type",
@@ -63,7 +64,7 @@ const OWN_TOKEN_PARAMS: [&str; 12] = [
     "refresh_token",
 ];
 
-/// How this provider's scopes are written in full.
+/// Returns the rule by which this provider's scopes are written in full.
 pub(super) fn scope_rule(table: Option<&OAuthTable>) -> ScopeRule {
     let prefix = table.and_then(|table| table.scope_prefix.as_ref());
     let plain = table.and_then(|table| table.plain_scopes.as_ref());
@@ -73,7 +74,7 @@ pub(super) fn scope_rule(table: Option<&OAuthTable>) -> ScopeRule {
     }
 }
 
-/// Lowers what is needed to get a person's consent.
+/// Lowers the settings for obtaining a grant; `None` if they cannot be used.
 pub(super) fn settings(
     id: &Text,
     table: &mut ProviderTable,
@@ -97,7 +98,7 @@ pub(super) fn settings(
         GrantType::ClientCredentials => {
             let client = Client::read(id, table, token_auth, is_built_in, &name, find);
             if table.client_secret.is_none() && !is_built_in {
-                // RFC 6749 §4.4: for clients that can show who they are.
+                // RFC 6749 §4.4: only for clients that can authenticate.
                 find.missing(
                     &id.span,
                     "client_secret",
@@ -179,14 +180,14 @@ pub(super) fn settings(
             refresh_ended: refresh::ended(oauth.refresh_ended.unwrap_or_default(), find),
         },
     };
-    // Hosts that were wrong are said already.
+    // Wrong hosts have already been reported.
     if !api.hosts.is_empty() || !find.has_error_within(&find.table_at(table.span.start)) {
         places.check(&settings, api.hosts, find);
     }
     Some(settings)
 }
 
-/// The scopes' own parameter is none that is made for each request.
+/// Reads the parameter that carries the scopes. It must not be another one of [`OWN_PARAMS`].
 fn scope_parameter(written: Option<Text>, find: &mut Findings<'_>) -> String {
     let Some(written) = written else { return "scope".to_owned() };
     if written.value != "scope" && OWN_PARAMS.contains(&written.as_str()) {
@@ -200,9 +201,11 @@ fn scope_parameter(written: Option<Text>, find: &mut Findings<'_>) -> String {
     written.value
 }
 
-/// Where the endpoints are written that are given tokens or our secret and that a grant is not bound
-/// to. They stand beside the ones that it is bound to: else a `tools.toml` with our client, our
-/// endpoints and our hosts could name one of its own and be sent what others have granted.
+/// Positions of the endpoints that receive tokens or the client secret and that a grant is not
+/// bound to. They must be at the origin of an endpoint that it is bound to, or, except for
+/// `device_url`, at one of the provider's `hosts`. Otherwise a `tools.toml` with this server's
+/// client, endpoints and hosts could name an endpoint of its own and be sent the tokens that others
+/// have granted.
 struct Places {
     identity: Option<Span>,
     revoke: Option<Span>,
@@ -230,7 +233,7 @@ impl Places {
         for (key, span, url, may_be_host) in [
             ("identity", &self.identity, identity, true),
             ("revoke_url", &self.revoke, revoke, true),
-            // It is given our secret, and shows people where to go.
+            // It receives the client secret, and shows users where to go.
             ("device_url", &self.device, device.as_ref(), false),
         ] {
             let (Some(span), Some(url)) = (span, url) else { continue };
@@ -256,9 +259,10 @@ impl Places {
     }
 }
 
-/// What of a built-in provider's table fits what is `written`: where that names another
-/// authorization server, the quirks and not the places. Another server's tokens are not for the
-/// built-in one's revocation or identity endpoint, nor is its `iss` (RFC 9207) the right one.
+/// Returns the part of a built-in provider's table that fits the one `written`. If that names
+/// another authorization server, only the quirks fit, not the endpoints: another server's tokens
+/// must not go to the built-in one's revocation or identity endpoint, nor is its `iss` (RFC 9207)
+/// the right one.
 pub(super) fn fitting(built_in: OAuthTable, written: &OAuthTable) -> OAuthTable {
     if written.issuer.is_none() && written.authorize_url.is_none() && written.token_url.is_none() {
         return built_in;
@@ -278,7 +282,7 @@ pub(super) fn fitting(built_in: OAuthTable, written: &OAuthTable) -> OAuthTable 
     }
 }
 
-/// Our registration, as written.
+/// This server's registration at the provider, as written.
 struct Client {
     id: Option<Setting>,
     secret: Option<SecretRef>,
@@ -298,8 +302,8 @@ impl Client {
         Some(Self { id: Some(client_id?), secret })
     }
 
-    /// Only what is written: an assertion can do without (RFC 7523 §3.1), and the usual variables
-    /// belong to the app that people consent to.
+    /// Reads only an id and secret that are written: an assertion needs none (RFC 7523 §3.1), and
+    /// the usual variables belong to the app that users consent to.
     fn asserting(table: &ProviderTable, name: &str, find: &mut Findings<'_>) -> Option<Self> {
         let id = match &table.client_id {
             Some(text) => Some(secret::setting(text, "client id", find)?),
@@ -333,7 +337,8 @@ fn client_id(
     }
 }
 
-/// A public client has no secret; a built-in provider's is looked for where it usually stands.
+/// Reads the client secret. A public client has none; for a built-in provider it defaults to the
+/// usual variable.
 fn client_secret(
     table: &ProviderTable,
     token_auth: Option<TokenAuth>,

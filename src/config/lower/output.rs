@@ -10,8 +10,8 @@ use super::Depth;
 
 /// Reads a schema.
 ///
-/// The root must be an object, because hosts reject the whole list of tools otherwise, and without
-/// references, which many of them do not follow.
+/// The root must be an object, because hosts otherwise reject the whole list of tools, and without
+/// references, which many hosts do not follow.
 pub(super) fn output(
     tree: &Tree,
     depth: Depth,
@@ -62,7 +62,7 @@ fn reference(tree: &Tree) -> Option<&Tree> {
     }
 }
 
-/// The part of a tree that a JSON pointer names, or the nearest one around it.
+/// Returns the part of a tree that a JSON pointer names, or the nearest one around it.
 fn at_pointer<'t>(tree: &'t Tree, pointer: &str) -> &'t Tree {
     let mut here = tree;
     for step in pointer.split('/').skip(1) {

@@ -28,10 +28,10 @@ const ITEMS: [(&str, Item); 5] = [
 
 /// The parameters of one tool, and which of them the request mentions.
 pub(super) struct Params {
-    /// `None` where there are no arguments.
+    /// Name of the tool; `None` if there are no arguments.
     tool: Option<String>,
     slots: Vec<Slot>,
-    /// Parameters may stand in what could not be read.
+    /// Parameters may be in a part that could not be read.
     lenient: bool,
 }
 
@@ -42,11 +42,12 @@ struct Slot {
     mentioned: bool,
 }
 
-/// A parameter that the request does not mention: it goes where such parameters go.
+/// A parameter that the request does not mention. It goes into the query, the JSON body or an empty
+/// form.
 pub(super) struct Unplaced {
     pub(super) name: String,
     pub(super) key: Text,
-    /// The name on the wire, and where it was given.
+    /// The name in the request, and its position in the source.
     pub(super) wire: Text,
 }
 
@@ -68,12 +69,12 @@ impl Params {
         Self { tool: Some(tool.value.clone()), slots, lenient: damaged }
     }
 
-    /// For texts in which no placeholder means anything.
+    /// Returns no parameters, for texts that take no placeholders.
     pub(super) fn none() -> Self {
         Self { tool: None, slots: Vec::new(), lenient: false }
     }
 
-    /// Notes that a placeholder names this parameter.
+    /// Notes that a placeholder names this parameter; reports one that does not exist.
     pub(super) fn mention(&mut self, name: &str, span: &Span, find: &mut Findings<'_>) {
         if let Some(slot) = self.slots.iter_mut().find(|slot| slot.param.name == name) {
             slot.mentioned = true;
@@ -96,7 +97,7 @@ impl Params {
         };
     }
 
-    /// Whether parameters may stand in what could not be read.
+    /// Whether parameters may be in a part that could not be read.
     pub(super) fn is_lenient(&self) -> bool {
         self.lenient
     }
@@ -109,7 +110,7 @@ impl Params {
         self.slots.iter().map(|slot| &slot.param).find(|param| param.name == name)
     }
 
-    /// Takes the parameters that no placeholder has mentioned.
+    /// Returns the parameters that no placeholder has mentioned.
     pub(super) fn unplaced(&mut self, find: &mut Findings<'_>) -> Vec<Unplaced> {
         let mut unplaced = Vec::new();
         for slot in &mut self.slots {
@@ -143,7 +144,7 @@ impl Params {
 }
 
 fn slot(key: Text, entry: ParamEntry, find: &mut Findings<'_>) -> Option<Slot> {
-    // What Claude's API accepts as the name of a property.
+    // Claude's API accepts only such property names.
     let is_name = (1..=64).contains(&key.value.len())
         && key.value.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '_' | '-' | '.'));
     if !is_name {
@@ -161,7 +162,7 @@ fn slot(key: Text, entry: ParamEntry, find: &mut Findings<'_>) -> Option<Slot> {
         }
         ParamEntry::Table(table) => *table,
     };
-    // Where the type stands under a wrong name, nothing can be said about what depends on it.
+    // If `type` is misspelt, nothing that depends on the type can be checked.
     let has_type = !find.may_be_there(&table.span, "type");
     let kind = kind(&table, find);
     let choices = choices(&table, kind, find);
@@ -189,7 +190,7 @@ fn slot(key: Text, entry: ParamEntry, find: &mut Findings<'_>) -> Option<Slot> {
 fn kind(table: &ParamTable, find: &mut Findings<'_>) -> Kind {
     let kind = match &table.kind {
         Some(text) => choice(text, &KINDS, find).unwrap_or(Kind::String),
-        // The default shows what is meant.
+        // The default implies the type.
         None => match table.default.as_ref().map(Tree::to_json) {
             Some(Json::Bool(_)) => Kind::Boolean,
             Some(Json::Number(number)) if number.is_f64() => Kind::Number,
@@ -257,7 +258,7 @@ fn limits(table: &ParamTable, kind: Kind, find: &mut Findings<'_>) {
     }
 }
 
-/// Whether a default is one of the values that it stands in for.
+/// Whether a default is a valid value of its parameter; if not, reports why.
 fn fits(
     default: &Tree,
     value: &Json,
@@ -325,7 +326,8 @@ fn item_kind(item: Item) -> Kind {
     }
 }
 
-/// What `min` and `max` are compared with.
+/// Returns the size that `min` and `max` limit: a number, the characters of a string or the items
+/// of a list.
 #[expect(clippy::cast_precision_loss, reason = "a length beyond 2^53 does not fit into the file")]
 fn size(value: &Json) -> Option<f64> {
     match value {

@@ -1,8 +1,8 @@
-//! `{host}`, `{tenant}` and the like in a provider's URLs, hosts and headers.
+//! Placeholders such as `{host}` and `{tenant}` in a provider's URLs, hosts and headers.
 //!
-//! They are filled from the configuration, never from a tool's arguments or an API's answer: whoever
-//! could choose `{shop}` of `https://{shop}.myshopify.com` freely would choose `evil.example/` and be
-//! sent the token.
+//! They are filled from the configuration, never from a tool's arguments or an API's answer: an
+//! attacker who could choose `{shop}` of `https://{shop}.myshopify.com` freely would choose
+//! `evil.example/` and be sent the token.
 
 use super::super::file::ProviderTable;
 use super::super::problem::Findings;
@@ -15,7 +15,7 @@ struct Placeholder {
     name: &'static str,
     take: fn(&mut ProviderTable) -> Option<Text>,
     check: fn(&str) -> bool,
-    /// What to write, for example.
+    /// Example of a value.
     example: &'static str,
 }
 
@@ -51,8 +51,8 @@ const PLACEHOLDERS: [Placeholder; 7] = [
         check: is_segment,
         example: "master",
     },
-    // An API that wants the OAuth app's id beside the token. The id is no secret, so it can be
-    // written; it is not taken out of the table, which needs it for OAuth.
+    // For APIs that need the OAuth app's id beside the token. The id is not secret, so the operator
+    // can write it; it stays in the table, which needs it for OAuth.
     Placeholder {
         name: "client_id",
         take: |table| table.client_id.clone().filter(|id| !secret_ref::looks_like_one(id.as_str())),
@@ -61,10 +61,10 @@ const PLACEHOLDERS: [Placeholder; 7] = [
     },
 ];
 
-/// Stands where a value is missing or wrong, so that this is not reported again for every URL.
+/// Replaces a missing or wrong value, so that the mistake is not reported again for every URL.
 const NOTHING: &str = "invalid";
 
-/// Puts each key's value where its placeholder stands.
+/// Replaces each placeholder by the value of its key.
 pub(super) fn fill(id: &Text, table: &mut ProviderTable, find: &mut Findings<'_>) {
     for placeholder in &PLACEHOLDERS {
         let name = placeholder.name;
@@ -104,13 +104,13 @@ pub(super) fn fill(id: &Text, table: &mut ProviderTable, find: &mut Findings<'_>
     }
 }
 
-/// Puts examples where values are missing, for showing a provider that is not set up yet. Returns
-/// the keys that are.
+/// Fills in examples for missing values, to show a provider that is not set up yet. Returns the
+/// missing keys.
 pub(super) fn imagine(table: &mut ProviderTable) -> Vec<&'static str> {
     let mut missing = Vec::new();
     for Placeholder { name, take, example, .. } in &PLACEHOLDERS {
         let pattern = format!("{{{name}}}");
-        // What has a default stays with it.
+        // A key with a default keeps it.
         if take(&mut table.clone()).is_some() {
             continue;
         }
@@ -141,7 +141,8 @@ fn checked(placeholder: &Placeholder, value: Text, find: &mut Findings<'_>) -> O
     None
 }
 
-/// A DNS label (RFC 1123 §2.1): it can end neither a host name nor a path segment.
+/// Whether a text is a DNS label (RFC 1123 §2.1), which can end neither a host name nor a path
+/// segment.
 fn is_label(text: &str) -> bool {
     (1..=63).contains(&text.len())
         && text.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-')
@@ -149,19 +150,19 @@ fn is_label(text: &str) -> bool {
         && !text.ends_with('-')
 }
 
-/// Labels with dots between them, in any case.
+/// Whether a text is labels with dots between them, in upper or lower case.
 fn is_domain(text: &str) -> bool {
     text.to_ascii_lowercase().split('.').all(is_label)
 }
 
-/// A path segment of plain letters. `.` and `..` would be dropped by the URL parser, and the segment
-/// with them.
+/// Whether a text is a path segment of plain characters. The URL parser would drop `.` and `..`,
+/// and the segment with them.
 fn is_segment(text: &str) -> bool {
     (1..=128).contains(&text.len())
         && text.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '-' | '_'))
 }
 
-/// Every text in which a placeholder may stand.
+/// Yields every string that may contain a placeholder.
 fn texts(table: &mut ProviderTable) -> impl Iterator<Item = &mut Text> {
     let oauth = table.oauth.iter_mut().flat_map(|oauth| {
         [

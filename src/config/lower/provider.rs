@@ -1,4 +1,4 @@
-//! `[providers.*]`: what is written, over what the catalogue knows.
+//! `[providers.*]`: tables as written, merged over those of the catalogue.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -19,27 +19,27 @@ use crate::model::provider::{FailureConvention, Hosts, LoopbackRule, SecretRef};
 use crate::model::text::nearest;
 use crate::model::{Provider, ProviderId, Scopes};
 
-/// A provider, and what its tools need to know of its ways.
+/// A provider, and the data that lowering its tools needs.
 pub(super) struct Known {
     pub(super) provider: Arc<Provider>,
     pub(super) scopes: ScopeRule,
-    /// Secrets that nobody has looked for yet.
+    /// Secrets whose presence has not been checked yet.
     unchecked: Vec<SecretRef>,
 }
 
 impl Known {
-    /// Where its credential may be sent.
+    /// Returns the API to which the credential may be sent.
     pub(super) fn api(&self) -> Api<'_> {
         let Provider { id, base_url, hosts, .. } = &*self.provider;
         Api { id: id.as_str(), base_url: base_url.as_ref(), hosts }
     }
 }
 
-/// How scopes that are written short become those that are asked for.
+/// The rule that expands short scopes to those that are requested.
 #[derive(Clone, Debug, Default)]
 pub(super) struct ScopeRule {
     pub(super) prefix: String,
-    /// Scopes that have no prefix.
+    /// Scopes that get no prefix.
     pub(super) plain: Vec<String>,
 }
 
@@ -68,7 +68,8 @@ impl ScopeRule {
     }
 }
 
-/// Makes sure that a tool's provider is among `around`, a built-in one without a table included.
+/// Ensures that a tool's provider is among `around`, also a built-in one without a table. Reports
+/// an unknown one.
 pub(super) fn ensure(id: &Text, around: &mut Surroundings, find: &mut Findings<'_>) {
     if !around.providers.contains_key(id.as_str()) {
         if !catalog::is_built_in(id.as_str()) {
@@ -98,10 +99,10 @@ pub(super) fn ensure(id: &Text, around: &mut Surroundings, find: &mut Findings<'
     }
 }
 
-/// Says once for each provider that a tool uses that no browser could come back from it.
+/// Warns, once for each provider that a tool uses, that no browser could come back from it.
 fn warn_of_no_way_back(id: &Text, known: &Known, find: &mut Findings<'_>) {
     let Credential::OAuth(settings) = &known.provider.credential else { return };
-    // Emptied when the provider is met for the first time.
+    // `unchecked` is emptied at the provider's first tool.
     if settings.grant.is_by_consent()
         && settings.loopback == LoopbackRule::Refused
         && !known.unchecked.is_empty()
@@ -120,7 +121,7 @@ fn warn_of_no_way_back(id: &Text, known: &Known, find: &mut Findings<'_>) {
     }
 }
 
-/// Says once for each provider that a tool uses which of its secrets are not there.
+/// Warns, once for each provider that a tool uses, which of its secrets are missing.
 fn warn_of_missing_secrets(id: &Text, known: &mut Known, find: &mut Findings<'_>) {
     let missing = std::mem::take(&mut known.unchecked);
     let missing: Vec<_> = missing.iter().filter_map(secret_ref::is_missing).collect();
@@ -148,7 +149,7 @@ fn warn_of_missing_secrets(id: &Text, known: &mut Known, find: &mut Findings<'_>
     }
 }
 
-/// Lowers one provider; `None` for one that cannot be used.
+/// Lowers one provider; `None` if it cannot be used.
 pub(super) fn provider(
     id: &Text,
     table: Option<ProviderTable>,
@@ -179,7 +180,7 @@ pub(super) fn provider(
     placeholder::fill(id, &mut table, find);
 
     let base_url = table.base_url.as_ref().and_then(|text| base_url(text, find));
-    // Whoever points a built-in provider elsewhere does not mean its old hosts.
+    // A built-in provider with a new `base_url` does not keep its old hosts.
     let hosts = match (&table.hosts, &base_url) {
         (Some(hosts), _) if !moved => {
             Hosts::new(hosts.iter().filter_map(|host| address::host_pattern(host, find)))
@@ -214,7 +215,7 @@ pub(super) fn provider(
     Some(Known { provider: Arc::new(provider), scopes, unchecked })
 }
 
-/// What becomes of what people grant or paste.
+/// How the grants and pasted secrets of users are kept.
 struct Kept {
     accounts: bool,
     retention: Retention,
@@ -254,7 +255,7 @@ impl Kept {
     }
 }
 
-/// What is written, else what is built in, entry by entry.
+/// Merges two tables entry by entry; written entries come before built-in ones.
 fn merge(mut written: ProviderTable, built_in: Option<ProviderTable>) -> ProviderTable {
     let Some(mut built_in) = built_in else { return written };
     let oauth = match (written.oauth.take(), built_in.oauth.take()) {
@@ -281,7 +282,7 @@ fn base_url(text: &Text, find: &mut Findings<'_>) -> Option<url::Url> {
     Some(url)
 }
 
-/// Fixed headers: no placeholders.
+/// Reads fixed headers, which take no placeholders.
 pub(super) fn headers(table: Named<Text>, find: &mut Findings<'_>) -> Vec<(String, String)> {
     let mut params = super::param::Params::none();
     body::headers(table, &mut params, find)
@@ -313,7 +314,7 @@ fn failure(table: FailureTable, find: &mut Findings<'_>) -> FailureConvention {
     }
 }
 
-/// A JSON pointer (RFC 6901) that leads into a value, not to the whole of it.
+/// Reads a JSON pointer (RFC 6901) that leads into a value, not to the whole of it.
 pub(super) fn pointer(text: Text, find: &mut Findings<'_>) -> String {
     if !text.value.starts_with('/') {
         find.error("provider::pointer", &text.span, "this is no JSON pointer")
@@ -330,7 +331,7 @@ fn words(table: Named<Text>, scopes: &ScopeRule) -> BTreeMap<String, String> {
         .collect()
 }
 
-/// The scopes that a provider's own table names.
+/// Returns the scopes that a provider's own table names.
 fn spoken_of(provider: &Provider) -> Scopes {
     let described = Scopes::new(provider.scope_words.keys().map(String::as_str));
     let Credential::OAuth(settings) = &provider.credential else { return described };
@@ -338,7 +339,7 @@ fn spoken_of(provider: &Provider) -> Scopes {
     described.union(&settings.scopes).union(&Scopes::new(implied.map(String::as_str)))
 }
 
-/// `GITHUB` of `GITHUB_CLIENT_ID`.
+/// Returns the part `GITHUB` of a variable such as `GITHUB_CLIENT_ID`.
 pub(super) fn variable(id: &str) -> String {
     id.to_ascii_uppercase().replace('-', "_")
 }

@@ -1,4 +1,4 @@
-//! How refresh tokens end at a provider: `refresh_ended` and `refresh_life` of `[providers.*.oauth]`.
+//! How refresh tokens end: `refresh_ended` and `refresh_life` of `[providers.*.oauth]`.
 
 use super::super::file::{RefreshEndedTable, RefreshLifeTable};
 use super::super::problem::Findings;
@@ -9,9 +9,10 @@ use crate::model::provider::RefreshEnded;
 
 const FROMS: [(&str, LifeFrom); 2] =
     [("renewal", LifeFrom::Renewal), ("consent", LifeFrom::Consent)];
+/// Longest life of a refresh token in days; more is an error.
 const MAX_DAYS: u32 = 3650;
 
-/// When refresh tokens end.
+/// Reads when refresh tokens end.
 pub(super) fn life(table: RefreshLifeTable, find: &mut Findings<'_>) -> Option<RefreshLife> {
     let Some(days) = table.days else {
         find.missing(&table.span, "days", "write after how many days refresh tokens end");
@@ -33,7 +34,7 @@ pub(super) fn life(table: RefreshLifeTable, find: &mut Findings<'_>) -> Option<R
     })
 }
 
-/// Answers to a refresh that mean that the refresh token has ended.
+/// Reads the answers to a refresh that mean that the refresh token has ended.
 pub(super) fn ended(tables: Vec<RefreshEndedTable>, find: &mut Findings<'_>) -> Vec<RefreshEnded> {
     tables.into_iter().filter_map(|table| answer(table, find)).collect()
 }
@@ -45,7 +46,7 @@ fn answer(table: RefreshEndedTable, find: &mut Findings<'_>) -> Option<RefreshEn
     if let (Some(status), Some(code)) = (&table.status, code)
         && !is_about_the_grant(code)
     {
-        // Of the others none says anything about the grant.
+        // Other statuses say nothing about the grant.
         find.error(
             "oauth::refresh_ended",
             &status.span,

@@ -1,7 +1,7 @@
 //! `request = "GET /repos/{owner}?per_page=10"`: method, origin, path and query.
 //!
-//! The origin is settled here, from the file alone. Arguments are only ever put into path segments
-//! and values, each by itself, so no argument can reach the host or another depth of the path.
+//! The origin is fixed here, from the file alone. Arguments fill only parts of single path segments
+//! and values, so no argument can reach the host or another depth of the path.
 
 use percent_encoding::percent_decode_str;
 use url::Url;
@@ -17,7 +17,7 @@ use crate::model::tool::{Kind, Method, Piece, Template};
 const METHODS: [Method; 6] =
     [Method::Get, Method::Head, Method::Post, Method::Put, Method::Patch, Method::Delete];
 
-/// A request line, taken apart.
+/// A parsed request line.
 pub(super) struct Line {
     pub(super) method: Method,
     pub(super) origin: Url,
@@ -25,17 +25,17 @@ pub(super) struct Line {
     pub(super) query: Vec<(String, Template)>,
 }
 
-/// Whose API a request goes to.
+/// The API that a request goes to.
 #[derive(Clone, Copy)]
 pub(super) enum Base<'a> {
-    /// Nobody's in particular: the request carries no credential.
+    /// No provider's API: the request carries no credential.
     Nothing,
     Provider(Api<'a>),
-    /// A provider that is itself wrong, so that nothing can be said about its hosts.
+    /// A provider with errors, whose hosts are therefore unknown.
     Wrong,
 }
 
-/// Where a provider's credential may be sent.
+/// The API to which a provider's credential may be sent.
 #[derive(Clone, Copy)]
 pub(super) struct Api<'a> {
     pub(super) id: &'a str,
@@ -43,7 +43,7 @@ pub(super) struct Api<'a> {
     pub(super) hosts: &'a Hosts,
 }
 
-/// Reads a request line. Its placeholders are looked up even where the rest is wrong.
+/// Parses a request line. Looks up its placeholders even if the method or origin is wrong.
 pub(super) fn line(
     text: &Text,
     base: Base<'_>,
@@ -91,7 +91,7 @@ fn method(text: &Text, word: &str, find: &mut Findings<'_>) -> Option<Method> {
     method
 }
 
-/// The places of a target's parts in the text of the request.
+/// Positions of a target's parts in the request line.
 struct Parts {
     /// `https://api.example.com`; `None` for a target that begins with `/`.
     origin: Option<Span>,
@@ -136,7 +136,7 @@ impl Parts {
     }
 }
 
-/// A URL of its own; a provider's credential must be meant for its host.
+/// Reads a whole URL, whose host must be one that may receive the provider's credential.
 fn absolute(
     text: &Text,
     origin: Span,
@@ -170,7 +170,7 @@ fn absolute(
     Some((url, Vec::new()))
 }
 
-/// A path below the provider's base URL.
+/// Returns the origin and path of the provider's base URL, which the request's path follows.
 fn relative(text: &Text, api: Api<'_>, find: &mut Findings<'_>) -> Option<(Url, Vec<Template>)> {
     let Api { id, base_url, hosts } = api;
     let Some(base) = base_url else {
@@ -225,7 +225,7 @@ fn segments(
         let range = start..start + segment.len();
         start = range.end + 1;
         let plain = decoded(segment);
-        // An empty last segment is a slash at the end, which some APIs insist on.
+        // An empty last segment is a trailing slash, which some APIs require.
         if plain == "." || plain == ".." || (plain.is_empty() && index + 1 < count) {
             let span = text.part(range.clone(), find.source());
             find.error("tool::path", &span, "a path has no empty, `.` or `..` segments")
@@ -241,7 +241,7 @@ fn segments(
     segments
 }
 
-/// A path cannot do without any of its segments.
+/// Reports a parameter that may be missing from a path segment or cannot fill one.
 fn path_param(name: &str, span: &Span, params: &Params, find: &mut Findings<'_>) {
     let Some(param) = params.get(name) else { return };
     if !param.required && param.default.is_none() {
@@ -294,7 +294,7 @@ fn pairs(
     pairs
 }
 
-/// Text as it is meant: `%20` in the file is a space. It is encoded again when it is sent.
+/// Decodes text: `%20` in the file is a space, which is encoded again when it is sent.
 fn decoded(text: &str) -> String {
     percent_decode_str(text).decode_utf8_lossy().into_owned()
 }

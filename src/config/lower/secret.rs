@@ -1,11 +1,11 @@
-//! Places for secrets.
+//! Settings that hold secrets.
 
 use super::super::problem::{Findings, Span};
 use super::super::read::Text;
 use super::super::secret_ref::{self, RefError};
 use crate::model::provider::{SecretRef, Setting};
 
-/// A place that takes a reference and nothing else.
+/// Reads a setting that takes only a reference to a secret.
 pub(super) fn secret(text: &Text, suggestion: &str, find: &mut Findings<'_>) -> Option<SecretRef> {
     match secret_ref::parse(text.as_str()) {
         Ok(reference) => Some(noted(reference, text, find)),
@@ -20,7 +20,7 @@ pub(super) fn secret(text: &Text, suggestion: &str, find: &mut Findings<'_>) -> 
     }
 }
 
-/// A place that takes a text, which is `what`, or a reference.
+/// Reads a setting that takes a text, which is `what`, or a reference.
 pub(super) fn setting(text: &Text, what: &str, find: &mut Findings<'_>) -> Option<Setting> {
     if !secret_ref::looks_like_one(text.as_str()) {
         if text.value.is_empty() || text.value.chars().any(|c| c.is_control() || c.is_whitespace())
@@ -37,9 +37,9 @@ pub(super) fn setting(text: &Text, what: &str, find: &mut Findings<'_>) -> Optio
     }
 }
 
-/// Notes what a reference names, so that `check` can say that it is not set.
+/// Notes the name in a reference, so that `check` can point at it if it is not set.
 fn noted(reference: SecretRef, text: &Text, find: &mut Findings<'_>) -> SecretRef {
-    // A built-in provider's text stands in the catalogue, not here.
+    // A built-in provider's text is in the catalogue, not in this source.
     let is_here =
         find.source().get(text.span.clone()).is_some_and(|written| written.contains(text.as_str()));
     match &reference {
@@ -50,7 +50,7 @@ fn noted(reference: SecretRef, text: &Text, find: &mut Findings<'_>) -> SecretRe
     reference
 }
 
-/// Names under which APIs take a credential in the query.
+/// Query parameters in which APIs take a credential.
 const QUERY_CREDENTIALS: [&str; 8] = [
     "api_key",
     "apikey",
@@ -62,7 +62,7 @@ const QUERY_CREDENTIALS: [&str; 8] = [
     "secret",
 ];
 
-/// Reports a credential that stands in the query as it is; says whether it did.
+/// Whether a query parameter carries a credential; if so, reports and redacts it.
 pub(super) fn is_credential(name: &str, value: &Span, find: &mut Findings<'_>) -> bool {
     if !QUERY_CREDENTIALS.contains(&&*name.to_ascii_lowercase()) {
         return false;
@@ -74,7 +74,7 @@ pub(super) fn is_credential(name: &str, value: &Span, find: &mut Findings<'_>) -
     true
 }
 
-/// Never shows what stands between the quotes.
+/// Redacts the text between the quotes.
 pub(super) fn hide(text: &Text, find: &mut Findings<'_>) {
     let written = find.source().get(text.span.clone()).unwrap_or_default();
     let marks = if written.starts_with("\"\"\"") || written.starts_with("'''") { 3 } else { 1 };
@@ -84,7 +84,7 @@ pub(super) fn hide(text: &Text, find: &mut Findings<'_>) {
 }
 
 fn malformed<T>(text: &Text, error: RefError, find: &mut Findings<'_>) -> Option<T> {
-    // What follows the scheme may be the secret itself, put there by mistake.
+    // The text after the scheme may be the secret itself, put there by mistake.
     hide(text, find);
     find.error("secret::reference", &text.span, error.to_string())
         .label("no reference")

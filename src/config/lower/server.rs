@@ -1,4 +1,4 @@
-//! `[server]` and `[store]`; who calls is [`super::server_auth`].
+//! `[server]` and `[store]`; [`super::server_auth`] reads `[server.auth]`.
 
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
@@ -16,9 +16,9 @@ use crate::model::credential::Retention;
 use crate::model::{Allowed, AllowedHost, AllowedOrigin};
 use crate::net::Cidr;
 
-/// Fewer characters are no answer.
+/// Lower bound of `max_chars`: fewer characters are no useful answer.
 const LEAST_CHARS: i64 = 200;
-/// More is no answer to a model either.
+/// Upper bound of `max_chars`: more characters are no useful answer to a model.
 const MOST_CHARS: i64 = 1_000_000;
 
 pub(super) fn server(table: ServerTable, depth: Depth, find: &mut Findings<'_>) -> Server {
@@ -86,7 +86,7 @@ fn allowed_origin(text: &Text, find: &mut Findings<'_>) -> Option<AllowedOrigin>
     }
 }
 
-/// What has no effect, or not the one that is meant.
+/// Warns about settings that have no effect, or not the intended one.
 fn warn_of_what_does_not_fit(table: &ServerTable, find: &mut Findings<'_>) {
     let Some(auth) = &table.auth else {
         if let Some(url) = &table.public_url {
@@ -139,7 +139,7 @@ fn server_name(name: Text, find: &mut Findings<'_>) -> Option<String> {
     Some(name.value)
 }
 
-/// Redirect URIs are made from it, so it is an origin and nothing more.
+/// Reads `public_url`. Redirect URIs are made from it, so it must be an origin only.
 fn public_url(text: &Text, find: &mut Findings<'_>) -> Option<Url> {
     let url = address::browser_url(text, find)?;
     if url.path() != "/" || url.query().is_some() {
@@ -159,7 +159,8 @@ pub(super) fn max_chars(given: &At<i64>, find: &mut Findings<'_>) -> Option<usiz
     usize::try_from(given).ok()
 }
 
-/// Whoever is believed says where a request comes from, and by which name we are called.
+/// Reads a block of trusted proxies, which say where a request comes from and which host name the
+/// client called.
 fn proxies(text: &Text, find: &mut Findings<'_>) -> Option<Cidr> {
     let block = block(text, "server::trusted_proxies", find)?;
     if block.is_wider_than_a_network() {
@@ -227,12 +228,13 @@ const RETENTIONS: [(&str, Retention); 3] = [
     ("use_once", Retention::UseOnce),
 ];
 
-/// How long grants are kept.
+/// Reads how long grants are kept.
 pub(super) fn retention(text: &Text, find: &mut Findings<'_>) -> Option<Retention> {
     choice(text, &RETENTIONS, find)
 }
 
-/// Where grants are kept, if not in the platform's data folder.
+/// Reads the folder of the store; `None` for the platform's data folder, or after reporting a
+/// problem.
 pub(super) fn store(url: &Text, find: &mut Findings<'_>) -> Option<PathBuf> {
     match url.value.split_once(':') {
         Some(("sled", "")) => None,

@@ -1,4 +1,4 @@
-//! `[server.auth]`: the issuer; the keys are [`super::caller_key`].
+//! `[server.auth]`: the issuer; [`super::caller_key`] reads the keys.
 
 use std::time::Duration;
 
@@ -12,8 +12,8 @@ use super::{Depth, address, caller_key, secret, within};
 use crate::model::provider::{SecretRef, Setting};
 use crate::model::server_auth::{DEFAULT_INTROSPECTION_CACHE, DEFAULT_SCOPE, Issuer, ServerAuth};
 
-/// Claims that are the same for many people, or another for each token (RFC 7519 §4.1, RFC 9068
-/// §2.2): whoever was told apart by one would get at what others have connected.
+/// Claims that are the same for many people, or different for each token (RFC 7519 §4.1, RFC 9068
+/// §2.2): using one as `user_claim` would let users read each other's accounts.
 const NOBODYS_CLAIMS: [&str; 13] = [
     "iss",
     "aud",
@@ -29,7 +29,8 @@ const NOBODYS_CLAIMS: [&str; 13] = [
     "groups",
     "roles",
 ];
-/// Claims that people change, or that pass from one to another (OpenID Connect Core §5.7).
+/// Claims that people can change, or that can pass from one person to another (OpenID Connect Core
+/// §5.7).
 const PASSING_CLAIMS: [&str; 8] = [
     "email",
     "preferred_username",
@@ -66,7 +67,7 @@ pub(super) fn server_auth(table: AuthTable, depth: Depth, find: &mut Findings<'_
     auth
 }
 
-/// There is no issuer, and so perhaps nobody.
+/// Reports mistakes in a table without an issuer: settings that need one, or no accepted callers.
 fn report_nobody(table: &AuthTable, find: &mut Findings<'_>) {
     let span = |text: &Option<Text>| text.as_ref().map(|text| text.span.clone());
     let about_it = [
@@ -150,7 +151,7 @@ fn issuer(
         }
     }
     if introspect && !has_secret {
-        // RFC 7662 §2.1: else anybody could try tokens there.
+        // RFC 7662 §2.1: otherwise any client could test tokens there.
         find.missing(
             span,
             "client_secret",
@@ -171,7 +172,7 @@ fn issuer(
     })
 }
 
-/// A scope that clients are told to ask for (RFC 6749 §3.3).
+/// Reads a scope that clients are told to request (RFC 6749 §3.3).
 fn scope(text: &Text, find: &mut Findings<'_>) -> Option<String> {
     const CODE: &str = "auth::scopes";
     let is_plain = |byte: u8| matches!(byte, 0x21 | 0x23..=0x5b | 0x5d..=0x7e);
@@ -206,7 +207,7 @@ fn introspection_cache(table: &AuthTable, find: &mut Findings<'_>) -> Duration {
     seconds.map_or(DEFAULT_INTROSPECTION_CACHE, Duration::from_secs)
 }
 
-/// RFC 8414 §2: `https`, without query and fragment.
+/// Reads the issuer's URL (RFC 8414 §2: `https`, without query and fragment).
 fn issuer_url(text: &Text, find: &mut Findings<'_>) -> Option<url::Url> {
     let url = address::url(text, find)?;
     if url.query().is_some() {
@@ -236,7 +237,7 @@ fn user_claim(text: &Text, find: &mut Findings<'_>) -> Option<String> {
     Some(claim)
 }
 
-/// A text without white space; `example` says what it could be.
+/// Reads a string without white space; `example` completes the hint.
 fn word(text: &Text, example: &str, find: &mut Findings<'_>) -> Option<String> {
     if text.value.is_empty() || text.value.chars().any(|c| c.is_control() || c.is_whitespace()) {
         find.error("auth::word", &text.span, "one word is wanted here, without white space")
@@ -246,11 +247,11 @@ fn word(text: &Text, example: &str, find: &mut Findings<'_>) -> Option<String> {
     Some(text.value.clone())
 }
 
-/// References, and where they are written.
+/// References to secrets, and their positions.
 #[derive(Default)]
 pub(super) struct References {
     all: Vec<(SecretRef, Span)>,
-    /// Those that lead to keys of callers.
+    /// References to keys of callers.
     keys: Vec<SecretRef>,
 }
 

@@ -5,10 +5,10 @@ use super::super::read::Text;
 use super::param::Params;
 use crate::model::tool::{Piece, Template};
 
-/// A piece and where it stands in the text.
+/// A piece and its position in the text.
 pub(super) type Placed = (Piece, Span);
 
-/// Reads a text: `{name}` is a placeholder, `{{` and `}}` are braces.
+/// Splits a text into pieces: `{name}` is a placeholder, `{{` and `}}` are braces.
 pub(super) fn pieces(text: &Text, range: Span, find: &mut Findings<'_>) -> Vec<Placed> {
     let mut found: Vec<Placed> = Vec::new();
     let mut literal = String::new();
@@ -45,7 +45,7 @@ pub(super) fn pieces(text: &Text, range: Span, find: &mut Findings<'_>) -> Vec<P
     found
 }
 
-/// The name at the beginning of a text that begins with `{name}`.
+/// Returns the name in a text that begins with `{name}`.
 fn placeholder(text: &str) -> Option<&str> {
     let (name, _) = text.strip_prefix('{')?.split_once('}')?;
     let is_name = !name.is_empty()
@@ -53,12 +53,12 @@ fn placeholder(text: &str) -> Option<&str> {
     is_name.then_some(name)
 }
 
-/// A template over a whole text, its placeholders looked up.
+/// Reads a whole text as a template, and looks up its placeholders.
 pub(super) fn template(text: &Text, params: &mut Params, find: &mut Findings<'_>) -> Template {
     template_in(text, 0..text.value.len(), params, find)
 }
 
-/// A template over a part of a text.
+/// Reads a part of a text as a template, and looks up its placeholders.
 pub(super) fn template_in(
     text: &Text,
     range: Span,

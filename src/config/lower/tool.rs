@@ -21,11 +21,13 @@ use crate::model::{Scopes, Tool, ToolName};
 
 const EFFECTS: [(&str, Effect); 3] =
     [("read", Effect::Read), ("write", Effect::Write), ("destroy", Effect::Destroy)];
+/// Timeout of a request in seconds.
 const DEFAULT_TIMEOUT: u64 = 30;
-/// The name limit of the model APIs: `^[a-zA-Z0-9_-]{1,64}$`.
+/// Characters of a tool's name; a longer one is an error. The limit of the model APIs:
+/// `^[a-zA-Z0-9_-]{1,64}$`.
 pub(super) const MOST_NAME: usize = 64;
 
-/// Lowers one tool; `None` for one that is disabled or wrong.
+/// Lowers one tool; `None` if it is disabled or cannot be used.
 pub(super) fn tool(
     name: &Text,
     table: Box<ToolTable>,
@@ -39,7 +41,7 @@ pub(super) fn tool(
         }
     }
     check_conflicts(&table, find);
-    // Its parameters may stand where nothing could be read.
+    // The parameters may be in a part that could not be read.
     let damaged = find.may_be_there(&table.span, "params");
     if table.description.as_ref().is_none_or(|text| text.value.trim().is_empty()) {
         let place = table.description.as_ref().map_or(&table.span, |text| &text.span);
@@ -61,7 +63,7 @@ pub(super) fn tool(
         .and_then(|id| around.providers.get(id.as_str()))
         .and_then(Option::as_ref);
     let base = match (&table.provider, known) {
-        // It has a provider, under a wrong name.
+        // The tool has a provider, under a misspelt key.
         (None, _) if find.may_be_there(&table.span, "provider") => Base::Wrong,
         (None, _) => Base::Nothing,
         (Some(_), Some(known)) => Base::Provider(known.api()),
@@ -74,8 +76,8 @@ pub(super) fn tool(
     }
     let mut params = Params::read(name, table.params.unwrap_or_default(), damaged, find);
 
-    // Everything that mentions parameters is read before it is asked which are left over, also
-    // where the request itself is wrong.
+    // Read all that mentions parameters before asking which are left over, even if the request
+    // itself is wrong.
     let line = table.request.as_ref().and_then(|text| request::line(text, base, &mut params, find));
     let fixed = body::fields(table.query.unwrap_or_default(), &mut params, find);
     let headers = body::headers(table.headers.unwrap_or_default(), &mut params, find);
@@ -153,7 +155,8 @@ fn scopes(table: &ToolTable, known: Option<&Known>, find: &mut Findings<'_>) -> 
     known.scopes.apply(written, find)
 }
 
-/// The model could not say which of the two it means.
+/// Reports parameters called `account`, which the model could not distinguish from the one that the
+/// provider's `accounts` adds.
 fn report_taken(params: Option<&Named<ParamEntry>>, find: &mut Findings<'_>) {
     for (key, _) in params.into_iter().flat_map(|params| &params.entries) {
         if key.value == ACCOUNT {
@@ -168,7 +171,7 @@ fn report_taken(params: Option<&Named<ParamEntry>>, find: &mut Findings<'_>) {
     }
 }
 
-/// What the file says about the body.
+/// The body, as written in the file.
 enum Written {
     Nothing,
     Json(Node),
@@ -196,7 +199,7 @@ fn written_body(
     }
 }
 
-/// Puts the parameters that nothing mentions where they go: into the query, the JSON body, or a
+/// Places the parameters that the request does not mention: into the query, the JSON body, or a
 /// form that was left empty for them.
 fn place(
     line: &Line,
@@ -248,7 +251,7 @@ fn report_stray(unplaced: &[Unplaced], place: &str, find: &mut Findings<'_>) {
     }
 }
 
-/// Two values under one name: the API sees one of them.
+/// Reports two values under one name, of which the API would see only one.
 fn report_same_wire(unplaced: &[Unplaced], taken: &[(String, Template)], find: &mut Findings<'_>) {
     for (index, param) in unplaced.iter().enumerate() {
         let wire = param.wire.as_str();
@@ -311,7 +314,7 @@ fn check_name(name: &Text, find: &mut Findings<'_>) {
     }
 }
 
-/// Hosts and people do not tell names apart by case.
+/// Reports names that differ in case only, which hosts and people do not distinguish.
 pub(super) fn report_names_alike(tools: &Named<Box<ToolTable>>, find: &mut Findings<'_>) {
     let mut seen: HashMap<String, &str> = HashMap::with_capacity(tools.entries.len());
     for (name, _) in &tools.entries {
@@ -326,8 +329,8 @@ pub(super) fn report_names_alike(tools: &Named<Box<ToolTable>>, find: &mut Findi
     }
 }
 
-/// `github_star_repo` as people write it: `GitHub: star repo`; of a tool without a provider, or with
-/// another name, its words.
+/// Makes a title from a tool's name: `GitHub: star repo` from `github_star_repo`, or just the words
+/// if the tool has no provider or its name does not begin with the provider's id.
 fn title(name: &str, known: Option<&Known>) -> String {
     let provider = known.map(|known| &*known.provider);
     let own = provider.and_then(|provider| {

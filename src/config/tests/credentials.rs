@@ -1,4 +1,4 @@
-//! How providers grant access, besides by a consent.
+//! Tests of providers that grant access without a consent.
 
 use std::time::Duration;
 
@@ -9,7 +9,7 @@ use crate::model::credential::{
 use crate::model::provider::OAuthSettings;
 use crate::model::tool::Method;
 
-/// The provider `acme` with these keys.
+/// Returns the source of the provider `acme` with these keys.
 fn with(keys: &str) -> String {
     format!("[providers.acme]\nbase_url = \"https://api.acme.example/v1\"\n{keys}\n")
 }

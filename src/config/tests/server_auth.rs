@@ -1,4 +1,4 @@
-//! `[server.auth]`, `allow`, and what of `[server]` belongs to them.
+//! Tests of `[server.auth]`, `allow`, and the keys of `[server]` that belong to them.
 
 use super::*;
 use crate::model::UserId;
@@ -8,7 +8,7 @@ use crate::model::tool::Allowed;
 
 const ISSUER: &str = "[server.auth]\nissuer = \"https://login.example.com\"\nclient_id = \"us\"\n";
 
-/// A key's table of four lines, to which a test adds its mistake.
+/// Returns a key's table of four lines, of which a test supplies the last.
 fn key(name: &str, more: &str) -> String {
     let variable = name.to_ascii_uppercase().replace('-', "_");
     format!("[[server.auth.api_keys]]\nname = \"{name}\"\nkey = \"env:{variable}\"\n{more}\n")
@@ -18,7 +18,7 @@ fn auth(source: &str) -> ServerAuth {
     good(source).server.auth.expect("an auth")
 }
 
-/// Place and message of each warning, but for what the environment lacks.
+/// Returns the position and message of each warning, without those that most tests cause.
 fn warnings(source: &str) -> Vec<String> {
     let warnings = good(source).warnings.into_iter();
     warnings
@@ -29,7 +29,7 @@ fn warnings(source: &str) -> Vec<String> {
         .collect()
 }
 
-/// Asserts that the only warning is at this place and has this part.
+/// Asserts that the only warning is at this position, with this part of its message.
 fn expect_warning(source: &str, place: &str, part: &str) {
     let found = warnings(source);
     let is_it =
@@ -290,7 +290,7 @@ fn mistakes_about_keys() {
     }
 }
 
-/// Also of a key that is itself wrong.
+/// A key with one mistake can have others, which are found too.
 #[test]
 fn every_mistake_is_found_at_once() {
     let source = key("a", "user = \"\"") + &key("A", "user = \" \"") + &key("b c", "user = \"b\"");
@@ -332,7 +332,7 @@ fn what_would_mix_up_people_is_a_warning() {
     expect_warning(&email, "6:14", "may pass from one person to another");
     let two = key("a", "user = \"ana\"") + &key("b", "user = \"ana\"");
     expect_warning(&format!("{public}{two}"), "10:8", "is not there with the key `a`");
-    // What an issuer calls people is seldom an address.
+    // An issuer's name for a person is seldom an e-mail address.
     let address = key("a", "user = \"ana@example.com\"");
     expect_warning(&format!("{public}{ISSUER}{address}"), "9:8", "by `sub`, which is seldom");
     let by_email = ISSUER.replace("client_id", "user_claim = \"oid\"\nclient_id");
@@ -347,11 +347,11 @@ fn what_would_mix_up_people_is_a_warning() {
         let proxies = format!("{public}trusted_proxies = [\"{block}\"]\n{ISSUER}");
         assert_eq!(warnings(&proxies).len(), count, "{block}: {:?}", warnings(&proxies));
     }
-    // The issuer vouches for both.
+    // With an issuer, both keys stand for the same person.
     assert_eq!(warnings(&format!("{public}{ISSUER}{two}")), Vec::<String>::new());
 }
 
-/// `a` with this list, after these tables.
+/// Returns the source of the tool `a` with this `allow` list, followed by these tables.
 fn allowing(auth: &str, list: &str) -> String {
     format!(
         "{TOOL}{GET}allow = {list}\n[server]\npublic_url = \"https://tools.example.com\"\n{auth}"
@@ -398,7 +398,7 @@ fn mistakes_in_allow() {
     assert!(hint("[\"eng\"]").contains("`group:eng`") && hint("[\"eng\"]").contains("`user:eng`"));
     assert_eq!(hint("[\"groups:eng\"]"), "did you mean `group:eng`?");
     assert_eq!(hint("[\"usr:ana\"]"), "did you mean `user:ana`?");
-    // One application's users are the only ones there are.
+    // The users of the only application cannot be confused with others.
     good(&allowing(&key("app", "verifier_url = \"https://a.example/v\""), "[\"user:ana\"]"));
 }
 

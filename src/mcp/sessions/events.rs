@@ -1,10 +1,11 @@
-//! What has gone out on the streams of sessions, for clients whose connection broke.
+//! Events sent on the streams of sessions, kept for clients whose connection broke.
 //!
-//! A client comes back with the id of the last event that it has seen (basic/transports, Resumability
-//! and Redelivery). Answers are kept for [`KEPT_FOR`]. Memory is bounded by [`MAX_BYTES_OF_ONE`] and
-//! [`MAX_BYTES`]: where that is not enough, what a client has taken already goes first, then the
-//! oldest, of the caller who has the most. An event's id says which request its stream answers, so
-//! a client that comes back for what is gone is told so under that request's id.
+//! A client resumes with the id of the last event that it has seen (basic/transports, Resumability
+//! and Redelivery). Answers are kept for [`KEPT_FOR`]. [`MAX_BYTES_OF_ONE`] and [`MAX_BYTES`] bound
+//! the memory of one caller and in total. Beyond them, answers that a client has taken are dropped
+//! first, then the oldest; beyond the total, those of the caller with the most bytes. An event's id
+//! names the request that its stream answers, so a client that resumes for a dropped answer is told
+//! so under that request's id.
 
 mod id;
 
@@ -26,29 +27,32 @@ use tokio::time::Instant;
 use crate::model::Caller;
 pub(super) use id::EventId;
 
-/// How long an answer can be fetched once it is there.
+/// How long a complete answer can be fetched.
 const KEPT_FOR: Duration = Duration::from_mins(2);
 /// How long a stream without an answer is kept: longer than any call takes.
 const MAX_OPEN: Duration = Duration::from_mins(30);
-/// A client that comes back behind an answer so soon after it has gone out has it: the TypeScript SDK
-/// 1.23 does so after each call.
+/// Time after a client takes an answer in which resuming behind it does not repeat it: the
+/// TypeScript SDK 1.23 resumes so after each call.
 const JUST_TAKEN: Duration = Duration::from_secs(5);
-/// How often what is over is looked for.
+/// Interval between sweeps for expired streams.
 const SWEEP_INTERVAL: Duration = Duration::from_secs(15);
+/// Most bytes kept for all callers; beyond it, complete streams are dropped.
 const MAX_BYTES: usize = 64 << 20;
+/// Most bytes kept for one caller; beyond it, complete streams of that caller are dropped.
 const MAX_BYTES_OF_ONE: usize = 8 << 20;
-/// What a stream or an event takes beside its text.
+/// Bytes counted for a stream or an event besides its text.
 const OVERHEAD: usize = 512;
-/// Events of one stream; beyond, its oldest is forgotten. More than a call's progress needs.
+/// Most events kept of one stream, more than a call's progress needs; beyond it the oldest is
+/// dropped.
 const MAX_EVENTS: usize = 64;
 
-/// Shared by all sessions.
+/// Sent events of all sessions.
 #[derive(Clone)]
 pub(super) struct Events(Arc<Shared>);
 
 struct Shared {
     state: Mutex<State>,
-    /// Told of each event that is added, for streams that are resumed.
+    /// Notified of each new event, for streams that are resumed.
     added: watch::Sender<()>,
     limits: Limits,
 }
@@ -62,7 +66,7 @@ struct Limits {
 #[derive(Default)]
 struct State {
     streams: HashMap<u64, Kept>,
-    /// By the name that rmcp gives a stream, while events may come.
+    /// Streams that may still get events, by rmcp's name.
     names: HashMap<String, u64>,
     callers: HashMap<Caller, Share>,
     bytes: usize,
@@ -74,20 +78,20 @@ struct State {
 
 /// One stream and its last events.
 struct Kept {
-    /// `None` until the stream is known to be somebody's.
+    /// `None` until the stream is assigned to a session.
     owner: Option<(SessionId, Caller)>,
-    /// What it answers; `None`: it is a session's standalone stream.
+    /// The request that the stream answers; `None` for a session's standalone stream.
     request: Option<RequestId>,
     events: VecDeque<Event>,
     /// The index of the next event.
     next: u64,
     bytes: usize,
     changed_at: Instant,
-    /// The answer is there, or will not come.
+    /// Whether the answer is there, or will never come.
     is_complete: bool,
-    /// Up to here, without it, a client has taken its events.
+    /// A client has taken all events below this index.
     taken: u64,
-    /// When it took the last of them.
+    /// When the client took the last of them.
     taken_at: Option<Instant>,
 }
 
@@ -96,7 +100,7 @@ struct Event {
     message: Arc<ServerJsonRpcMessage>,
 }
 
-/// What a caller's streams take, and those of them that are complete, in the order of their end.
+/// Bytes of a caller's streams, and its complete streams in the order of completion.
 #[derive(Default)]
 struct Share {
     bytes: usize,
@@ -104,7 +108,7 @@ struct Share {
     waiting: VecDeque<u64>,
 }
 
-/// What a client finds that comes back.
+/// Result of looking for the events after the one that a client names.
 pub(super) enum Found {
     /// The stream of a request, from this index on.
     Request {
@@ -115,9 +119,9 @@ pub(super) enum Found {
     Standalone {
         next: u64,
     },
-    /// The client has just been given the answer.
+    /// The client has just received the answer.
     Finished,
-    /// The answer to this request is not kept any more.
+    /// The answer to this request is no longer kept.
     Gone(RequestId),
     Unknown,
 }
@@ -134,24 +138,24 @@ impl Events {
         Self(Arc::new(Shared { state, added, limits }))
     }
 
-    /// A new session, whose standalone stream may get events from now on.
+    /// Registers a new session, whose standalone stream may get events from now on.
     pub(super) fn admit(&self, session: &SessionId, caller: &Caller) {
         let state = &mut *self.0.state.lock();
         let stream = state.add(standalone_name(session));
         state.own(stream, session, caller, None);
-        // The first index is that of the event which a client's stream begins with.
+        // The first index belongs to the event that a client's stream begins with.
         state.push(stream, None);
         self.sweep_later(state);
     }
 
-    /// The session is over; nobody can come back to it.
+    /// Marks a session as ended: no client can resume it.
     pub(super) fn end(&self, session: &SessionId) {
         let state = &mut *self.0.state.lock();
         state.names.remove(&standalone_name(session));
         state.ended.insert(Arc::clone(session));
     }
 
-    /// This stream answers that request of a session.
+    /// Assigns a stream to the request of a session that it answers.
     pub(super) fn own(
         &self,
         stream: u64,
@@ -164,7 +168,7 @@ impl Events {
         state.make_room(self.0.limits, stream);
     }
 
-    /// The request was cancelled, so no answer will come.
+    /// Completes the stream of a cancelled request, since no answer will come.
     pub(super) fn cancelled(&self, session: &SessionId, request: &RequestId) {
         let state = &mut *self.0.state.lock();
         let streams = state.streams.iter_mut().filter(|(_, kept)| {
@@ -177,7 +181,7 @@ impl Events {
         self.0.added.send_replace(());
     }
 
-    /// A client has taken this event and those before it.
+    /// Records that a client has taken this event and those before it.
     pub(super) fn taken(&self, id: &EventId) {
         let state = &mut *self.0.state.lock();
         let Some(kept) = state.streams.get_mut(&id.stream) else { return };
@@ -192,7 +196,7 @@ impl Events {
         }
     }
 
-    /// What is there behind the event of this id, in this session.
+    /// Looks for the events after the one with this id, in this session.
     pub(super) fn after(&self, session: &SessionId, last: &EventId, now: Instant) -> Found {
         let state = self.0.state.lock();
         let kept = state
@@ -209,8 +213,8 @@ impl Events {
                 if is_over && kept.taken >= kept.next && age.is_some_and(|age| age < JUST_TAKEN) {
                     return Found::Finished;
                 }
-                // A client that comes back behind the answer much later has lost it on its own side;
-                // with nothing to read it would wait for ever.
+                // A client that resumes behind the answer much later has lost it on its own side;
+                // without an event it would wait for ever.
                 let next = if is_over {
                     kept.next.saturating_sub(1)
                 } else {
@@ -223,8 +227,8 @@ impl Events {
         }
     }
 
-    /// The events of a session's standalone stream from `next` on, or those that no client has taken;
-    /// and the id of the event before them.
+    /// Returns the events of a session's standalone stream from `next` on, or without `next` those
+    /// that no client has taken; and the id of the event before them.
     pub(super) fn standalone(
         &self,
         session: &SessionId,
@@ -241,7 +245,7 @@ impl Events {
         (Some(before), missed)
     }
 
-    /// The events of a request's stream from `next` on, until its answer.
+    /// Streams the events of a request from `next` on, until its answer.
     pub(super) fn follow(
         &self,
         stream: u64,
@@ -250,7 +254,7 @@ impl Events {
         let added = self.0.added.subscribe();
         stream::unfold((self.clone(), added, next), move |(events, mut added, next)| async move {
             loop {
-                // Before looking, so that an event which is added meanwhile is heard of.
+                // Before the look-up, so that an event added during it is noticed.
                 added.mark_unchanged();
                 let found = {
                     let state = events.0.state.lock();
@@ -286,7 +290,7 @@ impl Events {
         id.map_or_else(String::new, |id| id.to_string())
     }
 
-    /// Looks for what is over as long as there is anything.
+    /// Starts the task that sweeps as long as there are streams, unless it runs already.
     fn sweep_later(&self, state: &mut State) {
         if std::mem::replace(&mut state.is_swept, true) {
             return;
@@ -347,7 +351,7 @@ impl State {
         }
     }
 
-    /// Adds a message; without one only the index moves on.
+    /// Adds a message and returns its id; without a message, only advances the index.
     fn push(
         &mut self,
         stream: u64,
@@ -416,11 +420,11 @@ impl State {
         }
     }
 
-    /// Forgets one complete stream of this caller: the one that was complete first of those that a
-    /// client has taken, or of all. False: there is none.
+    /// Drops one complete stream of this caller: the first one that a client has taken, else the
+    /// first one completed. Returns false if there is none.
     fn forget_one(&mut self, caller: &Caller) -> bool {
         let Some(share) = self.callers.get_mut(caller) else { return false };
-        // Those that are gone already, or stand in both lists, are passed over.
+        // Skips streams that are gone already or in both lists.
         while let Some(stream) = share.taken.pop_front().or_else(|| share.waiting.pop_front()) {
             if self.streams.contains_key(&stream) {
                 self.remove(stream);
@@ -471,7 +475,7 @@ impl Kept {
     }
 }
 
-/// What rmcp calls the standalone stream of a session.
+/// rmcp's name for the standalone stream of a session.
 fn standalone_name(session: &SessionId) -> String {
     format!("{session}:common")
 }
@@ -480,7 +484,7 @@ pub(super) fn is_answer(message: &ServerJsonRpcMessage) -> bool {
     matches!(message, JsonRpcMessage::Response(_) | JsonRpcMessage::Error(_))
 }
 
-/// The bytes that a message takes on the wire, and some more.
+/// Returns the bytes that a message takes on the wire, plus [`OVERHEAD`].
 fn weight(message: &ServerJsonRpcMessage) -> usize {
     struct Counter(usize);
     impl io::Write for Counter {
@@ -493,12 +497,12 @@ fn weight(message: &ServerJsonRpcMessage) -> usize {
         }
     }
     let mut counter = Counter(OVERHEAD);
-    // Whatever cannot be written takes no room.
+    // A message that cannot be serialized takes no room.
     let _ = serde_json::to_writer(&mut counter, message);
     counter.0
 }
 
-/// As `async_trait` writes it.
+/// Written out as `async_trait` expands it.
 impl EventStore for Events {
     fn store_event<'own, 'name, 'event, 'all>(
         &'own self,
@@ -514,7 +518,7 @@ impl EventStore for Events {
         Box::pin(std::future::ready(Ok(self.store(stream, event))))
     }
 
-    /// Not asked: sessions are resumed by [`Events::after`], which knows whose they are.
+    /// Never called: [`Events::after`] resumes sessions, since it knows their owners.
     fn replay_events_after<'own, 'id, 'all>(
         &'own self,
         _: &'id str,

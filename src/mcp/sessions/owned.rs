@@ -1,11 +1,12 @@
-//! Whose each session is, and which one makes room.
+//! Owners of sessions, and which session ends to make room for a new one.
 //!
-//! There are two limits. A principal with [`MOST_OF_ONE`] sessions loses its least recently used one
-//! when another begins: clients forget sessions without saying so, and a client that meets a lost one
-//! begins anew (404, basic/transports). With [`MOST`] sessions altogether, one goes that has not been
-//! used for [`STALE`]; where there is none, one of the principal with the most, if that has more than
-//! the newcomer; else the newcomer's least recently used one, or where it has none, the least recently
-//! used of all. A session with a stream never goes: only where all have one, the newcomer is refused.
+//! There are two limits. A principal with [`MOST_OF_ONE`] sessions loses its least recently used
+//! one when it opens another: clients forget sessions without ending them, and a client whose
+//! session is gone opens a new one (404, basic/transports). With [`MOST`] sessions in total, the
+//! least recently used session of the first of these groups ends: sessions unused for [`STALE`];
+//! those of the principal with the most, if it has more than the newcomer will have; the newcomer's
+//! own; all. A session with a stream never ends this way: if every candidate has one, the newcomer
+//! is refused.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -18,12 +19,14 @@ use tokio::time::Instant;
 
 use crate::model::Caller;
 
-/// Each takes some tens of kilobytes.
+/// Most sessions in total. Each takes some tens of kilobytes.
 const MOST: usize = 4096;
+/// Most sessions of one principal.
 const MOST_OF_ONE: usize = 1024;
+/// Idle time after which a session is the first to end when room is needed.
 const STALE: Duration = Duration::from_mins(5);
 
-/// The sessions that are open.
+/// Open sessions and their owners.
 pub(super) struct Owned {
     open: Mutex<HashMap<SessionId, Open>>,
     most: usize,
@@ -33,13 +36,13 @@ pub(super) struct Owned {
 struct Open {
     caller: Caller,
     used: Instant,
-    /// The revision that was agreed on, once it is.
+    /// Revision agreed on at `initialize`; `None` before.
     revision: Option<ProtocolVersion>,
-    /// Each of its streams holds another one.
+    /// Each stream of the session holds a clone.
     attached: Arc<()>,
 }
 
-/// Every session that could go has a stream.
+/// Refusal of a new session: every session that could end has a stream.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct NoRoom;
 
@@ -50,8 +53,8 @@ impl Default for Owned {
 }
 
 impl Owned {
-    /// Makes room for a new session of this caller, before it is made: making one costs much more than
-    /// a refusal may. Returns the one that has gone, and is forgotten.
+    /// Makes room for a new session of this caller. Called before the session is created, which
+    /// costs much more than a refusal may. Returns the session removed for it, if any.
     pub(super) fn make_room(&self, caller: &Caller) -> Result<Option<SessionId>, NoRoom> {
         let mut open = self.open.lock();
         let is_own = |other: &Open| other.caller == *caller;
@@ -73,13 +76,13 @@ impl Owned {
         Ok(goes)
     }
 
-    /// Notes a new session.
+    /// Records a new session.
     pub(super) fn admit(&self, id: &SessionId, caller: Caller) {
         let new = Open { caller, used: Instant::now(), revision: None, attached: Arc::default() };
         self.open.lock().insert(Arc::clone(id), new);
     }
 
-    /// Whether the session exists for whoever asks; then it is in use.
+    /// Whether the session exists for this caller; if so, marks it as used.
     pub(super) fn is_open(&self, id: &SessionId, caller: &Caller) -> bool {
         let mut open = self.open.lock();
         let Some(found) = open.get_mut(id).filter(|found| found.caller == *caller) else {
@@ -89,7 +92,7 @@ impl Owned {
         true
     }
 
-    /// The session speaks this revision.
+    /// Records the revision of the session.
     pub(super) fn speaks(&self, id: &SessionId, revision: ProtocolVersion) {
         if let Some(open) = self.open.lock().get_mut(id) {
             open.revision = Some(revision);
@@ -100,7 +103,7 @@ impl Owned {
         self.open.lock().get(id)?.revision.clone()
     }
 
-    /// Holds a session, which makes no room for others while this is held.
+    /// Holds a session: it makes no room for others until the returned value is dropped.
     pub(super) fn attach(&self, id: &SessionId) -> Option<Arc<()>> {
         self.open.lock().get(id).map(|open| Arc::clone(&open.attached))
     }
@@ -110,8 +113,9 @@ impl Owned {
     }
 }
 
-/// A session of whoever has the most, so that a few cannot keep everybody else out; `None` where that
-/// is no more than somebody who has `own` would then have.
+/// Returns the least recently used session of the principal with the most, so that a few principals
+/// cannot keep all others out. `None` if that principal has no more than a newcomer with `own`
+/// sessions would then have.
 fn of_the_greediest(open: &HashMap<SessionId, Open>, own: usize) -> Option<SessionId> {
     let mut counts: HashMap<&Caller, usize> = HashMap::new();
     for Open { caller, .. } in open.values() {
@@ -139,7 +143,7 @@ mod tests {
         Caller::local(UserId::new(name))
     }
 
-    /// Room for four, and for two of one principal.
+    /// Limits of four sessions in total and two of one principal.
     fn few() -> Owned {
         Owned { most: 4, most_of_one: 2, ..Owned::default() }
     }
@@ -148,7 +152,7 @@ mod tests {
         name.into()
     }
 
-    /// Begins a session; the one that went for it.
+    /// Opens a session; returns the one that ended for it.
     fn begin(owned: &Owned, name: &str, user: &str) -> Result<Option<SessionId>, NoRoom> {
         let goes = owned.make_room(&caller(user))?;
         owned.admit(&id(name), caller(user));
@@ -188,7 +192,7 @@ mod tests {
         assert_eq!(begin(&few, "f", "eve"), Ok(Some(id("e"))), "as many as who has the most");
     }
 
-    /// As many callers as there is room for, one session each: the next one begins all the same.
+    /// All room is taken by callers with one session each; a further caller gets one all the same.
     #[test]
     fn a_newcomer_takes_the_least_recently_used_session_without_a_stream() {
         let few = few();

@@ -3,7 +3,7 @@ use ring::signature::{KeyPair as _, UnparsedPublicKey, VerificationAlgorithm};
 
 use super::*;
 
-/// Of no use but here.
+/// A key for tests only.
 const RSA: &str = include_str!("../../../tests/it/fixtures/rsa.pem");
 
 fn pem(der: &[u8]) -> SecretString {
@@ -26,7 +26,7 @@ fn assertion(signer: Signer) -> Assertion {
     }
 }
 
-/// Header and claims of an assertion whose signature is good.
+/// Verifies the signature of an assertion and returns its header and claims.
 fn verified(
     signed: &SecretString,
     algorithm: &'static dyn VerificationAlgorithm,

@@ -1,4 +1,4 @@
-//! How models say that an optional parameter is absent, where they should leave it out.
+//! Recognizes how models say that an optional parameter is absent instead of leaving it out.
 
 use serde_json::Value;
 
@@ -8,13 +8,14 @@ use crate::model::tool::{Item, Kind, Param};
 
 /// Words that stand for "no value", in lower case.
 const WORDS: [&str; 7] = ["null", "none", "nil", "undefined", "n/a", "<unknown>", "unset"];
-/// The same as programs print them. In a list of texts any other spelling may be a text.
+/// Spellings of "no value" that programs print. In a list of strings, any other spelling may be a
+/// real value.
 const PRINTED: [&str; 4] = ["null", "NULL", "None", "undefined"];
 
-/// Whether a value for an optional parameter means that there is none.
+/// Whether a value for an optional parameter means that it is absent.
 ///
-/// A parameter that takes any text takes these words too, so there only an empty text below the
-/// least length means absence.
+/// A parameter that takes any text also takes words such as `none`, so there only an empty string
+/// below the minimum length means absence.
 pub(super) fn is_absent(param: &Param, value: &Value) -> bool {
     let is_text = param.kind == Kind::String && param.choices.is_empty();
     match value {
@@ -29,7 +30,7 @@ pub(super) fn is_absent(param: &Param, value: &Value) -> bool {
     }
 }
 
-/// Whether a list has items, and each of them means that there is none: `["null"]`, `[""]`.
+/// Whether a list has items and each of them means "no value": `["null"]`, `[""]`.
 pub(super) fn is_empty_list(param: &Param, value: &Value) -> bool {
     let (Kind::Array(item), Value::Array(items)) = (param.kind, value) else { return false };
     let is_nothing = |value: &Value| match value {
@@ -44,7 +45,7 @@ pub(super) fn is_empty_list(param: &Param, value: &Value) -> bool {
     !items.is_empty() && items.iter().all(is_nothing)
 }
 
-/// Whether a text is empty, or a word for "no value".
+/// Whether a text is empty or a word for "no value".
 pub(super) fn is_word(text: &str) -> bool {
     let text = text.trim();
     text.is_empty() || WORDS.iter().any(|word| text.eq_ignore_ascii_case(word))

@@ -1,4 +1,4 @@
-//! The value of one argument, as its parameter's type.
+//! Converts the value of one argument to its parameter's type.
 
 use std::borrow::Cow;
 
@@ -11,10 +11,10 @@ use super::words::{MAX_QUOTED, seen, shorten, wanted};
 use crate::model::text::nearest;
 use crate::model::tool::{Item, Kind, Param};
 
-/// Takes a value as the parameter's type.
+/// Converts a value to the parameter's type.
 ///
 /// # Errors
-/// What is wrong with it, as the rest of a sentence that begins with the parameter's name.
+/// The problem, as the rest of a sentence that begins with the parameter's name.
 pub(super) fn coerce(param: &Param, value: Value) -> Result<Value, String> {
     let misfit = |value: &Value| format!("must be {}, not {}", wanted(param), seen(value));
     let value = match param.kind {
@@ -38,7 +38,7 @@ pub(super) fn coerce(param: &Param, value: Value) -> Result<Value, String> {
     Ok(value)
 }
 
-/// A text, or a number or truth value that somebody forgot to quote.
+/// Accepts a string, or a number or boolean without its quotes.
 fn text(value: Value) -> Result<Value, Value> {
     match value {
         Value::String(_) => Ok(value),
@@ -47,8 +47,8 @@ fn text(value: Value) -> Result<Value, Value> {
     }
 }
 
-/// `10`, `10.0` and `"10"`. Integers are kept to the digit: a float beyond 2^53 stands for several
-/// integers, and none of them is known to be meant.
+/// Accepts `10`, `10.0` and `"10"`. Integers keep every digit: a float beyond 2^53 stands for
+/// several integers and is refused.
 fn integer(value: Value) -> Result<Value, Value> {
     match &value {
         Value::Number(number) if number.is_i64() || number.is_u64() => Ok(value),
@@ -74,7 +74,7 @@ fn whole(number: Option<f64>) -> Option<Value> {
     Some(Value::from(number as i64))
 }
 
-/// A number in a text, as JSON writes it; `NaN`, `inf` and `1e400` are none.
+/// Parses a number from a string; `NaN`, `inf` and `1e400` are not numbers here.
 fn decimal(text: &str) -> Option<f64> {
     if !text.starts_with(|c: char| c.is_ascii_digit() || matches!(c, '-' | '+' | '.')) {
         return None;
@@ -108,7 +108,7 @@ fn truth(value: Value) -> Result<Value, Value> {
     }
 }
 
-/// An object, one that was written into a text, or the empty list that some languages write for an
+/// Accepts an object, one written as a string, or the empty list that some languages write for an
 /// empty object.
 fn object(value: Value) -> Result<Value, Value> {
     match &value {
@@ -119,7 +119,7 @@ fn object(value: Value) -> Result<Value, Value> {
     }
 }
 
-/// A list, one written into a text, or a lone item.
+/// Accepts a list, one written as a string, or a lone item.
 fn list(param: &Param, item: Item, value: Value) -> Result<Value, String> {
     let items = items(param, item, value)?;
     check_count(param, items.len(), "items")?;
@@ -157,14 +157,14 @@ fn items(param: &Param, item: Item, value: Value) -> Result<Vec<Value>, String> 
     }
     match value {
         Value::Array(items) => Ok(items),
-        // The keys of an object where texts or numbers are wanted would be lost.
+        // An object's keys would be lost where strings or numbers are expected.
         Value::Object(_) if item != Item::Object => Err(misfit(&value)),
         lone => Ok(vec![lone]),
     }
 }
 
-/// A text for a list that is not written as JSON: a lone item, or several with commas between them
-/// where no item can hold a comma itself.
+/// Accepts a string for a list that is not written as JSON: a lone item, or several separated by
+/// commas if no item can contain a comma itself.
 fn written_out(param: &Param, item: Item, text: String) -> Result<Vec<Value>, String> {
     let refused = |text: String| {
         let seen = seen(&Value::String(text));
@@ -195,7 +195,7 @@ fn written_out(param: &Param, item: Item, text: String) -> Result<Vec<Value>, St
     Ok(parts.into_iter().map(Value::from).collect())
 }
 
-/// The allowed text that a text stands for.
+/// Returns the allowed choice that a text stands for; without choices, the text itself.
 fn chosen(param: &Param, text: String) -> Result<String, String> {
     if param.choices.is_empty() {
         return Ok(text);
@@ -208,7 +208,8 @@ fn chosen(param: &Param, text: String) -> Result<String, String> {
     Err(format!("must be {}, not `{}`{near}", wanted(param), shorten(&text, MAX_QUOTED)))
 }
 
-/// The only choice that a text can stand for: `Open` for `open`, `in progress` for `in_progress`.
+/// Returns the only choice that a text can stand for: `Open` for `open`, `in progress` for
+/// `in_progress`.
 pub(super) fn choice_of<'p>(param: &'p Param, text: &str) -> Option<&'p str> {
     if let Some(choice) = param.choices.iter().find(|choice| *choice == text) {
         return Some(choice);

@@ -2,13 +2,14 @@
 
 use serde_json::{Map, Value};
 
-/// Most bytes of text in all arguments together.
+/// Maximum bytes of text in all arguments together; more are refused.
 const MAX_TEXT: usize = 1024 * 1024;
+/// Maximum nesting levels; deeper arguments are refused.
 const MAX_DEPTH: usize = 64;
-/// Most items and entries in all arguments together.
+/// Maximum list items and object entries in all arguments together; more are refused.
 const MAX_ITEMS: usize = 10_000;
 
-/// Refuses arguments whose size alone is an attack, before anything is done with them.
+/// Refuses arguments whose size alone is an attack, before they are processed.
 pub(super) fn measure(arguments: &Map<String, Value>) -> Result<(), String> {
     let mut left = Left::all();
     for (name, value) in arguments {
@@ -19,7 +20,7 @@ pub(super) fn measure(arguments: &Map<String, Value>) -> Result<(), String> {
     Ok(())
 }
 
-/// Whether a value that was written into a text keeps the limits that the text itself has passed by.
+/// Whether a value parsed from a string keeps the limits, which it bypassed as a string.
 pub(super) fn fits(value: &Value) -> bool {
     Left::all().take(value, MAX_DEPTH).is_ok()
 }

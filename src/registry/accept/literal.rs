@@ -1,15 +1,15 @@
-//! JSON that a model has written into a text, also in the spelling of another language: Python's
-//! `{'a': True}`, JavaScript's `{a: 1}`, or JSON within a Markdown fence.
+//! Parses JSON that a model has written into a string, also in the syntax of another language:
+//! Python's `{'a': True}`, JavaScript's `{a: 1}`, or JSON within a Markdown fence.
 
 use serde_json::{Map, Number, Value};
 
 use super::limits;
 
-/// Deeper texts are refused before they are measured: the reader recurses.
+/// Maximum nesting levels; deeper text is refused while it is read, since the reader recurses.
 const MAX_DEPTH: usize = 64;
 
-/// The object, list or quoted text that is written in `text`; `None` for anything else, and for what
-/// exceeds the limits on arguments.
+/// Parses an object, list or quoted string; `None` for any other text, and for a value that exceeds
+/// the limits on arguments.
 pub(super) fn parsed(text: &str) -> Option<Value> {
     let text = unfenced(text.trim());
     if !text.starts_with(['{', '[', '"']) {
@@ -19,7 +19,7 @@ pub(super) fn parsed(text: &str) -> Option<Value> {
     limits::fits(&value).then_some(value)
 }
 
-/// The content of a Markdown code fence.
+/// Returns the content of a Markdown code fence, or the text itself.
 fn unfenced(text: &str) -> &str {
     let inner = text.strip_prefix("```").and_then(|rest| rest.strip_suffix("```"));
     let Some(inner) = inner else { return text };
@@ -57,7 +57,7 @@ impl Reader<'_> {
             };
             self.take(':')?;
             let value = self.value(depth)?;
-            // A key given twice has two meanings.
+            // A key given twice is ambiguous.
             if entries.insert(key, value).is_some() {
                 return None;
             }
@@ -82,7 +82,8 @@ impl Reader<'_> {
         Some(Value::Array(items))
     }
 
-    /// A text in single or double quotes, with the escapes that JSON, Python and JavaScript share.
+    /// Reads a string in single or double quotes, with the escapes that JSON, Python and JavaScript
+    /// share.
     fn quoted(&mut self) -> Option<String> {
         let quote = self.peek()?;
         self.take(quote)?;
@@ -106,7 +107,7 @@ impl Reader<'_> {
             'u' => {
                 let digits = self.rest.get(..4)?;
                 self.rest = self.rest.get(4..)?;
-                // A half of a surrogate pair is no character: such a text is left to real JSON.
+                // Half of a surrogate pair is not a character; only strict JSON may contain it.
                 char::from_u32(u32::from_str_radix(digits, 16).ok()?)?
             }
             c @ ('\\' | '\'' | '"' | '/') => c,
@@ -114,7 +115,7 @@ impl Reader<'_> {
         })
     }
 
-    /// Letters, digits and the signs of a number.
+    /// Reads letters, digits and the signs of a number.
     fn word(&mut self) -> Option<&str> {
         let end = self.rest.find(|c: char| !(c.is_ascii_alphanumeric() || "_$.+-".contains(c)));
         let (word, rest) = self.rest.split_at_checked(end.unwrap_or(self.rest.len()))?;
@@ -122,7 +123,7 @@ impl Reader<'_> {
         (!word.is_empty()).then_some(word)
     }
 
-    /// The next character that is no blank.
+    /// Returns the next character that is not white space.
     fn peek(&mut self) -> Option<char> {
         self.rest = self.rest.trim_start();
         self.rest.chars().next()

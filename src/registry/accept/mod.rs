@@ -1,13 +1,12 @@
-//! Taking arguments from a model: forgiving in form, strict in meaning.
+//! Accepts arguments from a model: lenient in form, strict in meaning.
 //!
-//! Models write numbers as texts, absent values as `null` or `""`, and names in another spelling. What
-//! can only be meant one way is taken that way; anything else is refused, and all problems are told
-//! at once, so that the model needs one more try and not five. `tests/it/mistakes.rs` lists the kinds
-//! of mistakes with what comes of each.
+//! Models write numbers as strings, absent values as `null` or `""`, and names in another spelling.
+//! An argument with only one possible meaning is accepted; any other is refused. All problems are
+//! reported at once, so that the model needs one more try and not five. `tests/it/mistakes.rs`
+//! lists the kinds of mistakes and their results.
 //!
-//! This is our own code rather than a schema validator, because of coercion and because of the
-//! messages: a model reads them and has to find its way back from `"agent"` to an integer between 1
-//! and 99, or from `repository` to `repo`.
+//! This is our own code instead of a schema validator, because of coercion and messages: a message
+//! must lead a model from `"agent"` to an integer between 1 and 99, or from `repository` to `repo`.
 
 mod absent;
 mod coerce;
@@ -25,20 +24,21 @@ use crate::model::tool::ACCOUNT;
 use coerce::coerce;
 use words::{MAX_QUOTED, missing, seen, shorten};
 
-/// Arguments that a tool takes.
+/// The accepted arguments of a call.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Accepted {
-    /// Known names only, of the right type, defaults filled in. Absent optional ones stay absent.
+    /// Only known names, with values of the right type and defaults filled in. Absent optional
+    /// arguments stay absent.
     pub arguments: Map<String, Value>,
-    /// The account to act with; it decides whose credential the request carries and is never part
-    /// of the request. `None`: the default one.
+    /// The account to act with. It decides which credential the request carries and is never part
+    /// of the request. `None` means the default account.
     pub account: Option<String>,
 }
 
-/// Takes the arguments of a call.
+/// Checks and converts the arguments of a call.
 ///
 /// # Errors
-/// One message for a model that names every problem.
+/// A message for the model that names every problem, or the size limit that was exceeded.
 pub fn accept(tool: &Tool, arguments: Option<Map<String, Value>>) -> Result<Accepted, String> {
     let given = arguments.unwrap_or_default();
     limits::measure(&given)?;
@@ -55,7 +55,7 @@ pub fn accept(tool: &Tool, arguments: Option<Map<String, Value>>) -> Result<Acce
         None => None,
     };
     for param in &tool.params {
-        // Order does not matter here, and `remove` would shift all that follow.
+        // Order does not matter here, and `remove` would shift all later entries.
         let value = given.swap_remove(&param.name).filter(|value| !value.is_null());
         let is_optional = !param.required || param.default.is_some();
         let value = value.filter(|value| !(is_optional && absent::is_absent(param, value)));
@@ -84,11 +84,11 @@ pub fn accept(tool: &Tool, arguments: Option<Map<String, Value>>) -> Result<Acce
     Err(refusal(tool.name.as_str(), &problems.join("\n- ")))
 }
 
-/// The arguments of a `tools/call` that are no JSON object: nothing, the empty list that some languages
-/// write for an empty object, or an object written into a text.
+/// Returns the arguments of a `tools/call`; `None` for `null`, the empty list that some languages
+/// write for an empty object, or a word for "no value". Also accepts an object written as a string.
 ///
 /// # Errors
-/// A message for a model.
+/// A message for the model if the arguments contain no object.
 pub fn envelope(tool: &str, arguments: Value) -> Result<Option<Map<String, Value>>, String> {
     match &arguments {
         Value::Null => return Ok(None),
@@ -115,15 +115,15 @@ fn refusal(tool: &str, problems: &str) -> String {
     format!("The arguments of {tool} were not accepted; nothing was done.\n- {problems}")
 }
 
-/// The account's name; `None` also for an empty text or a word for "no value".
+/// Returns the account's name; `None` also for an empty string or a word for "no value".
 fn name_of_account(value: Value) -> Result<Option<String>, String> {
     let name = coerce(&account(), value)?;
     let name = name.as_str().map(str::trim).filter(|name| !absent::is_word(name));
     Ok(name.map(str::to_owned))
 }
 
-/// `__proto__`, `_meta`, `user_id`, `access_token`: unknown names like any other. Who calls is never
-/// taken from arguments.
+/// Returns the problem of an unknown name. `__proto__`, `_meta`, `user_id` and `access_token` are
+/// unknown like any other: the caller's identity is never taken from arguments.
 fn unknown(tool: &Tool, name: &str) -> String {
     let names = || tool.params.iter().map(|param| param.name.as_str());
     let shown = shorten(name, MAX_QUOTED);

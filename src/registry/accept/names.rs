@@ -1,4 +1,4 @@
-//! The names of arguments: which parameter each stands for.
+//! Maps the names of arguments to the parameters that they stand for.
 
 use std::collections::HashMap;
 
@@ -8,18 +8,19 @@ use super::literal::parsed;
 use crate::model::Tool;
 use crate::model::tool::ACCOUNT;
 
-/// Keys in which models wrap all arguments, where the tool has no such parameter.
+/// Keys in which models wrap all arguments, unless the tool has such a parameter.
 const WRAPPERS: [&str; 8] =
     ["arguments", "args", "input", "inputs", "kwargs", "parameters", "params", "tool_input"];
-/// Keys beside such a one that repeat the tool's name.
+/// Keys beside a wrapper that repeat the tool's name.
 const TOOL_NAMES: [&str; 4] = ["name", "tool", "tool_name", "function"];
-/// What hosts make up for a tool without parameters, because their model's API demands one.
+/// Parameters that hosts invent for a tool without parameters, because their model's API requires
+/// one.
 const PLACEHOLDERS: [&str; 4] = ["random_string", "dummy", "_placeholder", "noop"];
 
-/// Arguments under the names of the tool's parameters, where each given name can only stand for one
-/// of them. Other names stay, and are refused as unknown.
+/// Renames arguments to the tool's parameters where each given name can stand for only one of them.
+/// Other names stay, and are refused as unknown.
 pub(super) fn resolve(tool: &Tool, given: Map<String, Value>) -> Map<String, Value> {
-    // Nearly all calls are right.
+    // Most calls need no renaming.
     if given.keys().all(|name| has(tool, name)) {
         return given;
     }
@@ -40,7 +41,7 @@ pub(super) fn resolve(tool: &Tool, given: Map<String, Value>) -> Map<String, Val
     renamed.collect()
 }
 
-/// The content of a lone key in which the arguments are wrapped.
+/// Returns the content of a lone key that wraps the arguments.
 fn unwrapped(tool: &Tool, mut given: Map<String, Value>) -> Map<String, Value> {
     let repeats_name = |(name, value): (&String, &Value)| {
         TOOL_NAMES.contains(&name.as_str())
@@ -63,14 +64,15 @@ fn unwrapped(tool: &Tool, mut given: Map<String, Value>) -> Map<String, Value> {
         Some(Value::Object(inner)) => inner,
         Some(Value::Array(items)) if items.is_empty() => Map::new(),
         _ => {
-            // Left as it is, for the message.
+            // Keep the wrapper for the message.
             given.retain(|name, _| *name == wrapper);
             given
         }
     }
 }
 
-/// The only parameter that a name can stand for: `dueDate`, `Due_Date` and `due-date` for `due_date`.
+/// Returns the only parameter that a name can stand for: `dueDate`, `Due_Date` and `due-date` for
+/// `due_date`.
 fn meant_by<'t>(tool: &'t Tool, name: &str) -> Option<&'t str> {
     let account = tool.accounts.then_some(ACCOUNT);
     let names = || tool.params.iter().map(|param| param.name.as_str()).chain(account);
@@ -93,7 +95,7 @@ fn has(tool: &Tool, name: &str) -> bool {
     tool.params.iter().any(|param| param.name == name) || (tool.accounts && name == ACCOUNT)
 }
 
-/// A name or word without what the ways of writing several words differ in.
+/// Normalizes a name or word: lower case, without white space, `_` and `-`.
 pub(super) fn fold(name: &str) -> String {
     name.chars()
         .filter(|c| !(c.is_whitespace() || matches!(c, '_' | '-')))

@@ -1,16 +1,16 @@
-//! The messages: what a parameter takes and what came instead, in words for a model.
+//! Messages for a model: what a parameter takes, and what it received instead.
 
 use serde_json::Value;
 
 use super::super::schema::{item_name, kind_name, number};
 use crate::model::tool::{Kind, Param};
 
-/// Longest part of a parameter's description, in characters, that a message repeats.
+/// Maximum characters of a parameter's description in a message; the rest is cut.
 const MAX_DESCRIPTION: usize = 200;
-/// Longest part of a name or value from the arguments, in characters.
+/// Maximum characters of a name or value from the arguments; the rest is cut.
 pub(super) const MAX_QUOTED: usize = 60;
 
-/// A parameter's type: `an integer from 1 to 99`.
+/// Describes a parameter's type: `an integer from 1 to 99`.
 pub(super) fn wanted(param: &Param) -> String {
     if !param.choices.is_empty() {
         let all: Vec<String> = param.choices.iter().map(|choice| format!("`{choice}`")).collect();
@@ -33,7 +33,7 @@ pub(super) fn wanted(param: &Param) -> String {
     }
 }
 
-/// A required parameter that is absent: its type, and what it means.
+/// Describes a required parameter that is absent: its type and its meaning.
 pub(super) fn missing(param: &Param) -> String {
     let kind = wanted(param);
     match param.description.as_deref().map(str::trim).filter(|text| !text.is_empty()) {
@@ -48,7 +48,7 @@ pub(super) fn missing(param: &Param) -> String {
     }
 }
 
-/// The value that came instead, short.
+/// Describes the received value, in short.
 pub(super) fn seen(value: &Value) -> String {
     match value {
         Value::Null => "null".to_owned(),
@@ -60,7 +60,7 @@ pub(super) fn seen(value: &Value) -> String {
     }
 }
 
-/// The first `most` characters, on one line.
+/// Returns the first `most` characters, on one line.
 pub(super) fn shorten(text: &str, most: usize) -> String {
     let text = text.replace(char::is_control, " ");
     match text.char_indices().nth(most) {

@@ -1,4 +1,4 @@
-//! The peer's side: many operations at once over one connection to the owner.
+//! The peer's side: many concurrent operations over one connection to the owner.
 
 use std::collections::HashMap;
 use std::io;
@@ -24,11 +24,12 @@ use super::{socket, sockets};
 use crate::store::backend::{BackendError, Key, Page, Sealed};
 use crate::store::keeper::KEEPER_PURPOSE;
 
-/// How long the owner may take for anything, and for each part of a long answer. A stopped one
-/// takes for ever.
+/// Time the owner may take for its hello, to accept a request, and for each part of an answer; then
+/// [`PeerError::Silent`]. A suspended owner never answers.
 pub(in crate::store) const LIMIT: Duration = Duration::from_secs(5);
 
-/// Requests that wait to be written; more than calls at once.
+/// Maximum requests that wait to be written; further ones wait for room. Enough for all calls that
+/// run at once.
 const MOST_QUEUED: usize = 256;
 
 /// A connection to the owner.
@@ -39,16 +40,16 @@ pub(in crate::store) struct Peer {
     last_id: AtomicU64,
     hung_up: CancellationToken,
     task: JoinHandle<()>,
-    /// Holds the owner's listening sockets.
+    /// Task that holds the owner's listening sockets.
     holding: Option<JoinHandle<()>>,
 }
 
-/// What keeps an operation from its answer.
+/// Reason why an operation got no answer.
 #[derive(Debug)]
 pub(in crate::store) enum Trouble {
-    /// The connection ended first. Whether the owner did what it was asked is not known.
+    /// The connection ended first. Whether the owner executed the request is not known.
     Lost,
-    /// The owner's process installed nobody to answer questions.
+    /// The owner process has no function that answers questions.
     Unanswered,
     Failed(BackendError),
 }
@@ -63,7 +64,7 @@ impl From<BackendError> for Trouble {
 #[derive(Debug)]
 enum Reply {
     Got(Option<Sealed>),
-    /// Part of a scan, and whether it is the last one.
+    /// Part of a scan, and whether it is the last part.
     Scanned(Vec<(Key, Sealed)>, bool),
     Paged(Page),
     Swapped(bool),
@@ -71,21 +72,23 @@ enum Reply {
     Failed(Fault),
 }
 
-/// Who waits for which answer; `None` once none will come any more.
+/// Requests that wait for an answer, by id; `None` once no more answers can come.
 #[derive(Default)]
 struct Waiting(Mutex<Option<HashMap<u64, mpsc::UnboundedSender<Reply>>>>);
 
-/// Where the answers to one request arrive.
+/// A request that was sent, and the channel for its answers.
 struct Asked {
     id: u64,
     replies: mpsc::UnboundedReceiver<Reply>,
 }
 
 impl Peer {
-    /// Connects and shakes hands. `None` if nobody listens there, or hangs up before saying hello.
+    /// Connects and exchanges hellos. `None` if no process listens there, or it closes the
+    /// connection before its hello.
     ///
     /// # Errors
-    /// Another protocol, or none; `silent()` if nothing is said at all.
+    /// [`PeerError::OtherProtocol`] or [`PeerError::Foreign`] if the other side speaks another
+    /// protocol or none; `silent()` if it sends no hello within [`LIMIT`].
     pub(in crate::store) async fn connect(
         address: &Address,
         purpose: &str,
@@ -101,11 +104,11 @@ impl Peer {
             let said = match incoming.next().await? {
                 Ok(frame) => Hello::decode(&frame),
                 Err(error) if error.kind() == io::ErrorKind::InvalidData => None,
-                // An owner that was killed as we came.
+                // The owner was killed while we connected.
                 Err(_) => return None,
             };
             Some(match said {
-                // The owner says nothing unasked, so nothing is left in what was read.
+                // The owner sends no frame without a request, so the read buffer is empty.
                 Some(owner) if owner.protocol == PROTOCOL => Ok((stream, owner)),
                 Some(owner) => Err(PeerError::OtherProtocol { owner }),
                 None => Err(PeerError::Foreign),
@@ -139,8 +142,8 @@ impl Peer {
         Self { owner, out, waiting, last_id: AtomicU64::new(0), hung_up, task, holding: None }
     }
 
-    /// Holds the owner's listening sockets, if this is the keeper and the owner passes them in this
-    /// process's network.
+    /// Starts to hold the owner's listening sockets, if this is the keeper and the owner passes
+    /// them in this process's network.
     fn hold(
         &self,
         purpose: &str,
@@ -162,14 +165,15 @@ impl Peer {
             if let Err(error) = hold(&address, hello, &sockets, connection).await {
                 tracing::debug!(%error, "the owner's listening sockets are not held here");
             }
-            // The owner ends both connections when it ends. One that lives on has its sockets to itself.
+            // An owner that ends closes both connections. If it lives on, close our copies of its
+            // sockets.
             if timeout(LIMIT, hung_up.cancelled()).await.is_err() {
                 sockets.close_of(connection);
             }
         }))
     }
 
-    /// Returns when the owner is gone.
+    /// Waits until the connection to the owner has ended.
     pub(in crate::store) async fn hung_up(&self) {
         self.hung_up.cancelled().await;
     }
@@ -196,7 +200,7 @@ impl Peer {
         }
     }
 
-    /// All that follows as one page, from an owner of an earlier version.
+    /// Returns all records after `after` as one page, from an owner of an earlier version.
     async fn scan(&self, prefix: &Key, after: Option<&Key>) -> Result<Page, Trouble> {
         let mut asked = self.begin(Request::Scan(prefix.as_str())).await?;
         let mut records = Vec::new();
@@ -250,7 +254,7 @@ impl Peer {
         }
     }
 
-    /// The next part of an answer, for each of which the owner has [`LIMIT`].
+    /// Returns the next part of an answer; the owner has [`LIMIT`] for each part.
     async fn next(&self, asked: &mut Asked) -> Result<Reply, Trouble> {
         let Ok(reply) = timeout(LIMIT, asked.replies.recv()).await else {
             return Err(self.give_up(asked.id));
@@ -271,7 +275,7 @@ impl Peer {
         Trouble::Failed(PeerError::Silent { owner, pid: Some(about.pid) }.into())
     }
 
-    /// An answer to another question: this connection is good for nothing any more.
+    /// Ends this connection, because the answer does not match the request.
     fn nonsense(&self) -> Trouble {
         self.task.abort();
         self.waiting.close();
@@ -314,12 +318,13 @@ impl Waiting {
         }
     }
 
-    /// Whoever waits learns by it that no answer comes.
+    /// Tells all waiting requests that no answer comes.
     fn close(&self) {
         *self.0.lock() = None;
     }
 
-    /// Hands an answer to who waits for it, if anybody still does. `None` for what is none.
+    /// Passes an answer to the request that waits for it, if it still does. `None` if the frame is
+    /// no answer, or the connection has ended.
     fn take(&self, frame: &[u8]) -> Option<()> {
         let Numbered { id, body } = frame::decode::<Answer<'_>>(frame)?;
         let mut waiting = self.0.lock();
@@ -347,7 +352,7 @@ impl Waiting {
     }
 }
 
-/// Holds the owner's listening sockets until it hangs up.
+/// Holds the owner's listening sockets until the owner closes the connection.
 #[cfg(unix)]
 async fn hold(
     address: &Address,
@@ -384,7 +389,7 @@ async fn read(stream: &Stream, waiting: &Waiting) {
     }
 }
 
-/// Writes what is queued, all of it at once. Waits as long as it takes: who asked does not.
+/// Writes all queued frames at once. Has no time limit of its own: the requests have theirs.
 async fn write(stream: &Stream, mut queue: mpsc::Receiver<Bytes>) {
     let mut codec = frame::codec();
     frame::trust(&mut codec);

@@ -1,8 +1,8 @@
-//! What goes over the socket: length-prefixed frames, and the messages in them.
+//! The protocol on the socket: length-prefixed frames, and the messages in them.
 //!
 //! The first frame in each direction is a [`Hello`], whose form never changes, so that two versions
-//! that understand nothing else of each other can still say so. Then come requests and answers,
-//! each under the number of its request, so that one connection carries many at once.
+//! that share no other message can still report that. Requests and answers follow, each with the
+//! number of its request, so that one connection carries many at once.
 
 use std::io;
 
@@ -14,45 +14,46 @@ use tokio_util::codec::LengthDelimitedCodec;
 use super::super::backend::{BackendError, Page};
 use super::sockets;
 
-/// Raised whenever [`Request`] or [`Answer`] changes, unless a member of [`About`] says whether the
-/// other process knows the change.
+/// Protocol version. Raise it when [`Request`] or [`Answer`] changes, unless a member of [`About`]
+/// says whether the other process knows the change.
 pub(super) const PROTOCOL: u8 = 1;
 
-/// First in every hello: whatever else listens or calls is recognized by its absence.
+/// Start of every hello; any other program is recognized by its absence.
 const MAGIC: &[u8] = b"countersign peer ";
 
-/// A hello is a line; whoever has not said one is not read further.
+/// Maximum bytes of a hello; a longer first frame is an error.
 const LONGEST_HELLO: usize = 1024;
 
-/// Twice the largest record ([`MAX_RECORD_BYTES`](super::super::backend::MAX_RECORD_BYTES)) and more.
+/// Maximum bytes of a frame; a longer message is not sent ([`BackendError::TooLarge`]). Fits two of
+/// the largest records ([`MAX_RECORD_BYTES`](super::super::backend::MAX_RECORD_BYTES)).
 pub(in crate::store) const LONGEST_FRAME: usize = 4 << 20;
 
-/// How one process introduces itself to another: [`MAGIC`], one byte for the protocol, then JSON.
+/// Introduction of one process to another: [`MAGIC`], one byte for the protocol, then JSON.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Hello {
     pub protocol: u8,
     pub about: About,
 }
 
-/// The JSON of a hello. Members may be added, never taken away.
+/// The JSON of a hello. Members may be added, but never removed.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct About {
     pub version: String,
     pub pid: u32,
-    /// In a word, e.g. `serve --stdio`.
+    /// Short name of the process's task, e.g. `serve --stdio`.
     pub purpose: String,
-    /// Network whose listening sockets ([`ListeningSockets`](super::ListeningSockets)) this owner passes,
-    /// or this caller asks for over a connection that carries nothing else.
+    /// Network whose listening sockets ([`ListeningSockets`](super::ListeningSockets)) this owner
+    /// passes, or this caller requests over a connection that carries no other messages.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub sockets: Option<String>,
-    /// It answers [`Request::Page`]. An owner of an earlier version is asked for everything under a
-    /// prefix at once.
+    /// Whether it answers [`Request::Page`]. Peers ask an owner of an earlier version for all
+    /// records under a prefix at once.
     #[serde(default)]
     pub pages: bool,
 }
 
 impl Hello {
-    /// This process.
+    /// Returns the hello of this process.
     pub(super) fn own(purpose: &str) -> Self {
         let version = env!("CARGO_PKG_VERSION").to_owned();
         let purpose = purpose.to_owned();
@@ -61,7 +62,7 @@ impl Hello {
         Self { protocol: PROTOCOL, about }
     }
 
-    /// The same, of a process that passes listening sockets or asks for them.
+    /// Adds this process's network, to pass listening sockets or to request them.
     pub(super) fn with_sockets(mut self) -> Self {
         self.about.sockets = sockets::network();
         self
@@ -72,24 +73,24 @@ impl Hello {
         [MAGIC, &[self.protocol], &about].concat().into()
     }
 
-    /// `None` for what is no hello at all.
+    /// Parses a hello; `None` if the frame is not one.
     pub(super) fn decode(frame: &[u8]) -> Option<Self> {
         let (protocol, about) = frame.strip_prefix(MAGIC)?.split_first()?;
         Some(Self { protocol: *protocol, about: serde_json::from_slice(about).ok()? })
     }
 }
 
-/// Frames of a connection that has not said hello yet; see [`trust`].
+/// Codec for a connection before its hello; see [`trust`].
 pub(super) fn codec() -> LengthDelimitedCodec {
     LengthDelimitedCodec::builder().max_frame_length(LONGEST_HELLO).new_codec()
 }
 
-/// The hello of the other side, and no byte of what follows it.
+/// Reads the hello of the other side, and no byte after it; `None` if the frame is no hello.
 ///
 /// # Errors
-/// The connection ended, or what came is longer than any hello.
+/// If the connection ends, or the frame is longer than any hello.
 pub(super) async fn read_hello(stream: &mut (impl AsyncRead + Unpin)) -> io::Result<Option<Hello>> {
-    // As [`codec`] writes it.
+    // The length prefix, as [`codec`] writes it.
     let length = usize::try_from(stream.read_u32().await?).unwrap_or(usize::MAX);
     if length > LONGEST_HELLO {
         return Err(io::ErrorKind::InvalidData.into());
@@ -99,7 +100,7 @@ pub(super) async fn read_hello(stream: &mut (impl AsyncRead + Unpin)) -> io::Res
     Ok(Hello::decode(&frame))
 }
 
-/// After the hello, frames may be as long as they need to be.
+/// Allows frames up to [`LONGEST_FRAME`], once a connection has sent its hello.
 pub(super) fn trust(codec: &mut LengthDelimitedCodec) {
     codec.set_max_frame_length(LONGEST_FRAME);
 }
@@ -110,7 +111,7 @@ pub(super) struct Numbered<T> {
     pub(super) body: T,
 }
 
-/// What a peer asks.
+/// Request of a peer.
 #[derive(Clone, Copy, Debug, Serialize, Deserialize)]
 pub(super) enum Request<'a> {
     Get(&'a str),
@@ -123,19 +124,19 @@ pub(super) enum Request<'a> {
     },
     /// Opaque to the store, see [`Answering`](super::Answering).
     Ask(&'a [u8]),
-    /// See [`Backend::page`](super::super::backend::Backend::page). Only for an owner whose hello says
-    /// [`About::pages`].
+    /// See [`Backend::page`](super::super::backend::Backend::page). Only for an owner whose hello
+    /// sets [`About::pages`].
     Page {
         prefix: &'a str,
         after: Option<&'a str>,
     },
 }
 
-/// What the owner answers.
+/// Answer of the owner.
 #[derive(Debug, Serialize, Deserialize)]
 pub(super) enum Answer<'a> {
     Got(Option<&'a [u8]>),
-    /// Records of a scan, more of which follow in further answers unless it is the last.
+    /// Part of the records of a scan; further answers follow unless it is the last.
     Scanned {
         #[serde(borrow)]
         records: Vec<(&'a str, &'a [u8])>,
@@ -151,7 +152,7 @@ pub(super) enum Answer<'a> {
     },
 }
 
-/// A [`BackendError`] on its way.
+/// A [`BackendError`] as a message.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) enum Fault {
     Full,
@@ -159,7 +160,7 @@ pub(super) enum Fault {
     Io(String),
     Closed,
     TooLarge,
-    /// Nobody in the owner's process answers questions.
+    /// The owner process has no function that answers questions.
     Unanswered,
 }
 
@@ -177,12 +178,12 @@ impl From<BackendError> for Fault {
     }
 }
 
-/// A message as a frame.
+/// Encodes a message as a frame.
 ///
 /// # Errors
-/// [`BackendError::TooLarge`]
+/// [`BackendError::TooLarge`] if the frame exceeds [`LONGEST_FRAME`].
 pub(super) fn encode<T: Serialize>(id: u64, body: T) -> Result<Bytes, BackendError> {
-    // Writing to memory fails for no other reason than a type that postcard does not know.
+    // Writing to memory fails only for a type that postcard does not know.
     let frame = postcard::to_stdvec(&Numbered { id, body }).map_err(|_| BackendError::TooLarge)?;
     if frame.len() > LONGEST_FRAME {
         return Err(BackendError::TooLarge);
@@ -190,7 +191,7 @@ pub(super) fn encode<T: Serialize>(id: u64, body: T) -> Result<Bytes, BackendErr
     Ok(frame.into())
 }
 
-/// `None` for what no process of this protocol sends.
+/// Decodes a frame; `None` if no process of this protocol sends it.
 pub(super) fn decode<'a, T: Deserialize<'a>>(frame: &'a [u8]) -> Option<Numbered<T>> {
     match postcard::take_from_bytes(frame) {
         Ok((message, [])) => Some(message),
@@ -198,15 +199,15 @@ pub(super) fn decode<'a, T: Deserialize<'a>>(frame: &'a [u8]) -> Option<Numbered
     }
 }
 
-/// A page as the answer to a [`Request::Page`].
+/// Encodes a page as the answer to a [`Request::Page`].
 ///
 /// # Errors
-/// [`BackendError::TooLarge`] for a record that fills a frame by itself.
+/// [`BackendError::TooLarge`] if one record alone exceeds a frame.
 pub(super) fn encode_page(id: u64, page: &Page) -> Result<Bytes, BackendError> {
     encode(id, Answer::Paged { records: borrowed(page), is_last: page.is_last })
 }
 
-/// A page as an answer to a [`Request::Scan`].
+/// Encodes a page as an answer to a [`Request::Scan`].
 ///
 /// # Errors
 /// As [`encode_page`].

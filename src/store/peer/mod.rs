@@ -1,8 +1,8 @@
-//! How processes share one data folder: its owner serves the three methods of a
-//! [`Backend`](super::Backend) over a local socket, and everybody else is its peer.
+//! Sharing of one data folder between processes: its owner serves the three methods of a
+//! [`Backend`](super::Backend) over a local socket, and every other process is its peer.
 //!
-//! What goes over the socket is sealed already. It is still open to the same user only: the folder
-//! is private, the socket is, and both sides ask the system who is at the other end.
+//! Records on the socket are sealed already. Still, only the same user can connect: the folder and
+//! the socket are private, and both sides ask the operating system which user is at the other end.
 
 mod client;
 mod frame;
@@ -25,33 +25,35 @@ pub(super) use serve::Serving;
 pub(super) use socket::Address;
 pub use sockets::ListeningSockets;
 
-/// Answers questions that other processes put to the owner, whatever they are about.
+/// Function that answers questions of other processes to the owner; the store does not interpret
+/// them.
 pub type Answer = dyn Fn(Vec<u8>) -> BoxFuture<'static, Vec<u8>> + Send + Sync;
 
-/// The place for the one who answers, filled at most once in a process.
+/// Slot for the function that answers questions, filled at most once in a process.
 #[derive(Clone, Default)]
 pub(super) struct Answering {
     answerer: Arc<OnceLock<Answerer>>,
-    /// Told while a server is there that could own the folder in place of this keeper.
+    /// Notified while a server is connected that could own the folder in place of this keeper.
     wanted: Arc<Notify>,
-    /// Told when a process has called that can only own the folder, and cannot be a peer.
+    /// Notified when a process has connected that can only own the folder, and cannot be a peer.
     needed: Arc<Notify>,
     sockets: ListeningSockets,
 }
 
 struct Answerer {
     answer: Box<Answer>,
-    /// Where the answers are worked out: what they start must outlive the serving of peers.
+    /// Runtime that computes the answers: tasks that they start must outlive the server for peers.
     runtime: tokio::runtime::Handle,
 }
 
 impl Answering {
-    /// What the owner listens on for browsers.
+    /// Returns the sockets on which the owner listens for browsers.
     pub(super) fn sockets(&self) -> &ListeningSockets {
         &self.sockets
     }
 
-    /// Call within the runtime that answers. The first one stays.
+    /// Installs the function that answers. Call within the runtime that computes the answers. The
+    /// first function stays; a second one is dropped and an error is logged.
     pub(super) fn install(&self, answer: Box<Answer>) {
         let runtime = tokio::runtime::Handle::current();
         if self.answerer.set(Answerer { answer, runtime }).is_err() {
@@ -59,24 +61,24 @@ impl Answering {
         }
     }
 
-    /// `None` if nobody answers.
+    /// Answers a question; `None` if no function is installed or it fails.
     pub(super) async fn answer(&self, question: Vec<u8>) -> Option<Vec<u8>> {
         let answerer = self.answerer.get()?;
         answerer.runtime.spawn((answerer.answer)(question)).await.ok()
     }
 
-    /// Returns while a server is there that could own the folder in place of this keeper.
+    /// Waits until a server is connected that could own the folder in place of this keeper.
     pub(super) async fn wanted(&self) {
         self.wanted.notified().await;
     }
 
-    /// Returns when a process has called that can only own the folder.
+    /// Waits until a process has connected that can only own the folder.
     pub(super) async fn needed(&self) {
         self.needed.notified().await;
     }
 }
 
-/// Why this process could not use the owner's store.
+/// Reason why this process cannot use the owner's store.
 #[derive(Debug, thiserror::Error)]
 pub enum PeerError {
     #[error("the Countersign that owns the data folder ({owner}) does not answer")]
@@ -94,6 +96,7 @@ pub enum PeerError {
 }
 
 impl PeerError {
+    /// Returns what the user can do about this error.
     pub fn hint(&self) -> String {
         match self {
             Self::Silent { pid: Some(pid), .. } => format!(

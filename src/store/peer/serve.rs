@@ -1,5 +1,5 @@
-//! The owner's side: answers its peers on a thread of its own, so that nothing that this process
-//! does besides, such as writing to a pipe that nobody reads, keeps them waiting.
+//! The owner's side: answers its peers on a thread of its own, so that they never wait for other
+//! work of this process, such as a write to a pipe that no process reads.
 
 use std::io;
 use std::path::Path;
@@ -26,29 +26,29 @@ use super::socket::{self, Address};
 #[cfg(unix)]
 use super::sockets;
 
-/// More hosts than a person runs. Who comes when all places are taken waits for one.
+/// Maximum connections at once, more than the hosts that one person runs; further ones wait until
+/// one ends.
 const MOST_PEERS: usize = 128;
 
-/// Connections that pass listening sockets, at once.
+/// Maximum connections at once that pass listening sockets; further ones are closed.
 #[cfg(unix)]
 const MAX_SOCKET_CONNECTIONS: usize = 4;
 
-/// Requests of one peer that are worked on at once; the others wait in its socket.
+/// Maximum requests of one peer in progress; the others wait in its socket.
 const MOST_AT_ONCE: usize = 64;
 
-/// How long a caller may take to say who it is, and a peer to take its answers. A stopped one
-/// connects anew when it goes on.
+/// Time a process may take to send its hello, and a peer to take an answer; then the connection is
+/// closed. A suspended peer reconnects when it resumes.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// How long a server must have been there until the keeper leaves the folder to it. Some hosts start
-/// one for each call; handing over to each of them would keep browsers waiting again and again for as
-/// long as that takes.
+/// Time a server must be connected before the keeper hands the folder to it. Some hosts start a
+/// server for each call; a handover to each would make browsers wait every time.
 const SETTLED: Duration = Duration::from_secs(2);
 
-/// How long writes to the disk that are under way may take when serving ends.
+/// Time that disk writes under way may take when the server for peers ends.
 const LAST_WRITES: Duration = Duration::from_secs(1);
 
-/// Serves until it is dropped; then the socket is gone and every peer has been hung up on.
+/// Server for peers. Dropping it removes the socket and closes every connection.
 #[derive(Debug)]
 pub(in crate::store) struct Serving {
     address: Address,
@@ -56,17 +56,17 @@ pub(in crate::store) struct Serving {
     thread: Option<thread::JoinHandle<()>>,
 }
 
-/// What answers a request, or what keeps it from being answered.
+/// The frames that answer a request, or the error that prevents the answer.
 type Frames = BoxStream<'static, Result<Bytes, BackendError>>;
 
 struct Owner {
     backend: Arc<dyn Backend>,
     answering: Answering,
     hello: Hello,
-    /// For the connections that pass listening sockets.
+    /// Permits for the connections that pass listening sockets.
     #[cfg(unix)]
     socket_places: Arc<Semaphore>,
-    /// This is the keeper, which leaves the folder to servers.
+    /// Whether this process is the keeper, which hands the folder to servers.
     yields: bool,
 }
 
@@ -138,7 +138,7 @@ async fn accept(listener: &Listener, owner: &Arc<Owner>) {
             }
             Err(error) => {
                 tracing::warn!(%error, "a process that shares the store could not be let in");
-                // Out of descriptors, most likely: nothing to wait for but time.
+                // Most likely out of descriptors: only time helps.
                 tokio::time::sleep(Duration::from_millis(50)).await;
             }
         }
@@ -146,7 +146,7 @@ async fn accept(listener: &Listener, owner: &Arc<Owner>) {
     }
 }
 
-/// Serves one connection to its end. Whatever comes over it costs at most the connection.
+/// Serves one connection to its end. Invalid input ends this connection only.
 async fn serve(stream: &Stream, owner: &Owner) {
     if !socket::is_ours(stream) {
         tracing::warn!("another user's process called for the store and was refused");
@@ -158,14 +158,15 @@ async fn serve(stream: &Stream, owner: &Owner) {
     if owner.yields {
         let Ok(Some(Ok(frame))) = timeout(PATIENCE, requests.next()).await else { return };
         if Hello::decode(&frame).is_some_and(|caller| caller.protocol != PROTOCOL) {
-            // It cannot be a peer. Hung up on without a hello, it takes the folder as soon as that is
-            // free.
+            // It cannot be a peer. Closing the connection without a hello makes it take the folder
+            // as soon as the lock is free.
             owner.answering.needed.notify_one();
             return;
         }
         first = Some(frame);
     }
-    // First of all, whoever calls: a peer of another version learns from it what it met.
+    // Send our hello first, to every caller: a peer of another version learns from it which version
+    // it has met.
     if answers.send(owner.hello.encode()).await.is_err() {
         return;
     }
@@ -198,7 +199,7 @@ async fn serve(stream: &Stream, owner: &Owner) {
     #[cfg(unix)]
     if let Some(network) = asks_for_sockets {
         drop((requests, answers));
-        // A keeper has one such connection, and there is one keeper; another may be about to end.
+        // The keeper has one such connection, and there is one keeper; another may be about to end.
         let place = Arc::clone(&owner.socket_places).try_acquire_owned();
         if place.is_err() || owner.hello.about.sockets != Some(network) {
             return;
@@ -227,7 +228,7 @@ async fn serve(stream: &Stream, owner: &Owner) {
         if !takes_over {
             std::future::pending::<()>().await;
         }
-        // Again and again, as the keeper may have browsers to answer first.
+        // Notify repeatedly, as the keeper may have browsers to answer first.
         loop {
             tokio::time::sleep(SETTLED).await;
             owner.answering.wanted.notify_one();
@@ -239,13 +240,14 @@ async fn serve(stream: &Stream, owner: &Owner) {
     }
 }
 
-/// Whether this process may be there for long. Commands only look or change something.
+/// Whether the caller may run for long. A command only reads or changes data.
 fn is_server(caller: &Hello) -> bool {
     caller.about.purpose.starts_with("serve")
 }
 
 impl Owner {
-    /// The frames that answer a request; `None` for what is no request, or cannot be answered.
+    /// Returns the frames that answer a request; `None` if it is no request. A frame is `None` if
+    /// it cannot be encoded.
     async fn answer(&self, frame: &BytesMut) -> Option<BoxStream<'static, Option<Bytes>>> {
         let Numbered { id, body } = frame::decode::<Request<'_>>(frame)?;
         let answered = match body {
@@ -279,7 +281,7 @@ impl Owner {
         one(frame::encode_page(id, &page))
     }
 
-    /// Every page under a prefix, each read when the one before it is on its way.
+    /// Streams every page under a prefix; reads each page after the one before it is sent.
     fn scan(&self, id: u64, prefix: &str) -> Frames {
         let (backend, prefix) = (Arc::clone(&self.backend), Key::new(prefix.into()));
         let next = move |after: Option<Option<Key>>| {

@@ -1,10 +1,10 @@
-//! Where the owner listens, and who may be at the other end.
+//! The owner's socket: its location, and the check of the user at the other end.
 //!
-//! In the data folder, which is private, wherever that is possible. A socket's path is short (108
-//! bytes on Linux, 104 on macOS) and not every file system holds one; then it lies in a private
-//! folder of ours in the runtime directory. That may be `/tmp`, so the folder's name is random and
-//! recorded in the data folder: another user cannot take a name in advance that they do not know.
-//! The owner writes into `store.lock` where it listens.
+//! The socket lies in the data folder, which is private, if possible. A socket's path is short (108
+//! bytes on Linux, 104 on macOS), and not every file system supports sockets. If the data folder
+//! cannot hold it, the socket lies in a private folder of ours in the runtime directory. That may
+//! be `/tmp`, so the folder's name is random and recorded in the data folder: another user cannot
+//! take an unknown name in advance. The owner writes the socket's address into `store.lock`.
 
 use std::fs;
 use std::io;
@@ -23,17 +23,17 @@ use crate::model::secret;
 
 const SOCKET: &str = "store.sock";
 
-/// Holds the name of the folder in the runtime directory, if one was ever needed.
+/// File with the name of the folder in the runtime directory, if one was ever needed.
 const RECORD: &str = "socket.folder";
 const PREFIX: &str = "countersign-";
 
-/// The place of a socket. On Windows it is a pipe, which lies in no folder.
+/// Location of a socket. On Windows it is a pipe, which lies in no folder.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(in crate::store) struct Address(PathBuf);
 
 impl Address {
-    /// As it is written down for peers: the name alone where it lies in the data folder, which
-    /// another process may see under another path. `None` for a path that is no text.
+    /// Returns the address as text for peers: the name alone if it lies in the data folder, which
+    /// another process may see under another path. `None` if the path is not Unicode.
     pub(in crate::store) fn written(&self, data: &Path) -> Option<&str> {
         match self.0.strip_prefix(data) {
             Ok(name) => name.to_str(),
@@ -45,7 +45,8 @@ impl Address {
         Self(data.join(written))
     }
 
-    /// Where every owner of the folder listens, on systems where that does not depend.
+    /// Returns the one address of every owner of the folder, on systems where it is fixed
+    /// (Windows).
     pub(in crate::store) fn fixed(data: &Path) -> Option<Self> {
         let data = fs::canonicalize(data).ok()?;
         cfg!(windows).then(|| Self(PathBuf::from(format!(r"\\.\pipe\{}", name_of(&data)))))
@@ -61,8 +62,8 @@ impl Address {
     }
 }
 
-/// Listens in the data folder, else in the runtime directory. The caller holds the folder's lock,
-/// so that a socket that lies there already is nobody's any more.
+/// Listens in the data folder, or else in the runtime directory. The caller holds the folder's
+/// lock, so a socket that is there already belongs to no process any more.
 ///
 /// Call within a runtime.
 pub(super) fn listen(data: &Path, runtime: &Path) -> io::Result<(Listener, Address)> {
@@ -75,9 +76,9 @@ pub(super) fn listen(data: &Path, runtime: &Path) -> io::Result<(Listener, Addre
     })
 }
 
-/// The private folder in the runtime directory that belongs to this data folder. The recorded one is
-/// used again, so that owners do not leave one folder each; if it is not usable, e.g. because
-/// another user took its name after a reboot, a new one is made.
+/// Returns the private folder in the runtime directory for this data folder. Reuses the recorded
+/// one, so that owners do not leave one folder each. Makes a new one if that is not usable, e.g.
+/// because another user took its name after a reboot.
 fn beside(data: &Path, runtime: &Path) -> io::Result<PathBuf> {
     let record = data.join(RECORD);
     let recorded = fs::read_to_string(&record).unwrap_or_default();
@@ -108,7 +109,7 @@ fn is_own_name(name: &str) -> bool {
     })
 }
 
-/// A name that is another one for every data folder.
+/// Returns a name that differs for every data folder.
 fn name_of(canonical: &Path) -> String {
     let hash = Sha256::digest(canonical.as_os_str().as_encoded_bytes());
     hash.iter().take(8).fold(PREFIX.to_owned(), |name, byte| format!("{name}{byte:02x}"))
@@ -128,8 +129,8 @@ fn bind(address: Address) -> io::Result<(Listener, Address)> {
     Ok((listener, address))
 }
 
-/// The folder around it keeps others from a socket; a pipe has none, so it says so itself: all
-/// rights to its owner, and nothing inherited.
+/// Gives all rights on a pipe to its owner only, with none inherited. A socket needs no such rule:
+/// its folder keeps other users out.
 #[cfg_attr(not(windows), expect(clippy::unnecessary_wraps, reason = "a pipe can be refused"))]
 fn for_owner_only(options: ListenerOptions<'_>) -> io::Result<ListenerOptions<'_>> {
     #[cfg(windows)]
@@ -143,21 +144,21 @@ fn for_owner_only(options: ListenerOptions<'_>) -> io::Result<ListenerOptions<'_
     Ok(options)
 }
 
-/// What descriptors can be passed over.
+/// Returns the Unix socket, over which descriptors can be passed.
 #[cfg(unix)]
 pub(super) fn inner(stream: &Stream) -> &tokio::net::UnixStream {
     let Stream::UdSocket(stream) = stream;
     stream.inner()
 }
 
-/// Whether the same user is at the other end, by the system's word.
+/// Same-user check: whether the operating system reports this user at the other end.
 #[cfg_attr(not(unix), expect(unused_variables))]
 pub(super) fn is_ours(stream: &Stream) -> bool {
     #[cfg(unix)]
     return stream
         .peer_creds()
         .is_ok_and(|peer| peer.euid() == Some(rustix::process::geteuid().as_raw()));
-    // The pipe's own list of rights has seen to it.
+    // The pipe's access rights ensure it.
     #[cfg(not(unix))]
     true
 }

@@ -1,15 +1,16 @@
-//! The sockets that the owner of the data folder listens on for browsers, held by the keeper too.
+//! The sockets on which the owner of the data folder listens for browsers. The keeper holds them
+//! too.
 //!
-//! The system lets go of a port when the last process that holds its socket has closed it. Until
-//! then it completes the connections that browsers make, and they wait. So when an owner ends, even
-//! by SIGKILL, no browser is refused: its connection waits for the next owner's first `accept`.
-//! Without this, a person who clicks or comes back from a provider in that moment meets "connection
-//! refused", with the code in the address bar.
+//! The system releases a port when the last process that holds its socket has closed it. Until then
+//! it completes the connections of browsers, and they wait. So when an owner ends, even by SIGKILL,
+//! no browser is refused: its connection waits for the next owner's first `accept`. Without this, a
+//! user who clicks or comes back from a provider at that moment gets "connection refused", with the
+//! code in the address bar.
 //!
-//! The owner alone accepts. The keeper lives while a link is open, and holds the sockets of whichever
-//! process owns the folder. It takes them over if it becomes the owner itself, and passes them to an
-//! owner that has none. No other process holds them: a host can stop its servers (Ctrl-Z), and a
-//! stopped process would keep the port from every other program.
+//! Only the owner accepts. The keeper runs while a link is open, and holds the sockets of the
+//! current owner. It uses them if it becomes the owner itself, and passes them to an owner that has
+//! none. No other process holds them: a host can suspend its servers (Ctrl-Z), and a suspended
+//! process would keep the port from every other program.
 
 use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
@@ -19,42 +20,43 @@ use tokio::sync::watch;
 #[cfg(unix)]
 pub(super) use passing::{hold, pass};
 
-/// More ports than providers ask for; one message carries at most 253 descriptors (`unix(7)`).
+/// Maximum sockets that are passed or held; further ones are dropped. More than providers need; one
+/// message carries at most 253 descriptors (`unix(7)`).
 const MAX_SOCKETS: usize = 64;
 
 /// The listening sockets of the folder's owner, as this process knows them.
 #[derive(Clone, Debug, Default)]
 pub struct ListeningSockets {
-    /// Sockets that this process listens on as the owner; `None` until it listens wherever open links
-    /// lead to.
+    /// Sockets that this process listens on as the owner; `None` until it listens for every open
+    /// link.
     own: watch::Sender<Option<Vec<Arc<TcpListener>>>>,
-    /// Sockets of another owner, which this process takes over if it becomes the owner.
+    /// Sockets of another owner, which this process uses if it becomes the owner.
     held: watch::Sender<Held>,
 }
 
 #[derive(Debug, Default)]
 struct Held {
-    /// Number of the connection to the owner that they came over. Sockets that arrive late over an
-    /// earlier one are closed.
+    /// Number of the owner connection that delivered them. Sockets that arrive late over an earlier
+    /// one are closed.
     connection: u64,
-    /// The owner has passed its sockets, or passes none.
+    /// Whether the owner has passed its sockets or is known to pass none.
     is_known: bool,
     sockets: Vec<Arc<TcpListener>>,
 }
 
 impl ListeningSockets {
-    /// Passes these to the keeper, now and when it connects.
+    /// Passes these sockets to the keeper, now and when it connects.
     pub fn publish(&self, sockets: Vec<Arc<TcpListener>>) {
         self.own.send_replace(Some(sockets));
     }
 
-    /// Ends listening as the owner. `held` are kept for the next owner, which asks for them.
+    /// Stops publishing as the owner. Keeps `held` for the next owner, which asks for them.
     pub fn withdraw(&self, held: Vec<Arc<TcpListener>>) {
         self.own.send_replace(None);
         self.held.send_modify(|now| now.sockets = held);
     }
 
-    /// Takes the socket with which an earlier owner listened at this address.
+    /// Takes the socket on which an earlier owner listened at this address; `None` if none is held.
     pub fn take(&self, address: SocketAddr) -> Option<TcpListener> {
         let mut taken = None;
         self.held.send_if_modified(|held| {
@@ -70,14 +72,15 @@ impl ListeningSockets {
         self.held.send_modify(|held| held.sockets.clear());
     }
 
-    /// Returns once the sockets of the present owner are held here, or the owner passes none.
+    /// Waits until this process holds the sockets of the current owner, or knows that it passes
+    /// none.
     pub async fn arrived(&self) {
         // The sender lives as long as `self`.
         let _ = self.held.subscribe().wait_for(|held| held.is_known).await;
     }
 
-    /// Begins a connection to an owner and returns its number. Also called on becoming the owner, so that
-    /// nothing from an earlier connection is kept.
+    /// Begins a connection to an owner and returns its number. Also called when this process
+    /// becomes the owner, so that sockets which arrive late over an earlier connection are closed.
     pub(in crate::store) fn begin(&self) -> u64 {
         let mut number = 0;
         self.held.send_modify(|held| {
@@ -88,8 +91,8 @@ impl ListeningSockets {
         number
     }
 
-    /// Closes what was held of an earlier owner, if this connection is still the newest: its owner passes
-    /// no sockets, and would find the ports taken.
+    /// Closes the sockets of an earlier owner, if this connection is still the newest: its owner
+    /// passes no sockets, and would find the ports taken.
     pub(super) fn close_of(&self, connection: u64) {
         self.replace(connection, Vec::new());
     }
@@ -105,8 +108,8 @@ impl ListeningSockets {
         });
     }
 
-    /// Adds sockets of an earlier owner that a peer holds. Closes them once this owner listens wherever
-    /// open links lead to: it would never accept from them.
+    /// Adds sockets of an earlier owner that a peer holds. Closes them once this owner listens for
+    /// every open link: it would never accept from them.
     fn offer(&self, sockets: Vec<TcpListener>) {
         if self.own.borrow().is_some() {
             return;
@@ -128,8 +131,8 @@ fn listens_at(socket: &TcpListener, address: SocketAddr) -> bool {
     socket.local_addr().is_ok_and(|local| local == address)
 }
 
-/// Names the network that the addresses of this process belong to: a port of a container is not the
-/// host's port. `None` where sockets cannot be passed, or the system does not say.
+/// Returns an id of the network that the addresses of this process belong to: a container's port is
+/// not the host's port. `None` if sockets cannot be passed, or the system gives no id.
 pub(super) fn network() -> Option<String> {
     #[cfg(target_os = "linux")]
     return std::fs::read_link("/proc/self/ns/net").ok()?.into_os_string().into_string().ok();
@@ -139,11 +142,11 @@ pub(super) fn network() -> Option<String> {
     None
 }
 
-/// Each message is one byte, the number of sockets, with their descriptors (`SCM_RIGHTS`). The owner
-/// begins; the peer answers with what it holds of an earlier owner's; then the owner sends all of its
-/// sockets whenever they change.
+/// Passes sockets over a connection. Each message is one byte, the number of sockets, with their
+/// descriptors (`SCM_RIGHTS`). The owner begins; the peer answers with the sockets of an earlier
+/// owner that it holds; then the owner sends all of its sockets whenever they change.
 ///
-/// Bytes and descriptors of a message belong together, so nothing here may read ahead.
+/// Bytes and descriptors of a message belong together, so this code must not read ahead.
 #[cfg(unix)]
 mod passing {
     use std::io::{self, IoSlice, IoSliceMut};
@@ -163,15 +166,15 @@ mod passing {
 
     use super::{ListeningSockets, MAX_SOCKETS};
 
-    /// In place of a number: the owner does not listen everywhere yet.
+    /// Sent in place of a number: the owner does not listen for every open link yet.
     const NOT_YET: u8 = u8::MAX;
 
     const SPACE: usize = rustix::cmsg_space!(ScmRights(MAX_SOCKETS));
 
-    /// The owner's side, until the peer hangs up.
+    /// Runs the owner's side until the peer closes the connection.
     ///
     /// # Errors
-    /// The connection failed, or the peer sent what no peer sends.
+    /// If the connection fails, or the peer sends an invalid message.
     pub(in super::super) async fn pass(
         stream: &UnixStream,
         sockets: &ListeningSockets,
@@ -189,7 +192,7 @@ mod passing {
                 changed = own.changed() => {
                     changed.map_err(io::Error::other)?;
                     let now = own.borrow_and_update().clone();
-                    // Withdrawn: the peer keeps what it has, for the next owner.
+                    // Withdrawn: the peer keeps its sockets for the next owner.
                     if now.is_some() {
                         send_own(stream, now.as_deref()).await?;
                     }
@@ -202,10 +205,10 @@ mod passing {
         }
     }
 
-    /// The peer's side, until the owner hangs up.
+    /// Runs the peer's side until the owner closes the connection.
     ///
     /// # Errors
-    /// The connection failed, or the owner sent what no owner sends.
+    /// If the connection fails, or the owner sends an invalid message.
     pub(in super::super) async fn hold(
         stream: &UnixStream,
         sockets: &ListeningSockets,
@@ -254,7 +257,8 @@ mod passing {
             .await
     }
 
-    /// A message: its sockets, or [`NOT_YET`] (`Some(None)`); `None` when the other side has hung up.
+    /// Receives a message: its sockets, or [`NOT_YET`] (`Some(None)`); `None` if the other side has
+    /// closed the connection.
     async fn receive(stream: &UnixStream) -> io::Result<Option<Option<Vec<TcpListener>>>> {
         stream
             .async_io(Interest::READABLE, || {
@@ -279,7 +283,7 @@ mod passing {
                 if count == NOT_YET && sockets.is_empty() {
                     return Ok(Some(None));
                 }
-                // Cut off when this process has no descriptors left.
+                // Truncated if this process has no descriptors left.
                 let is_whole = usize::from(count) == sockets.len()
                     && !received.flags.contains(ReturnFlags::CTRUNC);
                 if is_whole {
@@ -308,7 +312,7 @@ mod passing {
         Ok(sockets)
     }
 
-    /// Whether this is a TCP socket that listens and that no other process has bound beside.
+    /// Whether this is a TCP socket that listens and whose port no other process can share.
     fn is_listening(descriptor: &OwnedFd) -> io::Result<bool> {
         let domain = sockopt::socket_domain(descriptor)?;
         Ok([AddressFamily::INET, AddressFamily::INET6].contains(&domain)

@@ -1,4 +1,4 @@
-//! Real sockets in real folders; the other process is played by this one.
+//! Tests with real sockets in real folders; this process plays the other one too.
 
 use std::fs;
 use std::io::{Read as _, Write as _};
@@ -64,7 +64,7 @@ impl Place {
         self.data.path.join("store.sock")
     }
 
-    /// Owns the folder as another process would that does as it is told.
+    /// Takes the folder as an owner whose answers the test decides.
     fn own(&self) -> Actor {
         self.data.check().unwrap();
         let mut lock = self.data.try_lock().unwrap().unwrap();
@@ -111,7 +111,7 @@ async fn owner_and_peer_keep_the_contract() {
     let owner = place.open().await.unwrap();
     let peer = Arc::new(place.open().await.unwrap());
     contract::holds(Arc::<Shared>::clone(&peer)).await;
-    // What the one wrote the other finds.
+    // Each process finds what the other one wrote.
     let all = key("");
     assert_eq!(owner.scan(&all).await.unwrap(), peer.scan(&all).await.unwrap());
     drop(place.open().await.unwrap());
@@ -185,7 +185,7 @@ async fn the_folder_passes_on_with_nothing_under_way() {
     assert_eq!(owners, 1);
 }
 
-/// A number that no other writer writes, as sealed records are.
+/// Makes a number unique to its writer, as sealed records are.
 fn number(n: u32) -> Sealed {
     bytes(&[&n.to_be_bytes()[..], &crate::model::secret::random_bytes::<8>()].concat())
 }
@@ -194,7 +194,7 @@ fn as_number(sealed: &Sealed) -> u32 {
     u32::from_be_bytes(sealed.as_bytes()[..4].try_into().unwrap())
 }
 
-/// Counts to `most` together with whoever else counts, and says how often that was this one.
+/// Counts to `most` together with other processes, and returns how many steps this one made.
 async fn count(one: &Shared, counter: &Key, most: u32) -> u32 {
     let mut mine = 0;
     loop {
@@ -224,7 +224,7 @@ async fn calls_go_on_while_owner_after_owner_goes() {
         let counting =
             futures_util::future::join_all(peers.iter().map(|one| count(one, &counter, most)));
         let going = async {
-            // In the middle of it.
+            // Stop while the others still count.
             count(&owner, &counter, most - 30).await
         };
         let (counted, last) = tokio::join!(counting, async {
@@ -236,24 +236,24 @@ async fn calls_go_on_while_owner_after_owner_goes() {
         owner = peers.pop().unwrap();
     }
     let stands = as_number(&owner.get(&counter).await.unwrap().unwrap());
-    // Nobody was told of a swap that was not made. One that was made may not be known to be ours,
-    // where its answer was lost and somebody counted on: at most one a peer and round.
+    // No process was told of a swap that was not made. A process may not recognize its own swap if
+    // the answer was lost and another process counted on: at most one per peer and round.
     assert_eq!(stands, ROUNDS * 60);
     assert!(mine <= stands && mine + 3 * ROUNDS >= stands, "{mine} of {stands}");
 }
 
-/// Contract, 5: each way in which an owner can go with the answer to a swap.
+/// Contract, 5: each case in which an owner ends before it answers a swap.
 #[tokio::test]
 async fn a_swap_whose_answer_was_lost_is_settled_by_reading() {
     let [a, b, c] = [b"a", b"b", b"c"].map(|content| bytes(content));
     let held = |sealed: &Sealed| Some(sealed.clone());
     for (asked_old, asked_new, then, expected) in [
-        (held(&a), held(&b), held(&b), true),  // done, and not said
+        (held(&a), held(&b), held(&b), true),  // done, but not answered
         (held(&a), held(&b), held(&a), true),  // not done: asked again
-        (held(&a), held(&b), held(&c), false), // somebody else's
+        (held(&a), held(&b), held(&c), false), // another process's
         (held(&a), held(&b), None, false),
         (held(&a), None, held(&a), true),
-        (held(&a), None, None, false), // gone, by whom is not known
+        (held(&a), None, None, false), // gone, perhaps deleted by another process
         (None, held(&b), held(&b), true),
         (None, held(&b), None, true),
     ] {
@@ -282,7 +282,7 @@ async fn a_swap_whose_answer_was_lost_is_settled_by_reading() {
     }
 }
 
-/// It knows no pages, and is asked for everything under a prefix at once.
+/// An owner that does not know pages is asked for all records under a prefix at once.
 #[tokio::test]
 async fn an_owner_of_an_earlier_version_still_answers() {
     let place = Place::new();
@@ -343,7 +343,7 @@ async fn a_peer_of_an_earlier_version_gets_everything_in_parts() {
     assert!(parts > 2, "{parts}");
 }
 
-/// The lost swap was still under way in the old owner when it was asked again.
+/// The old owner still executes the lost swap when the peer repeats it.
 #[tokio::test]
 async fn a_swap_that_overtakes_its_own_repetition_is_ours() {
     let place = Place::new();
@@ -400,7 +400,8 @@ async fn an_owner_of_a_version_that_shares_nothing_is_named() {
     assert!(error.to_string().contains(&format!("process {}", std::process::id())), "{error}");
 }
 
-/// Killed as somebody came: hung up before it had said a word, or reset the connection.
+/// The owner is killed while a peer connects: it closes the connection before its hello, or resets
+/// it.
 #[tokio::test]
 async fn an_owner_that_goes_before_its_hello_is_followed() {
     let place = Place::new();
@@ -431,7 +432,7 @@ async fn what_is_no_owner_is_refused() {
     );
 }
 
-/// Whatever comes over the socket costs at most its own connection.
+/// Invalid input ends its own connection only.
 #[tokio::test]
 async fn garbage_and_long_frames_harm_nobody() {
     let place = Place::new();
@@ -459,14 +460,14 @@ async fn garbage_and_long_frames_harm_nobody() {
             let mut answered = Vec::new();
             stream.read_to_end(&mut answered).map(|_| answered)
         });
-        // A hello and the end, or a reset where something was left unread.
+        // The owner sends its hello and closes, or resets the connection if input was left unread.
         if let Ok(answered) = hung_up.await.unwrap() {
             let hello = framed(&Hello::own("test").with_sockets().encode());
             assert!(hello.starts_with(&answered), "{answered:?}");
         }
         assert_eq!(peer.get(&key("k")).await.unwrap(), None);
     }
-    // Half a frame, and silence: held open, and in nobody's way.
+    // Half a frame, then silence: the connection stays open and blocks no other.
     let mut half = UnixStream::connect(&socket).unwrap();
     half.write_all(&hello[..10]).unwrap();
     assert_eq!(peer.get(&key("k")).await.unwrap(), None);
@@ -523,7 +524,7 @@ async fn a_record_that_everything_rests_on_is_put_back() {
     assert_eq!(peer.get(&ring.0).await.unwrap(), Some(ring.1));
 }
 
-/// An import begins by taking the ring away, and its owner may be killed over it.
+/// An import first removes the ring, and the owner may be killed before it ends.
 #[tokio::test]
 async fn what_everything_rests_on_is_not_put_beside_records_of_others() {
     let place = Place::new();

@@ -9,7 +9,7 @@ use super::super::tests::{
 };
 use super::*;
 
-/// The data keys of all grants.
+/// Returns the data keys of all grants.
 async fn ids(shared: &Several) -> Vec<DataKeyId> {
     let found = shared.backend.scan(&Key::new("grant/".into())).await.unwrap();
     found.iter().map(|(_, sealed)| seal::sealed_with(sealed).unwrap()).collect()
@@ -59,7 +59,7 @@ async fn a_running_process_reads_and_writes_with_keys_that_it_learns_of_on_the_w
 
     let newest = other.rotate_data_key(NOW.after(GRACE)).await.unwrap();
     other.rotate_data_key(NOW.after(GRACE * 2)).await.unwrap();
-    // By now the key that the running process read last is gone.
+    // The key that the running process last read has been dropped by now.
     put(&running, "bob", "after").await;
     assert_eq!(access_of(&other, "bob").await.as_deref(), Some("after"));
     assert!(!ids(&shared).await.contains(&newest.new));
@@ -156,13 +156,13 @@ async fn a_running_process_goes_on_when_the_operator_replaces_the_master_key() {
     let rewrapped = shared.process(KeySource::Given(both.into())).await.unwrap();
     put(&running, "ana", "2").await;
     assert_eq!(access_of(&rewrapped, "ana").await.as_deref(), Some("2"));
-    // No new start with the old key, though, and no rotation.
+    // The old key permits no new start and no rotation, though.
     let wrong = shared.process(given(1)).await.map(|_| ());
     assert!(matches!(wrong, Err(StoreError::WrongKey { place: super::super::KeyPlace::Variable })));
     let wrong = running.rotate_data_key(NOW).await;
     assert!(matches!(wrong, Err(StoreError::WrongKey { .. })));
 
-    // Nor a write under a data key that is gone.
+    // It permits no write under a dropped data key either.
     rewrapped.rotate_data_key(NOW).await.unwrap();
     put_fails_or_opens(&running, &rewrapped).await;
     rewrapped.rotate_data_key(NOW.after(GRACE)).await.unwrap();
@@ -210,7 +210,7 @@ async fn a_rotation_of_the_master_key_that_was_cut_off_leaves_a_store_that_opens
     let keys = || KeySource::Automatic(path.clone());
     let shared = Several::new().await;
     put(&shared.process(keys()).await.unwrap(), "ana", "kept").await;
-    // Cut off before the ring is wrapped anew; before the new key is there, nothing has changed.
+    // Interrupted before the ring is rewrapped. Before the new key is written, nothing has changed.
     Replacing::begin(&path).unwrap().put_new_key().unwrap();
     let store = shared.process(keys()).await.unwrap();
     assert_eq!(access_of(&store, "ana").await.as_deref(), Some("kept"));
@@ -255,7 +255,7 @@ async fn a_store_that_was_replaced_under_a_process_is_noticed_before_anything_is
     assert_eq!(access_of(&fresh, "ana").await.as_deref(), Some("a"));
 }
 
-/// A new owner whose store was set aside puts the ring back that it knows: the latest.
+/// A new owner whose store was set aside restores the ring that it knows, which is the latest.
 #[tokio::test]
 async fn what_a_store_rests_on_is_the_ring_as_it_was_rotated_last() {
     let place = Place::new();
@@ -273,7 +273,7 @@ async fn what_a_store_rests_on_is_the_ring_as_it_was_rotated_last() {
     assert_eq!(access_of(&place.open().await.unwrap(), "ana").await.as_deref(), Some("again"));
 }
 
-/// More records than a frame of an answer holds.
+/// Uses more records than one answer frame holds.
 #[tokio::test]
 async fn a_peer_rotates_verifies_exports_and_imports_many_records() {
     const MOST: usize = 500;

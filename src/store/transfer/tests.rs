@@ -72,7 +72,7 @@ async fn an_import_says_that_the_key_is_another() {
 struct Failing {
     inner: Several,
     swaps: Mutex<usize>,
-    /// Killed: nothing is taken back either.
+    /// Killed: the undo fails too.
     for_ever: bool,
 }
 
@@ -116,7 +116,7 @@ impl Backend for Failing {
 #[tokio::test]
 async fn an_import_that_fails_is_taken_back_wherever_it_fails() {
     let (_from, text) = filled().await;
-    // The old ring goes, two records and the new ring come.
+    // Four swaps: remove the old ring, add two records, write the new ring.
     for swaps in 0..4 {
         let to = Several::new().await;
         to.process(given(1)).await.unwrap();
@@ -139,7 +139,7 @@ async fn an_import_is_undone_whatever_becomes_of_its_file() {
     to.process(given(1)).await.unwrap();
     let before = to.backend.scan(&Key::new(String::new())).await.unwrap();
     let mut archive = Archive::open(&file).unwrap();
-    // The old ring has gone and one record has come.
+    // The old ring is removed and one record is added.
     let failing = Failing::after(2, &to, false);
     let mut steps = Steps::new(&failing);
     assert!(put(&mut steps, &mut archive).await.is_err());
@@ -166,7 +166,7 @@ async fn an_import_that_was_killed_opens_not_at_all_until_it_is_completed() {
     }
 }
 
-/// What an earlier version has written: the ring among the records, and two data keys in it.
+/// Archive of an earlier version: the ring among the records, with two data keys in it.
 const EARLIER: &[u8] = include_bytes!("archive-v1.jsonl");
 
 #[tokio::test]
@@ -179,7 +179,7 @@ async fn an_archive_of_an_earlier_version_is_imported() {
     assert_eq!(access_of(&store, "bob").await.as_deref(), Some("bob"));
     let verified = store.verify().await.unwrap();
     assert_eq!((verified.is_good(), verified.orphans), (true, 0));
-    // The same lines, and the ring last.
+    // The export has the same lines, with the ring last.
     let lines = |text: &[u8]| {
         let text = String::from_utf8(text.to_vec()).unwrap();
         let mut lines: Vec<_> = text.lines().map(str::to_owned).collect();

@@ -121,7 +121,7 @@ fn a_limit_told_in_words_is_waited_for_whatever_the_status() {
     }
     let page = text(judged(403, &[], "<html><title>Too Many Requests</title></html>"));
     assert!(page.contains("wait a minute"), "{page}");
-    // Also where headers would speak of a scope.
+    // Even if headers name a missing scope.
     let headers = [("x-accepted-oauth-scopes", "notes:write"), ("x-oauth-scopes", "gist")];
     assert!(matches!(judged(403, &headers, secondary), Refusal::Failed(_)));
     let google = r#"{"error": {"errors": [{"reason": "userRateLimitExceeded"}], "code": 403, "message": "User Rate Limit Exceeded", "details": [{"retryDelay": "12s"}]}}"#;
@@ -244,13 +244,13 @@ fn github_s_headers_are_understood() {
     };
     // The tool's own scope is missing.
     assert_eq!(with(404, "notes:write, admin", "gist"), Some(Scopes::new(["notes:write"])));
-    // Not the tool's own: the narrowest, and only where it is no mere 404.
+    // Another scope is missing: the narrowest one counts, but not with a 404.
     assert_eq!(with(403, "public_repo, repo", "gist"), Some(Scopes::new(["public_repo"])));
     assert_eq!(with(404, "public_repo, repo", "gist"), None);
-    // The narrowest of those that are known.
+    // The narrowest known scope.
     assert_eq!(with(403, "all_of_it, repo", "gist"), Some(Scopes::new(["repo"])));
     assert_eq!(with(403, "all_of_it", "gist"), None);
-    // Granted, also through a wider scope.
+    // Already granted through a wider scope, or none accepted.
     assert_eq!(with(403, "public_repo", "repo"), None);
     assert_eq!(with(403, "", "gist"), None);
 }
@@ -285,7 +285,7 @@ fn slack_s_way_of_failing_is_understood() {
     let missing = json!({"ok": false, "error": "missing_scope", "needed": needed_scopes});
     let missing = call.disguised(&missing).and_then(needed);
     assert_eq!(missing, Some(Scopes::new(["chat:write", "im:write"])));
-    // The same codes in an answer with an error status.
+    // A response with an error status uses the same codes.
     let reply = reply(403, &[], r#"{"error": "missing_scope"}"#);
     let refusal = call.refusal(&reply, &reply.content(Weight::of(&reply.body)).0);
     assert_eq!(needed(refusal), Some(Scopes::new(["notes:write"])));

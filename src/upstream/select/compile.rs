@@ -1,4 +1,4 @@
-//! Compiling a filter, with a standard library that can neither look nor reach outside.
+//! Compiles filters with a standard library that has no access to the outside.
 
 use std::ops::Range;
 use std::sync::LazyLock;
@@ -10,16 +10,18 @@ use jaq_json::Val;
 
 use crate::model::text::nearest;
 
-/// Longest filter in bytes.
+/// Maximum filter length in bytes; a longer filter does not compile.
 const LONGEST: usize = 8 * 1024;
-/// Deepest syntax tree, roughly. Parser, compiler and interpreter recurse; a filter of thousands of
-/// `(` or `.|.|.` would end the process instead of failing `check`.
+/// Approximate maximum depth of the syntax tree; a deeper filter does not compile. Parser, compiler
+/// and interpreter recurse, so thousands of `(` or `.|.|.` would crash the process instead of
+/// failing `check`.
 const DEEPEST: usize = 128;
 
-/// Natives that tell of the process (`env`), end it (`halt`) or write to its log and its standard
-/// error. `input`, `inputs` and `$ENV` are not there in the first place.
+/// Native filters left out because they reveal the process's environment (`env`), end the process
+/// (`halt`) or write to its log and standard error. `input`, `inputs` and `$ENV` do not exist in
+/// the first place.
 const LEFT_OUT: [&str; 4] = ["env", "halt", "debug_empty", "stderr_empty"];
-/// What the library defines in terms of those.
+/// Library definitions that use the natives left out.
 const LEFT_OUT_DEFINITIONS: [&str; 4] = ["debug", "stderr", "halt", "halt_error"];
 
 static PRELUDE: LazyLock<Vec<parse::Def<&'static str>>> = LazyLock::new(|| {
@@ -37,20 +39,22 @@ fn natives() -> impl Iterator<Item = jaq_core::native::Fun<JustLut<Val>>> {
         .filter(|(name, ..)| !LEFT_OUT.contains(name))
 }
 
-/// A filter that does not compile.
+/// Why a filter does not compile.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{message}")]
 pub struct JqProblem {
     /// A lowercase fragment, e.g. ``the filter `lenght` does not exist``.
     pub message: String,
-    /// The place in the filter, in bytes.
+    /// Place in the filter, as a byte range.
     pub range: Range<usize>,
 }
 
-/// A filter, ready to run any number of times on any thread.
+/// A compiled filter, which can run any number of times on any thread.
 pub(super) struct Compiled(jaq_core::Filter<JustLut<Val>>);
 
 impl Compiled {
+    /// Compiles a filter.
+    ///
     /// # Errors
     /// The first problem, with its place.
     pub(super) fn new(filter: &str) -> Result<Self, JqProblem> {
@@ -66,10 +70,10 @@ impl Compiled {
             .map_err(|errors| undefined(filter, &errors))
     }
 
-    /// Runs to the end, handing each output to `take` until it says stop.
+    /// Runs the filter to its end and passes each output to `take`, until `take` fails.
     ///
     /// # Errors
-    /// The filter's own error, shortened, or whatever `take` says.
+    /// The filter's own error, shortened, or the error of `take`.
     pub(super) fn run(
         &self,
         input: Val,
@@ -91,7 +95,7 @@ impl Compiled {
     }
 }
 
-/// jaq's messages quote the whole value that did not fit.
+/// Shortens an error: jaq's messages quote the whole value that did not fit.
 fn shortened(error: &jaq_json::Error) -> String {
     const MOST: usize = 200;
     let text = error.to_string();
@@ -118,22 +122,23 @@ fn guard(filter: &str) -> Result<(), JqProblem> {
     }
 }
 
-/// The module directive with which a filter begins; they stand nowhere else.
+/// Returns the module directive at the start of a filter, the only place for one.
 ///
 /// The loader refuses `include "x";` and `import "x" as x;`, since it finds no module. But
-/// `import "x" as $x;` compiles, and expects a variable that nothing fills: the interpreter panics.
+/// `import "x" as $x;` compiles and expects a variable that is never set, so the interpreter
+/// panics.
 fn directive(filter: &str) -> Option<&str> {
     let tokens = lex::Lexer::new(filter).lex().ok()?;
     let word = tokens.first()?.0;
     ["module", "import", "include"].contains(&word).then_some(word)
 }
 
-/// About how deep the syntax tree is, never less: each operator of a chain and each bracket is a
-/// level. The fields of an object lie side by side, so a comma there starts anew.
+/// Returns an upper estimate of the syntax tree's depth: each operator of a chain and each bracket
+/// is a level. The fields of an object are siblings, so a comma between them resets the depth.
 fn depth(filter: &str) -> usize {
     const KEYWORDS: [&str; 11] =
         ["and", "or", "as", "def", "if", "then", "try", "catch", "reduce", "foreach", "label"];
-    // Levels opened by brackets, each with the operators that stood before it.
+    // Open brackets, each with the depth before it.
     let mut open: Vec<(u8, usize)> = Vec::new();
     let (mut here, mut deepest) = (0_usize, 0);
     let mut word = String::new();
@@ -161,7 +166,8 @@ fn depth(filter: &str) -> usize {
     deepest
 }
 
-/// Where `part` stands in `filter`; the end where it stands elsewhere or nowhere.
+/// Returns the byte range of `part` within `filter`; the end of `filter` if `part` is not a slice
+/// of it.
 fn place(filter: &str, part: &str) -> Range<usize> {
     let start = part.as_ptr().addr().wrapping_sub(filter.as_ptr().addr());
     match start.checked_add(part.len()) {

@@ -1,26 +1,27 @@
-//! Which filters may run inside the server: those whose cost is known before they run.
+//! Decides which filters may run inside the server: those with a cost known before they run.
 //!
-//! jq is Turing-complete, so in general nothing bounds a filter's time and memory but the death of
-//! the process that runs it. Most filters in practice, though, only pick and rename. For those a
-//! bound follows from the text alone: visiting or copying a part of the input costs its size, and a
-//! filter that visits each part at most *k* times costs at most *k* times the input's size.
+//! jq is Turing-complete, so in general only killing the process that runs a filter bounds its time
+//! and memory. Most filters in practice, though, only pick and rename. For them a bound follows
+//! from the text alone: visiting or copying a part of the input costs its size, and a filter that
+//! visits each part at most *k* times costs at most *k* times the input's size.
 //!
-//! The analysis is over jaq's own syntax tree, and allows only what it knows: paths, pipes, commas,
-//! literals, comparisons, logic, alternatives, conditions, arrays, objects and texts of parts with
-//! one output each, additions of such, and a short list of library filters. No variable, no
-//! definition, no `reduce`, no recursion; in their absence no name of the library can be shadowed.
+//! The analysis walks jaq's own syntax tree and allows only constructs that it knows: paths, pipes,
+//! commas, literals, comparisons, logic, alternatives, conditions, arrays, objects and strings of
+//! parts with one output each, additions of such parts, and a short list of library filters. It
+//! allows no variable, definition, `reduce` or recursion, so no name of the library can be
+//! shadowed.
 
 use jaq_core::load::lex::StrPart;
 use jaq_core::load::parse::{BinaryOp, Term};
 use jaq_core::ops::Math;
 use jaq_core::path::{Part, Path};
 
-/// A bound on what a filter does, in multiples of its input's size.
+/// Upper bound on a filter's work, in multiples of its input's size.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Weight {
     /// Time and memory.
     cost: u64,
-    /// The sizes of all outputs together.
+    /// Total size of all outputs.
     output: u64,
     /// Whether there is at most one output.
     single: bool,
@@ -28,7 +29,7 @@ struct Weight {
 
 const ONE: Weight = Weight { cost: 1, output: 1, single: true };
 
-/// A filter's cost in multiples of its input's size, or `None` where none is known.
+/// Returns a filter's cost in multiples of its input's size; `None` if no bound is known.
 pub(super) fn cost(filter: &str) -> Option<u64> {
     let term = jaq_core::load::parse(filter, |parser| parser.term())?;
     let weight = weigh(&term)?;
@@ -72,7 +73,8 @@ fn weigh(term: &Term<&str>) -> Option<Weight> {
     }
 }
 
-/// Fails where several outputs would multiply with those of a neighbour: `{a: .[], b: .[]}`.
+/// Returns `None` for several outputs, which would multiply with those of other parts:
+/// `{a: .[], b: .[]}`.
 fn single(weight: Weight) -> Option<Weight> {
     weight.single.then_some(weight)
 }
@@ -89,12 +91,12 @@ fn sum(a: Weight, b: Weight) -> Weight {
     }
 }
 
-/// Like [`sum`], but only one of the two yields.
+/// Like [`sum`], but only one of the two produces output.
 fn alternatives(a: Weight, b: Weight) -> Weight {
     Weight { single: a.single && b.single, ..sum(a, b) }
 }
 
-/// Like [`sum`], where both sides melt into one output.
+/// Like [`sum`], but both sides combine into one output.
 fn joined(a: Weight, b: Weight) -> Option<Weight> {
     Some(Weight { single: true, ..sum(single(a)?, single(b)?) })
 }
@@ -111,7 +113,7 @@ fn text(parts: &[StrPart<&str, Term<&str>>]) -> Option<Weight> {
     let mut whole = ONE;
     for part in parts {
         if let StrPart::Term(term) = part {
-            // Text of a value may double in length by escapes.
+            // Escapes may double the length of a value's text.
             let part = weigh(term)?;
             whole =
                 joined(whole, Weight { output: part.output.saturating_mul(2), ..single(part)? })?;
@@ -148,7 +150,7 @@ fn binary(left: &Term<&str>, operator: &BinaryOp<&str>, right: &Term<&str>) -> O
             })
         }
         BinaryOp::Math(Math::Add) => joined(a, b),
-        // Only between numbers: of lists and texts these are differences, products and splittings.
+        // Only with a number: on lists and strings, these operators subtract or split.
         BinaryOp::Math(Math::Sub | Math::Div | Math::Rem)
             if matches!(right, Term::Num(_)) || matches!(left, Term::Num(_)) =>
         {
@@ -163,7 +165,8 @@ fn binary(left: &Term<&str>, operator: &BinaryOp<&str>, right: &Term<&str>) -> O
     }
 }
 
-/// An upper bound of a logarithm of any input's size, with room for the constant.
+/// Cost factor of sorting: an upper bound for the logarithm of any input's size, with room for the
+/// constant.
 const SORTING: u64 = 32;
 
 fn call(name: &str, arguments: &[Term<&str>]) -> Option<Weight> {

@@ -1,7 +1,8 @@
-//! jq filters over answers, bounded in time and memory.
+//! Runs jq filters over responses, bounded in time and memory.
 //!
-//! A filter whose cost is known from its text (`linear.rs`) and small for the answer at hand runs
-//! here, in microseconds. Any other runs in a worker process (`worker.rs`), which can be killed.
+//! A filter runs in this process, in microseconds, if its cost is known from its text (`linear.rs`)
+//! and small for the given response. Any other filter runs in a worker process (`worker.rs`), which
+//! can be killed.
 
 mod compile;
 mod linear;
@@ -28,8 +29,9 @@ use compile::Compiled;
 use pool::Pool;
 use value::{Outputs, to_jq};
 
-/// Most work, in multiples of bytes, that a filter may be to run inside the server: some ten
-/// milliseconds in the worst case, during which nobody else runs on that thread.
+/// Maximum work of a filter inside the server: its cost times the response size in bytes. It takes
+/// about ten milliseconds in the worst case, during which no other call runs on the thread. A
+/// filter with more work runs in a worker.
 const AT_HAND: u64 = 256 * 1024;
 
 /// Checks a filter without running it.
@@ -40,7 +42,7 @@ pub fn compile_check(filter: &str) -> Result<(), JqProblem> {
     Compiled::new(filter).map(|_| ())
 }
 
-/// A filter that gave no result.
+/// Why a filter gave no result.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum JqError {
     #[error("the filter is not valid: {0}")]
@@ -58,7 +60,7 @@ pub enum JqError {
 }
 
 impl JqError {
-    /// Kind of the failure, for the log: nothing of the value that was filtered.
+    /// Kind of the failure, for the log. It contains no part of the filtered value.
     pub fn word(&self) -> &'static str {
         match self {
             Self::Invalid(_) => "does_not_compile",
@@ -71,25 +73,25 @@ impl JqError {
     }
 }
 
-/// Runs filters, and keeps them compiled.
+/// Runs filters and caches their plans.
 pub struct Jq {
     plans: RwLock<HashMap<Box<str>, Arc<Plan>>>,
     pool: Pool,
 }
 
-/// How a filter is run: in here as long as its cost allows it.
+/// How a filter runs: in this process as long as its cost allows, or always in a worker.
 enum Plan {
     Linear { compiled: Compiled, cost: u64 },
     Unbounded,
 }
 
 impl Jq {
-    /// `program` is this product's executable, which is also the worker's.
+    /// Creates a runner. `program` is this product's executable, from which workers start.
     pub fn new(program: PathBuf) -> Self {
         Self { plans: RwLock::default(), pool: Pool::new(program) }
     }
 
-    /// Compiles a filter, once for all runs.
+    /// Compiles a filter, once for all its runs.
     ///
     /// # Errors
     /// The first problem, with its place in the filter.
@@ -97,10 +99,11 @@ impl Jq {
         self.plan(filter).map(|_| ())
     }
 
-    /// Runs a filter for the server itself, which waits as long as it takes; see `run_for`.
+    /// Runs a filter for the server itself, which waits up to an hour for a worker, and returns all
+    /// outputs. `size` is the value's approximate size in bytes of JSON.
     ///
     /// # Errors
-    /// [`JqError`]; the caller's value is untouched.
+    /// [`JqError`] if the filter gives no result; the caller's value stays unchanged.
     pub async fn run(
         &self,
         filter: &str,
@@ -112,7 +115,8 @@ impl Jq {
         self.run_for(&turn, filter, value, size).await
     }
 
-    /// All outputs of a filter. `size` is about how many bytes of JSON the value has.
+    /// Runs a filter and returns all its outputs. `size` is the value's approximate size in bytes
+    /// of JSON.
     pub(super) async fn run_for(
         &self,
         turn: &Turn<'_>,
@@ -151,17 +155,17 @@ fn run_here(compiled: &Compiled, value: &Value) -> Result<Vec<Value>, JqError> {
         compiled.run(to_jq(value)?, |output| outputs.push(&output))?;
         Ok(outputs.into_values())
     };
-    // A panic inside the interpreter would end the call's task, and the client would wait for ever.
-    // Nothing is shared with the interpreter but the compiled filter, which it cannot change.
+    // A panic inside the interpreter would end the call's task, and the client would wait forever.
+    // The interpreter shares only the compiled filter, which it cannot change.
     let outcome = std::panic::catch_unwind(AssertUnwindSafe(run));
     let outcome = outcome.unwrap_or_else(|_| Err("it met a value that it cannot handle".into()));
     outcome.map_err(JqError::Failed)
 }
 
-/// This executable, as a worker is started from it.
+/// Path of this executable, from which workers start.
 ///
-/// On Linux by the kernel's own link, which still leads to the right file after an update has put
-/// another one in its place.
+/// On Linux this is the kernel's own link, which still leads to the right file after an update has
+/// replaced it.
 pub fn own_program() -> PathBuf {
     let link = PathBuf::from("/proc/self/exe");
     if link.exists() {

@@ -1,4 +1,4 @@
-//! The parent's side of the workers: a few are kept, one serves one call at a time.
+//! The parent's side of the workers. A few workers are kept, and each serves one call at a time.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -16,12 +16,13 @@ use super::super::{Turn, aside};
 use super::JqError;
 use super::worker::{DONE, WORKER_ARGUMENT};
 
-/// How many run at a time. A machine for one person has few processors, and a filter that needs a
-/// worker needs most of one.
+/// Maximum workers at a time; further calls wait. A single-user machine has few processors, and a
+/// filter that needs a worker uses most of one.
 const WORKERS: usize = 2;
-/// How long one filter may take once it has a worker.
+/// Time limit for a filter in its worker; beyond it, the worker is killed.
 const TIME: Duration = Duration::from_secs(2);
-/// Largest answer read back; the worker holds itself to less.
+/// Maximum bytes of a worker's response; a longer one fails the call. The worker's own limit is
+/// lower.
 const LARGEST: u32 = 64 * 1024 * 1024;
 
 pub(super) struct Pool {
@@ -30,8 +31,8 @@ pub(super) struct Pool {
     places: Share,
 }
 
-/// A running worker. Dropping it kills the process, which is how a call that is cancelled or takes
-/// too long gets rid of its filter.
+/// A running worker. Dropping it kills the process, so a cancelled or overlong call stops its
+/// filter.
 struct Worker {
     child: Child,
     input: ChildStdin,
@@ -43,8 +44,8 @@ impl Pool {
         Self { program, idle: Mutex::new(Vec::new()), places: Share::new(WORKERS, WORKERS) }
     }
 
-    /// Runs a filter in a worker: those of all callers in turn, and none that would begin after the
-    /// deadline. After any failure but the filter's own the worker is dropped.
+    /// Runs a filter in a worker. Callers are served in turn, and no filter starts after its
+    /// deadline. After any failure except the filter's own, the worker is dropped.
     pub(super) async fn run(
         &self,
         turn: &Turn<'_>,
@@ -69,8 +70,9 @@ impl Pool {
         result
     }
 
-    /// A kept worker that is still alive. Whatever a filter does to its worker it does before the
-    /// answer; one that is gone was ended from outside, as by a system short of memory.
+    /// Returns an idle worker that is still alive. A filter can harm its worker only before the
+    /// response, so an idle worker that is gone was killed from outside, such as by a system short
+    /// of memory.
     fn kept(&self) -> Option<Worker> {
         let mut idle = self.idle.lock();
         while let Some(mut worker) = idle.pop() {
@@ -142,8 +144,8 @@ impl Worker {
         Ok(Err(JqError::Failed(String::from_utf8_lossy(&payload).into_owned())))
     }
 
-    /// The limit on processor time ends a process by a signal of its own; everything else that a
-    /// filter can do to its worker is memory or stack.
+    /// Returns the error for a dead worker. The CPU time limit kills it by a specific signal; any
+    /// other death that a filter can cause is due to memory or stack.
     async fn cause_of_death(&mut self) -> JqError {
         let Ok(Ok(status)) = tokio::time::timeout(TIME, self.child.wait()).await else {
             return JqError::Crashed;

@@ -3,7 +3,7 @@ use serde_json::json;
 use super::*;
 
 async fn here(filter: &str, value: Value) -> Result<Vec<Value>, JqError> {
-    // No worker can be started: whatever answers has run in here.
+    // No worker can start, so a filter that succeeds has run in this process.
     let size = value.to_string().len();
     Jq::new("/nonexistent".into()).run(filter, &value.into(), size).await
 }
@@ -23,7 +23,7 @@ async fn numbers_come_through_unchanged() {
 
 #[tokio::test]
 async fn a_panic_of_the_interpreter_is_a_failure() {
-    // Overflows where arithmetic is checked.
+    // Overflows if arithmetic is checked.
     let result = here("length", json!(i64::MIN)).await;
     assert_eq!(matches!(result, Err(JqError::Failed(_))), cfg!(debug_assertions), "{result:?}");
 }
@@ -117,7 +117,7 @@ fn no_filter_names_a_module() {
         let problem = compile_check(filter).expect_err(filter);
         assert!(problem.message.contains("modules cannot be imported"), "{filter}: {problem}");
     }
-    // The words have no meaning where they are data.
+    // As data, the words have no special meaning.
     for filter in [".import", "{module: .include}", "\"import\"", ".a | .module"] {
         assert_eq!(compile_check(filter), Ok(()), "{filter}");
     }

@@ -1,23 +1,26 @@
-//! Values between `serde_json` and jaq, both ways bounded.
+//! Converts values between `serde_json` and jaq, bounded both ways.
 //!
-//! jaq's own JSON reader recurses without a limit and overflows the stack on deep nesting; it never
-//! sees anything from outside. `serde_json` refuses more than 128 levels, and what comes out of a
-//! filter is held to the same here.
+//! jaq's own JSON reader recurses without a limit and overflows the stack on deep nesting, so it
+//! never reads untrusted input. `serde_json` refuses more than 128 levels, and filter outputs are
+//! held to the same limit here.
 
 use jaq_json::{Num, Val};
 use serde::Deserialize as _;
 use serde_json::{Map, Number, Value};
 
-/// Deepest result, the same as `serde_json`'s limit for what it reads.
+/// Maximum nesting levels of a result; a deeper one is refused. Equal to `serde_json`'s limit for
+/// input.
 const DEEPEST: usize = 128;
-/// Most bytes of text and most values in all results of one run: shared parts (`[., .]`) take no
-/// room in jaq and all of it once they are written out.
+/// Maximum bytes of all results of one run, text and values together; larger results are refused.
+/// Shared parts (`[., .]`) take no memory in jaq but their full size once they are converted.
 const MOST: usize = 16 * 1024 * 1024;
-/// Of each value, as it takes in memory.
+/// Bytes charged for each value: its size in memory.
 const VALUE: usize = size_of::<Value>();
 
+/// Converts a JSON value for jaq.
+///
 /// # Errors
-/// Never in practice: every JSON value is a jq value.
+/// None in practice: every JSON value is a jq value.
 pub(super) fn to_jq(value: &Value) -> Result<Val, String> {
     Val::deserialize(value).map_err(|error| error.to_string())
 }
@@ -33,8 +36,11 @@ impl Outputs {
         Self { values: Vec::new(), room: MOST }
     }
 
+    /// Converts an output and adds it.
+    ///
     /// # Errors
-    /// Nested too deep, too large together, or an object with a key that is no text.
+    /// The output nests too deep, all outputs together are too large, or an object key is not a
+    /// string.
     pub(super) fn push(&mut self, output: &Val) -> Result<(), String> {
         let value = from_jq(output, DEEPEST, &mut self.room)?;
         self.values.push(value);
@@ -86,7 +92,8 @@ fn text(bytes: &[u8], room: &mut usize) -> Result<String, String> {
     Ok(String::from_utf8_lossy(bytes).into_owned())
 }
 
-/// Infinities and NaN have no JSON; jq writes `null` for the latter, and so do we for all.
+/// Converts a number. JSON has no infinities and no NaN: jq writes `null` for NaN, and this
+/// function for all of them.
 fn number(number: &Num) -> Value {
     match number {
         Num::Int(int) => Value::from(i64::try_from(*int).unwrap_or(i64::MAX)),

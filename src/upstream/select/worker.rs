@@ -1,13 +1,12 @@
-//! The child process in which a filter may do as it likes: this executable, run again.
+//! The child process that runs unbounded filters: this executable, started again.
 //!
-//! A filter that loops, fills the memory or overflows the stack takes the worker with it and
-//! nothing else. The worker has an empty environment, no files but its two pipes, and limits that it
-//! sets for itself. It ends when its standard input does, that is, with its parent.
+//! A filter that loops, fills the memory or overflows the stack takes down only the worker. The
+//! worker has an empty environment, no files except its two pipes, and limits that it sets for
+//! itself. It ends when its standard input ends, that is, with its parent.
 //!
 //! # Frames
-//! Lengths are 32-bit, little-endian.
-//! Request: length, filter, length, JSON value. Answer: status byte, length, JSON array of outputs
-//! ([`DONE`]) or the filter's error in words ([`FAILED`]).
+//! Lengths are 32-bit, little-endian. Request: length, filter, length, JSON value. Response: status
+//! byte, length, JSON array of outputs ([`DONE`]) or error message ([`FAILED`]).
 
 use std::collections::HashMap;
 use std::io::{self, Read, Write};
@@ -19,21 +18,21 @@ use serde::Deserialize as _;
 use super::compile::Compiled;
 use super::value::Outputs;
 
-/// The hidden first argument of the executable that makes it a worker.
+/// Hidden first argument that makes the executable a worker.
 pub const WORKER_ARGUMENT: &str = "jq-worker";
 
 pub(super) const DONE: u8 = 0;
 pub(super) const FAILED: u8 = 1;
 
-/// Memory of a worker. The largest value that it is sent has 10 MiB of JSON, which takes ten times
-/// that in jaq.
+/// Memory limit of a worker in bytes; a filter that needs more ends its worker. The largest input
+/// has 10 MiB of JSON, which takes ten times that in jaq.
 #[cfg(unix)]
 const MEMORY: u64 = 256 * 1024 * 1024;
-/// Seconds of processor time for one request; the parent gives up before that. It is for the worker
-/// whose parent was killed while a filter loops: nobody else would ever end it.
+/// CPU time limit in seconds for one request; the parent gives up earlier. It ends a worker with a
+/// looping filter whose parent was killed; no other process would end it.
 #[cfg(unix)]
 const CPU_SECONDS: u64 = 5;
-/// Filters kept compiled.
+/// Maximum filters kept compiled; at the limit, the cache is cleared.
 const MOST_FILTERS: usize = 256;
 
 /// Serves requests until standard input ends.
@@ -60,7 +59,7 @@ struct Request {
 }
 
 impl Request {
-    /// `None` at the end of the input.
+    /// Reads a request; `None` at the end of the input.
     fn read(input: &mut impl Read) -> io::Result<Option<Self>> {
         let mut length = [0; 4];
         match input.read_exact(&mut length) {
@@ -89,7 +88,7 @@ fn write_answer(output: &mut impl Write, status: u8, payload: &[u8]) -> io::Resu
 }
 
 fn answer(filters: &mut HashMap<String, Compiled>, request: &Request) -> Result<Vec<u8>, String> {
-    // serde_json's reader, for its limit on nesting; not jaq's.
+    // `serde_json`'s reader instead of jaq's, for its nesting limit.
     let mut reader = serde_json::Deserializer::from_slice(&request.value);
     let input = Val::deserialize(&mut reader).map_err(|error| error.to_string())?;
     if !filters.contains_key(&request.filter) {
@@ -105,18 +104,20 @@ fn answer(filters: &mut HashMap<String, Compiled>, request: &Request) -> Result<
     serde_json::to_vec(&outputs.into_values()).map_err(|error| error.to_string())
 }
 
-/// Not every system knows every limit; the parent's clock holds everywhere.
+/// Sets the memory limits. Not every system supports every limit; the parent's timeout works
+/// everywhere.
 #[cfg(unix)]
 fn limit_memory() {
     use rustix::process::{Resource, Rlimit, setrlimit};
     let most = Rlimit { current: Some(MEMORY), maximum: Some(MEMORY) };
     let _ = setrlimit(Resource::As, most);
     let _ = setrlimit(Resource::Data, most);
-    // A crash here is expected, and a core file would hold what the API answered.
+    // A crash here is expected, and a core file would contain the API's response.
     let _ = setrlimit(Resource::Core, Rlimit { current: Some(0), maximum: Some(0) });
 }
 
-/// The limit is on the process's whole life, so it moves on with each request.
+/// Sets the CPU time limit for the next request. The limit counts from the start of the process, so
+/// it moves up with each request.
 #[cfg(unix)]
 fn limit_time() {
     use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};

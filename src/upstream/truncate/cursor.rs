@@ -1,8 +1,8 @@
-//! Finding the cursors of a list: whatever leads a caller past this page.
+//! Removes the cursors of a list: the values that lead a caller past this page.
 
 use serde_json::{Map, Value};
 
-/// Objects that hold cursors beside a list, under keys of these names.
+/// Keys of objects that hold the cursors of a list beside them.
 const CONTAINERS: [&str; 16] = [
     "cursors",
     "link",
@@ -21,10 +21,10 @@ const CONTAINERS: [&str; 16] = [
     "responsemetadata",
     "resultinfo",
 ];
-/// How deep objects within such an object are looked into.
+/// Maximum levels searched within such an object; deeper cursors stay.
 const MAX_DEPTH: usize = 3;
 
-/// What follows `next` in the name of a cursor: `next_page_token`, `nextRecordsUrl`.
+/// Words that follow `next` in the name of a cursor: `next_page_token`, `nextRecordsUrl`.
 const AFTER_NEXT: [&str; 20] = [
     "after",
     "batch",
@@ -47,7 +47,7 @@ const AFTER_NEXT: [&str; 20] = [
     "uri",
     "url",
 ];
-/// Other names of cursors and of what says that there is a further page.
+/// Other names of cursors, and of flags for a further page.
 const NAMES: [&str; 24] = [
     "after",
     "bookmark",
@@ -75,10 +75,11 @@ const NAMES: [&str; 24] = [
     "synctoken",
 ];
 
-/// Removes the cursors of the list at `place`, a pointer (RFC 6901). Returns their keys, with dots.
+/// Removes the cursors of the list at `place`, a pointer (RFC 6901). Returns their keys, as dotted
+/// paths.
 ///
-/// They stand beside the list, or beside an object around it, up to the item of a list that holds all
-/// of them: a cursor beyond that is another list's.
+/// Searches the object that holds the list and each object around it, up to an enclosing list: a
+/// cursor beyond that belongs to another list.
 pub(super) fn remove(root: &mut Value, place: &str) -> Vec<String> {
     let mut removed = Vec::new();
     let mut around = place;
@@ -110,7 +111,7 @@ fn remove_from(
             Value::Object(inner) => {
                 let before = removed.len();
                 remove_from(inner, &inside, depth, removed);
-                // An object that held nothing else.
+                // Drop an object that held only cursors.
                 !(inner.is_empty() && removed.len() > before)
             }
             // Links as a list: `{"rel": "next", "href": …}`.
@@ -137,7 +138,7 @@ fn is_cursor(key: &str, value: &Value) -> bool {
             && (rest.is_empty() || AFTER_NEXT.iter().any(|word| rest.starts_with(word)));
     }
     match key.as_str() {
-        // Airtable's cursor; where it is a number it tells where this page begins.
+        // Airtable's cursor; a number says where this page begins.
         "offset" => value.is_string(),
         key if key.starts_with("prev") || is_list => false,
         key => {
@@ -157,7 +158,7 @@ fn is_next_link(link: &Value) -> bool {
         .any(|key| link.get(key).and_then(Value::as_str).is_some_and(|rel| plain(rel) == "next"))
 }
 
-/// Letters and digits, in lower case: `@odata.nextLink` is `odatanextlink`.
+/// Reduces a key to letters and digits in lower case: `@odata.nextLink` becomes `odatanextlink`.
 fn plain(key: &str) -> String {
     key.chars().filter(|c| c.is_alphanumeric()).flat_map(char::to_lowercase).collect()
 }

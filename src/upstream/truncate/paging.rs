@@ -1,4 +1,4 @@
-//! How a model gets the rest of a list that was cut, by the tool's own parameters.
+//! Tells a model how to get the rest of a truncated list, by the tool's own parameters.
 
 use std::fmt::Write as _;
 
@@ -45,7 +45,7 @@ const OFFSETS: [&str; 9] = [
     "sroffset",
 ];
 
-/// The parameters by which a tool hands out a list in parts.
+/// Parameters by which a tool returns a list in parts.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(in crate::upstream) struct Paging {
     pub(super) size: Option<String>,
@@ -67,7 +67,7 @@ impl Paging {
         Self { size: find(&SIZES), offset: find(&OFFSETS) }
     }
 
-    /// Whether the request says, fixed or by a parameter, how many items a page has.
+    /// Whether the request sets the number of items per page, by a parameter or a fixed value.
     pub(in crate::upstream) fn is_limited(tool: &Tool) -> bool {
         let Action::Http(action) = &tool.action;
         let names: Vec<&str> = match &action.body {
@@ -81,8 +81,8 @@ impl Paging {
         Self::of(tool).size.is_some() || { fixed }.any(|name| is_among(&SIZES, name))
     }
 
-    /// What to do, as a sentence. `shown` is how many items fit; `left_out` are the cursors that were
-    /// removed.
+    /// Returns advice to the model, as a sentence. `shown` is the number of items that fit;
+    /// `left_out` are the removed cursors.
     pub(super) fn rest(&self, shown: Option<usize>, left_out: &[String]) -> String {
         let mut advice = match (&self.size, shown) {
             (Some(size), Some(shown)) if shown > 0 => {
@@ -107,14 +107,15 @@ fn is_number(param: &Param) -> bool {
     matches!(param.kind, Kind::Integer | Kind::Number)
 }
 
-/// `maxResults`, `max_results` and `page[size]` as one word.
+/// Whether `names` contains a name, ignoring case and separators, as in `maxResults`, `max_results`
+/// and `page[size]`.
 fn is_among(names: &[&str], name: &str) -> bool {
     let plain: String =
         name.chars().filter(char::is_ascii_alphanumeric).map(|c| c.to_ascii_lowercase()).collect();
     names.contains(&plain.as_str())
 }
 
-/// The names under which the request sends a parameter.
+/// Returns the names under which the request sends a parameter.
 fn wire_names<'t>(tool: &'t Tool, param: &'t str) -> impl Iterator<Item = &'t str> {
     let Action::Http(action) = &tool.action;
     let (form, json) = match &action.body {

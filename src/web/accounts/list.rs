@@ -13,7 +13,7 @@ use crate::model::time::{ago, date, utc};
 use crate::model::{AccountName, Provider, Time};
 use crate::web::page::{Kind, SCOPES_SHOWN, ScopeLine, scope_line};
 
-/// More scopes than that are folded away.
+/// Scopes that are listed at once; a longer list is folded away.
 const SHOWN_AT_ONCE: usize = SCOPES_SHOWN + 1;
 
 #[derive(Template)]
@@ -24,7 +24,7 @@ pub(super) struct List {
     accounts: Vec<Shown>,
     offers: Vec<Offer>,
     csrf: String,
-    /// For the form that signs out, where one can.
+    /// Token of the form that signs out, if the person can sign out.
     signout: Option<String>,
 }
 
@@ -34,7 +34,7 @@ struct Shown {
     label: Option<String>,
     /// The person's own name for it.
     name: Option<String>,
-    /// Tells it from the others, in the words of a button.
+    /// Name of the account on its buttons, which tells it from the others.
     called: String,
     kind: Kind,
     state: String,
@@ -42,10 +42,10 @@ struct Shown {
     since: Moment,
     used: Option<Moment>,
     lasts: Option<String>,
-    /// That it ends within a day.
+    /// Warning that the access ends within a day.
     warning: Option<String>,
     is_over: bool,
-    /// What it may be used for, where no scopes say it.
+    /// Permitted use, if no scopes describe it.
     unscoped: String,
     is_of_the_server: bool,
     reconnects: bool,
@@ -56,11 +56,11 @@ struct Shown {
 struct Offer {
     id: String,
     title: String,
-    /// Beside one that is connected, and so under a name.
+    /// One account is connected already, so this one needs a name.
     is_another: bool,
 }
 
-/// For `<time>`.
+/// A time, for `<time>`.
 struct Moment {
     datetime: String,
     words: String,
@@ -141,7 +141,7 @@ fn shown(broker: &Broker, person: &Person, account: &Account) -> Shown {
     }
 }
 
-/// `GitHub`, `GitHub work (octocat)`.
+/// Name of an account, such as `GitHub` or `GitHub work (octocat)`.
 pub(super) fn called(title: &str, account: &AccountName, label: Option<&str>) -> String {
     let mut words = title.to_owned();
     if !account.is_default() {
@@ -153,7 +153,7 @@ pub(super) fn called(title: &str, account: &AccountName, label: Option<&str>) ->
     }
 }
 
-/// `is_local`: it is the operator who reads it.
+/// State of an account in words. `is_local`: the operator reads it.
 fn state(account: &Account, is_local: bool) -> (Kind, String) {
     match &account.state {
         AccountState::Connected => (Kind::Good, "Connected".into()),

@@ -1,7 +1,7 @@
-//! One question to the kernel: whose socket is this? (`sock_diag(7)`, `NETLINK_SOCK_DIAG`)
+//! Asks the kernel one question: which user owns this socket? (`sock_diag(7)`, `NETLINK_SOCK_DIAG`)
 //!
-//! Asked for a single socket, it is answered at once and without a look at all the others, which
-//! reading `/proc/net/tcp` would take: some thousand of them on a busy machine.
+//! The kernel answers a question about a single socket at once, without a look at all the others.
+//! Reading `/proc/net/tcp` would list them all: some thousand on a busy machine.
 
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener, TcpStream};
@@ -15,23 +15,24 @@ use rustix::net::{
 const BY_FAMILY: u16 = 20;
 const REQUEST: u16 = 1;
 const TCP: u8 = 6;
-/// `nlmsghdr`
+/// Length in bytes of `nlmsghdr`.
 const HEADER: usize = 16;
-/// `nlmsghdr` and `inet_diag_req_v2`
+/// Length in bytes of `nlmsghdr` and `inet_diag_req_v2`.
 const QUESTION: usize = HEADER + 56;
-/// In an answer: `idiag_state`, `idiag_uid` and `idiag_inode` of its `inet_diag_msg`.
+/// Offsets of `idiag_state`, `idiag_uid` and `idiag_inode` of the `inet_diag_msg` in an answer.
 const STATE: usize = HEADER + 1;
 const USER: usize = HEADER + 64;
 const INODE: usize = HEADER + 68;
 
-/// The user of the socket at `theirs`, which is connected to `ours`; `None` if there is no such
-/// socket any more, or the kernel does not say.
+/// Returns the user of the socket at `theirs`, which is connected to `ours`; `None` if there is no
+/// such socket any more, or the kernel does not say.
 pub(super) fn user_of(theirs: SocketAddr, ours: SocketAddr) -> Option<u32> {
     let answer = ask(&question(theirs, ours)?).ok()?;
     user_in(&answer)
 }
 
-/// The user of a connection that we make ourselves: whether the kernel answers truly.
+/// Returns the user of a connection that this process makes itself, to test whether the kernel
+/// answers truly.
 pub(super) fn own_connection() -> Option<u32> {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).ok()?;
     let ours = listener.local_addr().ok()?;
@@ -43,14 +44,14 @@ fn ask(question: &[u8]) -> io::Result<Vec<u8>> {
     let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
     let socket = socket_with(AddressFamily::NETLINK, SocketType::DGRAM, flags, Some(SOCK_DIAG))?;
     sendto(&socket, question, SendFlags::empty(), &SocketAddrNetlink::new(0, 0))?;
-    // The answer lies there when the question has been sent.
+    // The answer is ready as soon as the question has been sent.
     let mut answer = vec![0; 1024];
     let (length, _) = recv(&socket, &mut answer[..], RecvFlags::empty())?;
     answer.truncate(length);
     Ok(answer)
 }
 
-/// Numbers are in the machine's order, ports and addresses in the network's.
+/// Encodes the question: numbers in the machine's byte order, ports and addresses in the network's.
 fn question(theirs: SocketAddr, ours: SocketAddr) -> Option<Vec<u8>> {
     let family = match (theirs, ours) {
         (SocketAddr::V4(_), SocketAddr::V4(_)) => AddressFamily::INET,
@@ -62,10 +63,10 @@ fn question(theirs: SocketAddr, ours: SocketAddr) -> Option<Vec<u8>> {
     for number in [BY_FAMILY, REQUEST] {
         question.extend_from_slice(&number.to_ne_bytes());
     }
-    // Sequence number and port of the question: nobody else answers on this socket.
+    // Sequence number and port of the question, both 0: only the kernel answers on this socket.
     question.extend_from_slice(&[0; 8]);
     question.extend_from_slice(&[u8::try_from(family.as_raw()).ok()?, TCP, 0, 0]);
-    // In whatever state.
+    // In any state.
     question.extend_from_slice(&u32::MAX.to_ne_bytes());
     question.extend_from_slice(&theirs.port().to_be_bytes());
     question.extend_from_slice(&ours.port().to_be_bytes());
@@ -79,21 +80,23 @@ fn question(theirs: SocketAddr, ours: SocketAddr) -> Option<Vec<u8>> {
         }
         question.extend_from_slice(&octets);
     }
-    // On any interface, and whatever its cookie is (`INET_DIAG_NOCOOKIE`).
+    // On any interface, with any cookie (`INET_DIAG_NOCOOKIE`).
     question.extend_from_slice(&0_u32.to_ne_bytes());
     question.extend_from_slice(&[0xff; 8]);
     Some(question)
 }
 
-/// States of a socket that is connected: `TCP_ESTABLISHED`, `TCP_FIN_WAIT1`, `TCP_FIN_WAIT2`. One that
-/// only wants to be, to an address where we still hold the end of another, is somebody else.
+/// States of a connected socket: `TCP_ESTABLISHED`, `TCP_FIN_WAIT1`, `TCP_FIN_WAIT2`. A socket that
+/// is still connecting, to an address where we still hold the end of another connection, belongs to
+/// another client.
 const CONNECTED: [u8; 3] = [1, 4, 5];
 
-/// Also an error is an answer, of another type.
+/// Returns the user in an answer. An error is an answer too, of another type.
 fn user_in(answer: &[u8]) -> Option<u32> {
     let number = |at: usize| answer.get(at..at + 4)?.try_into().ok().map(u32::from_ne_bytes);
     let kind: [u8; 2] = answer.get(4..6)?.try_into().ok()?;
-    // A socket that its process has closed belongs to nobody any more; then the user is 0.
+    // A socket that its process has closed belongs to no user any more; the kernel then reports
+    // user 0.
     let is_held = number(INODE)? != 0;
     let is_connected = CONNECTED.contains(answer.get(STATE)?);
     let is_theirs = u16::from_ne_bytes(kind) == BY_FAMILY && is_held && is_connected;
@@ -104,7 +107,7 @@ fn user_in(answer: &[u8]) -> Option<u32> {
 mod tests {
     use super::*;
 
-    /// Of a kernel: 127.0.0.1:4660 to 127.0.0.1:80, of user 1000.
+    /// A kernel's answer about an established connection.
     fn answer(user: u32, inode: u32) -> Vec<u8> {
         let mut answer = vec![0; INODE + 4];
         answer[4..6].copy_from_slice(&BY_FAMILY.to_ne_bytes());

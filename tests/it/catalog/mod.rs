@@ -1,5 +1,5 @@
-//! The built-in providers: every entry loads, sends nobody to a wrong place, and asks for a consent
-//! as the golden file says.
+//! The built-in providers: every entry loads, points only to the provider's own hosts over HTTPS,
+//! and produces the authorization URL of the golden file.
 
 mod cli;
 mod tokens;
@@ -23,7 +23,7 @@ use crate::command::package;
 
 const GOLDEN: &str = "tests/it/fixtures/authorization_urls.txt";
 
-/// What a provider needs besides an app, if anything.
+/// Settings that a provider requires besides its app, if any.
 fn placeholders(id: &str) -> &'static str {
     match id {
         "salesforce" => r#"host = "acme.my.salesforce.com""#,
@@ -39,7 +39,7 @@ fn placeholders(id: &str) -> &'static str {
     }
 }
 
-/// The smallest `tools.toml` that uses a provider.
+/// Loads the smallest `tools.toml` that uses a provider.
 fn load(id: &str, table: &str) -> Result<Config, config::Problems> {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("tools.toml");
@@ -57,7 +57,7 @@ fn all() -> impl Iterator<Item = Arc<Provider>> {
     catalog::ids().map(provider)
 }
 
-/// All but the few that no person can connect an account of.
+/// OAuth settings; `None` for the few providers that do not use OAuth.
 fn oauth(provider: &Provider) -> Option<&OAuthSettings> {
     match &provider.credential {
         Credential::OAuth(settings) => Some(settings),
@@ -144,7 +144,7 @@ fn scopes_are_spoken_of_in_one_language() {
         for scope in settings.scopes.iter() {
             assert!(provider.scope_words.contains_key(scope), "{id}: `{scope}` has no words");
         }
-        // A scope that contains itself would be a slip.
+        // A scope that implies itself would be a mistake.
         for (wide, narrow) in &settings.implied {
             assert!(!narrow.contains(wide), "{id}: `{wide}`");
         }
@@ -187,7 +187,7 @@ fn a_tenant_or_host_cannot_lead_elsewhere() {
     }
 }
 
-/// What the browser is sent to the provider with, by the code that sends it.
+/// Formats the authorization URL, built by the code that sends the browser to the provider.
 fn golden(provider: &Provider, settings: &OAuthSettings) -> String {
     let redirect_uri = redirect_uri(&origin(settings.loopback, DEFAULT_PORT), &provider.id);
     let some = provider.scope_words.keys().filter(|scope| !settings.scopes.contains(scope));
@@ -226,7 +226,8 @@ fn each_authorization_url_is_the_golden_one() {
     let path = package(GOLDEN);
     let wanted = std::fs::read_to_string(&path).unwrap_or_default();
     if found != wanted {
-        // Left beside the binary, not in the sources: a golden file that mends itself proves nothing.
+        // Written beside the binary, not into the sources: a golden file that updates itself proves
+        // nothing.
         let fresh = Path::new(env!("CARGO_TARGET_TMPDIR")).join("authorization_urls.txt");
         std::fs::write(&fresh, &found).unwrap();
         let by_id = |text: &str| -> BTreeMap<String, String> {

@@ -1,5 +1,5 @@
-//! Token requests as each provider wants them, and its documented answers as we understand them,
-//! over a real connection.
+//! Token requests in the form that each provider expects, and our parsing of its documented
+//! answers, over a real connection.
 
 use std::sync::Arc;
 use std::sync::atomic::AtomicI64;
@@ -22,13 +22,13 @@ use crate::server::{Act, Server, answer};
 const NOW: i64 = 1_767_225_600_000;
 
 fn client() -> OAuthClient {
-    // Whoever comes first installs it.
+    // The first test to run installs it.
     let _ = rustls::crypto::ring::default_provider().install_default();
     let clock = Clock::manual(Arc::new(AtomicI64::new(NOW)));
     OAuthClient::new(Net::new(Policy::default()), clock)
 }
 
-/// A provider's registration, its endpoints moved to a server of ours.
+/// Registration of a provider, with its endpoints moved to a test server.
 fn registration(id: &str, server: &Server) -> ClientRegistration {
     let provider = provider(id);
     let settings = oauth(&provider).unwrap();
@@ -101,7 +101,7 @@ async fn each_documented_answer_is_understood() {
     }
 }
 
-/// The head, in lower case, and the fields of the only request that a server was sent.
+/// Returns the head, in lower case, and the fields of the only request that the server received.
 fn sent(server: &Server) -> (String, Vec<(String, String)>) {
     let requests = server.requests();
     let [request] = requests.as_slice() else { panic!("{requests:#?}") };
@@ -119,7 +119,7 @@ async fn server() -> Server {
     Server::start(|_| Act::Say(answer("200 OK", "", r#"{"access_token":"fake"}"#))).await
 }
 
-/// A provider, its `Authorization`, and the parameters that are not of RFC 6749 §4.1.3.
+/// A provider, its `Authorization` header, and the parameters beyond RFC 6749 §4.1.3.
 type Way<'a> = (&'a str, Option<&'a str>, &'a [(&'a str, &'a str)]);
 
 #[tokio::test]

@@ -1,4 +1,4 @@
-//! What a person is told of their accounts, and how they end one.
+//! Account states as users see them, and disconnecting accounts.
 
 use std::time::Duration;
 
@@ -46,7 +46,7 @@ async fn what_is_revoked_is_forgotten_and_said_to_be() {
     world.prompt().await;
 }
 
-/// As after a restart with a secret that is not set any more, or another tools.toml.
+/// Restarts with a secret that is no longer set, or with another tools.toml.
 #[tokio::test]
 async fn what_this_tools_toml_cannot_use_is_still_forgotten_and_nobody_is_told_its_tokens() {
     let table = [
@@ -77,7 +77,7 @@ async fn what_this_tools_toml_cannot_use_is_still_forgotten_and_nobody_is_told_i
     }
 }
 
-/// The person asked for it to be gone: it is forgotten here, and they are told what the provider did.
+/// The user wants the account gone: Countersign forgets it and reports what the provider did.
 #[tokio::test]
 async fn what_the_provider_does_not_end_is_forgotten_all_the_same() {
     let table: Vec<(fn() -> Act, Revoked)> = vec![
@@ -86,7 +86,7 @@ async fn what_the_provider_does_not_end_is_forgotten_all_the_same() {
         (|| Act::Say(answer("500 Internal Server Error", "", "")), Revoked::Failed),
         (|| Act::Say(answer("302 Found", "Location: /login\r\n", "")), Revoked::Failed),
         (|| Act::SayAndClose(Vec::new()), Revoked::Failed),
-        // Twenty seconds, beside the other tests.
+        // Takes twenty seconds, in parallel with the other cases.
         (|| Act::Stall(Vec::new()), Revoked::Failed),
     ];
     join_all(table.into_iter().map(|(act, end)| async move {

@@ -1,4 +1,4 @@
-//! How a client is asked for a consent, and what its answer to the question counts for.
+//! How the server asks a client for consent, and how it interprets the client's answer.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -18,7 +18,7 @@ const SEVERAL: &str = r#"
     output      = { type = "object" }
 "#;
 
-/// A world behind `/mcp`, and a client of it.
+/// A world behind `/mcp`, and an HTTP client for it.
 struct Served {
     world: Arc<World>,
     origin: String,
@@ -37,7 +37,7 @@ impl Served {
         Self::with("").await
     }
 
-    /// With these lines in `[server]`.
+    /// Adds these lines to `[server]`.
     async fn with(server: &str) -> Self {
         let world =
             World::of(|origin| format!("[server]\n{server}\n{}{SEVERAL}", tools_toml(origin)));
@@ -58,7 +58,7 @@ impl Served {
         Self { world, origin, http, task }
     }
 
-    /// The status and, without the rest, the JSON of an answer; also where it is an event.
+    /// Returns the status, the session ID and the JSON of the answer or of its last event.
     async fn post(
         &self,
         path: &str,
@@ -83,7 +83,7 @@ impl Served {
         (status, session, serde_json::from_str(json).unwrap_or(Value::Null))
     }
 
-    /// A call of 2026-07-28 with these parameters more.
+    /// Sends a 2026-07-28 `tools/call` with these additional parameters.
     async fn call(&self, path: &str, tool: &str, url: bool, more: &Value) -> Value {
         let elicitation = if url { json!({ "url": {} }) } else { json!({}) };
         let mut params = json!({ "name": tool, "arguments": {}, "_meta": {
@@ -105,7 +105,7 @@ impl Served {
         answer["result"].clone()
     }
 
-    /// Asks, and comes back with this action after some time.
+    /// Makes a call that asks for consent, and answers with this action after some time.
     async fn answered(&self, action: &str, after: Duration) -> Value {
         let asked = self.call("/mcp", "read", true, &Value::Null).await;
         assert_eq!(asked["resultType"], "input_required", "{asked}");
@@ -152,7 +152,7 @@ impl Session<'_> {
     }
 }
 
-/// The link of the text form.
+/// Returns the link from the text form of the prompt.
 #[track_caller]
 fn link_in(result: &Value) -> String {
     let machine = result["content"][1]["text"].as_str().unwrap_or_else(|| panic!("{result}"));
@@ -218,19 +218,19 @@ async fn who_swallows_the_error_gets_the_text_the_next_time() {
     assert_eq!(session.call("read").await["error"]["code"], -32042);
     let told = session.call("read").await["result"].clone();
     let link = link_in(&told);
-    // Other sessions have been told nothing.
+    // Another session has not been shown the link yet.
     let other = served.session("/mcp", "it").await;
     assert_eq!(other.call("read").await["error"]["code"], -32042);
-    // A client that has brought its user to the page knows the error.
+    // A client that has brought its user to the page understands the error.
     served.world.get(&link).await;
     assert_eq!(session.call("read").await["error"]["code"], -32042);
-    // Another link has not been told of.
+    // The error comes first again for a new link.
     served.world.press(&link, "decline").await;
     let again = served.session("/mcp", "it").await;
     assert_eq!(again.call("read").await["error"]["code"], -32042);
 }
 
-/// `input`, `error`, `text` or `result`.
+/// Returns `input`, `error`, `text` or `result`.
 fn way(answer: &Value) -> &'static str {
     if answer["error"]["code"] == -32042 {
         return "error";

@@ -1,10 +1,10 @@
-//! What a browser may bring to the callback.
+//! Cookies and queries that a browser may bring to the callback.
 
 use reqwest::StatusCode;
 
 use super::world::{World, tokens};
 
-/// Ports share the cookies of a host, and browsers send raw UTF-8.
+/// All ports of a host share its cookies, and browsers send raw UTF-8.
 #[tokio::test]
 async fn a_cookie_of_another_program_hides_none_of_ours() {
     for (name, value) in [("a", "é"), ("é", "a"), ("zz", "日本"), ("zz", "a=b=\u{80}")] {
@@ -17,7 +17,8 @@ async fn a_cookie_of_another_program_hides_none_of_ours() {
     }
 }
 
-/// It belongs to no authorization, so it changes none; the code tells the operator what to look at.
+/// The error belongs to no authorization, so it changes none; its code tells the operator what to
+/// check.
 #[tokio::test]
 async fn an_error_without_a_state_is_named_by_its_code() {
     let world = World::new().await;

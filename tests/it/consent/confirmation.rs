@@ -1,5 +1,5 @@
-//! Which browsers a link is for, by what they are known by. How an application confirms one is in
-//! `sign_in/application.rs`.
+//! Which browsers may use a link, by how they are identified. How an application confirms a browser
+//! is tested in `sign_in/application.rs`.
 
 use countersign::broker::callback::{Callback, CallbackError};
 use countersign::broker::{Call, ConnectError, Stranger, Visitor};
@@ -27,7 +27,7 @@ async fn world() -> World {
     World::at(Some(PUBLIC), tools_toml).await
 }
 
-/// A browser in which nobody has signed in.
+/// A browser without a signed-in user.
 fn in_browser(name: &str) -> Visitor {
     Visitor::Public { caller: None, browser: Some(name.into()) }
 }
@@ -94,7 +94,7 @@ async fn is_finished_by_her_alone(whose: &Principal, unknown: Stranger, other: S
         broker.decline(ticket, &visitor).await.unwrap_err();
         broker.depart(ticket, &visitor, "").await.map(drop).unwrap_err();
     }
-    // She goes on, and sends the provider's address to him.
+    // Ana continues, and forwards the provider's address to Bob.
     let page = broker.invitation(ticket, &ana).await.unwrap();
     let departure = broker.depart(ticket, &ana, &page.digest).await.unwrap();
     let state = departure.to.query_pairs().find(|(name, _)| name == "state").unwrap().1;

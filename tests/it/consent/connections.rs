@@ -1,4 +1,4 @@
-//! The page of a person's accounts, and what they do there.
+//! The page of a person's accounts, and the actions on it.
 
 use std::time::Duration;
 

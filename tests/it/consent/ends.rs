@@ -1,4 +1,4 @@
-//! An end that is known is told before it comes, and an end that has come by its reason.
+//! A known end of access is announced in advance; an end that has come is explained.
 
 use std::time::Duration;
 
@@ -12,14 +12,14 @@ use crate::server::{Act, answer};
 const HOUR: Duration = Duration::from_hours(1);
 const DAY: Duration = Duration::from_hours(24);
 
-/// With this line in the provider's table of OAuth, and these scopes of the provider.
+/// A `tools.toml` with this line in the provider's OAuth table, and these scopes of the provider.
 fn with(origin: &str, line: &str, scopes: &str) -> String {
     tools_toml(origin)
         .replace("loopback ", &format!("{line}\n        loopback "))
         .replace("client_id = \"us\"", &format!("client_id = \"us\"\nscopes = {scopes}"))
 }
 
-/// The page that says what has come of a consent.
+/// Returns the page that reports the outcome of a consent.
 async fn result_page(world: &World) -> Page {
     let link = world.prompt().await.url;
     world.consent_by(&link).await;
@@ -82,7 +82,7 @@ async fn a_consent_without_a_refresh_token_says_when_it_ends_and_what_may_help()
     }
 }
 
-/// Many servers do not name it among the scopes.
+/// Many servers do not list `offline_access` among the granted scopes.
 #[tokio::test]
 async fn a_refresh_token_shows_that_offline_access_was_granted() {
     let world = World::of(|origin| with(origin, "", "[\"offline_access\"]")).await;
@@ -106,19 +106,19 @@ async fn a_scope_that_no_tool_needs_is_named_where_it_was_not_granted() {
     assert!(!world.result().await.is_error);
 }
 
-/// A provider with rules by which access ends: what it says, and for how long it renews.
+/// A provider with rules that end access: its token response, and for how long it renews.
 struct Rules {
     tools: fn(&str) -> String,
-    /// A token response's further fields.
+    /// Additional fields of the token response.
     fields: &'static str,
-    /// Days after the consent from which it renews nothing any more.
+    /// Days after the consent at which the provider stops renewing.
     days: u32,
-    /// What the person must have been told beforehand, and afterwards.
+    /// Texts that the user must see before the end, and after it.
     told: [&'static str; 2],
 }
 
-/// Thirty days, a call each six hours: no consent is asked for whose reason was not named before, on the
-/// page of the consent and a day ahead on the page of accounts, and afterwards by the call.
+/// Thirty days, a call every six hours. The reason for each new consent is named beforehand, on the
+/// consent's page and a day ahead on the accounts page, and afterwards by the call.
 #[tokio::test]
 async fn in_thirty_days_no_consent_is_asked_for_without_its_reason() {
     let google: fn(&str) -> String = |origin| built_in(origin, "google");
@@ -181,7 +181,7 @@ async fn thirty_days(rules: &Rules) {
             Act::Say(if is_over {
                 answer("400 Bad Request", "", r#"{"error":"invalid_grant"}"#)
             } else {
-                // As Google: no new refresh token, and no word of the old one's life.
+                // Like Google: no new refresh token, and no lifetime for the old one.
                 tokens(r#"{"access_token":"first","expires_in":3600}"#)
             })
         });

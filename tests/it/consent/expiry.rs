@@ -1,4 +1,4 @@
-//! What time does to links and tokens.
+//! Expiry of links and tokens.
 
 use std::time::Duration;
 
@@ -39,7 +39,7 @@ async fn a_clock_that_is_set_back_makes_no_link_live_longer() {
     assert!(world.provider.requests().is_empty(), "the code was sent");
     let second = world.prompt().await;
     assert_ne!(second.url, first);
-    // A correction of some seconds is no reason to ask again.
+    // A correction of a few seconds is no reason to ask again.
     world.set_back(MINUTE / 2);
     assert_eq!(world.get(&second.url).await.status, StatusCode::OK);
     assert_eq!(world.prompt().await.lives_minutes, 15);
@@ -59,7 +59,7 @@ async fn a_keeper_stays_until_the_last_link_is_over() {
         _ = &mut kept => panic!("it ended beside an open link"),
         said = &mut is_ready => said.unwrap(),
     }
-    // It looks some times.
+    // It checks several times.
     assert!(tokio::time::timeout(Duration::from_millis(800), &mut kept).await.is_err());
     assert!(matches!(state(&world.data()).unwrap(), KeeperState::Ready { .. }));
     world.pass(5 * MINUTE);
@@ -115,7 +115,7 @@ async fn a_token_is_renewed_before_its_end_once_for_all_and_the_new_one_is_kept(
     world.provider.says(tokens(r#"{"access_token":"second","expires_in":3600}"#));
     assert!(!world.result().await.is_error);
     assert!(world.provider.requests().last().unwrap().contains("refresh_token=r2"));
-    // No refresh token in the answer: the one that was sent goes on (RFC 6749 §6).
+    // No refresh token in the answer: the one that was sent stays in use (RFC 6749 §6).
     world.pass(56 * MINUTE);
     assert!(!world.result().await.is_error);
     assert!(world.provider.requests().last().unwrap().contains("refresh_token=r2"));
@@ -158,7 +158,7 @@ async fn a_call_that_is_given_up_does_not_take_the_new_token_with_it() {
         asked = was_asked => asked.unwrap(),
     }
     go_on.send(()).unwrap();
-    // Waits for the refresh under way instead of sending another.
+    // Waits for the refresh in flight instead of sending another.
     assert!(!world.result().await.is_error);
     assert_eq!(world.provider.refreshes(), 1);
 }
@@ -175,7 +175,7 @@ async fn a_token_that_is_refused_right_after_the_consent_does_not_go_round_in_ci
     assert_eq!(world.prompt().await.reason, PromptReason::Ended);
 }
 
-/// A provider's clock ahead of ours, or a machine that is slow: no reason to ask a person anew.
+/// A provider's clock ahead of ours, or a slow machine, is no reason to ask the user again.
 #[tokio::test]
 async fn a_token_whose_time_runs_out_on_its_way_does_not_end_the_grant() {
     let world = World::new().await;

@@ -1,5 +1,5 @@
-//! Every state of the pages once: each says which it is, by its title too. What holds for all pages
-//! is checked by [`crate::pages`] as they are got.
+//! Every page state once: each identifies itself, and has a title of its own. [`crate::pages`]
+//! checks the rules for all pages whenever the browser gets one.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -13,12 +13,12 @@ use crate::browser::{Browser, Page};
 use crate::pages;
 use crate::server::{Act, answer};
 
-/// The states seen so far, by their titles.
+/// States seen so far, by page title.
 #[derive(Default)]
 struct Gallery(BTreeMap<String, &'static str>);
 
 impl Gallery {
-    /// A page of a state that was not there before.
+    /// Adds a page of a state that must be new.
     fn hang(&mut self, state: &'static str, page: &Page) {
         let title = pages::title(&page.text).to_owned();
         assert!(!title.is_empty(), "{state}: {} {}", page.status, page.text);
@@ -41,7 +41,8 @@ impl World {
         }
     }
 
-    /// Consents to what a tool needs, signed in as `who`; the page that it ends on.
+    /// Consents to what a tool needs, as `who` at the provider; returns the link and the final
+    /// page.
     async fn ends(&self, tool: &str, who: &str, scopes: &str) -> (String, Page) {
         let said = format!(
             r#"{{"access_token":"{who}","refresh_token":"r","expires_in":3600,"scope":"{scopes}"}}"#
@@ -73,14 +74,14 @@ async fn every_state_of_a_link_has_a_page_and_a_title_of_its_own() {
     let declined = world.get(&link).await;
     gallery.hang("declined", &declined);
 
-    // Elsewhere, as whoever says no is not asked again and again.
+    // In a new world, because a user who declines is not asked repeatedly.
     let world = self::world().await;
     let (_, page) = world.ends("write", "ana", "notes:read").await;
     gallery.hang("partly granted", &page);
     let partly = mark(&page).to_owned();
     let (_, page) = world.ends("write", "ana", "notes:read notes:write").await;
     gallery.hang("connected", &page);
-    // One sign stands for one state.
+    // Each state has its own sign.
     let signs = [mark(&declined), &partly, mark(&page)];
     assert!(signs[0] != signs[1] && signs[1] != signs[2] && signs[0] != signs[2], "{signs:?}");
 
@@ -127,7 +128,7 @@ async fn every_way_to_fail_has_a_page_and_a_title_of_its_own() {
 
     world.provider.tokens(|_| Act::Say(answer("500 Internal Server Error", "", "")));
     let departure = world.click(&link).await;
-    // Told behind the link, at an address without code and state.
+    // The link's page reports the failure, at an address without code and state.
     assert_eq!(world.come_back(&departure, "code=c0de").await.location(), link);
     let failed = world.get(&link).await;
     assert!(failed.text.contains("Try again") && failed.text.contains("incident"));

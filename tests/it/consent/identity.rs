@@ -1,4 +1,4 @@
-//! Whose account it is: shown, and compared with the one before.
+//! The provider account behind a consent: shown, and compared with the previous one.
 
 use std::time::Duration;
 
@@ -10,7 +10,7 @@ use super::world::{World, ana, tokens};
 use crate::browser::Page;
 use crate::server::{Act, answer, json};
 
-/// An API that knows whose token it is, since the token says so.
+/// An API that reads the account from the token.
 pub(super) fn me(world: &World) {
     world.provider.api(|request| {
         let request = request.to_ascii_lowercase();
@@ -22,7 +22,7 @@ pub(super) fn me(world: &World) {
     });
 }
 
-/// Token responses by the browser's account.
+/// Makes the token endpoint issue tokens for this account.
 fn signed_in_as(world: &World, who: &str) {
     let said = format!(r#"{{"access_token":"{who}","refresh_token":"refresh-{who}"}}"#);
     world.provider.says(tokens(&said));
@@ -41,7 +41,7 @@ async fn waited(world: &World, prompt: &ConnectPrompt) -> Waited {
     broker.wait(&ana(), &prompt.authorization, Duration::ZERO).await.unwrap()
 }
 
-/// A world in which ana is connected and the browser has just come back as bob.
+/// A world in which ana is connected and the browser has just returned as bob.
 async fn other() -> (World, ConnectPrompt, Page) {
     let world = connected_as("ana").await;
     let prompt = wider(&world).await;
@@ -51,7 +51,7 @@ async fn other() -> (World, ConnectPrompt, Page) {
     (world, prompt, page)
 }
 
-/// A tool that needs more than was granted.
+/// Calls a tool that needs more than was granted.
 async fn wider(world: &World) -> ConnectPrompt {
     match world.call_tool("write", None).await {
         countersign::model::Outcome::AuthorizationRequired(prompt) => prompt,
@@ -71,7 +71,7 @@ async fn the_page_and_the_status_say_whose_account_it_is() {
     assert_eq!(world.accounts().await[0].label.as_deref(), Some("ana@example.com"));
 }
 
-/// Whose it is is good to know, and no reason to lose a consent.
+/// Knowing the account is useful, but its absence is no reason to lose a consent.
 #[tokio::test]
 async fn a_provider_that_does_not_tell_is_connected_all_the_same() {
     let faults: [fn() -> Act; 6] = [
@@ -148,7 +148,7 @@ async fn the_account_before_is_kept_and_the_other_one_s_consent_ended() {
     assert!(page.text.contains("You stay with ana@example.com"), "{}", page.text);
     assert!(matches!(waited(&world, &prompt).await, Waited::Failed(_)));
     assert_eq!(world.accounts().await[0].label.as_deref(), Some("ana@example.com"));
-    // Too late to change one's mind by the same link.
+    // This link no longer accepts a change of mind.
     world.press(&prompt.url, "confirm").await;
     assert_eq!(world.accounts().await[0].label.as_deref(), Some("ana@example.com"));
 }
@@ -163,20 +163,20 @@ async fn a_question_that_is_not_answered_in_time_leaves_everything_as_it_is() {
     assert_eq!(waited(&world, &prompt).await, Waited::Over);
 }
 
-/// Whose it is now cannot be told, so the person is asked rather than the account changed unseen.
 #[tokio::test]
 async fn another_account_that_comes_after_the_end_of_access_is_revoked() {
     let world = connected_as("ana").await;
     let prompt = wider(&world).await;
     signed_in_as(&world, "bob");
     let departure = world.click(&prompt.url).await;
-    // As the end of access does first; the rest of it comes before the provider has answered.
+    // The first step of ending access; the remaining steps run before the provider answers.
     world.app.broker.cut_off(&ana()).await.unwrap();
     world.come_back(&departure, "code=c").await;
     let requests = world.provider.requests();
     assert!(requests.iter().any(|body| body.contains("token=refresh-bob")), "{requests:?}");
 }
 
+/// The new account is unknown, so the user is asked before it replaces the old one.
 #[tokio::test]
 async fn an_account_that_the_provider_does_not_name_is_asked_about_too() {
     let world = connected_as("ana").await;
@@ -189,7 +189,7 @@ async fn an_account_that_the_provider_does_not_name_is_asked_about_too() {
     assert_eq!(world.accounts().await[0].label.as_deref(), Some("ana@example.com"));
 }
 
-/// A click answers the page that it was made on: what has changed behind it is shown first.
+/// A click answers the page that it was made on: later changes are shown first.
 #[tokio::test]
 async fn an_answer_counts_for_the_page_that_asked() {
     let (world, prompt, page) = other().await;

@@ -1,4 +1,4 @@
-//! `auth login`: whose request its page shows, what the terminal says, and the device flow behind
+//! `auth login`: the requester that its page names, the terminal output, and the device flow behind
 //! `--device`.
 
 use std::io::{BufRead as _, BufReader, Read as _};
@@ -15,7 +15,7 @@ use crate::browser::Browser;
 use crate::command::countersign;
 use crate::server::{Act, Server, answer, json};
 
-/// A provider that says whose account it is, and hands out device codes where it has an endpoint.
+/// A provider that issues a token and names its account.
 fn provide(request: &str) -> Act {
     Act::Say(match request.split(' ').nth(1).unwrap() {
         "/token" => json(r#"{"access_token":"ana","refresh_token":"r","expires_in":3600}"#),
@@ -24,7 +24,7 @@ fn provide(request: &str) -> Act {
     })
 }
 
-/// The real binary, and a browser that goes through the pages which it serves.
+/// Runs the real binary, and a browser that goes through the pages that it serves.
 #[tokio::test]
 async fn a_login_asks_as_the_user_and_says_which_account_is_connected() {
     let provider = Server::start(provide).await;
@@ -53,7 +53,7 @@ async fn a_login_asks_as_the_user_and_says_which_account_is_connected() {
     assert!(said.contains("\nacme is connected as ana@example.com.\n"), "{said}");
 }
 
-/// A program has asked by the same link before; what the user does now is their own.
+/// A program asked through the same link before; what the user starts now is their own request.
 #[tokio::test]
 async fn what_a_user_begins_by_hand_names_no_program() {
     let world = World::of(tools_toml).await;
@@ -73,7 +73,7 @@ async fn what_a_user_begins_by_hand_names_no_program() {
     assert!(!page.contains("Claude") && !page.contains("<code>read</code>"), "{page}");
 }
 
-/// What a program has asked for is still asked for: the page goes on naming it.
+/// The program's request is still open, so the page continues to name the program.
 #[tokio::test]
 async fn what_a_user_begins_by_hand_beside_a_program_names_both() {
     let world = World::of(tools_toml).await;
@@ -98,24 +98,24 @@ async fn what_a_user_begins_by_hand_beside_a_program_names_both() {
         }
         assert!(page.contains("<code>write</code>"), "{page}");
     }
-    // All of it is the user's own request.
+    // The user has now asked for all of it.
     let page = begin(&["notes:read", "notes:write"]).await;
     assert!(page.contains("You asked to connect your acme account."), "{page}");
     assert!(!page.contains("Claude") && !page.contains("<code>write</code>"), "{page}");
-    // A program that asks afterwards stands beside the user.
+    // A program that asks afterwards is named beside the user.
     world.call_tool("write", Some("Codex")).await;
     let page = world.get(&asked.url).await.text;
     assert!(page.contains("You asked to connect") && page.contains("<bdi>Codex</bdi>"), "{page}");
 }
 
-/// With a device authorization endpoint that hands out a code for the next second.
+/// A `tools.toml` with a device authorization endpoint.
 fn with_codes(origin: &str) -> String {
     tools_toml(origin)
         .replace("loopback ", &format!("device_url = \"{origin}/device\"\n        loopback "))
 }
 
-/// An operator ends all access of a user who has a code in hand: the approval that follows attaches
-/// nothing, and what the provider has issued is ended there.
+/// An operator ends all access of a user who holds a device code: the approval that follows
+/// attaches nothing, and the tokens that the provider issued are revoked there.
 #[tokio::test]
 async fn a_device_login_begun_before_access_was_ended_attaches_nothing() {
     let world = World::of(with_codes).await;
@@ -140,14 +140,14 @@ async fn a_device_login_begun_before_access_was_ended_attaches_nothing() {
     let ended = world.provider.requests().iter().any(|body| body.contains("token=late"));
     assert!(ended, "it still works at the provider");
 
-    // One that was begun afterwards is the user's again.
+    // A login begun afterwards connects the account.
     world.pass(std::time::Duration::from_secs(5));
     let login = begin().await;
     broker.finish_device_login(login).await.expect("connected");
     assert_eq!(world.accounts().await.len(), 1);
 }
 
-/// `issuer` is written: it is no remedy.
+/// The file sets `issuer` already, so the hint does not propose it.
 #[tokio::test]
 async fn an_issuer_without_device_codes_is_named_with_the_setting_that_helps() {
     let world = World::of(|origin| {

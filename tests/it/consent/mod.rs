@@ -1,7 +1,7 @@
-//! The two journeys in one process, with a clock that the tests hold.
+//! The two journeys in one process, with a clock that the tests control.
 //!
-//! The authorization server here is a few lines that say what they are told; it stands for what a
-//! certified one never does. The certified one is in `tests/real`.
+//! The authorization server here is a few lines of code that answer as the tests tell them to; it
+//! plays what a certified server never does. `tests/real` uses the certified one.
 
 mod accounts;
 mod asking;

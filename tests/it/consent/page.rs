@@ -1,4 +1,4 @@
-//! What the person is shown, and what a click on it stands for.
+//! The consent page: what it shows, and what a click on it approves.
 
 use countersign::broker::completion::Waited;
 use countersign::model::{Caller, Outcome, Scopes, UserId};
@@ -35,7 +35,7 @@ async fn a_click_without_a_page_goes_nowhere() {
     assert_eq!(world.click_on(&elsewhere, &link).await.status, StatusCode::OK);
 }
 
-/// On this machine too: any site that a browser has open may send it forms.
+/// This also holds on the local machine: any site open in a browser may send forms to it.
 #[tokio::test]
 async fn a_form_counts_in_the_browser_that_was_shown_it() {
     let world = World::new().await;
@@ -55,7 +55,8 @@ async fn a_form_counts_in_the_browser_that_was_shown_it() {
     assert_eq!(said.status, StatusCode::SEE_OTHER);
 }
 
-/// Each asks for the same tool, so the link is the first one's; the consent is for all of them.
+/// All programs ask for the same tool and share the first one's link; the consent is for all of
+/// them.
 #[tokio::test]
 async fn every_program_that_asked_is_named() {
     let world = World::new().await;
@@ -70,7 +71,7 @@ async fn every_program_that_asked_is_named() {
     );
     assert_eq!(ask(Some("Codex")).await, link);
     let both = "Programs that call themselves <strong><bdi>Claude</bdi></strong>, <strong><bdi>Codex</bdi></strong> want";
-    // What was shown before names one alone, and a click on it approves nothing more.
+    // The earlier page names only one program, and a click on it approves nothing more.
     let page = world.click_on(&first, &link).await;
     assert_eq!(page.status, StatusCode::OK);
     assert!(page.text.contains("has changed") && page.text.contains(both), "{}", page.text);
@@ -105,7 +106,7 @@ async fn permissions_are_said_in_words_where_they_are_known() {
     }
 }
 
-/// `email` of a provider that does not speak OpenID Connect may mean to read the mail.
+/// `email` may mean reading mail at a provider that does not speak OpenID Connect.
 #[tokio::test]
 async fn words_of_openid_connect_are_not_put_on_other_providers() {
     let acme = |origin: &str, scopes: &str, more: &str| {
@@ -161,7 +162,7 @@ async fn only_permissions_that_were_granted_before_are_folded_away() {
     assert!(folded.contains("and 8 permissions that you have granted before"), "{page}");
     assert!(folded.contains("<bdi>a:7</bdi>") && !folded.contains("notes:write"), "{page}");
 
-    // What was granted before is new again once that access has been ended.
+    // Permissions count as new again once the earlier access has been ended.
     let digest = world.accounts().await.remove(0).digest;
     world.provider.says(tokens("{}"));
     world.app.broker.end(&super::world::ana(), &digest).await.unwrap();

@@ -1,5 +1,5 @@
-//! A key or a password that a person pastes on our page: tried before it is kept, used in its own
-//! place, and shown to nobody.
+//! A key or a password that a user pastes on our page: tried before it is stored, used only in its
+//! own place, and never shown.
 
 use std::time::Duration;
 
@@ -22,12 +22,12 @@ async fn world(credential: &str) -> World {
     .await
 }
 
-/// An API that is open to requests with this in them.
+/// Makes the API accept requests that contain this part.
 fn opened_by(world: &World, part: &str) {
     let part = part.to_ascii_lowercase();
     world.provider.api(move |request| {
         let is_open = request.to_ascii_lowercase().contains(&part);
-        // It repeats what it was sent, as debug pages do.
+        // The API echoes the request, as debug pages do.
         let echo = serde_json::json!({ "echo": request }).to_string();
         Act::Say(if is_open { json(echo) } else { answer("401 Unauthorized", "", echo) })
     });
@@ -169,7 +169,7 @@ async fn a_link_is_no_place_to_try_out_keys() {
     assert_ne!(world.prompt().await.url, link, "a new link mends it");
 }
 
-/// Two tools ask by one link: what is pasted on the page that names one of them is not for both.
+/// Two tools share a link: a key pasted on the page that names one of them is not for both.
 #[tokio::test]
 async fn what_is_pasted_on_a_page_that_has_changed_goes_nowhere() {
     let world = world(BEARER).await;
@@ -214,7 +214,7 @@ async fn a_key_is_for_the_hosts_that_its_page_named() {
     assert!(world.get(&prompt.url).await.text.contains("evil.example"), "it is said");
 }
 
-/// As a password it is kept for a user that nobody has written, so there is nothing to call with.
+/// As a password, the key would need a user that was never entered, so no call is possible.
 #[tokio::test]
 async fn a_key_that_is_meant_otherwise_now_is_not_sent() {
     let world = world(BEARER).await;

@@ -1,4 +1,4 @@
-//! What the record says of a person's access.
+//! Events that record a person's access.
 
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -26,7 +26,7 @@ async fn recorded() -> (World, Record) {
 struct Record(Arc<Mutex<Vec<Event>>>);
 
 impl Record {
-    /// The events since the last look.
+    /// Returns the events since the last call.
     fn take(&self) -> Vec<Event> {
         std::mem::take(&mut self.0.lock().unwrap())
     }

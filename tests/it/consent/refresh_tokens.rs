@@ -1,4 +1,4 @@
-//! Refresh tokens that end in unknown words, and those that a second consent does not bring.
+//! Refresh tokens that are refused in unknown words, and those that a second consent omits.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -23,12 +23,12 @@ async fn connected(tools: impl FnOnce(&str) -> String) -> World {
     world
 }
 
-/// With this line in the provider's table of OAuth.
+/// A `tools.toml` with this line in the provider's OAuth table.
 fn oauth(origin: &str, line: &str) -> String {
     tools_toml(origin).replace("loopback ", &format!("{line}\n        loopback "))
 }
 
-/// Token endpoints that refuse, and do not say of what.
+/// Refusals by token endpoints that do not say what they refuse.
 fn unclear() -> Vec<Vec<u8>> {
     let html = "Content-Type: text/html\r\n";
     vec![
@@ -62,7 +62,7 @@ async fn a_refresh_token_refused_in_unknown_words_leaves_a_way_out_at_the_third_
         let prompt = world.prompt().await;
         assert_eq!(prompt.reason, PromptReason::NotRenewed, "{words}");
         assert!(world.provider.refreshes() <= 3, "{words}: each call asks once");
-        // What there was is kept until the new consent stands.
+        // The old grant is kept until the new consent is complete.
         assert_eq!(world.accounts().await.len(), 1);
         world.provider.says(tokens(SECOND));
         world.consent_by(&prompt.url).await;
@@ -84,7 +84,7 @@ async fn a_provider_that_comes_to_its_senses_needs_no_consent() {
     world.provider.says(tokens(SECOND));
     world.pass(Duration::from_secs(61));
     assert!(!world.result().await.is_error);
-    // And it is counted anew.
+    // The count starts again.
     world.provider.says(answer("400 Bad Request", "", r#"{"error":"out_of_cheese"}"#));
     world.pass(Duration::from_secs(601));
     assert!(world.result().await.is_error);
@@ -105,7 +105,7 @@ async fn what_says_nothing_about_the_grant_asks_for_no_consent() {
     assert!(!world.result().await.is_error);
 }
 
-/// Another person's grant is no worse for it.
+/// The refusal does not affect another account's grant.
 #[tokio::test]
 async fn an_unclear_refusal_of_one_account_keeps_no_other_from_being_renewed() {
     let said = r#"{"error":"unauthorized_client"}"#;
@@ -153,7 +153,7 @@ async fn words_that_the_configuration_knows_end_a_grant_at_once() {
     assert!(world.result().await.is_error, "not all of it holds");
 }
 
-/// By what the catalogue knows, of a built-in provider at an address of the test's own.
+/// Uses the catalogue's rules for a built-in provider, at an address of the test's own.
 #[tokio::test]
 async fn providers_of_the_catalogue_are_understood_at_once() {
     for (id, said) in [
@@ -194,7 +194,7 @@ async fn providers_of_the_catalogue_are_understood_at_once() {
     }
 }
 
-/// A built-in provider whose places are this test's.
+/// A built-in provider with this test's endpoints.
 pub(super) fn built_in(origin: &str, id: &str) -> String {
     tools_toml(origin)
         .replace("providers.acme", &format!("providers.{id}"))
@@ -202,7 +202,7 @@ pub(super) fn built_in(origin: &str, id: &str) -> String {
         .replace("loopback ", "token_auth = \"none\"\n        loopback ")
 }
 
-/// The second consent, for a tool that needs more.
+/// Gives the second consent, for a tool that needs more.
 async fn widened(world: &World, said: &str) {
     world.provider.says(tokens(said));
     let link = match world.call_tool("write", None).await {
@@ -218,7 +218,7 @@ const WITHOUT: &str = r#"{"access_token":"second","expires_in":600}"#;
 async fn a_second_consent_without_a_refresh_token_keeps_the_first_one() {
     for tools in [tools_toml as fn(&str) -> String, identity::tools_toml] {
         let world = World::of(tools).await;
-        // The same person each time, where the provider tells.
+        // The provider, where it names the user, names the same one each time.
         world.provider.api(|request| {
             Act::Say(if request.starts_with("GET /userinfo") {
                 crate::server::json(r#"{"sub":"1","email":"ana@example.com"}"#)
@@ -263,7 +263,7 @@ async fn a_refresh_token_of_another_account_or_of_another_agreement_is_not_kept(
     assert!(!world.accounts().await[0].renews, "the page said that none is kept");
 }
 
-/// The new consent goes on with the refresh token that a renewal has just sent.
+/// The new consent takes over the refresh token that the renewal in flight receives.
 #[tokio::test]
 async fn a_renewal_under_way_hands_its_refresh_token_to_the_consent_that_overtook_it() {
     let world = connected(tools_toml).await;

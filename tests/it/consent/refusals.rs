@@ -1,4 +1,4 @@
-//! A person's no: counted, so that a model that goes on asking does not wear them down.
+//! A user's refusals are counted, so that a model that keeps asking does not wear them down.
 
 use std::time::Duration;
 
@@ -29,7 +29,7 @@ async fn what_was_refused_twice_within_an_hour_is_not_asked_for_again_by_a_tool(
     world.pass(Duration::from_mins(20));
     deny(&world, "access_denied").await;
     assert!(is_refused(&world).await);
-    // A sweep of what has expired does not forget it.
+    // Sweeping expired records does not forget the refusals.
     world.pass(Duration::from_mins(20));
     world.app.broker.open_origins().await.unwrap();
     assert!(is_refused(&world).await);
@@ -51,7 +51,7 @@ async fn a_person_can_still_begin_it_themselves() {
         .begin(&Principal::local(ana()), provider, &account, &scopes, asked_by)
         .await
         .unwrap();
-    // Which is open for tools, too.
+    // Tools get the same link, too.
     assert_eq!(world.prompt().await.url, prompt.url);
     world.provider.says(tokens(r#"{"access_token":"first"}"#));
     world.provider.accepts(&["first"]);

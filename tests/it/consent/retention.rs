@@ -1,4 +1,5 @@
-//! How long what was granted is kept: as long as the stricter of then and now says.
+//! How long a grant is kept: the stricter of the setting at consent time and the current one
+//! decides.
 
 use std::time::Duration;
 
@@ -54,7 +55,7 @@ async fn a_refresh_token_that_is_not_to_be_kept_is_not_used_either() {
     assert_eq!(world.provider.refreshes(), 0);
 }
 
-/// On as many threads as there are, since calls of one thread do not meet between read and claim.
+/// Runs on several threads, because calls on one thread never interleave between read and claim.
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn of_many_calls_at_once_one_uses_a_consent_for_once() {
     let world = connected("retention = \"use_once\"").await;
@@ -89,7 +90,7 @@ async fn a_consent_for_once_that_comes_to_nothing_is_gone_too() {
 
 #[tokio::test]
 async fn what_becomes_stricter_counts_at_once_and_what_becomes_laxer_does_not() {
-    // But nothing is taken away that another tools.toml may use for longer.
+    // The grant is not deleted, because another tools.toml may allow it for longer.
     let world = connected("").await;
     let once = "client_id = \"us\"\nretention = \"use_once\"";
     let world = world.restarted("client_id = \"us\"", once).await;
@@ -133,7 +134,7 @@ async fn what_nobody_can_use_any_more_is_deleted_and_nothing_else() {
     }
 }
 
-/// The traces of a grant that has ended are left for people to see, and not for ever.
+/// Traces of an ended grant stay visible to the user, but not for ever.
 #[tokio::test]
 async fn what_has_ended_is_shown_for_a_month() {
     let world = connected("").await;

@@ -1,4 +1,4 @@
-//! Grants of the server itself: everything that a token endpoint may answer, and no prompt whatever it is.
+//! Grants of the server itself: every answer that a token endpoint may give, and never a prompt.
 
 use std::time::Duration;
 
@@ -16,7 +16,7 @@ async fn world() -> World {
     world
 }
 
-/// A world with a token.
+/// A world in which the server has a token.
 async fn supplied() -> World {
     let world = world().await;
     world.provider.says(tokens(FIRST));

@@ -14,7 +14,7 @@ async fn world() -> World {
     world
 }
 
-/// Whose token it is stands in it.
+/// Connects an account whose access token names its owner.
 async fn connect(world: &World, account: Option<&str>, whose: &str) {
     world.provider.says(tokens(&format!(r#"{{"access_token":"{whose}"}}"#)));
     let link = world.prompt_as(account).await.url;
@@ -22,7 +22,7 @@ async fn connect(world: &World, account: Option<&str>, whose: &str) {
     assert_eq!(back.location(), link, "{}", world.get(&link).await.text);
 }
 
-/// Whose credential a call was made with.
+/// Returns the owner of the credential that a call was made with.
 async fn whose(world: &World, account: Option<&str>) -> String {
     match world.call_as(account).await {
         Outcome::Complete(result) if !result.is_error => {
@@ -43,7 +43,7 @@ async fn a_call_is_made_with_the_account_that_it_names() {
         (Some(""), "ana"),
         (Some("work"), "bob"),
         (Some(" work "), "bob"),
-        // As the provider calls them.
+        // Accounts by the provider's label.
         (Some("Bob@example.com"), "bob"),
         (Some("ana@example.com"), "ana"),
     ] {
@@ -69,7 +69,7 @@ async fn an_account_that_is_not_there_is_asked_for_and_those_that_are_are_named(
     }
 }
 
-/// What a call is told instead of a link.
+/// Returns the error that a call gets instead of a link.
 async fn told(world: &World, account: Option<&str>) -> String {
     match world.call_as(account).await {
         Outcome::Complete(result) if result.is_error => result.text,
@@ -94,7 +94,7 @@ async fn a_mistyped_account_is_answered_with_the_nearest_and_no_link() {
     }
 }
 
-/// Begun by the person, it is no mistake any more.
+/// An account that the user starts by hand is not treated as a typing mistake.
 #[tokio::test]
 async fn a_near_name_can_be_connected_by_hand() {
     let world = world().await;
@@ -130,7 +130,7 @@ async fn a_call_without_an_account_uses_the_only_one() {
     let text = told(&world, None).await;
     assert!(text.contains("home (“eve@example.com”), work (“bob@example.com”)"), "{text}");
     assert!(text.contains("as `account`"), "{text}");
-    // The default one is what a call without a name means.
+    // A call without a name means the default account.
     world.provider.says(tokens(r#"{"access_token":"ana"}"#));
     let link = world.prompt_as(Some("default")).await.url;
     world.consent_by(&link).await;

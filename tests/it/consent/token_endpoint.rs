@@ -1,4 +1,4 @@
-//! Everything that a token endpoint may answer, and what it means for a grant.
+//! Every answer that a token endpoint may give, and its effect on a grant.
 //!
 //! | fault | shown by |
 //! |---|---|
@@ -9,20 +9,20 @@
 //! | a `scope` that names none | [`an_empty_scope_is_no_statement`] |
 //! | a refresh token that cannot be sent | [`a_refresh_token_that_cannot_be_sent_costs_no_access_token`] |
 //! | a refresh token that is null, empty, missing or the same | [`a_refresh_token_goes_on_until_another_comes`] |
-//! | `invalid_grant` and its kin; an access removed by the person | [`only_a_clear_word_ends_the_grant`] |
-//! | `invalid_client` and its kin; an app removed by its owner | [`a_refused_client_is_the_operator_s_to_mend`] |
-//! | `invalid_scope` | [`a_renewal_asks_for_no_scope`]: it cannot be asked for too much |
+//! | `invalid_grant` and similar codes; access removed by the user | [`only_a_clear_word_ends_the_grant`] |
+//! | `invalid_client` and similar codes; an app removed by its owner | [`a_refused_client_is_the_operator_s_to_mend`] |
+//! | `invalid_scope` | [`a_renewal_asks_for_no_scope`], so it cannot ask for too much |
 //! | the connection breaks off, in the head and in the body | [`a_connection_that_breaks_off_keeps_the_grant`] |
 //! | no answer, or one that never ends | [`an_answer_that_does_not_come_is_waited_for_once`] |
-//! | nobody listens | `net::tests`: it says so, and that nothing was sent; then as above |
+//! | connection refused | `net::tests`: the error says so, and that nothing was sent; then as above |
 //! | an answer lost by a gateway | [`a_lost_answer_is_asked_for_once_more_and_not_twice`] |
-//! | a kill between sending and keeping | `tests/real/kills.rs` |
+//! | a kill between sending and storing | `tests/real/kills.rs` |
 //! | many calls at once, many processes at once | [`trouble_is_met_once_for_all_who_wait`], `super::expiry`, `tests/real/{refresh,peers_under_fire}.rs` |
 //! | a disk that is full when the answer comes | `tests/real/disk.rs` |
 //! | a clock that jumps | [`a_clock_that_is_set_back_keeps_nobody_waiting`], [`a_clock_that_jumps_costs_a_renewal_and_no_consent`] |
 //! | 401 again after a renewal | `tests/real/refresh.rs`; 403 `insufficient_scope` likewise |
-//! | a discovery document of somebody else, in the clear, too long, elsewhere | `oauth::metadata`, `net::tests`, `crate::discovery` |
-//! | an `id_token` with no or a wrong signature | [`what_is_odd_and_still_a_token_is_taken`]: nobody reads it |
+//! | a discovery document of another issuer, in the clear, too long, at another address | `oauth::metadata`, `net::tests`, `crate::discovery` |
+//! | an `id_token` with no or a wrong signature | [`what_is_odd_and_still_a_token_is_taken`]: it is not read |
 //! | revocation fails or hangs | `super::accounts` |
 //! | device codes | `crate::oauth::device` |
 
@@ -75,7 +75,7 @@ async fn answers_that_say_nothing_about_the_grant_keep_it() {
         ("line break", answer("200 OK", "", r#"{"access_token":"a\r\nb"}"#)),
         ("huge", answer("200 OK", "", vec![b' '; 300 * 1024])),
     ];
-    // Each asks more than once, with pauses in between.
+    // Each case asks more than once, with pauses in between.
     join_all(answers.into_iter().map(|(name, bytes)| async move {
         let world = expired().await;
         world.provider.says(bytes);
@@ -121,7 +121,7 @@ async fn only_a_clear_word_ends_the_grant() {
         let world = expired().await;
         world.provider.says(answer("400 Bad Request", "", format!(r#"{{"error":"{code}"}}"#)));
         assert_eq!(world.prompt().await.reason, PromptReason::Ended, "{code}");
-        // Ended is ended: the refresh token is not tried again.
+        // Once the grant has ended, the refresh token is not tried again.
         let sent = world.provider.refreshes();
         assert_eq!(world.prompt().await.reason, PromptReason::Ended, "{code}");
         assert_eq!(world.provider.refreshes(), sent, "{code}");
@@ -164,7 +164,7 @@ async fn no_token_for_a_code_leaves_the_link_open_and_nothing_kept() {
         world.provider.says(bytes);
         let link = world.prompt().await.url;
         let back = world.consent_by(&link).await;
-        // At an address without code and state.
+        // Redirects to an address without code and state.
         assert_eq!((back.status, back.location()), (StatusCode::SEE_OTHER, &*link));
         let page = world.get(&link).await;
         assert!(
@@ -241,7 +241,7 @@ async fn a_token_endpoint_in_trouble_is_left_alone_while_the_token_lives() {
     assert_eq!(world.provider.refreshes(), 2);
 }
 
-/// As much as any of them says: a token, of the same worth.
+/// Unusual token responses. Each carries the same access token.
 fn odd_tokens() -> Vec<(&'static str, Vec<u8>)> {
     let form = "access_token=second&token_type=bearer&scope=notes%3Aread";
     let plain = "Content-Type: text/plain\r\n";
@@ -319,7 +319,8 @@ async fn a_refresh_token_goes_on_until_another_comes() {
     }
 }
 
-/// GitHub Apps answer every request so. The scopes are then those asked for (RFC 6749 §5.1).
+/// GitHub Apps always answer like this. The granted scopes are then the requested ones (RFC 6749
+/// §5.1).
 #[tokio::test]
 async fn an_empty_scope_is_no_statement() {
     for said in [
@@ -349,7 +350,8 @@ async fn an_empty_scope_is_no_statement() {
     }
 }
 
-/// The access token beside it is good, and the refresh token that bought it may be spent.
+/// The access token beside it is good, and the refresh token that it was exchanged for may be
+/// spent.
 #[tokio::test]
 async fn a_refresh_token_that_cannot_be_sent_costs_no_access_token() {
     let long = "r".repeat(20 << 10);
@@ -383,8 +385,8 @@ async fn a_renewal_asks_for_no_scope() {
     assert!(sent.contains("grant_type=refresh_token") && !sent.contains("scope"), "{sent}");
 }
 
-/// One more time, in case the answer was lost and providers forgive it (RFC 9700 §4.14.2 does not ask them to), and
-/// never a third.
+/// Asks once more, in case the answer was lost and the provider tolerates a repeat (RFC 9700
+/// §4.14.2 does not require that), and never a third time.
 #[tokio::test]
 async fn a_lost_answer_is_asked_for_once_more_and_not_twice() {
     for status in ["502 Bad Gateway", "504 Gateway Timeout"] {
@@ -401,7 +403,7 @@ async fn a_lost_answer_is_asked_for_once_more_and_not_twice() {
     }
 }
 
-/// The one test here that takes twenty seconds: it is what a provider is given.
+/// The only test here that takes twenty seconds, the time limit for a provider's answer.
 #[tokio::test]
 async fn an_answer_that_does_not_come_is_waited_for_once() {
     let head = b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\n{";
@@ -425,13 +427,13 @@ async fn a_clock_that_jumps_costs_a_renewal_and_no_consent() {
     world.provider.accepts(&["first"]);
     world.provider.says(tokens(FIRST));
     world.consent().await;
-    // Back: the token has run out, and seems to have an hour left.
+    // Back: the token has expired, but seems to have an hour left.
     world.set_back(hour);
     assert!(!world.result().await.is_error);
     world.provider.accepts(&["second"]);
     world.provider.says(tokens(SECOND));
     assert!(!world.result().await.is_error, "the API says so, and it is renewed");
-    // Forth: it has ten minutes left, and seems to have run out an hour ago.
+    // Forward: it has ten minutes left, but seems to have expired an hour ago.
     world.pass(hour);
     assert!(!world.result().await.is_error);
     assert_eq!(world.provider.refreshes(), 2);

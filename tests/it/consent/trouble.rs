@@ -1,4 +1,4 @@
-//! A provider in trouble is asked less, not more, and its log lines are counted.
+//! A provider in trouble gets fewer requests, not more, and its log lines are counted.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -59,7 +59,7 @@ async fn of_many_people_one_finds_out_whether_trouble_is_over() {
     assert!(outcomes.iter().all(is_kept));
     let sent = world.provider.refreshes();
     assert!(sent <= PEOPLE + 2, "{sent} requests for {PEOPLE} people");
-    // Known by now: of the next ones, too, one asks for all.
+    // The trouble is now known, so one of the next callers, too, asks on behalf of all.
     let outcomes = join_all((0..PEOPLE).map(|at| call(&world, at))).await;
     assert!(outcomes.iter().all(is_kept));
     assert!(world.provider.refreshes() - sent <= 2, "{}", world.provider.refreshes() - sent);
@@ -104,7 +104,7 @@ async fn a_short_retry_after_is_waited_for() {
     assert!(began.elapsed() > Duration::from_millis(500), "not before it wants to be asked");
 }
 
-/// The one test here that takes twenty seconds: it is what a provider is given the first time.
+/// The only test here that takes twenty seconds, the time limit for the first request.
 #[tokio::test]
 async fn an_endpoint_that_hangs_costs_its_time_once() {
     let world = expired(3).await;
@@ -118,7 +118,7 @@ async fn an_endpoint_that_hangs_costs_its_time_once() {
     assert!(world.provider.refreshes() <= 3, "{}", world.provider.refreshes());
 }
 
-/// What still works is not kept waiting.
+/// A token that still works is used without waiting.
 #[tokio::test]
 async fn a_token_that_lives_is_used_while_another_person_s_endpoint_hangs() {
     let world = expired(1).await;
@@ -135,8 +135,8 @@ async fn a_token_that_lives_is_used_while_another_person_s_endpoint_hangs() {
     assert_eq!(world.provider.refreshes(), sent);
 }
 
-/// The issuer's document is fetched once per process, so an outage at that moment meets the first call
-/// that renews.
+/// The issuer's document is fetched once per process, so the first call that renews meets an outage
+/// at that moment.
 #[tokio::test]
 async fn a_discovery_document_that_cannot_be_fetched_is_trouble_and_no_unfinished_setup() {
     let world = World::of(|origin| {
@@ -179,7 +179,7 @@ async fn a_discovery_document_that_cannot_be_fetched_is_trouble_and_no_unfinishe
         let result = world.result().await;
         assert_eq!(result.outcome, CallOutcome::TokenUnavailable, "{status}: {}", result.text);
         assert!(result.text.contains("Nothing is lost; call this tool again"), "{}", result.text);
-        // Where a link would be made, too.
+        // A call that would create a link reports the trouble, too.
         let Outcome::Complete(result) = call(&world, 0).await else { panic!("a link was made") };
         assert!(result.text.contains("Call this tool again in a few minutes"), "{}", result.text);
         let account = world.accounts().await.remove(0);

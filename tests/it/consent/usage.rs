@@ -21,14 +21,14 @@ async fn shown(world: &World) -> Option<Time> {
     world.accounts().await.first().expect("it is connected").last_used
 }
 
-/// What the store has of it.
+/// Returns the last use that the store holds.
 async fn written(world: &World) -> Option<Time> {
     let store = world.app.broker.store().await.unwrap();
     let grants = store.grants(&ana()).await.unwrap();
     store.last_use(grants.first().expect("it is connected").place()).await.unwrap()
 }
 
-/// The same, once it is that: it is written behind the call.
+/// Waits until the store holds this last use, which is written in the background.
 async fn comes_to_be_written(world: &World, at: Time) {
     let is_written = async {
         while written(world).await != Some(at) {
@@ -52,7 +52,7 @@ async fn a_use_is_seen_at_once_and_written_once_an_hour() {
     assert_eq!(shown(&world).await, Some(world.time()));
     world.pass(MINUTE);
     world.result().await;
-    // One that would have been written for the call before would be there by now, or come first.
+    // A write for the call before would be visible by now, or would come first.
     comes_to_be_written(&world, world.time()).await;
     assert_eq!(world.time(), first.after(60 * MINUTE));
 }

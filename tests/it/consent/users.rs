@@ -1,5 +1,5 @@
-//! Who has connected what, and ending it for them: as operator and as the application whose users they
-//! are.
+//! Listing and ending users' connections: as the operator, and as the application that the users
+//! belong to.
 
 use countersign::broker::grants::Disconnected;
 use countersign::identity::Authenticator;
@@ -23,7 +23,7 @@ fn of(namespace: &str, user: &str) -> Caller {
     Caller { namespace: namespace.into(), user: UserId::new(user) }
 }
 
-/// A world in which these have connected `acme`, beside ana of this machine.
+/// A world in which these callers have connected `acme`, beside ana of this machine.
 async fn connected_by(callers: &[Caller]) -> World {
     let world = World::of(|origin| {
         super::world::tools_toml(origin).replace(
@@ -81,7 +81,7 @@ async fn a_consent_under_way_when_access_is_ended_is_not_kept() {
     assert!(users(&world).await.is_empty());
     assert_eq!(world.get(&link).await.status, StatusCode::GONE);
 
-    // While the code is being exchanged.
+    // Access ends while the code is being exchanged.
     let departure = world.click(&world.prompt().await.url).await;
     let broker = world.app.broker.clone();
     let (told, ended) = std::sync::mpsc::channel();
@@ -129,7 +129,8 @@ async fn consents_that_are_no_accounts_yet_end_with_the_user_s_access() {
     assert!(users(&world).await.is_empty());
 }
 
-/// The REST routes of an application named `my-app`, and of a person with a key.
+/// Serves the REST routes to two applications, `my-app` and `other-app`, and to a person with a
+/// key.
 fn served(world: &World) -> String {
     let key = |name: &str, holder| ResolvedKey {
         name: name.into(),
@@ -205,7 +206,8 @@ async fn an_application_sees_and_ends_what_its_own_users_have() {
     let id = get("?user_id=ben", Some("my-app")).await.1["items"][0]["id"].clone();
     let id = id.as_str().unwrap();
     let end = async |path: String, key| ask(Method::DELETE, format!("{at}{path}"), Some(key)).await;
-    // The seeded grants are alike, so the same id names the other application's own ben, and no more.
+    // The seeded grants are alike, so the same id names the other application's own ben, and only
+    // him.
     assert_eq!(end(format!("/{id}"), "other-app").await.0, 204);
     assert!(users(&world).await.contains(&ben), "another application's user was ended");
     assert_eq!(end(format!("/{id}"), "my-app").await.0, 204);

@@ -1,4 +1,4 @@
-//! A whole server in this process, a provider beside it, and a browser of sorts.
+//! A whole server in this process, a provider beside it, and a minimal browser.
 
 use std::path::Path;
 use std::sync::atomic::{AtomicI64, Ordering};
@@ -23,7 +23,7 @@ use serde_json::{Map, Value};
 use crate::browser::{Browser, Page};
 use crate::server::{Act, Server, answer, json};
 
-/// What the provider does next: its token endpoint, and its API.
+/// Controls the provider: its token endpoint, and its API.
 #[derive(Clone)]
 pub(super) struct Provider {
     now: Arc<AtomicI64>,
@@ -31,11 +31,11 @@ pub(super) struct Provider {
     /// The bearer tokens that the API accepts.
     accepted: Arc<Mutex<Vec<String>>>,
     grants: Arc<Mutex<Vec<String>>>,
-    /// How long the API takes to refuse a token.
+    /// Milliseconds that the API takes to refuse a token.
     hesitation: Arc<AtomicI64>,
-    /// What the API does instead, whatever is accepted.
+    /// Replaces the API's behaviour, its check of tokens included.
     api: Arc<Mutex<Option<Box<TokenEndpoint>>>>,
-    /// What reached the API.
+    /// Requests that reached the API.
     calls: Arc<Mutex<Vec<String>>>,
 }
 
@@ -68,27 +68,27 @@ impl Provider {
         })
     }
 
-    /// From now on the token endpoint does this, and the revocation endpoint too.
+    /// Sets the behaviour of the token and revocation endpoints from now on.
     pub(super) fn tokens(&self, endpoint: impl FnMut(&str) -> Act + Send + 'static) {
         *self.tokens.lock().unwrap() = Box::new(endpoint);
     }
 
-    /// From now on the token endpoint says this.
+    /// Makes the token endpoint answer with these bytes from now on.
     pub(super) fn says(&self, bytes: Vec<u8>) {
         self.tokens(move |_| Act::Say(bytes.clone()));
     }
 
-    /// From now on the API accepts these and no others.
+    /// Makes the API accept exactly these tokens from now on.
     pub(super) fn accepts(&self, tokens: &[&str]) {
         *self.accepted.lock().unwrap() = tokens.iter().map(|&token| token.to_owned()).collect();
     }
 
-    /// From now on the API takes that long to refuse a token.
+    /// Makes the API take this long to refuse a token from now on.
     pub(super) fn hesitates(&self, span: Duration) {
         self.hesitation.store(i64::try_from(span.as_millis()).unwrap(), Ordering::SeqCst);
     }
 
-    /// From now on the API does this.
+    /// Sets the API's behaviour from now on.
     pub(super) fn api(&self, api: impl FnMut(&str) -> Act + Send + 'static) {
         *self.api.lock().unwrap() = Some(Box::new(api));
     }
@@ -98,7 +98,7 @@ impl Provider {
         self.calls.lock().unwrap().clone()
     }
 
-    /// The bodies that the token endpoint was sent.
+    /// Bodies sent to the token and revocation endpoints.
     pub(super) fn requests(&self) -> Vec<String> {
         self.grants.lock().unwrap().clone()
     }
@@ -112,7 +112,7 @@ impl Provider {
 pub(super) struct World {
     pub(super) app: App,
     pub(super) provider: Provider,
-    /// Where the provider is.
+    /// The provider's origin.
     pub(super) origin: String,
     now: Arc<AtomicI64>,
     browser: Browser,
@@ -120,7 +120,7 @@ pub(super) struct World {
     folder: tempfile::TempDir,
 }
 
-/// Everybody here.
+/// The default caller of these tests.
 pub(super) fn ana() -> Caller {
     Caller::local(UserId::new("ana"))
 }
@@ -135,17 +135,17 @@ impl World {
         Self::with("").await
     }
 
-    /// With these lines in `[server]`.
+    /// A world with these lines in `[server]`.
     pub(super) async fn with(server: &str) -> Self {
         Self::of(|origin| format!("[server]\n{server}\n{}", tools_toml(origin))).await
     }
 
-    /// With this `tools.toml`, given where the provider is.
+    /// A world with this `tools.toml`, built from the provider's origin.
     pub(super) async fn of(tools: impl FnOnce(&str) -> String) -> Self {
         Self::at(None, tools).await
     }
 
-    /// Whose links lead to this address.
+    /// A world whose links lead to this public address.
     pub(super) async fn at(public: Option<&str>, tools: impl FnOnce(&str) -> String) -> Self {
         let now = Arc::new(AtomicI64::new(1_800_000_000_000));
         let provider = Provider {
@@ -173,29 +173,29 @@ impl World {
         }
     }
 
-    /// Another process with the same data, after `written` in its tools.toml has become `instead`.
+    /// Like a restart with the same data, after `written` in tools.toml has become `instead`.
     pub(super) async fn restarted(self, written: &str, instead: &str) -> Self {
         let path = self.folder.path().join("tools.toml");
         let tools = std::fs::read_to_string(&path).unwrap();
         assert!(tools.contains(written));
         std::fs::write(&path, tools.replace(written, instead)).unwrap();
         self.app.close().await;
-        // A copy, as the folder is held for as long as anything of this process holds the store.
+        // Copy the folder, because it stays locked while any part of this process holds the store.
         copy(&self.folder.path().join("data"), &self.folder.path().join("later"));
         Self { app: app(&self.folder, "later", &self.key, &self.now, None), ..self }
     }
 
-    /// The clock is set back.
+    /// Sets the clock back.
     pub(super) fn set_back(&self, span: Duration) {
         self.now.fetch_sub(i64::try_from(span.as_millis()).unwrap(), Ordering::SeqCst);
     }
 
-    /// Where the store is.
+    /// The store's folder.
     pub(super) fn data(&self) -> std::path::PathBuf {
         self.folder.path().join("data")
     }
 
-    /// Time goes by.
+    /// Lets time pass.
     pub(super) fn pass(&self, span: Duration) {
         self.now.fetch_add(i64::try_from(span.as_millis()).unwrap(), Ordering::SeqCst);
     }
@@ -250,7 +250,7 @@ impl World {
         }
     }
 
-    /// From now on the browser sends this cookie of another program on this host along.
+    /// Makes the browser also send this cookie, which another program on this host has set.
     pub(super) fn foreign_cookie(&self, name: &str, value: &str) {
         self.browser.set(name, value);
     }
@@ -259,7 +259,7 @@ impl World {
         self.browser.get(url).await
     }
 
-    /// Opens the link and clicks "Continue": where the browser is sent, and what it is given.
+    /// Opens the link and clicks "Continue"; returns the redirect to the provider.
     pub(super) async fn click(&self, link: &str) -> Page {
         let page = self.get(link).await;
         self.click_on(&page, link).await
@@ -281,7 +281,7 @@ impl World {
         self.post(link, &[("answer", answer), ("shown", page.shown())]).await
     }
 
-    /// Opens the link, fills in the form and goes on.
+    /// Opens the link, fills in the form and continues.
     pub(super) async fn paste(&self, link: &str, fields: &[(&str, &str)]) -> Page {
         let page = self.get(link).await;
         let own = [("answer", "continue"), ("shown", page.shown())];
@@ -299,7 +299,7 @@ impl World {
         self.browser.get(&format!("{redirect}?state={state}&{parameters}")).await
     }
 
-    /// The whole consent; the token endpoint must have been told what to say.
+    /// Runs the whole consent; the test must have set the token endpoint's answer.
     pub(super) async fn consent(&self) -> Page {
         let link = self.prompt().await.url;
         self.consent_by(&link).await
@@ -311,7 +311,8 @@ impl World {
         self.come_back(&departure, "code=c0de").await
     }
 
-    /// Serves this person's own pages until the test ends; the address of their accounts.
+    /// Serves this person's own pages until the test ends; returns the address of the accounts
+    /// page.
     pub(super) fn connections(&self, whose: Caller) -> String {
         let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         let origin = format!("http://{}", listener.local_addr().unwrap());
@@ -326,7 +327,7 @@ impl World {
         format!("{origin}/connections")
     }
 
-    /// All that this person has.
+    /// Returns all of ana's accounts.
     pub(super) async fn accounts(&self) -> Vec<Account> {
         self.app.broker.accounts(&ana()).await.unwrap()
     }
@@ -365,7 +366,7 @@ fn app(
 
 fn copy(from: &Path, to: &Path) {
     std::fs::create_dir(to).unwrap();
-    // The data folder is its owner's alone.
+    // Only its owner may access the data folder.
     std::fs::set_permissions(to, std::fs::metadata(from).unwrap().permissions()).unwrap();
     for entry in std::fs::read_dir(from).unwrap() {
         let entry = entry.unwrap();

@@ -1,4 +1,5 @@
-//! `Accept` is understood: who accepts one type gets that one, and who accepts any is served.
+//! `Accept` is honoured: a client that accepts one type gets that type, and a client that accepts
+//! any is served.
 
 use serde_json::{Value, json};
 
@@ -9,13 +10,13 @@ use crate::server::{Server, json as ok};
 const JSON: &str = "application/json";
 const EVENTS: &str = "text/event-stream";
 
-/// Without `Accept` where there is none.
+/// Headers with this `Accept`, or without the header.
 fn with<'a>(accept: Option<&'a str>, more: &[(&'a str, &'a str)]) -> Vec<(&'a str, &'a str)> {
     let accept = accept.map(|accept| ("Accept", accept));
     [("Content-Type", JSON)].into_iter().chain(accept).chain(more.iter().copied()).collect()
 }
 
-/// The message of an answer of either type, and the type.
+/// Returns the type and the message of an answer of either type.
 #[track_caller]
 fn message(answer: &Answer) -> (String, Value) {
     assert_eq!(answer.status, 200, "{answer:?}");
@@ -63,7 +64,7 @@ async fn each_client_gets_a_type_that_it_accepts() {
         assert!(told["result"]["content"].is_array(), "{told}");
         let notice = json!({ "jsonrpc": "2.0", "method": "notifications/initialized" });
         assert_eq!(post(&session, &notice).status, 202, "{accept:?}");
-        // The short way, and the long one.
+        // A call takes the direct path, a list the general one.
         for method in ["tools/call", "tools/list"] {
             let mut body = call("read", &json!({}));
             body["method"] = method.into();

@@ -1,4 +1,4 @@
-//! Addresses and names that a client may use, and what it reads where it is wrong.
+//! Addresses and names that a client may use, and the errors that it reads for wrong ones.
 
 use serde_json::json;
 
@@ -49,7 +49,7 @@ fn a_slash_more_is_no_other_address() {
     assert_eq!(answer.status, 202, "{answer:?}");
     assert!(events.next().unwrap().contains("serverInfo"));
     assert_eq!(served.ask("GET /health/", &[], b"").status, 200);
-    // Of a page there is one address.
+    // A page has only one address.
     assert_eq!(served.ask("GET /connections/", &[("Accept", BROWSER)], b"").status, 404);
 }
 
@@ -94,7 +94,7 @@ fn a_program_that_asks_for_what_is_not_here_reads_json_that_says_how_to_call() {
             let (status, error, _) = problem(&ask(target, &[], b""));
             assert_eq!((status, &*error), (405, "method_not_allowed"), "{target}");
         }
-        // A browser is shown a page.
+        // A browser gets a page.
         let page = ask("GET /authorize", &[("Accept", BROWSER)], b"");
         assert!(page.status == 404 && page.body.starts_with("<!doctype html>"), "{page:?}");
     }
@@ -111,7 +111,7 @@ fn the_root_of_a_server_leads_a_browser_to_its_connections() {
     }
 }
 
-/// `ssh -L`, a published port of a container and a tap keep the client's `Host`.
+/// `ssh -L`, a container's published port and a tap keep the client's `Host`.
 #[test]
 fn a_port_forward_may_have_another_port() {
     let served = Served::over("");
@@ -162,7 +162,7 @@ fn further_names_and_origins_are_let_in_where_they_are_listed() {
             assert!(exposed.contains("Mcp-Session-Id") && exposed.contains("WWW-Authenticate"));
             assert_eq!(answer.header("access-control-allow-credentials"), None);
         }
-        // A script reads why it was refused.
+        // A script can read why it was refused.
         let refused = ask(&[tools, ("Origin", origin)]);
         assert_eq!(refused.status, 401);
         assert_eq!(refused.header("access-control-allow-origin"), Some(origin));
@@ -189,7 +189,7 @@ fn further_names_and_origins_are_let_in_where_they_are_listed() {
         assert!(status == 403 && said.contains("`allowed_origins`"), "{origin}: {said}");
         assert_eq!(answer.header("access-control-allow-origin"), None);
     }
-    // Pages keep the one name and the one origin.
+    // Pages accept only the one name and the one origin.
     let page = served.ask("GET /signin", &[("Host", "tools")], b"");
     assert_eq!(page.status, 421);
     let page = served.ask("GET /signin", &[tools, ("Origin", "https://chat.example.com")], b"");
@@ -209,7 +209,7 @@ fn without_credentials_a_list_lets_nothing_in() {
     assert_eq!(ask(("Origin", "https://chat.example.com")), 403);
 }
 
-/// Clients that are told no scope ask the issuer for all of them, or for none.
+/// Clients that are told no scope ask the issuer for all scopes, or for none.
 #[test]
 fn clients_are_told_which_scopes_to_ask_for() {
     for (scopes, metadata, challenge) in [

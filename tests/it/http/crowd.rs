@@ -1,4 +1,4 @@
-//! Many connections, none of which says who it is.
+//! Many connections that never identify themselves.
 
 use std::io::Write as _;
 use std::net::TcpStream;
@@ -14,8 +14,8 @@ fn half_open(served: &Served, count: usize) -> Vec<TcpStream> {
     (0..count).map(open).collect()
 }
 
-/// Whoever opens connections and says nothing keeps others from nothing, however few descriptors
-/// there are.
+/// Clients that open connections and send nothing do not block other clients, however few
+/// descriptors there are.
 #[cfg(unix)]
 #[test]
 fn half_open_connections_do_not_use_up_the_descriptors() {

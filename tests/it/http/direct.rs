@@ -1,11 +1,11 @@
-//! The short way of a call answers as the long one does, to the byte.
+//! The direct path of a call answers as the general path does, to the byte.
 
 use serde_json::{Value, json};
 
 use super::wire::Served;
 use crate::server::{Act, Server, answer, json as ok};
 
-/// The headers of a call of 2026-07-28 as SDKs write them.
+/// Headers of a 2026-07-28 call as SDKs write them.
 pub(super) fn headers(tool: &str) -> Vec<(&str, &str)> {
     vec![
         ("Accept", "application/json, text/event-stream"),
@@ -25,7 +25,7 @@ fn named<'a>(name: &'a str, tool: &'a str) -> Vec<(&'a str, &'a str)> {
     headers
 }
 
-/// As names are written that no header could hold otherwise.
+/// Encodes a name in the form for names that no header can hold otherwise.
 fn encoded(tool: &str) -> String {
     use base64::Engine as _;
     format!("=?base64?{}?=", base64::engine::general_purpose::STANDARD.encode(tool))
@@ -100,7 +100,7 @@ async fn both_ways_answer_alike() {
             let ask =
                 |name| served.ask("POST /mcp", &named(name, tool), body.to_string().as_bytes());
             let short = ask(tool);
-            // Means the same, and is not what the short way is for.
+            // Asks for the same in a form that the direct path does not handle.
             let long = ask(&encoded(tool));
             assert_eq!(short.status, long.status, "{body}");
             assert_eq!(short.body, long.body, "{body}");
@@ -146,7 +146,7 @@ async fn a_header_that_contradicts_the_body_is_refused() {
     assert_eq!(api.requests().len(), 0);
 }
 
-/// The JSON-RPC message of an answer, whether it came by itself or as an event.
+/// Returns the JSON-RPC message of an answer, in plain form or as an event.
 fn message(body: &str) -> Value {
     let start = body.find("{\"jsonrpc\"").unwrap_or_else(|| panic!("{body:?}"));
     let message = body[start..].lines().next().unwrap();
@@ -183,7 +183,7 @@ async fn arguments_that_are_no_object_are_read_or_refused_in_words_in_every_revi
             let text = answer["result"]["content"][0]["text"].as_str().unwrap();
             assert!(text.contains("must be a JSON object"), "{text}");
         }
-        // What else is wrong with the request stays an error of the protocol.
+        // Other faults of the request stay errors of the protocol.
         assert_eq!(ask("nowhere", &json!([]))["error"]["code"], -32602);
     };
     check(&older);
@@ -202,12 +202,12 @@ async fn a_consent_is_asked_for_and_waited_for_whatever_form_the_arguments_have(
     };
     let first = ask(&body);
     assert_eq!(first["result"]["resultType"], "input_required", "{first}");
-    // The state that was given for `[]` is for the same call without arguments.
+    // The state that was issued for `[]` is valid for the same call without arguments.
     body["params"]["requestState"] = first["result"]["requestState"].clone();
     let key = first["result"]["inputRequests"].as_object().unwrap().keys().next().unwrap();
     body["params"]["inputResponses"] = json!({ key: { "action": "decline" } });
     let second = ask(&body);
     assert_eq!(second["result"]["isError"], true, "{second}");
-    // At once, so by the client itself; the state was accepted.
+    // The answer came at once, so it is the client's own decision; the state was accepted.
     assert!(second.to_string().contains("This client declined by itself"), "{second}");
 }

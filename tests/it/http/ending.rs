@@ -1,4 +1,4 @@
-//! How it ends: what runs gets its answer, and what is open is closed.
+//! Shutdown: running calls get their answers, and open streams are closed.
 
 use std::io::{Read as _, Write as _};
 use std::net::{TcpListener, TcpStream};
@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use super::wire::{Answer, POST, Served, initialize};
 
-/// An API whose answer to one request is held until it is let go.
+/// An API that withholds its answer to one request until the test releases it.
 pub(super) struct Held(TcpListener);
 
 impl Held {
@@ -20,7 +20,7 @@ impl Held {
         )
     }
 
-    /// The request is there.
+    /// Waits until the request has arrived.
     pub(super) fn arrived(&self) -> TcpStream {
         let (mut stream, _) = self.0.accept().unwrap();
         assert!(stream.read(&mut [0; 4096]).unwrap() > 0);
@@ -41,7 +41,7 @@ fn call() -> Value {
         "params": { "name": "wait", "arguments": {} } })
 }
 
-/// Waits until nobody is let in any more.
+/// Waits until the server accepts no more connections.
 fn is_closed(served: &Served) -> bool {
     (0..500).any(|_| {
         std::thread::sleep(std::time::Duration::from_millis(10));
@@ -98,7 +98,7 @@ fn a_client_that_hangs_up_takes_its_call_with_it() {
     let client = served.open("POST /mcp", &super::direct::headers("wait"), body.as_bytes());
     let mut request = api.arrived();
     drop(client);
-    // Whoever asks nothing any more hangs up.
+    // The server closes the connection of a request that it no longer needs.
     assert_eq!(request.read(&mut [0; 16]).unwrap_or(0), 0);
     served.end();
 }

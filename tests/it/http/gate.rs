@@ -1,4 +1,4 @@
-//! Who is let through to `/mcp`, `/sse` and `/messages`.
+//! Access to `/mcp`, `/sse` and `/messages`.
 
 use super::wire::{POST, Served, initialize};
 
@@ -54,7 +54,7 @@ fn a_script_of_another_sites_page_is_refused() {
     }
     let own = format!("http://127.0.0.1:{port}");
     assert_eq!(served.post(&[("Origin", &own)], &initialize()).status, 200);
-    // A preflight gets no leave.
+    // A preflight is refused.
     let preflight = [("Origin", "https://evil.example"), ("Access-Control-Request-Method", "POST")];
     let answer = served.ask("OPTIONS /mcp", &preflight, b"");
     assert_eq!(answer.status, 403);
@@ -95,7 +95,7 @@ fn the_token_is_demanded_once_and_in_its_header() {
         let twice = [("Authorization", good.as_str()), ("Authorization", &good)];
         assert_eq!(with(path, &twice).status, 400, "{path} twice");
     }
-    // What stands in a query ends up in logs.
+    // A token in a query would end up in logs.
     for query in ["access_token", "token", "key"] {
         assert_eq!(with(&format!("POST /mcp?{query}={token}"), &[]).status, 401);
     }

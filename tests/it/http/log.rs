@@ -1,4 +1,4 @@
-//! What the log of a served port says, in both formats, and what it never says.
+//! The log of a served port, in both formats: what it says, and what it never says.
 
 use serde_json::{Value, json};
 
@@ -7,7 +7,7 @@ use crate::command::{countersign, run};
 
 const TOOLS: &str = "[tools.open]\ndescription = \"x\"\nrequest = \"GET http://127.0.0.1:1/{id}\"\nparams.id = \"string\"\n";
 
-/// The lines of the record, as JSON.
+/// Returns the lines of the record, as JSON.
 fn record(log: &str) -> Vec<Value> {
     let lines = log.lines().filter(|line| line.starts_with('{'));
     let lines = lines.map(|line| serde_json::from_str::<Value>(line).expect("a whole line"));
@@ -52,7 +52,7 @@ fn a_call_a_refusal_the_start_and_the_end_have_a_line_each() {
     assert!(!log.contains("argument-of-the-call"), "{log}");
 }
 
-/// The home as the process knows it: the temporary folder may be reached by a link.
+/// The home as the process knows it: the temporary folder may be reached through a link.
 fn served_home<'a>(folder: &std::path::Path, data: &'a str) -> &'a str {
     let home = folder.file_name().unwrap().to_str().unwrap();
     let at = data.find(home).expect("below the home");

@@ -1,4 +1,4 @@
-//! The real binary behind its port: who is let in, what is refused, how it ends.
+//! The real binary behind its port: access, refusals and shutdown.
 
 mod accept;
 mod addressing;

@@ -1,5 +1,5 @@
-//! What a server for many people keeps for its operator: the end of a user's access, the setup that is
-//! not finished, the store that cannot be opened.
+//! The operator's concerns on a server for many people: ending a user's access, unfinished setup,
+//! and a store that cannot be opened.
 
 use std::io::{BufRead as _, BufReader};
 use std::process::{Command, Stdio};
@@ -15,7 +15,7 @@ use crate::command::{countersign, run};
 const MASTER: &str = "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=";
 const APP_KEY: &str = "kkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkk";
 
-/// A provider whose OAuth app is complete, and one whose secret is not there.
+/// One provider with a complete OAuth app, and two whose secrets are missing.
 const TOOLS: &str = r#"
     [server]
     public_url = "https://tools.example.com"
@@ -66,7 +66,7 @@ fn served() -> Served {
     })
 }
 
-/// What a call of ben, a user of the application, is answered.
+/// Returns the answer to a call by ben, a user of the application.
 fn call(served: &Served, tool: &str) -> String {
     let bearer = format!("Bearer {APP_KEY}");
     let who =
@@ -90,7 +90,7 @@ fn command(served: &Served, arguments: &[&str]) -> (i32, String, String) {
     run(&mut command_of(served, arguments))
 }
 
-/// The user has connected nothing, and has a link. The namespace is taken from the log.
+/// The user has connected nothing, but has a link. The log prints the namespace that `--of` takes.
 #[test]
 fn access_that_is_only_begun_is_ended_by_the_name_that_the_log_prints() {
     let served = served();
@@ -149,7 +149,7 @@ fn a_login_at_the_command_line_is_refused_where_users_come_from_elsewhere() {
         let mut command = command_of(&served, arguments);
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut login = command.spawn().unwrap();
-        // One that goes on says where to approve: that is the end of waiting for it.
+        // A login that continues prints where to approve; do not wait for it.
         let mut said = BufReader::new(login.stdout.take().unwrap());
         let mut stdout = String::new();
         said.read_line(&mut stdout).unwrap();
@@ -164,7 +164,7 @@ fn a_login_at_the_command_line_is_refused_where_users_come_from_elsewhere() {
     }
 }
 
-/// A load balancer asks before the first user comes.
+/// A load balancer checks before the first user comes.
 #[test]
 fn a_store_that_cannot_be_opened_makes_the_server_unhealthy_until_it_can() {
     let keys = tempfile::tempdir().unwrap();
@@ -184,7 +184,7 @@ fn a_store_that_cannot_be_opened_makes_the_server_unhealthy_until_it_can() {
     let began = Instant::now();
     while served.ask("GET /health", &[], b"").status != 200 {
         assert!(began.elapsed() < Duration::from_secs(20), "it stays unhealthy");
-        // The store is tried once a second.
+        // The server tries to open the store once a second.
         std::thread::sleep(Duration::from_millis(100));
     }
     let log = served.end();

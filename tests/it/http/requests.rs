@@ -1,4 +1,4 @@
-//! Requests that are none: each gets a clear answer, and the server goes on.
+//! Malformed requests: each gets a clear answer, and the server goes on.
 
 use std::io::Write as _;
 
@@ -47,7 +47,7 @@ fn a_body_of_another_kind_or_size_is_refused() {
         assert_eq!(answer.status, 415, "{kind}");
     }
     assert_eq!(ask(&[accept], plain.as_bytes()).status, 415);
-    // A form's second word may be what a proxy believes.
+    // A proxy may believe the second `Content-Type`.
     let two = [accept, POST[1], ("Content-Type", "text/plain")];
     assert_eq!(ask(&two, plain.as_bytes()).status, 415);
     for coding in ["gzip", "br", "identity, gzip"] {
@@ -61,7 +61,7 @@ fn a_body_of_another_kind_or_size_is_refused() {
     large["params"]["clientInfo"]["title"] = "x".repeat(1 << 20).into();
     let answer = ask(&POST, large.to_string().as_bytes());
     assert_eq!((answer.status, answer.code()), (413, -32000));
-    // In pieces that say nothing of the whole, and without an end.
+    // In chunks that do not announce the total size, and without an end.
     let mut stream = std::net::TcpStream::connect(&served.address).unwrap();
     let (accept, kind) = (POST[0].1, POST[1].1);
     let head = format!(

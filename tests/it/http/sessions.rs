@@ -1,4 +1,4 @@
-//! A session or stream belongs to whoever opened it, and ends.
+//! A session or stream belongs to the caller that opened it, and ends.
 
 use serde_json::{Value, json};
 
@@ -50,7 +50,7 @@ fn somebody_elses_session_does_not_exist() {
     }
     assert_eq!(served.post(&[id], &ping()).status, 401, "nobody");
     assert_eq!(served.post(&[ANA, id], &ping()).status, 200, "it is still hers");
-    // Two people of one application.
+    // Two users of one application.
     let session = served.session(&[APP, user("ana")]);
     let id = ("Mcp-Session-Id", session.as_str());
     assert_eq!(served.post(&[APP, user("bob"), id], &ping()).status, 404);
@@ -75,7 +75,7 @@ fn a_session_that_was_ended_is_gone() {
     }
 }
 
-/// Opens `/sse`: its events, and where to write.
+/// Opens `/sse`; returns its events and the endpoint to write to.
 fn sse(served: &Served, who: &[(&str, &str)]) -> (Events, String) {
     let mut events = served.events("GET /sse", who);
     let endpoint = events.next().unwrap();
@@ -117,7 +117,7 @@ fn only_who_opened_a_stream_writes_to_it_and_only_while_it_is_open() {
     assert_eq!(write(&served, &[ANA], &two, &initialize()).status, 404);
     assert_eq!(write(&served, &[ANA], "/messages", &initialize()).status, 404);
     drop(events);
-    // The server learns of it when it looks at the connection; no event tells us.
+    // The server notices when it checks the connection; no event tells the test.
     let gone = (0..200).any(|_| {
         std::thread::sleep(std::time::Duration::from_millis(20));
         write(&served, &[ANA], &endpoint, &ping()).status == 404

@@ -1,4 +1,4 @@
-//! When nothing is served, and why; and what is said when it is.
+//! Reasons not to start, and the messages of a start.
 
 use std::net::TcpListener;
 use std::process::Stdio;
@@ -75,7 +75,7 @@ fn what_must_not_be_served_is_refused_with_the_way_out() {
     }
 }
 
-/// What an operator has to mend before the next start.
+/// Problems that the operator has to fix before the next start.
 #[test]
 fn all_that_a_server_for_many_lacks_is_said_at_once() {
     let other = ONE_KEY.replace("\"one\"", "\"two\"").replace("ONE_KEY", "TWO_KEY");
@@ -92,7 +92,7 @@ fn all_that_a_server_for_many_lacks_is_said_at_once() {
     }
 }
 
-/// Behind a proxy that is not trusted all clients share the limits of one.
+/// Behind an untrusted proxy, all clients share the limits of one client.
 #[test]
 fn a_proxy_that_is_not_trusted_is_told_of_once() {
     let served = Served::start(ONE_KEY, |command| {

@@ -1,5 +1,5 @@
-//! Streams of sessions: how they begin, that a broken one can be fetched, and that a long call shows
-//! life.
+//! Streams of sessions: how they begin, how a client resumes a broken one, and how a long call
+//! shows progress.
 
 use std::net::TcpStream;
 
@@ -17,7 +17,7 @@ fn hello(revision: &str) -> Value {
     hello
 }
 
-/// Begins a session of this revision; its headers.
+/// Begins a session of this revision; returns its headers.
 fn session(served: &Served, revision: &'static str) -> [(&'static str, String); 2] {
     let answer = served.post(&[], &hello(revision));
     assert_eq!(answer.status, 200, "{answer:?}");
@@ -38,7 +38,7 @@ fn call(token: Option<&str>) -> Value {
     call
 }
 
-/// As clients of before 2025-11-25 read it: the data of each event is a message.
+/// Reads the answer as clients before 2025-11-25 do: the data of each event is a message.
 #[track_caller]
 fn assert_readable(answer: &Answer, expected: usize) {
     assert_eq!(answer.header("content-type"), Some("text/event-stream"));
@@ -68,7 +68,7 @@ fn no_event_is_empty_before_2025_11_25() {
         let id = answer.body.lines().find_map(|line| line.strip_prefix("id: ")).unwrap();
         let events = ("Accept", "text/event-stream");
         let back = [&headers[..], &[events, ("Last-Event-ID", id)]].concat();
-        // SDKs come back behind each answer, and must hear of no answer twice.
+        // SDKs reconnect after each answer, and must not receive an answer twice.
         assert_eq!(served.ask("GET /mcp", &back, b"").status, 405);
         let gone = [&headers[..], &[events, ("Last-Event-ID", "999999-0-Nw")]].concat();
         assert_readable(&served.ask("GET /mcp", &gone, b""), 1);
@@ -78,7 +78,7 @@ fn no_event_is_empty_before_2025_11_25() {
     }
 }
 
-/// The id of the event without data that a stream begins with.
+/// Returns the id of the event without data that opens a stream.
 #[track_caller]
 fn first_id(events: &mut Events) -> String {
     let mut lines: Vec<String> = std::iter::from_fn(|| events.line()).take(3).collect();
@@ -104,7 +104,7 @@ fn streams_of_2025_11_25_begin_with_the_id_to_come_back_with() {
     assert!(stream.next().unwrap().contains("\"id\":7"));
 }
 
-/// Comes back behind this event: the rest of its stream.
+/// Reconnects after this event; returns the rest of its stream.
 fn back(served: &Served, headers: &[(&str, &str)], id: &str) -> Answer {
     let more = [("Accept", "text/event-stream"), ("Last-Event-ID", id)];
     served.ask("GET /mcp", &[headers, &more].concat(), b"")
@@ -126,7 +126,7 @@ fn an_answer_outlives_the_connection_that_asked_for_it() {
         let mut events = Events::of(served.open("POST /mcp", &post, body.as_bytes()));
         (first_id(&mut events), events, api.arrived())
     };
-    // Broken before the answer, which is there when the client comes back.
+    // The connection breaks before the answer, which is ready when the client reconnects.
     let (id, events, request) = open();
     drop(events);
     let_go(request);
@@ -138,10 +138,10 @@ fn an_answer_outlives_the_connection_that_asked_for_it() {
     assert!(is_answered(&answer), "{answer:?}");
     let answer = back(&served, &headers, &id);
     assert!(is_answered(&answer), "once more: {answer:?}");
-    // Behind the answer itself there is nothing.
+    // After the answer itself there is nothing to resume.
     let last = answer.body.lines().find_map(|line| line.strip_prefix("id: ")).unwrap();
     assert_eq!(back(&served, &headers, last).status, 405);
-    // The client is back before the answer.
+    // The client reconnects before the answer.
     let (id, events, request) = open();
     drop(events);
     let mut returned = {
@@ -151,7 +151,7 @@ fn an_answer_outlives_the_connection_that_asked_for_it() {
     let_go(request);
     assert!(returned.next().unwrap().contains("\"id\":7"));
     assert_eq!(returned.next(), None);
-    // Another session of the same caller has no part in it.
+    // Another session of the same caller cannot resume the stream.
     let other = session(&served, "2025-11-25");
     let told = messages(&back(&served, &borrowed(&other), &id));
     assert!(told.iter().all(|message| message["result"].is_null()), "{told:?}");
@@ -161,7 +161,7 @@ fn an_answer_outlives_the_connection_that_asked_for_it() {
 fn what_is_not_kept_any_more_is_said_under_the_id_of_its_request() {
     let served = Served::over("");
     let headers = session(&served, "2025-11-25");
-    // As an id looks whose stream is forgotten: of request 7, and of request "seven".
+    // Ids of forgotten streams: of request 7, and of request "seven".
     for (id, request) in [("999999-0-Nw", json!(7)), ("999999-3-InNldmVuIg", json!("seven"))] {
         let answer = back(&served, &borrowed(&headers), id);
         let told = messages(&answer);
@@ -176,7 +176,8 @@ fn what_is_not_kept_any_more_is_said_under_the_id_of_its_request() {
     }
 }
 
-/// What a call with a progress token hears first, and then last; after five seconds of real time.
+/// Checks the first and the last message of a call with a progress token, after five seconds of
+/// real time.
 fn hears_of_progress(first: &Value, last: &Value) {
     assert_eq!(first["method"], "notifications/progress", "{first}");
     assert_eq!(first["params"]["progressToken"], "p", "{first}");

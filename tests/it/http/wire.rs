@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 
 use crate::command::countersign;
 
-/// More than any answer takes; a test that hangs ends here.
+/// Read timeout, longer than any answer takes; a test that hangs ends here.
 const PATIENCE: Duration = Duration::from_secs(20);
 
 /// A running `countersign serve --sse`.
@@ -19,13 +19,13 @@ pub(super) struct Served {
     pub(super) folder: tempfile::TempDir,
     /// `127.0.0.1:PORT`
     pub(super) address: String,
-    /// What it said when it was ready.
+    /// Its log until it was ready.
     pub(super) said: String,
     stderr: BufReader<ChildStderr>,
 }
 
 impl Served {
-    /// Over this `tools.toml`, on a free port.
+    /// Serves this `tools.toml` on a free port.
     pub(super) fn over(tools: &str) -> Self {
         Self::start(tools, |command| command)
     }
@@ -34,7 +34,7 @@ impl Served {
         Self::run(countersign(), tools, with)
     }
 
-    /// Like [`Self::over`], for a process that may have so many descriptors.
+    /// Like [`Self::over`], for a process that may open `count` descriptors.
     #[cfg(unix)]
     pub(super) fn with_descriptors(count: u32, tools: &str) -> Self {
         let mut shell = Command::new("/bin/sh");
@@ -71,7 +71,7 @@ impl Served {
         self.address.rsplit(':').next().unwrap()
     }
 
-    /// A connection that has asked this. `Host` is added unless it is there.
+    /// Opens a connection and sends this request. Adds `Host` unless it is given.
     pub(super) fn open(&self, target: &str, headers: &[(&str, &str)], body: &[u8]) -> TcpStream {
         let mut stream = TcpStream::connect(&self.address).unwrap();
         stream.set_read_timeout(Some(PATIENCE)).unwrap();
@@ -92,34 +92,34 @@ impl Served {
         stream
     }
 
-    /// Opens a stream.
+    /// Opens an event stream.
     pub(super) fn events(&self, target: &str, headers: &[(&str, &str)]) -> Events {
-        // The connection shall end with it.
+        // The connection ends with the stream.
         let headers = [headers, &[("Connection", "close")]].concat();
         Events::of(self.open(target, &headers, b""))
     }
 
-    /// Asks, and reads the whole answer.
+    /// Sends a request and reads the whole answer.
     pub(super) fn ask(&self, target: &str, headers: &[(&str, &str)], body: &[u8]) -> Answer {
         let headers = [headers, &[("Connection", "close")]].concat();
         Answer::read(self.open(target, &headers, body))
     }
 
-    /// `POST /mcp` as an SDK of the older revisions does it.
+    /// Sends `POST /mcp` as an SDK of the older revisions does.
     pub(super) fn post(&self, more: &[(&str, &str)], body: &Value) -> Answer {
         let headers = [&POST[..], more].concat();
         self.ask("POST /mcp", &headers, body.to_string().as_bytes())
     }
 
-    /// Begins a session of 2025-11-25; its id.
+    /// Begins a 2025-11-25 session; returns its id.
     pub(super) fn session(&self, more: &[(&str, &str)]) -> String {
         let answer = self.post(more, &initialize());
         assert_eq!(answer.status, 200, "{answer:?}");
         answer.header("mcp-session-id").expect("a session").to_owned()
     }
 
-    /// Asks the process to end, and waits until it has done so well, and without breaking calls off.
-    /// Returns its log.
+    /// Asks the process to end, and waits until it has ended successfully without breaking calls
+    /// off. Returns its log.
     pub(super) fn end(mut self) -> String {
         self.terminate();
         let mut rest = String::new();
@@ -173,7 +173,7 @@ pub(super) struct Answer {
 impl Answer {
     pub(super) fn read(mut stream: TcpStream) -> Self {
         let mut bytes = Vec::new();
-        // Whoever refuses early may reset the connection behind its answer.
+        // A server that refuses early may reset the connection after its answer.
         let _ = stream.read_to_end(&mut bytes);
         let text = String::from_utf8(bytes).unwrap();
         let (head, body) = text.split_once("\r\n\r\n").unwrap_or_else(|| panic!("{text:?}"));
@@ -190,7 +190,7 @@ impl Answer {
         self.headers.iter().find(|(own, _)| own == name).map(|(_, value)| value.as_str())
     }
 
-    /// All headers but the time.
+    /// All headers except the date.
     pub(super) fn lasting_headers(&self) -> Vec<(String, String)> {
         self.headers.iter().filter(|(name, _)| name != "date").cloned().collect()
     }
@@ -211,7 +211,7 @@ impl Answer {
 pub(super) struct Events(BufReader<TcpStream>);
 
 impl Events {
-    /// Past the head, which must be good.
+    /// Reads past the head, whose status must be 200.
     pub(super) fn of(stream: TcpStream) -> Self {
         let mut lines = BufReader::new(stream);
         let mut head = String::new();
@@ -222,7 +222,8 @@ impl Events {
         Self(lines)
     }
 
-    /// The next line that is not empty and no chunk's length; `None` when the stream ends.
+    /// Returns the next line that is neither empty nor a chunk's length; `None` when the stream
+    /// ends.
     pub(super) fn line(&mut self) -> Option<String> {
         loop {
             let mut line = String::new();
@@ -236,7 +237,7 @@ impl Events {
         }
     }
 
-    /// The data of the next event that has any; `None` when the stream ends.
+    /// Returns the data of the next event that has any; `None` when the stream ends.
     pub(super) fn next(&mut self) -> Option<String> {
         loop {
             let mut line = String::new();

@@ -1,4 +1,4 @@
-//! Access tokens that are JWTs: which are taken, and each way of forging or misusing one.
+//! Access tokens that are JWTs: which are accepted, and each way of forging or misusing one.
 
 use std::time::Duration;
 
@@ -50,7 +50,7 @@ async fn every_algorithm_of_every_kind_of_key_is_taken() {
     }
 }
 
-/// faults.md 86: whoever has no key of the issuer signs with whatever is at hand.
+/// faults.md 86: an attacker without the issuer's key signs by any means at hand.
 #[tokio::test]
 async fn a_token_that_the_issuer_did_not_sign_is_refused() {
     let world = World::new().await;
@@ -63,7 +63,7 @@ async fn a_token_that_the_issuer_did_not_sign_is_refused() {
         let token = format!("{head}.{}.", encode(claims.to_string()));
         assert_eq!(world.fault(&token).await, TokenFault::Algorithm, "{none}");
     }
-    // The public key as the secret of a MAC, however it may be written.
+    // The public key as the secret of a MAC, in two notations.
     let jwk = rsa.jwk();
     for secret in [jwk["n"].as_str().unwrap().to_owned(), jwk.to_string()] {
         for algorithm in ["HS256", "HS384", "HS512"] {
@@ -75,13 +75,13 @@ async fn a_token_that_the_issuer_did_not_sign_is_refused() {
             assert_eq!(world.fault(&token).await, TokenFault::Algorithm);
         }
     }
-    // A key of one's own, in place of the issuer's and brought along.
+    // The attacker's own key, with the name of the issuer's key and included in the header.
     let own = Key::p256();
     let brought = json!({"alg": "ES256", "kid": "k1", "jwk": own.jwk(),
         "jku": format!("{}/own", world.server.origin), "x5u": format!("{}/own", world.server.origin)});
     assert_eq!(world.fault(&own.sign(&brought, &claims)).await, TokenFault::Signature);
     assert_eq!(world.asked("/own"), 0);
-    // Another token's signature.
+    // The signature of another token.
     let good = world.token(&json!({}), &json!({}));
     let (_, signature) = good.rsplit_once('.').unwrap();
     let head = encode(json!({"alg": "ES256", "kid": "k1"}).to_string());
@@ -91,7 +91,7 @@ async fn a_token_that_the_issuer_did_not_sign_is_refused() {
     assert_eq!(world.fault(&format!("{head}.{bob}.!")).await, TokenFault::NotSigned);
 }
 
-/// A key is for what it is for, whatever a token's header says.
+/// A key is used only for its purpose, regardless of a token's header.
 #[tokio::test]
 async fn a_key_is_used_by_its_own_algorithm_only() {
     let world = World::new().await;
@@ -127,7 +127,7 @@ async fn an_extension_that_must_be_understood_is_not() {
     }
 }
 
-/// A name of a key is compared and does nothing else.
+/// The name of a key is compared and used for nothing else.
 #[tokio::test]
 async fn a_key_s_name_is_no_path_and_no_query() {
     let world = World::new().await;
@@ -183,7 +183,7 @@ async fn what_a_token_must_claim() {
     world.accepted(&several).await;
 }
 
-/// Cognito's access tokens have no `aud`; its ID tokens have.
+/// Cognito's access tokens have no `aud`; its ID tokens do.
 #[tokio::test]
 async fn a_token_without_audience_is_accepted_from_the_clients_that_are_listed() {
     let world = World::of(|issuer| issuer.allowed_clients = vec!["abc".into(), "def".into()]).await;
@@ -206,7 +206,7 @@ async fn a_token_without_audience_is_accepted_from_the_clients_that_are_listed()
         (json!({"token_use": null}), TokenFault::NotAccess),
         (json!({"token_use": "id"}), TokenFault::NotAccess),
         (json!({"token_use": "refresh"}), TokenFault::NotAccess),
-        // An audience that is there counts.
+        // An audience that is present counts.
         (json!({"aud": "https://other.example/mcp"}), TokenFault::Audience),
         (json!({"aud": "abc"}), TokenFault::Audience),
         (json!({"aud": []}), TokenFault::Audience),
@@ -214,7 +214,7 @@ async fn a_token_without_audience_is_accepted_from_the_clients_that_are_listed()
         assert_eq!(world.fault(&cognito(more.clone())).await, fault, "{more}");
     }
     world.accepted(&cognito(json!({"aud": RESOURCE}))).await;
-    // Without the setting it is refused, with words that fit.
+    // Without the setting, the token is refused with a fitting hint.
     let world = World::new().await;
     let token = world.token(&json!({}), &json!({"aud": null, "client_id": "abc"}));
     let denied = world.present(&token).await.unwrap_err();
@@ -278,7 +278,7 @@ async fn an_id_token_is_no_access_token() {
     {
         world.accepted(&signed(kind, json!({"typ": "Bearer"}))).await;
     }
-    // To its client, where that is not us.
+    // Addressed to its client, which is not this server.
     let world = World::new().await;
     let token = world.token(&json!({"typ": null}), &json!({"aud": "us"}));
     assert_eq!(world.fault(&token).await, TokenFault::Audience);
@@ -313,7 +313,7 @@ async fn another_claim_may_name_the_person() {
     }
 }
 
-/// At many issuers people write down any address that they like.
+/// At many issuers, users can enter any address that they like.
 #[tokio::test]
 async fn an_address_names_a_person_only_if_it_is_verified() {
     let world = World::of(|issuer| issuer.user_claim = "email".into()).await;
@@ -328,7 +328,7 @@ async fn an_address_names_a_person_only_if_it_is_verified() {
     }
 }
 
-/// Some issuers end in a slash, which a URL does not tell: what the issuer itself says counts.
+/// Some issuers end in a slash, which a URL does not show: the issuer's own spelling counts.
 #[tokio::test]
 async fn an_issuer_is_spelled_as_it_spells_itself() {
     let world = World::new().await;
@@ -343,7 +343,7 @@ async fn an_issuer_is_spelled_as_it_spells_itself() {
     assert_eq!(servers(&world), [slash]);
 }
 
-/// The same `sub` of two issuers is two people.
+/// One `sub` at two issuers is two people.
 #[tokio::test]
 async fn people_are_kept_apart_by_their_issuer() {
     let (one, other) = (World::new().await, World::new().await);
@@ -360,14 +360,14 @@ async fn what_is_remembered_ends_with_the_token_or_after_a_minute() {
     let long = world.token(&json!({}), &json!({}));
     world.accepted(&short).await;
     world.accepted(&long).await;
-    // Within the minute nothing is checked again, so not even the key matters.
+    // Within the minute nothing is checked again, so even the key does not matter.
     world.pass(Duration::from_secs(59));
     world.publish(&[]);
     world.accepted(&long).await;
-    // The leeway is for the first look.
+    // The leeway applies to the first check only.
     world.pass(Duration::from_secs(12));
     assert_eq!(world.fault(&short).await, TokenFault::Expired);
-    // The key is gone as soon as the set is asked for again.
+    // The key is gone as soon as the set is fetched again.
     world.pass(Duration::from_mins(20));
     let after = world.token(&json!({}), &json!({}));
     assert_eq!(world.fault(&after).await, TokenFault::Signature);

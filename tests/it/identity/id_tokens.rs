@@ -10,7 +10,7 @@ use crate::server::json as said;
 
 const NONCE: &str = "nonce-of-this-browser";
 
-/// A good ID token but for what is changed.
+/// A valid ID token with these changes.
 fn id_token(world: &World, more: &Value) -> SecretString {
     let usual = with(world.claims(), &json!({"aud": "us", "nonce": NONCE}));
     world.key.sign(&json!({"alg": "ES256", "kid": "k1", "typ": "JWT"}), &with(usual, more)).into()
@@ -63,7 +63,8 @@ async fn what_an_id_token_must_claim() {
     }
 }
 
-/// faults.md 72: not signed, by another algorithm, by somebody else, or no ID token at all.
+/// faults.md 72: unsigned, with another algorithm, signed by another party, or not an ID token at
+/// all.
 #[tokio::test]
 async fn what_is_no_id_token_of_the_issuer_is_refused() {
     let world = World::new().await;
@@ -104,7 +105,7 @@ async fn userinfo_names_whom_the_id_token_does_not() {
     assert_eq!(issuer(&world).person(&more).unwrap().caller.user.as_str(), "ana.b");
     let request = world.server.requests().pop().unwrap();
     assert!(request.to_lowercase().contains("authorization: bearer access-canary"));
-    // Somebody else's.
+    // The userinfo of another user.
     for sub in [json!("bob"), Value::Null] {
         says(with(json!({"preferred_username": "ana.b"}), &json!({"sub": sub})));
         let found = issuer(&world).userinfo(&access, &claims).await;
@@ -112,7 +113,7 @@ async fn userinfo_names_whom_the_id_token_does_not() {
     }
 }
 
-/// The access token goes to the issuer that the operator wrote.
+/// The access token goes only to the issuer that the operator configured.
 #[tokio::test]
 async fn userinfo_elsewhere_is_not_asked() {
     let (world, elsewhere) = (World::new().await, World::new().await);

@@ -19,7 +19,7 @@ async fn asking() -> World {
     world
 }
 
-/// A good answer but for some fields.
+/// Makes the issuer send a valid answer with these changes.
 fn says(world: &World, more: &Value) {
     let good = json!({"active": true, "sub": "ana", "aud": [RESOURCE], "groups": ["eng"]});
     world.answers.lock().unwrap().introspection = said(with(good, more).to_string());
@@ -48,7 +48,7 @@ async fn an_answer_is_good_for_a_minute_at_most() {
     world.pass(Duration::from_secs(2));
     assert_eq!(world.fault(TOKEN).await, TokenFault::Inactive);
     world.pass(Duration::from_secs(10));
-    // And no longer than the token.
+    // An answer is valid no longer than the token.
     says(&world, &json!({"exp": world.seconds() + 10}));
     world.accepted(TOKEN).await;
     says(&world, &json!({"active": false}));
@@ -72,7 +72,7 @@ async fn what_an_answer_must_say() {
         (json!({"nbf": now + 600}), TokenFault::TooEarly),
         (json!({"token_type": "refresh_token"}), TokenFault::NotAccess),
         (json!({"token_type": "DPoP"}), TokenFault::NotAccess),
-        // Keycloak says `Bearer` of these too.
+        // Keycloak reports `Bearer` for these, too.
         (json!({"token_type": "Bearer", "typ": "Refresh"}), TokenFault::NotAccess),
         (json!({"typ": "Offline"}), TokenFault::NotAccess),
         (json!({"typ": "ID"}), TokenFault::NotAccess),
@@ -83,7 +83,7 @@ async fn what_an_answer_must_say() {
     ];
     for (more, fault) in cases {
         says(&world, &more);
-        // A token that was refused is not asked about again for some seconds.
+        // A refused token is not asked about again for some seconds.
         world.pass(Duration::from_secs(11));
         assert_eq!(world.fault(TOKEN).await, fault, "{more}");
     }
@@ -113,11 +113,11 @@ async fn an_issuer_that_does_not_answer_is_not_the_client_s_fault() {
     }
 }
 
-/// Neither our secret nor the token goes anywhere else than where the token endpoint stands.
+/// Our secret and the token go only where the token endpoint is.
 #[tokio::test]
 async fn an_endpoint_elsewhere_is_not_asked() {
     let (world, elsewhere) = (asking().await, World::new().await);
-    // Over https, or the document is refused as a whole.
+    // Over https, because otherwise the document is refused as a whole.
     let url = elsewhere.server.origin.replacen("http", "https", 1) + "/introspect";
     world.answers.lock().unwrap().metadata = json!({"introspection_endpoint": url});
     match world.present(TOKEN).await {
@@ -142,7 +142,7 @@ async fn it_is_asked_only_where_that_is_written_and_never_about_a_jwt() {
     assert_eq!(world.asked("/introspect"), 0);
 }
 
-/// The operator weighs a question for each call against how late a revocation is noticed.
+/// The operator weighs one request per call against how late a revocation is noticed.
 #[tokio::test]
 async fn the_operator_says_how_long_an_answer_is_believed() {
     for (seconds, asked) in [(0, 3), (5, 2), (600, 1)] {
@@ -168,7 +168,7 @@ async fn a_token_that_was_refused_is_not_asked_about_again_at_once() {
         assert_eq!(world.fault(TOKEN).await, TokenFault::Inactive);
     }
     assert_eq!(world.asked("/introspect"), 1);
-    // The issuer's copies may learn of a new token a moment later.
+    // The issuer's replicas may learn of a new token a moment later.
     says(&world, &json!({}));
     world.pass(Duration::from_secs(11));
     world.accepted(TOKEN).await;
@@ -190,17 +190,18 @@ async fn invented_tokens_of_one_address_cost_the_issuer_no_more_than_a_few_quest
     }
     assert_eq!((world.asked("/introspect"), refused), (20, 130));
     assert_eq!(Denied::TooManyFailures.status(), 429);
-    // Others are not held responsible, and the address is heard again after a minute.
+    // Other addresses are not affected, and this address is served again after a minute.
     says(&world, &json!({}));
     from(&world, "192.0.2.1", "good").await.unwrap();
     assert!(from(&world, "192.0.2.66", "better").await.is_err());
-    // What is known to be good needs no question.
+    // A token that is known to be good needs no request.
     from(&world, "192.0.2.66", "good").await.unwrap();
     world.pass(Duration::from_mins(1));
     from(&world, "192.0.2.66", "better").await.unwrap();
 }
 
-/// With a slow issuer the questions of one address wait for each other, and no others for them.
+/// With a slow issuer, the requests of one address wait for each other, and no other address waits
+/// for them.
 #[tokio::test]
 async fn one_address_does_not_take_every_turn() {
     let world = asking().await;
@@ -214,7 +215,7 @@ async fn one_address_does_not_take_every_turn() {
     );
     let (mut flood, mut honest) = (Box::pin(flood), Box::pin(from(&world, "192.0.2.1", "honest")));
     assert!(futures_util::poll!(&mut flood).is_pending());
-    // Eight of the one, and the other.
+    // Eight requests of the one address, and the one of the other.
     tokio::select! {
         _ = &mut flood => panic!("nothing is answered yet"),
         _ = &mut honest => panic!("nothing is answered yet"),

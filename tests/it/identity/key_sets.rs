@@ -1,4 +1,5 @@
-//! The issuer's keys: down, slow to change, lying, and asked for no more than needed (faults.md 87).
+//! The issuer's keys: unavailable, slow to change or false, and fetched no more often than needed
+//! (faults.md 87).
 
 use std::time::Duration;
 
@@ -27,7 +28,7 @@ async fn an_issuer_that_is_down_lets_nobody_in_and_mends_itself() {
     let error = unavailable(&world, &token).await;
     assert!(!error.hint().is_empty());
     assert_eq!(Denied::Unavailable(error).challenge(None), None);
-    // For a moment it is not even asked.
+    // For a moment the server does not even ask it.
     let before = world.server.requests().len();
     unavailable(&world, &token).await;
     assert_eq!(world.server.requests().len(), before);
@@ -45,7 +46,7 @@ async fn many_at_the_first_start_ask_once() {
     assert_eq!(world.asked(JWKS), 1);
 }
 
-/// At the start the first call causes the question; the others come while it is asked.
+/// At the start, the first call triggers the fetch; the others arrive while it runs.
 #[tokio::test]
 async fn callers_who_come_while_the_issuer_is_asked_wait_for_its_answer() {
     let world = World::new().await;
@@ -64,7 +65,7 @@ async fn callers_who_come_while_the_issuer_is_asked_wait_for_its_answer() {
     assert_eq!(world.asked(JWKS), 1);
 }
 
-/// On 401 `invalid_token` clients throw their tokens away.
+/// Clients discard their tokens on 401 `invalid_token`.
 #[tokio::test]
 async fn callers_who_come_while_new_keys_are_fetched_wait_for_them() {
     let world = World::new().await;
@@ -88,7 +89,7 @@ async fn callers_who_come_while_new_keys_are_fetched_wait_for_them() {
     assert_eq!(world.asked(JWKS), 2);
 }
 
-/// Whether the key is new cannot be told then, so the token is not called invalid.
+/// Whether the key is new is unknown then, so the token is not called invalid.
 #[tokio::test]
 async fn a_key_that_is_not_found_while_the_issuer_is_down_is_no_fault_of_the_token() {
     let world = World::new().await;
@@ -100,7 +101,7 @@ async fn a_key_that_is_not_found_while_the_issuer_is_down_is_no_fault_of_the_tok
     world.accepted(&world.token(&json!({}), &json!({"sub": "ben"}))).await;
 }
 
-/// Whoever sends the first token and hangs up does not leave the others without keys.
+/// A client that sends the first token and hangs up does not leave the others without keys.
 #[tokio::test]
 async fn a_question_outlives_whoever_caused_it() {
     let world = World::new().await;
@@ -141,7 +142,7 @@ async fn a_new_key_is_found_within_a_minute() {
     assert_eq!(world.asked(JWKS), 2);
 }
 
-/// Issuers that keep the name and change the key.
+/// Some issuers keep a key's name and change the key.
 #[tokio::test]
 async fn a_key_that_was_exchanged_under_its_name_is_found_too() {
     let world = World::new().await;
@@ -177,7 +178,7 @@ async fn old_keys_go_on_for_a_day_while_the_issuer_is_down() {
     world.accepted(&world.token(&json!({}), &json!({}))).await;
 }
 
-/// Known to be in trouble, it keeps nobody waiting.
+/// An issuer that is known to be in trouble keeps no caller waiting.
 #[tokio::test]
 async fn nobody_waits_for_an_issuer_that_failed_a_moment_ago() {
     let world = World::new().await;
@@ -193,7 +194,8 @@ async fn nobody_waits_for_an_issuer_that_failed_a_moment_ago() {
     assert_eq!(world.server.requests().len(), asked);
 }
 
-/// A key that the issuer took back is refused when the set has become old, used meanwhile or not.
+/// A key that the issuer withdrew is refused once the set is old, whether or not it was in use
+/// since.
 #[tokio::test]
 async fn a_key_that_was_taken_back_is_no_longer_good() {
     let world = World::new().await;
@@ -224,7 +226,7 @@ async fn a_key_set_that_is_none_lets_nobody_in() {
     }
 }
 
-/// Tomorrow's key, and somebody's mistake, must not take today's away.
+/// Tomorrow's key, or a mistaken entry, must not disable today's key.
 #[tokio::test]
 async fn keys_that_are_not_understood_are_passed_over() {
     let world = World::new().await;
@@ -250,7 +252,7 @@ async fn a_document_that_speaks_for_another_issuer_is_not_believed() {
     assert!(matches!(*error, IssuerError::Discovery(_)), "{error}");
 }
 
-/// What a document names on another origin is a stranger's word: https and public addresses only.
+/// A URL that the document names on another origin is untrusted: https and public addresses only.
 #[tokio::test]
 async fn keys_elsewhere_are_not_fetched_from_this_machine() {
     let world = World::new().await;

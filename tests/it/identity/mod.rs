@@ -1,4 +1,4 @@
-//! Who calls, by keys and by the tokens of an issuer that is served here.
+//! Authentication of callers, by keys and by the tokens of an issuer that the tests serve.
 
 mod access_tokens;
 mod id_tokens;

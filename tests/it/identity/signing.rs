@@ -1,4 +1,4 @@
-//! An issuer's private keys, and whatever can be written with them.
+//! An issuer's private keys, and the tokens signed with them.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -21,7 +21,7 @@ pub(crate) enum Key {
 }
 
 impl Key {
-    /// The one of the fixtures: `ring` makes none.
+    /// Loads the key from the fixtures, because `ring` generates no RSA keys.
     pub(crate) fn rsa() -> Self {
         let pem = include_bytes!("../fixtures/rsa.pem");
         let pair = match PrivateKeyDer::from_pem_slice(pem).unwrap() {
@@ -49,7 +49,7 @@ impl Key {
         Self::Ed25519(Ed25519KeyPair::from_pkcs8(made.as_ref()).unwrap())
     }
 
-    /// Its public half as an issuer publishes it, without a name.
+    /// Returns the public half as an issuer publishes it, without a name.
     pub(crate) fn jwk(&self) -> Value {
         let halves = |bytes: &[u8]| {
             let (x, y) = bytes[1..].split_at((bytes.len() - 1) / 2);
@@ -74,12 +74,12 @@ impl Key {
         }
     }
 
-    /// The same with a name.
+    /// Like [`Self::jwk`], with a name.
     pub(crate) fn named(&self, id: &str) -> Value {
         with(self.jwk(), &json!({"kid": id}))
     }
 
-    /// A JWT. What the header says of the algorithm is how it is signed.
+    /// Signs a JWT, with the algorithm that its header names.
     pub(crate) fn sign(&self, header: &Value, claims: &Value) -> String {
         let signed = format!("{}.{}", encode(header.to_string()), encode(claims.to_string()));
         let signature = self.signature(header["alg"].as_str().unwrap(), signed.as_bytes());
@@ -110,7 +110,7 @@ impl Key {
     }
 }
 
-/// An object with further fields; those that are `null` are taken away.
+/// Returns an object with these fields added; a field that is `null` is removed.
 pub(crate) fn with(mut object: Value, more: &Value) -> Value {
     let fields = object.as_object_mut().unwrap();
     for (name, value) in more.as_object().unwrap() {

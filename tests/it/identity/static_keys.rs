@@ -1,4 +1,4 @@
-//! Callers without an issuer's token: static keys, the token of one's own machine, and nobody.
+//! Callers without an issuer's token: static keys, the local machine's token, and no credentials.
 
 use std::sync::Arc;
 
@@ -74,7 +74,7 @@ async fn a_person_s_key_is_the_person() {
     assert!(server.issuer().is_none() && server.resource_metadata().is_none());
 }
 
-/// The same accounts with a key as with a token; and with the issuer down.
+/// A key leads to the same accounts as a token, even while the issuer is down.
 #[tokio::test]
 async fn beside_an_issuer_a_key_s_person_is_the_issuer_s() {
     let server = with_keys(usual(), Some("https://login.acme.example")).unwrap();
@@ -117,7 +117,7 @@ async fn an_application_names_its_end_user() {
     assert_eq!(desk.opener, Err(NoOpener::NoVerifier { key: "desk".into() }));
 }
 
-/// faults.md 92, and a header that says two things.
+/// faults.md 92, and headers that contradict each other.
 #[tokio::test]
 async fn an_end_user_must_be_one_and_an_id() {
     let server = with_keys(usual(), None).unwrap();
@@ -212,7 +212,7 @@ async fn a_server_of_one_s_own_machine_asks_for_nothing() {
     let server = Authenticator::local(local());
     assert!(server.authenticate(&HeaderMap::new(), FROM).await.unwrap().is_local());
     assert!(present(&server, "whatever", &[]).await.unwrap().is_local());
-    // Its people would all be one.
+    // All the users that it names would be one.
     let named = present(&server, "whatever", &[("countersign-user", "ana")]).await;
     assert!(matches!(named, Err(Denied::Malformed(Malformed::OtherUser))));
 }
@@ -226,7 +226,8 @@ async fn a_token_is_asked_for_where_there_is_one() {
     assert!(matches!(other, Err(Denied::InvalidToken(TokenFault::OtherToken))));
 }
 
-/// While an application's key is exchanged, its old and its new value are the same application's.
+/// While an application's key is exchanged, its old and its new value both belong to the
+/// application.
 #[tokio::test]
 async fn a_key_is_exchanged_without_a_gap() {
     let both = ResolvedKey {

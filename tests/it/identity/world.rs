@@ -18,20 +18,20 @@ use crate::server::{Act, Server, answer, json as said};
 
 pub(super) const RESOURCE: &str = "https://tools.acme.example/mcp";
 
-/// The client's address, where a test is not about it.
+/// The client's address, for tests that are not about it.
 pub(super) const FROM: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
 
-/// What the issuer answers.
+/// The issuer's answers.
 pub(super) struct Answers {
-    /// How each key request is answered, by the request's path.
+    /// Answer to each request for the key set.
     pub(super) keys: Vec<u8>,
     pub(super) introspection: Vec<u8>,
     pub(super) userinfo: Vec<u8>,
-    /// Fields of the discovery document beyond the usual ones; `null` takes one away.
+    /// Changes to the usual fields of the discovery document; `null` removes one.
     pub(super) metadata: Value,
-    /// Breaks every connection off.
+    /// Breaks off every connection.
     pub(super) is_down: bool,
-    /// Answers wait for a permit, which stays there.
+    /// Answers wait for a permit, which is not used up.
     pub(super) permits: Option<Arc<Semaphore>>,
 }
 
@@ -44,7 +44,7 @@ pub(super) struct World {
     now: Arc<AtomicI64>,
 }
 
-/// What the operator writes beyond `issuer`.
+/// Settings that the operator writes beside `issuer`.
 pub(super) fn settings(url: &str) -> ResolvedIssuer {
     ResolvedIssuer {
         client: Some(Client { id: "us".into(), secret: Some("our-secret".into()) }),
@@ -57,7 +57,7 @@ impl World {
         Self::of(|_| {}).await
     }
 
-    /// A server whose operator wrote something else than the usual.
+    /// A server whose operator changed the usual settings.
     pub(super) async fn of(write: impl FnOnce(&mut ResolvedIssuer)) -> Self {
         let key = Key::p256();
         let answers = Arc::new(Mutex::new(Answers {
@@ -101,7 +101,7 @@ impl World {
         json!({"iss": self.server.origin, "sub": "ana", "aud": RESOURCE, "iat": now, "exp": now + 600})
     }
 
-    /// A good access token, but for what is changed in header and claims.
+    /// A valid access token with these changes in header and claims.
     pub(super) fn token(&self, header: &Value, claims: &Value) -> String {
         let usual = json!({"alg": "ES256", "kid": "k1", "typ": "at+jwt"});
         self.key.sign(&with(usual, header), &with(self.claims(), claims))
@@ -111,12 +111,12 @@ impl World {
         self.authenticator.authenticate(&bearer(token), FROM).await
     }
 
-    /// Whom a token is accepted for.
+    /// Returns the caller that a token is accepted for.
     pub(super) async fn accepted(&self, token: &str) -> Arc<Principal> {
         self.present(token).await.unwrap()
     }
 
-    /// What is wrong with a token.
+    /// Returns the fault for which a token is refused.
     pub(super) async fn fault(&self, token: &str) -> TokenFault {
         match self.present(token).await {
             Err(Denied::InvalidToken(fault)) => fault,
@@ -124,14 +124,14 @@ impl World {
         }
     }
 
-    /// Lets the issuer answer only once the semaphore has a permit.
+    /// Makes the issuer answer only once the semaphore has a permit.
     pub(super) fn hold_back(&self) -> Arc<Semaphore> {
         let permits = Arc::new(Semaphore::new(0));
         self.answers.lock().unwrap().permits = Some(Arc::clone(&permits));
         permits
     }
 
-    /// How often a path was asked for.
+    /// How often a path was requested.
     pub(super) fn asked(&self, path: &str) -> usize {
         let line = |request: &String| request.split(' ').nth(1) == Some(path);
         self.server.requests().iter().filter(|request| line(request)).count()

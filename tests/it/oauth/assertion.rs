@@ -1,11 +1,12 @@
-//! From the tables of `tools.toml` to what is signed, files and all.
+//! From the tables of `tools.toml` to the assertion that is signed, including files.
 
 use countersign::broker::assertion::{AssertionError, assertion};
 use countersign::config;
 use countersign::model::credential::{Credential, GrantType};
 use countersign::oauth::{Assertion, KeyError};
 
-/// The assertion of a provider with this `assertion` table, in which `{folder}` holds `key.pem` and `sa.json`.
+/// The assertion of a provider with this `assertion` table; `{folder}` holds `key.pem` and
+/// `sa.json`.
 async fn of(table: &str) -> Result<Assertion, AssertionError> {
     let folder = tempfile::tempdir().expect("a folder");
     let at = folder.path().display();

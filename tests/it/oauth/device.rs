@@ -81,12 +81,12 @@ async fn what_is_shown_cannot_steer_a_terminal_or_lead_astray() {
         assert!(matches!(ask(&with("A", uri, "")).await, Err(TokenError::Malformed(_))), "{uri}");
     }
     assert!(matches!(ask(&with("\u{1b}", good, "")).await, Err(TokenError::Malformed(_))));
-    // GitHub says no with a 200.
+    // GitHub refuses with status 200.
     let refused = ask(r#"{"error":"device_flow_disabled"}"#).await;
     assert!(matches!(refused, Err(TokenError::Refused { .. })), "{refused:?}");
 }
 
-/// One question, and how long the next one has to wait.
+/// Polls once; returns the answer and the seconds until the next poll.
 async fn poll(act: impl Fn() -> Act + Send + Sync + 'static) -> (Result<Poll, TokenError>, u64) {
     let server = Server::start(move |request| {
         if request.starts_with("POST /device ") { Act::Say(json(CODE)) } else { act() }

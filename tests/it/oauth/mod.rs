@@ -1,4 +1,5 @@
-//! Grants without a browser of ours, against a server on loopback that says what it is told to.
+//! Grants without a browser of ours, against a loopback server that answers as the tests tell it
+//! to.
 
 mod assertion;
 mod device;
@@ -56,7 +57,7 @@ fn pairs(pairs: &[(&str, &str)]) -> Vec<(String, String)> {
     pairs.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect()
 }
 
-/// A link may be finished by a process that has no `tools.toml`; what that allows stands in its record.
+/// A process without a `tools.toml` may finish a link; the link's record holds what it allows.
 #[tokio::test]
 async fn a_learnt_endpoint_has_a_private_address_only_where_the_link_s_maker_allows_it() {
     let _ = rustls::crypto::ring::default_provider().install_default();

@@ -1,4 +1,4 @@
-//! The page of one's accounts, where there are several people.
+//! The accounts page, on a server with several users.
 
 use reqwest::StatusCode;
 
@@ -30,7 +30,7 @@ async fn each_sees_and_connects_what_is_theirs() {
         let page = browser.get(&at("/connections")).await;
         assert!(page.text.contains(&format!("<bdi>{person}</bdi>")), "{}", page.text);
         assert!(page.text.contains("Sign out"), "{}", page.text);
-        // The provider that a tool of theirs uses, and no other.
+        // Only the provider that a tool of theirs uses.
         assert_eq!(page.text.matches("Connect Acme Notes").count(), 1, "{}", page.text);
         let wish = [("answer", "connect"), ("provider", "acme")];
         let bare = browser.post_bare(&at("/connections"), &wish).await;

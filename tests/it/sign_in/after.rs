@@ -9,7 +9,7 @@ use super::application::{confirm, flow_of, says_nothing, way_back};
 use super::world::{COOKIE, ORIGIN, World, at, own_form};
 use crate::browser::{Browser, Page};
 
-/// Opens the link, goes to the provider and comes back: where the browser is sent then.
+/// Opens the link, goes to the provider and comes back; returns the redirect that follows.
 async fn bring(browser: &Browser, link: &str) -> Page {
     let departure = leave(browser, link).await;
     browser.get(&way_back(&departure)).await
@@ -22,7 +22,7 @@ async fn leave(browser: &Browser, link: &str) -> Page {
     browser.post(link, &[("answer", "continue")]).await
 }
 
-/// The page before the consent names the provider, and nothing of the link's user.
+/// Asserts that the page before the consent says nothing about the link's user.
 fn says_nothing_of_her(page: &Page) {
     for word in ["ana", "notes:read", "read", "decline", "Switch", "Disconnect"] {
         assert!(!page.text.contains(&format!(">{word}")), "{word}: {}", page.text);
@@ -33,7 +33,7 @@ async fn is_connected(world: &World, user: &str) -> bool {
     matches!(world.call(user).await, Outcome::Complete(_))
 }
 
-/// What was told to the provider's revocation endpoint.
+/// Number of revocations that reached the provider.
 async fn revoked(world: &World) -> usize {
     world.broker.settle().await;
     world.revocations()
@@ -72,7 +72,8 @@ async fn a_confirmed_browser_is_shown_everything_and_needs_no_confirmation() {
     assert_eq!(world.exchanges(), 2);
 }
 
-/// Mallory consents by ana's link, and ana's browser is made to load the verifier page and what follows.
+/// Mallory consents through ana's link, and ana's browser is made to load the verifier page and
+/// what follows.
 #[tokio::test]
 async fn what_another_browser_brought_is_dropped_and_revoked() {
     for is_known in [false, true] {
@@ -82,7 +83,7 @@ async fn what_another_browser_brought_is_dropped_and_revoked() {
         let next = confirm(&world, "app", &flow, "ana").await.next_uri();
         let ana = world.browser();
         if is_known {
-            // With a session of hers, as after another link.
+            // Ana's browser has a session of hers, as after another link.
             let flow = flow_of(&bring(&ana, &link).await);
             ana.get(&confirm(&world, "app", &flow, "ana").await.next_uri()).await;
         }
@@ -90,7 +91,8 @@ async fn what_another_browser_brought_is_dropped_and_revoked() {
         assert_eq!(refused.status, StatusCode::FORBIDDEN, "{}", refused.text);
         says_nothing(&refused);
         assert_eq!(is_connected(&world, "ana").await, is_known);
-        // It is gone for mallory's browser too, which is asked anew or has to be confirmed.
+        // The consent is gone for mallory's browser too, which is asked anew or has to be
+        // confirmed.
         let again = mallory.get(&link).await;
         says_nothing_of_her(&again);
         assert_eq!(mallory.get(&next).await.status, StatusCode::GONE);
@@ -105,7 +107,7 @@ async fn a_consent_of_another_user_is_dropped_and_revoked() {
     let flow = flow_of(&bring(&mallory, &link).await);
     confirm(&world, "app", &flow, "mallory").await.is_refused("user_mismatch");
     confirm(&world, "app", &flow, "ana").await.is_refused("unknown_flow");
-    // The same link works at once for her whose it is.
+    // The link works at once for its own user.
     assert_eq!(world.link("ana").await, link);
     let ana = world.browser();
     let flow = flow_of(&bring(&ana, &link).await);
@@ -114,7 +116,8 @@ async fn a_consent_of_another_user_is_dropped_and_revoked() {
     assert_eq!(revoked(&world).await, 1);
 }
 
-/// Mallory consents, has the application confirm ana's browser, and keeps that from coming here.
+/// Mallory consents, has the application confirm ana's browser, and keeps that browser from coming
+/// here.
 #[tokio::test]
 async fn the_link_alone_claims_nothing() {
     let world = World::with_application_after().await;
@@ -133,7 +136,7 @@ async fn a_consent_whose_code_is_exchanged_while_access_ends_is_dropped_and_revo
     let world = World::with_application_after().await;
     let (browser, link) = (world.browser(), world.link("ana").await);
     let departure = leave(&browser, &link).await;
-    // As the end of access does first; the rest of it comes before the provider has answered.
+    // The first step of ending access; the remaining steps run before the provider answers.
     world.broker.cut_off(&world.principal("ana").caller).await.unwrap();
     browser.get(&way_back(&departure)).await;
     assert_eq!((world.exchanges(), revoked(&world).await), (1, 1));
@@ -176,7 +179,7 @@ async fn what_nobody_claims_for_a_day_is_revoked() {
     assert!(!is_connected(&world, "ana").await);
 }
 
-/// A provider may end all tokens of an account together, so that would end what works.
+/// A provider may end all tokens of an account together, so revoking would end what works.
 #[tokio::test]
 async fn what_was_connected_meanwhile_is_not_revoked_with_it() {
     let world = World::with_application_after().await;
@@ -203,7 +206,7 @@ async fn strangers_neither_exhaust_nor_decline_nor_read() {
         for answer in ["decline", "confirm", "keep", "disconnect", ""] {
             says_nothing_of_her(&own_form(&mallory, path, &[("answer", answer)]).await);
         }
-        // She says no at the provider.
+        // Mallory refuses at the provider.
         let denied = way_back(&departure).replace("code=c0de", "error=access_denied");
         says_nothing(&mallory.get(&denied).await);
         world.pass(Duration::from_secs(9));
@@ -215,7 +218,8 @@ async fn strangers_neither_exhaust_nor_decline_nor_read() {
     assert!(is_connected(&world, "ana").await);
 }
 
-/// Two links in two tabs: the first confirmation replaces the cookie that the second consent came with.
+/// Two links in two tabs: the first confirmation replaces the cookie that the second consent came
+/// with.
 #[tokio::test]
 async fn two_tabs_of_one_browser_disturb_each_other_in_nothing() {
     let world = World::with_application_after().await;
@@ -233,14 +237,14 @@ async fn two_tabs_of_one_browser_disturb_each_other_in_nothing() {
     assert_eq!((world.exchanges(), revoked(&world).await), (2, 0));
 }
 
-/// Her last word counts.
+/// The user's last decision counts.
 #[tokio::test]
 async fn a_no_of_hers_after_the_consent_outweighs_it() {
     let world = World::with_application_after().await;
     let (first, second, link) = (world.browser(), world.browser(), world.link("ana").await);
     bring(&first, &link).await;
     world.pass(Duration::from_secs(1));
-    // In another browser, which has a session of hers.
+    // In another browser, which has a session of ana's.
     let other = world.link_of("ana", "other_read").await;
     let flow = flow_of(&bring(&second, &other).await);
     second.get(&confirm(&world, "app", &flow, "ana").await.next_uri()).await;
@@ -290,14 +294,14 @@ async fn what_was_disconnected_is_not_connected_again_by_an_older_consent() {
     assert!(!is_connected(&world, "ana").await, "connected again without a consent");
 }
 
-/// A link that leaked must not be kept open by those who open it.
+/// Browsers that open a leaked link must not keep it open.
 #[tokio::test]
 async fn no_browser_keeps_a_link_open_that_it_may_not_claim() {
     let world = World::with_application_after().await;
     let (first, link) = (world.browser(), world.link("ana").await);
     let path = link.strip_prefix(ORIGIN).unwrap();
     bring(&first, &link).await;
-    // At the provider since before the link's own time was over.
+    // This browser has been at the provider since before the link's own time was over.
     let late = world.browser();
     let late_departure = leave(&late, &link).await;
     world.pass(Duration::from_mins(14));
@@ -305,7 +309,7 @@ async fn no_browser_keeps_a_link_open_that_it_may_not_claim() {
     let before = world.record(&link).await;
     world.pass(Duration::from_mins(2));
     for _ in 0..3 {
-        // The application has to confirm it before anything else.
+        // The application has to confirm this browser before anything else.
         let mallory = world.browser();
         flow_of(&mallory.get(&link).await);
         let departure = own_form(&mallory, path, &[("answer", "continue")]).await;
@@ -315,7 +319,7 @@ async fn no_browser_keeps_a_link_open_that_it_may_not_claim() {
     assert_eq!(world.record(&link).await, before);
     late.get(&way_back(&late_departure)).await;
     assert_eq!(world.record(&link).await, before, "a consent that comes late prolongs it");
-    // In a browser of hers that has brought nothing she still gets on.
+    // A browser of ana's that has brought no consent still gets on.
     let ana = world.browser();
     let flow = flow_of(&ana.get(&link).await);
     let next = confirm(&world, "app", &flow, "ana").await.next_uri();

@@ -1,4 +1,4 @@
-//! Browsers of an application's users: what the application confirms, and what nobody else can.
+//! Browsers of an application's users: the application confirms them, and no other party can.
 
 use std::time::Duration;
 
@@ -12,7 +12,7 @@ use url::Url;
 use super::world::{COOKIE, ORIGIN, World, at, own_form, verifier};
 use crate::browser::{Browser, Page};
 
-/// What the link of `ana` is about.
+/// Texts that reveal what ana's link is about.
 const ABOUT: [&str; 6] = ["ana", "acme", "Acme", "notes:read", "<code>read", "Reads"];
 
 /// The answer to `POST /v1/auth/confirm_user`.
@@ -49,7 +49,7 @@ pub(super) async fn confirm(world: &World, application: &str, flow: &str, user: 
     Reply { status, json }
 }
 
-/// The one parameter that the verifier page of `app` is given beside its own.
+/// Returns `flow_id`, the only parameter that the verifier page of `app` gets besides its own.
 #[track_caller]
 pub(super) fn flow_of(page: &Page) -> String {
     assert_eq!(page.status, StatusCode::SEE_OTHER, "{}", page.text);
@@ -61,13 +61,14 @@ pub(super) fn flow_of(page: &Page) -> String {
     value.into_owned()
 }
 
-/// Opens the link in this browser, whose user the application says is `user`; where it goes then.
+/// Opens the link in this browser, whose user the application confirms as `user`; returns the
+/// answer to `next_uri`.
 async fn confirmed(world: &World, browser: &Browser, link: &str, user: &str) -> Page {
     let flow = flow_of(&browser.get(link).await);
     browser.get(&confirm(world, "app", &flow, user).await.next_uri()).await
 }
 
-/// A browser in which the application has confirmed this user.
+/// A browser that the application has confirmed for this user.
 async fn browser_of(world: &World, user: &str) -> Browser {
     let (browser, link) = (world.browser(), world.link(user).await);
     let arrived = confirmed(world, &browser, &link, user).await;
@@ -75,7 +76,7 @@ async fn browser_of(world: &World, user: &str) -> Browser {
     browser
 }
 
-/// Goes on from the page of a link to the provider, and comes back.
+/// Continues from a link's page to the provider, and comes back.
 async fn connect(browser: &Browser, link: &str) -> Page {
     let departure = leave(browser, link).await;
     browser.get(&way_back(&departure)).await
@@ -86,7 +87,7 @@ async fn leave(browser: &Browser, link: &str) -> Page {
     browser.post(link, &[("answer", "continue"), ("shown", page.shown())]).await
 }
 
-/// What the provider sends the browser back with.
+/// Returns the address that the provider sends the browser back to.
 pub(super) fn way_back(departure: &Page) -> String {
     let parameter = |name| departure.parameter(name);
     format!("{}?state={}&code=c0de", parameter("redirect_uri"), parameter("state"))
@@ -130,7 +131,7 @@ async fn the_application_confirms_the_browser_and_its_user_connects() {
     assert!(page.text.contains("Acme Notes") && page.text.contains("ana"), "{}", page.text);
 }
 
-/// Mallory has seen the link of ana, and is a user of the same application.
+/// Mallory has seen ana's link, and is a user of the same application.
 #[tokio::test]
 async fn a_stranger_with_the_link_reads_declines_and_exhausts_nothing() {
     let world = World::with_application().await;
@@ -153,7 +154,7 @@ async fn a_stranger_with_the_link_reads_declines_and_exhausts_nothing() {
         }
     }
     assert_eq!(world.record(&link).await, before);
-    // The next call shows the same link, and it works at once for her whose it is.
+    // The next call shows the same link, and it works at once for its own user.
     assert_eq!(world.link("ana").await, link);
     let ana = world.browser();
     confirmed(&world, &ana, &link, "ana").await;
@@ -161,7 +162,7 @@ async fn a_stranger_with_the_link_reads_declines_and_exhausts_nothing() {
     assert!(is_connected(&world, "ana").await);
 }
 
-/// Mallory opens the link of ana, and has ana's browser load the verifier page with her flow.
+/// Mallory opens ana's link, and has ana's browser load the verifier page with Mallory's flow.
 #[tokio::test]
 async fn a_flow_that_another_browser_began_signs_neither_in() {
     let world = World::with_application().await;
@@ -177,11 +178,11 @@ async fn a_flow_that_another_browser_began_signs_neither_in() {
         flow_of(&victim.get(&link).await);
         flow_of(&mallory.get(&link).await);
         assert_eq!(mallory.get(&at("/connections")).await.location(), "/signin?to=/connections");
-        // The application is asked again, and mallory sits there now.
+        // The application is asked again, now for mallory.
         let again = confirm(&world, "app", &flow, "mallory").await;
         assert_eq!(again.status, StatusCode::BAD_REQUEST);
     }
-    // Where ana's browser has come with it, it is of no use to her who began it, should she learn it.
+    // Once ana's browser has loaded `next_uri`, it is useless to mallory, even if she learns it.
     let flow = flow_of(&mallory.get(&link).await);
     let next = confirm(&world, "app", &flow, "ana").await.next_uri();
     let ana = browser_of(&world, "ana").await;
@@ -215,7 +216,7 @@ async fn the_nonces_are_random_bound_and_good_once() {
     for guess in [ticket, "", &flow[1..], &flow.to_uppercase()] {
         confirm(&world, "app", guess, "ana").await.is_refused("unknown_flow");
     }
-    // Another application's key does not even spoil it.
+    // A request with another application's key does not even use the flow up.
     confirm(&world, "other", &flow, "ana").await.is_refused("unknown_flow");
     let next = confirm(&world, "app", &flow, "ana").await.next_uri();
     assert!(next.contains(&flow) && !next.ends_with(&flow), "{next}");
@@ -224,13 +225,14 @@ async fn the_nonces_are_random_bound_and_good_once() {
     for guess in [without, &other, &format!("{next}&nonce={flow}"), &at("/signin/confirmed")] {
         assert_eq!(browser.get(guess).await.status, StatusCode::GONE, "{guess}");
     }
-    // Sent again because the answer was lost: the same answer, also after it was used.
+    // The application repeats a request whose answer was lost: it gets the same answer, also after
+    // use.
     assert_eq!(confirm(&world, "app", &flow, "ana").await.next_uri(), next);
     let old = format!("{COOKIE}={}", browser.cookie(COOKIE).unwrap());
     let path = link.strip_prefix(ORIGIN).unwrap();
     assert_eq!(browser.get(&next).await.location(), path);
     assert_eq!(confirm(&world, "app", &flow, "ana").await.next_uri(), next);
-    // A reload goes on to the page, and begins no session.
+    // A reload leads to the page, and begins no session.
     let reloaded = browser.get(&next).await;
     assert_eq!((reloaded.location(), reloaded.cookies.len()), (path, 0));
     let twin = world.browser();
@@ -238,7 +240,7 @@ async fn the_nonces_are_random_bound_and_good_once() {
     let replayed = twin.get(&next).await;
     assert_eq!((replayed.location(), replayed.cookies.len()), (path, 0));
     flow_of(&twin.get(&link).await);
-    // Neither is for long.
+    // Neither lasts long.
     let flow = flow_of(&world.browser().get(&link).await);
     let slow = world.browser();
     let waits = flow_of(&slow.get(&link).await);
@@ -263,7 +265,7 @@ async fn a_request_without_a_cookie_spoils_nothing() {
     assert_eq!(connect(&browser, &link).await.location(), link);
 }
 
-/// The browser is closed between any two hops; going again works, in the same browser or another one.
+/// The browser is closed between any two hops; a new try works, in the same browser or another one.
 #[tokio::test]
 async fn a_hop_that_is_dropped_loses_nothing() {
     for dropped in 0..5 {
@@ -299,7 +301,7 @@ async fn the_callback_is_for_the_user_s_session() {
     let link = world.link("ana").await;
     let ana = browser_of(&world, "ana").await;
     let departure = leave(&ana, &link).await;
-    // She is signed out before she comes back, and another user is confirmed there.
+    // Ana is signed out before she comes back, and another user is confirmed in her browser.
     own_form(&ana, "/signout", &[]).await;
     let other = world.link("bob").await;
     confirmed(&world, &ana, &other, "bob").await;
@@ -326,7 +328,7 @@ async fn a_session_that_ends_on_the_way_loses_no_consent() {
     assert_eq!(world.exchanges(), 1);
 }
 
-/// The user of before has signed out at the application, and another one uses the browser now.
+/// The earlier user has signed out at the application, and another user has the browser now.
 #[tokio::test]
 async fn the_browser_is_the_user_s_whom_the_application_confirms_now() {
     let world = World::with_application().await;
@@ -344,7 +346,7 @@ async fn the_browser_is_the_user_s_whom_the_application_confirms_now() {
 async fn users_come_to_their_accounts_without_a_link() {
     let world = World::with_application().await;
     let browser = world.browser();
-    // Which application it is the address says, as there are two.
+    // There are two applications, so the address has to name one.
     let sent = browser.get(&at("/connections")).await;
     let page = browser.get(&at(sent.location())).await;
     assert_eq!(page.status, StatusCode::NOT_FOUND);
@@ -360,20 +362,20 @@ async fn users_come_to_their_accounts_without_a_link() {
     let flow = flow_of(&browser.post(&at("/signin"), &form).await);
     let reply = confirm(&world, "app", &flow, "ana").await;
     assert_eq!(reply.json.get("auth_id"), None);
-    // Once confirmed it is nobody else's.
+    // Once confirmed, a flow cannot be confirmed for another user.
     confirm(&world, "app", &flow, "bob").await.is_refused("user_mismatch");
     let flow = flow_of(&browser.post(&at("/signin"), &form).await);
     let next = confirm(&world, "app", &flow, "ana").await.next_uri();
     assert_eq!(browser.get(&next).await.location(), "/connections");
     let page = browser.get(&at("/connections?application=app")).await;
     assert!(page.status == StatusCode::OK && page.text.contains("ana"), "{}", page.text);
-    // A link made there is the one that her calls get.
+    // A link that ana makes there is the one that her calls get.
     let form = [("answer", "connect"), ("provider", "acme")];
     let link = browser.post(&at("/connections"), &form).await.location().to_owned();
     assert!(browser.get(&link).await.text.contains("Connect Acme Notes"));
     connect(&browser, &link).await;
     assert!(is_connected(&world, "ana").await);
-    // As the other application's user somebody else may be here.
+    // The other application's user in this browser may be another person.
     let other = browser.get(&at("/connections?application=other")).await;
     assert_eq!(other.location(), "/signin?to=/connections&application=other");
     let out = own_form(&browser, "/signout", &[]).await;
@@ -403,8 +405,8 @@ async fn one_address_sends_off_only_so_many_browsers() {
     flow_of(&world.browser().get(&link).await);
 }
 
-/// Access that is ended while a browser is on its way: neither what the application has confirmed nor what
-/// it is asked about begins a session.
+/// Access ends while a browser is at the application: neither an earlier confirmation nor an open
+/// flow begins a session.
 #[tokio::test]
 async fn no_session_begins_by_what_was_confirmed_before_access_was_ended() {
     let world = World::with_application().await;
@@ -422,7 +424,7 @@ async fn no_session_begins_by_what_was_confirmed_before_access_was_ended() {
     assert_eq!(confirmed.get(&next).await.status, StatusCode::GONE);
     assert_eq!(confirmed.get(&at("/connections")).await.location(), "/signin?to=/connections");
     confirm(&world, "app", &late, "ana").await.is_refused("unknown_flow");
-    // Bob's goes on, and so does what ana begins from now on.
+    // Bob's flow continues, and so does ana's next one.
     assert_eq!(other.get(&next_of_bob).await.location(), of_bob.strip_prefix(ORIGIN).unwrap());
     world.pass(Duration::from_secs(1));
     browser_of(&world, "ana").await;

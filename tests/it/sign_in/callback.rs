@@ -1,11 +1,11 @@
-//! What may come to the public callback of a provider.
+//! Requests to a provider's public callback.
 
 use reqwest::StatusCode;
 
 use super::world::{World, at};
 use crate::browser::{Browser, Page};
 
-/// Ana's browser, and its departure to the provider.
+/// Returns ana's browser, her link, and her redirect to the provider.
 async fn away(world: &World) -> (Browser, String, Page) {
     let link = world.link("ana").await;
     let ana = world.browser_of("ana").await;
@@ -81,7 +81,7 @@ async fn a_no_is_told_on_the_link_s_page_and_steers_nothing() {
     assert_eq!(world.exchanges(), 0);
 }
 
-/// The answer comes too late, or in a way that no answer comes.
+/// The answer comes too late, or by a method that no answer uses.
 #[tokio::test]
 async fn a_form_a_preview_and_a_late_answer_are_no_answers() {
     let world = World::new().await;

@@ -27,7 +27,7 @@ async fn every_form_needs_the_token_of_its_own_page_in_its_own_browser() {
         let refused = ana.post_bare(&link, &fields).await;
         assert_eq!(refused.status, StatusCode::FORBIDDEN, "{token:?}");
     }
-    // Nor is it good elsewhere.
+    // The token is not valid for another page, either.
     for path in ["/signin", "/signout"] {
         let refused = ana.post_bare(&at(path), &[("csrf", page.hidden("csrf"))]).await;
         assert_eq!(refused.status, StatusCode::FORBIDDEN, "{path}");
@@ -38,7 +38,7 @@ async fn every_form_needs_the_token_of_its_own_page_in_its_own_browser() {
     assert_ne!(world.record(&link).await, before);
 }
 
-/// Were the browser's word enough, one that says nothing would be let through.
+/// If the browser's own headers were enough, a browser that sends none would be let through.
 #[tokio::test]
 async fn the_token_does_not_stand_in_for_the_origin() {
     let world = World::new().await;

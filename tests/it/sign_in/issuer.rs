@@ -1,4 +1,4 @@
-//! An issuer whose people sign in by the word of a test.
+//! An issuer whose users sign in when a test says so.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicI64, Ordering};
@@ -24,14 +24,14 @@ struct Known {
     now: Arc<AtomicI64>,
     key: Key,
     codes: BTreeMap<String, Code>,
-    /// Further fields of the discovery document.
+    /// Additional fields of the discovery document.
     metadata: Value,
-    /// Further fields of the next ID tokens; `null` takes one away.
+    /// Additional fields of the next ID tokens; `null` removes one.
     claims: Value,
     hands_out_id_tokens: bool,
 }
 
-/// What somebody who has signed in may be exchanged for.
+/// A completed sign-in, for which the issuer has handed out a code.
 struct Code {
     person: String,
     nonce: String,
@@ -54,7 +54,8 @@ impl Issuer {
         Self { origin: server.origin.clone(), server, known }
     }
 
-    /// Somebody signs in in the browser that was sent here: what it brings back to us.
+    /// Signs a person in, in the browser that was sent here; returns the query that the browser
+    /// brings back to us.
     pub(super) fn signs_in(&self, departure: &Page, person: &str) -> String {
         let parameter = |name| departure.parameter(name);
         assert!(departure.location().starts_with(&format!("{}/authorize?", self.origin)));
@@ -74,7 +75,7 @@ impl Issuer {
         self.known.lock().unwrap().metadata = metadata;
     }
 
-    /// From now on its ID tokens say this.
+    /// Sets additional claims of its ID tokens from now on.
     pub(super) fn claims(&self, claims: Value) {
         self.known.lock().unwrap().claims = claims;
     }
@@ -83,7 +84,7 @@ impl Issuer {
         self.known.lock().unwrap().hands_out_id_tokens = false;
     }
 
-    /// How many codes somebody tried to exchange.
+    /// Number of attempts to exchange a code.
     pub(super) fn exchanges(&self) -> usize {
         let requests = self.server.requests();
         requests.iter().filter(|request| request.starts_with("POST /token ")).count()
@@ -142,7 +143,7 @@ fn encoded(text: &str) -> String {
     form_urlencoded::byte_serialize(text.as_bytes()).collect()
 }
 
-/// Where an issuer's page would send the browser.
+/// Returns the address that an issuer's page would send the browser to.
 pub(super) fn way_back(departure: &Page) -> Url {
     departure.parameter("redirect_uri").parse().unwrap()
 }

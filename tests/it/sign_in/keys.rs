@@ -1,4 +1,4 @@
-//! Where there is no issuer, a browser is known by the key that its person's calls carry.
+//! Without an issuer, a browser is known by the key that its user's calls carry.
 
 use std::time::Duration;
 
@@ -12,7 +12,7 @@ async fn paste(browser: &Browser, key: &str) -> Page {
     browser.post(&at("/signin"), &[("to", "/connections"), ("key", key)]).await
 }
 
-/// Pastes a key, coming from an address behind a proxy of ours.
+/// Pastes a key, coming from an address behind our proxy.
 async fn paste_from(browser: &Browser, forwarded: &str, key: &str) -> StatusCode {
     let token = browser.get(&at("/signin")).await.hidden("csrf").to_owned();
     let fields = [("csrf", token.as_str()), ("key", key)];
@@ -38,8 +38,8 @@ async fn a_key_of_one_s_own_signs_the_browser_in() {
     assert_eq!(bob.get(&link).await.status, StatusCode::FORBIDDEN);
 }
 
-/// The link of an application's user that has been swept away leads to the page that asks for a key,
-/// as an unknown link does: it says what happened to the users who have none.
+/// A swept link of an application's user leads to the page that asks for a key, as an unknown link
+/// does. The page tells users without a key what happened.
 #[tokio::test]
 async fn a_user_of_an_application_with_an_ended_link_is_sent_back_to_it() {
     let ended = "/connect/0123456789abcdefghjkmnpqrs";
@@ -55,7 +55,7 @@ async fn a_user_of_an_application_with_an_ended_link_is_sent_back_to_it() {
         assert!(page.text.contains("ask again"), "{}", page.text);
         let is_named = page.text.contains("my-app");
         assert_eq!(is_named, applications.len() == 1, "names of several are not public");
-        // Where no link was opened, nothing is said of one.
+        // Without an opened link, the page mentions none.
         assert!(!browser.get(&at("/signin")).await.text.contains("no longer works"));
     }
     let world = World::with_keys().await;
@@ -68,7 +68,7 @@ async fn what_is_nobody_s_own_key_signs_nobody_in_and_is_not_said_back() {
     let world = World::with_keys().await;
     let browser = world.browser();
     let mut pages = Vec::new();
-    // The last one is an application's, which is no person.
+    // The last one is an application's key, which belongs to no person.
     for key in ["wrong-key", "ana-s-ke", "", "app-s-key"] {
         let page = paste(&browser, key).await;
         assert_eq!(page.status, StatusCode::FORBIDDEN, "{key}");
@@ -92,7 +92,7 @@ async fn keys_cannot_be_tried_out() {
         }
     }
     assert_eq!(refused, 20);
-    // Not even the right one is looked at, whatever else the request says of where it comes from.
+    // Even the right key is not checked, regardless of the other addresses that the request names.
     let spoofed = "198.51.100.7, 192.0.2.66";
     assert_eq!(paste_from(&mallory, spoofed, "ana-s-key").await, StatusCode::TOO_MANY_REQUESTS);
     assert_eq!(paste_from(&world.browser(), "192.0.2.1", "ana-s-key").await, StatusCode::SEE_OTHER);

@@ -1,4 +1,4 @@
-//! A link that was forwarded, in the browser of somebody who was not meant.
+//! A forwarded link, in the browser of a person it was not made for.
 
 use std::time::Duration;
 
@@ -11,7 +11,7 @@ use reqwest::header::LOCATION;
 use super::world::{ORIGIN, World, at, own_form};
 use crate::browser::{Browser, Page};
 
-/// What the link of `ana` is about.
+/// Texts that reveal what ana's link is about.
 const ABOUT: [&str; 6] = ["ana", "acme", "Acme", "notes:read", "<code>read", "Reads"];
 
 fn says_nothing(page: &Page) {
@@ -30,7 +30,7 @@ async fn click(browser: &Browser, link: &str) -> Page {
     browser.post(link, &[("answer", "continue"), ("shown", page.shown())]).await
 }
 
-/// What the provider sends the browser back with.
+/// Returns the address that the provider sends the browser back to.
 fn brought(departure: &Page) -> String {
     let parameter = |name| departure.parameter(name);
     format!("{}?state={}&code=c0de", parameter("redirect_uri"), parameter("state"))
@@ -59,7 +59,7 @@ async fn a_person_signs_in_and_connects() {
     assert!(matches!(world.call("bob").await, Outcome::AuthorizationRequired(_)));
 }
 
-/// Link previews and prefetching browsers come too, and so does whoever guesses.
+/// Link previews, prefetching browsers and guessing clients come, too.
 #[tokio::test]
 async fn whoever_has_not_signed_in_learns_nothing_of_a_link() {
     let world = World::new().await;
@@ -81,7 +81,7 @@ async fn whoever_has_not_signed_in_learns_nothing_of_a_link() {
         headers
     };
     assert_eq!(without_location(&known), without_location(&unknown));
-    // Nor by sending forms.
+    // Forms reveal nothing, either.
     for path in [path_of(&link), "/connect/0123456789abcdefghjkmnpqrs"] {
         let answered = own_form(&browser, path, &[("answer", "continue")]).await;
         assert!(answered.location().starts_with("/signin?to=/connect/"));
@@ -108,7 +108,7 @@ async fn the_link_of_another_person_is_left_alone_and_says_nothing() {
     }
     assert_eq!(world.record(&link).await, before);
     assert_eq!(world.exchanges(), 0);
-    // It still works for whom it was made.
+    // The link still works for its own user.
     let ana = world.browser_of("ana").await;
     assert!(ana.get(&link).await.text.contains("Connect Acme Notes"));
 }
@@ -141,17 +141,17 @@ async fn the_provider_s_answer_in_another_person_s_browser_attaches_nothing() {
     assert_eq!(back.status, StatusCode::FORBIDDEN);
     says_nothing(&back);
     assert_eq!(world.exchanges(), 0);
-    // Nor in another browser of her own, which has not left for the provider.
+    // Another browser of ana's, which has not left for the provider, is refused, too.
     let departure = click(&ana, &link).await;
     let other = world.browser_of("ana").await;
     assert_eq!(other.get(&brought(&departure)).await.status, StatusCode::FORBIDDEN);
     assert_eq!(world.exchanges(), 0);
-    // The state is over, for Ana too.
+    // The state is used up, for ana too.
     assert_eq!(ana.get(&brought(&departure)).await.status, StatusCode::GONE);
     assert_eq!((world.exchanges(), world.accounts("ana").await), (0, 0));
 }
 
-/// Mallory also plants the cookie of the trip in Bob's browser.
+/// Mallory also plants the cookie of the authorization attempt in Bob's browser.
 #[tokio::test]
 async fn the_cookie_of_a_trip_does_not_make_another_person_the_one_who_left() {
     for person in [Some("bob"), None] {
@@ -190,7 +190,7 @@ async fn whoever_has_signed_out_meanwhile_has_not_consented() {
     }
 }
 
-/// Only a browser that holds the whole of the cookie, from this very host, has left.
+/// Only a browser that holds the whole cookie, from this very host, has left.
 #[tokio::test]
 async fn the_cookie_of_a_trip_can_be_set_by_this_host_only() {
     let world = World::new().await;
@@ -203,7 +203,7 @@ async fn the_cookie_of_a_trip_can_be_set_by_this_host_only() {
         assert!(set.contains(part), "{part}: {set}");
     }
     assert!(!set.contains("Domain"), "{set}");
-    // Planted beside it: then neither counts.
+    // A second cookie is planted beside it: then neither counts.
     let planted = departure.cookie().to_owned();
     let headers = [(reqwest::header::COOKIE, planted.as_str())];
     let back = ana.get_with(&brought(&departure), &headers).await;

@@ -1,6 +1,6 @@
-//! Who sits at a browser that came to the address which everybody reaches.
+//! Identity of a browser at the public address.
 //!
-//! The issuer here signs whatever a test wants it to; its part of the protocol it does like any other.
+//! The issuer here signs what a test asks for; otherwise it follows the protocol like any other.
 
 mod accounts;
 mod after;

@@ -1,4 +1,4 @@
-//! What a browser is known by, and for how long.
+//! How a browser is known, and for how long.
 
 use std::time::Duration;
 
@@ -8,7 +8,7 @@ use reqwest::StatusCode;
 use super::world::{COOKIE, World, at, own_form};
 use crate::browser::Browser;
 
-/// Whether somebody has signed in with it.
+/// Whether a user has signed in with this browser.
 async fn is_signed_in(browser: &Browser) -> bool {
     browser.get(&at("/signin")).await.status == StatusCode::SEE_OTHER
 }
@@ -94,7 +94,7 @@ async fn nobody_stays_for_more_than_half_a_day() {
     assert!(!is_signed_in(&ana).await);
 }
 
-/// Another host of the same domain planted one beside the browser's own.
+/// Another host of the same domain has planted a cookie beside the browser's own.
 #[tokio::test]
 async fn of_two_cookies_neither_counts() {
     let world = World::new().await;
@@ -105,7 +105,7 @@ async fn of_two_cookies_neither_counts() {
     assert_eq!(page.status, StatusCode::OK, "nobody's");
 }
 
-/// Nothing that is over stays in the store.
+/// Expired records do not stay in the store.
 #[tokio::test]
 async fn what_is_over_is_swept_away() {
     let world = World::new().await;
@@ -135,7 +135,7 @@ async fn only_the_public_host_is_served() {
     assert!(page.cookies.is_empty());
 }
 
-/// Who is on the way to the issuer is not known before the way back.
+/// The user of a browser at the issuer is unknown until it returns.
 #[tokio::test]
 async fn no_session_begins_by_a_sign_in_that_was_begun_before_access_was_ended() {
     let world = World::new().await;

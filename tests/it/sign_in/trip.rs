@@ -1,4 +1,4 @@
-//! A browser's trip to the issuer, and what may come back of it.
+//! A browser's sign-in at the issuer, and the answers that may come back.
 
 use std::time::Duration;
 
@@ -44,7 +44,7 @@ async fn of_many_answers_at_once_one_counts() {
     assert_eq!((good, world.issuer.exchanges()), (1, 1));
 }
 
-/// Mallory would have Bob go on as Mallory, and so finish Mallory's link.
+/// Mallory wants Bob to continue as Mallory, and so to finish Mallory's link.
 #[tokio::test]
 async fn an_answer_counts_in_the_browser_that_asked_for_it_only() {
     let world = World::new().await;
@@ -61,7 +61,7 @@ async fn an_answer_counts_in_the_browser_that_asked_for_it_only() {
     let departure = world.departs(&mallory, "/connections").await;
     let query = world.issuer.signs_in(&departure, "mallory");
     assert_eq!(world.comes_back(&nobody, &departure, &query).await.status, StatusCode::FORBIDDEN);
-    // It was over with the first try.
+    // The first try has used the sign-in up.
     assert_eq!(world.comes_back(&mallory, &departure, &query).await.status, StatusCode::GONE);
     assert_eq!(world.issuer.exchanges(), 0);
 }
@@ -157,7 +157,7 @@ async fn a_browser_goes_on_to_pages_of_this_server_only() {
         assert_eq!(page.hidden("to"), "/connections", "{to}");
         let departure = world.departs(&browser, to).await;
         let query = world.issuer.signs_in(&departure, "ana");
-        // Nor by what the callback brings along.
+        // The callback's parameters cannot change that, either.
         let query = format!("{query}&to={encoded}");
         let arrived = world.comes_back(&browser, &departure, &query).await;
         assert_eq!(arrived.location(), "/connections", "{to}");

@@ -1,4 +1,4 @@
-//! A server for several people in this process, an issuer and a provider beside it.
+//! A server for several users in this process, with an issuer and a provider beside it.
 
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
@@ -31,9 +31,9 @@ use super::issuer::{Issuer, way_back};
 use crate::browser::{Browser, Page};
 use crate::server::{Act, Server, answer, json};
 
-/// Where everybody reaches the server, through a proxy that there is none of here.
+/// The server's public origin, as behind a proxy, which the tests leave out.
 pub(super) const ORIGIN: &str = "https://tools.example";
-/// The cookie of a browser there.
+/// The browser's cookie at this origin.
 pub(super) const COOKIE: &str = "__Host-countersign";
 
 pub(super) struct World {
@@ -41,9 +41,9 @@ pub(super) struct World {
     pub(super) issuer: Issuer,
     /// The provider `acme`.
     provider: Server,
-    /// Where the server is in truth.
+    /// The server's real address.
     address: String,
-    /// Who vouches for people.
+    /// Namespace of the users; empty if each user's key has its own.
     namespace: String,
     opener: Opener,
     now: Arc<AtomicI64>,
@@ -51,38 +51,39 @@ pub(super) struct World {
     _folder: tempfile::TempDir,
 }
 
-/// How the people of a world are known.
+/// How the users of a world are known.
 enum People {
     Issuer,
     Keys,
-    /// As `Keys`, beside applications of these names that confirm browsers.
+    /// Like `Keys`, beside applications of these names that confirm browsers.
     KeysBeside(&'static [&'static str]),
-    /// Of the application `app`; there is another one, `other`.
+    /// Users of the application `app`; there is another one, `other`.
     Application(ConfirmOrder),
 }
 
 impl World {
-    /// Whose people sign in at an issuer.
+    /// A world whose users sign in at an issuer.
     pub(super) async fn new() -> Self {
         Self::of(People::Issuer).await
     }
 
-    /// Whose people have keys of their own: `ana-s-key` and `bob-s-key`.
+    /// A world whose users have keys of their own: `ana-s-key` and `bob-s-key`.
     pub(super) async fn with_keys() -> Self {
         Self::of(People::Keys).await
     }
 
-    /// The same, beside applications of these names that confirm their users' browsers.
+    /// A world with the key `ana-s-key`, beside applications of these names that confirm their
+    /// users' browsers.
     pub(super) async fn with_keys_beside(applications: &'static [&'static str]) -> Self {
         Self::of(People::KeysBeside(applications)).await
     }
 
-    /// Whose people are users of an application that confirms them.
+    /// A world whose users belong to an application that confirms them before they consent.
     pub(super) async fn with_application() -> Self {
         Self::of(People::Application(ConfirmOrder::Before)).await
     }
 
-    /// The same, but it confirms them when they come back from the provider.
+    /// Like [`Self::with_application`], but it confirms them when they come back from the provider.
     pub(super) async fn with_application_after() -> Self {
         Self::of(People::Application(ConfirmOrder::After)).await
     }
@@ -160,14 +161,14 @@ impl World {
         browser
     }
 
-    /// Signs in where nothing else was wanted.
+    /// Signs in without another destination.
     pub(super) async fn sign_in_with(&self, browser: &Browser, person: &str) -> Page {
         let departure = self.departs(browser, "/connections").await;
         let brought = self.issuer.signs_in(&departure, person);
         self.comes_back(browser, &departure, &brought).await
     }
 
-    /// Leaves for the issuer.
+    /// Leaves for the issuer; returns the redirect.
     pub(super) async fn departs(&self, browser: &Browser, to: &str) -> Page {
         let departure = browser.post(&at("/signin"), &[("to", to)]).await;
         assert_eq!(departure.status, StatusCode::SEE_OTHER, "{}", departure.text);
@@ -184,7 +185,7 @@ impl World {
         browser.get(&format!("{}?{query}", way_back(departure))).await
     }
 
-    /// Who a call of this person is.
+    /// The principal of a call by this person.
     pub(super) fn principal(&self, person: &str) -> Principal {
         let namespace = match self.namespace.as_str() {
             "" => format!("key:{person}"),
@@ -197,7 +198,7 @@ impl World {
         }
     }
 
-    /// What a call of this person comes to.
+    /// Returns the outcome of a call by this person.
     pub(super) async fn call(&self, person: &str) -> Outcome {
         self.call_tool(person, "read").await
     }
@@ -208,12 +209,12 @@ impl World {
         self.broker.call(call).await.expect("the tool exists")
     }
 
-    /// The link that a call of this person gets.
+    /// Returns the link that a call by this person gets.
     pub(super) async fn link(&self, person: &str) -> String {
         self.link_of(person, "read").await
     }
 
-    /// The link that a call of this tool gets.
+    /// Returns the link that a call of this tool gets.
     pub(super) async fn link_of(&self, person: &str, tool: &str) -> String {
         match self.call_tool(person, tool).await {
             Outcome::AuthorizationRequired(prompt) => prompt.url,
@@ -222,7 +223,7 @@ impl World {
         }
     }
 
-    /// All that is kept about a link.
+    /// Returns the stored record of a link.
     pub(super) async fn record(&self, link: &str) -> String {
         let ticket = link.rsplit('/').next().unwrap();
         let held = self.broker.store().await.unwrap().by_ticket(ticket).await.unwrap();
@@ -233,34 +234,34 @@ impl World {
         self.broker.accounts(&self.principal(person).caller).await.unwrap().len()
     }
 
-    /// How many codes were exchanged at the provider.
+    /// Number of codes exchanged at the provider.
     pub(super) fn exchanges(&self) -> usize {
         let requests = self.provider.requests();
         requests.iter().filter(|request| request.starts_with("POST /token ")).count()
     }
 
-    /// How many tokens were ended at the provider.
+    /// Number of tokens revoked at the provider.
     pub(super) fn revocations(&self) -> usize {
         let requests = self.provider.requests();
         requests.iter().filter(|request| request.starts_with("POST /revoke ")).count()
     }
 
-    /// Time goes by.
+    /// Lets time pass.
     pub(super) fn pass(&self, span: Duration) {
         self.now.fetch_add(i64::try_from(span.as_millis()).unwrap(), Ordering::SeqCst);
     }
 
-    /// The same server after its operator took all keys but the one of this person away.
+    /// The server after its operator has removed all keys but this person's.
     pub(super) fn with_only_the_key_of(&self, name: &str) -> SignIn {
         self.with_only(person(name))
     }
 
-    /// The same server after its operator gave this person another key, and took all others away.
+    /// The server after its operator has given this person another key and removed all others.
     pub(super) fn with_another_key_of(&self, name: &str) -> SignIn {
         self.with_only(ResolvedKey { values: vec!["another-key".into()], ..person(name) })
     }
 
-    /// The same server, where the application has this key and no other.
+    /// The server where the application has this key and no other.
     pub(super) fn with_keys_of_app(&self, key: &str) -> SignIn {
         let application = confirming("app", ConfirmOrder::Before);
         self.with_only(ResolvedKey { values: vec![key.into()], ..application })
@@ -273,8 +274,7 @@ impl World {
     }
 }
 
-/// Sends a form with the token that this browser's pages would have: whoever the browser belongs to
-/// can reckon it.
+/// Sends a form with the token of this browser's own pages, which the browser's owner can compute.
 pub(super) async fn own_form(browser: &Browser, path: &str, fields: &[(&str, &str)]) -> Page {
     let cookie = browser.cookie(COOKIE).expect("a browser that was here before");
     let token = secret::fingerprint(&format!("form {cookie} {path}"));
@@ -357,7 +357,7 @@ fn broker(
 
 fn provide(request: &str) -> Act {
     Act::Say(match request.split(' ').nth(1).unwrap() {
-        // Another one for each way there.
+        // Another token for each authorization attempt.
         "/token" => {
             let verifier = request.split_once("code_verifier=").map_or("none", |(_, rest)| rest);
             let token: String = verifier.chars().take(20).collect();

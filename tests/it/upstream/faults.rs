@@ -1,5 +1,5 @@
-//! What an API may do wrong. The right answer is always a text that a model can act on, in time and
-//! within the memory that is meant for it.
+//! Faults of an API. The right answer is always a text that a model can act on, in time and within
+//! its memory limit.
 
 use std::io::Write as _;
 
@@ -150,7 +150,7 @@ async fn a_length_that_lies_is_noticed() {
         let text = failure(&server).await;
         assert!(text.contains("broke") || text.contains("cannot be read"), "{bytes}: {text}");
     }
-    // A body that is longer than announced: the rest is not part of the answer.
+    // The body is longer than announced: the rest is not part of the answer.
     let short =
         "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 2\r\n\r\n{}{}{}";
     let server = Server::start(move |_| Act::SayAndClose(short.into())).await;
@@ -274,8 +274,8 @@ async fn a_filter_never_sees_the_credential() {
     }
 }
 
-/// An answer made to be slow to look through: marks of shortened texts, and one character that
-/// makes all of it be looked at.
+/// An answer that is slow to search: marks of shortened texts, and one character that causes all of
+/// it to be searched.
 #[tokio::test]
 async fn an_answer_full_of_ellipses_is_no_more_work_than_another() {
     let text = format!("{}\u{202e}", "x…".repeat(2_000_000));
@@ -284,7 +284,7 @@ async fn an_answer_full_of_ellipses_is_no_more_work_than_another() {
     let provider = provider(&server);
     let tool = with(tool(&server), |action| action.timeout = Duration::from_mins(1));
     let (upstream, arguments) = (upstream(), Map::new());
-    // Seconds where nothing is optimized; more than the product of the lengths takes.
+    // Takes seconds without optimization; work by the product of the lengths would take longer.
     let call = upstream.execute(&tool, Some(provider.api()), &arguments, Some(&token));
     let result = tokio::time::timeout(Duration::from_mins(1), call).await.expect("in time");
     assert!(!result_of(result).is_error);

@@ -9,7 +9,7 @@ use super::*;
 
 const WORKER: &str = env!("CARGO_BIN_EXE_countersign");
 
-/// A filter that is not run in the server, since its cost is not known.
+/// A filter that does not run in the server, because its cost is unknown.
 const SUM: &str = "reduce .[] as $x (0; . + $x)";
 
 async fn run(jq: &Jq, filter: &str, value: Value) -> Result<Vec<Value>, JqError> {
@@ -85,7 +85,7 @@ async fn calls_wait_for_a_worker_instead_of_starting_more() {
     }
 }
 
-/// A cancelled call takes its worker with it: an abandoned filter would hold one of two places.
+/// A cancelled call ends its worker: an abandoned filter would hold one of two places.
 #[cfg(target_os = "linux")]
 #[tokio::test]
 async fn a_cancelled_call_ends_its_worker() {
@@ -128,7 +128,7 @@ async fn a_worker_ends_with_its_parent() {
     assert!(status.expect("it ends").expect("a status").success());
 }
 
-/// Cut-off or senseless requests end the worker; it does not hang or answer nonsense.
+/// Truncated or senseless requests end the worker; it neither hangs nor answers nonsense.
 #[tokio::test]
 async fn a_worker_refuses_broken_frames() {
     use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};

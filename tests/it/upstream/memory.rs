@@ -12,13 +12,13 @@ async fn an_answer_of_too_many_values_is_refused_in_words() {
     let result = call(&tool(&server)).await;
     assert!(result.is_error, "{}", result.text);
     assert!(result.text.contains("500000 values") && result.text.contains("smaller page"));
-    // A write has happened.
+    // The write has happened.
     let write = with(tool(&server), |action| action.method = Method::Post);
     let result = call(&write).await;
     assert!(result.text.contains("do not repeat it"), "{}", result.text);
 }
 
-/// The memory is taken by answers that stop in the middle, and one that comes late cannot have any.
+/// Stalled answers hold all the memory, and a late call gets none.
 #[tokio::test]
 async fn a_call_that_finds_no_memory_says_so_in_time() {
     let begun = "HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nConnection: close\r\n\r\n";
@@ -40,7 +40,7 @@ async fn a_call_that_finds_no_memory_says_so_in_time() {
     let quick = with(stalled, |action| action.timeout = Duration::from_secs(3));
     let late = Caller { namespace: "test".into(), user: UserId::new("late") };
     let mut result = ToolResult::text("");
-    // The first may still find some, before the others have read as far.
+    // The first call may still find memory, before the others have read as far.
     for _ in 0..5 {
         let begun = tokio::time::Instant::now();
         result = result_of(upstream.execute_for(&late, &quick, None, &Map::new(), None).await);
@@ -50,7 +50,7 @@ async fn a_call_that_finds_no_memory_says_so_in_time() {
         }
     }
     assert!(result.is_error && result.text.contains("no memory to spare"), "{}", result.text);
-    // A small one needs none.
+    // A small answer needs none.
     let small = Server::saying(answer("200 OK", "Content-Type: text/plain\r\n", "small")).await;
     let answer = upstream.execute_for(&late, &tool(&small), None, &Map::new(), None).await;
     assert_eq!(result_of(answer).text, "small");
@@ -83,7 +83,7 @@ async fn a_slow_caller_does_not_stand_before_another_s_filter() {
     let answer = upstream.execute_for(&ben, &quick, None, &Map::new(), None).await;
     assert_eq!(result_of(answer).text, "1");
     assert!(begun.elapsed() < Duration::from_secs(10), "{:?}", begun.elapsed());
-    // Waiting counts: one that cannot begin within its tool's timeout is told so.
+    // Waiting counts: a call that cannot begin within its tool's timeout fails with a message.
     let short = with(slow, |action| action.timeout = Duration::from_secs(1));
     let ana = Caller { namespace: "test".into(), user: UserId::new("ana") };
     let answer = upstream.execute_for(&ana, &short, None, &Map::new(), None).await;

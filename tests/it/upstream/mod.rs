@@ -1,4 +1,4 @@
-//! Calls to an API on loopback: the ordinary ones, and the faults that an API may have.
+//! Calls to an API on loopback: ordinary ones, and the faults that an API may have.
 
 #![allow(
     clippy::expect_used,
@@ -36,7 +36,7 @@ fn upstream() -> Upstream {
     Upstream::new(Net::new(Policy::default()), Jq::new(env!("CARGO_BIN_EXE_countersign").into()))
 }
 
-/// A tool that reads `/x/{id}` of a server; the tests change what they are about.
+/// A tool that reads `/x` of a server; each test changes what it is about.
 fn tool(server: &Server) -> Tool {
     tool_of(HttpAction {
         method: Method::Get,
@@ -99,7 +99,7 @@ fn provider(server: &Server) -> Provider {
     }
 }
 
-/// The result of a call without a credential.
+/// Returns the result of a call without a credential.
 async fn call(tool: &Tool) -> ToolResult {
     let answer = upstream().execute(tool, None, &Map::new(), None).await;
     assert!(matches!(answer, Answer::Done(_)), "{answer:?}");
@@ -108,7 +108,7 @@ async fn call(tool: &Tool) -> ToolResult {
 
 fn result_of(answer: Answer) -> ToolResult {
     match answer {
-        // Every answer of the server says where it comes from, which is the same for all here.
+        // Every answer names its origin, which is the same for all here.
         Answer::Done(result)
         | Answer::Unauthorized { result }
         | Answer::InsufficientScope { result, .. } => ToolResult { origin: None, ..result },
@@ -245,8 +245,8 @@ async fn a_wider_consent_is_asked_for_by_the_broker() {
     assert!(result.is_error);
 }
 
-/// The environment is set once for a process, so the test runs itself again in one that names a
-/// proxy; the marker tells the second run from the first.
+/// The environment is set once per process, so the test runs itself again in a process whose
+/// environment names a proxy; the marker tells the second run from the first.
 #[tokio::test]
 async fn a_proxy_in_the_environment_is_not_asked() {
     const MARKER: &str = "COUNTERSIGN_TEST_SECOND_RUN";

@@ -7,7 +7,7 @@ fn moved(status: &str, to: &str) -> Vec<u8> {
     answer(status, &format!("Location: {to}\r\n"), "moved")
 }
 
-/// Answers `/x` with a redirect to `/new`, and that with what it was asked.
+/// Answers `/x` with a redirect, and other requests with their request line.
 async fn server(status: &'static str, to: &'static str) -> Server {
     Server::start(move |request| {
         let line = request.lines().next().unwrap_or_default();
@@ -119,7 +119,7 @@ async fn no_other_scheme_host_or_port_is_gone_to() {
         format!("https://127.0.0.1:{port}/new"),
     ] {
         let server = Server::saying(moved("301 Moved", &to)).await;
-        // Even where the credential may go there: it is not the origin that was asked.
+        // The credential may go to either host, but the other one is not the origin that was asked.
         let provider = Provider {
             hosts: Hosts::new([
                 server.origin.trim_start_matches("http://"),

@@ -1,4 +1,4 @@
-//! What reaches a model of an answer that is not quite what it should be.
+//! Answers that are not quite right, as they reach a model.
 
 use super::*;
 use crate::server::answer;
@@ -80,7 +80,7 @@ async fn an_answer_says_which_host_it_comes_from() {
     assert!(result.origin.is_some_and(|origin| !origin.is_verbatim));
 }
 
-/// The spellings of real servers: .NET, an error page, JSON inside JSON, a log that cuts.
+/// Spellings of real servers: .NET, an error page, JSON inside JSON, a log that truncates.
 #[tokio::test]
 async fn a_credential_is_redacted_in_any_spelling() {
     let spell = |form: &str, c: u32| form.replace("{02x}", &format!("{c:02x}"));

@@ -1,4 +1,4 @@
-//! Chance that can be had again: SplitMix64 (Steele, Lea and Flood, 2014).
+//! Reproducible randomness: SplitMix64 (Steele, Lea and Flood, 2014).
 
 pub struct Dice(u64);
 
@@ -15,7 +15,7 @@ impl Dice {
         mixed ^ (mixed >> 31)
     }
 
-    /// 0 where there is nothing to choose from.
+    /// Returns 0 if there is nothing to choose from.
     pub fn below(&mut self, end: usize) -> usize {
         let end = u64::try_from(end).expect("no more than 64 bits").max(1);
         usize::try_from(self.roll() % end).expect("it was a usize")

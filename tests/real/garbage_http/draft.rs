@@ -1,4 +1,4 @@
-//! Requests that were good once.
+//! Requests that were valid at first.
 
 use std::io::Write as _;
 
@@ -23,19 +23,19 @@ pub struct Draft {
 enum Framing {
     /// `Content-Length`, as it is.
     Length,
-    /// By so much too long or too short.
+    /// Too long or too short by this many bytes.
     Lie(isize),
     Chunked,
-    /// Chunks that break off or have sizes that are none.
+    /// Chunks that break off or have invalid sizes.
     BadChunks,
-    /// Both ways at once (RFC 9112 §6.3: a request that smuggles another one).
+    /// Both at once (RFC 9112 §6.3: request smuggling).
     Both,
     Nothing,
 }
 
 const REVISION: &str = "2026-07-28";
 
-/// Whatever stands in for a request.
+/// Returns the bytes that are sent in place of a request.
 pub fn garbage(dice: &mut Dice, host: &str, sessions: &[String]) -> Vec<u8> {
     if dice.one_in(30) {
         let mut raw = dice.pick(&RAW).to_vec();
@@ -172,7 +172,7 @@ impl Draft {
         }
     }
 
-    /// More than anybody needs.
+    /// Makes one part larger than any client needs.
     fn much(&mut self, dice: &mut Dice) {
         match dice.below(6) {
             0 => self.headers.extend((0..200).map(|at| (format!("x-{at}").into(), b"y".to_vec()))),
@@ -190,7 +190,7 @@ impl Draft {
         }
     }
 
-    /// Something else at one place of the message.
+    /// Puts another value at one place of the message.
     fn another_value(&mut self, dice: &mut Dice) {
         let Ok(mut message) = serde_json::from_slice::<Value>(&self.body) else { return };
         let mut place = &mut message;
@@ -244,7 +244,7 @@ impl Draft {
         self.body = message.to_string().into();
     }
 
-    /// Bytes that are missing, or others.
+    /// Truncates, extends or changes the body.
     fn damage(&mut self, dice: &mut Dice) {
         let at = dice.below(self.body.len());
         match dice.below(3) {

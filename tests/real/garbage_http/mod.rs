@@ -1,6 +1,7 @@
-//! Thirty thousand requests that nobody means, beside people who go on with theirs.
+//! Thirty thousand garbage requests, beside clients whose valid calls must go on.
 //!
-//! The seed is told; with `COUNTERSIGN_REAL_SEED` the same requests come again, if not in the same order.
+//! The seed is reported; with `COUNTERSIGN_REAL_SEED` the same requests come again, though not in
+//! the same order.
 
 mod dice;
 mod draft;
@@ -30,31 +31,32 @@ use crate::load::wire::Connection;
 use dice::Dice;
 
 const REQUESTS: usize = 30_000;
-/// Memory is looked at after each sixth. What is allocated and freed in all sizes and orders leaves holes, which
-/// become fewer and fewer only after some hundred thousand requests; from the second sixth on they are held against
-/// what a request would leave behind that leaves anything: the smallest task or session has more.
+/// Memory is measured after each sixth. Allocating and freeing in all sizes and orders leaves
+/// holes, and new ones become rare only after some hundred thousand requests. From the second sixth
+/// on, growth is compared with the least that a leak would leave for each request: the smallest
+/// task or session has more.
 const PARTS: usize = 6;
 const WARM: usize = 2;
-/// For each request.
+/// KiB of growth that is allowed for each request.
 const MOST_LEFT_KIB: f64 = 1.0;
 const CONNECTIONS: usize = 96;
 /// Requests one after the other on a connection, as long as the server leaves it open.
 const PIPELINED: usize = 12;
-/// A server that says nothing for so long waits for a body that does not come, or streams.
+/// A server that is silent for this long waits for a body that does not come, or streams.
 const SILENCE: Duration = Duration::from_millis(150);
-/// Sessions that garbage has opened and that are kept for more of it.
+/// Sessions that garbage has opened and that are kept for more garbage. Surplus ones are closed.
 const SESSIONS: usize = 32;
-/// No good call takes longer beside all that.
+/// Limit for a valid call beside the garbage; a longer one fails the test.
 const LONGEST_CALL: Duration = Duration::from_secs(5);
 
-/// What came of it.
+/// Results of the garbage.
 #[derive(Default)]
 struct Seen {
     statuses: RefCell<BTreeMap<u16, usize>>,
-    /// Connections that ended without any answer to what was sent last.
+    /// Connections that ended without any answer.
     cut: Cell<usize>,
     sessions: RefCell<Vec<String>>,
-    /// By what was said, one of each kind.
+    /// One example of each kind, by the answer's text.
     faults: RefCell<BTreeMap<String, String>>,
 }
 
@@ -63,7 +65,7 @@ impl Seen {
         self.statuses.borrow().values().sum::<usize>() + self.cut.get()
     }
 
-    /// All that the server said on a connection.
+    /// Takes in everything that the server said on a connection.
     fn take(&self, sent: &[u8], said: &[u8]) {
         let mut answers = 0;
         for at in memmem::find_iter(said, b"HTTP/1.") {
@@ -71,7 +73,7 @@ impl Seen {
             let Some(status) = status.and_then(|code| code.parse::<u16>().ok()) else { continue };
             *self.statuses.borrow_mut().entry(status).or_default() += usize::from(status != 100);
             answers += 1;
-            // Its limits are 503, and documented.
+            // The server's limits are 503, and documented.
             if status >= 500 && status != 503 {
                 self.fault(sent, &said[at..]);
             }
@@ -103,7 +105,7 @@ impl Seen {
         self.faults.borrow_mut().entry(kind).or_insert_with(fault);
     }
 
-    /// The sessions that are too many, to be closed in a good way.
+    /// The sessions above the limit, which are then closed properly.
     fn surplus(&self) -> Vec<String> {
         let mut sessions = self.sessions.borrow_mut();
         let surplus = sessions.len().saturating_sub(SESSIONS);
@@ -111,7 +113,7 @@ impl Seen {
     }
 }
 
-/// Sends what `dice` has for one connection, and takes whatever is said to it.
+/// Sends the garbage that `dice` yields for one connection, and records all answers.
 async fn connection(at: SocketAddr, mut dice: Dice, seen: &Seen) {
     let mut sent = Vec::new();
     let host = at.to_string();
@@ -125,7 +127,7 @@ async fn connection(at: SocketAddr, mut dice: Dice, seen: &Seen) {
     for _ in 0..=dice.below(PIPELINED) {
         sent.extend(draft::garbage(&mut dice, &host, &known));
     }
-    // Where the server has understood that much, it need not be waited for.
+    // A server that has understood this much closes the connection, so no further wait is needed.
     let last = "GET /nothing HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n";
     sent.extend(last.as_bytes());
     let stream = TcpStream::connect(at).await.expect("the server accepts connections");
@@ -136,12 +138,12 @@ async fn connection(at: SocketAddr, mut dice: Dice, seen: &Seen) {
             said.extend_from_slice(&buffer[..read]);
         }
     };
-    // It may stop reading what it does not want to have.
+    // The server may stop reading what it does not accept.
     let _ = join(timeout(SILENCE, output.write_all(&sent)), read).await;
     seen.take(&sent, &said);
 }
 
-/// Somebody who means what they ask, in every way, until the garbage has come to its end. Their slowest call.
+/// Makes valid calls in every way until the garbage ends; returns the time of the slowest.
 async fn good_calls(at: SocketAddr, is_over: &Cell<bool>) -> io::Result<Duration> {
     let mut longest = Duration::ZERO;
     let mut connection = Connection::open(at).await?;
@@ -215,7 +217,7 @@ request     = "GET /notes"
         let (longest, ()) = runtime.block_on(join(good_calls(at, &is_over), garbage));
         longest.unwrap_or_else(|error| panic!("seed {seed}: {error}"))
     };
-    // The store is open now, and the port of the links.
+    // The store is open now, and so is the port of the links.
     send(0);
     let descriptors = process.descriptors();
     let (mut longest, mut looks) = (Duration::ZERO, Vec::new());
@@ -223,7 +225,7 @@ request     = "GET /notes"
         longest = longest.max(send(requests * part / PARTS));
         looks.push(process.memory("VmRSS"));
     }
-    // The sessions that are left are closed, as everything else is.
+    // The remaining sessions are closed, as all others are.
     let rest = seen.sessions.take();
     runtime.block_on(join_all(rest.iter().map(async |id| {
         let mut connection = Connection::open(at).await.unwrap();

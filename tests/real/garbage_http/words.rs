@@ -1,4 +1,4 @@
-//! What stands where something else is expected.
+//! Parts to put where others are expected.
 
 pub const METHODS: [&[u8]; 17] = [
     b"GET",
@@ -150,7 +150,7 @@ pub const BODIES: [&[u8]; 26] = [
     b"{\"jsonrpc\":\"2.0\",\"id\":\"\\ud800\",\"method\":\"ping\"}",
     b"{\"jsonrpc\":\"2.0\",\"id\":1e400,\"method\":\"ping\"}",
 ];
-/// Bytes that are no HTTP, or not quite.
+/// Bytes that are not HTTP, or not quite.
 pub const RAW: [&[u8]; 12] = [
     b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03",
     b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0",

@@ -1,4 +1,4 @@
-//! What a `tools/call` came to, whatever the dialect.
+//! The outcome of a `tools/call`, in every dialect.
 
 use serde_json::Value;
 
@@ -20,7 +20,7 @@ pub enum Answer {
     /// `isError` without a link.
     Failed(String),
     Asked(Prompt),
-    /// A round that carries nothing but its `requestState`.
+    /// A round that carries only its `requestState`.
     Waiting(String),
     /// A JSON-RPC error, other than -32042.
     Refused {
@@ -29,12 +29,12 @@ pub enum Answer {
     },
 }
 
-/// A consent is asked for.
+/// A request for consent.
 #[derive(Clone, Debug)]
 pub struct Prompt {
     pub way: Way,
     pub url: String,
-    /// What the model or the person reads.
+    /// Text for the model or the user.
     pub message: String,
     /// With [`Way::Error`].
     pub elicitation: Option<String>,

@@ -10,12 +10,12 @@ pub const REVISIONS: [&str; 5] =
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Dialect {
     pub revision: &'static str,
-    /// Declares `elicitation.url`, at whatever revision.
+    /// Declares `elicitation.url`, in any revision.
     pub elicits: bool,
 }
 
 impl Dialect {
-    /// Declares nothing: the way of most hosts.
+    /// Declares nothing, like most hosts.
     pub const PLAIN: Self = Self { revision: "2025-06-18", elicits: false };
     /// Errors -32042 and completion notices.
     pub const ERRORS: Self = Self { revision: "2025-11-25", elicits: true };
@@ -28,12 +28,13 @@ impl Dialect {
             .flat_map(|revision| [true, false].map(|elicits| Self { revision, elicits }))
     }
 
-    /// Without `initialize`: every request says who asks (2026-07-28).
+    /// Whether there is no `initialize` and every request names its client (2026-07-28).
     pub fn is_stateless(self) -> bool {
         self.revision >= "2026-07-28"
     }
 
-    /// How a consent must be asked for. Below 2025-11-25 there are no links to be declared.
+    /// The way in which a consent must be asked for. Before 2025-11-25, no client can declare
+    /// links.
     pub fn way(self) -> Way {
         match self.revision {
             "2026-07-28" if self.elicits => Way::Input,
@@ -54,7 +55,7 @@ impl Dialect {
         })
     }
 
-    /// The headers of an HTTP request, which carries a message or opens a stream.
+    /// The headers of an HTTP request that carries a message or opens a stream.
     pub fn headers(self, message: Option<&Value>) -> Vec<(&'static str, String)> {
         let about = |key: &str| message.and_then(|message| message.pointer(key)?.as_str());
         let method = about("/method");
@@ -69,7 +70,7 @@ impl Dialect {
         headers
     }
 
-    /// Puts in what every request of this dialect carries.
+    /// Adds the fields that every request of this dialect carries.
     pub fn sign(self, mut params: Value) -> Value {
         if self.is_stateless() {
             params["_meta"] = json!({

@@ -1,15 +1,15 @@
-//! Server-sent events (HTML standard §9.2.6), as much of them as MCP uses.
+//! Server-sent events (HTML standard §9.2.6), as far as MCP uses them.
 
 use std::io::BufRead;
 
 #[derive(Debug, Default)]
 pub struct Event {
-    /// Empty: a plain `message`.
+    /// Empty for a plain `message`.
     pub name: String,
     pub data: String,
 }
 
-/// The events of a stream that carry anything, until it ends or breaks.
+/// Iterates over the events with data, until the stream ends or breaks.
 pub fn events(mut body: impl BufRead) -> impl Iterator<Item = Event> {
     let mut line = String::new();
     std::iter::from_fn(move || {

@@ -1,4 +1,5 @@
-//! A machine of its own for every test: an empty HOME, a `tools.toml`, a key, and nothing of ours in the environment.
+//! A machine of its own for every test: an empty HOME, a `tools.toml`, a key, and a separate
+//! environment.
 
 use std::collections::BTreeMap;
 use std::fs::{self, File};
@@ -35,7 +36,8 @@ impl Home {
         let base = home.path("home").to_string_lossy().into_owned();
         let tools = home.path("tools.toml").to_string_lossy().into_owned();
         home.with("PATH", &path)
-            // Named, as a host's entry names it: one found in the working folder would need trust.
+            // Named, as in a host's entry: a file that is only found in the working folder would
+            // need trust.
             .with("COUNTERSIGN_CONFIG", &tools)
             .with("HOME", &base)
             .with("XDG_CONFIG_HOME", &format!("{base}/config"))
@@ -51,7 +53,7 @@ impl Home {
         self
     }
 
-    /// The file is found in the working folder instead.
+    /// Leaves the file to be found in the working folder.
     #[must_use]
     pub fn unnamed(mut self) -> Self {
         self.variables.remove("COUNTERSIGN_CONFIG");
@@ -66,22 +68,23 @@ impl Home {
         self.folder.path().join(name)
     }
 
-    /// Where grants are kept.
+    /// The data folder, which holds the grants.
     pub fn data(&self) -> PathBuf {
         self.path("home/data/countersign")
     }
 
-    /// The file of the key that made itself.
+    /// The file of the automatically generated key.
     pub fn key_file(&self) -> PathBuf {
         self.path("home/config/countersign/master.key")
     }
 
-    /// What the processes of this machine said on stderr so far.
+    /// The stderr of this machine's processes so far.
     pub fn log(&self) -> String {
         String::from_utf8_lossy(&fs::read(self.path("stderr.log")).unwrap_or_default()).into_owned()
     }
 
-    /// What they said, once it holds `part`: a process that goes on writes its log on a thread of its own.
+    /// Returns the log once it holds `part`: a running process writes its log on a thread of its
+    /// own.
     #[track_caller]
     pub fn log_with(&self, part: &str) -> String {
         let begun = Instant::now();
@@ -95,8 +98,8 @@ impl Home {
         }
     }
 
-    /// Replaces `tools.toml`. Every machine has a port of its own for its links, so that tests that
-    /// run at once do not take it from one another while a server is restarted.
+    /// Replaces `tools.toml`. Every machine has its own port for links, so that tests that run at
+    /// once do not take it from one another while a server restarts.
     pub fn write_tools(&self, tools: &str) {
         let server = format!("[server]\nport = {}\n", self.port);
         self.write_tools_only(&format!("{server}{tools}"));
@@ -107,7 +110,7 @@ impl Home {
         fs::write(self.path("tools.toml"), tools).expect("tools.toml can be written");
     }
 
-    /// The binary, ready to be started beside `tools.toml`, its stderr added to the log.
+    /// The binary, ready to start beside `tools.toml`, with its stderr added to the log.
     pub fn command(&self, arguments: &[&str]) -> Command {
         let log = File::options().create(true).append(true).open(self.path("stderr.log"));
         let mut command = Command::new(BINARY);
@@ -120,13 +123,13 @@ impl Home {
         command
     }
 
-    /// Runs a command to its end. What it says on stderr is added to the log.
+    /// Runs a command to its end. Its stderr is added to the log.
     pub fn run(&self, arguments: &[&str]) -> Finished {
         Running::start(self.command(arguments)).end()
     }
 }
 
-/// Of a machine that is gone, nothing is left running.
+/// Ends the keepers of the machine.
 impl Drop for Home {
     fn drop(&mut self) {
         crate::keepers::end_all(self.folder.path());

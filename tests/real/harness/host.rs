@@ -1,4 +1,5 @@
-//! The host's side of a conversation: requests out, messages in, in the order in which they came; over any [`Wire`].
+//! The host's side of a conversation over any [`Wire`]: requests out, messages in, in the order of
+//! their arrival.
 
 use std::time::Duration;
 
@@ -7,11 +8,11 @@ use serde_json::{Value, json};
 use super::lines::Lines;
 use super::{Answer, Dialect, Prompt};
 
-/// How messages travel.
+/// A transport of messages.
 pub trait Wire {
     fn say(&mut self, message: &Value);
 
-    /// What the server says, one message a line.
+    /// The server's messages, one per line.
     fn output(&self) -> &Lines;
 }
 
@@ -34,7 +35,7 @@ pub struct Host<W> {
 }
 
 impl<W: Wire> Host<W> {
-    /// Says nothing yet.
+    /// A host that has sent nothing yet.
     pub fn over(wire: W, dialect: Dialect) -> Self {
         Self { wire, dialect, heard: Vec::new(), last_id: 0 }
     }
@@ -56,7 +57,7 @@ impl<W: Wire> Host<W> {
         self.wire.say(message);
     }
 
-    /// Sends a request and does not wait; the id is what to wait for.
+    /// Sends a request and does not wait; returns the id to wait for.
     pub fn send(&mut self, method: &str, params: Value) -> u64 {
         self.last_id += 1;
         let id = self.last_id;
@@ -71,13 +72,13 @@ impl<W: Wire> Host<W> {
         self.wait(id)
     }
 
-    /// The answer to a request, whole.
+    /// Waits for the whole answer to a request.
     pub fn wait(&mut self, id: u64) -> Value {
         let at = self.until(&format!("an answer to request {id}"), |message| message["id"] == id);
         self.heard[at].clone()
     }
 
-    /// Where in the order of things a message came that `is` describes; waits for it if need be.
+    /// Returns the position of the first message that `is` accepts; waits for it if need be.
     pub fn until(&mut self, what: &str, is: impl Fn(&Value) -> bool) -> usize {
         if let Some(at) = self.heard.iter().position(&is) {
             return at;
@@ -90,7 +91,7 @@ impl<W: Wire> Host<W> {
         }
     }
 
-    /// Takes in one more line. False at the end of the output.
+    /// Reads one more line. Returns `false` at the end of the output.
     pub(super) fn hear(&mut self, what: &str) -> bool {
         let Some(line) = self.wire.output().next(what) else { return false };
         self.take(&line);
@@ -125,7 +126,7 @@ impl<W: Wire> Host<W> {
         Answer::of(&self.wait(id))
     }
 
-    /// The answer to a call, if it comes in time; nothing else may come before it.
+    /// Returns the answer to a call if it comes in time; no other message may come before it.
     pub fn end_within(&mut self, id: u64, time: Duration) -> Option<Answer> {
         let line = self.wire.output().next_within(time)?;
         self.take(&line);
@@ -137,7 +138,8 @@ impl<W: Wire> Host<W> {
         self.end(id)
     }
 
-    /// Sends a call again that required input, with the person's `action` on the request, and does not wait.
+    /// Repeats a call that required input, with the user's `action` on the request, and does not
+    /// wait.
     pub fn begin_round(
         &mut self,
         tool: &str,
@@ -155,7 +157,7 @@ impl<W: Wire> Host<W> {
         self.send("tools/call", params)
     }
 
-    /// Calls again with nothing but the state, as clients do.
+    /// Repeats a call with only the state, as clients do.
     pub fn begin_waiting_round(&mut self, tool: &str, arguments: &Value, state: &str) -> u64 {
         self.send(
             "tools/call",
@@ -163,7 +165,7 @@ impl<W: Wire> Host<W> {
         )
     }
 
-    /// Calls again until the rounds come to an end, as clients do.
+    /// Repeats a call until its rounds come to an end, as clients do.
     pub fn finish_rounds(&mut self, tool: &str, arguments: &Value, prompt: &Prompt) -> Answer {
         let mut id = self.begin_round(tool, arguments, prompt, "accept");
         loop {
@@ -174,7 +176,7 @@ impl<W: Wire> Host<W> {
         }
     }
 
-    /// Waits for the notice that an elicitation is over, and says where in the order it came.
+    /// Waits for the notice that an elicitation is over; returns its position.
     pub fn completion(&mut self, elicitation: &str) -> usize {
         self.until("a completion notice", |message| {
             message["method"] == "notifications/elicitation/complete"
@@ -189,7 +191,7 @@ fn is_json_rpc(message: &Value) -> bool {
     object.get("jsonrpc").is_some_and(|version| version == "2.0")
         && match object.get("method") {
             Some(method) => method.is_string() && outcomes == 0,
-            // What could not be read has no id to be answered under.
+            // A message that could not be read has no id to be answered under.
             None => outcomes == 1 && (object.contains_key("id") || object.contains_key("error")),
         }
 }

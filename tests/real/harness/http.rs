@@ -1,4 +1,4 @@
-//! One HTTP request, written out by hand: tests send what no well-behaved client would.
+//! One HTTP request, written by hand: tests send what no well-behaved client would send.
 
 use std::fmt::Write as _;
 use std::io::{self, BufRead as _, BufReader, Read, Write as _};
@@ -35,15 +35,15 @@ pub fn request(method: &str, url: &str, headers: &[(&str, &str)], body: &str) ->
         .unwrap_or_else(|error| panic!("{method} {}: {error}", without_query(url)))
 }
 
-/// Asks somebody who may be killed meanwhile for a page; `None` without a whole head.
+/// Requests a page from a process that may be killed; `None` without a whole head.
 pub fn page_while_it_lives(url: &str, headers: &[(&str, &str)]) -> Option<Reply> {
     let sent = Sent::to(url, "GET", headers, "").ok()?;
     let Response { status, headers, .. } = sent.response().ok()?;
     Some(Reply { status, headers, body: String::new() })
 }
 
-/// Waits until somebody listens where a URL points to: a server that was started again opens the
-/// ports of its links beside everything else.
+/// Waits until a process listens where a URL points to: a restarted server opens the ports of its
+/// links in parallel with everything else.
 pub fn listening(url: &str) {
     let (authority, _) = split(url);
     let began = Instant::now();
@@ -53,7 +53,7 @@ pub fn listening(url: &str) {
     }
 }
 
-/// A request on its way.
+/// A request that has been sent.
 pub struct Sent {
     connection: TcpStream,
     has_body: bool,
@@ -92,7 +92,7 @@ impl Sent {
     }
 }
 
-/// An answer whose body comes as it comes.
+/// An answer whose body is still arriving.
 pub struct Response {
     pub status: u16,
     headers: Vec<(String, String)>,
@@ -111,7 +111,7 @@ impl Response {
         Ok(Reply { status: self.status, headers: self.headers, body })
     }
 
-    /// The connection, to end it by; and the body, read for as long as anything comes.
+    /// Returns the connection, by which to end it, and the body, which is read as long as it lasts.
     pub fn stream(self) -> io::Result<(TcpStream, BufReader<Body>)> {
         let connection = self.body.from.get_ref().try_clone()?;
         connection.set_read_timeout(None)?;
@@ -119,7 +119,7 @@ impl Response {
     }
 }
 
-/// What follows the head. Every request asks for the connection to be closed after it.
+/// The bytes after the head. Every request asks for the connection to be closed after it.
 pub struct Body {
     from: BufReader<TcpStream>,
     framing: Framing,

@@ -1,4 +1,4 @@
-//! Lines of somebody's output, read by a thread so that waiting for one can be bounded.
+//! Lines of a process's output, read by a thread so that waiting for one can be bounded.
 
 use std::io::{BufRead as _, BufReader, Read};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
@@ -9,7 +9,7 @@ use super::PATIENCE;
 pub struct Lines(Receiver<Vec<u8>>);
 
 impl Lines {
-    /// Those that are put in.
+    /// Lines that come through the sender.
     pub fn fed() -> (Sender<Vec<u8>>, Self) {
         let (to, from) = channel();
         (to, Self(from))
@@ -29,7 +29,7 @@ impl Lines {
         lines
     }
 
-    /// The next line without its end, or `None` at the end of the output.
+    /// Returns the next line without its end, or `None` at the end of the output.
     pub fn next(&self, waiting_for: &str) -> Option<Vec<u8>> {
         match self.0.recv_timeout(PATIENCE) {
             Ok(line) => Some(without_end(line)),
@@ -38,12 +38,12 @@ impl Lines {
         }
     }
 
-    /// The next line, if it comes in time.
+    /// Returns the next line, if it comes in time.
     pub fn next_within(&self, time: Duration) -> Option<Vec<u8>> {
         self.0.recv_timeout(time).ok().map(without_end)
     }
 
-    /// Reads on to the end. False if the end does not come.
+    /// Reads to the end. Returns `false` if the end does not come in time.
     pub fn ended(&self) -> bool {
         loop {
             match self.0.recv_timeout(PATIENCE) {

@@ -1,5 +1,5 @@
-//! What the tests are written in: a [`World`] outside, a [`Home`] per machine, a [`Server`] of its own that a host talks
-//! to or a [`Served`] one for all of them, a [`Visit`] for the person at the browser.
+//! Vocabulary of the tests: a [`World`] outside, a [`Home`] per machine, a [`Server`] per host or a
+//! [`Served`] one for all hosts, and a [`Visit`] for the user at the browser.
 
 mod answer;
 mod dialect;
@@ -41,11 +41,11 @@ pub use server::Server;
 pub use visit::{Held, Visit, paste, press};
 pub use world::{World, provider};
 
-/// How long anything may take before a test gives up on it. Long, since a machine may be busy; never waited out by a
-/// test that passes.
+/// How long a test waits before it gives up. Long, because a machine may be busy; a test that
+/// passes never waits it out.
 pub const PATIENCE: Duration = Duration::from_mins(1);
 
-/// How many times as long a test of load or chance goes on: `./tests/run long MIN` sets it; usually once.
+/// Factor by which a test of load or chance runs longer. `./tests/run long MIN` sets it; usually 1.
 pub fn times() -> u32 {
     environment("COUNTERSIGN_TEST_MINUTES").map_or(1, |minutes| {
         minutes.to_str().and_then(|minutes| minutes.parse().ok()).expect("minutes are a number")
@@ -57,12 +57,12 @@ pub fn is_long() -> bool {
     environment("COUNTERSIGN_TEST_MINUTES").is_some()
 }
 
-/// Puts figures into the output, of a test that passes too.
+/// Prints figures, also for a test that passes.
 pub fn report(figures: &str) {
     let _ = writeln!(std::io::stderr(), "{figures}");
 }
 
-/// A real part, as `./tests/run` names it.
+/// Path of a real part, from the variable that `./tests/run` sets.
 pub fn part(variable: &str) -> PathBuf {
     environment(variable).map_or_else(
         || panic!("{variable} is not set: the real parts are brought by ./tests/run"),

@@ -1,4 +1,4 @@
-//! Where people are: at an issuer that knows them, at browsers of their own, in an application.
+//! People at an issuer that knows them, at browsers of their own, and in an application.
 
 use std::path::Path;
 use std::process::Command;
@@ -13,13 +13,13 @@ use super::program::Program;
 use super::running::Running;
 use super::{Served, Transport, part};
 
-/// An OpenID provider that people sign in at, theirs and that of the server which is tested.
+/// The OpenID provider of the users and of the tested server.
 pub struct Issuer(Program);
 
 impl Issuer {
     pub const CLIENT: (&str, &str) = ("countersign", "sign-in-secret-0123456789");
 
-    /// Its access tokens are `jwt` or `opaque`.
+    /// Starts an issuer whose access tokens are `jwt` or `opaque`.
     pub fn start(tokens: &str) -> Self {
         let (client_id, client_secret) = Self::CLIENT;
         let clients = json!([
@@ -45,7 +45,8 @@ impl Issuer {
         self.0.url()
     }
 
-    /// A person signs in at an MCP client, which gets an access token for the server.
+    /// Signs a person in at an MCP client; returns the access token that the client gets for the
+    /// server.
     pub fn access_token(&self, served: &Served, login: &str) -> String {
         let mut command = Command::new(part("COUNTERSIGN_REAL_NODE"));
         command
@@ -59,7 +60,7 @@ impl Issuer {
 
 const REDIRECT: &str = "http://127.0.0.1/callback";
 
-/// An application with a key, whose verifier page tells who sits at a browser.
+/// An application with a key, whose verifier page knows the user of each browser.
 pub struct Application(Program);
 
 impl Application {
@@ -71,21 +72,21 @@ impl Application {
         self.0.url()
     }
 
-    /// From now on it confirms whatever comes, to this server.
+    /// Makes it confirm every browser from now on, to this server.
     pub fn confirm_to(&self, served: &Served) {
         let body = json!({ "url": served.origin() }).to_string();
         let reply = request("POST", &format!("{}/test/server", self.url()), &[], &body);
         assert_eq!(reply.status, 200);
     }
 
-    /// What came to its verifier page: `flow_id`, `user_id`, and the `status` of the confirmation.
+    /// Requests to its verifier page: `flow_id`, `user_id`, and the `status` of the confirmation.
     pub fn flows(&self) -> Vec<Value> {
         let flows = request("GET", &format!("{}/test/flows", self.url()), &[], "").json();
         flows.as_array().expect("flows are a list").clone()
     }
 }
 
-/// A site that leads whoever opens its page elsewhere, by script.
+/// A site whose page leads its visitors to another address, by script.
 pub struct Attacker(Program);
 
 impl Attacker {
@@ -93,7 +94,8 @@ impl Attacker {
         Self(Program::start("world/attacker.mjs", &json!({})))
     }
 
-    /// The address of a page that goes on to another one. To a browser `localhost` is another site than `127.0.0.1`.
+    /// Returns the address of a page that leads to another one. Browsers treat `localhost` and
+    /// `127.0.0.1` as different sites.
     pub fn lure(&self, to: &str) -> String {
         let to: String = url::form_urlencoded::byte_serialize(to.as_bytes()).collect();
         format!("{}/lure?to={to}", self.0.url().replace("127.0.0.1", "localhost"))
@@ -103,7 +105,7 @@ impl Attacker {
 /// People, each at a Chromium with a profile of their own.
 pub struct Browsers(Program);
 
-/// What somebody has on the screen.
+/// The page on a user's screen.
 #[derive(Debug, Deserialize)]
 pub struct Page {
     pub url: String,
@@ -112,7 +114,7 @@ pub struct Page {
     pub text: String,
     pub fields: Vec<String>,
     pub buttons: Vec<Option<String>>,
-    /// The addresses that led there, redirects included.
+    /// The addresses that led to it, redirects included.
     pub visited: Vec<String>,
 }
 
@@ -127,12 +129,13 @@ impl Browsers {
         Self(Program::start("world/profiles.mjs", &json!({})))
     }
 
-    /// Whose browsers run the scripts of pages.
+    /// Browsers that run the scripts of pages.
     pub fn with_scripts() -> Self {
         Self(Program::start("world/profiles.mjs", &json!({ "scripts": true })))
     }
 
-    /// Opens a page that goes on by itself, until it is at an address that begins so.
+    /// Opens a page that leads on without a click, until the browser is at an address with this
+    /// prefix.
     pub fn open_until(&mut self, who: &str, url: &str, at: &str) -> Page {
         self.act(&json!({ "who": who, "goto": url, "until": at }))
     }
@@ -146,7 +149,7 @@ impl Browsers {
         self.act(&json!({ "who": who, "press": button }))
     }
 
-    /// Signs in and allows everything, wherever that is asked for, until somebody else asks.
+    /// Signs in and allows everything that the site `at` asks for, until another site asks.
     pub fn allow(&mut self, who: &str, at: &str, login: &str, mut page: Page) -> Page {
         for _ in 0..MOST_FORMS {
             if !page.is_at(at) {
@@ -159,8 +162,8 @@ impl Browsers {
         panic!("{who} is still at {at}: {page:?}");
     }
 
-    /// What somebody would stumble over on the page that they have on the screen; leaves pictures of
-    /// it under this name.
+    /// Returns the accessibility problems of the page on a user's screen; leaves pictures of it
+    /// under this name.
     pub fn problems(&mut self, who: &str, name: &str) -> Vec<String> {
         let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("target/real/screens/people");
         std::fs::create_dir_all(&folder).unwrap();
@@ -178,12 +181,12 @@ impl Browsers {
 
 const MOST_FORMS: usize = 4;
 
-/// A link for the tool `whoami`, which this call needs.
+/// Calls `whoami`, and returns its request for consent.
 pub fn asked(host: &mut Host<Box<dyn Wire>>) -> Prompt {
     host.call("whoami", &json!({})).asked()
 }
 
-/// Whose account at the tool's provider this caller's calls use.
+/// Asserts which account at the tool's provider this caller's calls use.
 #[track_caller]
 pub fn assert_account(host: &mut Host<Box<dyn Wire>>, login: &str) {
     let text = host.call("whoami", &json!({})).ran();

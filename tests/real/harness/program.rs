@@ -1,4 +1,4 @@
-//! A program of `world/` or `clients/`: its ready line is awaited, and closing its stdin ends it.
+//! A program of `world/` or `clients/`: it says when it is ready, and closing its stdin ends it.
 
 use std::io::Write as _;
 use std::path::Path;
@@ -14,7 +14,7 @@ pub struct Program {
     child: Child,
     stdin: Option<ChildStdin>,
     output: Lines,
-    /// What it said when it was ready.
+    /// Its ready line.
     pub ready: Value,
 }
 
@@ -43,21 +43,21 @@ impl Program {
         program
     }
 
-    /// The next thing it says.
+    /// Reads its next line.
     fn line(&self) -> Value {
         let line = self.output.next(&format!("a line of {}", self.file));
         let line = line.unwrap_or_else(|| panic!("{} has ended", self.file));
         serde_json::from_slice(&line).expect("a line is JSON")
     }
 
-    /// Says something to it, and waits for what it says to that.
+    /// Sends a message and waits for the answer.
     pub fn ask(&mut self, what: &Value) -> Value {
         let stdin = self.stdin.as_mut().expect("stdin is open");
         stdin.write_all(format!("{what}\n").as_bytes()).expect("it reads");
         self.line()
     }
 
-    /// Where it listens, e.g. `http://127.0.0.1:40001`.
+    /// Its address, e.g. `http://127.0.0.1:40001`.
     pub fn url(&self) -> &str {
         self.ready["listening"].as_str().expect("a ready line says where")
     }

@@ -13,7 +13,7 @@ pub struct Running {
     output: Lines,
 }
 
-/// What a program that ran to its end left behind.
+/// Result of a program that ran to its end.
 #[derive(Debug)]
 pub struct Finished {
     pub code: Option<i32>,
@@ -21,7 +21,7 @@ pub struct Finished {
 }
 
 impl Finished {
-    /// The one thing it said, in JSON.
+    /// Parses its whole output as JSON.
     #[track_caller]
     pub fn json(&self) -> Value {
         serde_json::from_str(&self.stdout).unwrap_or_else(|error| panic!("{error}: {self:?}"))
@@ -38,7 +38,7 @@ impl Running {
         Self { name, child, output }
     }
 
-    /// The same, with its stderr in a file.
+    /// Like [`Self::start`], with its stderr in a file.
     pub fn start_with(mut command: Command, stderr: File) -> Self {
         command.stderr(stderr);
         Self::start(command)
@@ -65,7 +65,7 @@ impl Running {
     }
 }
 
-/// Of a test that fails, nothing is left running.
+/// Ends the program if the test fails.
 impl Drop for Running {
     fn drop(&mut self) {
         let _ = self.child.kill();

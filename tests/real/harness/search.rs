@@ -1,4 +1,4 @@
-//! Looks for secrets where none may be, in every form in which one may have got there.
+//! Searches for secrets in places where none may be, in every form that one may have there.
 
 use std::collections::HashMap;
 use std::fmt::Write as _;
@@ -7,10 +7,10 @@ use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD_NO_PAD, URL_SAFE_NO_PAD};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_encode, percent_encode_byte};
 
-/// RFC 3986 §2.3: what nobody escapes.
+/// Percent-encodes everything but the unreserved characters (RFC 3986 §2.3).
 const PERCENT: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
 
-/// As many bytes of a form as are looked up at every place of what is searched.
+/// Bytes of a form that are looked up at every position of the searched text.
 const HEAD: usize = 8;
 
 #[derive(Default)]
@@ -24,8 +24,8 @@ struct Form {
 }
 
 impl Search {
-    /// Adds a secret: plain, in base64 (both alphabets, wherever it may begin within a longer
-    /// text), in hex, percent-encoded.
+    /// Adds a secret: plain, in base64 (both alphabets, at any offset within a longer text), in
+    /// hex, percent-encoded.
     pub fn add(&mut self, name: &str, secret: &[u8]) {
         assert!(secret.len() >= 12, "{name} is too short to be looked for");
         self.add_form(format!("{name}, plain"), secret);
@@ -34,7 +34,7 @@ impl Search {
                 let mut shifted = vec![0; shift];
                 shifted.extend(secret);
                 let encoded = alphabet.encode(&shifted).into_bytes();
-                // Only the characters that stand for bits of the secret alone.
+                // Only the characters that depend on the secret alone.
                 let (first, last) = ((shift * 8).div_ceil(6), shifted.len() * 8 / 6);
                 self.add_form(format!("{name}, {how} at {shift}"), &encoded[first..last]);
             }
@@ -62,7 +62,7 @@ impl Search {
         }
     }
 
-    /// The names of what stands in there.
+    /// Returns the names of the secrets that are found.
     pub fn find(&self, haystack: &[u8]) -> Vec<&str> {
         let mut found = Vec::new();
         for at in 0..haystack.len().saturating_sub(HEAD - 1) {

@@ -1,4 +1,4 @@
-//! What every HTTP request of a host carries besides its message.
+//! Headers that every HTTP request of a host carries besides its message.
 
 use serde_json::Value;
 
@@ -16,7 +16,7 @@ impl Sender {
         Self { dialect, headers }
     }
 
-    /// Adds a header to whatever is sent from now on.
+    /// Adds a header to all later requests.
     pub fn add(&mut self, name: &'static str, value: &str) {
         self.headers.push((name, value.to_owned()));
     }

@@ -1,4 +1,4 @@
-//! `countersign serve --sse`: one server, for as many hosts as come.
+//! `countersign serve --sse`: one server for any number of hosts.
 
 use std::fs::File;
 use std::io::{Read, Write as _};
@@ -34,7 +34,7 @@ impl Served {
         Self::with(home, &[])
     }
 
-    /// Starts it, with further arguments, and waits until it listens.
+    /// Starts a server with further arguments, and waits until it listens.
     pub fn with(home: &Home, arguments: &[&str]) -> Self {
         let arguments = [&["serve", "--sse", "127.0.0.1:0"], arguments].concat();
         let mut child = home
@@ -69,12 +69,12 @@ impl Served {
         }
     }
 
-    /// Connects and shakes hands.
+    /// Connects and completes the handshake.
     pub fn host(&self, transport: Transport, dialect: Dialect) -> Host<Box<dyn Wire>> {
         self.host_with(transport, dialect, &[])
     }
 
-    /// Connects with these headers in every request, and shakes hands.
+    /// Connects with these headers in every request, and completes the handshake.
     pub fn host_with(
         &self,
         transport: Transport,
@@ -91,7 +91,7 @@ impl Served {
         host
     }
 
-    /// Asks it to end, and waits until it has.
+    /// Asks the server to end, and waits until it has ended.
     pub fn end(mut self) -> ExitStatus {
         let pid = Pid::from_raw(self.child.id().cast_signed()).expect("a process id");
         kill_process(pid, Signal::TERM).expect("the server can be asked to end");
@@ -114,7 +114,7 @@ fn origin_in(line: &str) -> Option<String> {
     Some(url.to_owned())
 }
 
-/// Keeps what is read.
+/// A reader that copies all that it reads to a file.
 struct Copied<R> {
     from: R,
     to: File,

@@ -35,7 +35,7 @@ impl Process {
 }
 
 impl Server {
-    /// Starts it and shakes hands.
+    /// Starts a server and completes the handshake.
     pub fn start(home: &Home, dialect: Dialect) -> Self {
         Self::start_as(home, dialect, "ana")
     }
@@ -46,7 +46,7 @@ impl Server {
         server
     }
 
-    /// Starts it and says nothing yet.
+    /// Starts a server and sends nothing yet.
     pub fn spawn(mut command: Command, dialect: Dialect) -> Self {
         let mut child = command
             .stdin(Stdio::piped())
@@ -62,12 +62,12 @@ impl Server {
         self.wire.child.id()
     }
 
-    /// Writes a line, whatever is in it.
+    /// Writes a line with any content.
     pub fn say_bytes(&mut self, line: &[u8]) {
         self.wire.write(line).expect("the server reads");
     }
 
-    /// Calls a process that may be killed meanwhile; `None` if it is.
+    /// Calls a process that may be killed during the call; `None` if it is.
     pub fn call_while_it_lives(&mut self, tool: &str, arguments: &Value) -> Option<Answer> {
         self.heard.clear();
         self.last_id += 1;
@@ -89,7 +89,7 @@ impl Server {
         self.wire.child.wait().expect("a child can be waited for");
     }
 
-    /// Closes stdin, as a host does that is done, and takes in what still comes.
+    /// Closes stdin, as a host does at its end, and reads the remaining output.
     pub fn close(mut self) -> (ExitStatus, Vec<Value>) {
         drop(self.wire.stdin.take());
         while self.hear("the end after stdin was closed") {}

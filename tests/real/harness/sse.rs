@@ -1,4 +1,5 @@
-//! HTTP+SSE, the transport of 2024-11-05: everything comes on one GET, whose first event says where to POST.
+//! HTTP+SSE, the transport of 2024-11-05: all messages come on one GET, whose first event says
+//! where to POST.
 
 use std::net::{Shutdown, TcpStream};
 

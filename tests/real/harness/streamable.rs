@@ -1,4 +1,5 @@
-//! Streamable HTTP: every message a POST of its own; what belongs to no request comes on one standing GET.
+//! Streamable HTTP: every message is a POST of its own; messages that belong to no request come on
+//! one standing GET.
 
 use std::net::{Shutdown, TcpStream};
 use std::sync::mpsc;
@@ -30,7 +31,7 @@ impl Streamable {
         self.sender.send(method, &self.url, message)
     }
 
-    /// Opens the stream for what the server says of its own accord.
+    /// Opens the stream for messages that answer no request.
     fn listen(&mut self) {
         let response = self.send("GET", None).response().expect("an answer to a GET");
         assert_eq!(response.status, 200, "a session has a standing stream");
@@ -77,7 +78,8 @@ impl Wire for Streamable {
     }
 }
 
-/// Whatever the answer to a request carries; what is no message is for the reader to stumble over.
+/// Passes on all that the answer to a request carries; the reader fails on content that is no
+/// message.
 fn take_in(response: Response, to: &mpsc::Sender<Vec<u8>>) {
     let status = response.status;
     match response.header("content-type") {

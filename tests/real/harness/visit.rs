@@ -1,4 +1,4 @@
-//! The person at the browser, played by `world/consent.mjs` and `world/device.mjs`.
+//! The user at the browser, played by `world/consent.mjs` and `world/device.mjs`.
 
 use std::path::Path;
 use std::process::Command;
@@ -13,12 +13,12 @@ use super::running::Running;
 /// A visit to a connect link.
 pub struct Visit(Command);
 
-/// Opens a connect page, presses one of its buttons with these headers, and stays there.
+/// Opens a connect page, presses one of its buttons with these headers, and follows no redirect.
 pub fn press(link: &str, headers: &[(&str, &str)], answer: &str) -> Reply {
     send(link, headers, &[("answer", answer)])
 }
 
-/// Opens a connect page, pastes a secret and goes on.
+/// Opens a connect page, pastes a secret and continues.
 pub fn paste(link: &str, secret: &str) -> Reply {
     send(link, &[], &[("answer", "continue"), ("secret", secret)])
 }
@@ -39,10 +39,10 @@ fn send(link: &str, headers: &[(&str, &str)], fields: &[(&str, &str)]) -> Reply 
     request("POST", link, &headers, &body)
 }
 
-/// A visit under way.
+/// A visit in progress.
 pub struct Visiting(Running);
 
-/// How a visit went.
+/// Outcome of a visit.
 #[derive(Debug, Deserialize)]
 pub struct Report {
     #[serde(rename = "final_status")]
@@ -53,7 +53,8 @@ pub struct Report {
     pub text: String,
 }
 
-/// A visit that stopped before the callback: its URL, and the cookie of the browser that has the right to it.
+/// A visit that stopped before the callback: the callback's URL, and the cookie of the browser that
+/// may use it.
 #[derive(Debug, Deserialize)]
 pub struct Held {
     pub callback_url: String,
@@ -67,7 +68,8 @@ impl Visit {
         Self(command)
     }
 
-    /// Enters a device code at the page that the terminal named. An empty code: the page has it already.
+    /// Enters a device code at the page that the terminal named. With an empty code, the page has
+    /// it already.
     pub fn with_code(url: &str, code: &str) -> Self {
         let mut command = Command::new(part("COUNTERSIGN_REAL_NODE"));
         command.arg(part("COUNTERSIGN_REAL_DIR").join("world/device.mjs"));
@@ -75,7 +77,7 @@ impl Visit {
         Self(command)
     }
 
-    /// Says of a device code that it is not theirs.
+    /// Tells the page that the device code is not the user's.
     #[must_use]
     pub fn aborting(mut self) -> Self {
         self.0.arg("--abort");
@@ -100,7 +102,7 @@ impl Visit {
         self
     }
 
-    /// Keeps the source of every page of ours that is seen.
+    /// Saves the source of every page of ours that it sees.
     #[must_use]
     pub fn keeping_pages(mut self, file: &Path) -> Self {
         self.0.arg("--pages").arg(file);
@@ -115,7 +117,7 @@ impl Visit {
         self.begin().end()
     }
 
-    /// Goes to the end and expects it to be a good one.
+    /// Goes to the end and expects success.
     #[track_caller]
     pub fn approves(self) -> Report {
         let report = self.go();

@@ -17,7 +17,7 @@ impl World {
         Self::with(&json!({}), json!({}))
     }
 
-    /// A world with options of its own for the authorization server and for the API.
+    /// A world with these options for the authorization server and for the API.
     pub fn with(authorization: &Value, mut api: Value) -> Self {
         let authorization = Program::start("world/authorization_server.mjs", authorization);
         api["authorization_server"] = authorization.url().into();
@@ -29,12 +29,12 @@ impl World {
         self.authorization.url()
     }
 
-    /// Who signs assertions that the authorization server takes.
+    /// The issuer of assertions that the authorization server accepts.
     pub fn assertion_issuer(&self) -> &str {
         self.authorization.ready["assertions"]["issuer"].as_str().expect("an issuer")
     }
 
-    /// The private key, in PEM, that it takes assertions by; the key's id is the algorithm's name.
+    /// The private key, in PEM, for such assertions; the key's id is the algorithm's name.
     pub fn assertion_key(&self, algorithm: &str) -> &str {
         self.authorization.ready["assertions"]["keys"][algorithm].as_str().expect("a key")
     }
@@ -59,7 +59,7 @@ impl World {
         self.counts()["token_requests"]["refresh_token"].as_u64().unwrap_or(0)
     }
 
-    /// For each refresh token that came, when: milliseconds since 1970.
+    /// For each refresh token, the times at which it came: milliseconds since 1970.
     pub fn refresh_token_sends(&self) -> Vec<Vec<u64>> {
         let counts = self.counts();
         let sends = counts["refresh_token_sends"].as_object().expect("sends by token");
@@ -67,12 +67,12 @@ impl World {
         times.map(|times| times.iter().filter_map(Value::as_u64).collect()).collect()
     }
 
-    /// By the authorization server's clock: milliseconds since 1970.
+    /// The authorization server's time: milliseconds since 1970.
     pub fn now(&self) -> u64 {
         self.look("now").as_u64().expect("a time")
     }
 
-    /// Every secret that the authorization server has handed out or was handed, by kind.
+    /// Every secret that the authorization server has issued or received, by kind.
     pub fn issued(&self) -> Value {
         self.look("issued")
     }
@@ -81,17 +81,17 @@ impl World {
         request("GET", &format!("{}/test/{gauge}", self.issuer()), &[], "").json()
     }
 
-    /// Pulls a lever of the authorization server.
+    /// Changes the authorization server's behaviour through one of its test endpoints.
     pub fn pull(&self, lever: &str, how: &Value) {
         let url = format!("{}/test/{lever}", self.issuer());
         let reply = request("POST", &url, &[], &how.to_string());
         assert_eq!(reply.status, 200, "{lever}: {}", reply.body);
     }
 
-    /// Waits for the end of a token that lives for seconds.
+    /// Waits until a short-lived token has expired.
     pub fn until_expired(&self, token: &str) {
         let began = Instant::now();
-        // Each question takes its time.
+        // Each request takes its time.
         while self.is_active(token) {
             assert!(began.elapsed() < PATIENCE, "the token does not expire");
         }

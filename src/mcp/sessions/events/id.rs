@@ -1,4 +1,4 @@
-//! The id of an event: `STREAM-INDEX`, and behind them the id of the request that the stream answers.
+//! The id of an event: `STREAM-INDEX`, followed by the id of the request that the stream answers.
 
 use std::fmt;
 
@@ -6,16 +6,17 @@ use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use rmcp::model::RequestId;
 
-/// Of a request's id, as JSON; a client whose ids are longer is not told what is gone.
+/// Longest request id in bytes, as JSON, that an event id carries. A client with longer ids is not
+/// told which answer is gone.
 const MAX_REQUEST_BYTES: usize = 256;
 
-/// Names an event within its session. It comes back through the client and proves nothing: the
+/// Id of an event within its session. It comes back through the client and proves nothing: the
 /// session and the caller do.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(in super::super) struct EventId {
     pub(in super::super) stream: u64,
     pub(in super::super) index: u64,
-    /// `None`: it is an event of the session's standalone stream.
+    /// `None` for an event of the session's standalone stream.
     pub(in super::super) request: Option<RequestId>,
 }
 

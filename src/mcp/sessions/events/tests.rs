@@ -21,13 +21,14 @@ fn answer(id: i64) -> ServerSseMessage {
     ServerSseMessage::from_message(JsonRpcMessage::response(result, request(id)))
 }
 
-/// An answer of at least so many bytes.
+/// An answer of at least `bytes` bytes.
 fn long_answer(id: i64, bytes: usize) -> ServerSseMessage {
     let error = rmcp::ErrorData::internal_error("x".repeat(bytes), None);
     ServerSseMessage::from_message(JsonRpcMessage::error(error, Some(request(id))))
 }
 
-/// The first event of a stream that answers this request: what rmcp does, and we with it.
+/// Begins a stream that answers this request, as rmcp and `Sessions` do; returns the id of its
+/// first event.
 fn begin(events: &Events, name: &str, whose: &Caller, id: i64) -> EventId {
     let first = events.store(name, &ServerSseMessage::retry(Duration::from_secs(1)));
     let first = EventId::parse(&first).unwrap();
@@ -35,7 +36,7 @@ fn begin(events: &Events, name: &str, whose: &Caller, id: i64) -> EventId {
     EventId { request: Some(request(id)), ..first }
 }
 
-/// What a client reads that comes back: the ids that are answered, and whether the stream ended.
+/// Returns the ids of the answers that a client reads when it resumes, until its stream ends.
 async fn back(events: &Events, last: &EventId) -> Vec<serde_json::Value> {
     match events.after(&session(), last, Instant::now()) {
         Found::Request { stream, next } => {
@@ -49,7 +50,7 @@ async fn back(events: &Events, last: &EventId) -> Vec<serde_json::Value> {
     }
 }
 
-/// What is over so long from now is forgotten.
+/// Drops the streams that will have expired after `later`.
 fn sweep(events: &Events, later: Duration) {
     events.0.state.lock().sweep(Instant::now() + later);
 }
@@ -59,7 +60,7 @@ async fn an_answer_can_be_fetched_for_two_minutes_and_is_then_said_to_be_gone() 
     let second = Duration::from_secs(1);
     let events = Events::default();
     let first = begin(&events, "a", &caller("ana"), 7);
-    // What is still to come is waited for longer.
+    // A stream without an answer is kept for longer.
     sweep(&events, KEPT_FOR * 2);
     events.store("a", &answer(7));
     sweep(&events, KEPT_FOR.saturating_sub(second));
@@ -155,7 +156,7 @@ async fn memory_is_bounded_and_what_was_taken_goes_first() {
     assert_eq!(back(&events, &firsts[0]).await, [0], "the oldest, but not taken");
     assert_eq!(back(&events, &firsts[1]).await, ["1 is gone"]);
     assert_eq!(back(&events, &firsts[2]).await, [2]);
-    // One answer that is larger than all there is room for.
+    // One answer that exceeds all limits.
     let huge = begin(&events, "huge", &bob, 9);
     events.store("huge", &long_answer(9, 300_000));
     assert_eq!(back(&events, &huge).await, ["9 is gone"]);

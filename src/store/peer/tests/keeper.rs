@@ -1,4 +1,4 @@
-//! To whom a keeper leaves the folder.
+//! Tests of the processes to which a keeper hands the folder.
 
 use tokio::time::timeout;
 
@@ -22,7 +22,7 @@ async fn a_keeper_leaves_the_folder_to_servers_and_to_other_versions() {
     assert_eq!(command.get(&key("k")).await.unwrap(), Some(bytes(b"v")));
     assert_eq!(*role.borrow(), Role::Owner);
     drop(command);
-    // A process of another version learns nothing, so that it tries the lock again.
+    // A process of another version gets no hello, so that it tries the lock again.
     let about = |purpose: &str| About { purpose: purpose.into(), ..Hello::own("").about };
     let newer = Hello { protocol: PROTOCOL + 1, about: about("auth status") };
     let socket = Address::read("store.sock", &place.data.path);
@@ -57,7 +57,7 @@ async fn a_keeper_brings_no_folder_back() {
     assert!(!place.data.path.exists());
 }
 
-/// A host can stop its server, which would keep the port.
+/// A host can suspend its server, which would then keep the port.
 #[tokio::test]
 async fn the_keeper_alone_holds_the_owner_s_listening_sockets() {
     let mut place = Place::new();

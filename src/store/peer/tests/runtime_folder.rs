@@ -1,4 +1,4 @@
-//! Where the socket lies when the data folder cannot hold it.
+//! Tests of a socket in the runtime directory, where it lies if the data folder cannot hold it.
 
 use super::*;
 
@@ -21,7 +21,7 @@ async fn a_long_path_has_its_socket_in_the_runtime_folder() {
     assert_eq!(fs::read_dir(&beside).unwrap().count(), 0);
 }
 
-/// In a directory that everybody may write to, another user may take a name before us.
+/// In a directory that all users can write to, another user may take a name before us.
 #[tokio::test]
 async fn a_runtime_folder_that_another_user_took_is_left_for_a_new_one() {
     use std::os::unix::fs::PermissionsExt as _;
@@ -30,13 +30,13 @@ async fn a_runtime_folder_that_another_user_took_is_left_for_a_new_one() {
         let entries = fs::read_dir(&place.data.runtime).unwrap();
         entries.map(|entry| entry.unwrap().path()).collect::<std::collections::BTreeSet<_>>()
     };
-    // The name that is made of the data folder's path can be known in advance.
+    // A name made from the data folder's path could be known in advance.
     fs::create_dir_all(&place.data.runtime).unwrap();
     drop(place.open().await.unwrap());
     let [first] = Vec::from_iter(folders()).try_into().unwrap();
     drop(place.open().await.unwrap());
     assert_eq!(folders().len(), 1, "each owner left a folder behind");
-    // A reboot empties the directory, and then the recorded name is known.
+    // A reboot empties the directory, and by then other users know the recorded name.
     let elsewhere = place.folder.path().join("elsewhere");
     crate::store::folder::create_private(&elsewhere).unwrap();
     for spoil in [
@@ -62,7 +62,7 @@ async fn a_runtime_folder_that_another_user_took_is_left_for_a_new_one() {
     assert_eq!(fs::read_dir(&first).unwrap().count(), 0);
 }
 
-/// A record that names something else, e.g. by a damaged disk, leads nowhere else.
+/// A recorded name that is invalid, e.g. after disk damage, is not used as a path.
 #[tokio::test]
 async fn a_recorded_name_that_is_none_is_not_followed() {
     let place = Place::below(&"long/".repeat(40));

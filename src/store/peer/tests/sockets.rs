@@ -1,4 +1,5 @@
-//! Which process holds which listening socket. What browsers see of it: `tests/it/keeper.rs`.
+//! Tests of which process holds which listening socket. `tests/it/keeper.rs` tests what browsers
+//! see.
 
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::Arc;
@@ -53,7 +54,7 @@ async fn a_connection_made_between_two_owners_waits_for_the_next_one() {
     owner.publish(vec![own]);
     let pair = Pair::connect(owner, ListeningSockets::default());
     arrived(&pair.peer).await;
-    // It lets go of its sockets, and its peer keeps them.
+    // The owner releases its sockets, and its peer keeps them.
     pair.owner.withdraw(Vec::new());
     let (_, peer) = pair.end().await;
     let browser = TcpStream::connect(address).expect("the system completes it");
@@ -84,7 +85,7 @@ async fn an_owner_gets_from_its_peers_what_it_does_not_hold() {
         assert!(begin.elapsed() < Duration::from_secs(5), "the peer offers it");
         tokio::task::yield_now().await;
     };
-    // Once the owner listens everywhere, the peer holds what the owner does, and nothing else.
+    // Once the owner listens for every link, the peer holds the owner's sockets and no others.
     pair.owner.publish(vec![]);
     arrived(&pair.peer).await;
     drop(taken);
@@ -92,16 +93,16 @@ async fn an_owner_gets_from_its_peers_what_it_does_not_hold() {
     pair.end().await;
 }
 
-/// An owner that listens everywhere takes none: nothing would accept from it.
+/// Closes sockets that arrive after the peer has become the owner: it would never accept from them.
 #[tokio::test]
 async fn what_comes_late_is_closed() {
     let (own, address) = socket();
     let owner = ListeningSockets::default();
     let pair = Pair::connect(owner, ListeningSockets::default());
-    // The peer has become the owner meanwhile.
+    // The peer has become the owner before they arrive.
     pair.peer.begin();
     pair.owner.publish(vec![Arc::clone(&own)]);
-    // What the owner does in between cannot be seen; its end can.
+    // The owner's intermediate steps cannot be seen; its end can.
     let (owner, peer) = {
         let begin = tokio::time::Instant::now();
         while Arc::strong_count(&own) < 2 {
@@ -115,7 +116,7 @@ async fn what_comes_late_is_closed() {
     assert!(TcpStream::connect(address).is_err(), "nothing holds it");
 }
 
-/// A descriptor of another kind would be taken for a port that is listened on.
+/// A descriptor of another kind would be taken for a listening port.
 #[tokio::test]
 async fn only_listening_tcp_sockets_are_taken() {
     use rustix::net::{AddressFamily, SocketType, bind, listen, socket, sockopt};
