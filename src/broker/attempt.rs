@@ -7,6 +7,7 @@ use parking_lot::Mutex;
 use super::Broker;
 use super::connect::End;
 use crate::model::authorization::{AuthorizationName, Status};
+use crate::model::reason::ConsentFailure;
 use crate::model::{Authorization, Caller};
 use crate::store::{Held, StoreError};
 
@@ -63,7 +64,7 @@ impl Broker {
     ) -> Result<(), StoreError> {
         let Some(held) = self.attempt(caller, name).await? else { return Ok(()) };
         if held.value.status == Status::Pending {
-            let end = End::Failed { why: "You said no.".into(), said: None, by_person: true };
+            let end = End::Failed { why: ConsentFailure::Declined, said: None };
             self.conclude(&held.value, end).await?;
         }
         Ok(())

@@ -14,6 +14,7 @@ use super::keeping::Arrival;
 use super::{Broker, MOST_TRIES, Stranger, Visitor};
 use crate::model::authorization::{Brought, Started, Way};
 use crate::model::event::ConsentOutcome;
+use crate::model::reason::ConsentFailure;
 use crate::model::text::incident;
 use crate::model::{Authorization, Status};
 use crate::model::{chain, secret};
@@ -141,16 +142,15 @@ impl Broker {
         authorization: &Authorization,
         denial: &Denial,
     ) -> Result<Arrival, CallbackError> {
-        let why = if denial.code == "access_denied" {
-            "You said no at the provider.".to_owned()
-        } else {
-            format!("The provider answered: {}.", denial.code)
+        let (why, outcome) = match &*denial.code {
+            "access_denied" => (ConsentFailure::DeclinedAtProvider, ConsentOutcome::Declined),
+            code => (
+                ConsentFailure::ProviderError { code: code.to_owned() },
+                ConsentOutcome::ProviderError,
+            ),
         };
-        let by_person = denial.code == "access_denied";
-        let end = End::Failed { why, said: denial.description.clone(), by_person };
+        let end = End::Failed { why, said: denial.description.clone() };
         self.conclude(authorization, end).await?;
-        let outcome =
-            if by_person { ConsentOutcome::Declined } else { ConsentOutcome::ProviderError };
         self.record_consent(authorization, outcome);
         Ok(Arrival { next: authorization.link() })
     }
@@ -211,20 +211,14 @@ impl Broker {
         source: &TokenError,
         incident: &str,
     ) -> Result<(), StoreError> {
-        let title = &authorization.trip.title;
         if source.verdict() == Verdict::Operator {
-            let what = match source.code() {
-                Some(code) => format!("{title} does not accept this server's app (`{code}`)."),
-                None => format!("{title} does not accept this server's app."),
-            };
-            let why = format!(
-                "{what} The operator of this server must check the app's client_id, client_secret and redirect URI at {title}."
-            );
-            let end = End::Failed { why, said: None, by_person: false };
+            let code = source.code().map(str::to_owned);
+            let end = End::Failed { why: ConsentFailure::ClientRefused { code }, said: None };
             self.conclude(authorization, end).await?;
             return Ok(());
         }
         let store = self.store().await?;
+        let title = &authorization.trip.title;
         let problem = format!(
             "{title} handed out no token: {source} (incident `{incident}`). Nothing was connected, and nothing is wrong with what you did. Try again."
         );

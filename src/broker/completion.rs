@@ -11,6 +11,7 @@ use super::Broker;
 use crate::model::authorization::{AuthorizationName, Status};
 use crate::model::grant::AccountIdentity;
 use crate::model::lifetime::{EndReason, KnownEnd, TokenFacts};
+use crate::model::reason::ConsentFailure;
 use crate::model::time::utc;
 use crate::model::{Authorization, Caller, Grant, Scopes};
 use crate::store::StoreError;
@@ -27,12 +28,23 @@ const RAREST_LOOK: Duration = Duration::from_secs(4);
 pub enum Waited {
     /// The grant is stored.
     Completed(Connected),
-    /// The user or the provider refused; holds the reason.
-    Failed(String),
+    /// It ended without an access.
+    Failed(NotConnected),
     /// Still open.
     Pending,
     /// Expired, or replaced by a newer one.
     Over,
+}
+
+/// Why an authorization ended without an access.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum NotConnected {
+    /// The user, the provider or its token endpoint refused.
+    Refused(ConsentFailure),
+    /// The user kept the previous account, which has this label.
+    PreviousAccountKept(String),
+    /// The user has disconnected what the link had connected.
+    Disconnected,
 }
 
 /// Result of a consent.
@@ -135,11 +147,9 @@ impl Broker {
                 let Authorization { connected_as, refused, ungranted, ends, .. } = held.value;
                 Waited::Completed(Connected { connected_as, refused, ungranted, ends })
             }
-            Status::Failed(why) => Waited::Failed(why),
-            Status::Stayed(before) => {
-                Waited::Failed(format!("You stay with the account {before}."))
-            }
-            Status::Undone(_) => Waited::Failed("You disconnected it again.".into()),
+            Status::Failed(why) => Waited::Failed(NotConnected::Refused(why)),
+            Status::Stayed(before) => Waited::Failed(NotConnected::PreviousAccountKept(before)),
+            Status::Undone(_) => Waited::Failed(NotConnected::Disconnected),
             Status::Pending | Status::OtherAccount { .. } => {
                 let is_over = held.value.is_expired(self.0.parts.clock.now());
                 if is_over { Waited::Over } else { Waited::Pending }

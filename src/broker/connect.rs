@@ -22,6 +22,7 @@ use crate::model::event::EventKind;
 use crate::model::grant::{AccountIdentity, unnamed};
 use crate::model::principal::{NoOpener, Opener};
 use crate::model::provider::LoopbackRule;
+use crate::model::reason::ConsentFailure;
 use crate::model::secret;
 pub(super) use crate::model::text::sentence;
 use crate::model::{
@@ -370,7 +371,7 @@ impl Broker {
         let store = self.store().await?;
         let is_refusal = match &end {
             End::Completed(Connected { refused, .. }) => !refused.is_empty(),
-            End::Failed { by_person, .. } => *by_person,
+            End::Failed { why, .. } => why.is_by_user(),
             End::OtherAccount { .. } | End::Stayed { .. } => false,
         };
         let is_end = !matches!(end, End::OtherAccount { .. });
@@ -433,11 +434,9 @@ pub(super) enum End {
         before: String,
     },
     Failed {
-        /// In our words.
-        why: String,
+        why: ConsentFailure,
         /// In the provider's words.
         said: Option<String>,
-        by_person: bool,
     },
 }
 
@@ -465,7 +464,7 @@ impl End {
                 Authorization { status, candidate: Some(candidate), ..ended }
             }
             Self::Stayed { before } => Authorization { status: Status::Stayed(before), ..ended },
-            Self::Failed { why, said, .. } => {
+            Self::Failed { why, said } => {
                 Authorization { status: Status::Failed(why), said, ..ended }
             }
         }

@@ -12,6 +12,7 @@ use crate::model::authorization::{LIFETIME, Requesters, Started, Status, Way};
 use crate::model::credential::{AskedFor, Retention};
 use crate::model::event::ConsentOutcome;
 use crate::model::principal::Opener;
+use crate::model::reason::ConsentFailure;
 use crate::model::secret;
 use crate::model::{Authorization, Grant, Scopes, Standing, Time, ToolName, scope};
 use crate::oauth::{self, AuthorizationRequest};
@@ -329,7 +330,7 @@ impl Broker {
     pub async fn decline(&self, ticket: &str, visitor: &Visitor) -> Result<(), ConnectError> {
         let held = self.behind(ticket, visitor).await?;
         if held.value.status == Status::Pending {
-            let end = End::Failed { why: "You said no.".into(), said: None, by_person: true };
+            let end = End::Failed { why: ConsentFailure::Declined, said: None };
             self.conclude(&held.value, end).await?;
             self.record_consent(&held.value, ConsentOutcome::Declined);
         }

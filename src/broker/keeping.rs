@@ -9,6 +9,7 @@ use crate::model::credential::Retention;
 use crate::model::event::{ConsentOutcome, EndedBy, EventKind};
 use crate::model::grant::Binding;
 use crate::model::lifetime::OFFLINE_ACCESS;
+use crate::model::reason::RevocationResult;
 use crate::model::secret;
 use crate::model::{AccountName, Authorization, Caller, Grant, ProviderId, Scopes};
 use crate::oauth::{Issued, Revoked};
@@ -195,21 +196,15 @@ impl Broker {
         }
         let (by, outcome) = (EndedBy::User, revoked.outcome());
         self.record(caller, provider, EventKind::End { by, outcome });
-        let title = &trip.title;
-        let why = match revoked {
-            _ if matches!(trip.way, Way::Paste(_)) => format!(
-                "What you pasted is deleted here. It still works at {title}; delete it there too."
-            ),
-            Revoked::Yes => format!("{title} has ended the access."),
-            Revoked::NoWay => format!(
-                "It is forgotten here. {title} has no way for us to end the access there: remove it in your account's settings."
-            ),
-            Revoked::Failed | Revoked::Unreachable => format!(
-                "It is forgotten here, but {title} did not confirm the end of the access: look into your account's settings there."
-            ),
+        let result = match revoked {
+            _ if matches!(trip.way, Way::Paste(_)) => RevocationResult::Pasted,
+            Revoked::Yes => RevocationResult::Revoked,
+            Revoked::NoWay => RevocationResult::NoRevocation,
+            Revoked::Failed => RevocationResult::NotConfirmed,
+            Revoked::Unreachable => RevocationResult::Unreachable,
         };
         if let Some(held) = store.reread(&authorization).await? {
-            let undone = Authorization { status: Status::Undone(why), ..held.value.clone() };
+            let undone = Authorization { status: Status::Undone(result), ..held.value.clone() };
             store.replace(undone, &held).await?;
         }
         Ok(())

@@ -35,6 +35,7 @@ use super::{Broker, Connection, MOST_TRIES};
 use crate::model::authorization::ClientRegistration;
 use crate::model::event::{EndedBy, EventKind, RenewalOutcome};
 use crate::model::grant::{Attempt, MAX_UNCLEAR_REFUSALS};
+use crate::model::reason::{GrantEnd, LostAnswer};
 use crate::model::{AccountName, Caller, Grant, ProviderId, Scopes, Time, TokenSet, secret};
 use crate::oauth::{Issued, TokenError, Verdict};
 use crate::store::{Held, StoreError};
@@ -374,8 +375,8 @@ impl Broker {
             // renewed or the user has consented anew, and that counts.
             let was_broken_off =
                 marked.value.attempt.as_ref().is_some_and(|attempt| attempt.was_broken_off);
-            let why = why_ended(&source, unanswered, was_broken_off);
-            self.replace(marked, marked.value.ended(&why, now)).await
+            let why = end_of(&source, unanswered, was_broken_off);
+            self.replace(marked, marked.value.ended(why, now)).await
         } else {
             let attempt = marked.value.attempt.clone().filter(|_| unanswered > 0);
             let attempt = attempt.map(|attempt| Attempt { unanswered, is_over: true, ..attempt });
@@ -549,16 +550,14 @@ fn same_secret(one: Option<&SecretString>, other: Option<&SecretString>) -> bool
     }
 }
 
-/// Reason that the user reads. If an answer was lost, the provider probably took the second sending
-/// for a theft.
-fn why_ended(error: &TokenError, unanswered: u32, was_broken_off: bool) -> String {
-    match (unanswered, was_broken_off) {
-        (0, _) => error.to_string(),
-        (_, false) => format!("an answer to a renewal was lost, and to the next try {error}"),
-        (_, true) => format!(
-            "a process ended in the middle of a renewal, before its answer was kept, and to the next try {error}"
-        ),
-    }
+/// Why a refusal of the refresh token has ended a grant, after this many sends without an answer.
+fn end_of(error: &TokenError, unanswered: u32, was_broken_off: bool) -> GrantEnd {
+    let lost = match (unanswered, was_broken_off) {
+        (0, _) => None,
+        (_, false) => Some(LostAnswer::InTransit),
+        (_, true) => Some(LostAnswer::ProcessEnded),
+    };
+    GrantEnd::RefreshTokenRefused { code: error.code().map(str::to_owned), lost }
 }
 
 /// Key of one account in this process. No part of it holds a NUL, so different accounts never share

@@ -12,6 +12,7 @@ use super::{Broker, Connection};
 use crate::model::credential::Retention;
 use crate::model::event::CallOutcome;
 use crate::model::grant::MAX_UNCLEAR_REFUSALS;
+use crate::model::reason::GrantEnd;
 use crate::model::{Grant, PromptReason, ProviderId, Scopes, Standing, Time, ToolResult};
 use crate::oauth::TokenError;
 use crate::store::{Held, StoreError};
@@ -207,7 +208,7 @@ impl Broker {
         let is_meant = tokens.is_live(self.0.parts.clock.now());
         if is_meant && tokens.access.expose_secret() == rejected.expose_secret() {
             let now = self.0.parts.clock.now();
-            let ended = held.value.ended("the API refuses the access token", now);
+            let ended = held.value.ended(GrantEnd::AccessTokenRefused, now);
             // `None`: replaced since, so the present grant is not the refused one.
             self.store().await?.replace(ended, &held).await?;
         }

@@ -1,6 +1,7 @@
 //! `countersign auth`
 
 mod ended;
+mod not_connected;
 mod whom;
 
 use std::collections::BTreeSet;
@@ -263,7 +264,9 @@ async fn login<W: Write>(
     }
     match waited {
         Waited::Completed(kept) => Ok(connected(app, provider, &kept)),
-        Waited::Failed(why) => bail!("{} was not connected: {why}", provider.title),
+        Waited::Failed(why) => {
+            bail!("{title} was not connected: {}", not_connected::words(title, &why))
+        }
         Waited::Pending | Waited::Over => {
             bail!("the link's time is over; run the command again for a new one")
         }

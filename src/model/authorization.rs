@@ -21,6 +21,7 @@ use super::principal::{ConfirmOrder, Opener, Verifier};
 use super::provider::{
     Api, FailureConvention, Hosts, Identity, Revocation, TokenAuth, TokenBody, TokenResponseShape,
 };
+use super::reason::{ConsentFailure, RevocationResult};
 use super::scope::Implied;
 use super::text::shown;
 use super::{AccountName, Caller, Grant, ProviderId, Scopes, Time, TokenSet, ToolName};
@@ -367,13 +368,11 @@ pub enum Status {
     },
     /// The grant is durable.
     Completed,
-    /// The user or the provider refused. The text is for people.
-    Failed(String),
+    Failed(ConsentFailure),
     /// The user kept the previous account, which has this label.
     Stayed(String),
-    /// The user disconnected the account that the link had connected. The text says what the
-    /// provider did, for people.
-    Undone(String),
+    /// The user disconnected the account that the link had connected.
+    Undone(RevocationResult),
 }
 
 impl Authorization {

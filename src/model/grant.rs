@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use super::credential::Retention;
 use super::lifetime::OFFLINE_ACCESS;
 use super::provider::{Hosts, Revocation};
+use super::reason::GrantEnd;
 use super::scope::Implied;
 use super::{AccountName, InstanceId, ProviderId, Scopes, Time};
 
@@ -113,7 +114,7 @@ pub struct Grant {
     /// How to revoke it, as configured when the user consented.
     pub revocation: Option<Revocation>,
     /// Why the grant has ended. The record stays, so that the user sees what happened.
-    pub ended: Option<String>,
+    pub ended: Option<GrantEnd>,
     /// When the end was noticed.
     #[serde(default)]
     pub ended_at: Option<Time>,
@@ -278,9 +279,8 @@ impl Grant {
 
     /// Returns this grant without its tokens, so that the user sees what ended and why.
     #[must_use]
-    pub fn ended(&self, why: &str, now: Time) -> Grant {
-        let (why, at) = (Some(why.to_owned()), Some(now));
-        let mut ended = Grant { ended: why, ended_at: at, ..self.clone() };
+    pub fn ended(&self, why: GrantEnd, now: Time) -> Grant {
+        let mut ended = Grant { ended: Some(why), ended_at: Some(now), ..self.clone() };
         ended.tokens.access = SecretString::default();
         ended.tokens.refresh = None;
         ended

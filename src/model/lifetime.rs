@@ -6,6 +6,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use super::credential::Retention;
+use super::reason::{GrantEnd, LostAnswer};
 use super::text::shown;
 use super::time::moment;
 use super::{Grant, Time};
@@ -56,8 +57,10 @@ pub enum EndReason {
     /// A documented rule. `is_certain`: it always holds, or the provider's own answer agrees with
     /// it.
     Rule { life: RefreshLife, is_certain: bool },
-    /// The provider or its API has refused the credential; in our words.
-    Refused(String),
+    /// The provider or its API has refused the credential.
+    Refused(GrantEnd),
+    /// The provider keeps refusing to renew the access, and does not say why.
+    RenewalRefused,
 }
 
 /// How to get a refresh token the next time.
@@ -85,6 +88,8 @@ pub struct TokenFacts {
 const SLACK: Duration = Duration::from_hours(1);
 /// Maximum characters of a reason that may come from outside; the rest is cut.
 const MAX_REASON: usize = 300;
+/// [`EndReason::RenewalRefused`] as a fragment.
+const RENEWAL_REFUSED: &str = "it refuses to renew the access, and does not say why";
 
 impl RefreshLife {
     fn span(&self) -> Duration {
@@ -130,8 +135,7 @@ impl Grant {
     pub fn past_end(&self, facts: &TokenFacts) -> (Option<Time>, EndReason) {
         let Some(why) = &self.ended else {
             if self.tokens.refresh.is_some() {
-                let why = "it refuses to renew the access, and does not say why";
-                return (None, EndReason::Refused(why.into()));
+                return (None, EndReason::RenewalRefused);
             }
             return (self.tokens.expires_at, self.without_refresh(facts));
         };
@@ -199,7 +203,8 @@ impl KnownEnd {
                     (None, _) => format!("{what}{}", life.advice()),
                 }
             }
-            EndReason::Refused(why) => format!("The access ends: {why}."),
+            EndReason::Refused(why) => format!("The access ends: {}.", why.words()),
+            EndReason::RenewalRefused => format!("The access ends: {RENEWAL_REFUSED}."),
         }
     }
 
@@ -262,7 +267,35 @@ impl EndReason {
                     None => words,
                 }
             }
-            Self::Refused(why) => format!("ended: {}", shown(why, MAX_REASON)),
+            Self::Refused(why) => format!("ended: {}", shown(&why.words(), MAX_REASON)),
+            Self::RenewalRefused => format!("ended: {RENEWAL_REFUSED}"),
+        }
+    }
+}
+
+impl GrantEnd {
+    /// Returns the reason as a fragment.
+    fn words(&self) -> String {
+        let (code, lost) = match self {
+            Self::AccessTokenRefused => return "the API refuses the access token".into(),
+            Self::RefreshTokenRefused { code, lost } => (code, lost),
+            Self::Other(sentence) => return sentence.clone(),
+        };
+        let answer = match code {
+            Some(code) => format!("the authorization server answered `{code}`"),
+            None => {
+                "the authorization server answered that the refresh token is not valid any more"
+                    .into()
+            }
+        };
+        match lost {
+            None => answer,
+            Some(LostAnswer::InTransit) => {
+                format!("an answer to a renewal was lost, and to the next try {answer}")
+            }
+            Some(LostAnswer::ProcessEnded) => format!(
+                "a process ended in the middle of a renewal, before its answer was kept, and to the next try {answer}"
+            ),
         }
     }
 }

@@ -17,6 +17,7 @@ pub mod outcome;
 pub mod principal;
 pub mod provider;
 pub mod rate_limit;
+pub mod reason;
 pub mod scope;
 pub mod secret;
 pub mod server_auth;

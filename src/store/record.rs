@@ -2,7 +2,7 @@
 //!
 //! Every record is JSON, `{"v": <version>, "d": <data>, "of": <caller>}`. A record of an unknown
 //! version is an error and stays untouched, so that an older binary on a newer folder loses no
-//! data. `of` names the record's user, because keys hold users only as hashes. Records of earlier
+//! data. A record that an older binary can read keeps the older version, see [`Record::version`]. `of` names the record's user, because keys hold users only as hashes. Records of earlier
 //! versions lack it, and earlier versions ignore it.
 
 use serde::de::DeserializeOwned;
@@ -10,21 +10,37 @@ use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
 use crate::model::grant::Used;
+use crate::model::reason::{ConsentFailure, GrantEnd, RevocationResult};
 use crate::model::{
-    Authorization, Caller, Grant, Session, SigningIn, Started, Unclaimed, Unconfirmed, Verification,
+    Authorization, Caller, Grant, Session, SigningIn, Started, Status, Unclaimed, Unconfirmed,
+    Verification,
 };
 
 /// A type of record that the store keeps.
 pub trait Record: Serialize + DeserializeOwned {
     /// Name for error messages and the log.
     const NAME: &'static str;
-    /// Version that this build writes, and the newest that it reads.
+    /// Newest version that this build reads.
     const VERSION: u32;
+
+    /// Version to write this record with: the oldest that can express it, so that an older binary
+    /// on the same folder keeps reading all other records.
+    fn version(&self) -> u32 {
+        Self::VERSION
+    }
 }
 
 impl Record for Grant {
     const NAME: &'static str = "grant";
-    const VERSION: u32 = 1;
+    const VERSION: u32 = 2;
+
+    fn version(&self) -> u32 {
+        match &self.ended {
+            // A reason of version 1 is a sentence.
+            None | Some(GrantEnd::Other(_)) => 1,
+            Some(GrantEnd::AccessTokenRefused | GrantEnd::RefreshTokenRefused { .. }) => 2,
+        }
+    }
 }
 
 impl Record for Used {
@@ -34,9 +50,23 @@ impl Record for Used {
 
 impl Record for Authorization {
     const NAME: &'static str = "authorization";
-    const VERSION: u32 = 1;
+    const VERSION: u32 = 2;
+
+    fn version(&self) -> u32 {
+        match &self.status {
+            Status::Pending
+            | Status::OtherAccount { .. }
+            | Status::Completed
+            | Status::Stayed(_)
+            // A reason of version 1 is a sentence.
+            | Status::Failed(ConsentFailure::Other(_))
+            | Status::Undone(RevocationResult::Other(_)) => 1,
+            Status::Failed(_) | Status::Undone(_) => 2,
+        }
+    }
 }
 
+/// Its authorization is still pending and its grant has not ended, so it holds no reason.
 impl Record for Unclaimed {
     const NAME: &'static str = "unclaimed consent";
     const VERSION: u32 = 1;
@@ -52,6 +82,7 @@ impl Record for Verification {
     const VERSION: u32 = 1;
 }
 
+/// Its authorization is still pending, so it holds no reason.
 impl Record for Started {
     const NAME: &'static str = "started authorization";
     const VERSION: u32 = 1;
@@ -164,7 +195,7 @@ pub(super) fn encode<T: Record>(
     record: &T,
     of: Option<&Caller>,
 ) -> Result<Zeroizing<Vec<u8>>, RecordError> {
-    serde_json::to_vec(&Written { v: T::VERSION, d: record, of })
+    serde_json::to_vec(&Written { v: record.version(), d: record, of })
         .map(Zeroizing::new)
         .map_err(|_| RecordError::Malformed(T::NAME))
 }
@@ -191,6 +222,25 @@ pub(super) fn decode_owned<T: Record>(plain: &[u8]) -> Result<(T, Option<Caller>
 mod tests {
     use super::*;
     use crate::model::Time;
+
+    #[test]
+    fn a_record_has_the_oldest_version_that_can_express_it() {
+        let written = |status| {
+            let record = Authorization { status, ..super::super::tests::authorization("ana") };
+            serde_json::from_slice::<Version>(&encode(&record, None).unwrap()).unwrap().v
+        };
+        assert_eq!(written(Status::Pending), 1);
+        assert_eq!(written(Status::Stayed("ana@example.com".into())), 1);
+        assert_eq!(written(Status::Failed(ConsentFailure::Other("No.".into()))), 1);
+        assert_eq!(written(Status::Failed(ConsentFailure::Declined)), 2);
+        assert_eq!(written(Status::Undone(RevocationResult::Revoked)), 2);
+        let grant = super::super::tests::grant("access");
+        let written = |grant: &Grant| {
+            serde_json::from_slice::<Version>(&encode(grant, None).unwrap()).unwrap().v
+        };
+        assert_eq!(written(&grant), 1);
+        assert_eq!(written(&grant.ended(GrantEnd::AccessTokenRefused, Time::from_millis(1))), 2);
+    }
 
     #[test]
     fn a_newer_version_is_an_error_and_not_a_loss() {

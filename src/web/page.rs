@@ -1,5 +1,8 @@
 //! The pages: server-rendered, no script, one inline stylesheet.
 
+#[cfg(test)]
+mod earlier_reasons;
+
 use askama::Template;
 use axum::http::header::LOCATION;
 use axum::http::{HeaderValue, StatusCode};
@@ -8,6 +11,7 @@ use axum::response::{Html, IntoResponse, Response};
 use crate::broker::invitation::{Invitation, PasteWhat, Proof};
 use crate::model::authorization::{ClientName, Requesters, Status};
 use crate::model::credential::Retention;
+use crate::model::reason::{ConsentFailure, RevocationResult};
 use crate::model::text::{quoted, shown};
 use crate::model::time::utc;
 
@@ -311,7 +315,7 @@ pub(super) fn invitation(
             Kind::Neutral,
             format!("{title} was not connected"),
             vec![
-                why.clone(),
+                failure(title, why),
                 "Nothing was kept, and what was connected before stays as it was. If you change your mind, go back and ask again.".into(),
             ],
         )
@@ -324,13 +328,46 @@ pub(super) fn invitation(
             vec!["Nothing has changed. You can close this page and go back.".into()],
         )
         .into_response(),
-        Status::Undone(how) => Page::new(
+        Status::Undone(result) => Page::new(
             StatusCode::OK,
             Kind::Neutral,
             format!("{title} is disconnected"),
-            vec![how.clone(), "If you change your mind, go back and ask again.".into()],
+            vec![end_at_provider(title, result), "If you change your mind, go back and ask again.".into()],
         )
         .into_response(),
+    }
+}
+
+/// Why nothing was connected, for the user who reads the page. `title` is the provider's.
+fn failure(title: &str, why: &ConsentFailure) -> String {
+    match why {
+        ConsentFailure::Declined => "You said no.".into(),
+        ConsentFailure::DeclinedAtProvider => "You said no at the provider.".into(),
+        ConsentFailure::ProviderError { code } => format!("The provider answered: {code}."),
+        ConsentFailure::ClientRefused { code } => {
+            let code = code.as_ref().map(|code| format!(" (`{code}`)")).unwrap_or_default();
+            format!(
+                "{title} does not accept this server's app{code}. The operator of this server must check the app's client_id, client_secret and redirect URI at {title}."
+            )
+        }
+        ConsentFailure::Other(sentence) => sentence.clone(),
+    }
+}
+
+/// Result of a disconnection at the provider, and what the user must do there.
+fn end_at_provider(title: &str, result: &RevocationResult) -> String {
+    match result {
+        RevocationResult::Revoked => format!("{title} has ended the access."),
+        RevocationResult::NoRevocation => format!(
+            "It is forgotten here. {title} has no way for us to end the access there: remove it in your account's settings."
+        ),
+        RevocationResult::NotConfirmed | RevocationResult::Unreachable => format!(
+            "It is forgotten here, but {title} did not confirm the end of the access: look into your account's settings there."
+        ),
+        RevocationResult::Pasted => format!(
+            "What you pasted is deleted here. It still works at {title}; delete it there too."
+        ),
+        RevocationResult::Other(sentence) => sentence.clone(),
     }
 }
 
