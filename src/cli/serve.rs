@@ -2,6 +2,7 @@
 
 mod address;
 mod http;
+mod token_file;
 
 use std::path::Path;
 

@@ -1,10 +1,15 @@
+mod damaged_folder;
+mod large_records;
+
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use secrecy::ExposeSecret as _;
+
+use super::backend::memory::MemoryBackend;
 use super::*;
-use crate::model::Time;
 use crate::model::authorization::{
     AskedBy, ClientRegistration, CodeTrip, Requesters, Status, Trip, Way,
 };
@@ -12,7 +17,7 @@ use crate::model::credential::Retention;
 use crate::model::grant::Binding;
 use crate::model::lifetime::TokenFacts;
 use crate::model::provider::{FailureConvention, Hosts, TokenAuth, TokenBody, TokenResponseShape};
-use crate::model::{Clock, Scopes, TokenSet, UserId};
+use crate::model::{Authorization, Clock, Grant, ProviderId, Scopes, Started, TokenSet, UserId};
 
 pub(super) const NOW: Time = Time::from_millis(1_000);
 
@@ -53,35 +58,29 @@ impl Place {
     }
 }
 
-/// A store that several processes have open; this one only uses its backend.
-#[derive(Clone)]
+/// A store in memory that several processes have open.
+#[derive(Clone, Default)]
 pub(super) struct Several {
-    place: Arc<Place>,
-    pub(super) backend: Arc<Shared>,
+    pub(super) backend: Arc<MemoryBackend>,
 }
 
 impl Several {
-    pub(super) async fn new() -> Self {
-        let place = Place::new();
-        let role = watch::Sender::new(Role::Peer);
-        let backend = Shared::open(place.folder(), Answering::default(), role).await.unwrap();
-        Self { place: Arc::new(place), backend: Arc::new(backend) }
-    }
-
+    /// Opens the store as one more process.
     pub(super) async fn process(&self, keys: KeySource) -> Result<Store> {
-        self.place.open_with(keys).await
+        Store::at(Home::Memory(Arc::clone(&self.backend)), keys, NOW, Opening::Use).await
     }
+}
 
-    pub(super) async fn import(&self, text: &[u8]) -> std::result::Result<Imported, ImportError> {
-        Store::import(self.place.folder(), given(1), &mut archive(text)).await
-    }
+/// Opens an empty store in memory, for tests that need no data folder.
+pub(super) async fn in_memory() -> Store {
+    Several::default().process(given(1)).await.unwrap()
 }
 
 impl Store {
     /// Stores a consent as an earlier version did, under this `flow_id`.
     pub(crate) async fn plant_unconfirmed(&self, flow: &str, plain: &[u8]) {
         let key = Key::new(format!("unconfirmed/{}", self.ring.hash("flow", &[flow])));
-        let sealed = self.ring.seal(&self.backend, &key, plain).await.unwrap();
+        let sealed = self.ring.seal(&*self.backend, &key, plain).await.unwrap();
         assert!(self.swap(&key, None, Some(&sealed)).await.unwrap());
     }
 
@@ -239,14 +238,6 @@ pub(super) async fn access_of(store: &Store, user: &str) -> Option<String> {
     Some(held.value.tokens.access.expose_secret().to_owned())
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn sled_keeps_the_contract() {
-    let folder = tempfile::tempdir().unwrap();
-    let (backend, aside) = self::sled::SledBackend::open(folder.path(), NOW).unwrap();
-    assert!(aside.is_none());
-    contract::holds(Arc::new(backend)).await;
-}
-
 #[tokio::test]
 async fn a_grant_belongs_to_one_person_and_survives_reopening() {
     let place = Place::new();
@@ -262,8 +253,7 @@ async fn a_grant_belongs_to_one_person_and_survives_reopening() {
 
 #[tokio::test]
 async fn the_use_of_a_grant_that_is_gone_is_swept_away() {
-    let place = Place::new();
-    let store = place.open().await.unwrap();
+    let store = in_memory().await;
     store.keep(&caller("ana"), &grant("for-ana"), None).await.unwrap();
     store.keep(&caller("bob"), &grant("for-bob"), None).await.unwrap();
     let mut places = Vec::new();
@@ -286,8 +276,7 @@ async fn the_use_of_a_grant_that_is_gone_is_swept_away() {
 
 #[tokio::test]
 async fn a_copied_record_does_not_open_under_another_user() {
-    let place = Place::new();
-    let store = place.open().await.unwrap();
+    let store = in_memory().await;
     store.keep(&caller("ana"), &grant("for-ana"), None).await.unwrap();
     let kept = grant("");
     let [from, to] = ["ana", "bob"].map(|user| {
@@ -308,8 +297,7 @@ async fn a_copied_record_does_not_open_under_another_user() {
 
 #[tokio::test]
 async fn another_meaning_of_a_provider_neither_finds_nor_overwrites_a_grant() {
-    let place = Place::new();
-    let store = place.open().await.unwrap();
+    let store = in_memory().await;
     store.keep(&caller("ana"), &grant("real"), None).await.unwrap();
     let elsewhere = Grant { binding: binding("https://evil.example/token"), ..grant("evil") };
     let found = store
@@ -327,8 +315,7 @@ async fn another_meaning_of_a_provider_neither_finds_nor_overwrites_a_grant() {
 
 #[tokio::test]
 async fn a_grant_is_replaced_only_over_the_one_that_was_read() {
-    let place = Place::new();
-    let store = place.open().await.unwrap();
+    let store = in_memory().await;
     let ana = caller("ana");
     store.keep(&ana, &grant("1"), None).await.unwrap();
     let kept = grant("");
@@ -345,8 +332,7 @@ async fn a_grant_is_replaced_only_over_the_one_that_was_read() {
 
 #[tokio::test]
 async fn a_state_is_redeemed_once() {
-    let place = Place::new();
-    let store = Arc::new(place.open().await.unwrap());
+    let store = Arc::new(in_memory().await);
     let state = crate::model::secret::random();
     store.start(&state, &started()).await.unwrap();
     let racers = (0..32).map(|_| {
@@ -378,8 +364,7 @@ fn started() -> Started {
 
 #[tokio::test]
 async fn a_link_leads_to_its_authorization_until_it_is_swept() {
-    let place = Place::new();
-    let store = place.open().await.unwrap();
+    let store = in_memory().await;
     let first = authorization("ana");
     assert!(store.open_link(&first, None).await.unwrap());
     let held = store.by_ticket(first.ticket.expose_secret()).await.unwrap().unwrap();
@@ -466,7 +451,7 @@ async fn a_first_start_that_was_cut_off_does_not_lock_the_folder_out() {
     drop(place.open().await.unwrap());
     for left_behind in ["store.lock", "FORMAT.new"] {
         fs::remove_dir_all(place.data()).unwrap();
-        super::folder::create_private(&place.data()).unwrap();
+        private_file::create_folder(&place.data()).unwrap();
         fs::write(place.data().join(left_behind), "").unwrap();
         assert!(place.open().await.is_ok(), "{left_behind}");
     }

@@ -6,7 +6,7 @@
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::time::Duration;
 
-use super::record::{Cutoff, Record};
+use super::records::{Cutoff, Record};
 use super::{Held, Result, Store};
 use crate::model::{
     Authorization, Caller, Grant, ProviderId, Session, Started, Time, Unconfirmed, Verification,

@@ -9,6 +9,7 @@ use anyhow::Context as _;
 use url::Url;
 
 use super::address::Address;
+use super::token_file::{self, TokenFileError};
 use super::{Serve, ended, started};
 use crate::app::{Access, Http};
 use crate::broker::events::TARGET as RECORD;
@@ -21,7 +22,6 @@ use crate::config::server_auth::{self, AuthError};
 use crate::identity::KeyError;
 use crate::model::server_auth::ResolvedAuth;
 use crate::store::KeySource;
-use crate::store::token_file::{self, TokenFileError};
 use crate::web::http_origin;
 use crate::web::neighbours::Neighbours;
 

@@ -1,0 +1,272 @@
+//! Versioned records: the plaintext inside a seal.
+//!
+//! Every record is JSON, `{"v": <version>, "d": <data>, "of": <caller>}`. A record of an unknown
+//! version is an error and stays untouched, so that an older binary on a newer folder loses no
+//! data. A record that an older binary can read keeps the older version, see [`Record::version`]. `of` names the record's user, because keys hold users only as hashes. Records of earlier
+//! versions lack it, and earlier versions ignore it.
+
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+use zeroize::Zeroizing;
+
+use super::backend::Key;
+use crate::model::grant::Used;
+use crate::model::reason::{ConsentFailure, GrantEnd, RevocationResult};
+use crate::model::{
+    Authorization, Caller, Grant, Session, SigningIn, Started, Status, Unclaimed, Unconfirmed,
+    Verification,
+};
+
+/// A type of record that the store keeps.
+pub trait Record: Serialize + DeserializeOwned {
+    /// Name for error messages and the log.
+    const NAME: &'static str;
+    /// Newest version that this build reads.
+    const VERSION: u32;
+
+    /// Version to write this record with: the oldest that can express it, so that an older binary
+    /// on the same folder keeps reading all other records.
+    fn version(&self) -> u32 {
+        Self::VERSION
+    }
+}
+
+impl Record for Grant {
+    const NAME: &'static str = "grant";
+    const VERSION: u32 = 2;
+
+    fn version(&self) -> u32 {
+        match &self.ended {
+            // A reason of version 1 is a sentence.
+            None | Some(GrantEnd::Other(_)) => 1,
+            Some(GrantEnd::AccessTokenRefused | GrantEnd::RefreshTokenRefused { .. }) => 2,
+        }
+    }
+}
+
+impl Record for Used {
+    const NAME: &'static str = "use of a grant";
+    const VERSION: u32 = 1;
+}
+
+impl Record for Authorization {
+    const NAME: &'static str = "authorization";
+    const VERSION: u32 = 2;
+
+    fn version(&self) -> u32 {
+        match &self.status {
+            Status::Pending
+            | Status::OtherAccount { .. }
+            | Status::Completed
+            | Status::Stayed(_)
+            // A reason of version 1 is a sentence.
+            | Status::Failed(ConsentFailure::Other(_))
+            | Status::Undone(RevocationResult::Other(_)) => 1,
+            Status::Failed(_) | Status::Undone(_) => 2,
+        }
+    }
+}
+
+/// Its authorization is still pending and its grant has not ended, so it holds no reason.
+impl Record for Unclaimed {
+    const NAME: &'static str = "unclaimed consent";
+    const VERSION: u32 = 1;
+}
+
+impl Record for Unconfirmed {
+    const NAME: &'static str = "unconfirmed consent";
+    const VERSION: u32 = 1;
+}
+
+impl Record for Verification {
+    const NAME: &'static str = "browser at an application";
+    const VERSION: u32 = 1;
+}
+
+/// Its authorization is still pending, so it holds no reason.
+impl Record for Started {
+    const NAME: &'static str = "started authorization";
+    const VERSION: u32 = 1;
+}
+
+impl Record for Session {
+    const NAME: &'static str = "session";
+    const VERSION: u32 = 1;
+}
+
+impl Record for SigningIn {
+    const NAME: &'static str = "started sign-in";
+    const VERSION: u32 = 1;
+}
+
+/// The key of a ticket's authorization.
+#[derive(Serialize, Deserialize)]
+pub(super) struct Pointer {
+    pub(super) to: String,
+    pub(super) expires_at: crate::model::Time,
+    /// See [`Authorization::unclaimed_since`].
+    #[serde(default)]
+    pub(super) unclaimed_since: Option<crate::model::Time>,
+}
+
+impl Record for Pointer {
+    const NAME: &'static str = "ticket";
+    const VERSION: u32 = 1;
+}
+
+/// Time at which all access of a user was ended: consents begun before it are not kept.
+#[derive(Serialize, Deserialize)]
+pub(super) struct Cutoff {
+    pub(super) at: crate::model::Time,
+}
+
+impl Record for Cutoff {
+    const NAME: &'static str = "cutoff";
+    const VERSION: u32 = 1;
+}
+
+/// A kind of record, stored under one key prefix.
+pub(super) struct Kind {
+    pub(super) prefix: &'static str,
+    pub(super) check: fn(&[u8]) -> Result<(), RecordError>,
+}
+
+/// Every kind of record, for a check of the whole store.
+pub(super) const KINDS: &[Kind] = &[
+    Kind::of::<Grant>("grant/"),
+    Kind::of::<Used>("used/"),
+    Kind::of::<Authorization>("authorization/"),
+    Kind::of::<Pointer>("ticket/"),
+    Kind::of::<Started>("state/"),
+    Kind::of::<Unconfirmed>("unconfirmed/"),
+    Kind::of::<Unclaimed>("unclaimed/"),
+    Kind::of::<Verification>("verification/"),
+    Kind::of::<Session>("session/"),
+    Kind::of::<SigningIn>("signin/"),
+    Kind::of::<Cutoff>("cutoff/"),
+];
+
+impl Kind {
+    const fn of<T: Record>(prefix: &'static str) -> Self {
+        Self { prefix, check: check::<T> }
+    }
+}
+
+fn check<T: Record>(plain: &[u8]) -> Result<(), RecordError> {
+    decode::<T>(plain).map(drop)
+}
+
+/// Failure to encode or decode a record.
+#[derive(Debug, thiserror::Error)]
+pub enum RecordError {
+    #[error(
+        "a {name} record was written by a newer Countersign (format {found}, this one knows {known})"
+    )]
+    TooNew { name: &'static str, found: u32, known: u32 },
+    #[error("a {0} record is not readable")]
+    Malformed(&'static str),
+}
+
+#[derive(Serialize)]
+struct Written<'a, T> {
+    v: u32,
+    d: &'a T,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    of: Option<&'a Caller>,
+}
+
+#[derive(Deserialize)]
+struct Read<T> {
+    v: u32,
+    d: T,
+    #[serde(default = "none")]
+    of: Option<Caller>,
+}
+
+fn none() -> Option<Caller> {
+    None
+}
+
+#[derive(Deserialize)]
+struct Version {
+    v: u32,
+}
+
+pub(super) fn encode<T: Record>(
+    record: &T,
+    of: Option<&Caller>,
+) -> Result<Zeroizing<Vec<u8>>, RecordError> {
+    serde_json::to_vec(&Written { v: record.version(), d: record, of })
+        .map(Zeroizing::new)
+        .map_err(|_| RecordError::Malformed(T::NAME))
+}
+
+pub(super) fn decode<T: Record>(plain: &[u8]) -> Result<T, RecordError> {
+    decode_owned(plain).map(|(record, _)| record)
+}
+
+/// Returns the record, and its user if it names one.
+pub(super) fn decode_owned<T: Record>(plain: &[u8]) -> Result<(T, Option<Caller>), RecordError> {
+    match serde_json::from_slice::<Read<T>>(plain) {
+        Ok(read) if read.v <= T::VERSION => Ok((read.d, read.of)),
+        // A newer record may have another shape; its version tells.
+        _ => match serde_json::from_slice::<Version>(plain) {
+            Ok(Version { v: found }) if found > T::VERSION => {
+                Err(RecordError::TooNew { name: T::NAME, found, known: T::VERSION })
+            }
+            _ => Err(RecordError::Malformed(T::NAME)),
+        },
+    }
+}
+
+/// Returns a key without its user: kind and provider, no hash, e.g. `grant/…/github`.
+pub(super) fn key_without_owner(key: &Key) -> String {
+    let mut parts = key.as_str().split('/');
+    let kind = parts.next().unwrap_or_default();
+    match parts.nth(1) {
+        Some(provider) => format!("{kind}/…/{provider}"),
+        None => format!("{kind}/…"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::Time;
+
+    #[test]
+    fn a_record_has_the_oldest_version_that_can_express_it() {
+        let written = |status| {
+            let record = Authorization { status, ..super::super::tests::authorization("ana") };
+            serde_json::from_slice::<Version>(&encode(&record, None).unwrap()).unwrap().v
+        };
+        assert_eq!(written(Status::Pending), 1);
+        assert_eq!(written(Status::Stayed("ana@example.com".into())), 1);
+        assert_eq!(written(Status::Failed(ConsentFailure::Other("No.".into()))), 1);
+        assert_eq!(written(Status::Failed(ConsentFailure::Declined)), 2);
+        assert_eq!(written(Status::Undone(RevocationResult::Revoked)), 2);
+        let grant = super::super::tests::grant("access");
+        let written = |grant: &Grant| {
+            serde_json::from_slice::<Version>(&encode(grant, None).unwrap()).unwrap().v
+        };
+        assert_eq!(written(&grant), 1);
+        assert_eq!(written(&grant.ended(GrantEnd::AccessTokenRefused, Time::from_millis(1))), 2);
+    }
+
+    #[test]
+    fn a_newer_version_is_an_error_and_not_a_loss() {
+        let newer = br#"{"v":2,"d":{"something":"else"}}"#;
+        let found = decode::<Pointer>(newer);
+        assert!(matches!(found, Err(RecordError::TooNew { found: 2, known: 1, .. })));
+        let pointer =
+            Pointer { to: "x".into(), expires_at: Time::from_millis(1), unclaimed_since: None };
+        assert_eq!(decode::<Pointer>(&encode(&pointer, None).unwrap()).unwrap().to, "x");
+        assert!(matches!(decode::<Pointer>(b"{}"), Err(RecordError::Malformed("ticket"))));
+        let ana = Caller::local(crate::model::UserId::new("ana"));
+        let plain = encode(&pointer, Some(&ana)).unwrap();
+        assert_eq!(decode::<Pointer>(&plain).unwrap().to, "x");
+        assert_eq!(decode_owned::<Pointer>(&plain).unwrap().1, Some(ana));
+        let plain = encode(&pointer, None).unwrap();
+        assert_eq!(decode_owned::<Pointer>(&plain).unwrap().1, None);
+    }
+}

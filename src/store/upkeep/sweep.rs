@@ -1,0 +1,53 @@
+//! Deletion of expired records.
+
+use crate::model::authorization::{LIFETIME, is_claimable};
+use crate::model::{
+    Authorization, Grant, Session, SigningIn, Started, Time, Unconfirmed, Verification,
+};
+use crate::store::records::{Cutoff, Pointer, Record};
+use crate::store::users::CUTOFF_LIFETIME;
+use crate::store::{Result, Store};
+
+impl Store {
+    /// Deletes what has expired: authorizations, their links and attempts, consents and browsers
+    /// that wait for an application, login attempts, cutoffs and sessions.
+    ///
+    /// # Errors
+    /// [`StoreError`](crate::store::StoreError) if the store cannot be read or written.
+    pub async fn sweep(&self, now: Time) -> Result<()> {
+        self.clear::<Authorization>("authorization/", |held| held.is_over(now)).await?;
+        self.clear::<Pointer>("ticket/", |held| {
+            now.is_past(held.expires_at.before(LIFETIME), LIFETIME)
+                && !is_claimable(held.unclaimed_since, now)
+        })
+        .await?;
+        self.clear::<Started>("state/", |held| held.authorization.is_expired(now)).await?;
+        self.clear::<Unconfirmed>("unconfirmed/", |held| held.is_expired(now)).await?;
+        self.clear::<Verification>("verification/", |it| it.is_forgettable(now)).await?;
+        self.clear::<SigningIn>("signin/", |trip| trip.is_over(now)).await?;
+        self.clear::<Cutoff>("cutoff/", |cutoff| now.since(cutoff.at) >= CUTOFF_LIFETIME).await?;
+        self.clear::<Session>("session/", |session| session.is_over(now)).await
+    }
+
+    /// Deletes grants that are no longer usable: expired ones that do not renew, and the remains of
+    /// those that ended long ago. Also deletes the last uses of deleted grants.
+    ///
+    /// # Errors
+    /// [`StoreError`](crate::store::StoreError) if the store cannot be read or written.
+    pub async fn sweep_grants(&self, now: Time) -> Result<()> {
+        self.clear::<Grant>("grant/", |held| held.is_spent(now)).await?;
+        self.clear_uses().await
+    }
+
+    async fn clear<T: Record>(&self, prefix: &str, is_over: impl Fn(&T) -> bool) -> Result<()> {
+        let mut pages = self.opened::<T>(prefix);
+        while let Some(page) = pages.next().await? {
+            for held in page.iter().filter(|held| is_over(&held.value)) {
+                self.forget(held).await?;
+            }
+            // Let calls run in between if the store has many records.
+            tokio::task::yield_now().await;
+        }
+        Ok(())
+    }
+}
