@@ -86,7 +86,7 @@ impl Store {
 
     /// Stores an authorization as an earlier version did, and its link.
     pub(crate) async fn plant_authorization(&self, plain: &[u8]) {
-        let authorization: Authorization = record::decode(plain).unwrap();
+        let authorization: Authorization = records::decode(plain).unwrap();
         assert!(self.open_link(&authorization, None).await.unwrap());
         let held = self.reread(&authorization).await.unwrap().unwrap();
         self.plant_over(&held, plain).await;
@@ -94,13 +94,13 @@ impl Store {
 
     /// Stores a grant of this user as an earlier version did.
     pub(crate) async fn plant_grant(&self, caller: &Caller, plain: &[u8]) {
-        let grant: Grant = record::decode(plain).unwrap();
+        let grant: Grant = records::decode(plain).unwrap();
         assert!(self.keep(caller, &grant, None).await.unwrap());
         self.plant_over(&self.grants(caller).await.unwrap().remove(0), plain).await;
     }
 
     async fn plant_over<T>(&self, held: &Held<T>, plain: &[u8]) {
-        let sealed = self.ring.seal(&self.backend, &held.key, plain).await.unwrap();
+        let sealed = self.ring.seal(&*self.backend, &held.key, plain).await.unwrap();
         assert!(self.swap(&held.key, Some(&held.sealed), Some(&sealed)).await.unwrap());
     }
 }
