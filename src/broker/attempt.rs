@@ -1,4 +1,4 @@
-//! An authorization, looked up by the name that its client holds.
+//! An authorization, looked up by the id that its client holds.
 
 use std::collections::VecDeque;
 
@@ -6,7 +6,7 @@ use parking_lot::Mutex;
 
 use super::Broker;
 use super::connect::End;
-use crate::model::authorization::{AuthorizationName, Status};
+use crate::model::authorization::Status;
 use crate::model::reason::ConsentFailure;
 use crate::model::{Authorization, Caller};
 use crate::store::{Held, StoreError};
@@ -41,15 +41,11 @@ impl Broker {
     ///
     /// # Errors
     /// The store cannot be read.
-    pub async fn was_opened(
-        &self,
-        caller: &Caller,
-        name: &AuthorizationName,
-    ) -> Result<bool, StoreError> {
-        if self.0.opened.contains(&name.id) {
+    pub async fn was_opened(&self, caller: &Caller, id: &str) -> Result<bool, StoreError> {
+        if self.0.opened.contains(id) {
             return Ok(true);
         }
-        let held = self.attempt(caller, name).await?;
+        let held = self.attempt(caller, id).await?;
         Ok(held.is_some_and(|held| held.value.starts > 0))
     }
 
@@ -57,12 +53,8 @@ impl Broker {
     ///
     /// # Errors
     /// The store cannot be read or written.
-    pub async fn declined_in_client(
-        &self,
-        caller: &Caller,
-        name: &AuthorizationName,
-    ) -> Result<(), StoreError> {
-        let Some(held) = self.attempt(caller, name).await? else { return Ok(()) };
+    pub async fn declined_in_client(&self, caller: &Caller, id: &str) -> Result<(), StoreError> {
+        let Some(held) = self.attempt(caller, id).await? else { return Ok(()) };
         if held.value.status == Status::Pending {
             let end = End::Failed { why: ConsentFailure::Declined, said: None };
             self.conclude(&held.value, end).await?;
@@ -70,17 +62,13 @@ impl Broker {
         Ok(())
     }
 
-    /// The authorization of this name; `None` once another one has replaced it.
+    /// This user's authorization with this id; `None` once another one has replaced it.
     pub(super) async fn attempt(
         &self,
         caller: &Caller,
-        AuthorizationName { provider, account, id }: &AuthorizationName,
+        id: &str,
     ) -> Result<Option<Held<Authorization>>, StoreError> {
-        let Some(provider) = self.provider(provider.as_str()) else { return Ok(None) };
-        let Ok(connection) = self.connection(caller, provider, account).await else {
-            return Ok(None);
-        };
-        let held = self.authorization_of(&connection).await?;
-        Ok(held.filter(|held| held.value.id == *id))
+        let all = self.store().await?.authorizations_of(caller).await?;
+        Ok(all.into_iter().find(|held| held.value.id == id))
     }
 }

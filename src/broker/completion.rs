@@ -8,7 +8,7 @@ use tokio::sync::broadcast;
 use tokio::sync::broadcast::error::RecvError;
 
 use super::Broker;
-use crate::model::authorization::{AuthorizationName, Status};
+use crate::model::authorization::Status;
 use crate::model::grant::AccountIdentity;
 use crate::model::lifetime::{EndReason, KnownEnd, TokenFacts};
 use crate::model::reason::ConsentFailure;
@@ -80,14 +80,15 @@ impl Broker {
         }
     }
 
-    /// Waits until this user's authorization ends, for at most `limit`.
+    /// Waits until this user's authorization with this [`Authorization::id`] ends, for at most
+    /// `limit`.
     ///
     /// # Errors
     /// The store cannot be read.
     pub async fn wait(
         &self,
         caller: &Caller,
-        name: &AuthorizationName,
+        id: &str,
         limit: Duration,
     ) -> Result<Waited, StoreError> {
         // Subscribed before the store is read, so that an end in between is not missed.
@@ -95,7 +96,7 @@ impl Broker {
         let deadline = tokio::time::Instant::now() + limit;
         let mut pause = FIRST_LOOK;
         loop {
-            match self.state_of(caller, name).await? {
+            match self.state_of(caller, id).await? {
                 Waited::Pending => {}
                 ended => return Ok(ended),
             }
@@ -104,7 +105,7 @@ impl Broker {
             pause = RAREST_LOOK.min(pause * 2);
             loop {
                 match tokio::time::timeout_at(look, ends.recv()).await {
-                    Ok(Ok(ended)) if ended != name.id => {}
+                    Ok(Ok(ended)) if ended != id => {}
                     Ok(Err(RecvError::Closed)) => return Ok(Waited::Pending),
                     Err(_) if look == deadline => return Ok(Waited::Pending),
                     // Also after missed messages: the store knows.
@@ -122,9 +123,9 @@ impl Broker {
 
     /// Waits until a browser has asked this process how the authorization ended. Subscribes with
     /// this call, not at its first poll.
-    pub fn shown(&self, name: &AuthorizationName) -> impl Future<Output = ()> + use<> {
+    pub fn shown(&self, id: &str) -> impl Future<Output = ()> + use<> {
         let mut shown = self.0.shown.subscribe();
-        let id = name.id.clone();
+        let id = id.to_owned();
         async move {
             loop {
                 match shown.recv().await {
@@ -136,12 +137,8 @@ impl Broker {
         }
     }
 
-    async fn state_of(
-        &self,
-        caller: &Caller,
-        name: &AuthorizationName,
-    ) -> Result<Waited, StoreError> {
-        let Some(held) = self.attempt(caller, name).await? else { return Ok(Waited::Over) };
+    async fn state_of(&self, caller: &Caller, id: &str) -> Result<Waited, StoreError> {
+        let Some(held) = self.attempt(caller, id).await? else { return Ok(Waited::Over) };
         Ok(match held.value.status {
             Status::Completed => {
                 let Authorization { connected_as, refused, ungranted, ends, .. } = held.value;

@@ -7,8 +7,9 @@ use secrecy::{ExposeSecret as _, SecretString};
 use url::Url;
 
 use super::connect::{ConnectError, End};
+use super::link::minutes_left;
 use super::{Broker, Stranger, Visitor};
-use crate::model::authorization::{LIFETIME, Requesters, Started, Status, Way};
+use crate::model::authorization::{Requesters, Started, Status, Way};
 use crate::model::credential::{AskedFor, Retention};
 use crate::model::event::ConsentOutcome;
 use crate::model::principal::Opener;
@@ -367,9 +368,4 @@ pub(super) fn cookie_name(authorization: &Authorization, state: &str) -> String 
 
 fn host(url: &Url) -> String {
     url.host_str().unwrap_or_default().to_owned()
-}
-
-pub(super) fn minutes_left(authorization: &Authorization, now: Time) -> u64 {
-    // If the clock went back a little, promise no more than a whole lifetime.
-    authorization.expires_at().since(now).min(LIFETIME).as_secs().div_ceil(60)
 }

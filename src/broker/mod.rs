@@ -1,7 +1,8 @@
 //! Use cases: every decision of the server. Knows no protocol version and renders no page.
 //!
 //! - [`call`]: journey 1, a tool call
-//! - [`connect`], [`invitation`] and [`callback`]: journey 2, a consent
+//! - [`connect`], [`invitation`] and [`callback`]: journey 2, a consent; [`link`]: which link it gets
+//! - [`open_links`]: the links that this machine must listen for; [`sweep`]: deletes what has expired
 //! - [`sign_in`] and [`visitor`]: who uses a browser, and whether that is the user who asked
 //! - [`confirmation`]: an application confirms that; [`unclaimed`]: it does so after the consent
 //! - [`paste`]: a consent on our own page; [`device`]: one from another machine's browser
@@ -15,7 +16,7 @@
 //! - [`grants`]: what a user has connected, and ending it; [`usage`]: when it was last used
 //! - [`users`]: which user has connected what, and ending it, for operators and applications
 //! - [`by_hand`]: connecting outside any call
-//! - [`attempt`]: an authorization, looked up by the name that its client holds
+//! - [`attempt`]: an authorization, looked up by the id that its client holds
 //! - [`completion`]: notifies the waiters for a consent
 //! - [`events`]: the record that every event passes
 
@@ -35,12 +36,15 @@ pub mod grants;
 mod identity;
 pub mod invitation;
 pub mod keeping;
+mod link;
+mod open_links;
 pub mod paste;
 mod renewal;
 mod resend;
 pub mod secret;
 mod service;
 pub mod sign_in;
+mod sweep;
 mod token_endpoints;
 mod tokens;
 mod unclaimed;

@@ -256,8 +256,9 @@ async fn login<W: Write>(
         "\nWaiting for your approval, for at most {} minutes. The link works only while this command runs; Ctrl-C ends it.",
         prompt.lives_minutes
     ));
-    let shown_in_browser = app.broker.shown(&prompt.authorization);
-    let waited = app.broker.wait(caller, &prompt.authorization, LIFETIME).await.map_err(hinted)?;
+    let shown_in_browser = app.broker.shown(&prompt.authorization.id);
+    let waited =
+        app.broker.wait(caller, &prompt.authorization.id, LIFETIME).await.map_err(hinted)?;
     if matches!(waited, Waited::Completed { .. } | Waited::Failed(_)) && app.serves_browsers() {
         // This process serves the result page, so it waits until the browser has requested it.
         let _ = tokio::time::timeout(RESULT_PAGE, shown_in_browser).await;

@@ -125,7 +125,7 @@ impl Announcements {
     /// Waits until the authorization ends, then notifies the clients that still wait.
     async fn announce(self, caller: Caller, authorization: AuthorizationName) {
         let ended = tokio::select! {
-            ended = self.0.broker.wait(&caller, &authorization, LIFETIME) => ended,
+            ended = self.0.broker.wait(&caller, &authorization.id, LIFETIME) => ended,
             () = self.all_gone(&authorization.id) => return,
         };
         let told = self.0.awaited.lock().remove(&authorization.id).unwrap_or_default();

@@ -141,14 +141,14 @@ impl Handler {
             }
             Some(NotAccepted::ByUser) => {
                 let caller = &principal.caller;
-                let counted = self.broker().declined_in_client(caller, &waiting.authorization);
+                let counted = self.broker().declined_in_client(caller, &waiting.authorization.id);
                 counted.await.map_err(fault)?;
                 return Ok(render::declined(&title, "the user declined.").into());
             }
             None => {}
         }
         let waited = tokio::select! {
-            waited = self.broker().wait(&principal.caller, &waiting.authorization, HOLD) => waited,
+            waited = self.broker().wait(&principal.caller, &waiting.authorization.id, HOLD) => waited,
             () = context.ct.cancelled() => return Err(cancelled()),
         };
         if let Ok(Waited::Failed(why)) = &waited {
@@ -230,7 +230,7 @@ impl Handler {
     ) -> bool {
         self.delivered().before(&prompt.authorization.id, began_at)
             && matches!(
-                self.broker().was_opened(&principal.caller, &prompt.authorization).await,
+                self.broker().was_opened(&principal.caller, &prompt.authorization.id).await,
                 Ok(false)
             )
     }

@@ -157,7 +157,11 @@ pub async fn follow(mut role: watch::Receiver<Role>, broker: Broker, loopback: A
     while role.wait_for(|role| *role == Role::Owner).await.is_ok() {
         loopback.begin();
         while *role.borrow() == Role::Owner {
-            match broker.open_origins().await {
+            let open_origins = async {
+                broker.delete_expired().await?;
+                broker.open_origins().await
+            };
+            match open_origins.await {
                 Ok(origins) => {
                     for (origin, address) in origins {
                         resume(&loopback, &origin, address).await;

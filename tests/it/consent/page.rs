@@ -215,9 +215,21 @@ async fn only_a_consent_that_lacks_nothing_goes_to_the_operator_s_page() {
     }
 }
 
+#[tokio::test]
+async fn an_authorization_is_found_by_its_id_for_its_own_user_only() {
+    let world = World::new().await;
+    let prompt = world.prompt().await;
+    let id = &prompt.authorization.id;
+    let wait = async |user| {
+        let caller = Caller::local(UserId::new(user));
+        world.app.broker.wait(&caller, id, std::time::Duration::ZERO).await.unwrap()
+    };
+    assert_eq!((wait("ana").await, wait("bob").await), (Waited::Pending, Waited::Over));
+}
+
 async fn waited(world: &World, prompt: &countersign::model::ConnectPrompt) -> Waited {
     let caller = Caller::local(UserId::new("ana"));
     let limit = std::time::Duration::ZERO;
     let broker = &world.app.broker;
-    broker.wait(&caller, &prompt.authorization, limit).await.unwrap()
+    broker.wait(&caller, &prompt.authorization.id, limit).await.unwrap()
 }

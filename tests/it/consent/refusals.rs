@@ -31,7 +31,7 @@ async fn what_was_refused_twice_within_an_hour_is_not_asked_for_again_by_a_tool(
     assert!(is_refused(&world).await);
     // Sweeping expired records does not forget the refusals.
     world.pass(Duration::from_mins(20));
-    world.app.broker.open_origins().await.unwrap();
+    world.app.broker.delete_expired().await.unwrap();
     assert!(is_refused(&world).await);
     world.pass(Duration::from_mins(21));
     world.prompt().await;

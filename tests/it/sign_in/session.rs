@@ -121,7 +121,7 @@ async fn what_is_over_is_swept_away() {
     };
     assert_eq!(kinds().await, (1, 1));
     world.pass(Duration::from_mins(31));
-    world.broker.open_origins().await.unwrap();
+    world.broker.delete_expired().await.unwrap();
     assert_eq!(kinds().await, (0, 0));
     assert!(!is_signed_in(&ana).await);
 }

@@ -1,0 +1,233 @@
+//! Which link a request for a consent gets: the open one as it is, the open one with more scopes, or
+//! a new one. Pure decisions; [`super::connect`] reads and writes the store.
+
+use std::collections::BTreeSet;
+use std::net::IpAddr;
+
+use secrecy::ExposeSecret as _;
+
+use super::Connection;
+use crate::model::authorization::{
+    AskedBy, LIFETIME, MOST_REFUSALS, Requesters, Status, Trip, Way,
+};
+use crate::model::principal::Opener;
+use crate::model::secret;
+use crate::model::{
+    Authorization, ConnectPrompt, Grant, PromptReason, Scopes, Standing, Time, scope,
+};
+
+/// A request for a consent, with everything that a link for it is made from.
+pub(super) struct LinkRequest<'a> {
+    pub(super) connection: &'a Connection,
+    pub(super) opener: Opener,
+    /// Scopes that the requesting tools require.
+    pub(super) needed: &'a Scopes,
+    /// Scopes that the provider's table always asks for.
+    pub(super) own_scopes: &'a Scopes,
+    pub(super) asked_by: AskedBy,
+    pub(super) reason: PromptReason,
+    /// Scheme, host and port of this process's links.
+    pub(super) origin: String,
+    /// See [`Authorization::listen_address`].
+    pub(super) listen_address: Option<IpAddr>,
+    pub(super) trip: Trip,
+    /// [`Trip::fingerprint`] of `trip`.
+    pub(super) trip_fingerprint: String,
+}
+
+/// Decision about a request.
+pub(super) enum Decision<'a> {
+    /// No link: the grant has been stored since the tool's call found none.
+    Granted,
+    /// No link: the user has refused [`MOST_REFUSALS`] times within the last hour.
+    RefusedOften,
+    /// The page of this open link shows all that is needed.
+    Reuse(&'a Authorization),
+    /// This open link stays, and its page must show more.
+    Widen(&'a Authorization),
+    /// No open link fits.
+    Create,
+}
+
+impl LinkRequest<'_> {
+    /// Decides from the latest authorization and the present grant of the connection.
+    pub(super) fn decide<'h>(
+        &self,
+        latest: Option<&'h Authorization>,
+        grant: Option<&Grant>,
+        now: Time,
+    ) -> Decision<'h> {
+        let is_by_tool = self.asked_by.tool.is_some();
+        // The consent was being stored when this call found none. A new link would replace the one
+        // that has just succeeded, and wait for a click that never comes.
+        if is_by_tool && grant.is_some_and(|grant| self.is_enough(grant, now)) {
+            return Decision::Granted;
+        }
+        let is_refused = |latest: &Authorization| {
+            !latest.is_open(now) && latest.late_refusals(now) >= MOST_REFUSALS
+        };
+        if is_by_tool && latest.is_some_and(is_refused) {
+            return Decision::RefusedOften;
+        }
+        match latest.filter(|latest| self.fits(latest, now)) {
+            None => Decision::Create,
+            Some(open) if open.status != Status::Pending || self.is_shown_by(open, grant) => {
+                Decision::Reuse(open)
+            }
+            Some(open) => Decision::Widen(open),
+        }
+    }
+
+    /// Returns an open link with this request's scopes added; from now on its page shows all of
+    /// them. It names every program whose scopes it asks for.
+    pub(super) fn widen(&self, open: &Authorization, grant: Option<&Grant>) -> Authorization {
+        let (scopes, asked_by) = (self.scopes(grant), &self.asked_by);
+        let (asked_by, requesters, tools) = if is_all_of_user(open, &scopes, asked_by) {
+            (asked_by.clone(), Requesters::default().with(asked_by), BTreeSet::new())
+        } else {
+            let tools = open.tools.iter().chain(&asked_by.tool).cloned().collect();
+            (open.asked_by.clone(), open.requesters().with(asked_by), tools)
+        };
+        Authorization {
+            requesters,
+            scopes: open.scopes.union(&scopes),
+            needed: open.needed.union(self.needed),
+            asked_by,
+            tools,
+            ..open.clone()
+        }
+    }
+
+    /// Returns a new link, which replaces the latest one and carries its refusals over.
+    pub(super) fn create(
+        &self,
+        latest: Option<&Authorization>,
+        grant: Option<&Grant>,
+        now: Time,
+    ) -> Authorization {
+        let Connection { caller, provider, bound, account } = self.connection;
+        Authorization {
+            id: secret::random().expose_secret().to_owned(),
+            ticket: secret::random_ticket(),
+            caller: caller.clone(),
+            opener: self.opener.clone(),
+            provider: provider.id.clone(),
+            account: account.clone(),
+            binding: bound.binding.clone(),
+            scopes: self.scopes(grant),
+            needed: self.needed.clone(),
+            tools: self.asked_by.tool.iter().cloned().collect(),
+            asked_by: self.asked_by.clone(),
+            requesters: Requesters::default().with(&self.asked_by),
+            origin: self.origin.clone(),
+            listen_address: self.listen_address,
+            created_at: now,
+            starts: 0,
+            status: Status::Pending,
+            refused: Scopes::default(),
+            refusals: latest.map(|latest| latest.refusals.clone()).unwrap_or_default(),
+            said: None,
+            problem: None,
+            trip: self.trip.clone(),
+            browser: None,
+            unclaimed_since: None,
+            connected_as: None,
+            ungranted: Scopes::default(),
+            ends: None,
+            candidate: None,
+        }
+    }
+
+    /// Returns the prompt for a link, without what is known of other accounts and of the store.
+    pub(super) fn prompt(
+        &self,
+        link: &Authorization,
+        grant: Option<&Grant>,
+        now: Time,
+    ) -> ConnectPrompt {
+        let provider = &self.connection.provider;
+        let is_openid = provider.is_openid(&link.scopes);
+        ConnectPrompt {
+            provider: provider.id.clone(),
+            title: provider.title.clone(),
+            tool: self.asked_by.tool.clone(),
+            scopes: self.needed.clone(),
+            scope_words: self
+                .needed
+                .iter()
+                .filter_map(|scope| scope::in_words(Some(&provider.scope_words), scope, is_openid))
+                .map(str::to_owned)
+                .collect(),
+            reason: self.reason.clone(),
+            url: link.link(),
+            redirect_uri: match link.trip.way {
+                Way::Code(_) => Some(link.redirect_uri()),
+                Way::Paste(_) => None,
+            },
+            account: link.account.clone(),
+            connected: Vec::new(),
+            authorization: link.name(),
+            expires_at: link.expires_at(),
+            lives_minutes: minutes_left(link, now),
+            notice: None,
+            ends_with_server: false,
+            ended: grant.and_then(|grant| self.past_end(grant, now)),
+        }
+    }
+
+    /// Scopes that a link for this request asks for: the granted ones, those that the tools
+    /// require, and the provider's own.
+    fn scopes(&self, grant: Option<&Grant>) -> Scopes {
+        let granted = grant.map(|grant| grant.scopes.clone()).unwrap_or_default();
+        granted.union(self.needed).union(self.own_scopes)
+    }
+
+    fn is_enough(&self, grant: &Grant, now: Time) -> bool {
+        let standing = grant.standing(self.needed, self.connection.provider.implied(), now);
+        matches!(standing, Standing::Usable | Standing::Stale) && !grant.is_refused()
+    }
+
+    /// Whether a link is open and means what a new one for this request would mean. Compared
+    /// exactly: a link made under another `tools.toml` may mean more than this one's page would
+    /// show, and the page that a user has open must keep its meaning.
+    fn fits(&self, link: &Authorization, now: Time) -> bool {
+        link.is_open(now)
+            && link.origin == self.origin
+            && link.listen_address == self.listen_address
+            && link.opener == self.opener
+            && link.binding == self.connection.bound.binding
+            && link.trip.fingerprint() == self.trip_fingerprint
+    }
+
+    /// Whether the page of an open link already shows everything that this request needs.
+    fn is_shown_by(&self, open: &Authorization, grant: Option<&Grant>) -> bool {
+        let (scopes, asked_by) = (self.scopes(grant), &self.asked_by);
+        scopes.is_subset(&open.scopes)
+            && self.needed.is_subset(&open.needed)
+            && asked_by.tool.iter().all(|tool| open.tools.contains(tool))
+            && open.requesters().names(asked_by)
+            && !(is_all_of_user(open, &scopes, asked_by)
+                && (open.requesters().has_program() || !open.tools.is_empty()))
+    }
+
+    /// Returns why the previous grant no longer works, if that is the reason for the request.
+    fn past_end(&self, grant: &Grant, now: Time) -> Option<Box<str>> {
+        let provider = &self.connection.provider;
+        matches!(self.reason, PromptReason::Ended | PromptReason::NotRenewed).then(|| {
+            let (at, why) = grant.past_end(&provider.token_facts());
+            why.past_words(&provider.title, at, now).into()
+        })
+    }
+}
+
+/// Whether the user requests by hand everything that an open link asks for: what a program asked
+/// for before is then the user's own request.
+fn is_all_of_user(open: &Authorization, scopes: &Scopes, asked_by: &AskedBy) -> bool {
+    asked_by.is_by_hand() && open.scopes.is_subset(scopes)
+}
+
+/// Minutes that the user has left, rounded up.
+pub(super) fn minutes_left(authorization: &Authorization, now: Time) -> u64 {
+    // If the clock went back a little, promise no more than a whole lifetime.
+    authorization.expires_at().since(now).min(LIFETIME).as_secs().div_ceil(60)
+}

@@ -1,0 +1,55 @@
+//! The links of this machine that are still open, for its listener and its keeper.
+
+use std::collections::BTreeSet;
+use std::net::IpAddr;
+
+use super::Broker;
+use crate::model::principal::Opener;
+use crate::model::{Authorization, Time};
+use crate::store::StoreError;
+
+impl Broker {
+    /// Returns the loopback origins of this machine's links that are still open, and for each the
+    /// address to listen on if it is not the loopback address.
+    ///
+    /// # Errors
+    /// The store cannot be read.
+    pub async fn open_origins(&self) -> Result<BTreeSet<(String, Option<IpAddr>)>, StoreError> {
+        let now = self.0.parts.clock.now();
+        let open = self.store().await?.open_authorizations().await?;
+        Ok(open
+            .into_iter()
+            .filter(|held| is_awaited_here(&held.value, now))
+            .map(|held| (held.value.origin, held.value.listen_address))
+            .collect())
+    }
+
+    /// When the last undecided link that leads to this machine expires; `None`: there is no such
+    /// link.
+    ///
+    /// # Errors
+    /// The store cannot be read.
+    pub async fn links_open_until(&self) -> Result<Option<Time>, StoreError> {
+        let now = self.0.parts.clock.now();
+        let open = self.store().await?.open_authorizations().await?;
+        let awaited = open.iter().map(|held| &held.value).filter(|it| is_awaited_here(it, now));
+        Ok(awaited.map(Authorization::expires_at).max())
+    }
+
+    /// Whether a browser has gone on from a link of this machine and is awaited at the callback.
+    ///
+    /// # Errors
+    /// The store cannot be read.
+    pub async fn has_departures(&self) -> Result<bool, StoreError> {
+        let now = self.0.parts.clock.now();
+        let open = self.store().await?.open_authorizations().await?;
+        Ok(open.iter().any(|held| is_awaited_here(&held.value, now) && held.value.starts > 0))
+    }
+}
+
+/// Whether a browser may still come to this machine's loopback listener for it. One that has used
+/// up its starts is still awaited at the callback.
+fn is_awaited_here(authorization: &Authorization, now: Time) -> bool {
+    // Links on a public origin are not the loopback listener's concern.
+    authorization.opener == Opener::Loopback && authorization.is_undecided(now)
+}

@@ -1,0 +1,59 @@
+//! Deletes what has expired, at once or in the background.
+
+use std::time::Duration;
+
+use parking_lot::Mutex;
+
+use super::Broker;
+use crate::model::Time;
+use crate::model::authorization::LIFETIME;
+use crate::store::StoreError;
+
+impl Broker {
+    /// Deletes what has expired, except grants: see [`Store::sweep`](crate::store::Store::sweep).
+    /// Consents that were not claimed in time also end at the provider.
+    ///
+    /// # Errors
+    /// The store cannot be read or written.
+    pub async fn delete_expired(&self) -> Result<(), StoreError> {
+        let store = self.store().await?;
+        let now = self.0.parts.clock.now();
+        *self.0.swept.lock() = Some(now);
+        store.sweep(now).await?;
+        self.end_unclaimed(now).await
+    }
+
+    /// Deletes what has expired in the background: links once per [`LIFETIME`], grants once a day.
+    /// A server that runs for months must not keep every link that was never opened.
+    pub(super) fn sweep_in_time(&self) {
+        let now = self.0.parts.clock.now();
+        let is_due = |swept: &Mutex<Option<Time>>, every| {
+            let mut swept = swept.lock();
+            let is_due = swept.is_none_or(|last| now.since(last) >= every);
+            if is_due {
+                *swept = Some(now);
+            }
+            is_due
+        };
+        let links = is_due(&self.0.swept, LIFETIME);
+        let grants = is_due(&self.0.swept_grants, Duration::from_hours(24));
+        if !links && !grants {
+            return;
+        }
+        let broker = self.clone();
+        self.0.tasks.spawn(async move {
+            let swept = async {
+                if links {
+                    broker.delete_expired().await?;
+                }
+                if grants {
+                    broker.store().await?.sweep_grants(now).await?;
+                }
+                Ok::<_, StoreError>(())
+            };
+            if let Err(error) = swept.await {
+                tracing::warn!(%error, "what has expired was not cleared away");
+            }
+        });
+    }
+}
