@@ -30,9 +30,8 @@ use crate::web;
 use crate::web::auth::Gate;
 use crate::web::listener::Loopback;
 use crate::web::neighbours::Neighbours;
-use crate::web::reach;
 use crate::web::server::Port;
-use crate::web::{Origins, Usage};
+use crate::web::{Origins, Usage, reach};
 pub use access::Access;
 use keeper::KeeperLauncher;
 
@@ -207,7 +206,7 @@ impl App {
     pub async fn serve_stdio(
         &self,
         caller: Caller,
-        streams: mcp::stdio::Streams,
+        streams: mcp::streams::Streams,
     ) -> std::io::Result<()> {
         let opened = tokio::spawn(open(self.broker.clone()));
         let handler = mcp::Handler::new(

@@ -69,7 +69,7 @@
 //! - A [`store::Sealed`] is made from plaintext in one file, so no backend ever receives plaintext.
 //! - [`store::Backend::swap`] decides every race.
 //! - A grant is used only under the [`binding`](model::grant::Binding) that it was given for.
-//! - A credential goes only to the [`hosts`](model::provider::Hosts) of its provider.
+//! - A credential goes only to the [`hosts`](model::hosts::Hosts) of its provider.
 //! - An argument reaches a path segment, a query value, a header value or a JSON value, and never
 //!   the host, the number of segments or the JSON around it.
 //! - Every outbound request passes [`net::Net::send`]; nothing relaxes its rules.

@@ -18,21 +18,30 @@ mod glibc {
     use std::time::Duration;
 
     use tokio::task::spawn_blocking;
-    use tokio::time::sleep;
+    use tokio::time::{Instant, sleep};
 
     /// How often the process looks at its size, which takes a read of some bytes.
     const LOOK: Duration = Duration::from_secs(10);
+
+    /// How long after growth each look trims: answers to clients that have gone are kept for two
+    /// minutes.
+    const SETTLING: Duration = Duration::from_mins(3);
 
     /// Pages by which the process has grown since the last look that is worth a trim: 8 MiB where a
     /// page has 4 KiB.
     const GROWTH: u64 = 2048;
 
     pub(super) async fn give_back() {
+        // The size that growth is measured from: the least since the last trim.
         let Some(mut least) = resident_pages() else { return };
+        let mut settled_at = Instant::now();
         loop {
             sleep(LOOK).await;
             let Some(now) = resident_pages() else { return };
-            if now < least.saturating_add(GROWTH) {
+            if now >= least.saturating_add(GROWTH) {
+                settled_at = Instant::now() + SETTLING;
+            }
+            if Instant::now() >= settled_at {
                 least = least.min(now);
             } else if spawn_blocking(trim).await.is_ok() {
                 least = resident_pages().unwrap_or(now);

@@ -3,8 +3,8 @@
 use url::Url;
 
 use crate::config::secret_ref::{SecretError, resolve_document, resolve_setting};
-use crate::model::credential::{AssertionKey, AssertionSettings};
-use crate::model::provider::OAuthSettings;
+use crate::model::assertion::{AssertionKey, AssertionSettings};
+use crate::model::oauth::OAuthSettings;
 use crate::oauth::{Assertion, KeyError, ServiceAccount, Signer};
 
 /// Key material or claims from which no assertion can be made.

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::Broker;
 use super::connect::ConnectError;
-use crate::model::authorization::AskedBy;
+use crate::model::requester::AskedBy;
 use crate::model::{AccountName, ConnectPrompt, Principal, Provider, Scopes};
 
 impl Broker {

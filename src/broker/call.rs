@@ -6,16 +6,14 @@ use std::time::Duration;
 use secrecy::SecretString;
 use serde_json::{Map, Value};
 
-use super::ConnectError;
 use super::accounts::ChoiceError;
 use super::connect::sentence;
-use super::secret;
 use super::tokens::{Access, AccessError, Ready};
-use super::{Broker, Connection};
-use crate::model::authorization::AskedBy;
+use super::{Broker, ConnectError, Connection, secret};
 use crate::model::credential::{Credential as Held, Shared};
 use crate::model::event::CallOutcome;
 use crate::model::principal::NoOpener;
+use crate::model::requester::AskedBy;
 use crate::model::{
     Outcome, Principal, PromptReason, Provider, Refused, Scopes, Tool, ToolResult, UnaskedBecause,
 };

@@ -13,11 +13,11 @@ use url::Url;
 use super::assertion::{self, AssertionError, Speaker};
 use crate::config::secret_ref::{self, SecretError};
 use crate::model::authorization::{ClientRegistration, CodeTrip, Trip, Way};
-use crate::model::credential::{Asked, AskedFor, Credential, GrantType};
+use crate::model::credential::{Asked, AskedFor, Credential};
 use crate::model::grant::Binding;
-use crate::model::provider::{
-    Endpoints, Identity, OAuthSettings, Revocation, SecretRef, Setting, TokenAuth, spelled,
-};
+use crate::model::identity::Identity;
+use crate::model::oauth::{Endpoints, GrantType, OAuthSettings, Revocation, TokenAuth, spelled};
+use crate::model::secret_ref::{SecretRef, Setting};
 use crate::model::{Provider, ProviderId, secret};
 use crate::oauth::{DiscoveryError, Metadata, OAuthClient};
 

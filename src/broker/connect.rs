@@ -8,13 +8,14 @@ use super::clients::{SetupError, settings};
 use super::completion::Connected;
 use super::link::{Decision, LinkRequest};
 use super::{Broker, Connection, MOST_TRIES, OriginError, Stranger};
-use crate::model::authorization::{AskedBy, REFUSAL, Status};
+use crate::model::authorization::{REFUSAL, Status};
 use crate::model::credential::Credential;
 use crate::model::event::EventKind;
 use crate::model::grant::{AccountIdentity, unnamed};
+use crate::model::oauth::LoopbackRule;
 use crate::model::principal::{NoOpener, Opener};
-use crate::model::provider::LoopbackRule;
 use crate::model::reason::ConsentFailure;
+use crate::model::requester::AskedBy;
 pub(super) use crate::model::text::sentence;
 use crate::model::{
     AccountName, Authorization, Caller, Clock, ConnectPrompt, Grant, Principal, PromptReason,

@@ -7,7 +7,7 @@ use super::Broker;
 use super::keeping::Consent;
 use crate::model::authorization::Way;
 use crate::model::grant::AccountIdentity;
-use crate::model::provider::Hosts;
+use crate::model::hosts::Hosts;
 use crate::model::text;
 use crate::net::host_of;
 use crate::upstream::{Answer, Credential};

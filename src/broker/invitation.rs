@@ -9,13 +9,14 @@ use url::Url;
 use super::connect::{ConnectError, End};
 use super::link::minutes_left;
 use super::{Broker, Stranger, Visitor};
-use crate::model::authorization::{Requesters, Started, Status, Way};
-use crate::model::credential::{AskedFor, Retention};
+use crate::model::authorization::{Started, Status, Way};
+use crate::model::credential::AskedFor;
 use crate::model::event::ConsentOutcome;
 use crate::model::principal::Opener;
 use crate::model::reason::ConsentFailure;
-use crate::model::secret;
-use crate::model::{Authorization, Grant, Scopes, Standing, Time, ToolName, scope};
+use crate::model::requester::Requesters;
+use crate::model::retention::Retention;
+use crate::model::{Authorization, Grant, Scopes, Standing, Time, ToolName, scope, secret};
 use crate::oauth::{self, AuthorizationRequest};
 use crate::store::StoreError;
 

@@ -5,13 +5,12 @@ use super::invitation::digest;
 use super::unkept::Granted;
 use super::{Broker, MOST_TRIES, Visitor};
 use crate::model::authorization::{Status, Trip, Way};
-use crate::model::credential::Retention;
 use crate::model::event::{ConsentOutcome, EndedBy, EventKind};
 use crate::model::grant::Binding;
-use crate::model::lifetime::OFFLINE_ACCESS;
 use crate::model::reason::RevocationResult;
-use crate::model::secret;
-use crate::model::{AccountName, Authorization, Caller, Grant, ProviderId, Scopes};
+use crate::model::retention::Retention;
+use crate::model::scope::OFFLINE_ACCESS;
+use crate::model::{AccountName, Authorization, Caller, Grant, ProviderId, Scopes, secret};
 use crate::oauth::{Issued, Revoked};
 use crate::store::{Held, StoreError};
 

@@ -7,13 +7,11 @@ use std::net::IpAddr;
 use secrecy::ExposeSecret as _;
 
 use super::Connection;
-use crate::model::authorization::{
-    AskedBy, LIFETIME, MOST_REFUSALS, Requesters, Status, Trip, Way,
-};
+use crate::model::authorization::{LIFETIME, MOST_REFUSALS, Status, Trip, Way};
 use crate::model::principal::Opener;
-use crate::model::secret;
+use crate::model::requester::{AskedBy, Requesters};
 use crate::model::{
-    Authorization, ConnectPrompt, Grant, PromptReason, Scopes, Standing, Time, scope,
+    Authorization, ConnectPrompt, Grant, PromptReason, Scopes, Standing, Time, scope, secret,
 };
 
 /// A request for a consent, with everything that a link for it is made from.

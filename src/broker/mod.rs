@@ -68,7 +68,7 @@ pub use clients::SetupError;
 pub use connect::ConnectError;
 pub use visitor::{Stranger, Visitor};
 
-use crate::model::provider::LoopbackRule;
+use crate::model::oauth::LoopbackRule;
 use crate::model::{AccountName, Caller, Clock, Provider, ProviderId, RateLimit, Time};
 use crate::oauth::OAuthClient;
 use crate::registry::Registry;

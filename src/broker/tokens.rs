@@ -7,12 +7,11 @@ use std::time::Duration;
 use secrecy::{ExposeSecret as _, SecretString};
 
 use super::clients::SetupError;
-use super::service;
-use super::{Broker, Connection};
-use crate::model::credential::Retention;
+use super::{Broker, Connection, service};
 use crate::model::event::CallOutcome;
 use crate::model::grant::MAX_UNCLEAR_REFUSALS;
 use crate::model::reason::GrantEnd;
+use crate::model::retention::Retention;
 use crate::model::{Grant, PromptReason, ProviderId, Scopes, Standing, Time, ToolResult};
 use crate::oauth::TokenError;
 use crate::store::{Held, StoreError};

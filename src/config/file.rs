@@ -9,7 +9,8 @@ use serde_json::Value as Json;
 use toml::de::DeValue;
 
 use super::problem::Findings;
-use super::read::{At, Named, Read, Text, Tree, table};
+use super::read::{Named, Read, Tree, table};
+use super::span::{At, Text};
 use super::syntax::Value;
 use server::{ServerTable, StoreTable};
 

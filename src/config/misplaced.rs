@@ -3,45 +3,10 @@
 
 use toml::de::DeValue;
 
-use super::file::server::{AuthTable, CallerKeyTable, ServerTable, StoreTable};
-use super::file::{
-    ApiKeyTable, AskTable, AssertionTable, BasicTable, FailureTable, File, GuideTable,
-    IdentityTable, OAuthTable, PaginateTable, ParamTable, ProviderTable, RevokeRequestTable,
-    TestTable, ToolTable,
-};
-use super::problem::{Findings, Span};
-use super::read::{Keys, Text};
+use super::problem::Findings;
+use super::span::{Span, Text};
+use super::stray::{Keys, Place, Stray, StrayKind};
 use super::syntax::Value;
-
-/// A table of the language, and its path from the root of the file; `*` stands for a name that the
-/// operator chooses.
-#[derive(Debug)]
-pub(crate) struct Place {
-    path: &'static [&'static str],
-    keys: &'static Keys,
-}
-
-static PLACES: [Place; 19] = [
-    Place { path: &[], keys: &File::KEYS },
-    Place { path: &["server"], keys: &ServerTable::KEYS },
-    Place { path: &["server", "auth"], keys: &AuthTable::KEYS },
-    Place { path: &["server", "auth", "api_keys"], keys: &CallerKeyTable::KEYS },
-    Place { path: &["store"], keys: &StoreTable::KEYS },
-    Place { path: &["providers", "*"], keys: &ProviderTable::KEYS },
-    Place { path: &["providers", "*", "oauth"], keys: &OAuthTable::KEYS },
-    Place { path: &["providers", "*", "api_key"], keys: &ApiKeyTable::KEYS },
-    Place { path: &["providers", "*", "bearer"], keys: &AskTable::KEYS },
-    Place { path: &["providers", "*", "basic"], keys: &BasicTable::KEYS },
-    Place { path: &["providers", "*", "failure"], keys: &FailureTable::KEYS },
-    Place { path: &["providers", "*", "guide"], keys: &GuideTable::KEYS },
-    Place { path: &["providers", "*", "guide", "paginate"], keys: &PaginateTable::KEYS },
-    Place { path: &["providers", "*", "oauth", "assertion"], keys: &AssertionTable::KEYS },
-    Place { path: &["providers", "*", "oauth", "identity"], keys: &IdentityTable::KEYS },
-    Place { path: &["providers", "*", "oauth", "revoke_request"], keys: &RevokeRequestTable::KEYS },
-    Place { path: &["tools", "*"], keys: &ToolTable::KEYS },
-    Place { path: &["tools", "*", "params", "*"], keys: &ParamTable::KEYS },
-    Place { path: &["tools", "*", "tests"], keys: &TestTable::KEYS },
-];
 
 /// Other words for keys, by table, and what to write instead.
 const SYNONYMS: [(&str, &[&str], &str); 24] = [
@@ -91,24 +56,6 @@ const SYNONYMS: [(&str, &[&str], &str); 24] = [
     ("ProviderTable", &["name", "label"], "write `title`"),
 ];
 
-/// An unknown key that is explained once the whole file has been read and the names around it are
-/// known.
-#[derive(Debug)]
-pub(crate) struct Stray {
-    /// Index of its problem in the findings.
-    problem: usize,
-    key: Text,
-    kind: StrayKind,
-}
-
-#[derive(Debug)]
-enum StrayKind {
-    /// A key that these tables have.
-    Elsewhere(Vec<&'static Place>),
-    /// A tool whose name was written with dots, with the steps below this table's name.
-    Dotted(Vec<String>),
-}
-
 /// Looks for the meaning of an unknown key. Returns the hint if it does not depend on the names
 /// around the key; otherwise [`name_places`] sets it later.
 pub(crate) fn explain(
@@ -118,7 +65,7 @@ pub(crate) fn explain(
     keys: &Keys,
     find: &mut Findings<'_>,
 ) -> Option<&'static str> {
-    if keys.table == ToolTable::KEYS.table
+    if keys.table == "ToolTable"
         && let Some(steps) = dotted(value)
     {
         // The keys that this table lacks are in the table below it.
@@ -139,9 +86,9 @@ pub(crate) fn explain(
         }
         return Some(hint);
     }
-    let homes = homes(key.as_str(), keys);
+    let homes = homes(key.as_str(), keys, find);
     for place in &homes {
-        if let Some(step) = place.path.get(own(keys).map_or(0, |own| own.path.len())) {
+        if let Some(step) = place.path.get(own(keys, find).map_or(0, |own| own.path.len())) {
             find.misspelt(table, step);
         }
     }
@@ -156,19 +103,19 @@ pub(crate) fn explain(
 }
 
 /// Whether an unknown key belongs to a related table.
-pub(crate) fn belongs_elsewhere(key: &str, keys: &Keys) -> bool {
-    !homes(key, keys).is_empty()
+pub(crate) fn belongs_elsewhere(key: &str, keys: &Keys, find: &Findings<'_>) -> bool {
+    !homes(key, keys, find).is_empty()
 }
 
-fn own(keys: &Keys) -> Option<&'static Place> {
-    PLACES.iter().find(|place| place.keys.table == keys.table)
+fn own(keys: &Keys, find: &Findings<'_>) -> Option<&'static Place> {
+    find.places().iter().find(|place| place.keys.table == keys.table)
 }
 
 /// Returns the tables that have a key: tables directly around or within its own table, else tables
 /// that are often confused with its own.
-fn homes(key: &str, keys: &Keys) -> Vec<&'static Place> {
-    let Some(own) = own(keys) else { return Vec::new() };
-    let all = || PLACES.iter().filter(|place| place.keys.known.contains(&key));
+fn homes(key: &str, keys: &Keys, find: &Findings<'_>) -> Vec<&'static Place> {
+    let Some(own) = own(keys, find) else { return Vec::new() };
+    let all = || find.places().iter().filter(|place| place.keys.known.contains(&key));
     let near: Vec<_> = all().filter(|place| is_near(own.path, place.path)).collect();
     if !near.is_empty() {
         return near;

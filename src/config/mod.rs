@@ -18,11 +18,14 @@ pub mod environment;
 pub mod file;
 mod lower;
 mod misplaced;
+mod places;
 pub(crate) mod problem;
 pub mod read;
 pub mod secret_ref;
 pub mod server_auth;
 mod source;
+pub(crate) mod span;
+pub(crate) mod stray;
 pub(crate) mod syntax;
 pub mod trust;
 
@@ -42,8 +45,9 @@ use environment::{Found, FoundBy};
 use file::File;
 pub use lower::{BuiltIn, built_in};
 use problem::Findings;
-pub use problem::{Problem, Problems, Severity, Span};
+pub use problem::{Problem, Problems, Severity};
 use read::Read as _;
+pub use span::Span;
 use trust::Trusted;
 
 /// A `tools.toml` that can be served. The default has no tools.
@@ -173,7 +177,7 @@ fn unreadable(path: &Path, error: &source::SourceError) -> Problems {
 }
 
 fn parse(path: &Path, source: &str, by: FoundBy, depth: Depth) -> Result<Config, Problems> {
-    let mut find = Findings::new(source);
+    let mut find = Findings::new(source).of_language(&places::PLACES);
     let (table, errors) = DeTable::parse_recoverable(source);
     let needs = trust::needs(source, table.get_ref());
     let file = if errors.is_empty() {

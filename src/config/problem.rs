@@ -7,15 +7,12 @@
 use std::borrow::Cow;
 use std::cell::OnceCell;
 use std::fmt;
-use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use super::misplaced::Stray;
+use super::span::Span;
+use super::stray::{Place, Stray};
 use crate::model::text::quoted;
-
-/// Byte offsets into a source text.
-pub type Span = Range<usize>;
 
 /// Code of the problem that a needed secret is not set.
 const UNSET: &str = "secret::unset";
@@ -124,6 +121,8 @@ impl std::error::Error for Problems {}
 #[derive(Debug)]
 pub(crate) struct Findings<'s> {
     source: &'s str,
+    /// Tables of the language, to explain keys that are in the wrong one.
+    places: &'static [Place],
     list: Vec<Problem>,
     /// Positions of secrets in the source.
     blots: Vec<Span>,
@@ -142,6 +141,7 @@ impl<'s> Findings<'s> {
     pub(crate) fn new(source: &'s str) -> Self {
         Self {
             source,
+            places: &[],
             list: Vec::new(),
             blots: Vec::new(),
             damage: Vec::new(),
@@ -152,8 +152,18 @@ impl<'s> Findings<'s> {
         }
     }
 
+    /// Adds the tables of the language.
+    #[must_use]
+    pub(crate) fn of_language(self, places: &'static [Place]) -> Self {
+        Self { places, ..self }
+    }
+
     pub(crate) fn source(&self) -> &'s str {
         self.source
+    }
+
+    pub(crate) fn places(&self) -> &'static [Place] {
+        self.places
     }
 
     /// Adds an error, which prevents serving the file.

@@ -10,54 +10,11 @@ use serde_json::{Number, Value as Json};
 use toml::de::{DeFloat, DeInteger, DeValue};
 
 use super::misplaced;
-use super::problem::{Findings, Span};
+use super::problem::Findings;
+use super::span::{At, Span, Text};
+use super::stray::Keys;
 use super::syntax::{SECRET_WORDS, Value};
 use crate::model::text::nearest;
-
-/// A value and its position in the source.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub struct At<T> {
-    pub value: T,
-    pub span: Span,
-}
-
-impl<T> At<T> {
-    pub(crate) fn new(value: T, span: Span) -> Self {
-        Self { value, span }
-    }
-}
-
-impl At<String> {
-    pub(crate) fn as_str(&self) -> &str {
-        &self.value
-    }
-
-    /// Returns the position of a part of this string in the source. Exact unless the string was
-    /// written with escapes; then it is the position of the whole string.
-    pub(crate) fn part(&self, range: Span, source: &str) -> Span {
-        let quoted = source.get(self.span.clone()).unwrap_or_default();
-        let Some(from) = quoted.find(self.value.as_str()) else { return self.span.clone() };
-        let start = self.span.start + from;
-        start + range.start..start + range.end
-    }
-}
-
-impl<T: JsonSchema> JsonSchema for At<T> {
-    fn inline_schema() -> bool {
-        T::inline_schema()
-    }
-
-    fn schema_name() -> Cow<'static, str> {
-        T::schema_name()
-    }
-
-    fn json_schema(generator: &mut SchemaGenerator) -> Schema {
-        T::json_schema(generator)
-    }
-}
-
-/// A string with its position: most of the values in a `tools.toml`.
-pub(crate) type Text = At<String>;
 
 /// A type that can be read from a TOML value.
 pub(crate) trait Read: Sized {
@@ -311,16 +268,6 @@ impl JsonSchema for Tree {
     }
 }
 
-/// The keys of one table, for reporting unknown ones.
-#[derive(Debug)]
-pub(crate) struct Keys {
-    /// Name of the table's Rust type.
-    pub(crate) table: &'static str,
-    pub(crate) known: &'static [&'static str],
-    /// Keys that a later version will read.
-    pub(crate) later: &'static [&'static str],
-}
-
 /// Reports a key that its table does not have.
 pub(crate) fn unknown_key(
     key: &Text,
@@ -335,8 +282,8 @@ pub(crate) fn unknown_key(
     }
     let explained = misplaced::explain(key, value, table, keys, find);
     let near = nearest(key.as_str(), keys.known.iter().copied());
-    let near =
-        near.filter(|_| explained.is_none() && !misplaced::belongs_elsewhere(key.as_str(), keys));
+    let near = near
+        .filter(|_| explained.is_none() && !misplaced::belongs_elsewhere(key.as_str(), keys, find));
     if let Some(near) = near {
         find.misspelt(table, near);
     }
@@ -414,12 +361,12 @@ macro_rules! table {
         pub struct $name {
             /// Position of the table in the source.
             #[schemars(skip)]
-            pub span: $crate::config::problem::Span,
+            pub span: $crate::config::span::Span,
             $( $(#[$field_meta])* #[schemars(rename = $key)] pub $field: Option<$type>, )*
         }
 
         impl $name {
-            pub(crate) const KEYS: $crate::config::read::Keys = $crate::config::read::Keys {
+            pub(crate) const KEYS: $crate::config::stray::Keys = $crate::config::stray::Keys {
                 table: stringify!($name),
                 known: &[$($key),*],
                 later: &[$($($later),*)?],
@@ -449,7 +396,7 @@ macro_rules! table {
                             }
                         } )*
                         name => {
-                            let key = $crate::config::read::At::new(name.to_owned(), key.span());
+                            let key = $crate::config::span::At::new(name.to_owned(), key.span());
                             $crate::config::read::unknown_key(&key, value, &table.span, &Self::KEYS, find);
                         }
                     }

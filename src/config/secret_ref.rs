@@ -17,7 +17,7 @@ use tokio::io::AsyncReadExt as _;
 use tokio::sync::Semaphore;
 
 use super::environment;
-use crate::model::provider::{SecretRef, Setting};
+use crate::model::secret_ref::{SecretRef, Setting};
 
 /// Prefixes of references.
 pub(crate) const SCHEMES: [&str; 4] = ["env:", "keyring:", "file:", "cmd:"];

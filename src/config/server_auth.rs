@@ -111,7 +111,7 @@ pub(super) fn has_short_key(written: &str) -> bool {
 mod tests {
     use super::*;
     use crate::model::UserId;
-    use crate::model::provider::{SecretRef, Setting};
+    use crate::model::secret_ref::{SecretRef, Setting};
     use crate::model::server_auth::{DEFAULT_INTROSPECTION_CACHE, KeyHolder};
 
     fn resolved(auth: &ServerAuth) -> Result<ResolvedAuth, Vec<AuthError>> {

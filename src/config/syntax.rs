@@ -8,7 +8,8 @@
 use toml::Spanned;
 use toml::de::{DeTable, DeValue, Error};
 
-use super::problem::{Findings, Span};
+use super::problem::Findings;
+use super::span::Span;
 
 /// A parsed value and its position.
 pub(crate) type Value<'i> = Spanned<DeValue<'i>>;

@@ -3,7 +3,7 @@ mod server_auth;
 
 use super::*;
 use crate::model::credential::{Credential, KeyPlace, Shared};
-use crate::model::provider::{SecretRef, Setting};
+use crate::model::secret_ref::{SecretRef, Setting};
 use crate::model::tool::{Action, Body, Effect, HttpAction, Item, Kind, Node, Piece, Template};
 
 fn parse(source: &str) -> Result<Config, Problems> {

@@ -17,9 +17,8 @@ use sha2::{Digest as _, Sha256};
 use toml::Spanned;
 use toml::de::{DeString, DeTable, DeValue};
 
-use super::environment;
-use super::problem::Span;
-use super::secret_ref;
+use super::span::Span;
+use super::{environment, secret_ref};
 
 /// The `tools.toml` that this binary was built with.
 const BUILT_IN: &str = include_str!("../../tools.toml");

@@ -6,7 +6,7 @@ use std::time::Duration;
 use secrecy::{ExposeSecret as _, SecretString};
 use serde_json::{Map, Value};
 
-use super::denied::TokenFault;
+use super::token_fault::TokenFault;
 use crate::model::{Time, UserId, secret};
 
 /// Maximum difference between the issuer's clock and ours.

@@ -5,7 +5,8 @@ use std::sync::Arc;
 use http::StatusCode;
 use url::Url;
 
-use super::issuer::IssuerError;
+use super::issuer_error::IssuerError;
+use super::token_fault::TokenFault;
 use crate::model::event::RefusalReason;
 use crate::model::id::BadUserId;
 
@@ -34,59 +35,6 @@ pub enum Denied {
     /// 503. Not the client's fault; the same request may succeed later.
     #[error("the issuer of access tokens cannot be asked at the moment")]
     Unavailable(#[source] Arc<IssuerError>),
-}
-
-/// Reason why a token is not accepted.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum TokenFault {
-    #[error("it is not known here")]
-    Unknown,
-    #[error("it is no key of this server and no JWT")]
-    Opaque,
-    #[error("it is not the one of this server")]
-    OtherToken,
-    #[error("it is longer than 16 KiB")]
-    TooLong,
-    #[error("it is not a signed JWT")]
-    NotSigned,
-    #[error("its signature algorithm is not accepted")]
-    Algorithm,
-    #[error("it demands an extension that is not spoken here")]
-    Critical,
-    #[error("its signature is not one of the issuer's keys")]
-    Signature,
-    #[error("it is not an access token")]
-    NotAccess,
-    #[error("it is not an ID token")]
-    NotIdentity,
-    #[error("the issuer says that it is not active")]
-    Inactive,
-    #[error("it is bound to a key, and a bearer cannot prove to hold it")]
-    Bound,
-    #[error("it is of another issuer")]
-    Issuer,
-    #[error("it is for another audience")]
-    Audience,
-    #[error("it is for no audience: it has no `aud`")]
-    NoAudience,
-    #[error("it was given to another client")]
-    Client,
-    #[error("it has no `aud`, and was given to a client that is not accepted here")]
-    UnknownClient,
-    #[error("it does not belong to this sign-in")]
-    Nonce,
-    #[error("it has expired")]
-    Expired,
-    #[error("it is not valid yet")]
-    TooEarly,
-    #[error("its claim `{0}` is missing or not of the right kind")]
-    Claim(&'static str),
-    #[error("its claim about the person is missing or not a text")]
-    NoPerson,
-    #[error("its claim about the person cannot be used: {0}")]
-    Person(#[from] BadUserId),
-    #[error("its `email` is not verified")]
-    Unverified,
 }
 
 /// The request contradicts itself or cannot be read (RFC 6750 §3.1 `invalid_request`).
@@ -194,51 +142,6 @@ impl Denied {
                 "wait a minute; behind a proxy, its operator writes the proxy's address as `trusted_proxies` in [server]"
             }
             Self::Unavailable(_) => "try again in a minute; the server's log says what is wrong",
-        }
-    }
-}
-
-impl TokenFault {
-    fn hint(self) -> &'static str {
-        match self {
-            Self::Unknown => "check the key",
-            Self::Opaque => {
-                "check the key or token; one that is no JWT of the issuer needs `introspect = true` in [server.auth]"
-            }
-            Self::OtherToken => "send the one in the file that this server named when it started",
-            Self::Audience => {
-                "ask the issuer for a token for this server (RFC 8707 `resource`), or write what it says in `aud` as `audience` in [server.auth]"
-            }
-            Self::NoAudience => {
-                "have the issuer put an `aud` into its access tokens; if it never does, as Cognito, write the `client_id` of each client whose tokens are accepted as `allowed_clients` in [server.auth]"
-            }
-            Self::UnknownClient => {
-                "if that client may call, add the token's `client_id` to `allowed_clients` in [server.auth]"
-            }
-            Self::Issuer => "sign in at the issuer that this server's metadata names",
-            Self::NotAccess => "send the access token, not the ID token",
-            Self::NoPerson | Self::Person(_) => {
-                "check `user_claim` in [server.auth] and which claims the issuer puts into its access tokens"
-            }
-            Self::Unverified => {
-                "verify the address at the issuer, or choose another `user_claim` in [server.auth], such as `sub`"
-            }
-            Self::TooEarly | Self::Expired => {
-                "sign in again; if that does not help, compare the clocks of this server and the issuer"
-            }
-            Self::Bound => {
-                "ask the issuer for a bearer token, without DPoP or a client certificate"
-            }
-            Self::TooLong
-            | Self::NotSigned
-            | Self::Algorithm
-            | Self::Critical
-            | Self::Signature
-            | Self::NotIdentity
-            | Self::Inactive
-            | Self::Client
-            | Self::Nonce
-            | Self::Claim(_) => "sign in again",
         }
     }
 }

@@ -3,7 +3,8 @@
 use http::HeaderMap;
 use http::header::AUTHORIZATION;
 
-use super::denied::{Denied, Malformed, TokenFault};
+use super::denied::{Denied, Malformed};
+use super::token_fault::TokenFault;
 use crate::model::UserId;
 
 /// Header names; if both are present, they must agree. Arcade's clients send the second.

@@ -10,7 +10,7 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use super::jws::{Jws, algorithm, decode};
-use crate::model::credential::Algorithm;
+use crate::model::assertion::Algorithm;
 
 /// Maximum keys of a set; a larger one is refused. An issuer has two or three, and each that a
 /// token names is tried.

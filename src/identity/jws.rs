@@ -9,8 +9,8 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde::Deserialize;
 use serde_json::{Map, Value};
 
-use super::denied::TokenFault;
-use crate::model::credential::Algorithm;
+use super::token_fault::TokenFault;
+use crate::model::assertion::Algorithm;
 
 /// A token with a readable header.
 pub(super) struct Jws<'a> {

@@ -25,6 +25,7 @@ mod denied;
 mod digest;
 mod headers;
 mod issuer;
+mod issuer_error;
 mod jwks;
 mod jws;
 mod keys;
@@ -33,6 +34,7 @@ mod published;
 mod remembered;
 mod resource;
 mod suspects;
+mod token_fault;
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
@@ -43,11 +45,13 @@ use secrecy::{ExposeSecret as _, SecretString};
 use url::Url;
 
 pub use claims::Claims;
-pub use denied::{Challenge, Denied, Malformed, TokenFault};
-pub use issuer::{Issuer, IssuerError, Person};
+pub use denied::{Challenge, Denied, Malformed};
+pub use issuer::{Issuer, Person};
+pub use issuer_error::IssuerError;
 pub use keys::{Application, KeyError};
 pub use login::{Login, LoginError};
 pub use resource::ResourceMetadata;
+pub use token_fault::TokenFault;
 
 use crate::model::server_auth::ResolvedAuth;
 use crate::model::{Caller, Clock, Principal, secret};

@@ -19,7 +19,7 @@ use parking_lot::RwLock;
 use tokio::sync::watch;
 use url::Url;
 
-use super::issuer::IssuerError;
+use super::issuer_error::IssuerError;
 use super::jwks::KeySet;
 use crate::model::{Clock, Time};
 use crate::net::{self, Net, Trust};

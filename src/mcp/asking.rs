@@ -21,6 +21,7 @@ use super::fault::fault;
 use super::handler::{Handler, cancelled};
 use super::render::{self, Way};
 use super::request_state::{self, Context, Waiting};
+use super::unanswered::Unanswered;
 use crate::broker::completion::{NotConnected, Waited};
 use crate::model::reason::ConsentFailure;
 use crate::model::{ConnectPrompt, Outcome, Principal, PromptReason, Time};
@@ -33,13 +34,6 @@ const HOLD: Duration = Duration::from_secs(25);
 const MOST_ROUNDS: u32 = 8;
 /// A `decline` that arrives sooner after the question is the client's own, not its user's.
 const MACHINE_ANSWERS_WITHIN: Duration = Duration::from_secs(1);
-
-/// How a client answered a question without its user.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Unanswered {
-    Cancelled,
-    DeclinedAtOnce,
-}
 
 /// A client's answer to the question other than `accept`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

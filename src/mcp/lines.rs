@@ -17,7 +17,7 @@ use tokio_util::bytes::{Buf as _, BytesMut};
 use tokio_util::codec::{Decoder, FramedRead};
 
 use super::malformed::Malformed;
-use super::stdio::{Reader, Streams, Writer};
+use super::streams::{Reader, Streams, Writer};
 
 /// Longest line in bytes, so that an endless one does not fill the memory; a longer one is refused
 /// once and skipped.

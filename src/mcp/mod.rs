@@ -48,6 +48,8 @@ mod sessions;
 pub mod sse;
 pub mod stdio;
 pub mod streamable;
+pub mod streams;
+mod unanswered;
 
 pub use handler::{Handler, ServerText, Who};
 pub use running::Running;

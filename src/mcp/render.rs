@@ -9,7 +9,7 @@ use rmcp::model::{
 };
 use serde_json::json;
 
-use super::asking::Unanswered;
+use super::unanswered::Unanswered;
 use crate::model::authorization::MOST_REFUSALS;
 use crate::model::text::{quoted, sentence};
 use crate::model::{ConnectPrompt, ConsentMode, FRAME, Origin, PromptReason, Refused, ToolResult};

@@ -6,12 +6,12 @@
 //! | by OAuth 2 | [`GrantType::ClientCredentials`], [`GrantType::JwtBearer`] | [`GrantType::Code`] |
 //! | a key, or user and password | [`Credential::Shared`] | [`Credential::Asked`] |
 
-use std::time::Duration;
-
 use serde::{Deserialize, Serialize};
 
 use super::Tool;
-use super::provider::{OAuthSettings, SecretRef, Setting};
+use super::assertion::AssertionKey;
+use super::oauth::{GrantType, OAuthSettings};
+use super::secret_ref::{SecretRef, Setting};
 
 /// A provider's credential.
 #[derive(Clone, Debug)]
@@ -107,109 +107,4 @@ impl KeyPlace {
     pub fn bearer() -> Self {
         Self::Header { name: "Authorization".into(), prefix: "Bearer ".into() }
     }
-}
-
-/// How the server obtains a grant from a token endpoint.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub enum GrantType {
-    /// By a user's consent: an authorization code (RFC 6749 §4.1), or a device code (RFC 8628).
-    #[default]
-    Code,
-    /// By our own client credentials (RFC 6749 §4.4): one grant for the whole server.
-    ClientCredentials,
-    /// By an assertion that we sign (RFC 7523 §2.1): one grant for the whole server.
-    JwtBearer { assertion: Box<AssertionSettings> },
-}
-
-impl GrantType {
-    /// Whether each end user has a grant of their own, by consent.
-    pub fn is_by_consent(&self) -> bool {
-        matches!(self, Self::Code)
-    }
-}
-
-/// Content and signing key of an assertion (RFC 7523 §3).
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct AssertionSettings {
-    pub key: AssertionKey,
-    /// `sub`. `None`: equal to `iss`; a Google service account omits it and acts as itself.
-    pub subject: Option<Setting>,
-    /// `aud`. `None`: see [`OAuthSettings::assertion_audience`].
-    pub audience: Option<String>,
-    pub lifetime: Duration,
-    /// Claims beyond those of RFC 7519, e.g. Box's `box_sub_type`.
-    pub claims: Vec<(String, String)>,
-}
-
-/// Key that signs an assertion.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum AssertionKey {
-    PrivateKey {
-        /// Reference to a PEM file: PKCS#8, or PKCS#1 for RSA.
-        key: SecretRef,
-        algorithm: Algorithm,
-        /// `kid` of the header.
-        key_id: Option<String>,
-        /// `iss`. `None`: the client id.
-        issuer: Option<Setting>,
-    },
-    /// Reference to a Google service account's JSON file, which holds key, key id and `iss`.
-    ServiceAccount(SecretRef),
-}
-
-/// Signature algorithm of a JWT: our assertion or an issuer's token (RFC 7518 §3.1, RFC 8037 §3.1).
-/// Public-key algorithms only: with a shared secret, each verifier could also sign.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Algorithm {
-    RS256,
-    RS384,
-    RS512,
-    PS256,
-    PS384,
-    PS512,
-    ES256,
-    ES384,
-    EdDSA,
-}
-
-impl Algorithm {
-    /// All supported algorithms.
-    pub const ALL: [Self; 9] = [
-        Self::RS256,
-        Self::RS384,
-        Self::RS512,
-        Self::PS256,
-        Self::PS384,
-        Self::PS512,
-        Self::ES256,
-        Self::ES384,
-        Self::EdDSA,
-    ];
-
-    /// `alg` in the header.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::RS256 => "RS256",
-            Self::RS384 => "RS384",
-            Self::RS512 => "RS512",
-            Self::PS256 => "PS256",
-            Self::PS384 => "PS384",
-            Self::PS512 => "PS512",
-            Self::ES256 => "ES256",
-            Self::ES384 => "ES384",
-            Self::EdDSA => "EdDSA",
-        }
-    }
-}
-
-/// How long a user's grant is kept, from the least to the most strict.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-pub enum Retention {
-    /// Until it ends or is revoked, refreshed where possible.
-    #[default]
-    Refresh,
-    /// The refresh token is not kept: the user consents again when the access token ends.
-    NoRefresh,
-    /// Deleted after the first call that used it.
-    UseOnce,
 }

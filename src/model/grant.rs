@@ -5,11 +5,11 @@ use std::time::Duration;
 use secrecy::SecretString;
 use serde::{Deserialize, Serialize};
 
-use super::credential::Retention;
-use super::lifetime::OFFLINE_ACCESS;
-use super::provider::{Hosts, Revocation};
+use super::hosts::Hosts;
+use super::oauth::Revocation;
 use super::reason::GrantEnd;
-use super::scope::Implied;
+use super::retention::Retention;
+use super::scope::{Implied, OFFLINE_ACCESS};
 use super::{AccountName, InstanceId, ProviderId, Scopes, Time};
 
 /// The client, endpoints and hosts that a grant was given for. A `tools.toml` in which the same

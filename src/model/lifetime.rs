@@ -5,37 +5,13 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::credential::Retention;
 use super::reason::{GrantEnd, LostAnswer};
+use super::refresh_life::{LifeFrom, RefreshLife};
+use super::retention::Retention;
+use super::scope::OFFLINE_ACCESS;
 use super::text::shown;
 use super::time::moment;
 use super::{Grant, Time};
-
-/// Scope that most issuers require to issue a refresh token (OpenID Connect Core §11). It grants
-/// nothing at an API, so no tool ever lacks it.
-pub const OFFLINE_ACCESS: &str = "offline_access";
-
-/// A documented rule for the end of a provider's refresh tokens.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct RefreshLife {
-    pub days: u32,
-    pub from: LifeFrom,
-    /// Condition of the rule, if it does not always apply, e.g.
-    /// `your Google app is in status "Testing"`.
-    pub when: Option<String>,
-    /// Remedy for the operator, e.g. `publish the app`.
-    pub remedy: Option<String>,
-}
-
-/// Event from which the days of a [`RefreshLife`] count.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum LifeFrom {
-    /// The consent; later renewals do not extend it.
-    Consent,
-    /// The last renewal: each one brings a new refresh token, or prolongs the existing one.
-    Renewal,
-}
 
 /// Known future end of a user's access.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -4,6 +4,7 @@
 //! alone is made here, so that it can be tested without a store, a server or a clock.
 
 pub mod allowed;
+pub mod assertion;
 pub mod authorization;
 pub mod caller;
 pub mod consent_mode;
@@ -11,15 +12,22 @@ pub mod credential;
 pub mod event;
 pub mod grant;
 pub mod guide;
+pub mod hosts;
 pub mod id;
+pub mod identity;
 pub mod lifetime;
+pub mod oauth;
 pub mod outcome;
 pub mod principal;
 pub mod provider;
 pub mod rate_limit;
 pub mod reason;
+pub mod refresh_life;
+pub mod requester;
+pub mod retention;
 pub mod scope;
 pub mod secret;
+pub mod secret_ref;
 pub mod server_auth;
 pub mod session;
 pub mod text;

@@ -5,6 +5,10 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
+/// Scope that most issuers require to issue a refresh token (OpenID Connect Core §11). It grants
+/// nothing at an API, so no tool ever lacks it.
+pub const OFFLINE_ACCESS: &str = "offline_access";
+
 /// A set of scope tokens.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(transparent)]

@@ -7,7 +7,7 @@ use url::Url;
 
 use super::UserId;
 use super::principal::ConfirmOrder;
-use super::provider::{SecretRef, Setting};
+use super::secret_ref::{SecretRef, Setting};
 
 /// Accepted credentials: at least an issuer or one key.
 #[derive(Clone, Debug, Default)]

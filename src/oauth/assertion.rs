@@ -19,9 +19,8 @@ use serde::Deserialize;
 use serde_json::{Map, Value, json};
 use url::Url;
 
-use crate::model::credential::Algorithm;
-use crate::model::secret;
-use crate::model::{Scopes, Time};
+use crate::model::assertion::Algorithm;
+use crate::model::{Scopes, Time, secret};
 
 /// Claims of an assertion, and the key that signs them.
 #[derive(Debug)]

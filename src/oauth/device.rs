@@ -13,7 +13,7 @@ use url::Url;
 use super::normalize::{seconds, success};
 use super::{Issued, LARGEST, OAuthClient, TokenError, Verdict, message, trust};
 use crate::model::authorization::ClientRegistration;
-use crate::model::provider::TokenAuth;
+use crate::model::oauth::TokenAuth;
 use crate::model::{Scopes, Time, text};
 use crate::net;
 

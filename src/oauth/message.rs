@@ -10,7 +10,7 @@ use serde_json::Value;
 use url::{Url, form_urlencoded};
 
 use crate::model::authorization::ClientRegistration;
-use crate::model::provider::{TokenAuth, TokenBody};
+use crate::model::oauth::{TokenAuth, TokenBody};
 
 /// Builds a POST to an endpoint that authenticates clients as the token endpoint does; `None` if
 /// the authentication cannot be written.

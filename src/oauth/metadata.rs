@@ -5,7 +5,7 @@ use std::time::Duration;
 use serde::Deserialize;
 use url::Url;
 
-use crate::model::provider::TokenAuth;
+use crate::model::oauth::TokenAuth;
 use crate::net::{self, Net, NetError, Phase, Trust};
 
 /// Longest discovery document in bytes. Real ones are a few kilobytes; ten megabytes are an attack.

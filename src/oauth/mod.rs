@@ -40,7 +40,7 @@ pub use error::{TokenError, Verdict};
 pub use metadata::{DiscoveryError, Metadata, discover};
 
 use crate::model::authorization::ClientRegistration;
-use crate::model::provider::TokenAuth;
+use crate::model::oauth::TokenAuth;
 use crate::model::{Clock, Scopes, TokenSet};
 use crate::net::{self, Cidr, Net, Policy, Trust};
 

@@ -9,7 +9,7 @@ use serde_json::{Map, Value};
 use url::form_urlencoded;
 
 use super::error::TokenError;
-use crate::model::provider::{RefreshEnded, TokenResponseShape};
+use crate::model::oauth::{RefreshEnded, TokenResponseShape};
 use crate::model::{Scopes, Time};
 
 /// Longest token accepted, in bytes: it must fit into a header.

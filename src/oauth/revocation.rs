@@ -8,7 +8,7 @@ use url::Url;
 use super::message::{self, authorize, basic, bearer, send_json, set_fields};
 use crate::model::TokenSet;
 use crate::model::authorization::ClientRegistration;
-use crate::model::provider::{Revocation, RevocationRequest};
+use crate::model::oauth::{Revocation, RevocationRequest};
 
 /// Builds the request that ends a grant; `None` if it cannot be written, e.g. without a secret.
 pub(super) fn request(
@@ -89,7 +89,7 @@ mod tests {
 
     use super::*;
     use crate::model::Time;
-    use crate::model::provider::{TokenAuth, TokenBody, TokenResponseShape};
+    use crate::model::oauth::{TokenAuth, TokenBody, TokenResponseShape};
 
     fn client(token_auth: TokenAuth, token_body: TokenBody) -> ClientRegistration {
         ClientRegistration {

@@ -10,13 +10,14 @@ use secrecy::ExposeSecret as _;
 
 use super::backend::memory::MemoryBackend;
 use super::*;
-use crate::model::authorization::{
-    AskedBy, ClientRegistration, CodeTrip, Requesters, Status, Trip, Way,
-};
-use crate::model::credential::Retention;
+use crate::model::authorization::{ClientRegistration, CodeTrip, Status, Trip, Way};
 use crate::model::grant::Binding;
+use crate::model::hosts::Hosts;
 use crate::model::lifetime::TokenFacts;
-use crate::model::provider::{FailureConvention, Hosts, TokenAuth, TokenBody, TokenResponseShape};
+use crate::model::oauth::{TokenAuth, TokenBody, TokenResponseShape};
+use crate::model::provider::FailureConvention;
+use crate::model::requester::{AskedBy, Requesters};
+use crate::model::retention::Retention;
 use crate::model::{Authorization, Clock, Grant, ProviderId, Scopes, Started, TokenSet, UserId};
 
 pub(super) const NOW: Time = Time::from_millis(1_000);

@@ -16,13 +16,10 @@ use serde_json::Value;
 
 use super::Credential;
 use super::response::Content;
-use super::spellings::Spellings;
+use super::spellings::{SHORTEST, Spellings, hex};
 use crate::model::{FRAME, text};
 
 const REDACTED: &str = "[redacted]";
-/// Minimum length of a secret in bytes. A shorter one is not scrubbed: it would redact half of
-/// every text.
-pub(super) const SHORTEST: usize = 4;
 /// Minimum length in bytes of a secret that is searched for in encoded forms. Three bytes are four
 /// characters of base64; a shorter form could match by chance.
 const SHORTEST_ENCODED: usize = 8;
@@ -190,11 +187,6 @@ fn add_forms(secret: &str, forms: &mut Vec<String>) {
             forms.extend(encoded.get(from..until).map(str::to_owned));
         }
     }
-}
-
-pub(super) fn hex(bytes: &[u8]) -> String {
-    let digit = |nibble: u8| char::from_digit(u32::from(nibble), 16).unwrap_or('0');
-    bytes.iter().flat_map(|byte| [digit(byte >> 4), digit(byte & 15)]).collect()
 }
 
 /// Removes control characters, deceptive characters and whole terminal escape sequences.

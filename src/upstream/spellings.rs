@@ -16,8 +16,9 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD_NO_PAD;
 use memchr::{memchr3, memmem};
 
-use super::scrub::{SHORTEST, hex};
-
+/// Minimum length of a secret in bytes. A shorter one is not scrubbed: it would redact half of
+/// every text.
+pub(super) const SHORTEST: usize = 4;
 /// Maximum decodings of a text: JSON, and two more inside its strings.
 const LEVELS: usize = 3;
 /// Folded characters per comparison; a shorter part of a secret does not count as the secret.
@@ -310,6 +311,11 @@ const ENTITIES: [(&str, char); 37] = [
     ("commat", '@'),
     ("hat", '^'),
 ];
+
+pub(super) fn hex(bytes: &[u8]) -> String {
+    let digit = |nibble: u8| char::from_digit(u32::from(nibble), 16).unwrap_or('0');
+    bytes.iter().flat_map(|byte| [digit(byte >> 4), digit(byte & 15)]).collect()
+}
 
 #[cfg(test)]
 mod tests {

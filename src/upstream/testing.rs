@@ -5,12 +5,15 @@ use std::time::Duration;
 use serde_json::{Map, Value};
 use url::Url;
 
-use crate::model::credential::{Credential, GrantType, Retention};
-use crate::model::provider::{
-    Endpoints, FailureConvention, Hosts, LoopbackRule, OAuthSettings, Setting, TokenBody,
-    TokenResponseShape,
+use crate::model::credential::Credential;
+use crate::model::hosts::Hosts;
+use crate::model::oauth::{
+    Endpoints, GrantType, LoopbackRule, OAuthSettings, TokenBody, TokenResponseShape,
 };
+use crate::model::provider::FailureConvention;
+use crate::model::retention::Retention;
 use crate::model::scope::Implied;
+use crate::model::secret_ref::Setting;
 use crate::model::tool::{Action, Body, Effect, HttpAction, Method, Piece, Template};
 use crate::model::{Provider, ProviderId, Scopes, Tool, ToolName};
 

@@ -22,26 +22,17 @@ use serde::Deserialize;
 use super::browser::Browser;
 use super::csrf::OwnForm;
 use super::page::{Kind, Page, Weight, html, see_other};
+use super::person::Person;
 use super::refused::{self, Reader};
 use super::signin::{self, Door};
 use crate::broker::grants::{Disconnected, Ended};
 use crate::broker::{Broker, ConnectError};
+use crate::model::AccountName;
 use crate::model::session::Destination;
 use crate::model::text::sentence;
-use crate::model::{AccountName, Principal};
-use list::List;
-use list::called;
+use list::{List, called};
 
 const PATH: &str = "/connections";
-
-/// The person at the browser. The router puts it into the request's extensions; if it is missing,
-/// the user must sign in.
-#[derive(Clone)]
-pub struct Person {
-    pub principal: Arc<Principal>,
-    /// Whether they can sign out.
-    pub has_signed_in: bool,
-}
 
 pub(super) fn routes() -> Router<Broker> {
     Router::new().route(PATH, get(show).post(answer))

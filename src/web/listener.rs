@@ -27,7 +27,7 @@ use super::neighbours::Neighbours;
 use super::server::{FIRST_HEAD_LIMIT, Rules, accept};
 use super::shield::http_origin;
 use super::workers::Workers;
-use crate::model::provider::LoopbackRule;
+use crate::model::oauth::LoopbackRule;
 use crate::store::ListeningSockets;
 
 /// The port that the README tells people to register.

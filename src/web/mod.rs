@@ -36,6 +36,7 @@ pub mod listener;
 pub mod neighbours;
 mod page;
 mod path;
+mod person;
 mod problem;
 pub mod reach;
 mod refused;
@@ -55,11 +56,10 @@ use axum::{Extension, Router};
 
 use crate::broker::sign_in::SignIn;
 use crate::broker::{Broker, Visitor};
-use crate::model::Clock;
-use crate::model::Principal;
+use crate::model::{Clock, Principal};
 use crate::net::Cidr;
-use accounts::Person;
 pub use browser::Browser;
+use person::Person;
 pub use problem::Usage;
 pub use shield::{Origins, http_origin};
 

@@ -9,9 +9,10 @@ use axum::http::{HeaderValue, StatusCode};
 use axum::response::{Html, IntoResponse, Response};
 
 use crate::broker::invitation::{Invitation, PasteWhat, Proof};
-use crate::model::authorization::{ClientName, Requesters, Status};
-use crate::model::credential::Retention;
+use crate::model::authorization::Status;
 use crate::model::reason::{ConsentFailure, RevocationResult};
+use crate::model::requester::{ClientName, Requesters};
+use crate::model::retention::Retention;
 use crate::model::text::{quoted, shown};
 use crate::model::time::utc;
 

@@ -17,7 +17,7 @@ use url::Url;
 use super::listener::{DEFAULT_PORT, Loopback, NoPort};
 use crate::broker::{Broker, OriginError};
 use crate::model::ProviderId;
-use crate::model::provider::LoopbackRule;
+use crate::model::oauth::LoopbackRule;
 use crate::store::{AskError, Role, Slot};
 
 /// Number of retries, and the interval between them, for an owner that answers no questions, such

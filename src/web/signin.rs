@@ -17,11 +17,11 @@ use secrecy::{ExposeSecret as _, SecretString};
 use serde::Deserialize;
 use url::form_urlencoded;
 
-use super::accounts::Person;
 use super::browser::Browser;
 use super::client;
 use super::csrf::OwnForm;
 use super::page::{Kind, Page, html, see_other};
+use super::person::Person;
 use super::refused::logged;
 use super::shield::Origins;
 use crate::broker::Visitor;

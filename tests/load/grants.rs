@@ -2,9 +2,9 @@
 
 use std::path::PathBuf;
 
-use countersign::model::credential::Retention;
 use countersign::model::grant::{Binding, TokenSet};
-use countersign::model::provider::Hosts;
+use countersign::model::hosts::Hosts;
+use countersign::model::retention::Retention;
 use countersign::model::{AccountName, Caller, Clock, Grant, ProviderId, Scopes};
 use countersign::store::{DataFolder, KeySource, Store};
 use futures_util::StreamExt as _;

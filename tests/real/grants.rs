@@ -3,9 +3,9 @@
 
 use std::time::Duration;
 
+use countersign::model::assertion::Algorithm;
 use countersign::model::authorization::ClientRegistration;
-use countersign::model::credential::Algorithm;
-use countersign::model::provider::{TokenAuth, TokenBody, TokenResponseShape};
+use countersign::model::oauth::{TokenAuth, TokenBody, TokenResponseShape};
 use countersign::model::{Clock, Scopes};
 use countersign::net::{Net, Policy};
 use countersign::oauth::{

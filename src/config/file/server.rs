@@ -1,6 +1,7 @@
 //! `[server]`, `[server.auth]` and `[store]`.
 
-use super::super::read::{At, Text, table};
+use super::super::read::table;
+use super::super::span::{At, Text};
 
 table! {
     /// The server as a whole.

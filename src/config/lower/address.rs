@@ -7,8 +7,8 @@ use std::net::IpAddr;
 
 use url::{Host, Url};
 
-use super::super::problem::{Findings, Span};
-use super::super::read::Text;
+use super::super::problem::Findings;
+use super::super::span::{Span, Text};
 use crate::net::{Class, classify};
 
 const CODE: &str = "url::invalid";

@@ -1,8 +1,9 @@
 //! Warnings about files that can be served but are unwise.
 
 use super::super::file::{ParamEntry, ToolTable};
-use super::super::problem::{Findings, Severity, Span};
-use super::super::read::{Named, Text};
+use super::super::problem::{Findings, Severity};
+use super::super::read::Named;
+use super::super::span::{Span, Text};
 use super::tool::MOST_NAME;
 use crate::model::Tool;
 use crate::model::tool::{Action, Effect, Method};

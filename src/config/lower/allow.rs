@@ -2,7 +2,7 @@
 
 use super::super::file::server::AuthTable;
 use super::super::problem::Findings;
-use super::super::read::{At, Text};
+use super::super::span::{At, Text};
 use crate::model::UserId;
 use crate::model::text::{nearest, shown};
 use crate::model::tool::Allowed;

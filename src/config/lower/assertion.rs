@@ -3,10 +3,12 @@
 use std::time::Duration;
 
 use super::super::file::{AssertionTable, OAuthTable};
-use super::super::problem::{Findings, Span};
-use super::super::read::{Named, Text};
+use super::super::problem::Findings;
+use super::super::read::Named;
+use super::super::span::{Span, Text};
 use super::{choice, secret, within};
-use crate::model::credential::{Algorithm, AssertionKey, AssertionSettings, GrantType};
+use crate::model::assertion::{Algorithm, AssertionKey, AssertionSettings};
+use crate::model::oauth::GrantType;
 
 #[derive(Clone, Copy)]
 enum Grant {

@@ -3,7 +3,8 @@
 use serde_json::Value as Json;
 
 use super::super::problem::Findings;
-use super::super::read::{Branch, Named, Text, Tree};
+use super::super::read::{Branch, Named, Tree};
+use super::super::span::Text;
 use super::param::Params;
 use super::{secret, template};
 use crate::model::tool::{self, Node, Piece, Template};
@@ -114,4 +115,19 @@ pub(super) fn headers(
         headers.push((name.value, template::template(&value, params, find)));
     }
     headers
+}
+
+/// Reads fixed headers, which take no placeholders.
+pub(super) fn fixed_headers(table: Named<Text>, find: &mut Findings<'_>) -> Vec<(String, String)> {
+    let mut params = Params::none();
+    headers(table, &mut params, find)
+        .into_iter()
+        .map(|(name, template)| {
+            let texts = template.0.into_iter().filter_map(|piece| match piece {
+                crate::model::tool::Piece::Text(text) => Some(text),
+                crate::model::tool::Piece::Param(_) => None,
+            });
+            (name, texts.collect())
+        })
+        .collect()
 }

@@ -2,13 +2,13 @@
 
 use super::super::file::server::CallerKeyTable;
 use super::super::problem::Findings;
-use super::super::read::Text;
-use super::provider::variable;
-use super::server_auth::References;
+use super::super::span::Text;
+use super::references::References;
+use super::secret::variable;
 use super::{address, choice, secret};
 use crate::model::UserId;
 use crate::model::principal::ConfirmOrder;
-use crate::model::provider::SecretRef;
+use crate::model::secret_ref::SecretRef;
 use crate::model::server_auth::{ApiKey, KeyHolder};
 
 /// Characters of a key's name; a longer one is an error. The name is part of the storage key of a

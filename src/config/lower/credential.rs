@@ -3,14 +3,15 @@
 use std::time::Duration;
 
 use super::super::file::{ApiKeyTable, BasicTable, BearerEntry, ProviderTable};
-use super::super::problem::{Findings, Span};
-use super::super::read::Text;
+use super::super::problem::Findings;
+use super::super::span::{Span, Text};
 use super::param::Params;
-use super::provider::{ScopeRule, variable};
 use super::request::{Api, Base};
+use super::scope_rule::ScopeRule;
+use super::secret::variable;
 use super::{body, oauth, request, secret};
 use crate::model::credential::{Asked, AskedFor, Credential, KeyPlace, Shared};
-use crate::model::provider::{SecretRef, Setting};
+use crate::model::secret_ref::{SecretRef, Setting};
 use crate::model::tool::{Action, Body, Effect, HttpAction, Method};
 use crate::model::{ProviderId, Scopes, Tool, ToolName};
 

@@ -2,7 +2,7 @@
 
 use super::super::file::{GuideTable, PaginateTable};
 use super::super::problem::Findings;
-use super::super::read::Text;
+use super::super::span::Text;
 use crate::model::guide::{Guide, Paginate};
 
 pub(super) fn guide(table: GuideTable, find: &mut Findings<'_>) -> Guide {

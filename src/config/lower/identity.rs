@@ -4,9 +4,9 @@ use url::Url;
 
 use super::super::file::IdentityTable;
 use super::super::problem::Findings;
-use super::super::read::Text;
-use super::{address, choice, provider};
-use crate::model::provider::Identity;
+use super::super::span::Text;
+use super::{address, body, choice, json_pointer};
+use crate::model::identity::Identity;
 use crate::model::tool::Method;
 
 const METHODS: [(&str, Method); 2] = [("GET", Method::Get), ("POST", Method::Post)];
@@ -29,14 +29,14 @@ pub(super) fn identity(
     Some(Identity {
         method,
         url,
-        headers: provider::headers(table.headers.unwrap_or_default(), find),
+        headers: body::fixed_headers(table.headers.unwrap_or_default(), find),
         body: table.body.map(|body| body.to_json()),
-        id: provider::pointer(id, find),
+        id: json_pointer::pointer(id, find),
         label: table
             .label
             .unwrap_or_default()
             .into_iter()
-            .map(|pointer| provider::pointer(pointer, find))
+            .map(|pointer| json_pointer::pointer(pointer, find))
             .collect(),
     })
 }

@@ -1,7 +1,7 @@
 //! Checks that jq filters compile, and reports where they do not.
 
 use super::super::problem::Findings;
-use super::super::read::Text;
+use super::super::span::Text;
 use crate::upstream::select;
 
 /// Reports the position at which a filter does not compile.

@@ -12,18 +12,22 @@ mod example;
 mod guide;
 mod identity;
 mod jq;
+mod json_pointer;
 mod oauth;
 mod output;
 mod param;
 mod placeholder;
 mod provider;
+mod references;
 mod refresh;
 mod request;
+mod scope_rule;
 mod secret;
 mod server;
 mod server_auth;
 mod template;
 mod tool;
+mod unconfigured;
 
 use std::collections::{BTreeMap, HashMap};
 use std::ops::RangeInclusive;
@@ -32,13 +36,14 @@ use std::sync::Arc;
 
 use super::file::File;
 use super::problem::Findings;
-use super::read::{At, Text, not_yet};
+use super::read::not_yet;
+use super::span::{At, Text};
 use super::{Depth, Server};
-use crate::model::credential::Retention;
+use crate::model::retention::Retention;
 use crate::model::{Provider, ProviderId, Tool};
 use allow::Callers;
-pub use built_in::{BuiltIn, built_in};
 use provider::Known;
+pub use unconfigured::{BuiltIn, built_in};
 
 /// Content of a file; complete only if no error was found.
 #[derive(Default)]

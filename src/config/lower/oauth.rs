@@ -3,16 +3,18 @@
 use url::Url;
 
 use super::super::file::{OAuthTable, ProviderTable, RevokeRequestTable};
-use super::super::problem::{Findings, Span};
-use super::super::read::Text;
-use super::provider::{ScopeRule, variable};
+use super::super::problem::Findings;
+use super::super::span::{Span, Text};
 use super::request::Api;
+use super::scope_rule::ScopeRule;
+use super::secret::variable;
 use super::{address, assertion, body, choice, identity, refresh, secret};
-use crate::model::credential::GrantType;
-use crate::model::provider::{
-    Endpoints, Hosts, LoopbackRule, OAuthSettings, Revocation, RevocationRequest, SecretRef,
-    Setting, TokenAuth, TokenBody, TokenResponseShape,
+use crate::model::hosts::Hosts;
+use crate::model::oauth::{
+    Endpoints, GrantType, LoopbackRule, OAuthSettings, Revocation, RevocationRequest, TokenAuth,
+    TokenBody, TokenResponseShape,
 };
+use crate::model::secret_ref::{SecretRef, Setting};
 
 const TOKEN_AUTHS: [(&str, TokenAuth); 4] = [
     ("basic", TokenAuth::Basic),
@@ -377,7 +379,7 @@ struct EndpointTexts {
 
 fn endpoints(
     id: &Text,
-    table: &super::super::problem::Span,
+    table: &super::super::span::Span,
     texts: EndpointTexts,
     may_be_there: bool,
     grant: &GrantType,

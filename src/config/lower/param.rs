@@ -3,8 +3,9 @@
 use serde_json::Value as Json;
 
 use super::super::file::{ParamEntry, ParamTable};
-use super::super::problem::{Findings, Span};
-use super::super::read::{Named, Text, Tree};
+use super::super::problem::Findings;
+use super::super::read::{Named, Tree};
+use super::super::span::{Span, Text};
 use super::choice;
 use crate::model::text::nearest;
 use crate::model::tool::{Item, Kind, Param, Piece, Template};

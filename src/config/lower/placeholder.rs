@@ -6,8 +6,8 @@
 
 use super::super::file::ProviderTable;
 use super::super::problem::Findings;
-use super::super::read::Text;
 use super::super::secret_ref;
+use super::super::span::Text;
 use super::address;
 
 /// A key of a provider's table that fills the placeholder of that name.

@@ -6,16 +6,23 @@ use std::sync::Arc;
 
 use super::super::file::{FailureTable, ProviderTable};
 use super::super::problem::Findings;
-use super::super::read::{Named, Text};
+use super::super::read::Named;
 use super::super::secret_ref::{self, SecretError};
+use super::super::span::Text;
 use super::credential::Kind;
 use super::request::Api;
+use super::scope_rule::ScopeRule;
 use super::{
-    Depth, Surroundings, address, body, built_in, credential, guide, oauth, placeholder, server,
+    Depth, Surroundings, address, body, built_in, credential, guide, json_pointer, oauth,
+    placeholder, server,
 };
 use crate::catalog;
-use crate::model::credential::{Credential, Retention};
-use crate::model::provider::{FailureConvention, Hosts, LoopbackRule, SecretRef};
+use crate::model::credential::Credential;
+use crate::model::hosts::Hosts;
+use crate::model::oauth::LoopbackRule;
+use crate::model::provider::FailureConvention;
+use crate::model::retention::Retention;
+use crate::model::secret_ref::SecretRef;
 use crate::model::text::nearest;
 use crate::model::{Provider, ProviderId, Scopes};
 
@@ -32,39 +39,6 @@ impl Known {
     pub(super) fn api(&self) -> Api<'_> {
         let Provider { id, base_url, hosts, .. } = &*self.provider;
         Api { id: id.as_str(), base_url: base_url.as_ref(), hosts }
-    }
-}
-
-/// The rule that expands short scopes to those that are requested.
-#[derive(Clone, Debug, Default)]
-pub(super) struct ScopeRule {
-    pub(super) prefix: String,
-    /// Scopes that get no prefix.
-    pub(super) plain: Vec<String>,
-}
-
-impl ScopeRule {
-    pub(super) fn apply(&self, scopes: &[Text], find: &mut Findings<'_>) -> Scopes {
-        Scopes::new(scopes.iter().filter_map(|scope| self.checked(scope, find)))
-    }
-
-    fn checked(&self, scope: &Text, find: &mut Findings<'_>) -> Option<String> {
-        // RFC 6749 §3.3: printable ASCII without space, `"` and `\`.
-        let is_token = !scope.value.is_empty()
-            && scope.value.chars().all(|c| c.is_ascii_graphic() && c != '"' && c != '\\');
-        if !is_token {
-            find.error("provider::scope", &scope.span, "this is no scope")
-                .hint("write one scope in each text: `[\"repo\", \"gist\"]`");
-            return None;
-        }
-        Some(self.full(scope.as_str()))
-    }
-
-    pub(super) fn full(&self, scope: &str) -> String {
-        let is_plain = self.prefix.is_empty()
-            || scope.contains("://")
-            || self.plain.iter().any(|plain| plain == scope);
-        if is_plain { scope.to_owned() } else { format!("{}{scope}", self.prefix) }
     }
 }
 
@@ -198,7 +172,7 @@ pub(super) fn provider(
         console_url: table.console_url.as_ref().and_then(|text| address::url(text, find)),
         base_url,
         hosts,
-        headers: headers(table.headers.unwrap_or_default(), find),
+        headers: body::fixed_headers(table.headers.unwrap_or_default(), find),
         credential: credential?,
         failure: failure(table.failure.unwrap_or_default(), find),
         scope_words: words(table.scope_words.unwrap_or_default(), &scopes),
@@ -282,23 +256,8 @@ fn base_url(text: &Text, find: &mut Findings<'_>) -> Option<url::Url> {
     Some(url)
 }
 
-/// Reads fixed headers, which take no placeholders.
-pub(super) fn headers(table: Named<Text>, find: &mut Findings<'_>) -> Vec<(String, String)> {
-    let mut params = super::param::Params::none();
-    body::headers(table, &mut params, find)
-        .into_iter()
-        .map(|(name, template)| {
-            let texts = template.0.into_iter().filter_map(|piece| match piece {
-                crate::model::tool::Piece::Text(text) => Some(text),
-                crate::model::tool::Piece::Param(_) => None,
-            });
-            (name, texts.collect())
-        })
-        .collect()
-}
-
 fn failure(table: FailureTable, find: &mut Findings<'_>) -> FailureConvention {
-    let mut pointer = |text: Text| pointer(text, find);
+    let mut pointer = |text: Text| json_pointer::pointer(text, find);
     let texts = |texts: Option<Vec<Text>>| {
         texts.unwrap_or_default().into_iter().map(|text| text.value).collect()
     };
@@ -312,15 +271,6 @@ fn failure(table: FailureTable, find: &mut Findings<'_>) -> FailureConvention {
         missing_scope: texts(table.missing_scope),
         rate_limited: texts(table.rate_limited),
     }
-}
-
-/// Reads a JSON pointer (RFC 6901) that leads into a value, not to the whole of it.
-pub(super) fn pointer(text: Text, find: &mut Findings<'_>) -> String {
-    if !text.value.starts_with('/') {
-        find.error("provider::pointer", &text.span, "this is no JSON pointer")
-            .hint("write e.g. `/error/message`");
-    }
-    text.value
 }
 
 fn words(table: Named<Text>, scopes: &ScopeRule) -> BTreeMap<String, String> {
@@ -337,11 +287,6 @@ fn spoken_of(provider: &Provider) -> Scopes {
     let Credential::OAuth(settings) = &provider.credential else { return described };
     let implied = settings.implied.iter().flat_map(|(wide, narrow)| narrow.iter().chain([wide]));
     described.union(&settings.scopes).union(&Scopes::new(implied.map(String::as_str)))
-}
-
-/// Returns the part `GITHUB` of a variable such as `GITHUB_CLIENT_ID`.
-pub(super) fn variable(id: &str) -> String {
-    id.to_ascii_uppercase().replace('-', "_")
 }
 
 fn capitalized(id: &str) -> String {

@@ -2,10 +2,10 @@
 
 use super::super::file::{RefreshEndedTable, RefreshLifeTable};
 use super::super::problem::Findings;
-use super::super::read::Text;
+use super::super::span::Text;
 use super::choice;
-use crate::model::lifetime::{LifeFrom, RefreshLife};
-use crate::model::provider::RefreshEnded;
+use crate::model::oauth::RefreshEnded;
+use crate::model::refresh_life::{LifeFrom, RefreshLife};
 
 const FROMS: [(&str, LifeFrom); 2] =
     [("renewal", LifeFrom::Renewal), ("consent", LifeFrom::Consent)];

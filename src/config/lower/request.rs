@@ -6,11 +6,11 @@
 use percent_encoding::percent_decode_str;
 use url::Url;
 
-use super::super::problem::{Findings, Span};
-use super::super::read::Text;
+use super::super::problem::Findings;
+use super::super::span::{Span, Text};
 use super::param::Params;
 use super::{address, secret, template};
-use crate::model::provider::Hosts;
+use crate::model::hosts::Hosts;
 use crate::model::text::nearest;
 use crate::model::tool::{Kind, Method, Piece, Template};
 

@@ -1,9 +1,9 @@
 //! Settings that hold secrets.
 
-use super::super::problem::{Findings, Span};
-use super::super::read::Text;
+use super::super::problem::Findings;
 use super::super::secret_ref::{self, RefError};
-use crate::model::provider::{SecretRef, Setting};
+use super::super::span::{Span, Text};
+use crate::model::secret_ref::{SecretRef, Setting};
 
 /// Reads a setting that takes only a reference to a secret.
 pub(super) fn secret(text: &Text, suggestion: &str, find: &mut Findings<'_>) -> Option<SecretRef> {
@@ -90,4 +90,9 @@ fn malformed<T>(text: &Text, error: RefError, find: &mut Findings<'_>) -> Option
         .label("no reference")
         .hint(error.hint());
     None
+}
+
+/// Returns the part `GITHUB` of a variable such as `GITHUB_CLIENT_ID`.
+pub(super) fn variable(id: &str) -> String {
+    id.to_ascii_uppercase().replace('-', "_")
 }

@@ -5,15 +5,14 @@ use std::path::{Path, PathBuf};
 
 use url::Url;
 
-use super::super::Server;
-use super::super::environment;
 use super::super::file::server::ServerTable;
 use super::super::problem::Findings;
-use super::super::read::{At, Text, not_yet};
+use super::super::read::not_yet;
+use super::super::span::{At, Text};
+use super::super::{Server, environment};
 use super::{Depth, address, choice, server_auth, within};
-use crate::model::ConsentMode;
-use crate::model::credential::Retention;
-use crate::model::{Allowed, AllowedHost, AllowedOrigin};
+use crate::model::retention::Retention;
+use crate::model::{Allowed, AllowedHost, AllowedOrigin, ConsentMode};
 use crate::net::Cidr;
 
 /// Lower bound of `max_chars`: fewer characters are no useful answer.

@@ -4,12 +4,11 @@ use std::time::Duration;
 
 use super::super::environment;
 use super::super::file::server::AuthTable;
-use super::super::problem::{Findings, Span};
-use super::super::read::Text;
-use super::super::secret_ref;
-use super::super::server_auth::{SHORTEST_KEY, has_short_key};
+use super::super::problem::Findings;
+use super::super::span::{Span, Text};
+use super::references::References;
 use super::{Depth, address, caller_key, secret, within};
-use crate::model::provider::{SecretRef, Setting};
+use crate::model::secret_ref::Setting;
 use crate::model::server_auth::{DEFAULT_INTROSPECTION_CACHE, DEFAULT_SCOPE, Issuer, ServerAuth};
 
 /// Claims that are the same for many people, or different for each token (RFC 7519 §4.1, RFC 9068
@@ -245,39 +244,4 @@ fn word(text: &Text, example: &str, find: &mut Findings<'_>) -> Option<String> {
         return None;
     }
     Some(text.value.clone())
-}
-
-/// References to secrets, and their positions.
-#[derive(Default)]
-pub(super) struct References {
-    all: Vec<(SecretRef, Span)>,
-    /// References to keys of callers.
-    keys: Vec<SecretRef>,
-}
-
-impl References {
-    pub(super) fn add(&mut self, reference: &SecretRef, text: &Text) {
-        self.all.push((reference.clone(), text.span.clone()));
-    }
-
-    pub(super) fn add_key(&mut self, reference: &SecretRef, text: &Text) {
-        self.add(reference, text);
-        self.keys.push(reference.clone());
-    }
-
-    fn warn_of_missing(&self, find: &mut Findings<'_>) {
-        for (reference, span) in &self.all {
-            if let Some(error) = secret_ref::is_missing(reference) {
-                find.warning("secret::unset", span, error.to_string())
-                    .label("[server.auth] needs it")
-                    .hint(error.hint());
-            } else if let SecretRef::Env(name) = reference
-                && self.keys.contains(reference)
-                && environment::variable(name).is_some_and(|value| has_short_key(&value))
-            {
-                find.error("auth::key", span, format!("the key in {name} has less than {SHORTEST_KEY} characters, and could be guessed"))
-                    .hint("make one with `openssl rand -base64 32`");
-            }
-        }
-    }
 }

@@ -1,7 +1,7 @@
 //! Text with `{placeholders}`.
 
-use super::super::problem::{Findings, Span};
-use super::super::read::Text;
+use super::super::problem::Findings;
+use super::super::span::{Span, Text};
 use super::param::Params;
 use crate::model::tool::{Piece, Template};
 

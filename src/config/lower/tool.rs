@@ -4,8 +4,9 @@ use std::collections::HashMap;
 use std::time::Duration;
 
 use super::super::file::{ParamEntry, ToolTable};
-use super::super::problem::{Findings, Span};
-use super::super::read::{Named, Text};
+use super::super::problem::Findings;
+use super::super::read::Named;
+use super::super::span::{Span, Text};
 use super::param::{Params, Unplaced};
 use super::provider::Known;
 use super::request::{Base, Line};

@@ -3,10 +3,10 @@
 use std::time::Duration;
 
 use super::*;
-use crate::model::credential::{
-    Algorithm, Asked, AskedFor, AssertionKey, AssertionSettings, GrantType, Retention,
-};
-use crate::model::provider::OAuthSettings;
+use crate::model::assertion::{Algorithm, AssertionKey, AssertionSettings};
+use crate::model::credential::{Asked, AskedFor};
+use crate::model::oauth::{GrantType, OAuthSettings};
+use crate::model::retention::Retention;
 use crate::model::tool::Method;
 
 /// Returns the source of the provider `acme` with these keys.

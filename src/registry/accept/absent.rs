@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use super::coerce::choice_of;
+use super::choice::choice_of;
 use super::literal::parsed;
 use crate::model::tool::{Item, Kind, Param};
 

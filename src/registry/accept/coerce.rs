@@ -5,8 +5,8 @@ use std::borrow::Cow;
 use serde_json::{Map, Number, Value};
 
 use super::absent::is_empty_list;
+use super::choice::choice_of;
 use super::literal::parsed;
-use super::names::fold;
 use super::words::{MAX_QUOTED, seen, shorten, wanted};
 use crate::model::text::nearest;
 use crate::model::tool::{Item, Kind, Param};
@@ -206,20 +206,6 @@ fn chosen(param: &Param, text: String) -> Result<String, String> {
     let near = nearest(&text, param.choices.iter().map(String::as_str));
     let near = near.map(|near| format!(", did you mean `{near}`?")).unwrap_or_default();
     Err(format!("must be {}, not `{}`{near}", wanted(param), shorten(&text, MAX_QUOTED)))
-}
-
-/// Returns the only choice that a text can stand for: `Open` for `open`, `in progress` for
-/// `in_progress`.
-pub(super) fn choice_of<'p>(param: &'p Param, text: &str) -> Option<&'p str> {
-    if let Some(choice) = param.choices.iter().find(|choice| *choice == text) {
-        return Some(choice);
-    }
-    let folded = fold(text.trim().trim_matches(['"', '\'', '`']));
-    let mut alike = param.choices.iter().filter(|choice| fold(choice) == folded);
-    match (alike.next(), alike.next()) {
-        (Some(choice), None) if !folded.is_empty() => Some(choice),
-        _ => None,
-    }
 }
 
 fn check_count(param: &Param, count: usize, unit: &str) -> Result<(), String> {

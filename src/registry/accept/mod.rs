@@ -9,6 +9,7 @@
 //! must lead a model from `"agent"` to an integer between 1 and 99, or from `repository` to `repo`.
 
 mod absent;
+mod choice;
 mod coerce;
 mod limits;
 mod literal;

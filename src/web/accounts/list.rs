@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use askama::Template;
 
-use super::Person;
+use super::super::person::Person;
 use crate::broker::Broker;
 use crate::broker::grants::{Account, AccountSource, AccountState};
 use crate::model::scope::in_words;

@@ -5,8 +5,8 @@ use std::io::{BufRead as _, BufReader, Read as _};
 use std::process::Stdio;
 
 use countersign::broker::device::DeviceError;
-use countersign::model::authorization::AskedBy;
 use countersign::model::event::EndedBy;
+use countersign::model::requester::AskedBy;
 use countersign::model::{AccountName, Outcome, Principal, Scopes};
 
 use super::identity::tools_toml;

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use countersign::model::authorization::AskedBy;
+use countersign::model::requester::AskedBy;
 use countersign::model::{AccountName, Outcome, Principal, Scopes};
 
 use super::world::{World, ana, tokens};

@@ -110,7 +110,7 @@ async fn a_near_name_can_be_connected_by_hand() {
             provider,
             &account,
             &scopes,
-            countersign::model::authorization::AskedBy::default(),
+            countersign::model::requester::AskedBy::default(),
         )
         .await
         .unwrap();

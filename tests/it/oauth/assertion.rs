@@ -2,7 +2,8 @@
 
 use countersign::broker::assertion::{AssertionError, assertion};
 use countersign::config;
-use countersign::model::credential::{Credential, GrantType};
+use countersign::model::credential::Credential;
+use countersign::model::oauth::GrantType;
 use countersign::oauth::{Assertion, KeyError};
 
 /// The assertion of a provider with this `assertion` table; `{folder}` holds `key.pem` and

@@ -4,7 +4,7 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use countersign::model::Scopes;
-use countersign::model::provider::TokenAuth;
+use countersign::model::oauth::TokenAuth;
 use countersign::oauth::{DeviceCode, Poll, TokenError};
 use secrecy::ExposeSecret as _;
 

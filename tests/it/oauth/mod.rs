@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicI64;
 
 use countersign::model::authorization::ClientRegistration;
-use countersign::model::provider::{TokenAuth, TokenBody, TokenResponseShape};
+use countersign::model::oauth::{TokenAuth, TokenBody, TokenResponseShape};
 use countersign::model::{Clock, Time};
 use countersign::net::{Net, Policy};
 use countersign::oauth::OAuthClient;

@@ -3,9 +3,9 @@
 use std::time::Duration;
 
 use countersign::model::Scopes;
+use countersign::model::assertion::Algorithm;
 use countersign::model::authorization::ClientRegistration;
-use countersign::model::credential::Algorithm;
-use countersign::model::provider::TokenAuth;
+use countersign::model::oauth::TokenAuth;
 use countersign::oauth::{Assertion, Signer, TokenError, Verdict};
 use secrecy::ExposeSecret as _;
 

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use countersign::broker::{ConnectError, Visitor};
-use countersign::model::authorization::AskedBy;
+use countersign::model::requester::AskedBy;
 use countersign::model::{AccountName, Outcome, Scopes};
 use reqwest::StatusCode;
 use reqwest::header::LOCATION;

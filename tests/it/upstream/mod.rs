@@ -15,11 +15,12 @@ mod words;
 
 use std::time::Duration;
 
-use countersign::model::credential::{
-    Credential as ProviderCredential, KeyPlace, Retention, Shared,
-};
+use countersign::model::credential::{Credential as ProviderCredential, KeyPlace, Shared};
 use countersign::model::event::CallOutcome;
-use countersign::model::provider::{FailureConvention, Hosts, SecretRef};
+use countersign::model::hosts::Hosts;
+use countersign::model::provider::FailureConvention;
+use countersign::model::retention::Retention;
+use countersign::model::secret_ref::SecretRef;
 use countersign::model::tool::{Action, Body, Effect, Filter, HttpAction, Method, Piece, Template};
 use countersign::model::{Provider, ProviderId, Scopes, Tool, ToolName, ToolResult};
 use countersign::net::{Net, Policy};
