@@ -23,7 +23,7 @@ use crate::model::{Allowed, Caller, Clock, ConsentMode, Principal, chain};
 use crate::net::{Cidr, Net, Policy};
 use crate::oauth::OAuthClient;
 use crate::registry::Registry;
-use crate::store::{DataFolder, KeySource, Role, Slot};
+use crate::store::{DataFolder, KeySource, LazyStore, Role};
 use crate::upstream::Upstream;
 use crate::upstream::select::Jq;
 use crate::web;
@@ -110,7 +110,7 @@ pub struct App {
     trusted_proxies: Vec<Cidr>,
     allowed: Allowed,
     loopback: Arc<Loopback>,
-    store: Arc<Slot>,
+    store: Arc<LazyStore>,
     following: AbortHandle,
     trimming: AbortHandle,
 }
@@ -122,10 +122,10 @@ impl App {
         let Config { path: file, server, providers, tools, .. } = config;
         let data = settings.data.path.clone();
         let net = Net::new(Policy { allow_private: server.allow_private });
-        let store = Arc::new(Slot::new(settings.data, settings.keys));
+        let store = Arc::new(LazyStore::new(settings.data, settings.keys));
         let loopback = Loopback::new(store.sockets());
         let oauth = OAuthClient::new(net.clone(), settings.clock.clone());
-        let (slot, port, address) = (Arc::clone(&store), server.port, server.listen_address);
+        let (lazy, port, address) = (Arc::clone(&store), server.port, server.listen_address);
         let broker = Broker::new(Parts {
             registry: Registry::new(tools),
             providers,
@@ -138,8 +138,8 @@ impl App {
                     std::future::ready(reach::public(&public, provider, rule)).boxed()
                 }),
                 None => Box::new(move |provider, rule| {
-                    let slot = Arc::clone(&slot);
-                    async move { reach::origin(&slot, port, address, provider, rule).await }.boxed()
+                    let lazy = Arc::clone(&lazy);
+                    async move { reach::origin(&lazy, port, address, provider, rule).await }.boxed()
                 }),
             },
             listen_address: address,

@@ -84,10 +84,10 @@
 //!
 //! # Where this differs from the first plan, and why
 //!
-//! - The store is opened at first use ([`store::Slot`]), not at start: with a missing key, or an
-//!   owner that does not answer, tools that need no grant still work, and the store opens once the
-//!   cause is gone. A server for many people opens it before it says that it listens: its operator
-//!   is present at the start, and not when the first user comes.
+//! - The store is opened at first use ([`store::LazyStore`]), not at start: with a missing key, or
+//!   an owner that does not answer, tools that need no grant still work, and the store opens once
+//!   the cause is gone. A server for many people opens it before it says that it listens: its
+//!   operator is present at the start, and not when the first user comes.
 //! - The served port has a thread for each processor, and a connection stays on its thread
 //!   ([`web::server`]): moving the steps of a call between threads costs as much as the call. Each
 //!   thread has its own outbound clients ([`net`]).

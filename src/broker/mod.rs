@@ -109,7 +109,7 @@ struct Inner {
 pub struct Parts {
     pub registry: Registry,
     pub providers: BTreeMap<ProviderId, Arc<Provider>>,
-    pub store: Arc<store::Slot>,
+    pub store: Arc<store::LazyStore>,
     pub oauth: OAuthClient,
     pub upstream: Upstream,
     pub clock: Clock,

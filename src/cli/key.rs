@@ -54,8 +54,8 @@ pub(super) fn run<W: Write>(
         Command::Rotate { master, place } => {
             let at = place.find(config, "key rotate")?;
             block_on(LevelFilter::WARN, async move {
-                let slot = at.slot_to_change()?;
-                let store = slot.get().await.map_err(hinted)?;
+                let lazy = at.store_to_change()?;
+                let store = lazy.get().await.map_err(hinted)?;
                 if master { rotate_master(store, &at, out).await } else { rotate(store, out).await }
             })
         }
@@ -110,9 +110,9 @@ async fn status<W: Write>(
     as_json: bool,
     out: &mut Out<W>,
 ) -> anyhow::Result<Exit> {
-    let slot = at.slot()?;
+    let lazy = at.store()?;
     let place = at.keys.place();
-    let opened = match slot.get().await {
+    let opened = match lazy.get().await {
         Ok(store) => Ok(store.data_keys().await.map_err(hinted)?),
         Err(error @ (StoreError::WrongKey { .. } | StoreError::Key(_))) => Err(error),
         Err(error) => return Err(hinted(error)),

@@ -10,7 +10,7 @@ use crate::app::keeper::KeeperLauncher;
 use crate::app::{App, Links, Settings};
 use crate::config::{Config, environment};
 use crate::model::{Caller, Clock, UserId};
-use crate::store::{DataFolder, KeySource, Slot};
+use crate::store::{DataFolder, KeySource, LazyStore};
 
 #[derive(Clone, Debug, Args)]
 pub(super) struct Local {
@@ -131,14 +131,14 @@ impl Place {
 
 impl Whereabouts {
     /// Returns the store for reading; nothing is written.
-    pub(super) fn slot(&self) -> anyhow::Result<Slot> {
-        let slot = self.slot_to_change()?;
-        slot.only_look();
-        Ok(slot)
+    pub(super) fn store(&self) -> anyhow::Result<LazyStore> {
+        let lazy = self.store_to_change()?;
+        lazy.only_look();
+        Ok(lazy)
     }
 
     /// Returns the store, which must exist: no command on a store as a whole creates one.
-    pub(super) fn slot_to_change(&self) -> anyhow::Result<Slot> {
+    pub(super) fn store_to_change(&self) -> anyhow::Result<LazyStore> {
         let is_empty = match std::fs::read_dir(&self.data.path) {
             Ok(mut entries) => entries.next().is_none(),
             Err(error) => error.kind() == std::io::ErrorKind::NotFound,
@@ -146,7 +146,7 @@ impl Whereabouts {
         if is_empty {
             bail!("there is no store at `{}`", self.data.path.display());
         }
-        Ok(Slot::new(self.data.clone(), self.keys.clone()))
+        Ok(LazyStore::new(self.data.clone(), self.keys.clone()))
     }
 }
 

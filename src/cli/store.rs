@@ -72,8 +72,8 @@ fn is_stream(file: &Path) -> bool {
 }
 
 async fn export<W: Write>(at: &Whereabouts, file: &Path, out: &mut Out<W>) -> anyhow::Result<Exit> {
-    let slot = at.slot()?;
-    let store = slot.get().await.map_err(hinted)?;
+    let lazy = at.store()?;
+    let store = lazy.get().await.map_err(hinted)?;
     let now = Clock::system().now();
     let exported = if is_stream(file) {
         let mut streams = Some(out.stream());
@@ -137,8 +137,8 @@ async fn verify<W: Write>(
     as_json: bool,
     out: &mut Out<W>,
 ) -> anyhow::Result<Exit> {
-    let slot = at.slot()?;
-    let store = slot.get().await.map_err(hinted)?;
+    let lazy = at.store()?;
+    let store = lazy.get().await.map_err(hinted)?;
     let verified = store.verify().await.map_err(hinted)?;
     // A store that no longer opened was set aside before this check could read it.
     let ok = verified.is_good() && store.notice().is_none();

@@ -17,7 +17,7 @@ use super::{Answer, AskError, DataFolder, KeySource, ListeningSockets, Role, Sto
 use crate::model::chain;
 
 /// Location of the store, and the store once it is open.
-pub struct Slot {
+pub struct LazyStore {
     folder: DataFolder,
     keys: KeySource,
     answering: Answering,
@@ -78,8 +78,8 @@ pub enum Readiness {
 /// earlier checks get the last answer.
 const OPEN_INTERVAL: Duration = Duration::from_secs(1);
 
-impl Slot {
-    /// Makes a slot for a store that is opened at first use.
+impl LazyStore {
+    /// Makes a store that is opened at first use.
     pub fn new(folder: DataFolder, keys: KeySource) -> Self {
         Self {
             folder,
@@ -94,7 +94,21 @@ impl Slot {
         }
     }
 
-    /// Makes the slot open the store without writing: it creates no store and rewraps no ring.
+    /// Makes an open store in memory, for tests that need no data folder.
+    #[cfg(test)]
+    pub(crate) async fn in_memory() -> Self {
+        let folder = DataFolder {
+            path: "none".into(),
+            runtime: "none".into(),
+            purpose: "test",
+            clock: crate::model::Clock::system(),
+        };
+        let store = super::tests::in_memory().await;
+        let keys = super::tests::given(1);
+        Self { store: OnceCell::new_with(Some(store)), ..Self::new(folder, keys) }
+    }
+
+    /// Lets the store be opened without writing: it creates no store and rewraps no ring.
     pub fn only_look(&self) {
         self.only_looks.store(true, Ordering::Relaxed);
     }
@@ -276,21 +290,21 @@ mod tests {
     use crate::store::tests::{Place, given};
 
     /// Returns a folder whose owner accepts connections and sends nothing.
-    async fn silent() -> (Place, Store, UnixListener, Arc<Slot>) {
+    async fn silent() -> (Place, Store, UnixListener, Arc<LazyStore>) {
         let place = Place::new();
         let owner = place.open().await.unwrap();
         let socket = place.data().join("store.sock");
         std::fs::remove_file(&socket).unwrap();
         let listener = UnixListener::bind(socket).unwrap();
-        let slot = Arc::new(Slot::new(place.folder(), given(1)));
-        (place, owner, listener, slot)
+        let lazy = Arc::new(LazyStore::new(place.folder(), given(1)));
+        (place, owner, listener, lazy)
     }
 
     #[tokio::test]
     async fn one_health_check_waits_for_the_store_and_the_others_are_answered_at_once() {
-        let (_place, _owner, _listener, slot) = silent().await;
+        let (_place, _owner, _listener, lazy) = silent().await;
         let began = Instant::now();
-        let checks = (0..6).map(|_| async { (slot.readiness().await, began.elapsed()) });
+        let checks = (0..6).map(|_| async { (lazy.readiness().await, began.elapsed()) });
         let answers = join_all(checks).await;
         let at_once = answers.iter().filter(|(_, after)| *after < Duration::from_secs(1));
         assert_eq!(at_once.clone().count(), 5, "{answers:?}");
@@ -298,22 +312,22 @@ mod tests {
         assert_eq!(answers.first().map(|(answer, _)| *answer), Some(Readiness::StoreNotOpened));
         // The last answer, without another attempt.
         let again = Instant::now();
-        assert_eq!(slot.readiness().await, Readiness::StoreNotOpened);
+        assert_eq!(lazy.readiness().await, Readiness::StoreNotOpened);
         assert!(again.elapsed() < Duration::from_secs(1), "{:?}", again.elapsed());
     }
 
     #[tokio::test]
     async fn calls_share_the_attempt_that_runs() {
-        let (_place, _owner, _listener, slot) = silent().await;
+        let (_place, _owner, _listener, lazy) = silent().await;
         let began = Instant::now();
-        let first = slot.get().await.err().unwrap().to_string();
+        let first = lazy.get().await.err().unwrap().to_string();
         let one_attempt = began.elapsed();
         assert!(one_attempt > Duration::from_secs(1), "{one_attempt:?}");
         let began = Instant::now();
         let health = async {
-            slot.readiness().await;
+            lazy.readiness().await;
         };
-        let calls = (0..6).map(|_| async { slot.get().await.err().map(|error| error.to_string()) });
+        let calls = (0..6).map(|_| async { lazy.get().await.err().map(|error| error.to_string()) });
         let ((), calls) = tokio::join!(health, join_all(calls));
         assert!(began.elapsed() < one_attempt * 2, "{:?}", began.elapsed());
         assert!(calls.iter().all(|it| it.as_ref() == Some(&first)), "{calls:?}");
@@ -322,10 +336,10 @@ mod tests {
     /// A health check whose client disconnects leaves no lock behind.
     #[tokio::test]
     async fn an_attempt_that_is_dropped_is_followed_by_another() {
-        let (_place, _owner, _listener, slot) = silent().await;
-        let given_up = tokio::time::timeout(Duration::from_millis(10), slot.readiness()).await;
+        let (_place, _owner, _listener, lazy) = silent().await;
+        let given_up = tokio::time::timeout(Duration::from_millis(10), lazy.readiness()).await;
         assert!(given_up.is_err());
-        assert_eq!(slot.readiness().await, Readiness::StoreNotOpened);
-        assert!(slot.get().await.is_err());
+        assert_eq!(lazy.readiness().await, Readiness::StoreNotOpened);
+        assert!(lazy.get().await.is_err());
     }
 }

@@ -77,7 +77,7 @@ pub use keys::rotation::{DataKey, Rotated};
 use keys::seal;
 pub use keys::seal::{DataKeyId, SealError};
 pub use keys::source::KeySource;
-pub use lazy::{Readiness, Slot};
+pub use lazy::{LazyStore, Readiness};
 pub use notice::Notice;
 use records::Record;
 pub use records::RecordError;

@@ -18,7 +18,7 @@ use super::listener::{DEFAULT_PORT, Loopback, NoPort};
 use crate::broker::{Broker, OriginError};
 use crate::model::ProviderId;
 use crate::model::oauth::LoopbackRule;
-use crate::store::{AskError, Role, Slot};
+use crate::store::{AskError, LazyStore, Role};
 
 /// Number of retries, and the interval between them, for an owner that answers no questions, such
 /// as a short command that only serves the store. After the last, the request fails.
@@ -58,7 +58,7 @@ enum Reply {
 /// [`OriginError`]: the provider accepts only https, the port is taken, or the owner or the store
 /// fails.
 pub async fn origin(
-    slot: &Slot,
+    store: &LazyStore,
     port: Option<u16>,
     address: Option<IpAddr>,
     provider: ProviderId,
@@ -70,7 +70,7 @@ pub async fn origin(
     let port = port.unwrap_or(DEFAULT_PORT);
     let garbled = || OriginError::Failed("the answer to that wish could not be read".to_owned());
     let question = serde_json::to_vec(&Question { port, rule, address }).map_err(|_| garbled())?;
-    let reply = ask(slot, &question).await?;
+    let reply = ask(store, &question).await?;
     match serde_json::from_slice(&reply).map_err(|_| garbled())? {
         Reply::At(origin) if is_fit(&origin, port, rule) => Ok(origin),
         Reply::At(_) => Err(garbled()),
@@ -110,10 +110,10 @@ fn is_fit(origin: &str, wanted: u16, rule: LoopbackRule) -> bool {
     url.scheme() == "http" && url.host_str() == Some(rule.host()) && port_fits && url.path() == "/"
 }
 
-async fn ask(slot: &Slot, question: &[u8]) -> Result<Vec<u8>, OriginError> {
+async fn ask(store: &LazyStore, question: &[u8]) -> Result<Vec<u8>, OriginError> {
     let mut tries = 0;
     loop {
-        match slot.ask(question).await {
+        match store.ask(question).await {
             Ok(reply) => return Ok(reply),
             Err(AskError::Unanswered) if tries < TRIES => tries += 1,
             Err(AskError::Unanswered) => {

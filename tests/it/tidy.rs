@@ -42,6 +42,9 @@ const OWNERS: &[(&str, &[&str])] = &[
     ("oauth2::", &["oauth/"]),
     ("sled::Config", &["store/backend/sled.rs"]),
     ("sled::Db", &["store/backend/sled.rs"]),
+    // Code above the port must work with every backend.
+    ("SledBackend", &["store/backend/", "store/folder/"]),
+    ("interprocess::", &["store/folder/peer/"]),
     ("reqwest::Client", &["net/"]),
     ("Client::builder", &["net/"]),
     ("clap::", &["cli/"]),

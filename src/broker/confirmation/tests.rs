@@ -20,7 +20,7 @@ use crate::model::{Caller, Clock};
 use crate::net::{Net, Policy};
 use crate::oauth::OAuthClient;
 use crate::registry::Registry;
-use crate::store::{DataFolder, KeySource, MasterKey, Slot};
+use crate::store::LazyStore;
 use crate::upstream::Upstream;
 use crate::upstream::select::Jq;
 
@@ -50,17 +50,10 @@ impl World {
         let path = folder.path().join("tools.toml");
         std::fs::write(&path, tools(&provider)).unwrap();
         let config = config::load(&path).unwrap_or_else(|problems| panic!("{problems}"));
-        let data = DataFolder {
-            path: folder.path().join("data"),
-            runtime: folder.path().join("run"),
-            purpose: "test",
-            clock: clock.clone(),
-        };
-        let key = KeySource::Given(MasterKey::generate().to_base64());
         let broker = Broker::new(Parts {
             registry: Registry::new(config.tools),
             providers: config.providers,
-            store: Arc::new(Slot::new(data, key)),
+            store: Arc::new(LazyStore::in_memory().await),
             oauth: OAuthClient::new(net.clone(), clock.clone()),
             upstream: Upstream::new(net.clone(), Jq::new("countersign".into())),
             clock: clock.clone(),

@@ -15,7 +15,7 @@ use crate::store::backend::BackendError;
 /// them.
 pub type Answer = dyn Fn(Vec<u8>) -> BoxFuture<'static, Vec<u8>> + Send + Sync;
 
-/// Slot for the function that answers questions, filled at most once in a process.
+/// Place for the function that answers questions, filled at most once in a process.
 #[derive(Clone, Default)]
 pub(crate) struct Answering {
     answerer: Arc<OnceLock<Answerer>>,

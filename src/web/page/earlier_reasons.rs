@@ -14,7 +14,7 @@ use crate::model::{Authorization, Caller, Clock, Grant, UserId};
 use crate::net::{Net, Policy};
 use crate::oauth::OAuthClient;
 use crate::registry::Registry;
-use crate::store::{DataFolder, KeySource, MasterKey, Slot};
+use crate::store::{DataFolder, KeySource, LazyStore, MasterKey};
 use crate::upstream::Upstream;
 use crate::upstream::select::Jq;
 
@@ -42,7 +42,7 @@ impl World {
         let broker = Broker::new(Parts {
             registry: Registry::default(),
             providers: std::collections::BTreeMap::new(),
-            store: Arc::new(Slot::new(data, key)),
+            store: Arc::new(LazyStore::new(data, key)),
             oauth: OAuthClient::new(net.clone(), clock.clone()),
             upstream: Upstream::new(net, Jq::new("countersign".into())),
             clock,

@@ -18,7 +18,7 @@ use countersign::model::{Caller, Clock, Outcome, Principal, UserId, secret};
 use countersign::net::{Net, Policy};
 use countersign::oauth::OAuthClient;
 use countersign::registry::Registry;
-use countersign::store::{DataFolder, KeySource, MasterKey, Slot};
+use countersign::store::{DataFolder, KeySource, LazyStore, MasterKey};
 use countersign::upstream::Upstream;
 use countersign::upstream::select::Jq;
 use countersign::web;
@@ -343,7 +343,7 @@ fn broker(
     Broker::new(Parts {
         registry: Registry::new(config.tools),
         providers: config.providers,
-        store: Arc::new(Slot::new(data, KeySource::Given(key))),
+        store: Arc::new(LazyStore::new(data, KeySource::Given(key))),
         oauth: oauth.clone(),
         upstream: Upstream::new(net.clone(), Jq::new(env!("CARGO_BIN_EXE_countersign").into())),
         clock: clock.clone(),
