@@ -261,12 +261,7 @@ impl Store {
 
     /// Swaps a record that was read as `old`. A record that was only resealed since then counts as
     /// unchanged, so that a rotation makes no writer lose a race.
-    pub(super) async fn swap(
-        &self,
-        key: &Key,
-        old: Option<&Sealed>,
-        new: Option<&Sealed>,
-    ) -> Result<bool> {
+    async fn swap(&self, key: &Key, old: Option<&Sealed>, new: Option<&Sealed>) -> Result<bool> {
         let mut over = old.cloned();
         for _ in 0..SWAP_ROUNDS {
             if self.health.noted_swap(self.backend.swap(key, over.as_ref(), new).await)? {

@@ -11,7 +11,7 @@ use zeroize::Zeroizing;
 use crate::model::secret::random_bytes;
 
 /// Maximum bytes read of a file: some hundred keys.
-const LARGEST: u64 = 16 * 1024;
+const MAX_FILE_BYTES: u64 = 16 * 1024;
 
 /// Reason why a file is not read.
 #[derive(Debug)]
@@ -22,7 +22,7 @@ pub enum Unfit {
     Exposed,
 }
 
-/// Reads a file, up to [`LARGEST`] bytes.
+/// Reads a file, up to [`MAX_FILE_BYTES`].
 ///
 /// # Errors
 /// [`Unfit`] if it cannot be read or other users have access to it.
@@ -38,7 +38,7 @@ pub fn read(path: &Path) -> Result<Zeroizing<String>, Unfit> {
         return Err(Unfit::Exposed);
     }
     let mut text = Zeroizing::new(String::new());
-    file.take(LARGEST).read_to_string(&mut text).map_err(Unfit::Unreadable)?;
+    file.take(MAX_FILE_BYTES).read_to_string(&mut text).map_err(Unfit::Unreadable)?;
     Ok(text)
 }
 

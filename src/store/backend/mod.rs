@@ -1,4 +1,5 @@
-//! The port to what keeps the records: a key-value store of sealed bytes, with one atomic operation.
+//! The port to the place where records are kept: a key-value store of sealed bytes, with one atomic
+//! operation.
 //!
 //! Each backend is a file of this folder. A new one implements the three methods of [`Backend`],
 //! reduces its failures to [`BackendError`], and runs the suite in `contract.rs`. What a process

@@ -27,10 +27,10 @@ use crate::store::private_file;
 const CACHE_BYTES: u64 = 16 << 20;
 /// Maximum records in the read cache, some kilobytes each; a full cache is emptied. Enough for all
 /// users who call at once.
-const MOST_RECENT: usize = 1024;
+const MAX_CACHED_RECORDS: usize = 1024;
 /// A file beside sled's that exists while the store holds the guarded record, which is the key
 /// ring. Without its ring no record opens, so the file tells a lost store from a new one.
-const WITNESS: &str = "holds-a-ring";
+const GUARD_FILE: &str = "holds-a-ring";
 /// Name of the swap counter, in a tree of sled and in a file beside it. The file is written after a
 /// swap is on disk, so it is ahead only if sled has lost swaps: sled takes damage near the end of
 /// its log for an interrupted write, and silently drops what came after it.
@@ -41,7 +41,7 @@ pub(crate) struct SledBackend(Arc<Inner>);
 
 struct Inner {
     path: PathBuf,
-    /// Key of the record whose loss is the loss of the store, see [`WITNESS`].
+    /// Key of the record whose loss is the loss of the store, see [`GUARD_FILE`].
     guarded: Key,
     /// `None` while sled is reopened.
     open: RwLock<Option<Open>>,
@@ -224,26 +224,26 @@ fn whole(path: &Path, guarded: &Key) -> Result<sled::Db, Failure> {
     let db = attempt(path)?;
     let found = catch_unwind(AssertUnwindSafe(|| db.get(guarded.as_bytes())));
     match found.map_err(|_| Failure::Panic)?.map_err(Failure::Sled)? {
-        Some(_) => testify(path),
-        None if path.join(WITNESS).exists() => return Err(Failure::Lost),
+        Some(_) => mark_guarded(path),
+        None if path.join(GUARD_FILE).exists() => return Err(Failure::Lost),
         None => {}
     }
     Ok(db)
 }
 
-/// Creates the file [`WITNESS`]; if that fails, the next opening creates it.
-fn testify(path: &Path) {
-    let witness = path.join(WITNESS);
-    if !witness.exists()
-        && let Err(error) = File::create(&witness).and_then(|file| file.sync_all())
+/// Creates the file [`GUARD_FILE`]; if that fails, the next opening creates it.
+fn mark_guarded(path: &Path) {
+    let guard_file = path.join(GUARD_FILE);
+    if !guard_file.exists()
+        && let Err(error) = File::create(&guard_file).and_then(|file| file.sync_all())
     {
         tracing::warn!(%error, "the store could not be marked as in use");
     }
 }
 
-/// Removes the file [`WITNESS`], for an import that replaces the guarded record.
-fn retract(path: &Path) -> io::Result<()> {
-    match fs::remove_file(path.join(WITNESS)) {
+/// Removes the file [`GUARD_FILE`], for an import that replaces the guarded record.
+fn unmark_guarded(path: &Path) -> io::Result<()> {
+    match fs::remove_file(path.join(GUARD_FILE)) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
         _ => Ok(()),
     }
@@ -340,7 +340,7 @@ impl Inner {
     fn remember(&self, key: Key, found: Sealed, swaps: u64) {
         let mut recent = self.recent.lock();
         if recent.swaps == swaps {
-            if recent.found.len() >= MOST_RECENT {
+            if recent.found.len() >= MAX_CACHED_RECORDS {
                 recent.found.clear();
             }
             recent.found.insert(key, found);
@@ -423,7 +423,7 @@ impl Backend for SledBackend {
         self.run(move |inner, open| {
             let is_guarded = key == inner.guarded;
             if is_guarded && new.is_none() {
-                retract(&inner.path).map_err(from_io)?;
+                unmark_guarded(&inner.path).map_err(from_io)?;
             }
             {
                 // One swap at a time, or the count in sled could go back.
@@ -442,7 +442,7 @@ impl Backend for SledBackend {
             }
             inner.persist(open)?;
             if is_guarded && new.is_some() {
-                testify(&inner.path);
+                mark_guarded(&inner.path);
             }
             Ok(true)
         })

@@ -17,21 +17,22 @@ use crate::store::backend::{Backend, BackendError, Key};
 use crate::store::notice::Notice;
 
 /// Time an owner may take to open the store and then its socket; then [`FolderError::Busy`].
-const START: Duration = Duration::from_secs(5);
+const MAX_START: Duration = Duration::from_secs(5);
 
 /// Time that several successive owners may take together; less than operations wait for an owner.
-const MANY_STARTS: Duration = Duration::from_secs(11);
+const MAX_SUCCESSIVE_STARTS: Duration = Duration::from_secs(11);
 
 /// First pause before checking again for the owner's socket; doubles up to [`MAX_POLL_INTERVAL`].
 /// Also the pause between attempts to open sled.
-const AGAIN: Duration = Duration::from_millis(5);
+const FIRST_POLL_INTERVAL: Duration = Duration::from_millis(5);
 
 /// Longest pause: fifty waiting processes must leave the owner time to start.
 const MAX_POLL_INTERVAL: Duration = Duration::from_millis(40);
 
-/// Attempts to open sled, [`AGAIN`] apart, before its error is returned. Sled's own lock may still
-/// be held while the folder's is free: the system closes a killed process's files one by one.
-const SLED_TRIES: u32 = 50;
+/// Attempts to open sled, [`FIRST_POLL_INTERVAL`] apart, before its error is returned. Sled's own
+/// lock may still be held while the folder's is free: the system closes a killed process's files one
+/// by one.
+const MAX_SLED_TRIES: u32 = 50;
 
 /// This process as the owner: sled, and the server for peers. Dropping it releases the folder.
 pub(super) struct Owner {
@@ -56,8 +57,8 @@ pub(super) async fn elect(
     guarded: &Key,
     answering: &Answering,
 ) -> Result<Elected, StoreError> {
-    let (mut end, last_end) = (Instant::now() + START, Instant::now() + MANY_STARTS);
-    let (mut last, mut pause) = (None, AGAIN);
+    let (mut end, last_end) = (Instant::now() + MAX_START, Instant::now() + MAX_SUCCESSIVE_STARTS);
+    let (mut last, mut pause) = (None, FIRST_POLL_INTERVAL);
     loop {
         let (ours, key, answers) = (folder.clone(), guarded.clone(), answering.clone());
         let taken = tokio::task::spawn_blocking(move || take(&ours, &key, answers));
@@ -76,9 +77,9 @@ pub(super) async fn elect(
         }
         if note.name.is_some() && note.name != last {
             // Owners may succeed one another: give each its own time.
-            end = last_end.min(Instant::now() + START);
+            end = last_end.min(Instant::now() + MAX_START);
             last.clone_from(&note.name);
-            pause = AGAIN;
+            pause = FIRST_POLL_INTERVAL;
         }
         // The owner is opening its socket or about to release the lock; it announces neither.
         if Instant::now() >= end {
@@ -119,10 +120,10 @@ fn open_sled(
     loop {
         match SledBackend::open(&folder.db(), guarded, folder.clock.now()) {
             // A taken lock is an I/O error like any other: sled has no separate error for it.
-            Err(BackendError::Failed { .. }) if tries < SLED_TRIES => tries += 1,
+            Err(BackendError::Failed { .. }) if tries < MAX_SLED_TRIES => tries += 1,
             other => return other,
         }
-        std::thread::sleep(AGAIN);
+        std::thread::sleep(FIRST_POLL_INTERVAL);
     }
 }
 

@@ -31,7 +31,7 @@ const TRIES: u32 = 20;
 const RETRY: Duration = Duration::from_millis(5);
 
 /// Maximum bytes read of a note, which is one line.
-const LARGEST_NOTE: u64 = 1024;
+const MAX_NOTE_BYTES: u64 = 1024;
 
 /// The keeper's lock, held until it is dropped or the process ends.
 #[derive(Debug)]
@@ -128,7 +128,7 @@ pub fn state(data: &Path) -> io::Result<KeeperState> {
         Err(fs::TryLockError::Error(error)) => return Err(error),
     }
     let mut note = String::new();
-    file.take(LARGEST_NOTE).read_to_string(&mut note)?;
+    file.take(MAX_NOTE_BYTES).read_to_string(&mut note)?;
     let pid = note
         .strip_suffix('\n')
         .and_then(|note| note.strip_prefix("process ")?.split(',').next()?.parse().ok());

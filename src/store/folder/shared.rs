@@ -25,14 +25,14 @@ use crate::store::backend::{Backend, BackendError, Key, Page, Sealed, Unreachabl
 use crate::store::notice::Notice;
 
 /// Owners that one operation tries, as each may be killed during it; then [`PeerError::NoOwner`].
-const MOST_OWNERS: u32 = 64;
+const MAX_OWNERS: u32 = 64;
 
 /// Time an operation waits for an owner, longer than an election takes; then
 /// [`PeerError::NoOwner`].
-const ELECTION: Duration = Duration::from_secs(12);
+const MAX_WAIT_FOR_OWNER: Duration = Duration::from_secs(12);
 
 /// Time a process that has stepped down stays out of the election, so that another one wins it.
-const WAY: Duration = Duration::from_millis(100);
+const STEP_DOWN_PAUSE: Duration = Duration::from_millis(100);
 
 /// Function that returns the guarded record, as this process last read it.
 pub(crate) type GuardedRecord = dyn Fn() -> Sealed + Send + Sync;
@@ -49,7 +49,7 @@ pub enum Role {
 pub(super) struct SharedFolder {
     inner: Arc<Inner>,
     /// Task that takes part in an election whenever the owner ends.
-    standing: JoinHandle<()>,
+    elections: JoinHandle<()>,
 }
 
 struct Inner {
@@ -57,7 +57,7 @@ struct Inner {
     /// Key of the record without which no other record opens.
     guarded: Key,
     answering: Answering,
-    seat: watch::Sender<Seat>,
+    membership: watch::Sender<Membership>,
     role: watch::Sender<Role>,
     /// Notified when an operation finds no owner after a failed election.
     wanted: Notify,
@@ -68,9 +68,9 @@ struct Inner {
     notice: OnceLock<Notice>,
 }
 
-/// The process that answers operations.
+/// Part of this process in the folder, which decides who answers its operations.
 #[derive(Clone)]
-enum Seat {
+enum Membership {
     Owner(Arc<Owner>),
     Peer(Arc<Peer>),
     /// None: an election runs, or the last one failed with this error.
@@ -94,16 +94,16 @@ impl SharedFolder {
             folder,
             guarded,
             answering,
-            seat: watch::Sender::new(Seat::Vacant(None)),
+            membership: watch::Sender::new(Membership::Vacant(None)),
             role,
             wanted: Notify::new(),
             vacated: Notify::new(),
             guarded_record: OnceLock::new(),
             notice: OnceLock::new(),
         });
-        inner.stand().await?;
-        let standing = tokio::spawn(keep_standing(Arc::clone(&inner)));
-        Ok(Self { inner, standing })
+        inner.run_election().await?;
+        let elections = tokio::spawn(run_elections(Arc::clone(&inner)));
+        Ok(Self { inner, elections })
     }
 
     pub(super) fn notice(&self) -> Option<&Notice> {
@@ -140,10 +140,10 @@ impl SharedFolder {
     /// Operations wait for the next owner.
     pub(super) async fn step_down(&self) {
         let mut left = None;
-        self.inner.seat.send_if_modified(|seat| {
-            let is_owner = matches!(seat, Seat::Owner(_));
+        self.inner.membership.send_if_modified(|membership| {
+            let is_owner = matches!(membership, Membership::Owner(_));
             if is_owner {
-                left = Some(std::mem::replace(seat, Seat::Vacant(None)));
+                left = Some(std::mem::replace(membership, Membership::Vacant(None)));
             }
             is_owner
         });
@@ -157,7 +157,7 @@ impl SharedFolder {
 
     /// Releases the folder, or disconnects from its owner.
     pub(super) async fn close(&self) {
-        self.standing.abort();
+        self.elections.abort();
         let left = self.inner.leave();
         // Closing waits for the last writes.
         let _ = tokio::task::spawn_blocking(move || drop(left)).await;
@@ -170,46 +170,46 @@ impl SharedFolder {
 
 impl Drop for SharedFolder {
     fn drop(&mut self) {
-        self.standing.abort();
+        self.elections.abort();
         drop(self.inner.leave());
     }
 }
 
 /// Takes part in elections until the store is closed.
-async fn keep_standing(inner: Arc<Inner>) {
+async fn run_elections(inner: Arc<Inner>) {
     loop {
-        let seat = inner.seat.borrow().clone();
-        match seat {
-            Seat::Closed => return,
-            Seat::Owner(owner) => {
+        let membership = inner.membership.borrow().clone();
+        match membership {
+            Membership::Closed => return,
+            Membership::Owner(owner) => {
                 // A reference held here would keep the store open.
                 drop(owner);
                 inner.vacated.notified().await;
-                tokio::time::sleep(WAY).await;
+                tokio::time::sleep(STEP_DOWN_PAUSE).await;
             }
-            Seat::Peer(owner) => {
+            Membership::Peer(owner) => {
                 owner.hung_up().await;
                 tracing::debug!("the owner of the data folder is gone");
             }
-            Seat::Vacant(_) => inner.wanted.notified().await,
+            Membership::Vacant(_) => inner.wanted.notified().await,
         }
-        inner.take(Seat::Vacant(None));
-        if let Err(error) = inner.stand().await {
+        inner.take(Membership::Vacant(None));
+        if let Err(error) = inner.run_election().await {
             tracing::warn!(%error, "the data folder has no owner that this process can use");
             // The current owner binds its ports itself.
             inner.answering.sockets().close_rest();
             let hint = error.hint();
-            inner.take(Seat::Vacant(Some(Unreachable::new(error, hint))));
+            inner.take(Membership::Vacant(Some(Unreachable::new(error, hint))));
         }
     }
 }
 
 impl Inner {
     /// Takes part in one election and stores its result.
-    async fn stand(&self) -> Result<(), StoreError> {
+    async fn run_election(&self) -> Result<(), StoreError> {
         match elect(&self.folder, &self.guarded, &self.answering).await? {
             Elected::Peer(peer) => {
-                self.take(Seat::Peer(Arc::new(peer)));
+                self.take(Membership::Peer(Arc::new(peer)));
             }
             Elected::Owner(owner, damage) => {
                 if let Some(damage) = damage {
@@ -219,7 +219,7 @@ impl Inner {
                 self.put_back(&owner).await?;
                 // Close sockets that still arrive over a peer connection.
                 self.answering.sockets().begin();
-                if self.take(Seat::Owner(Arc::new(owner))) {
+                if self.take(Membership::Owner(Arc::new(owner))) {
                     self.role.send_replace(Role::Owner);
                 }
             }
@@ -232,27 +232,27 @@ impl Inner {
     async fn put_back(&self, owner: &Owner) -> Result<(), StoreError> {
         let Some(record) = self.guarded_record.get() else { return Ok(()) };
         let sealed = record();
-        let stands = owner.backend.get(&self.guarded).await?;
-        if stands.is_none() && is_empty(&*owner.backend).await? {
+        let found = owner.backend.get(&self.guarded).await?;
+        if found.is_none() && is_empty(&*owner.backend).await? {
             owner.backend.swap(&self.guarded, None, Some(&sealed)).await?;
         }
         Ok(())
     }
 
     /// Stores the new state; false if the store has been closed, and then drops `new`.
-    fn take(&self, new: Seat) -> bool {
-        self.seat.send_if_modified(|seat| {
-            let is_open = !matches!(seat, Seat::Closed);
+    fn take(&self, new: Membership) -> bool {
+        self.membership.send_if_modified(|membership| {
+            let is_open = !matches!(membership, Membership::Closed);
             if is_open {
-                *seat = new;
+                *membership = new;
             }
             is_open
         })
     }
 
-    fn leave(&self) -> Seat {
+    fn leave(&self) -> Membership {
         self.role.send_replace(Role::Peer);
-        self.seat.send_replace(Seat::Closed)
+        self.membership.send_replace(Membership::Closed)
     }
 }
 
@@ -267,53 +267,56 @@ impl Owners<'_> {
     /// Returns the process that answers now; later calls return the next one.
     async fn next(&mut self) -> Result<Answerer, BackendError> {
         self.tries += 1;
-        if self.tries > MOST_OWNERS {
+        if self.tries > MAX_OWNERS {
             return Err(PeerError::NoOwner.into());
         }
-        let now = self.inner.seat.borrow().clone();
-        let seat = if self.is_settled(&now) {
+        let now = self.inner.membership.borrow().clone();
+        let membership = if self.is_settled(&now) {
             now
         } else {
-            let waited = timeout(ELECTION, self.wait(now)).await;
+            let waited = timeout(MAX_WAIT_FOR_OWNER, self.wait(now)).await;
             waited.unwrap_or(Err(BackendError::Closed)).map_err(|error| match error {
                 BackendError::Closed if self.is_open() => PeerError::NoOwner.into(),
                 other => other,
             })?
         };
-        match seat {
-            Seat::Owner(owner) => Ok(Answerer::Owner(owner)),
-            Seat::Peer(peer) => {
+        match membership {
+            Membership::Owner(owner) => Ok(Answerer::Owner(owner)),
+            Membership::Peer(peer) => {
                 self.last = Some(Arc::clone(&peer));
                 Ok(Answerer::Peer(peer))
             }
-            Seat::Vacant(Some(error)) => Err(error.into()),
-            Seat::Vacant(None) | Seat::Closed => Err(BackendError::Closed),
+            Membership::Vacant(Some(error)) => Err(error.into()),
+            Membership::Vacant(None) | Membership::Closed => Err(BackendError::Closed),
         }
     }
 
-    async fn wait(&self, now: Seat) -> Result<Seat, BackendError> {
-        let mut seats = self.inner.seat.subscribe();
+    async fn wait(&self, now: Membership) -> Result<Membership, BackendError> {
+        let mut changes = self.inner.membership.subscribe();
         // The cause of the failed election may be gone by now: request another one.
-        if matches!(now, Seat::Vacant(Some(_))) {
+        if matches!(now, Membership::Vacant(Some(_))) {
             self.inner.wanted.notify_one();
-            seats.changed().await.map_err(|_| BackendError::Closed)?;
+            changes.changed().await.map_err(|_| BackendError::Closed)?;
         }
-        let settled =
-            seats.wait_for(|seat| self.is_settled(seat) || matches!(seat, Seat::Vacant(Some(_))));
+        let settled = changes.wait_for(|membership| {
+            self.is_settled(membership) || matches!(membership, Membership::Vacant(Some(_)))
+        });
         Ok(settled.await.map_err(|_| BackendError::Closed)?.clone())
     }
 
     /// Whether there is an owner to ask, or there never will be.
-    fn is_settled(&self, seat: &Seat) -> bool {
-        match seat {
-            Seat::Owner(_) | Seat::Closed => true,
-            Seat::Peer(peer) => self.last.as_ref().is_none_or(|last| !Arc::ptr_eq(last, peer)),
-            Seat::Vacant(_) => false,
+    fn is_settled(&self, membership: &Membership) -> bool {
+        match membership {
+            Membership::Owner(_) | Membership::Closed => true,
+            Membership::Peer(peer) => {
+                self.last.as_ref().is_none_or(|last| !Arc::ptr_eq(last, peer))
+            }
+            Membership::Vacant(_) => false,
         }
     }
 
     fn is_open(&self) -> bool {
-        !matches!(*self.inner.seat.borrow(), Seat::Closed)
+        !matches!(*self.inner.membership.borrow(), Membership::Closed)
     }
 }
 

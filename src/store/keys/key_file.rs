@@ -21,7 +21,7 @@ use super::master_key::{KeyError, MasterKey, parse_list};
 use crate::store::private_file::{self, Unfit, overwrite};
 
 /// Number of replaced keys that are kept; the oldest ones are dropped.
-const MOST_OLD: usize = 200;
+const MAX_OLD_KEYS: usize = 200;
 
 /// Reads the keys in a key file.
 pub(super) fn read(path: &Path) -> Result<Vec<MasterKey>, KeyError> {
@@ -83,7 +83,7 @@ impl Replacing {
         old.append(&mut read_old(&self.path)?);
         let mut seen = std::collections::BTreeSet::new();
         old.retain(|key| seen.insert(key.id()));
-        old.truncate(MOST_OLD);
+        old.truncate(MAX_OLD_KEYS);
         let list: Vec<_> = old.iter().map(MasterKey::to_base64).collect();
         let list: Vec<_> = list.iter().map(ExposeSecret::expose_secret).collect();
         let list = Zeroizing::new(list.join(","));

@@ -31,7 +31,7 @@ use crate::store::private_file;
 const FORMAT: &str = "countersign store";
 const VERSION: u32 = 1;
 /// Maximum bytes of a line; a longer line counts as cut off. A record has some kilobytes.
-const LONGEST_LINE: u64 = 16 << 20;
+const MAX_LINE_BYTES: u64 = 16 << 20;
 
 /// An archive that has been read to its end once and found complete.
 #[derive(Debug)]
@@ -305,7 +305,7 @@ impl<'a, S: Read> Reader<'a, S> {
 
 fn next_line(from: &mut impl BufRead) -> io::Result<Option<Vec<u8>>> {
     let mut line = Vec::new();
-    let length = from.by_ref().take(LONGEST_LINE).read_until(b'\n', &mut line)?;
+    let length = from.by_ref().take(MAX_LINE_BYTES).read_until(b'\n', &mut line)?;
     Ok((length > 0).then_some(line))
 }
 

@@ -28,11 +28,11 @@ use crate::store::folder::listening_sockets::{self, ListeningSockets};
 
 /// Time the owner may take for its hello, to accept a request, and for each part of an answer; then
 /// [`PeerError::Silent`]. A suspended owner never answers.
-pub(crate) const LIMIT: Duration = Duration::from_secs(5);
+pub(crate) const MAX_OWNER_SILENCE: Duration = Duration::from_secs(5);
 
 /// Maximum requests that wait to be written; further ones wait for room. Enough for all calls that
 /// run at once.
-const MOST_QUEUED: usize = 256;
+const MAX_QUEUED_REQUESTS: usize = 256;
 
 /// A connection to the owner.
 pub(crate) struct Peer {
@@ -90,7 +90,7 @@ impl Peer {
     ///
     /// # Errors
     /// [`PeerError::OtherProtocol`] or [`PeerError::Foreign`] if the other side speaks another
-    /// protocol or none; `silent()` if it sends no hello within [`LIMIT`].
+    /// protocol or none; `silent()` if it sends no hello within [`MAX_OWNER_SILENCE`].
     pub(crate) async fn connect(
         address: &Address,
         purpose: &str,
@@ -116,7 +116,7 @@ impl Peer {
                 None => Err(PeerError::Foreign),
             })
         };
-        match timeout(LIMIT, greet).await {
+        match timeout(MAX_OWNER_SILENCE, greet).await {
             Ok(Some(Ok((stream, owner)))) => {
                 let mut peer = Self::over(stream, owner);
                 peer.holding = peer.hold(purpose, address, sockets);
@@ -129,7 +129,7 @@ impl Peer {
     }
 
     fn over(stream: Stream, owner: Hello) -> Self {
-        let (out, queue) = mpsc::channel(MOST_QUEUED);
+        let (out, queue) = mpsc::channel(MAX_QUEUED_REQUESTS);
         let waiting = Arc::new(Waiting(Mutex::new(Some(HashMap::new()))));
         let hung_up = CancellationToken::new();
         let (answers, end) = (Arc::clone(&waiting), hung_up.clone());
@@ -169,7 +169,7 @@ impl Peer {
             }
             // An owner that ends closes both connections. If it lives on, close our copies of its
             // sockets.
-            if timeout(LIMIT, hung_up.cancelled()).await.is_err() {
+            if timeout(MAX_OWNER_SILENCE, hung_up.cancelled()).await.is_err() {
                 sockets.close_of(connection);
             }
         }))
@@ -245,16 +245,16 @@ impl Peer {
         let id = self.last_id.fetch_add(1, Ordering::Relaxed);
         let frame = frame::encode(id, request)?;
         let replies = self.waiting.enter(id).ok_or(Trouble::Lost)?;
-        match timeout(LIMIT, self.out.send(frame)).await {
+        match timeout(MAX_OWNER_SILENCE, self.out.send(frame)).await {
             Ok(Ok(())) => Ok(Asked { id, replies }),
             Ok(Err(_)) => Err(Trouble::Lost),
             Err(_) => Err(self.give_up(id)),
         }
     }
 
-    /// Returns the next part of an answer; the owner has [`LIMIT`] for each part.
+    /// Returns the next part of an answer; the owner has [`MAX_OWNER_SILENCE`] for each part.
     async fn next(&self, asked: &mut Asked) -> Result<Reply, Trouble> {
-        let Ok(reply) = timeout(LIMIT, asked.replies.recv()).await else {
+        let Ok(reply) = timeout(MAX_OWNER_SILENCE, asked.replies.recv()).await else {
             return Err(self.give_up(asked.id));
         };
         match reply {

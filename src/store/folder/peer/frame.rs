@@ -22,11 +22,11 @@ pub(super) const PROTOCOL: u8 = 1;
 const MAGIC: &[u8] = b"countersign peer ";
 
 /// Maximum bytes of a hello; a longer first frame is an error.
-const LONGEST_HELLO: usize = 1024;
+const MAX_HELLO_BYTES: usize = 1024;
 
 /// Maximum bytes of a frame; a longer message is not sent ([`BackendError::TooLarge`]). Fits two of
 /// the largest records, as a swap needs, with room for their keys.
-pub(crate) const LONGEST_FRAME: usize = 2 * (MAX_RECORD_BYTES + (64 << 10));
+pub(crate) const MAX_FRAME_BYTES: usize = 2 * (MAX_RECORD_BYTES + (64 << 10));
 
 /// Introduction of one process to another: [`MAGIC`], one byte for the protocol, then JSON.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -42,8 +42,8 @@ pub struct About {
     pub pid: u32,
     /// Short name of the process's task, e.g. `serve --stdio`.
     pub purpose: String,
-    /// Network whose listening sockets ([`ListeningSockets`](listening_sockets::ListeningSockets)) this owner
-    /// passes, or this caller requests over a connection that carries no other messages.
+    /// Network whose [`ListeningSockets`](listening_sockets::ListeningSockets) this owner passes, or
+    /// this caller requests over a connection that carries no other messages.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub sockets: Option<String>,
     /// Whether it answers [`Request::Page`]. Peers ask an owner of an earlier version for all
@@ -82,7 +82,7 @@ impl Hello {
 
 /// Codec for a connection before its hello; see [`trust`].
 pub(super) fn codec() -> LengthDelimitedCodec {
-    LengthDelimitedCodec::builder().max_frame_length(LONGEST_HELLO).new_codec()
+    LengthDelimitedCodec::builder().max_frame_length(MAX_HELLO_BYTES).new_codec()
 }
 
 /// Reads the hello of the other side, and no byte after it; `None` if the frame is no hello.
@@ -92,7 +92,7 @@ pub(super) fn codec() -> LengthDelimitedCodec {
 pub(super) async fn read_hello(stream: &mut (impl AsyncRead + Unpin)) -> io::Result<Option<Hello>> {
     // The length prefix, as [`codec`] writes it.
     let length = usize::try_from(stream.read_u32().await?).unwrap_or(usize::MAX);
-    if length > LONGEST_HELLO {
+    if length > MAX_HELLO_BYTES {
         return Err(io::ErrorKind::InvalidData.into());
     }
     let mut frame = vec![0; length];
@@ -100,9 +100,9 @@ pub(super) async fn read_hello(stream: &mut (impl AsyncRead + Unpin)) -> io::Res
     Ok(Hello::decode(&frame))
 }
 
-/// Allows frames up to [`LONGEST_FRAME`], once a connection has sent its hello.
+/// Allows frames up to [`MAX_FRAME_BYTES`], once a connection has sent its hello.
 pub(super) fn trust(codec: &mut LengthDelimitedCodec) {
-    codec.set_max_frame_length(LONGEST_FRAME);
+    codec.set_max_frame_length(MAX_FRAME_BYTES);
 }
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -181,11 +181,11 @@ impl From<BackendError> for Fault {
 /// Encodes a message as a frame.
 ///
 /// # Errors
-/// [`BackendError::TooLarge`] if the frame exceeds [`LONGEST_FRAME`].
+/// [`BackendError::TooLarge`] if the frame exceeds [`MAX_FRAME_BYTES`].
 pub(super) fn encode<T: Serialize>(id: u64, body: T) -> Result<Bytes, BackendError> {
     // Writing to memory fails only for a type that postcard does not know.
     let frame = postcard::to_stdvec(&Numbered { id, body }).map_err(|_| BackendError::TooLarge)?;
-    if frame.len() > LONGEST_FRAME {
+    if frame.len() > MAX_FRAME_BYTES {
         return Err(BackendError::TooLarge);
     }
     Ok(frame.into())
@@ -241,11 +241,11 @@ mod tests {
             assert_eq!((records.len(), is_last), (page.records.len(), page.is_last));
             assert!(records.iter().all(|(key, bytes)| *key == "k" && bytes.len() == size));
         }
-        assert!(encode_page(3, &page(LONGEST_FRAME)).is_ok(), "left out");
+        assert!(encode_page(3, &page(MAX_FRAME_BYTES)).is_ok(), "left out");
         let largest = Sealed::from_stored(vec![7; MAX_RECORD_BYTES]);
         let (key, old, new) = ("k", Some(largest.as_bytes()), Some(largest.as_bytes()));
         assert!(encode(3, Request::Swap { key, old, new }).is_ok());
-        let records = vec![(Key::named("k"), Sealed::from_stored(vec![7; LONGEST_FRAME]))];
+        let records = vec![(Key::named("k"), Sealed::from_stored(vec![7; MAX_FRAME_BYTES]))];
         assert!(encode_page(3, &Page { records, is_last: true }).is_err());
     }
 

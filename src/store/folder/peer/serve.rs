@@ -28,25 +28,25 @@ use crate::store::folder::listening_sockets;
 
 /// Maximum connections at once, more than the hosts that one person runs; further ones wait until
 /// one ends.
-const MOST_PEERS: usize = 128;
+const MAX_PEERS: usize = 128;
 
 /// Maximum connections at once that pass listening sockets; further ones are closed.
 #[cfg(unix)]
 const MAX_SOCKET_CONNECTIONS: usize = 4;
 
 /// Maximum requests of one peer in progress; the others wait in its socket.
-const MOST_AT_ONCE: usize = 64;
+const MAX_REQUESTS_IN_PROGRESS: usize = 64;
 
 /// Time a process may take to send its hello, and a peer to take an answer; then the connection is
 /// closed. A suspended peer reconnects when it resumes.
-const PATIENCE: Duration = Duration::from_secs(10);
+const MAX_PEER_SILENCE: Duration = Duration::from_secs(10);
 
 /// Time a server must be connected before the keeper hands the folder to it. Some hosts start a
 /// server for each call; a handover to each would make browsers wait every time.
-const SETTLED: Duration = Duration::from_secs(2);
+const MIN_SERVER_AGE: Duration = Duration::from_secs(2);
 
 /// Time that disk writes under way may take when the server for peers ends.
-const LAST_WRITES: Duration = Duration::from_secs(1);
+const MAX_LAST_WRITES: Duration = Duration::from_secs(1);
 
 /// Server for peers. Dropping it removes the socket and closes every connection.
 #[derive(Debug)]
@@ -103,7 +103,7 @@ impl Serving {
             });
             drop(listener);
             drop(owner);
-            executor.shutdown_timeout(LAST_WRITES);
+            executor.shutdown_timeout(MAX_LAST_WRITES);
         };
         let thread = thread::Builder::new().name("peers".into()).spawn(serve)?;
         Ok(Self { address, stop, thread: Some(thread) })
@@ -124,7 +124,7 @@ impl Drop for Serving {
 }
 
 async fn accept(listener: &Listener, owner: &Arc<Owner>) {
-    let places = Arc::new(Semaphore::new(MOST_PEERS));
+    let places = Arc::new(Semaphore::new(MAX_PEERS));
     let mut connections = JoinSet::new();
     loop {
         let Ok(place) = Arc::clone(&places).acquire_owned().await else { return };
@@ -156,7 +156,7 @@ async fn serve(stream: &Stream, owner: &Owner) {
     let mut answers = FramedWrite::new(stream, frame::codec());
     let mut first = None;
     if owner.yields {
-        let Ok(Some(Ok(frame))) = timeout(PATIENCE, requests.next()).await else { return };
+        let Ok(Some(Ok(frame))) = timeout(MAX_PEER_SILENCE, requests.next()).await else { return };
         if Hello::decode(&frame).is_some_and(|caller| caller.protocol != PROTOCOL) {
             // It cannot be a peer. Closing the connection without a hello makes it take the folder
             // as soon as the lock is free.
@@ -173,7 +173,7 @@ async fn serve(stream: &Stream, owner: &Owner) {
     let first = if let Some(first) = first {
         first
     } else {
-        let Ok(Some(Ok(first))) = timeout(PATIENCE, requests.next()).await else { return };
+        let Ok(Some(Ok(first))) = timeout(MAX_PEER_SILENCE, requests.next()).await else { return };
         first
     };
     let caller = Hello::decode(&first);
@@ -217,12 +217,14 @@ async fn serve(stream: &Stream, owner: &Owner) {
         let frame = frame.ok()?;
         owner.answer(&frame).await
     });
-    let mut done = std::pin::pin!(requests.buffer_unordered(MOST_AT_ONCE));
+    let mut done = std::pin::pin!(requests.buffer_unordered(MAX_REQUESTS_IN_PROGRESS));
     let serve = async {
         while let Some(Some(mut frames)) = done.next().await {
             while let Some(frame) = frames.next().await {
                 let Some(frame) = frame else { return };
-                let Ok(Ok(())) = timeout(PATIENCE, answers.send(frame)).await else { return };
+                let Ok(Ok(())) = timeout(MAX_PEER_SILENCE, answers.send(frame)).await else {
+                    return;
+                };
             }
         }
     };
@@ -232,7 +234,7 @@ async fn serve(stream: &Stream, owner: &Owner) {
         }
         // Notify repeatedly, as the keeper may have browsers to answer first.
         loop {
-            tokio::time::sleep(SETTLED).await;
+            tokio::time::sleep(MIN_SERVER_AGE).await;
             owner.answering.wanted.notify_one();
         }
     };

@@ -139,7 +139,7 @@ async fn large_and_many_records_pass() {
     assert!(peer.swap(&key("large"), None, Some(&large)).await.unwrap());
     assert!(peer.swap(&key("large"), Some(&large), Some(&other)).await.unwrap());
     assert_eq!(peer.get(&key("large")).await.unwrap(), Some(other));
-    for too_large in [MAX_RECORD_BYTES + 1, frame::LONGEST_FRAME] {
+    for too_large in [MAX_RECORD_BYTES + 1, frame::MAX_FRAME_BYTES] {
         for process in [&owner, &peer] {
             let refused = process.swap(&key("more"), None, Some(&bytes(&vec![7; too_large]))).await;
             assert!(matches!(refused, Err(BackendError::TooLarge)), "{refused:?}");
