@@ -2,7 +2,8 @@
 //!
 //! Every record is JSON, `{"v": <version>, "d": <data>, "of": <caller>}`. A record of an unknown
 //! version is an error and stays untouched, so that an older binary on a newer folder loses no
-//! data. A record that an older binary can read keeps the older version, see [`Record::version`]. `of` names the record's user, because keys hold users only as hashes. Records of earlier
+//! data. A record that an older binary can read keeps the older version, see [`Record::version`].
+//! `of` names the record's user, because keys hold users only as hashes. Records of earlier
 //! versions lack it, and earlier versions ignore it.
 
 use serde::de::DeserializeOwned;

@@ -30,8 +30,8 @@ const FIRST_POLL_INTERVAL: Duration = Duration::from_millis(5);
 const MAX_POLL_INTERVAL: Duration = Duration::from_millis(40);
 
 /// Attempts to open sled, [`FIRST_POLL_INTERVAL`] apart, before its error is returned. Sled's own
-/// lock may still be held while the folder's is free: the system closes a killed process's files one
-/// by one.
+/// lock may still be held while the folder's is free: the system closes a killed process's files
+/// one by one.
 const MAX_SLED_TRIES: u32 = 50;
 
 /// This process as the owner: sled, and the server for peers. Dropping it releases the folder.

@@ -227,8 +227,8 @@ impl Inner {
         Ok(())
     }
 
-    /// Writes the guarded record into an empty store. If there are records but no ring, an import is
-    /// under way or was interrupted: our ring would not open those records.
+    /// Writes the guarded record into an empty store. If there are records but no ring, an import
+    /// is under way or was interrupted: our ring would not open those records.
     async fn put_back(&self, owner: &Owner) -> Result<(), StoreError> {
         let Some(record) = self.guarded_record.get() else { return Ok(()) };
         let sealed = record();
