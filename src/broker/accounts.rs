@@ -7,47 +7,15 @@ use std::sync::Arc;
 
 use super::tokens::AccessError;
 use super::{Broker, Connection};
-use crate::model::event::CallOutcome;
-use crate::model::id::BadAccountName;
+use crate::model::failure::AccountProblem;
 use crate::model::text::{self, nearest};
-use crate::model::{AccountName, Authorization, Caller, Grant, Provider, ToolResult};
+use crate::model::{AccountName, Authorization, Caller, Grant, Provider};
 use crate::store::{Held, StoreError};
 
-/// The account that a call means is unknown.
+/// Why a call has no connection.
 pub(super) enum ChoiceError {
-    Name(BadAccountName),
-    /// The call names none, several are connected, and none of them is the default.
-    Several {
-        title: String,
-        connected: Vec<String>,
-    },
-    /// No account has this name, and one has a similar name.
-    Mistyped {
-        title: String,
-        name: AccountName,
-        nearest: String,
-        connected: Vec<String>,
-    },
+    Account(AccountProblem),
     Access(AccessError),
-}
-
-impl ChoiceError {
-    /// Returns the error message for the model.
-    pub(super) fn result(self) -> ToolResult {
-        ToolResult::failure(match self {
-            Self::Name(problem) => problem.to_string(),
-            Self::Several { title, connected } => format!(
-                "The user has connected several {title} accounts: {}. Call this tool again with the name of one of them as `account`; if it is not clear which is meant, ask the user.",
-                connected.join(", ")
-            ),
-            Self::Mistyped { title, name, nearest, connected } => format!(
-                "There is no {title} account `{name}`. Did you mean `{nearest}`? Connected: {}. Call this tool again with one of these names as `account`. To connect another account under the name `{name}`, the user does so on this server's page /connections, or with Countersign's command `auth login`.",
-                connected.join(", ")
-            ),
-            Self::Access(error) => return error.result(),
-        })
-        .because(CallOutcome::InvalidArguments)
-    }
 }
 
 impl<E: Into<AccessError>> From<E> for ChoiceError {
@@ -78,7 +46,8 @@ impl Broker {
             (Some(last), _) => {
                 there.push(last);
                 let title = provider.title.clone();
-                Err(ChoiceError::Several { title, connected: described(&there) })
+                let connected = described(&there);
+                Err(ChoiceError::Account(AccountProblem::Several { title, connected }))
             }
             (None, _) => Ok(connection),
         }
@@ -88,14 +57,15 @@ impl Broker {
     /// that the provider labels so, else one that is still to be made.
     ///
     /// # Errors
-    /// [`ChoiceError::Mistyped`] instead of the last, if a known name is similar.
+    /// [`AccountProblem::Mistyped`] instead of the last, if a known name is similar.
     pub(super) async fn named(
         &self,
         caller: &Caller,
         provider: &Arc<Provider>,
         name: &str,
     ) -> Result<Connection, ChoiceError> {
-        let account = AccountName::parse(name).map_err(ChoiceError::Name)?;
+        let account = AccountName::parse(name)
+            .map_err(|problem| ChoiceError::Account(AccountProblem::BadName(problem)))?;
         let connection = self.connection(caller, provider, &account).await?;
         if self.grant_of(&connection).await?.is_some() {
             return Ok(connection);
@@ -119,12 +89,12 @@ impl Broker {
             .iter()
             .find(|grant| grant.account.as_str() == near || grant.label() == Some(near))
             .map_or_else(|| near.to_owned(), |grant| grant.account.to_string());
-        Err(ChoiceError::Mistyped {
+        Err(ChoiceError::Account(AccountProblem::Mistyped {
             title: provider.title.clone(),
             name: account,
             nearest,
             connected: described(&known),
-        })
+        }))
     }
 
     /// The accounts that this user has connected at this provider, by name. The record of an

@@ -7,15 +7,16 @@ use secrecy::SecretString;
 use serde_json::{Map, Value};
 
 use super::accounts::ChoiceError;
-use super::connect::sentence;
 use super::tokens::{Access, AccessError, Ready};
 use super::{Broker, ConnectError, Connection, secret};
 use crate::model::credential::{Credential as Held, Shared};
 use crate::model::event::CallOutcome;
+use crate::model::failure::LinkProblem;
 use crate::model::principal::NoOpener;
 use crate::model::requester::AskedBy;
 use crate::model::{
-    Outcome, Principal, PromptReason, Provider, Refused, Scopes, Tool, ToolResult, UnaskedBecause,
+    Failure, FailureKind, Outcome, Principal, PromptReason, Provider, Refused, Scopes, Tool,
+    ToolResult, UnaskedBecause, Unfit,
 };
 use crate::registry::{Accepted, UnknownTool, accept};
 use crate::store::StoreError;
@@ -46,7 +47,7 @@ impl Broker {
     ///
     /// # Errors
     /// [`CallError::UnknownTool`]. Every other failure, bad arguments included, is an
-    /// [`Outcome::Complete`] with `is_error`, in words that the model can act on.
+    /// [`Outcome::Failed`].
     pub fn call<'a>(
         &'a self,
         call: Call<'a>,
@@ -78,45 +79,62 @@ impl Broker {
         let tool = entry.tool();
         recorded.of_tool(&tool.name, tool.provider.as_ref());
         let is_local = call.principal.is_local();
-        let mut outcome = self.run(tool, call, links).await;
-        if let (Outcome::Complete(result), false) = (&mut outcome, is_local) {
-            self.keep_from_users(tool, result);
-        }
+        let outcome = self.run(tool, call, links).await;
         recorded.ended(outcome.outcome());
-        Ok(outcome)
+        Ok(if is_local { outcome } else { self.for_user(tool, outcome) })
     }
 
-    /// Removes from a result what is for the operator only: names of variables and files, and hints
-    /// at settings. The users of a shared server cannot act on it; the log has it.
-    fn keep_from_users(&self, tool: &Tool, result: &mut ToolResult) {
-        let Some(hint) = result.for_operator.take() else { return };
+    /// Removes what is for the operator only: names of variables and files, and hints at settings.
+    /// The users of a shared server cannot act on it; the log has it.
+    fn for_user(&self, tool: &Tool, outcome: Outcome) -> Outcome {
         let name = &tool.name;
-        let is_setup = matches!(result.outcome, CallOutcome::NotSetUp | CallOutcome::NoLink);
-        let provider = tool.provider.as_ref().and_then(|id| self.provider(id.as_str()));
-        let (Some(provider), true) = (provider, is_setup) else {
-            tracing::warn!(tool = %name, hint, "a tool failed, and its operator can mend it");
-            return;
-        };
-        tracing::warn!(tool = %name, provider = %provider.id, error = result.text, hint, "the setup of a provider is not finished");
-        result.text = format!(
-            "The operator of this server has to finish the setup of {} before {name} can run. Calling again will not help; tell the user.",
-            provider.title
-        );
+        let log = |hint| tracing::warn!(tool = %name, hint, "a tool failed, and its operator can mend it");
+        match outcome {
+            Outcome::Failed(Failure { kind, host, for_operator: Some(hint) }) => {
+                let kind = match kind {
+                    FailureKind::SharedSecret { cause, .. }
+                    | FailureKind::StoredSecret { cause, .. }
+                    | FailureKind::OAuthSetup { cause }
+                    | FailureKind::NoLink { problem: LinkProblem::Setup { cause }, .. }
+                        if let Some(provider) =
+                            tool.provider.as_ref().and_then(|id| self.provider(id.as_str())) =>
+                    {
+                        tracing::warn!(tool = %name, provider = %provider.id, cause, hint, "the setup of a provider is not finished");
+                        let title = provider.title.clone();
+                        FailureKind::UnfinishedSetup { title, tool: name.clone() }
+                    }
+                    kind => {
+                        log(hint);
+                        kind
+                    }
+                };
+                Outcome::Failed(Failure { kind, host, for_operator: None })
+            }
+            Outcome::Complete(ToolResult {
+                unfit: Some(Unfit { problem, for_operator: Some(hint) }),
+                text,
+                structured,
+                note,
+                host,
+            }) => {
+                log(hint);
+                let unfit = Some(Unfit { problem, for_operator: None });
+                Outcome::Complete(ToolResult { text, structured, note, host, unfit })
+            }
+            other => other,
+        }
     }
 
     async fn run(&self, tool: &Tool, call: Call<'_>, links: Links) -> Outcome {
         let Accepted { arguments, account } = match accept(tool, call.arguments) {
             Ok(accepted) => accepted,
-            Err(problem) => {
-                let result = ToolResult::failure(problem).because(CallOutcome::InvalidArguments);
-                return Outcome::Complete(result);
-            }
+            Err(problem) => return failed(FailureKind::InvalidArguments(problem)),
         };
         let Some(provider) = &tool.provider else {
             return self.run_open(call.principal, tool, &arguments).await;
         };
         let Some(provider) = self.provider(provider.as_str()) else {
-            return failure(format!("the provider `{provider}` is not configured"));
+            return failed(FailureKind::UnknownProvider(provider.clone()));
         };
         let run = Run {
             broker: self,
@@ -131,9 +149,7 @@ impl Broker {
             Held::Shared(shared) => run.with_shared(shared).await,
             Held::OAuth(settings) if !settings.grant.is_by_consent() => {
                 let caller = &call.principal.caller;
-                let result =
-                    self.run_as_server(caller, tool, provider, settings, &run.arguments).await;
-                Outcome::Complete(result)
+                self.run_as_server(caller, tool, provider, settings, &run.arguments).await
             }
             Held::OAuth(_) | Held::Asked(_) => {
                 let asked_by = AskedBy::call(call.client.as_deref(), tool.name.clone());
@@ -150,7 +166,7 @@ impl Broker {
     ) -> Outcome {
         let upstream = &self.0.parts.upstream;
         let answer = upstream.execute_for(&principal.caller, tool, None, arguments, None).await;
-        Outcome::Complete(result_of(answer))
+        outcome_of(answer)
     }
 }
 
@@ -178,12 +194,11 @@ impl Run<'_> {
     /// for.
     async fn with_shared(&self, shared: &Shared) -> Outcome {
         match secret::shared(shared).await {
-            Ok(credential) => Outcome::Complete(result_of(self.execute(&credential).await)),
+            Ok(credential) => outcome_of(self.execute(&credential).await),
             Err(error) => {
-                let title = &self.provider.title;
-                let text = format!("{title} needs a key or password of this server: {error}.");
-                let result = ToolResult::failure(text).because(CallOutcome::NotSetUp);
-                Outcome::Complete(result.for_operator(error.hint()))
+                let (title, cause) = (self.provider.title.clone(), error.to_string());
+                let failure = Failure::from(FailureKind::SharedSecret { title, cause });
+                Outcome::Failed(failure.for_operator(error.hint()))
             }
         }
     }
@@ -198,7 +213,7 @@ impl Run<'_> {
         match connection {
             Ok(connection) => self.with_connection(&connection, asked_by).await,
             Err(ChoiceError::Access(error)) => self.no_access(&error),
-            Err(error) => Outcome::Complete(error.result()),
+            Err(ChoiceError::Account(problem)) => failed(FailureKind::Account(problem)),
         }
     }
 
@@ -217,10 +232,11 @@ impl Run<'_> {
         };
         let refused = match self.execute_with(&first).await {
             Answer::Done(result) => return Outcome::Complete(result),
-            Answer::InsufficientScope { needed, result } => {
-                return self.step_up(connection, &needed, &first.granted, asked_by, result).await;
+            Answer::Failed(failure) => return Outcome::Failed(failure),
+            Answer::InsufficientScope { needed, failure } => {
+                return self.step_up(connection, &needed, &first.granted, asked_by, failure).await;
             }
-            Answer::Unauthorized { result } => result,
+            Answer::Unauthorized(failure) => failure,
         };
         // The token may have ended early; a refresh shows that.
         let second = match self.access(connection, Some(&first.token)).await {
@@ -232,21 +248,24 @@ impl Run<'_> {
             Err(error) => return self.no_access(&error),
         };
         match self.execute_with(&second).await {
-            Answer::InsufficientScope { needed, result } => {
-                self.step_up(connection, &needed, &second.granted, asked_by, result).await
+            Answer::InsufficientScope { needed, failure } => {
+                self.step_up(connection, &needed, &second.granted, asked_by, failure).await
             }
             // Unauthorized with a token that was issued a moment ago: the authorization server
             // stands by the grant. One API's refusal is no reason to take the grant from all tools,
             // and a new consent would not change it.
-            Answer::Done(result) | Answer::Unauthorized { result } => Outcome::Complete(result),
+            Answer::Failed(failure) | Answer::Unauthorized(failure) => Outcome::Failed(failure),
+            Answer::Done(result) => Outcome::Complete(result),
         }
     }
 
     /// Outcome if the caller's access cannot be determined right now.
     fn no_access(&self, error: &AccessError) -> Outcome {
-        Outcome::Complete(match error {
-            AccessError::Store(_) if !self.principal.is_local() => store_unavailable(),
-            error => error.result(),
+        Outcome::Failed(match error {
+            AccessError::Store(_) if !self.principal.is_local() => {
+                FailureKind::StoreUnavailable.into()
+            }
+            error => error.failure(),
         })
     }
 
@@ -263,9 +282,9 @@ impl Run<'_> {
             Ok(credential) => self.execute(&credential).await,
             // Stored for another kind of credential, or with a user that is no longer configured.
             Err(error) => {
-                let text = format!("{} cannot be called: {error}.", self.provider.title);
-                let result = ToolResult::failure(text).because(CallOutcome::NotSetUp);
-                Answer::Done(result.for_operator(error.hint()))
+                let (title, cause) = (self.provider.title.clone(), error.to_string());
+                let failure = Failure::from(FailureKind::StoredSecret { title, cause });
+                Answer::Failed(failure.for_operator(error.hint()))
             }
         }
     }
@@ -283,12 +302,12 @@ impl Run<'_> {
         needed: &Scopes,
         granted: &Scopes,
         asked_by: AskedBy,
-        result: ToolResult,
+        failure: Failure,
     ) -> Outcome {
         let missing = needed.missing_from(granted, self.provider.implied());
         if missing.is_empty() {
             // Asking for what is granted already would loop.
-            return Outcome::Complete(result);
+            return Outcome::Failed(failure);
         }
         self.ask(connection, &missing, asked_by, PromptReason::MoreScopes).await
     }
@@ -299,11 +318,11 @@ impl Run<'_> {
         connection: &Connection,
         token: Ready,
         asked_by: AskedBy,
-        result: ToolResult,
+        failure: Failure,
     ) -> Outcome {
         let age = self.broker.0.parts.clock.now().since(token.connected_at);
         if age < TOO_SOON_TO_ASK_AGAIN {
-            return Outcome::Complete(result);
+            return Outcome::Failed(failure);
         }
         if let Err(error) = self.broker.give_up(connection, &token.token).await {
             return self.no_access(&error);
@@ -351,78 +370,66 @@ impl Run<'_> {
             Err(ConnectError::Store(error))
                 if !self.principal.is_local() && !matches!(error, StoreError::Contended) =>
             {
-                Outcome::Complete(store_unavailable())
+                failed(FailureKind::StoreUnavailable)
             }
             Err(error) => {
-                let tool = &self.tool.name;
-                let title = &self.provider.title;
-                let hint = error.hint();
-                tracing::warn!(%tool, %error, hint, "no link could be made");
-                let text = format!(
-                    "{title} access is needed before {tool} can run, but no link could be made: {error}."
-                );
-                let result = match error {
-                    // The calling application must act: its key's table lacks the page.
-                    ConnectError::Opener(NoOpener::NoVerifier { .. })
-                        if !self.principal.is_local() =>
-                    {
-                        ToolResult::failure(format!(
-                            "{text} Tell the user; calling again will not help."
-                        ))
-                    }
-                    ConnectError::Setup(error)
-                        if error.is_passing() && !self.principal.is_local() =>
-                    {
-                        ToolResult::failure(format!(
-                            "{title} access is needed before {tool} can run, and {title} does not say at the moment where its users sign in. Call this tool again in a few minutes."
-                        ))
-                    }
-                    ConnectError::Setup(error) if error.is_passing() => ToolResult::failure(
-                        format!("{text} Call this tool again in a few minutes."),
-                    )
-                    .for_operator(hint),
-                    // From here on the operator must act: on the store, the app, the port or the
-                    // file.
-                    ConnectError::Store(StoreError::Contended) => {
-                        ToolResult::failure(format!("{text} Call this tool again."))
-                    }
-                    ConnectError::Store(_)
-                    | ConnectError::Setup(_)
-                    | ConnectError::Origin(_)
-                    | ConnectError::Opener(_)
-                    | ConnectError::Address(_) => ToolResult::failure(text).for_operator(hint),
-                    ConnectError::Unknown
-                    | ConnectError::Exhausted
-                    | ConnectError::TooManyLinks
-                    | ConnectError::Stranger(_)
-                    | ConnectError::GrantedMeanwhile
-                    | ConnectError::Changed
-                    | ConnectError::RefusedOften
-                    | ConnectError::Ending => {
-                        ToolResult::failure(format!("{text} {}", sentence(&hint)))
-                    }
-                };
-                Outcome::Complete(result.because(CallOutcome::NoLink))
+                tracing::warn!(tool = %self.tool.name, %error, hint = error.hint(), "no link could be made");
+                self.no_link(&error)
             }
         }
     }
-}
 
-fn result_of(answer: Answer) -> ToolResult {
-    match answer {
-        Answer::Done(result)
-        | Answer::Unauthorized { result }
-        | Answer::InsufficientScope { result, .. } => result,
+    /// Outcome if a consent is needed and no link to it could be made.
+    fn no_link(&self, error: &ConnectError) -> Outcome {
+        let (cause, is_local) = (error.to_string(), self.principal.is_local());
+        let problem = match error {
+            ConnectError::Opener(NoOpener::NoVerifier { .. }) if !is_local => {
+                LinkProblem::NoVerifier { cause }
+            }
+            ConnectError::Setup(error) if error.is_passing() => {
+                LinkProblem::EndpointsUnknown { cause: is_local.then_some(cause) }
+            }
+            ConnectError::TooManyLinks => LinkProblem::TooMany { cause },
+            ConnectError::GrantedMeanwhile => LinkProblem::GrantedMeanwhile { cause },
+            ConnectError::Ending => LinkProblem::Ending { cause },
+            // All but the first are about a link that was opened or refused; here none was made.
+            ConnectError::Store(StoreError::Contended)
+            | ConnectError::Unknown
+            | ConnectError::Exhausted
+            | ConnectError::Stranger(_)
+            | ConnectError::Changed
+            | ConnectError::RefusedOften => LinkProblem::Contended { cause },
+            ConnectError::Store(_)
+            | ConnectError::Setup(_)
+            | ConnectError::Origin(_)
+            | ConnectError::Opener(_)
+            | ConnectError::Address(_) => LinkProblem::Setup { cause },
+        };
+        let is_for_operator = match &problem {
+            LinkProblem::Setup { .. } => true,
+            LinkProblem::EndpointsUnknown { cause } => cause.is_some(),
+            LinkProblem::NoVerifier { .. }
+            | LinkProblem::Contended { .. }
+            | LinkProblem::TooMany { .. }
+            | LinkProblem::GrantedMeanwhile { .. }
+            | LinkProblem::Ending { .. } => false,
+        };
+        let (title, tool) = (self.provider.title.clone(), self.tool.name.clone());
+        let failure = Failure::from(FailureKind::NoLink { title, tool, problem });
+        let for_operator = is_for_operator.then(|| error.hint());
+        Outcome::Failed(Failure { for_operator, ..failure })
     }
 }
 
-/// Result for the users of a shared server while its store fails. The store's paths and errors are
-/// for the operator, and in the log.
-fn store_unavailable() -> ToolResult {
-    let text = "This server cannot read or write what it keeps for you at the moment. Nothing is lost; call this tool again in a few minutes.";
-    ToolResult::failure(text).because(CallOutcome::StoreUnavailable)
+fn outcome_of(answer: Answer) -> Outcome {
+    match answer {
+        Answer::Done(result) => Outcome::Complete(result),
+        Answer::Failed(failure)
+        | Answer::Unauthorized(failure)
+        | Answer::InsufficientScope { failure, .. } => Outcome::Failed(failure),
+    }
 }
 
-fn failure(text: String) -> Outcome {
-    Outcome::Complete(ToolResult::failure(text))
+fn failed(kind: FailureKind) -> Outcome {
+    Outcome::Failed(kind.into())
 }

@@ -16,7 +16,6 @@ use crate::model::oauth::LoopbackRule;
 use crate::model::principal::{NoOpener, Opener};
 use crate::model::reason::ConsentFailure;
 use crate::model::requester::AskedBy;
-pub(super) use crate::model::text::sentence;
 use crate::model::{
     AccountName, Authorization, Caller, Clock, ConnectPrompt, Grant, Principal, PromptReason,
     Provider, RateLimit, Scopes,

@@ -37,8 +37,8 @@ impl Broker {
         let upstream = &self.0.parts.upstream;
         let answer = match upstream.execute(&tool, Some(api), &Map::new(), Some(&credential)).await
         {
-            Answer::Done(result) if !result.is_error => result.text,
-            Answer::Done(_) | Answer::Unauthorized { .. } | Answer::InsufficientScope { .. } => {
+            Answer::Done(result) => result.text,
+            Answer::Failed(_) | Answer::Unauthorized(_) | Answer::InsufficientScope { .. } => {
                 tracing::info!(%provider, "the provider does not tell whose account it is");
                 return None;
             }

@@ -99,14 +99,14 @@ impl Broker {
         let api = Some(trip.api(provider, &binding.hosts));
         let title = || authorization.trip.title.clone();
         match upstream.execute(&asked.test, api, &Map::new(), Some(credential)).await {
-            Answer::Done(result) if !result.is_error => Ok(()),
-            Answer::Done(result) => {
+            Answer::Done(_) => Ok(()),
+            Answer::Failed(failure) => {
                 // The secret is removed, but these are the API's words and not for the page.
-                tracing::info!(provider = %authorization.provider, answer = result.text, "a test came to nothing");
+                tracing::info!(provider = %authorization.provider, failure = ?failure.kind, "a test came to nothing");
                 self.record_consent(authorization, ConsentOutcome::TestFailed);
                 Err(PasteError::Unclear(title()))
             }
-            Answer::Unauthorized { .. } | Answer::InsufficientScope { .. } => {
+            Answer::Unauthorized(_) | Answer::InsufficientScope { .. } => {
                 self.record_consent(authorization, ConsentOutcome::TestFailed);
                 Err(PasteError::Refused(title()))
             }

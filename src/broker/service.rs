@@ -33,10 +33,13 @@ use super::tokens::{AccessError, Ready, ready};
 use super::{Broker, Connection, MOST_TRIES};
 use crate::model::authorization::ClientRegistration;
 use crate::model::event::{EventKind, RenewalOutcome};
+use crate::model::failure::ApiRefusal;
 use crate::model::oauth::{GrantType, OAuthSettings};
 use crate::model::retention::Retention;
 use crate::model::scope::Implied;
-use crate::model::{AccountName, Caller, Grant, Provider, Scopes, Time, Tool, ToolResult};
+use crate::model::{
+    AccountName, Caller, Failure, FailureKind, Grant, Outcome, Provider, Scopes, Time, Tool,
+};
 use crate::oauth::{Issued, TokenError, Verdict};
 use crate::registry::Entry;
 use crate::store::StoreError;
@@ -66,27 +69,28 @@ impl Broker {
         provider: &Arc<Provider>,
         settings: &OAuthSettings,
         arguments: &Map<String, Value>,
-    ) -> ToolResult {
+    ) -> Outcome {
         let mut rejected: Option<SecretString> = None;
         loop {
             let Ready { token, granted, .. } =
                 match self.own_token(provider, &tool.scopes, rejected.as_ref()).await {
                     Ok(ready) => ready,
-                    Err(error) => return error.result(),
+                    Err(error) => return Outcome::Failed(error.failure()),
                 };
             let credential = Credential::Bearer(token.clone());
             let upstream = &self.0.parts.upstream;
             let (api, credential) = (Some(provider.api()), Some(&credential));
             match upstream.execute_for(caller, tool, api, arguments, credential).await {
-                Answer::Done(result) => return result,
-                Answer::InsufficientScope { needed, result } => {
+                Answer::Done(result) => return Outcome::Complete(result),
+                Answer::Failed(failure) => return Outcome::Failed(failure),
+                Answer::InsufficientScope { needed, failure } => {
                     let missing = needed.missing_from(&granted, &settings.implied);
-                    return insufficient(provider, tool, &missing, result);
+                    return Outcome::Failed(insufficient(provider, tool, missing, failure));
                 }
-                Answer::Unauthorized { result } if rejected.is_some() => {
-                    return unwelcome(result);
+                Answer::Unauthorized(failure) if rejected.is_some() => {
+                    return Outcome::Failed(unwelcome(failure));
                 }
-                Answer::Unauthorized { .. } => rejected = Some(token),
+                Answer::Unauthorized(_) => rejected = Some(token),
             }
         }
     }
@@ -352,34 +356,32 @@ pub(super) fn remedy(refusal: &TokenError) -> &'static str {
     }
 }
 
-/// Result if the API refuses a token that has just been issued.
-fn unwelcome(result: ToolResult) -> ToolResult {
-    let text = format!("{} The token is this server's, and new.", result.text);
-    ToolResult { text, ..result }.for_operator(
+/// Failure if the API refuses a token that has just been issued.
+fn unwelcome(failure: Failure) -> Failure {
+    means(failure, ApiRefusal::NewTokenRefused).for_operator(
         "check what the provider's client may do there, and an `audience` or `resource` in its `token_params`",
     )
 }
 
-/// Result if the API wants scopes that the token lacks, regardless of what was asked for.
-fn insufficient(
-    provider: &Provider,
-    tool: &Tool,
-    missing: &Scopes,
-    result: ToolResult,
-) -> ToolResult {
-    let scopes = missing.join("`, `");
-    let (text, hint) = if missing.is_empty() {
-        (format!("{} Calling again will not help.", result.text), String::new())
+/// Failure if the API wants scopes that the token lacks, regardless of what was asked for.
+fn insufficient(provider: &Provider, tool: &Tool, missing: Scopes, failure: Failure) -> Failure {
+    let hint = if missing.is_empty() {
+        String::new()
     } else {
-        (
-            format!(
-                "{} This server's token lacks `{scopes}`. Calling again will not help.",
-                result.text
-            ),
-            format!(", and name `{scopes}` in `scopes` of [tools.{}]", tool.name),
-        )
+        let scopes = missing.join("`, `");
+        format!(", and name `{scopes}` in `scopes` of [tools.{}]", tool.name)
     };
     let title = &provider.title;
-    ToolResult { text, ..result }
+    means(failure, ApiRefusal::MissingServerScopes(missing))
         .for_operator(format!("allow it to the server's client at {title}{hint}"))
+}
+
+/// Replaces what a refusal of the API means.
+fn means(failure: Failure, refusal: ApiRefusal) -> Failure {
+    match failure {
+        Failure { kind: FailureKind::Refused { answered, .. }, .. } => {
+            Failure { kind: FailureKind::Refused { answered, refusal }, ..failure }
+        }
+        other => other,
+    }
 }

@@ -8,11 +8,11 @@ use secrecy::{ExposeSecret as _, SecretString};
 
 use super::clients::SetupError;
 use super::{Broker, Connection, service};
-use crate::model::event::CallOutcome;
+use crate::model::failure::RenewalRefusal;
 use crate::model::grant::MAX_UNCLEAR_REFUSALS;
 use crate::model::reason::GrantEnd;
 use crate::model::retention::Retention;
-use crate::model::{Grant, PromptReason, ProviderId, Scopes, Standing, Time, ToolResult};
+use crate::model::{Failure, FailureKind, Grant, PromptReason, ProviderId, Scopes, Standing, Time};
 use crate::oauth::TokenError;
 use crate::store::{Held, StoreError};
 
@@ -42,24 +42,27 @@ pub(super) struct Ready {
 }
 
 /// Why a caller's access cannot be determined right now. Never a reason to ask for consent.
-#[derive(Clone, Debug, thiserror::Error)]
+#[derive(Clone, Debug)]
 pub(super) enum AccessError {
-    #[error(transparent)]
     Store(Arc<StoreError>),
-    #[error(transparent)]
     Setup(Arc<SetupError>),
-    #[error("the access token of `{provider}` has expired and could not be renewed")]
+    /// The access token has expired and could not be renewed.
     Refresh {
         provider: ProviderId,
         source: Arc<TokenError>,
         /// [`Grant::unclear_refusals`], this one included.
         refusals: u32,
     },
-    #[error("`{provider}` has issued no access token to this server")]
-    NotIssued { provider: ProviderId, source: Arc<TokenError> },
-    #[error("another Countersign on this machine is renewing the access token of `{provider}`")]
-    Elsewhere { provider: ProviderId },
-    #[error("the server is ending")]
+    /// The token endpoint has issued no access token to this server.
+    NotIssued {
+        provider: ProviderId,
+        source: Arc<TokenError>,
+    },
+    /// Another process on this machine is renewing the access token.
+    Elsewhere {
+        provider: ProviderId,
+    },
+    /// This server is ending.
     Ending,
 }
 
@@ -237,52 +240,42 @@ pub(super) fn ready(grant: Grant) -> Ready {
 }
 
 impl AccessError {
-    /// Describes what went wrong and what to do, addressed to the party that can do it.
-    pub(super) fn result(&self) -> ToolResult {
-        self.told().because(match self {
-            Self::Store(_) => CallOutcome::StoreUnavailable,
-            Self::Setup(error) if !error.is_passing() => CallOutcome::NotSetUp,
-            Self::Setup(_)
-            | Self::Refresh { .. }
-            | Self::NotIssued { .. }
-            | Self::Elsewhere { .. }
-            | Self::Ending => CallOutcome::TokenUnavailable,
-        })
-    }
-
-    fn told(&self) -> ToolResult {
-        let failure = |advice: &str| ToolResult::failure(format!("{self}. {advice}"));
-        match self {
+    /// Returns the failure of a call that needs the access.
+    pub(super) fn failure(&self) -> Failure {
+        let (kind, hint) = match self {
             Self::Store(error) => {
-                ToolResult::failure(format!("{self}.")).for_operator(error.hint())
-            }
-            Self::Setup(error) if error.is_passing() => {
-                failure("Nothing is lost; call this tool again in a moment.")
-                    .for_operator(error.hint())
+                (FailureKind::Store { cause: error.to_string() }, Some(error.hint()))
             }
             Self::Setup(error) => {
-                ToolResult::failure(format!("{self}.")).for_operator(error.hint())
+                let cause = error.to_string();
+                let kind = if error.is_passing() {
+                    FailureKind::EndpointsUnknown { cause }
+                } else {
+                    FailureKind::OAuthSetup { cause }
+                };
+                (kind, Some(error.hint()))
             }
-            Self::Refresh { source, .. } if source.is_about_client() => {
-                ToolResult::failure(format!("{self}: {source}. Connecting again will not help."))
-                    .for_operator("check the provider's client_id and client_secret")
+            Self::Refresh { provider, source, .. } => {
+                // Unclear: the consent may have ended, or the app may not be set up right.
+                let refusal = if source.is_about_client() {
+                    Some(RenewalRefusal::Client)
+                } else {
+                    source.verdict().is_refusal().then_some(RenewalRefusal::Unclear)
+                };
+                let (provider, cause) = (provider.clone(), source.to_string());
+                let hint =
+                    refusal.map(|_| "check the provider's client_id and client_secret".to_owned());
+                (FailureKind::NotRenewed { provider, refusal, cause }, hint)
             }
-            // The consent may have ended, or the app may not be set up right.
-            Self::Refresh { source, .. } if source.verdict().is_refusal() => {
-                ToolResult::failure(format!(
-                    "{self}: {source}. Nothing is lost; call this tool again in a moment. If it stays so, it asks the user to connect again."
-                ))
-                .for_operator("check the provider's client_id and client_secret")
+            Self::NotIssued { provider, source } => {
+                let is_refusal = service::is_refusal(source);
+                let (provider, cause) = (provider.clone(), source.to_string());
+                let hint = is_refusal.then(|| service::remedy(source).to_owned());
+                (FailureKind::NotIssued { provider, is_refusal, cause }, hint)
             }
-            Self::NotIssued { source, .. } if service::is_refusal(source) => {
-                ToolResult::failure(format!("{self}: {source}. Calling again will not help."))
-                    .for_operator(service::remedy(source))
-            }
-            Self::Refresh { source, .. } | Self::NotIssued { source, .. } => ToolResult::failure(
-                format!("{self}: {source}. Nothing is lost; call this tool again in a moment."),
-            ),
-            Self::Elsewhere { .. } => failure("Nothing is lost; call this tool again in a moment."),
-            Self::Ending => failure("Call this tool again when it runs."),
-        }
+            Self::Elsewhere { provider } => (FailureKind::RenewedElsewhere(provider.clone()), None),
+            Self::Ending => (FailureKind::Ending, None),
+        };
+        Failure { kind, host: None, for_operator: hint }
     }
 }

@@ -14,11 +14,14 @@ use super::report::{self, Hint, Usage};
 use super::{Exit, block_on};
 use crate::broker::{Call, CallError};
 use crate::config::Config;
+use crate::mcp;
 use crate::model::authorization::MOST_REFUSALS;
 use crate::model::text::nearest;
 use crate::model::text::shown;
 use crate::model::tool::{Action, Effect, Piece, Template};
-use crate::model::{AccountName, Outcome, Principal, ProviderId, Scopes, Tool, UnaskedBecause};
+use crate::model::{
+    AccountName, Failure, Outcome, Principal, ProviderId, Scopes, Tool, ToolResult, UnaskedBecause,
+};
 use crate::registry;
 
 #[derive(Debug, Subcommand)]
@@ -156,8 +159,9 @@ fn report_outcome<W: Write>(
     as_json: bool,
     out: &mut Out<W>,
 ) -> anyhow::Result<Exit> {
-    let result = match outcome? {
-        Outcome::Complete(result) => result,
+    let shown = match outcome? {
+        Outcome::Complete(result) => Shown::from(result),
+        Outcome::Failed(failure) => failure.into(),
         Outcome::AuthorizationRequired(prompt) => {
             let why = format!("{} access is needed first.", prompt.title);
             let needed = Needed::new(prompt.provider, prompt.account, prompt.scopes);
@@ -180,26 +184,59 @@ fn report_outcome<W: Write>(
     if as_json {
         let shown = json!({
             "version": 1,
-            "text": result.text,
-            "structured": result.structured,
-            "is_error": result.is_error,
-            "note": result.note,
-            "for_operator": result.for_operator,
+            "text": shown.text,
+            "structured": shown.structured,
+            "is_error": shown.is_error,
+            "note": shown.note,
+            "for_operator": shown.for_operator,
         });
         out.line(&serde_json::to_string_pretty(&shown)?)?;
-    } else if result.is_error {
-        report::note(&result.text);
+    } else if shown.is_error {
+        report::note(&shown.text);
         // The user of the command line is the operator.
-        if let Some(hint) = &result.for_operator {
+        if let Some(hint) = &shown.for_operator {
             report::note(&format!("  help: {hint}"));
         }
     } else {
-        out.line(&result.text)?;
+        out.line(&shown.text)?;
     }
-    if let (Some(note), false) = (&result.note, as_json) {
+    if let (Some(note), false) = (&shown.note, as_json) {
         report::note(note);
     }
-    Ok(if result.is_error { Exit::Failed } else { Exit::Done })
+    Ok(if shown.is_error { Exit::Failed } else { Exit::Done })
+}
+
+/// A result or a failure, as it is written, in the words that a model gets.
+struct Shown {
+    text: String,
+    structured: Option<Value>,
+    is_error: bool,
+    note: Option<String>,
+    for_operator: Option<String>,
+}
+
+impl From<ToolResult> for Shown {
+    fn from(result: ToolResult) -> Self {
+        Self {
+            note: mcp::result_note(&result),
+            text: result.text,
+            structured: result.structured,
+            is_error: result.unfit.is_some(),
+            for_operator: result.unfit.and_then(|unfit| unfit.for_operator),
+        }
+    }
+}
+
+impl From<Failure> for Shown {
+    fn from(failure: Failure) -> Self {
+        Self {
+            text: mcp::failure_text(&failure),
+            structured: None,
+            is_error: true,
+            note: None,
+            for_operator: failure.for_operator,
+        }
+    }
 }
 
 /// A consent that is needed first.

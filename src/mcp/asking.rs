@@ -193,6 +193,7 @@ impl Handler {
     ) -> Result<Called, ErrorData> {
         Ok(match self.call(principal, request, context).await? {
             Outcome::Complete(result) => Called::Complete(render::result(result)),
+            Outcome::Failed(failure) => Called::Complete(render::failed(&failure)),
             Outcome::Refused(refused) => Called::Refused(render::refused(&refused)),
             Outcome::AuthorizationRequired(prompt) => Called::NeedsConsent(prompt),
         })

@@ -21,7 +21,7 @@ use super::loose::{self, LooseCall};
 use super::render::{self, Way};
 use crate::broker::{Broker, Call, CallError};
 use crate::model::text::shown;
-use crate::model::{ConsentMode, Outcome, Principal, ToolResult};
+use crate::model::{ConsentMode, FailureKind, Outcome, Principal};
 use crate::registry;
 
 /// How long clients may keep the list of tools, which comes from a file that is read once.
@@ -132,7 +132,7 @@ impl Handler {
                 params.arguments = arguments;
                 Box::pin(self.call_tool(params, context)).await?
             }
-            Err(problem) => render::result(ToolResult::failure(problem)).into(),
+            Err(problem) => render::failed(&FailureKind::InvalidArguments(problem).into()).into(),
         };
         let mut result = ServerResult::from(response);
         if is_legacy {

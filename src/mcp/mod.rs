@@ -52,4 +52,5 @@ pub mod streams;
 mod unanswered;
 
 pub use handler::{Handler, ServerText, Who};
+pub use render::failure::{failure_text, result_note};
 pub use running::Running;

@@ -108,7 +108,7 @@ impl Default for AccountName {
 const LONGEST_ACCOUNT: usize = 100;
 
 /// A refused account name.
-#[derive(Debug, thiserror::Error)]
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("an account's name has 1 to {LONGEST_ACCOUNT} characters, all of which can be seen")]
 pub struct BadAccountName;
 

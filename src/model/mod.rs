@@ -10,6 +10,7 @@ pub mod caller;
 pub mod consent_mode;
 pub mod credential;
 pub mod event;
+pub mod failure;
 pub mod grant;
 pub mod guide;
 pub mod hosts;
@@ -40,10 +41,11 @@ pub use authorization::{Authorization, Started, Status, Unclaimed, Unconfirmed};
 pub use caller::Caller;
 pub use consent_mode::ConsentMode;
 pub use event::Event;
+pub use failure::{Failure, FailureKind};
 pub use grant::{Grant, Standing, TokenSet};
 pub use id::{AccountName, InstanceId, ProviderId, ToolName, UserId};
 pub use outcome::{
-    ConnectPrompt, FRAME, Origin, Outcome, PromptReason, Refused, ToolResult, UnaskedBecause,
+    ConnectPrompt, FRAME, Outcome, PromptReason, Refused, ToolResult, UnaskedBecause, Unfit,
 };
 pub use principal::Principal;
 pub use provider::Provider;

@@ -4,12 +4,13 @@ use serde_json::Value;
 
 use super::authorization::AuthorizationName;
 use super::event::CallOutcome;
-use super::{AccountName, ProviderId, Scopes, Time, ToolName};
+use super::{AccountName, Failure, ProviderId, Scopes, Time, ToolName};
 
 /// Outcome of a call.
 #[derive(Clone, Debug)]
 pub enum Outcome {
     Complete(ToolResult),
+    Failed(Failure),
     AuthorizationRequired(ConnectPrompt),
     /// A consent is needed but not requested, see [`UnaskedBecause`]; the user can still start it.
     Refused(Refused),
@@ -19,7 +20,9 @@ impl Outcome {
     /// Returns the outcome for the record.
     pub fn outcome(&self) -> CallOutcome {
         match self {
-            Self::Complete(result) => result.outcome,
+            Self::Complete(ToolResult { unfit: None, .. }) => CallOutcome::Ok,
+            Self::Complete(ToolResult { unfit: Some(_), .. }) => CallOutcome::FilterFailed,
+            Self::Failed(failure) => failure.kind.outcome(),
             Self::AuthorizationRequired(_) => CallOutcome::ConsentRequired,
             Self::Refused(refused) => match refused.because {
                 UnaskedBecause::RefusedOften => CallOutcome::ConsentRefused,
@@ -50,7 +53,7 @@ pub enum UnaskedBecause {
     LinkWithheld,
 }
 
-/// A tool's answer to the model.
+/// Data that a tool returns.
 #[derive(Clone, Debug, PartialEq)]
 pub struct ToolResult {
     pub text: String,
@@ -58,57 +61,38 @@ pub struct ToolResult {
     pub structured: Option<Value>,
     /// Remark about the data that is not part of it: how much of it was cut.
     pub note: Option<String>,
-    pub is_error: bool,
-    /// How the call ended, for the record.
-    pub outcome: CallOutcome,
-    /// The API whose data this is, or whose words it quotes.
-    pub origin: Option<Origin>,
-    /// Advice for the server's operator about a failure, as a fragment. Neither the model nor its
-    /// user can follow it, so code that shows it says that it is for the operator.
+    /// The API whose data the text is, verbatim: its host, and the port if it is not the scheme's
+    /// default. `None` if the text is ours.
+    pub host: Option<String>,
+    /// Set if the data is not what the tool's output schema promises. It is still shown: the
+    /// request has succeeded, and a model that sees no data would repeat it.
+    pub unfit: Option<Unfit>,
+}
+
+/// Data that does not match the tool's output schema.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Unfit {
+    pub problem: Misfit,
+    /// Advice for the server's operator, as in [`Failure`].
     pub for_operator: Option<String>,
 }
 
-/// Source of a result.
+/// Why data does not match an output schema.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Origin {
-    /// Host, and port if it is not the scheme's default.
-    pub host: String,
-    /// Whether the text is the API's own rather than ours about it.
-    pub is_verbatim: bool,
+pub enum Misfit {
+    /// The mismatch and its place, without the value.
+    Schema(String),
+    /// It matches, but not once it is cut to this many characters.
+    Cut(usize),
 }
 
 /// Characters that frame an API's text, and are removed from the text itself.
 pub const FRAME: [char; 2] = ['⟦', '⟧'];
 
 impl ToolResult {
-    /// A successful result.
+    /// A result without structured data, note and host.
     pub fn text(text: impl Into<String>) -> Self {
-        Self {
-            text: text.into(),
-            structured: None,
-            note: None,
-            is_error: false,
-            outcome: CallOutcome::Ok,
-            origin: None,
-            for_operator: None,
-        }
-    }
-
-    /// A failure that the model can act on.
-    pub fn failure(text: impl Into<String>) -> Self {
-        Self { is_error: true, outcome: CallOutcome::Failed, ..Self::text(text) }
-    }
-
-    /// Sets the outcome for the record.
-    #[must_use]
-    pub fn because(self, outcome: CallOutcome) -> Self {
-        Self { outcome, ..self }
-    }
-
-    /// Sets the advice for the operator.
-    #[must_use]
-    pub fn for_operator(self, hint: impl Into<String>) -> Self {
-        Self { for_operator: Some(hint.into()), ..self }
+        Self { text: text.into(), structured: None, note: None, host: None, unfit: None }
     }
 }
 

@@ -30,6 +30,7 @@ mod error;
 mod read;
 mod resolve;
 mod retry_after;
+mod status;
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -44,6 +45,7 @@ pub use address::{Cidr, CidrError, Class, classify};
 pub use error::{NetError, Phase, host_of};
 pub use read::{Room, read, read_into};
 pub use retry_after::retry_after;
+pub use status::status_words;
 
 use resolve::VettingResolver;
 

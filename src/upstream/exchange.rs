@@ -7,10 +7,11 @@ use reqwest::Response;
 use tokio::time::Instant;
 
 use super::budget::BodyRoom;
-use super::redirect::{self, MAX_REDIRECTS, NotFollowed, Target};
+use super::redirect::{self, MAX_REDIRECTS, Target};
 use super::request::{Prepared, RequestProblem};
 use super::response::Reply;
 use super::{Credential, LARGEST_ANSWER};
+use crate::model::failure::NotFollowed;
 use crate::model::tool::HttpAction;
 use crate::net::{Net, NetError, Phase, Trust};
 
@@ -47,7 +48,7 @@ pub(super) async fn exchange(
             let location = sent.headers().get(LOCATION).map(http::HeaderValue::as_bytes);
             match redirect::follow(sent.status(), location, &method, &url) {
                 Some(Ok(_)) if redirects == MAX_REDIRECTS => {
-                    not_followed = Some(NotFollowed::TooMany);
+                    not_followed = Some(NotFollowed::TooMany(redirects));
                     break;
                 }
                 Some(Ok(target)) => {

@@ -1,21 +1,25 @@
-//! Interprets responses that refuse a request, and tells the model what they mean.
+//! Interprets responses that refuse a request.
 //!
-//! Every message says what happened and what to do. It quotes the API's own message, which is
-//! usually the best explanation but untrusted data: it is scrubbed beforehand and shortened here.
+//! A refusal carries the API's own message, which is usually the best explanation but untrusted
+//! data: it is scrubbed and shortened here, and made fit to be quoted.
 
-use std::fmt::Write as _;
+use std::sync::Arc;
+use std::time::Duration;
 
 use http::StatusCode;
 use serde_json::Value;
 
+use super::Answer;
 use super::details::details;
 use super::response::{Content, Reply};
-use super::retry_after;
+use super::scrub::Scrubber;
 use super::slow_down;
+use crate::model::failure::{Answered, ApiRefusal, NotFollowed, Wait};
 use crate::model::provider::{Api, FailureConvention};
 use crate::model::scope::Implied;
 use crate::model::tool::Action;
-use crate::model::{Origin, Scopes, Tool};
+use crate::model::{Failure, FailureKind, Scopes, Tool};
+use crate::net;
 
 /// Maximum characters quoted from an API's message; the rest is cut.
 const QUOTATION: usize = 300;
@@ -45,13 +49,31 @@ const COMMON: [&str; 14] = [
 #[derive(Debug, PartialEq)]
 pub(super) enum Refusal {
     /// The API no longer accepts the credential.
-    Unauthorized(String),
+    Unauthorized(FailureKind),
     /// The credential is valid but lacks these scopes.
-    InsufficientScope(Scopes, String),
-    /// A jq filter of tools.toml gave no result.
-    Filter(String),
+    InsufficientScope(Scopes, FailureKind),
     /// Any other failure.
-    Failed(String),
+    Failed(FailureKind),
+}
+
+impl From<FailureKind> for Refusal {
+    fn from(kind: FailureKind) -> Self {
+        Self::Failed(kind)
+    }
+}
+
+impl Refusal {
+    /// Returns the answer of a call to the API at this host.
+    pub(super) fn answer(self, host: String) -> Answer {
+        let failure = |kind| Failure { kind, host: Some(host), for_operator: None };
+        match self {
+            Self::Unauthorized(kind) => Answer::Unauthorized(failure(kind)),
+            Self::InsufficientScope(needed, kind) => {
+                Answer::InsufficientScope { needed, failure: failure(kind) }
+            }
+            Self::Failed(kind) => Answer::Failed(failure(kind)),
+        }
+    }
 }
 
 /// Context for interpreting a refusal.
@@ -62,69 +84,76 @@ pub(super) struct Call<'a> {
     pub(super) authorized: bool,
     /// Name of the API for users and models: the provider's title, or the host.
     pub(super) who: &'a str,
+    pub(super) scrubber: &'a Arc<Scrubber>,
 }
 
 impl Call<'_> {
     /// Interprets a status outside 2xx.
     pub(super) fn refusal(&self, reply: &Reply, content: &Content) -> Refusal {
-        let status = words(reply.status);
-        let quoted = self.quote(content);
-        let says = format!("{} answered {status}{quoted}", self.who);
-        let body = content.json();
-        if let Some(refusal) = self.about_credential(reply, content, &says) {
+        let answered = self.quoting(Some(reply.status), content);
+        if let Some(refusal) = self.about_credential(reply, content, &answered) {
             return refusal;
         }
-        let again = self.again();
         if reply.status == StatusCode::UNAUTHORIZED && self.authorized {
-            return Refusal::Unauthorized(says);
+            return Refusal::Unauthorized(refused(answered, ApiRefusal::CredentialRefused));
         }
-        Refusal::Failed(match reply.status.as_u16() {
+        let after = net::retry_after(|name| reply.header(name));
+        let refusal = match reply.status.as_u16() {
             300..=399 if let Some(problem) = &reply.not_followed => {
-                format!("{} answered {status}, {}", self.who, problem.words())
+                let refusal = ApiRefusal::Redirected(self.scrubbed_target(problem));
+                return refused(self.answered(reply.status), refusal).into();
             }
-            401 => format!(
-                "{says} It wants a credential, and this tool has none: the operator sets \
-                 `provider` in tools.toml."
-            ),
-            403 | 420 | 429 | 503 if let Some(wait) = retry_after::wait(reply) => {
-                format!("{says} Try again {wait}.")
+            401 => ApiRefusal::NoCredential,
+            503 if after.is_some() => {
+                ApiRefusal::Unavailable { after, may_have_run: self.may_have_run() }
             }
-            420 | 429 => slow_down::wait_of(&says, reply, body),
+            403 | 420 | 429 if let Some(after) = after => {
+                ApiRefusal::RateLimited(Wait::After(after))
+            }
+            420 | 429 => limited(after, &answered, content.json()),
             // Also for calls without a user's credential: the operator's own may have reached its
             // limit.
-            _ if self.is_slowed_down(content) => slow_down::wait_of(&says, reply, body),
-            403 => format!(
-                "{says} The account may not do this. Calling again will not help; tell the user."
-            ),
-            404 | 410 => format!(
-                "{says} What the arguments name does not exist, or this account cannot see it. \
-                 Check them before calling again."
-            ),
-            409 => format!(
-                "{says} It conflicts with how things stand there. Look at the current state \
-                 before calling again."
-            ),
-            400 | 422 => format!("{says} Change the arguments before calling again."),
+            _ if self.is_slowed_down(content) => limited(after, &answered, content.json()),
+            403 => ApiRefusal::Forbidden,
+            404 | 410 => ApiRefusal::NotFound,
+            409 => ApiRefusal::Conflict,
+            400 | 422 => ApiRefusal::InvalidArguments,
             408 | 425 | 500..=599 => {
-                format!("{says} The service has a problem of its own. {again}")
+                ApiRefusal::Unavailable { after: None, may_have_run: self.may_have_run() }
             }
-            _ => format!("{says} Calling again with the same arguments will not help."),
-        })
+            _ => ApiRefusal::Other,
+        };
+        refused(answered, refusal).into()
     }
 
-    /// Returns the origin of the response. Redirects stay within it.
-    pub(super) fn origin(&self, is_verbatim: bool) -> Origin {
+    /// Returns the host of the response. Redirects stay within its origin.
+    pub(super) fn host(&self) -> String {
         let Action::Http(action) = &self.tool.action;
-        Origin { host: crate::net::host_of(&action.origin), is_verbatim }
+        net::host_of(&action.origin)
     }
 
-    /// Advice on trying again when it is unknown whether the request took effect.
-    pub(super) fn again(&self) -> &'static str {
-        if self.tool.idempotent {
-            "Try again in a minute."
-        } else {
-            "It may have happened all the same: look before trying again."
+    /// Whether a request whose fate is unknown may have had an effect.
+    pub(super) fn may_have_run(&self) -> bool {
+        !self.tool.idempotent
+    }
+
+    /// Returns a text without secrets and deceptive characters.
+    pub(super) fn scrubbed(&self, text: &str) -> String {
+        self.scrubber.text(text).into_owned()
+    }
+
+    fn scrubbed_target(&self, problem: &NotFollowed) -> NotFollowed {
+        match problem {
+            NotFollowed::OtherOrigin(host) => NotFollowed::OtherOrigin(self.scrubbed(host)),
+            NotFollowed::TooMany(_) | NotFollowed::Ambiguous | NotFollowed::NoTarget => {
+                problem.clone()
+            }
         }
+    }
+
+    /// Returns an answer without a message of the API.
+    pub(super) fn answered(&self, status: StatusCode) -> Answered {
+        self.answer_of(Some(status), None, None)
     }
 
     /// Returns the failure that a 2xx body reports by the provider's convention (Slack's
@@ -141,25 +170,31 @@ impl Call<'_> {
         if !is_denied && !has_errors {
             return None;
         }
-        let says = format!("{} answered with a failure{}", self.who, self.quote_json(body));
-        let by_code = self.by_code(convention, body, &says);
+        let answered = self.quoting_json(None, body);
+        let by_code = self.by_code(convention, body, &answered);
         Some(by_code.unwrap_or_else(|| {
-            Refusal::Failed(if self.is_told_to_slow_down(body) {
-                slow_down::wait(&says, Some(body))
+            let refusal = if self.is_told_to_slow_down(body) {
+                limited(None, &answered, Some(body))
             } else {
-                format!("{says} Change what it names before calling again.")
-            })
+                ApiRefusal::Reported
+            };
+            refused(answered, refusal).into()
         }))
     }
 
     /// Returns the refusal if it calls for another or a wider consent.
-    fn about_credential(&self, reply: &Reply, content: &Content, says: &str) -> Option<Refusal> {
+    fn about_credential(
+        &self,
+        reply: &Reply,
+        content: &Content,
+        answered: &Answered,
+    ) -> Option<Refusal> {
         if !self.authorized {
             return None;
         }
         let body = content.json();
         if let (Some(provider), Some(body)) = (self.provider, body)
-            && let Some(refusal) = self.by_code(provider.failure, body, says)
+            && let Some(refusal) = self.by_code(provider.failure, body, answered)
         {
             return Some(refusal);
         }
@@ -170,15 +205,15 @@ impl Call<'_> {
             return None;
         }
         if let Some(named) = challenge(reply) {
-            return Some(self.insufficient(Scopes::split(named), says));
+            return Some(self.insufficient(Scopes::split(named), answered));
         }
         if is_google_s(body) {
-            return Some(self.insufficient(std::iter::empty(), says));
+            return Some(self.insufficient(std::iter::empty(), answered));
         }
         if self.is_slowed_down(content) {
             return None;
         }
-        self.github(reply).map(|named| self.insufficient(named.iter(), says))
+        self.github(reply).map(|named| self.insufficient(named.iter(), answered))
     }
 
     /// Whether a response reports too many requests, by the provider's codes or in words.
@@ -207,20 +242,22 @@ impl Call<'_> {
     /// could put any text before the model (instructions, or our own token, echoed) and have users
     /// asked for far more than any tool needs. So only scopes that the operator or the catalogue
     /// knows count; the others are not even quoted.
-    fn insufficient<'n>(&self, named: impl Iterator<Item = &'n str>, says: &str) -> Refusal {
+    fn insufficient<'n>(
+        &self,
+        named: impl Iterator<Item = &'n str>,
+        answered: &Answered,
+    ) -> Refusal {
         let mut named = named.peekable();
         let needed = match named.peek() {
             Some(_) => Scopes::new(named.filter(|scope| self.knows(scope)).take(MOST_SCOPES)),
             None => self.tool.scopes.clone(),
         };
         if needed.is_empty() {
-            return Refusal::Failed(format!(
-                "{says} A permission is missing that nothing in tools.toml speaks of. Calling \
-                 again will not help; the operator adds it to `scopes` of [tools.{}].",
-                self.tool.name
-            ));
+            let tool = self.tool.name.clone();
+            return refused(answered.clone(), ApiRefusal::UnknownPermission { tool }).into();
         }
-        Refusal::InsufficientScope(needed, format!("{says} A permission is missing."))
+        let kind = refused(answered.clone(), ApiRefusal::MissingScopes);
+        Refusal::InsufficientScope(needed, kind)
     }
 
     fn knows(&self, scope: &str) -> bool {
@@ -228,22 +265,28 @@ impl Call<'_> {
             || self.provider.is_some_and(|provider| provider.known_scopes.contains(scope))
     }
 
-    fn by_code(&self, convention: &FailureConvention, body: &Value, says: &str) -> Option<Refusal> {
+    fn by_code(
+        &self,
+        convention: &FailureConvention,
+        body: &Value,
+        answered: &Answered,
+    ) -> Option<Refusal> {
         let code = code(convention, body)?;
         let among = |codes: &[String]| self.authorized && codes.contains(&code);
         if among(&convention.expired) {
-            return Some(Refusal::Unauthorized(says.to_owned()));
+            let kind = refused(answered.clone(), ApiRefusal::CredentialRefused);
+            return Some(Refusal::Unauthorized(kind));
         }
         if !among(&convention.missing_scope) {
             return None;
         }
         let named = convention.needed.as_deref().and_then(|at| body.pointer(at));
         Some(match named {
-            Some(Value::String(scopes)) => self.insufficient(Scopes::split(scopes), says),
+            Some(Value::String(scopes)) => self.insufficient(Scopes::split(scopes), answered),
             Some(Value::Array(scopes)) => {
-                self.insufficient(scopes.iter().filter_map(Value::as_str), says)
+                self.insufficient(scopes.iter().filter_map(Value::as_str), answered)
             }
-            _ => self.insufficient(std::iter::empty(), says),
+            _ => self.insufficient(std::iter::empty(), answered),
         })
     }
 
@@ -281,18 +324,19 @@ impl Call<'_> {
         known.iter().find(narrow).map(|scope| Scopes::new([scope]))
     }
 
-    /// Returns `: “message”.`, or a full stop if there is no message.
-    fn quote(&self, content: &Content) -> String {
-        match content {
-            Content::Json(value) => self.quote_json(value),
+    /// Returns an answer with the API's own message.
+    fn quoting(&self, status: Option<StatusCode>, content: &Content) -> Answered {
+        let text = match content {
+            Content::Json(value) => return self.quoting_json(status, value),
             Content::Html { title: Some(text), .. }
             | Content::Html { title: None, text }
-            | Content::Text(text) => quotation(text),
-            Content::Nothing | Content::Binary(_) | Content::Unreadable(_) => ".".to_owned(),
-        }
+            | Content::Text(text) => text,
+            Content::Nothing | Content::Binary(_) | Content::Unreadable(_) => "",
+        };
+        self.answer_of(status, self.message(text), None)
     }
 
-    fn quote_json(&self, body: &Value) -> String {
+    fn quoting_json(&self, status: Option<StatusCode>, body: &Value) -> Answered {
         let own = self.provider.map(|provider| provider.failure);
         let code = own.and_then(|failure| failure.code.as_deref());
         let own = own.into_iter().flat_map(|failure| &failure.message).map(String::as_str);
@@ -301,54 +345,64 @@ impl Call<'_> {
             .chain(COMMON)
             .filter_map(|pointer| body.pointer(pointer)?.as_str())
             .find(|message| !message.trim().is_empty());
-        let mut says = message.map_or_else(|| ".".to_owned(), quotation);
-        if let Some(details) = details(body, message) {
-            let _ = write!(says, " Details: {details}.");
-        }
-        says
+        let details = details(body, message).map(|details| self.scrubbed(&details));
+        self.answer_of(status, message.and_then(|message| self.message(message)), details)
+    }
+
+    fn answer_of(
+        &self,
+        status: Option<StatusCode>,
+        message: Option<String>,
+        details: Option<String>,
+    ) -> Answered {
+        let (who, status) = (self.who.to_owned(), status.map(|status| status.as_u16()));
+        Answered { who, status, message, details }
+    }
+
+    /// Returns a text of the API, scrubbed and fit to be quoted; `None` if it is blank.
+    pub(super) fn message(&self, text: &str) -> Option<String> {
+        let is_blank = text.trim().is_empty();
+        (!is_blank).then(|| self.scrubbed(&quotable(text, QUOTATION)))
     }
 }
 
-/// Returns `: “text”.`, shortened, or a full stop if the text is blank.
-pub(super) fn quotation(text: &str) -> String {
-    if text.trim().is_empty() {
-        return ".".to_owned();
-    }
-    format!(": {}.", quoted(text, QUOTATION))
+fn refused(answered: Answered, refusal: ApiRefusal) -> FailureKind {
+    FailureKind::Refused { answered, refusal }
 }
 
-/// Returns `“text”` on one line, cut to `most` characters. Inner quotation marks become plain ones
-/// and white space a single space, so that untrusted text cannot end its quotation and continue as
-/// our own words.
+/// Returns a rate limit and its end, from the headers or else from the body.
+fn limited(after: Option<Duration>, answered: &Answered, body: Option<&Value>) -> ApiRefusal {
+    ApiRefusal::RateLimited(after.map_or_else(|| slow_down::wait(answered, body), Wait::After))
+}
+
+/// Returns a text between “ and ”, see [`quotable`].
 pub(super) fn quoted(text: &str, most: usize) -> String {
-    let mut quoted = String::from("“");
+    format!("“{}”", quotable(text, most))
+}
+
+/// Returns a text on one line, cut to `most` characters. Quotation marks become plain ones and
+/// white space a single space, so that untrusted text cannot end its quotation and continue as our
+/// own words.
+fn quotable(text: &str, most: usize) -> String {
+    let mut fit = String::new();
     let mut is_blank = false;
     for (at, c) in text.trim().chars().enumerate() {
         if at == most {
-            quoted.push('…');
+            fit.push('…');
             break;
         }
         match c {
             c if c.is_whitespace() => {
                 if !is_blank {
-                    quoted.push(' ');
+                    fit.push(' ');
                 }
             }
-            '“' | '”' | '„' | '‟' => quoted.push('"'),
-            c => quoted.push(c),
+            '“' | '”' | '„' | '‟' => fit.push('"'),
+            c => fit.push(c),
         }
         is_blank = c.is_whitespace();
     }
-    quoted.push('”');
-    quoted
-}
-
-/// Formats a status, such as `404 Not Found`.
-pub(super) fn words(status: StatusCode) -> String {
-    match status.canonical_reason() {
-        Some(reason) => format!("{} {reason}", status.as_u16()),
-        None => status.as_u16().to_string(),
-    }
+    fit
 }
 
 /// Returns the error code by the provider's convention: a string, or a number (Meta, Zoom,

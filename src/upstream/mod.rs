@@ -1,9 +1,8 @@
 //! Calls the APIs behind the tools: builds the request, sends it, reads the response and interprets
 //! it.
 //!
-//! [`Upstream::execute`] always returns an [`Answer`]: a result that a model can act on, or the
-//! information that a consent is needed. It returns no `Err`, because a caller could do no better
-//! with one.
+//! [`Upstream::execute`] always returns an [`Answer`]: a result, a [`Failure`], or the information
+//! that a consent is needed. It writes no words for a model; a face does, from the failure.
 //!
 //! A response is untrusted data. It is read up to a size cap, parsed to a limited depth, filtered
 //! within limits, scrubbed of our own secrets and of deceptive characters, and truncated.
@@ -23,7 +22,6 @@ mod path;
 mod redirect;
 mod request;
 mod response;
-mod retry_after;
 mod scrub;
 mod share;
 mod slow_down;
@@ -39,11 +37,11 @@ use tokio::time::Instant;
 
 pub use credential::{Basic, BasicError, Credential};
 
-use crate::model::event::CallOutcome;
+use crate::model::failure::{AnswerProblem, Answered, FilterProblem, NotJson};
 use crate::model::provider::Api;
 use crate::model::tool::{Action, HttpAction};
-use crate::model::{Caller, Scopes, Tool, ToolResult};
-use crate::net::{Net, NetError, Phase};
+use crate::model::{Caller, Failure, FailureKind, Scopes, Tool, ToolResult};
+use crate::net::{Net, NetError, Phase, status_words};
 use budget::{Budget, Weight, deadline};
 use exchange::{Unanswered, exchange};
 use failure::{Call, Refusal};
@@ -77,22 +75,18 @@ pub(super) struct Turn<'a> {
     deadline: Instant,
 }
 
-/// Message to the model when a call gave up waiting for memory.
-const BUSY: &str = "this server had no memory to spare for a large answer, since other large \
-                    answers are being read. Ask for less if you can: a smaller page, a filter.";
-
 /// Outcome of a call, before the broker decides whether a consent can help.
 #[derive(Debug)]
 pub enum Answer {
     Done(ToolResult),
-    /// The API refused the credential. `result` is shown if no other credential is available.
-    Unauthorized {
-        result: ToolResult,
-    },
+    /// No credential can help.
+    Failed(Failure),
+    /// The API refused the credential. The failure counts if no other credential is available.
+    Unauthorized(Failure),
     /// The credential lacks these scopes.
     InsufficientScope {
         needed: Scopes,
-        result: ToolResult,
+        failure: Failure,
     },
 }
 
@@ -135,70 +129,48 @@ impl Upstream {
             provider,
             authorized: credential.is_some(),
             who: provider.map_or(host, |provider| provider.title),
+            scrubber: &scrubber,
         };
         if let Some(broken) = self.broken_filter(&call, action) {
-            return Answer::Done(broken);
+            return Answer::Failed(broken);
         }
         let build = || request::build(action, provider, arguments, credential);
         let prepared = match build() {
             Ok(prepared) => prepared,
-            Err(problem) => {
-                let text = format!("Nothing was sent: {problem}.");
-                return failed(&scrubber, &text, CallOutcome::InvalidArguments);
-            }
+            Err(problem) => return Answer::Failed(problem.failure(&scrubber).into()),
         };
         let room = self.budget.room(caller);
         let sent = exchange(&self.net, prepared, build, action, credential, room, turn.deadline);
         let reply = match sent.await {
             Ok(reply) => reply,
-            Err(Unanswered::Net(error)) => {
-                return Answer::Done(unanswered(&scrubber, &call, &error));
-            }
+            Err(Unanswered::Net(error)) => return Answer::Failed(unanswered(&call, &error)),
             Err(Unanswered::Busy) => {
-                let text = format!("{BUSY} {}", call.again());
-                return failed(&scrubber, &text, CallOutcome::NoAnswer);
+                let may_have_run = call.may_have_run();
+                return Answer::Failed(FailureKind::Busy { answered: None, may_have_run }.into());
             }
         };
-        let refused = |text: &str, outcome| {
-            let origin = Some(call.origin(false));
-            ToolResult { origin, ..failure_of(&scrubber, text) }.because(outcome)
-        };
-        match self.interpret(&call, &turn, action, reply, arguments, &scrubber).await {
+        match self.interpret(&call, &turn, action, reply, arguments).await {
             Ok(result) => Answer::Done(result),
-            Err(Refusal::Failed(text)) => Answer::Done(refused(&text, CallOutcome::ApiFailure)),
-            Err(Refusal::Filter(text)) => Answer::Done(refused(&text, CallOutcome::FilterFailed)),
-            Err(Refusal::Unauthorized(text)) => {
-                Answer::Unauthorized { result: refused(&text, CallOutcome::CredentialRefused) }
-            }
-            Err(Refusal::InsufficientScope(needed, text)) => {
-                let result = refused(&text, CallOutcome::CredentialRefused);
-                Answer::InsufficientScope { needed, result }
-            }
+            Err(refusal) => refusal.answer(call.host()),
         }
     }
 
     /// Returns a failure if one of the tool's filters does not compile. This is checked before
     /// sending: if a request made a change and its response were then lost, the caller would repeat
     /// it.
-    fn broken_filter(&self, call: &Call<'_>, action: &HttpAction) -> Option<ToolResult> {
+    fn broken_filter(&self, call: &Call<'_>, action: &HttpAction) -> Option<Failure> {
         let filters = [("select", &action.select), ("error", &action.error)];
         let (key, filter, problem) = filters.into_iter().find_map(|(key, filter)| {
             let filter = filter.as_ref()?;
             Some((key, filter, self.jq.compile(&filter.text).err()?))
         })?;
         let tool = &call.tool.name;
-        Some(
-            ToolResult::failure(format!(
-                "Nothing was sent: the jq filter `{key}` of {tool} does not compile. Calling again \
-                 will not help."
-            ))
-            .because(CallOutcome::FilterFailed)
-            .for_operator(format!(
-                "line {} of tools.toml, `{key}` of [tools.{tool}]: {problem}; `countersign check` \
-                 shows the place",
-                filter.line
-            )),
-        )
+        let failure = Failure::from(FailureKind::BrokenFilter { tool: tool.clone(), key });
+        Some(failure.for_operator(format!(
+            "line {} of tools.toml, `{key}` of [tools.{tool}]: {problem}; `countersign check` \
+             shows the place",
+            filter.line
+        )))
     }
 
     async fn interpret(
@@ -208,21 +180,16 @@ impl Upstream {
         action: &HttpAction,
         reply: Reply,
         arguments: &Map<String, Value>,
-        scrubber: &Arc<Scrubber>,
     ) -> Result<ToolResult, Refusal> {
-        let (size, scrub) = (reply.body.len(), Arc::clone(scrubber));
+        let (size, scrub) = (reply.body.len(), Arc::clone(call.scrubber));
         let (mut reply, weight) = aside::run(size, move || {
             let weight = Weight::of(&reply.body);
             (reply, weight)
         })
         .await;
         let Some(_work) = self.budget.work(turn.caller, weight, turn.deadline).await else {
-            return Err(Refusal::Failed(format!(
-                "{} answered {}, but {BUSY} {}",
-                call.who,
-                failure::words(reply.status),
-                call.again()
-            )));
+            let (answered, may_have_run) = (call.answered(reply.status), call.may_have_run());
+            return Err(FailureKind::Busy { answered: Some(answered), may_have_run }.into());
         };
         let (reply, content, note) = aside::run(size, move || {
             let (content, note) = reply.content(weight);
@@ -234,7 +201,7 @@ impl Upstream {
         if !reply.status.is_success() {
             return Err(call.refusal(&reply, &content));
         }
-        let status = failure::words(reply.status);
+        let answered = call.answered(reply.status);
         let value = match content {
             Content::Json(value) => {
                 let value = Arc::new(value);
@@ -244,55 +211,54 @@ impl Upstream {
                 if let Some(filter) = &action.error {
                     let outputs = self.jq.run_for(turn, &filter.text, &value, size).await;
                     let outputs =
-                        outputs.map_err(|error| filter_failed("error", &error, call, &status))?;
+                        outputs.map_err(|error| filter_failed("error", &error, call, &answered))?;
                     let message = outputs.iter().find_map(Value::as_str);
                     if let Some(message) = message.filter(|message| !message.trim().is_empty()) {
-                        return Err(Refusal::Failed(message.to_owned()));
+                        let message = call.scrubbed(message);
+                        return Err(FailureKind::ReportedByApi(message).into());
                     }
                 }
                 Some(value)
             }
             Content::Nothing => None,
-            Content::Unreadable(why) => {
-                let then = if call.tool.idempotent {
-                    "Ask for less: a smaller page, a filter."
-                } else {
-                    "The request itself succeeded; do not repeat it."
-                };
-                return Err(Refusal::Failed(format!(
-                    "{} answered {status}, but the answer cannot be read: {why}. {then}",
-                    call.who
-                )));
+            Content::Unreadable(cause) => {
+                let is_repeatable = call.tool.idempotent;
+                let problem = AnswerProblem::Unreadable { is_repeatable, cause };
+                return Err(FailureKind::UnusableAnswer { answered, problem }.into());
             }
             other if action.reply.is_none() => {
-                Some(Arc::new(plain(call, action, other, &status, note.as_deref())?))
+                let (content, text) = not_json(call.who, other);
+                if action.select.is_some() {
+                    let answered = Answered { message: call.message(&text), ..answered };
+                    let problem = AnswerProblem::NotJson { content, note };
+                    return Err(FailureKind::UnusableAnswer { answered, problem }.into());
+                }
+                Some(Arc::new(Value::String(text)))
             }
             _ => None,
         };
         // A tool with an output schema returns the data instead of its fixed `reply`.
         if let (Some(reply), None) = (&action.reply, &call.tool.output) {
             let text = request::render(reply, arguments).unwrap_or_else(|| "Done.".to_owned());
-            return Ok(ToolResult::text(scrubber.text(&text)));
+            return Ok(ToolResult::text(call.scrubbed(&text)));
         }
         let Some(value) = value else {
             if call.tool.output.is_some() {
-                return Err(Refusal::Failed(format!(
-                    "{} answered {status} without the data that this tool promises. The request \
-                     itself succeeded; do not repeat it.",
-                    call.who
-                )));
+                let problem = AnswerProblem::Empty;
+                return Err(FailureKind::UnusableAnswer { answered, problem }.into());
             }
+            let status = status_words(reply.status);
             return Ok(ToolResult::text(format!("Done: {} answered {status}.", call.who)));
         };
         let value = match &action.select {
             Some(filter) => {
                 let outputs = self.jq.run_for(turn, &filter.text, &value, size).await;
-                melt(outputs.map_err(|error| filter_failed("select", &error, call, &status))?)
+                melt(outputs.map_err(|error| filter_failed("select", &error, call, &answered))?)
             }
             None => Arc::unwrap_or_clone(value),
         };
         let finish = Finish {
-            scrubber: Arc::clone(scrubber),
+            scrubber: Arc::clone(call.scrubber),
             validators: Arc::clone(&self.validators),
             schema: call.tool.output.clone(),
             max_chars: action.max_chars,
@@ -304,41 +270,28 @@ impl Upstream {
             },
             tool: call.tool.name.clone(),
             note,
-            origin: call.origin(true),
+            host: call.host(),
             is_filtered: action.select.is_some(),
         };
         Ok(aside::run(size, move || finish.result(value)).await)
     }
 }
 
-/// Returns a response that is not JSON as a string; fails if `select` expects JSON.
-fn plain(
-    call: &Call<'_>,
-    action: &HttpAction,
-    content: Content,
-    status: &str,
-    note: Option<&str>,
-) -> Result<Value, Refusal> {
-    let (kind, text) = match content {
+/// Returns a response that is not JSON as a text.
+fn not_json(who: &str, content: Content) -> (NotJson, String) {
+    match content {
         Content::Html { title, text } => {
             let title = title.map_or(String::new(), |title| format!("{title}\n\n"));
-            ("a web page", format!("{title}{text}"))
+            (NotJson::WebPage, format!("{title}{text}"))
         }
-        Content::Text(text) => ("plain text", text),
         Content::Binary(what) => {
-            ("binary data", format!("{} answered with {what}, not shown.", call.who))
+            (NotJson::Binary, format!("{who} answered with {what}, not shown."))
         }
-        Content::Json(_) | Content::Nothing | Content::Unreadable(_) => return Ok(Value::Null),
-    };
-    if action.select.is_none() {
-        return Ok(Value::String(text));
+        Content::Text(text) => (NotJson::PlainText, text),
+        Content::Json(_) | Content::Nothing | Content::Unreadable(_) => {
+            (NotJson::PlainText, String::new())
+        }
     }
-    Err(Refusal::Failed(format!(
-        "{} answered {status} with {kind} where this tool expects JSON{} {}",
-        call.who,
-        failure::quotation(&text),
-        note.unwrap_or_default(),
-    )))
 }
 
 /// Returns a single output as it is, and any other number of outputs as a list.
@@ -349,57 +302,41 @@ fn melt(mut outputs: Vec<Value>) -> Value {
     }
 }
 
-fn failed(scrubber: &Scrubber, text: &str, outcome: CallOutcome) -> Answer {
-    Answer::Done(failure_of(scrubber, text).because(outcome))
-}
-
-fn failure_of(scrubber: &Scrubber, text: &str) -> ToolResult {
-    ToolResult::failure(scrubber.text(text))
-}
-
-/// Result for a request without a complete response. The model learns whether to try again; only
-/// the operator can change settings such as the tool's timeout.
-fn unanswered(scrubber: &Scrubber, call: &Call<'_>, error: &NetError) -> ToolResult {
-    let what = match &error.phase {
-        Phase::TooLarge { cap } => {
-            let done =
-                if call.tool.idempotent { "" } else { " It may have happened all the same." };
-            let text = format!(
-                "{} answered with more than {} MiB.{done} Ask for less: a smaller page, a filter.",
-                call.who,
-                cap / (1024 * 1024)
-            );
-            return failure_of(scrubber, &text).because(CallOutcome::NoAnswer);
+/// Failure of a request without a complete response.
+fn unanswered(call: &Call<'_>, error: &NetError) -> Failure {
+    let (cause, may_have_run) = (call.scrubbed(&error.to_string()), call.may_have_run());
+    let kind = match error.phase {
+        Phase::TooLarge { cap: limit } => {
+            let who = call.who.to_owned();
+            // Only the caller can ask for less, so there is no advice for the operator.
+            return FailureKind::TooLarge { who, limit, may_have_run }.into();
         }
-        _ => error.to_string(),
+        Phase::TimedOut => FailureKind::TimedOut { may_have_run, cause },
+        _ if error.is_before_sending() => {
+            FailureKind::NotReached { is_passing: error.is_passing(), cause }
+        }
+        _ => FailureKind::NoAnswer { may_have_run, cause },
     };
-    let then = match (error.is_before_sending(), error.is_passing()) {
-        (true, true) => "Nothing was sent. Try again in a minute.",
-        (true, false) => "Nothing was sent, and trying again will not help; tell the user.",
-        (false, _) => call.again(),
-    };
-    let failure = failure_of(scrubber, &format!("{what}. {then}")).because(CallOutcome::NoAnswer);
-    match error.hint() {
-        Some(hint) => failure.for_operator(hint),
-        None => failure,
-    }
+    let for_operator = error.hint().map(str::to_owned);
+    Failure { kind, host: None, for_operator }
 }
 
 /// Refusal for a request that succeeded but whose response a filter could not process.
-fn filter_failed(key: &str, error: &JqError, call: &Call<'_>, status: &str) -> Refusal {
+fn filter_failed(
+    key: &'static str,
+    error: &JqError,
+    call: &Call<'_>,
+    answered: &Answered,
+) -> Refusal {
     // Log only the kind of error: the filter's own message quotes the response.
     let (tool, why) = (&call.tool.name, error.word());
     tracing::warn!(%tool, filter = key, why, "a jq filter of tools.toml gave no result");
-    let then = match error {
-        JqError::Busy => "other filters were running; ask for less, or call again later",
-        JqError::TimedOut | JqError::Crashed => "ask for less, or the operator simplifies it",
-        JqError::Invalid(_) | JqError::Failed(_) | JqError::Unavailable(_) => {
-            "the operator must mend it"
-        }
+    let problem = match error {
+        JqError::Busy => FilterProblem::Busy,
+        JqError::TimedOut | JqError::Crashed => FilterProblem::TooHeavy,
+        JqError::Invalid(_) | JqError::Failed(_) | JqError::Unavailable(_) => FilterProblem::Broken,
     };
-    Refusal::Filter(format!(
-        "{} answered {status}, so the request succeeded; do not repeat it if it changes anything. \
-         But `{key}` of [tools.{}] in tools.toml gave no result: {error}; {then}.",
-        call.who, call.tool.name
-    ))
+    let (answered, tool, cause) =
+        (answered.clone(), tool.clone(), call.scrubbed(&error.to_string()));
+    FailureKind::FilterFailed { answered, tool, key, problem, cause }.into()
 }

@@ -13,8 +13,8 @@ use serde_json::{Map, Value};
 
 use super::scrub::Scrubber;
 use super::truncate::{self, Fitted};
-use crate::model::event::CallOutcome;
-use crate::model::{Origin, ToolName, ToolResult};
+use crate::model::outcome::Misfit;
+use crate::model::{ToolName, ToolResult, Unfit};
 
 type Schema = Arc<Map<String, Value>>;
 
@@ -28,7 +28,8 @@ pub(super) struct Finish {
     pub(super) tool: ToolName,
     /// Note on how the response deviates from its format.
     pub(super) note: Option<String>,
-    pub(super) origin: Origin,
+    /// Host of the API.
+    pub(super) host: String,
     /// Whether `select` produced the data.
     pub(super) is_filtered: bool,
 }
@@ -37,9 +38,7 @@ impl Finish {
     /// Returns the data as text, and also as structured content if the tool has an output schema
     /// and the data matches it.
     ///
-    /// Data that does not match is still shown, as the text of an error result: clients refuse a
-    /// success without `structuredContent` (MCP, tools, output schema), and a model that sees no
-    /// data would repeat a request that has succeeded.
+    /// Data that does not match is still shown, as a text, see [`ToolResult::unfit`].
     pub(super) fn result(self, mut value: Value) -> ToolResult {
         let mut text = truncate::write(&value);
         // Scrub before truncating: a secret cut in two would no longer be found.
@@ -49,15 +48,14 @@ impl Finish {
         }
         let Some(schema) = &self.schema else {
             let fitted = truncate::fit(value, text, self.max_chars, &self.paging);
-            let origin = Some(self.origin);
-            return ToolResult { note: self.note, origin, ..ToolResult::text(beside(fitted)) };
+            let host = Some(self.host);
+            return ToolResult { note: self.note, host, ..ToolResult::text(beside(fitted)) };
         };
         // Check the whole value, as the API sent it: truncation alone could take a list below its
         // `minItems`.
         if let Err(problem) = self.validators.check(schema, &value) {
             let fitted = truncate::fit(value, text, self.max_chars, &self.paging);
-            let why = format!("it does not fit what this tool promises ({problem})");
-            return self.unfit(beside(fitted), &why, "`select` or `output`");
+            return self.unfit(fitted, Misfit::Schema(problem), "`select` or `output`");
         }
         let is_cut = truncate::is_longer(&text, self.max_chars);
         let fitted = truncate::fit(value, text, self.max_chars, &self.paging);
@@ -67,27 +65,23 @@ impl Finish {
                 text: fitted.text,
                 structured: fitted.value,
                 note: joined(self.note, fitted.note),
-                origin: Some(self.origin),
-                ..ToolResult::text("")
+                host: Some(self.host),
+                unfit: None,
             };
         }
-        let why = format!(
-            "it is longer than {} characters, and cut to that it is not what this tool promises: \
-             ask for less",
-            self.max_chars
-        );
-        self.unfit(beside(fitted), &why, "`max_chars` or `select`")
+        let problem = Misfit::Cut(self.max_chars);
+        self.unfit(fitted, problem, "`max_chars` or `select`")
     }
 
-    fn unfit(self, text: String, why: &str, keys: &str) -> ToolResult {
-        let note = format!(
-            "The request succeeded; do not repeat it. The answer is shown as a text only, since \
-             {why}."
-        );
-        let (note, origin) = (joined(self.note, Some(note)), Some(self.origin));
-        ToolResult { note, origin, ..ToolResult::failure(text) }
-            .because(CallOutcome::FilterFailed)
-            .for_operator(format!("change {keys} of [tools.{}] in tools.toml", self.tool))
+    fn unfit(self, fitted: Fitted, problem: Misfit, keys: &str) -> ToolResult {
+        let hint = format!("change {keys} of [tools.{}] in tools.toml", self.tool);
+        ToolResult {
+            text: beside(fitted),
+            structured: None,
+            note: self.note,
+            host: Some(self.host),
+            unfit: Some(Unfit { problem, for_operator: Some(hint) }),
+        }
     }
 }
 
@@ -171,7 +165,7 @@ mod tests {
             paging: truncate::Paging::default(),
             tool: ToolName::new("acme_tool"),
             note: None,
-            origin: Origin { host: "api.acme.example".into(), is_verbatim: true },
+            host: "api.acme.example".into(),
             is_filtered: false,
         }
     }
@@ -180,7 +174,7 @@ mod tests {
     fn what_is_cut_is_the_same_data_in_both_places_and_says_so_beside() {
         let whole = json!({"ids": (0..5000).collect::<Vec<_>>()});
         let result = finish(&json!({"type": "object"}), 1000).result(whole);
-        assert!(!result.is_error);
+        assert_eq!(result.unfit, None);
         assert_eq!(serde_json::from_str(&result.text).ok(), result.structured);
         assert!(result.note.is_some_and(|note| note.contains(" of 5000 shown")));
     }
@@ -190,13 +184,16 @@ mod tests {
         let text = json!({"type": "object", "properties": {"id": {"type": "string"}}});
         let result = finish(&text, 1000).result(json!({"id": 5, "name": "ana"}));
         assert_eq!(result.text, r#"{"id":5,"name":"ana"}"#);
-        assert!(result.is_error && result.structured.is_none());
-        let note = result.note.expect("a note");
-        assert!(note.contains("do not repeat") && note.contains("`/id`"), "{note}");
-        assert!(result.for_operator.is_some_and(|hint| hint.contains("`output`")));
+        assert_eq!(result.structured, None);
+        let unfit = result.unfit.expect("it does not fit");
+        assert!(
+            matches!(&unfit.problem, Misfit::Schema(why) if why.contains("`/id`")),
+            "{unfit:?}"
+        );
+        assert!(unfit.for_operator.is_some_and(|hint| hint.contains("`output`")));
         // A response that is not JSON.
         let result = finish(&text, 1000).result(json!("<not json>"));
-        assert_eq!((&*result.text, result.is_error), ("<not json>", true));
+        assert_eq!((&*result.text, result.unfit.is_some()), ("<not json>", true));
     }
 
     #[test]
@@ -204,8 +201,8 @@ mod tests {
         let many = json!({"type": "object", "properties": {"ids": {"minItems": 5000}}});
         let whole = json!({"ids": (0..5000).collect::<Vec<_>>()});
         let hint = |result: ToolResult| {
-            assert!(result.is_error && result.structured.is_none() && result.note.is_some());
-            result.for_operator.expect("a hint")
+            assert_eq!(result.structured, None);
+            result.unfit.and_then(|unfit| unfit.for_operator).expect("a hint")
         };
         let result = finish(&many, 1000).result(whole);
         assert!(result.text.starts_with("{\"ids\":[0,1,2"), "{}", result.text);

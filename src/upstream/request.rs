@@ -14,6 +14,8 @@ use url::{Url, form_urlencoded};
 
 use super::Credential;
 use super::path::{self, Unfit};
+use super::scrub::Scrubber;
+use crate::model::FailureKind;
 use crate::model::provider::Api;
 use crate::model::tool::{Body, FRAMING_HEADERS, HttpAction, Method, Node, Piece, Template};
 
@@ -97,6 +99,23 @@ pub(super) enum RequestProblem {
     NoProvider,
     #[error("the credential holds characters that a header cannot carry")]
     BadCredential,
+}
+
+impl RequestProblem {
+    /// Returns the failure of the call, without secrets and deceptive characters.
+    pub(super) fn failure(&self, scrubber: &Scrubber) -> FailureKind {
+        let cause = scrubber.text(&self.to_string()).into_owned();
+        match self {
+            Self::Missing(_) | Self::Path { .. } | Self::Header { .. } | Self::Address => {
+                FailureKind::UnfitArgument { cause }
+            }
+            Self::Reserved(_)
+            | Self::BadHeader(_)
+            | Self::ForeignHost { .. }
+            | Self::NoProvider
+            | Self::BadCredential => FailureKind::UnfitRequest { cause },
+        }
+    }
 }
 
 /// Builds the request.

@@ -9,7 +9,7 @@ use serde_json::Value;
 use super::budget::{Held, MAX_VALUES, Weight};
 use super::html;
 use super::lenient;
-use super::redirect::NotFollowed;
+use crate::model::failure::NotFollowed;
 
 /// A response, read to its end.
 pub(super) struct Reply {

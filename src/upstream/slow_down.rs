@@ -4,10 +4,11 @@
 //! reason, Meta 400, AWS `ThrottlingException` with 400, Slack and Shopify 200. Mistaken for a
 //! missing permission, a limit that ends within a minute would be reported to the user as final.
 
+use std::time::Duration;
+
 use serde_json::Value;
 
-use super::response::Reply;
-use super::retry_after;
+use crate::model::failure::{Answered, Wait};
 
 /// Maximum JSON values searched, since the body may be as large as any response; the rest is
 /// ignored.
@@ -92,28 +93,15 @@ fn is_telling(text: &str) -> bool {
     says_so(text) || matches!(&*words(text), " rate limit " | " rate limits " | " rate limiting ")
 }
 
-/// Appends to `says` when to call again, from the headers or else from the body.
-pub(super) fn wait_of(says: &str, reply: &Reply, body: Option<&Value>) -> String {
-    match retry_after::wait(reply) {
-        Some(when) => format!("{says} Try again {when}."),
-        None => wait(says, body),
+/// Returns when a rate limit ends, by the body.
+pub(super) fn wait(answered: &Answered, body: Option<&Value>) -> Wait {
+    if let Some(seconds) = body.and_then(|body| seconds(body, &mut MAX_VISITED.clone())) {
+        return Wait::After(Duration::from_secs(seconds));
     }
-}
-
-/// Appends to `says` when to call again, from the body.
-pub(super) fn wait(says: &str, body: Option<&Value>) -> String {
-    let seconds = body.and_then(|body| seconds(body, &mut MAX_VISITED.clone()));
-    let is_daily = words(says);
-    match seconds {
-        Some(seconds) => format!("{says} Try again {}.", retry_after::words(seconds)),
-        None if [" daily ", " per day ", " 24 hours "].iter().any(|day| is_daily.contains(day)) => {
-            format!(
-                "{says} The limit is counted by the day: trying again soon will not help; tell \
-                 the user."
-            )
-        }
-        None => format!("{says} Too many requests: wait a minute, then try again."),
-    }
+    let texts = [Some(&answered.who), answered.message.as_ref(), answered.details.as_ref()];
+    let says = words(&texts.map(|text| text.map_or("", String::as_str)).join(" "));
+    let is_daily = [" daily ", " per day ", " 24 hours "].iter().any(|day| says.contains(day));
+    if is_daily { Wait::ByTheDay } else { Wait::Unknown }
 }
 
 /// Returns the wait in seconds: Google's `retryDelay` (`"30s"`), Discord's and Telegram's
@@ -234,15 +222,21 @@ mod tests {
 
     #[test]
     fn the_body_may_say_how_long() {
-        let wait = |body: Value| wait("It said so.", Some(&body));
-        assert!(wait(json!({"retry_after": 0.53})).ends_with("Try again in 1 second."));
+        let answered = |message: &str| Answered {
+            who: "Acme".into(),
+            status: Some(403),
+            message: Some(message.into()),
+            details: None,
+        };
+        let wait_of = |body: Value| wait(&answered("It said so."), Some(&body));
+        let after = |seconds| Wait::After(Duration::from_secs(seconds));
+        assert_eq!(wait_of(json!({"retry_after": 0.53})), after(1));
         let google = json!({"error": {"details": [{"@type": "x.RetryInfo", "retryDelay": "30s"}]}});
-        assert!(wait(google).ends_with("Try again in 30 seconds."));
-        assert!(wait(json!({"parameters": {"retry_after": 35}})).ends_with("in 35 seconds."));
+        assert_eq!(wait_of(google), after(30));
+        assert_eq!(wait_of(json!({"parameters": {"retry_after": 35}})), after(35));
         for nonsense in [json!(-5), json!(1e300), json!("soon"), json!(null), json!([1])] {
-            assert!(wait(json!({ "retry_after": nonsense })).contains("wait a minute"));
+            assert_eq!(wait_of(json!({ "retry_after": nonsense })), Wait::Unknown);
         }
-        let daily = super::wait("Acme answered 403: “Daily limit exceeded”.", None);
-        assert!(daily.contains("tell the user"), "{daily}");
+        assert_eq!(wait(&answered("Daily limit exceeded"), None), Wait::ByTheDay);
     }
 }

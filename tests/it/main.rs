@@ -32,6 +32,7 @@ mod oauth;
 mod pages;
 mod server;
 mod shipped;
+mod shown;
 mod sign_in;
 mod stdio;
 mod tidy;

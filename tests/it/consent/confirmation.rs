@@ -9,6 +9,7 @@ use secrecy::ExposeSecret as _;
 use url::Url;
 
 use super::world::{World, tools_toml};
+use crate::shown::Shown;
 
 const PUBLIC: &str = "https://tools.example.com";
 const VERIFIER: &str = "https://app.example.com/verify?from=countersign";
@@ -54,11 +55,11 @@ impl World {
 async fn without_a_verifier_there_is_no_link() {
     let world = world().await;
     let opener = Err(NoOpener::NoVerifier { key: "my-app".into() });
-    let Outcome::Complete(result) = world.call_by(&Principal { opener, ..user("ana") }).await
-    else {
+    let Outcome::Failed(failure) = world.call_by(&Principal { opener, ..user("ana") }).await else {
         panic!("a link that anybody could finish");
     };
-    assert!(result.is_error && result.text.contains("`verifier_url`"), "{}", result.text);
+    let text = Shown::from(failure).text;
+    assert!(text.contains("`verifier_url`"), "{text}");
 }
 
 #[tokio::test]

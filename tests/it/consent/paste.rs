@@ -224,7 +224,7 @@ async fn a_key_that_is_meant_otherwise_now_is_not_sent() {
     let world = world.restarted("bearer", basic).await;
     let calls = world.provider.calls().len();
     match world.call().await {
-        Outcome::Complete(result) => assert!(result.is_error, "{}", result.text),
+        Outcome::Failed(_) => {}
         other => panic!("{other:?}"),
     }
     assert_eq!(world.provider.calls().len(), calls);

@@ -4,6 +4,7 @@ use countersign::model::Outcome;
 
 use super::identity::{me, tools_toml};
 use super::world::{World, ana, tokens};
+use crate::shown::Shown;
 
 /// A world in which `work` and the default account are connected.
 async fn world() -> World {
@@ -25,7 +26,7 @@ async fn connect(world: &World, account: Option<&str>, whose: &str) {
 /// Returns the owner of the credential that a call was made with.
 async fn whose(world: &World, account: Option<&str>) -> String {
     match world.call_as(account).await {
-        Outcome::Complete(result) if !result.is_error => {
+        Outcome::Complete(_) => {
             let call = world.provider.calls().pop().unwrap().to_ascii_lowercase();
             let token = call.split_once("bearer ").unwrap().1;
             token.split_once('\r').unwrap().0.to_owned()
@@ -72,7 +73,7 @@ async fn an_account_that_is_not_there_is_asked_for_and_those_that_are_are_named(
 /// Returns the error that a call gets instead of a link.
 async fn told(world: &World, account: Option<&str>) -> String {
     match world.call_as(account).await {
-        Outcome::Complete(result) if result.is_error => result.text,
+        Outcome::Failed(failure) => Shown::from(failure).text,
         other => panic!("{other:?}"),
     }
 }
@@ -143,8 +144,9 @@ async fn what_is_no_name_is_an_answer_and_not_a_link() {
     let long = "x".repeat(101);
     for name in ["two\nlines", "wo\u{200b}rk", "wo\u{202e}rk", &*long] {
         match world.call_as(Some(name)).await {
-            Outcome::Complete(result) => {
-                assert!(result.is_error && result.text.contains("name"), "{}", result.text);
+            Outcome::Failed(failure) => {
+                let text = Shown::from(failure).text;
+                assert!(text.contains("name"), "{text}");
             }
             other => panic!("{name}: {other:?}"),
         }

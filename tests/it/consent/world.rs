@@ -9,9 +9,7 @@ use countersign::app::{App, Links, Settings};
 use countersign::broker::Call;
 use countersign::broker::grants::Account;
 use countersign::config;
-use countersign::model::{
-    Caller, Clock, ConnectPrompt, Outcome, Principal, Time, ToolResult, UserId,
-};
+use countersign::model::{Caller, Clock, ConnectPrompt, Outcome, Principal, Time, UserId};
 use countersign::store::{DataFolder, KeySource, MasterKey};
 use countersign::web;
 use countersign::web::neighbours::Neighbours;
@@ -22,6 +20,7 @@ use serde_json::{Map, Value};
 
 use crate::browser::{Browser, Page};
 use crate::server::{Act, Server, answer, json};
+use crate::shown::Shown;
 
 /// Controls the provider: its token endpoint, and its API.
 #[derive(Clone)]
@@ -226,13 +225,14 @@ impl World {
         self.app.broker.call(call).await.expect("the tool exists")
     }
 
-    pub(super) async fn result(&self) -> ToolResult {
+    pub(super) async fn result(&self) -> Shown {
         self.result_of("read").await
     }
 
-    pub(super) async fn result_of(&self, tool: &str) -> ToolResult {
+    pub(super) async fn result_of(&self, tool: &str) -> Shown {
         match self.call_tool(tool, None).await {
-            Outcome::Complete(result) => result,
+            Outcome::Complete(result) => result.into(),
+            Outcome::Failed(failure) => failure.into(),
             Outcome::AuthorizationRequired(prompt) => panic!("asked again: {:?}", prompt.reason),
             Outcome::Refused(_) => panic!("refused"),
         }
@@ -245,8 +245,7 @@ impl World {
     pub(super) async fn prompt_as(&self, account: Option<&str>) -> ConnectPrompt {
         match self.call_as(account).await {
             Outcome::AuthorizationRequired(prompt) => prompt,
-            Outcome::Complete(result) => panic!("ran: {}", result.text),
-            Outcome::Refused(_) => panic!("refused"),
+            other => panic!("{other:?}"),
         }
     }
 

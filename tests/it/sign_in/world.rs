@@ -218,8 +218,7 @@ impl World {
     pub(super) async fn link_of(&self, person: &str, tool: &str) -> String {
         match self.call_tool(person, tool).await {
             Outcome::AuthorizationRequired(prompt) => prompt.url,
-            Outcome::Complete(result) => panic!("ran: {}", result.text),
-            Outcome::Refused(_) => panic!("refused"),
+            other => panic!("{other:?}"),
         }
     }
 

@@ -154,7 +154,7 @@ async fn a_length_that_lies_is_noticed() {
     let short =
         "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 2\r\n\r\n{}{}{}";
     let server = Server::start(move |_| Act::SayAndClose(short.into())).await;
-    assert_eq!(call(&tool(&server)).await, ToolResult::text("{}"));
+    assert_eq!(call(&tool(&server)).await, Shown::text("{}"));
 }
 
 #[tokio::test]

@@ -39,7 +39,7 @@ async fn a_call_that_finds_no_memory_says_so_in_time() {
     }
     let quick = with(stalled, |action| action.timeout = Duration::from_secs(3));
     let late = Caller { namespace: "test".into(), user: UserId::new("late") };
-    let mut result = ToolResult::text("");
+    let mut result = Shown::text("");
     // The first call may still find memory, before the others have read as far.
     for _ in 0..5 {
         let begun = tokio::time::Instant::now();

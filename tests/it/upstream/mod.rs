@@ -22,7 +22,7 @@ use countersign::model::provider::FailureConvention;
 use countersign::model::retention::Retention;
 use countersign::model::secret_ref::SecretRef;
 use countersign::model::tool::{Action, Body, Effect, Filter, HttpAction, Method, Piece, Template};
-use countersign::model::{Provider, ProviderId, Scopes, Tool, ToolName, ToolResult};
+use countersign::model::{Provider, ProviderId, Scopes, Tool, ToolName};
 use countersign::net::{Net, Policy};
 use countersign::upstream::select::Jq;
 use countersign::upstream::{Answer, Credential, Upstream};
@@ -30,6 +30,7 @@ use serde_json::{Map, Value, json};
 use url::Url;
 
 use crate::server::{self, Server, json as json_answer};
+use crate::shown::Shown;
 
 const SECRET: &str = "canary-s3cr3t/token+42=";
 
@@ -101,18 +102,18 @@ fn provider(server: &Server) -> Provider {
 }
 
 /// Returns the result of a call without a credential.
-async fn call(tool: &Tool) -> ToolResult {
+async fn call(tool: &Tool) -> Shown {
     let answer = upstream().execute(tool, None, &Map::new(), None).await;
-    assert!(matches!(answer, Answer::Done(_)), "{answer:?}");
+    assert!(matches!(answer, Answer::Done(_) | Answer::Failed(_)), "{answer:?}");
     result_of(answer)
 }
 
-fn result_of(answer: Answer) -> ToolResult {
+fn result_of(answer: Answer) -> Shown {
     match answer {
-        // Every answer names its origin, which is the same for all here.
-        Answer::Done(result)
-        | Answer::Unauthorized { result }
-        | Answer::InsufficientScope { result, .. } => ToolResult { origin: None, ..result },
+        Answer::Done(result) => result.into(),
+        Answer::Failed(failure)
+        | Answer::Unauthorized(failure)
+        | Answer::InsufficientScope { failure, .. } => failure.into(),
     }
 }
 
@@ -121,7 +122,7 @@ async fn an_answer_is_filtered_and_shown() {
     let server = Server::saying(json_answer(r#"{"items": [{"id": 1, "x": 0}, {"id": 2}]}"#)).await;
     let tool =
         with(tool(&server), |action| action.select = Some(Filter::new("[.items[] | {id}]", 3)));
-    assert_eq!(call(&tool).await, ToolResult::text(r#"[{"id":1},{"id":2}]"#));
+    assert_eq!(call(&tool).await, Shown::text(r#"[{"id":1},{"id":2}]"#));
 }
 
 #[tokio::test]
@@ -171,7 +172,7 @@ async fn a_body_is_sent_and_a_fixed_reply_given() {
     let arguments: Map<String, Value> =
         json!({"note": {"a": "\u{1b}[1m"}}).as_object().expect("an object").clone();
     let answer = upstream().execute(&tool, None, &arguments, None).await;
-    assert_eq!(result_of(answer), ToolResult::text("Done: 127.0.0.1 answered 204 No Content."));
+    assert_eq!(result_of(answer), Shown::text("Done: 127.0.0.1 answered 204 No Content."));
     let request = server.requests().pop().expect("a request");
     assert!(request.ends_with(r#"{"a":"\u001b[1m"}"#), "{request}");
 
@@ -184,7 +185,7 @@ async fn a_body_is_sent_and_a_fixed_reply_given() {
     });
     let arguments = json!({"who": "ana\u{202e}"}).as_object().expect("an object").clone();
     let answer = upstream().execute(&tool, None, &arguments, None).await;
-    assert_eq!(result_of(answer), ToolResult::text("Noted ana."));
+    assert_eq!(result_of(answer), Shown::text("Noted ana."));
 }
 
 #[tokio::test]
@@ -202,8 +203,9 @@ async fn an_error_filter_makes_a_failure() {
         Server::saying(json_answer(r#"{"status": "rejected", "reason": "Out of stock"}"#)).await;
     let filter = r#"if .status == "rejected" then .reason else empty end"#;
     let tool = with(tool(&server), |action| action.error = Some(Filter::new(filter, 3)));
-    let failure = ToolResult::failure("Out of stock");
-    assert_eq!(call(&tool).await, failure.because(CallOutcome::ApiFailure));
+    let expected =
+        Shown { is_error: true, outcome: CallOutcome::ApiFailure, ..Shown::text("Out of stock") };
+    assert_eq!(call(&tool).await, expected);
 }
 
 #[tokio::test]
@@ -241,9 +243,8 @@ async fn a_wider_consent_is_asked_for_by_the_broker() {
     let tool = Tool { scopes: Scopes::new(["a"]), ..tool(&server) };
     let provider = Provider { known_scopes: Scopes::new(["b"]), ..provider(&server) };
     let answer = upstream().execute(&tool, Some(provider.api()), &Map::new(), Some(&token)).await;
-    let Answer::InsufficientScope { needed, result } = answer else { panic!("{answer:?}") };
+    let Answer::InsufficientScope { needed, .. } = answer else { panic!("{answer:?}") };
     assert_eq!(needed, Scopes::new(["a", "b"]));
-    assert!(result.is_error);
 }
 
 /// The environment is set once per process, so the test runs itself again in a process whose

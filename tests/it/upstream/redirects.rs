@@ -20,7 +20,7 @@ async fn server(status: &'static str, to: &'static str) -> Server {
     .await
 }
 
-async fn call_with(server: &Server, tool: &Tool, credential: &Credential) -> ToolResult {
+async fn call_with(server: &Server, tool: &Tool, credential: &Credential) -> Shown {
     let provider = provider(server);
     let answer =
         upstream().execute(tool, Some(provider.api()), &Map::new(), Some(credential)).await;

@@ -1,0 +1,326 @@
+//! Writes failures for a model: what happened, and what to do.
+//!
+//! An API's own message is untrusted data. It stands between “ and ”, which it cannot hold itself.
+
+use std::fmt::Write as _;
+use std::time::Duration;
+
+use http::StatusCode;
+
+use crate::model::failure::{
+    AccountProblem, AnswerProblem, Answered, ApiRefusal, FilterProblem, LinkProblem, NotFollowed,
+    NotJson, RenewalRefusal, Wait,
+};
+use crate::model::outcome::Misfit;
+use crate::model::{Failure, FailureKind, ToolResult};
+use crate::net::status_words;
+
+const IN_A_MOMENT: &str = "Nothing is lost; call this tool again in a moment.";
+const BUSY: &str = "this server had no memory to spare for a large answer, since other large \
+                    answers are being read. Ask for less if you can: a smaller page, a filter.";
+const FINAL_ADDRESS: &str = "the operator writes the final address in tools.toml.";
+
+/// Returns the words for a failure, without the advice for the operator.
+pub fn failure_text(failure: &Failure) -> String {
+    match &failure.kind {
+        FailureKind::InvalidArguments(problems) => problems.clone(),
+        FailureKind::Account(problem) => account(problem),
+        FailureKind::UnfitArgument { cause } | FailureKind::UnfitRequest { cause } => {
+            format!("Nothing was sent: {cause}.")
+        }
+        FailureKind::BrokenFilter { tool, key } => format!(
+            "Nothing was sent: the jq filter `{key}` of {tool} does not compile. Calling again will not help."
+        ),
+        FailureKind::UnknownProvider(provider) => {
+            format!("the provider `{provider}` is not configured")
+        }
+        FailureKind::SharedSecret { title, cause } => {
+            format!("{title} needs a key or password of this server: {cause}.")
+        }
+        FailureKind::StoredSecret { title, cause } => format!("{title} cannot be called: {cause}."),
+        FailureKind::OAuthSetup { cause } | FailureKind::Store { cause } => format!("{cause}."),
+        FailureKind::UnfinishedSetup { title, tool } => format!(
+            "The operator of this server has to finish the setup of {title} before {tool} can run. Calling again will not help; tell the user."
+        ),
+        FailureKind::StoreUnavailable => "This server cannot read or write what it keeps for you at the moment. Nothing is lost; call this tool again in a few minutes.".to_owned(),
+        FailureKind::EndpointsUnknown { cause } => format!("{cause}. {IN_A_MOMENT}"),
+        FailureKind::NotRenewed { provider, refusal, cause } => {
+            let then = match refusal {
+                None => IN_A_MOMENT.to_owned(),
+                Some(RenewalRefusal::Client) => "Connecting again will not help.".to_owned(),
+                Some(RenewalRefusal::Unclear) => format!(
+                    "{IN_A_MOMENT} If it stays so, it asks the user to connect again."
+                ),
+            };
+            format!(
+                "the access token of `{provider}` has expired and could not be renewed: {cause}. {then}"
+            )
+        }
+        FailureKind::NotIssued { provider, is_refusal, cause } => {
+            let then = if *is_refusal { "Calling again will not help." } else { IN_A_MOMENT };
+            format!("`{provider}` has issued no access token to this server: {cause}. {then}")
+        }
+        FailureKind::RenewedElsewhere(provider) => format!(
+            "another Countersign on this machine is renewing the access token of `{provider}`. {IN_A_MOMENT}"
+        ),
+        FailureKind::Ending => {
+            "the server is ending. Call this tool again when it runs.".to_owned()
+        }
+        FailureKind::NoLink { title, tool, problem } => {
+            format!("{title} access is needed before {tool} can run, {}", no_link(title, problem))
+        }
+        FailureKind::Busy { answered: None, may_have_run } => {
+            format!("{BUSY} {}", again(*may_have_run))
+        }
+        FailureKind::Busy { answered: Some(answered), may_have_run } => {
+            format!("{}, but {BUSY} {}", with_status(answered), again(*may_have_run))
+        }
+        FailureKind::NotReached { is_passing: true, cause } => {
+            format!("{cause}. Nothing was sent. Try again in a minute.")
+        }
+        FailureKind::NotReached { is_passing: false, cause } => {
+            format!("{cause}. Nothing was sent, and trying again will not help; tell the user.")
+        }
+        FailureKind::NoAnswer { may_have_run, cause }
+        | FailureKind::TimedOut { may_have_run, cause } => {
+            format!("{cause}. {}", again(*may_have_run))
+        }
+        FailureKind::TooLarge { who, limit, may_have_run } => format!(
+            "{who} answered with more than {} MiB.{} Ask for less: a smaller page, a filter.",
+            limit / (1024 * 1024),
+            if *may_have_run { " It may have happened all the same." } else { "" }
+        ),
+        FailureKind::Refused { answered, refusal: ApiRefusal::Redirected(problem) } => {
+            format!("{}, {}", with_status(answered), not_followed(problem))
+        }
+        FailureKind::Refused { answered, refusal } => {
+            let mut text = quoting(answered);
+            if let Some(advice) = refused(refusal) {
+                let _ = write!(text, " {advice}");
+            }
+            text
+        }
+        FailureKind::ReportedByApi(message) => message.clone(),
+        FailureKind::UnusableAnswer { answered, problem } => unusable(answered, problem),
+        FailureKind::FilterFailed { answered, tool, key, problem, cause } => {
+            let then = match problem {
+                FilterProblem::Busy => {
+                    "other filters were running; ask for less, or call again later"
+                }
+                FilterProblem::TooHeavy => "ask for less, or the operator simplifies it",
+                FilterProblem::Broken => "the operator must mend it",
+            };
+            format!(
+                "{}, so the request succeeded; do not repeat it if it changes anything. But `{key}` of [tools.{tool}] in tools.toml gave no result: {cause}; {then}.",
+                with_status(answered)
+            )
+        }
+    }
+}
+
+/// Returns the remarks about a result: how much of it was cut, and why it is shown as a text only.
+pub fn result_note(result: &ToolResult) -> Option<String> {
+    let Some(unfit) = &result.unfit else { return result.note.clone() };
+    let why = match &unfit.problem {
+        Misfit::Schema(problem) => format!("it does not fit what this tool promises ({problem})"),
+        Misfit::Cut(max_chars) => format!(
+            "it is longer than {max_chars} characters, and cut to that it is not what this tool promises: ask for less"
+        ),
+    };
+    let unfit = format!(
+        "The request succeeded; do not repeat it. The answer is shown as a text only, since {why}."
+    );
+    Some(match &result.note {
+        Some(note) => format!("{note}\n{unfit}"),
+        None => unfit,
+    })
+}
+
+fn account(problem: &AccountProblem) -> String {
+    match problem {
+        AccountProblem::BadName(problem) => problem.to_string(),
+        AccountProblem::Several { title, connected } => format!(
+            "The user has connected several {title} accounts: {}. Call this tool again with the name of one of them as `account`; if it is not clear which is meant, ask the user.",
+            connected.join(", ")
+        ),
+        AccountProblem::Mistyped { title, name, nearest, connected } => format!(
+            "There is no {title} account `{name}`. Did you mean `{nearest}`? Connected: {}. Call this tool again with one of these names as `account`. To connect another account under the name `{name}`, the user does so on this server's page /connections, or with Countersign's command `auth login`.",
+            connected.join(", ")
+        ),
+    }
+}
+
+/// Continues `Acme access is needed before tool can run, `.
+fn no_link(title: &str, problem: &LinkProblem) -> String {
+    let (cause, then) = match problem {
+        LinkProblem::Setup { cause } => return format!("but no link could be made: {cause}."),
+        LinkProblem::EndpointsUnknown { cause: None } => {
+            return format!(
+                "and {title} does not say at the moment where its users sign in. Call this tool again in a few minutes."
+            );
+        }
+        LinkProblem::EndpointsUnknown { cause: Some(cause) } => {
+            (cause, "Call this tool again in a few minutes.")
+        }
+        LinkProblem::NoVerifier { cause } => (cause, "Tell the user; calling again will not help."),
+        LinkProblem::Contended { cause } => (cause, "Call this tool again."),
+        LinkProblem::TooMany { cause } => {
+            (cause, "Use one that is still open, or try again in a few minutes.")
+        }
+        LinkProblem::GrantedMeanwhile { cause } => (cause, "Try again."),
+        LinkProblem::Ending { cause } => {
+            (cause, "Start Countersign again, then open the link once more.")
+        }
+    };
+    format!("but no link could be made: {cause}. {then}")
+}
+
+/// Says what an API's refusal means and what to do; `None` if the API's message says it all.
+fn refused(refusal: &ApiRefusal) -> Option<String> {
+    let advice = match refusal {
+        ApiRefusal::CredentialRefused => return None,
+        ApiRefusal::RateLimited(Wait::After(after))
+        | ApiRefusal::Unavailable { after: Some(after), .. } => {
+            return Some(format!("Try again {}.", when(*after)));
+        }
+        ApiRefusal::Unavailable { after: None, may_have_run } => {
+            return Some(format!("The service has a problem of its own. {}", again(*may_have_run)));
+        }
+        ApiRefusal::UnknownPermission { tool } => {
+            return Some(format!(
+                "A permission is missing that nothing in tools.toml speaks of. Calling again will not help; the operator adds it to `scopes` of [tools.{tool}]."
+            ));
+        }
+        ApiRefusal::MissingServerScopes(scopes) if !scopes.is_empty() => {
+            return Some(format!(
+                "A permission is missing. This server's token lacks `{}`. Calling again will not help.",
+                scopes.join("`, `")
+            ));
+        }
+        ApiRefusal::Redirected(problem) => return Some(not_followed(problem)),
+        ApiRefusal::RateLimited(Wait::ByTheDay) => {
+            "The limit is counted by the day: trying again soon will not help; tell the user."
+        }
+        ApiRefusal::RateLimited(Wait::Unknown) => {
+            "Too many requests: wait a minute, then try again."
+        }
+        ApiRefusal::InvalidArguments => "Change the arguments before calling again.",
+        ApiRefusal::Reported => "Change what it names before calling again.",
+        ApiRefusal::NotFound => {
+            "What the arguments name does not exist, or this account cannot see it. Check them before calling again."
+        }
+        ApiRefusal::Forbidden => {
+            "The account may not do this. Calling again will not help; tell the user."
+        }
+        ApiRefusal::Conflict => {
+            "It conflicts with how things stand there. Look at the current state before calling again."
+        }
+        ApiRefusal::NoCredential => {
+            "It wants a credential, and this tool has none: the operator sets `provider` in tools.toml."
+        }
+        ApiRefusal::NewTokenRefused => "The token is this server's, and new.",
+        ApiRefusal::MissingScopes => "A permission is missing.",
+        ApiRefusal::MissingServerScopes(_) => {
+            "A permission is missing. Calling again will not help."
+        }
+        ApiRefusal::Other => "Calling again with the same arguments will not help.",
+    };
+    Some(advice.to_owned())
+}
+
+/// Continues `Acme answered 301 Moved Permanently, `.
+fn not_followed(problem: &NotFollowed) -> String {
+    match problem {
+        NotFollowed::OtherOrigin(host) => format!(
+            "which points to `{host}`. Redirects to another scheme, host or port are not followed, so that no credential travels along: {FINAL_ADDRESS}"
+        ),
+        NotFollowed::TooMany(followed) => format!(
+            "after {followed} redirects already. Calling again will not help; tell the user."
+        ),
+        NotFollowed::Ambiguous => format!(
+            "which points to another address there. A request that may change something is not repeated after this status: {FINAL_ADDRESS}"
+        ),
+        NotFollowed::NoTarget => {
+            "which does not say where to go instead. Calling again will not help; tell the user."
+                .to_owned()
+        }
+    }
+}
+
+fn unusable(answered: &Answered, problem: &AnswerProblem) -> String {
+    let says = with_status(answered);
+    match problem {
+        AnswerProblem::Unreadable { is_repeatable, cause } => {
+            let then = if *is_repeatable {
+                "Ask for less: a smaller page, a filter."
+            } else {
+                "The request itself succeeded; do not repeat it."
+            };
+            format!("{says}, but the answer cannot be read: {cause}. {then}")
+        }
+        AnswerProblem::Empty => format!(
+            "{says} without the data that this tool promises. The request itself succeeded; do not repeat it."
+        ),
+        AnswerProblem::NotJson { content, note } => {
+            let content = match content {
+                NotJson::WebPage => "a web page",
+                NotJson::PlainText => "plain text",
+                NotJson::Binary => "binary data",
+            };
+            format!(
+                "{says} with {content} where this tool expects JSON{} {}",
+                quotation(answered),
+                note.as_deref().unwrap_or_default()
+            )
+        }
+    }
+}
+
+/// Returns `Acme answered 404 Not Found`.
+fn with_status(Answered { who, status, .. }: &Answered) -> String {
+    match status.and_then(|status| StatusCode::from_u16(status).ok()) {
+        Some(status) => format!("{who} answered {}", status_words(status)),
+        None => format!("{who} answered with a failure"),
+    }
+}
+
+/// Returns `Acme answered 404 Not Found: “message”. Details: “field: message”.`
+fn quoting(answered: &Answered) -> String {
+    let mut text = format!("{}{}", with_status(answered), quotation(answered));
+    if let Some(details) = &answered.details {
+        let _ = write!(text, " Details: {details}.");
+    }
+    text
+}
+
+/// Returns `: “message”.`, or a full stop if there is no message.
+fn quotation(answered: &Answered) -> String {
+    match &answered.message {
+        Some(message) => format!(": “{message}”."),
+        None => ".".to_owned(),
+    }
+}
+
+/// Advice on trying again when it is unknown whether the request took effect.
+fn again(may_have_run: bool) -> &'static str {
+    if may_have_run {
+        "It may have happened all the same: look before trying again."
+    } else {
+        "Try again in a minute."
+    }
+}
+
+/// Returns a wait in the unit that fits, such as `in 30 seconds`.
+fn when(wait: Duration) -> String {
+    match wait.as_secs() {
+        0 => "now".to_owned(),
+        1 => "in 1 second".to_owned(),
+        seconds @ 2..=119 => format!("in {seconds} seconds"),
+        seconds @ 120..=7199 => format!("in {} minutes", seconds.div_ceil(60)),
+        seconds @ 7200..=86_400 => format!("in {} hours", seconds.div_ceil(3600)),
+        _ => "in more than a day".to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests;

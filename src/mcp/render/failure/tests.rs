@@ -1,0 +1,448 @@
+use super::*;
+use crate::model::id::BadAccountName;
+use crate::model::{AccountName, ProviderId, Scopes, ToolName};
+
+fn text(kind: FailureKind) -> String {
+    failure_text(&kind.into())
+}
+
+fn tool() -> ToolName {
+    ToolName::new("acme_tool")
+}
+
+fn acme() -> String {
+    "Acme".to_owned()
+}
+
+fn answered(status: u16) -> Answered {
+    Answered { who: acme(), status: Some(status), message: None, details: None }
+}
+
+#[test]
+fn arguments_and_accounts() {
+    let problems = "The arguments of x were not accepted; nothing was done.\n- `a` is missing";
+    assert_eq!(text(FailureKind::InvalidArguments(problems.into())), problems);
+    let cause = "argument `id` is missing".to_owned();
+    assert_eq!(
+        text(FailureKind::UnfitArgument { cause: cause.clone() }),
+        "Nothing was sent: argument `id` is missing."
+    );
+    assert_eq!(
+        text(FailureKind::UnfitRequest { cause }),
+        "Nothing was sent: argument `id` is missing."
+    );
+    let account = |problem| text(FailureKind::Account(problem));
+    assert_eq!(
+        account(AccountProblem::BadName(BadAccountName)),
+        "an account's name has 1 to 100 characters, all of which can be seen"
+    );
+    let connected = vec!["default (“ana”)".to_owned(), "work".to_owned()];
+    assert_eq!(
+        account(AccountProblem::Several { title: acme(), connected: connected.clone() }),
+        "The user has connected several Acme accounts: default (“ana”), work. Call this tool again with the name of one of them as `account`; if it is not clear which is meant, ask the user."
+    );
+    assert_eq!(
+        account(AccountProblem::Mistyped {
+            title: acme(),
+            name: AccountName::new("wrok"),
+            nearest: "work".into(),
+            connected,
+        }),
+        "There is no Acme account `wrok`. Did you mean `work`? Connected: default (“ana”), work. Call this tool again with one of these names as `account`. To connect another account under the name `wrok`, the user does so on this server's page /connections, or with Countersign's command `auth login`."
+    );
+}
+
+#[test]
+fn what_the_operator_has_to_finish() {
+    let cause = || "ACME_KEY is not set".to_owned();
+    for (kind, words) in [
+        (
+            FailureKind::BrokenFilter { tool: tool(), key: "select" },
+            "Nothing was sent: the jq filter `select` of acme_tool does not compile. Calling again will not help.",
+        ),
+        (
+            FailureKind::UnknownProvider(ProviderId::new("acme")),
+            "the provider `acme` is not configured",
+        ),
+        (
+            FailureKind::SharedSecret { title: acme(), cause: cause() },
+            "Acme needs a key or password of this server: ACME_KEY is not set.",
+        ),
+        (
+            FailureKind::StoredSecret { title: acme(), cause: cause() },
+            "Acme cannot be called: ACME_KEY is not set.",
+        ),
+        (FailureKind::OAuthSetup { cause: cause() }, "ACME_KEY is not set."),
+        (FailureKind::Store { cause: "the disk is full".into() }, "the disk is full."),
+        (
+            FailureKind::UnfinishedSetup { title: acme(), tool: tool() },
+            "The operator of this server has to finish the setup of Acme before acme_tool can run. Calling again will not help; tell the user.",
+        ),
+        (
+            FailureKind::StoreUnavailable,
+            "This server cannot read or write what it keeps for you at the moment. Nothing is lost; call this tool again in a few minutes.",
+        ),
+    ] {
+        assert_eq!(text(kind), words);
+    }
+}
+
+#[test]
+fn no_token() {
+    let provider = || ProviderId::new("acme");
+    let cause = || "status 503".to_owned();
+    let renewed =
+        |refusal| text(FailureKind::NotRenewed { provider: provider(), refusal, cause: cause() });
+    let expired = "the access token of `acme` has expired and could not be renewed: status 503.";
+    let again = "Nothing is lost; call this tool again in a moment.";
+    assert_eq!(renewed(None), format!("{expired} {again}"));
+    assert_eq!(
+        renewed(Some(RenewalRefusal::Client)),
+        format!("{expired} Connecting again will not help.")
+    );
+    assert_eq!(
+        renewed(Some(RenewalRefusal::Unclear)),
+        format!("{expired} {again} If it stays so, it asks the user to connect again.")
+    );
+    let issued = |is_refusal| {
+        text(FailureKind::NotIssued { provider: provider(), is_refusal, cause: cause() })
+    };
+    let none = "`acme` has issued no access token to this server: status 503.";
+    assert_eq!(issued(false), format!("{none} {again}"));
+    assert_eq!(issued(true), format!("{none} Calling again will not help."));
+    assert_eq!(
+        text(FailureKind::RenewedElsewhere(provider())),
+        format!(
+            "another Countersign on this machine is renewing the access token of `acme`. {again}"
+        )
+    );
+    assert_eq!(
+        text(FailureKind::Ending),
+        "the server is ending. Call this tool again when it runs."
+    );
+    assert_eq!(
+        text(FailureKind::EndpointsUnknown { cause: "no document".into() }),
+        format!("no document. {again}")
+    );
+}
+
+#[test]
+fn no_link_could_be_made() {
+    let cause = || "the reason".to_owned();
+    let none = "but no link could be made: the reason.";
+    for (problem, words) in [
+        (LinkProblem::Setup { cause: cause() }, none.to_owned()),
+        (
+            LinkProblem::NoVerifier { cause: cause() },
+            format!("{none} Tell the user; calling again will not help."),
+        ),
+        (
+            LinkProblem::EndpointsUnknown { cause: Some(cause()) },
+            format!("{none} Call this tool again in a few minutes."),
+        ),
+        (
+            LinkProblem::EndpointsUnknown { cause: None },
+            "and Acme does not say at the moment where its users sign in. Call this tool again in a few minutes.".to_owned(),
+        ),
+        (LinkProblem::Contended { cause: cause() }, format!("{none} Call this tool again.")),
+        (
+            LinkProblem::TooMany { cause: cause() },
+            format!("{none} Use one that is still open, or try again in a few minutes."),
+        ),
+        (LinkProblem::GrantedMeanwhile { cause: cause() }, format!("{none} Try again.")),
+        (
+            LinkProblem::Ending { cause: cause() },
+            format!("{none} Start Countersign again, then open the link once more."),
+        ),
+    ] {
+        assert_eq!(
+            text(FailureKind::NoLink { title: acme(), tool: tool(), problem }),
+            format!("Acme access is needed before acme_tool can run, {words}")
+        );
+    }
+}
+
+#[test]
+fn no_answer() {
+    let cause = || "`api.acme.example` did not answer in time".to_owned();
+    let look = "It may have happened all the same: look before trying again.";
+    for (kind, words) in [
+        (
+            FailureKind::Busy { answered: None, may_have_run: false },
+            "this server had no memory to spare for a large answer, since other large answers are being read. Ask for less if you can: a smaller page, a filter. Try again in a minute.".to_owned(),
+        ),
+        (
+            FailureKind::Busy { answered: Some(answered(200)), may_have_run: true },
+            format!("Acme answered 200 OK, but this server had no memory to spare for a large answer, since other large answers are being read. Ask for less if you can: a smaller page, a filter. {look}"),
+        ),
+        (
+            FailureKind::NotReached { is_passing: true, cause: cause() },
+            format!("{}. Nothing was sent. Try again in a minute.", cause()),
+        ),
+        (
+            FailureKind::NotReached { is_passing: false, cause: cause() },
+            format!("{}. Nothing was sent, and trying again will not help; tell the user.", cause()),
+        ),
+        (
+            FailureKind::NoAnswer { may_have_run: true, cause: cause() },
+            format!("{}. {look}", cause()),
+        ),
+        (
+            FailureKind::TimedOut { may_have_run: false, cause: cause() },
+            format!("{}. Try again in a minute.", cause()),
+        ),
+        (
+            FailureKind::TooLarge { who: acme(), limit: 10 << 20, may_have_run: false },
+            "Acme answered with more than 10 MiB. Ask for less: a smaller page, a filter.".to_owned(),
+        ),
+        (
+            FailureKind::TooLarge { who: acme(), limit: 10 << 20, may_have_run: true },
+            "Acme answered with more than 10 MiB. It may have happened all the same. Ask for less: a smaller page, a filter.".to_owned(),
+        ),
+    ] {
+        assert_eq!(text(kind), words);
+    }
+}
+
+#[test]
+fn each_refusal_says_what_to_do() {
+    let trouble = |may_have_run| ApiRefusal::Unavailable { after: None, may_have_run };
+    let lacking =
+        |scopes: &[&str]| ApiRefusal::MissingServerScopes(Scopes::new(scopes.iter().copied()));
+    for (status, refusal, words) in [
+        (
+            400,
+            ApiRefusal::InvalidArguments,
+            "400 Bad Request. Change the arguments before calling again.",
+        ),
+        (
+            422,
+            ApiRefusal::InvalidArguments,
+            "422 Unprocessable Entity. Change the arguments before calling again.",
+        ),
+        (
+            404,
+            ApiRefusal::NotFound,
+            "404 Not Found. What the arguments name does not exist, or this account cannot see it. Check them before calling again.",
+        ),
+        (
+            403,
+            ApiRefusal::Forbidden,
+            "403 Forbidden. The account may not do this. Calling again will not help; tell the user.",
+        ),
+        (
+            409,
+            ApiRefusal::Conflict,
+            "409 Conflict. It conflicts with how things stand there. Look at the current state before calling again.",
+        ),
+        (
+            500,
+            trouble(true),
+            "500 Internal Server Error. The service has a problem of its own. It may have happened all the same: look before trying again.",
+        ),
+        (
+            502,
+            trouble(false),
+            "502 Bad Gateway. The service has a problem of its own. Try again in a minute.",
+        ),
+        (
+            401,
+            ApiRefusal::NoCredential,
+            "401 Unauthorized. It wants a credential, and this tool has none: the operator sets `provider` in tools.toml.",
+        ),
+        (401, ApiRefusal::CredentialRefused, "401 Unauthorized."),
+        (
+            401,
+            ApiRefusal::NewTokenRefused,
+            "401 Unauthorized. The token is this server's, and new.",
+        ),
+        (403, ApiRefusal::MissingScopes, "403 Forbidden. A permission is missing."),
+        (
+            403,
+            lacking(&["a", "b"]),
+            "403 Forbidden. A permission is missing. This server's token lacks `a`, `b`. Calling again will not help.",
+        ),
+        (403, lacking(&[]), "403 Forbidden. A permission is missing. Calling again will not help."),
+        (
+            403,
+            ApiRefusal::UnknownPermission { tool: tool() },
+            "403 Forbidden. A permission is missing that nothing in tools.toml speaks of. Calling again will not help; the operator adds it to `scopes` of [tools.acme_tool].",
+        ),
+        (
+            418,
+            ApiRefusal::Other,
+            "418 I'm a teapot. Calling again with the same arguments will not help.",
+        ),
+        (799, ApiRefusal::Other, "799. Calling again with the same arguments will not help."),
+    ] {
+        let answered = answered(status);
+        let said = text(FailureKind::Refused { answered, refusal });
+        assert_eq!(said, format!("Acme answered {words}"));
+    }
+}
+
+#[test]
+fn a_limit_tells_when_to_come_back() {
+    let limited = |wait| {
+        let refusal = ApiRefusal::RateLimited(wait);
+        text(FailureKind::Refused { answered: answered(429), refusal })
+    };
+    let says = "Acme answered 429 Too Many Requests.";
+    let after = |seconds| limited(Wait::After(Duration::from_secs(seconds)));
+    for (seconds, words) in [
+        (0, "now"),
+        (1, "in 1 second"),
+        (30, "in 30 seconds"),
+        (600, "in 10 minutes"),
+        (7200, "in 2 hours"),
+        (99_999, "in more than a day"),
+    ] {
+        assert_eq!(after(seconds), format!("{says} Try again {words}."));
+    }
+    assert_eq!(
+        limited(Wait::Unknown),
+        format!("{says} Too many requests: wait a minute, then try again.")
+    );
+    assert_eq!(
+        limited(Wait::ByTheDay),
+        format!(
+            "{says} The limit is counted by the day: trying again soon will not help; tell the user."
+        )
+    );
+    let after = Some(Duration::from_mins(2));
+    let refusal = ApiRefusal::Unavailable { after, may_have_run: true };
+    assert_eq!(
+        text(FailureKind::Refused { answered: answered(503), refusal }),
+        "Acme answered 503 Service Unavailable. Try again in 2 minutes."
+    );
+}
+
+#[test]
+fn the_api_is_quoted() {
+    let message = Some("Validation Failed".to_owned());
+    let details = Some("“title: missing”".to_owned());
+    let quoted = Answered { message: message.clone(), details: details.clone(), ..answered(422) };
+    assert_eq!(
+        text(FailureKind::Refused { answered: quoted, refusal: ApiRefusal::InvalidArguments }),
+        "Acme answered 422 Unprocessable Entity: “Validation Failed”. Details: “title: missing”. Change the arguments before calling again."
+    );
+    let reported = Answered { who: acme(), status: None, message, details };
+    assert_eq!(
+        text(FailureKind::Refused { answered: reported, refusal: ApiRefusal::Reported }),
+        "Acme answered with a failure: “Validation Failed”. Details: “title: missing”. Change what it names before calling again."
+    );
+    let own = "Out of stock";
+    assert_eq!(text(FailureKind::ReportedByApi(own.into())), own);
+}
+
+#[test]
+fn a_redirect_is_not_followed() {
+    let moved = |problem| {
+        let refusal = ApiRefusal::Redirected(problem);
+        text(FailureKind::Refused { answered: answered(302), refusal })
+    };
+    let says = "Acme answered 302 Found,";
+    assert_eq!(
+        moved(NotFollowed::OtherOrigin("login.example".into())),
+        format!(
+            "{says} which points to `login.example`. Redirects to another scheme, host or port are not followed, so that no credential travels along: the operator writes the final address in tools.toml."
+        )
+    );
+    assert_eq!(
+        moved(NotFollowed::TooMany(5)),
+        format!("{says} after 5 redirects already. Calling again will not help; tell the user.")
+    );
+    assert_eq!(
+        moved(NotFollowed::Ambiguous),
+        format!(
+            "{says} which points to another address there. A request that may change something is not repeated after this status: the operator writes the final address in tools.toml."
+        )
+    );
+    assert_eq!(
+        moved(NotFollowed::NoTarget),
+        format!(
+            "{says} which does not say where to go instead. Calling again will not help; tell the user."
+        )
+    );
+}
+
+#[test]
+fn an_answer_that_cannot_be_used() {
+    let unusable = |problem| {
+        let message = Some("Sign in".to_owned());
+        let answered = Answered { message, ..answered(200) };
+        text(FailureKind::UnusableAnswer { answered, problem })
+    };
+    let unreadable = |is_repeatable| {
+        let cause = "it is compressed as `br`".to_owned();
+        unusable(AnswerProblem::Unreadable { is_repeatable, cause })
+    };
+    let says = "Acme answered 200 OK";
+    assert_eq!(
+        unreadable(true),
+        format!(
+            "{says}, but the answer cannot be read: it is compressed as `br`. Ask for less: a smaller page, a filter."
+        )
+    );
+    assert_eq!(
+        unreadable(false),
+        format!(
+            "{says}, but the answer cannot be read: it is compressed as `br`. The request itself succeeded; do not repeat it."
+        )
+    );
+    assert_eq!(
+        unusable(AnswerProblem::Empty),
+        format!(
+            "{says} without the data that this tool promises. The request itself succeeded; do not repeat it."
+        )
+    );
+    let not_json = |content, note| unusable(AnswerProblem::NotJson { content, note });
+    assert_eq!(
+        not_json(NotJson::WebPage, None),
+        format!("{says} with a web page where this tool expects JSON: “Sign in”. ")
+    );
+    assert_eq!(
+        not_json(NotJson::PlainText, Some("It breaks off.".into())),
+        format!("{says} with plain text where this tool expects JSON: “Sign in”. It breaks off.")
+    );
+    assert_eq!(
+        not_json(NotJson::Binary, None),
+        format!("{says} with binary data where this tool expects JSON: “Sign in”. ")
+    );
+    for (problem, then) in [
+        (FilterProblem::Busy, "other filters were running; ask for less, or call again later"),
+        (FilterProblem::TooHeavy, "ask for less, or the operator simplifies it"),
+        (FilterProblem::Broken, "the operator must mend it"),
+    ] {
+        let (tool, cause) = (tool(), "the filter took too long".to_owned());
+        let answered = answered(200);
+        let key = "select";
+        assert_eq!(
+            text(FailureKind::FilterFailed { answered, tool, key, problem, cause }),
+            format!(
+                "{says}, so the request succeeded; do not repeat it if it changes anything. But `select` of [tools.acme_tool] in tools.toml gave no result: the filter took too long; {then}."
+            )
+        );
+    }
+}
+
+#[test]
+fn data_that_does_not_fit_is_explained_beside_it() {
+    let note = |problem, own: Option<&str>| {
+        let unfit = Some(crate::model::Unfit { problem, for_operator: None });
+        let note = own.map(str::to_owned);
+        result_note(&ToolResult { note, unfit, ..ToolResult::text("data") }).expect("a note")
+    };
+    let says = "The request succeeded; do not repeat it. The answer is shown as a text only, since";
+    assert_eq!(
+        note(Misfit::Schema("`/id`: no text".into()), None),
+        format!("{says} it does not fit what this tool promises (`/id`: no text).")
+    );
+    assert_eq!(
+        note(Misfit::Cut(1000), Some("First.")),
+        format!(
+            "First.\n{says} it is longer than 1000 characters, and cut to that it is not what this tool promises: ask for less."
+        )
+    );
+    assert_eq!(result_note(&ToolResult::text("data")), None);
+}
