@@ -14,7 +14,7 @@ use super::keeping::Arrival;
 use super::{Broker, MOST_TRIES, Stranger, Visitor};
 use crate::model::authorization::{Brought, Started, Way};
 use crate::model::event::ConsentOutcome;
-use crate::model::reason::ConsentFailure;
+use crate::model::reason::{ConsentFailure, LinkProblem};
 use crate::model::text::incident;
 use crate::model::{Authorization, Status};
 use crate::model::{chain, secret};
@@ -218,10 +218,8 @@ impl Broker {
             return Ok(());
         }
         let store = self.store().await?;
-        let title = &authorization.trip.title;
-        let problem = format!(
-            "{title} handed out no token: {source} (incident `{incident}`). Nothing was connected, and nothing is wrong with what you did. Try again."
-        );
+        let (error, incident) = (source.to_string(), incident.to_owned());
+        let problem = LinkProblem::NoToken { error, incident };
         for _ in 0..MOST_TRIES {
             let Some(held) = store.reread(authorization).await? else { return Ok(()) };
             if held.value.status != Status::Pending {

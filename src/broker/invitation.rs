@@ -13,7 +13,7 @@ use crate::model::authorization::{Started, Status, Way};
 use crate::model::credential::AskedFor;
 use crate::model::event::ConsentOutcome;
 use crate::model::principal::Opener;
-use crate::model::reason::ConsentFailure;
+use crate::model::reason::{ConsentFailure, LinkProblem};
 use crate::model::requester::Requesters;
 use crate::model::retention::Retention;
 use crate::model::{Authorization, Grant, Scopes, Standing, Time, ToolName, scope, secret};
@@ -57,7 +57,7 @@ pub struct Invitation {
     /// When the access ends, as far as that is known, in whole sentences.
     pub ends: Option<String>,
     /// Why the last authorization attempt failed.
-    pub problem: Option<String>,
+    pub problem: Option<LinkProblem>,
     /// The provider's own words for its refusal.
     pub said: Option<String>,
     pub is_expired: bool,

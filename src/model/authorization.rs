@@ -22,7 +22,7 @@ use super::lifetime::{KnownEnd, TokenFacts};
 use super::oauth::{Revocation, TokenAuth, TokenBody, TokenResponseShape};
 use super::principal::{ConfirmOrder, Opener, Verifier};
 use super::provider::{Api, FailureConvention};
-use super::reason::{ConsentFailure, RevocationResult};
+use super::reason::{ConsentFailure, LinkProblem, RevocationResult};
 use super::requester::{AskedBy, Requesters};
 use super::retention::Retention;
 use super::scope::{Implied, OFFLINE_ACCESS};
@@ -96,10 +96,9 @@ pub struct Authorization {
     /// which could take it for instructions.
     #[serde(default)]
     pub said: Option<String>,
-    /// Why the last redirect to the provider failed, while the link can still be used. Our text,
-    /// for the page.
+    /// Why the last redirect to the provider failed, while the link can still be used.
     #[serde(default)]
-    pub problem: Option<String>,
+    pub problem: Option<LinkProblem>,
     pub trip: Trip,
     /// Fingerprint of the cookie of the browser that gave the consent; present only in an
     /// [`Unconfirmed`] record of an earlier version.

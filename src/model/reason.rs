@@ -1,5 +1,5 @@
-//! Stored reasons: why an authorization failed, how an access was ended at the provider, and why a
-//! grant has ended. A face writes the words.
+//! Stored reasons: why an authorization failed or its last redirect did, how an access was ended at
+//! the provider, and why a grant has ended. A face writes the words.
 //!
 //! Each reason is stored as an object with the field `reason`, e.g. `{"reason":"declined"}`. An
 //! earlier version stored the sentence that it showed; it is read as the reason that it names.
@@ -19,6 +19,22 @@ pub enum ConsentFailure {
     /// The token endpoint refuses our client, with this code if it gave one (RFC 6749 §5.2). Only
     /// the operator can change that.
     ClientRefused { code: Option<String> },
+    /// A sentence of an earlier version that names no other reason.
+    #[serde(untagged)]
+    Other(String),
+}
+
+/// Why the last redirect to the provider failed, while the link can still be used.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(remote = "Self", tag = "reason", rename_all = "snake_case")]
+pub enum LinkProblem {
+    /// The token endpoint issued no token for the code.
+    NoToken {
+        /// The failure, as a fragment. It holds no free text of the provider.
+        error: String,
+        /// Id of the incident, under which the log says more.
+        incident: String,
+    },
     /// A sentence of an earlier version that names no other reason.
     #[serde(untagged)]
     Other(String),
@@ -104,6 +120,15 @@ impl ConsentFailure {
     }
 }
 
+impl LinkProblem {
+    fn named_by(sentence: &str) -> Option<Self> {
+        let (_, rest) = sentence.split_once(" handed out no token: ")?;
+        let end = "`). Nothing was connected, and nothing is wrong with what you did. Try again.";
+        let (error, incident) = rest.strip_suffix(end)?.rsplit_once(" (incident `")?;
+        Some(Self::NoToken { error: error.to_owned(), incident: incident.to_owned() })
+    }
+}
+
 impl RevocationResult {
     fn named_by(sentence: &str) -> Option<Self> {
         let is = |start, end| between(sentence, start, end).is_some();
@@ -172,7 +197,7 @@ macro_rules! stored_reasons {
     )*};
 }
 
-stored_reasons!(ConsentFailure, RevocationResult, GrantEnd);
+stored_reasons!(ConsentFailure, LinkProblem, RevocationResult, GrantEnd);
 
 #[cfg(test)]
 mod tests {

@@ -12,7 +12,7 @@ use zeroize::Zeroizing;
 
 use super::backend::Key;
 use crate::model::grant::Used;
-use crate::model::reason::{ConsentFailure, GrantEnd, RevocationResult};
+use crate::model::reason::{ConsentFailure, GrantEnd, LinkProblem, RevocationResult};
 use crate::model::{
     Authorization, Caller, Grant, Session, SigningIn, Started, Status, Unclaimed, Unconfirmed,
     Verification,
@@ -55,23 +55,31 @@ impl Record for Authorization {
     const VERSION: u32 = 2;
 
     fn version(&self) -> u32 {
-        match &self.status {
+        // A reason of version 1 is a sentence.
+        let has_reason = match &self.status {
             Status::Pending
             | Status::OtherAccount { .. }
             | Status::Completed
             | Status::Stayed(_)
-            // A reason of version 1 is a sentence.
             | Status::Failed(ConsentFailure::Other(_))
-            | Status::Undone(RevocationResult::Other(_)) => 1,
-            Status::Failed(_) | Status::Undone(_) => 2,
-        }
+            | Status::Undone(RevocationResult::Other(_)) => false,
+            Status::Failed(_) | Status::Undone(_) => true,
+        };
+        let has_problem = match &self.problem {
+            None | Some(LinkProblem::Other(_)) => false,
+            Some(LinkProblem::NoToken { .. }) => true,
+        };
+        if has_reason || has_problem { 2 } else { 1 }
     }
 }
 
-/// Its authorization is still pending and its grant has not ended, so it holds no reason.
 impl Record for Unclaimed {
     const NAME: &'static str = "unclaimed consent";
-    const VERSION: u32 = 1;
+    const VERSION: u32 = 2;
+
+    fn version(&self) -> u32 {
+        self.authorization.version().max(self.grant.version())
+    }
 }
 
 impl Record for Unconfirmed {
@@ -84,10 +92,13 @@ impl Record for Verification {
     const VERSION: u32 = 1;
 }
 
-/// Its authorization is still pending, so it holds no reason.
 impl Record for Started {
     const NAME: &'static str = "started authorization";
-    const VERSION: u32 = 1;
+    const VERSION: u32 = 2;
+
+    fn version(&self) -> u32 {
+        self.authorization.version()
+    }
 }
 
 impl Record for Session {
@@ -246,6 +257,12 @@ mod tests {
         assert_eq!(written(Status::Failed(ConsentFailure::Other("No.".into()))), 1);
         assert_eq!(written(Status::Failed(ConsentFailure::Declined)), 2);
         assert_eq!(written(Status::Undone(RevocationResult::Revoked)), 2);
+        let no_token = LinkProblem::NoToken { error: "no".into(), incident: "i".into() };
+        let failed = |problem| {
+            let problem = Some(problem);
+            Authorization { problem, ..super::super::tests::authorization("ana") }.version()
+        };
+        assert_eq!((failed(no_token), failed(LinkProblem::Other("No.".into()))), (2, 1));
         let grant = super::super::tests::grant("access");
         let written = |grant: &Grant| {
             serde_json::from_slice::<Version>(&encode(grant, None).unwrap()).unwrap().v

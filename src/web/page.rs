@@ -10,7 +10,7 @@ use axum::response::{Html, IntoResponse, Response};
 
 use crate::broker::invitation::{Invitation, PasteWhat, Proof};
 use crate::model::authorization::Status;
-use crate::model::reason::{ConsentFailure, RevocationResult};
+use crate::model::reason::{ConsentFailure, LinkProblem, RevocationResult};
 use crate::model::requester::{ClientName, Requesters};
 use crate::model::retention::Retention;
 use crate::model::text::{quoted, shown};
@@ -355,6 +355,16 @@ fn failure(title: &str, why: &ConsentFailure) -> String {
     }
 }
 
+/// Why the user has to try again. `title` is the provider's.
+fn problem(title: &str, why: &LinkProblem) -> String {
+    match why {
+        LinkProblem::NoToken { error, incident } => format!(
+            "{title} handed out no token: {error} (incident `{incident}`). Nothing was connected, and nothing is wrong with what you did. Try again."
+        ),
+        LinkProblem::Other(sentence) => sentence.clone(),
+    }
+}
+
 /// Result of a disconnection at the provider, and what the user must do there.
 fn end_at_provider(title: &str, result: &RevocationResult) -> String {
     match result {
@@ -402,7 +412,9 @@ fn connect(invitation: &Invitation, csrf: String, change: Change) -> Connect {
         has_changed: matches!(change, Change::SinceTheClick),
         problem: match change {
             Change::Problem(problem) => Some(problem),
-            Change::None | Change::SinceTheClick => invitation.problem.clone(),
+            Change::None | Change::SinceTheClick => {
+                invitation.problem.as_ref().map(|why| problem(&invitation.title, why))
+            }
         },
         paste: invitation.paste.clone().map(|paste| PasteForm {
             words: paste.words,

@@ -18,8 +18,8 @@ use crate::store::{DataFolder, KeySource, LazyStore, MasterKey};
 use crate::upstream::Upstream;
 use crate::upstream::select::Jq;
 
-/// Records as an earlier version wrote them, one a line: authorizations that came to nothing, and
-/// grants that have ended.
+/// Records as an earlier version wrote them, one a line: authorizations that came to nothing or
+/// whose last redirect failed, and grants that have ended.
 const RECORDS: &str = include_str!("earlier_reasons.jsonl");
 
 struct World {
@@ -92,7 +92,9 @@ fn records(field: &str) -> impl Iterator<Item = (&'static str, Value)> {
 async fn a_page_says_the_sentence_that_an_earlier_version_stored() {
     let mut unnamed = 0;
     for (record, status) in records("status") {
-        let (outcome, sentence) = status.as_object().unwrap().iter().next().unwrap();
+        let Some((outcome, sentence)) = status.as_object().and_then(|it| it.iter().next()) else {
+            continue;
+        };
         let sentence = sentence.as_str().unwrap();
         let page = World::new().page(record).await;
         match outcome.as_str() {
@@ -106,6 +108,20 @@ async fn a_page_says_the_sentence_that_an_earlier_version_stored() {
         ));
     }
     assert_eq!(unnamed, 1, "each sentence of ours names a reason");
+}
+
+#[tokio::test]
+async fn a_link_says_why_its_last_redirect_failed_in_an_earlier_version() {
+    let mut seen = 0;
+    for (record, problem) in records("problem") {
+        let Some(sentence) = problem.as_str() else { continue };
+        let page = World::new().page(record).await;
+        assert!(page.contains(&format!(">{sentence}</p>")), "{page}");
+        let problem = data::<Authorization>(record).problem;
+        assert!(matches!(problem, Some(LinkProblem::NoToken { .. })), "{problem:?}");
+        seen += 1;
+    }
+    assert_eq!(seen, 2);
 }
 
 #[tokio::test]
