@@ -12,7 +12,8 @@ use url::Url;
 
 use super::clients::{SetupError, settings};
 use super::completion::Connected;
-use super::keeping::{Consent, Put};
+use super::keeping::Consent;
+use super::put::Put;
 use super::{Broker, Connection};
 use crate::model::authorization::{ClientRegistration, Trip, Way};
 use crate::model::event::{ConsentOutcome, EventKind};

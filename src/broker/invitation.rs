@@ -18,7 +18,7 @@ use crate::model::requester::Requesters;
 use crate::model::retention::Retention;
 use crate::model::{Authorization, Grant, Scopes, Standing, Time, ToolName, scope, secret};
 use crate::oauth::{self, AuthorizationRequest};
-use crate::store::StoreError;
+use crate::store::{Held, StoreError};
 
 /// Contents of a connect page. None of it is secret.
 #[derive(Clone, Debug)]
@@ -133,6 +133,21 @@ impl Cookie {
 }
 
 impl Broker {
+    /// The authorization behind a link, if this browser may use it.
+    pub(super) async fn behind(
+        &self,
+        ticket: &str,
+        visitor: &Visitor,
+    ) -> Result<Held<Authorization>, ConnectError> {
+        let held = self.store().await?.by_ticket(ticket).await?.ok_or(ConnectError::Unknown)?;
+        match visitor.may_finish(&held.value) {
+            Ok(()) => Ok(held),
+            // Do not reveal that the link exists to a browser at another address.
+            Err(Stranger::Elsewhere) => Err(ConnectError::Unknown),
+            Err(stranger) => Err(ConnectError::Stranger(stranger)),
+        }
+    }
+
     /// The contents of the page behind a link. Changes nothing: link scanners and prefetching
     /// browsers come here too.
     ///

@@ -2,6 +2,7 @@
 
 use super::connect::{ConnectError, End};
 use super::invitation::digest;
+use super::put::Put;
 use super::unkept::Granted;
 use super::{Broker, MOST_TRIES, Visitor};
 use crate::model::authorization::{Status, Trip, Way};
@@ -20,15 +21,6 @@ pub struct Arrival {
     /// Page that tells the browser the outcome: the one behind the link or, after a consent that
     /// lacks nothing, the operator's own, since only ours can name what was not granted.
     pub next: String,
-}
-
-/// Outcome of storing a grant.
-pub(super) enum Put {
-    /// As it stands in the store now.
-    Kept(Box<Grant>),
-    /// Not stored: this account was connected until now, and the user has not confirmed the other
-    /// one.
-    OtherAccount(String),
 }
 
 /// A user's consent, however it was given.

@@ -7,7 +7,7 @@ use std::time::Duration;
 use secrecy::{ExposeSecret as _, SecretString};
 
 use super::clients::SetupError;
-use super::{Broker, Connection, service};
+use super::{Broker, Connection, client_refusal};
 use crate::model::failure::RenewalRefusal;
 use crate::model::grant::MAX_UNCLEAR_REFUSALS;
 use crate::model::reason::GrantEnd;
@@ -268,9 +268,9 @@ impl AccessError {
                 (FailureKind::NotRenewed { provider, refusal, cause }, hint)
             }
             Self::NotIssued { provider, source } => {
-                let is_refusal = service::is_refusal(source);
+                let is_refusal = client_refusal::is_refusal(source);
                 let (provider, cause) = (provider.clone(), source.to_string());
-                let hint = is_refusal.then(|| service::remedy(source).to_owned());
+                let hint = is_refusal.then(|| client_refusal::remedy(source).to_owned());
                 (FailureKind::NotIssued { provider, is_refusal, cause }, hint)
             }
             Self::Elsewhere { provider } => (FailureKind::RenewedElsewhere(provider.clone()), None),

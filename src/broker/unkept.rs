@@ -12,7 +12,7 @@ use std::time::Duration;
 use parking_lot::Mutex;
 
 use super::connect::End;
-use super::keeping::Put;
+use super::put::Put;
 use super::{Broker, renewal};
 use crate::model::authorization::Way;
 use crate::model::event::ConsentOutcome;

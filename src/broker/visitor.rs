@@ -1,9 +1,7 @@
 //! Whether a browser belongs to the user whose link it opens.
 
-use super::{Broker, ConnectError};
 use crate::model::principal::{ConfirmOrder, Opener, Verifier};
 use crate::model::{Authorization, Caller};
-use crate::store::Held;
 
 /// A browser, as far as the web layer knows it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -64,23 +62,6 @@ impl Visitor {
                 Self::Public { caller, browser: Some(browser) },
             ) if *confirm == ConfirmOrder::After || caller.is_none() => Some(browser),
             _ => None,
-        }
-    }
-}
-
-impl Broker {
-    /// The authorization behind a link, if this browser may use it.
-    pub(super) async fn behind(
-        &self,
-        ticket: &str,
-        visitor: &Visitor,
-    ) -> Result<Held<Authorization>, ConnectError> {
-        let held = self.store().await?.by_ticket(ticket).await?.ok_or(ConnectError::Unknown)?;
-        match visitor.may_finish(&held.value) {
-            Ok(()) => Ok(held),
-            // Do not reveal that the link exists to a browser at another address.
-            Err(Stranger::Elsewhere) => Err(ConnectError::Unknown),
-            Err(stranger) => Err(ConnectError::Stranger(stranger)),
         }
     }
 }

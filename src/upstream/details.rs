@@ -225,7 +225,7 @@ impl<'b> Found<'b> {
             (false, true) => place.to_owned(),
             (false, false) => format!("{place}: {told}"),
         };
-        let told = super::failure::quoted(&told, MAX_CHARS_EACH);
+        let told = super::quotation::quoted(&told, MAX_CHARS_EACH);
         if !self.items.contains(&told) {
             self.items.push(told);
         }

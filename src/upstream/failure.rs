@@ -11,6 +11,7 @@ use serde_json::Value;
 
 use super::Answer;
 use super::details::details;
+use super::quotation::quotable;
 use super::response::{Content, Reply};
 use super::scrub::Scrubber;
 use super::slow_down;
@@ -373,36 +374,6 @@ fn refused(answered: Answered, refusal: ApiRefusal) -> FailureKind {
 /// Returns a rate limit and its end, from the headers or else from the body.
 fn limited(after: Option<Duration>, answered: &Answered, body: Option<&Value>) -> ApiRefusal {
     ApiRefusal::RateLimited(after.map_or_else(|| slow_down::wait(answered, body), Wait::After))
-}
-
-/// Returns a text between “ and ”, see [`quotable`].
-pub(super) fn quoted(text: &str, most: usize) -> String {
-    format!("“{}”", quotable(text, most))
-}
-
-/// Returns a text on one line, cut to `most` characters. Quotation marks become plain ones and
-/// white space a single space, so that untrusted text cannot end its quotation and continue as our
-/// own words.
-fn quotable(text: &str, most: usize) -> String {
-    let mut fit = String::new();
-    let mut is_blank = false;
-    for (at, c) in text.trim().chars().enumerate() {
-        if at == most {
-            fit.push('…');
-            break;
-        }
-        match c {
-            c if c.is_whitespace() => {
-                if !is_blank {
-                    fit.push(' ');
-                }
-            }
-            '“' | '”' | '„' | '‟' => fit.push('"'),
-            c => fit.push(c),
-        }
-        is_blank = c.is_whitespace();
-    }
-    fit
 }
 
 /// Returns the error code by the provider's convention: a string, or a number (Meta, Zoom,

@@ -19,6 +19,7 @@ mod html;
 mod lenient;
 mod output;
 mod path;
+mod quotation;
 mod redirect;
 mod request;
 mod response;
