@@ -430,3 +430,26 @@ impl AnswerProblem {
 fn again(may_have_run: bool) -> Retry {
     if may_have_run { Retry::LookFirst } else { Retry::InMinutes }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_failure_tells_when_to_call_again() {
+        let retry = |refusal| {
+            let who = "Acme".to_owned();
+            let answered = Answered { who, status: Some(403), message: None, details: None };
+            FailureKind::Refused { answered, refusal }.retry()
+        };
+        let wait = Duration::from_secs(30);
+        let trouble = |after, may_have_run| ApiRefusal::Unavailable { after, may_have_run };
+        assert_eq!(retry(ApiRefusal::RateLimited(Wait::After(wait))), Retry::After(wait));
+        assert_eq!(retry(ApiRefusal::RateLimited(Wait::ByTheDay)), Retry::Never);
+        assert_eq!(retry(trouble(Some(wait), true)), Retry::After(wait));
+        assert_eq!(retry(trouble(None, true)), Retry::LookFirst);
+        assert_eq!(retry(trouble(None, false)), Retry::InMinutes);
+        assert_eq!(retry(ApiRefusal::InvalidArguments), Retry::AfterChange);
+        assert_eq!(retry(ApiRefusal::Forbidden), Retry::Never);
+    }
+}
