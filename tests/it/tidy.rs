@@ -1,6 +1,8 @@
 //! Architecture rules: which layer may import which, which file owns a name, how long a file may
 //! be.
 
+mod circles;
+
 use std::fs;
 use std::path::{Path, PathBuf};
 
