@@ -42,7 +42,7 @@ async fn whatever_a_filter_does_the_next_call_works() {
     ] {
         let begun = Instant::now();
         assert_eq!(run(&jq, filter, json!([1, 2])).await, Err(expected), "{filter}");
-        assert!(begun.elapsed() < Duration::from_secs(5), "{filter}");
+        assert!(begun.elapsed() < Duration::from_secs(20), "{filter}");
         assert_eq!(run(&jq, SUM, json!([1, 2])).await, Ok(vec![json!(3)]), "after {filter}");
     }
 }
@@ -112,7 +112,7 @@ async fn a_cancelled_call_ends_its_worker() {
             tokio::task::yield_now().await;
         }
     };
-    tokio::time::timeout(Duration::from_secs(1), gone).await.expect("the worker is gone");
+    tokio::time::timeout(Duration::from_secs(20), gone).await.expect("the worker is gone");
 }
 
 #[tokio::test]
@@ -124,7 +124,7 @@ async fn a_worker_ends_with_its_parent() {
         .spawn()
         .expect("it starts");
     drop(worker.stdin.take());
-    let status = tokio::time::timeout(Duration::from_secs(5), worker.wait()).await;
+    let status = tokio::time::timeout(Duration::from_secs(20), worker.wait()).await;
     assert!(status.expect("it ends").expect("a status").success());
 }
 
