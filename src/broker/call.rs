@@ -103,6 +103,11 @@ impl Broker {
                         let title = provider.title.clone();
                         FailureKind::UnfinishedSetup { title, tool: name.clone() }
                     }
+                    // Where the store's files are, and what is wrong with them.
+                    FailureKind::Store { cause } => {
+                        tracing::warn!(tool = %name, cause, hint, "a tool could not use the store");
+                        FailureKind::StoreUnavailable
+                    }
                     kind => {
                         log(hint);
                         kind

@@ -95,8 +95,10 @@ impl Broker {
         let mut ends = self.0.ended.subscribe();
         let deadline = tokio::time::Instant::now() + limit;
         let mut pause = FIRST_LOOK;
+        let mut held = self.attempt(caller, id).await?;
         loop {
-            match self.state_of(caller, id).await? {
+            let Some(authorization) = held.map(|held| held.value) else { return Ok(Waited::Over) };
+            match self.state_of(&authorization) {
                 Waited::Pending => {}
                 ended => return Ok(ended),
             }
@@ -112,6 +114,8 @@ impl Broker {
                     Ok(Ok(_) | Err(RecvError::Lagged(_))) | Err(_) => break,
                 }
             }
+            // One read for each look, not one of each of the user's links.
+            held = self.store().await?.reread(&authorization).await?;
         }
     }
 
@@ -137,20 +141,20 @@ impl Broker {
         }
     }
 
-    async fn state_of(&self, caller: &Caller, id: &str) -> Result<Waited, StoreError> {
-        let Some(held) = self.attempt(caller, id).await? else { return Ok(Waited::Over) };
-        Ok(match held.value.status {
+    fn state_of(&self, authorization: &Authorization) -> Waited {
+        match authorization.status.clone() {
             Status::Completed => {
-                let Authorization { connected_as, refused, ungranted, ends, .. } = held.value;
+                let Authorization { connected_as, refused, ungranted, ends, .. } =
+                    authorization.clone();
                 Waited::Completed(Connected { connected_as, refused, ungranted, ends })
             }
             Status::Failed(why) => Waited::Failed(NotConnected::Refused(why)),
             Status::Stayed(before) => Waited::Failed(NotConnected::PreviousAccountKept(before)),
             Status::Undone(_) => Waited::Failed(NotConnected::Disconnected),
             Status::Pending | Status::OtherAccount { .. } => {
-                let is_over = held.value.is_expired(self.0.parts.clock.now());
+                let is_over = authorization.is_expired(self.0.parts.clock.now());
                 if is_over { Waited::Over } else { Waited::Pending }
             }
-        })
+        }
     }
 }

@@ -99,7 +99,11 @@ impl Broker {
         let api = Some(trip.api(provider, &binding.hosts));
         let title = || authorization.trip.title.clone();
         match upstream.execute(&asked.test, api, &Map::new(), Some(credential)).await {
-            Answer::Done(_) => Ok(()),
+            Answer::Done(result) if result.unfit.is_none() => Ok(()),
+            Answer::Done(_) => {
+                self.record_consent(authorization, ConsentOutcome::TestFailed);
+                Err(PasteError::Unclear(title()))
+            }
             Answer::Failed(failure) => {
                 // The secret is removed, but these are the API's words and not for the page.
                 tracing::info!(provider = %authorization.provider, failure = ?failure.kind, "a test came to nothing");

@@ -52,7 +52,7 @@ pub enum FailureKind {
     OAuthSetup { cause: String },
     /// A setting for the provider is missing or wrong, and the caller is not the operator.
     UnfinishedSetup { title: String, tool: ToolName },
-    /// The store failed, and the caller is the operator, or the grant is the server's own.
+    /// The store failed, and the caller is the operator.
     Store { cause: String },
     /// The store failed, and the caller is not the operator.
     StoreUnavailable,
@@ -395,12 +395,12 @@ impl ApiRefusal {
 
     fn retry(&self) -> Retry {
         match self {
-            Self::RateLimited(Wait::After(after))
-            | Self::Unavailable { after: Some(after), .. } => Retry::After(*after),
-            Self::RateLimited(Wait::Unknown) => Retry::InMinutes,
             Self::Unavailable { after: None, may_have_run } => again(*may_have_run),
+            Self::Unavailable { may_have_run: true, .. } | Self::Conflict => Retry::LookFirst,
+            Self::RateLimited(Wait::After(after))
+            | Self::Unavailable { after: Some(after), may_have_run: false } => Retry::After(*after),
+            Self::RateLimited(Wait::Unknown) => Retry::InMinutes,
             Self::InvalidArguments | Self::Reported | Self::NotFound => Retry::AfterChange,
-            Self::Conflict => Retry::LookFirst,
             Self::RateLimited(Wait::ByTheDay)
             | Self::Forbidden
             | Self::Redirected(_)
@@ -446,7 +446,8 @@ mod tests {
         let trouble = |after, may_have_run| ApiRefusal::Unavailable { after, may_have_run };
         assert_eq!(retry(ApiRefusal::RateLimited(Wait::After(wait))), Retry::After(wait));
         assert_eq!(retry(ApiRefusal::RateLimited(Wait::ByTheDay)), Retry::Never);
-        assert_eq!(retry(trouble(Some(wait), true)), Retry::After(wait));
+        assert_eq!(retry(trouble(Some(wait), false)), Retry::After(wait));
+        assert_eq!(retry(trouble(Some(wait), true)), Retry::LookFirst);
         assert_eq!(retry(trouble(None, true)), Retry::LookFirst);
         assert_eq!(retry(trouble(None, false)), Retry::InMinutes);
         assert_eq!(retry(ApiRefusal::InvalidArguments), Retry::AfterChange);

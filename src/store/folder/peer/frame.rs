@@ -15,8 +15,9 @@ use crate::store::backend::{BackendError, MAX_RECORD_BYTES, Page};
 use crate::store::folder::listening_sockets;
 
 /// Protocol version. Raise it when [`Request`] or [`Answer`] changes, unless a member of [`About`]
-/// says whether the other process knows the change.
-pub(super) const PROTOCOL: u8 = 1;
+/// says whether the other process knows the change, and when a record gets a version that earlier
+/// processes cannot read: a consent that one of them completed would be lost over such a record.
+pub(super) const PROTOCOL: u8 = 2;
 
 /// Start of every hello; any other program is recognized by its absence.
 const MAGIC: &[u8] = b"countersign peer ";
