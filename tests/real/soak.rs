@@ -365,8 +365,9 @@ const LEAST_HOSTILE: usize = 2 * HOSTILE_KINDS.len();
 const MAX_RESIDENT: f64 = 512.0 * 1024.0;
 /// How long memory may take to be given back.
 const REST: Duration = Duration::from_secs(45);
-/// KiB of resident memory once it has been given back; the callers' sessions stay open.
-const AT_REST: f64 = MAX_RESIDENT / 2.0;
+/// Share of the peak that may stay once memory has been given back; the callers' sessions are open
+/// still. Without giving back, 95 of a hundred stayed.
+const AT_REST: f64 = 0.85;
 
 /// One call in a hundred is answered with 9 MiB that would become 350 MiB of values, or a second's
 /// work.
@@ -393,7 +394,7 @@ fn hostile_answers_stay_within_their_memory() {
     called.unwrap_or_else(|error| panic!("{error}"));
     let peak = process.memory("VmHWM");
     let calls: usize = soak.times.borrow().iter().map(Figures::len).sum();
-    let idle = at_rest(&process, AT_REST);
+    let idle = at_rest(&process, peak * AT_REST);
     report(&format!(
         "{calls} calls, {} hostile; resident: {} MiB in the middle, {} MiB at most, {} MiB idle",
         soak.hostile.get(),
@@ -406,7 +407,7 @@ fn hostile_answers_stay_within_their_memory() {
     assert!(!said.contains("panicked") && !said.contains("ERROR"), "{said}");
     assert!(soak.hostile.get() >= LEAST_HOSTILE, "only {} came", soak.hostile.get());
     assert!(peak < MAX_RESIDENT, "{peak} KiB");
-    assert!(idle < AT_REST, "{idle} KiB stay");
+    assert!(idle < peak * AT_REST, "{idle} of {peak} KiB stay");
 }
 
 /// KiB of resident memory, once it is less than `enough` or [`REST`] is over.
@@ -446,12 +447,12 @@ fn sessions_that_end_leave_nothing_behind() {
         looks.push(process.memory("VmRSS"));
     }
     // glibc alone keeps what was freed.
-    let rest = at_rest(&process, looks[0]);
+    let rest = at_rest(&process, looks[settled]);
     report(&format!("resident, round by round, KiB: {looks:?}; at rest: {rest}"));
     let (status, said) = process.end();
     assert!(status.success(), "{status}: {said}");
     assert!(looks[rounds - 1] < looks[settled] * scale.growth, "memory grows: {looks:?}");
-    assert!(rest < looks[0], "{rest} KiB stay: {looks:?}");
+    assert!(rest < looks[settled], "{rest} KiB stay: {looks:?}");
 }
 
 async fn come_and_go(at: SocketAddr) -> io::Result<()> {
