@@ -1,7 +1,6 @@
 //! `countersign auth`
 
 mod ended;
-mod not_connected;
 mod whom;
 
 use std::collections::BTreeSet;
@@ -26,6 +25,7 @@ use crate::broker::completion::{Connected, Waited};
 use crate::broker::grants::{Account, AccountState};
 use crate::broker::users::EndedAccess;
 use crate::config::Config;
+use crate::mcp;
 use crate::model::authorization::LIFETIME;
 use crate::model::event::EndedBy;
 use crate::model::requester::AskedBy;
@@ -266,7 +266,7 @@ async fn login<W: Write>(
     match waited {
         Waited::Completed(kept) => Ok(connected(app, provider, &kept)),
         Waited::Failed(why) => {
-            bail!("{title} was not connected: {}", not_connected::words(title, &why))
+            bail!("{title} was not connected: {}", mcp::not_connected(title, &why))
         }
         Waited::Pending | Waited::Over => {
             bail!("the link's time is over; run the command again for a new one")

@@ -19,11 +19,11 @@ use tokio::time::Instant;
 
 use super::fault::fault;
 use super::handler::{Handler, cancelled};
+use super::not_connected::not_connected;
 use super::render::{self, Way};
 use super::request_state::{self, Context, Waiting};
 use super::unanswered::Unanswered;
-use crate::broker::completion::{NotConnected, Waited};
-use crate::model::reason::ConsentFailure;
+use crate::broker::completion::Waited;
 use crate::model::{ConnectPrompt, Outcome, Principal, PromptReason, Time};
 
 /// How long a retry is held while the user works on the consent; then the client gets another
@@ -247,30 +247,6 @@ impl Handler {
     async fn codec(&self) -> Result<RequestStateCodec, ErrorData> {
         let store = self.broker().store().await.map_err(fault)?;
         RequestStateCodec::try_new(store.request_state_key().to_vec()).map_err(fault)
-    }
-}
-
-/// Says why the user gave no access. `title` is the provider's.
-fn not_connected(title: &str, why: &NotConnected) -> String {
-    match why {
-        NotConnected::Refused(ConsentFailure::Declined) => "You said no.".into(),
-        NotConnected::Refused(ConsentFailure::DeclinedAtProvider) => {
-            "You said no at the provider.".into()
-        }
-        NotConnected::Refused(ConsentFailure::ProviderError { code }) => {
-            format!("The provider answered: {code}.")
-        }
-        NotConnected::Refused(ConsentFailure::ClientRefused { code }) => {
-            let code = code.as_ref().map(|code| format!(" (`{code}`)")).unwrap_or_default();
-            format!(
-                "{title} does not accept this server's app{code}. The operator of this server must check the app's client_id, client_secret and redirect URI at {title}."
-            )
-        }
-        NotConnected::Refused(ConsentFailure::Other(sentence)) => sentence.clone(),
-        NotConnected::PreviousAccountKept(before) => {
-            format!("You stay with the account {before}.")
-        }
-        NotConnected::Disconnected => "You disconnected it again.".into(),
     }
 }
 

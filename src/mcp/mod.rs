@@ -41,6 +41,7 @@ mod handler;
 mod lines;
 mod loose;
 mod malformed;
+mod not_connected;
 mod render;
 mod request_state;
 mod running;
@@ -52,5 +53,6 @@ pub mod streams;
 mod unanswered;
 
 pub use handler::{Handler, ServerText, Who};
+pub use not_connected::not_connected;
 pub use render::failure::{failure_text, result_note};
 pub use running::Running;

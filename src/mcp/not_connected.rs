@@ -1,10 +1,10 @@
-//! Why `auth login` connected no account.
+//! Why a user gave no access, in words for a client's user or a terminal.
 
 use crate::broker::completion::NotConnected;
 use crate::model::reason::ConsentFailure;
 
-/// Returns the reason as a sentence. `title` is the provider's.
-pub(super) fn words(title: &str, why: &NotConnected) -> String {
+/// Returns the reason as sentences. `title` is the provider's.
+pub fn not_connected(title: &str, why: &NotConnected) -> String {
     match why {
         NotConnected::Refused(ConsentFailure::Declined) => "You said no.".into(),
         NotConnected::Refused(ConsentFailure::DeclinedAtProvider) => {
