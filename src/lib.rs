@@ -29,7 +29,7 @@
 //! request is meant, which site sent it and, with [`identity::Authenticator`], who calls.
 //! [`mcp::Handler`] passes the call to [`broker::Broker::call`] → the [`registry`] finds the tool
 //! and [`accept`](registry::accept())s its arguments → a tool without a provider runs at once →
-//! otherwise the broker asks its `tokens` module, which alone decides whether a grant is fresh, for
+//! otherwise the broker asks `broker::grant`, which alone decides whether a grant is fresh, for
 //! a token. With a token, [`upstream::Upstream::execute`] runs the request, with one refresh after
 //! a 401 and a step-up after `insufficient_scope`. Without a token, [`broker::Broker::begin`] makes
 //! a link or finds the open one, and the call ends with [`model::Outcome::AuthorizationRequired`].

@@ -6,9 +6,10 @@ use std::time::Duration;
 use secrecy::SecretString;
 use serde_json::{Map, Value};
 
-use super::accounts::ChoiceError;
-use super::tokens::{Access, AccessError, Ready};
-use super::{Broker, ConnectError, Connection, secret};
+use super::accounts::by_name::ChoiceError;
+use super::client::credential;
+use super::grant::access::{Access, AccessError, Ready};
+use super::{Broker, ConnectError, Connection};
 use crate::model::credential::{Credential as Held, Shared};
 use crate::model::event::CallOutcome;
 use crate::model::failure::LinkProblem;
@@ -198,7 +199,7 @@ impl Run<'_> {
     /// Executes with the operator's own secret. There is no token to refresh and no consent to ask
     /// for.
     async fn with_shared(&self, shared: &Shared) -> Outcome {
-        match secret::shared(shared).await {
+        match credential::shared(shared).await {
             Ok(credential) => outcome_of(self.execute(&credential).await),
             Err(error) => {
                 let (title, cause) = (self.provider.title.clone(), error.to_string());
@@ -283,7 +284,7 @@ impl Run<'_> {
     }
 
     async fn execute_with(&self, ready: &Ready) -> Answer {
-        match secret::kept(self.provider, ready.user.as_deref(), &ready.token).await {
+        match credential::kept(self.provider, ready.user.as_deref(), &ready.token).await {
             Ok(credential) => self.execute(&credential).await,
             // Stored for another kind of credential, or with a user that is no longer configured.
             Err(error) => {

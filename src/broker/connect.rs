@@ -4,7 +4,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::clients::{SetupError, settings};
+use super::client::registration::{SetupError, settings};
 use super::completion::Connected;
 use super::link::{Decision, LinkRequest};
 use super::{Broker, Connection, MOST_TRIES, OriginError, Stranger};

@@ -10,10 +10,10 @@ use std::time::Duration;
 
 use url::Url;
 
-use super::clients::{SetupError, settings};
+use super::client::registration::{SetupError, settings};
 use super::completion::Connected;
+use super::grant::put::Put;
 use super::keeping::Consent;
-use super::put::Put;
 use super::{Broker, Connection};
 use crate::model::authorization::{ClientRegistration, Trip, Way};
 use crate::model::event::{ConsentOutcome, EventKind};

@@ -1,8 +1,8 @@
 //! Stores what was granted, however it was obtained, and only then notifies the waiters.
 
 use super::connect::{ConnectError, End};
+use super::grant::put::Put;
 use super::invitation::digest;
-use super::put::Put;
 use super::unkept::Granted;
 use super::{Broker, MOST_TRIES, Visitor};
 use crate::model::authorization::{Status, Trip, Way};

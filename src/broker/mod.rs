@@ -7,51 +7,36 @@
 //! - [`confirmation`]: an application confirms that; [`unclaimed`]: it does so after the consent
 //! - [`paste`]: a consent on our own page; [`device`]: one from another machine's browser
 //! - [`keeping`]: stores what was granted; [`unkept`]: consents that the store has no room for yet
-//! - [`identity`] and [`accounts`]: which provider account a grant is for, and which of several
-//! - [`tokens`]: the single owner of token freshness; [`renewal`] renews, [`resend`] spaces retries
-//! - [`token_endpoints`]: which providers are in trouble, or refuse us
-//! - [`service`]: grants of the server itself
-//! - [`secret`] and [`assertion`]: keys, passwords and signed assertions, as credentials of a call
-//! - [`clients`]: our registrations at providers
-//! - [`grants`]: what a user has connected, and ending it; [`usage`]: when it was last used
+//! - [`identity`]: which provider account a grant is for
+//! - [`grant`]: keeps grants fresh; the grants of the server itself; when each was last used
+//! - [`client`]: this server as a client of providers
+//! - [`accounts`]: the accounts that a user has connected: lists and ends them
 //! - [`users`]: which user has connected what, and ending it, for operators and applications
-//! - [`by_hand`]: connecting outside any call
 //! - [`attempt`]: an authorization, looked up by the id that its client holds
 //! - [`completion`]: notifies the waiters for a consent
 //! - [`events`]: the record that every event passes
 
-mod accounts;
-pub mod assertion;
+pub mod accounts;
 mod attempt;
-mod by_hand;
 pub mod call;
 pub mod callback;
-mod client_refusal;
-mod clients;
+pub mod client;
 pub mod completion;
 pub mod confirmation;
 pub mod connect;
 pub mod device;
 pub mod events;
-pub mod grants;
+mod grant;
 mod identity;
 pub mod invitation;
 pub mod keeping;
 mod link;
 mod open_links;
 pub mod paste;
-mod put;
-mod renewal;
-mod resend;
-pub mod secret;
-mod service;
 pub mod sign_in;
 mod sweep;
-mod token_endpoints;
-mod tokens;
 mod unclaimed;
 mod unkept;
-mod usage;
 pub mod users;
 pub mod visitor;
 
@@ -66,7 +51,7 @@ use tokio::sync::broadcast;
 use tokio_util::task::TaskTracker;
 
 pub use call::{Call, CallError};
-pub use clients::SetupError;
+pub use client::registration::SetupError;
 pub use connect::ConnectError;
 pub use visitor::{Stranger, Visitor};
 
@@ -83,13 +68,13 @@ pub struct Broker(Arc<Inner>);
 
 struct Inner {
     parts: Parts,
-    clients: clients::Clients,
-    flights: renewal::Flights,
-    endpoints: token_endpoints::TokenEndpoints,
+    clients: client::registration::Clients,
+    flights: grant::refresh::Flights,
+    endpoints: client::token_endpoints::TokenEndpoints,
     unkept: unkept::Unkept,
     /// Number of consents held in memory that the log last reported.
     held_said: AtomicUsize,
-    usage: usage::Usage,
+    usage: grant::last_used::Usage,
     events: events::Events,
     /// Broadcasts the ids of authorizations that have ended to waiters in this process.
     ended: broadcast::Sender<String>,
@@ -132,7 +117,7 @@ pub struct Parts {
 struct Connection {
     caller: Caller,
     provider: Arc<Provider>,
-    bound: Arc<clients::Bound>,
+    bound: Arc<client::registration::Bound>,
     account: AccountName,
 }
 
@@ -188,16 +173,16 @@ impl OriginError {
 impl Broker {
     /// Creates a broker from its dependencies.
     pub fn new(parts: Parts) -> Self {
-        let clients = clients::Clients::new(parts.oauth.clone());
+        let clients = client::registration::Clients::new(parts.oauth.clone());
         let links = connect::limit(parts.clock.clone());
         Self(Arc::new(Inner {
             parts,
             clients,
-            flights: renewal::Flights::default(),
-            endpoints: token_endpoints::TokenEndpoints::default(),
+            flights: grant::refresh::Flights::default(),
+            endpoints: client::token_endpoints::TokenEndpoints::default(),
             unkept: unkept::Unkept::default(),
             held_said: AtomicUsize::new(0),
-            usage: usage::Usage::default(),
+            usage: grant::last_used::Usage::default(),
             events: events::Events::default(),
             links,
             ended: broadcast::Sender::new(256),

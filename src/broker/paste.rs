@@ -4,9 +4,9 @@
 use secrecy::ExposeSecret as _;
 use serde_json::Map;
 
+use super::client::credential::{self, CredentialError, Pasted};
 use super::connect::ConnectError;
 use super::keeping::Arrival;
-use super::secret::{self, CredentialError, Pasted};
 use super::{Broker, Visitor};
 use crate::model::authorization::Way;
 use crate::model::credential::Asked;
@@ -76,7 +76,7 @@ impl Broker {
             refresh_expires_at: None,
             received_at: self.0.parts.clock.now(),
         };
-        let credential = secret::asked(&asked.what, pasted).await?;
+        let credential = credential::asked(&asked.what, pasted).await?;
         // In its own task: a browser that disconnects must not leave it half kept.
         let broker = self.clone();
         let kept = self.unbroken(async move {

@@ -7,7 +7,7 @@
 
 use secrecy::ExposeSecret as _;
 
-use super::grants::Ended;
+use super::accounts::list::Ended;
 use super::keeping::{Arrival, Consent};
 use super::unkept::Granted;
 use super::{Broker, MOST_TRIES};

@@ -11,9 +11,10 @@ use std::time::Duration;
 
 use parking_lot::Mutex;
 
+use super::Broker;
 use super::connect::End;
-use super::put::Put;
-use super::{Broker, renewal};
+use super::grant::put::Put;
+use super::grant::refresh;
 use crate::model::authorization::Way;
 use crate::model::event::ConsentOutcome;
 use crate::model::{Authorization, Grant};
@@ -211,7 +212,7 @@ impl Broker {
 impl Granted {
     fn name(&self) -> String {
         let Authorization { caller, provider, account, binding, .. } = &self.authorization;
-        let name = renewal::name(caller, provider, &binding.fingerprint(), account);
+        let name = refresh::name(caller, provider, &binding.fingerprint(), account);
         match &self.unclaimed_by {
             Some(browser) => format!("{name} {browser}"),
             None => name,

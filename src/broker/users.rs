@@ -7,8 +7,8 @@
 //! so that one of the two sees the other.
 
 use super::Broker;
+use super::accounts::list::{Account, Disconnected, Ended, meant};
 use super::connect::ConnectError;
-use super::grants::{Account, Disconnected, Ended, meant};
 use crate::model::authorization::{ClientRegistration, Way};
 use crate::model::event::{EndedBy, EventKind};
 use crate::model::{AccountName, Caller, Grant, ProviderId, Time};

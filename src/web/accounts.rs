@@ -25,7 +25,7 @@ use super::page::{Kind, Page, Weight, html, see_other};
 use super::person::Person;
 use super::refused::{self, Reader};
 use super::signin::{self, Door};
-use crate::broker::grants::{Disconnected, Ended};
+use crate::broker::accounts::list::{Disconnected, Ended};
 use crate::broker::{Broker, ConnectError};
 use crate::model::AccountName;
 use crate::model::session::Destination;

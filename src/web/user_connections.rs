@@ -15,7 +15,7 @@ use url::form_urlencoded;
 
 use super::auth;
 use super::confirm::{json as answer, problem, refused};
-use crate::broker::grants::{Account, AccountState, Ended};
+use crate::broker::accounts::list::{Account, AccountState, Ended};
 use crate::broker::{Broker, ConnectError};
 use crate::identity::{Application, Authenticator};
 use crate::model::event::EndedBy;

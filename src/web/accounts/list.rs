@@ -6,7 +6,7 @@ use askama::Template;
 
 use super::super::person::Person;
 use crate::broker::Broker;
-use crate::broker::grants::{Account, AccountSource, AccountState};
+use crate::broker::accounts::list::{Account, AccountSource, AccountState};
 use crate::model::scope::in_words;
 use crate::model::text::sentence;
 use crate::model::time::{ago, date, utc};

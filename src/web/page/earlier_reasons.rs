@@ -7,7 +7,7 @@ use secrecy::ExposeSecret as _;
 use serde_json::Value;
 
 use super::*;
-use crate::broker::grants::AccountState;
+use crate::broker::accounts::list::AccountState;
 use crate::broker::{Broker, Parts, Visitor};
 use crate::model::reason::GrantEnd;
 use crate::model::{Authorization, Caller, Clock, Grant, UserId};

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use countersign::broker::grants::{AccountState, Disconnected, Ended};
+use countersign::broker::accounts::list::{AccountState, Disconnected, Ended};
 use countersign::oauth::Revoked;
 use futures_util::future::join_all;
 

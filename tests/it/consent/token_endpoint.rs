@@ -28,7 +28,7 @@
 
 use std::time::Duration;
 
-use countersign::broker::grants::AccountState;
+use countersign::broker::accounts::list::AccountState;
 use countersign::model::{Caller, PromptReason, UserId};
 use futures_util::future::join_all;
 use reqwest::StatusCode;

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use countersign::broker::Call;
-use countersign::broker::grants::AccountState;
+use countersign::broker::accounts::list::AccountState;
 use countersign::mcp::failure_text;
 use countersign::model::event::CallOutcome;
 use countersign::model::{Caller, Outcome, Principal, UserId};

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use countersign::app::{App, Links, Settings};
 use countersign::broker::Call;
-use countersign::broker::grants::Account;
+use countersign::broker::accounts::list::Account;
 use countersign::config;
 use countersign::model::{Caller, Clock, ConnectPrompt, Outcome, Principal, Time, UserId};
 use countersign::store::{DataFolder, KeySource, MasterKey};

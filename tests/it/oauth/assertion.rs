@@ -1,6 +1,6 @@
 //! From the tables of `tools.toml` to the assertion that is signed, including files.
 
-use countersign::broker::assertion::{AssertionError, assertion};
+use countersign::broker::client::assertion::{AssertionError, assertion};
 use countersign::config;
 use countersign::model::credential::Credential;
 use countersign::model::oauth::GrantType;

@@ -15,7 +15,7 @@ const FIRST_PAUSE: Duration = Duration::from_millis(500);
 const MAX_WAIT: Duration = Duration::from_secs(10);
 
 /// The requests of one renewal so far.
-pub(super) struct Tries {
+pub(in crate::broker) struct Tries {
     began: Instant,
     sends: u32,
     pause: Duration,
@@ -23,12 +23,12 @@ pub(super) struct Tries {
 
 impl Tries {
     /// Starts with the first request, which is made now.
-    pub(super) fn new() -> Self {
+    pub(in crate::broker) fn new() -> Self {
         Self { began: Instant::now(), sends: 1, pause: FIRST_PAUSE }
     }
 
     /// How long to wait before the next request after this trouble; `None`: no further request.
-    pub(super) fn again(&mut self, trouble: &TokenError) -> Option<Duration> {
+    pub(in crate::broker) fn again(&mut self, trouble: &TokenError) -> Option<Duration> {
         let wait = trouble.retry_after().unwrap_or_else(|| with_jitter(self.pause));
         if self.sends >= MAX_SENDS || self.began.elapsed() + wait > MAX_WAIT {
             return None;

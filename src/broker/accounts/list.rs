@@ -1,7 +1,6 @@
 //! The accounts that a user has connected, and ending them.
 
-use super::connect::ConnectError;
-use super::{Broker, MOST_TRIES, SetupError};
+use crate::broker::{Broker, ConnectError, MOST_TRIES, SetupError};
 use crate::model::authorization::ClientRegistration;
 use crate::model::event::{EndOutcome, EndedBy, EventKind};
 use crate::model::grant::Binding;
@@ -94,7 +93,7 @@ pub enum Disconnected {
 
 impl Revoked {
     /// Outcome for the event record.
-    pub(super) fn outcome(self) -> EndOutcome {
+    pub(in crate::broker) fn outcome(self) -> EndOutcome {
         match self {
             Self::Yes => EndOutcome::Ended,
             Self::NoWay => EndOutcome::NoRevocation,
@@ -153,7 +152,11 @@ impl Broker {
         Ok(accounts)
     }
 
-    pub(super) async fn account(&self, held: Held<Grant>, is_of_the_server: bool) -> Account {
+    pub(in crate::broker) async fn account(
+        &self,
+        held: Held<Grant>,
+        is_of_the_server: bool,
+    ) -> Account {
         let last_used = self.last_use(&held).await;
         let grant = held.value;
         let digest = digest(&grant);
@@ -204,13 +207,13 @@ impl Broker {
     }
 
     /// Title of a provider; its id if it is no longer configured.
-    pub(super) fn title(&self, provider: &ProviderId) -> String {
+    pub(in crate::broker) fn title(&self, provider: &ProviderId) -> String {
         let found = self.provider(provider.as_str());
         found.map_or_else(|| provider.to_string(), |found| found.title.clone())
     }
 
     /// Whether this `tools.toml` may use what was given under `binding`.
-    pub(super) async fn is_ours(
+    pub(in crate::broker) async fn is_ours(
         &self,
         provider: &ProviderId,
         binding: &Binding,
@@ -257,7 +260,7 @@ impl Broker {
         self.end_shown(caller, digest, EndedBy::User).await
     }
 
-    pub(super) async fn end_shown(
+    pub(in crate::broker) async fn end_shown(
         &self,
         caller: &Caller,
         digest: &str,
@@ -269,7 +272,7 @@ impl Broker {
     }
 
     /// This user's grant that a page with this [`Account::digest`] showed.
-    pub(super) async fn shown_as(
+    pub(in crate::broker) async fn shown_as(
         &self,
         caller: &Caller,
         digest: &str,
@@ -282,7 +285,7 @@ impl Broker {
 
     /// Ends a grant at the provider and deletes it. `None`: another request was faster, or the
     /// present grant is not the one that `is_meant`.
-    pub(super) async fn disconnect(
+    pub(in crate::broker) async fn disconnect(
         &self,
         caller: &Caller,
         Grant { provider, binding, account, .. }: Grant,
@@ -340,7 +343,11 @@ impl Broker {
     /// Ends a grant at the provider. Tokens and our secret go to the endpoint that was known when
     /// the user consented, or nowhere: a `tools.toml` that names another one must not receive
     /// either.
-    pub(super) async fn end_there(&self, client: &ClientRegistration, grant: &Grant) -> Revoked {
+    pub(in crate::broker) async fn end_there(
+        &self,
+        client: &ClientRegistration,
+        grant: &Grant,
+    ) -> Revoked {
         if client.revocation != grant.revocation {
             return Revoked::NoWay;
         }
@@ -357,7 +364,7 @@ fn digest(grant: &Grant) -> String {
 }
 
 /// The grants of this account name; if there are none, those that the provider labels so.
-pub(super) fn meant(grants: Vec<Grant>, account: Option<&AccountName>) -> Vec<Grant> {
+pub(in crate::broker) fn meant(grants: Vec<Grant>, account: Option<&AccountName>) -> Vec<Grant> {
     let Some(account) = account else { return grants };
     let (named, others): (Vec<_>, Vec<_>) =
         grants.into_iter().partition(|grant| grant.account == *account);

@@ -23,10 +23,10 @@ use crate::oauth::{DiscoveryError, Metadata, OAuthClient};
 
 /// Binding of this provider's grants; all that a call needs while its token is good.
 #[derive(Debug)]
-pub(super) struct Bound {
-    pub(super) binding: Binding,
+pub(in crate::broker) struct Bound {
+    pub(in crate::broker) binding: Binding,
     /// [`Binding::fingerprint`], computed once.
-    pub(super) fingerprint: String,
+    pub(in crate::broker) fingerprint: String,
 }
 
 /// A provider's setup is incomplete, or could not be resolved.
@@ -82,19 +82,22 @@ impl SetupError {
 }
 
 /// Resolves registrations and caches what does not change.
-pub(super) struct Clients {
+pub(in crate::broker) struct Clients {
     oauth: OAuthClient,
     bound: Mutex<HashMap<ProviderId, Arc<Bound>>>,
     metadata: Mutex<HashMap<Url, Arc<Metadata>>>,
 }
 
 impl Clients {
-    pub(super) fn new(oauth: OAuthClient) -> Self {
+    pub(in crate::broker) fn new(oauth: OAuthClient) -> Self {
         Self { oauth, bound: Mutex::default(), metadata: Mutex::default() }
     }
 
     /// Returns the binding of this provider's grants.
-    pub(super) async fn bound(&self, provider: &Provider) -> Result<Arc<Bound>, SetupError> {
+    pub(in crate::broker) async fn bound(
+        &self,
+        provider: &Provider,
+    ) -> Result<Arc<Bound>, SetupError> {
         if let Some(bound) = self.bound.lock().get(&provider.id) {
             return Ok(Arc::clone(bound));
         }
@@ -102,7 +105,10 @@ impl Clients {
     }
 
     /// Like [`Self::bound`], with all references resolved again.
-    pub(super) async fn bound_anew(&self, provider: &Provider) -> Result<Arc<Bound>, SetupError> {
+    pub(in crate::broker) async fn bound_anew(
+        &self,
+        provider: &Provider,
+    ) -> Result<Arc<Bound>, SetupError> {
         if let Credential::Asked(_) = &provider.credential {
             return Ok(self.remember(provider, Binding::pasted(provider.hosts.clone())));
         }
@@ -157,7 +163,7 @@ impl Clients {
     }
 
     /// Resolves everything that a user's consent needs.
-    pub(super) async fn trip(
+    pub(in crate::broker) async fn trip(
         &self,
         provider: &Provider,
         after_connect: Option<Url>,
@@ -229,7 +235,7 @@ impl Clients {
     }
 
     /// Our registration at the provider: what a token request needs.
-    pub(super) async fn registration(
+    pub(in crate::broker) async fn registration(
         &self,
         provider: &Provider,
     ) -> Result<ClientRegistration, SetupError> {
@@ -282,7 +288,7 @@ impl Clients {
 
     /// Endpoint at which `client` asks for a device code (RFC 8628 §3.1). It is given our secret,
     /// so a discovery document may name one only on the token endpoint's origin.
-    pub(super) async fn device_endpoint(
+    pub(in crate::broker) async fn device_endpoint(
         &self,
         provider: &Provider,
         client: &ClientRegistration,
@@ -342,7 +348,7 @@ impl Clients {
 }
 
 /// Settings of a grant that a user's consent gives.
-pub(super) fn settings(provider: &Provider) -> Result<&OAuthSettings, SetupError> {
+pub(in crate::broker) fn settings(provider: &Provider) -> Result<&OAuthSettings, SetupError> {
     match oauth(provider)? {
         settings if settings.grant.is_by_consent() => Ok(settings),
         _ => Err(SetupError::OfTheServer(provider.id.clone())),
@@ -350,7 +356,7 @@ pub(super) fn settings(provider: &Provider) -> Result<&OAuthSettings, SetupError
 }
 
 /// Settings of a user's grant or of the server's own.
-pub(super) fn oauth(provider: &Provider) -> Result<&OAuthSettings, SetupError> {
+pub(in crate::broker) fn oauth(provider: &Provider) -> Result<&OAuthSettings, SetupError> {
     match &provider.credential {
         Credential::OAuth(settings) => Ok(settings),
         Credential::Shared(_) | Credential::Asked(_) => {
@@ -365,7 +371,7 @@ async fn resolve(provider: &Provider, reference: &SecretRef) -> Result<SecretStr
         .map_err(|source| SetupError::Secret { provider: provider.id.clone(), source })
 }
 
-pub(super) fn unasserted(provider: &Provider, source: AssertionError) -> SetupError {
+pub(in crate::broker) fn unasserted(provider: &Provider, source: AssertionError) -> SetupError {
     SetupError::Assertion { provider: provider.id.clone(), source }
 }
 

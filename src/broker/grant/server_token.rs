@@ -3,7 +3,7 @@
 //!
 //! It is stored like any grant, under [`Caller::server`], so that restarts and other processes
 //! share it. Getting a new one spends nothing, so two processes may do so at once without
-//! coordination; within a process, [`super::renewal`] makes it one request. No user can consent
+//! coordination; within a process, [`super::refresh`] makes it one request. No user can consent
 //! here: every refusal is the operator's to fix, and no call leads to a link.
 //!
 //! | the stored token | what happens |
@@ -24,14 +24,14 @@ use std::sync::Arc;
 use secrecy::{ExposeSecret as _, SecretString};
 use serde_json::{Map, Value};
 
-use super::assertion::assertion;
-use super::client_refusal::{is_about_scopes, is_refusal};
-use super::clients::{SetupError, oauth, unasserted};
-use super::renewal::{Flight, Landed};
-use super::resend::Tries;
-use super::token_endpoints::{CLIENT_REFUSAL_PAUSE, REST, RefusalKey};
-use super::tokens::{AccessError, Ready, ready};
-use super::{Broker, Connection, MOST_TRIES};
+use super::access::{AccessError, Ready, ready};
+use super::refresh::{Flight, Landed};
+use crate::broker::client::assertion::assertion;
+use crate::broker::client::refusal::{is_about_scopes, is_refusal};
+use crate::broker::client::registration::{SetupError, oauth, unasserted};
+use crate::broker::client::resend::Tries;
+use crate::broker::client::token_endpoints::{CLIENT_REFUSAL_PAUSE, REST, RefusalKey};
+use crate::broker::{Broker, Connection, MOST_TRIES};
 use crate::model::authorization::ClientRegistration;
 use crate::model::event::{EventKind, RenewalOutcome};
 use crate::model::failure::ApiRefusal;
@@ -63,7 +63,7 @@ enum Worth {
 
 impl Broker {
     /// Runs a tool with the server's own token: one new token after a 401, and no third try.
-    pub(super) async fn run_as_server(
+    pub(in crate::broker) async fn run_as_server(
         &self,
         caller: &Caller,
         tool: &Tool,

@@ -14,7 +14,7 @@
 //! | refuses the refresh token | ended, unless it has been renewed in the meantime | is asked for a consent |
 //! | refuses our client | kept; the provider is not asked for a minute | is told that the operator must act |
 //! | refuses without a clear reason | kept, and counted | is told so; the third such call in a row is asked for a consent |
-//! | 5xx, 408, 429, `temporarily_unavailable`, … | kept; up to three tries, one if trouble is known ([`super::token_endpoints`]) | continues with a token that lives, else is told when to call again |
+//! | 5xx, 408, 429, `temporarily_unavailable`, … | kept; up to three tries, one if trouble is known ([`crate::broker::client::token_endpoints`]) | continues with a token that lives, else is told when to call again |
 //! | nothing, or nothing readable, after sending | kept; the same token once more | as above |
 //! | cannot be reached | kept | as above |
 
@@ -28,10 +28,12 @@ use parking_lot::Mutex;
 use secrecy::{ExposeSecret as _, SecretString};
 use tokio::time::Instant;
 
-use super::resend::Tries;
-use super::token_endpoints::{Admission, REST, RefusalKey, TROUBLE_PATIENCE, is_ahead};
-use super::tokens::{AccessError, Judgement};
-use super::{Broker, Connection, MOST_TRIES};
+use super::access::{AccessError, Judgement};
+use crate::broker::client::resend::Tries;
+use crate::broker::client::token_endpoints::{
+    Admission, REST, RefusalKey, TROUBLE_PATIENCE, is_ahead,
+};
+use crate::broker::{Broker, Connection, MOST_TRIES};
 use crate::model::authorization::ClientRegistration;
 use crate::model::event::{EndedBy, EventKind, RenewalOutcome};
 use crate::model::grant::{Attempt, MAX_UNCLEAR_REFUSALS};
@@ -57,11 +59,11 @@ type Landing = Shared<BoxFuture<'static, Result<(), AccessError>>>;
 
 /// Renewals in progress: one at a time for each grant. All waiters share its outcome, good or bad.
 #[derive(Default)]
-pub(super) struct Flights {
+pub(in crate::broker) struct Flights {
     flights: Mutex<HashMap<String, Flight>>,
 }
 
-pub(super) enum Flight {
+pub(in crate::broker) enum Flight {
     UnderWay(Landing),
     /// The token endpoint had trouble; until then, a live token is used without asking again.
     Resting(Time),
@@ -70,7 +72,7 @@ pub(super) enum Flight {
     Unsaved(Box<Unsaved>),
 }
 
-pub(super) struct Unsaved {
+pub(in crate::broker) struct Unsaved {
     connection: Connection,
     client: ClientRegistration,
     renewed: Grant,
@@ -100,12 +102,12 @@ impl Unsaved {
 }
 
 /// Outcome of a refresh for its waiters, and the state that it leaves for later calls.
-pub(super) type Landed = (Result<(), AccessError>, Option<Flight>);
+pub(in crate::broker) type Landed = (Result<(), AccessError>, Option<Flight>);
 
 impl Broker {
     /// Joins the renewal of this grant, or begins it. If the present token is good enough
     /// (`is_usable`), an endpoint that has just had trouble is not asked.
-    pub(super) async fn renew(
+    pub(in crate::broker) async fn renew(
         &self,
         connection: &Connection,
         rejected: Option<&SecretString>,
@@ -125,7 +127,7 @@ impl Broker {
 
     /// Joins the request that is running for this grant, or begins `flight`. If the present token
     /// is good enough (`is_usable`), an endpoint that has just had trouble is not asked.
-    pub(super) async fn fly<F: Future<Output = Landed> + Send + 'static>(
+    pub(in crate::broker) async fn fly<F: Future<Output = Landed> + Send + 'static>(
         &self,
         connection: &Connection,
         is_usable: bool,
@@ -493,7 +495,7 @@ impl Broker {
     }
 
     /// Number of renewals held in memory.
-    pub(super) fn unsaved(&self) -> usize {
+    pub(in crate::broker) fn unsaved(&self) -> usize {
         let flights = self.0.flights.flights.lock();
         flights.values().filter(|flight| matches!(flight, Flight::Unsaved(_))).count()
     }
@@ -514,7 +516,7 @@ impl Broker {
     }
 
     /// Tries again to store what the store could not keep; stops at the first failure.
-    pub(super) async fn save_the_unsaved(&self) {
+    pub(in crate::broker) async fn save_the_unsaved(&self) {
         let mut unsaved = self.take_unsaved().into_iter();
         for (name, one) in unsaved.by_ref() {
             if let (_, Some(still)) = self.clone().save(one).await {
@@ -527,7 +529,7 @@ impl Broker {
     }
 
     /// Gives up the renewals that are still not stored, because the process ends.
-    pub(super) fn lose_the_unsaved(&self) {
+    pub(in crate::broker) fn lose_the_unsaved(&self) {
         for (_, Unsaved { connection, .. }) in self.take_unsaved() {
             let Connection { caller, provider, .. } = &connection;
             self.record(caller, &provider.id, EventKind::Renewal(RenewalOutcome::Lost));
@@ -562,7 +564,7 @@ fn end_of(error: &TokenError, unanswered: u32, was_broken_off: bool) -> GrantEnd
 
 /// Key of one account in this process. No part of it holds a NUL, so different accounts never share
 /// a refresh.
-pub(super) fn name(
+pub(in crate::broker) fn name(
     caller: &Caller,
     provider: &ProviderId,
     identity: &str,
@@ -572,7 +574,7 @@ pub(super) fn name(
 }
 
 impl Connection {
-    pub(super) fn name(&self) -> String {
+    pub(in crate::broker) fn name(&self) -> String {
         name(&self.caller, &self.provider.id, &self.bound.fingerprint, &self.account)
     }
 }

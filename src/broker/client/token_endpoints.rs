@@ -23,9 +23,9 @@ use crate::oauth::{TokenError, Verdict};
 
 /// How long a provider that refuses our client is not asked at all: every request would be refused
 /// again, and some providers lock out clients that keep asking.
-pub(super) const CLIENT_REFUSAL_PAUSE: Duration = Duration::from_mins(1);
+pub(in crate::broker) const CLIENT_REFUSAL_PAUSE: Duration = Duration::from_mins(1);
 /// How long after a failure the endpoint is not asked while the old access token still works.
-pub(super) const REST: Duration = Duration::from_secs(15);
+pub(in crate::broker) const REST: Duration = Duration::from_secs(15);
 /// Pause after the first failure; grows by this much per further failure, up to [`MAX_PAUSE`].
 const PAUSE_STEP: Duration = Duration::from_secs(1);
 const MAX_PAUSE: Duration = Duration::from_secs(5);
@@ -33,7 +33,7 @@ const MAX_PAUSE: Duration = Duration::from_secs(5);
 /// users out for an hour.
 const MAX_RETRY_AFTER: Duration = Duration::from_mins(1);
 /// How long a call waits for an endpoint that is known to be in trouble; then it gets that error.
-pub(super) const TROUBLE_PATIENCE: Duration = Duration::from_secs(6);
+pub(in crate::broker) const TROUBLE_PATIENCE: Duration = Duration::from_secs(6);
 /// Interval between log lines for the same failure of the same provider; those in between are
 /// counted.
 const LOG_PAUSE: Duration = Duration::from_mins(1);
@@ -41,7 +41,7 @@ const LOG_PAUSE: Duration = Duration::from_mins(1);
 const MAX_LOGGED: usize = 1000;
 
 #[derive(Default)]
-pub(super) struct TokenEndpoints {
+pub(in crate::broker) struct TokenEndpoints {
     /// Cached refusals: valid until when, and the provider's error.
     refusing: Mutex<HashMap<RefusalKey, (Time, Arc<TokenError>)>>,
     troubled: Mutex<HashMap<ProviderId, Trouble>>,
@@ -52,7 +52,7 @@ pub(super) struct TokenEndpoints {
 
 /// Subject of a refusal.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub(super) enum RefusalKey {
+pub(in crate::broker) enum RefusalKey {
     /// Our client, at this provider.
     Client(ProviderId),
     /// These scopes, for our client.
@@ -82,11 +82,11 @@ struct Logged {
 }
 
 /// Permission to ask a token endpoint.
-pub(super) struct Admission<'a> {
+pub(in crate::broker) struct Admission<'a> {
     endpoints: &'a TokenEndpoints,
     provider: ProviderId,
     /// Whether the endpoint is in trouble and this is the one call that tests it.
-    pub(super) is_probe: bool,
+    pub(in crate::broker) is_probe: bool,
 }
 
 impl Drop for Admission<'_> {
@@ -106,7 +106,7 @@ impl TokenEndpoints {
     /// # Errors
     /// The endpoint's trouble, if it may not be asked within [`TROUBLE_PATIENCE`] or another call
     /// has just found it unchanged.
-    pub(super) async fn admitted(
+    pub(in crate::broker) async fn admitted(
         &self,
         provider: &ProviderId,
     ) -> Result<Admission<'_>, Arc<TokenError>> {
@@ -138,13 +138,17 @@ impl TokenEndpoints {
     }
 
     /// Returns the trouble that this provider's token endpoint is known to be in.
-    pub(super) fn trouble(&self, provider: &ProviderId) -> Option<Arc<TokenError>> {
+    pub(in crate::broker) fn trouble(&self, provider: &ProviderId) -> Option<Arc<TokenError>> {
         self.troubled.lock().get(provider).map(|trouble| Arc::clone(&trouble.source))
     }
 
     /// Like [`Self::trouble`], within [`REST`] of the last failure: a live token is then used as it
     /// is.
-    pub(super) fn late_trouble(&self, provider: &ProviderId, now: Time) -> Option<Arc<TokenError>> {
+    pub(in crate::broker) fn late_trouble(
+        &self,
+        provider: &ProviderId,
+        now: Time,
+    ) -> Option<Arc<TokenError>> {
         let troubled = self.troubled.lock();
         let trouble = troubled.get(provider)?;
         let until = trouble.failed_at.after(REST);
@@ -153,7 +157,7 @@ impl TokenEndpoints {
 
     /// Records a failed request and logs it as `what`: once per [`LOG_PAUSE`], with the number of
     /// repetitions since.
-    pub(super) fn failed(
+    pub(in crate::broker) fn failed(
         &self,
         provider: &ProviderId,
         error: &Arc<TokenError>,
@@ -209,7 +213,7 @@ impl TokenEndpoints {
     }
 
     /// Records that the endpoint answers, with success or a refusal; this ends its trouble.
-    pub(super) fn answered(&self, provider: &ProviderId) {
+    pub(in crate::broker) fn answered(&self, provider: &ProviderId) {
         let ended = self.troubled.lock().remove(provider);
         if let Some(Trouble { failures, .. }) = ended {
             tracing::warn!(%provider, failures, "the token endpoint answers again");
@@ -218,14 +222,23 @@ impl TokenEndpoints {
     }
 
     /// The cached refusal of one of these, valid for [`CLIENT_REFUSAL_PAUSE`].
-    pub(super) fn refusal(&self, about: &[RefusalKey], now: Time) -> Option<Arc<TokenError>> {
+    pub(in crate::broker) fn refusal(
+        &self,
+        about: &[RefusalKey],
+        now: Time,
+    ) -> Option<Arc<TokenError>> {
         let mut refusing = self.refusing.lock();
         refusing.retain(|_, (until, _)| is_ahead(*until, now, CLIENT_REFUSAL_PAUSE));
         about.iter().find_map(|key| refusing.get(key)).map(|(_, source)| Arc::clone(source))
     }
 
     /// Caches a refusal: no request about this is made for [`CLIENT_REFUSAL_PAUSE`].
-    pub(super) fn leave_alone(&self, about: RefusalKey, source: Arc<TokenError>, now: Time) {
+    pub(in crate::broker) fn leave_alone(
+        &self,
+        about: RefusalKey,
+        source: Arc<TokenError>,
+        now: Time,
+    ) {
         let until = now.after(CLIENT_REFUSAL_PAUSE);
         self.refusing.lock().insert(about, (until, source));
     }
@@ -233,7 +246,7 @@ impl TokenEndpoints {
 
 /// Whether a pause is still running. If more than `pause` is left of it, the clock was set back
 /// since it began, and the pause counts as over.
-pub(super) fn is_ahead(until: Time, now: Time, pause: Duration) -> bool {
+pub(in crate::broker) fn is_ahead(until: Time, now: Time, pause: Duration) -> bool {
     now < until && until.since(now) <= pause
 }
 

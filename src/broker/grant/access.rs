@@ -1,13 +1,14 @@
 //! The single owner of token freshness: decides whether a grant is good for a call.
-//! [`super::renewal`] renews it.
+//! [`super::refresh`] renews it.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use secrecy::{ExposeSecret as _, SecretString};
 
-use super::clients::SetupError;
-use super::{Broker, Connection, client_refusal};
+use crate::broker::client::refusal;
+use crate::broker::client::registration::SetupError;
+use crate::broker::{Broker, Connection};
 use crate::model::failure::RenewalRefusal;
 use crate::model::grant::MAX_UNCLEAR_REFUSALS;
 use crate::model::reason::GrantEnd;
@@ -20,7 +21,7 @@ use crate::store::{Held, StoreError};
 const USABLE_PATIENCE: Duration = Duration::from_secs(5);
 
 /// A caller's access at a provider.
-pub(super) enum Access {
+pub(in crate::broker) enum Access {
     Ready(Ready),
     /// A person must consent before the call can run.
     Missing {
@@ -32,18 +33,18 @@ pub(super) enum Access {
 }
 
 /// A token to call with.
-pub(super) struct Ready {
-    pub(super) token: SecretString,
+pub(in crate::broker) struct Ready {
+    pub(in crate::broker) token: SecretString,
     /// The user that belongs to a pasted password.
-    pub(super) user: Option<String>,
+    pub(in crate::broker) user: Option<String>,
     /// Scopes of the token, for step-up.
-    pub(super) granted: Scopes,
-    pub(super) connected_at: Time,
+    pub(in crate::broker) granted: Scopes,
+    pub(in crate::broker) connected_at: Time,
 }
 
 /// Why a caller's access cannot be determined right now. Never a reason to ask for consent.
 #[derive(Clone, Debug)]
-pub(super) enum AccessError {
+pub(in crate::broker) enum AccessError {
     Store(Arc<StoreError>),
     Setup(Arc<SetupError>),
     /// The access token has expired and could not be renewed.
@@ -83,7 +84,7 @@ impl Broker {
     ///
     /// `rejected` is a token that the API has just refused: it is not handed out again, even if it
     /// has not expired.
-    pub(super) async fn access(
+    pub(in crate::broker) async fn access(
         &self,
         connection: &Connection,
         needed: &Scopes,
@@ -148,7 +149,7 @@ impl Broker {
 
     /// The grant behind a connection, if it was given for this client, these endpoints and these
     /// hosts.
-    pub(super) async fn grant_of(
+    pub(in crate::broker) async fn grant_of(
         &self,
         connection: &Connection,
     ) -> Result<Option<Held<Grant>>, StoreError> {
@@ -166,7 +167,7 @@ impl Broker {
         Ok(held)
     }
 
-    pub(super) fn judge(
+    pub(in crate::broker) fn judge(
         &self,
         connection: &Connection,
         held: Option<Held<Grant>>,
@@ -199,7 +200,7 @@ impl Broker {
     }
 
     /// Ends a grant whose token the API refuses although it should be good and cannot be renewed.
-    pub(super) async fn give_up(
+    pub(in crate::broker) async fn give_up(
         &self,
         connection: &Connection,
         rejected: &SecretString,
@@ -218,7 +219,7 @@ impl Broker {
     }
 }
 
-pub(super) enum Judgement {
+pub(in crate::broker) enum Judgement {
     Ready(Box<Held<Grant>>),
     /// There is no token to hand out.
     Settled(Access),
@@ -230,7 +231,7 @@ fn retention(connection: &Connection, grant: &Grant) -> Retention {
     grant.retention.max(connection.provider.retention)
 }
 
-pub(super) fn ready(grant: Grant) -> Ready {
+pub(in crate::broker) fn ready(grant: Grant) -> Ready {
     Ready {
         token: grant.tokens.access,
         user: grant.tokens.user,
@@ -241,7 +242,7 @@ pub(super) fn ready(grant: Grant) -> Ready {
 
 impl AccessError {
     /// Returns the failure of a call that needs the access.
-    pub(super) fn failure(&self) -> Failure {
+    pub(in crate::broker) fn failure(&self) -> Failure {
         let (kind, hint) = match self {
             Self::Store(error) => {
                 (FailureKind::Store { cause: error.to_string() }, Some(error.hint()))
@@ -268,9 +269,9 @@ impl AccessError {
                 (FailureKind::NotRenewed { provider, refusal, cause }, hint)
             }
             Self::NotIssued { provider, source } => {
-                let is_refusal = client_refusal::is_refusal(source);
+                let is_refusal = refusal::is_refusal(source);
                 let (provider, cause) = (provider.clone(), source.to_string());
-                let hint = is_refusal.then(|| client_refusal::remedy(source).to_owned());
+                let hint = is_refusal.then(|| refusal::remedy(source).to_owned());
                 (FailureKind::NotIssued { provider, is_refusal, cause }, hint)
             }
             Self::Elsewhere { provider } => (FailureKind::RenewedElsewhere(provider.clone()), None),

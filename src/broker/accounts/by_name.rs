@@ -5,15 +5,15 @@
 
 use std::sync::Arc;
 
-use super::tokens::AccessError;
-use super::{Broker, Connection};
+use crate::broker::grant::access::AccessError;
+use crate::broker::{Broker, Connection};
 use crate::model::failure::AccountProblem;
 use crate::model::text::{self, nearest};
 use crate::model::{AccountName, Authorization, Caller, Grant, Provider};
 use crate::store::{Held, StoreError};
 
 /// Why a call has no connection.
-pub(super) enum ChoiceError {
+pub(in crate::broker) enum ChoiceError {
     Account(AccountProblem),
     Access(AccessError),
 }
@@ -27,7 +27,7 @@ impl<E: Into<AccessError>> From<E> for ChoiceError {
 impl Broker {
     /// The connection for a call that names no account: the default account or, if that was never
     /// connected, the only one there is. Without any, the default, still to be connected.
-    pub(super) async fn unnamed(
+    pub(in crate::broker) async fn unnamed(
         &self,
         caller: &Caller,
         provider: &Arc<Provider>,
@@ -58,7 +58,7 @@ impl Broker {
     ///
     /// # Errors
     /// [`AccountProblem::Mistyped`] instead of the last, if a known name is similar.
-    pub(super) async fn named(
+    pub(in crate::broker) async fn named(
         &self,
         caller: &Caller,
         provider: &Arc<Provider>,
@@ -109,7 +109,7 @@ impl Broker {
 
     /// This user's accounts at this provider, for a prompt: each name, followed by the provider's
     /// label.
-    pub(super) async fn connected(
+    pub(in crate::broker) async fn connected(
         &self,
         connection: &Connection,
     ) -> Result<Vec<String>, StoreError> {
@@ -137,12 +137,12 @@ fn is_usable(grant: &Grant, connection: &Connection) -> bool {
 
 impl Grant {
     /// Label that the provider gives the account.
-    pub(super) fn label(&self) -> Option<&str> {
+    pub(in crate::broker) fn label(&self) -> Option<&str> {
         self.identity.as_ref().and_then(|identity| identity.label.as_deref())
     }
 
     /// Whether the provider's label is what the caller wrote, without regard to ASCII case.
-    pub(super) fn is_labelled(&self, written: &AccountName) -> bool {
+    pub(in crate::broker) fn is_labelled(&self, written: &AccountName) -> bool {
         self.label().is_some_and(|label| label.eq_ignore_ascii_case(written.as_str()))
     }
 }

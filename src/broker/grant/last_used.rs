@@ -12,7 +12,7 @@ use std::time::Duration;
 use futures_util::{StreamExt as _, stream};
 use parking_lot::Mutex;
 
-use super::Broker;
+use crate::broker::Broker;
 use crate::model::{Grant, Time};
 use crate::store::{Held, Key, StoreError};
 
@@ -29,7 +29,7 @@ const AT_THE_END: Duration = Duration::from_secs(2);
 
 /// The uses that this process has seen.
 #[derive(Default)]
-pub(super) struct Usage(Mutex<Seen>);
+pub(in crate::broker) struct Usage(Mutex<Seen>);
 
 #[derive(Default)]
 struct Seen {
@@ -99,7 +99,7 @@ impl Usage {
 
 impl Broker {
     /// Notes that a token of this grant was handed out.
-    pub(super) fn saw_use(&self, grant: &Held<Grant>) {
+    pub(in crate::broker) fn saw_use(&self, grant: &Held<Grant>) {
         if self.0.usage.see(grant.place(), self.0.parts.clock.now()) {
             let broker = self.clone();
             tokio::spawn(async move {
@@ -113,7 +113,7 @@ impl Broker {
 
     /// When a token of this grant was last handed out, here or, as the store says, by another
     /// process.
-    pub(super) async fn last_use(&self, grant: &Held<Grant>) -> Option<Time> {
+    pub(in crate::broker) async fn last_use(&self, grant: &Held<Grant>) -> Option<Time> {
         let written = async { self.store().await?.last_use(grant.place()).await };
         let written = written.await.unwrap_or_else(|error| {
             tracing::warn!(%error, "when an account was last used could not be read");
@@ -125,7 +125,7 @@ impl Broker {
     }
 
     /// Writes all uses that are newer than those in the store.
-    pub(super) async fn write_uses(&self) {
+    pub(in crate::broker) async fn write_uses(&self) {
         let rest = stream::iter(self.0.usage.rest());
         let all = rest.for_each_concurrent(AT_ONCE, async |(place, at)| {
             self.write_use(&place, at).await;

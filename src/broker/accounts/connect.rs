@@ -2,8 +2,7 @@
 
 use std::sync::Arc;
 
-use super::Broker;
-use super::connect::ConnectError;
+use crate::broker::{Broker, ConnectError};
 use crate::model::requester::AskedBy;
 use crate::model::{AccountName, ConnectPrompt, Principal, Provider, Scopes};
 
@@ -36,7 +35,7 @@ impl Broker {
     }
 
     /// Returns a link for the account that a page with this
-    /// [`Account::digest`](super::grants::Account::digest) showed, with the scopes that were
+    /// [`Account::digest`](super::list::Account::digest) showed, with the scopes that were
     /// granted; if they were granted for another `tools.toml`, with those that the user's tools
     /// need.
     ///

@@ -4,7 +4,7 @@ use crate::oauth::{TokenError, Verdict};
 
 /// Whether the token endpoint has refused us. There is no user's grant that could have ended, so
 /// every code concerns the operator's side, except those that mean temporary trouble.
-pub(super) fn is_refusal(error: &TokenError) -> bool {
+pub(in crate::broker) fn is_refusal(error: &TokenError) -> bool {
     match error {
         TokenError::Refused { code } => {
             !matches!(code.as_str(), "temporarily_unavailable" | "server_error" | "slow_down")
@@ -14,12 +14,12 @@ pub(super) fn is_refusal(error: &TokenError) -> bool {
     }
 }
 
-pub(super) fn is_about_scopes(error: &TokenError) -> bool {
+pub(in crate::broker) fn is_about_scopes(error: &TokenError) -> bool {
     matches!(error, TokenError::Refused { code } if code == "invalid_scope")
 }
 
 /// Advice for the operator after a refusal.
-pub(super) fn remedy(refusal: &TokenError) -> &'static str {
+pub(in crate::broker) fn remedy(refusal: &TokenError) -> &'static str {
     match refusal {
         TokenError::Refused { code } if code == "invalid_grant" => {
             "check the key, `issuer`, `subject` and `audience` of the provider's assertion, and this machine's clock"

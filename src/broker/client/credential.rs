@@ -42,13 +42,13 @@ pub enum Pasted {
 }
 
 impl Pasted {
-    pub(super) fn secret(&self) -> &SecretString {
+    pub(in crate::broker) fn secret(&self) -> &SecretString {
         match self {
             Self::Key(secret) | Self::Basic { password: secret, .. } => secret,
         }
     }
 
-    pub(super) fn user(&self) -> Option<&str> {
+    pub(in crate::broker) fn user(&self) -> Option<&str> {
         match self {
             Self::Key(_) => None,
             Self::Basic { user, .. } => user.as_deref(),
@@ -60,7 +60,7 @@ impl Pasted {
 ///
 /// # Errors
 /// [`CredentialError`] if another kind is expected now, or the secret cannot be used.
-pub(super) async fn kept(
+pub(in crate::broker) async fn kept(
     provider: &Provider,
     user: Option<&str>,
     secret: &SecretString,
