@@ -25,7 +25,7 @@ use crate::oauth::OAuthClient;
 use crate::registry::Registry;
 use crate::store::{DataFolder, KeySource, LazyStore, Role};
 use crate::upstream::Upstream;
-use crate::upstream::select::Jq;
+use crate::upstream::jq::Jq;
 use crate::web;
 use crate::web::auth::Gate;
 use crate::web::listener::Loopback;
@@ -206,7 +206,7 @@ impl App {
     pub async fn serve_stdio(
         &self,
         caller: Caller,
-        streams: mcp::streams::Streams,
+        streams: mcp::stdio::Streams,
     ) -> std::io::Result<()> {
         let opened = tokio::spawn(open(self.broker.clone()));
         let handler = mcp::Handler::new(
@@ -239,7 +239,7 @@ impl App {
         let pages = self.pages(&authenticator, &origins, &usage);
         let opened = tokio::spawn(open(self.broker.clone()));
         let asked = authenticator.issuer().map(|issuer| tokio::spawn(look_up(Arc::clone(issuer))));
-        let (running, ended) = (mcp::Running::default(), CancellationToken::new());
+        let (running, ended) = (mcp::http::Running::default(), CancellationToken::new());
         let gate = Gate::new(
             &origins,
             self.allowed.clone(),
@@ -303,16 +303,13 @@ impl App {
     }
 
     /// `/mcp`, `/sse` and `/messages`, which must not be reached but through the gate.
-    fn mcp_routes(&self, running: &mcp::Running, ended: &CancellationToken) -> axum::Router {
+    fn mcp_routes(&self, running: &mcp::http::Running, ended: &CancellationToken) -> axum::Router {
         let handler =
             mcp::Handler::new(self.broker.clone(), mcp::Who::OfTheRequest, self.text.clone())
                 .asking(self.consent);
         let (sessions, streams) = (handler.clone(), handler);
-        mcp::streamable::routes(sessions, running.clone(), ended.clone()).merge(mcp::sse::routes(
-            streams,
-            running.clone(),
-            ended.clone(),
-        ))
+        mcp::http::streamable::routes(sessions, running.clone(), ended.clone())
+            .merge(mcp::http::sse::routes(streams, running.clone(), ended.clone()))
     }
 
     /// Lets what must not be broken off come to its end, then stops listening and leaves the data

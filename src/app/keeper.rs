@@ -126,7 +126,7 @@ impl KeeperOrder {
             KeeperKey::File(path) => KeySource::File(path),
             KeeperKey::Automatic(path) => KeySource::Automatic(path),
         };
-        let worker = crate::upstream::select::own_program();
+        let worker = crate::upstream::jq::own_program();
         let settings = Settings {
             data,
             keys,

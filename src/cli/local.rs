@@ -70,7 +70,7 @@ impl Local {
         let clock = Clock::system();
         let data = folder(self.data.clone().or_else(|| config.store.clone()), purpose, &clock)?;
         let keys = key_source()?;
-        let program = crate::upstream::select::own_program();
+        let program = crate::upstream::jq::own_program();
         let is_kept = process != Process::Command && config.server.keeper && public.is_none();
         let keeper = is_kept.then(|| KeeperLauncher {
             program: program.clone(),

@@ -15,7 +15,7 @@ use super::{Exit, block_on, exit_of, load, log, report, run_async};
 use crate::app::App;
 use crate::broker::events::TARGET as RECORD;
 use crate::mcp::stdio;
-use crate::mcp::streams::Streams;
+use crate::mcp::stdio::Streams;
 use crate::model::Caller;
 use crate::model::text::escaped;
 use address::Address;

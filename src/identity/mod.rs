@@ -10,7 +10,7 @@
 //!
 //! [`Authenticator::authenticate`] reads the headers of one request and returns the user or the
 //! reason for a refusal; [`Denied`] knows the HTTP answer. Static keys ([`keys`]) are known by
-//! their hashes. A JWT ([`jws`]) is checked with the keys that the issuer publishes ([`published`],
+//! their hashes. A JWT ([`jws`]) is checked with the keys that the issuer publishes ([`issuer_cache`],
 //! [`jwks`]) and then for its claims ([`claims`]); other tokens are introspected at the issuer, if
 //! the operator wants that (RFC 7662). An accepted JWT is remembered for a minute at most, and an
 //! introspection answer for as long as the operator says ([`remembered`]), so that a call does not
@@ -25,12 +25,12 @@ mod denied;
 mod digest;
 mod headers;
 mod issuer;
+mod issuer_cache;
 mod issuer_error;
 mod jwks;
 mod jws;
 mod keys;
 mod login;
-mod published;
 mod remembered;
 mod resource;
 mod suspects;

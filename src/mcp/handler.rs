@@ -14,10 +14,10 @@ use rmcp::model::{
 };
 use rmcp::service::{RequestContext, RoleServer};
 
-use super::alive::{self, ShowsLife};
-use super::announce::{Announcements, Delivered};
-use super::fault::{Mistake, fault};
-use super::loose::{self, LooseCall};
+use super::completion_notice::{CompletionNotices, Delivered};
+use super::http::keep_alive::{self, KeepsAlive};
+use super::internal_error::{Mistake, internal_error};
+use super::non_object_arguments::{self, NonObjectCall};
 use super::render::{self, Way};
 use crate::broker::{Broker, Call, CallError};
 use crate::model::text::shown;
@@ -52,7 +52,7 @@ pub struct Handler {
     who: Who,
     text: ServerText,
     consent: Option<ConsentMode>,
-    announcements: Announcements,
+    completion_notices: CompletionNotices,
     delivered: Delivered,
 }
 
@@ -70,9 +70,9 @@ impl Handler {
     /// Creates a handler for the requests of `who`. Consents are asked for as each client's URL
     /// says; see [`Self::asking`].
     pub fn new(broker: Broker, who: Who, text: ServerText) -> Self {
-        let announcements = Announcements::new(broker.clone());
+        let completion_notices = CompletionNotices::new(broker.clone());
         let delivered = Delivered::default();
-        Self { broker, who, text, consent: None, announcements, delivered }
+        Self { broker, who, text, consent: None, completion_notices, delivered }
     }
 
     /// Sets the operator's consent mode, which overrides that of a client's URL. `None` leaves the
@@ -97,8 +97,8 @@ impl Handler {
     }
 
     /// Pending completion notifications, shared by all clones and transports.
-    pub(super) fn announcements(&self) -> &Announcements {
-        &self.announcements
+    pub(super) fn completion_notices(&self) -> &CompletionNotices {
+        &self.completion_notices
     }
 
     fn principal(&self, context: &RequestContext<RoleServer>) -> Result<Arc<Principal>, ErrorData> {
@@ -111,18 +111,18 @@ impl Handler {
         };
         principal
             .cloned()
-            .ok_or_else(|| fault(Mistake("the routes let a request of nobody through")))
+            .ok_or_else(|| internal_error(Mistake("the routes let a request of nobody through")))
     }
 
     /// Handles a `tools/call` whose arguments are no JSON object. A protocol error would not reach
     /// the model, which alone can correct them.
-    async fn loose_call(
+    async fn non_object_call(
         &self,
-        call: LooseCall,
+        call: NonObjectCall,
         context: RequestContext<RoleServer>,
     ) -> Result<CustomResult, ErrorData> {
         let principal = self.principal(&context)?;
-        let LooseCall { mut params, arguments } = call;
+        let NonObjectCall { mut params, arguments } = call;
         if let Err(unknown) = self.broker.registry().get(&params.name, &principal) {
             return Err(ErrorData::invalid_params(unknown.to_string(), None));
         }
@@ -139,7 +139,7 @@ impl Handler {
             // As rmcp does for a call that it can parse.
             result.strip_result_type_for_legacy_peer();
         }
-        serde_json::to_value(&result).map(CustomResult::new).map_err(fault)
+        serde_json::to_value(&result).map(CustomResult::new).map_err(internal_error)
     }
 
     pub(super) async fn call(
@@ -225,7 +225,7 @@ impl ServerHandler for Handler {
                 tokio::select! {
                     biased;
                     answer = round => answer,
-                    never = alive::report(context.peer.clone(), token) => match never {},
+                    never = keep_alive::report(context.peer.clone(), token) => match never {},
                 }
             }
         }
@@ -237,8 +237,8 @@ impl ServerHandler for Handler {
         request: CustomRequest,
         context: RequestContext<RoleServer>,
     ) -> Result<CustomResult, ErrorData> {
-        let request = match loose::read(request) {
-            Ok(call) => return Box::pin(self.loose_call(call, context)).await,
+        let request = match non_object_arguments::read(request) {
+            Ok(call) => return Box::pin(self.non_object_call(call, context)).await,
             Err(request) => request,
         };
         let method = request.method.as_str();
@@ -258,7 +258,7 @@ fn wants_progress(context: &RequestContext<RoleServer>) -> Option<ProgressToken>
     let token = context.meta.get_progress_token()?;
     let parts = context.extensions.get::<http::request::Parts>();
     let is_shown = is_stateless(context.protocol_version())
-        && parts.is_some_and(|parts| parts.extensions.get::<ShowsLife>().is_some());
+        && parts.is_some_and(|parts| parts.extensions.get::<KeepsAlive>().is_some());
     (!is_shown).then_some(token)
 }
 

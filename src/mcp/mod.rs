@@ -10,7 +10,7 @@
 //! | any other | or not at all | an `isError` text with the link | the next call runs |
 //!
 //! If the client answers a question without its user, or does not show a -32042, the text follows
-//! (`asking`). The operator, or `consent` in the client's URL, can choose the text from the start
+//! (`consent_rounds`). The operator, or `consent` in the client's URL, can choose the text from the start
 //! ([`ConsentMode`](crate::model::ConsentMode)).
 //!
 //! Revisions before 2025-11-25 have no URL elicitation, so a declaration there is ignored. The text
@@ -21,38 +21,25 @@
 //! | transport | revisions | caller |
 //! |---|---|---|
 //! | [`stdio`] | all | the process at the other end |
-//! | [`streamable`], `/mcp` | 2026-07-28 without sessions; earlier ones, from 2025-03-26, with sessions | the principal that the request authenticates |
-//! | [`sse`], `/sse` and `/messages` | up to 2025-11-25 | as for `/mcp` |
+//! | [`http::streamable`], `/mcp` | 2026-07-28 without sessions; earlier ones, from 2025-03-26, with sessions | the principal that the request authenticates |
+//! | [`http::sse`], `/sse` and `/messages` | up to 2025-11-25 | as for `/mcp` |
 //!
-//! rmcp speaks the protocol on all of them. This module adds the rest: owners of sessions
-//! (`sessions`), limits on running requests (`running`), answers to malformed messages
-//! (`malformed`, `body`, `lines`), content negotiation (`accept`), signs of life during long calls
-//! (`alive`), and a fast path for the most frequent request (`direct`).
+//! rmcp speaks the protocol on all of them. This module adds what rmcp lacks; [`http`] and
+//! [`stdio`] list it for each transport.
 
-mod accept;
-mod alive;
-mod announce;
-mod asking;
-mod body;
-mod consent_query;
-mod direct;
-mod fault;
+mod completion_notice;
+mod consent_rounds;
 mod handler;
-mod lines;
-mod loose;
+pub mod http;
+mod internal_error;
 mod malformed;
+mod non_object_arguments;
 mod not_connected;
 mod render;
 mod request_state;
-mod running;
-mod sessions;
-pub mod sse;
 pub mod stdio;
-pub mod streamable;
-pub mod streams;
 mod unanswered;
 
 pub use handler::{Handler, ServerText, Who};
 pub use not_connected::not_connected;
 pub use render::failure::{failure_text, result_note};
-pub use running::Running;

@@ -1,19 +1,23 @@
 //! MCP over standard input and output.
 
+mod lines;
+mod streams;
+
 use std::io;
 
 use rmcp::{ServiceExt as _, service::QuitReason};
 
 use super::Handler;
-use super::lines::Lines;
-use super::streams::Streams;
+use lines::Lines;
+
+pub use streams::Streams;
 
 /// Serves one client until it closes its end of the pipe.
 ///
 /// # Errors
 /// An I/O error if the task that serves the client fails.
 pub async fn serve(handler: Handler, streams: Streams) -> io::Result<()> {
-    let lines = handler.announcements().watch(Lines::new(streams));
+    let lines = handler.completion_notices().watch(Lines::new(streams));
     let running = match Box::pin(handler.serve(lines)).await {
         Ok(running) => running,
         // A client that disconnects before the handshake is no failure of ours.

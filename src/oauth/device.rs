@@ -11,7 +11,7 @@ use serde_json::{Map, Value};
 use url::Url;
 
 use super::normalize::{seconds, success};
-use super::{Issued, LARGEST, OAuthClient, TokenError, Verdict, message, trust};
+use super::{Issued, LARGEST, OAuthClient, TokenError, Verdict, request, trust};
 use crate::model::authorization::ClientRegistration;
 use crate::model::oauth::TokenAuth;
 use crate::model::{Scopes, Time, text};
@@ -77,7 +77,7 @@ impl OAuthClient {
             // Also in the body: several servers look only there.
             fields.push(("client_id", &client.client_id));
         }
-        let request = message::post(client, endpoint, fields)
+        let request = request::post(client, endpoint, fields)
             .ok_or(TokenError::Malformed("the request cannot be written"))?;
         let response = self.net.send(request, trust(client)).await?;
         let status = response.status();

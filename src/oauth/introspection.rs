@@ -5,7 +5,7 @@ use secrecy::{ExposeSecret as _, SecretString};
 use serde_json::{Map, Value};
 use url::Url;
 
-use super::{LARGEST, OAuthClient, TokenError, message, trust};
+use super::{LARGEST, OAuthClient, TokenError, request, trust};
 use crate::model::authorization::ClientRegistration;
 use crate::net;
 
@@ -23,7 +23,7 @@ impl OAuthClient {
         token: &SecretString,
     ) -> Result<Map<String, Value>, TokenError> {
         let fields = vec![("token", token.expose_secret()), ("token_type_hint", "access_token")];
-        let request = message::post(client, endpoint, fields)
+        let request = request::post(client, endpoint, fields)
             .ok_or(TokenError::Malformed("the request cannot be written"))?;
         let response = self.net.send(request, trust(client)).await?;
         claims(response).await

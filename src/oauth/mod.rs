@@ -4,16 +4,16 @@
 //! normalizes every response before the crate sees it, and turns the crate's errors, which may
 //! quote a raw body, into [`TokenError`] at once.
 
-mod answer;
 mod assertion;
+mod authorization_response;
+mod client_credentials;
 mod device;
 mod error;
 mod introspection;
-mod message;
 mod metadata;
 mod normalize;
+mod request;
 mod revocation;
-mod service;
 mod userinfo;
 
 use std::borrow::Cow;
@@ -33,8 +33,8 @@ use secrecy::{ExposeSecret, SecretString};
 use serde::{Deserialize, Serialize};
 use url::{Url, form_urlencoded};
 
-pub use answer::{AnswerError, AuthorizationResponse, Denial};
 pub use assertion::{Assertion, KeyError, ServiceAccount, SignError, Signer};
+pub use authorization_response::{AnswerError, AuthorizationResponse, Denial};
 pub use device::{DeviceCode, Poll};
 pub use error::{TokenError, Verdict};
 pub use metadata::{DiscoveryError, Metadata, discover};
@@ -263,7 +263,7 @@ impl OAuthClient {
     ) -> Result<Issued, TokenError> {
         let params = client.token_params.iter();
         fields.extend(params.map(|(name, value)| (name.as_str(), value.as_str())));
-        let request = message::post(client, &client.token_endpoint, fields)
+        let request = request::post(client, &client.token_endpoint, fields)
             .ok_or(TokenError::Malformed("the request cannot be written"))?;
         let regular = self.courier(client, &client.token_endpoint).carry(request).await?;
         let answer = serde_json::from_value(serde_json::Value::Object(regular))
@@ -302,12 +302,12 @@ impl Courier<'_> {
         let mut fields: Vec<(String, String)> =
             form_urlencoded::parse(&body).into_owned().chain(client.token_params.clone()).collect();
         if let (TokenAuth::Bearer, Some(secret)) = (client.token_auth, &client.client_secret) {
-            message::authorize(&mut out, &message::bearer(secret))
+            request::authorize(&mut out, &request::bearer(secret))
                 .ok_or(TokenError::Malformed("the request cannot be written"))?;
             // The secret identifies us; Stripe refuses a parameter that it does not expect.
             fields.retain(|(name, _)| name != "client_id");
         }
-        message::set_fields(&mut out, client.token_body, &fields);
+        request::set_fields(&mut out, client.token_body, &fields);
         let regular = self.carry(out).await?;
         let body = serde_json::to_vec(&regular)
             .map_err(|_| TokenError::Malformed("it could not be written as JSON"))?;

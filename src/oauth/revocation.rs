@@ -5,7 +5,7 @@ use secrecy::{ExposeSecret, SecretString};
 use serde_json::json;
 use url::Url;
 
-use super::message::{self, authorize, basic, bearer, send_json, set_fields};
+use super::request::{self, authorize, basic, bearer, send_json, set_fields};
 use crate::model::TokenSet;
 use crate::model::authorization::ClientRegistration;
 use crate::model::oauth::{Revocation, RevocationRequest};
@@ -80,7 +80,7 @@ fn by_itself(method: Method, url: &Url, tokens: &TokenSet) -> Option<Request> {
 }
 
 fn rfc7009(client: &ClientRegistration, url: &Url, token: &SecretString) -> Option<Request> {
-    message::post(client, url, vec![("token", token.expose_secret())])
+    request::post(client, url, vec![("token", token.expose_secret())])
 }
 
 #[cfg(test)]

@@ -5,7 +5,7 @@ use serde_json::{Map, Value};
 use url::Url;
 
 use super::introspection::claims;
-use super::{OAuthClient, TIME_LIMIT, TokenError, message};
+use super::{OAuthClient, TIME_LIMIT, TokenError, request};
 use crate::net::Trust;
 
 impl OAuthClient {
@@ -21,7 +21,7 @@ impl OAuthClient {
     ) -> Result<Map<String, Value>, TokenError> {
         let mut request = reqwest::Request::new(reqwest::Method::GET, endpoint.clone());
         *request.timeout_mut() = Some(TIME_LIMIT);
-        message::authorize(&mut request, &message::bearer(access))
+        request::authorize(&mut request, &request::bearer(access))
             .ok_or(TokenError::Malformed("the request cannot be written"))?;
         claims(self.net.send(request, Trust::Written).await?).await
     }

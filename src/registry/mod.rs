@@ -4,7 +4,7 @@
 //! Schemas are built at first use, so a call to one of ten thousand tools costs the same as to one
 //! of ten.
 
-mod accept;
+mod arguments;
 mod schema;
 
 use std::collections::HashMap;
@@ -15,7 +15,7 @@ use serde_json::{Map, Value};
 use crate::model::text::nearest;
 use crate::model::{Principal, ProviderId, Scopes, Tool, ToolName};
 
-pub use accept::{Accepted, accept, envelope};
+pub use arguments::{Accepted, accept, envelope};
 pub use schema::{Hints, hints, input_schema};
 
 /// All tools that this process serves.

@@ -7,9 +7,8 @@
 //! A response is untrusted data. It is read up to a size cap, parsed to a limited depth, filtered
 //! within limits, scrubbed of our own secrets and of deceptive characters, and truncated.
 
-pub mod select;
+pub mod jq;
 
-mod aside;
 mod budget;
 mod credential;
 mod details;
@@ -17,6 +16,7 @@ mod exchange;
 mod failure;
 mod html;
 mod lenient;
+mod offload;
 mod output;
 mod path;
 mod quotation;
@@ -46,10 +46,10 @@ use crate::net::{Net, NetError, Phase, status_words};
 use budget::{Budget, Weight, deadline};
 use exchange::{Unanswered, exchange};
 use failure::{Call, Refusal};
+use jq::{Jq, JqError};
 use output::{Finish, Validators};
 use response::{Content, Reply};
 use scrub::Scrubber;
-use select::{Jq, JqError};
 
 /// Maximum response size in bytes, after decompression; a larger response fails the call. A model
 /// receives far less, but a filter may pick from all of it.
@@ -183,7 +183,7 @@ impl Upstream {
         arguments: &Map<String, Value>,
     ) -> Result<ToolResult, Refusal> {
         let (size, scrub) = (reply.body.len(), Arc::clone(call.scrubber));
-        let (mut reply, weight) = aside::run(size, move || {
+        let (mut reply, weight) = offload::run(size, move || {
             let weight = Weight::of(&reply.body);
             (reply, weight)
         })
@@ -192,7 +192,7 @@ impl Upstream {
             let (answered, may_have_run) = (call.answered(reply.status), call.may_have_run());
             return Err(FailureKind::Busy { answered: Some(answered), may_have_run }.into());
         };
-        let (reply, content, note) = aside::run(size, move || {
+        let (reply, content, note) = offload::run(size, move || {
             let (content, note) = reply.content(weight);
             let content = scrub.content(content, &reply.body);
             (reply.body, reply.held) = Default::default();
@@ -274,7 +274,7 @@ impl Upstream {
             host: call.host(),
             is_filtered: action.select.is_some(),
         };
-        Ok(aside::run(size, move || finish.result(value)).await)
+        Ok(offload::run(size, move || finish.result(value)).await)
     }
 }
 

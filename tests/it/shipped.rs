@@ -6,7 +6,7 @@ use countersign::config::{self, Config};
 use countersign::model::Tool;
 use countersign::model::tool::Action;
 use countersign::registry;
-use countersign::upstream::select::Jq;
+use countersign::upstream::jq::Jq;
 use serde_json::{Value, json};
 
 use crate::command::package;

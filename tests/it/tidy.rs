@@ -29,18 +29,7 @@ const SIDEWAYS: &[(&str, &str)] = &[
 const OWNERS: &[(&str, &[&str])] = &[
     ("rmcp::", &["mcp/"]),
     // MCP over HTTP has routes too, and the root puts both tables on one port.
-    (
-        "axum::",
-        &[
-            "web/",
-            "mcp/alive.rs",
-            "mcp/body.rs",
-            "mcp/direct.rs",
-            "mcp/sse.rs",
-            "mcp/streamable.rs",
-            "app.rs",
-        ],
-    ),
+    ("axum::", &["web/", "mcp/http/", "app.rs"]),
     ("oauth2::", &["oauth/"]),
     ("sled::Config", &["store/backend/sled.rs"]),
     ("sled::Db", &["store/backend/sled.rs"]),

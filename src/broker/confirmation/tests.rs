@@ -22,7 +22,7 @@ use crate::oauth::OAuthClient;
 use crate::registry::Registry;
 use crate::store::LazyStore;
 use crate::upstream::Upstream;
-use crate::upstream::select::Jq;
+use crate::upstream::jq::Jq;
 
 /// As an earlier version wrote it, with placeholders for the provider and the browser.
 const PARKED_CODE: &str = include_str!("parked_code.json");

@@ -2,12 +2,12 @@
 
 use super::super::problem::Findings;
 use super::super::span::Text;
-use crate::upstream::select;
+use crate::upstream::jq;
 
 /// Reports the position at which a filter does not compile.
 pub(super) fn check(filter: &Text, find: &mut Findings<'_>) {
     // This compiler also runs the filter later, so the check knows what jq can do here.
-    let Err(problem) = select::compile_check(filter.as_str()) else { return };
+    let Err(problem) = jq::compile_check(filter.as_str()) else { return };
     let written = filter.as_str().trim();
     if is_json_path(written) {
         let draft = find
@@ -34,7 +34,7 @@ pub(super) fn check(filter: &Text, find: &mut Findings<'_>) {
 }
 
 fn compiled(filter: &str) -> Option<&str> {
-    select::compile_check(filter).is_ok().then_some(filter)
+    jq::compile_check(filter).is_ok().then_some(filter)
 }
 
 /// Whether a text is JSONPath (RFC 9535), a path from the root `$`. jq has neither a lone `$` nor

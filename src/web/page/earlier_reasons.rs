@@ -16,7 +16,7 @@ use crate::oauth::OAuthClient;
 use crate::registry::Registry;
 use crate::store::{DataFolder, KeySource, LazyStore, MasterKey};
 use crate::upstream::Upstream;
-use crate::upstream::select::Jq;
+use crate::upstream::jq::Jq;
 
 /// Records as an earlier version wrote them, one a line: authorizations that came to nothing or
 /// whose last redirect failed, and grants that have ended.

@@ -20,7 +20,7 @@ use countersign::oauth::OAuthClient;
 use countersign::registry::Registry;
 use countersign::store::{DataFolder, KeySource, LazyStore, MasterKey};
 use countersign::upstream::Upstream;
-use countersign::upstream::select::Jq;
+use countersign::upstream::jq::Jq;
 use countersign::web;
 use futures_util::FutureExt as _;
 use reqwest::StatusCode;

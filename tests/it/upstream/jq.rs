@@ -2,7 +2,7 @@
 
 use std::process::Stdio;
 
-use countersign::upstream::select::JqError;
+use countersign::upstream::jq::JqError;
 use tokio::time::Instant;
 
 use super::*;

@@ -24,7 +24,7 @@ use countersign::model::secret_ref::SecretRef;
 use countersign::model::tool::{Action, Body, Effect, Filter, HttpAction, Method, Piece, Template};
 use countersign::model::{Provider, ProviderId, Scopes, Tool, ToolName};
 use countersign::net::{Net, Policy};
-use countersign::upstream::select::Jq;
+use countersign::upstream::jq::Jq;
 use countersign::upstream::{Answer, Credential, Upstream};
 use serde_json::{Map, Value, json};
 use url::Url;

@@ -17,8 +17,8 @@ use rmcp::service::{RequestContext, RoleServer};
 use serde_json::Value;
 use tokio::time::Instant;
 
-use super::fault::fault;
 use super::handler::{Handler, cancelled};
+use super::internal_error::internal_error;
 use super::not_connected::not_connected;
 use super::render::{self, Way};
 use super::request_state::{self, Context, Waiting};
@@ -91,7 +91,7 @@ impl Handler {
                 Ok(render::text(&prompt).into())
             }
             Way::Error => {
-                let elicitation = self.announcements().expect(
+                let elicitation = self.completion_notices().expect(
                     context.peer.clone(),
                     &principal.caller,
                     &prompt.authorization,
@@ -136,7 +136,7 @@ impl Handler {
             Some(NotAccepted::ByUser) => {
                 let caller = &principal.caller;
                 let counted = self.broker().declined_in_client(caller, &waiting.authorization.id);
-                counted.await.map_err(fault)?;
+                counted.await.map_err(internal_error)?;
                 return Ok(render::declined(&title, "the user declined.").into());
             }
             None => {}
@@ -241,12 +241,13 @@ impl Handler {
         let authorization = prompt.authorization.clone();
         let waiting = Waiting { authorization, round, asked_at: Some(asked_at) };
         let codec = self.codec().await?;
-        request_state::seal(&codec, &waiting, &context_of(principal, request)).map_err(fault)
+        request_state::seal(&codec, &waiting, &context_of(principal, request))
+            .map_err(internal_error)
     }
 
     async fn codec(&self) -> Result<RequestStateCodec, ErrorData> {
-        let store = self.broker().store().await.map_err(fault)?;
-        RequestStateCodec::try_new(store.request_state_key().to_vec()).map_err(fault)
+        let store = self.broker().store().await.map_err(internal_error)?;
+        RequestStateCodec::try_new(store.request_state_key().to_vec()).map_err(internal_error)
     }
 }
 

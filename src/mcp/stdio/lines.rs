@@ -16,8 +16,8 @@ use tokio::sync::Mutex;
 use tokio_util::bytes::{Buf as _, BytesMut};
 use tokio_util::codec::{Decoder, FramedRead};
 
-use super::malformed::Malformed;
 use super::streams::{Reader, Streams, Writer};
+use crate::mcp::malformed::Malformed;
 
 /// Longest line in bytes, so that an endless one does not fill the memory; a longer one is refused
 /// once and skipped.

@@ -2,8 +2,8 @@
 //!
 //! rmcp speaks the protocol. This module adds limits on the body, which is read once; JSON-RPC
 //! errors for malformed messages; sessions bound to the caller who opened them
-//! ([`super::sessions`]); content negotiation ([`super::accept`]); signs of life during long
-//! requests ([`super::alive`]); and a fast path for the most frequent request ([`super::direct`]).
+//! ([`super::sessions`]); content negotiation ([`super::accept_header`]); signs of life during long
+//! requests ([`super::keep_alive`]); and a fast path for the most frequent request ([`super::fast_path`]).
 
 use std::sync::Arc;
 
@@ -19,14 +19,14 @@ use rmcp::model::ServerJsonRpcMessage;
 use rmcp::transport::streamable_http_server::{StreamableHttpServerConfig, StreamableHttpService};
 use tokio_util::sync::CancellationToken;
 
-use super::Handler;
-use super::accept::{self, Accepts};
-use super::alive::{self, QUIET, ShowsLife};
+use super::accept_header::{self, Accepts};
 use super::body::{self, Refusal, json_response};
 use super::consent_query;
-use super::direct::{self, Direct};
-use super::running::{Run, Running, Sent};
+use super::fast_path::{self, FastPath};
+use super::keep_alive::{self, KeepsAlive, QUIET};
+use super::limits::{Run, Running, Sent};
 use super::sessions::{Asked, Refused, Sessions, asked_by};
+use crate::mcp::Handler;
 use crate::model::{Caller, Principal};
 
 const SESSION: HeaderName = HeaderName::from_static("mcp-session-id");
@@ -43,13 +43,13 @@ pub fn routes(handler: Handler, running: Running, ended: CancellationToken) -> R
         // The gate has checked `Host` against our own names.
         .disable_allowed_hosts()
         .with_cancellation_token(ended);
-    let direct = Direct::new(handler.clone());
-    let sessions = Arc::new(Sessions::new(handler.announcements().clone()));
+    let fast_path = FastPath::new(handler.clone());
+    let sessions = Arc::new(Sessions::new(handler.completion_notices().clone()));
     let streams =
         StreamableHttpService::new(move || Ok(handler.for_connection()), sessions, config);
     let mut requests = streams.clone();
     requests.config.sse_keep_alive = Some(QUIET);
-    let face = Face { requests, streams, direct, running };
+    let face = Face { requests, streams, fast_path, running };
     Router::new().route("/mcp", any(answer)).with_state(Arc::new(face))
 }
 
@@ -60,7 +60,7 @@ struct Face {
     requests: Service,
     /// Handles GET and DELETE, over the same sessions.
     streams: Service,
-    direct: Direct,
+    fast_path: FastPath,
     running: Running,
 }
 
@@ -98,9 +98,9 @@ impl Face {
         let run = self.running.begin(caller).ok_or_else(busy)?;
         let body = body::read(&parts.headers, body).await?;
         parts.extensions.insert(run.clone());
-        parts.extensions.insert(ShowsLife);
+        parts.extensions.insert(KeepsAlive);
         let work = self.work(parts, body.clone(), caller.clone(), accepts).boxed();
-        let response = alive::answer(work, accepts, body).await;
+        let response = keep_alive::answer(work, accepts, body).await;
         Ok(response.map(|body| Body::new(Sent::<_, Run>::holding(run, body))))
     }
 
@@ -111,8 +111,8 @@ impl Face {
         caller: Caller,
         accepts: Accepts,
     ) -> Response {
-        if let Some(call) = direct::recognize(&parts.headers, &body) {
-            return self.direct.answer(call, parts).await;
+        if let Some(call) = fast_path::recognize(&parts.headers, &body) {
+            return self.fast_path.answer(call, parts).await;
         }
         let request = Request::from_parts(parts, Body::from(body.clone()));
         by_rmcp(&self.requests, request, caller, !accepts.events, || Refusal::malformed(&body))
@@ -154,7 +154,7 @@ async fn by_rmcp(
     malformed: impl FnOnce() -> Refusal,
 ) -> Result<Response, Refusal> {
     // rmcp requires both types by name.
-    request.headers_mut().insert(header::ACCEPT, accept::BOTH);
+    request.headers_mut().insert(header::ACCEPT, accept_header::BOTH);
     let work = Box::pin(service.handle(request));
     let (response, Asked { refused, answer }) = asked_by(caller, wants_json, work).await;
     match refused {
@@ -179,7 +179,7 @@ async fn by_rmcp(
 fn as_json(answer: &ServerJsonRpcMessage, headers: &HeaderMap) -> Response {
     let mut response = match serde_json::to_vec(answer) {
         Ok(body) => json_response(StatusCode::OK, body),
-        Err(error) => Refusal::fault(error).into_response(),
+        Err(error) => Refusal::internal_error(error).into_response(),
     };
     if let Some(session) = headers.get(SESSION) {
         response.headers_mut().insert(SESSION, session.clone());

@@ -30,8 +30,8 @@ use rmcp::transport::streamable_http_server::session::{
 
 use tokio::time::Instant;
 
-use super::announce::{Announcements, elicitation_of};
 use super::body::REFUSED;
+use crate::mcp::completion_notice::{CompletionNotices, elicitation_of};
 use crate::model::Caller;
 use events::{EventId, Events, Found};
 use owned::{NoRoom, Owned};
@@ -109,11 +109,11 @@ pub(super) struct Sessions {
     kept: LocalSessionManager,
     events: Events,
     owned: Owned,
-    announcements: Announcements,
+    notices: CompletionNotices,
 }
 
 impl Sessions {
-    pub(super) fn new(announcements: Announcements) -> Self {
+    pub(super) fn new(notices: CompletionNotices) -> Self {
         let events = Events::default();
         let mut kept = LocalSessionManager::default().with_event_store(Arc::new(events.clone()));
         kept.session_config = SessionConfig::default();
@@ -122,7 +122,7 @@ impl Sessions {
         // Each stream begins with an event that names it; `priming` decides whether the client sees
         // it.
         kept.session_config.sse_retry = Some(COME_BACK);
-        Self { kept, events, owned: Owned::default(), announcements }
+        Self { kept, events, owned: Owned::default(), notices }
     }
 
     /// Wraps the events of a stream: holds its session, and reports each event that the client has
@@ -133,18 +133,18 @@ impl Sessions {
         stream: impl Stream<Item = ServerSseMessage> + Send + Sync + 'static,
     ) -> impl Stream<Item = ServerSseMessage> + Send + Sync + 'static {
         let attached = self.owned.attach(id);
-        let (announcements, events) = (self.announcements.clone(), self.events.clone());
-        let state = (Box::pin(stream), Sent::default(), attached, announcements, events);
-        stream::unfold(state, |(mut stream, sent, attached, announcements, events)| async move {
+        let (notices, events) = (self.notices.clone(), self.events.clone());
+        let state = (Box::pin(stream), Sent::default(), attached, notices, events);
+        stream::unfold(state, |(mut stream, sent, attached, notices, events)| async move {
             // The connection asks for the next event when it has taken the one before.
-            sent.elicitation.inspect(|elicitation| announcements.delivered(elicitation));
+            sent.elicitation.inspect(|elicitation| notices.delivered(elicitation));
             sent.id.inspect(|id| events.taken(id));
             let event = stream.next().await?;
             let sent = Sent {
                 elicitation: event.message.as_deref().and_then(elicitation_of),
                 id: id_of(&event),
             };
-            Some((event, (stream, sent, attached, announcements, events)))
+            Some((event, (stream, sent, attached, notices, events)))
         })
     }
 
@@ -315,7 +315,7 @@ impl SessionManager for Sessions {
                 // The notification cannot overtake this answer: the client accepts no event stream
                 // to get it on.
                 if let Some(elicitation) = elicitation_of(&answer) {
-                    self.announcements.delivered(&elicitation);
+                    self.notices.delivered(&elicitation);
                 }
                 set_aside(|| answer);
                 break;

@@ -13,7 +13,7 @@ use crate::model::text::incident;
 pub(super) struct Mistake(pub(super) &'static str);
 
 /// Returns a generic error with an incident id, and logs the error chain once under that id.
-pub(super) fn fault(error: impl Error) -> ErrorData {
+pub(super) fn internal_error(error: impl Error) -> ErrorData {
     let incident = incident();
     tracing::error!(incident, error = %chain(&error), "a request failed by our own fault");
     ErrorData::internal_error(

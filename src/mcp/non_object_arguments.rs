@@ -7,14 +7,14 @@ use rmcp::model::{CallToolRequestMethod, CallToolRequestParams, ConstString as _
 use serde_json::Value;
 
 /// A call whose arguments are not an object.
-pub(super) struct LooseCall {
+pub(super) struct NonObjectCall {
     /// The parameters without `arguments`.
     pub(super) params: CallToolRequestParams,
     pub(super) arguments: Value,
 }
 
 /// Parses such a call; returns any other request as the error.
-pub(super) fn read(request: CustomRequest) -> Result<LooseCall, CustomRequest> {
+pub(super) fn read(request: CustomRequest) -> Result<NonObjectCall, CustomRequest> {
     if request.method != CallToolRequestMethod::VALUE {
         return Err(request);
     }
@@ -23,7 +23,7 @@ pub(super) fn read(request: CustomRequest) -> Result<LooseCall, CustomRequest> {
         return Err(request);
     };
     match serde_json::from_value(Value::Object(members)) {
-        Ok(params) => Ok(LooseCall { params, arguments }),
+        Ok(params) => Ok(NonObjectCall { params, arguments }),
         Err(_) => Err(request),
     }
 }

@@ -12,7 +12,7 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::process::{Child, ChildStdin, ChildStdout, Command};
 
 use super::super::share::Share;
-use super::super::{Turn, aside};
+use super::super::{Turn, offload};
 use super::JqError;
 use super::worker::{DONE, WORKER_ARGUMENT};
 
@@ -54,7 +54,7 @@ impl Pool {
         size: usize,
     ) -> Result<Vec<Value>, JqError> {
         let value = Arc::clone(value);
-        let json = aside::run(size, move || serde_json::to_vec(&value)).await;
+        let json = offload::run(size, move || serde_json::to_vec(&value)).await;
         let json = json.map_err(|error| JqError::Failed(error.to_string()))?;
         let place = self.places.take(turn.caller, 1);
         let _place =
@@ -138,7 +138,8 @@ impl Worker {
             return Err(io::ErrorKind::UnexpectedEof.into());
         }
         if status == DONE {
-            let outputs = aside::run(payload.len(), move || serde_json::from_slice(&payload)).await;
+            let outputs =
+                offload::run(payload.len(), move || serde_json::from_slice(&payload)).await;
             return outputs.map(Ok).map_err(io::Error::other);
         }
         Ok(Err(JqError::Failed(String::from_utf8_lossy(&payload).into_owned())))

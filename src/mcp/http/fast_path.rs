@@ -29,15 +29,15 @@ use rmcp::service::{
 use rmcp::transport::Transport;
 use serde::Deserialize;
 
-use super::Handler;
 use super::body::{Refusal, json_response};
+use crate::mcp::Handler;
 
 /// Revision of the fast path; requests of any other go through rmcp.
 const REVISION: ProtocolVersion = ProtocolVersion::V_2026_07_28;
 /// Initial size of the response buffer in bytes. Most answers fit; a longer one is copied each time
 /// the buffer grows.
 const USUAL: usize = 4096;
-pub(super) struct Direct {
+pub(super) struct FastPath {
     handler: Handler,
     /// Service without a client, which lends its peer to the calls. A call of this revision sends
     /// no request to its peer.
@@ -62,7 +62,7 @@ struct Message<'m> {
     params: CallToolRequestParams,
 }
 
-impl Direct {
+impl FastPath {
     /// Creates the fast path. Call within the runtime that serves.
     pub(super) fn new(handler: Handler) -> Self {
         let nobody = serve_directly(handler.clone(), Silence, None);
@@ -84,7 +84,7 @@ impl Direct {
         let mut body = Vec::with_capacity(USUAL);
         match serde_json::to_writer(&mut body, &message) {
             Ok(()) => json_response(status, body),
-            Err(error) => Refusal::fault(error).into_response(),
+            Err(error) => Refusal::internal_error(error).into_response(),
         }
     }
 }

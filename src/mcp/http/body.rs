@@ -10,8 +10,8 @@ use axum::response::{IntoResponse, Response};
 use rmcp::model::{ErrorCode, RequestId};
 use serde_json::{Value, json};
 
-use super::fault::{Mistake, fault};
-use super::malformed::Malformed;
+use crate::mcp::internal_error::{Mistake, internal_error};
+use crate::mcp::malformed::Malformed;
 
 /// Longest body in bytes; a longer one is refused with 413. A call is a name and arguments.
 pub(super) const LARGEST: usize = 1 << 20;
@@ -67,11 +67,11 @@ impl Refusal {
     }
 
     pub(super) fn nobody() -> Self {
-        Self::fault(Mistake("the routes let a request of nobody through"))
+        Self::internal_error(Mistake("the routes let a request of nobody through"))
     }
 
-    pub(super) fn fault(error: impl Error) -> Self {
-        let body = json!({ "jsonrpc": "2.0", "id": null, "error": fault(error) });
+    pub(super) fn internal_error(error: impl Error) -> Self {
+        let body = json!({ "jsonrpc": "2.0", "id": null, "error": internal_error(error) });
         Self { status: StatusCode::INTERNAL_SERVER_ERROR, body, retry_after: LATER }
     }
 

@@ -20,9 +20,9 @@ use serde::Deserialize;
 use serde_json::json;
 use tokio::time::{Instant, Interval, MissedTickBehavior};
 
-use super::accept::{Accepts, EVENT_STREAM, JSON};
+use super::accept_header::{Accepts, EVENT_STREAM, JSON};
 use super::body::Refusal;
-use super::fault::Mistake;
+use crate::mcp::internal_error::Mistake;
 
 /// Longest silence, before the first sign of life and between two of them.
 pub(super) const QUIET: Duration = Duration::from_secs(5);
@@ -33,7 +33,7 @@ const MESSAGE: &str = "still running";
 /// Stands in a request's extensions if [`answer`] sends its signs of life, so that [`report`] sends
 /// none.
 #[derive(Clone, Copy)]
-pub(super) struct ShowsLife;
+pub(in crate::mcp) struct KeepsAlive;
 
 /// The part of a request that matters here.
 #[derive(Default, Deserialize)]
@@ -172,7 +172,7 @@ fn events(
             // Our JSON is on one line.
             axum::body::to_bytes(body, usize::MAX).await?
         } else {
-            Refusal::fault(Mistake("an answer that is none")).answering(request.id)
+            Refusal::internal_error(Mistake("an answer that is none")).answering(request.id)
         };
         let mut event = Vec::with_capacity(json.len() + 8);
         event.extend_from_slice(b"data: ");
@@ -184,7 +184,7 @@ fn events(
 }
 
 /// Sends progress notifications to the client every [`QUIET`], until this future is dropped.
-pub(super) async fn report(peer: Peer<RoleServer>, token: ProgressToken) -> Infallible {
+pub(in crate::mcp) async fn report(peer: Peer<RoleServer>, token: ProgressToken) -> Infallible {
     let began_at = Instant::now();
     let mut signs = signs(QUIET);
     signs.tick().await;
@@ -204,8 +204,8 @@ mod tests {
     use serde_json::Value;
     use tokio::sync::oneshot;
 
+    use super::super::body::json_response;
     use super::*;
-    use crate::mcp::body::json_response;
 
     const BOTH: Accepts = Accepts { json: true, events: true };
     const EVENTS: Accepts = Accepts { json: false, events: true };

@@ -33,10 +33,10 @@ use tokio::sync::mpsc;
 use tokio_util::sync::{CancellationToken, DropGuard};
 use url::form_urlencoded;
 
-use super::Handler;
 use super::body::{self, Refusal};
 use super::consent_query;
-use super::running::{Run, Running, Share};
+use super::limits::{Run, Running, Share};
+use crate::mcp::Handler;
 use crate::model::{Caller, ConsentMode, Principal, secret};
 
 /// Messages queued in each direction. If the queue is full, a client's message is refused with 503,
@@ -112,7 +112,7 @@ async fn open(State(face): State<Arc<Face>>, request: Request) -> Response {
         _share: share,
         _running: running.clone().drop_guard(),
     };
-    let transport = face.handler.announcements().watch(Pipe { from_client, to_client });
+    let transport = face.handler.completion_notices().watch(Pipe { from_client, to_client });
     let handler = face.handler.for_connection();
     tokio::spawn(async move {
         if let Ok(running) = Box::pin(handler.serve_with_ct(transport, running)).await {

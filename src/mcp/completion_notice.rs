@@ -23,7 +23,7 @@ use crate::model::authorization::{AuthorizationName, LIFETIME};
 use crate::model::{Caller, secret};
 
 const METHOD: &str = "notifications/elicitation/complete";
-/// Smallest number of unwritten errors at which [`Announcements::expect`] drops those whose client
+/// Smallest number of unwritten errors at which [`CompletionNotices::expect`] drops those whose client
 /// has disconnected or that are older than [`LIFETIME`].
 const MANY: usize = 256;
 /// Most notifications kept for one authorization; beyond it the oldest is dropped. More than any
@@ -38,7 +38,7 @@ const LOOK: Duration = Duration::from_secs(1);
 
 /// Completion notifications that clients wait for.
 #[derive(Clone)]
-pub(super) struct Announcements(Arc<Inner>);
+pub(super) struct CompletionNotices(Arc<Inner>);
 
 struct Inner {
     broker: Broker,
@@ -54,7 +54,7 @@ struct Inner {
 struct Expectations {
     /// By `elicitationId`.
     all: HashMap<String, Expected>,
-    /// Number of errors at which [`Announcements::expect`] next looks for entries to drop: twice
+    /// Number of errors at which [`CompletionNotices::expect`] next looks for entries to drop: twice
     /// what the last look left, so that entries still in use are not scanned at each new one.
     many: usize,
 }
@@ -73,7 +73,7 @@ struct Awaited {
     elicitation: String,
 }
 
-impl Announcements {
+impl CompletionNotices {
     pub(super) fn new(broker: Broker) -> Self {
         Self(Arc::new(Inner { broker, expected: Mutex::default(), awaited: Mutex::default() }))
     }
@@ -161,7 +161,7 @@ impl Announcements {
 
     /// Wraps a transport, so that [`Self::delivered`] is called as soon as an error is written.
     pub(super) fn watch<T: Transport<RoleServer>>(&self, transport: T) -> Watched<T> {
-        Watched { inner: transport, announcements: self.clone() }
+        Watched { inner: transport, notices: self.clone() }
     }
 }
 
@@ -189,7 +189,7 @@ impl Delivered {
 /// A transport that reports each -32042 error that it has written.
 pub(super) struct Watched<T> {
     inner: T,
-    announcements: Announcements,
+    notices: CompletionNotices,
 }
 
 impl<T: Transport<RoleServer>> Transport<RoleServer> for Watched<T> {
@@ -200,12 +200,12 @@ impl<T: Transport<RoleServer>> Transport<RoleServer> for Watched<T> {
         item: TxJsonRpcMessage<RoleServer>,
     ) -> impl Future<Output = Result<(), Self::Error>> + Send + 'static {
         let elicitation = elicitation_of(&item);
-        let announcements = self.announcements.clone();
+        let notices = self.notices.clone();
         let sending = self.inner.send(item);
         async move {
             sending.await?;
             if let Some(elicitation) = elicitation {
-                announcements.delivered(&elicitation);
+                notices.delivered(&elicitation);
             }
             Ok(())
         }
