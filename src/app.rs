@@ -122,11 +122,11 @@ impl App {
         let Config { path: file, server, providers, tools, .. } = config;
         let data = settings.data.path.clone();
         let net = Net::new(Policy { allow_private: server.allow_private });
-        let store = Arc::new(LazyStore::new(settings.data, settings.keys));
+        let (store, tables) = LazyStore::new(settings.data, settings.keys).into_tables();
         let loopback = Loopback::new(store.sockets());
         let oauth = OAuthClient::new(net.clone(), settings.clock.clone());
         let (lazy, port, address) = (Arc::clone(&store), server.port, server.listen_address);
-        let broker = Broker::new(Parts {
+        let parts = Parts {
             registry: Registry::new(tools),
             providers,
             store: Arc::clone(&store),
@@ -146,7 +146,8 @@ impl App {
             after_connect: server.after_connect,
             keeper: settings.links.ensure_keeper(),
             is_short_lived: settings.links.is_short_lived,
-        });
+        };
+        let broker = Broker::new(parts, tables);
         let routes = broker.clone();
         loopback.serve(move |origins| web::router(routes.clone(), origins));
         let listener = Arc::clone(&loopback);

@@ -12,7 +12,7 @@ use url::Url;
 
 use super::client::registration::{SetupError, settings};
 use super::completion::Connected;
-use super::grant::put::Put;
+use super::grant::put::{AccountChange, Put, Replaces};
 use super::keeping::Consent;
 use super::{Broker, Connection};
 use crate::model::authorization::{ClientRegistration, Trip, Way};
@@ -222,7 +222,7 @@ impl Broker {
     async fn put_patiently(&self, caller: &Caller, grant: &Grant) -> Result<Put, StoreError> {
         let mut tries = 1;
         loop {
-            match self.put_unless(caller, grant, false, |_| false).await {
+            match self.0.grants.put(caller, grant, AccountChange::Ask, Replaces::Any).await {
                 Err(error) if tries < MOST_PUTS => {
                     tracing::warn!(%error, "the account is not kept yet");
                     tries += 1;

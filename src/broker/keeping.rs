@@ -1,7 +1,7 @@
 //! Stores what was granted, however it was obtained, and only then notifies the waiters.
 
 use super::connect::{ConnectError, End};
-use super::grant::put::Put;
+use super::grant::put::AccountChange;
 use super::invitation::digest;
 use super::unkept::Granted;
 use super::{Broker, MOST_TRIES, Visitor};
@@ -11,7 +11,7 @@ use crate::model::grant::Binding;
 use crate::model::reason::RevocationResult;
 use crate::model::retention::Retention;
 use crate::model::scope::OFFLINE_ACCESS;
-use crate::model::{AccountName, Authorization, Caller, Grant, ProviderId, Scopes, secret};
+use crate::model::{AccountName, Authorization, Grant, ProviderId, Scopes, secret};
 use crate::oauth::{Issued, Revoked};
 use crate::store::{Held, StoreError};
 
@@ -51,7 +51,7 @@ impl Broker {
     ) -> Result<Arrival, StoreError> {
         let consent = Consent::of(authorization);
         let grant = self.grant_for(consent, issued).await;
-        self.arrived(authorization.clone(), grant, false).await
+        self.arrived(authorization.clone(), grant, AccountChange::Ask).await
     }
 
     /// Stores a grant before it notifies the waiters, so that they find it on disk.
@@ -59,13 +59,13 @@ impl Broker {
         &self,
         authorization: Authorization,
         grant: Grant,
-        is_meant: bool,
+        change: AccountChange,
     ) -> Result<Arrival, StoreError> {
         // Only our own page can name what was not granted, or ask about another account.
         let is_plain = grant.refused.is_empty();
         let page = authorization.link();
         let elsewhere = authorization.trip.after_connect.as_ref().map(ToString::to_string);
-        let granted = Granted { authorization, grant, is_meant, unclaimed_by: None };
+        let granted = Granted { authorization, grant, change, unclaimed_by: None };
         let is_whole = match self.write_down(&granted).await {
             Ok(is_kept) => is_kept && is_plain,
             Err(error) => {
@@ -141,7 +141,7 @@ impl Broker {
         let claimed = self.store().await?.replace(counted, &held).await?;
         let authorization = claimed.ok_or(ConnectError::Changed)?.value;
         if is_meant {
-            return Ok(self.arrived(authorization, *grant, true).await?);
+            return Ok(self.arrived(authorization, *grant, AccountChange::Confirmed).await?);
         }
         self.conclude(&authorization, End::Stayed { before }).await?;
         self.record_consent(&authorization, ConsentOutcome::PreviousAccountKept);
@@ -181,7 +181,7 @@ impl Broker {
                 revoked = self.end_there(&trip.client, &grant.value).await;
             }
             // A concurrent refresh has stored another token, which must end as well.
-            if store.forget_grant(&grant).await? {
+            if self.0.grants.delete(&grant).await? {
                 break;
             }
         }
@@ -216,39 +216,5 @@ impl Broker {
             return Err(ConnectError::Changed);
         }
         Ok(held)
-    }
-
-    /// Stores a grant over the present one, unless that `is_settled`. If a refresh of the old grant
-    /// comes in between, the new grant wins.
-    ///
-    /// If another account was connected until now and the new one is not confirmed (`is_meant`),
-    /// nothing is stored and the previous account is returned. Otherwise a browser that is signed
-    /// in at the provider as another user would silently change whose data the tools see.
-    pub(super) async fn put_unless(
-        &self,
-        caller: &Caller,
-        grant: &Grant,
-        is_meant: bool,
-        is_settled: impl Fn(&Grant) -> bool,
-    ) -> Result<Put, StoreError> {
-        let store = self.store().await?;
-        let identity = grant.binding.fingerprint();
-        for _ in 0..MOST_TRIES {
-            let held = store.grant(caller, &grant.provider, &identity, &grant.account).await?;
-            let there = held.as_ref().map(|held| &held.value);
-            if let (Some(before), false) =
-                (there.and_then(|there| grant.other_account(there)), is_meant)
-            {
-                return Ok(Put::OtherAccount(before));
-            }
-            if let Some(there) = there.filter(|there| is_settled(there)) {
-                return Ok(Put::Kept(Box::new(there.clone())));
-            }
-            let kept = there.map_or_else(|| grant.clone(), |before| grant.over(before));
-            if store.keep(caller, &kept, held.as_ref()).await? {
-                return Ok(Put::Kept(Box::new(kept)));
-            }
-        }
-        Err(StoreError::Contended)
     }
 }

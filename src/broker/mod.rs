@@ -59,7 +59,7 @@ use crate::model::oauth::LoopbackRule;
 use crate::model::{AccountName, Caller, Clock, Provider, ProviderId, RateLimit, Time};
 use crate::oauth::OAuthClient;
 use crate::registry::Registry;
-use crate::store::{self, Readiness};
+use crate::store::{self, Readiness, Tables};
 use crate::upstream::Upstream;
 
 /// Decides about consent, tokens and tools. Cheap to clone.
@@ -69,12 +69,11 @@ pub struct Broker(Arc<Inner>);
 struct Inner {
     parts: Parts,
     clients: client::registration::Clients,
-    flights: grant::refresh::Flights,
+    grants: grant::Grants,
     endpoints: client::token_endpoints::TokenEndpoints,
     unkept: unkept::Unkept,
     /// Number of consents held in memory that the log last reported.
     held_said: AtomicUsize,
-    usage: grant::last_used::Usage,
     events: events::Events,
     /// Broadcasts the ids of authorizations that have ended to waiters in this process.
     ended: broadcast::Sender<String>,
@@ -171,18 +170,18 @@ impl OriginError {
 }
 
 impl Broker {
-    /// Creates a broker from its dependencies.
-    pub fn new(parts: Parts) -> Self {
+    /// Creates a broker from its dependencies, with the rights to write the store.
+    pub fn new(parts: Parts, tables: Tables) -> Self {
+        let grants = grant::Grants::new(Arc::clone(&parts.store), tables.grants);
         let clients = client::registration::Clients::new(parts.oauth.clone());
         let links = connect::limit(parts.clock.clone());
         Self(Arc::new(Inner {
             parts,
             clients,
-            flights: grant::refresh::Flights::default(),
+            grants,
             endpoints: client::token_endpoints::TokenEndpoints::default(),
             unkept: unkept::Unkept::default(),
             held_said: AtomicUsize::new(0),
-            usage: grant::last_used::Usage::default(),
             events: events::Events::default(),
             links,
             ended: broadcast::Sender::new(256),

@@ -8,6 +8,7 @@
 use secrecy::ExposeSecret as _;
 
 use super::accounts::list::Ended;
+use super::grant::put::AccountChange;
 use super::keeping::{Arrival, Consent};
 use super::unkept::Granted;
 use super::{Broker, MOST_TRIES};
@@ -39,7 +40,7 @@ impl Broker {
         let granted = Granted {
             authorization: authorization.clone(),
             grant,
-            is_meant: false,
+            change: AccountChange::Ask,
             unclaimed_by: Some(browser),
         };
         let kept = self.write_down(&granted).await;
@@ -130,7 +131,8 @@ impl Broker {
             return Ok(Some(link));
         }
         // Stored first: if it were deleted first, a crash in between would lose the consent.
-        let arrival = self.arrived(authorization.clone(), grant.clone(), false).await?;
+        let arrival =
+            self.arrived(authorization.clone(), grant.clone(), AccountChange::Ask).await?;
         store.forget(&held).await?;
         Ok(Some(arrival))
     }

@@ -13,7 +13,7 @@ use parking_lot::Mutex;
 
 use super::Broker;
 use super::connect::End;
-use super::grant::put::Put;
+use super::grant::put::{AccountChange, Put, Replaces};
 use super::grant::refresh;
 use crate::model::authorization::Way;
 use crate::model::event::ConsentOutcome;
@@ -35,8 +35,7 @@ const LAST_PAUSE: Duration = Duration::from_millis(250);
 pub(super) struct Granted {
     pub(super) authorization: Authorization,
     pub(super) grant: Grant,
-    /// Whether the user has confirmed this account, if it is another one than before.
-    pub(super) is_meant: bool,
+    pub(super) change: AccountChange,
     /// Fingerprint of the browser that brought it, if the application must confirm that browser
     /// first.
     pub(super) unclaimed_by: Option<String>,
@@ -58,7 +57,7 @@ impl Broker {
     /// become an account: the user or the application must confirm it first, or the user's access
     /// was ended.
     pub(super) async fn write_down(&self, granted: &Granted) -> Result<bool, StoreError> {
-        self.write(granted, |_| false).await
+        self.write(granted, Replaces::Any).await
     }
 
     /// Holds a consent in memory that the store could not keep, and retries in the background.
@@ -86,9 +85,8 @@ impl Broker {
         let mut consent = held.lock().await;
         if let Some(found) = &*consent {
             // The failed write may have reached the store, and the grant may have been renewed
-            // since. A newer consent also wins: the user gave it knowing that this one had failed.
-            let is_settled = |there: &Grant| there.connected_at >= found.grant.connected_at;
-            self.write(found, is_settled).await?;
+            // since.
+            self.write(found, Replaces::Older).await?;
             *consent = None;
         }
         self.0.unkept.0.lock().retain(|_, other| !Arc::ptr_eq(other, &held));
@@ -161,19 +159,18 @@ impl Broker {
         }
     }
 
-    /// Writes the grant over the present one, unless that `is_settled`. If a renewal of the old
-    /// grant comes in between, the new consent wins.
+    /// Writes the grant over the present one, and concludes the authorization.
     async fn write(
         &self,
-        Granted { authorization, grant, is_meant, unclaimed_by }: &Granted,
-        is_settled: impl Fn(&Grant) -> bool,
+        Granted { authorization, grant, change, unclaimed_by }: &Granted,
+        replaces: Replaces,
     ) -> Result<bool, StoreError> {
         if let Some(browser) = unclaimed_by {
             Box::pin(self.write_unclaimed(authorization, grant, browser)).await?;
             return Ok(false);
         }
         let caller = &authorization.caller;
-        let put = self.put_unless(caller, grant, *is_meant, is_settled).await?;
+        let put = self.0.grants.put(caller, grant, *change, replaces).await?;
         let begun_at = authorization.created_at;
         if Box::pin(self.drop_if_cut_off(caller, grant, begun_at)).await? {
             if matches!(put, Put::OtherAccount(_)) {

@@ -15,6 +15,7 @@
 //! | the master key, the key ring, seals | [`keys`] |
 //! | export and import, checks, deletion of expired records | [`upkeep`] |
 //! | the form of records, and older versions of them | [`records`] |
+//! | who may write them | [`tables`] |
 //!
 //! # Keys
 //!
@@ -53,6 +54,7 @@ mod notice;
 mod opened;
 pub mod private_file;
 mod records;
+mod tables;
 mod upkeep;
 mod users;
 
@@ -81,6 +83,7 @@ pub use lazy::{LazyStore, Readiness};
 pub use notice::Notice;
 use records::Record;
 pub use records::RecordError;
+pub use tables::{Table, Tables};
 pub use upkeep::archive::{Archive, ArchiveError};
 pub use upkeep::transfer::{ExportError, Exported, ImportError, Imported};
 pub use upkeep::verify::{Bad, Kind, Verified};

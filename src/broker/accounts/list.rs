@@ -304,7 +304,7 @@ impl Broker {
             Box::pin(self.end_unclaimed_at(caller, &provider, &account)).await?;
             let how = self.end_at_provider(&held.value).await;
             // A concurrent refresh has stored another token, which must end as well.
-            if store.forget_grant(&held).await? {
+            if self.0.grants.delete(&held).await? {
                 let outcome = how.outcome();
                 self.record(caller, &provider, EventKind::End { by, outcome });
                 let (account, label) = (account, held.value.label().map(str::to_owned));

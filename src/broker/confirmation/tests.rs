@@ -50,10 +50,11 @@ impl World {
         let path = folder.path().join("tools.toml");
         std::fs::write(&path, tools(&provider)).unwrap();
         let config = config::load(&path).unwrap_or_else(|problems| panic!("{problems}"));
-        let broker = Broker::new(Parts {
+        let (store, tables) = LazyStore::in_memory().await.into_tables();
+        let parts = Parts {
             registry: Registry::new(config.tools),
             providers: config.providers,
-            store: Arc::new(LazyStore::in_memory().await),
+            store,
             oauth: OAuthClient::new(net.clone(), clock.clone()),
             upstream: Upstream::new(net.clone(), Jq::new("countersign".into())),
             clock: clock.clone(),
@@ -62,7 +63,8 @@ impl World {
             after_connect: None,
             keeper: Box::new(|_| std::future::ready(true).boxed()),
             is_short_lived: false,
-        });
+        };
+        let broker = Broker::new(parts, tables);
         let keys = ["app", "other"].map(|name| ResolvedKey {
             name: name.into(),
             values: vec![format!("key-of-{name}").into()],

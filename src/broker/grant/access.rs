@@ -137,7 +137,7 @@ impl Broker {
         // As the user agreed, not as `tools.toml` says now: a stricter setting must not delete what
         // another `tools.toml` may use for longer.
         let is_for_once = held.value.retention == Retention::UseOnce;
-        if is_for_once && !self.store().await?.forget(&held).await? {
+        if is_for_once && !self.0.grants.table.delete(&held).await? {
             let reason = PromptReason::NotConnected;
             return Ok(Access::Missing { needed: held.value.scopes, reason });
         }
@@ -213,7 +213,7 @@ impl Broker {
             let now = self.0.parts.clock.now();
             let ended = held.value.ended(GrantEnd::AccessTokenRefused, now);
             // `None`: replaced since, so the present grant is not the refused one.
-            self.store().await?.replace(ended, &held).await?;
+            self.0.grants.table.replace(ended, &held).await?;
         }
         Ok(())
     }

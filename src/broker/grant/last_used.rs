@@ -14,7 +14,7 @@ use parking_lot::Mutex;
 
 use crate::broker::Broker;
 use crate::model::{Grant, Time};
-use crate::store::{Held, Key, StoreError};
+use crate::store::{Held, Key};
 
 /// Interval between two writes of one grant's use.
 const EVERY: Duration = Duration::from_hours(1);
@@ -29,7 +29,7 @@ const AT_THE_END: Duration = Duration::from_secs(2);
 
 /// The uses that this process has seen.
 #[derive(Default)]
-pub(in crate::broker) struct Usage(Mutex<Seen>);
+pub(super) struct LastUses(Mutex<Seen>);
 
 #[derive(Default)]
 struct Seen {
@@ -47,7 +47,7 @@ struct Use {
     is_due: bool,
 }
 
-impl Usage {
+impl LastUses {
     /// Notes a use. Returns true if the caller must start to write what is due.
     fn see(&self, place: &Key, now: Time) -> bool {
         let Seen { uses, due, is_writing } = &mut *self.0.lock();
@@ -100,10 +100,10 @@ impl Usage {
 impl Broker {
     /// Notes that a token of this grant was handed out.
     pub(in crate::broker) fn saw_use(&self, grant: &Held<Grant>) {
-        if self.0.usage.see(grant.place(), self.0.parts.clock.now()) {
+        if self.0.grants.last_uses.see(grant.place(), self.0.parts.clock.now()) {
             let broker = self.clone();
             tokio::spawn(async move {
-                while let Some((place, at)) = broker.0.usage.next() {
+                while let Some((place, at)) = broker.0.grants.last_uses.next() {
                     broker.write_use(&place, at).await;
                     tokio::time::sleep(PAUSE).await;
                 }
@@ -119,14 +119,14 @@ impl Broker {
             tracing::warn!(%error, "when an account was last used could not be read");
             None
         });
-        let last = self.0.usage.last(grant.place()).max(written);
+        let last = self.0.grants.last_uses.last(grant.place()).max(written);
         // An earlier use belongs to a grant that stood in the same place before.
         last.filter(|at| *at >= grant.value.connected_at)
     }
 
     /// Writes all uses that are newer than those in the store.
     pub(in crate::broker) async fn write_uses(&self) {
-        let rest = stream::iter(self.0.usage.rest());
+        let rest = stream::iter(self.0.grants.last_uses.rest());
         let all = rest.for_each_concurrent(AT_ONCE, async |(place, at)| {
             self.write_use(&place, at).await;
         });
@@ -136,9 +136,7 @@ impl Broker {
     }
 
     async fn write_use(&self, place: &Key, at: Time) {
-        let written: Result<(), StoreError> =
-            async { self.store().await?.note_use(place, at).await }.await;
-        if let Err(error) = written {
+        if let Err(error) = self.0.grants.table.note_use(place, at).await {
             // Tried again in an hour. No call depends on it.
             tracing::debug!(%error, "when an account was used was not written down");
         }
@@ -155,7 +153,7 @@ mod tests {
 
     #[test]
     fn one_grant_is_due_once_an_hour_whatever_calls() {
-        let (usage, place) = (Usage::default(), Key::named("grant/a"));
+        let (usage, place) = (LastUses::default(), Key::named("grant/a"));
         assert!(usage.see(&place, at(0)));
         assert!(!usage.see(&place, at(1)), "somebody is writing");
         assert_eq!(usage.next(), Some((place.clone(), at(1))));
@@ -172,7 +170,7 @@ mod tests {
 
     #[test]
     fn a_clock_that_is_set_back_makes_nothing_due() {
-        let (usage, place) = (Usage::default(), Key::named("grant/a"));
+        let (usage, place) = (LastUses::default(), Key::named("grant/a"));
         usage.see(&place, at(100));
         usage.next();
         assert!(!usage.see(&place, at(1)));
@@ -180,7 +178,7 @@ mod tests {
 
     #[test]
     fn what_is_remembered_is_bounded_and_what_is_due_is_not_forgotten() {
-        let usage = Usage::default();
+        let usage = LastUses::default();
         let place = |at: usize| Key::named(&format!("grant/{at}"));
         for number in 0..MOST {
             usage.see(&place(number), at(0));

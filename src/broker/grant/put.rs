@@ -1,6 +1,9 @@
-//! Outcome of storing a consent.
+//! Stores a grant, and deletes it.
 
-use crate::model::Grant;
+use super::Grants;
+use crate::broker::MOST_TRIES;
+use crate::model::{Caller, Grant};
+use crate::store::{Held, StoreError};
 
 /// Outcome of storing a grant.
 pub(in crate::broker) enum Put {
@@ -9,4 +12,68 @@ pub(in crate::broker) enum Put {
     /// Not stored: this account was connected until now, and the user has not confirmed the other
     /// one.
     OtherAccount(String),
+}
+
+/// Whether a grant may replace one of another account at the provider. A browser that is signed in
+/// there as another user would otherwise silently change whose data the tools see.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::broker) enum AccountChange {
+    /// Not before the user has confirmed it: [`Put::OtherAccount`].
+    Ask,
+    /// The user has confirmed it, or there is no user to ask.
+    Confirmed,
+}
+
+/// Which present grant a new one replaces.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::broker) enum Replaces {
+    Any,
+    /// One that was given before it. A later one is kept: the user gave it knowing that this one
+    /// was not stored.
+    Older,
+}
+
+impl Grants {
+    /// Stores a grant over the present one. If a refresh of the old grant comes in between, the new
+    /// grant wins.
+    ///
+    /// # Errors
+    /// [`StoreError::Contended`] after [`MOST_TRIES`] faster writers, or the store fails.
+    pub(in crate::broker) async fn put(
+        &self,
+        caller: &Caller,
+        grant: &Grant,
+        change: AccountChange,
+        replaces: Replaces,
+    ) -> Result<Put, StoreError> {
+        let store = self.store.get().await?;
+        let binding_id = grant.binding.fingerprint();
+        for _ in 0..MOST_TRIES {
+            let held = store.grant(caller, &grant.provider, &binding_id, &grant.account).await?;
+            let there = held.as_ref().map(|held| &held.value);
+            if let (Some(before), AccountChange::Ask) =
+                (there.and_then(|there| grant.other_account(there)), change)
+            {
+                return Ok(Put::OtherAccount(before));
+            }
+            if replaces == Replaces::Older
+                && let Some(there) = there.filter(|there| there.connected_at >= grant.connected_at)
+            {
+                return Ok(Put::Kept(Box::new(there.clone())));
+            }
+            let kept = there.map_or_else(|| grant.clone(), |before| grant.over(before));
+            if self.table.put(caller, &kept, held.as_ref()).await? {
+                return Ok(Put::Kept(Box::new(kept)));
+            }
+        }
+        Err(StoreError::Contended)
+    }
+
+    /// Deletes a grant and its last use; false if the grant has changed since it was read.
+    ///
+    /// # Errors
+    /// The store fails.
+    pub(in crate::broker) async fn delete(&self, held: &Held<Grant>) -> Result<bool, StoreError> {
+        self.table.delete_with_use(held).await
+    }
 }

@@ -55,18 +55,16 @@ const SAVE_PAUSE: Duration = Duration::from_secs(2);
 /// Failed saves after which the background retries stop.
 const MOST_SAVES: u32 = 300;
 
-type Landing = Shared<BoxFuture<'static, Result<(), AccessError>>>;
+type SharedResult = Shared<BoxFuture<'static, Result<(), AccessError>>>;
 
 /// Renewals in progress: one at a time for each grant. All waiters share its outcome, good or bad.
 #[derive(Default)]
-pub(in crate::broker) struct Flights {
-    flights: Mutex<HashMap<String, Flight>>,
-}
+pub(super) struct Refreshes(Mutex<HashMap<String, Refresh>>);
 
-pub(in crate::broker) enum Flight {
-    UnderWay(Landing),
+pub(in crate::broker) enum Refresh {
+    Running(SharedResult),
     /// The token endpoint had trouble; until then, a live token is used without asking again.
-    Resting(Time),
+    CoolingDown(Time),
     /// Tokens that the provider has issued and the store could not keep. The refresh token that
     /// bought them may be spent, so this is the only copy of the consent.
     Unsaved(Box<Unsaved>),
@@ -102,7 +100,7 @@ impl Unsaved {
 }
 
 /// Outcome of a refresh for its waiters, and the state that it leaves for later calls.
-pub(in crate::broker) type Landed = (Result<(), AccessError>, Option<Flight>);
+pub(in crate::broker) type Outcome = (Result<(), AccessError>, Option<Refresh>);
 
 impl Broker {
     /// Joins the renewal of this grant, or begins it. If the present token is good enough
@@ -118,20 +116,20 @@ impl Broker {
             |broker: Broker| async move { broker.refresh(renewed, rejected, is_usable).await };
         let provider = &connection.provider.id;
         let trouble = self.0.endpoints.trouble(provider);
-        let flight = self.fly(connection, is_usable, refresh);
-        let Some(source) = trouble else { return flight.await };
+        let refresh = self.join_or_start(connection, is_usable, refresh);
+        let Some(source) = trouble else { return refresh.await };
         // The renewal itself continues after this timeout, and receives the answer.
         let refused = AccessError::Refresh { provider: provider.clone(), source, refusals: 0 };
-        tokio::time::timeout(TROUBLE_PATIENCE, flight).await.unwrap_or(Err(refused))
+        tokio::time::timeout(TROUBLE_PATIENCE, refresh).await.unwrap_or(Err(refused))
     }
 
-    /// Joins the request that is running for this grant, or begins `flight`. If the present token
+    /// Joins the request that is running for this grant, or begins `refresh`. If the present token
     /// is good enough (`is_usable`), an endpoint that has just had trouble is not asked.
-    pub(in crate::broker) async fn fly<F: Future<Output = Landed> + Send + 'static>(
+    pub(in crate::broker) async fn join_or_start<F: Future<Output = Outcome> + Send + 'static>(
         &self,
         connection: &Connection,
         is_usable: bool,
-        flight: impl FnOnce(Broker) -> F,
+        refresh: impl FnOnce(Broker) -> F,
     ) -> Result<(), AccessError> {
         // Counted before the check, so that the end of the process waits for what begins here. A
         // refresh that began later would use up the refresh token and have nowhere to store the
@@ -142,59 +140,59 @@ impl Broker {
         }
         let name = connection.name();
         let now = self.0.parts.clock.now();
-        let landing = {
-            let mut flights = self.0.flights.flights.lock();
-            match flights.remove(&name) {
-                Some(Flight::UnderWay(landing)) => {
-                    flights.insert(name, Flight::UnderWay(landing.clone()));
-                    landing
+        let result = {
+            let mut refreshes = self.0.grants.refreshes.0.lock();
+            match refreshes.remove(&name) {
+                Some(Refresh::Running(result)) => {
+                    refreshes.insert(name, Refresh::Running(result.clone()));
+                    result
                 }
-                Some(Flight::Resting(until)) if is_usable && is_ahead(until, now, REST) => {
-                    flights.insert(name, Flight::Resting(until));
+                Some(Refresh::CoolingDown(until)) if is_usable && is_ahead(until, now, REST) => {
+                    refreshes.insert(name, Refresh::CoolingDown(until));
                     return Ok(());
                 }
-                Some(Flight::Unsaved(unsaved)) => {
-                    let landing = self.take_off(name.clone(), |broker| broker.save(*unsaved));
-                    flights.insert(name, Flight::UnderWay(landing.clone()));
-                    landing
+                Some(Refresh::Unsaved(unsaved)) => {
+                    let result = self.start(name.clone(), |broker| broker.save(*unsaved));
+                    refreshes.insert(name, Refresh::Running(result.clone()));
+                    result
                 }
-                Some(Flight::Resting(_)) | None => {
-                    let landing = self.take_off(name.clone(), flight);
-                    flights.insert(name, Flight::UnderWay(landing.clone()));
-                    landing
+                Some(Refresh::CoolingDown(_)) | None => {
+                    let result = self.start(name.clone(), refresh);
+                    refreshes.insert(name, Refresh::Running(result.clone()));
+                    result
                 }
             }
         };
-        landing.await
+        result.await
     }
 
-    /// Runs `flight` in its own task: a caller that gives up before the answer arrives must not
+    /// Runs `refresh` in its own task: a caller that gives up before the answer arrives must not
     /// take the new refresh token with it.
-    fn take_off<F: Future<Output = Landed> + Send + 'static>(
+    fn start<F: Future<Output = Outcome> + Send + 'static>(
         &self,
         name: String,
-        flight: impl FnOnce(Broker) -> F,
-    ) -> Landing {
+        refresh: impl FnOnce(Broker) -> F,
+    ) -> SharedResult {
         let broker = self.clone();
-        let flight = flight(self.clone());
+        let refresh = refresh(self.clone());
         let task = self.0.tasks.spawn(async move {
-            let (landed, after) = flight.await;
+            let (outcome, after) = refresh.await;
             let is_unsaved =
-                matches!(&after, Some(Flight::Unsaved(unsaved)) if unsaved.saves < MOST_SAVES);
+                matches!(&after, Some(Refresh::Unsaved(unsaved)) if unsaved.saves < MOST_SAVES);
             {
-                let mut flights = broker.0.flights.flights.lock();
+                let mut refreshes = broker.0.grants.refreshes.0.lock();
                 match after {
-                    Some(after) => flights.insert(name.clone(), after),
-                    None => flights.remove(&name),
+                    Some(after) => refreshes.insert(name.clone(), after),
+                    None => refreshes.remove(&name),
                 };
             }
             if is_unsaved {
                 broker.say_what_is_held();
                 tokio::spawn(broker.save_in_time(name));
             }
-            landed
+            outcome
         });
-        task.map(|landed| landed.unwrap_or(Err(AccessError::Ending))).boxed().shared()
+        task.map(|outcome| outcome.unwrap_or(Err(AccessError::Ending))).boxed().shared()
     }
 
     /// Sends the refresh token, unless another process renews or has renewed the grant.
@@ -203,7 +201,7 @@ impl Broker {
         connection: Connection,
         rejected: Option<SecretString>,
         is_usable: bool,
-    ) -> Landed {
+    ) -> Outcome {
         let broker = self.clone();
         let provider = &connection.provider.id;
         let admission = match broker.0.endpoints.admitted(provider).await {
@@ -254,7 +252,7 @@ impl Broker {
                 if refusals <= MAX_UNCLEAR_REFUSALS {
                     let counted = Grant { unclear_refusals: refusals, ..held.value.clone() };
                     // Another process was faster, and may have renewed it.
-                    if store.replace(counted, &held).await?.is_none() {
+                    if self.0.grants.table.replace(counted, &held).await?.is_none() {
                         continue;
                     }
                 }
@@ -272,7 +270,7 @@ impl Broker {
             };
             let marked = Grant { attempt: Some(attempt), ..held.value.clone() };
             // `None`: another process, a new consent or a disconnect was faster.
-            if let Some(marked) = store.replace(marked, &held).await? {
+            if let Some(marked) = self.0.grants.table.replace(marked, &held).await? {
                 return Ok(Some((marked, client)));
             }
         }
@@ -299,7 +297,7 @@ impl Broker {
         mut marked: Held<Grant>,
         is_usable: bool,
         admission: Admission<'_>,
-    ) -> Landed {
+    ) -> Outcome {
         let provider = connection.provider.id.clone();
         let Some(refresh) = marked.value.tokens.refresh.clone() else { return (Ok(()), None) };
         let (mut tries, mut is_lost) = (Tries::new(), false);
@@ -361,7 +359,7 @@ impl Broker {
         marked: &Held<Grant>,
         source: Arc<TokenError>,
         is_lost: bool,
-    ) -> Landed {
+    ) -> Outcome {
         let provider = &connection.provider.id;
         let now = self.0.parts.clock.now();
         let verdict = source.verdict();
@@ -402,7 +400,7 @@ impl Broker {
             self.0.endpoints.leave_alone(about, Arc::clone(&source), now);
         }
         let error = AccessError::Refresh { provider: provider.clone(), source, refusals };
-        (Err(error), Some(Flight::Resting(now.after(REST))))
+        (Err(error), Some(Refresh::CoolingDown(now.after(REST))))
     }
 
     async fn mark(
@@ -411,19 +409,19 @@ impl Broker {
         change: impl FnOnce(Attempt) -> Attempt,
     ) -> Result<Option<Held<Grant>>, StoreError> {
         let attempt = marked.value.attempt.clone().map(change);
-        self.store().await?.replace(Grant { attempt, ..marked.value.clone() }, marked).await
+        self.0.grants.table.replace(Grant { attempt, ..marked.value.clone() }, marked).await
     }
 
     async fn replace(&self, over: &Held<Grant>, by: Grant) -> Result<(), StoreError> {
-        self.store().await?.replace(by, over).await.map(|_| ())
+        self.0.grants.table.replace(by, over).await.map(|_| ())
     }
 
     /// Makes a renewal durable before use: a rotated refresh token that exists only in memory is
     /// lost with the process, and the consent with it.
-    async fn save(self, mut unsaved: Unsaved) -> Landed {
+    async fn save(self, mut unsaved: Unsaved) -> Outcome {
         let kept = async {
-            let store = self.store().await?;
-            if store.replace(unsaved.renewed.clone(), &unsaved.over).await?.is_some() {
+            let grants = &self.0.grants.table;
+            if grants.replace(unsaved.renewed.clone(), &unsaved.over).await?.is_some() {
                 return Ok(false);
             }
             for _ in 0..MOST_TRIES {
@@ -433,7 +431,7 @@ impl Broker {
                     return Ok(true);
                 };
                 let Some(merged) = unsaved.merged(&there.value) else { return Ok(false) };
-                if store.replace(merged, &there).await?.is_some() {
+                if grants.replace(merged, &there).await?.is_some() {
                     return Ok(false);
                 }
             }
@@ -457,7 +455,7 @@ impl Broker {
                     record(EventKind::Renewal(RenewalOutcome::Unsaved));
                 }
                 unsaved.saves += 1;
-                (Err(error.into()), Some(Flight::Unsaved(Box::new(unsaved))))
+                (Err(error.into()), Some(Refresh::Unsaved(Box::new(unsaved))))
             }
         }
     }
@@ -481,14 +479,14 @@ impl Broker {
     /// Tries the store again after a pause, since the next call may be a long time coming.
     async fn save_in_time(self, name: String) {
         tokio::time::sleep(SAVE_PAUSE).await;
-        let mut flights = self.0.flights.flights.lock();
-        match flights.remove(&name) {
-            Some(Flight::Unsaved(unsaved)) => {
-                let landing = self.take_off(name.clone(), |broker| broker.save(*unsaved));
-                flights.insert(name, Flight::UnderWay(landing));
+        let mut refreshes = self.0.grants.refreshes.0.lock();
+        match refreshes.remove(&name) {
+            Some(Refresh::Unsaved(unsaved)) => {
+                let result = self.start(name.clone(), |broker| broker.save(*unsaved));
+                refreshes.insert(name, Refresh::Running(result));
             }
             Some(other) => {
-                flights.insert(name, other);
+                refreshes.insert(name, other);
             }
             None => {}
         }
@@ -496,21 +494,21 @@ impl Broker {
 
     /// Number of renewals held in memory.
     pub(in crate::broker) fn unsaved(&self) -> usize {
-        let flights = self.0.flights.flights.lock();
-        flights.values().filter(|flight| matches!(flight, Flight::Unsaved(_))).count()
+        let refreshes = self.0.grants.refreshes.0.lock();
+        refreshes.values().filter(|refresh| matches!(refresh, Refresh::Unsaved(_))).count()
     }
 
     fn take_unsaved(&self) -> Vec<(String, Unsaved)> {
-        let mut flights = self.0.flights.flights.lock();
-        let (unsaved, others) = std::mem::take(&mut *flights)
+        let mut refreshes = self.0.grants.refreshes.0.lock();
+        let (unsaved, others) = std::mem::take(&mut *refreshes)
             .into_iter()
-            .partition::<Vec<_>, _>(|(_, flight)| matches!(flight, Flight::Unsaved(_)));
-        flights.extend(others);
+            .partition::<Vec<_>, _>(|(_, refresh)| matches!(refresh, Refresh::Unsaved(_)));
+        refreshes.extend(others);
         unsaved
             .into_iter()
-            .filter_map(|(name, flight)| match flight {
-                Flight::Unsaved(unsaved) => Some((name, *unsaved)),
-                Flight::UnderWay(_) | Flight::Resting(_) => None,
+            .filter_map(|(name, refresh)| match refresh {
+                Refresh::Unsaved(unsaved) => Some((name, *unsaved)),
+                Refresh::Running(_) | Refresh::CoolingDown(_) => None,
             })
             .collect()
     }
@@ -520,12 +518,12 @@ impl Broker {
         let mut unsaved = self.take_unsaved().into_iter();
         for (name, one) in unsaved.by_ref() {
             if let (_, Some(still)) = self.clone().save(one).await {
-                self.0.flights.flights.lock().insert(name, still);
+                self.0.grants.refreshes.0.lock().insert(name, still);
                 break;
             }
         }
-        let rest = unsaved.map(|(name, one)| (name, Flight::Unsaved(Box::new(one))));
-        self.0.flights.flights.lock().extend(rest);
+        let rest = unsaved.map(|(name, one)| (name, Refresh::Unsaved(Box::new(one))));
+        self.0.grants.refreshes.0.lock().extend(rest);
     }
 
     /// Gives up the renewals that are still not stored, because the process ends.

@@ -25,7 +25,8 @@ use secrecy::{ExposeSecret as _, SecretString};
 use serde_json::{Map, Value};
 
 use super::access::{AccessError, Ready, ready};
-use super::refresh::{Flight, Landed};
+use super::put::{AccountChange, Replaces};
+use super::refresh::{Outcome as Refreshed, Refresh};
 use crate::broker::client::assertion::assertion;
 use crate::broker::client::refusal::{is_about_scopes, is_refusal};
 use crate::broker::client::registration::{SetupError, oauth, unasserted};
@@ -105,7 +106,7 @@ impl Broker {
         rejected: Option<&SecretString>,
     ) -> Result<Ready, AccessError> {
         let implied = &oauth(provider)?.implied;
-        let mut has_landed = false;
+        let mut is_obtained = false;
         for _ in 0..MOST_TRIES {
             // Resolved each time: a request may have found another account's key.
             let connection =
@@ -117,21 +118,21 @@ impl Broker {
                 (Worth::Good, Some(grant)) => return Ok(ready(grant)),
                 // Its lifetime is too short, or the server hands out the same token again; it is
                 // tried as it is.
-                (Worth::Ageing | Worth::Ended | Worth::Refused, Some(grant)) if has_landed => {
+                (Worth::Ageing | Worth::Ended | Worth::Refused, Some(grant)) if is_obtained => {
                     return Ok(ready(grant));
                 }
                 _ => {}
             }
             let is_usable = worth == Worth::Ageing;
             let (lacking, refused) = (needed.clone(), rejected.cloned());
-            let flight = {
+            let refresh = {
                 let connection = connection.clone();
                 |broker: Broker| async move {
                     broker.obtain(connection, lacking, refused, is_usable).await
                 }
             };
-            match (self.fly(&connection, is_usable, flight).await, held) {
-                (Ok(()), _) => has_landed = true,
+            match (self.join_or_start(&connection, is_usable, refresh).await, held) {
+                (Ok(()), _) => is_obtained = true,
                 (Err(AccessError::NotIssued { .. } | AccessError::Setup(_)), Some(grant))
                     if is_usable =>
                 {
@@ -150,12 +151,12 @@ impl Broker {
         needed: Scopes,
         rejected: Option<SecretString>,
         is_usable: bool,
-    ) -> Landed {
+    ) -> Refreshed {
         match self.obtained(&connection, &needed, rejected.as_ref(), is_usable).await {
             Ok(()) => (Ok(()), None),
             Err(error) => {
                 let until = self.0.parts.clock.now().after(REST);
-                (Err(error), Some(Flight::Resting(until)))
+                (Err(error), Some(Refresh::CoolingDown(until)))
             }
         }
     }
@@ -202,7 +203,8 @@ impl Broker {
             identity: None,
             retention: Retention::Refresh,
         };
-        Ok(self.put_unless(caller, &grant, true, |_| false).await.map(drop)?)
+        let put = self.0.grants.put(caller, &grant, AccountChange::Confirmed, Replaces::Any);
+        Ok(put.await.map(drop)?)
     }
 
     /// The scopes to ask for: the provider's, the tool's, and those that other tools have been

@@ -39,10 +39,11 @@ impl World {
             clock: clock.clone(),
         };
         let key = KeySource::Given(MasterKey::generate().to_base64());
-        let broker = Broker::new(Parts {
+        let (store, tables) = LazyStore::new(data, key).into_tables();
+        let parts = Parts {
             registry: Registry::default(),
             providers: std::collections::BTreeMap::new(),
-            store: Arc::new(LazyStore::new(data, key)),
+            store,
             oauth: OAuthClient::new(net.clone(), clock.clone()),
             upstream: Upstream::new(net, Jq::new("countersign".into())),
             clock,
@@ -51,8 +52,8 @@ impl World {
             after_connect: None,
             keeper: Box::new(|_| std::future::ready(true).boxed()),
             is_short_lived: false,
-        });
-        Self { broker, _folder: folder }
+        };
+        Self { broker: Broker::new(parts, tables), _folder: folder }
     }
 
     /// The page behind the link of a stored authorization.

@@ -339,10 +339,11 @@ fn broker(
         clock: clock.clone(),
     };
     let key: SecretString = MasterKey::generate().to_base64();
-    Broker::new(Parts {
+    let (store, tables) = LazyStore::new(data, KeySource::Given(key)).into_tables();
+    let parts = Parts {
         registry: Registry::new(config.tools),
         providers: config.providers,
-        store: Arc::new(LazyStore::new(data, KeySource::Given(key))),
+        store,
         oauth: oauth.clone(),
         upstream: Upstream::new(net.clone(), Jq::new(env!("CARGO_BIN_EXE_countersign").into())),
         clock: clock.clone(),
@@ -351,7 +352,8 @@ fn broker(
         after_connect: None,
         keeper: Box::new(|_| std::future::ready(true).boxed()),
         is_short_lived: false,
-    })
+    };
+    Broker::new(parts, tables)
 }
 
 fn provide(request: &str) -> Act {
