@@ -45,7 +45,7 @@
 //! ([`broker::Broker::depart`]). At the callback ([`broker::Broker::arrive`]) one compare-and-swap
 //! uses up the `state`. The broker then compares browser, person, provider and issuer, exchanges
 //! the code with PKCE, and makes the grant durable. Only then does it announce the end
-//! ([`broker::completion`]): a waiting retry continues, and a 2025-11-25 client gets its
+//! ([`broker::consent::wait`]): a waiting retry continues, and a 2025-11-25 client gets its
 //! notification.
 //!
 //! A link may be forwarded, so only the person who asked may use its page and its callback
@@ -55,10 +55,10 @@
 //! then on, the session behind its one cookie identifies it ([`web::Browser`]). The browser of an
 //! application's user goes to the application instead, which confirms who the user is and sends the
 //! browser back. The session begins only when the confirmation and the cookie of the browser that
-//! left come together ([`broker::confirmation`]).
+//! left come together ([`broker::consent::confirmation`]).
 //!
-//! A key or a password is pasted on our page instead and tested at the API ([`broker::paste`]);
-//! `auth login --device` needs no page of ours ([`broker::device`]).
+//! A key or a password is pasted on our page instead and tested at the API ([`broker::consent::paste`]);
+//! `auth login --device` needs no page of ours ([`broker::consent::device`]).
 //!
 //! `/connections` ([`web::accounts`]) shows people what they have connected, since when, and when
 //! it was last used, and lets them end it. A click applies only to what its page showed: each

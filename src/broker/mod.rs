@@ -1,62 +1,36 @@
 //! Use cases: every decision of the server. Knows no protocol version and renders no page.
 //!
 //! - [`call`]: journey 1, a tool call
-//! - [`connect`], [`invitation`] and [`callback`]: journey 2, a consent; [`link`]: which link it gets
-//! - [`open_links`]: the links that this machine must listen for; [`sweep`]: deletes what has expired
-//! - [`sign_in`] and [`visitor`]: who uses a browser, and whether that is the user who asked
-//! - [`confirmation`]: an application confirms that; [`unclaimed`]: it does so after the consent
-//! - [`paste`]: a consent on our own page; [`device`]: one from another machine's browser
-//! - [`keeping`]: stores what was granted; [`unkept`]: consents that the store has no room for yet
-//! - [`identity`]: which provider account a grant is for
+//! - [`consent`]: journey 2, a consent, from its link to the stored grant
+//! - [`sign_in`]: who uses a browser
 //! - [`grant`]: keeps grants fresh; the grants of the server itself; when each was last used
 //! - [`client`]: this server as a client of providers
 //! - [`accounts`]: the accounts that a user has connected: lists and ends them
 //! - [`users`]: which user has connected what, and ending it, for operators and applications
-//! - [`attempt`]: an authorization, looked up by the id that its client holds
-//! - [`completion`]: notifies the waiters for a consent
 //! - [`events`]: the record that every event passes
 
 pub mod accounts;
-mod attempt;
 pub mod call;
-pub mod callback;
 pub mod client;
-pub mod completion;
-pub mod confirmation;
-pub mod connect;
-pub mod device;
+pub mod consent;
 pub mod events;
 mod grant;
-mod identity;
-pub mod invitation;
-pub mod keeping;
-mod link;
-mod open_links;
-pub mod paste;
 pub mod sign_in;
-mod sweep;
-mod unclaimed;
-mod unkept;
 pub mod users;
-pub mod visitor;
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::sync::Arc;
-use std::sync::atomic::AtomicUsize;
 
 use futures_util::future::BoxFuture;
-use parking_lot::Mutex;
-use tokio::sync::broadcast;
 use tokio_util::task::TaskTracker;
 
 pub use call::{Call, CallError};
 pub use client::registration::SetupError;
-pub use connect::ConnectError;
-pub use visitor::{Stranger, Visitor};
+pub use consent::{ConnectError, Stranger, Visitor};
 
 use crate::model::oauth::LoopbackRule;
-use crate::model::{AccountName, Caller, Clock, Provider, ProviderId, RateLimit, Time};
+use crate::model::{AccountName, Caller, Clock, Provider, ProviderId, Time};
 use crate::oauth::OAuthClient;
 use crate::registry::Registry;
 use crate::store::{self, Readiness, Tables};
@@ -69,23 +43,10 @@ pub struct Broker(Arc<Inner>);
 struct Inner {
     parts: Parts,
     clients: client::registration::Clients,
+    consents: consent::Consents,
     grants: grant::Grants,
     endpoints: client::token_endpoints::TokenEndpoints,
-    unkept: unkept::Unkept,
-    /// Number of consents held in memory that the log last reported.
-    held_said: AtomicUsize,
     events: events::Events,
-    /// Broadcasts the ids of authorizations that have ended to waiters in this process.
-    ended: broadcast::Sender<String>,
-    /// Broadcasts the ids of ended authorizations whose outcome a browser has been shown.
-    shown: broadcast::Sender<String>,
-    opened: attempt::Opened,
-    /// Limit on the links of each user.
-    links: RateLimit<Caller>,
-    /// When expired records other than grants were last deleted.
-    swept: Mutex<Option<Time>>,
-    /// When grants were last swept.
-    swept_grants: Mutex<Option<Time>>,
     /// Work that must outlive the call that began it, such as a refresh between sending and
     /// storing.
     tasks: TaskTracker,
@@ -174,21 +135,14 @@ impl Broker {
     pub fn new(parts: Parts, tables: Tables) -> Self {
         let grants = grant::Grants::new(Arc::clone(&parts.store), tables.grants);
         let clients = client::registration::Clients::new(parts.oauth.clone());
-        let links = connect::limit(parts.clock.clone());
+        let consents = consent::Consents::new(&parts.clock);
         Self(Arc::new(Inner {
             parts,
             clients,
+            consents,
             grants,
             endpoints: client::token_endpoints::TokenEndpoints::default(),
-            unkept: unkept::Unkept::default(),
-            held_said: AtomicUsize::new(0),
             events: events::Events::default(),
-            links,
-            ended: broadcast::Sender::new(256),
-            shown: broadcast::Sender::new(16),
-            opened: attempt::Opened::default(),
-            swept: Mutex::default(),
-            swept_grants: Mutex::default(),
             tasks: TaskTracker::new(),
         }))
     }
@@ -251,7 +205,7 @@ impl Broker {
     /// Whether work is running that must not be interrupted, such as a code exchange, or a consent
     /// waits for room in the store.
     pub fn is_busy(&self) -> bool {
-        !self.0.tasks.is_empty() || !self.0.unkept.is_empty()
+        !self.0.tasks.is_empty() || self.0.consents.has_unsaved()
     }
 
     /// Waits for running refreshes and code exchanges, which must not be interrupted; then tries

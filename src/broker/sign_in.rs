@@ -2,9 +2,9 @@
 //!
 //! A browser signs in at the issuer of the tokens that its user's calls carry, or with the personal
 //! key that those calls carry. The result is a [`Session`] of the same [`Caller`], which
-//! [`super::visitor`] compares with the requester of a link.
+//! [`super::consent::ownership`] compares with the requester of a link.
 //!
-//! The order of the checks at the callback is the defence, as in [`super::callback`]: the `state`
+//! The order of the checks at the callback is the defence, as in [`super::consent::callback`]: the `state`
 //! is used up first, and browser and issuer are compared before the code is exchanged. If an answer
 //! that one browser asked for could sign another browser in, an attacker could sign a victim in as
 //! the attacker, and have the victim finish the attacker's own link (login CSRF, RFC 9700 §4.7).

@@ -8,7 +8,7 @@
 
 use super::Broker;
 use super::accounts::list::{Account, Disconnected, Ended, meant};
-use super::connect::ConnectError;
+use super::consent::ConnectError;
 use crate::model::authorization::{ClientRegistration, Way};
 use crate::model::event::{EndedBy, EventKind};
 use crate::model::{AccountName, Caller, Grant, ProviderId, Time};

@@ -22,7 +22,7 @@ use super::report::{self, Hint, Usage, hinted};
 use super::{Exit, block_on, serve};
 use crate::app::App;
 use crate::broker::accounts::list::{Account, AccountState};
-use crate::broker::completion::{Connected, Waited};
+use crate::broker::consent::wait::{Connected, Waited};
 use crate::broker::users::EndedAccess;
 use crate::config::Config;
 use crate::mcp;

@@ -12,7 +12,7 @@ use miette::{
 };
 
 use crate::broker::ConnectError;
-use crate::broker::device::DeviceError;
+use crate::broker::consent::device::DeviceError;
 use crate::config::trust::TrustError;
 use crate::config::{Config, Problem, Problems, Severity, environment};
 use crate::model::text::tame;

@@ -18,7 +18,7 @@ use tokio::time::Instant;
 
 use super::render::URL_ELICITATION_REQUIRED;
 use crate::broker::Broker;
-use crate::broker::completion::Waited;
+use crate::broker::consent::wait::Waited;
 use crate::model::authorization::{AuthorizationName, LIFETIME};
 use crate::model::{Caller, secret};
 

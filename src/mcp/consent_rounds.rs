@@ -23,7 +23,7 @@ use super::not_connected::not_connected;
 use super::render::{self, Way};
 use super::request_state::{self, Context, Waiting};
 use super::unanswered::Unanswered;
-use crate::broker::completion::Waited;
+use crate::broker::consent::wait::Waited;
 use crate::model::{ConnectPrompt, Outcome, Principal, PromptReason, Time};
 
 /// How long a retry is held while the user works on the consent; then the client gets another

@@ -1,6 +1,6 @@
 //! Why a user gave no access, in words for a client's user or a terminal.
 
-use crate::broker::completion::NotConnected;
+use crate::broker::consent::wait::NotConnected;
 use crate::model::reason::ConsentFailure;
 
 /// Returns the reason as sentences. `title` is the provider's.

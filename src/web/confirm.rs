@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 use super::auth;
 use super::body;
 use crate::broker::Broker;
-use crate::broker::confirmation::{ConfirmationError, Confirmed};
+use crate::broker::consent::confirmation::{ConfirmationError, Confirmed};
 use crate::identity::{Authenticator, Denied};
 use crate::model::UserId;
 use crate::model::text::incident;

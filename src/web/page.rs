@@ -8,7 +8,7 @@ use axum::http::header::LOCATION;
 use axum::http::{HeaderValue, StatusCode};
 use axum::response::{Html, IntoResponse, Response};
 
-use crate::broker::invitation::{Invitation, PasteWhat, Proof};
+use crate::broker::consent::visit::{Invitation, PasteWhat, Proof};
 use crate::model::authorization::Status;
 use crate::model::reason::{ConsentFailure, LinkProblem, RevocationResult};
 use crate::model::requester::{ClientName, Requesters};

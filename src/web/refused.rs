@@ -3,7 +3,7 @@
 use axum::http::StatusCode;
 
 use super::page::{self, Kind, Page};
-use crate::broker::callback::CallbackError;
+use crate::broker::consent::callback::CallbackError;
 use crate::broker::{ConnectError, Visitor};
 use crate::model::text::{incident, sentence};
 use crate::oauth::{AnswerError, Verdict};

@@ -25,7 +25,7 @@ use super::person::Person;
 use super::refused::logged;
 use super::shield::Origins;
 use crate::broker::Visitor;
-use crate::broker::confirmation::{NEXT_PATH, UnconfirmedStep};
+use crate::broker::consent::confirmation::{NEXT_PATH, UnconfirmedStep};
 use crate::broker::sign_in::{Offer, SignIn, SignInError, SignedIn};
 use crate::identity::Application;
 use crate::model::session::{Destination, Session};

@@ -48,8 +48,8 @@ const OWNERS: &[(&str, &[&str])] = &[
     ("askama::", &["web/"]),
     // A device code is for the terminal of the user who asked for it: an agent that could get one
     // would have another person type it (RFC 8628 §5.4).
-    ("begin_device_login", &["broker/device.rs", "cli/"]),
-    ("device_authorization(", &["broker/device.rs", "oauth/"]),
+    ("begin_device_login", &["broker/consent/device.rs", "cli/"]),
+    ("device_authorization(", &["broker/consent/device.rs", "oauth/"]),
 ];
 
 #[test]

@@ -1,7 +1,7 @@
 //! Which browsers may use a link, by how they are identified. How an application confirms a browser
 //! is tested in `sign_in/application.rs`.
 
-use countersign::broker::callback::{Callback, CallbackError};
+use countersign::broker::consent::callback::{Callback, CallbackError};
 use countersign::broker::{Call, ConnectError, Stranger, Visitor};
 use countersign::model::principal::{ConfirmOrder, NoOpener, Opener, Verifier};
 use countersign::model::{Caller, ConnectPrompt, Outcome, Principal, UserId};

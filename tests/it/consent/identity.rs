@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use countersign::broker::completion::Waited;
+use countersign::broker::consent::wait::Waited;
 use countersign::model::ConnectPrompt;
 use reqwest::StatusCode;
 

@@ -4,7 +4,7 @@
 use std::io::{BufRead as _, BufReader, Read as _};
 use std::process::Stdio;
 
-use countersign::broker::device::DeviceError;
+use countersign::broker::consent::device::DeviceError;
 use countersign::model::event::EndedBy;
 use countersign::model::requester::AskedBy;
 use countersign::model::{AccountName, Outcome, Principal, Scopes};

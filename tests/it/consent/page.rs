@@ -1,6 +1,6 @@
 //! The consent page: what it shows, and what a click on it approves.
 
-use countersign::broker::completion::{NotConnected, Waited};
+use countersign::broker::consent::wait::{NotConnected, Waited};
 use countersign::model::reason::ConsentFailure;
 use countersign::model::{Caller, Outcome, Scopes, UserId};
 use reqwest::StatusCode;

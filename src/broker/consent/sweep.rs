@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use parking_lot::Mutex;
 
-use super::Broker;
+use crate::broker::Broker;
 use crate::model::Time;
 use crate::model::authorization::LIFETIME;
 use crate::store::StoreError;
@@ -18,14 +18,14 @@ impl Broker {
     pub async fn delete_expired(&self) -> Result<(), StoreError> {
         let store = self.store().await?;
         let now = self.0.parts.clock.now();
-        *self.0.swept.lock() = Some(now);
+        *self.0.consents.swept.lock() = Some(now);
         store.sweep(now).await?;
         self.end_unclaimed(now).await
     }
 
     /// Deletes what has expired in the background: links once per [`LIFETIME`], grants once a day.
     /// A server that runs for months must not keep every link that was never opened.
-    pub(super) fn sweep_in_time(&self) {
+    pub(in crate::broker) fn sweep_in_time(&self) {
         let now = self.0.parts.clock.now();
         let is_due = |swept: &Mutex<Option<Time>>, every| {
             let mut swept = swept.lock();
@@ -35,8 +35,8 @@ impl Broker {
             }
             is_due
         };
-        let links = is_due(&self.0.swept, LIFETIME);
-        let grants = is_due(&self.0.swept_grants, Duration::from_hours(24));
+        let links = is_due(&self.0.consents.swept, LIFETIME);
+        let grants = is_due(&self.0.consents.swept_grants, Duration::from_hours(24));
         if !links && !grants {
             return;
         }

@@ -9,8 +9,8 @@ use std::sync::atomic::{AtomicI64, AtomicUsize, Ordering};
 
 use futures_util::FutureExt as _;
 
-use super::super::{Broker, Parts};
 use super::*;
+use crate::broker::{Broker, Parts};
 use crate::config;
 use crate::identity::Authenticator;
 use crate::model::authorization::CONFIRMATION;

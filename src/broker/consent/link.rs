@@ -1,13 +1,13 @@
-//! The first half of a consent: from a missing consent to a link. [`super::invitation`] is the page
+//! The first half of a consent: from a missing consent to a link. [`super::visit`] is the page
 //! behind the link.
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::client::registration::{SetupError, settings};
-use super::completion::Connected;
-use super::link::{Decision, LinkRequest};
-use super::{Broker, Connection, MOST_TRIES, OriginError, Stranger};
+use super::link_decision::{Decision, LinkRequest};
+use super::wait::Connected;
+use crate::broker::client::registration::{SetupError, settings};
+use crate::broker::{Broker, Connection, MOST_TRIES, OriginError, Stranger};
 use crate::model::authorization::{REFUSAL, Status};
 use crate::model::credential::Credential;
 use crate::model::event::EventKind;
@@ -25,11 +25,11 @@ use crate::store::{Held, StoreError};
 /// Links per user and hour; further ones are refused with [`ConnectError::TooManyLinks`]. Each
 /// link, and each authorization attempt made from it, is a record in the store: one user must not
 /// fill the disk that holds all users' consents.
-const MOST_LINKS: u32 = 60;
+const MAX_LINKS_PER_HOUR: u32 = 60;
 
-/// Limit of [`MOST_LINKS`] per user and hour.
+/// Limit of [`MAX_LINKS_PER_HOUR`] per user.
 pub(super) fn limit(clock: Clock) -> RateLimit<Caller> {
-    RateLimit::per(Duration::from_hours(1), clock, MOST_LINKS, u32::MAX)
+    RateLimit::per(Duration::from_hours(1), clock, MAX_LINKS_PER_HOUR, u32::MAX)
 }
 
 /// A link could not be made, or cannot be used.
@@ -51,7 +51,7 @@ pub enum ConnectError {
     Unknown,
     #[error("the link has been used too often")]
     Exhausted,
-    /// [`MOST_LINKS`] within the last hour.
+    /// [`MAX_LINKS_PER_HOUR`] within the last hour.
     #[error("too many links were made for one person")]
     TooManyLinks,
     #[error("the consent has just been given")]
@@ -119,7 +119,7 @@ impl Broker {
 
     /// Returns a link for this user to grant `needed`. The link also works after this process has
     /// ended, unless the prompt says `ends_with_server`.
-    pub(super) async fn prompt(
+    pub(in crate::broker) async fn prompt(
         &self,
         connection: &Connection,
         opener: &Result<Opener, NoOpener>,
@@ -210,7 +210,7 @@ impl Broker {
     /// Counts one more link for this user. Loopback links are not limited: users who run the server
     /// for themselves may fill their own disk.
     fn count_link(&self, caller: &Caller, opener: &Opener) -> Result<(), ConnectError> {
-        let is_within = *opener == Opener::Loopback || self.0.links.admits(caller.clone());
+        let is_within = *opener == Opener::Loopback || self.0.consents.links.admits(caller.clone());
         if is_within { Ok(()) } else { Err(ConnectError::TooManyLinks) }
     }
 
@@ -219,7 +219,7 @@ impl Broker {
     }
 
     /// The latest authorization for this connection.
-    pub(super) async fn authorization_of(
+    pub(in crate::broker) async fn authorization_of(
         &self,
         Connection { caller, provider, bound, account }: &Connection,
     ) -> Result<Option<Held<Authorization>>, StoreError> {
@@ -257,7 +257,7 @@ impl Broker {
             if let Some(ended) = store.replace(ended, &held).await? {
                 // An error means that there are no waiters, which is usual.
                 if is_end {
-                    let _ = self.0.ended.send(ended.value.id);
+                    let _ = self.0.consents.ended.send(ended.value.id);
                 }
                 return Ok(true);
             }

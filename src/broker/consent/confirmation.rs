@@ -14,9 +14,9 @@ use std::collections::BTreeSet;
 use secrecy::{ExposeSecret as _, SecretString};
 use url::Url;
 
-use super::Broker;
 use super::callback::CallbackError;
-use super::sign_in::{SignIn, SignInError, SignedIn};
+use crate::broker::Broker;
+use crate::broker::sign_in::{SignIn, SignInError, SignedIn};
 use crate::identity::{Application, Person};
 use crate::model::principal::{Opener, Verifier};
 use crate::model::verification::{ConfirmedBrowser, LinkOwner, Verification};
@@ -89,7 +89,7 @@ impl Broker {
     ) -> Result<Confirmed, ConfirmationError> {
         let store = self.store().await?;
         let key = application.name.as_str();
-        for _ in 0..super::MOST_TRIES {
+        for _ in 0..crate::broker::MOST_TRIES {
             let now = self.0.parts.clock.now();
             let Some(held) = store.verification(flow).await? else {
                 return self.confirm_parked(application, flow, user).await;

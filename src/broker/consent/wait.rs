@@ -7,7 +7,7 @@ use std::time::Duration;
 use tokio::sync::broadcast;
 use tokio::sync::broadcast::error::RecvError;
 
-use super::Broker;
+use crate::broker::Broker;
 use crate::model::authorization::Status;
 use crate::model::grant::AccountIdentity;
 use crate::model::lifetime::{EndReason, KnownEnd, TokenFacts};
@@ -92,7 +92,7 @@ impl Broker {
         limit: Duration,
     ) -> Result<Waited, StoreError> {
         // Subscribed before the store is read, so that an end in between is not missed.
-        let mut ends = self.0.ended.subscribe();
+        let mut ends = self.0.consents.ended.subscribe();
         let deadline = tokio::time::Instant::now() + limit;
         let mut pause = FIRST_LOOK;
         let mut held = self.attempt(caller, id).await?;
@@ -122,13 +122,13 @@ impl Broker {
     /// Receivers of authorization ids: those that end in this process from now on, and those whose
     /// end a browser is shown.
     pub fn ends(&self) -> (broadcast::Receiver<String>, broadcast::Receiver<String>) {
-        (self.0.ended.subscribe(), self.0.shown.subscribe())
+        (self.0.consents.ended.subscribe(), self.0.consents.shown.subscribe())
     }
 
     /// Waits until a browser has asked this process how the authorization ended. Subscribes with
     /// this call, not at its first poll.
     pub fn shown(&self, id: &str) -> impl Future<Output = ()> + use<> {
-        let mut shown = self.0.shown.subscribe();
+        let mut shown = self.0.consents.shown.subscribe();
         let id = id.to_owned();
         async move {
             loop {

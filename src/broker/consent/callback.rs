@@ -8,10 +8,10 @@
 
 use secrecy::{ExposeSecret as _, SecretString};
 
-use super::connect::End;
-use super::invitation::cookie_name;
-use super::keeping::Arrival;
-use super::{Broker, MOST_TRIES, Stranger, Visitor};
+use super::keep::Arrival;
+use super::link::End;
+use super::visit::cookie_name;
+use crate::broker::{Broker, MOST_TRIES, Stranger, Visitor};
 use crate::model::authorization::{Brought, Started, Way};
 use crate::model::event::ConsentOutcome;
 use crate::model::reason::{ConsentFailure, LinkProblem};

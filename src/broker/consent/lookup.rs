@@ -4,8 +4,8 @@ use std::collections::VecDeque;
 
 use parking_lot::Mutex;
 
-use super::Broker;
-use super::connect::End;
+use super::link::End;
+use crate::broker::Broker;
 use crate::model::authorization::Status;
 use crate::model::reason::ConsentFailure;
 use crate::model::{Authorization, Caller};
@@ -42,7 +42,7 @@ impl Broker {
     /// # Errors
     /// The store cannot be read.
     pub async fn was_opened(&self, caller: &Caller, id: &str) -> Result<bool, StoreError> {
-        if self.0.opened.contains(id) {
+        if self.0.consents.opened.contains(id) {
             return Ok(true);
         }
         let held = self.attempt(caller, id).await?;

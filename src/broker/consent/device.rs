@@ -10,11 +10,11 @@ use std::time::Duration;
 
 use url::Url;
 
-use super::client::registration::{SetupError, settings};
-use super::completion::Connected;
-use super::grant::put::{AccountChange, Put, Replaces};
-use super::keeping::Consent;
-use super::{Broker, Connection};
+use super::keep::Consent;
+use super::wait::Connected;
+use crate::broker::client::registration::{SetupError, settings};
+use crate::broker::grant::put::{AccountChange, Put, Replaces};
+use crate::broker::{Broker, Connection};
 use crate::model::authorization::{ClientRegistration, Trip, Way};
 use crate::model::event::{ConsentOutcome, EventKind};
 use crate::model::grant::unnamed;

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::net::IpAddr;
 
-use super::Broker;
+use crate::broker::Broker;
 use crate::model::principal::Opener;
 use crate::model::{Authorization, Time};
 use crate::store::StoreError;

@@ -1,10 +1,10 @@
 //! Stores what was granted, however it was obtained, and only then notifies the waiters.
 
-use super::connect::{ConnectError, End};
-use super::grant::put::AccountChange;
-use super::invitation::digest;
-use super::unkept::Granted;
-use super::{Broker, MOST_TRIES, Visitor};
+use super::link::{ConnectError, End};
+use super::unsaved::Granted;
+use super::visit::digest;
+use crate::broker::grant::put::AccountChange;
+use crate::broker::{Broker, MOST_TRIES, Visitor};
 use crate::model::authorization::{Status, Trip, Way};
 use crate::model::event::{ConsentOutcome, EndedBy, EventKind};
 use crate::model::grant::Binding;

@@ -6,9 +6,9 @@
 use secrecy::{ExposeSecret as _, SecretString};
 use url::Url;
 
-use super::connect::{ConnectError, End};
-use super::link::minutes_left;
-use super::{Broker, Stranger, Visitor};
+use super::link::{ConnectError, End};
+use super::link_decision::minutes_left;
+use crate::broker::{Broker, Stranger, Visitor};
 use crate::model::authorization::{Started, Status, Way};
 use crate::model::credential::AskedFor;
 use crate::model::event::ConsentOutcome;
@@ -163,10 +163,10 @@ impl Broker {
         let now = self.0.parts.clock.now();
         let authorization = &held.value;
         if matches!(authorization.status, Status::Pending | Status::OtherAccount { .. }) {
-            self.0.opened.note(&authorization.id);
+            self.0.consents.opened.note(&authorization.id);
         } else {
             // An error means that there are no waiters.
-            let _ = self.0.shown.send(authorization.id.clone());
+            let _ = self.0.consents.shown.send(authorization.id.clone());
         }
         let trip = &authorization.trip;
         let new = self.not_granted(authorization, now).await;

@@ -11,10 +11,10 @@ use std::time::Duration;
 
 use parking_lot::Mutex;
 
-use super::Broker;
-use super::connect::End;
-use super::grant::put::{AccountChange, Put, Replaces};
-use super::grant::refresh;
+use super::link::End;
+use crate::broker::Broker;
+use crate::broker::grant::put::{AccountChange, Put, Replaces};
+use crate::broker::grant::refresh;
 use crate::model::authorization::Way;
 use crate::model::event::ConsentOutcome;
 use crate::model::{Authorization, Grant};
@@ -43,14 +43,7 @@ pub(super) struct Granted {
 
 /// Held consents, by the account that they are for. A consent is locked while it is being stored,
 /// so that a call at that moment does not ask for another one.
-#[derive(Default)]
-pub(super) struct Unkept(Mutex<HashMap<String, Arc<tokio::sync::Mutex<Option<Granted>>>>>);
-
-impl Unkept {
-    pub(super) fn is_empty(&self) -> bool {
-        self.0.lock().is_empty()
-    }
-}
+pub(super) type Unsaved = Mutex<HashMap<String, Arc<tokio::sync::Mutex<Option<Granted>>>>>;
 
 impl Broker {
     /// Makes a consent durable and only then notifies its waiters. Returns false if it has not
@@ -66,7 +59,7 @@ impl Broker {
         tracing::error!(provider = %granted.grant.provider, "a consent is held until the store has room");
         self.record_consent(&granted.authorization, ConsentOutcome::Unsaved);
         let held = Arc::new(tokio::sync::Mutex::new(Some(granted)));
-        self.0.unkept.0.lock().insert(name.clone(), held);
+        self.0.consents.unsaved.lock().insert(name.clone(), held);
         self.say_what_is_held();
         let broker = self.clone();
         tokio::spawn(async move {
@@ -80,8 +73,8 @@ impl Broker {
     }
 
     /// Stores the consent held for an account, if there is one.
-    pub(super) async fn keep_held(&self, name: &str) -> Result<(), StoreError> {
-        let Some(held) = self.0.unkept.0.lock().get(name).cloned() else { return Ok(()) };
+    pub(in crate::broker) async fn keep_held(&self, name: &str) -> Result<(), StoreError> {
+        let Some(held) = self.0.consents.unsaved.lock().get(name).cloned() else { return Ok(()) };
         let mut consent = held.lock().await;
         if let Some(found) = &*consent {
             // The failed write may have reached the store, and the grant may have been renewed
@@ -89,13 +82,13 @@ impl Broker {
             self.write(found, Replaces::Older).await?;
             *consent = None;
         }
-        self.0.unkept.0.lock().retain(|_, other| !Arc::ptr_eq(other, &held));
+        self.0.consents.unsaved.lock().retain(|_, other| !Arc::ptr_eq(other, &held));
         Ok(())
     }
 
     /// Tries again to store the held consents; stops at the first failure.
     async fn keep_all_held(&self) {
-        let names: Vec<String> = self.0.unkept.0.lock().keys().cloned().collect();
+        let names: Vec<String> = self.0.consents.unsaved.lock().keys().cloned().collect();
         for name in names {
             if self.keep_held(&name).await.is_err() {
                 break;
@@ -105,14 +98,14 @@ impl Broker {
 
     /// Number of consents held in memory, new and renewed ones.
     fn held(&self) -> usize {
-        self.0.unkept.0.lock().len() + self.unsaved()
+        self.0.consents.unsaved.lock().len() + self.unsaved()
     }
 
     /// Logs what a restart would cost, since an operator may restart precisely because the store
     /// fails.
-    pub(super) fn say_what_is_held(&self) {
+    pub(in crate::broker) fn say_what_is_held(&self) {
         let held = self.held();
-        if held > 0 && self.0.held_said.swap(held, Ordering::Relaxed) < held {
+        if held > 0 && self.0.consents.held_said.swap(held, Ordering::Relaxed) < held {
             tracing::error!(
                 held,
                 "consents are held in memory until the store has room; do not end this process before: their users would have to consent again"
@@ -122,7 +115,7 @@ impl Broker {
 
     /// Tries for [`LAST_SAVES`] to store what is held in memory, in the space that the reserve
     /// frees.
-    pub(super) async fn save_before_the_end(&self) {
+    pub(in crate::broker) async fn save_before_the_end(&self) {
         self.save_the_unsaved().await;
         self.keep_all_held().await;
         let held = self.held();
@@ -150,7 +143,7 @@ impl Broker {
             tokio::time::sleep(LAST_PAUSE).await;
         }
         self.lose_the_unsaved();
-        let lost: Vec<_> = self.0.unkept.0.lock().drain().map(|(_, held)| held).collect();
+        let lost: Vec<_> = self.0.consents.unsaved.lock().drain().map(|(_, held)| held).collect();
         for held in lost {
             if let Some(granted) = &*held.lock().await {
                 self.record_consent(&granted.authorization, ConsentOutcome::Lost);

@@ -3,8 +3,8 @@
 use secrecy::SecretString;
 use serde_json::{Map, Value};
 
-use super::Broker;
-use super::keeping::Consent;
+use super::keep::Consent;
+use crate::broker::Broker;
 use crate::model::authorization::Way;
 use crate::model::grant::AccountIdentity;
 use crate::model::hosts::Hosts;

@@ -7,11 +7,11 @@
 
 use secrecy::ExposeSecret as _;
 
-use super::accounts::list::Ended;
-use super::grant::put::AccountChange;
-use super::keeping::{Arrival, Consent};
-use super::unkept::Granted;
-use super::{Broker, MOST_TRIES};
+use super::keep::{Arrival, Consent};
+use super::unsaved::Granted;
+use crate::broker::accounts::list::Ended;
+use crate::broker::grant::put::AccountChange;
+use crate::broker::{Broker, MOST_TRIES};
 use crate::model::authorization::{ClientRegistration, Unclaimed, Way};
 use crate::model::event::ConsentOutcome;
 use crate::model::{AccountName, Authorization, Caller, Grant, ProviderId, Time};
@@ -103,7 +103,7 @@ impl Broker {
 
     /// Turns the consent that this browser has brought by this link into a grant, now that the
     /// browser is known to be the caller's; `None`: there is no such consent.
-    pub(super) async fn claim(
+    pub(in crate::broker) async fn claim(
         &self,
         ticket: &str,
         browser: &str,
@@ -171,7 +171,10 @@ impl Broker {
     }
 
     /// Ends all unclaimed consents of this user, whose access ends. Returns how each one ended.
-    pub(super) async fn end_unclaimed_of(&self, caller: &Caller) -> Result<Vec<Ended>, StoreError> {
+    pub(in crate::broker) async fn end_unclaimed_of(
+        &self,
+        caller: &Caller,
+    ) -> Result<Vec<Ended>, StoreError> {
         let mut ended = Vec::new();
         for held in self.store().await?.all_unclaimed().await? {
             if held.value.authorization.caller == *caller
@@ -185,7 +188,7 @@ impl Broker {
 
     /// Ends the unclaimed consents for an account that is being disconnected: a later claim would
     /// connect it again without a new consent.
-    pub(super) async fn end_unclaimed_at(
+    pub(in crate::broker) async fn end_unclaimed_at(
         &self,
         caller: &Caller,
         provider: &ProviderId,

@@ -4,10 +4,10 @@
 use secrecy::ExposeSecret as _;
 use serde_json::Map;
 
-use super::client::credential::{self, CredentialError, Pasted};
-use super::connect::ConnectError;
-use super::keeping::Arrival;
-use super::{Broker, Visitor};
+use super::keep::Arrival;
+use super::link::ConnectError;
+use crate::broker::client::credential::{self, CredentialError, Pasted};
+use crate::broker::{Broker, Visitor};
 use crate::model::authorization::Way;
 use crate::model::credential::Asked;
 use crate::model::event::ConsentOutcome;

@@ -1,12 +1,12 @@
 //! Which link a request for a consent gets: the open one as it is, the open one with more scopes, or
-//! a new one. Pure decisions; [`super::connect`] reads and writes the store.
+//! a new one. Pure decisions; [`super::link`] reads and writes the store.
 
 use std::collections::BTreeSet;
 use std::net::IpAddr;
 
 use secrecy::ExposeSecret as _;
 
-use super::Connection;
+use crate::broker::Connection;
 use crate::model::authorization::{LIFETIME, MOST_REFUSALS, Status, Trip, Way};
 use crate::model::principal::Opener;
 use crate::model::requester::{AskedBy, Requesters};

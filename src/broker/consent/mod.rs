@@ -1,0 +1,78 @@
+//! A consent, from the link that asks for it to the stored grant.
+//!
+//! - [`link`]: makes a link; [`link_decision`]: which link a request gets
+//! - [`visit`]: the page behind the link; [`callback`]: the way back from the provider
+//! - [`ownership`]: whether a browser is that of the user who asked
+//! - [`confirmation`]: an application confirms that; [`unclaimed`]: it does so after the consent
+//! - [`paste`]: a consent on our own page; [`device`]: one from another machine's browser
+//! - [`keep`]: stores what was granted; [`unsaved`]: consents that the store has no room for yet
+//! - [`provider_account`]: which provider account a grant is for
+//! - [`wait`]: notifies the waiters for a consent
+//! - [`lookup`]: an authorization, looked up by the id that its client holds
+//! - [`open_links`]: the links that this machine must listen for; [`sweep`]: deletes what has expired
+
+pub mod callback;
+pub mod confirmation;
+pub mod device;
+pub mod keep;
+pub mod link;
+mod link_decision;
+mod lookup;
+mod open_links;
+pub mod ownership;
+pub mod paste;
+mod provider_account;
+mod sweep;
+mod unclaimed;
+mod unsaved;
+pub mod visit;
+pub mod wait;
+
+pub use link::ConnectError;
+pub use ownership::{Stranger, Visitor};
+
+use std::sync::atomic::AtomicUsize;
+
+use parking_lot::Mutex;
+use tokio::sync::broadcast;
+
+use crate::model::{Caller, Clock, RateLimit, Time};
+
+/// What one process knows of its consents besides their records.
+pub(super) struct Consents {
+    /// Authorizations whose page a browser has requested from this process.
+    opened: lookup::Opened,
+    /// Broadcasts the ids of authorizations that have ended to waiters in this process.
+    ended: broadcast::Sender<String>,
+    /// Broadcasts the ids of ended authorizations whose outcome a browser has been shown.
+    shown: broadcast::Sender<String>,
+    /// Limit on the links of each user.
+    links: RateLimit<Caller>,
+    unsaved: unsaved::Unsaved,
+    /// Number of consents held in memory that the log last reported.
+    held_said: AtomicUsize,
+    /// When expired records other than grants were last deleted.
+    swept: Mutex<Option<Time>>,
+    /// When grants were last swept.
+    swept_grants: Mutex<Option<Time>>,
+}
+
+impl Consents {
+    pub(super) fn new(clock: &Clock) -> Self {
+        Self {
+            opened: lookup::Opened::default(),
+            ended: broadcast::Sender::new(256),
+            shown: broadcast::Sender::new(16),
+            links: link::limit(clock.clone()),
+            unsaved: unsaved::Unsaved::default(),
+            held_said: AtomicUsize::new(0),
+            swept: Mutex::default(),
+            swept_grants: Mutex::default(),
+        }
+    }
+
+    /// Whether a consent waits for room in the store.
+    pub(super) fn has_unsaved(&self) -> bool {
+        !self.unsaved.lock().is_empty()
+    }
+}
