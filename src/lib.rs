@@ -49,7 +49,7 @@
 //! notification.
 //!
 //! A link may be forwarded, so only the person who asked may use its page and its callback
-//! ([`broker::Visitor`]). On a person's own machine, every browser that reaches the loopback
+//! ([`broker::VisitingBrowser`]). On a person's own machine, every browser that reaches the loopback
 //! listener is theirs. At a public address the browser signs in first ([`broker::sign_in`]): at the
 //! issuer whose tokens the calls carry ([`identity::Login`]), or with the key that they carry. From
 //! then on, the session behind its one cookie identifies it ([`web::Browser`]). The browser of an
@@ -102,7 +102,7 @@
 //!   a process that answers open links, and ends with the last of them. The owner of the folder
 //!   passes its listening sockets to the other processes ([`store::ListeningSockets`]): from one
 //!   owner to the next, even after SIGKILL, a browser waits and is not refused.
-//! - A started authorization attempt ([`model::Started`]) is a record of its own under its `state`,
+//! - A started authorization attempt ([`model::AuthorizationAttempt`]) is a record of its own under its `state`,
 //!   and redeeming it deletes it: one link can lead to the provider more than once, but each
 //!   attempt can be redeemed at most once.
 //! - jq filters that are not plainly linear run in a child process: it is the only bound on time,

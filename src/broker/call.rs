@@ -13,7 +13,7 @@ use super::{Broker, ConnectError, Connection};
 use crate::model::credential::{Credential as Held, Shared};
 use crate::model::event::CallOutcome;
 use crate::model::failure::LinkProblem;
-use crate::model::principal::NoOpener;
+use crate::model::principal::NoBrowserProof;
 use crate::model::requester::AskedBy;
 use crate::model::{
     Failure, FailureKind, Outcome, Principal, PromptReason, Provider, Refused, Scopes, Tool,
@@ -360,7 +360,7 @@ impl Run<'_> {
         // Boxed: most calls need no link, and their future should not be as large as if they did.
         match Box::pin(self.broker.prompt(
             connection,
-            &self.principal.opener,
+            &self.principal.browser_proof,
             needed,
             asked_by,
             reason,
@@ -389,7 +389,7 @@ impl Run<'_> {
     fn no_link(&self, error: &ConnectError) -> Outcome {
         let (cause, is_local) = (error.to_string(), self.principal.is_local());
         let problem = match error {
-            ConnectError::Opener(NoOpener::NoVerifier { .. }) if !is_local => {
+            ConnectError::NoBrowserProof(NoBrowserProof::NoVerifier { .. }) if !is_local => {
                 LinkProblem::NoVerifier { cause }
             }
             ConnectError::Setup(error) if error.is_passing() => {
@@ -402,13 +402,13 @@ impl Run<'_> {
             ConnectError::Store(StoreError::Contended)
             | ConnectError::Unknown
             | ConnectError::Exhausted
-            | ConnectError::Stranger(_)
+            | ConnectError::NotYours(_)
             | ConnectError::Changed
             | ConnectError::RefusedOften => LinkProblem::Contended { cause },
             ConnectError::Store(_)
             | ConnectError::Setup(_)
             | ConnectError::Origin(_)
-            | ConnectError::Opener(_)
+            | ConnectError::NoBrowserProof(_)
             | ConnectError::Address(_) => LinkProblem::Setup { cause },
         };
         let is_for_operator = match &problem {

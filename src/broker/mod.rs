@@ -27,7 +27,7 @@ use tokio_util::task::TaskTracker;
 
 pub use call::{Call, CallError};
 pub use client::registration::SetupError;
-pub use consent::{ConnectError, Stranger, Visitor};
+pub use consent::{ConnectError, NotYours, VisitingBrowser};
 
 use crate::model::oauth::LoopbackRule;
 use crate::model::{AccountName, Caller, Clock, Provider, ProviderId, Time};
@@ -82,7 +82,7 @@ struct Connection {
 }
 
 /// Number of attempts to update a record that others write too; then `StoreError::Contended`.
-const MOST_TRIES: u32 = 16;
+const MAX_WRITE_ATTEMPTS: u32 = 16;
 
 /// Returns the origin (scheme, host and port) that a provider's rule allows for link and callback.
 /// When it returns, a listener is open there.

@@ -15,10 +15,10 @@ use std::sync::Arc;
 use secrecy::{ExposeSecret as _, SecretString};
 use url::Url;
 
-use super::{Broker, MOST_TRIES};
+use super::{Broker, MAX_WRITE_ATTEMPTS};
 use crate::identity::{Application, Authenticator, Login, LoginError, Person};
 use crate::model::event::{EventKind, SignInOutcome};
-use crate::model::session::{Destination, Session, SigningIn};
+use crate::model::session::{Destination, LoginAttempt, Session};
 use crate::model::{Caller, Event, Principal, Time, secret};
 use crate::oauth::{AnswerError, AuthorizationResponse};
 use crate::store::StoreError;
@@ -196,7 +196,7 @@ impl SignIn {
         let store = self.0.broker.store().await?;
         let Some(held) = store.session(cookie).await? else { return Ok(None) };
         let now = self.0.broker.0.parts.clock.now();
-        if held.value.is_over(now) || !self.is_vouched_for(&held.value) {
+        if held.value.is_expired(now) || !self.is_vouched_for(&held.value) {
             store.forget(&held).await?;
             return Ok(None);
         }
@@ -223,7 +223,7 @@ impl SignIn {
     pub async fn depart(&self, cookie: &SecretString, to: Destination) -> Result<Url, SignInError> {
         let Inner { broker, login, .. } = &*self.0;
         let login = login.as_ref().ok_or(SignInError::Unknown)?;
-        let trip = SigningIn {
+        let attempt = LoginAttempt {
             browser: secret::fingerprint(cookie.expose_secret()),
             verifier: secret::random(),
             nonce: secret::random(),
@@ -231,8 +231,8 @@ impl SignIn {
             started_at: broker.0.parts.clock.now(),
         };
         let state = secret::random();
-        let issuer = login.authorization_url(&trip, &state).await?;
-        broker.store().await?.start_signing_in(&state, &trip).await?;
+        let issuer = login.authorization_url(&attempt, &state).await?;
+        broker.store().await?.start_login(&state, &attempt).await?;
         broker.sweep_in_time();
         Ok(issuer)
     }
@@ -250,13 +250,13 @@ impl SignIn {
         let login = login.as_ref().ok_or(SignInError::Unknown)?;
         let answer = AuthorizationResponse::parse(query)?;
         // One-time: this state is used up, even if a check below fails.
-        let trip = broker.store().await?.redeem_signing_in(&answer.state).await?;
-        let trip = trip.ok_or(SignInError::Unknown)?;
-        if trip.is_over(broker.0.parts.clock.now()) {
+        let attempt = broker.store().await?.redeem_login(&answer.state).await?;
+        let attempt = attempt.ok_or(SignInError::Unknown)?;
+        if attempt.is_expired(broker.0.parts.clock.now()) {
             return Err(SignInError::Unknown);
         }
         let own = cookie.filter(|cookie| {
-            secret::same(&secret::fingerprint(cookie.expose_secret()), &trip.browser)
+            secret::same(&secret::fingerprint(cookie.expose_secret()), &attempt.browser)
         });
         let Some(cookie) = own else {
             self.record(None, SignInOutcome::OtherBrowser);
@@ -270,9 +270,9 @@ impl SignIn {
             self.record(None, SignInOutcome::Denied);
             SignInError::Denied { code: denial.code }
         })?;
-        let person = login.person(&trip, &code).await?;
-        let cookie = self.begin(person, None, Some(cookie), trip.started_at).await?;
-        Ok(SignedIn { cookie: Some(cookie), to: trip.to.as_str().to_owned() })
+        let person = login.person(&attempt, &code).await?;
+        let cookie = self.begin(person, None, Some(cookie), attempt.started_at).await?;
+        Ok(SignedIn { cookie: Some(cookie), to: attempt.to.as_str().to_owned() })
     }
 
     /// Signs a browser in with a personal key. Returns its new cookie; `None`: no user has this
@@ -305,7 +305,7 @@ impl SignIn {
     /// [`SignInError::Store`] if the store cannot be read or written.
     pub async fn leave(&self, cookie: &SecretString) -> Result<(), SignInError> {
         let store = self.0.broker.store().await?;
-        for _ in 0..MOST_TRIES {
+        for _ in 0..MAX_WRITE_ATTEMPTS {
             let Some(held) = store.session(cookie).await? else { return Ok(()) };
             // Otherwise another tab has just used the session; it must end all the same.
             if store.forget(&held).await? {

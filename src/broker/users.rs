@@ -9,7 +9,7 @@
 use super::Broker;
 use super::accounts::list::{Account, Disconnected, Ended, meant};
 use super::consent::ConnectError;
-use crate::model::authorization::{ClientRegistration, Way};
+use crate::model::authorization::{ClientRegistration, ConsentMethod};
 use crate::model::event::{EndedBy, EventKind};
 use crate::model::{AccountName, Caller, Grant, ProviderId, Time};
 use crate::store::{StoreError, StoredUser};
@@ -129,10 +129,10 @@ impl Broker {
         for held in store.authorizations_of(caller).await? {
             let Some(held) = store.forget_last(held).await? else { continue };
             links += usize::from(held.value.is_undecided(now));
-            if let (Way::Code(trip), Some(candidate)) =
-                (&held.value.trip.way, &held.value.candidate)
+            if let (ConsentMethod::Code(flow), Some(candidate)) =
+                (&held.value.plan.method, &held.value.candidate)
             {
-                accounts.push(self.end_unkept(&trip.client, candidate).await);
+                accounts.push(self.end_unkept(&flow.client, candidate).await);
             }
         }
         for Ended { provider, how, .. } in &accounts {

@@ -26,7 +26,7 @@ use crate::broker::consent::wait::{Connected, Waited};
 use crate::broker::users::EndedAccess;
 use crate::config::Config;
 use crate::mcp;
-use crate::model::authorization::LIFETIME;
+use crate::model::authorization::LINK_LIFETIME;
 use crate::model::event::EndedBy;
 use crate::model::requester::AskedBy;
 use crate::model::text::{nearest, shown};
@@ -258,7 +258,7 @@ async fn login<W: Write>(
     ));
     let shown_in_browser = app.broker.shown(&prompt.authorization.id);
     let waited =
-        app.broker.wait(caller, &prompt.authorization.id, LIFETIME).await.map_err(hinted)?;
+        app.broker.wait(caller, &prompt.authorization.id, LINK_LIFETIME).await.map_err(hinted)?;
     if matches!(waited, Waited::Completed { .. } | Waited::Failed(_)) && app.serves_browsers() {
         // This process serves the result page, so it waits until the browser has requested it.
         let _ = tokio::time::timeout(RESULT_PAGE, shown_in_browser).await;

@@ -15,7 +15,7 @@ use super::{Exit, block_on};
 use crate::broker::{Call, CallError};
 use crate::config::Config;
 use crate::mcp;
-use crate::model::authorization::MOST_REFUSALS;
+use crate::model::authorization::MAX_REFUSALS_PER_HOUR;
 use crate::model::text::nearest;
 use crate::model::text::shown;
 use crate::model::tool::{Action, Effect, Piece, Template};
@@ -173,7 +173,7 @@ fn report_outcome<W: Write>(
                     format!("{} access is needed first.", refused.title)
                 }
                 UnaskedBecause::RefusedOften => format!(
-                    "{} access is needed first, and was refused {MOST_REFUSALS} times within the last hour.",
+                    "{} access is needed first, and was refused {MAX_REFUSALS_PER_HOUR} times within the last hour.",
                     refused.title
                 ),
             };

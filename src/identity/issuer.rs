@@ -20,7 +20,7 @@ use super::suspects::Suspects;
 use super::token_fault::TokenFault;
 use crate::model::authorization::ClientRegistration;
 use crate::model::oauth::{TokenAuth, TokenBody, TokenResponseShape};
-use crate::model::principal::{NoOpener, Opener};
+use crate::model::principal::{BrowserProof, NoBrowserProof};
 use crate::model::server_auth::{Client, ResolvedIssuer};
 use crate::model::{Caller, Clock, Principal, Time};
 use crate::net::Net;
@@ -115,8 +115,8 @@ impl Issuer {
     }
 
     /// How a browser is proven to be a user's.
-    pub(super) fn opener(&self) -> Result<Opener, NoOpener> {
-        self.client.as_ref().map(|_| Opener::SignedIn).ok_or(NoOpener::NoClientId)
+    pub(super) fn browser_proof(&self) -> Result<BrowserProof, NoBrowserProof> {
+        self.client.as_ref().map(|_| BrowserProof::SignedIn).ok_or(NoBrowserProof::NoClientId)
     }
 
     /// The issuer's own spelling, once it has published it: a slash at the end may make the
@@ -226,7 +226,7 @@ impl Issuer {
             None => return Err(TokenFault::Opaque.into()),
         };
         let Person { caller, groups } = self.person(&claims)?;
-        let principal = Arc::new(Principal { caller, groups, opener: self.opener() });
+        let principal = Arc::new(Principal { caller, groups, browser_proof: self.browser_proof() });
         let until = now.after(believed);
         let until = claims.expires_at().map_or(until, |end| end.min(until));
         self.remembered.keep(digest, Arc::clone(&principal), now, until);

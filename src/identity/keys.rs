@@ -6,7 +6,7 @@ use std::sync::Arc;
 use secrecy::ExposeSecret as _;
 
 use super::digest::{Digest, Digester};
-use crate::model::principal::{NoOpener, Opener, Verifier};
+use crate::model::principal::{BrowserProof, NoBrowserProof, Verifier};
 use crate::model::server_auth::{KeyHolder, ResolvedKey};
 use crate::model::{Caller, Principal, UserId, secret};
 
@@ -30,7 +30,7 @@ pub struct Application {
     pub name: String,
     /// [`secret::fingerprint`] of the key.
     pub key: String,
-    opener: Result<Opener, NoOpener>,
+    browser_proof: Result<BrowserProof, NoBrowserProof>,
 }
 
 /// Keys that cannot be told apart, or that no header can carry.
@@ -63,7 +63,7 @@ impl Keys {
     /// [`KeyError`] if two keys share a name or a value, or if no header can carry one.
     pub(super) fn new(
         resolved: Vec<ResolvedKey>,
-        issuer: Option<&(&str, Result<Opener, NoOpener>)>,
+        issuer: Option<&(&str, Result<BrowserProof, NoBrowserProof>)>,
         digester: &Digester,
     ) -> Result<Self, KeyError> {
         let mut names: HashMap<Digest, String> = HashMap::new();
@@ -131,16 +131,16 @@ impl Held {
         name: String,
         key: String,
         holder: KeyHolder,
-        issuer: Option<&(&str, Result<Opener, NoOpener>)>,
+        issuer: Option<&(&str, Result<BrowserProof, NoBrowserProof>)>,
     ) -> Self {
         match holder {
             KeyHolder::Person(user) => Self::Person(Arc::new(person(&name, user, issuer))),
             KeyHolder::Application { verifier_url, confirm } => Self::Application(Application {
-                opener: match verifier_url {
+                browser_proof: match verifier_url {
                     Some(url) => {
-                        Ok(Opener::Application(Verifier { key: name.clone(), url, confirm }))
+                        Ok(BrowserProof::Application(Verifier { key: name.clone(), url, confirm }))
                     }
-                    None => Err(NoOpener::NoVerifier { key: name.clone() }),
+                    None => Err(NoBrowserProof::NoVerifier { key: name.clone() }),
                 },
                 name,
                 key,
@@ -162,8 +162,8 @@ impl Application {
 
     /// Page that identifies a browser's user.
     pub fn verifier(&self) -> Option<&Verifier> {
-        match &self.opener {
-            Ok(Opener::Application(verifier)) => Some(verifier),
+        match &self.browser_proof {
+            Ok(BrowserProof::Application(verifier)) => Some(verifier),
             _ => None,
         }
     }
@@ -173,7 +173,7 @@ impl Application {
         Principal {
             caller: self.caller(user),
             groups: BTreeSet::new(),
-            opener: self.opener.clone(),
+            browser_proof: self.browser_proof.clone(),
         }
     }
 }
@@ -184,11 +184,11 @@ impl Application {
 fn person(
     name: &str,
     user: UserId,
-    issuer: Option<&(&str, Result<Opener, NoOpener>)>,
+    issuer: Option<&(&str, Result<BrowserProof, NoBrowserProof>)>,
 ) -> Principal {
-    let (namespace, opener) = match issuer {
-        Some((issuer, opener)) => ((*issuer).to_owned(), opener.clone()),
-        None => (Caller::namespace_of_key(name), Ok(Opener::SignedIn)),
+    let (namespace, browser_proof) = match issuer {
+        Some((issuer, browser_proof)) => ((*issuer).to_owned(), browser_proof.clone()),
+        None => (Caller::namespace_of_key(name), Ok(BrowserProof::SignedIn)),
     };
-    Principal { caller: Caller { namespace, user }, groups: BTreeSet::new(), opener }
+    Principal { caller: Caller { namespace, user }, groups: BTreeSet::new(), browser_proof }
 }

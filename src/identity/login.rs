@@ -10,7 +10,7 @@ use url::Url;
 
 use super::{Denied, Issuer, Person, TokenFault};
 use crate::model::server_auth::Client;
-use crate::model::session::SigningIn;
+use crate::model::session::LoginAttempt;
 use crate::oauth::{
     self, AuthorizationRequest, AuthorizationResponse, Issued, OAuthClient, TokenError, Verdict,
 };
@@ -86,17 +86,17 @@ impl Login {
     /// usable authorization endpoint.
     pub async fn authorization_url(
         &self,
-        trip: &SigningIn,
+        attempt: &LoginAttempt,
         state: &SecretString,
     ) -> Result<Url, LoginError> {
         let endpoint = self.issuer.metadata().await?.authorization_endpoint;
-        let nonce = ("nonce".to_owned(), trip.nonce.expose_secret().to_owned());
+        let nonce = ("nonce".to_owned(), attempt.nonce.expose_secret().to_owned());
         oauth::authorization_url(&AuthorizationRequest {
             endpoint: &endpoint.ok_or(LoginError::NoPage)?,
             client_id: &self.client.id,
             redirect_uri: &self.redirect_uri,
             state,
-            verifier: Some(&trip.verifier),
+            verifier: Some(&attempt.verifier),
             scope: ("scope", scope(self.issuer.user_claim()).to_owned()),
             params: &[nonce],
         })
@@ -119,14 +119,15 @@ impl Login {
     /// [`LoginError`] if the exchange fails, or the ID token is missing, invalid or names no user.
     pub async fn person(
         &self,
-        trip: &SigningIn,
+        attempt: &LoginAttempt,
         code: &SecretString,
     ) -> Result<Person, LoginError> {
         let client = self.issuer.registration().await?;
         let Issued { tokens, id_token, .. } =
-            self.oauth.exchange(&client, code, &self.redirect_uri, Some(&trip.verifier)).await?;
+            self.oauth.exchange(&client, code, &self.redirect_uri, Some(&attempt.verifier)).await?;
         let id_token = id_token.ok_or(LoginError::NoIdToken)?;
-        let verified = self.issuer.verify_id_token(&id_token, &self.client.id, &trip.nonce).await;
+        let verified =
+            self.issuer.verify_id_token(&id_token, &self.client.id, &attempt.nonce).await;
         let claims = verified.map_err(refused)?;
         let person = match self.issuer.person(&claims) {
             // Some issuers tell the claims of a scope at the userinfo endpoint only (§5.4).

@@ -126,7 +126,7 @@ impl Authenticator {
     ) -> Result<Self, KeyError> {
         let ResolvedAuth { issuer, keys } = auth;
         let issuer = issuer.map(|issuer| Arc::new(Issuer::new(issuer, &resource, net, clock)));
-        let vouching = issuer.as_ref().map(|issuer| (issuer.name(), issuer.opener()));
+        let vouching = issuer.as_ref().map(|issuer| (issuer.name(), issuer.browser_proof()));
         let digester = Digester::new();
         let keys = Keys::new(keys, vouching.as_ref(), &digester)?;
         Ok(Self(Arc::new(Way::Server(Box::new(Server { digester, keys, issuer, resource })))))

@@ -19,19 +19,19 @@ use tokio::time::Instant;
 use super::render::URL_ELICITATION_REQUIRED;
 use crate::broker::Broker;
 use crate::broker::consent::wait::Waited;
-use crate::model::authorization::{AuthorizationName, LIFETIME};
+use crate::model::authorization::{AuthorizationName, LINK_LIFETIME};
 use crate::model::{Caller, secret};
 
 const METHOD: &str = "notifications/elicitation/complete";
 /// Smallest number of unwritten errors at which [`CompletionNotices::expect`] drops those whose client
-/// has disconnected or that are older than [`LIFETIME`].
+/// has disconnected or that are older than [`LINK_LIFETIME`].
 const MANY: usize = 256;
 /// Most notifications kept for one authorization; beyond it the oldest is dropped. More than any
 /// client calls at once, and few enough that repeated calls without consent cost no memory: the
 /// client has long given up on the first of them.
 const MOST_TOLD: usize = 128;
 /// Most authorizations remembered as delivered for one connection. Beyond it, those older than
-/// [`LIFETIME`] are dropped; if none is, new ones are not remembered.
+/// [`LINK_LIFETIME`] are dropped; if none is, new ones are not remembered.
 const MAX_DELIVERED: usize = 64;
 /// Interval between checks for disconnected clients.
 const LOOK: Duration = Duration::from_secs(1);
@@ -98,7 +98,9 @@ impl CompletionNotices {
         let Expectations { all, many } = &mut *self.0.expected.lock();
         // An error whose connection broke is never delivered.
         if all.len() >= MANY.max(*many) {
-            all.retain(|_, old| !old.peer.is_transport_closed() && old.since.elapsed() < LIFETIME);
+            all.retain(|_, old| {
+                !old.peer.is_transport_closed() && old.since.elapsed() < LINK_LIFETIME
+            });
             *many = 2 * all.len();
         }
         all.insert(elicitation.clone(), expected);
@@ -125,7 +127,7 @@ impl CompletionNotices {
     /// Waits until the authorization ends, then notifies the clients that still wait.
     async fn announce(self, caller: Caller, authorization: AuthorizationName) {
         let ended = tokio::select! {
-            ended = self.0.broker.wait(&caller, &authorization.id, LIFETIME) => ended,
+            ended = self.0.broker.wait(&caller, &authorization.id, LINK_LIFETIME) => ended,
             () = self.all_gone(&authorization.id) => return,
         };
         let told = self.0.awaited.lock().remove(&authorization.id).unwrap_or_default();
@@ -173,7 +175,7 @@ impl Delivered {
     fn note(&self, authorization: &str) {
         let mut all = self.0.lock();
         if all.len() >= MAX_DELIVERED {
-            all.retain(|_, at| at.elapsed() < LIFETIME);
+            all.retain(|_, at| at.elapsed() < LINK_LIFETIME);
         }
         if all.len() < MAX_DELIVERED {
             all.entry(authorization.to_owned()).or_insert_with(Instant::now);

@@ -12,7 +12,7 @@ use rmcp::model::{
 use serde_json::json;
 
 use super::unanswered::Unanswered;
-use crate::model::authorization::MOST_REFUSALS;
+use crate::model::authorization::MAX_REFUSALS_PER_HOUR;
 use crate::model::text::{quoted, sentence};
 use crate::model::{ConnectPrompt, ConsentMode, FRAME, Failure, PromptReason, Refused, ToolResult};
 use crate::registry::Entry;
@@ -284,7 +284,7 @@ pub(super) fn refused(Refused { title, provider, tool, account, .. }: &Refused) 
         account => format!(" for the account `{account}`"),
     };
     CallToolResult::error(vec![ContentBlock::text(format!(
-        "{title} access{account} is needed before {tool} can run, but the user has refused it {MOST_REFUSALS} times within the last hour, so they are not asked again. Do not call this tool again unless the user wants to. A user who wants to after all connects `{provider}` themselves, with Countersign's command `auth login`, or waits until the hour is over."
+        "{title} access{account} is needed before {tool} can run, but the user has refused it {MAX_REFUSALS_PER_HOUR} times within the last hour, so they are not asked again. Do not call this tool again unless the user wants to. A user who wants to after all connects `{provider}` themselves, with Countersign's command `auth login`, or waits until the hour is over."
     ))])
 }
 

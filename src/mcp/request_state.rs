@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use sha2::{Digest as _, Sha256};
 
-use crate::model::authorization::{AuthorizationName, LIFETIME};
+use crate::model::authorization::{AuthorizationName, LINK_LIFETIME};
 use crate::model::{Caller, Time};
 
 /// The call that a state is made for. The state opens for no call that differs in any of these.
@@ -38,7 +38,7 @@ pub(super) fn seal(
     context: &Context<'_>,
 ) -> Result<String, RequestStateError> {
     let bound = context.digest();
-    codec.seal_json_with(waiting, &SealOptions::new().associated_data(&bound).ttl(LIFETIME))
+    codec.seal_json_with(waiting, &SealOptions::new().associated_data(&bound).ttl(LINK_LIFETIME))
 }
 
 pub(super) fn open(
@@ -122,7 +122,7 @@ mod tests {
         let context = Context { caller: &ana, tool: "read", arguments: None };
         let earlier = json!({ "a": waiting().authorization, "r": 1 });
         let bound = context.digest();
-        let options = SealOptions::new().associated_data(&bound).ttl(LIFETIME);
+        let options = SealOptions::new().associated_data(&bound).ttl(LINK_LIFETIME);
         let state = codec().seal_json_with(&earlier, &options).unwrap();
         let expected = Waiting { asked_at: None, ..waiting() };
         assert_eq!(open(&codec(), &state, &context).unwrap(), expected);

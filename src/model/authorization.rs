@@ -1,7 +1,7 @@
 //! An authorization attempt: one try to get a user's consent, from the prompt to its end.
 //!
 //! An attempt consists of two kinds of records. The [`Authorization`] is the record behind the
-//! link; opening the link changes nothing. Each click on "Continue" adds a [`Started`], which the
+//! link; opening the link changes nothing. Each click on "Continue" adds a [`AuthorizationAttempt`], which the
 //! callback redeems by its `state`: it deletes the record by compare-and-swap, so each `state`
 //! works once.
 
@@ -20,7 +20,7 @@ use super::hosts::Hosts;
 use super::identity::Identity;
 use super::lifetime::{KnownEnd, TokenFacts};
 use super::oauth::{Revocation, TokenAuth, TokenBody, TokenResponseShape};
-use super::principal::{ConfirmOrder, Opener, Verifier};
+use super::principal::{BrowserProof, ConfirmOrder, Verifier};
 use super::provider::{Api, FailureConvention};
 use super::reason::{ConsentFailure, LinkProblem, RevocationResult};
 use super::requester::{AskedBy, Requesters};
@@ -29,17 +29,17 @@ use super::scope::{Implied, OFFLINE_ACCESS};
 use super::{AccountName, Caller, Grant, ProviderId, Scopes, Time, TokenSet, ToolName};
 
 /// Lifetime of a link; after it, only consents that wait to be claimed keep the link open.
-pub const LIFETIME: Duration = Duration::from_mins(15);
+pub const LINK_LIFETIME: Duration = Duration::from_mins(15);
 
 /// Maximum redirects to the provider by one link: enough for a user who goes back and forth, too
 /// few to fill the store. A new prompt does not show a link that has reached it.
-pub const MOST_STARTS: u32 = 20;
+pub const MAX_STARTS_PER_LINK: u32 = 20;
 
-/// How long a user's refusal counts towards [`MOST_REFUSALS`].
-pub const REFUSAL: Duration = Duration::from_hours(1);
+/// How long a user's refusal counts towards [`MAX_REFUSALS_PER_HOUR`].
+pub const REFUSAL_WINDOW: Duration = Duration::from_hours(1);
 
-/// Refusals within [`REFUSAL`] after which a tool call no longer asks for the consent.
-pub const MOST_REFUSALS: usize = 2;
+/// Refusals within [`REFUSAL_WINDOW`] after which a tool call no longer asks for the consent.
+pub const MAX_REFUSALS_PER_HOUR: usize = 2;
 
 /// Identifies an authorization to a waiting call or client. It does not open the link.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -60,8 +60,8 @@ pub struct Authorization {
     pub ticket: SecretString,
     pub caller: Caller,
     /// Proof that the browser which finishes it belongs to the user who asked.
-    #[serde(default)]
-    pub opener: Opener,
+    #[serde(default, rename = "opener")]
+    pub browser_proof: BrowserProof,
     pub provider: ProviderId,
     /// The user's account at the provider that this is for.
     #[serde(default)]
@@ -99,7 +99,8 @@ pub struct Authorization {
     /// Why the last redirect to the provider failed, while the link can still be used.
     #[serde(default)]
     pub problem: Option<LinkProblem>,
-    pub trip: Trip,
+    #[serde(rename = "trip")]
+    pub plan: ConsentPlan,
     /// Fingerprint of the cookie of the browser that gave the consent; present only in an
     /// [`Unconfirmed`] record of an earlier version.
     #[serde(default, skip_serializing)]
@@ -126,7 +127,7 @@ pub struct Authorization {
 /// Everything needed to show and finish an authorization, as known to the process that made the
 /// link: the process that owns the listener may have another `tools.toml` and none of its secrets.
 #[derive(Clone, Debug, Serialize, Deserialize)]
-pub struct Trip {
+pub struct ConsentPlan {
     /// The provider's name, for people.
     pub title: String,
     /// Scopes in words.
@@ -138,21 +139,22 @@ pub struct Trip {
     /// Fixed headers of every request to the API.
     pub headers: Vec<(String, String)>,
     pub failure: FailureConvention,
-    pub way: Way,
+    #[serde(rename = "way")]
+    pub method: ConsentMethod,
 }
 
 /// How the user gives the consent.
 #[derive(Clone, Debug, Serialize, Deserialize)]
-pub enum Way {
+pub enum ConsentMethod {
     /// At the provider, by an authorization code (RFC 6749 §4.1).
-    Code(Box<CodeTrip>),
+    Code(Box<CodeFlow>),
     /// On our own page, by pasting a key or a password.
     Paste(Box<Asked>),
 }
 
 /// Everything needed for the authorization code flow at the provider.
 #[derive(Clone, Debug, Serialize, Deserialize)]
-pub struct CodeTrip {
+pub struct CodeFlow {
     pub client: ClientRegistration,
     /// The authorization endpoint.
     pub authorize: Url,
@@ -183,7 +185,7 @@ pub struct CodeTrip {
     pub offline_prompt: bool,
 }
 
-impl CodeTrip {
+impl CodeFlow {
     /// Returns the extra parameters of an authorization request for these scopes.
     ///
     /// Adds `prompt=consent` for `offline_access`: without a consent prompt the provider ignores
@@ -200,7 +202,7 @@ impl CodeTrip {
     }
 }
 
-impl Trip {
+impl ConsentPlan {
     /// Returns a digest of all fields, secrets included, without revealing them.
     pub fn fingerprint(&self) -> String {
         let written = serde_json::to_string(self).map(Zeroizing::new);
@@ -218,44 +220,44 @@ impl Trip {
             failure: &self.failure,
             implied: self.implied(),
             known_scopes: &NO_SCOPES,
-            token_header: match &self.way {
-                Way::Code(code) => code.token_header.as_deref(),
-                Way::Paste(_) => None,
+            token_header: match &self.method {
+                ConsentMethod::Code(code) => code.token_header.as_deref(),
+                ConsentMethod::Paste(_) => None,
             },
         }
     }
 
     /// Whether the scopes have their OpenID Connect meaning; see [`super::Provider::is_openid`].
     pub fn is_openid(&self, scopes: &Scopes) -> bool {
-        let has_issuer = match &self.way {
-            Way::Code(code) => code.issuer.is_some(),
-            Way::Paste(_) => false,
+        let has_issuer = match &self.method {
+            ConsentMethod::Code(code) => code.issuer.is_some(),
+            ConsentMethod::Paste(_) => false,
         };
         has_issuer || scopes.is_openid()
     }
 
     /// How to revoke the resulting grant at the provider; `None` for a pasted secret.
     pub fn revocation(&self) -> Option<&Revocation> {
-        match &self.way {
-            Way::Code(code) => code.client.revocation.as_ref(),
-            Way::Paste(_) => None,
+        match &self.method {
+            ConsentMethod::Code(code) => code.client.revocation.as_ref(),
+            ConsentMethod::Paste(_) => None,
         }
     }
 
     /// Known facts about the tokens that the provider will issue.
     pub fn token_facts(&self) -> TokenFacts {
-        match &self.way {
-            Way::Code(code) => code.token_facts.clone(),
-            Way::Paste(_) => TokenFacts::default(),
+        match &self.method {
+            ConsentMethod::Code(code) => code.token_facts.clone(),
+            ConsentMethod::Paste(_) => TokenFacts::default(),
         }
     }
 
     /// Which scopes contain which; empty for a pasted secret.
     pub fn implied(&self) -> &Implied {
         static NOTHING: Implied = Implied::new();
-        match &self.way {
-            Way::Code(code) => &code.implied,
-            Way::Paste(_) => &NOTHING,
+        match &self.method {
+            ConsentMethod::Code(code) => &code.implied,
+            ConsentMethod::Paste(_) => &NOTHING,
         }
     }
 }
@@ -295,18 +297,18 @@ impl Authorization {
 
     /// End of the link's lifetime, including the time for consents that wait to be claimed.
     pub fn expires_at(&self) -> Time {
-        let end = self.created_at.after(LIFETIME);
+        let end = self.created_at.after(LINK_LIFETIME);
         self.unclaimed_since.map_or(end, |since| since.after(UNCLAIMED_LIFETIME).max(end))
     }
 
     /// Whether the link's lifetime is over and no consent waits to be claimed.
     pub fn is_expired(&self, now: Time) -> bool {
-        now.is_past(self.created_at, LIFETIME) && !is_claimable(self.unclaimed_since, now)
+        now.is_past(self.created_at, LINK_LIFETIME) && !is_claimable(self.unclaimed_since, now)
     }
 
     /// Whether a new prompt may show this attempt's link again.
-    pub fn is_open(&self, now: Time) -> bool {
-        self.is_undecided(now) && self.starts < MOST_STARTS
+    pub fn is_reusable(&self, now: Time) -> bool {
+        self.is_undecided(now) && self.starts < MAX_STARTS_PER_LINK
     }
 
     /// Whether the user can still decide.
@@ -316,26 +318,26 @@ impl Authorization {
     }
 
     /// Whether a browser may go to the provider before the application has confirmed the browser.
-    /// Only within the first [`LIFETIME`]: after that the link stays open only for consents that
+    /// Only within the first [`LINK_LIFETIME`]: after that the link stays open only for consents that
     /// wait to be claimed, and any other browser must be confirmed first.
     pub fn asks_unconfirmed(&self, now: Time) -> bool {
         let is_after = matches!(
-            &self.opener,
-            Opener::Application(Verifier { confirm: ConfirmOrder::After, .. })
+            &self.browser_proof,
+            BrowserProof::Application(Verifier { confirm: ConfirmOrder::After, .. })
         );
         // A pasted secret goes only to this server, so the order does not matter.
-        let is_at_provider = matches!(self.trip.way, Way::Code(_));
-        let is_new = !now.is_past(self.created_at, LIFETIME);
+        let is_at_provider = matches!(self.plan.method, ConsentMethod::Code(_));
+        let is_new = !now.is_past(self.created_at, LINK_LIFETIME);
         is_after && is_at_provider && is_new && self.status == Status::Pending
     }
 
     /// Number of the user's refusals within the last hour.
     pub fn late_refusals(&self, now: Time) -> usize {
-        self.refusals.iter().filter(|at| !now.is_past(**at, REFUSAL)).count()
+        self.refusals.iter().filter(|at| !now.is_past(**at, REFUSAL_WINDOW)).count()
     }
 
     /// Whether the record can be dropped: it has expired and no refusal counts any more.
-    pub fn is_over(&self, now: Time) -> bool {
+    pub fn is_forgettable(&self, now: Time) -> bool {
         self.is_expired(now) && self.late_refusals(now) == 0
     }
 
@@ -365,7 +367,7 @@ pub fn redirect_uri(origin: &str, provider: &ProviderId) -> String {
 /// It holds, sealed, everything that the callback needs, so any process with any `tools.toml` can
 /// finish it.
 #[derive(Clone, Debug, Serialize, Deserialize)]
-pub struct Started {
+pub struct AuthorizationAttempt {
     pub authorization: Authorization,
     /// Fingerprint of the cookie of the browser that clicked "Continue".
     pub browser: String,
@@ -381,20 +383,21 @@ pub struct Started {
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Unconfirmed {
     pub verifier: Verifier,
-    pub brought: Brought,
+    #[serde(rename = "brought")]
+    pub consent: PendingConsent,
     pub arrived_at: Time,
 }
 
 /// Time limit for the browser to reach the application and for the application to answer; after it
 /// an [`Unconfirmed`] record has expired.
-pub const CONFIRMATION: Duration = Duration::from_mins(5);
+pub const CONFIRMATION_LIFETIME: Duration = Duration::from_mins(5);
 
 /// Result that a browser brought back.
 #[derive(Clone, Debug, Serialize, Deserialize)]
-pub enum Brought {
+pub enum PendingConsent {
     /// An authorization code and the record of its redirect.
     Code {
-        started: Box<Started>,
+        started: Box<AuthorizationAttempt>,
         #[serde(with = "super::secret::exposed")]
         code: SecretString,
     },
@@ -402,7 +405,7 @@ pub enum Brought {
     Pasted { authorization: Box<Authorization>, tokens: TokenSet },
 }
 
-impl Brought {
+impl PendingConsent {
     /// Returns the authorization that it belongs to.
     pub fn authorization(&self) -> &Authorization {
         match self {
@@ -415,7 +418,7 @@ impl Brought {
 impl Unconfirmed {
     /// Whether the application is too late to answer.
     pub fn is_expired(&self, now: Time) -> bool {
-        now.is_past(self.arrived_at, CONFIRMATION)
+        now.is_past(self.arrived_at, CONFIRMATION_LIFETIME)
     }
 }
 

@@ -37,7 +37,7 @@ pub mod tool;
 pub mod verification;
 
 pub use allowed::{Allowed, AllowedHost, AllowedOrigin, BadAllowed};
-pub use authorization::{Authorization, Started, Status, Unclaimed, Unconfirmed};
+pub use authorization::{Authorization, AuthorizationAttempt, Status, Unclaimed, Unconfirmed};
 pub use caller::Caller;
 pub use consent_mode::ConsentMode;
 pub use event::Event;
@@ -51,7 +51,7 @@ pub use principal::Principal;
 pub use provider::Provider;
 pub use rate_limit::RateLimit;
 pub use scope::Scopes;
-pub use session::{Destination, Session, SigningIn};
+pub use session::{Destination, LoginAttempt, Session};
 pub use time::{Clock, Time};
 pub use tool::{AuthorizationRequirement, Tool};
 pub use verification::Verification;

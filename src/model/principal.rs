@@ -15,25 +15,26 @@ pub struct Principal {
     pub groups: BTreeSet<String>,
     /// How a browser that opens the user's link is proven to be theirs. Without a way to prove it,
     /// no link is made.
-    pub opener: Result<Opener, NoOpener>,
+    pub browser_proof: Result<BrowserProof, NoBrowserProof>,
 }
 
 impl Principal {
     /// The only user of a server that only this machine reaches.
     pub fn local(caller: Caller) -> Self {
-        Self { caller, groups: BTreeSet::new(), opener: Ok(Opener::Loopback) }
+        Self { caller, groups: BTreeSet::new(), browser_proof: Ok(BrowserProof::Loopback) }
     }
 
     /// A user whose browser has a session. The session opens their links, unless these stay on the
     /// user's own machine.
     pub fn signed_in(caller: Caller, groups: BTreeSet<String>) -> Self {
-        let opener = Ok(if caller.is_local() { Opener::Loopback } else { Opener::SignedIn });
-        Self { caller, groups, opener }
+        let browser_proof =
+            Ok(if caller.is_local() { BrowserProof::Loopback } else { BrowserProof::SignedIn });
+        Self { caller, groups, browser_proof }
     }
 
     /// Whether this is the user who owns this machine and its `tools.toml`.
     pub fn is_local(&self) -> bool {
-        self.opener == Ok(Opener::Loopback)
+        self.browser_proof == Ok(BrowserProof::Loopback)
     }
 }
 
@@ -41,7 +42,7 @@ impl Principal {
 /// it, a user could forward a link and receive access to the account of the person who opens it
 /// (cross-user OAuth session fixation).
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub enum Opener {
+pub enum BrowserProof {
     /// The link leads to the loopback address of the machine that opens it: a forwarded link finds
     /// no listener there (RFC 8252 §8.3).
     #[default]
@@ -76,14 +77,14 @@ pub enum ConfirmOrder {
 
 /// Why the server cannot prove whose browser opens a link.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum NoOpener {
+pub enum NoBrowserProof {
     #[error("this server cannot sign browsers in: `client_id` is missing in [server.auth]")]
     NoClientId,
     #[error("the application `{key}` has no `verifier_url`, so nobody could tell who opens a link")]
     NoVerifier { key: String },
 }
 
-impl NoOpener {
+impl NoBrowserProof {
     /// Returns what the operator can do about it.
     pub fn hint(&self) -> String {
         match self {

@@ -9,9 +9,9 @@ use serde::{Deserialize, Serialize};
 use super::{Caller, Time};
 
 /// Idle limit: a session without a request for this long has ended.
-pub const IDLE: Duration = Duration::from_mins(30);
+pub const SESSION_IDLE_LIMIT: Duration = Duration::from_mins(30);
 /// Maximum lifetime of a session; after it the user has to sign in again.
-pub const LONGEST: Duration = Duration::from_hours(12);
+pub const MAX_SESSION_LIFETIME: Duration = Duration::from_hours(12);
 /// Maximum lag of [`Session::seen_at`], so that not every click writes to the store.
 const SEEN_WITHIN: Duration = Duration::from_mins(3);
 /// Time limit for a sign-in at the issuer; after it the sign-in has expired.
@@ -37,8 +37,9 @@ pub struct Session {
 
 impl Session {
     /// Whether the session has ended: it is idle or too old.
-    pub fn is_over(&self, now: Time) -> bool {
-        now.is_past(self.seen_at, IDLE) || now.is_past(self.began_at, LONGEST)
+    pub fn is_expired(&self, now: Time) -> bool {
+        now.is_past(self.seen_at, SESSION_IDLE_LIMIT)
+            || now.is_past(self.began_at, MAX_SESSION_LIFETIME)
     }
 
     /// Returns the session to store after a new request; `None` if the stored one is recent enough.
@@ -51,7 +52,7 @@ impl Session {
 
 /// A sign-in in progress at the issuer. Its key in the store is a keyed hash of its `state`.
 #[derive(Clone, Debug, Serialize, Deserialize)]
-pub struct SigningIn {
+pub struct LoginAttempt {
     /// Fingerprint of the cookie of the redirected browser.
     pub browser: String,
     /// PKCE verifier (RFC 7636 §4.1).
@@ -65,9 +66,9 @@ pub struct SigningIn {
     pub started_at: Time,
 }
 
-impl SigningIn {
+impl LoginAttempt {
     /// Whether the sign-in has expired.
-    pub fn is_over(&self, now: Time) -> bool {
+    pub fn is_expired(&self, now: Time) -> bool {
         now.is_past(self.started_at, SIGN_IN_LIFETIME)
     }
 }
@@ -133,11 +134,11 @@ mod tests {
             began_at: at(0),
             seen_at,
         };
-        assert!(!session(at(0)).is_over(at(29)));
-        assert!(session(at(0)).is_over(at(30)));
-        assert!(session(at(30)).is_over(at(0)), "a clock that was set back prolongs nothing");
-        assert!(!session(at(719)).is_over(at(719)));
-        assert!(session(at(719)).is_over(at(720)));
+        assert!(!session(at(0)).is_expired(at(29)));
+        assert!(session(at(0)).is_expired(at(30)));
+        assert!(session(at(30)).is_expired(at(0)), "a clock that was set back prolongs nothing");
+        assert!(!session(at(719)).is_expired(at(719)));
+        assert!(session(at(719)).is_expired(at(720)));
         assert_eq!(session(at(0)).seen(at(1)), None);
         assert_eq!(session(at(0)).seen(at(4)), Some(session(at(4))));
     }

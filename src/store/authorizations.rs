@@ -8,7 +8,8 @@ use super::records::Pointer;
 use super::{Held, Result, Store, StoreError};
 use crate::model::secret;
 use crate::model::{
-    AccountName, Authorization, Caller, ProviderId, Started, Unclaimed, Unconfirmed, Verification,
+    AccountName, Authorization, AuthorizationAttempt, Caller, ProviderId, Unclaimed, Unconfirmed,
+    Verification,
 };
 
 /// # Errors
@@ -67,19 +68,19 @@ impl Store {
     }
 
     /// Stores an authorization attempt under its `state`.
-    pub async fn start(&self, state: &SecretString, started: &Started) -> Result<()> {
+    pub async fn start(&self, state: &SecretString, started: &AuthorizationAttempt) -> Result<()> {
         self.write(&self.state_key(state.expose_secret()), started, None).await?;
         Ok(())
     }
 
     /// Returns the authorization attempt of a `state` without redeeming it.
-    pub async fn started(&self, state: &str) -> Result<Option<Held<Started>>> {
+    pub async fn started(&self, state: &str) -> Result<Option<Held<AuthorizationAttempt>>> {
         self.read(self.state_key(state)).await
     }
 
     /// Redeems a `state`. At most one of several concurrent callbacks gets true (RFC 9700 §4.7.1:
     /// one-time).
-    pub async fn redeem(&self, started: &Held<Started>) -> Result<bool> {
+    pub async fn redeem(&self, started: &Held<AuthorizationAttempt>) -> Result<bool> {
         self.forget(started).await
     }
 

@@ -4,7 +4,7 @@ use secrecy::{ExposeSecret as _, SecretString};
 
 use super::backend::Key;
 use super::{Held, Result, Store};
-use crate::model::{Session, SigningIn};
+use crate::model::{LoginAttempt, Session};
 
 /// # Errors
 /// As the methods of [`Store`] in general.
@@ -21,15 +21,15 @@ impl Store {
     }
 
     /// Stores a login attempt under its `state`.
-    pub async fn start_signing_in(&self, state: &SecretString, trip: &SigningIn) -> Result<()> {
-        self.write(&self.signing_in_key(state), trip, None).await?;
+    pub async fn start_login(&self, state: &SecretString, attempt: &LoginAttempt) -> Result<()> {
+        self.write(&self.login_key(state), attempt, None).await?;
         Ok(())
     }
 
     /// Returns the login attempt of a `state` and redeems the `state`: at most one of several
     /// concurrent callbacks gets it.
-    pub async fn redeem_signing_in(&self, state: &SecretString) -> Result<Option<SigningIn>> {
-        let Some(held) = self.read::<SigningIn>(self.signing_in_key(state)).await? else {
+    pub async fn redeem_login(&self, state: &SecretString) -> Result<Option<LoginAttempt>> {
+        let Some(held) = self.read::<LoginAttempt>(self.login_key(state)).await? else {
             return Ok(None);
         };
         Ok(self.forget(&held).await?.then_some(held.value))
@@ -39,7 +39,7 @@ impl Store {
         Key::new(format!("session/{}", self.ring.hash("session", &[cookie.expose_secret()])))
     }
 
-    fn signing_in_key(&self, state: &SecretString) -> Key {
+    fn login_key(&self, state: &SecretString) -> Key {
         Key::new(format!("signin/{}", self.ring.hash("signin", &[state.expose_secret()])))
     }
 }

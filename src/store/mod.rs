@@ -26,13 +26,13 @@
 //! | `used/<user>/<provider>/<binding>/<account>` | when that grant was last [`Used`](crate::model::grant::Used) |
 //! | `authorization/<user>/<provider>/<binding>/<account>` | the one [`Authorization`](crate::model::Authorization) of that user for that account |
 //! | `ticket/<ticket>` | the authorization that a connect link leads to |
-//! | `state/<state>` | a [`Started`](crate::model::Started) authorization, until its `state` is redeemed |
+//! | `state/<state>` | a [`AuthorizationAttempt`](crate::model::AuthorizationAttempt) authorization, until its `state` is redeemed |
 //! | `unconfirmed/<flow>` | an [`Unconfirmed`](crate::model::Unconfirmed) consent that an earlier version stored |
 //! | `unclaimed/<browser>` | an [`Unclaimed`](crate::model::Unclaimed) consent that one browser gave by one link |
 //! | `verification/<flow>` | the [`Verification`](crate::model::Verification) of a browser that was sent to an application |
 //! | `session/<cookie>` | the [`Session`](crate::model::Session) of a browser |
 //! | `cutoff/<user>` | when all access of this user was last ended ([`Cutoff`](records::Cutoff)) |
-//! | `signin/<state>` | a browser that is [`SigningIn`](crate::model::SigningIn), until its `state` is redeemed |
+//! | `signin/<state>` | a browser that is [`LoginAttempt`](crate::model::LoginAttempt), until its `state` is redeemed |
 //!
 //! `<user>`, `<ticket>`, `<state>`, `<flow>`, `<browser>` and `<cookie>` are keyed hashes, and so
 //! is `<account>` unless it is `default`. `<binding>` is

@@ -14,8 +14,8 @@ use super::backend::Key;
 use crate::model::grant::Used;
 use crate::model::reason::{ConsentFailure, GrantEnd, LinkProblem, RevocationResult};
 use crate::model::{
-    Authorization, Caller, Grant, Session, SigningIn, Started, Status, Unclaimed, Unconfirmed,
-    Verification,
+    Authorization, AuthorizationAttempt, Caller, Grant, LoginAttempt, Session, Status, Unclaimed,
+    Unconfirmed, Verification,
 };
 
 /// A type of record that the store keeps.
@@ -92,7 +92,7 @@ impl Record for Verification {
     const VERSION: u32 = 1;
 }
 
-impl Record for Started {
+impl Record for AuthorizationAttempt {
     const NAME: &'static str = "started authorization";
     const VERSION: u32 = 2;
 
@@ -106,7 +106,7 @@ impl Record for Session {
     const VERSION: u32 = 1;
 }
 
-impl Record for SigningIn {
+impl Record for LoginAttempt {
     const NAME: &'static str = "started sign-in";
     const VERSION: u32 = 1;
 }
@@ -149,12 +149,12 @@ pub(super) const KINDS: &[Kind] = &[
     Kind::of::<Used>("used/"),
     Kind::of::<Authorization>("authorization/"),
     Kind::of::<Pointer>("ticket/"),
-    Kind::of::<Started>("state/"),
+    Kind::of::<AuthorizationAttempt>("state/"),
     Kind::of::<Unconfirmed>("unconfirmed/"),
     Kind::of::<Unclaimed>("unclaimed/"),
     Kind::of::<Verification>("verification/"),
     Kind::of::<Session>("session/"),
-    Kind::of::<SigningIn>("signin/"),
+    Kind::of::<LoginAttempt>("signin/"),
     Kind::of::<Cutoff>("cutoff/"),
 ];
 

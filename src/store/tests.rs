@@ -10,7 +10,9 @@ use secrecy::ExposeSecret as _;
 
 use super::backend::memory::MemoryBackend;
 use super::*;
-use crate::model::authorization::{ClientRegistration, CodeTrip, Status, Trip, Way};
+use crate::model::authorization::{
+    ClientRegistration, CodeFlow, ConsentMethod, ConsentPlan, Status,
+};
 use crate::model::grant::Binding;
 use crate::model::hosts::Hosts;
 use crate::model::lifetime::TokenFacts;
@@ -18,7 +20,9 @@ use crate::model::oauth::{TokenAuth, TokenBody, TokenResponseShape};
 use crate::model::provider::FailureConvention;
 use crate::model::requester::{AskedBy, Requesters};
 use crate::model::retention::Retention;
-use crate::model::{Authorization, Clock, Grant, ProviderId, Scopes, Started, TokenSet, UserId};
+use crate::model::{
+    Authorization, AuthorizationAttempt, Clock, Grant, ProviderId, Scopes, TokenSet, UserId,
+};
 
 pub(super) const NOW: Time = Time::from_millis(1_000);
 
@@ -164,7 +168,7 @@ pub(super) fn authorization(user: &str) -> Authorization {
         id: "id".into(),
         ticket: crate::model::secret::random_ticket(),
         caller: caller(user),
-        opener: crate::model::principal::Opener::Loopback,
+        browser_proof: crate::model::principal::BrowserProof::Loopback,
         provider: ProviderId::new("acme"),
         account: AccountName::default(),
         binding: binding("https://login.acme.example/token"),
@@ -183,7 +187,7 @@ pub(super) fn authorization(user: &str) -> Authorization {
         problem: None,
         ungranted: Scopes::default(),
         ends: None,
-        trip: trip(),
+        plan: plan(),
         browser: None,
         unclaimed_since: None,
         listen_address: None,
@@ -192,15 +196,15 @@ pub(super) fn authorization(user: &str) -> Authorization {
     }
 }
 
-fn trip() -> Trip {
-    Trip {
+fn plan() -> ConsentPlan {
+    ConsentPlan {
         title: "Acme".into(),
         scope_words: BTreeMap::default(),
         after_connect: None,
         retention: Retention::default(),
         headers: Vec::new(),
         failure: FailureConvention::default(),
-        way: Way::Code(Box::new(CodeTrip {
+        method: ConsentMethod::Code(Box::new(CodeFlow {
             token_facts: TokenFacts::default(),
             offline_prompt: false,
             client: ClientRegistration {
@@ -353,8 +357,8 @@ async fn a_state_is_redeemed_once() {
     assert!(store.started(state.expose_secret()).await.unwrap().is_none());
 }
 
-fn started() -> Started {
-    Started {
+fn started() -> AuthorizationAttempt {
+    AuthorizationAttempt {
         authorization: authorization("ana"),
         browser: String::new(),
         verifier: None,

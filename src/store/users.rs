@@ -9,7 +9,8 @@ use std::time::Duration;
 use super::records::{Cutoff, Record};
 use super::{Held, Result, Store};
 use crate::model::{
-    Authorization, Caller, Grant, ProviderId, Session, Started, Time, Unconfirmed, Verification,
+    Authorization, AuthorizationAttempt, Caller, Grant, ProviderId, Session, Time, Unconfirmed,
+    Verification,
 };
 
 /// Time a [`Cutoff`] is kept: longer than any consent takes from its beginning to its grant.
@@ -94,9 +95,10 @@ impl Store {
     pub async fn forget_begun(&self, caller: &Caller) -> Result<usize> {
         let links = self.authorizations_of(caller).await?;
         let links: BTreeSet<String> = links.into_iter().map(|held| held.value.id).collect();
-        self.forget_all::<Started>("state/", |it| it.authorization.caller == *caller).await?;
+        self.forget_all::<AuthorizationAttempt>("state/", |it| it.authorization.caller == *caller)
+            .await?;
         self.forget_all::<Unconfirmed>("unconfirmed/", |it| {
-            it.brought.authorization().caller == *caller
+            it.consent.authorization().caller == *caller
         })
         .await?;
         self.forget_all::<Verification>("verification/", |it| {
@@ -160,13 +162,13 @@ impl Store {
             let open = page.into_iter().filter(|held| held.value.is_undecided(now));
             callers.extend(open.map(|held| held.value.caller));
         }
-        let mut started = self.opened::<Started>("state/");
+        let mut started = self.opened::<AuthorizationAttempt>("state/");
         while let Some(page) = started.next().await? {
             callers.extend(page.into_iter().map(|held| held.value.authorization.caller));
         }
         let mut unconfirmed = self.opened::<Unconfirmed>("unconfirmed/");
         while let Some(page) = unconfirmed.next().await? {
-            let of = |held: Held<Unconfirmed>| held.value.brought.authorization().caller.clone();
+            let of = |held: Held<Unconfirmed>| held.value.consent.authorization().caller.clone();
             callers.extend(page.into_iter().map(of));
         }
         for held in self.all_unclaimed().await? {

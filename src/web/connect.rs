@@ -21,15 +21,15 @@ use crate::broker::client::credential::Pasted;
 use crate::broker::consent::callback::Callback;
 use crate::broker::consent::paste::PasteError;
 use crate::broker::consent::visit::{Departure, Paste, PasteWhat};
-use crate::broker::{ConnectError, Stranger, Visitor};
-use crate::model::authorization::LIFETIME;
+use crate::broker::{ConnectError, NotYours, VisitingBrowser};
+use crate::model::authorization::LINK_LIFETIME;
 use crate::model::text::sentence;
 use crate::model::{Destination, Session};
 
 /// A link and the browser that opens it.
 pub(super) struct Link {
     broker: Broker,
-    visitor: Visitor,
+    visitor: VisitingBrowser,
     browser: Browser,
     /// The sign-in pages and this browser's address, if browsers sign in here.
     sign_in: Option<(Arc<Door>, Sender)>,
@@ -45,7 +45,7 @@ impl FromRequestParts<Broker> for Link {
             .await
             .map_err(|_| page::gone(None).into_response())?;
         let extensions = &parts.extensions;
-        let (visitor, browser) = (extensions.get::<Visitor>(), extensions.get::<Browser>());
+        let (visitor, browser) = (extensions.get::<VisitingBrowser>(), extensions.get::<Browser>());
         let (Some(visitor), Some(browser)) = (visitor.cloned(), browser.cloned()) else {
             return Err(page::gone(None).into_response());
         };
@@ -112,7 +112,7 @@ pub(super) async fn answer(link: Link, OwnForm(form): OwnForm<Answered>) -> Resp
     }
     match broker.depart(ticket, visitor, &form.shown).await {
         Ok(departure) => depart(&departure),
-        Err(ConnectError::Stranger(Stranger::Unconfirmed)) => link.depart_unconfirmed().await,
+        Err(ConnectError::NotYours(NotYours::Unconfirmed)) => link.depart_unconfirmed().await,
         Err(error) => link.again(error).await,
     }
 }
@@ -131,7 +131,7 @@ impl Link {
 
     async fn depart_unconfirmed(&self) -> Response {
         let Some((door, from)) = &self.sign_in else {
-            return self.refused(&Stranger::Unconfirmed.into()).await;
+            return self.refused(&NotYours::Unconfirmed.into()).await;
         };
         if !door.admits(from) {
             return signin::too_often();
@@ -198,7 +198,7 @@ impl Link {
 
     async fn refused(&self, error: &ConnectError) -> Response {
         let to = Destination::link(&self.ticket);
-        if let (ConnectError::Stranger(Stranger::Unconfirmed), Some((door, from))) =
+        if let (ConnectError::NotYours(NotYours::Unconfirmed), Some((door, from))) =
             (error, &self.sign_in)
             && let Some(response) = door.unconfirmed(&self.ticket, &self.browser, from).await
         {
@@ -208,12 +208,12 @@ impl Link {
             // Do not reveal whether the link exists, or what it is for, to a browser that is not
             // signed in: link previews and recipients of a forwarded link come here too.
             (
-                ConnectError::Unknown | ConnectError::Stranger(Stranger::Unknown),
-                Visitor::Public { caller: None, .. },
+                ConnectError::Unknown | ConnectError::NotYours(NotYours::NotSignedIn),
+                VisitingBrowser::Public { caller: None, .. },
             ) if self.sign_in.as_ref().is_some_and(|(door, _)| door.sign_in.is_possible()) => {
                 signin::needed(to.as_ref(), None)
             }
-            (ConnectError::Stranger(Stranger::OtherPerson), _) => {
+            (ConnectError::NotYours(NotYours::OtherPerson), _) => {
                 signin::other_person(&self.browser, to, self.session.as_ref())
             }
             (ConnectError::Unknown, _) => page::gone(self.application()).into_response(),
@@ -226,7 +226,7 @@ impl Link {
 /// §4.12).
 fn depart(departure: &Departure) -> Response {
     let cookie = &departure.cookie;
-    let set = set_cookie(&cookie.name, &cookie.value, &cookie.path, LIFETIME.as_secs());
+    let set = set_cookie(&cookie.name, &cookie.value, &cookie.path, LINK_LIFETIME.as_secs());
     let mut response = see_other(departure.to.as_str());
     response.headers_mut().extend(set.map(|set| (SET_COOKIE, set)));
     response
@@ -234,7 +234,7 @@ fn depart(departure: &Departure) -> Response {
 
 pub(super) async fn callback(
     State(broker): State<Broker>,
-    Extension(visitor): Extension<Visitor>,
+    Extension(visitor): Extension<VisitingBrowser>,
     Path(provider): Path<String>,
     RawQuery(query): RawQuery,
     headers: HeaderMap,

@@ -18,7 +18,7 @@
 //! | `GET /health`, `/health/live` | whether the store works, and whether the process answers; on the served port |
 //!
 //! The pages of a link are served to this machine alone ([`router`]) or at a public address
-//! ([`public`]). The request's extensions identify the visitor, as a [`Visitor`] and, after a
+//! ([`public`]). The request's extensions identify the visitor, as a [`VisitingBrowser`] and, after a
 //! sign-in, as a [`Session`](crate::model::Session). A page with a form gets its token from
 //! [`Browser`], and the form comes back as `csrf::OwnForm`.
 
@@ -55,7 +55,7 @@ use axum::routing::get;
 use axum::{Extension, Router};
 
 use crate::broker::sign_in::SignIn;
-use crate::broker::{Broker, Visitor};
+use crate::broker::{Broker, VisitingBrowser};
 use crate::model::{Clock, Principal};
 use crate::net::Cidr;
 pub use browser::Browser;
@@ -68,7 +68,7 @@ const LARGEST_FORM: usize = 64 * 1024;
 
 /// Routes of the loopback listener, behind the origin check.
 pub fn router(broker: Broker, origins: Origins) -> Router {
-    let routes = consent().layer(Extension(Visitor::Loopback));
+    let routes = consent().layer(Extension(VisitingBrowser::Loopback));
     shielded(routes.with_state(broker), origins, &Usage::of_links())
 }
 

@@ -4,7 +4,7 @@ use axum::http::StatusCode;
 
 use super::page::{self, Kind, Page};
 use crate::broker::consent::callback::CallbackError;
-use crate::broker::{ConnectError, Visitor};
+use crate::broker::{ConnectError, VisitingBrowser};
 use crate::model::text::{incident, sentence};
 use crate::oauth::{AnswerError, Verdict};
 
@@ -19,10 +19,10 @@ pub(super) enum Reader {
 }
 
 impl Reader {
-    pub(super) fn at(visitor: &Visitor) -> Self {
+    pub(super) fn at(visitor: &VisitingBrowser) -> Self {
         match visitor {
-            Visitor::Loopback => Self::Operator,
-            Visitor::Public { .. } => Self::Anybody,
+            VisitingBrowser::Loopback => Self::Operator,
+            VisitingBrowser::Public { .. } => Self::Anybody,
         }
     }
 }
@@ -47,11 +47,11 @@ pub(super) fn link(error: &ConnectError, reader: Reader) -> Page {
         }
         ConnectError::Setup(_)
         | ConnectError::Address(_)
-        | ConnectError::Opener(_)
+        | ConnectError::NoBrowserProof(_)
         | ConnectError::Origin(_) => {
             (StatusCode::BAD_GATEWAY, "This server is not set up for that")
         }
-        ConnectError::Stranger(_) => (StatusCode::FORBIDDEN, "This link is for another browser"),
+        ConnectError::NotYours(_) => (StatusCode::FORBIDDEN, "This link is for another browser"),
         ConnectError::Store(_) | ConnectError::Ending => {
             (StatusCode::SERVICE_UNAVAILABLE, "This server cannot do that now")
         }
@@ -66,7 +66,7 @@ pub(super) fn link(error: &ConnectError, reader: Reader) -> Page {
         ),
         ConnectError::Setup(_)
         | ConnectError::Address(_)
-        | ConnectError::Opener(_)
+        | ConnectError::NoBrowserProof(_)
         | ConnectError::Origin(_) => Some("The operator of this server has to mend its settings."),
         ConnectError::Store(_) => {
             Some("Try again in a few minutes; if it stays, tell the operator of this server.")
@@ -91,7 +91,7 @@ pub(super) fn callback(error: &CallbackError, reader: Reader) -> Page {
             (StatusCode::BAD_REQUEST, "The provider's answer is incomplete")
         }
         CallbackError::Unknown => (StatusCode::GONE, "This step is finished or has expired"),
-        CallbackError::OtherBrowser | CallbackError::Stranger(_) => {
+        CallbackError::OtherBrowser | CallbackError::NotYours(_) => {
             (StatusCode::FORBIDDEN, "This was started elsewhere")
         }
         // Nothing of such an answer is shown (RFC 9207 §2.4).

@@ -24,7 +24,7 @@ use super::page::{Kind, Page, html, see_other};
 use super::person::Person;
 use super::refused::logged;
 use super::shield::Origins;
-use crate::broker::Visitor;
+use crate::broker::VisitingBrowser;
 use crate::broker::consent::confirmation::{NEXT_PATH, UnconfirmedStep};
 use crate::broker::sign_in::{Offer, SignIn, SignInError, SignedIn};
 use crate::identity::Application;
@@ -148,7 +148,7 @@ pub(super) async fn know(
     let caller = session.as_ref().map(|session| session.caller.clone());
     let cookie = browser.as_ref().and_then(Browser::cookie);
     let browser = cookie.map(|cookie| secret::fingerprint(cookie.expose_secret()));
-    extensions.insert(Visitor::Public { caller, browser });
+    extensions.insert(VisitingBrowser::Public { caller, browser });
     if let Some(session) = session {
         let principal = Arc::new(door.sign_in.principal(&session));
         extensions.insert(Person { principal, has_signed_in: true });

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use countersign::app::{App, Links, Settings};
 use countersign::config;
 use countersign::mcp::{Handler, ServerText, Who};
-use countersign::model::principal::Opener;
+use countersign::model::principal::BrowserProof;
 use countersign::model::{Caller, Clock, Principal, UserId};
 use countersign::store::{DataFolder, KeySource, MasterKey};
 use rmcp::ServiceExt as _;
@@ -37,7 +37,7 @@ fn person(user: &str, groups: &[&str]) -> Principal {
     Principal {
         caller: Caller { namespace: ISSUER.into(), user: UserId::new(user) },
         groups: groups.iter().map(|&group| group.to_owned()).collect(),
-        opener: Ok(Opener::SignedIn),
+        browser_proof: Ok(BrowserProof::SignedIn),
     }
 }
 

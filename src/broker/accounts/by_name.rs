@@ -75,7 +75,8 @@ impl Broker {
             return Ok(Connection { account: grant.account.clone(), ..connection });
         }
         // A name under which the user has begun to connect an account is not mistyped.
-        let is_begun = |held: &Held<Authorization>| held.value.is_open(self.0.parts.clock.now());
+        let is_begun =
+            |held: &Held<Authorization>| held.value.is_reusable(self.0.parts.clock.now());
         if account.is_default()
             || self.authorization_of(&connection).await?.as_ref().is_some_and(is_begun)
         {

@@ -1,6 +1,6 @@
 //! The accounts that a user has connected, and ending them.
 
-use crate::broker::{Broker, ConnectError, MOST_TRIES, SetupError};
+use crate::broker::{Broker, ConnectError, MAX_WRITE_ATTEMPTS, SetupError};
 use crate::model::authorization::ClientRegistration;
 use crate::model::event::{EndOutcome, EndedBy, EventKind};
 use crate::model::grant::Binding;
@@ -294,7 +294,7 @@ impl Broker {
     ) -> Result<Option<Ended>, ConnectError> {
         let store = self.store().await?;
         let identity = binding.fingerprint();
-        for _ in 0..MOST_TRIES {
+        for _ in 0..MAX_WRITE_ATTEMPTS {
             let Some(held) = store.grant(caller, &provider, &identity, &account).await? else {
                 return Ok(None);
             };

@@ -12,7 +12,7 @@ use url::Url;
 
 use super::assertion::{self, AssertionError, Speaker};
 use crate::config::secret_ref::{self, SecretError};
-use crate::model::authorization::{ClientRegistration, CodeTrip, Trip, Way};
+use crate::model::authorization::{ClientRegistration, CodeFlow, ConsentMethod, ConsentPlan};
 use crate::model::credential::{Asked, AskedFor, Credential};
 use crate::model::grant::Binding;
 use crate::model::identity::Identity;
@@ -163,25 +163,27 @@ impl Clients {
     }
 
     /// Resolves everything that a user's consent needs.
-    pub(in crate::broker) async fn trip(
+    pub(in crate::broker) async fn consent_plan(
         &self,
         provider: &Provider,
         after_connect: Option<Url>,
-    ) -> Result<Trip, SetupError> {
-        let way = match &provider.credential {
-            Credential::Asked(asked) => Way::Paste(Box::new(self.asked(provider, asked).await?)),
+    ) -> Result<ConsentPlan, SetupError> {
+        let method = match &provider.credential {
+            Credential::Asked(asked) => {
+                ConsentMethod::Paste(Box::new(self.asked(provider, asked).await?))
+            }
             Credential::OAuth(_) | Credential::Shared(_) => {
-                Way::Code(Box::new(self.code_trip(provider).await?))
+                ConsentMethod::Code(Box::new(self.code_flow(provider).await?))
             }
         };
-        Ok(Trip {
+        Ok(ConsentPlan {
             title: provider.title.clone(),
             scope_words: provider.scope_words.clone(),
             after_connect,
             retention: provider.retention,
             headers: provider.headers.clone(),
             failure: provider.failure.clone(),
-            way,
+            method,
         })
     }
 
@@ -197,7 +199,7 @@ impl Clients {
     }
 
     /// Resolves everything that a code flow needs; asks the issuer for what is not configured.
-    async fn code_trip(&self, provider: &Provider) -> Result<CodeTrip, SetupError> {
+    async fn code_flow(&self, provider: &Provider) -> Result<CodeFlow, SetupError> {
         let settings = settings(provider)?;
         let client = self.registration(provider).await?;
         let metadata = self.unwritten(settings).await?;
@@ -207,7 +209,7 @@ impl Clients {
         let authorize =
             authorize.clone().or_else(learnt).ok_or_else(|| no_endpoint(provider, "authorize"))?;
         let userinfo = || metadata?.userinfo_endpoint.clone();
-        Ok(CodeTrip {
+        Ok(CodeFlow {
             implied: settings.implied.clone(),
             token_header: settings.token_header.clone(),
             // This endpoint is given the token, so a discovery document may name one only on the

@@ -11,8 +11,8 @@ use secrecy::{ExposeSecret as _, SecretString};
 use super::keep::Arrival;
 use super::link::End;
 use super::visit::cookie_name;
-use crate::broker::{Broker, MOST_TRIES, Stranger, Visitor};
-use crate::model::authorization::{Brought, Started, Way};
+use crate::broker::{Broker, MAX_WRITE_ATTEMPTS, NotYours, VisitingBrowser};
+use crate::model::authorization::{AuthorizationAttempt, ConsentMethod, PendingConsent};
 use crate::model::event::ConsentOutcome;
 use crate::model::reason::{ConsentFailure, LinkProblem};
 use crate::model::text::incident;
@@ -29,7 +29,7 @@ pub struct Callback<'a> {
     pub query: &'a str,
     /// Returns the value of a cookie of the request.
     pub cookie: &'a (dyn Fn(&str) -> Option<String> + Sync),
-    pub visitor: &'a Visitor,
+    pub visitor: &'a VisitingBrowser,
 }
 
 /// The callback was refused, or the provider issued no token. No token was stored; with
@@ -47,7 +47,7 @@ pub enum CallbackError {
     /// The browser is not the user's: the provider's page was forwarded, or another user has signed
     /// in since.
     #[error(transparent)]
-    Stranger(#[from] Stranger),
+    NotYours(#[from] NotYours),
     #[error("the answer came to another provider's address")]
     OtherProvider,
     #[error("the answer came from another issuer")]
@@ -110,8 +110,10 @@ impl Broker {
                 Some(browser.to_owned())
             }
         };
-        let Way::Code(trip) = &authorization.trip.way else { return Err(CallbackError::Unknown) };
-        if !answer.is_from(trip.issuer.as_deref(), trip.issuer_required) {
+        let ConsentMethod::Code(flow) = &authorization.plan.method else {
+            return Err(CallbackError::Unknown);
+        };
+        if !answer.is_from(flow.issuer.as_deref(), flow.issuer_required) {
             self.record_consent(authorization, ConsentOutcome::OtherIssuer);
             return Err(CallbackError::OtherIssuer);
         }
@@ -158,14 +160,14 @@ impl Broker {
     /// Like [`Self::exchange`], for a consent that an earlier version kept.
     pub(super) async fn exchange_parked(
         &self,
-        brought: Brought,
+        consent: PendingConsent,
         browser: String,
     ) -> Result<(), CallbackError> {
-        match brought {
-            Brought::Code { started, code } => {
+        match consent {
+            PendingConsent::Code { started, code } => {
                 self.exchange(*started, code, Some(browser)).await.map(drop)
             }
-            Brought::Pasted { authorization, tokens } => {
+            PendingConsent::Pasted { authorization, tokens } => {
                 let issued = Issued { tokens, scopes: None, id_token: None };
                 Ok(self.keep_unclaimed(&authorization, issued, browser).await?)
             }
@@ -176,14 +178,16 @@ impl Broker {
     /// `unclaimed_by`, the grant is kept apart.
     async fn exchange(
         &self,
-        started: Started,
+        started: AuthorizationAttempt,
         code: SecretString,
         unclaimed_by: Option<String>,
     ) -> Result<Arrival, CallbackError> {
-        let Started { authorization, redirect_uri, verifier, .. } = started;
-        let Way::Code(trip) = &authorization.trip.way else { return Err(CallbackError::Unknown) };
-        let oauth = self.0.parts.oauth.allowing(&trip.allow_private);
-        let issued = oauth.exchange(&trip.client, &code, &redirect_uri, verifier.as_ref());
+        let AuthorizationAttempt { authorization, redirect_uri, verifier, .. } = started;
+        let ConsentMethod::Code(flow) = &authorization.plan.method else {
+            return Err(CallbackError::Unknown);
+        };
+        let oauth = self.0.parts.oauth.allowing(&flow.allow_private);
+        let issued = oauth.exchange(&flow.client, &code, &redirect_uri, verifier.as_ref());
         let issued = match issued.await {
             Ok(issued) => issued,
             Err(source) => {
@@ -220,7 +224,7 @@ impl Broker {
         let store = self.store().await?;
         let (error, incident) = (source.to_string(), incident.to_owned());
         let problem = LinkProblem::NoToken { error, incident };
-        for _ in 0..MOST_TRIES {
+        for _ in 0..MAX_WRITE_ATTEMPTS {
             let Some(held) = store.reread(authorization).await? else { return Ok(()) };
             if held.value.status != Status::Pending {
                 return Ok(());
@@ -245,7 +249,7 @@ impl CallbackError {
             Self::Answer(_) | Self::Unknown | Self::OtherProvider | Self::OtherIssuer => {
                 "go back and ask again; you will get a new link".into()
             }
-            Self::OtherBrowser | Self::Stranger(_) => {
+            Self::OtherBrowser | Self::NotYours(_) => {
                 "open the link that you were given yourself, and stay in one browser".into()
             }
             Self::Denied { .. } => "open the link again if that was not what you wanted".into(),

@@ -18,7 +18,7 @@ use super::callback::CallbackError;
 use crate::broker::Broker;
 use crate::broker::sign_in::{SignIn, SignInError, SignedIn};
 use crate::identity::{Application, Person};
-use crate::model::principal::{Opener, Verifier};
+use crate::model::principal::{BrowserProof, Verifier};
 use crate::model::verification::{ConfirmedBrowser, LinkOwner, Verification};
 use crate::model::{Authorization, Destination, Session, Time, Unconfirmed, UserId, secret};
 use crate::store::StoreError;
@@ -89,7 +89,7 @@ impl Broker {
     ) -> Result<Confirmed, ConfirmationError> {
         let store = self.store().await?;
         let key = application.name.as_str();
-        for _ in 0..crate::broker::MOST_TRIES {
+        for _ in 0..crate::broker::MAX_WRITE_ATTEMPTS {
             let now = self.0.parts.clock.now();
             let Some(held) = store.verification(flow).await? else {
                 return self.confirm_parked(application, flow, user).await;
@@ -149,8 +149,8 @@ impl Broker {
         if !store.forget(&held).await? {
             return Err(ConfirmationError::Unknown);
         }
-        let Unconfirmed { brought, .. } = held.value;
-        let authorization = brought.authorization().clone();
+        let Unconfirmed { consent, .. } = held.value;
+        let authorization = consent.authorization().clone();
         if authorization.caller != application.caller(user.clone()) {
             return Err(ConfirmationError::UserMismatch);
         }
@@ -158,7 +158,7 @@ impl Broker {
         let mut verification =
             of_link(&authorization, browser.clone(), now).ok_or(ConfirmationError::Unknown)?;
         let broker = self.clone();
-        let kept = self.unbroken(async move { broker.exchange_parked(brought, browser).await });
+        let kept = self.unbroken(async move { broker.exchange_parked(consent, browser).await });
         match kept.await {
             Some(Ok(())) => {}
             Some(Err(CallbackError::Store(error))) => return Err(error.into()),
@@ -183,7 +183,9 @@ impl Broker {
         authorization: &Authorization,
         browser: String,
     ) -> Result<Option<Url>, StoreError> {
-        let Opener::Application(verifier) = &authorization.opener else { return Ok(None) };
+        let BrowserProof::Application(verifier) = &authorization.browser_proof else {
+            return Ok(None);
+        };
         match of_link(authorization, browser, self.now()) {
             Some(verification) => self.verify(verifier, verification).await.map(Some),
             None => Ok(None),
@@ -207,7 +209,7 @@ impl Broker {
 
 /// The flow of a browser that has opened an application's link.
 fn of_link(of: &Authorization, browser: String, now: Time) -> Option<Verification> {
-    let Opener::Application(verifier) = &of.opener else { return None };
+    let BrowserProof::Application(verifier) = &of.browser_proof else { return None };
     let link = LinkOwner { authorization: of.id.clone(), user: of.caller.user.clone() };
     Some(Verification {
         application: verifier.key.clone(),
@@ -247,11 +249,11 @@ impl SignIn {
         let authorization = &held.value;
         let browser = secret::fingerprint(cookie.expose_secret());
         if authorization.asks_unconfirmed(broker.now())
-            && let Opener::Application(verifier) = &authorization.opener
+            && let BrowserProof::Application(verifier) = &authorization.browser_proof
             && !broker.has_unclaimed(ticket, &browser).await?
         {
             let host = verifier.url.host_str().unwrap_or_default().to_owned();
-            let title = authorization.trip.title.clone();
+            let title = authorization.plan.title.clone();
             return Ok(Some(UnconfirmedStep::Consent { title, host }));
         }
         let page = broker.verify_link(authorization, browser).await?;

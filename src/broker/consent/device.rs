@@ -15,7 +15,7 @@ use super::wait::Connected;
 use crate::broker::client::registration::{SetupError, settings};
 use crate::broker::grant::put::{AccountChange, Put, Replaces};
 use crate::broker::{Broker, Connection};
-use crate::model::authorization::{ClientRegistration, Trip, Way};
+use crate::model::authorization::{ClientRegistration, ConsentMethod, ConsentPlan};
 use crate::model::event::{ConsentOutcome, EventKind};
 use crate::model::grant::unnamed;
 use crate::model::{AccountName, Caller, Grant, Provider, ProviderId, Scopes, Time};
@@ -23,14 +23,14 @@ use crate::oauth::{DeviceCode, Poll, TokenError, Verdict};
 use crate::store::StoreError;
 
 /// Number of attempts to store a grant; after the last one the consent is given up.
-const MOST_PUTS: u32 = 15;
+const MAX_SAVE_ATTEMPTS: u32 = 15;
 /// Pause between two of these attempts.
-const PUT_PAUSE: Duration = Duration::from_secs(2);
+const SAVE_RETRY_INTERVAL: Duration = Duration::from_secs(2);
 
 /// A device code that waits for the user, and what it is for.
 pub struct DeviceLogin {
     connection: Connection,
-    trip: Trip,
+    plan: ConsentPlan,
     client: ClientRegistration,
     asked: Scopes,
     needed: Scopes,
@@ -114,8 +114,8 @@ impl Broker {
         let settings = settings(provider)?;
         let begun_at = self.0.parts.clock.now();
         let connection = self.connection(caller, provider, account).await?;
-        let trip = self.0.clients.trip(provider, None).await?;
-        let Way::Code(code) = &trip.way else {
+        let plan = self.0.clients.consent_plan(provider, None).await?;
+        let ConsentMethod::Code(code) = &plan.method else {
             return Err(SetupError::NotOAuth(provider.id.clone()).into());
         };
         let client = code.client.clone();
@@ -127,7 +127,7 @@ impl Broker {
         let code = self.0.parts.oauth.device_authorization(&client, &endpoint, &asked).await;
         let code =
             code.map_err(|source| DeviceError::NoToken { provider: provider.id.clone(), source })?;
-        Ok(DeviceLogin { connection, trip, client, asked, needed: needed.clone(), code, begun_at })
+        Ok(DeviceLogin { connection, plan, client, asked, needed: needed.clone(), code, begun_at })
     }
 
     /// Time that the user has left.
@@ -165,7 +165,7 @@ impl Broker {
         &self,
         login: &mut DeviceLogin,
     ) -> Result<Option<Connected>, DeviceError> {
-        let DeviceLogin { connection, trip, client, asked, needed, code, begun_at } = login;
+        let DeviceLogin { connection, plan, client, asked, needed, code, begun_at } = login;
         let Connection { caller, provider, bound, account } = connection;
         let record = |outcome| self.record(caller, &provider.id, EventKind::Consent(outcome));
         let polled = self.0.parts.oauth.poll(client, code).await;
@@ -191,7 +191,7 @@ impl Broker {
             binding: &bound.binding,
             asked,
             needed,
-            trip,
+            plan,
         };
         let grant = self.grant_for(consent, issued).await;
         let kept = match self.put_patiently(caller, &grant).await {
@@ -214,7 +214,7 @@ impl Broker {
             return Err(DeviceError::AccessEnded);
         }
         record(ConsentOutcome::Connected);
-        Ok(Some(self.told(&kept, &trip.token_facts())))
+        Ok(Some(self.told(&kept, &plan.token_facts())))
     }
 
     /// Stores a grant with retries. The code is spent, so its tokens are not given up at once: the
@@ -223,10 +223,10 @@ impl Broker {
         let mut tries = 1;
         loop {
             match self.0.grants.put(caller, grant, AccountChange::Ask, Replaces::Any).await {
-                Err(error) if tries < MOST_PUTS => {
+                Err(error) if tries < MAX_SAVE_ATTEMPTS => {
                     tracing::warn!(%error, "the account is not kept yet");
                     tries += 1;
-                    tokio::time::sleep(PUT_PAUSE).await;
+                    tokio::time::sleep(SAVE_RETRY_INTERVAL).await;
                 }
                 done => return done,
             }

@@ -4,8 +4,8 @@ use super::link::{ConnectError, End};
 use super::unsaved::Granted;
 use super::visit::digest;
 use crate::broker::grant::put::AccountChange;
-use crate::broker::{Broker, MOST_TRIES, Visitor};
-use crate::model::authorization::{Status, Trip, Way};
+use crate::broker::{Broker, MAX_WRITE_ATTEMPTS, VisitingBrowser};
+use crate::model::authorization::{ConsentMethod, ConsentPlan, Status};
 use crate::model::event::{ConsentOutcome, EndedBy, EventKind};
 use crate::model::grant::Binding;
 use crate::model::reason::RevocationResult;
@@ -32,13 +32,13 @@ pub(super) struct Consent<'a> {
     pub(super) asked: &'a Scopes,
     /// Scopes of it that the tools require.
     pub(super) needed: &'a Scopes,
-    pub(super) trip: &'a Trip,
+    pub(super) plan: &'a ConsentPlan,
 }
 
 impl<'a> Consent<'a> {
     pub(super) fn of(authorization: &'a Authorization) -> Self {
-        let Authorization { provider, account, binding, scopes, needed, trip, .. } = authorization;
-        Self { provider, account, binding, asked: scopes, needed, trip }
+        let Authorization { provider, account, binding, scopes, needed, plan, .. } = authorization;
+        Self { provider, account, binding, asked: scopes, needed, plan }
     }
 }
 
@@ -64,13 +64,13 @@ impl Broker {
         // Only our own page can name what was not granted, or ask about another account.
         let is_plain = grant.refused.is_empty();
         let page = authorization.link();
-        let elsewhere = authorization.trip.after_connect.as_ref().map(ToString::to_string);
+        let elsewhere = authorization.plan.after_connect.as_ref().map(ToString::to_string);
         let granted = Granted { authorization, grant, change, unclaimed_by: None };
         let is_whole = match self.write_down(&granted).await {
             Ok(is_kept) => is_kept && is_plain,
             Err(error) => {
                 // The code is spent, so without these tokens the user's consent is lost.
-                self.hold(granted);
+                self.save_later(granted);
                 return Err(error);
             }
         };
@@ -79,7 +79,7 @@ impl Broker {
 
     /// The grant to store for a consent.
     pub(super) async fn grant_for(&self, consent: Consent<'_>, issued: Issued) -> Grant {
-        let Consent { provider, account, binding, asked, needed, trip, .. } = consent;
+        let Consent { provider, account, binding, asked, needed, plan, .. } = consent;
         let mut scopes = issued.scopes.unwrap_or_else(|| asked.clone());
         let mut tokens = issued.tokens;
         // The refresh token shows whether this scope was granted; not every server names it.
@@ -91,9 +91,9 @@ impl Broker {
                 scopes.without(OFFLINE_ACCESS)
             };
         }
-        let refused = needed.missing_from(&scopes, trip.implied()).without(OFFLINE_ACCESS);
-        let ungranted = asked.missing_from(&scopes, trip.implied());
-        if trip.retention != Retention::Refresh {
+        let refused = needed.missing_from(&scopes, plan.implied()).without(OFFLINE_ACCESS);
+        let ungranted = asked.missing_from(&scopes, plan.implied());
+        if plan.retention != Retention::Refresh {
             tokens.refresh = None;
         }
         let identity = self.whose(consent, &tokens.access).await;
@@ -107,13 +107,13 @@ impl Broker {
             ungranted,
             connected_at: self.0.parts.clock.now(),
             refreshed_at: None,
-            revocation: trip.revocation().cloned(),
+            revocation: plan.revocation().cloned(),
             ended: None,
             ended_at: None,
             unclear_refusals: 0,
             attempt: None,
             identity,
-            retention: trip.retention,
+            retention: plan.retention,
         }
     }
 
@@ -125,7 +125,7 @@ impl Broker {
     pub async fn confirm(
         &self,
         ticket: &str,
-        visitor: &Visitor,
+        visitor: &VisitingBrowser,
         digest: &str,
         is_meant: bool,
     ) -> Result<Arrival, ConnectError> {
@@ -145,8 +145,8 @@ impl Broker {
         }
         self.conclude(&authorization, End::Stayed { before }).await?;
         self.record_consent(&authorization, ConsentOutcome::PreviousAccountKept);
-        if let Way::Code(trip) = &authorization.trip.way {
-            self.end_there(&trip.client, &grant).await;
+        if let ConsentMethod::Code(flow) = &authorization.plan.method {
+            self.end_there(&flow.client, &grant).await;
         }
         Ok(Arrival { next: authorization.link() })
     }
@@ -159,12 +159,12 @@ impl Broker {
     pub async fn undo(
         &self,
         ticket: &str,
-        visitor: &Visitor,
+        visitor: &VisitingBrowser,
         digest: &str,
     ) -> Result<(), ConnectError> {
         let authorization = self.shown_at(ticket, visitor, digest).await?.value;
         let store = self.store().await?;
-        let Authorization { caller, provider, account, binding, trip, status, .. } = &authorization;
+        let Authorization { caller, provider, account, binding, plan, status, .. } = &authorization;
         if *status != Status::Completed {
             return Err(ConnectError::Unknown);
         }
@@ -174,11 +174,11 @@ impl Broker {
         let mut tries = 0;
         while let Some(grant) = store.grant(caller, provider, &identity, account).await? {
             tries += 1;
-            if tries > MOST_TRIES {
+            if tries > MAX_WRITE_ATTEMPTS {
                 return Err(StoreError::Contended.into());
             }
-            if let Way::Code(trip) = &trip.way {
-                revoked = self.end_there(&trip.client, &grant.value).await;
+            if let ConsentMethod::Code(flow) = &plan.method {
+                revoked = self.end_there(&flow.client, &grant.value).await;
             }
             // A concurrent refresh has stored another token, which must end as well.
             if self.0.grants.delete(&grant).await? {
@@ -188,7 +188,7 @@ impl Broker {
         let (by, outcome) = (EndedBy::User, revoked.outcome());
         self.record(caller, provider, EventKind::End { by, outcome });
         let result = match revoked {
-            _ if matches!(trip.way, Way::Paste(_)) => RevocationResult::Pasted,
+            _ if matches!(plan.method, ConsentMethod::Paste(_)) => RevocationResult::Pasted,
             Revoked::Yes => RevocationResult::Revoked,
             Revoked::NoWay => RevocationResult::NoRevocation,
             Revoked::Failed => RevocationResult::NotConfirmed,
@@ -205,7 +205,7 @@ impl Broker {
     async fn shown_at(
         &self,
         ticket: &str,
-        visitor: &Visitor,
+        visitor: &VisitingBrowser,
         digest: &str,
     ) -> Result<Held<Authorization>, ConnectError> {
         let held = self.behind(ticket, visitor).await?;

@@ -7,13 +7,13 @@ use std::time::Duration;
 use super::link_decision::{Decision, LinkRequest};
 use super::wait::Connected;
 use crate::broker::client::registration::{SetupError, settings};
-use crate::broker::{Broker, Connection, MOST_TRIES, OriginError, Stranger};
-use crate::model::authorization::{REFUSAL, Status};
+use crate::broker::{Broker, Connection, MAX_WRITE_ATTEMPTS, NotYours, OriginError};
+use crate::model::authorization::{REFUSAL_WINDOW, Status};
 use crate::model::credential::Credential;
 use crate::model::event::EventKind;
 use crate::model::grant::{AccountIdentity, unnamed};
 use crate::model::oauth::LoopbackRule;
-use crate::model::principal::{NoOpener, Opener};
+use crate::model::principal::{BrowserProof, NoBrowserProof};
 use crate::model::reason::ConsentFailure;
 use crate::model::requester::AskedBy;
 use crate::model::{
@@ -43,10 +43,10 @@ pub enum ConnectError {
     Origin(#[from] OriginError),
     /// There is no way to verify that the browser which opens the link is the user's.
     #[error(transparent)]
-    Opener(#[from] NoOpener),
+    NoBrowserProof(#[from] NoBrowserProof),
     /// The browser is not the one of the link's user.
     #[error(transparent)]
-    Stranger(#[from] Stranger),
+    NotYours(#[from] NotYours),
     #[error("the link is not known, or its time is over")]
     Unknown,
     #[error("the link has been used too often")]
@@ -61,7 +61,7 @@ pub enum ConnectError {
     /// The page that the user saw says less than what would be sent, or differs from it.
     #[error("what is asked for has changed since this page was opened")]
     Changed,
-    /// Refused [`MOST_REFUSALS`](crate::model::authorization::MOST_REFUSALS) times within the last
+    /// Refused [`MAX_REFUSALS_PER_HOUR`](crate::model::authorization::MAX_REFUSALS_PER_HOUR) times within the last
     /// hour. Only tool calls get this error.
     #[error("it was refused too often to be asked for again by a tool")]
     RefusedOften,
@@ -76,14 +76,14 @@ impl ConnectError {
             Self::Store(error) => error.hint(),
             Self::Setup(error) => error.hint(),
             Self::Origin(error) => error.hint(),
-            Self::Opener(error) => error.hint(),
-            Self::Stranger(Stranger::OtherPerson) => {
+            Self::NoBrowserProof(error) => error.hint(),
+            Self::NotYours(NotYours::OtherPerson) => {
                 "open only links that you were given yourself; to use this one, sign in as the person it was made for".into()
             }
-            Self::Stranger(Stranger::Unconfirmed) => {
+            Self::NotYours(NotYours::Unconfirmed) => {
                 "open it in the browser in which you use the application that gave it to you".into()
             }
-            Self::Stranger(_) => "sign in first".into(),
+            Self::NotYours(_) => "sign in first".into(),
             Self::Unknown | Self::Exhausted => {
                 "go back and ask again; you will get a new link".into()
             }
@@ -113,8 +113,14 @@ impl Broker {
         asked_by: AskedBy,
     ) -> Result<ConnectPrompt, ConnectError> {
         let connection = self.connection(&principal.caller, provider, account).await?;
-        self.prompt(&connection, &principal.opener, needed, asked_by, PromptReason::NotConnected)
-            .await
+        self.prompt(
+            &connection,
+            &principal.browser_proof,
+            needed,
+            asked_by,
+            PromptReason::NotConnected,
+        )
+        .await
     }
 
     /// Returns a link for this user to grant `needed`. The link also works after this process has
@@ -122,14 +128,14 @@ impl Broker {
     pub(in crate::broker) async fn prompt(
         &self,
         connection: &Connection,
-        opener: &Result<Opener, NoOpener>,
+        browser_proof: &Result<BrowserProof, NoBrowserProof>,
         needed: &Scopes,
         asked_by: AskedBy,
         reason: PromptReason,
     ) -> Result<ConnectPrompt, ConnectError> {
-        let prompt = self.link(connection, opener, needed, asked_by, reason).await?;
+        let prompt = self.link(connection, browser_proof, needed, asked_by, reason).await?;
         // Before the link is handed out: a host may kill this process as soon as it has the link.
-        let ends_with_server = matches!(opener, Ok(Opener::Loopback))
+        let ends_with_server = matches!(browser_proof, Ok(BrowserProof::Loopback))
             && !(self.0.parts.keeper)(prompt.expires_at).await;
         Ok(ConnectPrompt { ends_with_server, ..prompt })
     }
@@ -141,12 +147,12 @@ impl Broker {
     async fn link(
         &self,
         connection: &Connection,
-        opener: &Result<Opener, NoOpener>,
+        browser_proof: &Result<BrowserProof, NoBrowserProof>,
         needed: &Scopes,
         asked_by: AskedBy,
         reason: PromptReason,
     ) -> Result<ConnectPrompt, ConnectError> {
-        let opener = opener.clone()?;
+        let browser_proof = browser_proof.clone()?;
         let Connection { caller, provider, .. } = connection;
         let (rule, own_scopes) = terms(provider)?;
         let origin = self.origin(provider, rule).await?;
@@ -155,23 +161,23 @@ impl Broker {
         // Everything that the consent will need is resolved now: the user must not be sent to a
         // page that can only fail.
         let after_connect = self.0.parts.after_connect.clone();
-        let trip = self.0.clients.trip(provider, after_connect).await?;
+        let plan = self.0.clients.consent_plan(provider, after_connect).await?;
         let connected = self.connected(connection).await?;
         self.sweep_in_time();
         let listen_address = self.0.parts.listen_address;
         let request = LinkRequest {
             connection,
-            opener,
+            browser_proof,
             needed,
             own_scopes,
             asked_by,
             reason,
             origin,
             listen_address,
-            trip_fingerprint: trip.fingerprint(),
-            trip,
+            plan_fingerprint: plan.fingerprint(),
+            plan,
         };
-        for _ in 0..MOST_TRIES {
+        for _ in 0..MAX_WRITE_ATTEMPTS {
             let now = self.0.parts.clock.now();
             let held = self.authorization_of(connection).await?;
             // Read after the authorization: if that is completed, its grant is in the store.
@@ -188,7 +194,7 @@ impl Broker {
                 Decision::Reuse(open) => return Ok(told(open)),
                 Decision::Widen(open) => (request.widen(open, grant.as_ref()), false),
                 Decision::Create => {
-                    self.count_link(caller, &request.opener)?;
+                    self.count_link(caller, &request.browser_proof)?;
                     (request.create(latest, grant.as_ref(), now), true)
                 }
             };
@@ -209,8 +215,13 @@ impl Broker {
 
     /// Counts one more link for this user. Loopback links are not limited: users who run the server
     /// for themselves may fill their own disk.
-    fn count_link(&self, caller: &Caller, opener: &Opener) -> Result<(), ConnectError> {
-        let is_within = *opener == Opener::Loopback || self.0.consents.links.admits(caller.clone());
+    fn count_link(
+        &self,
+        caller: &Caller,
+        browser_proof: &BrowserProof,
+    ) -> Result<(), ConnectError> {
+        let is_within = *browser_proof == BrowserProof::Loopback
+            || self.0.consents.links.admits(caller.clone());
         if is_within { Ok(()) } else { Err(ConnectError::TooManyLinks) }
     }
 
@@ -241,7 +252,7 @@ impl Broker {
             End::OtherAccount { .. } | End::Stayed { .. } => false,
         };
         let is_end = !matches!(end, End::OtherAccount { .. });
-        for _ in 0..MOST_TRIES {
+        for _ in 0..MAX_WRITE_ATTEMPTS {
             let Some(held) = store.reread(authorization).await? else { return Ok(false) };
             // A consent outweighs a later refusal, e.g. from a second tab.
             if held.value.status == Status::Completed {
@@ -249,7 +260,7 @@ impl Broker {
             }
             let now = self.0.parts.clock.now();
             let mut refusals = held.value.refusals.clone();
-            refusals.retain(|at| !now.is_past(*at, REFUSAL));
+            refusals.retain(|at| !now.is_past(*at, REFUSAL_WINDOW));
             if is_refusal {
                 refusals.push(now);
             }

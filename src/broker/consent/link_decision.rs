@@ -7,8 +7,10 @@ use std::net::IpAddr;
 use secrecy::ExposeSecret as _;
 
 use crate::broker::Connection;
-use crate::model::authorization::{LIFETIME, MOST_REFUSALS, Status, Trip, Way};
-use crate::model::principal::Opener;
+use crate::model::authorization::{
+    ConsentMethod, ConsentPlan, LINK_LIFETIME, MAX_REFUSALS_PER_HOUR, Status,
+};
+use crate::model::principal::BrowserProof;
 use crate::model::requester::{AskedBy, Requesters};
 use crate::model::{
     Authorization, ConnectPrompt, Grant, PromptReason, Scopes, Standing, Time, scope, secret,
@@ -17,7 +19,7 @@ use crate::model::{
 /// A request for a consent, with everything that a link for it is made from.
 pub(super) struct LinkRequest<'a> {
     pub(super) connection: &'a Connection,
-    pub(super) opener: Opener,
+    pub(super) browser_proof: BrowserProof,
     /// Scopes that the requesting tools require.
     pub(super) needed: &'a Scopes,
     /// Scopes that the provider's table always asks for.
@@ -28,16 +30,16 @@ pub(super) struct LinkRequest<'a> {
     pub(super) origin: String,
     /// See [`Authorization::listen_address`].
     pub(super) listen_address: Option<IpAddr>,
-    pub(super) trip: Trip,
-    /// [`Trip::fingerprint`] of `trip`.
-    pub(super) trip_fingerprint: String,
+    pub(super) plan: ConsentPlan,
+    /// [`ConsentPlan::fingerprint`] of `plan`.
+    pub(super) plan_fingerprint: String,
 }
 
 /// Decision about a request.
 pub(super) enum Decision<'a> {
     /// No link: the grant has been stored since the tool's call found none.
     Granted,
-    /// No link: the user has refused [`MOST_REFUSALS`] times within the last hour.
+    /// No link: the user has refused [`MAX_REFUSALS_PER_HOUR`] times within the last hour.
     RefusedOften,
     /// The page of this open link shows all that is needed.
     Reuse(&'a Authorization),
@@ -62,7 +64,7 @@ impl LinkRequest<'_> {
             return Decision::Granted;
         }
         let is_refused = |latest: &Authorization| {
-            !latest.is_open(now) && latest.late_refusals(now) >= MOST_REFUSALS
+            !latest.is_reusable(now) && latest.late_refusals(now) >= MAX_REFUSALS_PER_HOUR
         };
         if is_by_tool && latest.is_some_and(is_refused) {
             return Decision::RefusedOften;
@@ -108,7 +110,7 @@ impl LinkRequest<'_> {
             id: secret::random().expose_secret().to_owned(),
             ticket: secret::random_ticket(),
             caller: caller.clone(),
-            opener: self.opener.clone(),
+            browser_proof: self.browser_proof.clone(),
             provider: provider.id.clone(),
             account: account.clone(),
             binding: bound.binding.clone(),
@@ -126,7 +128,7 @@ impl LinkRequest<'_> {
             refusals: latest.map(|latest| latest.refusals.clone()).unwrap_or_default(),
             said: None,
             problem: None,
-            trip: self.trip.clone(),
+            plan: self.plan.clone(),
             browser: None,
             unclaimed_since: None,
             connected_as: None,
@@ -158,9 +160,9 @@ impl LinkRequest<'_> {
                 .collect(),
             reason: self.reason.clone(),
             url: link.link(),
-            redirect_uri: match link.trip.way {
-                Way::Code(_) => Some(link.redirect_uri()),
-                Way::Paste(_) => None,
+            redirect_uri: match link.plan.method {
+                ConsentMethod::Code(_) => Some(link.redirect_uri()),
+                ConsentMethod::Paste(_) => None,
             },
             account: link.account.clone(),
             connected: Vec::new(),
@@ -189,12 +191,12 @@ impl LinkRequest<'_> {
     /// exactly: a link made under another `tools.toml` may mean more than this one's page would
     /// show, and the page that a user has open must keep its meaning.
     fn fits(&self, link: &Authorization, now: Time) -> bool {
-        link.is_open(now)
+        link.is_reusable(now)
             && link.origin == self.origin
             && link.listen_address == self.listen_address
-            && link.opener == self.opener
+            && link.browser_proof == self.browser_proof
             && link.binding == self.connection.bound.binding
-            && link.trip.fingerprint() == self.trip_fingerprint
+            && link.plan.fingerprint() == self.plan_fingerprint
     }
 
     /// Whether the page of an open link already shows everything that this request needs.
@@ -227,5 +229,5 @@ fn is_all_of_user(open: &Authorization, scopes: &Scopes, asked_by: &AskedBy) -> 
 /// Minutes that the user has left, rounded up.
 pub(super) fn minutes_left(authorization: &Authorization, now: Time) -> u64 {
     // If the clock went back a little, promise no more than a whole lifetime.
-    authorization.expires_at().since(now).min(LIFETIME).as_secs().div_ceil(60)
+    authorization.expires_at().since(now).min(LINK_LIFETIME).as_secs().div_ceil(60)
 }

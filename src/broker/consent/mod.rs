@@ -29,7 +29,7 @@ pub mod visit;
 pub mod wait;
 
 pub use link::ConnectError;
-pub use ownership::{Stranger, Visitor};
+pub use ownership::{NotYours, VisitingBrowser};
 
 use std::sync::atomic::AtomicUsize;
 
@@ -50,7 +50,7 @@ pub(super) struct Consents {
     links: RateLimit<Caller>,
     unsaved: unsaved::Unsaved,
     /// Number of consents held in memory that the log last reported.
-    held_said: AtomicUsize,
+    unsaved_logged: AtomicUsize,
     /// When expired records other than grants were last deleted.
     swept: Mutex<Option<Time>>,
     /// When grants were last swept.
@@ -65,7 +65,7 @@ impl Consents {
             shown: broadcast::Sender::new(16),
             links: link::limit(clock.clone()),
             unsaved: unsaved::Unsaved::default(),
-            held_said: AtomicUsize::new(0),
+            unsaved_logged: AtomicUsize::new(0),
             swept: Mutex::default(),
             swept_grants: Mutex::default(),
         }

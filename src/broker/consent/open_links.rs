@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::net::IpAddr;
 
 use crate::broker::Broker;
-use crate::model::principal::Opener;
+use crate::model::principal::BrowserProof;
 use crate::model::{Authorization, Time};
 use crate::store::StoreError;
 
@@ -51,5 +51,5 @@ impl Broker {
 /// up its starts is still awaited at the callback.
 fn is_awaited_here(authorization: &Authorization, now: Time) -> bool {
     // Links on a public origin are not the loopback listener's concern.
-    authorization.opener == Opener::Loopback && authorization.is_undecided(now)
+    authorization.browser_proof == BrowserProof::Loopback && authorization.is_undecided(now)
 }

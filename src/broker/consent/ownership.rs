@@ -1,11 +1,11 @@
 //! Whether a browser belongs to the user whose link it opens.
 
-use crate::model::principal::{ConfirmOrder, Opener, Verifier};
+use crate::model::principal::{BrowserProof, ConfirmOrder, Verifier};
 use crate::model::{Authorization, Caller};
 
 /// A browser, as far as the web layer knows it.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Visitor {
+pub enum VisitingBrowser {
     /// It reached this machine's loopback listener, so it runs on this machine.
     Loopback,
     /// It came to the public address.
@@ -19,9 +19,9 @@ pub enum Visitor {
 
 /// The browser may not continue with this link.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum Stranger {
+pub enum NotYours {
     #[error("this browser is not signed in")]
-    Unknown,
+    NotSignedIn,
     #[error("the link was made for another user than the one who is signed in here")]
     OtherPerson,
     #[error("the application has not confirmed that this is the browser of the link's user")]
@@ -30,24 +30,28 @@ pub enum Stranger {
     Elsewhere,
 }
 
-impl Visitor {
+impl VisitingBrowser {
     /// Compares the browser with the link's user. An application's user has a session once the
     /// application has confirmed the browser; see [`super::confirmation`].
-    pub(super) fn may_finish(&self, authorization: &Authorization) -> Result<(), Stranger> {
-        match (&authorization.opener, self) {
-            (Opener::Loopback, Self::Loopback) => Ok(()),
+    pub(super) fn may_finish(&self, authorization: &Authorization) -> Result<(), NotYours> {
+        match (&authorization.browser_proof, self) {
+            (BrowserProof::Loopback, Self::Loopback) => Ok(()),
             (
-                Opener::SignedIn | Opener::Application(_),
+                BrowserProof::SignedIn | BrowserProof::Application(_),
                 Self::Public { caller: Some(caller), .. },
             ) if *caller == authorization.caller => Ok(()),
-            (Opener::SignedIn, Self::Public { caller: Some(_), .. }) => Err(Stranger::OtherPerson),
-            (Opener::SignedIn, Self::Public { caller: None, .. }) => Err(Stranger::Unknown),
+            (BrowserProof::SignedIn, Self::Public { caller: Some(_), .. }) => {
+                Err(NotYours::OtherPerson)
+            }
+            (BrowserProof::SignedIn, Self::Public { caller: None, .. }) => {
+                Err(NotYours::NotSignedIn)
+            }
             // Also in the browser of another of its users: only the application knows who uses it
             // now.
-            (Opener::Application(_), Self::Public { .. }) => Err(Stranger::Unconfirmed),
-            (Opener::Loopback, Self::Public { .. })
-            | (Opener::SignedIn | Opener::Application(_), Self::Loopback) => {
-                Err(Stranger::Elsewhere)
+            (BrowserProof::Application(_), Self::Public { .. }) => Err(NotYours::Unconfirmed),
+            (BrowserProof::Loopback, Self::Public { .. })
+            | (BrowserProof::SignedIn | BrowserProof::Application(_), Self::Loopback) => {
+                Err(NotYours::Elsewhere)
             }
         }
     }
@@ -56,9 +60,9 @@ impl Visitor {
     /// If the application confirms before the consent, that is a browser whose session has ended
     /// since.
     pub(super) fn may_bring(&self, authorization: &Authorization) -> Option<&str> {
-        match (&authorization.opener, self) {
+        match (&authorization.browser_proof, self) {
             (
-                Opener::Application(Verifier { confirm, .. }),
+                BrowserProof::Application(Verifier { confirm, .. }),
                 Self::Public { caller, browser: Some(browser) },
             ) if *confirm == ConfirmOrder::After || caller.is_none() => Some(browser),
             _ => None,

@@ -7,8 +7,8 @@ use serde_json::Map;
 use super::keep::Arrival;
 use super::link::ConnectError;
 use crate::broker::client::credential::{self, CredentialError, Pasted};
-use crate::broker::{Broker, Visitor};
-use crate::model::authorization::Way;
+use crate::broker::{Broker, VisitingBrowser};
+use crate::model::authorization::ConsentMethod;
 use crate::model::credential::Asked;
 use crate::model::event::ConsentOutcome;
 use crate::model::{Authorization, TokenSet};
@@ -17,7 +17,7 @@ use crate::upstream::{Answer, Credential};
 
 /// Longest accepted key in bytes; a longer text is refused. Some keys are signed documents of a few
 /// kilobytes.
-const LONGEST: usize = 16 * 1024;
+const MAX_KEY_BYTES: usize = 16 * 1024;
 
 /// The pasted text was not kept.
 #[derive(Debug, thiserror::Error)]
@@ -59,12 +59,12 @@ impl Broker {
     pub async fn paste(
         &self,
         ticket: &str,
-        visitor: &Visitor,
+        visitor: &VisitingBrowser,
         digest: &str,
         pasted: Pasted,
     ) -> Result<Arrival, PasteError> {
-        let authorization = self.begin_trip(ticket, visitor, digest).await?;
-        let Way::Paste(asked) = authorization.trip.way.clone() else {
+        let authorization = self.count_start(ticket, visitor, digest).await?;
+        let ConsentMethod::Paste(asked) = authorization.plan.method.clone() else {
             return Err(ConnectError::Unknown.into());
         };
         let pasted = trimmed(pasted)?;
@@ -95,9 +95,9 @@ impl Broker {
         credential: &Credential,
     ) -> Result<(), PasteError> {
         let upstream = &self.0.parts.upstream;
-        let Authorization { provider, binding, trip, .. } = authorization;
-        let api = Some(trip.api(provider, &binding.hosts));
-        let title = || authorization.trip.title.clone();
+        let Authorization { provider, binding, plan, .. } = authorization;
+        let api = Some(plan.api(provider, &binding.hosts));
+        let title = || authorization.plan.title.clone();
         match upstream.execute(&asked.test, api, &Map::new(), Some(credential)).await {
             Answer::Done(result) if result.unfit.is_none() => Ok(()),
             Answer::Done(_) => {
@@ -124,7 +124,7 @@ fn trimmed(pasted: Pasted) -> Result<Pasted, PasteError> {
     if text.is_empty() {
         return Err(PasteError::Nothing);
     }
-    if text.len() > LONGEST || text.chars().any(char::is_control) {
+    if text.len() > MAX_KEY_BYTES || text.chars().any(char::is_control) {
         return Err(PasteError::NoKey);
     }
     Ok(match pasted {

@@ -5,7 +5,7 @@ use serde_json::{Map, Value};
 
 use super::keep::Consent;
 use crate::broker::Broker;
-use crate::model::authorization::Way;
+use crate::model::authorization::ConsentMethod;
 use crate::model::grant::AccountIdentity;
 use crate::model::hosts::Hosts;
 use crate::model::text;
@@ -13,17 +13,17 @@ use crate::net::host_of;
 use crate::upstream::{Answer, Credential};
 
 /// Characters kept of an account's label; the rest is cut off.
-const LONGEST: usize = 200;
+const MAX_LABEL_CHARS: usize = 200;
 
 impl Broker {
     /// Asks the provider which account this token belongs to. `None` if it has no way to tell, or
     /// did not: a consent is not lost for that.
     pub(super) async fn whose(
         &self,
-        Consent { provider, binding, trip, .. }: Consent<'_>,
+        Consent { provider, binding, plan, .. }: Consent<'_>,
         token: &SecretString,
     ) -> Option<AccountIdentity> {
-        let Way::Code(code) = &trip.way else { return None };
+        let ConsentMethod::Code(code) = &plan.method else { return None };
         let identity = code.identity.as_ref()?;
         // The configuration allows only an endpoint on an origin that the grant is bound to.
         // Checked again, since the record may be another process's.
@@ -31,7 +31,7 @@ impl Broker {
         let is_beside = bound.iter().any(|bound| bound.origin() == identity.url.origin());
         let own = is_beside.then(|| host_of(&identity.url));
         let hosts = Hosts::new(binding.hosts.iter().chain(own.as_deref()));
-        let api = trip.api(provider, &hosts);
+        let api = plan.api(provider, &hosts);
         let credential = Credential::Bearer(token.clone());
         let tool = identity.tool(provider);
         let upstream = &self.0.parts.upstream;
@@ -46,7 +46,7 @@ impl Broker {
         let answer: Value = serde_json::from_str(&answer).ok()?;
         Some(AccountIdentity {
             id: identity.id_in(&answer)?,
-            label: identity.label_in(&answer).map(|label| text::shown(&label, LONGEST)),
+            label: identity.label_in(&answer).map(|label| text::shown(&label, MAX_LABEL_CHARS)),
         })
     }
 }

@@ -6,7 +6,7 @@ use parking_lot::Mutex;
 
 use crate::broker::Broker;
 use crate::model::Time;
-use crate::model::authorization::LIFETIME;
+use crate::model::authorization::LINK_LIFETIME;
 use crate::store::StoreError;
 
 impl Broker {
@@ -23,7 +23,7 @@ impl Broker {
         self.end_unclaimed(now).await
     }
 
-    /// Deletes what has expired in the background: links once per [`LIFETIME`], grants once a day.
+    /// Deletes what has expired in the background: links once per [`LINK_LIFETIME`], grants once a day.
     /// A server that runs for months must not keep every link that was never opened.
     pub(in crate::broker) fn sweep_in_time(&self) {
         let now = self.0.parts.clock.now();
@@ -35,7 +35,7 @@ impl Broker {
             }
             is_due
         };
-        let links = is_due(&self.0.consents.swept, LIFETIME);
+        let links = is_due(&self.0.consents.swept, LINK_LIFETIME);
         let grants = is_due(&self.0.consents.swept_grants, Duration::from_hours(24));
         if !links && !grants {
             return;

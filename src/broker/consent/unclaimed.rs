@@ -11,8 +11,8 @@ use super::keep::{Arrival, Consent};
 use super::unsaved::Granted;
 use crate::broker::accounts::list::Ended;
 use crate::broker::grant::put::AccountChange;
-use crate::broker::{Broker, MOST_TRIES};
-use crate::model::authorization::{ClientRegistration, Unclaimed, Way};
+use crate::broker::{Broker, MAX_WRITE_ATTEMPTS};
+use crate::model::authorization::{ClientRegistration, ConsentMethod, Unclaimed};
 use crate::model::event::ConsentOutcome;
 use crate::model::{AccountName, Authorization, Caller, Grant, ProviderId, Time};
 use crate::oauth::Issued;
@@ -48,7 +48,7 @@ impl Broker {
             Ok(_) => Ok(()),
             Err(error) => {
                 // The code is spent.
-                self.hold(granted);
+                self.save_later(granted);
                 Err(error)
             }
         }
@@ -80,7 +80,7 @@ impl Broker {
             return Ok(());
         }
         self.record_consent(authorization, ConsentOutcome::AwaitsConfirmation);
-        for _ in 0..MOST_TRIES {
+        for _ in 0..MAX_WRITE_ATTEMPTS {
             // Replaced by a newer link: the consent stays with the link that it was given by.
             let Some(held) = store.reread(authorization).await? else { return Ok(()) };
             let since = held.value.unclaimed_since.unwrap_or(given_at);
@@ -245,8 +245,8 @@ impl Broker {
         if there.iter().any(is_same) {
             return Ok(None);
         }
-        let Way::Code(trip) = authorization.trip.way else { return Ok(None) };
-        Ok(Some((trip.client, grant)))
+        let ConsentMethod::Code(flow) = authorization.plan.method else { return Ok(None) };
+        Ok(Some((flow.client, grant)))
     }
 
     /// Grants of the link's user in the place that an unclaimed consent is for: the connected one,

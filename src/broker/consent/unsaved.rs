@@ -15,21 +15,21 @@ use super::link::End;
 use crate::broker::Broker;
 use crate::broker::grant::put::{AccountChange, Put, Replaces};
 use crate::broker::grant::refresh;
-use crate::model::authorization::Way;
+use crate::model::authorization::ConsentMethod;
 use crate::model::event::ConsentOutcome;
 use crate::model::{Authorization, Grant};
 use crate::store::StoreError;
 
 /// Pause between retries of the store. They run in the background: the next call may be a long time
 /// coming.
-const PAUSE: Duration = Duration::from_secs(2);
+const RETRY_INTERVAL: Duration = Duration::from_secs(2);
 /// Background retries per consent; after that, only a call or the end of the process tries again.
-const MOST_TRIES_LATER: u32 = 300;
+const MAX_RETRIES: u32 = 300;
 /// How long the ending process waits for room. Container runtimes kill it ten seconds after the
 /// signal.
-const LAST_SAVES: Duration = Duration::from_secs(6);
+const FINAL_SAVE_TIMEOUT: Duration = Duration::from_secs(6);
 /// Pause between retries while the process ends.
-const LAST_PAUSE: Duration = Duration::from_millis(250);
+const FINAL_RETRY_INTERVAL: Duration = Duration::from_millis(250);
 
 /// A consent that the provider has granted, to be made durable.
 pub(super) struct Granted {
@@ -54,18 +54,18 @@ impl Broker {
     }
 
     /// Holds a consent in memory that the store could not keep, and retries in the background.
-    pub(super) fn hold(&self, granted: Granted) {
+    pub(super) fn save_later(&self, granted: Granted) {
         let name = granted.name();
         tracing::error!(provider = %granted.grant.provider, "a consent is held until the store has room");
         self.record_consent(&granted.authorization, ConsentOutcome::Unsaved);
         let held = Arc::new(tokio::sync::Mutex::new(Some(granted)));
         self.0.consents.unsaved.lock().insert(name.clone(), held);
-        self.say_what_is_held();
+        self.log_unsaved();
         let broker = self.clone();
         tokio::spawn(async move {
-            for _ in 0..MOST_TRIES_LATER {
-                tokio::time::sleep(PAUSE).await;
-                if broker.keep_held(&name).await.is_ok() {
+            for _ in 0..MAX_RETRIES {
+                tokio::time::sleep(RETRY_INTERVAL).await;
+                if broker.retry_save(&name).await.is_ok() {
                     return;
                 }
             }
@@ -73,7 +73,7 @@ impl Broker {
     }
 
     /// Stores the consent held for an account, if there is one.
-    pub(in crate::broker) async fn keep_held(&self, name: &str) -> Result<(), StoreError> {
+    pub(in crate::broker) async fn retry_save(&self, name: &str) -> Result<(), StoreError> {
         let Some(held) = self.0.consents.unsaved.lock().get(name).cloned() else { return Ok(()) };
         let mut consent = held.lock().await;
         if let Some(found) = &*consent {
@@ -87,25 +87,25 @@ impl Broker {
     }
 
     /// Tries again to store the held consents; stops at the first failure.
-    async fn keep_all_held(&self) {
+    async fn retry_all_saves(&self) {
         let names: Vec<String> = self.0.consents.unsaved.lock().keys().cloned().collect();
         for name in names {
-            if self.keep_held(&name).await.is_err() {
+            if self.retry_save(&name).await.is_err() {
                 break;
             }
         }
     }
 
     /// Number of consents held in memory, new and renewed ones.
-    fn held(&self) -> usize {
+    fn unsaved_count(&self) -> usize {
         self.0.consents.unsaved.lock().len() + self.unsaved()
     }
 
     /// Logs what a restart would cost, since an operator may restart precisely because the store
     /// fails.
-    pub(in crate::broker) fn say_what_is_held(&self) {
-        let held = self.held();
-        if held > 0 && self.0.consents.held_said.swap(held, Ordering::Relaxed) < held {
+    pub(in crate::broker) fn log_unsaved(&self) {
+        let held = self.unsaved_count();
+        if held > 0 && self.0.consents.unsaved_logged.swap(held, Ordering::Relaxed) < held {
             tracing::error!(
                 held,
                 "consents are held in memory until the store has room; do not end this process before: their users would have to consent again"
@@ -113,34 +113,34 @@ impl Broker {
         }
     }
 
-    /// Tries for [`LAST_SAVES`] to store what is held in memory, in the space that the reserve
+    /// Tries for [`FINAL_SAVE_TIMEOUT`] to store what is held in memory, in the space that the reserve
     /// frees.
     pub(in crate::broker) async fn save_before_the_end(&self) {
         self.save_the_unsaved().await;
-        self.keep_all_held().await;
-        let held = self.held();
+        self.retry_all_saves().await;
+        let held = self.unsaved_count();
         if held == 0 {
             return;
         }
         tracing::error!(
             held,
-            "consents are held in memory and the store has no room for them; trying for {LAST_SAVES:?}: free some space now, or their users must consent again"
+            "consents are held in memory and the store has no room for them; trying for {FINAL_SAVE_TIMEOUT:?}: free some space now, or their users must consent again"
         );
         if let Ok(store) = self.store().await {
             store.release_reserve().await;
         }
-        let end = tokio::time::Instant::now() + LAST_SAVES;
+        let end = tokio::time::Instant::now() + FINAL_SAVE_TIMEOUT;
         loop {
             self.save_the_unsaved().await;
-            self.keep_all_held().await;
-            if self.held() == 0 {
+            self.retry_all_saves().await;
+            if self.unsaved_count() == 0 {
                 tracing::info!("all consents that were held in memory are kept");
                 return;
             }
             if tokio::time::Instant::now() >= end {
                 break;
             }
-            tokio::time::sleep(LAST_PAUSE).await;
+            tokio::time::sleep(FINAL_RETRY_INTERVAL).await;
         }
         self.lose_the_unsaved();
         let lost: Vec<_> = self.0.consents.unsaved.lock().drain().map(|(_, held)| held).collect();
@@ -175,7 +175,7 @@ impl Broker {
             Put::OtherAccount(before) => {
                 End::OtherAccount { before, candidate: Box::new(grant.clone()) }
             }
-            Put::Kept(kept) => End::Completed(self.told(&kept, &authorization.trip.token_facts())),
+            Put::Kept(kept) => End::Completed(self.told(&kept, &authorization.plan.token_facts())),
         };
         let is_kept = matches!(end, End::Completed(_));
         self.conclude(authorization, end).await?;
@@ -193,8 +193,8 @@ impl Broker {
 
     /// Ends the consent for another account than before at the provider.
     async fn end_candidate(&self, authorization: &Authorization, candidate: &Grant) {
-        if let Way::Code(trip) = &authorization.trip.way {
-            Box::pin(self.end_there(&trip.client, candidate)).await;
+        if let ConsentMethod::Code(flow) = &authorization.plan.method {
+            Box::pin(self.end_there(&flow.client, candidate)).await;
         }
     }
 }

@@ -8,11 +8,11 @@ use url::Url;
 
 use super::link::{ConnectError, End};
 use super::link_decision::minutes_left;
-use crate::broker::{Broker, Stranger, Visitor};
-use crate::model::authorization::{Started, Status, Way};
+use crate::broker::{Broker, NotYours, VisitingBrowser};
+use crate::model::authorization::{AuthorizationAttempt, ConsentMethod, Status};
 use crate::model::credential::AskedFor;
 use crate::model::event::ConsentOutcome;
-use crate::model::principal::Opener;
+use crate::model::principal::BrowserProof;
 use crate::model::reason::{ConsentFailure, LinkProblem};
 use crate::model::requester::Requesters;
 use crate::model::retention::Retention;
@@ -80,11 +80,11 @@ pub enum Proof {
 }
 
 impl Proof {
-    fn of(opener: &Opener) -> Self {
-        match opener {
-            Opener::Loopback => Self::SameMachine,
-            Opener::SignedIn => Self::SignedIn,
-            Opener::Application(verifier) => Self::Application(host(&verifier.url)),
+    fn of(browser_proof: &BrowserProof) -> Self {
+        match browser_proof {
+            BrowserProof::Loopback => Self::SameMachine,
+            BrowserProof::SignedIn => Self::SignedIn,
+            BrowserProof::Application(verifier) => Self::Application(host(&verifier.url)),
         }
     }
 }
@@ -137,14 +137,14 @@ impl Broker {
     pub(super) async fn behind(
         &self,
         ticket: &str,
-        visitor: &Visitor,
+        visitor: &VisitingBrowser,
     ) -> Result<Held<Authorization>, ConnectError> {
         let held = self.store().await?.by_ticket(ticket).await?.ok_or(ConnectError::Unknown)?;
         match visitor.may_finish(&held.value) {
             Ok(()) => Ok(held),
             // Do not reveal that the link exists to a browser at another address.
-            Err(Stranger::Elsewhere) => Err(ConnectError::Unknown),
-            Err(stranger) => Err(ConnectError::Stranger(stranger)),
+            Err(NotYours::Elsewhere) => Err(ConnectError::Unknown),
+            Err(stranger) => Err(ConnectError::NotYours(stranger)),
         }
     }
 
@@ -152,12 +152,12 @@ impl Broker {
     /// browsers come here too.
     ///
     /// # Errors
-    /// [`ConnectError::Unknown`] or [`ConnectError::Stranger`] if this browser may not see the
+    /// [`ConnectError::Unknown`] or [`ConnectError::NotYours`] if this browser may not see the
     /// link; [`ConnectError::Store`] if the store fails.
     pub async fn invitation(
         &self,
         ticket: &str,
-        visitor: &Visitor,
+        visitor: &VisitingBrowser,
     ) -> Result<Invitation, ConnectError> {
         let held = self.behind(ticket, visitor).await?;
         let now = self.0.parts.clock.now();
@@ -168,24 +168,24 @@ impl Broker {
             // An error means that there are no waiters.
             let _ = self.0.consents.shown.send(authorization.id.clone());
         }
-        let trip = &authorization.trip;
+        let plan = &authorization.plan;
         let new = self.not_granted(authorization, now).await;
-        let is_openid = trip.is_openid(&authorization.scopes);
+        let is_openid = plan.is_openid(&authorization.scopes);
         let in_words = |scope: &str| {
-            let words = scope::in_words(Some(&trip.scope_words), scope, is_openid);
+            let words = scope::in_words(Some(&plan.scope_words), scope, is_openid);
             (scope.to_owned(), words.map(str::to_owned))
         };
         Ok(Invitation {
             provider: authorization.provider.to_string(),
-            title: trip.title.clone(),
+            title: plan.title.clone(),
             account: (!authorization.account.is_default())
                 .then(|| authorization.account.to_string()),
-            retention: trip.retention,
+            retention: plan.retention,
             requesters: authorization.requesters(),
             tools: authorization.tools.iter().cloned().collect(),
             user: authorization.caller.user.to_string(),
-            proof: Proof::of(&authorization.opener),
-            after: trip.after_connect.as_ref().map(host),
+            proof: Proof::of(&authorization.browser_proof),
+            after: plan.after_connect.as_ref().map(host),
             hosts: authorization.binding.hosts.iter().map(str::to_owned).collect(),
             scopes: new.iter().map(in_words).collect(),
             granted: authorization
@@ -205,13 +205,13 @@ impl Broker {
                 .filter(|scope| !authorization.refused.contains(scope))
                 .map(str::to_owned)
                 .collect(),
-            ends: authorization.ends.as_ref().map(|end| end.words(&trip.title, now)),
+            ends: authorization.ends.as_ref().map(|end| end.words(&plan.title, now)),
             problem: authorization.problem.clone(),
             said: authorization.said.clone(),
             is_expired: authorization.is_expired(now),
-            paste: match &trip.way {
-                Way::Code(_) => None,
-                Way::Paste(asked) => {
+            paste: match &plan.method {
+                ConsentMethod::Code(_) => None,
+                ConsentMethod::Paste(asked) => {
                     let what = match asked.what {
                         AskedFor::Key(_) => PasteWhat::Key,
                         AskedFor::Basic { user: Some(_) } => PasteWhat::Password,
@@ -229,18 +229,18 @@ impl Broker {
     /// access has ended or cannot be read: the page must not fold away what the user has to agree
     /// to anew.
     async fn not_granted(&self, authorization: &Authorization, now: Time) -> Scopes {
-        let Authorization { caller, provider, account, binding, scopes, trip, .. } = authorization;
+        let Authorization { caller, provider, account, binding, scopes, plan, .. } = authorization;
         let read = async {
             let store = self.store().await?;
             store.grant(caller, provider, &binding.fingerprint(), account).await
         };
         let held = read.await.ok().flatten();
         let is_live = |grant: &Grant| {
-            let standing = grant.standing(&Scopes::default(), trip.implied(), now);
+            let standing = grant.standing(&Scopes::default(), plan.implied(), now);
             matches!(standing, Standing::Usable | Standing::Stale) && !grant.is_refused()
         };
         match held.filter(|held| is_live(&held.value)) {
-            Some(held) => scopes.missing_from(&held.value.scopes, trip.implied()),
+            Some(held) => scopes.missing_from(&held.value.scopes, plan.implied()),
             None => scopes.clone(),
         }
     }
@@ -254,10 +254,10 @@ impl Broker {
     pub async fn depart(
         &self,
         ticket: &str,
-        visitor: &Visitor,
+        visitor: &VisitingBrowser,
         digest: &str,
     ) -> Result<Departure, ConnectError> {
-        let authorization = self.begin_trip(ticket, visitor, digest).await?;
+        let authorization = self.count_start(ticket, visitor, digest).await?;
         self.leave(authorization).await
     }
 
@@ -266,37 +266,39 @@ impl Broker {
     /// needs.
     ///
     /// # Errors
-    /// [`Stranger::Unconfirmed`] if the application has to confirm the browser first.
+    /// [`NotYours::Unconfirmed`] if the application has to confirm the browser first.
     pub async fn depart_unconfirmed(
         &self,
         ticket: &str,
-        visitor: &Visitor,
+        visitor: &VisitingBrowser,
     ) -> Result<Departure, ConnectError> {
         let held = self.store().await?.by_ticket(ticket).await?.ok_or(ConnectError::Unknown)?;
         let authorization = held.value;
         let is_open = authorization.asks_unconfirmed(self.0.parts.clock.now());
         if !is_open || visitor.may_bring(&authorization).is_none() {
-            return Err(Stranger::Unconfirmed.into());
+            return Err(NotYours::Unconfirmed.into());
         }
         self.leave(authorization).await
     }
 
     async fn leave(&self, authorization: Authorization) -> Result<Departure, ConnectError> {
-        let Way::Code(trip) = &authorization.trip.way else { return Err(ConnectError::Unknown) };
+        let ConsentMethod::Code(flow) = &authorization.plan.method else {
+            return Err(ConnectError::Unknown);
+        };
         let redirect_uri = authorization.redirect_uri();
         let state = secret::random();
         let cookie = Cookie::of(&authorization, state.expose_secret());
-        let verifier = trip.pkce.then(secret::random);
+        let verifier = flow.pkce.then(secret::random);
         let to = oauth::authorization_url(&AuthorizationRequest {
-            endpoint: &trip.authorize,
-            client_id: &trip.client.client_id,
+            endpoint: &flow.authorize,
+            client_id: &flow.client.client_id,
             redirect_uri: &redirect_uri,
             state: &state,
             verifier: verifier.as_ref(),
-            scope: (&trip.scope_parameter, authorization.scopes.join(&trip.scope_separator)),
-            params: &trip.params_for(&authorization.scopes),
+            scope: (&flow.scope_parameter, authorization.scopes.join(&flow.scope_separator)),
+            params: &flow.params_for(&authorization.scopes),
         })?;
-        let started = Started {
+        let started = AuthorizationAttempt {
             authorization: authorization.clone(),
             browser: secret::fingerprint(cookie.value.expose_secret()),
             verifier,
@@ -310,10 +312,10 @@ impl Broker {
 
     /// Counts that the user went on from the page with this `digest`, and returns the
     /// authorization.
-    pub(super) async fn begin_trip(
+    pub(super) async fn count_start(
         &self,
         ticket: &str,
-        visitor: &Visitor,
+        visitor: &VisitingBrowser,
         digest: &str,
     ) -> Result<Authorization, ConnectError> {
         let held = self.behind(ticket, visitor).await?;
@@ -322,7 +324,7 @@ impl Broker {
         if authorization.status != Status::Pending || authorization.is_expired(now) {
             return Err(ConnectError::Unknown);
         }
-        if !authorization.is_open(now) {
+        if !authorization.is_reusable(now) {
             return Err(ConnectError::Exhausted);
         }
         // A link may be widened while its page is open; a click there approves what that page said
@@ -344,7 +346,11 @@ impl Broker {
     ///
     /// # Errors
     /// [`ConnectError`] if this browser may not use the link, or the store fails.
-    pub async fn decline(&self, ticket: &str, visitor: &Visitor) -> Result<(), ConnectError> {
+    pub async fn decline(
+        &self,
+        ticket: &str,
+        visitor: &VisitingBrowser,
+    ) -> Result<(), ConnectError> {
         let held = self.behind(ticket, visitor).await?;
         if held.value.status == Status::Pending {
             let end = End::Failed { why: ConsentFailure::Declined, said: None };
@@ -358,14 +364,14 @@ impl Broker {
 /// Digest of what the page behind a link says and what an answer to it would start. A link may
 /// change while its page is open, also by a process with another `tools.toml`.
 pub(super) fn digest(authorization: &Authorization) -> String {
-    let Authorization { account, scopes, binding, tools, trip, status, .. } = authorization;
+    let Authorization { account, scopes, binding, tools, plan, status, .. } = authorization;
     let asked = (account, scopes, &binding.hosts, authorization.requesters(), tools);
     let candidate = authorization.candidate.as_ref();
     let candidate = candidate.map(|grant| secret::fingerprint(grant.tokens.access.expose_secret()));
     // A question is answered once; a link may lead to the provider several times.
     let answers = candidate.is_some().then_some(authorization.starts);
     // `Debug` quotes every text, so different pages are never written alike.
-    let said = (asked, trip.fingerprint(), status, candidate, answers);
+    let said = (asked, plan.fingerprint(), status, candidate, answers);
     secret::fingerprint(&format!("{said:?}"))
 }
 

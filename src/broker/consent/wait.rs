@@ -16,12 +16,12 @@ use crate::model::time::utc;
 use crate::model::{Authorization, Caller, Grant, Scopes};
 use crate::store::StoreError;
 
-/// First poll interval; doubles up to [`RAREST_LOOK`], so that another process's result is seen
+/// First poll interval; doubles up to [`MAX_POLL_INTERVAL`], so that another process's result is seen
 /// within twice the time the user took.
-const FIRST_LOOK: Duration = Duration::from_millis(250);
+const FIRST_POLL_INTERVAL: Duration = Duration::from_millis(250);
 /// Longest poll interval. A server has as many open links as users, and each is polled until it
 /// expires.
-const RAREST_LOOK: Duration = Duration::from_secs(4);
+const MAX_POLL_INTERVAL: Duration = Duration::from_secs(4);
 
 /// Result of waiting for an authorization.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -94,7 +94,7 @@ impl Broker {
         // Subscribed before the store is read, so that an end in between is not missed.
         let mut ends = self.0.consents.ended.subscribe();
         let deadline = tokio::time::Instant::now() + limit;
-        let mut pause = FIRST_LOOK;
+        let mut pause = FIRST_POLL_INTERVAL;
         let mut held = self.attempt(caller, id).await?;
         loop {
             let Some(authorization) = held.map(|held| held.value) else { return Ok(Waited::Over) };
@@ -104,7 +104,7 @@ impl Broker {
             }
             // Another process may hold the listener and finish it, and a store does not notify.
             let look = deadline.min(tokio::time::Instant::now() + pause);
-            pause = RAREST_LOOK.min(pause * 2);
+            pause = MAX_POLL_INTERVAL.min(pause * 2);
             loop {
                 match tokio::time::timeout_at(look, ends.recv()).await {
                     Ok(Ok(ended)) if ended != id => {}

@@ -90,7 +90,7 @@ impl Broker {
         needed: &Scopes,
         rejected: Option<&SecretString>,
     ) -> Result<Access, AccessError> {
-        self.keep_held(&connection.name()).await?;
+        self.retry_save(&connection.name()).await?;
         let held = self.grant_of(connection).await?;
         let stale = match self.judge(connection, held, needed, rejected) {
             Judgement::Ready(held) => return self.hand_out(*held).await,

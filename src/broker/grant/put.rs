@@ -1,7 +1,7 @@
 //! Stores a grant, and deletes it.
 
 use super::Grants;
-use crate::broker::MOST_TRIES;
+use crate::broker::MAX_WRITE_ATTEMPTS;
 use crate::model::{Caller, Grant};
 use crate::store::{Held, StoreError};
 
@@ -38,7 +38,7 @@ impl Grants {
     /// grant wins.
     ///
     /// # Errors
-    /// [`StoreError::Contended`] after [`MOST_TRIES`] faster writers, or the store fails.
+    /// [`StoreError::Contended`] after [`MAX_WRITE_ATTEMPTS`] faster writers, or the store fails.
     pub(in crate::broker) async fn put(
         &self,
         caller: &Caller,
@@ -48,7 +48,7 @@ impl Grants {
     ) -> Result<Put, StoreError> {
         let store = self.store.get().await?;
         let binding_id = grant.binding.fingerprint();
-        for _ in 0..MOST_TRIES {
+        for _ in 0..MAX_WRITE_ATTEMPTS {
             let held = store.grant(caller, &grant.provider, &binding_id, &grant.account).await?;
             let there = held.as_ref().map(|held| &held.value);
             if let (Some(before), AccountChange::Ask) =

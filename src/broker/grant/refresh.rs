@@ -33,7 +33,7 @@ use crate::broker::client::resend::Tries;
 use crate::broker::client::token_endpoints::{
     Admission, REST, RefusalKey, TROUBLE_PATIENCE, is_ahead,
 };
-use crate::broker::{Broker, Connection, MOST_TRIES};
+use crate::broker::{Broker, Connection, MAX_WRITE_ATTEMPTS};
 use crate::model::authorization::ClientRegistration;
 use crate::model::event::{EndedBy, EventKind, RenewalOutcome};
 use crate::model::grant::{Attempt, MAX_UNCLEAR_REFUSALS};
@@ -187,7 +187,7 @@ impl Broker {
                 };
             }
             if is_unsaved {
-                broker.say_what_is_held();
+                broker.log_unsaved();
                 tokio::spawn(broker.save_in_time(name));
             }
             outcome
@@ -424,7 +424,7 @@ impl Broker {
             if grants.replace(unsaved.renewed.clone(), &unsaved.over).await?.is_some() {
                 return Ok(false);
             }
-            for _ in 0..MOST_TRIES {
+            for _ in 0..MAX_WRITE_ATTEMPTS {
                 // The present grant counts: a newer consent, or what we wrote ourselves just before
                 // a flush failed. If there is none, the user has disconnected in the meantime.
                 let Some(there) = self.grant_of(&unsaved.connection).await? else {

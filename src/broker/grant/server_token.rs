@@ -32,7 +32,7 @@ use crate::broker::client::refusal::{is_about_scopes, is_refusal};
 use crate::broker::client::registration::{SetupError, oauth, unasserted};
 use crate::broker::client::resend::Tries;
 use crate::broker::client::token_endpoints::{CLIENT_REFUSAL_PAUSE, REST, RefusalKey};
-use crate::broker::{Broker, Connection, MOST_TRIES};
+use crate::broker::{Broker, Connection, MAX_WRITE_ATTEMPTS};
 use crate::model::authorization::ClientRegistration;
 use crate::model::event::{EventKind, RenewalOutcome};
 use crate::model::failure::ApiRefusal;
@@ -107,7 +107,7 @@ impl Broker {
     ) -> Result<Ready, AccessError> {
         let implied = &oauth(provider)?.implied;
         let mut is_obtained = false;
-        for _ in 0..MOST_TRIES {
+        for _ in 0..MAX_WRITE_ATTEMPTS {
             // Resolved each time: a request may have found another account's key.
             let connection =
                 self.connection(&Caller::server(), provider, &AccountName::default()).await?;

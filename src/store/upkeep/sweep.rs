@@ -1,8 +1,9 @@
 //! Deletion of expired records.
 
-use crate::model::authorization::{LIFETIME, is_claimable};
+use crate::model::authorization::{LINK_LIFETIME, is_claimable};
 use crate::model::{
-    Authorization, Grant, Session, SigningIn, Started, Time, Unconfirmed, Verification,
+    Authorization, AuthorizationAttempt, Grant, LoginAttempt, Session, Time, Unconfirmed,
+    Verification,
 };
 use crate::store::records::{Cutoff, Pointer, Record};
 use crate::store::users::CUTOFF_LIFETIME;
@@ -15,18 +16,19 @@ impl Store {
     /// # Errors
     /// [`StoreError`](crate::store::StoreError) if the store cannot be read or written.
     pub async fn sweep(&self, now: Time) -> Result<()> {
-        self.clear::<Authorization>("authorization/", |held| held.is_over(now)).await?;
+        self.clear::<Authorization>("authorization/", |held| held.is_forgettable(now)).await?;
         self.clear::<Pointer>("ticket/", |held| {
-            now.is_past(held.expires_at.before(LIFETIME), LIFETIME)
+            now.is_past(held.expires_at.before(LINK_LIFETIME), LINK_LIFETIME)
                 && !is_claimable(held.unclaimed_since, now)
         })
         .await?;
-        self.clear::<Started>("state/", |held| held.authorization.is_expired(now)).await?;
+        self.clear::<AuthorizationAttempt>("state/", |held| held.authorization.is_expired(now))
+            .await?;
         self.clear::<Unconfirmed>("unconfirmed/", |held| held.is_expired(now)).await?;
         self.clear::<Verification>("verification/", |it| it.is_forgettable(now)).await?;
-        self.clear::<SigningIn>("signin/", |trip| trip.is_over(now)).await?;
+        self.clear::<LoginAttempt>("signin/", |attempt| attempt.is_expired(now)).await?;
         self.clear::<Cutoff>("cutoff/", |cutoff| now.since(cutoff.at) >= CUTOFF_LIFETIME).await?;
-        self.clear::<Session>("session/", |session| session.is_over(now)).await
+        self.clear::<Session>("session/", |session| session.is_expired(now)).await
     }
 
     /// Deletes grants that are no longer usable: expired ones that do not renew, and the remains of

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use secrecy::ExposeSecret as _;
 
-use crate::model::{Authorization, Started};
+use crate::model::{Authorization, AuthorizationAttempt};
 use crate::store::backend::walk::Walk;
 use crate::store::backend::{BackendError, Key, Sealed};
 use crate::store::records::{KINDS, Pointer, RecordError, key_without_owner};
@@ -152,7 +152,7 @@ impl Store {
                 orphans += usize::from(!leads_there);
             }
         }
-        let mut started = self.opened::<Started>("state/");
+        let mut started = self.opened::<AuthorizationAttempt>("state/");
         while let Some(page) = started.next().await? {
             for held in page {
                 let belongs = self.reread(&held.value.authorization).await?;

@@ -8,7 +8,7 @@ use serde_json::Value;
 
 use super::*;
 use crate::broker::accounts::list::AccountState;
-use crate::broker::{Broker, Parts, Visitor};
+use crate::broker::{Broker, Parts, VisitingBrowser};
 use crate::model::reason::GrantEnd;
 use crate::model::{Authorization, Caller, Clock, Grant, UserId};
 use crate::net::{Net, Policy};
@@ -61,7 +61,7 @@ impl World {
         self.broker.store().await.unwrap().plant_authorization(record.as_bytes()).await;
         let authorization: Authorization = data(record);
         let ticket = authorization.ticket.expose_secret();
-        let shown = self.broker.invitation(ticket, &Visitor::Loopback).await.unwrap();
+        let shown = self.broker.invitation(ticket, &VisitingBrowser::Loopback).await.unwrap();
         let page = invitation(&shown, String::new(), Change::None, None);
         let body = axum::body::to_bytes(page.into_body(), usize::MAX).await.unwrap();
         let page = String::from_utf8(body.to_vec()).unwrap();

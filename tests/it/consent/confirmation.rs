@@ -2,8 +2,8 @@
 //! is tested in `sign_in/application.rs`.
 
 use countersign::broker::consent::callback::{Callback, CallbackError};
-use countersign::broker::{Call, ConnectError, Stranger, Visitor};
-use countersign::model::principal::{ConfirmOrder, NoOpener, Opener, Verifier};
+use countersign::broker::{Call, ConnectError, NotYours, VisitingBrowser};
+use countersign::model::principal::{BrowserProof, ConfirmOrder, NoBrowserProof, Verifier};
 use countersign::model::{Caller, ConnectPrompt, Outcome, Principal, UserId};
 use secrecy::ExposeSecret as _;
 use url::Url;
@@ -15,13 +15,13 @@ const PUBLIC: &str = "https://tools.example.com";
 const VERIFIER: &str = "https://app.example.com/verify?from=countersign";
 
 fn user(name: &str) -> Principal {
-    let opener = Ok(Opener::Application(Verifier {
+    let browser_proof = Ok(BrowserProof::Application(Verifier {
         key: "my-app".into(),
         url: Url::parse(VERIFIER).unwrap(),
         confirm: ConfirmOrder::Before,
     }));
     let caller = Caller { namespace: "key:my-app".into(), user: UserId::new(name) };
-    Principal { caller, groups: std::collections::BTreeSet::new(), opener }
+    Principal { caller, groups: std::collections::BTreeSet::new(), browser_proof }
 }
 
 async fn world() -> World {
@@ -29,12 +29,12 @@ async fn world() -> World {
 }
 
 /// A browser without a signed-in user.
-fn in_browser(name: &str) -> Visitor {
-    Visitor::Public { caller: None, browser: Some(name.into()) }
+fn in_browser(name: &str) -> VisitingBrowser {
+    VisitingBrowser::Public { caller: None, browser: Some(name.into()) }
 }
 
-fn signed_in_as(caller: Caller) -> Visitor {
-    Visitor::Public { caller: Some(caller), browser: None }
+fn signed_in_as(caller: Caller) -> VisitingBrowser {
+    VisitingBrowser::Public { caller: Some(caller), browser: None }
 }
 
 impl World {
@@ -54,8 +54,9 @@ impl World {
 #[tokio::test]
 async fn without_a_verifier_there_is_no_link() {
     let world = world().await;
-    let opener = Err(NoOpener::NoVerifier { key: "my-app".into() });
-    let Outcome::Failed(failure) = world.call_by(&Principal { opener, ..user("ana") }).await else {
+    let browser_proof = Err(NoBrowserProof::NoVerifier { key: "my-app".into() });
+    let Outcome::Failed(failure) = world.call_by(&Principal { browser_proof, ..user("ana") }).await
+    else {
         panic!("a link that anybody could finish");
     };
     let text = Shown::from(failure).text;
@@ -64,16 +65,16 @@ async fn without_a_verifier_there_is_no_link() {
 
 #[tokio::test]
 async fn a_link_is_finished_by_whom_it_was_made_for_and_by_nobody_else() {
-    let signed_in = |name| Principal { opener: Ok(Opener::SignedIn), ..user(name) };
+    let signed_in = |name| Principal { browser_proof: Ok(BrowserProof::SignedIn), ..user(name) };
     for (ana, unknown, other) in [
-        (signed_in("ana"), Stranger::Unknown, Stranger::OtherPerson),
-        (user("ana"), Stranger::Unconfirmed, Stranger::Unconfirmed),
+        (signed_in("ana"), NotYours::NotSignedIn, NotYours::OtherPerson),
+        (user("ana"), NotYours::Unconfirmed, NotYours::Unconfirmed),
     ] {
         is_finished_by_her_alone(&ana, unknown, other).await;
     }
 }
 
-async fn is_finished_by_her_alone(whose: &Principal, unknown: Stranger, other: Stranger) {
+async fn is_finished_by_her_alone(whose: &Principal, unknown: NotYours, other: NotYours) {
     let world = world().await;
     let prompt = world.prompt_of(whose).await;
     let ticket = prompt.url.rsplit('/').next().unwrap();
@@ -85,10 +86,10 @@ async fn is_finished_by_her_alone(whose: &Principal, unknown: Stranger, other: S
         (in_browser("one"), Some(unknown)),
         (bob.clone(), Some(other)),
         (signed_in_as(elsewhere), Some(other)),
-        (Visitor::Loopback, None),
+        (VisitingBrowser::Loopback, None),
     ] {
         match (broker.invitation(ticket, &visitor).await, why) {
-            (Err(ConnectError::Stranger(found)), Some(why)) => assert_eq!(found, why),
+            (Err(ConnectError::NotYours(found)), Some(why)) => assert_eq!(found, why),
             (Err(ConnectError::Unknown), None) => {}
             (other, _) => panic!("{visitor:?}: {other:?}"),
         }
@@ -104,7 +105,7 @@ async fn is_finished_by_her_alone(whose: &Principal, unknown: Stranger, other: S
     let cookie = |_: &str| Some(cookie.clone());
     let callback = |visitor| Callback { provider: "acme", query: &query, cookie: &cookie, visitor };
     let refused = broker.arrive(callback(&bob)).await;
-    assert!(matches!(refused, Err(CallbackError::Stranger(found)) if found == other));
+    assert!(matches!(refused, Err(CallbackError::NotYours(found)) if found == other));
     let burnt = broker.arrive(callback(&ana)).await;
     assert!(matches!(burnt, Err(CallbackError::Unknown)));
     assert!(world.provider.requests().is_empty());

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use countersign::identity::{Denied, TokenFault};
-use countersign::model::principal::{NoOpener, Opener};
+use countersign::model::principal::{BrowserProof, NoBrowserProof};
 use hmac::{Hmac, KeyInit as _, Mac as _};
 use serde_json::{Value, json};
 use sha2::Sha256;
@@ -19,7 +19,7 @@ async fn a_token_of_the_issuer_says_who_calls() {
     assert_eq!(ana.caller.namespace, world.server.origin);
     assert_eq!(ana.caller.user.as_str(), "ana");
     assert_eq!(ana.groups.iter().collect::<Vec<_>>(), ["eng", "on-call"]);
-    assert_eq!(ana.opener, Ok(Opener::SignedIn));
+    assert_eq!(ana.browser_proof, Ok(BrowserProof::SignedIn));
     let one = world.token(&json!({}), &json!({"groups": "eng ops"}));
     assert_eq!(world.accepted(&one).await.groups.iter().collect::<Vec<_>>(), ["eng ops"]);
     let none = world.token(&json!({}), &json!({"groups": {"eng": true}}));
@@ -30,7 +30,7 @@ async fn a_token_of_the_issuer_says_who_calls() {
 async fn without_a_registration_no_browser_can_be_known() {
     let world = World::of(|issuer| issuer.client = None).await;
     let ana = world.accepted(&world.token(&json!({}), &json!({}))).await;
-    assert_eq!(ana.opener, Err(NoOpener::NoClientId));
+    assert_eq!(ana.browser_proof, Err(NoBrowserProof::NoClientId));
 }
 
 #[tokio::test]

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use countersign::identity::{Authenticator, Denied, KeyError, Malformed, TokenFault};
 use countersign::model::id::BadUserId;
-use countersign::model::principal::{ConfirmOrder, NoOpener, Opener, Verifier};
+use countersign::model::principal::{BrowserProof, ConfirmOrder, NoBrowserProof, Verifier};
 use countersign::model::server_auth::{KeyHolder, ResolvedAuth, ResolvedKey};
 use countersign::model::{Caller, Clock, Principal, UserId};
 use countersign::net::{Net, Policy};
@@ -67,7 +67,7 @@ async fn a_person_s_key_is_the_person() {
     let server = with_keys(usual(), None).unwrap();
     let found = present(&server, ANA, &[]).await.unwrap();
     assert_eq!(found.caller, Caller { namespace: "key:laptop".into(), user: UserId::new("ana") });
-    assert_eq!(found.opener, Ok(Opener::SignedIn));
+    assert_eq!(found.browser_proof, Ok(BrowserProof::SignedIn));
     assert_eq!(server.person_of_key(&ANA.into()), Some(found.caller.clone()));
     assert_eq!(server.person_of_key(&SHOP.into()), None);
     assert_eq!(server.person_of_key(&"".into()), None);
@@ -80,7 +80,7 @@ async fn beside_an_issuer_a_key_s_person_is_the_issuer_s() {
     let server = with_keys(usual(), Some("https://login.acme.example")).unwrap();
     let found = present(&server, ANA, &[]).await.unwrap();
     assert_eq!(found.caller.namespace, "https://login.acme.example");
-    assert_eq!(found.opener, Ok(Opener::SignedIn));
+    assert_eq!(found.browser_proof, Ok(BrowserProof::SignedIn));
     let shop = present(&server, SHOP, &[("countersign-user", "ana")]).await.unwrap();
     assert_eq!(shop.caller.namespace, "key:shop");
     let mut issuer = settings("https://login.acme.example/tenant");
@@ -93,7 +93,7 @@ async fn beside_an_issuer_a_key_s_person_is_the_issuer_s() {
     );
     let found = present(&server.unwrap(), ANA, &[]).await.unwrap();
     assert_eq!(found.caller.namespace, "https://login.acme.example/tenant");
-    assert_eq!(found.opener, Err(NoOpener::NoClientId));
+    assert_eq!(found.browser_proof, Err(NoBrowserProof::NoClientId));
 }
 
 #[tokio::test]
@@ -104,8 +104,8 @@ async fn an_application_names_its_end_user() {
         assert_eq!(found.caller, Caller { namespace: "key:shop".into(), user: UserId::new("ana") });
         let url = "https://shop.example/verify".parse().unwrap();
         assert_eq!(
-            found.opener,
-            Ok(Opener::Application(Verifier {
+            found.browser_proof,
+            Ok(BrowserProof::Application(Verifier {
                 key: "shop".into(),
                 url,
                 confirm: ConfirmOrder::Before
@@ -114,7 +114,7 @@ async fn an_application_names_its_end_user() {
     }
     let desk = present(&server, DESK, &[("countersign-user", "ana")]).await.unwrap();
     assert_eq!(desk.caller.namespace, "key:desk");
-    assert_eq!(desk.opener, Err(NoOpener::NoVerifier { key: "desk".into() }));
+    assert_eq!(desk.browser_proof, Err(NoBrowserProof::NoVerifier { key: "desk".into() }));
 }
 
 /// faults.md 92, and headers that contradict each other.

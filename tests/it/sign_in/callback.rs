@@ -94,7 +94,7 @@ async fn a_form_a_preview_and_a_late_answer_are_no_answers() {
     for url in [&back, &link] {
         assert_eq!(ana.head(url).await.status, StatusCode::METHOD_NOT_ALLOWED);
     }
-    world.pass(countersign::model::authorization::LIFETIME);
+    world.pass(countersign::model::authorization::LINK_LIFETIME);
     assert_eq!(ana.get(&back).await.status, StatusCode::GONE);
     assert_eq!(world.exchanges(), 0);
 }

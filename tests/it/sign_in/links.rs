@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use countersign::broker::{ConnectError, Visitor};
+use countersign::broker::{ConnectError, VisitingBrowser};
 use countersign::model::requester::AskedBy;
 use countersign::model::{AccountName, Outcome, Scopes};
 use reqwest::StatusCode;
@@ -222,7 +222,7 @@ async fn one_person_cannot_fill_the_store_with_links() {
             world.broker.begin(&principal, &provider, &account, &scopes, AskedBy::default());
         begun.await.map(|prompt| prompt.url)
     };
-    let ana = Visitor::Public { caller: Some(principal.caller.clone()), browser: None };
+    let ana = VisitingBrowser::Public { caller: Some(principal.caller.clone()), browser: None };
     for _ in 0..60 {
         let link = begin().await.unwrap();
         assert_eq!(begin().await.unwrap(), link, "an open link is no new one");

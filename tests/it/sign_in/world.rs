@@ -10,7 +10,7 @@ use countersign::broker::sign_in::SignIn;
 use countersign::broker::{Broker, Call, Parts};
 use countersign::config;
 use countersign::identity::{Authenticator, Login};
-use countersign::model::principal::{ConfirmOrder, Opener, Verifier};
+use countersign::model::principal::{BrowserProof, ConfirmOrder, Verifier};
 use countersign::model::server_auth::{
     Client, KeyHolder, ResolvedAuth, ResolvedIssuer, ResolvedKey,
 };
@@ -45,7 +45,7 @@ pub(super) struct World {
     address: String,
     /// Namespace of the users; empty if each user's key has its own.
     namespace: String,
-    opener: Opener,
+    browser_proof: BrowserProof,
     now: Arc<AtomicI64>,
     net: Net,
     _folder: tempfile::TempDir,
@@ -118,11 +118,13 @@ impl World {
                 (None, keys, "key:app".into())
             }
         };
-        let opener = match people {
-            People::Issuer | People::Keys | People::KeysBeside(_) => Opener::SignedIn,
-            People::Application(confirm) => {
-                Opener::Application(Verifier { key: "app".into(), url: verifier("app"), confirm })
-            }
+        let browser_proof = match people {
+            People::Issuer | People::Keys | People::KeysBeside(_) => BrowserProof::SignedIn,
+            People::Application(confirm) => BrowserProof::Application(Verifier {
+                key: "app".into(),
+                url: verifier("app"),
+                confirm,
+            }),
         };
         let authenticator = authenticator(issuer_settings, keys, &net, &clock);
         let login = authenticator.issuer();
@@ -141,7 +143,17 @@ impl World {
         let address = format!("http://{}", listener.local_addr().unwrap());
         let service = router.into_make_service_with_connect_info::<SocketAddr>();
         tokio::spawn(async move { axum::serve(listener, service).await });
-        Self { broker, issuer, provider, address, namespace, opener, now, net, _folder: folder }
+        Self {
+            broker,
+            issuer,
+            provider,
+            address,
+            namespace,
+            browser_proof,
+            now,
+            net,
+            _folder: folder,
+        }
     }
 
     /// Another browser.
@@ -194,7 +206,7 @@ impl World {
         Principal {
             caller: Caller { namespace, user: UserId::new(person) },
             groups: BTreeSet::new(),
-            opener: Ok(self.opener.clone()),
+            browser_proof: Ok(self.browser_proof.clone()),
         }
     }
 

@@ -13,7 +13,7 @@ use super::*;
 use crate::broker::{Broker, Parts};
 use crate::config;
 use crate::identity::Authenticator;
-use crate::model::authorization::CONFIRMATION;
+use crate::model::authorization::CONFIRMATION_LIFETIME;
 use crate::model::principal::ConfirmOrder;
 use crate::model::server_auth::{KeyHolder, ResolvedAuth, ResolvedKey};
 use crate::model::{Caller, Clock};
@@ -189,7 +189,7 @@ async fn a_parked_consent_is_not_attached_to_the_wrong_person() {
 #[tokio::test]
 async fn a_parked_consent_waits_as_long_as_the_earlier_version_let_it() {
     let world = World::new().await;
-    let minutes = i64::try_from(CONFIRMATION.as_millis()).unwrap();
+    let minutes = i64::try_from(CONFIRMATION_LIFETIME.as_millis()).unwrap();
     world.now.fetch_add(minutes, Ordering::SeqCst);
     assert!(matches!(world.confirm("app", "ana").await, Err(ConfirmationError::Unknown)));
     assert_eq!(world.exchanges(), 0);
