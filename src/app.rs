@@ -27,11 +27,12 @@ use crate::store::{DataFolder, KeySource, LazyStore, Role};
 use crate::upstream::Upstream;
 use crate::upstream::jq::Jq;
 use crate::web;
-use crate::web::auth::Gate;
-use crate::web::listener::Loopback;
-use crate::web::neighbours::Neighbours;
-use crate::web::server::Port;
-use crate::web::{Origins, Usage, reach};
+use crate::web::gate::Gate;
+use crate::web::loopback::ask_owner_to_listen as reach;
+use crate::web::loopback::listener::Loopback;
+use crate::web::port::local_peer::Neighbours;
+use crate::web::port::serve::Port;
+use crate::web::{Origins, Usage};
 pub use access::Access;
 use keeper::KeeperLauncher;
 
@@ -250,10 +251,13 @@ impl App {
         );
         let (broker, metadata) = (&self.broker, authenticator.resource_metadata());
         let said = web::well_known::routes(broker.clone(), metadata.as_ref())
-            .merge(web::user_connections::routes(broker.clone(), authenticator.clone()))
-            .merge(web::confirm::routes(broker.clone(), authenticator));
+            .merge(web::rest::arcade::user_connections::routes(
+                broker.clone(),
+                authenticator.clone(),
+            ))
+            .merge(web::rest::arcade::confirm_user::routes(broker.clone(), authenticator));
         let routes = web::with_usage(self.mcp_routes(&running, &ended), &usage)
-            .layer(axum::middleware::from_fn_with_state(gate, web::auth::gate))
+            .layer(axum::middleware::from_fn_with_state(gate, web::gate::gate))
             .merge(web::with_usage(said, &usage))
             .merge(pages);
         let port = Port::serve(listener, routes, neighbours)?;

@@ -25,7 +25,7 @@
 //!
 //! # Journey 1: a call
 //!
-//! Over HTTP the gate ([`web::auth`]) checks, from the request's headers alone, for which host the
+//! Over HTTP the gate ([`web::gate`]) checks, from the request's headers alone, for which host the
 //! request is meant, which site sent it and, with [`identity::Authenticator`], who calls.
 //! [`mcp::Handler`] passes the call to [`broker::Broker::call`] → the [`registry`] finds the tool
 //! and [`accept`](registry::accept())s its arguments → a tool without a provider runs at once →
@@ -60,7 +60,7 @@
 //! A key or a password is pasted on our page instead and tested at the API ([`broker::consent::paste`]);
 //! `auth login --device` needs no page of ours ([`broker::consent::device`]).
 //!
-//! `/connections` ([`web::accounts`]) shows people what they have connected, since when, and when
+//! `/connections` ([`web::pages::accounts`]) shows people what they have connected, since when, and when
 //! it was last used, and lets them end it. A click applies only to what its page showed: each
 //! account and each link has a digest that its forms send back.
 //!
@@ -73,7 +73,7 @@
 //! - An argument reaches a path segment, a query value, a header value or a JSON value, and never
 //!   the host, the number of segments or the JSON around it.
 //! - Every outbound request passes [`net::Net::send`]; nothing relaxes its rules.
-//! - A form counts only in the browser that was shown its page (`web/csrf.rs`), and a link only in
+//! - A form counts only in the browser that was shown its page (`web/pages/csrf.rs`), and a link only in
 //!   the browser of the person who asked for it.
 //! - `/mcp`, `/sse` and `/messages` are reachable only through the gate, and a session or stream
 //!   only by the caller who opened it.
@@ -89,15 +89,15 @@
 //!   the cause is gone. A server for many people opens it before it says that it listens: its
 //!   operator is present at the start, and not when the first user comes.
 //! - The served port has a thread for each processor, and a connection stays on its thread
-//!   ([`web::server`]): moving the steps of a call between threads costs as much as the call. Each
+//!   ([`web::port::serve`]): moving the steps of a call between threads costs as much as the call. Each
 //!   thread has its own outbound clients ([`net`]).
 //! - Sessions of browsers belong to the broker ([`broker::sign_in`]), form tokens to the pages
-//!   (`web::csrf`): who has signed in is a decision, and the content of a form is not.
+//!   (`web::pages::csrf`): who has signed in is a decision, and the content of a form is not.
 //! - The grant is the lease for its own refresh ([`model::grant::Attempt`]): one swap marks it, and
 //!   what happened to a refresh token is recorded next to the token.
 //! - The loopback listener opens with the first link, so that a server without links holds no port.
 //!   Of the processes that share a data folder, only its owner listens, for all of them
-//!   ([`web::reach`]).
+//!   ([`web::loopback::ask_owner_to_listen`]).
 //! - A host may end its server after one call, so the first link starts a keeper ([`app::keeper`]):
 //!   a process that answers open links, and ends with the last of them. The owner of the folder
 //!   passes its listening sockets to the other processes ([`store::ListeningSockets`]): from one

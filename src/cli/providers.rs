@@ -20,8 +20,8 @@ use crate::model::oauth::{LoopbackRule, OAuthSettings};
 use crate::model::secret_ref::SecretRef;
 use crate::model::text::{nearest, shown};
 use crate::model::{Provider, Scopes};
-use crate::web::listener::{DEFAULT_PORT, origin};
-use crate::web::reach;
+use crate::web::loopback::ask_owner_to_listen as reach;
+use crate::web::loopback::listener::{DEFAULT_PORT, origin};
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Command {

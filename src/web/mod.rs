@@ -1,4 +1,4 @@
-//! The HTTP face: pages for browsers, endpoints for servers, and the gate before MCP ([`auth`]).
+//! The HTTP face: pages for browsers, endpoints for servers, and the gate before MCP ([`gate`]).
 //! One table of routes. It decides only how to present an outcome.
 //!
 //! | route | |
@@ -11,9 +11,9 @@
 //! | `GET /signin/callback` | signs this browser in, and redirects it to the page that it asked for |
 //! | `GET /signin/confirmed` | signs in this browser, which an application has confirmed, and redirects it |
 //! | `POST /signout` | signs this browser out |
-//! | `GET`, `POST /connections` | [a person's accounts](accounts) |
-//! | `POST /v1/auth/confirm_user` | [an application says which user sits at a browser](confirm) |
-//! | `GET`, `DELETE /v1/admin/user_connections`, `…/{id}` | [an application ends what its users have connected](user_connections) |
+//! | `GET`, `POST /connections` | [a person's accounts](pages::accounts) |
+//! | `POST /v1/auth/confirm_user` | [an application says which user sits at a browser](rest::arcade::confirm_user) |
+//! | `GET`, `DELETE /v1/admin/user_connections`, `…/{id}` | [an application ends what its users have connected](rest::arcade::user_connections) |
 //! | `GET /.well-known/oauth-protected-resource`, `…/mcp` | [which issuer gives tokens for this server](well_known) |
 //! | `GET /health`, `/health/live` | whether the store works, and whether the process answers; on the served port |
 //!
@@ -22,30 +22,16 @@
 //! sign-in, as a [`Session`](crate::model::Session). A page with a form gets its token from
 //! [`Browser`], and the form comes back as `csrf::OwnForm`.
 
-pub mod accounts;
-pub mod auth;
 mod body;
-mod browser;
-mod client;
-pub mod confirm;
-mod connect;
 mod cors;
-mod crowd;
-mod csrf;
-pub mod listener;
-pub mod neighbours;
-mod page;
-mod path;
-mod person;
+pub mod gate;
+pub mod loopback;
+mod origin_check;
+mod pages;
+pub mod port;
 mod problem;
-pub mod reach;
-mod refused;
-pub mod server;
-mod shield;
-mod signin;
-pub mod user_connections;
+pub mod rest;
 pub mod well_known;
-mod workers;
 
 use std::sync::Arc;
 
@@ -58,10 +44,11 @@ use crate::broker::sign_in::SignIn;
 use crate::broker::{Broker, VisitingBrowser};
 use crate::model::{Clock, Principal};
 use crate::net::Cidr;
-pub use browser::Browser;
-use person::Person;
+pub use origin_check::{Origins, http_origin};
+pub use pages::cookie::Browser;
+use pages::person::Person;
+use pages::{accounts, connect, cookie, sign_in};
 pub use problem::Usage;
-pub use shield::{Origins, http_origin};
 
 /// Largest form, in bytes; a larger one gets 413. Its longest field may be a pasted key.
 const LARGEST_FORM: usize = 64 * 1024;
@@ -94,10 +81,10 @@ pub struct Public {
 /// Routes of an address where people sign in, behind the origin check.
 pub fn public(broker: Broker, public: Public) -> Router {
     let Public { origins, usage, sign_in, trusted_proxies, clock } = public;
-    let door = signin::Door::new(sign_in, trusted_proxies, origins.clone(), &clock);
+    let door = sign_in::Door::new(sign_in, trusted_proxies, origins.clone(), &clock);
     let own = consent().merge(accounts::routes());
-    let routes = own.with_state(broker).merge(signin::routes(Arc::clone(&door)));
-    shielded(routes.layer(from_fn_with_state(door, signin::know)), origins, &usage)
+    let routes = own.with_state(broker).merge(sign_in::routes(Arc::clone(&door)));
+    shielded(routes.layer(from_fn_with_state(door, sign_in::know)), origins, &usage)
 }
 
 /// Pages of a link. The request's extensions identify the visitor.
@@ -116,8 +103,8 @@ fn shielded(routes: Router, origins: Origins, usage: &Usage) -> Router {
             for_methods.not_allowed(&request)
         })
         .layer(DefaultBodyLimit::max(LARGEST_FORM))
-        .layer(from_fn_with_state(origins.clone(), browser::know))
-        .layer(from_fn_with_state(origins, shield::shield))
+        .layer(from_fn_with_state(origins.clone(), cookie::know))
+        .layer(from_fn_with_state(origins, origin_check::shield))
 }
 
 /// Adds the answer (405) to methods that these routes for programs do not take.

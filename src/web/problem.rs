@@ -10,7 +10,7 @@ use axum::http::{HeaderMap, Method, StatusCode};
 use axum::response::{IntoResponse, Response};
 use serde_json::json;
 
-use super::page::{Kind, Page, see_other};
+use super::pages::layout::{Kind, Page, see_other};
 use crate::identity::{Authenticator, Credentials};
 
 /// `{"error", "error_description"}` and its status.

@@ -23,7 +23,7 @@ use crate::identity::KeyError;
 use crate::model::server_auth::ResolvedAuth;
 use crate::store::KeySource;
 use crate::web::http_origin;
-use crate::web::neighbours::Neighbours;
+use crate::web::port::local_peer::Neighbours;
 
 pub(super) async fn serve(
     serve: &Serve,

@@ -17,7 +17,7 @@ use countersign::model::hosts::Hosts;
 use countersign::model::oauth::{LoopbackRule, OAuthSettings, Revocation};
 use countersign::model::{Provider, Scopes};
 use countersign::oauth::{AuthorizationRequest, authorization_url};
-use countersign::web::listener::{DEFAULT_PORT, origin};
+use countersign::web::loopback::listener::{DEFAULT_PORT, origin};
 use url::Url;
 
 use crate::command::package;

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use countersign::app::{Access, Http};
-use countersign::web::neighbours::Neighbours;
+use countersign::web::port::local_peer::Neighbours;
 use serde_json::{Value, json};
 
 use super::world::{World, ana, tools_toml};

@@ -11,8 +11,8 @@ use countersign::model::{Authorization, Caller, Clock, ProviderId, UserId};
 use countersign::net::{Net, Policy};
 use countersign::oauth::Revoked;
 use countersign::web;
-use countersign::web::neighbours::Neighbours;
-use countersign::web::server::Port;
+use countersign::web::port::local_peer::Neighbours;
+use countersign::web::port::serve::Port;
 use reqwest::{Method, StatusCode};
 use serde_json::Value;
 
@@ -153,7 +153,8 @@ fn served(world: &World) -> String {
     .unwrap();
     let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let origin = format!("http://{}", listener.local_addr().unwrap());
-    let routes = web::user_connections::routes(world.app.broker.clone(), authenticator);
+    let routes =
+        web::rest::arcade::user_connections::routes(world.app.broker.clone(), authenticator);
     Port::serve(listener, routes, Neighbours::of_this_user()).unwrap();
     origin
 }

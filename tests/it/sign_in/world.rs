@@ -129,7 +129,8 @@ impl World {
         let authenticator = authenticator(issuer_settings, keys, &net, &clock);
         let login = authenticator.issuer();
         let login = login.and_then(|issuer| Login::new(issuer, oauth, ORIGIN));
-        let confirm = web::confirm::routes(broker.clone(), authenticator.clone());
+        let confirm =
+            web::rest::arcade::confirm_user::routes(broker.clone(), authenticator.clone());
         let sign_in = SignIn::new(broker.clone(), authenticator.clone(), login);
         let public = web::Public {
             origins: web::Origins::of([ORIGIN]),

@@ -21,14 +21,13 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use url::Url;
 
-use super::Origins;
-use super::crowd::Crowd;
-use super::neighbours::Neighbours;
-use super::server::{FIRST_HEAD_LIMIT, Rules, accept};
-use super::shield::http_origin;
-use super::workers::Workers;
 use crate::model::oauth::LoopbackRule;
 use crate::store::ListeningSockets;
+use crate::web::origin_check::{Origins, http_origin};
+use crate::web::port::crowd::Crowd;
+use crate::web::port::local_peer::Neighbours;
+use crate::web::port::serve::{FIRST_HEAD_LIMIT, Rules, accept};
+use crate::web::port::workers::Workers;
 
 /// The port that the README tells people to register.
 pub const DEFAULT_PORT: u16 = 8971;

@@ -12,9 +12,11 @@ use axum::http::{Extensions, HeaderMap, HeaderValue, Method, StatusCode, Uri, he
 use axum::middleware::Next;
 use axum::response::{IntoResponse as _, Response};
 
-use super::crowd::Proof;
+use super::origin_check::Origins;
+use super::port::client_address;
+use super::port::crowd::Proof;
 use super::problem::Problem;
-use super::{Origins, client, cors, well_known};
+use super::{cors, well_known};
 use crate::broker::events::Events;
 use crate::identity::{Authenticator, Challenge, Denied};
 use crate::model::event::{EventKind, RefusalReason};
@@ -112,7 +114,8 @@ impl Gate {
         if self.has_told_of_proxy.load(Ordering::Relaxed) || !self.authenticator.is_for_many() {
             return;
         }
-        let Some(proxy) = client::untrusted_proxy(extensions, headers, &self.trusted_proxies)
+        let Some(proxy) =
+            client_address::untrusted_proxy(extensions, headers, &self.trusted_proxies)
         else {
             return;
         };
@@ -165,7 +168,8 @@ pub async fn gate(State(gate): State<Gate>, mut request: Request, next: Next) ->
         return cors::preflight(request.headers(), origin.clone());
     }
     gate.tell_of_proxy(request.extensions(), request.headers());
-    let from = client::address(request.extensions(), request.headers(), &gate.trusted_proxies);
+    let from =
+        client_address::address(request.extensions(), request.headers(), &gate.trusted_proxies);
     let mut response = match gate.authenticator.authenticate(request.headers(), from).await {
         Ok(principal) => {
             if let Some(proof) = request.extensions().get::<Proof>() {

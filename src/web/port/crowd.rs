@@ -20,7 +20,7 @@ use tokio_util::sync::CancellationToken;
 
 /// The connections of a port that have shown no credentials.
 #[derive(Clone)]
-pub(super) struct Crowd(Arc<Inner>);
+pub(in crate::web) struct Crowd(Arc<Inner>);
 
 struct Inner {
     share: usize,
@@ -43,7 +43,7 @@ struct Known {
 }
 
 /// One connection. Dropping this removes it from the crowd.
-pub(super) struct Member {
+pub(in crate::web) struct Member {
     id: u64,
     known: Arc<Known>,
     crowd: Crowd,
@@ -51,7 +51,7 @@ pub(super) struct Member {
 
 /// In a request's extensions: lets the handler mark the connection as authenticated.
 #[derive(Clone)]
-pub(super) struct Proof {
+pub(in crate::web) struct Proof {
     id: u64,
     known: Arc<Known>,
     crowd: Crowd,
@@ -59,12 +59,12 @@ pub(super) struct Proof {
 
 impl Crowd {
     /// Creates a crowd in which each address may have `share` connections without credentials.
-    pub(super) fn new(share: usize) -> Self {
+    pub(in crate::web) fn new(share: usize) -> Self {
         Self(Arc::new(Inner { share: share.max(1), unproven: Mutex::default() }))
     }
 
     /// Adds a connection. If its address has its share already, an older one makes room.
-    pub(super) fn enter(&self, address: IpAddr) -> Member {
+    pub(in crate::web) fn enter(&self, address: IpAddr) -> Member {
         let mut unproven = self.0.unproven.lock();
         let count = unproven.by_address.get(&address).copied().unwrap_or(0);
         if count >= self.0.share {
@@ -85,7 +85,7 @@ impl Crowd {
 
     /// Makes room for a connection that waits to be accepted, at the cost of the address that has
     /// the most connections.
-    pub(super) fn make_room(&self) {
+    pub(in crate::web) fn make_room(&self) {
         let mut unproven = self.0.unproven.lock();
         let most = unproven.by_address.iter().max_by_key(|(_, count)| **count);
         let most = most.map(|(address, _)| *address);
@@ -121,17 +121,17 @@ impl Unproven {
 
 impl Member {
     /// Whether the head of a request has arrived.
-    pub(super) fn has_asked(&self) -> bool {
+    pub(in crate::web) fn has_asked(&self) -> bool {
         self.known.has_asked.load(Ordering::Relaxed)
     }
 
     /// Resolves when the connection has to make room.
-    pub(super) async fn evicted(&self) {
+    pub(in crate::web) async fn evicted(&self) {
         self.known.evicted.cancelled().await;
     }
 
     /// Notes a request, and returns the handle with which its handler marks the connection.
-    pub(super) fn asks(&self) -> Proof {
+    pub(in crate::web) fn asks(&self) -> Proof {
         self.known.has_asked.store(true, Ordering::Relaxed);
         Proof { id: self.id, known: Arc::clone(&self.known), crowd: self.crowd.clone() }
     }
@@ -145,7 +145,7 @@ impl Drop for Member {
 
 impl Proof {
     /// Marks the connection as authenticated: it stays.
-    pub(super) fn accept(&self) {
+    pub(in crate::web) fn accept(&self) {
         if !self.known.is_proven.swap(true, Ordering::Relaxed) {
             self.crowd.leave(self.id);
         }

@@ -19,12 +19,12 @@ use axum::response::{IntoResponse as _, Response};
 use axum::routing::get;
 use serde::Deserialize;
 
-use super::browser::Browser;
+use super::cookie::Browser;
 use super::csrf::OwnForm;
-use super::page::{Kind, Page, Weight, html, see_other};
+use super::error::{self, Reader};
+use super::layout::{Kind, Page, Weight, html, see_other};
 use super::person::Person;
-use super::refused::{self, Reader};
-use super::signin::{self, Door};
+use super::sign_in::{self, Door};
 use crate::broker::accounts::list::{Disconnected, Ended};
 use crate::broker::{Broker, ConnectError};
 use crate::model::AccountName;
@@ -34,7 +34,7 @@ use list::{List, called};
 
 const PATH: &str = "/connections";
 
-pub(super) fn routes() -> Router<Broker> {
+pub(in crate::web) fn routes() -> Router<Broker> {
     Router::new().route(PATH, get(show).post(answer))
 }
 
@@ -49,8 +49,8 @@ impl FromRequestParts<Broker> for Accounts {
     type Rejection = Response;
 
     async fn from_request_parts(parts: &mut Parts, broker: &Broker) -> Result<Self, Response> {
-        let application = signin::application(parts.uri.query());
-        let needed = || signin::needed(Some(&Destination::default()), application.as_deref());
+        let application = sign_in::application(parts.uri.query());
+        let needed = || sign_in::needed(Some(&Destination::default()), application.as_deref());
         let (person, browser) =
             (parts.extensions.get::<Person>(), parts.extensions.get::<Browser>());
         let (Some(person), Some(browser)) = (person.cloned(), browser.cloned()) else {
@@ -197,6 +197,6 @@ impl Accounts {
     fn refused(&self, error: &ConnectError) -> Response {
         let is_local = self.person.principal.is_local();
         let reader = if is_local { Reader::Operator } else { Reader::Anybody };
-        refused::link(error, reader).next(PATH, "Back to your accounts").into_response()
+        error::link(error, reader).next(PATH, "Back to your accounts").into_response()
     }
 }

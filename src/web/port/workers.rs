@@ -19,7 +19,7 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 const TICK: Duration = Duration::from_secs(4);
 
 /// The threads. Dropping this ends them, along with any work that still runs on them.
-pub(super) struct Workers {
+pub(in crate::web) struct Workers {
     workers: Vec<Worker>,
     _end: Option<DropGuard>,
 }
@@ -32,12 +32,12 @@ struct Worker {
 
 impl Workers {
     /// No threads: connections are served where they are accepted.
-    pub(super) fn none() -> Self {
+    pub(in crate::web) fn none() -> Self {
         Self { workers: Vec::new(), _end: None }
     }
 
     /// Starts a thread for each processor, and none if there is only one processor.
-    pub(super) fn start() -> io::Result<Self> {
+    pub(in crate::web) fn start() -> io::Result<Self> {
         let processors = thread::available_parallelism().map_or(1, Into::into);
         if processors == 1 {
             return Ok(Self::none());
@@ -48,7 +48,7 @@ impl Workers {
     }
 
     /// Serves a connection on the thread that has the fewest connections.
-    pub(super) fn serve<F: Future<Output = ()> + Send + 'static>(
+    pub(in crate::web) fn serve<F: Future<Output = ()> + Send + 'static>(
         &self,
         stream: TcpStream,
         serve: impl FnOnce(TcpStream) -> F + Send + 'static,

@@ -16,7 +16,7 @@ use crate::model::retention::Retention;
 use crate::model::text::{quoted, shown};
 use crate::model::time::utc;
 
-pub(super) const STYLE: &str = include_str!("templates/page.css");
+pub(in crate::web) const STYLE: &str = include_str!("templates/page.css");
 
 /// Characters shown of the name that a program gives itself.
 const LONGEST_NAME: usize = 60;
@@ -26,7 +26,7 @@ const LONGEST_SCOPE: usize = 200;
 const MOST_TOOLS: usize = 8;
 /// Scopes that a page lists beside a line that unfolds more. If there are more, the page folds the
 /// granted ones away, so that the buttons stay above the fold.
-pub(super) const SCOPES_SHOWN: usize = 5;
+pub(in crate::web) const SCOPES_SHOWN: usize = 5;
 
 /// The page that asks the user to connect. Opening it changes nothing.
 #[derive(Template)]
@@ -59,7 +59,7 @@ struct Connect {
 }
 
 /// A scope and, if known, its meaning.
-pub(super) type ScopeLine = (String, Option<String>);
+pub(in crate::web) type ScopeLine = (String, Option<String>);
 
 /// The requesters that the page names.
 enum Asker {
@@ -111,7 +111,7 @@ struct Choice {
 
 /// How strongly a button is drawn.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Weight {
+pub(in crate::web) enum Weight {
     /// The expected next step.
     Main,
     Plain,
@@ -134,7 +134,7 @@ impl Weight {
 
 /// Kind of message on a page. Each has its own sign.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Kind {
+pub(in crate::web) enum Kind {
     Good,
     /// Connected, but not for everything.
     Partial,
@@ -148,7 +148,7 @@ pub(super) enum Kind {
 }
 
 impl Kind {
-    pub(super) fn class(self) -> &'static str {
+    pub(in crate::web) fn class(self) -> &'static str {
         match self {
             Self::Good => "good",
             Self::Partial | Self::Neutral | Self::Question | Self::Elsewhere => "neutral",
@@ -157,7 +157,7 @@ impl Kind {
     }
 
     /// A symbol for the eye; words state the same.
-    pub(super) fn sign(self) -> &'static str {
+    pub(in crate::web) fn sign(self) -> &'static str {
         match self {
             Self::Good => "✓",
             Self::Partial => "◐",
@@ -179,13 +179,13 @@ impl Kind {
 }
 
 /// A page with its status.
-pub(super) struct Page {
+pub(in crate::web) struct Page {
     status: StatusCode,
     ended: Ended,
 }
 
 impl Page {
-    pub(super) fn new(
+    pub(in crate::web) fn new(
         status: StatusCode,
         kind: Kind,
         heading: impl Into<String>,
@@ -212,13 +212,13 @@ impl Page {
 
     /// Sets the digest of what the page shows and the form token, which the choices below send
     /// back.
-    pub(super) fn of(mut self, digest: &str, csrf: String) -> Self {
+    pub(in crate::web) fn of(mut self, digest: &str, csrf: String) -> Self {
         digest.clone_into(&mut self.ended.digest);
         self.ended.csrf = csrf;
         self
     }
 
-    pub(super) fn choice(
+    pub(in crate::web) fn choice(
         mut self,
         answer: &'static str,
         label: impl Into<String>,
@@ -228,23 +228,23 @@ impl Page {
         self
     }
 
-    pub(super) fn again(self, link: impl Into<String>) -> Self {
+    pub(in crate::web) fn again(self, link: impl Into<String>) -> Self {
         self.next(link, "Try again")
     }
 
-    pub(super) fn next(mut self, link: impl Into<String>, words: &'static str) -> Self {
+    pub(in crate::web) fn next(mut self, link: impl Into<String>, words: &'static str) -> Self {
         self.ended.next = Some((link.into(), words));
         self
     }
 
-    pub(super) fn incident(mut self, id: impl Into<String>) -> Self {
+    pub(in crate::web) fn incident(mut self, id: impl Into<String>) -> Self {
         self.ended.incident = Some(id.into());
         self
     }
 }
 
 /// Splits a line into parts; `true` marks those between backticks, which are names of things.
-pub(super) fn parts(line: &str) -> impl Iterator<Item = (bool, &str)> {
+pub(in crate::web) fn parts(line: &str) -> impl Iterator<Item = (bool, &str)> {
     line.split('`').enumerate().map(|(at, part)| (at % 2 == 1, part))
 }
 
@@ -255,7 +255,7 @@ impl IntoResponse for Page {
 }
 
 /// Notice above a page that is shown once more.
-pub(super) enum Change {
+pub(in crate::web) enum Change {
     None,
     /// The user clicked on a page whose content has changed since.
     SinceTheClick,
@@ -265,7 +265,7 @@ pub(super) enum Change {
 
 /// The page of a connect link, in each status of the link. `csrf` is for its form; `application` is
 /// the name of the application whose user opens it.
-pub(super) fn invitation(
+pub(in crate::web) fn invitation(
     invitation: &Invitation,
     csrf: String,
     change: Change,
@@ -506,13 +506,13 @@ fn asker(invitation: &Invitation) -> Asker {
 
 /// A scope and, if the catalogue knows it, its meaning. An API may have named the scope, in the
 /// challenge of a refusal.
-pub(super) fn scope_line(scope: &str, words: Option<&str>) -> ScopeLine {
+pub(in crate::web) fn scope_line(scope: &str, words: Option<&str>) -> ScopeLine {
     (shown(scope, LONGEST_SCOPE), words.map(str::to_owned))
 }
 
 /// One page for unknown, expired and replaced links, which are not told apart. `application`: the
 /// application that the user came from.
-pub(super) fn gone(application: Option<&str>) -> Page {
+pub(in crate::web) fn gone(application: Option<&str>) -> Page {
     let back = match application {
         Some(name) => format!("Go back to {} and ask again", shown(name, LONGEST_NAME)),
         None => "Go back to where you got it and ask again".into(),
@@ -529,14 +529,14 @@ pub(super) fn gone(application: Option<&str>) -> Page {
 }
 
 /// Redirects the browser to this address (303).
-pub(super) fn see_other(to: &str) -> Response {
+pub(in crate::web) fn see_other(to: &str) -> Response {
     match HeaderValue::try_from(to) {
         Ok(to) => (StatusCode::SEE_OTHER, [(LOCATION, to)]).into_response(),
         Err(_) => StatusCode::INTERNAL_SERVER_ERROR.into_response(),
     }
 }
 
-pub(super) fn html(status: StatusCode, page: &impl Template) -> Response {
+pub(in crate::web) fn html(status: StatusCode, page: &impl Template) -> Response {
     match page.render() {
         Ok(body) => (status, Html(body)).into_response(),
         Err(_) => StatusCode::INTERNAL_SERVER_ERROR.into_response(),

@@ -4,14 +4,14 @@ use std::sync::Arc;
 
 use askama::Template;
 
-use super::super::person::Person;
 use crate::broker::Broker;
 use crate::broker::accounts::list::{Account, AccountSource, AccountState};
 use crate::model::scope::in_words;
 use crate::model::text::sentence;
 use crate::model::time::{ago, date, utc};
 use crate::model::{AccountName, Provider, Time};
-use crate::web::page::{Kind, SCOPES_SHOWN, ScopeLine, scope_line};
+use crate::web::pages::layout::{Kind, SCOPES_SHOWN, ScopeLine, scope_line};
+use crate::web::pages::person::Person;
 
 /// Scopes that are listed at once; a longer list is folded away.
 const SHOWN_AT_ONCE: usize = SCOPES_SHOWN + 1;

@@ -2,7 +2,7 @@
 //!
 //! The hidden field `csrf` is a fingerprint of the browser's cookie and the path that the form is
 //! sent to; another site's page knows neither the cookie nor, for a link, the path. It holds
-//! besides the checks of [`super::shield`], which trust the browser's own headers.
+//! besides the checks of [`origin_check`](crate::web::origin_check), which trust the browser's own headers.
 
 use axum::body::Body;
 use axum::extract::{Form, FromRequest, Request};
@@ -13,17 +13,17 @@ use serde::de::DeserializeOwned;
 use url::form_urlencoded;
 use zeroize::Zeroizing;
 
-use super::body;
-use super::browser::Browser;
-use super::page::{Kind, Page};
+use super::cookie::Browser;
+use super::layout::{Kind, Page};
 use crate::model::secret;
+use crate::web::body;
 
 /// The name of the hidden field.
 const FIELD: &str = "csrf";
 
 impl Browser {
     /// Value of the hidden field `csrf` for a form that is sent to `path`.
-    pub(super) fn form_token(&self, path: &str) -> String {
+    pub(in crate::web) fn form_token(&self, path: &str) -> String {
         token(self.cookie_or_new(), path)
     }
 }
@@ -34,7 +34,7 @@ fn token(cookie: &SecretString, path: &str) -> String {
 }
 
 /// A form from a page of ours.
-pub(super) struct OwnForm<T>(pub(super) T);
+pub(in crate::web) struct OwnForm<T>(pub(super) T);
 
 impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for OwnForm<T> {
     type Rejection = Response;

@@ -13,8 +13,7 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde_json::{Value, json};
 use url::form_urlencoded;
 
-use super::auth;
-use super::confirm::{json as answer, problem, refused};
+use super::confirm_user::{json as answer, problem, refused};
 use crate::broker::accounts::list::{Account, AccountState, Ended};
 use crate::broker::{Broker, ConnectError};
 use crate::identity::{Application, Authenticator};
@@ -22,6 +21,7 @@ use crate::model::event::EndedBy;
 use crate::model::text::incident;
 use crate::model::{Caller, ProviderId, UserId, chain};
 use crate::store::StoreError;
+use crate::web::gate;
 
 /// Connections per page if the query sets no `limit`.
 const DEFAULT_LIMIT: usize = 25;
@@ -80,7 +80,7 @@ impl Connections {
     /// The application whose key the request carries, or the response that says why there is none.
     fn application(&self, request: &Request) -> Result<Application, Box<Response>> {
         self.authenticator.application(request.headers()).map_err(|denied| {
-            auth::record(self.broker.events(), denied.reason(), denied.status());
+            gate::record(self.broker.events(), denied.reason(), denied.status());
             Box::new(refused(&denied))
         })
     }

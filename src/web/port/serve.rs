@@ -29,17 +29,17 @@ use tokio::sync::Semaphore;
 use tokio_io_timeout::TimeoutStream;
 use tokio_util::sync::CancellationToken;
 
-use super::client;
+use super::client_address;
 use super::crowd::{Crowd, Member};
-use super::neighbours::Neighbours;
-use super::path;
+use super::extra_slashes;
+use super::local_peer::Neighbours;
 use super::workers::Workers;
 
 /// Maximum number of connections to the served port at the same time; one more takes the place of
 /// one without credentials, or waits.
 const MOST_CONNECTIONS: usize = 4096;
 /// Time limit for the head of a client's first request; beyond it, the connection is closed.
-pub(super) const FIRST_HEAD_LIMIT: Duration = Duration::from_secs(10);
+pub(in crate::web) const FIRST_HEAD_LIMIT: Duration = Duration::from_secs(10);
 /// Time limit for the head of a later request, and so for an idle connection: a little longer than
 /// proxies keep a connection, so that the proxy closes it, and not this server just after the proxy
 /// has sent a request.
@@ -59,16 +59,16 @@ const STALLED: Duration = Duration::from_secs(30);
 
 /// How connections are served.
 #[derive(Clone)]
-pub(super) struct Rules {
-    pub(super) first_head_limit: Duration,
-    pub(super) head_limit: Duration,
+pub(in crate::web) struct Rules {
+    pub(in crate::web) first_head_limit: Duration,
+    pub(in crate::web) head_limit: Duration,
     /// Decides which connection makes room.
-    pub(super) crowd: Crowd,
+    pub(in crate::web) crowd: Crowd,
     /// Whether a connection takes more than one request.
-    pub(super) keep_alive: bool,
+    pub(in crate::web) keep_alive: bool,
     /// Maximum lifetime of a connection.
-    pub(super) longest: Duration,
-    pub(super) neighbours: Neighbours,
+    pub(in crate::web) longest: Duration,
+    pub(in crate::web) neighbours: Neighbours,
 }
 
 /// A port that is being served, on threads of its own, which end when this is dropped.
@@ -151,7 +151,7 @@ fn descriptors() -> usize {
 }
 
 /// Accepts clients until `stop`, as many at a time as there are places.
-pub(super) async fn accept(
+pub(in crate::web) async fn accept(
     listener: TcpListener,
     router: Router,
     connections: Arc<Semaphore>,
@@ -170,7 +170,7 @@ pub(super) async fn accept(
         match accepted {
             Ok((stream, theirs)) => {
                 let (mut router, mut rules, stop) = (router.clone(), rules.clone(), stop.clone());
-                let member = rules.crowd.enter(client::network(theirs.ip().to_canonical()));
+                let member = rules.crowd.enter(client_address::network(theirs.ip().to_canonical()));
                 workers.serve(stream, async move |stream| {
                     let _place = place;
                     let ends = || Ok((stream.peer_addr()?, stream.local_addr()?));
@@ -216,11 +216,11 @@ async fn serve(
     let router = TowerToHyperService::new(router);
     let member = Arc::new(member);
     let asking = Arc::clone(&member);
-    // Limits per address need the address ([`super::client`]).
+    // Limits per address need the address ([`super::client_address`]).
     let service = service_fn(move |mut request: hyper::Request<Incoming>| {
         request.extensions_mut().insert(ConnectInfo(theirs));
         request.extensions_mut().insert(asking.asks());
-        if let Some(target) = path::without_extra_slashes(request.uri()) {
+        if let Some(target) = extra_slashes::without_extra_slashes(request.uri()) {
             *request.uri_mut() = target;
         }
         router.call(request)

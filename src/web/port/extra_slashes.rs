@@ -3,6 +3,8 @@
 use axum::http::Uri;
 use axum::http::uri::PathAndQuery;
 
+use crate::web::well_known;
+
 /// Routes that people write by hand into the configuration of clients.
 const ROUTES: [&str; 7] = [
     "/mcp",
@@ -10,8 +12,8 @@ const ROUTES: [&str; 7] = [
     "/messages",
     "/health",
     "/v1/auth/confirm_user",
-    super::well_known::RESOURCE,
-    super::well_known::ROOT,
+    well_known::RESOURCE,
+    well_known::ROOT,
 ];
 
 /// Removes extra slashes from the target: at its end, and all but one of several in a row. A

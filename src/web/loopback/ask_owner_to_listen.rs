@@ -203,7 +203,7 @@ async fn resume(loopback: &Loopback, origin: &str, address: Option<IpAddr>) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::web::listener;
+    use crate::web::loopback::listener;
 
     #[test]
     fn an_origin_fits_the_port_that_it_was_made_for_and_no_other() {

@@ -15,7 +15,11 @@ const FORWARDED: HeaderName = HeaderName::from_static("forwarded");
 ///
 /// `X-Forwarded-For` is read from its end, where our own proxies write: the part before that comes
 /// from the client.
-pub(super) fn address(extensions: &Extensions, headers: &HeaderMap, proxies: &[Cidr]) -> IpAddr {
+pub(in crate::web) fn address(
+    extensions: &Extensions,
+    headers: &HeaderMap,
+    proxies: &[Cidr],
+) -> IpAddr {
     let peer = extensions.get::<ConnectInfo<SocketAddr>>().map(|ConnectInfo(peer)| peer.ip());
     // All requests without a known peer share one limit.
     let peer = peer.unwrap_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED)).to_canonical();
@@ -23,7 +27,7 @@ pub(super) fn address(extensions: &Extensions, headers: &HeaderMap, proxies: &[C
 }
 
 /// Returns the peer if it forwards for a client and is not a trusted proxy.
-pub(super) fn untrusted_proxy(
+pub(in crate::web) fn untrusted_proxy(
     extensions: &Extensions,
     headers: &HeaderMap,
     proxies: &[Cidr],
@@ -36,7 +40,7 @@ pub(super) fn untrusted_proxy(
 
 /// The network that counts as one client. A customer of IPv6 has more addresses than can be
 /// counted, and up to 2^16 networks of them: a /48 (RFC 6177 §2).
-pub(super) fn network(address: IpAddr) -> IpAddr {
+pub(in crate::web) fn network(address: IpAddr) -> IpAddr {
     match address {
         IpAddr::V4(_) => address,
         IpAddr::V6(address) => {

@@ -10,13 +10,12 @@ use axum::routing::post;
 use secrecy::SecretString;
 use serde::{Deserialize, Serialize};
 
-use super::auth;
-use super::body;
 use crate::broker::Broker;
 use crate::broker::consent::confirmation::{ConfirmationError, Confirmed};
 use crate::identity::{Authenticator, Denied};
 use crate::model::UserId;
 use crate::model::text::incident;
+use crate::web::{body, gate};
 
 /// Largest body, in bytes, which holds two ids; a larger one gets 413.
 const LARGEST: usize = 4096;
@@ -69,7 +68,7 @@ async fn confirm_user(
     let application = match authenticator.application(request.headers()) {
         Ok(application) => application,
         Err(denied) => {
-            auth::record(broker.events(), denied.reason(), denied.status());
+            gate::record(broker.events(), denied.reason(), denied.status());
             return refused(&denied);
         }
     };
@@ -120,7 +119,7 @@ pub(super) fn refused(denied: &Denied) -> Response {
         _ => "invalid_authorization",
     };
     let mut response = problem(status, name, format!("{denied}; {}", denied.hint()));
-    auth::explain(denied, None, &mut response);
+    gate::explain(denied, None, &mut response);
     response
 }
 

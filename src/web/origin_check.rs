@@ -16,7 +16,7 @@ use base64::engine::general_purpose::STANDARD;
 use parking_lot::RwLock;
 use sha2::{Digest as _, Sha256};
 
-use super::page::{Kind, Page, STYLE};
+use super::pages::layout::{Kind, Page, STYLE};
 use super::problem::{Problem, wants_page};
 use crate::model::text::shown;
 

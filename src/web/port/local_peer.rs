@@ -57,14 +57,20 @@ impl Neighbours {
     /// afterwards, and was therefore connected all the time. `ends` returns the addresses of the
     /// other end and of ours while the connection lasts.
     #[cfg(target_os = "linux")]
-    pub(super) fn admit(self, ends: impl Fn() -> io::Result<(SocketAddr, SocketAddr)>) -> bool {
+    pub(in crate::web) fn admit(
+        self,
+        ends: impl Fn() -> io::Result<(SocketAddr, SocketAddr)>,
+    ) -> bool {
         let Self::Only(user) = self else { return true };
         let Ok((theirs, ours)) = ends() else { return false };
         diag::user_of(theirs, ours) == Some(user) && ends().is_ok()
     }
 
     #[cfg(not(target_os = "linux"))]
-    pub(super) fn admit(self, _ends: impl Fn() -> io::Result<(SocketAddr, SocketAddr)>) -> bool {
+    pub(in crate::web) fn admit(
+        self,
+        _ends: impl Fn() -> io::Result<(SocketAddr, SocketAddr)>,
+    ) -> bool {
         true
     }
 }

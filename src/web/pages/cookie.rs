@@ -17,9 +17,9 @@ use parking_lot::Mutex;
 use secrecy::{ExposeSecret as _, SecretString};
 use url::Url;
 
-use super::shield::Origins;
 use crate::model::authorization::UNCLAIMED_LIFETIME;
 use crate::model::secret;
+use crate::web::origin_check::Origins;
 
 /// Lifetime of the cookie: an hour longer than anything waits for it. The session decides how long
 /// its user stays signed in.
@@ -54,7 +54,7 @@ impl Browser {
     }
 
     /// The cookie's value. A browser without a cookie gets it with the answer.
-    pub(super) fn cookie_or_new(&self) -> &SecretString {
+    pub(in crate::web) fn cookie_or_new(&self) -> &SecretString {
         if self.0.is_new {
             self.becomes(self.0.cookie.clone());
         }
@@ -62,14 +62,14 @@ impl Browser {
     }
 
     /// Gives the cookie this value with the answer.
-    pub(super) fn becomes(&self, cookie: SecretString) {
+    pub(in crate::web) fn becomes(&self, cookie: SecretString) {
         *self.0.next.lock() = Some(cookie);
     }
 }
 
 /// Puts the [`Browser`] into the request's extensions, and sets the cookie that the handler
 /// chooses.
-pub(super) async fn know(
+pub(in crate::web) async fn know(
     State(origins): State<Origins>,
     mut request: Request,
     next: Next,
@@ -106,7 +106,7 @@ const HOST_PREFIX: &str = "__Host-";
 /// Builds a `Set-Cookie` value. `Lax`: the cookie must return with a provider's or issuer's
 /// top-level GET, and with nothing else from another site. `Secure` if the name demands it; the
 /// loopback listener is plain HTTP (RFC 8252 §8.3).
-pub(super) fn set_cookie(
+pub(in crate::web) fn set_cookie(
     name: &str,
     value: &SecretString,
     path: &str,
@@ -124,7 +124,7 @@ pub(super) fn set_cookie(
 /// Names and values are compared as bytes, pair by pair: browsers also send the cookies of other
 /// programs on this host (ports share them), in any encoding, and only a pair that is not text
 /// itself is skipped.
-pub(super) fn cookie(headers: &HeaderMap, name: &str) -> Option<String> {
+pub(in crate::web) fn cookie(headers: &HeaderMap, name: &str) -> Option<String> {
     let mut found = headers
         .get_all(COOKIE)
         .iter()

@@ -17,13 +17,11 @@ use secrecy::{ExposeSecret as _, SecretString};
 use serde::Deserialize;
 use url::form_urlencoded;
 
-use super::browser::Browser;
-use super::client;
+use super::cookie::Browser;
 use super::csrf::OwnForm;
-use super::page::{Kind, Page, html, see_other};
+use super::error::logged;
+use super::layout::{Kind, Page, html, see_other};
 use super::person::Person;
-use super::refused::logged;
-use super::shield::Origins;
 use crate::broker::VisitingBrowser;
 use crate::broker::consent::confirmation::{NEXT_PATH, UnconfirmedStep};
 use crate::broker::sign_in::{Offer, SignIn, SignInError, SignedIn};
@@ -33,6 +31,8 @@ use crate::model::text::{sentence, shown};
 use crate::model::{Clock, RateLimit, secret};
 use crate::net::Cidr;
 use crate::oauth::AnswerError;
+use crate::web::origin_check::Origins;
+use crate::web::port::client_address;
 
 /// Characters shown of a user id.
 const LONGEST_USER: usize = 256;
@@ -41,7 +41,7 @@ const LONGEST_USER: usize = 256;
 const A_WHILE: Duration = Duration::from_mins(1);
 
 /// State of the sign-in pages.
-pub(super) struct Door {
+pub(in crate::web) struct Door {
     pub(super) sign_in: SignIn,
     /// Limits tries of keys, which have 20 characters and more. Here and in `trips`, the limit for
     /// all addresses together is so high that one network cannot use it up and so keep all others
@@ -54,7 +54,7 @@ pub(super) struct Door {
 }
 
 impl Door {
-    pub(super) fn new(
+    pub(in crate::web) fn new(
         sign_in: SignIn,
         trusted_proxies: Vec<Cidr>,
         origins: Origins,
@@ -112,7 +112,7 @@ pub(super) struct Sender(IpAddr);
 
 impl Sender {
     pub(super) fn of(parts: &Parts, door: &Door) -> Self {
-        Self(client::address(&parts.extensions, &parts.headers, &door.trusted_proxies))
+        Self(client_address::address(&parts.extensions, &parts.headers, &door.trusted_proxies))
     }
 }
 
@@ -124,7 +124,7 @@ impl FromRequestParts<Arc<Door>> for Sender {
     }
 }
 
-pub(super) fn routes(door: Arc<Door>) -> Router {
+pub(in crate::web) fn routes(door: Arc<Door>) -> Router {
     Router::new()
         .route("/signin", get(show).post(begin))
         .route("/signin/callback", get(callback))
@@ -134,7 +134,7 @@ pub(super) fn routes(door: Arc<Door>) -> Router {
 }
 
 /// Puts the visitor and, if signed in, their session and person into the request's extensions.
-pub(super) async fn know(
+pub(in crate::web) async fn know(
     State(door): State<Arc<Door>>,
     mut request: Request,
     next: Next,

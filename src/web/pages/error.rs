@@ -2,7 +2,7 @@
 
 use axum::http::StatusCode;
 
-use super::page::{self, Kind, Page};
+use super::layout::{self, Kind, Page};
 use crate::broker::consent::callback::CallbackError;
 use crate::broker::{ConnectError, VisitingBrowser};
 use crate::model::text::{incident, sentence};
@@ -32,7 +32,7 @@ const UNCHANGED: &str = "Nothing was connected or changed.";
 /// The page for a link that does not work, or could not be made.
 pub(super) fn link(error: &ConnectError, reader: Reader) -> Page {
     let (status, heading) = match error {
-        ConnectError::Unknown => return page::gone(None),
+        ConnectError::Unknown => return layout::gone(None),
         ConnectError::Exhausted => {
             (StatusCode::TOO_MANY_REQUESTS, "This link was opened too often")
         }

@@ -11,11 +11,11 @@ use axum::response::{IntoResponse, Response};
 use secrecy::SecretString;
 use serde::Deserialize;
 
-use super::browser::{Browser, cookie, set_cookie};
+use super::cookie::{Browser, cookie, set_cookie};
 use super::csrf::OwnForm;
-use super::page::{self, Change, see_other};
-use super::refused::{self, Reader};
-use super::signin::{self, Door, Sender};
+use super::error::{self, Reader};
+use super::layout::{self, Change, see_other};
+use super::sign_in::{self, Door, Sender};
 use crate::broker::Broker;
 use crate::broker::client::credential::Pasted;
 use crate::broker::consent::callback::Callback;
@@ -27,7 +27,7 @@ use crate::model::text::sentence;
 use crate::model::{Destination, Session};
 
 /// A link and the browser that opens it.
-pub(super) struct Link {
+pub(in crate::web) struct Link {
     broker: Broker,
     visitor: VisitingBrowser,
     browser: Browser,
@@ -43,11 +43,11 @@ impl FromRequestParts<Broker> for Link {
     async fn from_request_parts(parts: &mut Parts, broker: &Broker) -> Result<Self, Response> {
         let Path(ticket) = Path::<String>::from_request_parts(parts, broker)
             .await
-            .map_err(|_| page::gone(None).into_response())?;
+            .map_err(|_| layout::gone(None).into_response())?;
         let extensions = &parts.extensions;
         let (visitor, browser) = (extensions.get::<VisitingBrowser>(), extensions.get::<Browser>());
         let (Some(visitor), Some(browser)) = (visitor.cloned(), browser.cloned()) else {
-            return Err(page::gone(None).into_response());
+            return Err(layout::gone(None).into_response());
         };
         let door = extensions.get::<Arc<Door>>().cloned();
         let sign_in = door.map(|door| {
@@ -59,7 +59,7 @@ impl FromRequestParts<Broker> for Link {
     }
 }
 
-pub(super) async fn show(link: Link) -> Response {
+pub(in crate::web) async fn show(link: Link) -> Response {
     match link.claim().await {
         Some(next) => see_other(&next),
         None => link.page(Change::None).await,
@@ -67,7 +67,7 @@ pub(super) async fn show(link: Link) -> Response {
 }
 
 #[derive(Deserialize)]
-pub(super) struct Answered {
+pub(in crate::web) struct Answered {
     /// `continue` or `decline`, `confirm` or `keep`, `disconnect`; anything else shows the page
     /// again.
     #[serde(default)]
@@ -82,7 +82,7 @@ pub(super) struct Answered {
     user: Option<String>,
 }
 
-pub(super) async fn answer(link: Link, OwnForm(form): OwnForm<Answered>) -> Response {
+pub(in crate::web) async fn answer(link: Link, OwnForm(form): OwnForm<Answered>) -> Response {
     let Link { broker, visitor, ticket, .. } = &link;
     match form.answer.as_str() {
         "continue" => {}
@@ -134,7 +134,7 @@ impl Link {
             return self.refused(&NotYours::Unconfirmed.into()).await;
         };
         if !door.admits(from) {
-            return signin::too_often();
+            return sign_in::too_often();
         }
         match self.broker.depart_unconfirmed(&self.ticket, &self.visitor).await {
             Ok(departure) => {
@@ -150,7 +150,7 @@ impl Link {
         match self.broker.invitation(&self.ticket, &self.visitor).await {
             Ok(invitation) => {
                 let token = self.browser.form_token(&format!("/connect/{}", self.ticket));
-                page::invitation(&invitation, token, change, self.application())
+                layout::invitation(&invitation, token, change, self.application())
             }
             Err(error) => self.refused(&error).await,
         }
@@ -211,13 +211,13 @@ impl Link {
                 ConnectError::Unknown | ConnectError::NotYours(NotYours::NotSignedIn),
                 VisitingBrowser::Public { caller: None, .. },
             ) if self.sign_in.as_ref().is_some_and(|(door, _)| door.sign_in.is_possible()) => {
-                signin::needed(to.as_ref(), None)
+                sign_in::needed(to.as_ref(), None)
             }
             (ConnectError::NotYours(NotYours::OtherPerson), _) => {
-                signin::other_person(&self.browser, to, self.session.as_ref())
+                sign_in::other_person(&self.browser, to, self.session.as_ref())
             }
-            (ConnectError::Unknown, _) => page::gone(self.application()).into_response(),
-            _ => refused::link(error, Reader::at(&self.visitor)).into_response(),
+            (ConnectError::Unknown, _) => layout::gone(self.application()).into_response(),
+            _ => error::link(error, Reader::at(&self.visitor)).into_response(),
         }
     }
 }
@@ -232,7 +232,7 @@ fn depart(departure: &Departure) -> Response {
     response
 }
 
-pub(super) async fn callback(
+pub(in crate::web) async fn callback(
     State(broker): State<Broker>,
     Extension(visitor): Extension<VisitingBrowser>,
     Path(provider): Path<String>,
@@ -250,6 +250,6 @@ pub(super) async fn callback(
     match arrival {
         // Redirects to an address without code and state, so that neither stays in the history.
         Ok(arrival) => see_other(&arrival.next),
-        Err(error) => refused::callback(&error, Reader::at(&visitor)).into_response(),
+        Err(error) => error::callback(&error, Reader::at(&visitor)).into_response(),
     }
 }

@@ -1,0 +1,10 @@
+//! Pages for browsers: a link's page and its callback, a user's accounts, signing in and out.
+
+pub(super) mod accounts;
+pub(super) mod connect;
+pub(super) mod cookie;
+mod csrf;
+mod error;
+pub(super) mod layout;
+pub(super) mod person;
+pub(super) mod sign_in;

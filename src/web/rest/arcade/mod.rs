@@ -1,0 +1,5 @@
+//! The part of Arcade's REST API that applications call here, in the shapes that Arcade's clients
+//! know.
+
+pub mod confirm_user;
+pub mod user_connections;
