@@ -15,9 +15,9 @@ use tokio::time::Instant;
 
 use crate::browser::{Browser, Page};
 use crate::command::{countersign, run};
-use crate::keepers::{End, end_all, keeper, until_gone};
 use crate::server::{self, Act, Server};
 use crate::stdio::Session;
+use crate::support::process::keepers::{End, end_all, keeper, until_gone};
 
 /// How long a keeper may stay after a browser has seen how the last link ended. On an idle machine
 /// it stays a quarter of this.

@@ -24,8 +24,6 @@ mod home;
 mod http;
 mod identity;
 mod keeper;
-#[path = "../keepers.rs"]
-mod keepers;
 mod keys;
 mod mistakes;
 mod oauth;
@@ -34,7 +32,12 @@ mod server;
 mod shipped;
 mod shown;
 mod sign_in;
+mod snapshot;
 mod stdio;
+#[allow(dead_code, reason = "some of it is there for the other test programs")]
+#[path = "../support/mod.rs"]
+mod support;
 mod tidy;
+mod transcripts;
 mod trust;
 mod upstream;

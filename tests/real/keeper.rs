@@ -7,7 +7,7 @@ use std::time::Duration;
 use serde_json::json;
 
 use crate::harness::{Dialect, Home, Server, Visit, World, listening, request};
-use crate::keepers::{End, keeper, until_gone};
+use crate::support::process::keepers::{End, keeper, until_gone};
 
 /// How long a keeper may stay after the last link has ended. On an idle machine it stays a quarter
 /// of this.

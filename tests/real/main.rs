@@ -15,11 +15,12 @@
 #![expect(unreachable_pub, reason = "a test binary exports nothing; `pub` means: for other files")]
 
 mod harness;
-#[path = "../keepers.rs"]
-mod keepers;
 #[allow(dead_code, reason = "some of it is there for the benchmark alone")]
 #[path = "../load/mod.rs"]
 mod load;
+#[allow(dead_code, reason = "some of it is there for the other test programs")]
+#[path = "../support/mod.rs"]
+mod support;
 
 mod agents;
 mod applications;

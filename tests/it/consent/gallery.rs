@@ -12,17 +12,26 @@ use super::world::{World, ana, tokens};
 use crate::browser::{Browser, Page};
 use crate::pages;
 use crate::server::{Act, answer};
+use crate::snapshot::hold_page;
 
-/// States seen so far, by page title.
-#[derive(Default)]
-struct Gallery(BTreeMap<String, &'static str>);
+/// Pages of one kind, each of which is also a snapshot.
+struct Gallery {
+    kind: &'static str,
+    /// States seen so far, by page title.
+    states: BTreeMap<String, &'static str>,
+}
 
 impl Gallery {
+    fn of(kind: &'static str) -> Self {
+        Self { kind, states: BTreeMap::new() }
+    }
+
     /// Adds a page of a state that must be new.
     fn hang(&mut self, state: &'static str, page: &Page) {
+        hold_page(&format!("pages/{}/{state}", self.kind), page);
         let title = pages::title(&page.text).to_owned();
         assert!(!title.is_empty(), "{state}: {} {}", page.status, page.text);
-        let other = self.0.insert(title.clone(), state);
+        let other = self.states.insert(title.clone(), state);
         assert_eq!(other, None, "`{state}` has the title of another state: {title}");
     }
 }
@@ -63,7 +72,7 @@ async fn world() -> World {
 
 #[tokio::test]
 async fn every_state_of_a_link_has_a_page_and_a_title_of_its_own() {
-    let mut gallery = Gallery::default();
+    let mut gallery = Gallery::of("link");
     let world = world().await;
     let link = world.link_for("read").await;
     let page = world.get(&link).await;
@@ -109,7 +118,7 @@ async fn every_state_of_a_link_has_a_page_and_a_title_of_its_own() {
 
 #[tokio::test]
 async fn every_way_to_fail_has_a_page_and_a_title_of_its_own() {
-    let mut gallery = Gallery::default();
+    let mut gallery = Gallery::of("failures");
     let world = world().await;
     let link = world.link_for("read").await;
     let origin = &link[..link.find("/connect/").unwrap()];
@@ -143,7 +152,7 @@ async fn every_way_to_fail_has_a_page_and_a_title_of_its_own() {
 
 #[tokio::test]
 async fn every_state_of_a_paste_has_a_title_of_its_own() {
-    let mut gallery = Gallery::default();
+    let mut gallery = Gallery::of("paste");
     let world = World::of(|origin| {
         format!(
             "[providers.vault]\ntitle = \"Vault\"\nbase_url = \"{origin}\"\n\
@@ -163,7 +172,7 @@ async fn every_state_of_a_paste_has_a_title_of_its_own() {
 
 #[tokio::test]
 async fn every_state_of_the_accounts_has_a_page_and_those_that_ask_titles() {
-    let mut gallery = Gallery::default();
+    let mut gallery = Gallery::of("accounts");
     let world = world().await;
     let address = world.connections(ana());
     assert!(world.get(&address).await.text.contains("Nothing is connected yet"));

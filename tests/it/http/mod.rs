@@ -12,4 +12,4 @@ mod requests;
 mod sessions;
 mod starts;
 mod streams;
-mod wire;
+pub(crate) mod wire;

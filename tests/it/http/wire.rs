@@ -14,29 +14,29 @@ use crate::command::countersign;
 const PATIENCE: Duration = Duration::from_secs(20);
 
 /// A running `countersign serve --sse`.
-pub(super) struct Served {
+pub(crate) struct Served {
     child: Child,
-    pub(super) folder: tempfile::TempDir,
+    pub(crate) folder: tempfile::TempDir,
     /// `127.0.0.1:PORT`
-    pub(super) address: String,
+    pub(crate) address: String,
     /// Its log until it was ready.
-    pub(super) said: String,
+    pub(crate) said: String,
     stderr: BufReader<ChildStderr>,
 }
 
 impl Served {
     /// Serves this `tools.toml` on a free port.
-    pub(super) fn over(tools: &str) -> Self {
+    pub(crate) fn over(tools: &str) -> Self {
         Self::start(tools, |command| command)
     }
 
-    pub(super) fn start(tools: &str, with: impl FnOnce(&mut Command) -> &mut Command) -> Self {
+    pub(crate) fn start(tools: &str, with: impl FnOnce(&mut Command) -> &mut Command) -> Self {
         Self::run(countersign(), tools, with)
     }
 
     /// Like [`Self::over`], for a process that may open `count` descriptors.
     #[cfg(unix)]
-    pub(super) fn with_descriptors(count: u32, tools: &str) -> Self {
+    pub(crate) fn with_descriptors(count: u32, tools: &str) -> Self {
         let mut shell = Command::new("/bin/sh");
         let script = format!("ulimit -n {count}; exec \"$0\" \"$@\"");
         shell.env_clear().args(["-c", &script]).arg(countersign().get_program());
@@ -67,12 +67,12 @@ impl Served {
         Self { child, folder, address, said, stderr }
     }
 
-    pub(super) fn port(&self) -> &str {
+    pub(crate) fn port(&self) -> &str {
         self.address.rsplit(':').next().unwrap()
     }
 
     /// Opens a connection and sends this request. Adds `Host` unless it is given.
-    pub(super) fn open(&self, target: &str, headers: &[(&str, &str)], body: &[u8]) -> TcpStream {
+    pub(crate) fn open(&self, target: &str, headers: &[(&str, &str)], body: &[u8]) -> TcpStream {
         let mut stream = TcpStream::connect(&self.address).unwrap();
         stream.set_read_timeout(Some(PATIENCE)).unwrap();
         let mut head = format!("{target} HTTP/1.1\r\n");
@@ -93,26 +93,26 @@ impl Served {
     }
 
     /// Opens an event stream.
-    pub(super) fn events(&self, target: &str, headers: &[(&str, &str)]) -> Events {
+    pub(crate) fn events(&self, target: &str, headers: &[(&str, &str)]) -> Events {
         // The connection ends with the stream.
         let headers = [headers, &[("Connection", "close")]].concat();
         Events::of(self.open(target, &headers, b""))
     }
 
     /// Sends a request and reads the whole answer.
-    pub(super) fn ask(&self, target: &str, headers: &[(&str, &str)], body: &[u8]) -> Answer {
+    pub(crate) fn ask(&self, target: &str, headers: &[(&str, &str)], body: &[u8]) -> Answer {
         let headers = [headers, &[("Connection", "close")]].concat();
         Answer::read(self.open(target, &headers, body))
     }
 
     /// Sends `POST /mcp` as an SDK of the older revisions does.
-    pub(super) fn post(&self, more: &[(&str, &str)], body: &Value) -> Answer {
+    pub(crate) fn post(&self, more: &[(&str, &str)], body: &Value) -> Answer {
         let headers = [&POST[..], more].concat();
         self.ask("POST /mcp", &headers, body.to_string().as_bytes())
     }
 
     /// Begins a 2025-11-25 session; returns its id.
-    pub(super) fn session(&self, more: &[(&str, &str)]) -> String {
+    pub(crate) fn session(&self, more: &[(&str, &str)]) -> String {
         let answer = self.post(more, &initialize());
         assert_eq!(answer.status, 200, "{answer:?}");
         answer.header("mcp-session-id").expect("a session").to_owned()
@@ -120,7 +120,7 @@ impl Served {
 
     /// Asks the process to end, and waits until it has ended successfully without breaking calls
     /// off. Returns its log.
-    pub(super) fn end(mut self) -> String {
+    pub(crate) fn end(mut self) -> String {
         self.terminate();
         let mut rest = String::new();
         self.stderr.read_to_string(&mut rest).unwrap();
@@ -129,11 +129,11 @@ impl Served {
         std::mem::take(&mut self.said) + &rest
     }
 
-    pub(super) fn terminate(&self) {
+    pub(crate) fn terminate(&self) {
         self.signal(rustix::process::Signal::TERM);
     }
 
-    pub(super) fn signal(&self, signal: rustix::process::Signal) {
+    pub(crate) fn signal(&self, signal: rustix::process::Signal) {
         let id = i32::try_from(self.child.id()).unwrap();
         let id = rustix::process::Pid::from_raw(id).unwrap();
         rustix::process::kill_process(id, signal).unwrap();
@@ -147,10 +147,10 @@ impl Drop for Served {
     }
 }
 
-pub(super) const POST: [(&str, &str); 2] =
+pub(crate) const POST: [(&str, &str); 2] =
     [("Accept", "application/json, text/event-stream"), ("Content-Type", "application/json")];
 
-pub(super) fn initialize() -> Value {
+pub(crate) fn initialize() -> Value {
     json!({ "jsonrpc": "2.0", "id": 1, "method": "initialize", "params": {
         "protocolVersion": "2025-11-25",
         "capabilities": {},
@@ -158,20 +158,20 @@ pub(super) fn initialize() -> Value {
     }})
 }
 
-pub(super) fn ping() -> Value {
+pub(crate) fn ping() -> Value {
     json!({ "jsonrpc": "2.0", "id": 2, "method": "ping" })
 }
 
 /// An HTTP response, read to the end of its connection.
 #[derive(Debug, PartialEq)]
-pub(super) struct Answer {
-    pub(super) status: u16,
+pub(crate) struct Answer {
+    pub(crate) status: u16,
     headers: Vec<(String, String)>,
-    pub(super) body: String,
+    pub(crate) body: String,
 }
 
 impl Answer {
-    pub(super) fn read(mut stream: TcpStream) -> Self {
+    pub(crate) fn read(mut stream: TcpStream) -> Self {
         let mut bytes = Vec::new();
         // A server that refuses early may reset the connection after its answer.
         let _ = stream.read_to_end(&mut bytes);
@@ -186,21 +186,21 @@ impl Answer {
         Self { status, headers: headers.collect(), body: body.to_owned() }
     }
 
-    pub(super) fn header(&self, name: &str) -> Option<&str> {
+    pub(crate) fn header(&self, name: &str) -> Option<&str> {
         self.headers.iter().find(|(own, _)| own == name).map(|(_, value)| value.as_str())
     }
 
     /// All headers except the date.
-    pub(super) fn lasting_headers(&self) -> Vec<(String, String)> {
+    pub(crate) fn lasting_headers(&self) -> Vec<(String, String)> {
         self.headers.iter().filter(|(name, _)| name != "date").cloned().collect()
     }
 
-    pub(super) fn json(&self) -> Value {
+    pub(crate) fn json(&self) -> Value {
         serde_json::from_str(&self.body).unwrap_or_else(|_| panic!("{self:?}"))
     }
 
     /// The code of a JSON-RPC error.
-    pub(super) fn code(&self) -> i64 {
+    pub(crate) fn code(&self) -> i64 {
         let answer = self.json();
         assert_eq!(answer["jsonrpc"], "2.0", "{self:?}");
         answer["error"]["code"].as_i64().unwrap_or_else(|| panic!("{self:?}"))
@@ -208,11 +208,11 @@ impl Answer {
 }
 
 /// The events of a stream, one after the other.
-pub(super) struct Events(BufReader<TcpStream>);
+pub(crate) struct Events(BufReader<TcpStream>);
 
 impl Events {
     /// Reads past the head, whose status must be 200.
-    pub(super) fn of(stream: TcpStream) -> Self {
+    pub(crate) fn of(stream: TcpStream) -> Self {
         let mut lines = BufReader::new(stream);
         let mut head = String::new();
         while !head.ends_with("\r\n\r\n") {
@@ -224,7 +224,7 @@ impl Events {
 
     /// Returns the next line that is neither empty nor a chunk's length; `None` when the stream
     /// ends.
-    pub(super) fn line(&mut self) -> Option<String> {
+    pub(crate) fn line(&mut self) -> Option<String> {
         loop {
             let mut line = String::new();
             if self.0.read_line(&mut line).expect("more, or an end, in time") == 0 {
@@ -238,7 +238,7 @@ impl Events {
     }
 
     /// Returns the data of the next event that has any; `None` when the stream ends.
-    pub(super) fn next(&mut self) -> Option<String> {
+    pub(crate) fn next(&mut self) -> Option<String> {
         loop {
             let mut line = String::new();
             if self.0.read_line(&mut line).expect("more, or an end, in time") == 0 {

@@ -7,6 +7,7 @@ mod after;
 mod application;
 mod callback;
 mod forms;
+mod gallery;
 mod issuer;
 mod keys;
 mod links;

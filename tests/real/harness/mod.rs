@@ -1,49 +1,29 @@
 //! Vocabulary of the tests: a [`World`] outside, a [`Home`] per machine, a [`Server`] per host or a
 //! [`Served`] one for all hosts, and a [`Visit`] for the user at the browser.
 
-mod answer;
-mod dialect;
-mod events;
-mod home;
-mod host;
-mod http;
-mod lines;
 mod people;
 mod program;
-mod running;
 mod search;
-mod sender;
-mod served;
-mod server;
-mod sse;
-mod streamable;
 mod visit;
 mod world;
 
-use std::ffi::OsString;
 use std::io::Write as _;
 use std::path::PathBuf;
-use std::time::Duration;
 
-pub use answer::{Answer, Prompt, Way};
-pub use dialect::Dialect;
-pub use home::{BINARY, Home, files};
-pub use host::{Host, Wire};
-pub use http::{Reply, listening, page_while_it_lives, request};
+pub use crate::support::host::{
+    Answer, Dialect, Host, Prompt, Served, Server, Transport, Way, Wire,
+};
+pub use crate::support::http::{Reply, listening, page_while_it_lives, request};
+pub use crate::support::process::home::{BINARY, Home, files};
+pub use crate::support::process::running::{Finished, Running};
+pub use crate::support::{PATIENCE, environment};
 pub use people::{
     Application, Attacker, Browsers, Issuer, Page, asked, assert_account, assert_unconnected,
 };
 pub use program::Program;
-pub use running::{Finished, Running};
 pub use search::{Search, hex};
-pub use served::{Served, Transport};
-pub use server::Server;
 pub use visit::{Held, Visit, paste, press};
 pub use world::{World, provider};
-
-/// How long a test waits before it gives up. Long, because a machine may be busy; a test that
-/// passes never waits it out.
-pub const PATIENCE: Duration = Duration::from_mins(1);
 
 /// Factor by which a test of load or chance runs longer. `./tests/run long MIN` sets it; usually 1.
 pub fn times() -> u32 {
@@ -68,12 +48,4 @@ pub fn part(variable: &str) -> PathBuf {
         || panic!("{variable} is not set: the real parts are brought by ./tests/run"),
         PathBuf::from,
     )
-}
-
-#[expect(
-    clippy::disallowed_methods,
-    reason = "the only place where the tests read the environment"
-)]
-pub fn environment(variable: &str) -> Option<OsString> {
-    std::env::var_os(variable)
 }

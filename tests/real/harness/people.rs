@@ -6,12 +6,11 @@ use std::process::Command;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::answer::{Answer, Prompt};
-use super::host::{Host, Wire};
-use super::http::request;
+use super::part;
 use super::program::Program;
-use super::running::Running;
-use super::{Served, Transport, part};
+use crate::support::host::{Answer, Host, Prompt, Served, Transport, Wire};
+use crate::support::http::request;
+use crate::support::process::running::Running;
 
 /// The OpenID provider of the users and of the tested server.
 pub struct Issuer(Program);

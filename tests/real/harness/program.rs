@@ -6,8 +6,8 @@ use std::process::{Child, ChildStdin, Command, Stdio};
 
 use serde_json::Value;
 
-use super::lines::Lines;
 use super::part;
+use crate::support::lines::Lines;
 
 pub struct Program {
     file: String,

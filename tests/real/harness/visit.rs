@@ -6,9 +6,9 @@ use std::process::Command;
 use serde::Deserialize;
 use tempfile::NamedTempFile;
 
-use super::http::{Reply, request};
 use super::part;
-use super::running::Running;
+use crate::support::http::{Reply, request};
+use crate::support::process::running::Running;
 
 /// A visit to a connect link.
 pub struct Visit(Command);

@@ -3,9 +3,9 @@
 use serde_json::{Value, json};
 use tokio::time::Instant;
 
-use super::PATIENCE;
-use super::http::request;
 use super::program::Program;
+use crate::support::PATIENCE;
+use crate::support::http::request;
 
 pub struct World {
     authorization: Program,

@@ -1,0 +1,24 @@
+//! What the test programs share: machines of their own with processes on them ([`process`]), hosts
+//! that speak MCP to them ([`host`]), requests written by hand ([`http`]).
+//!
+//! Nothing here needs more than Rust.
+
+pub mod host;
+pub mod http;
+pub mod lines;
+pub mod process;
+
+use std::ffi::OsString;
+use std::time::Duration;
+
+/// How long a test waits before it gives up. Long, because a machine may be busy; a test that
+/// passes never waits it out.
+pub const PATIENCE: Duration = Duration::from_mins(1);
+
+#[expect(
+    clippy::disallowed_methods,
+    reason = "the only place where the tests read the environment"
+)]
+pub fn environment(variable: &str) -> Option<OsString> {
+    std::env::var_os(variable)
+}
