@@ -45,6 +45,8 @@ struct Inner {
     clients: client::registration::Clients,
     consents: consent::Consents,
     grants: grant::Grants,
+    browsers: sign_in::Browsers,
+    access_ends: users::AccessEnds,
     endpoints: client::token_endpoints::TokenEndpoints,
     events: events::Events,
     /// Work that must outlive the call that began it, such as a refresh between sending and
@@ -135,12 +137,14 @@ impl Broker {
     pub fn new(parts: Parts, tables: Tables) -> Self {
         let grants = grant::Grants::new(Arc::clone(&parts.store), tables.grants);
         let clients = client::registration::Clients::new(parts.oauth.clone());
-        let consents = consent::Consents::new(&parts.clock);
+        let consents = consent::Consents::new(&parts.clock, tables.consents);
         Self(Arc::new(Inner {
             parts,
             clients,
             consents,
             grants,
+            browsers: sign_in::Browsers::new(tables.browsers),
+            access_ends: users::AccessEnds::new(tables.cutoffs),
             endpoints: client::token_endpoints::TokenEndpoints::default(),
             events: events::Events::default(),
             tasks: TaskTracker::new(),

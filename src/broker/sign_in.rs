@@ -21,7 +21,7 @@ use crate::model::event::{EventKind, SignInOutcome};
 use crate::model::session::{Destination, LoginAttempt, Session};
 use crate::model::{Caller, Event, Principal, Time, secret};
 use crate::oauth::{AnswerError, AuthorizationResponse};
-use crate::store::StoreError;
+use crate::store::{BrowserTables, StoreError};
 
 /// Signs browsers in and out. Cheap to clone.
 #[derive(Clone)]
@@ -94,6 +94,17 @@ impl SignInError {
             Self::Login(error) => error.hint(),
             Self::Store(error) => error.hint(),
         }
+    }
+}
+
+/// The browsers that have signed in, or are about to. Only this module can write their sessions.
+pub(super) struct Browsers {
+    tables: BrowserTables,
+}
+
+impl Browsers {
+    pub(super) fn new(tables: BrowserTables) -> Self {
+        Self { tables }
     }
 }
 
@@ -197,13 +208,13 @@ impl SignIn {
         let Some(held) = store.session(cookie).await? else { return Ok(None) };
         let now = self.0.broker.0.parts.clock.now();
         if held.value.is_expired(now) || !self.is_vouched_for(&held.value) {
-            store.forget(&held).await?;
+            self.0.broker.0.browsers.tables.sessions.delete(&held).await?;
             return Ok(None);
         }
         if let Some(seen) = held.value.seen(now) {
             // `None`: another request has recorded this, or has signed the browser out, which takes
             // effect at the next request.
-            store.replace(seen, &held).await?;
+            self.0.broker.0.browsers.tables.sessions.replace(seen, &held).await?;
         }
         Ok(Some(held.value))
     }
@@ -232,7 +243,7 @@ impl SignIn {
         };
         let state = secret::random();
         let issuer = login.authorization_url(&attempt, &state).await?;
-        broker.store().await?.start_login(&state, &attempt).await?;
+        broker.0.browsers.tables.logins.start(&state, &attempt).await?;
         broker.sweep_in_time();
         Ok(issuer)
     }
@@ -250,7 +261,7 @@ impl SignIn {
         let login = login.as_ref().ok_or(SignInError::Unknown)?;
         let answer = AuthorizationResponse::parse(query)?;
         // One-time: this state is used up, even if a check below fails.
-        let attempt = broker.store().await?.redeem_login(&answer.state).await?;
+        let attempt = broker.0.browsers.tables.logins.redeem(&answer.state).await?;
         let attempt = attempt.ok_or(SignInError::Unknown)?;
         if attempt.is_expired(broker.0.parts.clock.now()) {
             return Err(SignInError::Unknown);
@@ -308,7 +319,7 @@ impl SignIn {
         for _ in 0..MAX_WRITE_ATTEMPTS {
             let Some(held) = store.session(cookie).await? else { return Ok(()) };
             // Otherwise another tab has just used the session; it must end all the same.
-            if store.forget(&held).await? {
+            if self.0.broker.0.browsers.tables.sessions.delete(&held).await? {
                 self.record(Some(&held.value.caller), SignInOutcome::SignedOut);
                 return Ok(());
             }
@@ -341,7 +352,7 @@ impl SignIn {
         let session = Session { caller, groups, key, follows, began_at: now, seen_at: now };
         let cookie = secret::random();
         let store = broker.store().await?;
-        store.begin_session(&cookie, &session).await?;
+        self.0.broker.0.browsers.tables.sessions.begin(&cookie, &session).await?;
         // Checked after the session is written: either this sees that the access has ended, or
         // ending the access sees the session.
         if store.is_cut_off(&session.caller, vouched_at).await? {

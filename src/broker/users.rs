@@ -12,7 +12,7 @@ use super::consent::ConnectError;
 use crate::model::authorization::{ClientRegistration, ConsentMethod};
 use crate::model::event::{EndedBy, EventKind};
 use crate::model::{AccountName, Caller, Grant, ProviderId, Time};
-use crate::store::{StoreError, StoredUser};
+use crate::store::{Cutoff, StoreError, StoredUser, Table};
 
 /// Result of ending a user's access.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -30,6 +30,17 @@ impl EndedAccess {
     /// Whether there was nothing to end.
     pub fn is_nothing(&self) -> bool {
         self.accounts.is_empty() && self.links == 0 && self.sessions == 0
+    }
+}
+
+/// When each user's access was last ended. Only this module can write it.
+pub(super) struct AccessEnds {
+    cutoffs: Table<Cutoff>,
+}
+
+impl AccessEnds {
+    pub(super) fn new(cutoffs: Table<Cutoff>) -> Self {
+        Self { cutoffs }
     }
 }
 
@@ -122,12 +133,14 @@ impl Broker {
     ) -> Result<EndedAccess, ConnectError> {
         let store = self.store().await?;
         let now = self.0.parts.clock.now();
-        store.cut_off(caller, now).await?;
-        let sessions = store.forget_begun(caller).await?;
+        self.0.access_ends.cutoffs.cut_off(caller, now).await?;
+        let sessions = self.0.access_ends.cutoffs.delete_begun(caller).await?;
         let mut accounts = self.end_unclaimed_of(caller).await?;
         let mut links = 0;
         for held in store.authorizations_of(caller).await? {
-            let Some(held) = store.forget_last(held).await? else { continue };
+            let Some(held) = self.0.consents.delete(held).await? else {
+                continue;
+            };
             links += usize::from(held.value.is_undecided(now));
             if let (ConsentMethod::Code(flow), Some(candidate)) =
                 (&held.value.plan.method, &held.value.candidate)
@@ -160,7 +173,7 @@ impl Broker {
     /// # Errors
     /// The store cannot be written.
     pub async fn cut_off(&self, caller: &Caller) -> Result<(), StoreError> {
-        self.store().await?.cut_off(caller, self.0.parts.clock.now()).await
+        self.0.access_ends.cutoffs.cut_off(caller, self.0.parts.clock.now()).await
     }
 
     /// Deletes a grant again if it was written while its user's access was being ended. Returns

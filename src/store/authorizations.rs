@@ -28,7 +28,7 @@ impl Store {
 
     /// Stores an authorization in place of `over`, and its link; false if another writer was
     /// faster.
-    pub async fn open_link(
+    pub(super) async fn open_link(
         &self,
         authorization: &Authorization,
         over: Option<&Held<Authorization>>,
@@ -68,7 +68,11 @@ impl Store {
     }
 
     /// Stores an authorization attempt under its `state`.
-    pub async fn start(&self, state: &SecretString, started: &AuthorizationAttempt) -> Result<()> {
+    pub(super) async fn start(
+        &self,
+        state: &SecretString,
+        started: &AuthorizationAttempt,
+    ) -> Result<()> {
         self.write(&self.state_key(state.expose_secret()), started, None).await?;
         Ok(())
     }
@@ -78,14 +82,12 @@ impl Store {
         self.read(self.state_key(state)).await
     }
 
-    /// Redeems a `state`. At most one of several concurrent callbacks gets true (RFC 9700 §4.7.1:
-    /// one-time).
-    pub async fn redeem(&self, started: &Held<AuthorizationAttempt>) -> Result<bool> {
-        self.forget(started).await
-    }
-
     /// Stores which browser was sent to an application with this `flow_id`.
-    pub async fn start_verification(&self, flow: &SecretString, it: &Verification) -> Result<()> {
+    pub(super) async fn start_verification(
+        &self,
+        flow: &SecretString,
+        it: &Verification,
+    ) -> Result<()> {
         self.write(&self.verification_key(flow), it, None).await?;
         Ok(())
     }
@@ -106,7 +108,7 @@ impl Store {
     ///
     /// # Errors
     /// [`StoreError::Contended`] if another writer was faster.
-    pub async fn keep_unclaimed(&self, it: &Unclaimed) -> Result<()> {
+    pub(super) async fn put_unclaimed(&self, it: &Unclaimed) -> Result<()> {
         let key = self.unclaimed_key(it.authorization.ticket.expose_secret(), &it.browser);
         let before = self.read::<Unclaimed>(key.clone()).await?;
         let is_kept = self.write(&key, it, before.as_ref()).await?;
@@ -126,7 +128,7 @@ impl Store {
 
     /// Stores `longer` in place of `over`, and prolongs its link accordingly. False if the
     /// authorization has changed since it was read.
-    pub async fn prolong_link(
+    pub(super) async fn prolong_link(
         &self,
         longer: &Authorization,
         over: &Held<Authorization>,

@@ -15,24 +15,32 @@ impl Store {
     }
 
     /// Stores a session under a cookie that no browser has had before.
-    pub async fn begin_session(&self, cookie: &SecretString, session: &Session) -> Result<()> {
+    pub(super) async fn begin_session(
+        &self,
+        cookie: &SecretString,
+        session: &Session,
+    ) -> Result<()> {
         self.write(&self.session_key(cookie), session, None).await?;
         Ok(())
     }
 
     /// Stores a login attempt under its `state`.
-    pub async fn start_login(&self, state: &SecretString, attempt: &LoginAttempt) -> Result<()> {
+    pub(super) async fn start_login(
+        &self,
+        state: &SecretString,
+        attempt: &LoginAttempt,
+    ) -> Result<()> {
         self.write(&self.login_key(state), attempt, None).await?;
         Ok(())
     }
 
     /// Returns the login attempt of a `state` and redeems the `state`: at most one of several
     /// concurrent callbacks gets it.
-    pub async fn redeem_login(&self, state: &SecretString) -> Result<Option<LoginAttempt>> {
+    pub(super) async fn redeem_login(&self, state: &SecretString) -> Result<Option<LoginAttempt>> {
         let Some(held) = self.read::<LoginAttempt>(self.login_key(state)).await? else {
             return Ok(None);
         };
-        Ok(self.forget(&held).await?.then_some(held.value))
+        Ok(self.delete(&held).await?.then_some(held.value))
     }
 
     fn session_key(&self, cookie: &SecretString) -> Key {

@@ -33,7 +33,7 @@ impl Store {
 
     /// Stores a grant in place of `over` (`None`: where there is none). Returns false if another
     /// writer was faster; the caller must then read that writer's grant.
-    pub async fn keep(
+    pub(super) async fn put(
         &self,
         caller: &Caller,
         grant: &Grant,

@@ -28,7 +28,7 @@ impl Store {
     ///
     /// # Errors
     /// [`StoreError`](super::StoreError) if a record cannot be read or written.
-    pub async fn note_use(&self, grant: &Key, at: Time) -> Result<()> {
+    pub(super) async fn note_use(&self, grant: &Key, at: Time) -> Result<()> {
         if self.backend.get(grant).await?.is_none() {
             return Ok(());
         }
@@ -45,9 +45,9 @@ impl Store {
     ///
     /// # Errors
     /// [`StoreError`](super::StoreError) if the grant cannot be deleted.
-    pub async fn forget_grant(&self, held: &Held<Grant>) -> Result<bool> {
-        let is_gone = self.forget(held).await?;
-        if is_gone && let Err(error) = self.forget_use(&beside(&held.key)).await {
+    pub(super) async fn delete_grant(&self, held: &Held<Grant>) -> Result<bool> {
+        let is_gone = self.delete(held).await?;
+        if is_gone && let Err(error) = self.delete_use(&beside(&held.key)).await {
             // The grant is deleted, as requested; the sweep deletes the rest.
             tracing::debug!(%error, record = Used::NAME, "left behind");
         }
@@ -61,7 +61,7 @@ impl Store {
             for (key, _) in page {
                 let grant = key.as_str().replacen(USED, GRANT, 1);
                 if self.backend.get(&Key::new(grant)).await?.is_none() {
-                    self.forget_use(&key).await?;
+                    self.delete_use(&key).await?;
                 }
             }
             tokio::task::yield_now().await;
@@ -69,7 +69,7 @@ impl Store {
         Ok(())
     }
 
-    async fn forget_use(&self, key: &Key) -> Result<()> {
+    async fn delete_use(&self, key: &Key) -> Result<()> {
         if let Some(sealed) = self.backend.get(key).await? {
             self.swap(key, Some(&sealed), None).await?;
         }

@@ -82,8 +82,8 @@ pub use keys::source::KeySource;
 pub use lazy::{LazyStore, Readiness};
 pub use notice::Notice;
 use records::Record;
-pub use records::RecordError;
-pub use tables::{Table, Tables};
+pub use records::{Cutoff, RecordError};
+pub use tables::{BrowserTables, ConsentTables, Table, Tables};
 pub use upkeep::archive::{Archive, ArchiveError};
 pub use upkeep::transfer::{ExportError, Exported, ImportError, Imported};
 pub use upkeep::verify::{Bad, Kind, Verified};
@@ -223,7 +223,11 @@ impl Store {
     // ── Records ─────────────────────────────────────────────────────────────
 
     /// Replaces a record by `value`; `None` if the record has changed since it was read.
-    pub async fn replace<T: Record>(&self, value: T, over: &Held<T>) -> Result<Option<Held<T>>> {
+    pub(super) async fn replace<T: Record>(
+        &self,
+        value: T,
+        over: &Held<T>,
+    ) -> Result<Option<Held<T>>> {
         let key = over.key.clone();
         let of = over.of.clone();
         let plain = records::encode(&value, of.as_ref())?;
@@ -233,7 +237,7 @@ impl Store {
     }
 
     /// Deletes a record; false if it has changed since it was read.
-    pub async fn forget<T>(&self, held: &Held<T>) -> Result<bool> {
+    pub(super) async fn delete<T>(&self, held: &Held<T>) -> Result<bool> {
         self.swap(&held.key, Some(&held.sealed), None).await
     }
 

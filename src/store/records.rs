@@ -128,7 +128,7 @@ impl Record for Pointer {
 
 /// Time at which all access of a user was ended: consents begun before it are not kept.
 #[derive(Serialize, Deserialize)]
-pub(super) struct Cutoff {
+pub struct Cutoff {
     pub(super) at: crate::model::Time,
 }
 

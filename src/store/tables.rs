@@ -3,14 +3,40 @@
 use std::marker::PhantomData;
 use std::sync::Arc;
 
-use super::records::Record;
-use super::{Held, Key, LazyStore, Result, Store};
-use crate::model::{Caller, Grant, Time};
+use secrecy::SecretString;
 
-/// The right to write the records of one kind. Its holder owns that kind.
+use super::records::{Cutoff, Record};
+use super::{Held, Key, LazyStore, Result, Store};
+use crate::model::{
+    Authorization, AuthorizationAttempt, Caller, Grant, LoginAttempt, Session, Time, Unclaimed,
+    Unconfirmed, Verification,
+};
+
+/// The right to write the records of one kind. Its holder owns that kind: other code reads through
+/// [`Store`], and cannot write.
 ///
 /// A table is made with its store, by [`LazyStore::into_tables`] and only there, and cannot be
 /// cloned.
+///
+/// ```
+/// use countersign::model::Grant;
+/// use countersign::store::{Held, Table};
+///
+/// async fn renew(grants: &Table<Grant>, renewed: Grant, over: &Held<Grant>) {
+///     let _ = grants.replace(renewed, over).await;
+/// }
+/// ```
+///
+/// Without the table this does not compile:
+///
+/// ```compile_fail,E0624
+/// use countersign::model::Grant;
+/// use countersign::store::{Held, Store};
+///
+/// async fn renew(store: &Store, renewed: Grant, over: &Held<Grant>) {
+///     let _ = store.replace(renewed, over).await;
+/// }
+/// ```
 ///
 /// # Errors
 /// The methods return an error if the store cannot be opened, else as the methods of [`Store`] in
@@ -20,17 +46,47 @@ pub struct Table<T> {
     kind: PhantomData<fn() -> T>,
 }
 
-/// The tables of one store. Each is to be moved to the owner of its records.
+/// The tables of one store, grouped by owner.
 pub struct Tables {
     /// Also for the last uses of grants.
     pub grants: Table<Grant>,
+    pub consents: ConsentTables,
+    pub browsers: BrowserTables,
+    pub cutoffs: Table<Cutoff>,
+}
+
+/// What belongs to consents that are not grants yet.
+pub struct ConsentTables {
+    /// Also for their links.
+    pub authorizations: Table<Authorization>,
+    pub attempts: Table<AuthorizationAttempt>,
+    pub unclaimed: Table<Unclaimed>,
+    pub unconfirmed: Table<Unconfirmed>,
+    pub verifications: Table<Verification>,
+}
+
+/// Browsers that have signed in, or are about to.
+pub struct BrowserTables {
+    pub sessions: Table<Session>,
+    pub logins: Table<LoginAttempt>,
 }
 
 impl LazyStore {
     /// Shares the store, and hands out the rights to write its records.
     pub fn into_tables(self) -> (Arc<Self>, Tables) {
         let store = Arc::new(self);
-        let tables = Tables { grants: Table::of(&store) };
+        let tables = Tables {
+            grants: Table::of(&store),
+            consents: ConsentTables {
+                authorizations: Table::of(&store),
+                attempts: Table::of(&store),
+                unclaimed: Table::of(&store),
+                unconfirmed: Table::of(&store),
+                verifications: Table::of(&store),
+            },
+            browsers: BrowserTables { sessions: Table::of(&store), logins: Table::of(&store) },
+            cutoffs: Table::of(&store),
+        };
         (store, tables)
     }
 }
@@ -48,12 +104,19 @@ impl<T> Table<T> {
 impl<T: Record> Table<T> {
     /// Replaces a record by `value`; `None` if the record has changed since it was read.
     pub async fn replace(&self, value: T, over: &Held<T>) -> Result<Option<Held<T>>> {
-        self.store().await?.replace(value, over).await
+        // Boxed: this future, and those of the callers, already hold the record.
+        Box::pin(self.store().await?.replace(value, over)).await
     }
 
     /// Deletes a record; false if it has changed since it was read.
     pub async fn delete(&self, held: &Held<T>) -> Result<bool> {
-        self.store().await?.forget(held).await
+        self.store().await?.delete(held).await
+    }
+
+    /// Deletes a record, or the one that has replaced it since it was read. Returns the deleted
+    /// one.
+    pub async fn delete_last(&self, held: Held<T>) -> Result<Option<Held<T>>> {
+        self.store().await?.delete_last(held).await
     }
 }
 
@@ -66,17 +129,100 @@ impl Table<Grant> {
         grant: &Grant,
         over: Option<&Held<Grant>>,
     ) -> Result<bool> {
-        self.store().await?.keep(caller, grant, over).await
+        Box::pin(self.store().await?.put(caller, grant, over)).await
     }
 
     /// Deletes a grant and its last use; false if the grant has changed since it was read.
     pub async fn delete_with_use(&self, held: &Held<Grant>) -> Result<bool> {
-        self.store().await?.forget_grant(held).await
+        self.store().await?.delete_grant(held).await
     }
 
     /// Records a use of the grant under this key, unless the grant is gone or a later use is
     /// recorded.
     pub async fn note_use(&self, grant: &Key, at: Time) -> Result<()> {
         self.store().await?.note_use(grant, at).await
+    }
+}
+
+impl Table<Authorization> {
+    /// Stores an authorization in place of `over`, and its link; false if another writer was
+    /// faster.
+    pub async fn open_link(
+        &self,
+        authorization: &Authorization,
+        over: Option<&Held<Authorization>>,
+    ) -> Result<bool> {
+        self.store().await?.open_link(authorization, over).await
+    }
+
+    /// Stores `longer` in place of `over`, and prolongs its link accordingly. False if the
+    /// authorization has changed since it was read.
+    pub async fn prolong_link(
+        &self,
+        longer: &Authorization,
+        over: &Held<Authorization>,
+    ) -> Result<bool> {
+        self.store().await?.prolong_link(longer, over).await
+    }
+}
+
+impl Table<AuthorizationAttempt> {
+    /// Stores an authorization attempt under its `state`. Deleting it redeems the `state`: at most
+    /// one of several concurrent callbacks gets true (RFC 9700 §4.7.1: one-time).
+    pub async fn start(&self, state: &SecretString, started: &AuthorizationAttempt) -> Result<()> {
+        self.store().await?.start(state, started).await
+    }
+}
+
+impl Table<Unclaimed> {
+    /// Stores a consent until the application confirms its browser, in place of an earlier one of
+    /// the same browser and link.
+    ///
+    /// # Errors
+    /// [`StoreError::Contended`](super::StoreError::Contended) if another writer was faster.
+    pub async fn put(&self, consent: &Unclaimed) -> Result<()> {
+        Box::pin(self.store().await?.put_unclaimed(consent)).await
+    }
+}
+
+impl Table<Verification> {
+    /// Stores which browser was sent to an application with this `flow_id`.
+    pub async fn start(&self, flow: &SecretString, verification: &Verification) -> Result<()> {
+        self.store().await?.start_verification(flow, verification).await
+    }
+}
+
+impl Table<Session> {
+    /// Stores a session under a cookie that no browser has had before.
+    pub async fn begin(&self, cookie: &SecretString, session: &Session) -> Result<()> {
+        self.store().await?.begin_session(cookie, session).await
+    }
+}
+
+impl Table<LoginAttempt> {
+    /// Stores a login attempt under its `state`.
+    pub async fn start(&self, state: &SecretString, attempt: &LoginAttempt) -> Result<()> {
+        self.store().await?.start_login(state, attempt).await
+    }
+
+    /// Returns the login attempt of a `state` and redeems the `state`: at most one of several
+    /// concurrent callbacks gets it.
+    pub async fn redeem(&self, state: &SecretString) -> Result<Option<LoginAttempt>> {
+        self.store().await?.redeem_login(state).await
+    }
+}
+
+impl Table<Cutoff> {
+    /// Records that all access of this user ends at `now`.
+    pub async fn cut_off(&self, caller: &Caller, now: Time) -> Result<()> {
+        self.store().await?.cut_off(caller, now).await
+    }
+
+    /// Deletes what this user has begun and their browser sessions: started authorizations,
+    /// unconfirmed consents, browsers that the application has confirmed or is asked about,
+    /// sessions. A user who is signing in at an issuer is not known yet: see
+    /// [`Store::is_cut_off`]. Returns the number of sessions.
+    pub async fn delete_begun(&self, caller: &Caller) -> Result<usize> {
+        self.store().await?.delete_begun(caller).await
     }
 }

@@ -100,7 +100,7 @@ impl Store {
     /// Stores a grant of this user as an earlier version did.
     pub(crate) async fn plant_grant(&self, caller: &Caller, plain: &[u8]) {
         let grant: Grant = records::decode(plain).unwrap();
-        assert!(self.keep(caller, &grant, None).await.unwrap());
+        assert!(self.put(caller, &grant, None).await.unwrap());
         self.plant_over(&self.grants(caller).await.unwrap().remove(0), plain).await;
     }
 
@@ -247,7 +247,7 @@ pub(super) async fn access_of(store: &Store, user: &str) -> Option<String> {
 async fn a_grant_belongs_to_one_person_and_survives_reopening() {
     let place = Place::new();
     let store = place.open().await.unwrap();
-    assert!(store.keep(&caller("ana"), &grant("for-ana"), None).await.unwrap());
+    assert!(store.put(&caller("ana"), &grant("for-ana"), None).await.unwrap());
     drop(store);
     let store = place.open().await.unwrap();
     assert_eq!(access_of(&store, "ana").await.as_deref(), Some("for-ana"));
@@ -259,8 +259,8 @@ async fn a_grant_belongs_to_one_person_and_survives_reopening() {
 #[tokio::test]
 async fn the_use_of_a_grant_that_is_gone_is_swept_away() {
     let store = in_memory().await;
-    store.keep(&caller("ana"), &grant("for-ana"), None).await.unwrap();
-    store.keep(&caller("bob"), &grant("for-bob"), None).await.unwrap();
+    store.put(&caller("ana"), &grant("for-ana"), None).await.unwrap();
+    store.put(&caller("bob"), &grant("for-bob"), None).await.unwrap();
     let mut places = Vec::new();
     for name in ["ana", "bob"] {
         let held = store.grants(&caller(name)).await.unwrap().pop().unwrap();
@@ -269,7 +269,7 @@ async fn the_use_of_a_grant_that_is_gone_is_swept_away() {
     }
     let [ana, bob] = &places[..] else { panic!("two") };
     // As if a process ended after it deleted the grant and before it deleted the last use.
-    assert!(store.forget(ana).await.unwrap());
+    assert!(store.delete(ana).await.unwrap());
     store.note_use(bob.place(), Time::from_millis(0)).await.unwrap();
     assert!(store.last_use(ana.place()).await.unwrap().is_some());
     store.sweep_grants(NOW).await.unwrap();
@@ -282,7 +282,7 @@ async fn the_use_of_a_grant_that_is_gone_is_swept_away() {
 #[tokio::test]
 async fn a_copied_record_does_not_open_under_another_user() {
     let store = in_memory().await;
-    store.keep(&caller("ana"), &grant("for-ana"), None).await.unwrap();
+    store.put(&caller("ana"), &grant("for-ana"), None).await.unwrap();
     let kept = grant("");
     let [from, to] = ["ana", "bob"].map(|user| {
         store.grant_key(
@@ -303,7 +303,7 @@ async fn a_copied_record_does_not_open_under_another_user() {
 #[tokio::test]
 async fn another_meaning_of_a_provider_neither_finds_nor_overwrites_a_grant() {
     let store = in_memory().await;
-    store.keep(&caller("ana"), &grant("real"), None).await.unwrap();
+    store.put(&caller("ana"), &grant("real"), None).await.unwrap();
     let elsewhere = Grant { binding: binding("https://evil.example/token"), ..grant("evil") };
     let found = store
         .grant(
@@ -314,7 +314,7 @@ async fn another_meaning_of_a_provider_neither_finds_nor_overwrites_a_grant() {
         )
         .await;
     assert!(found.unwrap().is_none());
-    assert!(store.keep(&caller("ana"), &elsewhere, None).await.unwrap());
+    assert!(store.put(&caller("ana"), &elsewhere, None).await.unwrap());
     assert_eq!(access_of(&store, "ana").await.as_deref(), Some("real"));
 }
 
@@ -322,16 +322,16 @@ async fn another_meaning_of_a_provider_neither_finds_nor_overwrites_a_grant() {
 async fn a_grant_is_replaced_only_over_the_one_that_was_read() {
     let store = in_memory().await;
     let ana = caller("ana");
-    store.keep(&ana, &grant("1"), None).await.unwrap();
+    store.put(&ana, &grant("1"), None).await.unwrap();
     let kept = grant("");
     let read = store
         .grant(&ana, &kept.provider, &kept.binding.fingerprint(), &AccountName::default())
         .await
         .unwrap()
         .unwrap();
-    assert!(store.keep(&ana, &grant("2"), Some(&read)).await.unwrap());
-    assert!(!store.keep(&ana, &grant("3"), Some(&read)).await.unwrap());
-    assert!(!store.forget(&read).await.unwrap());
+    assert!(store.put(&ana, &grant("2"), Some(&read)).await.unwrap());
+    assert!(!store.put(&ana, &grant("3"), Some(&read)).await.unwrap());
+    assert!(!store.delete(&read).await.unwrap());
     assert_eq!(access_of(&store, "ana").await.as_deref(), Some("2"));
 }
 
@@ -344,7 +344,7 @@ async fn a_state_is_redeemed_once() {
         let (store, state) = (Arc::clone(&store), state.clone());
         tokio::spawn(async move {
             match store.started(state.expose_secret()).await.unwrap() {
-                Some(held) => store.redeem(&held).await.unwrap(),
+                Some(held) => store.delete(&held).await.unwrap(),
                 None => false,
             }
         })
@@ -390,7 +390,7 @@ async fn a_second_process_shares_the_store_of_the_first() {
     let place = Place::new();
     let first = place.open().await.unwrap();
     let second = place.open().await.unwrap();
-    assert!(second.keep(&caller("ana"), &grant("kept"), None).await.unwrap());
+    assert!(second.put(&caller("ana"), &grant("kept"), None).await.unwrap());
     assert_eq!(access_of(&first, "ana").await.as_deref(), Some("kept"));
     drop(first);
     assert_eq!(access_of(&second, "ana").await.as_deref(), Some("kept"));
@@ -400,7 +400,7 @@ async fn a_second_process_shares_the_store_of_the_first() {
 async fn a_wrong_key_touches_nothing() {
     let place = Place::new();
     let store = place.open().await.unwrap();
-    store.keep(&caller("ana"), &grant("kept"), None).await.unwrap();
+    store.put(&caller("ana"), &grant("kept"), None).await.unwrap();
     drop(store);
     let wrong = Store::open(place.folder(), given(2)).await;
     assert!(matches!(wrong.map(|_| ()), Err(StoreError::WrongKey { .. })));
@@ -412,7 +412,7 @@ async fn a_wrong_key_touches_nothing() {
 async fn rotating_the_master_key_keeps_every_grant() {
     let place = Place::new();
     let store = place.open().await.unwrap();
-    store.keep(&caller("ana"), &grant("kept"), None).await.unwrap();
+    store.put(&caller("ana"), &grant("kept"), None).await.unwrap();
     drop(store);
     let (KeySource::Given(new), KeySource::Given(old)) = (given(2), given(1)) else {
         unreachable!("both are given")

@@ -58,7 +58,7 @@ impl Store {
     ///
     /// # Errors
     /// [`StoreError`](super::StoreError) if a record cannot be read or written.
-    pub async fn cut_off(&self, caller: &Caller, now: Time) -> Result<()> {
+    pub(super) async fn cut_off(&self, caller: &Caller, now: Time) -> Result<()> {
         let key = self.cutoff_key(caller);
         loop {
             let held = self.read::<Cutoff>(key.clone()).await?;
@@ -92,38 +92,38 @@ impl Store {
     ///
     /// # Errors
     /// [`StoreError`](super::StoreError) if the store cannot be read or written.
-    pub async fn forget_begun(&self, caller: &Caller) -> Result<usize> {
+    pub(super) async fn delete_begun(&self, caller: &Caller) -> Result<usize> {
         let links = self.authorizations_of(caller).await?;
         let links: BTreeSet<String> = links.into_iter().map(|held| held.value.id).collect();
-        self.forget_all::<AuthorizationAttempt>("state/", |it| it.authorization.caller == *caller)
+        self.delete_all::<AuthorizationAttempt>("state/", |it| it.authorization.caller == *caller)
             .await?;
-        self.forget_all::<Unconfirmed>("unconfirmed/", |it| {
+        self.delete_all::<Unconfirmed>("unconfirmed/", |it| {
             it.consent.authorization().caller == *caller
         })
         .await?;
-        self.forget_all::<Verification>("verification/", |it| {
+        self.delete_all::<Verification>("verification/", |it| {
             it.confirmed.as_ref().is_some_and(|it| it.caller == *caller)
                 || it.link.as_ref().is_some_and(|link| links.contains(&link.authorization))
         })
         .await?;
-        self.forget_all::<Session>("session/", |it| it.caller == *caller).await
+        self.delete_all::<Session>("session/", |it| it.caller == *caller).await
     }
 
     /// Deletes a user's records, also those that are replaced at the same time. Returns their
     /// number.
-    async fn forget_all<T: Record>(
+    async fn delete_all<T: Record>(
         &self,
         prefix: &str,
         is_theirs: impl Fn(&T) -> bool,
     ) -> Result<usize> {
-        let mut forgotten = 0;
+        let mut deleted = 0;
         let mut pages = self.opened::<T>(prefix);
         while let Some(page) = pages.next().await? {
             for held in page {
-                forgotten += usize::from(self.forget_if(held, &is_theirs).await?.is_some());
+                deleted += usize::from(self.delete_if(held, &is_theirs).await?.is_some());
             }
         }
-        Ok(forgotten)
+        Ok(deleted)
     }
 
     /// Deletes a record, or the one that has replaced it since it was read. Returns the deleted
@@ -131,18 +131,18 @@ impl Store {
     ///
     /// # Errors
     /// [`StoreError`](super::StoreError) if a record cannot be read or deleted.
-    pub async fn forget_last<T: Record>(&self, held: Held<T>) -> Result<Option<Held<T>>> {
-        self.forget_if(held, |_| true).await
+    pub(super) async fn delete_last<T: Record>(&self, held: Held<T>) -> Result<Option<Held<T>>> {
+        self.delete_if(held, |_| true).await
     }
 
-    async fn forget_if<T: Record>(
+    async fn delete_if<T: Record>(
         &self,
         held: Held<T>,
         is_meant: impl Fn(&T) -> bool,
     ) -> Result<Option<Held<T>>> {
         let (key, mut there) = (held.key.clone(), Some(held));
         while let Some(held) = there.filter(|held| is_meant(&held.value)) {
-            if self.forget(&held).await? {
+            if self.delete(&held).await? {
                 return Ok(Some(held));
             }
             there = self.read(key.clone()).await?;

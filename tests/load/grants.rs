@@ -6,7 +6,7 @@ use countersign::model::grant::{Binding, TokenSet};
 use countersign::model::hosts::Hosts;
 use countersign::model::retention::Retention;
 use countersign::model::{AccountName, Caller, Clock, Grant, ProviderId, Scopes};
-use countersign::store::{DataFolder, KeySource, Store};
+use countersign::store::{DataFolder, KeySource, LazyStore};
 use futures_util::StreamExt as _;
 
 use super::api::{Api, token};
@@ -39,7 +39,7 @@ pub async fn keep(
     let clock = Clock::system();
     let folder = DataFolder { path: data, runtime, purpose: "load", clock: clock.clone() };
     let key = KeySource::Given(KEY.to_owned().into());
-    let store = Store::open(folder, key).await.unwrap();
+    let (store, tables) = LazyStore::new(folder, key).into_tables();
     let of = |caller: &Caller| Grant {
         provider: ProviderId::new("notes"),
         account: AccountName::default(),
@@ -74,7 +74,7 @@ pub async fn keep(
     futures_util::stream::iter(callers)
         .map(|caller| (of(&caller), caller))
         .for_each_concurrent(64, async |(grant, caller)| {
-            assert!(store.keep(&caller, &grant, None).await.unwrap());
+            assert!(tables.grants.put(&caller, &grant, None).await.unwrap());
         })
         .await;
     store.close().await;

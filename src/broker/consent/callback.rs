@@ -76,7 +76,7 @@ impl Broker {
         let held = store.started(state).await?.ok_or(CallbackError::Unknown)?;
         // One-time: this state is used up even if a check below fails, so a second try with better
         // parameters finds no record.
-        if !store.redeem(&held).await? {
+        if !self.0.consents.tables.attempts.delete(&held).await? {
             return Err(CallbackError::Unknown);
         }
         let started = held.value;
@@ -231,7 +231,7 @@ impl Broker {
             }
             let problem = Some(problem.clone());
             let told = Authorization { problem, ..held.value.clone() };
-            if store.replace(told, &held).await?.is_some() {
+            if self.0.consents.tables.authorizations.replace(told, &held).await?.is_some() {
                 return Ok(());
             }
         }

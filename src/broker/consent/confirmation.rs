@@ -108,7 +108,7 @@ impl Broker {
                 || found.confirmed.as_ref().is_some_and(|before| before.caller != caller);
             if is_other {
                 tracing::warn!(key, "refused a browser: another user began this flow");
-                store.forget(&held).await?;
+                self.0.consents.tables.verifications.delete(&held).await?;
                 if let Some(ticket) = found.to.ticket() {
                     self.refuse_unclaimed(ticket, &found.browser, Some(&caller)).await?;
                 }
@@ -124,7 +124,7 @@ impl Broker {
             let answer = ConfirmedBrowser { caller, key, nonce, at: now, is_used: false };
             let next = Verification { confirmed: Some(answer.clone()), ..found.clone() };
             // `None`: another confirmation of the same flow was faster.
-            if let Some(kept) = store.replace(next, &held).await? {
+            if let Some(kept) = self.0.consents.tables.verifications.replace(next, &held).await? {
                 return Ok(confirmed(flow, &kept.value, &answer));
             }
         }
@@ -146,7 +146,7 @@ impl Broker {
             return Err(ConfirmationError::Unknown);
         }
         // Once: a code is good for one exchange.
-        if !store.forget(&held).await? {
+        if !self.0.consents.tables.unconfirmed.delete(&held).await? {
             return Err(ConfirmationError::Unknown);
         }
         let Unconfirmed { consent, .. } = held.value;
@@ -172,7 +172,7 @@ impl Broker {
             is_used: false,
         };
         verification.confirmed = Some(answer.clone());
-        store.start_verification(flow, &verification).await?;
+        self.0.consents.tables.verifications.start(flow, &verification).await?;
         Ok(confirmed(flow, &verification, &answer))
     }
 
@@ -199,7 +199,7 @@ impl Broker {
         verification: Verification,
     ) -> Result<Url, StoreError> {
         let flow = secret::random();
-        self.store().await?.start_verification(&flow, &verification).await?;
+        self.0.consents.tables.verifications.start(&flow, &verification).await?;
         self.sweep_in_time();
         let mut page = verifier.url.clone();
         page.query_pairs_mut().append_pair(FLOW, flow.expose_secret());
@@ -323,7 +323,7 @@ impl SignIn {
             // If another browser with a cookie of ours comes, one of the two is an attacker's. A
             // request without a cookie may be a link scanner's, which must not spoil the flow.
             if is_dropped || (cookie.is_some() && of_caller.is_none()) {
-                store.forget(&held).await?;
+                broker.0.consents.tables.verifications.delete(&held).await?;
             }
             // The user's own browser, which has opened another link of theirs before.
             let is_theirs = of_caller.is_some() && !is_dropped;
@@ -339,7 +339,9 @@ impl SignIn {
         let used = ConfirmedBrowser { is_used: true, ..confirmed.clone() };
         let used = Verification { confirmed: Some(used), ..held.value.clone() };
         // Only once. The same browser may come twice concurrently, and continues either way.
-        if confirmed.is_used || store.replace(used, &held).await?.is_none() {
+        if confirmed.is_used
+            || broker.0.consents.tables.verifications.replace(used, &held).await?.is_none()
+        {
             return there();
         }
         let person = Person { caller: confirmed.caller.clone(), groups: BTreeSet::new() };

@@ -138,7 +138,7 @@ impl Broker {
         let before = before.clone();
         // Only one of two concurrent answers counts: it changes the record behind the other's page.
         let counted = Authorization { starts: held.value.starts + 1, ..held.value.clone() };
-        let claimed = self.store().await?.replace(counted, &held).await?;
+        let claimed = self.0.consents.tables.authorizations.replace(counted, &held).await?;
         let authorization = claimed.ok_or(ConnectError::Changed)?.value;
         if is_meant {
             return Ok(self.arrived(authorization, *grant, AccountChange::Confirmed).await?);
@@ -196,7 +196,7 @@ impl Broker {
         };
         if let Some(held) = store.reread(&authorization).await? {
             let undone = Authorization { status: Status::Undone(result), ..held.value.clone() };
-            store.replace(undone, &held).await?;
+            self.0.consents.tables.authorizations.replace(undone, &held).await?;
         }
         Ok(())
     }

@@ -198,7 +198,14 @@ impl Broker {
                     (request.create(latest, grant.as_ref(), now), true)
                 }
             };
-            if !store.open_link(&authorization, held.as_ref()).await? {
+            if !self
+                .0
+                .consents
+                .tables
+                .authorizations
+                .open_link(&authorization, held.as_ref())
+                .await?
+            {
                 continue;
             }
             if is_new {
@@ -265,7 +272,8 @@ impl Broker {
                 refusals.push(now);
             }
             let ended = end.clone().of(Authorization { refusals, ..held.value.clone() });
-            if let Some(ended) = store.replace(ended, &held).await? {
+            if let Some(ended) = self.0.consents.tables.authorizations.replace(ended, &held).await?
+            {
                 // An error means that there are no waiters, which is usual.
                 if is_end {
                     let _ = self.0.consents.ended.send(ended.value.id);

@@ -36,10 +36,12 @@ use std::sync::atomic::AtomicUsize;
 use parking_lot::Mutex;
 use tokio::sync::broadcast;
 
-use crate::model::{Caller, Clock, RateLimit, Time};
+use crate::model::{Authorization, Caller, Clock, RateLimit, Time};
+use crate::store::{ConsentTables, Held, StoreError};
 
 /// What one process knows of its consents besides their records.
 pub(super) struct Consents {
+    tables: ConsentTables,
     /// Authorizations whose page a browser has requested from this process.
     opened: lookup::Opened,
     /// Broadcasts the ids of authorizations that have ended to waiters in this process.
@@ -58,8 +60,9 @@ pub(super) struct Consents {
 }
 
 impl Consents {
-    pub(super) fn new(clock: &Clock) -> Self {
+    pub(super) fn new(clock: &Clock, tables: ConsentTables) -> Self {
         Self {
+            tables,
             opened: lookup::Opened::default(),
             ended: broadcast::Sender::new(256),
             shown: broadcast::Sender::new(16),
@@ -69,6 +72,15 @@ impl Consents {
             swept: Mutex::default(),
             swept_grants: Mutex::default(),
         }
+    }
+
+    /// Deletes an authorization, or the one that has replaced it since it was read. Returns the
+    /// deleted one.
+    pub(super) async fn delete(
+        &self,
+        held: Held<Authorization>,
+    ) -> Result<Option<Held<Authorization>>, StoreError> {
+        self.tables.authorizations.delete_last(held).await
     }
 
     /// Whether a consent waits for room in the store.

@@ -69,7 +69,7 @@ impl Broker {
             browser: browser.to_owned(),
             given_at,
         };
-        store.keep_unclaimed(&unclaimed).await?;
+        self.0.consents.tables.unclaimed.put(&unclaimed).await?;
         // Checked after it is written: either this sees that the user's access has ended, or ending
         // the access sees the consent, whose code was exchanged at that moment.
         if store.is_cut_off(&authorization.caller, authorization.created_at).await? {
@@ -85,7 +85,7 @@ impl Broker {
             let Some(held) = store.reread(authorization).await? else { return Ok(()) };
             let since = held.value.unclaimed_since.unwrap_or(given_at);
             let longer = Authorization { unclaimed_since: Some(since), ..held.value.clone() };
-            if store.prolong_link(&longer, &held).await? {
+            if self.0.consents.tables.authorizations.prolong_link(&longer, &held).await? {
                 return Ok(());
             }
         }
@@ -127,13 +127,13 @@ impl Broker {
         }
         let there = self.connected_beside(&held.value).await?;
         if there.iter().any(|there| there.connected_at >= grant.connected_at) {
-            store.forget(&held).await?;
+            self.0.consents.tables.unclaimed.delete(&held).await?;
             return Ok(Some(link));
         }
         // Stored first: if it were deleted first, a crash in between would lose the consent.
         let arrival =
             self.arrived(authorization.clone(), grant.clone(), AccountChange::Ask).await?;
-        store.forget(&held).await?;
+        self.0.consents.tables.unclaimed.delete(&held).await?;
         Ok(Some(arrival))
     }
 
@@ -162,7 +162,7 @@ impl Broker {
                 there.provider == grant.provider && grant.other_account(there).is_none()
             };
             if theirs.iter().any(|there| may_be_same(&there.value)) {
-                store.forget(&held).await?;
+                self.0.consents.tables.unclaimed.delete(&held).await?;
                 return Ok(true);
             }
         }
@@ -232,7 +232,7 @@ impl Broker {
     ) -> Result<Option<(ClientRegistration, Grant)>, StoreError> {
         let there = self.connected_beside(&held.value).await?;
         // Only one of several concurrent callers ends it at the provider.
-        if !self.store().await?.forget(&held).await? {
+        if !self.0.consents.tables.unclaimed.delete(&held).await? {
             return Ok(None);
         }
         let Unclaimed { authorization, grant, .. } = held.value;

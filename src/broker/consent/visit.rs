@@ -305,7 +305,7 @@ impl Broker {
             redirect_uri,
             started_at: self.0.parts.clock.now(),
         };
-        self.store().await?.start(&state, &started).await?;
+        self.0.consents.tables.attempts.start(&state, &started).await?;
         self.record_consent(&authorization, ConsentOutcome::SentToProvider);
         Ok(Departure { to, cookie })
     }
@@ -336,7 +336,7 @@ impl Broker {
         // keys.
         let starts = authorization.starts + 1;
         let counted = Authorization { starts, problem: None, ..authorization.clone() };
-        match self.store().await?.replace(counted, &held).await? {
+        match self.0.consents.tables.authorizations.replace(counted, &held).await? {
             Some(counted) => Ok(counted.value),
             None => Err(StoreError::Contended.into()),
         }

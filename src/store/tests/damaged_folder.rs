@@ -28,7 +28,7 @@ impl Place {
         let place = Self::new();
         let store = place.open().await.unwrap();
         for number in 0..USERS {
-            store.keep(&caller(&user(number)), &grant(&"x".repeat(4_000)), None).await.unwrap();
+            store.put(&caller(&user(number)), &grant(&"x".repeat(4_000)), None).await.unwrap();
         }
         drop(store);
         drop(place.open().await.unwrap());
@@ -53,7 +53,7 @@ impl Place {
             panic!("{notice}");
         };
         assert_eq!(access_of(&store, &user(0)).await, None);
-        assert!(store.keep(&caller("new"), &grant("works"), None).await.unwrap());
+        assert!(store.put(&caller("new"), &grant("works"), None).await.unwrap());
         drop(store);
         assert!(self.open().await.unwrap().notice().is_none(), "once is enough");
         aside
@@ -147,12 +147,12 @@ async fn a_flipped_byte_costs_what_lies_around_it_at_most() {
 async fn changes_that_are_lost_at_the_end_of_the_log_are_told() {
     let place = Place::new();
     let store = place.open().await.unwrap();
-    store.keep(&caller("ana"), &grant("1"), None).await.unwrap();
+    store.put(&caller("ana"), &grant("1"), None).await.unwrap();
     drop(store);
     let before = place.data().with_file_name("before");
     fs::copy(place.log(), &before).unwrap();
     let store = place.open().await.unwrap();
-    store.keep(&caller("bob"), &grant("2"), None).await.unwrap();
+    store.put(&caller("bob"), &grant("2"), None).await.unwrap();
     drop(store);
     // Restore the earlier log and remove the snapshots: only the last change is missing.
     for snapshot in place.snapshots() {
@@ -203,13 +203,13 @@ async fn a_db_folder_that_somebody_removed_is_a_new_start_with_the_old_key() {
     let path = place.data().with_file_name("master.key");
     let keys = || KeySource::Automatic(path.clone());
     let store = place.open_with(keys()).await.unwrap();
-    store.keep(&caller("ana"), &grant("gone"), None).await.unwrap();
+    store.put(&caller("ana"), &grant("gone"), None).await.unwrap();
     drop(store);
     let key = fs::read(&path).unwrap();
     fs::remove_dir_all(place.db()).unwrap();
     let store = place.open_with(keys()).await.unwrap();
     assert_eq!(access_of(&store, "ana").await, None);
-    assert!(store.keep(&caller("ana"), &grant("again"), None).await.unwrap());
+    assert!(store.put(&caller("ana"), &grant("again"), None).await.unwrap());
     assert_eq!(fs::read(&path).unwrap(), key, "other folders may need it");
 }
 

@@ -10,7 +10,7 @@ async fn planted() -> Place {
     let place = Place::new();
     let store = place.open().await.unwrap();
     for user in ["ana", "bob"] {
-        assert!(store.keep(&caller(user), &grant(user), None).await.unwrap());
+        assert!(store.put(&caller(user), &grant(user), None).await.unwrap());
     }
     let ana = store.user(&caller("ana"));
     store.close().await;
@@ -31,11 +31,11 @@ async fn no_process_writes_a_record_that_another_one_cannot_read() {
     let peer = place.open().await.unwrap();
     for store in [&owner, &peer] {
         let large = grant(&"t".repeat(MAX_RECORD_BYTES));
-        let kept = store.keep(&caller("ana"), &large, None).await;
+        let kept = store.put(&caller("ana"), &large, None).await;
         assert!(matches!(kept, Err(StoreError::Backend(BackendError::TooLarge))), "{kept:?}");
     }
     let large = grant(&"t".repeat(MAX_RECORD_BYTES - 4096));
-    assert!(owner.keep(&caller("ana"), &large, None).await.unwrap());
+    assert!(owner.put(&caller("ana"), &large, None).await.unwrap());
     let mut held = peer.grants(&caller("ana")).await.unwrap();
     assert!(peer.replace(large, &held.remove(0)).await.unwrap().is_some(), "one swap, two records");
 }
@@ -48,7 +48,7 @@ async fn every_walk_goes_past_a_record_that_is_too_large() {
     for (round, store) in [&peer, &owner].into_iter().enumerate() {
         assert_eq!(store.grants(&caller("ana")).await.unwrap().len(), 1);
         assert_eq!(store.users(&[]).await.unwrap().len(), 2);
-        assert_eq!(store.forget_begun(&caller("ana")).await.unwrap(), 0);
+        assert_eq!(store.delete_begun(&caller("ana")).await.unwrap(), 0);
         store.sweep(NOW).await.unwrap();
 
         let verified = store.verify().await.unwrap();
@@ -93,7 +93,7 @@ async fn the_owner_still_deletes_it() {
 
     let store = place.open().await.unwrap();
     let held = store.grants(&caller("ana")).await.unwrap().remove(0);
-    assert!(store.forget_last(held).await.unwrap().is_some());
+    assert!(store.delete_last(held).await.unwrap().is_some());
     assert!(store.grants(&caller("ana")).await.unwrap().is_empty());
 }
 
@@ -102,11 +102,11 @@ async fn the_owner_still_deletes_it() {
 async fn a_record_that_was_replaced_since_it_was_read_is_deleted_too() {
     let place = Place::new();
     let store = place.open().await.unwrap();
-    assert!(store.keep(&caller("ana"), &grant("a"), None).await.unwrap());
+    assert!(store.put(&caller("ana"), &grant("a"), None).await.unwrap());
     let stale = store.grants(&caller("ana")).await.unwrap().remove(0);
     let now = store.grants(&caller("ana")).await.unwrap().remove(0);
     store.replace(grant("b"), &now).await.unwrap().unwrap();
-    let forgotten = store.forget_last(stale).await.unwrap().expect("the one that stood there");
-    assert_eq!(forgotten.value.tokens.access.expose_secret(), "b");
+    let deleted = store.delete_last(stale).await.unwrap().expect("the one that stood there");
+    assert_eq!(deleted.value.tokens.access.expose_secret(), "b");
     assert!(store.grants(&caller("ana")).await.unwrap().is_empty());
 }

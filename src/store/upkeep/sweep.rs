@@ -45,7 +45,7 @@ impl Store {
         let mut pages = self.opened::<T>(prefix);
         while let Some(page) = pages.next().await? {
             for held in page.iter().filter(|held| is_over(&held.value)) {
-                self.forget(held).await?;
+                self.delete(held).await?;
             }
             // Let calls run in between if the store has many records.
             tokio::task::yield_now().await;

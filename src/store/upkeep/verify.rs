@@ -177,7 +177,7 @@ mod tests {
     async fn what_does_not_open_or_decode_is_named_without_its_owner() {
         let shared = Several::default();
         let store = shared.process(given(1)).await.unwrap();
-        store.keep(&caller("ana"), &grant("a"), None).await.unwrap();
+        store.put(&caller("ana"), &grant("a"), None).await.unwrap();
         store.open_link(&authorization("ana"), None).await.unwrap();
         assert!(store.verify().await.unwrap().is_good());
 

@@ -37,8 +37,9 @@ async fn connected_by(callers: &[Caller]) -> World {
     world.consent().await;
     let store = world.app.broker.store().await.unwrap();
     let grant = store.grants(&ana()).await.unwrap().remove(0).value;
+    let grants = world.tables_of_a_peer().grants;
     for caller in callers {
-        assert!(store.keep(caller, &grant, None).await.unwrap());
+        assert!(grants.put(caller, &grant, None).await.unwrap());
     }
     world
 }
@@ -112,11 +113,12 @@ async fn consents_that_are_no_accounts_yet_end_with_the_user_s_access() {
     grant.tokens.access = "candidate".into();
     let candidate = Some(Box::new(grant.clone()));
     let authorization = Authorization { candidate, ..held.value.clone() };
-    store.replace(authorization.clone(), &held).await.unwrap().unwrap();
+    let consents = world.tables_of_a_peer().consents;
+    consents.authorizations.replace(authorization.clone(), &held).await.unwrap().unwrap();
     grant.tokens.access = "unclaimed".into();
     let given_at = grant.connected_at;
     let unclaimed = Unclaimed { authorization, grant, browser: "one".into(), given_at };
-    store.keep_unclaimed(&unclaimed).await.unwrap();
+    consents.unclaimed.put(&unclaimed).await.unwrap();
     world.provider.tokens(|_| Act::Say(answer("200 OK", "", "")));
     let ended = world.app.broker.end_access(&ana(), EndedBy::Operator).await.unwrap();
     let how: Vec<_> = ended.accounts.into_iter().map(|ended| ended.how).collect();

@@ -10,7 +10,7 @@ use countersign::broker::Call;
 use countersign::broker::accounts::list::Account;
 use countersign::config;
 use countersign::model::{Caller, Clock, ConnectPrompt, Outcome, Principal, Time, UserId};
-use countersign::store::{DataFolder, KeySource, MasterKey};
+use countersign::store::{DataFolder, KeySource, LazyStore, MasterKey, Tables};
 use countersign::web;
 use countersign::web::port::local_peer::Neighbours;
 use countersign::web::port::serve::Port;
@@ -194,6 +194,12 @@ impl World {
         self.folder.path().join("data")
     }
 
+    /// The tables of another process that shares the data folder.
+    pub(super) fn tables_of_a_peer(&self) -> Tables {
+        let data = data_folder(&self.folder, "data", &self.now);
+        LazyStore::new(data, KeySource::Given(self.key.clone())).into_tables().1
+    }
+
     /// Lets time pass.
     pub(super) fn pass(&self, span: Duration) {
         self.now.fetch_add(i64::try_from(span.as_millis()).unwrap(), Ordering::SeqCst);
@@ -336,6 +342,15 @@ impl World {
     }
 }
 
+fn data_folder(folder: &tempfile::TempDir, data: &str, now: &Arc<AtomicI64>) -> DataFolder {
+    DataFolder {
+        path: folder.path().join(data),
+        runtime: folder.path().join("run"),
+        purpose: "test",
+        clock: Clock::manual(Arc::clone(now)),
+    }
+}
+
 fn app(
     folder: &tempfile::TempDir,
     data: &str,
@@ -346,14 +361,8 @@ fn app(
     let path = folder.path().join("tools.toml");
     let config = config::load(&path).unwrap_or_else(|problems| panic!("{problems}"));
     let clock = Clock::manual(Arc::clone(now));
-    let data = DataFolder {
-        path: folder.path().join(data),
-        runtime: folder.path().join("run"),
-        purpose: "test",
-        clock: clock.clone(),
-    };
     let settings = Settings {
-        data,
+        data: data_folder(folder, data, now),
         keys: KeySource::Given(key.clone()),
         clock,
         public: public.map(str::to_owned),

@@ -25,7 +25,7 @@ async fn put(store: &Store, user: &str, access: &str) {
         .grant(&caller(user), &kept.provider, &kept.binding.fingerprint(), &kept.account)
         .await
         .unwrap();
-    assert!(store.keep(&caller(user), &kept, held.as_ref()).await.unwrap());
+    assert!(store.put(&caller(user), &kept, held.as_ref()).await.unwrap());
 }
 
 #[tokio::test]
@@ -85,14 +85,14 @@ async fn a_record_that_was_only_sealed_anew_is_still_the_one_that_was_read() {
     };
     let held = read(&store).await;
     store.rotate_data_key(NOW).await.unwrap();
-    assert!(store.keep(&caller("ana"), &kept, Some(&held)).await.unwrap());
+    assert!(store.put(&caller("ana"), &kept, Some(&held)).await.unwrap());
     let stale = held;
     store.rotate_data_key(NOW).await.unwrap();
-    assert!(!store.keep(&caller("ana"), &grant("3"), Some(&stale)).await.unwrap(), "it changed");
+    assert!(!store.put(&caller("ana"), &grant("3"), Some(&stale)).await.unwrap(), "it changed");
     let held = read(&store).await;
     store.rotate_data_key(NOW).await.unwrap();
-    assert!(store.forget(&held).await.unwrap());
-    assert!(!store.forget(&held).await.unwrap());
+    assert!(store.delete(&held).await.unwrap());
+    assert!(!store.delete(&held).await.unwrap());
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -171,13 +171,13 @@ async fn a_running_process_goes_on_when_the_operator_replaces_the_master_key() {
     put_fails_or_opens(&running, &rewrapped).await;
     rewrapped.rotate_data_key(NOW.after(GRACE)).await.unwrap();
     let kept = grant("lost?");
-    let refused = running.keep(&caller("bob"), &kept, None).await;
+    let refused = running.put(&caller("bob"), &kept, None).await;
     assert!(matches!(refused, Err(StoreError::WrongKey { .. })));
     assert_eq!(access_of(&rewrapped, "bob").await, None);
 }
 
 async fn put_fails_or_opens(running: &Store, other: &Store) {
-    assert!(running.keep(&caller("carl"), &grant("c"), None).await.unwrap());
+    assert!(running.put(&caller("carl"), &grant("c"), None).await.unwrap());
     assert_eq!(access_of(other, "carl").await.as_deref(), Some("c"));
 }
 
@@ -253,9 +253,9 @@ async fn a_store_that_was_replaced_under_a_process_is_noticed_before_anything_is
     assert!(shared.backend.swap(&place, Some(&wrapped), None).await.unwrap());
     let fresh = shared.process(given(1)).await.unwrap();
     let kept = grant("a");
-    let refused = running.keep(&caller("ana"), &kept, None).await;
+    let refused = running.put(&caller("ana"), &kept, None).await;
     assert!(matches!(refused, Err(StoreError::Replaced)));
-    assert!(running.keep(&caller("ana"), &kept, None).await.unwrap(), "and once is enough");
+    assert!(running.put(&caller("ana"), &kept, None).await.unwrap(), "and once is enough");
     assert_eq!(access_of(&fresh, "ana").await.as_deref(), Some("a"));
 }
 

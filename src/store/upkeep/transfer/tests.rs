@@ -11,7 +11,7 @@ async fn filled() -> (Place, Vec<u8>) {
     let place = Place::new();
     let store = place.open().await.unwrap();
     for user in ["ana", "bob"] {
-        store.keep(&caller(user), &grant(user), None).await.unwrap();
+        store.put(&caller(user), &grant(user), None).await.unwrap();
     }
     let text = exported(&store).await;
     (place, text)
@@ -45,7 +45,7 @@ async fn a_store_that_only_started_takes_an_import_and_one_with_records_does_not
 
     let other = Place::new();
     let store = other.open().await.unwrap();
-    store.keep(&caller("ana"), &grant("another ana"), None).await.unwrap();
+    store.put(&caller("ana"), &grant("another ana"), None).await.unwrap();
     drop(store);
     assert!(matches!(import(&other, &text).await, Err(ImportError::NotEmpty)));
     let store = other.open().await.unwrap();
@@ -53,7 +53,7 @@ async fn a_store_that_only_started_takes_an_import_and_one_with_records_does_not
     assert_eq!(access_of(&store, "bob").await, None);
 
     let store = from.open().await.unwrap();
-    store.keep(&caller("carl"), &grant("later"), None).await.unwrap();
+    store.put(&caller("carl"), &grant("later"), None).await.unwrap();
     drop(store);
     assert!(matches!(import(&from, &text).await, Err(ImportError::NotEmpty)));
     let store = from.open().await.unwrap();
