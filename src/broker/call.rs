@@ -17,7 +17,7 @@ use crate::model::principal::NoBrowserProof;
 use crate::model::requester::AskedBy;
 use crate::model::{
     Failure, FailureKind, Outcome, Principal, PromptReason, Provider, Refused, Scopes, Tool,
-    ToolResult, UnaskedBecause, Unfit,
+    UnaskedBecause,
 };
 use crate::registry::{Accepted, UnknownTool, accept};
 use crate::store::StoreError;
@@ -116,16 +116,10 @@ impl Broker {
                 };
                 Outcome::Failed(Failure { kind, host, for_operator: None })
             }
-            Outcome::Complete(ToolResult {
-                unfit: Some(Unfit { problem, for_operator: Some(hint) }),
-                text,
-                structured,
-                note,
-                host,
-            }) => {
-                log(hint);
-                let unfit = Some(Unfit { problem, for_operator: None });
-                Outcome::Complete(ToolResult { text, structured, note, host, unfit })
+            Outcome::Complete(mut result) => {
+                let unfit = result.unfit.as_mut();
+                unfit.and_then(|unfit| unfit.for_operator.take()).into_iter().for_each(log);
+                Outcome::Complete(result)
             }
             other => other,
         }

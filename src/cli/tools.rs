@@ -20,7 +20,8 @@ use crate::model::text::nearest;
 use crate::model::text::shown;
 use crate::model::tool::{Action, Effect, Piece, Template};
 use crate::model::{
-    AccountName, Failure, Outcome, Principal, ProviderId, Scopes, Tool, ToolResult, UnaskedBecause,
+    AccountName, Failure, FailureKind, Outcome, Principal, ProviderId, Scopes, Tool, ToolResult,
+    UnaskedBecause,
 };
 use crate::registry;
 
@@ -82,7 +83,10 @@ pub(super) fn run<W: Write>(
                 Hint(format!("`{}` says what it takes", again.command(&["tools", "show", &name])))
             };
             let arguments = arguments_of(&values, arguments.as_deref()).with_context(show)?;
-            registry::accept(tool, Some(arguments.clone())).map_err(Usage).with_context(show)?;
+            registry::accept(tool, Some(arguments.clone()))
+                .map_err(|problem| FailureKind::InvalidArguments(problem).into())
+                .map_err(|failure| Usage(mcp::failure_text(&failure)))
+                .with_context(show)?;
             return block_on(LevelFilter::WARN, async move {
                 let app = local.app(config, "tools call")?;
                 let call = Call {
@@ -219,7 +223,7 @@ impl From<ToolResult> for Shown {
     fn from(result: ToolResult) -> Self {
         Self {
             note: mcp::result_note(&result),
-            text: result.text,
+            text: mcp::result_text(&result),
             structured: result.structured,
             is_error: result.unfit.is_some(),
             for_operator: result.unfit.and_then(|unfit| unfit.for_operator),

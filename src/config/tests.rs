@@ -4,7 +4,9 @@ mod server_auth;
 use super::*;
 use crate::model::credential::{Credential, KeyPlace, Shared};
 use crate::model::secret_ref::{SecretRef, Setting};
-use crate::model::tool::{Action, Body, Effect, HttpAction, Item, Kind, Node, Piece, Template};
+use crate::model::tool::{
+    Action, Body, Effect, HttpAction, Input, Item, Kind, Node, Param, Piece, Template,
+};
 
 fn parse(source: &str) -> Result<Config, Problems> {
     super::parse(Path::new("tools.toml"), source, FoundBy::Argument, Depth::Check)
@@ -12,6 +14,11 @@ fn parse(source: &str) -> Result<Config, Problems> {
 
 fn good(source: &str) -> Config {
     parse(source).unwrap_or_else(|problems| panic!("{source}\n{:#?}", problems.list))
+}
+
+fn params(tool: &Tool) -> &[Param] {
+    let Input::Params(params) = &tool.input;
+    params
 }
 
 fn action(tool: &Tool) -> &HttpAction {
@@ -76,13 +83,13 @@ fn parameters_go_where_they_are_named_else_into_query_or_body() {
     assert_eq!(action(get).query, query.map(|(name, value)| (name.to_owned(), value)));
     assert!(matches!(action(get).body, Body::None));
     assert_eq!(get.effect, Effect::Read);
-    assert!(get.params.iter().all(|param| param.required == (param.name != "z")));
+    assert!(params(get).iter().all(|param| param.required == (param.name != "z")));
 
     let Body::Json(body) = &action(post).body else { panic!("a body") };
     let expected =
         [("b", "b"), ("aye", "a")].map(|(wire, name)| (wire.to_owned(), Node::Param(name.into())));
     assert_eq!(*body, Node::Table(expected.to_vec()));
-    assert_eq!(post.params[1].kind, Kind::Integer, "the default shows the type");
+    assert_eq!(params(post)[1].kind, Kind::Integer, "the default shows the type");
     assert_eq!(post.effect, Effect::Destroy);
     assert!(matches!(&action(form).body, Body::Form(fields) if fields.len() == 1));
 }
@@ -106,7 +113,7 @@ fn a_body_keeps_types_and_braces() {
     assert_eq!(*get("n"), Node::Param("n".into()));
     assert!(matches!(get("t"), Node::Text(_)));
     assert!(matches!(get("fixed"), Node::List(items) if items.len() == 3));
-    assert_eq!(config.tools[0].params[1].kind, Kind::Array(Item::Integer));
+    assert_eq!(params(&config.tools[0])[1].kind, Kind::Array(Item::Integer));
 }
 
 #[test]

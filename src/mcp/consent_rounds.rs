@@ -20,7 +20,7 @@ use tokio::time::Instant;
 use super::handler::{Handler, cancelled};
 use super::internal_error::internal_error;
 use super::not_connected::not_connected;
-use super::render::{self, Way};
+use super::render::{self, ConsentForm};
 use super::request_state::{self, Context, Waiting};
 use super::unanswered::Unanswered;
 use crate::broker::consent::wait::Waited;
@@ -57,13 +57,13 @@ impl Handler {
         principal: &Principal,
         request: &CallToolRequestParams,
         context: &RequestContext<RoleServer>,
-        way: Way,
+        form: ConsentForm,
     ) -> Result<CallToolResponse, ErrorData> {
         match &request.request_state {
-            Some(state) if way == Way::InputRequired => {
+            Some(state) if form == ConsentForm::InputRequired => {
                 self.next_round(principal, request, context, state).await
             }
-            _ => self.first_round(principal, request, context, way).await,
+            _ => self.first_round(principal, request, context, form).await,
         }
     }
 
@@ -73,33 +73,35 @@ impl Handler {
         principal: &Principal,
         request: &CallToolRequestParams,
         context: &RequestContext<RoleServer>,
-        way: Way,
+        form: ConsentForm,
     ) -> Result<CallToolResponse, ErrorData> {
         let began_at = Instant::now();
         let prompt = match self.called(principal, request, context).await? {
             Called::NeedsConsent(prompt) => prompt,
             Called::Complete(result) => return Ok(result.into()),
             Called::Refused(refused) => {
-                return Ok(self.as_told(way, principal, request, refused).into());
+                return Ok(self.as_told(form, principal, request, refused).into());
             }
         };
-        match way {
-            Way::Text | Way::Result => {
-                Ok(self.as_told(way, principal, request, render::text(&prompt)).into())
+        match form {
+            ConsentForm::Text | ConsentForm::Result => {
+                Ok(self.as_told(form, principal, request, render::text(&prompt)).into())
             }
-            Way::Error if self.was_swallowed(principal, &prompt, began_at).await => {
+            ConsentForm::UrlElicitationRequired
+                if self.was_swallowed(principal, &prompt, began_at).await =>
+            {
                 Ok(render::text(&prompt).into())
             }
-            Way::Error => {
+            ConsentForm::UrlElicitationRequired => {
                 let elicitation = self.completion_notices().expect(
                     context.peer.clone(),
                     &principal.caller,
                     &prompt.authorization,
                     self.delivered(),
                 );
-                Err(render::error(&prompt, &elicitation))
+                Err(render::url_elicitation_required(&prompt, &elicitation))
             }
-            Way::InputRequired => {
+            ConsentForm::InputRequired => {
                 let state = self.state(principal, request, &prompt, 1, self.broker().now()).await?;
                 Ok(render::input_required(&prompt, state).into())
             }
@@ -199,17 +201,17 @@ impl Handler {
         })
     }
 
-    /// Clears `isError` in [`Way::Result`]. A tool with an output schema keeps it, since it owes
+    /// Clears `isError` in [`ConsentForm::Result`]. A tool with an output schema keeps it, since it owes
     /// `structuredContent` with every result that is no error (server/tools).
     fn as_told(
         &self,
-        way: Way,
+        form: ConsentForm,
         principal: &Principal,
         request: &CallToolRequestParams,
         mut told: CallToolResult,
     ) -> CallToolResult {
         let entry = self.broker().registry().get(&request.name, principal);
-        if way == Way::Result && entry.is_ok_and(|entry| entry.tool().output.is_none()) {
+        if form == ConsentForm::Result && entry.is_ok_and(|entry| entry.tool().output.is_none()) {
             told.is_error = Some(false);
         }
         told

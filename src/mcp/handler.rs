@@ -18,7 +18,7 @@ use super::completion_notice::{CompletionNotices, Delivered};
 use super::http::keep_alive::{self, KeepsAlive};
 use super::internal_error::{Mistake, internal_error};
 use super::non_object_arguments::{self, NonObjectCall};
-use super::render::{self, Way};
+use super::render::{self, ConsentForm};
 use crate::broker::{Broker, Call, CallError};
 use crate::model::text::shown;
 use crate::model::{ConsentMode, FailureKind, Outcome, Principal};
@@ -123,11 +123,12 @@ impl Handler {
     ) -> Result<CustomResult, ErrorData> {
         let principal = self.principal(&context)?;
         let NonObjectCall { mut params, arguments } = call;
-        if let Err(unknown) = self.broker.registry().get(&params.name, &principal) {
-            return Err(ErrorData::invalid_params(unknown.to_string(), None));
-        }
+        let registry = self.broker.registry();
+        let entry = registry
+            .get(&params.name, &principal)
+            .map_err(|unknown| ErrorData::invalid_params(unknown.to_string(), None))?;
         let is_legacy = !is_stateless(context.protocol_version());
-        let response = match registry::envelope(&params.name, arguments) {
+        let response = match registry::envelope(&entry.tool().name, arguments) {
             Ok(arguments) => {
                 params.arguments = arguments;
                 Box::pin(self.call_tool(params, context)).await?
@@ -217,11 +218,12 @@ impl ServerHandler for Handler {
             .and_then(|capabilities| capabilities.elicitation)
             .is_some_and(|elicitation| elicitation.url.is_some());
         let mode = self.consent.or_else(|| asked_in_query(&context)).unwrap_or_default();
-        let way = Way::of(revision.as_ref().map(ProtocolVersion::as_str), declares_url, mode);
+        let form =
+            ConsentForm::of(revision.as_ref().map(ProtocolVersion::as_str), declares_url, mode);
         match wants_progress(&context) {
-            None => self.round(&principal, &request, &context, way).await,
+            None => self.round(&principal, &request, &context, form).await,
             Some(token) => {
-                let round = Box::pin(self.round(&principal, &request, &context, way));
+                let round = Box::pin(self.round(&principal, &request, &context, form));
                 tokio::select! {
                     biased;
                     answer = round => answer,

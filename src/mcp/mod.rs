@@ -42,4 +42,4 @@ mod unanswered;
 
 pub use handler::{Handler, ServerText, Who};
 pub use not_connected::not_connected;
-pub use render::failure::{failure_text, result_note};
+pub use render::{failure_text, result_note, result_text};

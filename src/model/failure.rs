@@ -11,11 +11,13 @@ use std::time::Duration;
 
 use super::event::CallOutcome;
 use super::id::BadAccountName;
-use super::{AccountName, ProviderId, Scopes, ToolName};
+use super::outcome::Remark;
+use super::request_problem::RequestProblem;
+use super::{AccountName, InvalidArguments, ProviderId, Scopes, ToolName};
 
 /// A call that did not run, or whose API refused it. A missing consent is no failure, see
 /// [`Outcome`](super::Outcome).
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Failure {
     pub kind: FailureKind,
     /// The API that answered: its host, and the port if it is not the scheme's default. `None` if
@@ -29,16 +31,14 @@ pub struct Failure {
 /// Kind of a failure, with its data.
 ///
 /// `cause` is always the message of an adapter's error: a lower-case fragment of facts.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub enum FailureKind {
-    /// The arguments do not fit the tool; names every problem.
-    InvalidArguments(String),
+    /// The arguments do not fit the tool.
+    InvalidArguments(InvalidArguments),
     /// The account that the call means is unknown.
     Account(AccountProblem),
-    /// An argument cannot be sent. The API was not asked.
-    UnfitArgument { cause: String },
-    /// The tool's request cannot be sent as tools.toml has it. The API was not asked.
-    UnfitRequest { cause: String },
+    /// The request cannot be built. The API was not asked.
+    NotBuilt(RequestProblem),
     /// A jq filter of the tool does not compile. The API was not asked. `key` is its key in
     /// tools.toml.
     BrokenFilter { tool: ToolName, key: &'static str },
@@ -80,8 +80,10 @@ pub enum FailureKind {
     TooLarge { who: String, limit: usize, may_have_run: bool },
     /// The API refused the request.
     Refused { answered: Answered, refusal: ApiRefusal },
-    /// The tool's `error` filter took this message from the answer.
-    ReportedByApi(String),
+    /// The API answered with a redirect that is not followed.
+    Redirected { answered: Answered, problem: NotFollowed },
+    /// The tool's `error` filter took the message from the answer.
+    ReportedByApi(Answered),
     /// The API's answer has a form that the tool cannot use.
     UnusableAnswer { answered: Answered, problem: AnswerProblem },
     /// A jq filter of the tool gave no result for an answer. `key` is its key in tools.toml.
@@ -185,8 +187,6 @@ pub enum ApiRefusal {
         after: Option<Duration>,
         may_have_run: bool,
     },
-    /// A redirect that is not followed.
-    Redirected(NotFollowed),
     /// 401, and the tool carries no credential.
     NoCredential,
     /// The credential is not accepted.
@@ -232,12 +232,23 @@ pub enum NotFollowed {
 /// Why a successful answer cannot be used.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum AnswerProblem {
-    /// It cannot be read; `cause` as in [`FailureKind`].
-    Unreadable { is_repeatable: bool, cause: String },
+    /// It cannot be read.
+    Unreadable { is_repeatable: bool, because: Unreadable },
     /// It is empty, and the tool promises data.
     Empty,
-    /// It is not JSON, which the tool's filter needs. `note` is a sentence about the format.
-    NotJson { content: NotJson, note: Option<String> },
+    /// It is not JSON, which the tool's filter needs.
+    NotJson { content: NotJson, remark: Option<Remark> },
+}
+
+/// Why an answer cannot be read.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Unreadable {
+    /// It is compressed by this method, which the request did not offer.
+    Compressed(String),
+    /// Its JSON has more than this many values.
+    TooManyValues(usize),
+    /// Its JSON nests more than this many levels.
+    TooDeep(usize),
 }
 
 /// Content that is not JSON.
@@ -294,10 +305,9 @@ impl FailureKind {
     /// Returns the outcome for the record.
     pub fn outcome(&self) -> CallOutcome {
         match self {
-            Self::InvalidArguments(_)
-            | Self::Account(_)
-            | Self::UnfitArgument { .. }
-            | Self::UnfitRequest { .. } => CallOutcome::InvalidArguments,
+            Self::InvalidArguments(_) | Self::Account(_) | Self::NotBuilt(_) => {
+                CallOutcome::InvalidArguments
+            }
             Self::BrokenFilter { .. } | Self::FilterFailed { .. } => CallOutcome::FilterFailed,
             Self::UnknownProvider(_) => CallOutcome::Failed,
             Self::SharedSecret { .. }
@@ -318,6 +328,7 @@ impl FailureKind {
             | Self::TooLarge { .. } => CallOutcome::NoAnswer,
             Self::Refused { refusal, .. } => refusal.outcome(),
             Self::Busy { answered: Some(_), .. }
+            | Self::Redirected { .. }
             | Self::ReportedByApi(_)
             | Self::UnusableAnswer { .. } => CallOutcome::ApiFailure,
         }
@@ -328,8 +339,8 @@ impl FailureKind {
         match self {
             Self::InvalidArguments(_)
             | Self::Account(_)
-            | Self::UnfitArgument { .. }
             | Self::TooLarge { may_have_run: false, .. } => Retry::AfterChange,
+            Self::NotBuilt(problem) if problem.is_about_arguments() => Retry::AfterChange,
             Self::Busy { may_have_run, .. }
             | Self::NoAnswer { may_have_run, .. }
             | Self::TimedOut { may_have_run, .. } => again(*may_have_run),
@@ -345,7 +356,8 @@ impl FailureKind {
             Self::TooLarge { may_have_run: true, .. }
             | Self::FilterFailed { .. }
             | Self::ReportedByApi(_) => Retry::LookFirst,
-            Self::UnfitRequest { .. }
+            Self::NotBuilt(_)
+            | Self::Redirected { .. }
             | Self::BrokenFilter { .. }
             | Self::UnknownProvider(_)
             | Self::SharedSecret { .. }
@@ -386,7 +398,6 @@ impl ApiRefusal {
             | Self::Forbidden
             | Self::Conflict
             | Self::Unavailable { .. }
-            | Self::Redirected(_)
             | Self::NoCredential
             | Self::UnknownPermission { .. }
             | Self::Other => CallOutcome::ApiFailure,
@@ -403,7 +414,6 @@ impl ApiRefusal {
             Self::InvalidArguments | Self::Reported | Self::NotFound => Retry::AfterChange,
             Self::RateLimited(Wait::ByTheDay)
             | Self::Forbidden
-            | Self::Redirected(_)
             | Self::NoCredential
             | Self::CredentialRefused
             | Self::NewTokenRefused

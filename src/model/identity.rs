@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use url::Url;
 
-use super::tool::{Action, Body, Effect, HttpAction, Method, Node, Piece, Template};
+use super::tool::{Action, Body, Effect, HttpAction, Input, Method, Node, Piece, Template};
 use super::{ProviderId, Scopes, Tool, ToolName};
 
 /// Timeout of the identity request: the user waits for the page, and the account can also stay
@@ -57,7 +57,7 @@ impl Identity {
             name: ToolName::new(format!("{provider}_identity")),
             title: String::new(),
             description: String::new(),
-            params: Vec::new(),
+            input: Input::none(),
             accounts: false,
             effect: Effect::Read,
             idempotent: true,

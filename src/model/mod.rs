@@ -4,6 +4,7 @@
 //! alone is made here, so that it can be tested without a store, a server or a clock.
 
 pub mod allowed;
+pub mod arguments;
 pub mod assertion;
 pub mod authorization;
 pub mod caller;
@@ -24,6 +25,7 @@ pub mod provider;
 pub mod rate_limit;
 pub mod reason;
 pub mod refresh_life;
+pub mod request_problem;
 pub mod requester;
 pub mod retention;
 pub mod scope;
@@ -37,6 +39,7 @@ pub mod tool;
 pub mod verification;
 
 pub use allowed::{Allowed, AllowedHost, AllowedOrigin, BadAllowed};
+pub use arguments::InvalidArguments;
 pub use authorization::{Authorization, AuthorizationAttempt, Status, Unclaimed, Unconfirmed};
 pub use caller::Caller;
 pub use consent_mode::ConsentMode;

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
-use serde_json::{Map, Value};
+use serde_json::{Map, Number, Value};
 use url::Url;
 
 use super::{Principal, ProviderId, Scopes, ToolName, UserId};
@@ -16,8 +16,10 @@ pub struct Tool {
     /// For people; made from the name where `tools.toml` has none.
     pub title: String,
     pub description: String,
-    pub params: Vec<Param>,
-    /// Whether it takes, beside its parameters, [`ACCOUNT`]: one of the user's accounts to act
+    // The name in records of earlier versions.
+    #[serde(rename = "params")]
+    pub input: Input,
+    /// Whether it takes, beside its input, [`ACCOUNT`]: one of the user's accounts to act
     /// with.
     pub accounts: bool,
     pub effect: Effect,
@@ -74,7 +76,10 @@ pub enum Effect {
     Destroy,
 }
 
-/// A tool's action.
+/// What a call of a tool does.
+///
+/// Several requests, or a tool of another server, become variants here.
+/// [`Upstream::execute_for`](crate::upstream::Upstream::execute_for) runs each variant.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub enum Action {
     Http(HttpAction),
@@ -227,6 +232,26 @@ impl Template {
     }
 }
 
+/// Arguments that a tool takes.
+///
+/// A tool whose server describes its arguments by a JSON Schema becomes a variant here. Three places
+/// depend on the form: the schema for clients (`registry/schema.rs`), the acceptance of arguments
+/// (`registry/arguments/mod.rs`), and the parameters that page a list
+/// (`upstream/truncate/paging.rs`).
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(untagged)]
+pub enum Input {
+    /// Named parameters, in the order of `tools.toml`.
+    Params(Vec<Param>),
+}
+
+impl Input {
+    /// Takes no arguments.
+    pub fn none() -> Self {
+        Self::Params(Vec::new())
+    }
+}
+
 /// A parameter as the model sees it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Param {
@@ -254,6 +279,20 @@ pub enum Kind {
     Array(Item),
 }
 
+impl Kind {
+    /// Returns the type's name in JSON Schema.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::String => "string",
+            Self::Integer => "integer",
+            Self::Number => "number",
+            Self::Boolean => "boolean",
+            Self::Object => "object",
+            Self::Array(_) => "array",
+        }
+    }
+}
+
 /// Type of the items of a list.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Item {
@@ -262,4 +301,28 @@ pub enum Item {
     Number,
     Boolean,
     Object,
+}
+
+impl Item {
+    /// Returns the type's name in JSON Schema.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::String => "string",
+            Self::Integer => "integer",
+            Self::Number => "number",
+            Self::Boolean => "boolean",
+            Self::Object => "object",
+        }
+    }
+}
+
+/// Converts a bound to a JSON number: a whole number becomes `10`, not `10.0`. `None` if it is not
+/// finite.
+#[expect(clippy::cast_possible_truncation, reason = "only within the range of exact integers")]
+pub fn json_number(bound: f64) -> Option<Number> {
+    const EXACT: f64 = 9_007_199_254_740_992.0;
+    if bound.fract() == 0.0 && bound.abs() <= EXACT {
+        return Some(Number::from(bound as i64));
+    }
+    Number::from_f64(bound)
 }

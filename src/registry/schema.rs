@@ -6,10 +6,10 @@
 //! for each of these, some host rejects the whole list of tools. Length limits are still checked
 //! ([`super::accept()`]), and are described in words here.
 
-use serde_json::{Map, Number, Value, json};
+use serde_json::{Map, Value, json};
 
 use crate::model::Tool;
-use crate::model::tool::{ACCOUNT, Effect, Item, Kind, Param};
+use crate::model::tool::{ACCOUNT, Effect, Input, Item, Kind, Param, json_number};
 
 /// The annotation hints of MCP. If a hint is missing, a host assumes the worst (`destructiveHint`
 /// is true when absent), so all four are always given.
@@ -37,15 +37,20 @@ pub fn hints(tool: &Tool) -> Hints {
 
 /// Returns `{"type": "object", "properties": …, "required": […], "additionalProperties": false}`.
 pub fn input_schema(tool: &Tool) -> Map<String, Value> {
-    let mut properties = Map::with_capacity(tool.params.len());
-    for param in &tool.params {
+    match &tool.input {
+        Input::Params(params) => schema_of_params(params, tool.accounts),
+    }
+}
+
+fn schema_of_params(params: &[Param], has_accounts: bool) -> Map<String, Value> {
+    let mut properties = Map::with_capacity(params.len());
+    for param in params {
         properties.insert(param.name.clone(), Value::Object(property(param)));
     }
-    if tool.accounts {
+    if has_accounts {
         properties.insert(ACCOUNT.into(), Value::Object(property(&account())));
     }
-    let required: Vec<&str> = tool
-        .params
+    let required: Vec<&str> = params
         .iter()
         .filter(|param| param.required && param.default.is_none())
         .map(|param| param.name.as_str())
@@ -82,13 +87,13 @@ pub(super) fn account() -> Param {
 
 fn property(param: &Param) -> Map<String, Value> {
     let mut property = Map::new();
-    property.insert("type".into(), kind_name(param.kind).into());
+    property.insert("type".into(), param.kind.as_str().into());
     if let Some(description) = description(param) {
         property.insert("description".into(), description.into());
     }
     if let Kind::Array(item) = param.kind {
         let mut items = Map::new();
-        items.insert("type".into(), item_name(item).into());
+        items.insert("type".into(), item.as_str().into());
         if item == Item::String && !param.choices.is_empty() {
             items.insert("enum".into(), json!(param.choices));
         }
@@ -101,33 +106,12 @@ fn property(param: &Param) -> Map<String, Value> {
     }
     if matches!(param.kind, Kind::Integer | Kind::Number) {
         for (key, bound) in [("minimum", param.min), ("maximum", param.max)] {
-            if let Some(bound) = bound.and_then(number) {
-                property.insert(key.into(), bound);
+            if let Some(bound) = bound.and_then(json_number) {
+                property.insert(key.into(), bound.into());
             }
         }
     }
     property
-}
-
-pub(super) fn kind_name(kind: Kind) -> &'static str {
-    match kind {
-        Kind::String => "string",
-        Kind::Integer => "integer",
-        Kind::Number => "number",
-        Kind::Boolean => "boolean",
-        Kind::Object => "object",
-        Kind::Array(_) => "array",
-    }
-}
-
-pub(super) fn item_name(item: Item) -> &'static str {
-    match item {
-        Item::String => "string",
-        Item::Integer => "integer",
-        Item::Number => "number",
-        Item::Boolean => "boolean",
-        Item::Object => "object",
-    }
 }
 
 /// Returns the description, with length limits in words.
@@ -149,14 +133,4 @@ fn description(param: &Param) -> Option<String> {
         Some(description) => format!("{} ({limit})", description.trim_end_matches('.')),
         None => limit,
     })
-}
-
-/// Converts a bound: a whole number becomes `10`, not `10.0`.
-#[expect(clippy::cast_possible_truncation, reason = "only within the range of exact integers")]
-pub(super) fn number(bound: f64) -> Option<Value> {
-    const EXACT: f64 = 9_007_199_254_740_992.0;
-    if bound.fract() == 0.0 && bound.abs() <= EXACT {
-        return Some(Value::from(bound as i64));
-    }
-    Number::from_f64(bound).map(Value::Number)
 }

@@ -8,10 +8,11 @@ use tokio::time::Instant;
 
 use super::budget::BodyRoom;
 use super::redirect::{self, MAX_REDIRECTS, Target};
-use super::request::{Prepared, RequestProblem};
+use super::request::Prepared;
 use super::response::Reply;
 use super::{Credential, LARGEST_ANSWER};
 use crate::model::failure::NotFollowed;
+use crate::model::request_problem::RequestProblem;
 use crate::model::tool::HttpAction;
 use crate::net::{Net, NetError, Phase, Trust};
 

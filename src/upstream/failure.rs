@@ -18,7 +18,7 @@ use super::slow_down;
 use crate::model::failure::{Answered, ApiRefusal, NotFollowed, Wait};
 use crate::model::provider::{Api, FailureConvention};
 use crate::model::scope::Implied;
-use crate::model::tool::Action;
+use crate::model::tool::HttpAction;
 use crate::model::{Failure, FailureKind, Scopes, Tool};
 use crate::net;
 
@@ -80,6 +80,8 @@ impl Refusal {
 /// Context for interpreting a refusal.
 pub(super) struct Call<'a> {
     pub(super) tool: &'a Tool,
+    /// The tool's request.
+    pub(super) action: &'a HttpAction,
     pub(super) provider: Option<Api<'a>>,
     /// Whether the request carried a credential.
     pub(super) authorized: bool,
@@ -101,8 +103,9 @@ impl Call<'_> {
         let after = net::retry_after(|name| reply.header(name));
         let refusal = match reply.status.as_u16() {
             300..=399 if let Some(problem) = &reply.not_followed => {
-                let refusal = ApiRefusal::Redirected(self.scrubbed_target(problem));
-                return refused(self.answered(reply.status), refusal).into();
+                let problem = self.scrubbed_target(problem);
+                let answered = self.answered(reply.status);
+                return FailureKind::Redirected { answered, problem }.into();
             }
             401 => ApiRefusal::NoCredential,
             503 if after.is_some() => {
@@ -129,8 +132,7 @@ impl Call<'_> {
 
     /// Returns the host of the response. Redirects stay within its origin.
     pub(super) fn host(&self) -> String {
-        let Action::Http(action) = &self.tool.action;
-        net::host_of(&action.origin)
+        net::host_of(&self.action.origin)
     }
 
     /// Whether a request whose fate is unknown may have had an effect.

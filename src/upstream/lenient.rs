@@ -9,44 +9,13 @@ use std::fmt::Write as _;
 
 use serde_json::Value;
 
-/// A fault in JSON that can be repaired.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Fault {
-    /// Half of a surrogate pair (RFC 8259 §8.2).
-    Surrogate,
-    /// Bytes that are not UTF-8 (RFC 8259 §8.1).
-    Encoding,
-    /// An unescaped control character (RFC 8259 §7).
-    Control,
-    /// An escape that JSON does not define.
-    Escape,
-    /// `NaN`, `Infinity`.
-    NotANumber,
-    /// A number beyond the range of a double.
-    Range,
-    /// A prefix that some services write before JSON, so that it cannot run as a script.
-    Prefix,
-}
+use crate::model::outcome::{JsonFault, Remark};
 
-impl Fault {
-    fn words(self) -> &'static str {
-        match self {
-            Self::Surrogate => "half characters are shown as \u{fffd}",
-            Self::Encoding => "bytes that are not UTF-8 are shown as \u{fffd}",
-            Self::Control => "control characters stood in its texts",
-            Self::Escape => "it has escapes that JSON does not know",
-            Self::NotANumber => "NaN and Infinity are shown as null",
-            Self::Range => "numbers that are too large are shown as texts",
-            Self::Prefix => "a prefix that is no JSON is left out",
-        }
-    }
-}
-
-/// Reads a value and returns a note on the repaired faults, if any.
+/// Reads a value and returns a remark on the repaired faults, if any.
 ///
 /// # Errors
 /// The error of the strict reader if the JSON cannot be repaired.
-pub(super) fn read(body: &[u8]) -> Result<(Value, Option<String>), serde_json::Error> {
+pub(super) fn read(body: &[u8]) -> Result<(Value, Option<Remark>), serde_json::Error> {
     let error = match serde_json::from_slice(body) {
         Ok(value) => return Ok((value, None)),
         Err(error) => error,
@@ -60,18 +29,16 @@ pub(super) fn read(body: &[u8]) -> Result<(Value, Option<String>), serde_json::E
         return Err(error);
     }
     let Ok(value) = serde_json::from_str(&mended) else { return Err(error) };
-    let faults: Vec<&str> = faults.into_iter().map(Fault::words).collect();
-    let note = format!("The service's answer is not quite JSON: {}.", faults.join("; "));
-    Ok((value, Some(note)))
+    Ok((value, Some(Remark::Repaired(faults))))
 }
 
 struct Mended {
     json: String,
-    faults: Vec<Fault>,
+    faults: Vec<JsonFault>,
 }
 
 impl Mended {
-    fn fault(&mut self, fault: Fault, instead: &str) {
+    fn fault(&mut self, fault: JsonFault, instead: &str) {
         if !self.faults.contains(&fault) {
             self.faults.push(fault);
         }
@@ -79,16 +46,16 @@ impl Mended {
     }
 }
 
-fn mend(body: &[u8]) -> (String, Vec<Fault>) {
+fn mend(body: &[u8]) -> (String, Vec<JsonFault>) {
     let text = String::from_utf8_lossy(body);
     let mut mended = Mended { json: String::with_capacity(text.len()), faults: Vec::new() };
     if matches!(text, Cow::Owned(_)) {
-        mended.fault(Fault::Encoding, "");
+        mended.fault(JsonFault::Encoding, "");
     }
     let mut rest: &str = &text;
     for prefix in [")]}',", ")]}'", "while(1);", "for(;;);"] {
         if let Some(json) = rest.trim_start().strip_prefix(prefix) {
-            mended.fault(Fault::Prefix, "");
+            mended.fault(JsonFault::Prefix, "");
             rest = json;
             break;
         }
@@ -103,7 +70,7 @@ fn mend(body: &[u8]) -> (String, Vec<Fault>) {
             }
             '\\' if in_text => length = escape(rest, &mut mended),
             c if in_text && c < ' ' => {
-                mended.fault(Fault::Control, "");
+                mended.fault(JsonFault::Control, "");
                 let _ = write!(mended.json, "\\u{:04x}", u32::from(c));
             }
             'N' | 'I' | '-' | '0'..='9' if !in_text => length = number(rest, &mut mended),
@@ -128,11 +95,11 @@ fn escape(rest: &str, mended: &mut Mended) -> usize {
                     mended.json.push_str(rest.get(..12).unwrap_or_default());
                     return 12;
                 }
-                mended.fault(Fault::Surrogate, "\u{fffd}");
+                mended.fault(JsonFault::Surrogate, "\u{fffd}");
                 6
             }
             Some(0xdc00..=0xdfff) => {
-                mended.fault(Fault::Surrogate, "\u{fffd}");
+                mended.fault(JsonFault::Surrogate, "\u{fffd}");
                 6
             }
             Some(_) => {
@@ -140,13 +107,13 @@ fn escape(rest: &str, mended: &mut Mended) -> usize {
                 6
             }
             None => {
-                mended.fault(Fault::Escape, "\u{fffd}");
+                mended.fault(JsonFault::Escape, "\u{fffd}");
                 2
             }
         },
         // `\'`, `\x`: keep the backslash as a character, so that no text is lost.
         Some(_) => {
-            mended.fault(Fault::Escape, "\\\\");
+            mended.fault(JsonFault::Escape, "\\\\");
             1
         }
         None => 1,
@@ -168,13 +135,13 @@ fn number(rest: &str, mended: &mut Mended) -> usize {
         .unwrap_or(rest.len());
     let token = rest.get(..end).unwrap_or_default();
     match token.trim_start_matches('-') {
-        "NaN" | "Infinity" | "Inf" => mended.fault(Fault::NotANumber, "null"),
+        "NaN" | "Infinity" | "Inf" => mended.fault(JsonFault::NotANumber, "null"),
         digits
             if digits.starts_with(|c: char| c.is_ascii_digit())
                 && token.parse().is_ok_and(f64::is_infinite) =>
         {
             let text = format!("\"{token}\"");
-            mended.fault(Fault::Range, &text);
+            mended.fault(JsonFault::Range, &text);
         }
         _ => mended.json.push_str(token),
     }
@@ -187,48 +154,67 @@ mod tests {
 
     use super::*;
 
-    fn mended(body: &[u8]) -> (Value, String) {
-        let (value, note) = read(body).expect("mended");
-        (value, note.unwrap_or_default())
+    fn repaired(body: &[u8]) -> (Value, Vec<JsonFault>) {
+        match read(body).expect("JSON") {
+            (value, None) => (value, Vec::new()),
+            (value, Some(Remark::Repaired(faults))) => (value, faults),
+            (_, Some(other)) => panic!("{other:?}"),
+        }
     }
 
     #[test]
     fn strict_json_is_as_it_is() {
         let pair = r#"{"a": "\ud83d\ude00 \\ud83d", "n": -1.5e3}"#;
         assert_eq!(
-            mended(pair.as_bytes()),
-            (json!({"a": "😀 \\ud83d", "n": -1500.0}), String::new())
+            repaired(pair.as_bytes()),
+            (json!({"a": "😀 \\ud83d", "n": -1500.0}), Vec::new())
         );
     }
 
     #[test]
     fn each_fault_costs_itself_only() {
-        for (body, value, words) in [
-            (&br#"{"a":"x\ud83dy","b":1}"#[..], json!({"a": "x\u{fffd}y", "b": 1}), "half"),
-            (br#"["\ude00"]"#, json!(["\u{fffd}"]), "half"),
-            (br#"["\ud83d\ud83d\ude00"]"#, json!(["\u{fffd}😀"]), "half"),
-            (br#"["\ud83d\u0041", "\ud83d"]"#, json!(["\u{fffd}A", "\u{fffd}"]), "half"),
-            (br#"{"\ud83d": [1]}"#, json!({"\u{fffd}": [1]}), "half"),
+        for (body, value, fault) in [
+            (
+                &br#"{"a":"x\ud83dy","b":1}"#[..],
+                json!({"a": "x\u{fffd}y", "b": 1}),
+                JsonFault::Surrogate,
+            ),
+            (br#"["\ude00"]"#, json!(["\u{fffd}"]), JsonFault::Surrogate),
+            (br#"["\ud83d\ud83d\ude00"]"#, json!(["\u{fffd}😀"]), JsonFault::Surrogate),
+            (
+                br#"["\ud83d\u0041", "\ud83d"]"#,
+                json!(["\u{fffd}A", "\u{fffd}"]),
+                JsonFault::Surrogate,
+            ),
+            (br#"{"\ud83d": [1]}"#, json!({"\u{fffd}": [1]}), JsonFault::Surrogate),
             (
                 b"{\"a\":\"gr\xfc\xdf\",\"b\":1}",
                 json!({"a": "gr\u{fffd}\u{fffd}", "b": 1}),
-                "UTF-8",
+                JsonFault::Encoding,
             ),
             // CESU-8, as MySQL and Java write emoji.
-            (b"[\"\xed\xa0\xbd\", 1]", json!(["\u{fffd}\u{fffd}\u{fffd}", 1]), "UTF-8"),
-            (b"{\"a\":\"one\ntwo\tthree\0\"}", json!({"a": "one\ntwo\tthree\0"}), "control"),
-            (br#"["it\'s", "\x41", "\u12"]"#, json!(["it\\'s", "\\x41", "\u{fffd}12"]), "escapes"),
+            (b"[\"\xed\xa0\xbd\", 1]", json!(["\u{fffd}\u{fffd}\u{fffd}", 1]), JsonFault::Encoding),
+            (
+                b"{\"a\":\"one\ntwo\tthree\0\"}",
+                json!({"a": "one\ntwo\tthree\0"}),
+                JsonFault::Control,
+            ),
+            (
+                br#"["it\'s", "\x41", "\u12"]"#,
+                json!(["it\\'s", "\\x41", "\u{fffd}12"]),
+                JsonFault::Escape,
+            ),
             (
                 b"[NaN, Infinity, -Infinity, -5, \"NaN\"]",
                 json!([null, null, null, -5, "NaN"]),
-                "null",
+                JsonFault::NotANumber,
             ),
-            (b"[1e999, -1e999, 1]", json!(["1e999", "-1e999", 1]), "too large"),
-            (b")]}'\n{\"a\":1}", json!({"a": 1}), "prefix"),
+            (b"[1e999, -1e999, 1]", json!(["1e999", "-1e999", 1]), JsonFault::Range),
+            (b")]}'\n{\"a\":1}", json!({"a": 1}), JsonFault::Prefix),
         ] {
-            let (read, note) = mended(body);
+            let (read, faults) = repaired(body);
             assert_eq!(read, value, "{}", String::from_utf8_lossy(body));
-            assert!(note.contains(words), "{note}");
+            assert!(faults.contains(&fault), "{faults:?}");
         }
     }
 

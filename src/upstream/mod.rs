@@ -39,11 +39,12 @@ use tokio::time::Instant;
 pub use credential::{Basic, BasicError, Credential};
 
 use crate::model::failure::{AnswerProblem, Answered, FilterProblem, NotJson};
+use crate::model::outcome::{Remark, ResultBlock};
 use crate::model::provider::Api;
-use crate::model::tool::{Action, HttpAction};
+use crate::model::tool::{Action, Filter, HttpAction, Input};
 use crate::model::{Caller, Failure, FailureKind, Scopes, Tool, ToolResult};
-use crate::net::{Net, NetError, Phase, status_words};
-use budget::{Budget, Weight, deadline};
+use crate::net::{Net, NetError, Phase};
+use budget::{Budget, Held, Weight, deadline};
 use exchange::{Unanswered, exchange};
 use failure::{Call, Refusal};
 use jq::{Jq, JqError};
@@ -55,10 +56,10 @@ use scrub::Scrubber;
 /// receives far less, but a filter may pick from all of it.
 const LARGEST_ANSWER: usize = 10 * 1024 * 1024;
 
-/// Whether the tool's request limits the number of list items in the response, by a parameter or a
-/// fixed value.
-pub fn limits_its_list(tool: &Tool) -> bool {
-    truncate::Paging::is_limited(tool)
+/// Whether a request limits the number of list items in the response, by a parameter or a fixed
+/// value.
+pub fn limits_its_list(input: &Input, action: &HttpAction) -> bool {
+    truncate::Paging::is_limited(input, action)
 }
 
 /// Executes tools; one instance per process.
@@ -121,24 +122,44 @@ impl Upstream {
         arguments: &Map<String, Value>,
         credential: Option<&Credential>,
     ) -> Answer {
-        let Action::Http(action) = &tool.action;
+        match &tool.action {
+            Action::Http(action) => {
+                self.request(caller, tool, action, provider, arguments, credential).await
+            }
+        }
+    }
+
+    /// Runs a tool that is one HTTP request.
+    async fn request(
+        &self,
+        caller: &Caller,
+        tool: &Tool,
+        action: &HttpAction,
+        provider: Option<Api<'_>>,
+        arguments: &Map<String, Value>,
+        credential: Option<&Credential>,
+    ) -> Answer {
         let scrubber = Arc::new(Scrubber::new(credential));
         let host = action.origin.host_str().unwrap_or_default();
         let turn = Turn { caller, deadline: deadline(action.timeout) };
         let call = Call {
             tool,
+            action,
             provider,
             authorized: credential.is_some(),
             who: provider.map_or(host, |provider| provider.title),
             scrubber: &scrubber,
         };
-        if let Some(broken) = self.broken_filter(&call, action) {
+        if let Some(broken) = self.broken_filter(&call) {
             return Answer::Failed(broken);
         }
         let build = || request::build(action, provider, arguments, credential);
         let prepared = match build() {
             Ok(prepared) => prepared,
-            Err(problem) => return Answer::Failed(problem.failure(&scrubber).into()),
+            Err(problem) => {
+                let problem = request::scrubbed(problem, &scrubber);
+                return Answer::Failed(FailureKind::NotBuilt(problem).into());
+            }
         };
         let room = self.budget.room(caller);
         let sent = exchange(&self.net, prepared, build, action, credential, room, turn.deadline);
@@ -150,7 +171,7 @@ impl Upstream {
                 return Answer::Failed(FailureKind::Busy { answered: None, may_have_run }.into());
             }
         };
-        match self.interpret(&call, &turn, action, reply, arguments).await {
+        match self.interpret(&call, &turn, reply, arguments).await {
             Ok(result) => Answer::Done(result),
             Err(refusal) => refusal.answer(call.host()),
         }
@@ -159,8 +180,8 @@ impl Upstream {
     /// Returns a failure if one of the tool's filters does not compile. This is checked before
     /// sending: if a request made a change and its response were then lost, the caller would repeat
     /// it.
-    fn broken_filter(&self, call: &Call<'_>, action: &HttpAction) -> Option<Failure> {
-        let filters = [("select", &action.select), ("error", &action.error)];
+    fn broken_filter(&self, call: &Call<'_>) -> Option<Failure> {
+        let filters = [("select", &call.action.select), ("error", &call.action.error)];
         let (key, filter, problem) = filters.into_iter().find_map(|(key, filter)| {
             let filter = filter.as_ref()?;
             Some((key, filter, self.jq.compile(&filter.text).err()?))
@@ -174,64 +195,38 @@ impl Upstream {
         )))
     }
 
+    /// Turns a response into a result.
     async fn interpret(
         &self,
         call: &Call<'_>,
         turn: &Turn<'_>,
-        action: &HttpAction,
         reply: Reply,
         arguments: &Map<String, Value>,
     ) -> Result<ToolResult, Refusal> {
-        let (size, scrub) = (reply.body.len(), Arc::clone(call.scrubber));
-        let (mut reply, weight) = offload::run(size, move || {
-            let weight = Weight::of(&reply.body);
-            (reply, weight)
-        })
-        .await;
-        let Some(_work) = self.budget.work(turn.caller, weight, turn.deadline).await else {
-            let (answered, may_have_run) = (call.answered(reply.status), call.may_have_run());
-            return Err(FailureKind::Busy { answered: Some(answered), may_have_run }.into());
-        };
-        let (reply, content, note) = offload::run(size, move || {
-            let (content, note) = reply.content(weight);
-            let content = scrub.content(content, &reply.body);
-            (reply.body, reply.held) = Default::default();
-            (reply, content, note)
-        })
-        .await;
+        let size = reply.body.len();
+        let Read { reply, content, remark, work: _work } = self.read(call, turn, reply).await?;
         if !reply.status.is_success() {
             return Err(call.refusal(&reply, &content));
         }
         let answered = call.answered(reply.status);
+        let filters = Filters { jq: &self.jq, call, turn, size, answered: &answered };
         let value = match content {
             Content::Json(value) => {
                 let value = Arc::new(value);
-                if let Some(refusal) = call.disguised(&value) {
-                    return Err(refusal);
-                }
-                if let Some(filter) = &action.error {
-                    let outputs = self.jq.run_for(turn, &filter.text, &value, size).await;
-                    let outputs =
-                        outputs.map_err(|error| filter_failed("error", &error, call, &answered))?;
-                    let message = outputs.iter().find_map(Value::as_str);
-                    if let Some(message) = message.filter(|message| !message.trim().is_empty()) {
-                        let message = call.scrubbed(message);
-                        return Err(FailureKind::ReportedByApi(message).into());
-                    }
-                }
+                filters.check_success(&value).await?;
                 Some(value)
             }
             Content::Nothing => None,
-            Content::Unreadable(cause) => {
+            Content::Unreadable(because) => {
                 let is_repeatable = call.tool.idempotent;
-                let problem = AnswerProblem::Unreadable { is_repeatable, cause };
+                let problem = AnswerProblem::Unreadable { is_repeatable, because };
                 return Err(FailureKind::UnusableAnswer { answered, problem }.into());
             }
-            other if action.reply.is_none() => {
+            other if call.action.reply.is_none() => {
                 let (content, text) = not_json(call.who, other);
-                if action.select.is_some() {
-                    let answered = Answered { message: call.message(&text), ..answered };
-                    let problem = AnswerProblem::NotJson { content, note };
+                if call.action.select.is_some() {
+                    let answered = Answered { message: call.message(&text), ..answered.clone() };
+                    let problem = AnswerProblem::NotJson { content, remark };
                     return Err(FailureKind::UnusableAnswer { answered, problem }.into());
                 }
                 Some(Arc::new(Value::String(text)))
@@ -239,7 +234,7 @@ impl Upstream {
             _ => None,
         };
         // A tool with an output schema returns the data instead of its fixed `reply`.
-        if let (Some(reply), None) = (&action.reply, &call.tool.output) {
+        if let (Some(reply), None) = (&call.action.reply, &call.tool.output) {
             let text = request::render(reply, arguments).unwrap_or_else(|| "Done.".to_owned());
             return Ok(ToolResult::text(call.scrubbed(&text)));
         }
@@ -248,34 +243,107 @@ impl Upstream {
                 let problem = AnswerProblem::Empty;
                 return Err(FailureKind::UnusableAnswer { answered, problem }.into());
             }
-            let status = status_words(reply.status);
-            return Ok(ToolResult::text(format!("Done: {} answered {status}.", call.who)));
+            let (who, status) = (call.who.to_owned(), reply.status.as_u16());
+            return Ok(ToolResult::of(ResultBlock::Done { who, status }));
         };
-        let value = match &action.select {
-            Some(filter) => {
-                let outputs = self.jq.run_for(turn, &filter.text, &value, size).await;
-                melt(outputs.map_err(|error| filter_failed("select", &error, call, &answered))?)
-            }
+        let value = match &call.action.select {
+            Some(filter) => melt(filters.run("select", filter, &value).await?),
             None => Arc::unwrap_or_clone(value),
         };
-        let finish = Finish {
+        let finish = self.finish(call, size, remark);
+        Ok(offload::run(size, move || finish.result(value)).await)
+    }
+
+    /// Parses and scrubs a response, within the memory for such work.
+    async fn read(&self, call: &Call<'_>, turn: &Turn<'_>, reply: Reply) -> Result<Read, Refusal> {
+        let (size, scrub) = (reply.body.len(), Arc::clone(call.scrubber));
+        let (mut reply, weight) = offload::run(size, move || {
+            let weight = Weight::of(&reply.body);
+            (reply, weight)
+        })
+        .await;
+        let Some(work) = self.budget.work(turn.caller, weight, turn.deadline).await else {
+            let (answered, may_have_run) = (call.answered(reply.status), call.may_have_run());
+            return Err(FailureKind::Busy { answered: Some(answered), may_have_run }.into());
+        };
+        Ok(offload::run(size, move || {
+            let (content, remark) = reply.content(weight);
+            let content = scrub.content(content, &reply.body);
+            (reply.body, reply.held) = Default::default();
+            Read { reply, content, remark, work }
+        })
+        .await)
+    }
+
+    fn finish(&self, call: &Call<'_>, size: usize, remark: Option<Remark>) -> Finish {
+        let Call { tool, action, .. } = call;
+        Finish {
             scrubber: Arc::clone(call.scrubber),
             validators: Arc::clone(&self.validators),
-            schema: call.tool.output.clone(),
+            schema: tool.output.clone(),
             max_chars: action.max_chars,
             // Needed only if the result may have to be truncated.
             paging: if size > action.max_chars {
-                truncate::Paging::of(call.tool)
+                truncate::Paging::of(&tool.input, action)
             } else {
                 truncate::Paging::default()
             },
-            tool: call.tool.name.clone(),
-            note,
+            tool: tool.name.clone(),
+            remark,
             host: call.host(),
             is_filtered: action.select.is_some(),
-        };
-        Ok(offload::run(size, move || finish.result(value)).await)
+        }
     }
+}
+
+/// The tool's filters, for one response.
+struct Filters<'a> {
+    jq: &'a Jq,
+    call: &'a Call<'a>,
+    turn: &'a Turn<'a>,
+    /// Bytes of the response.
+    size: usize,
+    /// The response, for a failure.
+    answered: &'a Answered,
+}
+
+impl Filters<'_> {
+    /// Refuses a body that reports a failure under a successful status, by the provider's convention
+    /// or the tool's `error` filter.
+    async fn check_success(&self, value: &Arc<Value>) -> Result<(), Refusal> {
+        if let Some(refusal) = self.call.disguised(value) {
+            return Err(refusal);
+        }
+        let Some(filter) = &self.call.action.error else { return Ok(()) };
+        let outputs = self.run("error", filter, value).await?;
+        let message = outputs.iter().find_map(Value::as_str);
+        let Some(message) = message.and_then(|text| self.call.message(text)) else {
+            return Ok(());
+        };
+        let answered = Answered { status: None, message: Some(message), ..self.answered.clone() };
+        Err(FailureKind::ReportedByApi(answered).into())
+    }
+
+    /// Runs a filter; `key` is its key in tools.toml.
+    async fn run(
+        &self,
+        key: &'static str,
+        filter: &Filter,
+        value: &Arc<Value>,
+    ) -> Result<Vec<Value>, Refusal> {
+        let outputs = self.jq.run_for(self.turn, &filter.text, value, self.size).await;
+        outputs.map_err(|error| filter_failed(key, &error, self.call, self.answered))
+    }
+}
+
+/// A response with its content.
+struct Read {
+    /// Without its body.
+    reply: Reply,
+    content: Content,
+    remark: Option<Remark>,
+    /// Memory for the content, held until the result is made.
+    work: Held,
 }
 
 /// Returns a response that is not JSON as a text.

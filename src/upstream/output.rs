@@ -13,7 +13,7 @@ use serde_json::{Map, Value};
 
 use super::scrub::Scrubber;
 use super::truncate::{self, Fitted};
-use crate::model::outcome::Misfit;
+use crate::model::outcome::{Misfit, Remark, ResultBlock};
 use crate::model::{ToolName, ToolResult, Unfit};
 
 type Schema = Arc<Map<String, Value>>;
@@ -26,8 +26,8 @@ pub(super) struct Finish {
     pub(super) max_chars: usize,
     pub(super) paging: truncate::Paging,
     pub(super) tool: ToolName,
-    /// Note on how the response deviates from its format.
-    pub(super) note: Option<String>,
+    /// How the response deviates from its format.
+    pub(super) remark: Option<Remark>,
     /// Host of the API.
     pub(super) host: String,
     /// Whether `select` produced the data.
@@ -48,8 +48,8 @@ impl Finish {
         }
         let Some(schema) = &self.schema else {
             let fitted = truncate::fit(value, text, self.max_chars, &self.paging);
-            let host = Some(self.host);
-            return ToolResult { note: self.note, host, ..ToolResult::text(beside(fitted)) };
+            let (remarks, host) = (self.remark.into_iter().collect(), Some(self.host));
+            return ToolResult { remarks, host, ..ToolResult::text(beside(fitted)) };
         };
         // Check the whole value, as the API sent it: truncation alone could take a list below its
         // `minItems`.
@@ -62,9 +62,9 @@ impl Finish {
         let fits = |value: &Value| !is_cut || self.validators.check(schema, value).is_ok();
         if fitted.value.as_ref().is_some_and(fits) {
             return ToolResult {
-                text: fitted.text,
+                content: vec![ResultBlock::Text(fitted.text)],
                 structured: fitted.value,
-                note: joined(self.note, fitted.note),
+                remarks: self.remark.into_iter().chain(fitted.note.map(Remark::Cut)).collect(),
                 host: Some(self.host),
                 unfit: None,
             };
@@ -76,9 +76,9 @@ impl Finish {
     fn unfit(self, fitted: Fitted, problem: Misfit, keys: &str) -> ToolResult {
         let hint = format!("change {keys} of [tools.{}] in tools.toml", self.tool);
         ToolResult {
-            text: beside(fitted),
+            content: vec![ResultBlock::Text(beside(fitted))],
             structured: None,
-            note: self.note,
+            remarks: self.remark.into_iter().collect(),
             host: Some(self.host),
             unfit: Some(Unfit { problem, for_operator: Some(hint) }),
         }
@@ -89,13 +89,6 @@ fn beside(fitted: Fitted) -> String {
     match fitted.note {
         Some(note) => format!("{}\n{note}", fitted.text),
         None => fitted.text,
-    }
-}
-
-fn joined(one: Option<String>, other: Option<String>) -> Option<String> {
-    match (one, other) {
-        (Some(one), Some(other)) => Some(format!("{one}\n{other}")),
-        (one, other) => one.or(other),
     }
 }
 
@@ -156,6 +149,11 @@ mod tests {
         assert!(problem.contains("`output`"), "{problem}");
     }
 
+    fn text(result: &ToolResult) -> &str {
+        let [ResultBlock::Text(text)] = &result.content[..] else { panic!("{result:?}") };
+        text
+    }
+
     fn finish(schema: &Value, max_chars: usize) -> Finish {
         Finish {
             scrubber: Arc::default(),
@@ -164,7 +162,7 @@ mod tests {
             max_chars,
             paging: truncate::Paging::default(),
             tool: ToolName::new("acme_tool"),
-            note: None,
+            remark: None,
             host: "api.acme.example".into(),
             is_filtered: false,
         }
@@ -175,15 +173,16 @@ mod tests {
         let whole = json!({"ids": (0..5000).collect::<Vec<_>>()});
         let result = finish(&json!({"type": "object"}), 1000).result(whole);
         assert_eq!(result.unfit, None);
-        assert_eq!(serde_json::from_str(&result.text).ok(), result.structured);
-        assert!(result.note.is_some_and(|note| note.contains(" of 5000 shown")));
+        assert_eq!(serde_json::from_str(text(&result)).ok(), result.structured);
+        let [Remark::Cut(note)] = &result.remarks[..] else { panic!("{result:?}") };
+        assert!(note.contains(" of 5000 shown"), "{note}");
     }
 
     #[test]
     fn an_answer_that_breaks_the_promise_is_shown_as_a_text() {
-        let text = json!({"type": "object", "properties": {"id": {"type": "string"}}});
-        let result = finish(&text, 1000).result(json!({"id": 5, "name": "ana"}));
-        assert_eq!(result.text, r#"{"id":5,"name":"ana"}"#);
+        let schema = json!({"type": "object", "properties": {"id": {"type": "string"}}});
+        let result = finish(&schema, 1000).result(json!({"id": 5, "name": "ana"}));
+        assert_eq!(text(&result), r#"{"id":5,"name":"ana"}"#);
         assert_eq!(result.structured, None);
         let unfit = result.unfit.expect("it does not fit");
         assert!(
@@ -192,8 +191,8 @@ mod tests {
         );
         assert!(unfit.for_operator.is_some_and(|hint| hint.contains("`output`")));
         // A response that is not JSON.
-        let result = finish(&text, 1000).result(json!("<not json>"));
-        assert_eq!((&*result.text, result.unfit.is_some()), ("<not json>", true));
+        let result = finish(&schema, 1000).result(json!("<not json>"));
+        assert_eq!((text(&result), result.unfit.is_some()), ("<not json>", true));
     }
 
     #[test]
@@ -205,7 +204,7 @@ mod tests {
             result.unfit.and_then(|unfit| unfit.for_operator).expect("a hint")
         };
         let result = finish(&many, 1000).result(whole);
-        assert!(result.text.starts_with("{\"ids\":[0,1,2"), "{}", result.text);
+        assert!(text(&result).starts_with("{\"ids\":[0,1,2"), "{result:?}");
         let problem = hint(result);
         assert!(problem.contains("`max_chars`") && !problem.contains("`output`"), "{problem}");
         let problem = hint(finish(&many, 1000).result(json!({"ids": [1]})));

@@ -10,6 +10,8 @@ use std::fmt::Write as _;
 
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
 
+use crate::model::request_problem::PathProblem;
+
 /// Characters encoded in an argument: all except RFC 3986's unreserved ones.
 const ARGUMENT: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
 /// Characters encoded in the operator's text: those that no path may contain. `:`, `@`, `,` and
@@ -29,28 +31,13 @@ const WRITTEN: &AsciiSet = &percent_encoding::CONTROLS
     .add(b'^')
     .add(b'|');
 
-/// Why an argument cannot be part of a path; the message follows the parameter's name.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub(super) enum Unfit {
-    #[error("must not be empty, since it is part of the address")]
-    Empty,
-    #[error("must not be or contain `.` or `..` as a step, since it is part of the address")]
-    Step,
-    #[error(
-        "must not begin or end with a slash or contain two in a row, since it is part of the address"
-    )]
-    Slashes,
-    #[error("must not contain control characters")]
-    Control,
-}
-
 pub(super) fn push_written(path: &mut String, text: &str) {
     let _ = write!(path, "{}", utf8_percent_encode(text, WRITTEN));
 }
 
 /// Appends an argument to the current segment. A slash becomes `%2F`: GitLab names a project
 /// `group%2Fproject`.
-pub(super) fn push_argument(path: &mut String, text: &str) -> Result<(), Unfit> {
+pub(super) fn push_argument(path: &mut String, text: &str) -> Result<(), PathProblem> {
     examine(text)?;
     // Also check the argument as a server that decodes twice sees it.
     if text.contains('%') {
@@ -61,17 +48,17 @@ pub(super) fn push_argument(path: &mut String, text: &str) -> Result<(), Unfit> 
     Ok(())
 }
 
-fn examine(text: &str) -> Result<(), Unfit> {
+fn examine(text: &str) -> Result<(), PathProblem> {
     if text.is_empty() {
-        return Err(Unfit::Empty);
+        return Err(PathProblem::Empty);
     }
     if text.chars().any(char::is_control) {
-        return Err(Unfit::Control);
+        return Err(PathProblem::ControlCharacters);
     }
     for step in text.split(['/', '\\']) {
         match step {
-            "" => return Err(Unfit::Slashes),
-            "." | ".." => return Err(Unfit::Step),
+            "" => return Err(PathProblem::Slashes),
+            "." | ".." => return Err(PathProblem::DotSegment),
             _ => {}
         }
     }
@@ -89,7 +76,7 @@ pub(super) fn is_step(segment: &str) -> bool {
 mod tests {
     use super::*;
 
-    fn pushed(text: &str) -> Result<String, Unfit> {
+    fn pushed(text: &str) -> Result<String, PathProblem> {
         let mut path = String::new();
         push_argument(&mut path, text).map(|()| path)
     }
@@ -120,27 +107,27 @@ mod tests {
     #[test]
     fn whatever_may_be_read_as_a_step_is_refused() {
         for (argument, reason) in [
-            ("", Unfit::Empty),
-            (".", Unfit::Step),
-            ("..", Unfit::Step),
-            ("%2e%2e", Unfit::Step),
-            ("%2E.", Unfit::Step),
-            ("a/../b", Unfit::Step),
-            ("a\\..\\b", Unfit::Step),
-            ("a%2f..%2fb", Unfit::Step),
-            ("a%5c%2e%2e", Unfit::Step),
-            ("a/./b", Unfit::Step),
-            ("//evil.com", Unfit::Slashes),
-            ("/etc", Unfit::Slashes),
-            ("a/", Unfit::Slashes),
-            ("a//b", Unfit::Slashes),
-            ("%2fa", Unfit::Slashes),
-            ("\\\\host", Unfit::Slashes),
-            ("a\0b", Unfit::Control),
-            ("a%00b", Unfit::Control),
-            ("a\r\nb", Unfit::Control),
-            ("a%0d%0ab", Unfit::Control),
-            ("\u{85}", Unfit::Control),
+            ("", PathProblem::Empty),
+            (".", PathProblem::DotSegment),
+            ("..", PathProblem::DotSegment),
+            ("%2e%2e", PathProblem::DotSegment),
+            ("%2E.", PathProblem::DotSegment),
+            ("a/../b", PathProblem::DotSegment),
+            ("a\\..\\b", PathProblem::DotSegment),
+            ("a%2f..%2fb", PathProblem::DotSegment),
+            ("a%5c%2e%2e", PathProblem::DotSegment),
+            ("a/./b", PathProblem::DotSegment),
+            ("//evil.com", PathProblem::Slashes),
+            ("/etc", PathProblem::Slashes),
+            ("a/", PathProblem::Slashes),
+            ("a//b", PathProblem::Slashes),
+            ("%2fa", PathProblem::Slashes),
+            ("\\\\host", PathProblem::Slashes),
+            ("a\0b", PathProblem::ControlCharacters),
+            ("a%00b", PathProblem::ControlCharacters),
+            ("a\r\nb", PathProblem::ControlCharacters),
+            ("a%0d%0ab", PathProblem::ControlCharacters),
+            ("\u{85}", PathProblem::ControlCharacters),
         ] {
             assert_eq!(pushed(argument), Err(reason), "{argument}");
         }

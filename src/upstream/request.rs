@@ -13,14 +13,14 @@ use serde_json::{Map, Value};
 use url::{Url, form_urlencoded};
 
 use super::Credential;
-use super::path::{self, Unfit};
+use super::path;
 use super::scrub::Scrubber;
-use crate::model::FailureKind;
 use crate::model::provider::Api;
+use crate::model::request_problem::{HeaderProblem, RequestProblem};
 use crate::model::tool::{Body, FRAMING_HEADERS, HttpAction, Method, Node, Piece, Template};
 
-/// Maximum length in bytes of an argument in a header; a longer argument is refused.
-const LONGEST_HEADER: usize = 8 * 1024;
+/// Maximum length in KiB of an argument in a header; a longer argument is refused.
+const MAX_HEADER_KIB: usize = 8;
 
 /// Headers that only the provider may set; the HTTP client sets the [`FRAMING_HEADERS`].
 const CREDENTIAL_HEADERS: [&str; 3] = ["authorization", "cookie", "proxy-authorization"];
@@ -75,46 +75,25 @@ impl From<Prepared> for reqwest::Request {
     }
 }
 
-/// Why a request could not be built. The model can fix the first three, the operator the rest.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub(super) enum RequestProblem {
-    #[error("argument `{0}` is missing")]
-    Missing(String),
-    #[error("argument `{name}` {reason}")]
-    Path { name: String, reason: Unfit },
-    #[error("argument `{name}` {reason}")]
-    Header { name: String, reason: &'static str },
-    #[error("the request's address cannot be built from these arguments")]
-    Address,
-    #[error("the header `{0}` cannot be set by a tool; the operator removes it from tools.toml")]
-    Reserved(String),
-    #[error("the header `{0}` in tools.toml has a name or value that HTTP does not allow")]
-    BadHeader(String),
-    #[error(
-        "the credential of `{provider}` may not be sent to `{host}`; if it is meant to be, the \
-         operator adds `{host}` to `hosts` of [providers.{provider}] in tools.toml"
-    )]
-    ForeignHost { provider: String, host: String },
-    #[error("the tool names no provider whose credential it could carry")]
-    NoProvider,
-    #[error("the credential holds characters that a header cannot carry")]
-    BadCredential,
-}
-
-impl RequestProblem {
-    /// Returns the failure of the call, without secrets and deceptive characters.
-    pub(super) fn failure(&self, scrubber: &Scrubber) -> FailureKind {
-        let cause = scrubber.text(&self.to_string()).into_owned();
-        match self {
-            Self::Missing(_) | Self::Path { .. } | Self::Header { .. } | Self::Address => {
-                FailureKind::UnfitArgument { cause }
-            }
-            Self::Reserved(_)
-            | Self::BadHeader(_)
-            | Self::ForeignHost { .. }
-            | Self::NoProvider
-            | Self::BadCredential => FailureKind::UnfitRequest { cause },
+/// Returns the problem without secrets and deceptive characters.
+pub(super) fn scrubbed(problem: RequestProblem, scrubber: &Scrubber) -> RequestProblem {
+    let clean = |text: String| scrubber.text(&text).into_owned();
+    match problem {
+        RequestProblem::MissingArgument(name) => RequestProblem::MissingArgument(clean(name)),
+        RequestProblem::PathArgument { name, problem } => {
+            RequestProblem::PathArgument { name: clean(name), problem }
         }
+        RequestProblem::HeaderArgument { name, problem } => {
+            RequestProblem::HeaderArgument { name: clean(name), problem }
+        }
+        RequestProblem::ReservedHeader(name) => RequestProblem::ReservedHeader(clean(name)),
+        RequestProblem::InvalidHeader(name) => RequestProblem::InvalidHeader(clean(name)),
+        RequestProblem::ForeignHost { provider, host } => {
+            RequestProblem::ForeignHost { provider, host: clean(host) }
+        }
+        RequestProblem::Address
+        | RequestProblem::NoProvider
+        | RequestProblem::InvalidCredential => problem,
     }
 }
 
@@ -134,8 +113,8 @@ pub(super) fn build(
     let mut headers = HeaderMap::with_capacity(6);
     headers.insert(ACCEPT, HeaderValue::from_static("application/json, text/*;q=0.9, */*;q=0.5"));
     for (name, value) in provider.iter().flat_map(|provider| provider.headers) {
-        let value =
-            HeaderValue::from_str(value).map_err(|_| RequestProblem::BadHeader(name.clone()))?;
+        let value = HeaderValue::from_str(value)
+            .map_err(|_| RequestProblem::InvalidHeader(name.clone()))?;
         headers.insert(header_name(name)?, value);
     }
     let body = body(&action.body, arguments, &mut headers)?;
@@ -175,9 +154,10 @@ fn address(action: &HttpAction, arguments: &Map<String, Value>) -> Result<Url, R
                 Piece::Text(text) => path::push_written(&mut path, text),
                 Piece::Param(name) => {
                     let text = present(arguments, name).map(text_of);
-                    let text = text.ok_or_else(|| RequestProblem::Missing(name.clone()))?;
-                    path::push_argument(&mut path, &text)
-                        .map_err(|reason| RequestProblem::Path { name: name.clone(), reason })?;
+                    let text = text.ok_or_else(|| RequestProblem::MissingArgument(name.clone()))?;
+                    path::push_argument(&mut path, &text).map_err(|problem| {
+                        RequestProblem::PathArgument { name: name.clone(), problem }
+                    })?;
                 }
             }
         }
@@ -302,9 +282,10 @@ fn fill(node: &Node, arguments: &Map<String, Value>) -> Option<Value> {
 fn header_name(name: &str) -> Result<HeaderName, RequestProblem> {
     let mut reserved = FRAMING_HEADERS.iter().chain(&CREDENTIAL_HEADERS);
     if reserved.any(|reserved| name.eq_ignore_ascii_case(reserved)) {
-        return Err(RequestProblem::Reserved(name.to_owned()));
+        return Err(RequestProblem::ReservedHeader(name.to_owned()));
     }
-    HeaderName::from_bytes(name.as_bytes()).map_err(|_| RequestProblem::BadHeader(name.to_owned()))
+    HeaderName::from_bytes(name.as_bytes())
+        .map_err(|_| RequestProblem::InvalidHeader(name.to_owned()))
 }
 
 /// Returns a header's value; `None` if a parameter is absent.
@@ -319,19 +300,21 @@ fn header_value(
     for name in template.params() {
         let Some(value) = present(arguments, name) else { return Ok(None) };
         let text = text_of(value);
-        let reason = if text.len() > LONGEST_HEADER {
-            "must not be longer than 8 KiB, since it is sent in a header"
+        let problem = if text.len() > MAX_HEADER_KIB * 1024 {
+            HeaderProblem::TooLong(MAX_HEADER_KIB)
         } else if text.chars().any(char::is_control) {
-            "must not contain line breaks or other control characters, since it is sent in a header"
+            HeaderProblem::ControlCharacters
         } else if !text.is_ascii() {
-            "must be plain ASCII, since it is sent in a header"
+            HeaderProblem::NotAscii
         } else {
             continue;
         };
-        return Err(RequestProblem::Header { name: name.to_owned(), reason });
+        return Err(RequestProblem::HeaderArgument { name: name.to_owned(), problem });
     }
     let Some(text) = render(template, arguments) else { return Ok(None) };
-    HeaderValue::from_str(&text).map(Some).map_err(|_| RequestProblem::BadHeader(header.to_owned()))
+    HeaderValue::from_str(&text)
+        .map(Some)
+        .map_err(|_| RequestProblem::InvalidHeader(header.to_owned()))
 }
 
 fn attach(
@@ -342,7 +325,7 @@ fn attach(
 ) -> Result<(), RequestProblem> {
     let provider = provider.ok_or(RequestProblem::NoProvider)?;
     if !provider.hosts.admit(url) {
-        let (provider, host) = (provider.id.to_string(), crate::net::host_of(url));
+        let (provider, host) = (provider.id.clone(), crate::net::host_of(url));
         return Err(RequestProblem::ForeignHost { provider, host });
     }
     let (name, value) = match credential {
@@ -365,7 +348,7 @@ fn attach(
             return Ok(());
         }
     };
-    let mut value = value.map_err(|_| RequestProblem::BadCredential)?;
+    let mut value = value.map_err(|_| RequestProblem::InvalidCredential)?;
     // Keeps the value out of all `Debug` output.
     value.set_sensitive(true);
     headers.insert(name, value);
@@ -374,7 +357,7 @@ fn attach(
 
 fn named(header: &str) -> Result<HeaderName, RequestProblem> {
     HeaderName::from_bytes(header.as_bytes())
-        .map_err(|_| RequestProblem::BadHeader(header.to_owned()))
+        .map_err(|_| RequestProblem::InvalidHeader(header.to_owned()))
 }
 
 #[cfg(test)]

@@ -9,7 +9,11 @@ use serde_json::Value;
 use super::budget::{Held, MAX_VALUES, Weight};
 use super::html;
 use super::lenient;
-use crate::model::failure::NotFollowed;
+use crate::model::failure::{NotFollowed, Unreadable};
+use crate::model::outcome::{InvalidJson, Remark};
+
+/// Nesting levels that the parser reads; it refuses deeper JSON.
+const MAX_DEPTH: usize = 128;
 
 /// A response, read to its end.
 pub(super) struct Reply {
@@ -33,9 +37,7 @@ pub(super) enum Content {
     },
     /// Data that is not shown to a model; holds its media type and size.
     Binary(String),
-    /// Compressed in a way that was not requested, or JSON that nests too deep or has too many
-    /// values; holds the reason in words.
-    Unreadable(String),
+    Unreadable(Unreadable),
 }
 
 impl Content {
@@ -57,18 +59,18 @@ impl Reply {
         value.unwrap_or_default().split(';').next().unwrap_or_default().trim().to_ascii_lowercase()
     }
 
-    /// Returns the content, and a note if the body deviates from its format.
+    /// Returns the content, and a remark if the body deviates from its format.
     ///
     /// JSON with too many values is not parsed: each takes many times the memory of its text.
-    pub(super) fn content(&self, weight: Weight) -> (Content, Option<String>) {
+    pub(super) fn content(&self, weight: Weight) -> (Content, Option<Remark>) {
         if self.body.is_empty() {
             return (Content::Nothing, None);
         }
         if let Some(encoding) = self.headers.get(CONTENT_ENCODING)
             && encoding != "identity"
         {
-            let encoding = encoding.to_str().unwrap_or("unknown");
-            return (Content::Unreadable(format!("it is compressed as `{encoding}`")), None);
+            let encoding = encoding.to_str().unwrap_or("unknown").to_owned();
+            return (Content::Unreadable(Unreadable::Compressed(encoding)), None);
         }
         let media = self.media_type();
         let decoded = self.decoded();
@@ -76,26 +78,23 @@ impl Reply {
         let body = decoded.strip_prefix(b"\xef\xbb\xbf").unwrap_or(&decoded);
         let begins_json = matches!(body.trim_ascii_start().first(), Some(b'{' | b'['));
         if (begins_json || is_json(&media)) && weight.is_too_much() {
-            return (
-                Content::Unreadable(format!("its JSON has more than {MAX_VALUES} values")),
-                None,
-            );
+            return (Content::Unreadable(Unreadable::TooManyValues(MAX_VALUES)), None);
         }
         if is_json(&media) {
             return match lenient::read(body) {
-                Ok((value, note)) => (Content::Json(value), note),
+                Ok((value, remark)) => (Content::Json(value), remark),
                 Err(_) if body.iter().all(u8::is_ascii_whitespace) => (Content::Nothing, None),
                 Err(error) if is_too_deep(&error) => {
-                    (Content::Unreadable("it is JSON that nests more than 128 levels".into()), None)
+                    (Content::Unreadable(Unreadable::TooDeep(MAX_DEPTH)), None)
                 }
                 Err(error) => {
-                    let note = format!("It is shown as a text, since {}.", not_json(&error));
-                    (Self::text("text/plain", body), Some(note))
+                    let remark = Remark::ShownAsText(invalid(&error));
+                    (Self::text("text/plain", body), Some(remark))
                 }
             };
         }
-        if begins_json && let Ok((value, note)) = lenient::read(body) {
-            return (Content::Json(value), note);
+        if begins_json && let Ok((value, remark)) = lenient::read(body) {
+            return (Content::Json(value), remark);
         }
         (Self::text(&media, body), None)
     }
@@ -166,11 +165,8 @@ fn is_textual(media: &str) -> bool {
         || media == "application/x-www-form-urlencoded"
 }
 
-fn not_json(error: &serde_json::Error) -> String {
-    if error.is_eof() {
-        return "it is JSON that breaks off".to_owned();
-    }
-    format!("it says it is JSON and is not: {error}")
+fn invalid(error: &serde_json::Error) -> InvalidJson {
+    if error.is_eof() { InvalidJson::Incomplete } else { InvalidJson::Syntax(error.to_string()) }
 }
 
 fn is_too_deep(error: &serde_json::Error) -> bool {
@@ -187,7 +183,7 @@ mod tests {
         read(media, body).0
     }
 
-    fn read(media: &str, body: &[u8]) -> (Content, Option<String>) {
+    fn read(media: &str, body: &[u8]) -> (Content, Option<Remark>) {
         let mut headers = HeaderMap::new();
         if !media.is_empty() {
             headers.insert(CONTENT_TYPE, media.parse().expect("a value"));
@@ -215,19 +211,17 @@ mod tests {
 
     #[test]
     fn json_that_is_none_is_shown_as_a_text_with_a_note() {
-        for (body, words) in [
-            ("{\"a\":", "JSON that breaks off"),
-            ("OK", "says it is JSON"),
-            ("{\"a\":1}\n{\"a\":2}", "says it is JSON"),
-        ] {
-            let (content, note) = read("application/json", body.as_bytes());
+        for (body, is_incomplete) in
+            [("{\"a\":", true), ("OK", false), ("{\"a\":1}\n{\"a\":2}", false)]
+        {
+            let (content, remark) = read("application/json", body.as_bytes());
             assert_eq!(content, Content::Text(body.to_owned()));
-            let note = note.expect("a note");
-            assert!(note.contains(words) && note.contains("as a text"), "{note}");
+            let Some(Remark::ShownAsText(invalid)) = remark else { panic!("{remark:?}") };
+            assert_eq!(invalid == InvalidJson::Incomplete, is_incomplete, "{invalid:?}");
         }
         let deep = "[".repeat(1000) + &"]".repeat(1000);
         let (content, _) = read("application/json", deep.as_bytes());
-        assert!(matches!(content, Content::Unreadable(why) if why.contains("128 levels")));
+        assert_eq!(content, Content::Unreadable(Unreadable::TooDeep(128)));
         let (page, note) = read("application/json", b"<html><title>Sign in</title>");
         assert!(matches!(page, Content::Html { title: Some(_), .. }) && note.is_some());
     }
@@ -237,8 +231,8 @@ mod tests {
         let many = format!("[{}1]", "1,".repeat(MAX_VALUES));
         for media in ["application/json", "text/plain", ""] {
             let (content, _) = read(media, many.as_bytes());
-            let Content::Unreadable(why) = content else { panic!("{media}") };
-            assert!(why.contains("500000 values"), "{why}");
+            let too_many = Content::Unreadable(Unreadable::TooManyValues(500_000));
+            assert_eq!(content, too_many, "{media}");
         }
         // Not JSON, however many commas it has.
         let table = format!("a,b\n{}", "1,".repeat(MAX_VALUES));
@@ -299,7 +293,7 @@ mod tests {
         };
         assert_eq!(
             reply.content(Weight::default()).0,
-            Content::Unreadable("it is compressed as `br`".into())
+            Content::Unreadable(Unreadable::Compressed("br".into()))
         );
     }
 }

@@ -17,6 +17,7 @@ use serde_json::Value;
 use super::Credential;
 use super::response::Content;
 use super::spellings::{SHORTEST, Spellings, hex};
+use crate::model::failure::Unreadable;
 use crate::model::{FRAME, text};
 
 const REDACTED: &str = "[redacted]";
@@ -115,8 +116,12 @@ impl Scrubber {
                 Content::Html { title: title.map(|it| self.owned(it)), text: self.owned(text) }
             }
             Content::Binary(what) => Content::Binary(self.owned(what)),
-            Content::Unreadable(why) => Content::Unreadable(self.owned(why)),
-            Content::Json(_) | Content::Nothing => content,
+            Content::Unreadable(Unreadable::Compressed(method)) => {
+                Content::Unreadable(Unreadable::Compressed(self.owned(method)))
+            }
+            Content::Unreadable(Unreadable::TooManyValues(_) | Unreadable::TooDeep(_))
+            | Content::Json(_)
+            | Content::Nothing => content,
         }
     }
 

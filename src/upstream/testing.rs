@@ -14,7 +14,7 @@ use crate::model::provider::FailureConvention;
 use crate::model::retention::Retention;
 use crate::model::scope::Implied;
 use crate::model::secret_ref::Setting;
-use crate::model::tool::{Action, Body, Effect, HttpAction, Method, Piece, Template};
+use crate::model::tool::{Action, Body, Effect, HttpAction, Input, Method, Piece, Template};
 use crate::model::{Provider, ProviderId, Scopes, Tool, ToolName};
 
 /// Parses a template such as `a{b}c`.
@@ -61,7 +61,7 @@ pub(super) fn tool(action: HttpAction) -> Tool {
         name: ToolName::new("acme_tool"),
         title: "Acme tool".into(),
         description: String::new(),
-        params: Vec::new(),
+        input: Input::none(),
         accounts: false,
         effect: Effect::Write,
         idempotent: action.method.is_idempotent(),

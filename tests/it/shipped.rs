@@ -34,7 +34,7 @@ async fn selected(config: &Config, name: &str, answer: Value) -> Value {
 fn takes(config: &Config, name: &str, item: &Value, keys: &[&str]) {
     let arguments = keys.iter().map(|key| ((*key).to_owned(), item[*key].clone())).collect();
     let accepted = registry::accept(tool(config, name), Some(arguments));
-    let accepted = accepted.unwrap_or_else(|problem| panic!("{item}: {problem}"));
+    let accepted = accepted.unwrap_or_else(|problem| panic!("{item}: {problem:?}"));
     for key in keys {
         assert!(accepted.arguments.contains_key(*key), "{name}: `{key}` of {item} is null");
     }

@@ -27,7 +27,8 @@ impl From<ToolResult> for Shown {
     fn from(result: ToolResult) -> Self {
         let note = mcp::result_note(&result);
         let outcome = Outcome::Complete(result.clone()).outcome();
-        let ToolResult { text, structured, unfit, .. } = result;
+        let text = mcp::result_text(&result);
+        let ToolResult { structured, unfit, .. } = result;
         let is_error = unfit.is_some();
         let for_operator = unfit.and_then(|unfit| unfit.for_operator);
         Self { text, structured, note, is_error, outcome, for_operator }

@@ -37,7 +37,7 @@ impl Broker {
         let upstream = &self.0.parts.upstream;
         let answer = match upstream.execute(&tool, Some(api), &Map::new(), Some(&credential)).await
         {
-            Answer::Done(result) => result.text,
+            Answer::Done(result) => result.into_text()?,
             Answer::Failed(_) | Answer::Unauthorized(_) | Answer::InsufficientScope { .. } => {
                 tracing::info!(%provider, "the provider does not tell whose account it is");
                 return None;

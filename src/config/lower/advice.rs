@@ -168,7 +168,7 @@ pub(super) fn answers(tool: &Tool, written: &Written, find: &mut Findings<'_>) {
         }
         return;
     };
-    if is_list(&select.text) && !upstream::limits_its_list(tool) {
+    if is_list(&select.text) && !upstream::limits_its_list(&tool.input, action) {
         find.warning(
             "tool::limit",
             &written.request,

@@ -12,7 +12,7 @@ use super::secret::variable;
 use super::{body, oauth, request, secret};
 use crate::model::credential::{Asked, AskedFor, Credential, KeyPlace, Shared};
 use crate::model::secret_ref::{SecretRef, Setting};
-use crate::model::tool::{Action, Body, Effect, HttpAction, Method};
+use crate::model::tool::{Action, Body, Effect, HttpAction, Input, Method};
 use crate::model::{ProviderId, Scopes, Tool, ToolName};
 
 /// Time limit for testing a pasted secret, while the user waits for the page.
@@ -310,7 +310,7 @@ fn test_request(text: &Text, api: Api<'_>, find: &mut Findings<'_>) -> Option<To
         name: ToolName::new(format!("{}_test", api.id)),
         title: format!("Test of {}", api.id),
         description: String::new(),
-        params: Vec::new(),
+        input: Input::none(),
         accounts: false,
         effect: Effect::Read,
         idempotent: line.method.is_idempotent(),

@@ -16,7 +16,7 @@ use super::{
 };
 use crate::model::credential::Credential;
 use crate::model::tool::{
-    ACCOUNT, Action, Body, Effect, Filter, HttpAction, Method, Node, Template,
+    ACCOUNT, Action, Body, Effect, Filter, HttpAction, Input, Method, Node, Template,
 };
 use crate::model::{Scopes, Tool, ToolName};
 
@@ -111,7 +111,7 @@ pub(super) fn tool(
         scopes,
         allow,
         output: schema,
-        params: params.into_list(),
+        input: Input::Params(params.into_list()),
         name: ToolName::new(name.value.clone()),
         action: Action::Http(HttpAction {
             method: line.method,

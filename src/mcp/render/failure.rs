@@ -7,27 +7,29 @@ use std::time::Duration;
 
 use http::StatusCode;
 
+use super::arguments;
+use super::result::remark;
 use crate::model::failure::{
     AccountProblem, AnswerProblem, Answered, ApiRefusal, FilterProblem, LinkProblem, NotFollowed,
-    NotJson, RenewalRefusal, Wait,
+    NotJson, RenewalRefusal, Unreadable, Wait,
 };
-use crate::model::outcome::Misfit;
-use crate::model::{Failure, FailureKind, ToolResult};
+use crate::model::request_problem::{HeaderProblem, PathProblem, RequestProblem};
+use crate::model::{Failure, FailureKind, ProviderId};
 use crate::net::status_words;
 
 const IN_A_MOMENT: &str = "Nothing is lost; call this tool again in a moment.";
 const BUSY: &str = "this server had no memory to spare for a large answer, since other large \
                     answers are being read. Ask for less if you can: a smaller page, a filter.";
+const STORE_UNAVAILABLE: &str = "This server cannot read or write what it keeps for you at the \
+                                 moment. Nothing is lost; call this tool again in a few minutes.";
 const FINAL_ADDRESS: &str = "the operator writes the final address in tools.toml.";
 
 /// Returns the words for a failure, without the advice for the operator.
 pub fn failure_text(failure: &Failure) -> String {
     match &failure.kind {
-        FailureKind::InvalidArguments(problems) => problems.clone(),
+        FailureKind::InvalidArguments(problem) => arguments::text(problem),
         FailureKind::Account(problem) => account(problem),
-        FailureKind::UnfitArgument { cause } | FailureKind::UnfitRequest { cause } => {
-            format!("Nothing was sent: {cause}.")
-        }
+        FailureKind::NotBuilt(problem) => format!("Nothing was sent: {}.", not_built(problem)),
         FailureKind::BrokenFilter { tool, key } => format!(
             "Nothing was sent: the jq filter `{key}` of {tool} does not compile. Calling again will not help."
         ),
@@ -42,19 +44,10 @@ pub fn failure_text(failure: &Failure) -> String {
         FailureKind::UnfinishedSetup { title, tool } => format!(
             "The operator of this server has to finish the setup of {title} before {tool} can run. Calling again will not help; tell the user."
         ),
-        FailureKind::StoreUnavailable => "This server cannot read or write what it keeps for you at the moment. Nothing is lost; call this tool again in a few minutes.".to_owned(),
+        FailureKind::StoreUnavailable => STORE_UNAVAILABLE.to_owned(),
         FailureKind::EndpointsUnknown { cause } => format!("{cause}. {IN_A_MOMENT}"),
         FailureKind::NotRenewed { provider, refusal, cause } => {
-            let then = match refusal {
-                None => IN_A_MOMENT.to_owned(),
-                Some(RenewalRefusal::Client) => "Connecting again will not help.".to_owned(),
-                Some(RenewalRefusal::Unclear) => format!(
-                    "{IN_A_MOMENT} If it stays so, it asks the user to connect again."
-                ),
-            };
-            format!(
-                "the access token of `{provider}` has expired and could not be renewed: {cause}. {then}"
-            )
+            not_renewed(provider, *refusal, cause)
         }
         FailureKind::NotIssued { provider, is_refusal, cause } => {
             let then = if *is_refusal { "Calling again will not help." } else { IN_A_MOMENT };
@@ -63,77 +56,32 @@ pub fn failure_text(failure: &Failure) -> String {
         FailureKind::RenewedElsewhere(provider) => format!(
             "another Countersign on this machine is renewing the access token of `{provider}`. {IN_A_MOMENT}"
         ),
-        FailureKind::Ending => {
-            "the server is ending. Call this tool again when it runs.".to_owned()
-        }
+        FailureKind::Ending => "the server is ending. Call this tool again when it runs.".into(),
         FailureKind::NoLink { title, tool, problem } => {
             format!("{title} access is needed before {tool} can run, {}", no_link(title, problem))
         }
-        FailureKind::Busy { answered: None, may_have_run } => {
-            format!("{BUSY} {}", again(*may_have_run))
-        }
-        FailureKind::Busy { answered: Some(answered), may_have_run } => {
-            format!("{}, but {BUSY} {}", with_status(answered), again(*may_have_run))
-        }
-        FailureKind::NotReached { is_passing: true, cause } => {
-            format!("{cause}. Nothing was sent. Try again in a minute.")
-        }
-        FailureKind::NotReached { is_passing: false, cause } => {
-            format!("{cause}. Nothing was sent, and trying again will not help; tell the user.")
-        }
+        FailureKind::Busy { answered, may_have_run } => busy(answered.as_ref(), *may_have_run),
+        FailureKind::NotReached { is_passing, cause } => not_reached(*is_passing, cause),
         FailureKind::NoAnswer { may_have_run, cause }
         | FailureKind::TimedOut { may_have_run, cause } => {
             format!("{cause}. {}", again(*may_have_run))
         }
-        FailureKind::TooLarge { who, limit, may_have_run } => format!(
-            "{who} answered with more than {} MiB.{} Ask for less: a smaller page, a filter.",
-            limit / (1024 * 1024),
-            if *may_have_run { " It may have happened all the same." } else { "" }
-        ),
-        FailureKind::Refused { answered, refusal: ApiRefusal::Redirected(problem) } => {
+        FailureKind::TooLarge { who, limit, may_have_run } => too_large(who, *limit, *may_have_run),
+        FailureKind::Refused { answered, refusal } => {
+            let advice = refused(refusal).map(|advice| format!(" {advice}"));
+            format!("{}{}", quoting(answered), advice.unwrap_or_default())
+        }
+        FailureKind::Redirected { answered, problem } => {
             format!("{}, {}", with_status(answered), not_followed(problem))
         }
-        FailureKind::Refused { answered, refusal } => {
-            let mut text = quoting(answered);
-            if let Some(advice) = refused(refusal) {
-                let _ = write!(text, " {advice}");
-            }
-            text
-        }
-        FailureKind::ReportedByApi(message) => message.clone(),
+        FailureKind::ReportedByApi(answered) => quoting(answered),
         FailureKind::UnusableAnswer { answered, problem } => unusable(answered, problem),
-        FailureKind::FilterFailed { answered, tool, key, problem, cause } => {
-            let then = match problem {
-                FilterProblem::Busy => {
-                    "other filters were running; ask for less, or call again later"
-                }
-                FilterProblem::TooHeavy => "ask for less, or the operator simplifies it",
-                FilterProblem::Broken => "the operator must mend it",
-            };
-            format!(
-                "{}, so the request succeeded; do not repeat it if it changes anything. But `{key}` of [tools.{tool}] in tools.toml gave no result: {cause}; {then}.",
-                with_status(answered)
-            )
-        }
-    }
-}
-
-/// Returns the remarks about a result: how much of it was cut, and why it is shown as a text only.
-pub fn result_note(result: &ToolResult) -> Option<String> {
-    let Some(unfit) = &result.unfit else { return result.note.clone() };
-    let why = match &unfit.problem {
-        Misfit::Schema(problem) => format!("it does not fit what this tool promises ({problem})"),
-        Misfit::Cut(max_chars) => format!(
-            "it is longer than {max_chars} characters, and cut to that it is not what this tool promises: ask for less"
+        FailureKind::FilterFailed { answered, tool, key, problem, cause } => format!(
+            "{}, so the request succeeded; do not repeat it if it changes anything. But `{key}` of [tools.{tool}] in tools.toml gave no result: {cause}; {}.",
+            with_status(answered),
+            filter_advice(*problem)
         ),
-    };
-    let unfit = format!(
-        "The request succeeded; do not repeat it. The answer is shown as a text only, since {why}."
-    );
-    Some(match &result.note {
-        Some(note) => format!("{note}\n{unfit}"),
-        None => unfit,
-    })
+    }
 }
 
 fn account(problem: &AccountProblem) -> String {
@@ -148,6 +96,67 @@ fn account(problem: &AccountProblem) -> String {
             connected.join(", ")
         ),
     }
+}
+
+/// Continues `Nothing was sent: `.
+fn not_built(problem: &RequestProblem) -> String {
+    match problem {
+        RequestProblem::MissingArgument(name) => format!("argument `{name}` is missing"),
+        RequestProblem::PathArgument { name, problem } => {
+            let reason = match problem {
+                PathProblem::Empty => "must not be empty, since it is part of the address",
+                PathProblem::DotSegment => {
+                    "must not be or contain `.` or `..` as a step, since it is part of the address"
+                }
+                PathProblem::Slashes => {
+                    "must not begin or end with a slash or contain two in a row, since it is part of the address"
+                }
+                PathProblem::ControlCharacters => "must not contain control characters",
+            };
+            format!("argument `{name}` {reason}")
+        }
+        RequestProblem::HeaderArgument { name, problem } => {
+            let limit = match problem {
+                HeaderProblem::TooLong(kib) => format!("must not be longer than {kib} KiB"),
+                HeaderProblem::ControlCharacters => {
+                    "must not contain line breaks or other control characters".to_owned()
+                }
+                HeaderProblem::NotAscii => "must be plain ASCII".to_owned(),
+            };
+            format!("argument `{name}` {limit}, since it is sent in a header")
+        }
+        RequestProblem::Address => {
+            "the request's address cannot be built from these arguments".to_owned()
+        }
+        RequestProblem::ReservedHeader(name) => format!(
+            "the header `{name}` cannot be set by a tool; the operator removes it from tools.toml"
+        ),
+        RequestProblem::InvalidHeader(name) => format!(
+            "the header `{name}` in tools.toml has a name or value that HTTP does not allow"
+        ),
+        RequestProblem::ForeignHost { provider, host } => format!(
+            "the credential of `{provider}` may not be sent to `{host}`; if it is meant to be, the operator adds `{host}` to `hosts` of [providers.{provider}] in tools.toml"
+        ),
+        RequestProblem::NoProvider => {
+            "the tool names no provider whose credential it could carry".to_owned()
+        }
+        RequestProblem::InvalidCredential => {
+            "the credential holds characters that a header cannot carry".to_owned()
+        }
+    }
+}
+
+fn not_renewed(provider: &ProviderId, refusal: Option<RenewalRefusal>, cause: &str) -> String {
+    let then = match refusal {
+        None => IN_A_MOMENT.to_owned(),
+        Some(RenewalRefusal::Client) => "Connecting again will not help.".to_owned(),
+        Some(RenewalRefusal::Unclear) => {
+            format!("{IN_A_MOMENT} If it stays so, it asks the user to connect again.")
+        }
+    };
+    format!(
+        "the access token of `{provider}` has expired and could not be renewed: {cause}. {then}"
+    )
 }
 
 /// Continues `Acme access is needed before tool can run, `.
@@ -175,6 +184,31 @@ fn no_link(title: &str, problem: &LinkProblem) -> String {
     format!("but no link could be made: {cause}. {then}")
 }
 
+fn busy(answered: Option<&Answered>, may_have_run: bool) -> String {
+    let advice = again(may_have_run);
+    match answered {
+        None => format!("{BUSY} {advice}"),
+        Some(answered) => format!("{}, but {BUSY} {advice}", with_status(answered)),
+    }
+}
+
+fn not_reached(is_passing: bool, cause: &str) -> String {
+    if is_passing {
+        format!("{cause}. Nothing was sent. Try again in a minute.")
+    } else {
+        format!("{cause}. Nothing was sent, and trying again will not help; tell the user.")
+    }
+}
+
+/// `limit` is in bytes.
+fn too_large(who: &str, limit: usize, may_have_run: bool) -> String {
+    let effect = if may_have_run { " It may have happened all the same." } else { "" };
+    let mib = limit / (1024 * 1024);
+    format!(
+        "{who} answered with more than {mib} MiB.{effect} Ask for less: a smaller page, a filter."
+    )
+}
+
 /// Says what an API's refusal means and what to do; `None` if the API's message says it all.
 fn refused(refusal: &ApiRefusal) -> Option<String> {
     let advice = match refusal {
@@ -197,7 +231,6 @@ fn refused(refusal: &ApiRefusal) -> Option<String> {
                 scopes.join("`, `")
             ));
         }
-        ApiRefusal::Redirected(problem) => return Some(not_followed(problem)),
         ApiRefusal::RateLimited(Wait::ByTheDay) => {
             "The limit is counted by the day: trying again soon will not help; tell the user."
         }
@@ -250,18 +283,19 @@ fn not_followed(problem: &NotFollowed) -> String {
 fn unusable(answered: &Answered, problem: &AnswerProblem) -> String {
     let says = with_status(answered);
     match problem {
-        AnswerProblem::Unreadable { is_repeatable, cause } => {
+        AnswerProblem::Unreadable { is_repeatable, because } => {
             let then = if *is_repeatable {
                 "Ask for less: a smaller page, a filter."
             } else {
                 "The request itself succeeded; do not repeat it."
             };
+            let cause = unreadable(because);
             format!("{says}, but the answer cannot be read: {cause}. {then}")
         }
         AnswerProblem::Empty => format!(
             "{says} without the data that this tool promises. The request itself succeeded; do not repeat it."
         ),
-        AnswerProblem::NotJson { content, note } => {
+        AnswerProblem::NotJson { content, remark: format } => {
             let content = match content {
                 NotJson::WebPage => "a web page",
                 NotJson::PlainText => "plain text",
@@ -270,18 +304,41 @@ fn unusable(answered: &Answered, problem: &AnswerProblem) -> String {
             format!(
                 "{says} with {content} where this tool expects JSON{} {}",
                 quotation(answered),
-                note.as_deref().unwrap_or_default()
+                format.as_ref().map(remark).unwrap_or_default()
             )
         }
     }
 }
 
+/// Continues `the answer cannot be read: `.
+fn unreadable(because: &Unreadable) -> String {
+    match because {
+        Unreadable::Compressed(method) => format!("it is compressed as `{method}`"),
+        Unreadable::TooManyValues(values) => format!("its JSON has more than {values} values"),
+        Unreadable::TooDeep(levels) => format!("it is JSON that nests more than {levels} levels"),
+    }
+}
+
+/// Continues `gave no result: …; `.
+fn filter_advice(problem: FilterProblem) -> &'static str {
+    match problem {
+        FilterProblem::Busy => "other filters were running; ask for less, or call again later",
+        FilterProblem::TooHeavy => "ask for less, or the operator simplifies it",
+        FilterProblem::Broken => "the operator must mend it",
+    }
+}
+
 /// Returns `Acme answered 404 Not Found`.
 fn with_status(Answered { who, status, .. }: &Answered) -> String {
-    match status.and_then(|status| StatusCode::from_u16(status).ok()) {
-        Some(status) => format!("{who} answered {}", status_words(status)),
+    match status {
+        Some(status) => format!("{who} answered {}", status_text(*status)),
         None => format!("{who} answered with a failure"),
     }
+}
+
+/// Returns a status and its name: `404 Not Found`.
+pub(super) fn status_text(status: u16) -> String {
+    StatusCode::from_u16(status).map_or_else(|_| status.to_string(), status_words)
 }
 
 /// Returns `Acme answered 404 Not Found: “message”. Details: “field: message”.`

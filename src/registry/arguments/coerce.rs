@@ -7,16 +7,16 @@ use serde_json::{Map, Number, Value};
 use super::absent::is_empty_list;
 use super::choice::choice_of;
 use super::literal::parsed;
-use super::words::{MAX_QUOTED, seen, shorten, wanted};
+use super::received::{MAX_QUOTED, received, shorten};
+use crate::model::arguments::{CountedUnit, Expected, Mismatch};
 use crate::model::text::nearest;
 use crate::model::tool::{Item, Kind, Param};
 
 /// Converts a value to the parameter's type.
 ///
 /// # Errors
-/// The problem, as the rest of a sentence that begins with the parameter's name.
-pub(super) fn coerce(param: &Param, value: Value) -> Result<Value, String> {
-    let misfit = |value: &Value| format!("must be {}, not {}", wanted(param), seen(value));
+/// [`Mismatch`] if the value has no meaning, or more than one, for the parameter.
+pub(super) fn coerce(param: &Param, value: Value) -> Result<Value, Mismatch> {
     let value = match param.kind {
         Kind::String => text(value),
         Kind::Integer => integer(value),
@@ -25,17 +25,21 @@ pub(super) fn coerce(param: &Param, value: Value) -> Result<Value, String> {
         Kind::Object => object(value),
         Kind::Array(item) => return list(param, item, value),
     }
-    .map_err(|value| misfit(&value))?;
+    .map_err(|value| other_type(param, &value))?;
     match value {
         Value::String(text) => {
             let text = chosen(param, text)?;
-            check_count(param, text.chars().count(), "characters")?;
+            check_count(param, text.chars().count(), CountedUnit::Characters)?;
             return Ok(Value::String(text));
         }
         Value::Number(ref number) => check_range(param, number)?,
         _ => {}
     }
     Ok(value)
+}
+
+fn other_type(param: &Param, value: &Value) -> Mismatch {
+    Mismatch::Type { expected: Expected::from(param), received: received(value) }
 }
 
 /// Accepts a string, or a number or boolean without its quotes.
@@ -120,9 +124,9 @@ fn object(value: Value) -> Result<Value, Value> {
 }
 
 /// Accepts a list, one written as a string, or a lone item.
-fn list(param: &Param, item: Item, value: Value) -> Result<Value, String> {
+fn list(param: &Param, item: Item, value: Value) -> Result<Value, Mismatch> {
     let items = items(param, item, value)?;
-    check_count(param, items.len(), "items")?;
+    check_count(param, items.len(), CountedUnit::Items)?;
     let mut accepted = Vec::with_capacity(items.len());
     for (at, value) in items.into_iter().enumerate() {
         let value = match item {
@@ -132,8 +136,10 @@ fn list(param: &Param, item: Item, value: Value) -> Result<Value, String> {
             Item::Boolean => truth(value),
             Item::Object => object(value),
         };
-        let value = value.map_err(|value| {
-            format!("must be {}, but item {} is {}", wanted(param), at + 1, seen(&value))
+        let value = value.map_err(|value| Mismatch::ItemType {
+            expected: Expected::from(param),
+            position: at + 1,
+            received: received(&value),
         })?;
         accepted.push(match value {
             Value::String(text) => Value::String(chosen(param, text)?),
@@ -143,8 +149,7 @@ fn list(param: &Param, item: Item, value: Value) -> Result<Value, String> {
     Ok(Value::Array(accepted))
 }
 
-fn items(param: &Param, item: Item, value: Value) -> Result<Vec<Value>, String> {
-    let misfit = |value: &Value| format!("must be {}, not {}", wanted(param), seen(value));
+fn items(param: &Param, item: Item, value: Value) -> Result<Vec<Value>, Mismatch> {
     let value = match value {
         Value::String(text) => match parsed(&text) {
             Some(parsed) => parsed,
@@ -153,22 +158,22 @@ fn items(param: &Param, item: Item, value: Value) -> Result<Vec<Value>, String> 
         other => other,
     };
     if is_empty_list(param, &value) {
-        return Err(format!("must be {}, and names none", wanted(param)));
+        return Err(Mismatch::EmptyList { expected: Expected::from(param) });
     }
     match value {
         Value::Array(items) => Ok(items),
         // An object's keys would be lost where strings or numbers are expected.
-        Value::Object(_) if item != Item::Object => Err(misfit(&value)),
+        Value::Object(_) if item != Item::Object => Err(other_type(param, &value)),
         lone => Ok(vec![lone]),
     }
 }
 
 /// Accepts a string for a list that is not written as JSON: a lone item, or several separated by
 /// commas if no item can contain a comma itself.
-fn written_out(param: &Param, item: Item, text: String) -> Result<Vec<Value>, String> {
+fn written_out(param: &Param, item: Item, text: String) -> Result<Vec<Value>, Mismatch> {
     let refused = |text: String| {
-        let seen = seen(&Value::String(text));
-        Err(format!("must be {}, not {seen}: write it as a JSON list", wanted(param)))
+        let received = received(&Value::String(text));
+        Err(Mismatch::UnclearList { expected: Expected::from(param), received })
     };
     let is_free = item == Item::String && param.choices.is_empty();
     let is_broken = text.trim_start().starts_with(['[', '{']);
@@ -196,7 +201,7 @@ fn written_out(param: &Param, item: Item, text: String) -> Result<Vec<Value>, St
 }
 
 /// Returns the allowed choice that a text stands for; without choices, the text itself.
-fn chosen(param: &Param, text: String) -> Result<String, String> {
+fn chosen(param: &Param, text: String) -> Result<String, Mismatch> {
     if param.choices.is_empty() {
         return Ok(text);
     }
@@ -204,29 +209,28 @@ fn chosen(param: &Param, text: String) -> Result<String, String> {
         return Ok(choice.to_owned());
     }
     let near = nearest(&text, param.choices.iter().map(String::as_str));
-    let near = near.map(|near| format!(", did you mean `{near}`?")).unwrap_or_default();
-    Err(format!("must be {}, not `{}`{near}", wanted(param), shorten(&text, MAX_QUOTED)))
+    Err(Mismatch::Choice {
+        expected: Expected::from(param),
+        given: shorten(&text, MAX_QUOTED),
+        nearest: near.map(str::to_owned),
+    })
 }
 
-fn check_count(param: &Param, count: usize, unit: &str) -> Result<(), String> {
+fn check_count(param: &Param, count: usize, unit: CountedUnit) -> Result<(), Mismatch> {
     #[expect(clippy::cast_precision_loss, reason = "counts are below 2^53")]
     let size = count as f64;
     match (param.min, param.max) {
-        (Some(min), _) if size < min => {
-            Err(format!("must have at least {min} {unit}, and has {count}"))
-        }
-        (_, Some(max)) if size > max => {
-            Err(format!("must have at most {max} {unit}, and has {count}"))
-        }
+        (Some(min), _) if size < min => Err(Mismatch::TooShort { min, count, unit }),
+        (_, Some(max)) if size > max => Err(Mismatch::TooLong { max, count, unit }),
         _ => Ok(()),
     }
 }
 
-fn check_range(param: &Param, given: &Number) -> Result<(), String> {
+fn check_range(param: &Param, given: &Number) -> Result<(), Mismatch> {
     let value = given.as_f64().unwrap_or(f64::NAN);
     match (param.min, param.max) {
-        (Some(min), _) if value < min => Err(format!("must be at least {min}, not {given}")),
-        (_, Some(max)) if value > max => Err(format!("must be at most {max}, not {given}")),
+        (Some(min), _) if value < min => Err(Mismatch::TooSmall { min, given: given.clone() }),
+        (_, Some(max)) if value > max => Err(Mismatch::TooLarge { max, given: given.clone() }),
         _ => Ok(()),
     }
 }

@@ -2,6 +2,8 @@
 
 use serde_json::{Map, Value};
 
+use crate::model::arguments::ArgumentLimit;
+
 /// Maximum bytes of text in all arguments together; more are refused.
 const MAX_TEXT: usize = 1024 * 1024;
 /// Maximum nesting levels; deeper arguments are refused.
@@ -10,7 +12,10 @@ const MAX_DEPTH: usize = 64;
 const MAX_ITEMS: usize = 10_000;
 
 /// Refuses arguments whose size alone is an attack, before they are processed.
-pub(super) fn measure(arguments: &Map<String, Value>) -> Result<(), String> {
+///
+/// # Errors
+/// The limit that they exceed.
+pub(super) fn measure(arguments: &Map<String, Value>) -> Result<(), ArgumentLimit> {
     let mut left = Left::all();
     for (name, value) in arguments {
         left.take_text(name)?;
@@ -36,8 +41,8 @@ impl Left {
         Self { text: MAX_TEXT, items: MAX_ITEMS }
     }
 
-    fn take(&mut self, value: &Value, depth: usize) -> Result<(), String> {
-        let deeper = || depth.checked_sub(1).ok_or("The arguments nest more than 64 levels deep.");
+    fn take(&mut self, value: &Value, depth: usize) -> Result<(), ArgumentLimit> {
+        let deeper = || depth.checked_sub(1).ok_or(ArgumentLimit::Levels(MAX_DEPTH));
         match value {
             Value::String(text) => self.take_text(text),
             Value::Array(items) => {
@@ -59,17 +64,14 @@ impl Left {
         }
     }
 
-    fn take_text(&mut self, text: &str) -> Result<(), String> {
-        self.text = self
-            .text
-            .checked_sub(text.len())
-            .ok_or("The arguments have more than 1 MiB of text.")?;
+    fn take_text(&mut self, text: &str) -> Result<(), ArgumentLimit> {
+        let left = self.text.checked_sub(text.len());
+        self.text = left.ok_or(ArgumentLimit::TextBytes(MAX_TEXT))?;
         Ok(())
     }
 
-    fn take_item(&mut self) -> Result<(), String> {
-        self.items =
-            self.items.checked_sub(1).ok_or("The arguments have more than 10,000 items.")?;
+    fn take_item(&mut self) -> Result<(), ArgumentLimit> {
+        self.items = self.items.checked_sub(1).ok_or(ArgumentLimit::Items(MAX_ITEMS))?;
         Ok(())
     }
 }

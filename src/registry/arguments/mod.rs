@@ -7,6 +7,7 @@
 //!
 //! This is our own code instead of a schema validator, because of coercion and messages: a message
 //! must lead a model from `"agent"` to an integer between 1 and 99, or from `repository` to `repo`.
+//! The problems are values ([`InvalidArguments`]); each face writes its words from them.
 
 mod absent;
 mod choice;
@@ -14,16 +15,18 @@ mod coerce;
 mod limits;
 mod literal;
 mod names;
-mod words;
+mod received;
 
 use serde_json::{Map, Value};
 
 use super::schema::account;
-use crate::model::Tool;
+use crate::model::arguments::{ArgumentProblem, Expected, InvalidArguments, Mismatch};
 use crate::model::text::nearest;
-use crate::model::tool::ACCOUNT;
+use crate::model::tool::{ACCOUNT, Input, Param};
+use crate::model::{Tool, ToolName};
 use coerce::coerce;
-use words::{MAX_QUOTED, missing, seen, shorten};
+use names::Names;
+use received::{MAX_DESCRIPTION, MAX_QUOTED, received, shorten};
 
 /// The accepted arguments of a call.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -39,58 +42,79 @@ pub struct Accepted {
 /// Checks and converts the arguments of a call.
 ///
 /// # Errors
-/// A message for the model that names every problem, or the size limit that was exceeded.
-pub fn accept(tool: &Tool, arguments: Option<Map<String, Value>>) -> Result<Accepted, String> {
+/// [`InvalidArguments`] with every problem, or with the size limit that was exceeded.
+pub fn accept(
+    tool: &Tool,
+    arguments: Option<Map<String, Value>>,
+) -> Result<Accepted, InvalidArguments> {
     let given = arguments.unwrap_or_default();
-    limits::measure(&given)?;
-    let mut given = names::resolve(tool, given);
-    let mut accepted = Map::with_capacity(tool.params.len());
+    limits::measure(&given).map_err(InvalidArguments::TooLarge)?;
+    match &tool.input {
+        Input::Params(params) => accept_params(tool, params, given),
+    }
+}
+
+fn accept_params(
+    tool: &Tool,
+    params: &[Param],
+    given: Map<String, Value>,
+) -> Result<Accepted, InvalidArguments> {
+    let mut given = names::resolve(&Names::of(tool, params), given);
+    let mut accepted = Map::with_capacity(params.len());
     let mut problems = Vec::new();
     let account = if tool.accounts { given.swap_remove(ACCOUNT) } else { None };
-    let account = match account.filter(|value| !value.is_null()).map(name_of_account) {
-        Some(Ok(account)) => account,
-        Some(Err(problem)) => {
-            problems.push(format!("`{ACCOUNT}` {problem}"));
+    let account = account.filter(|value| !value.is_null()).and_then(|value| {
+        name_of_account(value).unwrap_or_else(|mismatch| {
+            problems.push(ArgumentProblem { name: ACCOUNT.to_owned(), mismatch });
             None
-        }
-        None => None,
-    };
-    for param in &tool.params {
+        })
+    });
+    for param in params {
         // Order does not matter here, and `remove` would shift all later entries.
-        let value = given.swap_remove(&param.name).filter(|value| !value.is_null());
-        let is_optional = !param.required || param.default.is_some();
-        let value = value.filter(|value| !(is_optional && absent::is_absent(param, value)));
-        match (value, &param.default) {
-            (Some(value), _) => match coerce(param, value) {
-                Ok(value) => {
-                    accepted.insert(param.name.clone(), value);
-                }
-                Err(problem) => problems.push(format!("`{}` {problem}", param.name)),
-            },
-            (None, Some(default)) => {
-                accepted.insert(param.name.clone(), default.clone());
-            }
-            (None, None) if param.required => {
-                problems.push(missing(param));
-            }
-            (None, None) => {}
+        let value = given.swap_remove(&param.name);
+        match argument(param, value) {
+            Ok(Some(value)) => drop(accepted.insert(param.name.clone(), value)),
+            Ok(None) => {}
+            Err(mismatch) => problems.push(ArgumentProblem { name: param.name.clone(), mismatch }),
         }
     }
-    for name in given.keys() {
-        problems.push(unknown(tool, name));
-    }
+    problems.extend(given.keys().map(|name| unknown(params, name)));
     if problems.is_empty() {
         return Ok(Accepted { arguments: accepted, account });
     }
-    Err(refusal(tool.name.as_str(), &problems.join("\n- ")))
+    Err(InvalidArguments::Unfit { tool: tool.name.clone(), problems })
+}
+
+/// Returns the value of a parameter; `None` for an optional one that is absent.
+fn argument(param: &Param, value: Option<Value>) -> Result<Option<Value>, Mismatch> {
+    let is_optional = !param.required || param.default.is_some();
+    let value = value
+        .filter(|value| !value.is_null())
+        .filter(|value| !(is_optional && absent::is_absent(param, value)));
+    match (value, &param.default) {
+        (Some(value), _) => coerce(param, value).map(Some),
+        (None, Some(default)) => Ok(Some(default.clone())),
+        (None, None) if param.required => {
+            let description = param.description.as_deref().map(str::trim);
+            let description = description.filter(|text| !text.is_empty());
+            Err(Mismatch::Missing {
+                expected: Expected::from(param),
+                description: description.map(|text| shorten(text, MAX_DESCRIPTION)),
+            })
+        }
+        (None, None) => Ok(None),
+    }
 }
 
 /// Returns the arguments of a `tools/call`; `None` for `null`, the empty list that some languages
 /// write for an empty object, or a word for "no value". Also accepts an object written as a string.
 ///
 /// # Errors
-/// A message for the model if the arguments contain no object.
-pub fn envelope(tool: &str, arguments: Value) -> Result<Option<Map<String, Value>>, String> {
+/// [`InvalidArguments::NotAnObject`] if the arguments contain no object.
+pub fn envelope(
+    tool: &ToolName,
+    arguments: Value,
+) -> Result<Option<Map<String, Value>>, InvalidArguments> {
     match &arguments {
         Value::Null => return Ok(None),
         Value::Array(items) if items.is_empty() => return Ok(None),
@@ -105,19 +129,11 @@ pub fn envelope(tool: &str, arguments: Value) -> Result<Option<Map<String, Value
     if let Value::Object(object) = arguments {
         return Ok(Some(object));
     }
-    let problem = format!(
-        "they must be a JSON object of names and values, `{{\"name\": value}}`, not {}",
-        seen(&arguments)
-    );
-    Err(refusal(&shorten(tool, MAX_QUOTED), &problem))
-}
-
-fn refusal(tool: &str, problems: &str) -> String {
-    format!("The arguments of {tool} were not accepted; nothing was done.\n- {problems}")
+    Err(InvalidArguments::NotAnObject { tool: tool.clone(), received: received(&arguments) })
 }
 
 /// Returns the account's name; `None` also for an empty string or a word for "no value".
-fn name_of_account(value: Value) -> Result<Option<String>, String> {
+fn name_of_account(value: Value) -> Result<Option<String>, Mismatch> {
     let name = coerce(&account(), value)?;
     let name = name.as_str().map(str::trim).filter(|name| !absent::is_word(name));
     Ok(name.map(str::to_owned))
@@ -125,16 +141,11 @@ fn name_of_account(value: Value) -> Result<Option<String>, String> {
 
 /// Returns the problem of an unknown name. `__proto__`, `_meta`, `user_id` and `access_token` are
 /// unknown like any other: the caller's identity is never taken from arguments.
-fn unknown(tool: &Tool, name: &str) -> String {
-    let names = || tool.params.iter().map(|param| param.name.as_str());
-    let shown = shorten(name, MAX_QUOTED);
-    if let Some(near) = nearest(name, names()) {
-        return format!("`{shown}` is not known, did you mean `{near}`?");
-    }
-    let all = names().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ");
-    if all.is_empty() {
-        format!("`{shown}` is not known: this tool takes no arguments")
-    } else {
-        format!("`{shown}` is not known: there are {all}")
-    }
+fn unknown(params: &[Param], name: &str) -> ArgumentProblem {
+    let names = || params.iter().map(|param| param.name.as_str());
+    let mismatch = Mismatch::Unknown {
+        nearest: nearest(name, names()).map(str::to_owned),
+        known: names().map(str::to_owned).collect(),
+    };
+    ArgumentProblem { name: shorten(name, MAX_QUOTED), mismatch }
 }

@@ -6,7 +6,7 @@ use serde_json::{Map, Value};
 
 use super::literal::parsed;
 use crate::model::Tool;
-use crate::model::tool::ACCOUNT;
+use crate::model::tool::{ACCOUNT, Param};
 
 /// Keys in which models wrap all arguments, unless the tool has such a parameter.
 const WRAPPERS: [&str; 8] =
@@ -17,41 +17,78 @@ const TOOL_NAMES: [&str; 4] = ["name", "tool", "tool_name", "function"];
 /// one.
 const PLACEHOLDERS: [&str; 4] = ["random_string", "dummy", "_placeholder", "noop"];
 
+/// The names that the arguments of a tool can have.
+pub(super) struct Names<'t> {
+    tool: &'t str,
+    /// The parameters' names and, if the tool takes it, [`ACCOUNT`].
+    known: Vec<&'t str>,
+    has_params: bool,
+}
+
+impl<'t> Names<'t> {
+    pub(super) fn of(tool: &'t Tool, params: &'t [Param]) -> Self {
+        let account = tool.accounts.then_some(ACCOUNT);
+        let known = params.iter().map(|param| param.name.as_str()).chain(account).collect();
+        Self { tool: tool.name.as_str(), known, has_params: !params.is_empty() }
+    }
+
+    fn has(&self, name: &str) -> bool {
+        self.known.contains(&name)
+    }
+
+    /// Returns the only parameter that a name can stand for: `dueDate`, `Due_Date` and `due-date`
+    /// for `due_date`.
+    fn meant_by(&self, name: &str) -> Option<&'t str> {
+        if let Some(same) = self.known.iter().find(|one| **one == name) {
+            return Some(same);
+        }
+        // `_meta`, `__proto__`: reserved names, not spellings.
+        if name.starts_with('_') {
+            return None;
+        }
+        let folded = fold(name);
+        let mut alike = self.known.iter().filter(|one| fold(one) == folded);
+        match (alike.next(), alike.next()) {
+            (Some(one), None) => Some(one),
+            _ => None,
+        }
+    }
+}
+
 /// Renames arguments to the tool's parameters where each given name can stand for only one of them.
 /// Other names stay, and are refused as unknown.
-pub(super) fn resolve(tool: &Tool, given: Map<String, Value>) -> Map<String, Value> {
+pub(super) fn resolve(names: &Names<'_>, given: Map<String, Value>) -> Map<String, Value> {
     // Most calls need no renaming.
-    if given.keys().all(|name| has(tool, name)) {
+    if given.keys().all(|name| names.has(name)) {
         return given;
     }
-    let mut given = unwrapped(tool, given);
-    if tool.params.is_empty() {
-        given.retain(|name, _| has(tool, name) || !PLACEHOLDERS.contains(&name.as_str()));
+    let mut given = unwrapped(names, given);
+    if !names.has_params {
+        given.retain(|name, _| names.has(name) || !PLACEHOLDERS.contains(&name.as_str()));
     }
-    let meant: Vec<Option<String>> =
-        given.keys().map(|name| meant_by(tool, name).map(str::to_owned)).collect();
+    let meant: Vec<Option<&str>> = given.keys().map(|name| names.meant_by(name)).collect();
     let mut counts: HashMap<&str, usize> = HashMap::new();
     for name in meant.iter().flatten() {
         *counts.entry(name).or_default() += 1;
     }
     let renamed = given.into_iter().zip(&meant).map(|((name, value), meant)| match meant {
-        Some(meant) if counts.get(meant.as_str()) == Some(&1) => (meant.clone(), value),
+        Some(meant) if counts.get(meant) == Some(&1) => ((*meant).to_owned(), value),
         _ => (name, value),
     });
     renamed.collect()
 }
 
 /// Returns the content of a lone key that wraps the arguments.
-fn unwrapped(tool: &Tool, mut given: Map<String, Value>) -> Map<String, Value> {
+fn unwrapped(names: &Names<'_>, mut given: Map<String, Value>) -> Map<String, Value> {
     let repeats_name = |(name, value): (&String, &Value)| {
         TOOL_NAMES.contains(&name.as_str())
-            && meant_by(tool, name).is_none()
-            && value.as_str() == Some(tool.name.as_str())
+            && names.meant_by(name).is_none()
+            && value.as_str() == Some(names.tool)
     };
     let rest = given.iter().filter(|entry| !repeats_name(*entry)).map(|(name, _)| name);
     let rest: Vec<&str> = rest.map(String::as_str).collect();
     let [wrapper] = rest[..] else { return given };
-    if !WRAPPERS.contains(&wrapper) || meant_by(tool, wrapper).is_some() {
+    if !WRAPPERS.contains(&wrapper) || names.meant_by(wrapper).is_some() {
         return given;
     }
     let wrapper = wrapper.to_owned();
@@ -69,30 +106,6 @@ fn unwrapped(tool: &Tool, mut given: Map<String, Value>) -> Map<String, Value> {
             given
         }
     }
-}
-
-/// Returns the only parameter that a name can stand for: `dueDate`, `Due_Date` and `due-date` for
-/// `due_date`.
-fn meant_by<'t>(tool: &'t Tool, name: &str) -> Option<&'t str> {
-    let account = tool.accounts.then_some(ACCOUNT);
-    let names = || tool.params.iter().map(|param| param.name.as_str()).chain(account);
-    if let Some(same) = names().find(|one| *one == name) {
-        return Some(same);
-    }
-    // `_meta`, `__proto__`: reserved names, not spellings.
-    if name.starts_with('_') {
-        return None;
-    }
-    let folded = fold(name);
-    let mut alike = names().filter(|one| fold(one) == folded);
-    match (alike.next(), alike.next()) {
-        (Some(one), None) => Some(one),
-        _ => None,
-    }
-}
-
-fn has(tool: &Tool, name: &str) -> bool {
-    tool.params.iter().any(|param| param.name == name) || (tool.accounts && name == ACCOUNT)
 }
 
 /// Normalizes a name or word: lower case, without white space, `_` and `-`.

@@ -2,6 +2,8 @@ use serde_json::json;
 
 use super::super::testing::{action, arguments, provider, template};
 use super::*;
+use crate::model::ProviderId;
+use crate::model::request_problem::PathProblem;
 
 fn built(action: &HttpAction, given: &Value) -> Result<Prepared, RequestProblem> {
     build(action, None, &arguments(given), None)
@@ -26,11 +28,13 @@ fn arguments_fill_segments_and_nothing_else() {
     );
     for bad in ["", ".", "..", "%2e%2e", "a/../b", "a\\..\\b", "//evil.com", "a\0", "a\r\nX: y"] {
         let result = url(&star, &json!({"owner": bad, "repo": "x"}));
-        let Err(RequestProblem::Path { name, .. }) = result else { panic!("{bad}: {result:?}") };
+        let Err(RequestProblem::PathArgument { name, .. }) = result else {
+            panic!("{bad}: {result:?}")
+        };
         assert_eq!(name, "owner");
     }
     let missing = url(&star, &json!({"owner": "x", "repo": null}));
-    assert_eq!(missing, Err(RequestProblem::Missing("repo".into())));
+    assert_eq!(missing, Err(RequestProblem::MissingArgument("repo".into())));
 }
 
 #[test]
@@ -42,7 +46,7 @@ fn pieces_that_add_up_to_a_step_are_refused() {
     );
     assert_eq!(
         url(&dotted, &json!({"id": "."})),
-        Err(RequestProblem::Path { name: "id".into(), reason: Unfit::Step })
+        Err(RequestProblem::PathArgument { name: "id".into(), problem: PathProblem::DotSegment })
     );
     let encoded = action(Method::Delete, "https://api.acme.example/items/%2e%2e");
     assert_eq!(url(&encoded, &json!({})), Err(RequestProblem::Address));
@@ -138,7 +142,9 @@ fn header_arguments_cannot_become_headers_of_their_own() {
     let long = "x".repeat(64 * 1024);
     for bad in ["a\r\nX-Admin: 1", "a\nb", "a\0b", "a\tb", "grüß", &long] {
         let result = built(&get, &json!({"id": bad}));
-        assert!(matches!(result, Err(RequestProblem::Header { ref name, .. }) if name == "id"));
+        assert!(
+            matches!(result, Err(RequestProblem::HeaderArgument { ref name, .. }) if name == "id")
+        );
     }
 }
 
@@ -149,7 +155,7 @@ fn a_tool_does_not_set_headers_that_decide() {
         get.headers = vec![(name.into(), template("x"))];
         assert_eq!(
             built(&get, &json!({})).expect_err("reserved"),
-            RequestProblem::Reserved(name.into())
+            RequestProblem::ReservedHeader(name.into())
         );
     }
 }
@@ -176,8 +182,8 @@ fn a_credential_goes_to_the_provider_s_hosts_only() {
 
     let theirs = provider(&["other.example"]);
     let refused = build(&get, Some(theirs.api()), &Map::new(), Some(&token)).expect_err("refused");
-    let text = refused.to_string();
-    assert!(text.contains("`api.acme.example`") && text.contains("`hosts`"), "{text}");
+    let (acme, host) = (ProviderId::new("acme"), "api.acme.example".to_owned());
+    assert_eq!(refused, RequestProblem::ForeignHost { provider: acme, host });
     let none = build(&get, None, &Map::new(), Some(&token)).expect_err("refused");
     assert_eq!(none, RequestProblem::NoProvider);
 }
@@ -196,7 +202,7 @@ fn keys_go_where_the_provider_wants_them() {
     let broken = Credential::Header { name: "X-Key".into(), value: "canary\n".into() };
     let error =
         build(&get, Some(ours.api()), &Map::new(), Some(&broken)).expect_err("a line break");
-    assert!(!format!("{error} {error:?}").contains("canary"));
+    assert!(!format!("{error:?}").contains("canary"));
 }
 
 #[test]

@@ -2,8 +2,7 @@
 
 use std::fmt::Write as _;
 
-use crate::model::Tool;
-use crate::model::tool::{Action, Body, Kind, Node, Param, Piece, Template};
+use crate::model::tool::{Body, HttpAction, Input, Kind, Node, Param, Piece, Template};
 
 /// Names of parameters that say how many items a page has.
 const SIZES: [&str; 24] = [
@@ -53,13 +52,15 @@ pub(in crate::upstream) struct Paging {
 }
 
 impl Paging {
-    pub(in crate::upstream) fn of(tool: &Tool) -> Self {
+    /// Finds them in a tool's input, by their own names and by those that the request sends.
+    pub(in crate::upstream) fn of(input: &Input, action: &HttpAction) -> Self {
+        let Input::Params(params) = input;
         let find = |names: &[&str]| {
-            let numbers = tool.params.iter().filter(|param| is_number(param));
+            let numbers = params.iter().filter(|param| is_number(param));
             numbers
                 .filter(|param| {
                     is_among(names, &param.name)
-                        || wire_names(tool, &param.name).any(|wire| is_among(names, wire))
+                        || wire_names(action, &param.name).any(|wire| is_among(names, wire))
                 })
                 .map(|param| param.name.clone())
                 .next()
@@ -68,8 +69,7 @@ impl Paging {
     }
 
     /// Whether the request sets the number of items per page, by a parameter or a fixed value.
-    pub(in crate::upstream) fn is_limited(tool: &Tool) -> bool {
-        let Action::Http(action) = &tool.action;
+    pub(in crate::upstream) fn is_limited(input: &Input, action: &HttpAction) -> bool {
         let names: Vec<&str> = match &action.body {
             Body::Form(fields) => fields.iter().map(|(name, _)| name.as_str()).collect(),
             Body::Json(Node::Table(entries)) => {
@@ -78,7 +78,7 @@ impl Paging {
             Body::Json(_) | Body::None => Vec::new(),
         };
         let fixed = action.query.iter().map(|(name, _)| name.as_str()).chain(names);
-        Self::of(tool).size.is_some() || { fixed }.any(|name| is_among(&SIZES, name))
+        Self::of(input, action).size.is_some() || { fixed }.any(|name| is_among(&SIZES, name))
     }
 
     /// Returns advice to the model, as a sentence. `shown` is the number of items that fit;
@@ -116,8 +116,7 @@ fn is_among(names: &[&str], name: &str) -> bool {
 }
 
 /// Returns the names under which the request sends a parameter.
-fn wire_names<'t>(tool: &'t Tool, param: &'t str) -> impl Iterator<Item = &'t str> {
-    let Action::Http(action) = &tool.action;
+fn wire_names<'t>(action: &'t HttpAction, param: &'t str) -> impl Iterator<Item = &'t str> {
     let (form, json) = match &action.body {
         Body::Form(fields) => (fields.as_slice(), &[][..]),
         Body::Json(Node::Table(entries)) => (&[][..], entries.as_slice()),

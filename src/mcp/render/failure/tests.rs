@@ -1,6 +1,8 @@
 use super::*;
+use crate::model::arguments::Received;
 use crate::model::id::BadAccountName;
-use crate::model::{AccountName, ProviderId, Scopes, ToolName};
+use crate::model::outcome::{InvalidJson, Remark};
+use crate::model::{AccountName, InvalidArguments, Scopes, ToolName};
 
 fn text(kind: FailureKind) -> String {
     failure_text(&kind.into())
@@ -20,17 +22,10 @@ fn answered(status: u16) -> Answered {
 
 #[test]
 fn arguments_and_accounts() {
-    let problems = "The arguments of x were not accepted; nothing was done.\n- `a` is missing";
-    assert_eq!(text(FailureKind::InvalidArguments(problems.into())), problems);
-    let cause = "argument `id` is missing".to_owned();
-    assert_eq!(
-        text(FailureKind::UnfitArgument { cause: cause.clone() }),
-        "Nothing was sent: argument `id` is missing."
-    );
-    assert_eq!(
-        text(FailureKind::UnfitRequest { cause }),
-        "Nothing was sent: argument `id` is missing."
-    );
+    let (tool, received) = (tool(), Received::Null);
+    let problem = InvalidArguments::NotAnObject { tool, received };
+    let said = text(FailureKind::InvalidArguments(problem));
+    assert!(said.starts_with("The arguments of acme_tool were not accepted"), "{said}");
     let account = |problem| text(FailureKind::Account(problem));
     assert_eq!(
         account(AccountProblem::BadName(BadAccountName)),
@@ -50,6 +45,62 @@ fn arguments_and_accounts() {
         }),
         "There is no Acme account `wrok`. Did you mean `work`? Connected: default (“ana”), work. Call this tool again with one of these names as `account`. To connect another account under the name `wrok`, the user does so on this server's page /connections, or with Countersign's command `auth login`."
     );
+}
+
+#[test]
+fn requests_that_cannot_be_built() {
+    let (name, provider, host) = (|| "id".to_owned(), ProviderId::new("acme"), "evil.example");
+    let path = |problem| RequestProblem::PathArgument { name: name(), problem };
+    let header = |problem| RequestProblem::HeaderArgument { name: name(), problem };
+    for (problem, words) in [
+        (RequestProblem::MissingArgument(name()), "argument `id` is missing"),
+        (
+            path(PathProblem::Empty),
+            "argument `id` must not be empty, since it is part of the address",
+        ),
+        (
+            path(PathProblem::DotSegment),
+            "argument `id` must not be or contain `.` or `..` as a step, since it is part of the address",
+        ),
+        (
+            path(PathProblem::Slashes),
+            "argument `id` must not begin or end with a slash or contain two in a row, since it is part of the address",
+        ),
+        (path(PathProblem::ControlCharacters), "argument `id` must not contain control characters"),
+        (
+            header(HeaderProblem::TooLong(8)),
+            "argument `id` must not be longer than 8 KiB, since it is sent in a header",
+        ),
+        (
+            header(HeaderProblem::ControlCharacters),
+            "argument `id` must not contain line breaks or other control characters, since it is sent in a header",
+        ),
+        (
+            header(HeaderProblem::NotAscii),
+            "argument `id` must be plain ASCII, since it is sent in a header",
+        ),
+        (RequestProblem::Address, "the request's address cannot be built from these arguments"),
+        (
+            RequestProblem::ReservedHeader("host".into()),
+            "the header `host` cannot be set by a tool; the operator removes it from tools.toml",
+        ),
+        (
+            RequestProblem::InvalidHeader("a b".into()),
+            "the header `a b` in tools.toml has a name or value that HTTP does not allow",
+        ),
+        (
+            RequestProblem::ForeignHost { provider, host: host.into() },
+            "the credential of `acme` may not be sent to `evil.example`; if it is meant to be, the operator adds `evil.example` to `hosts` of [providers.acme] in tools.toml",
+        ),
+        (RequestProblem::NoProvider, "the tool names no provider whose credential it could carry"),
+        (
+            RequestProblem::InvalidCredential,
+            "the credential holds characters that a header cannot carry",
+        ),
+    ] {
+        let said = text(FailureKind::NotBuilt(problem));
+        assert_eq!(said, format!("Nothing was sent: {words}."));
+    }
 }
 
 #[test]
@@ -331,16 +382,17 @@ fn the_api_is_quoted() {
         text(FailureKind::Refused { answered: reported, refusal: ApiRefusal::Reported }),
         "Acme answered with a failure: “Validation Failed”. Details: “title: missing”. Change what it names before calling again."
     );
-    let own = "Out of stock";
-    assert_eq!(text(FailureKind::ReportedByApi(own.into())), own);
+    let message = Some("Out of stock".to_owned());
+    let filtered = Answered { who: acme(), status: None, message, details: None };
+    assert_eq!(
+        text(FailureKind::ReportedByApi(filtered)),
+        "Acme answered with a failure: “Out of stock”."
+    );
 }
 
 #[test]
 fn a_redirect_is_not_followed() {
-    let moved = |problem| {
-        let refusal = ApiRefusal::Redirected(problem);
-        text(FailureKind::Refused { answered: answered(302), refusal })
-    };
+    let moved = |problem| text(FailureKind::Redirected { answered: answered(302), problem });
     let says = "Acme answered 302 Found,";
     assert_eq!(
         moved(NotFollowed::OtherOrigin("login.example".into())),
@@ -374,8 +426,8 @@ fn an_answer_that_cannot_be_used() {
         text(FailureKind::UnusableAnswer { answered, problem })
     };
     let unreadable = |is_repeatable| {
-        let cause = "it is compressed as `br`".to_owned();
-        unusable(AnswerProblem::Unreadable { is_repeatable, cause })
+        let because = Unreadable::Compressed("br".into());
+        unusable(AnswerProblem::Unreadable { is_repeatable, because })
     };
     let says = "Acme answered 200 OK";
     assert_eq!(
@@ -396,19 +448,28 @@ fn an_answer_that_cannot_be_used() {
             "{says} without the data that this tool promises. The request itself succeeded; do not repeat it."
         )
     );
-    let not_json = |content, note| unusable(AnswerProblem::NotJson { content, note });
+    let not_json = |content, remark| unusable(AnswerProblem::NotJson { content, remark });
     assert_eq!(
         not_json(NotJson::WebPage, None),
         format!("{says} with a web page where this tool expects JSON: “Sign in”. ")
     );
     assert_eq!(
-        not_json(NotJson::PlainText, Some("It breaks off.".into())),
-        format!("{says} with plain text where this tool expects JSON: “Sign in”. It breaks off.")
+        not_json(NotJson::PlainText, Some(Remark::ShownAsText(InvalidJson::Incomplete))),
+        format!(
+            "{says} with plain text where this tool expects JSON: “Sign in”. It is shown as a text, since it is JSON that breaks off."
+        )
     );
     assert_eq!(
         not_json(NotJson::Binary, None),
         format!("{says} with binary data where this tool expects JSON: “Sign in”. ")
     );
+    for (because, words) in [
+        (Unreadable::TooManyValues(500_000), "its JSON has more than 500000 values"),
+        (Unreadable::TooDeep(128), "it is JSON that nests more than 128 levels"),
+    ] {
+        let said = unusable(AnswerProblem::Unreadable { is_repeatable: false, because });
+        assert!(said.contains(words), "{said}");
+    }
     for (problem, then) in [
         (FilterProblem::Busy, "other filters were running; ask for less, or call again later"),
         (FilterProblem::TooHeavy, "ask for less, or the operator simplifies it"),
@@ -424,25 +485,4 @@ fn an_answer_that_cannot_be_used() {
             )
         );
     }
-}
-
-#[test]
-fn data_that_does_not_fit_is_explained_beside_it() {
-    let note = |problem, own: Option<&str>| {
-        let unfit = Some(crate::model::Unfit { problem, for_operator: None });
-        let note = own.map(str::to_owned);
-        result_note(&ToolResult { note, unfit, ..ToolResult::text("data") }).expect("a note")
-    };
-    let says = "The request succeeded; do not repeat it. The answer is shown as a text only, since";
-    assert_eq!(
-        note(Misfit::Schema("`/id`: no text".into()), None),
-        format!("{says} it does not fit what this tool promises (`/id`: no text).")
-    );
-    assert_eq!(
-        note(Misfit::Cut(1000), Some("First.")),
-        format!(
-            "First.\n{says} it is longer than 1000 characters, and cut to that it is not what this tool promises: ask for less."
-        )
-    );
-    assert_eq!(result_note(&ToolResult::text("data")), None);
 }

@@ -1,0 +1,264 @@
+use serde_json::json;
+
+use super::consent_text::message;
+use super::*;
+use crate::mcp::unanswered::Unanswered;
+use crate::model::authorization::AuthorizationName;
+use crate::model::failure::Answered;
+use crate::model::outcome::{InvalidJson, JsonFault, Misfit, Remark, ResultBlock};
+use crate::model::{
+    AccountName, ConnectPrompt, ConsentMode, Failure, FailureKind, PromptReason, ProviderId,
+    Scopes, Time, ToolName, ToolResult, Unfit,
+};
+
+fn prompt() -> ConnectPrompt {
+    ConnectPrompt {
+        provider: ProviderId::new("github"),
+        title: "GitHub".into(),
+        tool: Some(ToolName::new("github_star_repo")),
+        scopes: Scopes::new(["public_repo"]),
+        scope_words: vec!["star repositories".into()],
+        reason: PromptReason::NotConnected,
+        url: "http://127.0.0.1:8971/connect/abc".into(),
+        redirect_uri: Some("http://127.0.0.1:8971/oauth/callback/github".into()),
+        account: AccountName::default(),
+        connected: Vec::new(),
+        authorization: AuthorizationName {
+            provider: ProviderId::new("github"),
+            account: AccountName::default(),
+            id: "id".into(),
+        },
+        expires_at: Time::from_millis(0),
+        lives_minutes: 15,
+        notice: None,
+        ends_with_server: false,
+        ended: None,
+    }
+}
+
+#[test]
+fn the_way_follows_revision_and_declaration() {
+    let table = [
+        ("2024-11-05", true, ConsentForm::Text),
+        ("2025-03-26", true, ConsentForm::Text),
+        ("2025-06-18", true, ConsentForm::Text),
+        ("2025-11-25", true, ConsentForm::UrlElicitationRequired),
+        ("2025-11-25", false, ConsentForm::Text),
+        ("2026-07-28", true, ConsentForm::InputRequired),
+        ("2026-07-28", false, ConsentForm::Text),
+    ];
+    for (revision, declares, way) in table {
+        let of = |mode| ConsentForm::of(Some(revision), declares, mode);
+        assert_eq!(of(ConsentMode::Auto), way, "{revision} {declares}");
+        assert_eq!(of(ConsentMode::Text), ConsentForm::Text, "{revision} {declares}");
+        assert_eq!(of(ConsentMode::Result), ConsentForm::Result, "{revision} {declares}");
+    }
+    assert_eq!(ConsentForm::of(None, true, ConsentMode::Auto), ConsentForm::Text);
+}
+
+#[test]
+fn what_an_api_answered_is_framed_and_says_where_it_comes_from() {
+    let host = || Some("api.acme.example".to_owned());
+    let answer = ToolResult { host: host(), ..ToolResult::text("{\"a\":1}") };
+    let rendered = serde_json::to_value(result(answer)).unwrap();
+    assert_eq!(rendered["content"][0]["text"], "{\"a\":1}");
+    let frame = rendered["content"][1]["text"].as_str().unwrap();
+    assert!(frame.starts_with('⟦') && frame.contains("api.acme.example"), "{frame}");
+    assert_eq!(rendered["_meta"]["countersign/origin"]["host"], "api.acme.example");
+    // Our own text needs no frame.
+    let (who, message) = ("Acme".to_owned(), Some("Out of stock".to_owned()));
+    let kind = FailureKind::ReportedByApi(Answered { who, status: None, message, details: None });
+    let ours = Failure { host: host(), ..Failure::from(kind) };
+    let rendered = serde_json::to_value(failed(&ours.for_operator("look"))).unwrap();
+    assert_eq!(rendered["content"].as_array().unwrap().len(), 1);
+    let text =
+        "Acme answered with a failure: “Out of stock”.\nFor the operator of this server: Look.";
+    assert_eq!(rendered["content"][0]["text"], text);
+    assert_eq!(rendered["_meta"]["countersign/origin"]["host"], "api.acme.example");
+    let none = serde_json::to_value(result(ToolResult::text("Done."))).unwrap();
+    assert!(none.get("_meta").is_none());
+    // The hint for the operator never stands in an API's text.
+    let problem = Misfit::Schema("`/id`: no number".into());
+    let unfit = Some(Unfit { problem, for_operator: Some("change it".into()) });
+    let unfit = ToolResult { host: host(), unfit, ..ToolResult::text("data") };
+    let rendered = serde_json::to_value(result(unfit)).unwrap();
+    assert_eq!(
+        (&rendered["content"][0]["text"], &rendered["isError"]),
+        (&json!("data"), &json!(true))
+    );
+    let note = rendered["content"][1]["text"].as_str().unwrap();
+    assert!(note.ends_with("For the operator of this server: Change it."), "{note}");
+}
+
+#[test]
+fn the_text_names_everything_and_the_second_block_is_data() {
+    let rendered = serde_json::to_value(text(&prompt())).unwrap();
+    assert_eq!(rendered["isError"], true);
+    assert!(rendered.get("structuredContent").is_none());
+    let human = rendered["content"][0]["text"].as_str().unwrap();
+    for part in [
+        "GitHub",
+        "github_star_repo",
+        "star repositories",
+        "public_repo",
+        "15 minutes",
+        "\nhttp://127.0.0.1:8971/connect/abc\n",
+        "Then call this tool again with the same arguments",
+    ] {
+        assert!(human.contains(part), "{part}: {human}");
+    }
+    let machine: serde_json::Value =
+        serde_json::from_str(rendered["content"][1]["text"].as_str().unwrap()).unwrap();
+    assert_eq!(machine["authorization_url"], "http://127.0.0.1:8971/connect/abc");
+    assert!(machine["message"].is_string() && machine["llm_instructions"].is_string());
+}
+
+/// The Claude Agent SDK quotes 200 characters of a result that follows a declined question.
+#[test]
+fn a_host_that_cuts_off_what_it_quotes_shows_the_whole_link() {
+    let url = "https://countersign.tools.example.com/connect/0123456789abcdefghjkmnpqrs";
+    let code = Some("https://countersign.tools.example.com/oauth/callback/github".to_owned());
+    for redirect_uri in [code, None] {
+        for unanswered in [None, Some(Unanswered::Cancelled), Some(Unanswered::DeclinedAtOnce)] {
+            let connected = vec!["work".into()];
+            let prompt = ConnectPrompt {
+                url: url.into(),
+                redirect_uri: redirect_uri.clone(),
+                connected,
+                ends_with_server: true,
+                reason: PromptReason::NotRenewed,
+                ..prompt()
+            };
+            let rendered = serde_json::to_value(text_after(&prompt, unanswered)).unwrap();
+            let human = rendered["content"][0]["text"].as_str().unwrap();
+            let quoted: String = human.chars().take(200).collect();
+            assert!(quoted.contains(&format!("{url}\n")), "{quoted}");
+        }
+    }
+}
+
+#[test]
+fn a_mistyped_account_is_named_beside_those_that_there_are() {
+    let connected = vec!["default (ana)".into(), "work".into()];
+    let prompt = ConnectPrompt { account: AccountName::new("wrok"), connected, ..prompt() };
+    let rendered = serde_json::to_value(text(&prompt)).unwrap();
+    let human = rendered["content"][0]["text"].as_str().unwrap();
+    for part in ["for the account `wrok`", "already: default (ana), work.", "as `account`"] {
+        assert!(human.contains(part), "{part}: {human}");
+    }
+}
+
+#[test]
+fn a_link_that_ends_with_the_server_says_so_in_every_form() {
+    let prompt = ConnectPrompt { ends_with_server: true, ..prompt() };
+    let forms = [
+        serde_json::to_value(text(&prompt)).unwrap(),
+        serde_json::to_value(url_elicitation_required(&prompt, "e1")).unwrap(),
+        serde_json::to_value(input_required(&prompt, "s".into())).unwrap(),
+    ];
+    for form in forms {
+        let form = form.to_string();
+        assert!(form.contains("only while this server runs"), "{form}");
+        assert!(form.contains("`countersign auth login github`"), "{form}");
+    }
+    let prompt = ConnectPrompt { account: AccountName::new("my work"), ..prompt };
+    let form = message(&prompt);
+    assert!(form.contains("auth login github '--account=my work'`"), "{form}");
+}
+
+#[test]
+fn a_key_is_pasted_on_the_page_and_not_in_the_chat() {
+    let prompt = ConnectPrompt { redirect_uri: None, ..prompt() };
+    let rendered = serde_json::to_value(text(&prompt)).unwrap();
+    let human = rendered["content"][0]["text"].as_str().unwrap();
+    assert!(human.contains("paste their own key") && human.contains("never in this chat"));
+    let machine = rendered["content"][1]["text"].as_str().unwrap();
+    assert!(machine.contains("never here"), "{machine}");
+}
+
+#[test]
+fn who_still_waits_keeps_the_link_where_programs_look_for_it() {
+    let rendered = serde_json::to_value(still_waiting(&prompt())).unwrap();
+    let machine = rendered["content"][1]["text"].as_str().unwrap();
+    assert!(machine.contains("authorization_url"), "{machine}");
+    assert!(rendered["content"][2]["text"].as_str().unwrap().starts_with("Still waiting"));
+}
+
+#[test]
+fn the_error_carries_the_elicitation() {
+    let rendered = serde_json::to_value(url_elicitation_required(&prompt(), "e1")).unwrap();
+    assert_eq!(rendered["code"], -32042);
+    let elicitation = &rendered["data"]["elicitations"][0];
+    assert_eq!(elicitation["mode"], "url");
+    assert_eq!(elicitation["elicitationId"], "e1");
+    assert_eq!(elicitation["url"], "http://127.0.0.1:8971/connect/abc");
+    let message = rendered["message"].as_str().unwrap();
+    let end = "call this tool again with the same arguments: http://127.0.0.1:8971/connect/abc";
+    assert!(message.starts_with("GitHub access") && message.ends_with(end), "{message}");
+    assert!(!elicitation["message"].as_str().unwrap().contains("http"), "shown beside the link");
+}
+
+#[test]
+fn the_input_request_carries_link_and_state() {
+    let rendered = serde_json::to_value(input_required(&prompt(), "s".into())).unwrap();
+    assert_eq!(rendered["resultType"], "input_required");
+    assert_eq!(rendered["requestState"], "s");
+    let request = &rendered["inputRequests"]["github_authorization"];
+    assert_eq!(request["method"], "elicitation/create");
+    assert_eq!(request["params"]["mode"], "url");
+}
+
+#[test]
+fn data_that_does_not_fit_is_explained_beside_it() {
+    let note = |problem, own: Option<&str>| {
+        let unfit = Some(Unfit { problem, for_operator: None });
+        let remarks = own.map(|note| Remark::Cut(note.to_owned())).into_iter().collect();
+        result_note(&ToolResult { remarks, unfit, ..ToolResult::text("data") }).expect("a note")
+    };
+    let says = "The request succeeded; do not repeat it. The answer is shown as a text only, since";
+    assert_eq!(
+        note(Misfit::Schema("`/id`: no text".into()), None),
+        format!("{says} it does not fit what this tool promises (`/id`: no text).")
+    );
+    assert_eq!(
+        note(Misfit::Cut(1000), Some("First.")),
+        format!(
+            "First.\n{says} it is longer than 1000 characters, and cut to that it is not what this tool promises: ask for less."
+        )
+    );
+    assert_eq!(result_note(&ToolResult::text("data")), None);
+}
+
+#[test]
+fn each_remark_is_a_line() {
+    let note = |remarks| result_note(&ToolResult { remarks, ..ToolResult::text("data") });
+    let faults = vec![
+        JsonFault::Surrogate,
+        JsonFault::Encoding,
+        JsonFault::Control,
+        JsonFault::Escape,
+        JsonFault::NotANumber,
+        JsonFault::Range,
+        JsonFault::Prefix,
+    ];
+    let cut = "{\"_more\":\"1 of 2 shown\"}";
+    assert_eq!(
+        note(vec![Remark::Repaired(faults), Remark::Cut(cut.into())]).unwrap(),
+        format!(
+            "The service's answer is not quite JSON: half characters are shown as \u{fffd}; bytes that are not UTF-8 are shown as \u{fffd}; control characters stood in its texts; it has escapes that JSON does not know; NaN and Infinity are shown as null; numbers that are too large are shown as texts; a prefix that is no JSON is left out.\n{cut}"
+        )
+    );
+    let syntax = InvalidJson::Syntax("expected value at line 1 column 1".into());
+    assert_eq!(
+        note(vec![Remark::ShownAsText(syntax)]).unwrap(),
+        "It is shown as a text, since it says it is JSON and is not: expected value at line 1 column 1."
+    );
+}
+
+#[test]
+fn a_success_without_data_says_so() {
+    let done = ToolResult::of(ResultBlock::Done { who: "Acme".into(), status: 204 });
+    assert_eq!(result_text(&done), "Done: Acme answered 204 No Content.");
+    let rendered = serde_json::to_value(result(done)).unwrap();
+    assert_eq!(rendered["content"][0]["text"], "Done: Acme answered 204 No Content.");
+}
