@@ -6,6 +6,7 @@ mod consent_form;
 mod consent_text;
 mod failure;
 mod input_required;
+mod remark;
 mod result;
 #[cfg(test)]
 mod tests;

@@ -11,8 +11,8 @@ use std::time::Duration;
 
 use super::event::CallOutcome;
 use super::id::BadAccountName;
-use super::outcome::Remark;
 use super::request_problem::RequestProblem;
+use super::result::Remark;
 use super::{AccountName, InvalidArguments, ProviderId, Scopes, ToolName};
 
 /// A call that did not run, or whose API refused it. A missing consent is no failure, see

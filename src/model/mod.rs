@@ -27,6 +27,7 @@ pub mod reason;
 pub mod refresh_life;
 pub mod request_problem;
 pub mod requester;
+pub mod result;
 pub mod retention;
 pub mod scope;
 pub mod secret;
@@ -47,12 +48,11 @@ pub use event::Event;
 pub use failure::{Failure, FailureKind};
 pub use grant::{Grant, Standing, TokenSet};
 pub use id::{AccountName, InstanceId, ProviderId, ToolName, UserId};
-pub use outcome::{
-    ConnectPrompt, FRAME, Outcome, PromptReason, Refused, ToolResult, UnaskedBecause, Unfit,
-};
+pub use outcome::{ConnectPrompt, Outcome, PromptReason, Refused, UnaskedBecause};
 pub use principal::Principal;
 pub use provider::Provider;
 pub use rate_limit::RateLimit;
+pub use result::{FRAME, ToolResult, Unfit};
 pub use scope::Scopes;
 pub use session::{Destination, LoginAttempt, Session};
 pub use time::{Clock, Time};

@@ -9,7 +9,7 @@ use std::fmt::Write as _;
 
 use serde_json::Value;
 
-use crate::model::outcome::{JsonFault, Remark};
+use crate::model::result::{JsonFault, Remark};
 
 /// Reads a value and returns a remark on the repaired faults, if any.
 ///

@@ -39,8 +39,8 @@ use tokio::time::Instant;
 pub use credential::{Basic, BasicError, Credential};
 
 use crate::model::failure::{AnswerProblem, Answered, FilterProblem, NotJson};
-use crate::model::outcome::{Remark, ResultBlock};
 use crate::model::provider::Api;
+use crate::model::result::{Remark, ResultBlock};
 use crate::model::tool::{Action, Filter, HttpAction, Input};
 use crate::model::{Caller, Failure, FailureKind, Scopes, Tool, ToolResult};
 use crate::net::{Net, NetError, Phase};

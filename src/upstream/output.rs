@@ -13,7 +13,7 @@ use serde_json::{Map, Value};
 
 use super::scrub::Scrubber;
 use super::truncate::{self, Fitted};
-use crate::model::outcome::{Misfit, Remark, ResultBlock};
+use crate::model::result::{Misfit, Remark, ResultBlock};
 use crate::model::{ToolName, ToolResult, Unfit};
 
 type Schema = Arc<Map<String, Value>>;

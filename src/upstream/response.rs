@@ -10,7 +10,7 @@ use super::budget::{Held, MAX_VALUES, Weight};
 use super::html;
 use super::lenient;
 use crate::model::failure::{NotFollowed, Unreadable};
-use crate::model::outcome::{InvalidJson, Remark};
+use crate::model::result::{InvalidJson, Remark};
 
 /// Nesting levels that the parser reads; it refuses deeper JSON.
 const MAX_DEPTH: usize = 128;

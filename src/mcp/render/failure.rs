@@ -8,7 +8,7 @@ use std::time::Duration;
 use http::StatusCode;
 
 use super::arguments;
-use super::result::remark;
+use super::remark::remark;
 use crate::model::failure::{
     AccountProblem, AnswerProblem, Answered, ApiRefusal, FilterProblem, LinkProblem, NotFollowed,
     NotJson, RenewalRefusal, Unreadable, Wait,

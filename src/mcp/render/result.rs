@@ -6,7 +6,8 @@ use rmcp::model::{CallToolResult, ContentBlock, MetaObject};
 use serde_json::json;
 
 use super::failure::{failure_text, status_text};
-use crate::model::outcome::{InvalidJson, JsonFault, Misfit, Remark, ResultBlock};
+use super::remark::remark;
+use crate::model::result::{Misfit, ResultBlock};
 use crate::model::text::sentence;
 use crate::model::{FRAME, Failure, ToolResult, Unfit};
 
@@ -89,35 +90,6 @@ fn unfit(unfit: &Unfit) -> String {
     format!(
         "The request succeeded; do not repeat it. The answer is shown as a text only, since {why}."
     )
-}
-
-/// Returns a remark about an answer's data as a sentence, or as a JSON object.
-pub(super) fn remark(remark: &Remark) -> String {
-    match remark {
-        Remark::Repaired(faults) => {
-            let faults: Vec<&str> = faults.iter().map(|fault| repaired(*fault)).collect();
-            format!("The service's answer is not quite JSON: {}.", faults.join("; "))
-        }
-        Remark::ShownAsText(InvalidJson::Incomplete) => {
-            "It is shown as a text, since it is JSON that breaks off.".to_owned()
-        }
-        Remark::ShownAsText(InvalidJson::Syntax(error)) => {
-            format!("It is shown as a text, since it says it is JSON and is not: {error}.")
-        }
-        Remark::Cut(note) => note.clone(),
-    }
-}
-
-fn repaired(fault: JsonFault) -> &'static str {
-    match fault {
-        JsonFault::Surrogate => "half characters are shown as \u{fffd}",
-        JsonFault::Encoding => "bytes that are not UTF-8 are shown as \u{fffd}",
-        JsonFault::Control => "control characters stood in its texts",
-        JsonFault::Escape => "it has escapes that JSON does not know",
-        JsonFault::NotANumber => "NaN and Infinity are shown as null",
-        JsonFault::Range => "numbers that are too large are shown as texts",
-        JsonFault::Prefix => "a prefix that is no JSON is left out",
-    }
 }
 
 fn append_hint(text: &mut String, hint: &str) {

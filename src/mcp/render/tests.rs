@@ -5,7 +5,7 @@ use super::*;
 use crate::mcp::unanswered::Unanswered;
 use crate::model::authorization::AuthorizationName;
 use crate::model::failure::Answered;
-use crate::model::outcome::{InvalidJson, JsonFault, Misfit, Remark, ResultBlock};
+use crate::model::result::{InvalidJson, JsonFault, Misfit, Remark, ResultBlock};
 use crate::model::{
     AccountName, ConnectPrompt, ConsentMode, Failure, FailureKind, PromptReason, ProviderId,
     Scopes, Time, ToolName, ToolResult, Unfit,

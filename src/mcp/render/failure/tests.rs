@@ -1,7 +1,7 @@
 use super::*;
 use crate::model::arguments::Received;
 use crate::model::id::BadAccountName;
-use crate::model::outcome::{InvalidJson, Remark};
+use crate::model::result::{InvalidJson, Remark};
 use crate::model::{AccountName, InvalidArguments, Scopes, ToolName};
 
 fn text(kind: FailureKind) -> String {
