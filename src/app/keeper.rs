@@ -287,7 +287,7 @@ impl App {
         broker.store().await?;
         self.hold_sockets().await;
         let folder = Folder::of(self.store.path());
-        let (mut ends, mut shown) = broker.ends();
+        let (mut ends, mut shown) = broker.consents().ends();
         if lock.announce().is_err() {
             self.close().await;
             return Ok(());
@@ -363,13 +363,13 @@ impl App {
     async fn may_hand_over(&self) -> bool {
         !self.broker.is_busy()
             && self.loopback.is_idle(HAND_OVER_IDLE)
-            && self.broker.has_departures().await.is_ok_and(|has| !has)
+            && self.broker.consents().has_departures().await.is_ok_and(|has| !has)
     }
 
     /// Whether a link is open. If the store cannot be asked, the keeper stays until the last link
     /// that it knows of has expired.
     async fn must_stay(&self, known: &mut Time) -> bool {
-        match self.broker.links_open_until().await {
+        match self.broker.consents().links_open_until().await {
             Ok(None) => false,
             Ok(Some(until)) => {
                 *known = until;
@@ -388,7 +388,7 @@ impl App {
         let path = self.store.path().to_owned();
         let state = blocking(move || keeper::state(&path)).await;
         let Ok(KeeperState::Ready { pid }) = state else { return Ok(None) };
-        let until = self.broker.links_open_until().await?;
+        let until = self.broker.consents().links_open_until().await?;
         Ok(Some((pid, until.unwrap_or_else(|| self.broker.now()))))
     }
 }

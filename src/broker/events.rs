@@ -8,6 +8,7 @@ use parking_lot::{Mutex, RwLock};
 use tokio::time::Instant;
 
 use super::Broker;
+use crate::model::authorization::ConnectLink;
 use crate::model::event::{CallOutcome, ConsentOutcome, Event, EventKind};
 use crate::model::text::escaped;
 use crate::model::{Authorization, Caller, ProviderId, ToolName};
@@ -144,7 +145,7 @@ impl Broker {
 
     /// Records the outcome of a consent.
     pub(super) fn record_consent(&self, authorization: &Authorization, outcome: ConsentOutcome) {
-        let Authorization { caller, provider, .. } = authorization;
+        let ConnectLink { caller, provider, .. } = authorization.link();
         self.record(caller, provider, EventKind::Consent(outcome));
     }
 

@@ -137,7 +137,8 @@ impl Broker {
     pub fn new(parts: Parts, tables: Tables) -> Self {
         let grants = grant::Grants::new(Arc::clone(&parts.store), tables.grants);
         let clients = client::registration::Clients::new(parts.oauth.clone());
-        let consents = consent::Consents::new(&parts.clock, tables.consents);
+        let consents =
+            consent::Consents::new(Arc::clone(&parts.store), tables.consents, parts.clock.clone());
         Self(Arc::new(Inner {
             parts,
             clients,
@@ -154,6 +155,11 @@ impl Broker {
     /// The tools that this server offers.
     pub fn registry(&self) -> &Registry {
         &self.0.parts.registry
+    }
+
+    /// The consents that users are asked for.
+    pub fn consents(&self) -> &consent::Consents {
+        &self.0.consents
     }
 
     /// Returns the store, opened at first use.

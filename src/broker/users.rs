@@ -9,7 +9,7 @@
 use super::Broker;
 use super::accounts::list::{Account, Disconnected, Ended, meant};
 use super::consent::ConnectError;
-use crate::model::authorization::{ClientRegistration, ConsentMethod};
+use crate::model::consent_plan::{ClientRegistration, ConsentMethod};
 use crate::model::event::{EndedBy, EventKind};
 use crate::model::{AccountName, Caller, Grant, ProviderId, Time};
 use crate::store::{Cutoff, StoreError, StoredUser, Table};
@@ -143,7 +143,7 @@ impl Broker {
             };
             links += usize::from(held.value.is_undecided(now));
             if let (ConsentMethod::Code(flow), Some(candidate)) =
-                (&held.value.plan.method, &held.value.candidate)
+                (&held.value.link().plan.method, held.value.state().candidate())
             {
                 accounts.push(self.end_unkept(&flow.client, candidate).await);
             }

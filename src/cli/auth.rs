@@ -22,11 +22,11 @@ use super::report::{self, Hint, Usage, hinted};
 use super::{Exit, block_on, serve};
 use crate::app::App;
 use crate::broker::accounts::list::{Account, AccountState};
-use crate::broker::consent::wait::{Connected, Waited};
+use crate::broker::consent::wait::Waited;
 use crate::broker::users::EndedAccess;
 use crate::config::Config;
 use crate::mcp;
-use crate::model::authorization::LINK_LIFETIME;
+use crate::model::authorization::{Connected, LINK_LIFETIME};
 use crate::model::event::EndedBy;
 use crate::model::requester::AskedBy;
 use crate::model::text::{nearest, shown};
@@ -256,9 +256,13 @@ async fn login<W: Write>(
         "\nWaiting for your approval, for at most {} minutes. The link works only while this command runs; Ctrl-C ends it.",
         prompt.lives_minutes
     ));
-    let shown_in_browser = app.broker.shown(&prompt.authorization.id);
-    let waited =
-        app.broker.wait(caller, &prompt.authorization.id, LINK_LIFETIME).await.map_err(hinted)?;
+    let shown_in_browser = app.broker.consents().shown(&prompt.authorization.id);
+    let waited = app
+        .broker
+        .consents()
+        .wait(caller, &prompt.authorization.id, LINK_LIFETIME)
+        .await
+        .map_err(hinted)?;
     if matches!(waited, Waited::Completed { .. } | Waited::Failed(_)) && app.serves_browsers() {
         // This process serves the result page, so it waits until the browser has requested it.
         let _ = tokio::time::timeout(RESULT_PAGE, shown_in_browser).await;

@@ -18,7 +18,7 @@ use super::jws::Jws;
 use super::remembered::Remembered;
 use super::suspects::Suspects;
 use super::token_fault::TokenFault;
-use crate::model::authorization::ClientRegistration;
+use crate::model::consent_plan::ClientRegistration;
 use crate::model::oauth::{TokenAuth, TokenBody, TokenResponseShape};
 use crate::model::principal::{BrowserProof, NoBrowserProof};
 use crate::model::server_auth::{Client, ResolvedIssuer};

@@ -127,7 +127,7 @@ impl CompletionNotices {
     /// Waits until the authorization ends, then notifies the clients that still wait.
     async fn announce(self, caller: Caller, authorization: AuthorizationName) {
         let ended = tokio::select! {
-            ended = self.0.broker.wait(&caller, &authorization.id, LINK_LIFETIME) => ended,
+            ended = self.0.broker.consents().wait(&caller, &authorization.id, LINK_LIFETIME) => ended,
             () = self.all_gone(&authorization.id) => return,
         };
         let told = self.0.awaited.lock().remove(&authorization.id).unwrap_or_default();

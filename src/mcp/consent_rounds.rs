@@ -137,14 +137,15 @@ impl Handler {
             }
             Some(NotAccepted::ByUser) => {
                 let caller = &principal.caller;
-                let counted = self.broker().declined_in_client(caller, &waiting.authorization.id);
+                let counted =
+                    self.broker().consents().declined_in_client(caller, &waiting.authorization.id);
                 counted.await.map_err(internal_error)?;
                 return Ok(render::declined(&title, "the user declined.").into());
             }
             None => {}
         }
         let waited = tokio::select! {
-            waited = self.broker().wait(&principal.caller, &waiting.authorization.id, HOLD) => waited,
+            waited = self.broker().consents().wait(&principal.caller, &waiting.authorization.id, HOLD) => waited,
             () = context.ct.cancelled() => return Err(cancelled()),
         };
         if let Ok(Waited::Failed(why)) = &waited {
@@ -227,7 +228,10 @@ impl Handler {
     ) -> bool {
         self.delivered().before(&prompt.authorization.id, began_at)
             && matches!(
-                self.broker().was_opened(&principal.caller, &prompt.authorization.id).await,
+                self.broker()
+                    .consents()
+                    .was_opened(&principal.caller, &prompt.authorization.id)
+                    .await,
                 Ok(false)
             )
     }

@@ -9,6 +9,7 @@ pub mod assertion;
 pub mod authorization;
 pub mod caller;
 pub mod consent_mode;
+pub mod consent_plan;
 pub mod credential;
 pub mod event;
 pub mod failure;

@@ -4,7 +4,7 @@ use secrecy::ExposeSecret as _;
 
 use super::{Assertion, Issued, OAuthClient, TokenError};
 use crate::model::Scopes;
-use crate::model::authorization::ClientRegistration;
+use crate::model::consent_plan::ClientRegistration;
 
 const JWT_BEARER: &str = "urn:ietf:params:oauth:grant-type:jwt-bearer";
 

@@ -12,7 +12,7 @@ use url::Url;
 
 use super::normalize::{seconds, success};
 use super::{Issued, LARGEST, OAuthClient, TokenError, Verdict, request, trust};
-use crate::model::authorization::ClientRegistration;
+use crate::model::consent_plan::ClientRegistration;
 use crate::model::oauth::TokenAuth;
 use crate::model::{Scopes, Time, text};
 use crate::net;

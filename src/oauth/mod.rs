@@ -39,7 +39,7 @@ pub use device::{DeviceCode, Poll};
 pub use error::{TokenError, Verdict};
 pub use metadata::{DiscoveryError, Metadata, discover};
 
-use crate::model::authorization::ClientRegistration;
+use crate::model::consent_plan::ClientRegistration;
 use crate::model::oauth::TokenAuth;
 use crate::model::{Clock, Scopes, TokenSet};
 use crate::net::{self, Cidr, Net, Policy, Trust};

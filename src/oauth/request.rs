@@ -9,7 +9,7 @@ use secrecy::{ExposeSecret as _, SecretString};
 use serde_json::Value;
 use url::{Url, form_urlencoded};
 
-use crate::model::authorization::ClientRegistration;
+use crate::model::consent_plan::ClientRegistration;
 use crate::model::oauth::{TokenAuth, TokenBody};
 
 /// Builds a POST to an endpoint that authenticates clients as the token endpoint does; `None` if

@@ -7,7 +7,7 @@ use url::Url;
 
 use super::request::{self, authorize, basic, bearer, send_json, set_fields};
 use crate::model::TokenSet;
-use crate::model::authorization::ClientRegistration;
+use crate::model::consent_plan::ClientRegistration;
 use crate::model::oauth::{Revocation, RevocationRequest};
 
 /// Builds the request that ends a grant; `None` if it cannot be written, e.g. without a secret.

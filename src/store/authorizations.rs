@@ -6,6 +6,7 @@ use secrecy::{ExposeSecret as _, SecretString};
 use super::backend::Key;
 use super::records::Pointer;
 use super::{Held, Result, Store, StoreError};
+use crate::model::authorization::ConnectLink;
 use crate::model::secret;
 use crate::model::{
     AccountName, Authorization, AuthorizationAttempt, Caller, ProviderId, Unclaimed, Unconfirmed,
@@ -34,7 +35,7 @@ impl Store {
         over: Option<&Held<Authorization>>,
     ) -> Result<bool> {
         let key = self.key_of(authorization);
-        let ticket = self.ticket_key(authorization.ticket.expose_secret());
+        let ticket = self.ticket_key(authorization.link().ticket.expose_secret());
         // Write the pointer first: a link that is shown must lead to an authorization. A pointer to
         // an authorization with another ticket opens nothing, see `by_ticket`.
         let pointer = Pointer {
@@ -52,13 +53,13 @@ impl Store {
             return Ok(None);
         };
         let found = self.read::<Authorization>(Key::new(pointer.value.to)).await?;
-        Ok(found.filter(|held| secret::same(held.value.ticket.expose_secret(), ticket)))
+        Ok(found.filter(|held| secret::same(held.value.link().ticket.expose_secret(), ticket)))
     }
 
     /// Returns the current state of an authorization; `None` if it is gone or replaced.
     pub async fn reread(&self, started: &Authorization) -> Result<Option<Held<Authorization>>> {
         let found = self.successor(started).await?;
-        Ok(found.filter(|held| held.value.id == started.id))
+        Ok(found.filter(|held| held.value.link().id == started.link().id))
     }
 
     /// Returns the authorization that is now stored under this one's key: itself or its
@@ -109,7 +110,7 @@ impl Store {
     /// # Errors
     /// [`StoreError::Contended`] if another writer was faster.
     pub(super) async fn put_unclaimed(&self, it: &Unclaimed) -> Result<()> {
-        let key = self.unclaimed_key(it.authorization.ticket.expose_secret(), &it.browser);
+        let key = self.unclaimed_key(it.authorization.link().ticket.expose_secret(), &it.browser);
         let before = self.read::<Unclaimed>(key.clone()).await?;
         let is_kept = self.write(&key, it, before.as_ref()).await?;
         if is_kept { Ok(()) } else { Err(StoreError::Contended) }
@@ -133,11 +134,11 @@ impl Store {
         longer: &Authorization,
         over: &Held<Authorization>,
     ) -> Result<bool> {
-        let ticket = self.ticket_key(longer.ticket.expose_secret());
+        let ticket = self.ticket_key(longer.link().ticket.expose_secret());
         let Some(before) = self.read::<Pointer>(ticket.clone()).await? else { return Ok(true) };
         let Pointer { to, expires_at, .. } = &before.value;
         let (to, expires_at) = (to.clone(), *expires_at);
-        let pointer = Pointer { to, expires_at, unclaimed_since: longer.unclaimed_since };
+        let pointer = Pointer { to, expires_at, unclaimed_since: longer.unclaimed_since() };
         self.write(&ticket, &pointer, Some(&before)).await?;
         self.write(&over.key, longer, Some(over)).await
     }
@@ -159,12 +160,8 @@ impl Store {
     }
 
     fn key_of(&self, authorization: &Authorization) -> Key {
-        self.authorization_key(
-            &authorization.caller,
-            &authorization.provider,
-            &authorization.binding.fingerprint(),
-            &authorization.account,
-        )
+        let ConnectLink { caller, provider, binding, account, .. } = authorization.link();
+        self.authorization_key(caller, provider, &binding.fingerprint(), account)
     }
 
     pub(super) fn ticket_key(&self, ticket: &str) -> Key {

@@ -11,10 +11,11 @@ use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
 use super::backend::Key;
+use crate::model::authorization::State;
 use crate::model::grant::Used;
 use crate::model::reason::{ConsentFailure, GrantEnd, LinkProblem, RevocationResult};
 use crate::model::{
-    Authorization, AuthorizationAttempt, Caller, Grant, LoginAttempt, Session, Status, Unclaimed,
+    Authorization, AuthorizationAttempt, Caller, Grant, LoginAttempt, Session, Unclaimed,
     Unconfirmed, Verification,
 };
 
@@ -56,20 +57,17 @@ impl Record for Authorization {
 
     fn version(&self) -> u32 {
         // A reason of version 1 is a sentence.
-        let has_reason = match &self.status {
-            Status::Pending
-            | Status::OtherAccount { .. }
-            | Status::Completed
-            | Status::Stayed(_)
-            | Status::Failed(ConsentFailure::Other(_))
-            | Status::Undone(RevocationResult::Other(_)) => false,
-            Status::Failed(_) | Status::Undone(_) => true,
-        };
-        let has_problem = match &self.problem {
-            None | Some(LinkProblem::Other(_)) => false,
-            Some(LinkProblem::NoToken { .. }) => true,
-        };
-        if has_reason || has_problem { 2 } else { 1 }
+        match self.state() {
+            State::Pending { problem: None | Some(LinkProblem::Other(_)) }
+            | State::OtherAccount { .. }
+            | State::Completed(_)
+            | State::PreviousAccountKept(_)
+            | State::Failed { why: ConsentFailure::Other(_), .. }
+            | State::Undone { result: RevocationResult::Other(_), .. } => 1,
+            State::Pending { problem: Some(LinkProblem::NoToken { .. }) }
+            | State::Failed { .. }
+            | State::Undone { .. } => 2,
+        }
     }
 }
 
@@ -245,24 +243,31 @@ pub(super) fn key_without_owner(key: &Key) -> String {
 mod tests {
     use super::*;
     use crate::model::Time;
+    use crate::model::authorization::Connected;
 
     #[test]
     fn a_record_has_the_oldest_version_that_can_express_it() {
-        let written = |status| {
-            let record = Authorization { status, ..super::super::tests::authorization("ana") };
-            serde_json::from_slice::<Version>(&encode(&record, None).unwrap()).unwrap().v
+        let pending = || super::super::tests::authorization("ana");
+        let now = Time::from_millis(1);
+        let failed = |why| pending().fail(why, None, now).unwrap();
+        let completed = || pending().complete(Connected::default(), now).unwrap();
+        let asked = |from: Authorization| {
+            from.ask_about_account("ana@example.com".into(), super::super::tests::grant("a"), now)
         };
-        assert_eq!(written(Status::Pending), 1);
-        assert_eq!(written(Status::Stayed("ana@example.com".into())), 1);
-        assert_eq!(written(Status::Failed(ConsentFailure::Other("No.".into()))), 1);
-        assert_eq!(written(Status::Failed(ConsentFailure::Declined)), 2);
-        assert_eq!(written(Status::Undone(RevocationResult::Revoked)), 2);
-        let no_token = LinkProblem::NoToken { error: "no".into(), incident: "i".into() };
-        let failed = |problem| {
-            let problem = Some(problem);
-            Authorization { problem, ..super::super::tests::authorization("ana") }.version()
-        };
-        assert_eq!((failed(no_token), failed(LinkProblem::Other("No.".into()))), (2, 1));
+        let problem = LinkProblem::NoToken { error: "no".into(), incident: "i".into() };
+        for (authorization, version) in [
+            (pending(), 1),
+            (pending().note_problem(LinkProblem::Other("No.".into())).unwrap(), 1),
+            (pending().note_problem(problem).unwrap(), 2),
+            (asked(pending()).unwrap().keep_previous_account(now).unwrap(), 1),
+            (failed(ConsentFailure::Other("No.".into())), 1),
+            (failed(ConsentFailure::Declined), 2),
+            (completed(), 1),
+            (completed().undo(RevocationResult::Revoked).unwrap(), 2),
+        ] {
+            let plain = encode(&authorization, None).unwrap();
+            assert_eq!(serde_json::from_slice::<Version>(&plain).unwrap().v, version);
+        }
         let grant = super::super::tests::grant("access");
         let written = |grant: &Grant| {
             serde_json::from_slice::<Version>(&encode(grant, None).unwrap()).unwrap().v

@@ -10,13 +10,13 @@ use secrecy::ExposeSecret as _;
 
 use super::backend::memory::MemoryBackend;
 use super::*;
-use crate::model::authorization::{
-    ClientRegistration, CodeFlow, ConsentMethod, ConsentPlan, Status,
-};
+use crate::model::authorization::{ConnectLink, ConsentRequest};
+use crate::model::consent_plan::{ClientRegistration, CodeFlow, ConsentMethod, ConsentPlan};
 use crate::model::grant::Binding;
 use crate::model::hosts::Hosts;
 use crate::model::lifetime::TokenFacts;
 use crate::model::oauth::{TokenAuth, TokenBody, TokenResponseShape};
+use crate::model::principal::BrowserProof;
 use crate::model::provider::FailureConvention;
 use crate::model::requester::{AskedBy, Requesters};
 use crate::model::retention::Retention;
@@ -164,36 +164,31 @@ pub(super) fn grant(access: &str) -> Grant {
 }
 
 pub(super) fn authorization(user: &str) -> Authorization {
-    Authorization {
+    authorization_at(user, NOW)
+}
+
+fn authorization_at(user: &str, created_at: Time) -> Authorization {
+    let link = ConnectLink {
         id: "id".into(),
         ticket: crate::model::secret::random_ticket(),
         caller: caller(user),
-        browser_proof: crate::model::principal::BrowserProof::Loopback,
+        browser_proof: BrowserProof::Loopback,
         provider: ProviderId::new("acme"),
         account: AccountName::default(),
         binding: binding("https://login.acme.example/token"),
+        origin: "http://127.0.0.1:8971".into(),
+        listen_address: None,
+        created_at,
+        plan: plan(),
+    };
+    let request = ConsentRequest {
         scopes: Scopes::new(["notes"]),
         needed: Scopes::new(["notes"]),
         asked_by: AskedBy::default(),
         requesters: Requesters::default(),
-        origin: "http://127.0.0.1:8971".into(),
-        created_at: NOW,
-        starts: 0,
-        status: Status::Pending,
-        refused: Scopes::default(),
         tools: std::collections::BTreeSet::new(),
-        said: None,
-        refusals: Vec::new(),
-        problem: None,
-        ungranted: Scopes::default(),
-        ends: None,
-        plan: plan(),
-        browser: None,
-        unclaimed_since: None,
-        listen_address: None,
-        connected_as: None,
-        candidate: None,
-    }
+    };
+    Authorization::new(link, request, Vec::new())
 }
 
 fn plan() -> ConsentPlan {
@@ -372,15 +367,15 @@ async fn a_link_leads_to_its_authorization_until_it_is_swept() {
     let store = in_memory().await;
     let first = authorization("ana");
     assert!(store.open_link(&first, None).await.unwrap());
-    let held = store.by_ticket(first.ticket.expose_secret()).await.unwrap().unwrap();
-    let second = Authorization { created_at: Time::from_millis(5_000), ..authorization("ana") };
+    let held = store.by_ticket(first.link().ticket.expose_secret()).await.unwrap().unwrap();
+    let second = authorization_at("ana", Time::from_millis(5_000));
     assert!(store.open_link(&second, Some(&held)).await.unwrap());
-    assert!(store.by_ticket(first.ticket.expose_secret()).await.unwrap().is_none());
-    assert!(store.by_ticket(second.ticket.expose_secret()).await.unwrap().is_some());
+    assert!(store.by_ticket(first.link().ticket.expose_secret()).await.unwrap().is_none());
+    assert!(store.by_ticket(second.link().ticket.expose_secret()).await.unwrap().is_some());
     store.sweep(first.expires_at()).await.unwrap();
-    assert!(store.by_ticket(second.ticket.expose_secret()).await.unwrap().is_some());
+    assert!(store.by_ticket(second.link().ticket.expose_secret()).await.unwrap().is_some());
     store.sweep(second.expires_at()).await.unwrap();
-    assert!(store.by_ticket(second.ticket.expose_secret()).await.unwrap().is_none());
+    assert!(store.by_ticket(second.link().ticket.expose_secret()).await.unwrap().is_none());
     let left = store.backend.scan(&Key::new(String::new())).await.unwrap();
     assert_eq!(left.iter().map(|(key, _)| key.as_str()).collect::<Vec<_>>(), ["ring"]);
 }

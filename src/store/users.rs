@@ -94,11 +94,14 @@ impl Store {
     /// [`StoreError`](super::StoreError) if the store cannot be read or written.
     pub(super) async fn delete_begun(&self, caller: &Caller) -> Result<usize> {
         let links = self.authorizations_of(caller).await?;
-        let links: BTreeSet<String> = links.into_iter().map(|held| held.value.id).collect();
-        self.delete_all::<AuthorizationAttempt>("state/", |it| it.authorization.caller == *caller)
-            .await?;
+        let links: BTreeSet<String> =
+            links.into_iter().map(|held| held.value.link().id.clone()).collect();
+        self.delete_all::<AuthorizationAttempt>("state/", |it| {
+            it.authorization.link().caller == *caller
+        })
+        .await?;
         self.delete_all::<Unconfirmed>("unconfirmed/", |it| {
-            it.consent.authorization().caller == *caller
+            it.consent.authorization().link().caller == *caller
         })
         .await?;
         self.delete_all::<Verification>("verification/", |it| {
@@ -160,19 +163,20 @@ impl Store {
         let mut links = self.opened::<Authorization>("authorization/");
         while let Some(page) = links.next().await? {
             let open = page.into_iter().filter(|held| held.value.is_undecided(now));
-            callers.extend(open.map(|held| held.value.caller));
+            callers.extend(open.map(|held| held.value.link().caller.clone()));
         }
         let mut started = self.opened::<AuthorizationAttempt>("state/");
         while let Some(page) = started.next().await? {
-            callers.extend(page.into_iter().map(|held| held.value.authorization.caller));
+            callers.extend(page.iter().map(|held| held.value.authorization.link().caller.clone()));
         }
         let mut unconfirmed = self.opened::<Unconfirmed>("unconfirmed/");
         while let Some(page) = unconfirmed.next().await? {
-            let of = |held: Held<Unconfirmed>| held.value.consent.authorization().caller.clone();
+            let of =
+                |held: Held<Unconfirmed>| held.value.consent.authorization().link().caller.clone();
             callers.extend(page.into_iter().map(of));
         }
         for held in self.all_unclaimed().await? {
-            callers.insert(held.value.authorization.caller);
+            callers.insert(held.value.authorization.link().caller.clone());
         }
         let mut sessions = self.opened::<Session>("session/");
         while let Some(page) = sessions.next().await? {

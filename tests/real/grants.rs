@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use countersign::model::assertion::Algorithm;
-use countersign::model::authorization::ClientRegistration;
+use countersign::model::consent_plan::ClientRegistration;
 use countersign::model::oauth::{TokenAuth, TokenBody, TokenResponseShape};
 use countersign::model::{Clock, Scopes};
 use countersign::net::{Net, Policy};

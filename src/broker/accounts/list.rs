@@ -1,13 +1,12 @@
 //! The accounts that a user has connected, and ending them.
 
 use crate::broker::{Broker, ConnectError, MAX_WRITE_ATTEMPTS, SetupError};
-use crate::model::authorization::ClientRegistration;
+use crate::model::consent_plan::ClientRegistration;
 use crate::model::event::{EndOutcome, EndedBy, EventKind};
 use crate::model::grant::Binding;
 use crate::model::lifetime::KnownEnd;
 use crate::model::scope::Implied;
-use crate::model::secret;
-use crate::model::{AccountName, Caller, Grant, ProviderId, Scopes, Standing, Time};
+use crate::model::{AccountName, Caller, Grant, ProviderId, Scopes, Standing, Time, secret};
 use crate::oauth::Revoked;
 use crate::store::{Held, StoreError};
 

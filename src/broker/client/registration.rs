@@ -12,7 +12,7 @@ use url::Url;
 
 use super::assertion::{self, AssertionError, Speaker};
 use crate::config::secret_ref::{self, SecretError};
-use crate::model::authorization::{ClientRegistration, CodeFlow, ConsentMethod, ConsentPlan};
+use crate::model::consent_plan::{ClientRegistration, CodeFlow, ConsentMethod, ConsentPlan};
 use crate::model::credential::{Asked, AskedFor, Credential};
 use crate::model::grant::Binding;
 use crate::model::identity::Identity;

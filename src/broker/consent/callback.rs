@@ -9,15 +9,14 @@
 use secrecy::{ExposeSecret as _, SecretString};
 
 use super::keep::Arrival;
-use super::link::End;
 use super::visit::cookie_name;
-use crate::broker::{Broker, MAX_WRITE_ATTEMPTS, NotYours, VisitingBrowser};
-use crate::model::authorization::{AuthorizationAttempt, ConsentMethod, PendingConsent};
+use crate::broker::{Broker, NotYours, VisitingBrowser};
+use crate::model::authorization::{AuthorizationAttempt, PendingConsent};
+use crate::model::consent_plan::ConsentMethod;
 use crate::model::event::ConsentOutcome;
 use crate::model::reason::{ConsentFailure, LinkProblem};
 use crate::model::text::incident;
-use crate::model::{Authorization, Status};
-use crate::model::{chain, secret};
+use crate::model::{Authorization, chain, secret};
 use crate::oauth::{AnswerError, AuthorizationResponse, Denial, Issued, TokenError, Verdict};
 use crate::store::StoreError;
 
@@ -81,16 +80,17 @@ impl Broker {
         }
         let started = held.value;
         let authorization = &started.authorization;
+        let link = authorization.link();
         if authorization.is_expired(self.0.parts.clock.now()) {
             return Err(CallbackError::Unknown);
         }
-        if callback.provider != authorization.provider.as_str() {
+        if callback.provider != link.provider.as_str() {
             self.record_consent(authorization, ConsentOutcome::OtherProvider);
             return Err(CallbackError::OtherProvider);
         }
         // Only the browser in which the user clicked "Continue" has this cookie. Another browser
         // followed a forwarded link to the provider.
-        let cookie = (callback.cookie)(&cookie_name(authorization, state));
+        let cookie = (callback.cookie)(&cookie_name(link, state));
         let is_same = cookie
             .is_some_and(|cookie| secret::same(&secret::fingerprint(&cookie), &started.browser));
         if !is_same {
@@ -99,18 +99,18 @@ impl Broker {
         }
         // Checked again, before the code is exchanged: the user who passed the connect page may
         // have sent the provider's address to another user (cross-user session fixation).
-        let unclaimed_by = match callback.visitor.may_finish(authorization) {
+        let unclaimed_by = match callback.visitor.may_finish(link) {
             Ok(()) => None,
             // The consent belongs to no user until the application has confirmed this browser.
             Err(stranger) => {
-                let Some(browser) = callback.visitor.may_bring(authorization) else {
+                let Some(browser) = callback.visitor.may_bring(link) else {
                     self.record_consent(authorization, ConsentOutcome::OtherUser);
                     return Err(stranger.into());
                 };
                 Some(browser.to_owned())
             }
         };
-        let ConsentMethod::Code(flow) = &authorization.plan.method else {
+        let ConsentMethod::Code(flow) = &link.plan.method else {
             return Err(CallbackError::Unknown);
         };
         if !answer.is_from(flow.issuer.as_deref(), flow.issuer_required) {
@@ -151,10 +151,11 @@ impl Broker {
                 ConsentOutcome::ProviderError,
             ),
         };
-        let end = End::Failed { why, said: denial.description.clone() };
-        self.conclude(authorization, end).await?;
+        let now = self.0.parts.clock.now();
+        let fail = |it: Authorization| it.fail(why.clone(), denial.description.clone(), now);
+        self.0.consents.conclude(authorization, fail).await?;
         self.record_consent(authorization, outcome);
-        Ok(Arrival { next: authorization.link() })
+        Ok(Arrival { next: authorization.link().url() })
     }
 
     /// Like [`Self::exchange`], for a consent that an earlier version kept.
@@ -183,7 +184,8 @@ impl Broker {
         unclaimed_by: Option<String>,
     ) -> Result<Arrival, CallbackError> {
         let AuthorizationAttempt { authorization, redirect_uri, verifier, .. } = started;
-        let ConsentMethod::Code(flow) = &authorization.plan.method else {
+        let link = authorization.link();
+        let ConsentMethod::Code(flow) = &link.plan.method else {
             return Err(CallbackError::Unknown);
         };
         let oauth = self.0.parts.oauth.allowing(&flow.allow_private);
@@ -192,10 +194,10 @@ impl Broker {
             Ok(issued) => issued,
             Err(source) => {
                 self.record_consent(&authorization, ConsentOutcome::NoToken);
-                let (provider, incident) = (authorization.provider.to_string(), incident());
+                let (provider, incident) = (link.provider.to_string(), incident());
                 tracing::warn!(incident, provider, error = %chain(&source), "no token for a code");
                 self.not_issued(&authorization, &source, &incident).await?;
-                let link = authorization.link();
+                let link = link.url();
                 return Err(CallbackError::NoToken { provider, link, source });
             }
         };
@@ -203,8 +205,8 @@ impl Broker {
             return Ok(self.keep(&authorization, issued).await?);
         };
         self.keep_unclaimed(&authorization, issued, browser.clone()).await?;
-        let page = self.verify_link(&authorization, browser).await?;
-        Ok(Arrival { next: page.map_or_else(|| authorization.link(), Into::into) })
+        let page = self.verify_link(link, browser).await?;
+        Ok(Arrival { next: page.map_or_else(|| link.url(), Into::into) })
     }
 
     /// Writes behind the link why no token was issued. If only the operator can help, the
@@ -216,26 +218,16 @@ impl Broker {
         incident: &str,
     ) -> Result<(), StoreError> {
         if source.verdict() == Verdict::Operator {
-            let code = source.code().map(str::to_owned);
-            let end = End::Failed { why: ConsentFailure::ClientRefused { code }, said: None };
-            self.conclude(authorization, end).await?;
+            let (code, now) = (source.code().map(str::to_owned), self.0.parts.clock.now());
+            let why = ConsentFailure::ClientRefused { code };
+            let fail = |it: Authorization| it.fail(why.clone(), None, now);
+            self.0.consents.conclude(authorization, fail).await?;
             return Ok(());
         }
-        let store = self.store().await?;
         let (error, incident) = (source.to_string(), incident.to_owned());
         let problem = LinkProblem::NoToken { error, incident };
-        for _ in 0..MAX_WRITE_ATTEMPTS {
-            let Some(held) = store.reread(authorization).await? else { return Ok(()) };
-            if held.value.status != Status::Pending {
-                return Ok(());
-            }
-            let problem = Some(problem.clone());
-            let told = Authorization { problem, ..held.value.clone() };
-            if self.0.consents.tables.authorizations.replace(told, &held).await?.is_some() {
-                return Ok(());
-            }
-        }
-        Err(StoreError::Contended)
+        let note = |it: Authorization| it.note_problem(problem.clone());
+        self.0.consents.advance(authorization, note).await.map(drop)
     }
 }
 

@@ -18,9 +18,10 @@ use super::callback::CallbackError;
 use crate::broker::Broker;
 use crate::broker::sign_in::{SignIn, SignInError, SignedIn};
 use crate::identity::{Application, Person};
+use crate::model::authorization::ConnectLink;
 use crate::model::principal::{BrowserProof, Verifier};
 use crate::model::verification::{ConfirmedBrowser, LinkOwner, Verification};
-use crate::model::{Authorization, Destination, Session, Time, Unconfirmed, UserId, secret};
+use crate::model::{Destination, Session, Time, Unconfirmed, UserId, secret};
 use crate::store::StoreError;
 
 /// Parameter of the verifier page and of `next_uri` that carries the first nonce.
@@ -33,7 +34,7 @@ pub const NEXT_PATH: &str = "/signin/confirmed";
 /// The answer to an application that has confirmed a browser.
 #[derive(Clone, Debug)]
 pub struct Confirmed {
-    /// [`Authorization::id`] of the opened link; `None`: the browser opened no link.
+    /// [`ConnectLink::id`] of the opened link; `None`: the browser opened no link.
     pub authorization: Option<String>,
     /// Address to which the application must send the browser; holds a secret.
     pub next_uri: String,
@@ -151,12 +152,13 @@ impl Broker {
         }
         let Unconfirmed { consent, .. } = held.value;
         let authorization = consent.authorization().clone();
-        if authorization.caller != application.caller(user.clone()) {
+        let link = authorization.link();
+        if link.caller != application.caller(user.clone()) {
             return Err(ConfirmationError::UserMismatch);
         }
-        let browser = authorization.browser.clone().ok_or(ConfirmationError::Unknown)?;
+        let browser = authorization.parked_browser().ok_or(ConfirmationError::Unknown)?.to_owned();
         let mut verification =
-            of_link(&authorization, browser.clone(), now).ok_or(ConfirmationError::Unknown)?;
+            of_link(link, browser.clone(), now).ok_or(ConfirmationError::Unknown)?;
         let broker = self.clone();
         let kept = self.unbroken(async move { broker.exchange_parked(consent, browser).await });
         match kept.await {
@@ -165,7 +167,7 @@ impl Broker {
             Some(Err(_)) | None => return Err(ConfirmationError::Unknown),
         }
         let answer = ConfirmedBrowser {
-            caller: authorization.caller,
+            caller: link.caller.clone(),
             key: application.key.clone(),
             nonce: secret::random(),
             at: now,
@@ -180,13 +182,13 @@ impl Broker {
     /// confirm it.
     pub(super) async fn verify_link(
         &self,
-        authorization: &Authorization,
+        link: &ConnectLink,
         browser: String,
     ) -> Result<Option<Url>, StoreError> {
-        let BrowserProof::Application(verifier) = &authorization.browser_proof else {
+        let BrowserProof::Application(verifier) = &link.browser_proof else {
             return Ok(None);
         };
-        match of_link(authorization, browser, self.now()) {
+        match of_link(link, browser, self.now()) {
             Some(verification) => self.verify(verifier, verification).await.map(Some),
             None => Ok(None),
         }
@@ -208,7 +210,7 @@ impl Broker {
 }
 
 /// The flow of a browser that has opened an application's link.
-fn of_link(of: &Authorization, browser: String, now: Time) -> Option<Verification> {
+fn of_link(of: &ConnectLink, browser: String, now: Time) -> Option<Verification> {
     let BrowserProof::Application(verifier) = &of.browser_proof else { return None };
     let link = LinkOwner { authorization: of.id.clone(), user: of.caller.user.clone() };
     Some(Verification {
@@ -249,14 +251,14 @@ impl SignIn {
         let authorization = &held.value;
         let browser = secret::fingerprint(cookie.expose_secret());
         if authorization.asks_unconfirmed(broker.now())
-            && let BrowserProof::Application(verifier) = &authorization.browser_proof
+            && let BrowserProof::Application(verifier) = &authorization.link().browser_proof
             && !broker.has_unclaimed(ticket, &browser).await?
         {
             let host = verifier.url.host_str().unwrap_or_default().to_owned();
-            let title = authorization.plan.title.clone();
+            let title = authorization.link().plan.title.clone();
             return Ok(Some(UnconfirmedStep::Consent { title, host }));
         }
-        let page = broker.verify_link(authorization, browser).await?;
+        let page = broker.verify_link(authorization.link(), browser).await?;
         Ok(page.map(UnconfirmedStep::Verifier))
     }
 

@@ -11,11 +11,11 @@ use std::time::Duration;
 use url::Url;
 
 use super::keep::Consent;
-use super::wait::Connected;
 use crate::broker::client::registration::{SetupError, settings};
 use crate::broker::grant::put::{AccountChange, Put, Replaces};
 use crate::broker::{Broker, Connection};
-use crate::model::authorization::{ClientRegistration, ConsentMethod, ConsentPlan};
+use crate::model::authorization::Connected;
+use crate::model::consent_plan::{ClientRegistration, ConsentMethod, ConsentPlan};
 use crate::model::event::{ConsentOutcome, EventKind};
 use crate::model::grant::unnamed;
 use crate::model::{AccountName, Caller, Grant, Provider, ProviderId, Scopes, Time};
@@ -214,7 +214,7 @@ impl Broker {
             return Err(DeviceError::AccessEnded);
         }
         record(ConsentOutcome::Connected);
-        Ok(Some(self.told(&kept, &plan.token_facts())))
+        Ok(Some(self.0.consents.told(&kept, &plan.token_facts())))
     }
 
     /// Stores a grant with retries. The code is spent, so its tokens are not given up at once: the

@@ -1,11 +1,12 @@
 //! Stores what was granted, however it was obtained, and only then notifies the waiters.
 
-use super::link::{ConnectError, End};
+use super::link::ConnectError;
 use super::unsaved::Granted;
 use super::visit::digest;
 use crate::broker::grant::put::AccountChange;
 use crate::broker::{Broker, MAX_WRITE_ATTEMPTS, VisitingBrowser};
-use crate::model::authorization::{ConsentMethod, ConsentPlan, Status};
+use crate::model::authorization::{ConnectLink, ConsentRequest, State};
+use crate::model::consent_plan::{ConsentMethod, ConsentPlan};
 use crate::model::event::{ConsentOutcome, EndedBy, EventKind};
 use crate::model::grant::Binding;
 use crate::model::reason::RevocationResult;
@@ -37,7 +38,8 @@ pub(super) struct Consent<'a> {
 
 impl<'a> Consent<'a> {
     pub(super) fn of(authorization: &'a Authorization) -> Self {
-        let Authorization { provider, account, binding, scopes, needed, plan, .. } = authorization;
+        let ConnectLink { provider, account, binding, plan, .. } = authorization.link();
+        let ConsentRequest { scopes, needed, .. } = authorization.request();
         Self { provider, account, binding, asked: scopes, needed, plan }
     }
 }
@@ -63,8 +65,9 @@ impl Broker {
     ) -> Result<Arrival, StoreError> {
         // Only our own page can name what was not granted, or ask about another account.
         let is_plain = grant.refused.is_empty();
-        let page = authorization.link();
-        let elsewhere = authorization.plan.after_connect.as_ref().map(ToString::to_string);
+        let link = authorization.link();
+        let page = link.url();
+        let elsewhere = link.plan.after_connect.as_ref().map(ToString::to_string);
         let granted = Granted { authorization, grant, change, unclaimed_by: None };
         let is_whole = match self.write_down(&granted).await {
             Ok(is_kept) => is_kept && is_plain,
@@ -130,25 +133,22 @@ impl Broker {
         is_meant: bool,
     ) -> Result<Arrival, ConnectError> {
         let held = self.shown_at(ticket, visitor, digest).await?;
-        let (Status::OtherAccount { before, .. }, Some(grant)) =
-            (&held.value.status, held.value.candidate.clone())
-        else {
-            return Err(ConnectError::Unknown);
-        };
-        let before = before.clone();
         // Only one of two concurrent answers counts: it changes the record behind the other's page.
-        let counted = Authorization { starts: held.value.starts + 1, ..held.value.clone() };
+        let counted = held.value.clone().answer().map_err(|_| ConnectError::Unknown)?;
         let claimed = self.0.consents.tables.authorizations.replace(counted, &held).await?;
         let authorization = claimed.ok_or(ConnectError::Changed)?.value;
+        let grant = authorization.state().candidate().ok_or(ConnectError::Unknown)?.clone();
         if is_meant {
-            return Ok(self.arrived(authorization, *grant, AccountChange::Confirmed).await?);
+            return Ok(self.arrived(authorization, grant, AccountChange::Confirmed).await?);
         }
-        self.conclude(&authorization, End::Stayed { before }).await?;
+        let now = self.0.parts.clock.now();
+        let stay = |it: Authorization| it.keep_previous_account(now);
+        self.0.consents.conclude(&authorization, stay).await?;
         self.record_consent(&authorization, ConsentOutcome::PreviousAccountKept);
-        if let ConsentMethod::Code(flow) = &authorization.plan.method {
+        if let ConsentMethod::Code(flow) = &authorization.link().plan.method {
             self.end_there(&flow.client, &grant).await;
         }
-        Ok(Arrival { next: authorization.link() })
+        Ok(Arrival { next: authorization.link().url() })
     }
 
     /// Ends what this link connected: at the provider, if that is possible, and here in any case.
@@ -164,8 +164,8 @@ impl Broker {
     ) -> Result<(), ConnectError> {
         let authorization = self.shown_at(ticket, visitor, digest).await?.value;
         let store = self.store().await?;
-        let Authorization { caller, provider, account, binding, plan, status, .. } = &authorization;
-        if *status != Status::Completed {
+        let ConnectLink { caller, provider, account, binding, plan, .. } = authorization.link();
+        if !matches!(authorization.state(), State::Completed(_)) {
             return Err(ConnectError::Unknown);
         }
         let identity = binding.fingerprint();
@@ -194,10 +194,8 @@ impl Broker {
             Revoked::Failed => RevocationResult::NotConfirmed,
             Revoked::Unreachable => RevocationResult::Unreachable,
         };
-        if let Some(held) = store.reread(&authorization).await? {
-            let undone = Authorization { status: Status::Undone(result), ..held.value.clone() };
-            self.0.consents.tables.authorizations.replace(undone, &held).await?;
-        }
+        let undo = |it: Authorization| it.undo(result.clone());
+        self.0.consents.advance(&authorization, undo).await?;
         Ok(())
     }
 

@@ -5,20 +5,16 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::link_decision::{Decision, LinkRequest};
-use super::wait::Connected;
 use crate::broker::client::registration::{SetupError, settings};
 use crate::broker::{Broker, Connection, MAX_WRITE_ATTEMPTS, NotYours, OriginError};
-use crate::model::authorization::{REFUSAL_WINDOW, Status};
 use crate::model::credential::Credential;
 use crate::model::event::EventKind;
-use crate::model::grant::{AccountIdentity, unnamed};
 use crate::model::oauth::LoopbackRule;
 use crate::model::principal::{BrowserProof, NoBrowserProof};
-use crate::model::reason::ConsentFailure;
 use crate::model::requester::AskedBy;
 use crate::model::{
-    AccountName, Authorization, Caller, Clock, ConnectPrompt, Grant, Principal, PromptReason,
-    Provider, RateLimit, Scopes,
+    AccountName, Authorization, Caller, Clock, ConnectPrompt, Principal, PromptReason, Provider,
+    RateLimit, Scopes,
 };
 use crate::store::{Held, StoreError};
 
@@ -153,7 +149,7 @@ impl Broker {
         reason: PromptReason,
     ) -> Result<ConnectPrompt, ConnectError> {
         let browser_proof = browser_proof.clone()?;
-        let Connection { caller, provider, .. } = connection;
+        let provider = &connection.provider;
         let (rule, own_scopes) = terms(provider)?;
         let origin = self.origin(provider, rule).await?;
         let store = self.store().await?;
@@ -178,46 +174,48 @@ impl Broker {
             plan,
         };
         for _ in 0..MAX_WRITE_ATTEMPTS {
-            let now = self.0.parts.clock.now();
-            let held = self.authorization_of(connection).await?;
-            // Read after the authorization: if that is completed, its grant is in the store.
-            let grant = self.grant_of(connection).await?.map(|held| held.value);
-            let latest = held.as_ref().map(|held| &held.value);
-            let told = |authorization: &Authorization| ConnectPrompt {
-                connected: connected.clone(),
-                notice: notice.clone(),
-                ..request.prompt(authorization, grant.as_ref(), now)
-            };
-            let (authorization, is_new) = match request.decide(latest, grant.as_ref(), now) {
-                Decision::Granted => return Err(ConnectError::GrantedMeanwhile),
-                Decision::RefusedOften => return Err(ConnectError::RefusedOften),
-                Decision::Reuse(open) => return Ok(told(open)),
-                Decision::Widen(open) => (request.widen(open, grant.as_ref()), false),
-                Decision::Create => {
-                    self.count_link(caller, &request.browser_proof)?;
-                    (request.create(latest, grant.as_ref(), now), true)
-                }
-            };
-            if !self
-                .0
-                .consents
-                .tables
-                .authorizations
-                .open_link(&authorization, held.as_ref())
-                .await?
-            {
-                continue;
-            }
-            if is_new {
-                self.record(caller, &provider.id, EventKind::Link);
-            }
-            // The process that listens there may have ended before its successor could find this
-            // link in the store.
-            if self.origin(provider, rule).await? == request.origin {
-                return Ok(told(&authorization));
+            if let Some(prompt) = self.try_link(&request, rule).await? {
+                return Ok(ConnectPrompt { connected, notice, ..prompt });
             }
         }
         Err(StoreError::Contended.into())
+    }
+
+    /// Decides which link the request gets, and stores it. `None`: another writer was faster, or
+    /// the links of this process have moved to another origin.
+    async fn try_link(
+        &self,
+        request: &LinkRequest<'_>,
+        rule: LoopbackRule,
+    ) -> Result<Option<ConnectPrompt>, ConnectError> {
+        let connection = request.connection;
+        let now = self.0.parts.clock.now();
+        let held = self.authorization_of(connection).await?;
+        // Read after the authorization: if that is completed, its grant is in the store.
+        let grant = self.grant_of(connection).await?.map(|held| held.value);
+        let (latest, grant) = (held.as_ref().map(|held| &held.value), grant.as_ref());
+        let (authorization, is_new) = match request.decide(latest, grant, now) {
+            Decision::Granted => return Err(ConnectError::GrantedMeanwhile),
+            Decision::RefusedOften => return Err(ConnectError::RefusedOften),
+            Decision::Reuse(open) => return Ok(Some(request.prompt(open, grant, now))),
+            Decision::Widen(wider) => (*wider, false),
+            Decision::Create => {
+                self.count_link(&connection.caller, &request.browser_proof)?;
+                (request.create(latest, grant, now), true)
+            }
+        };
+        let links = &self.0.consents.tables.authorizations;
+        if !links.open_link(&authorization, held.as_ref()).await? {
+            return Ok(None);
+        }
+        let provider = &connection.provider;
+        if is_new {
+            self.record(&connection.caller, &provider.id, EventKind::Link);
+        }
+        // The process that listens there may have ended before its successor could find this link
+        // in the store.
+        let is_current = self.origin(provider, rule).await? == request.origin;
+        Ok(is_current.then(|| request.prompt(&authorization, grant, now)))
     }
 
     /// Counts one more link for this user. Loopback links are not limited: users who run the server
@@ -244,45 +242,6 @@ impl Broker {
         let store = self.store().await?;
         store.authorization(caller, &provider.id, &bound.fingerprint, account).await
     }
-
-    /// Records how an authorization ended and, once that is durable, notifies its waiters. Returns
-    /// false if it was completed before, or no longer exists.
-    pub(super) async fn conclude(
-        &self,
-        authorization: &Authorization,
-        end: End,
-    ) -> Result<bool, StoreError> {
-        let store = self.store().await?;
-        let is_refusal = match &end {
-            End::Completed(Connected { refused, .. }) => !refused.is_empty(),
-            End::Failed { why, .. } => why.is_by_user(),
-            End::OtherAccount { .. } | End::Stayed { .. } => false,
-        };
-        let is_end = !matches!(end, End::OtherAccount { .. });
-        for _ in 0..MAX_WRITE_ATTEMPTS {
-            let Some(held) = store.reread(authorization).await? else { return Ok(false) };
-            // A consent outweighs a later refusal, e.g. from a second tab.
-            if held.value.status == Status::Completed {
-                return Ok(false);
-            }
-            let now = self.0.parts.clock.now();
-            let mut refusals = held.value.refusals.clone();
-            refusals.retain(|at| !now.is_past(*at, REFUSAL_WINDOW));
-            if is_refusal {
-                refusals.push(now);
-            }
-            let ended = end.clone().of(Authorization { refusals, ..held.value.clone() });
-            if let Some(ended) = self.0.consents.tables.authorizations.replace(ended, &held).await?
-            {
-                // An error means that there are no waiters, which is usual.
-                if is_end {
-                    let _ = self.0.consents.ended.send(ended.value.id);
-                }
-                return Ok(true);
-            }
-        }
-        Err(StoreError::Contended)
-    }
 }
 
 /// The loopback rule for a link, and the scopes that the provider's table always asks for.
@@ -296,55 +255,4 @@ fn terms(provider: &Provider) -> Result<(LoopbackRule, &Scopes), SetupError> {
             (settings.loopback, &settings.scopes)
         }
     })
-}
-
-/// How an authorization ended.
-#[derive(Clone)]
-pub(super) enum End {
-    Completed(Connected),
-    /// Not yet: the consent came from another account than the one `before`.
-    OtherAccount {
-        before: String,
-        candidate: Box<Grant>,
-    },
-    /// The user rejected the other account.
-    Stayed {
-        before: String,
-    },
-    Failed {
-        why: ConsentFailure,
-        /// In the provider's words.
-        said: Option<String>,
-    },
-}
-
-impl End {
-    fn of(self, authorization: Authorization) -> Authorization {
-        let ended = Authorization {
-            refused: Scopes::default(),
-            said: None,
-            problem: None,
-            connected_as: None,
-            ungranted: Scopes::default(),
-            ends: None,
-            candidate: None,
-            ..authorization
-        };
-        match self {
-            Self::Completed(Connected { connected_as, refused, ungranted, ends }) => {
-                let status = Status::Completed;
-                Authorization { status, refused, connected_as, ungranted, ends, ..ended }
-            }
-            Self::OtherAccount { before, candidate } => {
-                let identity = candidate.identity.as_ref();
-                let now = identity.map_or_else(unnamed, AccountIdentity::words);
-                let status = Status::OtherAccount { before, now };
-                Authorization { status, candidate: Some(candidate), ..ended }
-            }
-            Self::Stayed { before } => Authorization { status: Status::Stayed(before), ..ended },
-            Self::Failed { why, said } => {
-                Authorization { status: Status::Failed(why), said, ..ended }
-            }
-        }
-    }
 }

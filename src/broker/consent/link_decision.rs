@@ -8,8 +8,9 @@ use secrecy::ExposeSecret as _;
 
 use crate::broker::Connection;
 use crate::model::authorization::{
-    ConsentMethod, ConsentPlan, LINK_LIFETIME, MAX_REFUSALS_PER_HOUR, Status,
+    ConnectLink, ConsentRequest, InvalidTransition, LINK_LIFETIME, MAX_REFUSALS_PER_HOUR,
 };
+use crate::model::consent_plan::{ConsentMethod, ConsentPlan};
 use crate::model::principal::BrowserProof;
 use crate::model::requester::{AskedBy, Requesters};
 use crate::model::{
@@ -28,7 +29,7 @@ pub(super) struct LinkRequest<'a> {
     pub(super) reason: PromptReason,
     /// Scheme, host and port of this process's links.
     pub(super) origin: String,
-    /// See [`Authorization::listen_address`].
+    /// See [`ConnectLink::listen_address`].
     pub(super) listen_address: Option<IpAddr>,
     pub(super) plan: ConsentPlan,
     /// [`ConsentPlan::fingerprint`] of `plan`.
@@ -43,8 +44,8 @@ pub(super) enum Decision<'a> {
     RefusedOften,
     /// The page of this open link shows all that is needed.
     Reuse(&'a Authorization),
-    /// This open link stays, and its page must show more.
-    Widen(&'a Authorization),
+    /// The open link stays, and its page must show more: as it is to be stored.
+    Widen(Box<Authorization>),
     /// No open link fits.
     Create,
 }
@@ -69,33 +70,44 @@ impl LinkRequest<'_> {
         if is_by_tool && latest.is_some_and(is_refused) {
             return Decision::RefusedOften;
         }
-        match latest.filter(|latest| self.fits(latest, now)) {
-            None => Decision::Create,
-            Some(open) if open.status != Status::Pending || self.is_shown_by(open, grant) => {
-                Decision::Reuse(open)
-            }
-            Some(open) => Decision::Widen(open),
+        let Some(open) = latest.filter(|latest| self.fits(latest, now)) else {
+            return Decision::Create;
+        };
+        if self.is_shown_by(open.request(), grant) {
+            return Decision::Reuse(open);
+        }
+        match self.widen(open.clone(), grant) {
+            Ok(wider) => Decision::Widen(Box::new(wider)),
+            // The user is asked about an account: that page must keep its meaning.
+            Err(InvalidTransition) => Decision::Reuse(open),
         }
     }
 
     /// Returns an open link with this request's scopes added; from now on its page shows all of
     /// them. It names every program whose scopes it asks for.
-    pub(super) fn widen(&self, open: &Authorization, grant: Option<&Grant>) -> Authorization {
-        let (scopes, asked_by) = (self.scopes(grant), &self.asked_by);
-        let (asked_by, requesters, tools) = if is_all_of_user(open, &scopes, asked_by) {
+    ///
+    /// # Errors
+    /// [`InvalidTransition`] if the user has decided.
+    fn widen(
+        &self,
+        open: Authorization,
+        grant: Option<&Grant>,
+    ) -> Result<Authorization, InvalidTransition> {
+        let (scopes, asked_by, before) = (self.scopes(grant), &self.asked_by, open.request());
+        let (asked_by, requesters, tools) = if is_all_of_user(before, &scopes, asked_by) {
             (asked_by.clone(), Requesters::default().with(asked_by), BTreeSet::new())
         } else {
-            let tools = open.tools.iter().chain(&asked_by.tool).cloned().collect();
-            (open.asked_by.clone(), open.requesters().with(asked_by), tools)
+            let tools = before.tools.iter().chain(&asked_by.tool).cloned().collect();
+            (before.asked_by.clone(), before.requesters.clone().with(asked_by), tools)
         };
-        Authorization {
-            requesters,
-            scopes: open.scopes.union(&scopes),
-            needed: open.needed.union(self.needed),
+        let request = ConsentRequest {
+            scopes: before.scopes.union(&scopes),
+            needed: before.needed.union(self.needed),
             asked_by,
+            requesters,
             tools,
-            ..open.clone()
-        }
+        };
+        open.widen(request)
     }
 
     /// Returns a new link, which replaces the latest one and carries its refusals over.
@@ -106,7 +118,7 @@ impl LinkRequest<'_> {
         now: Time,
     ) -> Authorization {
         let Connection { caller, provider, bound, account } = self.connection;
-        Authorization {
+        let link = ConnectLink {
             id: secret::random().expose_secret().to_owned(),
             ticket: secret::random_ticket(),
             caller: caller.clone(),
@@ -114,39 +126,32 @@ impl LinkRequest<'_> {
             provider: provider.id.clone(),
             account: account.clone(),
             binding: bound.binding.clone(),
+            origin: self.origin.clone(),
+            listen_address: self.listen_address,
+            created_at: now,
+            plan: self.plan.clone(),
+        };
+        let request = ConsentRequest {
             scopes: self.scopes(grant),
             needed: self.needed.clone(),
             tools: self.asked_by.tool.iter().cloned().collect(),
             asked_by: self.asked_by.clone(),
             requesters: Requesters::default().with(&self.asked_by),
-            origin: self.origin.clone(),
-            listen_address: self.listen_address,
-            created_at: now,
-            starts: 0,
-            status: Status::Pending,
-            refused: Scopes::default(),
-            refusals: latest.map(|latest| latest.refusals.clone()).unwrap_or_default(),
-            said: None,
-            problem: None,
-            plan: self.plan.clone(),
-            browser: None,
-            unclaimed_since: None,
-            connected_as: None,
-            ungranted: Scopes::default(),
-            ends: None,
-            candidate: None,
-        }
+        };
+        let refusals = latest.map(|latest| latest.refusals().to_vec()).unwrap_or_default();
+        Authorization::new(link, request, refusals)
     }
 
     /// Returns the prompt for a link, without what is known of other accounts and of the store.
     pub(super) fn prompt(
         &self,
-        link: &Authorization,
+        authorization: &Authorization,
         grant: Option<&Grant>,
         now: Time,
     ) -> ConnectPrompt {
+        let link = authorization.link();
         let provider = &self.connection.provider;
-        let is_openid = provider.is_openid(&link.scopes);
+        let is_openid = provider.is_openid(&authorization.request().scopes);
         ConnectPrompt {
             provider: provider.id.clone(),
             title: provider.title.clone(),
@@ -159,7 +164,7 @@ impl LinkRequest<'_> {
                 .map(str::to_owned)
                 .collect(),
             reason: self.reason.clone(),
-            url: link.link(),
+            url: link.url(),
             redirect_uri: match link.plan.method {
                 ConsentMethod::Code(_) => Some(link.redirect_uri()),
                 ConsentMethod::Paste(_) => None,
@@ -167,8 +172,8 @@ impl LinkRequest<'_> {
             account: link.account.clone(),
             connected: Vec::new(),
             authorization: link.name(),
-            expires_at: link.expires_at(),
-            lives_minutes: minutes_left(link, now),
+            expires_at: authorization.expires_at(),
+            lives_minutes: minutes_left(authorization, now),
             notice: None,
             ends_with_server: false,
             ended: grant.and_then(|grant| self.past_end(grant, now)),
@@ -190,8 +195,9 @@ impl LinkRequest<'_> {
     /// Whether a link is open and means what a new one for this request would mean. Compared
     /// exactly: a link made under another `tools.toml` may mean more than this one's page would
     /// show, and the page that a user has open must keep its meaning.
-    fn fits(&self, link: &Authorization, now: Time) -> bool {
-        link.is_reusable(now)
+    fn fits(&self, authorization: &Authorization, now: Time) -> bool {
+        let link = authorization.link();
+        authorization.is_reusable(now)
             && link.origin == self.origin
             && link.listen_address == self.listen_address
             && link.browser_proof == self.browser_proof
@@ -200,14 +206,14 @@ impl LinkRequest<'_> {
     }
 
     /// Whether the page of an open link already shows everything that this request needs.
-    fn is_shown_by(&self, open: &Authorization, grant: Option<&Grant>) -> bool {
+    fn is_shown_by(&self, open: &ConsentRequest, grant: Option<&Grant>) -> bool {
         let (scopes, asked_by) = (self.scopes(grant), &self.asked_by);
+        let names_programs = open.requesters.has_program() || !open.tools.is_empty();
         scopes.is_subset(&open.scopes)
             && self.needed.is_subset(&open.needed)
             && asked_by.tool.iter().all(|tool| open.tools.contains(tool))
-            && open.requesters().names(asked_by)
-            && !(is_all_of_user(open, &scopes, asked_by)
-                && (open.requesters().has_program() || !open.tools.is_empty()))
+            && open.requesters.names(asked_by)
+            && !(names_programs && is_all_of_user(open, &scopes, asked_by))
     }
 
     /// Returns why the previous grant no longer works, if that is the reason for the request.
@@ -222,7 +228,7 @@ impl LinkRequest<'_> {
 
 /// Whether the user requests by hand everything that an open link asks for: what a program asked
 /// for before is then the user's own request.
-fn is_all_of_user(open: &Authorization, scopes: &Scopes, asked_by: &AskedBy) -> bool {
+fn is_all_of_user(open: &ConsentRequest, scopes: &Scopes, asked_by: &AskedBy) -> bool {
     asked_by.is_by_hand() && open.scopes.is_subset(scopes)
 }
 

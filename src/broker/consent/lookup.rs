@@ -4,9 +4,8 @@ use std::collections::VecDeque;
 
 use parking_lot::Mutex;
 
-use super::link::End;
-use crate::broker::Broker;
-use crate::model::authorization::Status;
+use super::Consents;
+use crate::model::authorization::State;
 use crate::model::reason::ConsentFailure;
 use crate::model::{Authorization, Caller};
 use crate::store::{Held, StoreError};
@@ -35,18 +34,18 @@ impl Opened {
     }
 }
 
-impl Broker {
+impl Consents {
     /// Whether a browser has opened the link. If another process on this data folder has shown the
     /// page, that counts only once the user has gone on to the provider.
     ///
     /// # Errors
     /// The store cannot be read.
     pub async fn was_opened(&self, caller: &Caller, id: &str) -> Result<bool, StoreError> {
-        if self.0.consents.opened.contains(id) {
+        if self.opened.contains(id) {
             return Ok(true);
         }
         let held = self.attempt(caller, id).await?;
-        Ok(held.is_some_and(|held| held.value.starts > 0))
+        Ok(held.is_some_and(|held| held.value.starts() > 0))
     }
 
     /// Records that the user declined in their client, which counts like a refusal on the page.
@@ -54,12 +53,32 @@ impl Broker {
     /// # Errors
     /// The store cannot be read or written.
     pub async fn declined_in_client(&self, caller: &Caller, id: &str) -> Result<(), StoreError> {
-        let Some(held) = self.attempt(caller, id).await? else { return Ok(()) };
-        if held.value.status == Status::Pending {
-            let end = End::Failed { why: ConsentFailure::Declined, said: None };
-            self.conclude(&held.value, end).await?;
+        match self.attempt(caller, id).await? {
+            Some(held) if held.value.is_pending() => self.decline(&held.value).await,
+            _ => Ok(()),
         }
-        Ok(())
+    }
+
+    /// Records that a browser has asked this process for the page of an authorization.
+    pub(super) fn note_visit(&self, authorization: &Authorization) {
+        let id = &authorization.link().id;
+        match authorization.state() {
+            State::Pending { .. } | State::OtherAccount { .. } => self.opened.note(id),
+            State::Completed(_)
+            | State::Failed { .. }
+            | State::PreviousAccountKept(_)
+            | State::Undone { .. } => {
+                // An error means that there are no waiters.
+                let _ = self.shown.send(id.clone());
+            }
+        }
+    }
+
+    /// Ends an authorization with the user's refusal.
+    pub(super) async fn decline(&self, authorization: &Authorization) -> Result<(), StoreError> {
+        let now = self.clock.now();
+        let refuse = |it: Authorization| it.fail(ConsentFailure::Declined, None, now);
+        self.conclude(authorization, refuse).await.map(drop)
     }
 
     /// This user's authorization with this id; `None` once another one has replaced it.
@@ -68,7 +87,7 @@ impl Broker {
         caller: &Caller,
         id: &str,
     ) -> Result<Option<Held<Authorization>>, StoreError> {
-        let all = self.store().await?.authorizations_of(caller).await?;
-        Ok(all.into_iter().find(|held| held.value.id == id))
+        let all = self.store.get().await?.authorizations_of(caller).await?;
+        Ok(all.into_iter().find(|held| held.value.link().id == id))
     }
 }

@@ -8,6 +8,7 @@
 //! - [`keep`]: stores what was granted; [`unsaved`]: consents that the store has no room for yet
 //! - [`provider_account`]: which provider account a grant is for
 //! - [`wait`]: notifies the waiters for a consent
+//! - [`steps`]: moves a stored authorization a step on
 //! - [`lookup`]: an authorization, looked up by the id that its client holds
 //! - [`open_links`]: the links that this machine must listen for; [`sweep`]: deletes what has expired
 
@@ -22,6 +23,7 @@ mod open_links;
 pub mod ownership;
 pub mod paste;
 mod provider_account;
+mod steps;
 mod sweep;
 mod unclaimed;
 mod unsaved;
@@ -31,17 +33,20 @@ pub mod wait;
 pub use link::ConnectError;
 pub use ownership::{NotYours, VisitingBrowser};
 
+use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
 
 use parking_lot::Mutex;
 use tokio::sync::broadcast;
 
 use crate::model::{Authorization, Caller, Clock, RateLimit, Time};
-use crate::store::{ConsentTables, Held, StoreError};
+use crate::store::{ConsentTables, Held, LazyStore, StoreError};
 
-/// What one process knows of its consents besides their records.
-pub(super) struct Consents {
+/// The authorizations of this store, and what this process knows of them besides.
+pub struct Consents {
+    store: Arc<LazyStore>,
     tables: ConsentTables,
+    clock: Clock,
     /// Authorizations whose page a browser has requested from this process.
     opened: lookup::Opened,
     /// Broadcasts the ids of authorizations that have ended to waiters in this process.
@@ -60,13 +65,15 @@ pub(super) struct Consents {
 }
 
 impl Consents {
-    pub(super) fn new(clock: &Clock, tables: ConsentTables) -> Self {
+    pub(super) fn new(store: Arc<LazyStore>, tables: ConsentTables, clock: Clock) -> Self {
         Self {
+            links: link::limit(clock.clone()),
+            store,
             tables,
+            clock,
             opened: lookup::Opened::default(),
             ended: broadcast::Sender::new(256),
             shown: broadcast::Sender::new(16),
-            links: link::limit(clock.clone()),
             unsaved: unsaved::Unsaved::default(),
             unsaved_logged: AtomicUsize::new(0),
             swept: Mutex::default(),

@@ -3,25 +3,23 @@
 use std::collections::BTreeSet;
 use std::net::IpAddr;
 
-use crate::broker::Broker;
+use super::Consents;
 use crate::model::principal::BrowserProof;
 use crate::model::{Authorization, Time};
 use crate::store::StoreError;
 
-impl Broker {
+impl Consents {
     /// Returns the loopback origins of this machine's links that are still open, and for each the
     /// address to listen on if it is not the loopback address.
     ///
     /// # Errors
     /// The store cannot be read.
     pub async fn open_origins(&self) -> Result<BTreeSet<(String, Option<IpAddr>)>, StoreError> {
-        let now = self.0.parts.clock.now();
-        let open = self.store().await?.open_authorizations().await?;
-        Ok(open
-            .into_iter()
-            .filter(|held| is_awaited_here(&held.value, now))
-            .map(|held| (held.value.origin, held.value.listen_address))
-            .collect())
+        let now = self.clock.now();
+        let open = self.store.get().await?.open_authorizations().await?;
+        let awaited = open.iter().map(|held| &held.value).filter(|it| is_awaited_here(it, now));
+        let origins = awaited.map(Authorization::link);
+        Ok(origins.map(|link| (link.origin.clone(), link.listen_address)).collect())
     }
 
     /// When the last undecided link that leads to this machine expires; `None`: there is no such
@@ -30,8 +28,8 @@ impl Broker {
     /// # Errors
     /// The store cannot be read.
     pub async fn links_open_until(&self) -> Result<Option<Time>, StoreError> {
-        let now = self.0.parts.clock.now();
-        let open = self.store().await?.open_authorizations().await?;
+        let now = self.clock.now();
+        let open = self.store.get().await?.open_authorizations().await?;
         let awaited = open.iter().map(|held| &held.value).filter(|it| is_awaited_here(it, now));
         Ok(awaited.map(Authorization::expires_at).max())
     }
@@ -41,9 +39,9 @@ impl Broker {
     /// # Errors
     /// The store cannot be read.
     pub async fn has_departures(&self) -> Result<bool, StoreError> {
-        let now = self.0.parts.clock.now();
-        let open = self.store().await?.open_authorizations().await?;
-        Ok(open.iter().any(|held| is_awaited_here(&held.value, now) && held.value.starts > 0))
+        let now = self.clock.now();
+        let open = self.store.get().await?.open_authorizations().await?;
+        Ok(open.iter().any(|held| is_awaited_here(&held.value, now) && held.value.starts() > 0))
     }
 }
 
@@ -51,5 +49,5 @@ impl Broker {
 /// up its starts is still awaited at the callback.
 fn is_awaited_here(authorization: &Authorization, now: Time) -> bool {
     // Links on a public origin are not the loopback listener's concern.
-    authorization.browser_proof == BrowserProof::Loopback && authorization.is_undecided(now)
+    authorization.link().browser_proof == BrowserProof::Loopback && authorization.is_undecided(now)
 }

@@ -1,7 +1,8 @@
 //! Whether a browser belongs to the user whose link it opens.
 
+use crate::model::Caller;
+use crate::model::authorization::ConnectLink;
 use crate::model::principal::{BrowserProof, ConfirmOrder, Verifier};
-use crate::model::{Authorization, Caller};
 
 /// A browser, as far as the web layer knows it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -33,13 +34,13 @@ pub enum NotYours {
 impl VisitingBrowser {
     /// Compares the browser with the link's user. An application's user has a session once the
     /// application has confirmed the browser; see [`super::confirmation`].
-    pub(super) fn may_finish(&self, authorization: &Authorization) -> Result<(), NotYours> {
-        match (&authorization.browser_proof, self) {
+    pub(super) fn may_finish(&self, link: &ConnectLink) -> Result<(), NotYours> {
+        match (&link.browser_proof, self) {
             (BrowserProof::Loopback, Self::Loopback) => Ok(()),
             (
                 BrowserProof::SignedIn | BrowserProof::Application(_),
                 Self::Public { caller: Some(caller), .. },
-            ) if *caller == authorization.caller => Ok(()),
+            ) if *caller == link.caller => Ok(()),
             (BrowserProof::SignedIn, Self::Public { caller: Some(_), .. }) => {
                 Err(NotYours::OtherPerson)
             }
@@ -59,8 +60,8 @@ impl VisitingBrowser {
     /// Fingerprint of a browser that may bring a consent for the application to confirm afterwards.
     /// If the application confirms before the consent, that is a browser whose session has ended
     /// since.
-    pub(super) fn may_bring(&self, authorization: &Authorization) -> Option<&str> {
-        match (&authorization.browser_proof, self) {
+    pub(super) fn may_bring(&self, link: &ConnectLink) -> Option<&str> {
+        match (&link.browser_proof, self) {
             (
                 BrowserProof::Application(Verifier { confirm, .. }),
                 Self::Public { caller, browser: Some(browser) },

@@ -8,7 +8,8 @@ use super::keep::Arrival;
 use super::link::ConnectError;
 use crate::broker::client::credential::{self, CredentialError, Pasted};
 use crate::broker::{Broker, VisitingBrowser};
-use crate::model::authorization::ConsentMethod;
+use crate::model::authorization::ConnectLink;
+use crate::model::consent_plan::ConsentMethod;
 use crate::model::credential::Asked;
 use crate::model::event::ConsentOutcome;
 use crate::model::{Authorization, TokenSet};
@@ -64,7 +65,7 @@ impl Broker {
         pasted: Pasted,
     ) -> Result<Arrival, PasteError> {
         let authorization = self.count_start(ticket, visitor, digest).await?;
-        let ConsentMethod::Paste(asked) = authorization.plan.method.clone() else {
+        let ConsentMethod::Paste(asked) = authorization.link().plan.method.clone() else {
             return Err(ConnectError::Unknown.into());
         };
         let pasted = trimmed(pasted)?;
@@ -95,9 +96,9 @@ impl Broker {
         credential: &Credential,
     ) -> Result<(), PasteError> {
         let upstream = &self.0.parts.upstream;
-        let Authorization { provider, binding, plan, .. } = authorization;
+        let ConnectLink { provider, binding, plan, .. } = authorization.link();
         let api = Some(plan.api(provider, &binding.hosts));
-        let title = || authorization.plan.title.clone();
+        let title = || plan.title.clone();
         match upstream.execute(&asked.test, api, &Map::new(), Some(credential)).await {
             Answer::Done(result) if result.unfit.is_none() => Ok(()),
             Answer::Done(_) => {
@@ -106,7 +107,7 @@ impl Broker {
             }
             Answer::Failed(failure) => {
                 // The secret is removed, but these are the API's words and not for the page.
-                tracing::info!(provider = %authorization.provider, failure = ?failure.kind, "a test came to nothing");
+                tracing::info!(%provider, failure = ?failure.kind, "a test came to nothing");
                 self.record_consent(authorization, ConsentOutcome::TestFailed);
                 Err(PasteError::Unclear(title()))
             }

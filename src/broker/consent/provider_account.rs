@@ -5,7 +5,7 @@ use serde_json::{Map, Value};
 
 use super::keep::Consent;
 use crate::broker::Broker;
-use crate::model::authorization::ConsentMethod;
+use crate::model::consent_plan::ConsentMethod;
 use crate::model::grant::AccountIdentity;
 use crate::model::hosts::Hosts;
 use crate::model::text;

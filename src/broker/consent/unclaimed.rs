@@ -12,7 +12,8 @@ use super::unsaved::Granted;
 use crate::broker::accounts::list::Ended;
 use crate::broker::grant::put::AccountChange;
 use crate::broker::{Broker, MAX_WRITE_ATTEMPTS};
-use crate::model::authorization::{ClientRegistration, ConsentMethod, Unclaimed};
+use crate::model::authorization::{ConnectLink, Unclaimed};
+use crate::model::consent_plan::{ClientRegistration, ConsentMethod};
 use crate::model::event::ConsentOutcome;
 use crate::model::{AccountName, Authorization, Caller, Grant, ProviderId, Time};
 use crate::oauth::Issued;
@@ -62,7 +63,7 @@ impl Broker {
         browser: &str,
     ) -> Result<(), StoreError> {
         let store = self.store().await?;
-        let given_at = grant.connected_at;
+        let (link, given_at) = (authorization.link(), grant.connected_at);
         let unclaimed = Unclaimed {
             authorization: authorization.clone(),
             grant: grant.clone(),
@@ -72,8 +73,8 @@ impl Broker {
         self.0.consents.tables.unclaimed.put(&unclaimed).await?;
         // Checked after it is written: either this sees that the user's access has ended, or ending
         // the access sees the consent, whose code was exchanged at that moment.
-        if store.is_cut_off(&authorization.caller, authorization.created_at).await? {
-            let ticket = authorization.ticket.expose_secret();
+        if store.is_cut_off(&link.caller, link.created_at).await? {
+            let ticket = link.ticket.expose_secret();
             if let Some(held) = store.unclaimed(ticket, browser).await? {
                 self.drop_unclaimed(held, EndThere::Always).await?;
             }
@@ -83,8 +84,7 @@ impl Broker {
         for _ in 0..MAX_WRITE_ATTEMPTS {
             // Replaced by a newer link: the consent stays with the link that it was given by.
             let Some(held) = store.reread(authorization).await? else { return Ok(()) };
-            let since = held.value.unclaimed_since.unwrap_or(given_at);
-            let longer = Authorization { unclaimed_since: Some(since), ..held.value.clone() };
+            let longer = held.value.clone().awaiting_claim(given_at);
             if self.0.consents.tables.authorizations.prolong_link(&longer, &held).await? {
                 return Ok(());
             }
@@ -112,16 +112,16 @@ impl Broker {
         let store = self.store().await?;
         let Some(held) = store.unclaimed(ticket, browser).await? else { return Ok(None) };
         let Unclaimed { authorization, grant, given_at, .. } = &held.value;
-        if authorization.caller != *caller {
+        if authorization.link().caller != *caller {
             return Ok(None);
         }
-        let link = Arrival { next: authorization.link() };
+        let link = Arrival { next: authorization.link().url() };
         if held.value.is_expired(self.0.parts.clock.now()) {
             return Ok(None);
         }
         // A later refusal by the user wins.
         let now = store.successor(authorization).await?;
-        if now.is_some_and(|now| now.value.refusals.iter().any(|at| at > given_at)) {
+        if now.is_some_and(|now| now.value.refusals().iter().any(|at| at > given_at)) {
             self.drop_unclaimed(held, EndThere::UnlessConnected).await?;
             return Ok(Some(link));
         }
@@ -177,7 +177,7 @@ impl Broker {
     ) -> Result<Vec<Ended>, StoreError> {
         let mut ended = Vec::new();
         for held in self.store().await?.all_unclaimed().await? {
-            if held.value.authorization.caller == *caller
+            if held.value.authorization.link().caller == *caller
                 && let Some((client, grant)) = self.take_unclaimed(held, EndThere::Always).await?
             {
                 ended.push(self.end_unkept(&client, &grant).await);
@@ -195,7 +195,7 @@ impl Broker {
         account: &AccountName,
     ) -> Result<(), StoreError> {
         for held in self.store().await?.all_unclaimed().await? {
-            let of = &held.value.authorization;
+            let of = held.value.authorization.link();
             if of.caller == *caller && of.provider == *provider && of.account == *account {
                 self.drop_unclaimed(held, EndThere::Always).await?;
             }
@@ -245,18 +245,18 @@ impl Broker {
         if there.iter().any(is_same) {
             return Ok(None);
         }
-        let ConsentMethod::Code(flow) = authorization.plan.method else { return Ok(None) };
-        Ok(Some((flow.client, grant)))
+        let ConsentMethod::Code(flow) = &authorization.link().plan.method else { return Ok(None) };
+        Ok(Some((flow.client.clone(), grant)))
     }
 
     /// Grants of the link's user in the place that an unclaimed consent is for: the connected one,
     /// and the one that the user is being asked about.
     async fn connected_beside(&self, of: &Unclaimed) -> Result<Vec<Grant>, StoreError> {
         let store = self.store().await?;
-        let Authorization { caller, provider, binding, account, .. } = &of.authorization;
+        let ConnectLink { caller, provider, binding, account, .. } = of.authorization.link();
         let held = store.grant(caller, provider, &binding.fingerprint(), account).await?;
         let asked = store.reread(&of.authorization).await?;
-        let candidate = asked.and_then(|held| held.value.candidate).map(|candidate| *candidate);
+        let candidate = asked.and_then(|held| held.value.state().candidate().cloned());
         Ok(held.map(|held| held.value).into_iter().chain(candidate).collect())
     }
 }

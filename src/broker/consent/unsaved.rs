@@ -11,11 +11,11 @@ use std::time::Duration;
 
 use parking_lot::Mutex;
 
-use super::link::End;
 use crate::broker::Broker;
 use crate::broker::grant::put::{AccountChange, Put, Replaces};
 use crate::broker::grant::refresh;
-use crate::model::authorization::ConsentMethod;
+use crate::model::authorization::ConnectLink;
+use crate::model::consent_plan::ConsentMethod;
 use crate::model::event::ConsentOutcome;
 use crate::model::{Authorization, Grant};
 use crate::store::StoreError;
@@ -162,38 +162,41 @@ impl Broker {
             Box::pin(self.write_unclaimed(authorization, grant, browser)).await?;
             return Ok(false);
         }
-        let caller = &authorization.caller;
+        let link = authorization.link();
+        let (caller, begun_at) = (&link.caller, link.created_at);
         let put = self.0.grants.put(caller, grant, *change, replaces).await?;
-        let begun_at = authorization.created_at;
         if Box::pin(self.drop_if_cut_off(caller, grant, begun_at)).await? {
             if matches!(put, Put::OtherAccount(_)) {
                 self.end_candidate(authorization, grant).await;
             }
             return Ok(false);
         }
-        let end = match put {
-            Put::OtherAccount(before) => {
-                End::OtherAccount { before, candidate: Box::new(grant.clone()) }
+        let (consents, now) = (&self.0.consents, self.0.parts.clock.now());
+        let before = match put {
+            Put::OtherAccount(before) => before,
+            Put::Kept(kept) => {
+                let connected = consents.told(&kept, &link.plan.token_facts());
+                let complete = |it: Authorization| it.complete(connected.clone(), now);
+                consents.conclude(authorization, complete).await?;
+                self.record_consent(authorization, ConsentOutcome::Connected);
+                return Ok(true);
             }
-            Put::Kept(kept) => End::Completed(self.told(&kept, &authorization.plan.token_facts())),
         };
-        let is_kept = matches!(end, End::Completed(_));
-        self.conclude(authorization, end).await?;
+        let ask = |it: Authorization| it.ask_about_account(before.clone(), grant.clone(), now);
+        consents.conclude(authorization, ask).await?;
         // Checked after the candidate is written to the link: either this sees that the user's
         // access has ended, or ending the access sees the candidate.
-        if !is_kept && self.store().await?.is_cut_off(caller, begun_at).await? {
+        if self.store().await?.is_cut_off(caller, begun_at).await? {
             self.end_candidate(authorization, grant).await;
             return Ok(false);
         }
-        let outcome =
-            if is_kept { ConsentOutcome::Connected } else { ConsentOutcome::OtherAccount };
-        self.record_consent(authorization, outcome);
-        Ok(is_kept)
+        self.record_consent(authorization, ConsentOutcome::OtherAccount);
+        Ok(false)
     }
 
     /// Ends the consent for another account than before at the provider.
     async fn end_candidate(&self, authorization: &Authorization, candidate: &Grant) {
-        if let ConsentMethod::Code(flow) = &authorization.plan.method {
+        if let ConsentMethod::Code(flow) = &authorization.link().plan.method {
             Box::pin(self.end_there(&flow.client, candidate)).await;
         }
     }
@@ -201,7 +204,7 @@ impl Broker {
 
 impl Granted {
     fn name(&self) -> String {
-        let Authorization { caller, provider, account, binding, .. } = &self.authorization;
+        let ConnectLink { caller, provider, account, binding, .. } = self.authorization.link();
         let name = refresh::name(caller, provider, &binding.fingerprint(), account);
         match &self.unclaimed_by {
             Some(browser) => format!("{name} {browser}"),

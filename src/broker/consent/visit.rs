@@ -6,14 +6,17 @@
 use secrecy::{ExposeSecret as _, SecretString};
 use url::Url;
 
-use super::link::{ConnectError, End};
+use super::link::ConnectError;
 use super::link_decision::minutes_left;
 use crate::broker::{Broker, NotYours, VisitingBrowser};
-use crate::model::authorization::{AuthorizationAttempt, ConsentMethod, Status};
+use crate::model::authorization::{
+    AuthorizationAttempt, ConnectLink, ConsentRequest, State, Status,
+};
+use crate::model::consent_plan::ConsentMethod;
 use crate::model::credential::AskedFor;
 use crate::model::event::ConsentOutcome;
 use crate::model::principal::BrowserProof;
-use crate::model::reason::{ConsentFailure, LinkProblem};
+use crate::model::reason::LinkProblem;
 use crate::model::requester::Requesters;
 use crate::model::retention::Retention;
 use crate::model::{Authorization, Grant, Scopes, Standing, Time, ToolName, scope, secret};
@@ -105,6 +108,18 @@ pub enum PasteWhat {
     UserAndPassword,
 }
 
+impl Paste {
+    fn of(method: &ConsentMethod) -> Option<Self> {
+        let ConsentMethod::Paste(asked) = method else { return None };
+        let what = match asked.what {
+            AskedFor::Key(_) => PasteWhat::Key,
+            AskedFor::Basic { user: Some(_) } => PasteWhat::Password,
+            AskedFor::Basic { user: None } => PasteWhat::UserAndPassword,
+        };
+        Some(Self { words: asked.words.clone(), what })
+    }
+}
+
 /// Target for the browser that clicked "Continue", and the cookie that identifies it at the
 /// callback.
 pub struct Departure {
@@ -122,13 +137,13 @@ pub struct Cookie {
 }
 
 impl Cookie {
-    fn of(authorization: &Authorization, state: &str) -> Self {
-        let path = if authorization.is_on_https() {
+    fn of(link: &ConnectLink, state: &str) -> Self {
+        let path = if link.is_on_https() {
             "/".into()
         } else {
-            format!("/oauth/callback/{}", authorization.provider)
+            format!("/oauth/callback/{}", link.provider)
         };
-        Self { name: cookie_name(authorization, state), value: secret::random(), path }
+        Self { name: cookie_name(link, state), value: secret::random(), path }
     }
 }
 
@@ -140,7 +155,7 @@ impl Broker {
         visitor: &VisitingBrowser,
     ) -> Result<Held<Authorization>, ConnectError> {
         let held = self.store().await?.by_ticket(ticket).await?.ok_or(ConnectError::Unknown)?;
-        match visitor.may_finish(&held.value) {
+        match visitor.may_finish(held.value.link()) {
             Ok(()) => Ok(held),
             // Do not reveal that the link exists to a browser at another address.
             Err(NotYours::Elsewhere) => Err(ConnectError::Unknown),
@@ -162,64 +177,55 @@ impl Broker {
         let held = self.behind(ticket, visitor).await?;
         let now = self.0.parts.clock.now();
         let authorization = &held.value;
-        if matches!(authorization.status, Status::Pending | Status::OtherAccount { .. }) {
-            self.0.consents.opened.note(&authorization.id);
-        } else {
-            // An error means that there are no waiters.
-            let _ = self.0.consents.shown.send(authorization.id.clone());
-        }
-        let plan = &authorization.plan;
+        self.0.consents.note_visit(authorization);
+        let (link, request, state) =
+            (authorization.link(), authorization.request(), authorization.state());
+        let plan = &link.plan;
         let new = self.not_granted(authorization, now).await;
-        let is_openid = plan.is_openid(&authorization.scopes);
+        let old = request.scopes.iter().filter(|scope| !new.contains(scope));
+        let is_openid = plan.is_openid(&request.scopes);
         let in_words = |scope: &str| {
             let words = scope::in_words(Some(&plan.scope_words), scope, is_openid);
             (scope.to_owned(), words.map(str::to_owned))
         };
+        let connected = state.connected().cloned().unwrap_or_default();
+        let (problem, said) = match state {
+            State::Pending { problem } => (problem.clone(), None),
+            State::Failed { said, .. } => (None, said.clone()),
+            State::OtherAccount { .. }
+            | State::Completed(_)
+            | State::PreviousAccountKept(_)
+            | State::Undone { .. } => (None, None),
+        };
         Ok(Invitation {
-            provider: authorization.provider.to_string(),
+            provider: link.provider.to_string(),
             title: plan.title.clone(),
-            account: (!authorization.account.is_default())
-                .then(|| authorization.account.to_string()),
+            account: (!link.account.is_default()).then(|| link.account.to_string()),
             retention: plan.retention,
-            requesters: authorization.requesters(),
-            tools: authorization.tools.iter().cloned().collect(),
-            user: authorization.caller.user.to_string(),
-            proof: Proof::of(&authorization.browser_proof),
+            requesters: request.requesters.clone(),
+            tools: request.tools.iter().cloned().collect(),
+            user: link.caller.user.to_string(),
+            proof: Proof::of(&link.browser_proof),
             after: plan.after_connect.as_ref().map(host),
-            hosts: authorization.binding.hosts.iter().map(str::to_owned).collect(),
+            hosts: link.binding.hosts.iter().map(str::to_owned).collect(),
             scopes: new.iter().map(in_words).collect(),
-            granted: authorization
-                .scopes
-                .iter()
-                .filter(|scope| !new.contains(scope))
-                .map(in_words)
-                .collect(),
+            granted: old.map(in_words).collect(),
             expires_at: authorization.expires_at(),
             lives_minutes: minutes_left(authorization, now),
-            connected_as: authorization.connected_as.clone(),
-            status: authorization.status.clone(),
-            refused: authorization.refused.iter().map(str::to_owned).collect(),
-            spared: authorization
+            status: authorization.status(),
+            spared: connected
                 .ungranted
                 .iter()
-                .filter(|scope| !authorization.refused.contains(scope))
+                .filter(|scope| !connected.refused.contains(scope))
                 .map(str::to_owned)
                 .collect(),
-            ends: authorization.ends.as_ref().map(|end| end.words(&plan.title, now)),
-            problem: authorization.problem.clone(),
-            said: authorization.said.clone(),
+            refused: connected.refused.iter().map(str::to_owned).collect(),
+            ends: connected.ends.map(|end| end.words(&plan.title, now)),
+            connected_as: connected.connected_as,
+            problem,
+            said,
             is_expired: authorization.is_expired(now),
-            paste: match &plan.method {
-                ConsentMethod::Code(_) => None,
-                ConsentMethod::Paste(asked) => {
-                    let what = match asked.what {
-                        AskedFor::Key(_) => PasteWhat::Key,
-                        AskedFor::Basic { user: Some(_) } => PasteWhat::Password,
-                        AskedFor::Basic { user: None } => PasteWhat::UserAndPassword,
-                    };
-                    Some(Paste { words: asked.words.clone(), what })
-                }
-            },
+            paste: Paste::of(&plan.method),
             can_undo: !self.0.parts.is_short_lived,
             digest: digest(authorization),
         })
@@ -229,7 +235,8 @@ impl Broker {
     /// access has ended or cannot be read: the page must not fold away what the user has to agree
     /// to anew.
     async fn not_granted(&self, authorization: &Authorization, now: Time) -> Scopes {
-        let Authorization { caller, provider, account, binding, scopes, plan, .. } = authorization;
+        let ConnectLink { caller, provider, account, binding, plan, .. } = authorization.link();
+        let scopes = &authorization.request().scopes;
         let read = async {
             let store = self.store().await?;
             store.grant(caller, provider, &binding.fingerprint(), account).await
@@ -275,19 +282,20 @@ impl Broker {
         let held = self.store().await?.by_ticket(ticket).await?.ok_or(ConnectError::Unknown)?;
         let authorization = held.value;
         let is_open = authorization.asks_unconfirmed(self.0.parts.clock.now());
-        if !is_open || visitor.may_bring(&authorization).is_none() {
+        if !is_open || visitor.may_bring(authorization.link()).is_none() {
             return Err(NotYours::Unconfirmed.into());
         }
         self.leave(authorization).await
     }
 
     async fn leave(&self, authorization: Authorization) -> Result<Departure, ConnectError> {
-        let ConsentMethod::Code(flow) = &authorization.plan.method else {
+        let (link, scopes) = (authorization.link(), &authorization.request().scopes);
+        let ConsentMethod::Code(flow) = &link.plan.method else {
             return Err(ConnectError::Unknown);
         };
-        let redirect_uri = authorization.redirect_uri();
+        let redirect_uri = link.redirect_uri();
         let state = secret::random();
-        let cookie = Cookie::of(&authorization, state.expose_secret());
+        let cookie = Cookie::of(link, state.expose_secret());
         let verifier = flow.pkce.then(secret::random);
         let to = oauth::authorization_url(&AuthorizationRequest {
             endpoint: &flow.authorize,
@@ -295,18 +303,18 @@ impl Broker {
             redirect_uri: &redirect_uri,
             state: &state,
             verifier: verifier.as_ref(),
-            scope: (&flow.scope_parameter, authorization.scopes.join(&flow.scope_separator)),
-            params: &flow.params_for(&authorization.scopes),
+            scope: (&flow.scope_parameter, scopes.join(&flow.scope_separator)),
+            params: &flow.params_for(scopes),
         })?;
-        let started = AuthorizationAttempt {
-            authorization: authorization.clone(),
+        let attempt = AuthorizationAttempt {
             browser: secret::fingerprint(cookie.value.expose_secret()),
             verifier,
             redirect_uri,
             started_at: self.0.parts.clock.now(),
+            authorization,
         };
-        self.0.consents.tables.attempts.start(&state, &started).await?;
-        self.record_consent(&authorization, ConsentOutcome::SentToProvider);
+        self.0.consents.tables.attempts.start(&state, &attempt).await?;
+        self.record_consent(&attempt.authorization, ConsentOutcome::SentToProvider);
         Ok(Departure { to, cookie })
     }
 
@@ -321,7 +329,7 @@ impl Broker {
         let held = self.behind(ticket, visitor).await?;
         let now = self.0.parts.clock.now();
         let authorization = &held.value;
-        if authorization.status != Status::Pending || authorization.is_expired(now) {
+        if !authorization.is_pending() || authorization.is_expired(now) {
             return Err(ConnectError::Unknown);
         }
         if !authorization.is_reusable(now) {
@@ -334,8 +342,7 @@ impl Broker {
         }
         // Counted first: otherwise a link could fill the store with states, or be used to try out
         // keys.
-        let starts = authorization.starts + 1;
-        let counted = Authorization { starts, problem: None, ..authorization.clone() };
+        let counted = authorization.clone().start().map_err(|_| ConnectError::Unknown)?;
         match self.0.consents.tables.authorizations.replace(counted, &held).await? {
             Some(counted) => Ok(counted.value),
             None => Err(StoreError::Contended.into()),
@@ -352,9 +359,8 @@ impl Broker {
         visitor: &VisitingBrowser,
     ) -> Result<(), ConnectError> {
         let held = self.behind(ticket, visitor).await?;
-        if held.value.status == Status::Pending {
-            let end = End::Failed { why: ConsentFailure::Declined, said: None };
-            self.conclude(&held.value, end).await?;
+        if held.value.is_pending() {
+            self.0.consents.decline(&held.value).await?;
             self.record_consent(&held.value, ConsentOutcome::Declined);
         }
         Ok(())
@@ -364,14 +370,15 @@ impl Broker {
 /// Digest of what the page behind a link says and what an answer to it would start. A link may
 /// change while its page is open, also by a process with another `tools.toml`.
 pub(super) fn digest(authorization: &Authorization) -> String {
-    let Authorization { account, scopes, binding, tools, plan, status, .. } = authorization;
-    let asked = (account, scopes, &binding.hosts, authorization.requesters(), tools);
-    let candidate = authorization.candidate.as_ref();
+    let ConnectLink { account, binding, plan, .. } = authorization.link();
+    let ConsentRequest { scopes, requesters, tools, .. } = authorization.request();
+    let asked = (account, scopes, &binding.hosts, requesters, tools);
+    let candidate = authorization.state().candidate();
     let candidate = candidate.map(|grant| secret::fingerprint(grant.tokens.access.expose_secret()));
     // A question is answered once; a link may lead to the provider several times.
-    let answers = candidate.is_some().then_some(authorization.starts);
+    let answers = candidate.is_some().then_some(authorization.starts());
     // `Debug` quotes every text, so different pages are never written alike.
-    let said = (asked, plan.fingerprint(), status, candidate, answers);
+    let said = (asked, plan.fingerprint(), authorization.status(), candidate, answers);
     secret::fingerprint(&format!("{said:?}"))
 }
 
@@ -381,8 +388,8 @@ pub(super) fn digest(authorization: &Authorization) -> String {
 /// With `__Host-`, no sibling host can plant such a cookie, and with it its own attempt, in another
 /// user's browser (draft-ietf-httpbis-rfc6265bis §4.1.3.2). Browsers accept that prefix on https
 /// only.
-pub(super) fn cookie_name(authorization: &Authorization, state: &str) -> String {
-    let prefix = if authorization.is_on_https() { "__Host-" } else { "" };
+pub(super) fn cookie_name(link: &ConnectLink, state: &str) -> String {
+    let prefix = if link.is_on_https() { "__Host-" } else { "" };
     let fingerprint = secret::fingerprint(state);
     let short: String = fingerprint.chars().filter(char::is_ascii_alphanumeric).take(16).collect();
     format!("{prefix}countersign_{short}")

@@ -7,13 +7,13 @@ use std::time::Duration;
 use tokio::sync::broadcast;
 use tokio::sync::broadcast::error::RecvError;
 
-use crate::broker::Broker;
-use crate::model::authorization::Status;
+use super::Consents;
+use crate::model::authorization::{Connected, State};
 use crate::model::grant::AccountIdentity;
-use crate::model::lifetime::{EndReason, KnownEnd, TokenFacts};
+use crate::model::lifetime::{EndReason, TokenFacts};
 use crate::model::reason::ConsentFailure;
 use crate::model::time::utc;
-use crate::model::{Authorization, Caller, Grant, Scopes};
+use crate::model::{Authorization, Caller, Grant};
 use crate::store::StoreError;
 
 /// First poll interval; doubles up to [`MAX_POLL_INTERVAL`], so that another process's result is seen
@@ -47,23 +47,10 @@ pub enum NotConnected {
     Disconnected,
 }
 
-/// Result of a consent.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Connected {
-    /// Label by which the user knows the account.
-    pub connected_as: Option<String>,
-    /// Scopes that a tool needs and that were not granted.
-    pub refused: Scopes,
-    /// Scopes asked for and not granted, the needed ones included.
-    pub ungranted: Scopes,
-    /// When the access ends, as far as that is known.
-    pub ends: Option<KnownEnd>,
-}
-
-impl Broker {
+impl Consents {
     /// Result to show the user for a grant that has just been stored.
     pub(super) fn told(&self, kept: &Grant, facts: &TokenFacts) -> Connected {
-        let now = self.0.parts.clock.now();
+        let now = self.clock.now();
         let ends = kept.known_end(facts, now);
         if let Some(end) = &ends
             && let EndReason::NoRefreshToken(_) = end.why
@@ -80,7 +67,7 @@ impl Broker {
         }
     }
 
-    /// Waits until this user's authorization with this [`Authorization::id`] ends, for at most
+    /// Waits until this user's authorization with this [`ConnectLink::id`](crate::model::authorization::ConnectLink::id) ends, for at most
     /// `limit`.
     ///
     /// # Errors
@@ -92,7 +79,7 @@ impl Broker {
         limit: Duration,
     ) -> Result<Waited, StoreError> {
         // Subscribed before the store is read, so that an end in between is not missed.
-        let mut ends = self.0.consents.ended.subscribe();
+        let mut ends = self.ended.subscribe();
         let deadline = tokio::time::Instant::now() + limit;
         let mut pause = FIRST_POLL_INTERVAL;
         let mut held = self.attempt(caller, id).await?;
@@ -115,20 +102,20 @@ impl Broker {
                 }
             }
             // One read for each look, not one of each of the user's links.
-            held = self.store().await?.reread(&authorization).await?;
+            held = self.store.get().await?.reread(&authorization).await?;
         }
     }
 
     /// Receivers of authorization ids: those that end in this process from now on, and those whose
     /// end a browser is shown.
     pub fn ends(&self) -> (broadcast::Receiver<String>, broadcast::Receiver<String>) {
-        (self.0.consents.ended.subscribe(), self.0.consents.shown.subscribe())
+        (self.ended.subscribe(), self.shown.subscribe())
     }
 
     /// Waits until a browser has asked this process how the authorization ended. Subscribes with
     /// this call, not at its first poll.
     pub fn shown(&self, id: &str) -> impl Future<Output = ()> + use<> {
-        let mut shown = self.0.consents.shown.subscribe();
+        let mut shown = self.shown.subscribe();
         let id = id.to_owned();
         async move {
             loop {
@@ -142,18 +129,16 @@ impl Broker {
     }
 
     fn state_of(&self, authorization: &Authorization) -> Waited {
-        match authorization.status.clone() {
-            Status::Completed => {
-                let Authorization { connected_as, refused, ungranted, ends, .. } =
-                    authorization.clone();
-                Waited::Completed(Connected { connected_as, refused, ungranted, ends })
+        match authorization.state() {
+            State::Completed(connected) => Waited::Completed(connected.clone()),
+            State::Failed { why, said: _ } => Waited::Failed(NotConnected::Refused(why.clone())),
+            State::PreviousAccountKept(before) => {
+                Waited::Failed(NotConnected::PreviousAccountKept(before.clone()))
             }
-            Status::Failed(why) => Waited::Failed(NotConnected::Refused(why)),
-            Status::Stayed(before) => Waited::Failed(NotConnected::PreviousAccountKept(before)),
-            Status::Undone(_) => Waited::Failed(NotConnected::Disconnected),
-            Status::Pending | Status::OtherAccount { .. } => {
-                let is_over = authorization.is_expired(self.0.parts.clock.now());
-                if is_over { Waited::Over } else { Waited::Pending }
+            State::Undone { .. } => Waited::Failed(NotConnected::Disconnected),
+            State::Pending { .. } | State::OtherAccount { .. } => {
+                let is_expired = authorization.is_expired(self.clock.now());
+                if is_expired { Waited::Over } else { Waited::Pending }
             }
         }
     }

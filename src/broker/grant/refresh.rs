@@ -34,7 +34,7 @@ use crate::broker::client::token_endpoints::{
     Admission, REST, RefusalKey, TROUBLE_PATIENCE, is_ahead,
 };
 use crate::broker::{Broker, Connection, MAX_WRITE_ATTEMPTS};
-use crate::model::authorization::ClientRegistration;
+use crate::model::consent_plan::ClientRegistration;
 use crate::model::event::{EndedBy, EventKind, RenewalOutcome};
 use crate::model::grant::{Attempt, MAX_UNCLEAR_REFUSALS};
 use crate::model::reason::{GrantEnd, LostAnswer};

@@ -33,7 +33,7 @@ use crate::broker::client::registration::{SetupError, oauth, unasserted};
 use crate::broker::client::resend::Tries;
 use crate::broker::client::token_endpoints::{CLIENT_REFUSAL_PAUSE, REST, RefusalKey};
 use crate::broker::{Broker, Connection, MAX_WRITE_ATTEMPTS};
-use crate::model::authorization::ClientRegistration;
+use crate::model::consent_plan::ClientRegistration;
 use crate::model::event::{EventKind, RenewalOutcome};
 use crate::model::failure::ApiRefusal;
 use crate::model::oauth::{GrantType, OAuthSettings};

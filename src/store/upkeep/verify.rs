@@ -147,7 +147,7 @@ impl Store {
             for held in page {
                 let led_to = self.read::<Authorization>(Key::new(held.value.to)).await?;
                 let leads_there = led_to.is_some_and(|found| {
-                    self.ticket_key(found.value.ticket.expose_secret()) == held.key
+                    self.ticket_key(found.value.link().ticket.expose_secret()) == held.key
                 });
                 orphans += usize::from(!leads_there);
             }
@@ -227,7 +227,7 @@ mod tests {
         let store = shared.process(given(1)).await.unwrap();
         let first = authorization("ana");
         store.open_link(&first, None).await.unwrap();
-        let held = store.by_ticket(first.ticket.expose_secret()).await.unwrap().unwrap();
+        let held = store.by_ticket(first.link().ticket.expose_secret()).await.unwrap().unwrap();
         store.open_link(&authorization("ana"), Some(&held)).await.unwrap();
         let verified = store.verify().await.unwrap();
         assert!(verified.is_good());

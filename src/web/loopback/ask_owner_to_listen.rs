@@ -159,7 +159,7 @@ pub async fn follow(mut role: watch::Receiver<Role>, broker: Broker, loopback: A
         while *role.borrow() == Role::Owner {
             let open_origins = async {
                 broker.delete_expired().await?;
-                broker.open_origins().await
+                broker.consents().open_origins().await
             };
             match open_origins.await {
                 Ok(origins) => {

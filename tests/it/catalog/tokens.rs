@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use countersign::model::authorization::ClientRegistration;
+use countersign::model::consent_plan::ClientRegistration;
 use countersign::model::{Clock, Scopes, Time};
 use countersign::net::{Net, Policy};
 use countersign::oauth::{Issued, OAuthClient, TokenError};

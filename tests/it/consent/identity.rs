@@ -38,7 +38,7 @@ async fn connected_as(who: &str) -> World {
 
 async fn waited(world: &World, prompt: &ConnectPrompt) -> Waited {
     let broker = &world.app.broker;
-    broker.wait(&ana(), &prompt.authorization.id, Duration::ZERO).await.unwrap()
+    broker.consents().wait(&ana(), &prompt.authorization.id, Duration::ZERO).await.unwrap()
 }
 
 /// A world in which ana is connected and the browser has just returned as bob.

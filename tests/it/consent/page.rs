@@ -222,7 +222,7 @@ async fn an_authorization_is_found_by_its_id_for_its_own_user_only() {
     let id = &prompt.authorization.id;
     let wait = async |user| {
         let caller = Caller::local(UserId::new(user));
-        world.app.broker.wait(&caller, id, std::time::Duration::ZERO).await.unwrap()
+        world.app.broker.consents().wait(&caller, id, std::time::Duration::ZERO).await.unwrap()
     };
     assert_eq!((wait("ana").await, wait("bob").await), (Waited::Pending, Waited::Over));
 }
@@ -231,5 +231,5 @@ async fn waited(world: &World, prompt: &countersign::model::ConnectPrompt) -> Wa
     let caller = Caller::local(UserId::new("ana"));
     let limit = std::time::Duration::ZERO;
     let broker = &world.app.broker;
-    broker.wait(&caller, &prompt.authorization.id, limit).await.unwrap()
+    broker.consents().wait(&caller, &prompt.authorization.id, limit).await.unwrap()
 }

@@ -111,8 +111,11 @@ async fn consents_that_are_no_accounts_yet_end_with_the_user_s_access() {
     let mut grant = store.grants(&ana()).await.unwrap().remove(0).value;
     let held = store.authorizations_of(&ana()).await.unwrap().remove(0);
     grant.tokens.access = "candidate".into();
-    let candidate = Some(Box::new(grant.clone()));
-    let authorization = Authorization { candidate, ..held.value.clone() };
+    let (link, request) = (held.value.link().clone(), held.value.request().clone());
+    let authorization = Authorization::new(link, request, Vec::new());
+    let authorization = authorization
+        .ask_about_account("before".into(), grant.clone(), grant.connected_at)
+        .unwrap();
     let consents = world.tables_of_a_peer().consents;
     consents.authorizations.replace(authorization.clone(), &held).await.unwrap().unwrap();
     grant.tokens.access = "unclaimed".into();

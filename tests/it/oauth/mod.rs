@@ -8,7 +8,7 @@ mod service;
 use std::sync::Arc;
 use std::sync::atomic::AtomicI64;
 
-use countersign::model::authorization::ClientRegistration;
+use countersign::model::consent_plan::ClientRegistration;
 use countersign::model::oauth::{TokenAuth, TokenBody, TokenResponseShape};
 use countersign::model::{Clock, Time};
 use countersign::net::{Net, Policy};

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use countersign::model::Scopes;
 use countersign::model::assertion::Algorithm;
-use countersign::model::authorization::ClientRegistration;
+use countersign::model::consent_plan::ClientRegistration;
 use countersign::model::oauth::TokenAuth;
 use countersign::oauth::{Assertion, Signer, TokenError, Verdict};
 use secrecy::ExposeSecret as _;

@@ -9,6 +9,7 @@ use serde_json::Value;
 use super::*;
 use crate::broker::accounts::list::AccountState;
 use crate::broker::{Broker, Parts, VisitingBrowser};
+use crate::model::authorization::State;
 use crate::model::reason::GrantEnd;
 use crate::model::{Authorization, Caller, Clock, Grant, UserId};
 use crate::net::{Net, Policy};
@@ -60,7 +61,7 @@ impl World {
     async fn page(&self, record: &str) -> String {
         self.broker.store().await.unwrap().plant_authorization(record.as_bytes()).await;
         let authorization: Authorization = data(record);
-        let ticket = authorization.ticket.expose_secret();
+        let ticket = authorization.link().ticket.expose_secret();
         let shown = self.broker.invitation(ticket, &VisitingBrowser::Loopback).await.unwrap();
         let page = invitation(&shown, String::new(), Change::None, None);
         let body = axum::body::to_bytes(page.into_body(), usize::MAX).await.unwrap();
@@ -102,7 +103,7 @@ async fn a_page_says_the_sentence_that_an_earlier_version_stored() {
             "Stayed" => assert!(page.contains(&format!("You stay with {sentence}<")), "{page}"),
             _ => assert!(page.contains(&format!("{sentence}</p>")), "{sentence}: {page}"),
         }
-        let status = data::<Authorization>(record).status;
+        let status = data::<Authorization>(record).status();
         unnamed += usize::from(matches!(
             status,
             Status::Failed(ConsentFailure::Other(_)) | Status::Undone(RevocationResult::Other(_))
@@ -118,8 +119,11 @@ async fn a_link_says_why_its_last_redirect_failed_in_an_earlier_version() {
         let Some(sentence) = problem.as_str() else { continue };
         let page = World::new().page(record).await;
         assert!(page.contains(&format!(">{sentence}</p>")), "{page}");
-        let problem = data::<Authorization>(record).problem;
-        assert!(matches!(problem, Some(LinkProblem::NoToken { .. })), "{problem:?}");
+        let authorization = data::<Authorization>(record);
+        let state = authorization.state();
+        let is_named =
+            matches!(state, State::Pending { problem: Some(LinkProblem::NoToken { .. }) });
+        assert!(is_named, "{state:?}");
         seen += 1;
     }
     assert_eq!(seen, 2);

@@ -1,0 +1,49 @@
+//! Moves a stored authorization a step on, and announces its end.
+
+use super::Consents;
+use crate::broker::MAX_WRITE_ATTEMPTS;
+use crate::model::Authorization;
+use crate::model::authorization::InvalidTransition;
+use crate::store::{Held, StoreError};
+
+impl Consents {
+    /// Applies `step` to the authorization as it is stored now. `None`: it is gone or replaced, or
+    /// takes no such step.
+    ///
+    /// # Errors
+    /// [`StoreError::Contended`] after [`MAX_WRITE_ATTEMPTS`] faster writers, or the store fails.
+    pub(super) async fn advance(
+        &self,
+        authorization: &Authorization,
+        step: impl Fn(Authorization) -> Result<Authorization, InvalidTransition> + Send + Sync,
+    ) -> Result<Option<Held<Authorization>>, StoreError> {
+        let store = self.store.get().await?;
+        for _ in 0..MAX_WRITE_ATTEMPTS {
+            let Some(held) = store.reread(authorization).await? else { return Ok(None) };
+            let Ok(next) = step(held.value.clone()) else { return Ok(None) };
+            if let Some(kept) = self.tables.authorizations.replace(next, &held).await? {
+                return Ok(Some(kept));
+            }
+        }
+        Err(StoreError::Contended)
+    }
+
+    /// Like [`Self::advance`], with a step that answers the authorization. Once that is durable,
+    /// notifies its waiters. Returns false if no step was taken.
+    ///
+    /// # Errors
+    /// As [`Self::advance`].
+    pub(super) async fn conclude(
+        &self,
+        authorization: &Authorization,
+        step: impl Fn(Authorization) -> Result<Authorization, InvalidTransition> + Send + Sync,
+    ) -> Result<bool, StoreError> {
+        let Some(answered) = self.advance(authorization, step).await? else { return Ok(false) };
+        // The user is still asked: waiters go on waiting.
+        if answered.value.state().candidate().is_none() {
+            // An error means that there are no waiters, which is usual.
+            let _ = self.ended.send(answered.value.link().id.clone());
+        }
+        Ok(true)
+    }
+}
