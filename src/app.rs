@@ -15,7 +15,7 @@ use tokio::task::AbortHandle;
 use tokio_util::sync::CancellationToken;
 
 use crate::broker::sign_in::SignIn;
-use crate::broker::{Broker, EnsureKeeper, Parts};
+use crate::broker::{Broker, Catalogue, EnsureKeeper, Parts};
 use crate::config::Config;
 use crate::identity::{Authenticator, Issuer, KeyError, Login};
 use crate::mcp;
@@ -128,8 +128,7 @@ impl App {
         let oauth = OAuthClient::new(net.clone(), settings.clock.clone());
         let (lazy, port, address) = (Arc::clone(&store), server.port, server.listen_address);
         let parts = Parts {
-            registry: Registry::new(tools),
-            providers,
+            catalogue: Catalogue::new(Registry::new(tools), providers).into(),
             store: Arc::clone(&store),
             oauth: oauth.clone(),
             upstream: Upstream::new(net.clone(), Jq::new(settings.worker)),

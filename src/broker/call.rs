@@ -9,7 +9,7 @@ use serde_json::{Map, Value};
 use super::accounts::by_name::ChoiceError;
 use super::client::credential;
 use super::grant::access::{Access, AccessError, Ready};
-use super::{Broker, ConnectError, Connection};
+use super::{Broker, Catalogue, ConnectError, Connection};
 use crate::model::credential::{Credential as Held, Shared};
 use crate::model::event::CallOutcome;
 use crate::model::failure::LinkProblem;
@@ -70,7 +70,8 @@ impl Broker {
 
     async fn call_with(&self, call: Call<'_>, links: Links) -> Result<Outcome, CallError> {
         let mut recorded = self.events().call(&call.principal.caller);
-        let entry = match self.registry().get(call.tool, call.principal) {
+        let catalogue = self.catalogue();
+        let entry = match catalogue.registry().get(call.tool, call.principal) {
             Ok(entry) => entry,
             Err(unknown) => {
                 recorded.ended(CallOutcome::UnknownTool);
@@ -80,52 +81,18 @@ impl Broker {
         let tool = entry.tool();
         recorded.of_tool(&tool.name, tool.provider.as_ref());
         let is_local = call.principal.is_local();
-        let outcome = self.run(tool, call, links).await;
+        let outcome = self.run(&catalogue, tool, call, links).await;
         recorded.ended(outcome.outcome());
-        Ok(if is_local { outcome } else { self.for_user(tool, outcome) })
+        Ok(if is_local { outcome } else { for_user(&catalogue, tool, outcome) })
     }
 
-    /// Removes what is for the operator only: names of variables and files, and hints at settings.
-    /// The users of a shared server cannot act on it; the log has it.
-    fn for_user(&self, tool: &Tool, outcome: Outcome) -> Outcome {
-        let name = &tool.name;
-        let log = |hint| tracing::warn!(tool = %name, hint, "a tool failed, and its operator can mend it");
-        match outcome {
-            Outcome::Failed(Failure { kind, host, for_operator: Some(hint) }) => {
-                let kind = match kind {
-                    FailureKind::SharedSecret { cause, .. }
-                    | FailureKind::StoredSecret { cause, .. }
-                    | FailureKind::OAuthSetup { cause }
-                    | FailureKind::NoLink { problem: LinkProblem::Setup { cause }, .. }
-                        if let Some(provider) =
-                            tool.provider.as_ref().and_then(|id| self.provider(id.as_str())) =>
-                    {
-                        tracing::warn!(tool = %name, provider = %provider.id, cause, hint, "the setup of a provider is not finished");
-                        let title = provider.title.clone();
-                        FailureKind::UnfinishedSetup { title, tool: name.clone() }
-                    }
-                    // Where the store's files are, and what is wrong with them.
-                    FailureKind::Store { cause } => {
-                        tracing::warn!(tool = %name, cause, hint, "a tool could not use the store");
-                        FailureKind::StoreUnavailable
-                    }
-                    kind => {
-                        log(hint);
-                        kind
-                    }
-                };
-                Outcome::Failed(Failure { kind, host, for_operator: None })
-            }
-            Outcome::Complete(mut result) => {
-                let unfit = result.unfit.as_mut();
-                unfit.and_then(|unfit| unfit.for_operator.take()).into_iter().for_each(log);
-                Outcome::Complete(result)
-            }
-            other => other,
-        }
-    }
-
-    async fn run(&self, tool: &Tool, call: Call<'_>, links: Links) -> Outcome {
+    async fn run(
+        &self,
+        catalogue: &Arc<Catalogue>,
+        tool: &Tool,
+        call: Call<'_>,
+        links: Links,
+    ) -> Outcome {
         let Accepted { arguments, account } = match accept(tool, call.arguments) {
             Ok(accepted) => accepted,
             Err(problem) => return failed(FailureKind::InvalidArguments(problem)),
@@ -133,7 +100,7 @@ impl Broker {
         let Some(provider) = &tool.provider else {
             return self.run_open(call.principal, tool, &arguments).await;
         };
-        let Some(provider) = self.provider(provider.as_str()) else {
+        let Some(provider) = catalogue.provider(provider.as_str()) else {
             return failed(FailureKind::UnknownProvider(provider.clone()));
         };
         let run = Run {
@@ -149,7 +116,8 @@ impl Broker {
             Held::Shared(shared) => run.with_shared(shared).await,
             Held::OAuth(settings) if !settings.grant.is_by_consent() => {
                 let caller = &call.principal.caller;
-                self.run_as_server(caller, tool, provider, settings, &run.arguments).await
+                let arguments = &run.arguments;
+                self.run_as_server(catalogue, caller, tool, provider, settings, arguments).await
             }
             Held::OAuth(_) | Held::Asked(_) => {
                 let asked_by = AskedBy::call(call.client.as_deref(), tool.name.clone());
@@ -418,6 +386,47 @@ impl Run<'_> {
         let failure = Failure::from(FailureKind::NoLink { title, tool, problem });
         let for_operator = is_for_operator.then(|| error.hint());
         Outcome::Failed(Failure { for_operator, ..failure })
+    }
+}
+
+/// Removes what is for the operator only: names of variables and files, and hints at settings.
+/// The users of a shared server cannot act on it; the log has it.
+fn for_user(catalogue: &Catalogue, tool: &Tool, outcome: Outcome) -> Outcome {
+    let name = &tool.name;
+    let log =
+        |hint| tracing::warn!(tool = %name, hint, "a tool failed, and its operator can mend it");
+    match outcome {
+        Outcome::Failed(Failure { kind, host, for_operator: Some(hint) }) => {
+            let kind = match kind {
+                FailureKind::SharedSecret { cause, .. }
+                | FailureKind::StoredSecret { cause, .. }
+                | FailureKind::OAuthSetup { cause }
+                | FailureKind::NoLink { problem: LinkProblem::Setup { cause }, .. }
+                    if let Some(provider) =
+                        tool.provider.as_ref().and_then(|id| catalogue.provider(id.as_str())) =>
+                {
+                    tracing::warn!(tool = %name, provider = %provider.id, cause, hint, "the setup of a provider is not finished");
+                    let title = provider.title.clone();
+                    FailureKind::UnfinishedSetup { title, tool: name.clone() }
+                }
+                // Where the store's files are, and what is wrong with them.
+                FailureKind::Store { cause } => {
+                    tracing::warn!(tool = %name, cause, hint, "a tool could not use the store");
+                    FailureKind::StoreUnavailable
+                }
+                kind => {
+                    log(hint);
+                    kind
+                }
+            };
+            Outcome::Failed(Failure { kind, host, for_operator: None })
+        }
+        Outcome::Complete(mut result) => {
+            let unfit = result.unfit.as_mut();
+            unfit.and_then(|unfit| unfit.for_operator.take()).into_iter().for_each(log);
+            Outcome::Complete(result)
+        }
+        other => other,
     }
 }
 

@@ -1,6 +1,6 @@
 //! Use cases: every decision of the server. Knows no protocol version and renders no page.
 //!
-//! - [`call`]: journey 1, a tool call
+//! - [`call`]: journey 1, a tool call; [`catalogue`]: the tools and providers that it finds
 //! - [`consent`]: journey 2, a consent, from its link to the stored grant
 //! - [`sign_in`]: who uses a browser
 //! - [`grant`]: keeps grants fresh; the grants of the server itself; when each was last used
@@ -11,6 +11,7 @@
 
 pub mod accounts;
 pub mod call;
+mod catalogue;
 pub mod client;
 pub mod consent;
 pub mod events;
@@ -18,7 +19,6 @@ mod grant;
 pub mod sign_in;
 pub mod users;
 
-use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::sync::Arc;
 
@@ -26,13 +26,13 @@ use futures_util::future::BoxFuture;
 use tokio_util::task::TaskTracker;
 
 pub use call::{Call, CallError};
+pub use catalogue::{Catalogue, CurrentCatalogue};
 pub use client::registration::SetupError;
 pub use consent::{ConnectError, NotYours, VisitingBrowser};
 
 use crate::model::oauth::LoopbackRule;
 use crate::model::{AccountName, Caller, Clock, Provider, ProviderId, Time};
 use crate::oauth::OAuthClient;
-use crate::registry::Registry;
 use crate::store::{self, Readiness, Tables};
 use crate::upstream::Upstream;
 
@@ -56,8 +56,7 @@ struct Inner {
 
 /// Dependencies of a [`Broker`].
 pub struct Parts {
-    pub registry: Registry,
-    pub providers: BTreeMap<ProviderId, Arc<Provider>>,
+    pub catalogue: CurrentCatalogue,
     pub store: Arc<store::LazyStore>,
     pub oauth: OAuthClient,
     pub upstream: Upstream,
@@ -152,9 +151,10 @@ impl Broker {
         }))
     }
 
-    /// The tools that this server offers.
-    pub fn registry(&self) -> &Registry {
-        &self.0.parts.registry
+    /// The tools and providers that this server offers now. A call keeps the ones that it began
+    /// with.
+    pub fn catalogue(&self) -> Arc<Catalogue> {
+        self.0.parts.catalogue.get()
     }
 
     /// The consents that users are asked for.
@@ -176,13 +176,8 @@ impl Broker {
     }
 
     /// A provider by its name in `tools.toml`.
-    pub fn provider(&self, id: &str) -> Option<&Arc<Provider>> {
-        self.0.parts.providers.get(id)
-    }
-
-    /// All configured providers.
-    pub fn providers(&self) -> impl Iterator<Item = &Arc<Provider>> + Clone {
-        self.0.parts.providers.values()
+    pub fn provider(&self, id: &str) -> Option<Arc<Provider>> {
+        self.catalogue().provider(id).cloned()
     }
 
     async fn connection(

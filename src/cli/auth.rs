@@ -181,7 +181,7 @@ pub(super) fn run<W: Write>(
                     Err(error) => {
                         // A mistyped provider is the more likely reason.
                         if let Some(name) = &provider {
-                            find(app.broker.providers(), name)?;
+                            find(app.broker.catalogue().providers(), name)?;
                         }
                         return Err(error);
                     }
@@ -214,7 +214,7 @@ const RESULT_PAGE: Duration = Duration::from_secs(3);
 
 fn needed_by_tools(app: &App, caller: &Caller, provider: &Provider) -> Scopes {
     let principal = Principal::local(caller.clone());
-    app.broker.registry().scopes_for(&principal, &provider.id).unwrap_or_default()
+    app.broker.catalogue().registry().scopes_for(&principal, &provider.id).unwrap_or_default()
 }
 
 /// Returns the account to connect; only a provider with several accounts takes another than the
@@ -334,7 +334,8 @@ async fn status<W: Write>(
     let accounts = or_none(app.broker.accounts(caller).await)?;
     let keeper = or_none(app.keeper().await)?;
     // The exit code tells a script that a tool needs a consent and there is none.
-    let is_wanting = accounts.is_empty() && !connectable(app.broker.providers()).is_empty();
+    let catalogue = app.broker.catalogue();
+    let is_wanting = accounts.is_empty() && !connectable(catalogue.providers()).is_empty();
     let exit = if is_wanting { Exit::ConsentNeeded } else { Exit::Done };
     if as_json {
         let describe = |account: &Account| describe(account, app.broker.now());
@@ -349,7 +350,7 @@ async fn status<W: Write>(
     let now = app.broker.now();
     if accounts.is_empty() {
         let next = |provider: &str| next(provider, &AccountName::default());
-        report::note(&match &*connectable(app.broker.providers()) {
+        report::note(&match &*connectable(catalogue.providers()) {
             [] => "Nothing is connected, and no tool needs it.".into(),
             [only] => format!("Nothing is connected. Next: {}", next(only)),
             [first, rest @ ..] => {
@@ -477,7 +478,9 @@ async fn revoke<W: Write>(
     let EndedAccess { accounts: ends, links, sessions } =
         ends(app, whom, provider, account).await?;
     let missing = match provider {
-        Some(name) if ends.is_empty() => Some(Arc::clone(find(app.broker.providers(), name)?)),
+        Some(name) if ends.is_empty() => {
+            Some(Arc::clone(find(app.broker.catalogue().providers(), name)?))
+        }
         _ => None,
     };
     if as_json {

@@ -95,7 +95,7 @@ fn started(app: &App, callers: &str) {
         target: RECORD,
         version = env!("CARGO_PKG_VERSION"),
         file = %app.file().display(),
-        tools = app.broker.registry().entries().len(),
+        tools = app.broker.catalogue().registry().entries().len(),
         data = %app.data_folder().display(),
         callers,
         "started",

@@ -211,7 +211,8 @@ impl Handler {
         request: &CallToolRequestParams,
         mut told: CallToolResult,
     ) -> CallToolResult {
-        let entry = self.broker().registry().get(&request.name, principal);
+        let catalogue = self.broker().catalogue();
+        let entry = catalogue.registry().get(&request.name, principal);
         if form == ConsentForm::Result && entry.is_ok_and(|entry| entry.tool().output.is_none()) {
             told.is_error = Some(false);
         }

@@ -123,8 +123,9 @@ impl Handler {
     ) -> Result<CustomResult, ErrorData> {
         let principal = self.principal(&context)?;
         let NonObjectCall { mut params, arguments } = call;
-        let registry = self.broker.registry();
-        let entry = registry
+        let catalogue = self.broker.catalogue();
+        let entry = catalogue
+            .registry()
             .get(&params.name, &principal)
             .map_err(|unknown| ErrorData::invalid_params(unknown.to_string(), None))?;
         let is_legacy = !is_stateless(context.protocol_version());
@@ -193,7 +194,8 @@ impl ServerHandler for Handler {
     ) -> Result<ListToolsResult, ErrorData> {
         // All tools on one page; a client's cursor is ignored.
         let principal = self.principal(&context)?;
-        let registry = self.broker.registry();
+        let catalogue = self.broker.catalogue();
+        let registry = catalogue.registry();
         let tools = registry.entries_for(&principal).map(render::tool).collect();
         let mut list = ListToolsResult::with_all_items(tools);
         if is_stateless(context.protocol_version()) {

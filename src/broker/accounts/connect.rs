@@ -8,12 +8,11 @@ use crate::model::{AccountName, ConnectPrompt, Principal, Provider, Scopes};
 
 impl Broker {
     /// Providers that this user's tools use and that need a consent.
-    pub fn connectable<'a>(
-        &'a self,
-        principal: &'a Principal,
-    ) -> impl Iterator<Item = &'a Arc<Provider>> {
-        let is_of_use = |id: &_| self.registry().scopes_for(principal, id).is_some();
-        self.providers().filter(move |it| it.is_by_consent() && is_of_use(&it.id))
+    pub fn connectable(&self, principal: &Principal) -> Vec<Arc<Provider>> {
+        let catalogue = self.catalogue();
+        let is_of_use = |id: &_| catalogue.registry().scopes_for(principal, id).is_some();
+        let providers = catalogue.providers();
+        providers.filter(|it| it.is_by_consent() && is_of_use(&it.id)).cloned().collect()
     }
 
     /// Returns a link for an account of one of [`Self::connectable`], with all scopes that the
@@ -27,11 +26,11 @@ impl Broker {
         provider: &str,
         account: &AccountName,
     ) -> Result<ConnectPrompt, ConnectError> {
-        let mut known = self.connectable(principal);
+        let mut known = self.connectable(principal).into_iter();
         let provider = known.find(|it| it.id.as_str() == provider && it.takes(account));
         let provider = provider.ok_or(ConnectError::Unknown)?;
-        let needed = self.needed(principal, provider);
-        self.begin(principal, provider, account, &needed, AskedBy::default()).await
+        let needed = self.needed(principal, &provider);
+        self.begin(principal, &provider, account, &needed, AskedBy::default()).await
     }
 
     /// Returns a link for the account that a page with this
@@ -54,12 +53,12 @@ impl Broker {
         let needed = if self.is_ours(&grant.provider, &grant.binding).await? {
             grant.scopes
         } else {
-            self.needed(principal, provider)
+            self.needed(principal, &provider)
         };
-        self.begin(principal, provider, &grant.account, &needed, AskedBy::default()).await
+        self.begin(principal, &provider, &grant.account, &needed, AskedBy::default()).await
     }
 
     fn needed(&self, principal: &Principal, provider: &Provider) -> Scopes {
-        self.registry().scopes_for(principal, &provider.id).unwrap_or_default()
+        self.catalogue().registry().scopes_for(principal, &provider.id).unwrap_or_default()
     }
 }

@@ -162,14 +162,15 @@ impl Broker {
         let source =
             if grant.binding.is_pasted() { AccountSource::Pasted } else { AccountSource::Token };
         let provider = self.provider(grant.provider.as_str());
-        let reconnects = provider.is_some_and(|it| it.is_by_consent() && it.takes(&grant.account));
+        let reconnects =
+            provider.as_ref().is_some_and(|it| it.is_by_consent() && it.takes(&grant.account));
         // Without regard to scopes: the ones that a tool needs are the tool's concern.
         let standing =
             grant.standing(&Scopes::default(), &Implied::new(), self.0.parts.clock.now());
         let label = grant.label().map(str::to_owned);
         let now = self.0.parts.clock.now();
         let title = self.title(&grant.provider);
-        let facts = provider.map(|provider| provider.token_facts()).unwrap_or_default();
+        let facts = provider.as_ref().map(|provider| provider.token_facts()).unwrap_or_default();
         let is_live = grant.tokens.is_live(now);
         let has_ended = grant.ended.is_some()
             || (!is_of_the_server && standing == Standing::Gone)
@@ -218,7 +219,7 @@ impl Broker {
         binding: &Binding,
     ) -> Result<bool, SetupError> {
         match self.provider(provider.as_str()) {
-            Some(provider) => Ok(binding.covers(&self.0.clients.bound(provider).await?.binding)),
+            Some(provider) => Ok(binding.covers(&self.0.clients.bound(&provider).await?.binding)),
             None => Ok(false),
         }
     }
@@ -329,7 +330,7 @@ impl Broker {
         let Some(provider) = self.provider(grant.provider.as_str()) else {
             return Disconnected::OtherConfiguration;
         };
-        let registration = match self.0.clients.registration(provider).await {
+        let registration = match self.0.clients.registration(&provider).await {
             Ok(registration) => registration,
             Err(error) if error.is_passing() => {
                 return Disconnected::AtProvider(Revoked::Unreachable);

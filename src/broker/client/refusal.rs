@@ -6,9 +6,7 @@ use crate::oauth::{TokenError, Verdict};
 /// every code concerns the operator's side, except those that mean temporary trouble.
 pub(in crate::broker) fn is_refusal(error: &TokenError) -> bool {
     match error {
-        TokenError::Refused { code } => {
-            !matches!(code.as_str(), "temporarily_unavailable" | "server_error" | "slow_down")
-        }
+        TokenError::Refused { .. } => error.verdict().is_refusal(),
         TokenError::Status { status: 403, .. } => true,
         other => matches!(other.verdict(), Verdict::GrantEnded | Verdict::Operator),
     }
@@ -30,6 +28,22 @@ pub(in crate::broker) fn remedy(refusal: &TokenError) -> &'static str {
         }
         _ => {
             "check the provider's client_id and client_secret, and that its client may use this grant type"
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_code_of_temporary_trouble_is_no_refusal_of_the_client() {
+        let refused = |code: &str| is_refusal(&TokenError::Refused { code: code.into() });
+        for code in ["temporarily_unavailable", "slow_down", "rate_limited", "timeout"] {
+            assert!(!refused(code), "{code}");
+        }
+        for code in ["invalid_client", "invalid_grant", "invalid_scope", "something_new"] {
+            assert!(refused(code), "{code}");
         }
     }
 }

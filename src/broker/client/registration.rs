@@ -24,6 +24,8 @@ use crate::oauth::{DiscoveryError, Metadata, OAuthClient};
 /// Binding of this provider's grants; all that a call needs while its token is good.
 #[derive(Debug)]
 pub(in crate::broker) struct Bound {
+    /// The provider that it was made for. Another catalogue may mean another one by the same name.
+    provider: Arc<Provider>,
     pub(in crate::broker) binding: Binding,
     /// [`Binding::fingerprint`], computed once.
     pub(in crate::broker) fingerprint: String,
@@ -96,9 +98,11 @@ impl Clients {
     /// Returns the binding of this provider's grants.
     pub(in crate::broker) async fn bound(
         &self,
-        provider: &Provider,
+        provider: &Arc<Provider>,
     ) -> Result<Arc<Bound>, SetupError> {
-        if let Some(bound) = self.bound.lock().get(&provider.id) {
+        if let Some(bound) = self.bound.lock().get(&provider.id)
+            && Arc::ptr_eq(&bound.provider, provider)
+        {
             return Ok(Arc::clone(bound));
         }
         self.bound_anew(provider).await
@@ -107,7 +111,7 @@ impl Clients {
     /// Like [`Self::bound`], with all references resolved again.
     pub(in crate::broker) async fn bound_anew(
         &self,
-        provider: &Provider,
+        provider: &Arc<Provider>,
     ) -> Result<Arc<Bound>, SetupError> {
         if let Credential::Asked(_) = &provider.credential {
             return Ok(self.remember(provider, Binding::pasted(provider.hosts.clone())));
@@ -155,9 +159,9 @@ impl Clients {
         Ok(self.remember(provider, binding))
     }
 
-    fn remember(&self, provider: &Provider, binding: Binding) -> Arc<Bound> {
+    fn remember(&self, provider: &Arc<Provider>, binding: Binding) -> Arc<Bound> {
         let fingerprint = binding.fingerprint();
-        let bound = Arc::new(Bound { binding, fingerprint });
+        let bound = Arc::new(Bound { provider: Arc::clone(provider), binding, fingerprint });
         self.bound.lock().insert(provider.id.clone(), Arc::clone(&bound));
         bound
     }

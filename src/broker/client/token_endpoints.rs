@@ -182,7 +182,8 @@ impl TokenEndpoints {
             let asked = error.retry_after().map(|wait| wait.min(MAX_RETRY_AFTER));
             let until = Instant::now() + asked.unwrap_or(pause);
             trouble.until = trouble.until.max(until);
-        } else {
+        } else if !matches!(**error, TokenError::Unsigned(_)) {
+            // Without a signature nothing was sent, so the endpoint has not answered.
             self.answered(provider);
         }
         match self.line_of(provider, error.to_string(), Instant::now()) {
@@ -253,6 +254,18 @@ pub(in crate::broker) fn is_ahead(until: Time, now: Time, pause: Duration) -> bo
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::oauth::SignError;
+
+    #[test]
+    fn a_request_that_was_not_sent_does_not_end_the_trouble() {
+        let (endpoints, acme) = (TokenEndpoints::default(), ProviderId::new("acme"));
+        let failed = |error| endpoints.failed(&acme, &Arc::new(error), Time::from_millis(0), "");
+        failed(TokenError::Status { status: 503, retry_after: None });
+        failed(TokenError::Unsigned(SignError));
+        assert!(endpoints.trouble(&acme).is_some());
+        failed(TokenError::Refused { code: "invalid_client".into() });
+        assert!(endpoints.trouble(&acme).is_none());
+    }
 
     /// A provider that is down must not fill the log with one line per call.
     #[test]

@@ -32,7 +32,7 @@ use crate::broker::client::refusal::{is_about_scopes, is_refusal};
 use crate::broker::client::registration::{SetupError, oauth, unasserted};
 use crate::broker::client::resend::Tries;
 use crate::broker::client::token_endpoints::{CLIENT_REFUSAL_PAUSE, REST, RefusalKey};
-use crate::broker::{Broker, Connection, MAX_WRITE_ATTEMPTS};
+use crate::broker::{Broker, Catalogue, Connection, MAX_WRITE_ATTEMPTS};
 use crate::model::consent_plan::ClientRegistration;
 use crate::model::event::{EventKind, RenewalOutcome};
 use crate::model::failure::ApiRefusal;
@@ -66,6 +66,7 @@ impl Broker {
     /// Runs a tool with the server's own token: one new token after a 401, and no third try.
     pub(in crate::broker) async fn run_as_server(
         &self,
+        catalogue: &Arc<Catalogue>,
         caller: &Caller,
         tool: &Tool,
         provider: &Arc<Provider>,
@@ -75,7 +76,7 @@ impl Broker {
         let mut rejected: Option<SecretString> = None;
         loop {
             let Ready { token, granted, .. } =
-                match self.own_token(provider, &tool.scopes, rejected.as_ref()).await {
+                match self.own_token(catalogue, provider, &tool.scopes, rejected.as_ref()).await {
                     Ok(ready) => ready,
                     Err(error) => return Outcome::Failed(error.failure()),
                 };
@@ -101,6 +102,7 @@ impl Broker {
     /// `rejected` is a token that the API has just refused.
     async fn own_token(
         &self,
+        catalogue: &Arc<Catalogue>,
         provider: &Arc<Provider>,
         needed: &Scopes,
         rejected: Option<&SecretString>,
@@ -126,9 +128,9 @@ impl Broker {
             let is_usable = worth == Worth::Ageing;
             let (lacking, refused) = (needed.clone(), rejected.cloned());
             let refresh = {
-                let connection = connection.clone();
+                let (catalogue, connection) = (Arc::clone(catalogue), connection.clone());
                 |broker: Broker| async move {
-                    broker.obtain(connection, lacking, refused, is_usable).await
+                    broker.obtain(&catalogue, connection, lacking, refused, is_usable).await
                 }
             };
             match (self.join_or_start(&connection, is_usable, refresh).await, held) {
@@ -147,12 +149,13 @@ impl Broker {
     /// Obtains and stores a token, unless another process has done so.
     async fn obtain(
         self,
+        catalogue: &Catalogue,
         connection: Connection,
         needed: Scopes,
         rejected: Option<SecretString>,
         is_usable: bool,
     ) -> Refreshed {
-        match self.obtained(&connection, &needed, rejected.as_ref(), is_usable).await {
+        match self.obtained(catalogue, &connection, &needed, rejected.as_ref(), is_usable).await {
             Ok(()) => (Ok(()), None),
             Err(error) => {
                 let until = self.0.parts.clock.now().after(REST);
@@ -163,6 +166,7 @@ impl Broker {
 
     async fn obtained(
         &self,
+        catalogue: &Catalogue,
         connection: &Connection,
         needed: &Scopes,
         rejected: Option<&SecretString>,
@@ -181,7 +185,7 @@ impl Broker {
             return Ok(());
         }
         let granted = held.map(|grant| grant.scopes).unwrap_or_default();
-        let asked = self.asked(provider, settings, needed, &granted);
+        let asked = scopes_to_ask(catalogue, provider, settings, needed, &granted);
         let client = self.0.clients.registration(provider).await?;
         let issued = self.issued(provider, settings, &client, &asked, is_usable).await?;
         let scopes = issued.scopes.unwrap_or_else(|| asked.clone());
@@ -205,23 +209,6 @@ impl Broker {
         };
         let put = self.0.grants.put(caller, &grant, AccountChange::Confirmed, Replaces::Any);
         Ok(put.await.map(drop)?)
-    }
-
-    /// The scopes to ask for: the provider's, the tool's, and those that other tools have been
-    /// granted, so that two tools do not take each other's token away in turns.
-    fn asked(
-        &self,
-        provider: &Provider,
-        settings: &OAuthSettings,
-        needed: &Scopes,
-        granted: &Scopes,
-    ) -> Scopes {
-        let tools = self.registry().entries().iter().map(Entry::tool);
-        let others = tools
-            .filter(|tool| tool.provider.as_ref() == Some(&provider.id))
-            .flat_map(|tool| tool.scopes.iter())
-            .filter(|scope| granted.contains(scope));
-        settings.scopes.union(needed).union(&Scopes::new(others))
     }
 
     /// Asks the token endpoint, more than once if its answer allows it.
@@ -300,6 +287,23 @@ impl Broker {
             GrantType::Code => return Err(SetupError::ByConsent(provider.id.clone()).into()),
         })
     }
+}
+
+/// The scopes to ask for: the provider's, the tool's, and those that other tools have been
+/// granted, so that two tools do not take each other's token away in turns.
+fn scopes_to_ask(
+    catalogue: &Catalogue,
+    provider: &Provider,
+    settings: &OAuthSettings,
+    needed: &Scopes,
+    granted: &Scopes,
+) -> Scopes {
+    let tools = catalogue.registry().entries().iter().map(Entry::tool);
+    let others = tools
+        .filter(|tool| tool.provider.as_ref() == Some(&provider.id))
+        .flat_map(|tool| tool.scopes.iter())
+        .filter(|scope| granted.contains(scope));
+    settings.scopes.union(needed).union(&Scopes::new(others))
 }
 
 fn worth(

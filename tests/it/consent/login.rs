@@ -63,7 +63,7 @@ async fn what_a_user_begins_by_hand_names_no_program() {
     };
     assert!(world.get(&asked.url).await.text.contains("<bdi>Claude</bdi>"));
     let broker = &world.app.broker;
-    let provider = broker.provider("acme").unwrap().clone();
+    let provider = broker.provider("acme").unwrap();
     let (principal, account) = (Principal::local(ana()), AccountName::default());
     let scopes = Scopes::new(["notes:read"]);
     let begun = broker.begin(&principal, &provider, &account, &scopes, AskedBy::default()).await;
@@ -82,7 +82,7 @@ async fn what_a_user_begins_by_hand_beside_a_program_names_both() {
         panic!("ran without a consent");
     };
     let broker = &world.app.broker;
-    let provider = broker.provider("acme").unwrap().clone();
+    let provider = broker.provider("acme").unwrap();
     let (principal, account) = (Principal::local(ana()), AccountName::default());
     let begin = async |scopes: &[&str]| {
         let scopes = Scopes::new(scopes.iter().copied());
@@ -125,7 +125,7 @@ async fn a_device_login_begun_before_access_was_ended_attaches_nothing() {
         ))
     });
     let broker = &world.app.broker;
-    let provider = broker.provider("acme").unwrap().clone();
+    let provider = broker.provider("acme").unwrap();
     let begin = async || {
         let account = AccountName::default();
         broker.begin_device_login(&ana(), &provider, &account, &Scopes::default()).await.unwrap()
@@ -162,7 +162,7 @@ async fn an_issuer_without_device_codes_is_named_with_the_setting_that_helps() {
         )))
     });
     let broker = &world.app.broker;
-    let provider = broker.provider("acme").unwrap().clone();
+    let provider = broker.provider("acme").unwrap();
     let (account, scopes) = (AccountName::default(), Scopes::default());
     let begun = broker.begin_device_login(&ana(), &provider, &account, &scopes).await;
     let Err(error) = begun else { panic!("a code without an endpoint") };

@@ -48,7 +48,7 @@ async fn a_person_can_still_begin_it_themselves() {
     let (account, asked_by) = (AccountName::default(), AskedBy::default());
     let scopes = Scopes::new(["notes:read"]);
     let prompt = broker
-        .begin(&Principal::local(ana()), provider, &account, &scopes, asked_by)
+        .begin(&Principal::local(ana()), &provider, &account, &scopes, asked_by)
         .await
         .unwrap();
     // Tools get the same link, too.

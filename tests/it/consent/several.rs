@@ -108,7 +108,7 @@ async fn a_near_name_can_be_connected_by_hand() {
         .broker
         .begin(
             &principal,
-            provider,
+            &provider,
             &account,
             &scopes,
             countersign::model::requester::AskedBy::default(),

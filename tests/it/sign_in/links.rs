@@ -215,7 +215,7 @@ async fn the_cookie_of_a_trip_can_be_set_by_this_host_only() {
 async fn one_person_cannot_fill_the_store_with_links() {
     let world = World::new().await;
     let principal = world.principal("ana");
-    let provider = world.broker.provider("acme").unwrap().clone();
+    let provider = world.broker.provider("acme").unwrap();
     let begin = async || {
         let (account, scopes) = (AccountName::default(), Scopes::default());
         let begun =

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 
 use countersign::broker::sign_in::SignIn;
-use countersign::broker::{Broker, Call, Parts};
+use countersign::broker::{Broker, Call, Catalogue, Parts};
 use countersign::config;
 use countersign::identity::{Authenticator, Login};
 use countersign::model::principal::{BrowserProof, ConfirmOrder, Verifier};
@@ -354,8 +354,7 @@ fn broker(
     let key: SecretString = MasterKey::generate().to_base64();
     let (store, tables) = LazyStore::new(data, KeySource::Given(key)).into_tables();
     let parts = Parts {
-        registry: Registry::new(config.tools),
-        providers: config.providers,
+        catalogue: Catalogue::new(Registry::new(config.tools), config.providers).into(),
         store,
         oauth: oauth.clone(),
         upstream: Upstream::new(net.clone(), Jq::new(env!("CARGO_BIN_EXE_countersign").into())),

@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicI64, AtomicUsize, Ordering};
 use futures_util::FutureExt as _;
 
 use super::*;
-use crate::broker::{Broker, Parts};
+use crate::broker::{Broker, Catalogue, Parts};
 use crate::config;
 use crate::identity::Authenticator;
 use crate::model::authorization::CONFIRMATION_LIFETIME;
@@ -52,8 +52,7 @@ impl World {
         let config = config::load(&path).unwrap_or_else(|problems| panic!("{problems}"));
         let (store, tables) = LazyStore::in_memory().await.into_tables();
         let parts = Parts {
-            registry: Registry::new(config.tools),
-            providers: config.providers,
+            catalogue: Catalogue::new(Registry::new(config.tools), config.providers).into(),
             store,
             oauth: OAuthClient::new(net.clone(), clock.clone()),
             upstream: Upstream::new(net.clone(), Jq::new("countersign".into())),

@@ -100,11 +100,12 @@ fn offers(broker: &Broker, person: &Person, accounts: &[Account]) -> Vec<Offer> 
             is_another,
         })
     };
-    broker.connectable(&person.principal).filter_map(offer).collect()
+    broker.connectable(&person.principal).iter().filter_map(offer).collect()
 }
 
 fn shown(broker: &Broker, person: &Person, account: &Account) -> Shown {
     let provider = broker.provider(&account.provider);
+    let provider = provider.as_deref();
     let stated = provider.map(|provider| &provider.scope_words);
     let is_openid = provider
         .map_or_else(|| account.scopes.is_openid(), |provider| provider.is_openid(&account.scopes));

@@ -8,13 +8,12 @@ use serde_json::Value;
 
 use super::*;
 use crate::broker::accounts::list::AccountState;
-use crate::broker::{Broker, Parts, VisitingBrowser};
+use crate::broker::{Broker, Catalogue, Parts, VisitingBrowser};
 use crate::model::authorization::State;
 use crate::model::reason::GrantEnd;
 use crate::model::{Authorization, Caller, Clock, Grant, UserId};
 use crate::net::{Net, Policy};
 use crate::oauth::OAuthClient;
-use crate::registry::Registry;
 use crate::store::{DataFolder, KeySource, LazyStore, MasterKey};
 use crate::upstream::Upstream;
 use crate::upstream::jq::Jq;
@@ -42,8 +41,7 @@ impl World {
         let key = KeySource::Given(MasterKey::generate().to_base64());
         let (store, tables) = LazyStore::new(data, key).into_tables();
         let parts = Parts {
-            registry: Registry::default(),
-            providers: std::collections::BTreeMap::new(),
+            catalogue: Catalogue::default().into(),
             store,
             oauth: OAuthClient::new(net.clone(), clock.clone()),
             upstream: Upstream::new(net, Jq::new("countersign".into())),

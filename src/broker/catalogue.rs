@@ -1,0 +1,64 @@
+//! The tools and providers of one `tools.toml`, as one value that can be exchanged while calls run.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use parking_lot::RwLock;
+
+use crate::model::{Provider, ProviderId};
+use crate::registry::Registry;
+
+/// The tools and providers of one `tools.toml`. Never changes: a call takes it once and keeps it to
+/// its end. Bindings of clients are cached for its providers
+/// ([`Clients`](super::client::registration)), so they go with it.
+#[derive(Debug, Default)]
+pub struct Catalogue {
+    registry: Registry,
+    providers: BTreeMap<ProviderId, Arc<Provider>>,
+}
+
+impl Catalogue {
+    /// Combines tools and the providers that they name.
+    pub fn new(registry: Registry, providers: BTreeMap<ProviderId, Arc<Provider>>) -> Self {
+        Self { registry, providers }
+    }
+
+    /// The tools.
+    pub fn registry(&self) -> &Registry {
+        &self.registry
+    }
+
+    /// A provider by its name in `tools.toml`.
+    pub fn provider(&self, id: &str) -> Option<&Arc<Provider>> {
+        self.providers.get(id)
+    }
+
+    /// All configured providers.
+    pub fn providers(&self) -> impl Iterator<Item = &Arc<Provider>> + Clone {
+        self.providers.values()
+    }
+}
+
+/// The catalogue that a call which begins now uses.
+pub struct CurrentCatalogue(RwLock<Arc<Catalogue>>);
+
+impl From<Catalogue> for CurrentCatalogue {
+    fn from(catalogue: Catalogue) -> Self {
+        Self(RwLock::new(Arc::new(catalogue)))
+    }
+}
+
+impl CurrentCatalogue {
+    pub(super) fn get(&self) -> Arc<Catalogue> {
+        Arc::clone(&self.0.read())
+    }
+
+    /// Exchanges the catalogue for calls that begin from now on.
+    #[cfg(test)]
+    fn replace(&self, catalogue: Catalogue) {
+        *self.0.write() = Arc::new(catalogue);
+    }
+}
+
+#[cfg(test)]
+mod tests;

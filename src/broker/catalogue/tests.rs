@@ -1,0 +1,100 @@
+//! A catalogue is exchanged while a call runs.
+
+use std::io::{Read as _, Write as _};
+use std::net::{TcpListener, TcpStream};
+use std::sync::mpsc;
+
+use futures_util::FutureExt as _;
+
+use super::*;
+use crate::broker::{Broker, Call, Parts};
+use crate::config;
+use crate::model::{Caller, Clock, Outcome, Principal, UserId};
+use crate::net::{Net, Policy};
+use crate::oauth::OAuthClient;
+use crate::store::LazyStore;
+use crate::upstream::Upstream;
+use crate::upstream::jq::Jq;
+
+async fn broker(catalogue: Catalogue) -> Broker {
+    let (net, clock) = (Net::new(Policy::default()), Clock::system());
+    let (store, tables) = LazyStore::in_memory().await.into_tables();
+    let parts = Parts {
+        catalogue: catalogue.into(),
+        store,
+        oauth: OAuthClient::new(net.clone(), clock.clone()),
+        upstream: Upstream::new(net, Jq::new("countersign".into())),
+        clock,
+        origin: Box::new(|_, _| std::future::ready(Ok(String::new())).boxed()),
+        listen_address: None,
+        after_connect: None,
+        keeper: Box::new(|_| std::future::ready(true).boxed()),
+        is_short_lived: false,
+    };
+    Broker::new(parts, tables)
+}
+
+/// A catalogue whose tool `read` requests `path`.
+fn catalogue(origin: &str, path: &str) -> Catalogue {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("tools.toml");
+    let written = format!(
+        r#"
+        [tools.read]
+        description = "Reads."
+        request     = "GET {origin}{path}"
+        "#
+    );
+    std::fs::write(&file, written).unwrap();
+    let config = config::load(&file).unwrap_or_else(|problems| panic!("{problems}"));
+    Catalogue::new(Registry::new(config.tools), config.providers)
+}
+
+/// Answers each request with its path; `/first` not before `go` arrives.
+fn answer(mut stream: TcpStream, began: &mpsc::Sender<()>, go: &mpsc::Receiver<()>) {
+    let mut head = [0; 1024];
+    let read = stream.read(&mut head).unwrap();
+    let head = String::from_utf8_lossy(&head[..read]).into_owned();
+    let path = head.split(' ').nth(1).unwrap();
+    if path == "/first" {
+        began.send(()).unwrap();
+        go.recv().unwrap();
+    }
+    let length = path.len();
+    write!(stream, "HTTP/1.1 200 OK\r\nconnection: close\r\ncontent-type: text/plain\r\ncontent-length: {length}\r\n\r\n{path}").unwrap();
+}
+
+async fn read(broker: &Broker) -> String {
+    let principal =
+        Principal::local(Caller { namespace: "local".into(), user: UserId::new("ana") });
+    let call = Call { principal: &principal, tool: "read", arguments: None, client: None };
+    match broker.call(call).await.unwrap() {
+        Outcome::Complete(result) => result.into_text().unwrap(),
+        other => panic!("{other:?}"),
+    }
+}
+
+#[tokio::test]
+async fn a_running_call_and_the_next_one_each_keep_the_catalogue_they_began_with() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let origin = format!("http://{}", listener.local_addr().unwrap());
+    let ((began, has_begun), (go, may_go)) = (mpsc::channel(), mpsc::channel());
+    std::thread::spawn(move || {
+        let (first, _) = listener.accept().unwrap();
+        let first = std::thread::spawn(move || answer(first, &began, &may_go));
+        let (second, _) = listener.accept().unwrap();
+        let none = (mpsc::channel().0, mpsc::channel().1);
+        answer(second, &none.0, &none.1);
+        first.join().unwrap();
+    });
+    let broker = broker(catalogue(&origin, "/first")).await;
+    let running = tokio::spawn({
+        let broker = broker.clone();
+        async move { read(&broker).await }
+    });
+    tokio::task::spawn_blocking(move || has_begun.recv().unwrap()).await.unwrap();
+    broker.0.parts.catalogue.replace(catalogue(&origin, "/second"));
+    assert_eq!(read(&broker).await, "/second");
+    go.send(()).unwrap();
+    assert_eq!(running.await.unwrap(), "/first");
+}
