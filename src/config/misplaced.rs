@@ -5,8 +5,8 @@ use toml::de::DeValue;
 
 use super::problem::Findings;
 use super::span::{Span, Text};
-use super::stray::{Keys, Place, Stray, StrayKind};
 use super::syntax::Value;
+use super::unknown_key::{Keys, LanguageTable, UnknownKey, UnknownKeyKind};
 
 /// Other words for keys, by table, and what to write instead.
 const SYNONYMS: [(&str, &[&str], &str); 24] = [
@@ -72,7 +72,11 @@ pub(crate) fn explain(
         find.misspelt(table, "description");
         find.misspelt(table, "request");
         let steps = std::iter::once(key.value.clone()).chain(steps).collect();
-        find.stray(|problem| Stray { problem, key: key.clone(), kind: StrayKind::Dotted(steps) });
+        find.unknown_key(|problem| UnknownKey {
+            problem,
+            key: key.clone(),
+            kind: UnknownKeyKind::Dotted(steps),
+        });
         return None;
     }
     let synonym = SYNONYMS
@@ -87,16 +91,16 @@ pub(crate) fn explain(
         return Some(hint);
     }
     let homes = homes(key.as_str(), keys, find);
-    for place in &homes {
-        if let Some(step) = place.path.get(own(keys, find).map_or(0, |own| own.path.len())) {
+    for home in &homes {
+        if let Some(step) = home.path.get(own(keys, find).map_or(0, |own| own.path.len())) {
             find.misspelt(table, step);
         }
     }
     if !homes.is_empty() {
-        find.stray(|problem| Stray {
+        find.unknown_key(|problem| UnknownKey {
             problem,
             key: key.clone(),
-            kind: StrayKind::Elsewhere(homes),
+            kind: UnknownKeyKind::OfTables(homes),
         });
     }
     None
@@ -107,20 +111,20 @@ pub(crate) fn belongs_elsewhere(key: &str, keys: &Keys, find: &Findings<'_>) -> 
     !homes(key, keys, find).is_empty()
 }
 
-fn own(keys: &Keys, find: &Findings<'_>) -> Option<&'static Place> {
-    find.places().iter().find(|place| place.keys.table == keys.table)
+fn own(keys: &Keys, find: &Findings<'_>) -> Option<&'static LanguageTable> {
+    find.tables().iter().find(|table| table.keys.table == keys.table)
 }
 
 /// Returns the tables that have a key: tables directly around or within its own table, else tables
 /// that are often confused with its own.
-fn homes(key: &str, keys: &Keys, find: &Findings<'_>) -> Vec<&'static Place> {
+fn homes(key: &str, keys: &Keys, find: &Findings<'_>) -> Vec<&'static LanguageTable> {
     let Some(own) = own(keys, find) else { return Vec::new() };
-    let all = || find.places().iter().filter(|place| place.keys.known.contains(&key));
-    let near: Vec<_> = all().filter(|place| is_near(own.path, place.path)).collect();
+    let all = || find.tables().iter().filter(|table| table.keys.known.contains(&key));
+    let near: Vec<_> = all().filter(|table| is_near(own.path, table.path)).collect();
     if !near.is_empty() {
         return near;
     }
-    all().filter(|place| is_confused(own.path, place.path)).collect()
+    all().filter(|table| is_confused(own.path, table.path)).collect()
 }
 
 /// Whether two tables are one level apart. A name that the operator chooses is no level of its own.
@@ -156,46 +160,46 @@ fn dotted(value: &Value<'_>) -> Option<Vec<String>> {
     None
 }
 
-/// Sets the hints of all stray keys, using the names around them in the file.
+/// Sets the hints of all unknown keys, using the names around them in the file.
 pub(crate) fn name_places(root: &Value<'_>, find: &mut Findings<'_>) {
-    for stray in find.take_strays() {
+    for unknown in find.take_unknown_keys() {
         let mut path = Vec::new();
-        walk(root, &stray.key.span, &mut path);
-        let hint = match stray.kind {
-            StrayKind::Elsewhere(places) => {
+        walk(root, &unknown.key.span, &mut path);
+        let hint = match unknown.kind {
+            UnknownKeyKind::OfTables(tables) => {
                 let mut names: Vec<String> =
-                    places.iter().map(|place| header(place, &path)).collect();
+                    tables.iter().map(|table| header(table, &path)).collect();
                 names.dedup();
                 let which = if path.first().is_some_and(|step| step == "tools")
-                    && places.iter().all(|place| place.path.first() == Some(&"providers"))
+                    && tables.iter().all(|table| table.path.first() == Some(&"providers"))
                 {
                     ", whose NAME the tool gives in `provider`"
                 } else {
                     ""
                 };
-                format!("`{}` belongs in {}{which}", stray.key.value, names.join(" or "))
+                format!("`{}` belongs in {}{which}", unknown.key.value, names.join(" or "))
             }
-            StrayKind::Dotted(steps) => {
+            UnknownKeyKind::Dotted(steps) => {
                 let own = path.last().map_or("", String::as_str);
                 format!("a tool's name has no dot: write [tools.{own}_{}]", steps.join("_"))
             }
         };
-        find.set_hint(stray.problem, hint);
+        find.set_hint(unknown.problem, hint);
     }
 }
 
 /// Formats a table's header with the names around the key, e.g. `[providers.acme.oauth]`.
-fn header(place: &Place, around: &[String]) -> String {
+fn header(table: &LanguageTable, around: &[String]) -> String {
     let is_same = |at: usize| {
-        place.path.iter().zip(around).take(at).all(|(step, own)| *step == "*" || step == own)
+        table.path.iter().zip(around).take(at).all(|(step, own)| *step == "*" || step == own)
     };
-    let steps = place.path.iter().enumerate().map(|(at, step)| match around.get(at) {
+    let steps = table.path.iter().enumerate().map(|(at, step)| match around.get(at) {
         Some(own) if *step == "*" && is_same(at) => own.as_str(),
         _ if *step == "*" => "NAME",
         _ => step,
     });
     let path = steps.collect::<Vec<_>>().join(".");
-    match place.path.last() {
+    match table.path.last() {
         None => "the top of the file, before any table".into(),
         Some(&("api_keys" | "tests")) => format!("[[{path}]]"),
         Some(_) => format!("[{path}]"),

@@ -18,16 +18,16 @@ pub mod environment;
 pub mod file;
 mod lower;
 mod misplaced;
-mod places;
 pub(crate) mod problem;
 pub mod read;
 pub mod secret_ref;
 pub mod server_auth;
 mod source;
 pub(crate) mod span;
-pub(crate) mod stray;
 pub(crate) mod syntax;
+mod tables;
 pub mod trust;
+pub(crate) mod unknown_key;
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
@@ -177,7 +177,7 @@ fn unreadable(path: &Path, error: &source::SourceError) -> Problems {
 }
 
 fn parse(path: &Path, source: &str, by: FoundBy, depth: Depth) -> Result<Config, Problems> {
-    let mut find = Findings::new(source).of_language(&places::PLACES);
+    let mut find = Findings::new(source).of_language(&tables::TABLES);
     let (table, errors) = DeTable::parse_recoverable(source);
     let needs = trust::needs(source, table.get_ref());
     let file = if errors.is_empty() {

@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::span::Span;
-use super::stray::{Place, Stray};
+use super::unknown_key::{LanguageTable, UnknownKey};
 use crate::model::text::quoted;
 
 /// Code of the problem that a needed secret is not set.
@@ -122,7 +122,7 @@ impl std::error::Error for Problems {}
 pub(crate) struct Findings<'s> {
     source: &'s str,
     /// Tables of the language, to explain keys that are in the wrong one.
-    places: &'static [Place],
+    tables: &'static [LanguageTable],
     list: Vec<Problem>,
     /// Positions of secrets in the source.
     blots: Vec<Span>,
@@ -131,7 +131,7 @@ pub(crate) struct Findings<'s> {
     /// Misspelt keys: the start of their table, and the key that was most likely meant.
     misspelt: Vec<(usize, String)>,
     /// Unknown keys that are explained once the whole file has been read.
-    strays: Vec<Stray>,
+    unknown_keys: Vec<UnknownKey>,
     /// Names in references to secrets, and their positions.
     references: Vec<(String, Span)>,
     lines: OnceCell<Lines>,
@@ -141,12 +141,12 @@ impl<'s> Findings<'s> {
     pub(crate) fn new(source: &'s str) -> Self {
         Self {
             source,
-            places: &[],
+            tables: &[],
             list: Vec::new(),
             blots: Vec::new(),
             damage: Vec::new(),
             misspelt: Vec::new(),
-            strays: Vec::new(),
+            unknown_keys: Vec::new(),
             references: Vec::new(),
             lines: OnceCell::new(),
         }
@@ -154,16 +154,16 @@ impl<'s> Findings<'s> {
 
     /// Adds the tables of the language.
     #[must_use]
-    pub(crate) fn of_language(self, places: &'static [Place]) -> Self {
-        Self { places, ..self }
+    pub(crate) fn of_language(self, tables: &'static [LanguageTable]) -> Self {
+        Self { tables, ..self }
     }
 
     pub(crate) fn source(&self) -> &'s str {
         self.source
     }
 
-    pub(crate) fn places(&self) -> &'static [Place] {
-        self.places
+    pub(crate) fn tables(&self) -> &'static [LanguageTable] {
+        self.tables
     }
 
     /// Adds an error, which prevents serving the file.
@@ -242,14 +242,14 @@ impl<'s> Findings<'s> {
         self.misspelt.push((table.start, key.to_owned()));
     }
 
-    /// Adds an unknown key that the next problem is about; `stray` receives the problem's index.
-    pub(crate) fn stray(&mut self, stray: impl FnOnce(usize) -> Stray) {
-        self.strays.push(stray(self.list.len()));
+    /// Adds an unknown key that the next problem is about; `key` receives the problem's index.
+    pub(crate) fn unknown_key(&mut self, key: impl FnOnce(usize) -> UnknownKey) {
+        self.unknown_keys.push(key(self.list.len()));
     }
 
     /// Takes the unknown keys out of the findings, for [`misplaced`](super::misplaced) to explain.
-    pub(crate) fn take_strays(&mut self) -> Vec<Stray> {
-        std::mem::take(&mut self.strays)
+    pub(crate) fn take_unknown_keys(&mut self) -> Vec<UnknownKey> {
+        std::mem::take(&mut self.unknown_keys)
     }
 
     /// Sets the hint of the problem with this index.

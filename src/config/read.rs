@@ -12,8 +12,8 @@ use toml::de::{DeFloat, DeInteger, DeValue};
 use super::misplaced;
 use super::problem::Findings;
 use super::span::{At, Span, Text};
-use super::stray::Keys;
 use super::syntax::{SECRET_WORDS, Value};
+use super::unknown_key::Keys;
 use crate::model::text::nearest;
 
 /// A type that can be read from a TOML value.
@@ -366,7 +366,7 @@ macro_rules! table {
         }
 
         impl $name {
-            pub(crate) const KEYS: $crate::config::stray::Keys = $crate::config::stray::Keys {
+            pub(crate) const KEYS: $crate::config::unknown_key::Keys = $crate::config::unknown_key::Keys {
                 table: stringify!($name),
                 known: &[$($key),*],
                 later: &[$($($later),*)?],

@@ -25,16 +25,16 @@ use crate::model::{Caller, secret};
 const METHOD: &str = "notifications/elicitation/complete";
 /// Smallest number of unwritten errors at which [`CompletionNotices::expect`] drops those whose client
 /// has disconnected or that are older than [`LINK_LIFETIME`].
-const MANY: usize = 256;
+const PRUNE_FROM: usize = 256;
 /// Most notifications kept for one authorization; beyond it the oldest is dropped. More than any
 /// client calls at once, and few enough that repeated calls without consent cost no memory: the
 /// client has long given up on the first of them.
-const MOST_TOLD: usize = 128;
+const MAX_NOTICES_PER_AUTHORIZATION: usize = 128;
 /// Most authorizations remembered as delivered for one connection. Beyond it, those older than
 /// [`LINK_LIFETIME`] are dropped; if none is, new ones are not remembered.
 const MAX_DELIVERED: usize = 64;
 /// Interval between checks for disconnected clients.
-const LOOK: Duration = Duration::from_secs(1);
+const DISCONNECT_CHECK_INTERVAL: Duration = Duration::from_secs(1);
 
 /// Completion notifications that clients wait for.
 #[derive(Clone)]
@@ -56,7 +56,7 @@ struct Expectations {
     all: HashMap<String, Expected>,
     /// Number of errors at which [`CompletionNotices::expect`] next looks for entries to drop: twice
     /// what the last look left, so that entries still in use are not scanned at each new one.
-    many: usize,
+    prune_at: usize,
 }
 
 struct Expected {
@@ -95,13 +95,13 @@ impl CompletionNotices {
             authorization: authorization.clone(),
             since: Instant::now(),
         };
-        let Expectations { all, many } = &mut *self.0.expected.lock();
+        let Expectations { all, prune_at } = &mut *self.0.expected.lock();
         // An error whose connection broke is never delivered.
-        if all.len() >= MANY.max(*many) {
+        if all.len() >= PRUNE_FROM.max(*prune_at) {
             all.retain(|_, old| {
                 !old.peer.is_transport_closed() && old.since.elapsed() < LINK_LIFETIME
             });
-            *many = 2 * all.len();
+            *prune_at = 2 * all.len();
         }
         all.insert(elicitation.clone(), expected);
         elicitation
@@ -115,7 +115,7 @@ impl CompletionNotices {
         let mut all = self.0.awaited.lock();
         let awaited = all.entry(authorization.id.clone()).or_default();
         let is_first = awaited.is_empty();
-        if awaited.len() >= MOST_TOLD {
+        if awaited.len() >= MAX_NOTICES_PER_AUTHORIZATION {
             awaited.pop_front();
         }
         awaited.push_back(Awaited { peer, elicitation: elicitation.to_owned() });
@@ -140,7 +140,7 @@ impl CompletionNotices {
                 CustomNotification::new(METHOD, Some(json!({ "elicitationId": elicitation })));
             let notice = ServerNotification::CustomNotification(notice);
             if let Err(error) = peer.send_notification(notice).await {
-                tracing::debug!(%error, "a client is gone before its completion notice");
+                tracing::debug!(%error, "the client disconnected before its completion notification was sent");
             }
         }
     }
@@ -148,7 +148,7 @@ impl CompletionNotices {
     /// Returns when every client that waits for this authorization has disconnected. Drops those
     /// that have, since a disconnected client waits no longer.
     async fn all_gone(&self, authorization: &str) {
-        let mut look = tokio::time::interval(LOOK);
+        let mut look = tokio::time::interval(DISCONNECT_CHECK_INTERVAL);
         loop {
             look.tick().await;
             let mut all = self.0.awaited.lock();

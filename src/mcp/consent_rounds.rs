@@ -28,10 +28,10 @@ use crate::model::{ConnectPrompt, Outcome, Principal, PromptReason, Time};
 
 /// How long a retry is held while the user works on the consent; then the client gets another
 /// round. Below the 60 s after which clients give up.
-const HOLD: Duration = Duration::from_secs(25);
+const MAX_WAIT_PER_ROUND: Duration = Duration::from_secs(25);
 /// Rounds after which the client gets a text with the link instead of another round. Clients follow
 /// at most ten.
-const MOST_ROUNDS: u32 = 8;
+const MAX_ROUNDS: u32 = 8;
 /// A `decline` that arrives sooner after the question is the client's own, not its user's.
 const MACHINE_ANSWERS_WITHIN: Duration = Duration::from_secs(1);
 
@@ -80,15 +80,15 @@ impl Handler {
             Called::NeedsConsent(prompt) => prompt,
             Called::Complete(result) => return Ok(result.into()),
             Called::Refused(refused) => {
-                return Ok(self.as_told(form, principal, request, refused).into());
+                return Ok(self.set_is_error(form, principal, request, refused).into());
             }
         };
         match form {
             ConsentForm::Text | ConsentForm::Result => {
-                Ok(self.as_told(form, principal, request, render::text(&prompt)).into())
+                Ok(self.set_is_error(form, principal, request, render::text(&prompt)).into())
             }
             ConsentForm::UrlElicitationRequired
-                if self.was_swallowed(principal, &prompt, began_at).await =>
+                if self.was_not_shown(principal, &prompt, began_at).await =>
             {
                 Ok(render::text(&prompt).into())
             }
@@ -122,7 +122,7 @@ impl Handler {
             // Altered, expired, or made for another caller or other arguments: the client is not
             // told which, and the state MUST be rejected (basic/patterns/mrtr).
             ErrorData::invalid_params(
-                "`requestState` does not belong to this request, or its time is over; call the tool again without it",
+                "`requestState` does not belong to this request, or has expired; call the tool again without it",
                 None,
             )
         })?;
@@ -133,7 +133,7 @@ impl Handler {
             .map_or_else(|| provider.to_owned(), |provider| provider.title.clone());
         match not_accepted(request, &waiting, self.broker().now()) {
             Some(NotAccepted::ByMachine(unanswered)) => {
-                return self.in_words(principal, request, context, unanswered).await;
+                return self.retry_as_text(principal, request, context, unanswered).await;
             }
             Some(NotAccepted::ByUser) => {
                 let caller = &principal.caller;
@@ -145,7 +145,7 @@ impl Handler {
             None => {}
         }
         let waited = tokio::select! {
-            waited = self.broker().consents().wait(&principal.caller, &waiting.authorization.id, HOLD) => waited,
+            waited = self.broker().consents().wait(&principal.caller, &waiting.authorization.id, MAX_WAIT_PER_ROUND) => waited,
             () = context.ct.cancelled() => return Err(cancelled()),
         };
         if let Ok(Waited::Failed(why)) = &waited {
@@ -160,7 +160,7 @@ impl Handler {
         if prompt.reason == PromptReason::NotGranted {
             return Ok(render::text(&prompt).into());
         }
-        if waiting.round >= MOST_ROUNDS {
+        if waiting.round >= MAX_ROUNDS {
             return Ok(render::still_waiting(&prompt).into());
         }
         let is_same = prompt.authorization == waiting.authorization;
@@ -174,7 +174,7 @@ impl Handler {
 
     /// Runs the call again; if the consent is still missing, returns the link as text for the model
     /// to show.
-    async fn in_words(
+    async fn retry_as_text(
         &self,
         principal: &Principal,
         request: &CallToolRequestParams,
@@ -204,7 +204,7 @@ impl Handler {
 
     /// Clears `isError` in [`ConsentForm::Result`]. A tool with an output schema keeps it, since it owes
     /// `structuredContent` with every result that is no error (server/tools).
-    fn as_told(
+    fn set_is_error(
         &self,
         form: ConsentForm,
         principal: &Principal,
@@ -221,7 +221,7 @@ impl Handler {
 
     /// Whether this connection got a -32042 for the same authorization before the call began, and
     /// its page was never opened: then the client does not show such errors.
-    async fn was_swallowed(
+    async fn was_not_shown(
         &self,
         principal: &Principal,
         prompt: &ConnectPrompt,

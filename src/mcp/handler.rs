@@ -109,9 +109,9 @@ impl Handler {
                 .get::<http::request::Parts>()
                 .and_then(|parts| parts.extensions.get::<Arc<Principal>>()),
         };
-        principal
-            .cloned()
-            .ok_or_else(|| internal_error(Mistake("the routes let a request of nobody through")))
+        principal.cloned().ok_or_else(|| {
+            internal_error(Mistake("a route let an unauthenticated request through"))
+        })
     }
 
     /// Handles a `tools/call` whose arguments are no JSON object. A protocol error would not reach

@@ -15,9 +15,9 @@ pub(super) struct Mistake(pub(super) &'static str);
 /// Returns a generic error with an incident id, and logs the error chain once under that id.
 pub(super) fn internal_error(error: impl Error) -> ErrorData {
     let incident = incident();
-    tracing::error!(incident, error = %chain(&error), "a request failed by our own fault");
+    tracing::error!(incident, error = %chain(&error), "internal error");
     ErrorData::internal_error(
-        format!("internal error {incident}; the server's log says more under this id"),
+        format!("internal error {incident}; see the server's log for this id"),
         None,
     )
 }

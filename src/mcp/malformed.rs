@@ -22,7 +22,7 @@ impl Malformed {
             Ok(value) => Self::value(&value),
             Err(_) => Self {
                 code: ErrorCode::PARSE_ERROR,
-                why: "this is no JSON in UTF-8, or nests too deep",
+                why: "this is not JSON in UTF-8, or nests too deep",
                 id: Value::Null,
                 is_quiet: false,
             },
@@ -36,7 +36,7 @@ impl Malformed {
     fn value(value: &Value) -> Self {
         let Value::Object(members) = value else {
             let why = if value.is_array() {
-                "batches are not supported; send each message by itself"
+                "batches are not supported; send each message separately"
             } else {
                 "a message is a JSON object"
             };
@@ -47,7 +47,7 @@ impl Malformed {
         let is_response = !members.contains_key("method")
             && (members.contains_key("result") || members.contains_key("error"));
         if is_notification || is_response {
-            let invalid = Self::invalid("this is no message of MCP", Value::Null);
+            let invalid = Self::invalid("this is not an MCP message", Value::Null);
             return Self { is_quiet: true, ..invalid };
         }
         let id = members.get("id").filter(|id| id.is_string() || id.is_number());

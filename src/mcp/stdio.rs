@@ -22,7 +22,7 @@ pub async fn serve(handler: Handler, streams: Streams) -> io::Result<()> {
         Ok(running) => running,
         // A client that disconnects before the handshake is no failure of ours.
         Err(error) => {
-            tracing::debug!(%error, "the client left before the protocol began");
+            tracing::debug!(%error, "the client disconnected before the handshake");
             return Ok(());
         }
     };

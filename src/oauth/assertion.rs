@@ -72,7 +72,7 @@ pub enum KeyError {
     #[error("this is no service account's JSON file")]
     NoServiceAccount,
     #[error("the service account's `token_uri` is not the provider's token endpoint")]
-    Elsewhere,
+    OtherTokenEndpoint,
 }
 
 impl KeyError {
@@ -84,7 +84,7 @@ impl KeyError {
             }
             Self::Protected => "`openssl pkcs8 -topk8 -nocrypt` writes it without",
             Self::NoServiceAccount => "download the account's key as JSON in the Google console",
-            Self::Elsewhere => {
+            Self::OtherTokenEndpoint => {
                 "an assertion is sent to `token_url` of tools.toml only; check both, and where the file is from"
             }
         }
@@ -221,7 +221,7 @@ impl ServiceAccount {
     pub fn read(json: &SecretString, token_endpoint: &Url) -> Result<Self, KeyError> {
         let file = File::read(json)?;
         if file.token_uri != *token_endpoint {
-            return Err(KeyError::Elsewhere);
+            return Err(KeyError::OtherTokenEndpoint);
         }
         let signer = Signer::new(&file.private_key, Algorithm::RS256, file.private_key_id)?;
         Ok(Self { signer, email: file.client_email })

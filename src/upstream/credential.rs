@@ -33,7 +33,7 @@ pub struct Basic {
 /// A user or password that RFC 7617 §2 forbids. The error contains neither.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum BasicError {
-    #[error("the user holds a `:`, where the password would begin")]
+    #[error("the user contains a `:`, after which the password would begin")]
     Colon,
     #[error("the user or password holds a line break or another control character")]
     Control,

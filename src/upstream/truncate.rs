@@ -74,11 +74,11 @@ pub(super) fn cut_text(text: &str, most: usize) -> String {
 }
 
 /// Pointer (RFC 6901) to a list or string in a value, for the note and to find it again.
-type Place = String;
+type Pointer = String;
 
 /// A truncated list or string.
 struct Cut {
-    place: Place,
+    place: Pointer,
     is_list: bool,
     /// Items or characters.
     shown: usize,
@@ -178,7 +178,7 @@ fn shrink(value: &mut Value, excess: usize) -> Option<(usize, usize)> {
 ///
 /// Follows the longest member from the root, and stops at a list unless a single item makes up most
 /// of it.
-fn largest(root: &Value) -> Option<Place> {
+fn largest(root: &Value) -> Option<Pointer> {
     let mut place = String::new();
     let mut value = root;
     loop {

@@ -80,7 +80,7 @@ fn a_mistake_is_one_problem_in_the_words_of_its_key() {
         (tool("").replace("{id}", "items[*].name"), "this is JSONPath, and a jq filter is wanted", "in jq: `.items[].name`"),
         (tool("").replace("{id}", "$.items[?(@.price < 10)]"), "this is JSONPath, and a jq filter is wanted", "in jq a path is `.items[].name`, and a condition `select(.price < 10)`"),
         (tool("").replace("{id}", "payload.items[].name"), "this jq filter does not compile: the filter `payload` does not exist", "a path begins with a dot: `.payload.items[].name`"),
-        (tool("").replace("{id}", "import 'x' as $x; $x").replace('\'', "\\\""), "this jq filter does not compile: modules cannot be imported: `import` means nothing here", "try it with `jq` on an answer of the API"),
+        (tool("").replace("{id}", "import 'x' as $x; $x").replace('\'', "\\\""), "this jq filter does not compile: modules cannot be imported: `import` is not supported", "try it with `jq` on an answer of the API"),
     ] {
         let found = only(&source);
         assert_eq!(found.0, message, "{source}");

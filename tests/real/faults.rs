@@ -47,11 +47,11 @@ const FAULTS: &[Fault] = &[
     runs("html", &["This is a page, not data."]),
     fails("html?status=404", &["404"]),
     runs("binary", &["512 bytes", "not shown"]),
-    runs("invalid-utf8", &["caf", "not quite JSON"]),
+    runs("invalid-utf8", &["caf", "not valid JSON"]),
     runs("bom", &["true"]),
     runs("empty200", &["200"]),
     runs("204", &["204"]),
-    runs("not-json", &["half", "breaks off"]),
+    runs("not-json", &["half", "incomplete"]),
     runs("huge?items=1000", &["item 0", "of 1000"]),
     fails("deep?depth=100000", &["nests"]),
 ];

@@ -34,7 +34,7 @@ use std::ops::RangeInclusive;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use super::file::File;
+use super::file::{File, Later};
 use super::problem::Findings;
 use super::read::not_yet;
 use super::span::{At, Text};
@@ -77,16 +77,7 @@ pub(super) fn lower(file: File, depth: Depth, find: &mut Findings<'_>) -> Lowere
     let store = file.store.unwrap_or_default();
     let retention = store.retention.and_then(|text| server::retention(&text, find));
     let store = store.url.and_then(|url| server::store(&url, find));
-    for (kind, later) in [("openapi", file.openapi), ("mcp", file.mcp)] {
-        for name in later.into_iter().flat_map(|later| later.0) {
-            let what = if name.value.is_empty() {
-                format!("`[{kind}]`")
-            } else {
-                format!("`[{kind}.{}]`", name.value)
-            };
-            not_yet(&name.span, &what, find);
-        }
-    }
+    report_later_tables([("openapi", file.openapi), ("mcp", file.mcp)], find);
     let providers = file.providers.unwrap_or_default().entries.into_iter();
     let retention = retention.unwrap_or_default();
     let mut around = Surroundings {
@@ -128,6 +119,20 @@ pub(super) fn lower(file: File, depth: Depth, find: &mut Findings<'_>) -> Lowere
         known.map(|known| (known.provider.id.clone(), known.provider)).collect();
     add_known_scopes(&tools, &mut providers);
     Lowered { server, providers, tools, store }
+}
+
+/// Reports tables that a later version will read.
+fn report_later_tables(tables: [(&str, Option<Later>); 2], find: &mut Findings<'_>) {
+    for (kind, later) in tables {
+        for name in later.into_iter().flat_map(|later| later.0) {
+            let what = if name.value.is_empty() {
+                format!("`[{kind}]`")
+            } else {
+                format!("`[{kind}.{}]`", name.value)
+            };
+            not_yet(&name.span, &what, find);
+        }
+    }
 }
 
 /// Adds the tools' scopes to their providers: an API may require for one tool a scope that another

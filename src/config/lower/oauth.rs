@@ -4,6 +4,7 @@ use url::Url;
 
 use super::super::file::{OAuthTable, ProviderTable, RevokeRequestTable};
 use super::super::problem::Findings;
+use super::super::read::Named;
 use super::super::span::{Span, Text};
 use super::request::Api;
 use super::scope_rule::ScopeRule;
@@ -14,6 +15,7 @@ use crate::model::oauth::{
     Endpoints, GrantType, LoopbackRule, OAuthSettings, Revocation, RevocationRequest, TokenAuth,
     TokenBody, TokenResponseShape,
 };
+use crate::model::scope::Implied;
 use crate::model::secret_ref::{SecretRef, Setting};
 
 const TOKEN_AUTHS: [(&str, TokenAuth); 4] = [
@@ -93,23 +95,7 @@ pub(super) fn settings(
             .any(|key| find.may_be_there(&oauth.span, key));
     let grant = assertion::grant(&mut oauth, table.client_id.is_some(), find);
     let token_auth = oauth.token_auth.as_ref().and_then(|text| choice(text, &TOKEN_AUTHS, find));
-    let name = variable(id.as_str());
-    let client = match grant.as_ref()? {
-        GrantType::JwtBearer { .. } => Client::asserting(table, &name, find),
-        GrantType::Code => Client::read(id, table, token_auth, is_built_in, &name, find),
-        GrantType::ClientCredentials => {
-            let client = Client::read(id, table, token_auth, is_built_in, &name, find);
-            if table.client_secret.is_none() && !is_built_in {
-                // RFC 6749 §4.4: only for clients that can authenticate.
-                find.missing(
-                    &id.span,
-                    "client_secret",
-                    "a client without a secret has no credentials to be granted anything for",
-                );
-            }
-            client
-        }
-    };
+    let client = Client::for_grant(grant.as_ref()?, id, table, token_auth, is_built_in, find);
     let own_scopes = scopes.apply(table.scopes.as_deref().unwrap_or_default(), find);
     let params =
         assertion::pairs(oauth.params.unwrap_or_default(), &OWN_PARAMS, "provider::params", find);
@@ -122,54 +108,31 @@ pub(super) fn settings(
     let token_header =
         oauth.token_header.filter(|name| body::is_header_name(name, find)).map(|name| name.value);
     let identity = identity::identity(oauth.identity, oauth.userinfo_url, api.base_url, find);
-    let implied = oauth.implied.unwrap_or_default().entries.into_iter();
-    let text = |text: Option<Text>, default: &str| {
-        text.map_or_else(|| default.to_owned(), |text| text.value)
-    };
     let client = client?;
+    let token_body = oauth.token_body.as_ref().and_then(|text| choice(text, &TOKEN_BODIES, find));
+    let loopback = oauth.loopback.as_ref().and_then(|text| choice(text, &LOOPBACKS, find));
+    let texts = EndpointTexts {
+        issuer: oauth.issuer,
+        authorize: oauth.authorize_url,
+        token: oauth.token_url,
+        revoke: oauth.revoke_url,
+        revocation: oauth.revoke,
+        revocation_request: oauth.revoke_request,
+        refresh: oauth.refresh_url,
+        device: oauth.device_url,
+    };
     let settings = OAuthSettings {
-        token_body: oauth
-            .token_body
-            .as_ref()
-            .and_then(|text| choice(text, &TOKEN_BODIES, find))
-            .unwrap_or_default(),
-        loopback: oauth
-            .loopback
-            .as_ref()
-            .and_then(|text| choice(text, &LOOPBACKS, find))
-            .unwrap_or_default(),
-        endpoints: endpoints(
-            id,
-            &table.span,
-            EndpointTexts {
-                issuer: oauth.issuer,
-                authorize: oauth.authorize_url,
-                token: oauth.token_url,
-                revoke: oauth.revoke_url,
-                revocation: oauth.revoke,
-                revocation_request: oauth.revoke_request,
-                refresh: oauth.refresh_url,
-                device: oauth.device_url,
-            },
-            may_be_there,
-            grant.as_ref()?,
-            find,
-        )?,
+        token_body: token_body.unwrap_or_default(),
+        loopback: loopback.unwrap_or_default(),
+        endpoints: endpoints(id, &table.span, texts, may_be_there, grant.as_ref()?, find)?,
         grant: grant?,
         client_id: client.id,
         client_secret: client.secret,
         token_auth,
         scopes: own_scopes,
-        scope_separator: text(oauth.scope_separator, " "),
+        scope_separator: oauth.scope_separator.map_or_else(|| " ".to_owned(), |text| text.value),
         scope_parameter: scope_parameter(oauth.scope_parameter, find),
-        implied: implied
-            .map(|(wide, narrow)| {
-                (
-                    scopes.full(wide.as_str()),
-                    narrow.iter().map(|scope| scopes.full(scope.as_str())).collect(),
-                )
-            })
-            .collect(),
+        implied: implied(oauth.implied.unwrap_or_default(), scopes),
         pkce: oauth.pkce.is_none_or(|pkce| pkce.value),
         params,
         token_params,
@@ -187,6 +150,15 @@ pub(super) fn settings(
         places.check(&settings, api.hosts, find);
     }
     Some(settings)
+}
+
+/// Returns the scopes that each scope contains, all in full.
+fn implied(written: Named<Vec<Text>>, scopes: &ScopeRule) -> Implied {
+    let full = |(wide, narrow): (Text, Vec<Text>)| {
+        let narrow = narrow.iter().map(|scope| scopes.full(scope.as_str()));
+        (scopes.full(wide.as_str()), narrow.collect())
+    };
+    written.entries.into_iter().map(full).collect()
 }
 
 /// Reads the parameter that carries the scopes. It must not be another one of [`OWN_PARAMS`].
@@ -291,6 +263,34 @@ struct Client {
 }
 
 impl Client {
+    /// Reads what the grant needs of it.
+    fn for_grant(
+        grant: &GrantType,
+        id: &Text,
+        table: &ProviderTable,
+        token_auth: Option<TokenAuth>,
+        is_built_in: bool,
+        find: &mut Findings<'_>,
+    ) -> Option<Self> {
+        let name = variable(id.as_str());
+        match grant {
+            GrantType::JwtBearer { .. } => Self::asserting(table, &name, find),
+            GrantType::Code => Self::read(id, table, token_auth, is_built_in, &name, find),
+            GrantType::ClientCredentials => {
+                let client = Self::read(id, table, token_auth, is_built_in, &name, find);
+                if table.client_secret.is_none() && !is_built_in {
+                    // RFC 6749 §4.4: only for clients that can authenticate.
+                    find.missing(
+                        &id.span,
+                        "client_secret",
+                        "a client without a secret has no credentials to be granted anything for",
+                    );
+                }
+                client
+            }
+        }
+    }
+
     fn read(
         id: &Text,
         table: &ProviderTable,

@@ -130,20 +130,7 @@ pub(super) fn provider(
     retention: Retention,
     find: &mut Findings<'_>,
 ) -> Option<Known> {
-    let is_id = !id.value.is_empty()
-        && id
-            .value
-            .chars()
-            .all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || matches!(c, '_' | '-'));
-    if !is_id {
-        find.error(
-            "provider::name",
-            &id.span,
-            "a provider's name has lower-case letters, digits, `_` and `-` only",
-        )
-        .hint("it is part of the redirect URI that you register");
-        return None;
-    }
+    check_id(id, find)?;
     let errors_before = find.count_errors();
     let written = table.unwrap_or_default();
     let moved = written.base_url.is_some() && written.hosts.is_none();
@@ -187,6 +174,22 @@ pub(super) fn provider(
     let provider = Provider { known_scopes: spoken_of(&provider), ..provider };
     let unchecked = provider.credential.references();
     Some(Known { provider: Arc::new(provider), scopes, unchecked })
+}
+
+/// Checks a provider's name; `None` if it cannot be used.
+fn check_id(id: &Text, find: &mut Findings<'_>) -> Option<()> {
+    let is_id_char =
+        |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || matches!(c, '_' | '-');
+    if !id.value.is_empty() && id.value.chars().all(is_id_char) {
+        return Some(());
+    }
+    find.error(
+        "provider::name",
+        &id.span,
+        "a provider's name has lower-case letters, digits, `_` and `-` only",
+    )
+    .hint("it is part of the redirect URI that you register");
+    None
 }
 
 /// How the grants and pasted secrets of users are kept.

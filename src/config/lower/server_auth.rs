@@ -135,28 +135,7 @@ fn issuer(
         None => vec![DEFAULT_SCOPE.to_owned()],
     };
     let introspection_cache = introspection_cache(&table, find);
-    let written = table.issuer?;
-    let has_secret = table.client_secret.is_some();
-    if table.client_id.is_none() {
-        if introspect || has_secret {
-            find.missing(
-                span,
-                "client_id",
-                "write the id that the issuer gave to this server, together with that secret",
-            );
-        } else if !find.may_be_there(span, "client_id") {
-            find.warning("auth::client_id", &written.span, "without `client_id` nobody can sign in to open a link, so no links are made")
-                .hint("register this server at the issuer with the redirect URI <public_url>/signin/callback, and write its `client_id` in [server.auth]");
-        }
-    }
-    if introspect && !has_secret {
-        // RFC 7662 §2.1: otherwise any client could test tokens there.
-        find.missing(
-            span,
-            "client_secret",
-            "an issuer is asked about tokens by a client with a secret: write it, e.g. `client_secret = \"env:LOGIN_CLIENT_SECRET\"`, or remove `introspect`",
-        );
-    }
+    report_missing_client(&table, table.issuer.as_ref()?, introspect, span, find);
     Some(Issuer {
         url: url?,
         audience,
@@ -169,6 +148,37 @@ fn issuer(
         introspect,
         introspection_cache,
     })
+}
+
+/// Reports parts of the client registration that sign-in or introspection needs.
+fn report_missing_client(
+    table: &AuthTable,
+    issuer: &Text,
+    introspect: bool,
+    span: &Span,
+    find: &mut Findings<'_>,
+) {
+    let has_secret = table.client_secret.is_some();
+    if table.client_id.is_none() {
+        if introspect || has_secret {
+            find.missing(
+                span,
+                "client_id",
+                "write the id that the issuer gave to this server, together with that secret",
+            );
+        } else if !find.may_be_there(span, "client_id") {
+            find.warning("auth::client_id", &issuer.span, "without `client_id` nobody can sign in to open a link, so no links are made")
+                .hint("register this server at the issuer with the redirect URI <public_url>/signin/callback, and write its `client_id` in [server.auth]");
+        }
+    }
+    if introspect && !has_secret {
+        // RFC 7662 §2.1: otherwise any client could test tokens there.
+        find.missing(
+            span,
+            "client_secret",
+            "an issuer is asked about tokens by a client with a secret: write it, e.g. `client_secret = \"env:LOGIN_CLIENT_SECRET\"`, or remove `introspect`",
+        );
+    }
 }
 
 /// Reads a scope that clients are told to request (RFC 6749 §3.3).

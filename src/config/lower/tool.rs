@@ -44,17 +44,7 @@ pub(super) fn tool(
     check_conflicts(&table, find);
     // The parameters may be in a part that could not be read.
     let damaged = find.may_be_there(&table.span, "params");
-    if table.description.as_ref().is_none_or(|text| text.value.trim().is_empty()) {
-        let place = table.description.as_ref().map_or(&table.span, |text| &text.span);
-        find.missing(
-            place,
-            "description",
-            "say in a sentence what it does and when to use it: models choose tools by that",
-        );
-    }
-    if table.request.is_none() {
-        find.missing(&table.span, "request", "e.g. `request = \"GET /search\"`");
-    }
+    report_missing(&table, find);
     if let Some(id) = &table.provider {
         provider::ensure(id, around, find);
     }
@@ -63,13 +53,8 @@ pub(super) fn tool(
         .as_ref()
         .and_then(|id| around.providers.get(id.as_str()))
         .and_then(Option::as_ref);
-    let base = match (&table.provider, known) {
-        // The tool has a provider, under a misspelt key.
-        (None, _) if find.may_be_there(&table.span, "provider") => Base::Wrong,
-        (None, _) => Base::Nothing,
-        (Some(_), Some(known)) => Base::Provider(known.api()),
-        (Some(_), None) => Base::Wrong,
-    };
+    let base = base(&table, known, find);
+    let limits = Limits::read(&table, find);
     let scopes = scopes(&table, known, find);
     let accounts = known.is_some_and(|known| known.provider.accounts);
     if accounts {
@@ -85,10 +70,6 @@ pub(super) fn tool(
     let written = written_body(table.body, table.form, line.as_ref(), &mut params, find);
     let reply = table.reply.map(|text| template::template(&text, &mut params, find));
     let effect = table.effect.as_ref().and_then(|text| choice(text, &EFFECTS, find));
-    let timeout = table
-        .timeout
-        .and_then(|given| u64::try_from(within("timeout", 1..=120, &given, find)?).ok());
-    let max_chars = table.max_chars.and_then(|given| server::max_chars(&given, find));
     let allow = table.allow.as_ref().map(|list| allow::allow(list, &around.callers, find));
     let schema = table.output.as_ref().and_then(|tree| output::output(tree, around.depth, find));
 
@@ -123,11 +104,53 @@ pub(super) fn tool(
             select: table.select.map(|text| filter(text, find)),
             error: table.error.map(|text| filter(text, find)),
             reply,
-            timeout: Duration::from_secs(timeout.unwrap_or(DEFAULT_TIMEOUT)),
-            max_chars: max_chars.unwrap_or(around.max_chars),
+            timeout: limits.timeout,
+            max_chars: limits.max_chars.unwrap_or(around.max_chars),
             is_untrusted: false,
         }),
     })
+}
+
+fn report_missing(table: &ToolTable, find: &mut Findings<'_>) {
+    if table.description.as_ref().is_none_or(|text| text.value.trim().is_empty()) {
+        let place = table.description.as_ref().map_or(&table.span, |text| &text.span);
+        find.missing(
+            place,
+            "description",
+            "say in a sentence what it does and when to use it: models choose tools by that",
+        );
+    }
+    if table.request.is_none() {
+        find.missing(&table.span, "request", "e.g. `request = \"GET /search\"`");
+    }
+}
+
+/// Returns what the tool's request line is relative to.
+fn base<'k>(table: &ToolTable, known: Option<&'k Known>, find: &Findings<'_>) -> Base<'k> {
+    match (&table.provider, known) {
+        // The tool has a provider, under a misspelt key.
+        (None, _) if find.may_be_there(&table.span, "provider") => Base::Wrong,
+        (None, _) => Base::Nothing,
+        (Some(_), Some(known)) => Base::Provider(known.api()),
+        (Some(_), None) => Base::Wrong,
+    }
+}
+
+/// Limits of one tool.
+struct Limits {
+    timeout: Duration,
+    /// `None` if the tool sets none.
+    max_chars: Option<usize>,
+}
+
+impl Limits {
+    fn read(table: &ToolTable, find: &mut Findings<'_>) -> Self {
+        let timeout = table.timeout.as_ref();
+        let timeout =
+            timeout.and_then(|given| u64::try_from(within("timeout", 1..=120, given, find)?).ok());
+        let max_chars = table.max_chars.as_ref().and_then(|given| server::max_chars(given, find));
+        Self { timeout: Duration::from_secs(timeout.unwrap_or(DEFAULT_TIMEOUT)), max_chars }
+    }
 }
 
 fn filter(text: Text, find: &Findings<'_>) -> Filter {

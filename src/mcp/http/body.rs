@@ -14,13 +14,13 @@ use crate::mcp::internal_error::{Mistake, internal_error};
 use crate::mcp::malformed::Malformed;
 
 /// Longest body in bytes; a longer one is refused with 413. A call is a name and arguments.
-pub(super) const LARGEST: usize = 1 << 20;
+pub(super) const MAX_BODY_BYTES: usize = 1 << 20;
 /// How long a body may take to arrive; then it is refused with 408.
-const ARRIVES_WITHIN: Duration = Duration::from_secs(30);
+const BODY_TIMEOUT: Duration = Duration::from_secs(30);
 /// `Retry-After` in seconds when the server is busy.
-const LATER: u32 = 1;
+const RETRY_AFTER_BUSY: u32 = 1;
 /// `Retry-After` in seconds when only the end of a stream makes room.
-const MUCH_LATER: u32 = 60;
+const RETRY_AFTER_FULL: u32 = 60;
 /// Code of refusals, from the range that JSON-RPC leaves to servers.
 pub(super) const REFUSED: ErrorCode = ErrorCode(-32000);
 
@@ -40,7 +40,7 @@ impl Refusal {
 
     fn with(status: StatusCode, code: ErrorCode, why: &'static str, id: Value) -> Self {
         let body = Malformed { code, why, id, is_quiet: false }.answer();
-        Self { status, body, retry_after: LATER }
+        Self { status, body, retry_after: RETRY_AFTER_BUSY }
     }
 
     /// 503: the server is busy; neither it nor the request is at fault.
@@ -50,7 +50,7 @@ impl Refusal {
 
     /// 503 as for [`Self::busy`], but with a longer `Retry-After`: only the end of a stream helps.
     pub(super) fn full(why: &'static str) -> Self {
-        Self { retry_after: MUCH_LATER, ..Self::busy(why) }
+        Self { retry_after: RETRY_AFTER_FULL, ..Self::busy(why) }
     }
 
     /// 405: no event follows on the stream that a GET wants to resume.
@@ -66,13 +66,13 @@ impl Refusal {
         Self::new(StatusCode::NOT_FOUND, "there is no such session; begin a new one")
     }
 
-    pub(super) fn nobody() -> Self {
-        Self::internal_error(Mistake("the routes let a request of nobody through"))
+    pub(super) fn unauthenticated() -> Self {
+        Self::internal_error(Mistake("a route let an unauthenticated request through"))
     }
 
     pub(super) fn internal_error(error: impl Error) -> Self {
         let body = json!({ "jsonrpc": "2.0", "id": null, "error": internal_error(error) });
-        Self { status: StatusCode::INTERNAL_SERVER_ERROR, body, retry_after: LATER }
+        Self { status: StatusCode::INTERNAL_SERVER_ERROR, body, retry_after: RETRY_AFTER_BUSY }
     }
 
     /// Returns the refusal as the body of an answer to the request with this id.
@@ -86,7 +86,7 @@ impl Refusal {
     /// 400 for a body that is no message.
     pub(super) fn malformed(body: &[u8]) -> Self {
         let body = Malformed::of(body).answer();
-        Self { status: StatusCode::BAD_REQUEST, body, retry_after: LATER }
+        Self { status: StatusCode::BAD_REQUEST, body, retry_after: RETRY_AFTER_BUSY }
     }
 }
 
@@ -121,7 +121,7 @@ impl IntoResponse for Refusal {
 
 /// Reads the whole body of a POST, whose Content-Type must be JSON.
 pub(super) async fn read(headers: &HeaderMap, body: Body) -> Result<Bytes, Refusal> {
-    read_within(ARRIVES_WITHIN, headers, body).await
+    read_within(BODY_TIMEOUT, headers, body).await
 }
 
 async fn read_within(limit: Duration, headers: &HeaderMap, body: Body) -> Result<Bytes, Refusal> {
@@ -137,13 +137,16 @@ async fn read_within(limit: Duration, headers: &HeaderMap, body: Body) -> Result
     }
     let too_large = || Refusal::new(StatusCode::PAYLOAD_TOO_LARGE, "a body has at most 1 MiB");
     let announced = axum::body::HttpBody::size_hint(&body).lower();
-    if announced > LARGEST as u64 {
+    if announced > MAX_BODY_BYTES as u64 {
         return Err(too_large());
     }
-    match tokio::time::timeout(limit, axum::body::to_bytes(body, LARGEST)).await {
+    match tokio::time::timeout(limit, axum::body::to_bytes(body, MAX_BODY_BYTES)).await {
         Ok(Ok(body)) => Ok(body),
         Ok(Err(error)) if is_limit(&error) => Err(too_large()),
-        Ok(Err(_)) => Err(Refusal::new(StatusCode::BAD_REQUEST, "the body broke off")),
+        Ok(Err(_)) => Err(Refusal::new(
+            StatusCode::BAD_REQUEST,
+            "the connection closed before the end of the body",
+        )),
         Err(_) => Err(Refusal::new(StatusCode::REQUEST_TIMEOUT, "the body did not arrive in time")),
     }
 }
@@ -198,13 +201,13 @@ mod tests {
         ] {
             assert_eq!(read(pairs, "{}".into()).await, Err(415), "{pairs:?}");
         }
-        let long = vec![b' '; LARGEST + 1];
+        let long = vec![b' '; MAX_BODY_BYTES + 1];
         assert_eq!(read(&[json], long.clone().into()).await, Err(413));
         let chunks = futures_util::stream::iter(long.chunks(4096).map(<[u8]>::to_vec).map(Ok));
         let chunks = chunks.collect::<Vec<Result<_, std::io::Error>>>().await;
         let unannounced = Body::from_stream(futures_util::stream::iter(chunks));
         assert_eq!(read(&[json], unannounced).await, Err(413));
-        assert!(read(&[json], vec![b' '; LARGEST].into()).await.is_ok());
+        assert!(read(&[json], vec![b' '; MAX_BODY_BYTES].into()).await.is_ok());
     }
 
     #[tokio::test]

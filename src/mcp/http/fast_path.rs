@@ -36,12 +36,12 @@ use crate::mcp::Handler;
 const REVISION: ProtocolVersion = ProtocolVersion::V_2026_07_28;
 /// Initial size of the response buffer in bytes. Most answers fit; a longer one is copied each time
 /// the buffer grows.
-const USUAL: usize = 4096;
+const RESPONSE_CAPACITY: usize = 4096;
 pub(super) struct FastPath {
     handler: Handler,
     /// Service without a client, which lends its peer to the calls. A call of this revision sends
     /// no request to its peer.
-    nobody: RunningService<RoleServer, Handler>,
+    detached_service: RunningService<RoleServer, Handler>,
 }
 
 /// A recognized call, as it came.
@@ -65,13 +65,13 @@ struct Message<'m> {
 impl FastPath {
     /// Creates the fast path. Call within the runtime that serves.
     pub(super) fn new(handler: Handler) -> Self {
-        let nobody = serve_directly(handler.clone(), Silence, None);
-        Self { handler, nobody }
+        let detached_service = serve_directly(handler.clone(), Silence, None);
+        Self { handler, detached_service }
     }
 
     pub(super) async fn answer(&self, call: Call, parts: Parts) -> Response {
         let Call { id, params, meta } = call;
-        let mut context = RequestContext::new(id.clone(), self.nobody.peer().clone());
+        let mut context = RequestContext::new(id.clone(), self.detached_service.peer().clone());
         context.meta = meta;
         context.extensions.insert(parts);
         let (status, message): (_, ServerJsonRpcMessage) =
@@ -81,7 +81,7 @@ impl FastPath {
                 }
                 Err(error) => (status_of(error.code), JsonRpcMessage::error(error, Some(id))),
             };
-        let mut body = Vec::with_capacity(USUAL);
+        let mut body = Vec::with_capacity(RESPONSE_CAPACITY);
         match serde_json::to_writer(&mut body, &message) {
             Ok(()) => json_response(status, body),
             Err(error) => Refusal::internal_error(error).into_response(),

@@ -172,7 +172,10 @@ fn events(
             // Our JSON is on one line.
             axum::body::to_bytes(body, usize::MAX).await?
         } else {
-            Refusal::internal_error(Mistake("an answer that is none")).answering(request.id)
+            Refusal::internal_error(Mistake(
+                "the handler returned neither JSON nor an event stream",
+            ))
+            .answering(request.id)
         };
         let mut event = Vec::with_capacity(json.len() + 8);
         event.extend_from_slice(b"data: ");
@@ -192,7 +195,7 @@ pub(in crate::mcp) async fn report(peer: Peer<RoleServer>, token: ProgressToken)
         signs.tick().await;
         let progress = ProgressNotificationParam::new(token.clone(), seconds(began_at));
         if let Err(error) = peer.notify_progress(progress.with_message(MESSAGE)).await {
-            tracing::debug!(%error, "a client is gone before its answer");
+            tracing::debug!(%error, "the client disconnected before its answer");
             return std::future::pending().await;
         }
     }

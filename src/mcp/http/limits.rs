@@ -16,31 +16,31 @@ use crate::model::Caller;
 
 /// Most requests at once; further ones are refused. A call takes some kilobytes and a connection to
 /// its API; while it waits for a user's consent it takes only the kilobytes.
-const MOST: u32 = 4096;
+const MAX_REQUESTS: u32 = 4096;
 /// Most requests of one principal at once, more than its programs make; further ones are refused.
-const MOST_OF_ONE: usize = 512;
+const MAX_REQUESTS_PER_CALLER: usize = 512;
 /// Most streams of one principal; further ones are refused. Each takes a connection of the port.
-const MOST_STREAMS_OF_ONE: usize = 256;
+const MAX_STREAMS_PER_CALLER: usize = 256;
 
 /// Running requests and open streams of a server. Clones share their counts.
 #[derive(Clone)]
 pub struct Running {
     all: Arc<Semaphore>,
-    requests: Shares,
-    streams: Shares,
+    requests: SlotsByCaller,
+    streams: SlotsByCaller,
 }
 
 /// A running request. It ends when its last clone is dropped: the handler holds one clone and the
 /// response body another.
 #[derive(Clone)]
-pub(super) struct Run(#[expect(dead_code, reason = "held")] Arc<(OwnedSemaphorePermit, Share)>);
+pub(super) struct Run(#[expect(dead_code, reason = "held")] Arc<(OwnedSemaphorePermit, Slot)>);
 
 impl Default for Running {
     fn default() -> Self {
         Self {
-            all: Arc::new(Semaphore::new(MOST as usize)),
-            requests: Shares::of(MOST_OF_ONE),
-            streams: Shares::of(MOST_STREAMS_OF_ONE),
+            all: Arc::new(Semaphore::new(MAX_REQUESTS as usize)),
+            requests: SlotsByCaller::of(MAX_REQUESTS_PER_CALLER),
+            streams: SlotsByCaller::of(MAX_STREAMS_PER_CALLER),
         }
     }
 }
@@ -56,14 +56,14 @@ impl Running {
 
     /// Takes a slot for a stream of this caller; `None` if it has too many. [`Self::drain`] does
     /// not wait for streams.
-    pub(super) fn stream(&self, caller: &Caller) -> Option<Share> {
+    pub(super) fn stream(&self, caller: &Caller) -> Option<Slot> {
         self.streams.take(caller)
     }
 
     /// Refuses new requests, and returns when the last running one has ended.
     pub async fn drain(&self) {
         // Tokio serves waiters in order, so from now on every slot that becomes free is ours.
-        if let Ok(all) = self.all.acquire_many(MOST).await {
+        if let Ok(all) = self.all.acquire_many(MAX_REQUESTS).await {
             all.forget();
         }
     }
@@ -71,7 +71,7 @@ impl Running {
 
 /// Number of slots that each caller holds, up to a limit.
 #[derive(Clone)]
-struct Shares(Arc<Limited>);
+struct SlotsByCaller(Arc<Limited>);
 
 struct Limited {
     most: usize,
@@ -79,28 +79,28 @@ struct Limited {
 }
 
 /// One slot of a caller; free again when this is dropped.
-pub(super) struct Share {
+pub(super) struct Slot {
     of: Arc<Limited>,
     caller: Caller,
 }
 
-impl Shares {
+impl SlotsByCaller {
     fn of(most: usize) -> Self {
         Self(Arc::new(Limited { most, held: Mutex::default() }))
     }
 
-    fn take(&self, caller: &Caller) -> Option<Share> {
+    fn take(&self, caller: &Caller) -> Option<Slot> {
         let mut held = self.0.held.lock();
         match held.get_mut(caller) {
             Some(own) if *own >= self.0.most => return None,
             Some(own) => *own += 1,
             None => drop(held.insert(caller.clone(), 1)),
         }
-        Some(Share { of: Arc::clone(&self.0), caller: caller.clone() })
+        Some(Slot { of: Arc::clone(&self.0), caller: caller.clone() })
     }
 }
 
-impl Drop for Share {
+impl Drop for Slot {
     fn drop(&mut self) {
         let mut held = self.of.held.lock();
         match held.get_mut(&self.caller) {
@@ -110,19 +110,19 @@ impl Drop for Share {
     }
 }
 
-/// A response body that holds a value until it has been sent: a [`Run`], or a stream's [`Share`].
-pub(super) struct Sent<B, H> {
+/// A response body that holds a value until it has been sent: a [`Run`], or a stream's [`Slot`].
+pub(super) struct Holding<B, H> {
     body: B,
     _held: H,
 }
 
-impl<B, H> Sent<B, H> {
+impl<B, H> Holding<B, H> {
     pub(super) fn holding(held: H, body: B) -> Self {
         Self { body, _held: held }
     }
 }
 
-impl<B: Body + Unpin, H: Unpin> Body for Sent<B, H> {
+impl<B: Body + Unpin, H: Unpin> Body for Holding<B, H> {
     type Data = B::Data;
     type Error = B::Error;
 
@@ -173,13 +173,13 @@ mod tests {
     fn one_caller_leaves_room_for_the_others() {
         let running = Running::default();
         let mut all: Vec<_> =
-            (0..MOST_OF_ONE).map(|_| running.begin(&caller("ana")).unwrap()).collect();
+            (0..MAX_REQUESTS_PER_CALLER).map(|_| running.begin(&caller("ana")).unwrap()).collect();
         assert!(running.begin(&caller("ana")).is_none());
         assert!(running.begin(&caller("bob")).is_some());
         all.pop();
         assert!(running.begin(&caller("ana")).is_some());
         let streams: Vec<_> =
-            (0..MOST_STREAMS_OF_ONE).map(|_| running.stream(&caller("ana")).unwrap()).collect();
+            (0..MAX_STREAMS_PER_CALLER).map(|_| running.stream(&caller("ana")).unwrap()).collect();
         assert!(running.stream(&caller("ana")).is_none());
         assert!(running.stream(&caller("bob")).is_some());
         drop((all, streams));
@@ -191,8 +191,10 @@ mod tests {
     fn there_is_a_limit_for_all() {
         let running = Running::default();
         let others = (0..).map(|at| caller(&format!("user{}", at / 100)));
-        let mut all: Vec<_> =
-            others.take(MOST as usize).map(|caller| running.begin(&caller).unwrap()).collect();
+        let mut all: Vec<_> = others
+            .take(MAX_REQUESTS as usize)
+            .map(|caller| running.begin(&caller).unwrap())
+            .collect();
         assert!(running.begin(&caller("ana")).is_none());
         all.pop();
         assert!(running.begin(&caller("ana")).is_some());

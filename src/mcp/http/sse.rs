@@ -35,7 +35,7 @@ use url::form_urlencoded;
 
 use super::body::{self, Refusal};
 use super::consent_query;
-use super::limits::{Run, Running, Share};
+use super::limits::{Run, Running, Slot};
 use crate::mcp::Handler;
 use crate::model::{Caller, ConsentMode, Principal, secret};
 
@@ -77,7 +77,7 @@ type Unanswered = Arc<Mutex<HashMap<RequestId, Run>>>;
 struct Ending {
     face: Arc<Face>,
     id: String,
-    _share: Share,
+    _share: Slot,
     _running: DropGuard,
 }
 
@@ -89,7 +89,7 @@ impl Drop for Ending {
 
 async fn open(State(face): State<Arc<Face>>, request: Request) -> Response {
     let Some(principal) = request.extensions().get::<Arc<Principal>>() else {
-        return Refusal::nobody().into_response();
+        return Refusal::unauthenticated().into_response();
     };
     let consent = match consent_query::mode_of(request.uri()) {
         Ok(consent) => consent,
@@ -101,7 +101,7 @@ async fn open(State(face): State<Arc<Face>>, request: Request) -> Response {
     let unanswered = Unanswered::default();
     let caller = principal.caller.clone();
     let Some(share) = face.running.stream(&caller) else {
-        return Refusal::busy("there are too many streams").into_response();
+        return Refusal::busy("too many streams are open; try again later").into_response();
     };
     let session = Session { caller, consent, incoming, unanswered: Arc::clone(&unanswered) };
     face.open.lock().insert(id.clone(), session);
@@ -119,7 +119,7 @@ async fn open(State(face): State<Arc<Face>>, request: Request) -> Response {
             drop(running.waiting().await);
         } else {
             // The error may quote the client.
-            tracing::debug!("a client left before the protocol began");
+            tracing::debug!("a client disconnected before the handshake");
         }
     });
     let endpoint = Event::default().event("endpoint").data(format!("/messages?sessionId={id}"));
@@ -167,10 +167,11 @@ impl Face {
     /// Passes a client's message to its session.
     async fn take(&self, request: Request) -> Result<Response, Refusal> {
         let (mut parts, body) = request.into_parts();
-        let principal = parts.extensions.get::<Arc<Principal>>().ok_or_else(Refusal::nobody)?;
+        let principal =
+            parts.extensions.get::<Arc<Principal>>().ok_or_else(Refusal::unauthenticated)?;
         let session = self.session(parts.uri.query().unwrap_or_default(), &principal.caller);
         let session = session.ok_or_else(Refusal::no_session)?;
-        let busy = || Refusal::busy("too many requests run at the moment");
+        let busy = || Refusal::busy("too many requests are running; try again later");
         // Before the body is read, as at `/mcp`. A message that is no request frees the slot at
         // once.
         let run = self.running.begin(&session.caller).ok_or_else(busy)?;

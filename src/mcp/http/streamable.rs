@@ -24,7 +24,7 @@ use super::body::{self, Refusal, json_response};
 use super::consent_query;
 use super::fast_path::{self, FastPath};
 use super::keep_alive::{self, KeepsAlive, QUIET};
-use super::limits::{Run, Running, Sent};
+use super::limits::{Holding, Run, Running};
 use super::sessions::{Asked, Refused, Sessions, asked_by};
 use crate::mcp::Handler;
 use crate::model::{Caller, Principal};
@@ -39,7 +39,7 @@ pub fn routes(handler: Handler, running: Running, ended: CancellationToken) -> R
         .with_json_response(true)
         // `Sessions` decides which of its streams begin with an event without data.
         .with_sse_retry(None)
-        .with_max_request_body_bytes(body::LARGEST)
+        .with_max_request_body_bytes(body::MAX_BODY_BYTES)
         // The gate has checked `Host` against our own names.
         .disable_allowed_hosts()
         .with_cancellation_token(ended);
@@ -67,7 +67,7 @@ struct Face {
 async fn answer(State(face): State<Arc<Face>>, request: Request) -> Response {
     let (mut parts, body) = request.into_parts();
     let Some(principal) = parts.extensions.get::<Arc<Principal>>().cloned() else {
-        return Refusal::nobody().into_response();
+        return Refusal::unauthenticated().into_response();
     };
     match consent_query::mode_of(&parts.uri) {
         Ok(mode) => drop(mode.and_then(|mode| parts.extensions.insert(mode))),
@@ -93,7 +93,7 @@ impl Face {
                 "the answer is application/json or text/event-stream, and `Accept` excludes both",
             ));
         }
-        let busy = || Refusal::busy("too many requests run at the moment");
+        let busy = || Refusal::busy("too many requests are running; try again later");
         // Before the body is read: one caller must not have thousands of bodies in memory.
         let run = self.running.begin(caller).ok_or_else(busy)?;
         let body = body::read(&parts.headers, body).await?;
@@ -101,7 +101,7 @@ impl Face {
         parts.extensions.insert(KeepsAlive);
         let work = self.work(parts, body.clone(), caller.clone(), accepts).boxed();
         let response = keep_alive::answer(work, accepts, body).await;
-        Ok(response.map(|body| Body::new(Sent::<_, Run>::holding(run, body))))
+        Ok(response.map(|body| Body::new(Holding::<_, Run>::holding(run, body))))
     }
 
     async fn work(
@@ -131,17 +131,17 @@ impl Face {
         let share = self.running.stream(caller);
         // DELETE needs no free slot: a client can always end its session.
         if share.is_none() && !is_delete {
-            return Err(Refusal::busy("there are too many streams"));
+            return Err(Refusal::busy("too many streams are open; try again later"));
         }
         let request = Request::from_parts(parts, Body::empty());
         let answered =
-            by_rmcp(&self.streams, request, caller.clone(), false, Refusal::nobody).await;
+            by_rmcp(&self.streams, request, caller.clone(), false, Refusal::unauthenticated).await;
         let mut response = answered?;
         // Clients complain about rmcp's 202: the session has ended already.
         if is_delete && response.status() == StatusCode::ACCEPTED {
             *response.status_mut() = StatusCode::NO_CONTENT;
         }
-        Ok(response.map(|body| Body::new(Sent::holding(share, body))))
+        Ok(response.map(|body| Body::new(Holding::holding(share, body))))
     }
 }
 

@@ -69,7 +69,7 @@ fn unfit(ArgumentProblem { name, mismatch }: &ArgumentProblem) -> String {
             seen(received)
         ),
         Mismatch::EmptyList { expected } => {
-            format!("`{name}` must be {}, and names none", wanted(expected))
+            format!("`{name}` must be {}, and has no value", wanted(expected))
         }
         Mismatch::Choice { expected, given, nearest } => {
             let near = nearest.as_ref().map(|near| format!(", did you mean `{near}`?"));
@@ -228,7 +228,7 @@ mod tests {
             ),
             (
                 Mismatch::EmptyList { expected: sorts(Kind::Array(Item::String)) },
-                "`x` must be a list of `stars`, `forks`, and names none",
+                "`x` must be a list of `stars`, `forks`, and has no value",
             ),
             (
                 Mismatch::Choice {

@@ -30,7 +30,7 @@ pub(super) fn message(prompt: &ConnectPrompt) -> String {
             format!("{what} {title} is connected, but this was not granted: {}.", prompt.scopes)
         }
         PromptReason::NotRenewed => format!(
-            "{what} {title} refuses to renew the earlier consent and does not say why, so it is asked for again; it is kept until the new one is given."
+            "{what} {title} does not renew the earlier consent and gives no reason, so a new one is needed; the earlier one is kept until then."
         ),
         PromptReason::Ended => match &prompt.ended {
             Some(why) => format!(
@@ -52,7 +52,7 @@ pub(super) fn message(prompt: &ConnectPrompt) -> String {
     if prompt.ends_with_server {
         let _ = write!(
             text,
-            " The link works only while this server runs; where it has ended, the user runs `{}` in a terminal instead.",
+            " The link works only while this server runs. If it has stopped, the user can run `{}` in a terminal instead.",
             login_command(prompt)
         );
     }
@@ -92,7 +92,7 @@ pub(in crate::mcp) fn text_after(
             "\nThe question in this client was dismissed without an answer, so the link is given here."
         }
         Some(Unanswered::DeclinedAtOnce) => {
-            "\nThis client declined by itself, before it could ask the user, so the link is given here."
+            "\nThis client declined automatically, before it could ask the user, so the link is given here."
         }
     };
     let minutes = prompt.lives_minutes;
@@ -143,7 +143,7 @@ pub(in crate::mcp) fn refused(
         account => format!(" for the account `{account}`"),
     };
     CallToolResult::error(vec![ContentBlock::text(format!(
-        "{title} access{account} is needed before {tool} can run, but the user has refused it {MAX_REFUSALS_PER_HOUR} times within the last hour, so they are not asked again. Do not call this tool again unless the user wants to. A user who wants to after all connects `{provider}` themselves, with Countersign's command `auth login`, or waits until the hour is over."
+        "{title} access{account} is needed before {tool} can run, but the user has refused it {MAX_REFUSALS_PER_HOUR} times within the last hour, so they are not asked again. Do not call this tool again unless the user wants to. A user who changes their mind can connect `{provider}` with Countersign's command `auth login`, or wait until the hour is over."
     ))])
 }
 

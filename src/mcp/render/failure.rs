@@ -18,11 +18,11 @@ use crate::model::{Failure, FailureKind, ProviderId};
 use crate::net::status_words;
 
 const IN_A_MOMENT: &str = "Nothing is lost; call this tool again in a moment.";
-const BUSY: &str = "this server had no memory to spare for a large answer, since other large \
-                    answers are being read. Ask for less if you can: a smaller page, a filter.";
+const BUSY: &str = "this server has no memory left for a large answer, because other large answers \
+                    are being read. Ask for less if you can: a smaller page, a filter.";
 const STORE_UNAVAILABLE: &str = "This server cannot read or write what it keeps for you at the \
                                  moment. Nothing is lost; call this tool again in a few minutes.";
-const FINAL_ADDRESS: &str = "the operator writes the final address in tools.toml.";
+const FINAL_ADDRESS: &str = "the operator must write the final address in tools.toml.";
 
 /// Returns the words for a failure, without the advice for the operator.
 pub fn failure_text(failure: &Failure) -> String {
@@ -129,19 +129,19 @@ fn not_built(problem: &RequestProblem) -> String {
             "the request's address cannot be built from these arguments".to_owned()
         }
         RequestProblem::ReservedHeader(name) => format!(
-            "the header `{name}` cannot be set by a tool; the operator removes it from tools.toml"
+            "the header `{name}` cannot be set by a tool; the operator must remove it from tools.toml"
         ),
         RequestProblem::InvalidHeader(name) => format!(
             "the header `{name}` in tools.toml has a name or value that HTTP does not allow"
         ),
         RequestProblem::ForeignHost { provider, host } => format!(
-            "the credential of `{provider}` may not be sent to `{host}`; if it is meant to be, the operator adds `{host}` to `hosts` of [providers.{provider}] in tools.toml"
+            "the credential of `{provider}` may not be sent to `{host}`; if it is meant to be, the operator must add `{host}` to `hosts` of [providers.{provider}] in tools.toml"
         ),
         RequestProblem::NoProvider => {
-            "the tool names no provider whose credential it could carry".to_owned()
+            "the tool has no provider to take a credential from".to_owned()
         }
         RequestProblem::InvalidCredential => {
-            "the credential holds characters that a header cannot carry".to_owned()
+            "the credential contains characters that a header cannot hold".to_owned()
         }
     }
 }
@@ -218,11 +218,11 @@ fn refused(refusal: &ApiRefusal) -> Option<String> {
             return Some(format!("Try again {}.", when(*after)));
         }
         ApiRefusal::Unavailable { after: None, may_have_run } => {
-            return Some(format!("The service has a problem of its own. {}", again(*may_have_run)));
+            return Some(format!("The service has an internal problem. {}", again(*may_have_run)));
         }
         ApiRefusal::UnknownPermission { tool } => {
             return Some(format!(
-                "A permission is missing that nothing in tools.toml speaks of. Calling again will not help; the operator adds it to `scopes` of [tools.{tool}]."
+                "A permission is missing that tools.toml does not mention. Calling again will not help; the operator must add it to `scopes` of [tools.{tool}]."
             ));
         }
         ApiRefusal::MissingServerScopes(scopes) if !scopes.is_empty() => {
@@ -232,13 +232,13 @@ fn refused(refusal: &ApiRefusal) -> Option<String> {
             ));
         }
         ApiRefusal::RateLimited(Wait::ByTheDay) => {
-            "The limit is counted by the day: trying again soon will not help; tell the user."
+            "The limit is per day: trying again soon will not help; tell the user."
         }
         ApiRefusal::RateLimited(Wait::Unknown) => {
             "Too many requests: wait a minute, then try again."
         }
         ApiRefusal::InvalidArguments => "Change the arguments before calling again.",
-        ApiRefusal::Reported => "Change what it names before calling again.",
+        ApiRefusal::Reported => "Fix the reported problem before calling again.",
         ApiRefusal::NotFound => {
             "What the arguments name does not exist, or this account cannot see it. Check them before calling again."
         }
@@ -246,10 +246,10 @@ fn refused(refusal: &ApiRefusal) -> Option<String> {
             "The account may not do this. Calling again will not help; tell the user."
         }
         ApiRefusal::Conflict => {
-            "It conflicts with how things stand there. Look at the current state before calling again."
+            "It conflicts with the current state. Look at that state before calling again."
         }
         ApiRefusal::NoCredential => {
-            "It wants a credential, and this tool has none: the operator sets `provider` in tools.toml."
+            "It requires a credential, and this tool has none: the operator must set `provider` in tools.toml."
         }
         ApiRefusal::NewTokenRefused => "The token is this server's, and new.",
         ApiRefusal::MissingScopes => "A permission is missing.",
@@ -265,13 +265,13 @@ fn refused(refusal: &ApiRefusal) -> Option<String> {
 fn not_followed(problem: &NotFollowed) -> String {
     match problem {
         NotFollowed::OtherOrigin(host) => format!(
-            "which points to `{host}`. Redirects to another scheme, host or port are not followed, so that no credential travels along: {FINAL_ADDRESS}"
+            "which points to `{host}`. Redirects to another scheme, host or port are not followed, so that no credential leaves its origin: {FINAL_ADDRESS}"
         ),
         NotFollowed::TooMany(followed) => format!(
             "after {followed} redirects already. Calling again will not help; tell the user."
         ),
         NotFollowed::Ambiguous => format!(
-            "which points to another address there. A request that may change something is not repeated after this status: {FINAL_ADDRESS}"
+            "which points to another address of the same host. A request that may change something is not repeated after this status: {FINAL_ADDRESS}"
         ),
         NotFollowed::NoTarget => {
             "which does not say where to go instead. Calling again will not help; tell the user."
@@ -293,7 +293,7 @@ fn unusable(answered: &Answered, problem: &AnswerProblem) -> String {
             format!("{says}, but the answer cannot be read: {cause}. {then}")
         }
         AnswerProblem::Empty => format!(
-            "{says} without the data that this tool promises. The request itself succeeded; do not repeat it."
+            "{says} without the data that the tool's output schema requires. The request itself succeeded; do not repeat it."
         ),
         AnswerProblem::NotJson { content, remark: format } => {
             let content = match content {
@@ -315,7 +315,7 @@ fn unreadable(because: &Unreadable) -> String {
     match because {
         Unreadable::Compressed(method) => format!("it is compressed as `{method}`"),
         Unreadable::TooManyValues(values) => format!("its JSON has more than {values} values"),
-        Unreadable::TooDeep(levels) => format!("it is JSON that nests more than {levels} levels"),
+        Unreadable::TooDeep(levels) => format!("its JSON nests more than {levels} levels"),
     }
 }
 
@@ -323,8 +323,8 @@ fn unreadable(because: &Unreadable) -> String {
 fn filter_advice(problem: FilterProblem) -> &'static str {
     match problem {
         FilterProblem::Busy => "other filters were running; ask for less, or call again later",
-        FilterProblem::TooHeavy => "ask for less, or the operator simplifies it",
-        FilterProblem::Broken => "the operator must mend it",
+        FilterProblem::TooHeavy => "ask for less, or the operator must simplify it",
+        FilterProblem::Broken => "the operator must fix it",
     }
 }
 

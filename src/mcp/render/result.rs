@@ -82,13 +82,15 @@ pub fn result_note(result: &ToolResult) -> Option<String> {
 
 fn unfit(unfit: &Unfit) -> String {
     let why = match &unfit.problem {
-        Misfit::Schema(problem) => format!("it does not fit what this tool promises ({problem})"),
+        Misfit::Schema(problem) => {
+            format!("it does not match the tool's output schema ({problem})")
+        }
         Misfit::Cut(max_chars) => format!(
-            "it is longer than {max_chars} characters, and cut to that it is not what this tool promises: ask for less"
+            "it is longer than {max_chars} characters, and cutting it breaks the tool's output schema: ask for less"
         ),
     };
     format!(
-        "The request succeeded; do not repeat it. The answer is shown as a text only, since {why}."
+        "The request succeeded; do not repeat it. The answer is shown as a text only, because {why}."
     )
 }
 

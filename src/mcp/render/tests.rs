@@ -218,12 +218,12 @@ fn data_that_does_not_fit_is_explained_beside_it() {
     let says = "The request succeeded; do not repeat it. The answer is shown as a text only, since";
     assert_eq!(
         note(Misfit::Schema("`/id`: no text".into()), None),
-        format!("{says} it does not fit what this tool promises (`/id`: no text).")
+        format!("{says} it does not match the tool's output schema (`/id`: no text).")
     );
     assert_eq!(
         note(Misfit::Cut(1000), Some("First.")),
         format!(
-            "First.\n{says} it is longer than 1000 characters, and cut to that it is not what this tool promises: ask for less."
+            "First.\n{says} it is longer than 1000 characters, and cutting it breaks the tool's output schema: ask for less."
         )
     );
     assert_eq!(result_note(&ToolResult::text("data")), None);
@@ -245,13 +245,13 @@ fn each_remark_is_a_line() {
     assert_eq!(
         note(vec![Remark::Repaired(faults), Remark::Cut(cut.into())]).unwrap(),
         format!(
-            "The service's answer is not quite JSON: half characters are shown as \u{fffd}; bytes that are not UTF-8 are shown as \u{fffd}; control characters stood in its texts; it has escapes that JSON does not know; NaN and Infinity are shown as null; numbers that are too large are shown as texts; a prefix that is no JSON is left out.\n{cut}"
+            "The service's answer is not valid JSON: half characters are shown as \u{fffd}; bytes that are not UTF-8 are shown as \u{fffd}; it has unescaped control characters in strings; it has escapes that JSON does not define; NaN and Infinity are shown as null; numbers that are too large are shown as strings; a prefix that is not JSON is left out.\n{cut}"
         )
     );
     let syntax = InvalidJson::Syntax("expected value at line 1 column 1".into());
     assert_eq!(
         note(vec![Remark::ShownAsText(syntax)]).unwrap(),
-        "It is shown as a text, since it says it is JSON and is not: expected value at line 1 column 1."
+        "It is shown as a text, because it is declared as JSON and is not valid: expected value at line 1 column 1."
     );
 }
 

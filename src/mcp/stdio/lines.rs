@@ -21,10 +21,10 @@ use crate::mcp::malformed::Malformed;
 
 /// Longest line in bytes, so that an endless one does not fill the memory; a longer one is refused
 /// once and skipped.
-const LONGEST: usize = 16 * 1024 * 1024;
+const MAX_LINE_BYTES: usize = 16 * 1024 * 1024;
 /// Most bad lines in a row that are answered; further ones are ignored. A peer that puts our
 /// answers into its own complaints would otherwise keep both sides busy for ever.
-const MOST_ANSWERS: u32 = 64;
+const MAX_ERRORS_IN_A_ROW: u32 = 64;
 
 /// A transport over two byte streams.
 pub(super) struct Lines {
@@ -32,7 +32,7 @@ pub(super) struct Lines {
     /// `None` once the transport is closed.
     output: Arc<Mutex<Option<Output>>>,
     /// The answer to the last bad line, until it is in the output's buffer.
-    owed: Option<Vec<u8>>,
+    pending_answer: Option<Vec<u8>>,
     /// Whether that buffer may hold an answer that no other write is sure to flush.
     unflushed: bool,
     bad_in_a_row: u32,
@@ -45,7 +45,7 @@ impl Lines {
         Self {
             input: FramedRead::new(input, Incoming::default()),
             output: Arc::new(Mutex::new(Some(output))),
-            owed: None,
+            pending_answer: None,
             unflushed: false,
             bad_in_a_row: 0,
         }
@@ -53,12 +53,12 @@ impl Lines {
 
     /// Writes the pending answer to a bad line. May be dropped at any await and called again.
     async fn answer(&mut self) -> io::Result<()> {
-        if self.owed.is_none() && !self.unflushed {
+        if self.pending_answer.is_none() && !self.unflushed {
             return Ok(());
         }
         let mut output = self.output.lock().await;
         let output = output.as_mut().ok_or_else(closed)?;
-        if let Some(line) = self.owed.take() {
+        if let Some(line) = self.pending_answer.take() {
             output.buffer.extend_from_slice(&line);
             self.unflushed = true;
         }
@@ -107,7 +107,7 @@ impl Transport<RoleServer> for Lines {
     async fn receive(&mut self) -> Option<RxJsonRpcMessage<RoleServer>> {
         loop {
             if let Err(error) = self.answer().await {
-                tracing::debug!(%error, "the client cannot be answered");
+                tracing::debug!(%error, "cannot write to the client");
                 return None;
             }
             match self.input.next().await? {
@@ -117,13 +117,13 @@ impl Transport<RoleServer> for Lines {
                 }
                 Ok(Line::Bad(bad)) => {
                     self.bad_in_a_row = self.bad_in_a_row.saturating_add(1);
-                    tracing::debug!(why = bad.why, "a line that is no message");
-                    if self.bad_in_a_row <= MOST_ANSWERS {
-                        self.owed = line(&bad.answer()).ok();
+                    tracing::debug!(why = bad.why, "received a line that is not a message");
+                    if self.bad_in_a_row <= MAX_ERRORS_IN_A_ROW {
+                        self.pending_answer = line(&bad.answer()).ok();
                     }
                 }
                 Err(error) => {
-                    tracing::error!(%error, "the client cannot be read from");
+                    tracing::error!(%error, "cannot read from the client");
                     return None;
                 }
             }
@@ -169,7 +169,7 @@ impl Decoder for Incoming {
             let rest = buffer.get(self.searched..).unwrap_or_default();
             let Some(end) = memchr::memchr(b'\n', rest).map(|at| self.searched + at) else {
                 self.searched = buffer.len();
-                if self.searched <= LONGEST && !self.skipping {
+                if self.searched <= MAX_LINE_BYTES && !self.skipping {
                     return Ok(None);
                 }
                 buffer.clear();
@@ -183,7 +183,7 @@ impl Decoder for Incoming {
             if std::mem::take(&mut self.skipping) {
                 continue;
             }
-            let line = if line.len() > LONGEST { Some(too_long()) } else { read(&line) };
+            let line = if line.len() > MAX_LINE_BYTES { Some(too_long()) } else { read(&line) };
             if line.is_some() {
                 return Ok(line);
             }
@@ -302,7 +302,7 @@ mod tests {
 
     #[test]
     fn a_line_without_end_is_answered_once_and_passed_over() {
-        let mut input = vec![b'x'; LONGEST + (3 << 20)];
+        let mut input = vec![b'x'; MAX_LINE_BYTES + (3 << 20)];
         input.extend_from_slice(b"\n{\"jsonrpc\":\"2.0\",\"id\":1,\"method\":\"ping\"}\n");
         let seen = lines(&input);
         assert_eq!(seen.len(), 2, "{seen:?}");

@@ -155,7 +155,7 @@ fn a_service_account_s_file_cannot_redirect_its_assertions() {
     assert_eq!(account.email, "robot@acme.iam.example");
     assert_eq!(account.signer.key_id.as_deref(), Some("7"));
     let elsewhere = file("https://evil.example/token", "service_account");
-    assert_eq!(elsewhere.unwrap_err(), KeyError::Elsewhere);
+    assert_eq!(elsewhere.unwrap_err(), KeyError::OtherTokenEndpoint);
     let user = file("https://oauth2.googleapis.com/token", "authorized_user");
     assert_eq!(user.unwrap_err(), KeyError::NoServiceAccount);
     let nothing = ServiceAccount::read(&"{\"type\": \"hunter2".into(), &endpoint);

@@ -115,7 +115,7 @@ fn guard(filter: &str) -> Result<(), JqProblem> {
     }
     match directive(filter) {
         Some(word) => Err(JqProblem {
-            message: format!("modules cannot be imported: `{word}` means nothing here"),
+            message: format!("modules cannot be imported: `{word}` is not supported"),
             range: place(filter, word),
         }),
         None => Ok(()),

@@ -158,7 +158,7 @@ fn run_here(compiled: &Compiled, value: &Value) -> Result<Vec<Value>, JqError> {
     // A panic inside the interpreter would end the call's task, and the client would wait forever.
     // The interpreter shares only the compiled filter, which it cannot change.
     let outcome = std::panic::catch_unwind(AssertUnwindSafe(run));
-    let outcome = outcome.unwrap_or_else(|_| Err("it met a value that it cannot handle".into()));
+    let outcome = outcome.unwrap_or_else(|_| Err("it cannot handle one of the values".into()));
     outcome.map_err(JqError::Failed)
 }
 

@@ -73,7 +73,7 @@ fn from_jq(value: &Val, depth: usize, room: &mut usize) -> Result<Value, String>
             let mut object = Map::with_capacity(entries.len());
             for (key, value) in entries.iter() {
                 let Val::TStr(key) = key else {
-                    return Err("the result has an object key that is not a text".to_owned());
+                    return Err("the result has an object key that is not a string".to_owned());
                 };
                 object.insert(text(key, room)?, from_jq(value, depth, room)?);
             }

@@ -209,5 +209,5 @@ async fn a_consent_is_asked_for_and_waited_for_whatever_form_the_arguments_have(
     let second = ask(&body);
     assert_eq!(second["result"]["isError"], true, "{second}");
     // The answer came at once, so it is the client's own decision; the state was accepted.
-    assert!(second.to_string().contains("This client declined by itself"), "{second}");
+    assert!(second.to_string().contains("This client declined automatically"), "{second}");
 }

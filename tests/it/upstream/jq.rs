@@ -53,7 +53,7 @@ async fn results_are_bounded_too() {
     for (filter, words) in [
         ("reduce range(200) as $x (0; [.])", "128 levels"),
         ("[., .] | ".repeat(40).as_str(), "16 MiB"),
-        ("{([1]): 1}", "key that is not a text"),
+        ("{([1]): 1}", "key that is not a string"),
     ] {
         let filter = filter.trim_end_matches(" | ");
         let result = run(&jq, filter, json!(["x".repeat(100)])).await;

@@ -49,7 +49,7 @@ async fn a_call_that_finds_no_memory_says_so_in_time() {
             break;
         }
     }
-    assert!(result.is_error && result.text.contains("no memory to spare"), "{}", result.text);
+    assert!(result.is_error && result.text.contains("no memory left"), "{}", result.text);
     // A small answer needs none.
     let small = Server::saying(answer("200 OK", "Content-Type: text/plain\r\n", "small")).await;
     let answer = upstream.execute_for(&late, &tool(&small), None, &Map::new(), None).await;

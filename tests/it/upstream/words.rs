@@ -13,7 +13,7 @@ async fn a_fault_in_one_field_withholds_nothing_else() {
         let result = call(&tool(&Server::saying(json_answer(body)).await)).await;
         assert!(!result.is_error, "{}", result.text);
         assert_eq!(result.text, shown);
-        assert!(result.note.is_some_and(|note| note.contains("not quite JSON")));
+        assert!(result.note.is_some_and(|note| note.contains("not valid JSON")));
         // A filter sees the same.
         let tool = with(tool(&Server::saying(json_answer(body)).await), |action| {
             action.select = Some(Filter::new(".b", 3));
@@ -27,10 +27,10 @@ async fn what_says_it_is_json_and_is_not_is_shown_as_a_text() {
     let server = Server::saying(json_answer("{\"a\": [1, 2")).await;
     let result = call(&tool(&server)).await;
     assert_eq!((&*result.text, result.is_error), ("{\"a\": [1, 2", false));
-    assert!(result.note.is_some_and(|note| note.contains("breaks off")));
+    assert!(result.note.is_some_and(|note| note.contains("incomplete")));
     let filtered = with(tool(&server), |action| action.select = Some(Filter::new(".a", 3)));
     let result = call(&filtered).await;
-    assert!(result.is_error && result.text.contains("breaks off"), "{}", result.text);
+    assert!(result.is_error && result.text.contains("incomplete"), "{}", result.text);
 }
 
 #[tokio::test]

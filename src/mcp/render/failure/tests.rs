@@ -82,7 +82,7 @@ fn requests_that_cannot_be_built() {
         (RequestProblem::Address, "the request's address cannot be built from these arguments"),
         (
             RequestProblem::ReservedHeader("host".into()),
-            "the header `host` cannot be set by a tool; the operator removes it from tools.toml",
+            "the header `host` cannot be set by a tool; the operator must remove it from tools.toml",
         ),
         (
             RequestProblem::InvalidHeader("a b".into()),
@@ -90,12 +90,12 @@ fn requests_that_cannot_be_built() {
         ),
         (
             RequestProblem::ForeignHost { provider, host: host.into() },
-            "the credential of `acme` may not be sent to `evil.example`; if it is meant to be, the operator adds `evil.example` to `hosts` of [providers.acme] in tools.toml",
+            "the credential of `acme` may not be sent to `evil.example`; if it is meant to be, the operator must add `evil.example` to `hosts` of [providers.acme] in tools.toml",
         ),
-        (RequestProblem::NoProvider, "the tool names no provider whose credential it could carry"),
+        (RequestProblem::NoProvider, "the tool has no provider to take a credential from"),
         (
             RequestProblem::InvalidCredential,
-            "the credential holds characters that a header cannot carry",
+            "the credential contains characters that a header cannot hold",
         ),
     ] {
         let said = text(FailureKind::NotBuilt(problem));
@@ -220,11 +220,11 @@ fn no_answer() {
     for (kind, words) in [
         (
             FailureKind::Busy { answered: None, may_have_run: false },
-            "this server had no memory to spare for a large answer, since other large answers are being read. Ask for less if you can: a smaller page, a filter. Try again in a minute.".to_owned(),
+            "this server has no memory left for a large answer, because other large answers are being read. Ask for less if you can: a smaller page, a filter. Try again in a minute.".to_owned(),
         ),
         (
             FailureKind::Busy { answered: Some(answered(200)), may_have_run: true },
-            format!("Acme answered 200 OK, but this server had no memory to spare for a large answer, since other large answers are being read. Ask for less if you can: a smaller page, a filter. {look}"),
+            format!("Acme answered 200 OK, but this server has no memory left for a large answer, because other large answers are being read. Ask for less if you can: a smaller page, a filter. {look}"),
         ),
         (
             FailureKind::NotReached { is_passing: true, cause: cause() },
@@ -284,22 +284,22 @@ fn each_refusal_says_what_to_do() {
         (
             409,
             ApiRefusal::Conflict,
-            "409 Conflict. It conflicts with how things stand there. Look at the current state before calling again.",
+            "409 Conflict. It conflicts with the current state. Look at that state before calling again.",
         ),
         (
             500,
             trouble(true),
-            "500 Internal Server Error. The service has a problem of its own. It may have happened all the same: look before trying again.",
+            "500 Internal Server Error. The service has an internal problem. It may have happened all the same: look before trying again.",
         ),
         (
             502,
             trouble(false),
-            "502 Bad Gateway. The service has a problem of its own. Try again in a minute.",
+            "502 Bad Gateway. The service has an internal problem. Try again in a minute.",
         ),
         (
             401,
             ApiRefusal::NoCredential,
-            "401 Unauthorized. It wants a credential, and this tool has none: the operator sets `provider` in tools.toml.",
+            "401 Unauthorized. It requires a credential, and this tool has none: the operator must set `provider` in tools.toml.",
         ),
         (401, ApiRefusal::CredentialRefused, "401 Unauthorized."),
         (
@@ -317,7 +317,7 @@ fn each_refusal_says_what_to_do() {
         (
             403,
             ApiRefusal::UnknownPermission { tool: tool() },
-            "403 Forbidden. A permission is missing that nothing in tools.toml speaks of. Calling again will not help; the operator adds it to `scopes` of [tools.acme_tool].",
+            "403 Forbidden. A permission is missing that tools.toml does not mention. Calling again will not help; the operator must add it to `scopes` of [tools.acme_tool].",
         ),
         (
             418,
@@ -356,9 +356,7 @@ fn a_limit_tells_when_to_come_back() {
     );
     assert_eq!(
         limited(Wait::ByTheDay),
-        format!(
-            "{says} The limit is counted by the day: trying again soon will not help; tell the user."
-        )
+        format!("{says} The limit is per day: trying again soon will not help; tell the user.")
     );
     let after = Some(Duration::from_mins(2));
     let refusal = ApiRefusal::Unavailable { after, may_have_run: true };
@@ -380,7 +378,7 @@ fn the_api_is_quoted() {
     let reported = Answered { who: acme(), status: None, message, details };
     assert_eq!(
         text(FailureKind::Refused { answered: reported, refusal: ApiRefusal::Reported }),
-        "Acme answered with a failure: “Validation Failed”. Details: “title: missing”. Change what it names before calling again."
+        "Acme answered with a failure: “Validation Failed”. Details: “title: missing”. Fix the reported problem before calling again."
     );
     let message = Some("Out of stock".to_owned());
     let filtered = Answered { who: acme(), status: None, message, details: None };
@@ -397,7 +395,7 @@ fn a_redirect_is_not_followed() {
     assert_eq!(
         moved(NotFollowed::OtherOrigin("login.example".into())),
         format!(
-            "{says} which points to `login.example`. Redirects to another scheme, host or port are not followed, so that no credential travels along: the operator writes the final address in tools.toml."
+            "{says} which points to `login.example`. Redirects to another scheme, host or port are not followed, so that no credential leaves its origin: the operator must write the final address in tools.toml."
         )
     );
     assert_eq!(
@@ -407,7 +405,7 @@ fn a_redirect_is_not_followed() {
     assert_eq!(
         moved(NotFollowed::Ambiguous),
         format!(
-            "{says} which points to another address there. A request that may change something is not repeated after this status: the operator writes the final address in tools.toml."
+            "{says} which points to another address of the same host. A request that may change something is not repeated after this status: the operator must write the final address in tools.toml."
         )
     );
     assert_eq!(
@@ -445,7 +443,7 @@ fn an_answer_that_cannot_be_used() {
     assert_eq!(
         unusable(AnswerProblem::Empty),
         format!(
-            "{says} without the data that this tool promises. The request itself succeeded; do not repeat it."
+            "{says} without the data that the tool's output schema requires. The request itself succeeded; do not repeat it."
         )
     );
     let not_json = |content, remark| unusable(AnswerProblem::NotJson { content, remark });
@@ -456,7 +454,7 @@ fn an_answer_that_cannot_be_used() {
     assert_eq!(
         not_json(NotJson::PlainText, Some(Remark::ShownAsText(InvalidJson::Incomplete))),
         format!(
-            "{says} with plain text where this tool expects JSON: “Sign in”. It is shown as a text, since it is JSON that breaks off."
+            "{says} with plain text where this tool expects JSON: “Sign in”. It is shown as a text, because its JSON is incomplete."
         )
     );
     assert_eq!(
@@ -465,15 +463,15 @@ fn an_answer_that_cannot_be_used() {
     );
     for (because, words) in [
         (Unreadable::TooManyValues(500_000), "its JSON has more than 500000 values"),
-        (Unreadable::TooDeep(128), "it is JSON that nests more than 128 levels"),
+        (Unreadable::TooDeep(128), "its JSON nests more than 128 levels"),
     ] {
         let said = unusable(AnswerProblem::Unreadable { is_repeatable: false, because });
         assert!(said.contains(words), "{said}");
     }
     for (problem, then) in [
         (FilterProblem::Busy, "other filters were running; ask for less, or call again later"),
-        (FilterProblem::TooHeavy, "ask for less, or the operator simplifies it"),
-        (FilterProblem::Broken, "the operator must mend it"),
+        (FilterProblem::TooHeavy, "ask for less, or the operator must simplify it"),
+        (FilterProblem::Broken, "the operator must fix it"),
     ] {
         let (tool, cause) = (tool(), "the filter took too long".to_owned());
         let answered = answered(200);

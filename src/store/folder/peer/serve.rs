@@ -15,7 +15,7 @@ use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 use tokio_util::bytes::{Bytes, BytesMut};
-use tokio_util::codec::{FramedRead, FramedWrite};
+use tokio_util::codec::{FramedRead, FramedWrite, LengthDelimitedCodec};
 use tokio_util::sync::CancellationToken;
 
 use super::frame::{self, Answer, Fault, Hello, Numbered, PROTOCOL, Request};
@@ -154,34 +154,46 @@ async fn serve(stream: &Stream, owner: &Owner) {
     }
     let mut requests = FramedRead::new(stream, frame::codec());
     let mut answers = FramedWrite::new(stream, frame::codec());
+    let Some(caller) = greet(&mut requests, &mut answers, owner).await else { return };
+    let takes_over = owner.yields && is_server(&caller);
+    #[cfg(unix)]
+    if let Some(network) = caller.about.sockets {
+        drop((requests, answers));
+        pass_sockets(stream, owner, network).await;
+        return;
+    }
+    answer_requests(requests, answers, owner, takes_over).await;
+}
+
+type Requests<'s> = FramedRead<&'s Stream, LengthDelimitedCodec>;
+type Answers<'s> = FramedWrite<&'s Stream, LengthDelimitedCodec>;
+
+/// Exchanges hellos; returns the caller's if it speaks our protocol.
+async fn greet(
+    requests: &mut Requests<'_>,
+    answers: &mut Answers<'_>,
+    owner: &Owner,
+) -> Option<Hello> {
     let mut first = None;
     if owner.yields {
-        let Ok(Some(Ok(frame))) = timeout(MAX_PEER_SILENCE, requests.next()).await else { return };
+        let frame = timeout(MAX_PEER_SILENCE, requests.next()).await.ok()??.ok()?;
         if Hello::decode(&frame).is_some_and(|caller| caller.protocol != PROTOCOL) {
             // It cannot be a peer. Closing the connection without a hello makes it take the folder
             // as soon as the lock is free.
             owner.answering.needed.notify_one();
-            return;
+            return None;
         }
         first = Some(frame);
     }
     // Send our hello first, to every caller: a peer of another version learns from it which version
     // it has met.
-    if answers.send(owner.hello.encode()).await.is_err() {
-        return;
-    }
-    let first = if let Some(first) = first {
-        first
-    } else {
-        let Ok(Some(Ok(first))) = timeout(MAX_PEER_SILENCE, requests.next()).await else { return };
-        first
+    answers.send(owner.hello.encode()).await.ok()?;
+    let first = match first {
+        Some(first) => first,
+        None => timeout(MAX_PEER_SILENCE, requests.next()).await.ok()??.ok()?,
     };
-    let caller = Hello::decode(&first);
-    let takes_over = owner.yields && caller.as_ref().is_some_and(is_server);
-    #[cfg(unix)]
-    let asks_for_sockets = caller.as_ref().and_then(|caller| caller.about.sockets.clone());
-    match caller {
-        Some(peer) if peer.protocol == PROTOCOL => {}
+    match Hello::decode(&first) {
+        Some(peer) if peer.protocol == PROTOCOL => Some(peer),
         Some(Hello { protocol, about }) => {
             tracing::warn!(
                 pid = about.pid,
@@ -189,28 +201,37 @@ async fn serve(stream: &Stream, owner: &Owner) {
                 protocol,
                 "a process of another version wanted to share the store and cannot"
             );
-            return;
+            None
         }
         None => {
             tracing::warn!("something that is no Countersign called for the store");
-            return;
+            None
         }
     }
-    #[cfg(unix)]
-    if let Some(network) = asks_for_sockets {
-        drop((requests, answers));
-        // The keeper has one such connection, and there is one keeper; another may be about to end.
-        let place = Arc::clone(&owner.socket_places).try_acquire_owned();
-        if place.is_err() || owner.hello.about.sockets != Some(network) {
-            return;
-        }
-        if let Err(error) =
-            listening_sockets::pass(socket::inner(stream), owner.answering.sockets()).await
-        {
-            tracing::debug!(%error, "a process that holds the listening sockets was hung up on");
-        }
+}
+
+/// Passes the listening sockets to the keeper of `network`.
+#[cfg(unix)]
+async fn pass_sockets(stream: &Stream, owner: &Owner, network: String) {
+    // The keeper has one such connection, and there is one keeper; another may be about to end.
+    let place = Arc::clone(&owner.socket_places).try_acquire_owned();
+    if place.is_err() || owner.hello.about.sockets != Some(network) {
         return;
     }
+    let passed = listening_sockets::pass(socket::inner(stream), owner.answering.sockets()).await;
+    if let Err(error) = passed {
+        tracing::debug!(%error, "a process that holds the listening sockets was hung up on");
+    }
+}
+
+/// Answers a peer's requests until it disconnects or, with `takes_over`, until the keeper makes
+/// room for it.
+async fn answer_requests(
+    mut requests: Requests<'_>,
+    mut answers: Answers<'_>,
+    owner: &Owner,
+    takes_over: bool,
+) {
     frame::trust(requests.decoder_mut());
     frame::trust(answers.encoder_mut());
     let requests = requests.map(|frame| async move {

@@ -15,7 +15,7 @@ pub(crate) struct Keys {
 /// A table of the language, and its path from the root of the file; `*` stands for a name that the
 /// operator chooses.
 #[derive(Debug)]
-pub(crate) struct Place {
+pub(crate) struct LanguageTable {
     pub(super) path: &'static [&'static str],
     pub(super) keys: &'static Keys,
 }
@@ -23,17 +23,17 @@ pub(crate) struct Place {
 /// An unknown key that is explained once the whole file has been read and the names around it are
 /// known.
 #[derive(Debug)]
-pub(crate) struct Stray {
+pub(crate) struct UnknownKey {
     /// Index of its problem in the findings.
     pub(super) problem: usize,
     pub(super) key: Text,
-    pub(super) kind: StrayKind,
+    pub(super) kind: UnknownKeyKind,
 }
 
 #[derive(Debug)]
-pub(crate) enum StrayKind {
+pub(crate) enum UnknownKeyKind {
     /// A key that these tables have.
-    Elsewhere(Vec<&'static Place>),
+    OfTables(Vec<&'static LanguageTable>),
     /// A tool whose name was written with dots, with the steps below this table's name.
     Dotted(Vec<String>),
 }
