@@ -74,7 +74,7 @@ pub enum CountedUnit {
     Items,
 }
 
-/// What a parameter takes.
+/// Values that a parameter takes.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Expected {
     pub kind: Kind,

@@ -5,7 +5,7 @@ use serde_json::Value;
 /// Data that a tool returns.
 #[derive(Clone, Debug, PartialEq)]
 pub struct ToolResult {
-    /// What the client shows, in order.
+    /// Blocks that the client shows, in order.
     pub content: Vec<ResultBlock>,
     /// The content's data as JSON, where the tool has an output schema.
     pub structured: Option<Value>,

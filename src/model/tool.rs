@@ -76,7 +76,7 @@ pub enum Effect {
     Destroy,
 }
 
-/// What a call of a tool does.
+/// Action of a tool, run by each call.
 ///
 /// Several requests, or a tool of another server, become variants here.
 /// [`Upstream::execute_for`](crate::upstream::Upstream::execute_for) runs each variant.

@@ -38,7 +38,7 @@ pub(super) fn server(table: ServerTable, depth: Depth, find: &mut Findings<'_>) 
             .collect(),
         port: table.port.and_then(|port| loopback_port(&port, find)),
         listen_address: table.listen_address.and_then(|text| listen_address(&text, find)),
-        auth: table.auth.map(|auth| server_auth::server_auth(auth, depth, find)),
+        auth: table.auth.map(|auth| server_auth::server_auth(&auth, depth, find)),
         trusted_proxies: table
             .trusted_proxies
             .unwrap_or_default()

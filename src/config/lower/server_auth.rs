@@ -41,24 +41,24 @@ const PASSING_CLAIMS: [&str; 8] = [
     "upn",
 ];
 
-pub(super) fn server_auth(table: AuthTable, depth: Depth, find: &mut Findings<'_>) -> ServerAuth {
+pub(super) fn server_auth(table: &AuthTable, depth: Depth, find: &mut Findings<'_>) -> ServerAuth {
     let mut references = References::default();
-    let span = table.span.clone();
+    let span = &table.span;
     let keys = table.api_keys.clone().unwrap_or_default().value;
     let has_issuer = table.issuer.is_some();
     if !has_issuer {
-        report_nobody(&table, find);
+        report_nobody(table, find);
     }
     let names_by_sub =
         has_issuer && table.user_claim.as_ref().is_none_or(|claim| claim.as_str() == "sub");
     let auth = ServerAuth {
-        issuer: issuer(table, &span, &mut references, find),
+        issuer: issuer(table, span, &mut references, find),
         keys: caller_key::keys(keys, has_issuer, names_by_sub, &mut references, find),
     };
     if depth == Depth::Check {
         references.warn_of_missing(find);
         if environment::key().is_none() && environment::key_file().is_none() {
-            find.warning("secret::unset", &span, "neither COUNTERSIGN_KEY nor COUNTERSIGN_KEY_FILE is set")
+            find.warning("secret::unset", span, "neither COUNTERSIGN_KEY nor COUNTERSIGN_KEY_FILE is set")
                 .label("a server for many people keeps its key elsewhere than beside its store")
                 .hint("set COUNTERSIGN_KEY where the server runs to what `countersign key generate` prints");
         }
@@ -102,7 +102,7 @@ fn report_nobody(table: &AuthTable, find: &mut Findings<'_>) {
 }
 
 fn issuer(
-    table: AuthTable,
+    table: &AuthTable,
     span: &Span,
     references: &mut References,
     find: &mut Findings<'_>,
@@ -134,8 +134,8 @@ fn issuer(
         Some(written) => written.value.iter().filter_map(|text| scope(text, find)).collect(),
         None => vec![DEFAULT_SCOPE.to_owned()],
     };
-    let introspection_cache = introspection_cache(&table, find);
-    report_missing_client(&table, table.issuer.as_ref()?, introspect, span, find);
+    let introspection_cache = introspection_cache(table, find);
+    report_missing_client(table, table.issuer.as_ref()?, introspect, span, find);
     Some(Issuer {
         url: url?,
         audience,

@@ -111,18 +111,18 @@ impl Drop for Slot {
 }
 
 /// A response body that holds a value until it has been sent: a [`Run`], or a stream's [`Slot`].
-pub(super) struct Holding<B, H> {
+pub(super) struct HoldingBody<B, H> {
     body: B,
     _held: H,
 }
 
-impl<B, H> Holding<B, H> {
+impl<B, H> HoldingBody<B, H> {
     pub(super) fn holding(held: H, body: B) -> Self {
         Self { body, _held: held }
     }
 }
 
-impl<B: Body + Unpin, H: Unpin> Body for Holding<B, H> {
+impl<B: Body + Unpin, H: Unpin> Body for HoldingBody<B, H> {
     type Data = B::Data;
     type Error = B::Error;
 

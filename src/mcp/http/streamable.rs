@@ -24,7 +24,7 @@ use super::body::{self, Refusal, json_response};
 use super::consent_query;
 use super::fast_path::{self, FastPath};
 use super::keep_alive::{self, KeepsAlive, QUIET};
-use super::limits::{Holding, Run, Running};
+use super::limits::{HoldingBody, Run, Running};
 use super::sessions::{Asked, Refused, Sessions, asked_by};
 use crate::mcp::Handler;
 use crate::model::{Caller, Principal};
@@ -101,7 +101,7 @@ impl Face {
         parts.extensions.insert(KeepsAlive);
         let work = self.work(parts, body.clone(), caller.clone(), accepts).boxed();
         let response = keep_alive::answer(work, accepts, body).await;
-        Ok(response.map(|body| Body::new(Holding::<_, Run>::holding(run, body))))
+        Ok(response.map(|body| Body::new(HoldingBody::<_, Run>::holding(run, body))))
     }
 
     async fn work(
@@ -141,7 +141,7 @@ impl Face {
         if is_delete && response.status() == StatusCode::ACCEPTED {
             *response.status_mut() = StatusCode::NO_CONTENT;
         }
-        Ok(response.map(|body| Body::new(Holding::holding(share, body))))
+        Ok(response.map(|body| Body::new(HoldingBody::holding(share, body))))
     }
 }
 

@@ -215,7 +215,8 @@ fn data_that_does_not_fit_is_explained_beside_it() {
         let remarks = own.map(|note| Remark::Cut(note.to_owned())).into_iter().collect();
         result_note(&ToolResult { remarks, unfit, ..ToolResult::text("data") }).expect("a note")
     };
-    let says = "The request succeeded; do not repeat it. The answer is shown as a text only, because";
+    let says =
+        "The request succeeded; do not repeat it. The answer is shown as a text only, because";
     assert_eq!(
         note(Misfit::Schema("`/id`: no text".into()), None),
         format!("{says} it does not match the tool's output schema (`/id`: no text).")

@@ -142,7 +142,7 @@ async fn what_is_no_key_goes_nowhere() {
         ("ana", "two\nlines", "too long for a key, or holds"),
         ("ana", "be\u{7}ll", "too long for a key, or holds"),
         ("ana", &*long, "too long for a key, or holds"),
-        ("a:na", KEY, "holds a `:`"),
+        ("a:na", KEY, "contains a `:`"),
         ("a\nna", KEY, "line break"),
     ] {
         let page = world.paste(&link, &[("secret", secret), ("user", user)]).await;
