@@ -28,10 +28,11 @@ use crate::upstream::Upstream;
 use crate::upstream::jq::Jq;
 use crate::web;
 use crate::web::gate::Gate;
-use crate::web::loopback::ask_owner_to_listen as reach;
 use crate::web::loopback::listener::Loopback;
-use crate::web::port::local_peer::Neighbours;
+use crate::web::loopback::{ask_owner_to_listen, open_links};
+use crate::web::port::local_peer::AllowedUsers;
 use crate::web::port::serve::Port;
+use crate::web::public_origin::public_origin;
 use crate::web::{Origins, Usage};
 pub use access::Access;
 use keeper::KeeperLauncher;
@@ -95,7 +96,7 @@ pub struct Http {
     pub authenticator: Authenticator,
     /// Scheme, host and port of every name that clients and browsers reach this server by.
     pub origins: Vec<String>,
-    pub neighbours: Neighbours,
+    pub allowed_users: AllowedUsers,
 }
 
 /// The running parts.
@@ -135,11 +136,14 @@ impl App {
             clock: settings.clock.clone(),
             origin: match settings.public {
                 Some(public) => Box::new(move |provider, rule| {
-                    std::future::ready(reach::public(&public, provider, rule)).boxed()
+                    std::future::ready(public_origin(&public, provider, rule)).boxed()
                 }),
                 None => Box::new(move |provider, rule| {
                     let lazy = Arc::clone(&lazy);
-                    async move { reach::origin(&lazy, port, address, provider, rule).await }.boxed()
+                    async move {
+                        ask_owner_to_listen::origin(&lazy, port, address, provider, rule).await
+                    }
+                    .boxed()
                 }),
             },
             listen_address: address,
@@ -149,13 +153,13 @@ impl App {
         };
         let broker = Broker::new(parts, tables);
         let routes = broker.clone();
-        loopback.serve(move |origins| web::router(routes.clone(), origins));
+        loopback.serve(move |origins| web::loopback_pages(routes.clone(), origins));
         let listener = Arc::clone(&loopback);
         store.answer(Box::new(move |question| {
             let listener = Arc::clone(&listener);
-            async move { reach::answer(&listener, question).await }.boxed()
+            async move { ask_owner_to_listen::answer(&listener, question).await }.boxed()
         }));
-        let following = reach::follow(store.role(), broker.clone(), Arc::clone(&loopback));
+        let following = open_links::follow(store.role(), broker.clone(), Arc::clone(&loopback));
         let following = tokio::spawn(following).abort_handle();
         let trimming = tokio::spawn(memory::give_back()).abort_handle();
         let text = mcp::ServerText { name: server.name, instructions: server.instructions };
@@ -235,7 +239,7 @@ impl App {
     /// # Errors
     /// The port cannot be used.
     pub async fn serve_http(&self, http: Http, end: impl Future<Output = ()>) -> io::Result<()> {
-        let Http { listener, authenticator, origins, neighbours } = http;
+        let Http { listener, authenticator, origins, allowed_users } = http;
         let usage = Usage::of(&authenticator);
         let pages = self.pages(&authenticator, &origins, &usage);
         let opened = tokio::spawn(open(self.broker.clone()));
@@ -248,18 +252,11 @@ impl App {
             &self.trusted_proxies,
             self.broker.events().clone(),
         );
-        let (broker, metadata) = (&self.broker, authenticator.resource_metadata());
-        let said = web::well_known::routes(broker.clone(), metadata.as_ref())
-            .merge(web::rest::arcade::user_connections::routes(
-                broker.clone(),
-                authenticator.clone(),
-            ))
-            .merge(web::rest::arcade::confirm_user::routes(broker.clone(), authenticator));
-        let routes = web::with_usage(self.mcp_routes(&running, &ended), &usage)
-            .layer(axum::middleware::from_fn_with_state(gate, web::gate::gate))
-            .merge(web::with_usage(said, &usage))
+        let mcp = self.mcp_handlers(&running, &ended);
+        let routes = web::mcp_routes(mcp, gate, &usage)
+            .merge(web::program_routes(self.broker.clone(), authenticator, &usage))
             .merge(pages);
-        let port = Port::serve(listener, routes, neighbours)?;
+        let port = Port::serve(listener, routes, allowed_users)?;
         end.await;
         port.stop();
         if tokio::time::timeout(LAST_CALLS, running.drain()).await.is_err() {
@@ -284,7 +281,7 @@ impl App {
         usage: &Usage,
     ) -> axum::Router {
         if let Some(principal) = authenticator.only_person() {
-            return web::local(self.broker.clone(), Arc::clone(principal), names, usage);
+            return web::local_pages(self.broker.clone(), Arc::clone(principal), names, usage);
         }
         let login = authenticator.issuer().zip(names.first());
         let login =
@@ -296,24 +293,29 @@ impl App {
         } else {
             Origins::of_machine(names)
         };
-        let public = web::Public {
+        let public = web::PublicPages {
             origins,
             usage: usage.clone(),
             sign_in,
             trusted_proxies: self.trusted_proxies.clone(),
             clock: self.clock.clone(),
         };
-        web::public(self.broker.clone(), public)
+        web::public_pages(self.broker.clone(), public)
     }
 
-    /// `/mcp`, `/sse` and `/messages`, which must not be reached but through the gate.
-    fn mcp_routes(&self, running: &mcp::http::Running, ended: &CancellationToken) -> axum::Router {
+    /// Handlers of `/mcp`, `/sse` and `/messages`, which must be reachable only through the gate.
+    fn mcp_handlers(
+        &self,
+        running: &mcp::http::Running,
+        ended: &CancellationToken,
+    ) -> web::McpHandlers {
         let handler =
             mcp::Handler::new(self.broker.clone(), mcp::Who::OfTheRequest, self.text.clone())
                 .asking(self.consent);
-        let (sessions, streams) = (handler.clone(), handler);
-        mcp::http::streamable::routes(sessions, running.clone(), ended.clone())
-            .merge(mcp::http::sse::routes(streams, running.clone(), ended.clone()))
+        let streamable =
+            mcp::http::streamable::handler(handler.clone(), running.clone(), ended.clone());
+        let (sse, messages) = mcp::http::sse::handlers(handler, running.clone(), ended.clone());
+        web::McpHandlers { streamable, sse, messages }
     }
 
     /// Lets what must not be broken off come to its end, then stops listening and leaves the data

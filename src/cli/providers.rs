@@ -20,8 +20,8 @@ use crate::model::oauth::{LoopbackRule, OAuthSettings};
 use crate::model::secret_ref::SecretRef;
 use crate::model::text::{nearest, shown};
 use crate::model::{Provider, Scopes};
-use crate::web::loopback::ask_owner_to_listen as reach;
-use crate::web::loopback::listener::{DEFAULT_PORT, origin};
+use crate::web::loopback::listener::{DEFAULT_PORT, loopback_origin};
+use crate::web::public_origin::public_origin;
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Command {
@@ -138,10 +138,10 @@ fn origin_for(config: Option<&Config>, provider: &Provider, rule: LoopbackRule) 
     let public = server.filter(|server| server.auth.is_some());
     if let Some(public) = public.and_then(|server| server.public_url.as_ref()) {
         let public = public.origin().ascii_serialization();
-        return reach::public(&public, provider.id.clone(), rule).ok();
+        return public_origin(&public, provider.id.clone(), rule).ok();
     }
     let port = server.and_then(|server| server.port).unwrap_or(DEFAULT_PORT);
-    (rule != LoopbackRule::Refused).then(|| origin(rule, port))
+    (rule != LoopbackRule::Refused).then(|| loopback_origin(rule, port))
 }
 
 fn oauth(provider: &Provider) -> Option<&OAuthSettings> {

@@ -15,7 +15,7 @@ const EXPOSED: HeaderValue =
     HeaderValue::from_static("Mcp-Session-Id, WWW-Authenticate, MCP-Protocol-Version, Retry-After");
 const METHODS: HeaderValue = HeaderValue::from_static("GET, POST, DELETE");
 /// Headers that clients send, for a preflight that names none.
-const USUAL_HEADERS: HeaderValue = HeaderValue::from_static(
+const DEFAULT_HEADERS: HeaderValue = HeaderValue::from_static(
     "Authorization, Content-Type, Accept, Mcp-Session-Id, MCP-Protocol-Version, Last-Event-ID",
 );
 /// How long a browser remembers a preflight, in seconds.
@@ -29,7 +29,7 @@ pub(super) fn is_preflight(method: &Method, headers: &HeaderMap) -> bool {
 /// Answers a preflight of this origin. Allows every header that it names: 2026-07-28 lets each tool
 /// name some, and the origin has already decided who may send them.
 pub(super) fn preflight(asked: &HeaderMap, origin: HeaderValue) -> Response {
-    let headers = asked.get(ACCESS_CONTROL_REQUEST_HEADERS).cloned().unwrap_or(USUAL_HEADERS);
+    let headers = asked.get(ACCESS_CONTROL_REQUEST_HEADERS).cloned().unwrap_or(DEFAULT_HEADERS);
     let mut response = StatusCode::NO_CONTENT.into_response();
     response.headers_mut().extend([
         (ACCESS_CONTROL_ALLOW_METHODS, METHODS),

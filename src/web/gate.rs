@@ -24,9 +24,9 @@ use crate::model::{Allowed, Event, chain};
 use crate::net::Cidr;
 
 /// `Retry-After` while the issuer cannot be asked, in seconds.
-const SOON: HeaderValue = HeaderValue::from_static("10");
+const RETRY_AFTER_ISSUER_FAILURE: HeaderValue = HeaderValue::from_static("10");
 /// `Retry-After` for an address that sent too many invented tokens, in seconds.
-const LATER: HeaderValue = HeaderValue::from_static("60");
+const RETRY_AFTER_INVALID_TOKENS: HeaderValue = HeaderValue::from_static("60");
 
 /// Checks that each request must pass.
 #[derive(Clone)]
@@ -39,7 +39,7 @@ pub struct Gate {
     trusted_proxies: Arc<[Cidr]>,
     events: Events,
     /// Whether the log already mentions an untrusted proxy.
-    has_told_of_proxy: Arc<AtomicBool>,
+    has_warned_of_proxy: Arc<AtomicBool>,
 }
 
 impl Gate {
@@ -67,7 +67,7 @@ impl Gate {
             challenge,
             trusted_proxies: trusted_proxies.into(),
             events,
-            has_told_of_proxy: Arc::default(),
+            has_warned_of_proxy: Arc::default(),
         }
     }
 
@@ -77,7 +77,7 @@ impl Gate {
         // DNS rebinding: a page of evil.example, whose name now resolves to 127.0.0.1, still sends
         // `Host: evil.example`.
         let is_allowed = self.is_allowed_host(uri, headers);
-        let own = if is_allowed { None } else { self.names.asked(uri, headers) };
+        let own = if is_allowed { None } else { self.names.requested(uri, headers) };
         if own.is_none() && !is_allowed {
             return Err(Problem::new(StatusCode::MISDIRECTED_REQUEST, self.other_host()));
         }
@@ -110,8 +110,8 @@ impl Gate {
 
     /// Warns about an untrusted proxy: all clients behind it count as one address and share its
     /// limits. Warns only once, since any client can send such a header.
-    fn tell_of_proxy(&self, extensions: &Extensions, headers: &HeaderMap) {
-        if self.has_told_of_proxy.load(Ordering::Relaxed) || !self.authenticator.is_for_many() {
+    fn warn_of_proxy(&self, extensions: &Extensions, headers: &HeaderMap) {
+        if self.has_warned_of_proxy.load(Ordering::Relaxed) || !self.authenticator.is_for_many() {
             return;
         }
         let Some(proxy) =
@@ -119,7 +119,7 @@ impl Gate {
         else {
             return;
         };
-        if !self.has_told_of_proxy.swap(true, Ordering::Relaxed) {
+        if !self.has_warned_of_proxy.swap(true, Ordering::Relaxed) {
             tracing::warn!(
                 %proxy,
                 "a request came through a proxy whose X-Forwarded-For is not believed, so the clients behind it share their limits; if the proxy is yours, write its address as `trusted_proxies` in [server]"
@@ -167,7 +167,7 @@ pub async fn gate(State(gate): State<Gate>, mut request: Request, next: Next) ->
     {
         return cors::preflight(request.headers(), origin.clone());
     }
-    gate.tell_of_proxy(request.extensions(), request.headers());
+    gate.warn_of_proxy(request.extensions(), request.headers());
     let from =
         client_address::address(request.extensions(), request.headers(), &gate.trusted_proxies);
     let mut response = match gate.authenticator.authenticate(request.headers(), from).await {
@@ -201,16 +201,20 @@ fn refusal(denied: &Denied, challenge: Option<&Challenge>) -> Response {
     }
     let said = format!("{denied}; {}", denied.hint());
     let mut response = Problem::new(denied.status(), said).into_response();
-    explain(denied, challenge, &mut response);
+    add_refusal_headers(denied, challenge, &mut response);
     response
 }
 
 /// Adds the headers of a refusal: `Retry-After` and `WWW-Authenticate`.
-pub(super) fn explain(denied: &Denied, challenge: Option<&Challenge>, response: &mut Response) {
+pub(super) fn add_refusal_headers(
+    denied: &Denied,
+    challenge: Option<&Challenge>,
+    response: &mut Response,
+) {
     let headers = response.headers_mut();
     match denied {
-        Denied::Unavailable(_) => headers.insert(header::RETRY_AFTER, SOON),
-        Denied::TooManyFailures => headers.insert(header::RETRY_AFTER, LATER),
+        Denied::Unavailable(_) => headers.insert(header::RETRY_AFTER, RETRY_AFTER_ISSUER_FAILURE),
+        Denied::TooManyFailures => headers.insert(header::RETRY_AFTER, RETRY_AFTER_INVALID_TOKENS),
         _ => None,
     };
     if let Some(Ok(challenge)) = denied.challenge(challenge).map(HeaderValue::try_from) {

@@ -1,73 +1,87 @@
 //! The HTTP face: pages for browsers, endpoints for servers, and the gate before MCP ([`gate`]).
-//! One table of routes. It decides only how to present an outcome.
+//! Decides only how to present an outcome.
 //!
-//! | route | |
-//! |---|---|
-//! | `GET /connect/{ticket}` | shows who asks for what, or redirects a browser that an application must confirm to that application; changes nothing of the link |
-//! | `POST /connect/{ticket}` | redirects this browser to the provider, takes a pasted secret, or handles the page's answer: declines, confirms or keeps an account, disconnects |
-//! | `GET /oauth/callback/{provider}` | finishes the authorization, and redirects the browser to a clean address |
-//! | `GET /signin` | asks the user to sign in; changes nothing |
-//! | `POST /signin` | redirects this browser to the issuer, or takes a personal key |
-//! | `GET /signin/callback` | signs this browser in, and redirects it to the page that it asked for |
-//! | `GET /signin/confirmed` | signs in this browser, which an application has confirmed, and redirects it |
-//! | `POST /signout` | signs this browser out |
-//! | `GET`, `POST /connections` | [a person's accounts](pages::accounts) |
-//! | `POST /v1/auth/confirm_user` | [an application says which user sits at a browser](rest::arcade::confirm_user) |
-//! | `GET`, `DELETE /v1/admin/user_connections`, `…/{id}` | [an application ends what its users have connected](rest::arcade::user_connections) |
-//! | `GET /.well-known/oauth-protected-resource`, `…/mcp` | [which issuer gives tokens for this server](well_known) |
-//! | `GET /health`, `/health/live` | whether the store works, and whether the process answers; on the served port |
+//! Every route is a row of [`routes::ROUTES`], and the routers of all ports are built from it:
 //!
-//! The pages of a link are served to this machine alone ([`router`]) or at a public address
-//! ([`public`]). The request's extensions identify the visitor, as a [`VisitingBrowser`] and, after a
-//! sign-in, as a [`Session`](crate::model::Session). A page with a form gets its token from
-//! [`Browser`], and the form comes back as `csrf::OwnForm`.
+//! | router | access | serves |
+//! |---|---|---|
+//! | [`loopback_pages`] | own origin | links, to the browsers of this machine |
+//! | [`local_pages`] | own origin | the accounts of the one person of a port |
+//! | [`public_pages`] | own origin | links, accounts and signing in, at an address where users sign in |
+//! | [`program_routes`] | unrestricted, or an application's key | [health], [metadata](well_known), [REST](rest) |
+//! | [`mcp_routes`] | the gate | MCP |
+//!
+//! The pages' middleware checks the origin, and puts the [`VisitingBrowser`], the [`Browser`] of
+//! the cookie and, after a sign-in, the [`Session`](crate::model::Session) into the request's
+//! extensions. A page with a form gets its token from [`Browser`], and the form comes back as
+//! `csrf::OwnForm`.
 
 mod body;
 mod cors;
 pub mod gate;
+pub mod health;
 pub mod loopback;
 mod origin_check;
 mod pages;
 pub mod port;
 mod problem;
+pub mod public_origin;
 pub mod rest;
+pub mod routes;
 pub mod well_known;
 
 use std::sync::Arc;
 
-use axum::extract::{DefaultBodyLimit, Request};
+use axum::extract::Request;
 use axum::middleware::from_fn_with_state;
-use axum::routing::get;
+use axum::routing::MethodRouter;
 use axum::{Extension, Router};
 
 use crate::broker::sign_in::SignIn;
 use crate::broker::{Broker, VisitingBrowser};
+use crate::identity::{Authenticator, Credentials};
 use crate::model::{Clock, Principal};
 use crate::net::Cidr;
+use gate::Gate;
 pub use origin_check::{Origins, http_origin};
 pub use pages::cookie::Browser;
-use pages::person::Person;
-use pages::{accounts, connect, cookie, sign_in};
+use pages::person::PageUser;
+use pages::sign_in::SignInPages;
+use pages::{cookie, sign_in};
 pub use problem::Usage;
+use rest::Applications;
+use routes::{Access, Listener, States};
+use well_known::Metadata;
 
-/// Largest form, in bytes; a larger one gets 413. Its longest field may be a pasted key.
-const LARGEST_FORM: usize = 64 * 1024;
+/// Access of the routes that are pages.
+const PAGES: &[Access] = &[Access::OwnOrigin, Access::Session];
+/// Access of the routes that are for programs.
+const PROGRAMS: &[Access] = &[Access::Anyone, Access::ApplicationKey];
 
-/// Routes of the loopback listener, behind the origin check.
-pub fn router(broker: Broker, origins: Origins) -> Router {
-    let routes = consent().layer(Extension(VisitingBrowser::Loopback));
-    shielded(routes.with_state(broker), origins, &Usage::of_links())
+/// Pages of the loopback listener.
+pub fn loopback_pages(broker: Broker, origins: Origins) -> Router {
+    let states = States { broker: Some(broker), ..States::default() };
+    let routes = routes::router(Listener::Loopback, PAGES, &states);
+    let routes = routes.layer(Extension(VisitingBrowser::Loopback));
+    with_origin_check(routes, origins, &Usage::of_links())
 }
 
-/// Pages of a port that serves only the person of this machine, behind the origin check.
-pub fn local(broker: Broker, principal: Arc<Principal>, names: &[String], usage: &Usage) -> Router {
-    let person = Person { principal, has_signed_in: false };
-    let routes = accounts::routes().layer(Extension(person));
-    shielded(routes.with_state(broker), Origins::of_machine(names), usage)
+/// Pages of a port that serves only the person of this machine. `names` are scheme, host and port
+/// of each of its names.
+pub fn local_pages(
+    broker: Broker,
+    principal: Arc<Principal>,
+    names: &[String],
+    usage: &Usage,
+) -> Router {
+    let states = States { broker: Some(broker), ..States::default() };
+    let routes = routes::router(Listener::OnePerson, PAGES, &states);
+    let routes = routes.layer(Extension(PageUser { principal, has_signed_in: false }));
+    with_origin_check(routes, Origins::of_machine(names), usage)
 }
 
-/// Settings for the pages of an address where people sign in.
-pub struct Public {
+/// Settings for the pages of an address where users sign in.
+pub struct PublicPages {
     /// Scheme, host and port of that address, without a trailing slash; several names of one
     /// machine if it is one person's own.
     pub origins: Origins,
@@ -78,37 +92,65 @@ pub struct Public {
     pub clock: Clock,
 }
 
-/// Routes of an address where people sign in, behind the origin check.
-pub fn public(broker: Broker, public: Public) -> Router {
-    let Public { origins, usage, sign_in, trusted_proxies, clock } = public;
-    let door = sign_in::Door::new(sign_in, trusted_proxies, origins.clone(), &clock);
-    let own = consent().merge(accounts::routes());
-    let routes = own.with_state(broker).merge(sign_in::routes(Arc::clone(&door)));
-    shielded(routes.layer(from_fn_with_state(door, sign_in::know)), origins, &usage)
+/// Pages of an address where users sign in.
+pub fn public_pages(broker: Broker, pages: PublicPages) -> Router {
+    let PublicPages { origins, usage, sign_in, trusted_proxies, clock } = pages;
+    let pages = SignInPages::new(sign_in, trusted_proxies, origins.clone(), &clock);
+    let sign_in = Some(Arc::clone(&pages));
+    let states = States { broker: Some(broker), sign_in, ..States::default() };
+    // Ports with keys and with an issuer have the same pages.
+    let routes = routes::router(Listener::Keys, PAGES, &states);
+    let routes = routes.layer(from_fn_with_state(pages, sign_in::identify_user));
+    with_origin_check(routes, origins, &usage)
 }
 
-/// Pages of a link. The request's extensions identify the visitor.
-fn consent() -> Router<Broker> {
-    Router::new()
-        .route("/connect/{ticket}", get(connect::show).post(connect::answer))
-        .route("/oauth/callback/{provider}", get(connect::callback))
-}
-
-/// Adds what all pages share: error pages, the size limit, the browser's cookie, the origin check.
-fn shielded(routes: Router, origins: Origins, usage: &Usage) -> Router {
-    let (for_paths, for_methods) = (usage.clone(), usage.clone());
-    routes
+/// Adds what all pages share: error pages, the browser's cookie, the origin check.
+fn with_origin_check(routes: Router, origins: Origins, usage: &Usage) -> Router {
+    let for_paths = usage.clone();
+    with_usage(routes, usage)
         .fallback(async move |request: Request| for_paths.not_found(&request))
-        .method_not_allowed_fallback(async move |request: Request| {
-            for_methods.not_allowed(&request)
-        })
-        .layer(DefaultBodyLimit::max(LARGEST_FORM))
-        .layer(from_fn_with_state(origins.clone(), cookie::know))
-        .layer(from_fn_with_state(origins, origin_check::shield))
+        .layer(from_fn_with_state(origins.clone(), cookie::identify_browser))
+        .layer(from_fn_with_state(origins, origin_check::check_origin))
 }
 
-/// Adds the answer (405) to methods that these routes for programs do not take.
-pub fn with_usage(routes: Router, usage: &Usage) -> Router {
+/// Routes of the served port for programs other than MCP clients. They have none of the checks of
+/// pages.
+pub fn program_routes(broker: Broker, authenticator: Authenticator, usage: &Usage) -> Router {
+    let listener = match authenticator.credentials() {
+        Credentials::None => Listener::OnePerson,
+        Credentials::Token | Credentials::Key => Listener::Keys,
+        Credentials::AccessToken { .. } => Listener::Issuer,
+    };
+    let states = States {
+        broker: Some(broker.clone()),
+        metadata: authenticator.resource_metadata().as_ref().and_then(Metadata::of),
+        applications: Some(Applications { broker, authenticator }),
+        ..States::default()
+    };
+    with_usage(routes::router(listener, PROGRAMS, &states), usage)
+}
+
+/// Handlers of MCP over HTTP, which the composition root takes from the MCP face. Each request
+/// carries its `Arc<Principal>` in the extensions.
+#[derive(Clone)]
+pub struct McpHandlers {
+    /// `/mcp`
+    pub streamable: MethodRouter,
+    /// `/sse`
+    pub sse: MethodRouter,
+    /// `/messages`
+    pub messages: MethodRouter,
+}
+
+/// Routes of MCP, behind the gate. Ports of all kinds of credentials have the same ones.
+pub fn mcp_routes(handlers: McpHandlers, gate: Gate, usage: &Usage) -> Router {
+    let states = States { mcp: Some(handlers), ..States::default() };
+    let routes = routes::router(Listener::OnePerson, &[Access::Gate], &states);
+    with_usage(routes, usage).layer(from_fn_with_state(gate, gate::gate))
+}
+
+/// Adds the answer (405) to methods that a route does not take.
+fn with_usage(routes: Router, usage: &Usage) -> Router {
     let usage = usage.clone();
     routes.method_not_allowed_fallback(async move |request: Request| usage.not_allowed(&request))
 }

@@ -16,12 +16,12 @@ use base64::engine::general_purpose::STANDARD;
 use parking_lot::RwLock;
 use sha2::{Digest as _, Sha256};
 
-use super::pages::layout::{Kind, Page, STYLE};
+use super::pages::layout::{Page, PageKind, STYLE};
 use super::problem::{Problem, wants_page};
 use crate::model::text::shown;
 
 /// Characters shown of a host's name in the log.
-const LONGEST_HOST: usize = 80;
+const MAX_HOST_CHARS: usize = 80;
 
 /// Origins that we have handed out for one listener, e.g. `http://127.0.0.1:8971`. No other name of
 /// the same place counts, unless made by [`Self::of_machine`]. Clones share origins that are added
@@ -36,7 +36,7 @@ struct Names {
     any_loopback_port: bool,
     /// Whether the log already mentions requests for another host. One warning is enough: any
     /// client can send such requests.
-    has_told: AtomicBool,
+    has_warned: AtomicBool,
 }
 
 /// Origin of a host and a port without TLS, as browsers write it: without the default port, in both
@@ -72,13 +72,13 @@ impl Origins {
     /// Returns the origin that a request is meant for. The request names it in `Host` and, if its
     /// target is absolute, there too: the target outranks the header (RFC 9112 §3.2.2), so both
     /// must be right.
-    pub(super) fn asked(&self, uri: &Uri, headers: &HeaderMap) -> Option<String> {
+    pub(super) fn requested(&self, uri: &Uri, headers: &HeaderMap) -> Option<String> {
         let mut hosts = headers.get_all(header::HOST).iter();
         let (Some(host), None) = (hosts.next(), hosts.next()) else { return None };
         let host = host.to_str().unwrap_or_default();
-        let Some(named) = self.at(host) else {
-            if !self.0.has_told.swap(true, Ordering::Relaxed) {
-                let host = shown(host, LONGEST_HOST);
+        let Some(named) = self.with_host(host) else {
+            if !self.0.has_warned.swap(true, Ordering::Relaxed) {
+                let host = shown(host, MAX_HOST_CHARS);
                 tracing::warn!(
                     host,
                     "refused a request for another host; a proxy must pass `Host` on, and further names for /mcp stand in `allowed_hosts` of [server]"
@@ -86,12 +86,13 @@ impl Origins {
             }
             return None;
         };
-        let is_target = |target: &Authority| self.at(target.as_str()).as_ref() == Some(&named);
+        let is_target =
+            |target: &Authority| self.with_host(target.as_str()).as_ref() == Some(&named);
         uri.authority().is_none_or(is_target).then_some(named)
     }
 
     /// Returns the origin with this host and port.
-    fn at(&self, host: &str) -> Option<String> {
+    fn with_host(&self, host: &str) -> Option<String> {
         let is_named = |origin: &&String| authority(origin).eq_ignore_ascii_case(host);
         let named = self.0.all.read().iter().find(is_named).cloned();
         let is_forwarded = || self.0.any_loopback_port && is_loopback(host);
@@ -123,14 +124,14 @@ fn is_loopback(host: &str) -> bool {
     has_port && (is_name || name.parse::<Ipv4Addr>().is_ok_and(|address| address.is_loopback()))
 }
 
-pub(super) async fn shield(
+pub(super) async fn check_origin(
     State(origins): State<Origins>,
     request: Request,
     next: Next,
 ) -> Response {
     // DNS rebinding: a page of evil.example, whose name now resolves to 127.0.0.1, still sends
     // `Host: evil.example`.
-    let origin = origins.asked(request.uri(), request.headers());
+    let origin = origins.requested(request.uri(), request.headers());
     let refusal = match &origin {
         None => Some((StatusCode::MISDIRECTED_REQUEST, "It was meant for another host.")),
         Some(origin) => refusal(origin, &request),
@@ -149,7 +150,7 @@ pub(super) async fn shield(
 fn refuse(headers: &HeaderMap, status: StatusCode, line: &str) -> Response {
     if wants_page(headers) {
         let heading = "This request was refused";
-        Page::new(status, Kind::Bad, heading, vec![line.to_owned()]).into_response()
+        Page::new(status, PageKind::Bad, heading, vec![line.to_owned()]).into_response()
     } else {
         Problem::new(status, line).into_response()
     }
@@ -233,11 +234,12 @@ mod tests {
     #[test]
     fn only_a_host_that_was_handed_out_is_ours() {
         let origins = origins();
-        let asked = |target: &str, map: &HeaderMap| origins.asked(&target.parse().unwrap(), map);
+        let requested =
+            |target: &str, map: &HeaderMap| origins.requested(&target.parse().unwrap(), map);
         let ours = headers(&[("host", "127.0.0.1:8971")]);
-        assert!(asked("/", &ours).is_some());
-        assert!(asked("http://127.0.0.1:8971/", &ours).is_some());
-        assert!(asked("http://evil.example/", &ours).is_none());
+        assert!(requested("/", &ours).is_some());
+        assert!(requested("http://127.0.0.1:8971/", &ours).is_some());
+        assert!(requested("http://evil.example/", &ours).is_none());
         for other in [
             "evil.example",
             "evil.example:8971",
@@ -247,15 +249,15 @@ mod tests {
             "[::1]:8971",
         ] {
             let mut map = headers(&[("host", other)]);
-            assert!(asked("/", &map).is_none(), "{other}");
+            assert!(requested("/", &map).is_none(), "{other}");
             map.append(header::HOST, HeaderValue::from_static("127.0.0.1:8971"));
-            assert!(asked("/", &map).is_none(), "two hosts");
+            assert!(requested("/", &map).is_none(), "two hosts");
         }
-        assert!(asked("/", &HeaderMap::new()).is_none());
+        assert!(requested("/", &HeaderMap::new()).is_none());
         origins.clone().add("http://localhost:8971");
         let other_name = headers(&[("host", "localhost:8971")]);
-        assert!(asked("/", &other_name).is_some());
-        assert!(asked("http://127.0.0.1:8971/", &other_name).is_none(), "two of our names");
+        assert!(requested("/", &other_name).is_some());
+        assert!(requested("http://127.0.0.1:8971/", &other_name).is_none(), "two of our names");
     }
 
     #[test]

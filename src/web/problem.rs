@@ -10,7 +10,7 @@ use axum::http::{HeaderMap, Method, StatusCode};
 use axum::response::{IntoResponse, Response};
 use serde_json::json;
 
-use super::pages::layout::{Kind, Page, see_other};
+use super::pages::layout::{Page, PageKind, see_other};
 use crate::identity::{Authenticator, Credentials};
 
 /// `{"error", "error_description"}` and its status.
@@ -122,7 +122,8 @@ impl Usage {
             }
             _ => {
                 let lines = vec!["There is nothing at this address.".into()];
-                Page::new(StatusCode::NOT_FOUND, Kind::Bad, "Nothing here", lines).into_response()
+                Page::new(StatusCode::NOT_FOUND, PageKind::Bad, "Nothing here", lines)
+                    .into_response()
             }
         }
     }
@@ -134,7 +135,8 @@ impl Usage {
             return Problem::new(StatusCode::METHOD_NOT_ALLOWED, said).into_response();
         }
         let lines = vec!["This address is not used in this way.".into()];
-        Page::new(StatusCode::METHOD_NOT_ALLOWED, Kind::Bad, "Not like this", lines).into_response()
+        Page::new(StatusCode::METHOD_NOT_ALLOWED, PageKind::Bad, "Not like this", lines)
+            .into_response()
     }
 }
 

@@ -23,7 +23,7 @@ use crate::identity::KeyError;
 use crate::model::server_auth::ResolvedAuth;
 use crate::store::KeySource;
 use crate::web::http_origin;
-use crate::web::port::local_peer::Neighbours;
+use crate::web::port::local_peer::AllowedUsers;
 
 pub(super) async fn serve(
     serve: &Serve,
@@ -41,12 +41,12 @@ pub(super) async fn serve(
     let origins = origins(bound, config.server.public_url.as_ref());
     let public = origins.first().filter(|_| matches!(plan, Plan::Many(_))).cloned();
     let (access, said) = plan.access(serve, public.as_deref())?;
-    let neighbours = match access {
-        Access::Local(_) | Access::Token(..) => Neighbours::of_this_user(),
-        Access::Many { .. } => Neighbours::Everybody,
+    let allowed_users = match access {
+        Access::Local(_) | Access::Token(..) => AllowedUsers::of_this_user(),
+        Access::Many { .. } => AllowedUsers::Any,
     };
     let app = serve.local.server(config, "serve --sse", public, Process::Service)?;
-    let others = match (&access, neighbours.are_told_apart()) {
+    let others = match (&access, allowed_users.is_enforced()) {
         (Access::Many { .. }, _) => "",
         (_, true) => "; other users of this machine are refused",
         (_, false) => "; other users of this machine cannot be told from you here",
@@ -59,7 +59,7 @@ pub(super) async fn serve(
     report::note(&format!(
         "listening on http://{bound}/mcp (older clients: http://{bound}/sse); callers: {said}{others}"
     ));
-    let http = Http { listener, authenticator, origins, neighbours };
+    let http = Http { listener, authenticator, origins, allowed_users };
     started(&app, &said);
     let end = async {
         ended().await;

@@ -16,12 +16,11 @@ use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::Router;
 use axum::extract::{Request, State};
 use axum::http::{HeaderName, HeaderValue, StatusCode, header};
 use axum::response::sse::{Event, KeepAlive, Sse};
 use axum::response::{IntoResponse as _, Response};
-use axum::routing::{get, post};
+use axum::routing::{MethodRouter, get, post};
 use futures_util::{Stream, StreamExt as _, stream};
 use parking_lot::Mutex;
 use rmcp::ServiceExt as _;
@@ -45,12 +44,16 @@ const QUEUE: usize = 64;
 /// Interval of signs of life on a silent stream, below the timeouts of proxies.
 const KEEP_ALIVE: Duration = Duration::from_secs(15);
 
-/// Returns the routes `/sse` and `/messages`. Each request must carry its `Arc<Principal>` in the
+/// Returns the handlers of `/sse` and `/messages`, in this order. Each request must carry its `Arc<Principal>` in the
 /// extensions, and its `Host` and `Origin` must have been checked. `ended` ends every stream, and
 /// the calls that still run in it.
-pub fn routes(handler: Handler, running: Running, ended: CancellationToken) -> Router {
+pub fn handlers(
+    handler: Handler,
+    running: Running,
+    ended: CancellationToken,
+) -> (MethodRouter, MethodRouter) {
     let face = Arc::new(Face { handler, running, ended, open: Mutex::default() });
-    Router::new().route("/sse", get(open)).route("/messages", post(message)).with_state(face)
+    (get(open).with_state(Arc::clone(&face)), post(message).with_state(face))
 }
 
 struct Face {

@@ -7,13 +7,12 @@
 
 use std::sync::Arc;
 
-use axum::Router;
 use axum::body::{Body, Bytes};
 use axum::extract::{Request, State};
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderName, Method, StatusCode, header};
 use axum::response::{IntoResponse as _, Response};
-use axum::routing::any;
+use axum::routing::{MethodRouter, any};
 use futures_util::FutureExt as _;
 use rmcp::model::ServerJsonRpcMessage;
 use rmcp::transport::streamable_http_server::{StreamableHttpServerConfig, StreamableHttpService};
@@ -31,10 +30,10 @@ use crate::model::{Caller, Principal};
 
 const SESSION: HeaderName = HeaderName::from_static("mcp-session-id");
 
-/// Returns the route `/mcp`. Each request must carry its `Arc<Principal>` in the extensions, and
+/// Returns the handler of `/mcp`. Each request must carry its `Arc<Principal>` in the extensions, and
 /// its `Host` and `Origin` must have been checked. `ended` ends every session and stream, and the
 /// calls that still run in them.
-pub fn routes(handler: Handler, running: Running, ended: CancellationToken) -> Router {
+pub fn handler(handler: Handler, running: Running, ended: CancellationToken) -> MethodRouter {
     let config = StreamableHttpServerConfig::default()
         .with_json_response(true)
         // `Sessions` decides which of its streams begin with an event without data.
@@ -50,7 +49,7 @@ pub fn routes(handler: Handler, running: Running, ended: CancellationToken) -> R
     let mut requests = streams.clone();
     requests.config.sse_keep_alive = Some(QUIET);
     let face = Face { requests, streams, fast_path, running };
-    Router::new().route("/mcp", any(answer)).with_state(Arc::new(face))
+    any(answer).with_state(Arc::new(face))
 }
 
 type Service = StreamableHttpService<Handler, Sessions>;

@@ -25,7 +25,7 @@ use crate::model::oauth::LoopbackRule;
 use crate::store::ListeningSockets;
 use crate::web::origin_check::{Origins, http_origin};
 use crate::web::port::crowd::Crowd;
-use crate::web::port::local_peer::Neighbours;
+use crate::web::port::local_peer::AllowedUsers;
 use crate::web::port::serve::{FIRST_HEAD_LIMIT, Rules, accept};
 use crate::web::port::workers::Workers;
 
@@ -35,7 +35,7 @@ pub const DEFAULT_PORT: u16 = 8971;
 /// Maximum number of connections at the same time; one more takes the place of an older one. Any
 /// program on this machine may open them and send nothing, and a process has few descriptors (256
 /// on macOS).
-const MOST_CONNECTIONS: usize = 64;
+const MAX_CONNECTIONS: usize = 64;
 /// Maximum lifetime of a connection, which then breaks. Work that must finish runs in a task of its
 /// own.
 const CONNECTION_LIMIT: Duration = Duration::from_mins(1);
@@ -44,17 +44,17 @@ const CONNECTION_LIMIT: Duration = Duration::from_mins(1);
 const PORT_LATENCY: Duration = Duration::from_millis(500);
 
 /// Time limit for pages to arrive once the process is about to end.
-const LAST_PAGES: Duration = Duration::from_millis(500);
+const CLOSE_LIMIT: Duration = Duration::from_millis(500);
 
 /// Opens ports on demand and serves the browser's routes there.
 pub struct Loopback {
     routes: OnceLock<Box<dyn Fn(Origins) -> Router + Send + Sync>>,
     runtime: tokio::runtime::Handle,
-    open: Mutex<Open>,
+    open: Mutex<OpenPorts>,
     connections: Arc<Semaphore>,
     crowd: Crowd,
     /// Determined with the first port.
-    neighbours: OnceLock<Neighbours>,
+    allowed_users: OnceLock<AllowedUsers>,
     /// When a page was last requested.
     last_request: Arc<Mutex<Option<Instant>>>,
     /// The requests that are being answered.
@@ -71,16 +71,16 @@ pub enum NoPort {
 }
 
 #[derive(Default)]
-struct Open {
+struct OpenPorts {
     ports: BTreeMap<u16, Port>,
     tasks: Vec<JoinHandle<()>>,
     /// Whether this process listens on every origin of an open link.
-    is_settled: bool,
+    serves_all_links: bool,
     /// When this process became the owner of the data folder.
-    began_at: Option<Instant>,
+    owner_since: Option<Instant>,
 }
 
-impl Open {
+impl OpenPorts {
     fn sockets(&self) -> Vec<Arc<TcpListener>> {
         self.ports.values().flat_map(|port| port.sockets.clone()).collect()
     }
@@ -102,9 +102,9 @@ impl Loopback {
             routes: OnceLock::new(),
             runtime: tokio::runtime::Handle::current(),
             open: Mutex::default(),
-            connections: Arc::new(Semaphore::new(MOST_CONNECTIONS)),
-            crowd: Crowd::new(MOST_CONNECTIONS),
-            neighbours: OnceLock::new(),
+            connections: Arc::new(Semaphore::new(MAX_CONNECTIONS)),
+            crowd: Crowd::new(MAX_CONNECTIONS),
+            allowed_users: OnceLock::new(),
             last_request: Arc::default(),
             answering: TaskTracker::new(),
             sockets,
@@ -135,7 +135,7 @@ impl Loopback {
         match self.open_for(wanted, rule, address, wanted_only) {
             Ok(port) => {
                 self.publish(&self.open.lock());
-                Ok(origin(rule, port))
+                Ok(loopback_origin(rule, port))
             }
             Err(error) if error.kind() == io::ErrorKind::AddrInUse => Err(NoPort::Taken),
             Err(error) => Err(NoPort::Io(error)),
@@ -186,8 +186,8 @@ impl Loopback {
 
     /// Passes the listening sockets to the keeper, so that no connection is refused between this
     /// owner and the next one.
-    fn publish(&self, open: &Open) {
-        if open.is_settled {
+    fn publish(&self, open: &OpenPorts) {
+        if open.serves_all_links {
             self.sockets.publish(open.sockets());
         }
     }
@@ -195,29 +195,29 @@ impl Loopback {
     /// Passes the listening sockets to the keeper, from now on, and closes the sockets of earlier
     /// owners that no open link leads to. Call once this process listens on every origin of an open
     /// link: if a socket were missing from the set, the keeper would close it.
-    pub fn settle(&self) {
+    pub fn publish_sockets(&self) {
         let mut open = self.open.lock();
-        open.is_settled = true;
+        open.serves_all_links = true;
         self.publish(&open);
         self.sockets.close_rest();
     }
 
     /// Whether this process became the owner of the data folder less than [`PORT_LATENCY`] ago, so
     /// that an earlier owner's port may not be free yet.
-    pub fn has_just_begun(&self) -> bool {
-        self.open.lock().began_at.is_none_or(|began| began.elapsed() < PORT_LATENCY)
+    pub fn is_new_owner(&self) -> bool {
+        self.open.lock().owner_since.is_none_or(|began| began.elapsed() < PORT_LATENCY)
     }
 
     /// Notes that this process has become the owner of the data folder.
-    pub fn begin(&self) {
-        self.open.lock().began_at = Some(Instant::now());
+    pub fn became_owner(&self) {
+        self.open.lock().owner_since = Some(Instant::now());
     }
 
     /// Opens `port` (0: any) unless it is open already. Serves only once this process holds every
     /// address that the rule needs.
     fn listen(&self, port: u16, rule: LoopbackRule, address: IpAddr) -> io::Result<u16> {
         let mut open = self.open.lock();
-        let Open { ports, tasks, .. } = &mut *open;
+        let OpenPorts { ports, tasks, .. } = &mut *open;
         // `::` takes connections to `::1` too.
         let wants_v6 = rule.host() == "localhost" && address != Ipv6Addr::UNSPECIFIED;
         if let Some(known) = ports.get_mut(&port) {
@@ -227,13 +227,13 @@ impl Loopback {
                 }
                 known.has_v6 = true;
             }
-            known.origins.add(origin(rule, port));
+            known.origins.add(loopback_origin(rule, port));
             return Ok(port);
         }
         let v4 = self.bind((address, port).into())?;
         let port = v4.local_addr()?.port();
         let v6 = if wants_v6 { self.bind_v6(port)? } else { None };
-        let origins = Origins::of([origin(rule, port)]);
+        let origins = Origins::of([loopback_origin(rule, port)]);
         let mut sockets = Vec::new();
         for listener in [Some(v4), v6].into_iter().flatten() {
             sockets.push(self.spawn(listener, &origins, tasks)?);
@@ -294,13 +294,13 @@ impl Loopback {
             crowd: self.crowd.clone(),
             // A page is one request, so a connection that stays open only takes a place.
             keep_alive: false,
-            longest: CONNECTION_LIMIT,
+            max_lifetime: CONNECTION_LIMIT,
             // Another user of this machine must not open a person's link. For connections from
             // other machines, no user is known.
-            neighbours: if is_own_user_known {
-                *self.neighbours.get_or_init(Neighbours::of_this_user)
+            allowed_users: if is_own_user_known {
+                *self.allowed_users.get_or_init(AllowedUsers::of_this_user)
             } else {
-                Neighbours::Everybody
+                AllowedUsers::Any
             },
         };
         let (here, ever) = (Arc::new(Workers::none()), CancellationToken::new());
@@ -316,19 +316,19 @@ impl Loopback {
 
     /// Whether no page was requested within this time, and no connection is open.
     pub fn is_idle(&self, span: Duration) -> bool {
-        self.connections.available_permits() == MOST_CONNECTIONS - self.open.lock().tasks.len()
+        self.connections.available_permits() == MAX_CONNECTIONS - self.open.lock().tasks.len()
             && self.last_request.lock().is_none_or(|last| last.elapsed() >= span)
     }
 
     /// Stops listening. The next owner of the data folder can then listen there or, if no process
-    /// shares the folder, any process. Open connections continue.
+    /// shares the folder, any process. OpenPorts connections continue.
     pub async fn release(&self) {
         self.stop().await;
         self.sockets.withdraw(Vec::new());
     }
 
     /// Stops listening, and keeps the sockets for the next owner of the data folder, which asks for
-    /// them. Open connections continue.
+    /// them. OpenPorts connections continue.
     pub async fn hand_over(&self) {
         let sockets = self.stop().await;
         self.sockets.withdraw(sockets);
@@ -344,17 +344,17 @@ impl Loopback {
         sockets
     }
 
-    /// Stops listening, and waits up to `LAST_PAGES` for open connections.
+    /// Stops listening, and waits up to `CLOSE_LIMIT` for open connections.
     pub async fn close(&self) {
         self.release().await;
-        let all = u32::try_from(MOST_CONNECTIONS).unwrap_or(u32::MAX);
+        let all = u32::try_from(MAX_CONNECTIONS).unwrap_or(u32::MAX);
         // The limit is needed: browsers also keep connections open without a request.
-        let _ = tokio::time::timeout(LAST_PAGES, self.connections.acquire_many(all)).await;
+        let _ = tokio::time::timeout(CLOSE_LIMIT, self.connections.acquire_many(all)).await;
     }
 }
 
 /// Origin at which a browser on this machine reaches one of our ports.
-pub fn origin(rule: LoopbackRule, port: u16) -> String {
+pub fn loopback_origin(rule: LoopbackRule, port: u16) -> String {
     http_origin(rule.host(), port)
 }
 
@@ -415,8 +415,8 @@ mod tests {
             crowd: Crowd::new(2),
             head_limit: Duration::from_millis(20),
             keep_alive: false,
-            longest: CONNECTION_LIMIT,
-            neighbours: Neighbours::Everybody,
+            max_lifetime: CONNECTION_LIMIT,
+            allowed_users: AllowedUsers::Any,
         };
         let (here, ever) = (Arc::new(Workers::none()), CancellationToken::new());
         tokio::spawn(accept(listener, Router::new(), few, rules, here, ever));

@@ -2,3 +2,4 @@
 
 pub mod ask_owner_to_listen;
 pub mod listener;
+pub mod open_links;

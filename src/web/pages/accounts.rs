@@ -11,20 +11,18 @@ mod list;
 
 use std::sync::Arc;
 
-use axum::Router;
 use axum::extract::FromRequestParts;
 use axum::http::StatusCode;
 use axum::http::request::Parts;
 use axum::response::{IntoResponse as _, Response};
-use axum::routing::get;
 use serde::Deserialize;
 
 use super::cookie::Browser;
 use super::csrf::OwnForm;
 use super::error::{self, Reader};
-use super::layout::{Kind, Page, Weight, html, see_other};
-use super::person::Person;
-use super::sign_in::{self, Door};
+use super::layout::{ButtonStyle, Page, PageKind, html, see_other};
+use super::person::PageUser;
+use super::sign_in::{self, SignInPages};
 use crate::broker::accounts::list::{Disconnected, Ended};
 use crate::broker::{Broker, ConnectError};
 use crate::model::AccountName;
@@ -32,16 +30,12 @@ use crate::model::session::Destination;
 use crate::model::text::sentence;
 use list::{List, called};
 
-const PATH: &str = "/connections";
-
-pub(in crate::web) fn routes() -> Router<Broker> {
-    Router::new().route(PATH, get(show).post(answer))
-}
+pub(in crate::web) const PATH: &str = "/connections";
 
 /// A request for the accounts page of one person.
-struct Accounts {
+pub(in crate::web) struct Accounts {
     broker: Broker,
-    person: Person,
+    person: PageUser,
     browser: Browser,
 }
 
@@ -52,15 +46,15 @@ impl FromRequestParts<Broker> for Accounts {
         let application = sign_in::application(parts.uri.query());
         let needed = || sign_in::needed(Some(&Destination::default()), application.as_deref());
         let (person, browser) =
-            (parts.extensions.get::<Person>(), parts.extensions.get::<Browser>());
+            (parts.extensions.get::<PageUser>(), parts.extensions.get::<Browser>());
         let (Some(person), Some(browser)) = (person.cloned(), browser.cloned()) else {
             return Err(needed());
         };
         // An application sends its users here under its name. A browser that is signed in as
         // another application's user must sign in through this one.
         let is_elsewhere = application.as_deref().is_some_and(|name| {
-            let door = parts.extensions.get::<Arc<Door>>();
-            let application = door.and_then(|door| door.sign_in.application(name));
+            let pages = parts.extensions.get::<Arc<SignInPages>>();
+            let application = pages.and_then(|pages| pages.sign_in.application(name));
             application.is_some_and(|application| !application.is_of(&person.principal.caller))
         });
         if is_elsewhere {
@@ -70,12 +64,12 @@ impl FromRequestParts<Broker> for Accounts {
     }
 }
 
-async fn show(accounts: Accounts) -> Response {
+pub(in crate::web) async fn show(accounts: Accounts) -> Response {
     accounts.page(None).await
 }
 
 #[derive(Deserialize)]
-struct Answered {
+pub(in crate::web) struct AccountsForm {
     #[serde(default)]
     answer: String,
     /// The digest of the account that the form is about.
@@ -87,7 +81,10 @@ struct Answered {
     account: Option<String>,
 }
 
-async fn answer(accounts: Accounts, OwnForm(form): OwnForm<Answered>) -> Response {
+pub(in crate::web) async fn answer(
+    accounts: Accounts,
+    OwnForm(form): OwnForm<AccountsForm>,
+) -> Response {
     let Accounts { broker, person, .. } = &accounts;
     let prompt = match form.answer.as_str() {
         "connect" => {
@@ -143,9 +140,9 @@ impl Accounts {
             ),
             "To have it back you will have to give your consent again.".into(),
         ];
-        Page::new(StatusCode::OK, Kind::Question, format!("Disconnect {name}?"), lines)
-            .of(&account.digest, self.browser.form_token(PATH))
-            .choice("end", "Yes, disconnect", Weight::MainDanger)
+        Page::new(StatusCode::OK, PageKind::Question, format!("Disconnect {name}?"), lines)
+            .with_form(&account.digest, self.browser.form_token(PATH))
+            .choice("end", "Yes, disconnect", ButtonStyle::MainDanger)
             .next(PATH, "No, back to your accounts")
             .into_response()
     }
@@ -163,12 +160,17 @@ impl Accounts {
                     "The key is deleted here. It still works at {title}; delete it there too."
                 );
                 let heading = format!("{name} is disconnected");
-                Page::new(StatusCode::OK, Kind::Neutral, heading, vec![line])
+                Page::new(StatusCode::OK, PageKind::Neutral, heading, vec![line])
             }
             None => {
                 let lines =
                     vec![format!("{title} has ended the access, and nothing is kept here.")];
-                Page::new(StatusCode::OK, Kind::Neutral, format!("{name} is disconnected"), lines)
+                Page::new(
+                    StatusCode::OK,
+                    PageKind::Neutral,
+                    format!("{name} is disconnected"),
+                    lines,
+                )
             }
             Some(why) => {
                 let lines = vec![
@@ -178,7 +180,7 @@ impl Accounts {
                     format!("Remove the app in your {title} settings as well."),
                 ];
                 let heading = format!("{name} is forgotten here");
-                Page::new(StatusCode::OK, Kind::Neutral, heading, lines)
+                Page::new(StatusCode::OK, PageKind::Neutral, heading, lines)
             }
         };
         page.next(PATH, "Back to your accounts").into_response()

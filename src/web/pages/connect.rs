@@ -1,5 +1,7 @@
 //! A consent (journey 2 in `lib.rs`) as pages and redirects.
 
+mod page;
+
 use std::sync::Arc;
 
 use axum::Extension;
@@ -14,8 +16,8 @@ use serde::Deserialize;
 use super::cookie::{Browser, cookie, set_cookie};
 use super::csrf::OwnForm;
 use super::error::{self, Reader};
-use super::layout::{self, Change, see_other};
-use super::sign_in::{self, Door, Sender};
+use super::layout::see_other;
+use super::sign_in::{self, ClientAddress, SignInPages};
 use crate::broker::Broker;
 use crate::broker::client::credential::Pasted;
 use crate::broker::consent::callback::Callback;
@@ -25,6 +27,7 @@ use crate::broker::{ConnectError, NotYours, VisitingBrowser};
 use crate::model::authorization::LINK_LIFETIME;
 use crate::model::text::sentence;
 use crate::model::{Destination, Session};
+use page::Notice;
 
 /// A link and the browser that opens it.
 pub(in crate::web) struct Link {
@@ -32,7 +35,7 @@ pub(in crate::web) struct Link {
     visitor: VisitingBrowser,
     browser: Browser,
     /// The sign-in pages and this browser's address, if browsers sign in here.
-    sign_in: Option<(Arc<Door>, Sender)>,
+    sign_in: Option<(Arc<SignInPages>, ClientAddress)>,
     session: Option<Session>,
     ticket: String,
 }
@@ -43,16 +46,16 @@ impl FromRequestParts<Broker> for Link {
     async fn from_request_parts(parts: &mut Parts, broker: &Broker) -> Result<Self, Response> {
         let Path(ticket) = Path::<String>::from_request_parts(parts, broker)
             .await
-            .map_err(|_| layout::gone(None).into_response())?;
+            .map_err(|_| error::gone(None).into_response())?;
         let extensions = &parts.extensions;
         let (visitor, browser) = (extensions.get::<VisitingBrowser>(), extensions.get::<Browser>());
         let (Some(visitor), Some(browser)) = (visitor.cloned(), browser.cloned()) else {
-            return Err(layout::gone(None).into_response());
+            return Err(error::gone(None).into_response());
         };
-        let door = extensions.get::<Arc<Door>>().cloned();
-        let sign_in = door.map(|door| {
-            let from = Sender::of(parts, &door);
-            (door, from)
+        let pages = extensions.get::<Arc<SignInPages>>().cloned();
+        let sign_in = pages.map(|pages| {
+            let from = ClientAddress::of(parts, &pages);
+            (pages, from)
         });
         let session = parts.extensions.get::<Session>().cloned();
         Ok(Self { broker: broker.clone(), visitor, browser, sign_in, session, ticket })
@@ -62,12 +65,12 @@ impl FromRequestParts<Broker> for Link {
 pub(in crate::web) async fn show(link: Link) -> Response {
     match link.claim().await {
         Some(next) => see_other(&next),
-        None => link.page(Change::None).await,
+        None => link.page(Notice::None).await,
     }
 }
 
 #[derive(Deserialize)]
-pub(in crate::web) struct Answered {
+pub(in crate::web) struct ConnectForm {
     /// `continue` or `decline`, `confirm` or `keep`, `disconnect`; anything else shows the page
     /// again.
     #[serde(default)]
@@ -82,7 +85,7 @@ pub(in crate::web) struct Answered {
     user: Option<String>,
 }
 
-pub(in crate::web) async fn answer(link: Link, OwnForm(form): OwnForm<Answered>) -> Response {
+pub(in crate::web) async fn answer(link: Link, OwnForm(form): OwnForm<ConnectForm>) -> Response {
     let Link { broker, visitor, ticket, .. } = &link;
     match form.answer.as_str() {
         "continue" => {}
@@ -105,7 +108,7 @@ pub(in crate::web) async fn answer(link: Link, OwnForm(form): OwnForm<Answered>)
                 Err(error) => link.again(error).await,
             };
         }
-        _ => return link.page(Change::None).await,
+        _ => return link.page(Notice::None).await,
     }
     if let Some(secret) = form.secret {
         return link.paste(&form.shown, secret, form.user).await;
@@ -121,36 +124,36 @@ impl Link {
     /// Claims the consent that this browser gave before its application confirmed it. Returns the
     /// browser's next address.
     async fn claim(&self) -> Option<String> {
-        let (Some((door, _)), Some(session)) = (&self.sign_in, &self.session) else { return None };
+        let (Some((pages, _)), Some(session)) = (&self.sign_in, &self.session) else { return None };
         let cookie = self.browser.cookie();
-        door.sign_in.claim(&self.ticket, cookie, session).await.unwrap_or_else(|error| {
+        pages.sign_in.claim(&self.ticket, cookie, session).await.unwrap_or_else(|error| {
             tracing::warn!(%error, "a consent could not be claimed");
             None
         })
     }
 
     async fn depart_unconfirmed(&self) -> Response {
-        let Some((door, from)) = &self.sign_in else {
+        let Some((pages, from)) = &self.sign_in else {
             return self.refused(&NotYours::Unconfirmed.into()).await;
         };
-        if !door.admits(from) {
+        if !pages.admits(from) {
             return sign_in::too_often();
         }
         match self.broker.depart_unconfirmed(&self.ticket, &self.visitor).await {
             Ok(departure) => {
                 // Renews the cookie, since the consent may wait for it for a day.
-                self.browser.becomes(self.browser.cookie_or_new().clone());
+                self.browser.set_cookie(self.browser.cookie_or_new().clone());
                 depart(&departure)
             }
             Err(error) => self.again(error).await,
         }
     }
 
-    async fn page(&self, change: Change) -> Response {
+    async fn page(&self, change: Notice) -> Response {
         match self.broker.invitation(&self.ticket, &self.visitor).await {
             Ok(invitation) => {
                 let token = self.browser.form_token(&format!("/connect/{}", self.ticket));
-                layout::invitation(&invitation, token, change, self.application())
+                page::link_page(&invitation, token, change, self.application())
             }
             Err(error) => self.refused(&error).await,
         }
@@ -158,18 +161,18 @@ impl Link {
 
     /// The application whose user opens the link, or the only one that confirms browsers here.
     fn application(&self) -> Option<&str> {
-        let (door, _) = self.sign_in.as_ref()?;
+        let (pages, _) = self.sign_in.as_ref()?;
         match &self.session {
-            Some(session) => door.sign_in.application_of(session).map(|it| it.name.as_str()),
-            None => door.sign_in.only_application().map(|it| it.name.as_str()),
+            Some(session) => pages.sign_in.application_of(session).map(|it| it.name.as_str()),
+            None => pages.sign_in.only_application().map(|it| it.name.as_str()),
         }
     }
 
     /// Shows the page again if that helps.
     async fn again(&self, error: ConnectError) -> Response {
         match error {
-            ConnectError::Unknown => self.page(Change::None).await,
-            ConnectError::Changed => self.page(Change::SinceTheClick).await,
+            ConnectError::Unknown => self.page(Notice::None).await,
+            ConnectError::Changed => self.page(Notice::SinceTheClick).await,
             error => self.refused(&error).await,
         }
     }
@@ -191,16 +194,16 @@ impl Link {
             Err(PasteError::Connect(error)) => self.again(error).await,
             Err(error) => {
                 let text = format!("{} {}", sentence(&error.to_string()), sentence(&error.hint()));
-                self.page(Change::Problem(text)).await
+                self.page(Notice::Problem(text)).await
             }
         }
     }
 
     async fn refused(&self, error: &ConnectError) -> Response {
         let to = Destination::link(&self.ticket);
-        if let (ConnectError::NotYours(NotYours::Unconfirmed), Some((door, from))) =
+        if let (ConnectError::NotYours(NotYours::Unconfirmed), Some((pages, from))) =
             (error, &self.sign_in)
-            && let Some(response) = door.unconfirmed(&self.ticket, &self.browser, from).await
+            && let Some(response) = pages.unconfirmed(&self.ticket, &self.browser, from).await
         {
             return response;
         }
@@ -210,13 +213,13 @@ impl Link {
             (
                 ConnectError::Unknown | ConnectError::NotYours(NotYours::NotSignedIn),
                 VisitingBrowser::Public { caller: None, .. },
-            ) if self.sign_in.as_ref().is_some_and(|(door, _)| door.sign_in.is_possible()) => {
+            ) if self.sign_in.as_ref().is_some_and(|(pages, _)| pages.sign_in.is_possible()) => {
                 sign_in::needed(to.as_ref(), None)
             }
             (ConnectError::NotYours(NotYours::OtherPerson), _) => {
                 sign_in::other_person(&self.browser, to, self.session.as_ref())
             }
-            (ConnectError::Unknown, _) => layout::gone(self.application()).into_response(),
+            (ConnectError::Unknown, _) => error::gone(self.application()).into_response(),
             _ => error::link(error, Reader::at(&self.visitor)).into_response(),
         }
     }

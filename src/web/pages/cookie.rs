@@ -26,13 +26,13 @@ use crate::web::origin_check::Origins;
 const COOKIE_LIFETIME: Duration = UNCLAIMED_LIFETIME.saturating_add(Duration::from_hours(1));
 
 /// Length of [`secret::random`], in characters.
-const LENGTH: usize = 43;
+const COOKIE_CHARS: usize = 43;
 
 /// The browser that a request came from.
 #[derive(Clone)]
-pub struct Browser(Arc<Known>);
+pub struct Browser(Arc<Identified>);
 
-struct Known {
+struct Identified {
     cookie: SecretString,
     /// Whether the request came without a valid cookie.
     is_new: bool,
@@ -42,10 +42,10 @@ struct Known {
 
 impl Browser {
     fn of(headers: &HeaderMap, name: &str) -> Self {
-        let brought = cookie(headers, name).filter(|value| value.len() == LENGTH);
+        let brought = cookie(headers, name).filter(|value| value.len() == COOKIE_CHARS);
         let is_new = brought.is_none();
         let cookie = brought.map_or_else(secret::random, SecretString::from);
-        Self(Arc::new(Known { cookie, is_new, next: Mutex::default() }))
+        Self(Arc::new(Identified { cookie, is_new, next: Mutex::default() }))
     }
 
     /// The cookie's value, if the browser sent a valid one.
@@ -56,25 +56,25 @@ impl Browser {
     /// The cookie's value. A browser without a cookie gets it with the answer.
     pub(in crate::web) fn cookie_or_new(&self) -> &SecretString {
         if self.0.is_new {
-            self.becomes(self.0.cookie.clone());
+            self.set_cookie(self.0.cookie.clone());
         }
         &self.0.cookie
     }
 
     /// Gives the cookie this value with the answer.
-    pub(in crate::web) fn becomes(&self, cookie: SecretString) {
+    pub(in crate::web) fn set_cookie(&self, cookie: SecretString) {
         *self.0.next.lock() = Some(cookie);
     }
 }
 
 /// Puts the [`Browser`] into the request's extensions, and sets the cookie that the handler
 /// chooses.
-pub(in crate::web) async fn know(
+pub(in crate::web) async fn identify_browser(
     State(origins): State<Origins>,
     mut request: Request,
     next: Next,
 ) -> Response {
-    let Some(origin) = origins.asked(request.uri(), request.headers()) else {
+    let Some(origin) = origins.requested(request.uri(), request.headers()) else {
         return next.run(request).await;
     };
     let name = cookie_name(&origin);
@@ -183,7 +183,7 @@ mod tests {
 
     #[test]
     fn a_browser_is_known_by_a_whole_cookie_only() {
-        let whole = "x".repeat(LENGTH);
+        let whole = "x".repeat(COOKIE_CHARS);
         let known = |cookies: &str| Browser::of(&headers(cookies), "c").cookie().is_some();
         assert!(known(&format!("c={whole}")));
         for other in ["c=".to_owned(), "c=x".to_owned(), format!("c={whole}; c={whole}")] {

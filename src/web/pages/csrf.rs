@@ -14,7 +14,7 @@ use url::form_urlencoded;
 use zeroize::Zeroizing;
 
 use super::cookie::Browser;
-use super::layout::{Kind, Page};
+use super::layout::{Page, PageKind};
 use crate::model::secret;
 use crate::web::body;
 
@@ -70,7 +70,7 @@ fn is_own(body: &[u8], cookie: &SecretString, path: &str) -> bool {
 }
 
 fn refused(status: StatusCode, line: &str) -> Page {
-    Page::new(status, Kind::Bad, "This form was refused", vec![line.into()])
+    Page::new(status, PageKind::Bad, "This form was refused", vec![line.into()])
 }
 
 #[cfg(test)]

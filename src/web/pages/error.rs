@@ -2,10 +2,10 @@
 
 use axum::http::StatusCode;
 
-use super::layout::{self, Kind, Page};
+use super::layout::{MAX_NAME_CHARS, Page, PageKind};
 use crate::broker::consent::callback::CallbackError;
 use crate::broker::{ConnectError, VisitingBrowser};
-use crate::model::text::{incident, sentence};
+use crate::model::text::{incident, sentence, shown};
 use crate::oauth::{AnswerError, Verdict};
 
 /// Reader of an error page.
@@ -29,10 +29,28 @@ impl Reader {
 
 const UNCHANGED: &str = "Nothing was connected or changed.";
 
+/// One page for unknown, expired and replaced links, which are not told apart. `application`: the
+/// application that the user came from.
+pub(super) fn gone(application: Option<&str>) -> Page {
+    let back = match application {
+        Some(name) => format!("Go back to {} and ask again", shown(name, MAX_NAME_CHARS)),
+        None => "Go back to where you got it and ask again".into(),
+    };
+    Page::new(
+        StatusCode::GONE,
+        PageKind::Bad,
+        "This link no longer works",
+        vec![
+            "It was used, replaced by a newer one, or its 15 minutes are over.".into(),
+            format!("Nothing was changed by opening it. {back}; you will get a new link."),
+        ],
+    )
+}
+
 /// The page for a link that does not work, or could not be made.
 pub(super) fn link(error: &ConnectError, reader: Reader) -> Page {
     let (status, heading) = match error {
-        ConnectError::Unknown => return layout::gone(None),
+        ConnectError::Unknown => return gone(None),
         ConnectError::Exhausted => {
             (StatusCode::TOO_MANY_REQUESTS, "This link was opened too often")
         }
@@ -78,7 +96,7 @@ pub(super) fn link(error: &ConnectError, reader: Reader) -> Page {
         _ => vec![sentence(&error.to_string()), sentence(&error.hint())],
     };
     lines.insert(lines.len().min(1), kept.to_owned());
-    Page::new(status, Kind::Bad, heading, lines).incident(logged(error))
+    Page::new(status, PageKind::Bad, heading, lines).incident(logged(error))
 }
 
 /// The page for a browser that came back from a provider without a result.
@@ -128,7 +146,7 @@ pub(super) fn callback(error: &CallbackError, reader: Reader) -> Page {
         }
         error => sentence(&error.hint()),
     };
-    let page = Page::new(status, Kind::Bad, heading, vec![what, kept.to_owned(), now]);
+    let page = Page::new(status, PageKind::Bad, heading, vec![what, kept.to_owned(), now]);
     match error {
         // Any web page can make a browser come here, with an `<img>`, as often as it likes: that
         // must not fill the log.

@@ -6,13 +6,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use askama::Template;
+use axum::Extension;
 use axum::extract::{FromRequestParts, RawQuery, Request, State};
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, StatusCode, Uri};
 use axum::middleware::Next;
 use axum::response::{IntoResponse as _, Response};
-use axum::routing::{get, post};
-use axum::{Extension, Router};
 use secrecy::{ExposeSecret as _, SecretString};
 use serde::Deserialize;
 use url::form_urlencoded;
@@ -20,10 +19,10 @@ use url::form_urlencoded;
 use super::cookie::Browser;
 use super::csrf::OwnForm;
 use super::error::logged;
-use super::layout::{Kind, Page, html, see_other};
-use super::person::Person;
+use super::layout::{Page, PageKind, html, see_other};
+use super::person::PageUser;
 use crate::broker::VisitingBrowser;
-use crate::broker::consent::confirmation::{NEXT_PATH, UnconfirmedStep};
+use crate::broker::consent::confirmation::UnconfirmedStep;
 use crate::broker::sign_in::{Offer, SignIn, SignInError, SignedIn};
 use crate::identity::Application;
 use crate::model::session::{Destination, Session};
@@ -35,25 +34,25 @@ use crate::web::origin_check::Origins;
 use crate::web::port::client_address;
 
 /// Characters shown of a user id.
-const LONGEST_USER: usize = 256;
+const MAX_USER_CHARS: usize = 256;
 
 /// Span of the rate limits below, after which a try no longer counts.
-const A_WHILE: Duration = Duration::from_mins(1);
+const LIMIT_SPAN: Duration = Duration::from_mins(1);
 
 /// State of the sign-in pages.
-pub(in crate::web) struct Door {
+pub(in crate::web) struct SignInPages {
     pub(super) sign_in: SignIn,
-    /// Limits tries of keys, which have 20 characters and more. Here and in `trips`, the limit for
-    /// all addresses together is so high that one network cannot use it up and so keep all others
+    /// Limits tries of keys, which have 20 characters and more. Here and in `redirect_limit`, the
+    /// limit for all addresses together is so high that one network cannot use it up and so keep all others
     /// out.
-    tries: RateLimit<IpAddr>,
+    key_limit: RateLimit<IpAddr>,
     /// Limits redirects to an issuer or application, each of which is a record in the store.
-    trips: RateLimit<IpAddr>,
+    redirect_limit: RateLimit<IpAddr>,
     trusted_proxies: Vec<Cidr>,
     origins: Origins,
 }
 
-impl Door {
+impl SignInPages {
     pub(in crate::web) fn new(
         sign_in: SignIn,
         trusted_proxies: Vec<Cidr>,
@@ -62,8 +61,8 @@ impl Door {
     ) -> Arc<Self> {
         Arc::new(Self {
             sign_in,
-            tries: RateLimit::per(A_WHILE, clock.clone(), 10, 1000),
-            trips: RateLimit::per(A_WHILE, clock.clone(), 60, 6000),
+            key_limit: RateLimit::per(LIMIT_SPAN, clock.clone(), 10, 1000),
+            redirect_limit: RateLimit::per(LIMIT_SPAN, clock.clone(), 60, 6000),
             trusted_proxies,
             origins,
         })
@@ -75,7 +74,7 @@ impl Door {
         &self,
         ticket: &str,
         browser: &Browser,
-        from: &Sender,
+        from: &ClientAddress,
     ) -> Option<Response> {
         if !self.admits(from) {
             return Some(too_often());
@@ -92,8 +91,8 @@ impl Door {
     }
 
     /// Whether this address may begin one more redirect.
-    pub(super) fn admits(&self, from: &Sender) -> bool {
-        self.trips.admits(from.0)
+    pub(super) fn admits(&self, from: &ClientAddress) -> bool {
+        self.redirect_limit.admits(from.0)
     }
 }
 
@@ -108,40 +107,34 @@ struct Unconfirmed<'a> {
 }
 
 /// Client address of a request.
-pub(super) struct Sender(IpAddr);
+pub(in crate::web) struct ClientAddress(IpAddr);
 
-impl Sender {
-    pub(super) fn of(parts: &Parts, door: &Door) -> Self {
-        Self(client_address::address(&parts.extensions, &parts.headers, &door.trusted_proxies))
+impl ClientAddress {
+    pub(super) fn of(parts: &Parts, pages: &SignInPages) -> Self {
+        Self(client_address::address(&parts.extensions, &parts.headers, &pages.trusted_proxies))
     }
 }
 
-impl FromRequestParts<Arc<Door>> for Sender {
+impl FromRequestParts<Arc<SignInPages>> for ClientAddress {
     type Rejection = Infallible;
 
-    async fn from_request_parts(parts: &mut Parts, door: &Arc<Door>) -> Result<Self, Infallible> {
-        Ok(Self::of(parts, door))
+    async fn from_request_parts(
+        parts: &mut Parts,
+        pages: &Arc<SignInPages>,
+    ) -> Result<Self, Infallible> {
+        Ok(Self::of(parts, pages))
     }
-}
-
-pub(in crate::web) fn routes(door: Arc<Door>) -> Router {
-    Router::new()
-        .route("/signin", get(show).post(begin))
-        .route("/signin/callback", get(callback))
-        .route(NEXT_PATH, get(confirmed))
-        .route("/signout", post(leave))
-        .with_state(door)
 }
 
 /// Puts the visitor and, if signed in, their session and person into the request's extensions.
-pub(in crate::web) async fn know(
-    State(door): State<Arc<Door>>,
+pub(in crate::web) async fn identify_user(
+    State(pages): State<Arc<SignInPages>>,
     mut request: Request,
     next: Next,
 ) -> Response {
     let browser = request.extensions().get::<Browser>().cloned();
     let session = match browser.as_ref().and_then(Browser::cookie) {
-        Some(cookie) => door.sign_in.session(cookie).await,
+        Some(cookie) => pages.sign_in.session(cookie).await,
         None => None,
     };
     let extensions = request.extensions_mut();
@@ -150,11 +143,11 @@ pub(in crate::web) async fn know(
     let browser = cookie.map(|cookie| secret::fingerprint(cookie.expose_secret()));
     extensions.insert(VisitingBrowser::Public { caller, browser });
     if let Some(session) = session {
-        let principal = Arc::new(door.sign_in.principal(&session));
-        extensions.insert(Person { principal, has_signed_in: true });
+        let principal = Arc::new(pages.sign_in.principal(&session));
+        extensions.insert(PageUser { principal, has_signed_in: true });
         extensions.insert(session);
     }
-    extensions.insert(door);
+    extensions.insert(pages);
     next.run(request).await
 }
 
@@ -198,7 +191,7 @@ pub(super) fn other_person(
     to: Option<Destination>,
     session: Option<&Session>,
 ) -> Response {
-    let user = session.map(|session| shown(session.caller.user.as_str(), LONGEST_USER));
+    let user = session.map(|session| shown(session.caller.user.as_str(), MAX_USER_CHARS));
     tracing::warn!(
         user,
         "refused a link in the browser of another user; if it is the right user, write this name as the `user` of their key in [[server.auth.api_keys]]"
@@ -218,7 +211,7 @@ struct OtherPerson<'a> {
 }
 
 /// Application to which a link may belong.
-enum EndedAt<'a> {
+enum EndedLinkOf<'a> {
     Named(&'a str),
     /// One of several, whose names are not public.
     Unnamed,
@@ -226,21 +219,21 @@ enum EndedAt<'a> {
 
 #[derive(Template)]
 #[template(path = "signin.html")]
-struct Entrance<'a> {
+struct SignInPage<'a> {
     /// The host where browsers sign in; `None`: the page asks for a key.
     host: Option<&'a str>,
     /// The application at that host.
     application: Option<&'a str>,
     /// Application that may have sent its user here with a link that has ended: links of an
     /// application that still work never lead to this page.
-    ended_at: Option<EndedAt<'a>>,
+    ended_at: Option<EndedLinkOf<'a>>,
     to: &'a str,
     problem: Option<&'a str>,
     csrf: String,
 }
 
-async fn show(
-    State(door): State<Arc<Door>>,
+pub(in crate::web) async fn show(
+    State(pages): State<Arc<SignInPages>>,
     Extension(browser): Extension<Browser>,
     session: Option<Extension<Session>>,
     RawQuery(query): RawQuery,
@@ -248,7 +241,7 @@ async fn show(
     let to = parameter(query.as_deref(), "to");
     let to = to.and_then(|to| Destination::parse(&to)).unwrap_or_default();
     let application = application(query.as_deref());
-    let application = application.and_then(|name| door.sign_in.application(&name));
+    let application = application.and_then(|name| pages.sign_in.application(&name));
     // A user who is signed in at the issuer, or through one application, may be another
     // application's user too.
     let is_there = session.is_some_and(|Extension(session)| {
@@ -257,17 +250,17 @@ async fn show(
     if is_there {
         return see_other(to.as_str());
     }
-    entrance(&door, &browser, &to, application, None)
+    sign_in_page(&pages, &browser, &to, application, None)
 }
 
-fn entrance(
-    door: &Door,
+fn sign_in_page(
+    pages: &SignInPages,
     browser: &Browser,
     to: &Destination,
     application: Option<&Application>,
     problem: Option<&str>,
 ) -> Response {
-    let offer = application.map_or_else(|| door.sign_in.offer(), Offer::Application);
+    let offer = application.map_or_else(|| pages.sign_in.offer(), Offer::Application);
     let (host, application) = match offer {
         Offer::Issuer(host) => (Some(host), None),
         Offer::Key => (None, None),
@@ -281,22 +274,22 @@ fn entrance(
                     .into(),
             ];
             let heading = "Manage your connections in your app";
-            let page = Page::new(StatusCode::NOT_FOUND, Kind::Elsewhere, heading, lines);
+            let page = Page::new(StatusCode::NOT_FOUND, PageKind::OtherApp, heading, lines);
             return page.into_response();
         }
     };
     let status = if problem.is_some() { StatusCode::FORBIDDEN } else { StatusCode::OK };
     let csrf = browser.form_token("/signin");
-    let ended_at = match door.sign_in.only_application() {
+    let ended_at = match pages.sign_in.only_application() {
         _ if application.is_some() || !to.is_link() => None,
-        Some(application) => Some(EndedAt::Named(&application.name)),
-        None => door.sign_in.has_applications().then_some(EndedAt::Unnamed),
+        Some(application) => Some(EndedLinkOf::Named(&application.name)),
+        None => pages.sign_in.has_applications().then_some(EndedLinkOf::Unnamed),
     };
-    html(status, &Entrance { host, application, ended_at, to: to.as_str(), problem, csrf })
+    html(status, &SignInPage { host, application, ended_at, to: to.as_str(), problem, csrf })
 }
 
 #[derive(Deserialize)]
-struct Wish {
+pub(in crate::web) struct SignInForm {
     #[serde(default)]
     to: String,
     /// The application whose user signs in.
@@ -306,92 +299,120 @@ struct Wish {
     key: Option<SecretString>,
 }
 
-async fn begin(
-    State(door): State<Arc<Door>>,
+/// Redirects the browser to the application or issuer where its user signs in, or signs it in with a
+/// key.
+pub(in crate::web) async fn begin(
+    State(pages): State<Arc<SignInPages>>,
     Extension(browser): Extension<Browser>,
     uri: Uri,
     headers: HeaderMap,
-    Sender(from): Sender,
-    OwnForm(wish): OwnForm<Wish>,
+    from: ClientAddress,
+    OwnForm(form): OwnForm<SignInForm>,
 ) -> Response {
-    let to = Destination::parse(&wish.to).unwrap_or_default();
-    if let Some(name) = &wish.application {
-        if !door.trips.admits(from) {
-            return too_often();
-        }
+    let to = Destination::parse(&form.to).unwrap_or_default();
+    if let Some(name) = &form.application {
         // The origin for which the browser has its cookie.
-        let origin = door.origins.asked(&uri, &headers);
-        let (Some(cookie), Some(origin)) = (browser.cookie(), origin) else {
-            return entrance(&door, &browser, &to, door.sign_in.application(name), None);
-        };
-        return match door.sign_in.verifier_of(name, cookie, origin).await {
-            Ok(Some(page)) => see_other(page.as_str()),
-            Ok(None) => entrance(&door, &browser, &to, None, None),
-            Err(error) => failed(&error.into()),
-        };
+        let origin = pages.origins.requested(&uri, &headers);
+        return pages.to_application(&browser, &from, origin, &to, name).await;
     }
-    match (door.sign_in.offer(), wish.key) {
-        (Offer::Key, Some(key)) => {
-            if !door.tries.admits(from) {
-                return too_often();
-            }
-            match door.sign_in.by_key(browser.cookie(), &key).await {
-                Ok(Some(cookie)) => {
-                    browser.becomes(cookie);
-                    see_other(to.as_str())
-                }
-                Ok(None) => entrance(
-                    &door,
-                    &browser,
-                    &to,
-                    None,
-                    Some(
-                        "This server does not know this key. Paste the one that your program sends, whole and without spaces.",
-                    ),
-                ),
-                Err(error) => failed(&error),
-            }
-        }
-        (Offer::Issuer(_), _) => {
-            if !door.trips.admits(from) {
-                return too_often();
-            }
-            let Some(cookie) = browser.cookie() else {
-                return entrance(&door, &browser, &to, None, None);
-            };
-            match door.sign_in.depart(cookie, to).await {
-                Ok(issuer) => see_other(issuer.as_str()),
-                Err(error) => failed(&error),
-            }
-        }
+    match (pages.sign_in.offer(), form.key) {
+        (Offer::Key, Some(key)) => pages.by_key(&browser, &from, &to, &key).await,
+        (Offer::Issuer(_), _) => pages.to_issuer(&browser, &from, to).await,
         (Offer::Key | Offer::Application(_) | Offer::Nothing, _) => {
-            entrance(&door, &browser, &to, None, None)
+            sign_in_page(&pages, &browser, &to, None, None)
         }
     }
 }
 
-async fn callback(
-    State(door): State<Arc<Door>>,
+impl SignInPages {
+    /// Redirects the browser to the application of this name, which confirms who its user is.
+    async fn to_application(
+        &self,
+        browser: &Browser,
+        from: &ClientAddress,
+        origin: Option<String>,
+        to: &Destination,
+        name: &str,
+    ) -> Response {
+        if !self.admits(from) {
+            return too_often();
+        }
+        let (Some(cookie), Some(origin)) = (browser.cookie(), origin) else {
+            return sign_in_page(self, browser, to, self.sign_in.application(name), None);
+        };
+        match self.sign_in.verifier_of(name, cookie, origin).await {
+            Ok(Some(page)) => see_other(page.as_str()),
+            Ok(None) => sign_in_page(self, browser, to, None, None),
+            Err(error) => failed(&error.into()),
+        }
+    }
+
+    /// Signs the browser in as the user of a key.
+    async fn by_key(
+        &self,
+        browser: &Browser,
+        from: &ClientAddress,
+        to: &Destination,
+        key: &SecretString,
+    ) -> Response {
+        if !self.key_limit.admits(from.0) {
+            return too_often();
+        }
+        match self.sign_in.by_key(browser.cookie(), key).await {
+            Ok(Some(cookie)) => {
+                browser.set_cookie(cookie);
+                see_other(to.as_str())
+            }
+            Ok(None) => {
+                let problem = "This server does not know this key. Paste the one that your program sends, whole and without spaces.";
+                sign_in_page(self, browser, to, None, Some(problem))
+            }
+            Err(error) => failed(&error),
+        }
+    }
+
+    /// Redirects the browser to the issuer.
+    async fn to_issuer(
+        &self,
+        browser: &Browser,
+        from: &ClientAddress,
+        to: Destination,
+    ) -> Response {
+        if !self.admits(from) {
+            return too_often();
+        }
+        let Some(cookie) = browser.cookie() else {
+            return sign_in_page(self, browser, &to, None, None);
+        };
+        match self.sign_in.depart(cookie, to).await {
+            Ok(issuer) => see_other(issuer.as_str()),
+            Err(error) => failed(&error),
+        }
+    }
+}
+
+pub(in crate::web) async fn callback(
+    State(pages): State<Arc<SignInPages>>,
     Extension(browser): Extension<Browser>,
     RawQuery(query): RawQuery,
 ) -> Response {
     let query = query.unwrap_or_default();
-    signed_in(&browser, door.sign_in.arrive(browser.cookie(), &query).await)
+    signed_in(&browser, pages.sign_in.arrive(browser.cookie(), &query).await)
 }
 
 /// Signs in a browser that comes from an application which has confirmed it.
-async fn confirmed(
-    State(door): State<Arc<Door>>,
+pub(in crate::web) async fn confirmed(
+    State(pages): State<Arc<SignInPages>>,
     Extension(browser): Extension<Browser>,
     session: Option<Extension<Session>>,
     RawQuery(query): RawQuery,
 ) -> Response {
     let query = query.unwrap_or_default();
     let session = session.as_ref().map(|Extension(session)| session);
-    match door.sign_in.confirmed(browser.cookie(), session, &query).await {
+    match pages.sign_in.confirmed(browser.cookie(), session, &query).await {
         Err(SignInError::Unknown) => Page::new(
             StatusCode::GONE,
-            Kind::Bad,
+            PageKind::Bad,
             "This step is finished or has expired",
             vec![
                 "This page can be used once, and for a few minutes.".into(),
@@ -401,7 +422,7 @@ async fn confirmed(
         .into_response(),
         Err(SignInError::OtherBrowser) => Page::new(
             StatusCode::FORBIDDEN,
-            Kind::Bad,
+            PageKind::Bad,
             "This was started elsewhere",
             vec![
                 "A link was opened in another browser, or this one keeps no cookies. Nothing was connected in this browser.".into(),
@@ -417,7 +438,7 @@ fn signed_in(browser: &Browser, arrival: Result<SignedIn, SignInError>) -> Respo
     match arrival {
         Ok(arrival) => {
             if let Some(cookie) = arrival.cookie {
-                browser.becomes(cookie);
+                browser.set_cookie(cookie);
             }
             see_other(&arrival.to)
         }
@@ -426,25 +447,25 @@ fn signed_in(browser: &Browser, arrival: Result<SignedIn, SignInError>) -> Respo
 }
 
 #[derive(Deserialize)]
-struct Leave {
+pub(in crate::web) struct SignOutForm {
     #[serde(default)]
     to: String,
 }
 
-async fn leave(
-    State(door): State<Arc<Door>>,
+pub(in crate::web) async fn sign_out(
+    State(pages): State<Arc<SignInPages>>,
     Extension(browser): Extension<Browser>,
     session: Option<Extension<Session>>,
-    OwnForm(leave): OwnForm<Leave>,
+    OwnForm(form): OwnForm<SignOutForm>,
 ) -> Response {
     if let Some(cookie) = browser.cookie()
-        && let Err(error) = door.sign_in.leave(cookie).await
+        && let Err(error) = pages.sign_in.leave(cookie).await
     {
         return failed(&error);
     }
-    browser.becomes(secret::random());
-    let to = Destination::parse(&leave.to);
-    let application = session.and_then(|Extension(it)| door.sign_in.application_of(&it));
+    browser.set_cookie(secret::random());
+    let to = Destination::parse(&form.to);
+    let application = session.and_then(|Extension(it)| pages.sign_in.application_of(&it));
     // For another person's link, leave open where that person signs in.
     let application = application.filter(|_| to.as_ref().is_none_or(|to| !to.is_link()));
     needed(to.as_ref(), application.map(|application| application.name.as_str()))
@@ -452,7 +473,8 @@ async fn leave(
 
 pub(super) fn too_often() -> Response {
     let lines = vec!["Wait a minute, then try again.".into()];
-    Page::new(StatusCode::TOO_MANY_REQUESTS, Kind::Bad, "Too many tries", lines).into_response()
+    Page::new(StatusCode::TOO_MANY_REQUESTS, PageKind::Bad, "Too many key_limit", lines)
+        .into_response()
 }
 
 fn failed(error: &SignInError) -> Response {
@@ -470,7 +492,7 @@ fn failed(error: &SignInError) -> Response {
         SignInError::Store(_) => (StatusCode::SERVICE_UNAVAILABLE, "This could not be kept"),
     };
     let lines = vec![sentence(&error.to_string()), sentence(&error.hint())];
-    let page = Page::new(status, Kind::Bad, heading, lines).again(address(None, None));
+    let page = Page::new(status, PageKind::Bad, heading, lines).again(address(None, None));
     match error {
         // Any web page can make a browser come here: that must not fill the log.
         SignInError::Answer(_) | SignInError::Unknown => {

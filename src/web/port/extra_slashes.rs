@@ -1,20 +1,9 @@
-//! Accepted spellings of the paths of routes for programs.
+//! Drops extra slashes from the paths of routes for programs.
 
 use axum::http::Uri;
 use axum::http::uri::PathAndQuery;
 
-use crate::web::well_known;
-
-/// Routes that people write by hand into the configuration of clients.
-const ROUTES: [&str; 7] = [
-    "/mcp",
-    "/sse",
-    "/messages",
-    "/health",
-    "/v1/auth/confirm_user",
-    well_known::RESOURCE,
-    well_known::ROOT,
-];
+use crate::web::routes::{ROUTES, Spelling};
 
 /// Removes extra slashes from the target: at its end, and all but one of several in a row. A
 /// redirect would say the same, but many clients lose the body of a POST then. `None` if the target
@@ -25,7 +14,9 @@ pub(super) fn without_extra_slashes(uri: &Uri) -> Option<Uri> {
         return None;
     }
     let segments = path.split('/').filter(|segment| !segment.is_empty());
-    let route = ROUTES.into_iter().find(|route| segments.clone().eq(route.split('/').skip(1)))?;
+    let lenient = ROUTES.iter().filter(|route| route.spelling == Spelling::ExtraSlashes);
+    let mut paths = lenient.map(|route| route.path);
+    let route = paths.find(|path| segments.clone().eq(path.split('/').skip(1)))?;
     let target = match uri.query() {
         Some(query) => format!("{route}?{query}"),
         None => route.to_owned(),

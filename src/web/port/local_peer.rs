@@ -10,7 +10,7 @@
 //! them. An administrator who needs access can become the user.
 //!
 //! If the kernel cannot be asked, or does not know, every user is let in, and the person who starts
-//! the server is told ([`Neighbours::are_told_apart`]): on other platforms; in sandboxes without
+//! the server is told ([`AllowedUsers::are_told_apart`]): on other platforms; in sandboxes without
 //! `NETLINK_SOCK_DIAG`; on WSL, where the person's browser is a program of another system.
 
 use std::io;
@@ -21,19 +21,19 @@ mod diag;
 
 /// Users whose connections are let in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Neighbours {
-    Everybody,
+pub enum AllowedUsers {
+    Any,
     /// This user's, by its id.
     Only(u32),
 }
 
-impl Neighbours {
+impl AllowedUsers {
     /// Only the user of this process, if the kernel tells users apart; otherwise every user.
     #[cfg(target_os = "linux")]
     pub fn of_this_user() -> Self {
         let own = rustix::process::geteuid().as_raw();
         if is_wsl() || own == overflow_user() || diag::own_connection() != Some(own) {
-            return Self::Everybody;
+            return Self::Any;
         }
         Self::Only(own)
     }
@@ -41,12 +41,12 @@ impl Neighbours {
     /// Every user: only on Linux does this check exist.
     #[cfg(not(target_os = "linux"))]
     pub fn of_this_user() -> Self {
-        Self::Everybody
+        Self::Any
     }
 
     /// Whether the connections of other users are refused.
-    pub fn are_told_apart(self) -> bool {
-        self != Self::Everybody
+    pub fn is_enforced(self) -> bool {
+        self != Self::Any
     }
 
     /// Whether this connection may stay. If its other end is gone already, its user can no longer
@@ -57,7 +57,7 @@ impl Neighbours {
     /// afterwards, and was therefore connected all the time. `ends` returns the addresses of the
     /// other end and of ours while the connection lasts.
     #[cfg(target_os = "linux")]
-    pub(in crate::web) fn admit(
+    pub(in crate::web) fn allows(
         self,
         ends: impl Fn() -> io::Result<(SocketAddr, SocketAddr)>,
     ) -> bool {
@@ -67,7 +67,7 @@ impl Neighbours {
     }
 
     #[cfg(not(target_os = "linux"))]
-    pub(in crate::web) fn admit(
+    pub(in crate::web) fn allows(
         self,
         _ends: impl Fn() -> io::Result<(SocketAddr, SocketAddr)>,
     ) -> bool {
@@ -104,7 +104,7 @@ mod tests {
     }
 
     #[test]
-    fn our_own_user_is_known_and_let_in_and_nobody_else() {
+    fn only_our_own_user_is_let_in() {
         let own = rustix::process::geteuid().as_raw();
         let v4 = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
         let port = v4.local_addr().unwrap().port();
@@ -112,26 +112,26 @@ mod tests {
         for to in [(Ipv4Addr::LOCALHOST, port).into(), SocketAddr::from((mapped, port))] {
             let (_ends, theirs, ours) = ends(&v4, to);
             assert_eq!(diag::user_of(theirs, ours), Some(own), "{to}");
-            assert!(Neighbours::Only(own).admit(|| Ok((theirs, ours))));
-            assert!(!Neighbours::Only(own + 1).admit(|| Ok((theirs, ours))));
-            assert!(Neighbours::Everybody.admit(|| Ok((theirs, ours))));
+            assert!(AllowedUsers::Only(own).allows(|| Ok((theirs, ours))));
+            assert!(!AllowedUsers::Only(own + 1).allows(|| Ok((theirs, ours))));
+            assert!(AllowedUsers::Any.allows(|| Ok((theirs, ours))));
         }
         if let Ok(v6) = TcpListener::bind((Ipv6Addr::LOCALHOST, 0)) {
             let (_ends, theirs, ours) = ends(&v6, v6.local_addr().unwrap());
             assert_eq!(diag::user_of(theirs, ours), Some(own));
         }
-        assert_eq!(Neighbours::of_this_user(), Neighbours::Only(own));
+        assert_eq!(AllowedUsers::of_this_user(), AllowedUsers::Only(own));
     }
 
     /// The kernel reports user 0 for a closed socket: a client that writes a request and hangs up
     /// would pass for root.
     #[test]
-    fn whose_end_is_closed_is_nobody() {
+    fn a_closed_end_belongs_to_no_user() {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
         let ([client, server], theirs, ours) = ends(&listener, listener.local_addr().unwrap());
         drop(client);
         assert_eq!(diag::user_of(theirs, ours), None);
-        assert!(!Neighbours::Only(0).admit(|| Ok((theirs, ours))));
+        assert!(!AllowedUsers::Only(0).allows(|| Ok((theirs, ours))));
         drop(server);
         assert_eq!(diag::user_of(theirs, ours), None);
     }
@@ -139,7 +139,7 @@ mod tests {
     /// Another user writes a request and resets the connection; then the person's own program
     /// happens to get the same address.
     #[test]
-    fn whoever_has_the_address_afterwards_does_not_answer_for_a_dead_connection() {
+    fn the_next_client_at_an_address_does_not_answer_for_a_dead_connection() {
         use rustix::net::{AddressFamily, SocketType, bind, connect, socket, sockopt};
 
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
@@ -151,27 +151,27 @@ mod tests {
             connect(&socket, &to).unwrap();
             TcpStream::from(socket)
         };
-        let stranger = from_the_same(0);
-        let port = stranger.local_addr().unwrap().port();
-        sockopt::set_socket_linger(&stranger, Some(std::time::Duration::ZERO)).unwrap();
-        drop(stranger);
+        let other = from_the_same(0);
+        let port = other.local_addr().unwrap().port();
+        sockopt::set_socket_linger(&other, Some(std::time::Duration::ZERO)).unwrap();
+        drop(other);
         let own = from_the_same(port);
         let (dead, theirs) = listener.accept().unwrap();
         let (live, same) = listener.accept().unwrap();
         assert_eq!((theirs, same), (own.local_addr().unwrap(), theirs));
-        let user = Neighbours::of_this_user();
-        assert!(!user.admit(|| Ok((dead.peer_addr()?, dead.local_addr()?))));
+        let user = AllowedUsers::of_this_user();
+        assert!(!user.allows(|| Ok((dead.peer_addr()?, dead.local_addr()?))));
         // Not even if it was reset only after we had begun to ask.
         let asked = std::cell::Cell::new(false);
-        assert!(!user.admit(|| {
+        assert!(!user.allows(|| {
             let theirs = if asked.replace(true) { dead.peer_addr()? } else { theirs };
             Ok((theirs, to))
         }));
-        assert!(user.admit(|| Ok((live.peer_addr()?, live.local_addr()?))));
+        assert!(user.allows(|| Ok((live.peer_addr()?, live.local_addr()?))));
     }
 
     #[test]
-    fn who_only_has_nothing_more_to_say_is_still_known() {
+    fn a_client_that_has_finished_sending_is_still_known() {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
         let ([client, _server], theirs, ours) = ends(&listener, listener.local_addr().unwrap());
         client.shutdown(std::net::Shutdown::Write).unwrap();

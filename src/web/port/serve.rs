@@ -2,7 +2,7 @@
 //!
 //! | a client that | |
 //! |---|---|
-//! | is another user of this machine | is refused ([`Neighbours`]) |
+//! | is another user of this machine | is refused ([`AllowedUsers`]) |
 //! | comes when there is no room | takes the place of one without credentials ([`Crowd`]), or waits |
 //! | sends the head of its first request slowly, or none | is disconnected after 10 seconds |
 //! | sends no further request | is disconnected after 75 seconds |
@@ -32,12 +32,12 @@ use tokio_util::sync::CancellationToken;
 use super::client_address;
 use super::crowd::{Crowd, Member};
 use super::extra_slashes;
-use super::local_peer::Neighbours;
+use super::local_peer::AllowedUsers;
 use super::workers::Workers;
 
 /// Maximum number of connections to the served port at the same time; one more takes the place of
 /// one without credentials, or waits.
-const MOST_CONNECTIONS: usize = 4096;
+const MAX_CONNECTIONS: usize = 4096;
 /// Time limit for the head of a client's first request; beyond it, the connection is closed.
 pub(in crate::web) const FIRST_HEAD_LIMIT: Duration = Duration::from_secs(10);
 /// Time limit for the head of a later request, and so for an idle connection: a little longer than
@@ -46,16 +46,16 @@ pub(in crate::web) const FIRST_HEAD_LIMIT: Duration = Duration::from_secs(10);
 const HEAD_LIMIT: Duration = Duration::from_secs(75);
 /// Descriptors reserved for what opens later: the store, the loopback listener, secrets in files.
 const RESERVED_DESCRIPTORS: usize = 16;
-/// One address may hold one in `SHARE` of the places with connections that have shown no
+/// One address may hold one in `SHARES` of the places with connections that have shown no
 /// credentials.
-const SHARE: usize = 4;
+const SHARES: usize = 4;
 /// Largest head of a request, in bytes; a larger one gets 431. Tokens are some kilobytes,
 /// everything else is small.
-const LARGEST_HEAD: usize = 16 * 1024;
+const MAX_HEAD_BYTES: usize = 16 * 1024;
 /// Time limit for refusing another user of this machine.
-const REFUSING: Duration = Duration::from_secs(2);
+const REFUSAL_LIMIT: Duration = Duration::from_secs(2);
 /// Time without progress of an answer after which its connection is closed.
-const STALLED: Duration = Duration::from_secs(30);
+const MAX_WRITE_STALL: Duration = Duration::from_secs(30);
 
 /// How connections are served.
 #[derive(Clone)]
@@ -67,8 +67,8 @@ pub(in crate::web) struct Rules {
     /// Whether a connection takes more than one request.
     pub(in crate::web) keep_alive: bool,
     /// Maximum lifetime of a connection.
-    pub(in crate::web) longest: Duration,
-    pub(in crate::web) neighbours: Neighbours,
+    pub(in crate::web) max_lifetime: Duration,
+    pub(in crate::web) allowed_users: AllowedUsers,
 }
 
 /// A port that is being served, on threads of its own, which end when this is dropped.
@@ -87,21 +87,21 @@ impl Port {
     pub fn serve(
         listener: std::net::TcpListener,
         router: Router,
-        neighbours: Neighbours,
+        allowed_users: AllowedUsers,
     ) -> io::Result<Self> {
         listener.set_nonblocking(true)?;
         let listener = TcpListener::from_std(listener)?;
         let workers = Arc::new(Workers::start()?);
-        let room = MOST_CONNECTIONS.min(places(descriptors(), open_descriptors()));
+        let room = MAX_CONNECTIONS.min(places(descriptors(), open_descriptors()));
         let connections = Arc::new(Semaphore::new(room));
         let stop = CancellationToken::new();
         let rules = Rules {
             first_head_limit: FIRST_HEAD_LIMIT,
             head_limit: HEAD_LIMIT,
-            crowd: Crowd::new(room / SHARE),
+            crowd: Crowd::new(room / SHARES),
             keep_alive: true,
-            longest: Duration::MAX,
-            neighbours,
+            max_lifetime: Duration::MAX,
+            allowed_users,
         };
         let (places, on) = (Arc::clone(&connections), Arc::clone(&workers));
         tokio::spawn(accept(listener, router, places, rules, on, stop.clone()));
@@ -128,9 +128,9 @@ fn places(descriptors: usize, open: usize) -> usize {
 
 /// Number of descriptors in use; where the platform does not tell, as many as it has at most.
 fn open_descriptors() -> usize {
-    const USUAL: usize = 48;
+    const DEFAULT_OPEN: usize = 48;
     let folder = ["/proc/self/fd", "/dev/fd"].into_iter().find_map(|it| std::fs::read_dir(it).ok());
-    folder.map_or(USUAL, Iterator::count)
+    folder.map_or(DEFAULT_OPEN, Iterator::count)
 }
 
 /// Limit of files and connections of this process, raised as far as allowed: the usual limit is
@@ -174,12 +174,12 @@ pub(in crate::web) async fn accept(
                 workers.serve(stream, async move |stream| {
                     let _place = place;
                     let ends = || Ok((stream.peer_addr()?, stream.local_addr()?));
-                    if !rules.neighbours.admit(ends) {
+                    if !rules.allowed_users.allows(ends) {
                         router = refusal();
-                        rules.longest = REFUSING;
+                        rules.max_lifetime = REFUSAL_LIMIT;
                     }
                     let served = serve(stream, theirs, router, &rules, &stop, member);
-                    if let Ok(Err(error)) = tokio::time::timeout(rules.longest, served).await {
+                    if let Ok(Err(error)) = tokio::time::timeout(rules.max_lifetime, served).await {
                         tracing::debug!(%error, "a connection broke");
                     }
                 });
@@ -226,11 +226,11 @@ async fn serve(
         router.call(request)
     });
     let mut stream = TimeoutStream::new(stream);
-    stream.set_write_timeout(Some(STALLED));
+    stream.set_write_timeout(Some(MAX_WRITE_STALL));
     let connection = hyper::server::conn::http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(rules.head_limit)
-        .max_header_size(LARGEST_HEAD)
+        .max_header_size(MAX_HEAD_BYTES)
         .keep_alive(rules.keep_alive)
         .serve_connection(TokioIo::new(Box::pin(stream)), service);
     let mut connection = pin!(connection);
@@ -260,7 +260,7 @@ mod tests {
         assert_eq!(places(64, 24), 12);
         assert_eq!(places(1024, 24), 492);
         assert_eq!(places(32, 40), 4, "never none");
-        assert!(places(usize::MAX, 0) > MOST_CONNECTIONS);
+        assert!(places(usize::MAX, 0) > MAX_CONNECTIONS);
         assert!(open_descriptors() > 2);
     }
 
@@ -272,8 +272,8 @@ mod tests {
             head_limit: HEAD_LIMIT,
             crowd: Crowd::new(room),
             keep_alive: true,
-            longest: Duration::MAX,
-            neighbours: Neighbours::Everybody,
+            max_lifetime: Duration::MAX,
+            allowed_users: AllowedUsers::Any,
         };
         let places = Arc::new(Semaphore::new(room));
         let (here, ever) = (Arc::new(Workers::none()), CancellationToken::new());

@@ -17,7 +17,7 @@ use countersign::model::hosts::Hosts;
 use countersign::model::oauth::{LoopbackRule, OAuthSettings, Revocation};
 use countersign::model::{Provider, Scopes};
 use countersign::oauth::{AuthorizationRequest, authorization_url};
-use countersign::web::loopback::listener::{DEFAULT_PORT, origin};
+use countersign::web::loopback::listener::{DEFAULT_PORT, loopback_origin};
 use url::Url;
 
 use crate::command::package;
@@ -190,7 +190,8 @@ fn a_tenant_or_host_cannot_lead_elsewhere() {
 
 /// Formats the authorization URL, built by the code that sends the browser to the provider.
 fn golden(provider: &Provider, settings: &OAuthSettings) -> String {
-    let redirect_uri = redirect_uri(&origin(settings.loopback, DEFAULT_PORT), &provider.id);
+    let redirect_uri =
+        redirect_uri(&loopback_origin(settings.loopback, DEFAULT_PORT), &provider.id);
     let some = provider.scope_words.keys().filter(|scope| !settings.scopes.contains(scope));
     let scopes = settings.scopes.union(&Scopes::new(some.take(2)));
     let url = authorization_url(&AuthorizationRequest {

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use countersign::app::{Access, Http};
-use countersign::web::port::local_peer::Neighbours;
+use countersign::web::port::local_peer::AllowedUsers;
 use serde_json::{Value, json};
 
 use super::world::{World, ana, tools_toml};
@@ -48,7 +48,7 @@ impl Served {
             listener,
             authenticator: world.app.authenticator(Access::Local(ana())).unwrap(),
             origins: vec![origin.clone()],
-            neighbours: Neighbours::of_this_user(),
+            allowed_users: AllowedUsers::of_this_user(),
         };
         let serving = Arc::clone(&world);
         let task = tokio::spawn(async move {

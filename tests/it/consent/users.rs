@@ -11,7 +11,7 @@ use countersign::model::{Authorization, Caller, Clock, ProviderId, UserId};
 use countersign::net::{Net, Policy};
 use countersign::oauth::Revoked;
 use countersign::web;
-use countersign::web::port::local_peer::Neighbours;
+use countersign::web::port::local_peer::AllowedUsers;
 use countersign::web::port::serve::Port;
 use reqwest::{Method, StatusCode};
 use serde_json::Value;
@@ -158,9 +158,9 @@ fn served(world: &World) -> String {
     .unwrap();
     let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let origin = format!("http://{}", listener.local_addr().unwrap());
-    let routes =
-        web::rest::arcade::user_connections::routes(world.app.broker.clone(), authenticator);
-    Port::serve(listener, routes, Neighbours::of_this_user()).unwrap();
+    let usage = web::Usage::of(&authenticator);
+    let routes = web::program_routes(world.app.broker.clone(), authenticator, &usage);
+    Port::serve(listener, routes, AllowedUsers::of_this_user()).unwrap();
     origin
 }
 

@@ -12,7 +12,7 @@ use countersign::config;
 use countersign::model::{Caller, Clock, ConnectPrompt, Outcome, Principal, Time, UserId};
 use countersign::store::{DataFolder, KeySource, LazyStore, MasterKey, Tables};
 use countersign::web;
-use countersign::web::port::local_peer::Neighbours;
+use countersign::web::port::local_peer::AllowedUsers;
 use countersign::web::port::serve::Port;
 use reqwest::StatusCode;
 use secrecy::SecretString;
@@ -322,13 +322,13 @@ impl World {
         let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         let origin = format!("http://{}", listener.local_addr().unwrap());
         let principal = Arc::new(Principal::local(whose));
-        let pages = web::local(
+        let pages = web::local_pages(
             self.app.broker.clone(),
             std::sync::Arc::clone(&principal),
             std::slice::from_ref(&origin),
             &web::Usage::of(&countersign::identity::Authenticator::local((*principal).clone())),
         );
-        Port::serve(listener, pages, Neighbours::of_this_user()).unwrap();
+        Port::serve(listener, pages, AllowedUsers::of_this_user()).unwrap();
         format!("{origin}/connections")
     }
 

@@ -9,6 +9,7 @@ mod gate;
 mod log;
 mod operator;
 mod requests;
+mod routes;
 mod sessions;
 mod starts;
 mod streams;

@@ -71,25 +71,9 @@ impl Served {
         self.address.rsplit(':').next().unwrap()
     }
 
-    /// Opens a connection and sends this request. Adds `Host` unless it is given.
+    /// See [`open`].
     pub(crate) fn open(&self, target: &str, headers: &[(&str, &str)], body: &[u8]) -> TcpStream {
-        let mut stream = TcpStream::connect(&self.address).unwrap();
-        stream.set_read_timeout(Some(PATIENCE)).unwrap();
-        let mut head = format!("{target} HTTP/1.1\r\n");
-        if !headers.iter().any(|(name, _)| name.eq_ignore_ascii_case("host")) {
-            let _ = write!(head, "Host: {}\r\n", self.address);
-        }
-        for (name, value) in headers {
-            let _ = write!(head, "{name}: {value}\r\n");
-        }
-        if target.starts_with("POST") {
-            let _ = write!(head, "Content-Length: {}\r\n", body.len());
-        }
-        head.push_str("\r\n");
-        stream.write_all(head.as_bytes()).unwrap();
-        // A server that refuses early may hang up on the rest.
-        let _ = stream.write_all(body);
-        stream
+        open(&self.address, target, headers, body)
     }
 
     /// Opens an event stream.
@@ -138,6 +122,32 @@ impl Served {
         let id = rustix::process::Pid::from_raw(id).unwrap();
         rustix::process::kill_process(id, signal).unwrap();
     }
+}
+
+/// Opens a connection and sends this request. Adds `Host` unless it is given.
+pub(crate) fn open(
+    address: &str,
+    target: &str,
+    headers: &[(&str, &str)],
+    body: &[u8],
+) -> TcpStream {
+    let mut stream = TcpStream::connect(address).unwrap();
+    stream.set_read_timeout(Some(PATIENCE)).unwrap();
+    let mut head = format!("{target} HTTP/1.1\r\n");
+    if !headers.iter().any(|(name, _)| name.eq_ignore_ascii_case("host")) {
+        let _ = write!(head, "Host: {}\r\n", address);
+    }
+    for (name, value) in headers {
+        let _ = write!(head, "{name}: {value}\r\n");
+    }
+    if target.starts_with("POST") {
+        let _ = write!(head, "Content-Length: {}\r\n", body.len());
+    }
+    head.push_str("\r\n");
+    stream.write_all(head.as_bytes()).unwrap();
+    // A server that refuses early may hang up on the rest.
+    let _ = stream.write_all(body);
+    stream
 }
 
 impl Drop for Served {

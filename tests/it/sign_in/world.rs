@@ -129,17 +129,17 @@ impl World {
         let authenticator = authenticator(issuer_settings, keys, &net, &clock);
         let login = authenticator.issuer();
         let login = login.and_then(|issuer| Login::new(issuer, oauth, ORIGIN));
-        let confirm =
-            web::rest::arcade::confirm_user::routes(broker.clone(), authenticator.clone());
+        let usage = web::Usage::of(&authenticator);
+        let rest = web::program_routes(broker.clone(), authenticator.clone(), &usage);
         let sign_in = SignIn::new(broker.clone(), authenticator.clone(), login);
-        let public = web::Public {
+        let public = web::PublicPages {
             origins: web::Origins::of([ORIGIN]),
-            usage: web::Usage::of(&authenticator),
+            usage,
             sign_in,
             trusted_proxies: vec!["127.0.0.1".parse().unwrap()],
             clock,
         };
-        let router = web::public(broker.clone(), public).merge(confirm);
+        let router = web::public_pages(broker.clone(), public).merge(rest);
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = format!("http://{}", listener.local_addr().unwrap());
         let service = router.into_make_service_with_connect_info::<SocketAddr>();

@@ -10,8 +10,8 @@ use crate::model::scope::in_words;
 use crate::model::text::sentence;
 use crate::model::time::{ago, date, utc};
 use crate::model::{AccountName, Provider, Time};
-use crate::web::pages::layout::{Kind, SCOPES_SHOWN, ScopeLine, scope_line};
-use crate::web::pages::person::Person;
+use crate::web::pages::layout::{PageKind, SCOPES_SHOWN, ScopeLine, scope_line};
+use crate::web::pages::person::PageUser;
 
 /// Scopes that are listed at once; a longer list is folded away.
 const SHOWN_AT_ONCE: usize = SCOPES_SHOWN + 1;
@@ -36,7 +36,7 @@ struct Shown {
     name: Option<String>,
     /// Name of the account on its buttons, which tells it from the others.
     called: String,
-    kind: Kind,
+    kind: PageKind,
     state: String,
     scopes: Vec<ScopeLine>,
     since: Moment,
@@ -69,7 +69,7 @@ struct Moment {
 impl List {
     pub(super) fn of(
         broker: &Broker,
-        person: &Person,
+        person: &PageUser,
         accounts: &[Account],
         csrf: String,
         signout: Option<String>,
@@ -86,7 +86,7 @@ impl List {
     }
 }
 
-fn offers(broker: &Broker, person: &Person, accounts: &[Account]) -> Vec<Offer> {
+fn offers(broker: &Broker, person: &PageUser, accounts: &[Account]) -> Vec<Offer> {
     let has_default = |id: &str| {
         accounts
             .iter()
@@ -103,7 +103,7 @@ fn offers(broker: &Broker, person: &Person, accounts: &[Account]) -> Vec<Offer> 
     broker.connectable(&person.principal).iter().filter_map(offer).collect()
 }
 
-fn shown(broker: &Broker, person: &Person, account: &Account) -> Shown {
+fn shown(broker: &Broker, person: &PageUser, account: &Account) -> Shown {
     let provider = broker.provider(&account.provider);
     let provider = provider.as_deref();
     let stated = provider.map(|provider| &provider.scope_words);
@@ -155,19 +155,19 @@ pub(super) fn called(title: &str, account: &AccountName, label: Option<&str>) ->
 }
 
 /// State of an account in words. `is_local`: the operator reads it.
-fn state(account: &Account, is_local: bool) -> (Kind, String) {
+fn state(account: &Account, is_local: bool) -> (PageKind, String) {
     match &account.state {
-        AccountState::Connected => (Kind::Good, "Connected".into()),
-        AccountState::Ended(why) => (Kind::Bad, sentence(why)),
+        AccountState::Connected => (PageKind::Good, "Connected".into()),
+        AccountState::Ended(why) => (PageKind::Bad, sentence(why)),
         AccountState::OtherConfiguration => (
-            Kind::Bad,
+            PageKind::Bad,
             "Of no use now: it was connected under other settings of this server.".into(),
         ),
         AccountState::NotSetUp(why) if is_local => {
-            (Kind::Bad, format!("Of no use now: {}", sentence(why)))
+            (PageKind::Bad, format!("Of no use now: {}", sentence(why)))
         }
         AccountState::NotSetUp(_) => (
-            Kind::Bad,
+            PageKind::Bad,
             "Of no use now: the operator of this server has to mend its settings.".into(),
         ),
     }

@@ -1,39 +1,20 @@
 //! `POST /v1/auth/confirm_user`: an application says which user sits at the browser that it was
 //! sent.
 
-use axum::Router;
-use axum::extract::{DefaultBodyLimit, Request, State};
+use axum::extract::{Request, State};
 use axum::http::StatusCode;
-use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE};
-use axum::response::{IntoResponse as _, Response};
-use axum::routing::post;
+use axum::response::Response;
 use secrecy::SecretString;
 use serde::{Deserialize, Serialize};
 
-use crate::broker::Broker;
+use super::response::{json, problem, refused};
 use crate::broker::consent::confirmation::{ConfirmationError, Confirmed};
-use crate::identity::{Authenticator, Denied};
 use crate::model::UserId;
 use crate::model::text::incident;
+use crate::web::rest::Applications;
 use crate::web::{body, gate};
 
-/// Largest body, in bytes, which holds two ids; a larger one gets 413.
-const LARGEST: usize = 4096;
-
-/// State of the route.
-#[derive(Clone)]
-struct Confirming {
-    broker: Broker,
-    authenticator: Authenticator,
-}
-
-/// Returns the route. It is for servers, so it has none of the checks of pages.
-pub fn routes(broker: Broker, authenticator: Authenticator) -> Router {
-    Router::new()
-        .route("/v1/auth/confirm_user", post(confirm_user))
-        .layer(DefaultBodyLimit::max(LARGEST))
-        .with_state(Confirming { broker, authenticator })
-}
+pub(in crate::web) const PATH: &str = "/v1/auth/confirm_user";
 
 /// `{"flow_id", "user_id"}`: the flow that the verifier page was given, and its user by the
 /// application's own session.
@@ -53,15 +34,8 @@ struct Answer {
     next_uri: String,
 }
 
-/// `{"name", "message"}`
-#[derive(Serialize)]
-struct Problem<'a> {
-    name: &'a str,
-    message: String,
-}
-
-async fn confirm_user(
-    State(Confirming { broker, authenticator }): State<Confirming>,
+pub(in crate::web) async fn confirm_user(
+    State(Applications { broker, authenticator }): State<Applications>,
     request: Request,
 ) -> Response {
     // Before any of the body is read.
@@ -110,29 +84,4 @@ fn failed(error: &ConfirmationError) -> Response {
         }
     };
     problem(status, name, format!("{error}; {}", error.hint()))
-}
-
-pub(super) fn refused(denied: &Denied) -> Response {
-    let status = denied.status();
-    let name = match status {
-        StatusCode::BAD_REQUEST => "malformed_request",
-        _ => "invalid_authorization",
-    };
-    let mut response = problem(status, name, format!("{denied}; {}", denied.hint()));
-    gate::explain(denied, None, &mut response);
-    response
-}
-
-pub(super) fn problem(status: StatusCode, name: &str, message: impl Into<String>) -> Response {
-    json(status, &Problem { name, message: message.into() })
-}
-
-pub(super) fn json(status: StatusCode, body: &impl Serialize) -> Response {
-    match serde_json::to_vec(body) {
-        Ok(body) => {
-            let headers = [(CONTENT_TYPE, "application/json"), (CACHE_CONTROL, "no-store")];
-            (status, headers, body).into_response()
-        }
-        Err(_) => StatusCode::INTERNAL_SERVER_ERROR.into_response(),
-    }
 }

@@ -2,4 +2,5 @@
 //! know.
 
 pub mod confirm_user;
+mod response;
 pub mod user_connections;

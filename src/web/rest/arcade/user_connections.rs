@@ -3,44 +3,33 @@
 //! The shapes are those that Arcade's clients know. A request carries the application's key, and
 //! finds no users of another application or of the issuer. No token or key of a user is ever shown.
 
-use axum::Router;
 use axum::extract::{Path, Request, State};
 use axum::http::{StatusCode, Uri};
 use axum::response::{IntoResponse as _, Response};
-use axum::routing::{delete, get};
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde_json::{Value, json};
 use url::form_urlencoded;
 
-use super::confirm_user::{json as answer, problem, refused};
+use super::response::{json as answer, problem, refused};
+use crate::broker::ConnectError;
 use crate::broker::accounts::list::{Account, AccountState, Ended};
-use crate::broker::{Broker, ConnectError};
-use crate::identity::{Application, Authenticator};
+use crate::identity::Application;
 use crate::model::event::EndedBy;
 use crate::model::text::incident;
 use crate::model::{Caller, ProviderId, UserId, chain};
 use crate::store::StoreError;
 use crate::web::gate;
+use crate::web::rest::Applications;
 
 /// Connections per page if the query sets no `limit`.
 const DEFAULT_LIMIT: usize = 25;
 /// Most connections per page; a higher `limit` is lowered to it.
 const MAX_LIMIT: usize = 100;
 
-#[derive(Clone)]
-struct Connections {
-    broker: Broker,
-    authenticator: Authenticator,
-}
-
-/// Returns the routes. They are for servers, so they have none of the checks of pages.
-pub fn routes(broker: Broker, authenticator: Authenticator) -> Router {
-    Router::new()
-        .route("/v1/admin/user_connections", get(list).delete(end_user))
-        .route("/v1/admin/user_connections/{id}", delete(end))
-        .with_state(Connections { broker, authenticator })
-}
+pub(in crate::web) const PATH: &str = "/v1/admin/user_connections";
+/// Path of one connection, by its id.
+pub(in crate::web) const ONE: &str = "/v1/admin/user_connections/{id}";
 
 /// Parameters of the query; others are ignored. Arcade's Python client writes `user[id]`, its other
 /// clients `user_id`.
@@ -76,7 +65,7 @@ impl Filter {
     }
 }
 
-impl Connections {
+impl Applications {
     /// The application whose key the request carries, or the response that says why there is none.
     fn application(&self, request: &Request) -> Result<Application, Box<Response>> {
         self.authenticator.application(request.headers()).map_err(|denied| {
@@ -133,12 +122,15 @@ impl Connections {
     }
 }
 
-async fn list(State(connections): State<Connections>, request: Request) -> Response {
-    let (application, filter) = match connections.asked(&request) {
+pub(in crate::web) async fn list(
+    State(applications): State<Applications>,
+    request: Request,
+) -> Response {
+    let (application, filter) = match applications.asked(&request) {
         Ok(asked) => asked,
         Err(response) => return *response,
     };
-    match connections.page(&application, &filter).await {
+    match applications.page(&application, &filter).await {
         Ok(page) => answer(StatusCode::OK, &page),
         Err(error) => unavailable(&error),
     }
@@ -146,12 +138,12 @@ async fn list(State(connections): State<Connections>, request: Request) -> Respo
 
 /// Ends one connection. Answers 204 even if the provider did not confirm: here the connection is
 /// gone, and the record says how it went.
-async fn end(
-    State(connections): State<Connections>,
+pub(in crate::web) async fn end(
+    State(applications): State<Applications>,
     Path(id): Path<String>,
     request: Request,
 ) -> Response {
-    let application = match connections.application(&request) {
+    let application = match applications.application(&request) {
         Ok(application) => application,
         Err(response) => return *response,
     };
@@ -161,7 +153,7 @@ async fn end(
     };
     let Some((user, digest)) = read_id(&id) else { return unknown() };
     let caller = application.caller(user);
-    match connections.broker.end_as_application(&caller, &digest).await {
+    match applications.broker.end_as_application(&caller, &digest).await {
         Ok(_) => StatusCode::NO_CONTENT.into_response(),
         Err(ConnectError::Changed) => unknown(),
         Err(error) => unavailable(&error),
@@ -170,8 +162,11 @@ async fn end(
 
 /// Ends all connections of one user, or those at one provider, and reports for each what the
 /// provider did.
-async fn end_user(State(connections): State<Connections>, request: Request) -> Response {
-    let (application, filter) = match connections.asked(&request) {
+pub(in crate::web) async fn end_user(
+    State(applications): State<Applications>,
+    request: Request,
+) -> Response {
+    let (application, filter) = match applications.asked(&request) {
         Ok(asked) => asked,
         Err(response) => return *response,
     };
@@ -179,7 +174,7 @@ async fn end_user(State(connections): State<Connections>, request: Request) -> R
         let message = "name the user with `user_id`";
         return problem(StatusCode::BAD_REQUEST, "malformed_request", message);
     };
-    let (broker, caller) = (&connections.broker, application.caller(user));
+    let (broker, caller) = (&applications.broker, application.caller(user));
     let by = EndedBy::Application;
     let ended = match &filter.provider {
         Some(provider) => broker.end_accounts(&caller, provider, None, by).await,

@@ -61,7 +61,7 @@ impl World {
         let authorization: Authorization = data(record);
         let ticket = authorization.link().ticket.expose_secret();
         let shown = self.broker.invitation(ticket, &VisitingBrowser::Loopback).await.unwrap();
-        let page = invitation(&shown, String::new(), Change::None, None);
+        let page = link_page(&shown, String::new(), Notice::None, None);
         let body = axum::body::to_bytes(page.into_body(), usize::MAX).await.unwrap();
         let page = String::from_utf8(body.to_vec()).unwrap();
         page.replace("<code>", "`").replace("</code>", "`").replace("&#39;", "'")

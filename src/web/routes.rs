@@ -1,0 +1,226 @@
+//! The one table of routes: which port serves a path, who may come, how large a body may be.
+//!
+//! The routers of all ports are built from [`ROUTES`] ([`super::loopback_pages`] and the
+//! others of [`super`]), so a route that is not a row does not exist. `tests/it/http/routes.rs`
+//! repeats the table and sends every kind of client to every row.
+
+use std::sync::Arc;
+
+use axum::Router;
+use axum::extract::DefaultBodyLimit;
+use axum::routing::{MethodFilter, MethodRouter, on};
+
+use super::pages::sign_in::SignInPages;
+use super::pages::{accounts, connect, sign_in};
+use super::rest::Applications;
+use super::rest::arcade::{confirm_user, user_connections};
+use super::well_known::{self, Metadata};
+use super::{McpHandlers, health};
+use crate::broker::Broker;
+use crate::broker::consent::confirmation::NEXT_PATH;
+
+/// A kind of port. It has the routes whose row names it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Listener {
+    /// The loopback listener, for the browsers of this machine.
+    Loopback,
+    /// The served port of one person, without credentials.
+    OnePerson,
+    /// The served port whose users have keys, or whose only user has a token.
+    Keys,
+    /// The served port whose users have access tokens of an issuer, and perhaps keys.
+    Issuer,
+}
+
+/// The requests that a route accepts. All others are refused before they change anything.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Access {
+    /// Every request: the answer is the same for all.
+    Anyone,
+    /// Requests for one of our origins (others: 421), and forms of our own pages (others: 403). The
+    /// handler decides what this browser may see ([`super::origin_check`], [`super::pages`]).
+    OwnOrigin,
+    /// Like [`Self::OwnOrigin`], from a browser that has signed in; others are redirected to
+    /// `/signin`. At [`Listener::OnePerson`], every browser is that person's.
+    Session,
+    /// Requests with the key of an application; others get 401, or 403 for a key of another kind
+    /// ([`super::rest`]).
+    ApplicationKey,
+    /// Requests that pass the gate: our host (others: 421), no foreign page (403), and the
+    /// credentials of a user (401) ([`super::gate`]).
+    Gate,
+}
+
+/// Limit of a request's body.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Body {
+    /// The handler reads no body.
+    Unread,
+    /// At most this many bytes (more: 413), which must arrive within the time limit of
+    /// `web/body.rs` (later: 408).
+    UpTo(usize),
+    /// The limits of the MCP face (`mcp/http/body.rs`).
+    Mcp,
+}
+
+/// How exactly a client must write the path.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Spelling {
+    Exact,
+    /// Extra slashes are dropped: people write this path by hand into the configuration of clients.
+    ExtraSlashes,
+}
+
+/// A method of a route.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RouteMethod {
+    Get,
+    Post,
+    Delete,
+    Options,
+    /// The handler refuses the methods that it does not take (405).
+    Any,
+}
+
+impl RouteMethod {
+    const fn filter(self) -> MethodFilter {
+        match self {
+            Self::Get => MethodFilter::GET,
+            Self::Post => MethodFilter::POST,
+            Self::Delete => MethodFilter::DELETE,
+            Self::Options => MethodFilter::OPTIONS,
+            Self::Any => MethodFilter::GET.or(MethodFilter::POST).or(MethodFilter::DELETE),
+        }
+    }
+}
+
+/// A row of the table.
+#[derive(Debug)]
+pub struct Route {
+    pub method: RouteMethod,
+    /// Path, with `{name}` for a segment that varies.
+    pub path: &'static str,
+    pub access: Access,
+    pub listeners: &'static [Listener],
+    pub body: Body,
+    pub spelling: Spelling,
+    handler: Handler,
+}
+
+/// The function that answers, by the state that it needs.
+#[derive(Clone, Copy, Debug)]
+enum Handler {
+    Broker(fn(MethodFilter) -> MethodRouter<Broker>),
+    SignIn(fn(MethodFilter) -> MethodRouter<Arc<SignInPages>>),
+    Application(fn(MethodFilter) -> MethodRouter<Applications>),
+    Metadata(fn(MethodFilter) -> MethodRouter<Metadata>),
+    Mcp(fn(&McpHandlers) -> MethodRouter),
+}
+
+macro_rules! handler {
+    (Mcp($field:ident)) => {
+        Handler::Mcp(|mcp| mcp.$field.clone())
+    };
+    ($state:ident($handler:path)) => {
+        Handler::$state(|method| on(method, $handler))
+    };
+}
+
+macro_rules! table {
+    ($($method:ident $path:expr, $access:ident, $listeners:expr, $body:expr, $spelling:ident, $state:ident $handler:tt;)*) => {
+        &[$(Route {
+            method: RouteMethod::$method,
+            path: $path,
+            access: Access::$access,
+            listeners: $listeners,
+            body: $body,
+            spelling: Spelling::$spelling,
+            handler: handler!($state $handler),
+        }),*]
+    };
+}
+
+/// Ports to which links lead: on the user's own machine, or at the address where all users sign in.
+const LINKS: &[Listener] = &[Listener::Loopback, Listener::Keys, Listener::Issuer];
+const SIGN_IN: &[Listener] = &[Listener::Keys, Listener::Issuer];
+const ISSUER: &[Listener] = &[Listener::Issuer];
+const SERVED: &[Listener] = &[Listener::OnePerson, Listener::Keys, Listener::Issuer];
+
+/// A form. Its longest field may be a pasted key.
+const FORM: Body = Body::UpTo(64 * 1024);
+/// Two ids.
+const CONFIRMATION: Body = Body::UpTo(4096);
+const UNREAD: Body = Body::Unread;
+const MCP: Body = Body::Mcp;
+
+/// All routes.
+pub static ROUTES: &[Route] = table! {
+    // Pages of a link: who asks for what, the answer, and the way back from the provider.
+    Get    "/connect/{ticket}",           OwnOrigin, LINKS,   UNREAD, Exact, Broker(connect::show);
+    Post   "/connect/{ticket}",           OwnOrigin, LINKS,   FORM,   Exact, Broker(connect::answer);
+    Get    "/oauth/callback/{provider}",  OwnOrigin, LINKS,   UNREAD, Exact, Broker(connect::callback);
+    // Signing in and out.
+    Get    "/signin",                     OwnOrigin, SIGN_IN, UNREAD, Exact, SignIn(sign_in::show);
+    Post   "/signin",                     OwnOrigin, SIGN_IN, FORM,   Exact, SignIn(sign_in::begin);
+    Get    "/signin/callback",            OwnOrigin, SIGN_IN, UNREAD, Exact, SignIn(sign_in::callback);
+    Get    NEXT_PATH,                     OwnOrigin, SIGN_IN, UNREAD, Exact, SignIn(sign_in::confirmed);
+    Post   "/signout",                    OwnOrigin, SIGN_IN, FORM,   Exact, SignIn(sign_in::sign_out);
+    // A user's accounts.
+    Get    accounts::PATH,                Session,   SERVED,  UNREAD, Exact, Broker(accounts::show);
+    Post   accounts::PATH,                Session,   SERVED,  FORM,   Exact, Broker(accounts::answer);
+    // REST: an application confirms its user's browser, and sees and ends its users' connections.
+    Post   confirm_user::PATH,            ApplicationKey, SERVED, CONFIRMATION, ExtraSlashes, Application(confirm_user::confirm_user);
+    Get    user_connections::PATH,        ApplicationKey, SERVED, UNREAD, Exact, Application(user_connections::list);
+    Delete user_connections::PATH,        ApplicationKey, SERVED, UNREAD, Exact, Application(user_connections::end_user);
+    Delete user_connections::ONE,         ApplicationKey, SERVED, UNREAD, Exact, Application(user_connections::end);
+    // Which issuer gives tokens for this server; whether it works.
+    Get     well_known::RESOURCE,         Anyone, ISSUER, UNREAD, ExtraSlashes, Metadata(well_known::metadata);
+    Options well_known::RESOURCE,         Anyone, ISSUER, UNREAD, ExtraSlashes, Metadata(well_known::preflight);
+    Get     well_known::ROOT,             Anyone, ISSUER, UNREAD, ExtraSlashes, Metadata(well_known::metadata);
+    Options well_known::ROOT,             Anyone, ISSUER, UNREAD, ExtraSlashes, Metadata(well_known::preflight);
+    Get    "/health",                     Anyone, SERVED, UNREAD, ExtraSlashes, Broker(health::ready);
+    Get    "/health/live",                Anyone, SERVED, UNREAD, Exact, Broker(health::live);
+    // MCP.
+    Any    "/mcp",                        Gate,   SERVED, MCP, ExtraSlashes, Mcp(streamable);
+    Get    "/sse",                        Gate,   SERVED, UNREAD, ExtraSlashes, Mcp(sse);
+    Post   "/messages",                   Gate,   SERVED, MCP, ExtraSlashes, Mcp(messages);
+};
+
+/// States of the handlers of one port. A port has the states of its rows.
+#[derive(Default)]
+pub(super) struct States {
+    pub(super) broker: Option<Broker>,
+    pub(super) sign_in: Option<Arc<SignInPages>>,
+    pub(super) applications: Option<Applications>,
+    pub(super) metadata: Option<Metadata>,
+    pub(super) mcp: Option<McpHandlers>,
+}
+
+/// Builds a router of the rows of this listener with one of these kinds of access.
+pub(super) fn router(listener: Listener, access: &[Access], states: &States) -> Router {
+    ROUTES
+        .iter()
+        .filter(|route| route.listeners.contains(&listener) && access.contains(&route.access))
+        .filter_map(|route| Some((route.path, route.method_router(states)?)))
+        .fold(Router::new(), |router, (path, handler)| router.route(path, handler))
+}
+
+impl Route {
+    /// Returns the handler with its state and limit; `None` if the port does not have the state.
+    fn method_router(&self, states: &States) -> Option<MethodRouter> {
+        let method = self.method.filter();
+        let handler = match self.handler {
+            Handler::Broker(handler) => handler(method).with_state(states.broker.clone()?),
+            Handler::SignIn(handler) => handler(method).with_state(states.sign_in.clone()?),
+            Handler::Application(handler) => {
+                handler(method).with_state(states.applications.clone()?)
+            }
+            Handler::Metadata(handler) => handler(method).with_state(states.metadata.clone()?),
+            Handler::Mcp(handler) => handler(states.mcp.as_ref()?),
+        };
+        Some(match self.body {
+            Body::UpTo(bytes) => handler.route_layer(DefaultBodyLimit::max(bytes)),
+            Body::Unread | Body::Mcp => handler,
+        })
+    }
+}
