@@ -1,7 +1,7 @@
 //! `countersign auth`
 
-mod ended;
-mod whom;
+mod named_user;
+mod revoked;
 
 use std::collections::BTreeSet;
 use std::io::Write;
@@ -15,10 +15,10 @@ use serde_json::{Value, json};
 use tracing::level_filters::LevelFilter;
 use url::Url;
 
-use super::again::{Again, login as login_words};
-use super::local::Local;
-use super::out::{LONGEST_LINE, Out};
+use super::next_command::{NextCommand, login as login_words};
 use super::report::{self, Hint, Usage, hinted};
+use super::stdout::{MAX_LINE_CHARS, Stdout};
+use super::store_options::StoreOptions;
 use super::{Exit, block_on, serve};
 use crate::app::App;
 use crate::broker::accounts::list::{Account, AccountState};
@@ -33,7 +33,7 @@ use crate::model::text::{nearest, shown};
 use crate::model::time::utc;
 use crate::model::{AccountName, Caller, Principal, Provider, ProviderId, Scopes, Time};
 use crate::store::StoreError;
-use whom::{Among, Whom};
+use named_user::{Among, NamedUser};
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Command {
@@ -50,11 +50,11 @@ pub(super) enum Command {
         /// Approve on any other device: prints a code to enter there, instead of a link.
         #[arg(long)]
         device: bool,
-        /// What to ask for, instead of all that the configured tools need.
+        /// Scopes to ask for, instead of all that the configured tools need.
         #[arg(long, value_delimiter = ',', value_name = "SCOPE,…")]
         scopes: Option<Vec<String>>,
         #[command(flatten)]
-        local: Local,
+        local: StoreOptions,
     },
     /// Show what is connected.
     #[command(
@@ -67,7 +67,7 @@ pub(super) enum Command {
         #[command(flatten)]
         of: Of,
         #[command(flatten)]
-        local: Local,
+        local: StoreOptions,
     },
     /// Show which users have connected accounts, of all who use this server.
     #[command(
@@ -77,7 +77,7 @@ pub(super) enum Command {
         /// Write it as JSON.
         #[arg(long)]
         json: bool,
-        /// Where grants are kept, instead of the platform's data folder.
+        /// The folder that keeps grants, instead of the platform's data folder.
         #[arg(long, value_name = "DIR")]
         data: Option<PathBuf>,
     },
@@ -102,14 +102,14 @@ pub(super) enum Command {
         #[command(flatten)]
         of: Of,
         #[command(flatten)]
-        local: Local,
+        local: StoreOptions,
     },
 }
 
 #[derive(Clone, Debug, Args)]
 pub(super) struct Of {
-    /// Who vouches for the user: `local`, a key's name in [[server.auth.api_keys]], or `issuer`; as
-    /// `auth users` shows it. Needed where several users have the same id.
+    /// The authority that vouches for the user: `local`, a key's name in [[server.auth.api_keys]],
+    /// or `issuer`; as `auth users` shows it. Needed where several users have the same id.
     #[arg(long, value_name = "NAMESPACE")]
     of: Option<String>,
 }
@@ -117,8 +117,8 @@ pub(super) struct Of {
 pub(super) fn run<W: Write>(
     command: Command,
     config: Config,
-    again: &Again,
-    out: &mut Out<W>,
+    next_command: &NextCommand,
+    out: &mut Stdout<W>,
 ) -> anyhow::Result<Exit> {
     let auth = config.server.auth.clone();
     let serves_many = auth.is_some();
@@ -148,10 +148,10 @@ pub(super) fn run<W: Write>(
             }
             Command::Users { json, data } => {
                 // This machine's own user, whose records of earlier versions do not name them.
-                let local = Local { user: None, data };
+                let local = StoreOptions { user: None, data };
                 let app = local.app(config, "auth users")?;
                 app.only_look();
-                whom::list(&app, &local, json, out).await
+                named_user::list(&app, &local, json, out).await
             }
             Command::Status { json, of: Of { of }, local } => {
                 let app = local.app(config, "auth status")?;
@@ -160,12 +160,15 @@ pub(super) fn run<W: Write>(
                     None if !serves_many => local.caller()?,
                     of => {
                         let among = Among::Connected;
-                        whom::find(&app, serves_many, &local, of.as_deref(), among).await?.caller
+                        named_user::find(&app, serves_many, &local, of.as_deref(), among)
+                            .await?
+                            .caller
                     }
                 };
                 let next = |provider: &str, account: &AccountName| {
                     let words = login_words(provider, account);
-                    again.local(&words.iter().map(String::as_str).collect::<Vec<_>>(), &local)
+                    next_command
+                        .local(&words.iter().map(String::as_str).collect::<Vec<_>>(), &local)
                 };
                 status(&app, &caller, next, json, out).await
             }
@@ -173,8 +176,10 @@ pub(super) fn run<W: Write>(
                 let app = local.app(config, "auth revoke")?;
                 let of = of.as_deref();
                 let found = match &provider {
-                    Some(_) => whom::find(&app, serves_many, &local, of, Among::Connected).await,
-                    None => whom::find_to_end(&app, auth.as_ref(), &local, of).await,
+                    Some(_) => {
+                        named_user::find(&app, serves_many, &local, of, Among::Connected).await
+                    }
+                    None => named_user::find_to_end(&app, auth.as_ref(), &local, of).await,
                 };
                 let whom = match found {
                     Ok(whom) => whom,
@@ -236,7 +241,7 @@ async fn login<W: Write>(
     provider: &Arc<Provider>,
     account: &AccountName,
     scopes: &Scopes,
-    out: &mut Out<W>,
+    out: &mut Stdout<W>,
 ) -> anyhow::Result<Exit> {
     let principal = Principal::local(caller.clone());
     let asked_by = AskedBy::default();
@@ -285,7 +290,7 @@ async fn login_by_device<W: Write>(
     provider: &Arc<Provider>,
     account: &AccountName,
     scopes: &Scopes,
-    out: &mut Out<W>,
+    out: &mut Stdout<W>,
 ) -> anyhow::Result<Exit> {
     let login = app.broker.begin_device_login(caller, provider, account, scopes).await;
     let login = login.map_err(hinted)?;
@@ -309,13 +314,13 @@ fn connected(app: &App, provider: &Provider, kept: &Connected) -> Exit {
     let title = &provider.title;
     let Connected { connected_as, refused, ungranted, ends } = kept;
     report::note(&match connected_as {
-        Some(account) => format!("\n{title} is connected as {}.", shown(account, LONGEST_LINE)),
+        Some(account) => format!("\n{title} is connected as {}.", shown(account, MAX_LINE_CHARS)),
         None => format!("\n{title} is connected."),
     });
     if !ungranted.is_empty() {
         let again =
             if refused.is_empty() { "" } else { " Tools that need it will ask for it again." };
-        let scopes = shown(&ungranted.join(", "), LONGEST_LINE);
+        let scopes = shown(&ungranted.join(", "), MAX_LINE_CHARS);
         report::note(&format!("Not granted: {scopes}.{again}"));
     }
     if let Some(ends) = ends {
@@ -329,7 +334,7 @@ async fn status<W: Write>(
     caller: &Caller,
     next: impl Fn(&str, &AccountName) -> String,
     as_json: bool,
-    out: &mut Out<W>,
+    out: &mut Stdout<W>,
 ) -> anyhow::Result<Exit> {
     let accounts = or_none(app.broker.accounts(caller).await)?;
     let keeper = or_none(app.keeper().await)?;
@@ -365,14 +370,14 @@ async fn status<W: Write>(
         out.line(&format!("{} {title} ({provider}){name}", sign(account)))?;
         out.line(&format!("  {}", words(account, &next)))?;
         if let Some(ends) = &account.ends {
-            out.line(&format!("  {}", shown(&ends.words(title, now), LONGEST_LINE)))?;
+            out.line(&format!("  {}", shown(&ends.words(title, now), MAX_LINE_CHARS)))?;
         }
         if !account.scopes.is_empty() {
-            let scopes = shown(&account.scopes.to_string(), LONGEST_LINE);
+            let scopes = shown(&account.scopes.to_string(), MAX_LINE_CHARS);
             out.line(&format!("  scopes: {scopes}"))?;
         }
         if !account.ungranted.is_empty() {
-            let scopes = shown(&account.ungranted.to_string(), LONGEST_LINE);
+            let scopes = shown(&account.ungranted.to_string(), MAX_LINE_CHARS);
             out.line(&format!("  not granted: {scopes}"))?;
         }
     }
@@ -468,11 +473,11 @@ fn describe(account: &Account, now: Time) -> Value {
 
 async fn revoke<W: Write>(
     app: &App,
-    whom: &Whom,
+    whom: &NamedUser,
     provider: Option<&str>,
     account: Option<&AccountName>,
     as_json: bool,
-    out: &mut Out<W>,
+    out: &mut Stdout<W>,
 ) -> anyhow::Result<Exit> {
     let caller = &whom.caller;
     let EndedAccess { accounts: ends, links, sessions } =
@@ -484,7 +489,7 @@ async fn revoke<W: Write>(
         _ => None,
     };
     if as_json {
-        let mut told: Vec<Value> = ends.iter().map(ended::json).collect();
+        let mut told: Vec<Value> = ends.iter().map(revoked::json).collect();
         told.extend(missing.map(|provider| {
             json!({ "provider": provider.id, "title": provider.title, "account": account, "label": null, "state": "not_connected" })
         }));
@@ -494,7 +499,7 @@ async fn revoke<W: Write>(
             shown.insert("sessions".into(), sessions.into());
         }
         if let (Some(shown), true) = (shown.as_object_mut(), !caller.is_local()) {
-            shown.insert("of".into(), whom::word(caller).into());
+            shown.insert("of".into(), named_user::word(caller).into());
         }
         out.line(&serde_json::to_string_pretty(&shown)?)?;
         return Ok(Exit::Done);
@@ -504,7 +509,7 @@ async fn revoke<W: Write>(
         out.line(&format!("{}{account} was not connected.", provider.title))?;
     }
     for end in &ends {
-        out.line(&ended::words(end))?;
+        out.line(&revoked::words(end))?;
     }
     for (count, what) in [(links, "open link"), (sessions, "signed-in browser")] {
         if count > 0 {
@@ -516,10 +521,10 @@ async fn revoke<W: Write>(
         out.line("Nothing was connected.")?;
     }
     if provider.is_none() && whom.is_named {
-        let user = shown(caller.user.as_str(), LONGEST_LINE);
+        let user = shown(caller.user.as_str(), MAX_LINE_CHARS);
         report::note(&format!(
             "{user} can connect again for as long as {} vouches for them.",
-            whom::word(caller)
+            named_user::word(caller)
         ));
     }
     Ok(Exit::Done)
@@ -528,7 +533,7 @@ async fn revoke<W: Write>(
 /// Ends the requested accounts. The user of this machine may also end the server's own.
 async fn ends(
     app: &App,
-    Whom { caller, is_named }: &Whom,
+    NamedUser { caller, is_named }: &NamedUser,
     provider: Option<&str>,
     account: Option<&AccountName>,
 ) -> anyhow::Result<EndedAccess> {

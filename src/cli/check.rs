@@ -6,7 +6,7 @@ use serde_json::json;
 
 use tracing::level_filters::LevelFilter;
 
-use super::out::Out;
+use super::stdout::Stdout;
 use super::{Exit, block_on, report};
 use crate::config::environment::Found;
 use crate::config::{self, Config, Problem, Problems, Server, Severity};
@@ -23,7 +23,7 @@ pub(super) fn run<W: Write>(
     found: Found,
     json: bool,
     online: bool,
-    out: &mut Out<W>,
+    out: &mut Stdout<W>,
 ) -> anyhow::Result<Exit> {
     let (problems, tools) = match config::check(found) {
         Ok(Config { path, mut warnings, source, tools, server, .. }) => {

@@ -7,9 +7,9 @@ use clap::Subcommand;
 use serde_json::{Value, json};
 use tracing::level_filters::LevelFilter;
 
-use super::local::{Place, Whereabouts};
-use super::out::Out;
 use super::report::{self, hinted};
+use super::stdout::Stdout;
+use super::store_options::{Place, Whereabouts};
 use super::{Exit, block_on};
 use crate::model::Clock;
 use crate::model::secret::ExposeSecret as _;
@@ -44,7 +44,7 @@ pub(super) enum Command {
 pub(super) fn run<W: Write>(
     command: Command,
     config: Option<&Path>,
-    out: &mut Out<W>,
+    out: &mut Stdout<W>,
 ) -> anyhow::Result<Exit> {
     match command {
         Command::Generate => {
@@ -66,7 +66,7 @@ pub(super) fn run<W: Write>(
     }
 }
 
-async fn rotate<W: Write>(store: &Store, out: &mut Out<W>) -> anyhow::Result<Exit> {
+async fn rotate<W: Write>(store: &Store, out: &mut Stdout<W>) -> anyhow::Result<Exit> {
     let rotated = store.rotate_data_key(Clock::system().now()).await.map_err(hinted)?;
     out.line(&format!("data key {} seals from now on.", rotated.new))?;
     out.line(&format!("sealed anew: {}", records(rotated.resealed)))?;
@@ -89,7 +89,7 @@ async fn rotate<W: Write>(store: &Store, out: &mut Out<W>) -> anyhow::Result<Exi
 async fn rotate_master<W: Write>(
     store: &Store,
     at: &Whereabouts,
-    out: &mut Out<W>,
+    out: &mut Stdout<W>,
 ) -> anyhow::Result<Exit> {
     store.rotate_master_key().await.map_err(hinted)?;
     out.line(&format!(
@@ -108,7 +108,7 @@ async fn rotate_master<W: Write>(
 async fn status<W: Write>(
     at: &Whereabouts,
     as_json: bool,
-    out: &mut Out<W>,
+    out: &mut Stdout<W>,
 ) -> anyhow::Result<Exit> {
     let lazy = at.store()?;
     let place = at.keys.place();

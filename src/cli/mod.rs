@@ -1,19 +1,19 @@
 //! The command line: arguments in, exit code out. Takes no decision of its own.
 //!
-//! Results go to standard output through `out::Out`; everything else goes to standard error.
+//! Results go to standard output through `stdout::Stdout`; everything else goes to standard error.
 
-mod again;
 mod auth;
 mod check;
 mod keeper;
 mod key;
-mod local;
 mod log;
-mod out;
+mod next_command;
 mod providers;
 mod report;
 mod serve;
+mod stdout;
 mod store;
+mod store_options;
 mod tools;
 mod trust;
 
@@ -26,8 +26,8 @@ use tracing::level_filters::LevelFilter;
 
 use crate::config::environment::{self, Found, FoundBy};
 use crate::config::{Config, Problems};
-use again::Again;
-use out::Out;
+use next_command::NextCommand;
+use stdout::Stdout;
 
 /// How a command ended; the numbers are a contract with scripts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -151,7 +151,7 @@ fn protect() {
 }
 
 fn run(cli: Cli) -> anyhow::Result<Exit> {
-    let mut out = Out::stdout();
+    let mut out = Stdout::lock();
     match cli.command {
         Command::Serve(serve) => serve::run(&serve, cli.config.as_deref()),
         Command::Check { file, json, online } => {
@@ -165,20 +165,20 @@ fn run(cli: Cli) -> anyhow::Result<Exit> {
         Command::Trust(command) => trust::run(&command, cli.config.as_deref(), &mut out),
         Command::Tools { command } => {
             let config = load(cli.config.as_deref())?;
-            tools::run(command, config, &Again::new(cli.config), &mut out)
+            tools::run(command, config, &NextCommand::new(cli.config), &mut out)
         }
         Command::Key { command } => key::run(command, cli.config.as_deref(), &mut out),
         Command::Store { command } => store::run(command, cli.config.as_deref(), &mut out),
         Command::Providers { command } => {
             let argument = cli.config.clone();
-            let again = Again::new(cli.config);
-            let config = attempt(argument.as_deref(), &again)?;
-            providers::run(command, config.as_ref(), &again, &mut out)
+            let next_command = NextCommand::new(cli.config);
+            let config = attempt(argument.as_deref(), &next_command)?;
+            providers::run(command, config.as_ref(), &next_command, &mut out)
         }
         Command::Keeper => keeper::run(),
         Command::Auth { command } => {
             let config = load(cli.config.as_deref())?;
-            auth::run(command, config, &Again::new(cli.config), &mut out)
+            auth::run(command, config, &NextCommand::new(cli.config), &mut out)
         }
     }
 }
@@ -232,7 +232,7 @@ fn find(argument: Option<&Path>) -> anyhow::Result<Found> {
 
 /// Loads the configuration for commands that help to write it. `None` if there is no file, or it
 /// has mistakes or is not trusted; these commands then know less.
-fn attempt(argument: Option<&Path>, again: &Again) -> anyhow::Result<Option<Config>> {
+fn attempt(argument: Option<&Path>, next_command: &NextCommand) -> anyhow::Result<Option<Config>> {
     let error = match load(argument) {
         Ok(config) => return Ok(Some(config)),
         Err(error) => error,
@@ -246,12 +246,12 @@ fn attempt(argument: Option<&Path>, again: &Again) -> anyhow::Result<Option<Conf
     if is_untrusted {
         report::note(&format!(
             "it is not trusted and counts for nothing here; read it, then run `{}`",
-            again.command(&["trust"])
+            next_command.command(&["trust"])
         ));
     } else if has_mistakes {
         report::note(&format!(
             "it has mistakes, which `{}` shows, and counts for nothing here",
-            again.command(&["check"])
+            next_command.command(&["check"])
         ));
     } else if argument.is_some() || !error.is::<environment::NotFound>() {
         return Err(error);

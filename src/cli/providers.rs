@@ -8,9 +8,9 @@ use clap::Subcommand;
 use serde_json::{Value, json};
 
 use super::Exit;
-use super::again::Again;
-use super::out::{LONGEST_LINE, Out};
+use super::next_command::NextCommand;
 use super::report::{self, Hint, Usage};
+use super::stdout::{MAX_LINE_CHARS, Stdout};
 use crate::catalog;
 use crate::config::{self, Config, secret_ref};
 use crate::model::authorization::redirect_uri;
@@ -57,13 +57,13 @@ struct Entry {
 pub(super) fn run<W: Write>(
     command: Command,
     config: Option<&Config>,
-    again: &Again,
-    out: &mut Out<W>,
+    next_command: &NextCommand,
+    out: &mut Stdout<W>,
 ) -> anyhow::Result<Exit> {
     match command {
         Command::List { json } => list(&names(config), config, json, out)?,
         Command::Show { name, json } => {
-            let entry = entry(&name, config).ok_or_else(|| unknown(&name, config, again))?;
+            let entry = entry(&name, config).ok_or_else(|| unknown(&name, config, next_command))?;
             if json {
                 let mut shown = describe(&entry);
                 if let Some(shown) = shown.as_object_mut() {
@@ -71,7 +71,7 @@ pub(super) fn run<W: Write>(
                 }
                 out.line(&serde_json::to_string_pretty(&shown)?)?;
             } else {
-                for line in lines(&entry, again) {
+                for line in lines(&entry, next_command) {
                     out.line(&line)?;
                 }
             }
@@ -90,13 +90,13 @@ fn names(config: Option<&Config>) -> Vec<String> {
     names
 }
 
-fn unknown(name: &str, config: Option<&Config>, again: &Again) -> anyhow::Error {
+fn unknown(name: &str, config: Option<&Config>, next_command: &NextCommand) -> anyhow::Error {
     let names = names(config);
     let hint = match nearest(name, names.iter().map(String::as_str)) {
         Some(near) => format!("did you mean `{near}`?"),
         None => format!(
             "`{}` shows them all; any other OAuth 2 server is described in tools.toml",
-            again.command(&["providers", "list"])
+            next_command.command(&["providers", "list"])
         ),
     };
     anyhow!(Usage(format!("there is no provider `{name}`"))).context(Hint(hint))
@@ -155,7 +155,7 @@ fn list<W: Write>(
     names: &[String],
     config: Option<&Config>,
     as_json: bool,
-    out: &mut Out<W>,
+    out: &mut Stdout<W>,
 ) -> anyhow::Result<()> {
     let entries: Vec<Entry> = names.iter().filter_map(|name| entry(name, config)).collect();
     if as_json {
@@ -184,8 +184,8 @@ fn list<W: Write>(
         let line = format!(
             "{mark} {:name_width$}  {:title_width$}  {}",
             provider.id.as_str(),
-            shown(&provider.title, LONGEST_LINE),
-            shown(&provider.guide.about, LONGEST_LINE)
+            shown(&provider.title, MAX_LINE_CHARS),
+            shown(&provider.guide.about, MAX_LINE_CHARS)
         );
         out.line(line.trim_end())?;
     }
@@ -196,15 +196,15 @@ fn list<W: Write>(
 }
 
 /// Returns all information about a provider, each line with its label.
-fn lines(entry: &Entry, again: &Again) -> Vec<String> {
+fn lines(entry: &Entry, next_command: &NextCommand) -> Vec<String> {
     let Entry { provider, .. } = entry;
     let guide = &provider.guide;
     let mut lines = Vec::new();
     let about = if guide.about.is_empty() { String::new() } else { format!(": {}", guide.about) };
-    lines.push(shown(&format!("{} ({}){about}", provider.id, provider.title), LONGEST_LINE));
+    lines.push(shown(&format!("{} ({}){about}", provider.id, provider.title), MAX_LINE_CHARS));
     let mut say = |word: &str, text: &str| {
         if !text.is_empty() {
-            lines.push(format!("  {word:9} {}", shown(text, LONGEST_LINE)));
+            lines.push(format!("  {word:9} {}", shown(text, MAX_LINE_CHARS)));
         }
     };
     say("register", &entry.console_url);
@@ -227,7 +227,7 @@ fn lines(entry: &Entry, again: &Again) -> Vec<String> {
     }
     if provider.accounts {
         let login = ["auth", "login", provider.id.as_str(), "--account", "NAME"];
-        say("accounts", &format!("several; `{}` connects one more", again.command(&login)));
+        say("accounts", &format!("several; `{}` connects one more", next_command.command(&login)));
     }
     for key in &entry.needs {
         say("write", &format!("`{key} = \"…\"` into [providers.{}]", provider.id));
@@ -236,7 +236,7 @@ fn lines(entry: &Entry, again: &Again) -> Vec<String> {
         say("set", &format!("{}{}", wanted(&reference), set(&reference)));
     }
     say("tokens", &guide.tokens);
-    say("revoke", &end(provider, again));
+    say("revoke", &end(provider, next_command));
     if let Some(paginate) = &guide.paginate {
         say("lists", &written(paginate));
     }
@@ -270,12 +270,12 @@ fn set(reference: &SecretRef) -> &'static str {
     }
 }
 
-fn end(provider: &Provider, again: &Again) -> String {
+fn end(provider: &Provider, next_command: &NextCommand) -> String {
     let title = &provider.title;
     let consented = oauth(provider).filter(|oauth| oauth.grant.is_by_consent());
     match consented.map(|oauth| &oauth.endpoints) {
         Some(endpoints) if endpoints.revoke.is_some() => {
-            let revoke = again.command(&["auth", "revoke", provider.id.as_str()]);
+            let revoke = next_command.command(&["auth", "revoke", provider.id.as_str()]);
             format!("`{revoke}` ends a consent at {title}, too")
         }
         // A discovery document may name a revocation endpoint.

@@ -10,7 +10,7 @@ use anyhow::Context as _;
 use clap::{ArgGroup, Args};
 use tracing::level_filters::LevelFilter;
 
-use super::local::{Local, Process};
+use super::store_options::{Process, StoreOptions};
 use super::{Exit, block_on, exit_of, load, log, report, run_async};
 use crate::app::App;
 use crate::broker::events::TARGET as RECORD;
@@ -39,7 +39,7 @@ pub(super) struct Serve {
     #[arg(long, requires = "sse", conflicts_with = "stdio")]
     token: bool,
     #[command(flatten)]
-    local: Local,
+    local: StoreOptions,
 }
 
 pub(super) fn run(serve: &Serve, config: Option<&Path>) -> anyhow::Result<Exit> {

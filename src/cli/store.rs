@@ -9,9 +9,9 @@ use serde_json::json;
 use tracing::level_filters::LevelFilter;
 
 use super::key::records;
-use super::local::{Place, Whereabouts, expanded};
-use super::out::Out;
 use super::report::{self, hinted};
+use super::stdout::Stdout;
+use super::store_options::{Place, Whereabouts, expanded};
 use super::{Exit, block_on};
 use crate::model::Clock;
 use crate::store::{Archive, Exported, Kind, Store, StoreError, Verified};
@@ -28,7 +28,7 @@ pub(super) enum Command {
     },
     /// Bring an export back into an empty store.
     Import {
-        /// What `store export` wrote, or `-` for standard input.
+        /// The file that `store export` wrote, or `-` for standard input.
         file: PathBuf,
         #[command(flatten)]
         place: Place,
@@ -47,7 +47,7 @@ pub(super) enum Command {
 pub(super) fn run<W: Write>(
     command: Command,
     config: Option<&Path>,
-    out: &mut Out<W>,
+    out: &mut Stdout<W>,
 ) -> anyhow::Result<Exit> {
     match command {
         Command::Export { file, place } => {
@@ -71,7 +71,11 @@ fn is_stream(file: &Path) -> bool {
     file.as_os_str() == "-"
 }
 
-async fn export<W: Write>(at: &Whereabouts, file: &Path, out: &mut Out<W>) -> anyhow::Result<Exit> {
+async fn export<W: Write>(
+    at: &Whereabouts,
+    file: &Path,
+    out: &mut Stdout<W>,
+) -> anyhow::Result<Exit> {
     let lazy = at.store()?;
     let store = lazy.get().await.map_err(hinted)?;
     let now = Clock::system().now();
@@ -101,7 +105,11 @@ async fn export<W: Write>(at: &Whereabouts, file: &Path, out: &mut Out<W>) -> an
     Ok(Exit::Failed)
 }
 
-async fn import<W: Write>(at: Whereabouts, file: &Path, out: &mut Out<W>) -> anyhow::Result<Exit> {
+async fn import<W: Write>(
+    at: Whereabouts,
+    file: &Path,
+    out: &mut Stdout<W>,
+) -> anyhow::Result<Exit> {
     let archive =
         if is_stream(file) { Archive::receive(io::stdin().lock()) } else { Archive::open(file) };
     let mut archive = archive
@@ -135,7 +143,7 @@ async fn import<W: Write>(at: Whereabouts, file: &Path, out: &mut Out<W>) -> any
 async fn verify<W: Write>(
     at: &Whereabouts,
     as_json: bool,
-    out: &mut Out<W>,
+    out: &mut Stdout<W>,
 ) -> anyhow::Result<Exit> {
     let lazy = at.store()?;
     let store = lazy.get().await.map_err(hinted)?;
@@ -159,7 +167,7 @@ async fn verify<W: Write>(
     Ok(if ok { Exit::Done } else { Exit::Failed })
 }
 
-fn tell<W: Write>(verified: &Verified, out: &mut Out<W>) -> std::io::Result<()> {
+fn tell<W: Write>(verified: &Verified, out: &mut Stdout<W>) -> std::io::Result<()> {
     let is_there = |kind: &&Kind| kind.good > 0 || !kind.bad.is_empty();
     if !verified.kinds.iter().any(|kind| is_there(&kind)) {
         out.line("✓ nothing is kept yet")?;

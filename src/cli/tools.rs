@@ -7,10 +7,10 @@ use clap::Subcommand;
 use serde_json::{Map, Value, json};
 use tracing::level_filters::LevelFilter;
 
-use super::again::{Again, login};
-use super::local::Local;
-use super::out::{LONGEST_LINE, Out};
+use super::next_command::{NextCommand, login};
 use super::report::{self, Hint, Usage};
+use super::stdout::{MAX_LINE_CHARS, Stdout};
+use super::store_options::StoreOptions;
 use super::{Exit, block_on};
 use crate::broker::{Call, CallError};
 use crate::config::Config;
@@ -61,15 +61,15 @@ pub(super) enum Command {
         #[arg(long)]
         raw: bool,
         #[command(flatten)]
-        local: Local,
+        local: StoreOptions,
     },
 }
 
 pub(super) fn run<W: Write>(
     command: Command,
     mut config: Config,
-    again: &Again,
-    out: &mut Out<W>,
+    next_command: &NextCommand,
+    out: &mut Stdout<W>,
 ) -> anyhow::Result<Exit> {
     match command {
         Command::Call { name, values, arguments, json, raw, local } => {
@@ -78,9 +78,12 @@ pub(super) fn run<W: Write>(
             {
                 unfiltered(tool);
             }
-            let tool = find(&name, &config, again)?;
+            let tool = find(&name, &config, next_command)?;
             let show = || {
-                Hint(format!("`{}` says what it takes", again.command(&["tools", "show", &name])))
+                Hint(format!(
+                    "`{}` says what it takes",
+                    next_command.command(&["tools", "show", &name])
+                ))
             };
             let arguments = arguments_of(&values, arguments.as_deref()).with_context(show)?;
             registry::accept(tool, Some(arguments.clone()))
@@ -98,7 +101,7 @@ pub(super) fn run<W: Write>(
                 // No link: it would lead to this process, which is about to end.
                 let outcome = app.broker.call_without_link(call).await;
                 app.close().await;
-                let next = |needed: &Needed| needed.next(again, &local);
+                let next = |needed: &Needed| needed.next(next_command, &local);
                 report_outcome(outcome, next, json, out)
             });
         }
@@ -118,7 +121,7 @@ pub(super) fn run<W: Write>(
             }
         }
         Command::Show { name, json } => {
-            let tool = find(&name, &config, again)?;
+            let tool = find(&name, &config, next_command)?;
             if json {
                 let mut shown = describe(tool, true);
                 if let Some(shown) = shown.as_object_mut() {
@@ -161,7 +164,7 @@ fn report_outcome<W: Write>(
     outcome: Result<Outcome, CallError>,
     next: impl Fn(&Needed) -> String,
     as_json: bool,
-    out: &mut Out<W>,
+    out: &mut Stdout<W>,
 ) -> anyhow::Result<Exit> {
     let shown = match outcome? {
         Outcome::Complete(result) => Shown::from(result),
@@ -256,13 +259,13 @@ impl Needed {
     }
 
     /// Returns the command that starts it.
-    fn next(&self, again: &Again, local: &Local) -> String {
+    fn next(&self, next_command: &NextCommand, local: &StoreOptions) -> String {
         let mut words = login(self.provider.as_str(), &self.account);
         if !self.scopes.is_empty() {
             // An API may have named them, in the challenge of a refusal.
-            words.extend(["--scopes".into(), shown(&self.scopes.join(","), LONGEST_LINE)]);
+            words.extend(["--scopes".into(), shown(&self.scopes.join(","), MAX_LINE_CHARS)]);
         }
-        again.local(&words.iter().map(String::as_str).collect::<Vec<_>>(), local)
+        next_command.local(&words.iter().map(String::as_str).collect::<Vec<_>>(), local)
     }
 
     fn report<W: Write>(
@@ -270,7 +273,7 @@ impl Needed {
         why: &str,
         next: &str,
         as_json: bool,
-        out: &mut Out<W>,
+        out: &mut Stdout<W>,
     ) -> anyhow::Result<Exit> {
         report::note(&format!("{why}\nNext: {next}"));
         if as_json {
@@ -290,7 +293,11 @@ impl Needed {
 /// Maximum tools listed in the hint for an unknown tool; for more, the hint names `tools list`.
 const MOST_NAMED: usize = 12;
 
-fn find<'c>(name: &str, config: &'c Config, again: &Again) -> anyhow::Result<&'c Tool> {
+fn find<'c>(
+    name: &str,
+    config: &'c Config,
+    next_command: &NextCommand,
+) -> anyhow::Result<&'c Tool> {
     if let Some(tool) = config.tools.iter().find(|tool| tool.name.as_str() == name) {
         return Ok(tool);
     }
@@ -299,15 +306,15 @@ fn find<'c>(name: &str, config: &'c Config, again: &Again) -> anyhow::Result<&'c
         Some(near) => format!("did you mean `{near}`?"),
         None if names.is_empty() => format!("`{}` has no tools", config.path.display()),
         None if names.len() <= MOST_NAMED => format!("the tools are {}", names.join(", ")),
-        None => format!("`{}` shows them all", again.command(&["tools", "list"])),
+        None => format!("`{}` shows them all", next_command.command(&["tools", "list"])),
     };
     Err(anyhow!(Usage(format!("there is no tool `{name}`"))).context(Hint(hint)))
 }
 
-fn show<W: Write>(tool: &Tool, out: &mut Out<W>) -> std::io::Result<()> {
-    out.line(&format!("{} ({})", tool.name, shown(&tool.title, LONGEST_LINE)))?;
+fn show<W: Write>(tool: &Tool, out: &mut Stdout<W>) -> std::io::Result<()> {
+    out.line(&format!("{} ({})", tool.name, shown(&tool.title, MAX_LINE_CHARS)))?;
     for line in tool.description.lines() {
-        out.line(&format!("  {}", shown(line, LONGEST_LINE)))?;
+        out.line(&format!("  {}", shown(line, MAX_LINE_CHARS)))?;
     }
     out.line(&format!("  request  {}", request(tool)))?;
     out.line(&format!("  effect   {} ({})", effect(tool.effect), why(tool)))?;
@@ -318,7 +325,7 @@ fn show<W: Write>(tool: &Tool, out: &mut Out<W>) -> std::io::Result<()> {
         let about = param.get("description").and_then(Value::as_str).unwrap_or_default();
         let is_required = required.is_some_and(|all| all.iter().any(|one| one == name));
         let line = format!("{name} ({}): {about}", traits(param, is_required));
-        out.line(&format!("  {}", shown(&line, LONGEST_LINE)))?;
+        out.line(&format!("  {}", shown(&line, MAX_LINE_CHARS)))?;
     }
     Ok(())
 }
@@ -403,7 +410,9 @@ fn needs(tool: &Tool) -> String {
     match &tool.provider {
         None => "no account".into(),
         Some(provider) if tool.scopes.is_empty() => provider.to_string(),
-        Some(provider) => format!("{provider}: {}", shown(&tool.scopes.to_string(), LONGEST_LINE)),
+        Some(provider) => {
+            format!("{provider}: {}", shown(&tool.scopes.to_string(), MAX_LINE_CHARS))
+        }
     }
 }
 

@@ -6,9 +6,9 @@ use std::path::{Path, PathBuf};
 use anyhow::anyhow;
 use clap::Args;
 
-use super::local::expanded;
-use super::out::Out;
 use super::report::{Hint, Missing, Usage, hinted};
+use super::stdout::Stdout;
+use super::store_options::expanded;
 use super::{Exit, report};
 use crate::config::environment::FILE_NAME;
 use crate::config::trust::{Need, Power, Trusted};
@@ -34,7 +34,7 @@ pub(super) struct Trust {
 pub(super) fn run<W: Write>(
     trust: &Trust,
     config: Option<&Path>,
-    out: &mut Out<W>,
+    out: &mut Stdout<W>,
 ) -> anyhow::Result<Exit> {
     if config.is_some() {
         let problem =

@@ -13,9 +13,9 @@ use super::token_file::{self, TokenFileError};
 use super::{Serve, ended, started};
 use crate::app::{Access, Http};
 use crate::broker::events::TARGET as RECORD;
-use crate::cli::local::Process;
 use crate::cli::report::{self, Hinted, Usage, hinted};
-use crate::cli::{Exit, load, local};
+use crate::cli::store_options::Process;
+use crate::cli::{Exit, load, store_options};
 use crate::config::Server;
 use crate::config::environment;
 use crate::config::server_auth::{self, AuthError};
@@ -105,7 +105,7 @@ impl Plan {
             }
         }
         let mut wants = Vec::new();
-        if matches!(local::key_source()?, KeySource::Automatic(_)) {
+        if matches!(store_options::key_source()?, KeySource::Automatic(_)) {
             wants.push(hinted(Refusal::NoKey));
         }
         if !is_local && server.public_url.is_none() {

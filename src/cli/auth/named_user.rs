@@ -10,9 +10,9 @@ use anyhow::anyhow;
 use serde_json::json;
 
 use super::super::Exit;
-use super::super::local::Local;
-use super::super::out::Out;
 use super::super::report::{self, Hint, Usage, hinted};
+use super::super::stdout::Stdout;
+use super::super::store_options::StoreOptions;
 use super::or_none;
 use crate::app::App;
 use crate::model::Caller;
@@ -26,7 +26,7 @@ const MAX_LISTED: usize = 10;
 const LONGEST_NAME: usize = 256;
 
 /// A user named on the command line.
-pub(super) struct Whom {
+pub(super) struct NamedUser {
     pub(super) caller: Caller,
     /// Named by `--user` or `--of`, or another user than this machine's.
     pub(super) is_named: bool,
@@ -48,10 +48,10 @@ pub(super) enum Among {
 pub(super) async fn find(
     app: &App,
     serves_many: bool,
-    local: &Local,
+    local: &StoreOptions,
     of: Option<&str>,
     among: Among,
-) -> anyhow::Result<Whom> {
+) -> anyhow::Result<NamedUser> {
     let own = local.caller()?;
     let mut users = or_none(app.broker.users(std::slice::from_ref(&own)).await)?;
     if unnamed(&users) > 0 {
@@ -84,7 +84,7 @@ pub(super) async fn find(
         several => return Err(ambiguous(several)),
     };
     let is_named = is_named || !found.is_local();
-    Ok(Whom { caller: found, is_named })
+    Ok(NamedUser { caller: found, is_named })
 }
 
 /// Like [`find`], for a command that ends all of the user's access. Records the end before any step
@@ -96,9 +96,9 @@ pub(super) async fn find(
 pub(super) async fn find_to_end(
     app: &App,
     auth: Option<&ServerAuth>,
-    local: &Local,
+    local: &StoreOptions,
     of: Option<&str>,
-) -> anyhow::Result<Whom> {
+) -> anyhow::Result<NamedUser> {
     let candidates = candidates(auth, &local.caller()?, of);
     let cut_off = async || {
         for caller in &candidates {
@@ -210,9 +210,9 @@ fn is_namespace(of: &str, caller: &Caller) -> bool {
 /// Lists the users and the providers that they have connected.
 pub(super) async fn list<W: Write>(
     app: &App,
-    local: &Local,
+    local: &StoreOptions,
     as_json: bool,
-    out: &mut Out<W>,
+    out: &mut Stdout<W>,
 ) -> anyhow::Result<Exit> {
     let users = or_none(app.broker.users(&[local.caller()?]).await)?;
     let unnamed = unnamed(&users);

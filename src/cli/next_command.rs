@@ -5,18 +5,18 @@
 
 use std::path::PathBuf;
 
-use super::local::Local;
+use super::store_options::StoreOptions;
 use crate::model::AccountName;
 use crate::model::text::quoted;
 
 /// How this process was started.
 #[derive(Clone, Debug)]
-pub(super) struct Again {
+pub(super) struct NextCommand {
     program: String,
     config: Option<PathBuf>,
 }
 
-impl Again {
+impl NextCommand {
     pub(super) fn new(config: Option<PathBuf>) -> Self {
         let program = std::env::args_os().next();
         let program =
@@ -30,11 +30,11 @@ impl Again {
     }
 
     /// Like [`Self::command`], and also for the current user and folder.
-    pub(super) fn local(&self, words: &[&str], local: &Local) -> String {
+    pub(super) fn local(&self, words: &[&str], local: &StoreOptions) -> String {
         self.words(words, Some(local))
     }
 
-    fn words(&self, words: &[&str], local: Option<&Local>) -> String {
+    fn words(&self, words: &[&str], local: Option<&StoreOptions>) -> String {
         let mut all = vec![self.program.clone()];
         all.extend(words.iter().map(|&word| word.to_owned()));
         let path = |path: &PathBuf| path.to_string_lossy().into_owned();
@@ -71,14 +71,15 @@ mod tests {
 
     #[test]
     fn the_next_command_is_about_the_same_file_person_and_folder() {
-        let again = Again { program: "countersign".into(), config: Some("my tools.toml".into()) };
-        let local = Local { user: Some("-o'hara".into()), data: Some("/d".into()) };
+        let next_command =
+            NextCommand { program: "countersign".into(), config: Some("my tools.toml".into()) };
+        let local = StoreOptions { user: Some("-o'hara".into()), data: Some("/d".into()) };
         assert_eq!(
-            again.local(&["auth", "login", "acme", "--scopes", "a:b,$(c)"], &local),
+            next_command.local(&["auth", "login", "acme", "--scopes", "a:b,$(c)"], &local),
             r"countersign auth login acme --scopes 'a:b,$(c)' --config 'my tools.toml' '--user=-o'\''hara' --data /d"
         );
         assert_eq!(
-            again.command(&["tools", "list"]),
+            next_command.command(&["tools", "list"]),
             "countersign tools list --config 'my tools.toml'"
         );
     }

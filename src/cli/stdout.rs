@@ -5,24 +5,24 @@ use std::io::{self, ErrorKind, IsTerminal as _, Write};
 use crate::model::text::tame;
 
 /// Maximum characters of a line with text from outside; the rest is cut.
-pub(super) const LONGEST_LINE: usize = 2000;
+pub(super) const MAX_LINE_CHARS: usize = 2000;
 
 /// Writes results. When the reader has gone (`countersign tools list | head`), it writes nothing
 /// more and reports no error: the command's exit code stands.
-pub(super) struct Out<W> {
+pub(super) struct Stdout<W> {
     to: W,
     is_terminal: bool,
     gone: bool,
 }
 
-impl Out<io::StdoutLock<'static>> {
-    pub(super) fn stdout() -> Self {
+impl Stdout<io::StdoutLock<'static>> {
+    pub(super) fn lock() -> Self {
         let to = io::stdout().lock();
         Self { is_terminal: to.is_terminal(), to, gone: false }
     }
 }
 
-impl<W: Write> Out<W> {
+impl<W: Write> Stdout<W> {
     /// Writes one or more lines. Text from an API or a file may steer a terminal, so a terminal
     /// gets it without control characters; a program gets it unchanged.
     ///
@@ -57,8 +57,8 @@ impl<W: Write> Out<W> {
     }
 }
 
-/// See [`Out::stream`].
-pub(super) struct Stream<'o, W>(&'o mut Out<W>);
+/// See [`Stdout::stream`].
+pub(super) struct Stream<'o, W>(&'o mut Stdout<W>);
 
 impl<W: Write> Write for Stream<'_, W> {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
@@ -88,7 +88,7 @@ mod tests {
 
     #[test]
     fn a_reader_that_has_gone_is_no_error() {
-        let mut out = Out { to: Gone, is_terminal: false, gone: false };
+        let mut out = Stdout { to: Gone, is_terminal: false, gone: false };
         assert!(out.line("a").is_ok());
         assert!(out.gone);
         assert!(out.line("b").is_ok());
@@ -96,7 +96,7 @@ mod tests {
 
     #[test]
     fn a_stream_without_its_reader_is_cut_off() {
-        let mut out = Out { to: Gone, is_terminal: false, gone: false };
+        let mut out = Stdout { to: Gone, is_terminal: false, gone: false };
         let written = out.stream().write_all(b"a");
         assert_eq!(written.unwrap_err().kind(), ErrorKind::BrokenPipe);
     }
@@ -107,7 +107,7 @@ mod tests {
         for (is_terminal, expected) in
             [(true, "{\"a\":\n\"2J]0;x\"}\n".to_owned()), (false, format!("{steering}\n"))]
         {
-            let mut out = Out { to: Vec::new(), is_terminal, gone: false };
+            let mut out = Stdout { to: Vec::new(), is_terminal, gone: false };
             out.line(steering).unwrap();
             assert_eq!(String::from_utf8(out.to).unwrap(), expected);
         }

@@ -13,16 +13,16 @@ use crate::model::{Caller, Clock, UserId};
 use crate::store::{DataFolder, KeySource, LazyStore};
 
 #[derive(Clone, Debug, Args)]
-pub(super) struct Local {
+pub(super) struct StoreOptions {
     /// The end user, instead of COUNTERSIGN_USER or `default`.
     #[arg(long, value_name = "ID")]
     pub(super) user: Option<String>,
-    /// Where grants are kept, instead of the platform's data folder.
+    /// The folder that keeps grants, instead of the platform's data folder.
     #[arg(long, value_name = "DIR")]
     pub(super) data: Option<PathBuf>,
 }
 
-impl Local {
+impl StoreOptions {
     /// Returns the user of this machine.
     ///
     /// # Errors
