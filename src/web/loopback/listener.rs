@@ -321,14 +321,14 @@ impl Loopback {
     }
 
     /// Stops listening. The next owner of the data folder can then listen there or, if no process
-    /// shares the folder, any process. OpenPorts connections continue.
+    /// shares the folder, any process. Open connections continue.
     pub async fn release(&self) {
         self.stop().await;
         self.sockets.withdraw(Vec::new());
     }
 
     /// Stops listening, and keeps the sockets for the next owner of the data folder, which asks for
-    /// them. OpenPorts connections continue.
+    /// them. Open connections continue.
     pub async fn hand_over(&self) {
         let sockets = self.stop().await;
         self.sockets.withdraw(sockets);

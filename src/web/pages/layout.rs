@@ -64,7 +64,7 @@ impl ButtonStyle {
     }
 }
 
-/// PageKind of message on a page. Each has its own sign.
+/// Kind of message on a page. Each has its own sign.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::web) enum PageKind {
     Good,

@@ -473,8 +473,7 @@ pub(in crate::web) async fn sign_out(
 
 pub(super) fn too_often() -> Response {
     let lines = vec!["Wait a minute, then try again.".into()];
-    Page::new(StatusCode::TOO_MANY_REQUESTS, PageKind::Bad, "Too many key_limit", lines)
-        .into_response()
+    Page::new(StatusCode::TOO_MANY_REQUESTS, PageKind::Bad, "Too many tries", lines).into_response()
 }
 
 fn failed(error: &SignInError) -> Response {

@@ -301,7 +301,7 @@ fn a_port_with_keys_keeps_the_promises_of_the_table() {
 #[test]
 fn a_port_with_an_issuer_keeps_the_promises_of_the_table() {
     // Port 9 discards: the issuer does not answer, and no browser signs in.
-    let served = many("[server.auth]\nissuer = \"http://127.0.0.1:9\"");
+    let served = many("[server.auth]\nissuer = \"http://127.0.0.1:9\"\nclient_id = \"us\"");
     Port { kind: 'I', address: served.address.clone(), host: HOST.into(), session: None }.walk();
 }
 
@@ -311,7 +311,8 @@ fn the_loopback_listener_keeps_the_promises_of_the_table() {
     // The listener opens with the first link.
     let call =
         json!({ "jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": { "name": "read" } });
-    let prompt = served.ask("POST /mcp", &POST, call.to_string().as_bytes());
+    let session = served.session(&[]);
+    let prompt = served.post(&[("Mcp-Session-Id", &session)], &call);
     let (_, link) = prompt.body.split_once("http://").unwrap_or_else(|| panic!("{prompt:?}"));
     let address = link.split('/').next().unwrap().to_owned();
     assert!(address != served.address && link.contains("/connect/"), "{link}");

@@ -135,7 +135,7 @@ pub(crate) fn open(
     stream.set_read_timeout(Some(PATIENCE)).unwrap();
     let mut head = format!("{target} HTTP/1.1\r\n");
     if !headers.iter().any(|(name, _)| name.eq_ignore_ascii_case("host")) {
-        let _ = write!(head, "Host: {}\r\n", address);
+        let _ = write!(head, "Host: {address}\r\n");
     }
     for (name, value) in headers {
         let _ = write!(head, "{name}: {value}\r\n");
