@@ -60,8 +60,8 @@
 //! A key or a password is pasted on our page instead and tested at the API ([`broker::consent::paste`]);
 //! `auth login --device` needs no page of ours ([`broker::consent::device`]).
 //!
-//! `/connections` ([`web::pages::accounts`]) shows people what they have connected, since when, and when
-//! it was last used, and lets them end it. A click applies only to what its page showed: each
+//! `/connections` (`web/pages/accounts.rs`) shows people what they have connected, since when, and
+//! when it was last used, and lets them end it. A click applies only to what its page showed: each
 //! account and each link has a digest that its forms send back.
 //!
 //! # Invariants

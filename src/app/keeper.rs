@@ -10,7 +10,7 @@
 //! browser is refused in between.
 //!
 //! It reads no `tools.toml` and resolves no secret: the record of each link holds all that
-//! finishing it takes ([`Trip`](crate::model::authorization::Trip)). It does not inherit the host's
+//! finishing it takes ([`ConsentPlan`](crate::model::consent_plan::ConsentPlan)). It does not inherit the host's
 //! environment, which may hold secrets. A master key from the environment reaches it over a pipe,
 //! since other programs can read a process's arguments and environment.
 

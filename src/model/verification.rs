@@ -32,7 +32,7 @@ pub struct Verification {
 /// Owner of a link.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct LinkOwner {
-    /// [`Authorization::id`](super::Authorization::id)
+    /// [`ConnectLink::id`](super::authorization::ConnectLink::id)
     pub authorization: String,
     pub user: UserId,
 }

@@ -31,7 +31,7 @@
 //! | `unclaimed/<browser>` | an [`Unclaimed`](crate::model::Unclaimed) consent that one browser gave by one link |
 //! | `verification/<flow>` | the [`Verification`](crate::model::Verification) of a browser that was sent to an application |
 //! | `session/<cookie>` | the [`Session`](crate::model::Session) of a browser |
-//! | `cutoff/<user>` | when all access of this user was last ended ([`Cutoff`](records::Cutoff)) |
+//! | `cutoff/<user>` | when all access of this user was last ended ([`Cutoff`]) |
 //! | `signin/<state>` | a browser that is [`LoginAttempt`](crate::model::LoginAttempt), until its `state` is redeemed |
 //!
 //! `<user>`, `<ticket>`, `<state>`, `<flow>`, `<browser>` and `<cookie>` are keyed hashes, and so
