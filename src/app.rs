@@ -78,7 +78,7 @@ impl Links {
                 match keeper.ensure(until).await {
                     Ok(()) => true,
                     Err(error) => {
-                        tracing::warn!(%error, "links end with this process");
+                        tracing::warn!(%error, "no keeper was started, so links stop working when this process ends");
                         !end_with_process
                     }
                 }
@@ -234,7 +234,7 @@ impl App {
         access.authenticator(&self.net, &self.clock)
     }
 
-    /// Serves MCP over HTTP until `end`, then lets what runs come to its end.
+    /// Serves MCP over HTTP until `end`, then lets running calls finish.
     ///
     /// # Errors
     /// The port cannot be used.
@@ -260,7 +260,7 @@ impl App {
         end.await;
         port.stop();
         if tokio::time::timeout(LAST_CALLS, running.drain()).await.is_err() {
-            tracing::warn!("calls are broken off, which have not ended within {LAST_CALLS:?}");
+            tracing::warn!("calls still running after {LAST_CALLS:?} were cancelled");
         }
         // From here on streams carry nothing any more.
         ended.cancel();
@@ -268,7 +268,7 @@ impl App {
         opened.abort();
         asked.inspect(tokio::task::JoinHandle::abort);
         self.close().await;
-        // Last, because what was begun for a call and must not be broken off runs on its threads.
+        // Last, because work that a call began and that must finish runs on its threads.
         drop(port);
         Ok(())
     }
@@ -318,8 +318,8 @@ impl App {
         web::McpHandlers { streamable, sse, messages }
     }
 
-    /// Lets what must not be broken off come to its end, then stops listening and leaves the data
-    /// folder to others.
+    /// Waits for work that must finish, then stops listening and leaves the data folder to other
+    /// processes.
     pub async fn close(&self) {
         self.broker.settle().await;
         self.following.abort();
@@ -330,11 +330,11 @@ impl App {
     }
 }
 
-/// Finds out early that people cannot be known, rather than when the first of them comes.
+/// Asks the issuer early, so that a failure shows before the first user signs in.
 async fn look_up(issuer: Arc<Issuer>) {
     if let Err(error) = issuer.look_up().await {
         let (error, hint) = (chain(error.as_ref()), error.hint());
-        tracing::warn!(error, hint, "nobody can sign in until the issuer answers");
+        tracing::warn!(error, hint, "users cannot sign in until the issuer answers");
     }
 }
 
@@ -343,6 +343,6 @@ async fn look_up(issuer: Arc<Issuer>) {
 async fn open(broker: Broker) {
     if let Err(error) = broker.store().await {
         // Said again, with its hint, by every call that needs the store.
-        tracing::warn!(%error, hint = error.hint(), "the store is not open");
+        tracing::warn!(%error, hint = error.hint(), "the store could not be opened");
     }
 }

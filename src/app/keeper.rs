@@ -92,7 +92,7 @@ pub struct KeeperLauncher {
 pub enum NoKeeper {
     #[error("every process that this one starts ends with it, as in a container")]
     EndsWithThis,
-    #[error("a keeper did not get ready in time")]
+    #[error("the keeper was not ready in time")]
     Late,
     #[error("a keeper could not be started: {0}")]
     Io(#[from] io::Error),
@@ -206,7 +206,7 @@ impl KeeperLauncher {
         }
         tracing::info!(
             pid = child.id(),
-            "started a keeper, which answers open links also without this process and ends with the last of them, at {} unless more are made",
+            "started a keeper process; it answers open links after this process ends, and stops when the last one expires, at {} unless there are new ones",
             utc(until)
         );
         // Reaps the keeper when it ends, so that no zombie stays while this process lives.

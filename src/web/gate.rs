@@ -122,7 +122,7 @@ impl Gate {
         if !self.has_warned_of_proxy.swap(true, Ordering::Relaxed) {
             tracing::warn!(
                 %proxy,
-                "a request came through a proxy whose X-Forwarded-For is not believed, so the clients behind it share their limits; if the proxy is yours, write its address as `trusted_proxies` in [server]"
+                "a request came through an untrusted proxy, so all clients behind it share one rate limit. If the proxy is yours, add its address to `trusted_proxies` in [server]"
             );
         }
     }

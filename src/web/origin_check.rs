@@ -81,7 +81,7 @@ impl Origins {
                 let host = shown(host, MAX_HOST_CHARS);
                 tracing::warn!(
                     host,
-                    "refused a request for another host; a proxy must pass `Host` on, and further names for /mcp stand in `allowed_hosts` of [server]"
+                    "refused a request for another host. A proxy must pass on `Host`. Add more names for /mcp to `allowed_hosts` in [server]"
                 );
             }
             return None;

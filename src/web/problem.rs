@@ -122,7 +122,7 @@ impl Usage {
             }
             _ => {
                 let lines = vec!["There is nothing at this address.".into()];
-                Page::new(StatusCode::NOT_FOUND, PageKind::Bad, "Nothing here", lines)
+                Page::new(StatusCode::NOT_FOUND, PageKind::Bad, "Page not found", lines)
                     .into_response()
             }
         }
@@ -134,8 +134,8 @@ impl Usage {
             let said = format!("this address does not take this method; {}", self.words);
             return Problem::new(StatusCode::METHOD_NOT_ALLOWED, said).into_response();
         }
-        let lines = vec!["This address is not used in this way.".into()];
-        Page::new(StatusCode::METHOD_NOT_ALLOWED, PageKind::Bad, "Not like this", lines)
+        let lines = vec!["This address does not support this method.".into()];
+        Page::new(StatusCode::METHOD_NOT_ALLOWED, PageKind::Bad, "Method not supported", lines)
             .into_response()
     }
 }

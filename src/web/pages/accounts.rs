@@ -138,7 +138,7 @@ impl Accounts {
                 "Programs can no longer use {name}, and {} is asked to end the access. Nothing else changes there.",
                 account.title
             ),
-            "To have it back you will have to give your consent again.".into(),
+            "To use it again, you must connect it again.".into(),
         ];
         Page::new(StatusCode::OK, PageKind::Question, format!("Disconnect {name}?"), lines)
             .with_form(&account.digest, self.browser.form_token(PATH))
@@ -175,7 +175,7 @@ impl Accounts {
             Some(why) => {
                 let lines = vec![
                     format!(
-                        "Nothing is kept here any more. At {title} the consent may still stand: {why}."
+                        "Nothing is kept here any more. Your consent at {title} may still be active: {why}."
                     ),
                     format!("Remove the app in your {title} settings as well."),
                 ];
@@ -189,7 +189,8 @@ impl Accounts {
     async fn failed(&self, error: &ConnectError) -> Response {
         match error {
             ConnectError::Changed | ConnectError::Unknown => {
-                let problem = "What you clicked on has changed since this page was opened, so nothing was done. Look at it again.";
+                let problem =
+                    "This page was out of date, so nothing was done. Check it and try again.";
                 self.page(Some(problem)).await
             }
             error => self.refused(error),

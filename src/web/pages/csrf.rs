@@ -49,7 +49,7 @@ impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for OwnForm<T> {
             .map_err(|status| refused(status, "It could not be read.").into_response())?;
         let cookie = browser.as_ref().and_then(Browser::cookie);
         if !cookie.is_some_and(|cookie| is_own(&body, cookie, &path)) {
-            let line = "It came from a page that is out of date or was shown elsewhere. Open the page again, and then try once more.";
+            let line = "The page is out of date or was opened in another browser. Open it again and retry.";
             return Err(refused(StatusCode::FORBIDDEN, line).into_response());
         }
         let whole = Request::from_parts(parts, Body::from(body));

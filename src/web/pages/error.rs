@@ -55,7 +55,7 @@ pub(super) fn link(error: &ConnectError, reader: Reader) -> Page {
             (StatusCode::TOO_MANY_REQUESTS, "This link was opened too often")
         }
         ConnectError::TooManyLinks => {
-            (StatusCode::TOO_MANY_REQUESTS, "There are too many links of yours")
+            (StatusCode::TOO_MANY_REQUESTS, "You have too many open links")
         }
         ConnectError::RefusedOften => (StatusCode::FORBIDDEN, "This was refused too often"),
         ConnectError::Changed => (StatusCode::CONFLICT, "This page is out of date"),
@@ -80,14 +80,14 @@ pub(super) fn link(error: &ConnectError, reader: Reader) -> Page {
     };
     let about_the_server = match error {
         ConnectError::Setup(error) if error.is_passing() => Some(
-            "It did not say where to go on. Try again in a few minutes; if it stays, tell the operator of this server.",
+            "The provider did not say where to sign in. Try again in a few minutes. If it still fails, tell the operator of this server.",
         ),
         ConnectError::Setup(_)
         | ConnectError::Address(_)
         | ConnectError::NoBrowserProof(_)
-        | ConnectError::Origin(_) => Some("The operator of this server has to mend its settings."),
+        | ConnectError::Origin(_) => Some("The operator of this server must fix its settings."),
         ConnectError::Store(_) => {
-            Some("Try again in a few minutes; if it stays, tell the operator of this server.")
+            Some("Try again in a few minutes. If it still fails, tell the operator of this server.")
         }
         _ => None,
     };
@@ -110,7 +110,7 @@ pub(super) fn callback(error: &CallbackError, reader: Reader) -> Page {
         }
         CallbackError::Unknown => (StatusCode::GONE, "This step is finished or has expired"),
         CallbackError::OtherBrowser | CallbackError::NotYours(_) => {
-            (StatusCode::FORBIDDEN, "This was started elsewhere")
+            (StatusCode::FORBIDDEN, "This was started in another browser")
         }
         // Nothing of such an answer is shown (RFC 9207 §2.4).
         CallbackError::Denied { .. } => (StatusCode::FORBIDDEN, "Nothing was approved"),
@@ -118,15 +118,15 @@ pub(super) fn callback(error: &CallbackError, reader: Reader) -> Page {
             (StatusCode::BAD_REQUEST, "This answer was not accepted")
         }
         CallbackError::NoToken { .. } => {
-            (StatusCode::BAD_GATEWAY, "The provider did not finish its part")
+            (StatusCode::BAD_GATEWAY, "The provider did not issue a token")
         }
         CallbackError::Store(_) | CallbackError::Ending => {
-            (StatusCode::SERVICE_UNAVAILABLE, "This could not be kept")
+            (StatusCode::SERVICE_UNAVAILABLE, "This could not be saved")
         }
     };
     let what = match error {
         CallbackError::Store(_) if reader == Reader::Anybody => {
-            "This server had no way to write it down.".to_owned()
+            "This server could not save it.".to_owned()
         }
         error => sentence(&error.to_string()),
     };
@@ -142,7 +142,7 @@ pub(super) fn callback(error: &CallbackError, reader: Reader) -> Page {
             "Nothing is wrong with what you did.".to_owned()
         }
         CallbackError::Store(_) if reader == Reader::Anybody => {
-            "If it stays, tell the operator of this server.".to_owned()
+            "If it keeps failing, tell the operator of this server.".to_owned()
         }
         error => sentence(&error.hint()),
     };

@@ -194,7 +194,7 @@ pub(super) fn other_person(
     let user = session.map(|session| shown(session.caller.user.as_str(), MAX_USER_CHARS));
     tracing::warn!(
         user,
-        "refused a link in the browser of another user; if it is the right user, write this name as the `user` of their key in [[server.auth.api_keys]]"
+        "refused a link in another user's browser. If it is the right user, set `user` of their key in [[server.auth.api_keys]] to this name"
     );
     let to = to.unwrap_or_default();
     let page = OtherPerson { to: to.as_str(), user, csrf: browser.form_token("/signout") };
@@ -423,7 +423,7 @@ pub(in crate::web) async fn confirmed(
         Err(SignInError::OtherBrowser) => Page::new(
             StatusCode::FORBIDDEN,
             PageKind::Bad,
-            "This was started elsewhere",
+            "This was started in another browser",
             vec![
                 "A link was opened in another browser, or this one keeps no cookies. Nothing was connected in this browser.".into(),
                 "Open the link that you were given yourself, and stay in one browser.".into(),
@@ -483,12 +483,12 @@ fn failed(error: &SignInError) -> Response {
         }
         SignInError::Answer(_) => (StatusCode::BAD_REQUEST, "The provider's answer is incomplete"),
         SignInError::Unknown => (StatusCode::GONE, "This step is finished or has expired"),
-        SignInError::OtherBrowser => (StatusCode::FORBIDDEN, "This was started elsewhere"),
+        SignInError::OtherBrowser => (StatusCode::FORBIDDEN, "This was started in another browser"),
         // Nothing of such an answer is shown (RFC 9207 §2.4).
         SignInError::OtherIssuer => (StatusCode::BAD_REQUEST, "This answer was not accepted"),
         SignInError::Denied { .. } => (StatusCode::FORBIDDEN, "You were not signed in"),
         SignInError::Login(_) => (StatusCode::BAD_GATEWAY, "Signing in did not work"),
-        SignInError::Store(_) => (StatusCode::SERVICE_UNAVAILABLE, "This could not be kept"),
+        SignInError::Store(_) => (StatusCode::SERVICE_UNAVAILABLE, "This could not be saved"),
     };
     let lines = vec![sentence(&error.to_string()), sentence(&error.hint())];
     let page = Page::new(status, PageKind::Bad, heading, lines).again(address(None, None));

@@ -108,7 +108,7 @@ impl Served {
         self.terminate();
         let mut rest = String::new();
         self.stderr.read_to_string(&mut rest).unwrap();
-        assert!(!rest.contains("broken off"), "{rest}");
+        assert!(!rest.contains("were cancelled"), "{rest}");
         assert_eq!(self.child.wait().unwrap().code(), Some(0), "{rest}");
         std::mem::take(&mut self.said) + &rest
     }

@@ -55,7 +55,7 @@ async fn an_answer_counts_in_the_browser_that_asked_for_it_only() {
     bob.get(&at("/signin")).await;
     let back = world.comes_back(&bob, &departure, &query).await;
     assert_eq!(back.status, StatusCode::FORBIDDEN);
-    assert!(back.text.contains("started elsewhere"), "{}", back.text);
+    assert!(back.text.contains("started in another browser"), "{}", back.text);
     assert!(back.cookies.is_empty());
     let nobody = world.browser();
     let departure = world.departs(&mallory, "/connections").await;

@@ -161,14 +161,14 @@ fn state(account: &Account, is_local: bool) -> (PageKind, String) {
         AccountState::Ended(why) => (PageKind::Bad, sentence(why)),
         AccountState::OtherConfiguration => (
             PageKind::Bad,
-            "Of no use now: it was connected under other settings of this server.".into(),
+            "Not usable now: it was connected under other settings of this server.".into(),
         ),
         AccountState::NotSetUp(why) if is_local => {
-            (PageKind::Bad, format!("Of no use now: {}", sentence(why)))
+            (PageKind::Bad, format!("Not usable now: {}", sentence(why)))
         }
         AccountState::NotSetUp(_) => (
             PageKind::Bad,
-            "Of no use now: the operator of this server has to mend its settings.".into(),
+            "Not usable now: the operator of this server must fix its settings.".into(),
         ),
     }
 }
