@@ -7,7 +7,8 @@
 //! so that one of the two sees the other.
 
 use super::Broker;
-use super::accounts::list::{Account, Disconnected, Ended, meant};
+use super::accounts::disconnect::{Disconnected, Ended};
+use super::accounts::list::{Account, meant};
 use super::consent::ConnectError;
 use crate::model::consent_plan::{ClientRegistration, ConsentMethod};
 use crate::model::event::{EndedBy, EventKind};

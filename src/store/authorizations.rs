@@ -155,8 +155,7 @@ impl Store {
         binding: &str,
         account: &AccountName,
     ) -> Key {
-        let (user, account) = (self.user(caller), self.account(account));
-        Key::new(format!("authorization/{user}/{provider}/{binding}/{account}"))
+        self.account_key("authorization", caller, provider, binding, account)
     }
 
     fn key_of(&self, authorization: &Authorization) -> Key {

@@ -51,7 +51,6 @@ impl Store {
         binding: &str,
         account: &AccountName,
     ) -> Key {
-        let (user, account) = (self.user(caller), self.account(account));
-        Key::new(format!("grant/{user}/{provider}/{binding}/{account}"))
+        self.account_key("grant", caller, provider, binding, account)
     }
 }

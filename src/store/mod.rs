@@ -89,7 +89,7 @@ pub use upkeep::transfer::{ExportError, Exported, ImportError, Imported};
 pub use upkeep::verify::{Bad, Kind, Verified};
 pub use users::StoredUser;
 
-use crate::model::{AccountName, Caller, InstanceId, Time};
+use crate::model::{AccountName, Caller, InstanceId, ProviderId, Time};
 
 /// Records that a pass over the whole store writes at once, so that they share the wait for the
 /// disk.
@@ -251,6 +251,19 @@ impl Store {
             return account.to_string();
         }
         self.ring.hash("account", &[account.as_str()])
+    }
+
+    /// Key of the one record of this kind for a user's account.
+    fn account_key(
+        &self,
+        kind: &str,
+        caller: &Caller,
+        provider: &ProviderId,
+        binding: &str,
+        account: &AccountName,
+    ) -> Key {
+        let (user, account) = (self.user(caller), self.account(account));
+        Key::new(format!("{kind}/{user}/{provider}/{binding}/{account}"))
     }
 
     async fn read<T: Record>(&self, key: Key) -> Result<Option<Held<T>>> {

@@ -9,7 +9,7 @@ use secrecy::ExposeSecret as _;
 
 use super::keep::{Arrival, Consent};
 use super::unsaved::Granted;
-use crate::broker::accounts::list::Ended;
+use crate::broker::accounts::disconnect::Ended;
 use crate::broker::grant::put::AccountChange;
 use crate::broker::{Broker, MAX_WRITE_ATTEMPTS};
 use crate::model::authorization::{ConnectLink, Unclaimed};

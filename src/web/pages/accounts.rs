@@ -23,7 +23,7 @@ use super::error::{self, Reader};
 use super::layout::{ButtonStyle, Page, PageKind, html, see_other};
 use super::person::PageUser;
 use super::sign_in::{self, SignInPages};
-use crate::broker::accounts::list::{Disconnected, Ended};
+use crate::broker::accounts::disconnect::{Disconnected, Ended};
 use crate::broker::{Broker, ConnectError};
 use crate::model::AccountName;
 use crate::model::session::Destination;

@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use countersign::broker::accounts::list::{AccountState, Disconnected, Ended};
+use countersign::broker::accounts::disconnect::{Disconnected, Ended};
+use countersign::broker::accounts::list::AccountState;
 use countersign::oauth::Revoked;
 use futures_util::future::join_all;
 

@@ -1,7 +1,7 @@
 //! Listing and ending users' connections: as the operator, and as the application that the users
 //! belong to.
 
-use countersign::broker::accounts::list::Disconnected;
+use countersign::broker::accounts::disconnect::Disconnected;
 use countersign::identity::Authenticator;
 use countersign::model::authorization::Unclaimed;
 use countersign::model::event::EndedBy;

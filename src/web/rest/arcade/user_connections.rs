@@ -13,7 +13,8 @@ use url::form_urlencoded;
 
 use super::response::{json as answer, problem, refused};
 use crate::broker::ConnectError;
-use crate::broker::accounts::list::{Account, AccountState, Ended};
+use crate::broker::accounts::disconnect::Ended;
+use crate::broker::accounts::list::{Account, AccountState};
 use crate::identity::Application;
 use crate::model::event::EndedBy;
 use crate::model::text::incident;
