@@ -10,7 +10,7 @@
 //! them. An administrator who needs access can become the user.
 //!
 //! If the kernel cannot be asked, or does not know, every user is let in, and the person who starts
-//! the server is told ([`AllowedUsers::are_told_apart`]): on other platforms; in sandboxes without
+//! the server is told ([`AllowedUsers::is_enforced`]): on other platforms; in sandboxes without
 //! `NETLINK_SOCK_DIAG`; on WSL, where the person's browser is a program of another system.
 
 use std::io;
