@@ -5,7 +5,7 @@ pub mod keeper;
 mod memory;
 
 use std::io;
-use std::net::TcpListener;
+use std::net::{IpAddr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,7 +15,7 @@ use tokio::task::AbortHandle;
 use tokio_util::sync::CancellationToken;
 
 use crate::broker::sign_in::SignIn;
-use crate::broker::{Broker, Catalogue, EnsureKeeper, Parts};
+use crate::broker::{Broker, Catalogue, EnsureKeeper, OriginProvider, Parts};
 use crate::config::Config;
 use crate::identity::{Authenticator, Issuer, KeyError, Login};
 use crate::mcp;
@@ -127,26 +127,14 @@ impl App {
         let (store, tables) = LazyStore::new(settings.data, settings.keys).into_tables();
         let loopback = Loopback::new(store.sockets());
         let oauth = OAuthClient::new(net.clone(), settings.clock.clone());
-        let (lazy, port, address) = (Arc::clone(&store), server.port, server.listen_address);
         let parts = Parts {
             catalogue: Catalogue::new(Registry::new(tools), providers).into(),
             store: Arc::clone(&store),
             oauth: oauth.clone(),
             upstream: Upstream::new(net.clone(), Jq::new(settings.worker)),
             clock: settings.clock.clone(),
-            origin: match settings.public {
-                Some(public) => Box::new(move |provider, rule| {
-                    std::future::ready(public_origin(&public, provider, rule)).boxed()
-                }),
-                None => Box::new(move |provider, rule| {
-                    let lazy = Arc::clone(&lazy);
-                    async move {
-                        ask_owner_to_listen::origin(&lazy, port, address, provider, rule).await
-                    }
-                    .boxed()
-                }),
-            },
-            listen_address: address,
+            origin: origin_of_links(settings.public, &store, server.port, server.listen_address),
+            listen_address: server.listen_address,
             after_connect: server.after_connect,
             keeper: settings.links.ensure_keeper(),
             is_short_lived: settings.links.is_short_lived,
@@ -327,6 +315,26 @@ impl App {
         // Before the folder: its next owner needs the ports.
         self.loopback.close().await;
         self.store.close().await;
+    }
+}
+
+/// [`Parts::origin`]: the `public` origin or, without one, a port of this machine.
+fn origin_of_links(
+    public: Option<String>,
+    store: &Arc<LazyStore>,
+    port: Option<u16>,
+    address: Option<IpAddr>,
+) -> Box<OriginProvider> {
+    let store = Arc::clone(store);
+    match public {
+        Some(public) => Box::new(move |provider, rule| {
+            std::future::ready(public_origin(&public, provider, rule)).boxed()
+        }),
+        None => Box::new(move |provider, rule| {
+            let store = Arc::clone(&store);
+            async move { ask_owner_to_listen::origin(&store, port, address, provider, rule).await }
+                .boxed()
+        }),
     }
 }
 

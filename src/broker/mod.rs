@@ -62,7 +62,7 @@ pub struct Parts {
     pub upstream: Upstream,
     pub clock: Clock,
     /// Opens the listener for browsers at the first link, and returns its origin.
-    pub origin: Box<Origin>,
+    pub origin: Box<OriginProvider>,
     /// Address to listen on for that origin, if it is not the loopback address.
     pub listen_address: Option<IpAddr>,
     /// Page that the browser goes to after a consent, instead of our own.
@@ -87,7 +87,7 @@ const MAX_WRITE_ATTEMPTS: u32 = 16;
 
 /// Returns the origin (scheme, host and port) that a provider's rule allows for link and callback.
 /// When it returns, a listener is open there.
-pub type Origin = dyn Fn(ProviderId, LoopbackRule) -> BoxFuture<'static, Result<String, OriginError>>
+pub type OriginProvider = dyn Fn(ProviderId, LoopbackRule) -> BoxFuture<'static, Result<String, OriginError>>
     + Send
     + Sync;
 

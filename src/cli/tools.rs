@@ -1,6 +1,6 @@
 //! `countersign tools`
 
-use std::io::Write;
+use std::io::{self, Write};
 
 use anyhow::{Context as _, anyhow};
 use clap::Subcommand;
@@ -65,6 +65,25 @@ pub(super) enum Command {
     },
 }
 
+fn show_json<W: Write>(tool: &Tool, out: &mut Stdout<W>) -> anyhow::Result<()> {
+    let mut shown = describe(tool, true);
+    if let Some(shown) = shown.as_object_mut() {
+        shown.insert("version".into(), 1.into());
+    }
+    out.line(&serde_json::to_string_pretty(&shown)?)?;
+    Ok(())
+}
+
+/// Writes one line for each tool: name, effect, needed consent.
+fn list<W: Write>(config: &Config, out: &mut Stdout<W>) -> io::Result<()> {
+    let width = config.tools.iter().map(|tool| tool.name.as_str().len()).max().unwrap_or(0);
+    for tool in &config.tools {
+        let (name, effect, needs) = (tool.name.as_str(), effect(tool.effect), needs(tool));
+        out.line(&format!("{name:width$}  {effect:7}  {needs}"))?;
+    }
+    Ok(())
+}
+
 pub(super) fn run<W: Write>(
     command: Command,
     mut config: Config,
@@ -110,24 +129,12 @@ pub(super) fn run<W: Write>(
             out.line(&serde_json::to_string_pretty(&json!({ "version": 1, "tools": tools }))?)?;
         }
         Command::List { json: false } => {
-            let width = config.tools.iter().map(|tool| tool.name.as_str().len()).max().unwrap_or(0);
-            for tool in &config.tools {
-                out.line(&format!(
-                    "{:width$}  {:7}  {}",
-                    tool.name.as_str(),
-                    effect(tool.effect),
-                    needs(tool)
-                ))?;
-            }
+            list(&config, out)?;
         }
         Command::Show { name, json } => {
             let tool = find(&name, &config, next_command)?;
             if json {
-                let mut shown = describe(tool, true);
-                if let Some(shown) = shown.as_object_mut() {
-                    shown.insert("version".into(), 1.into());
-                }
-                out.line(&serde_json::to_string_pretty(&shown)?)?;
+                show_json(tool, out)?;
             } else {
                 show(tool, out)?;
             }
