@@ -409,7 +409,7 @@ fn for_user(catalogue: &Catalogue, tool: &Tool, outcome: Outcome) -> Outcome {
                     let title = provider.title.clone();
                     FailureKind::UnfinishedSetup { title, tool: name.clone() }
                 }
-                // Where the store's files are, and what is wrong with them.
+                // The cause names the store's files and what is wrong with them.
                 FailureKind::Store { cause } => {
                     tracing::warn!(tool = %name, cause, hint, "a tool could not use the store");
                     FailureKind::StoreUnavailable

@@ -55,7 +55,7 @@ pub struct Tables {
     pub cutoffs: Table<Cutoff>,
 }
 
-/// What belongs to consents that are not grants yet.
+/// Records of consents that are not grants yet.
 pub struct ConsentTables {
     /// Also for their links.
     pub authorizations: Table<Authorization>,
