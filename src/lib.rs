@@ -68,6 +68,8 @@
 //!
 //! - A [`store::Sealed`] is made from plaintext in one file, so no backend ever receives plaintext.
 //! - [`store::Backend::swap`] decides every race.
+//! - An [`model::Authorization`] takes only the steps that exist: each consumes it and returns the
+//!   next one.
 //! - A grant is used only under the [`binding`](model::grant::Binding) that it was given for.
 //! - A credential goes only to the [`hosts`](model::hosts::Hosts) of its provider.
 //! - An argument reaches a path segment, a query value, a header value or a JSON value, and never

@@ -21,6 +21,8 @@
 mod attempt;
 mod state;
 mod stored;
+#[cfg(test)]
+mod tests;
 
 use std::collections::BTreeSet;
 use std::net::IpAddr;
@@ -82,7 +84,7 @@ pub struct Authorization {
     parked_browser: Option<String>,
 }
 
-/// What never changes about an authorization: its link, and what the link is for.
+/// The facts of an authorization that never change: its link, and what the link is for.
 #[derive(Clone, Debug)]
 pub struct ConnectLink {
     /// Random. Identifies the authorization to waiters and elicitations; it does not open the link.
@@ -104,7 +106,7 @@ pub struct ConnectLink {
     pub plan: ConsentPlan,
 }
 
-/// What a link asks for, and for which programs. An open link may be widened.
+/// The scopes that a link asks for, and the programs that need them. An open link may be widened.
 #[derive(Clone, Debug)]
 pub struct ConsentRequest {
     /// Union of the granted and the needed scopes.
@@ -162,12 +164,12 @@ impl Authorization {
         }
     }
 
-    /// What never changes about it.
+    /// The facts that never change.
     pub fn link(&self) -> &ConnectLink {
         &self.link
     }
 
-    /// What it asks for.
+    /// The scopes that it asks for, and the programs that need them.
     pub fn request(&self) -> &ConsentRequest {
         &self.request
     }

@@ -6,13 +6,15 @@ use super::backend::walk::Walk;
 use super::backend::{Key, Sealed};
 use super::keys::ring::ring_key;
 use super::records::{Record, key_without_owner};
-use super::{Held, Result, Store};
+use super::{Held, Result, Store, StoreError};
 
 /// The records of one kind under a prefix, opened.
 pub(super) struct Opened<'s, T> {
     store: &'s Store,
     walk: Walk<'s>,
     kind: PhantomData<fn() -> T>,
+    /// Error of the first record that did not open.
+    skipped: Option<StoreError>,
 }
 
 impl<T: Record> Opened<'_, T> {
@@ -28,10 +30,16 @@ impl<T: Record> Opened<'_, T> {
                 Ok(held) => opened.extend(held),
                 Err(error) => {
                     tracing::warn!(record = T::NAME, key = name, %error, "left a record alone");
+                    self.skipped.get_or_insert(error);
                 }
             }
         }
         Ok(Some(opened))
+    }
+
+    /// Returns the error of the first record that was skipped.
+    pub(super) fn skipped(self) -> Option<StoreError> {
+        self.skipped
     }
 
     /// Opens a record; `None` if it has been deleted since the page was read.
@@ -46,7 +54,8 @@ impl<T: Record> Opened<'_, T> {
 
 impl Store {
     pub(super) fn opened<T: Record>(&self, prefix: &str) -> Opened<'_, T> {
-        Opened { store: self, walk: Walk::under(&*self.backend, prefix), kind: PhantomData }
+        let walk = Walk::under(&*self.backend, prefix);
+        Opened { store: self, walk, kind: PhantomData, skipped: None }
     }
 
     /// Returns all records that [`Self::opened`] yields; only for small sets.

@@ -381,6 +381,19 @@ async fn a_link_leads_to_its_authorization_until_it_is_swept() {
 }
 
 #[tokio::test]
+async fn a_look_up_does_not_take_an_unreadable_authorization_for_a_replaced_one() {
+    let store = in_memory().await;
+    let ana = caller("ana");
+    assert!(store.open_link(&authorization("ana"), None).await.unwrap());
+    let held = store.authorization_by_id(&ana, "id").await.unwrap().unwrap();
+    assert!(store.authorization_by_id(&ana, "other").await.unwrap().is_none());
+    assert!(store.authorization_by_id(&caller("bob"), "id").await.unwrap().is_none());
+    store.plant_over(&held, br#"{"v":99,"d":{}}"#).await;
+    let error = store.authorization_by_id(&ana, "id").await.unwrap_err();
+    assert!(matches!(error, StoreError::Record(RecordError::TooNew { found: 99, .. })), "{error}");
+}
+
+#[tokio::test]
 async fn a_second_process_shares_the_store_of_the_first() {
     let place = Place::new();
     let first = place.open().await.unwrap();

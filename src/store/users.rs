@@ -85,6 +85,27 @@ impl Store {
         self.read_all(&format!("authorization/{}/", self.user(caller))).await
     }
 
+    /// Returns this user's authorization with this
+    /// [id](crate::model::authorization::ConnectLink::id); `None` once another one has replaced it.
+    ///
+    /// # Errors
+    /// [`StoreError`](super::StoreError) if the store cannot be read, or if a record of this user
+    /// does not open that may be the one.
+    pub async fn authorization_by_id(
+        &self,
+        caller: &Caller,
+        id: &str,
+    ) -> Result<Option<Held<Authorization>>> {
+        let prefix = format!("authorization/{}/", self.user(caller));
+        let mut pages = self.opened::<Authorization>(&prefix);
+        while let Some(page) = pages.next().await? {
+            if let Some(found) = page.into_iter().find(|held| held.value.link().id == id) {
+                return Ok(Some(found));
+            }
+        }
+        pages.skipped().map_or(Ok(None), Err)
+    }
+
     /// Deletes what this user has begun and their browser sessions: started authorizations,
     /// unconfirmed consents, browsers that the application has confirmed or is asked about,
     /// sessions. A user who is signing in at an issuer is not known yet: see [`Self::is_cut_off`].

@@ -117,7 +117,19 @@ impl Broker {
             self.record_consent(authorization, ConsentOutcome::OtherIssuer);
             return Err(CallbackError::OtherIssuer);
         }
-        match answer.result {
+        self.take_answer(started, answer.result, unclaimed_by).await
+    }
+
+    /// Takes the provider's answer in a browser that has passed the checks; in one that the
+    /// application must still confirm, if `unclaimed_by` is set.
+    async fn take_answer(
+        &self,
+        started: AuthorizationAttempt,
+        answer: Result<SecretString, Denial>,
+        unclaimed_by: Option<String>,
+    ) -> Result<Arrival, CallbackError> {
+        let authorization = &started.authorization;
+        match answer {
             // An unconfirmed browser must not refuse on behalf of the link's user.
             Err(denial) if unclaimed_by.is_some() => {
                 self.record_consent(authorization, ConsentOutcome::ProviderError);

@@ -22,7 +22,7 @@ use crate::model::authorization::ConnectLink;
 use crate::model::principal::{BrowserProof, Verifier};
 use crate::model::verification::{ConfirmedBrowser, LinkOwner, Verification};
 use crate::model::{Destination, Session, Time, Unconfirmed, UserId, secret};
-use crate::store::StoreError;
+use crate::store::{Held, StoreError};
 
 /// Parameter of the verifier page and of `next_uri` that carries the first nonce.
 const FLOW: &str = "flow_id";
@@ -317,19 +317,8 @@ impl SignIn {
         // Its cookie may have been replaced since, for another link in another tab.
         let follows = of_caller.and_then(|session| session.follows.as_deref()).is_some_and(is);
         if own.is_none() && !follows {
-            tracing::warn!("refused a confirmed browser: the flow began in another one");
-            let is_dropped = match to.ticket() {
-                Some(ticket) => broker.refuse_unclaimed(ticket, browser, None).await?,
-                None => false,
-            };
-            // If another browser with a cookie of ours comes, one of the two is an attacker's. A
-            // request without a cookie may be a link scanner's, which must not spoil the flow.
-            if is_dropped || (cookie.is_some() && of_caller.is_none()) {
-                broker.0.consents.tables.verifications.delete(&held).await?;
-            }
-            // The user's own browser, which has opened another link of theirs before.
-            let is_theirs = of_caller.is_some() && !is_dropped;
-            return if is_theirs { there() } else { Err(SignInError::OtherBrowser) };
+            let (has_cookie, is_theirs) = (cookie.is_some(), of_caller.is_some());
+            return self.refuse_other_browser(&held, has_cookie, is_theirs).await;
         }
         if of_caller.is_some() {
             // A reload.
@@ -360,6 +349,31 @@ impl SignIn {
         })
         .map_or_else(|| to.as_str().to_owned(), |arrival| arrival.next);
         Ok(SignedIn { cookie: Some(cookie), to })
+    }
+
+    /// Refuses a confirmed browser that did not begin this flow; `is_theirs`: it is signed in as
+    /// the confirmed user, and has opened another link of theirs before.
+    async fn refuse_other_browser(
+        &self,
+        held: &Held<Verification>,
+        has_cookie: bool,
+        is_theirs: bool,
+    ) -> Result<SignedIn, SignInError> {
+        tracing::warn!("refused a confirmed browser: the flow began in another one");
+        let (broker, Verification { browser, to, .. }) = (self.broker(), &held.value);
+        let is_dropped = match to.ticket() {
+            Some(ticket) => broker.refuse_unclaimed(ticket, browser, None).await?,
+            None => false,
+        };
+        // If another browser with a cookie of ours comes, one of the two is an attacker's. A
+        // request without a cookie may be a link scanner's, which must not spoil the flow.
+        if is_dropped || (has_cookie && !is_theirs) {
+            broker.0.consents.tables.verifications.delete(held).await?;
+        }
+        if is_theirs && !is_dropped {
+            return Ok(SignedIn { cookie: None, to: to.as_str().to_owned() });
+        }
+        Err(SignInError::OtherBrowser)
     }
 }
 

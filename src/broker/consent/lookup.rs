@@ -87,7 +87,6 @@ impl Consents {
         caller: &Caller,
         id: &str,
     ) -> Result<Option<Held<Authorization>>, StoreError> {
-        let all = self.store.get().await?.authorizations_of(caller).await?;
-        Ok(all.into_iter().find(|held| held.value.link().id == id))
+        self.store.get().await?.authorization_by_id(caller, id).await
     }
 }

@@ -9,9 +9,7 @@ use url::Url;
 use super::link::ConnectError;
 use super::link_decision::minutes_left;
 use crate::broker::{Broker, NotYours, VisitingBrowser};
-use crate::model::authorization::{
-    AuthorizationAttempt, ConnectLink, ConsentRequest, State, Status,
-};
+use crate::model::authorization::{AuthorizationAttempt, ConnectLink, ConsentRequest, Status};
 use crate::model::consent_plan::ConsentMethod;
 use crate::model::credential::AskedFor;
 use crate::model::event::ConsentOutcome;
@@ -189,14 +187,6 @@ impl Broker {
             (scope.to_owned(), words.map(str::to_owned))
         };
         let connected = state.connected().cloned().unwrap_or_default();
-        let (problem, said) = match state {
-            State::Pending { problem } => (problem.clone(), None),
-            State::Failed { said, .. } => (None, said.clone()),
-            State::OtherAccount { .. }
-            | State::Completed(_)
-            | State::PreviousAccountKept(_)
-            | State::Undone { .. } => (None, None),
-        };
         Ok(Invitation {
             provider: link.provider.to_string(),
             title: plan.title.clone(),
@@ -222,8 +212,8 @@ impl Broker {
             refused: connected.refused.iter().map(str::to_owned).collect(),
             ends: connected.ends.map(|end| end.words(&plan.title, now)),
             connected_as: connected.connected_as,
-            problem,
-            said,
+            problem: state.problem().cloned(),
+            said: state.said().map(str::to_owned),
             is_expired: authorization.is_expired(now),
             paste: Paste::of(&plan.method),
             can_undo: !self.0.parts.is_short_lived,

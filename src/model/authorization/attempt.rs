@@ -1,4 +1,4 @@
-//! What browsers bring back for an authorization: redirects under way, and consents that wait.
+//! Redirects to the provider, and consents that wait for an application.
 
 use std::time::Duration;
 

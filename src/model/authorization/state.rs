@@ -138,6 +138,22 @@ impl State {
         }
     }
 
+    /// Returns why the last redirect to the provider failed, while the link can still be used.
+    pub fn problem(&self) -> Option<&LinkProblem> {
+        match self {
+            Self::Pending { problem } => problem.as_ref(),
+            _ => None,
+        }
+    }
+
+    /// Returns the provider's text for its refusal.
+    pub fn said(&self) -> Option<&str> {
+        match self {
+            Self::Failed { said, .. } => said.as_deref(),
+            _ => None,
+        }
+    }
+
     /// Returns the grant that the user is being asked about.
     pub fn candidate(&self) -> Option<&Grant> {
         match self {
