@@ -15,7 +15,7 @@ use tokio::io::{
 };
 
 use crate::command::{countersign, run};
-use crate::server::{Server, json as answer};
+use crate::support::provider::{Server, json as answer};
 
 const ISSUER: &str = "https://login.example.com";
 

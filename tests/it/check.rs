@@ -379,17 +379,17 @@ fn what_a_server_for_many_needs_is_looked_at_before_it_starts() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_issuer_is_asked_where_that_is_wanted() {
-    let issuer = crate::server::Server::start(|request| {
+    let issuer = crate::support::provider::Server::start(|request| {
         let host = request.lines().find_map(|line| line.strip_prefix("host: ")).unwrap();
         let at = |path: &str| format!("http://{host}{path}");
-        crate::server::Act::Say(match request.split(' ').nth(1).unwrap() {
-            "/.well-known/openid-configuration" => crate::server::json(
+        crate::support::provider::Act::Say(match request.split(' ').nth(1).unwrap() {
+            "/.well-known/openid-configuration" => crate::support::provider::json(
                 json!({"issuer": at(""), "authorization_endpoint": at("/authorize"),
                     "token_endpoint": at("/token"), "jwks_uri": at("/jwks")})
                 .to_string(),
             ),
-            "/jwks" => crate::server::json(json!({"keys": []}).to_string()),
-            _ => crate::server::answer("404 Not Found", "", ""),
+            "/jwks" => crate::support::provider::json(json!({"keys": []}).to_string()),
+            _ => crate::support::provider::answer("404 Not Found", "", ""),
         })
     })
     .await;

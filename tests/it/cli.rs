@@ -6,7 +6,7 @@ use std::process::Stdio;
 use serde_json::{Value, json};
 
 use crate::command::{countersign, fixture, package, run, untold};
-use crate::server::{Server, answer};
+use crate::support::provider::{Server, answer};
 
 const TOOLS: &str = r#"
     [providers.acme]
@@ -346,7 +346,7 @@ fn our_own_tools_are_shown() {
 #[tokio::test(flavor = "multi_thread")]
 async fn an_answer_can_be_seen_before_anything_is_picked_from_it() {
     let whole = r#"{"items":[1,2],"other":"x"}"#;
-    let api = Server::saying(crate::server::json(whole)).await;
+    let api = Server::saying(crate::support::provider::json(whole)).await;
     let folder = tempfile::tempdir().unwrap();
     let tools = format!(
         "[tools.get_items]\ndescription = \"x\"\nrequest = \"GET {}/x\"\nselect = \".items\"\n\

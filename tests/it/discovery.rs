@@ -3,7 +3,7 @@
 use countersign::net::{Net, Policy};
 use countersign::oauth::{DiscoveryError, discover};
 
-use crate::server::{Act, Server, answer, json};
+use crate::support::provider::{Act, Server, answer, json};
 
 /// An issuer whose first address answers with `first`, and whose second has the document if there
 /// is one.

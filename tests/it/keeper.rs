@@ -11,13 +11,13 @@ use std::time::Duration;
 use reqwest::StatusCode;
 use rustix::process::Pid;
 use serde_json::json;
-use tokio::time::Instant;
 
-use crate::browser::{Browser, Page};
 use crate::command::{countersign, run};
-use crate::server::{self, Act, Server};
 use crate::stdio::Session;
+use crate::support::browser::{Browser, Page};
 use crate::support::process::keepers::{End, end_all, keeper, until_gone};
+use crate::support::provider::{self, Act, Server};
+use crate::support::{wait_until, wait_within};
 
 /// How long a keeper may stay after a browser has seen how the last link ended. On an idle machine
 /// it stays a quarter of this.
@@ -38,11 +38,11 @@ impl Machine {
     async fn with(server: &str) -> Self {
         let provider = Server::start(|request| {
             Act::Say(match request.split(' ').nth(1).unwrap() {
-                "/token" => server::json(r#"{"access_token":"a-token"}"#),
+                "/token" => provider::json(r#"{"access_token":"a-token"}"#),
                 "/read" if request.to_ascii_lowercase().contains("bearer a-token") => {
-                    server::json(r#"{"ok":true}"#)
+                    provider::json(r#"{"ok":true}"#)
                 }
-                _ => server::answer("401 Unauthorized", "", ""),
+                _ => provider::answer("401 Unauthorized", "", ""),
             })
         })
         .await;
@@ -81,11 +81,8 @@ impl Machine {
     }
 
     fn until_owned_by(&self, pid: u32) {
-        let begin = Instant::now();
-        while self.owner() != format!("process {pid}") {
-            assert!(begin.elapsed() < Duration::from_secs(20), "{} owns the folder", self.owner());
-            std::thread::sleep(Duration::from_millis(5));
-        }
+        let name = format!("process {pid}");
+        wait_until(&format!("the owner {name}"), || self.owner() == name);
     }
 
     /// The processes that have a file of the data folder open.
@@ -104,11 +101,7 @@ impl Machine {
     /// Waits until no process has a file of the data folder open: a process that has released its
     /// locks is about to end.
     fn until_left_alone(&self) {
-        let begin = Instant::now();
-        while !self.processes().is_empty() {
-            assert!(begin.elapsed() < LINGER, "{:?} stay", self.processes());
-            std::thread::sleep(Duration::from_millis(5));
-        }
+        wait_within(LINGER, "a folder that no process has open", || self.processes().is_empty());
     }
 }
 
@@ -436,11 +429,8 @@ async fn a_keeper_ends_with_its_data_folder() {
     // Wait for a page first.
     assert_eq!(Browser::new().get(&link).await.status, StatusCode::OK);
     fs::rename(machine.data(), machine.folder.path().join("away")).unwrap();
-    let begin = Instant::now();
-    while Path::new(&format!("/proc/{kept}/fd/0")).exists() {
-        assert!(begin.elapsed() < Duration::from_secs(20), "it stays");
-        std::thread::sleep(Duration::from_millis(5));
-    }
+    let kept = format!("/proc/{kept}/fd/0");
+    wait_until("the end of the keeper", || !Path::new(&kept).exists());
     assert!(!machine.data().exists(), "it brought the folder back");
 }
 

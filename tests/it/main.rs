@@ -10,7 +10,6 @@
 #![allow(unreachable_pub, reason = "nothing outside uses a test")]
 
 mod allow;
-mod browser;
 mod catalog;
 mod check;
 mod cli;
@@ -27,14 +26,12 @@ mod keeper;
 mod keys;
 mod mistakes;
 mod oauth;
-mod pages;
-mod server;
 mod shipped;
 mod shown;
 mod sign_in;
 mod snapshot;
 mod stdio;
-#[allow(dead_code, reason = "some of it is there for the other test programs")]
+#[allow(dead_code, reason = "each test program uses a part of it")]
 #[path = "../support/mod.rs"]
 mod support;
 mod tidy;

@@ -3,8 +3,8 @@
 
 use serde_json::{Value, json};
 
-use crate::server::{Server, json as ok};
 use crate::stdio::Session;
+use crate::support::provider::{Server, json as ok};
 
 fn tools(origin: &str) -> String {
     format!(

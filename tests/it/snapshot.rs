@@ -11,8 +11,8 @@ mod names;
 use std::fmt::Write as _;
 use std::path::PathBuf;
 
-use crate::browser::Page;
 use crate::command::package;
+use crate::support::browser::Page;
 use crate::support::environment;
 
 /// A snapshot in the making.

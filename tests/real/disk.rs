@@ -8,7 +8,9 @@ use std::process::Command;
 
 use serde_json::json;
 
-use crate::harness::{Dialect, Held, Home, Prompt, Reply, Server, Visit, World, press, request};
+use crate::harness::{
+    Dialect, Held, Home, Prompt, Reply, Server, Visit, World, press, request, wait_until,
+};
 
 /// A file system of a few megabytes, which only root may mount.
 struct SmallDisk(PathBuf);
@@ -159,7 +161,7 @@ fn a_disk_that_fills_up_while_a_code_is_exchanged_costs_no_consent() {
     world.pull("token-fault", &json!({"delay_ms": 1500}));
     let (filler, reply) = std::thread::scope(|scope| {
         let coming = scope.spawn(|| come_back(&held));
-        while world.exchanged() == 0 {}
+        wait_until("the code at the provider", || world.exchanged() > 0);
         (fill_for_good(&disk, &prompt), coming.join().unwrap())
     });
     assert_full(&reply);
@@ -195,18 +197,14 @@ fn a_server_that_ends_on_a_full_disk_keeps_what_it_holds_in_memory() {
     // The reserve is made in the background during the first calls.
     let reserve = disk.0.join("data/reserve");
     let is_made = || fs::metadata(&reserve).is_ok_and(|file| file.len() == 1 << 20);
-    let made = (0..500).any(|_| {
-        std::thread::sleep(std::time::Duration::from_millis(10));
-        is_made()
-    });
-    assert!(made, "there is no reserve");
+    wait_until("the reserve", is_made);
 
     // The provider answers the renewal slowly, and the disk fills up in that time.
     let refreshes = world.refreshes();
     world.pull("expire-access-tokens", &json!({}));
     world.pull("token-fault", &json!({"delay_ms": 1500}));
     let call = server.begin("whoami", &json!({}));
-    while world.refreshes() == refreshes {}
+    wait_until("the refresh at the provider", || world.refreshes() > refreshes);
     let filler = fill_for_good(&disk, &other);
     assert_eq!(server.wait(call)["result"]["isError"], true);
     for _ in 0..5 {

@@ -6,8 +6,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use crate::harness::{Answer, Dialect, Home, Server, Visit, World};
-use tokio::time::Instant;
+use crate::harness::{Answer, Dialect, Home, Server, Visit, World, wait_within};
 
 /// How long a server may take to open its store.
 const START: Duration = Duration::from_secs(5);
@@ -209,14 +208,9 @@ fn an_import_into_a_store_that_a_server_holds_costs_one_call_at_most() {
 #[track_caller]
 fn wait_for_ring(home: &Home, server: &Server) {
     let name = format!("process {},", server.pid());
-    let begun = Instant::now();
-    loop {
+    wait_within(START, "a store that the server holds", || {
         let text = fs::read_to_string(home.data().join("store.lock")).unwrap_or_default();
         let is_made = home.data().join("db/holds-a-ring").exists();
-        if text.starts_with(&name) && text.contains("\nlistens at ") && is_made {
-            return;
-        }
-        assert!(begun.elapsed() < START, "{text}");
-        std::thread::yield_now();
-    }
+        text.starts_with(&name) && text.contains("\nlistens at ") && is_made
+    });
 }

@@ -9,6 +9,7 @@ use serde_json::json;
 
 use crate::harness::{
     Dialect, Finished, Held, Home, Server, Visit, World, files, page_while_it_lives, report, times,
+    wait_until,
 };
 
 /// Reason in `auth status` for a grant that ended with a process: its attempt marker was still
@@ -32,8 +33,7 @@ fn in_the_middle(world: &World, fault: &serde_json::Value) -> (Home, Server) {
     world.pull("expire-access-tokens", &json!({}));
     world.pull("token-fault", fault);
     killed.begin("whoami", &json!({}));
-    // Each request takes its time.
-    while world.refreshes() == 0 {}
+    wait_until("the refresh at the provider", || world.refreshes() > 0);
     killed.kill();
     (home, other)
 }

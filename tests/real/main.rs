@@ -18,16 +18,16 @@ mod harness;
 #[allow(dead_code, reason = "some of it is there for the benchmark alone")]
 #[path = "../load/mod.rs"]
 mod load;
-#[allow(dead_code, reason = "some of it is there for the other test programs")]
+#[allow(dead_code, reason = "each test program uses a part of it")]
 #[path = "../support/mod.rs"]
 mod support;
 
 mod agents;
 mod applications;
 mod binding;
-mod browser;
 mod callback;
 mod canary;
+mod chromium;
 mod clients;
 mod commands;
 mod conformance;

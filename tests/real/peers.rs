@@ -9,7 +9,7 @@ use std::time::Duration;
 use rustix::process::{Pid, Signal, WaitOptions, kill_process, waitpid};
 use serde_json::json;
 
-use crate::harness::{Dialect, Home, Server, Visit, World};
+use crate::harness::{Dialect, Home, Server, Visit, World, wait_within};
 use tokio::time::Instant;
 
 /// How long a takeover may take.
@@ -48,14 +48,10 @@ fn stop(server: &Server) {
 fn wait_for_owner(home: &Home, server: &Server, begun: Instant) {
     let lock = home.data().join("store.lock");
     let name = format!("process {},", server.pid());
-    loop {
+    wait_within(TAKEOVER.saturating_sub(begun.elapsed()), "the next owner", || {
         let text = fs::read_to_string(&lock).unwrap();
-        if text.starts_with(&name) && text.contains("\nlistens at ") {
-            return;
-        }
-        assert!(begun.elapsed() < TAKEOVER, "{text}");
-        std::thread::yield_now();
-    }
+        text.starts_with(&name) && text.contains("\nlistens at ")
+    });
 }
 
 /// Frames content as processes send it to one another.

@@ -15,7 +15,9 @@ use rustix::process::{Pid, Signal, kill_process};
 use serde_json::json;
 use tokio::time::Instant;
 
-use crate::harness::{Answer, Dialect, Home, PATIENCE, Server, Visit, World, report, times};
+use crate::harness::{
+    Answer, Dialect, Home, PATIENCE, Server, Visit, World, report, times, wait_until,
+};
 use crate::kills::BROKEN_OFF;
 
 /// How long the calls continue.
@@ -161,15 +163,13 @@ impl Fire {
     }
 
     fn kill_the_owner(&mut self) {
-        let begun = Instant::now();
-        let pid = loop {
-            // A command may own the folder while it runs.
-            match owner(&self.home).filter(|pid| self.pids.contains(pid)) {
-                Some(pid) => break pid,
-                None => assert!(begun.elapsed() < PATIENCE, "no server owns the folder"),
-            }
-            std::thread::yield_now();
-        };
+        let mut owned = None;
+        // A command may own the folder while it runs.
+        wait_until("a server that owns the folder", || {
+            owned = owner(&self.home).filter(|pid| self.pids.contains(pid));
+            owned.is_some()
+        });
+        let pid = owned.unwrap();
         let before = self.world.now();
         // Its caller reports the end before it reaps the process: the id is still the process's
         // own.

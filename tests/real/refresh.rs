@@ -3,9 +3,7 @@
 
 use serde_json::{Value, json};
 
-use tokio::time::Instant;
-
-use crate::harness::{Answer, Dialect, Home, PATIENCE, Server, Visit, World, press};
+use crate::harness::{Answer, Dialect, Home, Server, Visit, World, press, wait_until};
 
 const AT_ONCE: usize = 200;
 
@@ -191,13 +189,9 @@ fn a_token_endpoint_out_of_order_costs_no_grant() {
         assert!(text.contains("Nothing is lost"), "{name}: {text}");
         world.pull("token-fault", &json!({"times": 0}));
         // An endpoint in trouble is left alone for some seconds.
-        let begun = Instant::now();
-        loop {
-            match server.call("whoami", &json!({})) {
-                Answer::Ran(_) => break,
-                other => assert!(begun.elapsed() < PATIENCE, "after {name}: {other:?}"),
-            }
-        }
+        wait_until(&format!("a call that runs after {name}"), || {
+            matches!(server.call("whoami", &json!({})), Answer::Ran(_))
+        });
     }
 }
 

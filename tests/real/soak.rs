@@ -15,7 +15,7 @@ use futures_util::future::{join, try_join_all};
 use tokio::runtime::Builder;
 use tokio::time::Instant;
 
-use crate::harness::{Home, PATIENCE, is_long, report, times};
+use crate::harness::{Home, is_long, report, times, wait_until};
 use crate::load::api::{Api, HOSTILE_KINDS, mark};
 use crate::load::figures::{Figures, mib, millis, number};
 use crate::load::grants::{self, KEY};
@@ -438,12 +438,10 @@ fn sessions_that_end_leave_nothing_behind() {
     for _ in 0..rounds {
         let open = process.descriptors();
         runtime.block_on(come_and_go(process.address)).unwrap();
-        let began = Instant::now();
         // The first link opens a port.
-        while !looks.is_empty() && process.descriptors() > open {
-            assert!(began.elapsed() < PATIENCE, "{} of {open}", process.descriptors());
-            std::thread::yield_now();
-        }
+        wait_until(&format!("at most {open} descriptors"), || {
+            looks.is_empty() || process.descriptors() <= open
+        });
         looks.push(process.memory("VmRSS"));
     }
     // glibc alone keeps what was freed.

@@ -2,12 +2,12 @@
 
 use std::io::Write as _;
 use std::process::Stdio;
-use std::sync::mpsc::channel;
+use std::sync::mpsc::{RecvTimeoutError, channel};
 
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::json;
 
-use crate::harness::{Dialect, Home, PATIENCE, Server, Visit, World};
+use crate::harness::{Dialect, Home, PATIENCE, Server, Visit, World, wait_until};
 
 /// A machine with a tool that takes half a minute.
 fn with_slow_tool(world: &World) -> Home {
@@ -20,9 +20,7 @@ fn with_slow_tool(world: &World) -> Home {
 
 /// Waits until the slow call has arrived at the API.
 fn under_way(world: &World) {
-    while world.api_log().is_empty() {
-        std::thread::yield_now();
-    }
+    wait_until("the slow call at the API", || !world.api_log().is_empty());
 }
 
 #[test]
@@ -98,11 +96,13 @@ fn a_host_that_no_longer_reads_is_no_reason_to_stay() {
     let hello = json!({
         "jsonrpc": "2.0", "id": 1, "method": "initialize", "params": Dialect::PLAIN.initialize(),
     });
-    while input.write_all(format!("{hello}\n").as_bytes()).is_ok() && from.try_recv().is_err() {
-        std::thread::yield_now();
-    }
+    let hello = format!("{hello}\n");
+    wait_until("the end of a server that is not read", || {
+        input.write_all(hello.as_bytes()).is_err() || from.try_recv().is_ok()
+    });
     drop(input);
-    assert!(from.recv_timeout(PATIENCE).is_ok(), "it is still there");
+    let ended = from.recv_timeout(PATIENCE);
+    assert!(!matches!(ended, Err(RecvTimeoutError::Timeout)), "it is still there");
     assert!(!home.log().contains("panicked"), "{}", home.log());
 }
 

@@ -5,9 +5,8 @@ use std::io::{self, BufRead as _, BufReader, Read, Write as _};
 use std::net::TcpStream;
 
 use serde_json::Value;
-use tokio::time::Instant;
 
-use super::PATIENCE;
+use super::{PATIENCE, wait_until};
 
 #[derive(Debug)]
 pub struct Reply {
@@ -46,11 +45,9 @@ pub fn page_while_it_lives(url: &str, headers: &[(&str, &str)]) -> Option<Reply>
 /// links in parallel with everything else.
 pub fn listening(url: &str) {
     let (authority, _) = split(url);
-    let began = Instant::now();
-    while TcpStream::connect(authority).is_err() {
-        assert!(began.elapsed() < PATIENCE, "nobody listens at {authority}");
-        std::thread::yield_now();
-    }
+    wait_until(&format!("a process that listens at {authority}"), || {
+        TcpStream::connect(authority).is_ok()
+    });
 }
 
 /// A request that has been sent.

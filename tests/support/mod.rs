@@ -1,15 +1,23 @@
 //! What the test programs share: machines of their own with processes on them ([`process`]), hosts
-//! that speak MCP to them ([`host`]), requests written by hand ([`http`]).
+//! that speak MCP to them ([`host`]), a browser ([`browser`]) whose pages keep the rules
+//! ([`pages`]), requests written by hand ([`http`]), an API that misbehaves ([`provider`]), and
+//! bounded waits ([`wait_until`]).
 //!
 //! Nothing here needs more than Rust.
 
+pub mod browser;
 pub mod host;
 pub mod http;
 pub mod lines;
+pub mod pages;
 pub mod process;
+pub mod provider;
+mod wait;
 
 use std::ffi::OsString;
 use std::time::Duration;
+
+pub use wait::{wait_until, wait_until_async, wait_within};
 
 /// How long a test waits before it gives up. Long, because a machine may be busy; a test that
 /// passes never waits it out.

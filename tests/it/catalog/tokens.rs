@@ -16,7 +16,7 @@ use url::form_urlencoded;
 
 use super::{oauth, provider};
 use crate::command::fixture;
-use crate::server::{Act, Server, answer};
+use crate::support::provider::{Act, Server, answer};
 
 /// 2026-01-01T00:00:00Z
 const NOW: i64 = 1_767_225_600_000;

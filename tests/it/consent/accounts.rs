@@ -8,7 +8,7 @@ use countersign::oauth::Revoked;
 use futures_util::future::join_all;
 
 use super::world::{World, ana, tokens};
-use crate::server::{Act, answer};
+use crate::support::provider::{Act, answer};
 
 fn how(ends: Vec<Ended>) -> Vec<Disconnected> {
     ends.into_iter().map(|end| end.how).collect()

@@ -6,8 +6,8 @@ use countersign::model::{Caller, UserId};
 use reqwest::StatusCode;
 
 use super::world::{World, ana, tokens};
-use crate::browser::Page;
-use crate::server::{Act, answer};
+use crate::support::browser::Page;
+use crate::support::provider::{Act, answer};
 
 /// A world in which `acme` is connected, and the page that says so.
 async fn world() -> (World, String) {

@@ -6,8 +6,8 @@ use countersign::model::Outcome;
 
 use super::refresh_tokens::built_in;
 use super::world::{World, ana, tokens, tools_toml};
-use crate::browser::Page;
-use crate::server::{Act, answer};
+use crate::support::browser::Page;
+use crate::support::provider::{Act, answer};
 
 const HOUR: Duration = Duration::from_hours(1);
 const DAY: Duration = Duration::from_hours(24);

@@ -7,7 +7,7 @@ use countersign::store::keeper::{KeeperLock, KeeperState, state};
 use reqwest::StatusCode;
 
 use super::world::{World, tokens};
-use crate::server::Act;
+use crate::support::provider::Act;
 
 const MINUTE: Duration = Duration::from_mins(1);
 

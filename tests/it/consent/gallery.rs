@@ -1,4 +1,4 @@
-//! Every page state once: each identifies itself, and has a title of its own. [`crate::pages`]
+//! Every page state once: each identifies itself, and has a title of its own. [`crate::support::pages`]
 //! checks the rules for all pages whenever the browser gets one.
 
 use std::collections::BTreeMap;
@@ -9,10 +9,10 @@ use reqwest::StatusCode;
 
 use super::identity::{me, tools_toml};
 use super::world::{World, ana, tokens};
-use crate::browser::{Browser, Page};
-use crate::pages;
-use crate::server::{Act, answer};
 use crate::snapshot::hold_page;
+use crate::support::browser::{Browser, Page};
+use crate::support::pages;
+use crate::support::provider::{Act, answer};
 
 /// Pages of one kind, each of which is also a snapshot.
 struct Gallery {

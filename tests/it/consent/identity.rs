@@ -7,8 +7,8 @@ use countersign::model::ConnectPrompt;
 use reqwest::StatusCode;
 
 use super::world::{World, ana, tokens};
-use crate::browser::Page;
-use crate::server::{Act, answer, json};
+use crate::support::browser::Page;
+use crate::support::provider::{Act, answer, json};
 
 /// An API that reads the account from the token.
 pub(super) fn me(world: &World) {

@@ -11,9 +11,9 @@ use countersign::model::{AccountName, Outcome, Principal, Scopes};
 
 use super::identity::tools_toml;
 use super::world::{World, ana, tokens};
-use crate::browser::Browser;
 use crate::command::countersign;
-use crate::server::{Act, Server, answer, json};
+use crate::support::browser::Browser;
+use crate::support::provider::{Act, Server, answer, json};
 
 /// A provider that issues a token and names its account.
 fn provide(request: &str) -> Act {

@@ -41,7 +41,7 @@ async fn a_click_without_a_page_goes_nowhere() {
 async fn a_form_counts_in_the_browser_that_was_shown_it() {
     let world = World::new().await;
     let link = world.prompt().await.url;
-    let ours = crate::browser::Browser::new();
+    let ours = crate::support::browser::Browser::new();
     let page = ours.get(&link).await;
     let port = url::Url::parse(&link).unwrap().port().unwrap();
     assert!(page.cookie().starts_with(&format!("countersign_{port}=")), "{}", page.cookie());

@@ -7,7 +7,7 @@ use countersign::model::{Outcome, PromptReason};
 use reqwest::StatusCode;
 
 use super::world::World;
-use crate::server::{Act, answer, json};
+use crate::support::provider::{Act, answer, json};
 
 const KEY: &str = "k3y-of-ana_0123456789";
 const BEARER: &str = "bearer = { ask = \"Make a key at acme.example/keys.\", test = \"GET /me\" }";

@@ -11,7 +11,7 @@ use countersign::model::{Event, Principal};
 use serde_json::Map;
 
 use super::world::{World, ana, tokens};
-use crate::server::{Act, answer};
+use crate::support::provider::{Act, answer};
 
 /// A world, and the events of its server.
 async fn recorded() -> (World, Record) {

@@ -9,7 +9,7 @@ use tokio::sync::{Notify, Semaphore};
 
 use super::identity;
 use super::world::{World, tokens, tools_toml};
-use crate::server::{Act, answer};
+use crate::support::provider::{Act, answer};
 
 const FIRST: &str = r#"{"access_token":"first","refresh_token":"r1","expires_in":600}"#;
 const SECOND: &str = r#"{"access_token":"second","refresh_token":"r2","expires_in":600}"#;
@@ -221,9 +221,9 @@ async fn a_second_consent_without_a_refresh_token_keeps_the_first_one() {
         // The provider, where it names the user, names the same one each time.
         world.provider.api(|request| {
             Act::Say(if request.starts_with("GET /userinfo") {
-                crate::server::json(r#"{"sub":"1","email":"ana@example.com"}"#)
+                crate::support::provider::json(r#"{"sub":"1","email":"ana@example.com"}"#)
             } else {
-                crate::server::json("{}")
+                crate::support::provider::json("{}")
             })
         });
         world.provider.says(tokens(FIRST));

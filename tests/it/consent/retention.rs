@@ -8,7 +8,7 @@ use countersign::model::{Outcome, Principal, PromptReason};
 use futures_util::future::join_all;
 
 use super::world::{World, ana, tokens, tools_toml};
-use crate::server::answer;
+use crate::support::provider::answer;
 
 const BOTH: &str =
     r#"{"access_token":"first","refresh_token":"r1","expires_in":600,"scope":"notes:read"}"#;

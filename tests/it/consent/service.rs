@@ -5,7 +5,7 @@ use std::time::Duration;
 use countersign::model::{Caller, UserId};
 
 use super::world::{World, tokens};
-use crate::server::{Act, answer};
+use crate::support::provider::{Act, answer};
 
 const FIRST: &str = r#"{"access_token":"first","expires_in":600}"#;
 const SECOND: &str = r#"{"access_token":"second","expires_in":600}"#;

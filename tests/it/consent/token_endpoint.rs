@@ -34,7 +34,7 @@ use futures_util::future::join_all;
 use reqwest::StatusCode;
 
 use super::world::{World, tokens};
-use crate::server::{Act, answer};
+use crate::support::provider::{Act, answer};
 
 const FIRST: &str = r#"{"access_token":"first","refresh_token":"r1","expires_in":600}"#;
 const SECOND: &str = r#"{"access_token":"second","refresh_token":"r2","expires_in":600}"#;

@@ -13,7 +13,7 @@ use futures_util::future::join_all;
 use tokio::time::Instant;
 
 use super::world::{World, tokens, tools_toml};
-use crate::server::{Act, answer, json};
+use crate::support::provider::{Act, answer, json};
 
 const PEOPLE: usize = 30;
 

@@ -5,6 +5,7 @@ use std::time::Duration;
 use countersign::model::Time;
 
 use super::world::{World, ana, tokens};
+use crate::support::wait_until_async;
 
 const MINUTE: Duration = Duration::from_mins(1);
 
@@ -30,12 +31,7 @@ async fn written(world: &World) -> Option<Time> {
 
 /// Waits until the store holds this last use, which is written in the background.
 async fn comes_to_be_written(world: &World, at: Time) {
-    let is_written = async {
-        while written(world).await != Some(at) {
-            tokio::time::sleep(Duration::from_millis(5)).await;
-        }
-    };
-    tokio::time::timeout(Duration::from_secs(10), is_written).await.expect("it is written");
+    wait_until_async("the last use in the store", async || written(world).await == Some(at)).await;
 }
 
 #[tokio::test]

@@ -17,7 +17,7 @@ use reqwest::{Method, StatusCode};
 use serde_json::Value;
 
 use super::world::{World, ana, tokens};
-use crate::server::{Act, answer};
+use crate::support::provider::{Act, answer};
 
 fn of(namespace: &str, user: &str) -> Caller {
     Caller { namespace: namespace.into(), user: UserId::new(user) }

@@ -18,9 +18,9 @@ use reqwest::StatusCode;
 use secrecy::SecretString;
 use serde_json::{Map, Value};
 
-use crate::browser::{Browser, Page};
-use crate::server::{Act, Server, answer, json};
 use crate::shown::Shown;
+use crate::support::browser::{Browser, Page};
+use crate::support::provider::{Act, Server, answer, json};
 
 /// Controls the provider: its token endpoint, and its API.
 #[derive(Clone)]

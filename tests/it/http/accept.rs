@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 
 use super::direct::{call, headers};
 use super::wire::{Answer, Served, initialize, ping};
-use crate::server::{Server, json as ok};
+use crate::support::provider::{Server, json as ok};
 
 const JSON: &str = "application/json";
 const EVENTS: &str = "text/event-stream";

@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use super::wire::Served;
-use crate::server::{Act, Server, answer, json as ok};
+use crate::support::provider::{Act, Server, answer, json as ok};
 
 /// Headers of a 2026-07-28 call as SDKs write them.
 pub(super) fn headers(tool: &str) -> Vec<(&str, &str)> {

@@ -6,6 +6,7 @@ use std::net::{TcpListener, TcpStream};
 use serde_json::{Value, json};
 
 use super::wire::{Answer, POST, Served, initialize};
+use crate::support::wait_until;
 
 /// An API that withholds its answer to one request until the test releases it.
 pub(super) struct Held(TcpListener);
@@ -42,11 +43,8 @@ fn call() -> Value {
 }
 
 /// Waits until the server accepts no more connections.
-fn is_closed(served: &Served) -> bool {
-    (0..500).any(|_| {
-        std::thread::sleep(std::time::Duration::from_millis(10));
-        TcpStream::connect(&served.address).is_err()
-    })
+fn closes(served: &Served) {
+    wait_until("a closed port", || TcpStream::connect(&served.address).is_err());
 }
 
 #[test]
@@ -74,7 +72,7 @@ fn a_call_that_runs_when_the_end_comes_gets_its_answer() {
     let mut standing = served.events("GET /mcp", &[id, ("Accept", "text/event-stream")]);
 
     served.terminate();
-    assert!(is_closed(&served), "newcomers are still let in");
+    closes(&served);
     for request in [first_request, second_request, third_request] {
         let_go(request);
     }
@@ -113,7 +111,7 @@ fn a_hangup_lets_calls_end_as_a_termination_does() {
     let client = served.open("POST /mcp", &super::direct::headers("wait"), body.as_bytes());
     let request = api.arrived();
     served.signal(rustix::process::Signal::HUP);
-    assert!(is_closed(&served), "newcomers are still let in");
+    closes(&served);
     let_go(request);
     let answer = Answer::read(client);
     assert_eq!(answer.status, 200, "{answer:?}");

@@ -3,14 +3,13 @@
 
 use std::io::{BufRead as _, BufReader};
 use std::process::{Command, Stdio};
-use std::time::Duration;
 
 use serde_json::{Value, json};
-use tokio::time::Instant;
 
 use super::direct;
 use super::wire::Served;
 use crate::command::{countersign, run};
+use crate::support::wait_until;
 
 const MASTER: &str = "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=";
 const APP_KEY: &str = "kkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkk";
@@ -181,12 +180,8 @@ fn a_store_that_cannot_be_opened_makes_the_server_unhealthy_until_it_can() {
         use std::os::unix::fs::PermissionsExt as _;
         std::fs::set_permissions(&key, std::fs::Permissions::from_mode(0o600)).unwrap();
     }
-    let began = Instant::now();
-    while served.ask("GET /health", &[], b"").status != 200 {
-        assert!(began.elapsed() < Duration::from_secs(20), "it stays unhealthy");
-        // The server tries to open the store once a second.
-        std::thread::sleep(Duration::from_millis(100));
-    }
+    // The server tries to open the store once a second.
+    wait_until("a healthy server", || served.ask("GET /health", &[], b"").status == 200);
     let log = served.end();
     assert_eq!(log.matches("the store cannot be opened").count(), 1, "{log}");
 }

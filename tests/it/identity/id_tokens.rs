@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use super::signing::with;
 use super::world::World;
-use crate::server::json as said;
+use crate::support::provider::json as said;
 
 const NONCE: &str = "nonce-of-this-browser";
 

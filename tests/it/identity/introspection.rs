@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 
 use super::signing::with;
 use super::world::{RESOURCE, World, bearer};
-use crate::server::{answer, json as said};
+use crate::support::provider::{answer, json as said};
 
 const TOKEN: &str = "opaque-canary-token";
 

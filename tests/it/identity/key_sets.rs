@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 
 use super::signing::{Key, with};
 use super::world::{FROM, World, bearer};
-use crate::server::{answer, json as said};
+use crate::support::provider::{answer, json as said};
 
 const JWKS: &str = "/jwks";
 

@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 use tokio::sync::Semaphore;
 
 use super::signing::{Key, with};
-use crate::server::{Act, Server, answer, json as said};
+use crate::support::provider::{Act, Server, answer, json as said};
 
 pub(super) const RESOURCE: &str = "https://tools.acme.example/mcp";
 

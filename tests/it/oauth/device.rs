@@ -9,7 +9,7 @@ use countersign::oauth::{DeviceCode, Poll, TokenError};
 use secrecy::ExposeSecret as _;
 
 use super::{START, at, client, clock, oauth, pairs, sent};
-use crate::server::{Act, Server, answer, json};
+use crate::support::provider::{Act, Server, answer, json};
 
 const CODE: &str = r#"{"device_code":"d","user_code":"WDJB-MJHT","verification_uri":"https://acme.example/device",
     "verification_uri_complete":"https://acme.example/device?user_code=WDJB-MJHT","expires_in":900,"interval":7}"#;

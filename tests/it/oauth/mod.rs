@@ -14,7 +14,7 @@ use countersign::model::{Clock, Time};
 use countersign::net::{Net, Policy};
 use countersign::oauth::OAuthClient;
 
-use crate::server::Server;
+use crate::support::provider::Server;
 
 const START: i64 = 1_700_000_000_000;
 

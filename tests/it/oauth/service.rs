@@ -10,7 +10,7 @@ use countersign::oauth::{Assertion, Signer, TokenError, Verdict};
 use secrecy::ExposeSecret as _;
 
 use super::{at, client, clock, oauth, pairs, sent};
-use crate::server::{Server, answer, json};
+use crate::support::provider::{Server, answer, json};
 
 const TOKEN: &str = r#"{"access_token":"t","token_type":"bearer","expires_in":600,"refresh_token":"r","scope":"a"}"#;
 

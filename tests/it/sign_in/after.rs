@@ -7,7 +7,7 @@ use reqwest::StatusCode;
 
 use super::application::{confirm, flow_of, says_nothing, way_back};
 use super::world::{COOKIE, ORIGIN, World, at, own_form};
-use crate::browser::{Browser, Page};
+use crate::support::browser::{Browser, Page};
 
 /// Opens the link, goes to the provider and comes back; returns the redirect that follows.
 async fn bring(browser: &Browser, link: &str) -> Page {

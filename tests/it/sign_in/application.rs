@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use url::Url;
 
 use super::world::{COOKIE, ORIGIN, World, at, own_form, verifier};
-use crate::browser::{Browser, Page};
+use crate::support::browser::{Browser, Page};
 
 /// Texts that reveal what ana's link is about.
 const ABOUT: [&str; 6] = ["ana", "acme", "Acme", "notes:read", "<code>read", "Reads"];

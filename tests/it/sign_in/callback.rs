@@ -3,7 +3,7 @@
 use reqwest::StatusCode;
 
 use super::world::{World, at};
-use crate::browser::{Browser, Page};
+use crate::support::browser::{Browser, Page};
 
 /// Returns ana's browser, her link, and her redirect to the provider.
 async fn away(world: &World) -> (Browser, String, Page) {

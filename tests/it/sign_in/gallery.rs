@@ -4,8 +4,8 @@ use reqwest::StatusCode;
 
 use super::application::{confirm, flow_of, way_back};
 use super::world::{ORIGIN, World, at};
-use crate::browser::{Browser, Page};
 use crate::snapshot::hold_page;
+use crate::support::browser::{Browser, Page};
 
 fn hang(state: &str, page: &Page) {
     hold_page(&format!("pages/sign-in/{state}"), page);

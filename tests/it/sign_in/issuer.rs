@@ -10,9 +10,9 @@ use countersign::model::secret;
 use serde_json::{Value, json};
 use url::{Url, form_urlencoded};
 
-use crate::browser::Page;
 use crate::identity::signing::{Key, with};
-use crate::server::{Act, Server, answer, json as said};
+use crate::support::browser::Page;
+use crate::support::provider::{Act, Server, answer, json as said};
 
 pub(super) struct Issuer {
     pub(super) origin: String,

@@ -6,7 +6,7 @@ use reqwest::StatusCode;
 use reqwest::header::HeaderName;
 
 use super::world::{COOKIE, World, at};
-use crate::browser::{Browser, Page};
+use crate::support::browser::{Browser, Page};
 
 async fn paste(browser: &Browser, key: &str) -> Page {
     browser.post(&at("/signin"), &[("to", "/connections"), ("key", key)]).await

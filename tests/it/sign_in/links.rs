@@ -9,7 +9,7 @@ use reqwest::StatusCode;
 use reqwest::header::LOCATION;
 
 use super::world::{ORIGIN, World, at, own_form};
-use crate::browser::{Browser, Page};
+use crate::support::browser::{Browser, Page};
 
 /// Texts that reveal what ana's link is about.
 const ABOUT: [&str; 6] = ["ana", "acme", "Acme", "notes:read", "<code>read", "Reads"];

@@ -6,7 +6,7 @@ use countersign::model::event::EndedBy;
 use reqwest::StatusCode;
 
 use super::world::{COOKIE, World, at, own_form};
-use crate::browser::Browser;
+use crate::support::browser::Browser;
 
 /// Whether a user has signed in with this browser.
 async fn is_signed_in(browser: &Browser) -> bool {

@@ -28,8 +28,8 @@ use secrecy::SecretString;
 use url::Url;
 
 use super::issuer::{Issuer, way_back};
-use crate::browser::{Browser, Page};
-use crate::server::{Act, Server, answer, json};
+use crate::support::browser::{Browser, Page};
+use crate::support::provider::{Act, Server, answer, json};
 
 /// The server's public origin, as behind a proxy, which the tests leave out.
 pub(super) const ORIGIN: &str = "https://tools.example";

@@ -1,8 +1,8 @@
 //! A machine with tools of every kind, and the APIs behind them.
 
-use crate::browser::{Browser, Page};
-use crate::server::{self, Act, Server};
+use crate::support::browser::{Browser, Page};
 use crate::support::process::home::Home;
+use crate::support::provider::{self, Act, Server};
 
 /// The providers whose consents are given, one after the other.
 const PROVIDERS: [&str; 3] = ["acme", "bolt", "crate"];
@@ -40,24 +40,26 @@ async fn api() -> Server {
         let json = "Content-Type: application/json\r\n";
         let has_token = request.to_ascii_lowercase().contains("authorization: bearer a-token");
         Act::Say(match path {
-            "/token" => {
-                server::json(r#"{"access_token":"a-token","refresh_token":"r","expires_in":3600}"#)
-            }
-            "/revoke" => server::json("{}"),
-            "/read" if has_token => server::json(r#"{"notes":["one","two"]}"#),
-            "/read" => server::answer("401 Unauthorized", "", ""),
-            "/text" => server::answer("200 OK", "Content-Type: text/plain\r\n", "plain text"),
-            "/nothing" => server::answer("204 No Content", "", ""),
-            "/missing" => server::answer("404 Not Found", json, r#"{"message":"no such note"}"#),
-            "/forbidden" => server::answer("403 Forbidden", json, r#"{"message":"not yours"}"#),
-            "/refused" => server::answer("422 Unprocessable", json, r#"{"message":"bad title"}"#),
-            "/busy" => server::answer("429 Too Many Requests", "Retry-After: 7\r\n", ""),
-            "/broken" => server::answer("500 Oh No", "Content-Type: text/html\r\n", "<html>"),
+            "/token" => provider::json(
+                r#"{"access_token":"a-token","refresh_token":"r","expires_in":3600}"#,
+            ),
+            "/revoke" => provider::json("{}"),
+            "/read" if has_token => provider::json(r#"{"notes":["one","two"]}"#),
+            "/read" => provider::answer("401 Unauthorized", "", ""),
+            "/text" => provider::answer("200 OK", "Content-Type: text/plain\r\n", "plain text"),
+            "/nothing" => provider::answer("204 No Content", "", ""),
+            "/missing" => provider::answer("404 Not Found", json, r#"{"message":"no such note"}"#),
+            "/forbidden" => provider::answer("403 Forbidden", json, r#"{"message":"not yours"}"#),
+            "/refused" => provider::answer("422 Unprocessable", json, r#"{"message":"bad title"}"#),
+            "/busy" => provider::answer("429 Too Many Requests", "Retry-After: 7\r\n", ""),
+            "/broken" => provider::answer("500 Oh No", "Content-Type: text/html\r\n", "<html>"),
             "/torn" => {
                 return Act::SayAndClose(b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\n{".to_vec());
             }
             "/silent" => return Act::Stall(Vec::new()),
-            _ => server::json(r#"{"id":5,"text":"hello","status":"rejected","reason":"too old"}"#),
+            _ => {
+                provider::json(r#"{"id":5,"text":"hello","status":"rejected","reason":"too old"}"#)
+            }
         })
     })
     .await

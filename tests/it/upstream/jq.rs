@@ -6,6 +6,7 @@ use countersign::upstream::jq::JqError;
 use tokio::time::Instant;
 
 use super::*;
+use crate::support::wait_until_async;
 
 const WORKER: &str = env!("CARGO_BIN_EXE_countersign");
 
@@ -107,12 +108,7 @@ async fn a_cancelled_call_ends_its_worker() {
             assert!(polled.is_err(), "it is endless");
         }
     }
-    let gone = async {
-        while running() {
-            tokio::task::yield_now().await;
-        }
-    };
-    tokio::time::timeout(Duration::from_secs(20), gone).await.expect("the worker is gone");
+    wait_until_async("the end of the worker", async || !running()).await;
 }
 
 #[tokio::test]

@@ -3,7 +3,7 @@
 use countersign::model::{Caller, UserId};
 
 use super::*;
-use crate::server::{Act, answer};
+use crate::support::provider::{Act, answer};
 
 #[tokio::test]
 async fn an_answer_of_too_many_values_is_refused_in_words() {
@@ -34,9 +34,7 @@ async fn a_call_that_finds_no_memory_says_so_in_time() {
             upstream.execute_for(&caller, &tool, None, &Map::new(), None).await;
         });
     }
-    while server.requests().len() < 12 {
-        tokio::task::yield_now().await;
-    }
+    server.has_got(12).await;
     let quick = with(stalled, |action| action.timeout = Duration::from_secs(3));
     let late = Caller { namespace: "test".into(), user: UserId::new("late") };
     let mut result = Shown::text("");
@@ -73,9 +71,7 @@ async fn a_slow_caller_does_not_stand_before_another_s_filter() {
         waiting
             .spawn(async move { upstream.execute_for(&ana, &tool, None, &Map::new(), None).await });
     }
-    while server.requests().len() < 40 {
-        tokio::task::yield_now().await;
-    }
+    server.has_got(40).await;
     let ben = Caller { namespace: "test".into(), user: UserId::new("ben") };
     let sum = "reduce .[] as $x (0; . + $x)";
     let quick = with(tool(&server), |action| action.select = Some(Filter::new(sum, 3)));

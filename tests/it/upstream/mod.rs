@@ -31,8 +31,8 @@ use countersign::upstream::{Answer, Credential, Upstream};
 use serde_json::{Map, Value, json};
 use url::Url;
 
-use crate::server::{self, Server, json as json_answer};
 use crate::shown::Shown;
+use crate::support::provider::{self, Server, json as json_answer};
 
 const SECRET: &str = "canary-s3cr3t/token+42=";
 
@@ -166,7 +166,7 @@ async fn connections_are_kept() {
 
 #[tokio::test]
 async fn a_body_is_sent_and_a_fixed_reply_given() {
-    let server = Server::saying(server::answer("204 No Content", "", "")).await;
+    let server = Server::saying(provider::answer("204 No Content", "", "")).await;
     let mut tool = with(tool(&server), |action| {
         action.method = Method::Post;
         action.body = Body::Json(countersign::model::tool::Node::Param("note".into()));
@@ -241,7 +241,7 @@ async fn a_long_list_is_cut_at_its_items() {
 #[tokio::test]
 async fn a_wider_consent_is_asked_for_by_the_broker() {
     let challenge = "WWW-Authenticate: Bearer error=\"insufficient_scope\", scope=\"a b c\"\r\n";
-    let server = Server::saying(server::answer("403 Forbidden", challenge, "")).await;
+    let server = Server::saying(provider::answer("403 Forbidden", challenge, "")).await;
     let token = Credential::Bearer(SECRET.into());
     let tool = Tool { scopes: Scopes::new(["a"]), ..tool(&server) };
     let provider = Provider { known_scopes: Scopes::new(["b"]), ..provider(&server) };

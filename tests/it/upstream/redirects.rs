@@ -1,7 +1,7 @@
 //! Redirects: followed within an API's origin, with the credential, and nowhere else.
 
 use super::*;
-use crate::server::{Act, answer};
+use crate::support::provider::{Act, answer};
 
 fn moved(status: &str, to: &str) -> Vec<u8> {
     answer(status, &format!("Location: {to}\r\n"), "moved")

@@ -1,7 +1,7 @@
 //! Answers that are not quite right, as they reach a model.
 
 use super::*;
-use crate::server::answer;
+use crate::support::provider::answer;
 
 #[tokio::test]
 async fn a_fault_in_one_field_withholds_nothing_else() {

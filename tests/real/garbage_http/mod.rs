@@ -21,7 +21,7 @@ use tokio::net::TcpStream;
 use tokio::runtime::Builder;
 use tokio::time::{Instant, timeout};
 
-use crate::harness::{Home, PATIENCE, environment, report, times};
+use crate::harness::{Home, environment, report, times, wait_until};
 use crate::load::api::Api;
 use crate::load::figures::number;
 use crate::load::grants;
@@ -232,10 +232,9 @@ request     = "GET /notes"
         let delete = format!("DELETE /mcp HTTP/1.1\r\nhost: {at}\r\nmcp-session-id: {id}\r\n\r\n");
         let _ = connection.exchange(delete.as_bytes()).await;
     })));
-    let began = Instant::now();
-    while process.descriptors() > descriptors && began.elapsed() < PATIENCE {
-        std::thread::yield_now();
-    }
+    wait_until(&format!("at most {descriptors} descriptors"), || {
+        process.descriptors() <= descriptors
+    });
     let left = process.descriptors();
     let (status, said) = process.end();
     report(&format!(

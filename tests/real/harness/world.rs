@@ -1,11 +1,10 @@
 //! The world outside: an authorization server, and the API whose tokens it issues.
 
 use serde_json::{Value, json};
-use tokio::time::Instant;
 
 use super::program::Program;
-use crate::support::PATIENCE;
 use crate::support::http::request;
+use crate::support::wait_until;
 
 pub struct World {
     authorization: Program,
@@ -90,11 +89,7 @@ impl World {
 
     /// Waits until a short-lived token has expired.
     pub fn until_expired(&self, token: &str) {
-        let began = Instant::now();
-        // Each request takes its time.
-        while self.is_active(token) {
-            assert!(began.elapsed() < PATIENCE, "the token does not expire");
-        }
+        wait_until("the end of a token's life", || !self.is_active(token));
     }
 
     /// Whether the authorization server still honours a token.

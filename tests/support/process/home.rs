@@ -8,11 +8,10 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use tempfile::TempDir;
-use tokio::time::Instant;
 
 use super::keepers;
 use super::running::{Finished, Running};
-use crate::support::{PATIENCE, environment};
+use crate::support::{environment, wait_until};
 
 pub const BINARY: &str = env!("CARGO_BIN_EXE_countersign");
 
@@ -88,15 +87,8 @@ impl Home {
     /// own.
     #[track_caller]
     pub fn log_with(&self, part: &str) -> String {
-        let begun = Instant::now();
-        loop {
-            let log = self.log();
-            if log.contains(part) {
-                return log;
-            }
-            assert!(begun.elapsed() < PATIENCE, "`{part}` is not logged: {log}");
-            std::thread::yield_now();
-        }
+        wait_until(&format!("`{part}` in the log"), || self.log().contains(part));
+        self.log()
     }
 
     /// Replaces `tools.toml`. Every machine has its own port for links, so that tests that run at

@@ -8,6 +8,8 @@ use countersign::store::keeper::{KeeperState, state};
 use rustix::process::{Pid, Signal, kill_process, kill_process_group};
 use tokio::time::Instant;
 
+use crate::support::wait_within;
+
 /// How long a keeper may take to end.
 const LIMIT: Duration = Duration::from_secs(10);
 
@@ -47,10 +49,9 @@ pub fn keeper(data: &Path) -> Option<u32> {
 /// Waits until this data folder has no keeper; returns how long that took.
 pub fn until_gone(data: &Path) -> Duration {
     let begin = Instant::now();
-    while state(data).is_ok_and(|state| state != KeeperState::Absent) {
-        assert!(begin.elapsed() < LIMIT, "the keeper of {} does not end", data.display());
-        std::thread::sleep(Duration::from_millis(5));
-    }
+    wait_within(LIMIT, &format!("an end of the keeper of {}", data.display()), || {
+        !state(data).is_ok_and(|state| state != KeeperState::Absent)
+    });
     begin.elapsed()
 }
 

@@ -10,7 +10,7 @@ use reqwest::header::{
 };
 use url::Url;
 
-use crate::pages;
+use crate::support::pages;
 
 /// One browser, with cookies of its own.
 pub(crate) struct Browser {

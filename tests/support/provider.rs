@@ -1,11 +1,12 @@
 //! An API that misbehaves as it is told to: raw bytes over TCP, with no HTTP library in between.
 
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
 
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
+
+use crate::support::wait_until_async;
 
 /// The server's reaction to one request.
 pub(crate) enum Act {
@@ -59,12 +60,8 @@ impl Server {
 
     /// Returns once this many requests have been read.
     pub(crate) async fn has_got(&self, count: usize) {
-        let got = async {
-            while self.requests().len() < count {
-                tokio::task::yield_now().await;
-            }
-        };
-        tokio::time::timeout(Duration::from_secs(20), got).await.expect("the requests in time");
+        let got = async || self.requests().len() >= count;
+        wait_until_async(&format!("{count} requests"), got).await;
     }
 
     pub(crate) fn connections(&self) -> usize {
