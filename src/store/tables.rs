@@ -37,10 +37,6 @@ use crate::model::{
 ///     let _ = store.replace(renewed, over).await;
 /// }
 /// ```
-///
-/// # Errors
-/// The methods return an error if the store cannot be opened, else as the methods of [`Store`] in
-/// general.
 pub struct Table<T> {
     store: Arc<LazyStore>,
     kind: PhantomData<fn() -> T>,
@@ -101,6 +97,8 @@ impl<T> Table<T> {
     }
 }
 
+/// # Errors
+/// The store cannot be opened; else as the methods of [`Store`] in general.
 impl<T: Record> Table<T> {
     /// Replaces a record by `value`; `None` if the record has changed since it was read.
     pub async fn replace(&self, value: T, over: &Held<T>) -> Result<Option<Held<T>>> {
@@ -120,6 +118,8 @@ impl<T: Record> Table<T> {
     }
 }
 
+/// # Errors
+/// The store cannot be opened; else as the methods of [`Store`] in general.
 impl Table<Grant> {
     /// Stores a grant in place of `over` (`None`: where there is none). Returns false if another
     /// writer was faster; the caller must then read that writer's grant.
@@ -144,6 +144,8 @@ impl Table<Grant> {
     }
 }
 
+/// # Errors
+/// The store cannot be opened; else as the methods of [`Store`] in general.
 impl Table<Authorization> {
     /// Stores an authorization in place of `over`, and its link; false if another writer was
     /// faster.
@@ -166,6 +168,8 @@ impl Table<Authorization> {
     }
 }
 
+/// # Errors
+/// The store cannot be opened; else as the methods of [`Store`] in general.
 impl Table<AuthorizationAttempt> {
     /// Stores an authorization attempt under its `state`. Deleting it redeems the `state`: at most
     /// one of several concurrent callbacks gets true (RFC 9700 §4.7.1: one-time).
@@ -174,6 +178,8 @@ impl Table<AuthorizationAttempt> {
     }
 }
 
+/// # Errors
+/// The store cannot be opened; else as the methods of [`Store`] in general.
 impl Table<Unclaimed> {
     /// Stores a consent until the application confirms its browser, in place of an earlier one of
     /// the same browser and link.
@@ -185,6 +191,8 @@ impl Table<Unclaimed> {
     }
 }
 
+/// # Errors
+/// The store cannot be opened; else as the methods of [`Store`] in general.
 impl Table<Verification> {
     /// Stores which browser was sent to an application with this `flow_id`.
     pub async fn start(&self, flow: &SecretString, verification: &Verification) -> Result<()> {
@@ -192,6 +200,8 @@ impl Table<Verification> {
     }
 }
 
+/// # Errors
+/// The store cannot be opened; else as the methods of [`Store`] in general.
 impl Table<Session> {
     /// Stores a session under a cookie that no browser has had before.
     pub async fn begin(&self, cookie: &SecretString, session: &Session) -> Result<()> {
@@ -199,6 +209,8 @@ impl Table<Session> {
     }
 }
 
+/// # Errors
+/// The store cannot be opened; else as the methods of [`Store`] in general.
 impl Table<LoginAttempt> {
     /// Stores a login attempt under its `state`.
     pub async fn start(&self, state: &SecretString, attempt: &LoginAttempt) -> Result<()> {
@@ -212,6 +224,8 @@ impl Table<LoginAttempt> {
     }
 }
 
+/// # Errors
+/// The store cannot be opened; else as the methods of [`Store`] in general.
 impl Table<Cutoff> {
     /// Records that all access of this user ends at `now`.
     pub async fn cut_off(&self, caller: &Caller, now: Time) -> Result<()> {

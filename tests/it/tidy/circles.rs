@@ -7,9 +7,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use syn::visit::{self, Visit};
-use syn::{Attribute, File, Item, ItemMod, ItemUse, Path, UseTree, Visibility};
+use syn::{File, Item, ItemMod, ItemUse, Path, Visibility};
 
-use super::{source, sources};
+use super::syntax::{is_for_tests, paths};
+use super::{module_of, parsed_sources};
 
 /// Names of the modules from the crate's root down.
 type Module = Vec<String>;
@@ -44,16 +45,11 @@ fn a_circle_is_found_however_it_is_written() {
 
 /// The files that each file uses, but for tests.
 pub(super) fn uses() -> BTreeMap<Module, BTreeSet<Module>> {
-    let files = sources().into_iter().filter_map(|(path, text)| {
-        let path = path.strip_prefix(source()).unwrap().with_extension("");
-        let mut module: Module =
-            path.iter().map(|step| step.to_str().unwrap().to_owned()).collect();
-        if module.last().is_some_and(|last| last == "mod") {
-            module.pop();
-        }
+    let files = parsed_sources().filter_map(|(name, file)| {
+        let module = module_of(&name);
         let is_test = module.iter().any(|step| ["tests", "testing"].contains(&&**step));
         let is_root = module == ["lib"] || module == ["main"];
-        (!is_test && !is_root).then(|| (module, syn::parse_file(&text).unwrap()))
+        (!is_test && !is_root).then_some((module, file))
     });
     uses_of(&files.collect())
 }
@@ -155,20 +151,6 @@ fn resolved(
     files.contains_key(&at).then_some(at)
 }
 
-/// The paths of a `use`, braces expanded.
-fn paths(tree: &UseTree) -> Vec<Vec<String>> {
-    match tree {
-        UseTree::Path(path) => {
-            let below = paths(&path.tree).into_iter();
-            below.map(|rest| [vec![path.ident.to_string()], rest].concat()).collect()
-        }
-        UseTree::Name(name) => vec![vec![name.ident.to_string()]],
-        UseTree::Rename(name) => vec![vec![name.ident.to_string()]],
-        UseTree::Glob(_) => vec![vec!["*".to_owned()]],
-        UseTree::Group(group) => group.items.iter().flat_map(paths).collect(),
-    }
-}
-
 /// Every path that a file names, but in tests and in what it exports again.
 #[derive(Default)]
 struct Names(Vec<Vec<String>>);
@@ -193,11 +175,4 @@ impl<'f> Visit<'f> for Names {
         }
         visit::visit_path(self, path);
     }
-}
-
-fn is_for_tests(attributes: &[Attribute]) -> bool {
-    attributes.iter().any(|attribute| {
-        attribute.path().is_ident("cfg")
-            && attribute.parse_args::<Path>().is_ok_and(|path| path.is_ident("test"))
-    })
 }
