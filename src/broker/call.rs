@@ -242,7 +242,9 @@ impl Run<'_> {
         connection: &Connection,
         rejected: Option<&SecretString>,
     ) -> Result<Access, AccessError> {
-        self.broker.access(connection, &self.tool.scopes, rejected).await
+        // A consent that is held in memory counts like a stored one.
+        self.broker.retry_save(&connection.name()).await?;
+        self.broker.0.grants.access(connection, &self.tool.scopes, rejected).await
     }
 
     async fn execute_with(&self, ready: &Ready) -> Answer {
@@ -292,7 +294,7 @@ impl Run<'_> {
         if age < TOO_SOON_TO_ASK_AGAIN {
             return Outcome::Failed(failure);
         }
-        if let Err(error) = self.broker.give_up(connection, &token.token).await {
+        if let Err(error) = self.broker.0.grants.give_up(connection, &token.token).await {
             return self.no_access(&error);
         }
         self.ask(connection, &self.tool.scopes, asked_by, PromptReason::Ended).await

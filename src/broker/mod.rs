@@ -42,13 +42,12 @@ pub struct Broker(Arc<Inner>);
 
 struct Inner {
     parts: Parts,
-    clients: client::registration::Clients,
-    consents: consent::Consents,
+    clients: Arc<client::registration::Clients>,
+    consents: Arc<consent::Consents>,
     grants: grant::Grants,
     browsers: sign_in::Browsers,
     access_ends: users::AccessEnds,
-    endpoints: client::token_endpoints::TokenEndpoints,
-    events: events::Events,
+    events: Arc<events::Events>,
     /// Work that must outlive the call that began it, such as a refresh between sending and
     /// storing.
     tasks: TaskTracker,
@@ -134,10 +133,21 @@ impl OriginError {
 impl Broker {
     /// Creates a broker from its dependencies, with the rights to write the store.
     pub fn new(parts: Parts, tables: Tables) -> Self {
-        let grants = grant::Grants::new(Arc::clone(&parts.store), tables.grants);
-        let clients = client::registration::Clients::new(parts.oauth.clone());
-        let consents =
-            consent::Consents::new(Arc::clone(&parts.store), tables.consents, parts.clock.clone());
+        let Parts { store, clock, oauth, .. } = &parts;
+        let clients = Arc::new(client::registration::Clients::new(oauth.clone()));
+        let consents = consent::Consents::new(Arc::clone(store), tables.consents, clock.clone());
+        let (consents, events, tasks) = (Arc::new(consents), Arc::default(), TaskTracker::new());
+        let to_log = Arc::clone(&consents);
+        let parts_of_grants = grant::GrantParts {
+            store: Arc::clone(store),
+            clock: clock.clone(),
+            oauth: oauth.clone(),
+            clients: Arc::clone(&clients),
+            events: Arc::clone(&events),
+            tasks: tasks.clone(),
+            log_unsaved: Box::new(move |renewals| to_log.log_unsaved(renewals)),
+        };
+        let grants = grant::Grants::new(parts_of_grants, tables.grants);
         Self(Arc::new(Inner {
             parts,
             clients,
@@ -145,9 +155,8 @@ impl Broker {
             grants,
             browsers: sign_in::Browsers::new(tables.browsers),
             access_ends: users::AccessEnds::new(tables.cutoffs),
-            endpoints: client::token_endpoints::TokenEndpoints::default(),
-            events: events::Events::default(),
-            tasks: TaskTracker::new(),
+            events,
+            tasks,
         }))
     }
 
@@ -180,20 +189,6 @@ impl Broker {
         self.catalogue().provider(id).cloned()
     }
 
-    async fn connection(
-        &self,
-        caller: &Caller,
-        provider: &Arc<Provider>,
-        account: &AccountName,
-    ) -> Result<Connection, SetupError> {
-        Ok(Connection {
-            caller: caller.clone(),
-            provider: Arc::clone(provider),
-            bound: self.0.clients.bound(provider).await?,
-            account: account.clone(),
-        })
-    }
-
     /// Spawns work that must not be interrupted; it continues if the caller stops waiting. `None`:
     /// not started, because the process is ending and could not keep the result.
     fn unbroken<F>(&self, work: F) -> impl Future<Output = Option<F::Output>> + use<F>
@@ -219,7 +214,7 @@ impl Broker {
         self.0.tasks.close();
         self.0.tasks.wait().await;
         self.save_before_the_end().await;
-        self.write_uses().await;
+        self.0.grants.write_uses().await;
     }
 
     /// Whether the server can serve its users.

@@ -165,7 +165,7 @@ impl Broker {
             title: self.title(&grant.provider),
             account: grant.account.clone(),
             label: grant.label().map(str::to_owned),
-            how: Disconnected::AtProvider(self.end_there(client, grant).await),
+            how: Disconnected::AtProvider(self.0.clients.revoke(client, grant).await),
         }
     }
 

@@ -32,9 +32,10 @@ impl Broker {
         caller: &Caller,
         provider: &Arc<Provider>,
     ) -> Result<Connection, ChoiceError> {
-        let connection = self.connection(caller, provider, &AccountName::default()).await?;
+        let connection =
+            self.0.clients.connection(caller, provider, &AccountName::default()).await?;
         // A default account that has ended is still meant: another account's data is no substitute.
-        if !provider.accounts || self.grant_of(&connection).await?.is_some() {
+        if !provider.accounts || self.0.grants.grant_of(&connection).await?.is_some() {
             return Ok(connection);
         }
         let known = self.known_accounts(&connection).await?;
@@ -66,8 +67,8 @@ impl Broker {
     ) -> Result<Connection, ChoiceError> {
         let account = AccountName::parse(name)
             .map_err(|problem| ChoiceError::Account(AccountProblem::BadName(problem)))?;
-        let connection = self.connection(caller, provider, &account).await?;
-        if self.grant_of(&connection).await?.is_some() {
+        let connection = self.0.clients.connection(caller, provider, &account).await?;
+        if self.0.grants.grant_of(&connection).await?.is_some() {
             return Ok(connection);
         }
         let known = self.known_accounts(&connection).await?;

@@ -2,7 +2,6 @@
 
 use super::list::{self, meant};
 use crate::broker::{Broker, ConnectError, MAX_WRITE_ATTEMPTS};
-use crate::model::consent_plan::ClientRegistration;
 use crate::model::event::{EndOutcome, EndedBy, EventKind};
 use crate::model::{AccountName, Caller, Grant, ProviderId, secret};
 use crate::oauth::Revoked;
@@ -177,20 +176,6 @@ impl Broker {
             }
             Err(error) => return Disconnected::NotSetUp(error.to_string()),
         };
-        Disconnected::AtProvider(self.end_there(&registration, grant).await)
-    }
-
-    /// Ends a grant at the provider. Tokens and our secret go to the endpoint that was known when
-    /// the user consented, or nowhere: a `tools.toml` that names another one must not receive
-    /// either.
-    pub(in crate::broker) async fn end_there(
-        &self,
-        client: &ClientRegistration,
-        grant: &Grant,
-    ) -> Revoked {
-        if client.revocation != grant.revocation {
-            return Revoked::NoWay;
-        }
-        self.0.parts.oauth.revoke(client, &grant.tokens).await
+        Disconnected::AtProvider(self.0.clients.revoke(&registration, grant).await)
     }
 }

@@ -86,7 +86,7 @@ impl Broker {
         held: Held<Grant>,
         is_of_the_server: bool,
     ) -> Account {
-        let last_used = self.last_use(&held).await;
+        let last_used = self.0.grants.last_use(&held).await;
         let grant = held.value;
         let digest = digest(&grant);
         let source =

@@ -11,6 +11,7 @@ use secrecy::SecretString;
 use url::Url;
 
 use super::assertion::{self, AssertionError, Speaker};
+use crate::broker::Connection;
 use crate::config::secret_ref::{self, SecretError};
 use crate::model::consent_plan::{ClientRegistration, CodeFlow, ConsentMethod, ConsentPlan};
 use crate::model::credential::{Asked, AskedFor, Credential};
@@ -18,8 +19,8 @@ use crate::model::grant::Binding;
 use crate::model::identity::Identity;
 use crate::model::oauth::{Endpoints, GrantType, OAuthSettings, Revocation, TokenAuth, spelled};
 use crate::model::secret_ref::{SecretRef, Setting};
-use crate::model::{Provider, ProviderId, secret};
-use crate::oauth::{DiscoveryError, Metadata, OAuthClient};
+use crate::model::{AccountName, Caller, Grant, Provider, ProviderId, secret};
+use crate::oauth::{DiscoveryError, Metadata, OAuthClient, Revoked};
 
 /// Binding of this provider's grants; all that a call needs while its token is good.
 #[derive(Debug)]
@@ -93,6 +94,35 @@ pub(in crate::broker) struct Clients {
 impl Clients {
     pub(in crate::broker) fn new(oauth: OAuthClient) -> Self {
         Self { oauth, bound: Mutex::default(), metadata: Mutex::default() }
+    }
+
+    /// Returns a user's account at a provider, with the provider's present binding.
+    pub(in crate::broker) async fn connection(
+        &self,
+        caller: &Caller,
+        provider: &Arc<Provider>,
+        account: &AccountName,
+    ) -> Result<Connection, SetupError> {
+        Ok(Connection {
+            caller: caller.clone(),
+            provider: Arc::clone(provider),
+            bound: self.bound(provider).await?,
+            account: account.clone(),
+        })
+    }
+
+    /// Ends a grant at the provider. Tokens and our secret go to the endpoint that was known when
+    /// the user consented, or nowhere: a `tools.toml` that names another one must not receive
+    /// either.
+    pub(in crate::broker) async fn revoke(
+        &self,
+        client: &ClientRegistration,
+        grant: &Grant,
+    ) -> Revoked {
+        if client.revocation != grant.revocation {
+            return Revoked::NoWay;
+        }
+        self.oauth.revoke(client, &grant.tokens).await
     }
 
     /// Returns the binding of this provider's grants.

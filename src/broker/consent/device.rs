@@ -113,7 +113,7 @@ impl Broker {
     ) -> Result<DeviceLogin, DeviceError> {
         let settings = settings(provider)?;
         let begun_at = self.0.parts.clock.now();
-        let connection = self.connection(caller, provider, account).await?;
+        let connection = self.0.clients.connection(caller, provider, account).await?;
         let plan = self.0.clients.consent_plan(provider, None).await?;
         let ConsentMethod::Code(code) = &plan.method else {
             return Err(SetupError::NotOAuth(provider.id.clone()).into());
@@ -121,7 +121,7 @@ impl Broker {
         let client = code.client.clone();
         let endpoint = self.0.clients.device_endpoint(provider, &client).await?;
         // Before the code: the user must not approve what a store that does not open cannot keep.
-        let grant = self.grant_of(&connection).await?.map(|held| held.value);
+        let grant = self.0.grants.grant_of(&connection).await?.map(|held| held.value);
         let granted = grant.map(|grant| grant.scopes).unwrap_or_default();
         let asked = granted.union(needed).union(&settings.scopes);
         let code = self.0.parts.oauth.device_authorization(&client, &endpoint, &asked).await;
@@ -198,13 +198,13 @@ impl Broker {
             Ok(Put::Kept(kept)) => kept,
             Ok(Put::OtherAccount(before)) => {
                 record(ConsentOutcome::PreviousAccountKept);
-                self.end_there(client, &grant).await;
+                self.0.clients.revoke(client, &grant).await;
                 let now = grant.identity.map(|identity| identity.words());
                 return Err(DeviceError::OtherAccount { before, now: now.unwrap_or_else(unnamed) });
             }
             Err(error) => {
                 record(ConsentOutcome::Lost);
-                self.end_there(client, &grant).await;
+                self.0.clients.revoke(client, &grant).await;
                 return Err(error.into());
             }
         };

@@ -146,7 +146,7 @@ impl Broker {
         self.0.consents.conclude(&authorization, stay).await?;
         self.record_consent(&authorization, ConsentOutcome::PreviousAccountKept);
         if let ConsentMethod::Code(flow) = &authorization.link().plan.method {
-            self.end_there(&flow.client, &grant).await;
+            self.0.clients.revoke(&flow.client, &grant).await;
         }
         Ok(Arrival { next: authorization.link().url() })
     }
@@ -178,7 +178,7 @@ impl Broker {
                 return Err(StoreError::Contended.into());
             }
             if let ConsentMethod::Code(flow) = &plan.method {
-                revoked = self.end_there(&flow.client, &grant.value).await;
+                revoked = self.0.clients.revoke(&flow.client, &grant.value).await;
             }
             // A concurrent refresh has stored another token, which must end as well.
             if self.0.grants.delete(&grant).await? {

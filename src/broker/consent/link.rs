@@ -108,7 +108,7 @@ impl Broker {
         needed: &Scopes,
         asked_by: AskedBy,
     ) -> Result<ConnectPrompt, ConnectError> {
-        let connection = self.connection(&principal.caller, provider, account).await?;
+        let connection = self.0.clients.connection(&principal.caller, provider, account).await?;
         self.prompt(
             &connection,
             &principal.browser_proof,
@@ -192,7 +192,7 @@ impl Broker {
         let now = self.0.parts.clock.now();
         let held = self.authorization_of(connection).await?;
         // Read after the authorization: if that is completed, its grant is in the store.
-        let grant = self.grant_of(connection).await?.map(|held| held.value);
+        let grant = self.0.grants.grant_of(connection).await?.map(|held| held.value);
         let (latest, grant) = (held.as_ref().map(|held| &held.value), grant.as_ref());
         let (authorization, is_new) = match request.decide(latest, grant, now) {
             Decision::Granted => return Err(ConnectError::GrantedMeanwhile),

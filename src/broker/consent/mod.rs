@@ -34,7 +34,7 @@ pub use link::ConnectError;
 pub use ownership::{NotYours, VisitingBrowser};
 
 use std::sync::Arc;
-use std::sync::atomic::AtomicUsize;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use parking_lot::Mutex;
 use tokio::sync::broadcast;
@@ -88,6 +88,18 @@ impl Consents {
         held: Held<Authorization>,
     ) -> Result<Option<Held<Authorization>>, StoreError> {
         self.tables.authorizations.delete_last(held).await
+    }
+
+    /// Logs what a restart would cost, with this many renewals held in memory besides: an operator
+    /// may restart precisely because the store fails.
+    pub(super) fn log_unsaved(&self, renewals: usize) {
+        let held = self.unsaved.lock().len() + renewals;
+        if held > 0 && self.unsaved_logged.swap(held, Ordering::Relaxed) < held {
+            tracing::error!(
+                held,
+                "consents are held in memory until the store has room; do not end this process before: their users would have to consent again"
+            );
+        }
     }
 
     /// Whether a consent waits for room in the store.

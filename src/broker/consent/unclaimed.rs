@@ -5,6 +5,8 @@
 //! link alone never claims a consent: an attacker who consents with her account in her browser can
 //! have the application confirm another browser, and must not gain by opening the link once more.
 
+use std::sync::Arc;
+
 use secrecy::ExposeSecret as _;
 
 use super::keep::{Arrival, Consent};
@@ -216,10 +218,10 @@ impl Broker {
 
     async fn drop_unclaimed(&self, held: Held<Unclaimed>, end: EndThere) -> Result<(), StoreError> {
         if let Some((client, grant)) = self.take_unclaimed(held, end).await? {
-            let broker = self.clone();
+            let clients = Arc::clone(&self.0.clients);
             // In the background, since a provider may take long; the end of the process waits for
             // it.
-            self.0.tasks.spawn(async move { broker.end_there(&client, &grant).await });
+            self.0.tasks.spawn(async move { clients.revoke(&client, &grant).await });
         }
         Ok(())
     }

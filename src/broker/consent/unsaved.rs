@@ -6,7 +6,6 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use parking_lot::Mutex;
@@ -60,7 +59,7 @@ impl Broker {
         self.record_consent(&granted.authorization, ConsentOutcome::Unsaved);
         let held = Arc::new(tokio::sync::Mutex::new(Some(granted)));
         self.0.consents.unsaved.lock().insert(name.clone(), held);
-        self.log_unsaved();
+        self.0.consents.log_unsaved(self.0.grants.unsaved());
         let broker = self.clone();
         tokio::spawn(async move {
             for _ in 0..MAX_RETRIES {
@@ -98,25 +97,13 @@ impl Broker {
 
     /// Number of consents held in memory, new and renewed ones.
     fn unsaved_count(&self) -> usize {
-        self.0.consents.unsaved.lock().len() + self.unsaved()
-    }
-
-    /// Logs what a restart would cost, since an operator may restart precisely because the store
-    /// fails.
-    pub(in crate::broker) fn log_unsaved(&self) {
-        let held = self.unsaved_count();
-        if held > 0 && self.0.consents.unsaved_logged.swap(held, Ordering::Relaxed) < held {
-            tracing::error!(
-                held,
-                "consents are held in memory until the store has room; do not end this process before: their users would have to consent again"
-            );
-        }
+        self.0.consents.unsaved.lock().len() + self.0.grants.unsaved()
     }
 
     /// Tries for [`FINAL_SAVE_TIMEOUT`] to store what is held in memory, in the space that the reserve
     /// frees.
     pub(in crate::broker) async fn save_before_the_end(&self) {
-        self.save_the_unsaved().await;
+        self.0.grants.save_the_unsaved().await;
         self.retry_all_saves().await;
         let held = self.unsaved_count();
         if held == 0 {
@@ -131,7 +118,7 @@ impl Broker {
         }
         let end = tokio::time::Instant::now() + FINAL_SAVE_TIMEOUT;
         loop {
-            self.save_the_unsaved().await;
+            self.0.grants.save_the_unsaved().await;
             self.retry_all_saves().await;
             if self.unsaved_count() == 0 {
                 tracing::info!("all consents that were held in memory are kept");
@@ -142,7 +129,7 @@ impl Broker {
             }
             tokio::time::sleep(FINAL_RETRY_INTERVAL).await;
         }
-        self.lose_the_unsaved();
+        self.0.grants.lose_the_unsaved();
         let lost: Vec<_> = self.0.consents.unsaved.lock().drain().map(|(_, held)| held).collect();
         for held in lost {
             if let Some(granted) = &*held.lock().await {
@@ -197,7 +184,7 @@ impl Broker {
     /// Ends the consent for another account than before at the provider.
     async fn end_candidate(&self, authorization: &Authorization, candidate: &Grant) {
         if let ConsentMethod::Code(flow) = &authorization.link().plan.method {
-            Box::pin(self.end_there(&flow.client, candidate)).await;
+            Box::pin(self.0.clients.revoke(&flow.client, candidate)).await;
         }
     }
 }

@@ -6,9 +6,10 @@ use std::time::Duration;
 
 use secrecy::{ExposeSecret as _, SecretString};
 
+use super::Grants;
+use crate::broker::Connection;
 use crate::broker::client::refusal;
 use crate::broker::client::registration::SetupError;
-use crate::broker::{Broker, Connection};
 use crate::model::failure::RenewalRefusal;
 use crate::model::grant::MAX_UNCLEAR_REFUSALS;
 use crate::model::reason::GrantEnd;
@@ -79,7 +80,7 @@ impl From<SetupError> for AccessError {
     }
 }
 
-impl Broker {
+impl Grants {
     /// Returns a token of this caller that is good for `needed`.
     ///
     /// `rejected` is a token that the API has just refused: it is not handed out again, even if it
@@ -90,7 +91,6 @@ impl Broker {
         needed: &Scopes,
         rejected: Option<&SecretString>,
     ) -> Result<Access, AccessError> {
-        self.retry_save(&connection.name()).await?;
         let held = self.grant_of(connection).await?;
         let stale = match self.judge(connection, held, needed, rejected) {
             Judgement::Ready(held) => return self.hand_out(*held).await,
@@ -98,8 +98,8 @@ impl Broker {
             Judgement::Renew(held) => *held,
         };
         // A token that still lives is good enough for this call if no new one is available at once.
-        let is_usable = rejected.is_none() && stale.value.tokens.is_live(self.0.parts.clock.now());
-        let now = self.0.parts.clock.now();
+        let is_usable = rejected.is_none() && stale.value.tokens.is_live(self.0.clock.now());
+        let now = self.0.clock.now();
         let renewal = self.renew(connection, rejected, is_usable);
         let renewed = if !is_usable {
             renewal.await
@@ -137,7 +137,7 @@ impl Broker {
         // As the user agreed, not as `tools.toml` says now: a stricter setting must not delete what
         // another `tools.toml` may use for longer.
         let is_for_once = held.value.retention == Retention::UseOnce;
-        if is_for_once && !self.0.grants.table.delete(&held).await? {
+        if is_for_once && !self.0.table.delete(&held).await? {
             let reason = PromptReason::NotConnected;
             return Ok(Access::Missing { needed: held.value.scopes, reason });
         }
@@ -154,7 +154,7 @@ impl Broker {
         connection: &Connection,
     ) -> Result<Option<Held<Grant>>, StoreError> {
         let Connection { caller, provider, bound, account } = connection;
-        let store = self.store().await?;
+        let store = self.0.store.get().await?;
         let held = store.grant(caller, &provider.id, &bound.fingerprint, account).await?;
         // A `tools.toml` that adds hosts would send the token to hosts that the user never agreed
         // to.
@@ -167,7 +167,7 @@ impl Broker {
         Ok(held)
     }
 
-    pub(in crate::broker) fn judge(
+    pub(super) fn judge(
         &self,
         connection: &Connection,
         held: Option<Held<Grant>>,
@@ -183,7 +183,7 @@ impl Broker {
         let implied = connection.provider.implied();
         let is_rejected = rejected
             .is_some_and(|token| token.expose_secret() == grant.tokens.access.expose_secret());
-        match grant.standing(needed, implied, self.0.parts.clock.now()) {
+        match grant.standing(needed, implied, self.0.clock.now()) {
             Standing::Usable if !is_rejected => Judgement::Ready(Box::new(held)),
             Standing::Usable | Standing::Stale if grant.tokens.refresh.is_some() => {
                 Judgement::Renew(Box::new(held))
@@ -208,12 +208,12 @@ impl Broker {
         let Some(held) = self.grant_of(connection).await? else { return Ok(()) };
         let tokens = &held.value.tokens;
         // A token that expired before it reached the API was refused for that.
-        let is_meant = tokens.is_live(self.0.parts.clock.now());
+        let is_meant = tokens.is_live(self.0.clock.now());
         if is_meant && tokens.access.expose_secret() == rejected.expose_secret() {
-            let now = self.0.parts.clock.now();
+            let now = self.0.clock.now();
             let ended = held.value.ended(GrantEnd::AccessTokenRefused, now);
             // `None`: replaced since, so the present grant is not the refused one.
-            self.0.grants.table.replace(ended, &held).await?;
+            self.0.table.replace(ended, &held).await?;
         }
         Ok(())
     }
@@ -231,7 +231,7 @@ fn retention(connection: &Connection, grant: &Grant) -> Retention {
     grant.retention.max(connection.provider.retention)
 }
 
-pub(in crate::broker) fn ready(grant: Grant) -> Ready {
+pub(super) fn ready(grant: Grant) -> Ready {
     Ready {
         token: grant.tokens.access,
         user: grant.tokens.user,

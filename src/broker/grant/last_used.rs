@@ -12,7 +12,7 @@ use std::time::Duration;
 use futures_util::{StreamExt as _, stream};
 use parking_lot::Mutex;
 
-use crate::broker::Broker;
+use super::Grants;
 use crate::model::{Grant, Time};
 use crate::store::{Held, Key};
 
@@ -97,14 +97,14 @@ impl LastUses {
     }
 }
 
-impl Broker {
+impl Grants {
     /// Notes that a token of this grant was handed out.
     pub(in crate::broker) fn saw_use(&self, grant: &Held<Grant>) {
-        if self.0.grants.last_uses.see(grant.place(), self.0.parts.clock.now()) {
-            let broker = self.clone();
+        if self.0.last_uses.see(grant.place(), self.0.clock.now()) {
+            let grants = self.clone();
             tokio::spawn(async move {
-                while let Some((place, at)) = broker.0.grants.last_uses.next() {
-                    broker.write_use(&place, at).await;
+                while let Some((place, at)) = grants.0.last_uses.next() {
+                    grants.write_use(&place, at).await;
                     tokio::time::sleep(PAUSE).await;
                 }
             });
@@ -114,19 +114,19 @@ impl Broker {
     /// When a token of this grant was last handed out, here or, as the store says, by another
     /// process.
     pub(in crate::broker) async fn last_use(&self, grant: &Held<Grant>) -> Option<Time> {
-        let written = async { self.store().await?.last_use(grant.place()).await };
+        let written = async { self.0.store.get().await?.last_use(grant.place()).await };
         let written = written.await.unwrap_or_else(|error| {
             tracing::warn!(%error, "when an account was last used could not be read");
             None
         });
-        let last = self.0.grants.last_uses.last(grant.place()).max(written);
+        let last = self.0.last_uses.last(grant.place()).max(written);
         // An earlier use belongs to a grant that stood in the same place before.
         last.filter(|at| *at >= grant.value.connected_at)
     }
 
     /// Writes all uses that are newer than those in the store.
     pub(in crate::broker) async fn write_uses(&self) {
-        let rest = stream::iter(self.0.grants.last_uses.rest());
+        let rest = stream::iter(self.0.last_uses.rest());
         let all = rest.for_each_concurrent(AT_ONCE, async |(place, at)| {
             self.write_use(&place, at).await;
         });
@@ -136,7 +136,7 @@ impl Broker {
     }
 
     async fn write_use(&self, place: &Key, at: Time) {
-        if let Err(error) = self.0.grants.table.note_use(place, at).await {
+        if let Err(error) = self.0.table.note_use(place, at).await {
             // Tried again in an hour. No call depends on it.
             tracing::debug!(%error, "when an account was used was not written down");
         }

@@ -46,7 +46,7 @@ impl Grants {
         change: AccountChange,
         replaces: Replaces,
     ) -> Result<Put, StoreError> {
-        let store = self.store.get().await?;
+        let store = self.0.store.get().await?;
         let binding_id = grant.binding.fingerprint();
         for _ in 0..MAX_WRITE_ATTEMPTS {
             let held = store.grant(caller, &grant.provider, &binding_id, &grant.account).await?;
@@ -62,7 +62,7 @@ impl Grants {
                 return Ok(Put::Kept(Box::new(there.clone())));
             }
             let kept = there.map_or_else(|| grant.clone(), |before| grant.over(before));
-            if self.table.put(caller, &kept, held.as_ref()).await? {
+            if self.0.table.put(caller, &kept, held.as_ref()).await? {
                 return Ok(Put::Kept(Box::new(kept)));
             }
         }
@@ -74,6 +74,6 @@ impl Grants {
     /// # Errors
     /// The store fails.
     pub(in crate::broker) async fn delete(&self, held: &Held<Grant>) -> Result<bool, StoreError> {
-        self.table.delete_with_use(held).await
+        self.0.table.delete_with_use(held).await
     }
 }

@@ -28,12 +28,13 @@ use parking_lot::Mutex;
 use secrecy::{ExposeSecret as _, SecretString};
 use tokio::time::Instant;
 
+use super::Grants;
 use super::access::{AccessError, Judgement};
 use crate::broker::client::resend::Tries;
 use crate::broker::client::token_endpoints::{
     Admission, REST, RefusalKey, TROUBLE_PATIENCE, is_ahead,
 };
-use crate::broker::{Broker, Connection, MAX_WRITE_ATTEMPTS};
+use crate::broker::{Connection, MAX_WRITE_ATTEMPTS};
 use crate::model::consent_plan::ClientRegistration;
 use crate::model::event::{EndedBy, EventKind, RenewalOutcome};
 use crate::model::grant::{Attempt, MAX_UNCLEAR_REFUSALS};
@@ -61,7 +62,7 @@ type SharedResult = Shared<BoxFuture<'static, Result<(), AccessError>>>;
 #[derive(Default)]
 pub(super) struct Refreshes(Mutex<HashMap<String, Refresh>>);
 
-pub(in crate::broker) enum Refresh {
+pub(super) enum Refresh {
     Running(SharedResult),
     /// The token endpoint had trouble; until then, a live token is used without asking again.
     CoolingDown(Time),
@@ -70,7 +71,7 @@ pub(in crate::broker) enum Refresh {
     Unsaved(Box<Unsaved>),
 }
 
-pub(in crate::broker) struct Unsaved {
+pub(super) struct Unsaved {
     connection: Connection,
     client: ClientRegistration,
     renewed: Grant,
@@ -100,12 +101,12 @@ impl Unsaved {
 }
 
 /// Outcome of a refresh for its waiters, and the state that it leaves for later calls.
-pub(in crate::broker) type Outcome = (Result<(), AccessError>, Option<Refresh>);
+pub(super) type Outcome = (Result<(), AccessError>, Option<Refresh>);
 
-impl Broker {
+impl Grants {
     /// Joins the renewal of this grant, or begins it. If the present token is good enough
     /// (`is_usable`), an endpoint that has just had trouble is not asked.
-    pub(in crate::broker) async fn renew(
+    pub(super) async fn renew(
         &self,
         connection: &Connection,
         rejected: Option<&SecretString>,
@@ -113,7 +114,7 @@ impl Broker {
     ) -> Result<(), AccessError> {
         let (renewed, rejected) = (connection.clone(), rejected.cloned());
         let refresh =
-            |broker: Broker| async move { broker.refresh(renewed, rejected, is_usable).await };
+            |grants: Grants| async move { grants.refresh(renewed, rejected, is_usable).await };
         let provider = &connection.provider.id;
         let trouble = self.0.endpoints.trouble(provider);
         let refresh = self.join_or_start(connection, is_usable, refresh);
@@ -125,11 +126,11 @@ impl Broker {
 
     /// Joins the request that is running for this grant, or begins `refresh`. If the present token
     /// is good enough (`is_usable`), an endpoint that has just had trouble is not asked.
-    pub(in crate::broker) async fn join_or_start<F: Future<Output = Outcome> + Send + 'static>(
+    pub(super) async fn join_or_start<F: Future<Output = Outcome> + Send + 'static>(
         &self,
         connection: &Connection,
         is_usable: bool,
-        refresh: impl FnOnce(Broker) -> F,
+        refresh: impl FnOnce(Grants) -> F,
     ) -> Result<(), AccessError> {
         // Counted before the check, so that the end of the process waits for what begins here. A
         // refresh that began later would use up the refresh token and have nowhere to store the
@@ -139,9 +140,9 @@ impl Broker {
             return Err(AccessError::Ending);
         }
         let name = connection.name();
-        let now = self.0.parts.clock.now();
+        let now = self.0.clock.now();
         let result = {
-            let mut refreshes = self.0.grants.refreshes.0.lock();
+            let mut refreshes = self.0.refreshes.0.lock();
             match refreshes.remove(&name) {
                 Some(Refresh::Running(result)) => {
                     refreshes.insert(name, Refresh::Running(result.clone()));
@@ -152,7 +153,7 @@ impl Broker {
                     return Ok(());
                 }
                 Some(Refresh::Unsaved(unsaved)) => {
-                    let result = self.start(name.clone(), |broker| broker.save(*unsaved));
+                    let result = self.start(name.clone(), |grants| grants.save(*unsaved));
                     refreshes.insert(name, Refresh::Running(result.clone()));
                     result
                 }
@@ -171,24 +172,24 @@ impl Broker {
     fn start<F: Future<Output = Outcome> + Send + 'static>(
         &self,
         name: String,
-        refresh: impl FnOnce(Broker) -> F,
+        refresh: impl FnOnce(Grants) -> F,
     ) -> SharedResult {
-        let broker = self.clone();
+        let grants = self.clone();
         let refresh = refresh(self.clone());
         let task = self.0.tasks.spawn(async move {
             let (outcome, after) = refresh.await;
             let is_unsaved =
                 matches!(&after, Some(Refresh::Unsaved(unsaved)) if unsaved.saves < MOST_SAVES);
             {
-                let mut refreshes = broker.0.grants.refreshes.0.lock();
+                let mut refreshes = grants.0.refreshes.0.lock();
                 match after {
                     Some(after) => refreshes.insert(name.clone(), after),
                     None => refreshes.remove(&name),
                 };
             }
             if is_unsaved {
-                broker.log_unsaved();
-                tokio::spawn(broker.save_in_time(name));
+                (grants.0.log_unsaved)(grants.unsaved());
+                tokio::spawn(grants.save_in_time(name));
             }
             outcome
         });
@@ -202,9 +203,9 @@ impl Broker {
         rejected: Option<SecretString>,
         is_usable: bool,
     ) -> Outcome {
-        let broker = self.clone();
+        let grants = self.clone();
         let provider = &connection.provider.id;
-        let admission = match broker.0.endpoints.admitted(provider).await {
+        let admission = match grants.0.endpoints.admitted(provider).await {
             Ok(admission) => admission,
             Err(source) => {
                 let provider = provider.clone();
@@ -228,7 +229,7 @@ impl Broker {
         is_usable: bool,
     ) -> Result<Option<(Held<Grant>, ClientRegistration)>, AccessError> {
         let provider = &connection.provider.id;
-        let store = self.store().await?;
+        let store = self.0.store.get().await?;
         let give_up = Instant::now() + LONGEST_WAIT;
         loop {
             // Read anew each time: the grant that a waiting call has read may hold a spent token.
@@ -247,12 +248,12 @@ impl Broker {
             }
             let about =
                 [RefusalKey::Client(provider.clone()), RefusalKey::Account(connection.name())];
-            if let Some(source) = self.0.endpoints.refusal(&about, self.0.parts.clock.now()) {
+            if let Some(source) = self.0.endpoints.refusal(&about, self.0.clock.now()) {
                 let refusals = held.value.unclear_refusals + 1;
                 if refusals <= MAX_UNCLEAR_REFUSALS {
                     let counted = Grant { unclear_refusals: refusals, ..held.value.clone() };
                     // Another process was faster, and may have renewed it.
-                    if self.0.grants.table.replace(counted, &held).await?.is_none() {
+                    if self.0.table.replace(counted, &held).await?.is_none() {
                         continue;
                     }
                 }
@@ -262,7 +263,7 @@ impl Broker {
             let before = held.value.attempt.as_ref();
             let attempt = Attempt {
                 by: store.instance().await?,
-                begun_at: self.0.parts.clock.now(),
+                begun_at: self.0.clock.now(),
                 unanswered: before.map_or(0, |before| before.unanswered) + 1,
                 is_over: false,
                 was_broken_off: before
@@ -270,7 +271,7 @@ impl Broker {
             };
             let marked = Grant { attempt: Some(attempt), ..held.value.clone() };
             // `None`: another process, a new consent or a disconnect was faster.
-            if let Some(marked) = self.0.grants.table.replace(marked, &held).await? {
+            if let Some(marked) = self.0.table.replace(marked, &held).await? {
                 return Ok(Some((marked, client)));
             }
         }
@@ -281,12 +282,12 @@ impl Broker {
         let Some(attempt) = grant.attempt.as_ref().filter(|attempt| !attempt.is_over) else {
             return Ok(false);
         };
-        let store = self.store().await?;
+        let store = self.0.store.get().await?;
         // This process runs one refresh per grant, so an unfinished attempt of its own has crashed.
         if attempt.by == store.instance().await? || !store.is_alive(&attempt.by).await? {
             return Ok(false);
         }
-        Ok(self.0.parts.clock.now().since(attempt.begun_at) < LEASE)
+        Ok(self.0.clock.now().since(attempt.begun_at) < LEASE)
     }
 
     /// Asks the token endpoint, more than once if its answer allows it.
@@ -304,7 +305,7 @@ impl Broker {
         let is_trouble_known = admission.is_probe;
         let mut admission = Some(admission);
         let error = loop {
-            let error = match self.0.parts.oauth.refresh(&client, &refresh).await {
+            let error = match self.0.oauth.refresh(&client, &refresh).await {
                 Ok(issued) => {
                     self.0.endpoints.answered(&provider);
                     let renewed = self.renewed(&marked.value, issued);
@@ -314,7 +315,7 @@ impl Broker {
                 }
                 Err(error) => Arc::new(error),
             };
-            let now = self.0.parts.clock.now();
+            let now = self.0.clock.now();
             self.0.endpoints.failed(&provider, &error, now, "access token not renewed");
             let was_lost = std::mem::replace(&mut is_lost, error.is_lost());
             if error.verdict() != Verdict::Passing
@@ -335,7 +336,7 @@ impl Broker {
             };
             // A request that was answered does not count.
             let unanswered = unanswered(&marked.value, is_lost) + 1;
-            let begun_at = self.0.parts.clock.now();
+            let begun_at = self.0.clock.now();
             match self.mark(&marked, |attempt| Attempt { begun_at, unanswered, ..attempt }).await {
                 Ok(Some(again)) => marked = again,
                 Ok(None) => return (Ok(()), None),
@@ -361,7 +362,7 @@ impl Broker {
         is_lost: bool,
     ) -> Outcome {
         let provider = &connection.provider.id;
-        let now = self.0.parts.clock.now();
+        let now = self.0.clock.now();
         let verdict = source.verdict();
         let refusals = match verdict {
             Verdict::Operator | Verdict::Unclear => {
@@ -409,18 +410,18 @@ impl Broker {
         change: impl FnOnce(Attempt) -> Attempt,
     ) -> Result<Option<Held<Grant>>, StoreError> {
         let attempt = marked.value.attempt.clone().map(change);
-        self.0.grants.table.replace(Grant { attempt, ..marked.value.clone() }, marked).await
+        self.0.table.replace(Grant { attempt, ..marked.value.clone() }, marked).await
     }
 
     async fn replace(&self, over: &Held<Grant>, by: Grant) -> Result<(), StoreError> {
-        self.0.grants.table.replace(by, over).await.map(|_| ())
+        self.0.table.replace(by, over).await.map(|_| ())
     }
 
     /// Makes a renewal durable before use: a rotated refresh token that exists only in memory is
     /// lost with the process, and the consent with it.
     async fn save(self, mut unsaved: Unsaved) -> Outcome {
         let kept = async {
-            let grants = &self.0.grants.table;
+            let grants = &self.0.table;
             if grants.replace(unsaved.renewed.clone(), &unsaved.over).await?.is_some() {
                 return Ok(false);
             }
@@ -446,7 +447,8 @@ impl Broker {
             }
             // The account was disconnected before the renewal was stored.
             Ok(true) => {
-                let outcome = self.end_there(&unsaved.client, &unsaved.renewed).await.outcome();
+                let outcome =
+                    self.0.clients.revoke(&unsaved.client, &unsaved.renewed).await.outcome();
                 record(EventKind::End { by: EndedBy::User, outcome });
                 (Ok(()), None)
             }
@@ -470,7 +472,7 @@ impl Broker {
             tokens,
             unclear_refusals: 0,
             scopes: issued.scopes.unwrap_or_else(|| grant.scopes.clone()),
-            refreshed_at: Some(self.0.parts.clock.now()),
+            refreshed_at: Some(self.0.clock.now()),
             attempt: None,
             ..grant.clone()
         }
@@ -479,10 +481,10 @@ impl Broker {
     /// Tries the store again after a pause, since the next call may be a long time coming.
     async fn save_in_time(self, name: String) {
         tokio::time::sleep(SAVE_PAUSE).await;
-        let mut refreshes = self.0.grants.refreshes.0.lock();
+        let mut refreshes = self.0.refreshes.0.lock();
         match refreshes.remove(&name) {
             Some(Refresh::Unsaved(unsaved)) => {
-                let result = self.start(name.clone(), |broker| broker.save(*unsaved));
+                let result = self.start(name.clone(), |grants| grants.save(*unsaved));
                 refreshes.insert(name, Refresh::Running(result));
             }
             Some(other) => {
@@ -494,12 +496,12 @@ impl Broker {
 
     /// Number of renewals held in memory.
     pub(in crate::broker) fn unsaved(&self) -> usize {
-        let refreshes = self.0.grants.refreshes.0.lock();
+        let refreshes = self.0.refreshes.0.lock();
         refreshes.values().filter(|refresh| matches!(refresh, Refresh::Unsaved(_))).count()
     }
 
     fn take_unsaved(&self) -> Vec<(String, Unsaved)> {
-        let mut refreshes = self.0.grants.refreshes.0.lock();
+        let mut refreshes = self.0.refreshes.0.lock();
         let (unsaved, others) = std::mem::take(&mut *refreshes)
             .into_iter()
             .partition::<Vec<_>, _>(|(_, refresh)| matches!(refresh, Refresh::Unsaved(_)));
@@ -518,12 +520,12 @@ impl Broker {
         let mut unsaved = self.take_unsaved().into_iter();
         for (name, one) in unsaved.by_ref() {
             if let (_, Some(still)) = self.clone().save(one).await {
-                self.0.grants.refreshes.0.lock().insert(name, still);
+                self.0.refreshes.0.lock().insert(name, still);
                 break;
             }
         }
         let rest = unsaved.map(|(name, one)| (name, Refresh::Unsaved(Box::new(one))));
-        self.0.grants.refreshes.0.lock().extend(rest);
+        self.0.refreshes.0.lock().extend(rest);
     }
 
     /// Gives up the renewals that are still not stored, because the process ends.

@@ -24,6 +24,7 @@ use std::sync::Arc;
 use secrecy::{ExposeSecret as _, SecretString};
 use serde_json::{Map, Value};
 
+use super::Grants;
 use super::access::{AccessError, Ready, ready};
 use super::put::{AccountChange, Replaces};
 use super::refresh::{Outcome as Refreshed, Refresh};
@@ -75,11 +76,15 @@ impl Broker {
     ) -> Outcome {
         let mut rejected: Option<SecretString> = None;
         loop {
-            let Ready { token, granted, .. } =
-                match self.own_token(catalogue, provider, &tool.scopes, rejected.as_ref()).await {
-                    Ok(ready) => ready,
-                    Err(error) => return Outcome::Failed(error.failure()),
-                };
+            let Ready { token, granted, .. } = match self
+                .0
+                .grants
+                .server_token(catalogue, provider, &tool.scopes, rejected.as_ref())
+                .await
+            {
+                Ok(ready) => ready,
+                Err(error) => return Outcome::Failed(error.failure()),
+            };
             let credential = Credential::Bearer(token.clone());
             let upstream = &self.0.parts.upstream;
             let (api, credential) = (Some(provider.api()), Some(&credential));
@@ -97,10 +102,12 @@ impl Broker {
             }
         }
     }
+}
 
+impl Grants {
     /// Returns a token of the server that is good for `needed`, or the best that is issued.
     /// `rejected` is a token that the API has just refused.
-    async fn own_token(
+    async fn server_token(
         &self,
         catalogue: &Arc<Catalogue>,
         provider: &Arc<Provider>,
@@ -111,10 +118,13 @@ impl Broker {
         let mut is_obtained = false;
         for _ in 0..MAX_WRITE_ATTEMPTS {
             // Resolved each time: a request may have found another account's key.
-            let connection =
-                self.connection(&Caller::server(), provider, &AccountName::default()).await?;
+            let connection = self
+                .0
+                .clients
+                .connection(&Caller::server(), provider, &AccountName::default())
+                .await?;
             let held = self.grant_of(&connection).await?.map(|held| held.value);
-            let now = self.0.parts.clock.now();
+            let now = self.0.clock.now();
             let worth = worth(held.as_ref(), needed, implied, rejected, now);
             match (worth, held.clone()) {
                 (Worth::Good, Some(grant)) => return Ok(ready(grant)),
@@ -129,8 +139,8 @@ impl Broker {
             let (lacking, refused) = (needed.clone(), rejected.cloned());
             let refresh = {
                 let (catalogue, connection) = (Arc::clone(catalogue), connection.clone());
-                |broker: Broker| async move {
-                    broker.obtain(&catalogue, connection, lacking, refused, is_usable).await
+                |grants: Grants| async move {
+                    grants.obtain(&catalogue, connection, lacking, refused, is_usable).await
                 }
             };
             match (self.join_or_start(&connection, is_usable, refresh).await, held) {
@@ -158,7 +168,7 @@ impl Broker {
         match self.obtained(catalogue, &connection, &needed, rejected.as_ref(), is_usable).await {
             Ok(()) => (Ok(()), None),
             Err(error) => {
-                let until = self.0.parts.clock.now().after(REST);
+                let until = self.0.clock.now().after(REST);
                 (Err(error), Some(Refresh::CoolingDown(until)))
             }
         }
@@ -175,7 +185,7 @@ impl Broker {
         let Connection { caller, provider, bound, account } = connection;
         let settings = oauth(provider)?;
         let held = self.grant_of(connection).await?.map(|held| held.value);
-        let now = self.0.parts.clock.now();
+        let now = self.0.clock.now();
         if worth(held.as_ref(), needed, &settings.implied, rejected, now) == Worth::Good {
             return Ok(());
         }
@@ -197,7 +207,7 @@ impl Broker {
             refused: asked.missing_from(&scopes, &settings.implied),
             scopes,
             ungranted: Scopes::default(),
-            connected_at: self.0.parts.clock.now(),
+            connected_at: self.0.clock.now(),
             refreshed_at: None,
             revocation: client.revocation,
             ended: None,
@@ -207,7 +217,7 @@ impl Broker {
             identity: None,
             retention: Retention::Refresh,
         };
-        let put = self.0.grants.put(caller, &grant, AccountChange::Confirmed, Replaces::Any);
+        let put = self.put(caller, &grant, AccountChange::Confirmed, Replaces::Any);
         Ok(put.await.map(drop)?)
     }
 
@@ -223,7 +233,7 @@ impl Broker {
         let provider_id = &provider.id;
         let not_issued = |source| AccessError::NotIssued { provider: provider_id.clone(), source };
         let endpoints = &self.0.endpoints;
-        let now = || self.0.parts.clock.now();
+        let now = || self.0.clock.now();
         let about_scopes = || RefusalKey::Scopes(provider_id.clone(), scopes.clone());
         let about_client = || RefusalKey::Client(provider_id.clone());
         if let Some(source) = endpoints.refusal(&[about_client(), about_scopes()], now()) {
@@ -275,7 +285,7 @@ impl Broker {
         client: &ClientRegistration,
         scopes: &Scopes,
     ) -> Result<Result<Issued, TokenError>, AccessError> {
-        let server = &self.0.parts.oauth;
+        let server = &self.0.oauth;
         Ok(match &settings.grant {
             GrantType::ClientCredentials => server.client_credentials(client, scopes).await,
             GrantType::JwtBearer { assertion: written } => {
