@@ -20,7 +20,7 @@
 //!
 //! No redirects: a redirect to another host would carry API keys and bodies along. No `Referer`: it
 //! would carry the query. No proxy from the environment: it would decide how names are resolved. No
-//! automatic retries. HTTP/1.1 with keep-alive. Clients are built at first use, since loading the
+//! retries but the one that [`Net::send`] describes. HTTP/1.1 with keep-alive. Clients are built at first use, since loading the
 //! machine's root certificates takes longer than the whole start of the process. Each thread has
 //! its own, since a pooled connection belongs to the runtime of the thread that opened it: a call
 //! over another thread's connection would wait for two threads to wake up.
@@ -51,8 +51,8 @@ use resolve::VettingResolver;
 
 /// Time limit for connecting; then the request fails with [`Phase::Connect`].
 const CONNECT: Duration = Duration::from_secs(5);
-/// Idle time after which a connection is closed, below the usual 60 s of servers and load
-/// balancers: a request that meets a closing connection cannot be told from one that was half done.
+/// Idle time after which a connection is closed, below the usual 60 s of load balancers. Some
+/// servers close after 5 s: see [`Connection`].
 const POOL_IDLE: Duration = Duration::from_secs(45);
 const USER_AGENT: &str = concat!("countersign/", env!("CARGO_PKG_VERSION"));
 
@@ -81,11 +81,30 @@ struct Inner {
     clients: ThreadLocal<Clients>,
 }
 
+/// Clients of one thread.
 #[derive(Default)]
 struct Clients {
+    reused: ByRule,
+    new: ByRule,
+}
+
+#[derive(Default)]
+struct ByRule {
     written: OnceCell<Client>,
     written_plain: OnceCell<Client>,
     learnt: OnceCell<Client>,
+}
+
+/// Connection that a request goes over.
+///
+/// A server closes idle connections when it likes. If it does so while a request is on its way, the
+/// request fails, and nobody can tell whether the server has acted on it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Connection {
+    /// An idle one, if there is one.
+    Reused,
+    /// One of its own, which is closed after the response.
+    New,
 }
 
 /// Rule that a connection falls under. Each has a client of its own, so that a pooled connection
@@ -120,15 +139,45 @@ impl Net {
 
     /// Sends a request and waits for the head of the response; [`read()`] reads the body.
     ///
+    /// If the connection breaks off before the response, a request with a safe method is sent once
+    /// more over a new connection (RFC 9110 §9.2.2): the server may have closed an idle one.
+    ///
     /// There is no total timeout here: the caller sets one around this and the reading.
     ///
     /// # Errors
     /// [`NetError`] if the policy refuses the request or no response comes. A response with an
     /// error status is no error.
     pub async fn send(&self, request: Request, trust: Trust) -> Result<Response, NetError> {
+        let again = if request.method().is_safe() { request.try_clone() } else { None };
+        match (self.send_over(Connection::Reused, request, trust).await, again) {
+            (Err(NetError { phase: Phase::Broken(_), .. }), Some(again)) => {
+                self.send_over(Connection::New, again, trust).await
+            }
+            (sent, _) => sent,
+        }
+    }
+
+    /// Sends a request over a connection of its own, and never again; otherwise as [`Self::send`].
+    ///
+    /// For requests that spend what can be used once (an authorization code, a refresh token): one
+    /// that met a closing connection would cost the user a consent.
+    ///
+    /// # Errors
+    /// As [`Self::send`].
+    pub async fn send_once(&self, request: Request, trust: Trust) -> Result<Response, NetError> {
+        self.send_over(Connection::New, request, trust).await
+    }
+
+    async fn send_over(
+        &self,
+        connection: Connection,
+        request: Request,
+        trust: Trust,
+    ) -> Result<Response, NetError> {
         let rule = self.rule(request.url(), trust)?;
         let host = host_of(request.url());
-        let client = self.client(rule).await.map_err(|error| NetError::new(host.clone(), error))?;
+        let client = self.client(rule, connection).await;
+        let client = client.map_err(|error| NetError::new(host.clone(), error))?;
         client.execute(request).await.map_err(|error| NetError::from_reqwest(host, &error))
     }
 
@@ -159,8 +208,12 @@ impl Net {
         }
     }
 
-    async fn client(&self, rule: Rule) -> Result<&Client, Phase> {
+    async fn client(&self, rule: Rule, connection: Connection) -> Result<&Client, Phase> {
         let clients = self.0.clients.get_or_default();
+        let clients = match connection {
+            Connection::Reused => &clients.reused,
+            Connection::New => &clients.new,
+        };
         let slot = match rule {
             Rule::Written => &clients.written,
             Rule::WrittenPlain => &clients.written_plain,
@@ -170,7 +223,7 @@ impl Net {
         // for tens of milliseconds.
         let built = slot.get_or_try_init(async || {
             let policy = self.0.policy.clone();
-            match tokio::task::spawn_blocking(move || build(policy, rule)).await {
+            match tokio::task::spawn_blocking(move || build(policy, rule, connection)).await {
                 Ok(Ok(client)) => Ok(client),
                 Ok(Err(error)) => Err(Phase::Client(error.without_url().to_string())),
                 Err(_) => Err(Phase::Client("the process is shutting down".into())),
@@ -181,8 +234,8 @@ impl Net {
 }
 
 /// Builds a [`Client`]; no other code does.
-fn build(policy: Policy, rule: Rule) -> Result<Client, reqwest::Error> {
-    let builder = Client::builder()
+fn build(policy: Policy, rule: Rule, connection: Connection) -> Result<Client, reqwest::Error> {
+    let mut builder = Client::builder()
         .user_agent(USER_AGENT)
         .redirect(reqwest::redirect::Policy::none())
         .referer(false)
@@ -193,6 +246,9 @@ fn build(policy: Policy, rule: Rule) -> Result<Client, reqwest::Error> {
         .connect_timeout(CONNECT)
         .pool_idle_timeout(POOL_IDLE)
         .dns_resolver(VettingResolver::new(policy, rule));
+    if connection == Connection::New {
+        builder = builder.pool_max_idle_per_host(0);
+    }
     // An error means that a provider is installed already, which is fine.
     let _ = rustls::crypto::ring::default_provider().install_default();
     match rule {

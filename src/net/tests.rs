@@ -1,3 +1,5 @@
+use std::sync::Mutex;
+
 use super::*;
 
 fn verdict(url: &str, trust: Trust, policy: Policy) -> Result<(), Phase> {
@@ -109,9 +111,11 @@ async fn a_closed_port_is_a_connect_error_that_quotes_no_query() {
 #[test]
 fn building_a_client_is_left_to_the_first_use() {
     let net = Net::new(Policy::default());
-    assert!(net.0.clients.get_or_default().written.get().is_none());
-    assert!(build(Policy::default(), Rule::WrittenPlain).is_ok());
-    assert!(build(Policy::default(), Rule::Written).is_ok());
+    assert!(net.0.clients.get_or_default().reused.written.get().is_none());
+    for connection in [Connection::Reused, Connection::New] {
+        assert!(build(Policy::default(), Rule::WrittenPlain, connection).is_ok());
+        assert!(build(Policy::default(), Rule::Written, connection).is_ok());
+    }
 }
 
 #[tokio::test]
@@ -128,4 +132,75 @@ async fn a_host_that_speaks_no_tls_is_told_as_such() {
         Net::new(Policy::default()).send(request, Trust::Written).await.expect_err("no TLS");
     assert!(matches!(error.phase, Phase::Tls(_)), "{error:?}");
     assert!(error.is_before_sending() && !error.is_passing());
+}
+
+/// A server that answers the first request of a connection, keeps the connection open and closes it
+/// when the next request arrives, as one does whose idle timeout has just passed. The numbers are
+/// how many requests came over each connection.
+async fn closing_server() -> (Url, Arc<Mutex<Vec<u32>>>) {
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+    const RESPONSE: &[u8] = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok";
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    let url = format!("http://{}/x", listener.local_addr().expect("its address"));
+    let seen = Arc::new(Mutex::new(Vec::new()));
+    let connections = Arc::clone(&seen);
+    tokio::spawn(async move {
+        while let Ok((mut stream, _)) = listener.accept().await {
+            let place = connections.lock().expect("a lock").len();
+            connections.lock().expect("a lock").push(0);
+            let connections = Arc::clone(&connections);
+            tokio::spawn(async move {
+                let mut buffer = [0; 4096];
+                while stream.read(&mut buffer).await.is_ok_and(|length| length > 0) {
+                    connections.lock().expect("a lock")[place] += 1;
+                    if connections.lock().expect("a lock")[place] == 2 {
+                        return;
+                    }
+                    let _ = stream.write_all(RESPONSE).await;
+                }
+            });
+        }
+    });
+    (Url::parse(&url).expect("a URL"), seen)
+}
+
+async fn read_to_end(response: Response) {
+    assert_eq!(read(response, 10).await.expect("a body"), b"ok");
+}
+
+#[tokio::test]
+async fn a_request_that_meets_a_closing_connection_is_sent_again_if_it_is_safe() {
+    let (url, seen) = closing_server().await;
+    let net = Net::new(Policy::default());
+    let request = |method: reqwest::Method| Request::new(method, url.clone());
+    read_to_end(net.send(request(reqwest::Method::GET), Trust::Written).await.expect("a new one"))
+        .await;
+    let sent = net.send(request(reqwest::Method::GET), Trust::Written).await;
+    read_to_end(sent.expect("sent once more")).await;
+    assert_eq!(*seen.lock().expect("a lock"), [2, 1]);
+
+    // The connection of the second attempt is not kept, so a third request opens another one.
+    read_to_end(net.send(request(reqwest::Method::POST), Trust::Written).await.expect("a new one"))
+        .await;
+    let error = net.send(request(reqwest::Method::POST), Trust::Written).await;
+    let error = error.expect_err("nobody knows what became of it");
+    assert!(matches!(error.phase, Phase::Broken(_)), "{error:?}");
+    assert_eq!(*seen.lock().expect("a lock"), [2, 1, 2]);
+}
+
+#[tokio::test]
+async fn a_request_that_must_be_sent_once_never_meets_a_closing_connection() {
+    let (url, seen) = closing_server().await;
+    let net = Net::new(Policy::default());
+    read_to_end(
+        net.send(Request::new(reqwest::Method::GET, url.clone()), Trust::Written)
+            .await
+            .expect("a connection that is kept"),
+    )
+    .await;
+    for _ in 0..2 {
+        let request = Request::new(reqwest::Method::POST, url.clone());
+        read_to_end(net.send_once(request, Trust::Written).await.expect("one of its own")).await;
+    }
+    assert_eq!(*seen.lock().expect("a lock"), [1, 1, 1]);
 }

@@ -79,7 +79,7 @@ impl OAuthClient {
         }
         let request = request::post(client, endpoint, fields)
             .ok_or(TokenError::Malformed("the request cannot be written"))?;
-        let response = self.net.send(request, trust(client)).await?;
+        let response = self.net.send_once(request, trust(client)).await?;
         let status = response.status();
         let body = net::read(response, LARGEST).await?;
         DeviceCode::read(&success(status, &body)?, endpoint, self.clock.now())

@@ -25,7 +25,7 @@ impl OAuthClient {
         let fields = vec![("token", token.expose_secret()), ("token_type_hint", "access_token")];
         let request = request::post(client, endpoint, fields)
             .ok_or(TokenError::Malformed("the request cannot be written"))?;
-        let response = self.net.send(request, trust(client)).await?;
+        let response = self.net.send_once(request, trust(client)).await?;
         claims(response).await
     }
 }

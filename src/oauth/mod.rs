@@ -200,7 +200,7 @@ impl OAuthClient {
         let Some(request) = revocation::request(client, way, tokens) else {
             return Revoked::Failed;
         };
-        match self.net.send(request, trust(client)).await {
+        match self.net.send_once(request, trust(client)).await {
             Ok(answer) if answer.status().is_success() => Revoked::Yes,
             // GitHub answers 404 for a token that is gone already.
             Ok(answer) if answer.status() == http::StatusCode::NOT_FOUND => Revoked::Yes,
@@ -322,7 +322,7 @@ impl Courier<'_> {
         &self,
         request: reqwest::Request,
     ) -> Result<serde_json::Map<String, serde_json::Value>, TokenError> {
-        let response = self.net.send(request, trust(self.client)).await?;
+        let response = self.net.send_once(request, trust(self.client)).await?;
         let status = response.status();
         let retry_after = net::retry_after(|name| response.headers().get(name)?.to_str().ok());
         let body = net::read(response, LARGEST).await?;

@@ -13,6 +13,7 @@
 //! | `invalid_client` and similar codes; an app removed by its owner | [`a_refused_client_is_the_operator_s_to_mend`] |
 //! | `invalid_scope` | [`a_renewal_asks_for_no_scope`], so it cannot ask for too much |
 //! | the connection breaks off, in the head and in the body | [`a_connection_that_breaks_off_keeps_the_grant`] |
+//! | an idle connection that the server closes as the request arrives | [`a_token_request_has_a_connection_of_its_own`], `net::tests` |
 //! | no answer, or one that never ends | [`an_answer_that_does_not_come_is_waited_for_once`] |
 //! | connection refused | `net::tests`: the error says so, and that nothing was sent; then as above |
 //! | an answer lost by a gateway | [`a_lost_answer_is_asked_for_once_more_and_not_twice`] |
@@ -101,6 +102,26 @@ async fn a_connection_that_breaks_off_keeps_the_grant() {
         assert_eq!(world.provider.refreshes(), 2, "once more, as an answer was lost");
         world.provider.says(tokens(SECOND));
         assert!(!world.result().await.is_error);
+    }
+}
+
+/// A code or refresh token that meets a closing connection may be spent, and is of no more use.
+#[tokio::test]
+async fn a_token_request_has_a_connection_of_its_own() {
+    let world = World::new().await;
+    world.provider.accepts(&["first", "second"]);
+    world.provider.says(tokens(FIRST));
+    world.prompt().await;
+    let idle = world.opened_connections();
+    world.consent().await;
+    assert_eq!(world.opened_connections(), idle + 1, "the code");
+    for _ in 0..2 {
+        assert!(!world.result().await.is_error);
+        world.pass(Duration::from_secs(601));
+        world.provider.says(tokens(SECOND));
+        let idle = world.opened_connections();
+        assert!(!world.result().await.is_error);
+        assert_eq!(world.opened_connections(), idle + 1, "the refresh token");
     }
 }
 

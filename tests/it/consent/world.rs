@@ -113,6 +113,7 @@ pub(super) struct World {
     pub(super) provider: Provider,
     /// The provider's origin.
     pub(super) origin: String,
+    server: Server,
     now: Arc<AtomicI64>,
     browser: Browser,
     key: SecretString,
@@ -164,7 +165,8 @@ impl World {
         Self {
             app: app(&folder, "data", &key, &now, public),
             provider,
-            origin: upstream.origin,
+            origin: upstream.origin.clone(),
+            server: upstream,
             now,
             browser: Browser::new(),
             key,
@@ -182,6 +184,11 @@ impl World {
         // Copy the folder, because it stays locked while any part of this process holds the store.
         copy(&self.folder.path().join("data"), &self.folder.path().join("later"));
         Self { app: app(&self.folder, "later", &self.key, &self.now, None), ..self }
+    }
+
+    /// Connections that the provider has got.
+    pub(super) fn opened_connections(&self) -> usize {
+        self.server.connections()
     }
 
     /// Sets the clock back.
