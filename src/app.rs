@@ -39,9 +39,9 @@ use keeper::KeeperLauncher;
 
 /// How long running calls may take once the process is about to end: as long as a call's request
 /// may, unless `tools.toml` gives it more.
-const LAST_CALLS: Duration = Duration::from_secs(30);
+const CALLS_DRAIN_TIMEOUT: Duration = Duration::from_secs(30);
 /// How long answers may take to arrive after that.
-const LAST_ANSWERS: Duration = Duration::from_secs(2);
+const ANSWERS_DRAIN_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// Decisions of the command line and the environment, beside `tools.toml`.
 pub struct Settings {
@@ -247,12 +247,12 @@ impl App {
         let port = Port::serve(listener, routes, allowed_users)?;
         end.await;
         port.stop();
-        if tokio::time::timeout(LAST_CALLS, running.drain()).await.is_err() {
-            tracing::warn!("calls still running after {LAST_CALLS:?} were cancelled");
+        if tokio::time::timeout(CALLS_DRAIN_TIMEOUT, running.drain()).await.is_err() {
+            tracing::warn!("calls still running after {CALLS_DRAIN_TIMEOUT:?} were cancelled");
         }
         // From here on streams carry nothing any more.
         ended.cancel();
-        let _ = tokio::time::timeout(LAST_ANSWERS, port.ended()).await;
+        let _ = tokio::time::timeout(ANSWERS_DRAIN_TIMEOUT, port.ended()).await;
         opened.abort();
         asked.inspect(tokio::task::JoinHandle::abort);
         self.close().await;
@@ -276,7 +276,8 @@ impl App {
             login.and_then(|(issuer, origin)| Login::new(issuer, self.oauth.clone(), origin));
         let sign_in = SignIn::new(self.broker.clone(), authenticator.clone(), login);
         let origins = if authenticator.is_for_many() {
-            // Many people share one name of the server, to which their cookies and redirect URIs belong.
+            // Many people share one name of the server, to which their cookies and redirect URIs
+            // belong.
             Origins::of(names.first())
         } else {
             Origins::of_machine(names)

@@ -10,9 +10,9 @@
 //! browser is refused in between.
 //!
 //! It reads no `tools.toml` and resolves no secret: the record of each link holds all that
-//! finishing it takes ([`ConsentPlan`](crate::model::consent_plan::ConsentPlan)). It does not inherit the host's
-//! environment, which may hold secrets. A master key from the environment reaches it over a pipe,
-//! since other programs can read a process's arguments and environment.
+//! finishing it takes ([`ConsentPlan`](crate::model::consent_plan::ConsentPlan)). It does not
+//! inherit the host's environment, which may hold secrets. A master key from the environment
+//! reaches it over a pipe, since other programs can read a process's arguments and environment.
 
 use std::ffi::OsString;
 use std::io;
@@ -37,27 +37,27 @@ use crate::store::{DataFolder, KeySource, Role, StoreError};
 pub const KEEPER_COMMAND: &str = "keeper";
 
 /// Byte that a keeper writes to its standard output once it is ready.
-pub const READY: u8 = b'+';
+pub const READY_BYTE: u8 = b'+';
 
 /// Time limit for a keeper to get ready, and for an ending one to exit; beyond it, links end with
 /// this process.
-const START_LIMIT: Duration = Duration::from_secs(10);
-const START_POLL: Duration = Duration::from_millis(10);
+const START_TIMEOUT: Duration = Duration::from_secs(10);
+const START_POLL_INTERVAL: Duration = Duration::from_millis(10);
 
 /// Time limit for the folder's owner to pass its listening sockets; beyond it, the keeper continues
 /// without them.
-const SOCKETS_LIMIT: Duration = Duration::from_secs(1);
+const SOCKETS_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// Interval at which the keeper checks for open links and for its data folder.
-const LOOK: Duration = Duration::from_millis(250);
+const CHECK_INTERVAL: Duration = Duration::from_millis(250);
 
 /// Time without a page request before the keeper hands over store and listener.
-const HAND_OVER_IDLE: Duration = Duration::from_secs(5);
+const HAND_OVER_IDLE_TIME: Duration = Duration::from_secs(5);
 
 /// Time that the keeper waits for a browser to request the page that says how its link ended. Most
 /// come at once, and then the keeper ends at once; on a busy machine, one that came after a second
 /// was refused.
-const RESULT_PAGE: Duration = Duration::from_secs(3);
+const RESULT_PAGE_TIMEOUT: Duration = Duration::from_secs(3);
 
 /// Instructions for a keeper, sent to its standard input as JSON.
 #[derive(Serialize, Deserialize)]
@@ -146,7 +146,7 @@ impl KeeperLauncher {
     /// # Errors
     /// [`NoKeeper`]; then links end with this process.
     pub async fn ensure(&self, until: Time) -> Result<(), NoKeeper> {
-        let end = Instant::now() + START_LIMIT;
+        let end = Instant::now() + START_TIMEOUT;
         loop {
             match self.look().await? {
                 KeeperState::Ready { .. } => return Ok(()),
@@ -171,7 +171,7 @@ impl KeeperLauncher {
             if Instant::now() >= end {
                 return Err(NoKeeper::Late);
             }
-            sleep(START_POLL).await;
+            sleep(START_POLL_INTERVAL).await;
         }
     }
 
@@ -194,7 +194,7 @@ impl KeeperLauncher {
         #[cfg(unix)]
         command.arg0("countersign");
         let mut child = command.spawn()?;
-        match timeout(START_LIMIT, self.hand_over(&mut child)).await {
+        match timeout(START_TIMEOUT, self.hand_over(&mut child)).await {
             Ok(Ok(())) => {}
             late_or_failed => {
                 child.start_kill()?;
@@ -232,7 +232,7 @@ impl KeeperLauncher {
         input.write_all(&order).await?;
         drop(input);
         match output.read_u8().await? {
-            READY => Ok(()),
+            READY_BYTE => Ok(()),
             _ => Err(io::ErrorKind::InvalidData.into()),
         }
     }
@@ -264,8 +264,8 @@ fn first_process() -> String {
     std::fs::read_to_string("/proc/1/comm").unwrap_or_default()
 }
 
-/// Whether process 1 of this name lives as long as the system: `systemd`, `init`, and `init(Ubuntu)`
-/// of WSL, but not `docker-init`, `tini`, `dumb-init` or a shell.
+/// Whether process 1 of this name lives as long as the system: `systemd`, `init`, and
+/// `init(Ubuntu)` of WSL, but not `docker-init`, `tini`, `dumb-init` or a shell.
 #[cfg(unix)]
 fn is_system(first: &str) -> bool {
     ["systemd", "init", "launchd"].iter().any(|name| first.starts_with(name)) || first.is_empty()
@@ -304,9 +304,9 @@ impl App {
                 // Ends come first: if the keeper noticed one late, it would exit before the browser
                 // returns.
                 biased;
-                Ok(_) = ends.recv() => linger = Some(Instant::now() + RESULT_PAGE),
+                Ok(_) = ends.recv() => linger = Some(Instant::now() + RESULT_PAGE_TIMEOUT),
                 Ok(_) = shown.recv() => linger = None,
-                () = sleep(LOOK) => {}
+                () = sleep(CHECK_INTERVAL) => {}
                 () = self.store.wanted() => if self.may_hand_over().await {
                     self.hand_over().await;
                 },
@@ -339,7 +339,7 @@ impl App {
 
     /// Waits until this process holds the sockets that the owner of the folder listens on, or is
     /// the owner: the process that started it may end as soon as the keeper is ready. Gives up
-    /// after `SOCKETS_LIMIT`.
+    /// after `SOCKETS_TIMEOUT`.
     async fn hold_sockets(&self) {
         let (sockets, mut role) = (self.store.sockets(), self.store.role());
         let either = async {
@@ -349,7 +349,7 @@ impl App {
             }
         };
         // An owner of an earlier version passes none.
-        let _ = timeout(SOCKETS_LIMIT, either).await;
+        let _ = timeout(SOCKETS_TIMEOUT, either).await;
     }
 
     /// Leaves store and listener to the next owner, which already holds the sockets.
@@ -359,10 +359,10 @@ impl App {
     }
 
     /// Whether no browser is likely to come just now: no work is in progress, no user is at a
-    /// provider, and no page was requested within `HAND_OVER_IDLE`.
+    /// provider, and no page was requested within `HAND_OVER_IDLE_TIME`.
     async fn may_hand_over(&self) -> bool {
         !self.broker.is_busy()
-            && self.loopback.is_idle(HAND_OVER_IDLE)
+            && self.loopback.is_idle(HAND_OVER_IDLE_TIME)
             && self.broker.consents().has_departures().await.is_ok_and(|has| !has)
     }
 

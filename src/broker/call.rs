@@ -25,7 +25,7 @@ use crate::upstream::{Answer, Credential};
 
 /// An API that refuses a token this soon after the consent will refuse the next one too; asking for
 /// a consent again would loop.
-const TOO_SOON_TO_ASK_AGAIN: Duration = Duration::from_mins(2);
+const RECENT_CONSENT_AGE: Duration = Duration::from_mins(2);
 
 /// One request to run a tool.
 pub struct Call<'a> {
@@ -291,7 +291,7 @@ impl Run<'_> {
         failure: Failure,
     ) -> Outcome {
         let age = self.broker.0.parts.clock.now().since(token.connected_at);
-        if age < TOO_SOON_TO_ASK_AGAIN {
+        if age < RECENT_CONSENT_AGE {
             return Outcome::Failed(failure);
         }
         if let Err(error) = self.broker.0.grants.give_up(connection, &token.token).await {

@@ -215,7 +215,7 @@ fn not_by_command(public_url: Option<&Url>) -> anyhow::Error {
 }
 
 /// How long the process waits for the browser to request the result page.
-const RESULT_PAGE: Duration = Duration::from_secs(3);
+const RESULT_PAGE_TIMEOUT: Duration = Duration::from_secs(3);
 
 fn needed_by_tools(app: &App, caller: &Caller, provider: &Provider) -> Scopes {
     let principal = Principal::local(caller.clone());
@@ -270,7 +270,7 @@ async fn login<W: Write>(
         .map_err(hinted)?;
     if matches!(waited, Waited::Completed { .. } | Waited::Failed(_)) && app.serves_browsers() {
         // This process serves the result page, so it waits until the browser has requested it.
-        let _ = tokio::time::timeout(RESULT_PAGE, shown_in_browser).await;
+        let _ = tokio::time::timeout(RESULT_PAGE_TIMEOUT, shown_in_browser).await;
     }
     match waited {
         Waited::Completed(kept) => Ok(connected(app, provider, &kept)),

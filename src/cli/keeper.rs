@@ -7,11 +7,11 @@ use zeroize::Zeroizing;
 
 use super::serve::ended;
 use super::{Exit, run_async};
-use crate::app::keeper::{KeeperOrder, READY};
+use crate::app::keeper::{KeeperOrder, READY_BYTE};
 use crate::store::keeper::KeeperLock;
 
 /// Maximum bytes of an order, which is some paths and a key; the rest is not read.
-const LARGEST_ORDER: u64 = 64 * 1024;
+const MAX_ORDER_BYTES: u64 = 64 * 1024;
 
 /// Runs the keeper.
 ///
@@ -21,14 +21,14 @@ const LARGEST_ORDER: u64 = 64 * 1024;
 pub(super) fn run() -> anyhow::Result<Exit> {
     detach().context("this command is started by a server that has made a link, not by hand")?;
     let mut order = Zeroizing::new(Vec::new());
-    io::stdin().take(LARGEST_ORDER).read_to_end(&mut order)?;
+    io::stdin().take(MAX_ORDER_BYTES).read_to_end(&mut order)?;
     let order = KeeperOrder::read(&order).context("the order cannot be read")?;
     let Some(lock) = KeeperLock::take(order.data())? else { bail!("there is a keeper") };
     // Nothing is logged: standard error leads nowhere.
     run_async(async move {
         let ready = || {
             let mut starter = let_go_of_streams()?;
-            starter.write_all(&[READY])
+            starter.write_all(&[READY_BYTE])
         };
         order.app().keep(lock, ready, ended()).await?;
         Ok(Exit::Done)

@@ -72,15 +72,17 @@ fn format(asked: Option<&str>) -> anyhow::Result<Format> {
         None | Some("" | "text") => Ok(Format::Text),
         Some("json") => Ok(Format::Json),
         Some(other) => {
-            let problem =
-                format!("COUNTERSIGN_LOG_FORMAT: `{}` is not a format", shown(other, LONGEST_WORD));
+            let problem = format!(
+                "COUNTERSIGN_LOG_FORMAT: `{}` is not a format",
+                shown(other, MAX_WORD_CHARS)
+            );
             Err(anyhow!(Usage(problem))).context(Hint("formats are `text` and `json`".into()))
         }
     }
 }
 
 /// Maximum characters of a wrong word in a message; the rest is cut.
-const LONGEST_WORD: usize = 60;
+const MAX_WORD_CHARS: usize = 60;
 
 fn asked(asked: Option<&str>) -> anyhow::Result<Targets> {
     let words = asked.unwrap_or_default().split(',').map(str::trim);
@@ -108,7 +110,7 @@ fn check(word: &str) -> Result<(), (String, String)> {
         None => (None, word),
     };
     if !LEVELS.contains(&level.to_ascii_lowercase().as_str()) {
-        let problem = format!("`{}` is not a level", shown(level, LONGEST_WORD));
+        let problem = format!("`{}` is not a level", shown(level, MAX_WORD_CHARS));
         let hint = format!("levels are {}, e.g. `COUNTERSIGN_LOG=debug`", LEVELS.join(", "));
         return Err((problem, hint));
     }
@@ -119,7 +121,7 @@ fn check(word: &str) -> Result<(), (String, String)> {
     if is_known {
         return Ok(());
     }
-    let part = shown(part.unwrap_or_default(), LONGEST_WORD);
+    let part = shown(part.unwrap_or_default(), MAX_WORD_CHARS);
     let hint = format!(
         "parts are countersign::{}, e.g. `COUNTERSIGN_LOG=warn,countersign::record=info`",
         PARTS.join(", countersign::")

@@ -19,7 +19,7 @@ use crate::model::text::tame;
 use crate::store::{ArchiveError, ExportError, ImportError, StoreError};
 
 /// Columns of a drawn problem: narrower is unreadable, wider is tiring.
-const WIDTH: usize = 100;
+const REPORT_COLUMNS: usize = 100;
 
 /// How to write problems to a stream.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -51,8 +51,9 @@ pub(super) fn problems(problems: &Problems, style: Style) -> String {
                 } else {
                     GraphicalTheme::unicode_nocolor()
                 };
-                let handler =
-                    GraphicalReportHandler::new_themed(theme).with_width(WIDTH).with_links(false);
+                let handler = GraphicalReportHandler::new_themed(theme)
+                    .with_width(REPORT_COLUMNS)
+                    .with_links(false);
                 let drawn = Drawn { problem, source: &source };
                 // Writing into a string cannot fail; a problem that cannot be drawn is written as
                 // plain text.

@@ -298,7 +298,7 @@ impl Needed {
 }
 
 /// Maximum tools listed in the hint for an unknown tool; for more, the hint names `tools list`.
-const MOST_NAMED: usize = 12;
+const MAX_LISTED_TOOLS: usize = 12;
 
 fn find<'c>(
     name: &str,
@@ -312,7 +312,7 @@ fn find<'c>(
     let hint = match nearest(name, names.iter().copied()) {
         Some(near) => format!("did you mean `{near}`?"),
         None if names.is_empty() => format!("`{}` has no tools", config.path.display()),
-        None if names.len() <= MOST_NAMED => format!("the tools are {}", names.join(", ")),
+        None if names.len() <= MAX_LISTED_TOOLS => format!("the tools are {}", names.join(", ")),
         None => format!("`{}` shows them all", next_command.command(&["tools", "list"])),
     };
     Err(anyhow!(Usage(format!("there is no tool `{name}`"))).context(Hint(hint)))

@@ -23,15 +23,15 @@ use crate::model::secret_ref::{SecretRef, Setting};
 pub(crate) const SCHEMES: [&str; 4] = ["env:", "keyring:", "file:", "cmd:"];
 
 /// Time limit for a command, which is then killed ([`SecretError::Slow`]).
-const COMMAND_TIME: Duration = Duration::from_secs(10);
+const COMMAND_TIMEOUT: Duration = Duration::from_secs(10);
 /// Time limit for a secret file, e.g. on a network drive that does not answer.
-const FILE_TIME: Duration = Duration::from_secs(5);
+const FILE_TIMEOUT: Duration = Duration::from_secs(5);
 /// Secret files read at a time; further reads wait. A read that hangs keeps its thread for good,
 /// and name look-ups need threads of the same pool.
-const MAX_FILES_AT_A_TIME: usize = 8;
-static FILES: Semaphore = Semaphore::const_new(MAX_FILES_AT_A_TIME);
+const MAX_CONCURRENT_READS: usize = 8;
+static FILES: Semaphore = Semaphore::const_new(MAX_CONCURRENT_READS);
 /// Size limit of a secret in bytes; more is refused. Above any secret, below most wrong files.
-const MAX_BYTES: u64 = 64 * 1024;
+const MAX_SECRET_BYTES: u64 = 64 * 1024;
 /// Service name of the entries in the keychain.
 const KEYCHAIN_SERVICE: &str = "countersign";
 
@@ -174,13 +174,13 @@ pub enum SecretError {
     File(PathBuf, #[source] std::io::Error),
     #[error("the secret file `{}` is no regular file", .0.display())]
     NotAFile(PathBuf),
-    #[error("the secret file `{}` could not be read within {time} s", .0.display(), time = FILE_TIME.as_secs())]
+    #[error("the secret file `{}` could not be read within {time} s", .0.display(), time = FILE_TIMEOUT.as_secs())]
     SlowFile(PathBuf),
     #[error("the command `{0}` cannot be run")]
     Command(String, #[source] std::io::Error),
     #[error("the command `{0}` failed ({1})")]
     Failed(String, std::process::ExitStatus),
-    #[error("the command `{0}` gave no answer within {time} s", time = COMMAND_TIME.as_secs())]
+    #[error("the command `{0}` gave no answer within {time} s", time = COMMAND_TIMEOUT.as_secs())]
     Slow(String),
     #[error("the keychain has no entry `{0}`")]
     NoEntry(String),
@@ -190,7 +190,7 @@ pub enum SecretError {
     Empty(String),
     #[error("the secret at `{0}` holds a line break or another control character")]
     Control(String),
-    #[error("the secret at `{0}` is no text, or longer than {max} KiB", max = MAX_BYTES / 1024)]
+    #[error("the secret at `{0}` is no text, or longer than {max} KiB", max = MAX_SECRET_BYTES / 1024)]
     NotText(String),
 }
 
@@ -329,7 +329,7 @@ async fn read_file(path: &Path) -> Result<String, SecretError> {
         // The process is about to end, or the thread panicked.
         reading.await.map_err(|_| slow())?
     };
-    let bytes = tokio::time::timeout(FILE_TIME, read).await.map_err(|_| slow())??;
+    let bytes = tokio::time::timeout(FILE_TIMEOUT, read).await.map_err(|_| slow())??;
     text(bytes, || format!("file:{}", path.display()))
 }
 
@@ -359,13 +359,13 @@ fn read_regular(path: &Path) -> Result<Vec<u8>, SecretError> {
         return Err(SecretError::NotAFile(path.into()));
     }
     let mut bytes = Vec::new();
-    file.take(MAX_BYTES + 1).read_to_end(&mut bytes).map_err(failed)?;
+    file.take(MAX_SECRET_BYTES + 1).read_to_end(&mut bytes).map_err(failed)?;
     Ok(bytes)
 }
 
 /// Converts bytes to text. An error contains none of the bytes.
 fn text(bytes: Vec<u8>, reference: impl Fn() -> String) -> Result<String, SecretError> {
-    if bytes.len() as u64 > MAX_BYTES {
+    if bytes.len() as u64 > MAX_SECRET_BYTES {
         return Err(SecretError::NotText(reference()));
     }
     String::from_utf8(bytes).map_err(|_| SecretError::NotText(reference()))
@@ -387,12 +387,12 @@ async fn run(words: &[String]) -> Result<String, SecretError> {
         .kill_on_drop(true)
         .spawn()
         .map_err(failed)?;
-    let answer = tokio::time::timeout(COMMAND_TIME, async {
+    let answer = tokio::time::timeout(COMMAND_TIMEOUT, async {
         let mut bytes = Vec::new();
         if let Some(stdout) = child.stdout.take() {
-            stdout.take(MAX_BYTES + 1).read_to_end(&mut bytes).await?;
+            stdout.take(MAX_SECRET_BYTES + 1).read_to_end(&mut bytes).await?;
         }
-        if bytes.len() as u64 > MAX_BYTES {
+        if bytes.len() as u64 > MAX_SECRET_BYTES {
             // It may write forever; dropping `child` kills it.
             return Ok((bytes, None));
         }
@@ -545,7 +545,7 @@ mod tests {
                 _ => false,
             };
             assert!(is_told, "{}: {error}", path.display());
-            assert!(begun.elapsed() < FILE_TIME, "{}", path.display());
+            assert!(begun.elapsed() < FILE_TIMEOUT, "{}", path.display());
             assert!(!error.hint().is_empty() && is_missing(&reference).is_some());
         }
         // Many reads at once occupy no threads: a later name look-up still gets one.
@@ -573,7 +573,7 @@ mod tests {
         let begun = tokio::time::Instant::now();
         let error = block_on(resolve(&parse("cmd:cat /dev/zero").unwrap())).unwrap_err();
         assert!(matches!(error, SecretError::NotText(_)), "{error}");
-        assert!(begun.elapsed() < COMMAND_TIME);
+        assert!(begun.elapsed() < COMMAND_TIMEOUT);
     }
 
     #[cfg(unix)]

@@ -11,7 +11,7 @@ use crate::model::server_auth::{
 
 /// Minimum length of a caller's key in bytes; a shorter key is refused. Any client that reaches the
 /// port can guess keys. 20 characters are 120 bits in base64, too many for any rate of guessing.
-pub(super) const SHORTEST_KEY: usize = 20;
+pub(super) const MIN_KEY_BYTES: usize = 20;
 
 /// A secret of `[server.auth]` that cannot be used. Names the setting or key, never a value.
 #[derive(Debug, thiserror::Error)]
@@ -21,7 +21,7 @@ pub enum AuthError {
     #[error("the key `{name}` of [server.auth] cannot be looked up")]
     Key { name: String, source: SecretError },
     #[error(
-        "the key `{name}` of [server.auth] has less than {SHORTEST_KEY} characters, and could be guessed"
+        "the key `{name}` of [server.auth] has less than {MIN_KEY_BYTES} characters, and could be guessed"
     )]
     Short { name: String, reference: String },
 }
@@ -104,7 +104,7 @@ fn values(written: &str) -> impl Iterator<Item = &str> {
 }
 
 pub(super) fn has_short_key(written: &str) -> bool {
-    values(written).any(|value| value.len() < SHORTEST_KEY)
+    values(written).any(|value| value.len() < MIN_KEY_BYTES)
 }
 
 #[cfg(test)]

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use super::environment::{self, HomeError};
 
 /// Size limit in bytes; a larger file is refused. 10,000 tools are about 4 MiB.
-const MAX_BYTES: u64 = 16 * 1024 * 1024;
+const MAX_FILE_BYTES: u64 = 16 * 1024 * 1024;
 
 /// Reason for refusing a file.
 #[derive(Debug, thiserror::Error)]
@@ -22,7 +22,7 @@ pub(super) enum SourceError {
     Special,
     #[error("it cannot be read: {0}")]
     Unreadable(std::io::Error),
-    #[error("it is larger than {} MiB", MAX_BYTES / 1024 / 1024)]
+    #[error("it is larger than {} MiB", MAX_FILE_BYTES / 1024 / 1024)]
     TooLarge,
     #[error("it is not UTF-8: byte {0} begins no character")]
     NotUtf8(usize),
@@ -73,9 +73,14 @@ pub(super) fn read(path: &Path) -> Result<String, SourceError> {
     if !kind.is_file() {
         return Err(SourceError::Special);
     }
-    let mut bytes = Vec::with_capacity(usize::try_from(kind.len().min(MAX_BYTES)).unwrap_or(0));
-    File::open(path).map_err(wrong)?.take(MAX_BYTES + 1).read_to_end(&mut bytes).map_err(wrong)?;
-    if bytes.len() as u64 > MAX_BYTES {
+    let mut bytes =
+        Vec::with_capacity(usize::try_from(kind.len().min(MAX_FILE_BYTES)).unwrap_or(0));
+    File::open(path)
+        .map_err(wrong)?
+        .take(MAX_FILE_BYTES + 1)
+        .read_to_end(&mut bytes)
+        .map_err(wrong)?;
+    if bytes.len() as u64 > MAX_FILE_BYTES {
         return Err(SourceError::TooLarge);
     }
     if bytes.starts_with(&[0xff, 0xfe]) || bytes.starts_with(&[0xfe, 0xff]) {

@@ -15,21 +15,21 @@ use super::span::Span;
 pub(crate) type Value<'i> = Spanned<DeValue<'i>>;
 
 /// Limit on the parses of one file; further mistakes in its syntax are not reported.
-const MAX_READINGS: usize = 50;
+const MAX_PARSES: usize = 50;
 /// Limit on the bytes parsed in total, so that a large invalid file is not parsed 50 times. A file
 /// is parsed at least twice.
-const MAX_BYTES: usize = 8 * 1024 * 1024;
+const MAX_PARSED_BYTES: usize = 8 * 1024 * 1024;
 /// Lines searched upwards for the beginning of an unclosed statement; the last one counts as it.
-const MAX_LINES: usize = 500;
+const MAX_SEARCHED_LINES: usize = 500;
 
 /// Reports the statements that are not valid TOML and blanks them out.
 ///
-/// The result is as long as the source and, below [`MAX_READINGS`] mistakes, free of them. Mistakes
+/// The result is as long as the source and, below [`MAX_PARSES`] mistakes, free of them. Mistakes
 /// beyond syntax (a key given twice) are reported but stay.
 pub(crate) fn mend(source: &str, find: &mut Findings<'_>) -> String {
     let mut text = source.to_owned();
     let mut last: Option<Span> = None;
-    let readings = (MAX_BYTES / source.len().max(1)).clamp(2, MAX_READINGS);
+    let readings = (MAX_PARSED_BYTES / source.len().max(1)).clamp(2, MAX_PARSES);
     for _ in 0..readings {
         let (_, errors) = DeTable::parse_recoverable(&text);
         let first = errors
@@ -131,7 +131,7 @@ impl Mistake {
         }
         // The line alone is valid: an earlier statement was never closed and includes it.
         let mut opener = line.clone();
-        for _ in 0..MAX_LINES {
+        for _ in 0..MAX_SEARCHED_LINES {
             if opener.start == 0 {
                 break;
             }

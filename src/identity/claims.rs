@@ -10,7 +10,7 @@ use super::token_fault::TokenFault;
 use crate::model::{Time, UserId, secret};
 
 /// Maximum difference between the issuer's clock and ours.
-const LEEWAY: Duration = Duration::from_mins(1);
+const CLOCK_LEEWAY: Duration = Duration::from_mins(1);
 
 /// Required audience of a token.
 pub(super) struct MeantFor<'a> {
@@ -151,11 +151,11 @@ impl Claims {
     }
 
     fn check_common(&self, now: Time) -> Result<(), TokenFault> {
-        if self.time("exp")?.is_some_and(|end| now >= end.after(LEEWAY)) {
+        if self.time("exp")?.is_some_and(|end| now >= end.after(CLOCK_LEEWAY)) {
             return Err(TokenFault::Expired);
         }
         for name in ["nbf", "iat"] {
-            if self.time(name)?.is_some_and(|start| now < start.before(LEEWAY)) {
+            if self.time(name)?.is_some_and(|start| now < start.before(CLOCK_LEEWAY)) {
                 return Err(TokenFault::TooEarly);
             }
         }

@@ -11,7 +11,7 @@ use crate::model::UserId;
 const END_USER: [&str; 2] = ["countersign-user", "arcade-user-id"];
 /// Maximum bytes of a token. A request's head is read whole before the caller is known; tokens are
 /// a few kilobytes.
-const LONGEST_TOKEN: usize = 16 * 1024;
+const MAX_TOKEN_BYTES: usize = 16 * 1024;
 
 /// Returns the bearer token (RFC 6750 §2.1). It is accepted only in the header: a query ends up in
 /// logs and histories, and another site's form can send a body.
@@ -31,7 +31,7 @@ pub(super) fn bearer(headers: &HeaderMap) -> Result<&str, Denied> {
     if token.is_empty() || !token.bytes().all(|byte| byte.is_ascii_graphic()) {
         return Err(Malformed::Authorization.into());
     }
-    if token.len() > LONGEST_TOKEN {
+    if token.len() > MAX_TOKEN_BYTES {
         return Err(TokenFault::TooLong.into());
     }
     Ok(token)

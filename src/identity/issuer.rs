@@ -27,15 +27,15 @@ use crate::net::Net;
 use crate::oauth::{Metadata, OAuthClient};
 
 /// How long a valid JWT is not checked again. For an introspection answer, the operator decides.
-const REMEMBERED: Duration = Duration::from_mins(1);
+const JWT_CACHE_TTL: Duration = Duration::from_mins(1);
 /// How long a token that the issuer has called inactive is refused without asking again. Short,
 /// because a new token may reach the issuer's replicas a moment after its client.
-const REFUSAL_REMEMBERED: Duration = Duration::from_secs(10);
+const REFUSAL_CACHE_TTL: Duration = Duration::from_secs(10);
 /// Maximum concurrent introspections; further ones wait.
-const MOST_QUESTIONS: usize = 32;
+const MAX_CONCURRENT_INTROSPECTIONS: usize = 32;
 /// How long a token may wait for its introspection; after that the request is refused as
 /// [`IssuerError::Busy`].
-const LONGEST_QUEUE: Duration = Duration::from_secs(5);
+const MAX_QUEUE_TIME: Duration = Duration::from_secs(5);
 
 /// The issuer of access tokens and ID tokens.
 pub struct Issuer {
@@ -84,7 +84,7 @@ impl Issuer {
             clock: clock.clone(),
             remembered: Remembered::default(),
             refused: Remembered::default(),
-            questions: Semaphore::new(MOST_QUESTIONS),
+            questions: Semaphore::new(MAX_CONCURRENT_INTROSPECTIONS),
             suspects: Suspects::new(clock.clone()),
         }
     }
@@ -219,7 +219,7 @@ impl Issuer {
             return Ok(principal);
         }
         let (claims, believed) = match Jws::read(token)? {
-            Some(jws) => (self.access_token(&jws, now).await?, REMEMBERED),
+            Some(jws) => (self.access_token(&jws, now).await?, JWT_CACHE_TTL),
             None if self.introspects => {
                 (self.asked_about(token, digest, from).await?, self.introspection_cache)
             }
@@ -265,7 +265,7 @@ impl Issuer {
         }
         let suspect = self.suspects.of(from);
         let busy = || unavailable(IssuerError::Busy);
-        let turn = tokio::time::timeout(LONGEST_QUEUE, suspect.turn()).await;
+        let turn = tokio::time::timeout(MAX_QUEUE_TIME, suspect.turn()).await;
         let _turn = turn.map_err(|_| busy())?.ok_or(Denied::TooManyFailures)?;
         let now = self.clock.now();
         // Another request may have introspected this token during the wait.
@@ -275,7 +275,7 @@ impl Issuer {
         let introspected = self.introspected(token, now).await;
         if let Err(Denied::InvalidToken(fault)) = &introspected {
             let now = self.clock.now();
-            self.refused.keep(digest, *fault, now, now.after(REFUSAL_REMEMBERED));
+            self.refused.keep(digest, *fault, now, now.after(REFUSAL_CACHE_TTL));
             suspect.failed();
         }
         introspected
@@ -303,7 +303,7 @@ impl Issuer {
         let endpoint = endpoint
             .filter(|url| url.origin() == client.token_endpoint.origin())
             .ok_or_else(|| unavailable(IssuerError::NoEndpoint("introspection_endpoint")))?;
-        let turn = tokio::time::timeout(LONGEST_QUEUE, self.questions.acquire()).await;
+        let turn = tokio::time::timeout(MAX_QUEUE_TIME, self.questions.acquire()).await;
         let _turn = turn.map_err(|_| unavailable(IssuerError::Busy))?;
         let answer = self.oauth.introspect(&client, endpoint, &token.into()).await;
         let answer = answer.map_err(|error| unavailable(IssuerError::Introspection(error)))?;

@@ -26,23 +26,23 @@ use crate::net::{self, Net, Trust};
 use crate::oauth::{Metadata, OAuthClient};
 
 /// Maximum bytes of a key set; a larger one is refused.
-const LARGEST: usize = 256 * 1024;
+const MAX_KEY_SET_BYTES: usize = 256 * 1024;
 /// Time limit for both requests together.
-const TIME_LIMIT: Duration = Duration::from_secs(15);
+const FETCH_TIMEOUT: Duration = Duration::from_secs(15);
 /// Minimum lifetime of keys; a shorter `max-age` counts as this.
-const SHORTEST_LIFE: Duration = Duration::from_mins(5);
+const MIN_KEY_LIFETIME: Duration = Duration::from_mins(5);
 /// Maximum lifetime of keys, also while the issuer does not answer; a longer `max-age` counts as
 /// this.
-const LONGEST_LIFE: Duration = Duration::from_hours(24);
+const MAX_KEY_LIFETIME: Duration = Duration::from_hours(24);
 /// Lifetime of keys for which the issuer states none.
-const USUAL_LIFE: Duration = Duration::from_mins(15);
+const DEFAULT_KEY_LIFETIME: Duration = Duration::from_mins(15);
 /// Pause between two fetches while there are keys that have become old.
-const PAUSE: Duration = Duration::from_mins(1);
+const OLD_KEYS_FETCH_INTERVAL: Duration = Duration::from_mins(1);
 /// Pause between two fetches for an unknown key. Limits the fetches that tokens with invented keys
 /// cause, and the time for which a token of a newer key is refused.
-const KEY_PAUSE: Duration = Duration::from_secs(10);
+const UNKNOWN_KEY_FETCH_INTERVAL: Duration = Duration::from_secs(10);
 /// Pause between two fetches while there are no keys, and every caller waits for them.
-const SHORT_PAUSE: Duration = Duration::from_secs(5);
+const NO_KEYS_FETCH_INTERVAL: Duration = Duration::from_secs(5);
 
 /// One state of the issuer's publications.
 #[derive(Debug)]
@@ -107,18 +107,18 @@ impl Publication {
         };
         match last {
             Some(last) if last.is_within(last.life, now) => Ok(last),
-            Some(last) if last.is_within(LONGEST_LIFE, now) => {
+            Some(last) if last.is_within(MAX_KEY_LIFETIME, now) => {
                 if is_failing {
                     // The issuer is known to be in trouble: no caller waits for it while the old
                     // keys are good.
-                    self.ask_aside(PAUSE);
+                    self.ask_aside(OLD_KEYS_FETCH_INTERVAL);
                     return Ok(last);
                 }
-                self.ask(PAUSE).await;
+                self.ask(OLD_KEYS_FETCH_INTERVAL).await;
                 Ok(self.last().unwrap_or(last))
             }
             Some(_) | None => {
-                self.ask(SHORT_PAUSE).await;
+                self.ask(NO_KEYS_FETCH_INTERVAL).await;
                 self.0.outcome()
             }
         }
@@ -133,7 +133,7 @@ impl Publication {
         &self,
         known: &Arc<Published>,
     ) -> Result<Option<Arc<Published>>, Arc<IssuerError>> {
-        self.ask(KEY_PAUSE).await;
+        self.ask(UNKNOWN_KEY_FETCH_INTERVAL).await;
         let kept = self.0.kept.read();
         match (&kept.published, &kept.failed) {
             (Some(last), _) if !Arc::ptr_eq(last, known) => Ok(Some(Arc::clone(last))),
@@ -180,7 +180,7 @@ impl Kept {
 
 impl Inner {
     async fn ask(&self) {
-        let asked = tokio::time::timeout(TIME_LIMIT, self.fetch()).await;
+        let asked = tokio::time::timeout(FETCH_TIMEOUT, self.fetch()).await;
         let asked =
             asked.unwrap_or_else(|_| Err(IssuerError::Slow { issuer: self.issuer.to_string() }));
         let mut kept = self.kept.write();
@@ -204,7 +204,7 @@ impl Inner {
     fn outcome(&self) -> Result<Arc<Published>, Arc<IssuerError>> {
         let (now, kept) = (self.clock.now(), self.kept.read());
         match (&kept.published, &kept.failed) {
-            (Some(last), _) if last.is_within(LONGEST_LIFE, now) => Ok(Arc::clone(last)),
+            (Some(last), _) if last.is_within(MAX_KEY_LIFETIME, now) => Ok(Arc::clone(last)),
             (_, Some(error)) => Err(Arc::clone(error)),
             (_, None) => Err(Arc::new(IssuerError::Slow { issuer: self.issuer.to_string() })),
         }
@@ -215,7 +215,7 @@ impl Inner {
         let (keys, life) = match &metadata.jwks_uri {
             Some(url) => self.keys(url).await?,
             // An issuer that issues only opaque tokens has no keys.
-            None => (KeySet::default(), USUAL_LIFE),
+            None => (KeySet::default(), DEFAULT_KEY_LIFETIME),
         };
         Ok(Published { metadata, keys, since: self.clock.now(), life })
     }
@@ -225,7 +225,7 @@ impl Inner {
         let is_own = url.origin() == self.issuer.origin();
         let trust = if is_own { Trust::Written } else { Trust::Learnt };
         let mut request = reqwest::Request::new(reqwest::Method::GET, url.clone());
-        *request.timeout_mut() = Some(TIME_LIMIT);
+        *request.timeout_mut() = Some(FETCH_TIMEOUT);
         request.headers_mut().insert(
             http::header::ACCEPT,
             http::HeaderValue::from_static("application/jwk-set+json, application/json"),
@@ -236,7 +236,7 @@ impl Inner {
             return Err(IssuerError::NoKeys { status: status.as_u16() });
         }
         let life = life(response.headers());
-        let body = net::read(response, LARGEST).await.map_err(IssuerError::Keys)?;
+        let body = net::read(response, MAX_KEY_SET_BYTES).await.map_err(IssuerError::Keys)?;
         Ok((KeySet::read(&body).map_err(IssuerError::BadKeys)?, life))
     }
 }
@@ -258,7 +258,7 @@ fn life(headers: &http::HeaderMap) -> Duration {
             name.eq_ignore_ascii_case("max-age").then(|| Duration::from_secs(seconds))
         })
     });
-    said.unwrap_or(USUAL_LIFE).clamp(SHORTEST_LIFE, LONGEST_LIFE)
+    said.unwrap_or(DEFAULT_KEY_LIFETIME).clamp(MIN_KEY_LIFETIME, MAX_KEY_LIFETIME)
 }
 
 #[cfg(test)]

@@ -14,7 +14,7 @@ use crate::model::assertion::Algorithm;
 
 /// Maximum keys of a set; a larger one is refused. An issuer has two or three, and each that a
 /// token names is tried.
-const MOST_KEYS: usize = 100;
+const MAX_KEYS: usize = 100;
 
 /// The keys of a set that can verify signatures.
 #[derive(Debug, Default)]
@@ -70,7 +70,7 @@ impl KeySet {
         }
         let document: Document =
             serde_json::from_slice(json).map_err(|_| "it is no JSON object with `keys`")?;
-        if document.keys.len() > MOST_KEYS {
+        if document.keys.len() > MAX_KEYS {
             return Err("it has more than 100 keys");
         }
         let keys = document.keys.into_iter();

@@ -10,10 +10,10 @@ use crate::model::Time;
 
 /// Maximum entries in each of two halves, so that for 16,384 concurrent users each token is checked
 /// only once a minute.
-const HALF: usize = 8192;
+const MAX_ENTRIES_PER_HALF: usize = 8192;
 
 /// A bounded cache. When one half is full it becomes the older one, and the older one is dropped:
-/// no search for entries to drop, and never more than twice [`HALF`].
+/// no search for entries to drop, and never more than twice [`MAX_ENTRIES_PER_HALF`].
 pub(super) struct Remembered<T>(RwLock<Halves<T>>);
 
 struct Halves<T> {
@@ -48,7 +48,7 @@ impl<T: Clone> Remembered<T> {
             return;
         }
         let mut halves = self.0.write();
-        if halves.younger.len() >= HALF {
+        if halves.younger.len() >= MAX_ENTRIES_PER_HALF {
             halves.older = mem::take(&mut halves.younger);
         }
         halves.younger.insert(digest, Entry { value, since, until });
@@ -75,10 +75,10 @@ mod tests {
         keep(0);
         assert!(knows(0, 1000) && knows(0, 1999));
         assert!(!knows(0, 2000) && !knows(0, 999) && !knows(1, 1000));
-        (1..=HALF).for_each(keep);
-        assert!(knows(0, 1000) && knows(HALF, 1000));
-        (HALF..=2 * HALF).for_each(keep);
-        assert!(!knows(0, 1000) && knows(2 * HALF, 1000));
-        assert!(Arc::strong_count(&ana) <= 2 * HALF + 1);
+        (1..=MAX_ENTRIES_PER_HALF).for_each(keep);
+        assert!(knows(0, 1000) && knows(MAX_ENTRIES_PER_HALF, 1000));
+        (MAX_ENTRIES_PER_HALF..=2 * MAX_ENTRIES_PER_HALF).for_each(keep);
+        assert!(!knows(0, 1000) && knows(2 * MAX_ENTRIES_PER_HALF, 1000));
+        assert!(Arc::strong_count(&ana) <= 2 * MAX_ENTRIES_PER_HALF + 1);
     }
 }

@@ -11,12 +11,12 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use crate::model::{Clock, Time};
 
 /// Maximum concurrent introspections of one address; its further ones wait, other addresses do not.
-const QUESTIONS_OF_ONE: usize = 8;
-/// Refused tokens of one address within [`SPAN`] after which its tokens are not introspected any
-/// more.
-const MOST_FAILURES: u32 = 20;
-/// Time span of [`MOST_FAILURES`].
-const SPAN: Duration = Duration::from_mins(1);
+const MAX_INTROSPECTIONS_PER_ADDRESS: usize = 8;
+/// Refused tokens of one address within [`FAILURE_WINDOW`] after which its tokens are not
+/// introspected any more.
+const MAX_FAILURES_PER_ADDRESS: u32 = 20;
+/// Time span of [`MAX_FAILURES_PER_ADDRESS`].
+const FAILURE_WINDOW: Duration = Duration::from_mins(1);
 /// At this size, addresses with neither a running introspection nor a recent failure are dropped.
 const SWEEP_SIZE: usize = 1024;
 
@@ -58,7 +58,7 @@ impl Suspects {
             });
         }
         let inner = known.entry(address).or_insert_with(|| {
-            let turns = Arc::new(Semaphore::new(QUESTIONS_OF_ONE));
+            let turns = Arc::new(Semaphore::new(MAX_INTROSPECTIONS_PER_ADDRESS));
             Arc::new(Inner { turns, failures: Mutex::default() })
         });
         Suspect { clock: self.clock.clone(), inner: Arc::clone(inner) }
@@ -88,7 +88,7 @@ impl Suspect {
     }
 
     fn has_failed_often(&self) -> bool {
-        self.inner.failures.lock().in_span(self.clock.now()) >= MOST_FAILURES
+        self.inner.failures.lock().in_span(self.clock.now()) >= MAX_FAILURES_PER_ADDRESS
     }
 }
 
@@ -96,7 +96,7 @@ impl Failures {
     /// Returns the failures within the span. After a clock was set back, the span must not last
     /// longer.
     fn in_span(&self, now: Time) -> u32 {
-        let is_within = |since: Time| since <= now && now.since(since) < SPAN;
+        let is_within = |since: Time| since <= now && now.since(since) < FAILURE_WINDOW;
         if self.since.is_some_and(is_within) { self.count } else { 0 }
     }
 }

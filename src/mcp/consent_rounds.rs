@@ -4,7 +4,7 @@
 //! |---|---|
 //! | `accept`, or none | the server holds the retry until the consent is given |
 //! | `cancel` | the text with the link: dismissed without a choice, so ask later (client/elicitation) |
-//! | `decline` within [`MACHINE_ANSWERS_WITHIN`] | the same text: hosts without a user to ask decline automatically |
+//! | `decline` within [`MIN_USER_RESPONSE_TIME`] | the same text: hosts without a user to ask decline automatically |
 //! | a later `decline` | the user's refusal, which counts like the one on the page |
 
 use std::time::Duration;
@@ -33,7 +33,7 @@ const MAX_WAIT_PER_ROUND: Duration = Duration::from_secs(25);
 /// at most ten.
 const MAX_ROUNDS: u32 = 8;
 /// A `decline` that arrives sooner after the question is the client's own, not its user's.
-const MACHINE_ANSWERS_WITHIN: Duration = Duration::from_secs(1);
+const MIN_USER_RESPONSE_TIME: Duration = Duration::from_secs(1);
 
 /// A client's answer to the question other than `accept`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -202,8 +202,8 @@ impl Handler {
         })
     }
 
-    /// Clears `isError` in [`ConsentForm::Result`]. A tool with an output schema keeps it, since it owes
-    /// `structuredContent` with every result that is no error (server/tools).
+    /// Clears `isError` in [`ConsentForm::Result`]. A tool with an output schema keeps it, since it
+    /// owes `structuredContent` with every result that is no error (server/tools).
     fn set_is_error(
         &self,
         form: ConsentForm,
@@ -274,7 +274,7 @@ fn not_accepted(
     responses.values().find_map(|response| match response.get("action").and_then(Value::as_str) {
         Some("cancel") => Some(NotAccepted::ByMachine(Unanswered::Cancelled)),
         Some("decline") => Some(match waiting.asked_at {
-            Some(asked_at) if now.since(asked_at) < MACHINE_ANSWERS_WITHIN => {
+            Some(asked_at) if now.since(asked_at) < MIN_USER_RESPONSE_TIME => {
                 NotAccepted::ByMachine(Unanswered::DeclinedAtOnce)
             }
             _ => NotAccepted::ByUser,

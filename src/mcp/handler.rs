@@ -36,7 +36,7 @@ const OFFERED: [&str; 5] = [
     DiscoverRequestMethod::VALUE,
 ];
 /// Most characters of a method's name that an answer quotes.
-const LONGEST_METHOD: usize = 80;
+const MAX_METHOD_CHARS: usize = 80;
 
 /// Name and instructions that the server reports to its clients.
 #[derive(Clone, Debug)]
@@ -276,6 +276,6 @@ fn is_stateless(revision: Option<ProtocolVersion>) -> bool {
 }
 
 fn not_offered(method: &str) -> ErrorData {
-    let message = format!("this server has no method `{}`", shown(method, LONGEST_METHOD));
+    let message = format!("this server has no method `{}`", shown(method, MAX_METHOD_CHARS));
     ErrorData::new(ErrorCode::METHOD_NOT_FOUND, message, None)
 }

@@ -44,9 +44,9 @@ pub async fn serve(handler: Handler, streams: Streams) -> io::Result<()> {
 pub async fn refuse(streams: Streams, message: &str) -> io::Result<()> {
     use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader};
     /// Most bytes read, enough for any first request; beyond it, the client gets no answer.
-    const MOST: u64 = 1 << 20;
+    const MAX_REQUEST_BYTES: u64 = 1 << 20;
     let (input, mut output) = streams.into_parts();
-    let mut lines = BufReader::new(input.take(MOST)).lines();
+    let mut lines = BufReader::new(input.take(MAX_REQUEST_BYTES)).lines();
     while let Some(line) = lines.next_line().await? {
         let Ok(request) = serde_json::from_str::<serde_json::Value>(&line) else { continue };
         let Some(id) = request.get("id").filter(|_| request.get("method").is_some()) else {

@@ -148,12 +148,12 @@ pub fn unnamed() -> String {
 }
 
 /// Maximum characters of an id that stands in for a label; the rest is cut.
-const LONGEST_ID: usize = 200;
+const MAX_ID_CHARS: usize = 200;
 
 impl AccountIdentity {
     /// Returns the label, or the id if there is no label.
     pub fn words(&self) -> String {
-        self.label.clone().unwrap_or_else(|| super::text::shown(&self.id, LONGEST_ID))
+        self.label.clone().unwrap_or_else(|| super::text::shown(&self.id, MAX_ID_CHARS))
     }
 }
 
@@ -200,15 +200,16 @@ pub enum Standing {
 pub const MAX_UNCLEAR_REFUSALS: u32 = 3;
 
 /// How long the record of an ended grant stays, for users to see; then it can be dropped.
-const REMEMBERED: Duration = Duration::from_hours(30 * 24);
+const ENDED_GRANT_RETENTION: Duration = Duration::from_hours(30 * 24);
 
 impl Grant {
-    /// Whether the record can be dropped: the grant has ended and its last token is [`REMEMBERED`]
-    /// old, or its access token has expired and there is no refresh token.
+    /// Whether the record can be dropped: the grant has ended and its last token is
+    /// [`ENDED_GRANT_RETENTION`] old, or its access token has expired and there is no refresh
+    /// token.
     pub fn is_spent(&self, now: Time) -> bool {
         if self.ended.is_some() {
             let last = self.refreshed_at.unwrap_or(self.connected_at).max(self.tokens.received_at);
-            return now.since(last) >= REMEMBERED;
+            return now.since(last) >= ENDED_GRANT_RETENTION;
         }
         self.tokens.refresh.is_none() && !self.tokens.is_live(now)
     }

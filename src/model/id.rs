@@ -63,12 +63,12 @@ name! {
 }
 
 /// Maximum bytes of a user id. Ids are names or addresses; a longer one is a mistake and refused.
-const LONGEST_USER: usize = 256;
+const MAX_USER_ID_BYTES: usize = 256;
 
 /// A refused user id: it could not be told apart from another one on a page or in a log.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum BadUserId {
-    #[error("the user id must have 1 to {LONGEST_USER} bytes, without white space around it")]
+    #[error("the user id must have 1 to {MAX_USER_ID_BYTES} bytes, without white space around it")]
     Size,
     #[error("the user id must not contain control characters")]
     Control,
@@ -84,7 +84,7 @@ impl UserId {
     /// [`BadUserId`] if the id is empty, too long, has white space around it, or contains control
     /// or invisible characters.
     pub fn parse(id: &str) -> Result<Self, BadUserId> {
-        if id.is_empty() || id.len() > LONGEST_USER || id.trim() != id {
+        if id.is_empty() || id.len() > MAX_USER_ID_BYTES || id.trim() != id {
             return Err(BadUserId::Size);
         }
         if id.chars().any(char::is_control) {
@@ -105,11 +105,11 @@ impl Default for AccountName {
 }
 
 /// Maximum characters of an account's name; a longer one is refused.
-const LONGEST_ACCOUNT: usize = 100;
+const MAX_ACCOUNT_NAME_CHARS: usize = 100;
 
 /// A refused account name.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("an account's name has 1 to {LONGEST_ACCOUNT} characters, all of which can be seen")]
+#[error("an account's name has 1 to {MAX_ACCOUNT_NAME_CHARS} characters, all of which can be seen")]
 pub struct BadAccountName;
 
 impl AccountName {
@@ -126,7 +126,7 @@ impl AccountName {
     pub fn parse(name: &str) -> Result<Self, BadAccountName> {
         let name = name.trim();
         // Otherwise two names that look alike could be two accounts.
-        let is_fit = !name.is_empty() && super::text::shown(name, LONGEST_ACCOUNT) == name;
+        let is_fit = !name.is_empty() && super::text::shown(name, MAX_ACCOUNT_NAME_CHARS) == name;
         if is_fit { Ok(Self::new(name)) } else { Err(BadAccountName) }
     }
 }

@@ -12,10 +12,10 @@ use super::{ProviderId, Scopes, Tool, ToolName};
 
 /// Timeout of the identity request: the user waits for the page, and the account can also stay
 /// unidentified.
-const IDENTITY_TIME: Duration = Duration::from_secs(8);
+const IDENTITY_TIMEOUT: Duration = Duration::from_secs(8);
 /// Maximum characters of the identity response. Enough for any profile; a cut one would not be JSON
 /// any more.
-const IDENTITY_CHARS: usize = 1_000_000;
+const MAX_IDENTITY_CHARS: usize = 1_000_000;
 
 /// Request that asks the provider whose token this is. It carries the provider's fixed headers and
 /// the access token, like any call.
@@ -81,8 +81,8 @@ impl Identity {
                 select: None,
                 error: None,
                 reply: None,
-                timeout: IDENTITY_TIME,
-                max_chars: IDENTITY_CHARS,
+                timeout: IDENTITY_TIMEOUT,
+                max_chars: MAX_IDENTITY_CHARS,
                 is_untrusted: false,
             }),
             allow: None,

@@ -61,9 +61,9 @@ pub struct TokenFacts {
 
 /// Maximum difference between an end that a provider states and the end by its rule; within it, the
 /// two agree.
-const SLACK: Duration = Duration::from_hours(1);
+const END_TOLERANCE: Duration = Duration::from_hours(1);
 /// Maximum characters of a reason that may come from outside; the rest is cut.
-const MAX_REASON: usize = 300;
+const MAX_REASON_CHARS: usize = 300;
 /// [`EndReason::RenewalRefused`] as a fragment.
 const RENEWAL_REFUSED: &str = "it refuses to renew the access, and does not say why";
 
@@ -115,7 +115,7 @@ impl Grant {
             }
             return (self.tokens.expires_at, self.without_refresh(facts));
         };
-        let is_after = |end: Time| self.ended_at.is_some_and(|at| at.after(SLACK) >= end);
+        let is_after = |end: Time| self.ended_at.is_some_and(|at| at.after(END_TOLERANCE) >= end);
         if let Some(life) = &facts.refresh_life {
             let end = life.end(self);
             // A renewal after that end shows that the rule's condition does not apply.
@@ -142,7 +142,7 @@ impl Grant {
 }
 
 fn is_near(one: Time, other: Time) -> bool {
-    one.since(other) <= SLACK && other.since(one) <= SLACK
+    one.since(other) <= END_TOLERANCE && other.since(one) <= END_TOLERANCE
 }
 
 impl KnownEnd {
@@ -243,7 +243,7 @@ impl EndReason {
                     None => words,
                 }
             }
-            Self::Refused(why) => format!("ended: {}", shown(&why.words(), MAX_REASON)),
+            Self::Refused(why) => format!("ended: {}", shown(&why.words(), MAX_REASON_CHARS)),
             Self::RenewalRefused => format!("ended: {RENEWAL_REFUSED}"),
         }
     }

@@ -9,7 +9,7 @@ use parking_lot::Mutex;
 use super::{Clock, Time};
 
 /// Number of remembered keys at which the first clean-up drops keys with a full allowance.
-const MANY: usize = 1024;
+const FIRST_PRUNE_SIZE: usize = 1024;
 
 /// Limits attempts, per key and in total. Each allowance is a leaky bucket: a number of attempts at
 /// once, and as many per span after that. A refused attempt does not count, so one key cannot use
@@ -41,7 +41,7 @@ impl<K: Eq + Hash> RateLimit<K> {
     /// Allows `of_one` attempts per key and `of_all` in total, per span.
     pub fn per(span: Duration, clock: Clock, of_one: u32, of_all: u32) -> Self {
         let (of_one, of_all) = (Allowance::per(span, of_one), Allowance::per(span, of_all));
-        let used = Used { by_one: HashMap::new(), by_all: None, many: MANY };
+        let used = Used { by_one: HashMap::new(), by_all: None, many: FIRST_PRUNE_SIZE };
         Self { clock, of_one, of_all, used: Mutex::new(used) }
     }
 
@@ -55,7 +55,7 @@ impl<K: Eq + Hash> RateLimit<K> {
         if used.by_one.len() >= used.many {
             used.by_one.retain(|_, used| !self.of_one.is_forgotten(*used, now));
             // Doubled, so that it does not run for each new key while most keys still count.
-            used.many = MANY.max(2 * used.by_one.len());
+            used.many = FIRST_PRUNE_SIZE.max(2 * used.by_one.len());
         }
         used.by_one.insert(who, one);
         used.by_all = Some(all);
@@ -115,6 +115,6 @@ mod tests {
             assert_eq!(admitted, 600);
             now.fetch_add(60_000, Ordering::SeqCst);
         }
-        assert!(limit.used.lock().by_one.len() <= MANY + 600);
+        assert!(limit.used.lock().by_one.len() <= FIRST_PRUNE_SIZE + 600);
     }
 }

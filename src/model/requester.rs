@@ -1,4 +1,5 @@
-//! Programs that ask for a consent, as they name themselves. Shown to the user, trusted for nothing.
+//! Programs that ask for a consent, as they name themselves. Shown to the user, trusted for
+//! nothing.
 
 use serde::{Deserialize, Serialize};
 
@@ -22,7 +23,7 @@ pub struct ClientName(String);
 
 impl ClientName {
     /// Maximum characters of a name; a longer one is cut.
-    pub const MAX_CHARS: usize = 60;
+    pub const MAX_NAME_CHARS: usize = 60;
 
     /// Cuts a name; `None` if no visible character is left.
     pub fn new(name: &str) -> Option<Self> {
@@ -38,7 +39,7 @@ impl ClientName {
     fn cut(name: &str) -> Self {
         let visible = shown(name, usize::MAX);
         // Trimmed after the cut too: it may end in a space.
-        Self(shown(visible.trim(), Self::MAX_CHARS).trim_end().to_owned())
+        Self(shown(visible.trim(), Self::MAX_NAME_CHARS).trim_end().to_owned())
     }
 }
 
@@ -118,7 +119,7 @@ mod tests {
             assert!(requesters.names(&asked_by));
         }
         let names: Vec<_> = requesters.names.iter().map(ClientName::as_str).collect();
-        assert_eq!(names, ["Editor", &"n".repeat(ClientName::MAX_CHARS)]);
+        assert_eq!(names, ["Editor", &"n".repeat(ClientName::MAX_NAME_CHARS)]);
         assert!(!requesters.has_unnamed && !requesters.has_more);
 
         let invisible = AskedBy::call(Some("\u{200b} \u{7}"), ToolName::new("read"));
@@ -129,6 +130,6 @@ mod tests {
     fn a_name_that_an_earlier_version_kept_whole_is_read_cut() {
         let kept = format!(r#"{{"client":"{}","tool":"read"}}"#, "n".repeat(1000));
         let read: AskedBy = serde_json::from_str(&kept).unwrap();
-        assert_eq!(read.client.unwrap().as_str().len(), ClientName::MAX_CHARS);
+        assert_eq!(read.client.unwrap().as_str().len(), ClientName::MAX_NAME_CHARS);
     }
 }

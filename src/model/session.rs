@@ -13,7 +13,7 @@ pub const SESSION_IDLE_LIMIT: Duration = Duration::from_mins(30);
 /// Maximum lifetime of a session; after it the user has to sign in again.
 pub const MAX_SESSION_LIFETIME: Duration = Duration::from_hours(12);
 /// Maximum lag of [`Session::seen_at`], so that not every click writes to the store.
-const SEEN_WITHIN: Duration = Duration::from_mins(3);
+const MAX_SEEN_LAG: Duration = Duration::from_mins(3);
 /// Time limit for a sign-in at the issuer; after it the sign-in has expired.
 pub const SIGN_IN_LIFETIME: Duration = Duration::from_mins(10);
 
@@ -45,7 +45,7 @@ impl Session {
     /// Returns the session to store after a new request; `None` if the stored one is recent enough.
     #[must_use]
     pub fn seen(&self, now: Time) -> Option<Self> {
-        let is_news = now.since(self.seen_at) >= SEEN_WITHIN;
+        let is_news = now.since(self.seen_at) >= MAX_SEEN_LAG;
         is_news.then(|| Self { seen_at: now, ..self.clone() })
     }
 }

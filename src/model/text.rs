@@ -42,12 +42,12 @@ pub fn quoted(word: &str) -> Cow<'_, str> {
 }
 
 /// Maximum characters of a label in a sentence; the rest is cut.
-const LONGEST_LABEL: usize = 40;
+const MAX_LABEL_CHARS: usize = 40;
 
 /// Quotes a name from outside in a sentence of ours: short, in quotation marks that it cannot end.
 pub fn label(text: &str) -> String {
     let inner = shown(text.trim(), usize::MAX).replace(['“', '”', '„', '‟', '"'], "'");
-    match inner.char_indices().nth(LONGEST_LABEL) {
+    match inner.char_indices().nth(MAX_LABEL_CHARS) {
         Some((end, _)) => format!("“{}…”", inner.get(..end).unwrap_or_default()),
         None => format!("“{inner}”"),
     }
@@ -110,8 +110,8 @@ pub fn incident() -> String {
 /// Skips long input: a comparison costs the product of the lengths, and a name that is far too long
 /// is no typing error but an attempt to keep the server busy.
 pub fn nearest<'a>(name: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
-    const LONGEST: usize = 128;
-    if name.len() > LONGEST {
+    const MAX_COMPARED_CHARS: usize = 128;
+    if name.len() > MAX_COMPARED_CHARS {
         return None;
     }
     let wanted = name.to_lowercase();

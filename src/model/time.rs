@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 
 /// Maximum step back when a running clock is corrected; a bigger step means that the clock was
 /// wrong.
-const CLOCK_STEP: Duration = Duration::from_mins(1);
+const MAX_CLOCK_CORRECTION: Duration = Duration::from_mins(1);
 
 /// A wall-clock instant in milliseconds since the Unix epoch.
 ///
@@ -42,9 +42,9 @@ impl Time {
     }
 
     /// Whether a life of `span` from `start` has ended by now. Also true if `start` lies more than
-    /// [`CLOCK_STEP`] ahead: the clock went back, and that must not prolong a life.
+    /// [`MAX_CLOCK_CORRECTION`] ahead: the clock went back, and that must not prolong a life.
     pub fn is_past(self, start: Time, span: Duration) -> bool {
-        self >= start.after(span) || start > self.after(CLOCK_STEP)
+        self >= start.after(span) || start > self.after(MAX_CLOCK_CORRECTION)
     }
 
     /// Time from `earlier` to `self`; zero if `earlier` is later, e.g. because the clock was set
@@ -116,8 +116,8 @@ pub fn moment(time: Time, now: Time) -> String {
 
 /// Formats an age in whole hours or days: `3 hours ago`.
 pub fn ago(past: Duration) -> String {
-    const HOUR: u64 = 60 * 60;
-    let (count, unit) = match past.as_secs() / HOUR {
+    const SECONDS_PER_HOUR: u64 = 60 * 60;
+    let (count, unit) = match past.as_secs() / SECONDS_PER_HOUR {
         0 => return "within the last hour".into(),
         hours @ 1..48 => (hours, "hour"),
         hours => (hours / 24, "day"),

@@ -234,9 +234,9 @@ impl Template {
 
 /// Arguments that a tool takes.
 ///
-/// A tool whose server describes its arguments by a JSON Schema becomes a variant here. Three places
-/// depend on the form: the schema for clients (`registry/schema.rs`), the acceptance of arguments
-/// (`registry/arguments/mod.rs`), and the parameters that page a list
+/// A tool whose server describes its arguments by a JSON Schema becomes a variant here. Three
+/// places depend on the form: the schema for clients (`registry/schema.rs`), the acceptance of
+/// arguments (`registry/arguments/mod.rs`), and the parameters that page a list
 /// (`upstream/truncate/paging.rs`).
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(untagged)]
@@ -320,8 +320,8 @@ impl Item {
 /// finite.
 #[expect(clippy::cast_possible_truncation, reason = "only within the range of exact integers")]
 pub fn json_number(bound: f64) -> Option<Number> {
-    const EXACT: f64 = 9_007_199_254_740_992.0;
-    if bound.fract() == 0.0 && bound.abs() <= EXACT {
+    const MAX_EXACT_INTEGER: f64 = 9_007_199_254_740_992.0;
+    if bound.fract() == 0.0 && bound.abs() <= MAX_EXACT_INTEGER {
         return Some(Number::from(bound as i64));
     }
     Number::from_f64(bound)

@@ -20,10 +20,11 @@
 //!
 //! No redirects: a redirect to another host would carry API keys and bodies along. No `Referer`: it
 //! would carry the query. No proxy from the environment: it would decide how names are resolved. No
-//! retries but the one that [`Net::send`] describes. HTTP/1.1 with keep-alive. Clients are built at first use, since loading the
-//! machine's root certificates takes longer than the whole start of the process. Each thread has
-//! its own, since a pooled connection belongs to the runtime of the thread that opened it: a call
-//! over another thread's connection would wait for two threads to wake up.
+//! retries but the one that [`Net::send`] describes. HTTP/1.1 with keep-alive. Clients are built at
+//! first use, since loading the machine's root certificates takes longer than the whole start of
+//! the process. Each thread has its own, since a pooled connection belongs to the runtime of the
+//! thread that opened it: a call over another thread's connection would wait for two threads to
+//! wake up.
 
 mod address;
 mod error;
@@ -50,10 +51,10 @@ pub use status::status_words;
 use resolve::VettingResolver;
 
 /// Time limit for connecting; then the request fails with [`Phase::Connect`].
-const CONNECT: Duration = Duration::from_secs(5);
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// Idle time after which a connection is closed, below the usual 60 s of load balancers. Some
 /// servers close after 5 s: see [`Connection`].
-const POOL_IDLE: Duration = Duration::from_secs(45);
+const POOL_IDLE_TIMEOUT: Duration = Duration::from_secs(45);
 const USER_AGENT: &str = concat!("countersign/", env!("CARGO_PKG_VERSION"));
 
 /// Source of the host that a request goes to.
@@ -243,8 +244,8 @@ fn build(policy: Policy, rule: Rule, connection: Connection) -> Result<Client, r
         .retry(reqwest::retry::never())
         .http1_only()
         .tcp_nodelay(true)
-        .connect_timeout(CONNECT)
-        .pool_idle_timeout(POOL_IDLE)
+        .connect_timeout(CONNECT_TIMEOUT)
+        .pool_idle_timeout(POOL_IDLE_TIMEOUT)
         .dns_resolver(VettingResolver::new(policy, rule));
     if connection == Connection::New {
         builder = builder.pool_max_idle_per_host(0);

@@ -8,7 +8,7 @@ use super::error::{NetError, Phase, host_of};
 
 /// How long the other side may be silent within a body; then reading fails with
 /// [`Phase::TimedOut`].
-const IDLE: Duration = Duration::from_secs(15);
+const IDLE_TIMEOUT: Duration = Duration::from_secs(15);
 
 /// Memory for a body, reserved as the body grows.
 pub trait Room: Send {
@@ -48,7 +48,7 @@ pub async fn read_into(
     let announced = response.content_length().and_then(|length| usize::try_from(length).ok());
     let mut body = Vec::with_capacity(announced.unwrap_or(0).min(cap).min(64 * 1024));
     loop {
-        let piece = match tokio::time::timeout(IDLE, response.chunk()).await {
+        let piece = match tokio::time::timeout(IDLE_TIMEOUT, response.chunk()).await {
             Ok(Ok(Some(piece))) => piece,
             Ok(Ok(None)) => return Ok(body),
             Ok(Err(error)) => {

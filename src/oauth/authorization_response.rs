@@ -8,7 +8,7 @@ use crate::model::text;
 
 /// Longest parameter accepted, in bytes; a longer one is [`AnswerError::TooLong`]. Codes of 2 KB
 /// exist; more than 8 KB is abuse.
-const LONGEST: usize = 8 * 1024;
+const MAX_PARAMETER_BYTES: usize = 8 * 1024;
 
 /// The query of a callback, parsed but not yet trusted.
 #[derive(Debug)]
@@ -67,7 +67,7 @@ impl AuthorizationResponse {
                 "error_description" => (&mut description, "error_description"),
                 _ => continue,
             };
-            if value.len() > LONGEST {
+            if value.len() > MAX_PARAMETER_BYTES {
                 return Err(AnswerError::TooLong(name));
             }
             if slot.replace(value.into_owned()).is_some() {

@@ -6,7 +6,7 @@ use super::{Assertion, Issued, OAuthClient, TokenError};
 use crate::model::Scopes;
 use crate::model::consent_plan::ClientRegistration;
 
-const JWT_BEARER: &str = "urn:ietf:params:oauth:grant-type:jwt-bearer";
+const JWT_BEARER_GRANT_TYPE: &str = "urn:ietf:params:oauth:grant-type:jwt-bearer";
 
 impl OAuthClient {
     /// Gets a token for our own client credentials (RFC 6749 §4.4).
@@ -36,7 +36,8 @@ impl OAuthClient {
     ) -> Result<Issued, TokenError> {
         let signed = assertion.sign(scopes, self.clock.now())?;
         let scope = if assertion.claims_scope { String::new() } else { scopes.join(" ") };
-        let fields = vec![("grant_type", JWT_BEARER), ("assertion", signed.expose_secret())];
+        let fields =
+            vec![("grant_type", JWT_BEARER_GRANT_TYPE), ("assertion", signed.expose_secret())];
         self.own(client, fields, &scope).await
     }
 

@@ -11,23 +11,23 @@ use serde_json::{Map, Value};
 use url::Url;
 
 use super::normalize::{seconds, success};
-use super::{Issued, LARGEST, OAuthClient, TokenError, Verdict, request, trust};
+use super::{Issued, MAX_RESPONSE_BYTES, OAuthClient, TokenError, Verdict, request, trust};
 use crate::model::consent_plan::ClientRegistration;
 use crate::model::oauth::TokenAuth;
 use crate::model::{Scopes, Time, text};
 use crate::net;
 
-const GRANT: &str = "urn:ietf:params:oauth:grant-type:device_code";
+const DEVICE_CODE_GRANT_TYPE: &str = "urn:ietf:params:oauth:grant-type:device_code";
 /// Poll interval if the server states none (RFC 8628 §3.2).
-const USUAL_INTERVAL: Duration = Duration::from_secs(5);
+const DEFAULT_POLL_INTERVAL: Duration = Duration::from_secs(5);
 /// Added to the poll interval at each `slow_down` (RFC 8628 §3.5).
-const SLOWER_BY: Duration = Duration::from_secs(5);
+const SLOW_DOWN_STEP: Duration = Duration::from_secs(5);
 /// Longest poll interval; a longer one is cut to it.
-const LONGEST_INTERVAL: Duration = Duration::from_mins(1);
+const MAX_POLL_INTERVAL: Duration = Duration::from_mins(1);
 /// Longest life of a code; a longer or missing one is set to it.
-const LONGEST_LIFE: Duration = Duration::from_mins(30);
+const MAX_CODE_LIFETIME: Duration = Duration::from_mins(30);
 /// Most characters of a user code; further ones are cut. No user types more.
-const LONGEST_USER_CODE: usize = 64;
+const MAX_USER_CODE_CHARS: usize = 64;
 
 /// A device authorization response (RFC 8628 §3.2), fit to be shown on a terminal.
 #[derive(Debug)]
@@ -81,7 +81,7 @@ impl OAuthClient {
             .ok_or(TokenError::Malformed("the request cannot be written"))?;
         let response = self.net.send_once(request, trust(client)).await?;
         let status = response.status();
-        let body = net::read(response, LARGEST).await?;
+        let body = net::read(response, MAX_RESPONSE_BYTES).await?;
         DeviceCode::read(&success(status, &body)?, endpoint, self.clock.now())
     }
 
@@ -100,7 +100,8 @@ impl OAuthClient {
             return Ok(Poll::Expired);
         }
         let secret = code.secret.clone();
-        let fields = vec![("grant_type", GRANT), ("device_code", secret.expose_secret())];
+        let fields =
+            vec![("grant_type", DEVICE_CODE_GRANT_TYPE), ("device_code", secret.expose_secret())];
         match self.ask(client, fields).await {
             Ok(issued) => Ok(Poll::Issued(issued)),
             Err(error) => code.after(error),
@@ -114,7 +115,7 @@ impl DeviceCode {
         let device_code = field("device_code")
             .filter(|code| !code.is_empty())
             .ok_or(TokenError::Malformed("it has no device_code"))?;
-        let user_code = text::shown(field("user_code").unwrap_or_default(), LONGEST_USER_CODE);
+        let user_code = text::shown(field("user_code").unwrap_or_default(), MAX_USER_CODE_CHARS);
         if user_code.trim().is_empty() {
             return Err(TokenError::Malformed("it has no user_code"));
         }
@@ -130,14 +131,14 @@ impl DeviceCode {
             let given = answer.get(name).and_then(seconds).map(Duration::from_secs);
             given.unwrap_or(usual).min(longest)
         };
-        let life = span("expires_in", LONGEST_LIFE, LONGEST_LIFE);
+        let life = span("expires_in", MAX_CODE_LIFETIME, MAX_CODE_LIFETIME);
         Ok(Self {
             secret: SecretString::from(device_code.to_owned()),
             user_code,
             verification_uri,
             verification_uri_complete: complete,
             expires_at: now.after(life),
-            interval: span("interval", USUAL_INTERVAL, LONGEST_INTERVAL),
+            interval: span("interval", DEFAULT_POLL_INTERVAL, MAX_POLL_INTERVAL),
         })
     }
 
@@ -153,7 +154,7 @@ impl DeviceCode {
         match code {
             "authorization_pending" => Ok(Poll::Pending),
             "slow_down" => {
-                self.interval = (self.interval + SLOWER_BY).min(LONGEST_INTERVAL);
+                self.interval = (self.interval + SLOW_DOWN_STEP).min(MAX_POLL_INTERVAL);
                 Ok(Poll::Pending)
             }
             // RFC 6749 §4.1.2.1 and §5.2 define them for other requests; they say nothing about the
@@ -171,7 +172,7 @@ impl DeviceCode {
     }
 
     fn wait_longer(&mut self) -> Poll {
-        self.interval = (self.interval * 2).min(LONGEST_INTERVAL);
+        self.interval = (self.interval * 2).min(MAX_POLL_INTERVAL);
         Poll::Pending
     }
 }

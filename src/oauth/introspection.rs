@@ -5,7 +5,7 @@ use secrecy::{ExposeSecret as _, SecretString};
 use serde_json::{Map, Value};
 use url::Url;
 
-use super::{LARGEST, OAuthClient, TokenError, request, trust};
+use super::{MAX_RESPONSE_BYTES, OAuthClient, TokenError, request, trust};
 use crate::model::consent_plan::ClientRegistration;
 use crate::net;
 
@@ -38,6 +38,6 @@ pub(super) async fn claims(response: reqwest::Response) -> Result<Map<String, Va
         let retry_after = net::retry_after(|name| response.headers().get(name)?.to_str().ok());
         return Err(TokenError::Status { status: status.as_u16(), retry_after });
     }
-    let body = net::read(response, LARGEST).await?;
+    let body = net::read(response, MAX_RESPONSE_BYTES).await?;
     serde_json::from_slice(&body).map_err(|_| TokenError::Malformed("it is no JSON object"))
 }

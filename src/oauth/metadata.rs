@@ -9,9 +9,9 @@ use crate::model::oauth::TokenAuth;
 use crate::net::{self, Net, NetError, Phase, Trust};
 
 /// Longest discovery document in bytes. Real ones are a few kilobytes; ten megabytes are an attack.
-const LARGEST: usize = 256 * 1024;
+const MAX_DOCUMENT_BYTES: usize = 256 * 1024;
 /// Time limit for one request, including the response body.
-const TIME_LIMIT: Duration = Duration::from_secs(15);
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(15);
 
 /// The fields that we use of an authorization server's metadata (RFC 8414 §2).
 #[derive(Clone, Debug, Deserialize)]
@@ -128,7 +128,7 @@ pub async fn discover(net: &Net, issuer: &Url) -> Result<Metadata, DiscoveryErro
 async fn fetch(net: &Net, issuer: &Url, address: Url) -> Result<Metadata, DiscoveryError> {
     let unreachable = |source| DiscoveryError::Unreachable { issuer: issuer.to_string(), source };
     let mut request = reqwest::Request::new(reqwest::Method::GET, address);
-    *request.timeout_mut() = Some(TIME_LIMIT);
+    *request.timeout_mut() = Some(REQUEST_TIMEOUT);
     request
         .headers_mut()
         .insert(http::header::ACCEPT, http::HeaderValue::from_static("application/json"));
@@ -138,7 +138,7 @@ async fn fetch(net: &Net, issuer: &Url, address: Url) -> Result<Metadata, Discov
         let status = status.as_u16();
         return Err(DiscoveryError::Missing { issuer: issuer.to_string(), status });
     }
-    let body = net::read(response, LARGEST).await.map_err(unreachable)?;
+    let body = net::read(response, MAX_DOCUMENT_BYTES).await.map_err(unreachable)?;
     let metadata: Metadata = serde_json::from_slice(&body).map_err(|error| {
         DiscoveryError::Unusable { issuer: issuer.to_string(), problem: error.to_string() }
     })?;

@@ -45,9 +45,9 @@ use crate::model::{Clock, Scopes, TokenSet};
 use crate::net::{self, Cidr, Net, Policy, Trust};
 
 /// Longest response body in bytes; a token response is a few kilobytes.
-const LARGEST: usize = 256 * 1024;
+const MAX_RESPONSE_BYTES: usize = 256 * 1024;
 /// Time limit for one request, including the response body.
-const TIME_LIMIT: Duration = Duration::from_secs(20);
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(20);
 
 /// Client of authorization servers.
 #[derive(Clone)]
@@ -298,7 +298,7 @@ impl Courier<'_> {
         let (head, body) = request.into_parts();
         let mut out = reqwest::Request::new(head.method, self.endpoint.clone());
         *out.headers_mut() = head.headers;
-        *out.timeout_mut() = Some(TIME_LIMIT);
+        *out.timeout_mut() = Some(REQUEST_TIMEOUT);
         let mut fields: Vec<(String, String)> =
             form_urlencoded::parse(&body).into_owned().chain(client.token_params.clone()).collect();
         if let (TokenAuth::Bearer, Some(secret)) = (client.token_auth, &client.client_secret) {
@@ -325,7 +325,7 @@ impl Courier<'_> {
         let response = self.net.send_once(request, trust(self.client)).await?;
         let status = response.status();
         let retry_after = net::retry_after(|name| response.headers().get(name)?.to_str().ok());
-        let body = net::read(response, LARGEST).await?;
+        let body = net::read(response, MAX_RESPONSE_BYTES).await?;
         let mut shape = Cow::Borrowed(&self.client.response);
         if !self.is_refresh {
             shape.to_mut().refresh_ended.clear();

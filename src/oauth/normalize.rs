@@ -13,9 +13,9 @@ use crate::model::oauth::{RefreshEnded, TokenResponseShape};
 use crate::model::{Scopes, Time};
 
 /// Longest token accepted, in bytes: it must fit into a header.
-const LONGEST_TOKEN: usize = 16 * 1024;
+const MAX_TOKEN_BYTES: usize = 16 * 1024;
 /// Longest lifetime in seconds (ten years); a longer one is a mistake and is cut to it.
-const LONGEST_LIFE: f64 = 10.0 * 365.0 * 24.0 * 3600.0;
+const MAX_LIFETIME_SECONDS: f64 = 10.0 * 365.0 * 24.0 * 3600.0;
 
 /// Returns a success body that satisfies RFC 6749 §5.1, as a JSON object. `now` is the time of
 /// receipt.
@@ -190,7 +190,7 @@ fn check_token(token: &Value) -> Result<(), TokenError> {
     if token.is_empty() {
         return Err(TokenError::Malformed("its token is empty"));
     }
-    if token.len() > LONGEST_TOKEN {
+    if token.len() > MAX_TOKEN_BYTES {
         return Err(TokenError::Malformed("its token is longer than 16 KiB"));
     }
     if !token.bytes().all(|byte| byte.is_ascii_graphic()) {
@@ -215,7 +215,7 @@ pub(super) fn seconds(value: &Value) -> Option<u64> {
         clippy::cast_sign_loss,
         reason = "between 1 and ten years"
     )]
-    Some(seconds.min(LONGEST_LIFE) as u64)
+    Some(seconds.min(MAX_LIFETIME_SECONDS) as u64)
 }
 
 /// Field that holds the lifetime of a refresh token after this step.

@@ -20,7 +20,7 @@ pub(super) fn post<'a>(
     mut fields: Vec<(&'a str, &'a str)>,
 ) -> Option<Request> {
     let mut request = Request::new(Method::POST, url.clone());
-    *request.timeout_mut() = Some(super::TIME_LIMIT);
+    *request.timeout_mut() = Some(super::REQUEST_TIMEOUT);
     // GitHub answers in form encoding unless the client asks for JSON.
     request.headers_mut().insert(ACCEPT, HeaderValue::from_static("application/json"));
     match (client.token_auth, &client.client_secret) {

@@ -40,7 +40,7 @@ pub(super) fn request(
         }
         Revocation::Request(written) => as_written(client, written, tokens)?,
     };
-    *request.timeout_mut() = Some(super::TIME_LIMIT);
+    *request.timeout_mut() = Some(super::REQUEST_TIMEOUT);
     Some(request)
 }
 

@@ -5,7 +5,7 @@ use serde_json::{Map, Value};
 use url::Url;
 
 use super::introspection::claims;
-use super::{OAuthClient, TIME_LIMIT, TokenError, request};
+use super::{OAuthClient, REQUEST_TIMEOUT, TokenError, request};
 use crate::net::Trust;
 
 impl OAuthClient {
@@ -20,7 +20,7 @@ impl OAuthClient {
         access: &SecretString,
     ) -> Result<Map<String, Value>, TokenError> {
         let mut request = reqwest::Request::new(reqwest::Method::GET, endpoint.clone());
-        *request.timeout_mut() = Some(TIME_LIMIT);
+        *request.timeout_mut() = Some(REQUEST_TIMEOUT);
         request::authorize(&mut request, &request::bearer(access))
             .ok_or(TokenError::Malformed("the request cannot be written"))?;
         claims(self.net.send(request, Trust::Written).await?).await

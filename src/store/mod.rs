@@ -93,11 +93,11 @@ use crate::model::{AccountName, Caller, InstanceId, ProviderId, Time};
 
 /// Records that a pass over the whole store writes at once, so that they share the wait for the
 /// disk.
-const AT_ONCE: usize = 64;
+const MAX_CONCURRENT_WRITES: usize = 64;
 
 /// Attempts of one swap before [`StoreError::Contended`]; more key rotations during it are a fault,
 /// not a race.
-const SWAP_ROUNDS: usize = 16;
+const MAX_SWAP_ATTEMPTS: usize = 16;
 
 /// The open store. One per process.
 pub struct Store {
@@ -283,7 +283,7 @@ impl Store {
     /// unchanged, so that a rotation makes no writer lose a race.
     async fn swap(&self, key: &Key, old: Option<&Sealed>, new: Option<&Sealed>) -> Result<bool> {
         let mut over = old.cloned();
-        for _ in 0..SWAP_ROUNDS {
+        for _ in 0..MAX_SWAP_ATTEMPTS {
             if self.health.noted_swap(self.backend.swap(key, over.as_ref(), new).await)? {
                 return Ok(true);
             }

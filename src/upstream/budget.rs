@@ -15,31 +15,31 @@ use memchr::memchr2;
 use serde_json::Value;
 use tokio::time::Instant;
 
-use super::LARGEST_ANSWER;
+use super::MAX_RESPONSE_BYTES;
 use super::share::{Share, Units};
 use crate::model::Caller;
 use crate::net::Room;
 
 const MIB: usize = 1024 * 1024;
 /// Bytes of a body that are read without a reservation. Most responses end here.
-const FREE: usize = MIB / 16;
+const UNRESERVED_BYTES: usize = MIB / 16;
 /// Maximum bytes that a body reserves from the first budget. A longer body reserves up to the
 /// largest response from the second.
-const FIRST: usize = MIB;
-/// Bytes for all bodies beyond [`FREE`] together; at the limit, further ones wait.
-const READING: usize = 48 * MIB;
-/// Bytes for all bodies beyond [`FIRST`] together; at the limit, further ones wait.
-const READING_LARGE: usize = 80 * MIB;
+const LARGE_BODY_BYTES: usize = MIB;
+/// Bytes for all bodies beyond [`UNRESERVED_BYTES`] together; at the limit, further ones wait.
+const READ_BUDGET_BYTES: usize = 48 * MIB;
+/// Bytes for all bodies beyond [`LARGE_BODY_BYTES`] together; at the limit, further ones wait.
+const LARGE_READ_BUDGET_BYTES: usize = 80 * MIB;
 /// Bytes for all responses that are parsed, filtered, scrubbed and truncated at a time; at the
 /// limit, further ones wait.
-const WORKING: usize = 256 * MIB;
+const WORK_BUDGET_BYTES: usize = 256 * MIB;
 /// Weight in bytes up to which a response is processed without a reservation.
-const LIGHT: usize = MIB / 4;
+const UNRESERVED_WEIGHT_BYTES: usize = MIB / 4;
 
 /// Maximum JSON values in a response; a response with more is refused before it is parsed.
 pub(super) const MAX_VALUES: usize = 500_000;
 /// Bytes of an object's entry beside its value: the key, its allocation, its place in the index.
-const ENTRY: usize = 96;
+const ENTRY_BYTES: usize = 96;
 
 pub(super) struct Budget {
     reading: Share,
@@ -50,7 +50,11 @@ pub(super) struct Budget {
 impl Default for Budget {
     fn default() -> Self {
         let half = |units| Share::new(units, units / 2);
-        Self { reading: half(READING), reading_large: half(READING_LARGE), working: half(WORKING) }
+        Self {
+            reading: half(READ_BUDGET_BYTES),
+            reading_large: half(LARGE_READ_BUDGET_BYTES),
+            working: half(WORK_BUDGET_BYTES),
+        }
     }
 }
 
@@ -68,7 +72,7 @@ impl Budget {
         deadline: Instant,
     ) -> Option<Held> {
         let bytes = weight.bytes();
-        if bytes <= LIGHT {
+        if bytes <= UNRESERVED_WEIGHT_BYTES {
             return Some(Held::default());
         }
         let units = tokio::time::timeout_at(deadline, self.working.take(caller, bytes)).await;
@@ -92,8 +96,8 @@ pub(super) struct BodyRoom<'a> {
 impl Room for BodyRoom<'_> {
     async fn grow(&mut self, to: usize, announced: Option<usize>) {
         let limits = [
-            (FREE, &self.budget.reading, FIRST),
-            (FIRST, &self.budget.reading_large, LARGEST_ANSWER),
+            (UNRESERVED_BYTES, &self.budget.reading, LARGE_BODY_BYTES),
+            (LARGE_BODY_BYTES, &self.budget.reading_large, MAX_RESPONSE_BYTES),
         ];
         for (tier, (beyond, share, most)) in limits.into_iter().enumerate() {
             if to > beyond && self.held.0.len() == tier {
@@ -143,7 +147,7 @@ impl Weight {
     /// values.
     fn bytes(self) -> usize {
         let values = self.values.min(MAX_VALUES);
-        3 * self.body + values * size_of::<Value>() + self.entries.min(MAX_VALUES) * ENTRY
+        3 * self.body + values * size_of::<Value>() + self.entries.min(MAX_VALUES) * ENTRY_BYTES
     }
 
     pub(super) fn is_too_much(self) -> bool {
@@ -207,8 +211,8 @@ mod tests {
 
     #[test]
     fn the_heaviest_answer_fits_into_a_caller_s_half() {
-        let heaviest = Weight { body: LARGEST_ANSWER, values: usize::MAX, entries: usize::MAX };
-        assert!(heaviest.bytes() <= WORKING / 2, "{}", heaviest.bytes());
+        let heaviest = Weight { body: MAX_RESPONSE_BYTES, values: usize::MAX, entries: usize::MAX };
+        assert!(heaviest.bytes() <= WORK_BUDGET_BYTES / 2, "{}", heaviest.bytes());
     }
 
     #[tokio::test]
@@ -217,21 +221,23 @@ mod tests {
         let (ana, ben, cleo) = (caller("ana"), caller("ben"), caller("cleo"));
         let mut held = Vec::new();
         for caller in [&ana, &ben] {
-            for _ in 0..READING_LARGE / 2 / LARGEST_ANSWER {
+            for _ in 0..LARGE_READ_BUDGET_BYTES / 2 / MAX_RESPONSE_BYTES {
                 let mut room = budget.room(caller);
-                room.grow(FREE, None).now_or_never().expect("free");
-                room.grow(2 * FREE, None).now_or_never().expect("a share");
+                room.grow(UNRESERVED_BYTES, None).now_or_never().expect("free");
+                room.grow(2 * UNRESERVED_BYTES, None).now_or_never().expect("a share");
                 room.grow(5 * MIB, None).now_or_never().expect("a share");
                 held.push(room.held);
             }
         }
         let mut room = budget.room(&cleo);
-        room.grow(FREE, None).now_or_never().expect("free");
-        room.grow(FIRST, Some(FIRST)).now_or_never().expect("the other share");
-        assert!(room.grow(2 * FIRST, None).now_or_never().is_none());
+        room.grow(UNRESERVED_BYTES, None).now_or_never().expect("free");
+        room.grow(LARGE_BODY_BYTES, Some(LARGE_BODY_BYTES))
+            .now_or_never()
+            .expect("the other share");
+        assert!(room.grow(2 * LARGE_BODY_BYTES, None).now_or_never().is_none());
         assert!(room.is_waiting);
         held.pop();
-        room.grow(2 * FIRST, None).now_or_never().expect("a share");
+        room.grow(2 * LARGE_BODY_BYTES, None).now_or_never().expect("a share");
         assert!(!room.is_waiting);
     }
 
@@ -241,12 +247,12 @@ mod tests {
         let ana = caller("ana");
         // Free memory is granted even at the deadline.
         let now = Duration::ZERO;
-        let weight = Weight { body: LARGEST_ANSWER, values: MAX_VALUES, entries: 0 };
+        let weight = Weight { body: MAX_RESPONSE_BYTES, values: MAX_VALUES, entries: 0 };
         let mut held = Vec::new();
         while let Some(one) = budget.work(&ana, weight, deadline(now)).await {
             held.push(one);
         }
-        assert_eq!(held.len(), WORKING / 2 / weight.bytes());
+        assert_eq!(held.len(), WORK_BUDGET_BYTES / 2 / weight.bytes());
         let light = Weight { body: 1000, values: 10, entries: 10 };
         assert!(budget.work(&ana, light, deadline(now)).await.is_some());
         held.clear();

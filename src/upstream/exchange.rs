@@ -10,7 +10,7 @@ use super::budget::BodyRoom;
 use super::redirect::{self, MAX_REDIRECTS, Target};
 use super::request::Prepared;
 use super::response::Reply;
-use super::{Credential, LARGEST_ANSWER};
+use super::{Credential, MAX_RESPONSE_BYTES};
 use crate::model::failure::NotFollowed;
 use crate::model::request_problem::RequestProblem;
 use crate::model::tool::HttpAction;
@@ -68,7 +68,7 @@ pub(super) async fn exchange(
             }
         }
         let (status, headers) = (sent.status(), take(sent.headers_mut()));
-        let body = crate::net::read_into(sent, LARGEST_ANSWER, &mut room).await?;
+        let body = crate::net::read_into(sent, MAX_RESPONSE_BYTES, &mut room).await?;
         Ok((status, headers, body, not_followed))
     };
     match tokio::time::timeout_at(deadline, whole).await {

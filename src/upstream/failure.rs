@@ -23,10 +23,10 @@ use crate::model::{Failure, FailureKind, Scopes, Tool};
 use crate::net;
 
 /// Maximum characters quoted from an API's message; the rest is cut.
-const QUOTATION: usize = 300;
+const MAX_QUOTED_CHARS: usize = 300;
 /// Maximum scopes that an API can make us request at once; the rest are dropped, since a user does
 /// not read a longer list.
-const MOST_SCOPES: usize = 20;
+const MAX_SCOPES: usize = 20;
 
 /// Pointers to an API's error message, tried after the provider's own pointers.
 const COMMON: [&str; 14] = [
@@ -252,7 +252,7 @@ impl Call<'_> {
     ) -> Refusal {
         let mut named = named.peekable();
         let needed = match named.peek() {
-            Some(_) => Scopes::new(named.filter(|scope| self.knows(scope)).take(MOST_SCOPES)),
+            Some(_) => Scopes::new(named.filter(|scope| self.knows(scope)).take(MAX_SCOPES)),
             None => self.tool.scopes.clone(),
         };
         if needed.is_empty() {
@@ -365,7 +365,7 @@ impl Call<'_> {
     /// Returns a text of the API, scrubbed and fit to be quoted; `None` if it is blank.
     pub(super) fn message(&self, text: &str) -> Option<String> {
         let is_blank = text.trim().is_empty();
-        (!is_blank).then(|| self.scrubbed(&quotable(text, QUOTATION)))
+        (!is_blank).then(|| self.scrubbed(&quotable(text, MAX_QUOTED_CHARS)))
     }
 }
 

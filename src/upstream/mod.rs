@@ -54,7 +54,7 @@ use scrub::Scrubber;
 
 /// Maximum response size in bytes, after decompression; a larger response fails the call. A model
 /// receives far less, but a filter may pick from all of it.
-const LARGEST_ANSWER: usize = 10 * 1024 * 1024;
+const MAX_RESPONSE_BYTES: usize = 10 * 1024 * 1024;
 
 /// Whether a request limits the number of list items in the response, by a parameter or a fixed
 /// value.
@@ -308,8 +308,8 @@ struct Filters<'a> {
 }
 
 impl Filters<'_> {
-    /// Refuses a body that reports a failure under a successful status, by the provider's convention
-    /// or the tool's `error` filter.
+    /// Refuses a body that reports a failure under a successful status, by the provider's
+    /// convention or the tool's `error` filter.
     async fn check_success(&self, value: &Arc<Value>) -> Result<(), Refusal> {
         if let Some(refusal) = self.call.disguised(value) {
             return Err(refusal);

@@ -2,15 +2,15 @@
 
 /// Response size in bytes that is parsed, scrubbed and truncated in about a millisecond. Work on a
 /// larger response moves to another thread.
-const SMALL: usize = 256 * 1024;
+const MAX_INLINE_BYTES: usize = 256 * 1024;
 
-/// Runs pure work on a response of `size` bytes: inline up to [`SMALL`], otherwise on a blocking
-/// thread. Ten megabytes would delay all other calls on the same async thread.
+/// Runs pure work on a response of `size` bytes: inline up to [`MAX_INLINE_BYTES`], otherwise on a
+/// blocking thread. Ten megabytes would delay all other calls on the same async thread.
 pub(super) async fn run<T: Send + 'static>(
     size: usize,
     work: impl FnOnce() -> T + Send + 'static,
 ) -> T {
-    if size <= SMALL {
+    if size <= MAX_INLINE_BYTES {
         return work();
     }
     match tokio::task::spawn_blocking(work).await {

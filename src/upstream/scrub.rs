@@ -16,14 +16,14 @@ use serde_json::Value;
 
 use super::Credential;
 use super::response::Content;
-use super::spellings::{SHORTEST, Spellings, hex};
+use super::spellings::{MIN_SECRET_BYTES, Spellings, hex};
 use crate::model::failure::Unreadable;
 use crate::model::{FRAME, text};
 
 const REDACTED: &str = "[redacted]";
 /// Minimum length in bytes of a secret that is searched for in encoded forms. Three bytes are four
 /// characters of base64; a shorter form could match by chance.
-const SHORTEST_ENCODED: usize = 8;
+const MIN_ENCODED_BYTES: usize = 8;
 
 /// All forms in which the secrets of one call may come back.
 ///
@@ -52,7 +52,7 @@ impl Scrubber {
     pub(super) fn new(credential: Option<&Credential>) -> Self {
         let (mut forms, mut spellings) = (Vec::new(), Spellings::default());
         for secret in credential.into_iter().flat_map(Credential::secrets) {
-            if secret.len() >= SHORTEST {
+            if secret.len() >= MIN_SECRET_BYTES {
                 add_forms(secret, &mut forms);
                 spellings.add(secret);
             }
@@ -174,7 +174,7 @@ fn add_forms(secret: &str, forms: &mut Vec<String>) {
     forms.push(url::form_urlencoded::byte_serialize(bytes).collect());
     let percent = percent_encoding::utf8_percent_encode(secret, percent_encoding::NON_ALPHANUMERIC);
     forms.push(percent.to_string());
-    if bytes.len() < SHORTEST_ENCODED {
+    if bytes.len() < MIN_ENCODED_BYTES {
         return;
     }
     let hex = hex(bytes);

@@ -14,7 +14,7 @@ use crate::model::failure::{Answered, Wait};
 /// ignored.
 const MAX_VISITED: usize = 300;
 /// Characters of each string that are searched; the rest is ignored.
-const MAX_TEXT: usize = 1000;
+const MAX_STRING_CHARS: usize = 1000;
 
 /// Phrases that alone mean a rate limit, in the form that [`words`] produces.
 const PHRASES: [&str; 34] = [
@@ -143,7 +143,7 @@ fn any(value: &Value, left: &mut usize, is: &mut impl FnMut(&Value) -> bool) -> 
 fn words(text: &str) -> String {
     let mut words = String::from(" ");
     let mut was_lower = false;
-    for c in text.chars().take(MAX_TEXT) {
+    for c in text.chars().take(MAX_STRING_CHARS) {
         if c.is_alphanumeric() {
             if was_lower && c.is_uppercase() {
                 words.push(' ');

@@ -2,12 +2,12 @@
 //!
 //! An echo is seldom literal: .NET writes `%2f` in lower case, an error page writes `&#x2B;`, a
 //! gateway wraps the request as JSON inside a JSON string (`\/`, `\u002b`), a log keeps the first
-//! half of a key. So a text is searched as it is and after each of up to [`LEVELS`] decodings. Only
-//! letters and digits are compared, in lower case. This removes the differences between encodings,
-//! alphabets (base64url for base64), line breaks and invisible characters, and keeps the characters
-//! that make a secret unique.
+//! half of a key. So a text is searched as it is and after each of up to [`MAX_DECODINGS`]
+//! decodings. Only letters and digits are compared, in lower case. This removes the differences
+//! between encodings, alphabets (base64url for base64), line breaks and invisible characters, and
+//! keeps the characters that make a secret unique.
 //!
-//! Each view takes one pass with a sliding window of [`WINDOW`] characters.
+//! Each view takes one pass with a sliding window of [`WINDOW_CHARS`] characters.
 //!
 //! Not found: a secret that is reversed, encrypted, compressed, in base32, or spread over several
 //! strings of a response.
@@ -18,22 +18,22 @@ use memchr::{memchr3, memmem};
 
 /// Minimum length of a secret in bytes. A shorter one is not scrubbed: it would redact half of
 /// every text.
-pub(super) const SHORTEST: usize = 4;
+pub(super) const MIN_SECRET_BYTES: usize = 4;
 /// Maximum decodings of a text: JSON, and two more inside its strings.
-const LEVELS: usize = 3;
+const MAX_DECODINGS: usize = 3;
 /// Folded characters per comparison; a shorter part of a secret does not count as the secret.
-const WINDOW: usize = 14;
-const WINDOW_MASK: u128 = u128::MAX >> (128 - 8 * WINDOW);
-/// Distance between the windows kept of a secret. Any `WINDOW + STRIDE - 1` consecutive letters and
-/// digits of it contain a whole window, and so do any 20 consecutive characters of which at most
-/// four are others.
-const STRIDE: usize = 3;
+const WINDOW_CHARS: usize = 14;
+const WINDOW_MASK: u128 = u128::MAX >> (128 - 8 * WINDOW_CHARS);
+/// Distance between the windows kept of a secret. Any `WINDOW_CHARS + WINDOW_STRIDE - 1`
+/// consecutive letters and digits of it contain a whole window, and so do any 20 consecutive
+/// characters of which at most four are others.
+const WINDOW_STRIDE: usize = 3;
 /// Approximate number of windows kept of each encoded form of a secret; such a form is searched for
 /// as a whole.
-const WINDOWS_OF_ENCODED: usize = 32;
+const WINDOWS_PER_ENCODED_FORM: usize = 32;
 /// Minimum letters and digits for a folded comparison. A secret with fewer is compared literally,
 /// since its folded form resembles many words.
-const SHORTEST_FOLDED: usize = 12;
+const MIN_FOLDED_CHARS: usize = 12;
 /// Size in bits, as a power of two, of the filter that is checked before the windows.
 const FILTER_BITS: u32 = 15;
 
@@ -52,16 +52,16 @@ pub(super) struct Spellings {
 impl Spellings {
     pub(super) fn add(&mut self, secret: &str) {
         let mut form = secret.as_bytes().to_vec();
-        let is_short = folded(&form).len() < SHORTEST_FOLDED;
+        let is_short = folded(&form).len() < MIN_FOLDED_CHARS;
         // A secret may itself look encoded; then decoding a text also decodes the secret in it.
-        for _ in 0..=LEVELS {
-            if form.len() < SHORTEST {
+        for _ in 0..=MAX_DECODINGS {
+            if form.len() < MIN_SECRET_BYTES {
                 break;
             }
             if is_short {
                 self.literal.push(form.clone());
             } else {
-                self.add_folded(&folded(without_header(&form)), STRIDE);
+                self.add_folded(&folded(without_header(&form)), WINDOW_STRIDE);
             }
             match decode(&form) {
                 Some(decoded) => form = decoded,
@@ -87,15 +87,15 @@ impl Spellings {
 
     fn add_encoded(&mut self, form: &[u8]) {
         let form = folded(form);
-        self.add_folded(&form, STRIDE.max(form.len() / WINDOWS_OF_ENCODED));
+        self.add_folded(&form, WINDOW_STRIDE.max(form.len() / WINDOWS_PER_ENCODED_FORM));
     }
 
     fn add_folded(&mut self, form: &[u8], stride: usize) {
         let number = |part: &[u8]| part.iter().fold(0, |number, c| number << 8 | u128::from(*c));
-        if form.len() < SHORTEST_FOLDED {
+        if form.len() < MIN_FOLDED_CHARS {
             return;
         }
-        if form.len() < WINDOW {
+        if form.len() < WINDOW_CHARS {
             let mask = u128::MAX >> (128 - 8 * form.len());
             self.short.push((mask, number(form)));
             return;
@@ -103,7 +103,7 @@ impl Spellings {
         if self.filter.is_empty() {
             self.filter = vec![0; 1 << (FILTER_BITS - 6)];
         }
-        for window in form.windows(WINDOW).step_by(stride) {
+        for window in form.windows(WINDOW_CHARS).step_by(stride) {
             let window = number(window);
             let (word, bit) = place(window);
             if let Some(word) = self.filter.get_mut(word) {
@@ -122,7 +122,7 @@ impl Spellings {
             return true;
         }
         let mut view = decode(text);
-        for _ in 0..LEVELS {
+        for _ in 0..MAX_DECODINGS {
             let Some(decoded) = view else { return false };
             if self.is_seen(&decoded) {
                 return true;

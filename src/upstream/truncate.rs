@@ -24,11 +24,11 @@ pub(super) struct Fitted {
 }
 
 /// Maximum rounds before giving up. Each round shrinks the largest list or string.
-const ROUNDS: usize = 12;
+const MAX_ROUNDS: usize = 12;
 /// Initial buffer size in bytes, enough for most results: a buffer that grows is copied repeatedly.
-const USUAL: usize = 4096;
+const INITIAL_BUFFER_BYTES: usize = 4096;
 /// Characters reserved for the note.
-const NOTE: usize = 200;
+const NOTE_CHARS: usize = 200;
 
 /// Serializes a value: a string as it is, any other value as JSON without white space, which costs
 /// a model as much as data.
@@ -36,7 +36,7 @@ pub(super) fn write(value: &Value) -> String {
     if let Value::String(text) = value {
         return text.clone();
     }
-    let mut json = Vec::with_capacity(USUAL);
+    let mut json = Vec::with_capacity(INITIAL_BUFFER_BYTES);
     let written = serde_json::to_writer(&mut json, value);
     // Faster than `to_string`, and neither step can fail.
     written.ok().and_then(|()| String::from_utf8(json).ok()).unwrap_or_else(|| value.to_string())
@@ -60,14 +60,14 @@ pub(super) fn is_longer(text: &str, most: usize) -> bool {
 }
 
 /// Characters reserved for the line that says how much of a text is shown.
-const CUT_TEXT_NOTE: usize = 60;
+const CUT_NOTE_CHARS: usize = 60;
 
 /// Returns a text of at most `most` characters: all of it, or its beginning and how much that is.
 pub(super) fn cut_text(text: &str, most: usize) -> String {
     if !is_longer(text, most) {
         return text.to_owned();
     }
-    let shown = most.saturating_sub(CUT_TEXT_NOTE);
+    let shown = most.saturating_sub(CUT_NOTE_CHARS);
     let end = text.char_indices().nth(shown).map_or(text.len(), |(at, _)| at);
     let all = text.chars().count();
     format!("{}\n[cut: the first {shown} of {all} characters]", text.get(..end).unwrap_or_default())
@@ -89,7 +89,7 @@ fn cut_json(mut value: Value, mut json: String, most: usize, paging: &Paging) ->
     let all = json.chars().count();
     let mut cuts: Vec<Cut> = Vec::new();
     let mut left_out: Vec<String> = Vec::new();
-    for _ in 0..ROUNDS {
+    for _ in 0..MAX_ROUNDS {
         let note = written_out(&cuts, &left_out, paging);
         let beside = note.as_ref().map_or(0, |note| note.chars().count() + 1);
         let length = json.chars().count() + beside;
@@ -97,7 +97,7 @@ fn cut_json(mut value: Value, mut json: String, most: usize, paging: &Paging) ->
             return Fitted { text: json, value: Some(value), note };
         }
         // The first cut adds a note, so reserve room for it.
-        let reserve = if cuts.is_empty() { NOTE.min(most / 4) } else { 0 };
+        let reserve = if cuts.is_empty() { NOTE_CHARS.min(most / 4) } else { 0 };
         let Some(place) = largest(&value) else { break };
         let Some(found) = value.pointer_mut(&place) else { break };
         let Some((shown, whole)) = shrink(found, length - most + reserve) else { break };

@@ -8,7 +8,7 @@ use axum::http::StatusCode;
 
 /// Time limit for a body to arrive; beyond it, the client gets 408. A connection whose body never
 /// arrives would keep its place for ever, and any client may send one.
-const ARRIVES_WITHIN: Duration = Duration::from_secs(30);
+const BODY_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// Reads a whole body, up to the size limit of its route.
 ///
@@ -16,7 +16,7 @@ const ARRIVES_WITHIN: Duration = Duration::from_secs(30);
 /// 413 for a body that is too long, 408 for one that does not arrive in time, 400 for one that
 /// breaks off.
 pub(super) async fn whole(request: Request) -> Result<Bytes, StatusCode> {
-    whole_within(ARRIVES_WITHIN, request).await
+    whole_within(BODY_TIMEOUT, request).await
 }
 
 async fn whole_within(limit: Duration, request: Request) -> Result<Bytes, StatusCode> {

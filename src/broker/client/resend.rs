@@ -10,9 +10,9 @@ use crate::oauth::TokenError;
 /// Requests per renewal; after the last one the renewal fails.
 const MAX_SENDS: u32 = 3;
 /// Pause before the second request, without jitter; four times as long before the third.
-const FIRST_PAUSE: Duration = Duration::from_millis(500);
+const FIRST_RETRY_DELAY: Duration = Duration::from_millis(500);
 /// Latest start of a request, counted from the first one: a host waits a minute for a tool.
-const MAX_WAIT: Duration = Duration::from_secs(10);
+const MAX_SEND_DELAY: Duration = Duration::from_secs(10);
 
 /// The requests of one renewal so far.
 pub(in crate::broker) struct Tries {
@@ -24,13 +24,13 @@ pub(in crate::broker) struct Tries {
 impl Tries {
     /// Starts with the first request, which is made now.
     pub(in crate::broker) fn new() -> Self {
-        Self { began: Instant::now(), sends: 1, pause: FIRST_PAUSE }
+        Self { began: Instant::now(), sends: 1, pause: FIRST_RETRY_DELAY }
     }
 
     /// How long to wait before the next request after this trouble; `None`: no further request.
     pub(in crate::broker) fn again(&mut self, trouble: &TokenError) -> Option<Duration> {
         let wait = trouble.retry_after().unwrap_or_else(|| with_jitter(self.pause));
-        if self.sends >= MAX_SENDS || self.began.elapsed() + wait > MAX_WAIT {
+        if self.sends >= MAX_SENDS || self.began.elapsed() + wait > MAX_SEND_DELAY {
             return None;
         }
         (self.sends, self.pause) = (self.sends + 1, self.pause * 4);

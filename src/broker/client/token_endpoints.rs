@@ -4,7 +4,7 @@
 //! | the token endpoint | how often it is asked |
 //! |---|---|
 //! | answers | whenever a token is needed |
-//! | in trouble (5xx, 429, no answer, …) | by one call at a time, after a pause that grows to [`MAX_PAUSE`]; the other calls wait up to [`TROUBLE_PATIENCE`], share that call's failure, and continue once it succeeds |
+//! | in trouble (5xx, 429, no answer, …) | by one call at a time, after a pause that grows to [`MAX_RETRY_DELAY`]; the other calls wait up to [`TROUBLE_PATIENCE`], share that call's failure, and continue once it succeeds |
 //! | says `Retry-After` | not before that, up to [`MAX_RETRY_AFTER`] |
 //! | refuses our client | not at all for [`CLIENT_REFUSAL_PAUSE`] |
 //!
@@ -26,9 +26,10 @@ use crate::oauth::{TokenError, Verdict};
 pub(in crate::broker) const CLIENT_REFUSAL_PAUSE: Duration = Duration::from_mins(1);
 /// How long after a failure the endpoint is not asked while the old access token still works.
 pub(in crate::broker) const REST: Duration = Duration::from_secs(15);
-/// Pause after the first failure; grows by this much per further failure, up to [`MAX_PAUSE`].
-const PAUSE_STEP: Duration = Duration::from_secs(1);
-const MAX_PAUSE: Duration = Duration::from_secs(5);
+/// Pause after the first failure; grows by this much per further failure, up to
+/// [`MAX_RETRY_DELAY`].
+const RETRY_DELAY_STEP: Duration = Duration::from_secs(1);
+const MAX_RETRY_DELAY: Duration = Duration::from_secs(5);
 /// Longest `Retry-After` honoured; a longer one is cut to it, so that one answer cannot lock all
 /// users out for an hour.
 const MAX_RETRY_AFTER: Duration = Duration::from_mins(1);
@@ -36,9 +37,9 @@ const MAX_RETRY_AFTER: Duration = Duration::from_mins(1);
 pub(in crate::broker) const TROUBLE_PATIENCE: Duration = Duration::from_secs(6);
 /// Interval between log lines for the same failure of the same provider; those in between are
 /// counted.
-const LOG_PAUSE: Duration = Duration::from_mins(1);
+const LOG_INTERVAL: Duration = Duration::from_mins(1);
 /// Distinct failures counted for the log; above this number, all counts are dropped.
-const MAX_LOGGED: usize = 1000;
+const MAX_COUNTED_FAILURES: usize = 1000;
 
 #[derive(Default)]
 pub(in crate::broker) struct TokenEndpoints {
@@ -155,8 +156,8 @@ impl TokenEndpoints {
         is_ahead(until, now, REST).then(|| Arc::clone(&trouble.source))
     }
 
-    /// Records a failed request and logs it as `what`: once per [`LOG_PAUSE`], with the number of
-    /// repetitions since.
+    /// Records a failed request and logs it as `what`: once per [`LOG_INTERVAL`], with the number
+    /// of repetitions since.
     pub(in crate::broker) fn failed(
         &self,
         provider: &ProviderId,
@@ -178,7 +179,7 @@ impl TokenEndpoints {
             trouble.failed_probes += u32::from(trouble.is_probed);
             trouble.source = Arc::clone(error);
             trouble.failed_at = now;
-            let pause = (PAUSE_STEP * trouble.failures).min(MAX_PAUSE);
+            let pause = (RETRY_DELAY_STEP * trouble.failures).min(MAX_RETRY_DELAY);
             let asked = error.retry_after().map(|wait| wait.min(MAX_RETRY_AFTER));
             let until = Instant::now() + asked.unwrap_or(pause);
             trouble.until = trouble.until.max(until);
@@ -196,12 +197,12 @@ impl TokenEndpoints {
     /// Returns how often this failure was left out of the log, if its next log line is due.
     fn line_of(&self, provider: &ProviderId, error: String, now: Instant) -> Option<u32> {
         let mut logged = self.logged.lock();
-        if logged.len() > MAX_LOGGED {
+        if logged.len() > MAX_COUNTED_FAILURES {
             logged.clear();
         }
         let key = (provider.clone(), error);
         match logged.get_mut(&key) {
-            Some(line) if now.duration_since(line.at) < LOG_PAUSE => {
+            Some(line) if now.duration_since(line.at) < LOG_INTERVAL => {
                 line.suppressed += 1;
                 None
             }

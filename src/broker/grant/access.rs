@@ -19,7 +19,7 @@ use crate::oauth::TokenError;
 use crate::store::{Held, StoreError};
 
 /// How long a call whose token still lives waits for a better one; then it uses the old one.
-const USABLE_PATIENCE: Duration = Duration::from_secs(5);
+const MAX_WAIT_WITH_VALID_TOKEN: Duration = Duration::from_secs(5);
 
 /// A caller's access at a provider.
 pub(in crate::broker) enum Access {
@@ -107,7 +107,7 @@ impl Grants {
             return self.hand_out(stale).await;
         } else {
             // The renewal continues in the background, and the next call finds the new token.
-            tokio::time::timeout(USABLE_PATIENCE, renewal).await.unwrap_or(Ok(()))
+            tokio::time::timeout(MAX_WAIT_WITH_VALID_TOKEN, renewal).await.unwrap_or(Ok(()))
         };
         match renewed {
             Ok(()) => {}

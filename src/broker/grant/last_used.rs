@@ -17,15 +17,15 @@ use crate::model::{Grant, Time};
 use crate::store::{Held, Key};
 
 /// Interval between two writes of one grant's use.
-const EVERY: Duration = Duration::from_hours(1);
+const WRITE_INTERVAL: Duration = Duration::from_hours(1);
 /// Grants kept in memory, at about 250 bytes each. Above this number, some uses are not noted.
-const MOST: usize = 16 * 1024;
+const MAX_GRANTS: usize = 16 * 1024;
 /// Pause between two writes.
-const PAUSE: Duration = Duration::from_millis(20);
+const PAUSE_BETWEEN_WRITES: Duration = Duration::from_millis(20);
 /// Concurrent writes when the server ends.
-const AT_ONCE: usize = 32;
+const MAX_CONCURRENT_WRITES: usize = 32;
 /// Time limit for these writes; uses not written by then are lost.
-const AT_THE_END: Duration = Duration::from_secs(2);
+const FINAL_WRITES_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// The uses that this process has seen.
 #[derive(Default)]
@@ -53,13 +53,13 @@ impl LastUses {
         let Seen { uses, due, is_writing } = &mut *self.0.lock();
         if let Some(seen) = uses.get_mut(place) {
             seen.last = now;
-            if seen.is_due || seen.written.is_some_and(|at| now.since(at) < EVERY) {
+            if seen.is_due || seen.written.is_some_and(|at| now.since(at) < WRITE_INTERVAL) {
                 return false;
             }
             seen.is_due = true;
         } else {
-            if uses.len() >= MOST {
-                if due.len() >= MOST {
+            if uses.len() >= MAX_GRANTS {
+                if due.len() >= MAX_GRANTS {
                     return false;
                 }
                 // The others are in the store.
@@ -105,7 +105,7 @@ impl Grants {
             tokio::spawn(async move {
                 while let Some((place, at)) = grants.0.last_uses.next() {
                     grants.write_use(&place, at).await;
-                    tokio::time::sleep(PAUSE).await;
+                    tokio::time::sleep(PAUSE_BETWEEN_WRITES).await;
                 }
             });
         }
@@ -127,10 +127,10 @@ impl Grants {
     /// Writes all uses that are newer than those in the store.
     pub(in crate::broker) async fn write_uses(&self) {
         let rest = stream::iter(self.0.last_uses.rest());
-        let all = rest.for_each_concurrent(AT_ONCE, async |(place, at)| {
+        let all = rest.for_each_concurrent(MAX_CONCURRENT_WRITES, async |(place, at)| {
             self.write_use(&place, at).await;
         });
-        if tokio::time::timeout(AT_THE_END, all).await.is_err() {
+        if tokio::time::timeout(FINAL_WRITES_TIMEOUT, all).await.is_err() {
             tracing::debug!("not every use was written down");
         }
     }
@@ -180,15 +180,15 @@ mod tests {
     fn what_is_remembered_is_bounded_and_what_is_due_is_not_forgotten() {
         let usage = LastUses::default();
         let place = |at: usize| Key::named(&format!("grant/{at}"));
-        for number in 0..MOST {
+        for number in 0..MAX_GRANTS {
             usage.see(&place(number), at(0));
         }
-        usage.see(&place(MOST), at(0));
-        assert_eq!(usage.last(&place(MOST)), None, "all are due");
+        usage.see(&place(MAX_GRANTS), at(0));
+        assert_eq!(usage.last(&place(MAX_GRANTS)), None, "all are due");
         usage.next();
-        usage.see(&place(MOST), at(0));
-        assert_eq!(usage.last(&place(MOST)), Some(at(0)));
+        usage.see(&place(MAX_GRANTS), at(0));
+        assert_eq!(usage.last(&place(MAX_GRANTS)), Some(at(0)));
         assert_eq!(usage.last(&place(0)), None, "it is in the store");
-        assert_eq!(usage.rest().len(), MOST);
+        assert_eq!(usage.rest().len(), MAX_GRANTS);
     }
 }

@@ -21,9 +21,9 @@ use crate::model::text::{quoted, shown};
 use crate::store::StoredUser;
 
 /// Maximum users listed in a hint; for more, the hint gives their number.
-const MAX_LISTED: usize = 10;
+const MAX_LISTED_USERS: usize = 10;
 /// Maximum characters shown of a namespace or user id; the rest is cut.
-const LONGEST_NAME: usize = 256;
+const MAX_NAME_CHARS: usize = 256;
 
 /// A user named on the command line.
 pub(super) struct NamedUser {
@@ -160,8 +160,8 @@ fn unnamed(users: &[StoredUser]) -> usize {
 }
 
 fn nobody(users: &[StoredUser], own: &Caller, of: Option<&str>) -> anyhow::Error {
-    let user = shown(own.user.as_str(), LONGEST_NAME);
-    let of = of.map(|of| format!(" of {}", shown(of, LONGEST_NAME))).unwrap_or_default();
+    let user = shown(own.user.as_str(), MAX_NAME_CHARS);
+    let of = of.map(|of| format!(" of {}", shown(of, MAX_NAME_CHARS))).unwrap_or_default();
     let problem = format!("no user `{user}`{of} has anything here to show or to end");
     let named: Vec<String> =
         users.iter().filter_map(|user| user.caller.as_ref()).map(arguments).collect();
@@ -173,7 +173,7 @@ fn nobody(users: &[StoredUser], own: &Caller, of: Option<&str>) -> anyhow::Error
         0 => {
             "no user has connected an account; `countersign auth users` lists users who have".into()
         }
-        count if count > MAX_LISTED => {
+        count if count > MAX_LISTED_USERS => {
             format!("{count} users have connected accounts; `countersign auth users` lists them")
         }
         _ => format!("users who have connected accounts: {}", named.join("; ")),
@@ -189,13 +189,13 @@ fn ambiguous(callers: &[&Caller]) -> anyhow::Error {
 
 /// Formats a user's options: `--user ben --of my-app`.
 fn arguments(caller: &Caller) -> String {
-    let user = shown(caller.user.as_str(), LONGEST_NAME);
+    let user = shown(caller.user.as_str(), MAX_NAME_CHARS);
     format!("--user {} --of {}", quoted(&user), quoted(&word(caller)))
 }
 
 /// The word that `--of` takes for this user's namespace.
 pub(super) fn word(caller: &Caller) -> String {
-    shown(caller.of(), LONGEST_NAME)
+    shown(caller.of(), MAX_NAME_CHARS)
 }
 
 fn is_namespace(of: &str, caller: &Caller) -> bool {
@@ -239,7 +239,7 @@ pub(super) async fn list<W: Write>(
                 count => format!("{provider} ({count} accounts)"),
             })
             .collect();
-        let user = shown(caller.user.as_str(), LONGEST_NAME);
+        let user = shown(caller.user.as_str(), MAX_NAME_CHARS);
         let of = word(caller);
         out.line(&format!("{user} (of {of}): {}", accounts.join(", ")))?;
     }

@@ -11,7 +11,7 @@ use crate::store::private_file::{self, Unfit};
 
 /// Minimum characters of a token; a shorter one is refused. A generated token has 43 (256 bits in
 /// base64url), but a user may write one in another alphabet.
-const MIN_TOKEN_LENGTH: usize = 32;
+const MIN_TOKEN_CHARS: usize = 32;
 
 /// Failure to read or create the token file.
 #[derive(Debug, thiserror::Error)]
@@ -76,7 +76,7 @@ fn parse(
     })?;
     let token = text.trim();
     // No client could send any other character in a header.
-    if token.len() < MIN_TOKEN_LENGTH || !token.bytes().all(|byte| byte.is_ascii_graphic()) {
+    if token.len() < MIN_TOKEN_CHARS || !token.bytes().all(|byte| byte.is_ascii_graphic()) {
         return Err(TokenFileError::NoToken(path.into()));
     }
     Ok(token.into())

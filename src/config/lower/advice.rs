@@ -4,23 +4,23 @@ use super::super::file::{ParamEntry, ToolTable};
 use super::super::problem::{Findings, Severity};
 use super::super::read::Named;
 use super::super::span::{Span, Text};
-use super::tool::MOST_NAME;
+use super::tool::MAX_NAME_CHARS;
 use crate::model::Tool;
 use crate::model::tool::{Action, Effect, Method};
 use crate::upstream;
 
 /// Characters of a tool's name; longer names get a warning. Hosts put `mcp__{server}__` before it.
-const GOOD_NAME: usize = 40;
+const ADVISED_NAME_CHARS: usize = 40;
 /// Tools in a file; more get a warning. Cursor's limit, and about where models begin to choose
 /// badly.
-const GOOD_COUNT: usize = 40;
+const ADVISED_TOOLS: usize = 40;
 /// Tools in a file; OpenAI refuses a request with more.
-const MAX_COUNT: usize = 128;
+const MAX_TOOLS: usize = 128;
 /// Characters of a tool's description. OpenAI refuses the whole request if one is longer, and
 /// Claude Code cuts it at twice as many.
-const MAX_DESCRIPTION: usize = 1024;
+const MAX_DESCRIPTION_CHARS: usize = 1024;
 /// Characters of the server's instructions; Claude Code cuts longer ones.
-const MAX_INSTRUCTIONS: usize = 2048;
+const MAX_INSTRUCTIONS_CHARS: usize = 2048;
 /// Choices of an enumeration; OpenAI's structured mode restricts longer ones.
 const MAX_CHOICES: usize = 250;
 
@@ -82,11 +82,11 @@ pub(super) fn tables(tools: &Named<Box<ToolTable>>, server: &str, find: &mut Fin
 /// Warns about server instructions that a host cuts.
 pub(super) fn instructions(text: &Text, find: &mut Findings<'_>) {
     let count = text.value.chars().count();
-    if count > MAX_INSTRUCTIONS {
+    if count > MAX_INSTRUCTIONS_CHARS {
         find.warning(
             "server::instructions",
             &text.span,
-            format!("the instructions have {count} characters; Claude Code cuts them at {MAX_INSTRUCTIONS}"),
+            format!("the instructions have {count} characters; Claude Code cuts them at {MAX_INSTRUCTIONS_CHARS}"),
         )
         .label("too long")
         .hint("say what concerns one tool in its description");
@@ -104,28 +104,32 @@ fn count(count: usize, find: &mut Findings<'_>) {
             "there are no tools in this file".into(),
             "add one: [tools.NAME] with `description` and `request`".into(),
         );
-    } else if count > MAX_COUNT {
+    } else if count > MAX_TOOLS {
         warn(
-            format!("{count} tools: OpenAI refuses a request with more than {MAX_COUNT}"),
-            format!("keep at most {GOOD_COUNT} in a file"),
+            format!("{count} tools: OpenAI refuses a request with more than {MAX_TOOLS}"),
+            format!("keep at most {ADVISED_TOOLS} in a file"),
         );
-    } else if count > GOOD_COUNT {
+    } else if count > ADVISED_TOOLS {
         warn(
             format!("{count} tools are more than models choose well from"),
-            format!("keep at most {GOOD_COUNT} in a file; some hosts cut the list or refuse it"),
+            format!("keep at most {ADVISED_TOOLS} in a file; some hosts cut the list or refuse it"),
         );
     }
 }
 
 fn names(name: &Text, server: &str, find: &mut Findings<'_>) {
     let shown = "mcp__".len() + server.len() + "__".len() + name.value.len();
-    if name.value.len() <= MOST_NAME && (name.value.len() > GOOD_NAME || shown > MOST_NAME) {
+    if name.value.len() <= MAX_NAME_CHARS
+        && (name.value.len() > ADVISED_NAME_CHARS || shown > MAX_NAME_CHARS)
+    {
         find.warning(
             "tool::name",
             &name.span,
             format!("hosts show this tool as `mcp__{server}__{}`, {shown} characters", name.value),
         )
-        .hint(format!("keep names to {GOOD_NAME} characters, and this to {MOST_NAME}"));
+        .hint(format!(
+            "keep names to {ADVISED_NAME_CHARS} characters, and this to {MAX_NAME_CHARS}"
+        ));
     }
     if name.value.starts_with(|c: char| c.is_ascii_digit() || c == '-') {
         find.warning(
@@ -139,14 +143,14 @@ fn names(name: &Text, server: &str, find: &mut Findings<'_>) {
 
 fn description(text: &Text, find: &mut Findings<'_>) {
     let count = text.value.chars().count();
-    if count > MAX_DESCRIPTION {
+    if count > MAX_DESCRIPTION_CHARS {
         find.warning(
             "tool::description",
             &text.span,
-            format!("the description has {count} characters; OpenAI refuses all tools over more than {MAX_DESCRIPTION}"),
+            format!("the description has {count} characters; OpenAI refuses all tools over more than {MAX_DESCRIPTION_CHARS}"),
         )
         .label("too long")
-        .hint(format!("shorten it to {MAX_DESCRIPTION} characters: what it does, and when to use it"));
+        .hint(format!("shorten it to {MAX_DESCRIPTION_CHARS} characters: what it does, and when to use it"));
     }
 }
 

@@ -9,7 +9,7 @@ use crate::model::tool::Allowed;
 
 const CODE: &str = "tool::allow";
 /// Characters of an entry that a hint repeats; the rest is cut.
-const LONGEST: usize = 60;
+const MAX_QUOTED_CHARS: usize = 60;
 
 /// Facts about the callers on which the meaning of `allow` depends.
 pub(super) struct Callers {
@@ -58,7 +58,7 @@ fn allowed(text: &Text, callers: &Callers, find: &mut Findings<'_>) -> Option<Al
         Some(("user", id)) => user(id, text, callers, find),
         other => {
             let (word, name) = other.unwrap_or(("", text.as_str()));
-            let name = shown(name, LONGEST);
+            let name = shown(name, MAX_QUOTED_CHARS);
             let draft = find
                 .error(CODE, &text.span, "this says neither that it is a group nor a person")
                 .label("whose name is it?");

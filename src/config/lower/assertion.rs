@@ -23,7 +23,7 @@ const GRANTS: [(&str, Grant); 3] = [
     ("jwt_bearer", Grant::JwtBearer),
 ];
 /// Lifetime of an assertion in seconds.
-const DEFAULT_LIFETIME: u64 = 300;
+const DEFAULT_LIFETIME_SECONDS: u64 = 300;
 /// Claims that Countersign sets for each assertion (RFC 7519 §4.1); writing one is an error.
 const OWN_CLAIMS: [&str; 7] = ["iss", "sub", "aud", "exp", "nbf", "iat", "jti"];
 
@@ -68,7 +68,7 @@ fn settings(
         pairs(table.claims.clone().unwrap_or_default(), &OWN_CLAIMS, "oauth::claims", find);
     let lifetime = match &table.lifetime {
         Some(given) => u64::try_from(within("lifetime", 30..=3600, given, find)?).ok()?,
-        None => DEFAULT_LIFETIME,
+        None => DEFAULT_LIFETIME_SECONDS,
     };
     let subject = match &table.subject {
         Some(text) => Some(secret::setting(text, "subject", find)?),

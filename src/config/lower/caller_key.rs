@@ -13,7 +13,7 @@ use crate::model::server_auth::{ApiKey, KeyHolder};
 
 /// Characters of a key's name; a longer one is an error. The name is part of the storage key of a
 /// user's grants, and appears in logs.
-const LONGEST_NAME: usize = 64;
+const MAX_NAME_CHARS: usize = 64;
 
 pub(super) fn keys(
     written: Vec<CallerKeyTable>,
@@ -57,13 +57,13 @@ fn name(table: &CallerKeyTable, earlier: &mut Earlier, find: &mut Findings<'_>) 
         return None;
     };
     let name = text.as_str();
-    let is_fit = (1..=LONGEST_NAME).contains(&name.len())
+    let is_fit = (1..=MAX_NAME_CHARS).contains(&name.len())
         && name.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '_' | '-'));
     if !is_fit {
         find.error(
             CODE,
             &text.span,
-            format!("a key's name has 1 to {LONGEST_NAME} letters, digits, `_` and `-`"),
+            format!("a key's name has 1 to {MAX_NAME_CHARS} letters, digits, `_` and `-`"),
         )
         .hint("e.g. `my-app`");
         return None;

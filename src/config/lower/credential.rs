@@ -16,9 +16,9 @@ use crate::model::tool::{Action, Body, Effect, HttpAction, Input, Method};
 use crate::model::{ProviderId, Scopes, Tool, ToolName};
 
 /// Time limit for testing a pasted secret, while the user waits for the page.
-const TEST_TIME: Duration = Duration::from_secs(15);
+const TEST_TIMEOUT: Duration = Duration::from_secs(15);
 /// Characters of the test response kept to explain a refusal.
-const TEST_CHARS: usize = 1000;
+const MAX_TEST_CHARS: usize = 1000;
 /// Message about a user name with a colon (RFC 7617 §2).
 const BASIC_COLON: &str = "a user of `basic` has no `:`, since that is where its password begins";
 
@@ -326,8 +326,8 @@ fn test_request(text: &Text, api: Api<'_>, find: &mut Findings<'_>) -> Option<To
             select: None,
             error: None,
             reply: None,
-            timeout: TEST_TIME,
-            max_chars: TEST_CHARS,
+            timeout: TEST_TIMEOUT,
+            max_chars: MAX_TEST_CHARS,
             is_untrusted: false,
         }),
         allow: None,

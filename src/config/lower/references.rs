@@ -1,7 +1,7 @@
 //! References of `[server.auth]` to secrets, for `check` to look for.
 
 use super::super::problem::Findings;
-use super::super::server_auth::{SHORTEST_KEY, has_short_key};
+use super::super::server_auth::{MIN_KEY_BYTES, has_short_key};
 use super::super::span::{Span, Text};
 use super::super::{environment, secret_ref};
 use crate::model::secret_ref::SecretRef;
@@ -34,7 +34,7 @@ impl References {
                 && self.keys.contains(reference)
                 && environment::variable(name).is_some_and(|value| has_short_key(&value))
             {
-                find.error("auth::key", span, format!("the key in {name} has less than {SHORTEST_KEY} characters, and could be guessed"))
+                find.error("auth::key", span, format!("the key in {name} has less than {MIN_KEY_BYTES} characters, and could be guessed"))
                     .hint("make one with `openssl rand -base64 32`");
             }
         }

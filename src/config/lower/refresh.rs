@@ -10,7 +10,7 @@ use crate::model::refresh_life::{LifeFrom, RefreshLife};
 const FROMS: [(&str, LifeFrom); 2] =
     [("renewal", LifeFrom::Renewal), ("consent", LifeFrom::Consent)];
 /// Longest life of a refresh token in days; more is an error.
-const MAX_DAYS: u32 = 3650;
+const MAX_LIFETIME_DAYS: u32 = 3650;
 
 /// Reads when refresh tokens end.
 pub(super) fn life(table: RefreshLifeTable, find: &mut Findings<'_>) -> Option<RefreshLife> {
@@ -18,10 +18,15 @@ pub(super) fn life(table: RefreshLifeTable, find: &mut Findings<'_>) -> Option<R
         find.missing(&table.span, "days", "write after how many days refresh tokens end");
         return None;
     };
-    let Some(count) = u32::try_from(days.value).ok().filter(|days| (1..=MAX_DAYS).contains(days))
+    let Some(count) =
+        u32::try_from(days.value).ok().filter(|days| (1..=MAX_LIFETIME_DAYS).contains(days))
     else {
-        find.error("oauth::refresh_life", &days.span, format!("`days` is from 1 to {MAX_DAYS}"))
-            .hint("write a whole number of days");
+        find.error(
+            "oauth::refresh_life",
+            &days.span,
+            format!("`days` is from 1 to {MAX_LIFETIME_DAYS}"),
+        )
+        .hint("write a whole number of days");
         return None;
     };
     let from = table.from.as_ref().and_then(|from| choice(from, &FROMS, find));

@@ -16,9 +16,9 @@ use crate::model::{Allowed, AllowedHost, AllowedOrigin, ConsentMode};
 use crate::net::Cidr;
 
 /// Lower bound of `max_chars`: fewer characters are no useful answer.
-const LEAST_CHARS: i64 = 200;
+const MIN_RESULT_CHARS: i64 = 200;
 /// Upper bound of `max_chars`: more characters are no useful answer to a model.
-const MOST_CHARS: i64 = 1_000_000;
+const MAX_RESULT_CHARS: i64 = 1_000_000;
 
 pub(super) fn server(table: ServerTable, depth: Depth, find: &mut Findings<'_>) -> Server {
     warn_of_what_does_not_fit(&table, find);
@@ -154,7 +154,7 @@ fn public_url(text: &Text, find: &mut Findings<'_>) -> Option<Url> {
 }
 
 pub(super) fn max_chars(given: &At<i64>, find: &mut Findings<'_>) -> Option<usize> {
-    let given = within("max_chars", LEAST_CHARS..=MOST_CHARS, given, find)?;
+    let given = within("max_chars", MIN_RESULT_CHARS..=MAX_RESULT_CHARS, given, find)?;
     usize::try_from(given).ok()
 }
 

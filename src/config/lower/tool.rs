@@ -23,10 +23,10 @@ use crate::model::{Scopes, Tool, ToolName};
 const EFFECTS: [(&str, Effect); 3] =
     [("read", Effect::Read), ("write", Effect::Write), ("destroy", Effect::Destroy)];
 /// Timeout of a request in seconds.
-const DEFAULT_TIMEOUT: u64 = 30;
+const DEFAULT_TIMEOUT_SECONDS: u64 = 30;
 /// Characters of a tool's name; a longer one is an error. The limit of the model APIs:
 /// `^[a-zA-Z0-9_-]{1,64}$`.
-pub(super) const MOST_NAME: usize = 64;
+pub(super) const MAX_NAME_CHARS: usize = 64;
 
 /// Lowers one tool; `None` if it is disabled or cannot be used.
 pub(super) fn tool(
@@ -149,7 +149,7 @@ impl Limits {
         let timeout =
             timeout.and_then(|given| u64::try_from(within("timeout", 1..=120, given, find)?).ok());
         let max_chars = table.max_chars.as_ref().and_then(|given| server::max_chars(given, find));
-        Self { timeout: Duration::from_secs(timeout.unwrap_or(DEFAULT_TIMEOUT)), max_chars }
+        Self { timeout: Duration::from_secs(timeout.unwrap_or(DEFAULT_TIMEOUT_SECONDS)), max_chars }
     }
 }
 
@@ -328,11 +328,11 @@ fn check_name(name: &Text, find: &mut Findings<'_>) {
         } else {
             draft.hint("models and hosts refuse every other character");
         }
-    } else if name.value.len() > MOST_NAME {
+    } else if name.value.len() > MAX_NAME_CHARS {
         find.error(
             "tool::name",
             &name.span,
-            format!("a tool's name has at most {MOST_NAME} characters"),
+            format!("a tool's name has at most {MAX_NAME_CHARS} characters"),
         )
         .hint("shorten it; 40 is a good limit");
     }

@@ -18,9 +18,9 @@ pub(super) const MAX_BODY_BYTES: usize = 1 << 20;
 /// How long a body may take to arrive; then it is refused with 408.
 const BODY_TIMEOUT: Duration = Duration::from_secs(30);
 /// `Retry-After` in seconds when the server is busy.
-const RETRY_AFTER_BUSY: u32 = 1;
+const RETRY_AFTER_BUSY_SECONDS: u32 = 1;
 /// `Retry-After` in seconds when only the end of a stream makes room.
-const RETRY_AFTER_FULL: u32 = 60;
+const RETRY_AFTER_FULL_SECONDS: u32 = 60;
 /// Code of refusals, from the range that JSON-RPC leaves to servers.
 pub(super) const REFUSED: ErrorCode = ErrorCode(-32000);
 
@@ -40,7 +40,7 @@ impl Refusal {
 
     fn with(status: StatusCode, code: ErrorCode, why: &'static str, id: Value) -> Self {
         let body = Malformed { code, why, id, is_quiet: false }.answer();
-        Self { status, body, retry_after: RETRY_AFTER_BUSY }
+        Self { status, body, retry_after: RETRY_AFTER_BUSY_SECONDS }
     }
 
     /// 503: the server is busy; neither it nor the request is at fault.
@@ -50,7 +50,7 @@ impl Refusal {
 
     /// 503 as for [`Self::busy`], but with a longer `Retry-After`: only the end of a stream helps.
     pub(super) fn full(why: &'static str) -> Self {
-        Self { retry_after: RETRY_AFTER_FULL, ..Self::busy(why) }
+        Self { retry_after: RETRY_AFTER_FULL_SECONDS, ..Self::busy(why) }
     }
 
     /// 405: no event follows on the stream that a GET wants to resume.
@@ -72,7 +72,11 @@ impl Refusal {
 
     pub(super) fn internal_error(error: impl Error) -> Self {
         let body = json!({ "jsonrpc": "2.0", "id": null, "error": internal_error(error) });
-        Self { status: StatusCode::INTERNAL_SERVER_ERROR, body, retry_after: RETRY_AFTER_BUSY }
+        Self {
+            status: StatusCode::INTERNAL_SERVER_ERROR,
+            body,
+            retry_after: RETRY_AFTER_BUSY_SECONDS,
+        }
     }
 
     /// Returns the refusal as the body of an answer to the request with this id.
@@ -86,7 +90,7 @@ impl Refusal {
     /// 400 for a body that is no message.
     pub(super) fn malformed(body: &[u8]) -> Self {
         let body = Malformed::of(body).answer();
-        Self { status: StatusCode::BAD_REQUEST, body, retry_after: RETRY_AFTER_BUSY }
+        Self { status: StatusCode::BAD_REQUEST, body, retry_after: RETRY_AFTER_BUSY_SECONDS }
     }
 }
 

@@ -36,7 +36,7 @@ use crate::mcp::Handler;
 const REVISION: ProtocolVersion = ProtocolVersion::V_2026_07_28;
 /// Initial size of the response buffer in bytes. Most answers fit; a longer one is copied each time
 /// the buffer grows.
-const RESPONSE_CAPACITY: usize = 4096;
+const INITIAL_RESPONSE_BYTES: usize = 4096;
 pub(super) struct FastPath {
     handler: Handler,
     /// Service without a client, which lends its peer to the calls. A call of this revision sends
@@ -81,7 +81,7 @@ impl FastPath {
                 }
                 Err(error) => (status_of(error.code), JsonRpcMessage::error(error, Some(id))),
             };
-        let mut body = Vec::with_capacity(RESPONSE_CAPACITY);
+        let mut body = Vec::with_capacity(INITIAL_RESPONSE_BYTES);
         match serde_json::to_writer(&mut body, &message) {
             Ok(()) => json_response(status, body),
             Err(error) => Refusal::internal_error(error).into_response(),

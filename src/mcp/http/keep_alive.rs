@@ -1,7 +1,7 @@
 //! Shows the client that a long request is still running.
 //!
 //! Proxies cut a connection that is silent for a minute, and clients give up as soon. An answer
-//! that takes longer than [`QUIET`] becomes a stream of server-sent events
+//! that takes longer than [`MAX_SILENCE`] becomes a stream of server-sent events
 //! (basic/transports/streamable-http): comments, or `notifications/progress` if the request has a
 //! `progressToken`, and at the end the answer. Answers of sessions are streams from the beginning;
 //! for those, and over standard input and output, [`report`] sends the signs of life.
@@ -25,7 +25,7 @@ use super::body::Refusal;
 use crate::mcp::internal_error::Mistake;
 
 /// Longest silence, before the first sign of life and between two of them.
-pub(super) const QUIET: Duration = Duration::from_secs(5);
+pub(super) const MAX_SILENCE: Duration = Duration::from_secs(5);
 /// An SSE comment as a sign of life; clients ignore it.
 const COMMENT: &str = ": still running\n\n";
 const MESSAGE: &str = "still running";
@@ -60,7 +60,7 @@ pub(super) async fn answer(
     accepts: Accepts,
     body: Bytes,
 ) -> Response {
-    answer_after(QUIET, work, accepts, body).await
+    answer_after(MAX_SILENCE, work, accepts, body).await
 }
 
 async fn answer_after(
@@ -186,10 +186,10 @@ fn events(
     .right_stream()
 }
 
-/// Sends progress notifications to the client every [`QUIET`], until this future is dropped.
+/// Sends progress notifications to the client every [`MAX_SILENCE`], until this future is dropped.
 pub(in crate::mcp) async fn report(peer: Peer<RoleServer>, token: ProgressToken) -> Infallible {
     let began_at = Instant::now();
-    let mut signs = signs(QUIET);
+    let mut signs = signs(MAX_SILENCE);
     signs.tick().await;
     loop {
         signs.tick().await;

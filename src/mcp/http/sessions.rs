@@ -37,12 +37,12 @@ use events::{EventId, Events, Found};
 use owned::{NoRoom, Owned};
 
 /// Idle time after which a session ends: longer than a user takes for a consent.
-const IDLE: Duration = Duration::from_hours(1);
+const SESSION_IDLE_LIMIT: Duration = Duration::from_hours(1);
 /// Delay after which a client reconnects when its connection breaks.
-const COME_BACK: Duration = Duration::from_secs(1);
+const RECONNECT_DELAY: Duration = Duration::from_secs(1);
 /// How long rmcp keeps the channel of a cancelled request. Short, since rmcp scans all channels at
 /// each event.
-const CHANNELS_KEPT: Duration = Duration::from_secs(3);
+const CANCELLED_CHANNEL_TTL: Duration = Duration::from_secs(3);
 /// First revision whose streams begin with an event without data (basic/transports). Clients of
 /// earlier ones take the data of every event for a message, and disconnect over this one.
 const PRIMED_SINCE: ProtocolVersion = ProtocolVersion::V_2025_11_25;
@@ -117,11 +117,11 @@ impl Sessions {
         let events = Events::default();
         let mut kept = LocalSessionManager::default().with_event_store(Arc::new(events.clone()));
         kept.session_config = SessionConfig::default();
-        kept.session_config.keep_alive = Some(IDLE);
-        kept.session_config.completed_cache_ttl = CHANNELS_KEPT;
+        kept.session_config.keep_alive = Some(SESSION_IDLE_LIMIT);
+        kept.session_config.completed_cache_ttl = CANCELLED_CHANNEL_TTL;
         // Each stream begins with an event that names it; `priming` decides whether the client sees
         // it.
-        kept.session_config.sse_retry = Some(COME_BACK);
+        kept.session_config.sse_retry = Some(RECONNECT_DELAY);
         Self { kept, events, owned: Owned::default(), notices }
     }
 
@@ -152,7 +152,7 @@ impl Sessions {
     fn priming(&self, id: &SessionId, event: Option<EventId>) -> Option<ServerSseMessage> {
         let revision = self.owned.revision(id)?;
         let event = event.filter(|_| revision.as_str() >= PRIMED_SINCE.as_str())?;
-        Some(ServerSseMessage::priming(event.to_string(), COME_BACK))
+        Some(ServerSseMessage::priming(event.to_string(), RECONNECT_DELAY))
     }
 
     /// Returns the standalone stream of a session: the events missed from `next` on, then the live

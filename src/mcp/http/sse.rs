@@ -40,13 +40,13 @@ use crate::model::{Caller, ConsentMode, Principal, secret};
 
 /// Messages queued in each direction. If the queue is full, a client's message is refused with 503,
 /// and a message to the client waits.
-const QUEUE: usize = 64;
+const MAX_QUEUED_MESSAGES: usize = 64;
 /// Interval of signs of life on a silent stream, below the timeouts of proxies.
-const KEEP_ALIVE: Duration = Duration::from_secs(15);
+const KEEP_ALIVE_INTERVAL: Duration = Duration::from_secs(15);
 
-/// Returns the handlers of `/sse` and `/messages`, in this order. Each request must carry its `Arc<Principal>` in the
-/// extensions, and its `Host` and `Origin` must have been checked. `ended` ends every stream, and
-/// the calls that still run in it.
+/// Returns the handlers of `/sse` and `/messages`, in this order. Each request must carry its
+/// `Arc<Principal>` in the extensions, and its `Host` and `Origin` must have been checked. `ended`
+/// ends every stream, and the calls that still run in it.
 pub fn handlers(
     handler: Handler,
     running: Running,
@@ -99,8 +99,8 @@ async fn open(State(face): State<Arc<Face>>, request: Request) -> Response {
         Err(refusal) => return refusal.into_response(),
     };
     let id = secret::random().expose_secret().to_owned();
-    let (incoming, from_client) = mpsc::channel(QUEUE);
-    let (to_client, outgoing) = mpsc::channel(QUEUE);
+    let (incoming, from_client) = mpsc::channel(MAX_QUEUED_MESSAGES);
+    let (to_client, outgoing) = mpsc::channel(MAX_QUEUED_MESSAGES);
     let unanswered = Unanswered::default();
     let caller = principal.caller.clone();
     let Some(share) = face.running.stream(&caller) else {
@@ -132,7 +132,7 @@ async fn open(State(face): State<Arc<Face>>, request: Request) -> Response {
         Ok::<_, Infallible>(event)
     });
     let events = events.take_until(face.ended.clone().cancelled_owned());
-    let keep_alive = KeepAlive::new().interval(KEEP_ALIVE);
+    let keep_alive = KeepAlive::new().interval(KEEP_ALIVE_INTERVAL);
     let mut response = Sse::new(events).keep_alive(keep_alive).into_response();
     let headers = response.headers_mut();
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));

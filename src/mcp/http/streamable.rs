@@ -3,7 +3,8 @@
 //! rmcp speaks the protocol. This module adds limits on the body, which is read once; JSON-RPC
 //! errors for malformed messages; sessions bound to the caller who opened them
 //! ([`super::sessions`]); content negotiation ([`super::accept_header`]); signs of life during long
-//! requests ([`super::keep_alive`]); and a fast path for the most frequent request ([`super::fast_path`]).
+//! requests ([`super::keep_alive`]); and a fast path for the most frequent request
+//! ([`super::fast_path`]).
 
 use std::sync::Arc;
 
@@ -22,7 +23,7 @@ use super::accept_header::{self, Accepts};
 use super::body::{self, Refusal, json_response};
 use super::consent_query;
 use super::fast_path::{self, FastPath};
-use super::keep_alive::{self, KeepsAlive, QUIET};
+use super::keep_alive::{self, KeepsAlive, MAX_SILENCE};
 use super::limits::{HoldingBody, Run, Running};
 use super::sessions::{Asked, Refused, Sessions, asked_by};
 use crate::mcp::Handler;
@@ -30,9 +31,9 @@ use crate::model::{Caller, Principal};
 
 const SESSION: HeaderName = HeaderName::from_static("mcp-session-id");
 
-/// Returns the handler of `/mcp`. Each request must carry its `Arc<Principal>` in the extensions, and
-/// its `Host` and `Origin` must have been checked. `ended` ends every session and stream, and the
-/// calls that still run in them.
+/// Returns the handler of `/mcp`. Each request must carry its `Arc<Principal>` in the extensions,
+/// and its `Host` and `Origin` must have been checked. `ended` ends every session and stream, and
+/// the calls that still run in them.
 pub fn handler(handler: Handler, running: Running, ended: CancellationToken) -> MethodRouter {
     let config = StreamableHttpServerConfig::default()
         .with_json_response(true)
@@ -47,7 +48,7 @@ pub fn handler(handler: Handler, running: Running, ended: CancellationToken) -> 
     let streams =
         StreamableHttpService::new(move || Ok(handler.for_connection()), sessions, config);
     let mut requests = streams.clone();
-    requests.config.sse_keep_alive = Some(QUIET);
+    requests.config.sse_keep_alive = Some(MAX_SILENCE);
     let face = Face { requests, streams, fast_path, running };
     any(answer).with_state(Arc::new(face))
 }
@@ -55,7 +56,7 @@ pub fn handler(handler: Handler, running: Running, ended: CancellationToken) -> 
 type Service = StreamableHttpService<Handler, Sessions>;
 
 struct Face {
-    /// Handles POST. Its streams send a sign of life every [`QUIET`].
+    /// Handles POST. Its streams send a sign of life every [`MAX_SILENCE`].
     requests: Service,
     /// Handles GET and DELETE, over the same sessions.
     streams: Service,

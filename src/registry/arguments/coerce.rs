@@ -7,7 +7,7 @@ use serde_json::{Map, Number, Value};
 use super::absent::is_empty_list;
 use super::choice::choice_of;
 use super::literal::parsed;
-use super::received::{MAX_QUOTED, received, shorten};
+use super::received::{MAX_QUOTED_CHARS, received, shorten};
 use crate::model::arguments::{CountedUnit, Expected, Mismatch};
 use crate::model::text::nearest;
 use crate::model::tool::{Item, Kind, Param};
@@ -73,8 +73,9 @@ fn integer(value: Value) -> Result<Value, Value> {
 
 #[expect(clippy::cast_possible_truncation, reason = "only whole and within ±2^53")]
 fn whole(number: Option<f64>) -> Option<Value> {
-    const EXACT: f64 = 9_007_199_254_740_992.0;
-    let number = number.filter(|number| number.fract() == 0.0 && number.abs() < EXACT)?;
+    const MAX_EXACT_INTEGER: f64 = 9_007_199_254_740_992.0;
+    let number =
+        number.filter(|number| number.fract() == 0.0 && number.abs() < MAX_EXACT_INTEGER)?;
     Some(Value::from(number as i64))
 }
 
@@ -211,7 +212,7 @@ fn chosen(param: &Param, text: String) -> Result<String, Mismatch> {
     let near = nearest(&text, param.choices.iter().map(String::as_str));
     Err(Mismatch::Choice {
         expected: Expected::from(param),
-        given: shorten(&text, MAX_QUOTED),
+        given: shorten(&text, MAX_QUOTED_CHARS),
         nearest: near.map(str::to_owned),
     })
 }

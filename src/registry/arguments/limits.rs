@@ -5,7 +5,7 @@ use serde_json::{Map, Value};
 use crate::model::arguments::ArgumentLimit;
 
 /// Maximum bytes of text in all arguments together; more are refused.
-const MAX_TEXT: usize = 1024 * 1024;
+const MAX_TEXT_BYTES: usize = 1024 * 1024;
 /// Maximum nesting levels; deeper arguments are refused.
 const MAX_DEPTH: usize = 64;
 /// Maximum list items and object entries in all arguments together; more are refused.
@@ -38,7 +38,7 @@ struct Left {
 
 impl Left {
     fn all() -> Self {
-        Self { text: MAX_TEXT, items: MAX_ITEMS }
+        Self { text: MAX_TEXT_BYTES, items: MAX_ITEMS }
     }
 
     fn take(&mut self, value: &Value, depth: usize) -> Result<(), ArgumentLimit> {
@@ -66,7 +66,7 @@ impl Left {
 
     fn take_text(&mut self, text: &str) -> Result<(), ArgumentLimit> {
         let left = self.text.checked_sub(text.len());
-        self.text = left.ok_or(ArgumentLimit::TextBytes(MAX_TEXT))?;
+        self.text = left.ok_or(ArgumentLimit::TextBytes(MAX_TEXT_BYTES))?;
         Ok(())
     }
 

@@ -26,7 +26,7 @@ use crate::model::tool::{ACCOUNT, Input, Param};
 use crate::model::{Tool, ToolName};
 use coerce::coerce;
 use names::Names;
-use received::{MAX_DESCRIPTION, MAX_QUOTED, received, shorten};
+use received::{MAX_DESCRIPTION_CHARS, MAX_QUOTED_CHARS, received, shorten};
 
 /// The accepted arguments of a call.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -99,7 +99,7 @@ fn argument(param: &Param, value: Option<Value>) -> Result<Option<Value>, Mismat
             let description = description.filter(|text| !text.is_empty());
             Err(Mismatch::Missing {
                 expected: Expected::from(param),
-                description: description.map(|text| shorten(text, MAX_DESCRIPTION)),
+                description: description.map(|text| shorten(text, MAX_DESCRIPTION_CHARS)),
             })
         }
         (None, None) => Ok(None),
@@ -147,5 +147,5 @@ fn unknown(params: &[Param], name: &str) -> ArgumentProblem {
         nearest: nearest(name, names()).map(str::to_owned),
         known: names().map(str::to_owned).collect(),
     };
-    ArgumentProblem { name: shorten(name, MAX_QUOTED), mismatch }
+    ArgumentProblem { name: shorten(name, MAX_QUOTED_CHARS), mismatch }
 }

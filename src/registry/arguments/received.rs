@@ -5,9 +5,9 @@ use serde_json::Value;
 use crate::model::arguments::Received;
 
 /// Maximum characters of a parameter's description in a problem; the rest is cut.
-pub(super) const MAX_DESCRIPTION: usize = 200;
+pub(super) const MAX_DESCRIPTION_CHARS: usize = 200;
 /// Maximum characters of a name or value from the arguments; the rest is cut.
-pub(super) const MAX_QUOTED: usize = 60;
+pub(super) const MAX_QUOTED_CHARS: usize = 60;
 
 /// Returns what a face may show of a value.
 pub(super) fn received(value: &Value) -> Received {
@@ -16,7 +16,7 @@ pub(super) fn received(value: &Value) -> Received {
         Value::Bool(value) => Received::Boolean(*value),
         Value::Number(number) => Received::Number(number.clone()),
         Value::String(text) if text.trim().is_empty() => Received::EmptyText,
-        Value::String(text) => Received::Text(shorten(text, MAX_QUOTED)),
+        Value::String(text) => Received::Text(shorten(text, MAX_QUOTED_CHARS)),
         Value::Array(items) => Received::List(items.len()),
         Value::Object(_) => Received::Object,
     }

@@ -8,7 +8,7 @@ use tokio::sync::watch;
 use super::memory::MemoryBackend;
 use super::sled::SledBackend;
 use super::walk::Walk;
-use super::{Backend, Key, PAGE_BYTES, Sealed};
+use super::{Backend, Key, MAX_PAGE_BYTES, Sealed};
 use crate::store::folder::{Answering, FolderHome, Role};
 use crate::store::keys::ring::ring_key;
 use crate::store::tests::{NOW, Place};
@@ -129,7 +129,7 @@ async fn pages_are_bounded_and_meet_each_record_once(backend: &dyn Backend) {
     let (mut walk, mut met) = (Walk::under(backend, prefix.as_str()), Vec::new());
     while let Some(page) = walk.next().await.unwrap() {
         let size: usize = page.iter().map(|(_, sealed)| sealed.as_bytes().len()).sum();
-        assert!(size <= PAGE_BYTES, "{size}");
+        assert!(size <= MAX_PAGE_BYTES, "{size}");
         met.extend(page.into_iter().map(|(key, _)| key));
         // Delete a record that the walk has passed, and write one behind it, which it does not
         // return.

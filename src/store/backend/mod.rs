@@ -87,7 +87,7 @@ impl fmt::Debug for Sealed {
 pub(super) const MAX_RECORD_BYTES: usize = (2 << 20) - (64 << 10);
 
 /// Maximum bytes of keys and sealed records in a page; only the first record may exceed it.
-pub(super) const PAGE_BYTES: usize = 256 << 10;
+pub(super) const MAX_PAGE_BYTES: usize = 256 << 10;
 
 /// A part of the records under a prefix, so that memory does not grow with their number.
 #[derive(Debug, PartialEq, Eq)]
@@ -100,7 +100,7 @@ pub struct Page {
 }
 
 impl Page {
-    /// Fills a page up to [`PAGE_BYTES`]; takes the first record at any size.
+    /// Fills a page up to [`MAX_PAGE_BYTES`]; takes the first record at any size.
     ///
     /// # Errors
     /// The first error of a record.
@@ -114,7 +114,7 @@ impl Page {
                 sealed = Sealed::left_out();
             }
             size += key.as_bytes().len() + sealed.as_bytes().len();
-            if size > PAGE_BYTES && !records.is_empty() {
+            if size > MAX_PAGE_BYTES && !records.is_empty() {
                 return Ok(Self { records, is_last: false });
             }
             records.push((key, sealed));
@@ -276,14 +276,16 @@ mod tests {
         let record = |number: usize, size: usize| {
             (Key::new(format!("k/{number:03}")), Sealed::from_stored(vec![7; size]))
         };
-        for sizes in [vec![], vec![1], vec![1_000; 3], vec![100_000; 50], vec![PAGE_BYTES * 2; 3]] {
+        for sizes in
+            [vec![], vec![1], vec![1_000; 3], vec![100_000; 50], vec![MAX_PAGE_BYTES * 2; 3]]
+        {
             let all: Vec<_> =
                 sizes.iter().enumerate().map(|(number, size)| record(number, *size)).collect();
             let mut back = Vec::new();
             loop {
                 let page = Page::cut(all.iter().skip(back.len()).cloned().map(Ok)).unwrap();
                 let bytes: usize = page.records.iter().map(|(_, sealed)| sealed.0.len()).sum();
-                assert!(bytes <= PAGE_BYTES || page.records.len() == 1, "{bytes}");
+                assert!(bytes <= MAX_PAGE_BYTES || page.records.len() == 1, "{bytes}");
                 back.extend(page.records);
                 assert_eq!(page.is_last, back.len() == all.len());
                 if page.is_last {

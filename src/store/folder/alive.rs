@@ -23,7 +23,7 @@ const DRAFT: &str = "new-";
 
 /// Attempts to create the file before [`Alive::begin`] fails. Another process's cleanup may delete
 /// a draft that is not locked yet.
-const TRIES: u32 = 8;
+const MAX_DRAFT_TRIES: u32 = 8;
 
 /// The locked file of this process.
 #[derive(Debug)]
@@ -43,7 +43,7 @@ impl Alive {
             let _ = clear(&entry.path());
         }
         let mut failed = io::Error::from(io::ErrorKind::NotFound);
-        for _ in 0..TRIES {
+        for _ in 0..MAX_DRAFT_TRIES {
             match Self::attempt(&folder) {
                 Err(error) if error.kind() == io::ErrorKind::NotFound => failed = error,
                 done => return done,

@@ -17,10 +17,10 @@ use crate::store::backend::{Backend, BackendError, Key};
 use crate::store::notice::Notice;
 
 /// Time an owner may take to open the store and then its socket; then [`FolderError::Busy`].
-const MAX_START: Duration = Duration::from_secs(5);
+const MAX_START_TIME: Duration = Duration::from_secs(5);
 
 /// Time that several successive owners may take together; less than operations wait for an owner.
-const MAX_SUCCESSIVE_STARTS: Duration = Duration::from_secs(11);
+const MAX_SUCCESSIVE_STARTS_TIME: Duration = Duration::from_secs(11);
 
 /// First pause before checking again for the owner's socket; doubles up to [`MAX_POLL_INTERVAL`].
 /// Also the pause between attempts to open sled.
@@ -57,7 +57,8 @@ pub(super) async fn elect(
     guarded: &Key,
     answering: &Answering,
 ) -> Result<Elected, StoreError> {
-    let (mut end, last_end) = (Instant::now() + MAX_START, Instant::now() + MAX_SUCCESSIVE_STARTS);
+    let (mut end, last_end) =
+        (Instant::now() + MAX_START_TIME, Instant::now() + MAX_SUCCESSIVE_STARTS_TIME);
     let (mut last, mut pause) = (None, FIRST_POLL_INTERVAL);
     loop {
         let (ours, key, answers) = (folder.clone(), guarded.clone(), answering.clone());
@@ -77,7 +78,7 @@ pub(super) async fn elect(
         }
         if note.name.is_some() && note.name != last {
             // Owners may succeed one another: give each its own time.
-            end = last_end.min(Instant::now() + MAX_START);
+            end = last_end.min(Instant::now() + MAX_START_TIME);
             last.clone_from(&note.name);
             pause = FIRST_POLL_INTERVAL;
         }

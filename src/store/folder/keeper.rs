@@ -26,9 +26,9 @@ const START: &str = "keeper.start";
 
 /// Attempts to take the lock before a process concludes that there is another keeper. Each call of
 /// [`state`] holds the lock for a moment.
-const TRIES: u32 = 20;
+const MAX_LOCK_TRIES: u32 = 20;
 /// Pause between two attempts.
-const RETRY: Duration = Duration::from_millis(5);
+const LOCK_RETRY_INTERVAL: Duration = Duration::from_millis(5);
 
 /// Maximum bytes read of a note, which is one line.
 const MAX_NOTE_BYTES: u64 = 1024;
@@ -61,14 +61,14 @@ impl KeeperLock {
     /// If the folder does not exist or cannot be written.
     pub fn take(data: &Path) -> io::Result<Option<Self>> {
         let file = open(data, LOCK)?;
-        for _ in 0..TRIES {
+        for _ in 0..MAX_LOCK_TRIES {
             match file.try_lock() {
                 Ok(()) => {
                     let mut lock = Self(file);
                     lock.retract()?;
                     return Ok(Some(lock));
                 }
-                Err(fs::TryLockError::WouldBlock) => std::thread::sleep(RETRY),
+                Err(fs::TryLockError::WouldBlock) => std::thread::sleep(LOCK_RETRY_INTERVAL),
                 Err(fs::TryLockError::Error(error)) => return Err(error),
             }
         }

@@ -6,8 +6,9 @@
 //! - **Reading**: if a record names an unknown data key, the process reads the `ring` record once.
 //!   A new data key is on disk before the first record that needs it.
 //! - **Writing**: every write first reads the `ring` record and seals with its newest data key. A
-//!   data key is dropped no sooner than [`GRACE`](super::rotation::GRACE) after it stopped sealing,
-//!   so only a write that hangs for that long between its two steps could use a dropped key.
+//!   data key is dropped no sooner than [`OLD_KEY_GRACE`](super::rotation::OLD_KEY_GRACE) after it
+//!   stopped sealing, so only a write that hangs for that long between its two steps could use a
+//!   dropped key.
 //! - **A replaced master key**: the process reads the key source again. If that still gives the old
 //!   key (a variable cannot change in a running process), the process continues with its own ring
 //!   while the new ring lists, in clear, the data key that it seals with.
@@ -35,7 +36,7 @@ pub(crate) fn ring_key() -> Key {
 
 /// Attempts to swap the ring before [`StoreError::Contended`]; more concurrent changes are a fault,
 /// not a race.
-const ROUNDS: usize = 16;
+const MAX_SWAP_ATTEMPTS: usize = 16;
 
 /// Purpose for which a process opens a store.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -72,7 +73,7 @@ impl Ring {
     ) -> Result<Self> {
         let place = ring_key();
         // A process that loses a race to create or rewrap the ring continues with the winner's.
-        for _ in 0..ROUNDS {
+        for _ in 0..MAX_SWAP_ATTEMPTS {
             let Some(wrapped) = backend.get(&place).await? else {
                 // A new ring beside existing records would only hide that their ring is lost.
                 if !is_empty(backend).await? {
@@ -181,7 +182,7 @@ impl Ring {
         change: impl Fn(&KeyRing) -> Option<KeyRing>,
     ) -> Result<KeyRing> {
         let place = ring_key();
-        for _ in 0..ROUNDS {
+        for _ in 0..MAX_SWAP_ATTEMPTS {
             let stored = backend.get(&place).await?.ok_or(StoreError::Replaced)?;
             let masters = load(&self.source, false).await?;
             let (_, ring) = unwrap(&stored, &masters, &self.source)?;

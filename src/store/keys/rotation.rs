@@ -3,9 +3,9 @@
 //! **A new data key**: the ring gets one more key, which seals from then on. Every record is
 //! resealed by compare-and-swap, which overwrites no concurrent change of another process. Then the
 //! keys that no record refers to are dropped. A key that has just stopped sealing stays for
-//! [`GRACE`], because a write sealed with it may be under way; a later rotation drops it. No key is
-//! dropped while the key of any record is unknown because the record is too large or of another
-//! form.
+//! [`OLD_KEY_GRACE`], because a write sealed with it may be under way; a later rotation drops it.
+//! No key is dropped while the key of any record is unknown because the record is too large or of
+//! another form.
 //!
 //! **A new master key** rewraps the ring and changes no record.
 
@@ -21,15 +21,15 @@ use super::source::KeySource;
 use crate::model::Time;
 use crate::store::backend::{Key, Sealed};
 use crate::store::records::key_without_owner;
-use crate::store::{AT_ONCE, Result, Store, StoreError};
+use crate::store::{MAX_CONCURRENT_WRITES, Result, Store, StoreError};
 
 /// Time a data key stays after it stopped sealing. Every write reads the ring right before it
 /// seals, so a process may hang that long in between (a suspended process, a sleeping laptop).
-pub(crate) const GRACE: Duration = Duration::from_hours(24);
+pub(crate) const OLD_KEY_GRACE: Duration = Duration::from_hours(24);
 
 /// Maximum passes over all records; the rotation stops after one that reseals no record. Concurrent
 /// writes use the new key, so the second pass is usually the last.
-const PASSES: usize = 4;
+const MAX_PASSES: usize = 4;
 
 /// Result for one record.
 #[derive(PartialEq, Eq)]
@@ -108,7 +108,7 @@ impl Store {
         let new = ring.newest().ok_or(StoreError::NoRing)?;
         let mut resealed = 0;
         let mut unreadable = 0;
-        for _ in 0..PASSES {
+        for _ in 0..MAX_PASSES {
             let (moved, left) = self.reseal_all(&ring).await?;
             resealed += moved;
             unreadable = left;
@@ -144,7 +144,7 @@ impl Store {
         while let Some(page) = records.next().await? {
             let mut steps = stream::iter(page)
                 .map(|(key, sealed)| self.reseal(ring, key, sealed))
-                .buffer_unordered(AT_ONCE);
+                .buffer_unordered(MAX_CONCURRENT_WRITES);
             while let Some(step) = steps.try_next().await? {
                 moved += usize::from(step == Step::Moved);
                 unreadable += usize::from(step == Step::Unreadable);
@@ -165,8 +165,8 @@ impl Store {
         Ok(if is_ours { Step::Moved } else { Step::Left })
     }
 
-    /// Drops the data keys that have not sealed for [`GRACE`] and that no record refers to. Returns
-    /// those, and the older ones that stay.
+    /// Drops the data keys that have not sealed for [`OLD_KEY_GRACE`] and that no record refers to.
+    /// Returns those, and the older ones that stay.
     async fn drop_keys(&self, now: Time) -> Result<(Vec<DataKeyId>, Vec<DataKeyId>)> {
         let before = self.ring.read(&*self.backend).await?;
         // Choose the keys before searching the records: no later write uses a chosen key.
@@ -198,12 +198,13 @@ impl Store {
     }
 }
 
-/// Returns the keys that stopped sealing at least [`GRACE`] ago, when the next key was made.
+/// Returns the keys that stopped sealing at least [`OLD_KEY_GRACE`] ago, when the next key was
+/// made.
 fn spent(ring: &KeyRing, now: Time) -> Vec<DataKeyId> {
     let keys: Vec<_> = ring.keys().collect();
     let pairs = keys.iter().zip(keys.iter().skip(1));
     pairs
-        .filter(|(_, (_, next))| next.is_some_and(|made_at| now.since(made_at) >= GRACE))
+        .filter(|(_, (_, next))| next.is_some_and(|made_at| now.since(made_at) >= OLD_KEY_GRACE))
         .map(|((id, _), _)| *id)
         .collect()
 }

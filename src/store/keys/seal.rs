@@ -31,8 +31,8 @@ const FORMAT: u8 = 1;
 /// Format of the first version's rings, without ids before them.
 const RING_UNLISTED: u8 = 1;
 const RING: u8 = 2;
-const NONCE: usize = 24;
-const ID: usize = 8;
+const NONCE_BYTES: usize = 24;
+const KEY_ID_BYTES: usize = 8;
 
 /// The keys for records. Stored under `ring`, wrapped by the master key.
 #[derive(Clone, Serialize, Deserialize, Zeroize, ZeroizeOnDrop)]
@@ -58,7 +58,7 @@ struct DataKey {
 /// Id of a data key. Not secret: it stands in clear before every record.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Serialize, Deserialize, Zeroize)]
 #[serde(transparent)]
-pub struct DataKeyId([u8; ID]);
+pub struct DataKeyId([u8; KEY_ID_BYTES]);
 
 impl std::fmt::Display for DataKeyId {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -125,7 +125,7 @@ impl KeyRing {
     pub(crate) fn seal(&self, key: &Key, plain: &[u8]) -> Result<Sealed, SealError> {
         let data = self.data.last().ok_or(SealError::Seal)?;
         let aad = self.associated_data(key.as_bytes(), &data.id.0);
-        let mut out = Vec::with_capacity(1 + ID + NONCE + plain.len() + 16);
+        let mut out = Vec::with_capacity(1 + KEY_ID_BYTES + NONCE_BYTES + plain.len() + 16);
         out.push(FORMAT);
         out.extend_from_slice(&data.id.0);
         encrypt(&data.key, &aad, plain, &mut out)?;
@@ -223,13 +223,13 @@ fn split(sealed: &Sealed) -> Result<(DataKeyId, &[u8]), SealError> {
     if format != FORMAT {
         return Err(SealError::Format);
     }
-    let (&id, rest) = rest.split_first_chunk::<ID>().ok_or(SealError::Format)?;
+    let (&id, rest) = rest.split_first_chunk::<KEY_ID_BYTES>().ok_or(SealError::Format)?;
     Ok((DataKeyId(id), rest))
 }
 
 /// Parts of a wrapped ring.
 struct Wrapped<'a> {
-    master: [u8; ID],
+    master: [u8; KEY_ID_BYTES],
     listed: Vec<DataKeyId>,
     aad: Vec<u8>,
     rest: &'a [u8],
@@ -239,16 +239,16 @@ impl<'a> Wrapped<'a> {
     fn parse(sealed: &'a Sealed) -> Result<Self, SealError> {
         let bytes = sealed.as_bytes();
         let (&format, rest) = bytes.split_first().ok_or(SealError::Format)?;
-        let (&master, rest) = rest.split_first_chunk::<ID>().ok_or(SealError::Format)?;
+        let (&master, rest) = rest.split_first_chunk::<KEY_ID_BYTES>().ok_or(SealError::Format)?;
         match format {
             RING_UNLISTED => {
                 Ok(Self { master, listed: Vec::new(), aad: WRAP_CONTEXT.to_vec(), rest })
             }
             RING => {
                 let (&count, rest) = rest.split_first_chunk::<2>().ok_or(SealError::Format)?;
-                let length = usize::from(u16::from_be_bytes(count)) * ID;
+                let length = usize::from(u16::from_be_bytes(count)) * KEY_ID_BYTES;
                 let (ids, rest) = rest.split_at_checked(length).ok_or(SealError::Format)?;
-                let (ids, _) = ids.as_chunks::<ID>();
+                let (ids, _) = ids.as_chunks::<KEY_ID_BYTES>();
                 let head = bytes.get(..bytes.len() - rest.len()).ok_or(SealError::Format)?;
                 let aad = [WRAP_CONTEXT, head].concat();
                 Ok(Self { master, listed: ids.iter().copied().map(DataKeyId).collect(), aad, rest })
@@ -259,7 +259,7 @@ impl<'a> Wrapped<'a> {
 }
 
 fn encrypt(key: &[u8; 32], aad: &[u8], plain: &[u8], out: &mut Vec<u8>) -> Result<(), SealError> {
-    let nonce = random_bytes::<NONCE>();
+    let nonce = random_bytes::<NONCE_BYTES>();
     let text = XChaCha20Poly1305::new(key.into())
         .encrypt(&XNonce::from(nonce), Payload { msg: plain, aad })
         .map_err(|_| SealError::Seal)?;
@@ -269,7 +269,7 @@ fn encrypt(key: &[u8; 32], aad: &[u8], plain: &[u8], out: &mut Vec<u8>) -> Resul
 }
 
 fn decrypt(key: &[u8; 32], aad: &[u8], rest: &[u8]) -> Result<Zeroizing<Vec<u8>>, SealError> {
-    let (nonce, text) = rest.split_first_chunk::<NONCE>().ok_or(SealError::Format)?;
+    let (nonce, text) = rest.split_first_chunk::<NONCE_BYTES>().ok_or(SealError::Format)?;
     XChaCha20Poly1305::new(key.into())
         .decrypt(nonce.into(), Payload { msg: text, aad })
         .map(Zeroizing::new)

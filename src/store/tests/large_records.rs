@@ -3,7 +3,7 @@
 
 use super::*;
 use crate::store::backend::MAX_RECORD_BYTES;
-use crate::store::keys::rotation::GRACE;
+use crate::store::keys::rotation::OLD_KEY_GRACE;
 
 /// Creates a store with one grant each for ana and bob, and two oversized records of ana.
 async fn planted() -> Place {
@@ -65,10 +65,10 @@ async fn every_walk_goes_past_a_record_that_is_too_large() {
         assert_eq!(exported.left_out[0], "authorization/…/acme");
         assert_eq!(Archive::open(&file).unwrap().len(), 2);
 
-        let at = NOW.after(GRACE * 2 * u32::try_from(round).unwrap());
+        let at = NOW.after(OLD_KEY_GRACE * 2 * u32::try_from(round).unwrap());
         let first = store.rotate_data_key(at).await.unwrap();
         assert_eq!((first.resealed, first.unreadable), (2, 2));
-        let second = store.rotate_data_key(at.after(GRACE)).await.unwrap();
+        let second = store.rotate_data_key(at.after(OLD_KEY_GRACE)).await.unwrap();
         assert!(second.dropped.is_empty(), "a key that a record may need");
         assert_eq!(access_of(store, "bob").await.as_deref(), Some("bob"));
     }

@@ -19,7 +19,7 @@ use crate::store::keys::ring::{Opening, Ring, ring_key};
 use crate::store::keys::seal;
 use crate::store::keys::source::KeySource;
 use crate::store::records::key_without_owner;
-use crate::store::{AT_ONCE, Store, StoreError, private_file};
+use crate::store::{MAX_CONCURRENT_WRITES, Store, StoreError, private_file};
 
 /// Contents of an export.
 #[derive(Debug, PartialEq, Eq)]
@@ -104,7 +104,7 @@ type Result<T, E = ImportError> = std::result::Result<T, E>;
 
 /// Attempts of an export before [`StoreError::Contended`]; a concurrent rotation can make it start
 /// over.
-const ROUNDS: usize = 8;
+const MAX_EXPORT_ATTEMPTS: usize = 8;
 
 impl Store {
     /// Exports into a new file that only this user can read. A failed export leaves no file.
@@ -145,7 +145,7 @@ impl Store {
         now: Time,
         mut begin: impl FnMut() -> io::Result<W>,
     ) -> Result<Exported, ExportError> {
-        for _ in 0..ROUNDS {
+        for _ in 0..MAX_EXPORT_ATTEMPTS {
             if let Some(exported) = self.export_once(now, begin()?).await? {
                 return Ok(exported);
             }
@@ -277,7 +277,8 @@ impl<'b> Steps<'b> {
     /// Adds the records that the store lacks, and returns their number.
     async fn add<S: Read + Seek>(&mut self, archive: &mut Archive<S>) -> Result<usize> {
         let mut comparison = Comparison::begin(archive, self.backend)?;
-        let (mut missing, mut number, mut added) = (Vec::with_capacity(AT_ONCE), 0, 0);
+        let (mut missing, mut number, mut added) =
+            (Vec::with_capacity(MAX_CONCURRENT_WRITES), 0, 0);
         loop {
             let record = comparison.next().await?;
             let is_end = record.is_none();
@@ -285,7 +286,7 @@ impl<'b> Steps<'b> {
                 missing.push((number, key, sealed));
             }
             number += 1;
-            if missing.len() >= AT_ONCE || is_end {
+            if missing.len() >= MAX_CONCURRENT_WRITES || is_end {
                 added += missing.len();
                 self.add_some(std::mem::take(&mut missing)).await?;
             }
@@ -370,7 +371,7 @@ impl<'b> Steps<'b> {
             let is_end = record.is_none();
             some.extend(record.filter(|_| self.added.iter().any(|range| range.contains(&number))));
             number += 1;
-            if some.len() >= AT_ONCE || is_end {
+            if some.len() >= MAX_CONCURRENT_WRITES || is_end {
                 let steps = some.iter().map(|(key, put)| self.take_back(key, Some(put), None));
                 is_undone &= join_all(steps).await.into_iter().all(|is_undone| is_undone);
                 some.clear();

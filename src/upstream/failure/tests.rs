@@ -102,7 +102,7 @@ fn the_api_s_own_message_is_quoted() {
         assert_eq!(answered.message.as_deref(), Some("No such thing"), "{body}");
     }
     let long = message(judged(422, &[], &json!({"message": "x".repeat(5000)}).to_string()));
-    assert_eq!(long.chars().count(), QUOTATION + 1, "{long}");
+    assert_eq!(long.chars().count(), MAX_QUOTED_CHARS + 1, "{long}");
 }
 
 #[test]
@@ -262,7 +262,7 @@ fn no_more_scopes_are_asked_for_than_a_person_reads() {
     let challenge = format!(r#"Bearer error="insufficient_scope", scope="{}""#, scopes.join(" "));
     let reply = reply(403, &[("www-authenticate", &challenge)], "");
     let asked = needed(judged_by(&knowing, Method::Post, &reply)).expect("a wider consent");
-    assert_eq!(asked.iter().count(), MOST_SCOPES);
+    assert_eq!(asked.iter().count(), MAX_SCOPES);
 }
 
 #[test]

@@ -11,11 +11,11 @@ use jaq_json::Val;
 use crate::model::text::nearest;
 
 /// Maximum filter length in bytes; a longer filter does not compile.
-const LONGEST: usize = 8 * 1024;
+const MAX_FILTER_BYTES: usize = 8 * 1024;
 /// Approximate maximum depth of the syntax tree; a deeper filter does not compile. Parser, compiler
 /// and interpreter recurse, so thousands of `(` or `.|.|.` would crash the process instead of
 /// failing `check`.
-const DEEPEST: usize = 128;
+const MAX_SYNTAX_DEPTH: usize = 128;
 
 /// Native filters left out because they reveal the process's environment (`env`), end the process
 /// (`halt`) or write to its log and standard error. `input`, `inputs` and `$ENV` do not exist in
@@ -97,9 +97,9 @@ impl Compiled {
 
 /// Shortens an error: jaq's messages quote the whole value that did not fit.
 fn shortened(error: &jaq_json::Error) -> String {
-    const MOST: usize = 200;
+    const MAX_QUOTED_CHARS: usize = 200;
     let text = error.to_string();
-    match text.char_indices().nth(MOST) {
+    match text.char_indices().nth(MAX_QUOTED_CHARS) {
         Some((end, _)) => format!("{}…", text.get(..end).unwrap_or_default()),
         None => text,
     }
@@ -107,10 +107,10 @@ fn shortened(error: &jaq_json::Error) -> String {
 
 fn guard(filter: &str) -> Result<(), JqProblem> {
     let whole = |message: &str| JqProblem { message: message.to_owned(), range: 0..filter.len() };
-    if filter.len() > LONGEST {
+    if filter.len() > MAX_FILTER_BYTES {
         return Err(whole("the filter is longer than 8 KiB"));
     }
-    if depth(filter) > DEEPEST {
+    if depth(filter) > MAX_SYNTAX_DEPTH {
         return Err(whole("the filter chains or nests more than 128 operators"));
     }
     match directive(filter) {

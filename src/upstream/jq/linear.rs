@@ -144,7 +144,7 @@ fn binary(left: &Term<&str>, operator: &BinaryOp<&str>, right: &Term<&str>) -> O
             // Comparing objects sorts their keys.
             let both = joined(a, b)?;
             Some(Weight {
-                cost: both.cost.saturating_add(both.output.saturating_mul(SORTING)),
+                cost: both.cost.saturating_add(both.output.saturating_mul(SORT_COST_FACTOR)),
                 output: 1,
                 single: true,
             })
@@ -167,7 +167,7 @@ fn binary(left: &Term<&str>, operator: &BinaryOp<&str>, right: &Term<&str>) -> O
 
 /// Cost factor of sorting: an upper bound for the logarithm of any input's size, with room for the
 /// constant.
-const SORTING: u64 = 32;
+const SORT_COST_FACTOR: u64 = 32;
 
 fn call(name: &str, arguments: &[Term<&str>]) -> Option<Weight> {
     match (name, arguments) {
@@ -179,7 +179,7 @@ fn call(name: &str, arguments: &[Term<&str>]) -> Option<Weight> {
         ("empty", []) => Some(Weight { output: 0, ..ONE }),
         ("tostring", []) => Some(Weight { output: 2, ..ONE }),
         ("to_entries", []) => Some(Weight { cost: 4, output: 4, single: true }),
-        ("keys" | "sort" | "type" | "values", []) => Some(Weight { cost: SORTING, ..ONE }),
+        ("keys" | "sort" | "type" | "values", []) => Some(Weight { cost: SORT_COST_FACTOR, ..ONE }),
         ("select", [condition]) => {
             let condition = single(weigh(condition)?)?;
             Some(Weight { cost: condition.cost.saturating_add(1), ..ONE })

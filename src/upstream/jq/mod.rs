@@ -32,7 +32,7 @@ use value::{Outputs, to_jq};
 /// Maximum work of a filter inside the server: its cost times the response size in bytes. It takes
 /// about ten milliseconds in the worst case, during which no other call runs on the thread. A
 /// filter with more work runs in a worker.
-const AT_HAND: u64 = 256 * 1024;
+const MAX_INLINE_WORK: u64 = 256 * 1024;
 
 /// Checks a filter without running it.
 ///
@@ -146,7 +146,7 @@ impl Jq {
 }
 
 fn fits(cost: u64, size: usize) -> bool {
-    u64::try_from(size).is_ok_and(|size| cost.saturating_mul(size) <= AT_HAND)
+    u64::try_from(size).is_ok_and(|size| cost.saturating_mul(size) <= MAX_INLINE_WORK)
 }
 
 fn run_here(compiled: &Compiled, value: &Value) -> Result<Vec<Value>, JqError> {

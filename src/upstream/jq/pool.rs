@@ -18,12 +18,12 @@ use super::worker::{DONE, WORKER_ARGUMENT};
 
 /// Maximum workers at a time; further calls wait. A single-user machine has few processors, and a
 /// filter that needs a worker uses most of one.
-const WORKERS: usize = 2;
+const MAX_WORKERS: usize = 2;
 /// Time limit for a filter in its worker; beyond it, the worker is killed.
-const TIME: Duration = Duration::from_secs(2);
+const FILTER_TIMEOUT: Duration = Duration::from_secs(2);
 /// Maximum bytes of a worker's response; a longer one fails the call. The worker's own limit is
 /// lower.
-const LARGEST: u32 = 64 * 1024 * 1024;
+const MAX_RESPONSE_BYTES: u32 = 64 * 1024 * 1024;
 
 pub(super) struct Pool {
     program: PathBuf,
@@ -41,7 +41,7 @@ struct Worker {
 
 impl Pool {
     pub(super) fn new(program: PathBuf) -> Self {
-        Self { program, idle: Mutex::new(Vec::new()), places: Share::new(WORKERS, WORKERS) }
+        Self { program, idle: Mutex::new(Vec::new()), places: Share::new(MAX_WORKERS, MAX_WORKERS) }
     }
 
     /// Runs a filter in a worker. Callers are served in turn, and no filter starts after its
@@ -103,7 +103,7 @@ impl Worker {
     }
 
     async fn serve(&mut self, filter: &str, json: &[u8]) -> Result<Vec<Value>, JqError> {
-        match tokio::time::timeout(TIME, self.exchange(filter, json)).await {
+        match tokio::time::timeout(FILTER_TIMEOUT, self.exchange(filter, json)).await {
             Ok(Ok(result)) => result,
             // The pipe broke: the worker is dead or about to be.
             Ok(Err(_)) => Err(self.cause_of_death().await),
@@ -129,7 +129,7 @@ impl Worker {
         self.input.flush().await?;
         let status = self.output.read_u8().await?;
         let length = self.output.read_u32_le().await?;
-        if length > LARGEST {
+        if length > MAX_RESPONSE_BYTES {
             return Err(io::ErrorKind::InvalidData.into());
         }
         let mut payload = Vec::new();
@@ -148,7 +148,7 @@ impl Worker {
     /// Returns the error for a dead worker. The CPU time limit kills it by a specific signal; any
     /// other death that a filter can cause is due to memory or stack.
     async fn cause_of_death(&mut self) -> JqError {
-        let Ok(Ok(status)) = tokio::time::timeout(TIME, self.child.wait()).await else {
+        let Ok(Ok(status)) = tokio::time::timeout(FILTER_TIMEOUT, self.child.wait()).await else {
             return JqError::Crashed;
         };
         #[cfg(unix)]

@@ -10,12 +10,12 @@ use serde_json::{Map, Number, Value};
 
 /// Maximum nesting levels of a result; a deeper one is refused. Equal to `serde_json`'s limit for
 /// input.
-const DEEPEST: usize = 128;
+const MAX_DEPTH: usize = 128;
 /// Maximum bytes of all results of one run, text and values together; larger results are refused.
 /// Shared parts (`[., .]`) take no memory in jaq but their full size once they are converted.
-const MOST: usize = 16 * 1024 * 1024;
+const MAX_RESULT_BYTES: usize = 16 * 1024 * 1024;
 /// Bytes charged for each value: its size in memory.
-const VALUE: usize = size_of::<Value>();
+const VALUE_BYTES: usize = size_of::<Value>();
 
 /// Converts a JSON value for jaq.
 ///
@@ -33,7 +33,7 @@ pub(super) struct Outputs {
 
 impl Outputs {
     pub(super) fn new() -> Self {
-        Self { values: Vec::new(), room: MOST }
+        Self { values: Vec::new(), room: MAX_RESULT_BYTES }
     }
 
     /// Converts an output and adds it.
@@ -42,7 +42,7 @@ impl Outputs {
     /// The output nests too deep, all outputs together are too large, or an object key is not a
     /// string.
     pub(super) fn push(&mut self, output: &Val) -> Result<(), String> {
-        let value = from_jq(output, DEEPEST, &mut self.room)?;
+        let value = from_jq(output, MAX_DEPTH, &mut self.room)?;
         self.values.push(value);
         Ok(())
     }
@@ -53,7 +53,7 @@ impl Outputs {
 }
 
 fn from_jq(value: &Val, depth: usize, room: &mut usize) -> Result<Value, String> {
-    spend(room, VALUE)?;
+    spend(room, VALUE_BYTES)?;
     let deeper = || depth.checked_sub(1).ok_or("the result nests more than 128 levels");
     Ok(match value {
         Val::Null => Value::Null,

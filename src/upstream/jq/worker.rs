@@ -27,13 +27,13 @@ pub(super) const FAILED: u8 = 1;
 /// Memory limit of a worker in bytes; a filter that needs more ends its worker. The largest input
 /// has 10 MiB of JSON, which takes ten times that in jaq.
 #[cfg(unix)]
-const MEMORY: u64 = 256 * 1024 * 1024;
+const MAX_MEMORY_BYTES: u64 = 256 * 1024 * 1024;
 /// CPU time limit in seconds for one request; the parent gives up earlier. It ends a worker with a
 /// looping filter whose parent was killed; no other process would end it.
 #[cfg(unix)]
-const CPU_SECONDS: u64 = 5;
+const MAX_CPU_SECONDS: u64 = 5;
 /// Maximum filters kept compiled; at the limit, the cache is cleared.
-const MOST_FILTERS: usize = 256;
+const MAX_CACHED_FILTERS: usize = 256;
 
 /// Serves requests until standard input ends.
 pub fn worker_main() -> ExitCode {
@@ -92,7 +92,7 @@ fn answer(filters: &mut HashMap<String, Compiled>, request: &Request) -> Result<
     let mut reader = serde_json::Deserializer::from_slice(&request.value);
     let input = Val::deserialize(&mut reader).map_err(|error| error.to_string())?;
     if !filters.contains_key(&request.filter) {
-        if filters.len() >= MOST_FILTERS {
+        if filters.len() >= MAX_CACHED_FILTERS {
             filters.clear();
         }
         let compiled = Compiled::new(&request.filter).map_err(|problem| problem.message)?;
@@ -109,7 +109,7 @@ fn answer(filters: &mut HashMap<String, Compiled>, request: &Request) -> Result<
 #[cfg(unix)]
 fn limit_memory() {
     use rustix::process::{Resource, Rlimit, setrlimit};
-    let most = Rlimit { current: Some(MEMORY), maximum: Some(MEMORY) };
+    let most = Rlimit { current: Some(MAX_MEMORY_BYTES), maximum: Some(MAX_MEMORY_BYTES) };
     let _ = setrlimit(Resource::As, most);
     let _ = setrlimit(Resource::Data, most);
     // A crash here is expected, and a core file would contain the API's response.
@@ -123,7 +123,7 @@ fn limit_time() {
     use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
     use rustix::time::{ClockId, clock_gettime};
     let spent = clock_gettime(ClockId::ProcessCPUTime).tv_sec;
-    let until = u64::try_from(spent).unwrap_or(0) + CPU_SECONDS;
+    let until = u64::try_from(spent).unwrap_or(0) + MAX_CPU_SECONDS;
     let maximum = getrlimit(Resource::Cpu).maximum;
     let _ = setrlimit(Resource::Cpu, Rlimit { current: Some(until), maximum });
 }

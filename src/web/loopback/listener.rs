@@ -26,7 +26,7 @@ use crate::store::ListeningSockets;
 use crate::web::origin_check::{Origins, http_origin};
 use crate::web::port::crowd::Crowd;
 use crate::web::port::local_peer::AllowedUsers;
-use crate::web::port::serve::{FIRST_HEAD_LIMIT, Rules, accept};
+use crate::web::port::serve::{FIRST_HEAD_TIMEOUT, Rules, accept};
 use crate::web::port::workers::Workers;
 
 /// The port that the README tells people to register.
@@ -38,13 +38,13 @@ pub const DEFAULT_PORT: u16 = 8971;
 const MAX_CONNECTIONS: usize = 64;
 /// Maximum lifetime of a connection, which then breaks. Work that must finish runs in a task of its
 /// own.
-const CONNECTION_LIMIT: Duration = Duration::from_mins(1);
+const MAX_CONNECTION_LIFETIME: Duration = Duration::from_mins(1);
 
 /// How long the system, or the keeper, may hold the port of an owner that has ended.
-const PORT_LATENCY: Duration = Duration::from_millis(500);
+const PORT_RELEASE_TIME: Duration = Duration::from_millis(500);
 
 /// Time limit for pages to arrive once the process is about to end.
-const CLOSE_LIMIT: Duration = Duration::from_millis(500);
+const CLOSE_TIMEOUT: Duration = Duration::from_millis(500);
 
 /// Opens ports on demand and serves the browser's routes there.
 pub struct Loopback {
@@ -202,10 +202,10 @@ impl Loopback {
         self.sockets.close_rest();
     }
 
-    /// Whether this process became the owner of the data folder less than [`PORT_LATENCY`] ago, so
-    /// that an earlier owner's port may not be free yet.
+    /// Whether this process became the owner of the data folder less than [`PORT_RELEASE_TIME`]
+    /// ago, so that an earlier owner's port may not be free yet.
     pub fn is_new_owner(&self) -> bool {
-        self.open.lock().owner_since.is_none_or(|began| began.elapsed() < PORT_LATENCY)
+        self.open.lock().owner_since.is_none_or(|began| began.elapsed() < PORT_RELEASE_TIME)
     }
 
     /// Notes that this process has become the owner of the data folder.
@@ -288,13 +288,13 @@ impl Loopback {
         tracing::info!(%address, "listening for browsers");
         let connections = Arc::clone(&self.connections);
         let rules = Rules {
-            first_head_limit: FIRST_HEAD_LIMIT,
-            head_limit: FIRST_HEAD_LIMIT,
+            first_head_limit: FIRST_HEAD_TIMEOUT,
+            head_limit: FIRST_HEAD_TIMEOUT,
             // All connections come from this machine: the oldest makes room for the next one.
             crowd: self.crowd.clone(),
             // A page is one request, so a connection that stays open only takes a place.
             keep_alive: false,
-            max_lifetime: CONNECTION_LIMIT,
+            max_lifetime: MAX_CONNECTION_LIFETIME,
             // Another user of this machine must not open a person's link. For connections from
             // other machines, no user is known.
             allowed_users: if is_own_user_known {
@@ -344,12 +344,12 @@ impl Loopback {
         sockets
     }
 
-    /// Stops listening, and waits up to `CLOSE_LIMIT` for open connections.
+    /// Stops listening, and waits up to `CLOSE_TIMEOUT` for open connections.
     pub async fn close(&self) {
         self.release().await;
         let all = u32::try_from(MAX_CONNECTIONS).unwrap_or(u32::MAX);
         // The limit is needed: browsers also keep connections open without a request.
-        let _ = tokio::time::timeout(CLOSE_LIMIT, self.connections.acquire_many(all)).await;
+        let _ = tokio::time::timeout(CLOSE_TIMEOUT, self.connections.acquire_many(all)).await;
     }
 }
 
@@ -415,7 +415,7 @@ mod tests {
             crowd: Crowd::new(2),
             head_limit: Duration::from_millis(20),
             keep_alive: false,
-            max_lifetime: CONNECTION_LIMIT,
+            max_lifetime: MAX_CONNECTION_LIFETIME,
             allowed_users: AllowedUsers::Any,
         };
         let (here, ever) = (Arc::new(Workers::none()), CancellationToken::new());

@@ -15,7 +15,7 @@ pub(super) const MAX_NAME_CHARS: usize = 60;
 const MAX_SCOPE_CHARS: usize = 200;
 /// Scopes that a page lists beside a line that unfolds more. If there are more, the page folds the
 /// granted ones away, so that the buttons stay above the fold.
-pub(super) const SCOPES_SHOWN: usize = 5;
+pub(super) const MAX_LISTED_SCOPES: usize = 5;
 
 /// A page that reports an outcome, an error or a question.
 #[derive(Template)]

@@ -37,14 +37,14 @@ use crate::web::port::client_address;
 const MAX_USER_CHARS: usize = 256;
 
 /// Span of the rate limits below, after which a try no longer counts.
-const LIMIT_SPAN: Duration = Duration::from_mins(1);
+const RATE_LIMIT_WINDOW: Duration = Duration::from_mins(1);
 
 /// State of the sign-in pages.
 pub(in crate::web) struct SignInPages {
     pub(super) sign_in: SignIn,
     /// Limits tries of keys, which have 20 characters and more. Here and in `redirect_limit`, the
-    /// limit for all addresses together is so high that one network cannot use it up and so keep all others
-    /// out.
+    /// limit for all addresses together is so high that one network cannot use it up and so keep
+    /// all others out.
     key_limit: RateLimit<IpAddr>,
     /// Limits redirects to an issuer or application, each of which is a record in the store.
     redirect_limit: RateLimit<IpAddr>,
@@ -61,8 +61,8 @@ impl SignInPages {
     ) -> Arc<Self> {
         Arc::new(Self {
             sign_in,
-            key_limit: RateLimit::per(LIMIT_SPAN, clock.clone(), 10, 1000),
-            redirect_limit: RateLimit::per(LIMIT_SPAN, clock.clone(), 60, 6000),
+            key_limit: RateLimit::per(RATE_LIMIT_WINDOW, clock.clone(), 10, 1000),
+            redirect_limit: RateLimit::per(RATE_LIMIT_WINDOW, clock.clone(), 60, 6000),
             trusted_proxies,
             origins,
         })
@@ -299,8 +299,8 @@ pub(in crate::web) struct SignInForm {
     key: Option<SecretString>,
 }
 
-/// Redirects the browser to the application or issuer where its user signs in, or signs it in with a
-/// key.
+/// Redirects the browser to the application or issuer where its user signs in, or signs it in with
+/// a key.
 pub(in crate::web) async fn begin(
     State(pages): State<Arc<SignInPages>>,
     Extension(browser): Extension<Browser>,

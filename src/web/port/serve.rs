@@ -39,21 +39,21 @@ use super::workers::Workers;
 /// one without credentials, or waits.
 const MAX_CONNECTIONS: usize = 4096;
 /// Time limit for the head of a client's first request; beyond it, the connection is closed.
-pub(in crate::web) const FIRST_HEAD_LIMIT: Duration = Duration::from_secs(10);
+pub(in crate::web) const FIRST_HEAD_TIMEOUT: Duration = Duration::from_secs(10);
 /// Time limit for the head of a later request, and so for an idle connection: a little longer than
 /// proxies keep a connection, so that the proxy closes it, and not this server just after the proxy
 /// has sent a request.
-const HEAD_LIMIT: Duration = Duration::from_secs(75);
+const HEAD_TIMEOUT: Duration = Duration::from_secs(75);
 /// Descriptors reserved for what opens later: the store, the loopback listener, secrets in files.
 const RESERVED_DESCRIPTORS: usize = 16;
-/// One address may hold one in `SHARES` of the places with connections that have shown no
+/// One address may hold one in `ADDRESS_SHARES` of the places with connections that have shown no
 /// credentials.
-const SHARES: usize = 4;
+const ADDRESS_SHARES: usize = 4;
 /// Largest head of a request, in bytes; a larger one gets 431. Tokens are some kilobytes,
 /// everything else is small.
 const MAX_HEAD_BYTES: usize = 16 * 1024;
 /// Time limit for refusing another user of this machine.
-const REFUSAL_LIMIT: Duration = Duration::from_secs(2);
+const REFUSAL_TIMEOUT: Duration = Duration::from_secs(2);
 /// Time without progress of an answer after which its connection is closed.
 const MAX_WRITE_STALL: Duration = Duration::from_secs(30);
 
@@ -96,9 +96,9 @@ impl Port {
         let connections = Arc::new(Semaphore::new(room));
         let stop = CancellationToken::new();
         let rules = Rules {
-            first_head_limit: FIRST_HEAD_LIMIT,
-            head_limit: HEAD_LIMIT,
-            crowd: Crowd::new(room / SHARES),
+            first_head_limit: FIRST_HEAD_TIMEOUT,
+            head_limit: HEAD_TIMEOUT,
+            crowd: Crowd::new(room / ADDRESS_SHARES),
             keep_alive: true,
             max_lifetime: Duration::MAX,
             allowed_users,
@@ -176,7 +176,7 @@ pub(in crate::web) async fn accept(
                     let ends = || Ok((stream.peer_addr()?, stream.local_addr()?));
                     if !rules.allowed_users.allows(ends) {
                         router = refusal();
-                        rules.max_lifetime = REFUSAL_LIMIT;
+                        rules.max_lifetime = REFUSAL_TIMEOUT;
                     }
                     let served = serve(stream, theirs, router, &rules, &stop, member);
                     if let Ok(Err(error)) = tokio::time::timeout(rules.max_lifetime, served).await {
@@ -269,7 +269,7 @@ mod tests {
         let address = listener.local_addr().unwrap();
         let rules = Rules {
             first_head_limit,
-            head_limit: HEAD_LIMIT,
+            head_limit: HEAD_TIMEOUT,
             crowd: Crowd::new(room),
             keep_alive: true,
             max_lifetime: Duration::MAX,

@@ -16,7 +16,7 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 
 /// Interval of `tick`: below the time limits of requests, and so long that an idle thread costs
 /// nothing.
-const TICK: Duration = Duration::from_secs(4);
+const TICK_INTERVAL: Duration = Duration::from_secs(4);
 
 /// The threads. Dropping this ends them, along with any work that still runs on them.
 pub(in crate::web) struct Workers {
@@ -88,7 +88,7 @@ impl Worker {
 /// every timer that is due before all others, and calls have timers of seconds.
 async fn tick() {
     loop {
-        tokio::time::sleep(TICK).await;
+        tokio::time::sleep(TICK_INTERVAL).await;
     }
 }
 

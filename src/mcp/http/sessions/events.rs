@@ -1,11 +1,11 @@
 //! Events sent on the streams of sessions, kept for clients whose connection broke.
 //!
 //! A client resumes with the id of the last event that it has seen (basic/transports, Resumability
-//! and Redelivery). Answers are kept for [`KEPT_FOR`]. [`MAX_BYTES_OF_ONE`] and [`MAX_BYTES`] bound
-//! the memory of one caller and in total. Beyond them, answers that a client has taken are dropped
-//! first, then the oldest; beyond the total, those of the caller with the most bytes. An event's id
-//! names the request that its stream answers, so a client that resumes for a dropped answer is told
-//! so under that request's id.
+//! and Redelivery). Answers are kept for [`COMPLETE_STREAM_TTL`]. [`MAX_BYTES_PER_CALLER`] and
+//! [`MAX_BYTES`] bound the memory of one caller and in total. Beyond them, answers that a client
+//! has taken are dropped first, then the oldest; beyond the total, those of the caller with the
+//! most bytes. An event's id names the request that its stream answers, so a client that resumes
+//! for a dropped answer is told so under that request's id.
 
 mod id;
 
@@ -28,23 +28,23 @@ use crate::model::Caller;
 pub(super) use id::EventId;
 
 /// How long a complete answer can be fetched.
-const KEPT_FOR: Duration = Duration::from_mins(2);
+const COMPLETE_STREAM_TTL: Duration = Duration::from_mins(2);
 /// How long a stream without an answer is kept: longer than any call takes.
-const MAX_OPEN: Duration = Duration::from_mins(30);
+const OPEN_STREAM_TTL: Duration = Duration::from_mins(30);
 /// Time after a client takes an answer in which resuming behind it does not repeat it: the
 /// TypeScript SDK 1.23 resumes so after each call.
-const JUST_TAKEN: Duration = Duration::from_secs(5);
+const NO_REPEAT_WINDOW: Duration = Duration::from_secs(5);
 /// Interval between sweeps for expired streams.
 const SWEEP_INTERVAL: Duration = Duration::from_secs(15);
 /// Most bytes kept for all callers; beyond it, complete streams are dropped.
 const MAX_BYTES: usize = 64 << 20;
 /// Most bytes kept for one caller; beyond it, complete streams of that caller are dropped.
-const MAX_BYTES_OF_ONE: usize = 8 << 20;
+const MAX_BYTES_PER_CALLER: usize = 8 << 20;
 /// Bytes counted for a stream or an event besides its text.
-const OVERHEAD: usize = 512;
+const OVERHEAD_BYTES: usize = 512;
 /// Most events kept of one stream, more than a call's progress needs; beyond it the oldest is
 /// dropped.
-const MAX_EVENTS: usize = 64;
+const MAX_EVENTS_PER_STREAM: usize = 64;
 
 /// Sent events of all sessions.
 #[derive(Clone)]
@@ -128,7 +128,7 @@ pub(super) enum Found {
 
 impl Default for Events {
     fn default() -> Self {
-        Self::with(Limits { all: MAX_BYTES, of_one: MAX_BYTES_OF_ONE })
+        Self::with(Limits { all: MAX_BYTES, of_one: MAX_BYTES_PER_CALLER })
     }
 }
 
@@ -210,7 +210,10 @@ impl Events {
             (Some(kept), _) => {
                 let is_over = kept.is_complete && last.index.saturating_add(1) >= kept.next;
                 let age = kept.taken_at.map(|at| now.saturating_duration_since(at));
-                if is_over && kept.taken >= kept.next && age.is_some_and(|age| age < JUST_TAKEN) {
+                if is_over
+                    && kept.taken >= kept.next
+                    && age.is_some_and(|age| age < NO_REPEAT_WINDOW)
+                {
                     return Found::Finished;
                 }
                 // A client that resumes behind the answer much later has lost it on its own side;
@@ -345,7 +348,7 @@ impl State {
             kept.events.iter().map(|event| weight(&event.message)).sum::<usize>(),
             kept.is_complete,
         );
-        self.count(stream, OVERHEAD + bytes);
+        self.count(stream, OVERHEAD_BYTES + bytes);
         if is_complete {
             self.complete(stream);
         }
@@ -364,7 +367,8 @@ impl State {
         let id = EventId { stream, index, request: kept.request.clone() };
         if let Some(message) = message {
             kept.events.push_back(Event { index, message: Arc::clone(message) });
-            let forgotten = (kept.events.len() > MAX_EVENTS).then(|| kept.events.pop_front());
+            let forgotten =
+                (kept.events.len() > MAX_EVENTS_PER_STREAM).then(|| kept.events.pop_front());
             let forgotten = forgotten.flatten().map_or(0, |event| weight(&event.message));
             let weight = weight(message);
             self.count(stream, weight);
@@ -447,7 +451,7 @@ impl State {
             // A session's standalone stream lasts as long as the session.
             Some(_) if kept.request.is_none() => false,
             _ => {
-                let limit = if kept.is_complete { KEPT_FOR } else { MAX_OPEN };
+                let limit = if kept.is_complete { COMPLETE_STREAM_TTL } else { OPEN_STREAM_TTL };
                 now.saturating_duration_since(kept.changed_at) >= limit
             }
         };
@@ -484,7 +488,7 @@ pub(super) fn is_answer(message: &ServerJsonRpcMessage) -> bool {
     matches!(message, JsonRpcMessage::Response(_) | JsonRpcMessage::Error(_))
 }
 
-/// Returns the bytes that a message takes on the wire, plus [`OVERHEAD`].
+/// Returns the bytes that a message takes on the wire, plus [`OVERHEAD_BYTES`].
 fn weight(message: &ServerJsonRpcMessage) -> usize {
     struct Counter(usize);
     impl io::Write for Counter {
@@ -496,7 +500,7 @@ fn weight(message: &ServerJsonRpcMessage) -> usize {
             Ok(())
         }
     }
-    let mut counter = Counter(OVERHEAD);
+    let mut counter = Counter(OVERHEAD_BYTES);
     // A message that cannot be serialized takes no room.
     let _ = serde_json::to_writer(&mut counter, message);
     counter.0

@@ -1,12 +1,12 @@
 //! Owners of sessions, and which session ends to make room for a new one.
 //!
-//! There are two limits. A principal with [`MOST_OF_ONE`] sessions loses its least recently used
-//! one when it opens another: clients forget sessions without ending them, and a client whose
-//! session is gone opens a new one (404, basic/transports). With [`MOST`] sessions in total, the
-//! least recently used session of the first of these groups ends: sessions unused for [`STALE`];
-//! those of the principal with the most, if it has more than the newcomer will have; the newcomer's
-//! own; all. A session with a stream never ends this way: if every candidate has one, the newcomer
-//! is refused.
+//! There are two limits. A principal with [`MAX_SESSIONS_PER_PRINCIPAL`] sessions loses its least
+//! recently used one when it opens another: clients forget sessions without ending them, and a
+//! client whose session is gone opens a new one (404, basic/transports). With [`MAX_SESSIONS`]
+//! sessions in total, the least recently used session of the first of these groups ends: sessions
+//! unused for [`STALE_AFTER`]; those of the principal with the most, if it has more than the
+//! newcomer will have; the newcomer's own; all. A session with a stream never ends this way: if
+//! every candidate has one, the newcomer is refused.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -20,11 +20,11 @@ use tokio::time::Instant;
 use crate::model::Caller;
 
 /// Most sessions in total. Each takes some tens of kilobytes.
-const MOST: usize = 4096;
+const MAX_SESSIONS: usize = 4096;
 /// Most sessions of one principal.
-const MOST_OF_ONE: usize = 1024;
+const MAX_SESSIONS_PER_PRINCIPAL: usize = 1024;
 /// Idle time after which a session is the first to end when room is needed.
-const STALE: Duration = Duration::from_mins(5);
+const STALE_AFTER: Duration = Duration::from_mins(5);
 
 /// Open sessions and their owners.
 pub(super) struct Owned {
@@ -48,7 +48,7 @@ pub(super) struct NoRoom;
 
 impl Default for Owned {
     fn default() -> Self {
-        Self { open: Mutex::default(), most: MOST, most_of_one: MOST_OF_ONE }
+        Self { open: Mutex::default(), most: MAX_SESSIONS, most_of_one: MAX_SESSIONS_PER_PRINCIPAL }
     }
 }
 
@@ -62,7 +62,7 @@ impl Owned {
         let goes = if own >= self.most_of_one {
             Some(longest_unused(&open, is_own).ok_or(NoRoom)?)
         } else if open.len() >= self.most {
-            let goes = longest_unused(&open, |other| other.used.elapsed() >= STALE)
+            let goes = longest_unused(&open, |other| other.used.elapsed() >= STALE_AFTER)
                 .or_else(|| of_the_greediest(&open, own))
                 .or_else(|| longest_unused(&open, is_own))
                 .or_else(|| longest_unused(&open, |_| true));
@@ -204,7 +204,7 @@ mod tests {
         assert!(few.is_open(&id("a"), &caller("ana")) && few.is_open(&id("c"), &caller("carl")));
         assert_eq!(begin(&few, "f", "fay"), Ok(Some(id("d"))));
         drop(stream);
-        let long_ago = Instant::now().checked_sub(STALE).unwrap();
+        let long_ago = Instant::now().checked_sub(STALE_AFTER).unwrap();
         few.open.lock().get_mut(&id("f")).unwrap().used = long_ago;
         assert_eq!(begin(&few, "g", "gil"), Ok(Some(id("f"))));
     }

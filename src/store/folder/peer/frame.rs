@@ -43,8 +43,8 @@ pub struct About {
     pub pid: u32,
     /// Short name of the process's task, e.g. `serve --stdio`.
     pub purpose: String,
-    /// Network whose [`ListeningSockets`](listening_sockets::ListeningSockets) this owner passes, or
-    /// this caller requests over a connection that carries no other messages.
+    /// Network whose [`ListeningSockets`](listening_sockets::ListeningSockets) this owner passes,
+    /// or this caller requests over a connection that carries no other messages.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub sockets: Option<String>,
     /// Whether it answers [`Request::Page`]. Peers ask an owner of an earlier version for all
@@ -223,7 +223,7 @@ fn borrowed(page: &Page) -> Vec<(&str, &[u8])> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::store::backend::{Key, PAGE_BYTES, Sealed};
+    use crate::store::backend::{Key, MAX_PAGE_BYTES, Sealed};
 
     #[test]
     fn a_page_comes_in_a_frame_below_the_cap_and_a_record_above_it_is_an_error() {
@@ -231,10 +231,10 @@ mod tests {
             let record = (Key::named("k"), Sealed::from_stored(vec![7; size]));
             Page::cut(std::iter::repeat_n(record, 1_000).map(Ok)).unwrap()
         };
-        for size in [1, 1_000, 100_000, PAGE_BYTES * 2] {
+        for size in [1, 1_000, 100_000, MAX_PAGE_BYTES * 2] {
             let page = page(size);
             let frame = encode_page(3, &page).unwrap();
-            assert!(frame.len() <= PAGE_BYTES * 3, "{size}");
+            assert!(frame.len() <= MAX_PAGE_BYTES * 3, "{size}");
             let Some(Numbered { id: 3, body: Answer::Paged { records, is_last } }) = decode(&frame)
             else {
                 panic!("{size}")

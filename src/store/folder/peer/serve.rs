@@ -46,7 +46,7 @@ const MAX_PEER_SILENCE: Duration = Duration::from_secs(10);
 const MIN_SERVER_AGE: Duration = Duration::from_secs(2);
 
 /// Time that disk writes under way may take when the server for peers ends.
-const MAX_LAST_WRITES: Duration = Duration::from_secs(1);
+const LAST_WRITES_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// Server for peers. Dropping it removes the socket and closes every connection.
 #[derive(Debug)]
@@ -103,7 +103,7 @@ impl Serving {
             });
             drop(listener);
             drop(owner);
-            executor.shutdown_timeout(MAX_LAST_WRITES);
+            executor.shutdown_timeout(LAST_WRITES_TIMEOUT);
         };
         let thread = thread::Builder::new().name("peers".into()).spawn(serve)?;
         Ok(Self { address, stop, thread: Some(thread) })

@@ -42,7 +42,7 @@ async fn every_record_is_sealed_anew_and_a_spent_key_goes_a_day_later() {
     assert_eq!((first.dropped, first.kept), (vec![], vec![before[0].id]));
     assert_eq!(ids(&shared).await, [first.new, first.new]);
 
-    let later = NOW.after(GRACE);
+    let later = NOW.after(OLD_KEY_GRACE);
     let second = store.rotate_data_key(later).await.unwrap();
     assert_eq!((&second.dropped, &second.kept), (&vec![before[0].id], &vec![first.new]));
     assert_eq!(access_of(&store, "ana").await.as_deref(), Some("a"));
@@ -61,8 +61,8 @@ async fn a_running_process_reads_and_writes_with_keys_that_it_learns_of_on_the_w
     other.rotate_data_key(NOW).await.unwrap();
     assert_eq!(access_of(&running, "ana").await.as_deref(), Some("before"), "a key it never saw");
 
-    let newest = other.rotate_data_key(NOW.after(GRACE)).await.unwrap();
-    other.rotate_data_key(NOW.after(GRACE * 2)).await.unwrap();
+    let newest = other.rotate_data_key(NOW.after(OLD_KEY_GRACE)).await.unwrap();
+    other.rotate_data_key(NOW.after(OLD_KEY_GRACE * 2)).await.unwrap();
     // The key that the running process last read has been dropped by now.
     put(&running, "bob", "after").await;
     assert_eq!(access_of(&other, "bob").await.as_deref(), Some("after"));
@@ -144,7 +144,7 @@ async fn what_does_not_open_stays_as_it_is_and_keeps_its_key() {
     let rotated = store.rotate_data_key(NOW).await.unwrap();
     assert_eq!((rotated.resealed, rotated.unreadable), (1, 1));
     assert_eq!(shared.backend.get(&planted).await.unwrap(), Some(copied));
-    let rotated = store.rotate_data_key(NOW.after(GRACE)).await.unwrap();
+    let rotated = store.rotate_data_key(NOW.after(OLD_KEY_GRACE)).await.unwrap();
     assert!(rotated.dropped.is_empty() && rotated.kept.contains(&old));
 }
 
@@ -169,7 +169,7 @@ async fn a_running_process_goes_on_when_the_operator_replaces_the_master_key() {
     // It permits no write under a dropped data key either.
     rewrapped.rotate_data_key(NOW).await.unwrap();
     put_fails_or_opens(&running, &rewrapped).await;
-    rewrapped.rotate_data_key(NOW.after(GRACE)).await.unwrap();
+    rewrapped.rotate_data_key(NOW.after(OLD_KEY_GRACE)).await.unwrap();
     let kept = grant("lost?");
     let refused = running.put(&caller("bob"), &kept, None).await;
     assert!(matches!(refused, Err(StoreError::WrongKey { .. })));

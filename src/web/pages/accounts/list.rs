@@ -10,11 +10,11 @@ use crate::model::scope::in_words;
 use crate::model::text::sentence;
 use crate::model::time::{ago, date, utc};
 use crate::model::{AccountName, Provider, Time};
-use crate::web::pages::layout::{PageKind, SCOPES_SHOWN, ScopeLine, scope_line};
+use crate::web::pages::layout::{MAX_LISTED_SCOPES, PageKind, ScopeLine, scope_line};
 use crate::web::pages::person::PageUser;
 
 /// Scopes that are listed at once; a longer list is folded away.
-const SHOWN_AT_ONCE: usize = SCOPES_SHOWN + 1;
+const MAX_UNFOLDED_SCOPES: usize = MAX_LISTED_SCOPES + 1;
 
 #[derive(Template)]
 #[template(path = "accounts.html")]

@@ -16,11 +16,12 @@ use crate::model::text::{quoted, shown};
 use crate::model::time::utc;
 use crate::web::pages::error::gone;
 use crate::web::pages::layout::{
-    ButtonStyle, MAX_NAME_CHARS, Page, PageKind, SCOPES_SHOWN, ScopeLine, html, parts, scope_line,
+    ButtonStyle, MAX_LISTED_SCOPES, MAX_NAME_CHARS, Page, PageKind, ScopeLine, html, parts,
+    scope_line,
 };
 
 /// Tools that a page names; it counts the others.
-const MAX_TOOLS: usize = 8;
+const MAX_LISTED_TOOLS: usize = 8;
 
 /// The page that asks the user to connect. Opening it changes nothing.
 #[derive(Template)]
@@ -224,7 +225,7 @@ fn connect(invitation: &Invitation, csrf: String, notice: Notice) -> Connect {
     let mut granted: Vec<ScopeLine> = invitation.granted.iter().map(line).collect();
     // Folds no new scope away: a program could push it out of sight with harmless names. A single
     // granted scope takes no more room than the line that unfolds it.
-    let is_short = scopes.len() + granted.len() <= SCOPES_SHOWN + 1;
+    let is_short = scopes.len() + granted.len() <= MAX_LISTED_SCOPES + 1;
     if is_short || granted.len() == 1 {
         scopes.append(&mut granted);
         scopes.sort();
@@ -233,8 +234,8 @@ fn connect(invitation: &Invitation, csrf: String, notice: Notice) -> Connect {
         title: invitation.title.clone(),
         initial: invitation.title.chars().next().unwrap_or('·'),
         asker: asker(invitation),
-        tools: invitation.tools.iter().take(MAX_TOOLS).map(ToString::to_string).collect(),
-        more_tools: invitation.tools.len().saturating_sub(MAX_TOOLS),
+        tools: invitation.tools.iter().take(MAX_LISTED_TOOLS).map(ToString::to_string).collect(),
+        more_tools: invitation.tools.len().saturating_sub(MAX_LISTED_TOOLS),
         scopes,
         granted,
         user: invitation.user.clone(),

@@ -16,13 +16,13 @@ const BY_FAMILY: u16 = 20;
 const REQUEST: u16 = 1;
 const TCP: u8 = 6;
 /// Length in bytes of `nlmsghdr`.
-const HEADER: usize = 16;
+const HEADER_BYTES: usize = 16;
 /// Length in bytes of `nlmsghdr` and `inet_diag_req_v2`.
-const QUESTION: usize = HEADER + 56;
+const REQUEST_BYTES: usize = HEADER_BYTES + 56;
 /// Offsets of `idiag_state`, `idiag_uid` and `idiag_inode` of the `inet_diag_msg` in an answer.
-const STATE: usize = HEADER + 1;
-const USER: usize = HEADER + 64;
-const INODE: usize = HEADER + 68;
+const STATE_OFFSET: usize = HEADER_BYTES + 1;
+const USER_OFFSET: usize = HEADER_BYTES + 64;
+const INODE_OFFSET: usize = HEADER_BYTES + 68;
 
 /// Returns the user of the socket at `theirs`, which is connected to `ours`; `None` if there is no
 /// such socket any more, or the kernel does not say.
@@ -58,8 +58,8 @@ fn question(theirs: SocketAddr, ours: SocketAddr) -> Option<Vec<u8>> {
         (SocketAddr::V6(_), SocketAddr::V6(_)) => AddressFamily::INET6,
         _ => return None,
     };
-    let mut question = Vec::with_capacity(QUESTION);
-    question.extend_from_slice(&u32::try_from(QUESTION).ok()?.to_ne_bytes());
+    let mut question = Vec::with_capacity(REQUEST_BYTES);
+    question.extend_from_slice(&u32::try_from(REQUEST_BYTES).ok()?.to_ne_bytes());
     for number in [BY_FAMILY, REQUEST] {
         question.extend_from_slice(&number.to_ne_bytes());
     }
@@ -97,10 +97,10 @@ fn user_in(answer: &[u8]) -> Option<u32> {
     let kind: [u8; 2] = answer.get(4..6)?.try_into().ok()?;
     // A socket that its process has closed belongs to no user any more; the kernel then reports
     // user 0.
-    let is_held = number(INODE)? != 0;
-    let is_connected = CONNECTED.contains(answer.get(STATE)?);
+    let is_held = number(INODE_OFFSET)? != 0;
+    let is_connected = CONNECTED.contains(answer.get(STATE_OFFSET)?);
     let is_theirs = u16::from_ne_bytes(kind) == BY_FAMILY && is_held && is_connected;
-    is_theirs.then(|| number(USER)).flatten()
+    is_theirs.then(|| number(USER_OFFSET)).flatten()
 }
 
 #[cfg(test)]
@@ -109,11 +109,11 @@ mod tests {
 
     /// A kernel's answer about an established connection.
     fn answer(user: u32, inode: u32) -> Vec<u8> {
-        let mut answer = vec![0; INODE + 4];
+        let mut answer = vec![0; INODE_OFFSET + 4];
         answer[4..6].copy_from_slice(&BY_FAMILY.to_ne_bytes());
-        answer[STATE] = 1;
-        answer[USER..USER + 4].copy_from_slice(&user.to_ne_bytes());
-        answer[INODE..INODE + 4].copy_from_slice(&inode.to_ne_bytes());
+        answer[STATE_OFFSET] = 1;
+        answer[USER_OFFSET..USER_OFFSET + 4].copy_from_slice(&user.to_ne_bytes());
+        answer[INODE_OFFSET..INODE_OFFSET + 4].copy_from_slice(&inode.to_ne_bytes());
         answer
     }
 
@@ -123,12 +123,12 @@ mod tests {
         assert_eq!(user_in(&answer(0, 7)), Some(0));
         assert_eq!(user_in(&answer(0, 0)), None, "nobody holds it");
         let mut trying = answer(1000, 7);
-        trying[STATE] = 2;
+        trying[STATE_OFFSET] = 2;
         assert_eq!(user_in(&trying), None, "`TCP_SYN_SENT`");
         let mut error = answer(0, 7);
         error[4..6].copy_from_slice(&2_u16.to_ne_bytes());
         assert_eq!(user_in(&error), None, "an error");
-        for length in 0..INODE + 4 {
+        for length in 0..INODE_OFFSET + 4 {
             assert_eq!(user_in(&answer(1000, 7)[..length]), None, "{length}");
         }
     }
@@ -138,11 +138,11 @@ mod tests {
         let ask =
             |theirs: &str, ours: &str| question(theirs.parse().unwrap(), ours.parse().unwrap());
         let v4 = ask("127.0.0.1:4660", "127.0.0.1:80").unwrap();
-        assert_eq!(v4.len(), QUESTION);
-        assert_eq!(v4[..4], u32::try_from(QUESTION).unwrap().to_ne_bytes());
+        assert_eq!(v4.len(), REQUEST_BYTES);
+        assert_eq!(v4[..4], u32::try_from(REQUEST_BYTES).unwrap().to_ne_bytes());
         assert_eq!(v4[24..28], [0x12, 0x34, 0, 80]);
         assert_eq!(v4[28..32], [127, 0, 0, 1]);
-        assert_eq!(ask("[::1]:1", "[::1]:80").unwrap().len(), QUESTION);
+        assert_eq!(ask("[::1]:1", "[::1]:80").unwrap().len(), REQUEST_BYTES);
         assert!(ask("127.0.0.1:1", "[::1]:80").is_none());
     }
 }

@@ -8,7 +8,7 @@ use rmcp::model::RequestId;
 
 /// Longest request id in bytes, as JSON, that an event id carries. A client with longer ids is not
 /// told which answer is gone.
-const MAX_REQUEST_BYTES: usize = 256;
+const MAX_REQUEST_ID_BYTES: usize = 256;
 
 /// Id of an event within its session. It comes back through the client and proves nothing: the
 /// session and the caller do.
@@ -43,7 +43,7 @@ impl fmt::Display for EventId {
         let Self { stream, index, request } = self;
         write!(f, "{stream}-{index}")?;
         let json = request.as_ref().and_then(|request| serde_json::to_vec(request).ok());
-        match json.filter(|json| json.len() <= MAX_REQUEST_BYTES) {
+        match json.filter(|json| json.len() <= MAX_REQUEST_ID_BYTES) {
             Some(json) => write!(f, "-{}", URL_SAFE_NO_PAD.encode(json)),
             None => Ok(()),
         }

@@ -61,12 +61,12 @@ async fn an_answer_can_be_fetched_for_two_minutes_and_is_then_said_to_be_gone() 
     let events = Events::default();
     let first = begin(&events, "a", &caller("ana"), 7);
     // A stream without an answer is kept for longer.
-    sweep(&events, KEPT_FOR * 2);
+    sweep(&events, COMPLETE_STREAM_TTL * 2);
     events.store("a", &answer(7));
-    sweep(&events, KEPT_FOR.saturating_sub(second));
+    sweep(&events, COMPLETE_STREAM_TTL.saturating_sub(second));
     assert_eq!(back(&events, &first).await, [7]);
     assert_eq!(back(&events, &first).await, [7], "again");
-    sweep(&events, KEPT_FOR);
+    sweep(&events, COMPLETE_STREAM_TTL);
     assert_eq!(back(&events, &first).await, ["7 is gone"]);
     let state = events.0.state.lock();
     assert!(state.streams.is_empty() && state.names.is_empty() && state.callers.is_empty());
@@ -110,7 +110,7 @@ async fn who_comes_back_behind_an_answer_gets_it_again_unless_it_has_just_gone_o
     events.taken(&last);
     assert_eq!(back(&events, &last).await, ["finished"]);
     assert_eq!(back(&events, &first).await, [7], "it may have broken off on its way");
-    let later = Instant::now() + JUST_TAKEN;
+    let later = Instant::now() + NO_REPEAT_WINDOW;
     assert!(matches!(events.after(&session(), &last, later), Found::Request { next: 1, .. }));
 }
 
@@ -137,7 +137,7 @@ async fn a_cancelled_request_and_an_ended_session_are_waited_for_no_longer() {
     sweep(&events, Duration::ZERO);
     let is_standalone = |kept: &Kept| kept.request.is_none();
     assert!(!events.0.state.lock().streams.values().any(is_standalone));
-    sweep(&events, KEPT_FOR);
+    sweep(&events, COMPLETE_STREAM_TTL);
     assert!(events.0.state.lock().streams.is_empty());
 }
 
