@@ -1,17 +1,19 @@
 //! The real binary at the other end of a pipe, and its answers to a client that makes mistakes.
 
-use std::io::{BufRead as _, BufReader, Write as _};
-use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
+use std::io::Write as _;
+use std::process::{Child, ChildStdin, Command, Stdio};
 
 use serde_json::{Value, json};
 
 use crate::command::countersign;
+use crate::support::lines::Lines;
+use crate::support::wait_until;
 
 /// A server whose every line must be JSON-RPC.
 pub(crate) struct Session {
     child: Child,
     input: Option<ChildStdin>,
-    output: BufReader<ChildStdout>,
+    output: Lines,
 }
 
 impl Session {
@@ -28,7 +30,7 @@ impl Session {
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null());
         let mut child = command.spawn().unwrap();
         let input = child.stdin.take();
-        let output = BufReader::new(child.stdout.take().unwrap());
+        let output = Lines::of(child.stdout.take().unwrap());
         let mut session = Self { child, input, output };
         let client = json!({ "name": "it", "version": "1" });
         let hello =
@@ -47,8 +49,8 @@ impl Session {
 
     /// Reads the next line, which must be JSON-RPC.
     pub(crate) fn hear(&mut self) -> Value {
-        let mut line = String::new();
-        self.output.read_line(&mut line).unwrap();
+        let line = self.output.next("an answer").expect("one more line");
+        let line = String::from_utf8(line).unwrap();
         let value: Value = serde_json::from_str(&line).unwrap_or_else(|_| panic!("{line:?}"));
         assert_eq!(value["jsonrpc"], "2.0", "{line}");
         value
@@ -75,7 +77,7 @@ impl Session {
 
     /// Waits for the end of a server that was told to end.
     pub(crate) fn wait(mut self) {
-        self.child.wait().unwrap();
+        wait_until("the end of the server", || self.child.try_wait().unwrap().is_some());
     }
 }
 

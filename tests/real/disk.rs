@@ -157,12 +157,14 @@ fn a_disk_that_fills_up_while_a_code_is_exchanged_costs_no_consent() {
     let world = World::start();
     let home = Home::new(&world.tools());
     let (disk, mut server, prompt, held) = at_the_callback(&home);
-    // The provider answers slowly, and the disk fills up in that time.
-    world.pull("token-fault", &json!({"delay_ms": 1500}));
+    // The provider holds its answer until the disk is full.
+    world.pull("token-fault", &json!({"hold": true}));
     let (filler, reply) = std::thread::scope(|scope| {
         let coming = scope.spawn(|| come_back(&held));
         wait_until("the code at the provider", || world.exchanged() > 0);
-        (fill_for_good(&disk, &prompt), coming.join().unwrap())
+        let filler = fill_for_good(&disk, &prompt);
+        world.pull("release", &json!({}));
+        (filler, coming.join().unwrap())
     });
     assert_full(&reply);
     let text = server.call("whoami", &json!({})).failed();
@@ -199,13 +201,14 @@ fn a_server_that_ends_on_a_full_disk_keeps_what_it_holds_in_memory() {
     let is_made = || fs::metadata(&reserve).is_ok_and(|file| file.len() == 1 << 20);
     wait_until("the reserve", is_made);
 
-    // The provider answers the renewal slowly, and the disk fills up in that time.
+    // The provider holds its answer to the renewal until the disk is full.
     let refreshes = world.refreshes();
     world.pull("expire-access-tokens", &json!({}));
-    world.pull("token-fault", &json!({"delay_ms": 1500}));
+    world.pull("token-fault", &json!({"hold": true}));
     let call = server.begin("whoami", &json!({}));
     wait_until("the refresh at the provider", || world.refreshes() > refreshes);
     let filler = fill_for_good(&disk, &other);
+    world.pull("release", &json!({}));
     assert_eq!(server.wait(call)["result"]["isError"], true);
     for _ in 0..5 {
         server.call("whoami", &json!({})).failed();

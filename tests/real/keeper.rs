@@ -9,9 +9,9 @@ use serde_json::json;
 use crate::harness::{Dialect, Home, Server, Visit, World, listening, request};
 use crate::support::process::keepers::{End, keeper, until_gone};
 
-/// How long a keeper may stay after the last link has ended. On an idle machine it stays a quarter
+/// How long a keeper may stay after the last link has ended. On an idle machine it stays an eighth
 /// of this.
-const LINGER: Duration = Duration::from_secs(4);
+const LINGER: Duration = Duration::from_secs(8);
 
 /// Ends a server as some hosts do.
 fn end_by(end: End, server: Server) {

@@ -2,14 +2,10 @@
 
 use std::fs;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use crate::harness::{Answer, Dialect, Home, Server, Visit, World, wait_within};
-
-/// How long a server may take to open its store.
-const START: Duration = Duration::from_secs(5);
+use crate::harness::{Answer, Dialect, Home, Server, Visit, World, wait_until};
 
 /// A server that owns the folder and has ana's consent.
 fn connected(world: &World) -> (Home, Server) {
@@ -208,7 +204,7 @@ fn an_import_into_a_store_that_a_server_holds_costs_one_call_at_most() {
 #[track_caller]
 fn wait_for_ring(home: &Home, server: &Server) {
     let name = format!("process {},", server.pid());
-    wait_within(START, "a store that the server holds", || {
+    wait_until("a store that the server holds", || {
         let text = fs::read_to_string(home.data().join("store.lock")).unwrap_or_default();
         let is_made = home.data().join("db/holds-a-ring").exists();
         text.starts_with(&name) && text.contains("\nlistens at ") && is_made

@@ -22,7 +22,8 @@ const ROUNDS: usize = 200;
 /// machine, so that some are killed when they are done.
 const LATEST: u64 = 50_000;
 
-/// Kills a server in the middle of a renewal; returns another one beside it, with ana's consent.
+/// Kills a server while the provider holds its renewal; returns another one beside it, with ana's
+/// consent. By then the provider has decided about the renewal.
 fn in_the_middle(world: &World, fault: &serde_json::Value) -> (Home, Server) {
     let home = Home::new(&world.tools());
     let mut killed = Server::start(&home, Dialect::PLAIN);
@@ -35,13 +36,14 @@ fn in_the_middle(world: &World, fault: &serde_json::Value) -> (Home, Server) {
     killed.begin("whoami", &json!({}));
     wait_until("the refresh at the provider", || world.refreshes() > 0);
     killed.kill();
+    world.pull("release", &json!({}));
     (home, other)
 }
 
 #[test]
 fn a_refresh_token_that_went_out_with_a_process_is_tried_once_and_its_loss_is_told() {
     let world = World::start();
-    let (home, mut other) = in_the_middle(&world, &json!({"delay_ms": 200}));
+    let (home, mut other) = in_the_middle(&world, &json!({"hold": true}));
     let prompt = other.call("whoami", &json!({})).asked();
     let account = status(&home, "ana");
     assert_eq!(account["state"], "ended", "{account}");
@@ -55,7 +57,7 @@ fn a_refresh_token_that_went_out_with_a_process_is_tried_once_and_its_loss_is_to
 #[test]
 fn a_refresh_token_that_never_arrived_is_good_for_the_next_process() {
     let world = World::start();
-    let (_home, mut other) = in_the_middle(&world, &json!({"delay_ms": 200, "drop": "before"}));
+    let (_home, mut other) = in_the_middle(&world, &json!({"hold": true, "drop": "before"}));
     other.call("whoami", &json!({})).ran();
     world.pull("expire-access-tokens", &json!({}));
     other.call("whoami", &json!({})).ran();

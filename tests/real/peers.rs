@@ -9,7 +9,7 @@ use std::time::Duration;
 use rustix::process::{Pid, Signal, WaitOptions, kill_process, waitpid};
 use serde_json::json;
 
-use crate::harness::{Dialect, Home, Server, Visit, World, wait_within};
+use crate::harness::{Dialect, Home, Server, Visit, World, wait_until};
 use tokio::time::Instant;
 
 /// How long a takeover may take.
@@ -43,15 +43,24 @@ fn stop(server: &Server) {
     assert!(status.stopped());
 }
 
-/// Waits until the folder's lock names this process as the owner.
+/// Waits until the folder's lock names this process as the owner; returns the time since `begun`.
 #[track_caller]
-fn wait_for_owner(home: &Home, server: &Server, begun: Instant) {
+fn wait_for_owner(home: &Home, server: &Server, begun: Instant) -> Duration {
     let lock = home.data().join("store.lock");
     let name = format!("process {},", server.pid());
-    wait_within(TAKEOVER.saturating_sub(begun.elapsed()), "the next owner", || {
+    wait_until("the next owner", || {
         let text = fs::read_to_string(&lock).unwrap();
         text.starts_with(&name) && text.contains("\nlistens at ")
     });
+    begun.elapsed()
+}
+
+/// Runs `takeover`, which returns its duration, until one takes less than [`TAKEOVER`]: a busy
+/// machine can hold up one of them, and not three.
+#[track_caller]
+fn assert_fast(mut takeover: impl FnMut() -> Duration) {
+    let took: Vec<Duration> = (0..3).map(|_| takeover()).take_while(|it| *it >= TAKEOVER).collect();
+    assert!(took.len() < 3, "each takeover took too long: {took:?}");
 }
 
 /// Frames content as processes send it to one another.
@@ -95,7 +104,12 @@ fn a_consent_given_through_one_process_is_good_in_all() {
 #[test]
 fn when_the_owner_is_killed_another_takes_over_and_calls_go_on() {
     let world = World::start();
-    let (home, owner, mut peer) = two(&world);
+    assert_fast(|| one_after_the_other_is_killed(&world));
+}
+
+/// Returns how long the calls took that were under way when the first owner was killed.
+fn one_after_the_other_is_killed(world: &World) -> Duration {
+    let (home, owner, mut peer) = two(world);
     let mut third = Server::start(&home, Dialect::PLAIN);
     assert_runs(&mut third);
     let begun = Instant::now();
@@ -103,7 +117,7 @@ fn when_the_owner_is_killed_another_takes_over_and_calls_go_on() {
     owner.kill();
     assert!(peer.end(under_way).ran().contains("\"ana\""));
     assert!(third.end(other).ran().contains("\"ana\""));
-    assert!(begun.elapsed() < TAKEOVER, "{:?}", begun.elapsed());
+    let took = begun.elapsed();
     assert_runs(&mut peer);
     // A new process joins, and then all are killed, down to the last one.
     let mut fourth = Server::start(&home, Dialect::PLAIN);
@@ -115,24 +129,31 @@ fn when_the_owner_is_killed_another_takes_over_and_calls_go_on() {
     fourth.kill();
     assert!(home.data().join("store.sock").exists(), "left behind");
     assert_runs(&mut Server::start(&home, Dialect::PLAIN));
+    took
 }
 
 #[test]
 fn the_folder_passes_on_though_nobody_calls() {
     let world = World::start();
-    let (home, owner, peer) = two(&world);
+    assert_fast(|| the_folder_passes_on(&world));
+}
+
+/// Returns the longer one of two takeovers.
+fn the_folder_passes_on(world: &World) -> Duration {
+    let (home, owner, peer) = two(world);
     let begun = Instant::now();
     owner.kill();
-    wait_for_owner(&home, &peer, begun);
+    let killed = wait_for_owner(&home, &peer, begun);
     let mut third = Server::start(&home, Dialect::PLAIN);
     assert_runs(&mut third);
     // An owner that exits normally hands over at once, and leaves nothing behind.
     let begun = Instant::now();
     peer.close();
-    wait_for_owner(&home, &third, begun);
+    let closed = wait_for_owner(&home, &third, begun);
     assert_runs(&mut third);
     third.close();
     assert!(!home.data().join("store.sock").exists());
+    killed.max(closed)
 }
 
 #[test]

@@ -8,7 +8,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::json;
 
-use crate::harness::{Answer, Dialect, Home, Server, Visit, World, files, request};
+use crate::harness::{Answer, Dialect, Home, Server, Visit, World, files, request, wait_until};
 
 /// A tool that needs no account.
 fn with_open_tool(world: &World) -> String {
@@ -137,17 +137,18 @@ fn a_kill_in_the_middle_of_a_callback_breaks_nothing() {
         let mut server = Server::start_as(&home, Dialect::PLAIN, &user);
         let prompt = server.call("whoami", &json!({})).asked();
         let held = Visit::to(&prompt.url).signed_in_as(&user).hold();
-        let exchanges = world.counts()["token_requests"]["authorization_code"].clone();
+        let exchanged = world.exchanged();
         let callback = std::thread::spawn(move || {
             std::panic::catch_unwind(|| {
                 request("GET", &held.callback_url, &[("cookie", &held.cookie)], "")
             })
         });
         // In odd rounds, kill only once the code has been sent.
-        while round % 2 == 1
-            && world.counts()["token_requests"]["authorization_code"] == exchanges
-            && !callback.is_finished()
-        {}
+        if round % 2 == 1 {
+            wait_until("the code at the provider", || {
+                world.exchanged() > exchanged || callback.is_finished()
+            });
+        }
         server.kill();
         let _ = callback.join().unwrap();
     }

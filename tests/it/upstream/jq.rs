@@ -18,6 +18,18 @@ async fn run(jq: &Jq, filter: &str, value: Value) -> Result<Vec<Value>, JqError>
     jq.run(filter, &value.into(), size).await
 }
 
+/// Like [`run`], and up to twice more if the time was over: on a busy machine two seconds may be too
+/// short for any filter.
+async fn run_to_its_end(jq: &Jq, filter: &str, value: Value) -> Result<Vec<Value>, JqError> {
+    for _ in 0..2 {
+        let result = run(jq, filter, value.clone()).await;
+        if result != Err(JqError::TimedOut) {
+            return result;
+        }
+    }
+    run(jq, filter, value).await
+}
+
 #[tokio::test]
 async fn a_worker_answers_and_is_kept() {
     let jq = Jq::new(WORKER.into());
@@ -42,9 +54,14 @@ async fn whatever_a_filter_does_the_next_call_works() {
         ("reduce range(7) as $x (\"[\"; . * 10) | fromjson", JqError::Crashed),
     ] {
         let begun = Instant::now();
-        assert_eq!(run(&jq, filter, json!([1, 2])).await, Err(expected), "{filter}");
+        let ended = match expected {
+            JqError::TimedOut => run(&jq, filter, json!([1, 2])).await,
+            _ => run_to_its_end(&jq, filter, json!([1, 2])).await,
+        };
+        assert_eq!(ended, Err(expected), "{filter}");
         assert!(begun.elapsed() < Duration::from_secs(20), "{filter}");
-        assert_eq!(run(&jq, SUM, json!([1, 2])).await, Ok(vec![json!(3)]), "after {filter}");
+        let next = run_to_its_end(&jq, SUM, json!([1, 2])).await;
+        assert_eq!(next, Ok(vec![json!(3)]), "after {filter}");
     }
 }
 
@@ -57,7 +74,7 @@ async fn results_are_bounded_too() {
         ("{([1]): 1}", "key that is not a string"),
     ] {
         let filter = filter.trim_end_matches(" | ");
-        let result = run(&jq, filter, json!(["x".repeat(100)])).await;
+        let result = run_to_its_end(&jq, filter, json!(["x".repeat(100)])).await;
         let Err(JqError::Failed(message)) = result else { panic!("{filter}: {result:?}") };
         assert!(message.contains(words), "{message}");
     }
@@ -72,7 +89,13 @@ async fn a_filter_that_takes_too_long_is_told_in_words() {
     assert!(result.is_error && result.text.contains("took too long"), "{}", result.text);
     let hog = r#"reduce range(100) as $x ("x"; . + .) | length"#;
     let tool = with(tool, |action| action.select = Some(Filter::new(hog, 3)));
-    let result = call(&tool).await;
+    let mut result = call(&tool).await;
+    for _ in 0..2 {
+        // On a busy machine the time may be over before the memory is.
+        if result.text.contains("took too long") {
+            result = call(&tool).await;
+        }
+    }
     assert!(result.is_error && result.text.contains("too much memory"), "{}", result.text);
 }
 
@@ -100,13 +123,9 @@ async fn a_cancelled_call_ends_its_worker() {
             .any(|line| String::from_utf8_lossy(&line).contains("worker-of-this-test"))
     };
     let jq = Jq::new(program.clone());
-    {
-        let endless = run(&jq, "def f: f; f", json!(1));
-        tokio::pin!(endless);
-        while !running() {
-            let polled = tokio::time::timeout(Duration::from_millis(5), &mut endless).await;
-            assert!(polled.is_err(), "it is endless");
-        }
+    tokio::select! {
+        _ = run(&jq, "def f: f; f", json!(1)) => panic!("it is endless"),
+        () = wait_until_async("a worker", async || running()) => {}
     }
     wait_until_async("the end of the worker", async || !running()).await;
 }

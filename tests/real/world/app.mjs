@@ -26,7 +26,8 @@ async function verify(request, response, flow_id) {
   if (!server) return sendHtml(response, 200, page('One moment'));
   const answer = await fetch(`${server}/v1/auth/confirm_user`, {
     method: 'POST',
-    headers: { authorization: `Bearer ${given.key}`, 'content-type': 'application/json' },
+    // On a connection of its own: a server that has restarted has closed those of before, and no POST is repeated.
+    headers: { authorization: `Bearer ${given.key}`, 'content-type': 'application/json', connection: 'close' },
     body: JSON.stringify(flow),
   });
   const { name, next_uri } = await answer.json();

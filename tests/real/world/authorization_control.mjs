@@ -4,13 +4,18 @@
 import { readBody, sendJson } from './serve.mjs';
 import { hashed } from './authorization_store.mjs';
 
-/** A lever that is pulled for the next `times` token requests: an answer of the test's own, a wait, a lost connection. */
+/**
+ * A lever that is pulled for the next `times` token requests: an answer of the test's own, a request that is held until
+ * the test releases it, a lost connection.
+ */
 const NO_FAULT = { times: 0 };
 
 export class Control {
   accessTokenSeconds;
   #store;
   #fault = NO_FAULT;
+  /** The token request that is held: what lets it go on, and when it has been decided. */
+  #held;
   counts = {
     authorization_requests: 0,
     token_requests: {},
@@ -35,6 +40,15 @@ export class Control {
     if (this.#fault.times <= 0) return null;
     this.#fault.times -= 1;
     return this.#fault;
+  }
+
+  /** Waits for the test to release this token request; returns what is to be called once it has been decided. */
+  async hold() {
+    const released = Promise.withResolvers();
+    const decided = Promise.withResolvers();
+    this.#held = { release: released.resolve, decided: decided.promise };
+    await released.promise;
+    return decided.resolve;
   }
 
   /** Counts what the token endpoint was sent, before anything is decided about it. */
@@ -71,6 +85,10 @@ export class Control {
         return sendJson(response, 200, { seconds: given.seconds });
       case 'POST /test/token-fault':
         this.#fault = { times: 1, ...given };
+        return sendJson(response, 200, {});
+      case 'POST /test/release':
+        this.#held.release();
+        await this.#held.decided;
         return sendJson(response, 200, {});
       default:
         return sendJson(response, 404, { error: `no lever ${request.method} ${path}` });

@@ -175,9 +175,13 @@ async function tokenRequest(ctx, next) {
   if (sent.get('grant_type') === JWT_BEARER && !sent.has('client_id') && !ctx.headers.authorization) sent.set('client_id', NOBODY);
   ctx.req.body = sent.toString();
   // A wait is the fault itself here: a provider that is slow.
-  const delay = fault?.delay_ms ?? given.token_delay_ms;
-  if (delay) await new Promise((resolve) => { setTimeout(resolve, delay); });
-  if (fault?.drop !== 'before' && fault?.status === undefined) await next();
+  if (given.token_delay_ms) await new Promise((resolve) => { setTimeout(resolve, given.token_delay_ms); });
+  const answered = fault?.hold ? await control.hold() : () => {};
+  try {
+    if (fault?.drop !== 'before' && fault?.status === undefined) await next();
+  } finally {
+    answered();
+  }
   if (ctx.body?.id_token) store.issued.id_tokens.push(ctx.body.id_token);
   if (fault?.drop) {
     ctx.respond = false;
