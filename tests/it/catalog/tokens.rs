@@ -1,14 +1,12 @@
 //! Token requests in the form that each provider expects, and our parsing of its documented
 //! answers, over a real connection.
 
-use std::sync::Arc;
-use std::sync::atomic::AtomicI64;
 use std::time::Duration;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use countersign::model::consent_plan::ClientRegistration;
-use countersign::model::{Clock, Scopes, Time};
+use countersign::model::{Scopes, Time};
 use countersign::net::{Net, Policy};
 use countersign::oauth::{Issued, OAuthClient, TokenError};
 use secrecy::ExposeSecret;
@@ -17,6 +15,7 @@ use url::form_urlencoded;
 use super::{oauth, provider};
 use crate::command::fixture;
 use crate::support::provider::{Act, Server, answer};
+use crate::support::world::TestClock;
 
 /// 2026-01-01T00:00:00Z
 const NOW: i64 = 1_767_225_600_000;
@@ -24,8 +23,7 @@ const NOW: i64 = 1_767_225_600_000;
 fn client() -> OAuthClient {
     // The first test to run installs it.
     let _ = rustls::crypto::ring::default_provider().install_default();
-    let clock = Clock::manual(Arc::new(AtomicI64::new(NOW)));
-    OAuthClient::new(Net::new(Policy::default()), clock)
+    OAuthClient::new(Net::new(Policy::default()), TestClock::at(NOW).clock())
 }
 
 /// Registration of a provider, with its endpoints moved to a test server.

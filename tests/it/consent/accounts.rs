@@ -93,7 +93,8 @@ async fn what_the_provider_does_not_end_is_forgotten_all_the_same() {
     join_all(table.into_iter().map(|(act, end)| async move {
         let world = World::new().await;
         world.prompt().await;
-        let way = format!("loopback      = \"any-port\"\nrevoke_url = \"{}/revoke\"", world.origin);
+        let way =
+            format!("loopback      = \"any-port\"\nrevoke_url = \"{}/revoke\"", world.origin());
         let world = world.restarted("loopback      = \"any-port\"", &way).await;
         world.provider.says(tokens(r#"{"access_token":"first","refresh_token":"r1"}"#));
         world.consent().await;

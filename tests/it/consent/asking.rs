@@ -1,10 +1,8 @@
 //! How the server asks a client for consent, and how it interprets the client's answer.
 
-use std::sync::Arc;
 use std::time::Duration;
 
-use countersign::app::{Access, Http};
-use countersign::web::port::local_peer::AllowedUsers;
+use countersign::app::Access;
 use serde_json::{Value, json};
 
 use super::world::{World, ana, tools_toml};
@@ -20,16 +18,9 @@ const SEVERAL: &str = r#"
 
 /// A world behind `/mcp`, and an HTTP client for it.
 struct Served {
-    world: Arc<World>,
+    world: World,
     origin: String,
     http: reqwest::Client,
-    task: tokio::task::JoinHandle<()>,
-}
-
-impl Drop for Served {
-    fn drop(&mut self) {
-        self.task.abort();
-    }
 }
 
 impl Served {
@@ -40,22 +31,11 @@ impl Served {
     /// Adds these lines to `[server]`.
     async fn with(server: &str) -> Self {
         let world =
-            World::of(|origin| format!("[server]\n{server}\n{}{SEVERAL}", tools_toml(origin)));
-        let world = Arc::new(world.await);
-        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-        let origin = format!("http://{}", listener.local_addr().unwrap());
-        let http = Http {
-            listener,
-            authenticator: world.app.authenticator(Access::Local(ana())).unwrap(),
-            origins: vec![origin.clone()],
-            allowed_users: AllowedUsers::of_this_user(),
-        };
-        let serving = Arc::clone(&world);
-        let task = tokio::spawn(async move {
-            serving.app.serve_http(http, std::future::pending()).await.unwrap();
-        });
+            World::of(|origin| format!("[server]\n{server}\n{}{SEVERAL}", tools_toml(origin)))
+                .await;
+        let origin = world.serve(Access::Local(ana()));
         let http = reqwest::Client::builder().no_proxy().build().unwrap();
-        Self { world, origin, http, task }
+        Self { world, origin, http }
     }
 
     /// Returns the status, the session ID and the JSON of the answer or of its last event.

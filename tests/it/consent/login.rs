@@ -155,7 +155,7 @@ async fn an_issuer_without_device_codes_is_named_with_the_setting_that_helps() {
             .replace("loopback ", &format!("issuer = \"{origin}\"\n        loopback "))
     })
     .await;
-    let origin = world.origin.clone();
+    let origin = world.origin().to_owned();
     world.provider.api(move |_| {
         Act::Say(json(format!(
             r#"{{"issuer":"{origin}","authorization_endpoint":"{origin}/authorize","token_endpoint":"{origin}/token","response_types_supported":["code"]}}"#

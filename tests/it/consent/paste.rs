@@ -43,7 +43,7 @@ async fn the_page_says_what_to_paste_and_where_it_will_go() {
     let prompt = world.prompt().await;
     assert!(prompt.is_pasted());
     let page = world.get(&prompt.url).await;
-    let host = world.origin.trim_start_matches("http://");
+    let host = world.origin().trim_start_matches("http://");
     for part in ["Make a key at acme.example/keys.", r#"type="password""#, "Key</label>", host] {
         assert!(page.text.contains(part), "{part}: {}", page.text);
     }
@@ -204,7 +204,7 @@ async fn a_key_is_for_the_hosts_that_its_page_named() {
     let world = world(BEARER).await;
     opened_by(&world, KEY);
     world.paste(&world.prompt().await.url, &[("secret", KEY)]).await;
-    let host = world.origin.trim_start_matches("http://").to_owned();
+    let host = world.origin().trim_start_matches("http://").to_owned();
     let more = format!("hosts = [\"{host}\", \"evil.example\"]\nbearer");
     let world = world.restarted("bearer", &more).await;
     let calls = world.provider.calls().len();

@@ -112,16 +112,16 @@ async fn a_token_request_has_a_connection_of_its_own() {
     world.provider.accepts(&["first", "second"]);
     world.provider.says(tokens(FIRST));
     world.prompt().await;
-    let idle = world.opened_connections();
+    let idle = world.provider.connections();
     world.consent().await;
-    assert_eq!(world.opened_connections(), idle + 1, "the code");
+    assert_eq!(world.provider.connections(), idle + 1, "the code");
     for _ in 0..2 {
         assert!(!world.result().await.is_error);
         world.pass(Duration::from_secs(601));
         world.provider.says(tokens(SECOND));
-        let idle = world.opened_connections();
+        let idle = world.provider.connections();
         assert!(!world.result().await.is_error);
-        assert_eq!(world.opened_connections(), idle + 1, "the refresh token");
+        assert_eq!(world.provider.connections(), idle + 1, "the refresh token");
     }
 }
 

@@ -154,7 +154,7 @@ async fn a_discovery_document_that_cannot_be_fetched_is_trouble_and_no_unfinishe
         lines.collect::<Vec<_>>().join("\n")
     })
     .await;
-    let origin = world.origin.clone();
+    let origin = world.origin().to_owned();
     let document = json(format!(
         r#"{{"issuer":"{origin}","authorization_endpoint":"{origin}/authorize","token_endpoint":"{origin}/token"}}"#
     ));

@@ -1,18 +1,14 @@
 //! Listing and ending users' connections: as the operator, and as the application that the users
 //! belong to.
 
+use countersign::app::Access;
 use countersign::broker::accounts::disconnect::Disconnected;
-use countersign::identity::Authenticator;
 use countersign::model::authorization::Unclaimed;
 use countersign::model::event::EndedBy;
 use countersign::model::principal::ConfirmOrder;
 use countersign::model::server_auth::{KeyHolder, ResolvedAuth, ResolvedKey};
-use countersign::model::{Authorization, Caller, Clock, ProviderId, UserId};
-use countersign::net::{Net, Policy};
+use countersign::model::{Authorization, Caller, ProviderId, UserId};
 use countersign::oauth::Revoked;
-use countersign::web;
-use countersign::web::port::local_peer::AllowedUsers;
-use countersign::web::port::serve::Port;
 use reqwest::{Method, StatusCode};
 use serde_json::Value;
 
@@ -149,19 +145,10 @@ fn served(world: &World) -> String {
         key("other-app", application()),
         key("carl", KeyHolder::Person(UserId::new("carl"))),
     ];
-    let authenticator = Authenticator::new(
-        ResolvedAuth { issuer: None, keys },
-        "https://tools.example.com/mcp".parse().unwrap(),
-        &Net::new(Policy::default()),
-        &Clock::system(),
-    )
-    .unwrap();
-    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-    let origin = format!("http://{}", listener.local_addr().unwrap());
-    let usage = web::Usage::of(&authenticator);
-    let routes = web::program_routes(world.app.broker.clone(), authenticator, &usage);
-    Port::serve(listener, routes, AllowedUsers::of_this_user()).unwrap();
-    origin
+    world.serve(Access::Many {
+        auth: Box::new(ResolvedAuth { issuer: None, keys }),
+        resource: "https://tools.example.com/mcp".parse().unwrap(),
+    })
 }
 
 async fn ask(method: Method, url: String, key: Option<&str>) -> (u16, Value) {

@@ -1,21 +1,22 @@
 //! An issuer on loopback whose every answer a test decides, and a server that trusts it.
 
 use std::net::{IpAddr, Ipv4Addr};
-use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use countersign::identity::{Authenticator, Denied, TokenFault};
+use countersign::model::Principal;
 use countersign::model::server_auth::{Client, ResolvedAuth, ResolvedIssuer};
-use countersign::model::{Clock, Principal};
-use countersign::net::{Net, Policy};
 use http::{HeaderMap, HeaderValue};
 use serde_json::{Value, json};
 use tokio::sync::Semaphore;
 
 use super::signing::{Key, with};
 use crate::support::provider::{Act, Server, answer, json as said};
+use crate::support::world::{self, TestClock};
 
+/// The server's public origin.
+const ORIGIN: &str = "https://tools.acme.example";
 pub(super) const RESOURCE: &str = "https://tools.acme.example/mcp";
 
 /// The client's address, for tests that are not about it.
@@ -41,7 +42,7 @@ pub(super) struct World {
     pub(super) answers: Arc<Mutex<Answers>>,
     pub(super) authenticator: Authenticator,
     pub(super) key: Key,
-    now: Arc<AtomicI64>,
+    clock: TestClock,
 }
 
 /// Settings that the operator writes beside `issuer`.
@@ -71,16 +72,13 @@ impl World {
         let deciding = Arc::clone(&answers);
         let server =
             Server::start(move |request| respond(request, &deciding.lock().unwrap())).await;
-        let now = Arc::new(AtomicI64::new(1_800_000_000_000));
         let mut issuer = settings(&server.origin);
         write(&mut issuer);
-        let authenticator = Authenticator::new(
-            ResolvedAuth { issuer: Some(issuer), keys: Vec::new() },
-            RESOURCE.parse().unwrap(),
-            &Net::new(Policy::default()),
-            &Clock::manual(Arc::clone(&now)),
-        );
-        Self { server, answers, authenticator: authenticator.unwrap(), key, now }
+        let clock = TestClock::new();
+        let world = world::World::at(Some(ORIGIN), &clock, "");
+        let access = world.for_many(ResolvedAuth { issuer: Some(issuer), keys: Vec::new() });
+        let authenticator = world.app.authenticator(access).unwrap();
+        Self { server, answers, authenticator, key, clock }
     }
 
     pub(super) fn publish(&self, keys: &[Value]) {
@@ -88,11 +86,11 @@ impl World {
     }
 
     pub(super) fn seconds(&self) -> i64 {
-        self.now.load(Ordering::SeqCst) / 1000
+        self.clock.seconds()
     }
 
     pub(super) fn pass(&self, span: Duration) {
-        self.now.fetch_add(i64::try_from(span.as_millis()).unwrap(), Ordering::SeqCst);
+        self.clock.pass(span);
     }
 
     /// Claims of a good access token of `ana`.

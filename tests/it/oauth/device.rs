@@ -1,6 +1,5 @@
 //! The device flow.
 
-use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use countersign::model::Scopes;
@@ -8,7 +7,7 @@ use countersign::model::oauth::TokenAuth;
 use countersign::oauth::{DeviceCode, Poll, TokenError};
 use secrecy::ExposeSecret as _;
 
-use super::{START, at, client, clock, oauth, pairs, sent};
+use super::{at, client, clock, oauth, pairs, sent};
 use crate::support::provider::{Act, Server, answer, json};
 
 const CODE: &str = r#"{"device_code":"d","user_code":"WDJB-MJHT","verification_uri":"https://acme.example/device",
@@ -18,7 +17,7 @@ async fn ask(code: &str) -> Result<DeviceCode, TokenError> {
     let server = Server::saying(json(code)).await;
     let endpoint = format!("{}/device", server.origin).parse().expect("a URL");
     let client = client(&server, TokenAuth::Post);
-    oauth(clock().0).device_authorization(&client, &endpoint, &Scopes::default()).await
+    oauth(&clock()).device_authorization(&client, &endpoint, &Scopes::default()).await
 }
 
 #[tokio::test]
@@ -33,7 +32,7 @@ async fn a_code_is_asked_for_and_read() {
     ] {
         let server = Server::saying(json(CODE)).await;
         let endpoint = format!("{}/device", server.origin).parse().expect("a URL");
-        let code = oauth(clock().0)
+        let code = oauth(&clock())
             .device_authorization(&client(&server, auth), &endpoint, &Scopes::new(["a", "b"]))
             .await
             .expect("a code");
@@ -94,7 +93,7 @@ async fn poll(act: impl Fn() -> Act + Send + Sync + 'static) -> (Result<Poll, To
     .await;
     let endpoint = format!("{}/device", server.origin).parse().expect("a URL");
     let client = client(&server, TokenAuth::None);
-    let oauth = oauth(clock().0);
+    let oauth = oauth(&clock());
     let mut code =
         oauth.device_authorization(&client, &endpoint, &Scopes::default()).await.expect("a code");
     let answer = oauth.poll(&client, &mut code).await;
@@ -149,11 +148,11 @@ async fn a_code_that_has_run_out_is_not_asked_about() {
     let server = Server::saying(json(CODE)).await;
     let endpoint = format!("{}/device", server.origin).parse().expect("a URL");
     let client = client(&server, TokenAuth::None);
-    let (clock, millis) = clock();
-    let oauth = oauth(clock);
+    let clock = clock();
+    let oauth = oauth(&clock);
     let mut code =
         oauth.device_authorization(&client, &endpoint, &Scopes::default()).await.expect("a code");
-    millis.store(START + 900_000, Ordering::SeqCst);
+    clock.pass(Duration::from_mins(15));
     assert!(matches!(oauth.poll(&client, &mut code).await, Ok(Poll::Expired)));
     assert_eq!(server.requests().len(), 1);
 }

@@ -5,26 +5,23 @@ mod assertion;
 mod device;
 mod service;
 
-use std::sync::Arc;
-use std::sync::atomic::AtomicI64;
-
+use countersign::model::Time;
 use countersign::model::consent_plan::ClientRegistration;
 use countersign::model::oauth::{TokenAuth, TokenBody, TokenResponseShape};
-use countersign::model::{Clock, Time};
 use countersign::net::{Net, Policy};
 use countersign::oauth::OAuthClient;
 
 use crate::support::provider::Server;
+use crate::support::world::TestClock;
 
 const START: i64 = 1_700_000_000_000;
 
-fn clock() -> (Clock, Arc<AtomicI64>) {
-    let millis = Arc::new(AtomicI64::new(START));
-    (Clock::manual(Arc::clone(&millis)), millis)
+fn clock() -> TestClock {
+    TestClock::at(START)
 }
 
-fn oauth(clock: Clock) -> OAuthClient {
-    OAuthClient::new(Net::new(Policy::default()), clock)
+fn oauth(clock: &TestClock) -> OAuthClient {
+    OAuthClient::new(Net::new(Policy::default()), clock.clock())
 }
 
 fn at(seconds: i64) -> Time {
@@ -68,8 +65,8 @@ async fn a_learnt_endpoint_has_a_private_address_only_where_the_link_s_maker_all
         ..client(&server, TokenAuth::None)
     };
     let policy = Policy { allow_private: vec!["127.0.0.0/8".parse().unwrap()] };
-    let maker = OAuthClient::new(Net::new(policy), clock().0);
-    let finisher = oauth(clock().0);
+    let maker = OAuthClient::new(Net::new(policy), clock().clock());
+    let finisher = oauth(&clock());
     let tries = [
         (finisher.clone(), true),
         (finisher.allowing(&[]), true),

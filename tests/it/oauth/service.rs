@@ -34,7 +34,7 @@ async fn our_credentials_get_a_token_and_no_refresh_token() {
         token_params: pairs(&[("audience", "https://api")]),
         ..client(&server, TokenAuth::Basic)
     };
-    let issued = oauth(clock().0)
+    let issued = oauth(&clock())
         .client_credentials(&client, &Scopes::new(["a", "b"]))
         .await
         .expect("a token");
@@ -55,7 +55,7 @@ async fn our_credentials_get_a_token_and_no_refresh_token() {
 async fn a_secret_that_is_an_api_key_says_who_we_are() {
     let server = Server::saying(json(TOKEN)).await;
     let client = client(&server, TokenAuth::Bearer);
-    oauth(clock().0).client_credentials(&client, &Scopes::default()).await.expect("a token");
+    oauth(&clock()).client_credentials(&client, &Scopes::default()).await.expect("a token");
     assert_eq!(sent(&server), pairs(&[("grant_type", "client_credentials")]));
     let request = server.requests().remove(0);
     assert!(request.contains("authorization: Bearer our+secret"), "{request}");
@@ -73,7 +73,7 @@ async fn an_assertion_speaks_for_itself_or_beside_a_client() {
             pairs(&[("client_id", "our-id"), ("client_secret", "our+secret")]),
         ),
     ] {
-        let oauth = oauth(clock().0);
+        let oauth = oauth(&clock());
         let scopes = Scopes::new(["a"]);
         oauth.jwt_bearer(&client, &assertion(), &scopes).await.expect("a token");
         let mut fields = sent(&server);
@@ -99,9 +99,9 @@ async fn a_refusal_is_read_as_everywhere() {
         let server = Server::saying(bytes).await;
         let client = client(&server, TokenAuth::Basic);
         let none = Scopes::default();
-        let error = oauth(clock().0).client_credentials(&client, &none).await.unwrap_err();
+        let error = oauth(&clock()).client_credentials(&client, &none).await.unwrap_err();
         assert_eq!(error.verdict(), verdict, "{error}");
-        let error = oauth(clock().0).jwt_bearer(&client, &assertion(), &none).await;
+        let error = oauth(&clock()).jwt_bearer(&client, &assertion(), &none).await;
         let error: TokenError = error.unwrap_err();
         assert_eq!(error.verdict(), verdict, "{error}");
     }

@@ -1,7 +1,6 @@
 //! An issuer whose users sign in when a test says so.
 
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, Mutex};
 
 use base64::Engine as _;
@@ -13,6 +12,7 @@ use url::{Url, form_urlencoded};
 use crate::identity::signing::{Key, with};
 use crate::support::browser::Page;
 use crate::support::provider::{Act, Server, answer, json as said};
+use crate::support::world::TestClock;
 
 pub(super) struct Issuer {
     pub(super) origin: String,
@@ -21,10 +21,10 @@ pub(super) struct Issuer {
 }
 
 struct Known {
-    now: Arc<AtomicI64>,
+    clock: TestClock,
     key: Key,
     codes: BTreeMap<String, Code>,
-    /// Additional fields of the discovery document.
+    /// Changes to the usual fields of the discovery document; `null` removes one.
     metadata: Value,
     /// Additional fields of the next ID tokens; `null` removes one.
     claims: Value,
@@ -40,12 +40,13 @@ struct Code {
 }
 
 impl Issuer {
-    pub(super) async fn new(now: Arc<AtomicI64>) -> Self {
+    /// `metadata` changes the usual fields of the discovery document; `null` removes one.
+    pub(super) async fn new(clock: &TestClock, metadata: Value) -> Self {
         let known = Arc::new(Mutex::new(Known {
-            now,
+            clock: clock.clone(),
             key: Key::p256(),
             codes: BTreeMap::new(),
-            metadata: json!({}),
+            metadata,
             claims: json!({}),
             hands_out_id_tokens: true,
         }));
@@ -69,10 +70,6 @@ impl Issuer {
         };
         self.known.lock().unwrap().codes.insert(code.clone(), made);
         format!("code={code}&state={}&iss={}", parameter("state"), encoded(&self.origin))
-    }
-
-    pub(super) fn publishes(&self, metadata: Value) {
-        self.known.lock().unwrap().metadata = metadata;
     }
 
     /// Sets additional claims of its ID tokens from now on.
@@ -124,7 +121,7 @@ impl Known {
         let code = self.codes.remove(fields.get("code")?)?;
         let is_ours = secret::fingerprint(fields.get("code_verifier")?) == code.challenge
             && *fields.get("redirect_uri")? == code.redirect_uri;
-        let seconds = self.now.load(Ordering::SeqCst) / 1000;
+        let seconds = self.clock.seconds();
         let claims = json!({
             "iss": origin, "sub": code.person, "aud": "us", "nonce": code.nonce,
             "iat": seconds, "exp": seconds + 300,

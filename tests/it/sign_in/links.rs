@@ -215,11 +215,11 @@ async fn the_cookie_of_a_trip_can_be_set_by_this_host_only() {
 async fn one_person_cannot_fill_the_store_with_links() {
     let world = World::new().await;
     let principal = world.principal("ana");
-    let provider = world.broker.provider("acme").unwrap();
+    let provider = world.app.broker.provider("acme").unwrap();
     let begin = async || {
         let (account, scopes) = (AccountName::default(), Scopes::default());
         let begun =
-            world.broker.begin(&principal, &provider, &account, &scopes, AskedBy::default());
+            world.app.broker.begin(&principal, &provider, &account, &scopes, AskedBy::default());
         begun.await.map(|prompt| prompt.url)
     };
     let ana = VisitingBrowser::Public { caller: Some(principal.caller.clone()), browser: None };
@@ -227,7 +227,7 @@ async fn one_person_cannot_fill_the_store_with_links() {
         let link = begin().await.unwrap();
         assert_eq!(begin().await.unwrap(), link, "an open link is no new one");
         let ticket = link.rsplit('/').next().unwrap();
-        world.broker.decline(ticket, &ana).await.unwrap();
+        world.app.broker.decline(ticket, &ana).await.unwrap();
     }
     let error = begin().await.unwrap_err();
     assert!(matches!(error, ConnectError::TooManyLinks), "{error}");

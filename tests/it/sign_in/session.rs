@@ -112,7 +112,7 @@ async fn what_is_over_is_swept_away() {
     let ana = world.browser_of("ana").await;
     world.departs(&world.browser(), "/connections").await;
     let kinds = async || {
-        let verified = world.broker.store().await.unwrap().verify().await.unwrap();
+        let verified = world.app.broker.store().await.unwrap().verify().await.unwrap();
         assert!(verified.is_good());
         let good = |name: &str| {
             verified.kinds.iter().find(|kind| kind.name == name).map_or(0, |kind| kind.good)
@@ -121,7 +121,7 @@ async fn what_is_over_is_swept_away() {
     };
     assert_eq!(kinds().await, (1, 1));
     world.pass(Duration::from_mins(31));
-    world.broker.delete_expired().await.unwrap();
+    world.app.broker.delete_expired().await.unwrap();
     assert_eq!(kinds().await, (0, 0));
     assert!(!is_signed_in(&ana).await);
 }
@@ -145,7 +145,7 @@ async fn no_session_begins_by_a_sign_in_that_was_begun_before_access_was_ended()
     let departure = world.departs(&browser, "/connections").await;
     let brought = world.issuer.signs_in(&departure, "ana");
     world.pass(Duration::from_secs(1));
-    world.broker.end_access(&ana, EndedBy::Operator).await.unwrap();
+    world.app.broker.end_access(&ana, EndedBy::Operator).await.unwrap();
     world.pass(Duration::from_secs(1));
     let refused = world.comes_back(&browser, &departure, &brought).await;
     assert_eq!(refused.status, StatusCode::GONE, "{}", refused.text);

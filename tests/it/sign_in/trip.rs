@@ -170,8 +170,7 @@ async fn a_browser_goes_on_to_pages_of_this_server_only() {
 
 #[tokio::test]
 async fn an_issuer_that_cannot_be_asked_is_said_to_be() {
-    let world = World::new().await;
-    world.issuer.publishes(json!({"authorization_endpoint": null}));
+    let world = World::with_issuer(json!({"authorization_endpoint": null})).await;
     let browser = world.browser();
     let page = browser.post(&at("/signin"), &[("to", "/connections")]).await;
     assert_eq!(page.status, StatusCode::BAD_GATEWAY);

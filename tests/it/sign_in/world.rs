@@ -1,35 +1,26 @@
 //! A server for several users in this process, with an issuer and a provider beside it.
 
 use std::collections::BTreeSet;
-use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 
+use countersign::app::App;
+use countersign::broker::Call;
 use countersign::broker::sign_in::SignIn;
-use countersign::broker::{Broker, Call, Catalogue, Parts};
-use countersign::config;
-use countersign::identity::{Authenticator, Login};
 use countersign::model::principal::{BrowserProof, ConfirmOrder, Verifier};
 use countersign::model::server_auth::{
     Client, KeyHolder, ResolvedAuth, ResolvedIssuer, ResolvedKey,
 };
-use countersign::model::{Caller, Clock, Outcome, Principal, UserId, secret};
-use countersign::net::{Net, Policy};
-use countersign::oauth::OAuthClient;
-use countersign::registry::Registry;
-use countersign::store::{DataFolder, KeySource, LazyStore, MasterKey};
-use countersign::upstream::Upstream;
-use countersign::upstream::jq::Jq;
-use countersign::web;
-use futures_util::FutureExt as _;
+use countersign::model::{Caller, Outcome, Principal, UserId, secret};
 use reqwest::StatusCode;
-use secrecy::SecretString;
+use serde_json::{Value, json};
 use url::Url;
 
 use super::issuer::{Issuer, way_back};
 use crate::support::browser::{Browser, Page};
-use crate::support::provider::{Act, Server, answer, json};
+use crate::support::provider::{Act, answer, json as said};
+use crate::support::world::provider::Provider;
+use crate::support::world::{self, TestClock};
 
 /// The server's public origin, as behind a proxy, which the tests leave out.
 pub(super) const ORIGIN: &str = "https://tools.example";
@@ -37,18 +28,16 @@ pub(super) const ORIGIN: &str = "https://tools.example";
 pub(super) const COOKIE: &str = "__Host-countersign";
 
 pub(super) struct World {
-    pub(super) broker: Broker,
+    pub(super) app: Arc<App>,
     pub(super) issuer: Issuer,
     /// The provider `acme`.
-    provider: Server,
+    provider: Provider,
+    server: world::World,
     /// The server's real address.
     address: String,
     /// Namespace of the users; empty if each user's key has its own.
     namespace: String,
     browser_proof: BrowserProof,
-    now: Arc<AtomicI64>,
-    net: Net,
-    _folder: tempfile::TempDir,
 }
 
 /// How the users of a world are known.
@@ -64,44 +53,46 @@ enum People {
 impl World {
     /// A world whose users sign in at an issuer.
     pub(super) async fn new() -> Self {
-        Self::of(People::Issuer).await
+        Self::of(People::Issuer, json!({})).await
+    }
+
+    /// Like [`Self::new`], with these changes to the issuer's discovery document; `null` removes a
+    /// field.
+    pub(super) async fn with_issuer(metadata: Value) -> Self {
+        Self::of(People::Issuer, metadata).await
     }
 
     /// A world whose users have keys of their own: `ana-s-key` and `bob-s-key`.
     pub(super) async fn with_keys() -> Self {
-        Self::of(People::Keys).await
+        Self::of(People::Keys, json!({})).await
     }
 
     /// A world with the key `ana-s-key`, beside applications of these names that confirm their
     /// users' browsers.
     pub(super) async fn with_keys_beside(applications: &'static [&'static str]) -> Self {
-        Self::of(People::KeysBeside(applications)).await
+        Self::of(People::KeysBeside(applications), json!({})).await
     }
 
     /// A world whose users belong to an application that confirms them before they consent.
     pub(super) async fn with_application() -> Self {
-        Self::of(People::Application(ConfirmOrder::Before)).await
+        Self::of(People::Application(ConfirmOrder::Before), json!({})).await
     }
 
     /// Like [`Self::with_application`], but it confirms them when they come back from the provider.
     pub(super) async fn with_application_after() -> Self {
-        Self::of(People::Application(ConfirmOrder::After)).await
+        Self::of(People::Application(ConfirmOrder::After), json!({})).await
     }
 
-    async fn of(people: People) -> Self {
-        let now = Arc::new(AtomicI64::new(1_800_000_000_000));
-        let clock = Clock::manual(Arc::clone(&now));
-        let net = Net::new(Policy::default());
-        let issuer = Issuer::new(Arc::clone(&now)).await;
-        let provider = Server::start(provide).await;
-        let folder = tempfile::tempdir().unwrap();
-        let oauth = OAuthClient::new(net.clone(), clock.clone());
+    async fn of(people: People, metadata: Value) -> Self {
+        let clock = TestClock::new();
+        let issuer = Issuer::new(&clock, metadata).await;
+        let provider = provider(&clock).await;
         let more = match people {
             People::Issuer | People::Keys | People::KeysBeside(_) => "",
             People::Application(_) => OTHER_TOOL,
         };
-        let tools = format!("{}{more}", tools_toml(&provider.origin));
-        let broker = broker(&folder, &tools, &oauth, &net, &clock);
+        let tools = format!("{}{more}", tools_toml(provider.origin()));
+        let server = world::World::at(Some(ORIGIN), &clock, &tools);
         let (issuer_settings, keys, namespace) = match people {
             People::Issuer => (Some(settings(&issuer.origin)), Vec::new(), issuer.origin.clone()),
             People::Keys => {
@@ -126,35 +117,10 @@ impl World {
                 confirm,
             }),
         };
-        let authenticator = authenticator(issuer_settings, keys, &net, &clock);
-        let login = authenticator.issuer();
-        let login = login.and_then(|issuer| Login::new(issuer, oauth, ORIGIN));
-        let usage = web::Usage::of(&authenticator);
-        let rest = web::program_routes(broker.clone(), authenticator.clone(), &usage);
-        let sign_in = SignIn::new(broker.clone(), authenticator.clone(), login);
-        let public = web::PublicPages {
-            origins: web::Origins::of([ORIGIN]),
-            usage,
-            sign_in,
-            trusted_proxies: vec!["127.0.0.1".parse().unwrap()],
-            clock,
-        };
-        let router = web::public_pages(broker.clone(), public).merge(rest);
-        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let address = format!("http://{}", listener.local_addr().unwrap());
-        let service = router.into_make_service_with_connect_info::<SocketAddr>();
-        tokio::spawn(async move { axum::serve(listener, service).await });
-        Self {
-            broker,
-            issuer,
-            provider,
-            address,
-            namespace,
-            browser_proof,
-            now,
-            net,
-            _folder: folder,
-        }
+        let auth = ResolvedAuth { issuer: issuer_settings, keys };
+        let address = server.serve(server.for_many(auth));
+        let app = Arc::clone(&server.app);
+        Self { app, issuer, provider, server, address, namespace, browser_proof }
     }
 
     /// Another browser.
@@ -219,7 +185,7 @@ impl World {
     async fn call_tool(&self, person: &str, tool: &str) -> Outcome {
         let principal = &self.principal(person);
         let call = Call { principal, tool, arguments: None, client: None };
-        self.broker.call(call).await.expect("the tool exists")
+        self.app.broker.call(call).await.expect("the tool exists")
     }
 
     /// Returns the link that a call by this person gets.
@@ -238,29 +204,27 @@ impl World {
     /// Returns the stored record of a link.
     pub(super) async fn record(&self, link: &str) -> String {
         let ticket = link.rsplit('/').next().unwrap();
-        let held = self.broker.store().await.unwrap().by_ticket(ticket).await.unwrap();
+        let held = self.app.broker.store().await.unwrap().by_ticket(ticket).await.unwrap();
         serde_json::to_string(&held.expect("a link").value).unwrap()
     }
 
     pub(super) async fn accounts(&self, person: &str) -> usize {
-        self.broker.accounts(&self.principal(person).caller).await.unwrap().len()
+        self.app.broker.accounts(&self.principal(person).caller).await.unwrap().len()
     }
 
     /// Number of codes exchanged at the provider.
     pub(super) fn exchanges(&self) -> usize {
-        let requests = self.provider.requests();
-        requests.iter().filter(|request| request.starts_with("POST /token ")).count()
+        self.provider.received("POST /token ")
     }
 
     /// Number of tokens revoked at the provider.
     pub(super) fn revocations(&self) -> usize {
-        let requests = self.provider.requests();
-        requests.iter().filter(|request| request.starts_with("POST /revoke ")).count()
+        self.provider.received("POST /revoke ")
     }
 
     /// Lets time pass.
     pub(super) fn pass(&self, span: Duration) {
-        self.now.fetch_add(i64::try_from(span.as_millis()).unwrap(), Ordering::SeqCst);
+        self.server.clock.pass(span);
     }
 
     /// The server after its operator has removed all keys but this person's.
@@ -280,9 +244,8 @@ impl World {
     }
 
     fn with_only(&self, key: ResolvedKey) -> SignIn {
-        let clock = Clock::manual(Arc::clone(&self.now));
-        let authenticator = authenticator(None, vec![key], &self.net, &clock);
-        SignIn::new(self.broker.clone(), authenticator, None)
+        let access = self.server.for_many(ResolvedAuth { issuer: None, keys: vec![key] });
+        SignIn::new(self.app.broker.clone(), self.app.authenticator(access).unwrap(), None)
     }
 }
 
@@ -325,61 +288,24 @@ pub(super) fn verifier(name: &str) -> Url {
     format!("https://{name}.example/verify?from=countersign").parse().unwrap()
 }
 
-fn authenticator(
-    issuer: Option<ResolvedIssuer>,
-    keys: Vec<ResolvedKey>,
-    net: &Net,
-    clock: &Clock,
-) -> Authenticator {
-    let resource = format!("{ORIGIN}/mcp").parse().unwrap();
-    Authenticator::new(ResolvedAuth { issuer, keys }, resource, net, clock).unwrap()
-}
-
-fn broker(
-    folder: &tempfile::TempDir,
-    tools: &str,
-    oauth: &OAuthClient,
-    net: &Net,
-    clock: &Clock,
-) -> Broker {
-    let path = folder.path().join("tools.toml");
-    std::fs::write(&path, tools).unwrap();
-    let config = config::load(&path).unwrap_or_else(|problems| panic!("{problems}"));
-    let data = DataFolder {
-        path: folder.path().join("data"),
-        runtime: folder.path().join("run"),
-        purpose: "test",
-        clock: clock.clone(),
-    };
-    let key: SecretString = MasterKey::generate().to_base64();
-    let (store, tables) = LazyStore::new(data, KeySource::Given(key)).into_tables();
-    let parts = Parts {
-        catalogue: Catalogue::new(Registry::new(config.tools), config.providers).into(),
-        store,
-        oauth: oauth.clone(),
-        upstream: Upstream::new(net.clone(), Jq::new(env!("CARGO_BIN_EXE_countersign").into())),
-        clock: clock.clone(),
-        origin: Box::new(|_, _| std::future::ready(Ok(ORIGIN.into())).boxed()),
-        listen_address: None,
-        after_connect: None,
-        keeper: Box::new(|_| std::future::ready(true).boxed()),
-        is_short_lived: false,
-    };
-    Broker::new(parts, tables)
-}
-
-fn provide(request: &str) -> Act {
-    Act::Say(match request.split(' ').nth(1).unwrap() {
-        // Another token for each authorization attempt.
-        "/token" => {
-            let verifier = request.split_once("code_verifier=").map_or("none", |(_, rest)| rest);
-            let token: String = verifier.chars().take(20).collect();
-            json(format!(r#"{{"access_token":"{token}"}}"#))
-        }
-        "/revoke" => json("{}"),
-        "/read" => json(r#"{"ok":true}"#),
-        _ => answer("404 Not Found", "", ""),
-    })
+/// A provider that issues another token for each authorization attempt.
+async fn provider(clock: &TestClock) -> Provider {
+    let provider = Provider::start(clock).await;
+    provider.tokens(|body| {
+        Act::Say(match body.split_once("code_verifier=") {
+            Some((_, verifier)) => {
+                let token: String = verifier.chars().take(20).collect();
+                said(format!(r#"{{"access_token":"{token}"}}"#))
+            }
+            None => said("{}"),
+        })
+    });
+    provider.api(|request| {
+        let is_known = request.split(' ').nth(1) == Some("/read");
+        let unknown = || answer("404 Not Found", "", "");
+        Act::Say(if is_known { said(r#"{"ok":true}"#) } else { unknown() })
+    });
+    provider
 }
 
 const OTHER_TOOL: &str = r#"
@@ -406,7 +332,11 @@ fn tools_toml(origin: &str) -> String {
         )
     };
     format!(
-        r#"{}{}
+        r#"
+        [server]
+        # Of the browsers' proxy.
+        trusted_proxies = ["127.0.0.1"]
+        {}{}
         [tools.read]
         description = "Reads."
         provider    = "acme"

@@ -3,7 +3,6 @@
 
 use std::collections::BTreeMap;
 use std::fs::{self, File};
-use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -11,7 +10,7 @@ use tempfile::TempDir;
 
 use super::keepers;
 use super::running::{Finished, Running};
-use crate::support::{environment, wait_until};
+use crate::support::{environment, free_port, wait_until};
 
 pub const BINARY: &str = env!("CARGO_BIN_EXE_countersign");
 
@@ -27,9 +26,7 @@ pub struct Home {
 impl Home {
     pub fn new(tools: &str) -> Self {
         let folder = tempfile::tempdir().expect("a temporary folder");
-        let free = TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr());
-        let port = free.expect("a free port").port();
-        let home = Self { folder, port, variables: BTreeMap::new() };
+        let home = Self { folder, port: free_port(), variables: BTreeMap::new() };
         fs::create_dir(home.path("home")).expect("a HOME");
         home.write_tools(tools);
         let path = environment("PATH").expect("a PATH").to_string_lossy().into_owned();

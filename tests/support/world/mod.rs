@@ -1,0 +1,165 @@
+//! A whole server in this process, composed by [`countersign::app`] as the binary composes it, with
+//! a clock that the test moves.
+//!
+//! Each room of tests adds its own vocabulary (`consent/world.rs`, `sign_in/world.rs`,
+//! `identity/world.rs`), and what stands beside the server: a [`provider::Provider`], an issuer, browsers.
+
+mod clock;
+pub mod provider;
+
+use std::fs;
+use std::net::TcpListener;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use countersign::app::{Access, App, Http, Links, Settings};
+use countersign::config;
+use countersign::model::server_auth::ResolvedAuth;
+use countersign::store::{DataFolder, KeySource, LazyStore, MasterKey, Tables};
+use countersign::web::port::local_peer::AllowedUsers;
+use secrecy::SecretString;
+use tempfile::TempDir;
+
+pub use clock::TestClock;
+
+use super::free_port;
+
+pub struct World {
+    pub app: Arc<App>,
+    pub clock: TestClock,
+    place: Place,
+}
+
+/// What a server's process finds on its machine, and the next one finds again.
+struct Place {
+    folder: TempDir,
+    key: SecretString,
+    /// Scheme and host at which browsers reach the server; `None`: the loopback listener.
+    public: Option<String>,
+    /// The loopback listener's port. Each world has its own, so that tests that run at once do not
+    /// wait for that of another one.
+    port: u16,
+    /// Number of times that the server was restarted.
+    restarts: u32,
+}
+
+impl World {
+    /// A server over this `tools.toml`.
+    pub fn new(clock: &TestClock, tools: &str) -> Self {
+        Self::at(None, clock, tools)
+    }
+
+    /// Like [`Self::new`], at a public origin if one is given, e.g. `https://tools.example`.
+    pub fn at(public: Option<&str>, clock: &TestClock, tools: &str) -> Self {
+        let place = Place {
+            folder: tempfile::tempdir().expect("a temporary folder"),
+            key: MasterKey::generate().to_base64(),
+            public: public.map(str::to_owned),
+            port: free_port(),
+            restarts: 0,
+        };
+        fs::write(place.tools(), tools).expect("tools.toml can be written");
+        let clock = clock.clone();
+        Self { app: place.app(&clock), clock, place }
+    }
+
+    /// Like a restart with the same data, after `written` in `tools.toml` has become `instead`.
+    pub async fn restarted(self, written: &str, instead: &str) -> Self {
+        let Self { app, clock, mut place } = self;
+        let tools = fs::read_to_string(place.tools()).expect("a tools.toml");
+        assert!(tools.contains(written), "no `{written}` in tools.toml");
+        fs::write(place.tools(), tools.replace(written, instead)).expect("it can be written");
+        app.close().await;
+        // A copy, because the folder stays locked while any part of this process holds the store.
+        let before = place.data();
+        place.restarts += 1;
+        copy(&before, &place.data());
+        Self { app: place.app(&clock), clock, place }
+    }
+
+    /// The store's folder.
+    pub fn data(&self) -> PathBuf {
+        self.place.data()
+    }
+
+    /// The tables of another process that shares the data folder.
+    pub fn tables_of_a_peer(&self) -> Tables {
+        let keys = KeySource::Given(self.place.key.clone());
+        LazyStore::new(self.place.data_folder(&self.clock), keys).into_tables().1
+    }
+
+    /// Access for many people, at the server's public origin.
+    pub fn for_many(&self, auth: ResolvedAuth) -> Access {
+        let public = self.place.public.as_deref().expect("a public origin");
+        let resource = format!("{public}/mcp").parse().expect("a URL");
+        Access::Many { auth: Box::new(auth), resource }
+    }
+
+    /// Serves MCP and the pages on a port of its own until the test ends, as `serve --sse` does;
+    /// returns the port's address, e.g. `http://127.0.0.1:4711`.
+    pub fn serve(&self, access: Access) -> String {
+        let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+        let address = format!("http://{}", listener.local_addr().expect("its address"));
+        let (origin, allowed_users) = match (&access, &self.place.public) {
+            (Access::Many { .. }, Some(public)) => (public, AllowedUsers::Any),
+            _ => (&address, AllowedUsers::of_this_user()),
+        };
+        let origins = vec![origin.clone()];
+        let authenticator = self.app.authenticator(access).expect("callers can be told apart");
+        let http = Http { listener, authenticator, origins, allowed_users };
+        let app = Arc::clone(&self.app);
+        tokio::spawn(async move { app.serve_http(http, std::future::pending()).await });
+        address
+    }
+}
+
+impl Place {
+    fn tools(&self) -> PathBuf {
+        self.folder.path().join("tools.toml")
+    }
+
+    fn data(&self) -> PathBuf {
+        self.folder.path().join(format!("data-{}", self.restarts))
+    }
+
+    fn data_folder(&self, clock: &TestClock) -> DataFolder {
+        DataFolder {
+            path: self.data(),
+            runtime: self.folder.path().join("run"),
+            purpose: "test",
+            clock: clock.clock(),
+        }
+    }
+
+    fn app(&self, clock: &TestClock) -> Arc<App> {
+        let config = config::load(&self.tools());
+        let mut config = config.unwrap_or_else(|problems| panic!("{problems}"));
+        config.server.port.get_or_insert(self.port);
+        let settings = Settings {
+            data: self.data_folder(clock),
+            keys: KeySource::Given(self.key.clone()),
+            clock: clock.clock(),
+            public: self.public.clone(),
+            worker: env!("CARGO_BIN_EXE_countersign").into(),
+            links: Links::default(),
+        };
+        Arc::new(App::new(config, settings))
+    }
+}
+
+fn copy(from: &Path, to: &Path) {
+    fs::create_dir(to).expect("a folder");
+    // Only its owner may access the data folder.
+    let permissions = fs::metadata(from).expect("the folder of before").permissions();
+    fs::set_permissions(to, permissions).expect("its permissions");
+    for entry in fs::read_dir(from).expect("its files") {
+        let entry = entry.expect("a file");
+        let to = to.join(entry.file_name());
+        let kind = entry.file_type().expect("a kind");
+        if kind.is_dir() {
+            copy(&entry.path(), &to);
+        } else if kind.is_file() {
+            fs::copy(entry.path(), to).expect("a copy");
+        }
+    }
+}
