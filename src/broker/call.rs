@@ -1,5 +1,7 @@
 //! Journey 1: a tool call, from the arguments to an [`Outcome`].
 
+mod as_server;
+
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -115,9 +117,7 @@ impl Broker {
         match &provider.credential {
             Held::Shared(shared) => run.with_shared(shared).await,
             Held::OAuth(settings) if !settings.grant.is_by_consent() => {
-                let caller = &call.principal.caller;
-                let arguments = &run.arguments;
-                self.run_as_server(catalogue, caller, tool, provider, settings, arguments).await
+                run.with_server_token(catalogue, settings).await
             }
             Held::OAuth(_) | Held::Asked(_) => {
                 let asked_by = AskedBy::call(call.client.as_deref(), tool.name.clone());

@@ -10,7 +10,7 @@ use crate::registry::Registry;
 
 /// The tools and providers of one `tools.toml`. Never changes: a call takes it once and keeps it to
 /// its end. Bindings of clients are cached for its providers
-/// ([`Clients`](super::client::registration)), so they go with it.
+/// ([`Clients`](super::client::Clients)), so they go with it.
 #[derive(Debug, Default)]
 pub struct Catalogue {
     registry: Registry,

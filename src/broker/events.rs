@@ -54,6 +54,11 @@ impl Events {
         }
     }
 
+    /// Records an event that concerns this user's access at a provider.
+    pub(super) fn record_access(&self, caller: &Caller, provider: &ProviderId, kind: EventKind) {
+        self.record(&Event::new(kind).of(caller).at(provider));
+    }
+
     /// Whether one more refusal is logged in this minute. Logs how many were left out before.
     fn admits_refusal(&self) -> bool {
         let now = Instant::now();
@@ -151,6 +156,6 @@ impl Broker {
 
     /// Records an event that concerns this user's access at a provider.
     pub(super) fn record(&self, caller: &Caller, provider: &ProviderId, kind: EventKind) {
-        self.0.events.record(&Event::new(kind).of(caller).at(provider));
+        self.0.events.record_access(caller, provider, kind);
     }
 }

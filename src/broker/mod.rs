@@ -42,12 +42,12 @@ pub struct Broker(Arc<Inner>);
 
 struct Inner {
     parts: Parts,
-    clients: Arc<client::registration::Clients>,
+    clients: Arc<client::Clients>,
     consents: Arc<consent::Consents>,
     grants: grant::Grants,
     browsers: sign_in::Browsers,
     access_ends: users::AccessEnds,
-    events: Arc<events::Events>,
+    events: events::Events,
     /// Work that must outlive the call that began it, such as a refresh between sending and
     /// storing.
     tasks: TaskTracker,
@@ -134,16 +134,16 @@ impl Broker {
     /// Creates a broker from its dependencies, with the rights to write the store.
     pub fn new(parts: Parts, tables: Tables) -> Self {
         let Parts { store, clock, oauth, .. } = &parts;
-        let clients = Arc::new(client::registration::Clients::new(oauth.clone()));
+        let (events, tasks) = (events::Events::default(), TaskTracker::new());
+        let clients = client::Clients::new(oauth.clone(), clock.clone(), events.clone());
         let consents = consent::Consents::new(Arc::clone(store), tables.consents, clock.clone());
-        let (consents, events, tasks) = (Arc::new(consents), Arc::default(), TaskTracker::new());
+        let (clients, consents) = (Arc::new(clients), Arc::new(consents));
         let to_log = Arc::clone(&consents);
         let parts_of_grants = grant::GrantParts {
             store: Arc::clone(store),
             clock: clock.clone(),
-            oauth: oauth.clone(),
             clients: Arc::clone(&clients),
-            events: Arc::clone(&events),
+            events: events.clone(),
             tasks: tasks.clone(),
             log_unsaved: Box::new(move |renewals| to_log.log_unsaved(renewals)),
         };

@@ -3,13 +3,12 @@
 //! If a secret is not set, or an issuer does not answer, the call that needs it names the cause;
 //! everything else keeps working.
 
-use std::collections::HashMap;
 use std::sync::Arc;
 
-use parking_lot::Mutex;
 use secrecy::SecretString;
 use url::Url;
 
+use super::Clients;
 use super::assertion::{self, AssertionError, Speaker};
 use crate::broker::Connection;
 use crate::config::secret_ref::{self, SecretError};
@@ -20,7 +19,7 @@ use crate::model::identity::Identity;
 use crate::model::oauth::{Endpoints, GrantType, OAuthSettings, Revocation, TokenAuth, spelled};
 use crate::model::secret_ref::{SecretRef, Setting};
 use crate::model::{AccountName, Caller, Grant, Provider, ProviderId, secret};
-use crate::oauth::{DiscoveryError, Metadata, OAuthClient, Revoked};
+use crate::oauth::{DiscoveryError, Metadata, Revoked};
 
 /// Binding of this provider's grants; all that a call needs while its token is good.
 #[derive(Debug)]
@@ -84,18 +83,7 @@ impl SetupError {
     }
 }
 
-/// Resolves registrations and caches what does not change.
-pub(in crate::broker) struct Clients {
-    oauth: OAuthClient,
-    bound: Mutex<HashMap<ProviderId, Arc<Bound>>>,
-    metadata: Mutex<HashMap<Url, Arc<Metadata>>>,
-}
-
 impl Clients {
-    pub(in crate::broker) fn new(oauth: OAuthClient) -> Self {
-        Self { oauth, bound: Mutex::default(), metadata: Mutex::default() }
-    }
-
     /// Returns a user's account at a provider, with the provider's present binding.
     pub(in crate::broker) async fn connection(
         &self,

@@ -103,7 +103,7 @@ impl Grants {
         let renewal = self.renew(connection, rejected, is_usable);
         let renewed = if !is_usable {
             renewal.await
-        } else if self.0.endpoints.late_trouble(&connection.provider.id, now).is_some() {
+        } else if self.0.clients.endpoints().late_trouble(&connection.provider.id, now).is_some() {
             return self.hand_out(stale).await;
         } else {
             // The renewal continues in the background, and the next call finds the new token.

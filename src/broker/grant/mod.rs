@@ -1,26 +1,29 @@
 //! Grants: kept fresh, used, and written.
 //!
-//! - [`access`]: the single owner of token freshness; [`refresh`] renews
+//! - [`access`]: the single owner of token freshness
+//! - [`refresh`]: renews, once for all calls; [`lease`]: and for all processes; [`send`] asks the
+//!   token endpoint; [`unsaved`] holds what the store could not keep
 //! - [`server_token`]: grants of the server itself
 //! - [`last_used`]: when a grant was last used
 //! - [`put`]: stores a grant, and deletes it
 
 pub(super) mod access;
 pub(super) mod last_used;
+mod lease;
 pub(super) mod put;
 pub(super) mod refresh;
+mod send;
 mod server_token;
+mod unsaved;
 
 use std::sync::Arc;
 
 use tokio_util::task::TaskTracker;
 
-use super::client::registration::Clients;
-use super::client::token_endpoints::TokenEndpoints;
+use super::client::Clients;
 use super::events::Events;
-use crate::model::event::{Event, EventKind};
+use crate::model::event::EventKind;
 use crate::model::{Caller, Clock, Grant, ProviderId};
-use crate::oauth::OAuthClient;
 use crate::store::{LazyStore, Table};
 
 /// The grants of this store. No other module can write one, or decide whether one is fresh: each
@@ -34,10 +37,8 @@ struct Inner {
     last_uses: last_used::LastUses,
     store: Arc<LazyStore>,
     clock: Clock,
-    oauth: OAuthClient,
     clients: Arc<Clients>,
-    endpoints: TokenEndpoints,
-    events: Arc<Events>,
+    events: Events,
     tasks: TaskTracker,
     log_unsaved: Box<LogUnsaved>,
 }
@@ -49,9 +50,8 @@ pub(super) type LogUnsaved = dyn Fn(usize) + Send + Sync;
 pub(super) struct GrantParts {
     pub(super) store: Arc<LazyStore>,
     pub(super) clock: Clock,
-    pub(super) oauth: OAuthClient,
     pub(super) clients: Arc<Clients>,
-    pub(super) events: Arc<Events>,
+    pub(super) events: Events,
     /// Renewals run here, since they must outlive the call that began them.
     pub(super) tasks: TaskTracker,
     pub(super) log_unsaved: Box<LogUnsaved>,
@@ -59,16 +59,14 @@ pub(super) struct GrantParts {
 
 impl Grants {
     pub(super) fn new(parts: GrantParts, table: Table<Grant>) -> Self {
-        let GrantParts { store, clock, oauth, clients, events, tasks, log_unsaved } = parts;
+        let GrantParts { store, clock, clients, events, tasks, log_unsaved } = parts;
         Self(Arc::new(Inner {
             table,
             refreshes: refresh::Refreshes::default(),
             last_uses: last_used::LastUses::default(),
             store,
             clock,
-            oauth,
             clients,
-            endpoints: TokenEndpoints::default(),
             events,
             tasks,
             log_unsaved,
@@ -77,6 +75,6 @@ impl Grants {
 
     /// Records an event that concerns this user's access at a provider.
     fn record(&self, caller: &Caller, provider: &ProviderId, kind: EventKind) {
-        self.0.events.record(&Event::new(kind).of(caller).at(provider));
+        self.0.events.record_access(caller, provider, kind);
     }
 }

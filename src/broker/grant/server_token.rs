@@ -1,5 +1,5 @@
-//! Calls with a grant of the server itself: client credentials, or an assertion that we sign. One
-//! token for all users.
+//! Grants of the server itself: client credentials, or an assertion that we sign. One token for all
+//! users.
 //!
 //! It is stored like any grant, under [`Caller::server`], so that restarts and other processes
 //! share it. Getting a new one spends nothing, so two processes may do so at once without
@@ -22,31 +22,21 @@
 use std::sync::Arc;
 
 use secrecy::{ExposeSecret as _, SecretString};
-use serde_json::{Map, Value};
 
 use super::Grants;
 use super::access::{AccessError, Ready, ready};
 use super::put::{AccountChange, Replaces};
 use super::refresh::{Outcome as Refreshed, Refresh};
-use crate::broker::client::assertion::assertion;
-use crate::broker::client::refusal::{is_about_scopes, is_refusal};
-use crate::broker::client::registration::{SetupError, oauth, unasserted};
-use crate::broker::client::resend::Tries;
-use crate::broker::client::token_endpoints::{CLIENT_REFUSAL_PAUSE, REST, RefusalKey};
-use crate::broker::{Broker, Catalogue, Connection, MAX_WRITE_ATTEMPTS};
-use crate::model::consent_plan::ClientRegistration;
-use crate::model::event::{EventKind, RenewalOutcome};
-use crate::model::failure::ApiRefusal;
-use crate::model::oauth::{GrantType, OAuthSettings};
+use crate::broker::client::registration::oauth;
+use crate::broker::client::token_endpoints::{CLIENT_REFUSAL_PAUSE, REST};
+use crate::broker::client::token_request::NotIssued;
+use crate::broker::{Catalogue, Connection, MAX_WRITE_ATTEMPTS};
+use crate::model::oauth::OAuthSettings;
 use crate::model::retention::Retention;
 use crate::model::scope::Implied;
-use crate::model::{
-    AccountName, Caller, Failure, FailureKind, Grant, Outcome, Provider, Scopes, Time, Tool,
-};
-use crate::oauth::{Issued, TokenError};
+use crate::model::{AccountName, Caller, Grant, Provider, Scopes, Time};
 use crate::registry::Entry;
 use crate::store::StoreError;
-use crate::upstream::{Answer, Credential};
 
 /// Usability of the stored token for a call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -63,51 +53,10 @@ enum Worth {
     Missing,
 }
 
-impl Broker {
-    /// Runs a tool with the server's own token: one new token after a 401, and no third try.
-    pub(in crate::broker) async fn run_as_server(
-        &self,
-        catalogue: &Arc<Catalogue>,
-        caller: &Caller,
-        tool: &Tool,
-        provider: &Arc<Provider>,
-        settings: &OAuthSettings,
-        arguments: &Map<String, Value>,
-    ) -> Outcome {
-        let mut rejected: Option<SecretString> = None;
-        loop {
-            let Ready { token, granted, .. } = match self
-                .0
-                .grants
-                .server_token(catalogue, provider, &tool.scopes, rejected.as_ref())
-                .await
-            {
-                Ok(ready) => ready,
-                Err(error) => return Outcome::Failed(error.failure()),
-            };
-            let credential = Credential::Bearer(token.clone());
-            let upstream = &self.0.parts.upstream;
-            let (api, credential) = (Some(provider.api()), Some(&credential));
-            match upstream.execute_for(caller, tool, api, arguments, credential).await {
-                Answer::Done(result) => return Outcome::Complete(result),
-                Answer::Failed(failure) => return Outcome::Failed(failure),
-                Answer::InsufficientScope { needed, failure } => {
-                    let missing = needed.missing_from(&granted, &settings.implied);
-                    return Outcome::Failed(insufficient(provider, tool, missing, failure));
-                }
-                Answer::Unauthorized(failure) if rejected.is_some() => {
-                    return Outcome::Failed(unwelcome(failure));
-                }
-                Answer::Unauthorized(_) => rejected = Some(token),
-            }
-        }
-    }
-}
-
 impl Grants {
     /// Returns a token of the server that is good for `needed`, or the best that is issued.
     /// `rejected` is a token that the API has just refused.
-    async fn server_token(
+    pub(in crate::broker) async fn server_token(
         &self,
         catalogue: &Arc<Catalogue>,
         provider: &Arc<Provider>,
@@ -197,7 +146,14 @@ impl Grants {
         let granted = held.map(|grant| grant.scopes).unwrap_or_default();
         let asked = scopes_to_ask(catalogue, provider, settings, needed, &granted);
         let client = self.0.clients.registration(provider).await?;
-        let issued = self.issued(provider, settings, &client, &asked, is_usable).await?;
+        let issued =
+            self.0.clients.issue_to_server(provider, settings, &client, &asked, is_usable).await;
+        let issued = issued.map_err(|error| match error {
+            NotIssued::Setup(error) => error.into(),
+            NotIssued::ByEndpoint(source) => {
+                AccessError::NotIssued { provider: provider.id.clone(), source }
+            }
+        })?;
         let scopes = issued.scopes.unwrap_or_else(|| asked.clone());
         let grant = Grant {
             provider: provider.id.clone(),
@@ -219,83 +175,6 @@ impl Grants {
         };
         let put = self.put(caller, &grant, AccountChange::Confirmed, Replaces::Any);
         Ok(put.await.map(drop)?)
-    }
-
-    /// Asks the token endpoint, more than once if its answer allows it.
-    async fn issued(
-        &self,
-        provider: &Provider,
-        settings: &OAuthSettings,
-        client: &ClientRegistration,
-        scopes: &Scopes,
-        is_usable: bool,
-    ) -> Result<Issued, AccessError> {
-        let provider_id = &provider.id;
-        let not_issued = |source| AccessError::NotIssued { provider: provider_id.clone(), source };
-        let endpoints = &self.0.endpoints;
-        let now = || self.0.clock.now();
-        let about_scopes = || RefusalKey::Scopes(provider_id.clone(), scopes.clone());
-        let about_client = || RefusalKey::Client(provider_id.clone());
-        if let Some(source) = endpoints.refusal(&[about_client(), about_scopes()], now()) {
-            return Err(not_issued(source));
-        }
-        let mut tries = Tries::new();
-        let is_trouble_known = endpoints.trouble(provider_id).is_some();
-        loop {
-            let admission = endpoints.admitted(provider_id).await.map_err(not_issued)?;
-            let error = match self.ask(provider, settings, client, scopes).await? {
-                Ok(issued) => {
-                    endpoints.answered(provider_id);
-                    self.record(
-                        &Caller::server(),
-                        provider_id,
-                        EventKind::Renewal(RenewalOutcome::Renewed),
-                    );
-                    return Ok(issued);
-                }
-                Err(error) => Arc::new(error),
-            };
-            endpoints.failed(provider_id, &error, now(), "no access token for the server");
-            let is_refusal = is_refusal(&error);
-            let outcome =
-                if is_refusal { RenewalOutcome::ClientRefused } else { RenewalOutcome::Failed };
-            self.record(&Caller::server(), provider_id, EventKind::Renewal(outcome));
-            drop(admission);
-            let is_last = is_refusal || is_usable || is_trouble_known;
-            let wait = if is_last { None } else { tries.again(&error) };
-            if let Some(wait) = wait {
-                tokio::time::sleep(wait).await;
-                continue;
-            }
-            if is_refusal {
-                // Another tool may need fewer scopes.
-                let is_about_scopes = is_about_scopes(&error);
-                let about = if is_about_scopes { about_scopes() } else { about_client() };
-                endpoints.leave_alone(about, Arc::clone(&error), now());
-            }
-            return Err(not_issued(error));
-        }
-    }
-
-    /// Makes one token request. Each one gets a newly signed assertion, which is good only once.
-    async fn ask(
-        &self,
-        provider: &Provider,
-        settings: &OAuthSettings,
-        client: &ClientRegistration,
-        scopes: &Scopes,
-    ) -> Result<Result<Issued, TokenError>, AccessError> {
-        let server = &self.0.oauth;
-        Ok(match &settings.grant {
-            GrantType::ClientCredentials => server.client_credentials(client, scopes).await,
-            GrantType::JwtBearer { assertion: written } => {
-                let assertion = assertion(settings, written, &client.token_endpoint)
-                    .await
-                    .map_err(|source| unasserted(provider, source))?;
-                server.jwt_bearer(client, &assertion, scopes).await
-            }
-            GrantType::Code => return Err(SetupError::ByConsent(provider.id.clone()).into()),
-        })
     }
 }
 
@@ -338,35 +217,5 @@ fn worth(
         Worth::Ageing
     } else {
         Worth::Ended
-    }
-}
-
-/// Failure if the API refuses a token that has just been issued.
-fn unwelcome(failure: Failure) -> Failure {
-    means(failure, ApiRefusal::NewTokenRefused).for_operator(
-        "check what the provider's client may do there, and an `audience` or `resource` in its `token_params`",
-    )
-}
-
-/// Failure if the API wants scopes that the token lacks, regardless of what was asked for.
-fn insufficient(provider: &Provider, tool: &Tool, missing: Scopes, failure: Failure) -> Failure {
-    let hint = if missing.is_empty() {
-        String::new()
-    } else {
-        let scopes = missing.join("`, `");
-        format!(", and name `{scopes}` in `scopes` of [tools.{}]", tool.name)
-    };
-    let title = &provider.title;
-    means(failure, ApiRefusal::MissingServerScopes(missing))
-        .for_operator(format!("allow it to the server's client at {title}{hint}"))
-}
-
-/// Replaces what a refusal of the API means.
-fn means(failure: Failure, refusal: ApiRefusal) -> Failure {
-    match failure {
-        Failure { kind: FailureKind::Refused { answered, .. }, .. } => {
-            Failure { kind: FailureKind::Refused { answered, refusal }, ..failure }
-        }
-        other => other,
     }
 }

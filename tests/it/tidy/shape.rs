@@ -17,7 +17,6 @@ const LONGER: &[&str] = &[
     "config/lower/oauth.rs settings",
     "config/lower/tool.rs tool",
     "cli/auth.rs run",
-    "broker/grant/refresh.rs send",
     "mcp/consent_rounds.rs next_round",
 ];
 
