@@ -17,11 +17,11 @@ use crate::store::{Held, StoreError};
 
 /// How long an attempt of another process counts while that process lives. It may hold tokens that
 /// a full disk keeps it from storing; sending the spent refresh token would end the grant.
-const LEASE: Duration = Duration::from_mins(10);
+const MAX_LEASE_AGE: Duration = Duration::from_mins(10);
 /// How long a call waits for another process's renewal; then it fails.
-const LONGEST_WAIT: Duration = Duration::from_secs(30);
+const MAX_LEASE_WAIT: Duration = Duration::from_secs(30);
 /// Poll interval while another process renews a grant. A store does not notify.
-const LOOK: Duration = Duration::from_millis(25);
+const LEASE_POLL_INTERVAL: Duration = Duration::from_millis(25);
 
 impl Grants {
     /// The grant with our attempt on it, durable. `None`: there is nothing left to renew.
@@ -33,7 +33,7 @@ impl Grants {
     ) -> Result<Option<(Held<Grant>, ClientRegistration)>, AccessError> {
         let provider = &connection.provider.id;
         let store = self.0.store.get().await?;
-        let give_up = Instant::now() + LONGEST_WAIT;
+        let give_up = Instant::now() + MAX_LEASE_WAIT;
         loop {
             // Read anew each time: the grant that a waiting call has read may hold a spent token.
             let held = self.grant_of(connection).await?;
@@ -46,7 +46,7 @@ impl Grants {
                 if is_usable || Instant::now() > give_up {
                     return Err(AccessError::Elsewhere { provider: provider.clone() });
                 }
-                tokio::time::sleep(LOOK).await;
+                tokio::time::sleep(LEASE_POLL_INTERVAL).await;
                 continue;
             }
             let about =
@@ -90,7 +90,7 @@ impl Grants {
         if attempt.by == store.instance().await? || !store.is_alive(&attempt.by).await? {
             return Ok(false);
         }
-        Ok(self.0.clock.now().since(attempt.begun_at) < LEASE)
+        Ok(self.0.clock.now().since(attempt.begun_at) < MAX_LEASE_AGE)
     }
 
     /// Marks the grant for one more request of the same attempt. `None`: it was replaced in the

@@ -13,9 +13,9 @@ use crate::model::{Grant, TokenSet, secret};
 use crate::store::StoreError;
 
 /// Pause between background retries of the store for tokens that it could not keep.
-const SAVE_PAUSE: Duration = Duration::from_secs(2);
+const SAVE_RETRY_INTERVAL: Duration = Duration::from_secs(2);
 /// Failed saves after which the background retries stop.
-const MOST_SAVES: u32 = 300;
+const MAX_SAVES: u32 = 300;
 
 impl Unsaved {
     /// Merges this renewal into a newer consent that kept the refresh token which the renewal has
@@ -38,7 +38,7 @@ impl Unsaved {
 
     /// Whether the store is tried again in the background.
     pub(super) fn is_tried_again(&self) -> bool {
-        self.saves < MOST_SAVES
+        self.saves < MAX_SAVES
     }
 }
 
@@ -90,7 +90,7 @@ impl Grants {
 
     /// Tries the store again after a pause, since the next call may be a long time coming.
     pub(super) async fn save_in_time(self, name: String) {
-        tokio::time::sleep(SAVE_PAUSE).await;
+        tokio::time::sleep(SAVE_RETRY_INTERVAL).await;
         let mut refreshes = self.0.refreshes.0.lock();
         match refreshes.remove(&name) {
             Some(Refresh::Unsaved(unsaved)) => {
