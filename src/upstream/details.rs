@@ -92,10 +92,15 @@ const CODES: [&str; 9] =
 const STRUCTURE: [&str; 3] = ["errors", "nonfielderrors", "root"];
 
 /// Returns a list of `“field: message (code)”`, shortened; `None` if the body has no details
-/// besides `quoted`, the message that is shown anyway.
-pub(super) fn details(body: &Value, quoted: Option<&str>) -> Option<String> {
-    let mut found =
-        Found { quoted: quoted.map(str::trim), items: Vec::new(), visited: MAX_VISITED };
+/// besides `quoted`, the message that is shown anyway. `scrub` removes secrets from a detail; it
+/// sees the whole detail, since of a secret that is cut in half the first half would not be found.
+pub(super) fn details(
+    body: &Value,
+    quoted: Option<&str>,
+    scrub: &dyn Fn(&str) -> String,
+) -> Option<String> {
+    let quoted = quoted.map(str::trim);
+    let mut found = Found { quoted, scrub, items: Vec::new(), visited: MAX_VISITED };
     match body {
         // Salesforce answers with a bare list.
         Value::Array(_) => found.walk(body, &mut Vec::new(), true),
@@ -118,6 +123,7 @@ fn is_list_of_texts(value: &Value) -> bool {
 
 struct Found<'b> {
     quoted: Option<&'b str>,
+    scrub: &'b dyn Fn(&str) -> String,
     items: Vec<String>,
     visited: usize,
 }
@@ -225,7 +231,7 @@ impl<'b> Found<'b> {
             (false, true) => place.to_owned(),
             (false, false) => format!("{place}: {told}"),
         };
-        let told = super::quotation::quoted(&told, MAX_CHARS_EACH);
+        let told = super::quotation::quoted(&(self.scrub)(&told), MAX_CHARS_EACH);
         if !self.items.contains(&told) {
             self.items.push(told);
         }
@@ -321,7 +327,8 @@ mod tests {
     use super::*;
 
     fn shown(body: &Value, quoted: &str) -> String {
-        details(body, Some(quoted).filter(|quoted| !quoted.is_empty())).unwrap_or_default()
+        let quoted = Some(quoted).filter(|quoted| !quoted.is_empty());
+        details(body, quoted, &str::to_owned).unwrap_or_default()
     }
 
     #[test]
@@ -478,7 +485,7 @@ mod tests {
             json!([]),
             json!(null),
         ] {
-            let details = details(&body, Some("No such thing"));
+            let details = details(&body, Some("No such thing"), &str::to_owned);
             let rest = details.as_deref().unwrap_or_default();
             assert!(!rest.contains("No such thing") && rest.len() < 20, "{body}: {rest}");
         }

@@ -348,7 +348,7 @@ impl Call<'_> {
             .chain(COMMON)
             .filter_map(|pointer| body.pointer(pointer)?.as_str())
             .find(|message| !message.trim().is_empty());
-        let details = details(body, message).map(|details| self.scrubbed(&details));
+        let details = details(body, message, &|text| self.scrubbed(text));
         self.answer_of(status, message.and_then(|message| self.message(message)), details)
     }
 
@@ -365,7 +365,8 @@ impl Call<'_> {
     /// Returns a text of the API, scrubbed and fit to be quoted; `None` if it is blank.
     pub(super) fn message(&self, text: &str) -> Option<String> {
         let is_blank = text.trim().is_empty();
-        (!is_blank).then(|| self.scrubbed(&quotable(text, MAX_QUOTED_CHARS)))
+        // Scrubbed first: of a secret that is cut in half, the first half would not be found.
+        (!is_blank).then(|| quotable(&self.scrubber.text(text), MAX_QUOTED_CHARS))
     }
 }
 

@@ -352,3 +352,26 @@ fn graphql_fails_with_status_200() {
     let expired = call.disguised(&json!({"errors": [{"message": "m", "code": 190}]}));
     assert!(matches!(expired, Some(Refusal::Unauthorized(_))));
 }
+
+/// Terminal escape sequences hide the secret from the search of the JSON; without them, its first
+/// half would be shown.
+#[test]
+fn a_secret_at_the_end_of_a_quotation_is_not_shown_in_part() {
+    let secret = "abcdefghij/0123456789";
+    let scrubber =
+        Arc::new(Scrubber::new(Some(&crate::upstream::Credential::Bearer(secret.into()))));
+    let (tool, provider) =
+        (tool(action(Method::Post, "https://api.acme.example/x")), provider(&[]));
+    let call = call(&tool, Some(&provider), &scrubber);
+    let laced: String = secret.chars().flat_map(|c| [c, '\u{1b}', '[', 'm']).collect();
+    for at in [120, 140, 160, 260, 280, 300] {
+        let text = format!("{}{laced}", "x".repeat(at));
+        let body =
+            json!({"message": text, "errors": [{"field": "f", "message": text}]}).to_string();
+        let reply = reply(400, &[], &body);
+        let content = scrubber.content(content_of(&reply), &reply.body);
+        let answered = answered(call.refusal(&reply, &content));
+        let shown = format!("{answered:?}");
+        assert!(!shown.contains("abcde"), "{at}: {shown}");
+    }
+}
