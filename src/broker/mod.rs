@@ -136,8 +136,14 @@ impl Broker {
         let Parts { store, clock, oauth, .. } = &parts;
         let (events, tasks) = (events::Events::default(), TaskTracker::new());
         let clients = client::Clients::new(oauth.clone(), clock.clone(), events.clone());
-        let consents = consent::Consents::new(Arc::clone(store), tables.consents, clock.clone());
-        let (clients, consents) = (Arc::new(clients), Arc::new(consents));
+        let clients = Arc::new(clients);
+        let consents = Arc::new(consent::Consents::new(
+            Arc::clone(store),
+            tables.consents,
+            clock.clone(),
+            Arc::clone(&clients),
+            tasks.clone(),
+        ));
         let to_log = Arc::clone(&consents);
         let parts_of_grants = grant::GrantParts {
             store: Arc::clone(store),

@@ -306,10 +306,7 @@ impl Authorization {
     /// # Errors
     /// [`InvalidTransition`] if there is no such question.
     pub fn answer(self) -> Result<Self, InvalidTransition> {
-        match &self.state {
-            State::OtherAccount { .. } => Ok(Self { starts: self.starts + 1, ..self }),
-            _ => Err(InvalidTransition),
-        }
+        Ok(Self { state: self.state.answer()?, starts: self.starts + 1, ..self })
     }
 
     /// Ends with the account that was connected before.

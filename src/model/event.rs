@@ -138,7 +138,7 @@ words! {
         OtherIssuer = "other_issuer",
         /// The consent is for another account than before; the user is asked to confirm the change.
         OtherAccount = "other_account",
-        /// The user keeps the previous account.
+        /// A consent for another account was dropped; the previous account stays connected.
         PreviousAccountKept = "previous_account_kept",
         /// Waits for the application to confirm the browser's user.
         AwaitsConfirmation = "awaits_confirmation",

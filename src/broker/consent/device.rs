@@ -198,13 +198,13 @@ impl Broker {
             Ok(Put::Kept(kept)) => kept,
             Ok(Put::OtherAccount(before)) => {
                 record(ConsentOutcome::PreviousAccountKept);
-                self.0.clients.revoke(client, &grant).await;
+                self.0.consents.discard_of(caller, client, &grant).await;
                 let now = grant.identity.map(|identity| identity.words());
                 return Err(DeviceError::OtherAccount { before, now: now.unwrap_or_else(unnamed) });
             }
             Err(error) => {
                 record(ConsentOutcome::Lost);
-                self.0.clients.revoke(client, &grant).await;
+                self.0.consents.discard_of(caller, client, &grant).await;
                 return Err(error.into());
             }
         };

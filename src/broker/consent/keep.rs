@@ -145,9 +145,7 @@ impl Broker {
         let stay = |it: Authorization| it.keep_previous_account(now);
         self.0.consents.conclude(&authorization, stay).await?;
         self.record_consent(&authorization, ConsentOutcome::PreviousAccountKept);
-        if let ConsentMethod::Code(flow) = &authorization.link().plan.method {
-            self.0.clients.revoke(&flow.client, &grant).await;
-        }
+        self.0.consents.discard(&authorization, &grant).await;
         Ok(Arrival { next: authorization.link().url() })
     }
 

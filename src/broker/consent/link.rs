@@ -211,6 +211,11 @@ impl Broker {
         let provider = &connection.provider;
         if is_new {
             self.record(&connection.caller, &provider.id, EventKind::Link);
+            if let Some(latest) = latest
+                && let Some(unanswered) = latest.state().unanswered()
+            {
+                Box::pin(self.0.consents.discard(latest, unanswered)).await;
+            }
         }
         // The process that listens there may have ended before its successor could find this link
         // in the store.

@@ -6,6 +6,7 @@
 //! - [`confirmation`]: an application confirms that; [`unclaimed`]: it does so after the consent
 //! - [`paste`]: a consent on our own page; [`device`]: one from another machine's browser
 //! - [`keep`]: stores what was granted; [`unsaved`]: consents that the store has no room for yet
+//! - [`discard`]: ends a grant that is not kept
 //! - [`provider_account`]: which provider account a grant is for
 //! - [`wait`]: notifies the waiters for a consent
 //! - [`steps`]: moves a stored authorization a step on
@@ -15,6 +16,7 @@
 pub mod callback;
 pub mod confirmation;
 pub mod device;
+mod discard;
 pub mod keep;
 pub mod link;
 mod link_decision;
@@ -38,7 +40,9 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use parking_lot::Mutex;
 use tokio::sync::broadcast;
+use tokio_util::task::TaskTracker;
 
+use crate::broker::client::Clients;
 use crate::model::{Authorization, Caller, Clock, RateLimit, Time};
 use crate::store::{ConsentTables, Held, LazyStore, StoreError};
 
@@ -47,6 +51,9 @@ pub struct Consents {
     store: Arc<LazyStore>,
     tables: ConsentTables,
     clock: Clock,
+    clients: Arc<Clients>,
+    /// Work that must outlive the request that began it.
+    tasks: TaskTracker,
     /// Authorizations whose page a browser has requested from this process.
     opened: lookup::Opened,
     /// Broadcasts the ids of authorizations that have ended to waiters in this process.
@@ -65,12 +72,20 @@ pub struct Consents {
 }
 
 impl Consents {
-    pub(super) fn new(store: Arc<LazyStore>, tables: ConsentTables, clock: Clock) -> Self {
+    pub(super) fn new(
+        store: Arc<LazyStore>,
+        tables: ConsentTables,
+        clock: Clock,
+        clients: Arc<Clients>,
+        tasks: TaskTracker,
+    ) -> Self {
         Self {
             links: link::limit(clock.clone()),
             store,
             tables,
             clock,
+            clients,
+            tasks,
             opened: lookup::Opened::default(),
             ended: broadcast::Sender::new(256),
             shown: broadcast::Sender::new(16),

@@ -8,7 +8,8 @@ use crate::store::{Held, StoreError};
 
 impl Consents {
     /// Applies `step` to the authorization as it is stored now. `None`: it is gone or replaced, or
-    /// takes no such step.
+    /// takes no such step. If the step takes the place of a question about another account, the
+    /// grant behind that question ends at the provider.
     ///
     /// # Errors
     /// [`StoreError::Contended`] after [`MAX_WRITE_ATTEMPTS`] faster writers, or the store fails.
@@ -22,6 +23,9 @@ impl Consents {
             let Some(held) = store.reread(authorization).await? else { return Ok(None) };
             let Ok(next) = step(held.value.clone()) else { return Ok(None) };
             if let Some(kept) = self.tables.authorizations.replace(next, &held).await? {
+                if let Some(unanswered) = held.value.state().unanswered() {
+                    Box::pin(self.discard(&held.value, unanswered)).await;
+                }
                 return Ok(Some(kept));
             }
         }

@@ -11,7 +11,8 @@ use crate::store::StoreError;
 
 impl Broker {
     /// Deletes what has expired, except grants: see [`Store::sweep`](crate::store::Store::sweep).
-    /// Consents that were not claimed in time also end at the provider.
+    /// Consents that were not claimed in time, or whose question about another account was not
+    /// answered in time, also end at the provider.
     ///
     /// # Errors
     /// The store cannot be read or written.
@@ -19,6 +20,13 @@ impl Broker {
         let store = self.store().await?;
         let now = self.0.parts.clock.now();
         *self.0.consents.swept.lock() = Some(now);
+        for held in store.forgettable_questions(now).await? {
+            if let Some(unanswered) = held.value.state().unanswered()
+                && self.0.consents.tables.authorizations.delete(&held).await?
+            {
+                self.0.consents.discard(&held.value, unanswered).await;
+            }
+        }
         store.sweep(now).await?;
         self.end_unclaimed(now).await
     }

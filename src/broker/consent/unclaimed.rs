@@ -72,11 +72,15 @@ impl Broker {
             browser: browser.to_owned(),
             given_at,
         };
+        let ticket = link.ticket.expose_secret();
+        let replaced = store.unclaimed(ticket, browser).await?;
         self.0.consents.tables.unclaimed.put(&unclaimed).await?;
+        if let Some(Held { value: Unclaimed { grant, .. }, .. }) = &replaced {
+            self.0.consents.discard(authorization, grant).await;
+        }
         // Checked after it is written: either this sees that the user's access has ended, or ending
         // the access sees the consent, whose code was exchanged at that moment.
         if store.is_cut_off(&link.caller, link.created_at).await? {
-            let ticket = link.ticket.expose_secret();
             if let Some(held) = store.unclaimed(ticket, browser).await? {
                 self.drop_unclaimed(held, EndThere::Always).await?;
             }

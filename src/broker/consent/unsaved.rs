@@ -162,6 +162,10 @@ impl Broker {
         let before = match put {
             Put::OtherAccount(before) => before,
             Put::Kept(kept) => {
+                // A later grant is there, and stays: no record will hold this one.
+                if kept.connected_at > grant.connected_at {
+                    consents.discard(authorization, grant).await;
+                }
                 let connected = consents.told(&kept, &link.plan.token_facts());
                 let complete = |it: Authorization| it.complete(connected.clone(), now);
                 consents.conclude(authorization, complete).await?;
@@ -170,7 +174,12 @@ impl Broker {
             }
         };
         let ask = |it: Authorization| it.ask_about_account(before.clone(), grant.clone(), now);
-        consents.conclude(authorization, ask).await?;
+        if !consents.conclude(authorization, ask).await? {
+            // The link has connected an account meanwhile, or a newer link has replaced it.
+            consents.discard(authorization, grant).await;
+            self.record_consent(authorization, ConsentOutcome::PreviousAccountKept);
+            return Ok(false);
+        }
         // Checked after the candidate is written to the link: either this sees that the user's
         // access has ended, or ending the access sees the candidate.
         if self.store().await?.is_cut_off(caller, begun_at).await? {

@@ -21,6 +21,8 @@ pub enum State {
         now: String,
         /// Grant for the account `now`, not stored until the user confirms it.
         candidate: Box<Grant>,
+        /// Whether the user has answered. The candidate may then be on its way into the store.
+        is_answered: bool,
     },
     /// The grant is durable.
     Completed(Connected),
@@ -95,7 +97,16 @@ impl State {
     ) -> Result<Self, InvalidTransition> {
         self.take_answer()?;
         let now = candidate.identity.as_ref().map_or_else(unnamed, AccountIdentity::words);
-        Ok(Self::OtherAccount { before, now, candidate: Box::new(candidate) })
+        Ok(Self::OtherAccount { before, now, candidate: Box::new(candidate), is_answered: false })
+    }
+
+    pub(super) fn answer(self) -> Result<Self, InvalidTransition> {
+        match self {
+            Self::OtherAccount { before, now, candidate, .. } => {
+                Ok(Self::OtherAccount { before, now, candidate, is_answered: true })
+            }
+            _ => Err(InvalidTransition),
+        }
     }
 
     pub(super) fn keep_previous_account(self) -> Result<Self, InvalidTransition> {
@@ -162,6 +173,15 @@ impl State {
         }
     }
 
+    /// Returns the candidate of a question that has no answer yet. If the question goes, nothing
+    /// keeps this grant.
+    pub fn unanswered(&self) -> Option<&Grant> {
+        match self {
+            Self::OtherAccount { candidate, is_answered: false, .. } => Some(candidate),
+            _ => None,
+        }
+    }
+
     /// Returns what the link has connected, also if the user has disconnected it since.
     pub fn connected(&self) -> Option<&Connected> {
         match self {
@@ -175,7 +195,9 @@ impl From<&State> for Status {
     fn from(state: &State) -> Self {
         match state.clone() {
             State::Pending { problem: _ } => Self::Pending,
-            State::OtherAccount { before, now, candidate: _ } => Self::OtherAccount { before, now },
+            State::OtherAccount { before, now, candidate: _, is_answered: _ } => {
+                Self::OtherAccount { before, now }
+            }
             State::Completed(_) => Self::Completed,
             State::Failed { why, said: _ } => Self::Failed(why),
             State::PreviousAccountKept(before) => Self::Stayed(before),

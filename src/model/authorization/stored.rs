@@ -62,6 +62,9 @@ pub(super) struct StoredAuthorization {
     ends: Option<KnownEnd>,
     #[serde(default)]
     candidate: Option<Box<Grant>>,
+    /// Absent in records of an earlier version.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    answered: bool,
 }
 
 impl From<StoredAuthorization> for Authorization {
@@ -76,7 +79,8 @@ impl From<StoredAuthorization> for Authorization {
         let state = match (stored.status, stored.candidate) {
             (Status::Pending, _) => State::Pending { problem: stored.problem },
             (Status::OtherAccount { before, now }, Some(candidate)) => {
-                State::OtherAccount { before, now, candidate }
+                let is_answered = stored.answered;
+                State::OtherAccount { before, now, candidate, is_answered }
             }
             // Without the grant, the question has no answer: the link asks for the consent anew.
             (Status::OtherAccount { .. }, None) => State::Pending { problem: None },
@@ -121,12 +125,14 @@ impl From<Authorization> for StoredAuthorization {
         let Authorization { link, request, state, .. } = authorization;
         let Connected { connected_as, refused, ungranted, ends } =
             state.connected().cloned().unwrap_or_default();
-        let (said, problem, candidate) = match state {
-            State::Pending { problem } => (None, problem, None),
-            State::OtherAccount { candidate, .. } => (None, None, Some(candidate)),
-            State::Failed { said, .. } => (said, None, None),
+        let (said, problem, candidate, answered) = match state {
+            State::Pending { problem } => (None, problem, None, false),
+            State::OtherAccount { candidate, is_answered, .. } => {
+                (None, None, Some(candidate), is_answered)
+            }
+            State::Failed { said, .. } => (said, None, None, false),
             State::Completed(_) | State::PreviousAccountKept(_) | State::Undone { .. } => {
-                (None, None, None)
+                (None, None, None, false)
             }
         };
         Self {
@@ -158,6 +164,7 @@ impl From<Authorization> for StoredAuthorization {
             ungranted,
             ends,
             candidate,
+            answered,
         }
     }
 }

@@ -149,3 +149,14 @@ fn only_the_first_unclaimed_consent_keeps_a_link_open() {
     let waiting = pending().awaiting_claim(NOW).awaiting_claim(later);
     assert_eq!(waiting.unclaimed_since(), Some(NOW));
 }
+
+/// A later answer must not end the grant that a confirmed question is storing.
+#[test]
+fn an_answered_question_has_no_candidate_to_end() {
+    assert!(asked().state().unanswered().is_some());
+    let answered = asked().answer().unwrap();
+    let stored = serde_json::to_string(&answered).unwrap();
+    let answered: Authorization = serde_json::from_str(&stored).unwrap();
+    assert!(answered.state().unanswered().is_none());
+    assert!(answered.state().candidate().is_some());
+}

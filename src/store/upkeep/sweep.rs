@@ -7,7 +7,7 @@ use crate::model::{
 };
 use crate::store::records::{Cutoff, Pointer, Record};
 use crate::store::users::CUTOFF_LIFETIME;
-use crate::store::{Result, Store};
+use crate::store::{Held, Result, Store};
 
 impl Store {
     /// Deletes what has expired: authorizations, their links and attempts, consents and browsers
@@ -29,6 +29,22 @@ impl Store {
         self.clear::<LoginAttempt>("signin/", |attempt| attempt.is_expired(now)).await?;
         self.clear::<Cutoff>("cutoff/", |cutoff| now.since(cutoff.at) >= CUTOFF_LIFETIME).await?;
         self.clear::<Session>("session/", |session| session.is_expired(now)).await
+    }
+
+    /// Returns the expired authorizations that ask about another account. [`Self::sweep`] deletes
+    /// them, and with them the only copy of a grant.
+    ///
+    /// # Errors
+    /// [`StoreError`](crate::store::StoreError) if the store cannot be read.
+    pub async fn forgettable_questions(&self, now: Time) -> Result<Vec<Held<Authorization>>> {
+        let mut found = Vec::new();
+        let mut pages = self.opened::<Authorization>("authorization/");
+        while let Some(page) = pages.next().await? {
+            found.extend(page.into_iter().filter(|held| {
+                held.value.is_forgettable(now) && held.value.state().candidate().is_some()
+            }));
+        }
+        Ok(found)
     }
 
     /// Deletes grants that are no longer usable: expired ones that do not renew, and the remains of

@@ -9,6 +9,7 @@ use reqwest::StatusCode;
 use super::world::{World, ana, tokens};
 use crate::support::browser::Page;
 use crate::support::provider::{Act, answer, json};
+use crate::support::wait_until_async;
 
 /// An API that reads the account from the token.
 pub(super) fn me(world: &World) {
@@ -142,8 +143,9 @@ async fn the_account_before_is_kept_and_the_other_one_s_consent_ended() {
     let (world, prompt, _) = other().await;
     let before = world.provider.requests().len();
     world.press(&prompt.url, "keep").await;
-    let revoked = world.provider.requests().split_off(before);
-    assert_eq!(revoked, ["token=refresh-bob&client_id=us"]);
+    let sent = || world.provider.requests().split_off(before);
+    wait_until_async("a revocation", async || !sent().is_empty()).await;
+    assert_eq!(sent(), ["token=refresh-bob&client_id=us"]);
     let page = world.get(&prompt.url).await;
     assert!(page.text.contains("You stay with ana@example.com"), "{}", page.text);
     assert!(matches!(waited(&world, &prompt).await, Waited::Failed(_)));
@@ -174,6 +176,80 @@ async fn another_account_that_comes_after_the_end_of_access_is_revoked() {
     world.come_back(&departure, "code=c").await;
     let requests = world.provider.requests();
     assert!(requests.iter().any(|body| body.contains("token=refresh-bob")), "{requests:?}");
+}
+
+/// Ends the world's work, and returns the tokens that the provider was asked to revoke.
+async fn revoked(world: &World) -> Vec<String> {
+    world.app.broker.settle().await;
+    let token = |body: String| Some(body.strip_prefix("token=")?.split_once('&')?.0.to_owned());
+    world.provider.requests().into_iter().filter_map(token).collect()
+}
+
+/// Comes back from the provider by one link as each of these in turn.
+async fn come_back_as(world: &World, link: &str, accounts: &[&str]) {
+    let mut departures = Vec::new();
+    for _ in accounts {
+        departures.push(world.click(link).await);
+    }
+    for (who, departure) in accounts.iter().zip(&departures) {
+        signed_in_as(world, who);
+        world.come_back(departure, "code=c").await;
+    }
+}
+
+/// Otherwise its tokens would live on at the provider, where no record of ours could end them.
+#[tokio::test]
+async fn another_account_that_is_not_asked_about_is_revoked() {
+    let world = connected_as("ana").await;
+    let prompt = wider(&world).await;
+    come_back_as(&world, &prompt.url, &["ana", "bob"]).await;
+    assert!(matches!(waited(&world, &prompt).await, Waited::Completed { .. }));
+    assert_eq!(world.accounts().await[0].label.as_deref(), Some("ana@example.com"));
+    assert_eq!(revoked(&world).await, ["refresh-bob"]);
+}
+
+#[tokio::test]
+async fn another_account_is_revoked_when_a_later_answer_takes_its_place() {
+    let world = connected_as("ana").await;
+    let prompt = wider(&world).await;
+    let declined = world.click(&prompt.url).await;
+    come_back_as(&world, &prompt.url, &["bob", "eve"]).await;
+    world.come_back(&declined, "error=access_denied").await;
+    assert!(matches!(waited(&world, &prompt).await, Waited::Failed(_)));
+    assert_eq!(revoked(&world).await, ["refresh-bob", "refresh-eve"]);
+}
+
+/// Many providers end all tokens of an account together.
+#[tokio::test]
+async fn what_may_be_an_account_in_use_is_not_revoked() {
+    // The question is asked again, for the same account.
+    let world = connected_as("ana").await;
+    let prompt = wider(&world).await;
+    come_back_as(&world, &prompt.url, &["bob", "bob"]).await;
+    world.press(&prompt.url, "confirm").await;
+    assert_eq!(world.accounts().await[0].label.as_deref(), Some("bob@example.com"));
+    assert_eq!(revoked(&world).await, Vec::<String>::new());
+
+    // The provider does not name the account, which may be ana's.
+    let world = connected_as("ana").await;
+    let prompt = wider(&world).await;
+    world.provider.api(|_| Act::Say(answer("500 Internal Server Error", "", "")));
+    world.consent_by(&prompt.url).await;
+    world.press(&prompt.url, "keep").await;
+    assert_eq!(revoked(&world).await, Vec::<String>::new());
+}
+
+#[tokio::test]
+async fn another_account_is_revoked_when_its_question_expires() {
+    let (world, _, _) = other().await;
+    world.pass(Duration::from_mins(15));
+    world.app.broker.delete_expired().await.unwrap();
+    assert_eq!(revoked(&world).await, ["refresh-bob"]);
+
+    let (world, _, _) = other().await;
+    world.pass(Duration::from_mins(15));
+    wider(&world).await;
+    assert_eq!(revoked(&world).await, ["refresh-bob"]);
 }
 
 /// The new account is unknown, so the user is asked before it replaces the old one.
