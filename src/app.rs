@@ -23,7 +23,7 @@ use crate::model::{Allowed, Caller, Clock, ConsentMode, Principal, chain};
 use crate::net::{Cidr, Net, Policy};
 use crate::oauth::OAuthClient;
 use crate::registry::Registry;
-use crate::store::{DataFolder, KeySource, LazyStore, Role};
+use crate::store::{LazyStore, Role};
 use crate::upstream::Upstream;
 use crate::upstream::jq::Jq;
 use crate::web;
@@ -45,8 +45,7 @@ const ANSWERS_DRAIN_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// Decisions of the command line and the environment, beside `tools.toml`.
 pub struct Settings {
-    pub data: DataFolder,
-    pub keys: KeySource,
+    pub store: LazyStore,
     pub clock: Clock,
     /// Origin at which all browsers reach this server, e.g. `https://tools.example.com`; `None`:
     /// each link leads to the loopback address of the machine that opens it.
@@ -122,9 +121,9 @@ impl App {
     /// Call within the runtime that shall serve.
     pub fn new(config: Config, settings: Settings) -> Self {
         let Config { path: file, server, providers, tools, .. } = config;
-        let data = settings.data.path.clone();
+        let data = settings.store.path().to_owned();
         let net = Net::new(Policy { allow_private: server.allow_private });
-        let (store, tables) = LazyStore::new(settings.data, settings.keys).into_tables();
+        let (store, tables) = settings.store.into_tables();
         let loopback = Loopback::new(store.sockets());
         let oauth = OAuthClient::new(net.clone(), settings.clock.clone());
         let parts = Parts {

@@ -31,7 +31,7 @@ use crate::config::Config;
 use crate::model::time::utc;
 use crate::model::{Clock, Time};
 use crate::store::keeper::{self, KEEPER_PURPOSE, KeeperLock, KeeperState, StartLock};
-use crate::store::{DataFolder, KeySource, Role, StoreError};
+use crate::store::{DataFolder, KeySource, LazyStore, Role, StoreError};
 
 /// The hidden subcommand.
 pub const KEEPER_COMMAND: &str = "keeper";
@@ -128,8 +128,7 @@ impl KeeperOrder {
         };
         let worker = crate::upstream::jq::own_program();
         let settings = Settings {
-            data,
-            keys,
+            store: LazyStore::new(data, keys),
             clock,
             public: None,
             worker,

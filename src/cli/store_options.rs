@@ -83,7 +83,8 @@ impl StoreOptions {
             end_with_process: process == Process::OfHost,
             is_short_lived: process == Process::Command,
         };
-        Ok(App::new(config, Settings { data, keys, clock, public, worker: program, links }))
+        let store = LazyStore::new(data, keys);
+        Ok(App::new(config, Settings { store, clock, public, worker: program, links }))
     }
 }
 

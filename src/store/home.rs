@@ -10,6 +10,7 @@ use std::sync::Arc;
 use super::backend::Backend;
 use super::error::Result;
 use super::folder::{AskError, FolderHome, GuardedRecord};
+use super::memory::MemoryHome;
 use super::notice::Notice;
 use crate::model::InstanceId;
 
@@ -17,9 +18,8 @@ use crate::model::InstanceId;
 pub(super) enum Home {
     /// A data folder, which processes of one machine share.
     Folder(FolderHome),
-    /// The memory of a test. Its store is always owned by this process and never full.
-    #[cfg(test)]
-    Memory(Arc<super::backend::memory::MemoryBackend>),
+    /// The memory of a test's process. It is never damaged or full.
+    Memory(MemoryHome),
 }
 
 impl Home {
@@ -27,8 +27,7 @@ impl Home {
     pub(super) fn backend(&self) -> Arc<dyn Backend> {
         match self {
             Self::Folder(folder) => folder.backend(),
-            #[cfg(test)]
-            Self::Memory(memory) => Arc::<super::backend::memory::MemoryBackend>::clone(memory),
+            Self::Memory(memory) => memory.backend(),
         }
     }
 
@@ -37,7 +36,6 @@ impl Home {
     pub(super) fn guard(&self, record: Box<GuardedRecord>) {
         match self {
             Self::Folder(folder) => folder.guard(record),
-            #[cfg(test)]
             Self::Memory(_) => drop(record),
         }
     }
@@ -46,7 +44,6 @@ impl Home {
     pub(super) fn notice(&self) -> Option<&Notice> {
         match self {
             Self::Folder(folder) => folder.notice(),
-            #[cfg(test)]
             Self::Memory(_) => None,
         }
     }
@@ -55,8 +52,7 @@ impl Home {
     pub(super) async fn close(&self) {
         match self {
             Self::Folder(folder) => folder.close().await,
-            #[cfg(test)]
-            Self::Memory(_) => {}
+            Self::Memory(memory) => memory.close(),
         }
     }
 
@@ -64,7 +60,6 @@ impl Home {
     pub(super) async fn step_down(&self) {
         match self {
             Self::Folder(folder) => folder.step_down().await,
-            #[cfg(test)]
             Self::Memory(_) => {}
         }
     }
@@ -76,8 +71,7 @@ impl Home {
     pub(super) async fn ask(&self, question: &[u8]) -> std::result::Result<Vec<u8>, AskError> {
         match self {
             Self::Folder(folder) => folder.ask(question).await,
-            #[cfg(test)]
-            Self::Memory(_) => Err(AskError::Unanswered),
+            Self::Memory(memory) => memory.ask(question).await,
         }
     }
 
@@ -88,8 +82,7 @@ impl Home {
     pub(super) async fn instance(&self) -> Result<InstanceId> {
         match self {
             Self::Folder(folder) => folder.instance().await,
-            #[cfg(test)]
-            Self::Memory(_) => Ok(InstanceId::new("this")),
+            Self::Memory(memory) => Ok(memory.instance()),
         }
     }
 
@@ -100,8 +93,7 @@ impl Home {
     pub(super) async fn is_alive(&self, instance: &InstanceId) -> Result<bool> {
         match self {
             Self::Folder(folder) => folder.is_alive(instance).await,
-            #[cfg(test)]
-            Self::Memory(_) => Ok(instance.as_str() == "this"),
+            Self::Memory(memory) => Ok(memory.is_alive(instance)),
         }
     }
 
@@ -109,7 +101,6 @@ impl Home {
     pub(super) fn make_reserve(&self) {
         match self {
             Self::Folder(folder) => folder.make_reserve(),
-            #[cfg(test)]
             Self::Memory(_) => {}
         }
     }
@@ -121,7 +112,6 @@ impl Home {
     pub(super) async fn release_reserve(&self) -> Result<()> {
         match self {
             Self::Folder(folder) => folder.release_reserve().await,
-            #[cfg(test)]
             Self::Memory(_) => Ok(()),
         }
     }
@@ -130,7 +120,6 @@ impl Home {
     pub(super) async fn has_room(&self) -> bool {
         match self {
             Self::Folder(folder) => folder.has_room().await,
-            #[cfg(test)]
             Self::Memory(_) => true,
         }
     }

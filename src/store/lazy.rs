@@ -12,13 +12,15 @@ use tokio::sync::{Mutex as AsyncMutex, OnceCell, watch};
 use tokio::time::Instant;
 
 use super::folder::Answering;
+use super::home::Home;
 use super::keys::ring::Opening;
+use super::memory::{Memory, MemoryHome};
 use super::{Answer, AskError, DataFolder, KeySource, ListeningSockets, Role, Store, StoreError};
-use crate::model::chain;
+use crate::model::{Clock, chain};
 
 /// Location of the store, and the store once it is open.
 pub struct LazyStore {
-    folder: DataFolder,
+    place: Place,
     keys: KeySource,
     answering: Answering,
     role: watch::Sender<Role>,
@@ -29,6 +31,12 @@ pub struct LazyStore {
     /// The last attempt that failed.
     failure: Mutex<Failure>,
     unopened: Mutex<Unopened>,
+}
+
+/// Location of the records.
+enum Place {
+    Folder(DataFolder),
+    Memory(Memory, Clock),
 }
 
 /// How the last attempt to open the store failed, for the calls that waited for it.
@@ -79,10 +87,19 @@ pub enum Readiness {
 const OPEN_INTERVAL: Duration = Duration::from_secs(1);
 
 impl LazyStore {
-    /// Makes a store that is opened at first use.
+    /// Makes a store in a data folder that is opened at first use.
     pub fn new(folder: DataFolder, keys: KeySource) -> Self {
+        Self::at(Place::Folder(folder), keys)
+    }
+
+    /// Makes a store in memory, for tests that need no data folder. It is opened at first use, too.
+    pub fn in_memory(memory: Memory, keys: KeySource, clock: Clock) -> Self {
+        Self::at(Place::Memory(memory, clock), keys)
+    }
+
+    fn at(place: Place, keys: KeySource) -> Self {
         Self {
-            folder,
+            place,
             keys,
             answering: Answering::default(),
             role: watch::Sender::new(Role::Peer),
@@ -92,20 +109,6 @@ impl LazyStore {
             failure: Mutex::default(),
             unopened: Mutex::default(),
         }
-    }
-
-    /// Makes an open store in memory, for tests that need no data folder.
-    #[cfg(test)]
-    pub(crate) async fn in_memory() -> Self {
-        let folder = DataFolder {
-            path: "none".into(),
-            runtime: "none".into(),
-            purpose: "test",
-            clock: crate::model::Clock::system(),
-        };
-        let store = super::tests::in_memory().await;
-        let keys = super::tests::given(1);
-        Self { store: OnceCell::new_with(Some(store)), ..Self::new(folder, keys) }
     }
 
     /// Lets the store be opened without writing: it creates no store and rewraps no ring.
@@ -148,21 +151,37 @@ impl LazyStore {
     }
 
     async fn open(&self) -> Result<&Store, StoreError> {
-        let open = async || {
-            let opening =
-                if self.only_looks.load(Ordering::Relaxed) { Opening::Look } else { Opening::Use };
-            if opening == Opening::Look && is_empty(&self.folder.path) {
-                return Err(StoreError::Empty);
-            }
-            let (answering, role) = (self.answering.clone(), self.role.clone());
-            let keys = self.keys.clone();
-            let store = Store::join(self.folder.clone(), keys, answering, role, opening).await?;
-            if opening == Opening::Use {
-                store.home.make_reserve();
-            }
-            Ok(store)
+        let open = async || match &self.place {
+            Place::Folder(folder) => self.open_folder(folder).await,
+            Place::Memory(memory, clock) => self.open_memory(memory, clock).await,
         };
         self.store.get_or_try_init(open).await
+    }
+
+    async fn open_folder(&self, folder: &DataFolder) -> Result<Store, StoreError> {
+        let opening = self.opening();
+        if opening == Opening::Look && is_empty(&folder.path) {
+            return Err(StoreError::Empty);
+        }
+        let (answering, role) = (self.answering.clone(), self.role.clone());
+        let keys = self.keys.clone();
+        let store = Store::join(folder.clone(), keys, answering, role, opening).await?;
+        if opening == Opening::Use {
+            store.home.make_reserve();
+        }
+        Ok(store)
+    }
+
+    async fn open_memory(&self, memory: &Memory, clock: &Clock) -> Result<Store, StoreError> {
+        let home = MemoryHome::new(memory.clone(), self.answering.clone());
+        let (keys, now) = (self.keys.clone(), clock.now());
+        let store = Store::at(Home::Memory(home), keys, now, self.opening()).await?;
+        self.role.send_replace(Role::Owner);
+        Ok(store)
+    }
+
+    fn opening(&self) -> Opening {
+        if self.only_looks.load(Ordering::Relaxed) { Opening::Look } else { Opening::Use }
     }
 
     /// Returns whether the store works. Opens it if necessary: a load balancer asks before the
@@ -238,9 +257,12 @@ impl LazyStore {
         self.get().await?.ask(question).await
     }
 
-    /// Returns the path of the data folder.
+    /// Returns the path of the data folder; empty for a store in memory.
     pub fn path(&self) -> &Path {
-        &self.folder.path
+        match &self.place {
+            Place::Folder(folder) => &folder.path,
+            Place::Memory(..) => Path::new(""),
+        }
     }
 
     /// Waits until a server is connected that could own the folder in place of this keeper.

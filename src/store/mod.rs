@@ -3,10 +3,10 @@
 //! The backend's compare-and-swap decides every race: a `state` is redeemed by deleting its record,
 //! and a grant is replaced only if it is still the one that was read.
 //!
-//! What a process needs of its store's place besides the records is in [`home`]. The place of every
+//! What a process needs of its store's place besides the records is in [`home`]. The place of a
 //! store is a data [`folder`], which any number of processes share. One owns it and opens sled; the
 //! others are its peers. When the owner ends, another process takes over; code above
-//! the backend does not notice.
+//! the backend does not notice. Tests that need no folder keep their store in [`Memory`].
 //!
 //! | to find | see |
 //! |---|---|
@@ -50,6 +50,7 @@ mod home;
 mod keys;
 mod last_used;
 mod lazy;
+mod memory;
 mod notice;
 mod opened;
 pub mod private_file;
@@ -80,6 +81,7 @@ use keys::seal;
 pub use keys::seal::{DataKeyId, SealError};
 pub use keys::source::KeySource;
 pub use lazy::{LazyStore, Readiness};
+pub use memory::Memory;
 pub use notice::Notice;
 use records::Record;
 pub use records::{Cutoff, RecordError};

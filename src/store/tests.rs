@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use secrecy::ExposeSecret as _;
 
-use super::backend::memory::MemoryBackend;
+use super::memory::MemoryHome;
 use super::*;
 use crate::model::authorization::{ConnectLink, ConsentRequest};
 use crate::model::consent_plan::{ClientRegistration, CodeFlow, ConsentMethod, ConsentPlan};
@@ -63,22 +63,17 @@ impl Place {
     }
 }
 
-/// A store in memory that several processes have open.
-#[derive(Clone, Default)]
-pub(super) struct Several {
-    pub(super) backend: Arc<MemoryBackend>,
-}
-
-impl Several {
+impl Memory {
     /// Opens the store as one more process.
     pub(super) async fn process(&self, keys: KeySource) -> Result<Store> {
-        Store::at(Home::Memory(Arc::clone(&self.backend)), keys, NOW, Opening::Use).await
+        let home = MemoryHome::new(self.clone(), Answering::default());
+        Store::at(Home::Memory(home), keys, NOW, Opening::Use).await
     }
 }
 
 /// Opens an empty store in memory, for tests that need no data folder.
 pub(super) async fn in_memory() -> Store {
-    Several::default().process(given(1)).await.unwrap()
+    Memory::default().process(given(1)).await.unwrap()
 }
 
 impl Store {

@@ -2,12 +2,10 @@
 
 use std::sync::Arc;
 
-use countersign::app::{App, Links, Settings};
-use countersign::config;
+use countersign::app::App;
 use countersign::mcp::{Handler, ServerText, Who};
 use countersign::model::principal::BrowserProof;
-use countersign::model::{Caller, Clock, Principal, UserId};
-use countersign::store::{DataFolder, KeySource, MasterKey};
+use countersign::model::{Caller, Principal, UserId};
 use rmcp::ServiceExt as _;
 use serde_json::{Value, json};
 use tokio::io::{
@@ -16,6 +14,7 @@ use tokio::io::{
 
 use crate::command::{countersign, run};
 use crate::support::provider::{Server, json as answer};
+use crate::support::world::{TestClock, World};
 
 const ISSUER: &str = "https://login.example.com";
 
@@ -41,28 +40,8 @@ fn person(user: &str, groups: &[&str]) -> Principal {
     }
 }
 
-fn app(folder: &tempfile::TempDir, tools: &str) -> App {
-    let path = folder.path().join("tools.toml");
-    std::fs::write(&path, tools).unwrap();
-    let config = config::load(&path).unwrap_or_else(|problems| panic!("{problems}"));
-    let clock = Clock::system();
-    let data = DataFolder {
-        path: folder.path().join("data"),
-        runtime: folder.path().join("run"),
-        purpose: "test",
-        clock: clock.clone(),
-    };
-    let settings = Settings {
-        data,
-        keys: KeySource::Given(MasterKey::generate().to_base64()),
-        clock,
-        public: None,
-        worker: env!("CARGO_BIN_EXE_countersign").into(),
-        links: Links::default(),
-    };
-    // Installed once per process; later calls return an error.
-    let _ = rustls::crypto::ring::default_provider().install_default();
-    App::new(config, settings)
+fn app(tools: &str) -> Arc<App> {
+    World::new(&TestClock::new(), tools).app
 }
 
 /// A 2026-07-28 client at the other end of this person's connection.
@@ -117,8 +96,7 @@ impl Client {
 
 #[tokio::test]
 async fn everybody_is_listed_what_they_may_call_and_keeps_the_list_to_themselves() {
-    let folder = tempfile::tempdir().unwrap();
-    let app = app(&folder, &tools_toml("http://127.0.0.1:9"));
+    let app = app(&tools_toml("http://127.0.0.1:9"));
     for (principal, expected) in [
         (person("ana@example.com", &["eng", "finance"]), &["notes_list", "payroll_export"][..]),
         (person("bob@example.com", &["eng", "Finance", "finance "]), &["notes_list"]),
@@ -141,9 +119,8 @@ async fn everybody_is_listed_what_they_may_call_and_keeps_the_list_to_themselves
 
 #[tokio::test]
 async fn a_list_that_is_the_same_for_everybody_may_be_shared() {
-    let folder = tempfile::tempdir().unwrap();
     let tools = "[tools.a]\ndescription = \"x\"\nrequest = \"GET http://127.0.0.1:9/a\"\n";
-    let app = app(&folder, tools);
+    let app = app(tools);
     let (names, scope) = Client::of(&app, person("ana", &[])).list().await;
     assert_eq!((names, scope), (vec!["a".to_owned()], "public".into()));
     app.close().await;
@@ -153,9 +130,8 @@ async fn a_list_that_is_the_same_for_everybody_may_be_shared() {
 async fn a_tool_that_one_may_not_see_is_a_tool_that_is_not_there() {
     let server = Server::saying(answer(r#"{"ok":true}"#)).await;
     let tools = tools_toml(&server.origin);
-    let (with, without) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
     let hidden = tools.find("[tools.payroll_export]").unwrap();
-    let (with, without) = (app(&with, &tools), app(&without, &tools[..hidden]));
+    let (with, without) = (app(&tools), app(&tools[..hidden]));
     let mut bob = Client::of(&with, person("bob@example.com", &["eng"]));
     let mut elsewhere = Client::of(&without, person("bob@example.com", &["eng"]));
     // Hidden tools, near misses of hidden ones, and unknown names.

@@ -186,7 +186,8 @@ fn an_import_into_a_store_that_a_server_holds_costs_one_call_at_most() {
     wait_for_ring(&home, &server);
     done(&home, &["store", "import", file.to_str().unwrap()]);
     match server.call("whoami", &json!({})) {
-        Answer::Ran(_) => {}
+        // The call may have looked for a grant just before the server noticed the new store.
+        Answer::Ran(_) | Answer::Asked(_) => {}
         Answer::Failed(text) => assert!(text.contains("replaced by another one"), "{text}"),
         other => panic!("{other:?}"),
     }

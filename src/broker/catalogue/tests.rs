@@ -12,13 +12,15 @@ use crate::config;
 use crate::model::{Caller, Clock, Outcome, Principal, UserId};
 use crate::net::{Net, Policy};
 use crate::oauth::OAuthClient;
-use crate::store::LazyStore;
+use crate::store::{KeySource, LazyStore, MasterKey, Memory};
 use crate::upstream::Upstream;
 use crate::upstream::jq::Jq;
 
-async fn broker(catalogue: Catalogue) -> Broker {
+fn broker(catalogue: Catalogue) -> Broker {
     let (net, clock) = (Net::new(Policy::default()), Clock::system());
-    let (store, tables) = LazyStore::in_memory().await.into_tables();
+    let keys = KeySource::Given(MasterKey::generate().to_base64());
+    let (store, tables) =
+        LazyStore::in_memory(Memory::default(), keys, clock.clone()).into_tables();
     let parts = Parts {
         catalogue: catalogue.into(),
         store,
@@ -87,7 +89,7 @@ async fn a_running_call_and_the_next_one_each_keep_the_catalogue_they_began_with
         answer(second, &none.0, &none.1);
         first.join().unwrap();
     });
-    let broker = broker(catalogue(&origin, "/first")).await;
+    let broker = broker(catalogue(&origin, "/first"));
     let running = tokio::spawn({
         let broker = broker.clone();
         async move { read(&broker).await }

@@ -5,6 +5,7 @@
 //! reduces its failures to [`BackendError`], and runs the suite in `contract.rs`. What a process
 //! needs of the place of its store besides records is in [`Home`](super::home::Home).
 
+pub(super) mod memory;
 pub(super) mod sled;
 pub(super) mod walk;
 
@@ -12,8 +13,6 @@ pub(super) mod walk;
 mod contract;
 #[cfg(test)]
 pub(super) mod intercepted;
-#[cfg(test)]
-pub(super) mod memory;
 
 use std::error::Error;
 use std::fmt;

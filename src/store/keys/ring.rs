@@ -253,12 +253,13 @@ mod tests {
     use std::sync::atomic::{AtomicBool, Ordering};
 
     use super::*;
+    use crate::store::Memory;
     use crate::store::backend::intercepted::Intercepted;
-    use crate::store::tests::{Several, given};
+    use crate::store::tests::given;
 
     #[tokio::test]
     async fn a_ring_that_another_process_makes_meanwhile_is_used() {
-        let several = Several::default();
+        let several = Memory::default();
         several.process(given(1)).await.unwrap();
         // The first read comes before another process has created the ring.
         let has_looked = AtomicBool::new(false);

@@ -166,16 +166,17 @@ impl Store {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::store::Memory;
     use crate::store::backend::Backend as _;
-    use crate::store::tests::{Several, authorization, caller, given, grant};
+    use crate::store::tests::{authorization, caller, given, grant};
 
-    async fn plant(shared: &Several, key: &str, sealed: &Sealed) {
+    async fn plant(shared: &Memory, key: &str, sealed: &Sealed) {
         assert!(shared.backend.swap(&Key::new(key.into()), None, Some(sealed)).await.unwrap());
     }
 
     #[tokio::test]
     async fn what_does_not_open_or_decode_is_named_without_its_owner() {
-        let shared = Several::default();
+        let shared = Memory::default();
         let store = shared.process(given(1)).await.unwrap();
         store.put(&caller("ana"), &grant("a"), None).await.unwrap();
         store.open_link(&authorization("ana"), None).await.unwrap();
@@ -223,7 +224,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_link_that_leads_nowhere_any_more_is_an_orphan_and_no_damage() {
-        let shared = Several::default();
+        let shared = Memory::default();
         let store = shared.process(given(1)).await.unwrap();
         let first = authorization("ana");
         store.open_link(&first, None).await.unwrap();

@@ -47,7 +47,7 @@ async fn a_clock_that_is_set_back_makes_no_link_live_longer() {
 
 #[tokio::test]
 async fn a_keeper_stays_until_the_last_link_is_over() {
-    let world = World::new().await;
+    let world = World::in_folder().await;
     world.prompt().await;
     world.pass(10 * MINUTE);
     world.prompt_as(None).await;

@@ -1,7 +1,7 @@
 //! A provider in trouble gets fewer requests, not more, and its log lines are counted.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use countersign::broker::Call;
@@ -89,20 +89,22 @@ async fn retry_after_is_remembered_across_calls_and_people() {
 #[tokio::test]
 async fn a_short_retry_after_is_waited_for() {
     let world = expired(2).await;
-    let refusals = Arc::new(AtomicUsize::new(0));
-    let seen = Arc::clone(&refusals);
+    let requests = Arc::new(Mutex::new(Vec::new()));
+    let seen = Arc::clone(&requests);
     world.provider.tokens(move |_| {
-        if seen.fetch_add(1, Ordering::SeqCst) < 3 {
+        let mut seen = seen.lock().unwrap();
+        seen.push(Instant::now());
+        if seen.len() <= 3 {
             Act::Say(answer("429 Too Many Requests", "Retry-After: 1\r\n", ""))
         } else {
             Act::Say(tokens(r#"{"access_token":"second","expires_in":600}"#))
         }
     });
     assert!(is_kept(&call(&world, 0).await), "three times no");
-    let began = Instant::now();
     let outcome = call(&world, 1).await;
     assert!(matches!(&outcome, Outcome::Complete(_)), "{outcome:?}");
-    assert!(began.elapsed() > Duration::from_millis(500), "not before it wants to be asked");
+    let [.., refused, last] = requests.lock().unwrap()[..] else { panic!("two requests") };
+    assert!(last - refused > Duration::from_millis(500), "not before it wants to be asked");
 }
 
 /// The only test here that takes twenty seconds, the time limit for the first request.

@@ -51,9 +51,19 @@ impl World {
 
     /// A world whose links lead to this public address.
     pub(super) async fn at(public: Option<&str>, tools: impl FnOnce(&str) -> String) -> Self {
+        Self::beside(|clock, origin| world::World::at(public, clock, &tools(origin))).await
+    }
+
+    /// A world whose store is in a data folder.
+    pub(super) async fn in_folder() -> Self {
+        Self::beside(|clock, origin| world::World::in_folder(clock, &tools_toml(origin))).await
+    }
+
+    /// A provider, and the server that is made for its origin.
+    async fn beside(server: impl FnOnce(&TestClock, &str) -> world::World) -> Self {
         let clock = TestClock::new();
         let provider = Provider::start(&clock).await;
-        let server = world::World::at(public, &clock, &tools(provider.origin()));
+        let server = server(&clock, provider.origin());
         Self { app: Arc::clone(&server.app), provider, server, browser: Browser::new() }
     }
 

@@ -3,15 +3,13 @@
 use std::fmt::Write as _;
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::TcpStream;
-use std::process::{Child, ChildStderr, Command, Stdio};
-use std::time::Duration;
+use std::process::{Child, Command, Stdio};
 
 use serde_json::{Value, json};
 
 use crate::command::countersign;
-
-/// Read timeout, longer than any answer takes; a test that hangs ends here.
-const PATIENCE: Duration = Duration::from_secs(20);
+use crate::support::PATIENCE;
+use crate::support::lines::Lines;
 
 /// A running `countersign serve --sse`.
 pub(crate) struct Served {
@@ -21,7 +19,7 @@ pub(crate) struct Served {
     pub(crate) address: String,
     /// Its log until it was ready.
     pub(crate) said: String,
-    stderr: BufReader<ChildStderr>,
+    stderr: Lines,
 }
 
 impl Served {
@@ -54,11 +52,12 @@ impl Served {
         with(command.args(["serve", "--sse", "127.0.0.1:0"]));
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
         let mut child = command.spawn().unwrap();
-        let mut stderr = BufReader::new(child.stderr.take().unwrap());
+        let stderr = Lines::of(child.stderr.take().unwrap());
         let mut said = String::new();
         let address = loop {
-            let mut line = String::new();
-            assert!(stderr.read_line(&mut line).unwrap() > 0, "it did not start: {said}");
+            let line = stderr.next("the address it listens at");
+            let line = line.unwrap_or_else(|| panic!("it did not start: {said}"));
+            let line = String::from_utf8(line).unwrap() + "\n";
             said.push_str(&line);
             if let Some(rest) = line.strip_prefix("listening on http://") {
                 break rest.split('/').next().unwrap().to_owned();
@@ -107,7 +106,10 @@ impl Served {
     pub(crate) fn end(mut self) -> String {
         self.terminate();
         let mut rest = String::new();
-        self.stderr.read_to_string(&mut rest).unwrap();
+        while let Some(line) = self.stderr.next("the end of the log") {
+            rest.push_str(&String::from_utf8(line).unwrap());
+            rest.push('\n');
+        }
         assert!(!rest.contains("were cancelled"), "{rest}");
         assert_eq!(self.child.wait().unwrap().code(), Some(0), "{rest}");
         std::mem::take(&mut self.said) + &rest

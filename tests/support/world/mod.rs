@@ -9,13 +9,13 @@ pub mod provider;
 
 use std::fs;
 use std::net::TcpListener;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use countersign::app::{Access, App, Http, Links, Settings};
 use countersign::config;
 use countersign::model::server_auth::ResolvedAuth;
-use countersign::store::{DataFolder, KeySource, LazyStore, MasterKey, Tables};
+use countersign::store::{DataFolder, KeySource, LazyStore, MasterKey, Memory, Tables};
 use countersign::web::port::local_peer::AllowedUsers;
 use secrecy::SecretString;
 use tempfile::TempDir;
@@ -33,59 +33,68 @@ pub struct World {
 /// What a server's process finds on its machine, and the next one finds again.
 struct Place {
     folder: TempDir,
+    records: Records,
     key: SecretString,
     /// Scheme and host at which browsers reach the server; `None`: the loopback listener.
     public: Option<String>,
     /// The loopback listener's port. Each world has its own, so that tests that run at once do not
     /// wait for that of another one.
     port: u16,
-    /// Number of times that the server was restarted.
-    restarts: u32,
+}
+
+enum Records {
+    Memory(Memory),
+    /// In the folder `data`.
+    Folder,
 }
 
 impl World {
-    /// A server over this `tools.toml`.
+    /// A server over this `tools.toml`, whose store is in memory.
     pub fn new(clock: &TestClock, tools: &str) -> Self {
         Self::at(None, clock, tools)
     }
 
     /// Like [`Self::new`], at a public origin if one is given, e.g. `https://tools.example`.
     pub fn at(public: Option<&str>, clock: &TestClock, tools: &str) -> Self {
+        Self::over(Records::Memory(Memory::default()), public, clock, tools)
+    }
+
+    /// Like [`Self::new`], with a data folder, for tests of its files.
+    pub fn in_folder(clock: &TestClock, tools: &str) -> Self {
+        Self::over(Records::Folder, None, clock, tools)
+    }
+
+    fn over(records: Records, public: Option<&str>, clock: &TestClock, tools: &str) -> Self {
         let place = Place {
             folder: tempfile::tempdir().expect("a temporary folder"),
+            records,
             key: MasterKey::generate().to_base64(),
             public: public.map(str::to_owned),
             port: free_port(),
-            restarts: 0,
         };
         fs::write(place.tools(), tools).expect("tools.toml can be written");
         let clock = clock.clone();
         Self { app: place.app(&clock), clock, place }
     }
 
-    /// Like a restart with the same data, after `written` in `tools.toml` has become `instead`.
+    /// Like a restart with the same records, after `written` in `tools.toml` has become `instead`.
     pub async fn restarted(self, written: &str, instead: &str) -> Self {
-        let Self { app, clock, mut place } = self;
+        let Self { app, clock, place } = self;
         let tools = fs::read_to_string(place.tools()).expect("a tools.toml");
         assert!(tools.contains(written), "no `{written}` in tools.toml");
         fs::write(place.tools(), tools.replace(written, instead)).expect("it can be written");
         app.close().await;
-        // A copy, because the folder stays locked while any part of this process holds the store.
-        let before = place.data();
-        place.restarts += 1;
-        copy(&before, &place.data());
         Self { app: place.app(&clock), clock, place }
     }
 
-    /// The store's folder.
+    /// The folder of a store that is not in memory.
     pub fn data(&self) -> PathBuf {
         self.place.data()
     }
 
-    /// The tables of another process that shares the data folder.
+    /// The tables of another process that shares the store.
     pub fn tables_of_a_peer(&self) -> Tables {
-        let keys = KeySource::Given(self.place.key.clone());
-        LazyStore::new(self.place.data_folder(&self.clock), keys).into_tables().1
+        self.place.store(&self.clock).into_tables().1
     }
 
     /// Access for many people, at the server's public origin.
@@ -119,15 +128,19 @@ impl Place {
     }
 
     fn data(&self) -> PathBuf {
-        self.folder.path().join(format!("data-{}", self.restarts))
+        self.folder.path().join("data")
     }
 
-    fn data_folder(&self, clock: &TestClock) -> DataFolder {
-        DataFolder {
-            path: self.data(),
-            runtime: self.folder.path().join("run"),
-            purpose: "test",
-            clock: clock.clock(),
+    /// The store, as one more process has it.
+    fn store(&self, clock: &TestClock) -> LazyStore {
+        let (keys, clock) = (KeySource::Given(self.key.clone()), clock.clock());
+        match &self.records {
+            Records::Memory(memory) => LazyStore::in_memory(memory.clone(), keys, clock),
+            Records::Folder => {
+                let runtime = self.folder.path().join("run");
+                let data = DataFolder { path: self.data(), runtime, purpose: "test", clock };
+                LazyStore::new(data, keys)
+            }
         }
     }
 
@@ -136,30 +149,12 @@ impl Place {
         let mut config = config.unwrap_or_else(|problems| panic!("{problems}"));
         config.server.port.get_or_insert(self.port);
         let settings = Settings {
-            data: self.data_folder(clock),
-            keys: KeySource::Given(self.key.clone()),
+            store: self.store(clock),
             clock: clock.clock(),
             public: self.public.clone(),
             worker: env!("CARGO_BIN_EXE_countersign").into(),
             links: Links::default(),
         };
         Arc::new(App::new(config, settings))
-    }
-}
-
-fn copy(from: &Path, to: &Path) {
-    fs::create_dir(to).expect("a folder");
-    // Only its owner may access the data folder.
-    let permissions = fs::metadata(from).expect("the folder of before").permissions();
-    fs::set_permissions(to, permissions).expect("its permissions");
-    for entry in fs::read_dir(from).expect("its files") {
-        let entry = entry.expect("a file");
-        let to = to.join(entry.file_name());
-        let kind = entry.file_type().expect("a kind");
-        if kind.is_dir() {
-            copy(&entry.path(), &to);
-        } else if kind.is_file() {
-            fs::copy(entry.path(), to).expect("a copy");
-        }
     }
 }

@@ -20,7 +20,7 @@ use crate::model::{Caller, Clock};
 use crate::net::{Net, Policy};
 use crate::oauth::OAuthClient;
 use crate::registry::Registry;
-use crate::store::LazyStore;
+use crate::store::{KeySource, LazyStore, MasterKey, Memory};
 use crate::upstream::Upstream;
 use crate::upstream::jq::Jq;
 
@@ -50,7 +50,9 @@ impl World {
         let path = folder.path().join("tools.toml");
         std::fs::write(&path, tools(&provider)).unwrap();
         let config = config::load(&path).unwrap_or_else(|problems| panic!("{problems}"));
-        let (store, tables) = LazyStore::in_memory().await.into_tables();
+        let keys = KeySource::Given(MasterKey::generate().to_base64());
+        let store = LazyStore::in_memory(Memory::default(), keys, clock.clone());
+        let (store, tables) = store.into_tables();
         let parts = Parts {
             catalogue: Catalogue::new(Registry::new(config.tools), config.providers).into(),
             store,

@@ -4,17 +4,15 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use secrecy::ExposeSecret as _;
 
 use super::*;
-use crate::store::KeyPlace;
 use crate::store::backend::Backend as _;
 use crate::store::keys::key_file;
 use crate::store::keys::ring::ring_key;
 use crate::store::private_file;
-use crate::store::tests::{
-    NOW, Place, Several, access_of, archive, caller, exported, given, grant,
-};
+use crate::store::tests::{NOW, Place, access_of, archive, caller, exported, given, grant};
+use crate::store::{KeyPlace, Memory};
 
 /// Returns the data keys of all grants.
-async fn ids(shared: &Several) -> Vec<DataKeyId> {
+async fn ids(shared: &Memory) -> Vec<DataKeyId> {
     let found = shared.backend.scan(&Key::new("grant/".into())).await.unwrap();
     found.iter().map(|(_, sealed)| seal::sealed_with(sealed).unwrap()).collect()
 }
@@ -30,7 +28,7 @@ async fn put(store: &Store, user: &str, access: &str) {
 
 #[tokio::test]
 async fn every_record_is_sealed_anew_and_a_spent_key_goes_a_day_later() {
-    let shared = Several::default();
+    let shared = Memory::default();
     let store = shared.process(given(1)).await.unwrap();
     put(&store, "ana", "a").await;
     put(&store, "bob", "b").await;
@@ -54,7 +52,7 @@ async fn every_record_is_sealed_anew_and_a_spent_key_goes_a_day_later() {
 
 #[tokio::test]
 async fn a_running_process_reads_and_writes_with_keys_that_it_learns_of_on_the_way() {
-    let shared = Several::default();
+    let shared = Memory::default();
     let running = shared.process(given(1)).await.unwrap();
     put(&running, "ana", "before").await;
     let other = shared.process(given(1)).await.unwrap();
@@ -73,7 +71,7 @@ async fn a_running_process_reads_and_writes_with_keys_that_it_learns_of_on_the_w
 
 #[tokio::test]
 async fn a_record_that_was_only_sealed_anew_is_still_the_one_that_was_read() {
-    let shared = Several::default();
+    let shared = Memory::default();
     let store = shared.process(given(1)).await.unwrap();
     put(&store, "ana", "1").await;
     let kept = grant("2");
@@ -98,7 +96,7 @@ async fn a_record_that_was_only_sealed_anew_is_still_the_one_that_was_read() {
 #[tokio::test(flavor = "multi_thread")]
 async fn rotations_at_once_lose_no_key_and_no_write() {
     const WRITES: usize = 60;
-    let shared = Several::default();
+    let shared = Memory::default();
     let first = shared.process(given(1)).await.unwrap();
     for user in 0..20 {
         put(&first, &format!("user-{user}"), "kept").await;
@@ -134,7 +132,7 @@ async fn rotations_at_once_lose_no_key_and_no_write() {
 
 #[tokio::test]
 async fn what_does_not_open_stays_as_it_is_and_keeps_its_key() {
-    let shared = Several::default();
+    let shared = Memory::default();
     let store = shared.process(given(1)).await.unwrap();
     put(&store, "ana", "a").await;
     let copied = shared.backend.scan(&Key::new("grant/".into())).await.unwrap().remove(0).1;
@@ -150,7 +148,7 @@ async fn what_does_not_open_stays_as_it_is_and_keeps_its_key() {
 
 #[tokio::test]
 async fn a_running_process_goes_on_when_the_operator_replaces_the_master_key() {
-    let shared = Several::default();
+    let shared = Memory::default();
     let running = shared.process(given(1)).await.unwrap();
     put(&running, "ana", "1").await;
     let (KeySource::Given(new), KeySource::Given(old)) = (given(2), given(1)) else {
@@ -186,7 +184,7 @@ async fn the_automatic_key_is_replaced_under_running_processes_and_other_folders
     let home = tempfile::tempdir().unwrap();
     let path = home.path().join("master.key");
     let keys = || KeySource::Automatic(path.clone());
-    let (shared, elsewhere) = (Several::default(), Several::default());
+    let (shared, elsewhere) = (Memory::default(), Memory::default());
     let running = shared.process(keys()).await.unwrap();
     put(&elsewhere.process(keys()).await.unwrap(), "ana", "elsewhere").await;
     put(&running, "ana", "1").await;
@@ -212,7 +210,7 @@ async fn a_rotation_of_the_master_key_that_was_cut_off_leaves_a_store_that_opens
     let home = tempfile::tempdir().unwrap();
     let path = home.path().join("master.key");
     let keys = || KeySource::Automatic(path.clone());
-    let shared = Several::default();
+    let shared = Memory::default();
     put(&shared.process(keys()).await.unwrap(), "ana", "kept").await;
     // Interrupted before the ring is rewrapped. Before the new key is written, nothing has changed.
     Replacing::begin(&path).unwrap().put_new_key().unwrap();
@@ -224,7 +222,7 @@ async fn a_rotation_of_the_master_key_that_was_cut_off_leaves_a_store_that_opens
 
 #[tokio::test]
 async fn a_given_key_is_not_ours_to_replace() {
-    let shared = Several::default();
+    let shared = Memory::default();
     let store = shared.process(given(1)).await.unwrap();
     let refused = store.rotate_master_key().await.unwrap_err();
     assert!(matches!(refused, StoreError::Key(KeyError::NotOurs { .. })));
@@ -233,7 +231,7 @@ async fn a_given_key_is_not_ours_to_replace() {
 
 #[tokio::test]
 async fn no_new_ring_is_made_beside_records_that_it_did_not_seal() {
-    let shared = Several::default();
+    let shared = Memory::default();
     put(&shared.process(given(1)).await.unwrap(), "ana", "kept").await;
     let place = ring_key();
     let wrapped = shared.backend.get(&place).await.unwrap().unwrap();
@@ -246,7 +244,7 @@ async fn no_new_ring_is_made_beside_records_that_it_did_not_seal() {
 
 #[tokio::test]
 async fn a_store_that_was_replaced_under_a_process_is_noticed_before_anything_is_written() {
-    let shared = Several::default();
+    let shared = Memory::default();
     let running = shared.process(given(1)).await.unwrap();
     let place = ring_key();
     let wrapped = shared.backend.get(&place).await.unwrap().unwrap();

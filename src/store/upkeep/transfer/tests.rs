@@ -3,9 +3,10 @@ use std::sync::Arc;
 use parking_lot::Mutex;
 
 use super::*;
+use crate::store::Memory;
 use crate::store::backend::intercepted::Intercepted;
 use crate::store::backend::memory::MemoryBackend;
-use crate::store::tests::{Place, Several, access_of, archive, caller, exported, given, grant};
+use crate::store::tests::{Place, access_of, archive, caller, exported, given, grant};
 
 async fn filled() -> (Place, Vec<u8>) {
     let place = Place::new();
@@ -71,7 +72,7 @@ async fn an_import_says_that_the_key_is_another() {
 
 /// Returns a backend whose disk fills up, or whose process is killed, after some swaps. Killed, it
 /// fails for ever, so that the undo fails too.
-fn failing(after: usize, inner: &Several, for_ever: bool) -> Intercepted {
+fn failing(after: usize, inner: &Memory, for_ever: bool) -> Intercepted {
     let left = Mutex::new(after);
     Intercepted::over(Arc::<MemoryBackend>::clone(&inner.backend)).swap(move || {
         let mut left = left.lock();
@@ -91,7 +92,7 @@ async fn an_import_that_fails_is_taken_back_wherever_it_fails() {
     let (_from, text) = filled().await;
     // Four swaps: remove the old ring, add two records, write the new ring.
     for swaps in 0..4 {
-        let to = Several::default();
+        let to = Memory::default();
         to.process(given(1)).await.unwrap();
         let before = to.backend.scan(&Key::new(String::new())).await.unwrap();
         let failing = failing(swaps, &to, false);
@@ -108,7 +109,7 @@ async fn an_import_is_undone_whatever_becomes_of_its_file() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("archive");
     fs::write(&file, &text).unwrap();
-    let to = Several::default();
+    let to = Memory::default();
     to.process(given(1)).await.unwrap();
     let before = to.backend.scan(&Key::new(String::new())).await.unwrap();
     let mut archive = Archive::open(&file).unwrap();
@@ -125,7 +126,7 @@ async fn an_import_is_undone_whatever_becomes_of_its_file() {
 async fn an_import_that_was_killed_opens_not_at_all_until_it_is_completed() {
     let (_from, text) = filled().await;
     for swaps in 0..3 {
-        let to = Several::default();
+        let to = Memory::default();
         let failing = failing(swaps, &to, true);
         let mut steps = Steps::new(&failing);
         assert!(put(&mut steps, &mut archive(&text)).await.is_err());

@@ -14,7 +14,7 @@ use crate::model::reason::GrantEnd;
 use crate::model::{Authorization, Caller, Clock, Grant, UserId};
 use crate::net::{Net, Policy};
 use crate::oauth::OAuthClient;
-use crate::store::{DataFolder, KeySource, LazyStore, MasterKey};
+use crate::store::{KeySource, LazyStore, MasterKey, Memory};
 use crate::upstream::Upstream;
 use crate::upstream::jq::Jq;
 
@@ -24,22 +24,15 @@ const RECORDS: &str = include_str!("earlier_reasons.jsonl");
 
 struct World {
     broker: Broker,
-    _folder: tempfile::TempDir,
 }
 
 impl World {
     fn new() -> Self {
-        let folder = tempfile::tempdir().unwrap();
         let clock = Clock::manual(Arc::new(1_800_000_060_000.into()));
         let net = Net::new(Policy::default());
-        let data = DataFolder {
-            path: folder.path().join("data"),
-            runtime: folder.path().join("run"),
-            purpose: "test",
-            clock: clock.clone(),
-        };
-        let key = KeySource::Given(MasterKey::generate().to_base64());
-        let (store, tables) = LazyStore::new(data, key).into_tables();
+        let keys = KeySource::Given(MasterKey::generate().to_base64());
+        let store = LazyStore::in_memory(Memory::default(), keys, clock.clone());
+        let (store, tables) = store.into_tables();
         let parts = Parts {
             catalogue: Catalogue::default().into(),
             store,
@@ -52,7 +45,7 @@ impl World {
             keeper: Box::new(|_| std::future::ready(true).boxed()),
             is_short_lived: false,
         };
-        Self { broker: Broker::new(parts, tables), _folder: folder }
+        Self { broker: Broker::new(parts, tables) }
     }
 
     /// The page behind the link of a stored authorization.
