@@ -71,20 +71,20 @@ impl Broker {
     }
 
     async fn call_with(&self, call: Call<'_>, links: Links) -> Result<Outcome, CallError> {
-        let mut recorded = self.events().call(&call.principal.caller);
+        let mut running = self.events().begin_call(&call.principal.caller);
         let catalogue = self.catalogue();
         let entry = match catalogue.registry().get(call.tool, call.principal) {
             Ok(entry) => entry,
             Err(unknown) => {
-                recorded.ended(CallOutcome::UnknownTool);
+                running.finish(CallOutcome::UnknownTool);
                 return Err(unknown.into());
             }
         };
         let tool = entry.tool();
-        recorded.of_tool(&tool.name, tool.provider.as_ref());
+        running.set_tool(&tool.name, tool.provider.as_ref());
         let is_local = call.principal.is_local();
         let outcome = self.run(&catalogue, tool, call, links).await;
-        recorded.ended(outcome.outcome());
+        running.finish(outcome.outcome());
         Ok(if is_local { outcome } else { for_user(&catalogue, tool, outcome) })
     }
 

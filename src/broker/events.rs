@@ -1,4 +1,4 @@
-//! The record: the one place that every [`Event`] passes. It writes the log line and passes the
+//! The event log: the one place that every [`Event`] passes. It writes the log line and passes the
 //! event to the observers.
 
 use std::sync::Arc;
@@ -18,7 +18,7 @@ use crate::model::{Authorization, Caller, ProviderId, ToolName};
 const MAX_REFUSALS_PER_MINUTE: u32 = 120;
 const MINUTE: Duration = Duration::from_mins(1);
 
-/// The record of one process. Cheap to clone; clones share all state.
+/// The event log of one process. Cheap to clone; clones share all state.
 #[derive(Clone, Default)]
 pub struct Events(Arc<Inner>);
 
@@ -43,7 +43,7 @@ impl Events {
         self.0.observers.write().push(Box::new(observer));
     }
 
-    /// Records an event.
+    /// Logs an event and passes it to the observers.
     pub fn record(&self, event: &Event) {
         let is_written = !matches!(event.kind, EventKind::Refusal { .. }) || self.admits_refusal();
         if is_written {
@@ -75,9 +75,9 @@ impl Events {
         current.seen <= MAX_REFUSALS_PER_MINUTE
     }
 
-    /// Begins to record a call of this user. If it is dropped before [`RunningCall::ended`], the
+    /// Begins to record a call of this user. If it is dropped before [`RunningCall::finish`], the
     /// call is recorded as cancelled.
-    pub(super) fn call(&self, caller: &Caller) -> RunningCall {
+    pub(super) fn begin_call(&self, caller: &Caller) -> RunningCall {
         let kind = EventKind::Call(CallOutcome::Cancelled);
         RunningCall {
             events: self.clone(),
@@ -87,7 +87,7 @@ impl Events {
     }
 }
 
-/// Log target of the record, for filters: `COUNTERSIGN_LOG=error,countersign::record=info`.
+/// Log target of events, for filters: `COUNTERSIGN_LOG=error,countersign::record=info`.
 pub const TARGET: &str = "countersign::record";
 
 /// Writes the log line. User ids are quoted and escaped, so that none can imitate a field or a
@@ -117,7 +117,7 @@ fn write(event: &Event) {
     );
 }
 
-/// A call that is recorded when it ends.
+/// A call whose event is recorded when it ends.
 pub(super) struct RunningCall {
     events: Events,
     event: Event,
@@ -125,12 +125,12 @@ pub(super) struct RunningCall {
 }
 
 impl RunningCall {
-    pub(super) fn of_tool(&mut self, tool: &ToolName, provider: Option<&ProviderId>) {
+    pub(super) fn set_tool(&mut self, tool: &ToolName, provider: Option<&ProviderId>) {
         self.event.tool = Some(tool.clone());
         self.event.provider = provider.cloned();
     }
 
-    pub(super) fn ended(mut self, outcome: CallOutcome) {
+    pub(super) fn finish(mut self, outcome: CallOutcome) {
         self.event.kind = EventKind::Call(outcome);
     }
 }
@@ -143,7 +143,7 @@ impl Drop for RunningCall {
 }
 
 impl Broker {
-    /// The record of this process.
+    /// The event log of this process.
     pub fn events(&self) -> &Events {
         &self.0.events
     }

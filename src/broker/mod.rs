@@ -7,7 +7,7 @@
 //! - [`client`]: this server as a client of providers
 //! - [`accounts`]: the accounts that a user has connected: lists and ends them
 //! - [`users`]: which user has connected what, and ending it, for operators and applications
-//! - [`events`]: the record that every event passes
+//! - [`events`]: the event log that every event passes
 
 pub mod accounts;
 pub mod call;

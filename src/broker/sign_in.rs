@@ -4,10 +4,11 @@
 //! key that those calls carry. The result is a [`Session`] of the same [`Caller`], which
 //! [`super::consent::ownership`] compares with the requester of a link.
 //!
-//! The order of the checks at the callback is the defence, as in [`super::consent::callback`]: the `state`
-//! is used up first, and browser and issuer are compared before the code is exchanged. If an answer
-//! that one browser asked for could sign another browser in, an attacker could sign a victim in as
-//! the attacker, and have the victim finish the attacker's own link (login CSRF, RFC 9700 §4.7).
+//! The order of the checks at the callback is the defence, as in [`super::consent::callback`]: the
+//! `state` is used up first, and browser and issuer are compared before the code is exchanged. If
+//! an answer that one browser asked for could sign another browser in, an attacker could sign a
+//! victim in as the attacker, and have the victim finish the attacker's own link (login CSRF, RFC
+//! 9700 §4.7).
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -35,15 +36,15 @@ struct Inner {
 
 /// How a browser can sign in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Offer<'a> {
+pub enum SignInMethod<'a> {
     /// At the issuer of this host.
     Issuer(&'a str),
     /// By a personal key.
     Key,
     /// At the verifier page of this application, the only one here.
     Application(&'a Application),
-    /// Not at all.
-    Nothing,
+    /// Browsers cannot sign in here.
+    Unavailable,
 }
 
 /// A browser that came back from the issuer or an application, and is signed in.
@@ -116,15 +117,17 @@ impl SignIn {
     }
 
     /// How a browser can sign in here.
-    pub fn offer(&self) -> Offer<'_> {
+    pub fn method(&self) -> SignInMethod<'_> {
         let Inner { authenticator, login, .. } = &*self.0;
         match login {
-            Some(login) => Offer::Issuer(login.host()),
+            Some(login) => SignInMethod::Issuer(login.host()),
             // If there is an issuer, the owners of personal keys are its users, and sign in there.
-            None if authenticator.issuer().is_some() => Offer::Nothing,
-            None if authenticator.has_personal_keys() => Offer::Key,
+            None if authenticator.issuer().is_some() => SignInMethod::Unavailable,
+            None if authenticator.has_personal_keys() => SignInMethod::Key,
             // With several applications, the browser says which one.
-            None => self.only_application().map_or(Offer::Nothing, Offer::Application),
+            None => {
+                self.only_application().map_or(SignInMethod::Unavailable, SignInMethod::Application)
+            }
         }
     }
 
@@ -191,7 +194,7 @@ impl SignIn {
 
     /// Whether users sign in themselves, and not through an application.
     pub fn is_possible(&self) -> bool {
-        matches!(self.offer(), Offer::Issuer(_) | Offer::Key)
+        matches!(self.method(), SignInMethod::Issuer(_) | SignInMethod::Key)
     }
 
     /// The session of the browser with this cookie. `None` also if the store cannot be read, or if
@@ -297,7 +300,7 @@ impl SignIn {
         cookie: Option<&SecretString>,
         key: &SecretString,
     ) -> Result<Option<SecretString>, SignInError> {
-        if self.offer() != Offer::Key {
+        if self.method() != SignInMethod::Key {
             return Ok(None);
         }
         let Some(caller) = self.0.authenticator.person_of_key(key) else {

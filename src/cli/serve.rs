@@ -89,7 +89,7 @@ fn prepare(serve: &Serve, config: Option<&Path>) -> anyhow::Result<(App, Caller)
     Ok((app, caller))
 }
 
-/// Writes the record's first line: what serves, with what, for which callers.
+/// Writes the event log's first line: what serves, with what, for which callers.
 fn started(app: &App, callers: &str) {
     tracing::info!(
         target: RECORD,

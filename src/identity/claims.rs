@@ -210,8 +210,8 @@ impl Claims {
         Ok(user)
     }
 
-    /// Returns the user's groups: a text or an array of texts. Other values are no groups and allow
-    /// nothing.
+    /// Returns the user's groups: a string or an array of strings. Other values are no groups and
+    /// allow nothing.
     pub(super) fn groups(&self, claim: &str) -> BTreeSet<String> {
         match self.0.get(claim) {
             Some(Value::String(only)) => BTreeSet::from([only.clone()]),

@@ -17,7 +17,7 @@ pub enum TokenFault {
     NotSigned,
     #[error("its signature algorithm is not accepted")]
     Algorithm,
-    #[error("it demands an extension that is not spoken here")]
+    #[error("it demands an extension that is not supported")]
     Critical,
     #[error("its signature is not one of the issuer's keys")]
     Signature,
@@ -47,7 +47,7 @@ pub enum TokenFault {
     TooEarly,
     #[error("its claim `{0}` is missing or not of the right kind")]
     Claim(&'static str),
-    #[error("its claim about the person is missing or not a text")]
+    #[error("its claim about the person is missing or not a string")]
     NoPerson,
     #[error("its claim about the person cannot be used: {0}")]
     Person(#[from] BadUserId),

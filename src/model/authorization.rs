@@ -69,7 +69,7 @@ pub struct AuthorizationName {
     pub id: String,
 }
 
-/// The attempt behind one connect link.
+/// One try to get a user's consent, behind one connect link.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(from = "StoredAuthorization", into = "StoredAuthorization")]
 pub struct Authorization {
@@ -78,7 +78,7 @@ pub struct Authorization {
     state: State,
     /// Number of times that the user went on from the link's page.
     starts: u32,
-    /// Times of the user's recent refusals of this attempt and earlier ones.
+    /// Times of the user's recent refusals of this authorization and earlier ones.
     refusals: Vec<Time>,
     unclaimed_since: Option<Time>,
     parked_browser: Option<String>,
@@ -189,7 +189,7 @@ impl Authorization {
         self.starts
     }
 
-    /// Times of the user's recent refusals of this attempt and earlier ones.
+    /// Times of the user's recent refusals of this authorization and earlier ones.
     pub fn refusals(&self) -> &[Time] {
         &self.refusals
     }
@@ -227,7 +227,7 @@ impl Authorization {
             && !self.is_expired(now)
     }
 
-    /// Whether a new prompt may show this attempt's link again.
+    /// Whether a new prompt may show this authorization's link again.
     pub fn is_reusable(&self, now: Time) -> bool {
         self.is_undecided(now) && self.starts < MAX_STARTS_PER_LINK
     }
@@ -247,13 +247,13 @@ impl Authorization {
     }
 
     /// Number of the user's refusals within the last hour.
-    pub fn late_refusals(&self, now: Time) -> usize {
+    pub fn recent_refusals(&self, now: Time) -> usize {
         self.refusals.iter().filter(|at| !now.is_past(**at, REFUSAL_WINDOW)).count()
     }
 
     /// Whether the record can be dropped: it has expired and no refusal counts any more.
     pub fn is_forgettable(&self, now: Time) -> bool {
-        self.is_expired(now) && self.late_refusals(now) == 0
+        self.is_expired(now) && self.recent_refusals(now) == 0
     }
 
     // ── Steps ───────────────────────────────────────────────────────────────

@@ -1,4 +1,4 @@
-//! Events: the server's record of what it does with users' access.
+//! Events: the server's log of what it does with users' access.
 //!
 //! An event names the user, the provider, the tool and, as an enum, the outcome. It never holds an
 //! argument, a token, a code, a link or an account's name, so nothing in it needs to be masked.
@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use super::{Caller, ProviderId, ToolName};
 
-/// Defines an enum whose variants each have a stable word for the record and for programs.
+/// Defines an enum whose variants each have a stable word for the log and for programs.
 macro_rules! words {
     ($(#[$doc:meta])* $name:ident { $($(#[$about:meta])* $variant:ident = $word:literal,)* }) => {
         $(#[$doc])*

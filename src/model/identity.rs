@@ -102,7 +102,7 @@ impl Identity {
     }
 }
 
-/// Returns a text or a number: ids are numbers at some providers.
+/// Returns a string or a number: ids are numbers at some providers.
 fn text_at(answer: &Value, pointer: &str) -> Option<String> {
     match answer.pointer(pointer)? {
         Value::String(text) if !text.trim().is_empty() => Some(text.clone()),

@@ -191,7 +191,7 @@ pub struct RefreshEnded {
     /// The answer's `error`; a number counts as its digits.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub error: Option<String>,
-    /// Contained in a text of the answer, in any case.
+    /// Contained in a string of the answer, in any case.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub says: Option<String>,
 }

@@ -131,7 +131,7 @@ pub struct FailureConvention {
     pub ok: Option<String>,
     /// A JSON pointer to a value that only failures have, even in a 200 (GraphQL's `/errors`).
     pub errors: Option<String>,
-    /// A JSON pointer to the failure's code, a text or a number.
+    /// A JSON pointer to the failure's code, a string or a number.
     pub code: Option<String>,
     /// Codes that mean: the access token is not accepted any more.
     pub expired: Vec<String>,

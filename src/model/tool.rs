@@ -262,7 +262,7 @@ pub struct Param {
     pub default: Option<Value>,
     /// Allowed texts.
     pub choices: Vec<String>,
-    /// Least and greatest value of a number, length of a text, count of a list.
+    /// Least and greatest value of a number, length of a string, count of a list.
     pub min: Option<f64>,
     pub max: Option<f64>,
 }

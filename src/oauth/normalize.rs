@@ -55,7 +55,7 @@ fn is_said(said: &RefreshEnded, status: StatusCode, body: &[u8]) -> bool {
         })
 }
 
-/// Whether a text in `value` contains `words`, which are in lower case.
+/// Whether a string in `value` contains `words`, which are in lower case.
 fn says(value: &Value, words: &str) -> bool {
     match value {
         Value::String(text) => text.to_lowercase().contains(words),
@@ -186,7 +186,7 @@ fn tidy(mut answer: Map<String, Value>, now: Time) -> Result<Map<String, Value>,
 /// Checks that a token fits into a header: visible ASCII only (RFC 6750 §2.1), so that no line
 /// break can add a header of its own.
 fn check_token(token: &Value) -> Result<(), TokenError> {
-    let token = token.as_str().ok_or(TokenError::Malformed("its token is not a text"))?;
+    let token = token.as_str().ok_or(TokenError::Malformed("its token is not a string"))?;
     if token.is_empty() {
         return Err(TokenError::Malformed("its token is empty"));
     }

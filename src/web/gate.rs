@@ -168,8 +168,11 @@ pub async fn gate(State(gate): State<Gate>, mut request: Request, next: Next) ->
         return cors::preflight(request.headers(), origin.clone());
     }
     gate.warn_of_proxy(request.extensions(), request.headers());
-    let from =
-        client_address::address(request.extensions(), request.headers(), &gate.trusted_proxies);
+    let from = client_address::client_address(
+        request.extensions(),
+        request.headers(),
+        &gate.trusted_proxies,
+    );
     let mut response = match gate.authenticator.authenticate(request.headers(), from).await {
         Ok(principal) => {
             if let Some(proof) = request.extensions().get::<Proof>() {

@@ -49,7 +49,7 @@ use pages::person::PageUser;
 use pages::sign_in::SignInPages;
 use pages::{cookie, sign_in};
 pub use problem::Usage;
-use rest::Applications;
+use rest::RestState;
 use routes::{Access, Listener, States};
 use well_known::Metadata;
 
@@ -124,7 +124,7 @@ pub fn program_routes(broker: Broker, authenticator: Authenticator, usage: &Usag
     let states = States {
         broker: Some(broker.clone()),
         metadata: authenticator.resource_metadata().as_ref().and_then(Metadata::of),
-        applications: Some(Applications { broker, authenticator }),
+        rest: Some(RestState { broker, authenticator }),
         ..States::default()
     };
     with_usage(routes::router(listener, PROGRAMS, &states), usage)

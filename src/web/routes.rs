@@ -12,7 +12,7 @@ use axum::routing::{MethodFilter, MethodRouter, on};
 
 use super::pages::sign_in::SignInPages;
 use super::pages::{accounts, connect, sign_in};
-use super::rest::Applications;
+use super::rest::RestState;
 use super::rest::arcade::{confirm_user, user_connections};
 use super::well_known::{self, Metadata};
 use super::{McpHandlers, health};
@@ -112,7 +112,7 @@ pub struct Route {
 enum Handler {
     Broker(fn(MethodFilter) -> MethodRouter<Broker>),
     SignIn(fn(MethodFilter) -> MethodRouter<Arc<SignInPages>>),
-    Application(fn(MethodFilter) -> MethodRouter<Applications>),
+    Application(fn(MethodFilter) -> MethodRouter<RestState>),
     Metadata(fn(MethodFilter) -> MethodRouter<Metadata>),
     Mcp(fn(&McpHandlers) -> MethodRouter),
 }
@@ -170,9 +170,9 @@ pub static ROUTES: &[Route] = table! {
     Post   accounts::PATH,                Session,   SERVED,  FORM,   Exact, Broker(accounts::answer);
     // REST: an application confirms its user's browser, and sees and ends its users' connections.
     Post   confirm_user::PATH,            ApplicationKey, SERVED, CONFIRMATION, ExtraSlashes, Application(confirm_user::confirm_user);
-    Get    user_connections::PATH,        ApplicationKey, SERVED, UNREAD, Exact, Application(user_connections::list);
-    Delete user_connections::PATH,        ApplicationKey, SERVED, UNREAD, Exact, Application(user_connections::end_user);
-    Delete user_connections::ONE,         ApplicationKey, SERVED, UNREAD, Exact, Application(user_connections::end);
+    Get    user_connections::COLLECTION_PATH, ApplicationKey, SERVED, UNREAD, Exact, Application(user_connections::list);
+    Delete user_connections::COLLECTION_PATH, ApplicationKey, SERVED, UNREAD, Exact, Application(user_connections::end_user);
+    Delete user_connections::ITEM_PATH,       ApplicationKey, SERVED, UNREAD, Exact, Application(user_connections::end);
     // Which issuer gives tokens for this server; whether it works.
     Get     well_known::RESOURCE,         Anyone, ISSUER, UNREAD, ExtraSlashes, Metadata(well_known::metadata);
     Options well_known::RESOURCE,         Anyone, ISSUER, UNREAD, ExtraSlashes, Metadata(well_known::preflight);
@@ -191,7 +191,7 @@ pub static ROUTES: &[Route] = table! {
 pub(super) struct States {
     pub(super) broker: Option<Broker>,
     pub(super) sign_in: Option<Arc<SignInPages>>,
-    pub(super) applications: Option<Applications>,
+    pub(super) rest: Option<RestState>,
     pub(super) metadata: Option<Metadata>,
     pub(super) mcp: Option<McpHandlers>,
 }
@@ -212,9 +212,7 @@ impl Route {
         let handler = match self.handler {
             Handler::Broker(handler) => handler(method).with_state(states.broker.clone()?),
             Handler::SignIn(handler) => handler(method).with_state(states.sign_in.clone()?),
-            Handler::Application(handler) => {
-                handler(method).with_state(states.applications.clone()?)
-            }
+            Handler::Application(handler) => handler(method).with_state(states.rest.clone()?),
             Handler::Metadata(handler) => handler(method).with_state(states.metadata.clone()?),
             Handler::Mcp(handler) => handler(states.mcp.as_ref()?),
         };

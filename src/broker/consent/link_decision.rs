@@ -1,5 +1,5 @@
-//! Which link a request for a consent gets: the open one as it is, the open one with more scopes, or
-//! a new one. Pure decisions; [`super::link`] reads and writes the store.
+//! Which link a request for a consent gets: the open one as it is, the open one with more scopes,
+//! or a new one. Pure decisions; [`super::link`] reads and writes the store.
 
 use std::collections::BTreeSet;
 use std::net::IpAddr;
@@ -65,7 +65,7 @@ impl LinkRequest<'_> {
             return Decision::Granted;
         }
         let is_refused = |latest: &Authorization| {
-            !latest.is_reusable(now) && latest.late_refusals(now) >= MAX_REFUSALS_PER_HOUR
+            !latest.is_reusable(now) && latest.recent_refusals(now) >= MAX_REFUSALS_PER_HOUR
         };
         if is_by_tool && latest.is_some_and(is_refused) {
             return Decision::RefusedOften;

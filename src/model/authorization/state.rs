@@ -64,7 +64,8 @@ pub enum Status {
     Completed,
     Failed(ConsentFailure),
     /// The user kept the previous account, which has this label.
-    Stayed(String),
+    #[serde(rename = "Stayed")]
+    PreviousAccountKept(String),
     /// The user disconnected the account that the link had connected.
     Undone(RevocationResult),
 }
@@ -200,7 +201,7 @@ impl From<&State> for Status {
             }
             State::Completed(_) => Self::Completed,
             State::Failed { why, said: _ } => Self::Failed(why),
-            State::PreviousAccountKept(before) => Self::Stayed(before),
+            State::PreviousAccountKept(before) => Self::PreviousAccountKept(before),
             State::Undone { connected: _, result } => Self::Undone(result),
         }
     }

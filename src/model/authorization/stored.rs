@@ -22,8 +22,8 @@ pub(super) struct StoredAuthorization {
     #[serde(with = "secret::exposed")]
     ticket: SecretString,
     caller: Caller,
-    #[serde(default)]
-    opener: BrowserProof,
+    #[serde(rename = "opener", default)]
+    browser_proof: BrowserProof,
     provider: ProviderId,
     #[serde(default)]
     account: AccountName,
@@ -49,7 +49,8 @@ pub(super) struct StoredAuthorization {
     said: Option<String>,
     #[serde(default)]
     problem: Option<LinkProblem>,
-    trip: ConsentPlan,
+    #[serde(rename = "trip")]
+    plan: ConsentPlan,
     #[serde(default, skip_serializing)]
     browser: Option<String>,
     #[serde(default)]
@@ -86,7 +87,7 @@ impl From<StoredAuthorization> for Authorization {
             (Status::OtherAccount { .. }, None) => State::Pending { problem: None },
             (Status::Completed, _) => State::Completed(connected),
             (Status::Failed(why), _) => State::Failed { why, said: stored.said },
-            (Status::Stayed(before), _) => State::PreviousAccountKept(before),
+            (Status::PreviousAccountKept(before), _) => State::PreviousAccountKept(before),
             (Status::Undone(result), _) => State::Undone { connected, result },
         };
         Self {
@@ -94,14 +95,14 @@ impl From<StoredAuthorization> for Authorization {
                 id: stored.id,
                 ticket: stored.ticket,
                 caller: stored.caller,
-                browser_proof: stored.opener,
+                browser_proof: stored.browser_proof,
                 provider: stored.provider,
                 account: stored.account,
                 binding: stored.binding,
                 origin: stored.origin,
                 listen_address: stored.listen_address,
                 created_at: stored.created_at,
-                plan: stored.trip,
+                plan: stored.plan,
             },
             request: ConsentRequest {
                 scopes: stored.scopes,
@@ -139,7 +140,7 @@ impl From<Authorization> for StoredAuthorization {
             id: link.id,
             ticket: link.ticket,
             caller: link.caller,
-            opener: link.browser_proof,
+            browser_proof: link.browser_proof,
             provider: link.provider,
             account: link.account,
             binding: link.binding,
@@ -157,7 +158,7 @@ impl From<Authorization> for StoredAuthorization {
             refusals: authorization.refusals,
             said,
             problem,
-            trip: link.plan,
+            plan: link.plan,
             browser: authorization.parked_browser,
             unclaimed_since: authorization.unclaimed_since,
             connected_as,

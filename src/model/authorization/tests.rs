@@ -137,7 +137,7 @@ fn refusals_are_counted_for_an_hour() {
     let later = NOW.after(REFUSAL_WINDOW);
     let declined = |it: Authorization, at| it.fail(ConsentFailure::Declined, None, at).unwrap();
     let once = declined(pending(), NOW);
-    assert_eq!(declined(once.clone(), NOW).late_refusals(NOW), 2);
+    assert_eq!(declined(once.clone(), NOW).recent_refusals(NOW), 2);
     assert_eq!(declined(once.clone(), later).refusals(), [later]);
     let refused = once.fail(ConsentFailure::ClientRefused { code: None }, None, NOW).unwrap();
     assert_eq!(refused.refusals(), [NOW], "the operator's fault is no refusal by the user");

@@ -17,7 +17,7 @@ use tokio::time::timeout;
 use super::DataFolder;
 use super::ask_owner::{Answering, AskError};
 use super::election::{Elected, Owner, elect};
-use super::peer::client::{Peer, Trouble};
+use super::peer::client::{Peer, RequestError};
 use super::peer::error::PeerError;
 use crate::store::StoreError;
 use crate::store::backend::walk::is_empty;
@@ -129,9 +129,9 @@ impl SharedFolder {
         loop {
             match owners.next().await?.ask(&self.inner.answering, question).await {
                 Ok(answer) => return Ok(answer),
-                Err(Trouble::Lost) => {}
-                Err(Trouble::Unanswered) => return Err(AskError::Unanswered),
-                Err(Trouble::Failed(error)) => return Err(error.into()),
+                Err(RequestError::Lost) => {}
+                Err(RequestError::Unanswered) => return Err(AskError::Unanswered),
+                Err(RequestError::Failed(error)) => return Err(error.into()),
             }
         }
     }
@@ -326,14 +326,14 @@ enum Answerer {
 }
 
 impl Answerer {
-    async fn get(&self, key: &Key) -> Result<Option<Sealed>, Trouble> {
+    async fn get(&self, key: &Key) -> Result<Option<Sealed>, RequestError> {
         match self {
             Self::Owner(owner) => Ok(owner.backend.get(key).await?),
             Self::Peer(peer) => peer.get(key).await,
         }
     }
 
-    async fn page(&self, prefix: &Key, after: Option<&Key>) -> Result<Page, Trouble> {
+    async fn page(&self, prefix: &Key, after: Option<&Key>) -> Result<Page, RequestError> {
         match self {
             Self::Owner(owner) => Ok(owner.backend.page(prefix, after).await?),
             Self::Peer(peer) => peer.page(prefix, after).await,
@@ -345,16 +345,18 @@ impl Answerer {
         key: &Key,
         old: Option<&Sealed>,
         new: Option<&Sealed>,
-    ) -> Result<bool, Trouble> {
+    ) -> Result<bool, RequestError> {
         match self {
             Self::Owner(owner) => Ok(owner.backend.swap(key, old, new).await?),
             Self::Peer(peer) => peer.swap(key, old, new).await,
         }
     }
 
-    async fn ask(&self, answering: &Answering, question: &[u8]) -> Result<Vec<u8>, Trouble> {
+    async fn ask(&self, answering: &Answering, question: &[u8]) -> Result<Vec<u8>, RequestError> {
         match self {
-            Self::Owner(_) => answering.answer(question.to_vec()).await.ok_or(Trouble::Unanswered),
+            Self::Owner(_) => {
+                answering.answer(question.to_vec()).await.ok_or(RequestError::Unanswered)
+            }
             Self::Peer(peer) => peer.ask(question).await,
         }
     }
@@ -365,7 +367,7 @@ impl Answerer {
         key: &Key,
         old: Option<&Sealed>,
         new: Option<&Sealed>,
-    ) -> Result<bool, Trouble> {
+    ) -> Result<bool, RequestError> {
         let is_ours = |found: Option<&Sealed>| new.is_some() && found == new;
         let found = self.get(key).await?;
         if is_ours(found.as_ref()) {
@@ -388,7 +390,7 @@ impl Backend for SharedFolder {
             let mut owners = self.owners();
             loop {
                 match owners.next().await?.get(key).await {
-                    Err(Trouble::Lost) => {}
+                    Err(RequestError::Lost) => {}
                     done => return done.map_err(failed),
                 }
             }
@@ -405,7 +407,7 @@ impl Backend for SharedFolder {
             let mut owners = self.owners();
             loop {
                 match owners.next().await?.page(prefix, after).await {
-                    Err(Trouble::Lost) => {}
+                    Err(RequestError::Lost) => {}
                     done => return done.map_err(failed),
                 }
             }
@@ -422,7 +424,7 @@ impl Backend for SharedFolder {
         async move {
             let mut owners = self.owners();
             let mut done = owners.next().await?.swap(key, old, new).await;
-            while let Err(Trouble::Lost) = done {
+            while let Err(RequestError::Lost) = done {
                 done = owners.next().await?.settle(key, old, new).await;
             }
             done.map_err(failed)
@@ -431,9 +433,9 @@ impl Backend for SharedFolder {
     }
 }
 
-fn failed(trouble: Trouble) -> BackendError {
-    match trouble {
-        Trouble::Failed(error) => error,
-        Trouble::Lost | Trouble::Unanswered => BackendError::Closed,
+fn failed(error: RequestError) -> BackendError {
+    match error {
+        RequestError::Failed(error) => error,
+        RequestError::Lost | RequestError::Unanswered => BackendError::Closed,
     }
 }

@@ -23,7 +23,7 @@ use super::layout::{Page, PageKind, html, see_other};
 use super::person::PageUser;
 use crate::broker::VisitingBrowser;
 use crate::broker::consent::confirmation::UnconfirmedStep;
-use crate::broker::sign_in::{Offer, SignIn, SignInError, SignedIn};
+use crate::broker::sign_in::{SignIn, SignInError, SignInMethod, SignedIn};
 use crate::identity::Application;
 use crate::model::session::{Destination, Session};
 use crate::model::text::{sentence, shown};
@@ -111,7 +111,11 @@ pub(in crate::web) struct ClientAddress(IpAddr);
 
 impl ClientAddress {
     pub(super) fn of(parts: &Parts, pages: &SignInPages) -> Self {
-        Self(client_address::address(&parts.extensions, &parts.headers, &pages.trusted_proxies))
+        Self(client_address::client_address(
+            &parts.extensions,
+            &parts.headers,
+            &pages.trusted_proxies,
+        ))
     }
 }
 
@@ -260,15 +264,15 @@ fn sign_in_page(
     application: Option<&Application>,
     problem: Option<&str>,
 ) -> Response {
-    let offer = application.map_or_else(|| pages.sign_in.offer(), Offer::Application);
-    let (host, application) = match offer {
-        Offer::Issuer(host) => (Some(host), None),
-        Offer::Key => (None, None),
-        Offer::Application(application) => {
+    let method = application.map_or_else(|| pages.sign_in.method(), SignInMethod::Application);
+    let (host, application) = match method {
+        SignInMethod::Issuer(host) => (Some(host), None),
+        SignInMethod::Key => (None, None),
+        SignInMethod::Application(application) => {
             let verifier = application.verifier().and_then(|verifier| verifier.url.host_str());
             (verifier, Some(application.name.as_str()))
         }
-        Offer::Nothing => {
+        SignInMethod::Unavailable => {
             let lines = vec![
                 "Manage your connections in the app that sent you here; it knows who you are."
                     .into(),
@@ -315,10 +319,10 @@ pub(in crate::web) async fn begin(
         let origin = pages.origins.requested(&uri, &headers);
         return pages.to_application(&browser, &from, origin, &to, name).await;
     }
-    match (pages.sign_in.offer(), form.key) {
-        (Offer::Key, Some(key)) => pages.by_key(&browser, &from, &to, &key).await,
-        (Offer::Issuer(_), _) => pages.to_issuer(&browser, &from, to).await,
-        (Offer::Key | Offer::Application(_) | Offer::Nothing, _) => {
+    match (pages.sign_in.method(), form.key) {
+        (SignInMethod::Key, Some(key)) => pages.by_key(&browser, &from, &to, &key).await,
+        (SignInMethod::Issuer(_), _) => pages.to_issuer(&browser, &from, to).await,
+        (SignInMethod::Key | SignInMethod::Application(_) | SignInMethod::Unavailable, _) => {
             sign_in_page(&pages, &browser, &to, None, None)
         }
     }

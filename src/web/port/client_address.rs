@@ -15,7 +15,7 @@ const FORWARDED: HeaderName = HeaderName::from_static("forwarded");
 ///
 /// `X-Forwarded-For` is read from its end, where our own proxies write: the part before that comes
 /// from the client.
-pub(in crate::web) fn address(
+pub(in crate::web) fn client_address(
     extensions: &Extensions,
     headers: &HeaderMap,
     proxies: &[Cidr],
@@ -23,7 +23,7 @@ pub(in crate::web) fn address(
     let peer = extensions.get::<ConnectInfo<SocketAddr>>().map(|ConnectInfo(peer)| peer.ip());
     // All requests without a known peer share one limit.
     let peer = peer.unwrap_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED)).to_canonical();
-    network(nearest(peer, headers, proxies))
+    client_network(nearest(peer, headers, proxies))
 }
 
 /// Returns the peer if it forwards for a client and is not a trusted proxy.
@@ -40,7 +40,7 @@ pub(in crate::web) fn untrusted_proxy(
 
 /// The network that counts as one client. A customer of IPv6 has more addresses than can be
 /// counted, and up to 2^16 networks of them: a /48 (RFC 6177 §2).
-pub(in crate::web) fn network(address: IpAddr) -> IpAddr {
+pub(in crate::web) fn client_network(address: IpAddr) -> IpAddr {
     match address {
         IpAddr::V4(_) => address,
         IpAddr::V6(address) => {
@@ -99,7 +99,7 @@ mod tests {
 
     #[test]
     fn a_network_of_ipv6_is_one_address() {
-        let of = |text: &str| network(text.parse().unwrap());
+        let of = |text: &str| client_network(text.parse().unwrap());
         assert_eq!(of("2001:db8:0:1:2:3:4:5"), of("2001:db8::"));
         assert_ne!(of("2001:db8:1::"), of("2001:db8:2::"));
     }

@@ -165,25 +165,25 @@ mod tests {
     }
 
     #[test]
-    fn the_oldest_silent_connection_of_the_same_address_makes_room() {
+    fn an_address_beyond_its_share_loses_its_oldest_silent_connection() {
         let crowd = Crowd::new(3);
         let other = crowd.enter(address(2));
         let asking = crowd.enter(address(1));
         asking.asks();
-        let (old, young) = (crowd.enter(address(1)), crowd.enter(address(1)));
-        let new = crowd.enter(address(1));
-        assert!(is_evicted(&old));
-        for stays in [&other, &asking, &young, &new] {
-            assert!(!is_evicted(stays));
-        }
-        young.asks();
-        new.asks();
+        let (older, newer) = (crowd.enter(address(1)), crowd.enter(address(1)));
         let newest = crowd.enter(address(1));
-        assert!(is_evicted(&asking) && !is_evicted(&newest));
+        assert!(is_evicted(&older));
+        for open in [&other, &asking, &newer, &newest] {
+            assert!(!is_evicted(open));
+        }
+        newer.asks();
+        newest.asks();
+        let last = crowd.enter(address(1));
+        assert!(is_evicted(&asking) && !is_evicted(&last));
     }
 
     #[test]
-    fn who_has_shown_credentials_does_not_make_room() {
+    fn an_authenticated_connection_is_not_closed() {
         let crowd = Crowd::new(1);
         let known = crowd.enter(address(1));
         known.asks().accept();
@@ -196,7 +196,7 @@ mod tests {
     }
 
     #[test]
-    fn a_full_port_takes_from_the_address_that_has_the_most() {
+    fn a_full_port_closes_a_connection_of_the_address_with_the_most() {
         let crowd = Crowd::new(10);
         let one = crowd.enter(address(1));
         let many: Vec<Member> = (0..3).map(|_| crowd.enter(address(2))).collect();

@@ -170,7 +170,8 @@ pub(in crate::web) async fn accept(
         match accepted {
             Ok((stream, theirs)) => {
                 let (mut router, mut rules, stop) = (router.clone(), rules.clone(), stop.clone());
-                let member = rules.crowd.enter(client_address::network(theirs.ip().to_canonical()));
+                let member =
+                    rules.crowd.enter(client_address::client_network(theirs.ip().to_canonical()));
                 workers.serve(stream, async move |stream| {
                     let _place = place;
                     let ends = || Ok((stream.peer_addr()?, stream.local_addr()?));

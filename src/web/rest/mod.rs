@@ -8,7 +8,7 @@ use crate::identity::Authenticator;
 
 /// State of the routes that an application calls with its key.
 #[derive(Clone)]
-pub(super) struct Applications {
+pub(super) struct RestState {
     pub(super) broker: Broker,
     pub(super) authenticator: Authenticator,
 }

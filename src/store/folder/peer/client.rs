@@ -17,7 +17,7 @@ use tokio_util::codec::{FramedRead, FramedWrite};
 use tokio_util::sync::CancellationToken;
 
 use super::error::PeerError;
-use super::frame::{self, Answer, Fault, Hello, Numbered, PROTOCOL, Request};
+use super::frame::{self, Answer, Hello, Numbered, OwnerFault, PROTOCOL, Request};
 #[cfg(unix)]
 use super::socket;
 use super::socket::Address;
@@ -48,7 +48,7 @@ pub(crate) struct Peer {
 
 /// Reason why an operation got no answer.
 #[derive(Debug)]
-pub(crate) enum Trouble {
+pub(crate) enum RequestError {
     /// The connection ended first. Whether the owner executed the request is not known.
     Lost,
     /// The owner process has no function that answers questions.
@@ -56,32 +56,32 @@ pub(crate) enum Trouble {
     Failed(BackendError),
 }
 
-impl From<BackendError> for Trouble {
+impl From<BackendError> for RequestError {
     fn from(error: BackendError) -> Self {
         Self::Failed(error)
     }
 }
 
-/// An answer, or a part of one.
+/// An [`Answer`], or a part of one, for the request that waits for it.
 #[derive(Debug)]
-enum Reply {
+enum OwnedAnswer {
     Got(Option<Sealed>),
     /// Part of a scan, and whether it is the last part.
     Scanned(Vec<(Key, Sealed)>, bool),
     Paged(Page),
     Swapped(bool),
     Answered(Vec<u8>),
-    Failed(Fault),
+    Failed(OwnerFault),
 }
 
 /// Requests that wait for an answer, by id; `None` once no more answers can come.
 #[derive(Default)]
-struct Waiting(Mutex<Option<HashMap<u64, mpsc::UnboundedSender<Reply>>>>);
+struct Waiting(Mutex<Option<HashMap<u64, mpsc::UnboundedSender<OwnedAnswer>>>>);
 
 /// A request that was sent, and the channel for its answers.
 struct Asked {
     id: u64,
-    replies: mpsc::UnboundedReceiver<Reply>,
+    answers: mpsc::UnboundedReceiver<OwnedAnswer>,
 }
 
 impl Peer {
@@ -180,38 +180,42 @@ impl Peer {
         self.hung_up.cancelled().await;
     }
 
-    pub(crate) async fn get(&self, key: &Key) -> Result<Option<Sealed>, Trouble> {
+    pub(crate) async fn get(&self, key: &Key) -> Result<Option<Sealed>, RequestError> {
         match self.call(Request::Get(key.as_str())).await? {
-            Reply::Got(found) => Ok(found),
-            _ => Err(self.nonsense()),
+            OwnedAnswer::Got(found) => Ok(found),
+            _ => Err(self.mismatched()),
         }
     }
 
-    pub(crate) async fn page(&self, prefix: &Key, after: Option<&Key>) -> Result<Page, Trouble> {
+    pub(crate) async fn page(
+        &self,
+        prefix: &Key,
+        after: Option<&Key>,
+    ) -> Result<Page, RequestError> {
         if !self.owner.about.pages {
             return self.scan(prefix, after).await;
         }
         let after = after.map(Key::as_str);
         match self.call(Request::Page { prefix: prefix.as_str(), after }).await? {
-            Reply::Paged(page) => Ok(page),
-            _ => Err(self.nonsense()),
+            OwnedAnswer::Paged(page) => Ok(page),
+            _ => Err(self.mismatched()),
         }
     }
 
     /// Returns all records after `after` as one page, from an owner of an earlier version.
-    async fn scan(&self, prefix: &Key, after: Option<&Key>) -> Result<Page, Trouble> {
+    async fn scan(&self, prefix: &Key, after: Option<&Key>) -> Result<Page, RequestError> {
         let mut asked = self.begin(Request::Scan(prefix.as_str())).await?;
         let mut records = Vec::new();
         loop {
             match self.next(&mut asked).await? {
-                Reply::Scanned(part, last) => {
+                OwnedAnswer::Scanned(part, last) => {
                     let wanted = |(key, _): &(Key, Sealed)| after.is_none_or(|after| key > after);
                     records.extend(part.into_iter().filter(wanted));
                     if last {
                         return Ok(Page { records, is_last: true });
                     }
                 }
-                _ => return Err(self.nonsense()),
+                _ => return Err(self.mismatched()),
             }
         }
     }
@@ -221,64 +225,64 @@ impl Peer {
         key: &Key,
         old: Option<&Sealed>,
         new: Option<&Sealed>,
-    ) -> Result<bool, Trouble> {
+    ) -> Result<bool, RequestError> {
         let [old, new] = [old, new].map(|sealed| sealed.map(Sealed::as_bytes));
         match self.call(Request::Swap { key: key.as_str(), old, new }).await? {
-            Reply::Swapped(done) => Ok(done),
-            _ => Err(self.nonsense()),
+            OwnedAnswer::Swapped(done) => Ok(done),
+            _ => Err(self.mismatched()),
         }
     }
 
-    pub(crate) async fn ask(&self, question: &[u8]) -> Result<Vec<u8>, Trouble> {
+    pub(crate) async fn ask(&self, question: &[u8]) -> Result<Vec<u8>, RequestError> {
         match self.call(Request::Ask(question)).await? {
-            Reply::Answered(answer) => Ok(answer),
-            _ => Err(self.nonsense()),
+            OwnedAnswer::Answered(answer) => Ok(answer),
+            _ => Err(self.mismatched()),
         }
     }
 
-    async fn call(&self, request: Request<'_>) -> Result<Reply, Trouble> {
+    async fn call(&self, request: Request<'_>) -> Result<OwnedAnswer, RequestError> {
         let mut asked = self.begin(request).await?;
         self.next(&mut asked).await
     }
 
-    async fn begin(&self, request: Request<'_>) -> Result<Asked, Trouble> {
+    async fn begin(&self, request: Request<'_>) -> Result<Asked, RequestError> {
         let id = self.last_id.fetch_add(1, Ordering::Relaxed);
         let frame = frame::encode(id, request)?;
-        let replies = self.waiting.enter(id).ok_or(Trouble::Lost)?;
+        let answers = self.waiting.enter(id).ok_or(RequestError::Lost)?;
         match timeout(MAX_OWNER_SILENCE, self.out.send(frame)).await {
-            Ok(Ok(())) => Ok(Asked { id, replies }),
-            Ok(Err(_)) => Err(Trouble::Lost),
+            Ok(Ok(())) => Ok(Asked { id, answers }),
+            Ok(Err(_)) => Err(RequestError::Lost),
             Err(_) => Err(self.give_up(id)),
         }
     }
 
     /// Returns the next part of an answer; the owner has [`MAX_OWNER_SILENCE`] for each part.
-    async fn next(&self, asked: &mut Asked) -> Result<Reply, Trouble> {
-        let Ok(reply) = timeout(MAX_OWNER_SILENCE, asked.replies.recv()).await else {
+    async fn next(&self, asked: &mut Asked) -> Result<OwnedAnswer, RequestError> {
+        let Ok(answer) = timeout(MAX_OWNER_SILENCE, asked.answers.recv()).await else {
             return Err(self.give_up(asked.id));
         };
-        match reply {
-            None | Some(Reply::Failed(Fault::Closed)) => Err(Trouble::Lost),
-            Some(Reply::Failed(Fault::Unanswered)) => Err(Trouble::Unanswered),
-            Some(Reply::Failed(fault)) => Err(Trouble::Failed(fault.into())),
-            Some(reply) => Ok(reply),
+        match answer {
+            None | Some(OwnedAnswer::Failed(OwnerFault::Closed)) => Err(RequestError::Lost),
+            Some(OwnedAnswer::Failed(OwnerFault::Unanswered)) => Err(RequestError::Unanswered),
+            Some(OwnedAnswer::Failed(fault)) => Err(RequestError::Failed(fault.into())),
+            Some(answer) => Ok(answer),
         }
     }
 
-    fn give_up(&self, id: u64) -> Trouble {
+    fn give_up(&self, id: u64) -> RequestError {
         self.waiting.leave(id);
         let about = &self.owner.about;
         let owner =
             format!("process {}, `{}`, version {}", about.pid, about.purpose, about.version);
-        Trouble::Failed(PeerError::Silent { owner, pid: Some(about.pid) }.into())
+        RequestError::Failed(PeerError::Silent { owner, pid: Some(about.pid) }.into())
     }
 
     /// Ends this connection, because the answer does not match the request.
-    fn nonsense(&self) -> Trouble {
+    fn mismatched(&self) -> RequestError {
         self.task.abort();
         self.waiting.close();
         self.hung_up.cancel();
-        Trouble::Lost
+        RequestError::Lost
     }
 }
 
@@ -291,20 +295,20 @@ impl Drop for Peer {
     }
 }
 
-impl From<Fault> for BackendError {
-    fn from(fault: Fault) -> Self {
+impl From<OwnerFault> for BackendError {
+    fn from(fault: OwnerFault) -> Self {
         match fault {
-            Fault::Full => Self::Full,
-            Fault::Corrupt => Self::Damaged,
-            Fault::TooLarge => Self::TooLarge,
-            Fault::Closed | Fault::Unanswered => Self::Closed,
-            Fault::Io(text) => Self::Failed { cause: text.into(), hint: DISK_HINT },
+            OwnerFault::Full => Self::Full,
+            OwnerFault::Corrupt => Self::Damaged,
+            OwnerFault::TooLarge => Self::TooLarge,
+            OwnerFault::Closed | OwnerFault::Unanswered => Self::Closed,
+            OwnerFault::Io(text) => Self::Failed { cause: text.into(), hint: DISK_HINT },
         }
     }
 }
 
 impl Waiting {
-    fn enter(&self, id: u64) -> Option<mpsc::UnboundedReceiver<Reply>> {
+    fn enter(&self, id: u64) -> Option<mpsc::UnboundedReceiver<OwnedAnswer>> {
         let (to, from) = mpsc::unbounded_channel();
         self.0.lock().as_mut()?.insert(id, to);
         Some(from)
@@ -327,24 +331,24 @@ impl Waiting {
         let Numbered { id, body } = frame::decode::<Answer<'_>>(frame)?;
         let mut waiting = self.0.lock();
         let waiting = waiting.as_mut()?;
-        let reply = match body {
+        let answer = match body {
             Answer::Got(found) => {
-                Reply::Got(found.map(|bytes| Sealed::from_stored(bytes.to_vec())))
+                OwnedAnswer::Got(found.map(|bytes| Sealed::from_stored(bytes.to_vec())))
             }
-            Answer::Swapped(done) => Reply::Swapped(done),
-            Answer::Answered(answer) => Reply::Answered(answer.to_vec()),
-            Answer::Failed(fault) => Reply::Failed(fault),
-            Answer::Scanned { records, last } => Reply::Scanned(owned(records), last),
+            Answer::Swapped(done) => OwnedAnswer::Swapped(done),
+            Answer::Answered(answer) => OwnedAnswer::Answered(answer.to_vec()),
+            Answer::Failed(fault) => OwnedAnswer::Failed(fault),
+            Answer::Scanned { records, last } => OwnedAnswer::Scanned(owned(records), last),
             Answer::Paged { records, is_last } => {
-                Reply::Paged(Page { records: owned(records), is_last })
+                OwnedAnswer::Paged(Page { records: owned(records), is_last })
             }
         };
-        if let Reply::Scanned(_, false) = reply {
+        if let OwnedAnswer::Scanned(_, false) = answer {
             if let Some(waiter) = waiting.get(&id) {
-                let _ = waiter.send(reply);
+                let _ = waiter.send(answer);
             }
         } else if let Some(waiter) = waiting.remove(&id) {
-            let _ = waiter.send(reply);
+            let _ = waiter.send(answer);
         }
         Some(())
     }

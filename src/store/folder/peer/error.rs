@@ -14,7 +14,7 @@ pub enum PeerError {
         env!("CARGO_PKG_VERSION"), frame::PROTOCOL
     )]
     OtherProtocol { owner: Hello },
-    #[error("whatever listens in the place of the data folder's owner is none")]
+    #[error("another program listens on the socket of the data folder's owner")]
     Foreign,
     #[error("no process could take over the data folder in time")]
     NoOwner,
@@ -37,7 +37,7 @@ impl PeerError {
                 "restart the program that started process {}, so that it starts the version of this one",
                 owner.about.pid
             ),
-            Self::Foreign => "look for `store.sock` in the data folder and end what listens there".into(),
+            Self::Foreign => "end the program that listens on `store.sock` in the data folder".into(),
             Self::NoOwner => "call again; if that does not help, end the other Countersign processes of this folder".into(),
         }
     }

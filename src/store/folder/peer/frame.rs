@@ -145,7 +145,7 @@ pub(super) enum Answer<'a> {
     },
     Swapped(bool),
     Answered(&'a [u8]),
-    Failed(Fault),
+    Failed(OwnerFault),
     Paged {
         #[serde(borrow)]
         records: Vec<(&'a str, &'a [u8])>,
@@ -155,7 +155,7 @@ pub(super) enum Answer<'a> {
 
 /// A [`BackendError`] as a message.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) enum Fault {
+pub(super) enum OwnerFault {
     Full,
     Corrupt,
     Io(String),
@@ -165,7 +165,7 @@ pub(super) enum Fault {
     Unanswered,
 }
 
-impl From<BackendError> for Fault {
+impl From<BackendError> for OwnerFault {
     fn from(error: BackendError) -> Self {
         match error {
             BackendError::Full => Self::Full,

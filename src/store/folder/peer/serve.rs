@@ -18,7 +18,7 @@ use tokio_util::bytes::{Bytes, BytesMut};
 use tokio_util::codec::{FramedRead, FramedWrite, LengthDelimitedCodec};
 use tokio_util::sync::CancellationToken;
 
-use super::frame::{self, Answer, Fault, Hello, Numbered, PROTOCOL, Request};
+use super::frame::{self, Answer, Hello, Numbered, OwnerFault, PROTOCOL, Request};
 use super::socket::{self, Address};
 use crate::store::backend::{Backend, BackendError, Key, Sealed};
 use crate::store::folder::ask_owner::Answering;
@@ -282,7 +282,7 @@ impl Owner {
             Request::Swap { key, old, new } => self.swap(id, key, old, new).await,
             Request::Ask(question) => match self.answering.answer(question.to_vec()).await {
                 Some(answer) => one(frame::encode(id, Answer::Answered(&answer))),
-                None => one(frame::encode(id, Answer::Failed(Fault::Unanswered))),
+                None => one(frame::encode(id, Answer::Failed(OwnerFault::Unanswered))),
             },
         };
         let frames = answered.unwrap_or_else(|error| stream::iter([Err(error)]).boxed());

@@ -22,7 +22,7 @@ pub(super) struct List {
     name: String,
     problem: Option<String>,
     accounts: Vec<Shown>,
-    offers: Vec<Offer>,
+    offers: Vec<ConnectOffer>,
     csrf: String,
     /// Token of the form that signs out, if the person can sign out.
     signout: Option<String>,
@@ -53,7 +53,7 @@ struct Shown {
 }
 
 /// An account that can be connected.
-struct Offer {
+struct ConnectOffer {
     id: String,
     title: String,
     /// One account is connected already, so this one needs a name.
@@ -86,7 +86,7 @@ impl List {
     }
 }
 
-fn offers(broker: &Broker, person: &PageUser, accounts: &[Account]) -> Vec<Offer> {
+fn offers(broker: &Broker, person: &PageUser, accounts: &[Account]) -> Vec<ConnectOffer> {
     let has_default = |id: &str| {
         accounts
             .iter()
@@ -94,7 +94,7 @@ fn offers(broker: &Broker, person: &PageUser, accounts: &[Account]) -> Vec<Offer
     };
     let offer = |provider: &Arc<Provider>| {
         let is_another = has_default(provider.id.as_str());
-        (provider.accounts || !is_another).then(|| Offer {
+        (provider.accounts || !is_another).then(|| ConnectOffer {
             id: provider.id.to_string(),
             title: provider.title.clone(),
             is_another,

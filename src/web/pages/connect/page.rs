@@ -103,7 +103,7 @@ pub(super) fn link_page(
         Status::Completed if invitation.refused.is_empty() => connected(invitation, csrf),
         Status::Completed => partly_connected(invitation, csrf),
         Status::Failed(why) => not_connected(invitation, why),
-        Status::Stayed(before) => Page::new(
+        Status::PreviousAccountKept(before) => Page::new(
             StatusCode::OK,
             PageKind::Good,
             format!("You stay with {before}"),

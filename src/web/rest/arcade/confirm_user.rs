@@ -11,7 +11,7 @@ use super::response::{json, problem, refused};
 use crate::broker::consent::confirmation::{ConfirmationError, Confirmed};
 use crate::model::UserId;
 use crate::model::text::incident;
-use crate::web::rest::Applications;
+use crate::web::rest::RestState;
 use crate::web::{body, gate};
 
 pub(in crate::web) const PATH: &str = "/v1/auth/confirm_user";
@@ -35,7 +35,7 @@ struct Answer {
 }
 
 pub(in crate::web) async fn confirm_user(
-    State(Applications { broker, authenticator }): State<Applications>,
+    State(RestState { broker, authenticator }): State<RestState>,
     request: Request,
 ) -> Response {
     // Before any of the body is read.

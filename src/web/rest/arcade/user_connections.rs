@@ -17,20 +17,22 @@ use crate::broker::accounts::disconnect::Ended;
 use crate::broker::accounts::list::{Account, AccountState};
 use crate::identity::Application;
 use crate::model::event::EndedBy;
+use crate::model::id::BadUserId;
 use crate::model::text::incident;
 use crate::model::{Caller, ProviderId, UserId, chain};
 use crate::store::StoreError;
 use crate::web::gate;
-use crate::web::rest::Applications;
+use crate::web::rest::RestState;
+
+/// Path of all connections of an application's users.
+pub(in crate::web) const COLLECTION_PATH: &str = "/v1/admin/user_connections";
+/// Path of one connection, by its id.
+pub(in crate::web) const ITEM_PATH: &str = "/v1/admin/user_connections/{id}";
 
 /// Connections per page if the query sets no `limit`.
 const DEFAULT_LIMIT: usize = 25;
 /// Most connections per page; a higher `limit` is lowered to it.
 const MAX_LIMIT: usize = 100;
-
-pub(in crate::web) const PATH: &str = "/v1/admin/user_connections";
-/// Path of one connection, by its id.
-pub(in crate::web) const ONE: &str = "/v1/admin/user_connections/{id}";
 
 /// Parameters of the query; others are ignored. Arcade's Python client writes `user[id]`, its other
 /// clients `user_id`.
@@ -41,20 +43,31 @@ struct Filter {
     offset: usize,
 }
 
+/// Reason why a query is refused, for the client.
+#[derive(Debug, thiserror::Error)]
+enum FilterError {
+    #[error("`{0}` must be a number")]
+    NotANumber(String),
+    #[error("`{parameter}`: {fault}")]
+    UserId { parameter: String, fault: BadUserId },
+}
+
 impl Filter {
     /// Reads the query.
     ///
     /// # Errors
-    /// A message for the client that says what is wrong.
-    fn parse(uri: &Uri) -> Result<Self, String> {
+    /// [`FilterError`] for the first value that cannot be read.
+    fn parse(uri: &Uri) -> Result<Self, FilterError> {
         let mut filter = Self { user: None, provider: None, limit: DEFAULT_LIMIT, offset: 0 };
         for (name, value) in form_urlencoded::parse(uri.query().unwrap_or_default().as_bytes()) {
             let number =
-                || value.parse::<usize>().map_err(|_| format!("`{name}` must be a number"));
+                || value.parse::<usize>().map_err(|_| FilterError::NotANumber(name.to_string()));
             match &*name {
                 "user_id" | "user[id]" => {
+                    let parameter = name.to_string();
                     let user = UserId::parse(&value);
-                    filter.user = Some(user.map_err(|error| format!("`{name}`: {error}"))?);
+                    filter.user =
+                        Some(user.map_err(|fault| FilterError::UserId { parameter, fault })?);
                 }
                 "provider_id" | "provider[id]" => filter.provider = Some(ProviderId::new(value)),
                 "limit" => filter.limit = number()?.clamp(1, MAX_LIMIT),
@@ -66,7 +79,7 @@ impl Filter {
     }
 }
 
-impl Applications {
+impl RestState {
     /// The application whose key the request carries, or the response that says why there is none.
     fn application(&self, request: &Request) -> Result<Application, Box<Response>> {
         self.authenticator.application(request.headers()).map_err(|denied| {
@@ -78,8 +91,9 @@ impl Applications {
     /// Like [`Self::application`], and also reads the query.
     fn asked(&self, request: &Request) -> Result<(Application, Filter), Box<Response>> {
         let application = self.application(request)?;
-        let filter = Filter::parse(request.uri())
-            .map_err(|message| problem(StatusCode::BAD_REQUEST, "malformed_request", message))?;
+        let filter = Filter::parse(request.uri()).map_err(|error| {
+            problem(StatusCode::BAD_REQUEST, "malformed_request", error.to_string())
+        })?;
         Ok((application, filter))
     }
 
@@ -123,15 +137,12 @@ impl Applications {
     }
 }
 
-pub(in crate::web) async fn list(
-    State(applications): State<Applications>,
-    request: Request,
-) -> Response {
-    let (application, filter) = match applications.asked(&request) {
+pub(in crate::web) async fn list(State(state): State<RestState>, request: Request) -> Response {
+    let (application, filter) = match state.asked(&request) {
         Ok(asked) => asked,
         Err(response) => return *response,
     };
-    match applications.page(&application, &filter).await {
+    match state.page(&application, &filter).await {
         Ok(page) => answer(StatusCode::OK, &page),
         Err(error) => unavailable(&error),
     }
@@ -140,11 +151,11 @@ pub(in crate::web) async fn list(
 /// Ends one connection. Answers 204 even if the provider did not confirm: here the connection is
 /// gone, and the record says how it went.
 pub(in crate::web) async fn end(
-    State(applications): State<Applications>,
+    State(state): State<RestState>,
     Path(id): Path<String>,
     request: Request,
 ) -> Response {
-    let application = match applications.application(&request) {
+    let application = match state.application(&request) {
         Ok(application) => application,
         Err(response) => return *response,
     };
@@ -154,7 +165,7 @@ pub(in crate::web) async fn end(
     };
     let Some((user, digest)) = read_id(&id) else { return unknown() };
     let caller = application.caller(user);
-    match applications.broker.end_as_application(&caller, &digest).await {
+    match state.broker.end_as_application(&caller, &digest).await {
         Ok(_) => StatusCode::NO_CONTENT.into_response(),
         Err(ConnectError::Changed) => unknown(),
         Err(error) => unavailable(&error),
@@ -163,11 +174,8 @@ pub(in crate::web) async fn end(
 
 /// Ends all connections of one user, or those at one provider, and reports for each what the
 /// provider did.
-pub(in crate::web) async fn end_user(
-    State(applications): State<Applications>,
-    request: Request,
-) -> Response {
-    let (application, filter) = match applications.asked(&request) {
+pub(in crate::web) async fn end_user(State(state): State<RestState>, request: Request) -> Response {
+    let (application, filter) = match state.asked(&request) {
         Ok(asked) => asked,
         Err(response) => return *response,
     };
@@ -175,7 +183,7 @@ pub(in crate::web) async fn end_user(
         let message = "name the user with `user_id`";
         return problem(StatusCode::BAD_REQUEST, "malformed_request", message);
     };
-    let (broker, caller) = (&applications.broker, application.caller(user));
+    let (broker, caller) = (&state.broker, application.caller(user));
     let by = EndedBy::Application;
     let ended = match &filter.provider {
         Some(provider) => broker.end_accounts(&caller, provider, None, by).await,
