@@ -9,12 +9,12 @@ use std::io::Write;
 use anyhow::anyhow;
 use serde_json::json;
 
-use super::super::Exit;
-use super::super::report::{self, Hint, Usage, hinted};
-use super::super::stdout::Stdout;
-use super::super::store_options::StoreOptions;
 use super::or_none;
 use crate::app::App;
+use crate::cli::Exit;
+use crate::cli::report::{self, Hint, Usage, hinted};
+use crate::cli::stdout::Stdout;
+use crate::cli::store_options::StoreOptions;
 use crate::model::Caller;
 use crate::model::server_auth::ServerAuth;
 use crate::model::text::{quoted, shown};
