@@ -31,16 +31,12 @@ pub(super) const MAX_NAME_CHARS: usize = 64;
 /// Lowers one tool; `None` if it is disabled or cannot be used.
 pub(super) fn tool(
     name: &Text,
-    table: Box<ToolTable>,
+    mut table: Box<ToolTable>,
     around: &mut Surroundings,
     find: &mut Findings<'_>,
 ) -> Option<Tool> {
     check_name(name, find);
-    if around.depth == Depth::Check {
-        for filter in [&table.select, &table.error].into_iter().flatten() {
-            jq::check(filter, find);
-        }
-    }
+    check_filters(&table, around.depth, find);
     check_conflicts(&table, find);
     // The parameters may be in a part that could not be read.
     let damaged = find.may_be_there(&table.span, "params");
@@ -48,67 +44,106 @@ pub(super) fn tool(
     if let Some(id) = &table.provider {
         provider::ensure(id, around, find);
     }
-    let known = table
-        .provider
-        .as_ref()
-        .and_then(|id| around.providers.get(id.as_str()))
-        .and_then(Option::as_ref);
+    let id = table.provider.as_ref();
+    let known = id.and_then(|id| around.providers.get(id.as_str())).and_then(Option::as_ref);
     let base = base(&table, known, find);
-    let limits = Limits::read(&table, find);
+    let limits = Limits::read(&table, around.max_chars, find);
     let scopes = scopes(&table, known, find);
     let accounts = known.is_some_and(|known| known.provider.accounts);
     if accounts {
         report_taken(table.params.as_ref(), find);
     }
-    let mut params = Params::read(name, table.params.unwrap_or_default(), damaged, find);
-
-    // Read all that mentions parameters before asking which are left over, even if the request
-    // itself is wrong.
-    let line = table.request.as_ref().and_then(|text| request::line(text, base, &mut params, find));
-    let fixed = body::fields(table.query.unwrap_or_default(), &mut params, find);
-    let headers = body::headers(table.headers.unwrap_or_default(), &mut params, find);
-    let written = written_body(table.body, table.form, line.as_ref(), &mut params, find);
-    let reply = table.reply.map(|text| template::template(&text, &mut params, find));
+    let params = table.params.take().unwrap_or_default();
+    let mut params = Params::read(name, params, damaged, find);
+    let call = WrittenCall::take(&mut table, base, &mut params, find);
     let effect = table.effect.as_ref().and_then(|text| choice(text, &EFFECTS, find));
     let allow = table.allow.as_ref().map(|list| allow::allow(list, &around.callers, find));
-    let schema = table.output.as_ref().and_then(|tree| output::output(tree, around.depth, find));
-
+    let output = table.output.as_ref().and_then(|tree| output::output(tree, around.depth, find));
     if around.depth == Depth::Check {
         example::check(table.tests.as_deref().unwrap_or_default(), &params, find);
     }
-
-    let line = line?;
-    let (query, body) = place(&line, fixed, written, &mut params, find);
+    let action = call.into_action(&limits, &mut params, find)?;
     if table.disabled.is_some_and(|disabled| disabled.value) {
         return None;
     }
     Some(Tool {
         title: table.title.map_or_else(|| title(name.as_str(), known), |title| title.value),
         description: table.description?.value,
-        effect: effect.unwrap_or(line.method.effect()),
-        idempotent: line.method.is_idempotent(),
+        effect: effect.unwrap_or(action.method.effect()),
+        idempotent: action.method.is_idempotent(),
         accounts,
         provider: known.map(|known| known.provider.id.clone()),
         scopes,
         allow,
-        output: schema,
+        output,
         input: Input::Params(params.into_list()),
         name: ToolName::new(name.value.clone()),
-        action: Action::Http(HttpAction {
+        action: Action::Http(action),
+    })
+}
+
+/// The request and what is made of its response, as written.
+struct WrittenCall {
+    /// `None` if the request line is missing or wrong.
+    line: Option<Line>,
+    query: Vec<(String, Template)>,
+    headers: Vec<(String, Template)>,
+    body: Written,
+    reply: Option<Template>,
+    select: Option<Text>,
+    error: Option<Text>,
+}
+
+impl WrittenCall {
+    /// Reads everything that mentions parameters, even if the request line is wrong: only then is
+    /// it known which parameters are left over.
+    fn take(
+        table: &mut ToolTable,
+        base: Base<'_>,
+        params: &mut Params,
+        find: &mut Findings<'_>,
+    ) -> Self {
+        let line = table.request.as_ref().and_then(|text| request::line(text, base, params, find));
+        let query = body::fields(table.query.take().unwrap_or_default(), params, find);
+        let headers = body::headers(table.headers.take().unwrap_or_default(), params, find);
+        let body = written_body(table.body.take(), table.form.take(), line.as_ref(), params, find);
+        let reply = table.reply.take().map(|text| template::template(&text, params, find));
+        let (select, error) = (table.select.take(), table.error.take());
+        Self { line, query, headers, body, reply, select, error }
+    }
+
+    fn into_action(
+        self,
+        limits: &Limits,
+        params: &mut Params,
+        find: &mut Findings<'_>,
+    ) -> Option<HttpAction> {
+        let line = self.line?;
+        let (query, body) = place(&line, self.query, self.body, params, find);
+        Some(HttpAction {
             method: line.method,
             origin: line.origin,
             path: line.path,
             query,
-            headers,
+            headers: self.headers,
             body,
-            select: table.select.map(|text| filter(text, find)),
-            error: table.error.map(|text| filter(text, find)),
-            reply,
+            select: self.select.map(|text| filter(text, find)),
+            error: self.error.map(|text| filter(text, find)),
+            reply: self.reply,
             timeout: limits.timeout,
-            max_chars: limits.max_chars.unwrap_or(around.max_chars),
+            max_chars: limits.max_chars,
             is_untrusted: false,
-        }),
-    })
+        })
+    }
+}
+
+/// Compiles the tool's filters, if the file is checked: it takes time, and only `check` reports it.
+fn check_filters(table: &ToolTable, depth: Depth, find: &mut Findings<'_>) {
+    if depth == Depth::Check {
+        for filter in [&table.select, &table.error].into_iter().flatten() {
+            jq::check(filter, find);
+        }
+    }
 }
 
 fn report_missing(table: &ToolTable, find: &mut Findings<'_>) {
@@ -139,17 +174,20 @@ fn base<'k>(table: &ToolTable, known: Option<&'k Known>, find: &Findings<'_>) ->
 /// Limits of one tool.
 struct Limits {
     timeout: Duration,
-    /// `None` if the tool sets none.
-    max_chars: Option<usize>,
+    max_chars: usize,
 }
 
 impl Limits {
-    fn read(table: &ToolTable, find: &mut Findings<'_>) -> Self {
+    /// `max_chars` is the server's limit, for tools that set none.
+    fn read(table: &ToolTable, max_chars: usize, find: &mut Findings<'_>) -> Self {
         let timeout = table.timeout.as_ref();
         let timeout =
             timeout.and_then(|given| u64::try_from(within("timeout", 1..=120, given, find)?).ok());
-        let max_chars = table.max_chars.as_ref().and_then(|given| server::max_chars(given, find));
-        Self { timeout: Duration::from_secs(timeout.unwrap_or(DEFAULT_TIMEOUT_SECONDS)), max_chars }
+        let own = table.max_chars.as_ref().and_then(|given| server::max_chars(given, find));
+        Self {
+            timeout: Duration::from_secs(timeout.unwrap_or(DEFAULT_TIMEOUT_SECONDS)),
+            max_chars: own.unwrap_or(max_chars),
+        }
     }
 }
 
