@@ -117,59 +117,84 @@ impl Handler {
         context: &RequestContext<RoleServer>,
         state: &str,
     ) -> Result<CallToolResponse, ErrorData> {
-        let codec = self.codec().await?;
-        let waiting = request_state::open(&codec, state, &context_of(principal, request)).map_err(|_| {
-            // Altered, expired, or made for another caller or other arguments: the client is not
-            // told which, and the state MUST be rejected (basic/patterns/mrtr).
-            ErrorData::invalid_params(
-                "`requestState` does not belong to this request, or has expired; call the tool again without it",
-                None,
-            )
-        })?;
-        let provider = waiting.authorization.provider.as_str();
-        let title = self
-            .broker()
-            .provider(provider)
-            .map_or_else(|| provider.to_owned(), |provider| provider.title.clone());
+        let waiting = self.waiting(principal, request, state).await?;
+        let (caller, id) = (&principal.caller, &waiting.authorization.id);
+        let title = self.title(&waiting);
         match not_accepted(request, &waiting, self.broker().now()) {
             Some(NotAccepted::ByMachine(unanswered)) => {
                 return self.retry_as_text(principal, request, context, unanswered).await;
             }
             Some(NotAccepted::ByUser) => {
-                let caller = &principal.caller;
-                let counted =
-                    self.broker().consents().declined_in_client(caller, &waiting.authorization.id);
+                let counted = self.broker().consents().declined_in_client(caller, id);
                 counted.await.map_err(internal_error)?;
                 return Ok(render::declined(&title, "the user declined.").into());
             }
             None => {}
         }
         let waited = tokio::select! {
-            waited = self.broker().consents().wait(&principal.caller, &waiting.authorization.id, MAX_WAIT_PER_ROUND) => waited,
+            waited = self.broker().consents().wait(caller, id, MAX_WAIT_PER_ROUND) => waited,
             () = context.ct.cancelled() => return Err(cancelled()),
         };
         if let Ok(Waited::Failed(why)) = &waited {
             return Ok(render::declined(&title, &not_connected(&title, why)).into());
         }
-        let prompt = match self.called(principal, request, context).await? {
-            Called::NeedsConsent(prompt) => prompt,
-            Called::Complete(result) | Called::Refused(result) => return Ok(result.into()),
-        };
+        match self.called(principal, request, context).await? {
+            Called::NeedsConsent(prompt) => {
+                self.ask_again(principal, request, &waiting, &prompt).await
+            }
+            Called::Complete(result) | Called::Refused(result) => Ok(result.into()),
+        }
+    }
+
+    /// Opens the `requestState` of a retry.
+    async fn waiting(
+        &self,
+        principal: &Principal,
+        request: &CallToolRequestParams,
+        state: &str,
+    ) -> Result<Waiting, ErrorData> {
+        let codec = self.codec().await?;
+        request_state::open(&codec, state, &context_of(principal, request)).map_err(|_| {
+            // Altered, expired, or made for another caller or other arguments: the client is not
+            // told which, and the state MUST be rejected (basic/patterns/mrtr).
+            ErrorData::invalid_params(
+                "`requestState` does not belong to this request, or has expired; call the tool again without it",
+                None,
+            )
+        })
+    }
+
+    /// Returns the title of the provider whose consent the call waits for.
+    fn title(&self, waiting: &Waiting) -> String {
+        let provider = waiting.authorization.provider.as_str();
+        let known = self.broker().provider(provider);
+        known.map_or_else(|| provider.to_owned(), |provider| provider.title.clone())
+    }
+
+    /// Returns the next round for a call that still needs a consent, or a text if another round
+    /// would not help.
+    async fn ask_again(
+        &self,
+        principal: &Principal,
+        request: &CallToolRequestParams,
+        waiting: &Waiting,
+        prompt: &ConnectPrompt,
+    ) -> Result<CallToolResponse, ErrorData> {
         // Completed and still not enough: the user left a scope unticked. To ask again at once
         // would only repeat this.
         if prompt.reason == PromptReason::NotGranted {
-            return Ok(render::text(&prompt).into());
+            return Ok(render::text(prompt).into());
         }
         if waiting.round >= MAX_ROUNDS {
-            return Ok(render::still_waiting(&prompt).into());
+            return Ok(render::still_waiting(prompt).into());
         }
         let is_same = prompt.authorization == waiting.authorization;
         let asked_at = waiting.asked_at.filter(|_| is_same).unwrap_or(self.broker().now());
-        let state = self.state(principal, request, &prompt, waiting.round + 1, asked_at).await?;
+        let state = self.state(principal, request, prompt, waiting.round + 1, asked_at).await?;
         if is_same {
             return Ok(InputRequiredResult::from_request_state(state).into());
         }
-        Ok(render::input_required(&prompt, state).into())
+        Ok(render::input_required(prompt, state).into())
     }
 
     /// Runs the call again; if the consent is still missing, returns the link as text for the model
