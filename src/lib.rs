@@ -19,7 +19,7 @@
 //! | composition | [`app`] | puts the parts together |
 //! | faces | [`mcp`], [`web`] | speak MCP and HTTP; take no decision |
 //! | use cases | [`broker`] | every decision, readable from the top down; knows no protocol version |
-//! | catalogue | [`registry`] | which tools exist, what arguments they take |
+//! | tools | [`registry`] | which tools exist, what arguments they take |
 //! | adapters | [`upstream`], [`oauth`], [`store`], [`identity`], [`config`] | one external system each |
 //! | ground | [`model`], [`catalog`], [`net`] | domain types and pure decisions; provider data; where requests may go |
 //!
@@ -29,9 +29,9 @@
 //! request is meant, which site sent it and, with [`identity::Authenticator`], who calls.
 //! [`mcp::Handler`] passes the call to [`broker::Broker::call`] → the [`registry`] finds the tool
 //! and [`accept`](registry::accept())s its arguments → a tool without a provider runs at once →
-//! otherwise the broker asks `broker::grant`, which alone decides whether a grant is fresh, for
-//! a token. With a token, [`upstream::Upstream::execute`] runs the request, with one refresh after
-//! a 401 and a step-up after `insufficient_scope`. Without a token, [`broker::Broker::begin`] makes
+//! otherwise the broker asks `Grants` (`broker::grant`) for a token: they alone decide whether a
+//! grant is fresh, refresh it and write it. With a token, [`upstream::Upstream::execute`] runs the
+//! request, with one refresh after a 401 and a step-up after `insufficient_scope`. Without a token, [`broker::Broker::begin`] makes
 //! a link or finds the open one, and the call ends with [`model::Outcome::AuthorizationRequired`].
 //! A missing consent is an outcome, never an error. [`mcp`] renders it for the revision that the
 //! client speaks. A grant of the server's own needs no consent: the broker gets it from the token
@@ -68,8 +68,8 @@
 //!
 //! - A [`store::Sealed`] is made from plaintext in one file, so no backend ever receives plaintext.
 //! - [`store::Backend::swap`] decides every race.
-//! - An [`model::Authorization`] takes only the steps that exist: each consumes it and returns the
-//!   next one.
+//! - A [`model::Authorization`] changes only by its valid transitions: each consumes it and returns
+//!   its next state.
 //! - A grant is used only under the [`binding`](model::grant::Binding) that it was given for.
 //! - A credential goes only to the [`hosts`](model::hosts::Hosts) of its provider.
 //! - An argument reaches a path segment, a query value, a header value or a JSON value, and never
@@ -84,7 +84,7 @@
 //! - A `tools.toml` found in the working folder acts in the person's name only if they have trusted
 //!   its bytes ([`config::trust`]).
 //!
-//! # Where this differs from the first plan, and why
+//! # Design decisions
 //!
 //! - The store is opened at first use ([`store::LazyStore`]), not at start: with a missing key, or
 //!   an owner that does not answer, tools that need no grant still work, and the store opens once

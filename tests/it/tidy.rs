@@ -21,7 +21,7 @@ const LAYERS: &[&[&str]] = &[
 ];
 
 /// Texts, and the only files that may contain them. `owners` has the items of other crates.
-const OWNERS: &[(&str, &[&str])] = &[
+const TEXT_OWNERS: &[(&str, &[&str])] = &[
     // Code above the port must work with every backend.
     ("SledBackend", &["store/backend/", "store/folder/"]),
     ("Client::builder", &["net/"]),
@@ -38,7 +38,7 @@ fn texts_have_their_owners() {
         let name = path.strip_prefix(source()).unwrap().to_string_lossy().replace('\\', "/");
         for line in text.lines().filter(|line| !is_comment(line)) {
             let line = without_texts(line);
-            for (what, owners) in OWNERS {
+            for (what, owners) in TEXT_OWNERS {
                 let is_there = line.match_indices(what).any(|(at, _)| {
                     !line[..at].ends_with(|c: char| c.is_alphanumeric() || c == '_')
                 });
