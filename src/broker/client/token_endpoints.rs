@@ -4,9 +4,9 @@
 //! | the token endpoint | how often it is asked |
 //! |---|---|
 //! | answers | whenever a token is needed |
-//! | in trouble (5xx, 429, no answer, …) | by one call at a time, after a pause that grows to [`MAX_RETRY_DELAY`]; the other calls wait up to [`TROUBLE_PATIENCE`], share that call's failure, and continue once it succeeds |
+//! | in trouble (5xx, 429, no answer, …) | by one call at a time, after a pause that grows to [`MAX_RETRY_DELAY`]; the other calls wait up to [`MAX_WAIT_FOR_FAILING_ENDPOINT`], share that call's failure, and continue once it succeeds |
 //! | says `Retry-After` | not before that, up to [`MAX_RETRY_AFTER`] |
-//! | refuses our client | not at all for [`CLIENT_REFUSAL_PAUSE`] |
+//! | refuses our client | not at all for [`CLIENT_REFUSAL_TTL`] |
 //!
 //! Pauses use the monotonic clock, because calls wait for their end.
 
@@ -23,9 +23,9 @@ use crate::oauth::{TokenError, Verdict};
 
 /// How long a provider that refuses our client is not asked at all: every request would be refused
 /// again, and some providers lock out clients that keep asking.
-pub(in crate::broker) const CLIENT_REFUSAL_PAUSE: Duration = Duration::from_mins(1);
+pub(in crate::broker) const CLIENT_REFUSAL_TTL: Duration = Duration::from_mins(1);
 /// How long after a failure the endpoint is not asked while the old access token still works.
-pub(in crate::broker) const REST: Duration = Duration::from_secs(15);
+pub(in crate::broker) const FAILURE_COOL_DOWN: Duration = Duration::from_secs(15);
 /// Pause after the first failure; grows by this much per further failure, up to
 /// [`MAX_RETRY_DELAY`].
 const RETRY_DELAY_STEP: Duration = Duration::from_secs(1);
@@ -34,7 +34,7 @@ const MAX_RETRY_DELAY: Duration = Duration::from_secs(5);
 /// users out for an hour.
 const MAX_RETRY_AFTER: Duration = Duration::from_mins(1);
 /// How long a call waits for an endpoint that is known to be in trouble; then it gets that error.
-pub(in crate::broker) const TROUBLE_PATIENCE: Duration = Duration::from_secs(6);
+pub(in crate::broker) const MAX_WAIT_FOR_FAILING_ENDPOINT: Duration = Duration::from_secs(6);
 /// Interval between log lines for the same failure of the same provider; those in between are
 /// counted.
 const LOG_INTERVAL: Duration = Duration::from_mins(1);
@@ -105,13 +105,13 @@ impl TokenEndpoints {
     /// Waits for permission to ask this provider's token endpoint.
     ///
     /// # Errors
-    /// The endpoint's trouble, if it may not be asked within [`TROUBLE_PATIENCE`] or another call
-    /// has just found it unchanged.
+    /// The endpoint's trouble, if it may not be asked within [`MAX_WAIT_FOR_FAILING_ENDPOINT`] or
+    /// another call has just found it unchanged.
     pub(in crate::broker) async fn admitted(
         &self,
         provider: &ProviderId,
     ) -> Result<Admission<'_>, Arc<TokenError>> {
-        let give_up = Instant::now() + TROUBLE_PATIENCE;
+        let give_up = Instant::now() + MAX_WAIT_FOR_FAILING_ENDPOINT;
         let admission =
             |is_probe| Ok(Admission { endpoints: self, provider: provider.clone(), is_probe });
         let mut seen = None;
@@ -143,8 +143,8 @@ impl TokenEndpoints {
         self.troubled.lock().get(provider).map(|trouble| Arc::clone(&trouble.source))
     }
 
-    /// Like [`Self::trouble`], within [`REST`] of the last failure: a live token is then used as it
-    /// is.
+    /// Like [`Self::trouble`], within [`FAILURE_COOL_DOWN`] of the last failure: a live token is
+    /// then used as it is.
     pub(in crate::broker) fn late_trouble(
         &self,
         provider: &ProviderId,
@@ -152,8 +152,8 @@ impl TokenEndpoints {
     ) -> Option<Arc<TokenError>> {
         let troubled = self.troubled.lock();
         let trouble = troubled.get(provider)?;
-        let until = trouble.failed_at.after(REST);
-        is_ahead(until, now, REST).then(|| Arc::clone(&trouble.source))
+        let until = trouble.failed_at.after(FAILURE_COOL_DOWN);
+        is_ahead(until, now, FAILURE_COOL_DOWN).then(|| Arc::clone(&trouble.source))
     }
 
     /// Records a failed request and logs it as `what`: once per [`LOG_INTERVAL`], with the number
@@ -223,25 +223,25 @@ impl TokenEndpoints {
         }
     }
 
-    /// The cached refusal of one of these, valid for [`CLIENT_REFUSAL_PAUSE`].
+    /// The cached refusal of one of these, valid for [`CLIENT_REFUSAL_TTL`].
     pub(in crate::broker) fn refusal(
         &self,
         about: &[RefusalKey],
         now: Time,
     ) -> Option<Arc<TokenError>> {
         let mut refusing = self.refusing.lock();
-        refusing.retain(|_, (until, _)| is_ahead(*until, now, CLIENT_REFUSAL_PAUSE));
+        refusing.retain(|_, (until, _)| is_ahead(*until, now, CLIENT_REFUSAL_TTL));
         about.iter().find_map(|key| refusing.get(key)).map(|(_, source)| Arc::clone(source))
     }
 
-    /// Caches a refusal: no request about this is made for [`CLIENT_REFUSAL_PAUSE`].
+    /// Caches a refusal: no request about this is made for [`CLIENT_REFUSAL_TTL`].
     pub(in crate::broker) fn leave_alone(
         &self,
         about: RefusalKey,
         source: Arc<TokenError>,
         now: Time,
     ) {
-        let until = now.after(CLIENT_REFUSAL_PAUSE);
+        let until = now.after(CLIENT_REFUSAL_TTL);
         self.refusing.lock().insert(about, (until, source));
     }
 }

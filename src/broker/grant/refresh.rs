@@ -28,7 +28,9 @@ use secrecy::SecretString;
 use super::Grants;
 use super::access::AccessError;
 use crate::broker::Connection;
-use crate::broker::client::token_endpoints::{REST, TROUBLE_PATIENCE, is_ahead};
+use crate::broker::client::token_endpoints::{
+    FAILURE_COOL_DOWN, MAX_WAIT_FOR_FAILING_ENDPOINT, is_ahead,
+};
 use crate::model::consent_plan::ClientRegistration;
 use crate::model::{AccountName, Caller, Grant, ProviderId, Time};
 use crate::store::Held;
@@ -80,7 +82,7 @@ impl Grants {
         let Some(source) = trouble else { return refresh.await };
         // The renewal itself continues after this timeout, and receives the answer.
         let refused = AccessError::Refresh { provider: provider.clone(), source, refusals: 0 };
-        tokio::time::timeout(TROUBLE_PATIENCE, refresh).await.unwrap_or(Err(refused))
+        tokio::time::timeout(MAX_WAIT_FOR_FAILING_ENDPOINT, refresh).await.unwrap_or(Err(refused))
     }
 
     /// Joins the request that is running for this grant, or begins `refresh`. If the present token
@@ -107,7 +109,9 @@ impl Grants {
                     refreshes.insert(name, Refresh::Running(result.clone()));
                     result
                 }
-                Some(Refresh::CoolingDown(until)) if is_usable && is_ahead(until, now, REST) => {
+                Some(Refresh::CoolingDown(until))
+                    if is_usable && is_ahead(until, now, FAILURE_COOL_DOWN) =>
+                {
                     refreshes.insert(name, Refresh::CoolingDown(until));
                     return Ok(());
                 }

@@ -9,7 +9,7 @@ use super::refresh::{Outcome, Refresh, Unsaved};
 use super::unsaved::same_secret;
 use crate::broker::Connection;
 use crate::broker::client::resend::Tries;
-use crate::broker::client::token_endpoints::{Admission, REST, RefusalKey};
+use crate::broker::client::token_endpoints::{Admission, FAILURE_COOL_DOWN, RefusalKey};
 use crate::model::Grant;
 use crate::model::consent_plan::ClientRegistration;
 use crate::model::event::{EventKind, RenewalOutcome};
@@ -123,7 +123,7 @@ impl Grants {
             self.0.clients.endpoints().leave_alone(about, Arc::clone(&source), now);
         }
         let error = AccessError::Refresh { provider: provider.clone(), source, refusals };
-        (Err(error), Some(Refresh::CoolingDown(now.after(REST))))
+        (Err(error), Some(Refresh::CoolingDown(now.after(FAILURE_COOL_DOWN))))
     }
 
     fn renewed(&self, grant: &Grant, issued: Issued) -> Grant {

@@ -28,7 +28,7 @@ use super::access::{AccessError, Ready, ready};
 use super::put::{AccountChange, Replaces};
 use super::refresh::{Outcome as Refreshed, Refresh};
 use crate::broker::client::registration::oauth;
-use crate::broker::client::token_endpoints::{CLIENT_REFUSAL_PAUSE, REST};
+use crate::broker::client::token_endpoints::{CLIENT_REFUSAL_TTL, FAILURE_COOL_DOWN};
 use crate::broker::client::token_request::NotIssued;
 use crate::broker::{Catalogue, Connection, MAX_WRITE_ATTEMPTS};
 use crate::model::oauth::OAuthSettings;
@@ -117,7 +117,7 @@ impl Grants {
         match self.obtained(catalogue, &connection, &needed, rejected.as_ref(), is_usable).await {
             Ok(()) => (Ok(()), None),
             Err(error) => {
-                let until = self.0.clock.now().after(REST);
+                let until = self.0.clock.now().after(FAILURE_COOL_DOWN);
                 (Err(error), Some(Refresh::CoolingDown(until)))
             }
         }
@@ -210,7 +210,7 @@ fn worth(
     if !missing.is_subset(refused) {
         return Worth::Lacking;
     }
-    let is_whole = missing.is_empty() || now.since(tokens.received_at) < CLIENT_REFUSAL_PAUSE;
+    let is_whole = missing.is_empty() || now.since(tokens.received_at) < CLIENT_REFUSAL_TTL;
     if is_whole && tokens.is_fresh(now) {
         Worth::Good
     } else if tokens.is_live(now) {
