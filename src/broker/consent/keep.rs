@@ -194,6 +194,15 @@ impl Broker {
         };
         let undo = |it: Authorization| it.undo(result.clone());
         self.0.consents.advance(&authorization, undo).await?;
+        // A second callback of this link may have stored a new consent after the deletion, and found
+        // the authorization still completed: the page must not say that nothing is connected.
+        let there = store.grant(caller, provider, &identity, account).await?;
+        if let Some(there) = there.filter(|there| there.value.ended.is_none()) {
+            let now = self.0.parts.clock.now();
+            let connected = self.0.consents.told(&there.value, &plan.token_facts());
+            let complete = |it: Authorization| it.complete(connected.clone(), now);
+            self.0.consents.conclude(&authorization, complete).await?;
+        }
         Ok(())
     }
 

@@ -1,10 +1,15 @@
 //! The provider account behind a consent: shown, and compared with the previous one.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use countersign::broker::VisitingBrowser;
 use countersign::broker::consent::wait::Waited;
 use countersign::model::ConnectPrompt;
+use countersign::model::event::EventKind;
 use reqwest::StatusCode;
+use tokio::runtime::Handle;
 
 use super::world::{World, ana, tokens};
 use crate::support::browser::Page;
@@ -311,6 +316,34 @@ async fn what_is_disconnected_on_its_page_is_ended_at_the_provider_and_forgotten
         assert!(world.accounts().await.is_empty());
         world.prompt().await;
     }
+}
+
+/// The page must not say that nothing is connected while tools use a new consent.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_consent_that_comes_while_its_link_is_undone_is_shown() {
+    let world = World::of(tools_toml).await;
+    me(&world);
+    signed_in_as(&world, "ana");
+    let link = world.prompt().await.url;
+    let late = world.click(&link).await;
+    world.consent_by(&link).await;
+    let page = world.get(&link).await;
+    let world = Arc::new(world);
+    let (there, has_come) = (Arc::downgrade(&world), AtomicBool::new(false));
+    // Between the deletion of the grant and the note that it is undone.
+    world.app.broker.events().observe(move |event| {
+        if matches!(event.kind, EventKind::End { .. }) && !has_come.swap(true, Ordering::SeqCst) {
+            let world = there.upgrade().unwrap();
+            let comes_back = world.come_back(&late, "code=c");
+            tokio::task::block_in_place(|| Handle::current().block_on(comes_back));
+        }
+    });
+    let ticket = link.rsplit('/').next().unwrap();
+    let undone = world.app.broker.undo(ticket, &VisitingBrowser::Loopback, page.shown()).await;
+    undone.unwrap();
+    assert_eq!(world.accounts().await.len(), 1);
+    let page = world.get(&link).await;
+    assert!(page.text.contains("acme is connected as ana@example.com"), "{}", page.text);
 }
 
 pub(super) fn tools_toml(origin: &str) -> String {
