@@ -21,6 +21,7 @@ use crate::broker::Broker;
 use crate::broker::consent::wait::Waited;
 use crate::model::authorization::{AuthorizationName, LINK_LIFETIME};
 use crate::model::{Caller, secret};
+use crate::store::StoreError;
 
 const METHOD: &str = "notifications/elicitation/complete";
 /// Smallest number of unwritten errors at which [`CompletionNotices::expect`] drops those whose client
@@ -131,8 +132,7 @@ impl CompletionNotices {
             () = self.all_gone(&authorization.id) => return,
         };
         let told = self.0.awaited.lock().remove(&authorization.id).unwrap_or_default();
-        // Also after a refusal, so that the client stops waiting; the next call tells it why.
-        if !matches!(ended, Ok(Waited::Completed { .. } | Waited::Failed(_) | Waited::Over)) {
+        if !is_over(&ended) {
             return;
         }
         for Awaited { peer, elicitation } in told {
@@ -165,6 +165,12 @@ impl CompletionNotices {
     pub(super) fn watch<T: Transport<RoleServer>>(&self, transport: T) -> Watched<T> {
         Watched { inner: transport, notices: self.clone() }
     }
+}
+
+/// Whether clients are notified. Also after a refusal, and if the store does not say how the
+/// authorization ended: otherwise the client would wait for ever. The next call tells it more.
+fn is_over(ended: &Result<Waited, StoreError>) -> bool {
+    !matches!(ended, Ok(Waited::Pending))
 }
 
 /// Authorizations whose -32042 was sent over one connection, with the time of the first one.
@@ -230,4 +236,16 @@ pub(super) fn elicitation_of(item: &TxJsonRpcMessage<RoleServer>) -> Option<Stri
     }
     let data = error.error.data.as_ref()?;
     data.pointer("/elicitations/0/elicitationId")?.as_str().map(str::to_owned)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_client_does_not_wait_for_ever_because_the_store_failed() {
+        assert!(is_over(&Err(StoreError::Contended)));
+        assert!(is_over(&Ok(Waited::Over)));
+        assert!(!is_over(&Ok(Waited::Pending)));
+    }
 }

@@ -126,7 +126,10 @@ impl Handler {
             }
             Some(NotAccepted::ByUser) => {
                 let counted = self.broker().consents().declined_in_client(caller, id);
-                counted.await.map_err(internal_error)?;
+                // The user has declined all the same; only the limit on prompts misses one.
+                if let Err(error) = counted.await {
+                    tracing::warn!(%error, "a refusal in the client was not recorded");
+                }
                 return Ok(render::declined(&title, "the user declined.").into());
             }
             None => {}
