@@ -79,10 +79,13 @@ impl Grants {
         let provider = &connection.provider.id;
         let trouble = self.0.clients.endpoints().trouble(provider);
         let refresh = self.join_or_start(connection, is_usable, refresh);
-        let Some(source) = trouble else { return refresh.await };
+        let Some(known) = trouble else { return refresh.await };
         // The renewal itself continues after this timeout, and receives the answer.
-        let refused = AccessError::Refresh { provider: provider.clone(), source, refusals: 0 };
-        tokio::time::timeout(MAX_WAIT_FOR_FAILING_ENDPOINT, refresh).await.unwrap_or(Err(refused))
+        tokio::time::timeout(MAX_WAIT_FOR_FAILING_ENDPOINT, refresh).await.unwrap_or_else(|_| {
+            // Other calls may have met another error meanwhile.
+            let source = self.0.clients.endpoints().trouble(provider).unwrap_or(known);
+            Err(AccessError::Refresh { provider: provider.clone(), source, refusals: 0 })
+        })
     }
 
     /// Joins the request that is running for this grant, or begins `refresh`. If the present token

@@ -10,10 +10,12 @@ use countersign::mcp::failure_text;
 use countersign::model::event::CallOutcome;
 use countersign::model::{Caller, Outcome, Principal, UserId};
 use futures_util::future::join_all;
+use tokio::sync::Semaphore;
 use tokio::time::Instant;
 
 use super::world::{World, tokens, tools_toml};
 use crate::support::provider::{Act, answer, json};
+use crate::support::wait_until_async;
 
 const PEOPLE: usize = 30;
 
@@ -119,6 +121,36 @@ async fn an_endpoint_that_hangs_costs_its_time_once() {
         assert!(began.elapsed() < Duration::from_secs(10), "{:?}", began.elapsed());
     }
     assert!(world.provider.refreshes() <= 3, "{}", world.provider.refreshes());
+}
+
+/// A call that waits for an endpoint in trouble says in the end what that endpoint said last.
+#[tokio::test]
+async fn a_call_that_gives_up_tells_the_newest_error() {
+    let world = expired(3).await;
+    let late = Arc::new(Semaphore::new(0));
+    let may_answer = Arc::clone(&late);
+    world.provider.tokens(move |body| {
+        if body.contains("refresh_token=r2") {
+            Act::SayWhen(Arc::clone(&late), answer("502 Bad Gateway", "", ""))
+        } else if body.contains("refresh_token=r1") {
+            Act::Stall(Vec::new())
+        } else {
+            Act::Say(answer("503 Service Unavailable", "", ""))
+        }
+    });
+    let is_asked = |token: &str| world.provider.requests().iter().any(|it| it.contains(token));
+    let (_, given_up) = tokio::join!(call(&world, 2), async {
+        wait_until_async("a slow request", async || is_asked("refresh_token=r2")).await;
+        assert!(is_kept(&call(&world, 0).await));
+        let answered = async {
+            wait_until_async("a request that hangs", async || is_asked("refresh_token=r1")).await;
+            may_answer.add_permits(1);
+        };
+        tokio::join!(call(&world, 1), answered).0
+    });
+    let Outcome::Failed(failure) = given_up else { panic!("{given_up:?}") };
+    let text = failure_text(&failure);
+    assert!(text.contains("502"), "{text}");
 }
 
 /// A token that still works is used without waiting.
