@@ -2,17 +2,14 @@
 
 use std::sync::Arc;
 
-use crate::broker::{Broker, ConnectError};
+use crate::broker::{Broker, Catalogue, ConnectError};
 use crate::model::requester::AskedBy;
 use crate::model::{AccountName, ConnectPrompt, Principal, Provider, Scopes};
 
 impl Broker {
     /// Providers that this user's tools use and that need a consent.
     pub fn connectable(&self, principal: &Principal) -> Vec<Arc<Provider>> {
-        let catalogue = self.catalogue();
-        let is_of_use = |id: &_| catalogue.registry().scopes_for(principal, id).is_some();
-        let providers = catalogue.providers();
-        providers.filter(|it| it.is_by_consent() && is_of_use(&it.id)).cloned().collect()
+        connectable(&self.catalogue(), principal).cloned().collect()
     }
 
     /// Returns a link for an account of one of [`Self::connectable`], with all scopes that the
@@ -26,11 +23,12 @@ impl Broker {
         provider: &str,
         account: &AccountName,
     ) -> Result<ConnectPrompt, ConnectError> {
-        let mut known = self.connectable(principal).into_iter();
+        let catalogue = self.catalogue();
+        let mut known = connectable(&catalogue, principal);
         let provider = known.find(|it| it.id.as_str() == provider && it.takes(account));
         let provider = provider.ok_or(ConnectError::Unknown)?;
-        let needed = self.needed(principal, &provider);
-        self.begin(principal, &provider, account, &needed, AskedBy::default()).await
+        let needed = needed(&catalogue, principal, provider);
+        self.begin(principal, provider, account, &needed, AskedBy::default()).await
     }
 
     /// Returns a link for the account that a page with this
@@ -47,18 +45,27 @@ impl Broker {
         digest: &str,
     ) -> Result<ConnectPrompt, ConnectError> {
         let grant = self.shown_as(&principal.caller, digest).await?;
-        let provider = self.provider(grant.provider.as_str());
+        let catalogue = self.catalogue();
+        let provider = catalogue.provider(grant.provider.as_str());
         let provider = provider.filter(|it| it.is_by_consent() && it.takes(&grant.account));
         let provider = provider.ok_or(ConnectError::Unknown)?;
-        let needed = if self.is_ours(&grant.provider, &grant.binding).await? {
+        let needed = if self.is_ours(Some(provider), &grant.binding).await? {
             grant.scopes
         } else {
-            self.needed(principal, &provider)
+            needed(&catalogue, principal, provider)
         };
-        self.begin(principal, &provider, &grant.account, &needed, AskedBy::default()).await
+        self.begin(principal, provider, &grant.account, &needed, AskedBy::default()).await
     }
+}
 
-    fn needed(&self, principal: &Principal, provider: &Provider) -> Scopes {
-        self.catalogue().registry().scopes_for(principal, &provider.id).unwrap_or_default()
-    }
+fn connectable<'c>(
+    catalogue: &'c Catalogue,
+    principal: &Principal,
+) -> impl Iterator<Item = &'c Arc<Provider>> {
+    let is_of_use = |id: &_| catalogue.registry().scopes_for(principal, id).is_some();
+    catalogue.providers().filter(move |it| it.is_by_consent() && is_of_use(&it.id))
+}
+
+fn needed(catalogue: &Catalogue, principal: &Principal, provider: &Provider) -> Scopes {
+    catalogue.registry().scopes_for(principal, &provider.id).unwrap_or_default()
 }

@@ -1,9 +1,11 @@
 //! Ends accounts, at the provider and here.
 
+use std::sync::Arc;
+
 use super::list::{self, meant};
 use crate::broker::{Broker, ConnectError, MAX_WRITE_ATTEMPTS};
 use crate::model::event::{EndOutcome, EndedBy, EventKind};
-use crate::model::{AccountName, Caller, Grant, ProviderId, secret};
+use crate::model::{AccountName, Caller, Grant, Provider, ProviderId, secret};
 use crate::oauth::Revoked;
 use crate::store::StoreError;
 
@@ -133,6 +135,9 @@ impl Broker {
     ) -> Result<Option<Ended>, ConnectError> {
         let store = self.store().await?;
         let identity = binding.fingerprint();
+        // Once: the catalogue may be exchanged meanwhile, and the provider that was compared with
+        // the binding must be the one that is asked.
+        let configured = self.provider(provider.as_str());
         for _ in 0..MAX_WRITE_ATTEMPTS {
             let Some(held) = store.grant(caller, &provider, &identity, &account).await? else {
                 return Ok(None);
@@ -141,35 +146,37 @@ impl Broker {
                 return Ok(None);
             }
             Box::pin(self.end_unclaimed_at(caller, &provider, &account)).await?;
-            let how = self.end_at_provider(&held.value).await;
+            let how = self.end_at_provider(&held.value, configured.as_ref()).await;
             // A concurrent refresh has stored another token, which must end as well.
             if self.0.grants.delete(&held).await? {
                 let outcome = how.outcome();
                 self.record(caller, &provider, EventKind::End { by, outcome });
                 let (account, label) = (account, held.value.label().map(str::to_owned));
-                let title = self.title(&provider);
+                let title = list::title(configured.as_ref(), &provider);
                 return Ok(Some(Ended { provider, title, account, label, how }));
             }
         }
         Err(StoreError::Contended.into())
     }
 
-    async fn end_at_provider(&self, grant: &Grant) -> Disconnected {
+    async fn end_at_provider(
+        &self,
+        grant: &Grant,
+        configured: Option<&Arc<Provider>>,
+    ) -> Disconnected {
         if grant.ended.is_some() {
             return Disconnected::AtProvider(Revoked::Yes);
         }
         if grant.binding.is_pasted() {
             return Disconnected::Pasted;
         }
-        match self.is_ours(&grant.provider, &grant.binding).await {
+        match self.is_ours(configured, &grant.binding).await {
             Ok(true) => {}
             Ok(false) => return Disconnected::OtherConfiguration,
             Err(error) => return Disconnected::NotSetUp(error.to_string()),
         }
-        let Some(provider) = self.provider(grant.provider.as_str()) else {
-            return Disconnected::OtherConfiguration;
-        };
-        let registration = match self.0.clients.registration(&provider).await {
+        let Some(provider) = configured else { return Disconnected::OtherConfiguration };
+        let registration = match self.0.clients.registration(provider).await {
             Ok(registration) => registration,
             Err(error) if error.is_passing() => {
                 return Disconnected::AtProvider(Revoked::Unreachable);

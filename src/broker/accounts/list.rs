@@ -1,10 +1,14 @@
 //! The accounts that a user has connected.
 
+use std::sync::Arc;
+
 use crate::broker::{Broker, ConnectError, SetupError};
 use crate::model::grant::Binding;
 use crate::model::lifetime::KnownEnd;
 use crate::model::scope::Implied;
-use crate::model::{AccountName, Caller, Grant, ProviderId, Scopes, Standing, Time, secret};
+use crate::model::{
+    AccountName, Caller, Grant, Provider, ProviderId, Scopes, Standing, Time, secret,
+};
 use crate::store::{Held, StoreError};
 
 /// A connected account, as its user sees it.
@@ -99,7 +103,7 @@ impl Broker {
             grant.standing(&Scopes::default(), &Implied::new(), self.0.parts.clock.now());
         let label = grant.label().map(str::to_owned);
         let now = self.0.parts.clock.now();
-        let title = self.title(&grant.provider);
+        let title = title(provider.as_ref(), &grant.provider);
         let facts = provider.as_ref().map(|provider| provider.token_facts()).unwrap_or_default();
         let is_live = grant.tokens.is_live(now);
         let has_ended = grant.ended.is_some()
@@ -107,7 +111,7 @@ impl Broker {
             || (grant.is_refused() && !is_live);
         let ends = grant.known_end(&facts, now).filter(|_| !has_ended && !is_of_the_server);
         let (at, why) = grant.past_end(&facts);
-        let is_ours = self.is_ours(&grant.provider, &grant.binding).await;
+        let is_ours = self.is_ours(provider.as_ref(), &grant.binding).await;
         let state = match (is_ours, has_ended) {
             (Ok(true), true) => AccountState::Ended(why.past_words(&title, at, now)),
             (Ok(true), false) => AccountState::Connected,
@@ -138,18 +142,18 @@ impl Broker {
 
     /// Title of a provider; its id if it is no longer configured.
     pub(in crate::broker) fn title(&self, provider: &ProviderId) -> String {
-        let found = self.provider(provider.as_str());
-        found.map_or_else(|| provider.to_string(), |found| found.title.clone())
+        title(self.provider(provider.as_str()).as_ref(), provider)
     }
 
-    /// Whether this `tools.toml` may use what was given under `binding`.
+    /// Whether this `tools.toml`, in which the provider is `configured`, may use what was given
+    /// under `binding`.
     pub(in crate::broker) async fn is_ours(
         &self,
-        provider: &ProviderId,
+        configured: Option<&Arc<Provider>>,
         binding: &Binding,
     ) -> Result<bool, SetupError> {
-        match self.provider(provider.as_str()) {
-            Some(provider) => Ok(binding.covers(&self.0.clients.bound(&provider).await?.binding)),
+        match configured {
+            Some(provider) => Ok(binding.covers(&self.0.clients.bound(provider).await?.binding)),
             None => Ok(false),
         }
     }
@@ -165,6 +169,11 @@ impl Broker {
         let found = there.find(|grant| secret::same(digest, &self::digest(grant)));
         found.ok_or(ConnectError::Changed)
     }
+}
+
+/// Title of a provider that is `configured`; else its id.
+pub(super) fn title(configured: Option<&Arc<Provider>>, id: &ProviderId) -> String {
+    configured.map_or_else(|| id.to_string(), |provider| provider.title.clone())
 }
 
 /// Digest of a consent: what was granted, when and by which account. A refresh does not change it.

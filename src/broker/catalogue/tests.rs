@@ -2,6 +2,7 @@
 
 use std::io::{Read as _, Write as _};
 use std::net::{TcpListener, TcpStream};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc;
 
 use futures_util::FutureExt as _;
@@ -38,16 +39,19 @@ fn broker(catalogue: Catalogue) -> Broker {
 
 /// A catalogue whose tool `read` requests `path`.
 fn catalogue(origin: &str, path: &str) -> Catalogue {
-    let folder = tempfile::tempdir().unwrap();
-    let file = folder.path().join("tools.toml");
-    let written = format!(
+    written(&format!(
         r#"
         [tools.read]
         description = "Reads."
         request     = "GET {origin}{path}"
         "#
-    );
-    std::fs::write(&file, written).unwrap();
+    ))
+}
+
+fn written(tools: &str) -> Catalogue {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("tools.toml");
+    std::fs::write(&file, tools).unwrap();
     let config = config::load(&file).unwrap_or_else(|problems| panic!("{problems}"));
     Catalogue::new(Registry::new(config.tools), config.providers)
 }
@@ -99,4 +103,58 @@ async fn a_running_call_and_the_next_one_each_keep_the_catalogue_they_began_with
     assert_eq!(read(&broker).await, "/second");
     go.send(()).unwrap();
     assert_eq!(running.await.unwrap(), "/first");
+}
+
+/// A catalogue whose tool `read` needs a token of this client.
+fn of_client(origin: &str, client: &str) -> Catalogue {
+    written(&format!(
+        r#"
+        [providers.acme]
+        base_url      = "{origin}"
+        client_id     = "{client}"
+        client_secret = "cmd:echo s3cret"
+        [providers.acme.oauth]
+        token_url     = "{origin}/token"
+        grant         = "client_credentials"
+
+        [tools.read]
+        description = "Reads."
+        provider    = "acme"
+        request     = "GET /notes"
+        "#
+    ))
+}
+
+async fn is_refused(broker: &Broker) -> bool {
+    let principal = Principal::local(Caller::local(UserId::new("ana")));
+    let call = Call { principal: &principal, tool: "read", arguments: None, client: None };
+    matches!(broker.call(call).await.unwrap(), Outcome::Failed(_))
+}
+
+#[tokio::test]
+async fn a_refusal_is_remembered_for_the_refused_client_alone() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let origin = format!("http://{}", listener.local_addr().unwrap());
+    let asked = Arc::new(AtomicUsize::new(0));
+    let count = Arc::clone(&asked);
+    std::thread::spawn(move || {
+        for stream in listener.incoming() {
+            let (mut stream, mut request) = (stream.unwrap(), String::new());
+            while !request.contains("grant_type=") {
+                let mut part = [0; 1024];
+                let read = stream.read(&mut part).unwrap();
+                request.push_str(&String::from_utf8_lossy(&part[..read]));
+            }
+            count.fetch_add(1, Ordering::SeqCst);
+            let body = r#"{"error":"invalid_client"}"#;
+            let length = body.len();
+            write!(stream, "HTTP/1.1 401 Unauthorized\r\nconnection: close\r\ncontent-type: application/json\r\ncontent-length: {length}\r\n\r\n{body}").unwrap();
+        }
+    });
+    let broker = broker(of_client(&origin, "us")).await;
+    assert!(is_refused(&broker).await && is_refused(&broker).await);
+    assert_eq!(asked.load(Ordering::SeqCst), 1, "the refusal is known");
+    broker.0.parts.catalogue.replace(of_client(&origin, "them"));
+    assert!(is_refused(&broker).await);
+    assert_eq!(asked.load(Ordering::SeqCst), 2, "another client was not refused");
 }

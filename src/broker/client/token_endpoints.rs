@@ -51,13 +51,15 @@ pub(in crate::broker) struct TokenEndpoints {
     logged: Mutex<HashMap<(ProviderId, String), Logged>>,
 }
 
-/// Subject of a refusal.
+/// Subject of a refusal. Clients are named by the fingerprint of their
+/// [`Binding`](crate::model::grant::Binding): another catalogue may have another client at the same
+/// provider, which was not refused.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(in crate::broker) enum RefusalKey {
-    /// Our client, at this provider.
-    Client(ProviderId),
+    /// Our client.
+    Client(String),
     /// These scopes, for our client.
-    Scopes(ProviderId, Scopes),
+    Scopes(String, Scopes),
     /// One user's account, by the name of its connection.
     Account(String),
 }

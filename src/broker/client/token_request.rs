@@ -10,6 +10,7 @@ use super::refusal::{is_about_scopes, is_refusal};
 use super::registration::{SetupError, unasserted};
 use super::resend::Tries;
 use super::token_endpoints::RefusalKey;
+use crate::broker::Connection;
 use crate::model::consent_plan::ClientRegistration;
 use crate::model::event::{EventKind, RenewalOutcome};
 use crate::model::oauth::{GrantType, OAuthSettings};
@@ -52,7 +53,7 @@ impl Clients {
     /// allows it. `is_usable`: the present token is good enough, so one request is.
     pub(in crate::broker) async fn issue_to_server(
         &self,
-        provider: &Provider,
+        Connection { provider, bound, .. }: &Connection,
         settings: &OAuthSettings,
         client: &ClientRegistration,
         scopes: &Scopes,
@@ -60,8 +61,8 @@ impl Clients {
     ) -> Result<Issued, NotIssued> {
         let (provider_id, endpoints) = (&provider.id, &self.endpoints);
         let now = || self.clock.now();
-        let about_scopes = || RefusalKey::Scopes(provider_id.clone(), scopes.clone());
-        let about_client = || RefusalKey::Client(provider_id.clone());
+        let about_scopes = || RefusalKey::Scopes(bound.fingerprint.clone(), scopes.clone());
+        let about_client = || RefusalKey::Client(bound.fingerprint.clone());
         let record = |outcome| {
             let kind = EventKind::Renewal(outcome);
             self.events.record_access(&Caller::server(), provider_id, kind);

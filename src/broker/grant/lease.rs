@@ -49,8 +49,8 @@ impl Grants {
                 tokio::time::sleep(LEASE_POLL_INTERVAL).await;
                 continue;
             }
-            let about =
-                [RefusalKey::Client(provider.clone()), RefusalKey::Account(connection.name())];
+            let client = RefusalKey::Client(connection.bound.fingerprint.clone());
+            let about = [client, RefusalKey::Account(connection.name())];
             if let Some(source) = self.0.clients.endpoints().refusal(&about, self.0.clock.now()) {
                 let refusals = held.value.unclear_refusals + 1;
                 if refusals <= MAX_UNCLEAR_REFUSALS {

@@ -147,7 +147,7 @@ impl Grants {
         let asked = scopes_to_ask(catalogue, provider, settings, needed, &granted);
         let client = self.0.clients.registration(provider).await?;
         let issued =
-            self.0.clients.issue_to_server(provider, settings, &client, &asked, is_usable).await;
+            self.0.clients.issue_to_server(connection, settings, &client, &asked, is_usable).await;
         let issued = issued.map_err(|error| match error {
             NotIssued::Setup(error) => error.into(),
             NotIssued::ByEndpoint(source) => {
