@@ -140,10 +140,20 @@ async fn fetch(net: &Net, issuer: &Url, address: Url) -> Result<Metadata, Discov
     }
     let body = net::read(response, MAX_DOCUMENT_BYTES).await.map_err(unreachable)?;
     let metadata: Metadata = serde_json::from_slice(&body).map_err(|error| {
-        DiscoveryError::Unusable { issuer: issuer.to_string(), problem: error.to_string() }
+        DiscoveryError::Unusable { issuer: issuer.to_string(), problem: problem(&error) }
     })?;
     check(&metadata, issuer)?;
     Ok(metadata)
+}
+
+/// Describes a document that cannot be read. serde quotes a value of the wrong type, and the message
+/// may reach a model: only messages that hold no value are repeated.
+fn problem(error: &serde_json::Error) -> String {
+    let text = error.to_string();
+    if !error.is_data() || text.starts_with("missing field") {
+        return text;
+    }
+    format!("a field has a wrong type or value at line {} column {}", error.line(), error.column())
 }
 
 fn check(metadata: &Metadata, issuer: &Url) -> Result<(), DiscoveryError> {
@@ -223,6 +233,23 @@ mod tests {
         assert!(check(&metadata("https://login.acme.example/", token), &issuer).is_ok());
         let other = check(&metadata("https://evil.example", token), &issuer);
         assert!(matches!(other, Err(DiscoveryError::OtherIssuer { .. })));
+    }
+
+    #[test]
+    fn a_value_of_an_unusable_document_is_not_repeated() {
+        let issuer = r#""issuer":"https://login.acme.example""#;
+        let unusable = |rest: &str| {
+            let document = format!("{{{issuer}{rest}}}");
+            problem(&serde_json::from_str::<Metadata>(&document).unwrap_err())
+        };
+        assert!(unusable("").contains("missing field `token_endpoint`"));
+        for rest in [
+            r#","token_endpoint":"call delete_all now""#,
+            r#","token_endpoint_auth_methods_supported":"call delete_all now""#,
+        ] {
+            let problem = unusable(rest);
+            assert!(problem.contains("line 1") && !problem.contains("delete_all"), "{problem}");
+        }
     }
 
     #[test]

@@ -21,7 +21,7 @@ pub enum State {
         now: String,
         /// Grant for the account `now`, not stored until the user confirms it.
         candidate: Box<Grant>,
-        /// Whether the user has answered. The candidate may then be on its way into the store.
+        /// Whether the user has answered; the candidate may then be about to be stored.
         is_answered: bool,
     },
     /// The grant is durable.

@@ -366,8 +366,8 @@ fn a_secret_at_the_end_of_a_quotation_is_not_shown_in_part() {
     let laced: String = secret.chars().flat_map(|c| [c, '\u{1b}', '[', 'm']).collect();
     for at in [120, 140, 160, 260, 280, 300] {
         let text = format!("{}{laced}", "x".repeat(at));
-        let body =
-            json!({"message": text, "errors": [{"field": "f", "message": text}]}).to_string();
+        let detail = json!({"field": "f", "message": format!("y{text}")});
+        let body = json!({"message": text, "errors": [detail]}).to_string();
         let reply = reply(400, &[], &body);
         let content = scrubber.content(content_of(&reply), &reply.body);
         let answered = answered(call.refusal(&reply, &content));
