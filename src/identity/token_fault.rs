@@ -61,25 +61,25 @@ impl TokenFault {
         match self {
             Self::Unknown => "check the key",
             Self::Opaque => {
-                "check the key or token; one that is no JWT of the issuer needs `introspect = true` in [server.auth]"
+                "check the key or token; if the issuer's tokens are no JWTs, the operator of this server sets `introspect = true` in [server.auth]"
             }
             Self::OtherToken => "send the one in the file that this server named when it started",
             Self::Audience => {
-                "ask the issuer for a token for this server (RFC 8707 `resource`), or write what it says in `aud` as `audience` in [server.auth]"
+                "ask the issuer for a token for this server (RFC 8707 `resource`); if its `aud` is another, the operator of this server writes that as `audience` in [server.auth]"
             }
             Self::NoAudience => {
-                "have the issuer put an `aud` into its access tokens; if it never does, as Cognito, write the `client_id` of each client whose tokens are accepted as `allowed_clients` in [server.auth]"
+                "have the issuer put an `aud` into its access tokens; if it never does, as Cognito, the operator of this server writes the `client_id` of each client whose tokens are accepted as `allowed_clients` in [server.auth]"
             }
             Self::UnknownClient => {
-                "if that client may call, add the token's `client_id` to `allowed_clients` in [server.auth]"
+                "if that client may call, the operator of this server adds the token's `client_id` to `allowed_clients` in [server.auth]"
             }
             Self::Issuer => "sign in at the issuer that this server's metadata names",
             Self::NotAccess => "send the access token, not the ID token",
             Self::NoPerson | Self::Person(_) => {
-                "check `user_claim` in [server.auth] and which claims the issuer puts into its access tokens"
+                "the operator of this server must check `user_claim` in [server.auth], and which claims the issuer puts into its access tokens"
             }
             Self::Unverified => {
-                "verify the address at the issuer, or choose another `user_claim` in [server.auth], such as `sub`"
+                "verify the address at the issuer; else the operator of this server must choose another `user_claim` in [server.auth], such as `sub`"
             }
             Self::TooEarly | Self::Expired => {
                 "sign in again; if that does not help, compare the clocks of this server and the issuer"
@@ -97,6 +97,28 @@ impl TokenFault {
             | Self::Client
             | Self::Nonce
             | Self::Claim(_) => "sign in again",
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The sender of a token cannot write the server's settings.
+    #[test]
+    fn advice_about_settings_names_the_operator() {
+        let faults = [
+            TokenFault::Opaque,
+            TokenFault::Audience,
+            TokenFault::NoAudience,
+            TokenFault::UnknownClient,
+            TokenFault::NoPerson,
+            TokenFault::Unverified,
+        ];
+        for fault in faults {
+            let hint = fault.hint();
+            assert!(hint.contains("operator of this server") && hint.contains("[server.auth]"));
         }
     }
 }

@@ -177,9 +177,7 @@ fn no_link(title: &str, problem: &LinkProblem) -> String {
             (cause, "Use one that is still open, or try again in a few minutes.")
         }
         LinkProblem::GrantedMeanwhile { cause } => (cause, "Try again."),
-        LinkProblem::Ending { cause } => {
-            (cause, "Start Countersign again, then open the link once more.")
-        }
+        LinkProblem::Ending { cause } => (cause, "Call this tool again when it runs."),
     };
     format!("but no link could be made: {cause}. {then}")
 }

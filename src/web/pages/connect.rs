@@ -15,11 +15,11 @@ use serde::Deserialize;
 
 use super::cookie::{Browser, cookie, set_cookie};
 use super::csrf::OwnForm;
-use super::error::{self, Reader};
+use super::error::{self, Reader, logged};
 use super::layout::see_other;
 use super::sign_in::{self, ClientAddress, SignInPages};
 use crate::broker::Broker;
-use crate::broker::client::credential::Pasted;
+use crate::broker::client::credential::{CredentialError, Pasted};
 use crate::broker::consent::callback::Callback;
 use crate::broker::consent::paste::PasteError;
 use crate::broker::consent::visit::{Departure, Paste, PasteWhat};
@@ -192,6 +192,15 @@ impl Link {
         match broker.paste(ticket, visitor, shown, pasted).await {
             Ok(arrival) => see_other(&arrival.next),
             Err(PasteError::Connect(error)) => self.again(error).await,
+            // The server's own half of the credential is missing.
+            Err(PasteError::Credential(error @ CredentialError::Secret(_)))
+                if Reader::at(visitor) == Reader::Anybody =>
+            {
+                let incident = logged(&error);
+                let text =
+                    format!("The operator of this server must fix its settings ({incident}).");
+                self.page(Notice::Problem(text)).await
+            }
             Err(error) => {
                 let text = format!("{} {}", sentence(&error.to_string()), sentence(&error.hint()));
                 self.page(Notice::Problem(text)).await

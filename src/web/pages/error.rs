@@ -27,6 +27,9 @@ impl Reader {
     }
 }
 
+/// Advice for every user about a server that fails.
+pub(super) const LATER: &str =
+    "Try again in a few minutes. If it still fails, tell the operator of this server.";
 const UNCHANGED: &str = "Nothing was connected or changed.";
 
 /// One page for unknown, expired and replaced links, which are not told apart. `application`: the
@@ -86,9 +89,7 @@ pub(super) fn link(error: &ConnectError, reader: Reader) -> Page {
         | ConnectError::Address(_)
         | ConnectError::NoBrowserProof(_)
         | ConnectError::Origin(_) => Some("The operator of this server must fix its settings."),
-        ConnectError::Store(_) => {
-            Some("Try again in a few minutes. If it still fails, tell the operator of this server.")
-        }
+        ConnectError::Store(_) | ConnectError::Ending => Some(LATER),
         _ => None,
     };
     let mut lines = match (reader, about_the_server) {
@@ -141,7 +142,7 @@ pub(super) fn callback(error: &CallbackError, reader: Reader) -> Page {
         CallbackError::NoToken { source, .. } if source.verdict() != Verdict::Operator => {
             "Nothing is wrong with what you did.".to_owned()
         }
-        CallbackError::Store(_) if reader == Reader::Anybody => {
+        CallbackError::Store(_) | CallbackError::Ending if reader == Reader::Anybody => {
             "If it keeps failing, tell the operator of this server.".to_owned()
         }
         error => sentence(&error.hint()),
@@ -164,4 +165,30 @@ pub(super) fn logged(error: &dyn std::error::Error) -> String {
     let incident = incident();
     tracing::warn!(incident, error = %crate::model::chain(error), "a browser was turned away");
     incident
+}
+
+#[cfg(test)]
+mod tests {
+    use axum::response::IntoResponse as _;
+
+    use super::*;
+
+    async fn text(page: Page) -> String {
+        let body = page.into_response().into_body();
+        let body = axum::body::to_bytes(body, 100_000).await.unwrap();
+        String::from_utf8(body.to_vec()).unwrap()
+    }
+
+    #[tokio::test]
+    async fn only_the_operator_is_told_to_start_the_server_again() {
+        for (reader, is_told) in [(Reader::Operator, true), (Reader::Anybody, false)] {
+            let pages = [
+                text(link(&ConnectError::Ending, reader)).await,
+                text(callback(&CallbackError::Ending, reader)).await,
+            ];
+            for page in pages {
+                assert_eq!(page.contains("Start Countersign again"), is_told, "{page}");
+            }
+        }
+    }
 }

@@ -203,7 +203,7 @@ fn no_link_could_be_made() {
         (LinkProblem::GrantedMeanwhile { cause: cause() }, format!("{none} Try again.")),
         (
             LinkProblem::Ending { cause: cause() },
-            format!("{none} Start Countersign again, then open the link once more."),
+            format!("{none} Call this tool again when it runs."),
         ),
     ] {
         assert_eq!(
