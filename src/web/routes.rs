@@ -3,17 +3,23 @@
 //! The routers of all ports are built from [`ROUTES`] ([`super::loopback_pages`] and the
 //! others of [`super`]), so a route that is not a row does not exist. `tests/it/http/routes.rs`
 //! repeats the table and sends every kind of client to every row.
+//!
+//! The router enforces the [`Access`] of a row: the origin check and the gate stand before all rows
+//! of their kinds of access ([`super`]), [`Access::Session`] and [`Access::ApplicationKey`] before
+//! each row separately ([`Route::guarded`]). A row whose access does not suit the state of its
+//! handler does not compile.
 
 use std::sync::Arc;
 
 use axum::Router;
 use axum::extract::DefaultBodyLimit;
+use axum::middleware::{from_fn, from_fn_with_state};
 use axum::routing::{MethodFilter, MethodRouter, on};
 
 use super::pages::sign_in::SignInPages;
 use super::pages::{accounts, connect, sign_in};
 use super::rest::RestState;
-use super::rest::arcade::{confirm_user, user_connections};
+use super::rest::arcade::{self, confirm_user, user_connections};
 use super::well_known::{self, Metadata};
 use super::{McpHandlers, health};
 use crate::broker::Broker;
@@ -154,7 +160,9 @@ const UNREAD: Body = Body::Unread;
 const MCP: Body = Body::Mcp;
 
 /// All routes.
-pub static ROUTES: &[Route] = table! {
+pub static ROUTES: &[Route] = TABLE;
+
+const TABLE: &[Route] = table! {
     // Pages of a link: who asks for what, the answer, and the way back from the provider.
     Get    "/connect/{ticket}",           OwnOrigin, LINKS,   UNREAD, Exact, Broker(connect::show);
     Post   "/connect/{ticket}",           OwnOrigin, LINKS,   FORM,   Exact, Broker(connect::answer);
@@ -186,6 +194,14 @@ pub static ROUTES: &[Route] = table! {
     Post   "/messages",                   Gate,   SERVED, MCP, ExtraSlashes, Mcp(messages);
 };
 
+const _: () = {
+    let mut rest = TABLE;
+    while let [route, others @ ..] = rest {
+        assert!(route.suits_its_handler(), "a handler does not suit the access of its row");
+        rest = others;
+    }
+};
+
 /// States of the handlers of one port. A port has the states of its rows.
 #[derive(Default)]
 pub(super) struct States {
@@ -206,7 +222,33 @@ pub(super) fn router(listener: Listener, access: &[Access], states: &States) -> 
 }
 
 impl Route {
-    /// Returns the handler with its state and limit; `None` if the port does not have the state.
+    /// Whether a handler with this state can rely on the check that the row's access stands for.
+    const fn suits_its_handler(&self) -> bool {
+        match self.handler {
+            Handler::Broker(_) => {
+                matches!(self.access, Access::Anyone | Access::OwnOrigin | Access::Session)
+            }
+            Handler::SignIn(_) => matches!(self.access, Access::OwnOrigin),
+            Handler::Application(_) => matches!(self.access, Access::ApplicationKey),
+            Handler::Metadata(_) => matches!(self.access, Access::Anyone),
+            Handler::Mcp(_) => matches!(self.access, Access::Gate),
+        }
+    }
+
+    /// Adds the check of this row's access that no other row's router makes.
+    fn guarded(&self, handler: MethodRouter, states: &States) -> Option<MethodRouter> {
+        Some(match self.access {
+            Access::Session => handler.route_layer(from_fn(sign_in::require_session)),
+            Access::ApplicationKey => {
+                let state = states.rest.clone()?;
+                handler.route_layer(from_fn_with_state(state, arcade::require_application))
+            }
+            Access::Anyone | Access::OwnOrigin | Access::Gate => handler,
+        })
+    }
+
+    /// Returns the handler with its state, limit and check of access; `None` if the port does not
+    /// have the state.
     fn method_router(&self, states: &States) -> Option<MethodRouter> {
         let method = self.method.filter();
         let handler = match self.handler {
@@ -216,9 +258,10 @@ impl Route {
             Handler::Metadata(handler) => handler(method).with_state(states.metadata.clone()?),
             Handler::Mcp(handler) => handler(states.mcp.as_ref()?),
         };
-        Some(match self.body {
+        let handler = match self.body {
             Body::UpTo(bytes) => handler.route_layer(DefaultBodyLimit::max(bytes)),
             Body::Unread | Body::Mcp => handler,
-        })
+        };
+        self.guarded(handler, states)
     }
 }

@@ -18,7 +18,7 @@ use url::form_urlencoded;
 
 use super::cookie::Browser;
 use super::csrf::OwnForm;
-use super::error::logged;
+use super::error::{LATER, logged};
 use super::layout::{Page, PageKind, html, see_other};
 use super::person::PageUser;
 use crate::broker::VisitingBrowser;
@@ -152,6 +152,18 @@ pub(in crate::web) async fn identify_user(
         extensions.insert(session);
     }
     extensions.insert(pages);
+    next.run(request).await
+}
+
+/// Middleware that lets a browser pass in which a person is known, and redirects others to the
+/// sign-in page.
+pub(in crate::web) async fn require_session(request: Request, next: Next) -> Response {
+    if request.extensions().get::<PageUser>().is_none() {
+        return needed(
+            Some(&Destination::default()),
+            application(request.uri().query()).as_deref(),
+        );
+    }
     next.run(request).await
 }
 
@@ -494,7 +506,11 @@ fn failed(error: &SignInError) -> Response {
         SignInError::Login(_) => (StatusCode::BAD_GATEWAY, "Signing in did not work"),
         SignInError::Store(_) => (StatusCode::SERVICE_UNAVAILABLE, "This could not be saved"),
     };
-    let lines = vec![sentence(&error.to_string()), sentence(&error.hint())];
+    let lines = match error {
+        // The details of a store failure are for the operator, who finds them in the log.
+        SignInError::Store(_) => vec![LATER.to_owned()],
+        error => vec![sentence(&error.to_string()), sentence(&error.hint())],
+    };
     let page = Page::new(status, PageKind::Bad, heading, lines).again(address(None, None));
     match error {
         // Any web page can make a browser come here: that must not fill the log.

@@ -1,18 +1,20 @@
 //! `POST /v1/auth/confirm_user`: an application says which user sits at the browser that it was
 //! sent.
 
+use axum::Extension;
 use axum::extract::{Request, State};
 use axum::http::StatusCode;
 use axum::response::Response;
 use secrecy::SecretString;
 use serde::{Deserialize, Serialize};
 
-use super::response::{json, problem, refused};
+use super::response::{json, problem};
 use crate::broker::consent::confirmation::{ConfirmationError, Confirmed};
+use crate::identity::Application;
 use crate::model::UserId;
 use crate::model::text::incident;
+use crate::web::body;
 use crate::web::rest::RestState;
-use crate::web::{body, gate};
 
 pub(in crate::web) const PATH: &str = "/v1/auth/confirm_user";
 
@@ -35,17 +37,10 @@ struct Answer {
 }
 
 pub(in crate::web) async fn confirm_user(
-    State(RestState { broker, authenticator }): State<RestState>,
+    State(RestState { broker, .. }): State<RestState>,
+    Extension(application): Extension<Application>,
     request: Request,
 ) -> Response {
-    // Before any of the body is read.
-    let application = match authenticator.application(request.headers()) {
-        Ok(application) => application,
-        Err(denied) => {
-            gate::record(broker.events(), denied.reason(), denied.status());
-            return refused(&denied);
-        }
-    };
     let body = match body::whole(request).await {
         Ok(body) => body,
         Err(status) => return problem(status, "malformed_request", "the body could not be read"),

@@ -3,7 +3,8 @@
 //! The shapes are those that Arcade's clients know. A request carries the application's key, and
 //! finds no users of another application or of the issuer. No token or key of a user is ever shown.
 
-use axum::extract::{Path, Request, State};
+use axum::Extension;
+use axum::extract::{Path, State};
 use axum::http::{StatusCode, Uri};
 use axum::response::{IntoResponse as _, Response};
 use base64::Engine as _;
@@ -11,7 +12,7 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde_json::{Value, json};
 use url::form_urlencoded;
 
-use super::response::{json as answer, problem, refused};
+use super::response::{json as answer, problem};
 use crate::broker::ConnectError;
 use crate::broker::accounts::disconnect::Ended;
 use crate::broker::accounts::list::{Account, AccountState};
@@ -21,7 +22,6 @@ use crate::model::id::BadUserId;
 use crate::model::text::incident;
 use crate::model::{Caller, ProviderId, UserId, chain};
 use crate::store::StoreError;
-use crate::web::gate;
 use crate::web::rest::RestState;
 
 /// Path of all connections of an application's users.
@@ -79,24 +79,14 @@ impl Filter {
     }
 }
 
+/// Reads the query, or returns the response that says what is wrong with it.
+fn asked(uri: &Uri) -> Result<Filter, Box<Response>> {
+    Filter::parse(uri).map_err(|error| {
+        Box::new(problem(StatusCode::BAD_REQUEST, "malformed_request", error.to_string()))
+    })
+}
+
 impl RestState {
-    /// The application whose key the request carries, or the response that says why there is none.
-    fn application(&self, request: &Request) -> Result<Application, Box<Response>> {
-        self.authenticator.application(request.headers()).map_err(|denied| {
-            gate::record(self.broker.events(), denied.reason(), denied.status());
-            Box::new(refused(&denied))
-        })
-    }
-
-    /// Like [`Self::application`], and also reads the query.
-    fn asked(&self, request: &Request) -> Result<(Application, Filter), Box<Response>> {
-        let application = self.application(request)?;
-        let filter = Filter::parse(request.uri()).map_err(|error| {
-            problem(StatusCode::BAD_REQUEST, "malformed_request", error.to_string())
-        })?;
-        Ok((application, filter))
-    }
-
     /// Returns the user of this id or, without one, all users of this application who have
     /// connected an account.
     async fn users(
@@ -137,9 +127,13 @@ impl RestState {
     }
 }
 
-pub(in crate::web) async fn list(State(state): State<RestState>, request: Request) -> Response {
-    let (application, filter) = match state.asked(&request) {
-        Ok(asked) => asked,
+pub(in crate::web) async fn list(
+    State(state): State<RestState>,
+    Extension(application): Extension<Application>,
+    uri: Uri,
+) -> Response {
+    let filter = match asked(&uri) {
+        Ok(filter) => filter,
         Err(response) => return *response,
     };
     match state.page(&application, &filter).await {
@@ -152,13 +146,9 @@ pub(in crate::web) async fn list(State(state): State<RestState>, request: Reques
 /// gone, and the record says how it went.
 pub(in crate::web) async fn end(
     State(state): State<RestState>,
+    Extension(application): Extension<Application>,
     Path(id): Path<String>,
-    request: Request,
 ) -> Response {
-    let application = match state.application(&request) {
-        Ok(application) => application,
-        Err(response) => return *response,
-    };
     let unknown = || {
         let message = "there is no such connection of your users; list them anew";
         problem(StatusCode::NOT_FOUND, "not_found", message)
@@ -174,9 +164,13 @@ pub(in crate::web) async fn end(
 
 /// Ends all connections of one user, or those at one provider, and reports for each what the
 /// provider did.
-pub(in crate::web) async fn end_user(State(state): State<RestState>, request: Request) -> Response {
-    let (application, filter) = match state.asked(&request) {
-        Ok(asked) => asked,
+pub(in crate::web) async fn end_user(
+    State(state): State<RestState>,
+    Extension(application): Extension<Application>,
+    uri: Uri,
+) -> Response {
+    let filter = match asked(&uri) {
+        Ok(filter) => filter,
         Err(response) => return *response,
     };
     let Some(user) = filter.user else {
