@@ -34,7 +34,10 @@ impl Problem {
             StatusCode::NOT_FOUND => "not_found",
             StatusCode::METHOD_NOT_ALLOWED => "method_not_allowed",
             StatusCode::MISDIRECTED_REQUEST => "misdirected_request",
-            StatusCode::SERVICE_UNAVAILABLE => "temporarily_unavailable",
+            // Neither RFC has a code for 429; this one of RFC 6749 §4.1.2.1 says what to do.
+            StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE => {
+                "temporarily_unavailable"
+            }
             _ => "server_error",
         }
     }
@@ -145,6 +148,13 @@ mod tests {
     use axum::http::HeaderValue;
 
     use super::*;
+
+    #[test]
+    fn a_refusal_for_the_moment_says_so() {
+        for status in [StatusCode::TOO_MANY_REQUESTS, StatusCode::SERVICE_UNAVAILABLE] {
+            assert_eq!(Problem::new(status, "").code(), "temporarily_unavailable", "{status}");
+        }
+    }
 
     #[test]
     fn a_page_is_for_who_asks_for_html_and_sends_no_json() {
