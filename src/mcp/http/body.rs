@@ -21,6 +21,8 @@ const BODY_TIMEOUT: Duration = Duration::from_secs(30);
 const RETRY_AFTER_BUSY_SECONDS: u32 = 1;
 /// `Retry-After` in seconds when only the end of a stream makes room.
 const RETRY_AFTER_FULL_SECONDS: u32 = 60;
+/// Longest refusal of rmcp in bytes; the message of a longer one is left out.
+const MAX_REFUSAL_BYTES: usize = 64 * 1024;
 /// Code of refusals, from the range that JSON-RPC leaves to servers.
 pub(super) const REFUSED: ErrorCode = ErrorCode(-32000);
 
@@ -168,6 +170,24 @@ fn is_json(headers: &HeaderMap) -> bool {
     essence.eq_ignore_ascii_case("application/json")
 }
 
+/// Returns a refusal that rmcp wrote as plain text as a JSON-RPC error with the same head and
+/// message, like every other refusal; any other response as it is.
+pub(super) async fn as_json_rpc(response: Response) -> Response {
+    let status = response.status();
+    let is_refusal = status.is_client_error() || status.is_server_error();
+    if !is_refusal || is_json(response.headers()) {
+        return response;
+    }
+    let (mut head, text) = response.into_parts();
+    let text = axum::body::to_bytes(text, MAX_REFUSAL_BYTES).await.unwrap_or_default();
+    let error = json!({ "code": REFUSED, "message": String::from_utf8_lossy(&text) });
+    let body = json!({ "jsonrpc": "2.0", "id": null, "error": error });
+    head.headers.remove(header::CONTENT_LENGTH);
+    let json = HeaderValue::from_static("application/json");
+    head.headers.insert(header::CONTENT_TYPE, json);
+    Response::from_parts(head, body.to_string().into())
+}
+
 /// Returns a JSON response.
 pub(super) fn json_response(status: StatusCode, body: Vec<u8>) -> Response {
     (status, [(header::CONTENT_TYPE, "application/json")], body).into_response()
@@ -212,6 +232,23 @@ mod tests {
         let unannounced = Body::from_stream(futures_util::stream::iter(chunks));
         assert_eq!(read(&[json], unannounced).await, Err(413));
         assert!(read(&[json], vec![b' '; MAX_BODY_BYTES].into()).await.is_ok());
+    }
+
+    #[tokio::test]
+    async fn a_refusal_in_plain_text_becomes_a_json_rpc_error() {
+        let allow = [("allow", "GET, POST, DELETE")];
+        let plain = (StatusCode::METHOD_NOT_ALLOWED, allow, "Method \"Not\" Allowed");
+        let refusal = as_json_rpc(plain.into_response()).await;
+        assert_eq!(refusal.status(), StatusCode::METHOD_NOT_ALLOWED);
+        assert_eq!(refusal.headers()["allow"], "GET, POST, DELETE");
+        assert_eq!(refusal.headers()["content-type"], "application/json");
+        let body = axum::body::to_bytes(refusal.into_body(), 1000).await.unwrap();
+        let body: Value = serde_json::from_slice(&body).unwrap();
+        let error = json!({ "code": -32000, "message": "Method \"Not\" Allowed" });
+        assert_eq!(body, json!({ "jsonrpc": "2.0", "id": null, "error": error }));
+        let accepted = as_json_rpc((StatusCode::ACCEPTED, "Accepted").into_response()).await;
+        let body = axum::body::to_bytes(accepted.into_body(), 1000).await.unwrap();
+        assert_eq!(&body[..], b"Accepted");
     }
 
     #[tokio::test]

@@ -171,7 +171,7 @@ async fn by_rmcp(
     }
     match answer {
         Some(answer) => Ok(as_json(&answer, response.headers())),
-        None => Ok(response.map(Body::new)),
+        None => Ok(body::as_json_rpc(response.map(Body::new)).await),
     }
 }
 
