@@ -151,7 +151,7 @@ async fn a_refusal_is_remembered_for_the_refused_client_alone() {
             write!(stream, "HTTP/1.1 401 Unauthorized\r\nconnection: close\r\ncontent-type: application/json\r\ncontent-length: {length}\r\n\r\n{body}").unwrap();
         }
     });
-    let broker = broker(of_client(&origin, "us")).await;
+    let broker = broker(of_client(&origin, "us"));
     assert!(is_refused(&broker).await && is_refused(&broker).await);
     assert_eq!(asked.load(Ordering::SeqCst), 1, "the refusal is known");
     broker.0.parts.catalogue.replace(of_client(&origin, "them"));
