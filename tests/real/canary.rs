@@ -10,8 +10,9 @@ use base64::engine::general_purpose::STANDARD;
 use serde_json::{Value, json};
 
 use crate::harness::{
-    Answer, Dialect, Held, Home, Search, Server, Visit, Way, World, files, hex, paste, request,
+    Answer, Dialect, Held, Home, Search, Server, Visit, Way, World, contents, hex, paste, request,
 };
+use crate::support::process::keepers;
 
 const MASTER_KEY: [u8; 32] = *b"canary of the master key \x01\x02\xf3\xe4\xd5\xc6\xb7";
 const CLIENT_SECRET: &str = "canary-client+secret/with:signs%25";
@@ -124,8 +125,10 @@ impl Seen {
         for name in ["stderr.log", "pages"] {
             places.push((name.into(), fs::read(self.home.path(name)).unwrap()));
         }
-        for file in files(&self.home.path("home")) {
-            places.push((file.display().to_string(), fs::read(&file).unwrap()));
+        // The last server has ended, and its keeper must not change a file while it is read.
+        keepers::end_all(&self.home.path("home"));
+        for (file, content) in contents(&self.home.path("home")) {
+            places.push((file.display().to_string(), content));
         }
         places
             .iter()
@@ -394,9 +397,10 @@ fn the_automatic_key_stands_in_its_file_only() {
     assert!(!search.find(key.as_bytes()).is_empty(), "the search finds it in its file");
     assert_eq!(search.find(home.log().as_bytes()), Vec::<&str>::new());
     assert_eq!(search.find(json!(heard).to_string().as_bytes()), Vec::<&str>::new());
-    for file in files(&home.path("home")) {
+    keepers::end_all(&home.path("home"));
+    for (file, content) in contents(&home.path("home")) {
         if file != home.key_file() {
-            assert_eq!(search.find(&fs::read(&file).unwrap()), Vec::<&str>::new(), "{file:?}");
+            assert_eq!(search.find(&content), Vec::<&str>::new(), "{file:?}");
         }
     }
 }

@@ -180,11 +180,6 @@ fn a_disk_that_fills_up_while_a_code_is_exchanged_costs_no_consent() {
     serve(&home, &disk).call("whoami", &json!({})).ran();
 }
 
-/// The log of all servers of this home.
-fn log(home: &Home) -> String {
-    fs::read_to_string(home.path("stderr.log")).unwrap()
-}
-
 #[test]
 fn a_server_that_ends_on_a_full_disk_keeps_what_it_holds_in_memory() {
     let world = World::start();
@@ -213,14 +208,14 @@ fn a_server_that_ends_on_a_full_disk_keeps_what_it_holds_in_memory() {
     for _ in 0..5 {
         server.call("whoami", &json!({})).failed();
     }
-    let said = log(&home);
+    home.log_with("do not end this process before");
+    home.log_with("no space left on the disk");
+    let said = home.log_with("the store cannot be used");
     assert_eq!(said.matches("the store cannot be used").count(), 1, "{said}");
-    assert!(said.contains("no space left on the disk"), "{said}");
-    assert!(said.contains("do not end this process before"), "{said}");
 
     let (status, _) = server.close();
     assert!(status.success());
-    let said = log(&home);
+    let said = home.log();
     assert!(said.contains("all consents that were held in memory are kept"), "{said}");
     assert!(!reserve.exists(), "the reserve was kept");
     fs::remove_file(&filler).unwrap();

@@ -14,7 +14,7 @@ pub use crate::support::host::{
     Answer, Dialect, Host, Prompt, Served, Server, Transport, Way, Wire,
 };
 pub use crate::support::http::{Reply, listening, page_while_it_lives, request};
-pub use crate::support::process::home::{BINARY, Home, files};
+pub use crate::support::process::home::{BINARY, Home, contents, files};
 pub use crate::support::process::running::{Finished, Running};
 pub use crate::support::{PATIENCE, environment, wait_until};
 pub use people::{

@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::fs::{self, File};
+use std::io;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -124,6 +125,17 @@ impl Drop for Home {
     fn drop(&mut self) {
         keepers::end_all(self.folder.path());
     }
+}
+
+/// Every file below a folder, with its content. Left out is a file that a process removes meanwhile,
+/// as one does that has just been asked to end.
+pub fn contents(below: &Path) -> Vec<(PathBuf, Vec<u8>)> {
+    let read = |file: PathBuf| match fs::read(&file) {
+        Ok(content) => Some((file, content)),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => None,
+        Err(error) => panic!("{}: {error}", file.display()),
+    };
+    files(below).into_iter().filter_map(read).collect()
 }
 
 /// Every file below a folder.
