@@ -31,8 +31,9 @@
 //! and [`accept`](registry::accept())s its arguments → a tool without a provider runs at once →
 //! otherwise the broker asks `Grants` (`broker::grant`) for a token: they alone decide whether a
 //! grant is fresh, refresh it and write it. With a token, [`upstream::Upstream::execute`] runs the
-//! request, with one refresh after a 401 and a step-up after `insufficient_scope`. Without a token, [`broker::Broker::begin`] makes
-//! a link or finds the open one, and the call ends with [`model::Outcome::AuthorizationRequired`].
+//! request, with one refresh after a 401 and a step-up after `insufficient_scope`. Without a token,
+//! [`broker::consent::Consents::begin`] makes a link or finds the open one, and the call ends with
+//! [`model::Outcome::AuthorizationRequired`].
 //! A missing consent is an outcome, never an error. [`mcp`] renders it for the revision that the
 //! client speaks. A grant of the server's own needs no consent: the broker gets it from the token
 //! endpoint, keeps it in the same store under [`model::Caller::server`], and reports each refusal
@@ -42,7 +43,7 @@
 //!
 //! The link leads to our own page, never to the provider. `GET` shows who asks for what and changes
 //! nothing; `POST` binds this browser with a cookie and redirects it to the provider
-//! ([`broker::Broker::depart`]). At the callback ([`broker::Broker::arrive`]) one compare-and-swap
+//! ([`broker::consent::Consents::depart`]). At the callback ([`broker::consent::Consents::arrive`]) one compare-and-swap
 //! uses up the `state`. The broker then compares browser, person, provider and issuer, exchanges
 //! the code with PKCE, and makes the grant durable. Only then does it announce the end
 //! ([`broker::consent::wait`]): a waiting retry continues, and a 2025-11-25 client gets its

@@ -175,8 +175,10 @@ impl Run<'_> {
     /// `insufficient_scope`, and no third try.
     async fn with_grant(&self, account: Option<String>, asked_by: AskedBy) -> Outcome {
         let connection = match account {
-            None => self.broker.unnamed(&self.principal.caller, self.provider).await,
-            Some(name) => self.broker.named(&self.principal.caller, self.provider, &name).await,
+            None => self.broker.0.accounts.unnamed(&self.principal.caller, self.provider).await,
+            Some(name) => {
+                self.broker.0.accounts.named(&self.principal.caller, self.provider, &name).await
+            }
         };
         match connection {
             Ok(connection) => self.with_connection(&connection, asked_by).await,
@@ -243,7 +245,7 @@ impl Run<'_> {
         rejected: Option<&SecretString>,
     ) -> Result<Access, AccessError> {
         // A consent that is held in memory counts like a stored one.
-        self.broker.retry_save(&connection.name()).await?;
+        self.broker.0.consents.retry_save(&connection.name()).await?;
         self.broker.0.grants.access(connection, &self.tool.scopes, rejected).await
     }
 
@@ -322,7 +324,7 @@ impl Run<'_> {
         }
         let repeat = asked_by.clone();
         // Boxed: most calls need no link, and their future should not be as large as if they did.
-        match Box::pin(self.broker.prompt(
+        match Box::pin(self.broker.0.consents.prompt(
             connection,
             &self.principal.browser_proof,
             needed,
@@ -351,38 +353,38 @@ impl Run<'_> {
 
     /// Outcome if a consent is needed and no link to it could be made.
     fn no_link(&self, error: &ConnectError) -> Outcome {
-        let (cause, is_local) = (error.to_string(), self.principal.is_local());
+        let is_local = self.principal.is_local();
         let problem = match error {
-            ConnectError::NoBrowserProof(NoBrowserProof::NoVerifier { .. }) if !is_local => {
-                LinkProblem::NoVerifier { cause }
+            ConnectError::NoBrowserProof(NoBrowserProof::NoVerifier { key }) if !is_local => {
+                LinkProblem::NoVerifier { application: key.clone() }
             }
             ConnectError::Setup(error) if error.is_passing() => {
-                LinkProblem::EndpointsUnknown { cause: is_local.then_some(cause) }
+                LinkProblem::EndpointsUnknown { cause: is_local.then(|| error.to_string()) }
             }
-            ConnectError::TooManyLinks => LinkProblem::TooMany { cause },
-            ConnectError::GrantedMeanwhile => LinkProblem::GrantedMeanwhile { cause },
-            ConnectError::Ending => LinkProblem::Ending { cause },
+            ConnectError::TooManyLinks => LinkProblem::TooMany,
+            ConnectError::GrantedMeanwhile => LinkProblem::GrantedMeanwhile,
+            ConnectError::Ending => LinkProblem::Ending,
             // All but the first are about a link that was opened or refused; here none was made.
             ConnectError::Store(StoreError::Contended)
             | ConnectError::Unknown
             | ConnectError::Exhausted
             | ConnectError::NotYours(_)
             | ConnectError::Changed
-            | ConnectError::RefusedOften => LinkProblem::Contended { cause },
+            | ConnectError::RefusedOften => LinkProblem::Contended,
             ConnectError::Store(_)
             | ConnectError::Setup(_)
             | ConnectError::Origin(_)
             | ConnectError::NoBrowserProof(_)
-            | ConnectError::Address(_) => LinkProblem::Setup { cause },
+            | ConnectError::Address(_) => LinkProblem::Setup { cause: error.to_string() },
         };
         let is_for_operator = match &problem {
             LinkProblem::Setup { .. } => true,
             LinkProblem::EndpointsUnknown { cause } => cause.is_some(),
             LinkProblem::NoVerifier { .. }
-            | LinkProblem::Contended { .. }
-            | LinkProblem::TooMany { .. }
-            | LinkProblem::GrantedMeanwhile { .. }
-            | LinkProblem::Ending { .. } => false,
+            | LinkProblem::Contended
+            | LinkProblem::TooMany
+            | LinkProblem::GrantedMeanwhile
+            | LinkProblem::Ending => false,
         };
         let (title, tool) = (self.provider.title.clone(), self.tool.name.clone());
         let failure = Failure::from(FailureKind::NoLink { title, tool, problem });

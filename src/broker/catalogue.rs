@@ -33,6 +33,11 @@ impl Catalogue {
         self.providers.get(id)
     }
 
+    /// Title of a provider; its id if it is not configured.
+    pub(super) fn title(&self, id: &ProviderId) -> String {
+        self.provider(id.as_str()).map_or_else(|| id.to_string(), |found| found.title.clone())
+    }
+
     /// All configured providers.
     pub fn providers(&self) -> impl Iterator<Item = &Arc<Provider>> + Clone {
         self.providers.values()

@@ -7,11 +7,9 @@ use std::time::Duration;
 use parking_lot::{Mutex, RwLock};
 use tokio::time::Instant;
 
-use super::Broker;
-use crate::model::authorization::ConnectLink;
-use crate::model::event::{CallOutcome, ConsentOutcome, Event, EventKind};
+use crate::model::event::{CallOutcome, Event, EventKind};
 use crate::model::text::escaped;
-use crate::model::{Authorization, Caller, ProviderId, ToolName};
+use crate::model::{Caller, ProviderId, ToolName};
 
 /// Refusals logged per minute; further ones are only counted. Any client of the port can cause
 /// them.
@@ -139,23 +137,5 @@ impl Drop for RunningCall {
     fn drop(&mut self) {
         self.event.took = Some(self.began.elapsed());
         self.events.record(&self.event);
-    }
-}
-
-impl Broker {
-    /// The event log of this process.
-    pub fn events(&self) -> &Events {
-        &self.0.events
-    }
-
-    /// Records the outcome of a consent.
-    pub(super) fn record_consent(&self, authorization: &Authorization, outcome: ConsentOutcome) {
-        let ConnectLink { caller, provider, .. } = authorization.link();
-        self.record(caller, provider, EventKind::Consent(outcome));
-    }
-
-    /// Records an event that concerns this user's access at a provider.
-    pub(super) fn record(&self, caller: &Caller, provider: &ProviderId, kind: EventKind) {
-        self.0.events.record_access(caller, provider, kind);
     }
 }

@@ -25,10 +25,17 @@ use std::sync::Arc;
 use futures_util::future::BoxFuture;
 use tokio_util::task::TaskTracker;
 
+use accounts::Accounts;
 pub use call::{Call, CallError};
 pub use catalogue::{Catalogue, CurrentCatalogue};
+use client::Clients;
 pub use client::registration::SetupError;
+use consent::Consents;
 pub use consent::{ConnectError, NotYours, VisitingBrowser};
+use events::Events;
+use grant::Grants;
+use sign_in::Browsers;
+use users::Users;
 
 use crate::model::oauth::LoopbackRule;
 use crate::model::{AccountName, Caller, Clock, Provider, ProviderId, Time};
@@ -41,13 +48,13 @@ use crate::upstream::Upstream;
 pub struct Broker(Arc<Inner>);
 
 struct Inner {
-    parts: Parts,
-    clients: Arc<client::Clients>,
-    consents: Arc<consent::Consents>,
-    grants: grant::Grants,
-    browsers: sign_in::Browsers,
-    access_ends: users::AccessEnds,
-    events: events::Events,
+    parts: Arc<Parts>,
+    grants: Grants,
+    consents: Consents,
+    accounts: Accounts,
+    users: Users,
+    browsers: Browsers,
+    events: Events,
     /// Work that must outlive the call that began it, such as a refresh between sending and
     /// storing.
     tasks: TaskTracker,
@@ -133,37 +140,33 @@ impl OriginError {
 impl Broker {
     /// Creates a broker from its dependencies, with the rights to write the store.
     pub fn new(parts: Parts, tables: Tables) -> Self {
-        let Parts { store, clock, oauth, .. } = &parts;
-        let (events, tasks) = (events::Events::default(), TaskTracker::new());
-        let clients = client::Clients::new(oauth.clone(), clock.clone(), events.clone());
-        let clients = Arc::new(clients);
-        let consents = Arc::new(consent::Consents::new(
-            Arc::clone(store),
-            tables.consents,
-            clock.clone(),
+        let parts = Arc::new(parts);
+        let (events, tasks) = (Events::default(), TaskTracker::new());
+        let clients = Arc::new(Clients::new(&parts, events.clone()));
+        let unsaved = Arc::new(consent::Unsaved::default());
+        let to_log = Arc::clone(&unsaved);
+        let grants = Grants::new(
+            &parts,
+            tables.grants,
             Arc::clone(&clients),
+            events.clone(),
             tasks.clone(),
-        ));
-        let to_log = Arc::clone(&consents);
-        let parts_of_grants = grant::GrantParts {
-            store: Arc::clone(store),
-            clock: clock.clone(),
-            clients: Arc::clone(&clients),
-            events: events.clone(),
-            tasks: tasks.clone(),
-            log_unsaved: Box::new(move |renewals| to_log.log_unsaved(renewals)),
-        };
-        let grants = grant::Grants::new(parts_of_grants, tables.grants);
-        Self(Arc::new(Inner {
-            parts,
-            clients,
-            consents,
-            grants,
-            browsers: sign_in::Browsers::new(tables.browsers),
-            access_ends: users::AccessEnds::new(tables.cutoffs),
-            events,
-            tasks,
-        }))
+            Box::new(move |renewals| to_log.log(renewals)),
+        );
+        let consents = Consents::new(
+            Arc::clone(&parts),
+            tables.consents,
+            Arc::clone(&clients),
+            grants.clone(),
+            events.clone(),
+            tasks.clone(),
+            unsaved,
+        );
+        let accounts = Accounts::new(Arc::clone(&parts), clients, grants.clone(), consents.clone());
+        let users =
+            Users::new(tables.cutoffs, Arc::clone(&parts), consents.clone(), events.clone());
+        let browsers = Browsers::new(tables.browsers);
+        Self(Arc::new(Inner { parts, grants, consents, accounts, users, browsers, events, tasks }))
     }
 
     /// The tools and providers that this server offers now. A call keeps the ones that it began
@@ -173,8 +176,23 @@ impl Broker {
     }
 
     /// The consents that users are asked for.
-    pub fn consents(&self) -> &consent::Consents {
+    pub fn consents(&self) -> &Consents {
         &self.0.consents
+    }
+
+    /// The accounts that users have connected.
+    pub fn accounts(&self) -> &Accounts {
+        &self.0.accounts
+    }
+
+    /// The users of this server.
+    pub fn users(&self) -> &Users {
+        &self.0.users
+    }
+
+    /// The event log of this process.
+    pub fn events(&self) -> &Events {
+        &self.0.events
     }
 
     /// Returns the store, opened at first use.
@@ -195,19 +213,6 @@ impl Broker {
         self.catalogue().provider(id).cloned()
     }
 
-    /// Spawns work that must not be interrupted; it continues if the caller stops waiting. `None`:
-    /// not started, because the process is ending and could not keep the result.
-    fn unbroken<F>(&self, work: F) -> impl Future<Output = Option<F::Output>> + use<F>
-    where
-        F: Future<Output: Send> + Send + 'static,
-    {
-        // Counted before the check, so that `settle` waits for all work that begins here.
-        let counted = self.0.tasks.token();
-        let task = (!self.0.tasks.is_closed()).then(|| self.0.tasks.spawn(work));
-        drop(counted);
-        async move { task?.await.ok() }
-    }
-
     /// Whether work is running that must not be interrupted, such as a code exchange, or a consent
     /// waits for room in the store.
     pub fn is_busy(&self) -> bool {
@@ -219,7 +224,7 @@ impl Broker {
     pub async fn settle(&self) {
         self.0.tasks.close();
         self.0.tasks.wait().await;
-        self.save_before_the_end().await;
+        self.0.consents.save_before_the_end().await;
         self.0.grants.write_uses().await;
     }
 

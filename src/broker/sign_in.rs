@@ -16,6 +16,7 @@ use std::sync::Arc;
 use secrecy::{ExposeSecret as _, SecretString};
 use url::Url;
 
+use super::consent::Consents;
 use super::{Broker, MAX_WRITE_ATTEMPTS};
 use crate::identity::{Application, Authenticator, Login, LoginError, Person};
 use crate::model::event::{EventKind, SignInOutcome};
@@ -177,15 +178,15 @@ impl SignIn {
     ) -> Result<Option<String>, StoreError> {
         let cookie = cookie.map(|cookie| secret::fingerprint(cookie.expose_secret()));
         for browser in cookie.iter().chain(&session.follows) {
-            if let Some(arrival) = self.broker().claim(ticket, browser, &session.caller).await? {
+            if let Some(arrival) = self.consents().claim(ticket, browser, &session.caller).await? {
                 return Ok(Some(arrival.next));
             }
         }
         Ok(None)
     }
 
-    pub(super) fn broker(&self) -> &Broker {
-        &self.0.broker
+    pub(super) fn consents(&self) -> &Consents {
+        self.0.broker.consents()
     }
 
     pub(super) fn authenticator(&self) -> &Authenticator {
@@ -209,7 +210,7 @@ impl SignIn {
     async fn find(&self, cookie: &SecretString) -> Result<Option<Session>, StoreError> {
         let store = self.0.broker.store().await?;
         let Some(held) = store.session(cookie).await? else { return Ok(None) };
-        let now = self.0.broker.0.parts.clock.now();
+        let now = self.0.broker.now();
         if held.value.is_expired(now) || !self.is_vouched_for(&held.value) {
             self.0.broker.0.browsers.tables.sessions.delete(&held).await?;
             return Ok(None);
@@ -242,12 +243,12 @@ impl SignIn {
             verifier: secret::random(),
             nonce: secret::random(),
             to,
-            started_at: broker.0.parts.clock.now(),
+            started_at: broker.now(),
         };
         let state = secret::random();
         let issuer = login.authorization_url(&attempt, &state).await?;
         broker.0.browsers.tables.logins.start(&state, &attempt).await?;
-        broker.sweep_in_time();
+        broker.consents().sweep_in_time();
         Ok(issuer)
     }
 
@@ -266,7 +267,7 @@ impl SignIn {
         // One-time: this state is used up, even if a check below fails.
         let attempt = broker.0.browsers.tables.logins.redeem(&answer.state).await?;
         let attempt = attempt.ok_or(SignInError::Unknown)?;
-        if attempt.is_expired(broker.0.parts.clock.now()) {
+        if attempt.is_expired(broker.now()) {
             return Err(SignInError::Unknown);
         }
         let own = cookie.filter(|cookie| {
@@ -349,7 +350,7 @@ impl SignIn {
         if let Some(before) = before {
             self.leave(before).await?;
         }
-        let now = broker.0.parts.clock.now();
+        let now = broker.now();
         let Person { caller, groups } = person;
         let follows = before.map(|before| secret::fingerprint(before.expose_secret()));
         let session = Session { caller, groups, key, follows, began_at: now, seen_at: now };
@@ -362,7 +363,7 @@ impl SignIn {
             self.leave(&cookie).await?;
             return Err(SignInError::Unknown);
         }
-        broker.sweep_in_time();
+        broker.consents().sweep_in_time();
         self.record(Some(&session.caller), SignInOutcome::SignedIn);
         Ok(cookie)
     }

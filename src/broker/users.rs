@@ -6,13 +6,15 @@
 //! at that moment: it is written before the grants are looked up and read after a grant is written,
 //! so that one of the two sees the other.
 
-use super::Broker;
-use super::accounts::disconnect::{Disconnected, Ended};
-use super::accounts::list::{Account, meant};
-use super::consent::ConnectError;
-use crate::model::consent_plan::{ClientRegistration, ConsentMethod};
+use std::sync::Arc;
+
+use super::Parts;
+use super::consent::end::Ended;
+use super::consent::{ConnectError, Consents};
+use super::events::Events;
+use crate::model::Caller;
+use crate::model::consent_plan::ConsentMethod;
 use crate::model::event::{EndedBy, EventKind};
-use crate::model::{AccountName, Caller, Grant, ProviderId, Time};
 use crate::store::{Cutoff, StoreError, StoredUser, Table};
 
 /// Result of ending a user's access.
@@ -34,25 +36,32 @@ impl EndedAccess {
     }
 }
 
-/// When each user's access was last ended. Only this module can write it.
-pub(super) struct AccessEnds {
+/// The users of this server, and when the access of each was last ended. No other module can end
+/// it.
+pub struct Users {
     cutoffs: Table<Cutoff>,
+    parts: Arc<Parts>,
+    consents: Consents,
+    events: Events,
 }
 
-impl AccessEnds {
-    pub(super) fn new(cutoffs: Table<Cutoff>) -> Self {
-        Self { cutoffs }
+impl Users {
+    pub(super) fn new(
+        cutoffs: Table<Cutoff>,
+        parts: Arc<Parts>,
+        consents: Consents,
+        events: Events,
+    ) -> Self {
+        Self { cutoffs, parts, consents, events }
     }
-}
 
-impl Broker {
     /// All users who have connected an account here, in all namespaces, sorted. `known` names users
     /// whose records come from a version that did not note the user.
     ///
     /// # Errors
     /// The store cannot be read.
-    pub async fn users(&self, known: &[Caller]) -> Result<Vec<StoredUser>, StoreError> {
-        let mut users = self.store().await?.users(known).await?;
+    pub async fn all(&self, known: &[Caller]) -> Result<Vec<StoredUser>, StoreError> {
+        let mut users = self.parts.store.get().await?.users(known).await?;
         users.retain(|user| user.caller.as_ref() != Some(&Caller::server()));
         users.sort_by_cached_key(|user| {
             let caller = user.caller.as_ref();
@@ -66,60 +75,11 @@ impl Broker {
     ///
     /// # Errors
     /// The store cannot be read.
-    pub async fn users_who_began(&self) -> Result<Vec<Caller>, StoreError> {
-        let mut callers = self.store().await?.users_who_began(self.0.parts.clock.now()).await?;
+    pub async fn who_began(&self) -> Result<Vec<Caller>, StoreError> {
+        let mut callers =
+            self.parts.store.get().await?.users_who_began(self.parts.clock.now()).await?;
         callers.retain(|caller| *caller != Caller::server());
         Ok(callers)
-    }
-
-    /// The accounts that this user has connected, without the server's own grants.
-    ///
-    /// # Errors
-    /// The store cannot be read.
-    pub async fn accounts_of(&self, caller: &Caller) -> Result<Vec<Account>, StoreError> {
-        let mut accounts = Vec::new();
-        for held in self.store().await?.grants(caller).await? {
-            accounts.push(self.account(held, false).await);
-        }
-        accounts.sort_by_cached_key(|it| {
-            (it.provider.clone(), !it.account.is_default(), it.account.to_string())
-        });
-        Ok(accounts)
-    }
-
-    /// Ends this user's accounts at one provider (all of them, or the one of this name), at the
-    /// provider and here. Returns how each one ended.
-    ///
-    /// # Errors
-    /// [`ConnectError::Store`] if the store cannot be read or written.
-    pub async fn end_accounts(
-        &self,
-        caller: &Caller,
-        provider: &ProviderId,
-        account: Option<&AccountName>,
-        by: EndedBy,
-    ) -> Result<Vec<Ended>, ConnectError> {
-        let grants = self.store().await?.grants(caller).await?;
-        let there = grants.into_iter().map(|held| held.value);
-        let there = there.filter(|grant| grant.provider == *provider).collect();
-        let mut ends = Vec::new();
-        for grant in meant(there, account) {
-            ends.extend(self.disconnect(caller, grant, by, |_| true).await?);
-        }
-        Ok(ends)
-    }
-
-    /// Ends the account of this [`Account::digest`] on behalf of the application that its user
-    /// belongs to.
-    ///
-    /// # Errors
-    /// [`ConnectError::Changed`] if there is none, or it has been consented to anew.
-    pub async fn end_as_application(
-        &self,
-        caller: &Caller,
-        digest: &str,
-    ) -> Result<Ended, ConnectError> {
-        self.end_shown(caller, digest, EndedBy::Application).await
     }
 
     /// Ends all access of this user, at each provider and here, and everything that the user has
@@ -132,41 +92,31 @@ impl Broker {
         caller: &Caller,
         by: EndedBy,
     ) -> Result<EndedAccess, ConnectError> {
-        let store = self.store().await?;
-        let now = self.0.parts.clock.now();
-        self.0.access_ends.cutoffs.cut_off(caller, now).await?;
-        let sessions = self.0.access_ends.cutoffs.delete_begun(caller).await?;
-        let mut accounts = self.end_unclaimed_of(caller).await?;
+        let store = self.parts.store.get().await?;
+        let now = self.parts.clock.now();
+        self.cutoffs.cut_off(caller, now).await?;
+        let sessions = self.cutoffs.delete_begun(caller).await?;
+        let mut accounts = self.consents.end_unclaimed_of(caller).await?;
         let mut links = 0;
         for held in store.authorizations_of(caller).await? {
-            let Some(held) = self.0.consents.delete(held).await? else {
+            let Some(held) = self.consents.delete(held).await? else {
                 continue;
             };
             links += usize::from(held.value.is_undecided(now));
             if let (ConsentMethod::Code(flow), Some(candidate)) =
                 (&held.value.link().plan.method, held.value.state().candidate())
             {
-                accounts.push(self.end_unkept(&flow.client, candidate).await);
+                accounts.push(self.consents.end_unkept(&flow.client, candidate).await);
             }
         }
         for Ended { provider, how, .. } in &accounts {
-            self.record(caller, provider, EventKind::End { by, outcome: how.outcome() });
+            let kind = EventKind::End { by, outcome: how.outcome() };
+            self.events.record_access(caller, provider, kind);
         }
         for held in store.grants(caller).await? {
-            accounts.extend(self.disconnect(caller, held.value, by, |_| true).await?);
+            accounts.extend(self.consents.disconnect(caller, held.value, by, |_| true).await?);
         }
         Ok(EndedAccess { accounts, links, sessions })
-    }
-
-    /// Ends at the provider a consent that was not kept as an account.
-    pub(super) async fn end_unkept(&self, client: &ClientRegistration, grant: &Grant) -> Ended {
-        Ended {
-            provider: grant.provider.clone(),
-            title: self.title(&grant.provider),
-            account: grant.account.clone(),
-            label: grant.label().map(str::to_owned),
-            how: Disconnected::AtProvider(self.0.clients.revoke(client, grant).await),
-        }
     }
 
     /// Records that all access of this user ends now: consents begun before are not kept.
@@ -174,24 +124,6 @@ impl Broker {
     /// # Errors
     /// The store cannot be written.
     pub async fn cut_off(&self, caller: &Caller) -> Result<(), StoreError> {
-        self.0.access_ends.cutoffs.cut_off(caller, self.0.parts.clock.now()).await
-    }
-
-    /// Deletes a grant again if it was written while its user's access was being ended. Returns
-    /// whether that was so.
-    pub(super) async fn drop_if_cut_off(
-        &self,
-        caller: &Caller,
-        grant: &Grant,
-        begun_at: Time,
-    ) -> Result<bool, StoreError> {
-        if !self.store().await?.is_cut_off(caller, begun_at).await? {
-            return Ok(false);
-        }
-        let is_it = |there: &Grant| there.connected_at == grant.connected_at;
-        match self.disconnect(caller, grant.clone(), EndedBy::Operator, is_it).await {
-            Err(ConnectError::Store(error)) => Err(error),
-            Ok(_) | Err(_) => Ok(true),
-        }
+        self.cutoffs.cut_off(caller, self.parts.clock.now()).await
     }
 }

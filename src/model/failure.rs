@@ -130,9 +130,10 @@ pub enum LinkProblem {
     Setup {
         cause: String,
     },
-    /// The application that called has no page that confirms its users; it must act.
+    /// The application of this name, which called, has no page that confirms its users; it must
+    /// act.
     NoVerifier {
-        cause: String,
+        application: String,
     },
     /// The provider does not say at the moment where users sign in. `cause` is `None` if the caller
     /// is not the operator.
@@ -140,20 +141,12 @@ pub enum LinkProblem {
         cause: Option<String>,
     },
     /// Other processes kept writing the same record.
-    Contended {
-        cause: String,
-    },
+    Contended,
     /// The user has as many links as one may get in an hour.
-    TooMany {
-        cause: String,
-    },
+    TooMany,
     /// The consent was given while the link was made.
-    GrantedMeanwhile {
-        cause: String,
-    },
-    Ending {
-        cause: String,
-    },
+    GrantedMeanwhile,
+    Ending,
 }
 
 /// An API's answer, as far as it explains a failure.
@@ -376,10 +369,8 @@ impl LinkProblem {
     fn retry(&self) -> Retry {
         match self {
             Self::Setup { .. } | Self::NoVerifier { .. } => Retry::Never,
-            Self::EndpointsUnknown { .. } | Self::TooMany { .. } => Retry::InMinutes,
-            Self::Contended { .. } | Self::GrantedMeanwhile { .. } | Self::Ending { .. } => {
-                Retry::Soon
-            }
+            Self::EndpointsUnknown { .. } | Self::TooMany => Retry::InMinutes,
+            Self::Contended | Self::GrantedMeanwhile | Self::Ending => Retry::Soon,
         }
     }
 }

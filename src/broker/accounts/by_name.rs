@@ -5,12 +5,14 @@
 
 use std::sync::Arc;
 
+use super::Accounts;
+use crate::broker::Connection;
 use crate::broker::grant::access::AccessError;
-use crate::broker::{Broker, Connection};
+use crate::broker::grant::known::described;
 use crate::model::failure::AccountProblem;
-use crate::model::text::{self, nearest};
+use crate::model::text::nearest;
 use crate::model::{AccountName, Authorization, Caller, Grant, Provider};
-use crate::store::{Held, StoreError};
+use crate::store::Held;
 
 /// Why a call has no connection.
 pub(in crate::broker) enum ChoiceError {
@@ -24,7 +26,7 @@ impl<E: Into<AccessError>> From<E> for ChoiceError {
     }
 }
 
-impl Broker {
+impl Accounts {
     /// The connection for a call that names no account: the default account or, if that was never
     /// connected, the only one there is. Without any, the default, still to be connected.
     pub(in crate::broker) async fn unnamed(
@@ -32,13 +34,12 @@ impl Broker {
         caller: &Caller,
         provider: &Arc<Provider>,
     ) -> Result<Connection, ChoiceError> {
-        let connection =
-            self.0.clients.connection(caller, provider, &AccountName::default()).await?;
+        let connection = self.clients.connection(caller, provider, &AccountName::default()).await?;
         // A default account that has ended is still meant: another account's data is no substitute.
-        if !provider.accounts || self.0.grants.grant_of(&connection).await?.is_some() {
+        if !provider.accounts || self.grants.grant_of(&connection).await?.is_some() {
             return Ok(connection);
         }
-        let known = self.known_accounts(&connection).await?;
+        let known = self.grants.known(&connection).await?;
         let (live, ended): (Vec<Grant>, Vec<Grant>) =
             known.into_iter().partition(|grant| grant.ended.is_none());
         let mut there = if live.is_empty() { ended } else { live };
@@ -67,19 +68,18 @@ impl Broker {
     ) -> Result<Connection, ChoiceError> {
         let account = AccountName::parse(name)
             .map_err(|problem| ChoiceError::Account(AccountProblem::BadName(problem)))?;
-        let connection = self.0.clients.connection(caller, provider, &account).await?;
-        if self.0.grants.grant_of(&connection).await?.is_some() {
+        let connection = self.clients.connection(caller, provider, &account).await?;
+        if self.grants.grant_of(&connection).await?.is_some() {
             return Ok(connection);
         }
-        let known = self.known_accounts(&connection).await?;
+        let known = self.grants.known(&connection).await?;
         if let Some(grant) = known.iter().find(|grant| grant.is_labelled(&account)) {
             return Ok(Connection { account: grant.account.clone(), ..connection });
         }
         // A name under which the user has begun to connect an account is not mistyped.
-        let is_begun =
-            |held: &Held<Authorization>| held.value.is_reusable(self.0.parts.clock.now());
+        let is_begun = |held: &Held<Authorization>| held.value.is_reusable(self.parts.clock.now());
         if account.is_default()
-            || self.authorization_of(&connection).await?.as_ref().is_some_and(is_begun)
+            || self.consents.authorization_of(&connection).await?.as_ref().is_some_and(is_begun)
         {
             return Ok(connection);
         }
@@ -97,54 +97,5 @@ impl Broker {
             nearest,
             connected: described(&known),
         }))
-    }
-
-    /// The accounts that this user has connected at this provider, by name. The record of an
-    /// account that has ended is included.
-    async fn known_accounts(&self, connection: &Connection) -> Result<Vec<Grant>, StoreError> {
-        let grants = self.store().await?.grants(&connection.caller).await?;
-        let known = grants.into_iter().map(|held| held.value);
-        let mut known: Vec<Grant> = known.filter(|grant| is_usable(grant, connection)).collect();
-        known.sort_by(|one, other| one.account.as_str().cmp(other.account.as_str()));
-        Ok(known)
-    }
-
-    /// This user's accounts at this provider, for a prompt: each name, followed by the provider's
-    /// label.
-    pub(in crate::broker) async fn connected(
-        &self,
-        connection: &Connection,
-    ) -> Result<Vec<String>, StoreError> {
-        if !connection.provider.accounts {
-            return Ok(Vec::new());
-        }
-        let mut known = self.known_accounts(connection).await?;
-        known.retain(|grant| grant.ended.is_none());
-        Ok(described(&known))
-    }
-}
-
-/// Each account's name, followed by the provider's label.
-fn described(grants: &[Grant]) -> Vec<String> {
-    let words = grants.iter().map(|grant| match grant.label() {
-        Some(label) => format!("{} ({})", grant.account, text::label(label)),
-        None => grant.account.to_string(),
-    });
-    words.collect()
-}
-
-fn is_usable(grant: &Grant, connection: &Connection) -> bool {
-    grant.provider == connection.provider.id && grant.binding.covers(&connection.bound.binding)
-}
-
-impl Grant {
-    /// Label that the provider gives the account.
-    pub(in crate::broker) fn label(&self) -> Option<&str> {
-        self.identity.as_ref().and_then(|identity| identity.label.as_deref())
-    }
-
-    /// Whether the provider's label is what the caller wrote, without regard to ASCII case.
-    pub(in crate::broker) fn is_labelled(&self, written: &AccountName) -> bool {
-        self.label().is_some_and(|label| label.eq_ignore_ascii_case(written.as_str()))
     }
 }

@@ -2,14 +2,15 @@
 
 use std::sync::Arc;
 
-use crate::broker::{Broker, Catalogue, ConnectError};
+use super::Accounts;
+use crate::broker::{Catalogue, ConnectError};
 use crate::model::requester::AskedBy;
 use crate::model::{AccountName, ConnectPrompt, Principal, Provider, Scopes};
 
-impl Broker {
+impl Accounts {
     /// Providers that this user's tools use and that need a consent.
     pub fn connectable(&self, principal: &Principal) -> Vec<Arc<Provider>> {
-        connectable(&self.catalogue(), principal).cloned().collect()
+        connectable(&self.parts.catalogue.get(), principal).cloned().collect()
     }
 
     /// Returns a link for an account of one of [`Self::connectable`], with all scopes that the
@@ -23,12 +24,12 @@ impl Broker {
         provider: &str,
         account: &AccountName,
     ) -> Result<ConnectPrompt, ConnectError> {
-        let catalogue = self.catalogue();
+        let catalogue = self.parts.catalogue.get();
         let mut known = connectable(&catalogue, principal);
         let provider = known.find(|it| it.id.as_str() == provider && it.takes(account));
         let provider = provider.ok_or(ConnectError::Unknown)?;
         let needed = needed(&catalogue, principal, provider);
-        self.begin(principal, provider, account, &needed, AskedBy::default()).await
+        self.consents.begin(principal, provider, account, &needed, AskedBy::default()).await
     }
 
     /// Returns a link for the account that a page with this
@@ -45,16 +46,16 @@ impl Broker {
         digest: &str,
     ) -> Result<ConnectPrompt, ConnectError> {
         let grant = self.shown_as(&principal.caller, digest).await?;
-        let catalogue = self.catalogue();
+        let catalogue = self.parts.catalogue.get();
         let provider = catalogue.provider(grant.provider.as_str());
         let provider = provider.filter(|it| it.is_by_consent() && it.takes(&grant.account));
         let provider = provider.ok_or(ConnectError::Unknown)?;
-        let needed = if self.is_ours(Some(provider), &grant.binding).await? {
+        let needed = if self.clients.may_use(provider, &grant.binding).await? {
             grant.scopes
         } else {
             needed(&catalogue, principal, provider)
         };
-        self.begin(principal, provider, &grant.account, &needed, AskedBy::default()).await
+        self.consents.begin(principal, provider, &grant.account, &needed, AskedBy::default()).await
     }
 }
 

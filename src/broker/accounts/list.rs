@@ -1,14 +1,10 @@
 //! The accounts that a user has connected.
 
-use std::sync::Arc;
-
-use crate::broker::{Broker, ConnectError, SetupError};
-use crate::model::grant::Binding;
+use super::Accounts;
+use crate::broker::ConnectError;
 use crate::model::lifetime::KnownEnd;
 use crate::model::scope::Implied;
-use crate::model::{
-    AccountName, Caller, Grant, Provider, ProviderId, Scopes, Standing, Time, secret,
-};
+use crate::model::{AccountName, Caller, Grant, Scopes, Standing, Time, secret};
 use crate::store::{Held, StoreError};
 
 /// A connected account, as its user sees it.
@@ -65,13 +61,13 @@ pub enum AccountState {
     NotSetUp(String),
 }
 
-impl Broker {
+impl Accounts {
     /// All accounts that this user has connected, and the server's own grants, sorted by provider,
     /// the default account first.
     ///
     /// # Errors
     /// The store cannot be read.
-    pub async fn accounts(&self, caller: &Caller) -> Result<Vec<Account>, StoreError> {
+    pub async fn list(&self, caller: &Caller) -> Result<Vec<Account>, StoreError> {
         let mut accounts = Vec::new();
         let server = Caller::server();
         for caller in [caller, &server] {
@@ -85,33 +81,46 @@ impl Broker {
         Ok(accounts)
     }
 
-    pub(in crate::broker) async fn account(
-        &self,
-        held: Held<Grant>,
-        is_of_the_server: bool,
-    ) -> Account {
-        let last_used = self.0.grants.last_use(&held).await;
+    /// The accounts that this user has connected, without the server's own grants.
+    ///
+    /// # Errors
+    /// The store cannot be read.
+    pub async fn list_own(&self, caller: &Caller) -> Result<Vec<Account>, StoreError> {
+        let mut accounts = Vec::new();
+        for held in self.store().await?.grants(caller).await? {
+            accounts.push(self.account(held, false).await);
+        }
+        accounts.sort_by_cached_key(|it| {
+            (it.provider.clone(), !it.account.is_default(), it.account.to_string())
+        });
+        Ok(accounts)
+    }
+
+    async fn account(&self, held: Held<Grant>, is_of_the_server: bool) -> Account {
+        let last_used = self.grants.last_use(&held).await;
         let grant = held.value;
         let digest = digest(&grant);
         let source =
             if grant.binding.is_pasted() { AccountSource::Pasted } else { AccountSource::Token };
-        let provider = self.provider(grant.provider.as_str());
-        let reconnects =
-            provider.as_ref().is_some_and(|it| it.is_by_consent() && it.takes(&grant.account));
+        let catalogue = self.parts.catalogue.get();
+        let provider = catalogue.provider(grant.provider.as_str());
+        let reconnects = provider.is_some_and(|it| it.is_by_consent() && it.takes(&grant.account));
         // Without regard to scopes: the ones that a tool needs are the tool's concern.
-        let standing =
-            grant.standing(&Scopes::default(), &Implied::new(), self.0.parts.clock.now());
+        let standing = grant.standing(&Scopes::default(), &Implied::new(), self.parts.clock.now());
         let label = grant.label().map(str::to_owned);
-        let now = self.0.parts.clock.now();
-        let title = title(provider.as_ref(), &grant.provider);
-        let facts = provider.as_ref().map(|provider| provider.token_facts()).unwrap_or_default();
+        let now = self.parts.clock.now();
+        let title = catalogue.title(&grant.provider);
+        let facts = provider.map(|provider| provider.token_facts()).unwrap_or_default();
         let is_live = grant.tokens.is_live(now);
         let has_ended = grant.ended.is_some()
             || (!is_of_the_server && standing == Standing::Gone)
             || (grant.is_refused() && !is_live);
         let ends = grant.known_end(&facts, now).filter(|_| !has_ended && !is_of_the_server);
         let (at, why) = grant.past_end(&facts);
-        let is_ours = self.is_ours(provider.as_ref(), &grant.binding).await;
+        let is_ours = match provider {
+            Some(provider) => self.clients.may_use(provider, &grant.binding).await,
+            None => Ok(false),
+        };
         let state = match (is_ours, has_ended) {
             (Ok(true), true) => AccountState::Ended(why.past_words(&title, at, now)),
             (Ok(true), false) => AccountState::Connected,
@@ -140,26 +149,8 @@ impl Broker {
         }
     }
 
-    /// Title of a provider; its id if it is no longer configured.
-    pub(in crate::broker) fn title(&self, provider: &ProviderId) -> String {
-        title(self.provider(provider.as_str()).as_ref(), provider)
-    }
-
-    /// Whether this `tools.toml`, in which the provider is `configured`, may use what was given
-    /// under `binding`.
-    pub(in crate::broker) async fn is_ours(
-        &self,
-        configured: Option<&Arc<Provider>>,
-        binding: &Binding,
-    ) -> Result<bool, SetupError> {
-        match configured {
-            Some(provider) => Ok(binding.covers(&self.0.clients.bound(provider).await?.binding)),
-            None => Ok(false),
-        }
-    }
-
     /// This user's grant that a page with this [`Account::digest`] showed.
-    pub(in crate::broker) async fn shown_as(
+    pub(super) async fn shown_as(
         &self,
         caller: &Caller,
         digest: &str,
@@ -171,11 +162,6 @@ impl Broker {
     }
 }
 
-/// Title of a provider that is `configured`; else its id.
-pub(super) fn title(configured: Option<&Arc<Provider>>, id: &ProviderId) -> String {
-    configured.map_or_else(|| id.to_string(), |provider| provider.title.clone())
-}
-
 /// Digest of a consent: what was granted, when and by which account. A refresh does not change it.
 pub(super) fn digest(grant: &Grant) -> String {
     let Grant { provider, account, binding, identity, scopes, connected_at, .. } = grant;
@@ -185,7 +171,7 @@ pub(super) fn digest(grant: &Grant) -> String {
 }
 
 /// The grants of this account name; if there are none, those that the provider labels so.
-pub(in crate::broker) fn meant(grants: Vec<Grant>, account: Option<&AccountName>) -> Vec<Grant> {
+pub(super) fn meant(grants: Vec<Grant>, account: Option<&AccountName>) -> Vec<Grant> {
     let Some(account) = account else { return grants };
     let (named, others): (Vec<_>, Vec<_>) =
         grants.into_iter().partition(|grant| grant.account == *account);

@@ -6,5 +6,36 @@
 
 pub(super) mod by_name;
 mod connect;
-pub mod disconnect;
+mod disconnect;
 pub mod list;
+
+use std::sync::Arc;
+
+use super::Parts;
+use super::client::Clients;
+use super::consent::Consents;
+use super::grant::Grants;
+use crate::store::{Store, StoreError};
+
+/// The accounts that users have connected.
+pub struct Accounts {
+    parts: Arc<Parts>,
+    clients: Arc<Clients>,
+    grants: Grants,
+    consents: Consents,
+}
+
+impl Accounts {
+    pub(super) fn new(
+        parts: Arc<Parts>,
+        clients: Arc<Clients>,
+        grants: Grants,
+        consents: Consents,
+    ) -> Self {
+        Self { parts, clients, grants, consents }
+    }
+
+    async fn store(&self) -> Result<&Store, StoreError> {
+        self.parts.store.get().await
+    }
+}

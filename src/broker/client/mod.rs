@@ -23,6 +23,7 @@ use url::Url;
 
 use self::registration::Bound;
 use self::token_endpoints::TokenEndpoints;
+use super::Parts;
 use super::events::Events;
 use crate::model::{Clock, ProviderId};
 use crate::oauth::{Metadata, OAuthClient};
@@ -39,10 +40,10 @@ pub(super) struct Clients {
 }
 
 impl Clients {
-    pub(super) fn new(oauth: OAuthClient, clock: Clock, events: Events) -> Self {
+    pub(super) fn new(parts: &Parts, events: Events) -> Self {
         Self {
-            oauth,
-            clock,
+            oauth: parts.oauth.clone(),
+            clock: parts.clock.clone(),
             events,
             bound: Mutex::default(),
             metadata: Mutex::default(),

@@ -113,6 +113,15 @@ impl Clients {
         self.oauth.revoke(client, &grant.tokens).await
     }
 
+    /// Whether what was given under `binding` may be used as this provider is configured now.
+    pub(in crate::broker) async fn may_use(
+        &self,
+        provider: &Arc<Provider>,
+        binding: &Binding,
+    ) -> Result<bool, SetupError> {
+        Ok(binding.covers(&self.bound(provider).await?.binding))
+    }
+
     /// Returns the binding of this provider's grants.
     pub(in crate::broker) async fn bound(
         &self,

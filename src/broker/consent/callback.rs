@@ -8,9 +8,10 @@
 
 use secrecy::{ExposeSecret as _, SecretString};
 
+use super::Consents;
 use super::keep::Arrival;
 use super::visit::cookie_name;
-use crate::broker::{Broker, NotYours, VisitingBrowser};
+use crate::broker::{NotYours, VisitingBrowser};
 use crate::model::authorization::{AuthorizationAttempt, PendingConsent};
 use crate::model::consent_plan::ConsentMethod;
 use crate::model::event::ConsentOutcome;
@@ -63,7 +64,7 @@ pub enum CallbackError {
     Ending,
 }
 
-impl Broker {
+impl Consents {
     /// Finishes an authorization with the provider's answer.
     ///
     /// # Errors
@@ -75,17 +76,17 @@ impl Broker {
         let held = store.started(state).await?.ok_or(CallbackError::Unknown)?;
         // One-time: this state is used up even if a check below fails, so a second try with better
         // parameters finds no record.
-        if !self.0.consents.tables.attempts.delete(&held).await? {
+        if !self.0.tables.attempts.delete(&held).await? {
             return Err(CallbackError::Unknown);
         }
         let started = held.value;
         let authorization = &started.authorization;
         let link = authorization.link();
-        if authorization.is_expired(self.0.parts.clock.now()) {
+        if authorization.is_expired(self.now()) {
             return Err(CallbackError::Unknown);
         }
         if callback.provider != link.provider.as_str() {
-            self.record_consent(authorization, ConsentOutcome::OtherProvider);
+            self.record(authorization, ConsentOutcome::OtherProvider);
             return Err(CallbackError::OtherProvider);
         }
         // Only the browser in which the user clicked "Continue" has this cookie. Another browser
@@ -94,7 +95,7 @@ impl Broker {
         let is_same = cookie
             .is_some_and(|cookie| secret::same(&secret::fingerprint(&cookie), &started.browser));
         if !is_same {
-            self.record_consent(authorization, ConsentOutcome::OtherBrowser);
+            self.record(authorization, ConsentOutcome::OtherBrowser);
             return Err(CallbackError::OtherBrowser);
         }
         // Checked again, before the code is exchanged: the user who passed the connect page may
@@ -104,7 +105,7 @@ impl Broker {
             // The consent belongs to no user until the application has confirmed this browser.
             Err(stranger) => {
                 let Some(browser) = callback.visitor.may_bring(link) else {
-                    self.record_consent(authorization, ConsentOutcome::OtherUser);
+                    self.record(authorization, ConsentOutcome::OtherUser);
                     return Err(stranger.into());
                 };
                 Some(browser.to_owned())
@@ -114,7 +115,7 @@ impl Broker {
             return Err(CallbackError::Unknown);
         };
         if !answer.is_from(flow.issuer.as_deref(), flow.issuer_required) {
-            self.record_consent(authorization, ConsentOutcome::OtherIssuer);
+            self.record(authorization, ConsentOutcome::OtherIssuer);
             return Err(CallbackError::OtherIssuer);
         }
         self.take_answer(started, answer.result, unclaimed_by).await
@@ -132,15 +133,15 @@ impl Broker {
         match answer {
             // An unconfirmed browser must not refuse on behalf of the link's user.
             Err(denial) if unclaimed_by.is_some() => {
-                self.record_consent(authorization, ConsentOutcome::ProviderError);
+                self.record(authorization, ConsentOutcome::ProviderError);
                 Err(CallbackError::Denied { code: denial.code })
             }
             Err(denial) => self.denied(authorization, &denial).await,
             Ok(code) => {
                 // In its own task: a browser that disconnects after the code was sent must not take
                 // the tokens with it.
-                let broker = self.clone();
-                let exchanged = async move { broker.exchange(started, code, unclaimed_by).await };
+                let consents = self.clone();
+                let exchanged = async move { consents.exchange(started, code, unclaimed_by).await };
                 let arrival = self.unbroken(exchanged);
                 match arrival.await.unwrap_or(Err(CallbackError::Ending)) {
                     // The reason is shown behind the link, at an address without code and state.
@@ -163,10 +164,10 @@ impl Broker {
                 ConsentOutcome::ProviderError,
             ),
         };
-        let now = self.0.parts.clock.now();
+        let now = self.now();
         let fail = |it: Authorization| it.fail(why.clone(), denial.description.clone(), now);
-        self.0.consents.conclude(authorization, fail).await?;
-        self.record_consent(authorization, outcome);
+        self.conclude(authorization, fail).await?;
+        self.record(authorization, outcome);
         Ok(Arrival { next: authorization.link().url() })
     }
 
@@ -205,7 +206,7 @@ impl Broker {
         let issued = match issued.await {
             Ok(issued) => issued,
             Err(source) => {
-                self.record_consent(&authorization, ConsentOutcome::NoToken);
+                self.record(&authorization, ConsentOutcome::NoToken);
                 let (provider, incident) = (link.provider.to_string(), incident());
                 tracing::warn!(incident, provider, error = %chain(&source), "no token for a code");
                 self.not_issued(&authorization, &source, &incident).await?;
@@ -230,16 +231,16 @@ impl Broker {
         incident: &str,
     ) -> Result<(), StoreError> {
         if source.verdict() == Verdict::Operator {
-            let (code, now) = (source.code().map(str::to_owned), self.0.parts.clock.now());
+            let (code, now) = (source.code().map(str::to_owned), self.now());
             let why = ConsentFailure::ClientRefused { code };
             let fail = |it: Authorization| it.fail(why.clone(), None, now);
-            self.0.consents.conclude(authorization, fail).await?;
+            self.conclude(authorization, fail).await?;
             return Ok(());
         }
         let (error, incident) = (source.to_string(), incident.to_owned());
         let problem = LinkProblem::NoToken { error, incident };
         let note = |it: Authorization| it.note_problem(problem.clone());
-        self.0.consents.advance(authorization, note).await.map(drop)
+        self.advance(authorization, note).await.map(drop)
     }
 }
 

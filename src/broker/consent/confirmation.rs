@@ -14,8 +14,9 @@ use std::collections::BTreeSet;
 use secrecy::{ExposeSecret as _, SecretString};
 use url::Url;
 
+use super::Consents;
 use super::callback::CallbackError;
-use crate::broker::Broker;
+use crate::broker::MAX_WRITE_ATTEMPTS;
 use crate::broker::sign_in::{SignIn, SignInError, SignedIn};
 use crate::identity::{Application, Person};
 use crate::model::authorization::ConnectLink;
@@ -74,7 +75,7 @@ impl ConfirmationError {
     }
 }
 
-impl Broker {
+impl Consents {
     /// Records that, according to this application, `user` uses the browser that brought `flow`.
     ///
     /// Repeating it with the same user gives the same answer, so an application can send an
@@ -90,8 +91,8 @@ impl Broker {
     ) -> Result<Confirmed, ConfirmationError> {
         let store = self.store().await?;
         let key = application.name.as_str();
-        for _ in 0..crate::broker::MAX_WRITE_ATTEMPTS {
-            let now = self.0.parts.clock.now();
+        for _ in 0..MAX_WRITE_ATTEMPTS {
+            let now = self.now();
             let Some(held) = store.verification(flow).await? else {
                 return self.confirm_parked(application, flow, user).await;
             };
@@ -109,7 +110,7 @@ impl Broker {
                 || found.confirmed.as_ref().is_some_and(|before| before.caller != caller);
             if is_other {
                 tracing::warn!(key, "refused a browser: another user began this flow");
-                self.0.consents.tables.verifications.delete(&held).await?;
+                self.0.tables.verifications.delete(&held).await?;
                 if let Some(ticket) = found.to.ticket() {
                     self.refuse_unclaimed(ticket, &found.browser, Some(&caller)).await?;
                 }
@@ -125,7 +126,7 @@ impl Broker {
             let answer = ConfirmedBrowser { caller, key, nonce, at: now, is_used: false };
             let next = Verification { confirmed: Some(answer.clone()), ..found.clone() };
             // `None`: another confirmation of the same flow was faster.
-            if let Some(kept) = self.0.consents.tables.verifications.replace(next, &held).await? {
+            if let Some(kept) = self.0.tables.verifications.replace(next, &held).await? {
                 return Ok(confirmed(flow, &kept.value, &answer));
             }
         }
@@ -141,13 +142,13 @@ impl Broker {
         user: &UserId,
     ) -> Result<Confirmed, ConfirmationError> {
         let store = self.store().await?;
-        let now = self.0.parts.clock.now();
+        let now = self.now();
         let held = store.unconfirmed(flow).await?.ok_or(ConfirmationError::Unknown)?;
         if held.value.verifier.key != application.name || held.value.is_expired(now) {
             return Err(ConfirmationError::Unknown);
         }
         // Once: a code is good for one exchange.
-        if !self.0.consents.tables.unconfirmed.delete(&held).await? {
+        if !self.0.tables.unconfirmed.delete(&held).await? {
             return Err(ConfirmationError::Unknown);
         }
         let Unconfirmed { consent, .. } = held.value;
@@ -159,8 +160,8 @@ impl Broker {
         let browser = authorization.parked_browser().ok_or(ConfirmationError::Unknown)?.to_owned();
         let mut verification =
             of_link(link, browser.clone(), now).ok_or(ConfirmationError::Unknown)?;
-        let broker = self.clone();
-        let kept = self.unbroken(async move { broker.exchange_parked(consent, browser).await });
+        let consents = self.clone();
+        let kept = self.unbroken(async move { consents.exchange_parked(consent, browser).await });
         match kept.await {
             Some(Ok(())) => {}
             Some(Err(CallbackError::Store(error))) => return Err(error.into()),
@@ -174,7 +175,7 @@ impl Broker {
             is_used: false,
         };
         verification.confirmed = Some(answer.clone());
-        self.0.consents.tables.verifications.start(flow, &verification).await?;
+        self.0.tables.verifications.start(flow, &verification).await?;
         Ok(confirmed(flow, &verification, &answer))
     }
 
@@ -201,7 +202,7 @@ impl Broker {
         verification: Verification,
     ) -> Result<Url, StoreError> {
         let flow = secret::random();
-        self.0.consents.tables.verifications.start(&flow, &verification).await?;
+        self.0.tables.verifications.start(&flow, &verification).await?;
         self.sweep_in_time();
         let mut page = verifier.url.clone();
         page.query_pairs_mut().append_pair(FLOW, flow.expose_secret());
@@ -246,19 +247,19 @@ impl SignIn {
         ticket: &str,
         cookie: &SecretString,
     ) -> Result<Option<UnconfirmedStep>, StoreError> {
-        let broker = self.broker();
-        let Some(held) = broker.store().await?.by_ticket(ticket).await? else { return Ok(None) };
+        let consents = self.consents();
+        let Some(held) = consents.store().await?.by_ticket(ticket).await? else { return Ok(None) };
         let authorization = &held.value;
         let browser = secret::fingerprint(cookie.expose_secret());
-        if authorization.asks_unconfirmed(broker.now())
+        if authorization.asks_unconfirmed(consents.now())
             && let BrowserProof::Application(verifier) = &authorization.link().browser_proof
-            && !broker.has_unclaimed(ticket, &browser).await?
+            && !consents.has_unclaimed(ticket, &browser).await?
         {
             let host = verifier.url.host_str().unwrap_or_default().to_owned();
             let title = authorization.link().plan.title.clone();
             return Ok(Some(UnconfirmedStep::Consent { title, host }));
         }
-        let page = broker.verify_link(authorization.link(), browser).await?;
+        let page = consents.verify_link(authorization.link(), browser).await?;
         Ok(page.map(UnconfirmedStep::Verifier))
     }
 
@@ -276,17 +277,17 @@ impl SignIn {
         let applications = self.authenticator().applications();
         let verifier = applications.get(application).and_then(|application| application.verifier());
         let Some(verifier) = verifier else { return Ok(None) };
-        let broker = self.broker();
+        let consents = self.consents();
         let verification = Verification {
             application: verifier.key.clone(),
             browser: secret::fingerprint(cookie.expose_secret()),
             origin,
             to: Destination::default(),
             link: None,
-            started_at: broker.now(),
+            started_at: consents.now(),
             confirmed: None,
         };
-        broker.verify(verifier, verification).await.map(Some)
+        consents.verify(verifier, verification).await.map(Some)
     }
 
     /// Signs in a browser that came to `next_uri` with this query.
@@ -302,8 +303,8 @@ impl SignIn {
         query: &str,
     ) -> Result<SignedIn, SignInError> {
         let (flow, nonce) = nonces(query).ok_or(SignInError::Unknown)?;
-        let broker = self.broker();
-        let store = broker.store().await?;
+        let consents = self.consents();
+        let store = consents.store().await?;
         let held = store.verification(&flow).await?.ok_or(SignInError::Unknown)?;
         let Verification { browser, to, confirmed, .. } = &held.value;
         let confirmed = confirmed.as_ref().ok_or(SignInError::Unknown)?;
@@ -324,14 +325,14 @@ impl SignIn {
             // A reload.
             return there();
         }
-        if confirmed.is_expired(broker.now()) {
+        if confirmed.is_expired(consents.now()) {
             return Err(SignInError::Unknown);
         }
         let used = ConfirmedBrowser { is_used: true, ..confirmed.clone() };
         let used = Verification { confirmed: Some(used), ..held.value.clone() };
         // Only once. The same browser may come twice concurrently, and continues either way.
         if confirmed.is_used
-            || broker.0.consents.tables.verifications.replace(used, &held).await?.is_none()
+            || consents.0.tables.verifications.replace(used, &held).await?.is_none()
         {
             return there();
         }
@@ -339,7 +340,7 @@ impl SignIn {
         let key = Some(confirmed.key.clone());
         let cookie = self.begin(person, key, own, confirmed.at).await?;
         let to = match to.ticket() {
-            Some(ticket) => broker.claim(ticket, browser, &confirmed.caller).await,
+            Some(ticket) => consents.claim(ticket, browser, &confirmed.caller).await,
             None => Ok(None),
         }
         // After an error, its page tries again.
@@ -360,15 +361,15 @@ impl SignIn {
         is_theirs: bool,
     ) -> Result<SignedIn, SignInError> {
         tracing::warn!("refused a confirmed browser: the flow began in another one");
-        let (broker, Verification { browser, to, .. }) = (self.broker(), &held.value);
+        let (consents, Verification { browser, to, .. }) = (self.consents(), &held.value);
         let is_dropped = match to.ticket() {
-            Some(ticket) => broker.refuse_unclaimed(ticket, browser, None).await?,
+            Some(ticket) => consents.refuse_unclaimed(ticket, browser, None).await?,
             None => false,
         };
         // If another browser with a cookie of ours comes, one of the two is an attacker's. A
         // request without a cookie may be a link scanner's, which must not spoil the flow.
         if is_dropped || (has_cookie && !is_theirs) {
-            broker.0.consents.tables.verifications.delete(held).await?;
+            consents.0.tables.verifications.delete(held).await?;
         }
         if is_theirs && !is_dropped {
             return Ok(SignedIn { cookie: None, to: to.as_str().to_owned() });

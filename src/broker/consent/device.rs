@@ -10,10 +10,11 @@ use std::time::Duration;
 
 use url::Url;
 
+use super::Consents;
 use super::keep::Consent;
+use crate::broker::Connection;
 use crate::broker::client::registration::{SetupError, settings};
 use crate::broker::grant::put::{AccountChange, Put, Replaces};
-use crate::broker::{Broker, Connection};
 use crate::model::authorization::Connected;
 use crate::model::consent_plan::{ClientRegistration, ConsentMethod, ConsentPlan};
 use crate::model::event::{ConsentOutcome, EventKind};
@@ -99,7 +100,7 @@ impl DeviceLogin {
     }
 }
 
-impl Broker {
+impl Consents {
     /// Asks the provider for a code: for the scopes already granted, and for `needed`.
     ///
     /// # Errors
@@ -112,7 +113,7 @@ impl Broker {
         needed: &Scopes,
     ) -> Result<DeviceLogin, DeviceError> {
         let settings = settings(provider)?;
-        let begun_at = self.0.parts.clock.now();
+        let begun_at = self.now();
         let connection = self.0.clients.connection(caller, provider, account).await?;
         let plan = self.0.clients.consent_plan(provider, None).await?;
         let ConsentMethod::Code(code) = &plan.method else {
@@ -132,7 +133,7 @@ impl Broker {
 
     /// Time that the user has left.
     pub fn device_login_lives(&self, login: &DeviceLogin) -> Duration {
-        login.code.expires_at.since(self.0.parts.clock.now())
+        login.code.expires_at.since(self.now())
     }
 
     /// Waits for the user and stores the grant. Returns what was connected.
@@ -145,11 +146,11 @@ impl Broker {
     ) -> Result<Connected, DeviceError> {
         loop {
             tokio::time::sleep(login.code.interval).await;
-            let broker = self.clone();
+            let consents = self.clone();
             // In its own task: a caller that stops waiting must not take a token with it that the
             // provider has just issued.
             let step = self.unbroken(async move {
-                let kept = broker.ask_for_device(&mut login).await;
+                let kept = consents.ask_for_device(&mut login).await;
                 (kept, login)
             });
             let (kept, same) = step.await.ok_or(DeviceError::Ending)?;
@@ -167,7 +168,9 @@ impl Broker {
     ) -> Result<Option<Connected>, DeviceError> {
         let DeviceLogin { connection, plan, client, asked, needed, code, begun_at } = login;
         let Connection { caller, provider, bound, account } = connection;
-        let record = |outcome| self.record(caller, &provider.id, EventKind::Consent(outcome));
+        let record = |outcome| {
+            self.0.events.record_access(caller, &provider.id, EventKind::Consent(outcome));
+        };
         let polled = self.0.parts.oauth.poll(client, code).await;
         let polled = polled.map_err(|source| {
             record(ConsentOutcome::NoToken);
@@ -198,13 +201,13 @@ impl Broker {
             Ok(Put::Kept(kept)) => kept,
             Ok(Put::OtherAccount(before)) => {
                 record(ConsentOutcome::PreviousAccountKept);
-                self.0.consents.discard_of(caller, client, &grant).await;
+                self.discard_of(caller, client, &grant).await;
                 let now = grant.identity.map(|identity| identity.words());
                 return Err(DeviceError::OtherAccount { before, now: now.unwrap_or_else(unnamed) });
             }
             Err(error) => {
                 record(ConsentOutcome::Lost);
-                self.0.consents.discard_of(caller, client, &grant).await;
+                self.discard_of(caller, client, &grant).await;
                 return Err(error.into());
             }
         };
@@ -214,7 +217,7 @@ impl Broker {
             return Err(DeviceError::AccessEnded);
         }
         record(ConsentOutcome::Connected);
-        Ok(Some(self.0.consents.told(&kept, &plan.token_facts())))
+        Ok(Some(self.told(&kept, &plan.token_facts())))
     }
 
     /// Stores a grant with retries. The code is spent, so its tokens are not given up at once: the

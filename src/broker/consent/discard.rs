@@ -42,9 +42,9 @@ impl Consents {
                 return;
             }
         }
-        let (clients, client, grant) = (Arc::clone(&self.clients), client.clone(), grant.clone());
+        let (clients, client, grant) = (Arc::clone(&self.0.clients), client.clone(), grant.clone());
         // In the background, since a provider may take long; the end of the process waits for it.
-        self.tasks.spawn(async move { clients.revoke(&client, &grant).await });
+        self.0.tasks.spawn(async move { clients.revoke(&client, &grant).await });
     }
 
     /// Whether this user has a grant at the provider, connected or still to be confirmed, that may
@@ -54,7 +54,7 @@ impl Consents {
             let is_there = there.provider == grant.provider && there.ended.is_none();
             is_there && !grant.is_known_apart_from(there)
         };
-        let store = self.store.get().await?;
+        let store = self.store().await?;
         let is_asked =
             |held: &Held<Authorization>| held.value.state().candidate().is_some_and(may_be_same);
         Ok(store.grants(caller).await?.iter().any(|held| may_be_same(&held.value))

@@ -1,10 +1,11 @@
 //! Stores what was granted, however it was obtained, and only then notifies the waiters.
 
+use super::Consents;
 use super::link::ConnectError;
 use super::unsaved::Granted;
 use super::visit::digest;
 use crate::broker::grant::put::AccountChange;
-use crate::broker::{Broker, MAX_WRITE_ATTEMPTS, VisitingBrowser};
+use crate::broker::{MAX_WRITE_ATTEMPTS, VisitingBrowser};
 use crate::model::authorization::{ConnectLink, ConsentRequest, State};
 use crate::model::consent_plan::{ConsentMethod, ConsentPlan};
 use crate::model::event::{ConsentOutcome, EndedBy, EventKind};
@@ -44,7 +45,7 @@ impl<'a> Consent<'a> {
     }
 }
 
-impl Broker {
+impl Consents {
     /// Stores the grant of an authorization and concludes the authorization.
     pub(super) async fn keep(
         &self,
@@ -108,7 +109,7 @@ impl Broker {
             scopes,
             refused,
             ungranted,
-            connected_at: self.0.parts.clock.now(),
+            connected_at: self.now(),
             refreshed_at: None,
             revocation: plan.revocation().cloned(),
             ended: None,
@@ -135,17 +136,17 @@ impl Broker {
         let held = self.shown_at(ticket, visitor, digest).await?;
         // Only one of two concurrent answers counts: it changes the record behind the other's page.
         let counted = held.value.clone().answer().map_err(|_| ConnectError::Unknown)?;
-        let claimed = self.0.consents.tables.authorizations.replace(counted, &held).await?;
+        let claimed = self.0.tables.authorizations.replace(counted, &held).await?;
         let authorization = claimed.ok_or(ConnectError::Changed)?.value;
         let grant = authorization.state().candidate().ok_or(ConnectError::Unknown)?.clone();
         if is_meant {
             return Ok(self.arrived(authorization, grant, AccountChange::Confirmed).await?);
         }
-        let now = self.0.parts.clock.now();
+        let now = self.now();
         let stay = |it: Authorization| it.keep_previous_account(now);
-        self.0.consents.conclude(&authorization, stay).await?;
-        self.record_consent(&authorization, ConsentOutcome::PreviousAccountKept);
-        self.0.consents.discard(&authorization, &grant).await;
+        self.conclude(&authorization, stay).await?;
+        self.record(&authorization, ConsentOutcome::PreviousAccountKept);
+        self.discard(&authorization, &grant).await;
         Ok(Arrival { next: authorization.link().url() })
     }
 
@@ -184,7 +185,7 @@ impl Broker {
             }
         }
         let (by, outcome) = (EndedBy::User, revoked.outcome());
-        self.record(caller, provider, EventKind::End { by, outcome });
+        self.0.events.record_access(caller, provider, EventKind::End { by, outcome });
         let result = match revoked {
             _ if matches!(plan.method, ConsentMethod::Paste(_)) => RevocationResult::Pasted,
             Revoked::Yes => RevocationResult::Revoked,
@@ -193,15 +194,15 @@ impl Broker {
             Revoked::Unreachable => RevocationResult::Unreachable,
         };
         let undo = |it: Authorization| it.undo(result.clone());
-        self.0.consents.advance(&authorization, undo).await?;
+        self.advance(&authorization, undo).await?;
         // A second callback of this link may have stored a new consent after the deletion, and found
         // the authorization still completed: the page must not say that nothing is connected.
         let there = store.grant(caller, provider, &identity, account).await?;
         if let Some(there) = there.filter(|there| there.value.ended.is_none()) {
-            let now = self.0.parts.clock.now();
-            let connected = self.0.consents.told(&there.value, &plan.token_facts());
+            let now = self.now();
+            let connected = self.told(&there.value, &plan.token_facts());
             let complete = |it: Authorization| it.complete(connected.clone(), now);
-            self.0.consents.conclude(&authorization, complete).await?;
+            self.conclude(&authorization, complete).await?;
         }
         Ok(())
     }
@@ -214,7 +215,7 @@ impl Broker {
         digest: &str,
     ) -> Result<Held<Authorization>, ConnectError> {
         let held = self.behind(ticket, visitor).await?;
-        if held.value.is_expired(self.0.parts.clock.now()) {
+        if held.value.is_expired(self.now()) {
             return Err(ConnectError::Unknown);
         }
         if !secret::same(digest, &self::digest(&held.value)) {

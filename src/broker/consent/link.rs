@@ -4,9 +4,10 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::Consents;
 use super::link_decision::{Decision, LinkRequest};
 use crate::broker::client::registration::{SetupError, settings};
-use crate::broker::{Broker, Connection, MAX_WRITE_ATTEMPTS, NotYours, OriginError};
+use crate::broker::{Connection, MAX_WRITE_ATTEMPTS, NotYours, OriginError};
 use crate::model::credential::Credential;
 use crate::model::event::EventKind;
 use crate::model::oauth::LoopbackRule;
@@ -95,7 +96,7 @@ impl ConnectError {
     }
 }
 
-impl Broker {
+impl Consents {
     /// Returns a link for this user to connect an account, outside any call.
     ///
     /// # Errors
@@ -158,7 +159,7 @@ impl Broker {
         // page that can only fail.
         let after_connect = self.0.parts.after_connect.clone();
         let plan = self.0.clients.consent_plan(provider, after_connect).await?;
-        let connected = self.connected(connection).await?;
+        let connected = self.0.grants.connected(connection).await?;
         self.sweep_in_time();
         let listen_address = self.0.parts.listen_address;
         let request = LinkRequest {
@@ -189,7 +190,7 @@ impl Broker {
         rule: LoopbackRule,
     ) -> Result<Option<ConnectPrompt>, ConnectError> {
         let connection = request.connection;
-        let now = self.0.parts.clock.now();
+        let now = self.now();
         let held = self.authorization_of(connection).await?;
         // Read after the authorization: if that is completed, its grant is in the store.
         let grant = self.0.grants.grant_of(connection).await?.map(|held| held.value);
@@ -204,17 +205,17 @@ impl Broker {
                 (request.create(latest, grant, now), true)
             }
         };
-        let links = &self.0.consents.tables.authorizations;
+        let links = &self.0.tables.authorizations;
         if !links.open_link(&authorization, held.as_ref()).await? {
             return Ok(None);
         }
         let provider = &connection.provider;
         if is_new {
-            self.record(&connection.caller, &provider.id, EventKind::Link);
+            self.0.events.record_access(&connection.caller, &provider.id, EventKind::Link);
             if let Some(latest) = latest
                 && let Some(unanswered) = latest.state().unanswered()
             {
-                Box::pin(self.0.consents.discard(latest, unanswered)).await;
+                Box::pin(self.discard(latest, unanswered)).await;
             }
         }
         // The process that listens there may have ended before its successor could find this link
@@ -230,8 +231,8 @@ impl Broker {
         caller: &Caller,
         browser_proof: &BrowserProof,
     ) -> Result<(), ConnectError> {
-        let is_within = *browser_proof == BrowserProof::Loopback
-            || self.0.consents.links.admits(caller.clone());
+        let is_within =
+            *browser_proof == BrowserProof::Loopback || self.0.links.admits(caller.clone());
         if is_within { Ok(()) } else { Err(ConnectError::TooManyLinks) }
     }
 

@@ -41,7 +41,7 @@ impl Consents {
     /// # Errors
     /// The store cannot be read.
     pub async fn was_opened(&self, caller: &Caller, id: &str) -> Result<bool, StoreError> {
-        if self.opened.contains(id) {
+        if self.0.opened.contains(id) {
             return Ok(true);
         }
         let held = self.attempt(caller, id).await?;
@@ -54,7 +54,7 @@ impl Consents {
     /// The store cannot be read or written.
     pub async fn declined_in_client(&self, caller: &Caller, id: &str) -> Result<(), StoreError> {
         match self.attempt(caller, id).await? {
-            Some(held) if held.value.is_pending() => self.decline(&held.value).await,
+            Some(held) if held.value.is_pending() => self.refuse(&held.value).await,
             _ => Ok(()),
         }
     }
@@ -63,20 +63,20 @@ impl Consents {
     pub(super) fn note_visit(&self, authorization: &Authorization) {
         let id = &authorization.link().id;
         match authorization.state() {
-            State::Pending { .. } | State::OtherAccount { .. } => self.opened.note(id),
+            State::Pending { .. } | State::OtherAccount { .. } => self.0.opened.note(id),
             State::Completed(_)
             | State::Failed { .. }
             | State::PreviousAccountKept(_)
             | State::Undone { .. } => {
                 // An error means that there are no waiters.
-                let _ = self.shown.send(id.clone());
+                let _ = self.0.shown.send(id.clone());
             }
         }
     }
 
     /// Ends an authorization with the user's refusal.
-    pub(super) async fn decline(&self, authorization: &Authorization) -> Result<(), StoreError> {
-        let now = self.clock.now();
+    pub(super) async fn refuse(&self, authorization: &Authorization) -> Result<(), StoreError> {
+        let now = self.now();
         let refuse = |it: Authorization| it.fail(ConsentFailure::Declined, None, now);
         self.conclude(authorization, refuse).await.map(drop)
     }
@@ -87,6 +87,6 @@ impl Consents {
         caller: &Caller,
         id: &str,
     ) -> Result<Option<Held<Authorization>>, StoreError> {
-        self.store.get().await?.authorization_by_id(caller, id).await
+        self.store().await?.authorization_by_id(caller, id).await
     }
 }

@@ -6,7 +6,7 @@
 //! - [`confirmation`]: an application confirms that; [`unclaimed`]: it does so after the consent
 //! - [`paste`]: a consent on our own page; [`device`]: one from another machine's browser
 //! - [`keep`]: stores what was granted; [`unsaved`]: consents that the store has no room for yet
-//! - [`discard`]: ends a grant that is not kept
+//! - [`discard`]: ends a grant that is not kept; [`end`]: ends a consent, at the provider and here
 //! - [`provider_account`]: which provider account a grant is for
 //! - [`wait`]: notifies the waiters for a consent
 //! - [`steps`]: moves a stored authorization a step on
@@ -17,6 +17,7 @@ pub mod callback;
 pub mod confirmation;
 pub mod device;
 mod discard;
+pub mod end;
 pub mod keep;
 pub mod link;
 mod link_decision;
@@ -34,25 +35,35 @@ pub mod wait;
 
 pub use link::ConnectError;
 pub use ownership::{NotYours, VisitingBrowser};
+pub(super) use unsaved::Unsaved;
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 
 use parking_lot::Mutex;
 use tokio::sync::broadcast;
 use tokio_util::task::TaskTracker;
 
-use crate::broker::client::Clients;
-use crate::model::{Authorization, Caller, Clock, RateLimit, Time};
-use crate::store::{ConsentTables, Held, LazyStore, StoreError};
+use super::Parts;
+use super::client::Clients;
+use super::events::Events;
+use super::grant::Grants;
+use crate::model::authorization::ConnectLink;
+use crate::model::event::{ConsentOutcome, EventKind};
+use crate::model::{Authorization, Caller, RateLimit, Time};
+use crate::store::{ConsentTables, Held, Store, StoreError};
 
-/// The authorizations of this store, and what this process knows of them besides.
-pub struct Consents {
-    store: Arc<LazyStore>,
+/// The authorizations of this store, and what this process knows of them besides. No other module
+/// can write one. Cheap to clone.
+#[derive(Clone)]
+pub struct Consents(Arc<Inner>);
+
+struct Inner {
+    parts: Arc<Parts>,
     tables: ConsentTables,
-    clock: Clock,
     clients: Arc<Clients>,
-    /// Work that must outlive the request that began it.
+    grants: Grants,
+    events: Events,
+    /// Work that must outlive the request that began it, such as a code exchange.
     tasks: TaskTracker,
     /// Authorizations whose page a browser has requested from this process.
     opened: lookup::Opened,
@@ -62,9 +73,7 @@ pub struct Consents {
     shown: broadcast::Sender<String>,
     /// Limit on the links of each user.
     links: RateLimit<Caller>,
-    unsaved: unsaved::Unsaved,
-    /// Number of consents held in memory that the log last reported.
-    unsaved_logged: AtomicUsize,
+    unsaved: Arc<Unsaved>,
     /// When expired records other than grants were last deleted.
     swept: Mutex<Option<Time>>,
     /// When grants were last swept.
@@ -73,27 +82,29 @@ pub struct Consents {
 
 impl Consents {
     pub(super) fn new(
-        store: Arc<LazyStore>,
+        parts: Arc<Parts>,
         tables: ConsentTables,
-        clock: Clock,
         clients: Arc<Clients>,
+        grants: Grants,
+        events: Events,
         tasks: TaskTracker,
+        unsaved: Arc<Unsaved>,
     ) -> Self {
-        Self {
-            links: link::limit(clock.clone()),
-            store,
+        Self(Arc::new(Inner {
+            links: link::limit(parts.clock.clone()),
+            parts,
             tables,
-            clock,
             clients,
+            grants,
+            events,
             tasks,
             opened: lookup::Opened::default(),
             ended: broadcast::Sender::new(256),
             shown: broadcast::Sender::new(16),
-            unsaved: unsaved::Unsaved::default(),
-            unsaved_logged: AtomicUsize::new(0),
+            unsaved,
             swept: Mutex::default(),
             swept_grants: Mutex::default(),
-        }
+        }))
     }
 
     /// Deletes an authorization, or the one that has replaced it since it was read. Returns the
@@ -102,23 +113,34 @@ impl Consents {
         &self,
         held: Held<Authorization>,
     ) -> Result<Option<Held<Authorization>>, StoreError> {
-        self.tables.authorizations.delete_last(held).await
+        self.0.tables.authorizations.delete_last(held).await
     }
 
-    /// Logs what a restart would cost, with this many renewals held in memory besides: an operator
-    /// may restart precisely because the store fails.
-    pub(super) fn log_unsaved(&self, renewals: usize) {
-        let held = self.unsaved.lock().len() + renewals;
-        if held > 0 && self.unsaved_logged.swap(held, Ordering::Relaxed) < held {
-            tracing::error!(
-                held,
-                "consents are held in memory until the store has room; do not end this process before: their users would have to consent again"
-            );
-        }
+    async fn store(&self) -> Result<&Store, StoreError> {
+        self.0.parts.store.get().await
     }
 
-    /// Whether a consent waits for room in the store.
-    pub(super) fn has_unsaved(&self) -> bool {
-        !self.unsaved.lock().is_empty()
+    fn now(&self) -> Time {
+        self.0.parts.clock.now()
+    }
+
+    /// Records the outcome of a consent.
+    fn record(&self, authorization: &Authorization, outcome: ConsentOutcome) {
+        let ConnectLink { caller, provider, .. } = authorization.link();
+        self.0.events.record_access(caller, provider, EventKind::Consent(outcome));
+    }
+
+    /// Spawns work that must not be interrupted; it continues if the caller stops waiting. `None`:
+    /// not started, because the process is ending and could not keep the result.
+    fn unbroken<F>(&self, work: F) -> impl Future<Output = Option<F::Output>> + use<F>
+    where
+        F: Future<Output: Send> + Send + 'static,
+    {
+        let tasks = &self.0.tasks;
+        // Counted before the check, so that `Broker::settle` waits for all work that begins here.
+        let counted = tasks.token();
+        let task = (!tasks.is_closed()).then(|| tasks.spawn(work));
+        drop(counted);
+        async move { task?.await.ok() }
     }
 }

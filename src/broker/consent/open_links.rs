@@ -15,8 +15,8 @@ impl Consents {
     /// # Errors
     /// The store cannot be read.
     pub async fn open_origins(&self) -> Result<BTreeSet<(String, Option<IpAddr>)>, StoreError> {
-        let now = self.clock.now();
-        let open = self.store.get().await?.open_authorizations().await?;
+        let now = self.now();
+        let open = self.store().await?.open_authorizations().await?;
         let awaited = open.iter().map(|held| &held.value).filter(|it| is_awaited_here(it, now));
         let origins = awaited.map(Authorization::link);
         Ok(origins.map(|link| (link.origin.clone(), link.listen_address)).collect())
@@ -28,8 +28,8 @@ impl Consents {
     /// # Errors
     /// The store cannot be read.
     pub async fn links_open_until(&self) -> Result<Option<Time>, StoreError> {
-        let now = self.clock.now();
-        let open = self.store.get().await?.open_authorizations().await?;
+        let now = self.now();
+        let open = self.store().await?.open_authorizations().await?;
         let awaited = open.iter().map(|held| &held.value).filter(|it| is_awaited_here(it, now));
         Ok(awaited.map(Authorization::expires_at).max())
     }
@@ -39,8 +39,8 @@ impl Consents {
     /// # Errors
     /// The store cannot be read.
     pub async fn has_departures(&self) -> Result<bool, StoreError> {
-        let now = self.clock.now();
-        let open = self.store.get().await?.open_authorizations().await?;
+        let now = self.now();
+        let open = self.store().await?.open_authorizations().await?;
         Ok(open.iter().any(|held| is_awaited_here(&held.value, now) && held.value.starts() > 0))
     }
 }

@@ -4,10 +4,11 @@
 use secrecy::ExposeSecret as _;
 use serde_json::Map;
 
+use super::Consents;
 use super::keep::Arrival;
 use super::link::ConnectError;
+use crate::broker::VisitingBrowser;
 use crate::broker::client::credential::{self, CredentialError, Pasted};
-use crate::broker::{Broker, VisitingBrowser};
 use crate::model::authorization::ConnectLink;
 use crate::model::consent_plan::ConsentMethod;
 use crate::model::credential::Asked;
@@ -52,7 +53,7 @@ impl PasteError {
     }
 }
 
-impl Broker {
+impl Consents {
     /// Tries what was pasted on the page with this `digest`, and keeps it if the API accepts it.
     ///
     /// # Errors
@@ -75,15 +76,15 @@ impl Broker {
             refresh: None,
             expires_at: None,
             refresh_expires_at: None,
-            received_at: self.0.parts.clock.now(),
+            received_at: self.now(),
         };
         let credential = credential::asked(&asked.what, pasted).await?;
         // In its own task: a browser that disconnects must not leave it half kept.
-        let broker = self.clone();
+        let consents = self.clone();
         let kept = self.unbroken(async move {
-            broker.test(&authorization, &asked, &credential).await?;
+            consents.test(&authorization, &asked, &credential).await?;
             let issued = Issued { tokens, scopes: None, id_token: None };
-            Ok(broker.keep(&authorization, issued).await.map_err(ConnectError::from)?)
+            Ok(consents.keep(&authorization, issued).await.map_err(ConnectError::from)?)
         });
         kept.await.unwrap_or(Err(PasteError::Connect(ConnectError::Ending)))
     }
@@ -102,17 +103,17 @@ impl Broker {
         match upstream.execute(&asked.test, api, &Map::new(), Some(credential)).await {
             Answer::Done(result) if result.unfit.is_none() => Ok(()),
             Answer::Done(_) => {
-                self.record_consent(authorization, ConsentOutcome::TestFailed);
+                self.record(authorization, ConsentOutcome::TestFailed);
                 Err(PasteError::Unclear(title()))
             }
             Answer::Failed(failure) => {
                 // The secret is removed, but these are the API's words and not for the page.
                 tracing::info!(%provider, failure = ?failure.kind, "a test came to nothing");
-                self.record_consent(authorization, ConsentOutcome::TestFailed);
+                self.record(authorization, ConsentOutcome::TestFailed);
                 Err(PasteError::Unclear(title()))
             }
             Answer::Unauthorized(_) | Answer::InsufficientScope { .. } => {
-                self.record_consent(authorization, ConsentOutcome::TestFailed);
+                self.record(authorization, ConsentOutcome::TestFailed);
                 Err(PasteError::Refused(title()))
             }
         }

@@ -3,8 +3,8 @@
 use secrecy::SecretString;
 use serde_json::{Map, Value};
 
+use super::Consents;
 use super::keep::Consent;
-use crate::broker::Broker;
 use crate::model::consent_plan::ConsentMethod;
 use crate::model::grant::AccountIdentity;
 use crate::model::hosts::Hosts;
@@ -15,7 +15,7 @@ use crate::upstream::{Answer, Credential};
 /// Characters kept of an account's label; the rest is cut off.
 const MAX_LABEL_CHARS: usize = 200;
 
-impl Broker {
+impl Consents {
     /// Asks the provider which account this token belongs to. `None` if it has no way to tell, or
     /// did not: a consent is not lost for that.
     pub(super) async fn whose(

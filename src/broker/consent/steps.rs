@@ -18,11 +18,11 @@ impl Consents {
         authorization: &Authorization,
         step: impl Fn(Authorization) -> Result<Authorization, InvalidTransition> + Send + Sync,
     ) -> Result<Option<Held<Authorization>>, StoreError> {
-        let store = self.store.get().await?;
+        let store = self.store().await?;
         for _ in 0..MAX_WRITE_ATTEMPTS {
             let Some(held) = store.reread(authorization).await? else { return Ok(None) };
             let Ok(next) = step(held.value.clone()) else { return Ok(None) };
-            if let Some(kept) = self.tables.authorizations.replace(next, &held).await? {
+            if let Some(kept) = self.0.tables.authorizations.replace(next, &held).await? {
                 if let Some(unanswered) = held.value.state().unanswered() {
                     Box::pin(self.discard(&held.value, unanswered)).await;
                 }
@@ -46,7 +46,7 @@ impl Consents {
         // The user is still asked: waiters go on waiting.
         if answered.value.state().candidate().is_none() {
             // An error means that there are no waiters, which is usual.
-            let _ = self.ended.send(answered.value.link().id.clone());
+            let _ = self.0.ended.send(answered.value.link().id.clone());
         }
         Ok(true)
     }

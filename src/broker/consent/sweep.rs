@@ -4,12 +4,12 @@ use std::time::Duration;
 
 use parking_lot::Mutex;
 
-use crate::broker::Broker;
+use super::Consents;
 use crate::model::Time;
 use crate::model::authorization::LINK_LIFETIME;
 use crate::store::StoreError;
 
-impl Broker {
+impl Consents {
     /// Deletes what has expired, except grants: see [`Store::sweep`](crate::store::Store::sweep).
     /// Consents that were not claimed in time, or whose question about another account was not
     /// answered in time, also end at the provider.
@@ -18,13 +18,13 @@ impl Broker {
     /// The store cannot be read or written.
     pub async fn delete_expired(&self) -> Result<(), StoreError> {
         let store = self.store().await?;
-        let now = self.0.parts.clock.now();
-        *self.0.consents.swept.lock() = Some(now);
+        let now = self.now();
+        *self.0.swept.lock() = Some(now);
         for held in store.forgettable_questions(now).await? {
             if let Some(unanswered) = held.value.state().unanswered()
-                && self.0.consents.tables.authorizations.delete(&held).await?
+                && self.0.tables.authorizations.delete(&held).await?
             {
-                self.0.consents.discard(&held.value, unanswered).await;
+                self.discard(&held.value, unanswered).await;
             }
         }
         store.sweep(now).await?;
@@ -34,7 +34,7 @@ impl Broker {
     /// Deletes what has expired in the background: links once per [`LINK_LIFETIME`], grants once a day.
     /// A server that runs for months must not keep every link that was never opened.
     pub(in crate::broker) fn sweep_in_time(&self) {
-        let now = self.0.parts.clock.now();
+        let now = self.now();
         let is_due = |swept: &Mutex<Option<Time>>, every| {
             let mut swept = swept.lock();
             let is_due = swept.is_none_or(|last| now.since(last) >= every);
@@ -43,19 +43,19 @@ impl Broker {
             }
             is_due
         };
-        let links = is_due(&self.0.consents.swept, LINK_LIFETIME);
-        let grants = is_due(&self.0.consents.swept_grants, Duration::from_hours(24));
+        let links = is_due(&self.0.swept, LINK_LIFETIME);
+        let grants = is_due(&self.0.swept_grants, Duration::from_hours(24));
         if !links && !grants {
             return;
         }
-        let broker = self.clone();
+        let consents = self.clone();
         self.0.tasks.spawn(async move {
             let swept = async {
                 if links {
-                    broker.delete_expired().await?;
+                    consents.delete_expired().await?;
                 }
                 if grants {
-                    broker.store().await?.sweep_grants(now).await?;
+                    consents.store().await?.sweep_grants(now).await?;
                 }
                 Ok::<_, StoreError>(())
             };

@@ -9,11 +9,12 @@ use std::sync::Arc;
 
 use secrecy::ExposeSecret as _;
 
+use super::Consents;
+use super::end::Ended;
 use super::keep::{Arrival, Consent};
 use super::unsaved::Granted;
-use crate::broker::accounts::disconnect::Ended;
+use crate::broker::MAX_WRITE_ATTEMPTS;
 use crate::broker::grant::put::AccountChange;
-use crate::broker::{Broker, MAX_WRITE_ATTEMPTS};
 use crate::model::authorization::{ConnectLink, Unclaimed};
 use crate::model::consent_plan::{ClientRegistration, ConsentMethod};
 use crate::model::event::ConsentOutcome;
@@ -31,7 +32,7 @@ enum EndThere {
     UnlessConnected,
 }
 
-impl Broker {
+impl Consents {
     /// Stores a consent brought by a browser that the application has not confirmed.
     pub(super) async fn keep_unclaimed(
         &self,
@@ -74,9 +75,9 @@ impl Broker {
         };
         let ticket = link.ticket.expose_secret();
         let replaced = store.unclaimed(ticket, browser).await?;
-        self.0.consents.tables.unclaimed.put(&unclaimed).await?;
+        self.0.tables.unclaimed.put(&unclaimed).await?;
         if let Some(Held { value: Unclaimed { grant, .. }, .. }) = &replaced {
-            self.0.consents.discard(authorization, grant).await;
+            self.discard(authorization, grant).await;
         }
         // Checked after it is written: either this sees that the user's access has ended, or ending
         // the access sees the consent, whose code was exchanged at that moment.
@@ -86,12 +87,12 @@ impl Broker {
             }
             return Ok(());
         }
-        self.record_consent(authorization, ConsentOutcome::AwaitsConfirmation);
+        self.record(authorization, ConsentOutcome::AwaitsConfirmation);
         for _ in 0..MAX_WRITE_ATTEMPTS {
             // Replaced by a newer link: the consent stays with the link that it was given by.
             let Some(held) = store.reread(authorization).await? else { return Ok(()) };
             let longer = held.value.clone().awaiting_claim(given_at);
-            if self.0.consents.tables.authorizations.prolong_link(&longer, &held).await? {
+            if self.0.tables.authorizations.prolong_link(&longer, &held).await? {
                 return Ok(());
             }
         }
@@ -122,7 +123,7 @@ impl Broker {
             return Ok(None);
         }
         let link = Arrival { next: authorization.link().url() };
-        if held.value.is_expired(self.0.parts.clock.now()) {
+        if held.value.is_expired(self.now()) {
             return Ok(None);
         }
         // A later refusal by the user wins.
@@ -133,13 +134,13 @@ impl Broker {
         }
         let there = self.connected_beside(&held.value).await?;
         if there.iter().any(|there| there.connected_at >= grant.connected_at) {
-            self.0.consents.tables.unclaimed.delete(&held).await?;
+            self.0.tables.unclaimed.delete(&held).await?;
             return Ok(Some(link));
         }
         // Stored first: if it were deleted first, a crash in between would lose the consent.
         let arrival =
             self.arrived(authorization.clone(), grant.clone(), AccountChange::Ask).await?;
-        self.0.consents.tables.unclaimed.delete(&held).await?;
+        self.0.tables.unclaimed.delete(&held).await?;
         Ok(Some(arrival))
     }
 
@@ -161,14 +162,14 @@ impl Broker {
             return Ok(false);
         };
         let Unclaimed { authorization, grant, .. } = &held.value;
-        self.record_consent(authorization, ConsentOutcome::OtherUser);
+        self.record(authorization, ConsentOutcome::OtherUser);
         if let Some(confirmed) = confirmed {
             let theirs = store.grants(confirmed).await?;
             let may_be_same = |there: &Grant| {
                 there.provider == grant.provider && grant.other_account(there).is_none()
             };
             if theirs.iter().any(|there| may_be_same(&there.value)) {
-                self.0.consents.tables.unclaimed.delete(&held).await?;
+                self.0.tables.unclaimed.delete(&held).await?;
                 return Ok(true);
             }
         }
@@ -213,7 +214,7 @@ impl Broker {
     pub(super) async fn end_unclaimed(&self, now: Time) -> Result<(), StoreError> {
         for held in self.store().await?.all_unclaimed().await? {
             if held.value.is_expired(now) {
-                self.record_consent(&held.value.authorization, ConsentOutcome::Expired);
+                self.record(&held.value.authorization, ConsentOutcome::Expired);
                 self.drop_unclaimed(held, EndThere::UnlessConnected).await?;
             }
         }
@@ -238,7 +239,7 @@ impl Broker {
     ) -> Result<Option<(ClientRegistration, Grant)>, StoreError> {
         let there = self.connected_beside(&held.value).await?;
         // Only one of several concurrent callers ends it at the provider.
-        if !self.0.consents.tables.unclaimed.delete(&held).await? {
+        if !self.0.tables.unclaimed.delete(&held).await? {
             return Ok(None);
         }
         let Unclaimed { authorization, grant, .. } = held.value;

@@ -6,11 +6,12 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use parking_lot::Mutex;
 
-use crate::broker::Broker;
+use super::Consents;
 use crate::broker::grant::put::{AccountChange, Put, Replaces};
 use crate::broker::grant::refresh;
 use crate::model::authorization::ConnectLink;
@@ -40,11 +41,31 @@ pub(super) struct Granted {
     pub(super) unclaimed_by: Option<String>,
 }
 
-/// Held consents, by the account that they are for. A consent is locked while it is being stored,
-/// so that a call at that moment does not ask for another one.
-pub(super) type Unsaved = Mutex<HashMap<String, Arc<tokio::sync::Mutex<Option<Granted>>>>>;
+/// Consents held in memory.
+#[derive(Default)]
+pub(in crate::broker) struct Unsaved {
+    /// By the account that they are for. A consent is locked while it is being stored, so that a
+    /// call at that moment does not ask for another one.
+    consents: Mutex<HashMap<String, Arc<tokio::sync::Mutex<Option<Granted>>>>>,
+    /// Number of consents held in memory, new and renewed ones, that the log last reported.
+    logged: AtomicUsize,
+}
 
-impl Broker {
+impl Unsaved {
+    /// Logs what a restart would cost, with this many renewals held in memory besides: an operator
+    /// may restart precisely because the store fails.
+    pub(in crate::broker) fn log(&self, renewals: usize) {
+        let held = self.consents.lock().len() + renewals;
+        if held > 0 && self.logged.swap(held, Ordering::Relaxed) < held {
+            tracing::error!(
+                held,
+                "consents are held in memory until the store has room; do not end this process before: their users would have to consent again"
+            );
+        }
+    }
+}
+
+impl Consents {
     /// Makes a consent durable and only then notifies its waiters. Returns false if it has not
     /// become an account: the user or the application must confirm it first, or the user's access
     /// was ended.
@@ -56,15 +77,15 @@ impl Broker {
     pub(super) fn save_later(&self, granted: Granted) {
         let name = granted.name();
         tracing::error!(provider = %granted.grant.provider, "a consent is held until the store has room");
-        self.record_consent(&granted.authorization, ConsentOutcome::Unsaved);
+        self.record(&granted.authorization, ConsentOutcome::Unsaved);
         let held = Arc::new(tokio::sync::Mutex::new(Some(granted)));
-        self.0.consents.unsaved.lock().insert(name.clone(), held);
-        self.0.consents.log_unsaved(self.0.grants.unsaved());
-        let broker = self.clone();
+        self.0.unsaved.consents.lock().insert(name.clone(), held);
+        self.0.unsaved.log(self.0.grants.unsaved());
+        let consents = self.clone();
         tokio::spawn(async move {
             for _ in 0..MAX_RETRIES {
                 tokio::time::sleep(RETRY_INTERVAL).await;
-                if broker.retry_save(&name).await.is_ok() {
+                if consents.retry_save(&name).await.is_ok() {
                     return;
                 }
             }
@@ -73,7 +94,7 @@ impl Broker {
 
     /// Stores the consent held for an account, if there is one.
     pub(in crate::broker) async fn retry_save(&self, name: &str) -> Result<(), StoreError> {
-        let Some(held) = self.0.consents.unsaved.lock().get(name).cloned() else { return Ok(()) };
+        let Some(held) = self.0.unsaved.consents.lock().get(name).cloned() else { return Ok(()) };
         let mut consent = held.lock().await;
         if let Some(found) = &*consent {
             // The failed write may have reached the store, and the grant may have been renewed
@@ -81,13 +102,13 @@ impl Broker {
             self.write(found, Replaces::Older).await?;
             *consent = None;
         }
-        self.0.consents.unsaved.lock().retain(|_, other| !Arc::ptr_eq(other, &held));
+        self.0.unsaved.consents.lock().retain(|_, other| !Arc::ptr_eq(other, &held));
         Ok(())
     }
 
     /// Tries again to store the held consents; stops at the first failure.
     async fn retry_all_saves(&self) {
-        let names: Vec<String> = self.0.consents.unsaved.lock().keys().cloned().collect();
+        let names: Vec<String> = self.0.unsaved.consents.lock().keys().cloned().collect();
         for name in names {
             if self.retry_save(&name).await.is_err() {
                 break;
@@ -95,9 +116,14 @@ impl Broker {
         }
     }
 
+    /// Whether a consent waits for room in the store.
+    pub(in crate::broker) fn has_unsaved(&self) -> bool {
+        !self.0.unsaved.consents.lock().is_empty()
+    }
+
     /// Number of consents held in memory, new and renewed ones.
     fn unsaved_count(&self) -> usize {
-        self.0.consents.unsaved.lock().len() + self.0.grants.unsaved()
+        self.0.unsaved.consents.lock().len() + self.0.grants.unsaved()
     }
 
     /// Tries for [`FINAL_SAVE_TIMEOUT`] to store what is held in memory, in the space that the reserve
@@ -130,10 +156,10 @@ impl Broker {
             tokio::time::sleep(FINAL_RETRY_INTERVAL).await;
         }
         self.0.grants.lose_the_unsaved();
-        let lost: Vec<_> = self.0.consents.unsaved.lock().drain().map(|(_, held)| held).collect();
+        let lost: Vec<_> = self.0.unsaved.consents.lock().drain().map(|(_, held)| held).collect();
         for held in lost {
             if let Some(granted) = &*held.lock().await {
-                self.record_consent(&granted.authorization, ConsentOutcome::Lost);
+                self.record(&granted.authorization, ConsentOutcome::Lost);
                 tracing::error!(provider = %granted.grant.provider, "a consent is lost");
             }
         }
@@ -158,26 +184,26 @@ impl Broker {
             }
             return Ok(false);
         }
-        let (consents, now) = (&self.0.consents, self.0.parts.clock.now());
+        let now = self.now();
         let before = match put {
             Put::OtherAccount(before) => before,
             Put::Kept(kept) => {
                 // A later grant is there, and stays: no record will hold this one.
                 if kept.connected_at > grant.connected_at {
-                    consents.discard(authorization, grant).await;
+                    self.discard(authorization, grant).await;
                 }
-                let connected = consents.told(&kept, &link.plan.token_facts());
+                let connected = self.told(&kept, &link.plan.token_facts());
                 let complete = |it: Authorization| it.complete(connected.clone(), now);
-                consents.conclude(authorization, complete).await?;
-                self.record_consent(authorization, ConsentOutcome::Connected);
+                self.conclude(authorization, complete).await?;
+                self.record(authorization, ConsentOutcome::Connected);
                 return Ok(true);
             }
         };
         let ask = |it: Authorization| it.ask_about_account(before.clone(), grant.clone(), now);
-        if !consents.conclude(authorization, ask).await? {
+        if !self.conclude(authorization, ask).await? {
             // The link has connected an account meanwhile, or a newer link has replaced it.
-            consents.discard(authorization, grant).await;
-            self.record_consent(authorization, ConsentOutcome::PreviousAccountKept);
+            self.discard(authorization, grant).await;
+            self.record(authorization, ConsentOutcome::PreviousAccountKept);
             return Ok(false);
         }
         // Checked after the candidate is written to the link: either this sees that the user's
@@ -186,7 +212,7 @@ impl Broker {
             self.end_candidate(authorization, grant).await;
             return Ok(false);
         }
-        self.record_consent(authorization, ConsentOutcome::OtherAccount);
+        self.record(authorization, ConsentOutcome::OtherAccount);
         Ok(false)
     }
 

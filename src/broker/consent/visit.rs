@@ -6,9 +6,10 @@
 use secrecy::{ExposeSecret as _, SecretString};
 use url::Url;
 
+use super::Consents;
 use super::link::ConnectError;
 use super::link_decision::minutes_left;
-use crate::broker::{Broker, NotYours, VisitingBrowser};
+use crate::broker::{NotYours, VisitingBrowser};
 use crate::model::authorization::{AuthorizationAttempt, ConnectLink, ConsentRequest, Status};
 use crate::model::consent_plan::ConsentMethod;
 use crate::model::credential::AskedFor;
@@ -66,7 +67,7 @@ pub struct Invitation {
     pub paste: Option<Paste>,
     /// Whether this page can disconnect what was connected; not if this process ends soon.
     pub can_undo: bool,
-    /// Digest of what the page says; [`Broker::depart`] requires it.
+    /// Digest of what the page says; [`Consents::depart`] requires it.
     pub digest: String,
 }
 
@@ -145,7 +146,7 @@ impl Cookie {
     }
 }
 
-impl Broker {
+impl Consents {
     /// The authorization behind a link, if this browser may use it.
     pub(super) async fn behind(
         &self,
@@ -173,9 +174,9 @@ impl Broker {
         visitor: &VisitingBrowser,
     ) -> Result<Invitation, ConnectError> {
         let held = self.behind(ticket, visitor).await?;
-        let now = self.0.parts.clock.now();
+        let now = self.now();
         let authorization = &held.value;
-        self.0.consents.note_visit(authorization);
+        self.note_visit(authorization);
         let (link, request, state) =
             (authorization.link(), authorization.request(), authorization.state());
         let plan = &link.plan;
@@ -271,7 +272,7 @@ impl Broker {
     ) -> Result<Departure, ConnectError> {
         let held = self.store().await?.by_ticket(ticket).await?.ok_or(ConnectError::Unknown)?;
         let authorization = held.value;
-        let is_open = authorization.asks_unconfirmed(self.0.parts.clock.now());
+        let is_open = authorization.asks_unconfirmed(self.now());
         if !is_open || visitor.may_bring(authorization.link()).is_none() {
             return Err(NotYours::Unconfirmed.into());
         }
@@ -300,11 +301,11 @@ impl Broker {
             browser: secret::fingerprint(cookie.value.expose_secret()),
             verifier,
             redirect_uri,
-            started_at: self.0.parts.clock.now(),
+            started_at: self.now(),
             authorization,
         };
-        self.0.consents.tables.attempts.start(&state, &attempt).await?;
-        self.record_consent(&attempt.authorization, ConsentOutcome::SentToProvider);
+        self.0.tables.attempts.start(&state, &attempt).await?;
+        self.record(&attempt.authorization, ConsentOutcome::SentToProvider);
         Ok(Departure { to, cookie })
     }
 
@@ -317,7 +318,7 @@ impl Broker {
         digest: &str,
     ) -> Result<Authorization, ConnectError> {
         let held = self.behind(ticket, visitor).await?;
-        let now = self.0.parts.clock.now();
+        let now = self.now();
         let authorization = &held.value;
         if !authorization.is_pending() || authorization.is_expired(now) {
             return Err(ConnectError::Unknown);
@@ -333,7 +334,7 @@ impl Broker {
         // Counted first: otherwise a link could fill the store with states, or be used to try out
         // keys.
         let counted = authorization.clone().start().map_err(|_| ConnectError::Unknown)?;
-        match self.0.consents.tables.authorizations.replace(counted, &held).await? {
+        match self.0.tables.authorizations.replace(counted, &held).await? {
             Some(counted) => Ok(counted.value),
             None => Err(StoreError::Contended.into()),
         }
@@ -350,8 +351,8 @@ impl Broker {
     ) -> Result<(), ConnectError> {
         let held = self.behind(ticket, visitor).await?;
         if held.value.is_pending() {
-            self.0.consents.decline(&held.value).await?;
-            self.record_consent(&held.value, ConsentOutcome::Declined);
+            self.refuse(&held.value).await?;
+            self.record(&held.value, ConsentOutcome::Declined);
         }
         Ok(())
     }

@@ -50,7 +50,7 @@ pub enum NotConnected {
 impl Consents {
     /// Result to show the user for a grant that has just been stored.
     pub(super) fn told(&self, kept: &Grant, facts: &TokenFacts) -> Connected {
-        let now = self.clock.now();
+        let now = self.now();
         let ends = kept.known_end(facts, now);
         if let Some(end) = &ends
             && let EndReason::NoRefreshToken(_) = end.why
@@ -79,7 +79,7 @@ impl Consents {
         limit: Duration,
     ) -> Result<Waited, StoreError> {
         // Subscribed before the store is read, so that an end in between is not missed.
-        let mut ends = self.ended.subscribe();
+        let mut ends = self.0.ended.subscribe();
         let deadline = tokio::time::Instant::now() + limit;
         let mut pause = FIRST_POLL_INTERVAL;
         let mut held = self.attempt(caller, id).await?;
@@ -102,20 +102,20 @@ impl Consents {
                 }
             }
             // One read for each look, not one of each of the user's links.
-            held = self.store.get().await?.reread(&authorization).await?;
+            held = self.store().await?.reread(&authorization).await?;
         }
     }
 
     /// Receivers of authorization ids: those that end in this process from now on, and those whose
     /// end a browser is shown.
     pub fn ends(&self) -> (broadcast::Receiver<String>, broadcast::Receiver<String>) {
-        (self.ended.subscribe(), self.shown.subscribe())
+        (self.0.ended.subscribe(), self.0.shown.subscribe())
     }
 
     /// Waits until a browser has asked this process how the authorization ended. Subscribes with
     /// this call, not at its first poll.
     pub fn shown(&self, id: &str) -> impl Future<Output = ()> + use<> {
-        let mut shown = self.shown.subscribe();
+        let mut shown = self.0.shown.subscribe();
         let id = id.to_owned();
         async move {
             loop {
@@ -137,7 +137,7 @@ impl Consents {
             }
             State::Undone { .. } => Waited::Failed(NotConnected::Disconnected),
             State::Pending { .. } | State::OtherAccount { .. } => {
-                let is_expired = authorization.is_expired(self.clock.now());
+                let is_expired = authorization.is_expired(self.now());
                 if is_expired { Waited::Over } else { Waited::Pending }
             }
         }

@@ -4,10 +4,12 @@
 //! - [`refresh`]: renews, once for all calls; [`lease`]: and for all processes; [`send`] asks the
 //!   token endpoint; [`unsaved`] holds what the store could not keep
 //! - [`server_token`]: grants of the server itself
+//! - [`known`]: the accounts that a user has connected at one provider
 //! - [`last_used`]: when a grant was last used
 //! - [`put`]: stores a grant, and deletes it
 
 pub(super) mod access;
+pub(super) mod known;
 pub(super) mod last_used;
 mod lease;
 pub(super) mod put;
@@ -20,6 +22,7 @@ use std::sync::Arc;
 
 use tokio_util::task::TaskTracker;
 
+use super::Parts;
 use super::client::Clients;
 use super::events::Events;
 use crate::model::event::EventKind;
@@ -39,6 +42,7 @@ struct Inner {
     clock: Clock,
     clients: Arc<Clients>,
     events: Events,
+    /// Renewals run here, since they must outlive the call that began them.
     tasks: TaskTracker,
     log_unsaved: Box<LogUnsaved>,
 }
@@ -46,26 +50,21 @@ struct Inner {
 /// Logs that this many renewals are held in memory until the store has room.
 pub(super) type LogUnsaved = dyn Fn(usize) + Send + Sync;
 
-/// Dependencies of [`Grants`], besides the right to write.
-pub(super) struct GrantParts {
-    pub(super) store: Arc<LazyStore>,
-    pub(super) clock: Clock,
-    pub(super) clients: Arc<Clients>,
-    pub(super) events: Events,
-    /// Renewals run here, since they must outlive the call that began them.
-    pub(super) tasks: TaskTracker,
-    pub(super) log_unsaved: Box<LogUnsaved>,
-}
-
 impl Grants {
-    pub(super) fn new(parts: GrantParts, table: Table<Grant>) -> Self {
-        let GrantParts { store, clock, clients, events, tasks, log_unsaved } = parts;
+    pub(super) fn new(
+        parts: &Parts,
+        table: Table<Grant>,
+        clients: Arc<Clients>,
+        events: Events,
+        tasks: TaskTracker,
+        log_unsaved: Box<LogUnsaved>,
+    ) -> Self {
         Self(Arc::new(Inner {
             table,
             refreshes: refresh::Refreshes::default(),
             last_uses: last_used::LastUses::default(),
-            store,
-            clock,
+            store: Arc::clone(&parts.store),
+            clock: parts.clock.clone(),
             clients,
             events,
             tasks,

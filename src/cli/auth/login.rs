@@ -127,7 +127,8 @@ impl Wanted {
         let Self { caller, provider, account, scopes } = self;
         let (principal, title) = (Principal::local(caller.clone()), &provider.title);
         let asked_by = AskedBy::default();
-        let prompt = app.broker.begin(&principal, provider, account, scopes, asked_by).await;
+        let prompt =
+            app.broker.consents().begin(&principal, provider, account, scopes, asked_by).await;
         let prompt = prompt.map_err(hinted)?;
         report::note(&match &prompt.redirect_uri {
             Some(uri) => format!(
@@ -174,7 +175,8 @@ impl Wanted {
         out: &mut Stdout<W>,
     ) -> anyhow::Result<Exit> {
         let Self { caller, provider, account, scopes } = self;
-        let login = app.broker.begin_device_login(caller, provider, account, scopes).await;
+        let login =
+            app.broker.consents().begin_device_login(caller, provider, account, scopes).await;
         let login = login.map_err(hinted)?;
         report::note("Open this page in a browser on any device:\n");
         out.line(login.page().as_str())?;
@@ -183,11 +185,11 @@ impl Wanted {
         if let Some(page) = login.page_with_code() {
             report::note(&format!("\nWith the code filled in, the page is {page}"));
         }
-        let minutes = app.broker.device_login_lives(&login).as_secs().div_ceil(60);
+        let minutes = app.broker.consents().device_login_lives(&login).as_secs().div_ceil(60);
         report::note(&format!(
             "\nWaiting for your approval, for at most {minutes} minutes. Ctrl-C ends it."
         ));
-        let kept = app.broker.finish_device_login(login).await.map_err(hinted)?;
+        let kept = app.broker.consents().finish_device_login(login).await.map_err(hinted)?;
         Ok(self.connected(app, &kept))
     }
 

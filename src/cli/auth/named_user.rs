@@ -53,7 +53,7 @@ pub(super) async fn find(
     among: Among,
 ) -> anyhow::Result<NamedUser> {
     let own = local.caller()?;
-    let mut users = or_none(app.broker.users(std::slice::from_ref(&own)).await)?;
+    let mut users = or_none(app.broker.users().all(std::slice::from_ref(&own)).await)?;
     if unnamed(&users) > 0 {
         // Records of an earlier version name no user, but a lookup by name finds them.
         let known: Vec<Caller> = namespaces(&users, of)
@@ -61,11 +61,11 @@ pub(super) async fn find(
             .map(|namespace| Caller { namespace, user: own.user.clone() })
             .chain([own.clone()])
             .collect();
-        users = or_none(app.broker.users(&known).await)?;
+        users = or_none(app.broker.users().all(&known).await)?;
     }
     let begun = match among {
         Among::Connected => Vec::new(),
-        Among::Present => or_none(app.broker.users_who_began().await)?,
+        Among::Present => or_none(app.broker.users().who_began().await)?,
     };
     let mut called: Vec<&Caller> = Vec::new();
     for caller in users.iter().filter_map(|user| user.caller.as_ref()).chain(&begun) {
@@ -102,7 +102,7 @@ pub(super) async fn find_to_end(
     let candidates = candidates(auth, &local.caller()?, of);
     let cut_off = async || {
         for caller in &candidates {
-            app.broker.cut_off(caller).await.map_err(hinted)?;
+            app.broker.users().cut_off(caller).await.map_err(hinted)?;
         }
         anyhow::Ok(())
     };
@@ -214,7 +214,7 @@ pub(super) async fn list<W: Write>(
     as_json: bool,
     out: &mut Stdout<W>,
 ) -> anyhow::Result<Exit> {
-    let users = or_none(app.broker.users(&[local.caller()?]).await)?;
+    let users = or_none(app.broker.users().all(&[local.caller()?]).await)?;
     let unnamed = unnamed(&users);
     let named = users.iter().filter_map(|user| Some((user.caller.as_ref()?, &user.grants)));
     if as_json {

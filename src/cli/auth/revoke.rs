@@ -91,23 +91,29 @@ impl Revoke {
         match self.provider.as_deref() {
             Some(name) if *is_named => {
                 let provider = ProviderId::new(name);
-                let ends = broker.end_accounts(caller, &provider, account, EndedBy::Operator);
+                let ends = broker.accounts().end_at(caller, &provider, account, EndedBy::Operator);
                 ends.await.map(of_provider).map_err(hinted)
             }
-            Some(name) => {
-                broker.revoke(caller, name, account).await.map(of_provider).map_err(hinted)
-            }
+            Some(name) => broker
+                .accounts()
+                .revoke(caller, name, account)
+                .await
+                .map(of_provider)
+                .map_err(hinted),
             None => {
                 let mut accounts = Vec::new();
-                broker.cut_off(caller).await.map_err(hinted)?;
+                broker.users().cut_off(caller).await.map_err(hinted)?;
                 if !is_named {
-                    let connected = broker.accounts(caller).await.map_err(hinted)?;
+                    let connected = broker.accounts().list(caller).await.map_err(hinted)?;
                     let names: BTreeSet<_> = connected.into_iter().map(|it| it.provider).collect();
                     for name in names {
-                        accounts.extend(broker.revoke(caller, &name, None).await.map_err(hinted)?);
+                        accounts.extend(
+                            broker.accounts().revoke(caller, &name, None).await.map_err(hinted)?,
+                        );
                     }
                 }
-                let ended = broker.end_access(caller, EndedBy::Operator).await.map_err(hinted)?;
+                let ended =
+                    broker.users().end_access(caller, EndedBy::Operator).await.map_err(hinted)?;
                 accounts.extend(ended.accounts);
                 Ok(EndedAccess { accounts, ..ended })
             }

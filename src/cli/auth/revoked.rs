@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use crate::broker::accounts::disconnect::{Disconnected, Ended};
+use crate::broker::consent::end::{Disconnected, Ended};
 use crate::oauth::Revoked;
 
 /// One entry of `accounts` in `auth revoke --json`.

@@ -42,7 +42,7 @@ impl Status {
         let app = self.local.app(config, "auth status")?;
         app.only_look();
         let caller = self.caller(&app, serves_many).await?;
-        let accounts = or_none(app.broker.accounts(&caller).await)?;
+        let accounts = or_none(app.broker.accounts().list(&caller).await)?;
         let keeper = or_none(app.keeper().await)?;
         if self.json {
             let status = as_json(&caller, &accounts, keeper, app.broker.now());

@@ -161,25 +161,31 @@ fn not_renewed(provider: &ProviderId, refusal: Option<RenewalRefusal>, cause: &s
 
 /// Continues `Acme access is needed before tool can run, `.
 fn no_link(title: &str, problem: &LinkProblem) -> String {
-    let (cause, then) = match problem {
-        LinkProblem::Setup { cause } => return format!("but no link could be made: {cause}."),
+    let why = match problem {
+        LinkProblem::Setup { cause } => format!("{cause}."),
         LinkProblem::EndpointsUnknown { cause: None } => {
             return format!(
                 "and {title} does not say at the moment where its users sign in. Call this tool again in a few minutes."
             );
         }
         LinkProblem::EndpointsUnknown { cause: Some(cause) } => {
-            (cause, "Call this tool again in a few minutes.")
+            format!("{cause}. Call this tool again in a few minutes.")
         }
-        LinkProblem::NoVerifier { cause } => (cause, "Tell the user; calling again will not help."),
-        LinkProblem::Contended { cause } => (cause, "Call this tool again."),
-        LinkProblem::TooMany { cause } => {
-            (cause, "Use one that is still open, or try again in a few minutes.")
+        LinkProblem::NoVerifier { application } => format!(
+            "the application `{application}` has no `verifier_url`, so nobody could tell who opens a link. Tell the user; calling again will not help."
+        ),
+        LinkProblem::Contended => {
+            "others change the store faster than this process can. Call this tool again.".into()
         }
-        LinkProblem::GrantedMeanwhile { cause } => (cause, "Try again."),
-        LinkProblem::Ending { cause } => (cause, "Call this tool again when it runs."),
+        LinkProblem::TooMany => {
+            "too many links were made for one person. Use one that is still open, or try again in a few minutes.".into()
+        }
+        LinkProblem::GrantedMeanwhile => "the consent has just been given. Try again.".into(),
+        LinkProblem::Ending => {
+            "the server is ending. Call this tool again when it runs.".into()
+        }
     };
-    format!("but no link could be made: {cause}. {then}")
+    format!("but no link could be made: {why}")
 }
 
 fn busy(answered: Option<&Answered>, may_have_run: bool) -> String {

@@ -23,7 +23,7 @@ pub async fn follow(mut role: watch::Receiver<Role>, broker: Broker, loopback: A
         loopback.became_owner();
         while *role.borrow() == Role::Owner {
             let open_origins = async {
-                broker.delete_expired().await?;
+                broker.consents().delete_expired().await?;
                 broker.consents().open_origins().await
             };
             match open_origins.await {

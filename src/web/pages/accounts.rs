@@ -23,9 +23,10 @@ use super::error::{self, Reader};
 use super::layout::{ButtonStyle, Page, PageKind, html, see_other};
 use super::person::PageUser;
 use super::sign_in::{self, SignInPages};
-use crate::broker::accounts::disconnect::{Disconnected, Ended};
+use crate::broker::consent::end::{Disconnected, Ended};
 use crate::broker::{Broker, ConnectError};
 use crate::model::AccountName;
+use crate::model::event::EndedBy;
 use crate::model::session::Destination;
 use crate::model::text::sentence;
 use list::{List, called};
@@ -91,13 +92,15 @@ pub(in crate::web) async fn answer(
         "connect" => {
             let account = form.account.as_deref().map(AccountName::parse).transpose();
             match account.map(Option::unwrap_or_default) {
-                Ok(account) => broker.connect(&person.principal, &form.provider, &account).await,
+                Ok(account) => {
+                    broker.accounts().connect(&person.principal, &form.provider, &account).await
+                }
                 Err(problem) => {
                     return accounts.page(Some(&sentence(&problem.to_string()))).await;
                 }
             }
         }
-        "reconnect" => broker.reconnect(&person.principal, &form.shown).await,
+        "reconnect" => broker.accounts().reconnect(&person.principal, &form.shown).await,
         "disconnect" => return accounts.ask(&form.shown).await,
         "end" => return accounts.end(&form.shown).await,
         _ => return accounts.page(None).await,
@@ -113,7 +116,7 @@ impl Accounts {
     /// one.
     async fn page(&self, problem: Option<&str>) -> Response {
         let Self { broker, person, browser } = self;
-        let accounts = match broker.accounts(&person.principal.caller).await {
+        let accounts = match broker.accounts().list(&person.principal.caller).await {
             Ok(accounts) => accounts,
             Err(error) => return self.refused(&error.into()),
         };
@@ -127,7 +130,7 @@ impl Accounts {
 
     /// Asks for confirmation: only a new consent brings the access back.
     async fn ask(&self, shown: &str) -> Response {
-        let accounts = match self.broker.accounts(&self.person.principal.caller).await {
+        let accounts = match self.broker.accounts().list(&self.person.principal.caller).await {
             Ok(accounts) => accounts,
             Err(error) => return self.refused(&error.into()),
         };
@@ -149,7 +152,12 @@ impl Accounts {
     }
 
     async fn end(&self, shown: &str) -> Response {
-        let ended = match self.broker.end(&self.person.principal.caller, shown).await {
+        let ended = match self
+            .broker
+            .accounts()
+            .end(&self.person.principal.caller, shown, EndedBy::User)
+            .await
+        {
             Ok(ended) => ended,
             Err(error) => return self.failed(&error).await,
         };

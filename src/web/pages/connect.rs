@@ -90,20 +90,20 @@ pub(in crate::web) async fn answer(link: Link, OwnForm(form): OwnForm<ConnectFor
     match form.answer.as_str() {
         "continue" => {}
         "decline" => {
-            return match broker.decline(ticket, visitor).await {
+            return match broker.consents().decline(ticket, visitor).await {
                 Ok(()) => see_other(&format!("/connect/{ticket}")),
                 Err(error) => link.refused(&error).await,
             };
         }
         "confirm" | "keep" => {
             let is_meant = form.answer == "confirm";
-            return match broker.confirm(ticket, visitor, &form.shown, is_meant).await {
+            return match broker.consents().confirm(ticket, visitor, &form.shown, is_meant).await {
                 Ok(arrival) => see_other(&arrival.next),
                 Err(error) => link.again(error).await,
             };
         }
         "disconnect" => {
-            return match broker.undo(ticket, visitor, &form.shown).await {
+            return match broker.consents().undo(ticket, visitor, &form.shown).await {
                 Ok(()) => see_other(&format!("/connect/{ticket}")),
                 Err(error) => link.again(error).await,
             };
@@ -113,7 +113,7 @@ pub(in crate::web) async fn answer(link: Link, OwnForm(form): OwnForm<ConnectFor
     if let Some(secret) = form.secret {
         return link.paste(&form.shown, secret, form.user).await;
     }
-    match broker.depart(ticket, visitor, &form.shown).await {
+    match broker.consents().depart(ticket, visitor, &form.shown).await {
         Ok(departure) => depart(&departure),
         Err(ConnectError::NotYours(NotYours::Unconfirmed)) => link.depart_unconfirmed().await,
         Err(error) => link.again(error).await,
@@ -139,7 +139,7 @@ impl Link {
         if !pages.admits(from) {
             return sign_in::too_often();
         }
-        match self.broker.depart_unconfirmed(&self.ticket, &self.visitor).await {
+        match self.broker.consents().depart_unconfirmed(&self.ticket, &self.visitor).await {
             Ok(departure) => {
                 // Renews the cookie, since the consent may wait for it for a day.
                 self.browser.set_cookie(self.browser.cookie_or_new().clone());
@@ -150,7 +150,7 @@ impl Link {
     }
 
     async fn page(&self, change: Notice) -> Response {
-        match self.broker.invitation(&self.ticket, &self.visitor).await {
+        match self.broker.consents().invitation(&self.ticket, &self.visitor).await {
             Ok(invitation) => {
                 let token = self.browser.form_token(&format!("/connect/{}", self.ticket));
                 page::link_page(&invitation, token, change, self.application())
@@ -180,7 +180,8 @@ impl Link {
     /// Passes a pasted secret to the broker only: no page shows it again.
     async fn paste(&self, shown: &str, secret: SecretString, user: Option<String>) -> Response {
         let Self { broker, visitor, ticket, .. } = self;
-        let asked = broker.invitation(ticket, visitor).await.map(|invitation| invitation.paste);
+        let asked =
+            broker.consents().invitation(ticket, visitor).await.map(|invitation| invitation.paste);
         let pasted = match asked {
             Ok(Some(Paste { what: PasteWhat::Key, .. })) => Pasted::Key(secret),
             Ok(Some(Paste { what: PasteWhat::Password | PasteWhat::UserAndPassword, .. })) => {
@@ -189,7 +190,7 @@ impl Link {
             Ok(None) => return self.refused(&ConnectError::Unknown).await,
             Err(error) => return self.refused(&error).await,
         };
-        match broker.paste(ticket, visitor, shown, pasted).await {
+        match broker.consents().paste(ticket, visitor, shown, pasted).await {
             Ok(arrival) => see_other(&arrival.next),
             Err(PasteError::Connect(error)) => self.again(error).await,
             // The server's own half of the credential is missing.
@@ -252,6 +253,7 @@ pub(in crate::web) async fn callback(
     headers: HeaderMap,
 ) -> Response {
     let arrival = broker
+        .consents()
         .arrive(Callback {
             provider: &provider,
             query: query.as_deref().unwrap_or_default(),

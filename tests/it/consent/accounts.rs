@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use countersign::broker::accounts::disconnect::{Disconnected, Ended};
 use countersign::broker::accounts::list::AccountState;
+use countersign::broker::consent::end::{Disconnected, Ended};
 use countersign::oauth::Revoked;
 use futures_util::future::join_all;
 
@@ -15,7 +15,7 @@ fn how(ends: Vec<Ended>) -> Vec<Disconnected> {
 }
 
 async fn state(world: &World) -> AccountState {
-    world.app.broker.accounts(&ana()).await.unwrap().pop().expect("an account").state
+    world.app.broker.accounts().list(&ana()).await.unwrap().pop().expect("an account").state
 }
 
 #[tokio::test]
@@ -40,10 +40,10 @@ async fn what_is_revoked_is_forgotten_and_said_to_be() {
     world.provider.says(tokens(r#"{"access_token":"first"}"#));
     world.consent().await;
     let broker = &world.app.broker;
-    assert_eq!(broker.revoke(&ana(), "other", None).await.unwrap(), []);
-    let ends = how(broker.revoke(&ana(), "acme", None).await.unwrap());
+    assert_eq!(broker.accounts().revoke(&ana(), "other", None).await.unwrap(), []);
+    let ends = how(broker.accounts().revoke(&ana(), "acme", None).await.unwrap());
     assert_eq!(ends, [Disconnected::AtProvider(Revoked::NoWay)]);
-    assert_eq!(broker.revoke(&ana(), "acme", None).await.unwrap(), []);
+    assert_eq!(broker.accounts().revoke(&ana(), "acme", None).await.unwrap(), []);
     world.prompt().await;
 }
 
@@ -67,14 +67,14 @@ async fn what_this_tools_toml_cannot_use_is_still_forgotten_and_nobody_is_told_i
             other => panic!("{instead}: {other:?}"),
         }
         let sent = world.provider.requests().len();
-        let ends = how(world.app.broker.revoke(&ana(), "acme", None).await.unwrap());
+        let ends = how(world.app.broker.accounts().revoke(&ana(), "acme", None).await.unwrap());
         match ends.as_slice() {
             [Disconnected::NotSetUp(_)] => assert!(is_unset),
             [Disconnected::OtherConfiguration] => assert!(!is_unset),
             other => panic!("{instead}: {other:?}"),
         }
         assert_eq!(world.provider.requests().len(), sent);
-        assert!(world.app.broker.accounts(&ana()).await.unwrap().is_empty());
+        assert!(world.app.broker.accounts().list(&ana()).await.unwrap().is_empty());
     }
 }
 
@@ -99,10 +99,10 @@ async fn what_the_provider_does_not_end_is_forgotten_all_the_same() {
         world.provider.says(tokens(r#"{"access_token":"first","refresh_token":"r1"}"#));
         world.consent().await;
         world.provider.tokens(move |_| act());
-        let ends = how(world.app.broker.revoke(&ana(), "acme", None).await.unwrap());
+        let ends = how(world.app.broker.accounts().revoke(&ana(), "acme", None).await.unwrap());
         assert_eq!(ends, [Disconnected::AtProvider(end)]);
         assert_eq!(world.provider.requests().pop().unwrap(), "token=r1&client_id=us");
-        assert!(world.app.broker.accounts(&ana()).await.unwrap().is_empty());
+        assert!(world.app.broker.accounts().list(&ana()).await.unwrap().is_empty());
         world.prompt().await;
     }))
     .await;

@@ -88,25 +88,25 @@ async fn is_finished_by_her_alone(whose: &Principal, unknown: NotYours, other: N
         (signed_in_as(elsewhere), Some(other)),
         (VisitingBrowser::Loopback, None),
     ] {
-        match (broker.invitation(ticket, &visitor).await, why) {
+        match (broker.consents().invitation(ticket, &visitor).await, why) {
             (Err(ConnectError::NotYours(found)), Some(why)) => assert_eq!(found, why),
             (Err(ConnectError::Unknown), None) => {}
             (other, _) => panic!("{visitor:?}: {other:?}"),
         }
-        broker.decline(ticket, &visitor).await.unwrap_err();
-        broker.depart(ticket, &visitor, "").await.map(drop).unwrap_err();
+        broker.consents().decline(ticket, &visitor).await.unwrap_err();
+        broker.consents().depart(ticket, &visitor, "").await.map(drop).unwrap_err();
     }
     // Ana continues, and forwards the provider's address to Bob.
-    let page = broker.invitation(ticket, &ana).await.unwrap();
-    let departure = broker.depart(ticket, &ana, &page.digest).await.unwrap();
+    let page = broker.consents().invitation(ticket, &ana).await.unwrap();
+    let departure = broker.consents().depart(ticket, &ana, &page.digest).await.unwrap();
     let state = departure.to.query_pairs().find(|(name, _)| name == "state").unwrap().1;
     let cookie = departure.cookie.value.expose_secret().to_owned();
     let query = format!("code=c0de&state={state}");
     let cookie = |_: &str| Some(cookie.clone());
     let callback = |visitor| Callback { provider: "acme", query: &query, cookie: &cookie, visitor };
-    let refused = broker.arrive(callback(&bob)).await;
+    let refused = broker.consents().arrive(callback(&bob)).await;
     assert!(matches!(refused, Err(CallbackError::NotYours(found)) if found == other));
-    let burnt = broker.arrive(callback(&ana)).await;
+    let burnt = broker.consents().arrive(callback(&ana)).await;
     assert!(matches!(burnt, Err(CallbackError::Unknown)));
     assert!(world.provider.requests().is_empty());
 }

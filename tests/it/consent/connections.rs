@@ -81,7 +81,7 @@ async fn a_click_ends_no_consent_that_was_given_after_its_page() {
     let old = world.get(&address).await;
     let asked = press(&world, &address, &old, "disconnect").await;
     world.pass(Duration::from_mins(1));
-    world.app.broker.revoke(&ana(), "acme", None).await.unwrap();
+    world.app.broker.accounts().revoke(&ana(), "acme", None).await.unwrap();
     world.consent().await;
     for (page, answer) in [(&old, "disconnect"), (&old, "reconnect"), (&asked, "end")] {
         let refused = press(&world, &address, page, answer).await;

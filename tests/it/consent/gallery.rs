@@ -94,7 +94,7 @@ async fn every_state_of_a_link_has_a_page_and_a_title_of_its_own() {
     assert!(signs[0] != signs[1] && signs[1] != signs[2] && signs[0] != signs[2], "{signs:?}");
 
     world.provider.tokens(|_| Act::Say(answer("200 OK", "", "")));
-    world.app.broker.revoke(&ana(), "acme", None).await.unwrap();
+    world.app.broker.accounts().revoke(&ana(), "acme", None).await.unwrap();
     world.ends("read", "ana", "notes:read").await;
     let (link, page) = world.ends("write", "bob", "notes:read notes:write").await;
     gallery.hang("another account", &page);

@@ -177,7 +177,7 @@ async fn another_account_that_comes_after_the_end_of_access_is_revoked() {
     signed_in_as(&world, "bob");
     let departure = world.click(&prompt.url).await;
     // The first step of ending access; the remaining steps run before the provider answers.
-    world.app.broker.cut_off(&ana()).await.unwrap();
+    world.app.broker.users().cut_off(&ana()).await.unwrap();
     world.come_back(&departure, "code=c").await;
     let requests = world.provider.requests();
     assert!(requests.iter().any(|body| body.contains("token=refresh-bob")), "{requests:?}");
@@ -248,7 +248,7 @@ async fn what_may_be_an_account_in_use_is_not_revoked() {
 async fn another_account_is_revoked_when_its_question_expires() {
     let (world, _, _) = other().await;
     world.pass(Duration::from_mins(15));
-    world.app.broker.delete_expired().await.unwrap();
+    world.app.broker.consents().delete_expired().await.unwrap();
     assert_eq!(revoked(&world).await, ["refresh-bob"]);
 
     let (world, _, _) = other().await;
@@ -339,7 +339,8 @@ async fn a_consent_that_comes_while_its_link_is_undone_is_shown() {
         }
     });
     let ticket = link.rsplit('/').next().unwrap();
-    let undone = world.app.broker.undo(ticket, &VisitingBrowser::Loopback, page.shown()).await;
+    let undone =
+        world.app.broker.consents().undo(ticket, &VisitingBrowser::Loopback, page.shown()).await;
     undone.unwrap();
     assert_eq!(world.accounts().await.len(), 1);
     let page = world.get(&link).await;

@@ -66,7 +66,8 @@ async fn what_a_user_begins_by_hand_names_no_program() {
     let provider = broker.provider("acme").unwrap();
     let (principal, account) = (Principal::local(ana()), AccountName::default());
     let scopes = Scopes::new(["notes:read"]);
-    let begun = broker.begin(&principal, &provider, &account, &scopes, AskedBy::default()).await;
+    let begun =
+        broker.consents().begin(&principal, &provider, &account, &scopes, AskedBy::default()).await;
     assert_eq!(begun.unwrap().url, asked.url, "the same link");
     let page = world.get(&asked.url).await.text;
     assert!(page.contains("You asked to connect your acme account"), "{page}");
@@ -86,7 +87,8 @@ async fn what_a_user_begins_by_hand_beside_a_program_names_both() {
     let (principal, account) = (Principal::local(ana()), AccountName::default());
     let begin = async |scopes: &[&str]| {
         let scopes = Scopes::new(scopes.iter().copied());
-        let begun = broker.begin(&principal, &provider, &account, &scopes, AskedBy::default());
+        let begun =
+            broker.consents().begin(&principal, &provider, &account, &scopes, AskedBy::default());
         assert_eq!(begun.await.unwrap().url, asked.url, "the same link");
         world.get(&asked.url).await.text
     };
@@ -128,13 +130,17 @@ async fn a_device_login_begun_before_access_was_ended_attaches_nothing() {
     let provider = broker.provider("acme").unwrap();
     let begin = async || {
         let account = AccountName::default();
-        broker.begin_device_login(&ana(), &provider, &account, &Scopes::default()).await.unwrap()
+        broker
+            .consents()
+            .begin_device_login(&ana(), &provider, &account, &Scopes::default())
+            .await
+            .unwrap()
     };
     let login = begin().await;
     world.pass(std::time::Duration::from_secs(5));
-    broker.end_access(&ana(), EndedBy::Operator).await.unwrap();
+    broker.users().end_access(&ana(), EndedBy::Operator).await.unwrap();
     world.provider.says(tokens(r#"{"access_token":"late","refresh_token":"late"}"#));
-    let finished = broker.finish_device_login(login).await;
+    let finished = broker.consents().finish_device_login(login).await;
     assert!(matches!(finished, Err(DeviceError::AccessEnded)), "attached");
     assert!(world.accounts().await.is_empty());
     let ended = world.provider.requests().iter().any(|body| body.contains("token=late"));
@@ -143,7 +149,7 @@ async fn a_device_login_begun_before_access_was_ended_attaches_nothing() {
     // A login begun afterwards connects the account.
     world.pass(std::time::Duration::from_secs(5));
     let login = begin().await;
-    broker.finish_device_login(login).await.expect("connected");
+    broker.consents().finish_device_login(login).await.expect("connected");
     assert_eq!(world.accounts().await.len(), 1);
 }
 
@@ -164,7 +170,7 @@ async fn an_issuer_without_device_codes_is_named_with_the_setting_that_helps() {
     let broker = &world.app.broker;
     let provider = broker.provider("acme").unwrap();
     let (account, scopes) = (AccountName::default(), Scopes::default());
-    let begun = broker.begin_device_login(&ana(), &provider, &account, &scopes).await;
+    let begun = broker.consents().begin_device_login(&ana(), &provider, &account, &scopes).await;
     let Err(error) = begun else { panic!("a code without an endpoint") };
     let (said, hint) = (error.to_string(), error.hint());
     assert!(said.starts_with("the issuer of `acme` names no "), "{said}");

@@ -1,6 +1,7 @@
 //! The consent page: what it shows, and what a click on it approves.
 
 use countersign::broker::consent::wait::{NotConnected, Waited};
+use countersign::model::event::EndedBy;
 use countersign::model::reason::ConsentFailure;
 use countersign::model::{Caller, Outcome, Scopes, UserId};
 use reqwest::StatusCode;
@@ -166,7 +167,7 @@ async fn only_permissions_that_were_granted_before_are_folded_away() {
     // Permissions count as new again once the earlier access has been ended.
     let digest = world.accounts().await.remove(0).digest;
     world.provider.says(tokens("{}"));
-    world.app.broker.end(&super::world::ana(), &digest).await.unwrap();
+    world.app.broker.accounts().end(&super::world::ana(), &digest, EndedBy::User).await.unwrap();
     let page = world.get(&wider.url).await.text;
     assert!(!page.contains("<details>") && page.contains("<bdi>a:1</bdi>"), "{page}");
 }

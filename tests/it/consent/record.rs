@@ -72,7 +72,7 @@ async fn a_consent_and_what_follows_are_one_event_each() {
         [EventKind::Renewal(RenewalOutcome::Renewed), EventKind::Call(CallOutcome::Ok)]
     );
 
-    world.app.broker.revoke(&ana(), "acme", None).await.unwrap();
+    world.app.broker.accounts().revoke(&ana(), "acme", None).await.unwrap();
     let outcome = EndOutcome::NoRevocation;
     assert_eq!(record.kinds(), [EventKind::End { by: EndedBy::User, outcome }]);
 }

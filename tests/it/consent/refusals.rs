@@ -31,7 +31,7 @@ async fn what_was_refused_twice_within_an_hour_is_not_asked_for_again_by_a_tool(
     assert!(is_refused(&world).await);
     // Sweeping expired records does not forget the refusals.
     world.pass(Duration::from_mins(20));
-    world.app.broker.delete_expired().await.unwrap();
+    world.app.broker.consents().delete_expired().await.unwrap();
     assert!(is_refused(&world).await);
     world.pass(Duration::from_mins(21));
     world.prompt().await;
@@ -48,6 +48,7 @@ async fn a_person_can_still_begin_it_themselves() {
     let (account, asked_by) = (AccountName::default(), AskedBy::default());
     let scopes = Scopes::new(["notes:read"]);
     let prompt = broker
+        .consents()
         .begin(&Principal::local(ana()), &provider, &account, &scopes, asked_by)
         .await
         .unwrap();

@@ -124,7 +124,7 @@ async fn what_nobody_can_use_any_more_is_deleted_and_nothing_else() {
         let world = connected("").await;
         world.provider.says(tokens(tokens_said));
         let broker = &world.app.broker;
-        broker.revoke(&ana(), "acme", None).await.unwrap();
+        broker.accounts().revoke(&ana(), "acme", None).await.unwrap();
         world.consent().await;
         world.pass(day);
         let store = broker.store().await.unwrap();

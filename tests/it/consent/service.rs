@@ -203,7 +203,7 @@ async fn a_restart_finds_the_token_unless_another_one_is_meant() {
 async fn a_person_of_the_server_s_name_is_not_the_server() {
     let world = supplied().await;
     let server = Caller::local(UserId::new("server"));
-    let accounts = world.app.broker.accounts(&server).await.unwrap();
+    let accounts = world.app.broker.accounts().list(&server).await.unwrap();
     assert!(accounts.iter().all(|account| account.is_of_the_server));
     assert_ne!(server, Caller::server());
 }

@@ -106,6 +106,7 @@ async fn a_near_name_can_be_connected_by_hand() {
     let begun = world
         .app
         .broker
+        .consents()
         .begin(
             &principal,
             &provider,
@@ -158,14 +159,14 @@ async fn one_account_is_revoked_and_the_others_stay() {
     let world = world().await;
     let broker = &world.app.broker;
     let nobody = countersign::model::AccountName::new("nobody");
-    assert_eq!(broker.revoke(&ana(), "acme", Some(&nobody)).await.unwrap(), []);
+    assert_eq!(broker.accounts().revoke(&ana(), "acme", Some(&nobody)).await.unwrap(), []);
     for (name, left) in [("bob@example.com", 1), ("default", 0)] {
         let name = countersign::model::AccountName::new(name);
-        let ends = broker.revoke(&ana(), "acme", Some(&name)).await.unwrap();
+        let ends = broker.accounts().revoke(&ana(), "acme", Some(&name)).await.unwrap();
         assert_eq!(ends.len(), 1);
         assert_eq!(world.accounts().await.len(), left);
     }
     connect(&world, None, "ana").await;
     connect(&world, Some("work"), "bob").await;
-    assert_eq!(broker.revoke(&ana(), "acme", None).await.unwrap().len(), 2);
+    assert_eq!(broker.accounts().revoke(&ana(), "acme", None).await.unwrap().len(), 2);
 }

@@ -418,7 +418,7 @@ async fn a_lost_answer_is_asked_for_once_more_and_not_twice() {
         world.provider.says(answer("400 Bad Request", "", r#"{"error":"invalid_grant"}"#));
         assert_eq!(world.prompt().await.reason, PromptReason::Ended);
         let ana = Caller::local(UserId::new("ana"));
-        let state = world.app.broker.accounts(&ana).await.unwrap().pop().unwrap().state;
+        let state = world.app.broker.accounts().list(&ana).await.unwrap().pop().unwrap().state;
         let AccountState::Ended(why) = state else { panic!("{state:?}") };
         assert!(why.contains("an answer to a renewal was lost"), "{why}");
     }

@@ -75,7 +75,7 @@ async fn it_goes_with_the_grant_and_says_nothing_of_the_next_one() {
     comes_to_be_written(&world, first).await;
     let store = world.app.broker.store().await.unwrap();
     let place = store.grants(&ana()).await.unwrap().pop().unwrap().place().clone();
-    world.app.broker.revoke(&ana(), "acme", None).await.unwrap();
+    world.app.broker.accounts().revoke(&ana(), "acme", None).await.unwrap();
     assert_eq!(store.last_use(&place).await.unwrap(), None);
 
     world.pass(MINUTE);

@@ -2,7 +2,7 @@
 //! belong to.
 
 use countersign::app::Access;
-use countersign::broker::accounts::disconnect::Disconnected;
+use countersign::broker::consent::end::Disconnected;
 use countersign::model::authorization::Unclaimed;
 use countersign::model::event::EndedBy;
 use countersign::model::principal::ConfirmOrder;
@@ -41,7 +41,7 @@ async fn connected_by(callers: &[Caller]) -> World {
 }
 
 async fn users(world: &World) -> Vec<Caller> {
-    let users = world.app.broker.users(&[]).await.unwrap();
+    let users = world.app.broker.users().all(&[]).await.unwrap();
     users.into_iter().map(|user| user.caller.expect("its record names it")).collect()
 }
 
@@ -52,7 +52,7 @@ async fn users_of_every_namespace_are_listed_and_ended_one_by_one() {
     assert_eq!(users(&world).await, [other_ben.clone(), ben.clone(), ana()]);
 
     world.provider.tokens(|_| Act::Say(answer("200 OK", "", "")));
-    let ends = world.app.broker.end_access(&ben, EndedBy::Operator).await.unwrap().accounts;
+    let ends = world.app.broker.users().end_access(&ben, EndedBy::Operator).await.unwrap().accounts;
     let [end] = &*ends else { panic!("{ends:?}") };
     assert_eq!(end.how, Disconnected::AtProvider(Revoked::Yes));
     assert!(world.provider.requests().iter().any(|body| body.contains("token=first")));
@@ -60,10 +60,10 @@ async fn users_of_every_namespace_are_listed_and_ended_one_by_one() {
 
     let acme = ProviderId::new("acme");
     world.provider.tokens(|_| Act::Say(answer("503 Service Unavailable", "", "")));
-    let ends = world.app.broker.end_accounts(&other_ben, &acme, None, EndedBy::Operator).await;
+    let ends = world.app.broker.accounts().end_at(&other_ben, &acme, None, EndedBy::Operator).await;
     assert_eq!(ends.unwrap()[0].how, Disconnected::AtProvider(Revoked::Failed));
     assert_eq!(users(&world).await, [ana()]);
-    let ends = world.app.broker.end_accounts(&other_ben, &acme, None, EndedBy::Operator).await;
+    let ends = world.app.broker.accounts().end_at(&other_ben, &acme, None, EndedBy::Operator).await;
     assert!(ends.unwrap().is_empty(), "nothing is left");
 }
 
@@ -72,7 +72,7 @@ async fn a_consent_under_way_when_access_is_ended_is_not_kept() {
     let world = World::new().await;
     let link = world.prompt().await.url;
     let departure = world.click(&link).await;
-    world.app.broker.end_access(&ana(), EndedBy::Operator).await.unwrap();
+    world.app.broker.users().end_access(&ana(), EndedBy::Operator).await.unwrap();
     world.come_back(&departure, "code=c").await;
     assert!(world.provider.requests().is_empty(), "the code is not even exchanged");
     assert!(users(&world).await.is_empty());
@@ -87,7 +87,10 @@ async fn a_consent_under_way_when_access_is_ended_is_not_kept() {
             let broker = broker.clone();
             let end = std::thread::spawn(move || {
                 let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-                runtime.unwrap().block_on(broker.end_access(&ana(), EndedBy::Operator)).unwrap();
+                runtime
+                    .unwrap()
+                    .block_on(broker.users().end_access(&ana(), EndedBy::Operator))
+                    .unwrap();
             });
             end.join().unwrap();
             told.send(()).unwrap();
@@ -119,7 +122,7 @@ async fn consents_that_are_no_accounts_yet_end_with_the_user_s_access() {
     let unclaimed = Unclaimed { authorization, grant, browser: "one".into(), given_at };
     consents.unclaimed.put(&unclaimed).await.unwrap();
     world.provider.tokens(|_| Act::Say(answer("200 OK", "", "")));
-    let ended = world.app.broker.end_access(&ana(), EndedBy::Operator).await.unwrap();
+    let ended = world.app.broker.users().end_access(&ana(), EndedBy::Operator).await.unwrap();
     let how: Vec<_> = ended.accounts.into_iter().map(|ended| ended.how).collect();
     assert_eq!(how, vec![Disconnected::AtProvider(Revoked::Yes); 3]);
     for token in ["unclaimed", "candidate", "first"] {

@@ -222,7 +222,7 @@ impl World {
 
     /// Returns all of ana's accounts.
     pub(super) async fn accounts(&self) -> Vec<Account> {
-        self.app.broker.accounts(&ana()).await.unwrap()
+        self.app.broker.accounts().list(&ana()).await.unwrap()
     }
 
     pub(super) fn time(&self) -> Time {

@@ -137,7 +137,7 @@ async fn a_consent_whose_code_is_exchanged_while_access_ends_is_dropped_and_revo
     let (browser, link) = (world.browser(), world.link("ana").await);
     let departure = leave(&browser, &link).await;
     // The first step of ending access; the remaining steps run before the provider answers.
-    world.app.broker.cut_off(&world.principal("ana").caller).await.unwrap();
+    world.app.broker.users().cut_off(&world.principal("ana").caller).await.unwrap();
     browser.get(&way_back(&departure)).await;
     assert_eq!((world.exchanges(), revoked(&world).await), (1, 1));
     assert!(world.app.broker.store().await.unwrap().all_unclaimed().await.unwrap().is_empty());

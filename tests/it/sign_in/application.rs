@@ -420,7 +420,7 @@ async fn no_session_begins_by_what_was_confirmed_before_access_was_ended() {
     let next_of_bob = confirm(&world, "app", &flow, "bob").await.next_uri();
     world.pass(Duration::from_secs(1));
     let ana = world.principal("ana").caller;
-    world.app.broker.end_access(&ana, EndedBy::Operator).await.unwrap();
+    world.app.broker.users().end_access(&ana, EndedBy::Operator).await.unwrap();
     assert_eq!(confirmed.get(&next).await.status, StatusCode::GONE);
     assert_eq!(confirmed.get(&at("/connections")).await.location(), "/signin?to=/connections");
     confirm(&world, "app", &late, "ana").await.is_refused("unknown_flow");

@@ -218,8 +218,13 @@ async fn one_person_cannot_fill_the_store_with_links() {
     let provider = world.app.broker.provider("acme").unwrap();
     let begin = async || {
         let (account, scopes) = (AccountName::default(), Scopes::default());
-        let begun =
-            world.app.broker.begin(&principal, &provider, &account, &scopes, AskedBy::default());
+        let begun = world.app.broker.consents().begin(
+            &principal,
+            &provider,
+            &account,
+            &scopes,
+            AskedBy::default(),
+        );
         begun.await.map(|prompt| prompt.url)
     };
     let ana = VisitingBrowser::Public { caller: Some(principal.caller.clone()), browser: None };
@@ -227,7 +232,7 @@ async fn one_person_cannot_fill_the_store_with_links() {
         let link = begin().await.unwrap();
         assert_eq!(begin().await.unwrap(), link, "an open link is no new one");
         let ticket = link.rsplit('/').next().unwrap();
-        world.app.broker.decline(ticket, &ana).await.unwrap();
+        world.app.broker.consents().decline(ticket, &ana).await.unwrap();
     }
     let error = begin().await.unwrap_err();
     assert!(matches!(error, ConnectError::TooManyLinks), "{error}");

@@ -121,7 +121,7 @@ async fn what_is_over_is_swept_away() {
     };
     assert_eq!(kinds().await, (1, 1));
     world.pass(Duration::from_mins(31));
-    world.app.broker.delete_expired().await.unwrap();
+    world.app.broker.consents().delete_expired().await.unwrap();
     assert_eq!(kinds().await, (0, 0));
     assert!(!is_signed_in(&ana).await);
 }
@@ -145,7 +145,7 @@ async fn no_session_begins_by_a_sign_in_that_was_begun_before_access_was_ended()
     let departure = world.departs(&browser, "/connections").await;
     let brought = world.issuer.signs_in(&departure, "ana");
     world.pass(Duration::from_secs(1));
-    world.app.broker.end_access(&ana, EndedBy::Operator).await.unwrap();
+    world.app.broker.users().end_access(&ana, EndedBy::Operator).await.unwrap();
     world.pass(Duration::from_secs(1));
     let refused = world.comes_back(&browser, &departure, &brought).await;
     assert_eq!(refused.status, StatusCode::GONE, "{}", refused.text);

@@ -209,7 +209,7 @@ impl World {
     }
 
     pub(super) async fn accounts(&self, person: &str) -> usize {
-        self.app.broker.accounts(&self.principal(person).caller).await.unwrap().len()
+        self.app.broker.accounts().list(&self.principal(person).caller).await.unwrap().len()
     }
 
     /// Number of codes exchanged at the provider.

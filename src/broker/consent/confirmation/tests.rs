@@ -87,7 +87,7 @@ impl World {
     async fn confirm(&self, application: &str, user: &str) -> Result<Confirmed, ConfirmationError> {
         let applications = self.authenticator.applications();
         let application = applications.get(application).unwrap();
-        self.broker.confirm_user(application, &FLOW.into(), &UserId::new(user)).await
+        self.broker.consents().confirm_user(application, &FLOW.into(), &UserId::new(user)).await
     }
 
     async fn comes_back(&self, cookie: &str, to: &Confirmed) -> Result<SignedIn, SignInError> {

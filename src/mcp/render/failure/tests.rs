@@ -180,30 +180,35 @@ fn no_token() {
 #[test]
 fn no_link_could_be_made() {
     let cause = || "the reason".to_owned();
-    let none = "but no link could be made: the reason.";
     for (problem, words) in [
-        (LinkProblem::Setup { cause: cause() }, none.to_owned()),
+        (LinkProblem::Setup { cause: cause() }, "but no link could be made: the reason."),
         (
-            LinkProblem::NoVerifier { cause: cause() },
-            format!("{none} Tell the user; calling again will not help."),
+            LinkProblem::NoVerifier { application: "shop".into() },
+            "but no link could be made: the application `shop` has no `verifier_url`, so nobody could tell who opens a link. Tell the user; calling again will not help.",
         ),
         (
             LinkProblem::EndpointsUnknown { cause: Some(cause()) },
-            format!("{none} Call this tool again in a few minutes."),
+            "but no link could be made: the reason. Call this tool again in a few minutes.",
         ),
         (
             LinkProblem::EndpointsUnknown { cause: None },
-            "and Acme does not say at the moment where its users sign in. Call this tool again in a few minutes.".to_owned(),
+            "and Acme does not say at the moment where its users sign in. Call this tool again in a few minutes.",
         ),
-        (LinkProblem::Contended { cause: cause() }, format!("{none} Call this tool again.")),
         (
-            LinkProblem::TooMany { cause: cause() },
-            format!("{none} Use one that is still open, or try again in a few minutes."),
+            LinkProblem::Contended,
+            "but no link could be made: others change the store faster than this process can. Call this tool again.",
         ),
-        (LinkProblem::GrantedMeanwhile { cause: cause() }, format!("{none} Try again.")),
         (
-            LinkProblem::Ending { cause: cause() },
-            format!("{none} Call this tool again when it runs."),
+            LinkProblem::TooMany,
+            "but no link could be made: too many links were made for one person. Use one that is still open, or try again in a few minutes.",
+        ),
+        (
+            LinkProblem::GrantedMeanwhile,
+            "but no link could be made: the consent has just been given. Try again.",
+        ),
+        (
+            LinkProblem::Ending,
+            "but no link could be made: the server is ending. Call this tool again when it runs.",
         ),
     ] {
         assert_eq!(

@@ -100,7 +100,7 @@ fn offers(broker: &Broker, person: &PageUser, accounts: &[Account]) -> Vec<Conne
             is_another,
         })
     };
-    broker.connectable(&person.principal).iter().filter_map(offer).collect()
+    broker.accounts().connectable(&person.principal).iter().filter_map(offer).collect()
 }
 
 fn shown(broker: &Broker, person: &PageUser, account: &Account) -> Shown {

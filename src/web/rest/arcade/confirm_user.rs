@@ -56,7 +56,7 @@ pub(in crate::web) async fn confirm_user(
             return problem(StatusCode::BAD_REQUEST, "malformed_request", message);
         }
     };
-    match broker.confirm_user(&application, &flow_id, &user).await {
+    match broker.consents().confirm_user(&application, &flow_id, &user).await {
         Ok(Confirmed { authorization, next_uri }) => {
             json(StatusCode::OK, &Answer { auth_id: authorization, next_uri })
         }

@@ -14,8 +14,8 @@ use url::form_urlencoded;
 
 use super::response::{json as answer, problem};
 use crate::broker::ConnectError;
-use crate::broker::accounts::disconnect::Ended;
 use crate::broker::accounts::list::{Account, AccountState};
+use crate::broker::consent::end::Ended;
 use crate::identity::Application;
 use crate::model::event::EndedBy;
 use crate::model::id::BadUserId;
@@ -97,7 +97,7 @@ impl RestState {
         if let Some(user) = user {
             return Ok(vec![application.caller(user.clone())]);
         }
-        let users = self.broker.users(&[]).await?;
+        let users = self.broker.users().all(&[]).await?;
         let callers = users.into_iter().filter_map(|user| user.caller);
         Ok(callers.filter(|caller| *caller == application.caller(caller.user.clone())).collect())
     }
@@ -105,7 +105,7 @@ impl RestState {
     async fn page(&self, application: &Application, filter: &Filter) -> Result<Value, StoreError> {
         let (mut items, mut total) = (Vec::new(), 0);
         for caller in self.users(application, filter.user.as_ref()).await? {
-            for account in self.broker.accounts_of(&caller).await? {
+            for account in self.broker.accounts().list_own(&caller).await? {
                 let is_meant =
                     filter.provider.as_ref().is_none_or(|it| it.as_str() == account.provider);
                 if !is_meant {
@@ -155,7 +155,7 @@ pub(in crate::web) async fn end(
     };
     let Some((user, digest)) = read_id(&id) else { return unknown() };
     let caller = application.caller(user);
-    match state.broker.end_as_application(&caller, &digest).await {
+    match state.broker.accounts().end(&caller, &digest, EndedBy::Application).await {
         Ok(_) => StatusCode::NO_CONTENT.into_response(),
         Err(ConnectError::Changed) => unknown(),
         Err(error) => unavailable(&error),
@@ -180,8 +180,8 @@ pub(in crate::web) async fn end_user(
     let (broker, caller) = (&state.broker, application.caller(user));
     let by = EndedBy::Application;
     let ended = match &filter.provider {
-        Some(provider) => broker.end_accounts(&caller, provider, None, by).await,
-        None => broker.end_access(&caller, by).await.map(|ended| ended.accounts),
+        Some(provider) => broker.accounts().end_at(&caller, provider, None, by).await,
+        None => broker.users().end_access(&caller, by).await.map(|ended| ended.accounts),
     };
     match ended {
         Ok(ended) => {

@@ -53,7 +53,8 @@ impl World {
         self.broker.store().await.unwrap().plant_authorization(record.as_bytes()).await;
         let authorization: Authorization = data(record);
         let ticket = authorization.link().ticket.expose_secret();
-        let shown = self.broker.invitation(ticket, &VisitingBrowser::Loopback).await.unwrap();
+        let shown =
+            self.broker.consents().invitation(ticket, &VisitingBrowser::Loopback).await.unwrap();
         let page = link_page(&shown, String::new(), Notice::None, None);
         let body = axum::body::to_bytes(page.into_body(), usize::MAX).await.unwrap();
         let page = String::from_utf8(body.to_vec()).unwrap();
@@ -64,7 +65,7 @@ impl World {
     async fn state(&self, record: &str) -> AccountState {
         let ana = Caller::local(UserId::new("ana"));
         self.broker.store().await.unwrap().plant_grant(&ana, record.as_bytes()).await;
-        self.broker.accounts(&ana).await.unwrap().remove(0).state
+        self.broker.accounts().list(&ana).await.unwrap().remove(0).state
     }
 }
 

@@ -1,0 +1,172 @@
+//! Ends a consent that was given: at the provider, if it has a way to, and here in any case.
+
+use super::{ConnectError, Consents};
+use crate::broker::{Catalogue, MAX_WRITE_ATTEMPTS};
+use crate::model::consent_plan::ClientRegistration;
+use crate::model::event::{EndOutcome, EndedBy, EventKind};
+use crate::model::{AccountName, Caller, Grant, ProviderId, Time};
+use crate::oauth::Revoked;
+use crate::store::StoreError;
+
+/// A consent that was ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Ended {
+    pub provider: ProviderId,
+    /// Title of the provider.
+    pub title: String,
+    pub account: AccountName,
+    /// Label that the provider gave the account.
+    pub label: Option<String>,
+    pub how: Disconnected,
+}
+
+/// How a stored consent was ended. It is deleted here in every case.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Disconnected {
+    /// The provider was asked, or had ended it before.
+    AtProvider(Revoked),
+    /// A key or password that its user pasted: it still works at the provider.
+    Pasted,
+    /// Given for a `tools.toml` that means another provider by this name. The present one must not
+    /// learn its tokens.
+    OtherConfiguration,
+    /// The provider could not be asked: its settings refer to what does not exist; holds the error.
+    NotSetUp(String),
+}
+
+impl Revoked {
+    /// Outcome for the event record.
+    pub(in crate::broker) fn outcome(self) -> EndOutcome {
+        match self {
+            Self::Yes => EndOutcome::Ended,
+            Self::NoWay => EndOutcome::NoRevocation,
+            Self::Failed => EndOutcome::RevocationFailed,
+            Self::Unreachable => EndOutcome::Unreachable,
+        }
+    }
+}
+
+impl Disconnected {
+    /// Outcome for the event record.
+    pub fn outcome(&self) -> EndOutcome {
+        match self {
+            Self::AtProvider(revoked) => revoked.outcome(),
+            Self::Pasted => EndOutcome::NoRevocation,
+            Self::OtherConfiguration => EndOutcome::OtherConfiguration,
+            Self::NotSetUp(_) => EndOutcome::NotSetUp,
+        }
+    }
+
+    /// Why the consent may still stand at the provider, where the user must then end it.
+    pub fn leaves(&self) -> Option<String> {
+        Some(match self {
+            Self::AtProvider(Revoked::Yes) => return None,
+            Self::Pasted => "the key goes on working there".into(),
+            Self::AtProvider(Revoked::NoWay) => {
+                "it has no way for us to end the consent there".into()
+            }
+            Self::AtProvider(Revoked::Failed) => "it did not confirm the end of the consent".into(),
+            Self::AtProvider(Revoked::Unreachable) => "it could not be reached".into(),
+            Self::OtherConfiguration => {
+                "the consent was given for another tools.toml, so it was not ended there".into()
+            }
+            Self::NotSetUp(why) => format!("the consent could not be ended there: {why}"),
+        })
+    }
+}
+
+impl Consents {
+    /// Ends a grant at the provider and deletes it. `None`: another request was faster, or the
+    /// present grant is not the one that `is_meant`.
+    pub(in crate::broker) async fn disconnect(
+        &self,
+        caller: &Caller,
+        Grant { provider, binding, account, .. }: Grant,
+        by: EndedBy,
+        is_meant: impl Fn(&Grant) -> bool,
+    ) -> Result<Option<Ended>, ConnectError> {
+        let store = self.store().await?;
+        let identity = binding.fingerprint();
+        // Once: the catalogue may be exchanged meanwhile, and the provider that was compared with
+        // the binding must be the one that is asked.
+        let catalogue = self.0.parts.catalogue.get();
+        for _ in 0..MAX_WRITE_ATTEMPTS {
+            let Some(held) = store.grant(caller, &provider, &identity, &account).await? else {
+                return Ok(None);
+            };
+            if !is_meant(&held.value) {
+                return Ok(None);
+            }
+            Box::pin(self.end_unclaimed_at(caller, &provider, &account)).await?;
+            let how = self.end_at_provider(&held.value, &catalogue).await;
+            // A concurrent refresh has stored another token, which must end as well.
+            if self.0.grants.delete(&held).await? {
+                let kind = EventKind::End { by, outcome: how.outcome() };
+                self.0.events.record_access(caller, &provider, kind);
+                let (account, label) = (account, held.value.label().map(str::to_owned));
+                let title = catalogue.title(&provider);
+                return Ok(Some(Ended { provider, title, account, label, how }));
+            }
+        }
+        Err(StoreError::Contended.into())
+    }
+
+    async fn end_at_provider(&self, grant: &Grant, catalogue: &Catalogue) -> Disconnected {
+        if grant.ended.is_some() {
+            return Disconnected::AtProvider(Revoked::Yes);
+        }
+        if grant.binding.is_pasted() {
+            return Disconnected::Pasted;
+        }
+        let clients = &self.0.clients;
+        let Some(provider) = catalogue.provider(grant.provider.as_str()) else {
+            return Disconnected::OtherConfiguration;
+        };
+        match clients.may_use(provider, &grant.binding).await {
+            Ok(true) => {}
+            Ok(false) => return Disconnected::OtherConfiguration,
+            Err(error) => return Disconnected::NotSetUp(error.to_string()),
+        }
+        let registration = match clients.registration(provider).await {
+            Ok(registration) => registration,
+            Err(error) if error.is_passing() => {
+                return Disconnected::AtProvider(Revoked::Unreachable);
+            }
+            Err(error) => return Disconnected::NotSetUp(error.to_string()),
+        };
+        Disconnected::AtProvider(clients.revoke(&registration, grant).await)
+    }
+
+    /// Ends at the provider a consent that was not kept as an account.
+    pub(in crate::broker) async fn end_unkept(
+        &self,
+        client: &ClientRegistration,
+        grant: &Grant,
+    ) -> Ended {
+        Ended {
+            provider: grant.provider.clone(),
+            title: self.0.parts.catalogue.get().title(&grant.provider),
+            account: grant.account.clone(),
+            label: grant.label().map(str::to_owned),
+            how: Disconnected::AtProvider(self.0.clients.revoke(client, grant).await),
+        }
+    }
+
+    /// Deletes a grant again if it was written while its user's access was being ended. Returns
+    /// whether that was so.
+    pub(super) async fn drop_if_cut_off(
+        &self,
+        caller: &Caller,
+        grant: &Grant,
+        begun_at: Time,
+    ) -> Result<bool, StoreError> {
+        if !self.store().await?.is_cut_off(caller, begun_at).await? {
+            return Ok(false);
+        }
+        let is_it = |there: &Grant| there.connected_at == grant.connected_at;
+        match self.disconnect(caller, grant.clone(), EndedBy::Operator, is_it).await {
+            Err(ConnectError::Store(error)) => Err(error),
+            Ok(_) | Err(_) => Ok(true),
+        }
+    }
+}
