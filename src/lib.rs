@@ -69,8 +69,12 @@
 //!
 //! - A [`store::Sealed`] is made from plaintext in one file, so no backend ever receives plaintext.
 //! - [`store::Backend::swap`] decides every race.
-//! - A [`model::Authorization`] changes only by its valid transitions: each consumes it and returns
+//! - An [`model::Authorization`] changes only by its valid transitions: each consumes it and returns
 //!   its next state.
+//! - Each kind of record has one owner in [`broker`], which alone holds its [`store::Table`], the right
+//!   to write it: grants and their freshness `broker::grant`, authorizations
+//!   [`broker::consent::Consents`], ended access [`broker::users::Users`], sessions
+//!   [`broker::sign_in`].
 //! - A grant is used only under the [`binding`](model::grant::Binding) that it was given for.
 //! - A credential goes only to the [`hosts`](model::hosts::Hosts) of its provider.
 //! - An argument reaches a path segment, a query value, a header value or a JSON value, and never

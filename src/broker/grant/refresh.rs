@@ -3,8 +3,9 @@
 //! Providers that rotate refresh tokens end the whole grant when one is sent twice (RFC 9700
 //! §4.14.2), so the sender is settled before the token is sent. Within a process, the calls that
 //! find a stale token share one refresh. Across processes, the grant itself is the lease: a process
-//! swaps an [`Attempt`] into it, which only one can do, and makes it durable before the refresh
-//! token leaves. If that process dies before it has stored the answer, the mark tells the next one.
+//! swaps an [`Attempt`](crate::model::grant::Attempt) into it, which only one can do, and makes it
+//! durable before the refresh token leaves. If that process dies before it has stored the answer,
+//! the mark tells the next one.
 //!
 //! Effects of an answer:
 //!
