@@ -12,7 +12,7 @@ use super::next_command::NextCommand;
 use super::report::{self, Hint, Usage};
 use super::stdout::{MAX_LINE_CHARS, Stdout};
 use crate::catalog;
-use crate::config::{self, Config, secret_ref};
+use crate::config::{self, Config, secret_ref, secrets};
 use crate::model::authorization::redirect_uri;
 use crate::model::credential::Credential;
 use crate::model::guide::Paginate;
@@ -264,7 +264,7 @@ fn wanted(reference: &SecretRef) -> String {
 }
 
 fn set(reference: &SecretRef) -> &'static str {
-    match secret_ref::is_missing(reference) {
+    match secrets::is_missing(reference) {
         Some(_) => " (not set)",
         None => "",
     }
@@ -304,7 +304,7 @@ fn describe(entry: &Entry) -> Value {
         .references()
         .iter()
         .map(|reference| {
-            let is_set = secret_ref::is_missing(reference).is_none();
+            let is_set = secrets::is_missing(reference).is_none();
             json!({ "reference": secret_ref::written(reference), "set": is_set })
         })
         .collect();

@@ -5,7 +5,7 @@ use std::path::{Component, Path, PathBuf};
 
 use etcetera::BaseStrategy as _;
 
-/// Variables that lead to the master key. Programs that `secret_ref` runs do not inherit them.
+/// Variables that lead to the master key. Programs that `secrets` runs do not inherit them.
 pub(super) const KEY_VARIABLES: [&str; 2] = ["COUNTERSIGN_KEY", "COUNTERSIGN_KEY_FILE"];
 
 /// Name of the file in each folder that [`find`] searches.

@@ -8,7 +8,7 @@ use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde_json::Value as Json;
 use toml::de::DeValue;
 
-use super::problem::Findings;
+use super::findings::Findings;
 use super::read::{Named, Read, Tree, table};
 use super::span::{At, Text};
 use super::syntax::Value;

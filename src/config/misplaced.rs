@@ -3,7 +3,7 @@
 
 use toml::de::DeValue;
 
-use super::problem::Findings;
+use super::findings::Findings;
 use super::span::{Span, Text};
 use super::syntax::Value;
 use super::unknown_key::{Keys, LanguageTable, UnknownKey, UnknownKeyKind};

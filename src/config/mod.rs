@@ -11,16 +11,19 @@
 //! folder the user must trust it before it acts in the user's name ([`trust`]).
 //!
 //! No step stops at the first mistake: all steps add to the same [`Problems`], which are reported
-//! together. No step resolves a reference to a secret: [`secret_ref`] does so when the secret is
+//! together. No step resolves a reference to a secret: [`secrets`] does so when the secret is
 //! needed, and [`server_auth`] before the server accepts the first call.
 
 pub mod environment;
 pub mod file;
+pub(crate) mod findings;
 mod lower;
 mod misplaced;
 pub(crate) mod problem;
 pub mod read;
+mod redaction;
 pub mod secret_ref;
+pub mod secrets;
 pub mod server_auth;
 mod source;
 pub(crate) mod span;
@@ -43,8 +46,8 @@ use crate::model::{Allowed, ConsentMode, Provider, ProviderId, Tool};
 use crate::net::Cidr;
 use environment::{Found, FoundBy};
 use file::File;
+use findings::Findings;
 pub use lower::{BuiltIn, built_in};
-use problem::Findings;
 pub use problem::{Problem, Problems, Severity};
 use read::Read as _;
 pub use span::Span;

@@ -9,8 +9,8 @@ use schemars::{JsonSchema, Schema, SchemaGenerator};
 use serde_json::{Number, Value as Json};
 use toml::de::{DeFloat, DeInteger, DeValue};
 
+use super::findings::Findings;
 use super::misplaced;
-use super::problem::Findings;
 use super::span::{At, Span, Text};
 use super::syntax::{SECRET_WORDS, Value};
 use super::unknown_key::Keys;
@@ -87,7 +87,7 @@ impl Read for Text {
             return Some(At::new(text.to_string(), value.span()));
         }
         // The key may be one for a secret.
-        blot_texts(value, true, find);
+        redact_texts(value, true, find);
         mismatch(value, TEXT, find)
     }
 }
@@ -276,7 +276,7 @@ pub(crate) fn unknown_key(
     keys: &Keys,
     find: &mut Findings<'_>,
 ) {
-    blot_texts(value, sounds_secret(key.as_str()), find);
+    redact_texts(value, sounds_secret(key.as_str()), find);
     if keys.later.contains(&key.as_str()) {
         return not_yet(&key.span, &format!("`{}`", key.value), find);
     }
@@ -305,20 +305,20 @@ pub(crate) fn not_yet(span: &Span, what: &str, find: &mut Findings<'_>) {
 
 /// Redacts the strings that may be secrets in a value with an unknown key or of the wrong type,
 /// whose meaning is therefore not known.
-fn blot_texts(value: &Value<'_>, may_be_secret: bool, find: &mut Findings<'_>) {
+fn redact_texts(value: &Value<'_>, may_be_secret: bool, find: &mut Findings<'_>) {
     match value.get_ref() {
         DeValue::String(text) if may_be_secret && !super::secret_ref::looks_like_one(text) => {
             let span = value.span();
             if span.len() > 2 {
-                find.blot(&(span.start + 1..span.end - 1));
+                find.redact(&(span.start + 1..span.end - 1));
             }
         }
         DeValue::Array(items) => {
-            items.iter().for_each(|item| blot_texts(item, may_be_secret, find));
+            items.iter().for_each(|item| redact_texts(item, may_be_secret, find));
         }
         DeValue::Table(table) => {
             for (key, value) in table {
-                blot_texts(value, sounds_secret(key.get_ref()), find);
+                redact_texts(value, sounds_secret(key.get_ref()), find);
             }
         }
         _ => {}
@@ -383,7 +383,7 @@ macro_rules! table {
         impl $crate::config::read::Read for $name {
             fn read(
                 value: &$crate::config::syntax::Value<'_>,
-                find: &mut $crate::config::problem::Findings<'_>,
+                find: &mut $crate::config::findings::Findings<'_>,
             ) -> Option<Self> {
                 let entries = $crate::config::read::entries(value, find)?;
                 let mut table = Self { span: value.span(), ..Self::default() };
@@ -417,6 +417,6 @@ pub(crate) fn entries<'v, 'i>(
         return Some(table);
     }
     // In `api_key = "…"` the string may be the key itself.
-    blot_texts(value, true, find);
+    redact_texts(value, true, find);
     mismatch(value, "a table", find)
 }

@@ -4,7 +4,8 @@
 
 use secrecy::{ExposeSecret as _, SecretString};
 
-use super::secret_ref::{self, SecretError, written};
+use super::secret_ref::written;
+use super::secrets::{self, SecretError};
 use crate::model::server_auth::{
     ApiKey, Client, Issuer, ResolvedAuth, ResolvedIssuer, ResolvedKey, ServerAuth,
 };
@@ -78,9 +79,9 @@ async fn issuer(issuer: &Issuer) -> Result<ResolvedIssuer, AuthError> {
 async fn client(issuer: &Issuer) -> Result<Option<Client>, AuthError> {
     let failed = |key| move |source| AuthError::Client { key, source };
     let Some(id) = &issuer.client_id else { return Ok(None) };
-    let id = secret_ref::resolve_setting(id).await.map_err(failed("client_id"))?;
+    let id = secrets::resolve_setting(id).await.map_err(failed("client_id"))?;
     let secret = match &issuer.client_secret {
-        Some(secret) => Some(secret_ref::resolve(secret).await.map_err(failed("client_secret"))?),
+        Some(secret) => Some(secrets::resolve(secret).await.map_err(failed("client_secret"))?),
         None => None,
     };
     Ok(Some(Client { id, secret }))
@@ -88,7 +89,7 @@ async fn client(issuer: &Issuer) -> Result<Option<Client>, AuthError> {
 
 async fn key(key: &ApiKey) -> Result<ResolvedKey, AuthError> {
     let ApiKey { name, key: reference, holder } = key.clone();
-    let key = secret_ref::resolve(&reference)
+    let key = secrets::resolve(&reference)
         .await
         .map_err(|source| AuthError::Key { name: name.clone(), source })?;
     // `new,old`, as in COUNTERSIGN_KEY: both are valid, so that a key can be rotated without a gap.

@@ -8,7 +8,7 @@
 use toml::Spanned;
 use toml::de::{DeTable, DeValue, Error};
 
-use super::problem::Findings;
+use super::findings::Findings;
 use super::span::Span;
 
 /// A parsed value and its position.
@@ -241,7 +241,7 @@ fn hide_secrets(source: &str, lines: &Span, find: &mut Findings<'_>) {
                     .iter()
                     .any(|scheme| skipped.get(value..).is_some_and(|v| v.starts_with(scheme)))
             }) {
-                find.blot(&(start + at + value..start + line.trim_end().len()));
+                find.redact(&(start + at + value..start + line.trim_end().len()));
             }
         }
         start += line.len();

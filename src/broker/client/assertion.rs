@@ -2,7 +2,7 @@
 
 use url::Url;
 
-use crate::config::secret_ref::{SecretError, resolve_document, resolve_setting};
+use crate::config::secrets::{SecretError, resolve_document, resolve_setting};
 use crate::model::assertion::{AssertionKey, AssertionSettings};
 use crate::model::oauth::OAuthSettings;
 use crate::oauth::{Assertion, KeyError, ServiceAccount, Signer};

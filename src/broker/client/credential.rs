@@ -2,7 +2,7 @@
 
 use secrecy::SecretString;
 
-use crate::config::secret_ref::{SecretError, resolve, resolve_setting};
+use crate::config::secrets::{SecretError, resolve, resolve_setting};
 use crate::model::Provider;
 use crate::model::credential::{self, AskedFor, Shared};
 use crate::upstream::{Basic, BasicError, Credential};

@@ -11,7 +11,7 @@ use url::Url;
 use super::Clients;
 use super::assertion::{self, AssertionError, Speaker};
 use crate::broker::Connection;
-use crate::config::secret_ref::{self, SecretError};
+use crate::config::secrets::{self, SecretError};
 use crate::model::consent_plan::{ClientRegistration, CodeFlow, ConsentMethod, ConsentPlan};
 use crate::model::credential::{Asked, AskedFor, Credential};
 use crate::model::grant::Binding;
@@ -222,7 +222,7 @@ impl Clients {
     /// may lack what it refers to.
     async fn asked(&self, provider: &Provider, asked: &Asked) -> Result<Asked, SetupError> {
         let AskedFor::Basic { user: Some(user) } = &asked.what else { return Ok(asked.clone()) };
-        let user = secret_ref::resolve_setting(user)
+        let user = secrets::resolve_setting(user)
             .await
             .map_err(|source| SetupError::Secret { provider: provider.id.clone(), source })?;
         let what = AskedFor::Basic { user: Some(Setting::Literal(user)) };
@@ -362,7 +362,7 @@ impl Clients {
     ) -> Result<String, SetupError> {
         match &settings.client_id {
             None => Err(SetupError::NoClientId(provider.id.clone())),
-            Some(setting) => secret_ref::resolve_setting(setting)
+            Some(setting) => secrets::resolve_setting(setting)
                 .await
                 .map_err(|source| SetupError::Secret { provider: provider.id.clone(), source }),
         }
@@ -399,7 +399,7 @@ pub(in crate::broker) fn oauth(provider: &Provider) -> Result<&OAuthSettings, Se
 }
 
 async fn resolve(provider: &Provider, reference: &SecretRef) -> Result<SecretString, SetupError> {
-    secret_ref::resolve(reference)
+    secrets::resolve(reference)
         .await
         .map_err(|source| SetupError::Secret { provider: provider.id.clone(), source })
 }

@@ -7,7 +7,7 @@ use std::net::IpAddr;
 
 use url::{Host, Url};
 
-use super::super::problem::Findings;
+use super::super::findings::Findings;
 use super::super::span::{Span, Text};
 use crate::net::{Class, classify};
 
@@ -44,7 +44,7 @@ pub(super) fn url_in(text: &Text, range: Span, find: &mut Findings<'_>) -> Optio
     let authority = rest.split(['/', '?', '#', '\\']).next().unwrap_or_default();
     if let Some((userinfo, _)) = authority.rsplit_once('@') {
         let start = range.start + scheme.len() + 3;
-        find.blot(&text.part(start..start + userinfo.len(), find.source()));
+        find.redact(&text.part(start..start + userinfo.len(), find.source()));
         find.error(CODE, &span, "this URL holds a user name or password")
             .hint("remove what stands before `@`; credentials belong to a provider, as references");
         return None;

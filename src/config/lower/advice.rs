@@ -1,7 +1,8 @@
 //! Warnings about files that can be served but are unwise.
 
 use super::super::file::{ParamEntry, ToolTable};
-use super::super::problem::{Findings, Severity};
+use super::super::findings::Findings;
+use super::super::problem::Severity;
 use super::super::read::Named;
 use super::super::span::{Span, Text};
 use super::tool::MAX_NAME_CHARS;

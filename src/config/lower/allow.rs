@@ -1,7 +1,7 @@
 //! `allow` of a tool: who sees and calls it.
 
 use super::super::file::server::AuthTable;
-use super::super::problem::Findings;
+use super::super::findings::Findings;
 use super::super::span::{At, Text};
 use crate::model::UserId;
 use crate::model::text::{nearest, shown};

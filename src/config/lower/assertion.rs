@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::super::file::{AssertionTable, OAuthTable};
-use super::super::problem::Findings;
+use super::super::findings::Findings;
 use super::super::read::Named;
 use super::super::span::{Span, Text};
 use super::{choice, secret, within};

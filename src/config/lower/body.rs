@@ -2,7 +2,7 @@
 
 use serde_json::Value as Json;
 
-use super::super::problem::Findings;
+use super::super::findings::Findings;
 use super::super::read::{Branch, Named, Tree};
 use super::super::span::Text;
 use super::param::Params;

@@ -4,7 +4,7 @@ use toml::de::{DeTable, DeValue};
 
 use crate::catalog;
 use crate::config::file::ProviderTable;
-use crate::config::problem::Findings;
+use crate::config::findings::Findings;
 use crate::config::read::Read as _;
 
 /// Returns a built-in provider's table.

@@ -1,7 +1,7 @@
 //! `[[server.auth.api_keys]]`
 
 use super::super::file::server::CallerKeyTable;
-use super::super::problem::Findings;
+use super::super::findings::Findings;
 use super::super::span::Text;
 use super::references::References;
 use super::secret::variable;

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::super::file::{ApiKeyTable, BasicTable, BearerEntry, ProviderTable};
-use super::super::problem::Findings;
+use super::super::findings::Findings;
 use super::super::span::{Span, Text};
 use super::param::Params;
 use super::request::{Api, Base};

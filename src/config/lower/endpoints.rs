@@ -3,7 +3,7 @@
 use url::Url;
 
 use super::super::file::{OAuthTable, RevokeRequestTable};
-use super::super::problem::Findings;
+use super::super::findings::Findings;
 use super::super::span::{Span, Text};
 use super::{address, choice};
 use crate::model::hosts::Hosts;

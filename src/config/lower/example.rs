@@ -1,7 +1,7 @@
 //! `tests` of a tool: example calls and what must hold for their results.
 
 use super::super::file::TestTable;
-use super::super::problem::Findings;
+use super::super::findings::Findings;
 use super::super::read::Branch;
 use super::jq;
 use super::param::Params;

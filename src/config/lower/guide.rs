@@ -1,7 +1,7 @@
 //! `guide`: what `countersign providers show` says.
 
 use super::super::file::{GuideTable, PaginateTable};
-use super::super::problem::Findings;
+use super::super::findings::Findings;
 use super::super::span::Text;
 use crate::model::guide::{Guide, Paginate};
 

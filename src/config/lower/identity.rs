@@ -3,7 +3,7 @@
 use url::Url;
 
 use super::super::file::IdentityTable;
-use super::super::problem::Findings;
+use super::super::findings::Findings;
 use super::super::span::Text;
 use super::{address, body, choice, json_pointer};
 use crate::model::identity::Identity;

@@ -1,6 +1,6 @@
 //! Checks that jq filters compile, and reports where they do not.
 
-use super::super::problem::Findings;
+use super::super::findings::Findings;
 use super::super::span::Text;
 use crate::upstream::jq;
 

@@ -1,6 +1,6 @@
 //! JSON pointers (RFC 6901).
 
-use super::super::problem::Findings;
+use super::super::findings::Findings;
 use super::super::span::Text;
 
 /// Reads a JSON pointer (RFC 6901) that leads into a value, not to the whole of it.

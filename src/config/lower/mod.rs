@@ -37,7 +37,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use super::file::{File, Later};
-use super::problem::Findings;
+use super::findings::Findings;
 use super::read::not_yet;
 use super::span::{At, Text};
 use super::{Depth, Server};

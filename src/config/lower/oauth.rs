@@ -1,7 +1,7 @@
 //! `[providers.*.oauth]`
 
 use super::super::file::{OAuthTable, ProviderTable};
-use super::super::problem::Findings;
+use super::super::findings::Findings;
 use super::super::read::Named;
 use super::super::span::{Span, Text};
 use super::endpoints::{EndpointTexts, Places, endpoints};

@@ -1,7 +1,7 @@
 //! The OAuth app's id and secret.
 
 use super::super::file::ProviderTable;
-use super::super::problem::Findings;
+use super::super::findings::Findings;
 use super::super::span::Text;
 use super::secret::{self, variable};
 use crate::model::oauth::{GrantType, TokenAuth};

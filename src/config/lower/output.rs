@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use serde_json::{Map, Value as Json};
 
-use super::super::problem::Findings;
+use super::super::findings::Findings;
 use super::super::read::{Branch, Tree};
 use super::Depth;
 

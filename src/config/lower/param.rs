@@ -3,7 +3,7 @@
 use serde_json::Value as Json;
 
 use super::super::file::{ParamEntry, ParamTable};
-use super::super::problem::Findings;
+use super::super::findings::Findings;
 use super::super::read::{Named, Tree};
 use super::super::span::{Span, Text};
 use super::choice;

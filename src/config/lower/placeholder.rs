@@ -5,7 +5,7 @@
 //! `evil.example/` and be sent the token.
 
 use super::super::file::ProviderTable;
-use super::super::problem::Findings;
+use super::super::findings::Findings;
 use super::super::secret_ref;
 use super::super::span::Text;
 use super::address;

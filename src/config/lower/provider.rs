@@ -5,9 +5,9 @@ use std::fmt::Write as _;
 use std::sync::Arc;
 
 use super::super::file::{FailureTable, ProviderTable};
-use super::super::problem::Findings;
+use super::super::findings::Findings;
 use super::super::read::Named;
-use super::super::secret_ref::{self, SecretError};
+use super::super::secrets::{self, SecretError};
 use super::super::span::Text;
 use super::credential::Kind;
 use super::request::Api;
@@ -98,7 +98,7 @@ fn warn_of_no_way_back(id: &Text, known: &Known, find: &mut Findings<'_>) {
 /// Warns, once for each provider that a tool uses, which of its secrets are missing.
 fn warn_of_missing_secrets(id: &Text, known: &mut Known, find: &mut Findings<'_>) {
     let missing = std::mem::take(&mut known.unchecked);
-    let missing: Vec<_> = missing.iter().filter_map(secret_ref::is_missing).collect();
+    let missing: Vec<_> = missing.iter().filter_map(secrets::is_missing).collect();
     let (variables, others): (Vec<_>, Vec<_>) =
         missing.iter().partition(|error| matches!(error, SecretError::Unset(_)));
     let mut warn = |message: String, mut hint: String, it: &str| {
@@ -115,7 +115,7 @@ fn warn_of_missing_secrets(id: &Text, known: &mut Known, find: &mut Findings<'_>
         several => {
             let names: Vec<&str> = several.iter().filter_map(|error| error.variable()).collect();
             let message = format!("the environment variables `{}` are not set", names.join("`, `"));
-            warn(message, secret_ref::set_hint(&names.join(", ")), "them");
+            warn(message, secrets::set_hint(&names.join(", ")), "them");
         }
     }
     for error in others {

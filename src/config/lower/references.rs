@@ -1,9 +1,9 @@
 //! References of `[server.auth]` to secrets, for `check` to look for.
 
-use super::super::problem::Findings;
+use super::super::findings::Findings;
 use super::super::server_auth::{MIN_KEY_BYTES, has_short_key};
 use super::super::span::{Span, Text};
-use super::super::{environment, secret_ref};
+use super::super::{environment, secrets};
 use crate::model::secret_ref::SecretRef;
 
 /// References to secrets, and their positions.
@@ -26,7 +26,7 @@ impl References {
 
     pub(super) fn warn_of_missing(&self, find: &mut Findings<'_>) {
         for (reference, span) in &self.all {
-            if let Some(error) = secret_ref::is_missing(reference) {
+            if let Some(error) = secrets::is_missing(reference) {
                 find.warning("secret::unset", span, error.to_string())
                     .label("[server.auth] needs it")
                     .hint(error.hint());

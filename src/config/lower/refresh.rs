@@ -1,7 +1,7 @@
 //! How refresh tokens end: `refresh_ended` and `refresh_life` of `[providers.*.oauth]`.
 
 use super::super::file::{RefreshEndedTable, RefreshLifeTable};
-use super::super::problem::Findings;
+use super::super::findings::Findings;
 use super::super::span::Text;
 use super::choice;
 use crate::model::oauth::RefreshEnded;

@@ -6,7 +6,7 @@
 use percent_encoding::percent_decode_str;
 use url::Url;
 
-use super::super::problem::Findings;
+use super::super::findings::Findings;
 use super::super::span::{Span, Text};
 use super::param::Params;
 use super::{address, secret, template};

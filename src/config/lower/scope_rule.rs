@@ -1,6 +1,6 @@
 //! Scopes as the operator writes them, and as they are requested.
 
-use super::super::problem::Findings;
+use super::super::findings::Findings;
 use super::super::span::Text;
 use crate::model::Scopes;
 

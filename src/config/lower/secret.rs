@@ -1,6 +1,6 @@
 //! Settings that hold secrets.
 
-use super::super::problem::Findings;
+use super::super::findings::Findings;
 use super::super::secret_ref::{self, RefError};
 use super::super::span::{Span, Text};
 use crate::model::secret_ref::{SecretRef, Setting};
@@ -67,7 +67,7 @@ pub(super) fn is_credential(name: &str, value: &Span, find: &mut Findings<'_>) -
     if !QUERY_CREDENTIALS.contains(&&*name.to_ascii_lowercase()) {
         return false;
     }
-    find.blot(value);
+    find.redact(value);
     find.error("secret::query", value, format!("`{name}` carries a credential"))
         .label("belongs to a provider")
         .hint(format!("give the provider `api_key = {{ query = \"{name}\", value = \"env:…\" }}` and name it in `provider`"));
@@ -79,7 +79,7 @@ pub(super) fn hide(text: &Text, find: &mut Findings<'_>) {
     let written = find.source().get(text.span.clone()).unwrap_or_default();
     let marks = if written.starts_with("\"\"\"") || written.starts_with("'''") { 3 } else { 1 };
     if written.len() > 2 * marks {
-        find.blot(&(text.span.start + marks..text.span.end - marks));
+        find.redact(&(text.span.start + marks..text.span.end - marks));
     }
 }
 

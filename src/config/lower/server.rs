@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use url::Url;
 
 use super::super::file::server::ServerTable;
-use super::super::problem::Findings;
+use super::super::findings::Findings;
 use super::super::read::not_yet;
 use super::super::span::{At, Text};
 use super::super::{Server, environment};

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::super::environment;
 use super::super::file::server::AuthTable;
-use super::super::problem::Findings;
+use super::super::findings::Findings;
 use super::super::span::{Span, Text};
 use super::references::References;
 use super::{Depth, address, caller_key, secret, within};

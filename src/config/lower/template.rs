@@ -1,6 +1,6 @@
 //! Text with `{placeholders}`.
 
-use super::super::problem::Findings;
+use super::super::findings::Findings;
 use super::super::span::{Span, Text};
 use super::param::Params;
 use crate::model::tool::{Piece, Template};

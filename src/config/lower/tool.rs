@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::time::Duration;
 
 use super::super::file::{ParamEntry, ToolTable};
-use super::super::problem::Findings;
+use super::super::findings::Findings;
 use super::super::read::Named;
 use super::super::span::{Span, Text};
 use super::param::{Params, Unplaced};
@@ -137,7 +137,7 @@ impl WrittenCall {
     }
 }
 
-/// Compiles the tool's filters, if the file is checked: it takes time, and only `check` reports it.
+/// Compiles the tool's filters for `check`; a server compiles each when its tool is first called.
 fn check_filters(table: &ToolTable, depth: Depth, find: &mut Findings<'_>) {
     if depth == Depth::Check {
         for filter in [&table.select, &table.error].into_iter().flatten() {

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::built_in::provider as table;
 use super::{placeholder, provider};
-use crate::config::problem::Findings;
+use crate::config::findings::Findings;
 use crate::config::span::Text;
 use crate::model::Provider;
 use crate::model::retention::Retention;
