@@ -49,7 +49,7 @@ async fn whatever_a_filter_does_the_next_call_works() {
     for (filter, expected) in [
         ("def f: f; f", JqError::TimedOut),
         ("last(repeat(1))", JqError::TimedOut),
-        ("reduce range(100) as $x (\"x\"; . + .) | length", JqError::Crashed),
+        ("reduce range(100) as $x (\"x\"; . * 16) | length", JqError::Crashed),
         ("def f: 1 + f; f", JqError::Crashed),
         ("reduce range(7) as $x (\"[\"; . * 10) | fromjson", JqError::Crashed),
     ] {
@@ -87,7 +87,7 @@ async fn a_filter_that_takes_too_long_is_told_in_words() {
     let tool = with(tool(&server), |action| action.select = Some(Filter::new("def f: f; f", 3)));
     let result = call(&tool).await;
     assert!(result.is_error && result.text.contains("took too long"), "{}", result.text);
-    let hog = r#"reduce range(100) as $x ("x"; . + .) | length"#;
+    let hog = r#"reduce range(100) as $x ("x"; . * 16) | length"#;
     let tool = with(tool, |action| action.select = Some(Filter::new(hog, 3)));
     let mut result = call(&tool).await;
     for _ in 0..2 {
