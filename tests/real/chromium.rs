@@ -6,7 +6,7 @@ use std::process::Command;
 
 use serde_json::json;
 
-use crate::harness::{Dialect, Home, Running, Served, Server, Transport, World, part};
+use crate::harness::{Dialect, Home, Running, Served, Server, Transport, World, part, wait_until};
 
 #[test]
 fn a_person_gets_through_in_a_real_browser() {
@@ -94,7 +94,7 @@ fn another_account_is_confirmed_in_a_real_browser() {
     let report = drive(&prompt.url, "kept", &["--login", "bob", "--press", "keep"]);
     assert_eq!(report["problems"], json!([]), "{report}");
     assert!(server.call("whoami", &json!({})).ran().contains("\"ana\""));
-    assert_eq!(world.counts()["revocations"], 1);
+    wait_until("the end of the token at the provider", || world.revocations() == 1);
 
     let prompt = server.call("write_note", &json!({"title": "x"})).asked();
     let presses = ["--login", "bob", "--press", "confirm"];
@@ -157,7 +157,7 @@ fn accounts_are_connected_and_ended_in_a_real_browser() {
     let report = drive(&accounts, "accounts-ended", &presses);
     assert_eq!(report["problems"], json!([]), "{report}");
     assert!(report["final_text"].as_str().unwrap().contains("is disconnected"), "{report}");
-    assert_eq!(world.counts()["revocations"], 1);
+    wait_until("the end of the token at the provider", || world.revocations() == 1);
     host.call("whoami", &json!({})).asked();
 }
 

@@ -198,6 +198,6 @@ fn the_command_line_knows_whose_it_is() {
     let account = &status["accounts"][0];
     assert_eq!((&account["of_the_server"], &account["state"]), (&json!(true), &json!("connected")));
     assert_eq!(home.run(&["auth", "revoke", "notes"]).code, Some(0));
-    assert_eq!(world.counts()["revocations"], 1);
+    assert_eq!(world.revocations(), 1);
     assert_eq!(home.run(&["auth", "status", "--json"]).json()["accounts"], json!([]));
 }

@@ -58,6 +58,12 @@ impl World {
         self.counts()["token_requests"]["refresh_token"].as_u64().unwrap_or(0)
     }
 
+    /// Requests to end a token that reached the authorization server. A consent that is not kept
+    /// ends in the background, so wait for it.
+    pub fn revocations(&self) -> u64 {
+        self.counts()["revocations"].as_u64().unwrap_or(0)
+    }
+
     /// For each refresh token, the times at which it came: milliseconds since 1970.
     pub fn refresh_token_sends(&self) -> Vec<Vec<u64>> {
         let counts = self.counts();
