@@ -225,6 +225,8 @@ impl Broker {
         self.0.tasks.close();
         self.0.tasks.wait().await;
         self.0.consents.save_before_the_end().await;
+        // It may have begun to end a consent that is not kept.
+        self.0.tasks.wait().await;
         self.0.grants.write_uses().await;
     }
 

@@ -11,6 +11,7 @@ use super::Exit;
 use super::next_command::NextCommand;
 use super::report::{self, Hint, Usage};
 use super::stdout::{MAX_LINE_CHARS, Stdout};
+use crate::broker::OriginError;
 use crate::catalog;
 use crate::config::{self, Config, secret_ref, secrets};
 use crate::model::authorization::redirect_uri;
@@ -51,7 +52,8 @@ struct Entry {
     needs: Vec<&'static str>,
     /// Scopes of the configured tools, and the scopes of every connection.
     scopes: Scopes,
-    redirect_uri: Option<String>,
+    /// `None` for a provider without consents.
+    redirect_uri: Option<Result<String, OriginError>>,
 }
 
 pub(super) fn run<W: Write>(
@@ -120,8 +122,8 @@ fn entry(name: &str, config: Option<&Config>) -> Option<Entry> {
         });
     let redirect_uri = oauth
         .filter(|oauth| oauth.grant.is_by_consent())
-        .and_then(|oauth| origin_for(config, &provider, oauth.loopback))
-        .map(|origin| redirect_uri(&origin, &provider.id));
+        .map(|oauth| origin_for(config, &provider, oauth.loopback))
+        .map(|origin| origin.map(|origin| redirect_uri(&origin, &provider.id)));
     Some(Entry {
         is_configured: configured.is_some(),
         console_url,
@@ -133,15 +135,22 @@ fn entry(name: &str, config: Option<&Config>) -> Option<Entry> {
 }
 
 /// Origin to which a provider sends browsers back; `None` if the provider would refuse it.
-fn origin_for(config: Option<&Config>, provider: &Provider, rule: LoopbackRule) -> Option<String> {
+fn origin_for(
+    config: Option<&Config>,
+    provider: &Provider,
+    rule: LoopbackRule,
+) -> Result<String, OriginError> {
     let server = config.map(|config| &config.server);
     let public = server.filter(|server| server.auth.is_some());
     if let Some(public) = public.and_then(|server| server.public_url.as_ref()) {
         let public = public.origin().ascii_serialization();
-        return public_origin(&public, provider.id.clone(), rule).ok();
+        return public_origin(&public, provider.id.clone(), rule);
     }
     let port = server.and_then(|server| server.port).unwrap_or(DEFAULT_PORT);
-    (rule != LoopbackRule::Refused).then(|| loopback_origin(rule, port))
+    match rule {
+        LoopbackRule::Refused => Err(OriginError::HttpsOnly(provider.id.clone())),
+        _ => Ok(loopback_origin(rule, port)),
+    }
 }
 
 fn oauth(provider: &Provider) -> Option<&OAuthSettings> {
@@ -210,8 +219,8 @@ fn lines(entry: &Entry, next_command: &NextCommand) -> Vec<String> {
     say("register", &entry.console_url);
     say("", &guide.register);
     if let Some(oauth) = oauth(provider) {
-        if oauth.grant.is_by_consent() {
-            say("redirect", &redirect(entry, oauth.loopback));
+        if let Some(uri) = &entry.redirect_uri {
+            say("redirect", &redirect(uri, oauth.loopback));
         }
         match entry.scopes.join(", ") {
             none if none.is_empty() => say("scopes", "none are asked for yet"),
@@ -246,9 +255,10 @@ fn lines(entry: &Entry, next_command: &NextCommand) -> Vec<String> {
     lines
 }
 
-fn redirect(entry: &Entry, rule: LoopbackRule) -> String {
-    let Some(uri) = &entry.redirect_uri else {
-        return "only https is accepted: set `public_url` in [server], beside [server.auth]".into();
+fn redirect(uri: &Result<String, OriginError>, rule: LoopbackRule) -> String {
+    let uri = match uri {
+        Ok(uri) => uri,
+        Err(error) => return format!("{error}: {}", error.hint()),
     };
     let is_loopback = uri.starts_with("http://");
     let how = if rule.any_port() && is_loopback { "any port will do" } else { "to the letter" };
@@ -316,7 +326,7 @@ fn describe(entry: &Entry) -> Value {
         "console_url": entry.console_url,
         "base_url": provider.base_url,
         "hosts": provider.hosts,
-        "redirect_uri": entry.redirect_uri,
+        "redirect_uri": entry.redirect_uri.as_ref().and_then(|uri| uri.as_ref().ok()),
         "loopback": oauth.map(|oauth| oauth.loopback),
         "scopes": entry.scopes,
         "scope_words": provider.scope_words,

@@ -230,7 +230,7 @@ impl Inner {
             http::header::ACCEPT,
             http::HeaderValue::from_static("application/jwk-set+json, application/json"),
         );
-        let response = self.net.send(request, trust).await.map_err(IssuerError::Keys)?;
+        let response = self.net.send_read(request, trust).await.map_err(IssuerError::Keys)?;
         let status = response.status();
         if !status.is_success() {
             return Err(IssuerError::NoKeys { status: status.as_u16() });

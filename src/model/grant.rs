@@ -278,6 +278,14 @@ impl Grant {
         (!is_same).then(|| before.words())
     }
 
+    /// Whether the provider has told that the two grants are for one account.
+    pub fn is_known_same_as(&self, other: &Grant) -> bool {
+        match (&self.identity, &other.identity) {
+            (Some(own), Some(others)) => own.id == others.id,
+            _ => false,
+        }
+    }
+
     /// Whether the provider has told that the two grants are for different accounts.
     pub fn is_known_apart_from(&self, other: &Grant) -> bool {
         match (&self.identity, &other.identity) {

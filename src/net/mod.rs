@@ -20,7 +20,7 @@
 //!
 //! No redirects: a redirect to another host would carry API keys and bodies along. No `Referer`: it
 //! would carry the query. No proxy from the environment: it would decide how names are resolved. No
-//! retries but the one that [`Net::send`] describes. HTTP/1.1 with keep-alive. Clients are built at
+//! retries but the one of [`Net::send_read`]. HTTP/1.1 with keep-alive. Clients are built at
 //! first use, since loading the machine's root certificates takes longer than the whole start of
 //! the process. Each thread has its own, since a pooled connection belongs to the runtime of the
 //! thread that opened it: a call over another thread's connection would wait for two threads to
@@ -140,16 +140,23 @@ impl Net {
 
     /// Sends a request and waits for the head of the response; [`read()`] reads the body.
     ///
-    /// If the connection breaks off before the response, a request with a safe method is sent once
-    /// more over a new connection (RFC 9110 §9.2.2): the server may have closed an idle one.
-    ///
     /// There is no total timeout here: the caller sets one around this and the reading.
     ///
     /// # Errors
     /// [`NetError`] if the policy refuses the request or no response comes. A response with an
     /// error status is no error.
     pub async fn send(&self, request: Request, trust: Trust) -> Result<Response, NetError> {
-        let again = if request.method().is_safe() { request.try_clone() } else { None };
+        self.send_over(Connection::Reused, request, trust).await
+    }
+
+    /// Like [`Self::send`], for a request that only reads: if the connection breaks off before the
+    /// response, it is sent once more over a new connection (RFC 9110 §9.2.2), since the server may
+    /// have closed an idle one.
+    ///
+    /// # Errors
+    /// As [`Self::send`].
+    pub async fn send_read(&self, request: Request, trust: Trust) -> Result<Response, NetError> {
+        let again = request.try_clone();
         match (self.send_over(Connection::Reused, request, trust).await, again) {
             (Err(NetError { phase: Phase::Broken(_), .. }), Some(again)) => {
                 self.send_over(Connection::New, again, trust).await

@@ -132,7 +132,7 @@ async fn fetch(net: &Net, issuer: &Url, address: Url) -> Result<Metadata, Discov
     request
         .headers_mut()
         .insert(http::header::ACCEPT, http::HeaderValue::from_static("application/json"));
-    let response = net.send(request, Trust::Written).await.map_err(unreachable)?;
+    let response = net.send_read(request, Trust::Written).await.map_err(unreachable)?;
     let status = response.status();
     if !status.is_success() {
         let status = status.as_u16();

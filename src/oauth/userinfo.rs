@@ -23,6 +23,6 @@ impl OAuthClient {
         *request.timeout_mut() = Some(REQUEST_TIMEOUT);
         request::authorize(&mut request, &request::bearer(access))
             .ok_or(TokenError::Malformed("the request cannot be written"))?;
-        claims(self.net.send(request, Trust::Written).await?).await
+        claims(self.net.send_read(request, Trust::Written).await?).await
     }
 }

@@ -2,7 +2,8 @@
 
 use super::backend::Key;
 use super::{Held, Result, Store};
-use crate::model::{AccountName, Caller, Grant, ProviderId};
+use crate::model::authorization::Unclaimed;
+use crate::model::{AccountName, Authorization, Caller, Grant, ProviderId};
 
 /// # Errors
 /// As the methods of [`Store`] in general.
@@ -29,6 +30,17 @@ impl Store {
             held.of = Some(caller.clone());
         }
         Ok(all)
+    }
+
+    /// Returns whether a grant of any user meets this condition: one that is connected, one that its
+    /// user is asked about, or one that is not claimed yet. Reads all of them. Also fails if one of
+    /// these records does not open, since that may be the one.
+    pub async fn has_grant(&self, is_met: impl Fn(&Grant) -> bool) -> Result<bool> {
+        let is_asked = |it: &Authorization| it.state().candidate().is_some_and(&is_met);
+        let is_unclaimed = |it: &Unclaimed| is_met(&it.grant);
+        Ok(self.any("grant/", &is_met).await?
+            || self.any("authorization/", is_asked).await?
+            || self.any("unclaimed/", is_unclaimed).await?)
     }
 
     /// Stores a grant in place of `over` (`None`: where there is none). Returns false if another

@@ -58,6 +58,23 @@ impl Store {
         Opened { store: self, walk, kind: PhantomData, skipped: None }
     }
 
+    /// Returns whether a record under this prefix meets a condition. Fails if none does and one does
+    /// not open, since that may be the one.
+    pub(super) async fn any<T: Record>(
+        &self,
+        prefix: &str,
+        is_met: impl Fn(&T) -> bool,
+    ) -> Result<bool> {
+        let mut pages = self.opened::<T>(prefix);
+        while let Some(page) = pages.next().await? {
+            if page.iter().any(|held| is_met(&held.value)) {
+                return Ok(true);
+            }
+            tokio::task::yield_now().await;
+        }
+        pages.skipped().map_or(Ok(false), Err)
+    }
+
     /// Returns all records that [`Self::opened`] yields; only for small sets.
     pub(super) async fn read_all<T: Record>(&self, prefix: &str) -> Result<Vec<Held<T>>> {
         let (mut pages, mut all) = (self.opened(prefix), Vec::new());

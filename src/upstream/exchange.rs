@@ -7,13 +7,14 @@ use reqwest::Response;
 use tokio::time::Instant;
 
 use super::budget::BodyRoom;
+use super::failure::Call;
 use super::redirect::{self, MAX_REDIRECTS, Target};
 use super::request::Prepared;
 use super::response::Reply;
 use super::{Credential, MAX_RESPONSE_BYTES};
 use crate::model::failure::NotFollowed;
 use crate::model::request_problem::RequestProblem;
-use crate::model::tool::HttpAction;
+use crate::model::tool::{Effect, HttpAction};
 use crate::net::{Net, NetError, Phase, Trust};
 
 /// Why a request has no response.
@@ -34,7 +35,7 @@ pub(super) async fn exchange(
     net: &Net,
     prepared: Prepared,
     build: impl Fn() -> Result<Prepared, RequestProblem>,
-    action: &HttpAction,
+    call: &Call<'_>,
     credential: Option<&Credential>,
     mut room: BodyRoom<'_>,
     deadline: Instant,
@@ -42,7 +43,7 @@ pub(super) async fn exchange(
     let host = prepared.url.host_str().unwrap_or_default().to_owned();
     let whole = async {
         let (mut method, mut url) = (prepared.method.clone(), prepared.url.clone());
-        let mut sent = send(net, prepared, &build, action).await?;
+        let mut sent = send(net, prepared, &build, call).await?;
         let mut redirects = 0;
         let mut not_followed = None;
         loop {
@@ -58,7 +59,7 @@ pub(super) async fn exchange(
                     redirects += 1;
                     Target { method, url } = target;
                     let again = again.moved(method.clone(), url.clone(), credential);
-                    sent = net.send(again.into(), trust(action)).await?;
+                    sent = transmit(net, again, call).await?;
                 }
                 Some(Err(problem)) => {
                     not_followed = Some(problem);
@@ -87,18 +88,29 @@ async fn send(
     net: &Net,
     prepared: Prepared,
     build: impl Fn() -> Result<Prepared, RequestProblem>,
-    action: &HttpAction,
+    call: &Call<'_>,
 ) -> Result<Response, NetError> {
-    let sent = net.send(prepared.into(), trust(action)).await;
+    let sent = transmit(net, prepared, call).await;
     if let Err(error) = &sent
-        && action.method.is_idempotent()
+        && call.action.method.is_idempotent()
         && error.is_before_sending()
         && error.is_passing()
         && let Ok(again) = build()
     {
-        return net.send(again.into(), trust(action)).await;
+        return transmit(net, again, call).await;
     }
     sent
+}
+
+/// Sends a request, a second time only if the tool merely reads: a GET with another effect may have
+/// had it before the connection broke off.
+async fn transmit(net: &Net, prepared: Prepared, call: &Call<'_>) -> Result<Response, NetError> {
+    let trust = trust(call.action);
+    if call.tool.effect == Effect::Read && call.action.method.effect() == Effect::Read {
+        net.send_read(prepared.into(), trust).await
+    } else {
+        net.send(prepared.into(), trust).await
+    }
 }
 
 /// Returns who named the host: the operator, or an untrusted document.

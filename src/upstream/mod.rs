@@ -162,7 +162,7 @@ impl Upstream {
             }
         };
         let room = self.budget.room(caller);
-        let sent = exchange(&self.net, prepared, build, action, credential, room, turn.deadline);
+        let sent = exchange(&self.net, prepared, build, &call, credential, room, turn.deadline);
         let reply = match sent.await {
             Ok(reply) => reply,
             Err(Unanswered::Net(error)) => return Answer::Failed(unanswered(&call, &error)),

@@ -42,10 +42,21 @@ pub(super) fn push_argument(path: &mut String, text: &str) -> Result<(), PathPro
     // Also check the argument as a server that decodes twice sees it.
     if text.contains('%') {
         let decoded: Vec<u8> = percent_decode_str(text).collect();
-        examine(&String::from_utf8_lossy(&decoded))?;
+        examine(&String::from_utf8_lossy(&without_overlong_forms(decoded)))?;
     }
     let _ = write!(path, "{}", utf8_percent_encode(text, ARGUMENT));
     Ok(())
+}
+
+/// Replaces the overlong UTF-8 forms of `.`, `/` and `\`, which lax decoders take for these
+/// characters (RFC 3629 §10).
+fn without_overlong_forms(mut bytes: Vec<u8>) -> Vec<u8> {
+    for (form, plain) in [([0xc0, 0xae], b'.'), ([0xc0, 0xaf], b'/'), ([0xc1, 0x9c], b'\\')] {
+        while let Some(at) = bytes.windows(form.len()).position(|window| window == form) {
+            bytes.splice(at..at + form.len(), [plain]);
+        }
+    }
+    bytes
 }
 
 fn examine(text: &str) -> Result<(), PathProblem> {
@@ -56,10 +67,13 @@ fn examine(text: &str) -> Result<(), PathProblem> {
         return Err(PathProblem::ControlCharacters);
     }
     for step in text.split(['/', '\\']) {
-        match step {
-            "" => return Err(PathProblem::Slashes),
-            "." | ".." => return Err(PathProblem::DotSegment),
-            _ => {}
+        if step.is_empty() {
+            return Err(PathProblem::Slashes);
+        }
+        // Java servers cut off path parameters (`;x`) before they resolve dot segments.
+        let name = step.split_once(';').map_or(step, |(name, _)| name);
+        if matches!(name, "." | "..") {
+            return Err(PathProblem::DotSegment);
         }
     }
     Ok(())
@@ -89,6 +103,8 @@ mod tests {
             ("a b", "a%20b"),
             ("@evil", "%40evil"),
             (";x", "%3Bx"),
+            ("...;x", "...%3Bx"),
+            ("%ff", "%25ff"),
             ("a?b#c", "a%3Fb%23c"),
             ("a&admin=1", "a%26admin%3D1"),
             ("a:80", "a%3A80"),
@@ -117,6 +133,12 @@ mod tests {
             ("a%2f..%2fb", PathProblem::DotSegment),
             ("a%5c%2e%2e", PathProblem::DotSegment),
             ("a/./b", PathProblem::DotSegment),
+            ("..;", PathProblem::DotSegment),
+            ("..;x=1", PathProblem::DotSegment),
+            ("a/..;/b", PathProblem::DotSegment),
+            ("%2e%2e%3b", PathProblem::DotSegment),
+            ("%c0%ae%c0%ae", PathProblem::DotSegment),
+            ("a%c0%af..%C1%9Cb", PathProblem::DotSegment),
             ("//evil.com", PathProblem::Slashes),
             ("/etc", PathProblem::Slashes),
             ("a/", PathProblem::Slashes),

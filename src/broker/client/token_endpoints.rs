@@ -51,15 +51,15 @@ pub(in crate::broker) struct TokenEndpoints {
     logged: Mutex<HashMap<(ProviderId, String), Logged>>,
 }
 
-/// Subject of a refusal. Clients are named by the fingerprint of their
-/// [`Binding`](crate::model::grant::Binding): another catalogue may have another client at the same
-/// provider, which was not refused.
+/// Subject of a refusal. A client is named by its provider, whose table has its secret, and by the
+/// fingerprint of its [`Binding`](crate::model::grant::Binding): another catalogue may have another
+/// client at the same provider, which was not refused.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(in crate::broker) enum RefusalKey {
     /// Our client.
-    Client(String),
+    Client(ProviderId, String),
     /// These scopes, for our client.
-    Scopes(String, Scopes),
+    Scopes(ProviderId, String, Scopes),
     /// One user's account, by the name of its connection.
     Account(String),
 }

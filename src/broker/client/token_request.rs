@@ -61,8 +61,9 @@ impl Clients {
     ) -> Result<Issued, NotIssued> {
         let (provider_id, endpoints) = (&provider.id, &self.endpoints);
         let now = || self.clock.now();
-        let about_scopes = || RefusalKey::Scopes(bound.fingerprint.clone(), scopes.clone());
-        let about_client = || RefusalKey::Client(bound.fingerprint.clone());
+        let about_scopes =
+            || RefusalKey::Scopes(provider_id.clone(), bound.fingerprint.clone(), scopes.clone());
+        let about_client = || RefusalKey::Client(provider_id.clone(), bound.fingerprint.clone());
         let record = |outcome| {
             let kind = EventKind::Renewal(outcome);
             self.events.record_access(&Caller::server(), provider_id, kind);

@@ -11,6 +11,7 @@ use std::time::Duration;
 use url::Url;
 
 use super::Consents;
+use super::discard::Unnamed;
 use super::keep::Consent;
 use crate::broker::Connection;
 use crate::broker::client::registration::{SetupError, settings};
@@ -201,13 +202,13 @@ impl Consents {
             Ok(Put::Kept(kept)) => kept,
             Ok(Put::OtherAccount(before)) => {
                 record(ConsentOutcome::PreviousAccountKept);
-                self.discard_of(caller, client, &grant).await;
+                self.discard_of(client, &grant, Unnamed::MayBeSame);
                 let now = grant.identity.map(|identity| identity.words());
                 return Err(DeviceError::OtherAccount { before, now: now.unwrap_or_else(unnamed) });
             }
             Err(error) => {
                 record(ConsentOutcome::Lost);
-                self.discard_of(caller, client, &grant).await;
+                self.discard_of(client, &grant, Unnamed::MayBeSame);
                 return Err(error.into());
             }
         };

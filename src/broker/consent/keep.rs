@@ -138,6 +138,8 @@ impl Consents {
         let counted = held.value.clone().answer().map_err(|_| ConnectError::Unknown)?;
         let claimed = self.0.tables.authorizations.replace(counted, &held).await?;
         let authorization = claimed.ok_or(ConnectError::Changed)?.value;
+        // An earlier "Yes" may be about to store the candidate.
+        let is_first = held.value.state().unanswered().is_some();
         let grant = authorization.state().candidate().ok_or(ConnectError::Unknown)?.clone();
         if is_meant {
             return Ok(self.arrived(authorization, grant, AccountChange::Confirmed).await?);
@@ -146,7 +148,9 @@ impl Consents {
         let stay = |it: Authorization| it.keep_previous_account(now);
         self.conclude(&authorization, stay).await?;
         self.record(&authorization, ConsentOutcome::PreviousAccountKept);
-        self.discard(&authorization, &grant).await;
+        if is_first {
+            self.discard(&authorization, &grant);
+        }
         Ok(Arrival { next: authorization.link().url() })
     }
 

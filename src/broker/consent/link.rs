@@ -215,7 +215,7 @@ impl Consents {
             if let Some(latest) = latest
                 && let Some(unanswered) = latest.state().unanswered()
             {
-                Box::pin(self.discard(latest, unanswered)).await;
+                self.discard(latest, unanswered);
             }
         }
         // The process that listens there may have ended before its successor could find this link

@@ -24,7 +24,7 @@ impl Consents {
             let Ok(next) = step(held.value.clone()) else { return Ok(None) };
             if let Some(kept) = self.0.tables.authorizations.replace(next, &held).await? {
                 if let Some(unanswered) = held.value.state().unanswered() {
-                    Box::pin(self.discard(&held.value, unanswered)).await;
+                    self.discard(&held.value, unanswered);
                 }
                 return Ok(Some(kept));
             }

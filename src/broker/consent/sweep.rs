@@ -24,7 +24,7 @@ impl Consents {
             if let Some(unanswered) = held.value.state().unanswered()
                 && self.0.tables.authorizations.delete(&held).await?
             {
-                self.discard(&held.value, unanswered).await;
+                self.discard(&held.value, unanswered);
             }
         }
         store.sweep(now).await?;

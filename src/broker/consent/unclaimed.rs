@@ -5,11 +5,10 @@
 //! link alone never claims a consent: an attacker who consents with her account in her browser can
 //! have the application confirm another browser, and must not gain by opening the link once more.
 
-use std::sync::Arc;
-
 use secrecy::ExposeSecret as _;
 
 use super::Consents;
+use super::discard::Unnamed;
 use super::end::Ended;
 use super::keep::{Arrival, Consent};
 use super::unsaved::Granted;
@@ -77,7 +76,7 @@ impl Consents {
         let replaced = store.unclaimed(ticket, browser).await?;
         self.0.tables.unclaimed.put(&unclaimed).await?;
         if let Some(Held { value: Unclaimed { grant, .. }, .. }) = &replaced {
-            self.discard(authorization, grant).await;
+            self.discard(authorization, grant);
         }
         // Checked after it is written: either this sees that the user's access has ended, or ending
         // the access sees the consent, whose code was exchanged at that moment.
@@ -222,11 +221,12 @@ impl Consents {
     }
 
     async fn drop_unclaimed(&self, held: Held<Unclaimed>, end: EndThere) -> Result<(), StoreError> {
+        let unnamed = match end {
+            EndThere::Always => Unnamed::IsAnother,
+            EndThere::UnlessConnected => Unnamed::MayBeSame,
+        };
         if let Some((client, grant)) = self.take_unclaimed(held, end).await? {
-            let clients = Arc::clone(&self.0.clients);
-            // In the background, since a provider may take long; the end of the process waits for
-            // it.
-            self.0.tasks.spawn(async move { clients.revoke(&client, &grant).await });
+            self.discard_of(&client, &grant, unnamed);
         }
         Ok(())
     }

@@ -190,7 +190,7 @@ impl Consents {
             Put::Kept(kept) => {
                 // A later grant is there, and stays: no record will hold this one.
                 if kept.connected_at > grant.connected_at {
-                    self.discard(authorization, grant).await;
+                    self.discard(authorization, grant);
                 }
                 let connected = self.told(&kept, &link.plan.token_facts());
                 let complete = |it: Authorization| it.complete(connected.clone(), now);
@@ -200,16 +200,18 @@ impl Consents {
             }
         };
         let ask = |it: Authorization| it.ask_about_account(before.clone(), grant.clone(), now);
-        if !self.conclude(authorization, ask).await? {
-            // The link has connected an account meanwhile, or a newer link has replaced it.
-            self.discard(authorization, grant).await;
-            self.record(authorization, ConsentOutcome::PreviousAccountKept);
-            return Ok(false);
-        }
+        let is_asked = self.conclude(authorization, ask).await?;
         // Checked after the candidate is written to the link: either this sees that the user's
-        // access has ended, or ending the access sees the candidate.
+        // access has ended, or ending the access sees the candidate. Also where it was not written:
+        // the end of a user's access deletes the link.
         if self.store().await?.is_cut_off(caller, begun_at).await? {
             self.end_candidate(authorization, grant).await;
+            return Ok(false);
+        }
+        if !is_asked {
+            // The link has connected an account meanwhile, or a newer link has replaced it.
+            self.discard(authorization, grant);
+            self.record(authorization, ConsentOutcome::PreviousAccountKept);
             return Ok(false);
         }
         self.record(authorization, ConsentOutcome::OtherAccount);

@@ -12,7 +12,7 @@ use crate::broker::Connection;
 use crate::broker::client::token_endpoints::RefusalKey;
 use crate::model::consent_plan::ClientRegistration;
 use crate::model::grant::{Attempt, MAX_UNCLEAR_REFUSALS};
-use crate::model::{Grant, Scopes};
+use crate::model::{Grant, InstanceId, Scopes, Time};
 use crate::store::{Held, StoreError};
 
 /// How long an attempt of another process counts while that process lives. It may hold tokens that
@@ -34,6 +34,8 @@ impl Grants {
         let provider = &connection.provider.id;
         let store = self.0.store.get().await?;
         let give_up = Instant::now() + MAX_LEASE_WAIT;
+        let is_late = || Instant::now() > give_up;
+        let elsewhere = || AccessError::Elsewhere { provider: provider.clone() };
         loop {
             // Read anew each time: the grant that a waiting call has read may hold a spent token.
             let held = self.grant_of(connection).await?;
@@ -43,13 +45,14 @@ impl Grants {
             };
             if self.is_taken(&held.value).await? {
                 // A call whose token still works does not wait for a better one.
-                if is_usable || Instant::now() > give_up {
-                    return Err(AccessError::Elsewhere { provider: provider.clone() });
+                if is_usable || is_late() {
+                    return Err(elsewhere());
                 }
                 tokio::time::sleep(LEASE_POLL_INTERVAL).await;
                 continue;
             }
-            let client = RefusalKey::Client(connection.bound.fingerprint.clone());
+            let bound = connection.bound.fingerprint.clone();
+            let client = RefusalKey::Client(provider.clone(), bound);
             let about = [client, RefusalKey::Account(connection.name())];
             if let Some(source) = self.0.clients.endpoints().refusal(&about, self.0.clock.now()) {
                 let refusals = held.value.unclear_refusals + 1;
@@ -57,6 +60,9 @@ impl Grants {
                     let counted = Grant { unclear_refusals: refusals, ..held.value.clone() };
                     // Another process was faster, and may have renewed it.
                     if self.0.table.replace(counted, &held).await?.is_none() {
+                        if is_late() {
+                            return Err(elsewhere());
+                        }
                         continue;
                     }
                 }
@@ -64,18 +70,14 @@ impl Grants {
             }
             let client = self.0.clients.registration(&connection.provider).await?;
             let before = held.value.attempt.as_ref();
-            let attempt = Attempt {
-                by: store.instance().await?,
-                begun_at: self.0.clock.now(),
-                unanswered: before.map_or(0, |before| before.unanswered) + 1,
-                is_over: false,
-                was_broken_off: before
-                    .is_some_and(|before| before.was_broken_off || !before.is_over),
-            };
+            let attempt = begun(before, store.instance().await?, self.0.clock.now());
             let marked = Grant { attempt: Some(attempt), ..held.value.clone() };
             // `None`: another process, a new consent or a disconnect was faster.
             if let Some(marked) = self.0.table.replace(marked, &held).await? {
                 return Ok(Some((marked, client)));
+            }
+            if is_late() {
+                return Err(elsewhere());
             }
         }
     }
@@ -106,6 +108,17 @@ impl Grants {
         let attempt = marked.value.attempt.clone();
         let attempt = attempt.map(|attempt| Attempt { begun_at, unanswered, ..attempt });
         self.0.table.replace(Grant { attempt, ..marked.value.clone() }, marked).await
+    }
+}
+
+/// An attempt of the process `by`, after the earlier one.
+fn begun(before: Option<&Attempt>, by: InstanceId, now: Time) -> Attempt {
+    Attempt {
+        by,
+        begun_at: now,
+        unanswered: before.map_or(0, |before| before.unanswered) + 1,
+        is_over: false,
+        was_broken_off: before.is_some_and(|before| before.was_broken_off || !before.is_over),
     }
 }
 

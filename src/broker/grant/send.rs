@@ -116,7 +116,7 @@ impl Grants {
             }
         }
         if source.is_about_client() {
-            let about = RefusalKey::Client(connection.bound.fingerprint.clone());
+            let about = RefusalKey::Client(provider.clone(), connection.bound.fingerprint.clone());
             self.0.clients.endpoints().leave_alone(about, Arc::clone(&source), now);
         } else if verdict == Verdict::Operator || refusals >= MAX_UNCLEAR_REFUSALS {
             let about = RefusalKey::Account(connection.name());

@@ -66,11 +66,14 @@ pub(super) fn tool(
     if table.disabled.is_some_and(|disabled| disabled.value) {
         return None;
     }
+    let effect = effect.unwrap_or(action.method.effect());
+    // Some APIs act on a GET; to repeat it may repeat what it does.
+    let acts_on_read = action.method.effect() == Effect::Read && effect != Effect::Read;
     Some(Tool {
         title: table.title.map_or_else(|| title(name.as_str(), known), |title| title.value),
         description: table.description?.value,
-        effect: effect.unwrap_or(action.method.effect()),
-        idempotent: action.method.is_idempotent(),
+        effect,
+        idempotent: action.method.is_idempotent() && !acts_on_read,
         accounts,
         provider: known.map(|known| known.provider.id.clone()),
         scopes,

@@ -99,6 +99,30 @@ fn a_server_for_many_people_has_its_redirect_uri_at_its_public_url() {
     assert!(stdout.contains("/oauth/callback/github (to the letter)\n"), "{stdout}");
 }
 
+/// The address is there already, so the advice must not be to set one.
+#[test]
+fn a_redirect_uri_that_a_provider_refuses_is_said_with_the_reason() {
+    let file = r#"
+        [server]
+        public_url = "http://127.0.0.1:8080"
+        [[server.auth.api_keys]]
+        name = "one"
+        key  = "env:ONE_KEY"
+        user = "ana"
+    "#;
+    let (local, served) = (Some("[tools]"), Some(file));
+    for (file, name, part) in [
+        (served, "xero", "accepts only `localhost` in redirect URIs: set `public_url` in [server]"),
+        (served, "slack", "accepts only https redirect URIs: serve over HTTP with [server.auth]"),
+        (local, "slack", "accepts only https redirect URIs: serve over HTTP with [server.auth]"),
+    ] {
+        let (_folder, mut command) = providers(file);
+        let (_, stdout, stderr) = run(command.args(["show", name]));
+        assert!(stdout.contains(part), "{name}: {stdout}{stderr}");
+        assert_eq!(shown(file, &["show", name])["redirect_uri"], Value::Null, "{name}");
+    }
+}
+
 #[test]
 fn it_helps_before_there_is_a_file_and_while_it_is_broken() {
     for file in [None, Some("[tools.a]\nprovider = \"shopify\""), Some("[")] {

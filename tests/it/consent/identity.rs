@@ -4,10 +4,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use countersign::broker::VisitingBrowser;
 use countersign::broker::consent::wait::Waited;
-use countersign::model::ConnectPrompt;
+use countersign::broker::{Call, VisitingBrowser};
 use countersign::model::event::EventKind;
+use countersign::model::{Caller, ConnectPrompt, Outcome, Principal, UserId};
 use reqwest::StatusCode;
 use tokio::runtime::Handle;
 
@@ -60,7 +60,7 @@ async fn other() -> (World, ConnectPrompt, Page) {
 /// Calls a tool that needs more than was granted.
 async fn wider(world: &World) -> ConnectPrompt {
     match world.call_tool("write", None).await {
-        countersign::model::Outcome::AuthorizationRequired(prompt) => prompt,
+        Outcome::AuthorizationRequired(prompt) => prompt,
         other => panic!("{other:?}"),
     }
 }
@@ -241,6 +241,25 @@ async fn what_may_be_an_account_in_use_is_not_revoked() {
     world.provider.api(|_| Act::Say(answer("500 Internal Server Error", "", "")));
     world.consent_by(&prompt.url).await;
     world.press(&prompt.url, "keep").await;
+    assert_eq!(revoked(&world).await, Vec::<String>::new());
+}
+
+/// Two users may have connected one account, e.g. that of a team.
+#[tokio::test]
+async fn what_another_user_has_connected_is_not_revoked() {
+    let world = connected_as("ana").await;
+    let carl = Principal::local(Caller::local(UserId::new("carl")));
+    let call = Call { principal: &carl, tool: "read", arguments: None, client: None };
+    let Outcome::AuthorizationRequired(prompt) = world.app.broker.call(call).await.unwrap() else {
+        panic!("carl has connected nothing");
+    };
+    signed_in_as(&world, "bob");
+    world.consent_by(&prompt.url).await;
+
+    let prompt = wider(&world).await;
+    world.consent_by(&prompt.url).await;
+    world.press(&prompt.url, "keep").await;
+    assert_eq!(world.accounts().await[0].label.as_deref(), Some("ana@example.com"));
     assert_eq!(revoked(&world).await, Vec::<String>::new());
 }
 

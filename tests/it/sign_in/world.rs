@@ -316,13 +316,14 @@ request     = "GET /read"
 "#;
 
 fn tools_toml(origin: &str) -> String {
-    let provider = |name: &str| {
+    // Two clients: the accounts of one may be the same.
+    let provider = |name: &str, client: &str| {
         format!(
             r#"
             [providers.{name}]
             title     = "Acme Notes"
             base_url  = "{origin}"
-            client_id = "us"
+            client_id = "{client}"
             [providers.{name}.oauth]
             authorize_url = "{origin}/authorize"
             token_url     = "{origin}/token"
@@ -343,7 +344,7 @@ fn tools_toml(origin: &str) -> String {
         scopes      = ["notes:read"]
         request     = "GET /read"
         "#,
-        provider("acme"),
-        provider("other"),
+        provider("acme", "us"),
+        provider("other", "us-there"),
     )
 }

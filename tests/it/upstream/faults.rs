@@ -322,3 +322,14 @@ async fn a_closed_port_is_told() {
     let text = call(&tool).await.text;
     assert!(text.contains("cannot be connected to") && text.contains("Nothing was sent"), "{text}");
 }
+
+/// The API may have done what was asked before the connection broke off, and some act on a GET.
+#[tokio::test]
+async fn a_read_whose_connection_breaks_off_is_repeated_once_and_an_effect_is_not() {
+    for (effect, requests) in [(Effect::Read, 2), (Effect::Write, 1), (Effect::Destroy, 1)] {
+        let server = Server::start(|_| Act::SayAndClose(Vec::new())).await;
+        let tool = Tool { effect, ..tool(&server) };
+        assert!(call(&tool).await.is_error);
+        assert_eq!(server.requests().len(), requests, "{effect:?}");
+    }
+}
