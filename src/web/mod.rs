@@ -18,6 +18,7 @@
 
 mod body;
 mod cors;
+pub mod ended;
 pub mod gate;
 pub mod health;
 pub mod loopback;

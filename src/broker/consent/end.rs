@@ -56,23 +56,6 @@ impl Disconnected {
             Self::NotSetUp(_) => EndOutcome::NotSetUp,
         }
     }
-
-    /// Why the consent may still stand at the provider, where the user must then end it.
-    pub fn leaves(&self) -> Option<String> {
-        Some(match self {
-            Self::AtProvider(Revoked::Yes) => return None,
-            Self::Pasted => "the key goes on working there".into(),
-            Self::AtProvider(Revoked::NoWay) => {
-                "it has no way for us to end the consent there".into()
-            }
-            Self::AtProvider(Revoked::Failed) => "it did not confirm the end of the consent".into(),
-            Self::AtProvider(Revoked::Unreachable) => "it could not be reached".into(),
-            Self::OtherConfiguration => {
-                "the consent was given for another tools.toml, so it was not ended there".into()
-            }
-            Self::NotSetUp(why) => format!("the consent could not be ended there: {why}"),
-        })
-    }
 }
 
 impl Consents {

@@ -4,6 +4,7 @@ use serde_json::Value;
 
 use crate::broker::consent::end::{Disconnected, Ended};
 use crate::oauth::Revoked;
+use crate::web::ended::why_it_may_stand;
 
 /// One entry of `accounts` in `auth revoke --json`.
 pub(super) fn json(Ended { provider, title, account, label, how }: &Ended) -> Value {
@@ -38,6 +39,6 @@ pub(super) fn words(Ended { provider: _, title, account, label, how }: &Ended) -
             "{name}: the key is deleted here. It still works at {title}; delete it there too."
         );
     }
-    let Some(why) = how.leaves() else { return format!("{name} is disconnected.") };
+    let Some(why) = why_it_may_stand(how) else { return format!("{name} is disconnected.") };
     format!("{name} is forgotten here, but {why}. Remove the app in your {title} settings.")
 }

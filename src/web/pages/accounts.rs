@@ -29,6 +29,7 @@ use crate::model::AccountName;
 use crate::model::event::EndedBy;
 use crate::model::session::Destination;
 use crate::model::text::sentence;
+use crate::web::ended::why_it_may_stand;
 use list::{List, called};
 
 pub(in crate::web) const PATH: &str = "/connections";
@@ -163,7 +164,7 @@ impl Accounts {
         };
         let Ended { provider: _, title, account, label, how } = ended;
         let name = called(&title, &account, label.as_deref());
-        let page = match how.leaves() {
+        let page = match why_it_may_stand(&how) {
             _ if how == Disconnected::Pasted => {
                 let line = format!(
                     "The key is deleted here. It still works at {title}; delete it there too."
