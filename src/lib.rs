@@ -18,6 +18,7 @@
 //! | commands | [`cli`] | parses the command line, chooses the exit code |
 //! | composition | [`app`] | puts the parts together |
 //! | faces | [`mcp`], [`web`] | speak MCP and HTTP; take no decision |
+//! | sentences | [`words`] | what the faces say about results, failures and consents; pure |
 //! | use cases | [`broker`] | every decision, readable from the top down; knows no protocol version |
 //! | tools | [`registry`] | which tools exist, what arguments they take |
 //! | adapters | [`upstream`], [`oauth`], [`store`], [`identity`], [`config`] | one external system each |
@@ -129,3 +130,4 @@ pub mod registry;
 pub mod store;
 pub mod upstream;
 pub mod web;
+pub mod words;

@@ -14,7 +14,6 @@ use super::store_options::StoreOptions;
 use super::{Exit, block_on};
 use crate::broker::{Call, CallError};
 use crate::config::Config;
-use crate::mcp;
 use crate::model::authorization::MAX_REFUSALS_PER_HOUR;
 use crate::model::text::nearest;
 use crate::model::text::shown;
@@ -24,6 +23,7 @@ use crate::model::{
     UnaskedBecause,
 };
 use crate::registry;
+use crate::words;
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Command {
@@ -107,7 +107,7 @@ pub(super) fn run<W: Write>(
             let arguments = arguments_of(&values, arguments.as_deref()).with_context(show)?;
             registry::accept(tool, Some(arguments.clone()))
                 .map_err(|problem| FailureKind::InvalidArguments(problem).into())
-                .map_err(|failure| Usage(mcp::failure_text(&failure)))
+                .map_err(|failure| Usage(words::failure_text(&failure)))
                 .with_context(show)?;
             return block_on(LevelFilter::WARN, async move {
                 let app = local.app(config, "tools call")?;
@@ -232,8 +232,8 @@ struct Shown {
 impl From<ToolResult> for Shown {
     fn from(result: ToolResult) -> Self {
         Self {
-            note: mcp::result_note(&result),
-            text: mcp::result_text(&result),
+            note: words::result_note(&result),
+            text: words::result_text(&result),
             structured: result.structured,
             is_error: result.unfit.is_some(),
             for_operator: result.unfit.and_then(|unfit| unfit.for_operator),
@@ -244,7 +244,7 @@ impl From<ToolResult> for Shown {
 impl From<Failure> for Shown {
     fn from(failure: Failure) -> Self {
         Self {
-            text: mcp::failure_text(&failure),
+            text: words::failure_text(&failure),
             structured: None,
             is_error: true,
             note: None,

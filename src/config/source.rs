@@ -28,9 +28,9 @@ pub(super) enum SourceError {
     NotUtf8(usize),
     #[error("it is UTF-16")]
     Utf16,
-    #[error("`{}` belongs to somebody else, and nobody named this file", .0.display())]
+    #[error("`{}` belongs to another user, and this file was found, not named", .0.display())]
     Foreign(PathBuf),
-    #[error("others may write to `{}`, and nobody named this file", .0.display())]
+    #[error("others may write to `{}`, and this file was found, not named", .0.display())]
     Shared(PathBuf),
 }
 

@@ -49,7 +49,7 @@ impl IssuerError {
                 "check that the host of the issuer's `jwks_uri` can be reached from here",
             ),
             Self::NoEndpoint(_) => "leave `introspect` out if the issuer's access tokens are JWTs",
-            Self::Busy => "the issuer is slow, or somebody sends tokens that it did not issue",
+            Self::Busy => "the issuer is slow, or a client sends tokens that it did not issue",
             Self::NoClient => {
                 "register this server at the issuer and write its `client_id` in [server.auth]"
             }

@@ -19,12 +19,12 @@ use tokio::time::Instant;
 
 use super::handler::{Handler, cancelled};
 use super::internal_error::internal_error;
-use super::not_connected::not_connected;
 use super::render::{self, ConsentForm};
 use super::request_state::{self, Context, Waiting};
 use super::unanswered::Unanswered;
 use crate::broker::consent::wait::Waited;
 use crate::model::{ConnectPrompt, Outcome, Principal, PromptReason, Time};
+use crate::words::not_connected;
 
 /// How long a retry is held while the user works on the consent; then the client gets another
 /// round. Below the 60 s after which clients give up.
@@ -138,8 +138,13 @@ impl Handler {
             waited = self.broker().consents().wait(caller, id, MAX_WAIT_PER_ROUND) => waited,
             () = context.ct.cancelled() => return Err(cancelled()),
         };
-        if let Ok(Waited::Failed(why)) = &waited {
-            return Ok(render::declined(&title, &not_connected(&title, why)).into());
+        match &waited {
+            Ok(Waited::Failed(why)) => {
+                return Ok(render::declined(&title, &not_connected(&title, why)).into());
+            }
+            // The call reads the store again, and its outcome names the store's trouble.
+            Err(error) => tracing::warn!(%error, "cannot wait for a consent"),
+            Ok(Waited::Completed(_) | Waited::Pending | Waited::Over) => {}
         }
         match self.called(principal, request, context).await? {
             Called::NeedsConsent(prompt) => {

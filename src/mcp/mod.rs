@@ -34,12 +34,9 @@ pub mod http;
 mod internal_error;
 mod malformed;
 mod non_object_arguments;
-mod not_connected;
 mod render;
 mod request_state;
 pub mod stdio;
 mod unanswered;
 
 pub use handler::{Handler, ServerText, Who};
-pub use not_connected::not_connected;
-pub use render::{failure_text, result_note, result_text};

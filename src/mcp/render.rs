@@ -1,12 +1,9 @@
-//! Renders outcomes and registry entries as MCP. Pure: each outcome in one file, which writes all its
-//! words.
+//! Renders outcomes and registry entries as MCP. Pure; the words of results and failures are in
+//! [`words`](crate::words).
 
-mod arguments;
 mod consent_form;
 mod consent_text;
-mod failure;
 mod input_required;
-mod remark;
 mod result;
 #[cfg(test)]
 mod tests;
@@ -20,10 +17,8 @@ use crate::registry::Entry;
 
 pub(super) use consent_form::ConsentForm;
 pub(super) use consent_text::{declined, refused, still_waiting, text, text_after};
-pub use failure::failure_text;
 pub(super) use input_required::input_required;
 pub(super) use result::{failed, result};
-pub use result::{result_note, result_text};
 pub(super) use url_elicitation_required::{URL_ELICITATION_REQUIRED, url_elicitation_required};
 
 /// Renders a tool for `tools/list`.

@@ -80,7 +80,9 @@ pub enum ConfirmOrder {
 pub enum NoBrowserProof {
     #[error("this server cannot sign browsers in: `client_id` is missing in [server.auth]")]
     NoClientId,
-    #[error("the application `{key}` has no `verifier_url`, so nobody could tell who opens a link")]
+    #[error(
+        "the application `{key}` has no `verifier_url`, so this server could not tell whose browser opens a link"
+    )]
     NoVerifier { key: String },
 }
 

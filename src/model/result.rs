@@ -22,7 +22,7 @@ pub struct ToolResult {
 /// A block of a result's content.
 ///
 /// An image, or a resource of another server, becomes a variant here. Each face renders a block in
-/// one match: `mcp/render/result.rs` and `cli/tools.rs`.
+/// one match: `words/result.rs` for words, and `mcp/render/result.rs`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ResultBlock {
     Text(String),

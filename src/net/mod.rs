@@ -99,7 +99,7 @@ struct ByRule {
 /// Connection that a request goes over.
 ///
 /// A server closes idle connections when it likes. If it does so while a request is on its way, the
-/// request fails, and nobody can tell whether the server has acted on it.
+/// request fails, and the client cannot tell whether the server has acted on it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Connection {
     /// An idle one, if there is one.

@@ -1,8 +1,8 @@
 //! What a call gives, in the words that a model gets.
 
-use countersign::mcp;
 use countersign::model::event::CallOutcome;
 use countersign::model::{Failure, Outcome, ToolResult};
+use countersign::words;
 use serde_json::Value;
 
 /// A result or a failure.
@@ -25,9 +25,9 @@ impl Shown {
 
 impl From<ToolResult> for Shown {
     fn from(result: ToolResult) -> Self {
-        let note = mcp::result_note(&result);
+        let note = words::result_note(&result);
         let outcome = Outcome::Complete(result.clone()).outcome();
-        let text = mcp::result_text(&result);
+        let text = words::result_text(&result);
         let ToolResult { structured, unfit, .. } = result;
         let is_error = unfit.is_some();
         let for_operator = unfit.and_then(|unfit| unfit.for_operator);
@@ -38,7 +38,7 @@ impl From<ToolResult> for Shown {
 impl From<Failure> for Shown {
     fn from(failure: Failure) -> Self {
         Self {
-            text: mcp::failure_text(&failure),
+            text: words::failure_text(&failure),
             structured: None,
             note: None,
             is_error: true,

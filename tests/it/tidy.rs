@@ -15,6 +15,7 @@ const LAYERS: &[&[&str]] = &[
     &["upstream", "oauth", "store", "identity", "config"],
     &["registry"],
     &["broker"],
+    &["words"],
     &["mcp", "web"],
     &["app"],
     &["cli"],

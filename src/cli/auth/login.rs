@@ -16,11 +16,11 @@ use crate::cli::stdout::{MAX_LINE_CHARS, Stdout};
 use crate::cli::store_options::StoreOptions;
 use crate::cli::{Exit, serve};
 use crate::config::Config;
-use crate::mcp;
 use crate::model::authorization::{Connected, LINK_LIFETIME};
 use crate::model::requester::AskedBy;
 use crate::model::text::shown;
 use crate::model::{AccountName, Caller, Principal, Provider, Scopes};
+use crate::words::not_connected;
 
 /// How long the process waits for the browser to request the result page.
 const RESULT_PAGE_TIMEOUT: Duration = Duration::from_secs(3);
@@ -146,7 +146,7 @@ impl Wanted {
         match self.wait(app, &prompt.authorization.id).await? {
             Waited::Completed(kept) => Ok(self.connected(app, &kept)),
             Waited::Failed(why) => {
-                bail!("{title} was not connected: {}", mcp::not_connected(title, &why))
+                bail!("{title} was not connected: {}", not_connected(title, &why))
             }
             Waited::Pending | Waited::Over => {
                 bail!("the link's time is over; run the command again for a new one")
@@ -180,7 +180,7 @@ impl Wanted {
         let login = login.map_err(hinted)?;
         report::note("Open this page in a browser on any device:\n");
         out.line(login.page().as_str())?;
-        report::note("\nEnter this code there, and nothing that somebody else gave you:\n");
+        report::note("\nEnter this code there, and no code that another person gave you:\n");
         out.line(login.code())?;
         if let Some(page) = login.page_with_code() {
             report::note(&format!("\nWith the code filled in, the page is {page}"));

@@ -4,14 +4,14 @@ use rmcp::model::{
     ElicitRequest, ElicitRequestParams, InputRequest, InputRequests, InputRequiredResult,
 };
 
-use super::consent_text::message;
 use crate::model::ConnectPrompt;
+use crate::words::consent_needed;
 
 /// Renders the first round (MCP 2026-07-28).
 pub(in crate::mcp) fn input_required(prompt: &ConnectPrompt, state: String) -> InputRequiredResult {
     let request = ElicitRequest::new(ElicitRequestParams::UrlElicitationParams {
         meta: None,
-        message: message(prompt),
+        message: consent_needed(prompt),
         url: prompt.url.clone(),
         elicitation_id: prompt.authorization.id.clone(),
     });

@@ -5,11 +5,10 @@ use std::fmt::Write as _;
 use rmcp::model::{CallToolResult, ContentBlock, MetaObject};
 use serde_json::json;
 
-use super::failure::{failure_text, status_text};
-use super::remark::remark;
-use crate::model::result::{Misfit, ResultBlock};
+use crate::model::result::ResultBlock;
 use crate::model::text::sentence;
-use crate::model::{FRAME, Failure, ToolResult, Unfit};
+use crate::model::{FRAME, Failure, ToolResult};
+use crate::words::{block_text, failure_text, result_note};
 
 /// Key in `_meta` under which a result names the host that it comes from.
 const ORIGIN: &str = "countersign/origin";
@@ -55,43 +54,7 @@ pub(in crate::mcp) fn failed(failure: &Failure) -> CallToolResult {
 
 /// Renders a block of a result.
 fn block(block: ResultBlock) -> ContentBlock {
-    ContentBlock::text(text_of(block))
-}
-
-/// Returns the words of a result's content, a line for each block.
-pub fn result_text(result: &ToolResult) -> String {
-    let blocks: Vec<String> = result.content.iter().cloned().map(text_of).collect();
-    blocks.join("\n")
-}
-
-fn text_of(block: ResultBlock) -> String {
-    match block {
-        ResultBlock::Text(text) => text,
-        ResultBlock::Done { who, status } => {
-            format!("Done: {who} answered {}.", status_text(status))
-        }
-    }
-}
-
-/// Returns the remarks about a result: what was repaired or cut, and why it is shown as a text only.
-pub fn result_note(result: &ToolResult) -> Option<String> {
-    let remarks = result.remarks.iter().map(remark);
-    let lines: Vec<String> = remarks.chain(result.unfit.as_ref().map(unfit)).collect();
-    (!lines.is_empty()).then(|| lines.join("\n"))
-}
-
-fn unfit(unfit: &Unfit) -> String {
-    let why = match &unfit.problem {
-        Misfit::Schema(problem) => {
-            format!("it does not match the tool's output schema ({problem})")
-        }
-        Misfit::Cut(max_chars) => format!(
-            "it is longer than {max_chars} characters, and cutting it breaks the tool's output schema: ask for less"
-        ),
-    };
-    format!(
-        "The request succeeded; do not repeat it. The answer is shown as a text only, because {why}."
-    )
+    ContentBlock::text(block_text(block))
 }
 
 fn append_hint(text: &mut String, hint: &str) {

@@ -1,11 +1,10 @@
 use serde_json::json;
 
-use super::consent_text::message;
 use super::*;
 use crate::mcp::unanswered::Unanswered;
 use crate::model::authorization::AuthorizationName;
 use crate::model::failure::Answered;
-use crate::model::result::{InvalidJson, JsonFault, Misfit, Remark, ResultBlock};
+use crate::model::result::{Misfit, ResultBlock};
 use crate::model::{
     AccountName, ConnectPrompt, ConsentMode, Failure, FailureKind, PromptReason, ProviderId,
     Scopes, Time, ToolName, ToolResult, Unfit,
@@ -162,7 +161,7 @@ fn a_link_that_ends_with_the_server_says_so_in_every_form() {
         assert!(form.contains("`countersign auth login github`"), "{form}");
     }
     let prompt = ConnectPrompt { account: AccountName::new("my work"), ..prompt };
-    let form = message(&prompt);
+    let form = serde_json::to_string(&text(&prompt)).unwrap();
     assert!(form.contains("auth login github '--account=my work'`"), "{form}");
 }
 
@@ -209,57 +208,8 @@ fn the_input_request_carries_link_and_state() {
 }
 
 #[test]
-fn data_that_does_not_fit_is_explained_beside_it() {
-    let note = |problem, own: Option<&str>| {
-        let unfit = Some(Unfit { problem, for_operator: None });
-        let remarks = own.map(|note| Remark::Cut(note.to_owned())).into_iter().collect();
-        result_note(&ToolResult { remarks, unfit, ..ToolResult::text("data") }).expect("a note")
-    };
-    let says =
-        "The request succeeded; do not repeat it. The answer is shown as a text only, because";
-    assert_eq!(
-        note(Misfit::Schema("`/id`: no text".into()), None),
-        format!("{says} it does not match the tool's output schema (`/id`: no text).")
-    );
-    assert_eq!(
-        note(Misfit::Cut(1000), Some("First.")),
-        format!(
-            "First.\n{says} it is longer than 1000 characters, and cutting it breaks the tool's output schema: ask for less."
-        )
-    );
-    assert_eq!(result_note(&ToolResult::text("data")), None);
-}
-
-#[test]
-fn each_remark_is_a_line() {
-    let note = |remarks| result_note(&ToolResult { remarks, ..ToolResult::text("data") });
-    let faults = vec![
-        JsonFault::Surrogate,
-        JsonFault::Encoding,
-        JsonFault::Control,
-        JsonFault::Escape,
-        JsonFault::NotANumber,
-        JsonFault::Range,
-        JsonFault::Prefix,
-    ];
-    let cut = "{\"_more\":\"1 of 2 shown\"}";
-    assert_eq!(
-        note(vec![Remark::Repaired(faults), Remark::Cut(cut.into())]).unwrap(),
-        format!(
-            "The service's answer is not valid JSON: half characters are shown as \u{fffd}; bytes that are not UTF-8 are shown as \u{fffd}; it has unescaped control characters in strings; it has escapes that JSON does not define; NaN and Infinity are shown as null; numbers that are too large are shown as strings; a prefix that is not JSON is left out.\n{cut}"
-        )
-    );
-    let syntax = InvalidJson::Syntax("expected value at line 1 column 1".into());
-    assert_eq!(
-        note(vec![Remark::ShownAsText(syntax)]).unwrap(),
-        "It is shown as a text, because it is declared as JSON and is not valid: expected value at line 1 column 1."
-    );
-}
-
-#[test]
 fn a_success_without_data_says_so() {
     let done = ToolResult::of(ResultBlock::Done { who: "Acme".into(), status: 204 });
-    assert_eq!(result_text(&done), "Done: Acme answered 204 No Content.");
     let rendered = serde_json::to_value(result(done)).unwrap();
     assert_eq!(rendered["content"][0]["text"], "Done: Acme answered 204 No Content.");
 }

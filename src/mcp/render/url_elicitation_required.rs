@@ -4,8 +4,8 @@
 use rmcp::model::{ErrorCode, ErrorData};
 use serde_json::json;
 
-use super::consent_text::{act_there, message};
 use crate::model::ConnectPrompt;
+use crate::words::{consent_needed, how_to_connect};
 
 /// Code of the error.
 pub(in crate::mcp) const URL_ELICITATION_REQUIRED: ErrorCode = ErrorCode(-32042);
@@ -21,13 +21,13 @@ pub(in crate::mcp) fn url_elicitation_required(
             "mode": "url",
             "elicitationId": elicitation,
             "url": prompt.url,
-            "message": message(prompt),
+            "message": consent_needed(prompt),
         }]
     });
     let text = format!(
         "{}\nAsk the user to open this link in a browser and {}, then call this tool again with the same arguments: {}",
-        message(prompt),
-        act_there(prompt),
+        consent_needed(prompt),
+        how_to_connect(prompt),
         prompt.url
     );
     ErrorData::new(URL_ELICITATION_REQUIRED, text, Some(data))

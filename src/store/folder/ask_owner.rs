@@ -43,7 +43,7 @@ impl Answering {
     pub(crate) fn install(&self, answer: Box<Answer>) {
         let runtime = tokio::runtime::Handle::current();
         if self.answerer.set(Answerer { answer, runtime }).is_err() {
-            tracing::error!("somebody answers questions already");
+            tracing::error!("another function answers questions already");
         }
     }
 

@@ -50,7 +50,7 @@ impl FromRequestParts<Broker> for Accounts {
         let (person, browser) =
             (parts.extensions.get::<PageUser>(), parts.extensions.get::<Browser>());
         let (Some(person), Some(browser)) = (person.cloned(), browser.cloned()) else {
-            tracing::error!("a route let a browser through in which nobody is known");
+            tracing::error!("a route let a browser through whose user is not known");
             return Err(StatusCode::INTERNAL_SERVER_ERROR.into_response());
         };
         // An application sends its users here under its name. A browser that is signed in as

@@ -6,9 +6,9 @@ use std::time::Duration;
 
 use countersign::broker::Call;
 use countersign::broker::accounts::list::AccountState;
-use countersign::mcp::failure_text;
 use countersign::model::event::CallOutcome;
 use countersign::model::{Caller, Outcome, Principal, UserId};
+use countersign::words::failure_text;
 use futures_util::future::join_all;
 use tokio::sync::Semaphore;
 use tokio::time::Instant;

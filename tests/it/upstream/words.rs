@@ -71,7 +71,7 @@ async fn an_answer_says_which_host_it_comes_from() {
     else {
         panic!("it answers")
     };
-    let text = countersign::mcp::result_text(&result);
+    let text = countersign::words::result_text(&result);
     assert_eq!(text, r#"{"a":"countersign: x"}"#, "the frame cannot be written");
     assert_eq!(result.host.as_ref(), Some(&host));
     let server = Server::saying(answer("404 Not Found", "", "no")).await;

@@ -3,7 +3,7 @@
 use crate::model::result::{InvalidJson, JsonFault, Remark};
 
 /// Returns a remark about an answer's data as a sentence, or as a JSON object.
-pub(super) fn remark(remark: &Remark) -> String {
+pub fn remark(remark: &Remark) -> String {
     match remark {
         Remark::Repaired(faults) => {
             let faults: Vec<&str> = faults.iter().map(|fault| repaired(*fault)).collect();

@@ -14,6 +14,7 @@ use crate::model::failure::{
     NotJson, RenewalRefusal, Unreadable, Wait,
 };
 use crate::model::request_problem::{HeaderProblem, PathProblem, RequestProblem};
+use crate::model::text::sentence;
 use crate::model::{Failure, FailureKind, ProviderId};
 use crate::net::status_words;
 
@@ -34,7 +35,7 @@ pub fn failure_text(failure: &Failure) -> String {
             "Nothing was sent: the jq filter `{key}` of {tool} does not compile. Calling again will not help."
         ),
         FailureKind::UnknownProvider(provider) => {
-            format!("the provider `{provider}` is not configured")
+            format!("The provider `{provider}` is not configured.")
         }
         FailureKind::SharedSecret { title, cause } => {
             format!("{title} needs a key or password of this server: {cause}.")
@@ -54,9 +55,9 @@ pub fn failure_text(failure: &Failure) -> String {
             format!("`{provider}` has issued no access token to this server: {cause}. {then}")
         }
         FailureKind::RenewedElsewhere(provider) => format!(
-            "another Countersign on this machine is renewing the access token of `{provider}`. {IN_A_MOMENT}"
+            "Another Countersign on this machine is renewing The access token of `{provider}`. {IN_A_MOMENT}"
         ),
-        FailureKind::Ending => "the server is ending. Call this tool again when it runs.".into(),
+        FailureKind::Ending => "The server is ending. Call this tool again when it runs.".into(),
         FailureKind::NoLink { title, tool, problem } => {
             format!("{title} access is needed before {tool} can run, {}", no_link(title, problem))
         }
@@ -86,7 +87,7 @@ pub fn failure_text(failure: &Failure) -> String {
 
 fn account(problem: &AccountProblem) -> String {
     match problem {
-        AccountProblem::BadName(problem) => problem.to_string(),
+        AccountProblem::BadName(problem) => sentence(&problem.to_string()),
         AccountProblem::Several { title, connected } => format!(
             "The user has connected several {title} accounts: {}. Call this tool again with the name of one of them as `account`; if it is not clear which is meant, ask the user.",
             connected.join(", ")
@@ -155,7 +156,7 @@ fn not_renewed(provider: &ProviderId, refusal: Option<RenewalRefusal>, cause: &s
         }
     };
     format!(
-        "the access token of `{provider}` has expired and could not be renewed: {cause}. {then}"
+        "The access token of `{provider}` has expired and could not be renewed: {cause}. {then}"
     )
 }
 
@@ -172,7 +173,7 @@ fn no_link(title: &str, problem: &LinkProblem) -> String {
             format!("{cause}. Call this tool again in a few minutes.")
         }
         LinkProblem::NoVerifier { application } => format!(
-            "the application `{application}` has no `verifier_url`, so nobody could tell who opens a link. Tell the user; calling again will not help."
+            "the application `{application}` has no `verifier_url`, so this server could not tell whose browser opens a link. Tell the user; calling again will not help."
         ),
         LinkProblem::Contended => {
             "others change the store faster than this process can. Call this tool again.".into()

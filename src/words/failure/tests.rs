@@ -29,7 +29,7 @@ fn arguments_and_accounts() {
     let account = |problem| text(FailureKind::Account(problem));
     assert_eq!(
         account(AccountProblem::BadName(BadAccountName)),
-        "an account's name has 1 to 100 characters, all of which can be seen"
+        "An account's name has 1 to 100 characters, all of which can be seen."
     );
     let connected = vec!["default (“ana”)".to_owned(), "work".to_owned()];
     assert_eq!(
@@ -113,7 +113,7 @@ fn what_the_operator_has_to_finish() {
         ),
         (
             FailureKind::UnknownProvider(ProviderId::new("acme")),
-            "the provider `acme` is not configured",
+            "The provider `acme` is not configured.",
         ),
         (
             FailureKind::SharedSecret { title: acme(), cause: cause() },
@@ -144,7 +144,7 @@ fn no_token() {
     let cause = || "status 503".to_owned();
     let renewed =
         |refusal| text(FailureKind::NotRenewed { provider: provider(), refusal, cause: cause() });
-    let expired = "the access token of `acme` has expired and could not be renewed: status 503.";
+    let expired = "The access token of `acme` has expired and could not be renewed: status 503.";
     let again = "Nothing is lost; call this tool again in a moment.";
     assert_eq!(renewed(None), format!("{expired} {again}"));
     assert_eq!(
@@ -164,12 +164,12 @@ fn no_token() {
     assert_eq!(
         text(FailureKind::RenewedElsewhere(provider())),
         format!(
-            "another Countersign on this machine is renewing the access token of `acme`. {again}"
+            "Another Countersign on this machine is renewing The access token of `acme`. {again}"
         )
     );
     assert_eq!(
         text(FailureKind::Ending),
-        "the server is ending. Call this tool again when it runs."
+        "The server is ending. Call this tool again when it runs."
     );
     assert_eq!(
         text(FailureKind::EndpointsUnknown { cause: "no document".into() }),
@@ -184,7 +184,7 @@ fn no_link_could_be_made() {
         (LinkProblem::Setup { cause: cause() }, "but no link could be made: the reason."),
         (
             LinkProblem::NoVerifier { application: "shop".into() },
-            "but no link could be made: the application `shop` has no `verifier_url`, so nobody could tell who opens a link. Tell the user; calling again will not help.",
+            "but no link could be made: the application `shop` has no `verifier_url`, so this server could not tell whose browser opens a link. Tell the user; calling again will not help.",
         ),
         (
             LinkProblem::EndpointsUnknown { cause: Some(cause()) },

@@ -1,0 +1,15 @@
+//! Sentences for models and people, from the broker's data. Pure, and without a protocol: MCP, the
+//! REST faces and the command line say the same words, each in its own form.
+
+mod arguments;
+mod consent;
+mod failure;
+mod not_connected;
+mod remark;
+mod result;
+
+pub use consent::{consent_needed, consent_refused, how_to_connect};
+pub use failure::failure_text;
+pub use not_connected::not_connected;
+pub use remark::remark;
+pub use result::{block_text, result_note, result_text, unfit};
