@@ -235,13 +235,13 @@ impl App {
         let gate = Gate::new(
             &origins,
             self.allowed.clone(),
-            authenticator.clone(),
+            authenticator,
             &self.trusted_proxies,
             self.broker.events().clone(),
         );
         let mcp = self.mcp_handlers(&running, &ended);
-        let routes = web::mcp_routes(mcp, gate, &usage)
-            .merge(web::program_routes(self.broker.clone(), authenticator, &usage))
+        let routes = web::mcp_routes(mcp, gate.clone(), &usage)
+            .merge(web::program_routes(self.broker.clone(), &gate, &usage))
             .merge(pages);
         let port = Port::serve(listener, routes, allowed_users)?;
         end.await;

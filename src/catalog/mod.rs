@@ -1,7 +1,9 @@
-//! Built-in providers: data, in the language of `tools.toml`'s `[providers.*]` tables.
+//! Built-in providers and [`toolkits`]: data, in the language of `tools.toml`.
 //!
 //! `providers.toml` is compiled in. Only the sections of providers that a `tools.toml` uses are
 //! parsed, so that a server with one provider does not pay for all of them at every start.
+
+pub mod toolkits;
 
 const PROVIDERS: &str = include_str!("providers.toml");
 

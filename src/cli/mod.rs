@@ -14,6 +14,7 @@ mod serve;
 mod stdout;
 mod store;
 mod store_options;
+mod toolkits;
 mod tools;
 mod trust;
 
@@ -108,6 +109,11 @@ enum Command {
         #[command(subcommand)]
         command: providers::Command,
     },
+    /// See which tools are built in, by toolkit.
+    Toolkits {
+        #[command(subcommand)]
+        command: toolkits::Command,
+    },
     /// Answer open links; a server starts it.
     #[command(hide = true)]
     Keeper,
@@ -175,6 +181,7 @@ fn run(cli: Cli) -> anyhow::Result<Exit> {
             let config = attempt(argument.as_deref(), &next_command)?;
             providers::run(command, config.as_ref(), &next_command, &mut out)
         }
+        Command::Toolkits { command } => toolkits::run(command, &mut out),
         Command::Keeper => keeper::run(),
         Command::Auth { command } => {
             let config = load(cli.config.as_deref())?;

@@ -12,8 +12,10 @@ use super::findings::Findings;
 use super::read::{Named, Read, Tree, table};
 use super::span::{At, Text};
 use super::syntax::Value;
+use face::{ArgNamesTable, IdsTable, ReturnsTable, ToolkitEntry};
 use server::{ServerTable, StoreTable};
 
+pub mod face;
 pub mod server;
 
 table! {
@@ -27,6 +29,8 @@ table! {
         "providers" => providers: Named<ProviderTable>,
         /// One table for each tool.
         "tools" => tools: Named<Box<ToolTable>>,
+        /// Tools that are built in, by toolkit: a list of names, or `"*"` for all of a toolkit.
+        "toolkits" => toolkits: Named<ToolkitEntry>,
         /// Imported OpenAPI operations: not supported by this version yet.
         #[schemars(skip)]
         "openapi" => openapi: Later,
@@ -404,6 +408,14 @@ table! {
         "allow" => allow: At<Vec<Text>>,
         /// JSON Schema of the result, which is then also structured content.
         "output" => output: Tree,
+        /// Further ids of the tool, for clients of other products.
+        "ids" => ids: IdsTable,
+        /// Names that clients of other products use for parameters.
+        "args" => args: ArgNamesTable,
+        /// Whether Portia's clients summarize a long result. Default: false.
+        "should_summarize" => should_summarize: At<bool>,
+        /// What a call returns, for Portia's clients. Default: made from `output`.
+        "returns" => returns: ReturnsTable,
         /// Example calls, with conditions on their results.
         "tests" => tests: Vec<TestTable>,
     }

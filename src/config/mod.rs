@@ -47,7 +47,7 @@ use crate::net::Cidr;
 use environment::{Found, FoundBy};
 use file::File;
 use findings::Findings;
-pub use lower::{BuiltIn, built_in};
+pub use lower::{BuiltIn, Toolkit, ToolkitTool, built_in, toolkit};
 pub use problem::{Problem, Problems, Severity};
 use read::Read as _;
 pub use span::Span;

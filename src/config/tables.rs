@@ -1,5 +1,6 @@
 //! All tables of the language and where they stand.
 
+use super::file::face::{ArgNamesTable, IdsTable, ReturnsTable};
 use super::file::server::{AuthTable, CallerKeyTable, ServerTable, StoreTable};
 use super::file::{
     ApiKeyTable, AskTable, AssertionTable, BasicTable, FailureTable, File, GuideTable,
@@ -8,7 +9,7 @@ use super::file::{
 };
 use super::unknown_key::LanguageTable;
 
-pub(super) static TABLES: [LanguageTable; 19] = [
+pub(super) static TABLES: [LanguageTable; 22] = [
     LanguageTable { path: &[], keys: &File::KEYS },
     LanguageTable { path: &["server"], keys: &ServerTable::KEYS },
     LanguageTable { path: &["server", "auth"], keys: &AuthTable::KEYS },
@@ -31,4 +32,7 @@ pub(super) static TABLES: [LanguageTable; 19] = [
     LanguageTable { path: &["tools", "*"], keys: &ToolTable::KEYS },
     LanguageTable { path: &["tools", "*", "params", "*"], keys: &ParamTable::KEYS },
     LanguageTable { path: &["tools", "*", "tests"], keys: &TestTable::KEYS },
+    LanguageTable { path: &["tools", "*", "ids"], keys: &IdsTable::KEYS },
+    LanguageTable { path: &["tools", "*", "args"], keys: &ArgNamesTable::KEYS },
+    LanguageTable { path: &["tools", "*", "returns"], keys: &ReturnsTable::KEYS },
 ];

@@ -1,5 +1,6 @@
 mod credentials;
 mod server_auth;
+mod toolkits;
 
 use super::*;
 use crate::model::credential::{Credential, KeyPlace, Shared};

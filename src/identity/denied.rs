@@ -26,9 +26,6 @@ pub enum Denied {
     /// 400, `invalid_request`.
     #[error(transparent)]
     Malformed(#[from] Malformed),
-    /// 403. A valid key of a person, where an application's is required.
-    #[error("the key belongs to a person, and this is for applications")]
-    NotAnApplication,
     /// 429. Too many invented tokens came from the client's address.
     #[error("too many tokens from this address were not accepted")]
     TooManyFailures,
@@ -71,7 +68,6 @@ impl Denied {
         match self {
             Self::Missing | Self::InvalidToken(_) => StatusCode::UNAUTHORIZED,
             Self::Malformed(_) => StatusCode::BAD_REQUEST,
-            Self::NotAnApplication => StatusCode::FORBIDDEN,
             Self::TooManyFailures => StatusCode::TOO_MANY_REQUESTS,
             Self::Unavailable(_) => StatusCode::SERVICE_UNAVAILABLE,
         }
@@ -83,7 +79,6 @@ impl Denied {
             Self::Missing => RefusalReason::NoCredentials,
             Self::InvalidToken(_) => RefusalReason::InvalidToken,
             Self::Malformed(_) => RefusalReason::Malformed,
-            Self::NotAnApplication => RefusalReason::NotAnApplication,
             Self::TooManyFailures => RefusalReason::TooManyFailures,
             Self::Unavailable(_) => RefusalReason::IssuerUnavailable,
         }
@@ -95,10 +90,7 @@ impl Denied {
             Self::InvalidToken(_) => Some("invalid_token"),
             Self::Malformed(_) => Some("invalid_request"),
             // "SHOULD NOT include an error code": the credentials are missing, not wrong.
-            Self::Missing
-            | Self::NotAnApplication
-            | Self::TooManyFailures
-            | Self::Unavailable(_) => None,
+            Self::Missing | Self::TooManyFailures | Self::Unavailable(_) => None,
         }
     }
 
@@ -106,7 +98,7 @@ impl Denied {
     pub fn challenge(&self, challenge: Option<&Challenge>) -> Option<String> {
         match self {
             Self::Missing | Self::InvalidToken(_) | Self::Malformed(_) => {}
-            Self::NotAnApplication | Self::TooManyFailures | Self::Unavailable(_) => return None,
+            Self::TooManyFailures | Self::Unavailable(_) => return None,
         }
         // The scheme must be followed by at least one parameter.
         let challenge = match challenge {
@@ -135,9 +127,6 @@ impl Denied {
             Self::Missing => "send `Authorization: Bearer …` with an access token or an API key",
             Self::InvalidToken(fault) => fault.hint(),
             Self::Malformed(problem) => problem.hint(),
-            Self::NotAnApplication => {
-                "use the key of an application, one without `user` in [[server.auth.api_keys]]"
-            }
             Self::TooManyFailures => {
                 "wait a minute; behind a proxy, its operator writes the proxy's address as `trusted_proxies` in [server]"
             }
@@ -187,7 +176,6 @@ mod tests {
         );
         let malformed = Denied::from(Malformed::TwoAuthorizations).challenge(None).unwrap();
         assert!(malformed.contains("error=\"invalid_request\""));
-        assert_eq!(Denied::NotAnApplication.challenge(Some(&metadata)), None);
     }
 
     /// RFC 6750 §3: `error_description` has no quote, no backslash and ASCII only.

@@ -27,7 +27,36 @@ pub(super) fn bearer(headers: &HeaderMap) -> Result<&str, Denied> {
     if !scheme.eq_ignore_ascii_case("bearer") {
         return Err(Denied::Missing);
     }
-    let token = token.trim_matches(' ');
+    usable(token.trim_matches(' '))
+}
+
+/// Returns the key of a REST client: the whole value of the header, as Arcade's clients may send
+/// it, or what follows `Bearer` or `Api-Key`.
+pub(super) fn key(headers: &HeaderMap) -> Result<&str, Denied> {
+    const SCHEMES: [&str; 3] = ["bearer", "api-key", "basic"];
+    let mut all = headers.get_all(AUTHORIZATION).iter();
+    let first = all.next().ok_or(Denied::Missing)?;
+    if all.next().is_some() {
+        return Err(Malformed::TwoAuthorizations.into());
+    }
+    let text = first.to_str().map_err(|_| Malformed::Authorization)?.trim_matches(' ');
+    let key = match text.split_once(' ') {
+        // A scheme alone is a key that was left empty.
+        None if SCHEMES.iter().any(|scheme| text.eq_ignore_ascii_case(scheme)) => "",
+        None => text,
+        Some((scheme, key)) => {
+            let is_known = ["bearer", "api-key"].iter().any(|it| scheme.eq_ignore_ascii_case(it));
+            if !is_known {
+                return Err(Denied::Missing);
+            }
+            key.trim_matches(' ')
+        }
+    };
+    usable(key)
+}
+
+/// Checks that a token or key has the characters and the length of one.
+fn usable(token: &str) -> Result<&str, Denied> {
     if token.is_empty() || !token.bytes().all(|byte| byte.is_ascii_graphic()) {
         return Err(Malformed::Authorization.into());
     }
@@ -112,6 +141,30 @@ mod tests {
         assert!(matches!(denied, Err(Denied::Malformed(Malformed::TwoAuthorizations))));
         let denied = token(&[("authorization", &format!("Bearer {}", "a".repeat(16 * 1024 + 1)))]);
         assert!(matches!(denied, Err(Denied::InvalidToken(TokenFault::TooLong))));
+    }
+
+    #[test]
+    fn a_key_comes_with_a_known_scheme_or_none() {
+        let key = |value: &str| key(&headers(&[("authorization", value)])).map(str::to_owned);
+        for value in ["abc", "Bearer abc", "bearer  abc ", "Api-Key abc", "API-KEY abc"] {
+            assert_eq!(key(value).unwrap(), "abc", "{value}");
+        }
+        for value in ["Basic YTpi", "DPoP abc", "Token abc"] {
+            assert!(matches!(key(value), Err(Denied::Missing)), "{value}");
+        }
+        for value in ["", " ", "Bearer", "Bearer ", "api-key", "Basic", "Bearer a b", "a\tb"] {
+            let denied = key(value);
+            assert!(
+                matches!(denied, Err(Denied::Malformed(Malformed::Authorization))),
+                "{value}: {denied:?}"
+            );
+        }
+        let long = "a".repeat(16 * 1024 + 1);
+        assert!(matches!(key(&long), Err(Denied::InvalidToken(TokenFault::TooLong))));
+        let two = headers(&[("authorization", "a"), ("authorization", "a")]);
+        let denied = super::key(&two);
+        assert!(matches!(denied, Err(Denied::Malformed(Malformed::TwoAuthorizations))));
+        assert!(matches!(super::key(&HeaderMap::new()), Err(Denied::Missing)));
     }
 
     #[test]

@@ -4,10 +4,11 @@ use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
 use secrecy::ExposeSecret as _;
+use url::Url;
 
 use super::digest::{Digest, Digester};
 use crate::model::principal::{BrowserProof, NoBrowserProof, Verifier};
-use crate::model::server_auth::{KeyHolder, ResolvedKey};
+use crate::model::server_auth::{ApplicationSettings, KeyHolder, ResolvedKey};
 use crate::model::{Caller, Principal, UserId, secret};
 
 /// The configured keys.
@@ -31,6 +32,11 @@ pub struct Application {
     /// [`secret::fingerprint`] of the key.
     pub key: String,
     browser_proof: Result<BrowserProof, NoBrowserProof>,
+    /// Whether it may use the routes of `/v1/admin`.
+    pub is_admin: bool,
+    /// Whether it is given the access tokens of its users.
+    pub gets_tokens: bool,
+    next_origins: Vec<String>,
 }
 
 /// Keys that cannot be told apart, or that no header can carry.
@@ -135,21 +141,33 @@ impl Held {
     ) -> Self {
         match holder {
             KeyHolder::Person(user) => Self::Person(Arc::new(person(&name, user, issuer))),
-            KeyHolder::Application { verifier_url, confirm } => Self::Application(Application {
-                browser_proof: match verifier_url {
-                    Some(url) => {
-                        Ok(BrowserProof::Application(Verifier { key: name.clone(), url, confirm }))
-                    }
-                    None => Err(NoBrowserProof::NoVerifier { key: name.clone() }),
-                },
-                name,
-                key,
-            }),
+            KeyHolder::Application(settings) => {
+                Self::Application(Application::new(name, key, settings))
+            }
         }
     }
 }
 
 impl Application {
+    pub(super) fn new(name: String, key: String, settings: ApplicationSettings) -> Self {
+        let ApplicationSettings { verifier_url, confirm, admin, tokens, next_origins } = settings;
+        let browser_proof = match verifier_url {
+            Some(url) => {
+                Ok(BrowserProof::Application(Verifier { key: name.clone(), url, confirm }))
+            }
+            None => Err(NoBrowserProof::NoVerifier { key: name.clone() }),
+        };
+        Self { name, key, browser_proof, is_admin: admin, gets_tokens: tokens, next_origins }
+    }
+
+    /// Whether a browser may be sent to this address after a consent: to the origin of the verifier
+    /// page, or to one that the operator lists. An open redirect would lend our name to any site.
+    pub fn may_send_to(&self, url: &Url) -> bool {
+        let origin = url.origin().ascii_serialization();
+        let is_verifier = self.verifier().is_some_and(|it| it.url.origin() == url.origin());
+        is_verifier || self.next_origins.contains(&origin)
+    }
+
     /// Returns an end user of this application, distinct from users of the same name elsewhere.
     pub fn caller(&self, user: UserId) -> Caller {
         Caller { namespace: Caller::namespace_of_key(&self.name), user }

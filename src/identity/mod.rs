@@ -33,6 +33,7 @@ mod keys;
 mod login;
 mod remembered;
 mod resource;
+mod rest;
 mod suspects;
 mod token_fault;
 
@@ -51,6 +52,7 @@ pub use issuer_error::IssuerError;
 pub use keys::{Application, KeyError};
 pub use login::{Login, LoginError};
 pub use resource::ResourceMetadata;
+pub use rest::{RestCaller, UserProblem};
 pub use token_fault::TokenFault;
 
 use crate::model::server_auth::ResolvedAuth;
@@ -228,21 +230,6 @@ impl Authenticator {
         confirming.map(|it| (it.name.as_str(), it)).collect()
     }
 
-    /// Returns the application whose key a request carries, for requests that do not name their end
-    /// user in a header.
-    ///
-    /// # Errors
-    /// [`Denied`] if the key is missing or unknown, or not an application's.
-    pub fn application(&self, headers: &HeaderMap) -> Result<Application, Denied> {
-        let token = headers::bearer(headers)?;
-        let Way::Server(server) = &*self.0 else { return Err(Denied::NotAnApplication) };
-        match server.keys.find(&server.digester.digest(token)) {
-            Some(Held::Application(application)) => Ok(application.clone()),
-            Some(Held::Person(_)) => Err(Denied::NotAnApplication),
-            None => Err(TokenFault::Unknown.into()),
-        }
-    }
-
     /// Issuer at which browsers sign in.
     pub fn issuer(&self) -> Option<&Arc<Issuer>> {
         match &*self.0 {
@@ -261,6 +248,21 @@ impl Authenticator {
 }
 
 impl Server {
+    /// Returns the caller of a REST face who has this key or access token.
+    async fn rest(&self, key: &str, from: IpAddr) -> Result<RestCaller, Denied> {
+        let digest = self.digester.digest(key);
+        match (self.keys.find(&digest), &self.issuer) {
+            (Some(Held::Application(application)), _) => {
+                Ok(RestCaller::Application(application.clone()))
+            }
+            (Some(Held::Person(principal)), _) => Ok(RestCaller::Person(Arc::clone(principal))),
+            (None, Some(issuer)) => {
+                issuer.principal(key, digest, from).await.map(RestCaller::Person)
+            }
+            (None, None) => Err(TokenFault::Unknown.into()),
+        }
+    }
+
     async fn authenticate(
         &self,
         headers: &HeaderMap,

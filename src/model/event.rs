@@ -105,8 +105,6 @@ words! {
         InvalidToken = "invalid_token",
         /// 400: contradictory or unreadable.
         Malformed = "malformed",
-        /// 403: a user's key where an application's is needed.
-        NotAnApplication = "not_an_application",
         /// 429: too many tokens from the client's address were not accepted.
         TooManyFailures = "too_many_failures",
         /// 503: the issuer did not answer.

@@ -7,7 +7,10 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use url::Url;
 
-use super::tool::{Action, Body, Effect, HttpAction, Input, Method, Node, Piece, Template};
+use super::face::FaceNames;
+use super::tool::{
+    Action, Body, Effect, HttpAction, Input, Method, Node, Piece, Returns, Template,
+};
 use super::{ProviderId, Scopes, Tool, ToolName};
 
 /// Timeout of the identity request: the user waits for the page, and the account can also stay
@@ -87,6 +90,8 @@ impl Identity {
             }),
             allow: None,
             output: None,
+            faces: FaceNames::default(),
+            returns: Returns::default(),
         }
     }
 

@@ -12,6 +12,7 @@ pub mod consent_mode;
 pub mod consent_plan;
 pub mod credential;
 pub mod event;
+pub mod face;
 pub mod failure;
 pub mod grant;
 pub mod guide;

@@ -64,7 +64,22 @@ pub enum KeyHolder {
     /// One person.
     Person(UserId),
     /// An application that names its end user with every call.
-    Application { verifier_url: Option<Url>, confirm: ConfirmOrder },
+    Application(ApplicationSettings),
+}
+
+/// Settings of an application's key.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ApplicationSettings {
+    /// Page that identifies a browser's user; without one, no links are made for its users.
+    pub verifier_url: Option<Url>,
+    pub confirm: ConfirmOrder,
+    /// Whether it may use the routes of `/v1/admin`.
+    pub admin: bool,
+    /// Whether it is given the access tokens of its users.
+    pub tokens: bool,
+    /// Origins beside that of `verifier_url` to which a browser may be sent after a consent, as
+    /// [`url::Origin::ascii_serialization`] writes them.
+    pub next_origins: Vec<String>,
 }
 
 /// A [`ServerAuth`] with its secrets resolved.

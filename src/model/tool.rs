@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Number, Value};
 use url::Url;
 
+use super::face::FaceNames;
 use super::{Principal, ProviderId, Scopes, ToolName, UserId};
 
 /// A configured tool.
@@ -34,6 +35,22 @@ pub struct Tool {
     pub allow: Option<Vec<Allowed>>,
     /// JSON Schema of the result; then the result is also `structuredContent`.
     pub output: Option<Arc<Map<String, Value>>>,
+    /// The tool's names in other products' contracts.
+    #[serde(default)]
+    pub faces: FaceNames,
+    /// What a call returns, for clients that are told so.
+    #[serde(default)]
+    pub returns: Returns,
+}
+
+/// What a call of a tool returns, as `tools.toml` tells it.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Returns {
+    /// Type in a word, e.g. `list`; `None`: made from the output schema.
+    pub kind: Option<String>,
+    pub description: Option<String>,
+    /// Whether clients summarize a long result for the model.
+    pub should_summarize: bool,
 }
 
 /// A user or a group that may use a tool.

@@ -5,6 +5,7 @@
 //! of ten.
 
 mod arguments;
+mod public_ids;
 mod schema;
 
 use std::collections::HashMap;
@@ -12,10 +13,13 @@ use std::sync::{Arc, OnceLock};
 
 use serde_json::{Map, Value};
 
+use crate::model::face::Face;
 use crate::model::text::nearest;
 use crate::model::{Principal, ProviderId, Scopes, Tool, ToolName};
 
 pub use arguments::{Accepted, accept, envelope};
+use public_ids::PublicIds;
+pub use public_ids::pascal_case;
 pub use schema::{Hints, hints, input_schema};
 
 /// All tools that this process serves.
@@ -24,6 +28,8 @@ pub struct Registry {
     /// Sorted by name.
     entries: Vec<Entry>,
     by_name: HashMap<ToolName, usize>,
+    arcade: OnceLock<PublicIds>,
+    portia: OnceLock<PublicIds>,
 }
 
 /// A tool and its schema for clients.
@@ -31,6 +37,23 @@ pub struct Registry {
 pub struct Entry {
     tool: Tool,
     schema: OnceLock<Arc<Map<String, Value>>>,
+}
+
+/// A tool as another product's contract knows it.
+#[derive(Clone, Copy, Debug)]
+pub struct Offer<'a> {
+    /// The tool's id in the contract.
+    pub id: &'a str,
+    pub entry: &'a Entry,
+}
+
+/// No single tool has this id in another product's contract.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum NotOffered {
+    #[error(transparent)]
+    Unknown(#[from] UnknownTool),
+    #[error("`{first}` and `{second}` are one name to clients of this contract")]
+    Ambiguous { first: String, second: String },
 }
 
 /// No tool of this name exists for the caller.
@@ -50,7 +73,7 @@ impl Registry {
         let by_name = tools.iter().enumerate().map(|(at, tool)| (tool.name.clone(), at)).collect();
         let entries =
             tools.into_iter().map(|tool| Entry { tool, schema: OnceLock::new() }).collect();
-        Self { entries, by_name }
+        Self { entries, by_name, arcade: OnceLock::new(), portia: OnceLock::new() }
     }
 
     /// Returns a tool that `principal` may use. For other principals, the name does not exist.
@@ -74,6 +97,57 @@ impl Registry {
     /// caches.
     pub fn entries_for<'a>(&'a self, principal: &'a Principal) -> impl Iterator<Item = &'a Entry> {
         self.entries.iter().filter(|entry| entry.tool.admits(principal))
+    }
+
+    /// All tools that this user may use, with their ids in a contract, sorted by the tools' names.
+    pub fn offers<'a>(
+        &'a self,
+        face: Face,
+        principal: &'a Principal,
+    ) -> impl Iterator<Item = Offer<'a>> {
+        let ids = self.public_ids(face);
+        let entries = self.entries.iter().enumerate();
+        entries
+            .filter(|(_, entry)| entry.tool.admits(principal))
+            .map(|(at, entry)| Offer { id: ids.id(at), entry })
+    }
+
+    /// Returns the tool that a client of a contract means by this id, if `principal` may use it.
+    ///
+    /// # Errors
+    /// [`NotOffered`] if there is none, or if it is unclear which one is meant.
+    pub fn offer<'a>(
+        &'a self,
+        face: Face,
+        written: &str,
+        principal: &Principal,
+    ) -> Result<Offer<'a>, NotOffered> {
+        let ids = self.public_ids(face);
+        let mut found = ids.find(written, face).iter().filter_map(|at| {
+            let entry = self.entries.get(*at).filter(|entry| entry.tool.admits(principal))?;
+            Some(Offer { id: ids.id(*at), entry })
+        });
+        match (found.next(), found.next()) {
+            (Some(offer), None) => Ok(offer),
+            (Some(first), Some(second)) => Err(NotOffered::Ambiguous {
+                first: first.entry.tool.name.to_string(),
+                second: second.entry.tool.name.to_string(),
+            }),
+            (None, _) => {
+                let visible = self.entries.iter().enumerate();
+                let visible = visible.filter(|(_, entry)| entry.tool.admits(principal));
+                let nearest = nearest(written, visible.map(|(at, _)| ids.id(at)));
+                Err(UnknownTool { nearest: nearest.map(str::to_owned) }.into())
+            }
+        }
+    }
+
+    fn public_ids(&self, face: Face) -> &PublicIds {
+        let ids = match face {
+            Face::Arcade => &self.arcade,
+            Face::Portia => &self.portia,
+        };
+        ids.get_or_init(|| PublicIds::of(self.entries.iter().map(Entry::tool), face))
     }
 
     /// All scopes of a provider that this user's tools need; `None` if none of these tools uses it.

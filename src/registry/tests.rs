@@ -58,6 +58,8 @@ fn tool(name: &str, params: Vec<Param>) -> Tool {
         }),
         allow: None,
         output: None,
+        faces: crate::model::face::FaceNames::default(),
+        returns: crate::model::tool::Returns::default(),
     }
 }
 
@@ -369,4 +371,45 @@ fn an_account_is_offered_where_there_may_be_several_and_is_no_argument() {
         json!({"q": "x", "account": "work"}).as_object().cloned(),
     );
     assert_eq!(named(single), ["account"]);
+}
+
+fn named_at(name: &str, arcade: &str) -> Tool {
+    let mut tool = tool(name, vec![]);
+    tool.faces.arcade.id = Some(arcade.to_owned());
+    tool
+}
+
+#[test]
+fn a_client_of_a_contract_finds_a_tool_by_every_spelling_of_its_id() {
+    let tools = vec![named_at("github_star_repo", "Github.SetStarred"), tool("whoami", vec![])];
+    let registry = Registry::new(tools);
+    let found = |written: &str| {
+        registry.offer(Face::Arcade, written, &ana()).map(|offer| offer.id.to_owned())
+    };
+    for written in
+        ["Github.SetStarred", "github_setstarred", "Github.StarRepo@2", "github_star_repo"]
+    {
+        assert_eq!(found(written), Ok("Github.SetStarred".into()), "{written}");
+    }
+    assert_eq!(found("Countersign.Whoami"), Ok("Countersign.Whoami".into()));
+    let unknown = NotOffered::Unknown(UnknownTool { nearest: Some("Github.SetStarred".into()) });
+    assert_eq!(found("Github.SetStared"), Err(unknown));
+    let portia = registry.offer(Face::Portia, "countersign:github:star_repo", &ana()).unwrap();
+    assert_eq!(portia.entry.tool().name.as_str(), "github_star_repo");
+    let ids: Vec<_> =
+        registry.offers(Face::Portia, &ana()).map(|offer| offer.id.to_owned()).collect();
+    assert_eq!(ids, ["countersign:github:star_repo", "countersign:tools:whoami"]);
+}
+
+#[test]
+fn ids_that_a_contract_does_not_distinguish_are_ambiguous_for_those_who_see_both() {
+    let hidden = Tool { allow: Some(Vec::new()), ..tool("notes_list_all", vec![]) };
+    let registry = Registry::new(vec![tool("notes_listall", vec![]), hidden]);
+    let first = "notes_list_all".to_owned();
+    let both = NotOffered::Ambiguous { first, second: "notes_listall".into() };
+    assert_eq!(registry.offer(Face::Arcade, "Notes.ListAll", &ana()).err(), Some(both));
+    let caller = Caller { namespace: "key:app".into(), user: UserId::new("bob") };
+    let bob = Principal::signed_in(caller, [].into());
+    let offer = registry.offer(Face::Arcade, "Notes.ListAll", &bob).unwrap();
+    assert_eq!(offer.entry.tool().name.as_str(), "notes_listall");
 }

@@ -70,6 +70,8 @@ pub(super) fn tool(action: HttpAction) -> Tool {
         action: Action::Http(action),
         allow: None,
         output: None,
+        faces: crate::model::face::FaceNames::default(),
+        returns: crate::model::tool::Returns::default(),
     }
 }
 

@@ -18,7 +18,7 @@ use super::port::crowd::Proof;
 use super::problem::Problem;
 use super::{cors, well_known};
 use crate::broker::events::Events;
-use crate::identity::{Authenticator, Challenge, Denied};
+use crate::identity::{Authenticator, Challenge, Denied, RestCaller};
 use crate::model::event::{EventKind, RefusalReason};
 use crate::model::{Allowed, Event, chain};
 use crate::net::Cidr;
@@ -127,7 +127,35 @@ impl Gate {
         }
     }
 
-    fn other_host(&self) -> &'static str {
+    /// Whether a request names this server.
+    pub(super) fn is_for_this_server(&self, uri: &Uri, headers: &HeaderMap) -> bool {
+        self.is_allowed_host(uri, headers) || self.names.requested(uri, headers).is_some()
+    }
+
+    /// Returns the caller of a REST route.
+    ///
+    /// # Errors
+    /// As [`Authenticator::rest`].
+    pub(super) async fn identify_program(
+        &self,
+        extensions: &Extensions,
+        headers: &HeaderMap,
+    ) -> Result<RestCaller, Denied> {
+        self.warn_of_proxy(extensions, headers);
+        let from = client_address::client_address(extensions, headers, &self.trusted_proxies);
+        let caller = self.authenticator.rest(headers, from).await?;
+        if let Some(proof) = extensions.get::<Proof>() {
+            proof.accept();
+        }
+        Ok(caller)
+    }
+
+    /// Returns the authenticator of this port.
+    pub(super) fn authenticator(&self) -> &Authenticator {
+        &self.authenticator
+    }
+
+    pub(super) fn other_host(&self) -> &'static str {
         if self.authenticator.is_for_many() {
             "the request was meant for another host; if clients reach this server by that name, its operator lists it as `allowed_hosts` in [server]"
         } else {

@@ -8,7 +8,7 @@
 //! | [`loopback_pages`] | own origin | links, to the browsers of this machine |
 //! | [`local_pages`] | own origin | the accounts of the one person of a port |
 //! | [`public_pages`] | own origin | links, accounts and signing in, at an address where users sign in |
-//! | [`program_routes`] | unrestricted, or an application's key | [health], [metadata](well_known), [REST](rest) |
+//! | [`program_routes`] | unrestricted, or the gate of the REST routes | [health], [metadata](well_known), [REST](rest) |
 //! | [`mcp_routes`] | the gate | MCP |
 //!
 //! The pages' middleware checks the origin, and puts the [`VisitingBrowser`], the [`Browser`] of
@@ -40,7 +40,7 @@ use axum::{Extension, Router};
 
 use crate::broker::sign_in::SignIn;
 use crate::broker::{Broker, VisitingBrowser};
-use crate::identity::{Authenticator, Credentials};
+use crate::identity::Credentials;
 use crate::model::{Clock, Principal};
 use crate::net::Cidr;
 use gate::Gate;
@@ -57,7 +57,7 @@ use well_known::Metadata;
 /// Access of the routes that are pages.
 const PAGES: &[Access] = &[Access::OwnOrigin, Access::Session];
 /// Access of the routes that are for programs.
-const PROGRAMS: &[Access] = &[Access::Anyone, Access::ApplicationKey];
+const PROGRAMS: &[Access] = &[Access::Anyone, Access::Rest, Access::RestAdmin];
 
 /// Pages of the loopback listener.
 pub fn loopback_pages(broker: Broker, origins: Origins) -> Router {
@@ -116,7 +116,8 @@ fn with_origin_check(routes: Router, origins: Origins, usage: &Usage) -> Router 
 
 /// Routes of the served port for programs other than MCP clients. They have none of the checks of
 /// pages.
-pub fn program_routes(broker: Broker, authenticator: Authenticator, usage: &Usage) -> Router {
+pub fn program_routes(broker: Broker, gate: &Gate, usage: &Usage) -> Router {
+    let authenticator = gate.authenticator();
     let listener = match authenticator.credentials() {
         Credentials::None => Listener::OnePerson,
         Credentials::Token | Credentials::Key => Listener::Keys,
@@ -125,7 +126,7 @@ pub fn program_routes(broker: Broker, authenticator: Authenticator, usage: &Usag
     let states = States {
         broker: Some(broker.clone()),
         metadata: authenticator.resource_metadata().as_ref().and_then(Metadata::of),
-        rest: Some(RestState { broker, authenticator }),
+        rest: Some(RestState { broker, gate: gate.clone() }),
         ..States::default()
     };
     with_usage(routes::router(listener, PROGRAMS, &states), usage)

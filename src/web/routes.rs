@@ -18,8 +18,8 @@ use axum::routing::{MethodFilter, MethodRouter, on};
 
 use super::pages::sign_in::SignInPages;
 use super::pages::{accounts, connect, sign_in};
-use super::rest::RestState;
-use super::rest::arcade::{self, confirm_user, user_connections};
+use super::rest::arcade::{confirm_user, user_connections};
+use super::rest::{self, RestState};
 use super::well_known::{self, Metadata};
 use super::{McpHandlers, health};
 use crate::broker::Broker;
@@ -49,9 +49,11 @@ pub enum Access {
     /// Like [`Self::OwnOrigin`], from a browser that has signed in; others are redirected to
     /// `/signin`. At [`Listener::OnePerson`], every browser is that person's.
     Session,
-    /// Requests with the key of an application; others get 401, or 403 for a key of another kind
-    /// ([`super::rest`]).
-    ApplicationKey,
+    /// Requests that pass the gate of the REST routes ([`super::rest::gate`]): our host (others:
+    /// 421), no web page (403), and a key (401). A server of one's own machine accepts any key.
+    Rest,
+    /// Like [`Self::Rest`], from a caller who may administer (others: 403).
+    RestAdmin,
     /// Requests that pass the gate: our host (others: 421), no foreign page (403), and the
     /// credentials of a user (401) ([`super::gate`]).
     Gate,
@@ -118,7 +120,7 @@ pub struct Route {
 enum Handler {
     Broker(fn(MethodFilter) -> MethodRouter<Broker>),
     SignIn(fn(MethodFilter) -> MethodRouter<Arc<SignInPages>>),
-    Application(fn(MethodFilter) -> MethodRouter<RestState>),
+    Rest(fn(MethodFilter) -> MethodRouter<RestState>),
     Metadata(fn(MethodFilter) -> MethodRouter<Metadata>),
     Mcp(fn(&McpHandlers) -> MethodRouter),
 }
@@ -176,11 +178,11 @@ const TABLE: &[Route] = table! {
     // A user's accounts.
     Get    accounts::PATH,                Session,   SERVED,  UNREAD, Exact, Broker(accounts::show);
     Post   accounts::PATH,                Session,   SERVED,  FORM,   Exact, Broker(accounts::answer);
-    // REST: an application confirms its user's browser, and sees and ends its users' connections.
-    Post   confirm_user::PATH,            ApplicationKey, SERVED, CONFIRMATION, ExtraSlashes, Application(confirm_user::confirm_user);
-    Get    user_connections::COLLECTION_PATH, ApplicationKey, SERVED, UNREAD, Exact, Application(user_connections::list);
-    Delete user_connections::COLLECTION_PATH, ApplicationKey, SERVED, UNREAD, Exact, Application(user_connections::end_user);
-    Delete user_connections::ITEM_PATH,       ApplicationKey, SERVED, UNREAD, Exact, Application(user_connections::end);
+    // REST: an application confirms its user's browser; an administrator sees and ends connections.
+    Post   confirm_user::PATH,            Rest, SERVED, CONFIRMATION, ExtraSlashes, Rest(confirm_user::confirm_user);
+    Get    user_connections::COLLECTION_PATH, RestAdmin, SERVED, UNREAD, Exact, Rest(user_connections::list);
+    Delete user_connections::COLLECTION_PATH, RestAdmin, SERVED, UNREAD, Exact, Rest(user_connections::end_user);
+    Delete user_connections::ITEM_PATH,       RestAdmin, SERVED, UNREAD, Exact, Rest(user_connections::end);
     // Which issuer gives tokens for this server; whether it works.
     Get     well_known::RESOURCE,         Anyone, ISSUER, UNREAD, ExtraSlashes, Metadata(well_known::metadata);
     Options well_known::RESOURCE,         Anyone, ISSUER, UNREAD, ExtraSlashes, Metadata(well_known::preflight);
@@ -229,7 +231,7 @@ impl Route {
                 matches!(self.access, Access::Anyone | Access::OwnOrigin | Access::Session)
             }
             Handler::SignIn(_) => matches!(self.access, Access::OwnOrigin),
-            Handler::Application(_) => matches!(self.access, Access::ApplicationKey),
+            Handler::Rest(_) => matches!(self.access, Access::Rest | Access::RestAdmin),
             Handler::Metadata(_) => matches!(self.access, Access::Anyone),
             Handler::Mcp(_) => matches!(self.access, Access::Gate),
         }
@@ -239,10 +241,13 @@ impl Route {
     fn guarded(&self, handler: MethodRouter, states: &States) -> Option<MethodRouter> {
         Some(match self.access {
             Access::Session => handler.route_layer(from_fn(sign_in::require_session)),
-            Access::ApplicationKey => {
-                let state = states.rest.clone()?;
-                handler.route_layer(from_fn_with_state(state, arcade::require_application))
+            Access::Rest => {
+                handler.route_layer(from_fn_with_state(states.rest.clone()?, rest::gate::identify))
             }
+            // The layer that is added last runs first.
+            Access::RestAdmin => handler
+                .route_layer(from_fn(rest::gate::require_admin))
+                .route_layer(from_fn_with_state(states.rest.clone()?, rest::gate::identify)),
             Access::Anyone | Access::OwnOrigin | Access::Gate => handler,
         })
     }
@@ -254,7 +259,7 @@ impl Route {
         let handler = match self.handler {
             Handler::Broker(handler) => handler(method).with_state(states.broker.clone()?),
             Handler::SignIn(handler) => handler(method).with_state(states.sign_in.clone()?),
-            Handler::Application(handler) => handler(method).with_state(states.rest.clone()?),
+            Handler::Rest(handler) => handler(method).with_state(states.rest.clone()?),
             Handler::Metadata(handler) => handler(method).with_state(states.metadata.clone()?),
             Handler::Mcp(handler) => handler(states.mcp.as_ref()?),
         };

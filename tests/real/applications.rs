@@ -38,8 +38,8 @@ impl Applied {
         let app = Application::start(APP_KEY);
         let url = app.url();
         let auth = format!(
-            "[[server.auth.api_keys]]\nname = \"app\"\nkey = \"env:APP_KEY\"\nverifier_url = \"{url}/verify\"\nconfirm = \"{confirm}\"\n\
-             [[server.auth.api_keys]]\nname = \"other\"\nkey = \"env:OTHER_KEY\"\nverifier_url = \"{url}/other\"\n\
+            "[[server.auth.api_keys]]\nname = \"app\"\nkey = \"env:APP_KEY\"\nadmin = true\nverifier_url = \"{url}/verify\"\nconfirm = \"{confirm}\"\n\
+             [[server.auth.api_keys]]\nname = \"other\"\nkey = \"env:OTHER_KEY\"\nadmin = true\nverifier_url = \"{url}/other\"\n\
              [[server.auth.api_keys]]\nname = \"mute\"\nkey = \"env:MUTE_KEY\"\n"
         );
         let home = Home::new(&format!("{auth}{}", world.tools()))

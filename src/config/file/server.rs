@@ -83,6 +83,12 @@ table! {
         /// When the application confirms who opened a link: `before` the browser is shown a page (default), or `after` the provider, as Arcade does.
         #[schemars(extend("enum" = ["before", "after"]))]
         "confirm" => confirm: Text,
+        /// Whether the application may use the routes under `/v1/admin`: its users' connections, and its own providers and secrets. Default: false.
+        "admin" => admin: At<bool>,
+        /// Whether the application is given its users' access tokens. Default: false.
+        "tokens" => tokens: At<bool>,
+        /// Origins, beside that of `verifier_url`, to which the application may send a browser after a consent, e.g. `https://app.example.com`.
+        "next_uris" => next_uris: Vec<Text>,
     }
 }
 

@@ -9,7 +9,7 @@ use super::{address, choice, secret};
 use crate::model::UserId;
 use crate::model::principal::ConfirmOrder;
 use crate::model::secret_ref::SecretRef;
-use crate::model::server_auth::{ApiKey, KeyHolder};
+use crate::model::server_auth::{ApiKey, ApplicationSettings, KeyHolder};
 
 /// Characters of a key's name; a longer one is an error. The name is part of the storage key of a
 /// user's grants, and appears in logs.
@@ -118,10 +118,27 @@ fn holder(
     find: &mut Findings<'_>,
 ) -> Option<KeyHolder> {
     let verifier_url = table.verifier_url.as_ref().map(|text| verifier_url(text, find));
-    let confirm = confirm(table, find);
+    let settings = ApplicationSettings {
+        confirm: confirm(table, find),
+        admin: table.admin.as_ref().is_some_and(|it| it.value),
+        tokens: table.tokens.as_ref().is_some_and(|it| it.value),
+        next_origins: table
+            .next_uris
+            .iter()
+            .flatten()
+            .filter_map(|text| next_origin(text, find))
+            .collect(),
+        verifier_url: None,
+    };
     match (&table.user, verifier_url) {
-        (Some(user), None) => person(user, find).map(KeyHolder::Person),
-        (None, Some(url)) => Some(KeyHolder::Application { verifier_url: Some(url?), confirm }),
+        (Some(user), None) => {
+            report_rights_of_person(table, find);
+            person(user, find).map(KeyHolder::Person)
+        }
+        (None, Some(url)) => {
+            let verifier_url = Some(url?);
+            Some(KeyHolder::Application(ApplicationSettings { verifier_url, ..settings }))
+        }
         (Some(user), Some(_)) => {
             find.error(
                 "auth::key",
@@ -136,9 +153,40 @@ fn holder(
             if !may_be_there("user") && !may_be_there("verifier_url") {
                 warn_of_no_verifier(table, name, find);
             }
-            Some(KeyHolder::Application { verifier_url: None, confirm })
+            Some(KeyHolder::Application(settings))
         }
     }
+}
+
+/// Reports settings of an application beside a `user`.
+fn report_rights_of_person(table: &CallerKeyTable, find: &mut Findings<'_>) {
+    let rights = [
+        ("admin", table.admin.as_ref().map(|it| &it.span)),
+        ("tokens", table.tokens.as_ref().map(|it| &it.span)),
+        ("next_uris", table.next_uris.iter().flatten().next().map(|it| &it.span)),
+    ];
+    for (key, span) in rights {
+        let Some(span) = span else { continue };
+        find.error(
+            "auth::key",
+            span,
+            format!(
+                "`{key}` is for the key of an application, and `user` makes this one a person's"
+            ),
+        )
+        .hint(format!("remove `user` or `{key}`"));
+    }
+}
+
+/// Reads an origin to which browsers may be sent after a consent.
+fn next_origin(text: &Text, find: &mut Findings<'_>) -> Option<String> {
+    let url = address::browser_url(text, find)?;
+    if url.path() != "/" || url.query().is_some() || url.fragment().is_some() {
+        find.error("auth::next_uris", &text.span, "this is more than an origin")
+            .hint("write scheme, host and port only, e.g. `https://app.example.com`; each page of that origin may follow a consent");
+        return None;
+    }
+    Some(url.origin().ascii_serialization())
 }
 
 /// Warns about a `user` that is an e-mail address where the issuer names people by `sub`. Only the

@@ -332,5 +332,7 @@ fn test_request(text: &Text, api: Api<'_>, find: &mut Findings<'_>) -> Option<To
         }),
         allow: None,
         output: None,
+        faces: crate::model::face::FaceNames::default(),
+        returns: crate::model::tool::Returns::default(),
     })
 }

@@ -10,6 +10,7 @@ mod caller_key;
 mod credential;
 mod endpoints;
 mod example;
+mod face;
 mod guide;
 mod identity;
 mod jq;
@@ -29,6 +30,7 @@ mod server;
 mod server_auth;
 mod template;
 mod tool;
+mod toolkits;
 mod unconfigured;
 
 use std::collections::{BTreeMap, HashMap};
@@ -45,6 +47,7 @@ use crate::model::retention::Retention;
 use crate::model::{Provider, ProviderId, Tool};
 use allow::Callers;
 use provider::Known;
+pub use toolkits::{Toolkit, ToolkitTool, toolkit};
 pub use unconfigured::{BuiltIn, built_in};
 
 /// Content of a file; complete only if no error was found.
@@ -102,6 +105,7 @@ pub(super) fn lower(file: File, depth: Depth, find: &mut Findings<'_>) -> Lowere
     tool::report_names_alike(&written, find);
     let mut tools: Vec<Tool> = Vec::with_capacity(written.entries.len());
     let mut places = Vec::new();
+    let own: Vec<String> = written.entries.iter().map(|(name, _)| name.value.clone()).collect();
     for (name, table) in written.entries {
         let place = advice::Written::of(&table);
         if let Some(tool) = tool::tool(&name, table, &mut around, find) {
@@ -115,6 +119,8 @@ pub(super) fn lower(file: File, depth: Depth, find: &mut Findings<'_>) -> Lowere
             advice::answers(tool, place, find);
         }
     }
+    let toolkits = file.toolkits.unwrap_or_default();
+    tools.extend(toolkits::tools(toolkits, &own, &mut around, find));
     tools.sort_by(|a, b| a.name.cmp(&b.name));
     let known = around.providers.into_values().flatten();
     let mut providers: BTreeMap<_, _> =

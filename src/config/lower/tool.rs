@@ -3,20 +3,21 @@
 use std::collections::HashMap;
 use std::time::Duration;
 
+use super::super::file::face::ReturnsTable;
 use super::super::file::{ParamEntry, ToolTable};
 use super::super::findings::Findings;
 use super::super::read::Named;
-use super::super::span::{Span, Text};
+use super::super::span::{At, Span, Text};
 use super::param::{Params, Unplaced};
 use super::provider::Known;
 use super::request::{Base, Line};
 use super::{
-    Depth, Surroundings, allow, body, choice, example, jq, output, provider, request, server,
+    Depth, Surroundings, allow, body, choice, example, face, jq, output, provider, request, server,
     template, within,
 };
 use crate::model::credential::Credential;
 use crate::model::tool::{
-    ACCOUNT, Action, Body, Effect, Filter, HttpAction, Input, Method, Node, Template,
+    ACCOUNT, Action, Body, Effect, Filter, HttpAction, Input, Method, Node, Returns, Template,
 };
 use crate::model::{Scopes, Tool, ToolName};
 
@@ -58,6 +59,8 @@ pub(super) fn tool(
     let call = WrittenCall::take(&mut table, base, &mut params, find);
     let effect = table.effect.as_ref().and_then(|text| choice(text, &EFFECTS, find));
     let allow = table.allow.as_ref().map(|list| allow::allow(list, &around.callers, find));
+    let faces = face::names(table.ids, table.args, &params, find);
+    let returns = returns(table.returns, table.should_summarize);
     let output = table.output.as_ref().and_then(|tree| output::output(tree, around.depth, find));
     if around.depth == Depth::Check {
         example::check(table.tests.as_deref().unwrap_or_default(), &params, find);
@@ -79,6 +82,8 @@ pub(super) fn tool(
         scopes,
         allow,
         output,
+        faces,
+        returns,
         input: Input::Params(params.into_list()),
         name: ToolName::new(name.value.clone()),
         action: Action::Http(action),
@@ -146,6 +151,15 @@ fn check_filters(table: &ToolTable, depth: Depth, find: &mut Findings<'_>) {
         for filter in [&table.select, &table.error].into_iter().flatten() {
             jq::check(filter, find);
         }
+    }
+}
+
+fn returns(written: Option<ReturnsTable>, should_summarize: Option<At<bool>>) -> Returns {
+    let ReturnsTable { kind, description, .. } = written.unwrap_or_default();
+    Returns {
+        kind: kind.map(|text| text.value),
+        description: description.map(|text| text.value),
+        should_summarize: should_summarize.is_some_and(|it| it.value),
     }
 }
 

@@ -3,7 +3,7 @@
 use super::*;
 use crate::model::UserId;
 use crate::model::principal::ConfirmOrder;
-use crate::model::server_auth::KeyHolder;
+use crate::model::server_auth::{ApplicationSettings, KeyHolder};
 use crate::model::tool::Allowed;
 
 const ISSUER: &str = "[server.auth]\nissuer = \"https://login.example.com\"\nclient_id = \"us\"\n";
@@ -62,26 +62,46 @@ fn an_issuer_and_keys_are_read() {
         (
             "my-app",
             &SecretRef::Env("MY_APP".into()),
-            &KeyHolder::Application { verifier_url: Some(verifier), confirm: ConfirmOrder::Before },
+            &KeyHolder::Application(ApplicationSettings {
+                verifier_url: Some(verifier),
+                ..ApplicationSettings::default()
+            }),
         ),
     ];
     assert_eq!(keys, expected);
 }
 
+/// A line of an application's key.
+const URL: &str = "verifier_url = \"https://a.example/v\"\n";
+
 #[test]
 fn an_application_says_when_it_confirms_a_browser() {
-    let url = "verifier_url = \"https://a.example/v\"\n";
     for (written, expected) in [
         ("", ConfirmOrder::Before),
         ("confirm = \"before\"", ConfirmOrder::Before),
         ("confirm = \"after\"", ConfirmOrder::After),
     ] {
-        let auth = auth(&key("a", &format!("{url}{written}")));
+        let auth = auth(&key("a", &format!("{URL}{written}")));
         match &auth.keys[0].holder {
-            KeyHolder::Application { confirm, .. } => assert_eq!(*confirm, expected),
+            KeyHolder::Application(settings) => assert_eq!(settings.confirm, expected),
             KeyHolder::Person(_) => panic!("a person"),
         }
     }
+}
+
+#[test]
+fn an_application_has_the_rights_that_are_written() {
+    let rights = |written: &str| match &auth(&key("a", &format!("{URL}{written}"))).keys[0].holder {
+        KeyHolder::Application(it) => (it.admin, it.tokens, it.next_origins.clone()),
+        KeyHolder::Person(_) => panic!("a person"),
+    };
+    assert_eq!(rights(""), (false, false, Vec::new()));
+    assert_eq!(rights("admin = true"), (true, false, Vec::new()));
+    assert_eq!(rights("tokens = true"), (false, true, Vec::new()));
+    assert_eq!(
+        rights("next_uris = [\"https://b.example:443/\", \"http://localhost:3000\"]"),
+        (false, false, vec!["https://b.example".into(), "http://localhost:3000".into()])
+    );
 }
 
 #[test]
@@ -279,6 +299,17 @@ fn mistakes_about_keys() {
         (key("a", "verifier_url = \"https://a.example/v\"\nconfirm = \"later\""), "5:11", ""),
         (key("a", "confirm = \"after\""), "4:11", "there is none"),
         (key("a", "user = \"a\"\nconfirm = \"after\""), "5:11", "there is none"),
+        (key("a", "user = \"a\"\nadmin = true"), "5:9", "`admin` is for the key of an app"),
+        (key("a", "user = \"a\"\ntokens = false"), "5:10", "`tokens` is for"),
+        (
+            key("a", "user = \"a\"\nnext_uris = [\"https://a.example\"]"),
+            "5:14",
+            "`next_uris` is for",
+        ),
+        (key("a", &format!("{URL}next_uris = [\"https://a.example/x\"]")), "5:14", "an origin"),
+        (key("a", &format!("{URL}next_uris = [\"https://a.example?x\"]")), "5:14", "an origin"),
+        (key("a", &format!("{URL}next_uris = [\"http://a.example\"]")), "5:15", "`http://`"),
+        (key("a", &format!("{URL}admin = \"yes\"")), "5:9", ""),
     ]);
     for good_url in [
         "http://127.0.0.1:9/v",

@@ -5,8 +5,7 @@ use countersign::app::Access;
 use countersign::broker::consent::end::Disconnected;
 use countersign::model::authorization::Unclaimed;
 use countersign::model::event::EndedBy;
-use countersign::model::principal::ConfirmOrder;
-use countersign::model::server_auth::{KeyHolder, ResolvedAuth, ResolvedKey};
+use countersign::model::server_auth::{ApplicationSettings, KeyHolder, ResolvedAuth, ResolvedKey};
 use countersign::model::{Authorization, Caller, ProviderId, UserId};
 use countersign::oauth::Revoked;
 use reqwest::{Method, StatusCode};
@@ -141,8 +140,12 @@ fn served(world: &World) -> String {
         values: vec![format!("key-of-{name}-that-is-long-enough").into()],
         holder,
     };
-    let application =
-        || KeyHolder::Application { verifier_url: None, confirm: ConfirmOrder::default() };
+    let application = || {
+        KeyHolder::Application(ApplicationSettings {
+            admin: true,
+            ..ApplicationSettings::default()
+        })
+    };
     let keys = vec![
         key("my-app", application()),
         key("other-app", application()),

@@ -20,10 +20,10 @@ const MIRROR: &str = "
     POST    /signout                                  own-origin   --KI  65536  exact
     GET     /connections                              session      -PKI  -      exact
     POST    /connections                              session      -PKI  65536  exact
-    POST    /v1/auth/confirm_user                     application  -PKI  4096   slashes
-    GET     /v1/admin/user_connections                application  -PKI  -      exact
-    DELETE  /v1/admin/user_connections                application  -PKI  -      exact
-    DELETE  /v1/admin/user_connections/{id}           application  -PKI  -      exact
+    POST    /v1/auth/confirm_user                     rest         -PKI  4096   slashes
+    GET     /v1/admin/user_connections                rest-admin   -PKI  -      exact
+    DELETE  /v1/admin/user_connections                rest-admin   -PKI  -      exact
+    DELETE  /v1/admin/user_connections/{id}           rest-admin   -PKI  -      exact
     GET     /.well-known/oauth-protected-resource/mcp anyone       ---I  -      slashes
     OPTIONS /.well-known/oauth-protected-resource/mcp anyone       ---I  -      slashes
     GET     /.well-known/oauth-protected-resource     anyone       ---I  -      slashes
@@ -38,6 +38,7 @@ const MIRROR: &str = "
 const METHODS: [&str; 6] = ["GET", "HEAD", "POST", "PUT", "DELETE", "OPTIONS"];
 const SEALING: &str = "MDEyMzQ1Njc4OTAxMjM0NTY3ODkwMTIzNDU2Nzg5MDE=";
 const ANA: &str = "ana-key-0123456789abcdef0123456789";
+const ADMIN: &str = "admin-key-0123456789abcdef0123456789";
 const APP: &str = "app-key-0123456789abcdef0123456789";
 /// The public host of the ports where users sign in.
 const HOST: &str = "tools.example.com";
@@ -54,7 +55,8 @@ fn row(route: &Route) -> String {
         Access::Anyone => "anyone",
         Access::OwnOrigin => "own-origin",
         Access::Session => "session",
-        Access::ApplicationKey => "application",
+        Access::Rest => "rest",
+        Access::RestAdmin => "rest-admin",
         Access::Gate => "gate",
     };
     let ports = [
@@ -100,6 +102,8 @@ enum Client {
     User,
     /// The key of an application.
     Application,
+    /// The key of an application that may administer.
+    Administrator,
     /// The browser of a signed-in user.
     Browser,
     /// A request from another site's page, with a user's key and session.
@@ -108,11 +112,12 @@ enum Client {
     ForeignHost,
 }
 
-const CLIENTS: [Client; 7] = [
+const CLIENTS: [Client; 8] = [
     Client::Nobody,
     Client::Invented,
     Client::User,
     Client::Application,
+    Client::Administrator,
     Client::Browser,
     Client::ForeignOrigin,
     Client::ForeignHost,
@@ -137,11 +142,16 @@ impl Port {
             Client::Invented => Some("invented-0123456789abcdef0123456789"),
             Client::User | Client::ForeignOrigin | Client::ForeignHost => Some(ANA),
             Client::Application => Some(APP),
+            Client::Administrator => Some(ADMIN),
         };
         let bearer = key.map(|key| format!("Bearer {key}"));
         let has_session = !matches!(
             client,
-            Client::Nobody | Client::Invented | Client::User | Client::Application
+            Client::Nobody
+                | Client::Invented
+                | Client::User
+                | Client::Application
+                | Client::Administrator
         );
         let cookie = self.session.as_deref().filter(|_| has_session);
         let host = if client == Client::ForeignHost { "evil.example" } else { &self.host };
@@ -169,14 +179,17 @@ impl Port {
         let access = rows.first().map_or("none", |row| row[2].as_str());
         match access {
             "anyone" if is_taken => &[200, 204, 503],
-            "application" if is_taken => match client {
+            "rest" | "rest-admin" if is_taken => match client {
+                _ if method == "HEAD" => &[405],
+                Client::ForeignHost => &[421],
                 Client::Nobody | Client::Browser => &[401],
-                Client::Application if self.kind != 'P' => &[200, 204, 400, 404],
                 Client::Invented if self.kind != 'P' => &[401],
-                // The credentials are no application's.
+                Client::Administrator if self.kind != 'P' => &[200, 204, 400, 404],
+                Client::Application if self.kind != 'P' && access == "rest" => &[200, 400, 404],
+                // A page, no right to administer, or no application that confirms browsers.
                 _ => &[403],
             },
-            "anyone" | "application" => &[405],
+            "anyone" | "rest" | "rest-admin" => &[405],
             "gate" => self.promised_by_gate(client, method, path, is_taken),
             // Pages, and what is at no address of this port.
             _ => match (client, method) {
@@ -209,7 +222,7 @@ impl Port {
             Client::ForeignOrigin => &[403],
             Client::Nobody | Client::Invented | Client::Browser if !is_for_one => &[401],
             // The issuer's port knows keys too. An application has to name its user in a header.
-            Client::Application if !is_for_one => &[400, 401],
+            Client::Application | Client::Administrator if !is_for_one => &[400, 401],
             _ if !is_taken => &[405],
             _ if path == "/sse" => &[200],
             // No message of MCP is in these requests.
@@ -260,10 +273,15 @@ fn many(auth: &str) -> Served {
         [[server.auth.api_keys]]
         name = "app"
         key  = "env:APP_KEY"
+        [[server.auth.api_keys]]
+        name  = "admin"
+        key   = "env:ADMIN_KEY"
+        admin = true
         "#
     );
     Served::start(&tools, |command| {
-        command.env("COUNTERSIGN_KEY", SEALING).env("ANA_KEY", ANA).env("APP_KEY", APP)
+        command.env("COUNTERSIGN_KEY", SEALING);
+        command.env("ANA_KEY", ANA).env("APP_KEY", APP).env("ADMIN_KEY", ADMIN)
     })
 }
 

@@ -2,10 +2,10 @@
 
 use std::sync::Arc;
 
-use countersign::identity::{Authenticator, Denied, KeyError, Malformed, TokenFault};
+use countersign::identity::{Authenticator, Denied, KeyError, Malformed, RestCaller, TokenFault};
 use countersign::model::id::BadUserId;
 use countersign::model::principal::{BrowserProof, ConfirmOrder, NoBrowserProof, Verifier};
-use countersign::model::server_auth::{KeyHolder, ResolvedAuth, ResolvedKey};
+use countersign::model::server_auth::{ApplicationSettings, KeyHolder, ResolvedAuth, ResolvedKey};
 use countersign::model::{Caller, Clock, Principal, UserId};
 use countersign::net::{Net, Policy};
 use http::HeaderMap;
@@ -28,12 +28,15 @@ fn usual() -> Vec<ResolvedKey> {
     let verifier_url = Some("https://shop.example/verify".parse().unwrap());
     vec![
         ana("laptop", ANA),
-        key("shop", SHOP, KeyHolder::Application { verifier_url, confirm: ConfirmOrder::Before }),
         key(
-            "desk",
-            DESK,
-            KeyHolder::Application { verifier_url: None, confirm: ConfirmOrder::Before },
+            "shop",
+            SHOP,
+            KeyHolder::Application(ApplicationSettings {
+                verifier_url,
+                ..ApplicationSettings::default()
+            }),
         ),
+        key("desk", DESK, KeyHolder::Application(ApplicationSettings::default())),
     ]
 }
 
@@ -156,12 +159,15 @@ async fn a_person_s_key_names_nobody_else() {
 #[tokio::test]
 async fn an_application_may_name_its_end_user_elsewhere() {
     let server = with_keys(usual(), None).unwrap();
-    let shop = server.application(&bearer(SHOP)).unwrap();
+    let Ok(RestCaller::Application(shop)) = server.rest(&bearer(SHOP), FROM).await else {
+        panic!("an application");
+    };
     assert_eq!(shop.name, "shop");
     assert_eq!(shop.caller(UserId::new("ana")).namespace, "key:shop");
-    assert!(matches!(server.application(&bearer(ANA)), Err(Denied::NotAnApplication)));
-    assert!(matches!(server.application(&HeaderMap::new()), Err(Denied::Missing)));
-    let unknown = server.application(&bearer("nothing"));
+    let ana = server.rest(&bearer(ANA), FROM).await;
+    assert!(matches!(ana, Ok(RestCaller::Person(_))), "{ana:?}");
+    assert!(matches!(server.rest(&HeaderMap::new(), FROM).await, Err(Denied::Missing)));
+    let unknown = server.rest(&bearer("nothing"), FROM).await;
     assert!(matches!(unknown, Err(Denied::InvalidToken(TokenFault::Unknown))));
 }
 
@@ -188,7 +194,7 @@ async fn nobody_is_known_by_anything_but_a_whole_key_in_one_header() {
     two.append("authorization", format!("Bearer {ANA}").parse().unwrap());
     let denied = server.authenticate(&two, FROM).await;
     assert!(matches!(denied, Err(Denied::Malformed(Malformed::TwoAuthorizations))));
-    assert!(matches!(server.application(&two), Err(Denied::Malformed(_))));
+    assert!(matches!(server.rest(&two, FROM).await, Err(Denied::Malformed(_))));
 }
 
 #[test]
@@ -232,11 +238,7 @@ async fn a_token_is_asked_for_where_there_is_one() {
 async fn a_key_is_exchanged_without_a_gap() {
     let both = ResolvedKey {
         values: vec!["the-new-value-of-the-key".into(), SHOP.into()],
-        ..key(
-            "shop",
-            SHOP,
-            KeyHolder::Application { verifier_url: None, confirm: ConfirmOrder::Before },
-        )
+        ..key("shop", SHOP, KeyHolder::Application(ApplicationSettings::default()))
     };
     let server = with_keys(vec![both.clone()], None).unwrap();
     let user = [("countersign-user", "ana")];

@@ -5,7 +5,7 @@ use std::time::Duration;
 use countersign::model::Outcome;
 use countersign::model::event::EndedBy;
 use reqwest::StatusCode;
-use reqwest::header::{AUTHORIZATION, HOST};
+use reqwest::header::{AUTHORIZATION, CONTENT_TYPE, HOST};
 use serde_json::{Value, json};
 use url::Url;
 
@@ -40,6 +40,7 @@ pub(super) async fn confirm(world: &World, application: &str, flow: &str, user: 
         .post(format!("{}/v1/auth/confirm_user", world.address()))
         .header(HOST, "tools.example")
         .header(AUTHORIZATION, format!("Bearer {application}-s-key"))
+        .header(CONTENT_TYPE, "application/json")
         .body(json!({ "flow_id": flow, "user_id": user }).to_string())
         .send()
         .await

@@ -9,7 +9,7 @@ use countersign::broker::Call;
 use countersign::broker::sign_in::SignIn;
 use countersign::model::principal::{BrowserProof, ConfirmOrder, Verifier};
 use countersign::model::server_auth::{
-    Client, KeyHolder, ResolvedAuth, ResolvedIssuer, ResolvedKey,
+    ApplicationSettings, Client, KeyHolder, ResolvedAuth, ResolvedIssuer, ResolvedKey,
 };
 use countersign::model::{Caller, Outcome, Principal, UserId, secret};
 use reqwest::StatusCode;
@@ -274,12 +274,14 @@ fn person(name: &str) -> ResolvedKey {
 }
 
 fn application(name: &str) -> ResolvedKey {
-    let holder = KeyHolder::Application { verifier_url: None, confirm: ConfirmOrder::Before };
+    let holder = KeyHolder::Application(ApplicationSettings::default());
     ResolvedKey { name: name.into(), values: vec![format!("{name}-s-key").into()], holder }
 }
 
 fn confirming(name: &str, confirm: ConfirmOrder) -> ResolvedKey {
-    let holder = KeyHolder::Application { verifier_url: Some(verifier(name)), confirm };
+    let verifier_url = Some(verifier(name));
+    let settings = ApplicationSettings { verifier_url, confirm, ..ApplicationSettings::default() };
+    let holder = KeyHolder::Application(settings);
     ResolvedKey { holder, ..application(name) }
 }
 

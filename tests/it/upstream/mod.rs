@@ -72,6 +72,8 @@ fn tool_of(action: HttpAction) -> Tool {
         action: Action::Http(action),
         allow: None,
         output: None,
+        faces: countersign::model::face::FaceNames::default(),
+        returns: countersign::model::tool::Returns::default(),
     }
 }
 

@@ -14,8 +14,7 @@ use crate::broker::{Broker, Catalogue, Parts};
 use crate::config;
 use crate::identity::Authenticator;
 use crate::model::authorization::CONFIRMATION_LIFETIME;
-use crate::model::principal::ConfirmOrder;
-use crate::model::server_auth::{KeyHolder, ResolvedAuth, ResolvedKey};
+use crate::model::server_auth::{ApplicationSettings, KeyHolder, ResolvedAuth, ResolvedKey};
 use crate::model::{Caller, Clock};
 use crate::net::{Net, Policy};
 use crate::oauth::OAuthClient;
@@ -69,10 +68,10 @@ impl World {
         let keys = ["app", "other"].map(|name| ResolvedKey {
             name: name.into(),
             values: vec![format!("key-of-{name}").into()],
-            holder: KeyHolder::Application {
+            holder: KeyHolder::Application(ApplicationSettings {
                 verifier_url: Some(format!("https://{name}.example/verify").parse().unwrap()),
-                confirm: ConfirmOrder::default(),
-            },
+                ..ApplicationSettings::default()
+            }),
         });
         let auth = ResolvedAuth { issuer: None, keys: keys.into() };
         let resource = format!("{ORIGIN}/mcp").parse().unwrap();

@@ -8,13 +8,14 @@ use axum::response::Response;
 use secrecy::SecretString;
 use serde::{Deserialize, Serialize};
 
-use super::response::{json, problem};
+use super::{malformed, problem};
 use crate::broker::consent::confirmation::{ConfirmationError, Confirmed};
-use crate::identity::Application;
+use crate::identity::RestCaller;
 use crate::model::UserId;
+use crate::model::face::Face;
 use crate::model::text::incident;
-use crate::web::body;
-use crate::web::rest::RestState;
+use crate::web::rest::answer::{ErrorName, json};
+use crate::web::rest::{RestState, body};
 
 pub(in crate::web) const PATH: &str = "/v1/auth/confirm_user";
 
@@ -38,22 +39,21 @@ struct Answer {
 
 pub(in crate::web) async fn confirm_user(
     State(RestState { broker, .. }): State<RestState>,
-    Extension(application): Extension<Application>,
+    Extension(caller): Extension<RestCaller>,
     request: Request,
 ) -> Response {
-    let body = match body::whole(request).await {
-        Ok(body) => body,
-        Err(status) => return problem(status, "malformed_request", "the body could not be read"),
+    let RestCaller::Application(application) = caller else {
+        let message = "only an application confirms its users' browsers; use its key, one without `user` in [[server.auth.api_keys]]";
+        return problem(StatusCode::FORBIDDEN, ErrorName::Forbidden, message);
     };
-    let Ok(Confirmation { flow_id, user_id }) = serde_json::from_slice(&body) else {
-        let message = "the body must be the JSON object {\"flow_id\": …, \"user_id\": …}";
-        return problem(StatusCode::BAD_REQUEST, "malformed_request", message);
+    let Confirmation { flow_id, user_id } = match body::json(request).await {
+        Ok(body) => body,
+        Err(problem) => return problem.answer(Face::Arcade),
     };
     let user = match UserId::parse(&user_id) {
         Ok(user) => user,
         Err(error) => {
-            let message = format!("`user_id` cannot be used: {error}");
-            return problem(StatusCode::BAD_REQUEST, "malformed_request", message);
+            return malformed(format!("`user_id` cannot be used: {error}"));
         }
     };
     match broker.consents().confirm_user(&application, &flow_id, &user).await {
@@ -67,15 +67,15 @@ pub(in crate::web) async fn confirm_user(
 /// Answers with the error names that Arcade's clients know.
 fn failed(error: &ConfirmationError) -> Response {
     let (status, name) = match error {
-        ConfirmationError::Unknown => (StatusCode::BAD_REQUEST, "unknown_flow"),
-        ConfirmationError::UserMismatch => (StatusCode::BAD_REQUEST, "user_mismatch"),
+        ConfirmationError::Unknown => (StatusCode::BAD_REQUEST, ErrorName::UnknownFlow),
+        ConfirmationError::UserMismatch => (StatusCode::BAD_REQUEST, ErrorName::UserMismatch),
         ConfirmationError::Store(_) => {
             let incident = incident();
             tracing::warn!(incident, error = %crate::model::chain(error), "a browser was not confirmed");
             let message = format!(
                 "nothing could be read or written now; send it again (incident {incident})"
             );
-            return problem(StatusCode::SERVICE_UNAVAILABLE, "unavailable", message);
+            return problem(StatusCode::SERVICE_UNAVAILABLE, ErrorName::Unavailable, message);
         }
     };
     problem(status, name, format!("{error}; {}", error.hint()))

@@ -1,7 +1,8 @@
-//! `/v1/admin/user_connections`: an application sees and ends what its own users have connected.
+//! `/v1/admin/user_connections`: an administrator sees and ends what the users of a key have
+//! connected.
 //!
-//! The shapes are those that Arcade's clients know. A request carries the application's key, and
-//! finds no users of another application or of the issuer. No token or key of a user is ever shown.
+//! The shapes are those that Arcade's clients know. A request finds no users of another key or of
+//! the issuer. No token or key of a user is ever shown.
 
 use axum::Extension;
 use axum::extract::{Path, State};
@@ -12,17 +13,19 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde_json::{Value, json};
 use url::form_urlencoded;
 
-use super::response::{json as answer, problem};
+use super::{malformed, problem};
 use crate::broker::ConnectError;
 use crate::broker::accounts::list::{Account, AccountState};
 use crate::broker::consent::end::Ended;
-use crate::identity::Application;
+use crate::identity::RestCaller;
 use crate::model::event::EndedBy;
+use crate::model::face::Face;
 use crate::model::id::BadUserId;
 use crate::model::text::incident;
 use crate::model::{Caller, ProviderId, UserId, chain};
 use crate::store::StoreError;
 use crate::web::rest::RestState;
+use crate::web::rest::answer::{ErrorName, bad_user, json as answer};
 
 /// Path of all connections of an application's users.
 pub(in crate::web) const COLLECTION_PATH: &str = "/v1/admin/user_connections";
@@ -81,30 +84,20 @@ impl Filter {
 
 /// Reads the query, or returns the response that says what is wrong with it.
 fn asked(uri: &Uri) -> Result<Filter, Box<Response>> {
-    Filter::parse(uri).map_err(|error| {
-        Box::new(problem(StatusCode::BAD_REQUEST, "malformed_request", error.to_string()))
-    })
+    Filter::parse(uri).map_err(|error| Box::new(malformed(error.to_string())))
 }
 
 impl RestState {
-    /// Returns the user of this id or, without one, all users of this application who have
-    /// connected an account.
-    async fn users(
-        &self,
-        application: &Application,
-        user: Option<&UserId>,
-    ) -> Result<Vec<Caller>, StoreError> {
-        if let Some(user) = user {
-            return Ok(vec![application.caller(user.clone())]);
-        }
+    /// Returns all users of this caller who have connected an account.
+    async fn users(&self, caller: &RestCaller) -> Result<Vec<Caller>, StoreError> {
         let users = self.broker.users().all(&[]).await?;
-        let callers = users.into_iter().filter_map(|user| user.caller);
-        Ok(callers.filter(|caller| *caller == application.caller(caller.user.clone())).collect())
+        let users = users.into_iter().filter_map(|user| user.caller);
+        Ok(users.filter(|user| caller.owns(user)).collect())
     }
 
-    async fn page(&self, application: &Application, filter: &Filter) -> Result<Value, StoreError> {
+    async fn page(&self, users: Vec<Caller>, filter: &Filter) -> Result<Value, StoreError> {
         let (mut items, mut total) = (Vec::new(), 0);
-        for caller in self.users(application, filter.user.as_ref()).await? {
+        for caller in users {
             for account in self.broker.accounts().list_own(&caller).await? {
                 let is_meant =
                     filter.provider.as_ref().is_none_or(|it| it.as_str() == account.provider);
@@ -129,14 +122,22 @@ impl RestState {
 
 pub(in crate::web) async fn list(
     State(state): State<RestState>,
-    Extension(application): Extension<Application>,
+    Extension(caller): Extension<RestCaller>,
     uri: Uri,
 ) -> Response {
     let filter = match asked(&uri) {
         Ok(filter) => filter,
         Err(response) => return *response,
     };
-    match state.page(&application, &filter).await {
+    let users = match &filter.user {
+        None => state.users(&caller).await,
+        Some(user) => match caller.principal(Some(user.as_str())) {
+            Ok(principal) => Ok(vec![principal.caller]),
+            Err(fault) => return bad_user(Face::Arcade, "user_id", fault),
+        },
+    };
+    let page = async { state.page(users?, &filter).await };
+    match page.await {
         Ok(page) => answer(StatusCode::OK, &page),
         Err(error) => unavailable(&error),
     }
@@ -146,16 +147,16 @@ pub(in crate::web) async fn list(
 /// gone, and the record says how it went.
 pub(in crate::web) async fn end(
     State(state): State<RestState>,
-    Extension(application): Extension<Application>,
+    Extension(caller): Extension<RestCaller>,
     Path(id): Path<String>,
 ) -> Response {
     let unknown = || {
         let message = "there is no such connection of your users; list them anew";
-        problem(StatusCode::NOT_FOUND, "not_found", message)
+        problem(StatusCode::NOT_FOUND, ErrorName::NotFound, message)
     };
     let Some((user, digest)) = read_id(&id) else { return unknown() };
-    let caller = application.caller(user);
-    match state.broker.accounts().end(&caller, &digest, EndedBy::Application).await {
+    let Ok(principal) = caller.principal(Some(user.as_str())) else { return unknown() };
+    match state.broker.accounts().end(&principal.caller, &digest, EndedBy::Application).await {
         Ok(_) => StatusCode::NO_CONTENT.into_response(),
         Err(ConnectError::Changed) => unknown(),
         Err(error) => unavailable(&error),
@@ -166,7 +167,7 @@ pub(in crate::web) async fn end(
 /// provider did.
 pub(in crate::web) async fn end_user(
     State(state): State<RestState>,
-    Extension(application): Extension<Application>,
+    Extension(caller): Extension<RestCaller>,
     uri: Uri,
 ) -> Response {
     let filter = match asked(&uri) {
@@ -174,10 +175,13 @@ pub(in crate::web) async fn end_user(
         Err(response) => return *response,
     };
     let Some(user) = filter.user else {
-        let message = "name the user with `user_id`";
-        return problem(StatusCode::BAD_REQUEST, "malformed_request", message);
+        return malformed("name the user with `user_id`");
     };
-    let (broker, caller) = (&state.broker, application.caller(user));
+    let caller = match caller.principal(Some(user.as_str())) {
+        Ok(principal) => principal.caller,
+        Err(fault) => return bad_user(Face::Arcade, "user_id", fault),
+    };
+    let broker = &state.broker;
     let by = EndedBy::Application;
     let ended = match &filter.provider {
         Some(provider) => broker.accounts().end_at(&caller, provider, None, by).await,
@@ -236,5 +240,5 @@ fn unavailable(error: &(dyn std::error::Error + 'static)) -> Response {
     let incident = incident();
     tracing::warn!(incident, error = %chain(error), "an application was not answered");
     let message = format!("this server cannot read or write its store now (incident {incident})");
-    problem(StatusCode::SERVICE_UNAVAILABLE, "unavailable", message)
+    problem(StatusCode::SERVICE_UNAVAILABLE, ErrorName::Unavailable, message)
 }

@@ -1,0 +1,103 @@
+//! `ids` and `args` of a tool: its names in other products' contracts.
+
+use std::collections::BTreeSet;
+
+use super::super::file::face::{ArgNamesTable, IdsTable};
+use super::super::findings::Findings;
+use super::super::read::Named;
+use super::super::span::Text;
+use super::param::Params;
+use crate::model::face::{FaceNames, NamesAtFace, RenamedParams};
+use crate::model::text::nearest;
+
+/// Maximum bytes of an id for Portia's clients.
+const MAX_ID_BYTES: usize = 200;
+
+pub(super) fn names(
+    ids: Option<IdsTable>,
+    args: Option<ArgNamesTable>,
+    params: &Params,
+    find: &mut Findings<'_>,
+) -> FaceNames {
+    let (ids, args) = (ids.unwrap_or_default(), args.unwrap_or_default());
+    FaceNames {
+        arcade: NamesAtFace {
+            id: ids.arcade.and_then(|text| arcade_id(text, find)),
+            args: renamed(args.arcade, params, find),
+        },
+        portia: NamesAtFace {
+            id: ids.portia.and_then(|text| portia_id(text, find)),
+            args: renamed(args.portia, params, find),
+        },
+    }
+}
+
+fn arcade_id(text: Text, find: &mut Findings<'_>) -> Option<String> {
+    let is_name = |part: &str| {
+        part.starts_with(|c: char| c.is_ascii_alphabetic())
+            && part.chars().all(|c| c.is_ascii_alphanumeric())
+    };
+    let parts = text.value.split_once('.');
+    if parts.is_some_and(|(toolkit, tool)| is_name(toolkit) && is_name(tool)) {
+        return Some(text.value);
+    }
+    find.error("tool::ids", &text.span, "this is no id of a tool for Arcade's clients")
+        .hint("write a toolkit and a tool, letters and digits each, e.g. `Github.StarRepo`");
+    None
+}
+
+fn portia_id(text: Text, find: &mut Findings<'_>) -> Option<String> {
+    let is_plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, ':' | '_' | '-');
+    if (1..=MAX_ID_BYTES).contains(&text.value.len()) && text.value.chars().all(is_plain) {
+        return Some(text.value);
+    }
+    find.error("tool::ids", &text.span, "this is no id of a tool for Portia's clients").hint(
+        format!(
+            "write 1 to {MAX_ID_BYTES} letters, digits, `:`, `_` and `-`, e.g. `portia:github::star_repo`"
+        ),
+    );
+    None
+}
+
+fn renamed(
+    written: Option<Named<Text>>,
+    params: &Params,
+    find: &mut Findings<'_>,
+) -> Vec<RenamedParams> {
+    let mut taken = BTreeSet::new();
+    let mut renamed: Vec<RenamedParams> = Vec::new();
+    for (ours, theirs) in written.unwrap_or_default().entries {
+        let names: Vec<String> = ours.value.splitn(2, '/').map(str::to_owned).collect();
+        for name in &names {
+            report_unknown(name, &ours, params, find);
+            if !taken.insert(name.clone()) {
+                find.error("tool::args", &ours.span, format!("`{name}` has a name there already"))
+                    .hint("write each parameter once");
+            }
+        }
+        if renamed.iter().any(|earlier| earlier.theirs == theirs.value) {
+            find.error(
+                "tool::args",
+                &theirs.span,
+                format!("`{}` stands for another parameter already", theirs.value),
+            )
+            .hint(
+                "give each parameter a name of its own, or join two: `\"owner/repo\" = \"repo\"`",
+            );
+        }
+        renamed.push(RenamedParams { ours: names, theirs: theirs.value });
+    }
+    renamed
+}
+
+fn report_unknown(name: &str, written: &Text, params: &Params, find: &mut Findings<'_>) {
+    if params.is_lenient() || params.get(name).is_some() {
+        return;
+    }
+    let message = format!("the tool has no parameter `{name}`");
+    let draft = find.error("tool::args", &written.span, message).label("no such parameter");
+    match nearest(name, params.names()) {
+        Some(near) => draft.hint(format!("did you mean `{near}`?")),
+        None => draft.hint("write the tool's own name first, e.g. `limit = \"n_emails\"`"),
+    };
+}

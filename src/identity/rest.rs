@@ -1,0 +1,280 @@
+//! Callers of the REST faces, and the users whom they name.
+//!
+//! | server | key | no user named | a user named |
+//! |---|---|---|---|
+//! | of one's own machine | any | the local user | a local user of that name |
+//! | with `--token` | that token | the local user | a local user of that name |
+//! | `[server.auth]` | an application's | none, or `default` of that application | that user of the application |
+//! | `[server.auth]` | a person's, or an access token | the person | the person, if it is their name |
+
+use std::borrow::Cow;
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use http::HeaderMap;
+use url::{Host, Url};
+
+use super::denied::Denied;
+use super::keys::Application;
+use super::token_fault::TokenFault;
+use super::{Authenticator, Way, headers};
+use crate::model::id::BadUserId;
+use crate::model::{Caller, Principal, UserId};
+
+/// Portia's name for a user whom its client does not name.
+const PORTIA_DEFAULT_USER: &str = "portia:default_user";
+/// The user of an application whose client does not name one, where the contract has such a user.
+const DEFAULT_USER: &str = "default";
+
+/// Caller of a REST face.
+#[derive(Clone, Debug)]
+pub enum RestCaller {
+    /// A program on this machine, on a server without `[server.auth]`. It may call for any end
+    /// user.
+    Machine {
+        /// User of this machine, whom the MCP face serves.
+        served: Arc<Principal>,
+        /// Whether its key is the token of `serve --token`.
+        has_token: bool,
+    },
+    Application(Application),
+    /// A user with a personal key, or with an access token of the issuer.
+    Person(Arc<Principal>),
+}
+
+/// Why a request's user cannot be served.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum UserProblem {
+    /// 400
+    #[error("an application must name its user")]
+    Missing,
+    /// 400
+    #[error(transparent)]
+    Bad(#[from] BadUserId),
+    /// 403
+    #[error("the key belongs to another user")]
+    OtherUser,
+}
+
+impl Authenticator {
+    /// Returns the caller who sent a request of a REST face. `from` is the client's address, as
+    /// limits see it. A server of one's own machine demands a key and ignores its value, since the
+    /// clients of these faces do not start without one.
+    ///
+    /// # Errors
+    /// [`Denied`] if the key is missing or not accepted, or the issuer does not answer.
+    pub async fn rest(&self, headers: &HeaderMap, from: IpAddr) -> Result<RestCaller, Denied> {
+        let key = headers::key(headers)?;
+        match &*self.0 {
+            Way::Local(served) => {
+                Ok(RestCaller::Machine { served: Arc::clone(served), has_token: false })
+            }
+            Way::Token { digester, digest, principal, .. } => {
+                if digester.digest(key) != *digest {
+                    return Err(TokenFault::OtherToken.into());
+                }
+                Ok(RestCaller::Machine { served: Arc::clone(principal), has_token: true })
+            }
+            Way::Server(server) => server.rest(key, from).await,
+        }
+    }
+}
+
+impl RestCaller {
+    /// Returns the principal of the user whom a request names. This is the one place where a user
+    /// of a body or query becomes a [`Caller`], and the namespace never comes from the request.
+    ///
+    /// # Errors
+    /// [`UserProblem`] if there is no such user for this caller.
+    pub fn principal(&self, named: Option<&str>) -> Result<Principal, UserProblem> {
+        let is_default = named == Some(PORTIA_DEFAULT_USER);
+        let named = named.filter(|name| !name.is_empty() && !is_default);
+        match self {
+            Self::Machine { served, .. } => match named {
+                None => Ok(Principal::clone(served)),
+                Some(name) => {
+                    let caller = Caller { user: UserId::parse(name)?, ..served.caller.clone() };
+                    Ok(Principal { caller, ..Principal::clone(served) })
+                }
+            },
+            Self::Application(application) => match named {
+                None if is_default => Ok(application.principal(UserId::new(DEFAULT_USER))),
+                None => Err(UserProblem::Missing),
+                Some(name) => Ok(application.principal(UserId::parse(name)?)),
+            },
+            Self::Person(principal) => match named {
+                Some(name) if name != principal.caller.user.as_str() => Err(UserProblem::OtherUser),
+                _ => Ok(Principal::clone(principal)),
+            },
+        }
+    }
+
+    /// Returns the key under which records of this caller are kept apart from those of others. The
+    /// users of an issuer share a namespace and must not share records.
+    pub fn space(&self) -> Cow<'_, str> {
+        match self {
+            Self::Machine { served, .. } => Cow::Borrowed(&served.caller.namespace),
+            Self::Application(application) => {
+                Cow::Owned(Caller::namespace_of_key(&application.name))
+            }
+            Self::Person(principal) => {
+                let Caller { namespace, user } = &principal.caller;
+                Cow::Owned(format!("{namespace}\0{user}"))
+            }
+        }
+    }
+
+    /// Whether this is one of the users for whom it may call.
+    pub fn owns(&self, caller: &Caller) -> bool {
+        match self {
+            Self::Machine { served, .. } => served.caller.namespace == caller.namespace,
+            Self::Application(application) => application.is_of(caller),
+            Self::Person(principal) => principal.caller == *caller,
+        }
+    }
+
+    /// Whether it may use the routes of `/v1/admin`.
+    pub fn is_admin(&self) -> bool {
+        match self {
+            Self::Machine { has_token, .. } => *has_token,
+            Self::Application(application) => application.is_admin,
+            Self::Person(_) => false,
+        }
+    }
+
+    /// Whether it is given the access tokens of its users. Never on a server without configured
+    /// keys: every program of this machine reaches it.
+    pub fn gets_tokens(&self) -> bool {
+        match self {
+            Self::Application(application) => application.gets_tokens,
+            Self::Machine { .. } | Self::Person(_) => false,
+        }
+    }
+
+    /// Whether a browser may be sent to this address after a consent: on one's own machine to a
+    /// loopback address, else as [`Application::may_send_to`] says.
+    pub fn may_send_to(&self, url: &Url) -> bool {
+        match self {
+            Self::Machine { .. } => is_loopback(url),
+            Self::Application(application) => application.may_send_to(url),
+            Self::Person(_) => false,
+        }
+    }
+}
+
+fn is_loopback(url: &Url) -> bool {
+    let is_web = matches!(url.scheme(), "http" | "https");
+    is_web
+        && url.host().is_some_and(|host| match host {
+            Host::Domain(name) => name.eq_ignore_ascii_case("localhost"),
+            Host::Ipv4(address) => address.is_loopback(),
+            Host::Ipv6(address) => address.is_loopback(),
+        })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::server_auth::ApplicationSettings;
+
+    fn machine(has_token: bool) -> RestCaller {
+        let served = Principal::local(Caller::local(UserId::new("ana")));
+        RestCaller::Machine { served: Arc::new(served), has_token }
+    }
+
+    fn application(settings: ApplicationSettings) -> RestCaller {
+        RestCaller::Application(Application::new("shop".into(), "fingerprint".into(), settings))
+    }
+
+    fn person() -> RestCaller {
+        let caller = Caller { namespace: "https://a.example".into(), user: UserId::new("ana") };
+        RestCaller::Person(Arc::new(Principal::signed_in(caller, ["staff".to_owned()].into())))
+    }
+
+    #[test]
+    fn a_machine_calls_for_any_user_and_by_default_for_its_own() {
+        let caller = |named| machine(false).principal(named).map(|principal| principal.caller);
+        let ana = Caller::local(UserId::new("ana"));
+        for named in [None, Some(""), Some(PORTIA_DEFAULT_USER), Some("ana")] {
+            assert_eq!(caller(named), Ok(ana.clone()), "{named:?}");
+        }
+        assert_eq!(caller(Some("bob")), Ok(Caller::local(UserId::new("bob"))));
+        assert_eq!(caller(Some(" bob")), Err(UserProblem::Bad(BadUserId::Size)));
+        assert!(machine(false).principal(Some("bob")).unwrap().is_local());
+    }
+
+    #[test]
+    fn an_application_names_its_user_and_shares_none_with_others() {
+        let shop = application(ApplicationSettings::default());
+        let caller = |named| shop.principal(named).map(|principal| principal.caller);
+        let of_shop = |user| Caller { namespace: "key:shop".into(), user: UserId::new(user) };
+        assert_eq!(caller(None), Err(UserProblem::Missing));
+        assert_eq!(caller(Some("")), Err(UserProblem::Missing));
+        assert_eq!(caller(Some(PORTIA_DEFAULT_USER)), Ok(of_shop("default")));
+        assert_eq!(caller(Some("ana")), Ok(of_shop("ana")));
+        assert!(shop.owns(&of_shop("bob")));
+        assert!(!shop.owns(&Caller::local(UserId::new("bob"))));
+        assert_eq!(shop.space(), "key:shop");
+    }
+
+    #[test]
+    fn a_person_calls_for_nobody_else() {
+        let ana = person();
+        for named in [None, Some(""), Some("ana"), Some(PORTIA_DEFAULT_USER)] {
+            let principal = ana.principal(named).unwrap();
+            assert_eq!(principal.caller.user.as_str(), "ana");
+            assert!(principal.groups.contains("staff"));
+        }
+        assert_eq!(ana.principal(Some("bob")), Err(UserProblem::OtherUser));
+        assert_eq!(ana.space(), "https://a.example\0ana");
+        let bob = Caller { namespace: "https://a.example".into(), user: UserId::new("bob") };
+        assert!(!ana.owns(&bob));
+    }
+
+    #[test]
+    fn rights_are_those_of_the_key() {
+        let plain = application(ApplicationSettings::default());
+        let admin = application(ApplicationSettings { admin: true, ..Default::default() });
+        let trusted = application(ApplicationSettings { tokens: true, ..Default::default() });
+        let rights = |caller: &RestCaller| (caller.is_admin(), caller.gets_tokens());
+        assert_eq!(rights(&plain), (false, false));
+        assert_eq!(rights(&admin), (true, false));
+        assert_eq!(rights(&trusted), (false, true));
+        assert_eq!(rights(&person()), (false, false));
+        assert_eq!(rights(&machine(false)), (false, false));
+        assert_eq!(rights(&machine(true)), (true, false));
+    }
+
+    #[test]
+    fn a_browser_is_sent_to_listed_origins_only() {
+        let url = |text: &str| Url::parse(text).unwrap();
+        let shop = application(ApplicationSettings {
+            verifier_url: Some(url("https://shop.example/verify")),
+            next_origins: vec!["https://app.shop.example:8443".into()],
+            ..ApplicationSettings::default()
+        });
+        for good in ["https://shop.example/done?x=1", "https://app.shop.example:8443/done"] {
+            assert!(shop.may_send_to(&url(good)), "{good}");
+        }
+        for bad in [
+            "https://evil.example/",
+            "http://shop.example/",
+            "https://shop.example:8443/",
+            "https://app.shop.example/",
+            "http://127.0.0.1/",
+            "https://shop.example.evil.example/",
+            "javascript:alert(1)",
+            "data:text/html,x",
+        ] {
+            assert!(!shop.may_send_to(&url(bad)), "{bad}");
+        }
+        for good in ["http://localhost:3000/x", "http://127.0.0.9/", "https://[::1]:1/"] {
+            assert!(machine(false).may_send_to(&url(good)), "{good}");
+        }
+        for bad in ["http://localhost.evil.example/", "https://shop.example/", "file://localhost/x"]
+        {
+            assert!(!machine(false).may_send_to(&url(bad)), "{bad}");
+        }
+        assert!(!person().may_send_to(&url("http://127.0.0.1/")));
+    }
+}
