@@ -18,8 +18,8 @@ use crate::model::failure::LinkProblem;
 use crate::model::principal::NoBrowserProof;
 use crate::model::requester::AskedBy;
 use crate::model::{
-    Failure, FailureKind, Outcome, Principal, PromptReason, Provider, Refused, Scopes, Tool,
-    UnaskedBecause,
+    Failure, FailureKind, InputRequired, InvalidArguments, Outcome, Principal, PromptReason,
+    Provider, Question, Refused, Scopes, Tool, UnaskedBecause,
 };
 use crate::registry::{Accepted, UnknownTool, accept};
 use crate::store::StoreError;
@@ -36,6 +36,16 @@ pub struct Call<'a> {
     pub arguments: Option<Map<String, Value>>,
     /// Name that the client gives itself; shown on the connect page, not trusted.
     pub client: Option<String>,
+    /// Plan run that the call is a step of, as its client names it. What the user confirms and
+    /// consents to for one run does not count for another.
+    pub run: Option<&'a str>,
+}
+
+impl<'a> Call<'a> {
+    /// Creates a call without arguments, client and plan run.
+    pub fn new(principal: &'a Principal, tool: &'a str) -> Self {
+        Self { principal, tool, arguments: None, client: None, run: None }
+    }
 }
 
 /// The call could not be turned into an outcome.
@@ -49,8 +59,8 @@ impl Broker {
     /// Runs a tool, or returns the consent that it needs.
     ///
     /// # Errors
-    /// [`CallError::UnknownTool`]. Every other failure, bad arguments included, is an
-    /// [`Outcome::Failed`].
+    /// [`CallError::UnknownTool`]. Every other failure is an [`Outcome::Failed`], and arguments that
+    /// the user can supply are an [`Outcome::InputRequired`].
     pub fn call<'a>(
         &'a self,
         call: Call<'a>,
@@ -97,7 +107,7 @@ impl Broker {
     ) -> Outcome {
         let Accepted { arguments, account } = match accept(tool, call.arguments) {
             Ok(accepted) => accepted,
-            Err(problem) => return failed(FailureKind::InvalidArguments(problem)),
+            Err(problem) => return unfit(tool, problem),
         };
         let Some(provider) = &tool.provider else {
             return self.run_open(call.principal, tool, &arguments).await;
@@ -441,6 +451,18 @@ fn outcome_of(answer: Answer) -> Outcome {
         | Answer::Unauthorized(failure)
         | Answer::InsufficientScope { failure, .. } => Outcome::Failed(failure),
     }
+}
+
+/// Outcome of arguments that do not fit: a question, if the user can answer all of it.
+fn unfit(tool: &Tool, problem: InvalidArguments) -> Outcome {
+    if !problem.is_for_user() {
+        return failed(FailureKind::InvalidArguments(problem));
+    }
+    Outcome::InputRequired(InputRequired {
+        tool: tool.name.clone(),
+        title: tool.title.clone(),
+        question: Question::Arguments(problem),
+    })
 }
 
 fn failed(kind: FailureKind) -> Outcome {

@@ -19,8 +19,8 @@ use crate::model::text::nearest;
 use crate::model::text::shown;
 use crate::model::tool::{Action, Effect, Piece, Template};
 use crate::model::{
-    AccountName, Failure, FailureKind, Outcome, Principal, ProviderId, Scopes, Tool, ToolResult,
-    UnaskedBecause,
+    AccountName, Failure, FailureKind, InputRequired, Outcome, Principal, ProviderId, Scopes, Tool,
+    ToolResult, UnaskedBecause,
 };
 use crate::registry;
 use crate::words;
@@ -111,12 +111,8 @@ pub(super) fn run<W: Write>(
                 .with_context(show)?;
             return block_on(LevelFilter::WARN, async move {
                 let app = local.app(config, "tools call")?;
-                let call = Call {
-                    principal: &Principal::local(local.caller()?),
-                    tool: &name,
-                    arguments: Some(arguments),
-                    client: None,
-                };
+                let principal = Principal::local(local.caller()?);
+                let call = Call { arguments: Some(arguments), ..Call::new(&principal, &name) };
                 // No link: it would lead to this process, which is about to end.
                 let outcome = app.broker.call_without_link(call).await;
                 app.close().await;
@@ -176,6 +172,7 @@ fn report_outcome<W: Write>(
     let shown = match outcome? {
         Outcome::Complete(result) => Shown::from(result),
         Outcome::Failed(failure) => failure.into(),
+        Outcome::InputRequired(required) => required.into(),
         Outcome::AuthorizationRequired(prompt) => {
             let why = format!("{} access is needed first.", prompt.title);
             let needed = Needed::new(prompt.provider, prompt.account, prompt.scopes);
@@ -249,6 +246,18 @@ impl From<Failure> for Shown {
             is_error: true,
             note: None,
             for_operator: failure.for_operator,
+        }
+    }
+}
+
+impl From<InputRequired> for Shown {
+    fn from(required: InputRequired) -> Self {
+        Self {
+            text: words::input_needed(&required),
+            structured: None,
+            is_error: true,
+            note: None,
+            for_operator: None,
         }
     }
 }

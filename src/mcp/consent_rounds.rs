@@ -232,6 +232,7 @@ impl Handler {
             Outcome::Failed(failure) => Called::Complete(render::failed(&failure)),
             Outcome::Refused(refused) => Called::Refused(render::refused(&refused)),
             Outcome::AuthorizationRequired(prompt) => Called::NeedsConsent(prompt),
+            Outcome::InputRequired(required) => Called::Complete(render::input_needed(&required)),
         })
     }
 

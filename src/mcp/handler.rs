@@ -157,12 +157,9 @@ impl Handler {
             context.client_info()
         };
         let client = client.map(|info| info.title.unwrap_or(info.name));
-        let call = self.broker.call(Call {
-            principal,
-            tool: &request.name,
-            arguments: request.arguments.clone(),
-            client,
-        });
+        let arguments = request.arguments.clone();
+        let call =
+            self.broker.call(Call { arguments, client, ..Call::new(principal, &request.name) });
         tokio::select! {
             outcome = call => outcome.map_err(|error| match error {
                 CallError::UnknownTool(unknown) => {

@@ -18,7 +18,7 @@ use crate::registry::Entry;
 pub(super) use consent_form::ConsentForm;
 pub(super) use consent_text::{declined, refused, still_waiting, text, text_after};
 pub(super) use input_required::input_required;
-pub(super) use result::{failed, result};
+pub(super) use result::{failed, input_needed, result};
 pub(super) use url_elicitation_required::{URL_ELICITATION_REQUIRED, url_elicitation_required};
 
 /// Renders a tool for `tools/list`.

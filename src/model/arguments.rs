@@ -20,6 +20,22 @@ pub enum InvalidArguments {
     Unfit { tool: ToolName, problems: Vec<ArgumentProblem> },
 }
 
+impl InvalidArguments {
+    /// Whether answers of the user solve every problem: each is a missing argument, or a text beside
+    /// a choice that is probably meant. Only a model can correct the others.
+    pub fn is_for_user(&self) -> bool {
+        match self {
+            Self::Unfit { problems, .. } => problems.iter().all(|problem| {
+                matches!(
+                    problem.mismatch,
+                    Mismatch::Missing { .. } | Mismatch::Choice { nearest: Some(_), .. }
+                )
+            }),
+            Self::TooLarge(_) | Self::NotAnObject { .. } => false,
+        }
+    }
+}
+
 /// Limit on all arguments of a call together.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ArgumentLimit {
@@ -105,4 +121,34 @@ pub enum Received {
     /// A list with this many items.
     List(usize),
     Object,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_user_can_supply_what_is_missing_and_choose_what_is_meant() {
+        let expected =
+            || Expected { kind: Kind::String, choices: Vec::new(), min: None, max: None };
+        let missing = || Mismatch::Missing { expected: expected(), description: None };
+        let choice = |nearest: Option<&str>| Mismatch::Choice {
+            expected: expected(),
+            given: "star".into(),
+            nearest: nearest.map(str::to_owned),
+        };
+        let unknown = || Mismatch::Unknown { nearest: None, known: Vec::new() };
+        let is_for_user = |mismatches: Vec<Mismatch>| {
+            let problem = |mismatch| ArgumentProblem { name: "x".into(), mismatch };
+            let problems = mismatches.into_iter().map(problem).collect();
+            InvalidArguments::Unfit { tool: ToolName::new("t"), problems }.is_for_user()
+        };
+        assert!(is_for_user(vec![missing()]));
+        assert!(is_for_user(vec![choice(Some("stars")), missing()]));
+        assert!(!is_for_user(vec![choice(None)]));
+        assert!(!is_for_user(vec![missing(), unknown()]));
+        let (tool, received) = (ToolName::new("t"), Received::Null);
+        assert!(!InvalidArguments::NotAnObject { tool, received }.is_for_user());
+        assert!(!InvalidArguments::TooLarge(ArgumentLimit::Levels(64)).is_for_user());
+    }
 }

@@ -69,6 +69,10 @@ words! {
         ConsentRequired = "consent_required",
         /// The user has declined this consent too often to be asked again by a tool.
         ConsentRefused = "consent_refused",
+        /// The user must confirm the call first.
+        ConfirmationRequired = "confirmation_required",
+        /// The user has declined the call.
+        NotConfirmed = "not_confirmed",
         UnknownTool = "unknown_tool",
         /// The client went away or cancelled.
         Cancelled = "cancelled",

@@ -94,6 +94,8 @@ pub enum FailureKind {
         problem: FilterProblem,
         cause: String,
     },
+    /// The tool runs only after the user has confirmed its arguments, and the user has declined.
+    NotConfirmed { tool: ToolName },
 }
 
 /// Why the account that a call means is unknown.
@@ -314,6 +316,7 @@ impl FailureKind {
             | Self::RenewedElsewhere(_)
             | Self::Ending => CallOutcome::TokenUnavailable,
             Self::NoLink { .. } => CallOutcome::NoLink,
+            Self::NotConfirmed { .. } => CallOutcome::NotConfirmed,
             Self::Busy { answered: None, .. }
             | Self::NotReached { .. }
             | Self::NoAnswer { .. }
@@ -360,7 +363,8 @@ impl FailureKind {
             | Self::Store { .. }
             | Self::NotRenewed { refusal: Some(RenewalRefusal::Client), .. }
             | Self::NotIssued { is_refusal: true, .. }
-            | Self::NotReached { is_passing: false, .. } => Retry::Never,
+            | Self::NotReached { is_passing: false, .. }
+            | Self::NotConfirmed { .. } => Retry::Never,
         }
     }
 }

@@ -2,14 +2,15 @@
 
 use super::authorization::AuthorizationName;
 use super::event::CallOutcome;
-use super::{AccountName, Failure, ProviderId, Scopes, Time, ToolName, ToolResult};
+use super::{
+    AccountName, Failure, InputRequired, ProviderId, Question, Scopes, Time, ToolName, ToolResult,
+};
 
 /// Outcome of a call.
 ///
-/// A call that waits for the user in another way (a confirmation, a missing argument, a question of
-/// another server) becomes a variant beside [`AuthorizationRequired`](Self::AuthorizationRequired).
-/// Two matches decide what a client gets: `Handler::called` in `mcp/consent_rounds.rs`, and
-/// `report_outcome` in `cli/tools.rs`.
+/// A question of another server becomes a variant beside
+/// [`AuthorizationRequired`](Self::AuthorizationRequired). One match for each face decides what a
+/// client gets: `Handler::called` in `mcp/consent_rounds.rs`, `report_outcome` in `cli/tools.rs`.
 #[derive(Clone, Debug)]
 pub enum Outcome {
     Complete(ToolResult),
@@ -18,6 +19,8 @@ pub enum Outcome {
     AuthorizationRequired(ConnectPrompt),
     /// A consent is needed but not requested, see [`UnaskedBecause`]; the user can still start it.
     Refused(Refused),
+    /// The user must answer a question first.
+    InputRequired(InputRequired),
 }
 
 impl Outcome {
@@ -31,6 +34,10 @@ impl Outcome {
             Self::Refused(refused) => match refused.because {
                 UnaskedBecause::RefusedOften => CallOutcome::ConsentRefused,
                 UnaskedBecause::LinkWithheld => CallOutcome::ConsentRequired,
+            },
+            Self::InputRequired(required) => match required.question {
+                Question::Arguments(_) => CallOutcome::InvalidArguments,
+                Question::Confirmation(_) => CallOutcome::ConfirmationRequired,
             },
         }
     }

@@ -15,7 +15,7 @@ use crate::model::failure::{
 };
 use crate::model::request_problem::{HeaderProblem, PathProblem, RequestProblem};
 use crate::model::text::sentence;
-use crate::model::{Failure, FailureKind, ProviderId};
+use crate::model::{Failure, FailureKind, ProviderId, ToolName};
 use crate::net::status_words;
 
 const IN_A_MOMENT: &str = "Nothing is lost; call this tool again in a moment.";
@@ -63,6 +63,7 @@ pub fn failure_text(failure: &Failure) -> String {
         }
         FailureKind::Busy { answered, may_have_run } => busy(answered.as_ref(), *may_have_run),
         FailureKind::NotReached { is_passing, cause } => not_reached(*is_passing, cause),
+        FailureKind::NotConfirmed { tool } => not_confirmed(tool),
         FailureKind::NoAnswer { may_have_run, cause }
         | FailureKind::TimedOut { may_have_run, cause } => {
             format!("{cause}. {}", again(*may_have_run))
@@ -203,6 +204,12 @@ fn not_reached(is_passing: bool, cause: &str) -> String {
     } else {
         format!("{cause}. Nothing was sent, and trying again will not help; tell the user.")
     }
+}
+
+fn not_confirmed(tool: &ToolName) -> String {
+    format!(
+        "The user has declined this call of {tool}; nothing was done. Do not call it again unless the user wants to."
+    )
 }
 
 /// `limit` is in bytes.

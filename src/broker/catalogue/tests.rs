@@ -73,7 +73,7 @@ fn answer(mut stream: TcpStream, began: &mpsc::Sender<()>, go: &mpsc::Receiver<(
 async fn read(broker: &Broker) -> String {
     let principal =
         Principal::local(Caller { namespace: "local".into(), user: UserId::new("ana") });
-    let call = Call { principal: &principal, tool: "read", arguments: None, client: None };
+    let call = Call::new(&principal, "read");
     match broker.call(call).await.unwrap() {
         Outcome::Complete(result) => result.into_text().unwrap(),
         other => panic!("{other:?}"),
@@ -127,7 +127,7 @@ fn of_client(origin: &str, client: &str) -> Catalogue {
 
 async fn is_refused(broker: &Broker) -> bool {
     let principal = Principal::local(Caller::local(UserId::new("ana")));
-    let call = Call { principal: &principal, tool: "read", arguments: None, client: None };
+    let call = Call::new(&principal, "read");
     matches!(broker.call(call).await.unwrap(), Outcome::Failed(_))
 }
 

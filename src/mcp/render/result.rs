@@ -7,8 +7,8 @@ use serde_json::json;
 
 use crate::model::result::ResultBlock;
 use crate::model::text::sentence;
-use crate::model::{FRAME, Failure, ToolResult};
-use crate::words::{block_text, failure_text, result_note};
+use crate::model::{FRAME, Failure, InputRequired, ToolResult};
+use crate::words::{self, block_text, failure_text, result_note};
 
 /// Key in `_meta` under which a result names the host that it comes from.
 const ORIGIN: &str = "countersign/origin";
@@ -50,6 +50,11 @@ pub(in crate::mcp) fn failed(failure: &Failure) -> CallToolResult {
     let mut rendered = CallToolResult::error(vec![ContentBlock::text(text)]);
     rendered.meta = failure.host.as_deref().map(origin);
     rendered
+}
+
+/// Renders a question to the user as a text, which a client of any revision shows.
+pub(in crate::mcp) fn input_needed(required: &InputRequired) -> CallToolResult {
+    CallToolResult::error(vec![ContentBlock::text(words::input_needed(required))])
 }
 
 /// Renders a block of a result.

@@ -489,3 +489,11 @@ fn an_answer_that_cannot_be_used() {
         );
     }
 }
+
+#[test]
+fn a_declined_call_is_not_repeated() {
+    assert_eq!(
+        text(FailureKind::NotConfirmed { tool: tool() }),
+        "The user has declined this call of acme_tool; nothing was done. Do not call it again unless the user wants to."
+    );
+}

@@ -39,7 +39,7 @@ fn signed_in_as(caller: Caller) -> VisitingBrowser {
 
 impl World {
     async fn call_by(&self, principal: &Principal) -> Outcome {
-        let call = Call { principal, tool: "read", arguments: None, client: None };
+        let call = Call::new(principal, "read");
         self.app.broker.call(call).await.expect("the tool exists")
     }
 

@@ -249,7 +249,7 @@ async fn what_may_be_an_account_in_use_is_not_revoked() {
 async fn what_another_user_has_connected_is_not_revoked() {
     let world = connected_as("ana").await;
     let carl = Principal::local(Caller::local(UserId::new("carl")));
-    let call = Call { principal: &carl, tool: "read", arguments: None, client: None };
+    let call = Call::new(&carl, "read");
     let Outcome::AuthorizationRequired(prompt) = world.app.broker.call(call).await.unwrap() else {
         panic!("carl has connected nothing");
     };

@@ -15,6 +15,7 @@ mod identity;
 mod login;
 mod page;
 mod paste;
+mod questions;
 mod record;
 mod refresh_tokens;
 mod refusals;

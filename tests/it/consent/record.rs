@@ -106,11 +106,11 @@ async fn what_goes_wrong_is_named() {
 
     let principal = &Principal::local(ana());
     let arguments = Some(Map::from_iter([("no-such".into(), "x".into())]));
-    let call = Call { principal, tool: "read", arguments, client: None };
+    let call = Call { arguments, ..Call::new(principal, "read") };
     world.app.broker.call(call).await.unwrap();
     assert_eq!(record.kinds(), [EventKind::Call(CallOutcome::InvalidArguments)]);
 
-    let call = Call { principal, tool: "nothing", arguments: None, client: None };
+    let call = Call::new(principal, "nothing");
     assert!(world.app.broker.call(call).await.is_err());
     let events = record.take();
     assert_eq!(events[0].kind, EventKind::Call(CallOutcome::UnknownTool));

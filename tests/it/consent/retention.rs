@@ -64,7 +64,7 @@ async fn of_many_calls_at_once_one_uses_a_consent_for_once() {
             let broker = world.app.broker.clone();
             tokio::spawn(async move {
                 let ana = Principal::local(ana());
-                let call = Call { principal: &ana, tool: "read", arguments: None, client: None };
+                let call = Call::new(&ana, "read");
                 broker.call(call).await.unwrap()
             })
         });

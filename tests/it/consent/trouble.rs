@@ -25,7 +25,7 @@ fn person(at: usize) -> Caller {
 
 async fn call(world: &World, at: usize) -> Outcome {
     let principal = &Principal::local(person(at));
-    let call = Call { principal, tool: "read", arguments: None, client: None };
+    let call = Call::new(principal, "read");
     world.app.broker.call(call).await.unwrap()
 }
 

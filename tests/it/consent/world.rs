@@ -120,7 +120,8 @@ impl World {
     ) -> Outcome {
         let caller = &ana();
         let principal = &Principal::local(caller.clone());
-        let call = Call { principal, tool, arguments, client: client.map(str::to_owned) };
+        let client = client.map(str::to_owned);
+        let call = Call { arguments, client, ..Call::new(principal, tool) };
         self.app.broker.call(call).await.expect("the tool exists")
     }
 
@@ -134,6 +135,7 @@ impl World {
             Outcome::Failed(failure) => failure.into(),
             Outcome::AuthorizationRequired(prompt) => panic!("asked again: {:?}", prompt.reason),
             Outcome::Refused(_) => panic!("refused"),
+            Outcome::InputRequired(required) => panic!("asked: {:?}", required.question),
         }
     }
 

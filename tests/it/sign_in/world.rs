@@ -184,7 +184,7 @@ impl World {
 
     async fn call_tool(&self, person: &str, tool: &str) -> Outcome {
         let principal = &self.principal(person);
-        let call = Call { principal, tool, arguments: None, client: None };
+        let call = Call::new(principal, tool);
         self.app.broker.call(call).await.expect("the tool exists")
     }
 
