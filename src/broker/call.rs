@@ -10,19 +10,17 @@ use serde_json::{Map, Value};
 
 use super::accounts::by_name::ChoiceError;
 use super::client::credential;
+use super::consent::LinkOrder;
 use super::grant::access::{Access, AccessError, Ready};
-use super::{Broker, Catalogue, ConnectError, Connection};
+use super::{Broker, Catalogue, ConnectError, Connection, caller_failures};
 use crate::model::credential::{Credential as Held, Shared};
 use crate::model::event::CallOutcome;
-use crate::model::failure::LinkProblem;
-use crate::model::principal::NoBrowserProof;
 use crate::model::requester::AskedBy;
 use crate::model::{
     Failure, FailureKind, InputRequired, InvalidArguments, Outcome, Principal, PromptReason,
     Provider, Question, Refused, Scopes, Tool, UnaskedBecause,
 };
 use crate::registry::{Accepted, UnknownTool, accept};
-use crate::store::StoreError;
 use crate::upstream::{Answer, Credential};
 
 /// An API that refuses a token this soon after the consent will refuse the next one too; asking for
@@ -241,12 +239,7 @@ impl Run<'_> {
 
     /// Outcome if the caller's access cannot be determined right now.
     fn no_access(&self, error: &AccessError) -> Outcome {
-        Outcome::Failed(match error {
-            AccessError::Store(_) if !self.principal.is_local() => {
-                FailureKind::StoreUnavailable.into()
-            }
-            error => error.failure(),
-        })
+        Outcome::Failed(caller_failures::no_access(error, self.principal))
     }
 
     async fn access(
@@ -334,110 +327,39 @@ impl Run<'_> {
         }
         let repeat = asked_by.clone();
         // Boxed: most calls need no link, and their future should not be as large as if they did.
-        match Box::pin(self.broker.0.consents.prompt(
-            connection,
-            &self.principal.browser_proof,
-            needed,
-            asked_by,
-            reason,
-        ))
-        .await
-        {
+        let order = LinkOrder::new(needed, asked_by, reason);
+        let browser_proof = &self.principal.browser_proof;
+        match Box::pin(self.broker.0.consents.prompt(connection, browser_proof, order)).await {
             Ok(prompt) => Outcome::AuthorizationRequired(prompt),
             Err(ConnectError::GrantedMeanwhile) if !self.is_again => {
                 let again = Run { arguments: self.arguments.clone(), is_again: true, ..*self };
                 Box::pin(again.with_connection(connection, repeat)).await
             }
             Err(ConnectError::RefusedOften) => unasked(UnaskedBecause::RefusedOften),
-            Err(ConnectError::Store(error))
-                if !self.principal.is_local() && !matches!(error, StoreError::Contended) =>
-            {
-                failed(FailureKind::StoreUnavailable)
-            }
             Err(error) => {
-                tracing::warn!(tool = %self.tool.name, %error, hint = error.hint(), "no link could be made");
-                self.no_link(&error)
+                let tool = &self.tool.name;
+                tracing::warn!(%tool, %error, hint = error.hint(), "no link could be made");
+                let (principal, provider) = (self.principal, self.provider);
+                Outcome::Failed(caller_failures::no_link(&error, principal, provider, Some(tool)))
             }
         }
-    }
-
-    /// Outcome if a consent is needed and no link to it could be made.
-    fn no_link(&self, error: &ConnectError) -> Outcome {
-        let is_local = self.principal.is_local();
-        let problem = match error {
-            ConnectError::NoBrowserProof(NoBrowserProof::NoVerifier { key }) if !is_local => {
-                LinkProblem::NoVerifier { application: key.clone() }
-            }
-            ConnectError::Setup(error) if error.is_passing() => {
-                LinkProblem::EndpointsUnknown { cause: is_local.then(|| error.to_string()) }
-            }
-            ConnectError::TooManyLinks => LinkProblem::TooMany,
-            ConnectError::GrantedMeanwhile => LinkProblem::GrantedMeanwhile,
-            ConnectError::Ending => LinkProblem::Ending,
-            // All but the first are about a link that was opened or refused; here none was made.
-            ConnectError::Store(StoreError::Contended)
-            | ConnectError::Unknown
-            | ConnectError::Exhausted
-            | ConnectError::NotYours(_)
-            | ConnectError::Changed
-            | ConnectError::RefusedOften => LinkProblem::Contended,
-            ConnectError::Store(_)
-            | ConnectError::Setup(_)
-            | ConnectError::Origin(_)
-            | ConnectError::NoBrowserProof(_)
-            | ConnectError::Address(_) => LinkProblem::Setup { cause: error.to_string() },
-        };
-        let is_for_operator = match &problem {
-            LinkProblem::Setup { .. } => true,
-            LinkProblem::EndpointsUnknown { cause } => cause.is_some(),
-            LinkProblem::NoVerifier { .. }
-            | LinkProblem::Contended
-            | LinkProblem::TooMany
-            | LinkProblem::GrantedMeanwhile
-            | LinkProblem::Ending => false,
-        };
-        let (title, tool) = (self.provider.title.clone(), self.tool.name.clone());
-        let failure = Failure::from(FailureKind::NoLink { title, tool, problem });
-        let for_operator = is_for_operator.then(|| error.hint());
-        Outcome::Failed(Failure { for_operator, ..failure })
     }
 }
 
-/// Removes what is for the operator only: names of variables and files, and hints at settings.
-/// The users of a shared server cannot act on it; the log has it.
+/// Removes what is for the operator only. The users of a shared server cannot act on it.
 fn for_user(catalogue: &Catalogue, tool: &Tool, outcome: Outcome) -> Outcome {
-    let name = &tool.name;
-    let log =
-        |hint| tracing::warn!(tool = %name, hint, "a tool failed, and its operator can mend it");
+    let name = Some(&tool.name);
     match outcome {
-        Outcome::Failed(Failure { kind, host, for_operator: Some(hint) }) => {
-            let kind = match kind {
-                FailureKind::SharedSecret { cause, .. }
-                | FailureKind::StoredSecret { cause, .. }
-                | FailureKind::OAuthSetup { cause }
-                | FailureKind::NoLink { problem: LinkProblem::Setup { cause }, .. }
-                    if let Some(provider) =
-                        tool.provider.as_ref().and_then(|id| catalogue.provider(id.as_str())) =>
-                {
-                    tracing::warn!(tool = %name, provider = %provider.id, cause, hint, "the setup of a provider is not finished");
-                    let title = provider.title.clone();
-                    FailureKind::UnfinishedSetup { title, tool: name.clone() }
-                }
-                // The cause names the store's files and what is wrong with them.
-                FailureKind::Store { cause } => {
-                    tracing::warn!(tool = %name, cause, hint, "a tool could not use the store");
-                    FailureKind::StoreUnavailable
-                }
-                kind => {
-                    log(hint);
-                    kind
-                }
-            };
-            Outcome::Failed(Failure { kind, host, for_operator: None })
+        Outcome::Failed(failure) => {
+            let provider = tool.provider.as_ref().and_then(|id| catalogue.provider(id.as_str()));
+            let provider = provider.map(AsRef::as_ref);
+            Outcome::Failed(caller_failures::for_user(failure, provider, name))
         }
         Outcome::Complete(mut result) => {
             let unfit = result.unfit.as_mut();
-            unfit.and_then(|unfit| unfit.for_operator.take()).into_iter().for_each(log);
+            if let Some(hint) = unfit.and_then(|unfit| unfit.for_operator.take()) {
+                caller_failures::log_for_operator(name, &hint);
+            }
             Outcome::Complete(result)
         }
         other => other,

@@ -6,16 +6,19 @@
 //! - [`grant`]: keeps grants fresh; the grants of the server itself; when each was last used
 //! - [`client`]: this server as a client of providers
 //! - [`accounts`]: the accounts that a user has connected: lists and ends them
+//! - [`ready`]: what several tools together still need of their user
 //! - [`users`]: which user has connected what, and ending it, for operators and applications
 //! - [`events`]: the event log that every event passes
 
 pub mod accounts;
 pub mod call;
+mod caller_failures;
 mod catalogue;
 pub mod client;
 pub mod consent;
 pub mod events;
 mod grant;
+pub mod ready;
 pub mod sign_in;
 pub mod users;
 

@@ -35,6 +35,7 @@ use secrecy::{ExposeSecret as _, SecretString};
 use serde::{Deserialize, Serialize};
 pub use state::{Connected, InvalidTransition, State, Status};
 use stored::StoredAuthorization;
+use url::Url;
 
 use super::consent_plan::{ConsentMethod, ConsentPlan};
 use super::grant::Binding;
@@ -119,6 +120,12 @@ pub struct ConsentRequest {
     pub requesters: Requesters,
     /// All tools that have asked since.
     pub tools: BTreeSet<ToolName>,
+    /// Page that the browser goes to after a consent that lacks nothing, if a requester named one.
+    /// Takes precedence over [`ConsentPlan::after_connect`]. Not part of the plan: two requesters
+    /// that differ in it alone would replace each other's link.
+    pub next: Option<Url>,
+    /// Whether the consent is also for calls that run while the user is away.
+    pub away: bool,
 }
 
 impl ConnectLink {

@@ -50,8 +50,9 @@ pub enum FailureKind {
     StoredSecret { title: String, cause: String },
     /// The provider's OAuth setup is incomplete.
     OAuthSetup { cause: String },
-    /// A setting for the provider is missing or wrong, and the caller is not the operator.
-    UnfinishedSetup { title: String, tool: ToolName },
+    /// A setting for the provider is missing or wrong, and the caller is not the operator. `tool` is
+    /// the tool that needs the provider, if one does.
+    UnfinishedSetup { title: String, tool: Option<ToolName> },
     /// The store failed, and the caller is the operator.
     Store { cause: String },
     /// The store failed, and the caller is not the operator.
@@ -66,8 +67,9 @@ pub enum FailureKind {
     RenewedElsewhere(ProviderId),
     /// This server is ending.
     Ending,
-    /// A consent is needed, and no link to it could be made.
-    NoLink { title: String, tool: ToolName, problem: LinkProblem },
+    /// A consent is needed, and no link to it could be made. `tool` is the tool that needs it, if
+    /// one does.
+    NoLink { title: String, tool: Option<ToolName>, problem: LinkProblem },
     /// Other large answers hold the memory for answers. `status` is set if the API has answered.
     Busy { answered: Option<Answered>, may_have_run: bool },
     /// The request never reached the API.

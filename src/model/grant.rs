@@ -128,6 +128,9 @@ pub struct Grant {
     /// How long the user agreed to have it kept.
     #[serde(default)]
     pub retention: Retention,
+    /// Whether the user's consent also covers calls that run while they are away.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub away: bool,
     /// A refresh in flight, or one whose answer was lost.
     #[serde(default)]
     pub attempt: Option<Attempt>,
@@ -246,7 +249,7 @@ impl Grant {
     /// Many providers issue a refresh token at the first consent only. A second consent without
     /// one, such as for more scopes, keeps the first one's token and the mark of a refresh that has
     /// sent it; unless the account may be another one, the provider keeps refusing the token, or it
-    /// must not be kept.
+    /// must not be kept. A consent that covers the user's absence still does for the same account.
     #[must_use]
     pub fn over(&self, before: &Grant) -> Grant {
         let mut grant = self.clone();
@@ -267,6 +270,8 @@ impl Grant {
             grant.tokens.refresh_expires_at = before.tokens.refresh_expires_at;
             grant.attempt.clone_from(&before.attempt);
         }
+        // An ended grant may be one that the user has revoked at the provider.
+        grant.away |= before.away && is_same && before.ended.is_none();
         grant
     }
 
@@ -358,6 +363,7 @@ mod tests {
             attempt: None,
             identity: None,
             retention: Retention::default(),
+            away: false,
         }
     }
 

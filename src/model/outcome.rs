@@ -120,4 +120,6 @@ pub enum PromptReason {
     Ended,
     /// The provider refuses to renew the grant, call after call, and does not say why.
     NotRenewed,
+    /// Connected, but not for calls that run while the user is away.
+    WhileAway,
 }

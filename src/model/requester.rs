@@ -53,7 +53,12 @@ impl From<String> for ClientName {
 impl AskedBy {
     /// A call of `tool` by a client that calls itself `client`.
     pub fn call(client: Option<&str>, tool: ToolName) -> Self {
-        Self { client: client.and_then(ClientName::new), tool: Some(tool) }
+        Self::new(client, Some(tool))
+    }
+
+    /// A request of a client that calls itself `client`, for `tool` if it is for one.
+    pub fn new(client: Option<&str>, tool: Option<ToolName>) -> Self {
+        Self { client: client.and_then(ClientName::new), tool }
     }
 
     /// Whether the user started it, outside any call.

@@ -155,6 +155,7 @@ pub(super) fn grant(access: &str) -> Grant {
         attempt: None,
         identity: None,
         retention: Retention::default(),
+        away: false,
     }
 }
 
@@ -182,6 +183,8 @@ fn authorization_at(user: &str, created_at: Time) -> Authorization {
         asked_by: AskedBy::default(),
         requesters: Requesters::default(),
         tools: std::collections::BTreeSet::new(),
+        next: None,
+        away: false,
     };
     Authorization::new(link, request, Vec::new())
 }

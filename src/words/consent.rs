@@ -25,6 +25,9 @@ pub fn consent_needed(prompt: &ConnectPrompt) -> String {
         PromptReason::NotGranted => {
             format!("{what} {title} is connected, but this was not granted: {}.", prompt.scopes)
         }
+        PromptReason::WhileAway => {
+            format!("{what} {title} is connected, but not for calls while the user is away.")
+        }
         PromptReason::NotRenewed => format!(
             "{what} {title} does not renew the earlier consent and gives no reason, so a new one is needed; the earlier one is kept until then."
         ),

@@ -43,7 +43,8 @@ pub fn failure_text(failure: &Failure) -> String {
         FailureKind::StoredSecret { title, cause } => format!("{title} cannot be called: {cause}."),
         FailureKind::OAuthSetup { cause } | FailureKind::Store { cause } => format!("{cause}."),
         FailureKind::UnfinishedSetup { title, tool } => format!(
-            "The operator of this server has to finish the setup of {title} before {tool} can run. Calling again will not help; tell the user."
+            "The operator of this server has to finish the setup of {title}{}. Calling again will not help; tell the user.",
+            before(tool.as_ref())
         ),
         FailureKind::StoreUnavailable => STORE_UNAVAILABLE.to_owned(),
         FailureKind::EndpointsUnknown { cause } => format!("{cause}. {IN_A_MOMENT}"),
@@ -55,11 +56,12 @@ pub fn failure_text(failure: &Failure) -> String {
             format!("`{provider}` has issued no access token to this server: {cause}. {then}")
         }
         FailureKind::RenewedElsewhere(provider) => format!(
-            "Another Countersign on this machine is renewing The access token of `{provider}`. {IN_A_MOMENT}"
+            "Another Countersign on this machine is renewing the access token of `{provider}`. {IN_A_MOMENT}"
         ),
         FailureKind::Ending => "The server is ending. Call this tool again when it runs.".into(),
         FailureKind::NoLink { title, tool, problem } => {
-            format!("{title} access is needed before {tool} can run, {}", no_link(title, problem))
+            let before = before(tool.as_ref());
+            format!("{title} access is needed{before}, {}", no_link(title, problem))
         }
         FailureKind::Busy { answered, may_have_run } => busy(answered.as_ref(), *may_have_run),
         FailureKind::NotReached { is_passing, cause } => not_reached(*is_passing, cause),
@@ -84,6 +86,11 @@ pub fn failure_text(failure: &Failure) -> String {
             filter_advice(*problem)
         ),
     }
+}
+
+/// Continues `access is needed`.
+fn before(tool: Option<&ToolName>) -> String {
+    tool.map(|tool| format!(" before {tool} can run")).unwrap_or_default()
 }
 
 fn account(problem: &AccountProblem) -> String {

@@ -70,6 +70,7 @@ pub async fn keep(
         attempt: None,
         identity: None,
         retention: Retention::default(),
+        away: false,
     };
     futures_util::stream::iter(callers)
         .map(|caller| (of(&caller), caller))

@@ -195,6 +195,7 @@ impl Consents {
             binding: &bound.binding,
             asked,
             needed,
+            away: false,
             plan,
         };
         let grant = self.grant_for(consent, issued).await;

@@ -21,7 +21,8 @@ use crate::store::{Held, StoreError};
 #[derive(Debug)]
 pub struct Arrival {
     /// Page that tells the browser the outcome: the one behind the link or, after a consent that
-    /// lacks nothing, the operator's own, since only ours can name what was not granted.
+    /// lacks nothing, the requester's or the operator's own, since only ours can name what was not
+    /// granted.
     pub next: String,
 }
 
@@ -34,14 +35,16 @@ pub(super) struct Consent<'a> {
     pub(super) asked: &'a Scopes,
     /// Scopes of it that the tools require.
     pub(super) needed: &'a Scopes,
+    /// See [`ConsentRequest::away`].
+    pub(super) away: bool,
     pub(super) plan: &'a ConsentPlan,
 }
 
 impl<'a> Consent<'a> {
     pub(super) fn of(authorization: &'a Authorization) -> Self {
         let ConnectLink { provider, account, binding, plan, .. } = authorization.link();
-        let ConsentRequest { scopes, needed, .. } = authorization.request();
-        Self { provider, account, binding, asked: scopes, needed, plan }
+        let ConsentRequest { scopes, needed, away, .. } = authorization.request();
+        Self { provider, account, binding, asked: scopes, needed, away: *away, plan }
     }
 }
 
@@ -68,7 +71,8 @@ impl Consents {
         let is_plain = grant.refused.is_empty();
         let link = authorization.link();
         let page = link.url();
-        let elsewhere = link.plan.after_connect.as_ref().map(ToString::to_string);
+        let next = authorization.request().next.as_ref();
+        let elsewhere = next.or(link.plan.after_connect.as_ref()).map(ToString::to_string);
         let granted = Granted { authorization, grant, change, unclaimed_by: None };
         let is_whole = match self.write_down(&granted).await {
             Ok(is_kept) => is_kept && is_plain,
@@ -83,7 +87,7 @@ impl Consents {
 
     /// The grant to store for a consent.
     pub(super) async fn grant_for(&self, consent: Consent<'_>, issued: Issued) -> Grant {
-        let Consent { provider, account, binding, asked, needed, plan, .. } = consent;
+        let Consent { provider, account, binding, asked, needed, away, plan } = consent;
         let mut scopes = issued.scopes.unwrap_or_else(|| asked.clone());
         let mut tokens = issued.tokens;
         // The refresh token shows whether this scope was granted; not every server names it.
@@ -118,6 +122,7 @@ impl Consents {
             attempt: None,
             identity,
             retention: plan.retention,
+            away,
         }
     }
 

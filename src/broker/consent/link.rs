@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::Consents;
-use super::link_decision::{Decision, LinkRequest};
+use super::link_decision::{Decision, LinkOrder, LinkRequest};
 use crate::broker::client::registration::{SetupError, settings};
 use crate::broker::{Connection, MAX_WRITE_ATTEMPTS, NotYours, OriginError};
 use crate::model::credential::Credential;
@@ -59,8 +59,8 @@ pub enum ConnectError {
     #[error("what is asked for has changed since this page was opened")]
     Changed,
     /// Refused [`MAX_REFUSALS_PER_HOUR`](crate::model::authorization::MAX_REFUSALS_PER_HOUR) times within the last
-    /// hour. Only tool calls get this error.
-    #[error("it was refused too often to be asked for again by a tool")]
+    /// hour. Only programs get this error.
+    #[error("it was refused too often to be asked for again by a program")]
     RefusedOften,
     #[error("the server is ending")]
     Ending,
@@ -110,27 +110,19 @@ impl Consents {
         asked_by: AskedBy,
     ) -> Result<ConnectPrompt, ConnectError> {
         let connection = self.0.clients.connection(&principal.caller, provider, account).await?;
-        self.prompt(
-            &connection,
-            &principal.browser_proof,
-            needed,
-            asked_by,
-            PromptReason::NotConnected,
-        )
-        .await
+        let order = LinkOrder::new(needed, asked_by, PromptReason::NotConnected);
+        self.prompt(&connection, &principal.browser_proof, order).await
     }
 
-    /// Returns a link for this user to grant `needed`. The link also works after this process has
+    /// Returns a link for this user to grant what is ordered. The link also works after this process has
     /// ended, unless the prompt says `ends_with_server`.
     pub(in crate::broker) async fn prompt(
         &self,
         connection: &Connection,
         browser_proof: &Result<BrowserProof, NoBrowserProof>,
-        needed: &Scopes,
-        asked_by: AskedBy,
-        reason: PromptReason,
+        order: LinkOrder<'_>,
     ) -> Result<ConnectPrompt, ConnectError> {
-        let prompt = self.link(connection, browser_proof, needed, asked_by, reason).await?;
+        let prompt = self.link(connection, browser_proof, order).await?;
         // Before the link is handed out: a host may kill this process as soon as it has the link.
         let ends_with_server = matches!(browser_proof, Ok(BrowserProof::Loopback))
             && !(self.0.parts.keeper)(prompt.expires_at).await;
@@ -145,9 +137,7 @@ impl Consents {
         &self,
         connection: &Connection,
         browser_proof: &Result<BrowserProof, NoBrowserProof>,
-        needed: &Scopes,
-        asked_by: AskedBy,
-        reason: PromptReason,
+        order: LinkOrder<'_>,
     ) -> Result<ConnectPrompt, ConnectError> {
         let browser_proof = browser_proof.clone()?;
         let provider = &connection.provider;
@@ -165,10 +155,8 @@ impl Consents {
         let request = LinkRequest {
             connection,
             browser_proof,
-            needed,
+            order,
             own_scopes,
-            asked_by,
-            reason,
             origin,
             listen_address,
             plan_fingerprint: plan.fingerprint(),

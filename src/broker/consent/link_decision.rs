@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use std::net::IpAddr;
 
 use secrecy::ExposeSecret as _;
+use url::Url;
 
 use crate::broker::Connection;
 use crate::model::authorization::{
@@ -14,19 +15,47 @@ use crate::model::consent_plan::{ConsentMethod, ConsentPlan};
 use crate::model::principal::BrowserProof;
 use crate::model::requester::{AskedBy, Requesters};
 use crate::model::{
-    Authorization, ConnectPrompt, Grant, PromptReason, Scopes, Standing, Time, scope, secret,
+    Authorization, ConnectPrompt, Grant, PromptReason, Scopes, Standing, Time, ToolName, scope,
+    secret,
 };
+
+/// A consent to ask for.
+pub(in crate::broker) struct LinkOrder<'a> {
+    /// Scopes that the requesting tools require.
+    pub(in crate::broker) needed: &'a Scopes,
+    pub(in crate::broker) asked_by: AskedBy,
+    /// Tools that need the consent beside the one of `asked_by`.
+    pub(in crate::broker) more_tools: BTreeSet<ToolName>,
+    pub(in crate::broker) reason: PromptReason,
+    /// See [`ConsentRequest::next`].
+    pub(in crate::broker) next: Option<&'a Url>,
+    /// See [`ConsentRequest::away`].
+    pub(in crate::broker) away: bool,
+}
+
+impl<'a> LinkOrder<'a> {
+    /// An order for one tool, or for none.
+    pub(in crate::broker) fn new(
+        needed: &'a Scopes,
+        asked_by: AskedBy,
+        reason: PromptReason,
+    ) -> Self {
+        let more_tools = BTreeSet::new();
+        Self { needed, asked_by, more_tools, reason, next: None, away: false }
+    }
+
+    fn tools(&self) -> impl Iterator<Item = &ToolName> {
+        self.asked_by.tool.iter().chain(&self.more_tools)
+    }
+}
 
 /// A request for a consent, with everything that a link for it is made from.
 pub(super) struct LinkRequest<'a> {
     pub(super) connection: &'a Connection,
     pub(super) browser_proof: BrowserProof,
-    /// Scopes that the requesting tools require.
-    pub(super) needed: &'a Scopes,
+    pub(super) order: LinkOrder<'a>,
     /// Scopes that the provider's table always asks for.
     pub(super) own_scopes: &'a Scopes,
-    pub(super) asked_by: AskedBy,
-    pub(super) reason: PromptReason,
     /// Scheme, host and port of this process's links.
     pub(super) origin: String,
     /// See [`ConnectLink::listen_address`].
@@ -58,16 +87,16 @@ impl LinkRequest<'_> {
         grant: Option<&Grant>,
         now: Time,
     ) -> Decision<'h> {
-        let is_by_tool = self.asked_by.tool.is_some();
+        let is_by_program = !self.order.asked_by.is_by_hand();
         // The consent was being stored when this call found none. A new link would replace the one
         // that has just succeeded, and wait for a click that never comes.
-        if is_by_tool && grant.is_some_and(|grant| self.is_enough(grant, now)) {
+        if is_by_program && grant.is_some_and(|grant| self.is_enough(grant, now)) {
             return Decision::Granted;
         }
         let is_refused = |latest: &Authorization| {
             !latest.is_reusable(now) && latest.recent_refusals(now) >= MAX_REFUSALS_PER_HOUR
         };
-        if is_by_tool && latest.is_some_and(is_refused) {
+        if is_by_program && latest.is_some_and(is_refused) {
             return Decision::RefusedOften;
         }
         let Some(open) = latest.filter(|latest| self.fits(latest, now)) else {
@@ -93,19 +122,30 @@ impl LinkRequest<'_> {
         open: Authorization,
         grant: Option<&Grant>,
     ) -> Result<Authorization, InvalidTransition> {
-        let (scopes, asked_by, before) = (self.scopes(grant), &self.asked_by, open.request());
-        let (asked_by, requesters, tools) = if is_all_of_user(before, &scopes, asked_by) {
-            (asked_by.clone(), Requesters::default().with(asked_by), BTreeSet::new())
-        } else {
-            let tools = before.tools.iter().chain(&asked_by.tool).cloned().collect();
-            (before.asked_by.clone(), before.requesters.clone().with(asked_by), tools)
-        };
-        let request = ConsentRequest {
+        let (scopes, asked_by, before) = (self.scopes(grant), &self.order.asked_by, open.request());
+        let wider = ConsentRequest {
             scopes: before.scopes.union(&scopes),
-            needed: before.needed.union(self.needed),
-            asked_by,
-            requesters,
-            tools,
+            needed: before.needed.union(self.order.needed),
+            ..before.clone()
+        };
+        let request = if is_all_of_user(before, &scopes, asked_by) {
+            ConsentRequest {
+                asked_by: asked_by.clone(),
+                requesters: Requesters::default().with(asked_by),
+                tools: BTreeSet::new(),
+                // The user comes from our own page, not from the program's.
+                next: None,
+                away: self.away(grant),
+                ..wider
+            }
+        } else {
+            ConsentRequest {
+                requesters: before.requesters.clone().with(asked_by),
+                tools: before.tools.iter().chain(self.order.tools()).cloned().collect(),
+                next: self.order.next.cloned().or_else(|| before.next.clone()),
+                away: before.away || self.away(grant),
+                ..wider
+            }
         };
         open.widen(request)
     }
@@ -133,10 +173,12 @@ impl LinkRequest<'_> {
         };
         let request = ConsentRequest {
             scopes: self.scopes(grant),
-            needed: self.needed.clone(),
-            tools: self.asked_by.tool.iter().cloned().collect(),
-            asked_by: self.asked_by.clone(),
-            requesters: Requesters::default().with(&self.asked_by),
+            needed: self.order.needed.clone(),
+            tools: self.order.tools().cloned().collect(),
+            asked_by: self.order.asked_by.clone(),
+            requesters: Requesters::default().with(&self.order.asked_by),
+            next: self.order.next.cloned(),
+            away: self.away(grant),
         };
         let refusals = latest.map(|latest| latest.refusals().to_vec()).unwrap_or_default();
         Authorization::new(link, request, refusals)
@@ -151,19 +193,19 @@ impl LinkRequest<'_> {
     ) -> ConnectPrompt {
         let link = authorization.link();
         let provider = &self.connection.provider;
+        let LinkOrder { needed, ref asked_by, ref reason, .. } = self.order;
         let is_openid = provider.is_openid(&authorization.request().scopes);
         ConnectPrompt {
             provider: provider.id.clone(),
             title: provider.title.clone(),
-            tool: self.asked_by.tool.clone(),
-            scopes: self.needed.clone(),
-            scope_words: self
-                .needed
+            tool: asked_by.tool.clone(),
+            scopes: needed.clone(),
+            scope_words: needed
                 .iter()
                 .filter_map(|scope| scope::in_words(Some(&provider.scope_words), scope, is_openid))
                 .map(str::to_owned)
                 .collect(),
-            reason: self.reason.clone(),
+            reason: reason.clone(),
             url: link.url(),
             redirect_uri: match link.plan.method {
                 ConsentMethod::Code(_) => Some(link.redirect_uri()),
@@ -184,12 +226,21 @@ impl LinkRequest<'_> {
     /// require, and the provider's own.
     fn scopes(&self, grant: Option<&Grant>) -> Scopes {
         let granted = grant.map(|grant| grant.scopes.clone()).unwrap_or_default();
-        granted.union(self.needed).union(self.own_scopes)
+        granted.union(self.order.needed).union(self.own_scopes)
+    }
+
+    /// Whether the page says that the consent also covers the user's absence. A grant that covers
+    /// it keeps that over the next consent, so the page of that consent says it too.
+    fn away(&self, grant: Option<&Grant>) -> bool {
+        self.order.away || grant.is_some_and(|grant| grant.away)
     }
 
     fn is_enough(&self, grant: &Grant, now: Time) -> bool {
-        let standing = grant.standing(self.needed, self.connection.provider.implied(), now);
-        matches!(standing, Standing::Usable | Standing::Stale) && !grant.is_refused()
+        let implied = self.connection.provider.implied();
+        let standing = grant.standing(self.order.needed, implied, now);
+        matches!(standing, Standing::Usable | Standing::Stale)
+            && !grant.is_refused()
+            && (grant.away || !self.order.away)
     }
 
     /// Whether a link is open and means what a new one for this request would mean. Compared
@@ -207,19 +258,22 @@ impl LinkRequest<'_> {
 
     /// Whether the page of an open link already shows everything that this request needs.
     fn is_shown_by(&self, open: &ConsentRequest, grant: Option<&Grant>) -> bool {
-        let (scopes, asked_by) = (self.scopes(grant), &self.asked_by);
+        let LinkOrder { needed, ref asked_by, next, .. } = self.order;
+        let scopes = self.scopes(grant);
         let names_programs = open.requesters.has_program() || !open.tools.is_empty();
         scopes.is_subset(&open.scopes)
-            && self.needed.is_subset(&open.needed)
-            && asked_by.tool.iter().all(|tool| open.tools.contains(tool))
+            && needed.is_subset(&open.needed)
+            && self.order.tools().all(|tool| open.tools.contains(tool))
             && open.requesters.names(asked_by)
+            && (next.is_none() || next == open.next.as_ref())
+            && (open.away || !self.away(grant))
             && !(names_programs && is_all_of_user(open, &scopes, asked_by))
     }
 
     /// Returns why the previous grant no longer works, if that is the reason for the request.
     fn past_end(&self, grant: &Grant, now: Time) -> Option<Box<str>> {
         let provider = &self.connection.provider;
-        matches!(self.reason, PromptReason::Ended | PromptReason::NotRenewed).then(|| {
+        matches!(self.order.reason, PromptReason::Ended | PromptReason::NotRenewed).then(|| {
             let (at, why) = grant.past_end(&provider.token_facts());
             why.past_words(&provider.title, at, now).into()
         })

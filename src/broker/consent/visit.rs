@@ -44,7 +44,10 @@ pub struct Invitation {
     pub scopes: Vec<(String, Option<String>)>,
     /// Scopes asked for again that the connected account has already granted.
     pub granted: Vec<(String, Option<String>)>,
-    /// Host of the operator's own page, if that follows a consent that lacks nothing.
+    /// Whether the consent is also for calls that run while the user is away.
+    pub away: bool,
+    /// Host of the requester's or the operator's own page, if that follows a consent that lacks
+    /// nothing.
     pub after: Option<String>,
     pub expires_at: Time,
     /// Minutes left, rounded up.
@@ -197,7 +200,8 @@ impl Consents {
             tools: request.tools.iter().cloned().collect(),
             user: link.caller.user.to_string(),
             proof: Proof::of(&link.browser_proof),
-            after: plan.after_connect.as_ref().map(host),
+            away: request.away,
+            after: request.next.as_ref().or(plan.after_connect.as_ref()).map(host),
             hosts: link.binding.hosts.iter().map(str::to_owned).collect(),
             scopes: new.iter().map(in_words).collect(),
             granted: old.map(in_words).collect(),
@@ -362,8 +366,8 @@ impl Consents {
 /// change while its page is open, also by a process with another `tools.toml`.
 pub(super) fn digest(authorization: &Authorization) -> String {
     let ConnectLink { account, binding, plan, .. } = authorization.link();
-    let ConsentRequest { scopes, requesters, tools, .. } = authorization.request();
-    let asked = (account, scopes, &binding.hosts, requesters, tools);
+    let ConsentRequest { scopes, requesters, tools, next, away, .. } = authorization.request();
+    let asked = (account, scopes, &binding.hosts, requesters, tools, next, away);
     let candidate = authorization.state().candidate();
     let candidate = candidate.map(|grant| secret::fingerprint(grant.tokens.access.expose_secret()));
     // A question is answered once; a link may lead to the provider several times.

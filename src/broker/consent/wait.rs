@@ -78,16 +78,28 @@ impl Consents {
         id: &str,
         limit: Duration,
     ) -> Result<Waited, StoreError> {
+        let followed = self.follow(caller, id, limit).await?;
+        Ok(followed.map_or(Waited::Over, |(_, waited)| waited))
+    }
+
+    /// Like [`Self::wait`], with the authorization as it was last read; `None` if it is gone or
+    /// replaced.
+    pub(in crate::broker) async fn follow(
+        &self,
+        caller: &Caller,
+        id: &str,
+        limit: Duration,
+    ) -> Result<Option<(Authorization, Waited)>, StoreError> {
         // Subscribed before the store is read, so that an end in between is not missed.
         let mut ends = self.0.ended.subscribe();
         let deadline = tokio::time::Instant::now() + limit;
         let mut pause = FIRST_POLL_INTERVAL;
         let mut held = self.attempt(caller, id).await?;
         loop {
-            let Some(authorization) = held.map(|held| held.value) else { return Ok(Waited::Over) };
+            let Some(authorization) = held.map(|held| held.value) else { return Ok(None) };
             match self.state_of(&authorization) {
                 Waited::Pending => {}
-                ended => return Ok(ended),
+                ended => return Ok(Some((authorization, ended))),
             }
             // Another process may hold the listener and finish it, and a store does not notify.
             let look = deadline.min(tokio::time::Instant::now() + pause);
@@ -95,8 +107,12 @@ impl Consents {
             loop {
                 match tokio::time::timeout_at(look, ends.recv()).await {
                     Ok(Ok(ended)) if ended != id => {}
-                    Ok(Err(RecvError::Closed)) => return Ok(Waited::Pending),
-                    Err(_) if look == deadline => return Ok(Waited::Pending),
+                    Ok(Err(RecvError::Closed)) => {
+                        return Ok(Some((authorization, Waited::Pending)));
+                    }
+                    Err(_) if look == deadline => {
+                        return Ok(Some((authorization, Waited::Pending)));
+                    }
                     // Also after missed messages: the store knows.
                     Ok(Ok(_) | Err(RecvError::Lagged(_))) | Err(_) => break,
                 }

@@ -33,6 +33,14 @@ pub(in crate::broker) enum Access {
     Refused,
 }
 
+/// Whether a grant is good for a call, as far as that is known without asking the provider.
+pub(in crate::broker) enum Outlook {
+    /// A call may have to renew it first.
+    Good(Box<Grant>),
+    /// As [`Access::Missing`].
+    Missing { needed: Scopes, reason: PromptReason },
+}
+
 /// A token to call with.
 pub(in crate::broker) struct Ready {
     pub(in crate::broker) token: SecretString,
@@ -129,6 +137,30 @@ impl Grants {
             Judgement::Ready(held) | Judgement::Renew(held) => self.hand_out(*held).await,
             Judgement::Settled(access) => Ok(access),
         }
+    }
+
+    /// Returns whether this caller's grant is good for `needed`. Unlike [`Self::access`], it hands
+    /// out no token, renews none and sends nothing.
+    pub(in crate::broker) async fn outlook(
+        &self,
+        connection: &Connection,
+        needed: &Scopes,
+    ) -> Result<Outlook, StoreError> {
+        let held = self.grant_of(connection).await?;
+        Ok(match self.judge(connection, held, needed, None) {
+            Judgement::Renew(held)
+                if held.value.is_refused() && !held.value.tokens.is_live(self.0.clock.now()) =>
+            {
+                Outlook::Missing { needed: needed.clone(), reason: PromptReason::NotRenewed }
+            }
+            Judgement::Ready(held) | Judgement::Renew(held) => Outlook::Good(Box::new(held.value)),
+            Judgement::Settled(Access::Missing { needed, reason }) => {
+                Outlook::Missing { needed, reason }
+            }
+            Judgement::Settled(Access::Ready(_) | Access::Refused) => {
+                Outlook::Missing { needed: needed.clone(), reason: PromptReason::Ended }
+            }
+        })
     }
 
     /// Hands out a token for one call. A use-once token is deleted first, so that only one of two

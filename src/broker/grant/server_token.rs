@@ -172,6 +172,7 @@ impl Grants {
             attempt: None,
             identity: None,
             retention: Retention::Refresh,
+            away: false,
         };
         let put = self.put(caller, &grant, AccountChange::Confirmed, Replaces::Any);
         Ok(put.await.map(drop)?)

@@ -5,6 +5,7 @@ use std::net::IpAddr;
 
 use secrecy::SecretString;
 use serde::{Deserialize, Serialize};
+use url::Url;
 
 use super::{Authorization, ConnectLink, Connected, ConsentRequest, State, Status};
 use crate::model::consent_plan::ConsentPlan;
@@ -36,6 +37,12 @@ pub(super) struct StoredAuthorization {
     requesters: Requesters,
     #[serde(default)]
     tools: BTreeSet<ToolName>,
+    /// An earlier version drops it: the browser then ends on our own page.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    next: Option<Url>,
+    /// An earlier version drops it: the user is then asked once more.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    away: bool,
     origin: String,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     listen_address: Option<IpAddr>,
@@ -110,6 +117,8 @@ impl From<StoredAuthorization> for Authorization {
                 asked_by: stored.asked_by,
                 requesters,
                 tools: stored.tools,
+                next: stored.next,
+                away: stored.away,
             },
             state,
             starts: stored.starts,
@@ -149,6 +158,8 @@ impl From<Authorization> for StoredAuthorization {
             asked_by: request.asked_by,
             requesters: request.requesters,
             tools: request.tools,
+            next: request.next,
+            away: request.away,
             origin: link.origin,
             listen_address: link.listen_address,
             created_at: link.created_at,

@@ -126,7 +126,7 @@ fn what_the_operator_has_to_finish() {
         (FailureKind::OAuthSetup { cause: cause() }, "ACME_KEY is not set."),
         (FailureKind::Store { cause: "the disk is full".into() }, "the disk is full."),
         (
-            FailureKind::UnfinishedSetup { title: acme(), tool: tool() },
+            FailureKind::UnfinishedSetup { title: acme(), tool: Some(tool()) },
             "The operator of this server has to finish the setup of Acme before acme_tool can run. Calling again will not help; tell the user.",
         ),
         (
@@ -164,7 +164,7 @@ fn no_token() {
     assert_eq!(
         text(FailureKind::RenewedElsewhere(provider())),
         format!(
-            "Another Countersign on this machine is renewing The access token of `acme`. {again}"
+            "Another Countersign on this machine is renewing the access token of `acme`. {again}"
         )
     );
     assert_eq!(
@@ -212,7 +212,7 @@ fn no_link_could_be_made() {
         ),
     ] {
         assert_eq!(
-            text(FailureKind::NoLink { title: acme(), tool: tool(), problem }),
+            text(FailureKind::NoLink { title: acme(), tool: Some(tool()), problem }),
             format!("Acme access is needed before acme_tool can run, {words}")
         );
     }

@@ -16,6 +16,7 @@ mod login;
 mod page;
 mod paste;
 mod questions;
+mod readiness;
 mod record;
 mod refresh_tokens;
 mod refusals;

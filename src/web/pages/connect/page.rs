@@ -32,6 +32,8 @@ struct Connect {
     asker: Asker,
     tools: Vec<String>,
     more_tools: usize,
+    /// Whether calls may use the access while the user is away.
+    away: bool,
     /// Includes every scope that is not granted yet.
     scopes: Vec<ScopeLine>,
     /// Granted before, and folded away.
@@ -236,6 +238,7 @@ fn connect(invitation: &Invitation, csrf: String, notice: Notice) -> Connect {
         asker: asker(invitation),
         tools: invitation.tools.iter().take(MAX_LISTED_TOOLS).map(ToString::to_string).collect(),
         more_tools: invitation.tools.len().saturating_sub(MAX_LISTED_TOOLS),
+        away: invitation.away,
         scopes,
         granted,
         user: invitation.user.clone(),

@@ -1,0 +1,177 @@
+//! One consent, as an application asks for it and follows it until it ends.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::{Asking, ConsentState, ProviderConsent, ProviderNeed};
+use crate::broker::Broker;
+use crate::broker::client::registration::settings;
+use crate::broker::consent::wait::{NotConnected, Waited};
+use crate::model::grant::AccountIdentity;
+use crate::model::scope::Implied;
+use crate::model::{
+    AccountName, Authorization, Caller, Failure, Grant, Principal, Provider, ProviderId, Scopes,
+    Standing, ToolName,
+};
+use crate::store::{Held, StoreError};
+
+/// A consent, as its application sees it.
+#[derive(Debug)]
+pub struct AuthorizationView {
+    pub caller: Caller,
+    /// `None` if no user consents there: the tools need no account, or the server's own.
+    pub provider: Option<ProviderId>,
+    /// Once it is completed, all scopes of the grant; before that, the scopes that it is asked for.
+    pub scopes: Scopes,
+    pub state: ViewState,
+}
+
+/// State of a consent.
+#[derive(Debug)]
+pub enum ViewState {
+    /// Needed, and no link was asked for.
+    NotStarted,
+    Completed {
+        /// The account, if the provider names it.
+        connected: Option<AccountIdentity>,
+    },
+    Pending {
+        /// [`ConnectLink::id`](crate::model::authorization::ConnectLink::id), for
+        /// [`Broker::authorization_status`].
+        id: String,
+        /// Our own page.
+        url: String,
+    },
+    Failed(NotConnected),
+    /// The user has refused it too often of late to be asked again.
+    RefusedOften,
+    /// Unknown, or not to be asked for now.
+    Unavailable(Failure),
+}
+
+impl Broker {
+    /// Asks for a consent at one provider, outside any call. Without `scopes`, it asks for those
+    /// that the provider's table always asks for.
+    pub async fn authorize(
+        &self,
+        principal: &Principal,
+        provider: &Arc<Provider>,
+        scopes: &Scopes,
+        asking: Asking<'_>,
+    ) -> AuthorizationView {
+        if !provider.is_by_consent() {
+            return AuthorizationView::unneeded(principal.caller.clone());
+        }
+        let own = || settings(provider).map(|settings| settings.scopes.clone()).unwrap_or_default();
+        let scopes = if scopes.is_empty() { own() } else { scopes.clone() };
+        let (provider, account) = (Arc::clone(provider), AccountName::default());
+        let need = ProviderNeed { provider, account, scopes, tools: Vec::new() };
+        let consent = self.consent(principal, need, asking).await;
+        AuthorizationView::of(principal.caller.clone(), consent)
+    }
+
+    /// Asks for what these tools need: one consent for each provider, none for tools that need
+    /// none.
+    pub async fn authorize_tools(
+        &self,
+        principal: &Principal,
+        tools: &[ToolName],
+        asking: Asking<'_>,
+    ) -> Vec<AuthorizationView> {
+        let needs = self.needs(principal, tools);
+        let consents = self.readiness_of(principal, needs, asking).await;
+        let view = |consent| AuthorizationView::of(principal.caller.clone(), consent);
+        consents.into_iter().map(view).collect()
+    }
+
+    /// Waits until this user's consent with this id ends, for at most `wait`, and returns its
+    /// state. `None`: there is none, its link has expired, or a newer link has replaced it.
+    ///
+    /// # Errors
+    /// The store cannot be read.
+    pub async fn authorization_status(
+        &self,
+        caller: &Caller,
+        id: &str,
+        wait: Duration,
+    ) -> Result<Option<AuthorizationView>, StoreError> {
+        let followed = self.consents().follow(caller, id, wait).await?;
+        let Some((authorization, waited)) = followed else { return Ok(None) };
+        let (link, request) = (authorization.link(), authorization.request());
+        let (scopes, state) = match waited {
+            Waited::Over => return Ok(None),
+            Waited::Pending => {
+                let (id, url) = (link.id.clone(), link.url());
+                (request.needed.clone(), ViewState::Pending { id, url })
+            }
+            Waited::Failed(why) => (request.needed.clone(), ViewState::Failed(why)),
+            Waited::Completed(_) => {
+                let grant = self.grant_behind(&authorization).await?.map(|held| held.value);
+                // It may have been used up since.
+                let scopes = grant.as_ref().map_or(&request.needed, |grant| &grant.scopes).clone();
+                let connected = grant.and_then(|grant| grant.identity);
+                (scopes, ViewState::Completed { connected })
+            }
+        };
+        let provider = Some(link.provider.clone());
+        Ok(Some(AuthorizationView { caller: caller.clone(), provider, scopes, state }))
+    }
+
+    /// Returns the account that this user has connected at a provider; of several accounts, the one
+    /// that a call without an account means. `None` if there is none that still works.
+    ///
+    /// # Errors
+    /// The store cannot be read.
+    pub async fn connection_status(
+        &self,
+        caller: &Caller,
+        provider: &ProviderId,
+    ) -> Result<Option<AuthorizationView>, StoreError> {
+        let now = self.now();
+        let is_usable = |grant: &Grant| {
+            let standing = grant.standing(&Scopes::default(), &Implied::new(), now);
+            grant.provider == *provider
+                && matches!(standing, Standing::Usable | Standing::Stale)
+                && (!grant.is_refused() || grant.tokens.is_live(now))
+        };
+        let grants = self.store().await?.grants(caller).await?;
+        let mut usable: Vec<Grant> =
+            grants.into_iter().map(|held| held.value).filter(is_usable).collect();
+        usable.sort_by_key(|grant| !grant.account.is_default());
+        Ok(usable.into_iter().next().map(|grant| AuthorizationView {
+            caller: caller.clone(),
+            provider: Some(grant.provider),
+            scopes: grant.scopes,
+            state: ViewState::Completed { connected: grant.identity },
+        }))
+    }
+
+    async fn grant_behind(&self, of: &Authorization) -> Result<Option<Held<Grant>>, StoreError> {
+        let link = of.link();
+        let binding = link.binding.fingerprint();
+        self.store().await?.grant(&link.caller, &link.provider, &binding, &link.account).await
+    }
+}
+
+impl AuthorizationView {
+    fn unneeded(caller: Caller) -> Self {
+        let state = ViewState::Completed { connected: None };
+        Self { caller, provider: None, scopes: Scopes::none(), state }
+    }
+
+    fn of(caller: Caller, ProviderConsent { need, state }: ProviderConsent) -> Self {
+        let (scopes, state) = match state {
+            ConsentState::Ready { scopes, identity, .. } => {
+                (scopes, ViewState::Completed { connected: identity })
+            }
+            ConsentState::Needed { prompt: None, .. } => (need.scopes, ViewState::NotStarted),
+            ConsentState::Needed { prompt: Some(prompt), .. } => {
+                let (id, url) = (prompt.authorization.id, prompt.url);
+                (prompt.scopes, ViewState::Pending { id, url })
+            }
+            ConsentState::RefusedOften => (need.scopes, ViewState::RefusedOften),
+            ConsentState::Failed(failure) => (need.scopes, ViewState::Unavailable(failure)),
+        };
+        Self { caller, provider: Some(need.provider.id.clone()), scopes, state }
+    }
+}

@@ -1,0 +1,268 @@
+//! Readiness: what several tools together still need of their user, with one link for each provider.
+//!
+//! - [`authorize`]: one consent, as an application asks for it and follows it
+//!
+//! Reads what is stored. No token is renewed, and nothing is sent but the discovery that a new link
+//! needs. Each provider is looked at by itself: trouble with one leaves the others usable.
+
+pub mod authorize;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::future::{BoxFuture, join_all};
+use url::Url;
+
+use super::accounts::by_name::ChoiceError;
+use super::consent::LinkOrder;
+use super::grant::access::{AccessError, Outlook};
+use super::{Broker, ConnectError, Connection, caller_failures};
+use crate::model::failure::LinkProblem;
+use crate::model::grant::AccountIdentity;
+use crate::model::requester::AskedBy;
+use crate::model::{
+    AccountName, ConnectPrompt, Failure, FailureKind, Principal, PromptReason, Provider, Scopes,
+    Time, ToolName,
+};
+
+/// How long one provider may take; then it is [`ConsentState::Failed`].
+const PROVIDER_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Name of a program that gives none and asks for no tool: a request with neither counts as the
+/// user's own, which a program must not be able to make.
+const UNNAMED_CLIENT: &str = "A program without a name";
+
+/// A provider's account with the scopes that some tools together need.
+#[derive(Clone, Debug)]
+pub struct ProviderNeed {
+    pub provider: Arc<Provider>,
+    /// The default account stands for the one that a call without an account means.
+    pub account: AccountName,
+    pub scopes: Scopes,
+    /// The tools, in the order in which they were named. Empty if no tool needs it.
+    pub tools: Vec<ToolName>,
+}
+
+/// How far a needed consent is given.
+#[derive(Debug)]
+pub enum ConsentState {
+    /// Nothing is needed. A grant that a call has to renew first counts as ready.
+    Ready {
+        /// All scopes of the grant.
+        scopes: Scopes,
+        connected_at: Time,
+        /// The account, if the provider names it.
+        identity: Option<AccountIdentity>,
+    },
+    Needed {
+        /// Scopes that are not granted yet.
+        needed: Scopes,
+        reason: PromptReason,
+        /// Asks for all scopes of the need; `None` if no link was asked for.
+        prompt: Option<ConnectPrompt>,
+    },
+    /// The user has refused it too often of late to be asked again.
+    RefusedOften,
+    /// Unknown, or not to be asked for now. Says nothing about other providers.
+    Failed(Failure),
+}
+
+/// A need, and how far it is met.
+#[derive(Debug)]
+pub struct ProviderConsent {
+    pub need: ProviderNeed,
+    pub state: ConsentState,
+}
+
+/// Whether a missing consent gets a link.
+#[derive(Clone, Copy, Debug)]
+pub enum Asking<'a> {
+    /// No: nothing is written.
+    Look,
+    Link {
+        /// Name that the client gives itself; shown on the connect page, not trusted.
+        client: Option<&'a str>,
+        /// Page that the browser goes to after a consent that lacks nothing. The face has checked
+        /// that the client may name it.
+        next: Option<&'a Url>,
+        /// Whether the consent must also cover calls that run while the user is away.
+        away: bool,
+    },
+}
+
+impl Broker {
+    /// Returns a need for each provider of these tools whose accounts people connect, in the order of
+    /// the tools. Leaves out tools that `principal` may not use.
+    pub fn needs(&self, principal: &Principal, tools: &[ToolName]) -> Vec<ProviderNeed> {
+        let catalogue = self.catalogue();
+        let mut needs: Vec<ProviderNeed> = Vec::new();
+        for name in tools {
+            let Ok(entry) = catalogue.registry().get(name.as_str(), principal) else { continue };
+            let tool = entry.tool();
+            let provider = tool.provider.as_ref().and_then(|id| catalogue.provider(id.as_str()));
+            let Some(provider) = provider.filter(|it| it.is_by_consent()) else { continue };
+            match needs.iter_mut().find(|need| need.provider.id == provider.id) {
+                Some(need) => {
+                    need.scopes = need.scopes.union(&tool.scopes);
+                    if !need.tools.contains(name) {
+                        need.tools.push(name.clone());
+                    }
+                }
+                None => needs.push(ProviderNeed {
+                    provider: Arc::clone(provider),
+                    account: AccountName::default(),
+                    scopes: tool.scopes.clone(),
+                    tools: vec![name.clone()],
+                }),
+            }
+        }
+        needs
+    }
+
+    /// Returns how far each need is met, in the same order. Each gets at most one link, which asks
+    /// for all of its scopes; an open link of this user there is widened and keeps its address.
+    pub async fn readiness_of(
+        &self,
+        principal: &Principal,
+        needs: Vec<ProviderNeed>,
+        asking: Asking<'_>,
+    ) -> Vec<ProviderConsent> {
+        join_all(needs.into_iter().map(|need| self.consent(principal, need, asking))).await
+    }
+
+    async fn consent(
+        &self,
+        principal: &Principal,
+        need: ProviderNeed,
+        asking: Asking<'_>,
+    ) -> ProviderConsent {
+        let looked = self.consent_state(principal, &need, asking);
+        let state = match tokio::time::timeout(PROVIDER_TIMEOUT, looked).await {
+            Ok(Ok(state)) => state,
+            Ok(Err(failure)) => failed(failure, principal, &need),
+            Err(_) => failed(late(principal, &need), principal, &need),
+        };
+        ProviderConsent { need, state }
+    }
+
+    /// Boxed: without that, the type of a call's future exceeds the compiler's depth limit.
+    fn consent_state<'a>(
+        &'a self,
+        principal: &'a Principal,
+        need: &'a ProviderNeed,
+        asking: Asking<'a>,
+    ) -> BoxFuture<'a, Result<ConsentState, Failure>> {
+        Box::pin(async move {
+            let connection = self.connection_of(principal, need).await?;
+            let mut is_again = false;
+            loop {
+                let unmet = match self.unmet(principal, &connection, need, asking).await? {
+                    Ok(ready) => return Ok(ready),
+                    Err(unmet) => unmet,
+                };
+                let Asking::Link { client, next, away } = asking else {
+                    let Unmet { needed, reason } = unmet;
+                    return Ok(ConsentState::Needed { needed, reason, prompt: None });
+                };
+                let order = LinkOrder {
+                    more_tools: need.tools.iter().skip(1).cloned().collect(),
+                    next,
+                    away,
+                    ..LinkOrder::new(&need.scopes, asked_by(client, need), unmet.reason.clone())
+                };
+                let browser_proof = &principal.browser_proof;
+                match self.0.consents.prompt(&connection, browser_proof, order).await {
+                    Ok(prompt) => {
+                        let Unmet { needed, reason } = unmet;
+                        return Ok(ConsentState::Needed { needed, reason, prompt: Some(prompt) });
+                    }
+                    Err(ConnectError::GrantedMeanwhile) if !is_again => is_again = true,
+                    Err(ConnectError::RefusedOften) => return Ok(ConsentState::RefusedOften),
+                    Err(error) => return Err(no_link(&error, principal, need)),
+                }
+            }
+        })
+    }
+
+    async fn connection_of(
+        &self,
+        principal: &Principal,
+        need: &ProviderNeed,
+    ) -> Result<Connection, Failure> {
+        let ProviderNeed { provider, account, .. } = need;
+        let caller = &principal.caller;
+        let connection = if account.is_default() {
+            self.0.accounts.unnamed(caller, provider).await
+        } else {
+            self.0.accounts.named(caller, provider, account.as_str()).await
+        };
+        connection.map_err(|error| match error {
+            ChoiceError::Access(error) => caller_failures::no_access(&error, principal),
+            ChoiceError::Account(problem) => FailureKind::Account(problem).into(),
+        })
+    }
+
+    /// Returns the state if nothing is needed, else what is.
+    async fn unmet(
+        &self,
+        principal: &Principal,
+        connection: &Connection,
+        need: &ProviderNeed,
+        asking: Asking<'_>,
+    ) -> Result<Result<ConsentState, Unmet>, Failure> {
+        let look = async {
+            // A consent that is held in memory counts like a stored one.
+            self.0.consents.retry_save(&connection.name()).await?;
+            self.0.grants.outlook(connection, &need.scopes).await
+        };
+        let outlook = look
+            .await
+            .map_err(|error| caller_failures::no_access(&AccessError::from(error), principal))?;
+        let is_for_absence = matches!(asking, Asking::Link { away: true, .. });
+        Ok(match outlook {
+            Outlook::Good(grant) if is_for_absence && !grant.away => {
+                Err(Unmet { needed: need.scopes.clone(), reason: PromptReason::WhileAway })
+            }
+            Outlook::Good(grant) => Ok(ConsentState::Ready {
+                scopes: grant.scopes,
+                connected_at: grant.connected_at,
+                identity: grant.identity,
+            }),
+            Outlook::Missing { needed, reason } => Err(Unmet { needed, reason }),
+        })
+    }
+}
+
+/// The missing part of a need.
+struct Unmet {
+    needed: Scopes,
+    reason: PromptReason,
+}
+
+fn asked_by(client: Option<&str>, need: &ProviderNeed) -> AskedBy {
+    let asked_by = AskedBy::new(client, need.tools.first().cloned());
+    if asked_by.is_by_hand() { AskedBy::new(Some(UNNAMED_CLIENT), None) } else { asked_by }
+}
+
+fn no_link(error: &ConnectError, principal: &Principal, need: &ProviderNeed) -> Failure {
+    let provider = &need.provider;
+    tracing::warn!(provider = %provider.id, %error, hint = error.hint(), "no link could be made");
+    caller_failures::no_link(error, principal, provider, need.tools.first())
+}
+
+fn failed(failure: Failure, principal: &Principal, need: &ProviderNeed) -> ConsentState {
+    ConsentState::Failed(if principal.is_local() {
+        failure
+    } else {
+        caller_failures::for_user(failure, Some(&need.provider), need.tools.first())
+    })
+}
+
+/// Failure of a provider that has taken longer than [`PROVIDER_TIMEOUT`].
+fn late(principal: &Principal, need: &ProviderNeed) -> Failure {
+    let title = need.provider.title.clone();
+    let seconds = PROVIDER_TIMEOUT.as_secs();
+    let cause = principal.is_local().then(|| format!("{title} did not answer within {seconds} s"));
+    let problem = LinkProblem::EndpointsUnknown { cause };
+    FailureKind::NoLink { title, tool: need.tools.first().cloned(), problem }.into()
+}
