@@ -52,7 +52,7 @@ pub use issuer_error::IssuerError;
 pub use keys::{Application, KeyError};
 pub use login::{Login, LoginError};
 pub use resource::ResourceMetadata;
-pub use rest::{RestCaller, UserProblem};
+pub use rest::{PORTIA_DEFAULT_USER, RestCaller, UserProblem};
 pub use token_fault::TokenFault;
 
 use crate::model::server_auth::ResolvedAuth;

@@ -22,7 +22,7 @@ use crate::model::id::BadUserId;
 use crate::model::{Caller, Principal, UserId};
 
 /// Portia's name for a user whom its client does not name.
-const PORTIA_DEFAULT_USER: &str = "portia:default_user";
+pub const PORTIA_DEFAULT_USER: &str = "portia:default_user";
 /// The user of an application whose client does not name one, where the contract has such a user.
 const DEFAULT_USER: &str = "default";
 

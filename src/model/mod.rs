@@ -40,6 +40,7 @@ pub mod session;
 pub mod text;
 pub mod time;
 pub mod tool;
+pub mod uuid;
 pub mod verification;
 
 pub use allowed::{Allowed, AllowedHost, AllowedOrigin, BadAllowed};

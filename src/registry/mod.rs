@@ -5,6 +5,7 @@
 //! of ten.
 
 mod arguments;
+mod face_params;
 mod public_ids;
 mod schema;
 
@@ -18,9 +19,10 @@ use crate::model::text::nearest;
 use crate::model::{Principal, ProviderId, Scopes, Tool, ToolName};
 
 pub use arguments::{Accepted, accept, envelope};
+pub use face_params::{face_params, face_problems, face_schema};
 use public_ids::PublicIds;
 pub use public_ids::pascal_case;
-pub use schema::{Hints, hints, input_schema};
+pub use schema::{Hints, hints, input_schema, is_required};
 
 /// All tools that this process serves.
 #[derive(Debug, Default)]

@@ -37,24 +37,19 @@ pub fn hints(tool: &Tool) -> Hints {
 
 /// Returns `{"type": "object", "properties": …, "required": […], "additionalProperties": false}`.
 pub fn input_schema(tool: &Tool) -> Map<String, Value> {
-    match &tool.input {
-        Input::Params(params) => schema_of_params(params, tool.accounts),
-    }
+    let Input::Params(params) = &tool.input;
+    let account = tool.accounts.then(account);
+    schema_of(&params.iter().chain(&account).collect::<Vec<_>>())
 }
 
-fn schema_of_params(params: &[Param], has_accounts: bool) -> Map<String, Value> {
+/// Returns the schema of these parameters.
+pub(super) fn schema_of(params: &[&Param]) -> Map<String, Value> {
     let mut properties = Map::with_capacity(params.len());
     for param in params {
         properties.insert(param.name.clone(), Value::Object(property(param)));
     }
-    if has_accounts {
-        properties.insert(ACCOUNT.into(), Value::Object(property(&account())));
-    }
-    let required: Vec<&str> = params
-        .iter()
-        .filter(|param| param.required && param.default.is_none())
-        .map(|param| param.name.as_str())
-        .collect();
+    let required = params.iter().filter(|param| is_required(param));
+    let required: Vec<&str> = required.map(|param| param.name.as_str()).collect();
     let mut schema = Map::with_capacity(4);
     schema.insert("type".into(), "object".into());
     schema.insert("properties".into(), Value::Object(properties));
@@ -64,6 +59,11 @@ fn schema_of_params(params: &[Param], has_accounts: bool) -> Map<String, Value> 
     }
     schema.insert("additionalProperties".into(), false.into());
     schema
+}
+
+/// Whether a call must have this parameter.
+pub fn is_required(param: &Param) -> bool {
+    param.required && param.default.is_none()
 }
 
 /// Parameter for the user's account to act with. It does not list the accounts: the list of tools

@@ -19,6 +19,7 @@ use axum::routing::{MethodFilter, MethodRouter, on};
 use super::pages::sign_in::SignInPages;
 use super::pages::{accounts, connect, sign_in};
 use super::rest::arcade::{confirm_user, user_connections};
+use super::rest::portia;
 use super::rest::{self, RestState};
 use super::well_known::{self, Metadata};
 use super::{McpHandlers, health};
@@ -158,6 +159,8 @@ const SERVED: &[Listener] = &[Listener::OnePerson, Listener::Keys, Listener::Iss
 const FORM: Body = Body::UpTo(64 * 1024);
 /// Two ids.
 const CONFIRMATION: Body = Body::UpTo(4096);
+/// A call of a tool, with its arguments.
+const CALL: Body = Body::UpTo(4 * 1024 * 1024);
 const UNREAD: Body = Body::Unread;
 const MCP: Body = Body::Mcp;
 
@@ -183,6 +186,10 @@ const TABLE: &[Route] = table! {
     Get    user_connections::COLLECTION_PATH, RestAdmin, SERVED, UNREAD, Exact, Rest(user_connections::list);
     Delete user_connections::COLLECTION_PATH, RestAdmin, SERVED, UNREAD, Exact, Rest(user_connections::end_user);
     Delete user_connections::ITEM_PATH,       RestAdmin, SERVED, UNREAD, Exact, Rest(user_connections::end);
+    // REST: what Portia's clients call. Their paths end in `/`.
+    Get    portia::listing::PATH,             Rest, SERVED, UNREAD, Exact, Rest(portia::listing::descriptions);
+    Get    portia::listing::OLD_PATH,         Rest, SERVED, UNREAD, Exact, Rest(portia::listing::old_descriptions);
+    Post   portia::run::PATH,                 Rest, SERVED, CALL,   Exact, Rest(portia::run::run);
     // Which issuer gives tokens for this server; whether it works.
     Get     well_known::RESOURCE,         Anyone, ISSUER, UNREAD, ExtraSlashes, Metadata(well_known::metadata);
     Options well_known::RESOURCE,         Anyone, ISSUER, UNREAD, ExtraSlashes, Metadata(well_known::preflight);

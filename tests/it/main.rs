@@ -26,6 +26,7 @@ mod keeper;
 mod keys;
 mod mistakes;
 mod oauth;
+mod rest;
 mod shipped;
 mod shown;
 mod sign_in;

@@ -26,6 +26,7 @@ pub(in crate::web) enum ErrorName {
     PayloadTooLarge,
     RateLimited,
     RequestTimeout,
+    ToolFailed,
     Unavailable,
     UnknownFlow,
     UnsupportedMediaType,

@@ -8,6 +8,8 @@ pub(super) mod answer;
 pub mod arcade;
 pub(super) mod body;
 pub(super) mod gate;
+pub mod portia;
+pub(super) mod value;
 
 use crate::broker::Broker;
 use crate::web::gate::Gate;

@@ -24,6 +24,9 @@ const MIRROR: &str = "
     GET     /v1/admin/user_connections                rest-admin   -PKI  -      exact
     DELETE  /v1/admin/user_connections                rest-admin   -PKI  -      exact
     DELETE  /v1/admin/user_connections/{id}           rest-admin   -PKI  -      exact
+    GET     /api/v0/tools/descriptions-v2/            rest         -PKI  -      exact
+    GET     /api/v0/tools/descriptions/               rest         -PKI  -      exact
+    POST    /api/v0/tools/{id}/run/                   rest         -PKI  4194304 exact
     GET     /.well-known/oauth-protected-resource/mcp anyone       ---I  -      slashes
     OPTIONS /.well-known/oauth-protected-resource/mcp anyone       ---I  -      slashes
     GET     /.well-known/oauth-protected-resource     anyone       ---I  -      slashes

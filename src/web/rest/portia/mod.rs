@@ -1,0 +1,104 @@
+//! The part of Portia's REST API that is served here, in the shapes that Portia's clients know.
+//!
+//! Their plan engine imposes rules on a server, and some answers make it loop or take all tools with
+//! them. Each rule stands where it is kept:
+//!
+//! | rule | kept in |
+//! |---|---|
+//! | one tool that the clients cannot read ends the whole list | [`listing`], [`schema`] |
+//! | a list as output may be taken for a clarification | [`run`] |
+//! | an error without a body of JSON is repeated | [`super::answer`] |
+
+mod failure;
+pub mod listing;
+pub mod run;
+mod schema;
+#[cfg(test)]
+mod testing;
+
+use axum::extract::{FromRequestParts, Path};
+use axum::http::StatusCode;
+use axum::http::request::Parts;
+use axum::response::Response;
+use schemars::JsonSchema;
+use serde::Deserialize;
+
+use super::answer::{self, ErrorName, bad_user};
+use crate::identity::{PORTIA_DEFAULT_USER, RestCaller};
+use crate::model::face::Face;
+use crate::model::{Principal, uuid};
+
+/// Name under which a program of this machine, or a person's own, asks for consents.
+const CLIENT_NAME: &str = "Portia client";
+
+/// For whom a request is made, and in which run of a plan.
+#[derive(Deserialize, JsonSchema)]
+struct Context {
+    /// The client's user; absent: its default user.
+    end_user_id: Option<String>,
+    /// `prun-<uuid>`
+    plan_run_id: Option<String>,
+}
+
+impl Context {
+    /// Returns the id of the plan's run.
+    ///
+    /// # Errors
+    /// The response (400) to an id of another form.
+    fn plan_run(&self) -> Result<Option<&str>, Box<Response>> {
+        match self.plan_run_id.as_deref() {
+            Some(id) if !is_id(id, "prun-") => {
+                Err(Box::new(malformed("`plan_run_id` is `prun-` and a UUID")))
+            }
+            id => Ok(id),
+        }
+    }
+}
+
+/// An id in the path. Whatever it is, the answer is JSON: a client repeats after an error that is
+/// not.
+pub(in crate::web) struct PathId(String);
+
+impl<S: Send + Sync> FromRequestParts<S> for PathId {
+    type Rejection = Response;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Response> {
+        match Path::from_request_parts(parts, state).await {
+            Ok(Path(id)) => Ok(Self(id)),
+            Err(_) => Err(malformed("the path is not UTF-8")),
+        }
+    }
+}
+
+/// Returns the user whom a request names, or without a name the client's default user.
+///
+/// # Errors
+/// The response to a name that this caller cannot use.
+fn user(caller: &RestCaller, named: Option<&str>) -> Result<Principal, Box<Response>> {
+    let named = named.filter(|name| !name.is_empty()).unwrap_or(PORTIA_DEFAULT_USER);
+    let found = caller.principal(Some(named));
+    found.map_err(|fault| Box::new(bad_user(Face::Portia, "end_user_id", fault)))
+}
+
+/// Returns the name under which a caller asks for consents.
+fn client_name(caller: &RestCaller) -> &str {
+    match caller {
+        RestCaller::Application(application) => &application.name,
+        RestCaller::Machine { .. } | RestCaller::Person(_) => CLIENT_NAME,
+    }
+}
+
+/// Whether a text is an id of the contract: a prefix and a UUID.
+fn is_id(text: &str, prefix: &str) -> bool {
+    text.strip_prefix(prefix).is_some_and(uuid::is_uuid)
+}
+
+/// Writes an error.
+fn problem(status: StatusCode, name: ErrorName, detail: impl Into<String>) -> Response {
+    answer::problem(Face::Portia, status, name, detail)
+}
+
+/// Writes the error for a request that cannot be read.
+fn malformed(detail: impl Into<String>) -> Response {
+    problem(StatusCode::BAD_REQUEST, ErrorName::MalformedRequest, detail)
+}

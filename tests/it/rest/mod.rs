@@ -1,0 +1,3 @@
+//! The REST faces, over HTTP.
+
+mod portia;

@@ -1,0 +1,322 @@
+//! A server with tools of a GitHub that the test decides, and Portia's client before it.
+
+use std::fmt::Write as _;
+use std::sync::Arc;
+use std::time::Duration;
+
+use countersign::app::{Access, App};
+use countersign::model::server_auth::{ApplicationSettings, KeyHolder, ResolvedAuth, ResolvedKey};
+use countersign::model::{Caller, UserId};
+use reqwest::StatusCode;
+use serde_json::{Value, json};
+
+use crate::snapshot::Snapshot;
+use crate::support::browser::{Browser, Page};
+use crate::support::http::{Reply, request};
+use crate::support::provider::{Act, json as said};
+use crate::support::world::provider::Provider;
+use crate::support::world::{self, TestClock};
+
+/// The run of a plan, as the client names it.
+pub(super) const RUN: &str = "prun-6989f1aa-f910-4c53-b3c5-69d1aa4ebf42";
+/// Key of the application `app`, and of every program of a machine.
+pub(super) const KEY: &str = "app-key-0123456789abcdef0123456789";
+/// Key of the application `other`.
+pub(super) const OTHER_KEY: &str = "other-key-0123456789abcdef0123456789";
+/// Key of a person.
+pub(super) const PERSONS_KEY: &str = "ana-key-0123456789abcdef0123456789";
+/// The public host of a server of many.
+const HOST: &str = "tools.example";
+
+pub(super) struct World {
+    pub(super) provider: Provider,
+    server: world::World,
+    browser: Browser,
+    /// The served port.
+    address: String,
+    /// `Host` of each request; `None`: the port's own.
+    host: Option<&'static str>,
+}
+
+impl World {
+    /// A server of one's own machine.
+    pub(super) async fn new() -> Self {
+        Self::with("").await
+    }
+
+    /// Like [`Self::new`], with more tables in `tools.toml`; `ORIGIN` stands for the provider's.
+    pub(super) async fn with(more: &str) -> Self {
+        Self::of(None, more).await
+    }
+
+    /// A server with the keys of two applications and of one person.
+    pub(super) async fn of_many() -> Self {
+        Self::of(Some("https://tools.example"), "").await
+    }
+
+    async fn of(public: Option<&str>, more: &str) -> Self {
+        let clock = TestClock::new();
+        let provider = Provider::start(&clock).await;
+        provider.tokens(|_| Act::Say(said(TOKENS)));
+        provider.api(|request| Act::Say(api(request)));
+        let tools = format!("{TOOLS}{more}").replace("ORIGIN", provider.origin());
+        let server = world::World::at(public, &clock, &tools);
+        let access = match public {
+            None => Access::Local(Caller::local(UserId::new("default"))),
+            Some(_) => server.for_many(ResolvedAuth { issuer: None, keys: keys() }),
+        };
+        let address = server.serve(access);
+        let host = public.map(|_| HOST);
+        Self { provider, server, browser: Browser::new(), address, host }
+    }
+
+    pub(super) fn app(&self) -> &Arc<App> {
+        &self.server.app
+    }
+
+    /// Lets time pass.
+    pub(super) fn pass(&self, span: Duration) {
+        self.server.clock.pass(span);
+    }
+
+    /// Sends a request with this key, and a body of JSON if there is one.
+    pub(super) async fn send(
+        &self,
+        key: &str,
+        method: &str,
+        path: &str,
+        body: Option<&Value>,
+    ) -> Reply {
+        let key = format!("Api-Key {key}");
+        let mut headers = vec![("authorization", key.as_str())];
+        headers.extend(body.map(|_| ("content-type", "application/json")));
+        self.send_raw(method, path, &headers, &body.map(Value::to_string).unwrap_or_default()).await
+    }
+
+    /// Sends a request with exactly these headers beside `Host`.
+    pub(super) async fn send_raw(
+        &self,
+        method: &str,
+        path: &str,
+        headers: &[(&str, &str)],
+        body: &str,
+    ) -> Reply {
+        let owned = |text: &str| text.to_owned();
+        let (method, url, body) = (owned(method), format!("{}{path}", self.address), owned(body));
+        let host = self.host.map(|host| ("host", host));
+        let headers: Vec<(String, String)> =
+            host.iter().chain(headers).map(|(name, value)| (owned(name), owned(value))).collect();
+        let sent = tokio::task::spawn_blocking(move || {
+            let headers: Vec<(&str, &str)> =
+                headers.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
+            request(&method, &url, &headers, &body)
+        });
+        sent.await.expect("the request was sent")
+    }
+
+    /// Calls a tool as the client does, for this user.
+    pub(super) async fn run(&self, user: &str, tool: &str, arguments: &Value) -> Reply {
+        let body = run_body(Some(user), arguments);
+        self.send(KEY, "POST", &format!("/api/v0/tools/{tool}/run/"), Some(&body)).await
+    }
+
+    /// Gives the consent behind a link, as the person in front of this machine.
+    pub(super) async fn consent(&self, link: &str) -> Page {
+        let page = self.browser.get(link).await;
+        let answer = [("answer", "continue"), ("shown", page.shown())];
+        let departure = self.browser.post(link, &answer).await;
+        assert_eq!(departure.status, StatusCode::SEE_OTHER, "{}", departure.text);
+        let redirect = departure.parameter("redirect_uri");
+        let state = departure.parameter("state");
+        self.browser.get(&format!("{redirect}?state={state}&code=c0de")).await
+    }
+}
+
+/// Body of a request to run a tool.
+pub(super) fn run_body(user: Option<&str>, arguments: &Value) -> Value {
+    json!({ "arguments": arguments, "execution_context": context(user) })
+}
+
+/// The user and the run of a request.
+pub(super) fn context(user: Option<&str>) -> Value {
+    json!({ "end_user_id": user, "plan_run_id": RUN })
+}
+
+fn keys() -> Vec<ResolvedKey> {
+    let application = |name: &str, key: &str| ResolvedKey {
+        name: name.into(),
+        values: vec![key.into()],
+        holder: KeyHolder::Application(ApplicationSettings {
+            verifier_url: Some(format!("https://{name}.example/verify").parse().expect("a URL")),
+            ..ApplicationSettings::default()
+        }),
+    };
+    let ana = ResolvedKey {
+        name: "laptop".into(),
+        values: vec![PERSONS_KEY.into()],
+        holder: KeyHolder::Person(UserId::new("ana")),
+    };
+    vec![application("app", KEY), application("other", OTHER_KEY), ana]
+}
+
+/// A conversation in the making: each request of the client with the server's answer.
+pub(super) struct Conversation<'w> {
+    world: &'w World,
+    snapshot: Snapshot,
+}
+
+impl<'w> Conversation<'w> {
+    pub(super) fn new(world: &'w World, name: &str) -> Self {
+        Self { world, snapshot: Snapshot::new(&format!("portia/{name}")) }
+    }
+
+    /// Sends a request, and notes it with its answer under this heading.
+    pub(super) async fn say(
+        &mut self,
+        heading: &str,
+        method: &str,
+        path: &str,
+        body: Option<&Value>,
+    ) -> Reply {
+        let reply = self.world.send(KEY, method, path, body).await;
+        self.snapshot.part(heading);
+        let mut text = format!("{method} {path}\n");
+        if let Some(body) = body {
+            let _ = writeln!(text, "{body:#}");
+        }
+        let _ = writeln!(text, "\n{}", reply.status);
+        for name in ["content-type", "cache-control", "www-authenticate", "retry-after"] {
+            if let Some(value) = reply.header(name) {
+                let _ = writeln!(text, "{name}: {value}");
+            }
+        }
+        let _ = writeln!(text, "{:#}", reply.json());
+        self.snapshot.add(&text);
+        reply
+    }
+
+    /// Calls a tool for this user.
+    pub(super) async fn run(
+        &mut self,
+        heading: &str,
+        user: &str,
+        tool: &str,
+        arguments: &Value,
+    ) -> Reply {
+        let body = run_body(Some(user), arguments);
+        self.say(heading, "POST", &format!("/api/v0/tools/{tool}/run/"), Some(&body)).await
+    }
+
+    /// Notes what happens between two requests.
+    pub(super) fn note(&mut self, heading: &str) {
+        self.snapshot.part(heading);
+    }
+
+    #[track_caller]
+    pub(super) fn hold(self) {
+        let origin = self.world.provider.origin();
+        let host = origin.trim_start_matches("http://");
+        let run = RUN.trim_start_matches("prun-");
+        self.snapshot.hold(&[(origin, "http://API"), (host, "API"), (run, "RUN")]);
+    }
+}
+
+const TOKENS: &str = r#"{"access_token":"a-token","scope":"repo:read starring","expires_in":3600}"#;
+
+fn api(request: &str) -> Vec<u8> {
+    use crate::support::provider::answer;
+    let json = "Content-Type: application/json\r\n";
+    let path = request.split(' ').nth(1).unwrap_or_default();
+    let has_token = request.to_ascii_lowercase().contains("authorization: bearer a-token");
+    match path.split('?').next().unwrap_or_default() {
+        "/search" if has_token => said(r#"[{"owner":"portiaAI","repo":"docs"}]"#),
+        path if path.starts_with("/starred/") && has_token => answer("204 No Content", "", ""),
+        "/search" | "/starred/portiaAI/docs" => answer("401 Unauthorized", "", ""),
+        "/numbers" => said("[1,2,3]"),
+        "/categories" => said(r#"[{"category":"Action"}]"#),
+        "/text" => answer("200 OK", "Content-Type: text/plain\r\n", "plain text"),
+        "/missing" => answer("404 Not Found", json, r#"{"message":"no such note"}"#),
+        "/forbidden" => answer("403 Forbidden", json, r#"{"message":"not yours"}"#),
+        "/busy" => answer("429 Too Many Requests", "Retry-After: 7\r\n", ""),
+        "/broken" => answer("500 Oh No", json, "{}"),
+        _ => said(r#"{"id":5}"#),
+    }
+}
+
+const TOOLS: &str = r#"
+[providers.github]
+title     = "GitHub"
+base_url  = "ORIGIN"
+client_id = "us"
+[providers.github.oauth]
+authorize_url = "ORIGIN/authorize"
+token_url     = "ORIGIN/token"
+revoke_url    = "ORIGIN/revoke"
+loopback      = "any-port"
+
+[tools.github_search_repos]
+title        = "Portia Github Search Repos"
+description  = "Searches repositories."
+provider     = "github"
+scopes       = ["repo:read"]
+request      = "GET /search"
+params.query = { as = "q", description = "What to search for." }
+params.limit = { default = 10, min = 1, max = 100, description = "How many" }
+params.sort  = { enum = ["stars", "forks"], optional = true, description = "Order" }
+ids          = { portia = "portia:github::search_repos" }
+args         = { portia = { query = "search_term" } }
+returns      = { type = "list", description = "The repositories." }
+
+[tools.github_star_repo]
+title        = "Portia Github Star Repo"
+description  = "Stars a GitHub repository."
+provider     = "github"
+scopes       = ["starring"]
+request      = "PUT /starred/{owner}/{repo}"
+params.owner = "The owner"
+params.repo  = "The repository"
+reply        = "Starred {owner}/{repo}."
+ids          = { portia = "portia:github::star_repo" }
+args         = { portia = { "owner/repo" = "repo" } }
+
+[tools.numbers]
+description = "Returns numbers."
+request     = "GET ORIGIN/numbers"
+
+[tools.categories]
+description = "Returns what looks like a clarification."
+request     = "GET ORIGIN/categories"
+
+[tools.text]
+description = "Returns a text."
+request     = "GET ORIGIN/text"
+
+[tools.notes_list]
+title            = "List notes"
+description      = "Returns a note."
+request          = "GET ORIGIN/notes"
+should_summarize = true
+params.kind      = { enum = ["a", "A", "b"], optional = true, description = "Which" }
+params.filter    = { type = "object", optional = true, description = "Free form" }
+
+[tools.odd]
+description = "Has a parameter that the clients cannot read."
+request     = "GET ORIGIN/odd"
+params._id  = "Which"
+
+[tools.missing]
+description = "x"
+request     = "GET ORIGIN/missing"
+
+[tools.forbidden]
+description = "x"
+request     = "GET ORIGIN/forbidden"
+
+[tools.busy]
+description = "x"
+request     = "GET ORIGIN/busy"
+
+[tools.broken_write]
+description = "x"
+request     = "POST ORIGIN/broken"
+"#;
